@@ -1,0 +1,61 @@
+// Lint rules of the whole tree: correctness from the type checker, TSDoc on exports, size of functions. Formatting is biome's.
+import jsdoc from "eslint-plugin-jsdoc";
+import tseslint from "typescript-eslint";
+
+export default tseslint.config(
+  { ignores: ["**/dist/**", "**/*.generated.*", "**/kernel/**", "**/*.mjs", "**/vitest.config.ts"] },
+  ...tseslint.configs.strictTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { jsdoc },
+    rules: {
+      "no-console": "error",
+      complexity: ["error", 24],
+      "max-lines-per-function": ["error", { max: 70, skipBlankLines: true, skipComments: true }],
+      "no-restricted-syntax": [
+        "error",
+        { selector: "ExportDefaultDeclaration", message: "Use a named export: a name can be searched for." },
+        {
+          selector: "ExportAllDeclaration",
+          message: "Name what is exported: the public surface is a page one reviews.",
+        },
+      ],
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/switch-exhaustiveness-check": "error",
+      "@typescript-eslint/restrict-template-expressions": [
+        "error",
+        { allowNumber: true, allowBoolean: true },
+      ],
+      // Nest modules and controllers are classes by the framework's design.
+      "@typescript-eslint/no-extraneous-class": ["error", { allowWithDecorator: true }],
+      "jsdoc/require-jsdoc": [
+        "error",
+        {
+          publicOnly: true,
+          require: { ClassDeclaration: true, FunctionDeclaration: true, MethodDefinition: true },
+          contexts: [
+            "TSInterfaceDeclaration",
+            "TSTypeAliasDeclaration",
+            "ExportNamedDeclaration > VariableDeclaration",
+          ],
+          checkConstructors: false,
+        },
+      ],
+    },
+  },
+  {
+    files: ["packages/core/**"],
+    // noUncheckedIndexedAccess is off in core (typed-array reads), so `!` says something there and nowhere else.
+    rules: { "@typescript-eslint/no-non-null-assertion": "off" },
+  },
+  {
+    files: ["**/*.test.ts", "**/*.bench.ts", "**/test/**", "**/bench/**"],
+    rules: {
+      "max-lines-per-function": "off",
+      complexity: "off",
+      "no-console": "off",
+      "jsdoc/require-jsdoc": "off",
+      "@typescript-eslint/no-non-null-assertion": "off",
+    },
+  },
+);

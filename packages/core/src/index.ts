@@ -1,0 +1,4 @@
+/** The public surface of core: named, so that it is a page one reviews. */
+export { assert, AssertionError, unreachable } from "./assert.ts";
+export { CodedError, type ErrorFacts } from "./errors.ts";
+export { toBigInt, toHex, writeBigInt, writeInteger } from "./block-hash/block-hash.ts";

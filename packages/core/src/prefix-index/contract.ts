@@ -1,0 +1,148 @@
+/**
+ * What a prefix index promises, in words and types. Two things keep it: `PrefixIndex` (the kernel, fast) and
+ * `NaivePrefixIndex` (Maps and Sets, the specification). Model tests drive both with the same commands.
+ *
+ * Terms
+ *  - A *context* is (model, LoRA adapter, block size, bigram). Prefix hashes are compared only inside one.
+ *  - A *rank slot* is the dense integer of one (worker, DP rank), given by the caller.
+ *  - A *tier* is the class of media a copy lies on: device, host, disk, remote.
+ *  - A *holder* is (rank slot, tier). It holds a prefix hash while it has stored more copies of it than it removed.
+ *
+ * Semantics
+ *  S1  store(ctx, holder, parent, blocks): the prefix hash of each block is chained from the parent's; each block gains one
+ *      copy at the holder, and its engine hash names it *for that rank*.
+ *  S2  A parent is known iff this very rank has a block under that engine hash at any tier at that moment in that context.
+ *      A store with an unknown parent is parked in a bounded place and attached when the rank stores that parent, whole
+ *      and in order; it is never treated as a root. A parked block that is removed (or cleared) is gone from the park.
+ *  S3  remove(holder, engine hash) takes one copy away; at zero the holder no longer holds the block there. Removing what
+ *      the holder does not have changes nothing and is counted.
+ *  S4  An engine hash that a rank stores again with other content (a lying or reseeded engine): the newest meaning counts; the
+ *      copies of the old meaning under that rank are taken away first. Other ranks' entries are never touched.
+ *  S5  clearRank(rank): as if that rank had never stored anything. Its time does not depend on its number of blocks.
+ *  S6  A lookup returns, per rank slot, the longest run of leading blocks of the query each of which the rank holds on at
+ *      least one tier, and splits that number by the fastest tier of each block (device before host before disk before remote).
+ *  S7  Limits (contexts, prefixes per context, memory, parked bytes) evict the least recently used or refuse; each time
+ *      with a counted reason and the rank slots that now under-report.
+ */
+
+/** Tiers in order of speed; the position is the tier's number. */
+export const TIERS = ["device", "host", "disk", "remote"] as const;
+
+/** 0 device, 1 host, 2 disk, 3 remote. */
+export type Tier = 0 | 1 | 2 | 3;
+
+/** Rank slots lie in 0 … RANK_SLOTS_MAX − 1. A thousand engines with four DP ranks each. */
+export const RANK_SLOTS_MAX = 4096;
+
+/** Default hash seed, shared with Dynamo and SMG, so that fixtures and clients can be shared. */
+export const DEFAULT_HASH_SEED = 1337;
+
+/** What makes prefix hashes comparable. */
+export interface ContextKey {
+  readonly model: string;
+  /** Null for the base model. */
+  readonly loraName: string | null;
+  /** Tokens per block, ≥ 1. */
+  readonly blockSize: number;
+  /** True when each block is hashed together with the token after it (SGLang EAGLE). */
+  readonly bigram: boolean;
+}
+
+/** Input memory of the next store or remove. Written by the caller, read by the index; contents undefined afterwards. */
+export interface IndexScratch {
+  /** Token ids, block after block; `blockCount × blockSize` of them (one more when the context is bigram). */
+  readonly tokens: Uint32Array;
+  /** Engine block hashes, shape [2 × blockCount], low then high. */
+  readonly hashes: Uint32Array;
+  /** Digest of each block's extra keys and salt, shape [2 × blockCount]; 0 for a block without. Read only with `hasExtra`. */
+  readonly extraDigests: Uint32Array;
+}
+
+/** What became of a store. `rejected` means nothing was changed. */
+export type StoreOutcome =
+  | "stored"
+  | "parked"
+  | "rejected_park_full"
+  | "rejected_memory_limit"
+  | "rejected_too_many_blocks";
+
+/** Why the index itself forgot something. These are metric label values. */
+export type EvictionReason = "context_limit" | "prefix_limit" | "memory_limit" | "park_limit";
+
+/** Called when a limit made the index forget: the ranks named under-report from now on. */
+export type EvictionListener = (
+  reason: EvictionReason,
+  blockCount: number,
+  rankSlots: readonly number[],
+) => void;
+
+/** The writer's side. One thread at a time writes. */
+export interface IndexWriter {
+  readonly scratch: IndexScratch;
+
+  /**
+   * The id of a context, made on first use. Making one may evict the least recently used.
+   *
+   * @returns a number that is never given to another context again (slot and generation).
+   */
+  openContext(key: ContextKey): number;
+
+  /**
+   * Stores the blocks in `scratch` for a holder (S1, S2, S4). All or nothing.
+   *
+   * @param contextId - from `openContext`, and still open: call that once per event, it is a map lookup.
+   * @param hasParent - false at the root of a chain.
+   * @param hasExtra - whether `scratch.extraDigests` counts.
+   * @returns what became of it; "parked" when the parent is unknown.
+   */
+  storeBlocks(
+    contextId: number,
+    rankSlot: number,
+    tier: Tier,
+    blockCount: number,
+    hasParent: boolean,
+    parentLow: number,
+    parentHigh: number,
+    hasExtra: boolean,
+  ): StoreOutcome;
+
+  /**
+   * Adds a copy at `tier` of blocks that the rank has under these engine hashes, in any context (offload placeholders,
+   * which carry no tokens).
+   *
+   * @returns how many of them were known; the others change nothing.
+   */
+  storeKnownBlocks(rankSlot: number, tier: Tier, blockCount: number): number;
+
+  /**
+   * Takes one copy away of each block in `scratch.hashes` (S3), in whichever contexts the rank has them, parked ones too.
+   *
+   * @returns how many of them the holder had.
+   */
+  removeBlocks(rankSlot: number, tier: Tier, blockCount: number): number;
+
+  /** Forgets everything of a rank, parked stores too (S5). */
+  clearRank(rankSlot: number): void;
+
+  /**
+   * Whether repeated stores of one block by this rank count as copies (true, the default) or as one (false: engines
+   * that re-announce everything, vLLM's kv_cache_report_mode=full).
+   */
+  setCopyCounting(rankSlot: number, counted: boolean): void;
+}
+
+/** One lookup's answer. Reused by the reader: valid until its next call. */
+export interface MatchResult {
+  /** Full blocks in the query. */
+  blockCount: number;
+  /** Rows in `rows`: rank slots with at least one matched block, in no particular order. */
+  matchCount: number;
+  /**
+   * Shape [MATCH_ROW_WORDS × matchCount]: rank slot, matched blocks, then how many of these have device, host, disk,
+   * remote as their fastest tier (the four sum to the matched blocks).
+   */
+  rows: Uint32Array;
+}
+
+/** u32 words per row of `MatchResult.rows`. */
+export const MATCH_ROW_WORDS = 6;

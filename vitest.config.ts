@@ -1,0 +1,12 @@
+// Shared settings of every package's test run. A package runs `vitest run --config ../../vitest.config.ts`.
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    // Shared memory and native sockets live in real processes, not in worker threads of the runner.
+    pool: "forks",
+  },
+});
