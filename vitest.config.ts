@@ -8,5 +8,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     // Shared memory and native sockets live in real processes, not in worker threads of the runner.
     pool: "forks",
+    // The report is what scripts/test.mjs counts; turbo keeps it with the cached result.
+    reporters: ["default", "json"],
+    outputFile: { json: "test-results/vitest.json" },
   },
 });
