@@ -2,3 +2,12 @@
 export { assert, AssertionError, unreachable } from "./assert.ts";
 export { CodedError, type ErrorFacts } from "./errors.ts";
 export { toBigInt, toHex, writeBigInt, writeInteger } from "./block-hash/block-hash.ts";
+export type {
+  AllBlocksCleared,
+  BlockRemoved,
+  BlockStored,
+  EventBatch,
+  ExtraKey,
+  ExtraKeys,
+  KvEvent,
+} from "./wire/events.ts";
