@@ -1,1 +1,24 @@
-export const placeholder = 1;
+/** The public surface of observability: named, so that it is a page one reviews. */
+export { CATALOGUE } from "./catalogue/catalogue.ts";
+export { INGEST_METRICS } from "./catalogue/ingest.ts";
+export { BACKPRESSURE_LEVELS, EVENT_TYPES, LANES } from "./catalogue/label-domains.ts";
+export { PREFIX_INDEX_METRICS } from "./catalogue/prefix-index.ts";
+export { SERVICE_METRICS } from "./catalogue/service.ts";
+export { STREAM_METRICS } from "./catalogue/stream.ts";
+export {
+  counter,
+  type CounterDefinition,
+  doubling,
+  gauge,
+  type GaugeDefinition,
+  histogram,
+  type HistogramDefinition,
+  type LabelDomain,
+  type LabelDomains,
+  type LabelValues,
+  type MetricDefinition,
+  OTHER,
+  type Unit,
+} from "./definition.ts";
+export { Exposition } from "./exposition.ts";
+export { Counter, Gauge, Histogram, MetricSlots, type SlotAnnouncement } from "./slots.ts";

@@ -1,0 +1,18 @@
+/**
+ * Every family there is. A family that is not here cannot be scraped, and one that is here is emitted: tests compare both
+ * ways with a running daemon.
+ */
+
+import type { MetricDefinition } from "../definition.ts";
+import { INGEST_METRICS } from "./ingest.ts";
+import { PREFIX_INDEX_METRICS } from "./prefix-index.ts";
+import { SERVICE_METRICS } from "./service.ts";
+import { STREAM_METRICS } from "./stream.ts";
+
+/** All families, in the order of exposition. */
+export const CATALOGUE: readonly MetricDefinition[] = [
+  INGEST_METRICS,
+  PREFIX_INDEX_METRICS,
+  STREAM_METRICS,
+  SERVICE_METRICS,
+].flatMap((part) => Object.values<MetricDefinition>(part));

@@ -1,0 +1,103 @@
+/**
+ * Families about following engines: connections, events, gaps, replays, and the state of each stream.
+ */
+
+import { counter, doubling, gauge, histogram } from "../definition.ts";
+import { EVENT_TYPES, MODEL, POD } from "./label-domains.ts";
+
+/** Families about following engines. */
+export const INGEST_METRICS = {
+  configurationValid: gauge({
+    name: "aibrix_kv_sync_configuration_valid",
+    help: "1 when KV event sync is configured consistently, 0 when it was asked for and cannot run.",
+    unit: "none",
+    labels: {},
+    why: "Sync that was asked for and is off looks like a low hit rate otherwise.",
+  }),
+  connections: counter({
+    name: "aibrix_kv_zmq_connections_total",
+    help: "Connection attempts to engine event sockets, by outcome.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, status: ["connected", "failed"] },
+    why: "An engine that is listed and cannot be reached, or keeps coming and going.",
+  }),
+  connectionsActive: gauge({
+    name: "aibrix_kv_zmq_connections_active",
+    help: "Open connections to engine event sockets.",
+    unit: "none",
+    labels: { model: MODEL },
+    why: "A model without any is answered from memory at best.",
+  }),
+  eventsReceived: counter({
+    name: "aibrix_kv_events_received_total",
+    help: "Events decoded from messages, by type; what could not be decoded is type unknown.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES },
+    why: "The rate of change of the fleet's caches.",
+  }),
+  eventsProcessed: counter({
+    name: "aibrix_kv_events_processed_total",
+    help: "Events applied to the index, by type.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES },
+    why: "Received minus processed is what was dropped.",
+  }),
+  eventsDropped: counter({
+    name: "aibrix_kv_events_dropped_total",
+    help: "Events (or whole messages: type unknown) that were not applied, by reason.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES, reason: { maxValues: 64 } },
+    why: "Every drop has a reason; some of them cost trust.",
+  }),
+  eventProcessingDuration: histogram({
+    name: "aibrix_kv_event_processing_duration_seconds",
+    help: "Time to decode and apply one event; taken in one message of sixteen.",
+    unit: "seconds",
+    labels: { model: MODEL, event_type: EVENT_TYPES },
+    buckets: doubling(0.0001, 10),
+    why: "Large events or an index under pressure.",
+  }),
+  sequenceGap: histogram({
+    name: "aibrix_kv_event_sequence_gap",
+    help: "Messages missed per gap in a stream.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL },
+    buckets: doubling(1, 10),
+    why: "Loss between engine and daemon, before replay repairs it.",
+  }),
+  replayRequests: counter({
+    name: "aibrix_kv_replay_requests_total",
+    help: "Replays asked of engines, and how they ended.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, status: ["requested", "completed", "failed"] },
+    why: "Requested without completed means gaps stay open.",
+  }),
+  streamState: gauge({
+    name: "aibrix_kv_stream_state",
+    help: "Streams (DP ranks) of a pod by state of the stream machine.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, state: { maxValues: 16 } },
+    why: "Where a stream is on its way to live.",
+  }),
+  streamTrust: gauge({
+    name: "aibrix_kv_stream_trust",
+    help: "Streams (DP ranks) of a pod by how far the index can be trusted for them.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, trust: ["exact", "partial", "stale", "unknown"] },
+    why: "Anything but exact is a reason to look.",
+  }),
+  streamLastEventAge: gauge({
+    name: "aibrix_kv_stream_last_event_age_seconds",
+    help: "Seconds since the last message of a stream was applied; absent before the first.",
+    unit: "seconds",
+    labels: { pod: POD, model: MODEL, dp_rank: { maxValues: 64 } },
+    why: "Silence: idle engine or dead connection.",
+  }),
+  streamLastSequenceNumber: gauge({
+    name: "aibrix_kv_stream_last_sequence_number",
+    help: "Sequence number of the last message applied; absent before the first.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, dp_rank: { maxValues: 64 } },
+    why: "Compared with the engine's own, the lag in messages.",
+  }),
+};

@@ -1,0 +1,52 @@
+/**
+ * Families about the process and its HTTP rim. Default process metrics (memory, CPU, event loop, GC) come from the
+ * metrics library and are not declared here.
+ */
+
+import { counter, doubling, gauge, histogram } from "../definition.ts";
+
+const METHODS = ["GET", "POST", "DELETE", "other"] as const;
+
+/** Route templates; a raw path is never a label. */
+const ROUTE = { maxValues: 32 } as const;
+
+/** Families about the HTTP rim and the build. */
+export const SERVICE_METRICS = {
+  httpRequests: counter({
+    name: "aibrix_kv_http_requests_total",
+    help: "HTTP requests by route template and status code.",
+    unit: "none",
+    labels: { method: METHODS, route: ROUTE, status: { maxValues: 32 } },
+    why: "Traffic and its failures.",
+  }),
+  httpRequestDuration: histogram({
+    name: "aibrix_kv_http_request_duration_seconds",
+    help: "HTTP request time, from headers read to response sent.",
+    unit: "seconds",
+    labels: { method: METHODS, route: ROUTE },
+    buckets: doubling(0.0001, 14),
+    why: "What callers experience, less the network.",
+  }),
+  httpResponseSize: histogram({
+    name: "aibrix_kv_http_response_size_bytes",
+    help: "Bytes of HTTP response bodies whose length is known ahead; streams are not counted.",
+    unit: "bytes",
+    labels: { method: METHODS, route: ROUTE },
+    buckets: doubling(256, 12),
+    why: "Large fleets without top_k give large answers.",
+  }),
+  httpRequestErrors: counter({
+    name: "aibrix_kv_http_request_errors_total",
+    help: "HTTP requests answered with a problem document, by error code.",
+    unit: "none",
+    labels: { route: ROUTE, code: { maxValues: 64 } },
+    why: "Which mistake callers make.",
+  }),
+  buildInfo: gauge({
+    name: "aibrix_kv_build_info",
+    help: "Always 1; the labels say which build runs.",
+    unit: "none",
+    labels: { version: { maxValues: 4 }, node_version: { maxValues: 4 } },
+    why: "Which replica runs what during a rollout.",
+  }),
+};

@@ -1,0 +1,183 @@
+/**
+ * Handles, slots and what a scrape makes of them, through the real exposition: no part is replaced.
+ */
+import { expect, test } from "vitest";
+
+import { CATALOGUE } from "./catalogue/catalogue.ts";
+import { counter, doubling, gauge, histogram } from "./definition.ts";
+import { Exposition } from "./exposition.ts";
+import { MetricSlots, type SlotAnnouncement } from "./slots.ts";
+
+const EVENTS = counter({
+  name: "aibrix_test_events_total",
+  help: "Events.",
+  unit: "none",
+  labels: { type: ["stored", "removed"], pod: { maxValues: 2 } },
+  why: "A test.",
+});
+const DEPTH = gauge({ name: "aibrix_test_depth", help: "Depth.", unit: "none", labels: {}, why: "A test." });
+const PODS = gauge({
+  name: "aibrix_test_pods",
+  help: "Pods.",
+  unit: "none",
+  labels: { pod: { maxValues: 1 } },
+  why: "A test.",
+});
+const WAIT = histogram({
+  name: "aibrix_test_wait_seconds",
+  help: "Wait.",
+  unit: "seconds",
+  labels: { lane: ["live", "replay"] },
+  buckets: doubling(1, 3),
+  why: "A test.",
+});
+
+function setUp() {
+  const exposition = new Exposition([EVENTS, DEPTH, PODS, WAIT]);
+  const slots = (writer: string) =>
+    new MetricSlots(writer, (a) => {
+      exposition.accept(structuredClone(a));
+    });
+  const lines = async (name: string) =>
+    (await exposition.scrape()).split("\n").filter((line) => line.startsWith(name));
+  return { exposition, slots, lines };
+}
+
+test("a family with closed labels is exported as zero before anybody touched it", async () => {
+  const { lines } = setUp();
+  expect(await lines("aibrix_test_depth")).toEqual(["aibrix_test_depth 0"]);
+  expect(await lines("aibrix_test_wait_seconds_count")).toEqual([
+    'aibrix_test_wait_seconds_count{lane="live"} 0',
+    'aibrix_test_wait_seconds_count{lane="replay"} 0',
+  ]);
+});
+
+test("what two threads count for one series is summed", async () => {
+  const { slots, lines } = setUp();
+  slots("a").counter(EVENTS, { type: "stored", pod: "p" }).inc();
+  slots("b").counter(EVENTS, { type: "stored", pod: "p" }).inc(4);
+  expect(await lines("aibrix_test_events_total")).toEqual([
+    'aibrix_test_events_total{type="stored",pod="p"} 5',
+  ]);
+});
+
+test("past its bound an open label records under other, and known values keep their own series", async () => {
+  const { slots, lines } = setUp();
+  const writer = slots("a");
+  for (const pod of ["p1", "p2", "p3", "p4", "p1"]) writer.counter(EVENTS, { type: "removed", pod }).inc();
+  expect(await lines("aibrix_test_events_total")).toEqual([
+    'aibrix_test_events_total{type="removed",pod="p1"} 2',
+    'aibrix_test_events_total{type="removed",pod="p2"} 1',
+    'aibrix_test_events_total{type="removed",pod="other"} 2',
+  ]);
+});
+
+test("a released series ends, its value's place is cleared, and its bound is free again", async () => {
+  const { slots, lines } = setUp();
+  const writer = slots("a");
+  const first = writer.counter(EVENTS, { type: "stored", pod: "p1" });
+  const second = writer.counter(EVENTS, { type: "stored", pod: "p1" });
+  first.inc(7);
+  writer.release(first);
+  expect(await lines("aibrix_test_events_total")).toHaveLength(1);
+  writer.release(second);
+  expect(await lines("aibrix_test_events_total")).toEqual([]);
+  writer.counter(EVENTS, { type: "stored", pod: "p2" });
+  writer.counter(EVENTS, { type: "stored", pod: "p3" });
+  expect(await lines("aibrix_test_events_total")).toEqual([
+    'aibrix_test_events_total{type="stored",pod="p2"} 0',
+    'aibrix_test_events_total{type="stored",pod="p3"} 0',
+  ]);
+});
+
+test("gauge handles of one series add up, and a released one takes its part away", async () => {
+  const { slots, lines } = setUp();
+  const writer = slots("a");
+  const [one, two, three] = ["p", "q", "r"].map((pod) => writer.gauge(PODS, { pod }));
+  one?.set(5);
+  two?.set(2);
+  three?.set(3);
+  two?.set(1);
+  expect(await lines("aibrix_test_pods")).toEqual([
+    'aibrix_test_pods{pod="p"} 5',
+    'aibrix_test_pods{pod="other"} 4',
+  ]);
+  if (three !== undefined) writer.release(three);
+  expect(await lines('aibrix_test_pods{pod="other')).toEqual(['aibrix_test_pods{pod="other"} 1']);
+});
+
+test("histogram buckets are cumulative, inclusive at their bound, and end in +Inf", async () => {
+  const { slots, lines } = setUp();
+  const wait = slots("a").histogram(WAIT, { lane: "live" });
+  for (const value of [0.5, 1, 1.5, 4, 100]) wait.observe(value);
+  expect((await lines("aibrix_test_wait_seconds")).filter((line) => line.includes("live"))).toEqual([
+    'aibrix_test_wait_seconds_bucket{lane="live",le="1"} 2',
+    'aibrix_test_wait_seconds_bucket{lane="live",le="2"} 3',
+    'aibrix_test_wait_seconds_bucket{lane="live",le="4"} 4',
+    'aibrix_test_wait_seconds_bucket{lane="live",le="+Inf"} 5',
+    'aibrix_test_wait_seconds_sum{lane="live"} 107',
+    'aibrix_test_wait_seconds_count{lane="live"} 5',
+  ]);
+});
+
+test("more series than a chunk holds spill into the next chunk", async () => {
+  const { slots, exposition } = setUp();
+  const announced: SlotAnnouncement["kind"][] = [];
+  const many = counter({
+    name: "aibrix_test_many_total",
+    help: "Many.",
+    unit: "none",
+    labels: { id: { maxValues: 10_000 } },
+    why: "A test.",
+  });
+  const writer = new MetricSlots("b", (a) => announced.push(a.kind));
+  for (let i = 0; i < 10_000; i++) writer.counter(many, { id: `${i}` }).inc();
+  expect(announced.filter((kind) => kind === "chunk")).toHaveLength(2);
+  slots("a").gauge(DEPTH, {}).set(3);
+  expect(await exposition.scrape()).toContain("aibrix_test_depth 3");
+});
+
+test("a family that the catalogue lacks is refused by name", () => {
+  const { exposition } = setUp();
+  const stray = gauge({
+    name: "aibrix_test_stray",
+    help: "Stray.",
+    unit: "none",
+    labels: {},
+    why: "A test.",
+  });
+  const writer = new MetricSlots("a", (a) => {
+    exposition.accept(a);
+  });
+  expect(() => writer.gauge(stray, {})).toThrow("aibrix_test_stray is not in the catalogue");
+});
+
+test("wrong, missing and invented labels, wrong values and names do not compile", () => {
+  const { slots } = setUp();
+  const writer = slots("a");
+  const wrong = [
+    // @ts-expect-error a label is missing
+    () => writer.counter(EVENTS, { type: "stored" }),
+    // @ts-expect-error no such value
+    () => writer.counter(EVENTS, { type: "store", pod: "p" }),
+    // @ts-expect-error no such label
+    () => writer.counter(EVENTS, { type: "stored", pod: "p", zone: "z" }),
+    // @ts-expect-error a gauge is no counter
+    () => writer.counter(DEPTH, {}),
+    // @ts-expect-error a counter's name ends in _total
+    () => counter({ name: "aibrix_test_events", help: "x", unit: "none", labels: {}, why: "x" }),
+  ];
+  expect(wrong).toHaveLength(5);
+});
+
+test("names and help of the catalogue follow the rules of the exposition format", () => {
+  const suffix = { seconds: "_seconds", bytes: "_bytes", ratio: "_ratio", percent: "_percentage", none: "" };
+  for (const { name, unit, help, why, kind } of CATALOGUE) {
+    expect(name).toMatch(/^aibrix_[a-z0-9_]+$/);
+    expect(name.replace(/_total$/, "").endsWith(suffix[unit]), name).toBe(true);
+    expect(name.endsWith("_total"), name).toBe(kind === "counter");
+    expect(help, name).toMatch(/\.$/);
+    expect(why, name).toMatch(/\.$/);
+  }
+  expect(new Set(CATALOGUE.map(({ name }) => name)).size).toBe(CATALOGUE.length);
+});
