@@ -36,13 +36,11 @@ interface Store {
 
 const BLOCKS_MAX = 32_768;
 
-/** The specification of a prefix index. Lookups take their input from `scratch`, like the writing side. */
-export class NaivePrefixIndex implements IndexWriter {
-  readonly scratch: IndexScratch = {
-    tokens: new Uint32Array(32 * BLOCKS_MAX),
-    hashes: new Uint32Array(2 * BLOCKS_MAX),
-    extraDigests: new Uint32Array(2 * BLOCKS_MAX),
-  };
+/** The specification of a prefix index. Writer and reader in one: both take their input from the same memory. */
+export class NaivePrefixIndex implements IndexWriter, IndexScratch {
+  readonly tokens: Uint32Array = new Uint32Array(32 * BLOCKS_MAX);
+  readonly hashes: Uint32Array = new Uint32Array(2 * BLOCKS_MAX);
+  readonly extraDigests: Uint32Array = new Uint32Array(2 * BLOCKS_MAX);
   readonly #hash: ReferenceHash;
   readonly #contexts: ContextKey[] = [];
   /** Rank slot → context id, the one last stored to last (N5) → engine hash → meaning. */
@@ -54,6 +52,11 @@ export class NaivePrefixIndex implements IndexWriter {
 
   private constructor(hash: ReferenceHash) {
     this.#hash = hash;
+  }
+
+  /** The input memory, which is the index's own. */
+  get scratch(): IndexScratch {
+    return this;
   }
 
   /** Makes an empty index whose hashes have this seed, 0 … 2⁶⁴ − 1. */
@@ -71,7 +74,7 @@ export class NaivePrefixIndex implements IndexWriter {
   storeBlocks(...[contextId, rankSlot, tier, ...rest]: Parameters<IndexWriter["storeBlocks"]>): StoreOutcome {
     const [blockCount, hasParent, parentLow, parentHigh, hasExtra] = rest;
     const blocks = this.#locals(contextId, blockCount, hasExtra).map((local, i) => {
-      return { engineHash: hexAt(this.scratch.hashes, i), local, removed: false };
+      return { engineHash: hexAt(this.hashes, i), local, removed: false };
     });
     const parent = hasParent ? toHex(parentLow, parentHigh) : null;
     const store = { contextId, rankSlot, tier, parent, blocks };
@@ -126,16 +129,16 @@ export class NaivePrefixIndex implements IndexWriter {
     out.set(wordsOf(this.#hash.digest(bytes)), index);
   }
 
-  /** Looks the prompt in `scratch.tokens` up (S6). The result is the caller's. */
+  /** Looks the prompt in `tokens` up (S6). The result is the caller's. */
   matchTokens(contextId: number, tokenCount: number, hasExtra: boolean): MatchResult {
     const { blockSize, bigram } = this.#contexts[contextId];
     const blockCount = Math.max(0, Math.floor((tokenCount - Number(bigram)) / blockSize));
     return this.#match(contextId, this.#hash.prefixes(this.#locals(contextId, blockCount, hasExtra), null));
   }
 
-  /** Looks the prefix hashes in `scratch.hashes` up (S6). The result is the caller's. */
+  /** Looks the prefix hashes in `hashes` up (S6). The result is the caller's. */
   matchHashes(contextId: number, blockCount: number): MatchResult {
-    const prefixes = Array.from({ length: blockCount }, (_, i) => hexAt(this.scratch.hashes, i));
+    const prefixes = Array.from({ length: blockCount }, (_, i) => hexAt(this.hashes, i));
     return this.#match(contextId, prefixes);
   }
 
@@ -188,13 +191,13 @@ export class NaivePrefixIndex implements IndexWriter {
 
   #countHashes(blockCount: number, takes: (engineHash: string) => boolean): number {
     this.#view.clear();
-    const engineHashes = Array.from({ length: blockCount }, (_, i) => hexAt(this.scratch.hashes, i));
+    const engineHashes = Array.from({ length: blockCount }, (_, i) => hexAt(this.hashes, i));
     return engineHashes.filter(takes).length;
   }
 
   #locals(contextId: number, blockCount: number, hasExtra: boolean): string[] {
     const { blockSize, bigram } = this.#contexts[contextId];
-    const { tokens, extraDigests } = this.scratch;
+    const { tokens, extraDigests } = this;
     return this.#hash.locals(tokens, blockCount, blockSize, bigram, hasExtra ? extraDigests : null);
   }
 
