@@ -50,7 +50,8 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   /** Context id → what `#held` made of it, until the next write. */
   readonly #view = new Map<number, Map<number, Map<string, number[]>>>();
 
-  private constructor(hash: ReferenceHash) {
+  /** @param hash - gives all hashes their seed; may be shared. */
+  constructor(hash: ReferenceHash) {
     this.#hash = hash;
   }
 

@@ -1,0 +1,224 @@
+/**
+ * A small world of prompts and engines, for driving indexes in tests and benchmarks. Contents are letters: a *path* of
+ * letters is a prompt, so that prompts share prefixes as often as real ones do, and commands print short.
+ *
+ *     letter 0 … 15      letter & 3: which tokens the block has      letter >> 2: which extra digest, 0 for none
+ *
+ * An engine names the block at the end of a path by a hash of its own seed, the context, and the path: engines with one
+ * seed agree, others alias. In a bigram context the letter after a block belongs to its content, so a path carries the
+ * letter that follows its end. Commands say everything that happens in plain data, so that any list of them, and any part
+ * of a list, can be run on any index. Tests only: not part of the package's surface.
+ */
+import type { ReferenceHash } from "../block-hash/reference-hash.ts";
+import { wordsOf } from "../block-hash/reference-hash.ts";
+import { toHex } from "../block-hash/block-hash.ts";
+import { MATCH_ROW_WORDS } from "./contract.ts";
+import type { ContextKey, IndexScratch, IndexWriter, MatchResult, Tier } from "./contract.ts";
+
+/** A prompt: its blocks' letters, and the letter after its last block (read in bigram contexts only). */
+export interface Path {
+  readonly letters: readonly number[];
+  readonly next: number;
+}
+
+/** How a command names blocks: by what an engine with this seed would call them, or by a lie. */
+export interface Naming {
+  /** Position in `PrefixWorld.contexts`. */
+  readonly context: number;
+  readonly slot: number;
+  readonly engineSeed: number;
+  /** Block position in the command → engine hash said instead, one of `LIES`. */
+  readonly lies: readonly { readonly at: number; readonly lie: number }[];
+}
+
+/** Stores the blocks of a path from position `from` on; `from` 0 is a root. */
+export interface StoreCommand extends Naming {
+  readonly kind: "store";
+  readonly tier: Tier;
+  readonly path: Path;
+  readonly from: number;
+  /** Names the parent by a lie; null for the truth. */
+  readonly parentLie: number | null;
+}
+
+/** Adds copies of, or removes, the blocks of a path from position `from` on. */
+export interface NamesCommand extends Naming {
+  readonly kind: "storeKnown" | "remove";
+  readonly tier: Tier;
+  readonly path: Path;
+  readonly from: number;
+}
+
+/** Forgets a rank, or changes how its copies count. */
+export type RankCommand =
+  | { readonly kind: "clear"; readonly slot: number }
+  | { readonly kind: "count"; readonly slot: number; readonly counted: boolean };
+
+/** Looks a path up, by tokens with some more behind the last full block, or by hashes of which some are swapped. */
+export type LookupCommand =
+  | { readonly kind: "matchTokens"; readonly context: number; readonly path: Path; readonly tail: number }
+  | {
+      readonly kind: "matchHashes";
+      readonly context: number;
+      readonly path: Path;
+      readonly swaps: readonly { readonly at: number; readonly hash: string }[];
+    };
+
+/** Anything that one can ask of an index. */
+export type IndexCommand = StoreCommand | NamesCommand | RankCommand | LookupCommand;
+
+/** The reading side that both indexes have. */
+export interface IndexReader extends IndexScratch {
+  matchTokens(contextId: number, tokenCount: number, hasExtra: boolean): MatchResult;
+  matchHashes(contextId: number, blockCount: number): MatchResult;
+}
+
+/** Engine hashes that liars and damaged messages use; the ends of the range are where sentinels would hide. */
+export const LIES: readonly string[] = [
+  "0000000000000000",
+  "ffffffffffffffff",
+  "0000000000000001",
+  "00000000ffffffff",
+  "ffffffff00000000",
+  "8000000000000000",
+];
+
+const EXTRA_DIGESTS: readonly (readonly [number, number])[] = [
+  [0, 0],
+  [0x5eed, 1],
+  [0, 7],
+  [0xffff_ffff, 0xffff_ffff],
+];
+
+/** Turns commands into calls, and answers into strings that can be compared. */
+export class PrefixWorld {
+  readonly contexts: readonly ContextKey[];
+  readonly #hash: ReferenceHash;
+
+  /** @param hash - has the seed of the indexes to drive. */
+  constructor(contexts: readonly ContextKey[], hash: ReferenceHash) {
+    this.contexts = contexts;
+    this.#hash = hash;
+  }
+
+  /** Runs a writing command; returns what the index said, for comparison. */
+  write(index: IndexWriter, command: StoreCommand | NamesCommand | RankCommand): string {
+    switch (command.kind) {
+      case "store":
+        return this.#store(index, command);
+      case "storeKnown":
+      case "remove": {
+        const blockCount = this.#writeNames(index.scratch, command);
+        if (command.kind === "remove")
+          return String(index.removeBlocks(command.slot, command.tier, blockCount));
+        return String(index.storeKnownBlocks(command.slot, command.tier, blockCount));
+      }
+      case "clear":
+        index.clearRank(command.slot);
+        return "";
+      case "count":
+        index.setCopyCounting(command.slot, command.counted);
+        return "";
+    }
+  }
+
+  /** Runs a lookup in an open context; returns "blockCount: row, row…" with rows in the order of rank slots. */
+  look(reader: IndexReader, contextId: number, command: LookupCommand): string {
+    const { context, path } = command;
+    if (command.kind === "matchTokens") {
+      const tokenCount = this.writeTokens(reader, context, path, 0, command.tail);
+      return matchText(reader.matchTokens(contextId, tokenCount, path.letters.some(hasExtra)));
+    }
+    const hashes = this.prefixHashes(context, path);
+    for (const { at, hash } of command.swaps) hashes[at % hashes.length] = hash;
+    hashes.forEach((hash, i) => {
+      reader.hashes.set(wordsOf(hash), 2 * i);
+    });
+    return matchText(reader.matchHashes(contextId, hashes.length));
+  }
+
+  /** The prefix hashes of a path, as 16 hex digits each. */
+  prefixHashes(context: number, path: Path): string[] {
+    const { blockSize, bigram } = this.contexts[context];
+    const blockCount = path.letters.length;
+    const memory = {
+      tokens: new Uint32Array(blockCount * blockSize + 1),
+      hashes: new Uint32Array(0),
+      extraDigests: new Uint32Array(2 * blockCount),
+    };
+    this.writeTokens(memory, context, path, 0, 1);
+    const locals = this.#hash.locals(memory.tokens, blockCount, blockSize, bigram, memory.extraDigests);
+    return this.#hash.prefixes(locals, null);
+  }
+
+  /**
+   * Writes tokens and extra digests of the blocks from `from` on.
+   *
+   * @param tail - tokens of the following letter to write behind them; a bigram context needs one.
+   * @returns the number of tokens.
+   */
+  writeTokens(memory: IndexScratch, context: number, path: Path, from: number, tail: number): number {
+    const { blockSize } = this.contexts[context];
+    const letters = path.letters.slice(from);
+    letters.forEach((letter, i) => {
+      for (let j = 0; j < blockSize; j++) memory.tokens[i * blockSize + j] = tokenOf(letter, j);
+      memory.extraDigests.set(EXTRA_DIGESTS[letter >> 2], 2 * i);
+    });
+    for (let j = 0; j < tail; j++) memory.tokens[letters.length * blockSize + j] = tokenOf(path.next, j);
+    return letters.length * blockSize + tail;
+  }
+
+  /** What an engine with this seed calls the block at `position` of a path. */
+  engineHash(context: number, engineSeed: number, path: Path, position: number): string {
+    let [low, high] = [engineSeed + 1, Math.imul(context + 1, 0x85eb_ca6b)];
+    const end = this.contexts[context].bigram ? position + 1 : position;
+    for (let i = 0; i <= end; i++) {
+      const letter = (path.letters[i] ?? path.next) & (i > position ? 3 : 15);
+      low = Math.imul(low ^ (letter + 1), 0x9e37_79b1) ^ (high >>> 15);
+      high = Math.imul(high ^ (low >>> 13), 0xc2b2_ae35) + i;
+    }
+    return toHex(low, high);
+  }
+
+  #store(index: IndexWriter, command: StoreCommand): string {
+    const { context, slot, engineSeed, tier, path, from, parentLie } = command;
+    const contextId = index.openContext(this.contexts[context]);
+    const blockCount = this.#writeNames(index.scratch, command);
+    this.writeTokens(index.scratch, context, path, from, 1);
+    let parent = from === 0 ? null : this.engineHash(context, engineSeed, path, from - 1);
+    if (parentLie !== null) parent = LIES[parentLie];
+    const [low, high] = parent === null ? [0, 0] : wordsOf(parent);
+    const extra = path.letters.slice(from).some(hasExtra);
+    return index.storeBlocks(contextId, slot, tier, blockCount, parent !== null, low, high, extra);
+  }
+
+  #writeNames(scratch: IndexScratch, command: StoreCommand | NamesCommand): number {
+    const { context, engineSeed, path, from, lies } = command;
+    const names = path.letters
+      .slice(from)
+      .map((_, i) => this.engineHash(context, engineSeed, path, from + i));
+    for (const { at, lie } of lies) names[at % names.length] = LIES[lie];
+    names.forEach((name, i) => {
+      scratch.hashes.set(wordsOf(name), 2 * i);
+    });
+    return names.length;
+  }
+}
+
+/** A lookup's answer as text, rows in the order of rank slots. */
+export function matchText({ blockCount, matchCount, rows }: MatchResult): string {
+  const texts = Array.from({ length: matchCount }, (_, i) =>
+    [...rows.subarray(i * MATCH_ROW_WORDS, (i + 1) * MATCH_ROW_WORDS)]
+      .map((word) => String(word).padStart(4))
+      .join(),
+  );
+  return `${blockCount}: ${texts.sort().join("; ")}`;
+}
+
+function hasExtra(letter: number): boolean {
+  return letter >> 2 !== 0;
+}
+
+function tokenOf(letter: number, position: number): number {
+  return Math.imul((letter & 3) + 1, 0x0101_0101) + position;
+}
