@@ -12,3 +12,47 @@ export type {
   ExtraKeys,
   KvEvent,
 } from "./wire/events.ts";
+export { BLOCK_SIZE_MAX, PrefixHasher } from "./prefix-index/prefix-hasher.ts";
+export { IndexError, type IndexErrorFacts } from "./prefix-index/index-error.ts";
+export {
+  type ContextKey,
+  DEFAULT_HASH_SEED,
+  type EvictionListener,
+  type EvictionReason,
+  type IndexScratch,
+  type IndexWriter,
+  MATCH_ROW_WORDS,
+  type MatchResult,
+  RANK_SLOTS_MAX,
+  type StoreOutcome,
+  type Tier,
+  TIERS,
+} from "./prefix-index/contract.ts";
+export { encodeExtraKeys, saltDigest, type BytesDigester } from "./block-hash/extra-keys.ts";
+export {
+  EVENT_DROP_EFFECTS,
+  EVENT_TYPES,
+  MESSAGE_DROP_REASONS,
+  REPLAY_STATUSES,
+  STREAM_STATES,
+  TRUST_LEVELS,
+  type DropReason,
+  type EventDropReason,
+  type EventType,
+  type LossEffect,
+  type MessageDropReason,
+  type ReplayFailure,
+  type ReplayStatus,
+  type StreamState,
+  type SyncAction,
+  type SyncCounters,
+  type SyncListener,
+  type Trust,
+} from "./sync/sync-report.ts";
+export {
+  DEFAULT_SYNC_LIMITS,
+  type ReportMode,
+  type SyncLimits,
+  type SyncSettings,
+} from "./sync/sync-settings.ts";
+export { WorkerSync, type SyncDependencies } from "./sync/worker-sync.ts";

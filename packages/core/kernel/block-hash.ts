@@ -1,0 +1,49 @@
+/**
+ * The prefix hashes of a run of blocks, from their tokens.
+ *
+ *     local     = XXH3-64(tokens of the block as u32 LE; when bigram, and the token after it)
+ *     local     = XXH3-64(LE64(local) ‖ LE64(extra digest))        where there is a digest, that is not 0
+ *     prefix[0] = local[0]                                         at the root of a chain
+ *     prefix[i] = XXH3-64(LE64(prefix[i − 1]) ‖ LE64(local[i]))
+ *
+ * Source: the hash that Mooncake's RFC #1527 recommends for indexers; with seed 1337 the one of Dynamo and SMG.
+ */
+import { hashBytes, hashPair } from "./xxh3";
+
+/**
+ * Hashes `count` blocks.
+ *
+ * @param tokens - address of the first block's tokens.
+ * @param blockBytes - bytes from one block to the next.
+ * @param hashedBytes - bytes hashed of each: `blockBytes`, 4 more when bigram.
+ * @param extras - address of one u64 digest a block; 0 when no block has any.
+ * @param isRoot - whether the first block has no parent; else `prefix` is its parent's hash.
+ * @param out - address of the first of `count` u64 prefix hashes.
+ * @returns the last prefix hash, `prefix` when there are no blocks.
+ */
+export function hashRun(
+  tokens: usize,
+  blockBytes: usize,
+  hashedBytes: usize,
+  extras: usize,
+  isRoot: bool,
+  prefix: u64,
+  count: u32,
+  out: usize,
+): u64 {
+  const end = out + ((<usize>count) << 3);
+  while (out < end) {
+    let local = hashBytes(tokens, hashedBytes);
+    if (extras != 0) {
+      const extra = load<u64>(extras);
+      if (extra != 0) local = hashPair(local, extra);
+      extras += 8;
+    }
+    prefix = isRoot ? local : hashPair(prefix, local);
+    isRoot = false;
+    store<u64>(out, prefix);
+    tokens += blockBytes;
+    out += 8;
+  }
+  return prefix;
+}

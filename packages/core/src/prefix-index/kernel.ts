@@ -1,0 +1,65 @@
+/**
+ * The compiled kernel (kernel/, AssemblyScript): its bytes made a module once per thread, and an instance of it per user.
+ *
+ *     thread A                thread B
+ *     ┌──────────┐            ┌──────────┐
+ *     │ instance │            │ instance │     no state of their own
+ *     └────┬─────┘            └────┬─────┘
+ *          └──── one shared WebAssembly.Memory ────┘     all state
+ *
+ * The few WebAssembly types that core needs are declared here: its `lib` has no DOM, and nothing else of it is wanted.
+ */
+import { KERNEL_BASE64 } from "./kernel.generated.ts";
+
+/** Bytes of a page of linear memory. */
+export const PAGE_BYTES = 65_536;
+/** Pages that 32-bit addresses reach: 4 GiB. The kernel is compiled for this maximum. */
+export const PAGES_MAX = 65_536;
+
+/** A shared `WebAssembly.Memory`. It grows, and each growth leaves older views of `buffer` too short, never wrong. */
+export interface KernelMemory {
+  readonly buffer: SharedArrayBuffer;
+}
+
+/** What kernel/index.ts exports; addresses are byte offsets in the memory. */
+export interface KernelExports {
+  hashSeed(low: number, high: number): void;
+  hashDigest(at: number, bytes: number, out: number): void;
+  hashBlocks(
+    tokens: number,
+    blockBytes: number,
+    isRoot: boolean,
+    parentLow: number,
+    parentHigh: number,
+    count: number,
+    out: number,
+  ): void;
+}
+
+interface WebAssemblyNamespace {
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
+  readonly Memory: new (descriptor: { initial: number; maximum: number; shared: true }) => KernelMemory;
+}
+
+const { WebAssembly } = globalThis as unknown as { WebAssembly: WebAssemblyNamespace };
+
+let compiledModule: object | undefined;
+
+/**
+ * Makes a shared memory for a kernel.
+ *
+ * @param pages - pages to begin with.
+ * @param pagesMax - pages it may grow to; at most `PAGES_MAX`. Address space is reserved, memory is not.
+ */
+export function makeKernelMemory(pages: number, pagesMax: number): KernelMemory {
+  return new WebAssembly.Memory({ initial: pages, maximum: pagesMax, shared: true });
+}
+
+/** Makes an instance of the kernel over `memory`, synchronously; the first of a thread compiles, about 20 ms. */
+export function instantiateKernel(memory: KernelMemory): KernelExports {
+  compiledModule ??= new WebAssembly.Module(
+    Uint8Array.from(atob(KERNEL_BASE64), (character) => character.charCodeAt(0)),
+  );
+  return new WebAssembly.Instance(compiledModule, { env: { memory } }).exports as KernelExports;
+}

@@ -1,0 +1,106 @@
+/**
+ * Prefix hashes without an index: for clients that send hashes instead of tokens, and for simulated engines. The same
+ * kernel as the index, over a small memory of its own:
+ *
+ *     0        1 KiB          64 KiB                                    2 MiB
+ *     │ unused │ seed, secrets │ tokens ……………………………… │ prefix hashes ……… │
+ *
+ * Runs longer than that memory are hashed in pieces, each continuing the chain of the one before.
+ * Definition of the hash: docs/architecture.md 4, kernel/block-hash.ts.
+ */
+import { DEFAULT_HASH_SEED } from "./contract.ts";
+import { IndexError } from "./index-error.ts";
+import { instantiateKernel, type KernelExports, makeKernelMemory, PAGE_BYTES } from "./kernel.ts";
+import { assert } from "../assert.ts";
+
+/**
+ * Most tokens in one block. Engines use 1 to a few hundred (TensorRT-LLM 32, SGLang 1, hybrid vLLM models up to some
+ * thousand); more is a broken configuration.
+ */
+export const BLOCK_SIZE_MAX = 65_536;
+
+const PAGES = 32;
+const TOKENS_AT = PAGE_BYTES;
+/** Twice the largest block fits, so that a piece always has at least one. */
+const TOKENS_MAX = 2 * BLOCK_SIZE_MAX;
+const HASHES_AT = TOKENS_AT + 4 * TOKENS_MAX;
+const BLOCKS_MAX = (PAGES * PAGE_BYTES - HASHES_AT) / 8;
+
+/** Chains block hashes as the index does. One per thread; holds 2 MiB. */
+export class PrefixHasher {
+  readonly #kernel: KernelExports;
+  readonly #tokens: Uint32Array;
+  readonly #hashes: Uint32Array;
+
+  private constructor(seed: bigint) {
+    const memory = makeKernelMemory(PAGES, PAGES);
+    this.#kernel = instantiateKernel(memory);
+    this.#kernel.hashSeed(Number(seed & 0xffff_ffffn), Number(seed >> 32n));
+    this.#tokens = new Uint32Array(memory.buffer, TOKENS_AT, TOKENS_MAX);
+    this.#hashes = new Uint32Array(memory.buffer, HASHES_AT, 2 * BLOCKS_MAX);
+  }
+
+  /**
+   * Makes a hasher.
+   *
+   * @param seed - of XXH3, taken modulo 2⁶⁴; the one of the index whose hashes are wanted.
+   */
+  static create(seed: number | bigint = DEFAULT_HASH_SEED): PrefixHasher {
+    return new PrefixHasher(BigInt.asUintN(64, BigInt(seed)));
+  }
+
+  /**
+   * Prefix hashes of consecutive blocks.
+   *
+   * @param tokens - token ids, block after block; at least `blockCount × blockSize`.
+   * @param blockCount - blocks to hash; 0 writes nothing.
+   * @param blockSize - tokens per block, 1 … `BLOCK_SIZE_MAX`.
+   * @param parent - prefix hash of the block before the first; null at the root of a chain.
+   * @param out - receives the prefix hashes, shape [2 × blockCount], low then high.
+   * @throws IndexError `invalid_block_size` when `blockSize` is out of range; `too_many_blocks` when `tokens` or `out` is
+   *   too short for `blockCount`.
+   */
+  hash(
+    tokens: Uint32Array,
+    blockCount: number,
+    blockSize: number,
+    parent: { readonly low: number; readonly high: number } | null,
+    out: Uint32Array,
+  ): void {
+    checkBlockSize(blockSize);
+    const blocksMax = Math.floor(Math.min(tokens.length / blockSize, out.length / 2));
+    if (!Number.isInteger(blockCount) || blockCount < 0 || blockCount > blocksMax)
+      throw new IndexError(
+        { code: "too_many_blocks", actual: blockCount, expectedMax: blocksMax },
+        `${blockCount} blocks of ${blockSize} tokens asked for, but the arrays given have room for ${blocksMax}`,
+      );
+    const pieceMax = Math.min(BLOCKS_MAX, Math.floor(TOKENS_MAX / blockSize));
+    let isRoot = parent === null;
+    let low = parent?.low ?? 0;
+    let high = parent?.high ?? 0;
+    for (let done = 0; done < blockCount; ) {
+      const piece = Math.min(pieceMax, blockCount - done);
+      assert(piece > 0, "a piece has at least one block");
+      this.#tokens.set(tokens.subarray(done * blockSize, (done + piece) * blockSize));
+      this.#kernel.hashBlocks(TOKENS_AT, 4 * blockSize, isRoot, low, high, piece, HASHES_AT);
+      out.set(this.#hashes.subarray(0, 2 * piece), 2 * done);
+      isRoot = false;
+      low = this.#hashes[2 * piece - 2];
+      high = this.#hashes[2 * piece - 1];
+      done += piece;
+    }
+  }
+}
+
+/**
+ * Holds a block size from outside to its range.
+ *
+ * @throws IndexError `invalid_block_size`.
+ */
+export function checkBlockSize(blockSize: number): void {
+  if (Number.isInteger(blockSize) && blockSize >= 1 && blockSize <= BLOCK_SIZE_MAX) return;
+  throw new IndexError(
+    { code: "invalid_block_size", blockSize, blockSizeMax: BLOCK_SIZE_MAX },
+    `block size ${blockSize} is not a whole number of tokens in 1 … ${BLOCK_SIZE_MAX}`,
+  );
+}
