@@ -317,6 +317,15 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     expect(hold("a")).toEqual({ 0: [1, 1, 0, 0, 0] });
   });
 
+  test("N6 without copy counting a removal takes every parked repetition too", () => {
+    subject.writer.setCopyCounting(0, false);
+    store(0, "ab", { from: 1 });
+    store(0, "ab", { from: 1 });
+    expect([remove(0, "ab", { from: 1 }), remove(0, "ab", { from: 1 })]).toEqual([1, 0]);
+    store(0, "a");
+    expect(hold("ab")).toEqual({ 0: [1, 1, 0, 0, 0] });
+  });
+
   test("copies of blocks that are not known are not made", () => {
     store(0, "ab", { from: 1 });
     store(1, "a");

@@ -10,7 +10,8 @@
  *  N4  A removal takes from what is stored, else from what is parked (the store parked first), never from both. A parked
  *      block that was removed stays a hole in its store: the blocks behind it keep their prefix hashes.
  *  N5  An engine hash that a rank has in several contexts means the one that the rank last stored to.
- *  N6  With copy counting off, a store adds a copy only where the holder has none under that engine hash. The setting
+ *  N6  With copy counting off, a store adds a copy only where the holder has none under that engine hash, and a removal
+ *      takes all parked blocks of that name beside the copy: announced again means no more than announced. The setting
  *      outlives `clearRank`.
  *
  * Tests and benchmarks only: not part of the package's surface.
@@ -105,10 +106,12 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   removeBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
     return this.#countHashes(blockCount, (engineHash) => {
       const names = this.#contextsOf(rankSlot).find((one) => (one.get(engineHash)?.copies[tier] ?? 0) > 0);
-      if (names === undefined) return this.#removeParked(rankSlot, tier, engineHash);
+      const isEvery = this.#uncounted.has(rankSlot);
+      if (names === undefined) return this.#removeParked(rankSlot, tier, engineHash, isEvery);
       const { copies } = names.get(engineHash)!;
       copies[tier]--;
       if (copies.every((count) => count === 0)) names.delete(engineHash);
+      if (isEvery) this.#removeParked(rankSlot, tier, engineHash, isEvery);
       return true;
     });
   }
@@ -175,11 +178,12 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     if (copies[tier] === 0 || !this.#uncounted.has(rankSlot)) copies[tier]++;
   }
 
-  #removeParked(rankSlot: number, tier: Tier, engineHash: string): boolean {
+  #removeParked(rankSlot: number, tier: Tier, engineHash: string, isEvery: boolean): boolean {
     const stores = this.#parked.filter((store) => store.rankSlot === rankSlot && store.tier === tier);
     const blocks = stores.flatMap((store) => store.blocks);
-    const block = blocks.find((one) => one.engineHash === engineHash && !one.removed);
-    return block !== undefined && (block.removed = true);
+    const waiting = blocks.filter((block) => block.engineHash === engineHash && !block.removed);
+    for (const block of isEvery ? waiting : waiting.slice(0, 1)) block.removed = true;
+    return waiting.length > 0;
   }
 
   #isAttachable({ contextId, rankSlot, parent }: Store): boolean {
