@@ -13,6 +13,7 @@ export type IndexErrorFacts =
   | { readonly code: "invalid_rank_slot"; readonly rankSlot: number; readonly rankSlotsMax: number }
   | { readonly code: "too_many_tokens"; readonly actual: number; readonly expectedMax: number }
   | { readonly code: "too_many_blocks"; readonly actual: number; readonly expectedMax: number }
+  | { readonly code: "too_many_bytes"; readonly actual: number; readonly expectedMax: number }
   | { readonly code: "too_many_readers"; readonly readersMax: number }
   | { readonly code: "context_name_too_long"; readonly bytes: number; readonly bytesMax: number };
 

@@ -38,6 +38,22 @@ describe("PrefixHasher", () => {
     expect([one[0], one[1]]).toEqual([whole[2 * count - 2], whole[2 * count - 1]]);
   });
 
+  it("digests bytes of any length up to its room, and refuses more", async () => {
+    const hasher = PrefixHasher.create(7);
+    const reference = await ReferenceHash.create(7n);
+    const out = new Uint32Array(4);
+    for (const length of [0, 1, 11, 64, 300]) {
+      const bytes = Uint8Array.from({ length }, (_, i) => i * 7);
+      hasher.digestBytes(bytes, out, 2);
+      expect(hexAt(out, 1)).toBe(reference.digest(bytes));
+    }
+    expect(() => {
+      hasher.digestBytes(new Uint8Array(600_000), out, 0);
+    }).toThrow(
+      expect.objectContaining({ facts: { code: "too_many_bytes", actual: 600_000, expectedMax: 524_288 } }),
+    );
+  });
+
   it("refuses sizes and counts that do not fit, with a code and the limit", () => {
     const hasher = PrefixHasher.create();
     const out = new Uint32Array(8);

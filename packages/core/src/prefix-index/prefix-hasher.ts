@@ -50,6 +50,25 @@ export class PrefixHasher {
   }
 
   /**
+   * XXH3-64 of any bytes, with this hasher's seed: the digest of a cache salt, see `saltDigest`.
+   *
+   * @param bytes - at most 8 × `BLOCK_SIZE_MAX`, the room for tokens.
+   * @param out - receives low and high word at `index`, `index + 1`.
+   * @throws IndexError `too_many_bytes` when `bytes` is longer.
+   */
+  digestBytes(bytes: Uint8Array, out: Uint32Array, index: number): void {
+    const staging = new Uint8Array(this.#tokens.buffer, TOKENS_AT, 4 * TOKENS_MAX);
+    if (bytes.length > staging.length)
+      throw new IndexError(
+        { code: "too_many_bytes", actual: bytes.length, expectedMax: staging.length },
+        `${bytes.length} bytes to digest, but there is room for ${staging.length}`,
+      );
+    staging.set(bytes);
+    this.#kernel.hashDigest(TOKENS_AT, bytes.length, HASHES_AT);
+    out.set(this.#hashes.subarray(0, 2), index);
+  }
+
+  /**
    * Prefix hashes of consecutive blocks.
    *
    * @param tokens - token ids, block after block; at least `blockCount × blockSize`.
