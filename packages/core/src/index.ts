@@ -5,13 +5,46 @@ export { toBigInt, toHex, writeBigInt, writeInteger } from "./block-hash/block-h
 export { Prng } from "./prng.ts";
 export type {
   AllBlocksCleared,
+  BatchHeader,
   BlockRemoved,
   BlockStored,
+  DecodedBlockRemoved,
+  DecodedBlockStored,
+  DecodeScratch,
   EventBatch,
   ExtraKey,
   ExtraKeys,
   KvEvent,
 } from "./wire/events.ts";
+export { type Dialect, DIALECTS, type DialectForm, type FieldOrder, type WireField } from "./wire/dialect.ts";
+export { encodeEventBatch } from "./wire/event-batch-encoder.ts";
+export { normalizeEvent } from "./wire/plain-event.ts";
+export { RecordingSink } from "./wire/recording-sink.ts";
+export { EventBatchDecoder, type EventFault, type EventSink } from "./wire/event-batch-decoder.ts";
+export {
+  encodeLiveFrames,
+  encodeReplayEnd,
+  encodeReplayReply,
+  encodeReplayRequest,
+  type LiveMessage,
+  parseLiveFrames,
+  parseReplayFrames,
+  parseReplayRequest,
+  type ReplayReply,
+  type ReplayRequest,
+  type ReplayShape,
+  topicText,
+} from "./wire/message.ts";
+export {
+  FRAME_ERROR_CODES,
+  type FrameErrorCode,
+  PAYLOAD_ERROR_CODES,
+  type PayloadErrorCode,
+  WireError,
+  type WireErrorCode,
+  type WireErrorFacts,
+} from "./wire/wire-error.ts";
+export { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire/wire-limits.ts";
 export { BLOCK_SIZE_MAX, PrefixHasher } from "./prefix-index/prefix-hasher.ts";
 export { IndexError, type IndexErrorFacts } from "./prefix-index/index-error.ts";
 export {

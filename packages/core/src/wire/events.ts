@@ -9,11 +9,9 @@
  * Names are the field's own, verbatim from vLLM's kv_events.py in camelCase.
  */
 
-/** One entry of `extra_keys`: LoRA name, cache salt, [identifier, offset] of a multimodal item, or a digest. */
-export type ExtraKey = string | number | Uint8Array | readonly ExtraKey[] | null;
+import type { ExtraKey, ExtraKeys } from "../block-hash/extra-keys.ts";
 
-/** Extra keys by block: nil where a block has none. */
-export type ExtraKeys = readonly (readonly ExtraKey[] | null)[];
+export type { ExtraKey, ExtraKeys };
 
 /** Memory that a decoder writes a message's hashes and tokens to. Owned by whoever made it, e.g. the index's kernel. */
 export interface DecodeScratch {
@@ -122,4 +120,6 @@ export interface BatchHeader {
   eventCount: number;
   /** Of these, how many were handed to `onFault` instead of being delivered. */
   faultCount: number;
+  /** Of those delivered, how many came as maps (vLLM ≥ 0.24, TensorRT-LLM, late SGLang); the others were arrays. */
+  mapEventCount: number;
 }

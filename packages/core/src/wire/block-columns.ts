@@ -1,0 +1,159 @@
+/**
+ * The hot loops of decoding: block hashes and token ids, straight from msgpack into flat memory.
+ *
+ *     wire   92 cf ........ d3 ........            hashes  │ low₀ │ high₀│ low₁ │ high₁│     2 words per block
+ *     wire   94 01 cd.... ce........ cc..          tokens  │  t₀  │  t₁  │  t₂  │  t₃  │     1 word per token
+ *     wire   92 92 t₀ t₁ 92 t₁ t₂   (EAGLE pairs)  tokens  │  t₀  │  t₁  │  t₂  │            pairs + 1 words
+ *
+ * Each loop has a fast part, which runs while the widest form of an element still fits before the end and so needs one
+ * comparison per element, and a careful part for the payload's last bytes and for unusual forms. Nothing is allocated.
+ *
+ * A hash is taken modulo 2⁶⁴: vLLM writes unsigned integers, SGLang and TensorRT-LLM signed ones, and raw digests count
+ * by their last eight bytes, big-endian, which is how vLLM itself shortens them
+ * (vllm/v1/core/kv_cache_utils.py @ 001cabc1, maybe_convert_block_hash).
+ */
+import { writeInteger } from "../block-hash/block-hash.ts";
+import type { MsgpackCursor } from "./msgpack-cursor.ts";
+
+/** Bytes of an integer hash with its format byte, the widest form that the fast loop takes. */
+const HASH_BYTES = 9;
+/** Bytes of a u32 with its format byte, the widest form of a token id. */
+const TOKEN_BYTES = 5;
+/** A shorter digest cannot give 64 bits. */
+const DIGEST_BYTES_MIN = 8;
+const TOKEN_MAX = 0xffff_ffff;
+
+/**
+ * Reads one block hash in any form.
+ *
+ * @param cursor - stands at the hash.
+ * @param words - receives low and high at `index`, `index + 1`.
+ * @param index - word index of the low half.
+ * @param digestBytesMax - longest digest taken.
+ * @throws WireError `wrong_type`, `truncated`, `out_of_range` for a digest of another length.
+ */
+export function readHash(
+  cursor: MsgpackCursor,
+  words: Uint32Array,
+  index: number,
+  digestBytesMax: number,
+): void {
+  const start = cursor.position;
+  const format = cursor.format();
+  if (format === 0xcf || format === 0xd3) {
+    if (start + HASH_BYTES > cursor.end) {
+      throw cursor.error("truncated", start, `${HASH_BYTES} more bytes`, `${cursor.end - start}`);
+    }
+    words[index + 1] = cursor.view.getUint32(start + 1);
+    words[index] = cursor.view.getUint32(start + 5);
+    cursor.position = start + HASH_BYTES;
+  } else if (format >= 0xc4 && format <= 0xc6) {
+    const length = cursor.readBinaryLength();
+    if (length < DIGEST_BYTES_MIN || length > digestBytesMax) {
+      const expected = `a digest of ${DIGEST_BYTES_MIN} to ${digestBytesMax} bytes`;
+      throw cursor.error("out_of_range", start, expected, `${length} bytes`);
+    }
+    const tail = cursor.position + length - DIGEST_BYTES_MIN;
+    words[index + 1] = cursor.view.getUint32(tail);
+    words[index] = cursor.view.getUint32(tail + 4);
+    cursor.position += length;
+  } else if (format < 0x80 || format >= 0xe0 || (format >= 0xcc && format <= 0xd2)) {
+    writeInteger(cursor.readInteger(), words, index);
+  } else throw cursor.wrongType("a block hash, integer or bin");
+}
+
+/**
+ * Reads an array of block hashes.
+ *
+ * @param cursor - stands at the array.
+ * @param hashes - receives them, shape [2 × blocks], low then high; its length bounds the blocks.
+ * @param digestBytesMax - longest digest taken.
+ * @returns the number of blocks. O(blocks), allocates nothing.
+ * @throws WireError `wrong_type`, `truncated`, `out_of_range`, `limit_exceeded`.
+ */
+export function readHashes(cursor: MsgpackCursor, hashes: Uint32Array, digestBytesMax: number): number {
+  const start = cursor.position;
+  const count = cursor.readArrayLength();
+  const words = count * 2;
+  if (words > hashes.length) {
+    throw cursor.error("limit_exceeded", start, `at most ${hashes.length >>> 1} block hashes`, `${count}`);
+  }
+  const { bytes, view } = cursor;
+  const fastEnd = cursor.end - HASH_BYTES;
+  let position = cursor.position;
+  let word = 0;
+  for (; word < words && position <= fastEnd; word += 2) {
+    const format = bytes[position];
+    if (format !== 0xcf && format !== 0xd3) break;
+    hashes[word + 1] = view.getUint32(position + 1);
+    hashes[word] = view.getUint32(position + 5);
+    position += HASH_BYTES;
+  }
+  cursor.position = position;
+  for (; word < words; word += 2) readHash(cursor, hashes, word, digestBytesMax);
+  return count;
+}
+
+/**
+ * Reads the elements of an array of token ids.
+ *
+ * @param cursor - stands behind the array's header.
+ * @param count - its number of elements.
+ * @param tokens - receives them; `count` must fit.
+ * @throws WireError `wrong_type`, `truncated`, `out_of_range` for what is no u32.
+ */
+export function readTokens(cursor: MsgpackCursor, count: number, tokens: Uint32Array): void {
+  const { bytes, view } = cursor;
+  const fastEnd = cursor.end - TOKEN_BYTES;
+  let position = cursor.position;
+  let index = 0;
+  for (; index < count && position <= fastEnd; index += 1) {
+    const format = bytes[position];
+    if (format === 0xcd) {
+      tokens[index] = (bytes[position + 1] << 8) | bytes[position + 2];
+      position += 3;
+    } else if (format < 0x80) {
+      tokens[index] = format;
+      position += 1;
+    } else if (format === 0xce) {
+      tokens[index] = view.getUint32(position + 1);
+      position += TOKEN_BYTES;
+    } else if (format === 0xcc) {
+      tokens[index] = bytes[position + 1];
+      position += 2;
+    } else break;
+  }
+  cursor.position = position;
+  for (; index < count; index += 1) tokens[index] = readToken(cursor);
+}
+
+/**
+ * Reads the elements of SGLang's EAGLE form: pairs [t₀,t₁],[t₁,t₂],… each of which begins with the end of the last.
+ *
+ * @param cursor - stands behind the array's header.
+ * @param count - its number of pairs, at least 1.
+ * @param tokens - receives t₀ … t_count; `count + 1` must fit.
+ * @throws WireError `wrong_type`, `wrong_length`, `truncated`, `out_of_range`, `bigram_gap` when two pairs do not overlap.
+ */
+export function readTokenPairs(cursor: MsgpackCursor, count: number, tokens: Uint32Array): void {
+  for (let index = 0; index < count; index += 1) {
+    const start = cursor.position;
+    const length = cursor.readArrayLength();
+    if (length !== 2) throw cursor.error("wrong_length", start, "a pair of token ids", `${length} elements`);
+    const first = readToken(cursor);
+    if (index > 0 && first !== tokens[index]) {
+      throw cursor.error("bigram_gap", start, `a pair that begins with token ${tokens[index]}`, `${first}`);
+    }
+    tokens[index] = first;
+    tokens[index + 1] = readToken(cursor);
+  }
+}
+
+function readToken(cursor: MsgpackCursor): number {
+  const start = cursor.position;
+  const token = cursor.readInteger();
+  if (token < 0 || token > TOKEN_MAX) {
+    throw cursor.error("out_of_range", start, `a token id of 0 to ${TOKEN_MAX}`, `${token}`);
+  }
+  return token;
+}

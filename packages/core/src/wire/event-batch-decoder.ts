@@ -1,0 +1,230 @@
+/**
+ * From a message's payload to events, in order, one call of the sink each.
+ *
+ *     [ts, [event, event, …], data_parallel_rank?, …]        every release; slots after the third are passed over
+ *     {"ts": …, "events": […], "data_parallel_rank": …}      a revision of vLLM's PR #42892 that never shipped
+ *
+ * Invariants
+ *  D1  Events reach the sink in the order of the wire, each either as itself or as one fault; none is left out.
+ *  D2  A bad event costs itself only: the cursor goes back to its first byte and passes over it by structure.
+ *  D3  A payload whose structure is broken (cut, c1, not a batch, something behind it) throws. What stood before the break
+ *      has been delivered, since it was complete and true; what came after is unknown, so whoever follows the stream
+ *      must treat the message as lost in part.
+ *  D4  Work is linear in the payload's length, which is bounded, and faults are bounded too (wire-limits.ts).
+ *
+ * Decisions where the protocol is silent: `ts` may be an integer or a float32 (other encoders shrink 1757500000.0) but must
+ * be finite; a key that occurs twice in an event is a fault, since no engine does that and readers differ on its meaning.
+ */
+import type {
+  BatchHeader,
+  DecodedBlockRemoved,
+  DecodedBlockStored,
+  DecodeScratch,
+  KvEvent,
+} from "./events.ts";
+import { EventReader } from "./event-reader.ts";
+import { MsgpackCursor } from "./msgpack-cursor.ts";
+import { WireError } from "./wire-error.ts";
+import { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire-limits.ts";
+import { TextInterner } from "./wire-text.ts";
+
+/** An event that could not be delivered. */
+export interface EventFault {
+  /** What was wrong and at which byte of the payload. */
+  readonly error: WireError;
+  /** Position of the event in its batch, from 0. */
+  readonly eventIndex: number;
+  /** Its type, or null when the event did not get as far as a known one. */
+  readonly eventType: KvEvent["type"] | null;
+}
+
+/** Takes a batch's events, synchronously and in order. What it throws ends the decoding and reaches decode's caller. */
+export interface EventSink {
+  /** Blocks were stored. The event and the scratch are valid inside the call only. */
+  onBlockStored(event: DecodedBlockStored): void;
+  /** Blocks were removed. The event and the scratch are valid inside the call only. */
+  onBlockRemoved(event: DecodedBlockRemoved): void;
+  /** The engine's pool was reset. */
+  onAllBlocksCleared(): void;
+  /** An event was lost. The fault may be kept. */
+  onFault(fault: EventFault): void;
+}
+
+const BATCH_SLOTS_MIN = 2;
+const RANK_MAX = 0xffff_ffff;
+/** Keys of the unshipped map batch are short; longer ones are unknown. */
+const BATCH_KEY_BYTES_MAX = 32;
+
+/** Decodes event batches of every dialect. One per thread; not re-entrant: a sink must not call `decode` of its caller. */
+export class EventBatchDecoder {
+  readonly #limits: WireLimits;
+  readonly #cursor = new MsgpackCursor();
+  readonly #reader: EventReader;
+  readonly #keys = new TextInterner();
+  readonly #header: BatchHeader = {
+    timestampSeconds: 0,
+    dataParallelRank: null,
+    eventCount: 0,
+    faultCount: 0,
+    mapEventCount: 0,
+  };
+
+  /**
+   * @param scratch - receives tokens and hashes of the event at hand; its lengths bound an event. It is read anew per
+   * event, so that its owner may exchange the arrays between events.
+   * @param limits - replaces single values of {@link DEFAULT_WIRE_LIMITS}.
+   */
+  constructor(scratch: DecodeScratch, limits: Partial<WireLimits> = {}) {
+    this.#limits = { ...DEFAULT_WIRE_LIMITS, ...limits };
+    this.#reader = new EventReader(this.#cursor, scratch, this.#limits);
+  }
+
+  /**
+   * Decodes one payload (D1–D4). O(bytes); per event nothing is allocated unless it has extra keys or new strings.
+   *
+   * @param payload - the third frame of a live message or the last of a replay reply. Borrowed during the call.
+   * @param sink - takes events and faults.
+   * @returns what is known of the batch; reused by the next call.
+   * @throws WireError when the payload is no batch or breaks off (D3): `truncated`, `reserved_byte`, `trailing_bytes`,
+   * `payload_too_large`, `too_many_faults`, `wrong_type`, `wrong_length`, `out_of_range`, `limit_exceeded`,
+   * `missing_field`, `duplicate_key`.
+   */
+  decode(payload: Uint8Array, sink: EventSink): BatchHeader {
+    const cursor = this.#cursor;
+    cursor.open(payload);
+    if (payload.byteLength > this.#limits.payloadBytesMax) {
+      const expected = `at most ${this.#limits.payloadBytesMax} bytes`;
+      throw cursor.error("payload_too_large", 0, expected, `${payload.byteLength}`);
+    }
+    const header = this.#header;
+    header.timestampSeconds = 0;
+    header.dataParallelRank = null;
+    header.eventCount = 0;
+    header.faultCount = 0;
+    header.mapEventCount = 0;
+    const format = cursor.format();
+    if ((format & 0xf0) === 0x90 || format === 0xdc || format === 0xdd) this.#readArrayBatch(sink);
+    else if ((format & 0xf0) === 0x80 || format === 0xde || format === 0xdf) this.#readMapBatch(sink);
+    else throw cursor.wrongType("a batch, array or map");
+    if (cursor.position !== cursor.end) {
+      const actual = `${cursor.end - cursor.position} bytes behind it`;
+      throw cursor.error("trailing_bytes", cursor.position, "one batch", actual);
+    }
+    return header;
+  }
+
+  #readArrayBatch(sink: EventSink): void {
+    const cursor = this.#cursor;
+    const slots = cursor.readArrayLength();
+    if (slots < BATCH_SLOTS_MIN) {
+      throw cursor.error("wrong_length", 0, `a batch of at least ${BATCH_SLOTS_MIN} slots`, `${slots}`);
+    }
+    this.#readTimestamp();
+    this.#readEvents(sink);
+    if (slots > 2) this.#readRank();
+    for (let slot = 3; slot < slots; slot += 1) cursor.skip();
+  }
+
+  #readMapBatch(sink: EventSink): void {
+    const cursor = this.#cursor;
+    const pairs = cursor.readMapLength();
+    const seen = new Set<string>();
+    for (let pair = 0; pair < pairs; pair += 1) {
+      const start = cursor.position;
+      const key = this.#readBatchKey();
+      if (key !== null && seen.has(key)) {
+        throw cursor.error("duplicate_key", start, `the key ${key} once`, "it again");
+      }
+      if (key === "ts") this.#readTimestamp();
+      else if (key === "events") this.#readEvents(sink);
+      else if (key === "data_parallel_rank") this.#readRank();
+      else {
+        cursor.skip();
+        continue;
+      }
+      seen.add(key);
+    }
+    for (const key of ["ts", "events"]) {
+      if (!seen.has(key)) throw cursor.error("missing_field", 0, `the key ${key}`, "a map without it");
+    }
+  }
+
+  /** Reads a key of a map batch; null when it is none of ours for certain. */
+  #readBatchKey(): string | null {
+    const cursor = this.#cursor;
+    const start = cursor.position;
+    const format = cursor.format();
+    const isText = (format & 0xe0) === 0xa0 || (format >= 0xd9 && format <= 0xdb);
+    if (isText && cursor.readTextLength() <= BATCH_KEY_BYTES_MAX) {
+      cursor.position = start;
+      return this.#keys.read(cursor, BATCH_KEY_BYTES_MAX);
+    }
+    cursor.position = start;
+    cursor.skip();
+    return null;
+  }
+
+  #readTimestamp(): void {
+    const cursor = this.#cursor;
+    const start = cursor.position;
+    const seconds = cursor.readNumber();
+    if (!Number.isFinite(seconds)) {
+      throw cursor.error("out_of_range", start, "a finite timestamp in seconds", `${seconds}`);
+    }
+    this.#header.timestampSeconds = seconds;
+  }
+
+  #readRank(): void {
+    const cursor = this.#cursor;
+    if (cursor.takeNil()) return;
+    const start = cursor.position;
+    const rank = cursor.readInteger();
+    if (rank < 0 || rank > RANK_MAX) {
+      throw cursor.error("out_of_range", start, `a rank of 0 to ${RANK_MAX}`, `${rank}`);
+    }
+    this.#header.dataParallelRank = rank;
+  }
+
+  #readEvents(sink: EventSink): void {
+    const cursor = this.#cursor;
+    const reader = this.#reader;
+    const header = this.#header;
+    const start = cursor.position;
+    const count = cursor.readArrayLength();
+    if (count > this.#limits.eventsMax) {
+      throw cursor.error("limit_exceeded", start, `at most ${this.#limits.eventsMax} events`, `${count}`);
+    }
+    header.eventCount = count;
+    for (let eventIndex = 0; eventIndex < count; eventIndex += 1) {
+      const eventStart = cursor.position;
+      const type = this.#readEvent(sink, eventIndex, eventStart);
+      if (type === null) continue;
+      const format = cursor.bytes[eventStart];
+      if ((format & 0xf0) === 0x80 || format === 0xde || format === 0xdf) header.mapEventCount += 1;
+      // Outside of any catch: what a sink throws is not the event's fault.
+      if (type === "BlockStored") sink.onBlockStored(reader.stored);
+      else if (type === "BlockRemoved") sink.onBlockRemoved(reader.removed);
+      else sink.onAllBlocksCleared();
+    }
+  }
+
+  /** Reads one event; null when it became a fault (D2). */
+  #readEvent(sink: EventSink, eventIndex: number, eventStart: number): KvEvent["type"] | null {
+    try {
+      return this.#reader.read();
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      const cursor = this.#cursor;
+      // Throws when the structure is broken: then it is no event's fault but the payload's.
+      cursor.position = eventStart;
+      cursor.skip();
+      this.#header.faultCount += 1;
+      if (this.#header.faultCount > this.#limits.faultsMax) {
+        const expected = `at most ${this.#limits.faultsMax} bad events in a batch`;
+        throw cursor.error("too_many_faults", eventStart, expected, "one more");
+      }
+      sink.onFault({ error, eventIndex, eventType: this.#reader.eventType });
+      return null;
+    }
+  }
+}

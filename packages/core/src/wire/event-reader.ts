@@ -1,0 +1,502 @@
+/**
+ * Reads one event, array or map, of any engine and version into the reused records of events.ts.
+ *
+ * The fields are numbered so that a field's number is its slot in vLLM's array form:
+ *
+ *     slot   0    1            2                  3          4           5        6       7          8           9  10    11
+ *     array [tag, block_hashes, parent_block_hash, token_ids, block_size, lora_id, medium, lora_name, extra_keys, group_idx, kind, window]
+ *     array [tag, block_hashes, medium, group_idx]                                      (BlockRemoved)
+ *     map   {"type": tag, field: value …}        in any order; 12 … 15 exist in maps only
+ *
+ * Slot 7 of a store is a string or nil from vLLM (lora_name) and a map from SGLang ({cache_salt?, session_id?}).
+ *
+ * Invariants
+ *  R1  `read` either returns with `position` behind the event, or throws a WireError and leaves the caller to skip.
+ *  R2  What is absent or nil is null, except what an event cannot do without (`missing_field`, `wrong_type`).
+ *  R3  A key is compared whole. Keys that an event's type does not have are passed over, whatever their value.
+ *  R4  After `read` every field of the record belongs to this event: nothing is left of the one before.
+ *
+ * It does not judge what fields mean (kinds, media, alignment of tokens and hashes): that is the stream's business.
+ *
+ * Sources: vllm/distributed/kv_events.py @ b4e69e0a and later; sglang disaggregation/kv_events.py @ 006d053f; slot tables in
+ * README.md.
+ */
+import { readHash, readHashes, readTokenPairs, readTokens } from "./block-columns.ts";
+import type { DecodedBlockRemoved, DecodedBlockStored, DecodeScratch, KvEvent } from "./events.ts";
+import { readExtraKeys } from "./extra-keys.ts";
+import type { MsgpackCursor } from "./msgpack-cursor.ts";
+import type { WireLimits } from "./wire-limits.ts";
+import { quoteText, readText, TextInterner } from "./wire-text.ts";
+
+const TYPE = 0;
+const BLOCK_HASHES = 1;
+const PARENT_BLOCK_HASH = 2;
+const TOKEN_IDS = 3;
+const BLOCK_SIZE = 4;
+const LORA_ID = 5;
+const MEDIUM = 6;
+const LORA_NAME = 7;
+const EXTRA_KEYS = 8;
+const GROUP_IDX = 9;
+const KIND = 10;
+const SLIDING_WINDOW = 11;
+const LOCALITY = 12;
+const OWNERSHIP = 13;
+const SESSION_ID = 14;
+const CACHE_SALT = 15;
+const BLOCK_STORED = 16;
+const BLOCK_REMOVED = 17;
+const ALL_BLOCKS_CLEARED = 18;
+const UNKNOWN = 19;
+
+/** Spelling of the names above, in their order. */
+const NAMES: readonly string[] = [
+  "type",
+  "block_hashes",
+  "parent_block_hash",
+  "token_ids",
+  "block_size",
+  "lora_id",
+  "medium",
+  "lora_name",
+  "extra_keys",
+  "group_idx",
+  "kv_cache_spec_kind",
+  "kv_cache_spec_sliding_window",
+  "locality",
+  "ownership",
+  "session_id",
+  "cache_salt",
+  "BlockStored",
+  "BlockRemoved",
+  "AllBlocksCleared",
+];
+
+/** Slots of the longest array form of a store; what follows is passed over. */
+const STORED_SLOTS = 12;
+/** Slots of the shortest, vLLM 0.9.0's. */
+const STORED_SLOTS_MIN = 6;
+const REMOVED_SLOT_FIELDS = [TYPE, BLOCK_HASHES, MEDIUM, GROUP_IDX];
+const REMOVED_SLOTS_MIN = 2;
+
+const STORED_FIELDS = (1 << (CACHE_SALT + 1)) - 1;
+const STORED_REQUIRED = (1 << BLOCK_HASHES) | (1 << TOKEN_IDS) | (1 << BLOCK_SIZE);
+const REMOVED_FIELDS =
+  (1 << TYPE) | (1 << BLOCK_HASHES) | (1 << MEDIUM) | (1 << GROUP_IDX) | (1 << LOCALITY) | (1 << OWNERSHIP);
+const REMOVED_REQUIRED = 1 << BLOCK_HASHES;
+const CLEARED_FIELDS = 1 << TYPE;
+const METADATA_FIELDS = (1 << CACHE_SALT) | (1 << SESSION_ID);
+
+const U32_MAX = 0xffff_ffff;
+
+/**
+ * Names as big-endian words, so that comparing one takes a read per four bytes: row r holds the whole words of name r, and
+ * `NAME_TAILS[r]` its last four bytes, which overlap the word before when the length is no multiple of four.
+ */
+const WORDS_PER_NAME = 7;
+const NAME_WORDS = new Uint32Array(NAMES.length * WORDS_PER_NAME);
+const NAME_TAILS = new Uint32Array(NAMES.length);
+for (const [row, name] of NAMES.entries()) {
+  const view = new DataView(Uint8Array.from(name, (letter) => letter.charCodeAt(0)).buffer);
+  for (let at = 0; at + 4 <= name.length; at += 4) {
+    NAME_WORDS[row * WORDS_PER_NAME + (at >>> 2)] = view.getUint32(at);
+  }
+  NAME_TAILS[row] = view.getUint32(name.length - 4);
+}
+
+/** The name, if any, that has this length and this first byte. No two names share both. */
+function candidate(length: number, first: number): number {
+  switch (length) {
+    case 4:
+      return TYPE;
+    case 6:
+      return MEDIUM;
+    case 7:
+      return LORA_ID;
+    case 8:
+      return LOCALITY;
+    case 9:
+      if (first === 0x74) return TOKEN_IDS;
+      if (first === 0x6c) return LORA_NAME;
+      return first === 0x67 ? GROUP_IDX : OWNERSHIP;
+    case 10:
+      if (first === 0x62) return BLOCK_SIZE;
+      if (first === 0x65) return EXTRA_KEYS;
+      return first === 0x73 ? SESSION_ID : CACHE_SALT;
+    case 11:
+      return BLOCK_STORED;
+    case 12:
+      return first === 0x62 ? BLOCK_HASHES : BLOCK_REMOVED;
+    case 16:
+      return ALL_BLOCKS_CLEARED;
+    case 17:
+      return PARENT_BLOCK_HASH;
+    case 18:
+      return KIND;
+    case 28:
+      return SLIDING_WINDOW;
+    default:
+      return UNKNOWN;
+  }
+}
+
+/** Reads events one after the other; see the head of this file. */
+export class EventReader {
+  /** The last store read. */
+  readonly stored: DecodedBlockStored = {
+    type: "BlockStored",
+    blockCount: 0,
+    hasParent: false,
+    parentLow: 0,
+    parentHigh: 0,
+    tokenCount: 0,
+    bigram: false,
+    blockSize: 0,
+    loraId: null,
+    medium: null,
+    loraName: null,
+    extraKeys: null,
+    groupIdx: null,
+    kvCacheSpecKind: null,
+    kvCacheSpecSlidingWindow: null,
+    locality: null,
+    ownership: null,
+    sessionId: null,
+    cacheSalt: null,
+  };
+
+  /** The last removal read. */
+  readonly removed: DecodedBlockRemoved = {
+    type: "BlockRemoved",
+    blockCount: 0,
+    medium: null,
+    groupIdx: null,
+    locality: null,
+    ownership: null,
+  };
+
+  /** Type of the event being read, null as long as it is not known; tells whose fault a thrown error is. */
+  eventType: KvEvent["type"] | null = null;
+
+  readonly #cursor: MsgpackCursor;
+  readonly #scratch: DecodeScratch;
+  readonly #limits: WireLimits;
+  readonly #texts = new TextInterner();
+  readonly #parent = new Uint32Array(2);
+
+  /**
+   * @param cursor - what to read from.
+   * @param scratch - receives hashes and tokens; its lengths bound an event.
+   * @param limits - bounds of everything else.
+   */
+  constructor(cursor: MsgpackCursor, scratch: DecodeScratch, limits: WireLimits) {
+    this.#cursor = cursor;
+    this.#scratch = scratch;
+    this.#limits = limits;
+  }
+
+  /**
+   * Reads the event at the cursor (R1). O(bytes); allocates nothing but what `extra_keys` and new strings need.
+   *
+   * @returns its type: what it says is in `stored` or `removed`, and in the scratch.
+   * @throws WireError, any payload code but those of whole batches.
+   */
+  read(): KvEvent["type"] {
+    this.eventType = null;
+    const format = this.#cursor.format();
+    if ((format & 0xf0) === 0x80 || format === 0xde || format === 0xdf) return this.#readMap();
+    if ((format & 0xf0) === 0x90 || format === 0xdc || format === 0xdd) return this.#readArray();
+    throw this.#cursor.wrongType("an event, array or map");
+  }
+
+  #readArray(): KvEvent["type"] {
+    const cursor = this.#cursor;
+    const start = cursor.position;
+    const length = cursor.readArrayLength();
+    if (length === 0) throw cursor.error("wrong_length", start, "an event with its type", "an empty array");
+    const tag = this.#readTag();
+    if (tag === BLOCK_STORED) this.#readStoredSlots(start, length);
+    else if (tag === BLOCK_REMOVED) this.#readRemovedSlots(start, length);
+    else for (let slot = 1; slot < length; slot += 1) cursor.skip();
+    return this.#finish(tag);
+  }
+
+  #readStoredSlots(start: number, length: number): void {
+    const cursor = this.#cursor;
+    if (length < STORED_SLOTS_MIN) {
+      throw cursor.error("wrong_length", start, `at least ${STORED_SLOTS_MIN} slots`, `${length}`);
+    }
+    for (let slot = 1; slot < length; slot += 1) {
+      if (slot >= STORED_SLOTS) cursor.skip();
+      else if (slot !== LORA_NAME) this.#readField(slot);
+      else this.#readNameOrMetadata();
+    }
+  }
+
+  #readRemovedSlots(start: number, length: number): void {
+    const cursor = this.#cursor;
+    if (length < REMOVED_SLOTS_MIN) {
+      throw cursor.error("wrong_length", start, `at least ${REMOVED_SLOTS_MIN} slots`, `${length}`);
+    }
+    for (let slot = 1; slot < length; slot += 1) {
+      if (slot >= REMOVED_SLOT_FIELDS.length) cursor.skip();
+      else this.#readField(REMOVED_SLOT_FIELDS[slot]);
+    }
+  }
+
+  #readNameOrMetadata(): void {
+    const format = this.#cursor.format();
+    const isMap = (format & 0xf0) === 0x80 || format === 0xde || format === 0xdf;
+    if (isMap) this.#readPairs(this.#cursor.readMapLength(), METADATA_FIELDS);
+    else this.#readField(LORA_NAME);
+  }
+
+  #readMap(): KvEvent["type"] {
+    const cursor = this.#cursor;
+    const start = cursor.position;
+    const count = cursor.readMapLength();
+    const tag = this.#findTag(start, count);
+    const fields =
+      tag === BLOCK_STORED ? STORED_FIELDS : tag === BLOCK_REMOVED ? REMOVED_FIELDS : CLEARED_FIELDS;
+    const seen = this.#readPairs(count, fields);
+    const required = tag === BLOCK_STORED ? STORED_REQUIRED : tag === BLOCK_REMOVED ? REMOVED_REQUIRED : 0;
+    const missing = required & ~seen;
+    if (missing !== 0) {
+      const name = NAMES[31 - Math.clz32(missing)];
+      throw cursor.error("missing_field", start, `the key ${name}`, "a map without it");
+    }
+    return this.#finish(tag);
+  }
+
+  /** The type of a map event. Engines write it first, so that this reads one pair. The cursor stays behind the header. */
+  #findTag(start: number, count: number): number {
+    const cursor = this.#cursor;
+    const body = cursor.position;
+    for (let pair = 0; pair < count; pair += 1) {
+      if (this.#readKey() === TYPE) {
+        const tag = this.#readTag();
+        cursor.position = body;
+        return tag;
+      }
+      cursor.skip();
+    }
+    throw cursor.error("missing_field", start, "the key type", "a map without it");
+  }
+
+  /** Reads pairs whose key is in the bit set `fields`, passes over the others, and returns the set of those read. */
+  #readPairs(count: number, fields: number): number {
+    const cursor = this.#cursor;
+    let seen = 0;
+    for (let pair = 0; pair < count; pair += 1) {
+      const start = cursor.position;
+      const field = this.#readKey();
+      // Names of events are no keys; their bits are in no set. UNKNOWN's neither.
+      const bit = 1 << field;
+      if ((fields & bit) === 0) cursor.skip();
+      else if ((seen & bit) !== 0) {
+        throw cursor.error("duplicate_key", start, `the key ${NAMES[field]} once`, "it again");
+      } else {
+        seen |= bit;
+        this.#readField(field);
+      }
+    }
+    return seen;
+  }
+
+  /** Reads a key and returns its number, UNKNOWN for other names and for keys that are no strings. */
+  #readKey(): number {
+    const cursor = this.#cursor;
+    const format = cursor.format();
+    if ((format & 0xe0) !== 0xa0 && (format < 0xd9 || format > 0xdb)) {
+      cursor.skip();
+      return UNKNOWN;
+    }
+    const length = cursor.readTextLength();
+    const name = this.#nameAt(length);
+    cursor.position += length;
+    return name;
+  }
+
+  /** Reads the type of an event and makes the records ready for it (R4). */
+  #readTag(): number {
+    const cursor = this.#cursor;
+    const start = cursor.position;
+    const length = cursor.readTextLength();
+    const tag = this.#nameAt(length);
+    if (tag === BLOCK_STORED) this.#resetStored();
+    else if (tag === BLOCK_REMOVED) this.#resetRemoved();
+    else if (tag === ALL_BLOCKS_CLEARED) this.eventType = "AllBlocksCleared";
+    else {
+      const text = cursor.bytes.subarray(cursor.position, cursor.position + length);
+      throw cursor.error("unknown_event_type", start, "a known event type", quoteText(text));
+    }
+    cursor.position += length;
+    return tag;
+  }
+
+  /** The name that stands at the cursor with this length, or UNKNOWN. All of it lies inside the payload. */
+  #nameAt(length: number): number {
+    const { bytes, view, position } = this.#cursor;
+    if (length < 4) return UNKNOWN;
+    const name = candidate(length, bytes[position]);
+    if (name === UNKNOWN) return UNKNOWN;
+    if (view.getUint32(position + length - 4) !== NAME_TAILS[name]) return UNKNOWN;
+    let word = name * WORDS_PER_NAME;
+    for (let at = position, last = position + length - 4; at < last; at += 4, word += 1) {
+      if (view.getUint32(at) !== NAME_WORDS[word]) return UNKNOWN;
+    }
+    return name;
+  }
+
+  #readField(field: number): void {
+    const cursor = this.#cursor;
+    const stored = this.stored;
+    switch (field) {
+      case BLOCK_HASHES:
+        stored.blockCount = readHashes(cursor, this.#scratch.hashes, this.#limits.digestBytesMax);
+        break;
+      case PARENT_BLOCK_HASH:
+        this.#readParent();
+        break;
+      case TOKEN_IDS:
+        this.#readTokens();
+        break;
+      case BLOCK_SIZE:
+        stored.blockSize = this.#readCount();
+        break;
+      case LORA_ID:
+        stored.loraId = cursor.takeNil() ? null : cursor.readInteger();
+        break;
+      case MEDIUM:
+        stored.medium = this.#readName();
+        break;
+      case LORA_NAME:
+        stored.loraName = this.#readName();
+        break;
+      case EXTRA_KEYS:
+        stored.extraKeys = readExtraKeys(cursor, this.#limits);
+        break;
+      case GROUP_IDX:
+        stored.groupIdx = cursor.takeNil() ? null : this.#readCount();
+        break;
+      case KIND:
+        stored.kvCacheSpecKind = this.#readName();
+        break;
+      case SLIDING_WINDOW:
+        stored.kvCacheSpecSlidingWindow = cursor.takeNil() ? null : this.#readCount();
+        break;
+      case LOCALITY:
+        stored.locality = this.#readName();
+        break;
+      case OWNERSHIP:
+        stored.ownership = this.#readName();
+        break;
+      case SESSION_ID:
+        // A session is new in most events: keeping its string would push out the ones that repeat.
+        stored.sessionId = cursor.takeNil() ? null : readText(cursor, this.#limits.textBytesMax);
+        break;
+      case CACHE_SALT:
+        stored.cacheSalt = this.#readName();
+        break;
+      default:
+        // TYPE, which findTag has read.
+        cursor.skip();
+    }
+  }
+
+  #readParent(): void {
+    const cursor = this.#cursor;
+    const stored = this.stored;
+    stored.hasParent = !cursor.takeNil();
+    if (!stored.hasParent) return;
+    readHash(cursor, this.#parent, 0, this.#limits.digestBytesMax);
+    stored.parentLow = this.#parent[0];
+    stored.parentHigh = this.#parent[1];
+  }
+
+  #readTokens(): void {
+    const cursor = this.#cursor;
+    const stored = this.stored;
+    const tokens = this.#scratch.tokens;
+    const start = cursor.position;
+    const count = cursor.readArrayLength();
+    const first = count === 0 ? 0 : cursor.format();
+    const bigram = (first & 0xf0) === 0x90 || first === 0xdc || first === 0xdd;
+    if (count + (bigram ? 1 : 0) > tokens.length) {
+      throw cursor.error("limit_exceeded", start, `at most ${tokens.length} token ids`, `${count}`);
+    }
+    stored.tokenCount = count;
+    stored.bigram = bigram;
+    if (bigram) readTokenPairs(cursor, count, tokens);
+    else readTokens(cursor, count, tokens);
+  }
+
+  #readName(): string | null {
+    return this.#cursor.takeNil() ? null : this.#texts.read(this.#cursor, this.#limits.textBytesMax);
+  }
+
+  #readCount(): number {
+    const cursor = this.#cursor;
+    const start = cursor.position;
+    const count = cursor.readInteger();
+    if (count < 0 || count > U32_MAX) {
+      throw cursor.error("out_of_range", start, `an integer of 0 to ${U32_MAX}`, `${count}`);
+    }
+    return count;
+  }
+
+  /** Checks what only the whole event shows, and moves a removal's fields to its own record. */
+  #finish(tag: number): KvEvent["type"] {
+    const stored = this.stored;
+    if (tag === ALL_BLOCKS_CLEARED) return "AllBlocksCleared";
+    if (tag === BLOCK_REMOVED) {
+      const removed = this.removed;
+      removed.blockCount = stored.blockCount;
+      removed.medium = stored.medium;
+      removed.groupIdx = stored.groupIdx;
+      removed.locality = stored.locality;
+      removed.ownership = stored.ownership;
+      return "BlockRemoved";
+    }
+    if (stored.extraKeys !== null && stored.extraKeys.length !== stored.blockCount) {
+      const actual = `${stored.extraKeys.length} entries`;
+      const expected = `extra keys for ${stored.blockCount} blocks`;
+      throw this.#cursor.error("extra_keys_misaligned", this.#cursor.position, expected, actual);
+    }
+    return "BlockStored";
+  }
+
+  #resetStored(): void {
+    this.eventType = "BlockStored";
+    const stored = this.stored;
+    stored.blockCount = 0;
+    stored.hasParent = false;
+    stored.parentLow = 0;
+    stored.parentHigh = 0;
+    stored.tokenCount = 0;
+    stored.bigram = false;
+    stored.blockSize = 0;
+    stored.loraId = null;
+    stored.medium = null;
+    stored.loraName = null;
+    stored.extraKeys = null;
+    stored.groupIdx = null;
+    stored.kvCacheSpecKind = null;
+    stored.kvCacheSpecSlidingWindow = null;
+    stored.locality = null;
+    stored.ownership = null;
+    stored.sessionId = null;
+    stored.cacheSalt = null;
+  }
+
+  /** A removal is read into the store's record first, so that each field has one reader; this clears what it uses. */
+  #resetRemoved(): void {
+    this.eventType = "BlockRemoved";
+    const stored = this.stored;
+    stored.blockCount = 0;
+    stored.medium = null;
+    stored.groupIdx = null;
+    stored.locality = null;
+    stored.ownership = null;
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Text on the wire: bounded, strictly UTF-8, and made into a JavaScript string as rarely as possible.
+ *
+ * A stream repeats a handful of strings ("GPU", "full_attention", one adapter's name) in every event. `TextInterner` is a
+ * direct-mapped cache from bytes to the string made of them last time: one slot per key, a newcomer takes the slot. So
+ * it is bounded without bookkeeping, and a publisher that sends ever new strings only makes it useless, never large.
+ */
+import type { MsgpackCursor } from "./msgpack-cursor.ts";
+
+/** Slots of the cache, a power of two. A fleet has a few dozen media, kinds and adapters at a time. */
+const SLOT_COUNT = 256;
+/** Longer strings are not kept: names are shorter, and a kept string costs its length for as long as it stays. */
+const KEPT_BYTES_MAX = 128;
+/** Below this length a loop over characters beats a call to TextDecoder (measured 2–4 times at these lengths). */
+const LOOP_BYTES_MAX = 24;
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/**
+ * Reads a string.
+ *
+ * @param cursor - stands at it.
+ * @param bytesMax - longest string taken.
+ * @returns a new string.
+ * @throws WireError `wrong_type`, `truncated`, `limit_exceeded`, `invalid_utf8`.
+ */
+export function readText(cursor: MsgpackCursor, bytesMax: number): string {
+  const length = readBoundedLength(cursor, bytesMax);
+  const text = textOf(cursor, length);
+  cursor.position += length;
+  return text;
+}
+
+/**
+ * Shows foreign text in an error message: at most 64 bytes, broken UTF-8 replaced.
+ *
+ * @param bytes - the text.
+ * @returns the text in quotes.
+ */
+export function quoteText(bytes: Uint8Array): string {
+  return JSON.stringify(lenientUtf8.decode(bytes.subarray(0, 64)));
+}
+
+/** Reads strings, giving the same string object for the same bytes as long as its slot holds it. */
+export class TextInterner {
+  readonly #bytes: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(SLOT_COUNT).fill(undefined);
+  readonly #texts: string[] = new Array<string>(SLOT_COUNT).fill("");
+
+  /**
+   * Reads a string that is likely to have been read before.
+   *
+   * @param cursor - stands at it.
+   * @param bytesMax - longest string taken.
+   * @returns the string; nothing is allocated when it was read before.
+   * @throws WireError `wrong_type`, `truncated`, `limit_exceeded`, `invalid_utf8`.
+   */
+  read(cursor: MsgpackCursor, bytesMax: number): string {
+    const length = readBoundedLength(cursor, bytesMax);
+    if (length === 0) return "";
+    const { bytes, position } = cursor;
+    // Length, first, middle and last byte tell media, kinds and adapter names apart well enough.
+    const mixed = length * 31 + bytes[position] + bytes[position + (length >>> 1)] * 7;
+    const slot = (mixed + bytes[position + length - 1] * 13) % SLOT_COUNT;
+    const kept = this.#bytes[slot];
+    if (kept !== undefined && isSame(kept, bytes, position, length)) {
+      cursor.position = position + length;
+      return this.#texts[slot];
+    }
+    const text = textOf(cursor, length);
+    if (length <= KEPT_BYTES_MAX) {
+      this.#bytes[slot] = Uint8Array.from(bytes.subarray(position, position + length));
+      this.#texts[slot] = text;
+    }
+    cursor.position = position + length;
+    return text;
+  }
+}
+
+function readBoundedLength(cursor: MsgpackCursor, bytesMax: number): number {
+  const start = cursor.position;
+  const length = cursor.readTextLength();
+  if (length > bytesMax) {
+    throw cursor.error("limit_exceeded", start, `a string of at most ${bytesMax} bytes`, `${length} bytes`);
+  }
+  return length;
+}
+
+function isSame(kept: Uint8Array, bytes: Uint8Array, position: number, length: number): boolean {
+  if (kept.length !== length) return false;
+  for (let index = 0; index < length; index += 1) {
+    if (kept[index] !== bytes[position + index]) return false;
+  }
+  return true;
+}
+
+/** The string of the `length` bytes at the cursor, which stays. */
+function textOf(cursor: MsgpackCursor, length: number): string {
+  const { bytes, position } = cursor;
+  if (length <= LOOP_BYTES_MAX) {
+    let text = "";
+    for (let index = 0; index < length; index += 1) {
+      const byte = bytes[position + index];
+      if (byte >= 0x80) break;
+      text += String.fromCharCode(byte);
+    }
+    if (text.length === length) return text;
+  }
+  try {
+    return strictUtf8.decode(bytes.subarray(position, position + length));
+  } catch (cause) {
+    throw cursor.error("invalid_utf8", position, "UTF-8", `${length} other bytes`, { cause });
+  }
+}
