@@ -25,6 +25,8 @@
  *      with a counted reason and the rank slots that now under-report.
  */
 
+import type { BytesDigester } from "../block-hash/extra-keys.ts";
+
 /** Tiers in order of speed; the position is the tier's number. */
 export const TIERS = ["device", "host", "disk", "remote"] as const;
 
@@ -76,8 +78,8 @@ export type EvictionListener = (
   rankSlots: readonly number[],
 ) => void;
 
-/** The writer's side. One thread at a time writes. */
-export interface IndexWriter {
+/** The writer's side. One thread at a time writes. `digestBytes` is XXH3-64 with the index's seed. */
+export interface IndexWriter extends BytesDigester {
   readonly scratch: IndexScratch;
 
   /**

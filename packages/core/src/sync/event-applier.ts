@@ -1,0 +1,312 @@
+/**
+ * One rank's decoded events, written to the index; and what the index may have wrong about the rank since it last began
+ * afresh.
+ *
+ *     event ─▶ group ─▶ blocks? ─▶ locality ─▶ medium ─▶ tier ─▶ tokens aligned? ─yes─▶ context, digests ─▶ storeBlocks
+ *                │         │           │          │                    └──no, or none──────────────────▶ storeKnownBlocks
+ *                └─────────┴───────────┴──────────┴──▶ dropped under one of EVENT_DROP_EFFECTS' reasons
+ *
+ * Rules
+ *  A1  Only one main-attention group is indexed. Groups share hashes, so a removal in a window group must not take a block
+ *      of the main group away; and a second main group repeats the first one's blocks, so indexing both would double their
+ *      copies. The first one seen counts, since group numbers mean nothing across models. Kind nil is main (engines before
+ *      vLLM 0.21 send none); group nil is the main group. A removal has no kind: its group's stores have told it.
+ *  A2  The vocabularies of medium and locality are closed: a block on a medium that we cannot name is not reported.
+ *  A3  Token ids count only if they divide into the event's blocks exactly. If not, and in offload placeholders (which have
+ *      none), the engine's hashes are looked up among the rank's blocks; those that are found gain a copy.
+ *  A4  A lost or unusable store may hide blocks (`mayUnderReport`); everything else that is lost may have been a removal, and
+ *      leaves blocks too long (`mayOverReport`): a fault without a known type, an unknown type, a broken message.
+ *  A5  AllBlocksCleared heals both: the engine's pool is empty, and so is the rank. (Offload tiers may in truth survive it;
+ *      the event does not say, and what is not reported there is only a missed hit. Dynamo and llm-d do the same.)
+ *  A6  The cache salt of SGLang's extra field counts at the root; children inherit it through the chain (extra-keys.ts).
+ *  A7  An adapter known only by `lora_id` (vLLM ≤ 0.13) is named "id:7". Such ids are given in order of registration, so
+ *      the name holds on one engine only; clients of such engines ask for it by that name.
+ *
+ * Not here: sequence numbers, gaps, restarts (worker-sync.ts).
+ *
+ * Sources: wire-protocol 8; Dynamo lib/kv-router zmq_wire/filter.rs @ 17b173e9 (kinds), protocols.rs @ 2bd0a36d (media).
+ */
+import { digestExtraKeys } from "../block-hash/extra-keys.ts";
+import { CodedError } from "../errors.ts";
+import type { ContextKey, IndexWriter, StoreOutcome, Tier } from "../prefix-index/contract.ts";
+import type { EventBatchDecoder, EventFault, EventSink } from "../wire/event-batch-decoder.ts";
+import type { BatchHeader, DecodedBlockRemoved, DecodedBlockStored } from "../wire/events.ts";
+import { WireError } from "../wire/wire-error.ts";
+import {
+  EVENT_DROP_EFFECTS,
+  type EventDropReason,
+  type EventType,
+  type SyncCounters,
+  type SyncListener,
+} from "./sync-report.ts";
+import type { SyncSettings } from "./sync-settings.ts";
+
+const MAIN_KINDS: ReadonlySet<string> = new Set(["full_attention", "mla_attention", "sink_full_attention"]);
+
+const TIER_BY_MEDIUM: ReadonlyMap<string, Tier> = new Map([
+  ["GPU", 0],
+  ["DEVICE", 0],
+  ["CPU", 1],
+  ["CPU_PINNED", 1],
+  ["CPU_TIER1", 1],
+  ["cpu", 1],
+  ["STORAGE", 2],
+  ["DISK", 2],
+  ["NVME", 2],
+  ["CPU_TIER2", 2],
+  ["FS", 2],
+  ["OBJ", 2],
+  ["EXTERNAL", 3],
+  ["NETWORK", 3],
+  ["REMOTE", 3],
+  ["SHARED", 3],
+]);
+
+/** Most groups whose kind is remembered, for the reason under which their removals are dropped; engines have up to eight. */
+const GROUPS_MAX = 64;
+
+/** What an applier works with. */
+export interface ApplierDependencies {
+  readonly index: IndexWriter;
+  readonly decoder: EventBatchDecoder;
+  readonly counters: SyncCounters;
+  readonly listener: SyncListener;
+}
+
+/** Applies the messages of one rank, and knows what was lost on the way. */
+export class EventApplier implements EventSink {
+  readonly #rankSlot: number;
+  readonly #index: IndexWriter;
+  readonly #decoder: EventBatchDecoder;
+  readonly #counters: SyncCounters;
+  readonly #listener: SyncListener;
+  /** Groups that are not indexed, and why (A1). */
+  readonly #otherGroups = new Map<number, "other_attention_kind" | "other_main_group">();
+  #mainGroup: number | null = null;
+  #context: ContextKey;
+  #sequenceNumber = 0;
+  #mayUnderReport = false;
+  #mayOverReport = false;
+  #historyFrom = 0;
+  #overReportsSince = 0;
+
+  constructor(settings: SyncSettings, dependencies: ApplierDependencies) {
+    this.#rankSlot = settings.rankSlot;
+    this.#index = dependencies.index;
+    this.#decoder = dependencies.decoder;
+    this.#counters = dependencies.counters;
+    this.#listener = dependencies.listener;
+    this.#context = { model: settings.model, loraName: null, blockSize: 0, bigram: false };
+    this.#index.setCopyCounting(settings.rankSlot, settings.reportMode !== "full");
+  }
+
+  /** Whether blocks that the engine holds may be missing. */
+  get mayUnderReport(): boolean {
+    return this.#mayUnderReport;
+  }
+
+  /** Whether blocks that the engine no longer holds may be left. */
+  get mayOverReport(): boolean {
+    return this.#mayOverReport;
+  }
+
+  /** First sequence number from which on every event took effect. */
+  get historyFrom(): number {
+    return this.#historyFrom;
+  }
+
+  /** Number of the last message in which a removal may have been lost. Meaningful while `mayOverReport`. */
+  get overReportsSince(): number {
+    return this.#overReportsSince;
+  }
+
+  /**
+   * Forgets the rank, its groups and its losses.
+   *
+   * @param fromSequenceNumber - the message that will be applied first.
+   * @param isComplete - whether the engine's pool was empty before that message.
+   */
+  beginAt(fromSequenceNumber: number, isComplete: boolean): void {
+    this.#index.clearRank(this.#rankSlot);
+    this.#otherGroups.clear();
+    this.#mainGroup = null;
+    this.#mayUnderReport = !isComplete;
+    this.#mayOverReport = false;
+    this.#historyFrom = fromSequenceNumber;
+  }
+
+  /** Notes that the index forgot something of the rank; what comes from `fromSequenceNumber` on will be there. */
+  noteForgotten(fromSequenceNumber: number): void {
+    this.#mayUnderReport = true;
+    this.#historyFrom = fromSequenceNumber;
+  }
+
+  /**
+   * Applies a message's events, in order.
+   *
+   * @param payload - the third frame; not kept.
+   * @returns its header, reused by the decoder; null when the message broke off, which is counted as a loss (A4).
+   */
+  apply(sequenceNumber: number, payload: Uint8Array): BatchHeader | null {
+    this.#sequenceNumber = sequenceNumber;
+    try {
+      return this.#decoder.decode(payload, this);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#counters.faults[error.code] += 1;
+      this.#listener.messageDropped?.(error.code);
+      this.#loseRemoval();
+      return null;
+    }
+  }
+
+  /** Decoder's callback. */
+  onBlockStored(event: DecodedBlockStored): void {
+    const { blockCount } = event;
+    const reason = this.#groupOfStore(event.groupIdx, event.kvCacheSpecKind) ?? localityOfStore(event);
+    if (reason !== null) {
+      this.#drop("BlockStored", reason, blockCount);
+      return;
+    }
+    if (blockCount === 0) {
+      this.#drop("BlockStored", "no_blocks", 0);
+      return;
+    }
+    const tier = event.medium === null ? 0 : TIER_BY_MEDIUM.get(event.medium);
+    if (tier === undefined) this.#drop("BlockStored", "unknown_medium", blockCount);
+    else if (event.tokenCount === 0) this.#storeKnown(tier, blockCount, "unresolved_placeholder");
+    else if (event.tokenCount === blockCount * event.blockSize) this.#store(event, tier);
+    else this.#storeKnown(tier, blockCount, "misaligned_tokens");
+  }
+
+  /** Decoder's callback. */
+  onBlockRemoved(event: DecodedBlockRemoved): void {
+    const { blockCount } = event;
+    const group = this.#groupOfRemoval(event.groupIdx);
+    if (group !== null) {
+      this.#drop("BlockRemoved", group, blockCount);
+      return;
+    }
+    const tier = event.medium === null ? 0 : TIER_BY_MEDIUM.get(event.medium);
+    if (tier === undefined || (event.locality !== null && event.locality !== "LOCAL")) {
+      this.#drop("BlockRemoved", "never_indexed", blockCount);
+      return;
+    }
+    const removed = this.#index.removeBlocks(this.#rankSlot, tier, blockCount);
+    this.#count("BlockRemoved", removed);
+    if (removed < blockCount) this.#drop("BlockRemoved", "unknown_block", blockCount - removed);
+  }
+
+  /** Decoder's callback. */
+  onAllBlocksCleared(): void {
+    this.#index.clearRank(this.#rankSlot);
+    this.#mayUnderReport = false;
+    this.#mayOverReport = false;
+    this.#historyFrom = this.#sequenceNumber;
+    this.#count("AllBlocksCleared", 0);
+  }
+
+  /** Decoder's callback. */
+  onFault(fault: EventFault): void {
+    const type = fault.eventType ?? "unknown";
+    this.#counters.faults[fault.error.code] += 1;
+    this.#listener.eventDropped?.(type, fault.error.code, 0);
+    if (type === "BlockStored") this.noteForgotten(this.#sequenceNumber + 1);
+    else this.#loseRemoval();
+  }
+
+  #store(event: DecodedBlockStored, tier: Tier): void {
+    const { blockCount, hasParent } = event;
+    const context = this.#contextOf(event);
+    const digests = this.#index.scratch.extraDigests;
+    const salt = hasParent ? null : event.cacheSalt;
+    const hasExtra =
+      (event.extraKeys !== null || salt !== null) &&
+      digestExtraKeys(event.extraKeys, context.loraName, salt, blockCount, this.#index, digests);
+    let outcome: StoreOutcome;
+    try {
+      outcome = this.#index.storeBlocks(
+        this.#index.openContext(context),
+        this.#rankSlot,
+        tier,
+        blockCount,
+        hasParent,
+        event.parentLow,
+        event.parentHigh,
+        hasExtra,
+      );
+    } catch (error) {
+      // A context or shape that the index does not take is the engine's doing; a failed assertion is ours and passes.
+      if (!(error instanceof CodedError)) throw error;
+      this.#drop("BlockStored", "index_refused", blockCount);
+      return;
+    }
+    if (outcome === "stored" || outcome === "parked") this.#count("BlockStored", blockCount);
+    else this.#drop("BlockStored", REASON_OF_REJECTION[outcome], blockCount);
+  }
+
+  #storeKnown(tier: Tier, blockCount: number, reason: "unresolved_placeholder" | "misaligned_tokens"): void {
+    const known = this.#index.storeKnownBlocks(this.#rankSlot, tier, blockCount);
+    if (known > 0) this.#count("BlockStored", known);
+    if (known < blockCount) this.#drop("BlockStored", reason, blockCount - known);
+  }
+
+  /** The event's context. One object serves all events alike: almost every event of an engine has the same. */
+  #contextOf(event: DecodedBlockStored): ContextKey {
+    const last = this.#context;
+    const loraName = event.loraName ?? (event.loraId === null ? null : `id:${event.loraId}`);
+    if (last.blockSize !== event.blockSize || last.loraName !== loraName || last.bigram !== event.bigram) {
+      this.#context = { model: last.model, loraName, blockSize: event.blockSize, bigram: event.bigram };
+    }
+    return this.#context;
+  }
+
+  #groupOfStore(group: number | null, kind: string | null): EventDropReason | null {
+    if (kind !== null && !MAIN_KINDS.has(kind)) {
+      this.#rememberGroup(group, "other_attention_kind");
+      return "other_attention_kind";
+    }
+    if (group === null) return null;
+    this.#mainGroup ??= group;
+    if (group === this.#mainGroup) return null;
+    this.#rememberGroup(group, "other_main_group");
+    return "other_main_group";
+  }
+
+  #groupOfRemoval(group: number | null): EventDropReason | null {
+    if (group === null || group === this.#mainGroup) return null;
+    return this.#otherGroups.get(group) ?? "unknown_group";
+  }
+
+  #rememberGroup(group: number | null, reason: "other_attention_kind" | "other_main_group"): void {
+    if (group !== null && this.#otherGroups.size < GROUPS_MAX) this.#otherGroups.set(group, reason);
+  }
+
+  #count(type: EventType, blockCount: number): void {
+    this.#counters.eventsApplied[type] += 1;
+    this.#counters.blocksApplied[type] += blockCount;
+    this.#listener.eventApplied?.(type, blockCount);
+  }
+
+  #drop(type: EventType, reason: EventDropReason, blockCount: number): void {
+    this.#counters.eventsDropped[reason] += 1;
+    this.#listener.eventDropped?.(type, reason, blockCount);
+    if (EVENT_DROP_EFFECTS[reason] === "may_under_report") this.noteForgotten(this.#sequenceNumber + 1);
+  }
+
+  #loseRemoval(): void {
+    this.#mayOverReport = true;
+    this.#overReportsSince = this.#sequenceNumber;
+  }
+}
+
+const REASON_OF_REJECTION: Record<Exclude<StoreOutcome, "stored" | "parked">, EventDropReason> = {
+  rejected_park_full: "park_full",
+  rejected_memory_limit: "index_memory_limit",
+  rejected_too_many_blocks: "too_many_blocks",
+};
+
+function localityOfStore({ locality }: DecodedBlockStored): EventDropReason | null {
+  if (locality === null || locality === "LOCAL") return null;
+  return locality === "REMOTE" ? "remote_locality" : "unknown_locality";
+}

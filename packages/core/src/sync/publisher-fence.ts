@@ -1,0 +1,114 @@
+/**
+ * Is this still the publisher we followed? The protocol has no epoch: a restarted engine counts from 0 again, and may have
+ * passed our last number before we hear of it. So we keep digests of a few messages that we applied, and a replay that
+ * begins at one of them proves its publisher by showing the same bytes (every batch begins with its own wall-clock time).
+ *
+ *     applied     … ───●──────────────●─────────●──────▶ time
+ *                    anchor         newer      last
+ *                    └─ 1 to 2 anchor ages ago ─┘
+ *
+ * `last` fences gaps and probes. A reconnect is fenced at the anchor, which is older, because the news of the reconnect may
+ * arrive after some messages of the new connection: if one of these happened to continue our count, it has been applied,
+ * and `last` would vouch for the wrong publisher. The anchor is older than any such delay.
+ *
+ * Invariants
+ *  F1  Kept digests are of messages that were applied, from the publisher that the rank was last begun with.
+ *  F2  anchor ≤ newer ≤ last; none is kept only when nothing was applied.
+ */
+import type { BytesDigester } from "../block-hash/extra-keys.ts";
+
+/** Bytes of a payload that are digested, its length beside them. The time of the batch is within the first ten. */
+const FENCE_BYTES_MAX = 1024;
+
+/** A message that was applied, by number and digest. −1 while there is none. */
+interface Mark {
+  sequenceNumber: number;
+  low: number;
+  high: number;
+  atMs: number;
+}
+
+/** Digests of applied messages, to recognise their publisher by. Allocates only a view per message. */
+export class PublisherFence {
+  readonly #digester: BytesDigester;
+  readonly #anchorAgeMs: number;
+  readonly #words = new Uint32Array(2);
+  readonly #anchor = createMark();
+  readonly #newer = createMark();
+  readonly #last = createMark();
+  readonly #asked = createMark();
+
+  /** @param anchorAgeMs - least age of the message that a reconnected publisher is asked for. */
+  constructor(digester: BytesDigester, anchorAgeMs: number) {
+    this.#digester = digester;
+    this.#anchorAgeMs = anchorAgeMs;
+  }
+
+  /** Remembers an applied message. */
+  note(sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
+    this.#digest(payload);
+    const last = this.#last;
+    last.sequenceNumber = sequenceNumber;
+    last.low = this.#words[0];
+    last.high = this.#words[1];
+    last.atMs = nowMs;
+    if (this.#anchor.sequenceNumber < 0) {
+      copyMark(last, this.#anchor);
+      copyMark(last, this.#newer);
+    } else if (nowMs - this.#newer.atMs >= this.#anchorAgeMs) {
+      copyMark(this.#newer, this.#anchor);
+      copyMark(last, this.#newer);
+    }
+  }
+
+  /** Forgets all: another publisher, or a stretch of history that does not connect with what was applied. */
+  reset(): void {
+    for (const mark of [this.#anchor, this.#newer, this.#last, this.#asked]) mark.sequenceNumber = -1;
+  }
+
+  /**
+   * Chooses where a replay begins, and remembers that message for its answers.
+   *
+   * @returns number of the last applied message, or of the anchor.
+   */
+  ask(which: "last" | "anchor"): number {
+    copyMark(which === "last" ? this.#last : this.#anchor, this.#asked);
+    return this.#asked.sequenceNumber;
+  }
+
+  /**
+   * Compares a message with what was kept of its number.
+   *
+   * @returns whether it is the one we applied, another one, or of a number that nothing is kept of.
+   */
+  compare(sequenceNumber: number, payload: Uint8Array): "same" | "other" | "not_kept" {
+    const mark = this.#find(sequenceNumber);
+    if (mark === null) return "not_kept";
+    this.#digest(payload);
+    return mark.low === this.#words[0] && mark.high === this.#words[1] ? "same" : "other";
+  }
+
+  #find(sequenceNumber: number): Mark | null {
+    if (sequenceNumber === this.#last.sequenceNumber) return this.#last;
+    if (sequenceNumber === this.#asked.sequenceNumber) return this.#asked;
+    if (sequenceNumber === this.#newer.sequenceNumber) return this.#newer;
+    if (sequenceNumber === this.#anchor.sequenceNumber) return this.#anchor;
+    return null;
+  }
+
+  #digest(payload: Uint8Array): void {
+    this.#digester.digestBytes(payload.subarray(0, FENCE_BYTES_MAX), this.#words, 0);
+    this.#words[0] ^= payload.byteLength;
+  }
+}
+
+function createMark(): Mark {
+  return { sequenceNumber: -1, low: 0, high: 0, atMs: 0 };
+}
+
+function copyMark(from: Mark, to: Mark): void {
+  to.sequenceNumber = from.sequenceNumber;
+  to.low = from.low;
+  to.high = from.high;
+  to.atMs = from.atMs;
+}

@@ -1,0 +1,93 @@
+/**
+ * What a stream's owner decides: which worker rank it is, whether the engine answers replay requests, and how patient the
+ * state machine is. Times are in milliseconds of whatever clock the owner passes in; nothing here reads one.
+ *
+ * Every limit has its reason beside its default. A smaller one never makes a wrong answer, only an earlier "partial".
+ */
+
+/** Limits and times of one stream; see {@link DEFAULT_SYNC_LIMITS} for each one's reason. */
+export interface SyncLimits {
+  /** Most live messages held while a replay is under way; more are dropped and asked for again. */
+  readonly heldMessagesMax: number;
+  /** Most bytes of payload held likewise. */
+  readonly heldBytesMax: number;
+  /** Attempts that must agree that a message is gone before the stream goes on without it. */
+  readonly absentAttemptsMax: number;
+  /** Failed attempts in a row, none of which brought anything, before a pause. */
+  readonly failedAttemptsMax: number;
+  /** First pause; doubles with each further one. */
+  readonly pauseMs: number;
+  /** Longest pause. */
+  readonly pauseMsMax: number;
+  /** Pauses in a row before the stream goes on without its history. */
+  readonly pausesMax: number;
+  /** An attempt of which nothing was heard for so long is given up, whatever its transport says. */
+  readonly replaySilenceMs: number;
+  /** Time until the probe that follows a connection, when messages may have slipped past a young subscription. */
+  readonly firstProbeMs: number;
+  /** Silence after which an idle stream is probed; doubles with each probe that finds nothing. */
+  readonly probeMs: number;
+  /** Longest time between probes of an idle stream. */
+  readonly probeMsMax: number;
+  /** Failed probes in a row after which an idle stream no longer counts as verified. */
+  readonly failedProbesMax: number;
+  /** How far a batch's time may lie before its predecessor's without suspicion, in seconds. */
+  readonly clockToleranceSeconds: number;
+  /** Least age of the message that a reconnected publisher must show to prove itself. */
+  readonly anchorAgeMs: number;
+  /** How long messages may arrive on a stream not reported as connected before it is taken as connected. */
+  readonly connectGraceMs: number;
+  /** Time until the first attempt to rebuild a rank that lost something for good; doubles with each attempt. */
+  readonly rebuildMs: number;
+  /** Longest time between such attempts. */
+  readonly rebuildMsMax: number;
+}
+
+/** The limits in force where none are given. */
+export const DEFAULT_SYNC_LIMITS: SyncLimits = {
+  // 40 s of a busy engine (100 messages a second), and what it may hold at 4 kB each; a longer replay asks again.
+  heldMessagesMax: 4096,
+  heldBytesMax: 16 * 1024 * 1024,
+  // A ROUTER cannot drop the first messages of an answer, whose pipe is empty, so one agreeing answer would do; two more
+  // keep a lossy proxy or a crashing transport from costing a rank its index.
+  absentAttemptsMax: 3,
+  // As llm-d: three without progress (wire-protocol 6.3).
+  failedAttemptsMax: 3,
+  pauseMs: 1000,
+  pauseMsMax: 30_000,
+  // 1 + 2 + 4 + 8 s of pauses and fifteen attempts, about two minutes with a transport that waits 5 s (llm-d: 2 min).
+  pausesMax: 4,
+  // Far beyond the transport's own timeout (5 s), and long enough to wait for a slot among 1,000 cold starts.
+  replaySilenceMs: 120_000,
+  firstProbeMs: 1000,
+  probeMs: 5000,
+  probeMsMax: 60_000,
+  failedProbesMax: 3,
+  // NTP steps and skewed nodes stay below it; a restarted engine is later anyway, unless it moved to a node behind.
+  clockToleranceSeconds: 2,
+  // A socket monitor's news may come after the first messages of the new connection, but not by seconds.
+  anchorAgeMs: 5000,
+  connectGraceMs: 2000,
+  // Once the engine's history (minutes) has refilled most of the rank, so that the rebuilt index is not a cold one.
+  rebuildMs: 300_000,
+  rebuildMsMax: 3_600_000,
+};
+
+/** How the engine of a stream reports: changes once, or everything again and again (vLLM kv_cache_report_mode). */
+export type ReportMode = "delta" | "full";
+
+/** What is known of a stream before its first message. */
+export interface SyncSettings {
+  /** Dense number of this (worker, DP rank) in the index; nobody else's. */
+  readonly rankSlot: number;
+  /** The model that the engine serves; part of every context. */
+  readonly model: string;
+  /** DP rank of the socket; what messages claim is only compared with it. */
+  readonly dpRank: number;
+  /** Whether the engine has a replay endpoint. */
+  readonly hasReplay: boolean;
+  /** `delta` unless given. */
+  readonly reportMode?: ReportMode | undefined;
+  /** Replaces single limits. */
+  readonly limits?: Partial<SyncLimits> | undefined;
+}
