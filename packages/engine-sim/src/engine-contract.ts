@@ -8,10 +8,10 @@
  *  - a *batch* is one scheduler step's events and takes one sequence number; a step without events takes none;
  *  - the engine, not the publisher, gives the numbers, so that its `contents()` can say which message announced what.
  */
-import type { EventBatch } from "@kvsync/core";
+import type { Dialect, EventBatch } from "@kvsync/core";
 import type { HashAlgorithm } from "./engine-hash.ts";
 
-/** How an engine is made. Everything optional has a named default in simulated-engine.ts. */
+/** How an engine is made. Everything optional has a named default in engine-settings.ts. */
 export interface EngineSettings {
   /** Worker id, as the daemon's registry knows it. */
   readonly id: string;
@@ -28,6 +28,7 @@ export interface EngineSettings {
   readonly maxSequences?: number | undefined;
   /** Requests waiting at most; `submit` refuses beyond. */
   readonly maxWaiting?: number | undefined;
+  /** Default: the one of the dialect's engine. */
   readonly hashAlgorithm?: HashAlgorithm | undefined;
   /**
    * What PYTHONHASHSEED would be: engines with equal algorithm and seed name blocks alike. Null draws 32 random bytes
@@ -35,14 +36,17 @@ export interface EngineSettings {
    */
   readonly hashSeed?: string | null | undefined;
   /** Engine version whose bytes are spoken. */
-  readonly dialect?: string | undefined;
+  readonly dialect?: Dialect | undefined;
   /** Block hashes on the wire as u64 or as the whole digest (vLLM only). */
   readonly hashForm?: "int" | "bytes" | undefined;
   /** Adapters a request may name; the position + 1 is the `lora_id`. */
   readonly loraNames?: readonly string[] | undefined;
   /** Blocks of the host tier; 0 (the default) for none. */
   readonly hostBlockCount?: number | undefined;
-  /** Host stores carry tokens and parent (true), or are placeholders as vLLM's offloading sends them (false). */
+  /**
+   * Host stores carry tokens and parent (true, and always so in SGLang), or are placeholders as vLLM's offloading connector
+   * sends them (false, the default).
+   */
   readonly hostSelfDescribing?: boolean | undefined;
   /**
    * A second, sliding-window KV group beside the main one: tokens of its window; 0 (the default) for none. Its events

@@ -1,4 +1,4 @@
-/** The public surface of engine-sim. */
+/** The public surface of engine-sim: named, so that it is a page one reviews. */
 export type {
   EngineContents,
   EngineCounters,
@@ -9,7 +9,9 @@ export type {
   NumberedBatch,
   StepResult,
 } from "./engine-contract.ts";
-export type { HashAlgorithm } from "./engine-hash.ts";
+export { EngineError, type EngineErrorFacts } from "./engine-error.ts";
+export { HASH_ALGORITHMS, type HashAlgorithm } from "./engine-hash.ts";
+export type { ResolvedEngineSettings } from "./engine-settings.ts";
 export type { Fault, PoisonForm } from "./fault.ts";
-export { SimulatedEngine, type ResolvedEngineSettings } from "./simulated-engine.ts";
+export { SimulatedEngine, type RestartResult } from "./simulated-engine.ts";
 export { EngineServer, type EngineServerSettings, type PublisherCounters } from "./engine-server.ts";

@@ -1,0 +1,32 @@
+/**
+ * What an engine refuses, and why: settings it cannot run with, requests it cannot serve, commands it does not know.
+ * Foreign input is always answered so; a broken promise of our own asserts (core's assert.ts).
+ */
+import { CodedError } from "@kvsync/core";
+
+/** The code of each refusal with its facts. */
+export type EngineErrorFacts =
+  /** A setting is outside its range, or two settings contradict each other. */
+  | { readonly code: "invalid_setting"; readonly setting: string; readonly value: string }
+  /** Prompt and output exceed what the pool or the model length holds. */
+  | { readonly code: "request_too_long"; readonly tokens: number; readonly tokensMax: number }
+  /** No prompt tokens, or no output tokens asked for. */
+  | { readonly code: "empty_request"; readonly requestId: number }
+  /** An unfinished request has this id. */
+  | { readonly code: "duplicate_request"; readonly requestId: number }
+  /** `maxWaiting` requests wait already. */
+  | { readonly code: "too_many_waiting"; readonly waitingMax: number }
+  | { readonly code: "unknown_lora"; readonly loraName: string }
+  /** What was asked cannot be said on this engine's wire, so that no listener could ever be right about it. */
+  | { readonly code: "unsupported_by_dialect"; readonly feature: string; readonly dialect: string }
+  /** Batches were published faster than sent, past `maxQueueSize`. */
+  | { readonly code: "publish_queue_full"; readonly queueMax: number }
+  /** The port could not be bound. */
+  | { readonly code: "bind_failed"; readonly endpoint: string }
+  /** The server was stopped. */
+  | { readonly code: "stopped" };
+
+/** Thrown by a simulated engine or its server for a stated reason. */
+export class EngineError extends CodedError<EngineErrorFacts> {
+  override readonly name = "EngineError";
+}

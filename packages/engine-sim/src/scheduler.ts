@@ -1,0 +1,244 @@
+/**
+ * Continuous batching, as vLLM's V1 scheduler does it, one step at a time:
+ *
+ *     1  every running request, oldest first, computes its next tokens within the step's token budget: a chunk of its
+ *        prompt or one decoded token. Out of blocks: the youngest running request loses its own and waits again.
+ *     2  unless that happened, waiting requests are admitted, first come first served, while budget, sequences and
+ *        blocks last. What is cached of them is skipped.
+ *     3  a request that has computed all its tokens generates one more, or finishes and lets go of its blocks.
+ *
+ *  D1  A step computes at most `maxBatchedTokens` tokens, and runs at most `maxSequences` requests.
+ *  D2  Requests are admitted in the order of submission; a preempted one goes first.
+ *  D3  While any request waits or runs, a step computes at least one token: submission refused what can never fit.
+ *  D4  A step in which no request fills or needs a block costs a few comparisons per running request.
+ *
+ * One deviation: a head of the queue that lacked blocks is tried again only after a block was let go, not at every step;
+ * vLLM would notice a little earlier that a running request has meanwhile cached a part of it.
+ *
+ * Source: vllm/v1/core/sched/scheduler.py (schedule, update_from_output), vllm/v1/core/kv_cache_manager.py.
+ */
+import { assert } from "@kvsync/core";
+import type { ActiveRequest } from "./active-request.ts";
+import type { FinishedRequest, StepResult } from "./engine-contract.ts";
+import type { ResolvedEngineSettings } from "./engine-settings.ts";
+import type { PrefixCache } from "./prefix-cache.ts";
+import { stepSeconds } from "./cost-model.ts";
+
+/** Requests of one engine, waiting and running. */
+export class Scheduler {
+  readonly #settings: ResolvedEngineSettings;
+  readonly #cache: PrefixCache;
+  #running: ActiveRequest[] = [];
+  // Preempted requests, the next to run last; they go before #queue.
+  #returned: ActiveRequest[] = [];
+  #queue: ActiveRequest[] = [];
+  #queueHead = 0;
+  #waitingTokens = 0;
+  #contextTokens = 0;
+  #loadedTokens = 0;
+  #blockedOnBlocks = false;
+
+  constructor(settings: ResolvedEngineSettings, cache: PrefixCache) {
+    this.#settings = settings;
+    this.#cache = cache;
+  }
+
+  /** Requests that run. */
+  get runningCount(): number {
+    return this.#running.length;
+  }
+
+  /** Requests that wait. */
+  get waitingCount(): number {
+    return this.#returned.length + this.#queue.length - this.#queueHead;
+  }
+
+  /** Tokens that waiting and running requests have yet to prefill, cached prefixes of waiting ones included. */
+  get pendingPrefillTokens(): number {
+    let tokens = this.#waitingTokens;
+    for (const request of this.#running) tokens += Math.max(0, request.promptLength - request.computed);
+    return tokens;
+  }
+
+  /** Puts a request at the end of the queue. */
+  enqueue(request: ActiveRequest): void {
+    this.#waitingTokens += request.tokenCount;
+    this.#queue.push(request);
+  }
+
+  /**
+   * Runs one step.
+   *
+   * @param nowSeconds - when it begins.
+   * @param result - receives everything but the batch.
+   * @param onFinished - called for each request that is done, before its next.
+   */
+  step(nowSeconds: number, result: StepResult, onFinished: (request: ActiveRequest) => void): void {
+    result.durationSeconds = 0;
+    result.tokenCount = 0;
+    result.preemptionCount = 0;
+    result.firstTokens.length = 0;
+    result.finished.length = 0;
+    this.#loadedTokens = 0;
+    let budget = this.#advanceRunning(result);
+    if (result.preemptionCount === 0) budget = this.#admitWaiting(budget);
+    result.tokenCount = this.#settings.maxBatchedTokens - budget;
+    if (result.tokenCount === 0) {
+      assert(this.#running.length === 0 && this.waitingCount === 0, "a step with work computes a token (D3)");
+      return;
+    }
+    const seconds = stepSeconds(result.tokenCount, this.#contextTokens, this.#loadedTokens);
+    result.durationSeconds = seconds * this.#settings.slowness;
+    this.#generate(nowSeconds + result.durationSeconds, result, onFinished);
+  }
+
+  /** Forgets every request without a word and lets go of their blocks. @returns their ids. */
+  abortAll(): number[] {
+    const all = [...this.#running, ...this.#returned, ...this.#queue.slice(this.#queueHead)];
+    for (const request of this.#running) this.#release(request);
+    this.#running = [];
+    this.#returned = [];
+    this.#queue = [];
+    this.#queueHead = 0;
+    this.#waitingTokens = 0;
+    this.#blockedOnBlocks = false;
+    return all.map((request) => request.request.id);
+  }
+
+  // Part 1. Returns what is left of the token budget.
+  #advanceRunning(result: StepResult): number {
+    let budget = this.#settings.maxBatchedTokens;
+    for (let index = 0; index < this.#running.length && budget > 0; index++) {
+      const request = this.#running[index];
+      if (request === undefined) break;
+      const pending = request.tokenCount - request.computed;
+      if (pending === 1 && request.computed < request.quietUntil) {
+        request.computed++;
+        this.#contextTokens++;
+        budget--;
+        continue;
+      }
+      const tokens = Math.min(pending, budget);
+      if (!this.#makeRoom(request, request.computed + tokens, result)) break;
+      this.#compute(request, tokens);
+      budget -= tokens;
+    }
+    return budget;
+  }
+
+  // Finds blocks for a running request up to `end` tokens; false when it had to preempt that very request.
+  #makeRoom(request: ActiveRequest, end: number, result: StepResult): boolean {
+    const needed = Math.ceil(end / this.#settings.blockSize) - request.blockCount;
+    while (needed > this.#cache.pool.freeCount) {
+      const youngest = this.#running.pop();
+      assert(youngest !== undefined, "the request that needs blocks is running");
+      this.#release(youngest);
+      youngest.preemptions++;
+      this.#waitingTokens += youngest.tokenCount;
+      this.#returned.push(youngest);
+      result.preemptionCount++;
+      if (youngest === request) return false;
+    }
+    if (needed > 0) this.#cache.reserve(request, needed);
+    return true;
+  }
+
+  // Part 2. Returns what is left of the token budget.
+  #admitWaiting(budget: number): number {
+    const { blockSize, maxSequences } = this.#settings;
+    while (budget > 0 && this.#running.length < maxSequences && !this.#blockedOnBlocks) {
+      const request = this.#returned.at(-1) ?? this.#queue[this.#queueHead];
+      if (request === undefined) break;
+      request.open(blockSize);
+      this.#cache.match(request);
+      const cachedBlocks = request.matchedDevice + request.matchedHost;
+      const tokens = Math.min(request.tokenCount - cachedBlocks * blockSize, budget);
+      const end = cachedBlocks * blockSize + tokens;
+      const needed = Math.ceil(end / blockSize) - request.matchedDevice;
+      if (needed > this.#cache.pool.freeCount - this.#cache.matchedFree(request)) {
+        this.#blockedOnBlocks = true;
+        break;
+      }
+      this.#leaveQueue(request);
+      this.#cache.retainMatched(request);
+      this.#cache.reserve(request, needed);
+      request.computed = cachedBlocks * blockSize;
+      this.#contextTokens += request.computed;
+      this.#loadedTokens += request.matchedHost * blockSize;
+      if (request.cachedBlocks < 0) {
+        request.cachedBlocks = cachedBlocks;
+        request.cachedHostBlocks = request.matchedHost;
+      }
+      this.#compute(request, tokens);
+      this.#running.push(request);
+      budget -= tokens;
+    }
+    return budget;
+  }
+
+  #leaveQueue(request: ActiveRequest): void {
+    this.#waitingTokens -= request.tokenCount;
+    if (this.#returned.length > 0) {
+      this.#returned.pop();
+      return;
+    }
+    this.#queueHead++;
+    // Compacted when half is dead, so that each entry is moved once on average.
+    if (this.#queueHead * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#queueHead);
+      this.#queueHead = 0;
+    }
+  }
+
+  #compute(request: ActiveRequest, tokens: number): void {
+    request.computed += tokens;
+    this.#contextTokens += tokens;
+    this.#cache.publish(request);
+    // The token that fills the last block must pass here again, to be published.
+    request.quietUntil = request.blockCount * this.#settings.blockSize - 1;
+  }
+
+  #release(request: ActiveRequest): void {
+    this.#contextTokens -= request.computed;
+    this.#cache.release(request);
+    this.#blockedOnBlocks = false;
+  }
+
+  // Part 3.
+  #generate(endSeconds: number, result: StepResult, onFinished: (request: ActiveRequest) => void): void {
+    const running = this.#running;
+    let kept = 0;
+    for (const request of running) {
+      if (request.computed === request.tokenCount) {
+        request.tokenCount++;
+        if (request.firstTokenAtSeconds < 0) {
+          request.firstTokenAtSeconds = endSeconds;
+          result.firstTokens.push(request.request.id);
+        }
+        if (request.tokenCount === request.promptLength + request.outputCount) {
+          this.#release(request);
+          result.finished.push(report(request, endSeconds, this.#settings.blockSize));
+          onFinished(request);
+          continue;
+        }
+      }
+      running[kept++] = request;
+    }
+    running.length = kept;
+  }
+}
+
+function report(request: ActiveRequest, finishedAtSeconds: number, blockSize: number): FinishedRequest {
+  return {
+    id: request.request.id,
+    promptTokens: request.promptLength,
+    outputTokens: request.outputCount,
+    promptBlocks: Math.floor(request.promptLength / blockSize),
+    cachedBlocks: request.cachedBlocks,
+    cachedHostBlocks: request.cachedHostBlocks,
+    preemptions: request.preemptions,
+    submittedAtSeconds: request.submittedAtSeconds,
+    firstTokenAtSeconds: request.firstTokenAtSeconds,
+    finishedAtSeconds,
+  };
+}
