@@ -122,19 +122,19 @@ export class PrefixWorld {
     }
   }
 
-  /** Runs a lookup in an open context; returns "blockCount: row, row…" with rows in the order of rank slots. */
-  look(reader: IndexReader, contextId: number, command: LookupCommand): string {
+  /** Runs a lookup in an open context. */
+  match(reader: IndexReader, contextId: number, command: LookupCommand): MatchResult {
     const { context, path } = command;
     if (command.kind === "matchTokens") {
       const tokenCount = this.writeTokens(reader, context, path, 0, command.tail);
-      return matchText(reader.matchTokens(contextId, tokenCount, path.letters.some(hasExtra)));
+      return reader.matchTokens(contextId, tokenCount, path.letters.some(hasExtra));
     }
     const hashes = this.prefixHashes(context, path);
     for (const { at, hash } of command.swaps) hashes[at % hashes.length] = hash;
     hashes.forEach((hash, i) => {
       reader.hashes.set(wordsOf(hash), 2 * i);
     });
-    return matchText(reader.matchHashes(contextId, hashes.length));
+    return reader.matchHashes(contextId, hashes.length);
   }
 
   /** The prefix hashes of a path, as 16 hex digits each. */
