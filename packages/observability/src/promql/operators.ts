@@ -1,0 +1,362 @@
+/**
+ * From expressions to expressions: aggregation, quantiles, ratios, comparisons. Each says in its type which labels are left
+ * and what the value measures.
+ */
+
+import type { Buckets, Comparator, Condition, Measure, PerSecond, SummedBuckets, Vec } from "./vector.ts";
+import { operand } from "./vector.ts";
+
+type Aggregation = "sum" | "min" | "max" | "avg";
+
+function aggregate<L extends string, M extends Measure, By extends L>(
+  how: Aggregation,
+  vector: Vec<L, M>,
+  by: readonly By[],
+): Vec<By, M> {
+  return {
+    text: `${how}${byClause(by)} (${vector.text})`,
+    labels: by,
+    measure: vector.measure,
+    compound: false,
+  };
+}
+
+function byClause(by: readonly string[]): string {
+  return by.length === 0 ? "" : ` by (${by.join(", ")})`;
+}
+
+/**
+ * Sum over everything but some labels.
+ *
+ * @param vector - what to sum.
+ * @param by - labels to keep; each must be there.
+ * @returns one series per combination of them.
+ */
+export function sum<L extends string, M extends Measure, const By extends L>(
+  vector: Vec<L, M>,
+  by: readonly By[],
+): Vec<By, M> {
+  return aggregate("sum", vector, by);
+}
+
+/**
+ * Smallest over everything but some labels.
+ *
+ * @param vector - what to compare.
+ * @param by - labels to keep; each must be there.
+ * @returns one series per combination of them.
+ */
+export function min<L extends string, M extends Measure, const By extends L>(
+  vector: Vec<L, M>,
+  by: readonly By[],
+): Vec<By, M> {
+  return aggregate("min", vector, by);
+}
+
+/**
+ * Largest over everything but some labels.
+ *
+ * @param vector - what to compare.
+ * @param by - labels to keep; each must be there.
+ * @returns one series per combination of them.
+ */
+export function max<L extends string, M extends Measure, const By extends L>(
+  vector: Vec<L, M>,
+  by: readonly By[],
+): Vec<By, M> {
+  return aggregate("max", vector, by);
+}
+
+/**
+ * Mean over everything but some labels.
+ *
+ * @param vector - what to average; ratios should be averaged with care.
+ * @param by - labels to keep; each must be there.
+ * @returns one series per combination of them.
+ */
+export function avg<L extends string, M extends Measure, const By extends L>(
+  vector: Vec<L, M>,
+  by: readonly By[],
+): Vec<By, M> {
+  return aggregate("avg", vector, by);
+}
+
+/**
+ * How many series there are.
+ *
+ * @param vector - what to count.
+ * @param by - labels to keep; each must be there.
+ * @returns one series per combination of them; none, not 0, where nothing matches.
+ */
+export function count<L extends string, M extends Measure, const By extends L>(
+  vector: Vec<L, M>,
+  by: readonly By[],
+): Vec<By, "none"> {
+  return {
+    text: `count${byClause(by)} (${vector.text})`,
+    labels: by,
+    measure: "none",
+    compound: false,
+  };
+}
+
+/**
+ * Sums buckets, keeping `le`.
+ *
+ * @param buckets - from `bucketRate`.
+ * @param by - labels to keep beside `le`.
+ * @returns what `quantile` and heat maps take.
+ */
+export function summed<L extends string, U extends Measure, const By extends L>(
+  buckets: Buckets<L, U>,
+  by: readonly By[],
+): SummedBuckets<By, U> {
+  return {
+    text: `sum by (${[...by, "le"].join(", ")}) (${buckets.text})`,
+    labels: by,
+    measure: buckets.measure,
+    summed: true,
+  };
+}
+
+/**
+ * A quantile, interpolated inside its bucket.
+ *
+ * @param q - 0 to 1.
+ * @param buckets - summed by the labels that the result keeps.
+ * @returns one series per combination of them; NaN without observations.
+ */
+export function quantile<L extends string, U extends Measure>(
+  q: number,
+  buckets: SummedBuckets<L, U>,
+): Vec<L, U> {
+  return {
+    text: `histogram_quantile(${q}, ${buckets.text})`,
+    labels: buckets.labels,
+    measure: buckets.measure,
+    compound: false,
+  };
+}
+
+/**
+ * One share of a whole. Both sides are aggregated to the same labels, so that the share is of totals.
+ *
+ * @param part - numerator.
+ * @param whole - denominator of the same labels and measure.
+ * @param floor - traffic at or below which there is no answer: no division by zero, no ratio out of three requests.
+ * @returns 0 to 1, or nothing below the floor.
+ */
+export function ratio<L extends string, M extends Measure>(
+  part: Vec<L, M>,
+  whole: Vec<NoInfer<L>, NoInfer<M>>,
+  floor = 0,
+): Vec<L, "ratio"> {
+  return {
+    text: `${operand(part)} / (${operand(whole)} > ${floor})`,
+    labels: part.labels,
+    measure: "ratio",
+    compound: true,
+  };
+}
+
+/**
+ * Mean of a histogram's observations: growth of the sum per growth of the count.
+ *
+ * @param total - from `sumRate`, aggregated.
+ * @param observations - from `countRate`, aggregated to the same labels.
+ * @param unit - the histogram's own.
+ * @returns in the histogram's unit; nothing without observations.
+ */
+export function mean<L extends string, U extends Measure>(
+  total: Vec<L, PerSecond<U>>,
+  observations: Vec<NoInfer<L>, "per_second">,
+  unit: U,
+): Vec<L, U> {
+  return {
+    text: `${operand(total)} / (${operand(observations)} > 0)`,
+    labels: total.labels,
+    measure: unit,
+    compound: true,
+  };
+}
+
+/**
+ * The complement of a ratio.
+ *
+ * @param share - 0 to 1.
+ * @returns 1 minus it.
+ */
+export function complement<L extends string>(share: Vec<L, "ratio">): Vec<L, "ratio"> {
+  return { text: `1 - ${operand(share)}`, labels: share.labels, measure: "ratio", compound: true };
+}
+
+/**
+ * Difference of two vectors of one measure.
+ *
+ * @param left - what to subtract from.
+ * @param right - of the same labels.
+ * @returns one series per pair.
+ */
+export function minus<L extends string, M extends Measure>(
+  left: Vec<L, M>,
+  right: Vec<NoInfer<L>, NoInfer<M>>,
+): Vec<L, M> {
+  return {
+    text: `${operand(left)} - ${operand(right)}`,
+    labels: left.labels,
+    measure: left.measure,
+    compound: true,
+  };
+}
+
+/**
+ * Sum of two vectors of one measure.
+ *
+ * @param left - one.
+ * @param right - another of the same labels.
+ * @returns one series per pair.
+ */
+export function plus<L extends string, M extends Measure>(
+  left: Vec<L, M>,
+  right: Vec<NoInfer<L>, NoInfer<M>>,
+): Vec<L, M> {
+  return {
+    text: `${operand(left)} + ${operand(right)}`,
+    labels: left.labels,
+    measure: left.measure,
+    compound: true,
+  };
+}
+
+/**
+ * Seconds since a point in time.
+ *
+ * @param timestamp - seconds since 1970.
+ * @returns its age.
+ */
+export function age<L extends string>(timestamp: Vec<L, "timestamp">): Vec<L, "seconds"> {
+  return {
+    text: `time() - ${operand(timestamp)}`,
+    labels: timestamp.labels,
+    measure: "seconds",
+    compound: true,
+  };
+}
+
+/**
+ * 1 when a selector finds nothing at all.
+ *
+ * @param vector - a plain selector.
+ * @returns one series without labels, or none.
+ */
+export function absent<L extends string, M extends Measure>(vector: Vec<L, M>): Vec<never, "none"> {
+  return { text: `absent(${vector.text})`, labels: [], measure: "none", compound: false };
+}
+
+/**
+ * The series of one vector for which another has a match.
+ *
+ * @param vector - whose values are kept.
+ * @param other - anything that carries the labels.
+ * @param on - labels that make the match; each must be on both sides.
+ * @returns a part of `vector`.
+ */
+export function where<L extends string, M extends Measure, O extends string>(
+  vector: Vec<L, M>,
+  other: Vec<O, Measure>,
+  on: readonly (NoInfer<L> & NoInfer<O>)[],
+): Vec<L, M> {
+  return {
+    text: `${operand(vector)} and on (${on.join(", ")}) ${operand(other)}`,
+    labels: vector.labels,
+    measure: vector.measure,
+    compound: true,
+  };
+}
+
+function compare<L extends string, M extends Measure>(
+  vector: Vec<L, M>,
+  comparator: Comparator,
+  threshold: number,
+): Condition<L, M> {
+  return {
+    text: `${operand(vector)} ${comparator} ${threshold}`,
+    labels: vector.labels,
+    measure: vector.measure,
+    compound: true,
+    comparator,
+    threshold,
+  };
+}
+
+/**
+ * The series above a threshold.
+ *
+ * @param vector - what to compare.
+ * @param threshold - in the vector's measure.
+ * @returns those above, with their values.
+ */
+export function above<L extends string, M extends Measure>(
+  vector: Vec<L, M>,
+  threshold: number,
+): Condition<L, M> {
+  return compare(vector, ">", threshold);
+}
+
+/**
+ * The series below a threshold.
+ *
+ * @param vector - what to compare.
+ * @param threshold - in the vector's measure.
+ * @returns those below, with their values.
+ */
+export function below<L extends string, M extends Measure>(
+  vector: Vec<L, M>,
+  threshold: number,
+): Condition<L, M> {
+  return compare(vector, "<", threshold);
+}
+
+/**
+ * The series that equal a value.
+ *
+ * @param vector - what to compare; whole numbers only, since floats seldom equal anything.
+ * @param threshold - the value.
+ * @returns those equal, with their values.
+ */
+export function equals<L extends string, M extends Measure>(
+  vector: Vec<L, M>,
+  threshold: number,
+): Condition<L, M> {
+  return compare(vector, "==", threshold);
+}
+
+/**
+ * Both conditions at once, series by series: for burn rates over two windows, or a symptom with its traffic floor.
+ *
+ * @param subject - whose value and threshold the alert shows.
+ * @param also - what must hold too, on the same labels.
+ * @returns the subject's series for which both hold.
+ */
+export function both<L extends string, M extends Measure, N extends Measure>(
+  subject: Condition<L, M>,
+  also: Condition<NoInfer<L>, N>,
+): Condition<L, M> {
+  return { ...subject, text: `(${subject.text}) and (${also.text})` };
+}
+
+/**
+ * A condition narrowed to where another expression has a series of the same labels (a subset of both).
+ *
+ * @param subject - whose value and threshold the alert shows.
+ * @param other - anything that carries the labels, usually a condition.
+ * @param on - labels that make the match.
+ * @returns a part of the subject.
+ */
+export function given<L extends string, M extends Measure, O extends string>(
+  subject: Condition<L, M>,
+  other: Vec<O, Measure>,
+  on: readonly (NoInfer<L> & NoInfer<O>)[],
+): Condition<L, M> {
+  return { ...subject, text: `(${subject.text}) and on (${on.join(", ")}) ${operand(other)}` };
+}

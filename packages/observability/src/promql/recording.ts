@@ -1,0 +1,67 @@
+/**
+ * Recording rules as typed values: defined once from an expression, referred to like a gauge ever after. The name is made from
+ * the expression's labels (`level:metric:operations`), so it cannot claim a level that it does not have.
+ *
+ * `job` is always kept and never spelled in the level: every series of ours has it.
+ */
+
+import { type Match, selector } from "./selector.ts";
+import type { Measure, Vec } from "./vector.ts";
+
+/** A recording rule. */
+export interface RecordingRule<L extends string = string, M extends Measure = Measure> {
+  /** `level:metric:operations`. */
+  readonly name: string;
+  readonly expression: string;
+  readonly labels: readonly L[];
+  readonly measure: M;
+  /** One sentence for the reference. */
+  readonly help: string;
+}
+
+/**
+ * Defines a recording rule.
+ *
+ * @param spec - `metric` and `operations` are the second and third part of the name; the first comes from the labels.
+ * @returns the rule, carrying the expression's labels and measure.
+ * @throws RangeError when the expression has lost `job`, or has no level.
+ */
+export function recording<L extends string, M extends Measure>(spec: {
+  readonly metric: string;
+  readonly operations: string;
+  readonly help: string;
+  readonly expression: Vec<L, M>;
+}): RecordingRule<L, M> {
+  const { labels, text, measure } = spec.expression;
+  const level = labels.filter((label) => label !== "job");
+  if (level.length === labels.length || level.length === 0)
+    throw new RangeError(
+      `recording rule of ${spec.metric} keeps (${labels.join(", ")}): job and a level are needed`,
+    );
+  return {
+    name: `${level.join("_")}:${spec.metric}:${spec.operations}`,
+    expression: text,
+    labels,
+    measure,
+    help: spec.help,
+  };
+}
+
+/**
+ * The present value of a recorded series.
+ *
+ * @param rule - which.
+ * @param matchers - by the labels it kept.
+ * @returns its series.
+ */
+export function recorded<L extends string, M extends Measure>(
+  rule: RecordingRule<L, M>,
+  matchers: { readonly [K in NoInfer<L>]?: Match<string> } = {},
+): Vec<L, M> {
+  return {
+    text: selector(rule.name, matchers),
+    labels: rule.labels,
+    measure: rule.measure,
+    compound: false,
+  };
+}
