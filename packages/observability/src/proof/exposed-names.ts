@@ -1,0 +1,84 @@
+/**
+ * The names that a scrape, or a recording rule, makes available to queries, with what each of them is:
+ *
+ *   counter    aibrix_x_total                          counter
+ *   gauge      aibrix_x                                gauge
+ *   histogram  aibrix_x_bucket | _sum | _count         bucket, sum, count (all of them grow)
+ *   recorded   level:metric:operations                 as its expression's shape says
+ */
+
+import type { LabelDomain, LabelDomains } from "../definition.ts";
+import type { Measure } from "../promql/vector.ts";
+import { TARGET_LABELS } from "../promql/selector.ts";
+
+/** What a series is, which decides what may be asked of it. */
+export type Nature =
+  | "counter"
+  | "gauge"
+  | "bucket"
+  | "sum"
+  | "count"
+  | "rate"
+  | "bucket_rate"
+  | "sum_rate"
+  | "count_rate";
+
+/** A name that queries may use. */
+export interface ExposedName {
+  readonly name: string;
+  /** The family it belongs to; for a recorded series, its own name. */
+  readonly family: string;
+  readonly nature: Nature;
+  /** The family's unit, or the measure of a recorded expression. */
+  readonly measure: Measure;
+  readonly labels: ReadonlyMap<string, LabelDomain>;
+  /** Bounds of the histogram that the value comes from, when they are known. */
+  readonly buckets: readonly number[] | null;
+}
+
+/** A family as the catalogue and the list of external metrics have it. */
+export interface KnownFamily {
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly name: string;
+  readonly unit: Measure;
+  readonly labels: LabelDomains;
+  readonly buckets?: readonly number[];
+}
+
+/** Any value may stand there. */
+const OPEN: LabelDomain = { maxValues: Infinity };
+
+/**
+ * All names of some families.
+ *
+ * @param families - ours and external ones.
+ * @returns by exposition name.
+ */
+export function exposedNames(families: readonly KnownFamily[]): Map<string, ExposedName> {
+  const names = new Map<string, ExposedName>();
+  for (const family of families) {
+    const labels = new Map<string, LabelDomain>([
+      ...TARGET_LABELS.map((label) => [label, OPEN] as const),
+      ...Object.entries(family.labels),
+    ]);
+    const common = { family: family.name, measure: family.unit, buckets: family.buckets ?? null };
+    if (family.kind !== "histogram") {
+      names.set(family.name, { ...common, name: family.name, nature: family.kind, labels });
+      continue;
+    }
+    const bounds = (family.buckets ?? []).map(String);
+    const le: LabelDomain = family.buckets === undefined ? OPEN : [...bounds, "+Inf"];
+    const bucket = `${family.name}_bucket`;
+    names.set(bucket, {
+      ...common,
+      name: bucket,
+      nature: "bucket",
+      labels: new Map([...labels, ["le", le]]),
+    });
+    for (const nature of ["sum", "count"] as const) {
+      const name = `${family.name}_${nature}`;
+      names.set(name, { ...common, name, nature, labels });
+    }
+  }
+  return names;
+}

@@ -1,0 +1,395 @@
+/**
+ * The shape of an expression, found bottom-up from its text: which labels survive, what the value measures, whether it is a rate, a
+ * gauge or something that only grows. Every step that makes no sense is a finding.
+ *
+ * Invariants, by the numbers of the checks they make
+ *  E1  every name is exposed by the catalogue, an external exporter or a recording rule;
+ *  E2  every matched label belongs to the metric, every literal value to the label's domain, every pattern hits a value;
+ *  E3  `by`, `without`, `on`, `ignoring` and `group_*` name labels that are still there;
+ *  E4  `rate` and `increase` read what only grows; what only grows is read by nothing else;
+ *  E5  `le` matchers are bucket bounds; `histogram_quantile` reads bucket rates summed by (…, le);
+ *  E6  both sides of an operator carry the same labels (or say `on`) and measures that go together;
+ *  E7  a division has a floor under its divisor, so that it is never NaN.
+ *
+ * It follows the checks of pint (promql/series, impossible, aggregate, rate, counter, vector_matching, nan, regexp, fragile).
+ */
+
+import type { LabelDomain } from "../definition.ts";
+import type { Measure } from "../promql/vector.ts";
+import type { ExposedName, Nature } from "./exposed-names.ts";
+import type { ProblemCode } from "./problem.ts";
+import { parsePromql, type Tree, type TreeMatcher, type TreeMatching } from "./promql-tree.ts";
+
+/** What an expression is. */
+export interface Shape {
+  readonly type: "scalar" | "vector" | "matrix" | "string";
+  readonly labels: ReadonlySet<string>;
+  readonly measure: Measure;
+  readonly nature: Nature;
+  /** Upper bounds of the histogram that a quantile was taken from. */
+  readonly buckets: readonly number[] | null;
+  /** True when the last step filtered by comparison. */
+  readonly compared: boolean;
+}
+
+/** A finding without its place. */
+export interface ExpressionProblem {
+  readonly code: ProblemCode;
+  readonly message: string;
+}
+
+/** What `shapeOf` answers. */
+export interface ShapeAnswer {
+  /** Null when the text is no expression at all. */
+  readonly shape: Shape | null;
+  readonly tree: Tree | null;
+  readonly problems: readonly ExpressionProblem[];
+}
+
+/** Shortest look-back of a rate: four scrapes, so that one lost scrape leaves two samples. */
+const RANGE_SECONDS_MIN = 60;
+
+const GROWING: ReadonlySet<Nature> = new Set(["counter", "bucket", "sum", "count"]);
+
+/** Functions over a range, with what they may read. */
+const RANGE_FUNCTIONS = new Map<string, "growing" | "gauge">([
+  ["rate", "growing"],
+  ["increase", "growing"],
+  ["changes", "gauge"],
+  ["max_over_time", "gauge"],
+  ["min_over_time", "gauge"],
+  ["avg_over_time", "gauge"],
+]);
+
+const COMPARISONS = new Set(["==", "!=", ">", "<", ">=", "<="]);
+const SETS = new Set(["and", "or", "unless"]);
+
+/**
+ * Finds the shape of an expression.
+ *
+ * @param text - PromQL without macros.
+ * @param names - what may be asked for.
+ * @returns shape, tree and findings; findings without a shape when the text cannot be read.
+ */
+export function shapeOf(text: string, names: ReadonlyMap<string, ExposedName>): ShapeAnswer {
+  const parsed = parsePromql(text);
+  if (!parsed.ok)
+    return { shape: null, tree: null, problems: [{ code: parsed.code, message: parsed.message }] };
+  const walk = new Walk(names);
+  const shape = walk.shape(parsed.tree);
+  if (shape.type === "vector" && GROWING.has(shape.nature))
+    walk.add("raw_counter", "the value of a counter says nothing; take its rate or increase");
+  return { shape, tree: parsed.tree, problems: walk.problems };
+}
+
+const SCALAR: Shape = {
+  type: "scalar",
+  labels: new Set(),
+  measure: "none",
+  nature: "gauge",
+  buckets: null,
+  compared: false,
+};
+
+class Walk {
+  readonly problems: ExpressionProblem[] = [];
+  readonly #names: ReadonlyMap<string, ExposedName>;
+
+  constructor(names: ReadonlyMap<string, ExposedName>) {
+    this.#names = names;
+  }
+
+  add(code: ProblemCode, message: string): void {
+    this.problems.push({ code, message });
+  }
+
+  shape(tree: Tree): Shape {
+    switch (tree.kind) {
+      case "number":
+        return SCALAR;
+      case "string":
+        return { ...SCALAR, type: "string" };
+      case "negation":
+        return this.shape(tree.of);
+      case "selector":
+        return this.#selector(tree);
+      case "aggregation":
+        return this.#aggregation(tree);
+      case "call":
+        return this.#call(tree);
+      case "binary":
+        return this.#binary(tree);
+    }
+  }
+
+  #selector(tree: Tree & { kind: "selector" }): Shape {
+    const exposed = this.#names.get(tree.name);
+    if (exposed === undefined) {
+      const isHistogram = this.#names.has(`${tree.name}_bucket`);
+      this.add(
+        isHistogram ? "bare_histogram" : "unknown_metric",
+        isHistogram
+          ? `${tree.name} is a histogram: ask for its _bucket, _sum or _count`
+          : `nothing exposes ${tree.name}`,
+      );
+      return { ...SCALAR, type: tree.range === null ? "vector" : "matrix" };
+    }
+    for (const matcher of tree.matchers) this.#matcher(exposed, matcher);
+    return {
+      type: tree.range === null ? "vector" : "matrix",
+      labels: new Set(exposed.labels.keys()),
+      measure: exposed.measure,
+      nature: exposed.nature,
+      buckets: exposed.buckets,
+      compared: false,
+    };
+  }
+
+  #matcher(exposed: ExposedName, matcher: TreeMatcher): void {
+    const domain = exposed.labels.get(matcher.label);
+    if (domain === undefined) {
+      const known = [...exposed.labels.keys()].join(", ");
+      this.add("unknown_label", `${exposed.name} has no label ${matcher.label}; it has ${known}`);
+      return;
+    }
+    if (matcher.value.startsWith("$")) return;
+    if (matcher.operator === "=~" || matcher.operator === "!~") this.#pattern(exposed, matcher, domain);
+    else if (!("maxValues" in domain) && !domain.includes(matcher.value)) {
+      this.add(
+        matcher.label === "le" ? "unknown_bucket_bound" : "unknown_label_value",
+        `${exposed.name} never has ${matcher.label}="${matcher.value}"; its values are ${domain.join(", ")}`,
+      );
+    }
+  }
+
+  #pattern(exposed: ExposedName, { label, value }: TreeMatcher, domain: LabelDomain): void {
+    let pattern: RegExp;
+    try {
+      pattern = new RegExp(`^(?:${value})$`);
+    } catch {
+      this.add("bad_pattern", `${label}=~"${value}" is no regular expression`);
+      return;
+    }
+    if ("maxValues" in domain) return;
+    // Each alternative of a plain list must hit: `a|b` with a misspelt b would otherwise pass.
+    const alternatives = /^[\w:.|-]+$/.test(value) ? value.split("|") : [value];
+    for (const alternative of alternatives) {
+      const one = alternatives.length === 1 ? pattern : new RegExp(`^(?:${alternative})$`);
+      if (!domain.some((candidate) => one.test(candidate)))
+        this.add(
+          "pattern_matches_nothing",
+          `${exposed.name} never has a ${label} like "${alternative}"; its values are ${domain.join(", ")}`,
+        );
+    }
+  }
+
+  #aggregation(tree: Tree & { kind: "aggregation" }): Shape {
+    const inner = this.shape(tree.of);
+    if (tree.parameter !== null) this.shape(tree.parameter);
+    if (GROWING.has(inner.nature) && tree.operator !== "count")
+      this.add("raw_counter", `${tree.operator} over raw counters; take the rate first`);
+    for (const label of tree.labels) {
+      if (!inner.labels.has(label) && tree.mode === "by")
+        this.add(
+          "label_lost",
+          `${tree.operator} by ${label}, but only (${[...inner.labels].join(", ")}) are left there`,
+        );
+    }
+    const labels =
+      tree.operator === "topk" || tree.operator === "bottomk"
+        ? inner.labels
+        : tree.mode === "by"
+          ? new Set(tree.labels)
+          : new Set([...inner.labels].filter((label) => !tree.labels.includes(label)));
+    const counted = tree.operator === "count";
+    return {
+      ...inner,
+      labels,
+      measure: counted ? "none" : inner.measure,
+      nature: counted ? "gauge" : inner.nature,
+      compared: false,
+    };
+  }
+
+  #call(tree: Tree & { kind: "call" }): Shape {
+    const reads = RANGE_FUNCTIONS.get(tree.name);
+    const shapes = tree.arguments.map((argument) => this.shape(argument));
+    const [first, second] = shapes;
+    if (reads !== undefined) return this.#overRange(tree, reads, first ?? SCALAR);
+    if (tree.name === "time") return { ...SCALAR, measure: "timestamp" };
+    if (tree.name === "absent")
+      return { ...SCALAR, type: "vector", labels: this.#absentLabels(tree), compared: true };
+    if (tree.name === "histogram_quantile") return this.#quantile(tree, second ?? SCALAR);
+    this.add("outside_subset", `${tree.name}() is not used here`);
+    return first ?? SCALAR;
+  }
+
+  #absentLabels(tree: Tree & { kind: "call" }): Set<string> {
+    const [of] = tree.arguments;
+    const equal = of?.kind === "selector" ? of.matchers.filter(({ operator }) => operator === "=") : [];
+    return new Set(equal.map(({ label }) => label));
+  }
+
+  #overRange(tree: Tree & { kind: "call" }, reads: "growing" | "gauge", inner: Shape): Shape {
+    const [of] = tree.arguments;
+    if (inner.type !== "matrix" || of?.kind !== "selector") {
+      this.add("syntax", `${tree.name}() needs a range such as [5m]`);
+      return { ...inner, type: "vector" };
+    }
+    const grows = GROWING.has(inner.nature);
+    if (reads === "growing" && !grows)
+      this.add("rate_of_gauge", `${tree.name}() of ${of.name}, which can fall`);
+    if (reads === "gauge" && grows) this.add("raw_counter", `${tree.name}() of ${of.name}, which only grows`);
+    const rangeSeconds = secondsOf(of.range ?? "");
+    if (reads === "growing" && rangeSeconds < RANGE_SECONDS_MIN)
+      this.add(
+        "range_too_short",
+        `${tree.name}()[${of.range ?? ""}] sees too few scrapes; use at least ${RANGE_SECONDS_MIN}s`,
+      );
+    const natures: Partial<Record<Nature, Nature>> = {
+      bucket: "bucket_rate",
+      sum: "sum_rate",
+      count: "count_rate",
+    };
+    const countable = inner.nature === "bucket" || inner.nature === "count";
+    const unit = countable ? "none" : inner.measure;
+    const measure =
+      tree.name === "changes" ? "none" : reads === "gauge" || tree.name === "increase" ? unit : rateOf(unit);
+    // The histogram's own unit stays with its bucket rates, for the quantile.
+    const kept = inner.nature === "bucket" && isPlainBucketRate(of.matchers) ? inner.measure : measure;
+    return {
+      ...inner,
+      type: "vector",
+      measure: kept,
+      nature: natures[inner.nature] ?? "rate",
+      buckets: inner.nature === "bucket" ? inner.buckets : null,
+    };
+  }
+
+  #quantile(tree: Tree & { kind: "call" }, buckets: Shape): Shape {
+    const [q, of] = tree.arguments;
+    if (q?.kind !== "number" || q.value <= 0 || q.value >= 1)
+      this.add("quantile_out_of_range", "the quantile must be a number between 0 and 1");
+    if (buckets.nature !== "bucket_rate")
+      this.add("quantile_without_le", "histogram_quantile needs the rate of a histogram's _bucket");
+    if (of?.kind !== "aggregation" || of.operator !== "sum" || !buckets.labels.has("le"))
+      this.add("quantile_without_le", "histogram_quantile needs sum by (…, le) around the bucket rates");
+    const labels = new Set([...buckets.labels].filter((label) => label !== "le"));
+    return { ...buckets, labels, nature: "gauge", compared: false };
+  }
+
+  #binary(tree: Tree & { kind: "binary" }): Shape {
+    const left = this.shape(tree.left);
+    const right = this.shape(tree.right);
+    for (const side of [left, right]) {
+      if (side.type === "vector" && GROWING.has(side.nature))
+        this.add("raw_counter", `${tree.operator} on a raw counter; take its rate first`);
+    }
+    if (SETS.has(tree.operator)) return this.#setOperation(tree, left, right);
+    if (left.type === "vector" && right.type === "vector") this.#matched(tree, left, right);
+    const measure = this.#combined(tree, left, right);
+    const vector = left.type === "vector" ? left : right;
+    const joined =
+      left.type === "vector" && right.type === "vector"
+        ? resultLabels(tree.matching, left, right)
+        : vector.labels;
+    if (COMPARISONS.has(tree.operator)) {
+      return tree.bool
+        ? { ...vector, labels: joined, measure: "none", nature: "gauge", compared: false }
+        : { ...vector, labels: joined, compared: true };
+    }
+    return { ...vector, labels: joined, measure, nature: "gauge", compared: false };
+  }
+
+  #setOperation(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): Shape {
+    this.#matched(tree, left, right);
+    if (tree.operator === "or" && left.measure !== right.measure)
+      this.add("measure_mismatch", `${left.measure} or ${right.measure}`);
+    return { ...left, compared: left.compared };
+  }
+
+  /** E6, labels. */
+  #matched(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): void {
+    if (tree.matching === null) {
+      const different = symmetricDifference(left.labels, right.labels);
+      if (different.length > 0)
+        this.add(
+          "vector_mismatch",
+          `the sides of "${tree.operator}" differ in (${different.join(", ")}), so nothing ever matches; aggregate alike or use on (…)`,
+        );
+      return;
+    }
+    for (const label of [...tree.matching.labels]) {
+      if (tree.matching.mode === "on" && !(left.labels.has(label) && right.labels.has(label)))
+        this.add("label_lost", `"${tree.operator}" on (${label}), which one side no longer carries`);
+    }
+    const one = tree.matching.many === "left" ? right : left;
+    for (const label of tree.matching.include) {
+      if (!one.labels.has(label))
+        this.add("label_lost", `group_${tree.matching.many ?? ""} includes ${label}, which is not there`);
+    }
+  }
+
+  /** E6 measures, and E7. */
+  #combined(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): Measure {
+    const both = left.type === "vector" && right.type === "vector";
+    const pair = `${left.measure} ${tree.operator} ${right.measure}`;
+    if (tree.operator === "/" && right.type === "vector" && !right.compared)
+      this.add("ratio_without_floor", "the divisor may be 0; divide by (… > 0), or by a floor of traffic");
+    if (tree.operator === "/" && both) {
+      if (left.nature === "sum_rate" && right.nature === "count_rate") return unrated(left.measure);
+      if (left.measure === right.measure) return "ratio";
+      this.add("measure_mismatch", `${pair} measures nothing that has a name here`);
+      return "none";
+    }
+    if (tree.operator === "-" && left.measure === "timestamp" && right.measure === "timestamp")
+      return "seconds";
+    const scalarWithPlainNumber = !both && (left === SCALAR || right === SCALAR);
+    if (!scalarWithPlainNumber && tree.operator !== "*" && left.measure !== right.measure)
+      this.add("measure_mismatch", pair);
+    return left.type === "vector" ? left.measure : right.measure;
+  }
+}
+
+function resultLabels(matching: TreeMatching | null, left: Shape, right: Shape): ReadonlySet<string> {
+  if (matching === null) return left.labels;
+  if (matching.many === "left") return new Set([...left.labels, ...matching.include]);
+  if (matching.many === "right") return new Set([...right.labels, ...matching.include]);
+  if (matching.mode === "on") return new Set(matching.labels);
+  return new Set([...left.labels].filter((label) => !matching.labels.includes(label)));
+}
+
+function isPlainBucketRate(matchers: readonly TreeMatcher[]): boolean {
+  return !matchers.some(({ label }) => label === "le");
+}
+
+function rateOf(unit: Measure): Measure {
+  if (unit === "none") return "per_second";
+  if (unit === "bytes") return "bytes_per_second";
+  return unit === "seconds" ? "ratio" : unit;
+}
+
+function unrated(measure: Measure): Measure {
+  if (measure === "per_second") return "none";
+  if (measure === "bytes_per_second") return "bytes";
+  return measure === "ratio" ? "seconds" : measure;
+}
+
+function symmetricDifference(a: ReadonlySet<string>, b: ReadonlySet<string>): string[] {
+  return [...[...a].filter((label) => !b.has(label)), ...[...b].filter((label) => !a.has(label))];
+}
+
+/**
+ * A Prometheus duration in seconds.
+ *
+ * @param text - such as `30s`, `5m`, `1h30m`.
+ * @returns seconds; NaN when it is none.
+ */
+export function secondsOf(text: string): number {
+  if (!/^(\d+(ms|[smhdwy]))+$/.test(text)) return Number.NaN;
+  const each = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800, y: 31_536_000 };
+  let seconds = 0;
+  for (const [, amount, unit] of text.matchAll(/(\d+)(ms|[smhdwy])/g))
+    seconds += Number(amount) * each[unit as keyof typeof each];
+  return seconds;
+}
