@@ -66,6 +66,7 @@ export {
   EVENT_DROP_EFFECTS,
   EVENT_TYPES,
   MESSAGE_DROP_REASONS,
+  REPLAY_FAILURES,
   REPLAY_STATUSES,
   STREAM_STATES,
   TRUST_LEVELS,
@@ -88,4 +89,5 @@ export {
   type SyncLimits,
   type SyncSettings,
 } from "./sync/sync-settings.ts";
+export { HoldBudget } from "./sync/held-messages.ts";
 export { WorkerSync, type SyncDependencies } from "./sync/worker-sync.ts";

@@ -50,8 +50,11 @@ export const REPLAY_STATUSES = ["completed", "failed", "abandoned"] as const;
 /** One of {@link REPLAY_STATUSES}. */
 export type ReplayStatus = (typeof REPLAY_STATUSES)[number];
 
-/** Why the transport gave an attempt up. */
-export type ReplayFailure = "idle" | "unreachable" | "refused" | "silent";
+/** Why an attempt failed: nothing heard in time, no connection, no slot for it, or the transport never said a word. */
+export const REPLAY_FAILURES = ["idle", "unreachable", "refused", "silent"] as const;
+
+/** One of {@link REPLAY_FAILURES}. */
+export type ReplayFailure = (typeof REPLAY_FAILURES)[number];
 
 /** Event types of the protocol, and `unknown` for what has another name or none. */
 export const EVENT_TYPES = ["BlockStored", "BlockRemoved", "AllBlocksCleared", "unknown"] as const;
@@ -76,8 +79,6 @@ export const EVENT_DROP_EFFECTS = {
   other_main_group: "harmless",
   /** A removal in a group that stored nothing here: it cannot mean a block we hold. */
   unknown_group: "harmless",
-  /** A store in one group more than the limit. */
-  too_many_groups: "may_under_report",
   /** A store on a medium that is not in the vocabulary. Its removals are skipped alike, so no block stays too long. */
   unknown_medium: "may_under_report",
   /** Blocks on another node: not this worker's. */
@@ -128,17 +129,15 @@ export interface SyncCounters {
   gaps: number;
   missedMessages: number;
   replaysRequested: number;
-  replaysCompleted: number;
-  replaysFailed: number;
-  replaysAbandoned: number;
+  /** How attempts ended, and why those failed that did. */
+  readonly replayEnds: Record<ReplayStatus, number>;
+  readonly replayFailures: Record<ReplayFailure, number>;
   /** Probes of an idle stream; they count as requested replays too. */
   probes: number;
   /** Publishers found to be others than before. */
   restarts: number;
   /** Times that history was missing for good, so that the rank was cleared and went on from a later message. */
   historyLosses: number;
-  /** Messages whose number had been applied before. */
-  duplicates: number;
   /** Live messages that were held while a replay ran. */
   heldMessages: number;
   /** Batches that named another DP rank than their socket's. */
@@ -146,7 +145,7 @@ export interface SyncCounters {
   /** Times the owner's queue reported lost messages. */
   queueLosses: number;
   /** Times the index reported that it forgot something of this rank. */
-  indexEvictions: number;
+  readonly indexEvictions: Record<EvictionReason, number>;
   readonly eventsApplied: Record<EventType, number>;
   /** Blocks added and taken away by the applied events. */
   readonly blocksApplied: Record<EventType, number>;
@@ -165,17 +164,15 @@ export function createSyncCounters(): SyncCounters {
     gaps: 0,
     missedMessages: 0,
     replaysRequested: 0,
-    replaysCompleted: 0,
-    replaysFailed: 0,
-    replaysAbandoned: 0,
+    replayEnds: zeros(REPLAY_STATUSES),
+    replayFailures: zeros(REPLAY_FAILURES),
     probes: 0,
     restarts: 0,
     historyLosses: 0,
-    duplicates: 0,
     heldMessages: 0,
     dpRankMismatches: 0,
     queueLosses: 0,
-    indexEvictions: 0,
+    indexEvictions: { context_limit: 0, prefix_limit: 0, memory_limit: 0, park_limit: 0 },
     eventsApplied: zeros(EVENT_TYPES),
     blocksApplied: zeros(EVENT_TYPES),
     faults: zeros([...PAYLOAD_ERROR_CODES, ...FRAME_ERROR_CODES]),
@@ -212,6 +209,3 @@ export interface SyncListener {
   trustChanged?(trust: Trust, previous: Trust): void;
   stateChanged?(state: StreamState, previous: StreamState): void;
 }
-
-/** Why the owner says that the index under-reports a rank. */
-export type IndexLossReason = EvictionReason;

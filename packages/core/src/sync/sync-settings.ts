@@ -29,6 +29,8 @@ export interface SyncLimits {
   readonly probeMs: number;
   /** Longest time between probes of an idle stream. */
   readonly probeMsMax: number;
+  /** Least time between probes because messages were lost on our side. */
+  readonly lossProbeMs: number;
   /** Failed probes in a row after which an idle stream no longer counts as verified. */
   readonly failedProbesMax: number;
   /** How far a batch's time may lie before its predecessor's without suspicion, in seconds. */
@@ -45,9 +47,9 @@ export interface SyncLimits {
 
 /** The limits in force where none are given. */
 export const DEFAULT_SYNC_LIMITS: SyncLimits = {
-  // 40 s of a busy engine (100 messages a second), and what it may hold at 4 kB each; a longer replay asks again.
-  heldMessagesMax: 4096,
-  heldBytesMax: 16 * 1024 * 1024,
+  // 10 s of a busy engine (100 messages a second) at 4 kB each; a longer replay is asked again for what did not fit.
+  heldMessagesMax: 1024,
+  heldBytesMax: 4 * 1024 * 1024,
   // A ROUTER cannot drop the first messages of an answer, whose pipe is empty, so one agreeing answer would do; two more
   // keep a lossy proxy or a crashing transport from costing a rank its index.
   absentAttemptsMax: 3,
@@ -62,6 +64,8 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   firstProbeMs: 1000,
   probeMs: 5000,
   probeMsMax: 60_000,
+  // An overloaded queue drops again and again; four probes a second keep up with it and add little to the load.
+  lossProbeMs: 250,
   failedProbesMax: 3,
   // NTP steps and skewed nodes stay below it; a restarted engine is later anyway, unless it moved to a node behind.
   clockToleranceSeconds: 2,

@@ -1,89 +1,259 @@
 /**
- * One engine stream, followed: frames and clock readings in, index writes and requests for replay out. (Being filled in.)
+ * One engine stream, followed: frames and clock readings in; index writes, requests for replay and a measure of trust out.
+ * Best-effort delivery goes in, and what comes out is either equal to the engine's truth or says that it is not.
+ *
+ *                     connected                    disconnected (from every state)
+ *     connecting ───────────────┐                        │
+ *                               ▼                        ▼
+ *        ┌───────────────── replaying ◀─ 0 … ─┐     disconnected
+ *        │ END, nothing       ▲   │           │          │ connected
+ *        │ missing            │   │ failed    │ another  ▼
+ *        ▼             a gap  │   ▼ thrice    └───── verifying ◀── numbers or times that go backwards
+ *      live ──────────────────┘ paused ──────────────────▲
+ *        │ ▲                                              (from live)
+ *        └─┘ probe, rebuild: asked for while live messages go on being applied
+ *
+ * replaying, verifying, paused and disconnected hold live messages; live applies them. Without a replay endpoint there are
+ * only connecting, live and disconnected.
+ *
+ * Invariants (README.md says what each is for; the tests carry the same numbers)
+ *  Y1  Between two clears, messages are applied in consecutive order, each once.
+ *  Y2  A replay asks from the last applied message inclusive (after a reconnect, from an older one), and nothing of it is
+ *      applied before that message showed the same bytes. The first request of all asks from 0.
+ *  Y3  What was received before a replay is asked for is never applied: the replay contains it, or its publisher is gone.
+ *  Y4  A message that several answers agree is missing is gone for good: the rank is cleared and goes on from the next one.
+ *  Y5  Trust is `exact` or `partial` only if the index holds nothing that the applied messages took away.
+ *  Y6  Everything that waits is bounded, and every failure leads on: to another attempt, a pause, or going on without.
+ *  Y7  A bad event costs itself, a bad message itself; what that may have done to the index is in the trust.
+ *
+ * Not here: sockets, timers, threads. The owner calls `tick` at `nextTickMs`, polls `takeAction` after every call, and
+ * transports. `nowMs` is any clock that does not go backwards.
+ *
+ * Sources: wire-protocol 6 and 7; vllm/distributed/kv_events.py @ b4e69e0a (what a publisher does); llm-d-router
+ * pkg/kvevents/zmq_subscriber.go @ ebab6879 (bounds of attempts).
  */
 import type { EvictionReason, IndexWriter } from "../prefix-index/contract.ts";
 import type { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
-import type { SyncSettings } from "./sync-settings.ts";
+import { parseLiveFrames, parseReplayFrames } from "../wire/message.ts";
+import { WireError } from "../wire/wire-error.ts";
+import { Agreement } from "./agreement.ts";
+import { peekTimestampSeconds } from "./batch-timestamp.ts";
+import { EventApplier } from "./event-applier.ts";
+import { HeldMessages, HoldBudget } from "./held-messages.ts";
+import { PublisherFence } from "./publisher-fence.ts";
 import {
   createSyncCounters,
+  type MessageDropReason,
   type ReplayFailure,
+  type ReplayStatus,
   type StreamState,
   type SyncAction,
   type SyncCounters,
   type SyncListener,
   type Trust,
 } from "./sync-report.ts";
+import { DEFAULT_SYNC_LIMITS, type SyncLimits, type SyncSettings } from "./sync-settings.ts";
 
-/** What a stream works with. Index and decoder may serve many streams of one thread. */
+/** What a stream works with. All of it may serve many streams of one thread. */
 export interface SyncDependencies {
   readonly index: IndexWriter;
   /** Decodes into the index's scratch: `new EventBatchDecoder(index.scratch)`. */
   readonly decoder: EventBatchDecoder;
   readonly listener?: SyncListener | undefined;
+  /** Bounds what all streams together hold; each has its own bound beside. */
+  readonly holdBudget?: HoldBudget | undefined;
 }
 
-/** Follows one (worker, DP rank). Pure: no clock, no sockets; `nowMs` never decreases from call to call. */
+/**
+ * What a replay is for.
+ *  - history: the stream's beginning, from 0. - gap: from the last applied message. - verify: likewise, from an older one.
+ *  - probe: from the last one, of a live stream that is idle. - rebuild: what came after a lasting loss, or all of it.
+ */
+type Purpose = "history" | "gap" | "verify" | "probe" | "rebuild";
+
+interface Attempt {
+  readonly number: number;
+  purpose: Purpose;
+  /** Whether its publisher has shown that it is ours, or need not. */
+  isProven: boolean;
+  /** Answers of any kind, and messages applied from them. */
+  heardCount: number;
+  appliedCount: number;
+  /** Last live number seen when it was asked for; −1 for none. Its answer should reach it. */
+  readonly target: number;
+  deadlineMs: number;
+}
+
+/** No message yet. Sequence numbers begin at 0, so that the one after it is the first. */
+const NONE = -1;
+/** What agreeing answers lacked, when it was the proof of their publisher. */
+const PROOF = -2;
+
+/** Follows one (worker, DP rank). */
 export class WorkerSync {
+  /** Running totals, the stream's own object. */
   readonly counters: SyncCounters = createSyncCounters();
+  readonly #hasReplay: boolean;
+  readonly #dpRank: number;
+  readonly #limits: SyncLimits;
+  readonly #listener: SyncListener;
+  readonly #applier: EventApplier;
+  readonly #fence: PublisherFence;
+  readonly #held: HeldMessages;
+  readonly #absences: Agreement;
+  readonly #shortEnds: Agreement;
+
+  #state: StreamState = "connecting";
+  #reportedTrust: Trust = "unknown";
+  #last = NONE;
+  /** The latest live number, whatever became of it; it goes back when the publisher's count does. */
+  #lastSeen = NONE;
+  /** Whether the next live message begins the rank, whatever its number. */
+  #beginsAnywhere = false;
+  /** Whether the index has caught up with the publisher since the rank was last begun. */
+  #isSynced = false;
+  #isLossSuspected = false;
+  #isLossSuspectedSinceAsked = false;
+  #wentBackwardsSinceAsked = false;
+
+  #attempt: Attempt | null = null;
+  #attemptCount = 0;
+  #request: SyncAction | null = null;
+  #abandonment: SyncAction | null = null;
+  #failures = 0;
+  #pauses = 0;
+  #pausedUntilMs = 0;
+  /** Earliest time of the next verification out of doubt, and of the next probe out of suspected loss. */
+  #nextDoubtMs = 0;
+  #nextLossProbeMs = 0;
+
+  #probeDueMs = Infinity;
+  #probeIntervalMs: number;
+  #failedProbes = 0;
+  #hasSecondChance = false;
+  #rebuildDueMs = Infinity;
+  #rebuildIntervalMs: number;
+  /** When messages began to arrive without news of a connection. */
+  #unannouncedSinceMs = Infinity;
+
+  #lastEventAtMs: number | null = null;
+  #lastTimestampSeconds: number | null = null;
 
   constructor(settings: SyncSettings, dependencies: SyncDependencies) {
-    void settings;
-    void dependencies;
+    const limits = { ...DEFAULT_SYNC_LIMITS, ...settings.limits };
+    const { index, decoder, listener = {}, holdBudget = new HoldBudget(limits.heldBytesMax) } = dependencies;
+    this.#hasReplay = settings.hasReplay;
+    this.#dpRank = settings.dpRank;
+    this.#limits = limits;
+    this.#listener = listener;
+    this.#applier = new EventApplier(settings, { index, decoder, listener, counters: this.counters });
+    this.#fence = new PublisherFence(index, limits.anchorAgeMs);
+    this.#held = new HeldMessages(limits.heldMessagesMax, limits.heldBytesMax, holdBudget);
+    this.#absences = new Agreement(limits.absentAttemptsMax);
+    this.#shortEnds = new Agreement(limits.absentAttemptsMax);
+    this.#probeIntervalMs = limits.probeMs;
+    this.#rebuildIntervalMs = limits.rebuildMs;
   }
 
   /** What the stream is doing. */
   get state(): StreamState {
-    throw new Error("not yet");
+    return this.#state;
   }
 
   /** How far the index can be trusted about this rank, as of the last applied message. */
   get trust(): Trust {
-    throw new Error("not yet");
+    if (!this.#isSynced) return "unknown";
+    const isVerified =
+      this.#state === "live" &&
+      !this.#isLossSuspected &&
+      this.#failedProbes < this.#limits.failedProbesMax &&
+      !this.#applier.mayOverReport;
+    if (!isVerified) return "stale";
+    return this.#applier.mayUnderReport ? "partial" : "exact";
   }
 
   /** Number of the last message applied to the index; null before the first. */
   get lastSequenceNumber(): number | null {
-    throw new Error("not yet");
+    return this.#last === NONE ? null : this.#last;
   }
 
-  /** First number from which on nothing is missing from the index (0: all of it); null before the first message. */
+  /** First number from which on nothing is missing from the index (0: all of it); null while that is not known. */
   get historyFromSequenceNumber(): number | null {
-    throw new Error("not yet");
+    if (this.#beginsAnywhere || (this.#last === NONE && !this.#isSynced)) return null;
+    return this.#applier.historyFrom;
   }
 
   /** When the last live message arrived, on the owner's clock; null before the first. */
   get lastEventAtMs(): number | null {
-    throw new Error("not yet");
+    return this.#lastEventAtMs;
   }
 
   /** The engine's own wall clock in the last applied batch, Unix seconds; null before the first. */
   get lastBatchTimestampSeconds(): number | null {
-    throw new Error("not yet");
+    return this.#lastTimestampSeconds;
+  }
+
+  /** Live messages that wait for a replay at the moment. */
+  get heldCount(): number {
+    return this.#held.count;
   }
 
   /** When `tick` has something to do next; Infinity when nothing is planned. */
   get nextTickMs(): number {
-    throw new Error("not yet");
+    if (this.#attempt !== null) return this.#attempt.deadlineMs;
+    switch (this.#state) {
+      case "paused":
+        return this.#pausedUntilMs;
+      case "live":
+        if (!this.#hasReplay) return Infinity;
+        return Math.min(this.#rebuildDueMs, this.#beginsAnywhere ? Infinity : this.#probeDueMs);
+      case "connecting":
+      case "disconnected":
+        return this.#unannouncedSinceMs + this.#limits.connectGraceMs;
+      case "replaying":
+      case "verifying":
+        return Infinity;
+    }
   }
 
-  /** The SUB socket is connected (again). */
+  /** The SUB socket is connected (again). Messages of the new connection may be handed in before or after. */
   connected(nowMs: number): void {
-    void nowMs;
+    this.#unannouncedSinceMs = Infinity;
+    this.#failures = 0;
+    this.#pauses = 0;
+    // Without replay a publisher cannot prove that it is the same one, and what it said meanwhile is lost: begin afresh.
+    if (this.#hasReplay) this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
+    else this.#beginAnywhere(nowMs);
+    this.#reportTrust();
   }
 
   /** The SUB socket lost its connection. */
-  disconnected(nowMs: number): void {
-    void nowMs;
+  disconnected(): void {
+    this.#abandonAttempt();
+    this.#unannouncedSinceMs = Infinity;
+    this.#setState("disconnected");
+    this.#reportTrust();
   }
 
   /**
    * A live message, in the order of arrival.
    *
-   * @param frames - topic, sequence number, payload; the stream keeps them while it holds the message.
+   * @param frames - topic, sequence number, payload. While the message is held, its payload must not be overwritten.
    */
   liveMessage(frames: readonly Uint8Array[], nowMs: number): void {
-    void frames;
-    void nowMs;
+    const message = this.#parse(parseLiveFrames, frames);
+    if (message === null) {
+      // It took a number that we cannot read. The next message shows the gap; a probe does if none comes.
+      this.#suspectLoss(nowMs + this.#limits.lossProbeMs);
+    } else {
+      const { sequenceNumber, payload } = message;
+      const wentBackwards = sequenceNumber <= this.#lastSeen;
+      this.#lastSeen = sequenceNumber;
+      this.#lastEventAtMs = nowMs;
+      if (this.#state === "live") this.#takeLive(sequenceNumber, payload, wentBackwards, nowMs);
+      else this.#hold(sequenceNumber, payload, wentBackwards, nowMs);
+    }
+    this.#reportTrust();
   }
 
   /**
@@ -92,46 +262,536 @@ export class WorkerSync {
    * @returns whether more of this attempt is wanted; false after its END, and for attempts that were given up.
    */
   replayMessage(attempt: number, frames: readonly Uint8Array[], nowMs: number): boolean {
-    void attempt;
-    void frames;
-    void nowMs;
-    return false;
+    const current = this.#attempt;
+    if (current?.number !== attempt) {
+      this.#dropMessage("late_replay");
+      return false;
+    }
+    current.deadlineMs = nowMs + this.#limits.replaySilenceMs;
+    const reply = this.#parse(parseReplayFrames, frames);
+    // A reply that cannot be read leaves a hole, which the next one shows.
+    if (reply === null) return true;
+    if (reply.kind === "end") this.#endReplay(current, nowMs);
+    else {
+      current.heardCount += 1;
+      this.#takeReplayed(current, reply.sequenceNumber, reply.payload, nowMs);
+    }
+    this.#reportTrust();
+    return this.#attempt === current;
   }
 
-  /** The transport gave an attempt up: nothing heard for its timeout, no connection… */
+  /** The transport gave an attempt up: nothing heard for its timeout, no connection, no slot. */
   replayFailed(attempt: number, reason: ReplayFailure, nowMs: number): void {
-    void attempt;
-    void reason;
-    void nowMs;
+    const current = this.#attempt;
+    if (current?.number !== attempt) return;
+    this.#attempt = null;
+    this.#failAttempt(current, reason, nowMs);
+    this.#reportTrust();
   }
 
   /** The owner's queue had to drop live messages of this stream. */
   messagesLost(nowMs: number): void {
-    void nowMs;
+    this.counters.queueLosses += 1;
+    this.#suspectLoss(nowMs);
+    this.tick(nowMs);
   }
 
-  /** The index forgot something of this rank (an EvictionListener named it). */
+  /** The index forgot something of this rank (an EvictionListener named it). Safe inside the index's call. */
   indexEvicted(reason: EvictionReason): void {
-    void reason;
+    this.counters.indexEvictions[reason] += 1;
+    this.#applier.noteForgotten(this.#last + 1);
+    this.#reportTrust();
   }
 
   /** Does what is due: call it at `nextTickMs` or a little later. */
   tick(nowMs: number): void {
-    void nowMs;
+    const attempt = this.#attempt;
+    if (nowMs < this.nextTickMs) {
+      this.#reportTrust();
+      return;
+    }
+    if (attempt !== null) {
+      this.#closeAttempt(attempt);
+      this.#failAttempt(attempt, "silent", nowMs);
+    } else if (this.#state === "live") {
+      this.#ask(nowMs >= this.#rebuildDueMs ? "rebuild" : "probe", nowMs);
+    } else if (this.#state === "paused") {
+      this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
+    } else {
+      this.connected(nowMs);
+    }
+    this.#reportTrust();
   }
 
-  /** Forgets the rank and asks for its whole history again. For operators. */
+  /** Forgets the rank and asks for its whole history again, or begins with the next message. For operators. */
   resync(nowMs: number): void {
-    void nowMs;
+    if (this.#state !== "connecting" && this.#state !== "disconnected") {
+      if (this.#hasReplay) this.#ask("history", nowMs);
+      else this.#beginAnywhere(nowMs);
+    }
+    this.#reportTrust();
   }
 
-  /** Forgets the rank, for good: the engine was taken off the fleet. The stream must not be used afterwards. */
+  /** Forgets the rank for good: the engine left the fleet. The stream must not be used afterwards, but for its action. */
   close(): void {
-    return;
+    this.#abandonAttempt();
+    this.#held.takeAll();
+    this.#applier.beginAt(0, false);
+    this.#isSynced = false;
+    this.#setState("disconnected");
+    this.#reportTrust();
   }
 
-  /** The next thing to do, or null. Poll it after every call. */
+  /** The next thing to do, or null. Poll it after every call until it says null. */
   takeAction(): SyncAction | null {
-    return null;
+    const action = this.#abandonment ?? this.#request;
+    if (this.#abandonment !== null) this.#abandonment = null;
+    else this.#request = null;
+    return action;
+  }
+
+  // ── live messages ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  #hold(sequenceNumber: number, payload: Uint8Array, wentBackwards: boolean, nowMs: number): void {
+    if (wentBackwards) this.#wentBackwardsSinceAsked = true;
+    if (this.#state === "connecting" || this.#state === "disconnected") {
+      this.#unannouncedSinceMs = Math.min(this.#unannouncedSinceMs, nowMs);
+    }
+    if (this.#held.push(sequenceNumber, payload)) this.counters.heldMessages += 1;
+    else this.#dropMessage("hold_full");
+  }
+
+  #takeLive(sequenceNumber: number, payload: Uint8Array, wentBackwards: boolean, nowMs: number): void {
+    if (this.#beginsAnywhere) this.#beginAt(sequenceNumber);
+    const expected = this.#last + 1;
+    if (sequenceNumber < expected) {
+      this.#takeOld(sequenceNumber, payload, wentBackwards, nowMs);
+    } else if (sequenceNumber > expected) {
+      this.#noteGap(sequenceNumber - expected);
+      if (this.#hasReplay) {
+        this.#dropMessage("covered_by_replay");
+        this.#ask(this.#last === NONE ? "history" : "gap", nowMs);
+      } else {
+        // What was lost cannot be had again, and may have been removals (Y4).
+        this.#beginAt(sequenceNumber);
+        this.#apply(sequenceNumber, payload, "live", nowMs);
+      }
+    } else if (this.#isEarlierThanLast(payload)) {
+      this.#doubtPublisher(sequenceNumber, payload, nowMs);
+    } else {
+      this.#apply(sequenceNumber, payload, "live", nowMs);
+      this.#failedProbes = 0;
+      if (!this.#hasReplay) this.#isLossSuspected = false;
+      if (!this.#isLossSuspected) this.#probeDueMs = nowMs + this.#limits.probeMs;
+      this.#probeIntervalMs = this.#limits.probeMs;
+    }
+  }
+
+  /** A number that was applied before: a replay has overtaken the live stream, or this is another publisher. */
+  #takeOld(sequenceNumber: number, payload: Uint8Array, wentBackwards: boolean, nowMs: number): void {
+    const compared = this.#fence.compare(sequenceNumber, payload);
+    // One publisher's live numbers only grow, and none of its batches is later than its last one.
+    const isOvertaken = compared === "not_kept" && !wentBackwards && !this.#isLaterThanLast(payload);
+    if (compared === "same" || isOvertaken) this.#dropMessage("duplicate");
+    else if (compared === "other" && this.#hasReplay) this.#restart(nowMs);
+    else this.#doubtPublisher(sequenceNumber, payload, nowMs);
+  }
+
+  #doubtPublisher(sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
+    if (!this.#hasReplay) {
+      this.#noteRestart();
+      this.#beginAt(sequenceNumber);
+      this.#apply(sequenceNumber, payload, "live", nowMs);
+      return;
+    }
+    this.#dropMessage("covered_by_replay");
+    this.#verifyInTime(nowMs);
+  }
+
+  /** Verifies at once, or after a pause when that was done just before: a confused publisher must not cause a storm. */
+  #verifyInTime(nowMs: number): void {
+    if (nowMs < this.#nextDoubtMs) {
+      this.#pause(this.#nextDoubtMs);
+    } else {
+      this.#nextDoubtMs = nowMs + this.#limits.pauseMs;
+      this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
+    }
+  }
+
+  #drainHeld(nowMs: number): void {
+    for (const { sequenceNumber, payload } of this.#held.takeAll()) {
+      // A replay was asked for in between: it covers the rest (Y3).
+      if (this.#state === "live") this.#takeLive(sequenceNumber, payload, false, nowMs);
+      else this.#dropMessage("covered_by_replay");
+    }
+    if (this.#state !== "live" || !this.#hasReplay || this.#beginsAnywhere) return;
+    if (this.#lastSeen <= this.#last) return;
+    // Some did not fit while the replay ran.
+    this.#noteGap(this.#lastSeen - this.#last);
+    this.#ask(this.#last === NONE ? "history" : "gap", nowMs);
+  }
+
+  // ── replayed messages ──────────────────────────────────────────────────────────────────────────────────────────
+
+  #takeReplayed(attempt: Attempt, sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
+    if (attempt.purpose === "rebuild" && !this.#beginRebuild(attempt, sequenceNumber)) return;
+    const compared = this.#fence.compare(sequenceNumber, payload);
+    if (compared === "other") {
+      this.#restart(nowMs);
+      return;
+    }
+    if (compared === "same") attempt.isProven = true;
+    // Up to the last one they are the proof that was asked for.
+    if (sequenceNumber <= this.#last) return;
+    const expected = this.#last + 1;
+    if (!attempt.isProven) {
+      this.#missInReplay(attempt, PROOF, sequenceNumber, payload, nowMs);
+    } else if (sequenceNumber > expected) {
+      this.#missInReplay(attempt, expected, sequenceNumber, payload, nowMs);
+    } else {
+      this.#apply(sequenceNumber, payload, "replay", nowMs);
+      attempt.appliedCount += 1;
+    }
+  }
+
+  /** The answer went on to `sequenceNumber` without what was expected: asked again, or gone for good (Y4). */
+  #missInReplay(
+    attempt: Attempt,
+    missing: number,
+    sequenceNumber: number,
+    payload: Uint8Array,
+    nowMs: number,
+  ): void {
+    if (!this.#absences.isSettledBy(missing)) {
+      this.#askAgain(attempt, nowMs);
+      return;
+    }
+    this.#setState("replaying");
+    this.#isSynced = false;
+    this.#lastSeen = NONE;
+    attempt.purpose = "gap";
+    attempt.isProven = true;
+    this.#beginAt(sequenceNumber);
+    this.#apply(sequenceNumber, payload, "replay", nowMs);
+    attempt.appliedCount += 1;
+  }
+
+  #endReplay(attempt: Attempt, nowMs: number): void {
+    this.#attempt = null;
+    this.#noteReplayEnd("completed");
+    // Nothing was kept, or nothing came since the loss: a later rebuild may find more.
+    if (attempt.purpose === "rebuild") return;
+    if (!attempt.isProven) {
+      if (this.#absences.isSettledBy(PROOF)) this.#restart(nowMs);
+      else this.#askAgain(attempt, nowMs);
+      return;
+    }
+    if (this.#last < attempt.target) {
+      if (!this.#shortEnds.isSettledBy(this.#last)) {
+        this.#askAgain(attempt, nowMs);
+        return;
+      }
+      if (this.#last === NONE) {
+        // It publishes, and yet keeps nothing (buffer_steps 0).
+        this.#goOnWithoutHistory(nowMs);
+        return;
+      }
+      // The publisher insists that it has said no more: what was seen beyond came from one before it.
+      if (this.#lastSeen === attempt.target) this.#lastSeen = this.#last;
+    }
+    this.#complete(attempt, nowMs);
+  }
+
+  #complete(attempt: Attempt, nowMs: number): void {
+    const { limits, isProbe } = { limits: this.#limits, isProbe: attempt.purpose === "probe" };
+    this.#failures = 0;
+    this.#pauses = 0;
+    this.#absences.reset();
+    this.#shortEnds.reset();
+    if (this.#wentBackwardsSinceAsked) {
+      this.#verifyInTime(nowMs);
+      return;
+    }
+    this.#isSynced = true;
+    this.#failedProbes = 0;
+    this.#isLossSuspected = this.#isLossSuspectedSinceAsked;
+    if (isProbe && attempt.appliedCount > 0) this.#noteGap(attempt.appliedCount);
+    this.#probeIntervalMs =
+      isProbe && attempt.appliedCount === 0
+        ? Math.min(2 * this.#probeIntervalMs, limits.probeMsMax)
+        : limits.probeMs;
+    if (this.#isLossSuspected) this.#probeDueMs = nowMs + limits.lossProbeMs;
+    else this.#probeDueMs = nowMs + (isProbe ? this.#probeIntervalMs : limits.firstProbeMs);
+    this.#setState("live");
+    this.#drainHeld(nowMs);
+  }
+
+  #failAttempt(attempt: Attempt, reason: ReplayFailure, nowMs: number): void {
+    this.counters.replayFailures[reason] += 1;
+    this.#noteReplayEnd("failed");
+    if (attempt.purpose === "probe") {
+      this.#failedProbes += 1;
+      this.#probeDueMs = nowMs + this.#limits.probeMs;
+      return;
+    }
+    if (attempt.purpose === "rebuild") return;
+    if (this.#isCaughtUp(attempt)) {
+      this.#complete(attempt, nowMs);
+      return;
+    }
+    if (attempt.appliedCount > 0) {
+      this.#failures = 0;
+      this.#pauses = 0;
+    } else {
+      this.#failures += 1;
+    }
+    if (this.#failures < this.#limits.failedAttemptsMax) {
+      this.#askAgain(attempt, nowMs);
+      return;
+    }
+    this.#failures = 0;
+    this.#pauses += 1;
+    if (this.#pauses > this.#limits.pausesMax) this.#goOnWithoutHistory(nowMs);
+    else
+      this.#pause(nowMs + Math.min(this.#limits.pauseMs * 2 ** (this.#pauses - 1), this.#limits.pauseMsMax));
+  }
+
+  /** Whether only the END is missing: everything known to exist was applied, and what waits continues it. */
+  #isCaughtUp(attempt: Attempt): boolean {
+    if (!attempt.isProven || attempt.heardCount === 0 || this.#last < attempt.target) return false;
+    const first = this.#held.firstSequenceNumber;
+    return first === null ? this.#shortEnds.isSettledBy(this.#last) : first <= this.#last + 1;
+  }
+
+  // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #ask(purpose: Purpose, nowMs: number): void {
+    this.#abandonAttempt();
+    if (purpose === "history") {
+      this.#applier.beginAt(0, true);
+      this.#forgetPublisher();
+      this.#isSynced = false;
+    }
+    if (purpose === "probe") {
+      this.counters.probes += 1;
+      this.#nextLossProbeMs = nowMs + this.#limits.lossProbeMs;
+    } else if (purpose === "rebuild") {
+      this.#scheduleRebuild(nowMs);
+    } else {
+      for (let left = this.#held.takeAll().length; left > 0; left -= 1)
+        this.#dropMessage("covered_by_replay");
+      this.#setState(purpose === "verify" ? "verifying" : "replaying");
+    }
+    this.#isLossSuspectedSinceAsked = false;
+    this.#wentBackwardsSinceAsked = false;
+    this.#attemptCount += 1;
+    this.#attempt = {
+      number: this.#attemptCount,
+      purpose,
+      isProven: this.#last === NONE,
+      heardCount: 0,
+      appliedCount: 0,
+      target: this.#lastSeen,
+      deadlineMs: nowMs + this.#limits.replaySilenceMs,
+    };
+    this.#request = { kind: "request_replay", attempt: this.#attemptCount, from: this.#firstWanted(purpose) };
+    this.counters.replaysRequested += 1;
+  }
+
+  #firstWanted(purpose: Purpose): number {
+    if (purpose === "rebuild") {
+      return this.#applier.mayOverReport ? this.#applier.overReportsSince + 1 : 0;
+    }
+    if (this.#last === NONE) return 0;
+    return this.#fence.ask(purpose === "verify" ? "anchor" : "last");
+  }
+
+  #askAgain(attempt: Attempt, nowMs: number): void {
+    if (this.#last === NONE) this.#ask("history", nowMs);
+    else this.#ask(attempt.isProven ? "gap" : "verify", nowMs);
+  }
+
+  #abandonAttempt(): void {
+    const attempt = this.#attempt;
+    if (attempt === null) return;
+    this.#closeAttempt(attempt);
+    this.#noteReplayEnd("abandoned");
+  }
+
+  #closeAttempt(attempt: Attempt): void {
+    this.#attempt = null;
+    if (this.#request === null) this.#abandonment = { kind: "abandon_replay", attempt: attempt.number };
+    else this.#request = null;
+  }
+
+  #pause(untilMs: number): void {
+    this.#abandonAttempt();
+    this.#pausedUntilMs = untilMs;
+    this.#setState("paused");
+  }
+
+  // ── beginnings ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Clears the rank and expects this message next. From 0 on it is the publisher's whole history. */
+  #beginAt(sequenceNumber: number): void {
+    this.#applier.beginAt(sequenceNumber, sequenceNumber === 0);
+    this.#forgetPublisher();
+    this.#last = sequenceNumber - 1;
+    if (sequenceNumber === 0) return;
+    this.counters.historyLosses += 1;
+    this.#listener.historyLost?.(sequenceNumber);
+  }
+
+  /** Clears the rank and takes the next live message as its first. */
+  #beginAnywhere(nowMs: number): void {
+    this.#abandonAttempt();
+    this.#applier.beginAt(0, false);
+    this.#forgetPublisher();
+    this.#beginsAnywhere = true;
+    this.#isSynced = true;
+    this.#isLossSuspected = false;
+    this.#failedProbes = 0;
+    this.#setState("live");
+    this.#drainHeld(nowMs);
+  }
+
+  /** The engine's replay is of no use: rather a little cache knowledge than none (Y6), and another try later. */
+  #goOnWithoutHistory(nowMs: number): void {
+    this.#failures = 0;
+    this.#pauses = 0;
+    this.#hasSecondChance = true;
+    this.#scheduleRebuild(nowMs);
+    this.#beginAnywhere(nowMs);
+  }
+
+  /** Clears the rank for the rebuild's first message, if what follows is worth it. */
+  #beginRebuild(attempt: Attempt, sequenceNumber: number): boolean {
+    if (sequenceNumber > 0 && !this.#applier.mayOverReport) {
+      // Its history is cut as well: what we have reaches at least as far back.
+      this.#hasSecondChance = false;
+      this.#rebuildDueMs = Infinity;
+      this.#abandonAttempt();
+      return false;
+    }
+    attempt.purpose = "gap";
+    attempt.isProven = true;
+    this.#setState("replaying");
+    this.#isSynced = false;
+    this.#beginAt(sequenceNumber);
+    return true;
+  }
+
+  #scheduleRebuild(nowMs: number): void {
+    this.#rebuildDueMs = nowMs + this.#rebuildIntervalMs;
+    this.#rebuildIntervalMs = Math.min(2 * this.#rebuildIntervalMs, this.#limits.rebuildMsMax);
+  }
+
+  /** Another publisher speaks: what the rank held is gone, and so is what waits. */
+  #restart(nowMs: number): void {
+    this.#noteRestart();
+    for (let left = this.#held.takeAll().length; left > 0; left -= 1) this.#dropMessage("before_restart");
+    this.#absences.reset();
+    this.#shortEnds.reset();
+    this.#failures = 0;
+    this.#lastSeen = NONE;
+    this.#ask("history", nowMs);
+  }
+
+  #forgetPublisher(): void {
+    this.#last = NONE;
+    this.#fence.reset();
+    this.#beginsAnywhere = false;
+    this.#lastTimestampSeconds = null;
+  }
+
+  // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #apply(sequenceNumber: number, payload: Uint8Array, lane: "live" | "replay", nowMs: number): void {
+    const header = this.#applier.apply(sequenceNumber, payload);
+    this.#last = sequenceNumber;
+    this.#fence.note(sequenceNumber, payload, nowMs);
+    this.counters.messagesApplied += 1;
+    if (header !== null) {
+      const { dataParallelRank, eventCount, timestampSeconds } = header;
+      if (dataParallelRank !== null && dataParallelRank !== this.#dpRank) this.counters.dpRankMismatches += 1;
+      this.#lastTimestampSeconds = timestampSeconds;
+      this.#listener.messageApplied?.(lane, eventCount, timestampSeconds);
+    }
+    if (this.#applier.mayOverReport) {
+      if (this.#hasReplay && this.#rebuildDueMs === Infinity) this.#scheduleRebuild(nowMs);
+    } else if (!this.#applier.mayUnderReport || !this.#hasSecondChance) {
+      this.#hasSecondChance = false;
+      this.#rebuildDueMs = Infinity;
+    }
+  }
+
+  #suspectLoss(probeDueMs: number): void {
+    if (this.#beginsAnywhere) return;
+    this.#isLossSuspected = true;
+    this.#isLossSuspectedSinceAsked = true;
+    this.#probeDueMs = Math.min(this.#probeDueMs, Math.max(probeDueMs, this.#nextLossProbeMs));
+  }
+
+  #isEarlierThanLast(payload: Uint8Array): boolean {
+    const last = this.#lastTimestampSeconds;
+    return last !== null && peekTimestampSeconds(payload) < last - this.#limits.clockToleranceSeconds;
+  }
+
+  #isLaterThanLast(payload: Uint8Array): boolean {
+    const last = this.#lastTimestampSeconds;
+    return last !== null && peekTimestampSeconds(payload) > last;
+  }
+
+  #parse<Parsed>(
+    parser: (frames: readonly Uint8Array[]) => Parsed,
+    frames: readonly Uint8Array[],
+  ): Parsed | null {
+    try {
+      return parser(frames);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.counters.faults[error.code] += 1;
+      this.#listener.messageDropped?.(error.code);
+      return null;
+    }
+  }
+
+  #dropMessage(reason: MessageDropReason): void {
+    this.counters.messagesDropped[reason] += 1;
+    this.#listener.messageDropped?.(reason);
+  }
+
+  #noteGap(missedMessages: number): void {
+    this.counters.gaps += 1;
+    this.counters.missedMessages += missedMessages;
+    this.#listener.gapFound?.(missedMessages);
+  }
+
+  #noteRestart(): void {
+    this.counters.restarts += 1;
+    this.#hasSecondChance = false;
+    this.#rebuildDueMs = Infinity;
+    this.#rebuildIntervalMs = this.#limits.rebuildMs;
+    this.#listener.restarted?.();
+  }
+
+  #noteReplayEnd(status: ReplayStatus): void {
+    this.counters.replayEnds[status] += 1;
+    this.#listener.replayEnded?.(status);
+  }
+
+  #setState(state: StreamState): void {
+    const previous = this.#state;
+    if (state === previous) return;
+    this.#state = state;
+    this.#listener.stateChanged?.(state, previous);
+  }
+
+  #reportTrust(): void {
+    const trust = this.trust;
+    const previous = this.#reportedTrust;
+    if (trust === previous) return;
+    this.#reportedTrust = trust;
+    this.#listener.trustChanged?.(trust, previous);
   }
 }

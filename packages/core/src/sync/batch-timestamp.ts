@@ -1,0 +1,19 @@
+/**
+ * The wall-clock time at the head of a batch, read without decoding the rest: 9x (or dc n n, dd n n n n), cb, float64.
+ * Every release of every engine writes it so; for any other form the answer is "unknown", which raises no suspicion.
+ */
+
+const FLOAT64 = 0xcb;
+
+/**
+ * Reads a batch's timestamp.
+ *
+ * @param payload - a batch.
+ * @returns Unix seconds, or NaN when the batch does not begin with a float64.
+ */
+export function peekTimestampSeconds(payload: Uint8Array): number {
+  const first = payload[0];
+  const start = first === 0xdc ? 3 : first === 0xdd ? 5 : 1;
+  if (payload.byteLength < start + 9 || payload[start] !== FLOAT64) return Number.NaN;
+  return new DataView(payload.buffer, payload.byteOffset + start + 1, 8).getFloat64(0);
+}
