@@ -164,6 +164,8 @@ export class PrefixWorld {
       for (let j = 0; j < blockSize; j++) memory.tokens[i * blockSize + j] = tokenOf(letter, j);
       memory.extraDigests.set(EXTRA_DIGESTS[letter >> 2], 2 * i);
     });
+    // The tail may be a block of its own, which has no extra digest.
+    memory.extraDigests.fill(0, 2 * letters.length, 2 * letters.length + 2);
     for (let j = 0; j < tail; j++) memory.tokens[letters.length * blockSize + j] = tokenOf(path.next, j);
     return letters.length * blockSize + tail;
   }
