@@ -104,6 +104,7 @@ export class WorkerSync {
   readonly #shortEnds: Agreement;
 
   #state: StreamState = "connecting";
+  #stateSinceMs: number | null = null;
   #reportedTrust: Trust = "unknown";
   #last = NONE;
   /** The latest live number, whatever became of it; it goes back when the publisher's count does. */
@@ -158,6 +159,11 @@ export class WorkerSync {
   /** What the stream is doing. */
   get state(): StreamState {
     return this.#state;
+  }
+
+  /** Since when, on the owner's clock; null before the first change. */
+  get stateSinceMs(): number | null {
+    return this.#stateSinceMs;
   }
 
   /** How far the index can be trusted about this rank, as of the last applied message. */
@@ -228,10 +234,10 @@ export class WorkerSync {
   }
 
   /** The SUB socket lost its connection. */
-  disconnected(): void {
+  disconnected(nowMs: number): void {
     this.#abandonAttempt();
     this.#unannouncedSinceMs = Infinity;
-    this.#setState("disconnected");
+    this.#setState("disconnected", nowMs);
     this.#reportTrust();
   }
 
@@ -338,7 +344,6 @@ export class WorkerSync {
     this.#held.takeAll();
     this.#applier.beginAt(0, false);
     this.#isSynced = false;
-    this.#setState("disconnected");
     this.#reportTrust();
   }
 
@@ -411,7 +416,7 @@ export class WorkerSync {
   /** Verifies at once, or after a pause when that was done just before: a confused publisher must not cause a storm. */
   #verifyInTime(nowMs: number): void {
     if (nowMs < this.#nextDoubtMs) {
-      this.#pause(this.#nextDoubtMs);
+      this.#pause(this.#nextDoubtMs, nowMs);
     } else {
       this.#nextDoubtMs = nowMs + this.#limits.pauseMs;
       this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
@@ -434,7 +439,7 @@ export class WorkerSync {
   // ── replayed messages ──────────────────────────────────────────────────────────────────────────────────────────
 
   #takeReplayed(attempt: Attempt, sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
-    if (attempt.purpose === "rebuild" && !this.#beginRebuild(attempt, sequenceNumber)) return;
+    if (attempt.purpose === "rebuild" && !this.#beginRebuild(attempt, sequenceNumber, nowMs)) return;
     const compared = this.#fence.compare(sequenceNumber, payload);
     if (compared === "other") {
       this.#restart(nowMs);
@@ -466,7 +471,7 @@ export class WorkerSync {
       this.#askAgain(attempt, nowMs);
       return;
     }
-    this.#setState("replaying");
+    this.#setState("replaying", nowMs);
     this.#isSynced = false;
     this.#lastSeen = NONE;
     attempt.purpose = "gap";
@@ -522,7 +527,7 @@ export class WorkerSync {
         : limits.probeMs;
     if (this.#isLossSuspected) this.#probeDueMs = nowMs + limits.lossProbeMs;
     else this.#probeDueMs = nowMs + (isProbe ? this.#probeIntervalMs : limits.firstProbeMs);
-    this.#setState("live");
+    this.#setState("live", nowMs);
     this.#drainHeld(nowMs);
   }
 
@@ -553,7 +558,10 @@ export class WorkerSync {
     this.#pauses += 1;
     if (this.#pauses > this.#limits.pausesMax) this.#goOnWithoutHistory(nowMs);
     else
-      this.#pause(nowMs + Math.min(this.#limits.pauseMs * 2 ** (this.#pauses - 1), this.#limits.pauseMsMax));
+      this.#pause(
+        nowMs + Math.min(this.#limits.pauseMs * 2 ** (this.#pauses - 1), this.#limits.pauseMsMax),
+        nowMs,
+      );
   }
 
   /** Whether only the END is missing: everything known to exist was applied, and what waits continues it. */
@@ -580,7 +588,7 @@ export class WorkerSync {
     } else {
       for (let left = this.#held.takeAll().length; left > 0; left -= 1)
         this.#dropMessage("covered_by_replay");
-      this.#setState(purpose === "verify" ? "verifying" : "replaying");
+      this.#setState(purpose === "verify" ? "verifying" : "replaying", nowMs);
     }
     this.#isLossSuspectedSinceAsked = false;
     this.#wentBackwardsSinceAsked = false;
@@ -624,10 +632,10 @@ export class WorkerSync {
     else this.#request = null;
   }
 
-  #pause(untilMs: number): void {
+  #pause(untilMs: number, nowMs: number): void {
     this.#abandonAttempt();
     this.#pausedUntilMs = untilMs;
-    this.#setState("paused");
+    this.#setState("paused", nowMs);
   }
 
   // ── beginnings ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -651,7 +659,7 @@ export class WorkerSync {
     this.#isSynced = true;
     this.#isLossSuspected = false;
     this.#failedProbes = 0;
-    this.#setState("live");
+    this.#setState("live", nowMs);
     this.#drainHeld(nowMs);
   }
 
@@ -665,7 +673,7 @@ export class WorkerSync {
   }
 
   /** Clears the rank for the rebuild's first message, if what follows is worth it. */
-  #beginRebuild(attempt: Attempt, sequenceNumber: number): boolean {
+  #beginRebuild(attempt: Attempt, sequenceNumber: number, nowMs: number): boolean {
     if (sequenceNumber > 0 && !this.#applier.mayOverReport) {
       // Its history is cut as well: what we have reaches at least as far back.
       this.#hasSecondChance = false;
@@ -675,7 +683,7 @@ export class WorkerSync {
     }
     attempt.purpose = "gap";
     attempt.isProven = true;
-    this.#setState("replaying");
+    this.#setState("replaying", nowMs);
     this.#isSynced = false;
     this.#beginAt(sequenceNumber);
     return true;
@@ -780,10 +788,11 @@ export class WorkerSync {
     this.#listener.replayEnded?.(status);
   }
 
-  #setState(state: StreamState): void {
+  #setState(state: StreamState, nowMs: number): void {
     const previous = this.#state;
     if (state === previous) return;
     this.#state = state;
+    this.#stateSinceMs = nowMs;
     this.#listener.stateChanged?.(state, previous);
   }
 
