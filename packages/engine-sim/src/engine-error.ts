@@ -23,6 +23,10 @@ export type EngineErrorFacts =
   | { readonly code: "publish_queue_full"; readonly queueMax: number }
   /** The port could not be bound. */
   | { readonly code: "bind_failed"; readonly endpoint: string }
+  /** A request body that is not what its route takes. */
+  | { readonly code: "malformed_body"; readonly where: string }
+  /** AllBlocksCleared while requests hold blocks. */
+  | { readonly code: "engine_busy"; readonly running: number }
   /** The server was stopped. */
   | { readonly code: "stopped" };
 

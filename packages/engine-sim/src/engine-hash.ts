@@ -40,6 +40,9 @@ export const KEY_BYTES_MAX = 256;
 // One token takes at most 7 bytes; the rest is heads, the parent and two keys.
 const MESSAGE_BYTES_MAX = 7 * BLOCK_SIZE_MAX + 2 * (KEY_BYTES_MAX + 16) + 128;
 
+// PROTO 5, then FRAME with eight bytes for its length.
+const PICKLE_HEAD = Uint8Array.of(0x80, 0x05, 0x95, 0, 0, 0, 0, 0, 0, 0, 0);
+
 const NO_KEYS: readonly string[] = [];
 const textEncoder = new TextEncoder();
 
@@ -218,8 +221,8 @@ function writeText(writer: Writer, text: string): void {
 
 // The frame's length is filled in by finishPickle.
 function writePickleHead(writer: Writer): void {
-  writer.bytes.set([0x80, 0x05, 0x95, 0, 0, 0, 0, 0, 0, 0, 0], writer.length);
-  writer.length += 11;
+  writer.bytes.set(PICKLE_HEAD, writer.length);
+  writer.length += PICKLE_HEAD.length;
 }
 
 function finishPickle(writer: Writer): void {
@@ -227,7 +230,7 @@ function finishPickle(writer: Writer): void {
   writeByte(writer, 0x2e);
   const end = writer.length;
   writer.length = 3;
-  writeU32(writer, end - 11);
+  writeU32(writer, end - PICKLE_HEAD.length);
   writer.length = end;
 }
 

@@ -36,7 +36,7 @@ export class EventReplica {
       const key = keyOf(contents.tierOf[row] === 0 ? "device" : "host", {
         low: contents.prefixHashes[row * 2] ?? 0,
         high: contents.prefixHashes[row * 2 + 1] ?? 0,
-        context: String(context?.loraName ?? ""),
+        context: context?.loraName ?? "",
       });
       held.set(key, (held.get(key) ?? 0) + 1);
       const announcedIn = contents.announcedIn[row] ?? -1;
