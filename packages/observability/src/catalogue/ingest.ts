@@ -69,14 +69,18 @@ export const INGEST_METRICS = {
     name: "aibrix_kv_replay_requests_total",
     help: "Replays asked of engines, and how they ended.",
     unit: "none",
-    labels: { pod: POD, model: MODEL, status: ["requested", "completed", "failed"] },
+    labels: { pod: POD, model: MODEL, status: ["requested", "completed", "failed", "abandoned"] },
     why: "Requested without completed means gaps stay open.",
   }),
   streamState: gauge({
     name: "aibrix_kv_stream_state",
     help: "Streams (DP ranks) of a pod by state of the stream machine.",
     unit: "none",
-    labels: { pod: POD, model: MODEL, state: { maxValues: 16 } },
+    labels: {
+      pod: POD,
+      model: MODEL,
+      state: ["connecting", "replaying", "verifying", "paused", "live", "disconnected"],
+    },
     why: "Where a stream is on its way to live.",
   }),
   streamTrust: gauge({

@@ -38,7 +38,7 @@ export const PREFIX_INDEX_METRICS = {
     labels: {
       model: MODEL,
       operation: ["store", "remove", "clear", "match"],
-      status: ["ok", "partial", "rejected"],
+      status: ["ok", "rejected"],
     },
     why: "Lookups per second, and stores that were parked or refused.",
   }),

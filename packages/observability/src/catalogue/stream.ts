@@ -18,7 +18,7 @@ export const STREAM_METRICS = {
     name: "aibrix_kv_stream_events_rejected_total",
     help: "Messages refused at the ingest queue.",
     unit: "none",
-    labels: { model: MODEL, reason: ["queue_messages", "queue_bytes", "message_too_large", "frames"] },
+    labels: { model: MODEL, reason: ["queue_messages", "queue_bytes", "message_too_large"] },
     why: "Loss of our own making; replay repairs it, but the daemon is too slow.",
   }),
   streamBackpressureActivations: counter({
