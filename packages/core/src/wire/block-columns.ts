@@ -41,9 +41,7 @@ export function readHash(
   const start = cursor.position;
   const format = cursor.format();
   if (format === 0xcf || format === 0xd3) {
-    if (start + HASH_BYTES > cursor.end) {
-      throw cursor.error("truncated", start, `${HASH_BYTES} more bytes`, `${cursor.end - start}`);
-    }
+    if (start + HASH_BYTES > cursor.end) throw cursor.truncated(HASH_BYTES);
     words[index + 1] = cursor.view.getUint32(start + 1);
     words[index] = cursor.view.getUint32(start + 5);
     cursor.position = start + HASH_BYTES;
@@ -109,18 +107,14 @@ export function readTokens(cursor: MsgpackCursor, count: number, tokens: Uint32A
   let index = 0;
   for (; index < count && position <= fastEnd; index += 1) {
     const format = bytes[position];
-    if (format === 0xcd) {
-      tokens[index] = (bytes[position + 1] << 8) | bytes[position + 2];
-      position += 3;
+    if (format >= 0xcc && format <= 0xce) {
+      // u8, u16 and u32 without a branch between them: vocabularies pass 65,535, so that widths alternate at random.
+      const width = 1 << (format & 3);
+      tokens[index] = view.getUint32(position + 1) >>> (32 - (width << 3));
+      position += width + 1;
     } else if (format < 0x80) {
       tokens[index] = format;
       position += 1;
-    } else if (format === 0xce) {
-      tokens[index] = view.getUint32(position + 1);
-      position += TOKEN_BYTES;
-    } else if (format === 0xcc) {
-      tokens[index] = bytes[position + 1];
-      position += 2;
     } else break;
   }
   cursor.position = position;

@@ -25,6 +25,7 @@ import { readHash, readHashes, readTokenPairs, readTokens } from "./block-column
 import type { DecodedBlockRemoved, DecodedBlockStored, DecodeScratch, KvEvent } from "./events.ts";
 import { readExtraKeys } from "./extra-keys.ts";
 import type { MsgpackCursor } from "./msgpack-cursor.ts";
+import type { WireError } from "./wire-error.ts";
 import type { WireLimits } from "./wire-limits.ts";
 import { quoteText, readText, TextInterner } from "./wire-text.ts";
 
@@ -76,7 +77,7 @@ const NAMES: readonly string[] = [
 const STORED_SLOTS = 12;
 /** Slots of the shortest, vLLM 0.9.0's. */
 const STORED_SLOTS_MIN = 6;
-const REMOVED_SLOT_FIELDS = [TYPE, BLOCK_HASHES, MEDIUM, GROUP_IDX];
+const REMOVED_SLOTS = 4;
 const REMOVED_SLOTS_MIN = 2;
 
 const STORED_FIELDS = (1 << (CACHE_SALT + 1)) - 1;
@@ -138,6 +139,20 @@ function candidate(length: number, first: number): number {
     default:
       return UNKNOWN;
   }
+}
+
+/** The name that these `length` bytes spell, or UNKNOWN. All of them lie inside the payload. */
+function nameAt(bytes: Uint8Array, view: DataView, start: number, length: number): number {
+  if (length < 4) return UNKNOWN;
+  const name = candidate(length, bytes[start]);
+  if (name === UNKNOWN) return UNKNOWN;
+  const last = start + length - 4;
+  let word = name * WORDS_PER_NAME;
+  for (let at = start; at < last; at += 4) {
+    if (view.getUint32(at) !== NAME_WORDS[word]) return UNKNOWN;
+    word += 1;
+  }
+  return view.getUint32(last) === NAME_TAILS[name] ? name : UNKNOWN;
 }
 
 /** Reads events one after the other; see the head of this file. */
@@ -223,44 +238,63 @@ export class EventReader {
 
   #readStoredSlots(start: number, length: number): void {
     const cursor = this.#cursor;
-    if (length < STORED_SLOTS_MIN) {
-      throw cursor.error("wrong_length", start, `at least ${STORED_SLOTS_MIN} slots`, `${length}`);
-    }
-    for (let slot = 1; slot < length; slot += 1) {
-      if (slot >= STORED_SLOTS) cursor.skip();
-      else if (slot !== LORA_NAME) this.#readField(slot);
-      else this.#readNameOrMetadata();
-    }
+    const stored = this.stored;
+    if (length < STORED_SLOTS_MIN) throw this.#tooFewSlots(start, length, STORED_SLOTS_MIN);
+    stored.blockCount = readHashes(cursor, this.#scratch.hashes, this.#limits.digestBytesMax);
+    this.#readParent();
+    this.#readTokens();
+    stored.blockSize = this.#readCount();
+    stored.loraId = this.#readLoraId();
+    if (length > 6) stored.medium = this.#readName();
+    if (length > 7) this.#readNameOrMetadata();
+    if (length > 8) stored.extraKeys = readExtraKeys(cursor, this.#limits);
+    if (length > 9) stored.groupIdx = this.#readOptionalCount();
+    if (length > 10) stored.kvCacheSpecKind = this.#readName();
+    if (length > 11) stored.kvCacheSpecSlidingWindow = this.#readOptionalCount();
+    for (let slot = STORED_SLOTS; slot < length; slot += 1) cursor.skip();
   }
 
   #readRemovedSlots(start: number, length: number): void {
     const cursor = this.#cursor;
-    if (length < REMOVED_SLOTS_MIN) {
-      throw cursor.error("wrong_length", start, `at least ${REMOVED_SLOTS_MIN} slots`, `${length}`);
-    }
-    for (let slot = 1; slot < length; slot += 1) {
-      if (slot >= REMOVED_SLOT_FIELDS.length) cursor.skip();
-      else this.#readField(REMOVED_SLOT_FIELDS[slot]);
-    }
+    const stored = this.stored;
+    if (length < REMOVED_SLOTS_MIN) throw this.#tooFewSlots(start, length, REMOVED_SLOTS_MIN);
+    stored.blockCount = readHashes(cursor, this.#scratch.hashes, this.#limits.digestBytesMax);
+    if (length > 2) stored.medium = this.#readName();
+    if (length > 3) stored.groupIdx = this.#readOptionalCount();
+    for (let slot = REMOVED_SLOTS; slot < length; slot += 1) cursor.skip();
+  }
+
+  #tooFewSlots(start: number, length: number, slotsMin: number): WireError {
+    return this.#cursor.error("wrong_length", start, `at least ${slotsMin} slots`, `${length}`);
   }
 
   #readNameOrMetadata(): void {
     const format = this.#cursor.format();
     const isMap = (format & 0xf0) === 0x80 || format === 0xde || format === 0xdf;
-    if (isMap) this.#readPairs(this.#cursor.readMapLength(), METADATA_FIELDS);
-    else this.#readField(LORA_NAME);
+    if (isMap) this.#readPairs(this.#cursor.readMapLength(), METADATA_FIELDS, 0);
+    else this.stored.loraName = this.#readName();
   }
 
   #readMap(): KvEvent["type"] {
     const cursor = this.#cursor;
     const start = cursor.position;
     const count = cursor.readMapLength();
-    const tag = this.#findTag(start, count);
-    const fields =
-      tag === BLOCK_STORED ? STORED_FIELDS : tag === BLOCK_REMOVED ? REMOVED_FIELDS : CLEARED_FIELDS;
-    const seen = this.#readPairs(count, fields);
-    const required = tag === BLOCK_STORED ? STORED_REQUIRED : tag === BLOCK_REMOVED ? REMOVED_REQUIRED : 0;
-    const missing = required & ~seen;
+    const body = cursor.position;
+    let tag: number;
+    let seen = 0;
+    if (count > 0 && this.#readKey() === TYPE) {
+      tag = this.#readTag();
+      seen = 1 << TYPE;
+    } else {
+      cursor.position = body;
+      tag = this.#findTag(start, count);
+      cursor.position = body;
+    }
+    const isStored = tag === BLOCK_STORED;
+    const isRemoved = tag === BLOCK_REMOVED;
+    const fields = isStored ? STORED_FIELDS : isRemoved ? REMOVED_FIELDS : CLEARED_FIELDS;
+    seen = this.#readPairs(seen === 0 ? count : count - 1, fields, seen);
+    const missing = (isStored ? STORED_REQUIRED : isRemoved ? REMOVED_REQUIRED : 0) & ~seen;
     if (missing !== 0) {
       const name = NAMES[31 - Math.clz32(missing)];
       throw cursor.error("missing_field", start, `the key ${name}`, "a map without it");
@@ -268,53 +302,61 @@ export class EventReader {
     return this.#finish(tag);
   }
 
-  /** The type of a map event. Engines write it first, so that this reads one pair. The cursor stays behind the header. */
+  /** The type of a map event that does not begin with it, as the maps of every known engine do. */
   #findTag(start: number, count: number): number {
     const cursor = this.#cursor;
-    const body = cursor.position;
     for (let pair = 0; pair < count; pair += 1) {
-      if (this.#readKey() === TYPE) {
-        const tag = this.#readTag();
-        cursor.position = body;
-        return tag;
-      }
+      if (this.#readKey() === TYPE) return this.#readTag();
       cursor.skip();
     }
     throw cursor.error("missing_field", start, "the key type", "a map without it");
   }
 
-  /** Reads pairs whose key is in the bit set `fields`, passes over the others, and returns the set of those read. */
-  #readPairs(count: number, fields: number): number {
+  /** Reads pairs whose key is in the bit set `fields`, passes over the others; returns `seen` with those read. */
+  #readPairs(count: number, fields: number, seen: number): number {
     const cursor = this.#cursor;
-    let seen = 0;
+    let read = seen;
     for (let pair = 0; pair < count; pair += 1) {
       const start = cursor.position;
       const field = this.#readKey();
       // Names of events are no keys; their bits are in no set. UNKNOWN's neither.
       const bit = 1 << field;
       if ((fields & bit) === 0) cursor.skip();
-      else if ((seen & bit) !== 0) {
-        throw cursor.error("duplicate_key", start, `the key ${NAMES[field]} once`, "it again");
-      } else {
-        seen |= bit;
+      else if ((read & bit) !== 0) throw this.#duplicateKey(start, field);
+      else {
+        read |= bit;
         this.#readField(field);
       }
     }
-    return seen;
+    return read;
+  }
+
+  #duplicateKey(start: number, field: number): WireError {
+    return this.#cursor.error("duplicate_key", start, `the key ${NAMES[field]} once`, "it again");
   }
 
   /** Reads a key and returns its number, UNKNOWN for other names and for keys that are no strings. */
   #readKey(): number {
     const cursor = this.#cursor;
     const format = cursor.format();
-    if ((format & 0xe0) !== 0xa0 && (format < 0xd9 || format > 0xdb)) {
+    if ((format & 0xe0) !== 0xa0) return this.#readLongKey(format);
+    const length = format & 0x1f;
+    const start = cursor.position + 1;
+    if (start + length > cursor.end) throw cursor.truncated(length + 1);
+    cursor.position = start + length;
+    return nameAt(cursor.bytes, cursor.view, start, length);
+  }
+
+  #readLongKey(format: number): number {
+    const cursor = this.#cursor;
+    if (format < 0xd9 || format > 0xdb) {
       cursor.skip();
       return UNKNOWN;
     }
     const length = cursor.readTextLength();
-    const name = this.#nameAt(length);
-    cursor.position += length;
-    return name;
+    const start = cursor.position;
+    cursor.position = start + length;
+    return nameAt(cursor.bytes, cursor.view, start, length);
   }
 
   /** Reads the type of an event and makes the records ready for it (R4). */
@@ -322,7 +364,7 @@ export class EventReader {
     const cursor = this.#cursor;
     const start = cursor.position;
     const length = cursor.readTextLength();
-    const tag = this.#nameAt(length);
+    const tag = nameAt(cursor.bytes, cursor.view, cursor.position, length);
     if (tag === BLOCK_STORED) this.#resetStored();
     else if (tag === BLOCK_REMOVED) this.#resetRemoved();
     else if (tag === ALL_BLOCKS_CLEARED) this.eventType = "AllBlocksCleared";
@@ -332,20 +374,6 @@ export class EventReader {
     }
     cursor.position += length;
     return tag;
-  }
-
-  /** The name that stands at the cursor with this length, or UNKNOWN. All of it lies inside the payload. */
-  #nameAt(length: number): number {
-    const { bytes, view, position } = this.#cursor;
-    if (length < 4) return UNKNOWN;
-    const name = candidate(length, bytes[position]);
-    if (name === UNKNOWN) return UNKNOWN;
-    if (view.getUint32(position + length - 4) !== NAME_TAILS[name]) return UNKNOWN;
-    let word = name * WORDS_PER_NAME;
-    for (let at = position, last = position + length - 4; at < last; at += 4, word += 1) {
-      if (view.getUint32(at) !== NAME_WORDS[word]) return UNKNOWN;
-    }
-    return name;
   }
 
   #readField(field: number): void {
@@ -365,7 +393,7 @@ export class EventReader {
         stored.blockSize = this.#readCount();
         break;
       case LORA_ID:
-        stored.loraId = cursor.takeNil() ? null : cursor.readInteger();
+        stored.loraId = this.#readLoraId();
         break;
       case MEDIUM:
         stored.medium = this.#readName();
@@ -377,13 +405,13 @@ export class EventReader {
         stored.extraKeys = readExtraKeys(cursor, this.#limits);
         break;
       case GROUP_IDX:
-        stored.groupIdx = cursor.takeNil() ? null : this.#readCount();
+        stored.groupIdx = this.#readOptionalCount();
         break;
       case KIND:
         stored.kvCacheSpecKind = this.#readName();
         break;
       case SLIDING_WINDOW:
-        stored.kvCacheSpecSlidingWindow = cursor.takeNil() ? null : this.#readCount();
+        stored.kvCacheSpecSlidingWindow = this.#readOptionalCount();
         break;
       case LOCALITY:
         stored.locality = this.#readName();
@@ -432,17 +460,41 @@ export class EventReader {
   }
 
   #readName(): string | null {
-    return this.#cursor.takeNil() ? null : this.#texts.read(this.#cursor, this.#limits.textBytesMax);
+    const cursor = this.#cursor;
+    if (cursor.format() !== 0xc0) return this.#texts.read(cursor, this.#limits.textBytesMax);
+    cursor.position += 1;
+    return null;
+  }
+
+  #readLoraId(): number | null {
+    const cursor = this.#cursor;
+    if (cursor.format() !== 0xc0) return cursor.readInteger();
+    cursor.position += 1;
+    return null;
+  }
+
+  #readOptionalCount(): number | null {
+    const cursor = this.#cursor;
+    if (cursor.format() !== 0xc0) return this.#readCount();
+    cursor.position += 1;
+    return null;
   }
 
   #readCount(): number {
     const cursor = this.#cursor;
     const start = cursor.position;
-    const count = cursor.readInteger();
-    if (count < 0 || count > U32_MAX) {
-      throw cursor.error("out_of_range", start, `an integer of 0 to ${U32_MAX}`, `${count}`);
+    const format = cursor.format();
+    if (format < 0x80) {
+      cursor.position = start + 1;
+      return format;
     }
+    const count = cursor.readInteger();
+    if (count < 0 || count > U32_MAX) throw this.#notU32(start, count);
     return count;
+  }
+
+  #notU32(start: number, count: number): WireError {
+    return this.#cursor.error("out_of_range", start, `an integer of 0 to ${U32_MAX}`, `${count}`);
   }
 
   /** Checks what only the whole event shows, and moves a removal's fields to its own record. */

@@ -148,13 +148,24 @@ export class MsgpackCursor {
   }
 
   /**
+   * Makes the error for a value that goes on past the payload's end.
+   *
+   * @param wanted - bytes that it needs from `position`.
+   * @returns the error, `truncated`.
+   */
+  truncated(wanted: number): WireError {
+    const left = this.end - this.position;
+    return this.error("truncated", this.position, `at least ${wanted} more bytes`, `${left}`);
+  }
+
+  /**
    * The format byte of the next value, which stays unread.
    *
    * @returns 0 … 255.
    * @throws WireError `truncated` at the end of the payload.
    */
   format(): number {
-    if (this.position >= this.end) throw this.#truncated(1);
+    if (this.position >= this.end) throw this.truncated(1);
     return this.bytes[this.position];
   }
 
@@ -180,7 +191,7 @@ export class MsgpackCursor {
     const format = this.format();
     const count =
       (format & 0xf0) === 0x90 ? this.#shortLength(format & 0x0f) : this.#longLength(0xdb, 0xdd, "array");
-    if (count > this.end - this.position) throw this.#truncated(count);
+    if (count > this.end - this.position) throw this.truncated(count);
     return count;
   }
 
@@ -194,7 +205,7 @@ export class MsgpackCursor {
     const format = this.format();
     const count =
       (format & 0xf0) === 0x80 ? this.#shortLength(format & 0x0f) : this.#longLength(0xdd, 0xdf, "map");
-    if (count * 2 > this.end - this.position) throw this.#truncated(count * 2);
+    if (count * 2 > this.end - this.position) throw this.truncated(count * 2);
     return count;
   }
 
@@ -208,7 +219,7 @@ export class MsgpackCursor {
     const format = this.format();
     const length =
       (format & 0xe0) === 0xa0 ? this.#shortLength(format & 0x1f) : this.#longLength(0xd8, 0xdb, "str");
-    if (length > this.end - this.position) throw this.#truncated(length);
+    if (length > this.end - this.position) throw this.truncated(length);
     return length;
   }
 
@@ -221,7 +232,7 @@ export class MsgpackCursor {
   readBinaryLength(): number {
     this.format();
     const length = this.#longLength(0xc3, 0xc6, "bin");
-    if (length > this.end - this.position) throw this.#truncated(length);
+    if (length > this.end - this.position) throw this.truncated(length);
     return length;
   }
 
@@ -240,7 +251,7 @@ export class MsgpackCursor {
     if (format < 0xcc || format > 0xd3) throw this.wrongType("an integer");
     const at = this.position + 1;
     const width = 1 << (format & 3);
-    if (width > this.end - at) throw this.#truncated(1 + width);
+    if (width > this.end - at) throw this.truncated(1 + width);
     const value = this.#integerAt(at, format);
     if (!Number.isSafeInteger(value)) {
       throw this.error("out_of_range", this.position, "an integer of at most 53 bits", "a larger one");
@@ -260,7 +271,7 @@ export class MsgpackCursor {
     if (format !== 0xcb && format !== 0xca) return this.readInteger();
     const at = this.position + 1;
     const width = format === 0xcb ? 8 : 4;
-    if (width > this.end - at) throw this.#truncated(1 + width);
+    if (width > this.end - at) throw this.truncated(1 + width);
     this.position = at + width;
     return format === 0xcb ? this.view.getFloat64(at) : this.view.getFloat32(at);
   }
@@ -278,7 +289,7 @@ export class MsgpackCursor {
     while (pending > 0) {
       if (pending > end - position) {
         this.position = Math.min(position, end);
-        throw this.#truncated(pending);
+        throw this.truncated(pending);
       }
       const format = bytes[position];
       pending -= 1;
@@ -299,7 +310,7 @@ export class MsgpackCursor {
         else pending += counts === PAIRS ? length * 2 : length;
       }
     }
-    if (position > end) throw this.#truncated(position - this.position);
+    if (position > end) throw this.truncated(position - this.position);
     this.position = position;
   }
 
@@ -321,7 +332,7 @@ export class MsgpackCursor {
   #lengthOf(format: number): number {
     if (format === 0xc1) throw this.wrongType("a value");
     const row = format - 0xc0;
-    if (HEADER_BYTES[row] > this.end - this.position) throw this.#truncated(HEADER_BYTES[row]);
+    if (HEADER_BYTES[row] > this.end - this.position) throw this.truncated(HEADER_BYTES[row]);
     const at = this.position + 1;
     switch (LENGTH_BYTES[row]) {
       case 1:
@@ -354,10 +365,5 @@ export class MsgpackCursor {
       default:
         return this.view.getInt32(at) * TWO_32 + this.view.getUint32(at + 4);
     }
-  }
-
-  #truncated(wanted: number): WireError {
-    const left = this.end - this.position;
-    return this.error("truncated", this.position, `at least ${wanted} more bytes`, `${left}`);
   }
 }

@@ -9,7 +9,7 @@
  *
  * Source of the forms: jcrist/msgspec src/msgspec/_core.c @ 3b2543b8, the mpack_encode functions.
  */
-import { assert } from "../assert.ts";
+import { assert, AssertionError } from "../assert.ts";
 
 const TWO_32 = 4_294_967_296;
 /** Widest msgpack header or number. */
@@ -124,8 +124,9 @@ export class MsgpackWriter {
     let at = this.#length;
     for (let index = 0; index < count; index += 1) {
       const token = values[index];
+      // Not by assert itself, which would make a closure per token.
+      if (token >>> 0 !== token) refuseToken(token);
       if (token < 0x80) {
-        assert(token >= 0 && Number.isInteger(token), () => `a token id is a u32, not ${token}`);
         bytes[at] = token;
         at += 1;
       } else if (token < 0x100) {
@@ -138,7 +139,6 @@ export class MsgpackWriter {
         bytes[at + 2] = token;
         at += 3;
       } else {
-        assert(token < TWO_32, () => `a token id is a u32, not ${token}`);
         bytes[at] = 0xce;
         view.setUint32(at + 1, token);
         at += 5;
@@ -219,4 +219,8 @@ export class MsgpackWriter {
     this.#bytes = grown;
     this.#view = new DataView(grown.buffer);
   }
+}
+
+function refuseToken(token: number): never {
+  throw new AssertionError(`a token id is a u32, not ${token}`);
 }

@@ -6,6 +6,7 @@
  * it is bounded without bookkeeping, and a publisher that sends ever new strings only makes it useless, never large.
  */
 import type { MsgpackCursor } from "./msgpack-cursor.ts";
+import type { WireError } from "./wire-error.ts";
 
 /** Slots of the cache, a power of two. A fleet has a few dozen media, kinds and adapters at a time. */
 const SLOT_COUNT = 256;
@@ -44,7 +45,7 @@ export function quoteText(bytes: Uint8Array): string {
 
 /** Reads strings, giving the same string object for the same bytes as long as its slot holds it. */
 export class TextInterner {
-  readonly #bytes: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(SLOT_COUNT).fill(undefined);
+  readonly #kept: (DataView | null)[] = new Array<DataView | null>(SLOT_COUNT).fill(null);
   readonly #texts: string[] = new Array<string>(SLOT_COUNT).fill("");
 
   /**
@@ -62,14 +63,18 @@ export class TextInterner {
     // Length, first, middle and last byte tell media, kinds and adapter names apart well enough.
     const mixed = length * 31 + bytes[position] + bytes[position + (length >>> 1)] * 7;
     const slot = (mixed + bytes[position + length - 1] * 13) % SLOT_COUNT;
-    const kept = this.#bytes[slot];
-    if (kept !== undefined && isSame(kept, bytes, position, length)) {
-      cursor.position = position + length;
-      return this.#texts[slot];
-    }
+    const kept = this.#kept[slot];
+    if (kept === null || !isSame(kept, cursor.view, position, length))
+      return this.#replace(cursor, slot, length);
+    cursor.position = position + length;
+    return this.#texts[slot];
+  }
+
+  #replace(cursor: MsgpackCursor, slot: number, length: number): string {
+    const { bytes, position } = cursor;
     const text = textOf(cursor, length);
     if (length <= KEPT_BYTES_MAX) {
-      this.#bytes[slot] = Uint8Array.from(bytes.subarray(position, position + length));
+      this.#kept[slot] = new DataView(Uint8Array.from(bytes.subarray(position, position + length)).buffer);
       this.#texts[slot] = text;
     }
     cursor.position = position + length;
@@ -80,16 +85,23 @@ export class TextInterner {
 function readBoundedLength(cursor: MsgpackCursor, bytesMax: number): number {
   const start = cursor.position;
   const length = cursor.readTextLength();
-  if (length > bytesMax) {
-    throw cursor.error("limit_exceeded", start, `a string of at most ${bytesMax} bytes`, `${length} bytes`);
-  }
+  if (length > bytesMax) throw textTooLong(cursor, start, bytesMax, length);
   return length;
 }
 
-function isSame(kept: Uint8Array, bytes: Uint8Array, position: number, length: number): boolean {
-  if (kept.length !== length) return false;
-  for (let index = 0; index < length; index += 1) {
-    if (kept[index] !== bytes[position + index]) return false;
+function textTooLong(cursor: MsgpackCursor, start: number, bytesMax: number, length: number): WireError {
+  return cursor.error("limit_exceeded", start, `a string of at most ${bytesMax} bytes`, `${length} bytes`);
+}
+
+/** Compares word by word and the rest byte by byte. */
+function isSame(kept: DataView, view: DataView, start: number, length: number): boolean {
+  if (kept.byteLength !== length) return false;
+  let at = 0;
+  for (; at + 4 <= length; at += 4) {
+    if (kept.getUint32(at) !== view.getUint32(start + at)) return false;
+  }
+  for (; at < length; at += 1) {
+    if (kept.getUint8(at) !== view.getUint8(start + at)) return false;
   }
   return true;
 }
