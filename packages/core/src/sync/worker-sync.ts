@@ -94,6 +94,8 @@ export class WorkerSync {
   /** Running totals, the stream's own object. */
   readonly counters: SyncCounters = createSyncCounters();
   readonly #hasReplay: boolean;
+  /** False also where the engine's replay proved useless, until a rebuild hears from it. */
+  #usesReplay: boolean;
   readonly #dpRank: number;
   readonly #limits: SyncLimits;
   readonly #listener: SyncListener;
@@ -107,12 +109,16 @@ export class WorkerSync {
   #stateSinceMs: number | null = null;
   #reportedTrust: Trust = "unknown";
   #last = NONE;
+  /** Number of the message that the rank was last begun with. */
+  #begunAt = 0;
   /** The latest live number, whatever became of it; it goes back when the publisher's count does. */
   #lastSeen = NONE;
   /** Whether the next live message begins the rank, whatever its number. */
   #beginsAnywhere = false;
   /** Whether the index has caught up with the publisher since the rank was last begun. */
   #isSynced = false;
+  /** Whether a live message was applied since the connection was made. */
+  #hasHeardLive = false;
   #isLossSuspected = false;
   #isLossSuspectedSinceAsked = false;
   #wentBackwardsSinceAsked = false;
@@ -131,7 +137,6 @@ export class WorkerSync {
   #probeDueMs = Infinity;
   #probeIntervalMs: number;
   #failedProbes = 0;
-  #hasSecondChance = false;
   #rebuildDueMs = Infinity;
   #rebuildIntervalMs: number;
   /** When messages began to arrive without news of a connection. */
@@ -144,6 +149,7 @@ export class WorkerSync {
     const limits = { ...DEFAULT_SYNC_LIMITS, ...settings.limits };
     const { index, decoder, listener = {}, holdBudget = new HoldBudget(limits.heldBytesMax) } = dependencies;
     this.#hasReplay = settings.hasReplay;
+    this.#usesReplay = settings.hasReplay;
     this.#dpRank = settings.dpRank;
     this.#limits = limits;
     this.#listener = listener;
@@ -211,8 +217,7 @@ export class WorkerSync {
       case "paused":
         return this.#pausedUntilMs;
       case "live":
-        if (!this.#hasReplay) return Infinity;
-        return Math.min(this.#rebuildDueMs, this.#beginsAnywhere ? Infinity : this.#probeDueMs);
+        return Math.min(this.#rebuildDueMs, this.#usesReplay ? this.#probeDueMs : Infinity);
       case "connecting":
       case "disconnected":
         return this.#unannouncedSinceMs + this.#limits.connectGraceMs;
@@ -227,9 +232,16 @@ export class WorkerSync {
     this.#unannouncedSinceMs = Infinity;
     this.#failures = 0;
     this.#pauses = 0;
-    // Without replay a publisher cannot prove that it is the same one, and what it said meanwhile is lost: begin afresh.
-    if (this.#hasReplay) this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
-    else this.#beginAnywhere(nowMs);
+    // What was seen before may have been another publisher's.
+    this.#lastSeen = NONE;
+    this.#hasHeardLive = false;
+    if (this.#usesReplay) {
+      this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
+    } else {
+      // Without replay a publisher cannot prove that it is the same one, and what it said meanwhile is lost: begin afresh.
+      this.#beginAnywhere(nowMs);
+      if (this.#hasReplay) this.#rebuildDueMs = nowMs + this.#limits.firstProbeMs;
+    }
     this.#reportTrust();
   }
 
@@ -332,7 +344,8 @@ export class WorkerSync {
   /** Forgets the rank and asks for its whole history again, or begins with the next message. For operators. */
   resync(nowMs: number): void {
     if (this.#state !== "connecting" && this.#state !== "disconnected") {
-      if (this.#hasReplay) this.#ask("history", nowMs);
+      this.#usesReplay = this.#hasReplay;
+      if (this.#usesReplay) this.#ask("history", nowMs);
       else this.#beginAnywhere(nowMs);
     }
     this.#reportTrust();
@@ -373,20 +386,20 @@ export class WorkerSync {
       this.#takeOld(sequenceNumber, payload, wentBackwards, nowMs);
     } else if (sequenceNumber > expected) {
       this.#noteGap(sequenceNumber - expected);
-      if (this.#hasReplay) {
+      if (this.#usesReplay) {
         this.#dropMessage("covered_by_replay");
         this.#ask(this.#last === NONE ? "history" : "gap", nowMs);
       } else {
         // What was lost cannot be had again, and may have been removals (Y4).
-        this.#beginAt(sequenceNumber);
-        this.#apply(sequenceNumber, payload, "live", nowMs);
+        this.#beginWith(sequenceNumber, payload, nowMs);
       }
     } else if (this.#isEarlierThanLast(payload)) {
       this.#doubtPublisher(sequenceNumber, payload, nowMs);
     } else {
       this.#apply(sequenceNumber, payload, "live", nowMs);
+      this.#hasHeardLive = true;
       this.#failedProbes = 0;
-      if (!this.#hasReplay) this.#isLossSuspected = false;
+      if (!this.#usesReplay) this.#isLossSuspected = false;
       if (!this.#isLossSuspected) this.#probeDueMs = nowMs + this.#limits.probeMs;
       this.#probeIntervalMs = this.#limits.probeMs;
     }
@@ -398,15 +411,14 @@ export class WorkerSync {
     // One publisher's live numbers only grow, and none of its batches is later than its last one.
     const isOvertaken = compared === "not_kept" && !wentBackwards && !this.#isLaterThanLast(payload);
     if (compared === "same" || isOvertaken) this.#dropMessage("duplicate");
-    else if (compared === "other" && this.#hasReplay) this.#restart(nowMs);
+    else if (compared === "other" && this.#usesReplay) this.#restart(nowMs);
     else this.#doubtPublisher(sequenceNumber, payload, nowMs);
   }
 
   #doubtPublisher(sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
-    if (!this.#hasReplay) {
+    if (!this.#usesReplay) {
       this.#noteRestart();
-      this.#beginAt(sequenceNumber);
-      this.#apply(sequenceNumber, payload, "live", nowMs);
+      this.#beginWith(sequenceNumber, payload, nowMs);
       return;
     }
     this.#dropMessage("covered_by_replay");
@@ -429,7 +441,7 @@ export class WorkerSync {
       if (this.#state === "live") this.#takeLive(sequenceNumber, payload, false, nowMs);
       else this.#dropMessage("covered_by_replay");
     }
-    if (this.#state !== "live" || !this.#hasReplay || this.#beginsAnywhere) return;
+    if (this.#state !== "live" || !this.#usesReplay || this.#beginsAnywhere) return;
     if (this.#lastSeen <= this.#last) return;
     // Some did not fit while the replay ran.
     this.#noteGap(this.#lastSeen - this.#last);
@@ -487,8 +499,10 @@ export class WorkerSync {
     // Nothing was kept, or nothing came since the loss: a later rebuild may find more.
     if (attempt.purpose === "rebuild") return;
     if (!attempt.isProven) {
-      if (this.#absences.isSettledBy(PROOF)) this.#restart(nowMs);
-      else this.#askAgain(attempt, nowMs);
+      if (!this.#absences.isSettledBy(PROOF)) this.#askAgain(attempt, nowMs);
+      // It has not even what it said on this connection: it keeps nothing (buffer_steps 0).
+      else if (this.#hasHeardLive) this.#goOnWithoutHistory(nowMs);
+      else this.#restart(nowMs);
       return;
     }
     if (this.#last < attempt.target) {
@@ -497,7 +511,7 @@ export class WorkerSync {
         return;
       }
       if (this.#last === NONE) {
-        // It publishes, and yet keeps nothing (buffer_steps 0).
+        // It publishes, and yet keeps nothing.
         this.#goOnWithoutHistory(nowMs);
         return;
       }
@@ -645,9 +659,17 @@ export class WorkerSync {
     this.#applier.beginAt(sequenceNumber, sequenceNumber === 0);
     this.#forgetPublisher();
     this.#last = sequenceNumber - 1;
+    this.#begunAt = sequenceNumber;
     if (sequenceNumber === 0) return;
     this.counters.historyLosses += 1;
     this.#listener.historyLost?.(sequenceNumber);
+  }
+
+  /** Clears the rank and applies a live message as its first, where there is no replay to ask. */
+  #beginWith(sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
+    this.#beginAt(sequenceNumber);
+    this.#isLossSuspected = false;
+    this.#apply(sequenceNumber, payload, "live", nowMs);
   }
 
   /** Clears the rank and takes the next live message as its first. */
@@ -667,16 +689,16 @@ export class WorkerSync {
   #goOnWithoutHistory(nowMs: number): void {
     this.#failures = 0;
     this.#pauses = 0;
-    this.#hasSecondChance = true;
+    this.#usesReplay = false;
     this.#scheduleRebuild(nowMs);
     this.#beginAnywhere(nowMs);
   }
 
   /** Clears the rank for the rebuild's first message, if what follows is worth it. */
   #beginRebuild(attempt: Attempt, sequenceNumber: number, nowMs: number): boolean {
-    if (sequenceNumber > 0 && !this.#applier.mayOverReport) {
-      // Its history is cut as well: what we have reaches at least as far back.
-      this.#hasSecondChance = false;
+    this.#usesReplay = true;
+    if (sequenceNumber >= this.#begunAt && !this.#applier.mayOverReport && !this.#beginsAnywhere) {
+      // What we have reaches as far back.
       this.#rebuildDueMs = Infinity;
       this.#abandonAttempt();
       return false;
@@ -727,8 +749,7 @@ export class WorkerSync {
     }
     if (this.#applier.mayOverReport) {
       if (this.#hasReplay && this.#rebuildDueMs === Infinity) this.#scheduleRebuild(nowMs);
-    } else if (!this.#applier.mayUnderReport || !this.#hasSecondChance) {
-      this.#hasSecondChance = false;
+    } else if (this.#usesReplay) {
       this.#rebuildDueMs = Infinity;
     }
   }
@@ -777,8 +798,7 @@ export class WorkerSync {
 
   #noteRestart(): void {
     this.counters.restarts += 1;
-    this.#hasSecondChance = false;
-    this.#rebuildDueMs = Infinity;
+    if (this.#usesReplay) this.#rebuildDueMs = Infinity;
     this.#rebuildIntervalMs = this.#limits.rebuildMs;
     this.#listener.restarted?.();
   }
