@@ -226,14 +226,8 @@ function refusal(path: string, status: number, body: Buffer): DaemonError {
 }
 
 function failureOf(error: DaemonError): LookupFailure {
-  switch (error.facts.code) {
-    case "daemon_timed_out":
-      return "timed_out";
-    case "daemon_refused":
-      return "refused";
-    case "daemon_answer_malformed":
-      return "malformed";
-    default:
-      return "unreachable";
-  }
+  const { code } = error.facts;
+  if (code === "daemon_timed_out") return "timed_out";
+  if (code === "daemon_refused") return "refused";
+  return code === "daemon_answer_malformed" ? "malformed" : "unreachable";
 }

@@ -7,7 +7,7 @@
  *                 kill (SIGKILL), then start again: same file, same port, empty index
  *
  * P1: the port is free when the daemon takes it first (port 0), and named in every later start, so that clients stay valid.
- * P2: no daemon outlives this process, however it ends.
+ * P2: no daemon outlives this process, unless this process is itself killed without warning.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

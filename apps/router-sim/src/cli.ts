@@ -1,0 +1,314 @@
+/**
+ * The command line: options, their checks, their help. Every option is checked before anything starts; a wrong one ends with
+ * exit code 2 and a message that names it, what was given and what was expected.
+ *
+ *     exit codes   0 all is well   1 audit differences, or something expected did not come   2 usage   130 interrupted
+ */
+import { writeFile } from "node:fs/promises";
+import { CodedError, type Dialect, DIALECTS } from "@kvsync/core";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+
+import { DEFAULT_DAEMON_PATH } from "./daemon/daemon-process.ts";
+import { runDemo } from "./demo.ts";
+import { POLICY_NAMES, type PolicyName } from "./policy/policy.ts";
+import { type FaultKind, FaultPlanError, parseFault, type PlannedFault } from "./replay/fault-plan.ts";
+import { type ReplayOptions, runReplay } from "./replay/replay.ts";
+import type { PlantedDifference } from "./replay/run.ts";
+import { Console } from "./report/console.ts";
+import { generateWorkload, parseWorkloadSpec, type WorkloadSpec } from "./trace/generator.ts";
+import { readMooncakeTrace } from "./trace/mooncake.ts";
+import { TraceError, type TraceRequest } from "./trace/request.ts";
+import { describeTrace, traceStats } from "./trace/trace-stats.ts";
+
+/** All is well. */
+const EXIT_OK = 0;
+/** Audit differences, a failed expectation, or a part that could not be run. */
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+const EXIT_INTERRUPTED = 130;
+
+/** More would need more ports and memory than a test machine has. */
+const ENGINES_MAX = 256;
+const BLOCKS_MAX = 10_000_000;
+const BLOCK_SIZE_MAX = 1_024;
+const SPEEDUP_MAX = 10_000;
+const U32_MAX = 4_294_967_295;
+
+/**
+ * Runs a command line.
+ *
+ * @param args - without node and script.
+ * @param signal - aborted when the user interrupts.
+ * @returns the exit code; see the header.
+ */
+export async function runCli(args: readonly string[], signal: AbortSignal): Promise<number> {
+  let exitCode = EXIT_OK;
+  const program = commandLine(signal, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    if (signal.aborted) return EXIT_INTERRUPTED;
+    if (!(error instanceof CodedError)) throw error;
+    process.stderr.write(`error: ${error.message}\n`);
+    return error instanceof TraceError ? EXIT_USAGE : EXIT_FAILED;
+  }
+}
+
+function commandLine(signal: AbortSignal, end: (exitCode: number) => void): Command {
+  const program = new Command("router-sim")
+    .description(
+      "Drives a fleet of simulated engines against a real kvsync daemon, and audits the daemon's index.",
+    )
+    .exitOverride()
+    .showHelpAfterError("(--help shows what is expected)")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 all is well, 1 audit differences or a failed expectation, 2 usage.",
+    );
+  program.addCommand(replayCommand(signal, end));
+  program.addCommand(demoCommand(signal, end));
+  program.addCommand(traceStatsCommand());
+  program.addCommand(generateTraceCommand());
+  for (const command of program.commands) command.copyInheritedSettings(program);
+  return program;
+}
+
+/** What commander gives for `replay`; checked by the options' parsers. */
+interface ReplayFlags {
+  readonly trace?: string;
+  readonly generate?: WorkloadSpec;
+  readonly policy: readonly PolicyName[];
+  readonly engines: number;
+  readonly blocks: number;
+  readonly hostBlocks: number;
+  readonly blockSize: number;
+  readonly slowness: number;
+  readonly dialect?: Dialect;
+  readonly bufferSteps?: number;
+  readonly speedup: number;
+  readonly seed: number;
+  readonly requests?: number;
+  readonly dropPercent: number;
+  readonly stallSubscriber?: PlannedFault;
+  readonly restartEngines?: PlannedFault;
+  readonly killDaemon?: PlannedFault | true;
+  readonly truncateHistory?: PlannedFault;
+  readonly settleSeconds: number;
+  readonly recoverySeconds: number;
+  readonly plantDifference?: PlantedDifference;
+  readonly daemon: string;
+  readonly daemonLog?: string;
+  readonly json?: string;
+}
+
+function replayCommand(signal: AbortSignal, end: (exitCode: number) => void): Command {
+  const number = (min: number, max: number, kind: "integer" | "number" = "integer") =>
+    numberParser(min, max, kind);
+  const command = new Command("replay")
+    .description(
+      "Replays a trace through N engines, once per policy, and compares what the engines hold with the index.",
+    )
+    .option("--trace <file>", "Mooncake trace, JSON Lines")
+    .addOption(
+      new Option(
+        "--generate <spec>",
+        "make a workload like the Mooncake conversation trace: `conversation`, or requests=N,minutes=M,scale=S",
+      )
+        .conflicts("trace")
+        .argParser(coded(parseWorkloadSpec)),
+    )
+    .option("--policy <names>", `comma-separated, of ${POLICY_NAMES.join(", ")}, or all`, parsePolicies, [
+      "prefix-match" as const,
+    ])
+    .option("--requests <n>", "only the first n requests", number(1, U32_MAX))
+    .option("--engines <n>", "engines", number(1, ENGINES_MAX), 16)
+    .option("--blocks <n>", "device KV blocks per engine", number(1, BLOCKS_MAX), 24_576)
+    .option("--host-blocks <n>", "host KV blocks per engine", number(0, BLOCKS_MAX), 0)
+    .option("--block-size <n>", "tokens per KV block", number(1, BLOCK_SIZE_MAX), 16)
+    .option("--slowness <x>", "factor on the engines' modelled times", number(0.01, 1_000, "number"), 1)
+    .addOption(
+      new Option("--dialect <name>", "engine version whose events are spoken").choices(Object.keys(DIALECTS)),
+    )
+    .option(
+      "--buffer-steps <n>",
+      "messages of replay history per engine (default: 10000)",
+      number(1, BLOCKS_MAX),
+    )
+    .option("--speedup <x>", "modelled seconds per second", number(0.1, SPEEDUP_MAX, "number"), 30)
+    .option("--seed <n>", "seeds the workload, policies and faults", number(0, U32_MAX), 1)
+    .option("--json <file>", "write the whole report there")
+    .option("--daemon <path>", "the daemon's main.js", DEFAULT_DAEMON_PATH)
+    .option("--daemon-log <file>", "append the daemon's log there");
+  faultOptions(command, number);
+  return command.addHelpText("after", REPLAY_EXAMPLES).action(async (flags: ReplayFlags) => {
+    end((await runReplay(replayOptions(flags, command), new Console(), signal)) ? EXIT_OK : EXIT_FAILED);
+  });
+}
+
+const REPLAY_EXAMPLES = `
+A fault's VALUE may be followed by @PERCENT, the share of the workload at which it strikes (e.g. 2@50). After each fault
+the recovery is timed, the fleet is paused, and the index is audited; then the run goes on.
+
+Examples:
+  router-sim replay --generate requests=600,minutes=10,scale=0.25 --engines 4 --policy random,prefix-match
+  router-sim replay --trace conversation_trace.jsonl --speedup 30 --json report.json
+  router-sim replay --generate conversation --requests 2000 --drop-percent 5 --restart-engines 2 --kill-daemon`;
+
+function faultOptions(
+  command: Command,
+  number: (min: number, max: number, kind?: "integer" | "number") => (text: string) => number,
+): void {
+  const fault = (kind: FaultKind) => coded((text: string) => parseFault(kind, text));
+  command
+    .option(
+      "--drop-percent <x>",
+      "lose this share of live messages all the time",
+      number(0, 100, "number"),
+      0,
+    )
+    .option("--stall-subscriber <seconds>", "freeze the daemon", fault("stall_subscriber"))
+    .option("--restart-engines <n>", "restart n engines", fault("restart_engines"))
+    .option("--kill-daemon [percent]", "kill the daemon (-9) and start it again", fault("kill_daemon"))
+    .option(
+      "--truncate-history <n>",
+      "make a gap at the busiest engine, whose history keeps n messages",
+      fault("truncate_history"),
+    )
+    .option(
+      "--settle-seconds <s>",
+      "most time for the daemon to catch up before an audit",
+      number(0.1, 3_600, "number"),
+      60,
+    )
+    .option("--recovery-seconds <s>", "most time for a recovery", number(0.1, 3_600, "number"), 30)
+    .addOption(
+      new Option(
+        "--plant-difference <kind>",
+        "alter the truth before audits, which must then fail: a check of the audit",
+      ).choices(["ghost", "missing"]),
+    );
+}
+
+function replayOptions(flags: ReplayFlags, command: Command): ReplayOptions {
+  const { trace, generate, requests } = flags;
+  if (trace === undefined && generate === undefined) {
+    command.error("error: either --trace FILE or --generate SPEC is needed", { exitCode: EXIT_USAGE });
+  }
+  const kill = flags.killDaemon === true ? parseFault("kill_daemon", "") : flags.killDaemon;
+  const faults = [flags.stallSubscriber, flags.restartEngines, kill, flags.truncateHistory];
+  return {
+    workload:
+      generate === undefined ? { kind: "trace", path: trace ?? "" } : { kind: "generated", spec: generate },
+    requestsMax: requests ?? null,
+    policies: flags.policy,
+    engineCount: flags.engines,
+    blockCount: flags.blocks,
+    hostBlockCount: flags.hostBlocks,
+    blockSize: flags.blockSize,
+    slowness: flags.slowness,
+    dialect: flags.dialect ?? null,
+    bufferSteps: flags.bufferSteps ?? null,
+    speedup: flags.speedup,
+    seed: flags.seed,
+    dropPercent: flags.dropPercent,
+    faults: faults.filter((fault) => fault !== undefined),
+    settleSecondsMax: flags.settleSeconds,
+    recoverySecondsMax: flags.recoverySeconds,
+    plantedDifference: flags.plantDifference ?? null,
+    daemonPath: flags.daemon,
+    daemonLogPath: flags.daemonLog ?? null,
+    jsonPath: flags.json ?? null,
+  };
+}
+
+function demoCommand(signal: AbortSignal, end: (exitCode: number) => void): Command {
+  return new Command("demo")
+    .description(
+      "Shows in about a minute what kvsync does: routing with and without it, then faults and recoveries.",
+    )
+    .option("--once", "end after one round, with exit code 0 or 1")
+    .option("--seed <n>", "seeds everything", numberParser(0, U32_MAX, "integer"), 1)
+    .option("--daemon <path>", "the daemon's main.js", DEFAULT_DAEMON_PATH)
+    .option("--daemon-log <file>", "append the daemon's log there")
+    .action(async (flags: { once?: true; seed: number; daemon: string; daemonLog?: string }) => {
+      const passed = await runDemo(
+        {
+          once: flags.once === true,
+          seed: flags.seed,
+          daemonPath: flags.daemon,
+          daemonLogPath: flags.daemonLog ?? null,
+        },
+        new Console(),
+        signal,
+      );
+      end(passed ? EXIT_OK : EXIT_FAILED);
+    });
+}
+
+function traceStatsCommand(): Command {
+  return new Command("trace-stats")
+    .description(
+      "Prints a trace's facts: lengths, block references, and what caches of several sizes would hit.",
+    )
+    .argument("<file>", "Mooncake trace, JSON Lines")
+    .action(async (file: string) => {
+      process.stdout.write(`${describeTrace(file, await traceStats(readMooncakeTrace(file)))}\n`);
+    });
+}
+
+function generateTraceCommand(): Command {
+  return new Command("generate-trace")
+    .description("Writes a generated workload as a Mooncake trace.")
+    .argument("<spec>", "`conversation`, or requests=N,minutes=M,scale=S", coded(parseWorkloadSpec))
+    .argument("<file>", "where to")
+    .option("--seed <n>", "seeds the workload", numberParser(0, U32_MAX, "integer"), 1)
+    .action(async (spec: WorkloadSpec, file: string, flags: { seed: number }) => {
+      await writeFile(file, generateWorkload(spec, flags.seed).map(mooncakeLine).join(""));
+    });
+}
+
+function mooncakeLine({ arrivalMs, inputTokens, outputTokens, hashIds }: TraceRequest): string {
+  const row = {
+    timestamp: arrivalMs,
+    input_length: inputTokens,
+    output_length: outputTokens,
+    hash_ids: hashIds,
+  };
+  return `${JSON.stringify(row)}\n`;
+}
+
+/** Turns a coded refusal of a text into commander's. */
+function coded<Value>(parse: (text: string) => Value): (text: string) => Value {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (error instanceof TraceError || error instanceof FaultPlanError)
+        throw new InvalidArgumentError(error.message);
+      throw error;
+    }
+  };
+}
+
+function numberParser(min: number, max: number, kind: "integer" | "number"): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text);
+    if (value >= min && value <= max && (kind === "number" || Number.isInteger(value))) return value;
+    throw new InvalidArgumentError(
+      `Expected ${kind === "integer" ? "an integer" : "a number"} from ${min} to ${max}.`,
+    );
+  };
+}
+
+function parsePolicies(text: string): readonly PolicyName[] {
+  if (text === "all") return POLICY_NAMES;
+  return text.split(",").map((name) => {
+    const known = POLICY_NAMES.find((policy) => policy === name);
+    if (known !== undefined) return known;
+    throw new InvalidArgumentError(`"${name}" is none of ${POLICY_NAMES.join(", ")}, and not all.`);
+  });
+}

@@ -1,0 +1,198 @@
+/**
+ * The `demo` command: what kvsync is for, in about a minute and in plain words. Nothing in it is staged: it is `replay` with
+ * small settings, and what it says is computed from the runs.
+ *
+ *     round 1   the same workload routed blindly and by prefix match
+ *     round 2   prefix match again, while messages are lost, an engine restarts and the daemon is killed
+ *     then      (without --once) a fleet with light traffic stays up, with addresses to try, until Ctrl-C
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { DaemonClient } from "./daemon/daemon-client.ts";
+import { DaemonProcess } from "./daemon/daemon-process.ts";
+import { FleetClient } from "./fleet/fleet-client.ts";
+import { PrefixMatchPolicy } from "./policy/prefix-match.ts";
+import { parseFault } from "./replay/fault-plan.ts";
+import { loadWorkload, MODEL, type ReplayOptions, runOnce } from "./replay/replay.ts";
+import { Router } from "./replay/router.ts";
+import type { Console } from "./report/console.ts";
+import { describeProvenance, provenanceOf } from "./report/provenance.ts";
+import type { RunReport } from "./report/run-report.ts";
+import { resultTable, runDetails } from "./report/table.ts";
+import { generateWorkload } from "./trace/generator.ts";
+import { promptTokens } from "./trace/prompt.ts";
+
+/** What the demo is told. */
+export interface DemoOptions {
+  readonly once: boolean;
+  readonly seed: number;
+  readonly daemonPath: string;
+  readonly daemonLogPath: string | null;
+}
+
+const WORKLOAD = { requests: 800, minutes: 12, scale: 0.5 };
+const ENGINES = 4;
+const BLOCKS = 6_144;
+const BLOCK_SIZE = 16;
+const SPEEDUP = 60;
+/** Twelve hours of a request every three seconds. */
+const LIGHT_TRAFFIC = { requests: 14_400, minutes: 720, scale: 0.5 };
+
+/**
+ * Runs the demo.
+ *
+ * @param options - see DemoOptions.
+ * @param console - where lines and progress go.
+ * @param signal - ends it.
+ * @returns whether every expectation was met.
+ * @throws FleetError, DaemonError, EngineError when a part cannot be run at all.
+ */
+export async function runDemo(options: DemoOptions, console: Console, signal: AbortSignal): Promise<boolean> {
+  console.line(describeProvenance(await provenanceOf(options.seed)));
+  const calm = replayOptions(options);
+  const requests = await loadWorkload(calm);
+  console.line(INTRODUCTION);
+  const blind = await runOnce(calm, "random", requests, console, signal);
+  const informed = await runOnce(calm, "prefix-match", requests, console, signal);
+  console.line(`${resultTable([blind, informed])}\n\n${comparison(blind, informed)}\n${TROUBLE}`);
+  const troubled = await runOnce(troubledOptions(calm), "prefix-match", requests, console, signal);
+  console.line(`\n${runDetails(troubled)}\n${afterTrouble(troubled)}`);
+  const failures = [blind, informed, troubled].flatMap((run) =>
+    run.failures.map((failure) => `${run.policy}: ${failure}`),
+  );
+  console.line(
+    failures.length === 0
+      ? "\nAll audits agree: what the daemon says is what the engines hold."
+      : `\nNot as it should be:\n${failures.map((failure) => `  ${failure}`).join("\n")}`,
+  );
+  if (!options.once) await stayUp(options, console, signal);
+  return failures.length === 0;
+}
+
+const INTRODUCTION = `
+${ENGINES} simulated inference engines publish KV-cache events as vLLM does, over ZeroMQ; one kvsync daemon follows them. A router
+sends them ${WORKLOAD.requests} chat requests (${WORKLOAD.minutes} minutes of traffic at ${SPEEDUP} times real time), many of which continue an
+earlier conversation. First it routes blindly, then it asks the daemon who holds the longest part of each prompt.
+After each run the daemon's whole index is compared with what the engines really hold.
+`;
+
+const TROUBLE = `
+The same again with trouble: 5 % of all messages are lost, two engines restart empty, the daemon is killed and started anew.
+`;
+
+function replayOptions({ seed, daemonPath, daemonLogPath }: DemoOptions): ReplayOptions {
+  return {
+    workload: { kind: "generated", spec: WORKLOAD },
+    requestsMax: null,
+    policies: ["random", "prefix-match"],
+    engineCount: ENGINES,
+    blockCount: BLOCKS,
+    hostBlockCount: 0,
+    blockSize: BLOCK_SIZE,
+    slowness: 1,
+    dialect: null,
+    bufferSteps: null,
+    speedup: SPEEDUP,
+    seed,
+    dropPercent: 0,
+    faults: [],
+    settleSecondsMax: 30,
+    recoverySecondsMax: 30,
+    plantedDifference: null,
+    daemonPath,
+    daemonLogPath,
+    jsonPath: null,
+  };
+}
+
+function troubledOptions(calm: ReplayOptions): ReplayOptions {
+  const faults = [parseFault("restart_engines", "2@30"), parseFault("kill_daemon", "65")];
+  return { ...calm, dropPercent: 5, faults };
+}
+
+function comparison(blind: RunReport, informed: RunReport): string {
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  const wait = (run: RunReport): string => `${(1000 * (run.firstTokenSeconds?.p50 ?? 0)).toFixed(0)} ms`;
+  return [
+    `Routed blindly, the engines had ${percent(blind.blockHitRate)} of all prompt blocks cached already; routed by prefix match,`,
+    `${percent(informed.blockHitRate)}, which is ${percent(informed.oracleShare)} of what perfect knowledge would have given.`,
+    `The median (modelled) wait for the first token went from ${wait(blind)} to ${wait(informed)}. A lookup took ` +
+      `${(informed.lookupMs?.p50 ?? 0).toFixed(2)} ms (p50).`,
+  ].join("\n");
+}
+
+function afterTrouble(run: RunReport): string {
+  const fallbacks = Object.values(run.routedWithoutAdvice).reduce((sum, count) => sum + count, 0);
+  return (
+    `${run.messagesDropped} messages were lost on the way, ${run.gaps} gaps were found and ` +
+    `${run.replays.completed} replays filled them. ${fallbacks} requests were routed without advice while the daemon was away.`
+  );
+}
+
+/** A fleet with light traffic in real time, until the signal. */
+async function stayUp(options: DemoOptions, console: Console, signal: AbortSignal): Promise<void> {
+  let router: Router | null = null;
+  const requests = generateWorkload(LIGHT_TRAFFIC, options.seed);
+  const fleet = await FleetClient.start(
+    {
+      engineCount: ENGINES,
+      model: MODEL,
+      blockSize: BLOCK_SIZE,
+      blockCount: BLOCKS,
+      hostBlockCount: 0,
+      dialect: null,
+      slowness: 1,
+      bufferSteps: null,
+      speedup: 1,
+      seed: options.seed,
+      dropPercent: 0,
+      requests,
+    },
+    {
+      arrival: (arrival) => router?.arrival(arrival),
+      progress: (progress) => router?.progress(progress),
+    },
+  );
+  const daemon = await DaemonProcess.start({
+    path: options.daemonPath,
+    logPath: options.daemonLogPath,
+    engines: fleet.engines.map(({ worker, endpoint, replayEndpoint }) => ({
+      id: worker,
+      model: MODEL,
+      endpoint,
+      replay_endpoint: replayEndpoint,
+    })),
+  });
+  const client = new DaemonClient(daemon.url);
+  const workers = fleet.engines.map(({ worker }) => worker);
+  router = new Router(
+    { model: MODEL, blockSize: BLOCK_SIZE, requestCount: requests.length, workers },
+    new PrefixMatchPolicy(),
+    client,
+    (request, engine) => {
+      fleet.submit(request, engine);
+    },
+  );
+  await fleet.call("begin", null);
+  const [first] = requests;
+  const example =
+    first === undefined ? [] : [...promptTokens(first, options.seed).subarray(0, 3 * BLOCK_SIZE)];
+  console.line(addresses(daemon.url, example));
+  await sleep(2 ** 31 - 1, undefined, { signal }).catch(() => undefined);
+  console.line("\nstopping");
+  client.close();
+  await daemon.stop();
+  await fleet.stop();
+}
+
+/** Commands to try. The example's tokens are the system prompt that every conversation of the workload begins with. */
+function addresses(url: string, exampleTokens: readonly number[]): string {
+  const body = JSON.stringify({ model: MODEL, token_ids: exampleTokens });
+  return `
+The daemon and ${ENGINES} engines stay up with light traffic. Try:
+  curl -s ${url}/api/v1/engines
+  curl -s '${url}/readyz?verbose'
+  curl -s ${url}/metrics
+  curl -s ${url}/api/v1/match -H 'content-type: application/json' -d '${body}'
+Ctrl-C ends it.`;
+}

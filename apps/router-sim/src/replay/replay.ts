@@ -1,0 +1,170 @@
+/** The `replay` command: a workload, a run per policy, one report. */
+import { writeFile } from "node:fs/promises";
+import type { Dialect } from "@kvsync/core";
+
+import type { PolicyName } from "../policy/policy.ts";
+import type { Console } from "../report/console.ts";
+import { describeProvenance, provenanceOf } from "../report/provenance.ts";
+import { reportOf, type RunReport } from "../report/run-report.ts";
+import { resultTable, runDetails } from "../report/table.ts";
+import { generateWorkload, type WorkloadSpec } from "../trace/generator.ts";
+import { loadMooncakeTrace } from "../trace/mooncake.ts";
+import type { TraceRequest } from "../trace/request.ts";
+import { describeFault, type PlannedFault } from "./fault-plan.ts";
+import { type PlantedDifference, runPolicy, type RunSettings } from "./run.ts";
+
+/** The model that every engine of a replay serves. */
+export const MODEL = "mooncake/conversation";
+
+/** What a replay is told; the command line's options, checked. */
+export interface ReplayOptions {
+  readonly workload:
+    | { readonly kind: "trace"; readonly path: string }
+    | { readonly kind: "generated"; readonly spec: WorkloadSpec };
+  /** Only so many requests; null for all. */
+  readonly requestsMax: number | null;
+  readonly policies: readonly PolicyName[];
+  readonly engineCount: number;
+  readonly blockCount: number;
+  readonly hostBlockCount: number;
+  readonly blockSize: number;
+  readonly slowness: number;
+  readonly dialect: Dialect | null;
+  readonly bufferSteps: number | null;
+  readonly speedup: number;
+  readonly seed: number;
+  readonly dropPercent: number;
+  readonly faults: readonly PlannedFault[];
+  readonly settleSecondsMax: number;
+  readonly recoverySecondsMax: number;
+  readonly plantedDifference: PlantedDifference | null;
+  readonly daemonPath: string;
+  readonly daemonLogPath: string | null;
+  readonly jsonPath: string | null;
+}
+
+/**
+ * Runs every policy and prints the comparison.
+ *
+ * @param options - see ReplayOptions.
+ * @param console - where lines and progress go.
+ * @param signal - ends it early.
+ * @returns whether every expectation was met.
+ * @throws TraceError, FleetError, DaemonError, EngineError when a part cannot be run at all.
+ */
+export async function runReplay(
+  options: ReplayOptions,
+  console: Console,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const provenance = await provenanceOf(options.seed);
+  console.line(describeProvenance(provenance));
+  const requests = await loadWorkload(options);
+  console.line(describeReplay(options, requests));
+  const reports: RunReport[] = [];
+  for (const policy of options.policies) {
+    reports.push(await runOnce(options, policy, requests, console, signal));
+  }
+  console.line(`\n${resultTable(reports)}`);
+  for (const report of reports) console.line(`\n${report.policy}\n${runDetails(report)}`);
+  if (options.jsonPath !== null) {
+    const { plantedDifference, faults, ...rest } = options;
+    const document = { provenance, options: { ...rest, plantedDifference, faults }, runs: reports };
+    await writeFile(options.jsonPath, `${JSON.stringify(document, null, 2)}\n`);
+  }
+  return reports.every(({ failures }) => failures.length === 0);
+}
+
+/**
+ * Runs one policy with a progress bar.
+ *
+ * @returns its report.
+ */
+export async function runOnce(
+  options: ReplayOptions,
+  policy: PolicyName,
+  requests: readonly TraceRequest[],
+  console: Console,
+  signal: AbortSignal,
+): Promise<RunReport> {
+  console.begin(policy, requests.length);
+  try {
+    const result = await runPolicy(
+      runSettings(options, policy, requests),
+      {
+        announce: (line) => {
+          console.line(`  ${line}`);
+        },
+        progress: (ended, modelledSeconds) => {
+          console.progress(ended, modelledSeconds);
+        },
+      },
+      signal,
+    );
+    return reportOf(result, options.blockSize);
+  } finally {
+    console.end();
+  }
+}
+
+/**
+ * Loads or makes the workload that the options name.
+ *
+ * @throws TraceError when a trace cannot be read.
+ */
+export async function loadWorkload({ workload, seed, requestsMax }: ReplayOptions): Promise<TraceRequest[]> {
+  if (workload.kind === "trace") return await loadMooncakeTrace(workload.path, requestsMax ?? undefined);
+  const requests = generateWorkload(workload.spec, seed);
+  return requestsMax === null ? requests : requests.slice(0, requestsMax);
+}
+
+function runSettings(
+  options: ReplayOptions,
+  policy: PolicyName,
+  requests: readonly TraceRequest[],
+): RunSettings {
+  const { engineCount, blockCount, hostBlockCount, blockSize, slowness, dialect } = options;
+  const { bufferSteps, speedup, seed, dropPercent } = options;
+  return {
+    policy,
+    fleet: {
+      engineCount,
+      model: MODEL,
+      blockSize,
+      blockCount,
+      hostBlockCount,
+      dialect,
+      slowness,
+      bufferSteps,
+      speedup,
+      seed,
+      dropPercent,
+      requests,
+    },
+    daemonPath: options.daemonPath,
+    daemonLogPath: options.daemonLogPath,
+    faults: options.faults,
+    settleSecondsMax: options.settleSecondsMax,
+    recoverySecondsMax: options.recoverySecondsMax,
+    plantedDifference: options.plantedDifference,
+  };
+}
+
+function describeReplay(options: ReplayOptions, requests: readonly TraceRequest[]): string {
+  const { workload, engineCount, blockCount, blockSize, speedup, dropPercent, faults } = options;
+  const source =
+    workload.kind === "trace"
+      ? workload.path
+      : `generated (${Object.entries(workload.spec)
+          .map(([name, value]) => `${name}=${value}`)
+          .join(",")})`;
+  const troubles = [
+    ...(dropPercent > 0 ? [`${dropPercent} % of live messages lost`] : []),
+    ...faults.map(describeFault),
+  ];
+  return (
+    `${requests.length.toLocaleString("en-US")} requests, ${source}; ${engineCount} engines of ` +
+    `${blockCount.toLocaleString("en-US")} blocks of ${blockSize} tokens; ${speedup} times real time` +
+    (troubles.length === 0 ? "" : `; ${troubles.join("; ")}`)
+  );
+}

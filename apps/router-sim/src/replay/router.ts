@@ -1,0 +1,197 @@
+/**
+ * The router: for each arrival one lookup at the daemon, one choice by the policy, one submission. Keeps the books that
+ * policies decide by and that the report is made of.
+ *
+ *     arrival ─▶ lookup (bounded, with a deadline) ─▶ policy ─▶ submit ─▶ first token ─▶ completion
+ *                   └ no advice: the policy chooses without, and the reason is counted
+ *
+ * R1: every arrival is submitted exactly once; no failure of the daemon holds one up longer than LOOKUP_TIMEOUT_MS.
+ * R2: a worker's load is the sum over its requests that have not finished; a request that arrives again (its engine
+ *     restarted) leaves its old worker's books first.
+ */
+import { CONNECTIONS_MAX, type DaemonClient, type LookupFailure } from "../daemon/daemon-client.ts";
+import type { Arrival, FleetListener, Progress } from "../fleet/fleet-client.ts";
+import type { RoutingAdvice, RoutingPolicy, WorkerLoad } from "../policy/policy.ts";
+import { Samples } from "../report/percentiles.ts";
+
+/** Why a request was routed without the daemon's advice. */
+export type MissingAdvice = LookupFailure | "too_many_lookups";
+
+/** What a router needs. */
+export interface RouterSettings {
+  readonly model: string;
+  readonly blockSize: number;
+  readonly requestCount: number;
+  /** Workers by the fleet's positions. */
+  readonly workers: readonly string[];
+}
+
+/** A request at a worker. */
+interface Assignment {
+  readonly engine: number;
+  /** Prompt tokens booked as pending; 0 once the first token has come. */
+  pendingTokens: number;
+}
+
+/** Counts of one run. */
+export interface RouterCounts {
+  arrivals: number;
+  completions: number;
+  refusals: number;
+  /** Arrivals of requests whose engine restarted. */
+  rerouted: number;
+  promptTokens: number;
+  promptBlocks: number;
+  cachedBlocks: number;
+  /** Sum over first arrivals of the best match that any engine had. */
+  oracleBlocks: number;
+  readonly decisions: Record<RoutingAdvice["decision"], number>;
+  readonly withoutAdvice: Record<MissingAdvice, number>;
+}
+
+/** See the header. */
+export class Router implements FleetListener {
+  readonly #settings: RouterSettings;
+  readonly #policy: RoutingPolicy;
+  readonly #daemon: DaemonClient;
+  readonly #submit: (request: number, engine: number) => void;
+  readonly #loads: WorkerLoad[];
+  readonly #assignments = new Map<number, Assignment>();
+  readonly #sentTo: readonly Set<number>[];
+  #lookupsUnderWay = 0;
+
+  /** Milliseconds from asking to having an answer; failures are not in it. */
+  readonly lookupMs = new Samples();
+  /** Modelled seconds from submission to the first output token. */
+  readonly firstTokenSeconds = new Samples();
+  readonly counts: RouterCounts = {
+    arrivals: 0,
+    completions: 0,
+    refusals: 0,
+    rerouted: 0,
+    promptTokens: 0,
+    promptBlocks: 0,
+    cachedBlocks: 0,
+    oracleBlocks: 0,
+    decisions: { exact: 0, degraded: 0, fallback: 0 },
+    withoutAdvice: { timed_out: 0, unreachable: 0, refused: 0, malformed: 0, too_many_lookups: 0 },
+  };
+  /** Refusals by the engine's error code. */
+  readonly refusalsByCode = new Map<string, number>();
+  /** What the last failed lookup said; null when none failed. */
+  lastFailure: string | null = null;
+
+  /**
+   * @param settings - see RouterSettings.
+   * @param policy - makes the choices.
+   * @param daemon - is asked.
+   * @param submit - hands a request to an engine.
+   */
+  constructor(
+    settings: RouterSettings,
+    policy: RoutingPolicy,
+    daemon: DaemonClient,
+    submit: (request: number, engine: number) => void,
+  ) {
+    this.#settings = settings;
+    this.#policy = policy;
+    this.#daemon = daemon;
+    this.#submit = submit;
+    this.#loads = settings.workers.map((worker) => ({ worker, runningRequests: 0, pendingPrefillTokens: 0 }));
+    this.#sentTo = settings.workers.map(() => new Set<number>());
+  }
+
+  /** Whether every request of the workload has ended. */
+  get done(): boolean {
+    return this.counts.completions + this.counts.refusals >= this.#settings.requestCount;
+  }
+
+  /** Share of the workload that has arrived, 0 … 1. */
+  get arrivedShare(): number {
+    return this.counts.arrivals / this.#settings.requestCount;
+  }
+
+  /** Positions of the requests that a worker was ever sent. */
+  requestsSentTo(worker: string): ReadonlySet<number> {
+    return this.#sentTo[this.#settings.workers.indexOf(worker)] ?? new Set();
+  }
+
+  /** See FleetListener. */
+  arrival({ request, tokens, oracleBlocks }: Arrival): void {
+    if (oracleBlocks === null) {
+      this.counts.rerouted += 1;
+      this.#release(request);
+    } else {
+      this.counts.arrivals += 1;
+      this.counts.oracleBlocks += oracleBlocks;
+    }
+    void this.#route(request, tokens);
+  }
+
+  /** See FleetListener. */
+  progress({ firstTokens, completions, refusals }: Progress): void {
+    for (const { request } of firstTokens) this.#prefilled(request);
+    for (const completion of completions) {
+      this.#release(completion.request);
+      this.counts.completions += 1;
+      this.counts.promptTokens += completion.promptTokens;
+      this.counts.promptBlocks += completion.promptBlocks;
+      this.counts.cachedBlocks += completion.cachedBlocks;
+      this.firstTokenSeconds.add(completion.firstTokenSeconds);
+    }
+    for (const { request, code } of refusals) {
+      this.#release(request);
+      this.counts.refusals += 1;
+      this.refusalsByCode.set(code, (this.refusalsByCode.get(code) ?? 0) + 1);
+    }
+  }
+
+  async #route(request: number, tokens: Uint32Array): Promise<void> {
+    const advice = await this.#askDaemon(tokens);
+    const engine = this.#policy.choose(tokens.length, this.#loads, advice);
+    const load = this.#loads[engine];
+    if (load === undefined) throw new RangeError(`policy ${this.#policy.name} chose worker ${engine}`);
+    const matched = advice?.matches.find(({ worker }) => worker === load.worker)?.matchedTokens ?? 0;
+    const pendingTokens = Math.max(0, tokens.length - matched);
+    load.runningRequests += 1;
+    load.pendingPrefillTokens += pendingTokens;
+    this.#assignments.set(request, { engine, pendingTokens });
+    this.#sentTo[engine]?.add(request);
+    this.#submit(request, engine);
+  }
+
+  async #askDaemon(tokens: Uint32Array): Promise<RoutingAdvice | null> {
+    if (this.#lookupsUnderWay >= CONNECTIONS_MAX) {
+      this.counts.withoutAdvice.too_many_lookups += 1;
+      return null;
+    }
+    this.#lookupsUnderWay += 1;
+    const outcome = await this.#daemon.match(this.#settings.model, this.#settings.blockSize, tokens);
+    this.#lookupsUnderWay -= 1;
+    if (outcome.kind === "failed") {
+      this.counts.withoutAdvice[outcome.reason] += 1;
+      this.lastFailure = outcome.detail;
+      return null;
+    }
+    this.lookupMs.add(outcome.latencyMs);
+    this.counts.decisions[outcome.advice.decision] += 1;
+    return outcome.advice;
+  }
+
+  #prefilled(request: number): void {
+    const assignment = this.#assignments.get(request);
+    if (assignment === undefined) return;
+    const load = this.#loads[assignment.engine];
+    if (load !== undefined) load.pendingPrefillTokens -= assignment.pendingTokens;
+    assignment.pendingTokens = 0;
+  }
+
+  #release(request: number): void {
+    const assignment = this.#assignments.get(request);
+    if (assignment === undefined) return;
+    this.#prefilled(request);
+    const load = this.#loads[assignment.engine];
+    if (load !== undefined) load.runningRequests -= 1;
+    this.#assignments.delete(request);
+  }
+}
