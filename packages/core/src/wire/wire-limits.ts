@@ -28,9 +28,10 @@ export const DEFAULT_WIRE_LIMITS: WireLimits = {
   payloadBytesMax: 64 * 1024 * 1024,
   // The same prefill evicting as much as it stores is 2 × 131,072 events; four times that.
   eventsMax: 1_048_576,
-  // A fault costs some microseconds (an error with its text), 65,536 of them a quarter of a second. Events of a type that
-  // this version does not know count too: a future engine may send one per block, so the limit is far from accidental.
-  faultsMax: 65_536,
+  // A fault costs about 5 µs, an error with its text and stack, so that these take 80 ms from the other streams of the
+  // thread. Events of a type that this version does not know count too, and a future engine may send one per block: a
+  // batch of 16,384 of them is still read.
+  faultsMax: 16_384,
   // SHA-512; engines send 16 bytes (XXH3-128) or 32 (SHA-256).
   digestBytesMax: 64,
   // Adapter names are paths at worst, salts and session ids are tokens of a gateway.

@@ -12,8 +12,8 @@ import type { WireError } from "./wire-error.ts";
 const SLOT_COUNT = 256;
 /** Longer strings are not kept: names are shorter, and a kept string costs its length for as long as it stays. */
 const KEPT_BYTES_MAX = 128;
-/** Below this length a loop over characters beats a call to TextDecoder (measured 2–4 times at these lengths). */
-const LOOP_BYTES_MAX = 24;
+/** Up to this length a loop over characters (4 ns each) beats a call of TextDecoder (60 ns; Node 20.20.2, AMD EPYC). */
+const LOOP_BYTES_MAX = 10;
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
