@@ -63,6 +63,7 @@ export {
 } from "./prefix-index/contract.ts";
 export { encodeExtraKeys, saltDigest, type BytesDigester } from "./block-hash/extra-keys.ts";
 export {
+  createSyncCounters,
   EVENT_DROP_EFFECTS,
   EVENT_TYPES,
   MESSAGE_DROP_REASONS,
