@@ -17,13 +17,13 @@ const BYTES_PER_SECOND_ATTAINED = 3.35e12 * 0.8;
 const HOST_BYTES_PER_SECOND = 50e9;
 
 /** Seconds of a step with nothing in it: every weight (2 bytes each) is read once. */
-export const STEP_SECONDS: number = (PARAMETER_COUNT * 2) / BYTES_PER_SECOND_ATTAINED;
+const STEP_SECONDS = (PARAMETER_COUNT * 2) / BYTES_PER_SECOND_ATTAINED;
 /** Seconds per token computed: a multiplication and an addition per parameter. */
-export const TOKEN_SECONDS: number = (PARAMETER_COUNT * 2) / FLOPS_ATTAINED;
+const TOKEN_SECONDS = (PARAMETER_COUNT * 2) / FLOPS_ATTAINED;
 /** Seconds per token of context whose KV the step reads. */
-export const CONTEXT_TOKEN_SECONDS: number = KV_BYTES_PER_TOKEN / BYTES_PER_SECOND_ATTAINED;
+const CONTEXT_TOKEN_SECONDS = KV_BYTES_PER_TOKEN / BYTES_PER_SECOND_ATTAINED;
 /** Seconds per token whose KV comes back from the host. */
-export const LOAD_TOKEN_SECONDS: number = KV_BYTES_PER_TOKEN / HOST_BYTES_PER_SECOND;
+const LOAD_TOKEN_SECONDS = KV_BYTES_PER_TOKEN / HOST_BYTES_PER_SECOND;
 
 /**
  * Modelled time of one step.

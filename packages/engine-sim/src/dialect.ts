@@ -8,7 +8,7 @@
 import { type Dialect, type DialectForm, DIALECTS, type ReplayShape, type WireField } from "@kvsync/core";
 
 /** Whose software. */
-export type EngineFamily = "vllm" | "sglang" | "trtllm";
+type EngineFamily = "vllm" | "sglang" | "trtllm";
 
 /** How an engine of one dialect speaks. */
 export interface DialectVoice {

@@ -17,12 +17,12 @@ import { z } from "zod";
 import type { EngineContents } from "./engine-contract.ts";
 import { EngineError } from "./engine-error.ts";
 import { type Fault, malformedBody, parseFault } from "./fault.ts";
-import type { PublisherCounters } from "./engine-server.ts";
+import type { PublisherCounts } from "./publisher.ts";
 import type { SimulatedEngine } from "./simulated-engine.ts";
 import { tokenizeMessages, tokenizeText } from "./toy-tokenizer.ts";
 
 /** Largest body: a prompt of a million tokens at four letters each, and room for JSON's escapes. */
-export const BODY_BYTES_MAX: number = 8 * 1024 * 1024;
+const BODY_BYTES_MAX = 8 * 1024 * 1024;
 
 /** What the routes act on. */
 export interface HttpDependencies {
@@ -31,7 +31,7 @@ export interface HttpDependencies {
   readonly replayEndpoint: string | null;
   readonly topic: string;
   readonly bufferSteps: number;
-  readonly counters: () => PublisherCounters;
+  readonly counters: () => Readonly<PublisherCounts>;
   readonly applyFault: (fault: Fault) => Promise<readonly number[]>;
   readonly reset: () => boolean;
 }

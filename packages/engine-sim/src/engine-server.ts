@@ -26,11 +26,11 @@ import {
 import type { SimulatedEngine } from "./simulated-engine.ts";
 
 /** vLLM's default of `buffer_steps`. */
-export const DEFAULT_BUFFER_STEPS = 10_000;
+const DEFAULT_BUFFER_STEPS = 10_000;
 /** vLLM's default of `hwm`. */
-export const DEFAULT_HWM = 100_000;
+const DEFAULT_HWM = 100_000;
 /** vLLM's default of `max_queue_size`. */
-export const DEFAULT_QUEUE_SIZE = 100_000;
+const DEFAULT_QUEUE_SIZE = 100_000;
 
 const PORT_MAX = 65_535;
 const HISTORY_MAX = 10_000_000;
@@ -57,6 +57,8 @@ export interface EngineServerSettings {
   readonly maxQueueSize?: number | undefined;
   /** Seed of the faults' generator. */
   readonly seed?: number | undefined;
+  /** Time in seconds of what the server itself makes the engine say (its first message, faults over HTTP); the wall clock. */
+  readonly clock?: (() => number) | undefined;
   /** Told of every restart as it begins, with the requests it aborted: how a driver hears of one that came over HTTP. */
   readonly onRestart?: ((abortedRequests: readonly number[]) => void) | undefined;
 }
@@ -67,6 +69,7 @@ export type PublisherCounters = Readonly<PublisherCounts>;
 interface ResolvedServer {
   readonly engine: SimulatedEngine;
   readonly publisher: PublisherSettings;
+  readonly clock: () => number;
   readonly onRestart: (abortedRequests: readonly number[]) => void;
 }
 
@@ -121,7 +124,8 @@ export class EngineServer {
     checkInteger("maxQueueSize", publisher.maxQueueSize, 1, HISTORY_MAX);
     checkInteger("topic (bytes)", Buffer.byteLength(publisher.topic), 0, TOPIC_BYTES_MAX);
     const onRestart = settings.onRestart ?? (() => undefined);
-    const server = new EngineServer({ engine, publisher, onRestart }, settings.seed ?? 0);
+    const clock = settings.clock ?? (() => Date.now() / 1000);
+    const server = new EngineServer({ engine, publisher, clock, onRestart }, settings.seed ?? 0);
     try {
       const replayEndpoint = replayPort === null ? null : endpointOf(host, replayPort, dpRank);
       await server.#open(endpointOf(host, port, dpRank), replayEndpoint, 1);
@@ -130,7 +134,7 @@ export class EngineServer {
       await server.stop();
       throw error;
     }
-    const first = engine.start(Date.now() / 1000);
+    const first = engine.start(clock());
     if (first !== null) server.publish(first);
     return server;
   }
@@ -263,7 +267,7 @@ export class EngineServer {
   }
 
   async #listen(host: string, httpPort: number): Promise<void> {
-    const { engine, publisher } = this.#settings;
+    const { engine, publisher, clock } = this.#settings;
     this.#http = buildEngineHttp({
       engine,
       endpoint: this.#endpoint,
@@ -271,9 +275,9 @@ export class EngineServer {
       topic: publisher.topic,
       bufferSteps: publisher.bufferSteps,
       counters: () => this.counters,
-      applyFault: (fault) => this.applyFault(fault, Date.now() / 1000),
+      applyFault: (fault) => this.applyFault(fault, clock()),
       reset: () => {
-        const batch = engine.reset(Date.now() / 1000);
+        const batch = engine.reset(clock());
         if (batch !== null) this.publish(batch);
         return batch !== null;
       },

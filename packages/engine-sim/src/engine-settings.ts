@@ -15,14 +15,14 @@ export const DEFAULT_BATCHED_TOKENS = 8192;
 /** vLLM's default of --max-num-seqs. */
 export const DEFAULT_SEQUENCES = 256;
 /** Far beyond what answers in time; a queue this long is an overload that the owner should see. */
-export const DEFAULT_WAITING = 16_384;
+const DEFAULT_WAITING = 16_384;
 /** The dialect with the most releases since: maps, and replay replies with a topic. */
 export const DEFAULT_DIALECT: Dialect = "vllm-0.26";
 /** What vLLM takes itself when PYTHONHASHSEED is unset, since August 2026: engines agree. */
 export const DEFAULT_HASH_SEED = "vllm-none-hash";
 
 /** 16 GiB of columns at a hundred bytes a block; a real device has some 10⁵ blocks. */
-export const BLOCK_COUNT_MAX = 10_000_000;
+const BLOCK_COUNT_MAX = 10_000_000;
 const TOKENS_MAX = 10_000_000;
 const SEQUENCES_MAX = 100_000;
 const WAITING_MAX = 10_000_000;

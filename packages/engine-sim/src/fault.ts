@@ -36,9 +36,9 @@ export type PoisonForm =
   | "missing_sequence_frame";
 
 /** Longest `hold` and `lose`: an hour outlasts any experiment, and a typo in the unit shows. */
-export const FAULT_SECONDS_MAX = 3600;
+const FAULT_SECONDS_MAX = 3600;
 /** Most broken messages by one command. */
-export const POISON_COUNT_MAX = 1000;
+const POISON_COUNT_MAX = 1000;
 
 const percent = z.number().min(0).max(100);
 const seconds = z.number().positive().max(FAULT_SECONDS_MAX);

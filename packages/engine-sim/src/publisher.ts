@@ -37,7 +37,7 @@ import { ReplayHistory } from "./replay-history.ts";
 export const BACKLOG_BATCHES = 512;
 
 /** Replay requests waiting at most; a client has one or two open, so that more is a broken or hostile one. */
-export const REPLAY_REQUESTS_MAX = 256;
+const REPLAY_REQUESTS_MAX = 256;
 
 /** A port is free again when libzmq's I/O thread has closed the old listener: some milliseconds, rarely more. */
 export const REBIND_ATTEMPTS = 100;

@@ -1,0 +1,110 @@
+/**
+ * `engine-sim`: one simulated engine as a process. When its sockets are bound it writes one JSON line with the actual
+ * endpoints to stdout, then runs until SIGINT or SIGTERM.
+ *
+ * Exit codes: 0 ended by a signal, or help shown; 2 wrong usage or unusable settings, with one sentence on stderr; 1 a crash.
+ */
+import { CommanderError } from "commander";
+import { EngineDriver } from "./engine-driver.ts";
+import { EngineError } from "./engine-error.ts";
+import { engineCommand, type EngineOptions } from "./engine-options.ts";
+import { EngineServer } from "./engine-server.ts";
+import { SelfLoad } from "./self-load.ts";
+import { SimulatedEngine } from "./simulated-engine.ts";
+
+const USAGE_EXIT = 2;
+
+function engineOf(options: EngineOptions): SimulatedEngine {
+  return new SimulatedEngine({
+    id: options.id,
+    model: options.model,
+    blockSize: options.blockSize,
+    blockCount: options.blocks,
+    dpRank: options.dpRank,
+    maxBatchedTokens: options.maxBatchedTokens,
+    maxSequences: options.maxSequences,
+    hashAlgorithm: options.hashAlgorithm,
+    hashSeed: options.randomHashSeed === true ? null : options.hashSeed,
+    dialect: options.dialect,
+    hashForm: options.hashForm,
+    loraNames: options.lora,
+    hostBlockCount: options.hostBlocks,
+  });
+}
+
+function checkLoad(options: EngineOptions): void {
+  const { load, loadPromptTokens, speed } = options;
+  const wrong = (setting: string, value: number, expected: string) =>
+    new EngineError(
+      { code: "invalid_setting", setting, value: String(value) },
+      `setting ${setting} is ${value}, expected ${expected}`,
+    );
+  if (load < 0) throw wrong("load", load, "a rate of 0 or more");
+  if (!Number.isInteger(loadPromptTokens) || loadPromptTokens < 2)
+    throw wrong("loadPromptTokens", loadPromptTokens, "a whole number from 2");
+  if (speed <= 0) throw wrong("speed", speed, "a factor above 0");
+}
+
+/** Submits requests until the returned function is called. What the engine refuses is said once per code, and dropped. */
+function generateLoad(options: EngineOptions, driver: EngineDriver): () => void {
+  const load = new SelfLoad(options.load * options.speed, options.loadPromptTokens, options.seed);
+  const refused = new Set<string>();
+  let timer: NodeJS.Timeout;
+  const schedule = () => {
+    timer = setTimeout(() => {
+      try {
+        driver.submit(load.nextRequest());
+      } catch (error) {
+        if (!(error instanceof EngineError)) throw error;
+        if (!refused.has(error.code)) process.stderr.write(`load refused: ${error.message}\n`);
+        refused.add(error.code);
+      }
+      schedule();
+    }, load.nextDelaySeconds() * 1000);
+  };
+  schedule();
+  return () => {
+    clearTimeout(timer);
+  };
+}
+
+async function run(options: EngineOptions): Promise<void> {
+  checkLoad(options);
+  const engine = engineOf(options);
+  const server = await EngineServer.start({
+    engine,
+    host: options.host,
+    port: options.port,
+    replayPort: options.replay ? options.replayPort : null,
+    httpPort: options.httpPort,
+    topic: options.topic,
+    bufferSteps: options.bufferSteps,
+    seed: options.seed,
+  });
+  const driver = new EngineDriver(engine, server, options.speed);
+  const stopLoad = options.load > 0 ? generateLoad(options, driver) : () => undefined;
+  const { endpoint, replayEndpoint, httpUrl } = server;
+  process.stdout.write(
+    `${JSON.stringify({ event: "listening", id: options.id, endpoint, replayEndpoint, httpUrl })}\n`,
+  );
+  await new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const)
+      process.once(signal, () => {
+        resolve();
+      });
+  });
+  stopLoad();
+  const ended = driver.stop();
+  await server.stop();
+  await ended;
+}
+
+try {
+  await engineCommand(run).parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT;
+  else if (error instanceof EngineError) {
+    process.stderr.write(`engine-sim: ${error.message}\n`);
+    process.exitCode = USAGE_EXIT;
+  } else throw error;
+}

@@ -1,0 +1,85 @@
+// engine-sim as a process: what it says, what it serves, how it ends. Runs the built program.
+import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { replay, until } from "./listener.ts";
+
+const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+
+interface Program {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly output: { stdout: string; stderr: string };
+  readonly exit: Promise<number | null>;
+}
+
+function start(...options: string[]): Program {
+  const child = spawn(process.execPath, [MAIN, ...options]);
+  const output = { stdout: "", stderr: "" };
+  child.stdout.on("data", (chunk: Buffer) => (output.stdout += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output.stderr += chunk.toString()));
+  const exit = new Promise<number | null>((resolve) => child.on("close", resolve));
+  return { child, output, exit };
+}
+
+test("serves events of its own load, tells its ports in one line, and ends with 0 on SIGTERM", async () => {
+  const program = start(
+    "--port=0",
+    "--replay-port=0",
+    "--http-port=0",
+    "--load=50",
+    "--load-prompt-tokens=64",
+    "--speed=20",
+  );
+  try {
+    await until("it listens", () => program.output.stdout.includes("\n"));
+    const line = JSON.parse(program.output.stdout) as Record<string, string>;
+    expect(line).toMatchObject({ event: "listening", id: "engine-0" });
+    let numbers: number[] = [];
+    let polling = false;
+    await until("its load is published", () => {
+      if (!polling) {
+        polling = true;
+        void replay(line["replayEndpoint"]!, 0).then((answer) => {
+          numbers = answer.numbers;
+          polling = false;
+        });
+      }
+      return numbers.length > 20;
+    });
+    expect(numbers).toEqual(numbers.map((_, index) => index));
+    expect((await fetch(`${line["httpUrl"]!}/health`)).status).toBe(200);
+  } finally {
+    program.child.kill("SIGTERM");
+  }
+  expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
+});
+
+test.each([
+  [["--port=x"], /--port.*Expected a number/],
+  [["--dialect=vllm-1"], /--dialect.*Allowed choices are vllm-0.9.0/],
+  [["--blocks=0"], /blockCount is 0, expected a whole number in 1/],
+  [["--speed=0"], /speed is 0, expected a factor above 0/],
+  [["--nonsense"], /unknown option '--nonsense'/],
+  [["--dialect=trtllm", "--lora=a"], /loraNames is "a", expected none: trtllm/],
+])("with %j it ends with 2 and says what was wrong", async (options, message) => {
+  const program = start(...options);
+  expect(await program.exit).toBe(2);
+  expect(program.output.stderr).toMatch(message);
+  expect(program.output.stdout).toBe("");
+});
+
+test("--help lists every option and ends with 0", async () => {
+  const program = start("--help");
+  expect(await program.exit).toBe(0);
+  for (const option of [
+    "--model",
+    "--port",
+    "--replay-port",
+    "--http-port",
+    "--blocks",
+    "--block-size",
+    "--dialect",
+    "--load",
+  ])
+    expect(program.output.stdout).toContain(option);
+});
