@@ -54,11 +54,6 @@ interface Unit {
   readonly completions: Completion[];
 }
 
-/** A request between arrival and completion. */
-interface Flight {
-  readonly tokens: Uint32Array<ArrayBuffer>;
-}
-
 /** See the header. */
 export class Fleet {
   readonly #settings: FleetSettings;
@@ -66,7 +61,8 @@ export class Fleet {
   readonly #oracle: Oracle;
   readonly #clock: PacedClock;
   readonly #tell: (message: FromFleet, transfer: ArrayBuffer[]) => void;
-  readonly #flights = new Map<number, Flight>();
+  /** Prompts of requests between arrival and completion. */
+  readonly #flights = new Map<number, Uint32Array<ArrayBuffer>>();
   #firstTokens: { request: number; engine: number }[] = [];
   #completions: Completion[] = [];
   #refusals: Refusal[] = [];
@@ -122,15 +118,15 @@ export class Fleet {
 
   /** Hands a request that has arrived to an engine; a refusal shows up in the next progress. */
   submit(request: number, engine: number): void {
-    const flight = this.#flights.get(request);
+    const tokens = this.#flights.get(request);
     const unit = this.#units[engine];
     const traced = this.#settings.requests[request];
-    if (flight === undefined || unit === undefined || traced === undefined) {
+    if (tokens === undefined || unit === undefined || traced === undefined) {
       throw new RangeError(`request ${request} for engine ${engine} has not arrived or does not exist`);
     }
     const output = answerTokens(traced, request, this.#settings.seed);
     try {
-      unit.engine.submit({ id: request, promptTokens: flight.tokens, output }, this.#nowSeconds);
+      unit.engine.submit({ id: request, promptTokens: tokens, output }, this.#nowSeconds);
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       this.#flights.delete(request);
@@ -138,7 +134,7 @@ export class Fleet {
       return;
     }
     this.#oracle.sent(traced, engine);
-    unit.stepEndsAt = Math.min(unit.stepEndsAt, Math.max(this.#nowSeconds, 0));
+    unit.stepEndsAt = Math.min(unit.stepEndsAt, this.#nowSeconds);
   }
 
   /** Lets modelled time pass. */
@@ -171,8 +167,8 @@ export class Fleet {
     }
     const aborted = await unit.server.applyFault(fault, this.#nowSeconds);
     for (const request of aborted) {
-      const flight = this.#flights.get(request);
-      if (flight !== undefined) this.#announce(request, flight.tokens, null);
+      const tokens = this.#flights.get(request);
+      if (tokens !== undefined) this.#announce(request, tokens, null);
     }
   }
 
@@ -289,7 +285,7 @@ export class Fleet {
     const request = this.#settings.requests[index];
     if (request === undefined) return;
     const tokens = promptTokens(request, this.#settings.seed);
-    this.#flights.set(index, { tokens });
+    this.#flights.set(index, tokens);
     this.#announce(index, tokens, this.#oracle.bestBlocks(request, tokens));
   }
 

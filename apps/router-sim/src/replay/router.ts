@@ -49,8 +49,21 @@ export interface RouterCounts {
   readonly withoutAdvice: Record<MissingAdvice, number>;
 }
 
+/** What a router's books say. */
+export interface RouterBooks {
+  readonly counts: RouterCounts;
+  /** Milliseconds from asking to having an answer; failures are not in it. */
+  readonly lookupMs: Samples;
+  /** Modelled seconds from submission to the first output token. */
+  readonly firstTokenSeconds: Samples;
+  /** Refusals by the engine's error code. */
+  readonly refusalsByCode: ReadonlyMap<string, number>;
+  /** What the last failed lookup said; null when none failed. */
+  readonly lastFailure: string | null;
+}
+
 /** See the header. */
-export class Router implements FleetListener {
+export class Router implements FleetListener, RouterBooks {
   readonly #settings: RouterSettings;
   readonly #policy: RoutingPolicy;
   readonly #daemon: DaemonClient;
@@ -60,9 +73,7 @@ export class Router implements FleetListener {
   readonly #sentTo: readonly Set<number>[];
   #lookupsUnderWay = 0;
 
-  /** Milliseconds from asking to having an answer; failures are not in it. */
   readonly lookupMs = new Samples();
-  /** Modelled seconds from submission to the first output token. */
   readonly firstTokenSeconds = new Samples();
   readonly counts: RouterCounts = {
     arrivals: 0,
@@ -76,9 +87,7 @@ export class Router implements FleetListener {
     decisions: { exact: 0, degraded: 0, fallback: 0 },
     withoutAdvice: { timed_out: 0, unreachable: 0, refused: 0, malformed: 0, too_many_lookups: 0 },
   };
-  /** Refusals by the engine's error code. */
   readonly refusalsByCode = new Map<string, number>();
-  /** What the last failed lookup said; null when none failed. */
   lastFailure: string | null = null;
 
   /**

@@ -24,7 +24,7 @@ import type { TraceRequest } from "../trace/request.ts";
 import { type Checkpoint, checkpoint } from "./checkpoint.ts";
 import type { PlannedFault } from "./fault-plan.ts";
 import { type FaultRecord, runFaults } from "./faults.ts";
-import { Router } from "./router.ts";
+import { Router, type RouterBooks } from "./router.ts";
 import { addStreamTotals, noStreamTotals, type StreamTotals, streamTotals } from "./stream-totals.ts";
 
 /** The daemon has to say that it is ready within this time of its start. */
@@ -59,7 +59,7 @@ export interface RunObserver {
 export interface RunResult {
   readonly policy: PolicyName;
   readonly wallSeconds: number;
-  readonly router: Router;
+  readonly router: RouterBooks;
   readonly fleet: FleetTotals;
   readonly streams: StreamTotals;
   readonly faults: readonly FaultRecord[];

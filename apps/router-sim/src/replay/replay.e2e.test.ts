@@ -1,0 +1,175 @@
+/**
+ * Everything real, end to end: the built command line starts engines that speak ZeroMQ and the built daemon as a process,
+ * sends them a generated workload, makes trouble, and audits. A run's claims are its exit code and its JSON report.
+ *
+ * Runs are small (some seconds); what is claimed of them holds at any size.
+ */
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import type { RunReport } from "../report/run-report.ts";
+
+const MAIN = join(import.meta.dirname, "../../dist/main.js");
+const RUN_TIMEOUT_MS = 120_000;
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "router-sim-e2e-"));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+interface Ended {
+  readonly exitCode: number;
+  readonly output: string;
+}
+
+function run(args: readonly string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [MAIN, ...args], { timeout: RUN_TIMEOUT_MS }, (error, stdout, stderr) => {
+      const exitCode = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
+      resolve({ exitCode, output: `${stdout}\n${stderr}` });
+    });
+  });
+}
+
+const SMALL = [
+  ...["--generate", "requests=250,minutes=5,scale=0.25", "--engines", "3", "--blocks", "3000"],
+  ...["--speedup", "60", "--settle-seconds", "30"],
+];
+
+async function replay(
+  name: string,
+  ...args: readonly string[]
+): Promise<{ ended: Ended; runs: readonly RunReport[] }> {
+  const jsonPath = join(folder, `${name}.json`);
+  const ended = await run(["replay", ...SMALL, "--json", jsonPath, ...args]);
+  const document = JSON.parse(await readFile(jsonPath, "utf8").catch(() => '{"runs":[]}')) as {
+    runs: RunReport[];
+  };
+  return { ended, runs: document.runs };
+}
+
+/** What every good run satisfies, whatever happened in it. */
+function expectGood({ ended, runs }: { ended: Ended; runs: readonly RunReport[] }): RunReport {
+  expect(ended.output).not.toContain("FAILED");
+  expect(ended.exitCode).toBe(0);
+  const report = runs.at(-1)!;
+  expect(report.requests).toBe(250);
+  for (const { audit } of [...report.faults, report]) {
+    expect(audit.differences).toEqual([]);
+    expect(audit.heldCount).toBeGreaterThan(100);
+    expect(audit.dumpedCount + audit.excusedCount).toBe(audit.heldCount);
+  }
+  return report;
+}
+
+describe("a replay against the real daemon", { timeout: RUN_TIMEOUT_MS }, () => {
+  it("ends exact on every stream, and prefix match finds more of the prompts cached than random does", async () => {
+    const result = await replay("calm", "--policy", "random,prefix-match");
+    const informed = expectGood(result);
+    const [random] = result.runs;
+    expect(informed.trust).toEqual({ exact: 3 });
+    expect(informed.gaps).toBe(0);
+    expect(informed.routedWithoutAdvice).toEqual({});
+    expect(informed.lookups).toBe(250);
+    expect(informed.blockHitRate).toBeGreaterThan(random!.blockHitRate);
+    expect(informed.oracleShare).toBeGreaterThan(random!.oracleShare);
+    expect(result.ended.output).toMatch(/^seed 1 · commit \S+ · Node v\d+/);
+  });
+
+  it("ends exact when 5 % of the messages are lost, by replaying them", async () => {
+    const report = expectGood(await replay("loss", "--drop-percent", "5"));
+    expect(report.messagesDropped).toBeGreaterThan(0);
+    expect(report.gaps).toBeGreaterThan(0);
+    expect(report.replays.completed).toBeGreaterThan(0);
+    expect(report.trust).toEqual({ exact: 3 });
+  });
+
+  it("ends exact after engines restarted empty, and routes their requests again", async () => {
+    const report = expectGood(await replay("restart", "--restart-engines", "2@50"));
+    expect(report.engineRestarts).toBe(2);
+    expect(report.restartsSeen).toBe(2);
+    expect(report.faults).toHaveLength(1);
+    expect(report.trust).toEqual({ exact: 3 });
+  });
+
+  it("ends exact after the daemon was killed, and routes without advice meanwhile", async () => {
+    const report = expectGood(await replay("kill", "--kill-daemon", "50"));
+    const blind = Object.values(report.routedWithoutAdvice).reduce((sum, count) => sum + count, 0);
+    expect(blind).toBeGreaterThan(0);
+    expect(report.lookups + blind).toBe(250);
+    expect(report.trust).toEqual({ exact: 3 });
+  });
+
+  it("ends exact after the daemon was frozen", async () => {
+    const report = expectGood(await replay("stall", "--stall-subscriber", "1@50"));
+    expect(report.routedWithoutAdvice["timed_out"]).toBeGreaterThan(0);
+    expect(report.trust).toEqual({ exact: 3 });
+  });
+
+  it("says partial, and misses only what it could not learn, when history is too short to fill a gap", async () => {
+    const report = expectGood(await replay("truncated", "--truncate-history", "5@50"));
+    expect(report.faults[0]!.audit.streamsByTrust).toEqual({ exact: 2, partial: 1 });
+    expect(report.faults[0]!.audit.excusedCount).toBeGreaterThan(0);
+  });
+
+  it.each(["ghost", "missing"])(
+    "exits with 1 and lists the difference when a %s is planted",
+    async (kind) => {
+      const { ended, runs } = await replay(`planted-${kind}`, "--plant-difference", kind, "--requests", "60");
+      expect(ended.exitCode).toBe(1);
+      expect(runs[0]!.audit.differenceCount).toBeGreaterThan(0);
+      expect(runs[0]!.audit.differences[0]!.kind).toBe(kind);
+      expect(ended.output).toMatch(new RegExp(`${kind}: engine-\\d rank 0, device, prefix [0-9a-f]{16}`));
+    },
+  );
+});
+
+describe("the command line", () => {
+  it("refuses wrong options with exit code 2, naming the option, the value and what it expects", async () => {
+    const wrong: readonly [readonly string[], string][] = [
+      [["replay"], "either --trace FILE or --generate SPEC is needed"],
+      [["replay", "--generate", "requests=none"], "requests"],
+      [["replay", "--generate", "conversation", "--trace", "x"], "--trace"],
+      [["replay", "--generate", "conversation", "--engines", "0"], "--engines"],
+      [["replay", "--generate", "conversation", "--policy", "best"], '"best"'],
+      [["replay", "--generate", "conversation", "--restart-engines", "1@200"], "--restart-engines"],
+      [["replay", "--generate", "conversation", "--dialect", "vllm-9"], "vllm-0.26"],
+      [["replay", "--nonsense"], "--nonsense"],
+      [["fly"], "fly"],
+      [["trace-stats", join(folder, "absent")], "ENOENT"],
+    ];
+    for (const [args, message] of wrong) {
+      const { exitCode, output } = await run(args);
+      expect(output).toContain(message);
+      expect(exitCode).toBe(2);
+    }
+  });
+
+  it("shows its help with exit code 0", async () => {
+    for (const args of [["--help"], ["replay", "--help"], ["demo", "--help"]]) {
+      const { exitCode, output } = await run(args);
+      expect(exitCode).toBe(0);
+      expect(output).toContain("Usage:");
+    }
+  });
+
+  it("says which daemon it cannot start", async () => {
+    const { exitCode, output } = await run(["replay", ...SMALL, "--daemon", join(folder, "no-daemon.js")]);
+    expect(exitCode).toBe(1);
+    expect(output).toContain("no-daemon.js");
+  });
+
+  it("writes a generated workload that it can read", async () => {
+    const path = join(folder, "generated.jsonl");
+    expect(await run(["generate-trace", "requests=50,minutes=2", path])).toMatchObject({ exitCode: 0 });
+    const { exitCode, output } = await run(["trace-stats", path]);
+    expect(exitCode).toBe(0);
+    expect(output).toMatch(/requests +50 in/);
+  });
+});
