@@ -600,8 +600,7 @@ export class WorkerSync {
     } else if (purpose === "rebuild") {
       this.#scheduleRebuild(nowMs);
     } else {
-      for (let left = this.#held.takeAll().length; left > 0; left -= 1)
-        this.#dropMessage("covered_by_replay");
+      this.#dropHeld("covered_by_replay");
       this.#setState(purpose === "verify" ? "verifying" : "replaying", nowMs);
     }
     this.#isLossSuspectedSinceAsked = false;
@@ -719,7 +718,7 @@ export class WorkerSync {
   /** Another publisher speaks: what the rank held is gone, and so is what waits. */
   #restart(nowMs: number): void {
     this.#noteRestart();
-    for (let left = this.#held.takeAll().length; left > 0; left -= 1) this.#dropMessage("before_restart");
+    this.#dropHeld("before_restart");
     this.#absences.reset();
     this.#shortEnds.reset();
     this.#failures = 0;
@@ -788,6 +787,10 @@ export class WorkerSync {
   #dropMessage(reason: MessageDropReason): void {
     this.counters.messagesDropped[reason] += 1;
     this.#listener.messageDropped?.(reason);
+  }
+
+  #dropHeld(reason: MessageDropReason): void {
+    for (let left = this.#held.takeAll().length; left > 0; left -= 1) this.#dropMessage(reason);
   }
 
   #noteGap(missedMessages: number): void {
