@@ -174,6 +174,20 @@ describe("scheduling", () => {
     expect(duration(100, 2)).toBeCloseTo(2 * duration(100, 1), 12);
   });
 
+  test("requests that are done, preempted or aborted cost the later ones no time", () => {
+    const first = (engine: SimulatedEngine) => {
+      engine.submit(request(tokensOf(5, 900)), 0);
+      return engine.step(0).durationSeconds;
+    };
+    const used = engineWith({ blockCount: 6 });
+    const run = finish(used, ...[0, 100].map((from) => request(tokensOf(8, from), { output: { count: 9, seed: 1 } })));
+    expect(run.preemptions).toBeGreaterThan(0);
+    used.submit(request(tokensOf(8, 300), { output: { count: 9, seed: 1 } }), 0);
+    used.step(0);
+    used.restart(0);
+    expect(first(used)).toBe(first(engineWith({ blockCount: 6 })));
+  });
+
   test("a step without work takes no time, no number and announces nothing", () => {
     expect(engineWith().step(5)).toMatchObject({ durationSeconds: 0, batch: null, tokenCount: 0 });
   });
