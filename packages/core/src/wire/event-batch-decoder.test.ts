@@ -189,9 +189,23 @@ describe("every dialect", () => {
     expect(decoded.events).toEqual([storedNormal]);
   });
 
-  test("a key that only begins like a known one is unknown", () => {
-    const lookalikes = { block_hashed: [2], block_sizes: 3, block_siza: 4, mediun: "CPU", lora_nama: "x" };
-    expect(decode(batchOf({ ...storedMap, ...lookalikes })).events).toEqual([storedNormal]);
+  test("a name that differs from a known one in a single letter is unknown", () => {
+    const misspellings = (name: string): string[] =>
+      Array.from(name, (letter, at) => name.slice(0, at) + (letter === "x" ? "y" : "x") + name.slice(at + 1));
+    const optional = ["extra_keys", "group_idx", "kv_cache_spec_kind", "kv_cache_spec_sliding_window"];
+    const late = ["locality", "ownership", "session_id", "cache_salt"];
+    for (const name of [...Object.keys(storedMap), ...optional, ...late]) {
+      for (const misspelled of misspellings(name)) {
+        // True is no value of any field, so that a misspelling taken for the name is a fault.
+        expect(decode(batchOf({ ...storedMap, [misspelled]: true }))).toMatchObject({
+          faults: [],
+          events: [storedNormal],
+        });
+      }
+    }
+    for (const type of ["BlockStored", "BlockRemoved", "AllBlocksCleared"].flatMap(misspellings)) {
+      expect(decode(batchOf([type, [1], null, [10], 1, null])).faults).toEqual(["0 unknown_event_type null"]);
+    }
   });
 
   test("keys that are no strings are passed over", () => {
