@@ -18,7 +18,7 @@
  */
 
 /** Tier numbers of the dump, by name. */
-export const TIER_NAMES = ["device", "host", "disk", "remote"] as const;
+const TIER_NAMES = ["device", "host", "disk", "remote"] as const;
 
 /** What one stream holds, one row per (context, tier, prefix hash). All columns are of one length. */
 export interface StreamHoldings {
@@ -50,7 +50,7 @@ export interface StreamStanding {
 }
 
 /** The kinds of difference. `ghost`: only in the dump. `missing`: only in the truth. */
-export type DifferenceKind = "ghost" | "missing" | "copies" | "unknown_stream" | "missing_stream";
+type DifferenceKind = "ghost" | "missing" | "copies" | "unknown_stream" | "missing_stream";
 
 /** One difference. */
 export interface Difference {

@@ -33,7 +33,7 @@ const STOP_TIMEOUT_MS = 8_000;
 const LOG_LINES_KEPT = 15;
 
 /** One engine as the daemon's configuration names it. */
-export interface EngineEntry {
+interface EngineEntry {
   readonly id: string;
   readonly model: string;
   readonly endpoint: string;

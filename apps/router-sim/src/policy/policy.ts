@@ -22,7 +22,7 @@ export interface WorkerLoad {
 }
 
 /** One worker's line of the daemon's answer. */
-export interface PrefixMatch {
+interface PrefixMatch {
   readonly worker: string;
   readonly matchedTokens: number;
   readonly trust: Trust;

@@ -15,7 +15,7 @@ import type { RoutingAdvice, RoutingPolicy, WorkerLoad } from "../policy/policy.
 import { Samples } from "../report/percentiles.ts";
 
 /** Why a request was routed without the daemon's advice. */
-export type MissingAdvice = LookupFailure | "too_many_lookups";
+type MissingAdvice = LookupFailure | "too_many_lookups";
 
 /** What a router needs. */
 export interface RouterSettings {

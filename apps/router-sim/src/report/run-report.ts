@@ -27,7 +27,7 @@ export interface AuditReport extends AuditResult {
 }
 
 /** A fault, its recovery, and the audit after it. */
-export interface FaultReport {
+interface FaultReport {
   readonly description: string;
   readonly struckAtPercent: number;
   readonly recoverySeconds: number;

@@ -88,7 +88,7 @@ export function runDetails(run: RunReport): string {
  * @param audit - what it found.
  * @returns the line.
  */
-export function auditLine(audit: AuditReport): string {
+function auditLine(audit: AuditReport): string {
   const excused =
     audit.excusedCount === 0 ? "" : `, ${whole(audit.excusedCount)} announced before a stream's history`;
   return (

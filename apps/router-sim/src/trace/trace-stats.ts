@@ -8,10 +8,10 @@
 import { TRACE_BLOCK_TOKENS, type TraceRequest } from "./request.ts";
 
 /** Cache sizes, in trace blocks of 512 tokens, that the facts are given for. */
-export const CACHE_CAPACITIES = [1_000, 10_000, 30_000, 50_000] as const;
+const CACHE_CAPACITIES = [1_000, 10_000, 30_000, 50_000] as const;
 
 /** A share of block references that one LRU cache hits. */
-export interface CacheHitShare {
+interface CacheHitShare {
   readonly capacityBlocks: number;
   /** 0 … 1 */
   readonly hitShare: number;
