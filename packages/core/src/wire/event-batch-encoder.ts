@@ -17,10 +17,6 @@ const EVENT_BYTES = 256;
 const HASH_BYTES = 9;
 const TOKEN_BYTES = 3;
 
-const utf8Encoder = new TextEncoder();
-/** Names of events and fields, encoded once each. */
-const encodedNames = new Map<string, Uint8Array>();
-
 /**
  * Encodes a batch.
  *
@@ -89,8 +85,8 @@ function writeEvent(writer: MsgpackWriter, event: KvEvent, form: DialectForm): v
   const elementCount = 1 + present.length + (metadata.length > 0 ? 1 : 0);
   if (isMap) writer.map(elementCount, form.hasMap16Header && event.type === "BlockStored");
   else writer.array(elementCount);
-  if (isMap) writeName(writer, "type");
-  writeName(writer, event.type);
+  if (isMap) writer.text("type");
+  writer.text(event.type);
   writeFields(writer, fields, present, isMap);
   if (metadata.length > 0) {
     writer.map(metadata.length, false);
@@ -115,7 +111,7 @@ function writeFields(
   isKeyed: boolean,
 ): void {
   for (const field of fields) {
-    if (isKeyed) writeName(writer, field);
+    if (isKeyed) writer.text(field);
     if (field === "block_hashes") writeHashes(writer, event.blockHashes ?? []);
     else if (field === "parent_block_hash") writeHash(writer, event.parentBlockHash ?? null);
     else if (field === "token_ids") writeTokens(writer, event.tokenIds ?? []);
@@ -159,14 +155,4 @@ function writeScalar(writer: MsgpackWriter, value: string | number | null): void
   if (value === null) writer.nil();
   else if (typeof value === "string") writer.text(value);
   else writer.integer(value);
-}
-
-function writeName(writer: MsgpackWriter, name: string): void {
-  let encoded = encodedNames.get(name);
-  if (encoded === undefined) {
-    encoded = utf8Encoder.encode(name);
-    // Bounded: names are those of fields and event types.
-    encodedNames.set(name, encoded);
-  }
-  writer.encodedText(encoded);
 }

@@ -15,7 +15,11 @@ const TWO_32 = 4_294_967_296;
 /** Widest msgpack header or number. */
 const SCALAR_BYTES_MAX = 9;
 const TOKEN_BYTES_MAX = 5;
+/** Shorter strings have their length in the format byte. */
+const SHORT_TEXT_BYTES = 32;
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
+const SAFE_MIN = BigInt(Number.MIN_SAFE_INTEGER);
+const SAFE_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 const I64_MIN = -0x8000_0000_0000_0000n;
 const utf8Encoder = new TextEncoder();
 
@@ -61,7 +65,7 @@ export class MsgpackWriter {
   /** Writes an integer of −2⁶³ … 2⁶⁴ − 1 in its smallest form. */
   bigInteger(value: bigint): void {
     assert(value >= I64_MIN && value <= U64_MAX, () => `outside 64 bits: ${value.toString()}`);
-    if (value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)) {
+    if (value >= SAFE_MIN && value <= SAFE_MAX) {
       this.integer(Number(value));
       return;
     }
@@ -71,16 +75,13 @@ export class MsgpackWriter {
     this.#length += 8;
   }
 
-  /** Writes a string. */
+  /** Writes a string. Short ASCII, which names are, is copied letter by letter; the rest goes through TextEncoder. */
   text(value: string): void {
-    this.encodedText(utf8Encoder.encode(value));
-  }
-
-  /** Writes a string that is UTF-8 already. */
-  encodedText(utf8: Uint8Array): void {
+    if (value.length < SHORT_TEXT_BYTES && this.#shortAscii(value)) return;
+    const utf8 = utf8Encoder.encode(value);
     const length = utf8.byteLength;
     this.#reserve(SCALAR_BYTES_MAX + length);
-    if (length < 32) this.#byte(0xa0 | length);
+    if (length < SHORT_TEXT_BYTES) this.#byte(0xa0 | length);
     else if (length < 0x100) this.#header8(0xd9, length);
     else this.#header(0xda, length);
     this.#raw(utf8);
@@ -145,6 +146,22 @@ export class MsgpackWriter {
       }
     }
     this.#length = at;
+  }
+
+  /** Writes a string of less than 32 letters; false, and nothing is written, when one of them is not ASCII. */
+  #shortAscii(value: string): boolean {
+    const length = value.length;
+    this.#reserve(1 + length);
+    const bytes = this.#bytes;
+    const start = this.#length + 1;
+    for (let index = 0; index < length; index += 1) {
+      const letter = value.charCodeAt(index);
+      if (letter >= 0x80) return false;
+      bytes[start + index] = letter;
+    }
+    bytes[start - 1] = 0xa0 | length;
+    this.#length = start + length;
+    return true;
   }
 
   #unsigned(value: number): void {
