@@ -1,0 +1,407 @@
+/**
+ * What becomes of each kind of event, rule by rule (A1 to A7 of event-applier.ts), from encoded batches to the index's contents.
+ */
+import { beforeEach, describe, expect, test } from "vitest";
+import { CodedError } from "../errors.ts";
+import type { ContextKey, IndexWriter, StoreOutcome } from "../prefix-index/contract.ts";
+import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
+import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
+import type { BlockStored, KvEvent } from "../wire/events.ts";
+import { saltDigest } from "../block-hash/extra-keys.ts";
+import { EventApplier } from "./event-applier.ts";
+import {
+  createSyncCounters,
+  EVENT_DROP_EFFECTS,
+  type EventDropReason,
+  type SyncCounters,
+} from "./sync-report.ts";
+import type { SyncSettings } from "./sync-settings.ts";
+
+const RANK = 3;
+const base: ContextKey = { model: "m", loraName: null, blockSize: 2, bigram: false };
+let index: NaivePrefixIndex;
+let counters: SyncCounters;
+let applier: EventApplier;
+
+function start(settings: Partial<SyncSettings> = {}, writer: IndexWriter = index): void {
+  counters = createSyncCounters();
+  applier = new EventApplier(
+    { rankSlot: RANK, model: "m", dpRank: 0, hasReplay: true, ...settings },
+    { index: writer, decoder: new EventBatchDecoder(writer.scratch), counters, listener: {} },
+  );
+}
+
+beforeEach(async () => {
+  index = await NaivePrefixIndex.create();
+  start();
+});
+
+function apply(sequenceNumber: number, ...events: KvEvent[]): void {
+  const batch = { timestampSeconds: 1_757_500_000.25, events, dataParallelRank: 0 };
+  applier.apply(sequenceNumber, encodeEventBatch(batch, "vllm-0.29"));
+}
+
+/** A store of blocks 1, 2, … named by themselves, tokens [n, n], a chain from the root. */
+function stored(names: readonly number[], fields: Partial<BlockStored> = {}): BlockStored {
+  return {
+    type: "BlockStored",
+    blockHashes: names.map(BigInt),
+    parentBlockHash: null,
+    tokenIds: names.flatMap((name) => [name, name]),
+    blockSize: 2,
+    medium: "GPU",
+    ...fields,
+  };
+}
+
+function removed(names: readonly number[], fields: Partial<KvEvent> = {}): KvEvent {
+  return { type: "BlockRemoved", blockHashes: names.map(BigInt), medium: "GPU", ...fields } as KvEvent;
+}
+
+/** Rows of a context, without their hashes: "rank tier copies", in order of tier. */
+function rows(context: Partial<ContextKey> = {}): string[] {
+  const lines = index.dump(index.openContext({ ...base, ...context }));
+  return lines.map((line) => line.split(" ").slice(1).join(" ")).sort();
+}
+
+/** Blocks that a prompt of these blocks finds. */
+function matched(names: readonly number[], context: Partial<ContextKey> = {}, salt = ""): number {
+  const contextId = index.openContext({ ...base, ...context });
+  index.tokens.set(names.flatMap((name) => [name, name]));
+  index.extraDigests.fill(0, 0, 2 * names.length);
+  saltDigest(salt, index, index.extraDigests, 0);
+  const result = index.matchTokens(contextId, 2 * names.length, true);
+  return result.matchCount === 0 ? 0 : result.rows[1];
+}
+
+function dropped(): Partial<Record<EventDropReason, number>> {
+  return Object.fromEntries(Object.entries(counters.eventsDropped).filter(([, count]) => count > 0));
+}
+
+function effect(): string {
+  if (applier.mayOverReport) return "may_over_report";
+  return applier.mayUnderReport ? "may_under_report" : "harmless";
+}
+
+describe("stores and removals", () => {
+  test("reach the index in the order of the batch", () => {
+    apply(0, stored([1, 2, 3]), removed([2]), stored([2], { parentBlockHash: 1n }), removed([3]));
+    expect(matched([1, 2, 3])).toBe(2);
+    expect(counters.eventsApplied).toEqual({
+      BlockStored: 2,
+      BlockRemoved: 2,
+      AllBlocksCleared: 0,
+      unknown: 0,
+    });
+    expect(counters.blocksApplied).toEqual({
+      BlockStored: 4,
+      BlockRemoved: 2,
+      AllBlocksCleared: 0,
+      unknown: 0,
+    });
+    expect(effect()).toBe("harmless");
+  });
+
+  test("a removal of what is not held changes nothing and is counted by block", () => {
+    apply(0, stored([1]), removed([1, 8, 9]));
+    expect([matched([1]), dropped(), effect()]).toEqual([0, { unknown_block: 1 }, "harmless"]);
+    expect(counters.blocksApplied.BlockRemoved).toBe(1);
+  });
+
+  test("copies are counted, unless the engine re-announces everything", () => {
+    apply(0, stored([1]), stored([1]), removed([1]));
+    expect(matched([1])).toBe(1);
+    index.clearRank(RANK);
+    start({ reportMode: "full" });
+    apply(0, stored([1]), stored([1]), removed([1]));
+    expect(matched([1])).toBe(0);
+  });
+
+  test("a cleared pool empties the rank and heals what was lost (A5)", () => {
+    apply(4, stored([1]), stored([7], { medium: "TAPE" }));
+    expect(effect()).toBe("may_under_report");
+    apply(5, { type: "AllBlocksCleared" }, stored([2]));
+    expect([matched([1]), matched([2]), effect(), applier.historyFrom]).toEqual([0, 1, "harmless", 5]);
+  });
+});
+
+describe("groups (A1)", () => {
+  const full = { groupIdx: 0, kvCacheSpecKind: "full_attention" };
+  const sliding = { groupIdx: 1, kvCacheSpecKind: "sliding_window" };
+
+  test("a removal in a window group does not take the main group's block of the same hash", () => {
+    apply(0, stored([1], full), stored([1], sliding), removed([1], { groupIdx: 1 }));
+    expect(matched([1])).toBe(1);
+    expect(dropped()).toEqual({ other_attention_kind: 2 });
+    apply(1, removed([1], { groupIdx: 0 }));
+    expect([matched([1]), effect()]).toEqual([0, "harmless"]);
+  });
+
+  test.each(["full_attention", "mla_attention", "sink_full_attention", null])("kind %s is main", (kind) => {
+    apply(0, stored([1], { groupIdx: 2, kvCacheSpecKind: kind }));
+    expect(matched([1])).toBe(1);
+  });
+
+  test.each(["mamba", "chunked_local_attention", "cross_attention", "something_new"])(
+    "kind %s is not",
+    (kind) => {
+      apply(0, stored([1], { groupIdx: 2, kvCacheSpecKind: kind }));
+      expect([matched([1]), dropped(), effect()]).toEqual([0, { other_attention_kind: 1 }, "harmless"]);
+    },
+  );
+
+  test("of several main groups the first one seen counts, so that copies are not doubled", () => {
+    apply(0, stored([1], full), stored([1], { ...full, groupIdx: 4 }), removed([1], { groupIdx: 4 }));
+    expect([rows(), dropped()]).toEqual([["3 0 1"], { other_main_group: 2 }]);
+  });
+
+  test("events without a group belong to the main one", () => {
+    apply(0, stored([1], full), stored([1]), removed([1]), removed([1]));
+    expect([rows(), dropped()]).toEqual([[], {}]);
+  });
+
+  test("a removal in a group that never stored is not ours", () => {
+    apply(0, stored([1], full), removed([1], { groupIdx: 9 }));
+    expect([matched([1]), dropped(), effect()]).toEqual([1, { unknown_group: 1 }, "harmless"]);
+  });
+
+  test("after a restart groups are learnt anew", () => {
+    apply(0, stored([1], full));
+    applier.beginAt(0, true);
+    apply(0, stored([1], { ...full, groupIdx: 1 }), removed([1], { groupIdx: 0 }));
+    expect([matched([1]), dropped()]).toEqual([1, { unknown_group: 1 }]);
+  });
+});
+
+describe("media and locality (A2)", () => {
+  test.each([
+    ["GPU", 0],
+    [null, 0],
+    ["CPU", 1],
+    ["CPU_PINNED", 1],
+    ["cpu", 1],
+    ["CPU_TIER2", 2],
+    ["STORAGE", 2],
+    ["FS", 2],
+    ["EXTERNAL", 3],
+  ])("medium %s is tier %i", (medium, tier) => {
+    apply(0, stored([1], { medium }));
+    expect(rows()).toEqual([`3 ${tier} 1`]);
+    apply(1, removed([1], { medium }));
+    expect(rows()).toEqual([]);
+  });
+
+  test("tiers are held independently", () => {
+    apply(0, stored([1]), stored([1], { medium: "CPU" }), removed([1]));
+    expect(rows()).toEqual(["3 1 1"]);
+  });
+
+  test.each(["gpu", "Gpu", "TAPE", ""])("medium %o is not in the vocabulary, whose case counts", (medium) => {
+    apply(0, stored([1], { medium }), removed([1], { medium }));
+    expect([rows(), dropped(), effect()]).toEqual([
+      [],
+      { unknown_medium: 1, never_indexed: 1 },
+      "may_under_report",
+    ]);
+  });
+
+  test("blocks on other nodes are not this worker's", () => {
+    apply(0, stored([1], { medium: "CPU", locality: "REMOTE" }), stored([2], { locality: "LOCAL" }));
+    expect([matched([1]), matched([2]), dropped(), effect()]).toEqual([
+      0,
+      1,
+      { remote_locality: 1 },
+      "harmless",
+    ]);
+    apply(1, removed([2], { locality: "REMOTE" }));
+    expect([matched([2]), dropped().never_indexed]).toEqual([1, 1]);
+  });
+
+  test("an unknown locality is not reported, and said to be missing", () => {
+    apply(0, stored([1], { locality: "NEARBY" }));
+    expect([rows(), dropped(), effect()]).toEqual([[], { unknown_locality: 1 }, "may_under_report"]);
+  });
+});
+
+describe("token ids that do not belong to the blocks (A3)", () => {
+  test("are not used, but the blocks whose hashes are known gain a copy", () => {
+    apply(0, stored([1, 2]));
+    apply(1, stored([1, 2, 5], { tokenIds: [9, 9, 9], medium: "CPU" }));
+    expect(rows()).toEqual(["3 0 1", "3 0 1", "3 1 1", "3 1 1"]);
+    expect([dropped(), effect(), applier.historyFrom]).toEqual([
+      { misaligned_tokens: 1 },
+      "may_under_report",
+      2,
+    ]);
+  });
+
+  test("a placeholder of known blocks is complete", () => {
+    apply(0, stored([1, 2]));
+    apply(1, stored([1, 2], { tokenIds: [], blockSize: 0, medium: "CPU" }));
+    expect([rows(), dropped(), effect()]).toEqual([["3 0 1", "3 0 1", "3 1 1", "3 1 1"], {}, "harmless"]);
+  });
+
+  test("a placeholder of unknown blocks hides them", () => {
+    apply(0, stored([8], { tokenIds: [], blockSize: 0, medium: "CPU" }));
+    expect([rows(), dropped(), effect()]).toEqual([[], { unresolved_placeholder: 1 }, "may_under_report"]);
+  });
+
+  test("a store without blocks is nothing", () => {
+    apply(0, stored([], { tokenIds: [1, 2, 3] }));
+    expect([rows(), dropped(), effect()]).toEqual([[], { no_blocks: 1 }, "harmless"]);
+  });
+
+  test("pairs of tokens are aligned by their number, in a context of their own", () => {
+    const pairs = [
+      [1, 2],
+      [2, 3],
+      [3, 4],
+      [4, 5],
+    ] as const;
+    const batch = { timestampSeconds: 1, events: [stored([1, 2], { tokenIds: pairs })], dataParallelRank: 0 };
+    applier.apply(0, encodeEventBatch(batch, "sglang-map"));
+    expect([rows(), rows({ bigram: true })]).toEqual([[], ["3 0 1", "3 0 1"]]);
+  });
+});
+
+describe("adapters, salts and other keys", () => {
+  test("an adapter has a context of its own, by name or else by number (A7)", () => {
+    apply(
+      0,
+      stored([1], { loraName: "a", loraId: 7, extraKeys: [["a"]] }),
+      stored([1], { loraId: 7 }),
+      stored([2]),
+    );
+    expect([matched([1], { loraName: "a" }), matched([1], { loraName: "id:7" }), matched([1])]).toEqual([
+      1, 1, 0,
+    ]);
+    expect(matched([2])).toBe(1);
+  });
+
+  test("a salted prompt is found with its salt only, whichever engine stored it (A6)", () => {
+    apply(0, stored([1, 2], { extraKeys: [["pepper"], null] }), stored([3], { parentBlockHash: 2n }));
+    expect([matched([1, 2, 3]), matched([1, 2, 3], {}, "pepper"), matched([1], {}, "salt")]).toEqual([
+      0, 3, 0,
+    ]);
+    index.clearRank(RANK);
+    const events = [
+      stored([1, 2], { cacheSalt: "pepper" }),
+      stored([3], { parentBlockHash: 2n, cacheSalt: "pepper" }),
+    ];
+    applier.apply(1, encodeEventBatch({ timestampSeconds: 1, events, dataParallelRank: 0 }, "sglang-map"));
+    expect([matched([1, 2, 3]), matched([1, 2, 3], {}, "pepper")]).toEqual([0, 3]);
+  });
+
+  test("blocks with other multimodal items are other blocks", () => {
+    apply(0, stored([1], { extraKeys: [[["image", 0]]] }));
+    expect(matched([1])).toBe(0);
+    expect(rows()).toEqual(["3 0 1"]);
+  });
+});
+
+describe("losses (A4)", () => {
+  test("every reason has its effect on trust, and no other", () => {
+    const parts: Record<EventDropReason, () => void> = {
+      misaligned_tokens: () => {
+        apply(0, stored([1], { tokenIds: [1] }));
+      },
+      unresolved_placeholder: () => {
+        apply(0, stored([1], { tokenIds: [] }));
+      },
+      no_blocks: () => {
+        apply(0, stored([]));
+      },
+      other_attention_kind: () => {
+        apply(0, stored([1], { groupIdx: 0, kvCacheSpecKind: "mamba" }));
+      },
+      other_main_group: () => {
+        apply(0, stored([1], { groupIdx: 0 }), stored([1], { groupIdx: 1 }));
+      },
+      unknown_group: () => {
+        apply(0, removed([1], { groupIdx: 1 }));
+      },
+      unknown_medium: () => {
+        apply(0, stored([1], { medium: "x" }));
+      },
+      remote_locality: () => {
+        apply(0, stored([1], { locality: "REMOTE" }));
+      },
+      unknown_locality: () => {
+        apply(0, stored([1], { locality: "x" }));
+      },
+      never_indexed: () => {
+        apply(0, removed([1], { medium: "x" }));
+      },
+      unknown_block: () => {
+        apply(0, removed([1]));
+      },
+      park_full: () => {
+        start({}, rejecting("rejected_park_full"));
+        apply(0, stored([1]));
+      },
+      index_memory_limit: () => {
+        start({}, rejecting("rejected_memory_limit"));
+        apply(0, stored([1]));
+      },
+      too_many_blocks: () => {
+        start({}, rejecting("rejected_too_many_blocks"));
+        apply(0, stored([1]));
+      },
+      index_refused: () => {
+        start({}, refusing(new RefusalError()));
+        apply(0, stored([1]));
+      },
+    };
+    for (const [reason, cause] of Object.entries(parts) as [EventDropReason, () => void][]) {
+      start();
+      index.clearRank(RANK);
+      cause();
+      expect([reason, dropped()]).toEqual([reason, { [reason]: 1 }]);
+      expect([reason, effect()]).toEqual([reason, EVENT_DROP_EFFECTS[reason]]);
+    }
+  });
+
+  test("an error of our own is not taken for the engine's", () => {
+    start({}, refusing(new TypeError("ours")));
+    expect(() => {
+      apply(0, stored([1]));
+    }).toThrow(TypeError);
+  });
+});
+
+class RefusalError extends CodedError<{ code: "refused" }> {
+  constructor() {
+    super({ code: "refused" }, "refused: not this context");
+  }
+}
+
+/** An index at its limits: everything but stores goes through. */
+function rejecting(outcome: StoreOutcome): IndexWriter {
+  return overriding(() => outcome);
+}
+
+function refusing(error: Error): IndexWriter {
+  return overriding(() => {
+    throw error;
+  });
+}
+
+function overriding(storeBlocks: () => StoreOutcome): IndexWriter {
+  return {
+    scratch: index.scratch,
+    openContext: (key) => index.openContext(key),
+    storeBlocks,
+    storeKnownBlocks: (...call) => index.storeKnownBlocks(...call),
+    removeBlocks: (...call) => index.removeBlocks(...call),
+    clearRank: (rankSlot) => {
+      index.clearRank(rankSlot);
+    },
+    setCopyCounting: (rankSlot, counted) => {
+      index.setCopyCounting(rankSlot, counted);
+    },
+    digestBytes: (...call) => {
+      index.digestBytes(...call);
+    },
+  };
+}
