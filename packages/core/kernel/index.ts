@@ -1,6 +1,23 @@
-/** What the kernel exports. u64 arguments come as two words: a bigint made for a call would cost more than the call. */
+/**
+ * What the kernel exports. u64 arguments come as two words: a bigint made for a call would cost more than the call. Calls
+ * that write take the lock themselves; those of readers take none.
+ */
+import { Context, contextAt, EVICTED_RANKS, header, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit } from "./xxh3";
 import { hashRun } from "./block-hash";
+import { allocateScratch, heapInit } from "./heap";
+import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
+import { contextOf, contextsInit, localRank } from "./context";
+import { finishWrite } from "./reclaim";
+import { contextOpen, lockLeave, lockTake, rankClear, removeRun, storeKnown, storeRun, UNKNOWN_PARENT } from "./write";
+import { chunkOf, prefixAddress } from "./arena";
+import { resolve } from "./holding";
+import { match, Reader, readerFree, readerMake } from "./match";
+import { contextRead, dump as dumpRows } from "./dump";
+import { check as checkAll } from "./check";
+
+/** Added to the outcome of a store. */
+const EVICTED: u32 = 16;
 
 // @ts-ignore: decorator
 @inline
@@ -29,4 +46,225 @@ export function hashBlocks(
   out: usize,
 ): void {
   hashRun(tokens, blockBytes, blockBytes, 0, isRoot, u64Of(parentLow, parentHigh), count, out);
+}
+
+/** Makes an empty index in fresh memory. */
+export function indexInit(memoryBytesMax: u32, contextsMax: u32, prefixesMax: u32): void {
+  heapInit();
+  limboInit();
+  const h = header();
+  h.memoryBytesMax = memoryBytesMax;
+  h.prefixesMax = prefixesMax;
+  contextsInit(contextsMax);
+}
+
+/** Memory for a caller's arrays. */
+export function scratchMake(bytes: u32): usize {
+  lockTake();
+  const at = allocateScratch(bytes);
+  lockLeave();
+  return at;
+}
+
+/** Opens a context that is not there yet. Returns its slot; the serial is in its record (`contextDescribe`). */
+export function contextMake(blockSize: u32, bigram: u32, name: usize, nameBytes: u32): u32 {
+  lockTake();
+  const slot = contextOpen(blockSize, bigram, name, nameBytes);
+  lockLeave();
+  return slot;
+}
+
+/** Describes the context in a slot at `out` (dump.ts). With a reader of its own, or under no write. */
+export function contextDescribe(reader: u32, slot: u32, out: usize): void {
+  if (reader != <u32>-1) readerEnter(reader);
+  contextRead(slot, out);
+  if (reader != <u32>-1) readerLeave(reader);
+}
+
+/** Records of contexts there are: slots 0 … n − 1. */
+export function contextSlotCount(): u32 {
+  return header().contextSlots;
+}
+
+/** Raised when a context is made or dropped. */
+export function contextsVersion(): u32 {
+  return header().contextsVersion;
+}
+
+/** Blocks held by a rank over all contexts. */
+export function rankBlocks(rankSlot: u32): u32 {
+  return rankOf(rankSlot).blockCount;
+}
+
+/** Whether repeated stores of a block by this rank count once. */
+export function rankCounting(rankSlot: u32, isUncounted: u32): void {
+  rankOf(rankSlot).isUncounted = isUncounted;
+}
+
+/**
+ * Writes nine words: allocated bytes, contexts, prefixes, (rank, tier, block) triples, mappings, holder sets, dead blocks,
+ * blocks still to sweep, things in limbo.
+ */
+export function indexStats(out: usize): void {
+  const h = header();
+  memory.fill(out, 0, 36);
+  store<u32>(out, h.allocatedBytes);
+  store<u32>(out, h.contextCount, 4);
+  store<u32>(out, h.limboCount, 32);
+  for (let slot: u32 = 0; slot < h.contextSlots; slot++) {
+    const context = contextAt(slot);
+    if (context.serial == 0) continue;
+    let holds: u32 = 0;
+    let mappings = context.namesCount;
+    for (let local: u32 = 0; local < context.localCount; local++) {
+      holds += localRank(context, local).holdCount;
+      mappings += localRank(context, local).ownNamesCount;
+    }
+    store<u32>(out, load<u32>(out, 8) + context.prefixCount, 8);
+    store<u32>(out, load<u32>(out, 12) + holds, 12);
+    store<u32>(out, load<u32>(out, 16) + mappings, 16);
+    store<u32>(out, load<u32>(out, 20) + context.setCount, 20);
+    store<u32>(out, load<u32>(out, 24) + context.deadCount, 24);
+    store<u32>(out, load<u32>(out, 28) + context.sweepLeft, 28);
+  }
+}
+
+/**
+ * Writes how many blocks limits took in the last call (by contexts, prefixes, memory), then the rank slots that lost any
+ * as a bitset of 128 words; and forgets both.
+ */
+export function evictionsTake(out: usize): void {
+  const h = header();
+  store<u32>(out, h.evicted0);
+  store<u32>(out, h.evicted1, 4);
+  store<u32>(out, h.evicted2, 8);
+  memory.copy(out + 12, EVICTED_RANKS, RANK_SLOTS_MAX / 8);
+  memory.fill(EVICTED_RANKS, 0, RANK_SLOTS_MAX / 8);
+  h.evicted0 = 0;
+  h.evicted1 = 0;
+  h.evicted2 = 0;
+}
+
+/**
+ * Stores a run (write.ts). `prefixes` is room for its prefix hashes. Returns an outcome, 16 added when limits took blocks
+ * (`evictionsTake`).
+ */
+export function indexStore(
+  slot: u32,
+  serial: u32,
+  rankSlot: u32,
+  tier: u32,
+  count: u32,
+  hasParent: bool,
+  parentLow: u32,
+  parentHigh: u32,
+  tokens: usize,
+  engineHashes: usize,
+  extras: usize,
+  skips: usize,
+  prefixes: usize,
+): u32 {
+  const found = contextOf(slot, serial);
+  if (found === null) unreachable();
+  const context = found as Context;
+  lockTake();
+  const h = header();
+  h.tick++;
+  context.lastUse = h.tick;
+  let outcome = UNKNOWN_PARENT;
+  const parent: u32 = hasParent ? parentOf(context, rankSlot, u64Of(parentLow, parentHigh)) : 0;
+  if (!hasParent || parent != 0) {
+    const parentHash: u64 = hasParent ? load<u64>(prefixAddress(chunkOf(context, parent), parent)) : 0;
+    const blockBytes = <usize>context.blockSize << 2;
+    hashRun(tokens, blockBytes, blockBytes + (<usize>context.bigram << 2), extras, !hasParent, parentHash, count, prefixes);
+    outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, skips);
+  }
+  finishWrite(context, count);
+  if ((h.evicted0 | h.evicted1 | h.evicted2) != 0) outcome |= EVICTED;
+  lockLeave();
+  return outcome;
+}
+
+function parentOf(context: Context, rankSlot: u32, engineHash: u64): u32 {
+  for (let at = rankOf(rankSlot).first; at != 0; ) {
+    const rank = changetype<RankInContext>(at);
+    if (rank.context === context) return resolve(rank, engineHash);
+    at = rank.next;
+  }
+  return 0;
+}
+
+/** Adds copies of known blocks (write.ts). */
+export function indexStoreKnown(rankSlot: u32, tier: u32, count: u32, engineHashes: usize): u32 {
+  lockTake();
+  header().tick++;
+  const known = storeKnown(rankSlot, tier, count, engineHashes);
+  finishRank(rankSlot, count);
+  lockLeave();
+  return known;
+}
+
+/** Takes copies away (write.ts). */
+export function indexRemove(rankSlot: u32, tier: u32, count: u32, engineHashes: usize, misses: usize): u32 {
+  lockTake();
+  header().tick++;
+  const removed = removeRun(rankSlot, tier, count, engineHashes, misses);
+  finishRank(rankSlot, count);
+  lockLeave();
+  return removed;
+}
+
+function finishRank(rankSlot: u32, count: u32): void {
+  const first = rankOf(rankSlot).first;
+  finishWrite(first == 0 ? null : changetype<RankInContext>(first).context, count);
+}
+
+/** Forgets a rank (write.ts). */
+export function indexClear(rankSlot: u32): void {
+  lockTake();
+  header().tick++;
+  rankClear(rankSlot);
+  finishWrite(null, 0);
+  lockLeave();
+}
+
+/** Opens a reader; the address of its record, 0 when there are too many. */
+export function readerOpen(tokens: u32): usize {
+  lockTake();
+  const reader = readerMake(tokens);
+  lockLeave();
+  return reader;
+}
+
+/** Ends a reader and gives its buffers back. */
+export function readerEnd(reader: usize): void {
+  lockTake();
+  readerClose(changetype<Reader>(reader).line);
+  readerFree(changetype<Reader>(reader));
+  lockLeave();
+}
+
+/** Looks up what is in a reader's buffers (match.ts). */
+export function readerMatch(
+  reader: usize,
+  slot: u32,
+  serial: u32,
+  count: u32,
+  isTokens: bool,
+  hasExtra: bool,
+): void {
+  match(changetype<Reader>(reader), slot, serial, count, isTokens, hasExtra);
+}
+
+/** Writes rows of a context to a reader's memory (dump.ts). */
+export function readerDump(reader: usize, slot: u32, serial: u32, out: usize, rowsMax: u32): void {
+  dumpRows(changetype<Reader>(reader), slot, serial, out, rowsMax);
+}
+
+/** Checks all invariants (check.ts); returns the number of faults at `out`. */
+export function indexCheck(out: usize): u32 {
+  lockTake();
+  const faults = checkAll(out);
+  lockLeave();
+  return faults;
 }

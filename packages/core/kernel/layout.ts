@@ -1,3 +1,199 @@
-/** Where things lie in linear memory. */
+/**
+ * What lies where in linear memory. All state is here, none in wasm globals: each thread has an instance of its own over
+ * the same memory. Address 0 is "none" everywhere.
+ *
+ *     0       unused                                             writers' lock held?
+ *     1 KiB   HASH_STATE      seed and secrets (xxh3.ts)         written once
+ *     2 KiB   HEADER          `Header` below                     yes
+ *             EVICTED_RANKS   bitset of rank slots               yes
+ *     4 KiB   FREE_LISTS      free blocks by size (heap.ts)      yes
+ *     8 KiB   TEMP_SET        a holder set being made            yes
+ *     12 KiB  READERS         one line per reader (epoch.ts)     each its own line
+ *     20 KiB  RANKS           `Rank` by rank slot                yes
+ *     84 KiB  TRANSITIONS     set ± holder → set (holder-set.ts) yes
+ *     212 KiB PIECE_IDS       block ids of a piece of a store    yes
+ *     216 KiB HEAP            everything that grows:
+ *
+ *     Header.contexts ─▶ Context[slot] ─┬─ chunks ──▶ arena chunks of 1,024 blocks (arena.ts)
+ *                                       │               prefix hash │ engine hash │ holder set │ bits
+ *                                       ├─ directory ─▶ segments of buckets: prefix hash → block id (id-table.ts)
+ *                                       ├─ names ─────▶ the same: agreed engine hash → block id
+ *                                       ├─ sets ──────▶ interned holder sets (holder-set.ts)
+ *                                       └─ ranks ─────▶ RankInContext ─▶ its own names, extra copies (rank-names.ts …)
+ *
+ * A block id is 1 … 2²⁷: chunk × 1,024 + position. A block's set column holds the address of its set, 0 while it has none.
+ */
 export const HASH_STATE: usize = 1024;
-export const HASHER_SCRATCH: usize = 2048;
+export const HEADER: usize = 2048;
+export const EVICTED_RANKS: usize = 2560;
+export const FREE_LISTS: usize = 4096;
+export const TEMP_SET: usize = 8192;
+export const READERS: usize = 12288;
+export const RANKS: usize = 20480;
+export const TRANSITIONS: usize = 86016;
+export const PIECE_IDS: usize = 217088;
+export const HEAP: usize = 221184;
+
+/** As `RANK_SLOTS_MAX` in contract.ts. */
+export const RANK_SLOTS_MAX: u32 = 4096;
+export const READERS_MAX: u32 = 128;
+export const READER_BYTES: usize = 64;
+/** Blocks whose slots are touched before they are written: their ids and lines stay in the first-level cache. */
+export const PIECE_BLOCKS: u32 = 256;
+
+/** What a rank may be to a block, one bit each: the four tiers, then two facts about the rank's names for it. */
+export const TIER_KINDS: u32 = 15;
+/** The rank's only name for the block is not the agreed one: it is in the rank's own table. */
+export const OTHERWISE: u32 = 16;
+/** The rank has, or had, several names for the block: each is in a list with copies of its own. */
+export const SEVERAL: u32 = 32;
+export const KIND_COUNT: u32 = 6;
+
+/** The index's own words. */
+@unmanaged
+export class Header {
+  /** Raised with every reclamation; what was unlinked before has a smaller number (epoch.ts). */
+  epoch: u64;
+  /** Writes so far: the clock of "least recently used". */
+  tick: u64;
+  /** Mutex: 0 free, 1 held, 2 held and waited for. */
+  lock: u32;
+  readerCount: u32;
+  memoryBytesMax: u32;
+  prefixesMax: u32;
+  contexts: usize;
+  contextSlots: u32;
+  contextsMax: u32;
+  contextCount: u32;
+  lastSerial: u32;
+  /** Raised when a context is made or dropped, so that readers know when to list again. */
+  contextsVersion: u32;
+  sweeping: u32;
+  heapEnd: usize;
+  allocatedBytes: u32;
+  limboFirst: usize;
+  limboRead: usize;
+  limboLast: usize;
+  limboWrite: usize;
+  limboCount: u32;
+  /** Blocks that a limit made the index forget in this call, by reason: 0 context, 1 prefix, 2 memory. */
+  evicted0: u32;
+  evicted1: u32;
+  evicted2: u32;
+  /** Touched by `fence`. */
+  fences: u32;
+  /** Shape of the set in TEMP_SET. */
+  tempPlanes: u32;
+  tempWords: u32;
+  /** Where loads that only warm the cache put their sum, so that the compiler keeps them. */
+  sink: u32;
+}
+
+/** What is known of a rank slot over all contexts. */
+@unmanaged
+export class Rank {
+  /** Its `RankInContext`s, the one last stored to first. */
+  first: usize;
+  /** 1 when repeated stores of a block count once. */
+  isUncounted: u32;
+  /** Blocks held, over all contexts and tiers. */
+  blockCount: u32;
+  /** Raised by each clear. */
+  clears: u32;
+}
+
+/** One (model, LoRA adapter, block size, bigram). */
+@unmanaged
+export class Context {
+  lastUse: u64;
+  /** Never given twice; 0 while the slot is empty. */
+  serial: u32;
+  /** 1 while the slot is in use, also while a dropped context waits for readers to leave. */
+  isTaken: u32;
+  blockSize: u32;
+  bigram: u32;
+  name: usize;
+  nameBytes: u32;
+  bytes: u32;
+  prefixCount: u32;
+  /** Blocks whose last holder was cleared and which the sweep has not come to. */
+  deadCount: u32;
+  chunks: usize;
+  chunkCount: u32;
+  chunkHoles: u32;
+  freeCount: u32;
+  cursor: u32;
+  directory: usize;
+  directoryCount: u32;
+  names: usize;
+  namesCount: u32;
+  sets: usize;
+  setCount: u32;
+  interned: usize;
+  internedBuckets: u32;
+  internedCount: u32;
+  zombies: usize;
+  zombieCount: u32;
+  ranks: usize;
+  ranksCapacity: u32;
+  locals: usize;
+  localsCapacity: u32;
+  localCount: u32;
+  sweepLeft: u32;
+  sweepCursor: u32;
+  clockHand: u32;
+}
+
+/** A rank slot in a context. */
+@unmanaged
+export class RankInContext {
+  context: Context;
+  rankSlot: u32;
+  /** Its number in this context's sets: dense, in the order of first use. */
+  local: u32;
+  /** Neighbours in the rank's list; linked only while `isListed`. */
+  previous: usize;
+  next: usize;
+  isListed: u32;
+  blockCount: u32;
+  /** (tier, block) pairs. */
+  holdCount: u32;
+  /** Own names: what this rank calls blocks that are agreed to be called otherwise (rank-names.ts). */
+  ownNames: usize;
+  ownNamesCapacity: u32;
+  ownNamesCount: u32;
+  /** Copies beyond the first, by block id and tier (word-table.ts). */
+  copies: usize;
+  /** Lists of names, by block id (word-table.ts). */
+  lists: usize;
+  /** Scratch of check.ts. */
+  recount: u32;
+}
+
+// @ts-ignore: decorator
+@inline
+export function header(): Header {
+  return changetype<Header>(HEADER);
+}
+
+/**
+ * Everything stored before is visible to whoever sees something stored after. An atomic addition, as the compiler at hand
+ * emits `atomic.fence` in a form that its own validator refuses.
+ */
+// @ts-ignore: decorator
+@inline
+export function fence(): void {
+  atomic.add<u32>(HEADER + offsetof<Header>("fences"), 1);
+}
+
+// @ts-ignore: decorator
+@inline
+export function rankOf(rankSlot: u32): Rank {
+  return changetype<Rank>(RANKS + (<usize>rankSlot << 4));
+}
+
+// @ts-ignore: decorator
+@inline
+export function contextAt(slot: u32): Context {
+  return changetype<Context>(header().contexts + <usize>slot * offsetof<Context>());
+}

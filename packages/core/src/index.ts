@@ -48,6 +48,20 @@ export { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire/wire-limits.ts";
 export { BLOCK_SIZE_MAX, PrefixHasher } from "./prefix-index/prefix-hasher.ts";
 export { IndexError, type IndexErrorFacts } from "./prefix-index/index-error.ts";
 export {
+  PrefixIndex,
+  type PrefixIndexOptions,
+  type PrefixIndexStats,
+  STORE_BLOCKS_MAX,
+  STORE_TOKENS_MAX,
+} from "./prefix-index/prefix-index.ts";
+export {
+  DUMP_ROW_WORDS,
+  PrefixReader,
+  QUERY_TOKENS_MAX,
+  type SharedPrefixIndex,
+} from "./prefix-index/prefix-reader.ts";
+export { type ContextSummary, CONTEXT_NAME_BYTES_MAX } from "./prefix-index/context-table.ts";
+export {
   type ContextKey,
   DEFAULT_HASH_SEED,
   type EvictionListener,

@@ -21,7 +21,7 @@ export interface KernelMemory {
   readonly buffer: SharedArrayBuffer;
 }
 
-/** What kernel/index.ts exports; addresses are byte offsets in the memory. */
+/** What kernel/index.ts exports, where it is told what each does; addresses are byte offsets in the memory. */
 export interface KernelExports {
   hashSeed(low: number, high: number): void;
   hashDigest(at: number, bytes: number, out: number): void;
@@ -34,6 +34,46 @@ export interface KernelExports {
     count: number,
     out: number,
   ): void;
+  indexInit(memoryBytesMax: number, contextsMax: number, prefixesMax: number): void;
+  scratchMake(bytes: number): number;
+  contextMake(blockSize: number, bigram: number, name: number, nameBytes: number): number;
+  contextDescribe(readerLine: number, slot: number, out: number): void;
+  contextSlotCount(): number;
+  contextsVersion(): number;
+  rankBlocks(rankSlot: number): number;
+  rankCounting(rankSlot: number, isUncounted: number): void;
+  indexStats(out: number): void;
+  evictionsTake(out: number): void;
+  indexStore(
+    slot: number,
+    serial: number,
+    rankSlot: number,
+    tier: number,
+    count: number,
+    hasParent: boolean,
+    parentLow: number,
+    parentHigh: number,
+    tokens: number,
+    engineHashes: number,
+    extras: number,
+    skips: number,
+    prefixes: number,
+  ): number;
+  indexStoreKnown(rankSlot: number, tier: number, count: number, engineHashes: number): number;
+  indexRemove(rankSlot: number, tier: number, count: number, engineHashes: number, misses: number): number;
+  indexClear(rankSlot: number): void;
+  indexCheck(out: number): number;
+  readerOpen(tokens: number): number;
+  readerEnd(reader: number): void;
+  readerMatch(
+    reader: number,
+    slot: number,
+    serial: number,
+    count: number,
+    isTokens: boolean,
+    hasExtra: boolean,
+  ): void;
+  readerDump(reader: number, slot: number, serial: number, out: number, rowsMax: number): void;
 }
 
 interface WebAssemblyNamespace {

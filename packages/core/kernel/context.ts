@@ -1,0 +1,228 @@
+/**
+ * Contexts: made on first use, dropped when they are the least recently used of too many. And the ranks in them.
+ *
+ *     slot      0 … contextSlots − 1: the place of the record; some more than contexts are allowed, for dropped ones that
+ *               readers are still in
+ *     serial    1, 2, 3, … never given twice: an id is (slot, serial), so an old id finds nothing
+ *
+ * A rank's contexts are a list, the one it last stored to first, since removals do not say which they mean.
+ */
+import { Context, contextAt, EVICTED_RANKS, header, RankInContext, rankOf, fence } from "./layout";
+import { allocate, allocateScratch, allocateZeroed, release } from "./heap";
+import { LIMBO_CONTEXT, LIMBO_MEMORY, retire } from "./epoch";
+import { arenaInit, releaseChunkTable } from "./arena";
+import { idTableMake, segmentAt } from "./id-table";
+import { forgetTransitions, setAt, setsInit } from "./holder-set";
+import { dropRankTables } from "./holding";
+import { wordCapacity, wordEntry } from "./word-table";
+
+/** Dropped contexts that may wait for readers beside the ones in use. */
+const SLOTS_WAITING: u32 = 8;
+const LOCALS_FIRST: u32 = 14;
+const RANKS_FIRST: u32 = 30;
+
+/** Makes room for `max` contexts. */
+export function contextsInit(max: u32): void {
+  const h = header();
+  h.contextsMax = max;
+  h.contextSlots = max + SLOTS_WAITING;
+  const bytes = h.contextSlots * <u32>offsetof<Context>();
+  h.contexts = allocateScratch(bytes);
+  memory.fill(h.contexts, 0, bytes);
+}
+
+/** The context with this slot and serial, null when it was dropped. */
+// @ts-ignore: decorator
+@inline
+export function contextOf(slot: u32, serial: u32): Context | null {
+  if (slot >= header().contextSlots) return null;
+  const context = contextAt(slot);
+  return atomic.load<u32>(changetype<usize>(context) + offsetof<Context>("serial")) == serial ? context : null;
+}
+
+/** A free slot, or `contextSlots` when all are taken. */
+export function freeSlot(): u32 {
+  const slots = header().contextSlots;
+  for (let slot: u32 = 0; slot < slots; slot++) if (contextAt(slot).isTaken == 0) return slot;
+  return slots;
+}
+
+/** Makes a context in a free slot. `name` is copied. */
+export function contextMake(slot: u32, blockSize: u32, bigram: u32, name: usize, nameBytes: u32): Context {
+  const h = header();
+  const context = contextAt(slot);
+  memory.fill(changetype<usize>(context), 0, offsetof<Context>());
+  context.isTaken = 1;
+  context.blockSize = blockSize;
+  context.bigram = bigram;
+  context.lastUse = h.tick;
+  context.name = allocate(context, nameBytes + 1);
+  context.nameBytes = nameBytes;
+  memory.copy(context.name, name, nameBytes);
+  arenaInit(context);
+  context.directory = idTableMake(context);
+  context.names = idTableMake(context);
+  setsInit(context);
+  context.ranksCapacity = RANKS_FIRST;
+  context.ranks = allocateZeroed(context, RANKS_FIRST << 2);
+  context.localsCapacity = LOCALS_FIRST;
+  context.locals = allocateZeroed(context, LOCALS_FIRST << 2);
+  h.contextCount++;
+  h.lastSerial++;
+  h.contextsVersion++;
+  atomic.store<u32>(changetype<usize>(context) + offsetof<Context>("serial"), h.lastSerial);
+  return context;
+}
+
+/** The context least recently used, other than `kept`; null when there is no other. */
+export function leastRecentlyUsed(kept: Context | null): Context | null {
+  const slots = header().contextSlots;
+  let oldest: Context | null = null;
+  for (let slot: u32 = 0; slot < slots; slot++) {
+    const context = contextAt(slot);
+    if (context.serial == 0 || context === kept) continue;
+    if (oldest === null || context.lastUse < oldest.lastUse) oldest = context;
+  }
+  return oldest;
+}
+
+/** Drops a context: nobody finds it any more, and its memory goes when the readers in it have left. */
+export function contextDrop(context: Context): void {
+  const h = header();
+  atomic.store<u32>(changetype<usize>(context) + offsetof<Context>("serial"), 0);
+  h.contextCount--;
+  h.contextsVersion++;
+  if (context.sweepLeft > 0) h.sweeping--;
+  context.sweepLeft = 0;
+  for (let local: u32 = 0; local < context.localCount; local++) {
+    const rank = localRank(context, local);
+    if (rank.blockCount > 0) markEvicted(rank.rankSlot);
+    rankOf(rank.rankSlot).blockCount -= rank.blockCount;
+    unlist(rank);
+  }
+  retire(context, LIMBO_CONTEXT, 0);
+}
+
+/** Gives back everything of a dropped context. */
+export function contextFree(context: Context): void {
+  for (let local: u32 = 0; local < context.localCount; local++) freeRank(context, localRank(context, local));
+  for (let i: u32 = 0; i < context.chunkCount; i++) {
+    const chunk = <usize>load<u32>(context.chunks + (<usize>i << 2));
+    if (chunk != 0) release(context, chunk);
+  }
+  releaseChunkTable(context);
+  freeTable(context, context.directory);
+  freeTable(context, context.names);
+  for (let set = context.sets; set != 0; ) {
+    const next = setAt(set).next;
+    release(context, set);
+    set = next;
+  }
+  forgetTransitions();
+  release(context, context.interned);
+  release(context, context.ranks);
+  release(context, context.locals);
+  release(context, context.name);
+  context.isTaken = 0;
+}
+
+function freeTable(context: Context, root: usize): void {
+  const slots: u32 = 1 << load<u32>(root);
+  // From the end: a segment's first slot comes last, and it is read until then.
+  for (let i = slots; i > 0; i--) {
+    const segment = segmentAt(root, i - 1);
+    if (segment != 0) release(context, segment);
+  }
+  release(context, root);
+}
+
+function freeRank(context: Context, rank: RankInContext): void {
+  for (let i: u32 = 0; i < wordCapacity(rank.lists); i++) {
+    const at = wordEntry(rank.lists, i);
+    if (load<u32>(at) != 0) release(context, load<u32>(at, 4));
+  }
+  if (rank.lists != 0) release(context, rank.lists);
+  if (rank.copies != 0) release(context, rank.copies);
+  if (rank.ownNames != 0) release(context, rank.ownNames);
+  release(context, changetype<usize>(rank));
+}
+
+/** Notes a rank that under-reports from now on. */
+export function markEvicted(rankSlot: u32): void {
+  const at = EVICTED_RANKS + (<usize>(rankSlot >> 5) << 2);
+  store<u32>(at, load<u32>(at) | (1 << (rankSlot & 31)));
+}
+
+/** The rank with a local number. */
+// @ts-ignore: decorator
+@inline
+export function localRank(context: Context, local: u32): RankInContext {
+  return changetype<RankInContext>(<usize>load<u32>(context.locals + (<usize>local << 2)));
+}
+
+/** The rank's record in a context, made on first use. */
+export function rankIn(context: Context, rankSlot: u32): RankInContext {
+  if (rankSlot < context.ranksCapacity) {
+    const known = <usize>load<u32>(context.ranks + (<usize>rankSlot << 2));
+    if (known != 0) return changetype<RankInContext>(known);
+  } else {
+    growRanks(context, rankSlot);
+  }
+  const rank = changetype<RankInContext>(allocateZeroed(context, <u32>offsetof<RankInContext>()));
+  rank.context = context;
+  rank.rankSlot = rankSlot;
+  rank.local = context.localCount;
+  if (context.localCount == context.localsCapacity) growLocals(context);
+  store<u32>(context.locals + (<usize>rank.local << 2), <u32>changetype<usize>(rank));
+  context.localCount++;
+  store<u32>(context.ranks + (<usize>rankSlot << 2), <u32>changetype<usize>(rank));
+  return rank;
+}
+
+function growRanks(context: Context, rankSlot: u32): void {
+  const capacity = max(rankSlot + 1, 2 * context.ranksCapacity);
+  const ranks = allocateZeroed(context, capacity << 2);
+  memory.copy(ranks, context.ranks, <usize>context.ranksCapacity << 2);
+  release(context, context.ranks);
+  context.ranks = ranks;
+  context.ranksCapacity = capacity;
+}
+
+/** Readers turn local numbers into rank slots by this table, so the old one goes to limbo. */
+function growLocals(context: Context): void {
+  const locals = allocateZeroed(context, 2 * context.localsCapacity << 2);
+  memory.copy(locals, context.locals, <usize>context.localsCapacity << 2);
+  retire(context, LIMBO_MEMORY, <u32>context.locals);
+  fence();
+  context.locals = locals;
+  context.localsCapacity *= 2;
+}
+
+/** Makes a context the first in its rank's list. */
+export function listFirst(rank: RankInContext): void {
+  const owner = rankOf(rank.rankSlot);
+  const at = changetype<usize>(rank);
+  if (owner.first == at) return;
+  if (rank.isListed != 0) unlist(rank);
+  rank.previous = 0;
+  rank.next = owner.first;
+  if (owner.first != 0) changetype<RankInContext>(owner.first).previous = at;
+  owner.first = at;
+  rank.isListed = 1;
+}
+
+function unlist(rank: RankInContext): void {
+  if (rank.isListed == 0) return;
+  if (rank.previous != 0) changetype<RankInContext>(rank.previous).next = rank.next;
+  else rankOf(rank.rankSlot).first = rank.next;
+  if (rank.next != 0) changetype<RankInContext>(rank.next).previous = rank.previous;
+  rank.isListed = 0;
+}
+
+/** Forgets what a rank holds in a context but for its blocks' sets: its counts, names and copies, its place in the list. */
+export function clearRankRecord(rank: RankInContext): void {
+  unlist(rank);
+  rank.blockCount = 0;
+  rank.holdCount = 0;
+  dropRankTables(rank);
+}

@@ -1,0 +1,301 @@
+/**
+ * What a rank holds under which name: the rules of contract.ts S1, S3 and S4 for one block at a time.
+ *
+ *     kinds of (rank, block)      its names                                       its copies at a tier
+ *     tiers only                  the agreed one: the block's engine hash         1 + `copies`
+ *     tiers + OTHERWISE           one in the rank's own names                     1 + `copies`
+ *     tiers + SEVERAL             all in a list; the not agreed in own names too  in the list, by name
+ *
+ * `kinds` 0 means that the rank does not hold the block, and then it has no name for it either.
+ */
+import { Context, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
+import { chunkOf, ENGINE_COLUMN, engineAddress, isNamed, PREFIX_COLUMN, prefixAddress, retireBlock, setAddress, setNamed } from "./arena";
+import { idFind, idInsert, idRemove } from "./id-table";
+import { addReference, canonical, dropReference, kindsOf, setAt, withKinds } from "./holder-set";
+import { ownNameFind, ownNameOf, ownNamePut, ownNameRemove } from "./own-names";
+import { listAppend, listCount, listFind, listMake, listNameAt, listRemove, tiersInList } from "./name-list";
+import { wordCapacity, wordCount, wordEntry, wordFind, wordPut, wordRemove } from "./word-table";
+import { release } from "./heap";
+import { LIMBO_MEMORY, retire } from "./epoch";
+
+// @ts-ignore: decorator
+@inline
+export function setOfBlock(context: Context, id: u32): usize {
+  return <usize>load<u32>(setAddress(chunkOf(context, id), id));
+}
+
+/** The block under the context's agreed name, 0 for none. */
+// @ts-ignore: decorator
+@inline
+export function findNamed(context: Context, engineHash: u64): u32 {
+  return idFind(context.chunks, context.names, ENGINE_COLUMN, engineHash);
+}
+
+/** The block that this rank has under an engine hash, 0 for none (S2). */
+export function resolve(rank: RankInContext, engineHash: u64): u32 {
+  const context = rank.context;
+  const own = ownNameFind(rank, engineHash);
+  const id = own != 0 ? own : findNamed(context, engineHash);
+  if (id == 0) return 0;
+  const kinds = kindsOf(setOfBlock(context, id), rank.local);
+  if ((kinds & SEVERAL) != 0) return listFind(listOf(rank, id), engineHash) != 0 ? id : 0;
+  return own != 0 || ((kinds & TIER_KINDS) != 0 && (kinds & OTHERWISE) == 0) ? id : 0;
+}
+
+function listOf(rank: RankInContext, id: u32): usize {
+  return <usize>wordFind(rank.lists, id);
+}
+
+function removeList(rank: RankInContext, id: u32): void {
+  const list = listOf(rank, id);
+  wordRemove(rank.lists, id);
+  retire(rank.context, LIMBO_MEMORY, <u32>list);
+}
+
+/** Key of (tier, block) in a rank's copies. */
+// @ts-ignore: decorator
+@inline
+export function copiesKey(id: u32, tier: u32): u32 {
+  return (id << 2) | tier;
+}
+
+/** Copies beyond the first, in a rank's table. */
+export function extraCopies(rank: RankInContext, id: u32, tier: u32): u32 {
+  return wordFind(rank.copies, copiesKey(id, tier));
+}
+
+function setExtraCopies(rank: RankInContext, id: u32, tier: u32, count: u32): void {
+  const key = copiesKey(id, tier);
+  if (count == 0) wordRemove(rank.copies, key);
+  else rank.copies = wordPut(rank.context, rank.copies, key, count);
+}
+
+/** Counts what a rank holds more or less. */
+export function countHolds(rank: RankInContext, before: u32, after: u32): void {
+  const holds = <i32>popcnt(after & TIER_KINDS) - <i32>popcnt(before & TIER_KINDS);
+  const blocks: i32 = (after != 0 ? 1 : 0) - (before != 0 ? 1 : 0);
+  rank.holdCount += <u32>holds;
+  rank.blockCount += <u32>blocks;
+  rankOf(rank.rankSlot).blockCount += <u32>blocks;
+}
+
+/** Makes the rank to the block what `after` says, from `before`; a block without holders goes. */
+export function setKinds(rank: RankInContext, id: u32, before: u32, after: u32): void {
+  if (before == after) return;
+  const context = rank.context;
+  const at = setAddress(chunkOf(context, id), id);
+  const old = <usize>load<u32>(at);
+  const set = withKinds(context, canonical(old), rank.local, after);
+  countHolds(rank, before, after);
+  if (set != 0) {
+    addReference(set);
+    store<u32>(at, <u32>set);
+  } else {
+    context.prefixCount--;
+    forgetBlock(context, id);
+  }
+  if (old != 0) dropReference(context, old);
+}
+
+/** Takes a block out of both tables and out of sight. Its set is the caller's to drop. */
+export function forgetBlock(context: Context, id: u32): void {
+  const chunk = chunkOf(context, id);
+  idRemove(context.directory, load<u64>(prefixAddress(chunk, id)), id);
+  context.directoryCount--;
+  unname(context, id);
+  retireBlock(context, id);
+}
+
+function unname(context: Context, id: u32): void {
+  const chunk = chunkOf(context, id);
+  if (!isNamed(chunk, id)) return;
+  idRemove(context.names, load<u64>(engineAddress(chunk, id)), id);
+  context.namesCount--;
+  setNamed(chunk, id, false);
+}
+
+/** Agrees on a name for a block. The name must be free, the block without one. */
+export function nameBlock(context: Context, id: u32, engineHash: u64): void {
+  const chunk = chunkOf(context, id);
+  store<u64>(engineAddress(chunk, id), engineHash);
+  setNamed(chunk, id, true);
+  context.names = idInsert(context, context.names, ENGINE_COLUMN, engineHash, id);
+  context.namesCount++;
+}
+
+/** Enters a block whose prefix hash is in its column. */
+export function enterBlock(context: Context, id: u32, prefix: u64): void {
+  context.directory = idInsert(context, context.directory, PREFIX_COLUMN, prefix, id);
+  context.directoryCount++;
+}
+
+/** Whether the context calls the block by this hash, agreed for all who do not say otherwise. */
+// @ts-ignore: decorator
+@inline
+export function isAgreed(context: Context, id: u32, engineHash: u64): bool {
+  const chunk = chunkOf(context, id);
+  return load<u64>(engineAddress(chunk, id)) == engineHash && isNamed(chunk, id);
+}
+
+/** Adds a copy at a tier under a name that the rank has for the block. */
+export function addCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): void {
+  const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
+  const isCounted = rankOf(rank.rankSlot).isUncounted == 0;
+  const bit: u32 = 1 << tier;
+  if ((kinds & SEVERAL) != 0) {
+    const at = listFind(listOf(rank, id), engineHash) + 8 + (<usize>tier << 2);
+    if (isCounted || load<u32>(at) == 0) store<u32>(at, load<u32>(at) + 1);
+    setKinds(rank, id, kinds, kinds | bit);
+  } else if ((kinds & bit) == 0) {
+    setKinds(rank, id, kinds, kinds | bit);
+  } else if (isCounted) {
+    setExtraCopies(rank, id, tier, extraCopies(rank, id, tier) + 1);
+  }
+}
+
+/** Gives the rank a name for a block that it did not have, with one copy at a tier. The name means nothing else to it. */
+export function addName(rank: RankInContext, tier: u32, engineHash: u64, id: u32): void {
+  const context = rank.context;
+  const before = kindsOf(setOfBlock(context, id), rank.local);
+  if (before != 0) {
+    addSeveral(rank, tier, engineHash, id, before);
+    return;
+  }
+  const chunk = chunkOf(context, id);
+  if (!isNamed(chunk, id) && findNamed(context, engineHash) == 0) nameBlock(context, id, engineHash);
+  if (isAgreed(context, id, engineHash)) {
+    setKinds(rank, id, 0, 1 << tier);
+  } else {
+    setKinds(rank, id, 0, (1 << tier) | OTHERWISE);
+    ownNamePut(rank, engineHash, id);
+  }
+}
+
+function addSeveral(rank: RankInContext, tier: u32, engineHash: u64, id: u32, before: u32): void {
+  const context = rank.context;
+  let list = (before & SEVERAL) != 0 ? listOf(rank, id) : listFromOne(rank, id, before);
+  list = listAppend(context, list, engineHash);
+  store<u32>(listNameAt(list, listCount(list) - 1) + 8 + (<usize>tier << 2), 1);
+  rank.lists = wordPut(context, rank.lists, id, <u32>list);
+  setKinds(rank, id, before, ((before | (1 << tier)) & ~OTHERWISE) | SEVERAL);
+  if (!isAgreed(context, id, engineHash)) ownNamePut(rank, engineHash, id);
+}
+
+/** A list with the one name that the rank has for a block, and its copies. */
+function listFromOne(rank: RankInContext, id: u32, kinds: u32): usize {
+  const context = rank.context;
+  const engineHash =
+    (kinds & OTHERWISE) != 0
+      ? load<u64>(ownNameOf(rank, id))
+      : load<u64>(engineAddress(chunkOf(context, id), id));
+  const list = listAppend(context, listMake(context), engineHash);
+  for (let tier: u32 = 0; tier < 4; tier++) {
+    if (((kinds >> tier) & 1) == 0) continue;
+    store<u32>(listNameAt(list, 0) + 8 + (<usize>tier << 2), 1 + extraCopies(rank, id, tier));
+    setExtraCopies(rank, id, tier, 0);
+  }
+  return list;
+}
+
+/** Takes a copy at a tier away from a name of the rank's (S3). False when the name has none there. */
+export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): bool {
+  const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
+  if ((kinds & SEVERAL) != 0) return removeFromList(rank, tier, engineHash, id, kinds);
+  if (((kinds >> tier) & 1) == 0) return false;
+  const extra = extraCopies(rank, id, tier);
+  if (extra > 0) {
+    setExtraCopies(rank, id, tier, extra - 1);
+    return true;
+  }
+  let after = kinds & ~(1 << tier);
+  if ((after & TIER_KINDS) == 0) {
+    if ((kinds & OTHERWISE) != 0) ownNameRemove(rank, engineHash);
+    after = 0;
+  }
+  setKinds(rank, id, kinds, after);
+  return true;
+}
+
+function removeFromList(rank: RankInContext, tier: u32, engineHash: u64, id: u32, kinds: u32): bool {
+  const list = listOf(rank, id);
+  const name = listFind(list, engineHash);
+  const at = name + 8 + (<usize>tier << 2);
+  if (load<u32>(at) == 0) return false;
+  store<u32>(at, load<u32>(at) - 1);
+  if (load<u64>(name, 8) == 0 && load<u64>(name, 16) == 0) dropFromList(rank, list, name, id);
+  settleList(rank, id, list, kinds);
+  return true;
+}
+
+function dropFromList(rank: RankInContext, list: usize, name: usize, id: u32): void {
+  const engineHash = load<u64>(name);
+  // Looked for even where the name is agreed: it may have become so after this rank made it its own.
+  if (ownNameFind(rank, engineHash) == id) ownNameRemove(rank, engineHash);
+  listRemove(list, name);
+}
+
+/** Makes the rank's kinds what its list says. */
+function settleList(rank: RankInContext, id: u32, list: usize, kinds: u32): void {
+  if (listCount(list) == 0) {
+    removeList(rank, id);
+    setKinds(rank, id, kinds, 0);
+  } else {
+    setKinds(rank, id, kinds, tiersInList(list) | SEVERAL);
+  }
+}
+
+/** Takes a name from the rank with all its copies, since it comes to mean another block (S4). */
+export function stripName(rank: RankInContext, engineHash: u64, id: u32): void {
+  const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
+  if ((kinds & SEVERAL) != 0) {
+    const list = listOf(rank, id);
+    dropFromList(rank, list, listFind(list, engineHash), id);
+    settleList(rank, id, list, kinds);
+    return;
+  }
+  for (let tier: u32 = 0; tier < 4; tier++) setExtraCopies(rank, id, tier, 0);
+  if ((kinds & OTHERWISE) != 0) ownNameRemove(rank, engineHash);
+  setKinds(rank, id, kinds, 0);
+}
+
+/** A limit takes a block from the rank. Its own names for it stay behind, and fail their check (own-names.ts). */
+export function evictFromRank(rank: RankInContext, id: u32, kinds: u32): void {
+  if ((kinds & SEVERAL) != 0) removeList(rank, id);
+  if (wordCount(rank.copies) > 0) for (let tier: u32 = 0; tier < 4; tier++) setExtraCopies(rank, id, tier, 0);
+  countHolds(rank, kinds, 0);
+}
+
+/** Takes a dead block (its holders were cleared) back into use for a new holder. */
+export function reviveBlock(context: Context, id: u32, engineHash: u64): void {
+  const at = setAddress(chunkOf(context, id), id);
+  const dead = <usize>load<u32>(at);
+  if (!isAgreed(context, id, engineHash)) unname(context, id);
+  store<u32>(at, 0);
+  dropReference(context, dead);
+  context.deadCount--;
+  context.prefixCount++;
+}
+
+/** Whether all holders of a block were cleared, and the sweep has not come by yet. */
+// @ts-ignore: decorator
+@inline
+export function isDead(set: usize): bool {
+  return set != 0 && setAt(set).rankCount == 0;
+}
+
+/** Gives back a cleared rank's own tables, whatever their size. */
+export function dropRankTables(rank: RankInContext): void {
+  const context = rank.context;
+  for (let i: u32 = 0; i < wordCapacity(rank.lists); i++) {
+    const at = wordEntry(rank.lists, i);
+    if (load<u32>(at) != 0) retire(context, LIMBO_MEMORY, load<u32>(at, 4));
+  }
+  if (rank.lists != 0) retire(context, LIMBO_MEMORY, <u32>rank.lists);
+  if (rank.copies != 0) retire(context, LIMBO_MEMORY, <u32>rank.copies);
+  if (rank.ownNames != 0) release(context, rank.ownNames);
+  rank.lists = 0;
+  rank.copies = 0;
+  rank.ownNames = 0;
+  rank.ownNamesCapacity = 0;
+  rank.ownNamesCount = 0;
+}

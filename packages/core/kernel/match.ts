@@ -1,0 +1,285 @@
+/**
+ * Lookup: how many leading blocks of a query does each rank hold, and on which tier each. Any thread, no locks.
+ *
+ * The blocks of a query are walked until nobody holds them all. Work on ranks is done only where the set changes from one
+ * block to the next, and there only for the ranks that leave a tier:
+ *
+ *     block        0   1   2   3   4   5   6
+ *     set          A   A   A   B   B   B   –          A = {r1 device, r2 device}, B = {r1 host}
+ *     r1           └ device ┘   └ host ─┘             row: 6 matched, 3 device, 3 host
+ *     r2           └ device ┘                         row: 3 matched, 3 device
+ *
+ * Each rank in the first block's set gets a row. While a rank is alive, the row's "matched" word holds the block at which its
+ * current tier began. `tiers[k]` is the bitset of the ranks whose fastest tier at the current block is k; their union is
+ * the ranks alive. While all is on device, only `tiers[0]` is kept.
+ */
+import { Context, header, RANK_SLOTS_MAX, TIER_KINDS } from "./layout";
+import { readerEnter, readerLeave, readerOpen } from "./epoch";
+import { chunkIn, prefixAddress, PREFIX_COLUMN, setAddress, touchRun } from "./arena";
+import { idFind } from "./id-table";
+import { planeWord, SET_HEAD, setAt } from "./holder-set";
+import { contextOf, localRank } from "./context";
+import { allocateScratch, releaseScratch } from "./heap";
+import { hashRun } from "./block-hash";
+
+/** Blocks hashed before they are looked up: a query that ends early is not hashed to its end. */
+const PIECE: u32 = 64;
+export const ROW_WORDS: u32 = 6;
+const WORDS_MAX: u32 = RANK_SLOTS_MAX / 64;
+
+/** A reader's own memory. */
+@unmanaged
+export class Reader {
+  line: u32;
+  /** What a lookup answers: full blocks in the query, rows. */
+  blockCount: u32;
+  rowCount: u32;
+  /** Words of the bitsets in this lookup. */
+  words: u32;
+  /** Whether tiers beyond device were seen in this lookup. */
+  hasTiers: u32;
+  set: usize;
+  tiers: usize;
+  rowOf: usize;
+  rows: usize;
+  pieces: usize;
+  tokens: usize;
+  hashes: usize;
+  extras: usize;
+}
+
+/** Makes a reader for queries of up to `tokens` tokens or blocks; 0 when no line is free. Under the writers' lock. */
+export function readerMake(tokens: u32): usize {
+  const line = readerOpen();
+  if (line == <u32>-1) return 0;
+  const at = allocateScratch(<u32>offsetof<Reader>());
+  const reader = changetype<Reader>(at);
+  reader.line = line;
+  reader.tiers = allocateScratch(4 * WORDS_MAX * 8);
+  reader.rowOf = allocateScratch(2 * RANK_SLOTS_MAX);
+  reader.rows = allocateScratch(4 * ROW_WORDS * RANK_SLOTS_MAX);
+  reader.pieces = allocateScratch(8 * PIECE);
+  reader.tokens = allocateScratch(4 * (tokens + 1));
+  reader.hashes = allocateScratch(8 * tokens);
+  reader.extras = allocateScratch(8 * tokens);
+  return at;
+}
+
+/** Gives a reader's memory back. */
+export function readerFree(reader: Reader): void {
+  releaseScratch(reader.tiers);
+  releaseScratch(reader.rowOf);
+  releaseScratch(reader.rows);
+  releaseScratch(reader.pieces);
+  releaseScratch(reader.tokens);
+  releaseScratch(reader.hashes);
+  releaseScratch(reader.extras);
+  releaseScratch(changetype<usize>(reader));
+}
+
+/** Looks up the query in the reader's tokens (`isTokens`: `count` of them) or hashes (`count` blocks). */
+export function match(reader: Reader, slot: u32, serial: u32, count: u32, isTokens: bool, hasExtra: bool): void {
+  reader.rowCount = 0;
+  reader.words = 0;
+  reader.hasTiers = 0;
+  reader.set = 0;
+  reader.blockCount = isTokens ? 0 : count;
+  readerEnter(reader.line);
+  const context = contextOf(slot, serial);
+  if (context !== null) {
+    if (isTokens) reader.blockCount = count < context.bigram ? 0 : (count - context.bigram) / context.blockSize;
+    const extras = isTokens && hasExtra ? reader.extras : 0;
+    finishRows(reader, walk(reader, context, isTokens, extras));
+    context.lastUse = header().tick;
+  }
+  readerLeave(reader.line);
+}
+
+/** Walks the query's blocks; returns the first that ends it. */
+function walk(reader: Reader, context: Context, isTokens: bool, extras: usize): u32 {
+  const blockBytes = <usize>context.blockSize << 2;
+  const hashedBytes = blockBytes + (<usize>context.bigram << 2);
+  let hashes = isTokens ? reader.pieces : reader.hashes;
+  let tokens = reader.tokens;
+  let prefix: u64 = 0;
+  let guess: u32 = 0;
+  for (let done: u32 = 0; done < reader.blockCount; ) {
+    const piece = min(PIECE, reader.blockCount - done);
+    if (isTokens) {
+      prefix = hashRun(tokens, blockBytes, hashedBytes, extras, done == 0, prefix, piece, hashes);
+      tokens += blockBytes * piece;
+      if (extras != 0) extras += <usize>piece << 3;
+    }
+    for (let i: u32 = 0; i < piece; ) {
+      const run = walkRun(reader, context, guess, hashes + (<usize>i << 3), done + i, piece - i);
+      if (run == 0) return done + i;
+      guess = runEnd;
+      i += run;
+    }
+    done += piece;
+    if (!isTokens) hashes += <usize>piece << 3;
+  }
+  return reader.blockCount;
+}
+
+/** Id behind the last run. A second return value, of this thread's own instance. */
+let runEnd: u32 = 0;
+
+/** Walks blocks that lie one behind the other and have one set. Returns how many; 0 when the query ends here. */
+function walkRun(reader: Reader, context: Context, guess: u32, hashes: usize, at: u32, count: u32): u32 {
+  const chunks = context.chunks;
+  const hash = load<u64>(hashes);
+  let id = guess;
+  let chunk = chunkIn(chunks, id);
+  let set: usize = chunk == 0 ? 0 : <usize>atomic.load<u32>(setAddress(chunk, id));
+  if (set == 0 || load<u64>(prefixAddress(chunk, id)) != hash) {
+    id = idFind(chunks, context.directory, PREFIX_COLUMN, hash);
+    if (id == 0) return 0;
+    chunk = chunkIn(chunks, id);
+    if (chunk == 0) return 0;
+    set = <usize>atomic.load<u32>(setAddress(chunk, id));
+    // Seen by the directory and taken back since.
+    if (set == 0 || load<u64>(prefixAddress(chunk, id)) != hash) return 0;
+  }
+  if (set != reader.set) {
+    const isAlive = reader.words == 0 ? beginRows(reader, context, set) : changeSet(reader, set, at);
+    if (!isAlive) return 0;
+    reader.set = set;
+  }
+  const from = id & 1023;
+  const run = extend(chunk, id, <u32>set, hashes, min(count, 1024 - from));
+  touchRun(chunk, from, from + run - 1);
+  runEnd = id + run;
+  return run;
+}
+
+/** How many blocks from `id` on have these hashes and this set; at least 1, as the first is known to. */
+function extend(chunk: usize, id: u32, set: u32, hashes: usize, count: u32): u32 {
+  let sets = setAddress(chunk, id) + 4;
+  let prefixes = prefixAddress(chunk, id) + 8;
+  const end = hashes + (<usize>count << 3);
+  let hash = hashes + 8;
+  if ((sets & 4) != 0 && hash < end) {
+    if (atomic.load<u32>(sets) != set || load<u64>(prefixes) != load<u64>(hash)) return 1;
+    sets += 4;
+    prefixes += 8;
+    hash += 8;
+  }
+  const pair = (<u64>set << 32) | set;
+  while (hash + 16 <= end) {
+    if (atomic.load<u64>(sets) != pair) break;
+    if (v128.any_true(v128.xor(v128.load(prefixes), v128.load(hash)))) break;
+    sets += 8;
+    prefixes += 16;
+    hash += 16;
+  }
+  if (hash < end && atomic.load<u32>(sets) == set && load<u64>(prefixes) == load<u64>(hash)) hash += 8;
+  return <u32>((hash - hashes) >> 3);
+}
+
+// @ts-ignore: decorator
+@inline
+function tierWord(reader: Reader, tier: u32, word: u32): usize {
+  return reader.tiers + (<usize>(tier * WORDS_MAX + word) << 3);
+}
+
+// @ts-ignore: decorator
+@inline
+function rowAt(reader: Reader, row: u32): usize {
+  return reader.rows + <usize>row * (ROW_WORDS << 2);
+}
+
+/** A row for each rank of the first block. False when there are none. */
+function beginRows(reader: Reader, context: Context, set: usize): bool {
+  const words = <u32>setAt(set).words;
+  reader.words = words;
+  if (((<u32>setAt(set).planes) & TIER_KINDS & ~1) != 0) splitTiers(reader);
+  let rows: u32 = 0;
+  for (let word: u32 = 0; word < words; word++) {
+    let left: u64 = 0;
+    for (let tier: u32 = 0; tier < 4; tier++) {
+      const fastest = planeWord(set, tier, word) & ~left;
+      if (tier == 0 || reader.hasTiers != 0) store<u64>(tierWord(reader, tier, word), fastest);
+      left |= fastest;
+    }
+    for (; left != 0; left &= left - 1) {
+      const local = (word << 6) | <u32>ctz(left);
+      const row = rowAt(reader, rows);
+      store<u32>(row, localRank(context, local).rankSlot);
+      store<u32>(row, 0, 4);
+      store<u64>(row, 0, 8);
+      store<u64>(row, 0, 16);
+      store<u16>(reader.rowOf + (<usize>local << 1), <u16>rows);
+      rows++;
+    }
+  }
+  reader.rowCount = rows;
+  return rows > 0;
+}
+
+/** Starts to keep all four bitsets; the ranks alive are all on device so far. */
+function splitTiers(reader: Reader): void {
+  reader.hasTiers = 1;
+  memory.fill(tierWord(reader, 1, 0), 0, 3 * WORDS_MAX * 8);
+}
+
+/** Goes over to the set of block `at`. False when no rank is left. */
+function changeSet(reader: Reader, set: usize, at: u32): bool {
+  const planes = <u32>setAt(set).planes & TIER_KINDS;
+  if (reader.hasTiers == 0 && (planes & ~1) != 0) splitTiers(reader);
+  return reader.hasTiers == 0 ? changeDevice(reader, set, planes, at) : changeTiers(reader, set, at);
+}
+
+function changeDevice(reader: Reader, set: usize, planes: u32, at: u32): bool {
+  const setWords: u32 = planes == 0 ? 0 : <u32>setAt(set).words;
+  let alive: u64 = 0;
+  for (let word: u32 = 0; word < reader.words; word++) {
+    const address = tierWord(reader, 0, word);
+    const before = load<u64>(address);
+    const after = word < setWords ? before & load<u64>(set + SET_HEAD + (<usize>word << 3)) : 0;
+    if (before != after) {
+      store<u64>(address, after);
+      leaveTier(reader, 0, word, before ^ after, at);
+    }
+    alive |= after;
+  }
+  return alive != 0;
+}
+
+function changeTiers(reader: Reader, set: usize, at: u32): bool {
+  let alive: u64 = 0;
+  for (let word: u32 = 0; word < reader.words; word++) {
+    let left: u64 = 0;
+    for (let tier: u32 = 0; tier < 4; tier++) left |= load<u64>(tierWord(reader, tier, word));
+    for (let tier: u32 = 0; tier < 4; tier++) {
+      const address = tierWord(reader, tier, word);
+      const before = load<u64>(address);
+      const after = left & planeWord(set, tier, word);
+      left &= ~after;
+      alive |= after;
+      if (before == after) continue;
+      store<u64>(address, after);
+      leaveTier(reader, tier, word, before & ~after, at);
+    }
+  }
+  return alive != 0;
+}
+
+/** Credits ranks that leave a tier at block `at` with the blocks since they came to it. */
+function leaveTier(reader: Reader, tier: u32, word: u32, ranks: u64, at: u32): void {
+  for (; ranks != 0; ranks &= ranks - 1) {
+    const local = (word << 6) | <u32>ctz(ranks);
+    const row = rowAt(reader, load<u16>(reader.rowOf + (<usize>local << 1)));
+    const count = row + 8 + (<usize>tier << 2);
+    store<u32>(count, load<u32>(count) + at - load<u32>(row, 4));
+    store<u32>(row, at, 4);
+  }
+}
+
+/** Ends the rows of the ranks still alive at block `end`. */
+function finishRows(reader: Reader, end: u32): void {
+  const tiers: u32 = reader.hasTiers == 0 ? 1 : 4;
+  for (let tier: u32 = 0; tier < tiers; tier++)
+    for (let word: u32 = 0; word < reader.words; word++)
+      leaveTier(reader, tier, word, load<u64>(tierWord(reader, tier, word)), end);
+}

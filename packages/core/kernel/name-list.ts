@@ -1,0 +1,80 @@
+/**
+ * Several names that one rank has for one block, each with copies of its own (contract.ts S3: a removal takes from the name
+ * it gives). Found by block id in the rank's `lists`.
+ *
+ *     count u32 │ capacity u32 │ name × capacity          name: engine hash u64 │ copies by tier u32 × 4
+ *
+ * The writer's own, but for `copiesInList`, which `dump` calls from other threads.
+ */
+import { Context } from "./layout";
+import { allocate } from "./heap";
+import { LIMBO_MEMORY, retire } from "./epoch";
+
+const HEAD: usize = 8;
+const NAME_BYTES: usize = 24;
+const FIRST: u32 = 2;
+
+/** An empty list. */
+export function listMake(context: Context, capacity: u32 = FIRST): usize {
+  const list = allocate(context, <u32>HEAD + capacity * <u32>NAME_BYTES);
+  store<u32>(list, 0);
+  store<u32>(list, capacity, 4);
+  return list;
+}
+
+// @ts-ignore: decorator
+@inline
+export function listCount(list: usize): u32 {
+  return load<u32>(list);
+}
+
+// @ts-ignore: decorator
+@inline
+export function listNameAt(list: usize, i: u32): usize {
+  return list + HEAD + <usize>i * NAME_BYTES;
+}
+
+/** Address of a name's entry, 0 when the list lacks it. */
+export function listFind(list: usize, engineHash: u64): usize {
+  for (let i: u32 = 0; i < listCount(list); i++)
+    if (load<u64>(listNameAt(list, i)) == engineHash) return listNameAt(list, i);
+  return 0;
+}
+
+/** Appends a name without copies. Returns the list, which may have moved; its last entry is the new one. */
+export function listAppend(context: Context, list: usize, engineHash: u64): usize {
+  const count = listCount(list);
+  if (count == load<u32>(list, 4)) {
+    const bigger = listMake(context, 2 * count);
+    memory.copy(bigger + HEAD, list + HEAD, <usize>count * NAME_BYTES);
+    retire(context, LIMBO_MEMORY, <u32>list);
+    list = bigger;
+  }
+  const at = listNameAt(list, count);
+  store<u64>(at, engineHash);
+  store<u64>(at, 0, 8);
+  store<u64>(at, 0, 16);
+  store<u32>(list, count + 1);
+  return list;
+}
+
+/** Takes an entry out; the last one takes its place. */
+export function listRemove(list: usize, at: usize): void {
+  const last = listCount(list) - 1;
+  memory.copy(at, listNameAt(list, last), NAME_BYTES);
+  store<u32>(list, last);
+}
+
+/** Copies at a tier over all names. */
+export function copiesInList(list: usize, tier: u32): u32 {
+  let copies: u32 = 0;
+  for (let i: u32 = 0; i < listCount(list); i++) copies += load<u32>(listNameAt(list, i) + 8 + (<usize>tier << 2));
+  return copies;
+}
+
+/** The tiers at which any name has copies, as bits. */
+export function tiersInList(list: usize): u32 {
+  let tiers: u32 = 0;
+  for (let tier: u32 = 0; tier < 4; tier++) if (copiesInList(list, tier) > 0) tiers |= 1 << tier;
+  return tiers;
+}

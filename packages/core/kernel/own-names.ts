@@ -1,0 +1,149 @@
+/**
+ * A rank's own names: what it calls blocks that the context calls otherwise. Used by engines whose hash seeds differ
+ * (vLLM's default: a random one per process), and for conflicts, where two ranks mean different blocks by one hash.
+ *
+ *     entry: engine hash u64 │ block id u32 │ check u32        id 0 is empty; 16 bytes, at most 85 % full, grown by half
+ *
+ * `check` is the low half of the block's prefix hash. It shows entries of blocks that a limit evicted since (their ids may
+ * name other blocks by now): those are passed over, and dropped when the table grows. Anyone else who takes a rank's
+ * last copy of a block away takes the name out too, so every entry that passes the check is good (I8).
+ *
+ * Open addressing with linear steps; removal moves what follows back. The writer's own: readers know no engine hashes.
+ */
+import { Context, OTHERWISE, RankInContext, SEVERAL } from "./layout";
+import { allocateZeroed, release } from "./heap";
+import { chunkOf, prefixAddress, setAddress } from "./arena";
+import { mixKey } from "./id-table";
+import { kindsOf } from "./holder-set";
+
+const FIRST: u32 = 15;
+
+// @ts-ignore: decorator
+@inline
+function homeOf(key: u64, capacity: u32): u32 {
+  return <u32>(((mixKey(key) >> 32) * <u64>capacity) >> 32);
+}
+
+// @ts-ignore: decorator
+@inline
+function entryAt(table: usize, i: u32): usize {
+  return table + (<usize>i << 4);
+}
+
+/** Whether an entry still means what it meant: the block is there, has that prefix, and is the rank's under other names. */
+function isGood(rank: RankInContext, at: usize): bool {
+  const id = load<u32>(at, 8);
+  const chunk = chunkOf(rank.context, id);
+  if (chunk == 0) return false;
+  const kinds = kindsOf(<usize>load<u32>(setAddress(chunk, id)), rank.local);
+  return (kinds & (OTHERWISE | SEVERAL)) != 0 && load<u32>(prefixAddress(chunk, id)) == load<u32>(at, 12);
+}
+
+/** Address of the entry under `key`, 0 when there is none. */
+function seek(rank: RankInContext, key: u64): usize {
+  const capacity = rank.ownNamesCapacity;
+  if (rank.ownNamesCount == 0) return 0;
+  let i = homeOf(key, capacity);
+  while (true) {
+    const at = entryAt(rank.ownNames, i);
+    if (load<u32>(at, 8) == 0) return 0;
+    if (load<u64>(at) == key) return at;
+    if (++i == capacity) i = 0;
+  }
+}
+
+/** The block that the rank itself calls `key`, 0 for none. */
+export function ownNameFind(rank: RankInContext, key: u64): u32 {
+  const at = seek(rank, key);
+  return at != 0 && isGood(rank, at) ? load<u32>(at, 8) : 0;
+}
+
+/** Calls a block `key`; an entry there before is overwritten. */
+export function ownNamePut(rank: RankInContext, key: u64, id: u32): void {
+  let at = seek(rank, key);
+  if (at == 0) {
+    if ((rank.ownNamesCount + 1) * 20 > rank.ownNamesCapacity * 17) grow(rank);
+    at = place(rank, key);
+    rank.ownNamesCount++;
+  }
+  store<u64>(at, key);
+  store<u32>(at, id, 8);
+  store<u32>(at, load<u32>(prefixAddress(chunkOf(rank.context, id), id)), 12);
+}
+
+/** The empty entry for a key that is not there. */
+function place(rank: RankInContext, key: u64): usize {
+  let i = homeOf(key, rank.ownNamesCapacity);
+  while (load<u32>(entryAt(rank.ownNames, i), 8) != 0) if (++i == rank.ownNamesCapacity) i = 0;
+  return entryAt(rank.ownNames, i);
+}
+
+function grow(rank: RankInContext): void {
+  const old = rank.ownNames;
+  const oldCapacity = rank.ownNamesCapacity;
+  let good: u32 = 0;
+  for (let i: u32 = 0; i < oldCapacity; i++)
+    if (load<u32>(entryAt(old, i), 8) != 0 && isGood(rank, entryAt(old, i))) good++;
+  // Where evictions left many entries behind, the same size may do.
+  const wanted = good + (good >> 1) + (good >> 2) + FIRST;
+  rank.ownNamesCapacity = min(wanted, oldCapacity + (oldCapacity >> 1) + FIRST);
+  rank.ownNames = allocateZeroed(rank.context, rank.ownNamesCapacity << 4);
+  rank.ownNamesCount = good;
+  for (let i: u32 = 0; i < oldCapacity; i++) {
+    const from = entryAt(old, i);
+    if (load<u32>(from, 8) == 0 || !isGood(rank, from)) continue;
+    v128.store(place(rank, load<u64>(from)), v128.load(from));
+  }
+  if (old != 0) release(rank.context, old);
+}
+
+/** Forgets what the rank calls `key`. */
+export function ownNameRemove(rank: RankInContext, key: u64): void {
+  let hole = seek(rank, key);
+  if (hole == 0) return;
+  const capacity = rank.ownNamesCapacity;
+  let holeAt = <u32>((hole - rank.ownNames) >> 4);
+  let i = holeAt;
+  while (true) {
+    if (++i == capacity) i = 0;
+    const at = entryAt(rank.ownNames, i);
+    if (load<u32>(at, 8) == 0) break;
+    const home = homeOf(load<u64>(at), capacity);
+    const isBehind = holeAt <= i ? home > holeAt && home <= i : home > holeAt || home <= i;
+    if (isBehind) continue;
+    v128.store(hole, v128.load(at));
+    hole = at;
+    holeAt = i;
+  }
+  v128.store(hole, i64x2.splat(0));
+  rank.ownNamesCount--;
+}
+
+/**
+ * The rank's own name for a block, by a walk over all its names: only when a rank gives a block a second name, which
+ * engines do not do. Address of an entry; 0 when there is none.
+ */
+export function ownNameOf(rank: RankInContext, id: u32): usize {
+  for (let i: u32 = 0; i < rank.ownNamesCapacity; i++) {
+    const at = entryAt(rank.ownNames, i);
+    if (load<u32>(at, 8) == id && isGood(rank, at)) return at;
+  }
+  return 0;
+}
+
+/** Bytes that `count` more names may need. */
+export function ownNamesGrowthBytes(rank: RankInContext, count: u32): u32 {
+  const wanted = rank.ownNamesCount + count;
+  if (rank.ownNamesCount == 0 || wanted * 20 <= rank.ownNamesCapacity * 17) return 0;
+  return max(wanted + (wanted >> 1), rank.ownNamesCapacity + (rank.ownNamesCapacity >> 1)) << 4;
+}
+
+/** Number of entries that pass the check. */
+export function ownNamesGood(rank: RankInContext): u32 {
+  let good: u32 = 0;
+  for (let i: u32 = 0; i < rank.ownNamesCapacity; i++) {
+    const at = entryAt(rank.ownNames, i);
+    if (load<u32>(at, 8) != 0 && isGood(rank, at)) good++;
+  }
+  return good;
+}

@@ -1,0 +1,126 @@
+/**
+ * What makes room again: the end of limbo, the sweep after a clear, and eviction by limits.
+ *
+ * The sweep walks a context's blocks after a rank was cleared: dead ones go, those with a forwarded set get the one that
+ * it was forwarded to. Each write does a bounded piece of it, so that a clear costs no one call much.
+ */
+import { Context, contextAt, header, OTHERWISE, RankInContext, SEVERAL } from "./layout";
+import { epochEnd, LIMBO_BLOCK, LIMBO_CONTEXT, limboTake } from "./epoch";
+import { release } from "./heap";
+import { CHUNK_LOG, chunkOf, clockNext, freeBlock, setAddress } from "./arena";
+import { addReference, canonical, dropReference, freeZombies, kindsOf, planeWord, setAt } from "./holder-set";
+import { evictFromRank, forgetBlock, isDead } from "./holding";
+import { contextFree, localRank, markEvicted } from "./context";
+
+/** Blocks that each write sweeps at least: with 256 a million is done after 4,000 writes, at about a microsecond each. */
+const SWEEP_BLOCKS: u32 = 256;
+
+/** Lets go of all in limbo that no reader can see. */
+export function reclaim(): void {
+  if (header().limboCount == 0) return;
+  const oldest = epochEnd();
+  for (let at = limboTake(oldest); at != 0; at = limboTake(oldest)) {
+    const context = changetype<Context>(<usize>load<u32>(at, 8));
+    const kind = load<u32>(at, 12);
+    const value = load<u32>(at, 16);
+    if (kind == LIMBO_BLOCK) freeBlock(context, value);
+    else if (kind == LIMBO_CONTEXT) contextFree(context);
+    else release(context, value);
+  }
+}
+
+/** What ends every write: `written` blocks were written, in `context` if it is not null. */
+export function finishWrite(context: Context | null, written: u32): void {
+  if (header().sweeping > 0) sweepSome(SWEEP_BLOCKS + 4 * written);
+  if (context !== null) freeZombies(context);
+  reclaim();
+}
+
+/** Has all blocks of a context walked once from here on. */
+export function startSweep(context: Context): void {
+  if (context.sweepLeft == 0) header().sweeping++;
+  context.sweepLeft = context.chunkCount << CHUNK_LOG;
+}
+
+function sweepSome(blocks: u32): void {
+  const slots = header().contextSlots;
+  for (let slot: u32 = 0; slot < slots; slot++) {
+    const context = contextAt(slot);
+    if (context.sweepLeft == 0) continue;
+    const piece = min(blocks, context.sweepLeft);
+    sweep(context, piece);
+    context.sweepLeft -= piece;
+    if (context.sweepLeft == 0) {
+      header().sweeping--;
+      freeZombies(context);
+    }
+    blocks -= piece;
+    if (blocks == 0) return;
+  }
+}
+
+function sweep(context: Context, blocks: u32): void {
+  const end = context.chunkCount << CHUNK_LOG;
+  let id = context.sweepCursor;
+  for (; blocks > 0; blocks--, id++) {
+    if (id >= end) id = 0;
+    const chunk = chunkOf(context, id);
+    if (chunk == 0) continue;
+    const at = setAddress(chunk, id);
+    const set = <usize>load<u32>(at);
+    if (set == 0) continue;
+    if (isDead(set)) {
+      context.deadCount--;
+      forgetBlock(context, id);
+      dropReference(context, set);
+    } else if (setAt(set).forward != 0) {
+      const target = canonical(set);
+      addReference(target);
+      store<u32>(at, <u32>target);
+      dropReference(context, set);
+    }
+  }
+  context.sweepCursor = id;
+}
+
+/** Sweeps a context to the end now: a limit is near, and dead blocks should go before live ones. */
+export function sweepAll(context: Context): void {
+  if (context.sweepLeft == 0) return;
+  sweep(context, context.sweepLeft);
+  context.sweepLeft = 0;
+  header().sweeping--;
+}
+
+/** Evicts up to `count` blocks, those not stored or matched for longest first (CLOCK). Returns how many went. */
+export function evict(context: Context, count: u32): u32 {
+  let evicted: u32 = 0;
+  while (evicted < count) {
+    const id = clockNext(context);
+    if (id == 0) break;
+    const set = <usize>load<u32>(setAddress(chunkOf(context, id), id));
+    if (isDead(set)) {
+      context.deadCount--;
+    } else {
+      evictFromRanks(context, set, id);
+      context.prefixCount--;
+      evicted++;
+    }
+    forgetBlock(context, id);
+    dropReference(context, set);
+  }
+  return evicted;
+}
+
+function evictFromRanks(context: Context, set: usize, id: u32): void {
+  const words = <u32>setAt(set).words;
+  for (let word: u32 = 0; word < words; word++) {
+    let locals: u64 = 0;
+    for (let kind: u32 = 0; kind < 4; kind++) locals |= planeWord(set, kind, word);
+    for (; locals != 0; locals &= locals - 1) {
+      const local = (word << 6) | <u32>ctz(locals);
+      const rank = localRank(context, local);
+      evictFromRank(rank, id, kindsOf(set, local));
+      markEvicted(rank.rankSlot);
+    }
+  }
+}

@@ -1,0 +1,324 @@
+/**
+ * The writer's calls: store, add known copies, remove, clear. One thread at a time, under the lock of the header.
+ *
+ * A store works in passes over the whole run, then over pieces of 256 blocks, so that the cache misses of a pass overlap:
+ *
+ *     hash       prefix hashes of the whole run
+ *     limits     are there enough free ids and bytes for what is new? evict or refuse before anything is changed
+ *     warm       load the buckets of both tables that the piece will need
+ *     find       ids of the blocks that are known; new ids and keys for the others
+ *     fence      so that no reader sees a set before the keys of its block
+ *     apply      names, sets and counts, block by block (holding.ts)
+ */
+import { Context, header, Header, HEADER, PIECE_BLOCKS, PIECE_IDS, RankInContext, rankOf, RANK_SLOTS_MAX, RANKS, fence } from "./layout";
+import { allocateBlock, arenaGrowthBytes, chunkOf, engineAddress, hasFreeIds, isNamed, PREFIX_COLUMN, prefixAddress, setAddress, touchBlock } from "./arena";
+import { idFind, idTableGrowthBytes, mixKey, warm } from "./id-table";
+import { clearFromSets, kindsOf } from "./holder-set";
+import { addCopy, addName, enterBlock, findNamed, isDead, nameBlock, removeCopy, resolve, reviveBlock, setKinds, stripName } from "./holding";
+import { clearRankRecord, contextDrop, contextFree, contextMake, contextOf, freeSlot, leastRecentlyUsed, listFirst, localRank, rankIn } from "./context";
+import { evict, finishWrite, reclaim, startSweep, sweepAll } from "./reclaim";
+import { ownNamesGrowthBytes } from "./own-names";
+
+export const STORED: u32 = 0;
+export const UNKNOWN_PARENT: u32 = 1;
+export const MEMORY_LIMIT: u32 = 2;
+export const TOO_MANY_BLOCKS: u32 = 3;
+
+/** In a piece's ids: the block was made by this store. Ids take 27 bits. */
+const IS_NEW: u32 = 0x80000000;
+/** In a piece's ids: the block is not to be stored, only hashed past. */
+const IS_SKIPPED: u32 = 0x40000000;
+const ID_MASK: u32 = 0x3fffffff;
+/** Sets, records of ranks and growth of small tables in one call: what the estimate of a store's bytes adds. */
+const SLACK_BYTES: u32 = 131072;
+
+/** Waits for the lock, in a futex when another thread has it. */
+export function lockTake(): void {
+  const lock = HEADER + offsetof<Header>("lock");
+  if (atomic.cmpxchg<u32>(lock, 0, 1) == 0) return;
+  while (atomic.xchg<u32>(lock, 2) != 0) atomic.wait<i32>(lock, 2, -1);
+}
+
+/** Lets the lock go, and one waiting thread take it. */
+export function lockLeave(): void {
+  const lock = HEADER + offsetof<Header>("lock");
+  if (atomic.xchg<u32>(lock, 0) == 2) atomic.notify(lock, 1);
+}
+
+/** The id of a context, made on first use: serial; its slot goes to `slotAt`. The name is the whole key, made by the caller. */
+export function contextOpen(blockSize: u32, bigram: u32, name: usize, nameBytes: u32): u32 {
+  const h = header();
+  h.tick++;
+  if (h.contextCount >= h.contextsMax) {
+    const oldest = leastRecentlyUsed(null);
+    if (oldest !== null) {
+      h.evicted0 += oldest.prefixCount;
+      contextDrop(oldest);
+    }
+  }
+  reclaim();
+  let slot = freeSlot();
+  while (slot == h.contextSlots) {
+    // Readers are in all the dropped ones: they leave within a lookup's time.
+    atomic.wait<i32>(HEADER + offsetof<Header>("sink"), <i32>h.sink, 100000);
+    reclaim();
+    slot = freeSlot();
+  }
+  contextMake(slot, blockSize, bigram, name, nameBytes);
+  return slot;
+}
+
+/** Stores a run whose prefix hashes are at `prefixes`. `skips` is 0, or one byte a block: 1 is not to be stored. */
+export function storeRun(
+  context: Context,
+  rankSlot: u32,
+  tier: u32,
+  count: u32,
+  prefixes: usize,
+  engineHashes: usize,
+  skips: usize,
+): u32 {
+  const refused = makeRoom(context, rankSlot, count, prefixes);
+  if (refused != STORED) return refused;
+  const rank = rankIn(context, rankSlot);
+  listFirst(rank);
+  for (let done: u32 = 0; done < count; done += PIECE_BLOCKS) {
+    const piece = min(PIECE_BLOCKS, count - done);
+    const offset = <usize>done << 3;
+    storePiece(rank, tier, piece, prefixes + offset, engineHashes + offset, skips == 0 ? 0 : skips + done);
+  }
+  return STORED;
+}
+
+/** Holds the limits before a store: evicts for what will be new, or says that it cannot. */
+function makeRoom(context: Context, rankSlot: u32, count: u32, prefixes: usize): u32 {
+  const h = header();
+  if (count > h.prefixesMax) return TOO_MANY_BLOCKS;
+  const isNearPrefixes = context.prefixCount + count > h.prefixesMax;
+  const isNearMemory = h.allocatedBytes + storeBytes(context, count) > h.memoryBytesMax;
+  if (!isNearPrefixes && !isNearMemory) return STORED;
+  const fresh = countUnknown(context, count, prefixes);
+  if (context.prefixCount + fresh > h.prefixesMax)
+    h.evicted1 += evict(context, context.prefixCount + fresh - h.prefixesMax);
+  return isNearMemory ? makeBytes(context, fresh) : STORED;
+}
+
+function makeBytes(context: Context, fresh: u32): u32 {
+  const h = header();
+  reclaim();
+  while (h.allocatedBytes + storeBytes(context, fresh) > h.memoryBytesMax) {
+    sweepAll(context);
+    reclaim();
+    if (hasFreeIds(context, fresh)) return STORED;
+    const others = leastRecentlyUsed(context);
+    if (context.prefixCount >= 2 * fresh && (others === null || others.prefixCount < context.prefixCount)) {
+      // Ids are what is short: with them the tables have room too.
+      h.evicted2 += evict(context, fresh + (context.chunkCount << 4));
+      reclaim();
+      return hasFreeIds(context, fresh) || h.limboCount > 0 ? STORED : MEMORY_LIMIT;
+    }
+    if (others === null) return MEMORY_LIMIT;
+    h.evicted2 += others.prefixCount;
+    contextDrop(others);
+    reclaim();
+  }
+  return STORED;
+}
+
+function storeBytes(context: Context, count: u32): u32 {
+  const tables = idTableGrowthBytes(context.directory, count) + idTableGrowthBytes(context.names, count);
+  const arena = arenaGrowthBytes(context, count);
+  return SLACK_BYTES + arena + (arena == 0 ? 0 : tables) + 28 * count;
+}
+
+function countUnknown(context: Context, count: u32, prefixes: usize): u32 {
+  let unknown: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const id = findBlock(context, load<u64>(prefixes + (<usize>i << 3)));
+    if (id == 0) unknown++;
+    // Not to be evicted for its own store.
+    else touchBlock(chunkOf(context, id), id);
+  }
+  return unknown;
+}
+
+// @ts-ignore: decorator
+@inline
+function findBlock(context: Context, prefix: u64): u32 {
+  return idFind(context.chunks, context.directory, PREFIX_COLUMN, prefix);
+}
+
+function storePiece(
+  rank: RankInContext,
+  tier: u32,
+  count: u32,
+  prefixes: usize,
+  engineHashes: usize,
+  skips: usize,
+): void {
+  const context = rank.context;
+  warmPiece(context, count, prefixes, engineHashes);
+  findPiece(context, count, prefixes, engineHashes, skips);
+  fence();
+  for (let i: u32 = 0; i < count; i++) {
+    const found = load<u32>(PIECE_IDS + (<usize>i << 2));
+    if ((found & IS_SKIPPED) != 0) continue;
+    const engineHash = load<u64>(engineHashes + (<usize>i << 3));
+    if ((found & IS_NEW) != 0) {
+      context.prefixCount++;
+      storeNew(rank, tier, engineHash, found & ID_MASK);
+    } else {
+      storeFound(rank, tier, engineHash, found, load<u64>(prefixes + (<usize>i << 3)));
+    }
+  }
+}
+
+function warmPiece(context: Context, count: u32, prefixes: usize, engineHashes: usize): void {
+  const directory = context.directory;
+  const names = context.names;
+  let sum: u32 = 0;
+  for (let at: usize = 0; at < <usize>count << 3; at += 8) {
+    sum += warm(directory, mixKey(load<u64>(prefixes + at)));
+    sum += warm(names, mixKey(load<u64>(engineHashes + at)));
+  }
+  header().sink = sum;
+}
+
+/** Fills PIECE_IDS. What is new gets an id and its keys, and is entered in the directory; nobody sees it before it has a set. */
+function findPiece(context: Context, count: u32, prefixes: usize, engineHashes: usize, skips: usize): void {
+  let guess: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const out = PIECE_IDS + (<usize>i << 2);
+    if (skips != 0 && load<u8>(skips + i) != 0) {
+      store<u32>(out, IS_SKIPPED);
+      continue;
+    }
+    const prefix = load<u64>(prefixes + (<usize>i << 3));
+    let id = isBlockAt(context, guess, prefix) ? guess : findBlock(context, prefix);
+    if (id != 0) {
+      store<u32>(out, id);
+      touchBlock(chunkOf(context, id), id);
+    } else {
+      id = makeBlock(context, prefix, load<u64>(engineHashes + (<usize>i << 3)));
+      store<u32>(out, id | IS_NEW);
+    }
+    guess = id + 1;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function isBlockAt(context: Context, id: u32, prefix: u64): bool {
+  if (id >> 10 >= context.chunkCount) return false;
+  const chunk = chunkOf(context, id);
+  return chunk != 0 && load<u32>(setAddress(chunk, id)) != 0 && load<u64>(prefixAddress(chunk, id)) == prefix;
+}
+
+function makeBlock(context: Context, prefix: u64, engineHash: u64): u32 {
+  const id = allocateBlock(context);
+  const chunk = chunkOf(context, id);
+  store<u64>(prefixAddress(chunk, id), prefix);
+  store<u64>(engineAddress(chunk, id), engineHash);
+  touchBlock(chunk, id);
+  enterBlock(context, id, prefix);
+  return id;
+}
+
+function storeNew(rank: RankInContext, tier: u32, engineHash: u64, id: u32): void {
+  if (rank.ownNamesCount == 0 && findNamed(rank.context, engineHash) == 0) {
+    nameBlock(rank.context, id, engineHash);
+    setKinds(rank, id, 0, 1 << tier);
+    return;
+  }
+  const other = resolve(rank, engineHash);
+  if (other != 0) stripName(rank, engineHash, other);
+  addName(rank, tier, engineHash, id);
+}
+
+function storeFound(rank: RankInContext, tier: u32, engineHash: u64, id: u32, prefix: u64): void {
+  const context = rank.context;
+  let chunk = chunkOf(context, id);
+  const set: usize = chunk == 0 ? 0 : <usize>load<u32>(setAddress(chunk, id));
+  if (set == 0) {
+    // An earlier block of this very run took the last copy of this one away (contract.ts S4), so it is new after all.
+    const fresh = makeBlock(context, prefix, engineHash);
+    fence();
+    context.prefixCount++;
+    storeNew(rank, tier, engineHash, fresh);
+    return;
+  }
+  const isPlain = rank.ownNamesCount == 0 && load<u64>(engineAddress(chunk, id)) == engineHash && isNamed(chunk, id);
+  if (isPlain && !isDead(set) && kindsOf(set, rank.local) == 0) {
+    setKinds(rank, id, 0, 1 << tier);
+    return;
+  }
+  const known = resolve(rank, engineHash);
+  if (known == id) {
+    addCopy(rank, tier, engineHash, id);
+    return;
+  }
+  if (known != 0) stripName(rank, engineHash, known);
+  if (isDead(set)) reviveBlock(context, id, engineHash);
+  addName(rank, tier, engineHash, id);
+}
+
+/** Adds a copy at a tier of what the rank has under these hashes. Returns how many it has. */
+export function storeKnown(rankSlot: u32, tier: u32, count: u32, engineHashes: usize): u32 {
+  let known: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const engineHash = load<u64>(engineHashes + (<usize>i << 3));
+    for (let at = rankOf(rankSlot).first; at != 0; at = changetype<RankInContext>(at).next) {
+      const rank = changetype<RankInContext>(at);
+      const id = resolve(rank, engineHash);
+      if (id == 0) continue;
+      addCopy(rank, tier, engineHash, id);
+      known++;
+      break;
+    }
+  }
+  return known;
+}
+
+/** Takes a copy of each away (S3). `misses` gets one byte a block: 1 where nothing was found. Returns how many were. */
+export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: usize, misses: usize): u32 {
+  let removed: u32 = 0;
+  const first = rankOf(rankSlot).first;
+  if (first == 0) {
+    memory.fill(misses, 1, count);
+    return 0;
+  }
+  let sum: u32 = 0;
+  const names = changetype<RankInContext>(first).context.names;
+  for (let i: u32 = 0; i < count; i++) sum += warm(names, mixKey(load<u64>(engineHashes + (<usize>i << 3))));
+  header().sink = sum;
+  for (let i: u32 = 0; i < count; i++) {
+    const isRemoved = removeOne(first, tier, load<u64>(engineHashes + (<usize>i << 3)));
+    store<u8>(misses + i, isRemoved ? 0 : 1);
+    if (isRemoved) removed++;
+  }
+  return removed;
+}
+
+function removeOne(first: usize, tier: u32, engineHash: u64): bool {
+  for (let at = first; at != 0; at = changetype<RankInContext>(at).next) {
+    const rank = changetype<RankInContext>(at);
+    const id = resolve(rank, engineHash);
+    if (id != 0 && removeCopy(rank, tier, engineHash, id)) return true;
+  }
+  return false;
+}
+
+/** Forgets everything of a rank: in time of the sets there are, whatever the number of its blocks (S5). */
+export function rankClear(rankSlot: u32): void {
+  const owner = rankOf(rankSlot);
+  while (owner.first != 0) {
+    const rank = changetype<RankInContext>(owner.first);
+    if (rank.blockCount > 0) {
+      clearFromSets(rank.context, rank.local);
+      startSweep(rank.context);
+    }
+    clearRankRecord(rank);
+  }
+  owner.blockCount = 0;
+  owner.clears++;
+}

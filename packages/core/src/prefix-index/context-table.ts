@@ -1,0 +1,96 @@
+/**
+ * The contexts of an index as both sides see them in shared memory: no messages are needed to find or list them.
+ *
+ *     id      serial × 4,096 + slot: a serial is never given twice, so an id is not either
+ *     record  serial │ block size │ bigram │ prefixes │ mappings │ bytes │ name bytes │ name        (kernel/dump.ts)
+ *     name    JSON [model, LoRA name] in UTF-8
+ */
+import type { ContextKey } from "./contract.ts";
+import { IndexError } from "./index-error.ts";
+import type { KernelExports, KernelMemory } from "./kernel.ts";
+
+/** What is known of a context. */
+export interface ContextSummary {
+  readonly id: number;
+  readonly key: ContextKey;
+  /** Distinct prefixes that anybody holds. */
+  readonly prefixCount: number;
+  /** Engine hashes known, over all ranks. */
+  readonly mappingCount: number;
+  /** Memory that the context takes. */
+  readonly bytes: number;
+}
+
+/** Longest name of a context, model and adapter together: names are paths or repository ids, a few hundred bytes at most. */
+export const CONTEXT_NAME_BYTES_MAX = 4096;
+
+const SLOTS = 4096;
+const RECORD_BYTES = 28;
+/** Bytes that `summaryAt` needs. */
+export const CONTEXT_RECORD_BYTES: number = RECORD_BYTES + CONTEXT_NAME_BYTES_MAX;
+
+/** The id of the context with this slot and serial. */
+export function contextIdOf(slot: number, serial: number): number {
+  return serial * SLOTS + slot;
+}
+
+/** The slot in a context id. */
+export function slotOf(contextId: number): number {
+  return contextId % SLOTS;
+}
+
+/** The serial in a context id. */
+export function serialOf(contextId: number): number {
+  return Math.floor(contextId / SLOTS);
+}
+
+/**
+ * A context's name as it lies in shared memory.
+ *
+ * @throws IndexError `context_name_too_long`.
+ */
+export function encodeName(key: ContextKey): Uint8Array {
+  const bytes = new TextEncoder().encode(JSON.stringify([key.model, key.loraName]));
+  if (bytes.length > CONTEXT_NAME_BYTES_MAX)
+    throw new IndexError(
+      { code: "context_name_too_long", bytes: bytes.length, bytesMax: CONTEXT_NAME_BYTES_MAX },
+      `the names of model and adapter take ${bytes.length} bytes, at most ${CONTEXT_NAME_BYTES_MAX} are kept`,
+    );
+  return bytes;
+}
+
+/** Equal for equal keys only: for Maps. */
+export function keyText(key: ContextKey): string {
+  return JSON.stringify([key.model, key.loraName, key.blockSize, key.bigram]);
+}
+
+/**
+ * The contexts there are, read from shared memory.
+ *
+ * @param readerLine - line of the reader that asks; −1 for the writer.
+ * @param recordAt - address of `CONTEXT_RECORD_BYTES` of the caller's.
+ */
+export function listContexts(
+  kernel: KernelExports,
+  memory: KernelMemory,
+  readerLine: number,
+  recordAt: number,
+): ContextSummary[] {
+  const summaries: ContextSummary[] = [];
+  for (let slot = 0; slot < kernel.contextSlotCount(); slot++) {
+    kernel.contextDescribe(readerLine, slot, recordAt);
+    const words = new Uint32Array(memory.buffer, recordAt, RECORD_BYTES / 4);
+    if (words[0] === 0) continue;
+    // Copied, as a decoder refuses memory that other threads may change.
+    const name = new Uint8Array(memory.buffer, recordAt + RECORD_BYTES, words[6]).slice();
+    const [model, loraName] = JSON.parse(new TextDecoder().decode(name)) as [string, string | null];
+    summaries.push({
+      id: contextIdOf(slot, words[0]),
+      key: { model, loraName, blockSize: words[1], bigram: words[2] === 1 },
+      prefixCount: words[3],
+      mappingCount: words[4],
+      bytes: words[5],
+    });
+  }
+  return summaries;
+}

@@ -1,0 +1,606 @@
+/**
+ * The exact prefix index: the kernel (kernel/) behind the words of contract.ts. See README.md beside this file for the
+ * layout, the invariants and what each operation costs.
+ *
+ *     PrefixIndex (one writing thread) ──store, remove, clear──▶ shared memory ◀──lookups── PrefixReader (any thread)
+ *             │
+ *             └─ ParkedStores: stores whose parent is unknown, in this thread's own memory
+ *
+ * Only what is foreign is checked here: numbers of blocks, slots, block sizes. Context ids are the caller's promise.
+ */
+import { assert } from "../assert.ts";
+import { ByteDigester } from "./byte-digester.ts";
+import {
+  CONTEXT_NAME_BYTES_MAX,
+  CONTEXT_RECORD_BYTES,
+  type ContextSummary,
+  contextIdOf,
+  encodeName,
+  keyText,
+  listContexts,
+  serialOf,
+  slotOf,
+} from "./context-table.ts";
+import {
+  type ContextKey,
+  DEFAULT_HASH_SEED,
+  type EvictionListener,
+  type EvictionReason,
+  type IndexScratch,
+  type IndexWriter,
+  RANK_SLOTS_MAX,
+  type StoreOutcome,
+  type Tier,
+} from "./contract.ts";
+import { IndexError } from "./index-error.ts";
+import type { KernelExports, KernelMemory } from "./kernel.ts";
+import { instantiateKernel, makeKernelMemory, PAGE_BYTES, PAGES_MAX } from "./kernel.ts";
+import { type ParkedStore, ParkedStores } from "./parked-stores.ts";
+import { checkBlockSize } from "./prefix-hasher.ts";
+import type { SharedPrefixIndex } from "./prefix-reader.ts";
+
+/** Limits of an index. All have defaults. */
+export interface PrefixIndexOptions {
+  /** Seed of XXH3, taken modulo 2⁶⁴. */
+  readonly seed?: number | bigint | undefined;
+  /** What `PrefixIndexStats.allocatedBytes` may become; 1 MiB … 3 GiB. */
+  readonly memoryBytesMax?: number | undefined;
+  readonly contextCountMax?: number | undefined;
+  readonly prefixesPerContextMax?: number | undefined;
+  readonly parkedBytesMax?: number | undefined;
+  readonly parkedStoresPerRankMax?: number | undefined;
+  readonly onEviction?: EvictionListener | undefined;
+}
+
+/** What an index holds and has done. */
+export interface PrefixIndexStats {
+  /** Linear memory asked of the system; it never shrinks. */
+  readonly memoryBytes: number;
+  /** Of it, what tables and blocks take; scratch is left out. */
+  readonly allocatedBytes: number;
+  readonly contextCount: number;
+  /** Distinct prefixes that anybody holds, over all contexts. */
+  readonly prefixCount: number;
+  /** (rank, tier, block) triples. */
+  readonly holderCount: number;
+  /** Engine hashes known, over all ranks. */
+  readonly mappingCount: number;
+  /** Distinct sets of holders. */
+  readonly setCount: number;
+  /** Blocks of cleared ranks that were not swept yet. */
+  readonly deadCount: number;
+  /** Blocks still to be walked by the sweep after a clear. */
+  readonly sweepCount: number;
+  /** Things unlinked that readers may still be in. */
+  readonly limboCount: number;
+  readonly parkedStoreCount: number;
+  readonly parkedBytes: number;
+  /** Stores asked for, by outcome. */
+  readonly storesByOutcome: Readonly<Record<StoreOutcome, number>>;
+  /** Parked stores whose parent came. */
+  readonly attachedStoreCount: number;
+  /** Parked stores forgotten with their rank. */
+  readonly clearedStoreCount: number;
+  readonly removedCount: number;
+  /** Removals of what the holder did not have. */
+  readonly unknownRemovalCount: number;
+  /** Blocks that limits made the index forget. */
+  readonly evictedByReason: Readonly<Record<EvictionReason, number>>;
+}
+
+/** Longest run of one store, in tokens: the longest prompt that engines serve. */
+export const STORE_TOKENS_MAX = 1_048_576;
+/** Longest run of one store, remove or known store, in blocks. */
+export const STORE_BLOCKS_MAX = 262_144;
+
+const MEMORY_BYTES_MAX = 2_147_483_648;
+const CONTEXT_COUNT_MAX = 256;
+/** More than a context can have in one memory: by default, memory is the limit. */
+const PREFIXES_PER_CONTEXT_MAX = 134_217_728;
+const PARKED_BYTES_MAX = 67_108_864;
+const PARKED_STORES_PER_RANK_MAX = 1024;
+
+/** Memory beside what the limit counts: scratch, readers' buffers, and holes between blocks. */
+const MEMORY_SLACK_BYTES = 268_435_456;
+/** Kernel's fixed part and the scratch of a writer fit in the first growths; see kernel/layout.ts. */
+const PAGES_FIRST = 8;
+const OUTCOMES: readonly StoreOutcome[] = [
+  "stored",
+  "parked",
+  "rejected_memory_limit",
+  "rejected_too_many_blocks",
+];
+/** Added to a store's outcome when limits took blocks (kernel/index.ts). */
+const EVICTED = 16;
+const KERNEL_REASONS = ["context_limit", "prefix_limit", "memory_limit"] as const;
+const STATS_WORDS = 9;
+const FAULT_WORDS = 3;
+const FAULTS_MAX = 64;
+const REPORT_WORDS = Math.max(3 + RANK_SLOTS_MAX / 32, FAULT_WORDS * FAULTS_MAX, STATS_WORDS);
+
+/** What each invariant says, by number; README.md lists the same. */
+const INVARIANTS: readonly string[] = [
+  "",
+  "the heap's blocks tile it, no two free ones touch, and the used ones sum to allocatedBytes",
+  "the directory has each block once, under its prefix hash, and nothing else",
+  "the agreed names have each named block once, under its engine hash, and nothing else",
+  "a set's references are the blocks that have it and the sets forwarded to it",
+  "a set's hash and rank count are those of its bits, and no two interned sets are equal",
+  "a rank's counts are those of the blocks whose sets it is in, at one tier at least",
+  "an extra copy belongs to a block that the rank holds at that tier under one name",
+  "a block has exactly the own names and lists that its ranks' kinds say",
+  "an id is used while its block has a set, and free counts are those of the bits",
+  "prefixCount counts the blocks with holders, deadCount those whose holders were cleared",
+  "a finished sweep leaves no block with a dead or forwarded set",
+  "a rank that holds blocks in a context has that context in its list",
+];
+
+interface Scratch extends IndexScratch {
+  readonly skips: Uint8Array;
+  readonly prefixesAt: number;
+  readonly reportAt: number;
+  readonly describeAt: number;
+  readonly nameAt: number;
+}
+
+/** The writing side of the index, and its owner. */
+export class PrefixIndex implements IndexWriter {
+  /** For `PrefixReader.attach`, here or in another thread. */
+  readonly shared: SharedPrefixIndex;
+  readonly #kernel: KernelExports;
+  readonly #memory: KernelMemory;
+  readonly #scratch: Scratch;
+  readonly #digester: ByteDigester;
+  readonly #park: ParkedStores;
+  readonly #onEviction: EvictionListener | undefined;
+  readonly #contextCountMax: number;
+  readonly #contextIds = new Map<string, number>();
+  /** The last key asked for: nearly always the next one too, and comparing is cheaper than making a Map key. */
+  #lastKey: ContextKey | null = null;
+  #lastContextId = -1;
+  readonly #uncounted = new Set<number>();
+  #parkedSequence = 0;
+  #attachedStoreCount = 0;
+  #clearedStoreCount = 0;
+  #removedCount = 0;
+  #unknownRemovalCount = 0;
+  readonly #storesByOutcome: Record<StoreOutcome, number> = {
+    stored: 0,
+    parked: 0,
+    rejected_park_full: 0,
+    rejected_memory_limit: 0,
+    rejected_too_many_blocks: 0,
+  };
+  readonly #evictedByReason: Record<EvictionReason, number> = {
+    context_limit: 0,
+    prefix_limit: 0,
+    memory_limit: 0,
+    park_limit: 0,
+  };
+
+  private constructor(options: PrefixIndexOptions) {
+    const memoryBytesMax = options.memoryBytesMax ?? MEMORY_BYTES_MAX;
+    this.#contextCountMax = options.contextCountMax ?? CONTEXT_COUNT_MAX;
+    const pagesMax = Math.ceil((memoryBytesMax * 1.25 + MEMORY_SLACK_BYTES) / PAGE_BYTES);
+    this.#memory = makeKernelMemory(PAGES_FIRST, Math.min(PAGES_MAX, pagesMax));
+    this.#kernel = instantiateKernel(this.#memory);
+    const seed = BigInt.asUintN(64, BigInt(options.seed ?? DEFAULT_HASH_SEED));
+    this.#kernel.hashSeed(Number(seed & 0xffff_ffffn), Number(seed >> 32n));
+    const prefixesMax = options.prefixesPerContextMax ?? PREFIXES_PER_CONTEXT_MAX;
+    this.#kernel.indexInit(memoryBytesMax, this.#contextCountMax, prefixesMax);
+    this.#scratch = makeScratch(this.#kernel, this.#memory);
+    this.#digester = new ByteDigester(this.#kernel, this.#memory);
+    this.#park = new ParkedStores(
+      options.parkedBytesMax ?? PARKED_BYTES_MAX,
+      options.parkedStoresPerRankMax ?? PARKED_STORES_PER_RANK_MAX,
+    );
+    this.#onEviction = options.onEviction;
+    this.shared = { memory: this.#memory };
+  }
+
+  /**
+   * Makes an empty index.
+   *
+   * @throws IndexError `invalid_option` when a limit is out of its range.
+   */
+  static create(options: PrefixIndexOptions = {}): PrefixIndex {
+    checkOption("memoryBytesMax", options.memoryBytesMax, 1_048_576, 3_221_225_472);
+    checkOption("contextCountMax", options.contextCountMax, 1, 4000);
+    checkOption("prefixesPerContextMax", options.prefixesPerContextMax, 1, PREFIXES_PER_CONTEXT_MAX);
+    checkOption("parkedBytesMax", options.parkedBytesMax, 0, Number.MAX_SAFE_INTEGER);
+    checkOption("parkedStoresPerRankMax", options.parkedStoresPerRankMax, 0, Number.MAX_SAFE_INTEGER);
+    return new PrefixIndex(options);
+  }
+
+  /** Input memory of the next store or remove: `STORE_TOKENS_MAX` tokens (and one), `STORE_BLOCKS_MAX` hashes and digests. */
+  get scratch(): IndexScratch {
+    return this.#scratch;
+  }
+
+  /**
+   * The id of a context, made on first use; making one beyond `contextCountMax` drops the least recently used.
+   *
+   * @throws IndexError `invalid_block_size`, `context_name_too_long`.
+   */
+  openContext(key: ContextKey): number {
+    const last = this.#lastKey;
+    if (
+      last?.model === key.model &&
+      last.loraName === key.loraName &&
+      last.blockSize === key.blockSize &&
+      last.bigram === key.bigram
+    )
+      return this.#lastContextId;
+    const id = this.#contextIds.get(keyText(key)) ?? this.#makeContext(key);
+    this.#lastKey = { ...key };
+    this.#lastContextId = id;
+    return id;
+  }
+
+  #makeContext(key: ContextKey): number {
+    checkBlockSize(key.blockSize);
+    const name = encodeName(key);
+    const { nameAt, describeAt } = this.#scratch;
+    new Uint8Array(this.#memory.buffer, nameAt, name.length).set(name);
+    const dropsOne = this.#contextIds.size >= this.#contextCountMax;
+    const slot = this.#kernel.contextMake(key.blockSize, Number(key.bigram), nameAt, name.length);
+    if (dropsOne) this.#reportEvictions();
+    this.#kernel.contextDescribe(-1, slot, describeAt);
+    const id = contextIdOf(slot, new Uint32Array(this.#memory.buffer, describeAt, 1)[0]);
+    this.#contextIds.set(keyText(key), id);
+    return id;
+  }
+
+  /** See `IndexWriter.storeBlocks`. O(blocks); about 60–100 ns for a new one. */
+  storeBlocks(
+    contextId: number,
+    rankSlot: number,
+    tier: Tier,
+    blockCount: number,
+    hasParent: boolean,
+    parentLow: number,
+    parentHigh: number,
+    hasExtra: boolean,
+  ): StoreOutcome {
+    checkRankSlot(rankSlot);
+    const { blockSize, bigram } = this.#keyOf(contextId);
+    const tokenCount = blockCount * blockSize + Number(bigram);
+    const fits = blockCount <= STORE_BLOCKS_MAX && tokenCount <= this.#scratch.tokens.length;
+    let outcome: StoreOutcome = "rejected_too_many_blocks";
+    if (fits) {
+      const hasParked = this.#park.has(rankSlot);
+      // The kernel leaves the hashes alone, but attaching writes the next store's over them.
+      const stored = hasParked ? this.#scratch.hashes.slice(0, 2 * blockCount) : null;
+      outcome = this.#store(
+        contextId,
+        rankSlot,
+        tier,
+        blockCount,
+        hasParent,
+        parentLow,
+        parentHigh,
+        hasExtra,
+        0,
+      );
+      if (outcome === "parked") {
+        const store = this.#copyOf(contextId, rankSlot, tier, blockCount, parentLow, parentHigh, hasExtra);
+        if (!this.#parkStore(store)) outcome = "rejected_park_full";
+      } else if (outcome === "stored" && stored !== null) {
+        this.#attachChildren(contextId, rankSlot, stored);
+      }
+    }
+    this.#storesByOutcome[outcome]++;
+    return outcome;
+  }
+
+  /** One store from scratch; `skipsAt` is 0, or the address of `scratch.skips`. */
+  #store(
+    contextId: number,
+    rankSlot: number,
+    tier: Tier,
+    blockCount: number,
+    hasParent: boolean,
+    parentLow: number,
+    parentHigh: number,
+    hasExtra: boolean,
+    skipsAt: number,
+  ): StoreOutcome {
+    const { tokens, hashes, extraDigests, prefixesAt } = this.#scratch;
+    const outcome = this.#kernel.indexStore(
+      slotOf(contextId),
+      serialOf(contextId),
+      rankSlot,
+      tier,
+      blockCount,
+      hasParent,
+      parentLow,
+      parentHigh,
+      tokens.byteOffset,
+      hashes.byteOffset,
+      hasExtra ? extraDigests.byteOffset : 0,
+      skipsAt,
+      prefixesAt,
+    );
+    if (outcome >= EVICTED) this.#reportEvictions();
+    return OUTCOMES[outcome % EVICTED];
+  }
+
+  /** Attaches what waits for these blocks, the store parked first to come first (contract.ts S2). */
+  #attachChildren(contextId: number, rankSlot: number, hashes: Uint32Array): void {
+    const ready: ParkedStore[] = [];
+    const addWaiting = (words: Uint32Array, removed: Uint8Array | null): void => {
+      for (let i = 0; i < words.length / 2 && this.#park.has(rankSlot); i++) {
+        if (removed?.[i] === 1) continue;
+        for (const store of this.#park.waitingFor(contextId, rankSlot, words[2 * i], words[2 * i + 1])) {
+          this.#park.remove(store);
+          ready.push(store);
+        }
+      }
+    };
+    addWaiting(hashes, null);
+    while (ready.length > 0) {
+      ready.sort((one, other) => other.sequence - one.sequence);
+      const store = ready.pop()!;
+      if (this.#attach(store)) addWaiting(store.hashes, store.removed);
+    }
+  }
+
+  /** False when the parent is gone again, by a limit: then the store is parked anew. */
+  #attach(store: ParkedStore): boolean {
+    const { tokens, hashes, extraDigests, skips } = this.#scratch;
+    tokens.set(store.tokens);
+    hashes.set(store.hashes);
+    skips.set(store.removed);
+    if (store.extraDigests !== null) extraDigests.set(store.extraDigests);
+    const { contextId, rankSlot, tier, blockCount, parentLow, parentHigh } = store;
+    const hasExtra = store.extraDigests !== null;
+    const outcome = this.#store(
+      contextId,
+      rankSlot,
+      tier,
+      blockCount,
+      true,
+      parentLow,
+      parentHigh,
+      hasExtra,
+      skips.byteOffset,
+    );
+    if (outcome === "stored") this.#attachedStoreCount++;
+    else if (outcome !== "parked" || !this.#parkStore(store)) this.#countParkedLost([store]);
+    return outcome === "stored";
+  }
+
+  #copyOf(
+    contextId: number,
+    rankSlot: number,
+    tier: Tier,
+    blockCount: number,
+    parentLow: number,
+    parentHigh: number,
+    hasExtra: boolean,
+  ): ParkedStore {
+    const { blockSize, bigram } = this.#keyOf(contextId);
+    const { tokens, hashes, extraDigests } = this.#scratch;
+    return {
+      sequence: this.#parkedSequence++,
+      contextId,
+      rankSlot,
+      tier,
+      parentLow: parentLow >>> 0,
+      parentHigh: parentHigh >>> 0,
+      blockCount,
+      tokens: tokens.slice(0, blockCount * blockSize + Number(bigram)),
+      hashes: hashes.slice(0, 2 * blockCount),
+      extraDigests: hasExtra ? extraDigests.slice(0, 2 * blockCount) : null,
+      removed: new Uint8Array(blockCount),
+    };
+  }
+
+  #parkStore(store: ParkedStore): boolean {
+    const gone = this.#park.park(store);
+    if (gone !== null) this.#countParkedLost(gone);
+    return gone !== null;
+  }
+
+  #countParkedLost(stores: readonly ParkedStore[]): void {
+    if (stores.length === 0) return;
+    const blockCount = stores.reduce((sum, store) => sum + store.blockCount, 0);
+    this.#evictedByReason.park_limit += blockCount;
+    this.#onEviction?.("park_limit", blockCount, [...new Set(stores.map((store) => store.rankSlot))]);
+  }
+
+  /** See `IndexWriter.storeKnownBlocks`. */
+  storeKnownBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
+    checkRankSlot(rankSlot);
+    checkBlockCount(blockCount);
+    return this.#kernel.indexStoreKnown(rankSlot, tier, blockCount, this.#scratch.hashes.byteOffset);
+  }
+
+  /** See `IndexWriter.removeBlocks`. */
+  removeBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
+    checkRankSlot(rankSlot);
+    checkBlockCount(blockCount);
+    const { hashes, skips } = this.#scratch;
+    let removed = this.#kernel.indexRemove(rankSlot, tier, blockCount, hashes.byteOffset, skips.byteOffset);
+    // Without copy counting, what was announced again and waits means no more than the copy that is removed.
+    const isEvery = this.#uncounted.has(rankSlot);
+    if ((removed < blockCount || isEvery) && this.#park.has(rankSlot))
+      for (let i = 0; i < blockCount; i++) {
+        const isMissed = skips[i] === 1;
+        if (!isMissed && !isEvery) continue;
+        const isParked = this.#park.removeBlock(rankSlot, tier, hashes[2 * i], hashes[2 * i + 1], isEvery);
+        if (isParked && isMissed) removed++;
+      }
+    this.#removedCount += removed;
+    this.#unknownRemovalCount += blockCount - removed;
+    return removed;
+  }
+
+  /** See `IndexWriter.clearRank`. O(holder sets of the rank's contexts); its blocks are swept by later writes. */
+  clearRank(rankSlot: number): void {
+    checkRankSlot(rankSlot);
+    this.#clearedStoreCount += this.#park.clearRank(rankSlot);
+    this.#kernel.indexClear(rankSlot);
+  }
+
+  /** See `IndexWriter.setCopyCounting`. */
+  setCopyCounting(rankSlot: number, counted: boolean): void {
+    checkRankSlot(rankSlot);
+    this.#uncounted[counted ? "delete" : "add"](rankSlot);
+    this.#kernel.rankCounting(rankSlot, Number(!counted));
+  }
+
+  /**
+   * XXH3-64 of any bytes with the index's seed, for digests of extra keys.
+   *
+   * @param bytes - at most 1 MiB.
+   * @param out - receives low and high at `index`, `index + 1`.
+   * @throws IndexError `too_many_bytes`.
+   */
+  digestBytes(bytes: Uint8Array, out: Uint32Array, index: number): void {
+    this.#digester.digest(bytes, out, index);
+  }
+
+  /** The contexts there are, in no particular order. */
+  contexts(): ContextSummary[] {
+    return listContexts(this.#kernel, this.#memory, -1, this.#scratch.describeAt);
+  }
+
+  /** Blocks that a rank holds, each counted once, whatever the tiers. */
+  rankBlockCount(rankSlot: number): number {
+    checkRankSlot(rankSlot);
+    return this.#kernel.rankBlocks(rankSlot);
+  }
+
+  /** What the index holds and has done. O(contexts × ranks). */
+  stats(): PrefixIndexStats {
+    const { reportAt } = this.#scratch;
+    this.#kernel.indexStats(reportAt);
+    const words = new Uint32Array(this.#memory.buffer, reportAt, STATS_WORDS);
+    const [allocatedBytes, contextCount, prefixCount, holderCount, mappingCount] = words;
+    return {
+      memoryBytes: this.#memory.buffer.byteLength,
+      allocatedBytes,
+      contextCount,
+      prefixCount,
+      holderCount,
+      mappingCount,
+      setCount: words[5],
+      deadCount: words[6],
+      sweepCount: words[7],
+      limboCount: words[8],
+      parkedStoreCount: this.#park.storeCount,
+      parkedBytes: this.#park.bytes,
+      storesByOutcome: { ...this.#storesByOutcome },
+      attachedStoreCount: this.#attachedStoreCount,
+      clearedStoreCount: this.#clearedStoreCount,
+      removedCount: this.#removedCount,
+      unknownRemovalCount: this.#unknownRemovalCount,
+      evictedByReason: { ...this.#evictedByReason },
+    };
+  }
+
+  /**
+   * Walks everything and holds it against the invariants of README.md. Slow: for tests and audits.
+   *
+   * @returns the violations, at most 64, each beginning with the invariant's number ("I4: …"); empty when all is well.
+   */
+  check(): string[] {
+    const { reportAt } = this.#scratch;
+    const count = this.#kernel.indexCheck(reportAt);
+    const words = new Uint32Array(this.#memory.buffer, reportAt, FAULT_WORDS * count);
+    return Array.from({ length: count }, (_, i) => {
+      const [invariant, first, second] = words.subarray(FAULT_WORDS * i);
+      return `I${invariant}: violated at ${first}, ${second}: ${INVARIANTS[invariant]}`;
+    });
+  }
+
+  #keyOf(contextId: number): ContextKey {
+    if (contextId === this.#lastContextId && this.#lastKey !== null) return this.#lastKey;
+    for (const [text, id] of this.#contextIds) {
+      if (id !== contextId) continue;
+      const [model, loraName, blockSize, bigram] = JSON.parse(text) as [
+        string,
+        string | null,
+        number,
+        boolean,
+      ];
+      this.#lastKey = { model, loraName, blockSize, bigram };
+      this.#lastContextId = id;
+      return this.#lastKey;
+    }
+    assert(false, () => `context ${contextId} is not open: open it once per event`);
+    throw new Error("unreachable");
+  }
+
+  /** Tells the listener what limits took, and forgets contexts that are gone. */
+  #reportEvictions(): void {
+    const { reportAt } = this.#scratch;
+    this.#kernel.evictionsTake(reportAt);
+    const words = new Uint32Array(this.#memory.buffer, reportAt, 3 + RANK_SLOTS_MAX / 32).slice();
+    const rankSlots: number[] = [];
+    for (let slot = 0; slot < RANK_SLOTS_MAX; slot++)
+      if (((words[3 + (slot >>> 5)] >>> (slot & 31)) & 1) === 1) rankSlots.push(slot);
+    this.#forgetContexts();
+    for (const [i, reason] of KERNEL_REASONS.entries()) {
+      if (words[i] === 0) continue;
+      this.#evictedByReason[reason] += words[i];
+      this.#onEviction?.(reason, words[i], rankSlots);
+    }
+  }
+
+  #forgetContexts(): void {
+    const open = new Set(this.contexts().map(({ id }) => id));
+    if (open.size === this.#contextIds.size) return;
+    for (const [text, id] of this.#contextIds) if (!open.has(id)) this.#contextIds.delete(text);
+    this.#lastKey = null;
+    this.#lastContextId = -1;
+    this.#countParkedLost(this.#park.keepContexts(open));
+  }
+}
+
+function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
+  const tokensAt = kernel.scratchMake(4 * (STORE_TOKENS_MAX + 1));
+  const hashesAt = kernel.scratchMake(8 * STORE_BLOCKS_MAX);
+  const extrasAt = kernel.scratchMake(8 * STORE_BLOCKS_MAX);
+  const prefixesAt = kernel.scratchMake(8 * STORE_BLOCKS_MAX);
+  const skipsAt = kernel.scratchMake(STORE_BLOCKS_MAX);
+  const reportAt = kernel.scratchMake(4 * REPORT_WORDS);
+  const describeAt = kernel.scratchMake(CONTEXT_RECORD_BYTES);
+  const nameAt = kernel.scratchMake(CONTEXT_NAME_BYTES_MAX);
+  // Only now, that the memory has its size: a view does not grow with it.
+  return {
+    tokens: new Uint32Array(memory.buffer, tokensAt, STORE_TOKENS_MAX + 1),
+    hashes: new Uint32Array(memory.buffer, hashesAt, 2 * STORE_BLOCKS_MAX),
+    extraDigests: new Uint32Array(memory.buffer, extrasAt, 2 * STORE_BLOCKS_MAX),
+    skips: new Uint8Array(memory.buffer, skipsAt, STORE_BLOCKS_MAX),
+    prefixesAt,
+    reportAt,
+    describeAt,
+    nameAt,
+  };
+}
+
+function checkOption(option: string, actual: number | undefined, min: number, max: number): void {
+  if (actual === undefined || (Number.isInteger(actual) && actual >= min && actual <= max)) return;
+  throw new IndexError(
+    { code: "invalid_option", option, actual, expected: `${min} … ${max}` },
+    `${option} is ${actual}, expected a whole number in ${min} … ${max}`,
+  );
+}
+
+function checkRankSlot(rankSlot: number): void {
+  if (Number.isInteger(rankSlot) && rankSlot >= 0 && rankSlot < RANK_SLOTS_MAX) return;
+  throw new IndexError(
+    { code: "invalid_rank_slot", rankSlot, rankSlotsMax: RANK_SLOTS_MAX },
+    `rank slot ${rankSlot} is not a whole number in 0 … ${RANK_SLOTS_MAX - 1}`,
+  );
+}
+
+function checkBlockCount(blockCount: number): void {
+  if (blockCount <= STORE_BLOCKS_MAX) return;
+  throw new IndexError(
+    { code: "too_many_blocks", actual: blockCount, expectedMax: STORE_BLOCKS_MAX },
+    `${blockCount} blocks in one call, at most ${STORE_BLOCKS_MAX} fit`,
+  );
+}

@@ -1,0 +1,192 @@
+/**
+ * The reading side of an index, for any thread: lookups in shared memory without locks. A reader may miss what is being
+ * written; it never reports a rank that never held the block.
+ *
+ *     reader record + 4 blocks │ 8 rows │ 32 address of rows │ 36 dump cursor │ 40 tokens │ 44 hashes │ 48 extra digests
+ *
+ * (kernel/match.ts, `Reader`.) The caller writes a query into `tokens` or `hashes`, asks, and reads the rows: nothing is copied.
+ */
+import type { ContextKey, MatchResult } from "./contract.ts";
+import { MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
+import type { ContextSummary } from "./context-table.ts";
+import { CONTEXT_RECORD_BYTES, keyText, listContexts, serialOf, slotOf } from "./context-table.ts";
+import { ByteDigester } from "./byte-digester.ts";
+import { IndexError } from "./index-error.ts";
+import type { KernelExports, KernelMemory } from "./kernel.ts";
+import { instantiateKernel } from "./kernel.ts";
+
+/** What a reader needs: structured-cloneable, so that it can be posted to other threads of the process. */
+export interface SharedPrefixIndex {
+  readonly memory: KernelMemory;
+}
+
+/** Longest query by default: a million tokens, the longest contexts that engines serve. */
+export const QUERY_TOKENS_MAX = 1_048_576;
+
+/** Lines for readers in shared memory (kernel/layout.ts). */
+const READERS_MAX = 128;
+/** u32 words per row of `PrefixReader.dump`: prefix hash low, high, rank slot, tier, copies. */
+export const DUMP_ROW_WORDS = 5;
+/** `dump` counts holders of one block up to this. */
+const HOLDERS = 4 * RANK_SLOTS_MAX;
+const DUMP_ROWS_MAX = Math.floor((MATCH_ROW_WORDS * RANK_SLOTS_MAX) / DUMP_ROW_WORDS);
+
+const RECORD_WORDS = 13;
+const [LINE, BLOCK_COUNT, ROW_COUNT] = [0, 1, 2];
+const [ROWS, PIECES, TOKENS, HASHES, EXTRAS] = [8, 9, 10, 11, 12];
+
+/** Looks prefixes up. Made per thread; holds a line and buffers in shared memory until `detach`. */
+export class PrefixReader {
+  /** Token ids of a query, one more than the longest for bigram contexts. Written by the caller. */
+  readonly tokens: Uint32Array;
+  /** Prefix hashes of a query, shape [2 × blocks], low then high. Written by the caller. */
+  readonly hashes: Uint32Array;
+  /** Digests of extra keys, shape [2 × blocks], 0 for none. Written by the caller. */
+  readonly extraDigests: Uint32Array;
+  readonly #kernel: KernelExports;
+  readonly #memory: KernelMemory;
+  readonly #at: number;
+  readonly #record: Uint32Array;
+  readonly #digester: ByteDigester;
+  readonly #describeAt: number;
+  readonly #found = new Map<string, number>();
+  #foundVersion = -1;
+  readonly #result: MatchResult = { blockCount: 0, matchCount: 0, rows: new Uint32Array(0) };
+
+  private constructor(memory: KernelMemory, tokensMax: number) {
+    this.#memory = memory;
+    this.#kernel = instantiateKernel(memory);
+    this.#at = this.#kernel.readerOpen(tokensMax);
+    if (this.#at === 0)
+      throw new IndexError(
+        { code: "too_many_readers", readersMax: READERS_MAX },
+        `${READERS_MAX} readers are attached already: detach some`,
+      );
+    this.#digester = new ByteDigester(this.#kernel, memory);
+    this.#describeAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
+    this.#record = new Uint32Array(memory.buffer, this.#at, RECORD_WORDS);
+    this.tokens = new Uint32Array(memory.buffer, this.#record[TOKENS], tokensMax + 1);
+    this.hashes = new Uint32Array(memory.buffer, this.#record[HASHES], 2 * tokensMax);
+    this.extraDigests = new Uint32Array(memory.buffer, this.#record[EXTRAS], 2 * tokensMax);
+  }
+
+  /**
+   * Attaches to an index of this process.
+   *
+   * @param shared - `PrefixIndex.shared`, as it is or from a message.
+   * @param options - `tokensMax`: longest query in tokens, and in blocks; 20 bytes of address space each.
+   * @throws IndexError `too_many_readers`; `invalid_option` when `tokensMax` is not in 1 … 2²⁴.
+   */
+  static attach(shared: SharedPrefixIndex, options: { readonly tokensMax?: number } = {}): PrefixReader {
+    const tokensMax = options.tokensMax ?? QUERY_TOKENS_MAX;
+    if (!Number.isInteger(tokensMax) || tokensMax < 1 || tokensMax > 16_777_216)
+      throw new IndexError(
+        { code: "invalid_option", option: "tokensMax", actual: tokensMax, expected: "1 … 16777216" },
+        `tokensMax is ${tokensMax}, expected a whole number in 1 … 16777216`,
+      );
+    return new PrefixReader(shared.memory, tokensMax);
+  }
+
+  /** Gives line and buffers back. The reader and its arrays must not be used afterwards. */
+  detach(): void {
+    this.#kernel.readerEnd(this.#at);
+  }
+
+  /** The contexts there are now, in no particular order. */
+  contexts(): ContextSummary[] {
+    return listContexts(this.#kernel, this.#memory, this.#record[LINE], this.#describeAt);
+  }
+
+  /** The id of a context, −1 when there is none with this key. A Map lookup, while contexts neither come nor go. */
+  findContext(key: ContextKey): number {
+    const version = this.#kernel.contextsVersion();
+    if (version !== this.#foundVersion) {
+      this.#found.clear();
+      for (const { id, key: found } of this.contexts()) this.#found.set(keyText(found), id);
+      this.#foundVersion = version;
+    }
+    return this.#found.get(keyText(key)) ?? -1;
+  }
+
+  /**
+   * XXH3-64 of any bytes with the index's seed, for digests of extra keys.
+   *
+   * @param bytes - at most 1 MiB.
+   * @param out - receives low and high at `index`, `index + 1`.
+   * @throws IndexError `too_many_bytes`.
+   */
+  digestBytes(bytes: Uint8Array, out: Uint32Array, index: number): void {
+    this.#digester.digest(bytes, out, index);
+  }
+
+  /**
+   * Looks up the prompt in `tokens` (and `extraDigests`).
+   *
+   * @param contextId - from `findContext` or `openContext`; of a context that is gone nothing matches.
+   * @param tokenCount - tokens in the prompt; what does not fill a block is left out.
+   * @returns the reader's own object, valid until its next call. O(matched blocks + set changes × ranks / 64).
+   * @throws IndexError `too_many_tokens` when the prompt is longer than `tokens`.
+   */
+  matchTokens(contextId: number, tokenCount: number, hasExtra: boolean): MatchResult {
+    if (tokenCount > this.tokens.length)
+      throw new IndexError(
+        { code: "too_many_tokens", actual: tokenCount, expectedMax: this.tokens.length },
+        `a query of ${tokenCount} tokens does not fit: at most ${this.tokens.length}`,
+      );
+    return this.#match(contextId, tokenCount, true, hasExtra);
+  }
+
+  /**
+   * Looks up the prefix hashes in `hashes`.
+   *
+   * @param contextId - as in `matchTokens`.
+   * @param blockCount - hashes given.
+   * @returns the reader's own object, valid until its next call.
+   * @throws IndexError `too_many_blocks` when there are more than `hashes` holds.
+   */
+  matchHashes(contextId: number, blockCount: number): MatchResult {
+    const blocksMax = this.hashes.length / 2;
+    if (blockCount > blocksMax)
+      throw new IndexError(
+        { code: "too_many_blocks", actual: blockCount, expectedMax: blocksMax },
+        `a query of ${blockCount} blocks does not fit: at most ${blocksMax}`,
+      );
+    return this.#match(contextId, blockCount, false, false);
+  }
+
+  #match(contextId: number, count: number, isTokens: boolean, hasExtra: boolean): MatchResult {
+    const record = this.#record;
+    this.#kernel.readerMatch(this.#at, slotOf(contextId), serialOf(contextId), count, isTokens, hasExtra);
+    const result = this.#result;
+    result.blockCount = record[BLOCK_COUNT];
+    result.matchCount = record[ROW_COUNT];
+    result.rows = new Uint32Array(record.buffer, record[ROWS], MATCH_ROW_WORDS * record[ROW_COUNT]);
+    return result;
+  }
+
+  /**
+   * What a context holds, page by page, for audits and snapshots. What is written meanwhile may be in it or not. Ends the
+   * validity of the last `MatchResult`.
+   *
+   * @param cursor - 0 to begin, then what the last call returned.
+   * @param out - receives rows of `DUMP_ROW_WORDS` words: prefix hash low, high, rank slot, tier, copies.
+   * @returns the next cursor, −1 at the end; and the rows written. Nothing of a context that is gone.
+   */
+  dump(contextId: number, cursor: number, out: Uint32Array): { cursor: number; rows: number } {
+    const record = this.#record;
+    const state = new Uint32Array(record.buffer, record[PIECES], 4);
+    state[0] = Math.floor(cursor / HOLDERS);
+    state[1] = cursor % HOLDERS;
+    const capacity = Math.floor(out.length / DUMP_ROW_WORDS);
+    let rows = 0;
+    for (;;) {
+      const page = Math.min(DUMP_ROWS_MAX, capacity - rows);
+      this.#kernel.readerDump(this.#at, slotOf(contextId), serialOf(contextId), record[ROWS], page);
+      const [id, holder, written, isDone] = state;
+      out.set(new Uint32Array(record.buffer, record[ROWS], written * DUMP_ROW_WORDS), rows * DUMP_ROW_WORDS);
+      rows += written;
+      if (isDone === 1) return { cursor: -1, rows };
+      if (rows === capacity) return { cursor: id * HOLDERS + holder, rows };
+    }
+  }
+}
