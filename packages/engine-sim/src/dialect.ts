@@ -26,6 +26,8 @@ export interface DialectVoice {
   /** Whether events tell of an adapter, by name or by number. */
   readonly adapters: boolean;
   readonly groups: boolean;
+  /** Whether events are maps: vLLM since 0.24. */
+  readonly maps: boolean;
   readonly kinds: boolean;
   /** Whether consecutive removals make one event (vLLM: one event per hash). */
   readonly joinsRemovals: boolean;
@@ -65,6 +67,7 @@ export function voiceOf(dialect: Dialect): DialectVoice {
     salts: form.hasMetadataSlot || has("cache_salt"),
     adapters: family === "vllm" || (family === "sglang" && has("lora_name")),
     groups: has("group_idx"),
+    maps: form.events === "map",
     kinds: has("kv_cache_spec_kind"),
     joinsRemovals: family !== "vllm",
     startsWithClear: family === "sglang",

@@ -53,6 +53,11 @@ export interface EngineSettings {
    * bear `group_idx` 1 and the main group's hashes.
    */
   readonly slidingWindowTokens?: number | undefined;
+  /**
+   * `full` announces the cached blocks of a request again when it is admitted, without a removal to match (vLLM's
+   * kv_cache_report_mode, wire-protocol 0.8); `delta`, the default, announces changes only.
+   */
+  readonly reportMode?: "delta" | "full" | undefined;
   /** Factor on every modelled duration; 2 is an engine half as fast. */
   readonly slowness?: number | undefined;
 }

@@ -23,6 +23,8 @@ export type EngineErrorFacts =
   | { readonly code: "publish_queue_full"; readonly queueMax: number }
   /** The port could not be bound. */
   | { readonly code: "bind_failed"; readonly endpoint: string }
+  /** The engine restarted, or stopped, while the request was unfinished. */
+  | { readonly code: "request_aborted"; readonly requestId: number }
   /** A request body that is not what its route takes. */
   | { readonly code: "malformed_body"; readonly where: string }
   /** AllBlocksCleared while requests hold blocks. */

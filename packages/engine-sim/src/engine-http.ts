@@ -3,6 +3,7 @@
  *
  *     GET  /health               200, empty, as vLLM
  *     POST /tokenize             vLLM's: {prompt} or {messages} ─▶ {tokens, count, max_model_len}
+ *     POST /v1/completions       OpenAI's, not streamed, without text; an adapter is asked for as the model
  *     GET  /server_info          SGLang's kv_events block, with the actual ports
  *     GET  /contents             what the engine holds, one row per copy
  *     GET  /counters             engine and publisher
@@ -14,8 +15,8 @@
 import { toHex, TIERS } from "@kvsync/core";
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
-import type { EngineContents } from "./engine-contract.ts";
-import { EngineError } from "./engine-error.ts";
+import type { EngineContents, EngineRequest, FinishedRequest } from "./engine-contract.ts";
+import { EngineError, type EngineErrorFacts } from "./engine-error.ts";
 import { type Fault, malformedBody, parseFault } from "./fault.ts";
 import type { PublisherCounts } from "./publisher.ts";
 import type { SimulatedEngine } from "./simulated-engine.ts";
@@ -33,6 +34,7 @@ export interface HttpDependencies {
   readonly bufferSteps: number;
   readonly counters: () => Readonly<PublisherCounts>;
   readonly applyFault: (fault: Fault) => Promise<readonly number[]>;
+  readonly complete?: ((request: Omit<EngineRequest, "id">) => Promise<FinishedRequest>) | undefined;
   readonly reset: () => boolean;
 }
 
@@ -48,6 +50,15 @@ const TOKENIZE = z.union([
     add_special_tokens: z.boolean().default(true),
   }),
 ]);
+
+const token = z.int().min(0).max(0xffff_ffff);
+const COMPLETION = z.object({
+  model: z.string().optional(),
+  prompt: z.union([z.string(), z.array(token)], { error: "is neither a text nor a list of token ids" }),
+  max_tokens: z.int().min(1).default(16),
+  cache_salt: z.string().optional(),
+  seed: z.int().default(0),
+});
 
 /**
  * Makes the HTTP server, not listening yet.
@@ -79,6 +90,10 @@ export function buildEngineHttp(dependencies: HttpDependencies): FastifyInstance
         : tokenizeText(body.prompt, body.add_special_tokens);
     return { tokens, count: tokens.length, max_model_len: blockSize * blockCount };
   });
+  if (dependencies.complete !== undefined) {
+    const { complete } = dependencies;
+    http.post("/v1/completions", (request) => answerCompletion(request.body, engine, complete));
+  }
   http.post("/faults", async (request) => {
     const abortedRequests = await dependencies.applyFault(parseFault(request.body));
     return { applied: true, aborted_requests: abortedRequests.length };
@@ -92,6 +107,41 @@ export function buildEngineHttp(dependencies: HttpDependencies): FastifyInstance
     );
   });
   return http;
+}
+
+async function answerCompletion(
+  body: unknown,
+  engine: SimulatedEngine,
+  complete: NonNullable<HttpDependencies["complete"]>,
+): Promise<object> {
+  const parsed = COMPLETION.safeParse(body);
+  if (!parsed.success) throw malformedBody(parsed.error);
+  const {
+    model = engine.settings.model,
+    prompt,
+    max_tokens: count,
+    seed,
+    cache_salt: cacheSalt,
+  } = parsed.data;
+  const finished = await complete({
+    promptTokens: Uint32Array.from(typeof prompt === "string" ? tokenizeText(prompt, true) : prompt),
+    output: { count, seed },
+    loraName: model === engine.settings.model ? null : model,
+    cacheSalt,
+  });
+  return {
+    id: `cmpl-${finished.id}`,
+    object: "text_completion",
+    created: Math.floor(finished.submittedAtSeconds),
+    model,
+    choices: [{ index: 0, text: "", finish_reason: "length" }],
+    usage: {
+      prompt_tokens: finished.promptTokens,
+      completion_tokens: finished.outputTokens,
+      total_tokens: finished.promptTokens + finished.outputTokens,
+      prompt_tokens_details: { cached_tokens: finished.cachedBlocks * engine.settings.blockSize },
+    },
+  };
 }
 
 // A union's own message names neither form, so say which field is missing.
@@ -109,12 +159,16 @@ function malformedTokenize(body: unknown, error: z.ZodError): EngineError {
       );
 }
 
+const STATUS: Partial<Record<EngineErrorFacts["code"], number>> = {
+  engine_busy: 409,
+  request_aborted: 503,
+  too_many_waiting: 503,
+  stopped: 503,
+  unknown_lora: 404,
+};
+
 function answerError(error: FastifyError, _request: unknown, reply: FastifyReply): FastifyReply {
-  if (error instanceof EngineError)
-    return reply
-      .code(error.code === "engine_busy" ? 409 : 400)
-      .send({ error: { code: error.code, message: error.message } });
-  const status = error.statusCode ?? 500;
+  const status = error instanceof EngineError ? (STATUS[error.code] ?? 400) : (error.statusCode ?? 500);
   return reply.code(status).send({ error: { code: error.code || "internal", message: error.message } });
 }
 

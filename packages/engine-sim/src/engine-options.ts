@@ -34,6 +34,7 @@ export interface EngineOptions {
   readonly hashSeed: string;
   readonly randomHashSeed?: boolean;
   readonly hashForm: "int" | "bytes";
+  readonly reportMode: "delta" | "full";
   readonly lora: readonly string[];
   readonly topic: string;
   readonly bufferSteps?: number;
@@ -92,6 +93,11 @@ export function engineCommand(run: (options: EngineOptions) => Promise<void>): C
     .option("--random-hash-seed", "draw a random root at every start instead")
     .addOption(
       new Option("--hash-form <form>", "hashes on the wire").choices(["int", "bytes"]).default("int"),
+    )
+    .addOption(
+      new Option("--report-mode <mode>", "full announces cached blocks again")
+        .choices(["delta", "full"])
+        .default("delta"),
     )
     .option("--lora <name>", "adapter to serve; may be repeated", collect, [])
     .option("--topic <text>", "topic of every message", "")

@@ -11,7 +11,7 @@
 import { Prng, unreachable } from "@kvsync/core";
 import type { FastifyInstance } from "fastify";
 import { buildEngineHttp } from "./engine-http.ts";
-import type { NumberedBatch } from "./engine-contract.ts";
+import type { EngineRequest, FinishedRequest, NumberedBatch } from "./engine-contract.ts";
 import { EngineError } from "./engine-error.ts";
 import { checkInteger } from "./engine-settings.ts";
 import type { Fault } from "./fault.ts";
@@ -59,6 +59,8 @@ export interface EngineServerSettings {
   readonly seed?: number | undefined;
   /** Time in seconds of what the server itself makes the engine say (its first message, faults over HTTP); the wall clock. */
   readonly clock?: (() => number) | undefined;
+  /** Serves POST /v1/completions: runs a request to its end. Without it that route is unknown. */
+  readonly complete?: ((request: Omit<EngineRequest, "id">) => Promise<FinishedRequest>) | undefined;
   /** Told of every restart as it begins, with the requests it aborted: how a driver hears of one that came over HTTP. */
   readonly onRestart?: ((abortedRequests: readonly number[]) => void) | undefined;
 }
@@ -70,6 +72,7 @@ interface ResolvedServer {
   readonly engine: SimulatedEngine;
   readonly publisher: PublisherSettings;
   readonly clock: () => number;
+  readonly complete: EngineServerSettings["complete"];
   readonly onRestart: (abortedRequests: readonly number[]) => void;
 }
 
@@ -125,7 +128,10 @@ export class EngineServer {
     checkInteger("topic (bytes)", Buffer.byteLength(publisher.topic), 0, TOPIC_BYTES_MAX);
     const onRestart = settings.onRestart ?? (() => undefined);
     const clock = settings.clock ?? (() => Date.now() / 1000);
-    const server = new EngineServer({ engine, publisher, clock, onRestart }, settings.seed ?? 0);
+    const server = new EngineServer(
+      { engine, publisher, clock, complete: settings.complete, onRestart },
+      settings.seed ?? 0,
+    );
     try {
       const replayEndpoint = replayPort === null ? null : endpointOf(host, replayPort, dpRank);
       await server.#open(endpointOf(host, port, dpRank), replayEndpoint, 1);
@@ -267,7 +273,7 @@ export class EngineServer {
   }
 
   async #listen(host: string, httpPort: number): Promise<void> {
-    const { engine, publisher, clock } = this.#settings;
+    const { engine, publisher, clock, complete } = this.#settings;
     this.#http = buildEngineHttp({
       engine,
       endpoint: this.#endpoint,
@@ -276,6 +282,7 @@ export class EngineServer {
       bufferSteps: publisher.bufferSteps,
       counters: () => this.counters,
       applyFault: (fault) => this.applyFault(fault, clock()),
+      complete,
       reset: () => {
         const batch = engine.reset(clock());
         if (batch !== null) this.publish(batch);

@@ -59,6 +59,7 @@ export function resolveSettings(settings: EngineSettings): ResolvedEngineSetting
     hostBlockCount: settings.hostBlockCount ?? 0,
     hostSelfDescribing: settings.hostSelfDescribing ?? voice.family === "sglang",
     slidingWindowTokens: settings.slidingWindowTokens ?? 0,
+    reportMode: settings.reportMode ?? "delta",
     slowness: settings.slowness ?? 1,
   };
   checkNumbers(resolved);
@@ -103,6 +104,8 @@ function checkVoice(settings: ResolvedEngineSettings, voice: DialectVoice): void
     throw invalid("loraNames", settings.loraNames.join(","), `none: ${dialect} does not tell of adapters`);
   if (settings.hostBlockCount > 0 && voice.media.host === null)
     throw invalid("hostBlockCount", settings.hostBlockCount, `0: ${dialect} does not tell of a host tier`);
+  if (settings.reportMode === "full" && !(voice.family === "vllm" && voice.maps))
+    throw invalid("reportMode", settings.reportMode, `"delta": ${dialect} has no report mode`);
   if (!settings.hostSelfDescribing && voice.family === "sglang")
     throw invalid("hostSelfDescribing", false, "true: SGLang has no placeholders");
   if (settings.slidingWindowTokens > 0 && !voice.kinds)

@@ -27,6 +27,7 @@ function engineOf(options: EngineOptions): SimulatedEngine {
     hashSeed: options.randomHashSeed === true ? null : options.hashSeed,
     dialect: options.dialect,
     hashForm: options.hashForm,
+    reportMode: options.reportMode,
     loraNames: options.lora,
     hostBlockCount: options.hostBlocks,
   });
@@ -45,25 +46,25 @@ function checkLoad(options: EngineOptions): void {
   if (speed <= 0) throw wrong("speed", speed, "a factor above 0");
 }
 
-/** Submits requests until the returned function is called. What the engine refuses is said once per code, and dropped. */
+/** Submits requests until the returned function is called. What is refused or aborted is said once per code. */
 function generateLoad(options: EngineOptions, driver: EngineDriver): () => void {
   const load = new SelfLoad(options.load * options.speed, options.loadPromptTokens, options.seed);
-  const refused = new Set<string>();
+  const reported = new Set<string>();
   let timer: NodeJS.Timeout;
+  let ended = false;
   const schedule = () => {
     timer = setTimeout(() => {
-      try {
-        driver.submit(load.nextRequest());
-      } catch (error) {
+      driver.submit(load.nextRequest()).catch((error: unknown) => {
         if (!(error instanceof EngineError)) throw error;
-        if (!refused.has(error.code)) process.stderr.write(`load refused: ${error.message}\n`);
-        refused.add(error.code);
-      }
+        if (!ended && !reported.has(error.code)) process.stderr.write(`own load: ${error.message}\n`);
+        reported.add(error.code);
+      });
       schedule();
     }, load.nextDelaySeconds() * 1000);
   };
   schedule();
   return () => {
+    ended = true;
     clearTimeout(timer);
   };
 }
@@ -71,6 +72,7 @@ function generateLoad(options: EngineOptions, driver: EngineDriver): () => void 
 async function run(options: EngineOptions): Promise<void> {
   checkLoad(options);
   const engine = engineOf(options);
+  const driver = new EngineDriver(engine, options.speed);
   const server = await EngineServer.start({
     engine,
     host: options.host,
@@ -80,8 +82,12 @@ async function run(options: EngineOptions): Promise<void> {
     topic: options.topic,
     bufferSteps: options.bufferSteps,
     seed: options.seed,
+    complete: (request) => driver.submit(request),
+    onRestart: (ids) => {
+      driver.abort(ids);
+    },
   });
-  const driver = new EngineDriver(engine, server, options.speed);
+  const ended = driver.run(server);
   const stopLoad = options.load > 0 ? generateLoad(options, driver) : () => undefined;
   const { endpoint, replayEndpoint, httpUrl } = server;
   process.stdout.write(
@@ -94,7 +100,7 @@ async function run(options: EngineOptions): Promise<void> {
       });
   });
   stopLoad();
-  const ended = driver.stop();
+  driver.stop();
   await server.stop();
   await ended;
 }

@@ -120,6 +120,7 @@ export class PrefixCache {
       request.prefixLow = pool.names.prefixWords[last * 2] ?? 0;
       request.prefixHigh = pool.names.prefixWords[last * 2 + 1] ?? 0;
     }
+    if (this.#settings.reportMode === "full" && matchedDevice > 0) this.#announceAgain(request);
     // From the tail, so that the head of the chain is used last and kept longest.
     for (let block = matchedDevice + matchedHost - 1; block >= matchedDevice; block--) {
       const slot = this.#find(request, block, block + 1, host);
@@ -145,16 +146,7 @@ export class PrefixCache {
       hashes[block - first] = this.#register(request, first, block);
     request.registered = end;
     this.counters.storedBlocks += end - first;
-    this.#log.stored({
-      tier: "device",
-      hashes,
-      parent: first === 0 ? null : this.#wireHash(request.digests, (first - 1) * DIGEST_BYTES),
-      tokens: request.tokens.subarray(first * blockSize, end * blockSize),
-      blockSize,
-      loraName: request.loraName,
-      loraId: request.context === 0 ? null : request.context,
-      cacheSalt: request.cacheSalt,
-    });
+    this.#announceDevice(request, first, hashes);
   }
 
   /** Lets go of all of a request's blocks; named ones stay cached. */
@@ -173,6 +165,32 @@ export class PrefixCache {
     this.host.clear();
     this.#log.cleared();
     return true;
+  }
+
+  #announceDevice(request: ActiveRequest, first: number, hashes: readonly WireHash[]): void {
+    const { blockSize } = this.#settings;
+    this.#log.stored({
+      tier: "device",
+      hashes,
+      parent: first === 0 ? null : this.#wireHash(request.digests, (first - 1) * DIGEST_BYTES),
+      tokens: request.tokens.subarray(first * blockSize, (first + hashes.length) * blockSize),
+      blockSize,
+      loraName: request.loraName,
+      loraId: request.context === 0 ? null : request.context,
+      cacheSalt: request.cacheSalt,
+    });
+  }
+
+  // kv_cache_report_mode=full: what the request found cached, as if it had just been stored.
+  #announceAgain(request: ActiveRequest): void {
+    const { names } = this.pool;
+    const ids = Array.from(request.blocks.subarray(0, request.matchedDevice));
+    for (const id of ids) names.announcedIn[id] = this.sequenceNumber;
+    this.#announceDevice(
+      request,
+      0,
+      ids.map((id) => this.#nameOf(names, id)),
+    );
   }
 
   #find(request: ActiveRequest, block: number, blocksMax: number, tier: BlockPool | HostTier): number {

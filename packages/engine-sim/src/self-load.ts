@@ -4,7 +4,7 @@
  */
 import { Prng } from "@kvsync/core";
 import { VOCABULARY_SIZE } from "./active-request.ts";
-import type { EngineRequest } from "./engine-contract.ts";
+import type { DrivenRequest } from "./engine-driver.ts";
 
 const PREFIX_COUNT = 16;
 const OUTPUT_TOKENS = 64;
@@ -15,7 +15,6 @@ export class SelfLoad {
   readonly #requestsPerSecond: number;
   readonly #promptTokens: number;
   readonly #prefixes: readonly Uint32Array[];
-  #nextId = 0;
 
   /**
    * @param requestsPerSecond - mean rate, above 0.
@@ -35,8 +34,8 @@ export class SelfLoad {
     return -Math.log(1 - this.#random.nextU32() / 2 ** 32) / this.#requestsPerSecond;
   }
 
-  /** The next request; ids count up from 0. */
-  nextRequest(): EngineRequest {
+  /** The next request. */
+  nextRequest(): DrivenRequest {
     // The smaller of two draws: the first prefix is thirty times as popular as the last.
     const rank = Math.min(this.#random.below(PREFIX_COUNT), this.#random.below(PREFIX_COUNT));
     const prefix = this.#prefixes[rank] ?? new Uint32Array(0);
@@ -44,7 +43,6 @@ export class SelfLoad {
     promptTokens.set(prefix);
     promptTokens.set(this.#tokens(this.#promptTokens - prefix.length), prefix.length);
     return {
-      id: this.#nextId++,
       promptTokens,
       output: { count: OUTPUT_TOKENS, seed: this.#random.nextU32() },
     };

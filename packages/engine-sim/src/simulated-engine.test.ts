@@ -180,7 +180,10 @@ describe("scheduling", () => {
       return engine.step(0).durationSeconds;
     };
     const used = engineWith({ blockCount: 6 });
-    const run = finish(used, ...[0, 100].map((from) => request(tokensOf(8, from), { output: { count: 9, seed: 1 } })));
+    const run = finish(
+      used,
+      ...[0, 100].map((from) => request(tokensOf(8, from), { output: { count: 9, seed: 1 } })),
+    );
     expect(run.preemptions).toBeGreaterThan(0);
     used.submit(request(tokensOf(8, 300), { output: { count: 9, seed: 1 } }), 0);
     used.step(0);
@@ -274,7 +277,18 @@ describe("numbers and restarts", () => {
   });
 });
 
-describe("groups and removals by dialect", () => {
+describe("groups, reports and removals by dialect", () => {
+  test("a full report announces again what a request found cached, and takes nothing more back", () => {
+    const engine = engineWith({ reportMode: "full", blockCount: 6 });
+    const first = stores(finish(engine, request(tokensOf(9))))[0];
+    const again = finish(engine, request(tokensOf(9)));
+    expect(stores(again)[0]).toMatchObject({ blockHashes: first?.blockHashes, parentBlockHash: null });
+    expect(stores(again)[0]?.tokenIds.length).toBe(8);
+    expect(engine.contents().rowCount).toBe(2);
+    const evicting = finish(engine, request(tokensOf(23, 500)));
+    expect(removals(evicting).length).toBe(2);
+  });
+
   test("a sliding-window group announces the same hashes and takes them back early", () => {
     const engine = engineWith({ slidingWindowTokens: 8, maxSequences: 1 });
     const run = finish(engine, request(tokensOf(17)));
@@ -343,6 +357,7 @@ describe("what is refused", () => {
     [{ dialect: "vllm-0.9.1", hostBlockCount: 1 }, "hostBlockCount"],
     [{ dialect: "sglang-map", hostSelfDescribing: false }, "hostSelfDescribing"],
     [{ dialect: "vllm-0.18", slidingWindowTokens: 8 }, "slidingWindowTokens"],
+    [{ dialect: "vllm-0.21", reportMode: "full" }, "reportMode"],
     [{ id: "" }, "id"],
   ])("settings %j, naming %s", (settings, setting) => {
     expect(() => engineWith(settings)).toThrow(

@@ -10,7 +10,7 @@
  *  G3  Equal settings, requests and times give equal batches (with a hash seed; without one the hashes differ).
  *
  * Faithful to vLLM's V1 scheduler and block pool, in the dialect of any engine (dialect.ts). Not simulated: speculative
- * decoding, multimodal inputs, pipeline and context parallelism, `kv_cache_report_mode=full`.
+ * decoding, multimodal inputs, pipeline and context parallelism.
  */
 import { PrefixHasher } from "@kvsync/core";
 import { ActiveRequest, outputLength } from "./active-request.ts";

@@ -54,6 +54,51 @@ test("serves events of its own load, tells its ports in one line, and ends with 
   expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
 });
 
+test("answers completions, tells how much of the prompt was cached, and loses them in a restart", async () => {
+  const program = start("--port=0", "--replay-port=0", "--http-port=0", "--speed=100", "--lora=adapter");
+  try {
+    await until("it listens", () => program.output.stdout.includes("\n"));
+    const { httpUrl } = JSON.parse(program.output.stdout) as { httpUrl: string };
+    const post = async (path: string, body: object) => {
+      const headers = { "content-type": "application/json" };
+      const response = await fetch(`${httpUrl}${path}`, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(body),
+      });
+      return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+    };
+    const prompt = Array.from({ length: 100 }, (_, i) => i);
+    const usage = { prompt_tokens: 100, completion_tokens: 3, total_tokens: 103 };
+    for (const [model, cached] of [
+      ["simulated/model", 0],
+      ["simulated/model", 96],
+      ["adapter", 0],
+    ] as const)
+      expect(await post("/v1/completions", { model, prompt, max_tokens: 3 })).toMatchObject({
+        status: 200,
+        body: { usage: { ...usage, prompt_tokens_details: { cached_tokens: cached } } },
+      });
+    expect((await post("/v1/completions", { prompt: [-1] })).body).toMatchObject({
+      error: { code: "malformed_body" },
+    });
+    expect(await post("/v1/completions", { model: "other", prompt })).toMatchObject({ status: 404 });
+    const endless = post("/v1/completions", { prompt, max_tokens: 100_000 });
+    let running = false;
+    await until("it runs", () => {
+      void fetch(`${httpUrl}/counters`).then(async (response) => {
+        const { engine } = (await response.json()) as { engine: { steps: number } };
+        running = engine.steps > 20;
+      });
+      return running;
+    });
+    await post("/faults", { kind: "restart" });
+    expect(await endless).toMatchObject({ status: 503, body: { error: { code: "request_aborted" } } });
+  } finally {
+    program.child.kill("SIGTERM");
+  }
+  expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
+});
 test.each([
   [["--port=x"], /--port.*Expected a number/],
   [["--dialect=vllm-1"], /--dialect.*Allowed choices are vllm-0.9.0/],
