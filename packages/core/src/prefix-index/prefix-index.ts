@@ -551,10 +551,11 @@ export class PrefixIndex implements IndexWriter {
 
   #forgetContexts(): void {
     const open = new Set(this.contexts().map(({ id }) => id));
-    if (open.size === this.#contextIds.size) return;
     for (const [text, id] of this.#contextIds) if (!open.has(id)) this.#contextIds.delete(text);
-    this.#lastKey = null;
-    this.#lastContextId = -1;
+    if (!open.has(this.#lastContextId)) {
+      this.#lastKey = null;
+      this.#lastContextId = -1;
+    }
     this.#countParkedLost(this.#park.keepContexts(open));
   }
 }
