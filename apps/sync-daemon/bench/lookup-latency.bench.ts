@@ -1,0 +1,279 @@
+/**
+ * What a lookup costs a router: binary queries of 12k tokens over kept HTTP connections, from a process of their own, against a
+ * real daemon that follows simulated engines over ZeroMQ; at rest, and while one engine publishes as fast as the daemon takes it.
+ *
+ *   this process ──HTTP──▶ daemon ◀──ZeroMQ── publisher (a worker thread here: engines, then the storm)
+ *
+ * The storm is replayed from memory: batches made beforehand, so that making them costs nothing while measuring. Its rate is
+ * what came through, read off the daemon's board. Latency is from sending the request until the answer is parsed.
+ *
+ * Run: pnpm --filter @kvsync/sync-daemon bench
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { Agent, request as httpRequest } from "node:http";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { argv, execPath, version } from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+
+import { encodeEventBatch, encodeLiveFrames, Prng } from "@kvsync/core";
+import { Publisher } from "zeromq";
+
+const SEED = 20260922;
+const MODEL = "bench/model";
+const BLOCK_SIZE = 16;
+const PROMPT_TOKENS = 12_288;
+const PROMPTS = 32;
+const ENGINES = 16;
+const VOCABULARY_SIZE = 152_064;
+const WARM_UP = 500;
+const SAMPLES = 4000;
+/** Requests per second: a router's load, not a saturation test. */
+const RATE = 400;
+const STORM_BATCHES = 2000;
+const STORM_BLOCKS = 32;
+
+/** Shared with the publisher thread: [0] 1 while the storm is on, [1] messages sent. */
+type Control = Int32Array;
+
+interface PublisherData {
+  readonly control: Control;
+}
+
+function promptOf(index: number): Uint32Array {
+  const prng = new Prng(SEED + index);
+  return Uint32Array.from({ length: PROMPT_TOKENS }, () => prng.below(VOCABULARY_SIZE));
+}
+
+/** A message that stores `tokens` as one chain under engine hashes of its own. */
+function storeOf(prng: Prng, tokens: Uint32Array): Uint8Array {
+  const blockHashes = Array.from(
+    { length: tokens.length / BLOCK_SIZE },
+    () => (BigInt(prng.nextU32()) << 32n) | BigInt(prng.nextU32()),
+  );
+  const event = {
+    type: "BlockStored",
+    blockHashes,
+    parentBlockHash: null,
+    tokenIds: tokens,
+    blockSize: BLOCK_SIZE,
+    medium: "GPU",
+  } as const;
+  return encodeEventBatch(
+    { timestampSeconds: Date.now() / 1000, events: [event], dataParallelRank: 0 },
+    "vllm-0.29",
+  );
+}
+
+/** Storm messages: each stores a chain of 32 fresh blocks and removes that of 1,000 messages before, one event per hash. */
+function stormMessages(prng: Prng): Uint8Array[] {
+  const stores = Array.from({ length: STORM_BATCHES }, () => {
+    const tokenIds = Uint32Array.from({ length: STORM_BLOCKS * BLOCK_SIZE }, () =>
+      prng.below(VOCABULARY_SIZE),
+    );
+    const blockHashes = Array.from(
+      { length: STORM_BLOCKS },
+      () => (BigInt(prng.nextU32()) << 32n) | BigInt(prng.nextU32()),
+    );
+    return {
+      type: "BlockStored",
+      blockHashes,
+      parentBlockHash: null,
+      tokenIds,
+      blockSize: BLOCK_SIZE,
+      medium: "GPU",
+    } as const;
+  });
+  return stores.map((store, i) => {
+    const old = stores[(i + STORM_BATCHES / 2) % STORM_BATCHES];
+    const removals = (old?.blockHashes ?? []).map(
+      (hash) => ({ type: "BlockRemoved", blockHashes: [hash], medium: "GPU" }) as const,
+    );
+    const events = [...removals, store];
+    return encodeEventBatch(
+      { timestampSeconds: Date.now() / 1000, events, dataParallelRank: 0 },
+      "vllm-0.29",
+    );
+  });
+}
+
+async function publish(control: Control): Promise<void> {
+  const prng = new Prng(SEED);
+  const sockets: Publisher[] = [];
+  const endpoints: string[] = [];
+  for (let i = 0; i < ENGINES; i++) {
+    const socket = new Publisher({ linger: 0, sendHighWaterMark: 100_000 });
+    await socket.bind("tcp://127.0.0.1:0");
+    sockets.push(socket);
+    endpoints.push(socket.lastEndpoint ?? "");
+  }
+  const storm = stormMessages(prng);
+  const numbers = new Array<number>(ENGINES).fill(0);
+  const send = async (engine: number, payload: Uint8Array): Promise<void> => {
+    const number = numbers[engine] ?? 0;
+    numbers[engine] = number + 1;
+    await sockets[engine]?.send(encodeLiveFrames("", number, payload));
+  };
+  parentPort?.postMessage(endpoints);
+  const obey = async (order: "prompts" | "storm"): Promise<void> => {
+    if (order === "prompts") {
+      for (let i = 0; i < PROMPTS; i++) await send(i % ENGINES, storeOf(prng, promptOf(i)));
+      parentPort?.postMessage(numbers);
+      return;
+    }
+    for (let i = 0; Atomics.load(control, 0) === 1; i++) {
+      const payload = storm[i % storm.length];
+      if (payload !== undefined) await send(ENGINES - 1, payload);
+      Atomics.add(control, 1, 1);
+      // Not further ahead than a queue's worth, or the publisher's own memory is what is measured.
+      if (i % 64 === 63) await new Promise(setImmediate);
+      while (Atomics.load(control, 1) - Atomics.load(control, 2) > 20_000 && Atomics.load(control, 0) === 1) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    }
+  };
+  parentPort?.on("message", (order: "prompts" | "storm") => {
+    void obey(order);
+  });
+}
+
+async function startDaemon(endpoints: readonly string[]): Promise<{ url: string; stop: () => void }> {
+  const main = fileURLToPath(new URL("../main.js", import.meta.url));
+  const engines = endpoints.map((endpoint, i) => ({ id: `engine-${i}`, model: MODEL, endpoint }));
+  const config = join(mkdtempSync(join(tmpdir(), "kvsync-bench-")), "config.yaml");
+  // JSON is YAML.
+  writeFileSync(config, JSON.stringify({ engines }));
+  const child = spawn(execPath, [main, "--config", config, "--port", "0"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const entry = JSON.parse(line) as { event?: string; port?: number };
+      if (entry.event === "listening" && entry.port !== undefined) resolve(entry.port);
+    });
+    child.on("exit", (code) => {
+      reject(new Error(`the daemon ended with ${code}`));
+    });
+  });
+  return { url: `http://127.0.0.1:${port}`, stop: () => child.kill("SIGTERM") };
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: 8 });
+
+function ask(url: string, body: Buffer): Promise<{ ms: number; matched: number }> {
+  const beganMs = performance.now();
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest(
+      `${url}/api/v1/match?model=${encodeURIComponent(MODEL)}&block_size=${BLOCK_SIZE}`,
+      {
+        method: "POST",
+        agent,
+        headers: { "content-type": "application/octet-stream", "content-length": body.length },
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("end", () => {
+          const answer = JSON.parse(Buffer.concat(chunks).toString()) as {
+            matches: { matched_blocks: number }[];
+          };
+          resolve({ ms: performance.now() - beganMs, matched: answer.matches[0]?.matched_blocks ?? 0 });
+        });
+      },
+    );
+    outgoing.on("error", reject);
+    outgoing.end(body);
+  });
+}
+
+interface Latencies {
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
+  readonly max: number;
+  readonly wrong: number;
+}
+
+/** Open loop at RATE: a request is sent when it is due, whether or not the last one has been answered. */
+async function measure(url: string, bodies: readonly Buffer[], samples: number): Promise<Latencies> {
+  const expected = PROMPT_TOKENS / BLOCK_SIZE;
+  const startMs = performance.now();
+  const pending: Promise<{ ms: number; matched: number }>[] = [];
+  for (let i = 0; i < samples; i++) {
+    const dueMs = startMs + (i * 1000) / RATE;
+    const wait = dueMs - performance.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    pending.push(ask(url, bodies[i % bodies.length] ?? Buffer.alloc(0)));
+  }
+  const answers = await Promise.all(pending);
+  const sorted = answers.map(({ ms }) => ms).sort((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+  const wrong = answers.filter(({ matched }) => matched !== expected).length;
+  return { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1), wrong };
+}
+
+async function applied(url: string): Promise<number> {
+  const response = await fetch(`${url}/api/v1/engines`);
+  const { engines } = (await response.json()) as { engines: { ranks: { messages_applied: number }[] }[] };
+  return engines.reduce(
+    (sum, { ranks }) => sum + ranks.reduce((own, rank) => own + rank.messages_applied, 0),
+    0,
+  );
+}
+
+function row(name: string, { p50, p90, p99, max, wrong }: Latencies): string {
+  const cells = [p50, p90, p99, max].map((ms) => `${ms.toFixed(2)} ms`.padStart(10)).join("");
+  return `${name.padEnd(24)}${cells}   wrong answers ${wrong}`;
+}
+
+async function main(): Promise<void> {
+  const control: Control = new Int32Array(new SharedArrayBuffer(16));
+  const publisher = new Worker(new URL(import.meta.url), { workerData: { control } satisfies PublisherData });
+  const heard = <Value>(): Promise<Value> => new Promise((resolve) => publisher.once("message", resolve));
+  const daemon = await startDaemon(await heard<string[]>());
+  const say = (line: string): void => {
+    process.stdout.write(`${line}\n`);
+  };
+  say(`${cpus()[0]?.model ?? "unknown CPU"} x ${cpus().length}, Node ${version}, seed ${SEED}`);
+  say(`node ${argv.slice(1).join(" ")}`);
+  say(`${PROMPT_TOKENS}-token binary lookups at ${RATE}/s, ${ENGINES} engines, ${SAMPLES} samples\n`);
+  say(`${"".padEnd(24)}${["p50", "p90", "p99", "max"].map((head) => head.padStart(10)).join("")}`);
+  const connected = async (): Promise<boolean> => {
+    const { engines } = (await (await fetch(`${daemon.url}/api/v1/engines`)).json()) as {
+      engines: { ranks: { connected: boolean }[] }[];
+    };
+    return engines.every(({ ranks }) => ranks.every((rank) => rank.connected));
+  };
+  while (!(await connected())) await new Promise((resolve) => setTimeout(resolve, 20));
+  publisher.postMessage("prompts");
+  await heard<number[]>();
+  while ((await applied(daemon.url)) < PROMPTS) await new Promise((resolve) => setTimeout(resolve, 20));
+  const bodies = Array.from({ length: PROMPTS }, (_, i) => Buffer.from(promptOf(i).buffer));
+  await measure(daemon.url, bodies, WARM_UP);
+  say(row("at rest", await measure(daemon.url, bodies, SAMPLES)));
+  const pace = setInterval(() => {
+    void applied(daemon.url).then((count) => Atomics.store(control, 2, count - PROMPTS));
+  }, 50);
+  Atomics.store(control, 0, 1);
+  publisher.postMessage("storm");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const [before, beforeMs] = [await applied(daemon.url), performance.now()];
+  const stormy = await measure(daemon.url, bodies, SAMPLES);
+  const rate = ((await applied(daemon.url)) - before) / ((performance.now() - beforeMs) / 1000);
+  say(row("during a storm", stormy));
+  say(
+    `\nstorm: ${Math.round(rate)} messages/s, ${Math.round(rate * STORM_BLOCKS * 2)} block events/s applied meanwhile`,
+  );
+  Atomics.store(control, 0, 0);
+  clearInterval(pace);
+  daemon.stop();
+  agent.destroy();
+  await publisher.terminate();
+}
+
+if (isMainThread) await main();
+else await publish((workerData as PublisherData).control);

@@ -1,0 +1,62 @@
+/**
+ * The only wiring of the framework: controllers, and the two objects they are given.
+ */
+
+import "reflect-metadata";
+
+import { type DynamicModule, Logger, Module } from "@nestjs/common";
+import { NestFactory } from "@nestjs/core";
+import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
+import type { Logger as PinoLogger } from "pino";
+
+import { Daemon } from "./daemon.ts";
+import { DumpController } from "./http/dump.controller.ts";
+import { EnginesController } from "./http/engines.controller.ts";
+import { HealthController } from "./http/health.controller.ts";
+import { MatchController } from "./http/match.controller.ts";
+import { MetricsController } from "./http/metrics.controller.ts";
+import { NestLogger } from "./http/nest-logger.ts";
+import { ProblemFilter } from "./http/problem.filter.ts";
+import { measureRequests } from "./http/request-metrics.ts";
+import { Lookup } from "./query/lookup.ts";
+
+@Module({})
+class AppModule {
+  static of(daemon: Daemon): DynamicModule {
+    return {
+      module: AppModule,
+      controllers: [MatchController, EnginesController, DumpController, HealthController, MetricsController],
+      providers: [
+        { provide: Daemon, useFactory: () => daemon },
+        { provide: Lookup, useFactory: () => daemon.lookup },
+      ],
+    };
+  }
+}
+
+/**
+ * The HTTP rim of a daemon, not yet listening.
+ *
+ * @param daemon - running.
+ * @param log - for the framework's lines and failed requests.
+ * @returns the application; whoever made it closes it.
+ */
+export async function createApp(daemon: Daemon, log: PinoLogger): Promise<NestFastifyApplication> {
+  const adapter = new FastifyAdapter({
+    bodyLimit: daemon.settings.http.body_bytes,
+    routerOptions: { maxParamLength: 256 },
+    forceCloseConnections: "idle",
+  });
+  Logger.overrideLogger(new NestLogger(log));
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(daemon), adapter);
+  const server = adapter.getInstance();
+  measureRequests(server, daemon.metrics);
+  // A binary body stays the one buffer that it was received into.
+  app.useBodyParser("application/octet-stream", { bodyLimit: daemon.settings.http.body_bytes });
+  // Types that no endpoint takes are refused, not parsed.
+  server.removeContentTypeParser("text/plain");
+  app.useGlobalFilters(new ProblemFilter(log, daemon.metrics));
+  await app.init();
+  await server.ready();
+  return app;
+}

@@ -1,0 +1,82 @@
+/**
+ * The connection's states over a transport that does what the test says; the clock is a number.
+ */
+import { expect, test } from "vitest";
+
+import { EngineConnection } from "./engine-connection.ts";
+import type { SubscriptionEvents, Transport } from "./transport.ts";
+
+function setUp() {
+  const dialled: SubscriptionEvents[] = [];
+  const happened: string[] = [];
+  let nowMs = 0;
+  let closed = 0;
+  const transport: Transport = {
+    subscribe: (_endpoint, _topic, events) => {
+      dialled.push(events);
+      return { close: () => (closed += 1) };
+    },
+    requestReplay: () => {
+      throw new Error("not asked for here");
+    },
+    close: () => undefined,
+  };
+  const connection = new EngineConnection(
+    { endpoint: "tcp://h:1", topic: "", waitMsMin: 100, waitMsMax: 800 },
+    { transport, now: () => nowMs, random: () => 1 },
+    {
+      connected: () => happened.push("connected"),
+      disconnected: () => happened.push("disconnected"),
+      failed: (reason) => happened.push(`failed: ${reason}`),
+      message: () => happened.push("message"),
+    },
+  );
+  return {
+    connection,
+    dialled,
+    happened,
+    closed: () => closed,
+    advance: (ms: number) => (nowMs += ms),
+    now: () => nowMs,
+  };
+}
+
+test("waits between attempts double up to their maximum, and a connection starts them over", () => {
+  const { connection, dialled, advance, now } = setUp();
+  const waits: number[] = [];
+  for (let i = 0; i < 6; i++) {
+    let waited = 0;
+    while (!connection.isDue(now())) {
+      advance(10);
+      waited += 10;
+    }
+    waits.push(waited);
+    connection.dial();
+    if (i === 4) dialled.at(-1)?.connected();
+    dialled.at(-1)?.ended("refused");
+  }
+  expect(waits).toEqual([0, 100, 200, 400, 800, 100]);
+});
+
+test("nothing is dialled while an attempt is under way, while connected, or after closing", () => {
+  const { connection, dialled, closed } = setUp();
+  connection.dial();
+  expect(connection.isDue(1e9)).toBe(false);
+  dialled[0]?.connected();
+  expect(connection.connected).toBe(true);
+  expect(connection.isDue(1e9)).toBe(false);
+  connection.close();
+  expect(closed()).toBe(1);
+  expect(connection.isDue(1e9)).toBe(false);
+});
+
+test("a lost connection is told as such, an attempt that came to nothing as another thing", () => {
+  const { connection, dialled, happened } = setUp();
+  connection.dial();
+  dialled[0]?.ended("refused");
+  connection.dial();
+  dialled[1]?.connected();
+  dialled[1]?.message([]);
+  dialled[1]?.ended("disconnected");
+  expect(happened).toEqual(["failed: refused", "connected", "message", "disconnected"]);
+});

@@ -1,0 +1,114 @@
+/**
+ * Keeps one DP rank's event socket connected.
+ *
+ *            due and allowed              handshake
+ *   waiting ────────────────▶ dialling ────────────▶ connected
+ *      ▲                         │                       │
+ *      └───── ended: wait ×2 ────┴─── ended: wait min ───┘
+ *
+ * Waits grow twofold with jitter between two settings, so that an engine that is down costs little and a fleet that comes
+ * back does not come back at one moment. *When* a due connection may dial is decided by the caller's rate limit (dial()).
+ *
+ * Not here: what the messages mean (core's WorkerSync), replay requests.
+ */
+
+import type { Closeable, ConnectionEnd, Frames, Transport } from "./transport.ts";
+
+/** What a connection reports. */
+export interface ConnectionEvents {
+  connected(): void;
+  disconnected(): void;
+  message(frames: Frames): void;
+  /** An attempt came to nothing. */
+  failed(reason: ConnectionEnd): void;
+}
+
+/** What a connection needs to know. */
+export interface ConnectionSettings {
+  readonly endpoint: string;
+  readonly topic: string;
+  readonly waitMsMin: number;
+  readonly waitMsMax: number;
+}
+
+/** One rank's event connection, dialled again and again until it is closed. */
+export class EngineConnection {
+  readonly #settings: ConnectionSettings;
+  readonly #transport: Transport;
+  readonly #events: ConnectionEvents;
+  readonly #random: () => number;
+  readonly #now: () => number;
+  #subscription: Closeable | null = null;
+  #connected = false;
+  #closed = false;
+  #waitMs: number;
+  #dueMs = 0;
+
+  /**
+   * @param settings - where to and how patiently.
+   * @param dependencies - the network, a clock in milliseconds, a source of jitter in 0 … 1.
+   * @param events - hears of it.
+   */
+  constructor(
+    settings: ConnectionSettings,
+    dependencies: {
+      readonly transport: Transport;
+      readonly now: () => number;
+      readonly random: () => number;
+    },
+    events: ConnectionEvents,
+  ) {
+    this.#settings = settings;
+    this.#transport = dependencies.transport;
+    this.#now = dependencies.now;
+    this.#random = dependencies.random;
+    this.#events = events;
+    this.#waitMs = settings.waitMsMin;
+  }
+
+  /** Whether the connection stands. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /**
+   * Whether it is time to dial.
+   *
+   * @param nowMs - the clock.
+   * @returns true when waiting is over and nothing is under way.
+   */
+  isDue(nowMs: number): boolean {
+    return !this.#closed && this.#subscription === null && nowMs >= this.#dueMs;
+  }
+
+  /** Dials once. Only when due. */
+  dial(): void {
+    this.#subscription = this.#transport.subscribe(this.#settings.endpoint, this.#settings.topic, {
+      connected: () => {
+        this.#connected = true;
+        this.#waitMs = this.#settings.waitMsMin;
+        this.#events.connected();
+      },
+      message: (frames) => {
+        this.#events.message(frames);
+      },
+      ended: (reason) => {
+        this.#subscription = null;
+        const wasConnected = this.#connected;
+        this.#connected = false;
+        this.#dueMs = this.#now() + this.#waitMs * (0.5 + this.#random() / 2);
+        this.#waitMs = Math.min(this.#waitMs * 2, this.#settings.waitMsMax);
+        if (wasConnected) this.#events.disconnected();
+        else this.#events.failed(reason);
+      },
+    });
+  }
+
+  /** Ends it for good; reports nothing. */
+  close(): void {
+    this.#closed = true;
+    this.#subscription?.close();
+    this.#subscription = null;
+    this.#connected = false;
+  }
+}

@@ -1,0 +1,69 @@
+import { expect, test } from "vitest";
+
+import { engineEntry, endpointOfRank } from "./engine-entry.ts";
+
+const MINIMAL = { id: "engine-0", model: "m", endpoint: "tcp://127.0.0.1:5557" };
+
+function refusalOf(entry: unknown): { path: string; message: string } {
+  const result = engineEntry.safeParse(entry);
+  if (result.success) throw new Error("the entry was taken");
+  const issue = result.error.issues[0];
+  return { path: (issue?.path ?? []).join("."), message: issue?.message ?? "" };
+}
+
+test("an entry with least fields is one rank without replay", () => {
+  expect(engineEntry.parse(MINIMAL)).toEqual({
+    id: "engine-0",
+    model: "m",
+    topic: "",
+    reportMode: "delta",
+    ranks: [{ dpRank: 0, endpoint: "tcp://127.0.0.1:5557", replayEndpoint: null }],
+  });
+});
+
+test("each DP rank has its ports counted up from the base ports", () => {
+  const { ranks } = engineEntry.parse({ ...MINIMAL, replay_endpoint: "tcp://127.0.0.1:5657", dp_size: 3 });
+  expect(ranks).toEqual([
+    { dpRank: 0, endpoint: "tcp://127.0.0.1:5557", replayEndpoint: "tcp://127.0.0.1:5657" },
+    { dpRank: 1, endpoint: "tcp://127.0.0.1:5558", replayEndpoint: "tcp://127.0.0.1:5658" },
+    { dpRank: 2, endpoint: "tcp://127.0.0.1:5559", replayEndpoint: "tcp://127.0.0.1:5659" },
+  ]);
+});
+
+test("explicit endpoints give the DP size, and mean the same as counted ones", () => {
+  const counted = engineEntry.parse({ ...MINIMAL, dp_size: 2 });
+  const endpoints = ["tcp://127.0.0.1:5557", "tcp://127.0.0.1:5558"];
+  expect(engineEntry.parse({ id: "engine-0", model: "m", endpoints })).toEqual(counted);
+});
+
+test("base ports closer together than the DP size are refused, since ranks would read each other's sockets", () => {
+  const refusal = refusalOf({ ...MINIMAL, replay_endpoint: "tcp://127.0.0.1:5558", dp_size: 2 });
+  expect(refusal.path).toBe("endpoint");
+  expect(refusal.message).toContain("tcp://127.0.0.1:5558 is used twice");
+});
+
+test.each([
+  [{ ...MINIMAL, id: "engine 0" }, "id"],
+  [{ ...MINIMAL, model: "" }, "model"],
+  [{ ...MINIMAL, endpoint: "tcp://0.0.0.0" }, "endpoint"],
+  [{ ...MINIMAL, endpoint: "tcp://*:5557" }, "endpoint"],
+  [{ ...MINIMAL, endpoint: "tcp://h:0" }, "endpoint"],
+  [{ ...MINIMAL, endpoint: "udp://h:1" }, "endpoint"],
+  [{ ...MINIMAL, dp_size: 0 }, "dp_size"],
+  [{ ...MINIMAL, dp_size: 65 }, "dp_size"],
+  [{ ...MINIMAL, endpoint: "tcp://h:65535", dp_size: 2 }, "dp_size"],
+  [{ ...MINIMAL, endpoint: "ipc:///run/kv", dp_size: 2 }, "endpoint"],
+  [{ ...MINIMAL, endpoints: ["tcp://h:1"] }, "endpoint"],
+  [{ id: "a", model: "m" }, "endpoint"],
+  [{ id: "a", model: "m", endpoints: ["tcp://h:1", "tcp://h:2"], dp_size: 3 }, "endpoints"],
+  [{ ...MINIMAL, replay_endpoint: "tcp://h:1", replay_endpoints: ["tcp://h:1"] }, "replay_endpoint"],
+  [{ ...MINIMAL, report_mode: "diff" }, "report_mode"],
+  ["engine-0", ""],
+])("%j is refused at %s", (entry, path) => {
+  expect(refusalOf(entry).path).toBe(path);
+});
+
+test("only tcp ports are counted up", () => {
+  expect(endpointOfRank("tcp://[::1]:5557", 2)).toBe("tcp://[::1]:5559");
+  expect(endpointOfRank("ipc:///run/kv", 2)).toBe("ipc:///run/kv");
+});

@@ -1,0 +1,153 @@
+/**
+ * One engine as people describe it (configuration file, `POST /api/v1/engines`), and as the daemon uses it.
+ *
+ *   entry { id, model, endpoint, dp_size … }  ──parse──▶  Engine { id, model, ranks: [{dpRank, endpoint, replayEndpoint}] }
+ *
+ * DP ranks publish on ports of their own: rank r at port + r, for events and for replay alike (vLLM's
+ * `offset_endpoint_port`, vllm/distributed/kv_events.py). So the two base ports must lie at least `dp_size` apart, which is
+ * checked here, or ranks of one engine would read each other's sockets.
+ */
+
+import { z } from "zod";
+
+/** DP ranks of one engine. The largest published deployments use tens; the bound keeps one entry from taking every slot. */
+export const DP_SIZE_MAX = 64;
+
+/** Length of an id or a model name. */
+const NAME_LENGTH_MAX = 128;
+/** Length of an endpoint or topic. */
+const ENDPOINT_LENGTH_MAX = 256;
+const PORT_MAX = 65_535;
+
+const ENDPOINT_EXPECTED = "tcp://host:port (port 1-65535, host not a wildcard) or ipc://path";
+const ID_EXPECTED = `1-${NAME_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : / -`;
+
+const id = z.string(ID_EXPECTED).regex(/^[A-Za-z0-9._:/-]{1,128}$/, ID_EXPECTED);
+const model = z
+  .string("a model name")
+  .min(1, "a model name")
+  .max(NAME_LENGTH_MAX, `a model name of at most ${NAME_LENGTH_MAX} characters`);
+const endpoint = z
+  .string(ENDPOINT_EXPECTED)
+  .max(ENDPOINT_LENGTH_MAX, ENDPOINT_EXPECTED)
+  .refine(isEndpoint, ENDPOINT_EXPECTED);
+const DP_SIZE_EXPECTED = `an integer from 1 to ${DP_SIZE_MAX}`;
+const endpointList = z
+  .array(endpoint, `a list of 1-${DP_SIZE_MAX} endpoints, one per DP rank`)
+  .min(1, "at least one endpoint")
+  .max(DP_SIZE_MAX, `at most ${DP_SIZE_MAX} endpoints`);
+
+const fields = z.strictObject({
+  id,
+  model,
+  endpoint: endpoint.optional(),
+  endpoints: endpointList.optional(),
+  replay_endpoint: endpoint.optional(),
+  replay_endpoints: endpointList.optional(),
+  dp_size: z.int(DP_SIZE_EXPECTED).min(1, DP_SIZE_EXPECTED).max(DP_SIZE_MAX, DP_SIZE_EXPECTED).optional(),
+  topic: z
+    .string("a topic prefix")
+    .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
+    .default(""),
+  report_mode: z.enum(["delta", "full"], 'one of "delta", "full"').default("delta"),
+});
+
+/** One DP rank's sockets. */
+export interface EngineRank {
+  readonly dpRank: number;
+  /** Where it publishes events. */
+  readonly endpoint: string;
+  /** Where it answers replay requests; null when it does not, and then a gap cannot be repaired. */
+  readonly replayEndpoint: string | null;
+}
+
+/** One engine to follow, normalised: two entries that mean the same are equal. */
+export interface Engine {
+  readonly id: string;
+  readonly model: string;
+  /** Prefix of the topics subscribed to; empty for all. */
+  readonly topic: string;
+  /** `full`: the engine re-announces blocks, so repeated stores are not counted as copies. */
+  readonly reportMode: "delta" | "full";
+  readonly ranks: readonly EngineRank[];
+}
+
+/** What an entry looks like, checked and normalised to an `Engine`. */
+export const engineEntry = fields.transform((entry, context): Engine => {
+  const fail = (path: string, input: unknown, message: string): never => {
+    context.issues.push({ code: "custom", path: [path], input, message });
+    return z.NEVER;
+  };
+  if ((entry.endpoint === undefined) === (entry.endpoints === undefined)) {
+    return fail("endpoint", entry.endpoint, "either endpoint (with dp_size) or endpoints, one of the two");
+  }
+  if (entry.replay_endpoint !== undefined && entry.replay_endpoints !== undefined) {
+    return fail(
+      "replay_endpoint",
+      entry.replay_endpoint,
+      "either replay_endpoint or replay_endpoints, not both",
+    );
+  }
+  const size = entry.dp_size ?? entry.endpoints?.length ?? 1;
+  for (const list of ["endpoints", "replay_endpoints"] as const) {
+    const given = entry[list];
+    if (given !== undefined && given.length !== size) {
+      return fail(list, given, `${size} endpoints, one per DP rank`);
+    }
+  }
+  const ranks = Array.from(
+    { length: size },
+    (_, dpRank): EngineRank => ({
+      dpRank,
+      endpoint: entry.endpoints?.[dpRank] ?? endpointOfRank(entry.endpoint ?? "", dpRank),
+      replayEndpoint:
+        entry.replay_endpoints?.[dpRank] ??
+        (entry.replay_endpoint === undefined ? null : endpointOfRank(entry.replay_endpoint, dpRank)),
+    }),
+  );
+  const seen = new Set<string>();
+  for (const { endpoint: events, replayEndpoint } of ranks) {
+    for (const used of replayEndpoint === null ? [events] : [events, replayEndpoint]) {
+      const port = /^tcp:.*:(\d+)$/.exec(used)?.[1];
+      if (port !== undefined && Number(port) > PORT_MAX) {
+        return fail("dp_size", size, `ports up to ${PORT_MAX}; a DP rank would use ${used}`);
+      }
+      if (used.startsWith("ipc:") && size > 1 && entry.endpoints === undefined) {
+        return fail("endpoint", used, "endpoints, one per DP rank: ports cannot be counted up for ipc");
+      }
+      if (seen.has(used)) {
+        return fail(
+          "endpoint",
+          used,
+          `distinct sockets per DP rank; ${used} is used twice (keep base ports ${size} apart)`,
+        );
+      }
+      seen.add(used);
+    }
+  }
+  return { id: entry.id, model: entry.model, topic: entry.topic, reportMode: entry.report_mode, ranks };
+});
+
+/** What may be written in an entry, before defaults. */
+export type EngineEntryInput = z.input<typeof engineEntry>;
+
+/**
+ * The socket of a DP rank: the base port plus the rank.
+ *
+ * @param base - rank 0's endpoint.
+ * @param dpRank - 0-based.
+ * @returns the endpoint; `base` itself for rank 0 and for anything but tcp.
+ */
+export function endpointOfRank(base: string, dpRank: number): string {
+  const colon = base.lastIndexOf(":");
+  if (dpRank === 0 || !base.startsWith("tcp://")) return base;
+  return `${base.slice(0, colon)}:${Number(base.slice(colon + 1)) + dpRank}`;
+}
+
+function isEndpoint(text: string): boolean {
+  if (/^ipc:\/\/\S+$/.test(text)) return true;
+  const parts = /^tcp:\/\/([^\s/]+):(\d{1,5})$/.exec(text);
+  if (parts === null) return false;
+  const [, host = "", port = ""] = parts;
+  return !host.includes("*") && Number(port) >= 1 && Number(port) <= PORT_MAX;
+}

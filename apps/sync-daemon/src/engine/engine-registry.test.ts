@@ -1,0 +1,70 @@
+import { expect, test } from "vitest";
+
+import type { FollowedRank } from "../ingest/thread-messages.ts";
+import { engineEntry, type EngineEntryInput } from "./engine-entry.ts";
+import { EngineRegistry } from "./engine-registry.ts";
+
+/** Follows nothing; says a slot is clean when the test says so. */
+class RecordingFollower {
+  readonly followed: FollowedRank[] = [];
+  readonly #forgotten = new Map<number, () => void>();
+  follow(rank: FollowedRank): void {
+    this.followed.push(rank);
+  }
+  forget(rankSlot: number): Promise<void> {
+    return new Promise((resolve) => this.#forgotten.set(rankSlot, resolve));
+  }
+  clean(rankSlot: number): void {
+    this.#forgotten.get(rankSlot)?.();
+  }
+}
+
+let port = 1;
+function engine(id: string, more: Partial<EngineEntryInput> = {}) {
+  port += 10;
+  return engineEntry.parse({ id, model: "m", endpoint: `tcp://h:${port}`, ...more });
+}
+
+test("registering the same again changes nothing, registering another under its id is a conflict that names the field", () => {
+  const registry = new EngineRegistry(new RecordingFollower(), 10);
+  const first = engine("a", { endpoint: "tcp://h:7" });
+  expect(registry.register(first).created).toBe(true);
+  expect(registry.register(engine("a", { endpoint: "tcp://h:7" })).created).toBe(false);
+  expect(() => registry.register(engine("a", { endpoint: "tcp://h:7", model: "n" }))).toThrow(
+    "engine a is registered with another model",
+  );
+  expect(() => registry.register(engine("b", { endpoint: "tcp://h:7" }))).toThrow(
+    "endpoint tcp://h:7 belongs to engine a",
+  );
+  expect(registry.engineCount).toBe(1);
+});
+
+test("a slot is given out again only after the index is clear of its former rank", async () => {
+  const follower = new RecordingFollower();
+  const registry = new EngineRegistry(follower, 10);
+  const slot = registry.register(engine("a")).registered.ranks[0]?.rankSlot ?? -1;
+  const removed = registry.remove("a");
+  expect(registry.ownerOf(slot)).toBeNull();
+  expect(registry.enginesOf("m")).toBeNull();
+  const next = registry.register(engine("b")).registered.ranks[0]?.rankSlot;
+  expect(next).not.toBe(slot);
+  follower.clean(slot);
+  await removed;
+  expect(registry.register(engine("c")).registered.ranks[0]?.rankSlot).toBe(slot);
+  expect(registry.ownerOf(slot)).toEqual({ workerId: "c", model: "m", dpRank: 0 });
+});
+
+test("engines and ranks are bounded, and a refusal names the limit and takes nothing", () => {
+  const engines = new EngineRegistry(new RecordingFollower(), 1);
+  engines.register(engine("a"));
+  expect(() => engines.register(engine("b"))).toThrow("no room for engine b: at most 1 engines at once");
+  const ranks = new EngineRegistry(new RecordingFollower(), 100);
+  for (let i = 0; i < 64; i++) ranks.register(engine(`e${i}`, { endpoint: `tcp://h${i}:1000`, dp_size: 64 }));
+  expect(() => ranks.register(engine("z"))).toThrow("no room for engine z: at most 4096 ranks at once");
+  expect(ranks.engineCount).toBe(64);
+});
+
+test("removing an engine that is not there is an error by code", () => {
+  const registry = new EngineRegistry(new RecordingFollower(), 10);
+  expect(() => registry.remove("ghost")).toThrow(expect.objectContaining({ code: "unknown_engine" }));
+});

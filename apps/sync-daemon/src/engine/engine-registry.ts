@@ -1,0 +1,222 @@
+/**
+ * The engines that should be followed, and the rank slots they have.
+ *
+ *   absent ──register──▶ followed ──remove──▶ leaving ──ingest has cleared it──▶ absent, slot free
+ *
+ * Invariants
+ *  R1  A rank slot belongs to at most one rank at a time; it is given out again only after the ingest thread has cleared
+ *      it, so that a lookup never credits a new engine with an old one's blocks.
+ *  R2  Ids are unique, and so are endpoints: two engines on one socket would be one engine counted twice.
+ *  R3  Engines, ranks and models are bounded.
+ */
+
+import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";
+
+import type { FollowedRank } from "../ingest/thread-messages.ts";
+import type { Engine } from "./engine-entry.ts";
+
+/** Models served at once: label values and tables grow with them. */
+const MODELS_MAX = 1024;
+
+/** Facts of a refused registration. */
+export type RegistryFacts =
+  | {
+      readonly code: "engine_conflict";
+      readonly id: string;
+      readonly field: string;
+      readonly conflictsWith: string;
+    }
+  | { readonly code: "unknown_engine"; readonly id: string }
+  | {
+      readonly code: "registry_full";
+      readonly limit: "engines" | "ranks" | "models";
+      readonly maximum: number;
+    };
+
+/** A registration that cannot be. */
+export class RegistryError extends CodedError<RegistryFacts> {}
+
+/** What follows ranks. */
+export interface RankFollower {
+  follow(rank: FollowedRank): void;
+  /** Resolves when the slot is clean. */
+  forget(rankSlot: number): Promise<void>;
+}
+
+/** A DP rank with its slot. */
+export interface RegisteredRank {
+  readonly dpRank: number;
+  readonly rankSlot: number;
+}
+
+/** An engine with its slots. */
+export interface RegisteredEngine {
+  readonly engine: Engine;
+  /** In the order of the engine's ranks. */
+  readonly ranks: readonly RegisteredRank[];
+}
+
+/** What a slot stands for. */
+export interface SlotOwner {
+  readonly workerId: string;
+  readonly model: string;
+  readonly dpRank: number;
+}
+
+/** All engines being followed. */
+export class EngineRegistry {
+  readonly #follower: RankFollower;
+  readonly #enginesMax: number;
+  readonly #engines = new Map<string, RegisteredEngine>();
+  readonly #byModel = new Map<string, Set<RegisteredEngine>>();
+  readonly #byEndpoint = new Map<string, string>();
+  readonly #owners: (SlotOwner | undefined)[] = [];
+  /** Slots given back, oldest first; beyond them, the next never used one. */
+  readonly #freeSlots: number[] = [];
+  #nextSlot = 0;
+
+  /**
+   * @param follower - is told what to follow.
+   * @param enginesMax - engines at once.
+   */
+  constructor(follower: RankFollower, enginesMax: number) {
+    this.#follower = follower;
+    this.#enginesMax = enginesMax;
+  }
+
+  /**
+   * Registers an engine and has it followed.
+   *
+   * @param engine - checked and normalised.
+   * @returns the engine with its slots, and whether it is new; false when the same was there already.
+   * @throws RegistryError engine_conflict, registry_full.
+   */
+  register(engine: Engine): { readonly registered: RegisteredEngine; readonly created: boolean } {
+    const existing = this.#engines.get(engine.id);
+    if (existing !== undefined) {
+      const field = firstDifference(existing.engine, engine);
+      if (field === null) return { registered: existing, created: false };
+      throw conflict(engine.id, field, engine.id, `engine ${engine.id} is registered with another ${field}`);
+    }
+    for (const { endpoint } of engine.ranks) {
+      const other = this.#byEndpoint.get(endpoint);
+      if (other === undefined) continue;
+      throw conflict(engine.id, "endpoint", other, `endpoint ${endpoint} belongs to engine ${other}`);
+    }
+    this.#refuseBeyondLimits(engine);
+    const ranks = engine.ranks.map(({ dpRank }) => ({ dpRank, rankSlot: this.#takeSlot() }));
+    const registered: RegisteredEngine = { engine, ranks };
+    this.#engines.set(engine.id, registered);
+    const peers = this.#byModel.get(engine.model) ?? new Set();
+    this.#byModel.set(engine.model, peers.add(registered));
+    engine.ranks.forEach(({ endpoint, replayEndpoint, dpRank }, i) => {
+      const rankSlot = ranks[i]?.rankSlot ?? 0;
+      const owner = { workerId: engine.id, model: engine.model, dpRank };
+      this.#owners[rankSlot] = owner;
+      this.#byEndpoint.set(endpoint, engine.id);
+      const { topic, reportMode } = engine;
+      this.#follower.follow({ rankSlot, ...owner, endpoint, replayEndpoint, topic, reportMode });
+    });
+    return { registered, created: true };
+  }
+
+  /**
+   * Stops following an engine. It is gone from lookups at once; its slots become free when the index is clear of it.
+   *
+   * @param id - the engine's.
+   * @returns resolves when its slots are free.
+   * @throws RegistryError unknown_engine.
+   */
+  remove(id: string): Promise<void> {
+    const registered = this.#engines.get(id);
+    if (registered === undefined) {
+      throw new RegistryError(
+        { code: "unknown_engine", id },
+        `no engine ${JSON.stringify(id)} is registered`,
+      );
+    }
+    this.#engines.delete(id);
+    const { model, ranks } = registered.engine;
+    const peers = this.#byModel.get(model);
+    peers?.delete(registered);
+    if (peers?.size === 0) this.#byModel.delete(model);
+    for (const { endpoint } of ranks) this.#byEndpoint.delete(endpoint);
+    const freed = registered.ranks.map(async ({ rankSlot }) => {
+      this.#owners[rankSlot] = undefined;
+      await this.#follower.forget(rankSlot);
+      this.#freeSlots.push(rankSlot);
+    });
+    return Promise.all(freed).then(() => undefined);
+  }
+
+  /** Every engine, in the order of registration. */
+  engines(): IterableIterator<RegisteredEngine> {
+    return this.#engines.values();
+  }
+
+  /** Number of engines. */
+  get engineCount(): number {
+    return this.#engines.size;
+  }
+
+  /** Every model with at least one engine. */
+  models(): IterableIterator<string> {
+    return this.#byModel.keys();
+  }
+
+  /**
+   * The engines of a model.
+   *
+   * @param model - its name.
+   * @returns null when no engine serves it.
+   */
+  enginesOf(model: string): ReadonlySet<RegisteredEngine> | null {
+    return this.#byModel.get(model) ?? null;
+  }
+
+  /**
+   * Whose slot it is.
+   *
+   * @param rankSlot - from a lookup.
+   * @returns null when nobody's, or no longer.
+   */
+  ownerOf(rankSlot: number): SlotOwner | null {
+    return this.#owners[rankSlot] ?? null;
+  }
+
+  #refuseBeyondLimits(engine: Engine): void {
+    const free = this.#freeSlots.length + RANK_SLOTS_MAX - this.#nextSlot;
+    const full =
+      this.#engines.size >= this.#enginesMax
+        ? ({ limit: "engines", maximum: this.#enginesMax } as const)
+        : free < engine.ranks.length
+          ? ({ limit: "ranks", maximum: RANK_SLOTS_MAX } as const)
+          : !this.#byModel.has(engine.model) && this.#byModel.size >= MODELS_MAX
+            ? ({ limit: "models", maximum: MODELS_MAX } as const)
+            : null;
+    if (full === null) return;
+    throw new RegistryError(
+      { code: "registry_full", ...full },
+      `no room for engine ${engine.id}: at most ${full.maximum} ${full.limit} at once`,
+    );
+  }
+
+  #takeSlot(): number {
+    const freed = this.#freeSlots.shift();
+    if (freed !== undefined) return freed;
+    this.#nextSlot += 1;
+    return this.#nextSlot - 1;
+  }
+}
+
+function conflict(id: string, field: string, conflictsWith: string, message: string): RegistryError {
+  return new RegistryError({ code: "engine_conflict", id, field, conflictsWith }, message);
+}
+
+/** The first field in which two normalised engines differ, or null. */
+function firstDifference(one: Engine, other: Engine): string | null {
+  for (const field of ["model", "topic", "reportMode", "ranks"] as const) {
+    if (JSON.stringify(one[field]) !== JSON.stringify(other[field])) return field;
+  }
+  return null;
+}

@@ -1,0 +1,66 @@
+/**
+ * What the ingest thread needs of a network: one-connection subscriptions and one-shot replay requests. The ZeroMQ
+ * implementation is zmq-transport.ts; tests put a fake here and nowhere else.
+ *
+ * A subscription is *one connection of its lifetime*: it connects at most once and ends with that connection. So whatever
+ * a subscription delivers came from one publisher process, and a reconnect (which may meet another process) is always a new
+ * subscription. When to dial again is the caller's business (engine-connection.ts).
+ */
+
+import type { ReplayFailure } from "@kvsync/core";
+
+/** Frames of one message, as received. */
+export type Frames = readonly Uint8Array[];
+
+/** What a subscription reports. After `ended` nothing more comes. */
+export interface SubscriptionEvents {
+  /** The connection stands and the publisher speaks the protocol. */
+  connected(): void;
+  /** A message, in the publisher's order. */
+  message(frames: Frames): void;
+  /** The connection is over or never came to be. */
+  ended(reason: ConnectionEnd): void;
+}
+
+/** Why a connection ended. */
+export type ConnectionEnd = "refused" | "disconnected" | "handshake_failed" | "dial_timeout" | "no_socket";
+
+/** What a replay request reports. After `ended` nothing more comes. */
+export interface ReplayEvents {
+  /** One frame list as it came, the end marker included. */
+  message(frames: Frames): void;
+  /** Null after the end marker, otherwise why there was none. */
+  ended(failure: ReplayFailure | null): void;
+}
+
+/** Something open that can be given up; nothing is reported afterwards. */
+export interface Closeable {
+  close(): void;
+}
+
+/** A network. It reports nothing before the call that made a thing has returned. */
+export interface Transport {
+  /**
+   * Dials a publisher's event socket once.
+   *
+   * @param endpoint - tcp or ipc address.
+   * @param topic - prefix of the topics wanted; empty for all.
+   * @param events - hears of it.
+   * @returns the subscription; `close` it when no longer wanted and not ended.
+   */
+  subscribe(endpoint: string, topic: string, events: SubscriptionEvents): Closeable;
+
+  /**
+   * Asks a publisher for its history.
+   *
+   * @param endpoint - its replay socket.
+   * @param from - first sequence number wanted.
+   * @param idleTimeoutMs - silence after which the request has failed.
+   * @param events - hears of it.
+   * @returns the request; `close` it to give up.
+   */
+  requestReplay(endpoint: string, from: number, idleTimeoutMs: number, events: ReplayEvents): Closeable;
+
+  /** Gives up everything at once. */
+  close(): void;
+}

@@ -1,0 +1,232 @@
+/**
+ * The network as ZeroMQ: SUB sockets for events, a fresh DEALER per replay request.
+ *
+ *   SUB ──connect──▶ PUB        reconnecting is off (ZMQ_RECONNECT_IVL −1): one socket is one connection
+ *    └─ monitor: handshake → connected;  close | disconnect → ended
+ *   DEALER ["", start] ──▶ ROUTER ──▶ ["", …, seq, payload]* , end marker
+ *
+ * Choices that are not defaults, and why (wire-protocol 1.1, 6.2, 7)
+ *  - linger 0 everywhere: a daemon that stops does not wait for an engine that is stuck.
+ *  - SUB receive high-water mark 100,000, vLLM's own for sending: beyond it libzmq leaves bytes in TCP, and the publisher
+ *    drops for us alone; 1,000, the default, would lose a burst that we could take.
+ *  - DEALER receive high-water mark 0 and a tight read loop: ROUTER drops at 1,000 messages if we are slow.
+ *  - TCP keepalive on: a vanished host ends the connection in half a minute. ZMTP heartbeats would also end connections to
+ *    engines that are merely busy.
+ *  - maxSockets raised: libzmq stops at 1,023 per context, and a stream takes a socket and its monitor.
+ *
+ * Frames are not copied: the buffers are the messages' own memory, released when they are collected.
+ */
+
+import { encodeReplayRequest, type ReplayFailure } from "@kvsync/core";
+import * as zmq from "zeromq";
+
+import type { Closeable, ConnectionEnd, ReplayEvents, SubscriptionEvents, Transport } from "./transport.ts";
+
+/** 4,096 streams with socket and monitor pair, and replays on top. */
+const SOCKETS_MAX = 16_384;
+const RECEIVE_MESSAGES_MAX = 100_000;
+/** A last guard in front of the queue's own limit on messages: past it libzmq drops the connection. */
+const MESSAGE_BYTES_MAX = 1_073_741_824;
+/** How long dialling and the handshake may take together. */
+const DIAL_TIMEOUT_MS = 5000;
+const KEEPALIVE_IDLE_SECONDS = 15;
+const KEEPALIVE_INTERVAL_SECONDS = 5;
+const KEEPALIVE_COUNT = 3;
+/** Messages read of one socket in a row before other sockets and timers get their turn. */
+const READ_BURST = 256;
+
+const SOCKET_OPTIONS = {
+  linger: 0,
+  reconnectInterval: -1,
+  maxMessageSize: MESSAGE_BYTES_MAX,
+  tcpKeepalive: 1,
+  tcpKeepaliveIdle: KEEPALIVE_IDLE_SECONDS,
+  tcpKeepaliveInterval: KEEPALIVE_INTERVAL_SECONDS,
+  tcpKeepaliveCount: KEEPALIVE_COUNT,
+} as const;
+
+/** ZeroMQ sockets of one thread. */
+export class ZmqTransport implements Transport {
+  readonly #context = new zmq.Context({ maxSockets: SOCKETS_MAX, blocky: false });
+  readonly #open = new Set<Closeable>();
+
+  /** {@inheritDoc Transport.subscribe} */
+  subscribe(endpoint: string, topic: string, events: SubscriptionEvents): Closeable {
+    let over = false;
+    const subscription: Closeable = {
+      close: () => {
+        if (over) return;
+        over = true;
+        clearTimeout(dialTimer);
+        this.#open.delete(subscription);
+        socket?.close();
+      },
+    };
+    const end = (reason: ConnectionEnd): void => {
+      if (over) return;
+      subscription.close();
+      events.ended(reason);
+    };
+    const dialTimer = setTimeout(() => {
+      end("dial_timeout");
+    }, DIAL_TIMEOUT_MS);
+    this.#open.add(subscription);
+    const up = (): void => {
+      clearTimeout(dialTimer);
+      if (!over) events.connected();
+    };
+    const socket = connect(endpoint, () => {
+      const options = {
+        context: this.#context,
+        ...SOCKET_OPTIONS,
+        receiveHighWaterMark: RECEIVE_MESSAGES_MAX,
+      };
+      const made = new zmq.Subscriber(options);
+      made.subscribe(topic);
+      // The monitor exists from its first reading on, and must not miss what connecting brings.
+      void monitor(made, { up, down: end });
+      return made;
+    });
+    if (socket === null) {
+      setImmediate(end, "no_socket");
+      return subscription;
+    }
+    const read = readAll(socket, (frames) => {
+      if (!over) events.message(frames);
+    });
+    read.catch(() => {
+      end("disconnected");
+    });
+    return subscription;
+  }
+
+  /** {@inheritDoc Transport.requestReplay} */
+  requestReplay(endpoint: string, from: number, idleTimeoutMs: number, events: ReplayEvents): Closeable {
+    const socket = connect(endpoint, () => {
+      const limits = { receiveHighWaterMark: 0, receiveTimeout: idleTimeoutMs, sendTimeout: 0 };
+      return new zmq.Dealer({ context: this.#context, ...SOCKET_OPTIONS, ...limits });
+    });
+    let over = false;
+    const request: Closeable = {
+      close: () => {
+        if (over) return;
+        over = true;
+        this.#open.delete(request);
+        socket?.close();
+      },
+    };
+    this.#open.add(request);
+    const end = (failure: ReplayFailure | null): void => {
+      if (over) return;
+      request.close();
+      events.ended(failure);
+    };
+    if (socket === null) {
+      setImmediate(end, "unreachable");
+      return request;
+    }
+    const run = async (): Promise<void> => {
+      await socket.send(encodeReplayRequest(from));
+      await readAll(socket, (frames) => {
+        if (over) return;
+        events.message(frames);
+        if (isReplayEnd(frames)) end(null);
+      });
+    };
+    run().catch((error: unknown) => {
+      end(isTimeout(error) ? "idle" : "unreachable");
+    });
+    return request;
+  }
+
+  /** {@inheritDoc Transport.close} */
+  close(): void {
+    for (const open of [...this.#open]) open.close();
+  }
+}
+
+/** A socket on its way to `endpoint`, or null when the system has none left or the address is no address. */
+function connect<S extends zmq.Subscriber | zmq.Dealer>(endpoint: string, make: () => S): S | null {
+  let socket: S | null = null;
+  try {
+    socket = make();
+    socket.connect(endpoint);
+    return socket;
+  } catch {
+    socket?.close();
+    return null;
+  }
+}
+
+/** Reads until the socket is closed (then it returns) or fails (then it throws). */
+async function readAll(
+  socket: zmq.Subscriber | zmq.Dealer,
+  onMessage: (frames: Uint8Array[]) => void,
+): Promise<void> {
+  for (let read = 1; ; read++) {
+    let frames: Buffer[];
+    try {
+      frames = await socket.receive();
+    } catch (error) {
+      if (socket.closed) return;
+      throw error;
+    }
+    onMessage(frames);
+    // Messages that are there already resolve at once, in microtasks; only a macrotask lets others run.
+    if (read % READ_BURST === 0) await new Promise(setImmediate);
+    if (socket.closed) return;
+  }
+}
+
+/** Turns a socket's monitor events into up and down. Ends with the socket. */
+async function monitor(
+  socket: zmq.Subscriber,
+  report: { up: () => void; down: (reason: ConnectionEnd) => void },
+): Promise<void> {
+  let up = false;
+  while (!socket.closed) {
+    let event: zmq.Event;
+    try {
+      event = await socket.events.receive();
+    } catch {
+      return;
+    }
+    switch (event.type) {
+      case "handshake":
+        up = true;
+        report.up();
+        break;
+      case "disconnect":
+        report.down(up ? "disconnected" : "handshake_failed");
+        return;
+      case "close":
+        report.down("refused");
+        return;
+      case "handshake:error:protocol":
+      case "handshake:error:auth":
+      case "handshake:error:other":
+        report.down("handshake_failed");
+        return;
+      case "accept":
+      case "accept:error":
+      case "bind":
+      case "bind:error":
+      case "connect":
+      case "connect:delay":
+      case "connect:retry":
+      case "close:error":
+      case "end":
+      case "unknown":
+        break;
+    }
+  }
+}
+
+/** Whether a reply ends the replay, in either shape: only the end marker has an empty payload (wire-protocol 6.2). */
+function isReplayEnd(frames: readonly Uint8Array[]): boolean {
+  return frames.at(-1)?.byteLength === 0;
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EAGAIN";
+}

@@ -1,0 +1,119 @@
+/** `/api/v1/engines`: which engines are followed, and how each stream is doing. */
+
+import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Res } from "@nestjs/common";
+import type { FastifyReply } from "fastify";
+
+import { Daemon, epochMs } from "../daemon.ts";
+import { engineEntry } from "../engine/engine-entry.ts";
+import type { RegisteredEngine, RegisteredRank } from "../engine/engine-registry.ts";
+import { malformed } from "../query/query-error.ts";
+
+/** Lists, registers and removes engines. */
+@Controller("api/v1/engines")
+export class EnginesController {
+  readonly #daemon: Daemon;
+
+  constructor(@Inject(Daemon) daemon: Daemon) {
+    this.#daemon = daemon;
+  }
+
+  /**
+   * Lists the engines.
+   *
+   * @returns every engine with the status of its streams.
+   */
+  @Get()
+  list(): object {
+    return { engines: [...this.#daemon.registry.engines()].map((engine) => this.#describe(engine)) };
+  }
+
+  /**
+   * Registers an engine.
+   *
+   * @param body - one entry as in the configuration file.
+   * @param reply - 201 when it is new, 200 when the same was there.
+   * @returns the engine.
+   */
+  @Post()
+  register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): object {
+    const entry = engineEntry.safeParse(body);
+    if (!entry.success) {
+      const issue = entry.error.issues[0];
+      const unknownKey = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
+      if (unknownKey !== undefined) throw malformed(unknownKey, "no such field");
+      throw malformed(
+        (issue?.path ?? []).map(String).join(".") || "body",
+        issue?.message ?? "an engine entry",
+      );
+    }
+    const { registered, created } = this.#daemon.registry.register(entry.data);
+    reply.status(created ? 201 : 200);
+    return { engine: this.#describe(registered) };
+  }
+
+  /**
+   * Removes an engine: at once from lookups, soon from the index.
+   *
+   * @param id - the engine's.
+   */
+  @Delete(":id")
+  @HttpCode(204)
+  remove(@Param("id") id: string): void {
+    void this.#daemon.registry.remove(id);
+  }
+
+  #describe({ engine, ranks }: RegisteredEngine): object {
+    return {
+      id: engine.id,
+      model: engine.model,
+      endpoint: engine.ranks[0]?.endpoint ?? null,
+      topic: engine.topic,
+      report_mode: engine.reportMode,
+      ranks: ranks.map((rank, i) => ({
+        ...this.#describeRank(rank),
+        endpoint: engine.ranks[i]?.endpoint ?? null,
+        replay_endpoint: engine.ranks[i]?.replayEndpoint ?? null,
+      })),
+    };
+  }
+
+  #describeRank({ dpRank, rankSlot }: RegisteredRank): object {
+    const { counters, queueDrops, ...status } = this.#daemon.board.report(rankSlot);
+    const age = status.lastEventAtMs === null ? null : Math.max(0, (epochMs() - status.lastEventAtMs) / 1000);
+    return {
+      dp_rank: dpRank,
+      rank_slot: rankSlot,
+      state: status.state,
+      trust: status.trust,
+      connected: status.connected,
+      last_sequence_number: status.lastSequenceNumber,
+      history_from_sequence_number: status.historyFromSequenceNumber,
+      last_event_age_seconds: age,
+      messages_applied: counters.messagesApplied,
+      events_applied: counters.eventsApplied,
+      blocks_applied: counters.blocksApplied,
+      gaps: counters.gaps,
+      missed_messages: counters.missedMessages,
+      replays: {
+        requested: counters.replaysRequested,
+        ...counters.replayEnds,
+        probes: counters.probes,
+        failures: positive(counters.replayFailures),
+      },
+      restarts: counters.restarts,
+      history_losses: counters.historyLosses,
+      duplicates: counters.messagesDropped.duplicate,
+      held_messages: counters.heldMessages,
+      dp_rank_mismatches: counters.dpRankMismatches,
+      queue_losses: counters.queueLosses,
+      index_evictions: positive(counters.indexEvictions),
+      faults: positive(counters.faults),
+      dropped: positive({ ...counters.eventsDropped, ...counters.messagesDropped, ...queueDrops }),
+    };
+  }
+}
+
+/** The entries above zero: most reasons never occur. */
+function positive(counts: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+}

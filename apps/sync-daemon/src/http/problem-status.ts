@@ -1,0 +1,64 @@
+/**
+ * The one table from error code to HTTP status, and the shape of a problem document (RFC 9457).
+ */
+
+import type { QueryFacts } from "../query/query-error.ts";
+import type { RegistryFacts } from "../engine/engine-registry.ts";
+
+/** Codes of errors that arise in the HTTP rim itself. */
+type RimCode =
+  | "unknown_route"
+  | "body_too_large"
+  | "unsupported_media_type"
+  | "bad_request"
+  | "stopping"
+  | "internal_error";
+
+/** Every code a problem document can carry. */
+export type ProblemCode = QueryFacts["code"] | RegistryFacts["code"] | RimCode;
+
+/** Status and title of each code. */
+export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly title: string }>> = {
+  malformed_body: { status: 400, title: "The request is not what was expected" },
+  bad_request: { status: 400, title: "The request could not be read" },
+  unknown_model: { status: 404, title: "No engine serves this model" },
+  unknown_engine: { status: 404, title: "No such engine" },
+  unknown_route: { status: 404, title: "No such route" },
+  engine_conflict: { status: 409, title: "The engine conflicts with one that is registered" },
+  body_too_large: { status: 413, title: "The body is too large" },
+  too_many_tokens: { status: 413, title: "Too many tokens in one lookup" },
+  unsupported_media_type: { status: 415, title: "Unsupported content type" },
+  wrong_block_size: { status: 422, title: "No engine uses this block size" },
+  block_size_required: { status: 422, title: "Several block sizes are in use" },
+  contradictory_fields: { status: 422, title: "Fields contradict each other" },
+  internal_error: { status: 500, title: "Something went wrong inside" },
+  registry_full: { status: 503, title: "No room for another engine" },
+  stopping: { status: 503, title: "This daemon is stopping" },
+};
+
+/** A problem document; facts of the error stand beside the members of RFC 9457. */
+export interface ProblemDocument {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ProblemCode;
+  readonly detail: string;
+  readonly [fact: string]: unknown;
+}
+
+/**
+ * Makes a problem document.
+ *
+ * @param code - its code.
+ * @param detail - one sentence about this occurrence.
+ * @param facts - further members; they never replace the standard ones.
+ * @returns the document.
+ */
+export function problem(
+  code: ProblemCode,
+  detail: string,
+  facts: Readonly<Record<string, unknown>> = {},
+): ProblemDocument {
+  const { status, title } = PROBLEMS[code];
+  return { ...facts, type: `urn:kvsync:problem:${code}`, title, status, code, detail };
+}

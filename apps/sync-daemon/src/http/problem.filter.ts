@@ -1,0 +1,74 @@
+/**
+ * Turns whatever a request ended with into a problem document: our coded errors by the table, errors of the framework by
+ * their status, everything else as `internal_error` with its details in the log only.
+ */
+
+import { CodedError } from "@kvsync/core";
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from "@nestjs/common";
+import { type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Logger } from "pino";
+
+import { problem, type ProblemCode, type ProblemDocument, PROBLEMS } from "./problem-status.ts";
+import { routeOf } from "./request-metrics.ts";
+
+const STATUS_CODES: Readonly<Record<number, ProblemCode>> = {
+  404: "unknown_route",
+  413: "body_too_large",
+  415: "unsupported_media_type",
+  503: "stopping",
+};
+
+/** The only exception filter. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  readonly #log: Logger;
+  readonly #metrics: MetricSlots;
+
+  constructor(log: Logger, metrics: MetricSlots) {
+    this.#log = log;
+    this.#metrics = metrics;
+  }
+
+  /** Called by Nest. */
+  catch(exception: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const reply = http.getResponse<FastifyReply>();
+    const document = this.#documentOf(exception, request);
+    const labels = { route: routeOf(request), code: document.code };
+    const counter = this.#metrics.counter(SERVICE_METRICS.httpRequestErrors, labels);
+    counter.inc();
+    if (reply.sent) return;
+    void reply.status(document.status).type("application/problem+json").send(JSON.stringify(document));
+  }
+
+  #documentOf(exception: unknown, request: FastifyRequest): ProblemDocument {
+    if (exception instanceof CodedError) {
+      const facts = exception.facts as { readonly code: string };
+      if (facts.code in PROBLEMS) return problem(facts.code as ProblemCode, exception.message, { ...facts });
+    }
+    const status = exception instanceof HttpException ? exception.getStatus() : 500;
+    if (exception instanceof HttpException && status < 500) {
+      return problem(STATUS_CODES[status] ?? "bad_request", exception.message, {
+        expected: expectation(status),
+      });
+    }
+    if (status === 503) return problem("stopping", "the daemon is stopping; ask another replica");
+    this.#log.error({ event: "request_failed", route: routeOf(request), err: exception }, "a request failed");
+    return problem("internal_error", "the request failed; the log says why");
+  }
+}
+
+function expectation(status: number): string {
+  switch (status) {
+    case 404:
+      return "a route of this API";
+    case 413:
+      return "a body within http.body_bytes";
+    case 415:
+      return "application/json or application/octet-stream";
+    default:
+      return "a well-formed request";
+  }
+}

@@ -1,0 +1,97 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+
+import { IngestQueue, type Lane } from "./ingest-queue.ts";
+
+function queue(messages = 4, bytes = 100): IngestQueue<string, string> {
+  return new IngestQueue({
+    messages: { live: messages, replay: messages },
+    bytes: { live: bytes, replay: bytes },
+    messageBytes: 50,
+  });
+}
+
+const frames = (bytes: number): Uint8Array[] => [new Uint8Array(bytes)];
+
+test("each limit refuses with its own reason, and what was in stays in", () => {
+  const q = queue(2, 60);
+  expect(q.offer("live", "a", frames(51), 0, 0)).toBe("message_too_large");
+  expect(q.offer("live", "a", frames(40), 0, 0)).toBeNull();
+  expect(q.offer("live", "a", frames(21), 0, 0)).toBe("queue_bytes");
+  expect(q.offer("live", "a", frames(20), 0, 0)).toBeNull();
+  expect(q.offer("live", "a", frames(0), 0, 0)).toBe("queue_messages");
+  expect(q.depth("live")).toBe(2);
+  expect(q.bytes("live")).toBe(60);
+  expect(q.offer("replay", "a", frames(40), 0, 0)).toBeNull();
+});
+
+test("lanes take turns while both have something", () => {
+  const q = queue(10);
+  for (let i = 0; i < 3; i++) q.offer("live", `l${i}`, frames(1), 0, 0);
+  for (let i = 0; i < 2; i++) q.offer("replay", `r${i}`, frames(1), 0, 0);
+  const taken: string[] = [];
+  for (let next = q.take(); next !== null; next = q.take()) taken.push(next.item.owner);
+  expect(taken).toEqual(["r0", "l0", "r1", "l1", "l2"]);
+});
+
+test("back-pressure rises at once and falls only well below what raised it", () => {
+  const q = queue(100, 1000);
+  const levels: number[] = [];
+  for (let i = 0; i < 100; i++) {
+    q.offer("live", "a", frames(1), 0, 0);
+    levels.push(q.level());
+  }
+  expect([levels[48], levels[49], levels[78], levels[79], levels[93], levels[94]]).toEqual([
+    0, 1, 1, 2, 2, 3,
+  ]);
+  const falling: number[] = [];
+  for (let i = 0; i < 100; i++) {
+    q.take();
+    falling.push(q.level());
+  }
+  // Each level is left at nine tenths of its own ratio: near 85, 72 and 45 messages.
+  expect([falling[12], falling[15], falling[26], falling[29], falling[53], falling[56]]).toEqual([
+    3, 2, 2, 1, 1, 0,
+  ]);
+});
+
+test("whatever is offered and taken, order per lane holds, sums agree, and notes keep their place", () => {
+  const step = fc.oneof(
+    fc.record({
+      do: fc.constant("offer" as const),
+      lane: fc.constantFrom<Lane>("live", "replay"),
+      bytes: fc.nat(60),
+    }),
+    fc.record({
+      do: fc.constant("note" as const),
+      lane: fc.constantFrom<Lane>("live", "replay"),
+      bytes: fc.constant(0),
+    }),
+    fc.record({ do: fc.constant("take" as const), lane: fc.constant<Lane>("live"), bytes: fc.constant(0) }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 4000 }), (steps) => {
+      const q = queue(20, 300);
+      const model: Record<Lane, { name: string; bytes: number }[]> = { live: [], replay: [] };
+      steps.forEach((s, i) => {
+        if (s.do === "offer") {
+          if (q.offer(s.lane, `${i}`, frames(s.bytes), i, 0) === null)
+            model[s.lane].push({ name: `${i}`, bytes: s.bytes });
+        } else if (s.do === "note") {
+          q.note(s.lane, `${i}`, "note");
+          model[s.lane].push({ name: `${i}`, bytes: -1 });
+        } else {
+          const taken = q.take();
+          if (taken === null) expect(model.live.length + model.replay.length).toBe(0);
+          else expect(model[taken.lane].shift()?.name).toBe(taken.item.owner);
+        }
+        for (const lane of ["live", "replay"] as const) {
+          const messages = model[lane].filter(({ bytes }) => bytes >= 0);
+          expect(q.depth(lane)).toBe(messages.length);
+          expect(q.bytes(lane)).toBe(messages.reduce((sum, { bytes }) => sum + bytes, 0));
+        }
+      });
+    }),
+    { numRuns: 50 },
+  );
+});

@@ -1,0 +1,204 @@
+/**
+ * The bounded queue between sockets and index: two lanes, first in first out each.
+ *
+ *   sockets ──offer──▶ │ live   ░░░░░░     │ ──take──▶ streams
+ *                      │ replay ░░░        │
+ *
+ * Invariants
+ *  Q1  A lane holds at most its limit of messages and of bytes; what comes beyond is refused with a reason.
+ *  Q2  Notes (a connection came, went, messages were lost, a replay failed) keep their place among the messages of their
+ *      stream, take no room, and are never refused: there is at most one of each kind per change of a connection.
+ *  Q3  Lanes take turns, so that neither a storm of live messages nor a long replay starves the other: a replay is what
+ *      unblocks a stream, and live messages held meanwhile fill a bounded place in it.
+ *
+ * Back-pressure is the fuller of the four ratios (messages and bytes, by lane). A level is left only below
+ * `RELEASE` of the ratio that entered it, so that it does not flutter.
+ */
+
+/** Where a message came from. */
+export type Lane = "live" | "replay";
+
+/** Why the queue refuses a message. Metric label values. */
+export const QUEUE_DROP_REASONS = ["queue_messages", "queue_bytes", "message_too_large"] as const;
+
+/** One of QUEUE_DROP_REASONS. */
+export type QueueDropReason = (typeof QUEUE_DROP_REASONS)[number];
+
+/** Ratio of a limit at which each level begins; the position is the level. */
+const LEVEL_RATIOS = [0, 0.5, 0.8, 0.95] as const;
+/** Fraction of a level's ratio below which it ends. */
+const RELEASE = 0.9;
+/** Taken items are cut off an array once so many lie at its head, which makes taking O(1) on average. */
+const COMPACT_AT = 1024;
+
+/** Most messages and bytes per lane, and bytes per message. */
+export interface QueueLimits {
+  readonly messages: Readonly<Record<Lane, number>>;
+  readonly bytes: Readonly<Record<Lane, number>>;
+  readonly messageBytes: number;
+}
+
+/** A message waiting. */
+export interface QueuedMessage<Owner> {
+  readonly kind: "message";
+  readonly owner: Owner;
+  readonly frames: readonly Uint8Array[];
+  readonly bytes: number;
+  readonly receivedAtMs: number;
+  /** The replay attempt it answers; 0 in the live lane. */
+  readonly attempt: number;
+}
+
+/** Something that happened to a stream between its messages. */
+export interface QueuedNote<Owner, Note> {
+  readonly kind: "note";
+  readonly owner: Owner;
+  readonly note: Note;
+}
+
+/** What `take` returns. */
+export type QueueItem<Owner, Note> = QueuedMessage<Owner> | QueuedNote<Owner, Note>;
+
+interface LaneState<Owner, Note> {
+  items: (QueueItem<Owner, Note> | undefined)[];
+  head: number;
+  messages: number;
+  bytes: number;
+}
+
+/**
+ * @typeParam Owner - whose message it is.
+ * @typeParam Note - what may be noted between messages.
+ */
+export class IngestQueue<Owner, Note> {
+  readonly #limits: QueueLimits;
+  readonly #lanes: Readonly<Record<Lane, LaneState<Owner, Note>>> = {
+    live: emptyLane(),
+    replay: emptyLane(),
+  };
+  #turn: Lane = "replay";
+  #level = 0;
+
+  /** @param limits - of this queue. */
+  constructor(limits: QueueLimits) {
+    this.#limits = limits;
+  }
+
+  /**
+   * Appends a message.
+   *
+   * @param lane - where to.
+   * @param owner - whose it is.
+   * @param frames - kept, not copied.
+   * @param receivedAtMs - the clock.
+   * @param attempt - of the replay; 0 for live.
+   * @returns null when it was taken in, otherwise why not.
+   */
+  offer(
+    lane: Lane,
+    owner: Owner,
+    frames: readonly Uint8Array[],
+    receivedAtMs: number,
+    attempt: number,
+  ): QueueDropReason | null {
+    const state = this.#lanes[lane];
+    let bytes = 0;
+    for (const frame of frames) bytes += frame.byteLength;
+    if (bytes > this.#limits.messageBytes) return "message_too_large";
+    if (state.messages >= this.#limits.messages[lane]) return "queue_messages";
+    if (state.bytes + bytes > this.#limits.bytes[lane]) return "queue_bytes";
+    state.items.push({ kind: "message", owner, frames, bytes, receivedAtMs, attempt });
+    state.messages += 1;
+    state.bytes += bytes;
+    return null;
+  }
+
+  /**
+   * Appends a note (Q2).
+   *
+   * @param lane - where to.
+   * @param owner - whose it is.
+   * @param note - what happened.
+   */
+  note(lane: Lane, owner: Owner, note: Note): void {
+    this.#lanes[lane].items.push({ kind: "note", owner, note });
+  }
+
+  /**
+   * Takes the next item, of the lane whose turn it is if it has one.
+   *
+   * @returns the item and its lane; null when both are empty.
+   */
+  take(): { readonly lane: Lane; readonly item: QueueItem<Owner, Note> } | null {
+    const other: Lane = this.#turn === "live" ? "replay" : "live";
+    const lane = isEmpty(this.#lanes[this.#turn]) ? other : this.#turn;
+    this.#turn = lane === "live" ? "replay" : "live";
+    const state = this.#lanes[lane];
+    const item = state.items[state.head];
+    if (item === undefined) return null;
+    state.items[state.head] = undefined;
+    state.head += 1;
+    if (state.head >= COMPACT_AT && state.head * 2 >= state.items.length) {
+      state.items = state.items.slice(state.head);
+      state.head = 0;
+    }
+    if (item.kind === "message") {
+      state.messages -= 1;
+      state.bytes -= item.bytes;
+    }
+    return { lane, item };
+  }
+
+  /** True when nothing waits. */
+  get isEmpty(): boolean {
+    return isEmpty(this.#lanes.live) && isEmpty(this.#lanes.replay);
+  }
+
+  /**
+   * Messages waiting.
+   *
+   * @param lane - which.
+   * @returns their number.
+   */
+  depth(lane: Lane): number {
+    return this.#lanes[lane].messages;
+  }
+
+  /**
+   * Bytes waiting.
+   *
+   * @param lane - which.
+   * @returns their sum, without the bookkeeping around them.
+   */
+  bytes(lane: Lane): number {
+    return this.#lanes[lane].bytes;
+  }
+
+  /**
+   * The back-pressure level now.
+   *
+   * @returns 0 normal, 1 warning, 2 critical, 3 overloaded.
+   */
+  level(): number {
+    const { messages, bytes } = this.#limits;
+    const { live, replay } = this.#lanes;
+    const ratio = Math.max(
+      live.messages / messages.live,
+      live.bytes / bytes.live,
+      replay.messages / messages.replay,
+      replay.bytes / bytes.replay,
+    );
+    while (this.#level < LEVEL_RATIOS.length - 1 && ratio >= (LEVEL_RATIOS[this.#level + 1] ?? 1))
+      this.#level += 1;
+    while (this.#level > 0 && ratio < (LEVEL_RATIOS[this.#level] ?? 0) * RELEASE) this.#level -= 1;
+    return this.#level;
+  }
+}
+
+function emptyLane<Owner, Note>(): LaneState<Owner, Note> {
+  return { items: [], head: 0, messages: 0, bytes: 0 };
+}
+
+function isEmpty<Owner, Note>(state: LaneState<Owner, Note>): boolean {
+  return state.head >= state.items.length;
+}

@@ -1,0 +1,128 @@
+/**
+ * The main thread's hold on the ingest thread: starts it, tells it which ranks to follow, hears when it is ready, when a
+ * rank is gone, and when it died.
+ */
+
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+
+import type { SharedPrefixIndex } from "@kvsync/core";
+import type { SlotAnnouncement } from "@kvsync/observability";
+
+import type { FollowedRank, FromIngest, IngestSettings, LogLine, ToIngest } from "./thread-messages.ts";
+
+/** Time for the thread to close its sockets before it is ended. */
+const STOP_GRACE_MS = 1000;
+
+/** What the main thread wants to hear. */
+export interface IngestListener {
+  metrics(announcement: SlotAnnouncement): void;
+  log(line: LogLine): void;
+  /** The thread ended on its own: nothing is followed any more. */
+  died(error: Error): void;
+}
+
+/** A running ingest thread. */
+export class IngestWorker {
+  /** The index it writes, to be read from any thread. */
+  readonly index: SharedPrefixIndex;
+  readonly #worker: Worker;
+  readonly #forgetting = new Map<number, () => void>();
+  #stopping = false;
+
+  private constructor(worker: Worker, index: SharedPrefixIndex) {
+    this.#worker = worker;
+    this.index = index;
+  }
+
+  /**
+   * Starts a thread and waits until its index exists.
+   *
+   * @param script - compiled `ingest-thread`.
+   * @param settings - for it.
+   * @param listener - hears of it.
+   * @returns the thread, ready.
+   * @throws Error when it dies before it is ready.
+   */
+  static async start(script: URL, settings: IngestSettings, listener: IngestListener): Promise<IngestWorker> {
+    const worker = new Worker(script, { workerData: settings, name: settings.worker });
+    let started: IngestWorker | null = null;
+    const ready = new Promise<SharedPrefixIndex>((resolve, reject) => {
+      worker.on("message", (message: FromIngest) => {
+        switch (message.kind) {
+          case "ready":
+            resolve(message.index);
+            break;
+          case "forgotten":
+            started?.forgotten(message.rankSlot);
+            break;
+          case "metrics":
+            listener.metrics(message.announcement);
+            break;
+          case "log":
+            listener.log(message.line);
+            break;
+        }
+      });
+      worker.on("error", (cause: unknown) => {
+        const error = cause instanceof Error ? cause : new Error(String(cause));
+        reject(error);
+        if (started !== null && !started.#stopping) listener.died(error);
+      });
+      worker.on("exit", (code) => {
+        const error = new Error(`ingest thread ended with code ${code}`);
+        reject(error);
+        if (started !== null && !started.#stopping) listener.died(error);
+      });
+    });
+    started = new IngestWorker(worker, await ready);
+    return started;
+  }
+
+  /**
+   * Has a rank followed.
+   *
+   * @param rank - its slot is not in use.
+   */
+  follow(rank: FollowedRank): void {
+    this.#send({ kind: "follow", rank });
+  }
+
+  /**
+   * Has a rank forgotten.
+   *
+   * @param rankSlot - a followed one.
+   * @returns resolves when nothing of it is in the index: only then may the slot be used again.
+   */
+  forget(rankSlot: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#forgetting.set(rankSlot, resolve);
+      this.#send({ kind: "forget", rankSlot });
+    });
+  }
+
+  /** Called with the thread's answer to `forget`. */
+  private forgotten(rankSlot: number): void {
+    this.#forgetting.get(rankSlot)?.();
+    this.#forgetting.delete(rankSlot);
+  }
+
+  /**
+   * Ends the thread: asks first, then insists.
+   *
+   * @returns resolves when it is gone.
+   */
+  async stop(): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const exited = once(this.#worker, "exit");
+    this.#send({ kind: "stop" });
+    const insist = setTimeout(() => void this.#worker.terminate(), STOP_GRACE_MS);
+    await exited;
+    clearTimeout(insist);
+  }
+
+  #send(message: ToIngest): void {
+    this.#worker.postMessage(message);
+  }
+}

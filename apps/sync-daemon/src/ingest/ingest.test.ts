@@ -1,0 +1,287 @@
+/**
+ * The ingest with a network that does what the test says: slices, bounds, order and the end of a rank. Index, streams, queue
+ * and metrics are the real ones; the clock is a number where time matters.
+ */
+import {
+  encodeEventBatch,
+  encodeLiveFrames,
+  encodeReplayEnd,
+  encodeReplayReply,
+  PrefixIndex,
+} from "@kvsync/core";
+import { MetricSlots } from "@kvsync/observability";
+import { afterEach, expect, test } from "vitest";
+
+import type { Frames, ReplayEvents, SubscriptionEvents, Transport } from "../engine/transport.ts";
+import { Ingest } from "./ingest.ts";
+import { BoardReader, BoardWriter, createBoardMemory } from "./stream-board.ts";
+import type { FollowedRank, IngestSettings, LogLine } from "./thread-messages.ts";
+
+/** Records what is asked of the network. */
+class ScriptedTransport implements Transport {
+  readonly subscriptions: { endpoint: string; events: SubscriptionEvents; closed: boolean }[] = [];
+  readonly replays: { endpoint: string; from: number; events: ReplayEvents; closed: boolean }[] = [];
+
+  subscribe(endpoint: string, _topic: string, events: SubscriptionEvents) {
+    const subscription = { endpoint, events, closed: false };
+    this.subscriptions.push(subscription);
+    return { close: () => void (subscription.closed = true) };
+  }
+
+  requestReplay(endpoint: string, from: number, _idleTimeoutMs: number, events: ReplayEvents) {
+    const replay = { endpoint, from, events, closed: false };
+    this.replays.push(replay);
+    return { close: () => void (replay.closed = true) };
+  }
+
+  close(): void {
+    return;
+  }
+}
+
+const running: Ingest[] = [];
+
+afterEach(() => {
+  for (const ingest of running.splice(0)) ingest.stop();
+});
+
+function setUp(overrides: Partial<IngestSettings> = {}) {
+  const memory = createBoardMemory();
+  const transport = new ScriptedTransport();
+  const log: LogLine[] = [];
+  const clock = { nowMs: 1000 };
+  const index = PrefixIndex.create();
+  const settings: IngestSettings = {
+    worker: "ingest-0",
+    board: memory,
+    queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 1e9, replay: 1e9 }, messageBytes: 1e6 },
+    tickMs: 1,
+    replayTimeoutMs: 1000,
+    replaysMax: 4,
+    reconnectMsMin: 100,
+    reconnectMsMax: 1000,
+    index: { contextCountMax: 10, prefixesPerContextMax: 1e6, memoryBytesMax: 256 * 1024 * 1024 },
+    ...overrides,
+  };
+  const ingest = new Ingest(settings, {
+    transport,
+    index,
+    board: new BoardWriter(memory),
+    metrics: new MetricSlots("ingest-0", () => undefined),
+    log: (line) => log.push(line),
+    now: () => clock.nowMs,
+    random: () => 0.5,
+  });
+  running.push(ingest);
+  return { ingest, transport, index, clock, log, board: new BoardReader(memory) };
+}
+
+function rank(rankSlot: number, replay = true): FollowedRank {
+  return {
+    rankSlot,
+    workerId: `engine-${rankSlot}`,
+    model: "m",
+    dpRank: 0,
+    endpoint: `tcp://h:${1000 + rankSlot}`,
+    replayEndpoint: replay ? `tcp://h:${5000 + rankSlot}` : null,
+    topic: "",
+    reportMode: "delta",
+  };
+}
+
+/** The batch that each test stream consists of: one root block of four tokens, another one for every number. */
+function payload(number: number): Uint8Array {
+  const event = {
+    type: "BlockStored",
+    blockHashes: [BigInt(number) + 1n],
+    parentBlockHash: null,
+    tokenIds: [number, 1, 2, 3],
+    blockSize: 4,
+    medium: "GPU",
+  } as const;
+  return encodeEventBatch(
+    { timestampSeconds: 1000 + number, events: [event], dataParallelRank: 0 },
+    "vllm-0.29",
+  );
+}
+
+const live = (number: number): Frames => encodeLiveFrames("", number, payload(number));
+/** What a DEALER gets: the reply without the identity that the ROUTER routed by. */
+const replayed = (number: number): Frames =>
+  encodeReplayReply({
+    identity: new Uint8Array(),
+    topic: "",
+    sequenceNumber: number,
+    payload: payload(number),
+    shape: "plain",
+  }).slice(1);
+const replayEnd = (): Frames => encodeReplayEnd(new Uint8Array(), "plain").slice(1);
+
+async function turns(count = 5): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 2000; i++) {
+    if (condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  throw new Error("waited in vain");
+}
+
+/** A followed, connected stream whose history (none) has been told. */
+async function connectedStream(
+  parts: ReturnType<typeof setUp>,
+  rankSlot: number,
+): Promise<SubscriptionEvents> {
+  parts.ingest.follow(rank(rankSlot));
+  await until(() => parts.transport.subscriptions.length > 0);
+  const events = parts.transport.subscriptions.at(-1)?.events;
+  if (events === undefined) throw new Error("not dialled");
+  events.connected();
+  await turns();
+  const replay = parts.transport.replays.at(-1);
+  replay?.events.message(replayEnd());
+  replay?.events.ended(null);
+  await turns();
+  expect(parts.board.status(rankSlot)).toMatchObject({ state: "live", trust: "exact", connected: true });
+  return events;
+}
+
+test("live messages are applied, and the board says up to where", async () => {
+  const parts = setUp();
+  const events = await connectedStream(parts, 7);
+  for (let number = 0; number < 10; number++) events.message(live(number));
+  await turns();
+  expect(parts.board.status(7)).toMatchObject({
+    lastSequenceNumber: 9,
+    trust: "exact",
+    historyFromSequenceNumber: 0,
+  });
+  expect(parts.board.report(7).counters.eventsApplied.BlockStored).toBe(10);
+  expect(parts.index.rankBlockCount(7)).toBe(10);
+});
+
+test("while a storm is applied, timers and control messages get their turn", async () => {
+  const parts = setUp();
+  const events = await connectedStream(parts, 0);
+  const frames = Array.from({ length: 20_000 }, (_, number) => live(number));
+  // Here time passes as it does, since slices are cut by the clock.
+  const startMs = performance.now();
+  Object.defineProperty(parts.clock, "nowMs", { get: () => 1000 + performance.now() - startMs });
+  for (const message of frames) events.message(message);
+  let turnsSeen = 0;
+  while (parts.board.status(0).lastSequenceNumber !== 19_999) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    turnsSeen += 1;
+    expect(turnsSeen).toBeLessThan(100_000);
+  }
+  expect(turnsSeen).toBeGreaterThan(2);
+});
+
+test("messages beyond the queue are refused by reason, the stream hears of it and asks the engine again", async () => {
+  const parts = setUp({
+    queue: { messages: { live: 4, replay: 4 }, bytes: { live: 1e6, replay: 1e6 }, messageBytes: 1e6 },
+  });
+  const events = await connectedStream(parts, 0);
+  const asked = parts.transport.replays.length;
+  for (let number = 0; number < 10; number++) events.message(live(number));
+  await turns();
+  expect(parts.board.report(0)).toMatchObject({
+    lastSequenceNumber: 3,
+    trust: "stale",
+    queueDrops: { queue_messages: 6, queue_bytes: 0, message_too_large: 0 },
+    counters: { queueLosses: 1 },
+  });
+  await until(() => parts.transport.replays.length > asked);
+  expect(parts.log.some(({ event }) => event === "backpressure")).toBe(true);
+});
+
+test("a replay larger than its lane is given up behind what got in, and asked for again from there", async () => {
+  const parts = setUp({
+    queue: { messages: { live: 100, replay: 4 }, bytes: { live: 1e6, replay: 1e6 }, messageBytes: 1e6 },
+  });
+  parts.ingest.follow(rank(0));
+  parts.transport.subscriptions[0]?.events.connected();
+  await turns();
+  const [first] = parts.transport.replays;
+  for (let number = 0; number < 10; number++) first?.events.message(replayed(number));
+  expect(first?.closed).toBe(true);
+  await turns();
+  expect(parts.board.status(0).lastSequenceNumber).toBe(3);
+  expect(parts.transport.replays).toHaveLength(2);
+  // The last one applied comes again, as proof that the publisher is the same.
+  expect(parts.transport.replays[1]?.from).toBe(3);
+});
+
+test("no more replays run at once than the limit, and each end lets the next begin", async () => {
+  const parts = setUp({ replaysMax: 4 });
+  for (let slot = 0; slot < 10; slot++) parts.ingest.follow(rank(slot));
+  for (const { events } of parts.transport.subscriptions) events.connected();
+  await turns();
+  expect(parts.transport.replays).toHaveLength(4);
+  for (let done = 0; done < 10; done++) {
+    const replay = parts.transport.replays[done];
+    replay?.events.message(replayEnd());
+    replay?.events.ended(null);
+    await turns();
+    expect(parts.transport.replays).toHaveLength(Math.min(10, 5 + done));
+  }
+  for (let slot = 0; slot < 10; slot++) expect(parts.board.status(slot).trust).toBe("exact");
+});
+
+test("of many engines registered at once only a burst is dialled, the others at a steady rate", async () => {
+  const parts = setUp();
+  parts.ingest.start();
+  for (let slot = 0; slot < 300; slot++) parts.ingest.follow(rank(slot));
+  expect(parts.transport.subscriptions).toHaveLength(64);
+  parts.clock.nowMs += 100;
+  await until(() => parts.transport.subscriptions.length > 64);
+  expect(parts.transport.subscriptions.length).toBe(84);
+  for (let i = 0; i < 20; i++) {
+    parts.clock.nowMs += 100;
+    await new Promise((resolve) => setTimeout(resolve, 3));
+  }
+  expect(parts.transport.subscriptions.length).toBe(300);
+});
+
+test("a connection's coming and going keeps its place among the messages", async () => {
+  const parts = setUp();
+  const events = await connectedStream(parts, 0);
+  events.message(live(0));
+  events.message(live(1));
+  events.ended("disconnected");
+  await turns();
+  expect(parts.board.status(0)).toMatchObject({
+    state: "disconnected",
+    lastSequenceNumber: 1,
+    connected: false,
+  });
+});
+
+test("a forgotten rank leaves nothing: not in the index, not in the queue, not on the wire", async () => {
+  const parts = setUp();
+  const events = await connectedStream(parts, 3);
+  for (let number = 0; number < 10; number++) events.message(live(number));
+  await turns();
+  expect(parts.index.rankBlockCount(3)).toBe(10);
+  for (let number = 10; number < 20; number++) events.message(live(number));
+  parts.ingest.forget(3);
+  expect(parts.transport.subscriptions.at(-1)?.closed).toBe(true);
+  expect(parts.index.rankBlockCount(3)).toBe(0);
+  await turns();
+  expect(parts.index.rankBlockCount(3)).toBe(0);
+  expect(parts.board.header().depthLive).toBe(0);
+});
+
+test("a message that is no message costs itself and is counted by code", async () => {
+  const parts = setUp();
+  const events = await connectedStream(parts, 0);
+  events.message(live(0));
+  events.message([new Uint8Array([1])]);
+  events.message(live(1));
+  await turns();
+  const { lastSequenceNumber, counters } = parts.board.report(0);
+  expect(lastSequenceNumber).toBe(1);
+  expect(counters.faults.wrong_frame_count).toBe(1);
+});

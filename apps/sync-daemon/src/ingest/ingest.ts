@@ -1,0 +1,521 @@
+/**
+ * The inside of an ingest thread: sockets, bounded queue, streams, one clock.
+ *
+ *   EngineConnection ─frames─▶┐                       ┌─▶ WorkerSync ──▶ index (shared memory)
+ *                             ├─▶ IngestQueue ─slice──┤        │ actions
+ *   ReplayRequests   ─frames─▶┘                       └─▶ board, metrics
+ *        ▲───────────────────────────────────────────────────┘
+ *
+ * Invariants
+ *  G1  A stream sees its live messages, and the coming and going of its connection, in the order they happened: all pass
+ *      through one lane. Replayed messages and the failure of their request likewise.
+ *  G2  Nothing runs longer than a slice, so that sockets, ticks and control get their turn while a storm is applied.
+ *  G3  A refused message is counted and its stream told, behind the messages that got in: it asks the engine again.
+ *  G4  After `forget` has been answered nothing of the rank is in the index and nothing of it is in flight.
+ *
+ * The clock is milliseconds since the Unix epoch that never go back (performance.timeOrigin + now), so that times on the
+ * board can be compared across threads.
+ *
+ * Not here: what messages mean (core), when to connect again (EngineConnection).
+ */
+
+import {
+  EventBatchDecoder,
+  HoldBudget,
+  type IndexWriter,
+  type ReplayFailure,
+  type SyncLimits,
+  WorkerSync,
+} from "@kvsync/core";
+import { BACKPRESSURE_LEVELS, type MetricSlots, STREAM_METRICS } from "@kvsync/observability";
+
+import { EngineConnection } from "../engine/engine-connection.ts";
+import type { Frames, Transport } from "../engine/transport.ts";
+import {
+  IngestQueue,
+  type Lane,
+  QUEUE_DROP_REASONS,
+  type QueueDropReason,
+  type QueueItem,
+} from "./ingest-queue.ts";
+import { type ReplayClient, ReplayRequests } from "./replay-requests.ts";
+import type { BoardWriter } from "./stream-board.ts";
+import { StreamMetrics } from "./stream-metrics.ts";
+import type { FollowedRank, IngestSettings, LogLine } from "./thread-messages.ts";
+
+/** Time of one slice at rest: short against a tick, long against reading the clock. */
+const SLICE_MS = 4;
+/** Time of one slice under back-pressure, when emptying the queue matters more than latency of ticks. */
+const SLICE_MS_PRESSED = 12;
+/** Items between two looks at the clock. */
+const ITEMS_PER_CLOCK = 4;
+/** Connections dialled per second, fleet-wide: a restart of the daemon must not look like an attack. */
+const DIALS_PER_SECOND = 200;
+/** Dials that may happen at once after a quiet time. */
+const DIALS_BURST = 64;
+/** Bytes that all streams together hold while replays run; beyond, live messages are dropped and asked for again. */
+const HOLD_BYTES_MAX = 256 * 1024 * 1024;
+/** Time over which utilisation is averaged. */
+const UTILIZATION_WINDOW_MS = 1000;
+
+/** What happens to a stream between its messages. */
+type Note =
+  | { readonly kind: "connected" }
+  | { readonly kind: "disconnected" }
+  | { readonly kind: "lost" }
+  | { readonly kind: "replay_failed"; readonly attempt: number; readonly failure: ReplayFailure };
+
+/** What an ingest works with. */
+export interface IngestDependencies {
+  readonly transport: Transport;
+  readonly index: IndexWriter;
+  readonly board: BoardWriter;
+  readonly metrics: MetricSlots;
+  readonly log: (line: LogLine) => void;
+  /** Milliseconds since the epoch, never going back. */
+  readonly now: () => number;
+  /** Jitter, 0 … 1. */
+  readonly random: () => number;
+  /** Replaces single limits of core's state machine, for tests. */
+  readonly syncLimits?: Partial<SyncLimits> | undefined;
+}
+
+/** Follows ranks: everything that an ingest thread does, except being one. */
+export class Ingest {
+  readonly #settings: IngestSettings;
+  readonly #dependencies: IngestDependencies;
+  readonly #queue: IngestQueue<Stream, Note>;
+  readonly #replays: ReplayRequests;
+  readonly #streams = new Map<number, Stream>();
+  readonly #dirty = new Set<Stream>();
+  readonly #decoder: EventBatchDecoder;
+  readonly #holdBudget = new HoldBudget(HOLD_BYTES_MAX);
+  readonly #gauges: IngestGauges;
+  #ticker: ReturnType<typeof setInterval> | null = null;
+  #sliceScheduled = false;
+  #appliedMessages = 0;
+  #level = 0;
+  #dialAllowance = DIALS_BURST;
+  #dialClockMs: number;
+
+  /**
+   * @param settings - of this thread.
+   * @param dependencies - network, index, clock, and where things are told.
+   */
+  constructor(settings: IngestSettings, dependencies: IngestDependencies) {
+    this.#settings = settings;
+    this.#dependencies = dependencies;
+    this.#queue = new IngestQueue(settings.queue);
+    this.#replays = new ReplayRequests(dependencies.transport, settings.replaysMax, settings.replayTimeoutMs);
+    this.#decoder = new EventBatchDecoder(dependencies.index.scratch, {
+      payloadBytesMax: settings.queue.messageBytes,
+    });
+    this.#gauges = new IngestGauges(settings, dependencies.metrics);
+    this.#dialClockMs = dependencies.now();
+  }
+
+  /** Starts the clock. */
+  start(): void {
+    this.#ticker = setInterval(() => {
+      this.#tick();
+    }, this.#settings.tickMs);
+    this.#tick();
+  }
+
+  /** Closes everything; the index keeps what it has. */
+  stop(): void {
+    if (this.#ticker !== null) clearInterval(this.#ticker);
+    this.#ticker = null;
+    for (const stream of this.#streams.values()) stream.connection.close();
+    this.#dependencies.transport.close();
+  }
+
+  /**
+   * Begins to follow a rank.
+   *
+   * @param rank - its slot is free.
+   */
+  follow(rank: FollowedRank): void {
+    const { metrics, index, now } = this.#dependencies;
+    const stream = new Stream(rank, {
+      ingest: this,
+      metrics: new StreamMetrics(
+        { pod: rank.workerId, model: rank.model, ingestWorker: this.#settings.worker },
+        metrics,
+        () => Date.now() / 1000,
+      ),
+      connect: (own) => this.#connection(rank, own),
+      sync: (listener) =>
+        new WorkerSync(
+          {
+            rankSlot: rank.rankSlot,
+            model: rank.model,
+            dpRank: rank.dpRank,
+            hasReplay: rank.replayEndpoint !== null,
+            reportMode: rank.reportMode,
+            limits: this.#dependencies.syncLimits,
+          },
+          { index, decoder: this.#decoder, listener, holdBudget: this.#holdBudget },
+        ),
+    });
+    this.#streams.set(rank.rankSlot, stream);
+    this.#after(stream);
+    this.#dialDue(now());
+  }
+
+  /**
+   * Stops following a rank and clears it from the index (G4).
+   *
+   * @param rankSlot - a followed one.
+   */
+  forget(rankSlot: number): void {
+    const stream = this.#streams.get(rankSlot);
+    if (stream === undefined) return;
+    this.#streams.delete(rankSlot);
+    this.#dirty.delete(stream);
+    stream.connection.close();
+    this.#replays.abandonAll(stream);
+    stream.closed = true;
+    stream.sync.close();
+    stream.metrics.release();
+    this.#dependencies.board.clear(rankSlot);
+  }
+
+  /**
+   * The index forgot something of these ranks because of its own limits.
+   *
+   * @param reason - which limit.
+   * @param rankSlots - whose blocks.
+   */
+  evicted(reason: Parameters<WorkerSync["indexEvicted"]>[0], rankSlots: readonly number[]): void {
+    for (const slot of rankSlots) {
+      const stream = this.#streams.get(slot);
+      if (stream === undefined) continue;
+      stream.sync.indexEvicted(reason);
+      this.#dirty.add(stream);
+    }
+    this.#schedule();
+  }
+
+  /**
+   * Puts a message into the queue, or counts why not (G3).
+   *
+   * @param lane - where it came from.
+   * @param stream - whose it is.
+   * @param frames - kept until applied.
+   * @param attempt - of the replay; 0 for live.
+   * @returns whether it got in.
+   */
+  offer(lane: Lane, stream: Stream, frames: Frames, attempt: number): boolean {
+    const refusal = this.#queue.offer(lane, stream, frames, this.#dependencies.now(), attempt);
+    this.#schedule();
+    this.#noteLevel();
+    if (refusal === null) return true;
+    stream.refused(refusal);
+    this.#dirty.add(stream);
+    // A lost replay message is told by the failure of its request; of live ones the stream hears once, in its place.
+    if (lane === "live" && !stream.lossNoted) {
+      stream.lossNoted = true;
+      this.#queue.note("live", stream, { kind: "lost" });
+    }
+    return false;
+  }
+
+  /**
+   * Notes something in its place among a stream's messages (G1).
+   *
+   * @param lane - where.
+   * @param stream - whose it is.
+   * @param note - what.
+   */
+  note(lane: Lane, stream: Stream, note: Note): void {
+    this.#queue.note(lane, stream, note);
+    this.#schedule();
+  }
+
+  #connection(rank: FollowedRank, stream: Stream): EngineConnection {
+    const { log } = this.#dependencies;
+    const facts = { worker: rank.workerId, model: rank.model, dp_rank: rank.dpRank, endpoint: rank.endpoint };
+    return new EngineConnection(
+      {
+        endpoint: rank.endpoint,
+        topic: rank.topic,
+        waitMsMin: this.#settings.reconnectMsMin,
+        waitMsMax: this.#settings.reconnectMsMax,
+      },
+      this.#dependencies,
+      {
+        connected: () => {
+          stream.metrics.connected();
+          log({ level: "info", event: "engine_connected", message: "connected to an engine", facts });
+          this.note("live", stream, { kind: "connected" });
+        },
+        disconnected: () => {
+          stream.metrics.disconnected();
+          log({ level: "warn", event: "engine_disconnected", message: "lost an engine's connection", facts });
+          this.note("live", stream, { kind: "disconnected" });
+        },
+        failed: (reason) => {
+          stream.metrics.connectionFailed();
+          if (stream.failureLogged) return;
+          stream.failureLogged = true;
+          const message = "cannot connect to an engine; trying again with growing pauses";
+          log({ level: "warn", event: "engine_unreachable", message, facts: { ...facts, reason } });
+        },
+        message: (frames) => {
+          this.offer("live", stream, frames, 0);
+        },
+      },
+    );
+  }
+
+  #schedule(): void {
+    if (this.#sliceScheduled) return;
+    this.#sliceScheduled = true;
+    setImmediate(() => {
+      this.#slice();
+    });
+  }
+
+  #slice(): void {
+    this.#sliceScheduled = false;
+    const { now } = this.#dependencies;
+    const deadline = now() + (this.#level === 0 ? SLICE_MS : SLICE_MS_PRESSED);
+    do {
+      for (let i = 0; i < ITEMS_PER_CLOCK; i++) {
+        const taken = this.#queue.take();
+        if (taken === null) break;
+        this.#applyItem(taken.lane, taken.item);
+      }
+    } while (!this.#queue.isEmpty && now() < deadline);
+    this.#tell();
+    if (!this.#queue.isEmpty) this.#schedule();
+  }
+
+  #applyItem(lane: Lane, item: QueueItem<Stream, Note>): void {
+    const stream = item.owner;
+    if (stream.closed) return;
+    const nowMs = this.#dependencies.now();
+    if (item.kind === "note") this.#applyNote(stream, item.note, nowMs);
+    else {
+      stream.metrics.taken(lane);
+      this.#gauges.wait(lane, (nowMs - item.receivedAtMs) / 1000);
+      if (lane === "live") {
+        stream.sync.liveMessage(item.frames, nowMs);
+        stream.metrics.applied((this.#dependencies.now() - item.receivedAtMs) / 1000);
+      } else if (!stream.sync.replayMessage(item.attempt, item.frames, nowMs)) {
+        this.#replays.abandon(stream, item.attempt);
+      }
+      this.#appliedMessages += 1;
+      this.#gauges.applied();
+    }
+    this.#after(stream);
+  }
+
+  #applyNote(stream: Stream, note: Note, nowMs: number): void {
+    switch (note.kind) {
+      case "connected":
+        stream.sync.connected(nowMs);
+        stream.failureLogged = false;
+        break;
+      case "disconnected":
+        stream.sync.disconnected(nowMs);
+        break;
+      case "lost":
+        stream.lossNoted = false;
+        stream.sync.messagesLost(nowMs);
+        break;
+      case "replay_failed":
+        stream.sync.replayFailed(note.attempt, note.failure, nowMs);
+        break;
+    }
+  }
+
+  /** Does what the stream asks for, and shows where it stands. */
+  #after(stream: Stream): void {
+    for (let action = stream.sync.takeAction(); action !== null; action = stream.sync.takeAction()) {
+      if (action.kind === "abandon_replay") this.#replays.abandon(stream, action.attempt);
+      else {
+        stream.metrics.replayRequested();
+        this.#replays.request(stream, action.attempt, action.from);
+      }
+    }
+    this.#dependencies.board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
+    this.#dirty.add(stream);
+  }
+
+  #tick(): void {
+    const nowMs = this.#dependencies.now();
+    this.#dialDue(nowMs);
+    for (const stream of this.#streams.values()) {
+      if (stream.sync.nextTickMs > nowMs) continue;
+      stream.sync.tick(nowMs);
+      this.#after(stream);
+    }
+    this.#gauges.utilization(nowMs);
+    this.#tell();
+  }
+
+  #dialDue(nowMs: number): void {
+    const earned = ((nowMs - this.#dialClockMs) / 1000) * DIALS_PER_SECOND;
+    this.#dialAllowance = Math.min(DIALS_BURST, this.#dialAllowance + earned);
+    this.#dialClockMs = nowMs;
+    for (const stream of this.#streams.values()) {
+      if (this.#dialAllowance < 1) return;
+      if (!stream.connection.isDue(nowMs)) continue;
+      this.#dialAllowance -= 1;
+      stream.connection.dial();
+    }
+  }
+
+  /** Brings board and gauges up to date. */
+  #tell(): void {
+    const { board, now } = this.#dependencies;
+    for (const stream of this.#dirty) {
+      board.counters(stream.rank.rankSlot, stream.sync.counters, stream.queueDrops);
+    }
+    this.#dirty.clear();
+    this.#noteLevel();
+    this.#gauges.queue(this.#queue, this.#level);
+    board.header({
+      appliedMessages: this.#appliedMessages,
+      depthLive: this.#queue.depth("live"),
+      depthReplay: this.#queue.depth("replay"),
+      bytesLive: this.#queue.bytes("live"),
+      bytesReplay: this.#queue.bytes("replay"),
+      backpressure: this.#level,
+      heartbeatMs: now(),
+    });
+  }
+
+  #noteLevel(): void {
+    const level = this.#queue.level();
+    if (level === this.#level) return;
+    this.#level = level;
+    const name = BACKPRESSURE_LEVELS[level] ?? "overloaded";
+    this.#gauges.levelEntered(name);
+    const facts = {
+      backpressure: name,
+      live: this.#queue.depth("live"),
+      replay: this.#queue.depth("replay"),
+    };
+    const severity = level > 1 ? "warn" : "info";
+    this.#dependencies.log({
+      level: severity,
+      event: "backpressure",
+      message: "back-pressure changed",
+      facts,
+    });
+  }
+}
+
+/** One rank being followed. */
+class Stream implements ReplayClient {
+  readonly rank: FollowedRank;
+  readonly sync: WorkerSync;
+  readonly metrics: StreamMetrics;
+  readonly connection: EngineConnection;
+  /** By position in QUEUE_DROP_REASONS. */
+  readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
+  closed = false;
+  /** A "lost" note lies in the queue. */
+  lossNoted = false;
+  /** The current run of failed attempts has been logged. */
+  failureLogged = false;
+  readonly #ingest: Ingest;
+
+  constructor(
+    rank: FollowedRank,
+    parts: {
+      readonly ingest: Ingest;
+      readonly metrics: StreamMetrics;
+      readonly connect: (stream: Stream) => EngineConnection;
+      readonly sync: (listener: StreamMetrics) => WorkerSync;
+    },
+  ) {
+    this.rank = rank;
+    this.#ingest = parts.ingest;
+    this.metrics = parts.metrics;
+    this.sync = parts.sync(parts.metrics);
+    this.connection = parts.connect(this);
+  }
+
+  get replayEndpoint(): string {
+    return this.rank.replayEndpoint ?? "";
+  }
+
+  replayReceived(attempt: number, frames: Frames): boolean {
+    return this.#ingest.offer("replay", this, frames, attempt);
+  }
+
+  replayEndedEarly(attempt: number, failure: ReplayFailure): void {
+    this.#ingest.note("replay", this, { kind: "replay_failed", attempt, failure });
+  }
+
+  refused(reason: QueueDropReason): void {
+    const position = QUEUE_DROP_REASONS.indexOf(reason);
+    this.queueDrops[position] = (this.queueDrops[position] ?? 0) + 1;
+    this.metrics.rejected(reason);
+  }
+}
+
+/** The thread's own metrics. */
+class IngestGauges {
+  readonly #waits;
+  readonly #batches;
+  readonly #depths;
+  readonly #memory;
+  readonly #state;
+  readonly #utilization;
+  readonly #metrics: MetricSlots;
+  #measured = performance.eventLoopUtilization();
+  #measuredAtMs = 0;
+
+  constructor(settings: IngestSettings, metrics: MetricSlots) {
+    const { worker } = settings;
+    this.#metrics = metrics;
+    const lanes = ["live", "replay"] as const;
+    this.#waits = {
+      live: metrics.histogram(STREAM_METRICS.streamQueueWait, { lane: "live" }),
+      replay: metrics.histogram(STREAM_METRICS.streamQueueWait, { lane: "replay" }),
+    };
+    this.#depths = {
+      live: metrics.gauge(STREAM_METRICS.streamQueueDepth, { lane: "live" }),
+      replay: metrics.gauge(STREAM_METRICS.streamQueueDepth, { lane: "replay" }),
+    };
+    for (const lane of lanes) {
+      metrics.gauge(STREAM_METRICS.streamQueueCapacity, { lane }).set(settings.queue.messages[lane]);
+    }
+    this.#batches = metrics.counter(STREAM_METRICS.streamBatchesProcessed, { worker });
+    this.#memory = metrics.gauge(STREAM_METRICS.streamQueueMemory, {});
+    this.#state = metrics.gauge(STREAM_METRICS.streamBackpressureState, {});
+    this.#utilization = metrics.gauge(STREAM_METRICS.streamWorkerUtilization, { worker });
+  }
+
+  wait(lane: Lane, seconds: number): void {
+    this.#waits[lane].observe(seconds);
+  }
+
+  applied(): void {
+    this.#batches.inc();
+  }
+
+  levelEntered(level: (typeof BACKPRESSURE_LEVELS)[number]): void {
+    this.#metrics.counter(STREAM_METRICS.streamBackpressureActivations, { level }).inc();
+  }
+
+  queue(queue: IngestQueue<Stream, Note>, level: number): void {
+    this.#depths.live.set(queue.depth("live"));
+    this.#depths.replay.set(queue.depth("replay"));
+    this.#memory.set(queue.bytes("live") + queue.bytes("replay"));
+    this.#state.set(level);
+  }
+
+  utilization(nowMs: number): void {
+    if (nowMs - this.#measuredAtMs < UTILIZATION_WINDOW_MS) return;
+    const measured = performance.eventLoopUtilization();
+    this.#utilization.set(performance.eventLoopUtilization(measured, this.#measured).utilization);
+    this.#measured = measured;
+    this.#measuredAtMs = nowMs;
+  }
+}

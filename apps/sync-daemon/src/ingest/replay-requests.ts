@@ -1,0 +1,136 @@
+/**
+ * Replays under way, at most so many at once: a fleet that restarts must not have a thousand histories in memory together.
+ *
+ *   request ──▶ waiting (first in first out) ──▶ running ──▶ ended | abandoned
+ *
+ * A running request reads as fast as it can into the queue's replay lane. When that lane is full the request is given
+ * up, and its failure is noted behind the messages that got in: the stream applies those and asks again from there.
+ */
+
+import type { ReplayFailure } from "@kvsync/core";
+
+import type { Closeable, Frames, Transport } from "../engine/transport.ts";
+
+/** Whose replay it is, and what it does with the answers. */
+export interface ReplayClient {
+  /** The engine's replay socket. */
+  readonly replayEndpoint: string;
+  /**
+   * One answer.
+   *
+   * @returns false when there is no room for it: the request is given up.
+   */
+  replayReceived(attempt: number, frames: Frames): boolean;
+  /** The request ended early, behind all answers. */
+  replayEndedEarly(attempt: number, failure: ReplayFailure): void;
+}
+
+interface Request {
+  readonly client: ReplayClient;
+  readonly attempt: number;
+  readonly from: number;
+  running: Closeable | null;
+}
+
+/** Replay requests of one thread. */
+export class ReplayRequests {
+  readonly #transport: Transport;
+  readonly #limit: number;
+  readonly #idleTimeoutMs: number;
+  readonly #requests = new Map<ReplayClient, Map<number, Request>>();
+  #waiting: Request[] = [];
+  #running = 0;
+
+  /**
+   * @param transport - the network.
+   * @param limit - requests running at once.
+   * @param idleTimeoutMs - silence that ends a request.
+   */
+  constructor(transport: Transport, limit: number, idleTimeoutMs: number) {
+    this.#transport = transport;
+    this.#limit = limit;
+    this.#idleTimeoutMs = idleTimeoutMs;
+  }
+
+  /**
+   * Asks for a replay, now or when there is room.
+   *
+   * @param client - who asks.
+   * @param attempt - the stream's number for it.
+   * @param from - first sequence number wanted.
+   */
+  request(client: ReplayClient, attempt: number, from: number): void {
+    const request: Request = { client, attempt, from, running: null };
+    const attempts = this.#requests.get(client) ?? new Map<number, Request>();
+    this.#requests.set(client, attempts);
+    attempts.set(attempt, request);
+    this.#waiting.push(request);
+    this.#startWaiting();
+  }
+
+  /**
+   * Gives up one attempt. Nothing is reported of it any more.
+   *
+   * @param client - who asked.
+   * @param attempt - which.
+   */
+  abandon(client: ReplayClient, attempt: number): void {
+    const request = this.#requests.get(client)?.get(attempt);
+    if (request === undefined) return;
+    if (request.running === null) this.#waiting = this.#waiting.filter((waiting) => waiting !== request);
+    else request.running.close();
+    this.#forget(request);
+  }
+
+  /**
+   * Gives up all of a client's attempts.
+   *
+   * @param client - who goes away.
+   */
+  abandonAll(client: ReplayClient): void {
+    for (const attempt of [...(this.#requests.get(client)?.keys() ?? [])]) this.abandon(client, attempt);
+  }
+
+  #forget(request: Request): void {
+    const attempts = this.#requests.get(request.client);
+    attempts?.delete(request.attempt);
+    if (attempts?.size === 0) this.#requests.delete(request.client);
+    if (request.running === null) return;
+    request.running = null;
+    this.#running -= 1;
+    this.#startWaiting();
+  }
+
+  #startWaiting(): void {
+    while (this.#running < this.#limit) {
+      const request = this.#waiting.shift();
+      if (request === undefined) return;
+      this.#running += 1;
+      this.#start(request);
+    }
+  }
+
+  #start(request: Request): void {
+    const { client, attempt } = request;
+    const giveUp = (failure: ReplayFailure): void => {
+      this.#forget(request);
+      client.replayEndedEarly(attempt, failure);
+    };
+    request.running = this.#transport.requestReplay(
+      client.replayEndpoint,
+      request.from,
+      this.#idleTimeoutMs,
+      {
+        message: (frames) => {
+          if (request.running === null || client.replayReceived(attempt, frames)) return;
+          request.running.close();
+          giveUp("refused");
+        },
+        ended: (failure) => {
+          if (failure === null) this.#forget(request);
+          else giveUp(failure);
+        },
+      },
+    );
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * What the ingest thread tells about itself and each stream, in shared memory, so that a request never waits for ingest.
+ *
+ *   Float64 cells   ┌ header ┬ row of rank slot 0 ┬ row of rank slot 1 ┬ …
+ *                   └────────┴────────────────────┴────────────────────┴──
+ *   row   state · trust · connected · numbers … · counters (every number in core's SyncCounters, flattened) · queue drops
+ *
+ * Invariants
+ *  B1  One writer, the ingest thread. A cell is read whole; a row as a whole may be a few messages apart between cells.
+ *  B2  State, trust and positions of a row are written after each call of its stream, counters at the end of a slice. So
+ *      `lastSequenceNumber` never runs ahead of the index.
+ *  B3  A row of zeros says that its rank is unknown. The ingest thread makes it so before it gives a slot back, so that a
+ *      rank that was just registered never shows its predecessor's trust.
+ */
+
+import {
+  createSyncCounters,
+  RANK_SLOTS_MAX,
+  STREAM_STATES,
+  type StreamState,
+  type SyncCounters,
+  type Trust,
+  TRUST_LEVELS,
+  type WorkerSync,
+} from "@kvsync/core";
+
+import { QUEUE_DROP_REASONS, type QueueDropReason } from "./ingest-queue.ts";
+
+/** Header cells. */
+const HEADER = {
+  appliedMessages: 0,
+  depthLive: 1,
+  depthReplay: 2,
+  bytesLive: 3,
+  bytesReplay: 4,
+  backpressure: 5,
+  heartbeatMs: 6,
+  connections: 7,
+} as const;
+const HEADER_CELLS = 16;
+
+/** Row cells before the counters. */
+const STATE = 0;
+/** 0 while nothing was written. */
+const TRUST_PLUS_ONE = 1;
+const CONNECTED = 2;
+const LAST_SEQUENCE_NUMBER = 3;
+const HISTORY_FROM = 4;
+const LAST_EVENT_AT_MS = 5;
+const COUNTERS = 6;
+
+/** Paths of every number in SyncCounters: `["gaps"]`, `["faults", "truncated"]`, … in a fixed order. */
+const COUNTER_PATHS: readonly (readonly string[])[] = Object.entries(createSyncCounters()).flatMap(
+  ([key, value]: [string, unknown]) =>
+    typeof value === "number" ? [[key]] : Object.keys(value as object).map((inner) => [key, inner]),
+);
+const QUEUE_DROPS = COUNTERS + COUNTER_PATHS.length;
+const ROW_CELLS = QUEUE_DROPS + QUEUE_DROP_REASONS.length;
+
+/** Numbers of the ingest thread as a whole. */
+export type BoardHeader = Readonly<Record<keyof typeof HEADER, number>>;
+
+/** One stream as the board shows it. */
+export interface StreamStatus {
+  readonly state: StreamState;
+  readonly trust: Trust;
+  readonly connected: boolean;
+  /** Number of the last message applied to the index; null before the first. */
+  readonly lastSequenceNumber: number | null;
+  /** First number from which on the index reflects the publisher without loss; null before the first message. */
+  readonly historyFromSequenceNumber: number | null;
+  /** Milliseconds since the Unix epoch; null before the first message. */
+  readonly lastEventAtMs: number | null;
+}
+
+/** A stream's status with all its counters. */
+export interface StreamReport extends StreamStatus {
+  readonly counters: SyncCounters;
+  readonly queueDrops: Readonly<Record<QueueDropReason, number>>;
+}
+
+const UNKNOWN = TRUST_LEVELS.indexOf("unknown");
+
+const UNKNOWN_STREAM: StreamStatus = {
+  state: "connecting",
+  trust: "unknown",
+  connected: false,
+  lastSequenceNumber: null,
+  historyFromSequenceNumber: null,
+  lastEventAtMs: null,
+};
+
+/**
+ * Memory for a board; about 3 MB.
+ *
+ * @returns zeroed shared memory, to be attached by both threads.
+ */
+export function createBoardMemory(): SharedArrayBuffer {
+  return new SharedArrayBuffer((HEADER_CELLS + RANK_SLOTS_MAX * ROW_CELLS) * Float64Array.BYTES_PER_ELEMENT);
+}
+
+/** The ingest thread's side. */
+export class BoardWriter {
+  readonly #cells: Float64Array;
+
+  /** @param memory - from `createBoardMemory`. */
+  constructor(memory: SharedArrayBuffer) {
+    this.#cells = new Float64Array(memory);
+  }
+
+  /**
+   * Makes a row say that its rank is unknown (B3).
+   *
+   * @param rankSlot - the row.
+   */
+  clear(rankSlot: number): void {
+    const row = rowOf(rankSlot);
+    this.#cells.fill(0, row, row + ROW_CELLS);
+  }
+
+  /**
+   * Writes what a lookup depends on; tens of nanoseconds.
+   *
+   * @param rankSlot - the row.
+   * @param sync - the stream.
+   * @param connected - whether its socket is.
+   */
+  position(rankSlot: number, sync: WorkerSync, connected: boolean): void {
+    const cells = this.#cells;
+    const row = rowOf(rankSlot);
+    cells[row + STATE] = STREAM_STATES.indexOf(sync.state);
+    cells[row + TRUST_PLUS_ONE] = TRUST_LEVELS.indexOf(sync.trust) + 1;
+    cells[row + CONNECTED] = connected ? 1 : 0;
+    cells[row + LAST_SEQUENCE_NUMBER] = sync.lastSequenceNumber ?? Number.NaN;
+    cells[row + HISTORY_FROM] = sync.historyFromSequenceNumber ?? Number.NaN;
+    cells[row + LAST_EVENT_AT_MS] = sync.lastEventAtMs ?? Number.NaN;
+  }
+
+  /**
+   * Writes all counters of a stream; about a microsecond.
+   *
+   * @param rankSlot - the row.
+   * @param counters - the stream's.
+   * @param queueDrops - by position in QUEUE_DROP_REASONS.
+   */
+  counters(rankSlot: number, counters: SyncCounters, queueDrops: Float64Array): void {
+    const cells = this.#cells;
+    let cell = rowOf(rankSlot) + COUNTERS;
+    // The order of keys is that of COUNTER_PATHS, since both come from createSyncCounters.
+    for (const value of Object.values(counters) as (number | Record<string, number>)[]) {
+      if (typeof value === "number") cells[cell++] = value;
+      else for (const inner of Object.values(value)) cells[cell++] = inner;
+    }
+    cells.set(queueDrops, cell);
+  }
+
+  /**
+   * Writes numbers of the thread.
+   *
+   * @param values - those that changed.
+   */
+  header(values: Partial<BoardHeader>): void {
+    for (const key of Object.keys(values) as (keyof BoardHeader)[]) {
+      this.#cells[HEADER[key]] = values[key] ?? 0;
+    }
+  }
+}
+
+/** The reading side, any thread. */
+export class BoardReader {
+  readonly #cells: Float64Array;
+
+  /** @param memory - from `createBoardMemory`. */
+  constructor(memory: SharedArrayBuffer) {
+    this.#cells = new Float64Array(memory);
+  }
+
+  /**
+   * A stream's trust; a few nanoseconds.
+   *
+   * @param rankSlot - a followed slot.
+   * @returns position in TRUST_LEVELS: 0 exact … 3 unknown.
+   */
+  trustLevel(rankSlot: number): number {
+    const trust = this.#cells[rowOf(rankSlot) + TRUST_PLUS_ONE] ?? 0;
+    return trust === 0 ? UNKNOWN : trust - 1;
+  }
+
+  /**
+   * When a stream's last message arrived.
+   *
+   * @param rankSlot - a followed slot.
+   * @returns milliseconds since the Unix epoch; NaN before the first message.
+   */
+  lastEventAtMs(rankSlot: number): number {
+    const ms = this.#cells[rowOf(rankSlot) + LAST_EVENT_AT_MS] ?? 0;
+    return ms === 0 ? Number.NaN : ms;
+  }
+
+  /**
+   * A stream's status.
+   *
+   * @param rankSlot - a followed slot.
+   * @returns a fresh object.
+   */
+  status(rankSlot: number): StreamStatus {
+    const row = rowOf(rankSlot);
+    const cells = this.#cells;
+    if (cells[row + TRUST_PLUS_ONE] === 0) return UNKNOWN_STREAM;
+    return {
+      state: STREAM_STATES[cells[row + STATE] ?? 0] ?? "connecting",
+      trust: TRUST_LEVELS[this.trustLevel(rankSlot)] ?? "unknown",
+      connected: cells[row + CONNECTED] === 1,
+      lastSequenceNumber: orNull(cells[row + LAST_SEQUENCE_NUMBER]),
+      historyFromSequenceNumber: orNull(cells[row + HISTORY_FROM]),
+      lastEventAtMs: orNull(cells[row + LAST_EVENT_AT_MS]),
+    };
+  }
+
+  /**
+   * A stream's status and counters; microseconds.
+   *
+   * @param rankSlot - a followed slot.
+   * @returns a fresh object.
+   */
+  report(rankSlot: number): StreamReport {
+    const row = rowOf(rankSlot);
+    const counters = createSyncCounters();
+    COUNTER_PATHS.forEach(([key = "", inner], i) => {
+      const value = this.#cells[row + COUNTERS + i] ?? 0;
+      const target = counters as unknown as Record<string, number | Record<string, number>>;
+      const nested = target[key];
+      if (inner === undefined) target[key] = value;
+      else if (typeof nested === "object") nested[inner] = value;
+    });
+    const queueDrops = Object.fromEntries(
+      QUEUE_DROP_REASONS.map((reason, i) => [reason, this.#cells[row + QUEUE_DROPS + i] ?? 0]),
+    ) as Record<QueueDropReason, number>;
+    return { ...this.status(rankSlot), counters, queueDrops };
+  }
+
+  /**
+   * Numbers of the ingest thread.
+   *
+   * @returns a fresh object.
+   */
+  header(): BoardHeader {
+    return Object.fromEntries(
+      Object.entries(HEADER).map(([key, cell]) => [key, this.#cells[cell] ?? 0]),
+    ) as unknown as BoardHeader;
+  }
+}
+
+function rowOf(rankSlot: number): number {
+  return HEADER_CELLS + rankSlot * ROW_CELLS;
+}
+
+function orNull(value: number | undefined): number | null {
+  return value === undefined || Number.isNaN(value) ? null : value;
+}

@@ -1,0 +1,261 @@
+/**
+ * One stream's metrics: what core's state machine reports, turned into handle updates.
+ *
+ * Handles of common series are made at once; those of drop reasons on first use, since a thousand engines times forty
+ * reasons would be mostly zeros. Handles of several ranks of one pod share their series and add up.
+ *
+ * Timing events costs more than counting them (two clock readings are 110 ns), so one message in `TIMED_EVERY` is timed: each
+ * of its events from the end of its predecessor to its own end, decoding included.
+ */
+
+import {
+  type DropReason,
+  type EventType,
+  MESSAGE_DROP_REASONS,
+  type ReplayStatus,
+  type SyncListener,
+} from "@kvsync/core";
+import {
+  type Counter,
+  EVENT_TYPES,
+  type Gauge,
+  type Histogram,
+  INGEST_METRICS,
+  type MetricSlots,
+  PREFIX_INDEX_METRICS,
+  STREAM_METRICS,
+} from "@kvsync/observability";
+
+import type { Lane, QueueDropReason } from "./ingest-queue.ts";
+
+/** One message in so many has its events timed. */
+const TIMED_EVERY = 16;
+
+/** Drop reasons with which the index refused an operation; the others never reach it. */
+const INDEX_REFUSALS: ReadonlySet<string> = new Set<DropReason>([
+  "park_full",
+  "index_memory_limit",
+  "too_many_blocks",
+  "index_refused",
+]);
+const NOT_WIRE_ERRORS: ReadonlySet<string> = new Set(MESSAGE_DROP_REASONS);
+/** What an event does to the index; an unknown one does nothing. */
+const OPERATIONS = {
+  BlockStored: "store",
+  BlockRemoved: "remove",
+  AllBlocksCleared: "clear",
+  unknown: null,
+} as const;
+
+/** Handles of one event type. */
+interface TypeHandles {
+  readonly received: Counter;
+  /** Null for what never reaches the index. */
+  readonly operation: Counter | null;
+  readonly refused: Counter | null;
+  readonly processed: Counter;
+  readonly duration: Histogram;
+}
+
+/** Listens to one stream. Made when it is followed, released when it is dropped. */
+export class StreamMetrics implements SyncListener {
+  readonly #slots: MetricSlots;
+  readonly #pod: string;
+  readonly #model: string;
+  readonly #handles: (Counter | Gauge | Histogram)[] = [];
+  readonly #types: Readonly<Record<EventType, TypeHandles>>;
+  readonly #dropped = new Map<string, Counter>();
+  readonly #rejected = new Map<QueueDropReason, Counter>();
+  readonly #gaps: Histogram;
+  readonly #replays: Readonly<Record<ReplayStatus | "requested", Counter>>;
+  readonly #connected: Counter;
+  readonly #failed: Counter;
+  readonly #active: Gauge;
+  readonly #taken: Readonly<Record<Lane, Counter>>;
+  readonly #latency: Histogram;
+  readonly #propagation: Histogram;
+  readonly #batchSize: Histogram;
+  readonly #failures: Counter;
+  readonly #wallClockSeconds: () => number;
+  #messages = 0;
+  #timedFrom = 0;
+  #timing = false;
+
+  /**
+   * @param stream - whose: worker id and model; `ingestWorker` is the ingest thread's name.
+   * @param slots - of this thread.
+   * @param wallClockSeconds - Unix time, comparable with engines' clocks.
+   */
+  constructor(
+    stream: { readonly pod: string; readonly model: string; readonly ingestWorker: string },
+    slots: MetricSlots,
+    wallClockSeconds: () => number,
+  ) {
+    const { pod, model } = stream;
+    this.#slots = slots;
+    this.#pod = pod;
+    this.#model = model;
+    this.#wallClockSeconds = wallClockSeconds;
+    const operation = (type: EventType, status: "ok" | "rejected"): Counter | null => {
+      const name = OPERATIONS[type];
+      if (name === null) return null;
+      return this.#keep(
+        slots.counter(PREFIX_INDEX_METRICS.indexerOperations, { model, operation: name, status }),
+      );
+    };
+    this.#types = byKey(EVENT_TYPES, (event_type) => ({
+      operation: operation(event_type, "ok"),
+      refused: operation(event_type, "rejected"),
+      received: this.#keep(slots.counter(INGEST_METRICS.eventsReceived, { pod, model, event_type })),
+      processed: this.#keep(slots.counter(INGEST_METRICS.eventsProcessed, { pod, model, event_type })),
+      duration: this.#keep(slots.histogram(INGEST_METRICS.eventProcessingDuration, { model, event_type })),
+    }));
+    this.#gaps = this.#keep(slots.histogram(INGEST_METRICS.sequenceGap, { pod, model }));
+    this.#replays = byKey(["requested", "completed", "failed", "abandoned"] as const, (status) =>
+      this.#keep(slots.counter(INGEST_METRICS.replayRequests, { pod, model, status })),
+    );
+    this.#connected = this.#keep(
+      slots.counter(INGEST_METRICS.connections, { pod, model, status: "connected" }),
+    );
+    this.#failed = this.#keep(slots.counter(INGEST_METRICS.connections, { pod, model, status: "failed" }));
+    this.#active = this.#keep(slots.gauge(INGEST_METRICS.connectionsActive, { model }));
+    this.#taken = byKey(["live", "replay"] as const, (lane) =>
+      this.#keep(slots.counter(STREAM_METRICS.streamEvents, { model, lane })),
+    );
+    this.#latency = this.#keep(slots.histogram(STREAM_METRICS.streamEventLatency, { model }));
+    this.#propagation = this.#keep(slots.histogram(STREAM_METRICS.streamPropagation, { model }));
+    const worker = stream.ingestWorker;
+    this.#batchSize = this.#keep(slots.histogram(STREAM_METRICS.streamBatchSize, { worker }));
+    const failure = { worker, error_type: "undecodable" } as const;
+    this.#failures = this.#keep(slots.counter(STREAM_METRICS.streamBatchFailures, failure));
+  }
+
+  /** Ends the series that were this stream's alone. */
+  release(): void {
+    for (const handle of this.#handles) this.#slots.release(handle);
+  }
+
+  /** A connection attempt succeeded. */
+  connected(): void {
+    this.#connected.inc();
+    this.#active.set(1);
+  }
+
+  /** A connection was lost. */
+  disconnected(): void {
+    this.#active.set(0);
+  }
+
+  /** A connection attempt failed. */
+  connectionFailed(): void {
+    this.#failed.inc();
+  }
+
+  /** A replay was asked for. */
+  replayRequested(): void {
+    this.#replays.requested.inc();
+  }
+
+  /**
+   * A message leaves the queue; its events follow.
+   *
+   * @param lane - it was in.
+   */
+  taken(lane: Lane): void {
+    this.#taken[lane].inc();
+    this.#messages += 1;
+    this.#timing = this.#messages % TIMED_EVERY === 0;
+    if (this.#timing) this.#timedFrom = performance.now();
+  }
+
+  /**
+   * A live message has been dealt with.
+   *
+   * @param seconds - since it was read off its socket.
+   */
+  applied(seconds: number): void {
+    this.#latency.observe(seconds);
+  }
+
+  /**
+   * The queue refused a message.
+   *
+   * @param reason - why.
+   */
+  rejected(reason: QueueDropReason): void {
+    let counter = this.#rejected.get(reason);
+    if (counter === undefined) {
+      counter = this.#keep(
+        this.#slots.counter(STREAM_METRICS.streamEventsRejected, { model: this.#model, reason }),
+      );
+      this.#rejected.set(reason, counter);
+    }
+    counter.inc();
+    this.#drop("unknown", reason).inc();
+  }
+
+  /** A message took effect. */
+  messageApplied(lane: Lane, eventCount: number, timestampSeconds: number): void {
+    this.#batchSize.observe(eventCount);
+    // Replayed messages are old by nature; clocks may disagree, and a negative age is none.
+    if (lane === "live") this.#propagation.observe(Math.max(0, this.#wallClockSeconds() - timestampSeconds));
+  }
+
+  /** An event took effect. */
+  eventApplied(type: EventType): void {
+    const handles = this.#types[type];
+    handles.received.inc();
+    handles.processed.inc();
+    handles.operation?.inc();
+    if (!this.#timing) return;
+    const now = performance.now();
+    handles.duration.observe((now - this.#timedFrom) / 1000);
+    this.#timedFrom = now;
+  }
+
+  /** An event, or some of its blocks, was dropped. */
+  eventDropped(type: EventType, reason: DropReason): void {
+    this.#types[type].received.inc();
+    if (INDEX_REFUSALS.has(reason)) this.#types[type].refused?.inc();
+    this.#drop(type, reason).inc();
+  }
+
+  /** A message was dropped. */
+  messageDropped(reason: DropReason): void {
+    this.#drop("unknown", reason).inc();
+    if (!NOT_WIRE_ERRORS.has(reason)) this.#failures.inc();
+  }
+
+  /** Messages were found missing. */
+  gapFound(missedMessages: number): void {
+    this.#gaps.observe(missedMessages);
+  }
+
+  /** A replay ended. */
+  replayEnded(status: ReplayStatus): void {
+    this.#replays[status].inc();
+  }
+
+  #drop(event_type: EventType, reason: DropReason | QueueDropReason): Counter {
+    const key = `${event_type} ${reason}`;
+    let counter = this.#dropped.get(key);
+    if (counter === undefined) {
+      const labels = { pod: this.#pod, model: this.#model, event_type, reason };
+      counter = this.#keep(this.#slots.counter(INGEST_METRICS.eventsDropped, labels));
+      this.#dropped.set(key, counter);
+    }
+    return counter;
+  }
+
+  #keep<Handle extends Counter | Gauge | Histogram>(handle: Handle): Handle {
+    this.#handles.push(handle);
+    return handle;
+  }
+}
+
+function byKey<Key extends string, Value>(
+  keys: readonly Key[],
+  make: (key: Key) => Value,
+): Record<Key, Value> {
+  return Object.fromEntries(keys.map((key) => [key, make(key)])) as Record<Key, Value>;
+}

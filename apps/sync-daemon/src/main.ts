@@ -1,0 +1,96 @@
+#!/usr/bin/env node
+/**
+ * The process: settings → daemon → HTTP → signals.
+ *
+ * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 1 for everything that should not happen. A daemon that
+ * fails leaves by exit, not by limping on: its state can be rebuilt from the engines.
+ *
+ * Stopping: readiness goes first, then (a moment later, so that balancers see it) no new connections, then requests under
+ * way end or are cut off, then the sockets to engines close. All of it within STOP_MS.
+ */
+
+import { readFileSync } from "node:fs";
+
+import type { Logger } from "pino";
+
+import { createApp } from "./app.module.ts";
+import { EXIT_UNUSABLE_SETTINGS, helpText, readSettings, type Settings, SettingsError } from "./config.ts";
+import { Daemon } from "./daemon.ts";
+import { RegistryError } from "./engine/engine-registry.ts";
+import { createLog, lineWriter } from "./log.ts";
+
+/** Total time to stop. */
+const STOP_MS = 4500;
+/** Time for requests under way, of that. */
+const REQUESTS_MS = 2500;
+
+function settingsOrExit(): Settings {
+  try {
+    const settings = readSettings(process.argv.slice(2), process.env);
+    if (settings !== "help") return settings;
+    process.stdout.write(helpText());
+    process.exit(0);
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    process.stderr.write(`kvsync-daemon: ${error.message}\n`);
+    process.exit(EXIT_UNUSABLE_SETTINGS);
+  }
+}
+
+function fail(log: Logger, event: string, message: string, error: unknown): never {
+  log.fatal({ event, err: error }, message);
+  process.exit(error instanceof SettingsError || error instanceof RegistryError ? EXIT_UNUSABLE_SETTINGS : 1);
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { readonly version: string }).version;
+}
+
+async function run(settings: Settings, log: Logger): Promise<void> {
+  const daemon = await Daemon.start(settings, {
+    ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
+    version: packageVersion(),
+    log: lineWriter(log, "sync"),
+    died: (error) => fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error),
+  });
+  const app = await createApp(daemon, log);
+  const { host, port, drain_seconds } = settings.http;
+  await app.listen({ host, port });
+  const server = app.getHttpServer();
+  const address = server.address();
+  const listening = { event: "listening", host, port: typeof address === "object" ? address?.port : port };
+  log.info(listening, "listening");
+
+  let stopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ event: "stopping", signal }, "stopping");
+    daemon.readiness.stop();
+    setTimeout(() => fail(log, "stop_overdue", "stopping took too long", null), STOP_MS).unref();
+    await new Promise((resolve) => setTimeout(resolve, drain_seconds * 1000));
+    setTimeout(
+      () => {
+        server.closeAllConnections();
+      },
+      REQUESTS_MS - drain_seconds * 1000,
+    ).unref();
+    await app.close();
+    await daemon.stop();
+    log.info({ event: "stopped" }, "stopped");
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      stop(signal).catch((error: unknown) => fail(log, "stop_failed", "stopping failed", error));
+    });
+  }
+}
+
+const settings = settingsOrExit();
+const log = createLog(settings.log_level);
+for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+  process.on(event, (error) => fail(log, "crash", "an error that nothing expected", error));
+}
+run(settings, log).catch((error: unknown) => fail(log, "start_failed", "the daemon could not start", error));

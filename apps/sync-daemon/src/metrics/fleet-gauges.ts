@@ -1,0 +1,95 @@
+/**
+ * Gauges that are read off registry, board and index when somebody scrapes: nothing is counted for them in between.
+ */
+
+import { type PrefixReader, STREAM_STATES, TRUST_LEVELS } from "@kvsync/core";
+import {
+  INGEST_METRICS,
+  type MetricSlots,
+  PREFIX_INDEX_METRICS,
+  SERVICE_METRICS,
+  STREAM_METRICS,
+} from "@kvsync/observability";
+
+import type { EngineRegistry } from "../engine/engine-registry.ts";
+import type { BoardReader } from "../ingest/stream-board.ts";
+import { GaugeSet } from "./gauge-set.ts";
+
+/** Where the gauges are read from. */
+export interface FleetGaugeSources {
+  readonly registry: EngineRegistry;
+  readonly board: BoardReader;
+  readonly reader: PrefixReader;
+  /** Bytes of the index's memory, as reserved from the system. */
+  readonly reservedBytes: () => number;
+  readonly now: () => number;
+  readonly version: string;
+  /** False when sync was asked for and cannot run. */
+  readonly configurationValid: boolean;
+}
+
+/**
+ * Makes the collector to run before each scrape.
+ *
+ * @param slots - of the main thread.
+ * @param sources - what is read.
+ * @returns the collector; about a microsecond per stream.
+ */
+export function fleetGauges(slots: MetricSlots, sources: FleetGaugeSources): () => void {
+  const gauges = new GaugeSet(slots);
+  return () => {
+    gauges.collect((add) => {
+      add(INGEST_METRICS.configurationValid, {}, sources.configurationValid ? 1 : 0);
+      add(SERVICE_METRICS.buildInfo, { version: sources.version, node_version: process.version }, 1);
+      addStreams(add, sources);
+      addIndex(add, sources);
+    });
+  };
+}
+
+type Add = GaugeSet["add"];
+
+function addStreams(add: Add, { registry, board, now }: FleetGaugeSources): void {
+  const nowMs = now();
+  let sessions = 0;
+  const modelConnected = new Map<string, number>();
+  for (const { engine, ranks } of registry.engines()) {
+    const { id: pod, model } = engine;
+    let connected = 0;
+    for (const { dpRank, rankSlot } of ranks) {
+      sessions += 1;
+      const status = board.status(rankSlot);
+      if (status.connected) connected = 1;
+      for (const state of STREAM_STATES) {
+        add(INGEST_METRICS.streamState, { pod, model, state }, status.state === state ? 1 : 0);
+      }
+      for (const trust of TRUST_LEVELS) {
+        add(INGEST_METRICS.streamTrust, { pod, model, trust }, status.trust === trust ? 1 : 0);
+      }
+      const dp_rank = String(dpRank);
+      if (status.lastEventAtMs !== null) {
+        const age = Math.max(0, (nowMs - status.lastEventAtMs) / 1000);
+        add(INGEST_METRICS.streamLastEventAge, { pod, model, dp_rank }, age);
+      }
+      if (status.lastSequenceNumber !== null) {
+        add(INGEST_METRICS.streamLastSequenceNumber, { pod, model, dp_rank }, status.lastSequenceNumber);
+      }
+    }
+    modelConnected.set(model, Math.max(connected, modelConnected.get(model) ?? 0));
+  }
+  for (const [model, connected] of modelConnected) add(PREFIX_INDEX_METRICS.syncStatus, { model }, connected);
+  add(STREAM_METRICS.streamActiveSessions, { kind: "engine" }, sessions);
+}
+
+function addIndex(add: Add, { reader, reservedBytes }: FleetGaugeSources): void {
+  let allocated = 0;
+  for (const { key, prefixCount, mappingCount, bytes } of reader.contexts()) {
+    const labels = { model: key.model, lora_id: key.loraName ?? "" };
+    add(PREFIX_INDEX_METRICS.indexerContexts, { model: key.model }, 1);
+    add(PREFIX_INDEX_METRICS.indexerPrefixes, labels, prefixCount);
+    add(PREFIX_INDEX_METRICS.indexerMappings, labels, mappingCount);
+    allocated += bytes;
+  }
+  add(PREFIX_INDEX_METRICS.indexerMemory, { kind: "allocated" }, allocated);
+  add(PREFIX_INDEX_METRICS.indexerMemory, { kind: "reserved" }, reservedBytes());
+}

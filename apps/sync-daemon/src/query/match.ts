@@ -1,0 +1,246 @@
+/**
+ * Answers "how many leading blocks of this prompt does each worker hold, and how far can that be trusted?"
+ *
+ *   query ─▶ contexts of (model, LoRA, block size) ─▶ PrefixReader, lock-free ─▶ rows by rank slot ─▶ workers + trust
+ *
+ * Trust is read from the board *before* the index: a rank that is cleared in between answers with fewer blocks under the
+ * older, better word, as it would have a moment earlier; it never answers with blocks it does not hold.
+ *
+ * A rank whose engine has two contexts that fit (plain and bigram) is credited with the longer match.
+ */
+
+import {
+  type MatchResult,
+  type PrefixReader,
+  saltDigest,
+  type TIERS,
+  type Trust,
+  TRUST_LEVELS,
+  MATCH_ROW_WORDS,
+} from "@kvsync/core";
+
+import type { EngineRegistry, RegisteredEngine } from "../engine/engine-registry.ts";
+import type { BoardReader } from "../ingest/stream-board.ts";
+import type { MatchQuery } from "./match-query.ts";
+import { QueryError } from "./query-error.ts";
+
+/** Blocks by fastest tier. */
+export type TierCounts = Readonly<Record<(typeof TIERS)[number], number>>;
+
+/** One worker rank's match. */
+export interface WorkerMatch {
+  readonly worker: string;
+  readonly dp_rank: number;
+  readonly matched_blocks: number;
+  readonly matched_tokens: number;
+  readonly tiers: TierCounts;
+  readonly trust: Trust;
+  /** Since the last event of its stream; null before the first. */
+  readonly age_seconds: number | null;
+}
+
+/** The answer to a lookup; keys as they are in JSON. */
+export interface MatchAnswer {
+  readonly model: string;
+  readonly lora_name: string | null;
+  /** Null while nothing was stored that could tell. */
+  readonly block_size: number | null;
+  /** Full blocks in the query; null with block_size. */
+  readonly blocks: number | null;
+  /** Worst of the ranks considered; unknown when there are none. */
+  readonly trust: Trust;
+  readonly decision: "exact" | "degraded" | "fallback";
+  /** Ranks considered, by trust. */
+  readonly ranks: Readonly<Record<Trust, number>>;
+  readonly matches: readonly WorkerMatch[];
+}
+
+/** What answering needs. */
+export interface MatchDependencies {
+  readonly reader: PrefixReader;
+  readonly board: BoardReader;
+  readonly registry: EngineRegistry;
+  /** Milliseconds since the epoch, of the board's clock. */
+  readonly now: () => number;
+}
+
+/** Model names listed in an error. */
+const LISTED_MAX = 20;
+
+/** A considered rank. */
+interface Candidate {
+  readonly worker: string;
+  readonly dpRank: number;
+  readonly rankSlot: number;
+  readonly trustLevel: number;
+}
+
+/**
+ * Answers one lookup whose input is in the reader's memory.
+ *
+ * @param query - read by match-query.ts.
+ * @param dependencies - index, board, engines, clock.
+ * @returns the answer, a fresh object. Cost: hashing and matching, then O(ranks of the model).
+ * @throws QueryError unknown_model, wrong_block_size, block_size_required.
+ */
+export function match(query: MatchQuery, dependencies: MatchDependencies): MatchAnswer {
+  const { reader, registry } = dependencies;
+  const engines = registry.enginesOf(query.model);
+  if (engines === null) throw unknownModel(query.model, registry);
+  const { candidates, counts } = consider(query, engines, dependencies.board);
+  const contexts = fittingContexts(query, reader);
+  const blockSize = contexts[0]?.blockSize ?? query.blockSize;
+  let blocks =
+    query.input === "prefix_hashes"
+      ? query.count
+      : blockSize === null
+        ? null
+        : Math.floor(query.count / blockSize);
+  const best = new Map<number, Uint32Array>();
+  for (const context of contexts) {
+    const result = run(query, context, reader);
+    blocks = Math.max(blocks ?? 0, result.blockCount);
+    keepLonger(best, result);
+  }
+  const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
+  const considered = TRUST_LEVELS.reduce((sum, trust) => sum + counts[trust], 0);
+  return {
+    model: query.model,
+    lora_name: query.loraName,
+    block_size: blockSize,
+    blocks,
+    trust: TRUST_LEVELS[worst] ?? "unknown",
+    decision:
+      counts.exact === considered && considered > 0
+        ? "exact"
+        : counts.unknown === considered
+          ? "fallback"
+          : "degraded",
+    ranks: counts,
+    matches: rank(query, candidates, best, blockSize ?? 0, dependencies),
+  };
+}
+
+/** The ranks that the query is about, with their trust now. A worker that was asked for and is not known counts as unknown. */
+function consider(
+  query: MatchQuery,
+  engines: ReadonlySet<RegisteredEngine>,
+  board: BoardReader,
+): { candidates: Candidate[]; counts: Record<Trust, number> } {
+  const counts: Record<Trust, number> = { exact: 0, partial: 0, stale: 0, unknown: 0 };
+  const wanted = query.workers === null ? null : new Set(query.workers);
+  const candidates: Candidate[] = [];
+  for (const { engine, ranks } of engines) {
+    if (wanted !== null && !wanted.delete(engine.id)) continue;
+    for (const { dpRank, rankSlot } of ranks) {
+      const trustLevel = board.trustLevel(rankSlot);
+      counts[TRUST_LEVELS[trustLevel] ?? "unknown"] += 1;
+      candidates.push({ worker: engine.id, dpRank, rankSlot, trustLevel });
+    }
+  }
+  counts.unknown += wanted?.size ?? 0;
+  return { candidates, counts };
+}
+
+/** A context that fits the query. */
+interface FittingContext {
+  readonly id: number;
+  readonly blockSize: number;
+}
+
+/** The contexts to look in. With a block size they are found by name; listing all is for answers that name what is known. */
+function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContext[] {
+  const { model, loraName, blockSize } = query;
+  if (blockSize !== null) {
+    const found = [false, true]
+      .map((bigram) => ({ id: reader.findContext({ model, loraName, blockSize, bigram }), blockSize }))
+      .filter(({ id }) => id >= 0);
+    if (found.length > 0) return found;
+  }
+  const ours = reader.contexts().filter(({ key }) => key.model === model && key.loraName === loraName);
+  const known = [...new Set(ours.map(({ key }) => key.blockSize))].sort((a, b) => a - b);
+  if (blockSize !== null && known.length > 0) {
+    throw new QueryError(
+      { code: "wrong_block_size", block_size: blockSize, known },
+      `block_size: no engine of ${model} uses ${blockSize}; expected one of ${known.join(", ")}`,
+    );
+  }
+  if (known.length > 1) {
+    throw new QueryError(
+      { code: "block_size_required", known },
+      `block_size: engines of ${model} use several; expected one of ${known.join(", ")}`,
+    );
+  }
+  return ours.map(({ id, key }) => ({ id, blockSize: key.blockSize }));
+}
+
+function run(query: MatchQuery, { id, blockSize }: FittingContext, reader: PrefixReader): MatchResult {
+  if (query.input === "prefix_hashes") return reader.matchHashes(id, query.count);
+  const hasExtra = query.cacheSalt !== null && query.cacheSalt !== "";
+  if (hasExtra) {
+    // The salt belongs to block 0; the chain carries it on (core's extra-keys.ts, E2).
+    reader.extraDigests.fill(0, 0, 2 * Math.floor(query.count / blockSize));
+    saltDigest(query.cacheSalt, reader, reader.extraDigests, 0);
+  }
+  return reader.matchTokens(id, query.count, hasExtra);
+}
+
+/** Keeps the longer row of each rank slot; rows are copied, since the reader reuses its own. */
+function keepLonger(best: Map<number, Uint32Array>, result: MatchResult): void {
+  for (let i = 0; i < result.matchCount; i++) {
+    const row = result.rows.slice(i * MATCH_ROW_WORDS, (i + 1) * MATCH_ROW_WORDS);
+    const [rankSlot = 0, matched = 0] = row;
+    if (matched > (best.get(rankSlot)?.[1] ?? 0)) best.set(rankSlot, row);
+  }
+}
+
+function rank(
+  query: MatchQuery,
+  candidates: readonly Candidate[],
+  best: ReadonlyMap<number, Uint32Array>,
+  blockSize: number,
+  { board, now }: MatchDependencies,
+): WorkerMatch[] {
+  const nowMs = now();
+  const rows = candidates
+    .map((candidate) => ({ candidate, row: best.get(candidate.rankSlot) ?? null }))
+    .filter(({ row }) => row !== null || query.includeUnmatched)
+    .sort(
+      (a, b) =>
+        (b.row?.[1] ?? 0) - (a.row?.[1] ?? 0) ||
+        compareText(a.candidate.worker, b.candidate.worker) ||
+        a.candidate.dpRank - b.candidate.dpRank,
+    );
+  return (query.topK === null ? rows : rows.slice(0, query.topK)).map(({ candidate, row }) => {
+    const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0] = row ?? [];
+    const lastEventAtMs = board.lastEventAtMs(candidate.rankSlot);
+    return {
+      worker: candidate.worker,
+      dp_rank: candidate.dpRank,
+      matched_blocks: matched,
+      matched_tokens: matched * blockSize,
+      tiers: { device, host, disk, remote },
+      trust: TRUST_LEVELS[candidate.trustLevel] ?? "unknown",
+      age_seconds: Number.isNaN(lastEventAtMs) ? null : Math.max(0, (nowMs - lastEventAtMs) / 1000),
+    };
+  });
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/**
+ * A model that no engine serves.
+ *
+ * @param model - as asked for.
+ * @param registry - knows the others.
+ * @returns the error to throw.
+ */
+export function unknownModel(model: string, registry: EngineRegistry): QueryError {
+  const known = [...registry.models()].slice(0, LISTED_MAX);
+  return new QueryError(
+    { code: "unknown_model", model, known },
+    `model ${JSON.stringify(model)}: no engine serves it; known: ${known.join(", ") || "none"}`,
+  );
+}

@@ -1,0 +1,26 @@
+/** What can be wrong with a lookup or a dump request. Codes are stable; http/problem-status.ts gives each its status. */
+
+import { CodedError } from "@kvsync/core";
+
+/** Facts of a request that cannot be answered. */
+export type QueryFacts =
+  | { readonly code: "unknown_model"; readonly model: string; readonly known: readonly string[] }
+  | { readonly code: "wrong_block_size"; readonly block_size: number; readonly known: readonly number[] }
+  | { readonly code: "block_size_required"; readonly known: readonly number[] }
+  | { readonly code: "too_many_tokens"; readonly count: number; readonly maximum: number }
+  | { readonly code: "malformed_body"; readonly where: string; readonly expected: string }
+  | { readonly code: "contradictory_fields"; readonly fields: readonly string[]; readonly expected: string };
+
+/** A request that cannot be answered. */
+export class QueryError extends CodedError<QueryFacts> {}
+
+/**
+ * A body or parameter that is not what it should be.
+ *
+ * @param where - path of the field, or "body".
+ * @param expected - what it should be.
+ * @returns the error to throw.
+ */
+export function malformed(where: string, expected: string): QueryError {
+  return new QueryError({ code: "malformed_body", where, expected }, `${where}: expected ${expected}`);
+}

@@ -1,0 +1,138 @@
+/**
+ * A real daemon: the built process, its log read line by line, its HTTP asked over real sockets.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+import { stringify } from "yaml";
+
+const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const START_TIMEOUT_MS = 20_000;
+const LOG_LINES_KEPT = 2000;
+
+/** One line of the log. */
+export type LogEntry = Readonly<Record<string, unknown>>;
+
+/** How a process ended. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly afterMs: number;
+}
+
+/** One stream in `GET /api/v1/engines`. */
+export interface RankReport {
+  readonly dp_rank: number;
+  readonly rank_slot: number;
+  readonly state: string;
+  readonly trust: string;
+  readonly connected: boolean;
+  readonly last_sequence_number: number | null;
+  readonly history_from_sequence_number: number | null;
+  readonly gaps: number;
+  readonly missed_messages: number;
+  readonly restarts: number;
+  readonly history_losses: number;
+  readonly queue_losses: number;
+  readonly replays: Readonly<Record<string, unknown>>;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
+/** One engine in `GET /api/v1/engines`. */
+export interface EngineReport {
+  readonly id: string;
+  readonly model: string;
+  readonly ranks: readonly RankReport[];
+}
+
+/** A running daemon. Stop or kill it. */
+export class DaemonProcess {
+  readonly #child: ChildProcess;
+  readonly #log: LogEntry[] = [];
+  readonly #exited: Promise<Ended>;
+  readonly #directory: string;
+  #url = "";
+
+  private constructor(config: object, argv: readonly string[]) {
+    this.#directory = mkdtempSync(join(tmpdir(), "kvsync-daemon-"));
+    const file = join(this.#directory, "config.yaml");
+    writeFileSync(file, stringify(config));
+    const startedMs = performance.now();
+    this.#child = spawn(process.execPath, [MAIN, "--config", file, "--port", "0", ...argv], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { PATH: process.env["PATH"] },
+    });
+    this.#exited = new Promise((resolve) => {
+      this.#child.on("exit", (code, signal) => {
+        resolve({ code, signal, afterMs: performance.now() - startedMs });
+      });
+    });
+  }
+
+  /** Starts one and waits until it listens. */
+  static async start(config: object = {}, argv: readonly string[] = []): Promise<DaemonProcess> {
+    const daemon = new DaemonProcess(config, argv);
+    const output = daemon.#child.stdout;
+    if (output === null) throw new Error("the daemon's output is not piped");
+    const listening = new Promise<number>((resolve, reject) => {
+      createInterface({ input: output }).on("line", (line) => {
+        const entry = JSON.parse(line) as LogEntry;
+        if (daemon.#log.push(entry) > LOG_LINES_KEPT) daemon.#log.shift();
+        if (entry["event"] === "listening") resolve(Number(entry["port"]));
+      });
+      void daemon.#exited.then(({ code }) => {
+        reject(new Error(`the daemon ended with ${code}: ${JSON.stringify(daemon.#log)}`));
+      });
+      setTimeout(() => {
+        reject(new Error(`the daemon does not listen: ${JSON.stringify(daemon.#log)}`));
+      }, START_TIMEOUT_MS).unref();
+    });
+    daemon.#url = `http://127.0.0.1:${await listening}`;
+    return daemon;
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  /** The last log lines. */
+  get log(): readonly LogEntry[] {
+    return this.#log;
+  }
+
+  /** Resolves when the process is gone. */
+  get exited(): Promise<Ended> {
+    return this.#exited;
+  }
+
+  async fetch(path: string, init?: RequestInit): Promise<Response> {
+    return fetch(`${this.#url}${path}`, init);
+  }
+
+  async engines(): Promise<readonly EngineReport[]> {
+    const response = await this.fetch("/api/v1/engines");
+    return ((await response.json()) as { engines: EngineReport[] }).engines;
+  }
+
+  /** Sends a signal and waits for the end. */
+  async end(signal: NodeJS.Signals = "SIGTERM"): Promise<Ended> {
+    const beganMs = performance.now();
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill(signal);
+    const ended = await this.#exited;
+    rmSync(this.#directory, { recursive: true, force: true });
+    return { ...ended, afterMs: performance.now() - beganMs };
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * The HTTP rim over a real daemon core (ingest thread and all), asked by injection: what every endpoint takes, answers
+ * and refuses. What needs real sockets is in stop.e2e.test.ts, what needs engines in daemon.e2e.test.ts.
+ */
+import type { NestFastifyApplication } from "@nestjs/platform-fastify";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { createApp } from "../src/app.module.ts";
+import { readSettings } from "../src/config.ts";
+import { Daemon } from "../src/daemon.ts";
+import { TestEngine, until } from "./fleet.ts";
+
+const JSON_HEADERS = { "content-type": "application/json" };
+const BINARY_HEADERS = { "content-type": "application/octet-stream" };
+
+let daemon: Daemon;
+let app: NestFastifyApplication;
+let engine: TestEngine;
+
+async function start(argv: readonly string[] = []): Promise<{ daemon: Daemon; app: NestFastifyApplication }> {
+  const settings = readSettings(argv, {});
+  if (settings === "help") throw new Error("help was not asked for");
+  const started = await Daemon.start(settings, {
+    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
+    version: "0.0.0-test",
+    log: () => undefined,
+    died: (error) => {
+      throw error;
+    },
+  });
+  return { daemon: started, app: await createApp(started, pino({ level: "silent" })) };
+}
+
+beforeAll(async () => {
+  ({ daemon, app } = await start());
+  engine = await TestEngine.start({ id: "engine-0", loraNames: ["sql"] }, 1);
+  const created = await app.inject({
+    method: "POST",
+    url: "/api/v1/engines",
+    headers: JSON_HEADERS,
+    payload: engine.entry,
+  });
+  expect(created.statusCode).toBe(201);
+  await engine.serve(10);
+  await until("the daemon is in sync", async () => {
+    const { engines } = (await app.inject("/api/v1/engines")).json<{
+      engines: { ranks: { trust: string; last_sequence_number: number | null }[] }[];
+    }>();
+    const rank = engines[0]?.ranks[0];
+    return rank?.trust === "exact" && rank.last_sequence_number === engine.engine.lastSequenceNumber;
+  });
+});
+
+afterAll(async () => {
+  await app.close();
+  await daemon.stop();
+  await engine.stop();
+});
+
+/** Tokens of a prompt that the engine holds to its last full block, by having served it. */
+async function servedPrompt(options: { loraName?: string; cacheSalt?: string } = {}): Promise<Uint32Array> {
+  const prompt = Uint32Array.from({ length: 80 }, (_, i) => 1000 + i * 7 + (options.loraName?.length ?? 0));
+  engine.engine.submit(
+    {
+      id: 1_000_000 + engine.engine.counters.requestsFinished,
+      promptTokens: prompt,
+      output: { count: 1, seed: 1 },
+      loraName: options.loraName ?? null,
+      cacheSalt: options.cacheSalt ?? null,
+    },
+    Date.now() / 1000,
+  );
+  await engine.serve(0);
+  const last = engine.engine.lastSequenceNumber;
+  await until("the prompt is applied", async () => {
+    const page = (await app.inject("/api/v1/engines")).json<{
+      engines: { ranks: { last_sequence_number: number }[] }[];
+    }>();
+    return page.engines[0]?.ranks[0]?.last_sequence_number === last;
+  });
+  return prompt;
+}
+
+const binary = (tokens: Uint32Array): Buffer =>
+  Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength);
+
+test("a lookup answers alike in JSON and in binary, with the worker, its blocks by tier, trust and decision", async () => {
+  const prompt = await servedPrompt();
+  const fromBinary = await app.inject({
+    method: "POST",
+    url: "/api/v1/match?model=test/model&block_size=16",
+    headers: BINARY_HEADERS,
+    payload: binary(prompt),
+  });
+  const fromJson = await app.inject({
+    method: "POST",
+    url: "/api/v1/match",
+    headers: JSON_HEADERS,
+    payload: { model: "test/model", token_ids: [...prompt] },
+  });
+  expect(fromBinary.statusCode).toBe(200);
+  const answer = fromBinary.json<{ matches: { age_seconds: number }[] }>();
+  expect(answer).toMatchObject({
+    model: "test/model",
+    lora_name: null,
+    block_size: 16,
+    blocks: 5,
+    trust: "exact",
+    decision: "exact",
+    ranks: { exact: 1, partial: 0, stale: 0, unknown: 0 },
+    matches: [
+      {
+        worker: "engine-0",
+        dp_rank: 0,
+        matched_blocks: 5,
+        matched_tokens: 80,
+        tiers: { device: 5, host: 0, disk: 0, remote: 0 },
+        trust: "exact",
+      },
+    ],
+  });
+  expect(answer.matches[0]?.age_seconds).toBeGreaterThanOrEqual(0);
+  const withoutAge = (body: string): string => body.replace(/"age_seconds":[\d.e-]+/g, "");
+  expect(withoutAge(fromJson.body)).toBe(withoutAge(fromBinary.body));
+});
+
+test("the salt and the adapter belong to the question: without them the same tokens match nothing of theirs", async () => {
+  const ask = async (payload: object): Promise<number> => {
+    const response = await app.inject({
+      method: "POST",
+      url: "/api/v1/match",
+      headers: JSON_HEADERS,
+      payload,
+    });
+    expect(response.statusCode).toBe(200);
+    return response.json<{ matches: { matched_blocks: number }[] }>().matches[0]?.matched_blocks ?? 0;
+  };
+  const adapted = [...(await servedPrompt({ loraName: "sql" }))];
+  expect(await ask({ model: "test/model", token_ids: adapted, lora_name: "sql" })).toBe(5);
+  expect(await ask({ model: "test/model", token_ids: adapted })).toBe(0);
+  expect(await ask({ model: "test/model", token_ids: adapted, lora_name: "nobody's" })).toBe(0);
+  const salted = [...(await servedPrompt({ cacheSalt: "tenant-a" }))];
+  expect(await ask({ model: "test/model", token_ids: salted, cache_salt: "tenant-a" })).toBe(5);
+  expect(await ask({ model: "test/model", token_ids: salted, cache_salt: "tenant-b" })).toBe(0);
+});
+
+test("unmatched workers are listed on request, workers can be chosen, and one that nobody knows makes the answer degraded", async () => {
+  const ask = async (payload: object) =>
+    (
+      await app.inject({
+        method: "POST",
+        url: "/api/v1/match",
+        headers: JSON_HEADERS,
+        payload: { model: "test/model", token_ids: Array.from({ length: 32 }, (_, i) => i), ...payload },
+      })
+    ).json<{ decision: string; matches: object[]; ranks: object }>();
+  expect((await ask({})).matches).toEqual([]);
+  expect((await ask({ include_unmatched: true })).matches).toMatchObject([
+    { worker: "engine-0", matched_blocks: 0 },
+  ]);
+  expect(await ask({ workers: ["engine-0", "nobody"] })).toMatchObject({
+    decision: "degraded",
+    ranks: { exact: 1, unknown: 1 },
+  });
+  expect(await ask({ workers: ["nobody"] })).toMatchObject({ decision: "fallback" });
+});
+
+test.each([
+  [{ model: "none", token_ids: [] }, 404, "unknown_model", "known: test/model"],
+  [{ model: "test/model", token_ids: [], block_size: 32 }, 422, "wrong_block_size", "expected one of 16"],
+  [{ model: "test/model" }, 422, "contradictory_fields", "exactly one of the two"],
+  [{ model: "test/model", token_ids: ["1"] }, 400, "malformed_body", "token_ids.0"],
+  ["{", 400, "bad_request", ""],
+])("the lookup %j is refused with %i %s", async (payload, status, code, detail) => {
+  const response = await app.inject({ method: "POST", url: "/api/v1/match", headers: JSON_HEADERS, payload });
+  expect(response.statusCode).toBe(status);
+  expect(response.headers["content-type"]).toContain("application/problem+json");
+  const problem = response.json<{
+    code: string;
+    detail: string;
+    status: number;
+    type: string;
+    title: string;
+  }>();
+  expect(problem).toMatchObject({ status, code, type: `urn:kvsync:problem:${code}` });
+  expect(problem.detail).toContain(detail);
+});
+
+test("bodies that are too large, of a foreign type, or for no route are refused as problems with their own codes", async () => {
+  const small = await start(["--http-body-bytes", "2048", "--limits-query-tokens", "100"]);
+  try {
+    const post = (headers: Record<string, string>, payload: Buffer) =>
+      small.app.inject({ method: "POST", url: "/api/v1/match?model=m", headers, payload });
+    expect((await post(BINARY_HEADERS, Buffer.alloc(4096))).json()).toMatchObject({
+      status: 413,
+      code: "body_too_large",
+    });
+    expect((await post(BINARY_HEADERS, Buffer.alloc(404))).json()).toMatchObject({
+      status: 413,
+      code: "too_many_tokens",
+      count: 101,
+      maximum: 100,
+    });
+    expect((await post({ "content-type": "text/plain" }, Buffer.alloc(4))).json()).toMatchObject({
+      status: 415,
+      code: "unsupported_media_type",
+    });
+    expect((await small.app.inject("/nothing/here")).json()).toMatchObject({
+      status: 404,
+      code: "unknown_route",
+    });
+  } finally {
+    await small.app.close();
+    await small.daemon.stop();
+  }
+});
+
+test("registering is idempotent, conflicts name the field, and removing what is not there is 404", async () => {
+  const entry = { id: "later", model: "other", endpoint: "tcp://127.0.0.1:19999", dp_size: 2 };
+  const post = (payload: object) =>
+    app.inject({ method: "POST", url: "/api/v1/engines", headers: JSON_HEADERS, payload });
+  const created = await post(entry);
+  expect(created.statusCode).toBe(201);
+  expect(created.json()).toMatchObject({
+    engine: {
+      id: "later",
+      model: "other",
+      ranks: [
+        { dp_rank: 0, trust: "unknown" },
+        { dp_rank: 1, trust: "unknown" },
+      ],
+    },
+  });
+  expect((await post(entry)).statusCode).toBe(200);
+  expect((await post({ ...entry, model: "another" })).json()).toMatchObject({
+    status: 409,
+    code: "engine_conflict",
+    field: "model",
+  });
+  expect((await post({ ...entry, id: "no spaces" })).json()).toMatchObject({ status: 400, where: "id" });
+  expect((await post({ ...entry, colour: "red" })).json()).toMatchObject({ status: 400, where: "colour" });
+  const query = { method: "POST", url: "/api/v1/match", headers: JSON_HEADERS } as const;
+  const beforeAnyBlock = await app.inject({ ...query, payload: { model: "other", token_ids: [1, 2] } });
+  expect(beforeAnyBlock.json()).toMatchObject({
+    block_size: null,
+    blocks: null,
+    matches: [],
+    decision: "fallback",
+  });
+  const remove = () => app.inject({ method: "DELETE", url: "/api/v1/engines/later" });
+  expect((await remove()).statusCode).toBe(204);
+  expect((await remove()).json()).toMatchObject({ status: 404, code: "unknown_engine", id: "later" });
+});
+
+test("probes: alive always, ready with its reason and, on request, with the engines waited for", async () => {
+  expect((await app.inject("/livez")).json()).toEqual({ status: "alive" });
+  expect((await app.inject("/readyz")).json()).toEqual({ status: "ready", reason: "in_sync" });
+  expect((await app.inject("/readyz?verbose")).json()).toMatchObject({ engines: [] });
+});
+
+test("a daemon with an engine that does not answer becomes ready when its deadline has passed, not before", async () => {
+  const { mkdtempSync, writeFileSync } = await import("node:fs");
+  const { tmpdir } = await import("node:os");
+  const file = `${mkdtempSync(`${tmpdir()}/kvsync-`)}/config.yaml`;
+  writeFileSync(file, "engines: [{ id: a, model: m, endpoint: 'tcp://127.0.0.1:19998' }]\n");
+  const waiting = await start(["--config", file, "--readiness-deadline-seconds", "1"]);
+  try {
+    const first = await waiting.app.inject("/readyz?verbose");
+    expect(first.statusCode).toBe(503);
+    expect(first.json()).toEqual({
+      status: "not_ready",
+      reason: "waiting_for_engines",
+      engines: [{ worker: "a", dp_rank: 0, trust: "unknown", in_sync: false }],
+    });
+    const ready = await until("the deadline passes", async () => {
+      const response = await waiting.app.inject("/readyz");
+      return response.statusCode === 200 && response.json<{ reason: string }>();
+    });
+    expect(ready.reason).toBe("deadline_passed");
+    waiting.daemon.readiness.stop();
+    expect((await waiting.app.inject("/readyz")).json()).toMatchObject({ reason: "stopping" });
+  } finally {
+    await waiting.app.close();
+    await waiting.daemon.stop();
+  }
+});
+
+test("a dump without a model, or of one that nobody serves, is a problem and not an empty file", async () => {
+  expect((await app.inject("/api/v1/dump")).json()).toMatchObject({ status: 400, where: "model" });
+  expect((await app.inject("/api/v1/dump?model=none")).json()).toMatchObject({
+    status: 404,
+    code: "unknown_model",
+  });
+});
+
+test("a dump says in its header how many messages were applied before it", async () => {
+  const response = await app.inject("/api/v1/dump?model=test/model");
+  expect(response.headers["content-type"]).toBe("application/octet-stream");
+  expect(Number(response.headers["x-kvsync-applied-before"])).toBeGreaterThan(0);
+  const header = JSON.parse(response.body.slice(0, response.body.indexOf("\n"))) as { contexts: object[] };
+  expect(header.contexts[0]).toMatchObject({ block_size: 16, bigram: false });
+});

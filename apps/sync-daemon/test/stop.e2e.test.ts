@@ -1,0 +1,91 @@
+/**
+ * How the process begins and ends: refused settings as a person sees them, stopping with everything still open, and the
+ * end of a daemon whose ingest thread is gone.
+ */
+import { spawnSync } from "node:child_process";
+import { Agent, get } from "node:http";
+import { connect } from "node:net";
+import { fileURLToPath } from "node:url";
+
+import { expect, test } from "vitest";
+
+import { DaemonProcess } from "./daemon-process.ts";
+import { caughtUp, TestEngine } from "./fleet.ts";
+
+const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+
+function run(
+  argv: readonly string[],
+  env: Record<string, string> = {},
+): { code: number | null; out: string; err: string } {
+  const result = spawnSync(process.execPath, [MAIN, ...argv], { env, encoding: "utf8", timeout: 20_000 });
+  return { code: result.status, out: result.stdout, err: result.stderr };
+}
+
+test("unusable settings end the process with code 2 and one line that says which, from where, and what would do", () => {
+  expect(run(["--port", "99999"])).toEqual({
+    code: 2,
+    out: "",
+    err: "kvsync-daemon: flag --port: http.port: 99999 is not usable; expected an integer from 0 to 65535\n",
+  });
+  expect(run([], { KVSYNC_LIMITS_REPLAYS: "none" }).code).toBe(2);
+});
+
+test("--help describes the settings and ends well", () => {
+  const { code, out } = run(["--help"]);
+  expect(code).toBe(0);
+  expect(out).toContain("--limits-index-bytes");
+});
+
+test("a port that is taken ends the process with code 1 and names the port", async () => {
+  const daemon = await DaemonProcess.start();
+  try {
+    const port = new URL(daemon.url).port;
+    const { code, out } = run(["--port", port]);
+    expect(code).toBe(1);
+    expect(out).toContain(`address already in use 127.0.0.1:${port}`);
+  } finally {
+    await daemon.end();
+  }
+});
+
+test("SIGTERM ends the process within 5 s, kept connections, half a request and a frozen engine notwithstanding", async () => {
+  const engine = await TestEngine.start({ id: "a" }, 1);
+  const daemon = await DaemonProcess.start({ engines: [engine.entry] });
+  await engine.serve(5);
+  await caughtUp(daemon, [engine]);
+  // The engine neither publishes nor answers replays any more.
+  await engine.server.applyFault({ kind: "hold", seconds: 30 }, 0);
+  const agent = new Agent({ keepAlive: true });
+  await new Promise((resolve, reject) => {
+    get(`${daemon.url}/livez`, { agent }, (response) => response.resume().on("end", resolve)).on(
+      "error",
+      reject,
+    );
+  });
+  const { hostname, port } = new URL(daemon.url);
+  const half = connect(Number(port), hostname);
+  half.on("error", () => undefined);
+  half.write("POST /api/v1/match?model=m HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc");
+  await new Promise((resolve) => half.once("connect", resolve));
+  const ended = await daemon.end("SIGTERM");
+  expect(ended.code).toBe(0);
+  expect(ended.afterMs).toBeLessThan(5000);
+  expect(daemon.log.map(({ event }) => event)).toEqual(expect.arrayContaining(["stopping", "stopped"]));
+  agent.destroy();
+  half.destroy();
+  await engine.stop();
+}, 60_000);
+
+test("readiness is lost before connections are refused, so that a balancer sees it", async () => {
+  const daemon = await DaemonProcess.start({ http: { drain_seconds: 2 } });
+  expect((await daemon.fetch("/readyz")).status).toBe(200);
+  daemon.signal("SIGTERM");
+  let sawNotReady = false;
+  while (!sawNotReady) {
+    const response = await daemon.fetch("/readyz");
+    sawNotReady = response.status === 503;
+  }
+  expect((await daemon.fetch("/livez")).status).toBe(200);
+  expect((await daemon.exited).code).toBe(0);
+});
