@@ -160,6 +160,26 @@ export function ratio<L extends string, M extends Measure>(
 }
 
 /**
+ * A part of a whole that is 0, not missing, where nothing of it was counted yet: for counters whose series begin with their first
+ * event.
+ *
+ * @param part - what may be missing.
+ * @param whole - what is there whenever the part could be.
+ * @returns the part, or 0 for each series of the whole without one.
+ */
+export function orZero<L extends string, M extends Measure>(
+  part: Vec<L, M>,
+  whole: Vec<NoInfer<L>, NoInfer<M>>,
+): Vec<L, M> {
+  return {
+    text: `${operand(part)} or ${operand(whole)} * 0`,
+    labels: part.labels,
+    measure: part.measure,
+    compound: true,
+  };
+}
+
+/**
  * Mean of a histogram's observations: growth of the sum per growth of the count.
  *
  * @param total - from `sumRate`, aggregated.

@@ -92,6 +92,7 @@ test("expressions render as a person would write them", () => {
   expect(increase(EVENTS, "1h", { type: { not: "stored" } }).text).toBe(
     'increase(test_events_total{type!="stored"}[1h])',
   );
+  expect(value(DEPTH, { lane: { not: ["live", "replay"] } }).text).toBe('test_depth{lane!~"live|replay"}');
   expect(count(equals(value(DEPTH, { lane: ["live", "replay"] }), 0), ["lane"]).text).toBe(
     'count by (lane) (test_depth{lane=~"live|replay"} == 0)',
   );
@@ -129,13 +130,15 @@ test("a recording rule's name says the labels that it kept, and must keep job", 
     help: "Events per second.",
     expression: sum(rate(EVENTS, "5m"), ["job", "instance", "pod"]),
   });
+  const whole = sum(rate(EVENTS, "5m"), ["job"]);
+  expect(recording({ metric: "x", operations: "y", help: "z", expression: whole }).name).toBe("job:x:y");
   expect(rule.name).toBe("instance_pod:test_events:rate5m");
   expect(recorded(rule, { pod: { variable: "pod" } }).text).toBe(
     'instance_pod:test_events:rate5m{pod=~"$pod"}',
   );
   expect(() =>
     recording({ metric: "x", operations: "y", help: "z", expression: sum(rate(EVENTS, "5m"), ["pod"]) }),
-  ).toThrow("job and a level are needed");
+  ).toThrow("keeps (pod), not job");
 });
 
 test("each class of mistake is a compile error", () => {
@@ -155,6 +158,8 @@ test("each class of mistake is a compile error", () => {
     () => rate(EVENTS, "5m", { type: ["stored", "evicted"] }),
     // @ts-expect-error no such value to exclude
     () => rate(EVENTS, "5m", { type: { not: "store" } }),
+    // @ts-expect-error one of the values to exclude does not exist
+    () => rate(EVENTS, "5m", { type: { not: ["stored", "evicted"] } }),
     // @ts-expect-error no such variable
     () => rate(EVENTS, "5m", { pod: { variable: "pods" } }),
     // @ts-expect-error a gauge has no rate

@@ -2,7 +2,7 @@
  * Recording rules as typed values: defined once from an expression, referred to like a gauge ever after. The name is made from
  * the expression's labels (`level:metric:operations`), so it cannot claim a level that it does not have.
  *
- * `job` is always kept and never spelled in the level: every series of ours has it.
+ * `job` is always kept, and spelled in the level only where it is the whole of it: every series of ours has it.
  */
 
 import { type Match, selector } from "./selector.ts";
@@ -24,7 +24,7 @@ export interface RecordingRule<L extends string = string, M extends Measure = Me
  *
  * @param spec - `metric` and `operations` are the second and third part of the name; the first comes from the labels.
  * @returns the rule, carrying the expression's labels and measure.
- * @throws RangeError when the expression has lost `job`, or has no level.
+ * @throws RangeError when the expression has lost `job`.
  */
 export function recording<L extends string, M extends Measure>(spec: {
   readonly metric: string;
@@ -34,12 +34,10 @@ export function recording<L extends string, M extends Measure>(spec: {
 }): RecordingRule<L, M> {
   const { labels, text, measure } = spec.expression;
   const level = labels.filter((label) => label !== "job");
-  if (level.length === labels.length || level.length === 0)
-    throw new RangeError(
-      `recording rule of ${spec.metric} keeps (${labels.join(", ")}): job and a level are needed`,
-    );
+  if (level.length === labels.length)
+    throw new RangeError(`recording rule of ${spec.metric} keeps (${labels.join(", ")}), not job`);
   return {
-    name: `${level.join("_")}:${spec.metric}:${spec.operations}`,
+    name: `${level.join("_") || "job"}:${spec.metric}:${spec.operations}`,
     expression: text,
     labels,
     measure,

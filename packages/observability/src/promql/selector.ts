@@ -25,9 +25,9 @@ export interface PatternMatch {
   readonly pattern: string;
 }
 
-/** Every value but one. */
+/** Every value but one, or but some. */
 export interface NotMatch<Value extends string> {
-  readonly not: Value;
+  readonly not: Value | readonly Value[];
 }
 
 /** What a label may be matched with. */
@@ -88,7 +88,8 @@ function matcherText(match: Match<string>): string {
   if (isList(match)) return `=~${quoted(match.map(escapePattern).join("|"))}`;
   if ("variable" in match) return `=~"$${match.variable}"`;
   if ("pattern" in match) return `=~${quoted(match.pattern)}`;
-  return `!=${quoted(match.not)}`;
+  if (typeof match.not === "string") return `!=${quoted(match.not)}`;
+  return `!~${quoted(match.not.map(escapePattern).join("|"))}`;
 }
 
 function isList(match: Match<string>): match is readonly string[] {

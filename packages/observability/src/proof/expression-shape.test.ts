@@ -3,8 +3,9 @@
  */
 import { expect, test } from "vitest";
 
+import { secondsOf } from "../duration.ts";
 import { exposedNames, type KnownFamily } from "./exposed-names.ts";
-import { secondsOf, shapeOf } from "./expression-shape.ts";
+import { shapeOf } from "./expression-shape.ts";
 import { plainPromql } from "./promql-tree.ts";
 
 const FAMILIES: readonly KnownFamily[] = [

@@ -15,6 +15,7 @@
  */
 
 import type { LabelDomain } from "../definition.ts";
+import { secondsOf } from "../duration.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { ExposedName, Nature } from "./exposed-names.ts";
 import type { ProblemCode } from "./problem.ts";
@@ -377,19 +378,4 @@ function unrated(measure: Measure): Measure {
 
 function symmetricDifference(a: ReadonlySet<string>, b: ReadonlySet<string>): string[] {
   return [...[...a].filter((label) => !b.has(label)), ...[...b].filter((label) => !a.has(label))];
-}
-
-/**
- * A Prometheus duration in seconds.
- *
- * @param text - such as `30s`, `5m`, `1h30m`.
- * @returns seconds; NaN when it is none.
- */
-export function secondsOf(text: string): number {
-  if (!/^(\d+(ms|[smhdwy]))+$/.test(text)) return Number.NaN;
-  const each = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800, y: 31_536_000 };
-  let seconds = 0;
-  for (const [, amount, unit] of text.matchAll(/(\d+)(ms|[smhdwy])/g))
-    seconds += Number(amount) * each[unit as keyof typeof each];
-  return seconds;
 }

@@ -1,0 +1,216 @@
+/**
+ * The dashboard of the engines: one row per engine, then each of its figures over time. Which engine is it?
+ */
+
+import { INGEST_METRICS } from "../catalogue/ingest.ts";
+import { max, quantile, sum, summed } from "../promql/operators.ts";
+import { bucketRate, countRate, increase, rate, value } from "../promql/series.ts";
+import { THRESHOLDS } from "../rules/thresholds.ts";
+import { dashboard, query, stateTimeline, table, timeseries } from "./panel.ts";
+import { PODS, RATE } from "./scope.ts";
+
+const M = INGEST_METRICS;
+const ENGINE = ["pod", "model"] as const;
+
+const trusted = { ...PODS, trust: "exact" } as const;
+const untrusted = { ...PODS, trust: ["partial", "stale", "unknown"] } as const;
+
+/** Engines. */
+export const ENGINES = dashboard({
+  uid: "kvsync-engines",
+  title: "KV engines",
+  description: "One row per engine: state, trust, position, lag, gaps and replays of its streams.",
+  variables: ["job", "instance", "model", "pod"],
+  refresh: "10s",
+  rows: [
+    { id: 100, title: "Engines", panels: ["engines"] },
+    { id: 101, title: "State", panels: ["trust", "states", "connections"] },
+    { id: 102, title: "Position and lag", panels: ["lastEvent", "position", "events", "blocksChanged"] },
+    { id: 103, title: "Loss and repair", panels: ["gaps", "gapSize", "replays", "dropped"] },
+  ],
+  panels: {
+    engines: table({
+      id: 1,
+      title: "Engines",
+      shows:
+        "One row per engine. Streams are its DP ranks; the last event's age is that of its quietest stream.",
+      normal: "Not exact is 0; ages are close to each other; no failed replays.",
+      width: 24,
+      height: 10,
+      columns: [
+        { title: "Streams exact", query: query(sum(value(M.streamTrust, trusted), ENGINE), "exact") },
+        {
+          title: "Streams not exact",
+          query: query(sum(value(M.streamTrust, untrusted), ENGINE), "not exact"),
+          levels: { warning: 1, bad: "above" },
+        },
+        {
+          title: "Streams live",
+          query: query(sum(value(M.streamState, { ...PODS, state: "live" }), ENGINE), "live"),
+        },
+        {
+          title: "Last sequence number",
+          query: query(max(value(M.streamLastSequenceNumber, PODS), ENGINE), "seq"),
+        },
+        { title: "Last event age", query: query(max(value(M.streamLastEventAge, PODS), ENGINE), "age") },
+        { title: "Events/s", query: query(sum(rate(M.eventsProcessed, RATE, PODS), ENGINE), "events") },
+        {
+          title: "Replays failed, 1 h",
+          query: query(
+            sum(increase(M.replayRequests, "1h", { ...PODS, status: "failed" }), ENGINE),
+            "failed",
+          ),
+          levels: { warning: 1, bad: "above" },
+        },
+        {
+          title: "Dropped, 1 h",
+          query: query(sum(increase(M.eventsDropped, "1h", PODS), ENGINE), "dropped"),
+          levels: { warning: 1, bad: "above" },
+        },
+      ],
+      drillDown: { uid: "kvsync-engines", variable: "pod" },
+    }),
+    trust: stateTimeline({
+      id: 2,
+      title: "Trust",
+      shows:
+        "Per engine, how many of its streams are not exact: their part of the index may miss or invent blocks.",
+      normal: "Exact all the time but for starts and repairs.",
+      width: 24,
+      height: 8,
+      queries: [query(sum(value(M.streamTrust, untrusted), ["pod"]), (label) => label("pod"))],
+      states: [
+        { value: 0, text: "exact", color: "green" },
+        { value: 1, text: "1 stream not exact", color: "orange" },
+        { value: 2, text: "2 streams not exact", color: "red" },
+      ],
+    }),
+    states: timeseries({
+      id: 3,
+      title: "Streams by state",
+      shows: "Streams in each state of the stream machine.",
+      normal: "All live.",
+      width: 12,
+      height: 8,
+      stacked: true,
+      queries: [query(sum(value(M.streamState, PODS), ["state"]), (label) => label("state"))],
+    }),
+    connections: timeseries({
+      id: 4,
+      title: "Failed connection attempts",
+      shows: "Failed attempts per second, by engine.",
+      normal: "0.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(M.connections, RATE, { ...PODS, status: "failed" }), ["pod"]), (label) =>
+          label("pod"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.connectionFailuresPerSecond, bad: "above" },
+    }),
+    lastEvent: timeseries({
+      id: 5,
+      title: "Last event age",
+      shows: "Time since the last message of a stream was applied.",
+      normal:
+        "A saw-tooth that follows the load; a straight line up is silence, and a probe tells idle from dead.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          max(value(M.streamLastEventAge, PODS), ["pod", "dp_rank"]),
+          (label) => `${label("pod")} ${label("dp_rank")}`,
+        ),
+      ],
+    }),
+    position: timeseries({
+      id: 6,
+      title: "Last sequence number",
+      shows: "The last message applied, by stream.",
+      normal: "Rises with the load; falls only when an engine restarts.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          max(value(M.streamLastSequenceNumber, PODS), ["pod", "dp_rank"]),
+          (label) => `${label("pod")} ${label("dp_rank")}`,
+        ),
+      ],
+    }),
+    events: timeseries({
+      id: 7,
+      title: "Events by engine",
+      shows: "Events applied per second, by engine.",
+      normal: "Close together, as far as the router spreads load.",
+      width: 12,
+      height: 8,
+      queries: [query(sum(rate(M.eventsProcessed, RATE, PODS), ["pod"]), (label) => label("pod"))],
+    }),
+    blocksChanged: timeseries({
+      id: 8,
+      title: "Caches cleared",
+      shows: "AllBlocksCleared events per second, by engine: each empties the engine's part of the index.",
+      normal: "0, but for weight updates and restarts.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(M.eventsProcessed, RATE, { ...PODS, event_type: "AllBlocksCleared" }), ["pod"]),
+          (label) => label("pod"),
+        ),
+      ],
+    }),
+    gaps: timeseries({
+      id: 9,
+      title: "Gaps",
+      shows: "Gaps in the sequence per second, by engine.",
+      normal: "0.",
+      width: 6,
+      height: 8,
+      queries: [query(sum(countRate(M.sequenceGap, RATE, PODS), ["pod"]), (label) => label("pod"))],
+    }),
+    gapSize: timeseries({
+      id: 10,
+      title: "Gap size p95",
+      shows: "Messages missed per gap that 95 % of gaps stay below, by engine.",
+      normal: "No data.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(quantile(0.95, summed(bucketRate(M.sequenceGap, RATE, PODS), ["pod"])), (label) =>
+          label("pod"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.sequenceGapMessages, bad: "above" },
+    }),
+    replays: timeseries({
+      id: 11,
+      title: "Failed replays",
+      shows: "Replays per second that failed, by engine.",
+      normal: "0.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(sum(rate(M.replayRequests, RATE, { ...PODS, status: "failed" }), ["pod"]), (label) =>
+          label("pod"),
+        ),
+      ],
+    }),
+    dropped: timeseries({
+      id: 12,
+      title: "Dropped events",
+      shows: "Events per second that were not applied, by engine and reason.",
+      normal: "0.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(M.eventsDropped, RATE, PODS), ["pod", "reason"]),
+          (label) => `${label("pod")} ${label("reason")}`,
+        ),
+      ],
+      levels: { warning: THRESHOLDS.droppedEventsPerSecond, bad: "above" },
+    }),
+  },
+});

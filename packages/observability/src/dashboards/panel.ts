@@ -1,0 +1,238 @@
+/**
+ * Dashboards as data that no version of Grafana's schema shows through: rows of panels, each a question, its queries, and what is
+ * normal. grafana.ts turns them into Grafana's JSON, preview.ts into a picture, documents/ into the panel guide.
+ *
+ * Ids are written down, not counted: links and alerts point at them, so a panel keeps its id when others come and go.
+ */
+
+import type { VariableName } from "../promql/selector.ts";
+import type { Measure, SummedBuckets, Vec } from "../promql/vector.ts";
+
+/** One query of a panel. */
+export interface Query<M extends Measure = Measure> {
+  readonly text: string;
+  /** Grafana's legend template. */
+  readonly legend: string;
+  readonly measure: M;
+  /** Metric labels of the result, for table columns. */
+  readonly labels: readonly string[];
+}
+
+/** Where values turn from good to bad, in the panel's measure. */
+export interface Levels {
+  readonly warning: number;
+  readonly critical?: number;
+  /** Which side of the levels is bad. */
+  readonly bad: "above" | "below";
+}
+
+/** A whole number with a name and a colour. */
+export interface StateName {
+  readonly value: number;
+  readonly text: string;
+  readonly color: "green" | "yellow" | "orange" | "red" | "blue";
+}
+
+/** What every panel says. */
+interface PanelBase<M extends Measure> {
+  /** Fixed, unique in its dashboard. */
+  readonly id: number;
+  readonly title: string;
+  /** What it shows and how to read it; sentences. */
+  readonly shows: string;
+  /** What it looks like when all is well; a sentence. */
+  readonly normal: string;
+  /** Grid columns of 24. */
+  readonly width: number;
+  /** Grid rows of 30 pixels. */
+  readonly height: number;
+  readonly queries: readonly [Query<M>, ...Query<NoInfer<M>>[]];
+  readonly levels?: Levels;
+}
+
+/** Lines over time. */
+export interface TimeseriesSpec<M extends Measure> extends PanelBase<M> {
+  /** True when the series are parts of a whole. */
+  readonly stacked?: boolean;
+  /** Logarithmic axis, for values over several orders of magnitude. */
+  readonly logarithmic?: boolean;
+}
+
+/** One big number, or one per series. */
+export interface StatSpec<M extends Measure> extends PanelBase<M> {
+  readonly states?: readonly StateName[];
+}
+
+/** Coloured bands over time; values are whole numbers with names. */
+export interface StateTimelineSpec<M extends Measure> extends PanelBase<M> {
+  readonly states: readonly StateName[];
+}
+
+/** Density over time: buckets of a histogram, or one row per series. */
+export interface HeatmapSpec<M extends Measure> extends PanelBase<M> {
+  readonly rows: "buckets" | "series";
+}
+
+/** One row per label combination, one column per query. */
+export interface TableSpec {
+  readonly id: number;
+  readonly title: string;
+  readonly shows: string;
+  readonly normal: string;
+  readonly width: number;
+  readonly height: number;
+  readonly columns: readonly [Column, ...Column[]];
+  /** Dashboard that a row leads to, with the label that becomes its variable. */
+  readonly drillDown?: { readonly uid: string; readonly variable: VariableName };
+}
+
+/** One column of a table. */
+export interface Column {
+  readonly title: string;
+  readonly query: Query;
+  readonly levels?: Levels;
+}
+
+/** Any panel. */
+export type Panel =
+  | ({ readonly kind: "timeseries"; readonly measure: Measure } & TimeseriesSpec<Measure>)
+  | ({ readonly kind: "stat"; readonly measure: Measure } & StatSpec<Measure>)
+  | ({ readonly kind: "state_timeline"; readonly measure: Measure } & StateTimelineSpec<Measure>)
+  | ({ readonly kind: "heatmap"; readonly measure: Measure } & HeatmapSpec<Measure>)
+  | ({ readonly kind: "table" } & TableSpec);
+
+/** Panels under a heading. */
+export interface Row<Keys extends string = string> {
+  /** Fixed, unique in its dashboard, panels included. */
+  readonly id: number;
+  readonly title: string;
+  readonly panels: readonly Keys[];
+}
+
+/** A dashboard. */
+export interface Dashboard<Keys extends string = string> {
+  /** Fixed; at most 40 characters; part of every link. */
+  readonly uid: string;
+  readonly title: string;
+  readonly description: string;
+  /** The template variables beside the data source. */
+  readonly variables: readonly VariableName[];
+  readonly refresh: "5s" | "10s" | "30s";
+  readonly panels: Readonly<Record<Keys, Panel>>;
+  readonly rows: readonly Row<Keys>[];
+}
+
+/** A place that an alert points at. */
+export interface PanelReference {
+  readonly uid: string;
+  readonly dashboard: string;
+  readonly id: number;
+  readonly title: string;
+}
+
+/**
+ * A query with its legend.
+ *
+ * @param vector - what to ask.
+ * @param legend - fixed text, or a function of the labels that the vector has.
+ * @returns the query, its label set erased.
+ */
+export function query<L extends string, M extends Measure>(
+  vector: Vec<L, M>,
+  legend: string | ((label: (name: L) => string) => string),
+): Query<M> {
+  const text = typeof legend === "string" ? legend : legend((name) => `{{${name}}}`);
+  return { text: vector.text, legend: text, measure: vector.measure, labels: vector.labels };
+}
+
+/**
+ * A query of a heat map over buckets.
+ *
+ * @param buckets - summed by `le` alone, or one heat map would lie over another.
+ * @returns the query.
+ */
+export function bucketsQuery(buckets: SummedBuckets<never, Measure>): Query<"per_second"> {
+  return { text: buckets.text, legend: "{{le}}", measure: "per_second", labels: ["le"] };
+}
+
+/**
+ * Lines over time.
+ *
+ * @param spec - all queries of one measure, which becomes the axis.
+ * @returns the panel.
+ */
+export function timeseries<M extends Measure>(spec: TimeseriesSpec<M>): Panel {
+  return { kind: "timeseries", measure: spec.queries[0].measure, ...spec };
+}
+
+/**
+ * One big number.
+ *
+ * @param spec - all queries of one measure.
+ * @returns the panel.
+ */
+export function stat<M extends Measure>(spec: StatSpec<M>): Panel {
+  return { kind: "stat", measure: spec.queries[0].measure, ...spec };
+}
+
+/**
+ * Coloured bands over time.
+ *
+ * @param spec - the states that its values stand for.
+ * @returns the panel.
+ */
+export function stateTimeline<M extends Measure>(spec: StateTimelineSpec<M>): Panel {
+  return { kind: "state_timeline", measure: spec.queries[0].measure, ...spec };
+}
+
+/**
+ * Density over time.
+ *
+ * @param spec - one query.
+ * @returns the panel.
+ */
+export function heatmap<M extends Measure>(spec: HeatmapSpec<M>): Panel {
+  return { kind: "heatmap", measure: spec.queries[0].measure, ...spec };
+}
+
+/**
+ * A table with one row per label combination.
+ *
+ * @param spec - its columns; all queries carry the same labels, by which rows are joined.
+ * @returns the panel.
+ */
+export function table(spec: TableSpec): Panel {
+  return { kind: "table", ...spec };
+}
+
+/**
+ * Defines a dashboard.
+ *
+ * @param spec - its data; rows name panels by key.
+ * @returns the same, with the keys as literal types.
+ */
+export function dashboard<Keys extends string>(spec: Dashboard<Keys>): Dashboard<Keys> {
+  return spec;
+}
+
+/**
+ * Points at a panel.
+ *
+ * @param board - a dashboard.
+ * @param key - one of its panels.
+ * @returns what a link needs.
+ */
+export function panelOf<Keys extends string>(board: Dashboard<Keys>, key: NoInfer<Keys>): PanelReference {
+  const panel = board.panels[key];
+  return { uid: board.uid, dashboard: board.title, id: panel.id, title: panel.title };
+}
+
+/**
+ * All queries of a panel.
+ *
+ * @param panel - any.
+ * @returns in the order of their letters.
+ */
+export function queriesOf(panel: Panel): readonly Query[] {
+  return panel.kind === "table" ? panel.columns.map((column) => column.query) : panel.queries;
+}

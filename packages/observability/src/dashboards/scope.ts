@@ -1,0 +1,15 @@
+/**
+ * What the variables at the top of a dashboard select, as matchers; and the look-back that fits the zoom.
+ */
+
+/** Grafana's look-back: at least four scrapes, and never less than a pixel. */
+export const RATE = "$__rate_interval";
+
+/** The chosen replicas of the daemon. */
+export const HERE = { job: { variable: "job" }, instance: { variable: "instance" } } as const;
+
+/** The chosen models on them. */
+export const MODELS = { ...HERE, model: { variable: "model" } } as const;
+
+/** The chosen engines of those models. */
+export const PODS = { ...MODELS, pod: { variable: "pod" } } as const;

@@ -1,0 +1,292 @@
+/**
+ * The dashboard of the daemon as a service: what callers experience, what it promised them, and what it costs the machine.
+ */
+
+import { LIMIT_METRICS } from "../catalogue/limits.ts";
+import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
+import { SERVICE_METRICS } from "../catalogue/service.ts";
+import { age, max, min, quantile, ratio, sum, summed } from "../promql/operators.ts";
+import { recorded } from "../promql/recording.ts";
+import { bucketRate, rate, sumRate, value } from "../promql/series.ts";
+import { OBJECTIVE_RECORDINGS, RECORDINGS } from "../rules/recordings.ts";
+import { OBJECTIVES, THRESHOLDS } from "../rules/thresholds.ts";
+import { dashboard, query, stat, stateTimeline, table, timeseries } from "./panel.ts";
+import { HERE, RATE } from "./scope.ts";
+
+const M = SERVICE_METRICS;
+const P = PROCESS_METRICS;
+const INSTANCE = ["instance"] as const;
+const JOB = { job: { variable: "job" } } as const;
+
+/** Service and system. */
+export const SERVICE = dashboard({
+  uid: "kvsync-service",
+  title: "KV sync service and system",
+  description:
+    "Requests, errors, response times, objectives; CPU, memory, event loop, garbage collection; build and uptime.",
+  variables: ["job", "instance"],
+  refresh: "10s",
+  rows: [
+    { id: 100, title: "Now", panels: ["up", "uptime", "requestsNow", "errorsNow", "builds"] },
+    {
+      id: 101,
+      title: "Requests",
+      panels: ["requests", "errorRatio", "errorCodes", "latency", "latencyByRoute", "size"],
+    },
+    { id: 102, title: "Objectives", panels: ["availability", "latencyObjective"] },
+    {
+      id: 103,
+      title: "System",
+      panels: ["cpu", "memory", "memoryShare", "heap", "eventLoop", "gc", "descriptors", "scrape"],
+    },
+  ],
+  panels: {
+    up: stateTimeline({
+      id: 1,
+      title: "Replicas up",
+      shows: "Whether Prometheus could scrape each replica.",
+      normal: "Up all the time.",
+      width: 8,
+      height: 5,
+      queries: [query(max(value(PROMETHEUS_METRICS.up, HERE), INSTANCE), (label) => label("instance"))],
+      states: [
+        { value: 0, text: "down", color: "red" },
+        { value: 1, text: "up", color: "green" },
+      ],
+    }),
+    uptime: stat({
+      id: 2,
+      title: "Youngest process",
+      shows: "Time since the last start of any chosen replica.",
+      normal: "Grows; a young process after no rollout is a crash.",
+      width: 4,
+      height: 5,
+      queries: [query(min(age(value(P.startTime, HERE)), []), "uptime")],
+    }),
+    requestsNow: stat({
+      id: 3,
+      title: "Requests per second",
+      shows: "HTTP requests over the last minute, all routes.",
+      normal: "Follows the gateways' traffic.",
+      width: 4,
+      height: 5,
+      queries: [query(sum(recorded(RECORDINGS.requestRate, HERE), []), "requests/s")],
+    }),
+    errorsNow: stat({
+      id: 4,
+      title: "Error ratio",
+      shows: "Share of requests answered with a 5xx status over five minutes, worst replica.",
+      normal: "0 %.",
+      width: 4,
+      height: 5,
+      queries: [query(max(recorded(RECORDINGS.errorRatio, HERE), []), "errors")],
+      levels: { warning: 0.01, critical: THRESHOLDS.requestErrorRatio, bad: "above" },
+    }),
+    builds: table({
+      id: 5,
+      title: "Builds",
+      shows: "Which version runs where.",
+      normal: "One version, two during a rollout.",
+      width: 4,
+      height: 5,
+      columns: [
+        {
+          title: "Runs",
+          query: query(max(value(M.buildInfo, HERE), ["instance", "version", "node_version"]), "build"),
+        },
+      ],
+    }),
+    requests: timeseries({
+      id: 6,
+      title: "Requests by route",
+      shows: "HTTP requests per second, by route template.",
+      normal: "Mostly matches.",
+      width: 8,
+      height: 8,
+      queries: [query(sum(recorded(RECORDINGS.requestRate, HERE), ["route"]), (label) => label("route"))],
+    }),
+    errorRatio: timeseries({
+      id: 7,
+      title: "Error ratio by replica",
+      shows: "Share of requests answered with a 5xx status over five minutes.",
+      normal: "0 %.",
+      width: 8,
+      height: 8,
+      queries: [query(max(recorded(RECORDINGS.errorRatio, HERE), INSTANCE), (label) => label("instance"))],
+      levels: { warning: 0.01, critical: THRESHOLDS.requestErrorRatio, bad: "above" },
+    }),
+    errorCodes: timeseries({
+      id: 8,
+      title: "Errors by code",
+      shows:
+        "Requests per second answered with a problem document, by its code. 4xx codes are callers' mistakes.",
+      normal: "0; a caller with an old model list shows as unknown_model.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(M.httpRequestErrors, RATE, HERE), ["route", "code"]),
+          (label) => `${label("code")} ${label("route")}`,
+        ),
+      ],
+    }),
+    latency: timeseries({
+      id: 9,
+      title: "Response time",
+      shows: "Request time over all routes, slowest route of each quantile.",
+      normal: "p95 below ten milliseconds.",
+      width: 8,
+      height: 8,
+      logarithmic: true,
+      queries: [
+        query(max(recorded(RECORDINGS.requestP50, HERE), []), "p50"),
+        query(max(recorded(RECORDINGS.requestP95, HERE), []), "p95"),
+        query(max(recorded(RECORDINGS.requestP99, HERE), []), "p99"),
+      ],
+      levels: { warning: THRESHOLDS.requestSeconds, bad: "above" },
+    }),
+    latencyByRoute: timeseries({
+      id: 10,
+      title: "Response time p95 by route",
+      shows: "Request time that 95 % stay below, by route template.",
+      normal: "Matches below ten milliseconds; dumps take as long as they are large.",
+      width: 8,
+      height: 8,
+      logarithmic: true,
+      queries: [query(max(recorded(RECORDINGS.requestP95, HERE), ["route"]), (label) => label("route"))],
+      levels: { warning: THRESHOLDS.requestSeconds, bad: "above" },
+    }),
+    size: timeseries({
+      id: 11,
+      title: "Response size p95 by route",
+      shows: "Bytes of response bodies that 95 % stay below, by route template.",
+      normal: "Kilobytes; large fleets without top_k give large answers.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(quantile(0.95, summed(bucketRate(M.httpResponseSize, RATE, HERE), ["route"])), (label) =>
+          label("route"),
+        ),
+      ],
+    }),
+    availability: timeseries({
+      id: 12,
+      title: "Availability: failed share of matches",
+      shows: `Share of match requests that failed. The objective allows ${(1 - OBJECTIVES.availability) * 100} % over 30 days.`,
+      normal: "Below the line of the objective.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(max(recorded(OBJECTIVE_RECORDINGS.availability["1h"], JOB), []), "1 hour"),
+        query(max(recorded(OBJECTIVE_RECORDINGS.availability["1d"], JOB), []), "1 day"),
+      ],
+      levels: { warning: 1 - OBJECTIVES.availability, bad: "above" },
+    }),
+    latencyObjective: timeseries({
+      id: 13,
+      title: "Latency: slow share of matches",
+      shows: `Share of match requests that took longer than ${OBJECTIVES.latencySeconds * 1000} ms. The objective allows ${(1 - OBJECTIVES.latency) * 100} % over 30 days.`,
+      normal: "Below the line of the objective.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(max(recorded(OBJECTIVE_RECORDINGS.latency["1h"], JOB), []), "1 hour"),
+        query(max(recorded(OBJECTIVE_RECORDINGS.latency["1d"], JOB), []), "1 day"),
+      ],
+      levels: { warning: 1 - OBJECTIVES.latency, bad: "above" },
+    }),
+    cpu: timeseries({
+      id: 14,
+      title: "CPU",
+      shows: "Cores in use: 100 % is one core. The main thread answers, ingest workers follow the engines.",
+      normal: "Well below the number of threads that work: one, and one per ingest worker.",
+      width: 6,
+      height: 8,
+      queries: [query(max(recorded(RECORDINGS.cpu, HERE), INSTANCE), (label) => label("instance"))],
+    }),
+    memory: timeseries({
+      id: 15,
+      title: "Memory",
+      shows: "Resident memory, index included, beside the limit.",
+      normal: "Level once the fleet's caches are full.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(sum(value(P.residentMemory, HERE), INSTANCE), (label) => label("instance")),
+        query(sum(value(LIMIT_METRICS.memoryLimit, HERE), INSTANCE), (label) => `${label("instance")} limit`),
+      ],
+    }),
+    memoryShare: timeseries({
+      id: 16,
+      title: "Memory share",
+      shows: "Resident memory per memory that the process may use.",
+      normal: "Below 80 %.",
+      width: 6,
+      height: 8,
+      queries: [query(max(recorded(RECORDINGS.memory, HERE), INSTANCE), (label) => label("instance"))],
+      levels: { warning: THRESHOLDS.memoryRatio, bad: "above" },
+    }),
+    heap: timeseries({
+      id: 17,
+      title: "JavaScript heap",
+      shows: "Heap in use by the main thread; the index is not in it.",
+      normal: "A saw-tooth around a level that does not rise.",
+      width: 6,
+      height: 8,
+      queries: [query(sum(value(P.heapUsed, HERE), INSTANCE), (label) => label("instance"))],
+    }),
+    eventLoop: timeseries({
+      id: 18,
+      title: "Event-loop lag",
+      shows: "How late the main thread's event loop is: every request waits this long on top.",
+      normal: "p99 below 20 ms.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(max(value(P.eventLoopLagP99, HERE), INSTANCE), (label) => `${label("instance")} p99`),
+        query(max(value(P.eventLoopLagMax, HERE), INSTANCE), (label) => `${label("instance")} max`),
+      ],
+      levels: { warning: THRESHOLDS.eventLoopLagSeconds, bad: "above" },
+    }),
+    gc: timeseries({
+      id: 19,
+      title: "Garbage collection",
+      shows: "Share of time that the main thread pauses for garbage collection, by kind.",
+      normal: "Below 2 %, almost all minor.",
+      width: 6,
+      height: 8,
+      stacked: true,
+      queries: [query(sum(sumRate(P.gcDuration, RATE, HERE), ["kind"]), (label) => label("kind"))],
+    }),
+    descriptors: timeseries({
+      id: 20,
+      title: "File descriptors",
+      shows: "Open file descriptors per allowed ones; each engine stream takes a few.",
+      normal: "Below 50 %.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          ratio(
+            sum(value(P.openFileDescriptors, HERE), INSTANCE),
+            sum(value(P.maxFileDescriptors, HERE), INSTANCE),
+          ),
+          (label) => label("instance"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.fileDescriptorRatio, bad: "above" },
+    }),
+    scrape: timeseries({
+      id: 21,
+      title: "Scrape duration",
+      shows:
+        "How long Prometheus takes to read this daemon's metrics; the event loop is busy for part of it.",
+      normal: "Below 100 ms.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(max(value(PROMETHEUS_METRICS.scrapeDuration, HERE), INSTANCE), (label) => label("instance")),
+      ],
+    }),
+  },
+});

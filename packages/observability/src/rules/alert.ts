@@ -1,0 +1,148 @@
+/**
+ * An alert as data: the condition, what it says when it fires, what to do then, and a trial that shows it firing. Rule file,
+ * promtool test, runbook and reference are made from it, so that none of them can be forgotten or contradict another.
+ *
+ * Labels in texts go through `label`, which knows the condition's label set: an annotation cannot name what the expression has aggregated
+ * away. `value` writes the value by its measure, so that seconds read as a duration and ratios as per cent.
+ */
+
+import type { PanelReference } from "../dashboards/panel.ts";
+import type { Condition, Measure, Vec } from "../promql/vector.ts";
+import type { TrialSeries } from "./trial.ts";
+
+/** How urgent: critical pages, warning opens a ticket, info is for the curious. */
+export type Severity = "critical" | "warning" | "info";
+
+/** Who looks first; Alertmanager routes by it. */
+export type Component =
+  | "configuration"
+  | "ingest"
+  | "index"
+  | "routing"
+  | "http"
+  | "process"
+  | "objectives"
+  | "platform"
+  | "alerting";
+
+/** How long a condition must hold. */
+export type AlertFor = `${number}${"s" | "m" | "h"}`;
+
+/** A query of a runbook, with what it tells. */
+export interface DiagnosisStep {
+  readonly text: string;
+  /** PromQL that works as it stands, or a command; absent when the step is looking somewhere. */
+  readonly query?: Vec<string, Measure>["text"];
+  readonly command?: string;
+}
+
+/** A cause and its remedy. */
+export interface Remedy {
+  readonly cause: string;
+  readonly fix: string;
+}
+
+/** The runbook's own text. */
+export interface Runbook {
+  readonly meaning: string;
+  readonly impact: string;
+  readonly diagnosis: readonly DiagnosisStep[];
+  readonly mitigation: readonly Remedy[];
+  readonly escalation: string;
+}
+
+/** How the alert is shown to fire, and not to. */
+export interface Trial {
+  /** The series at a level of what the alert watches. */
+  readonly series: (level: number) => readonly TrialSeries[];
+  /** A level just past the threshold. */
+  readonly fires: number;
+  /** A level just before it. */
+  readonly calm: number;
+  /** Labels of the firing alert, beside severity and component. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** How long the expression takes to reach its value: its look-back, as a rule. */
+  readonly settle: AlertFor;
+}
+
+/** An alert. */
+export interface Alert {
+  readonly name: string;
+  readonly expression: string;
+  readonly labels: readonly string[];
+  readonly measure: Measure;
+  readonly comparator: string;
+  readonly threshold: number;
+  readonly for: AlertFor;
+  readonly severity: Severity;
+  readonly component: Component;
+  /** A fixed sentence. */
+  readonly summary: string;
+  /** With templates in it. */
+  readonly description: string;
+  readonly panel: PanelReference;
+  readonly runbook: Runbook;
+  readonly trial: Trial;
+}
+
+/** What a description may use. */
+export interface DescriptionParts<L extends string> {
+  /** A label of the firing series. */
+  readonly label: (name: L) => string;
+  /** Its value, written by its measure. */
+  readonly value: string;
+}
+
+/** An alert as it is written down. */
+export interface AlertSpec<L extends string, M extends Measure> {
+  readonly name: string;
+  readonly when: Condition<L, M>;
+  readonly for: AlertFor;
+  readonly severity: Severity;
+  readonly component: Component;
+  readonly summary: string;
+  readonly description: (parts: DescriptionParts<L>) => string;
+  readonly panel: PanelReference;
+  readonly runbook: Runbook;
+  readonly trial: Omit<Trial, "labels" | "settle"> & {
+    readonly labels: Readonly<Record<NoInfer<L>, string>>;
+    readonly settle?: AlertFor;
+  };
+}
+
+const HUMANIZERS: Readonly<Record<Measure, string>> = {
+  none: "humanize",
+  seconds: "humanizeDuration",
+  bytes: "humanize1024",
+  ratio: "humanizePercentage",
+  percent: "humanize",
+  timestamp: "humanizeTimestamp",
+  per_second: "humanize",
+  bytes_per_second: "humanize1024",
+};
+
+/** Look-back of most rates, and a scrape. */
+const SETTLE: AlertFor = "6m";
+
+/**
+ * Defines an alert.
+ *
+ * @param spec - its data.
+ * @returns the alert with its texts rendered to Prometheus templates.
+ */
+export function alert<L extends string, M extends Measure>(spec: AlertSpec<L, M>): Alert {
+  const { when, description, trial, ...rest } = spec;
+  return {
+    ...rest,
+    expression: when.text,
+    labels: when.labels,
+    measure: when.measure,
+    comparator: when.comparator,
+    threshold: when.threshold,
+    description: description({
+      label: (name) => `{{ $labels.${name} }}`,
+      value: `{{ $value | ${HUMANIZERS[when.measure]} }}`,
+    }),
+    trial: { settle: SETTLE, ...trial },
+  };
+}

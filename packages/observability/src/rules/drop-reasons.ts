@@ -1,0 +1,19 @@
+/**
+ * Drop reasons that lose nothing: what engines publish beside what is indexed, and messages that a replay covers. They are counted like every
+ * drop, but nobody is woken for them.
+ */
+
+/** Reasons that cannot make an answer wrong. */
+export const HARMLESS_DROP_REASONS = [
+  "no_blocks",
+  "other_attention_kind",
+  "other_main_group",
+  "unknown_group",
+  "remote_locality",
+  "never_indexed",
+  "unknown_block",
+  "duplicate",
+  "covered_by_replay",
+  "late_replay",
+  "before_restart",
+] as const;

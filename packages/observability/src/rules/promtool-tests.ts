@@ -1,0 +1,111 @@
+/**
+ * Tests for `promtool test rules`, one pair per alert: a level just past the threshold fires once the `for` is over, with exactly the labels and
+ * texts that it should have, and not before; a level just before it never does.
+ *
+ *   0 ────── settle ──────────────── settle + for ──▶
+ *   │ expression reaches its value │ pending │ firing
+ */
+
+import { secondsOf } from "../duration.ts";
+import type { Alert } from "./alert.ts";
+import { ALERT_GROUPS } from "./alerts.ts";
+import type { LinkBases } from "./links.ts";
+import { annotationsOf, generatedYaml, RULE_FILE } from "./prometheus.ts";
+import { fillTemplate } from "./template-values.ts";
+import { INTERVAL_SECONDS } from "./thresholds.ts";
+import type { TrialSeries } from "./trial.ts";
+
+/** Longest `for` that is tested at the normal interval; longer ones at one of a minute, so that tests stay quick. */
+const SLOW_FOR_SECONDS = 1200;
+
+/** A test as promtool reads it. */
+interface PromtoolTest {
+  readonly name: string;
+  readonly interval: string;
+  readonly input_series: readonly { readonly series: string; readonly values: string }[];
+  readonly alert_rule_test: readonly object[];
+}
+
+/**
+ * Values in promtool's notation.
+ *
+ * @param series - start and growth.
+ * @param intervalSeconds - between samples.
+ * @param seconds - how long.
+ * @returns such as `0+150x80`.
+ */
+export function promtoolValues(series: TrialSeries, intervalSeconds: number, seconds: number): string {
+  const step = Number((series.perSecond * intervalSeconds).toPrecision(12));
+  return `${series.start}${step < 0 ? "" : "+"}${step}x${Math.ceil(seconds / intervalSeconds)}`;
+}
+
+function testsOf(alert: Alert, bases: LinkBases, intervalSeconds: number): PromtoolTest[] {
+  const { trial } = alert;
+  const firesAt = secondsOf(trial.settle) + secondsOf(alert.for) + 2 * intervalSeconds;
+  const early = Math.max(0, secondsOf(alert.for) - intervalSeconds);
+  const input = (level: number) =>
+    trial.series(level).map((series) => ({
+      series: series.series,
+      values: promtoolValues(series, intervalSeconds, firesAt + intervalSeconds),
+    }));
+  const annotations = Object.fromEntries(
+    Object.entries(annotationsOf(alert, bases)).map(([name, text]) => [
+      name,
+      fillTemplate(text, trial.labels, trial.fires),
+    ]),
+  );
+  const firing = {
+    exp_labels: { ...trial.labels, severity: alert.severity, component: alert.component },
+    exp_annotations: annotations,
+  };
+  const expect = (seconds: number, alerts: readonly object[]) => ({
+    eval_time: `${seconds}s`,
+    alertname: alert.name,
+    exp_alerts: alerts,
+  });
+  const interval = `${intervalSeconds}s`;
+  return [
+    {
+      name: `${alert.name} fires past its threshold once its time is over`,
+      interval,
+      input_series: input(trial.fires),
+      alert_rule_test: [expect(early, []), expect(firesAt, [firing])],
+    },
+    {
+      name: `${alert.name} stays calm before its threshold`,
+      interval,
+      input_series: input(trial.calm),
+      alert_rule_test: [expect(firesAt, [])],
+    },
+  ];
+}
+
+function isSlow(alert: Alert): boolean {
+  return secondsOf(alert.for) > SLOW_FOR_SECONDS || alert.component === "objectives";
+}
+
+/**
+ * The tests of all alerts.
+ *
+ * @param bases - as for the rule file.
+ * @returns files by name, to lie beside the rule file.
+ */
+export function alertTestFiles(bases: LinkBases): ReadonlyMap<string, string> {
+  const alerts = ALERT_GROUPS.flatMap((group) => group.alerts);
+  const file = (chosen: readonly Alert[], intervalSeconds: number) =>
+    generatedYaml({
+      rule_files: [RULE_FILE],
+      evaluation_interval: `${intervalSeconds}s`,
+      tests: chosen.flatMap((alert) => testsOf(alert, bases, intervalSeconds)),
+    });
+  return new Map([
+    [
+      "kvsync.alerts.test.yaml",
+      file(
+        alerts.filter((alert) => !isSlow(alert)),
+        INTERVAL_SECONDS,
+      ),
+    ],
+    ["kvsync.objectives.test.yaml", file(alerts.filter(isSlow), 60)],
+  ]);
+}

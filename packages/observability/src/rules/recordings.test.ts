@@ -1,0 +1,34 @@
+/**
+ * The recorded series have the names that the contract's form asks for, and say of themselves what their text means.
+ */
+import { expect, test } from "vitest";
+
+import { CATALOGUE } from "../catalogue/catalogue.ts";
+import { LIMIT_METRICS } from "../catalogue/limits.ts";
+import { EXTERNAL_CATALOGUE } from "../catalogue/platform.ts";
+import { ROUTING_METRICS } from "../catalogue/routing.ts";
+import { exposedNames } from "../proof/exposed-names.ts";
+import { shapeOf } from "../proof/expression-shape.ts";
+import { RECORDING_GROUPS } from "./recordings.ts";
+
+const NAMES = exposedNames([
+  ...CATALOGUE,
+  ...EXTERNAL_CATALOGUE,
+  ...Object.values(LIMIT_METRICS),
+  ...Object.values(ROUTING_METRICS),
+]);
+
+test("each recorded expression means what its types say, by the other parser", () => {
+  for (const rule of RECORDING_GROUPS.flatMap(({ rules }) => rules)) {
+    const { shape, problems } = shapeOf(rule.expression, NAMES);
+    expect(problems, rule.name).toEqual([]);
+    expect([...(shape?.labels ?? [])].sort(), rule.name).toEqual([...rule.labels].sort());
+    expect(shape?.measure, rule.name).toBe(rule.measure);
+  }
+});
+
+test("names have the form level:metric:operations, once each", () => {
+  const names = RECORDING_GROUPS.flatMap(({ rules }) => rules.map(({ name }) => name));
+  expect(new Set(names).size).toBe(names.length);
+  for (const name of names) expect(name).toMatch(/^[a-z_]+:[a-z_]+:[a-z0-9_]+$/);
+});

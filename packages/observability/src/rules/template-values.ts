@@ -1,0 +1,70 @@
+/**
+ * What Prometheus's template functions make of a value, for the expected texts of rule tests. Follows prometheus/template/template.go
+ * (humanize, humanize1024, humanizePercentage, humanizeDuration) as far as the values of trials need it.
+ */
+
+/** Go's `%.4g` for values of ordinary size. */
+function fourDigits(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}
+
+function humanize(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return fourDigits(value);
+  const prefixes = Math.abs(value) >= 1 ? ["", "k", "M", "G", "T"] : ["", "m", "u", "n"];
+  let rest = value;
+  let step = 0;
+  if (Math.abs(value) >= 1)
+    while (Math.abs(rest) >= 1000 && step < prefixes.length - 1) [rest, step] = [rest / 1000, step + 1];
+  else while (Math.abs(rest) < 1 && step < prefixes.length - 1) [rest, step] = [rest * 1000, step + 1];
+  return `${fourDigits(rest)}${prefixes[step] ?? ""}`;
+}
+
+function humanizeDuration(seconds: number): string {
+  if (Math.abs(seconds) < 1) {
+    const text = humanize(seconds);
+    return seconds === 0 ? "0s" : `${text}s`;
+  }
+  const whole = Math.trunc(seconds);
+  const [days, hours, minutes] = [
+    Math.trunc(whole / 86_400),
+    Math.trunc(whole / 3600) % 24,
+    Math.trunc(whole / 60) % 60,
+  ];
+  if (days > 0) return `${days}d ${hours}h ${minutes}m ${whole % 60}s`;
+  if (hours > 0) return `${hours}h ${minutes}m ${whole % 60}s`;
+  if (minutes > 0) return `${minutes}m ${whole % 60}s`;
+  return `${fourDigits(seconds)}s`;
+}
+
+const FUNCTIONS: Readonly<Record<string, (value: number) => string>> = {
+  humanize,
+  humanizeDuration,
+  humanizePercentage: (value) => `${fourDigits(value * 100)}%`,
+};
+
+/**
+ * Fills in a template of ours.
+ *
+ * @param template - with `{{ $labels.x }}` and `{{ $value | f }}` only.
+ * @param labels - of the firing series.
+ * @param value - of the firing series.
+ * @returns the text that Alertmanager would get.
+ * @throws RangeError for a label that is not there, or a function that is not known here.
+ */
+export function fillTemplate(
+  template: string,
+  labels: Readonly<Record<string, string>>,
+  value: number,
+): string {
+  return template
+    .replace(/\{\{ \$labels\.(\w+) \}\}/g, (_, name: string) => {
+      const text = labels[name];
+      if (text === undefined) throw new RangeError(`template names label ${name}, which the series lacks`);
+      return text;
+    })
+    .replace(/\{\{ \$value \| (\w+) \}\}/g, (_, name: string) => {
+      const format = FUNCTIONS[name];
+      if (format === undefined) throw new RangeError(`template function ${name} is not known to the tests`);
+      return format(value);
+    });
+}

@@ -1,0 +1,66 @@
+/**
+ * The figures that alerts fire at and panels colour by: each stated once, each with its reason. Ratios are 0 to 1.
+ */
+
+/** Every threshold, by what it bounds. */
+export const THRESHOLDS = {
+  /** One failed attempt in ten seconds is more than a rolling restart of one engine makes. */
+  connectionFailuresPerSecond: 0.1,
+  /** Replay repairs single losses; ten a second for minutes is a cause that stays. */
+  droppedEventsPerSecond: 10,
+  /** A thousand times the usual cost of an event. */
+  eventProcessingSeconds: 0.01,
+  /** Small gaps come from restarts; more than ten messages at once from a full socket buffer. */
+  sequenceGapMessages: 10,
+  /** Leaves time to raise the limit before contexts are forgotten. */
+  contextsRatio: 0.9,
+  /** A limit that evicts all the time is too small. */
+  evictionsPerSecond: 1,
+  /** Below this, cache-aware routing does little better than any other. */
+  hitRate: 0.3,
+  queueRatioWarning: 0.8,
+  queueRatioCritical: 0.9,
+  /** The tick runs several times a second; ten seconds without one is no scheduling delay. */
+  workerSilenceSeconds: 10,
+  workerUtilizationSpread: 0.4,
+  workerUtilizationHigh: 0.9,
+  eventLatencySeconds: 0.1,
+  lookupLatencySeconds: 0.05,
+  routingLatencySeconds: 0.005,
+  backpressureActivationsPerSecond: 100,
+  rejectedRatio: 0.01,
+  /** A connected fleet of any size says more than this. */
+  eventsPerSecondMin: 100,
+  memoryRatio: 0.8,
+  cpuRatio: 0.9,
+  requestErrorRatio: 0.05,
+  requestSeconds: 1,
+  /** A tenth of a second of lag is felt by every request. */
+  eventLoopLagSeconds: 0.1,
+  /** Engines and daemon share a data centre; a second is queueing or a clock that is off. */
+  propagationSeconds: 1,
+  diskFreeRatio: 0.1,
+  restartsPerQuarterHour: 0.1,
+  notificationFailureRatio: 0.1,
+  /** Descriptors: past this, new engines cannot be connected soon. */
+  fileDescriptorRatio: 0.8,
+} as const;
+
+/** Requests per second at or below which a share of them says nothing. */
+export const REQUEST_FLOOR_PER_SECOND = 0.05;
+
+/** Messages per second at or below which a share of them says nothing. */
+export const MESSAGE_FLOOR_PER_SECOND = 1;
+
+/** What the service promises over 30 days. The latency bound is a bucket bound of the request histogram. */
+export const OBJECTIVES = {
+  availability: 0.999,
+  latency: 0.99,
+  latencySeconds: 0.0512,
+} as const;
+
+/** The scrape job of the daemon. */
+export const DAEMON_JOB = "kvsync-daemon";
+
+/** How often Prometheus scrapes and evaluates; short, so that a critical condition is told within a minute of its `for`. */
+export const INTERVAL_SECONDS = 15;
