@@ -362,6 +362,15 @@ describe("losses (A4)", () => {
     }
   });
 
+  test("keys that the index does not take cost their store only", () => {
+    const digestBytes = (): never => {
+      throw new RefusalError();
+    };
+    start({}, { ...overriding(() => "stored"), digestBytes });
+    apply(0, stored([1], { extraKeys: [["salt"]] }), stored([2]));
+    expect([dropped(), counters.eventsApplied.BlockStored]).toEqual([{ index_refused: 1 }, 1]);
+  });
+
   test("an error of our own is not taken for the engine's", () => {
     start({}, refusing(new TypeError("ours")));
     expect(() => {

@@ -218,13 +218,13 @@ export class EventApplier implements EventSink {
   #store(event: DecodedBlockStored, tier: Tier): void {
     const { blockCount, hasParent } = event;
     const context = this.#contextOf(event);
-    const digests = this.#index.scratch.extraDigests;
     const salt = hasParent ? null : event.cacheSalt;
-    const hasExtra =
-      (event.extraKeys !== null || salt !== null) &&
-      digestExtraKeys(event.extraKeys, context.loraName, salt, blockCount, this.#index, digests);
+    const digests = this.#index.scratch.extraDigests;
     let outcome: StoreOutcome;
     try {
+      const hasExtra =
+        (event.extraKeys !== null || salt !== null) &&
+        digestExtraKeys(event.extraKeys, context.loraName, salt, blockCount, this.#index, digests);
       outcome = this.#index.storeBlocks(
         this.#index.openContext(context),
         this.#rankSlot,
@@ -236,7 +236,7 @@ export class EventApplier implements EventSink {
         hasExtra,
       );
     } catch (error) {
-      // A context or shape that the index does not take is the engine's doing; a failed assertion is ours and passes.
+      // Keys, context or shape that the index does not take are the engine's doing; a failed assertion is ours and passes.
       if (!(error instanceof CodedError)) throw error;
       this.#drop("BlockStored", "index_refused", blockCount);
       return;
