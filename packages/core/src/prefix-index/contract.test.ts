@@ -6,6 +6,8 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { ReferenceHash } from "../block-hash/reference-hash.ts";
 import { DEFAULT_HASH_SEED, MATCH_ROW_WORDS, type IndexWriter, type Tier } from "./contract.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import { PrefixIndex } from "./prefix-index.ts";
+import { PrefixReader } from "./prefix-reader.ts";
 import { PrefixWorld, type IndexReader, type Path } from "./prefix-world.ts";
 
 const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
@@ -29,6 +31,13 @@ const SUBJECTS: readonly { readonly name: string; readonly make: () => Subject }
     make: () => {
       const index = new NaivePrefixIndex(hash);
       return { writer: index, reader: index };
+    },
+  },
+  {
+    name: "PrefixIndex",
+    make: () => {
+      const writer = PrefixIndex.create();
+      return { writer, reader: PrefixReader.attach(writer.shared, { tokensMax: 1_024 }) };
     },
   },
 ];

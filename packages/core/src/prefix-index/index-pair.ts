@@ -1,0 +1,101 @@
+/**
+ * An index and its specification, driven together: every answer is compared when it is given, and on demand everything
+ * that both hold. Tests only: not part of the package's surface.
+ */
+import { assert } from "../assert.ts";
+import type { ReferenceHash } from "../block-hash/reference-hash.ts";
+import { toHex } from "../block-hash/block-hash.ts";
+import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import { PrefixIndex, type PrefixIndexOptions } from "./prefix-index.ts";
+import { DUMP_ROW_WORDS, PrefixReader } from "./prefix-reader.ts";
+import { matchText, type IndexCommand, type PrefixWorld } from "./prefix-world.ts";
+
+/** Rows asked for at a time: few, so that a dump takes several pages. */
+const DUMP_PAGE_ROWS = 64;
+
+/** The specification parks without limit. */
+const UNLIMITED_PARK: PrefixIndexOptions = { parkedStoresPerRankMax: 1_000_000, parkedBytesMax: 2 ** 30 };
+
+/** A fresh `PrefixIndex` beside a fresh `NaivePrefixIndex`. */
+export class IndexPair {
+  readonly naive: NaivePrefixIndex;
+  readonly index: PrefixIndex;
+  readonly reader: PrefixReader;
+  readonly #world: PrefixWorld;
+
+  constructor(world: PrefixWorld, hash: ReferenceHash, options: PrefixIndexOptions = UNLIMITED_PARK) {
+    this.#world = world;
+    this.naive = new NaivePrefixIndex(hash);
+    this.index = PrefixIndex.create(options);
+    this.reader = PrefixReader.attach(this.index.shared, { tokensMax: 4_096 });
+  }
+
+  /**
+   * Runs one command on both.
+   *
+   * @returns the answer of both.
+   * @throws AssertionError when they differ.
+   */
+  run(command: IndexCommand): string {
+    const { naive, index, reader } = this;
+    const world = this.#world;
+    let [expected, actual] = ["", ""];
+    if (command.kind === "matchTokens" || command.kind === "matchHashes") {
+      const key = world.contexts[command.context];
+      expected = matchText(world.match(naive, naive.openContext(key), command));
+      actual = matchText(world.match(reader, index.openContext(key), command));
+    } else {
+      expected = world.write(naive, command);
+      actual = world.write(index, command);
+    }
+    assert(actual === expected, () => `${command.kind}: "${actual}" instead of "${expected}"`);
+    return expected;
+  }
+
+  /**
+   * Compares everything held, and lets the index check itself.
+   *
+   * @throws AssertionError at the first difference or violation.
+   */
+  compareAll(): void {
+    const { naive, index, reader } = this;
+    const violations = index.check();
+    assert(violations.length === 0, () => violations.join("; "));
+    const blocksOf = new Map<string, number>();
+    let holderCount = 0;
+    for (const key of this.#world.contexts) {
+      const expected = naive.dump(naive.openContext(key));
+      const actual = dumpLines(reader, index.openContext(key));
+      const lineCount = Math.max(expected.length, actual.length);
+      for (let i = 0; i < lineCount; i++)
+        assert(actual[i] === expected[i], () => `dump: "${actual[i]}" instead of "${expected[i]}"`);
+      holderCount += expected.length;
+      const held = new Set(expected.map((line) => line.split(" ").slice(0, 2).join(" ")));
+      for (const line of held) blocksOf.set(line.slice(17), (blocksOf.get(line.slice(17)) ?? 0) + 1);
+    }
+    for (const [slot, count] of blocksOf) {
+      const actual = index.rankBlockCount(Number(slot));
+      assert(
+        actual === count,
+        () => `rank ${slot} holds ${String(actual)} blocks instead of ${String(count)}`,
+      );
+    }
+    const { holderCount: actual } = index.stats();
+    assert(actual === holderCount, () => `${String(actual)} holders instead of ${String(holderCount)}`);
+  }
+}
+
+/** What a context holds, as sorted lines "prefixHash rankSlot tier copies", like `NaivePrefixIndex.dump`. */
+export function dumpLines(reader: PrefixReader, contextId: number): string[] {
+  const out = new Uint32Array(DUMP_ROW_WORDS * DUMP_PAGE_ROWS);
+  const lines: string[] = [];
+  for (let cursor = 0; cursor >= 0; ) {
+    const page = reader.dump(contextId, cursor, out);
+    for (let i = 0; i < page.rows; i++) {
+      const [low, high, ...rest] = out.subarray(i * DUMP_ROW_WORDS, (i + 1) * DUMP_ROW_WORDS);
+      lines.push(`${toHex(low, high)} ${rest.join(" ")}`);
+    }
+    cursor = page.cursor;
+  }
+  return lines.sort();
+}

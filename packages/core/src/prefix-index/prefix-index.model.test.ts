@@ -1,0 +1,151 @@
+/**
+ * The index against its specification. Random commands over a small world (prefix-world.ts) are run on `PrefixIndex` and on
+ * `NaivePrefixIndex`; every answer is compared when it is given, and after each batch of commands everything that both hold
+ * (the dump, copies included), the block count of each rank, and the index's own invariants, `check()`.
+ *
+ * The world is small so that situations collide: two letters make most prompts, so that stores repeat, fork and overtake
+ * each other; paths start anywhere, so that parents are missing as often as not; ranks have tiers, clear themselves and are
+ * used again. Each situation below leans on one promise: agreeing engines, aliases, liars, tiers, contexts, many ranks.
+ * fast-check makes the commands and, on a difference, shortens the list to what it takes; it prints that list, the seed and
+ * the path. KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 runs twenty times as much.
+ */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { ReferenceHash } from "../block-hash/reference-hash.ts";
+import { DEFAULT_HASH_SEED, type ContextKey } from "./contract.ts";
+import { commandsOf, TWO_LETTERS, type Situation } from "./command-arbitrary.ts";
+import { IndexPair } from "./index-pair.ts";
+import { PrefixWorld, type IndexCommand } from "./prefix-world.ts";
+
+const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+const IS_LONG = process.env["KVSYNC_MODEL_LONG"] === "1";
+const RUNS = IS_LONG ? 2_000 : 100;
+/** Commands between two comparisons of everything. */
+const BATCH = 20;
+const COMMANDS_MIN = IS_LONG ? 2_000_000 : 100_000;
+
+const PLAIN: ContextKey = { model: "m", loraName: null, blockSize: 4, bigram: false };
+const SITUATIONS: readonly (Situation & { readonly claim: string })[] = [
+  {
+    claim: "engines that agree on names share prefixes",
+    contexts: [PLAIN],
+    slots: [0, 1, 2, 3],
+    engineSeedCount: 1,
+    tierCount: 1,
+    liePercent: 0,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 8,
+  },
+  {
+    claim: "engines with seeds of their own name one prefix differently, and change seeds",
+    contexts: [PLAIN],
+    slots: [0, 1, 63, 64, 65],
+    engineSeedCount: 3,
+    tierCount: 2,
+    liePercent: 0,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 6,
+  },
+  {
+    claim: "a lying engine damages its own entries only",
+    contexts: [PLAIN],
+    slots: [0, 7, 4095],
+    engineSeedCount: 1,
+    tierCount: 2,
+    liePercent: 25,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 6,
+  },
+  {
+    claim: "copies on four tiers are counted apart",
+    contexts: [PLAIN],
+    slots: [5, 6],
+    engineSeedCount: 1,
+    tierCount: 4,
+    liePercent: 3,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 4,
+  },
+  {
+    claim: "models, adapters, block sizes, bigrams and extra digests keep prefixes apart",
+    contexts: [
+      { model: "m", loraName: null, blockSize: 1, bigram: false },
+      { model: "m", loraName: "", blockSize: 1, bigram: false },
+      { model: "m", loraName: null, blockSize: 17, bigram: false },
+      { model: "m", loraName: null, blockSize: 16, bigram: true },
+      { model: "", loraName: "adapter é", blockSize: 16, bigram: false },
+    ],
+    slots: [0, 1, 2],
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 2,
+    reseedPercent: 5,
+    letters: fc.oneof(
+      { weight: 3, arbitrary: fc.constant(0) },
+      { weight: 1, arbitrary: fc.integer({ min: 0, max: 15 }) },
+    ),
+    lengthMax: 5,
+  },
+  {
+    claim: "two hundred ranks hold parts of the same few prompts",
+    contexts: [PLAIN],
+    slots: Array.from({ length: 200 }, (_, i) => i * 20),
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 2,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 4,
+  },
+  {
+    claim: "long runs fork and leave holes",
+    contexts: [PLAIN],
+    slots: [0, 1, 2],
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 1,
+    reseedPercent: 5,
+    letters: fc.oneof({ weight: 30, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) }),
+    lengthMax: 60,
+  },
+];
+
+describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEED})`, async () => {
+  const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
+  let commandCount = 0;
+  /** "command outcome" → how often; the outcome of a count or a match is whether it is nothing. */
+  const happened = new Map<string, number>();
+  const note = (command: IndexCommand, answer: string): void => {
+    const outcome = /^(0|\d+: )$/.test(answer) ? "nothing" : /^\d/.test(answer) ? "something" : answer;
+    const kind = `${command.kind} ${outcome}`.trim();
+    happened.set(kind, (happened.get(kind) ?? 0) + 1);
+  };
+
+  test.each(SITUATIONS)("$claim", { timeout: IS_LONG ? 3_600_000 : 300_000 }, (situation) => {
+    const world = new PrefixWorld(situation.contexts, hash);
+    const property = fc.property(commandsOf(situation), (commands) => {
+      const pair = new IndexPair(world, hash);
+      commands.forEach((command, i) => {
+        note(command, pair.run(command));
+        if (i % BATCH === BATCH - 1) pair.compareAll();
+      });
+      pair.compareAll();
+      commandCount += commands.length;
+    });
+    fc.assert(property, { seed: SEED, numRuns: RUNS });
+  });
+
+  test("and was asked often enough, in every kind of situation", () => {
+    const lines = [...happened].map(([kind, count]) => `${kind}: ${count}`);
+    console.log(lines.sort().join(", "));
+    expect(commandCount).toBeGreaterThan(COMMANDS_MIN);
+    const kinds = ["store stored", "store parked", "clear", "count"];
+    for (const kind of ["remove", "storeKnown", "matchTokens", "matchHashes"])
+      kinds.push(`${kind} nothing`, `${kind} something`);
+    for (const kind of kinds) expect([kind, (happened.get(kind) ?? 0) > 500]).toEqual([kind, true]);
+  });
+});

@@ -1,0 +1,204 @@
+/**
+ * The index against its specification at a size where its tables grow, split and are used again: tens of thousands of blocks
+ * in a tree of conversations (fleet-world.ts), sixteen ranks of which each behaves like an engine. It stores the part of a
+ * prompt that it lacks, behind the part that it has; it evicts single blocks, which leaves holes; it offloads, clears itself,
+ * and now and then says something senseless. Between batches of writes, prompts are looked up and everything is compared.
+ *
+ * KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 makes a million lookups, which takes a quarter of an hour.
+ */
+import { describe, expect, test } from "vitest";
+import { ReferenceHash } from "../block-hash/reference-hash.ts";
+import { Prng } from "../prng.ts";
+import { DEFAULT_HASH_SEED, type ContextKey, type IndexWriter, type Tier } from "./contract.ts";
+import { FleetWorld, nameHigh, nameLow } from "./fleet-world.ts";
+import { dumpLines } from "./index-pair.ts";
+import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import { PrefixIndex } from "./prefix-index.ts";
+import { PrefixReader } from "./prefix-reader.ts";
+import { matchText } from "./prefix-world.ts";
+
+const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+const IS_LONG = process.env["KVSYNC_MODEL_LONG"] === "1";
+const BATCHES = IS_LONG ? 1_000 : 12;
+const WRITES_PER_BATCH = 150;
+const LOOKUPS_PER_BATCH = IS_LONG ? 1_000 : 200;
+const RANKS = 16;
+/** Blocks that a rank's pool has. */
+const POOL_BLOCKS = 6_000;
+const EVICTED_AT_ONCE_MAX = 64;
+const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: 16, bigram: false };
+
+/** What one simulated engine has, for choosing what it does next. */
+interface Engine {
+  readonly slot: number;
+  readonly seed: number;
+  /** Blocks in the order of their arrival; some may be gone. */
+  readonly arrivals: number[];
+  /** Block → copies on device, or 0 when it has none there. */
+  readonly onDevice: Uint8Array;
+  /** Block → 1 when on host. */
+  readonly onHost: Uint8Array;
+}
+
+/** A block range to store, behind `parent`, −1 at a root. */
+interface Store {
+  readonly blocks: readonly number[];
+  readonly parent: number;
+}
+
+class Fleet {
+  readonly #world: FleetWorld;
+  readonly #random: Prng;
+  readonly #indexes: readonly IndexWriter[];
+  readonly #engines: readonly Engine[];
+
+  constructor(world: FleetWorld, random: Prng, indexes: readonly IndexWriter[]) {
+    this.#world = world;
+    this.#random = random;
+    this.#indexes = indexes;
+    this.#engines = Array.from({ length: RANKS }, (_, i) => ({
+      slot: i * 5,
+      seed: i % 3,
+      arrivals: [],
+      onDevice: new Uint8Array(world.blockCount),
+      onHost: new Uint8Array(world.blockCount),
+    }));
+  }
+
+  /** One thing that one engine does, told to all indexes. */
+  writeOnce(): void {
+    const random = this.#random;
+    const engine = random.pick(this.#engines);
+    const dice = random.below(1_000);
+    if (dice < 3) this.#clear(engine);
+    else if (dice < 13) this.#lie(engine);
+    else if (dice < 60) this.#offload(engine);
+    else if (dice < 300 || engine.arrivals.length > POOL_BLOCKS) this.#evict(engine);
+    else this.#prefill(engine);
+  }
+
+  #prefill(engine: Engine): void {
+    const path = this.#world.pathTo(this.#random.below(this.#world.blockCount));
+    const firstMissing = path.findIndex(
+      (block) => engine.onDevice[block] === 0 && engine.onHost[block] === 0,
+    );
+    const from = firstMissing < 0 ? this.#random.below(path.length) : firstMissing;
+    const blocks = path.slice(from, from + 1 + this.#random.below(400));
+    this.#store(engine, { blocks, parent: from === 0 ? -1 : path[from - 1] });
+    for (const block of blocks) {
+      if (engine.onDevice[block] < 255) engine.onDevice[block]++;
+      engine.arrivals.push(block);
+    }
+  }
+
+  #store({ slot, seed }: Engine, { blocks, parent }: Store): void {
+    const hasParent = parent >= 0;
+    const outcomes = this.#indexes.map((index) => {
+      this.#world.writeNames(index.scratch, blocks, seed);
+      this.#world.writeTokens(index.scratch, blocks);
+      const contextId = index.openContext(CONTEXT);
+      const [low, high] = hasParent ? [nameLow(parent, seed), nameHigh(parent, seed)] : [0, 0];
+      return index.storeBlocks(contextId, slot, 0, blocks.length, hasParent, low, high, false);
+    });
+    expect(new Set(outcomes).size).toBe(1);
+  }
+
+  #evict(engine: Engine): void {
+    const { arrivals, onDevice } = engine;
+    const count = Math.min(arrivals.length, 1 + this.#random.below(EVICTED_AT_ONCE_MAX));
+    // The oldest half of the time, and any at all otherwise: holes in the middle of prompts.
+    const start = this.#random.chance(0.5) ? 0 : this.#random.below(arrivals.length - count + 1);
+    const blocks = arrivals.splice(start, count);
+    for (const block of blocks) if (onDevice[block] > 0) onDevice[block]--;
+    this.#sameCount(engine, blocks, (index) => index.removeBlocks(engine.slot, 0, blocks.length));
+  }
+
+  #offload(engine: Engine): void {
+    const { arrivals, onHost, slot } = engine;
+    if (arrivals.length === 0) return;
+    const blocks = Array.from({ length: 1 + this.#random.below(32) }, () => this.#random.pick(arrivals));
+    const isBack = this.#random.chance(0.5);
+    for (const block of blocks) onHost[block] = isBack ? 0 : 1;
+    const tier: Tier = 1;
+    this.#sameCount(engine, blocks, (index) => {
+      return isBack
+        ? index.removeBlocks(slot, tier, blocks.length)
+        : index.storeKnownBlocks(slot, tier, blocks.length);
+    });
+  }
+
+  #lie(engine: Engine): void {
+    const blocks = Array.from({ length: 4 }, () => this.#random.below(this.#world.blockCount));
+    if (this.#random.chance(0.5)) {
+      this.#sameCount({ ...engine, seed: 9 }, blocks, (index) =>
+        index.removeBlocks(engine.slot, 0, blocks.length),
+      );
+    } else {
+      // Contents under the names of others: tokens of one row of blocks, names of another.
+      const names = blocks.map((block) => (block + 1) % this.#world.blockCount);
+      const outcomes = this.#indexes.map((index) => {
+        this.#world.writeTokens(index.scratch, blocks);
+        this.#world.writeNames(index.scratch, names, engine.seed);
+        return index.storeBlocks(index.openContext(CONTEXT), engine.slot, 0, 4, false, 0, 0, false);
+      });
+      expect(new Set(outcomes).size).toBe(1);
+    }
+  }
+
+  #clear(engine: Engine): void {
+    for (const index of this.#indexes) index.clearRank(engine.slot);
+    engine.arrivals.length = 0;
+    engine.onDevice.fill(0);
+    engine.onHost.fill(0);
+  }
+
+  #sameCount({ seed }: Engine, blocks: readonly number[], count: (index: IndexWriter) => number): void {
+    const counts = this.#indexes.map((index) => {
+      this.#world.writeNames(index.scratch, blocks, seed);
+      return count(index);
+    });
+    expect(new Set(counts).size).toBe(1);
+  }
+}
+
+describe(`at scale (KVSYNC_MODEL_SEED=${SEED})`, { timeout: 3_600_000 }, async () => {
+  const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
+  const shape = { blockCount: 60_000, blockSize: 16, runBlocksMax: 200, rootPercent: 5, seed: SEED };
+  const world = new FleetWorld(shape);
+  const prefixHashes = world.prefixHashes(hash);
+
+  test("every lookup is answered as the specification answers it, through growth, holes, refills and clears", () => {
+    const random = new Prng(SEED);
+    const naive = new NaivePrefixIndex(hash);
+    const index = PrefixIndex.create({ parkedStoresPerRankMax: 1_000_000, parkedBytesMax: 2 ** 30 });
+    const reader = PrefixReader.attach(index.shared);
+    const fleet = new Fleet(world, random, [naive, index]);
+    const [naiveId, contextId] = [naive.openContext(CONTEXT), index.openContext(CONTEXT)];
+    let matchedBlocks = 0;
+    for (let batch = 0; batch < BATCHES; batch++) {
+      for (let i = 0; i < WRITES_PER_BATCH; i++) fleet.writeOnce();
+      for (let i = 0; i < LOOKUPS_PER_BATCH; i++) {
+        const path = world.pathTo(random.below(world.blockCount));
+        path.forEach((block, at) => {
+          naive.hashes.set(prefixHashes.subarray(2 * block, 2 * block + 2), 2 * at);
+          reader.hashes.set(prefixHashes.subarray(2 * block, 2 * block + 2), 2 * at);
+        });
+        const expected = matchText(naive.matchHashes(naiveId, path.length));
+        expect(matchText(reader.matchHashes(contextId, path.length))).toBe(expected);
+        world.writeTokens(reader, path);
+        const found = reader.matchTokens(contextId, path.length * world.blockSize, false);
+        expect(matchText(found)).toBe(expected);
+        if (found.matchCount > 0) matchedBlocks += found.rows[1];
+      }
+      if (batch % 10 === 0 || batch === BATCHES - 1) {
+        expect(index.check()).toEqual([]);
+        expect(dumpLines(reader, contextId)).toEqual(naive.dump(naiveId));
+      }
+    }
+    const { prefixCount, holderCount } = index.stats();
+    console.log(
+      `${BATCHES * LOOKUPS_PER_BATCH} prompts by tokens and by hashes, ${prefixCount} prefixes, ${holderCount} holders`,
+    );
+    expect(matchedBlocks).toBeGreaterThan(BATCHES * LOOKUPS_PER_BATCH * 10);
+  });
+});
