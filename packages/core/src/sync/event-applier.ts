@@ -84,7 +84,8 @@ export class EventApplier implements EventSink {
   readonly #otherGroups = new Map<number, "other_attention_kind" | "other_main_group">();
   #mainGroup: number | null = null;
   #context: ContextKey;
-  #sequenceNumber = 0;
+  /** The message at hand, or the last one. */
+  #sequenceNumber = -1;
   #mayUnderReport = false;
   #mayOverReport = false;
   #historyFrom = 0;
@@ -133,12 +134,13 @@ export class EventApplier implements EventSink {
     this.#mayUnderReport = !isComplete;
     this.#mayOverReport = false;
     this.#historyFrom = fromSequenceNumber;
+    this.#sequenceNumber = fromSequenceNumber - 1;
   }
 
-  /** Notes that the index forgot something of the rank; what comes from `fromSequenceNumber` on will be there. */
-  noteForgotten(fromSequenceNumber: number): void {
+  /** Notes that blocks are missing from the index, up to the message at hand; what comes after it will be there. */
+  noteForgotten(): void {
     this.#mayUnderReport = true;
-    this.#historyFrom = fromSequenceNumber;
+    this.#historyFrom = this.#sequenceNumber + 1;
   }
 
   /**
@@ -211,7 +213,7 @@ export class EventApplier implements EventSink {
     const type = fault.eventType ?? "unknown";
     this.#counters.faults[fault.error.code] += 1;
     this.#listener.eventDropped?.(type, fault.error.code, 0);
-    if (type === "BlockStored") this.noteForgotten(this.#sequenceNumber + 1);
+    if (type === "BlockStored") this.noteForgotten();
     else this.#loseRemoval();
   }
 
@@ -291,7 +293,7 @@ export class EventApplier implements EventSink {
   #drop(type: EventType, reason: EventDropReason, blockCount: number): void {
     this.#counters.eventsDropped[reason] += 1;
     this.#listener.eventDropped?.(type, reason, blockCount);
-    if (EVENT_DROP_EFFECTS[reason] === "may_under_report") this.noteForgotten(this.#sequenceNumber + 1);
+    if (EVENT_DROP_EFFECTS[reason] === "may_under_report") this.noteForgotten();
   }
 
   #loseRemoval(): void {

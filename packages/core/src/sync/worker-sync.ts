@@ -317,7 +317,7 @@ export class WorkerSync {
   /** The index forgot something of this rank (an EvictionListener named it). Safe inside the index's call. */
   indexEvicted(reason: EvictionReason): void {
     this.counters.indexEvictions[reason] += 1;
-    this.#applier.noteForgotten(this.#last + 1);
+    this.#applier.noteForgotten();
     this.#reportTrust();
   }
 
@@ -522,7 +522,8 @@ export class WorkerSync {
   }
 
   #complete(attempt: Attempt, nowMs: number): void {
-    const { limits, isProbe } = { limits: this.#limits, isProbe: attempt.purpose === "probe" };
+    const limits = this.#limits;
+    const isProbe = attempt.purpose === "probe";
     this.#failures = 0;
     this.#pauses = 0;
     this.#absences.reset();
@@ -570,12 +571,12 @@ export class WorkerSync {
     }
     this.#failures = 0;
     this.#pauses += 1;
-    if (this.#pauses > this.#limits.pausesMax) this.#goOnWithoutHistory(nowMs);
-    else
-      this.#pause(
-        nowMs + Math.min(this.#limits.pauseMs * 2 ** (this.#pauses - 1), this.#limits.pauseMsMax),
-        nowMs,
-      );
+    if (this.#pauses > this.#limits.pausesMax) {
+      this.#goOnWithoutHistory(nowMs);
+    } else {
+      const pauseMs = this.#limits.pauseMs * 2 ** (this.#pauses - 1);
+      this.#pause(nowMs + Math.min(pauseMs, this.#limits.pauseMsMax), nowMs);
+    }
   }
 
   /** Whether only the END is missing: everything known to exist was applied, and what waits continues it. */
@@ -739,8 +740,8 @@ export class WorkerSync {
     const header = this.#applier.apply(sequenceNumber, payload);
     this.#last = sequenceNumber;
     this.#fence.note(sequenceNumber, payload, nowMs);
-    this.counters.messagesApplied += 1;
     if (header !== null) {
+      this.counters.messagesApplied += 1;
       const { dataParallelRank, eventCount, timestampSeconds } = header;
       if (dataParallelRank !== null && dataParallelRank !== this.#dpRank) this.counters.dpRankMismatches += 1;
       this.#lastTimestampSeconds = timestampSeconds;
