@@ -7,6 +7,7 @@
  */
 import {
   type Dialect,
+  DUMP_ROW_WORDS,
   DIALECTS,
   encodeEventBatch,
   encodeLiveFrames,
@@ -26,7 +27,6 @@ import { SimulatedEngine } from "../src/simulated-engine.ts";
 const RANK_SLOT = 3;
 const MODEL = "m";
 const REQUESTS = 60;
-const DUMP_ROW_WORDS = 5;
 
 /** Core's side of one stream: fed with batches, asked for rows. */
 class CoreListener {
