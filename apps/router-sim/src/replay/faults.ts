@@ -10,14 +10,13 @@ import { Prng, unreachable } from "@kvsync/core";
 import type { DaemonClient } from "../daemon/daemon-client.ts";
 import type { DaemonProcess } from "../daemon/daemon-process.ts";
 import type { FleetClient } from "../fleet/fleet-client.ts";
-import type { StreamPosition } from "../fleet/messages.ts";
 import { type Checkpoint, waitUntilCaughtUp } from "./checkpoint.ts";
 import { describeFault, type PlannedFault } from "./fault-plan.ts";
 import { describeLaggards, laggards } from "./stream-watch.ts";
 
 const POLL_MS = 20;
 
-/** The busiest engine publishes some hundred messages a second; one that is slower is idle. */
+/** The busiest engine publishes some hundred messages a second; one that is slower will not get there. */
 const TRUNCATE_SECONDS_MAX = 60;
 
 /** What became of one fault. */
@@ -167,7 +166,7 @@ async function truncateHistory(keep: number, subjects: FaultSubjects): Promise<s
     fleet.call("fault", { engine, fault: { kind: "drop", percent } });
   await lose(100);
   const enough = busiest.publishedSequenceNumber + keep + 2;
-  const reached = await waitForNumber(fleet, engine, enough);
+  const reached = await waitForNumber(subjects, engine, enough);
   await fleet.call("fault", { engine, fault: { kind: "truncate_history", keep } });
   await lose(dropPercent);
   return reached
@@ -175,12 +174,19 @@ async function truncateHistory(keep: number, subjects: FaultSubjects): Promise<s
     : `${busiest.worker} published fewer than ${keep + 2} messages in ${TRUNCATE_SECONDS_MAX} s`;
 }
 
-async function waitForNumber(fleet: FleetClient, engine: number, sequenceNumber: number): Promise<boolean> {
+/** @returns false when the engine will not get there: the workload has ended for it, or it takes too long. */
+async function waitForNumber(
+  { fleet, arrivedShare }: FaultSubjects,
+  engine: number,
+  sequenceNumber: number,
+): Promise<boolean> {
   const deadlineMs = performance.now() + 1000 * TRUNCATE_SECONDS_MAX;
   for (;;) {
-    const position: StreamPosition | undefined = (await fleet.call("positions", null))[engine];
-    if ((position?.publishedSequenceNumber ?? -1) >= sequenceNumber) return true;
-    if (performance.now() >= deadlineMs) return false;
+    const position = (await fleet.call("positions", null))[engine];
+    if (position === undefined) return false;
+    if (position.publishedSequenceNumber >= sequenceNumber) return true;
+    const idleForGood = position.requestCount === 0 && arrivedShare() >= 1;
+    if (idleForGood || performance.now() >= deadlineMs) return false;
     await sleep(POLL_MS);
   }
 }
