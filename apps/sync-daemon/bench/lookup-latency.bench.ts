@@ -33,6 +33,8 @@ const WARM_UP = 500;
 const SAMPLES = 4000;
 /** Requests per second: a router's load, not a saturation test. */
 const RATE = 400;
+/** One for all batches: the storm's are sent again and again, and a publisher whose clock goes back would be doubted. */
+const TIMESTAMP_SECONDS = Date.now() / 1000;
 const STORM_BATCHES = 2000;
 const STORM_BLOCKS = 32;
 
@@ -63,7 +65,7 @@ function storeOf(prng: Prng, tokens: Uint32Array): Uint8Array {
     medium: "GPU",
   } as const;
   return encodeEventBatch(
-    { timestampSeconds: Date.now() / 1000, events: [event], dataParallelRank: 0 },
+    { timestampSeconds: TIMESTAMP_SECONDS, events: [event], dataParallelRank: 0 },
     "vllm-0.29",
   );
 }
@@ -94,7 +96,7 @@ function stormMessages(prng: Prng): Uint8Array[] {
     );
     const events = [...removals, store];
     return encodeEventBatch(
-      { timestampSeconds: Date.now() / 1000, events, dataParallelRank: 0 },
+      { timestampSeconds: TIMESTAMP_SECONDS, events, dataParallelRank: 0 },
       "vllm-0.29",
     );
   });

@@ -47,13 +47,13 @@ export class TestEngine {
   /** Serves seeded requests, growing conversations among them, until each is done and everything is published. */
   async serve(
     count: number,
-    options: { readonly loraName?: string; readonly cacheSalt?: string } = {},
+    options: { readonly loraName?: string; readonly cacheSalt?: string; readonly isFresh?: boolean } = {},
   ): Promise<void> {
     for (let i = 0; i < count; i++) {
       this.engine.submit(
         {
           id: this.#nextRequest++,
-          promptTokens: this.#prompt(),
+          promptTokens: this.#prompt(options.isFresh ?? false),
           output: { count: 1 + this.#below(40), seed: this.#below(1e9) },
           loraName: options.loraName ?? null,
           cacheSalt: options.cacheSalt ?? null,
@@ -79,8 +79,8 @@ export class TestEngine {
     await this.server.drained();
   }
 
-  #prompt(): Uint32Array {
-    const known = this.#prompts[this.#below(this.#prompts.length * 2)];
+  #prompt(isFresh: boolean): Uint32Array {
+    const known = isFresh ? undefined : this.#prompts[this.#below(this.#prompts.length * 2)];
     const fresh = Uint32Array.from({ length: 20 + this.#below(600) }, () => this.#below(VOCABULARY));
     const head = known === undefined ? new Uint32Array() : known.subarray(0, this.#below(known.length));
     const prompt = new Uint32Array(head.length + fresh.length);

@@ -26,7 +26,7 @@ import {
   STREAM_METRICS,
 } from "@kvsync/observability";
 
-import type { Lane, QueueDropReason } from "./ingest-queue.ts";
+import { type Lane, QUEUE_DROP_REASONS, type QueueDropReason } from "./ingest-queue.ts";
 
 /** One message in so many has its events timed. */
 const TIMED_EVERY = 16;
@@ -65,7 +65,7 @@ export class StreamMetrics implements SyncListener {
   readonly #handles: (Counter | Gauge | Histogram)[] = [];
   readonly #types: Readonly<Record<EventType, TypeHandles>>;
   readonly #dropped = new Map<string, Counter>();
-  readonly #rejected = new Map<QueueDropReason, Counter>();
+  readonly #rejected: Readonly<Record<QueueDropReason, Counter>>;
   readonly #gaps: Histogram;
   readonly #replays: Readonly<Record<ReplayStatus | "requested", Counter>>;
   readonly #connected: Counter;
@@ -121,6 +121,9 @@ export class StreamMetrics implements SyncListener {
     this.#active = this.#keep(slots.gauge(INGEST_METRICS.connectionsActive, { model }));
     this.#taken = byKey(["live", "replay"] as const, (lane) =>
       this.#keep(slots.counter(STREAM_METRICS.streamEvents, { model, lane })),
+    );
+    this.#rejected = byKey(QUEUE_DROP_REASONS, (reason) =>
+      this.#keep(slots.counter(STREAM_METRICS.streamEventsRejected, { model, reason })),
     );
     this.#latency = this.#keep(slots.histogram(STREAM_METRICS.streamEventLatency, { model }));
     this.#propagation = this.#keep(slots.histogram(STREAM_METRICS.streamPropagation, { model }));
@@ -183,14 +186,7 @@ export class StreamMetrics implements SyncListener {
    * @param reason - why.
    */
   rejected(reason: QueueDropReason): void {
-    let counter = this.#rejected.get(reason);
-    if (counter === undefined) {
-      counter = this.#keep(
-        this.#slots.counter(STREAM_METRICS.streamEventsRejected, { model: this.#model, reason }),
-      );
-      this.#rejected.set(reason, counter);
-    }
-    counter.inc();
+    this.#rejected[reason].inc();
     this.#drop("unknown", reason).inc();
   }
 
