@@ -17,7 +17,7 @@ import { describe, expect, test } from "vitest";
 import { toHex, writeBigInt } from "../block-hash/block-hash.ts";
 import type { IndexWriter } from "../prefix-index/contract.ts";
 import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
-import { PrefixIndex } from "../prefix-index/prefix-index.ts";
+import { PrefixIndex, type PrefixIndexOptions } from "../prefix-index/prefix-index.ts";
 import { DUMP_ROW_WORDS, PrefixReader } from "../prefix-index/prefix-reader.ts";
 import { Prng } from "../prng.ts";
 import type { KvEvent } from "../wire/events.ts";
@@ -78,8 +78,8 @@ const naiveSubject: Subject = {
   check: () => [],
 };
 
-function kernelSubject(): Subject {
-  const index = PrefixIndex.create();
+function kernelSubject(options: PrefixIndexOptions = {}): Subject {
+  const index = PrefixIndex.create(options);
   const reader = PrefixReader.attach(index.shared);
   const rows = new Uint32Array(DUMP_ROW_WORDS * 4 * BLOCKS);
   return {
@@ -258,4 +258,32 @@ describe.each([
       else for (let seed = 1; seed <= SEEDS; seed += 1) runSeed(seed, name, signals, subject);
     },
   );
+});
+
+test("an index with too little room makes streams partial, and never wrong (C1)", () => {
+  let world: StreamWorld | null = null;
+  let evictions = 0;
+  const subject = kernelSubject({
+    prefixesPerContextMax: 20,
+    onEviction: (reason, _blockCount, rankSlots) => {
+      expect(rankSlots).toEqual([RANK]);
+      evictions += 1;
+      world!.sync.indexEvicted(reason);
+    },
+  });
+  for (let seed = 1; seed <= SEEDS; seed += 1) {
+    const prng = new Prng(seed);
+    const settings: WorldSettings = { ...settingsOf(prng, "lossy"), hasReplay: true, ringMax: 100_000 };
+    subject.writer.clearRank(RANK);
+    const current = new StreamWorld(prng, settings, subject.writer, RANK);
+    world = current;
+    current.onStep = () => {
+      checkTrust(current, subject);
+    };
+    current.runTraffic(60);
+    current.settle(1, SETTLE_MS);
+    expect(["exact", "partial"], `seed ${seed}`).toContain(current.sync.trust);
+    expect(subject.check(), `seed ${seed}`).toEqual([]);
+  }
+  expect(evictions).toBeGreaterThan(SEEDS);
 });
