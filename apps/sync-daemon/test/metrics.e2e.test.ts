@@ -2,6 +2,8 @@
  * The catalogue against a running daemon, both ways: whatever is declared is emitted by a run that has seen a bit of
  * everything, and whatever is emitted under our namespace is declared, with the labels declared.
  */
+import { spawnSync } from "node:child_process";
+
 import { CATALOGUE, type MetricDefinition } from "@kvsync/observability";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -97,3 +99,18 @@ test("what a run did can be read off the counters", () => {
   ).toBe(1);
   expect(value(/process_resident_memory_bytes (\d+)/)).toBeGreaterThan(1e6);
 });
+
+const promtool = spawnSync("promtool", ["--version"]).status === 0;
+
+test.skipIf(!promtool)(
+  "promtool has nothing to say about our families (skipped where it is not installed)",
+  () => {
+    const ours = text.slice(0, text.indexOf("# HELP process_"));
+    const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], {
+      input: ours,
+      encoding: "utf8",
+    });
+    expect(`${stdout}${stderr}`).toBe("");
+    expect(status).toBe(0);
+  },
+);

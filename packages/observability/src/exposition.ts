@@ -1,21 +1,28 @@
 /**
- * The Prometheus text of a process: reads every writer's slots at scrape time. The only import of prom-client, whose
- * successor needs a newer Node; moving over is a change of this file.
+ * The Prometheus text of a process: reads every writer's slots at scrape time. The only import of prom-client, which
+ * contributes the default process metrics and whose successor needs a newer Node; moving over is a change of this file.
+ *
+ *   writers' slots ──▶ Family: one prepared text per series + its values ──▶ text        ─┐
+ *   prom-client registry: process_*, nodejs_* ──────────────────────────────▶ text        ─┴▶ scrape
  *
  * Closed-label families exist from the first scrape on with all their series at 0, so that `rate()` misses no first
- * increment; series with open labels exist from their first handle on.
+ * increment; series with open labels exist from their first handle on. Series that several threads write are summed here.
  *
- * Series that several threads write are summed here. Rendering is prom-client's own, fed by objects that have the shape of
- * its metrics (`{name, help, type, get()}`), which its registry accepts beside its default process metrics.
+ * A scrape of a thousand engines is some 40,000 lines. It is rendered in portions with turns of the event loop between them,
+ * since whoever asks for a scrape must not make lookups wait; so two lines of one scrape may be a few milliseconds apart.
+ * Lines are made from prepared texts: through prom-client's own rendering they would cost seven times as much.
  */
 
-import { collectDefaultMetrics, type Metric, Registry } from "prom-client";
+import { collectDefaultMetrics, Registry } from "prom-client";
 
 import type { MetricDefinition } from "./definition.ts";
 import type { SlotAnnouncement } from "./slots.ts";
 
 /** Bound on series per family made ahead of use from closed labels. */
 const CLOSED_SERIES_MAX = 64;
+
+/** Lines rendered between two turns of the event loop: about a millisecond. */
+const LINES_PER_TURN = 2000;
 
 /** Where one writer keeps one series. */
 interface Source {
@@ -25,15 +32,10 @@ interface Source {
 
 /** A series as scraped. */
 interface ExposedSeries {
-  readonly labels: Readonly<Record<string, string>>;
+  /** `{label="value",…}`, or nothing without labels. */
+  readonly labelText: string;
+  /** By place. */
   readonly sources: Map<string, Source>;
-}
-
-/** One line of a scrape, as prom-client renders it. */
-interface SampleLine {
-  readonly metricName?: string;
-  readonly labels: Readonly<Record<string, string | number>>;
-  readonly value: number;
 }
 
 /** The scraper's side of the metrics. One per process. */
@@ -52,7 +54,6 @@ export class Exposition {
     for (const definition of catalogue) {
       const family = new Family(definition);
       this.#families.set(definition.name, family);
-      this.#registry.registerMetric(family.asMetric());
     }
     collectDefaultMetrics({ register: this.#registry });
   }
@@ -99,17 +100,29 @@ export class Exposition {
   }
 
   /**
-   * Renders everything. Cost: about 5 µs per series.
+   * Renders everything. Cost: about half a microsecond per line, in portions of a millisecond.
    *
    * @returns Prometheus text format 0.0.4.
    */
   async scrape(): Promise<string> {
     for (const collector of this.#collectors) collector();
-    return this.#registry.metrics();
+    const lines: string[] = [];
+    let turnAt = LINES_PER_TURN;
+    for (const family of this.#families.values()) {
+      for (const series of family.begin(lines)) {
+        family.render(series, lines);
+        if (lines.length < turnAt) continue;
+        turnAt = lines.length + LINES_PER_TURN;
+        await new Promise(setImmediate);
+      }
+      lines.push("");
+    }
+    lines.push(await this.#registry.metrics());
+    return lines.join("\n");
   }
 }
 
-/** One family's series, in prom-client's shape. */
+/** One family's series. */
 class Family {
   readonly #definition: MetricDefinition;
   readonly #labelNames: readonly string[];
@@ -120,19 +133,6 @@ class Family {
     this.#definition = definition;
     this.#labelNames = Object.keys(definition.labels);
     for (const labels of closedCombinations(definition)) this.#preset.add(this.#ensure(labels));
-  }
-
-  asMetric(): Metric {
-    const { name, help, kind } = this.#definition;
-    const metric = {
-      name,
-      help,
-      type: kind,
-      aggregator: "sum",
-      get: () => Promise.resolve({ name, help, type: kind, values: this.#lines() }),
-    };
-    // prom-client's registry asks for no more than this; its declaration says the class.
-    return metric as unknown as Metric;
   }
 
   add(labels: readonly string[], place: string, source: Source): string {
@@ -147,26 +147,36 @@ class Family {
     if (series?.sources.size === 0 && !this.#preset.has(key)) this.#series.delete(key);
   }
 
+  /** Appends HELP and TYPE, and gives the series to render. */
+  begin(lines: string[]): IterableIterator<ExposedSeries> {
+    const { name, help, kind } = this.#definition;
+    lines.push(
+      `# HELP ${name} ${help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")}`,
+      `# TYPE ${name} ${kind}`,
+    );
+    return this.#series.values();
+  }
+
+  /** Appends the lines of one series. */
+  render(series: ExposedSeries, lines: string[]): void {
+    const { name, kind } = this.#definition;
+    if (kind === "histogram") renderHistogram(name, this.#definition.buckets, series, lines);
+    else lines.push(`${name}${series.labelText} ${total(series, 0)}`);
+  }
+
   #ensure(values: readonly string[]): string {
     const key = values.join("\u0000");
     if (!this.#series.has(key)) {
-      const labels = Object.fromEntries(this.#labelNames.map((label, i) => [label, values[i] ?? ""]));
-      this.#series.set(key, { labels, sources: new Map() });
+      const labels = this.#labelNames.map((label, i) => `${label}="${escapeValue(values[i] ?? "")}"`);
+      const labelText = labels.length === 0 ? "" : `{${labels.join(",")}}`;
+      this.#series.set(key, { labelText, sources: new Map() });
     }
     return key;
   }
+}
 
-  #lines(): SampleLine[] {
-    const lines: SampleLine[] = [];
-    for (const series of this.#series.values()) {
-      if (this.#definition.kind === "histogram") {
-        histogramLines(this.#definition.name, this.#definition.buckets, series, lines);
-      } else {
-        lines.push({ labels: series.labels, value: total(series, 0) });
-      }
-    }
-    return lines;
-  }
+function escapeValue(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }
 
 function total(series: ExposedSeries, offset: number): number {
@@ -175,21 +185,23 @@ function total(series: ExposedSeries, offset: number): number {
   return sum;
 }
 
-function histogramLines(
+function renderHistogram(
   name: string,
   buckets: readonly number[],
   series: ExposedSeries,
-  lines: SampleLine[],
+  lines: string[],
 ): void {
+  const { labelText } = series;
+  const head = labelText === "" ? `${name}_bucket{` : `${name}_bucket${labelText.slice(0, -1)},`;
   let cumulated = 0;
   for (let i = 0; i <= buckets.length; i++) {
     cumulated += total(series, i);
-    const le = buckets[i] ?? "+Inf";
-    lines.push({ metricName: `${name}_bucket`, labels: { ...series.labels, le }, value: cumulated });
+    lines.push(`${head}le="${buckets[i] ?? "+Inf"}"} ${cumulated}`);
   }
-  const sum = total(series, buckets.length + 1);
-  lines.push({ metricName: `${name}_sum`, labels: series.labels, value: sum });
-  lines.push({ metricName: `${name}_count`, labels: series.labels, value: cumulated });
+  lines.push(
+    `${name}_sum${labelText} ${total(series, buckets.length + 1)}`,
+    `${name}_count${labelText} ${cumulated}`,
+  );
 }
 
 /** All combinations of a family's closed labels; none when a label is open, or when they are too many to make ahead. */

@@ -181,3 +181,30 @@ test("names and help of the catalogue follow the rules of the exposition format"
   }
   expect(new Set(CATALOGUE.map(({ name }) => name)).size).toBe(CATALOGUE.length);
 });
+
+test("label values are escaped as the text format demands", async () => {
+  const { slots, lines } = setUp();
+  slots("a").gauge(PODS, { pod: 'say "a\\b"\nnext' }).set(1);
+  expect(await lines("aibrix_test_pods")).toEqual(['aibrix_test_pods{pod="say \\"a\\\\b\\"\\nnext"} 1']);
+});
+
+test("a scrape of many series lets the event loop turn in between", async () => {
+  const many = counter({
+    name: "aibrix_test_many_total",
+    help: "Many.",
+    unit: "none",
+    labels: { id: { maxValues: 20_000 } },
+    why: "A test.",
+  });
+  const exposition = new Exposition([many]);
+  const writer = new MetricSlots("a", (a) => {
+    exposition.accept(a);
+  });
+  for (let i = 0; i < 20_000; i++) writer.counter(many, { id: `${i}` }).inc(i);
+  let turns = 0;
+  const timer = setInterval(() => (turns += 1), 0);
+  const text = await exposition.scrape();
+  clearInterval(timer);
+  expect(text).toContain('aibrix_test_many_total{id="19999"} 19999\n');
+  expect(turns).toBeGreaterThan(2);
+});
