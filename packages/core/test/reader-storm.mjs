@@ -11,7 +11,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { MATCH_ROW_WORDS, PrefixReader, Prng } from "@kvsync/core";
 
-const { shared, control, plan, seed } = workerData;
+const { shared, control, plan, number, seed } = workerData;
 const random = new Prng(seed);
 const reader = PrefixReader.attach(shared);
 const seenAt = new Int32Array(plan.rankCount);
@@ -68,6 +68,9 @@ function hashRange(family, branch) {
 }
 
 parentPort.postMessage("ready");
-const STOP = 0;
-while (Atomics.load(control, STOP) === 0) lookUp();
+const [STOP, LOOKUPS] = [0, 1];
+while (Atomics.load(control, STOP) === 0) {
+  lookUp();
+  Atomics.store(control, LOOKUPS + number, counts.lookups);
+}
 parentPort.postMessage({ ...counts, violations });
