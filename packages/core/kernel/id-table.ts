@@ -2,33 +2,48 @@
  * Hash → block id, for the directory (by prefix hash) and the agreed names (by engine hash). The hash itself is not in
  * the table: it is in the arena's column, and the entry's tag spares nearly every look there that would be in vain.
  *
- *     root:     depth │ – │ segment[2^depth]           chosen by the top bits of the mixed hash
- *     segment:  bucket mask, depth, count, id bits │ bucket │ bucket │ …          64 bytes each, on cache lines
- *     bucket:   entry × 15 │ passed by                 chosen by the low bits
- *     entry:    tag │ block id                         0 is empty; the id takes as many bits as ids need
+ *     root:     depth │ – │ segment[2^depth]                          chosen by the top bits of the mixed hash
+ *     segment:  bucket mask, depth, count, id bits, tag │ bucket │ bucket │ …    64 bytes each, on cache lines
+ *     bucket:   entry × 15 │ passed by                                chosen by the low bits
+ *     entry:    tag │ is displaced │ block id          0 is empty; the id takes as many bits as ids need, the tag the rest
  *
- * A full bucket sends its entries on to the next one, and counts them in "passed by": a search goes on only while that is
- * not 0. So an entry, once written, never moves inside its segment, and removing one leaves nothing behind: readers
- * need no retries. A segment at 90 % is made anew: of twice the size up to 1,024 buckets, then as two, each with one more bit of
- * the hash. Old segments and roots go to limbo. So no single store waits for a table of millions to be rebuilt.
+ * A full bucket sends its entries on to the next ones, as displaced, and counts them in "passed by": a search goes on only
+ * while that is not 0. So an entry, once written, never moves inside its segment, and removing one leaves nothing behind:
+ * readers need no retries.
+ *
+ * A segment at 90 % is made anew: of twice the size up to 1,024 buckets, then as two, each with one more bit of the hash. So
+ * no single store waits for a table of millions to be rebuilt. The tag is the bits of the hash that come after those that
+ * chose the segment: its first bit says which of the two an entry goes to, and that is all that a split needs, since
+ * the bucket stays the same. Only displaced entries need a look at their key. (Looking at every key, each a cache miss,
+ * was half the time of storing a new block.) The bits that the tag loses go to the id, which needs one more as often.
  *
  * Source: Fagin et al., "Extendible hashing", 1979; the counted overflow is that of F14 (facebook/folly, F14Table.h).
  */
-import { Context, fence } from "./layout";
+import { Context, fence, FILLS, GATHERED_IDS, GATHERED_KEYS } from "./layout";
 import { allocate, allocateZeroed } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
 import { CHUNK_LOG, chunkIn } from "./arena";
 
 const SEGMENT_HEAD: usize = 64;
+/** Words of a segment's head. */
+const BUCKET_MASK: usize = 0;
+const DEPTH: usize = 4;
+const COUNT: usize = 8;
+const ID_BITS: usize = 12;
+/** The bits of an entry that its tag takes, from the top; how many they are. */
+const TAG_MASK: usize = 16;
+const TAG_BITS: usize = 20;
 const BUCKET_LOG: usize = 6;
 /** Where "passed by" lies in a bucket. */
 const PASSED: usize = 60;
+const ENTRIES: u8 = 15;
 const ENTRIES_MASK: u32 = 0x7fff;
 const BUCKETS_FIRST: u32 = 8;
 const BUCKETS_MAX: u32 = 1024;
-/** Bits of the mixed hash below the tag: those that choose one of 1,024 buckets. */
-const TAG_SHIFT: u64 = 10;
 const ID_BITS_MIN: u32 = 14;
+const ID_BITS_MAX: u32 = 27;
+/** With fewer bits left, tags are made anew from the keys, if that gives more. */
+const TAG_BITS_LOW: u32 = 5;
 
 /** Spreads any key over all 64 bits: engine hashes may be small numbers. */
 // @ts-ignore: decorator
@@ -51,10 +66,11 @@ function bucketOf(segment: usize, position: u32): usize {
   return segment + SEGMENT_HEAD + (<usize>position << BUCKET_LOG);
 }
 
+/** The tag of a hash: the bits of it that come after those that chose the segment. */
 // @ts-ignore: decorator
 @inline
-function tagOf(mixed: u64, idBits: u32): u32 {
-  return <u32>(mixed >> TAG_SHIFT) << idBits;
+function tagOf(segment: usize, mixed: u64): u32 {
+  return <u32>((mixed << load<u32>(segment, DEPTH)) >> 32) & load<u32>(segment, TAG_MASK);
 }
 
 /** One bit for each of the 16 words of a bucket that equals `wanted` under `mask`. */
@@ -82,19 +98,17 @@ export function warm(root: usize, mixed: u64): u32 {
 export function idFind(chunks: usize, root: usize, column: usize, key: u64): u32 {
   const mixed = mixKey(key);
   const segment = <usize>load<u32>(slotOf(root, mixed));
-  const bucketMask = load<u32>(segment);
-  const idBits = load<u32>(segment, 12);
-  const tag = tagOf(mixed, idBits);
-  const tagMask: u32 = ~0 << idBits;
-  const masks = i32x4.splat(tagMask);
-  const tags = i32x4.splat(tag);
+  const bucketMask = load<u32>(segment, BUCKET_MASK);
+  const masks = i32x4.splat(load<u32>(segment, TAG_MASK));
+  const tags = i32x4.splat(tagOf(segment, mixed));
+  const idMask: u32 = ~(~0 << load<u32>(segment, ID_BITS));
   let position = <u32>mixed & bucketMask;
   let left = bucketMask;
   while (true) {
     const bucket = bucketOf(segment, position);
     let found = matches(bucket, masks, tags) & ENTRIES_MASK;
     for (; found != 0; found &= found - 1) {
-      const id = load<u32>(bucket + (<usize>ctz(found) << 2)) & ~tagMask;
+      const id = load<u32>(bucket + (<usize>ctz(found) << 2)) & idMask;
       if (id == 0) continue;
       const chunk = chunkIn(chunks, id);
       if (chunk != 0 && load<u64>(chunk + column + (<usize>(id & 1023) << 3)) == key) return id;
@@ -104,14 +118,19 @@ export function idFind(chunks: usize, root: usize, column: usize, key: u64): u32
   }
 }
 
-function makeSegment(context: Context, buckets: u32, depth: u32): usize {
+/** Bits that ids need until this segment is made anew: the arena may double meanwhile. */
+function idBitsNow(context: Context): u32 {
+  const bits: u32 = 33 - clz((context.chunkCount << CHUNK_LOG) - 1);
+  return max(ID_BITS_MIN, min(ID_BITS_MAX, bits));
+}
+
+function makeSegment(context: Context, buckets: u32, depth: u32, idBits: u32, tagBits: u32): usize {
   const segment = allocateZeroed(context, <u32>SEGMENT_HEAD + (buckets << <u32>BUCKET_LOG));
-  const idsEnd = context.chunkCount << CHUNK_LOG;
-  const idBits: u32 = 33 - clz(idsEnd);
-  store<u32>(segment, buckets - 1);
-  store<u32>(segment, depth, 4);
-  store<u32>(segment, 0, 8);
-  store<u32>(segment, idBits < ID_BITS_MIN ? ID_BITS_MIN : idBits > 27 ? 27 : idBits, 12);
+  store<u32>(segment, buckets - 1, BUCKET_MASK);
+  store<u32>(segment, depth, DEPTH);
+  store<u32>(segment, idBits, ID_BITS);
+  store<u32>(segment, tagBits, TAG_BITS);
+  store<u32>(segment, ~(0xffffffff >> tagBits), TAG_MASK);
   return segment;
 }
 
@@ -119,7 +138,8 @@ function makeSegment(context: Context, buckets: u32, depth: u32): usize {
 export function idTableMake(context: Context): usize {
   const root = allocate(context, 12);
   store<u32>(root, 0);
-  store<u32>(root, <u32>makeSegment(context, BUCKETS_FIRST, 0), 8);
+  const idBits = idBitsNow(context);
+  store<u32>(root, <u32>makeSegment(context, BUCKETS_FIRST, 0, idBits, 31 - idBits), 8);
   return root;
 }
 
@@ -134,8 +154,8 @@ export function idTableGrowthBytes(root: usize, count: u32): u32 {
 }
 
 function put(segment: usize, mixed: u64, id: u32): void {
-  const bucketMask = load<u32>(segment);
-  const entry = tagOf(mixed, load<u32>(segment, 12)) | id;
+  const bucketMask = load<u32>(segment, BUCKET_MASK);
+  let entry = tagOf(segment, mixed) | id;
   const zero = i32x4.splat(0);
   const all = i32x4.splat(-1);
   let position = <u32>mixed & bucketMask;
@@ -144,11 +164,12 @@ function put(segment: usize, mixed: u64, id: u32): void {
     const free = matches(bucket, all, zero) & ENTRIES_MASK;
     if (free != 0) {
       store<u32>(bucket + (<usize>ctz(free) << 2), entry);
-      store<u32>(segment, load<u32>(segment, 8) + 1, 8);
+      store<u32>(segment, load<u32>(segment, COUNT) + 1, COUNT);
       return;
     }
     // Counted first, so that a reader who comes for the entry does not stop here.
     store<u32>(bucket, load<u32>(bucket, PASSED) + 1, PASSED);
+    entry |= 1 << load<u32>(segment, ID_BITS);
     position = (position + 1) & bucketMask;
   }
 }
@@ -159,25 +180,31 @@ export function idInsert(context: Context, root: usize, column: usize, key: u64,
   while (true) {
     const segment = <usize>load<u32>(slotOf(root, mixed));
     const buckets = load<u32>(segment) + 1;
-    if (load<u32>(segment, 8) < (buckets * 27) >> 1 && id >> load<u32>(segment, 12) == 0) {
+    if (load<u32>(segment, COUNT) < (buckets * 27) >> 1 && id >> load<u32>(segment, ID_BITS) == 0) {
       put(segment, mixed, id);
       return root;
     }
-    root = rebuild(context, root, column, mixed, segment, id);
+    root = rebuild(context, root, column, mixed, segment);
   }
 }
 
 /** Makes a segment anew: wider ids, or twice the buckets, or two segments. Returns the root, which may be a new one. */
-function rebuild(context: Context, root: usize, column: usize, mixed: u64, segment: usize, id: u32): usize {
-  const buckets = load<u32>(segment) + 1;
-  const depth = load<u32>(segment, 4);
-  const isFull = load<u32>(segment, 8) >= (buckets * 27) >> 1;
+function rebuild(context: Context, root: usize, column: usize, mixed: u64, segment: usize): usize {
+  const buckets = load<u32>(segment, BUCKET_MASK) + 1;
+  const depth = load<u32>(segment, DEPTH);
+  const isFull = load<u32>(segment, COUNT) >= (buckets * 27) >> 1;
   const isSplit = isFull && buckets == BUCKETS_MAX;
   if (isSplit && depth == load<u32>(root)) root = doubleRoot(context, root);
+  const idBits = idBitsNow(context);
+  const bitsLeft = min(load<u32>(segment, TAG_BITS) - 1, 31 - idBits);
+  const isQuick = isSplit && (bitsLeft >= TAG_BITS_LOW || bitsLeft == 31 - idBits);
+  const tagBits = isQuick ? bitsLeft : 31 - idBits;
   const size = isFull && !isSplit ? 2 * buckets : buckets;
-  const low = makeSegment(context, size, isSplit ? depth + 1 : depth);
-  const high = isSplit ? makeSegment(context, size, depth + 1) : low;
-  copySegment(context, column, segment, low, high);
+  const low = makeSegment(context, size, isSplit ? depth + 1 : depth, idBits, tagBits);
+  const high = isSplit ? makeSegment(context, size, depth + 1, idBits, tagBits) : low;
+  memory.fill(FILLS, 0, 2 * BUCKETS_MAX);
+  if (isQuick) splitSegment(context, column, segment, low, high);
+  else copySegment(context, column, segment, low, high);
   fence();
   // The slots that lead to the old segment are those with its top `depth` bits.
   const slots: u32 = 1 << (load<u32>(root) - depth);
@@ -201,36 +228,112 @@ function doubleRoot(context: Context, root: usize): usize {
   return bigger;
 }
 
-function copySegment(context: Context, column: usize, from: usize, low: usize, high: usize): void {
-  const idMask: u32 = ~(~0 << load<u32>(from, 12));
-  const bit = 63 - <u64>load<u32>(from, 4);
-  const end = bucketOf(from, load<u32>(from) + 1);
-  const chunks = context.chunks;
-  for (let bucket = from + SEGMENT_HEAD; bucket < end; bucket += 64) {
+/** Splits a segment by the first bit of its tags. Displaced entries come last, so that the others find their bucket free. */
+function splitSegment(context: Context, column: usize, from: usize, low: usize, high: usize): void {
+  const idBits = load<u32>(from, ID_BITS);
+  const idMask: u32 = ~(~0 << idBits);
+  const isDisplaced: u32 = 1 << idBits;
+  const tagMask = load<u32>(low, TAG_MASK);
+  const bit = 63 - <u64>load<u32>(from, DEPTH);
+  const buckets = load<u32>(from, BUCKET_MASK) + 1;
+  let displaced: u32 = 0;
+  for (let position: u32 = 0; position < buckets; position++) {
+    const bucket = bucketOf(from, position);
     for (let at = bucket; at < bucket + PASSED; at += 4) {
-      const id = load<u32>(at) & idMask;
-      if (id == 0) continue;
-      const chunk = <usize>load<u32>(chunks + ((<usize>id >> CHUNK_LOG) << 2));
-      const mixed = mixKey(load<u64>(chunk + column + (<usize>(id & 1023) << 3)));
-      put(((mixed >> bit) & 1) == 0 ? low : high, mixed, id);
+      const entry = load<u32>(at);
+      if (entry == 0) continue;
+      if ((entry & isDisplaced) != 0) {
+        displaced++;
+        continue;
+      }
+      const isHigh = entry >> 31;
+      const to = isHigh != 0 ? high : low;
+      const fill = FILLS + position + (isHigh != 0 ? BUCKETS_MAX : 0);
+      const count = <usize>load<u8>(fill);
+      store<u32>(bucketOf(to, position) + (count << 2), ((entry << 1) & tagMask) | (entry & idMask));
+      store<u8>(fill, <u8>count + 1);
     }
   }
+  const count = load<u32>(from, COUNT);
+  let highCount: u32 = 0;
+  for (let i: u32 = 0; i < buckets; i++) highCount += load<u8>(FILLS + BUCKETS_MAX + i);
+  store<u32>(high, highCount, COUNT);
+  store<u32>(low, count - displaced - highCount, COUNT);
+  const end = bucketOf(from, buckets);
+  for (let bucket = from + SEGMENT_HEAD; displaced > 0 && bucket < end; bucket += 64) {
+    for (let at = bucket; at < bucket + PASSED; at += 4) {
+      if ((load<u32>(at) & isDisplaced) == 0) continue;
+      const id = load<u32>(at) & idMask;
+      appendTo(low, high, bit, mixKey(keyOf(context.chunks, column, id)), id);
+      displaced--;
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function keyOf(chunks: usize, column: usize, id: u32): u64 {
+  const chunk = <usize>load<u32>(chunks + ((<usize>id >> CHUNK_LOG) << 2));
+  return load<u64>(chunk + column + (<usize>(id & 1023) << 3));
+}
+
+/**
+ * Copies entries to one or two new segments by their keys: four buckets at a time, first all keys, whose loads miss the cache
+ * and so should overlap, then the entries.
+ */
+function copySegment(context: Context, column: usize, from: usize, low: usize, high: usize): void {
+  const idMask: u32 = ~(~0 << load<u32>(from, ID_BITS));
+  const bit = 63 - <u64>load<u32>(from, DEPTH);
+  const end = bucketOf(from, load<u32>(from, BUCKET_MASK) + 1);
+  for (let bucket = from + SEGMENT_HEAD; bucket < end; bucket += 256) {
+    let gathered: usize = 0;
+    for (let at = bucket; at < bucket + 256; at += 4) {
+      const id = load<u32>(at) & idMask;
+      if (id == 0 || (at & 60) == PASSED) continue;
+      store<u64>(GATHERED_KEYS + gathered, keyOf(context.chunks, column, id));
+      store<u32>(GATHERED_IDS + (gathered >> 1), id);
+      gathered += 8;
+    }
+    for (let i: usize = 0; i < gathered; i += 8)
+      appendTo(low, high, bit, mixKey(load<u64>(GATHERED_KEYS + i)), load<u32>(GATHERED_IDS + (i >> 1)));
+  }
+}
+
+/** Enters an id in one of two segments that have had no removals; FILLS counts the entries of each of their buckets. */
+function appendTo(low: usize, high: usize, bit: u64, mixed: u64, id: u32): void {
+  const isHigh = high != low && ((mixed >> bit) & 1) != 0;
+  const segment = isHigh ? high : low;
+  const fills = isHigh ? FILLS + BUCKETS_MAX : FILLS;
+  const bucketMask = load<u32>(segment, BUCKET_MASK);
+  let entry = tagOf(segment, mixed) | id;
+  let position = <u32>mixed & bucketMask;
+  while (load<u8>(fills + position) == ENTRIES) {
+    const full = bucketOf(segment, position);
+    store<u32>(full, load<u32>(full, PASSED) + 1, PASSED);
+    entry |= 1 << load<u32>(segment, ID_BITS);
+    position = (position + 1) & bucketMask;
+  }
+  const fill = load<u8>(fills + position);
+  store<u32>(bucketOf(segment, position) + (<usize>fill << 2), entry);
+  store<u8>(fills + position, fill + 1);
+  store<u32>(segment, load<u32>(segment, COUNT) + 1, COUNT);
 }
 
 /** Takes an id out, found by the key in its column. False when it is not there. */
 export function idRemove(root: usize, key: u64, id: u32): bool {
   const mixed = mixKey(key);
   const segment = <usize>load<u32>(slotOf(root, mixed));
-  const bucketMask = load<u32>(segment);
+  const bucketMask = load<u32>(segment, BUCKET_MASK);
   const home = <u32>mixed & bucketMask;
-  const wanted = i32x4.splat(tagOf(mixed, load<u32>(segment, 12)) | id);
-  const all = i32x4.splat(-1);
+  // The id alone finds the entry; a displaced bit in it would be in the way.
+  const ids = i32x4.splat(~(~0 << load<u32>(segment, ID_BITS)));
+  const wanted = i32x4.splat(id);
   for (let passed: u32 = 0; passed <= bucketMask; passed++) {
     const bucket = bucketOf(segment, (home + passed) & bucketMask);
-    const found = matches(bucket, all, wanted) & ENTRIES_MASK;
+    const found = matches(bucket, ids, wanted) & ENTRIES_MASK;
     if (found != 0) {
       store<u32>(bucket + (<usize>ctz(found) << 2), 0);
-      store<u32>(segment, load<u32>(segment, 8) - 1, 8);
+      store<u32>(segment, load<u32>(segment, COUNT) - 1, COUNT);
       for (let i: u32 = 0; i < passed; i++) {
         const before = bucketOf(segment, (home + i) & bucketMask);
         store<u32>(before, load<u32>(before, PASSED) - 1, PASSED);
@@ -245,7 +348,7 @@ export function idRemove(root: usize, key: u64, id: u32): bool {
 /** The segment behind slot `i` of 2^depth, if `i` is the first slot that leads to it, else 0. */
 export function segmentAt(root: usize, i: u32): usize {
   const segment = <usize>load<u32>(root + 8 + (<usize>i << 2));
-  const slots: u32 = 1 << (load<u32>(root) - load<u32>(segment, 4));
+  const slots: u32 = 1 << (load<u32>(root) - load<u32>(segment, DEPTH));
   return (i & (slots - 1)) == 0 ? segment : 0;
 }
 
@@ -255,7 +358,7 @@ export function idCount(root: usize): u32 {
   const slots: u32 = 1 << load<u32>(root);
   for (let i: u32 = 0; i < slots; i++) {
     const segment = segmentAt(root, i);
-    if (segment != 0) count += load<u32>(segment, 8);
+    if (segment != 0) count += load<u32>(segment, COUNT);
   }
   return count;
 }

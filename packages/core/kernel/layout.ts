@@ -12,6 +12,7 @@
  *     20 KiB  RANKS           `Rank` by rank slot                yes
  *     84 KiB  TRANSITIONS     set ± holder → set (holder-set.ts) yes
  *     212 KiB PIECE_IDS       block ids of a piece of a store    yes
+ *     213 KiB FILLS, GATHERED a segment being made (id-table.ts) yes
  *     216 KiB HEAP            everything that grows:
  *
  *     Header.contexts ─▶ Context[slot] ─┬─ chunks ──▶ arena chunks of 1,024 blocks (arena.ts)
@@ -32,6 +33,11 @@ export const READERS: usize = 12288;
 export const RANKS: usize = 20480;
 export const TRANSITIONS: usize = 86016;
 export const PIECE_IDS: usize = 217088;
+/** Entries in each bucket of two segments, one byte each. */
+export const FILLS: usize = 218112;
+/** Keys and ids of four buckets. */
+export const GATHERED_KEYS: usize = 220160;
+export const GATHERED_IDS: usize = 220672;
 export const HEAP: usize = 221184;
 
 /** As `RANK_SLOTS_MAX` in contract.ts. */
