@@ -14,6 +14,7 @@ import { CATALOGUE, Exposition, MetricSlots } from "@kvsync/observability";
 
 import { decideSync, listedEngines, type Settings } from "./config.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
+import { ranksWithinOpenFiles } from "./engine/open-files.ts";
 import { Readiness } from "./health/readiness.ts";
 import { IngestWorker } from "./ingest/ingest-worker.ts";
 import { BoardReader, createBoardMemory } from "./ingest/stream-board.ts";
@@ -104,7 +105,10 @@ export class Daemon {
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const board = new BoardReader(boardMemory);
     const follower = sync.on ? ingest : NO_FOLLOWER;
-    const registry = new EngineRegistry(follower, settings.limits.engines);
+    const registry = new EngineRegistry(follower, {
+      engines: settings.limits.engines,
+      openFileRanks: ranksWithinOpenFiles(),
+    });
     const metrics = new MetricSlots("main", (announcement) => {
       exposition.accept(announcement);
     });

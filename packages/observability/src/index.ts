@@ -1,7 +1,7 @@
 /** The public surface of observability: named, so that it is a page one reviews. */
 export { CATALOGUE } from "./catalogue/catalogue.ts";
 export { INGEST_METRICS } from "./catalogue/ingest.ts";
-export { BACKPRESSURE_LEVELS, EVENT_TYPES, LANES } from "./catalogue/label-domains.ts";
+export { BACKPRESSURE_LEVELS, DROP_REASONS, EVENT_TYPES, LANES } from "./catalogue/label-domains.ts";
 export { PREFIX_INDEX_METRICS } from "./catalogue/prefix-index.ts";
 export { SERVICE_METRICS } from "./catalogue/service.ts";
 export { STREAM_METRICS } from "./catalogue/stream.ts";

@@ -26,7 +26,7 @@ function engine(id: string, more: Partial<EngineEntryInput> = {}) {
 }
 
 test("registering the same again changes nothing, registering another under its id is a conflict that names the field", () => {
-  const registry = new EngineRegistry(new RecordingFollower(), 10);
+  const registry = new EngineRegistry(new RecordingFollower(), { engines: 10, openFileRanks: Infinity });
   const first = engine("a", { endpoint: "tcp://h:7" });
   expect(registry.register(first).created).toBe(true);
   expect(registry.register(engine("a", { endpoint: "tcp://h:7" })).created).toBe(false);
@@ -41,7 +41,7 @@ test("registering the same again changes nothing, registering another under its 
 
 test("a slot is given out again only after the index is clear of its former rank", async () => {
   const follower = new RecordingFollower();
-  const registry = new EngineRegistry(follower, 10);
+  const registry = new EngineRegistry(follower, { engines: 10, openFileRanks: Infinity });
   const slot = registry.register(engine("a")).registered.ranks[0]?.rankSlot ?? -1;
   const removed = registry.remove("a");
   expect(registry.ownerOf(slot)).toBeNull();
@@ -55,16 +55,21 @@ test("a slot is given out again only after the index is clear of its former rank
 });
 
 test("engines and ranks are bounded, and a refusal names the limit and takes nothing", () => {
-  const engines = new EngineRegistry(new RecordingFollower(), 1);
+  const engines = new EngineRegistry(new RecordingFollower(), { engines: 1, openFileRanks: Infinity });
   engines.register(engine("a"));
   expect(() => engines.register(engine("b"))).toThrow("no room for engine b: at most 1 engines at once");
-  const ranks = new EngineRegistry(new RecordingFollower(), 100);
+  const ranks = new EngineRegistry(new RecordingFollower(), { engines: 100, openFileRanks: Infinity });
   for (let i = 0; i < 64; i++) ranks.register(engine(`e${i}`, { endpoint: `tcp://h${i}:1000`, dp_size: 64 }));
   expect(() => ranks.register(engine("z"))).toThrow("no room for engine z: at most 4096 ranks at once");
   expect(ranks.engineCount).toBe(64);
+  const files = new EngineRegistry(new RecordingFollower(), { engines: 10, openFileRanks: 3 });
+  files.register(engine("a", { dp_size: 2 }));
+  expect(() => files.register(engine("b", { dp_size: 2 }))).toThrow(
+    "at most 3 ranks within the limit on open files",
+  );
 });
 
 test("removing an engine that is not there is an error by code", () => {
-  const registry = new EngineRegistry(new RecordingFollower(), 10);
+  const registry = new EngineRegistry(new RecordingFollower(), { engines: 10, openFileRanks: Infinity });
   expect(() => registry.remove("ghost")).toThrow(expect.objectContaining({ code: "unknown_engine" }));
 });

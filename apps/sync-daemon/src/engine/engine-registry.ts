@@ -29,7 +29,7 @@ export type RegistryFacts =
   | { readonly code: "unknown_engine"; readonly id: string }
   | {
       readonly code: "registry_full";
-      readonly limit: "engines" | "ranks" | "models";
+      readonly limit: "engines" | "ranks" | "ranks within the limit on open files" | "models";
       readonly maximum: number;
     };
 
@@ -67,6 +67,7 @@ export interface SlotOwner {
 export class EngineRegistry {
   readonly #follower: RankFollower;
   readonly #enginesMax: number;
+  readonly #ranksMax: number;
   readonly #engines = new Map<string, RegisteredEngine>();
   readonly #byModel = new Map<string, Set<RegisteredEngine>>();
   readonly #byEndpoint = new Map<string, string>();
@@ -77,11 +78,12 @@ export class EngineRegistry {
 
   /**
    * @param follower - is told what to follow.
-   * @param enginesMax - engines at once.
+   * @param limits - engines at once, and ranks that the process has file descriptors for.
    */
-  constructor(follower: RankFollower, enginesMax: number) {
+  constructor(follower: RankFollower, limits: { readonly engines: number; readonly openFileRanks: number }) {
     this.#follower = follower;
-    this.#enginesMax = enginesMax;
+    this.#enginesMax = limits.engines;
+    this.#ranksMax = limits.openFileRanks;
   }
 
   /**
@@ -186,14 +188,18 @@ export class EngineRegistry {
 
   #refuseBeyondLimits(engine: Engine): void {
     const free = this.#freeSlots.length + RANK_SLOTS_MAX - this.#nextSlot;
+    const used = RANK_SLOTS_MAX - free;
+    const wanted = engine.ranks.length;
     const full =
       this.#engines.size >= this.#enginesMax
         ? ({ limit: "engines", maximum: this.#enginesMax } as const)
-        : free < engine.ranks.length
+        : free < wanted
           ? ({ limit: "ranks", maximum: RANK_SLOTS_MAX } as const)
-          : !this.#byModel.has(engine.model) && this.#byModel.size >= MODELS_MAX
-            ? ({ limit: "models", maximum: MODELS_MAX } as const)
-            : null;
+          : used + wanted > this.#ranksMax
+            ? ({ limit: "ranks within the limit on open files", maximum: this.#ranksMax } as const)
+            : !this.#byModel.has(engine.model) && this.#byModel.size >= MODELS_MAX
+              ? ({ limit: "models", maximum: MODELS_MAX } as const)
+              : null;
     if (full === null) return;
     throw new RegistryError(
       { code: "registry_full", ...full },

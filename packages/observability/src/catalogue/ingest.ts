@@ -3,7 +3,7 @@
  */
 
 import { counter, doubling, gauge, histogram } from "../definition.ts";
-import { EVENT_TYPES, MODEL, POD } from "./label-domains.ts";
+import { DROP_REASONS, EVENT_TYPES, MODEL, POD } from "./label-domains.ts";
 
 /** Families about following engines. */
 export const INGEST_METRICS = {
@@ -46,7 +46,7 @@ export const INGEST_METRICS = {
     name: "aibrix_kv_events_dropped_total",
     help: "Events (or whole messages: type unknown) that were not applied, by reason.",
     unit: "none",
-    labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES, reason: { maxValues: 64 } },
+    labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES, reason: DROP_REASONS },
     why: "Every drop has a reason; some of them cost trust.",
   }),
   eventProcessingDuration: histogram({

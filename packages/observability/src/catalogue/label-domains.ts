@@ -19,3 +19,54 @@ export const LANES = ["live", "replay", "snapshot"] as const;
 
 /** Back-pressure levels, mildest first; the position is the value of the state gauge. */
 export const BACKPRESSURE_LEVELS = ["normal", "warning", "critical", "overloaded"] as const;
+
+/**
+ * Why events or messages are dropped: first what core's streams and index say, then what is wrong with bytes, then what the
+ * ingest queue refuses. The emitting code has the same closed sets; a test there compares both ways.
+ */
+export const DROP_REASONS = [
+  "misaligned_tokens",
+  "unresolved_placeholder",
+  "no_blocks",
+  "other_attention_kind",
+  "other_main_group",
+  "unknown_group",
+  "unknown_medium",
+  "remote_locality",
+  "unknown_locality",
+  "never_indexed",
+  "unknown_block",
+  "park_full",
+  "index_memory_limit",
+  "too_many_blocks",
+  "index_refused",
+  "duplicate",
+  "covered_by_replay",
+  "hold_full",
+  "late_replay",
+  "before_restart",
+  "truncated",
+  "reserved_byte",
+  "trailing_bytes",
+  "payload_too_large",
+  "too_many_faults",
+  "wrong_type",
+  "wrong_length",
+  "out_of_range",
+  "limit_exceeded",
+  "too_deep",
+  "invalid_utf8",
+  "missing_field",
+  "duplicate_key",
+  "unknown_event_type",
+  "bigram_gap",
+  "extra_keys_misaligned",
+  "wrong_frame_count",
+  "missing_delimiter",
+  "wrong_sequence_length",
+  "sequence_number_out_of_range",
+  "empty_payload",
+  "queue_messages",
+  "queue_bytes",
+  "message_too_large",
+] as const;

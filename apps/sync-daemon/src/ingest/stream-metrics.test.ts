@@ -1,0 +1,34 @@
+/** The label sets of the catalogue against the closed sets of the code that emits them. */
+import {
+  EVENT_DROP_EFFECTS,
+  EVENT_TYPES as CORE_EVENT_TYPES,
+  FRAME_ERROR_CODES,
+  MESSAGE_DROP_REASONS,
+  PAYLOAD_ERROR_CODES,
+  REPLAY_STATUSES,
+  STREAM_STATES,
+  TRUST_LEVELS,
+} from "@kvsync/core";
+import { DROP_REASONS, EVENT_TYPES, INGEST_METRICS } from "@kvsync/observability";
+import { expect, test } from "vitest";
+
+import { QUEUE_DROP_REASONS } from "./ingest-queue.ts";
+
+test("every drop reason of core and the queue is a label value, and there is no other", () => {
+  expect(new Set(DROP_REASONS)).toEqual(
+    new Set([
+      ...Object.keys(EVENT_DROP_EFFECTS),
+      ...MESSAGE_DROP_REASONS,
+      ...PAYLOAD_ERROR_CODES,
+      ...FRAME_ERROR_CODES,
+      ...QUEUE_DROP_REASONS,
+    ]),
+  );
+});
+
+test("event types, stream states, trust levels and replay statuses are core's", () => {
+  expect(EVENT_TYPES).toEqual(CORE_EVENT_TYPES);
+  expect(INGEST_METRICS.streamState.labels.state).toEqual(STREAM_STATES);
+  expect(INGEST_METRICS.streamTrust.labels.trust).toEqual(TRUST_LEVELS);
+  expect(INGEST_METRICS.replayRequests.labels.status).toEqual(["requested", ...REPLAY_STATUSES]);
+});
