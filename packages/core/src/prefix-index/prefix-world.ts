@@ -5,7 +5,7 @@
  *     letter 0 … 15      letter & 3: which tokens the block has      letter >> 2: which extra digest, 0 for none
  *
  * An engine names the block at the end of a path by a hash of its own seed, the context, and the path: engines with one
- * seed agree, others alias. In a bigram context the letter after a block belongs to its content, so a path carries the
+ * seed agree, others alias. (SGLang's names leave the adapter out: that world can be had, too.) In a bigram context the letter after a block belongs to its content, so a path carries the
  * letter that follows its end. Commands say everything that happens in plain data, so that any list of them, and any part
  * of a list, can be run on any index. Tests only: not part of the package's surface.
  */
@@ -94,11 +94,16 @@ const EXTRA_DIGESTS: readonly (readonly [number, number])[] = [
 export class PrefixWorld {
   readonly contexts: readonly ContextKey[];
   readonly #hash: ReferenceHash;
+  readonly #namesTellContexts: boolean;
 
-  /** @param hash - has the seed of the indexes to drive. */
-  constructor(contexts: readonly ContextKey[], hash: ReferenceHash) {
+  /**
+   * @param hash - has the seed of the indexes to drive.
+   * @param namesTellContexts - false when engines name equal tokens equally in all contexts.
+   */
+  constructor(contexts: readonly ContextKey[], hash: ReferenceHash, namesTellContexts = true) {
     this.contexts = contexts;
     this.#hash = hash;
+    this.#namesTellContexts = namesTellContexts;
   }
 
   /** Runs a writing command; returns what the index said, for comparison. */
@@ -172,7 +177,8 @@ export class PrefixWorld {
 
   /** What an engine with this seed calls the block at `position` of a path. */
   engineHash(context: number, engineSeed: number, path: Path, position: number): string {
-    let [low, high] = [engineSeed + 1, Math.imul(context + 1, 0x85eb_ca6b)];
+    const namespace = this.#namesTellContexts ? context + 1 : 1;
+    let [low, high] = [engineSeed + 1, Math.imul(namespace, 0x85eb_ca6b)];
     const end = this.contexts[context].bigram ? position + 1 : position;
     for (let i = 0; i <= end; i++) {
       const letter = (path.letters[i] ?? path.next) & (i > position ? 3 : 15);
