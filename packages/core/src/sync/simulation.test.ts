@@ -145,15 +145,16 @@ function checkSettled(world: StreamWorld, settings: WorldSettings, subject: Subj
   const { sync, epoch } = world;
   const published = epoch.messages.findLastIndex(({ payload }) => payload !== null);
   expect(sync.state, "C2: live").toBe("live");
-  if (settings.ringMax === 0 && sync.historyFromSequenceNumber === null) {
-    // It keeps nothing, so that a probe cannot tell it from a restarted one: begun afresh, and silent since.
+  const hasHistory = settings.hasReplay && settings.ringMax > 0;
+  if (!hasHistory && sync.historyFromSequenceNumber === null) {
+    // Late news of the connection, or a probe of one that keeps nothing: begun afresh, and silent since.
     expect([sync.trust, ...subject.copiesOf(RANK)]).toEqual(["partial", ...NOTHING]);
     return;
   }
   expect(sync.lastSequenceNumber, "C2: up to date").toBe(published);
   expect(world.appliedEpoch, "C2: follows the present publisher").toBe(epoch);
   const isPoisoned = epoch.messages.some((message) => message.isPoisoned);
-  if ((!settings.hasReplay || settings.ringMax === 0) && sync.trust === "stale") {
+  if (!hasHistory && sync.trust === "stale") {
     // Without history a lost removal stays until the engine clears or restarts.
     expect(isPoisoned, "C2: stale only by poison").toBe(true);
     return;

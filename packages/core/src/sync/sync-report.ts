@@ -102,7 +102,7 @@ export const EVENT_DROP_EFFECTS = {
 /** A key of {@link EVENT_DROP_EFFECTS}. */
 export type EventDropReason = keyof typeof EVENT_DROP_EFFECTS;
 
-/** Why a whole message was not applied. None of these loses anything by itself: each is covered by a replay. */
+/** Why a whole message was not applied. What they lose is either asked for again or in the trust. */
 export const MESSAGE_DROP_REASONS = [
   /** Its sequence number was applied before. */
   "duplicate",
@@ -112,6 +112,8 @@ export const MESSAGE_DROP_REASONS = [
   "hold_full",
   /** An answer to an attempt that was given up. */
   "late_replay",
+  /** Received between two connections, from nobody knows which, and no replay to ask. */
+  "between_connections",
   /** Received before its publisher was found to have restarted. */
   "before_restart",
 ] as const;

@@ -680,6 +680,29 @@ describe("no replay endpoint", () => {
     expect([stage.sync.trust, stage.blocks]).toEqual(["partial", [1]]);
   });
 
+  test("what arrives between two connections may be anybody's, and is not mixed with what comes after", () => {
+    const stage = new Stage({ hasReplay: false });
+    stage.sync.connected(0);
+    stage.live(0);
+    stage.sync.disconnected(0);
+    stage.live(1);
+    stage.sync.connected(0);
+    stage.live(2, 1);
+    expect([stage.sync.trust, stage.blocks, stage.sync.historyFromSequenceNumber]).toEqual([
+      "partial",
+      [2],
+      2,
+    ]);
+    expect(stage.sync.counters.messagesDropped.between_connections).toBe(1);
+  });
+
+  test("before the first connection there is only one it can be", () => {
+    const stage = new Stage({ hasReplay: false });
+    stage.live(0);
+    stage.sync.connected(0);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", [0]]);
+  });
+
   test("numbers that begin again are a restart, and from 0 on exact", () => {
     const stage = new Stage({ hasReplay: false });
     stage.sync.connected(0);

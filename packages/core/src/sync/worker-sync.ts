@@ -239,6 +239,8 @@ export class WorkerSync {
       this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
     } else {
       // Without replay a publisher cannot prove that it is the same one, and what it said meanwhile is lost: begin afresh.
+      // What waits may come from either side of the break, and mixed it would be a lie.
+      if (this.#state !== "connecting") this.#dropHeld("between_connections");
       this.#beginAnywhere(nowMs);
       if (this.#hasReplay) this.#rebuildDueMs = nowMs + this.#limits.firstProbeMs;
     }
