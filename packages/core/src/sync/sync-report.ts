@@ -112,9 +112,7 @@ export const MESSAGE_DROP_REASONS = [
   "hold_full",
   /** An answer to an attempt that was given up. */
   "late_replay",
-  /** Received between two connections, from nobody knows which, and no replay to ask. */
-  "between_connections",
-  /** Received before its publisher was found to have restarted. */
+  /** Received before its publisher was found to be another one, or, without replay to ask, had to be taken for one. */
   "before_restart",
 ] as const;
 

@@ -693,7 +693,7 @@ describe("no replay endpoint", () => {
       [2],
       2,
     ]);
-    expect(stage.sync.counters.messagesDropped.between_connections).toBe(1);
+    expect(stage.sync.counters.messagesDropped.before_restart).toBe(1);
   });
 
   test("before the first connection there is only one it can be", () => {

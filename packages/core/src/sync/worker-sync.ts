@@ -240,7 +240,7 @@ export class WorkerSync {
     } else {
       // Without replay a publisher cannot prove that it is the same one, and what it said meanwhile is lost: begin afresh.
       // What waits may come from either side of the break, and mixed it would be a lie.
-      if (this.#state !== "connecting") this.#dropHeld("between_connections");
+      if (this.#state !== "connecting") this.#dropHeld("before_restart");
       this.#beginAnywhere(nowMs);
       if (this.#hasReplay) this.#rebuildDueMs = nowMs + this.#limits.firstProbeMs;
     }
