@@ -58,12 +58,16 @@ export class DaemonProcess {
   readonly #directory: string;
   #url = "";
 
-  private constructor(config: object, argv: readonly string[]) {
+  private constructor(config: object, argv: readonly string[], openFiles: number | null) {
     this.#directory = mkdtempSync(join(tmpdir(), "kvsync-daemon-"));
     const file = join(this.#directory, "config.yaml");
     writeFileSync(file, stringify(config));
     const startedMs = performance.now();
-    this.#child = spawn(process.execPath, [MAIN, "--config", file, "--port", "0", ...argv], {
+    const command = [process.execPath, MAIN, "--config", file, "--port", "0", ...argv];
+    const limited =
+      openFiles === null ? command : ["sh", "-c", `ulimit -n ${openFiles}; exec "$0" "$@"`, ...command];
+    const [program = "", ...args] = limited;
+    this.#child = spawn(program, args, {
       stdio: ["ignore", "pipe", "inherit"],
       env: { PATH: process.env["PATH"] },
     });
@@ -74,9 +78,13 @@ export class DaemonProcess {
     });
   }
 
-  /** Starts one and waits until it listens. */
-  static async start(config: object = {}, argv: readonly string[] = []): Promise<DaemonProcess> {
-    const daemon = new DaemonProcess(config, argv);
+  /** Starts one, with so many file descriptors at most if given, and waits until it listens. */
+  static async start(
+    config: object = {},
+    argv: readonly string[] = [],
+    openFiles: number | null = null,
+  ): Promise<DaemonProcess> {
+    const daemon = new DaemonProcess(config, argv, openFiles);
     const output = daemon.#child.stdout;
     if (output === null) throw new Error("the daemon's output is not piped");
     const listening = new Promise<number>((resolve, reject) => {

@@ -2,6 +2,8 @@
  * The whole daemon, as a process, following simulated engines over real ZeroMQ while things go wrong. Whatever happens, each
  * test ends with the same claim: the daemon's index equals what the engines hold, row by row.
  */
+import { readdirSync, readFileSync } from "node:fs";
+
 import { type Dialect, DIALECTS } from "@kvsync/core";
 import { afterEach, expect, test } from "vitest";
 
@@ -34,6 +36,15 @@ async function register(daemon: DaemonProcess, entry: object): Promise<number> {
     body: JSON.stringify(entry),
   });
   return response.status;
+}
+
+/** The entry of an engine at whose address nobody listens. */
+function engineOfNobody(i: number): { readonly id: string; readonly model: string } {
+  const ports = {
+    endpoint: `tcp://127.0.0.1:${20_000 + i}`,
+    replay_endpoint: `tcp://127.0.0.1:${21_000 + i}`,
+  };
+  return { id: `ghost-${i}`, model: MODEL, ...ports };
 }
 
 async function expectEqual(daemon: DaemonProcess, engines: readonly TestEngine[]): Promise<void> {
@@ -244,12 +255,7 @@ test("an engine that is removed is gone from lookups and dump at once, and its s
 test("two hundred engines that cannot be reached, registered at once, disturb nothing", async () => {
   const engine = await engineWith({ id: "real" }, 19);
   const daemon = await daemonWith({ engines: [engine.entry] });
-  const entries = Array.from({ length: 200 }, (_, i) => ({
-    id: `ghost-${i}`,
-    model: MODEL,
-    endpoint: `tcp://127.0.0.1:${20_000 + i}`,
-    replay_endpoint: `tcp://127.0.0.1:${21_000 + i}`,
-  }));
+  const entries = Array.from({ length: 200 }, (_, i) => engineOfNobody(i));
   const statuses = await Promise.all(entries.map((entry) => register(daemon, entry)));
   expect(new Set(statuses)).toEqual(new Set([201]));
   await engine.serve(20);
@@ -259,3 +265,30 @@ test("two hundred engines that cannot be reached, registered at once, disturb no
   await Promise.all(entries.map(({ id }) => daemon.fetch(`/api/v1/engines/${id}`, { method: "DELETE" })));
   expect((await daemon.engines()).map(({ id }) => id)).toEqual(["real"]);
 });
+
+test("a daemon short of file descriptors refuses engines by code instead of failing", async () => {
+  const engine = await engineWith({ id: "real" }, 20);
+  const daemon = await DaemonProcess.start({ engines: [engine.entry] }, [], 600);
+  cleanups.push(() => daemon.end("SIGKILL"));
+  const ghosts = Array.from({ length: 100 }, (_, i) => engineOfNobody(i));
+  const statuses = await Promise.all(ghosts.map((entry) => register(daemon, entry)));
+  expect(statuses.filter((status) => status === 201)).toHaveLength(69);
+  expect(statuses.filter((status) => status === 503)).toHaveLength(31);
+  await engine.serve(10);
+  await expectEqual(daemon, [engine]);
+});
+
+test.skipIf(process.platform !== "linux")(
+  "the ingest thread stands back behind the thread that answers lookups (Linux only)",
+  async () => {
+    const daemon = await daemonWith();
+    const nicenessOf = (thread: string): number => {
+      const stat = readFileSync(`/proc/${daemon.pid}/task/${thread}/stat`, "utf8");
+      // The 19th field; the second is the thread's name in parentheses, which may contain anything.
+      return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]);
+    };
+    const threads = readdirSync(`/proc/${daemon.pid}/task`);
+    const own = nicenessOf(String(daemon.pid));
+    expect(threads.some((thread) => nicenessOf(thread) > own)).toBe(true);
+  },
+);

@@ -13,8 +13,10 @@ import { ZmqTransport } from "../engine/zmq-transport.ts";
 import { Ingest } from "./ingest.ts";
 import { BoardWriter } from "./stream-board.ts";
 import type { FromIngest, IngestSettings, ToIngest } from "./thread-messages.ts";
+import { yieldToLookups } from "./thread-priority.ts";
 
 assert(parentPort !== null, "ingest-thread runs as a worker thread");
+yieldToLookups();
 const port = parentPort;
 const settings = workerData as IngestSettings;
 const tell = (message: FromIngest): void => {
