@@ -8,7 +8,7 @@
  *
  * Source: the hash that Mooncake's RFC #1527 recommends for indexers; with seed 1337 the one of Dynamo and SMG.
  */
-import { hashBytes, hashPair } from "./xxh3";
+import { hash64Bytes, hashBytes, hashPair } from "./xxh3";
 
 /**
  * Hashes `count` blocks.
@@ -33,7 +33,7 @@ export function hashRun(
 ): u64 {
   const end = out + ((<usize>count) << 3);
   while (out < end) {
-    let local = hashBytes(tokens, hashedBytes);
+    let local = hashedBytes == 64 ? hash64Bytes(tokens) : hashBytes(tokens, hashedBytes);
     if (extras != 0) {
       const extra = load<u64>(extras);
       if (extra != 0) local = hashPair(local, extra);

@@ -2,9 +2,31 @@
  * Walks a whole context and counts what is wrong, by the numbers of the invariants in src/prefix-index/README.md. Quiescent:
  * under the writers' lock. Slow, for tests and audits.
  */
-import { Context, contextAt, header, OTHERWISE, RankInContext, rankOf, RANK_SLOTS_MAX, SEVERAL, TIER_KINDS } from "./layout";
+import {
+  Context,
+  contextAt,
+  header,
+  OTHERWISE,
+  RANK_SLOTS_MAX,
+  RankInContext,
+  rankOf,
+  SEVERAL,
+  TIER_KINDS,
+} from "./layout";
 import { heapFault } from "./heap";
-import { CHUNK_BLOCKS, CHUNK_LOG, chunkFreeCount, chunkOf, ENGINE_COLUMN, engineAddress, isNamed, isUsed, PREFIX_COLUMN, prefixAddress, setAddress } from "./arena";
+import {
+  CHUNK_BLOCKS,
+  CHUNK_LOG,
+  chunkFreeCount,
+  chunkOf,
+  ENGINE_COLUMN,
+  engineAddress,
+  isNamed,
+  isUsed,
+  PREFIX_COLUMN,
+  prefixAddress,
+  setAddress,
+} from "./arena";
 import { idCount, idFind } from "./id-table";
 import { kindsOf, setAt, setIsSound } from "./holder-set";
 import { ownNamesGood } from "./own-names";

@@ -7,7 +7,7 @@
  *
  * A rank's contexts are a list, the one it last stored to first, since removals do not say which they mean.
  */
-import { Context, contextAt, EVICTED_RANKS, header, RankInContext, rankOf, fence } from "./layout";
+import { Context, contextAt, EVICTED_RANKS, fence, header, RankInContext, rankOf } from "./layout";
 import { allocate, allocateScratch, allocateZeroed, release } from "./heap";
 import { LIMBO_CONTEXT, LIMBO_MEMORY, retire } from "./epoch";
 import { arenaInit, releaseChunkTable } from "./arena";

@@ -185,7 +185,10 @@ export function releaseScratch(at: usize): void {
   join(block);
 }
 
-/** Memory of a context, on a 64-byte boundary. Contents undefined. Traps when the memory is at its end: limits are checked before. */
+/**
+ * Memory of a context, on a 64-byte boundary. Contents undefined. Traps when the memory is at its end: limits are checked
+ * before, so that is a bug.
+ */
 export function allocate(context: Context, bytes: u32): usize {
   const block = take(bytes, 0);
   const size = sizeOf(block);

@@ -9,7 +9,17 @@
  * `kinds` 0 means that the rank does not hold the block, and then it has no name for it either.
  */
 import { Context, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
-import { chunkOf, ENGINE_COLUMN, engineAddress, isNamed, PREFIX_COLUMN, prefixAddress, retireBlock, setAddress, setNamed } from "./arena";
+import {
+  chunkOf,
+  ENGINE_COLUMN,
+  engineAddress,
+  isNamed,
+  PREFIX_COLUMN,
+  prefixAddress,
+  retireBlock,
+  setAddress,
+  setNamed,
+} from "./arena";
 import { idFind, idInsert, idRemove } from "./id-table";
 import { addReference, canonical, dropReference, kindsOf, setAt, withKinds } from "./holder-set";
 import { ownNameFind, ownNameOf, ownNamePut, ownNameRemove } from "./own-names";

@@ -5,11 +5,20 @@
 import { Context, contextAt, EVICTED_RANKS, header, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit } from "./xxh3";
 import { hashRun } from "./block-hash";
-import { allocateScratch, heapInit } from "./heap";
+import { allocateScratch, heapInit, releaseScratch } from "./heap";
 import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
 import { contextOf, contextsInit, localRank } from "./context";
 import { finishWrite } from "./reclaim";
-import { contextOpen, lockLeave, lockTake, rankClear, removeRun, storeKnown, storeRun, UNKNOWN_PARENT } from "./write";
+import {
+  contextOpen,
+  lockLeave,
+  lockTake,
+  rankClear,
+  removeRun,
+  storeKnown,
+  storeRun,
+  UNKNOWN_PARENT,
+} from "./write";
 import { chunkOf, prefixAddress } from "./arena";
 import { resolve } from "./holding";
 import { match, Reader, readerFree, readerMake } from "./match";
@@ -64,6 +73,13 @@ export function scratchMake(bytes: u32): usize {
   const at = allocateScratch(bytes);
   lockLeave();
   return at;
+}
+
+/** Gives such memory back. */
+export function scratchFree(at: usize): void {
+  lockTake();
+  releaseScratch(at);
+  lockLeave();
 }
 
 /** Opens a context that is not there yet. Returns its slot; the serial is in its record (`contextDescribe`). */

@@ -20,9 +20,9 @@
  *                                       ├─ directory ─▶ segments of buckets: prefix hash → block id (id-table.ts)
  *                                       ├─ names ─────▶ the same: agreed engine hash → block id
  *                                       ├─ sets ──────▶ interned holder sets (holder-set.ts)
- *                                       └─ ranks ─────▶ RankInContext ─▶ its own names, extra copies (rank-names.ts …)
+ *                                       └─ ranks ─────▶ RankInContext ─▶ own names, copies (own-names.ts …)
  *
- * A block id is 1 … 2²⁷: chunk × 1,024 + position. A block's set column holds the address of its set, 0 while it has none.
+ * A block id is 1 … 2²⁷: chunk × 1,024 + position. A block's set column holds the address of its set, 0 for none.
  */
 export const HASH_STATE: usize = 1024;
 export const HEADER: usize = 2048;

@@ -15,7 +15,7 @@
  */
 import { Context, header, RANK_SLOTS_MAX, TIER_KINDS } from "./layout";
 import { readerEnter, readerLeave, readerOpen } from "./epoch";
-import { chunkIn, prefixAddress, PREFIX_COLUMN, setAddress, touchRun } from "./arena";
+import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./arena";
 import { idFind } from "./id-table";
 import { planeWord, SET_HEAD, setAt } from "./holder-set";
 import { contextOf, localRank } from "./context";
@@ -90,7 +90,8 @@ export function match(reader: Reader, slot: u32, serial: u32, count: u32, isToke
     if (isTokens) reader.blockCount = count < context.bigram ? 0 : (count - context.bigram) / context.blockSize;
     const extras = isTokens && hasExtra ? reader.extras : 0;
     finishRows(reader, walk(reader, context, isTokens, extras));
-    context.lastUse = header().tick;
+    // Later than the last write, earlier than the next.
+    context.lastUse = header().tick + 1;
   }
   readerLeave(reader.line);
 }

@@ -2,7 +2,7 @@
  * A rank's own names: what it calls blocks that the context calls otherwise. Used by engines whose hash seeds differ
  * (vLLM's default: a random one per process), and for conflicts, where two ranks mean different blocks by one hash.
  *
- *     entry: engine hash u64 │ block id u32 │ check u32        id 0 is empty; 16 bytes, at most 85 % full, grown by half
+ *     entry: engine hash u64 │ block id u32 │ check u32        id 0 is empty; at most 85 % full, grown by a third
  *
  * `check` is the low half of the block's prefix hash. It shows entries of blocks that a limit evicted since (their ids may
  * name other blocks by now): those are passed over, and dropped when the table grows. Anyone else who takes a rank's
@@ -10,7 +10,7 @@
  *
  * Open addressing with linear steps; removal moves what follows back. The writer's own: readers know no engine hashes.
  */
-import { Context, OTHERWISE, RankInContext, SEVERAL } from "./layout";
+import { OTHERWISE, RankInContext, SEVERAL } from "./layout";
 import { allocateZeroed, release } from "./heap";
 import { chunkOf, prefixAddress, setAddress } from "./arena";
 import { mixKey } from "./id-table";
@@ -85,8 +85,8 @@ function grow(rank: RankInContext): void {
   for (let i: u32 = 0; i < oldCapacity; i++)
     if (load<u32>(entryAt(old, i), 8) != 0 && isGood(rank, entryAt(old, i))) good++;
   // Where evictions left many entries behind, the same size may do.
-  const wanted = good + (good >> 1) + (good >> 2) + FIRST;
-  rank.ownNamesCapacity = min(wanted, oldCapacity + (oldCapacity >> 1) + FIRST);
+  const wanted = good + (good >> 1) + (good >> 3) + FIRST;
+  rank.ownNamesCapacity = min(wanted, oldCapacity + oldCapacity / 3 + FIRST);
   rank.ownNames = allocateZeroed(rank.context, rank.ownNamesCapacity << 4);
   rank.ownNamesCount = good;
   for (let i: u32 = 0; i < oldCapacity; i++) {
@@ -135,7 +135,7 @@ export function ownNameOf(rank: RankInContext, id: u32): usize {
 export function ownNamesGrowthBytes(rank: RankInContext, count: u32): u32 {
   const wanted = rank.ownNamesCount + count;
   if (rank.ownNamesCount == 0 || wanted * 20 <= rank.ownNamesCapacity * 17) return 0;
-  return max(wanted + (wanted >> 1), rank.ownNamesCapacity + (rank.ownNamesCapacity >> 1)) << 4;
+  return max(wanted + (wanted >> 1), rank.ownNamesCapacity + rank.ownNamesCapacity / 3) << 4;
 }
 
 /** Number of entries that pass the check. */

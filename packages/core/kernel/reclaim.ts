@@ -4,7 +4,7 @@
  * The sweep walks a context's blocks after a rank was cleared: dead ones go, those with a forwarded set get the one that
  * it was forwarded to. Each write does a bounded piece of it, so that a clear costs no one call much.
  */
-import { Context, contextAt, header, OTHERWISE, RankInContext, SEVERAL } from "./layout";
+import { Context, contextAt, header } from "./layout";
 import { epochEnd, LIMBO_BLOCK, LIMBO_CONTEXT, limboTake } from "./epoch";
 import { release } from "./heap";
 import { CHUNK_LOG, chunkOf, clockNext, freeBlock, setAddress } from "./arena";

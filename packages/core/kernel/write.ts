@@ -10,13 +10,54 @@
  *     fence      so that no reader sees a set before the keys of its block
  *     apply      names, sets and counts, block by block (holding.ts)
  */
-import { Context, header, Header, HEADER, PIECE_BLOCKS, PIECE_IDS, RankInContext, rankOf, RANK_SLOTS_MAX, RANKS, fence } from "./layout";
-import { allocateBlock, arenaGrowthBytes, chunkOf, engineAddress, hasFreeIds, isNamed, PREFIX_COLUMN, prefixAddress, setAddress, touchBlock } from "./arena";
+import {
+  Context,
+  fence,
+  header,
+  Header,
+  HEADER,
+  PIECE_BLOCKS,
+  PIECE_IDS,
+  RankInContext,
+  rankOf,
+} from "./layout";
+import {
+  allocateBlock,
+  arenaGrowthBytes,
+  chunkOf,
+  engineAddress,
+  hasFreeIds,
+  isNamed,
+  PREFIX_COLUMN,
+  prefixAddress,
+  setAddress,
+  touchBlock,
+} from "./arena";
 import { idFind, idTableGrowthBytes, mixKey, warm } from "./id-table";
 import { clearFromSets, kindsOf } from "./holder-set";
-import { addCopy, addName, enterBlock, findNamed, isDead, nameBlock, removeCopy, resolve, reviveBlock, setKinds, stripName } from "./holding";
-import { clearRankRecord, contextDrop, contextFree, contextMake, contextOf, freeSlot, leastRecentlyUsed, listFirst, localRank, rankIn } from "./context";
-import { evict, finishWrite, reclaim, startSweep, sweepAll } from "./reclaim";
+import {
+  addCopy,
+  addName,
+  enterBlock,
+  findNamed,
+  isDead,
+  nameBlock,
+  removeCopy,
+  resolve,
+  reviveBlock,
+  setKinds,
+  stripName,
+} from "./holding";
+import {
+  clearRankRecord,
+  contextDrop,
+  contextMake,
+  freeSlot,
+  leastRecentlyUsed,
+  listFirst,
+  rankIn,
+} from "./context";
+import { evict, reclaim, startSweep, sweepAll } from "./reclaim";
 import { ownNamesGrowthBytes } from "./own-names";
 
 export const STORED: u32 = 0;
@@ -45,7 +86,7 @@ export function lockLeave(): void {
   if (atomic.xchg<u32>(lock, 0) == 2) atomic.notify(lock, 1);
 }
 
-/** The id of a context, made on first use: serial; its slot goes to `slotAt`. The name is the whole key, made by the caller. */
+/** Makes a context, dropping the least recently used if there are too many. Returns its slot. */
 export function contextOpen(blockSize: u32, bigram: u32, name: usize, nameBytes: u32): u32 {
   const h = header();
   h.tick++;
@@ -78,9 +119,9 @@ export function storeRun(
   engineHashes: usize,
   skips: usize,
 ): u32 {
-  const refused = makeRoom(context, rankSlot, count, prefixes);
-  if (refused != STORED) return refused;
   const rank = rankIn(context, rankSlot);
+  const refused = makeRoom(rank, count, prefixes);
+  if (refused != STORED) return refused;
   listFirst(rank);
   for (let done: u32 = 0; done < count; done += PIECE_BLOCKS) {
     const piece = min(PIECE_BLOCKS, count - done);
@@ -91,22 +132,24 @@ export function storeRun(
 }
 
 /** Holds the limits before a store: evicts for what will be new, or says that it cannot. */
-function makeRoom(context: Context, rankSlot: u32, count: u32, prefixes: usize): u32 {
+function makeRoom(rank: RankInContext, count: u32, prefixes: usize): u32 {
   const h = header();
+  const context = rank.context;
   if (count > h.prefixesMax) return TOO_MANY_BLOCKS;
   const isNearPrefixes = context.prefixCount + count > h.prefixesMax;
-  const isNearMemory = h.allocatedBytes + storeBytes(context, count) > h.memoryBytesMax;
+  const isNearMemory = h.allocatedBytes + storeBytes(rank, count) > h.memoryBytesMax;
   if (!isNearPrefixes && !isNearMemory) return STORED;
   const fresh = countUnknown(context, count, prefixes);
   if (context.prefixCount + fresh > h.prefixesMax)
     h.evicted1 += evict(context, context.prefixCount + fresh - h.prefixesMax);
-  return isNearMemory ? makeBytes(context, fresh) : STORED;
+  return isNearMemory ? makeBytes(rank, fresh) : STORED;
 }
 
-function makeBytes(context: Context, fresh: u32): u32 {
+function makeBytes(rank: RankInContext, fresh: u32): u32 {
   const h = header();
+  const context = rank.context;
   reclaim();
-  while (h.allocatedBytes + storeBytes(context, fresh) > h.memoryBytesMax) {
+  while (h.allocatedBytes + storeBytes(rank, fresh) > h.memoryBytesMax) {
     sweepAll(context);
     reclaim();
     if (hasFreeIds(context, fresh)) return STORED;
@@ -125,10 +168,12 @@ function makeBytes(context: Context, fresh: u32): u32 {
   return STORED;
 }
 
-function storeBytes(context: Context, count: u32): u32 {
+/** Bytes that a store of `count` new blocks may take, and those that its growing tables take twice for a while. */
+function storeBytes(rank: RankInContext, count: u32): u32 {
+  const context = rank.context;
   const tables = idTableGrowthBytes(context.directory, count) + idTableGrowthBytes(context.names, count);
   const arena = arenaGrowthBytes(context, count);
-  return SLACK_BYTES + arena + (arena == 0 ? 0 : tables) + 28 * count;
+  return SLACK_BYTES + arena + (arena == 0 ? 0 : tables) + ownNamesGrowthBytes(rank, count);
 }
 
 function countUnknown(context: Context, count: u32, prefixes: usize): u32 {
@@ -184,7 +229,7 @@ function warmPiece(context: Context, count: u32, prefixes: usize, engineHashes: 
   header().sink = sum;
 }
 
-/** Fills PIECE_IDS. What is new gets an id and its keys, and is entered in the directory; nobody sees it before it has a set. */
+/** Fills PIECE_IDS. What is new gets an id and its keys, and is entered; nobody sees it before it has a set. */
 function findPiece(context: Context, count: u32, prefixes: usize, engineHashes: usize, skips: usize): void {
   let guess: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {

@@ -5,14 +5,16 @@
  *     what is hashed  prefix chain ──┘        │                └ blocks of more than 60 tokens
  *                     (two u64s)              └ blocks of 5–32 tokens; 16 tokens are 64 bytes
  *
- * `HASH_STATE` holds, for the one seed of this memory: seed, the standard secret, and the secret that inputs of more than 240
- * bytes use with that seed. Written once by `hashInit`, read-only afterwards, so threads share it.
+ * `HASH_STATE` holds, for the one seed of this memory: the seed, two words for short inputs, the standard secret, and the
+ * secret with the seed applied. Written once by `hashInit`, read-only afterwards, so threads share it.
  *
  * Source: the specification in github.com/Cyan4973/xxHash, doc/xxhash_spec.md and xxhash.h (BSD-2-Clause).
  */
 import { HASH_STATE } from "./layout";
 
 const SEED: usize = HASH_STATE;
+/** What inputs of 9 to 16 bytes are combined with: parts of the secret, seed applied. */
+const FLIPS: usize = HASH_STATE + 16;
 const SECRET: usize = HASH_STATE + 64;
 const SEEDED_SECRET: usize = SECRET + 192;
 
@@ -47,6 +49,8 @@ export function hashInit(seed: u64): void {
   putSecret(144, 0x49daf0b751dd0d17, 0x9e68d429265516d3);
   putSecret(160, 0xfca1477d58be162b, 0xce31d07ad1b8f88f);
   putSecret(176, 0x280416958f3acb45, 0x7e404bbbcafbd7af);
+  store<u64>(FLIPS, (load<u64>(SECRET, 24) ^ load<u64>(SECRET, 32)) + seed);
+  store<u64>(FLIPS, (load<u64>(SECRET, 40) ^ load<u64>(SECRET, 48)) - seed, 8);
   for (let i: usize = 0; i < SECRET_BYTES; i += 16) {
     store<u64>(SEEDED_SECRET + i, load<u64>(SECRET + i) + seed);
     store<u64>(SEEDED_SECRET + i, load<u64>(SECRET + i, 8) - seed, 8);
@@ -98,33 +102,40 @@ function mix16(at: usize, secret: usize, seed: u64): u64 {
   );
 }
 
+/** As `mix16` with the standard secret at `offset`, a multiple of 16: the seeded secret has those words, seed applied. */
+// @ts-ignore: decorator
+@inline
+function mix16Seeded(at: usize, offset: usize): u64 {
+  return mulFold(
+    load<u64>(at) ^ load<u64>(SEEDED_SECRET + offset),
+    load<u64>(at, 8) ^ load<u64>(SEEDED_SECRET + offset, 8),
+  );
+}
+
 /** XXH3-64 of two u64s, as LE64(first) ‖ LE64(second): a link of the prefix chain. */
 // @ts-ignore: decorator
 @inline
 export function hashPair(first: u64, second: u64): u64 {
-  const seed = load<u64>(SEED);
-  const low = first ^ ((load<u64>(SECRET, 24) ^ load<u64>(SECRET, 32)) + seed);
-  const high = second ^ ((load<u64>(SECRET, 40) ^ load<u64>(SECRET, 48)) - seed);
+  const low = first ^ load<u64>(FLIPS);
+  const high = second ^ load<u64>(FLIPS, 8);
   return avalanche(16 + bswap<u64>(low) + high + mulFold(low, high));
 }
 
 /** XXH3-64 of 64 bytes: a block of 16 tokens. */
 // @ts-ignore: decorator
 @inline
-function hash64Bytes(at: usize): u64 {
-  const seed = load<u64>(SEED);
+export function hash64Bytes(at: usize): u64 {
   return avalanche(
     64 * PRIME64_1 +
-      mix16(at + 16, SECRET + 32, seed) +
-      mix16(at + 32, SECRET + 48, seed) +
-      mix16(at, SECRET, seed) +
-      mix16(at + 48, SECRET + 16, seed),
+      mix16Seeded(at + 16, 32) +
+      mix16Seeded(at + 32, 48) +
+      mix16Seeded(at, 0) +
+      mix16Seeded(at + 48, 16),
   );
 }
 
 /** XXH3-64 of `bytes` bytes at `at`. */
 export function hashBytes(at: usize, bytes: usize): u64 {
-  if (bytes == 64) return hash64Bytes(at);
   if (bytes <= 16) return hashUpTo16(at, bytes);
   if (bytes <= 128) return hashUpTo128(at, bytes);
   if (bytes <= 240) return hashUpTo240(at, bytes);
@@ -134,8 +145,8 @@ export function hashBytes(at: usize, bytes: usize): u64 {
 function hashUpTo16(at: usize, bytes: usize): u64 {
   const seed = load<u64>(SEED);
   if (bytes > 8) {
-    const low = load<u64>(at) ^ ((load<u64>(SECRET, 24) ^ load<u64>(SECRET, 32)) + seed);
-    const high = load<u64>(at + bytes - 8) ^ ((load<u64>(SECRET, 40) ^ load<u64>(SECRET, 48)) - seed);
+    const low = load<u64>(at) ^ load<u64>(FLIPS);
+    const high = load<u64>(at + bytes - 8) ^ load<u64>(FLIPS, 8);
     return avalanche(<u64>bytes + bswap<u64>(low) + high + mulFold(low, high));
   }
   if (bytes >= 4) {

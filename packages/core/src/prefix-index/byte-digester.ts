@@ -18,8 +18,14 @@ export class ByteDigester {
   constructor(kernel: KernelExports, memory: KernelMemory) {
     this.#kernel = kernel;
     const at = kernel.scratchMake(DIGEST_BYTES_MAX + 8);
+    memory.grow(0);
     this.#bytes = new Uint8Array(memory.buffer, at + 8, DIGEST_BYTES_MAX);
     this.#digest = new Uint32Array(memory.buffer, at, 2);
+  }
+
+  /** Gives the buffer back; the digester must not be used afterwards. */
+  release(): void {
+    this.#kernel.scratchFree(this.#digest.byteOffset);
   }
 
   /**

@@ -19,6 +19,8 @@ export const PAGES_MAX = 65_536;
 /** A shared `WebAssembly.Memory`. It grows, and each growth leaves older views of `buffer` too short, never wrong. */
 export interface KernelMemory {
   readonly buffer: SharedArrayBuffer;
+  /** Growing by 0 pages makes `buffer` as long as other threads have made the memory. */
+  grow(pages: number): number;
 }
 
 /** What kernel/index.ts exports, where it is told what each does; addresses are byte offsets in the memory. */
@@ -36,6 +38,7 @@ export interface KernelExports {
   ): void;
   indexInit(memoryBytesMax: number, contextsMax: number, prefixesMax: number): void;
   scratchMake(bytes: number): number;
+  scratchFree(at: number): void;
   contextMake(blockSize: number, bigram: number, name: number, nameBytes: number): number;
   contextDescribe(readerLine: number, slot: number, out: number): void;
   contextSlotCount(): number;

@@ -33,6 +33,7 @@ import {
   type Tier,
 } from "./contract.ts";
 import { IndexError } from "./index-error.ts";
+import { INVARIANTS } from "./invariants.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
 import { instantiateKernel, makeKernelMemory, PAGE_BYTES, PAGES_MAX } from "./kernel.ts";
 import { type ParkedStore, ParkedStores } from "./parked-stores.ts";
@@ -117,23 +118,6 @@ const STATS_WORDS = 9;
 const FAULT_WORDS = 3;
 const FAULTS_MAX = 64;
 const REPORT_WORDS = Math.max(3 + RANK_SLOTS_MAX / 32, FAULT_WORDS * FAULTS_MAX, STATS_WORDS);
-
-/** What each invariant says, by number; README.md lists the same. */
-const INVARIANTS: readonly string[] = [
-  "",
-  "the heap's blocks tile it, no two free ones touch, and the used ones sum to allocatedBytes",
-  "the directory has each block once, under its prefix hash, and nothing else",
-  "the agreed names have each named block once, under its engine hash, and nothing else",
-  "a set's references are the blocks that have it and the sets forwarded to it",
-  "a set's hash and rank count are those of its bits, and no two interned sets are equal",
-  "a rank's counts are those of the blocks whose sets it is in, at one tier at least",
-  "an extra copy belongs to a block that the rank holds at that tier under one name",
-  "a block has exactly the own names and lists that its ranks' kinds say",
-  "an id is used while its block has a set, and free counts are those of the bits",
-  "prefixCount counts the blocks with holders, deadCount those whose holders were cleared",
-  "a finished sweep leaves no block with a dead or forwarded set",
-  "a rank that holds blocks in a context has that context in its list",
-];
 
 interface Scratch extends IndexScratch {
   readonly skips: Uint8Array;
@@ -511,26 +495,18 @@ export class PrefixIndex implements IndexWriter {
     const words = new Uint32Array(this.#memory.buffer, reportAt, FAULT_WORDS * count);
     return Array.from({ length: count }, (_, i) => {
       const [invariant, first, second] = words.subarray(FAULT_WORDS * i);
-      return `I${invariant}: violated at ${first}, ${second}: ${INVARIANTS[invariant]}`;
+      return `I${invariant}: violated at ${first}, ${second}: ${INVARIANTS[invariant - 1]}`;
     });
   }
 
   #keyOf(contextId: number): ContextKey {
     if (contextId === this.#lastContextId && this.#lastKey !== null) return this.#lastKey;
-    for (const [text, id] of this.#contextIds) {
-      if (id !== contextId) continue;
-      const [model, loraName, blockSize, bigram] = JSON.parse(text) as [
-        string,
-        string | null,
-        number,
-        boolean,
-      ];
-      this.#lastKey = { model, loraName, blockSize, bigram };
-      this.#lastContextId = id;
-      return this.#lastKey;
-    }
-    assert(false, () => `context ${contextId} is not open: open it once per event`);
-    throw new Error("unreachable");
+    const text = [...this.#contextIds].find(([, id]) => id === contextId)?.[0];
+    assert(text !== undefined, () => `context ${contextId} is not open: open it once per event`);
+    const [model, loraName, blockSize, bigram] = JSON.parse(text) as [string, string | null, number, boolean];
+    this.#lastKey = { model, loraName, blockSize, bigram };
+    this.#lastContextId = contextId;
+    return this.#lastKey;
   }
 
   /** Tells the listener what limits took, and forgets contexts that are gone. */

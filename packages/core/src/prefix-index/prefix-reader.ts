@@ -64,6 +64,7 @@ export class PrefixReader {
       );
     this.#digester = new ByteDigester(this.#kernel, memory);
     this.#describeAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
+    memory.grow(0);
     this.#record = new Uint32Array(memory.buffer, this.#at, RECORD_WORDS);
     this.tokens = new Uint32Array(memory.buffer, this.#record[TOKENS], tokensMax + 1);
     this.hashes = new Uint32Array(memory.buffer, this.#record[HASHES], 2 * tokensMax);
@@ -89,6 +90,8 @@ export class PrefixReader {
 
   /** Gives line and buffers back. The reader and its arrays must not be used afterwards. */
   detach(): void {
+    this.#digester.release();
+    this.#kernel.scratchFree(this.#describeAt);
     this.#kernel.readerEnd(this.#at);
   }
 

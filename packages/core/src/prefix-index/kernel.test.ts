@@ -1,0 +1,39 @@
+/** The committed kernel is the one that its sources make, and instances share nothing but memory. */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { describe, expect, it } from "vitest";
+import { instantiateKernel, makeKernelMemory } from "./kernel.ts";
+
+const BUILD = fileURLToPath(new URL("../../kernel/build.mjs", import.meta.url));
+
+describe("the kernel", () => {
+  it("is committed as its sources make it", async () => {
+    const run = promisify(execFile)(process.execPath, [BUILD, "--check"]);
+    await expect(run).resolves.toMatchObject({ stderr: "" });
+  });
+
+  it("keeps all state in memory: a second instance continues where the first one stopped", () => {
+    const memory = makeKernelMemory(8, 64);
+    const first = instantiateKernel(memory);
+    first.hashSeed(1337, 0);
+    first.indexInit(16 * 2 ** 20, 4, 1000);
+    const at = first.scratchMake(1000);
+    const second = instantiateKernel(memory);
+    expect(second.contextSlotCount()).toBe(first.contextSlotCount());
+    expect(second.scratchMake(1000)).not.toBe(at);
+    expect(second.indexCheck(at)).toBe(0);
+  });
+
+  it("digests the same bytes alike in instances over memories with one seed, and differently with another", () => {
+    const digests = [1, 1, 2].map((seed) => {
+      const memory = makeKernelMemory(8, 8);
+      const kernel = instantiateKernel(memory);
+      kernel.hashSeed(seed, 0);
+      kernel.hashDigest(65_536, 300, 131_072);
+      return [...new Uint32Array(memory.buffer, 131_072, 2)].join();
+    });
+    expect(digests[0]).toBe(digests[1]);
+    expect(digests[0]).not.toBe(digests[2]);
+  });
+});
