@@ -9,10 +9,11 @@ import type { ContextKey } from "./contract.ts";
 import { nameHigh, nameLow } from "./fleet-world.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 
-const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+/** One sequence by default: how full tables are at a moment is a matter of luck, which should not change from run to run. */
+const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? 20_250_914);
 const IS_LONG = process.env["KVSYNC_MODEL_LONG"] === "1";
 const TURNOVERS = IS_LONG ? 1_000 : 40;
-const RANKS = 8;
+const RANKS = 16;
 const POOL_BLOCKS = 4_096;
 const BLOCK_SIZE = 4;
 const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: BLOCK_SIZE, bigram: false };
@@ -141,8 +142,8 @@ describe(`memory after ${TURNOVERS} turnovers (KVSYNC_MODEL_SEED=${SEED})`, { ti
       allocated.push(fleet.index.stats().allocatedBytes);
     }
     expect(fleet.index.check()).toEqual([]);
-    const early = Math.max(...allocated.slice(4, 10));
-    const late = Math.max(...allocated.slice(-6));
+    const early = Math.max(...allocated.slice(5, 15));
+    const late = Math.max(...allocated.slice(-10));
     console.log(`${churn.claim}: ${early} bytes early, ${late} late, ${(late / early).toFixed(3)}`);
     expect(late / early).toBeLessThan(1.05);
   });
