@@ -129,13 +129,13 @@ export function nameBlock(context: Context, id: u32, engineHash: u64): void {
   const chunk = chunkOf(context, id);
   store<u64>(engineAddress(chunk, id), engineHash);
   setNamed(chunk, id, true);
-  context.names = idInsert(context, context.names, ENGINE_COLUMN, engineHash, id);
+  context.names = idInsert(context, context.names, ENGINE_COLUMN, engineHash, id, context.namesCount);
   context.namesCount++;
 }
 
 /** Enters a block whose prefix hash is in its column. */
 export function enterBlock(context: Context, id: u32, prefix: u64): void {
-  context.directory = idInsert(context, context.directory, PREFIX_COLUMN, prefix, id);
+  context.directory = idInsert(context, context.directory, PREFIX_COLUMN, prefix, id, context.directoryCount);
   context.directoryCount++;
 }
 

@@ -2,7 +2,7 @@
  * Hash → block id, for the directory (by prefix hash) and the agreed names (by engine hash). The hash itself is not in
  * the table: it is in the arena's column, and the entry's tag spares nearly every look there that would be in vain.
  *
- *     root:     depth │ – │ segment[2^depth]                          chosen by the top bits of the mixed hash
+ *     root:     depth │ segments │ segment[2^depth]                       chosen by the top bits of the mixed hash
  *     segment:  bucket mask, depth, count, id bits, tag │ bucket │ bucket │ …    64 bytes each, on cache lines
  *     bucket:   entry × 15 │ passed by                                chosen by the low bits
  *     entry:    tag │ is displaced │ block id          0 is empty; ids take the bits that they need, the tag the rest
@@ -11,8 +11,10 @@
  * while that is not 0. So an entry, once written, never moves inside its segment, and removing one leaves nothing behind:
  * readers need no retries.
  *
- * A segment at 90 % is made anew: of twice the size up to 1,024 buckets, then as two, each with one more bit of the hash. So
- * no single store waits for a table of millions to be rebuilt. The tag is the bits of the hash that come after those that
+ * A segment at 90 % is made anew: of twice the size up to 256 buckets, then as two, each with one more bit of the hash. So
+ * no single store waits for a table of millions to be rebuilt. It waits up to 97 % while the table as a whole is
+ * emptier than tables are when they grow: then it is only luck that filled it, and blocks that come and go at a
+ * constant number would make the table creep. The tag is the bits of the hash that come after those that
  * chose the segment: its first bit says which of the two an entry goes to, and that is all that a split needs, since
  * the bucket stays the same. Only displaced entries need a look at their key. (Looking at every key, each a cache miss,
  * was half the time of storing a new block.) The bits that the tag loses go to the id, which needs one more as often.
@@ -39,13 +41,13 @@ const PASSED: usize = 60;
 const ENTRIES: u8 = 15;
 const ENTRIES_MASK: u32 = 0x7fff;
 const BUCKETS_FIRST: u32 = 8;
-const BUCKETS_MAX: u32 = 1024;
+const BUCKETS_MAX: u32 = 256;
 /** 2^u − 1 ≈ u × (0.6565 + 0.3435 u), within 0.3 %; in units of 2⁻³², together just below 1. */
 const CURVE_START: u64 = 0xa8106b80;
 const CURVE_RISE: u64 = 0x57ef9480;
 const ID_BITS_MIN: u32 = 14;
 const ID_BITS_MAX: u32 = 27;
-/** With fewer bits left, tags are made anew from the keys, if that gives more. */
+/** With fewer bits left, a split makes the tags anew from the keys, if that gives more. */
 const TAG_BITS_LOW: u32 = 5;
 
 /**
@@ -150,19 +152,20 @@ function makeSegment(context: Context, buckets: u32, depth: u32, idBits: u32, ta
 export function idTableMake(context: Context): usize {
   const root = allocate(context, 12);
   store<u32>(root, 0);
+  store<u32>(root, 1, 4);
   const idBits = idBitsNow(context);
   store<u32>(root, <u32>makeSegment(context, BUCKETS_FIRST, 0, idBits, 31 - idBits), 8);
   return root;
 }
 
-/** Bytes that `count` new entries may need for a while: each segment that fills makes one or two new ones. */
+/** Bytes that `count` new entries may need for a while: segments that fill are there twice until the call ends. */
 export function idTableGrowthBytes(root: usize, count: u32): u32 {
   const depth = load<u32>(root);
   const segment = <usize>load<u32>(root, 8);
   const buckets = load<u32>(segment) + 1;
   if (depth == 0) return 2 * (buckets << 6) + 10 * count;
   const segments: u32 = 1 << depth;
-  return (count < segments ? count : segments) * (2 * (BUCKETS_MAX << 6)) / 4 + 10 * count + (8 << depth);
+  return min(count, segments) * (BUCKETS_MAX << 6) + 10 * count + (8 << depth);
 }
 
 function put(segment: usize, mixed: u64, id: u32): void {
@@ -186,32 +189,54 @@ function put(segment: usize, mixed: u64, id: u32): void {
   }
 }
 
-/** Enters an id whose key is in its column already, and under which nothing is found. */
-export function idInsert(context: Context, root: usize, column: usize, key: u64, id: u32): usize {
+/** Whether a segment wants to be made anew before it takes another entry; `total` is the number of entries of the table. */
+// @ts-ignore: decorator
+@inline
+function isFull(root: usize, segment: usize, total: u32): bool {
+  const buckets = load<u32>(segment, BUCKET_MASK) + 1;
+  const count = load<u32>(segment, COUNT);
+  if (count < (buckets * 27) >> 1) return false;
+  return count >= (buckets * 29) >> 1 || total >= load<u32>(root, 4) * ((buckets * 48) / 5);
+}
+
+/**
+ * Enters an id whose key is in its column already, and under which nothing is found.
+ *
+ * @param total - entries that the table has.
+ * @returns the root, which may be a new one.
+ */
+export function idInsert(context: Context, root: usize, column: usize, key: u64, id: u32, total: u32): usize {
   const mixed = mixKey(key);
   while (true) {
     const segment = <usize>load<u32>(slotOf(root, mixed));
-    const buckets = load<u32>(segment) + 1;
-    if (load<u32>(segment, COUNT) < (buckets * 27) >> 1 && id >> load<u32>(segment, ID_BITS) == 0) {
+    const isWide = id >> load<u32>(segment, ID_BITS) == 0;
+    const isRoomy = !isFull(root, segment, total);
+    if (isRoomy && isWide) {
       put(segment, mixed, id);
       return root;
     }
-    root = rebuild(context, root, column, mixed, segment);
+    root = rebuild(context, root, column, mixed, segment, !isRoomy);
   }
 }
 
-/** Makes a segment anew: wider ids, or twice the buckets, or two segments. Returns the root, which may be a new one. */
-function rebuild(context: Context, root: usize, column: usize, mixed: u64, segment: usize): usize {
+/** Makes a segment anew: for wider ids, or because it is full: of twice the size, or as two. Returns the root. */
+function rebuild(
+  context: Context,
+  root: usize,
+  column: usize,
+  mixed: u64,
+  segment: usize,
+  isGrowing: bool,
+): usize {
   const buckets = load<u32>(segment, BUCKET_MASK) + 1;
   const depth = load<u32>(segment, DEPTH);
-  const isFull = load<u32>(segment, COUNT) >= (buckets * 27) >> 1;
-  const isSplit = isFull && buckets == BUCKETS_MAX;
+  const isSplit = isGrowing && buckets == BUCKETS_MAX;
   if (isSplit && depth == load<u32>(root)) root = doubleRoot(context, root);
   const idBits = idBitsNow(context);
   const bitsLeft = min(load<u32>(segment, TAG_BITS) - 1, 31 - idBits);
   const isQuick = isSplit && (bitsLeft >= TAG_BITS_LOW || bitsLeft == 31 - idBits);
   const tagBits = isQuick ? bitsLeft : 31 - idBits;
-  const size = isFull && !isSplit ? 2 * buckets : buckets;
+  const size = isGrowing && !isSplit ? 2 * buckets : buckets;
   const low = makeSegment(context, size, isSplit ? depth + 1 : depth, idBits, tagBits);
   const high = isSplit ? makeSegment(context, size, depth + 1, idBits, tagBits) : low;
   memory.fill(FILLS, 0, 2 * BUCKETS_MAX);
@@ -223,6 +248,7 @@ function rebuild(context: Context, root: usize, column: usize, mixed: u64, segme
   const first = root + 8 + (<usize>((mixed >> 1) >> (63 - <u64>depth)) << (2 + load<u32>(root) - depth));
   for (let i: u32 = 0; i < slots; i++)
     store<u32>(first + (<usize>i << 2), <u32>(isSplit && i >= slots >> 1 ? high : low));
+  if (isSplit) store<u32>(root, load<u32>(root, 4) + 1, 4);
   retire(context, LIMBO_MEMORY, <u32>segment);
   return root;
 }
@@ -231,6 +257,7 @@ function doubleRoot(context: Context, root: usize): usize {
   const depth = load<u32>(root);
   const bigger = allocate(context, 8 + (8 << depth));
   store<u32>(bigger, depth + 1);
+  store<u32>(bigger, load<u32>(root, 4), 4);
   for (let i: usize = 0; i < <usize>1 << depth; i++) {
     const segment = load<u32>(root + 8 + (i << 2));
     store<u32>(bigger + 8 + (i << 3), segment);
