@@ -583,6 +583,17 @@ describe("silence", () => {
     expect([stage.sync.counters.gaps, stage.sync.counters.missedMessages]).toEqual([1, 2]);
   });
 
+  test("a probe that is cut short in a lost tail goes on from there at once, as a gap", () => {
+    const stage = Stage.synced(3);
+    stage.tick();
+    const { attempt } = stage.request();
+    for (const sequenceNumber of range(3, 5)) stage.reply(attempt, sequenceNumber);
+    stage.sync.replayFailed(attempt, "refused", stage.nowMs);
+    expect([stage.sync.state, stage.sync.trust]).toEqual(["replaying", "stale"]);
+    expect(stage.answer(range(0, 9))).toBe(5);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 9)]);
+  });
+
   test("a probe finds a publisher that restarted unnoticed (Y2)", () => {
     const stage = Stage.synced(3);
     stage.tick();

@@ -551,6 +551,12 @@ export class WorkerSync {
   #failAttempt(attempt: Attempt, reason: ReplayFailure, nowMs: number): void {
     this.counters.replayFailures[reason] += 1;
     this.#noteReplayEnd("failed");
+    if (attempt.purpose === "probe" && attempt.appliedCount > 0) {
+      // It has found a lost tail and was cut short in it: what is left is a gap like any other, and not to be waited for.
+      this.#noteGap(attempt.appliedCount);
+      this.#askAgain(attempt, nowMs);
+      return;
+    }
     if (attempt.purpose === "probe") {
       this.#failedProbes += 1;
       this.#probeDueMs = nowMs + this.#limits.probeMs;
