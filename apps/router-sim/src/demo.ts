@@ -30,13 +30,13 @@ export interface DemoOptions {
   readonly daemonLogPath: string | null;
 }
 
-const WORKLOAD = { requests: 800, minutes: 12, scale: 0.5 };
-const ENGINES = 4;
-const BLOCKS = 6_144;
+const WORKLOAD = { requests: 900, minutes: 40, scale: 0.4 };
+const ENGINES = 8;
+const BLOCKS = 4_096;
 const BLOCK_SIZE = 16;
-const SPEEDUP = 60;
+const SPEEDUP = 200;
 /** Twelve hours of a request every three seconds. */
-const LIGHT_TRAFFIC = { requests: 14_400, minutes: 720, scale: 0.5 };
+const LIGHT_TRAFFIC = { requests: 14_400, minutes: 720, scale: 0.4 };
 
 /**
  * Runs the demo.
@@ -54,7 +54,7 @@ export async function runDemo(options: DemoOptions, console: Console, signal: Ab
   console.line(INTRODUCTION);
   const blind = await runOnce(calm, "random", requests, console, signal);
   const informed = await runOnce(calm, "prefix-match", requests, console, signal);
-  console.line(`${resultTable([blind, informed])}\n\n${comparison(blind, informed)}\n${TROUBLE}`);
+  console.line(`${resultTable([blind, informed], "brief")}\n\n${comparison(blind, informed)}\n${TROUBLE}`);
   const troubled = await runOnce(troubledOptions(calm), "prefix-match", requests, console, signal);
   console.line(`\n${runDetails(troubled)}\n${afterTrouble(troubled)}`);
   const failures = [blind, informed, troubled].flatMap((run) =>

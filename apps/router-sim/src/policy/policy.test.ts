@@ -26,42 +26,45 @@ describe("prefix match", () => {
     expect(policy.choose(8_000, loads(0, 0, 0), advice({ w0: 512, w2: 4_096 }))).toBe(2);
   });
 
-  it("leaves the longest match when waiting there costs more than it saves", () => {
-    const policy = new PrefixMatchPolicy();
-    expect(policy.choose(8_000, loads(0, 3_583), advice({ w0: 512, w1: 4_096 }))).toBe(1);
-    expect(policy.choose(8_000, loads(0, 3_585), advice({ w0: 512, w1: 4_096 }))).toBe(0);
+  it("leaves the longest match when waiting there costs about as much as it saves", () => {
+    const choice = (pending: number): number =>
+      new PrefixMatchPolicy().choose(8_000, loads(0, pending), advice({ w0: 512, w1: 4_096 }));
+    expect(choice(2_559)).toBe(1);
+    expect(choice(2_560)).toBe(0);
   });
 
   it("counts a stale match half and an unknown one not at all", () => {
-    const policy = new PrefixMatchPolicy();
-    expect(policy.choose(8_000, loads(0, 2_049), advice({ w1: 4_096 }))).toBe(1);
-    expect(policy.choose(8_000, loads(0, 2_049), advice({ w1: 4_096 }, "stale"))).toBe(0);
-    expect(policy.choose(8_000, loads(0, 1), advice({ w1: 4_096 }, "unknown"))).toBe(0);
+    const choice = (pending: number, trust: Trust): number =>
+      new PrefixMatchPolicy().choose(8_000, loads(0, pending), advice({ w1: 4_096 }, trust));
+    expect(choice(1_023, "exact")).toBe(1);
+    expect(choice(1_023, "stale")).toBe(1);
+    expect(choice(1_024, "exact")).toBe(1);
+    expect(choice(1_024, "stale")).toBe(0);
+    expect(choice(0, "unknown")).toBe(0);
   });
 
   it("trusts a partial match in full: it may only under-report", () => {
     const policy = new PrefixMatchPolicy();
-    expect(policy.choose(8_000, loads(0, 4_095), advice({ w1: 4_096 }, "partial"))).toBe(1);
+    expect(policy.choose(8_000, loads(0, 3_071), advice({ w1: 4_096 }, "partial"))).toBe(1);
   });
 
   it("becomes least load without advice, and when the daemon says fallback", () => {
-    const policy = new PrefixMatchPolicy();
-    expect(policy.choose(8_000, loads(5, 3, 4), null)).toBe(1);
-    expect(
-      policy.choose(8_000, loads(5, 3, 4), { decision: "fallback", matches: advice({ w0: 8_000 }).matches }),
-    ).toBe(1);
+    const fallback: RoutingAdvice = { decision: "fallback", matches: advice({ w0: 8_000 }).matches };
+    for (const absent of [null, fallback]) {
+      expect(new PrefixMatchPolicy().choose(8_000, loads(5_000, 3_000, 9_000), absent)).toBe(1);
+    }
   });
 
-  it("fills an idle fleet evenly when all cost the same", () => {
+  it("spreads new conversations over the fleet although one worker alone holds their common beginning", () => {
     const policy = new PrefixMatchPolicy();
-    const chosen = Array.from({ length: 6 }, () => policy.choose(100, loads(0, 0, 0), null));
-    expect(chosen.slice(0, 3).toSorted()).toEqual([0, 1, 2]);
-    expect(chosen.slice(3).toSorted()).toEqual([0, 1, 2]);
+    const chosen = Array.from({ length: 9 }, () => policy.choose(4_000, loads(0, 0, 0), advice({ w0: 512 })));
+    expect(new Set(chosen.slice(0, 3))).toEqual(new Set([0, 1, 2]));
+    for (const worker of [0, 1, 2]) expect(chosen.filter((choice) => choice === worker)).toHaveLength(3);
   });
 
   it("ignores matches of workers that it cannot route to", () => {
     const policy = new PrefixMatchPolicy();
-    expect(policy.choose(8_000, loads(0, 1), advice({ elsewhere: 8_000, w1: 16 }))).toBe(1);
+    expect(policy.choose(8_000, loads(0, 1), advice({ elsewhere: 8_000, w1: 2_000 }))).toBe(1);
   });
 });
 

@@ -65,7 +65,7 @@ export async function runReplay(
   for (const policy of options.policies) {
     reports.push(await runOnce(options, policy, requests, console, signal));
   }
-  console.line(`\n${resultTable(reports)}`);
+  console.line(`\n${resultTable(reports, "all")}`);
   for (const report of reports) console.line(`\n${report.policy}\n${runDetails(report)}`);
   if (options.jsonPath !== null) {
     const { plantedDifference, faults, ...rest } = options;

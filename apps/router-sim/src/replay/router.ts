@@ -58,8 +58,8 @@ export interface RouterBooks {
   readonly firstTokenSeconds: Samples;
   /** Refusals by the engine's error code. */
   readonly refusalsByCode: ReadonlyMap<string, number>;
-  /** What the last failed lookup said; null when none failed. */
-  readonly lastFailure: string | null;
+  /** What the last failed lookup of each kind said. */
+  readonly lastFailures: ReadonlyMap<MissingAdvice, string>;
 }
 
 /** See the header. */
@@ -88,7 +88,7 @@ export class Router implements FleetListener, RouterBooks {
     withoutAdvice: { timed_out: 0, unreachable: 0, refused: 0, malformed: 0, too_many_lookups: 0 },
   };
   readonly refusalsByCode = new Map<string, number>();
-  lastFailure: string | null = null;
+  readonly lastFailures = new Map<MissingAdvice, string>();
 
   /**
    * @param settings - see RouterSettings.
@@ -179,7 +179,7 @@ export class Router implements FleetListener, RouterBooks {
     this.#lookupsUnderWay -= 1;
     if (outcome.kind === "failed") {
       this.counts.withoutAdvice[outcome.reason] += 1;
-      this.lastFailure = outcome.detail;
+      this.lastFailures.set(outcome.reason, outcome.detail);
       return null;
     }
     this.lookupMs.add(outcome.latencyMs);

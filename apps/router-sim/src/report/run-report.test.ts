@@ -47,7 +47,7 @@ function result(changes: Partial<RunResult> = {}): RunResult {
     lookupMs: samples(1, 2, 3),
     firstTokenSeconds: samples(0.5),
     refusalsByCode: new Map<string, number>(),
-    lastFailure: null,
+    lastFailures: new Map(),
   };
   return {
     policy: "prefix-match",
@@ -122,16 +122,28 @@ describe("a run's figures", () => {
 describe("the result table", () => {
   it("has one column per policy and one line per figure", () => {
     const reports = [reportOf(result({ policy: "random" }), 16), reportOf(result(), 16)];
-    const lines = resultTable(reports).split("\n");
+    const lines = resultTable(reports, "all").split("\n");
     expect(lines[0]!.trim().split(/ +/)).toEqual(["random", "prefix-match"]);
     expect(lines.find((line) => line.startsWith("block hit rate"))).toMatch(/30\.00 % +30\.00 %$/);
     expect(lines.find((line) => line.startsWith("audit: missing"))).toMatch(/1 +1$/);
+  });
+
+  it("can be brief, and every brief line is one of the full table", () => {
+    const report = reportOf(result(), 16);
+    const full = resultTable([report], "all")
+      .split("\n")
+      .map((line) => line.replace(/ {2,}/g, "  "));
+    const brief = resultTable([report], "brief")
+      .split("\n")
+      .map((line) => line.replace(/ {2,}/g, "  "));
+    expect(brief).toHaveLength(11);
+    for (const line of brief.slice(1)) expect(full).toContain(line);
   });
 
   it("says none where nothing was measured", () => {
     const silent = result();
     const router: RouterBooks = { ...silent.router, lookupMs: samples(), firstTokenSeconds: samples() };
     const report = reportOf({ ...silent, router }, 16);
-    expect(resultTable([report])).toMatch(/lookup p50 \/ p99 \/ max +none$/m);
+    expect(resultTable([report], "all")).toMatch(/lookup p50 \/ p99 \/ max +none$/m);
   });
 });

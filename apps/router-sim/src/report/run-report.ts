@@ -53,7 +53,8 @@ export interface RunReport {
   readonly lookupMs: Distribution | null;
   readonly decisions: Readonly<Record<string, number>>;
   readonly routedWithoutAdvice: Readonly<Record<string, number>>;
-  readonly lastLookupFailure: string | null;
+  /** What the last failed lookup of each kind said. */
+  readonly lastLookupFailures: Readonly<Record<string, string>>;
   readonly messages: number;
   readonly events: number;
   readonly storedBlocks: number;
@@ -64,6 +65,8 @@ export interface RunReport {
   readonly gaps: number;
   readonly missedMessages: number;
   readonly replays: { readonly requested: number; readonly completed: number; readonly failed: number };
+  /** Messages that engines sent in answer to replay requests. */
+  readonly messagesReplayed: number;
   readonly restartsSeen: number;
   readonly streamFaults: Readonly<Record<string, number>>;
   readonly streamDrops: Readonly<Record<string, number>>;
@@ -116,7 +119,7 @@ export function reportOf(result: RunResult, blockSize: number): RunReport {
     lookupMs: distribution(router.lookupMs),
     decisions: nonZero(counts.decisions),
     routedWithoutAdvice: nonZero(counts.withoutAdvice),
-    lastLookupFailure: router.lastFailure,
+    lastLookupFailures: Object.fromEntries(router.lastFailures),
     messages: fleet.messages,
     events: fleet.events,
     storedBlocks: fleet.storedBlocks,
@@ -131,6 +134,7 @@ export function reportOf(result: RunResult, blockSize: number): RunReport {
       completed: streams.replaysCompleted,
       failed: streams.replaysFailed,
     },
+    messagesReplayed: fleet.replayedMessages,
     restartsSeen: streams.restarts,
     streamFaults: streams.faults,
     streamDrops: streams.dropped,

@@ -26,26 +26,46 @@ const ROWS: readonly Row[] = [
     "replays asked / done / failed",
     ({ replays }) => `${whole(replays.requested)} / ${whole(replays.completed)} / ${whole(replays.failed)}`,
   ],
+  ["messages replayed", (run) => whole(run.messagesReplayed)],
   ["engines restarted / noticed", (run) => `${whole(run.engineRestarts)} / ${whole(run.restartsSeen)}`],
   ["requests routed again", (run) => whole(run.requestsRerouted)],
   ["stream faults", (run) => counts(run.streamFaults) || "0"],
   ["stream drops", (run) => counts(run.streamDrops) || "0"],
   ["streams by trust", (run) => counts(run.trust)],
   ["time: real / modelled / slip", (run) => times(run)],
-  ["audit: held / dumped", ({ audit }) => `${whole(audit.heldCount)} / ${whole(audit.dumpedCount)}`],
+  [
+    "audit: held / dumped",
+    ({ audit }) => `${whole(audit.heldCount)} / ${whole(audit.dumpedCount)} (${coverage(audit)})`,
+  ],
   ["audit: missing, before history", ({ audit }) => whole(audit.excusedCount)],
   ["audit: differences", ({ audit }) => whole(audit.differenceCount)],
 ];
+
+/** What a short story needs of them. */
+const BRIEF_ROWS: ReadonlySet<string> = new Set([
+  "requests",
+  "block hit rate",
+  "oracle's block hit rate",
+  "share of the oracle",
+  "first token, modelled, p50 / p99",
+  "lookup p50 / p99 / max",
+  "messages / events",
+  "streams by trust",
+  "audit: held / dumped",
+  "audit: differences",
+]);
 
 /**
  * Writes the table.
  *
  * @param runs - one column each; at least one.
+ * @param detail - every figure, or those of a short story.
  * @returns lines without a final newline.
  */
-export function resultTable(runs: readonly RunReport[]): string {
-  const nameWidth = Math.max(...ROWS.map(([name]) => name.length));
-  const cells = ROWS.map(([name, value]) => ({ name, values: runs.map(value) }));
+export function resultTable(runs: readonly RunReport[], detail: "all" | "brief"): string {
+  const rows = detail === "all" ? ROWS : ROWS.filter(([name]) => BRIEF_ROWS.has(name));
+  const nameWidth = Math.max(...rows.map(([name]) => name.length));
+  const cells = rows.map(([name, value]) => ({ name, values: runs.map(value) }));
   const widths = runs.map((run, column) =>
     Math.max(run.policy.length, ...cells.map(({ values }) => values[column]?.length ?? 0)),
   );
@@ -78,6 +98,9 @@ export function runDetails(run: RunReport): string {
   for (const { differences } of [...run.faults.map(({ audit }) => audit), run.audit]) {
     lines.push(...differences.map((difference) => `  ${differenceLine(difference)}`));
   }
+  for (const [reason, detail] of Object.entries(run.lastLookupFailures)) {
+    lines.push(`last lookup without advice, ${reason}: ${detail}`);
+  }
   lines.push(...run.failures.map((failure) => `FAILED: ${failure}`));
   return lines.join("\n");
 }
@@ -104,6 +127,12 @@ function differenceLine(difference: Difference): string {
   const announced = announcedIn === null ? "never announced" : `announced in message ${announcedIn}`;
   const copies = `copies: engine ${difference.enginesCopies}, daemon ${difference.daemonsCopies}`;
   return `${kind}: ${where}, prefix ${prefixHash}, ${announced}, ${copies}`;
+}
+
+/** Share of what engines hold that the daemon knows of. */
+function coverage({ heldCount, excusedCount, differenceCount, dumpedCount }: AuditReport): string {
+  if (excusedCount === 0 && differenceCount === 0) return "all";
+  return percent(heldCount === 0 ? 0 : dumpedCount / heldCount);
 }
 
 function whole(value: number): string {
