@@ -175,19 +175,23 @@ export class IngestQueue<Owner, Note> {
   }
 
   /**
+   * How full a lane is.
+   *
+   * @param lane - which.
+   * @returns 0 … 1, of messages or of bytes, whichever is more.
+   */
+  fill(lane: Lane): number {
+    const { messages, bytes } = this.#lanes[lane];
+    return Math.max(messages / this.#limits.messages[lane], bytes / this.#limits.bytes[lane]);
+  }
+
+  /**
    * The back-pressure level now.
    *
    * @returns 0 normal, 1 warning, 2 critical, 3 overloaded.
    */
   level(): number {
-    const { messages, bytes } = this.#limits;
-    const { live, replay } = this.#lanes;
-    const ratio = Math.max(
-      live.messages / messages.live,
-      live.bytes / bytes.live,
-      replay.messages / messages.replay,
-      replay.bytes / bytes.replay,
-    );
+    const ratio = Math.max(this.fill("live"), this.fill("replay"));
     while (this.#level < LEVEL_RATIOS.length - 1 && ratio >= (LEVEL_RATIOS[this.#level + 1] ?? 1))
       this.#level += 1;
     while (this.#level > 0 && ratio < (LEVEL_RATIOS[this.#level] ?? 0) * RELEASE) this.#level -= 1;

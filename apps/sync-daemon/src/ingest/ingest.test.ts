@@ -28,7 +28,10 @@ class ScriptedTransport implements Transport {
     return { close: () => void (subscription.closed = true) };
   }
 
+  onReplay: () => void = () => undefined;
+
   requestReplay(endpoint: string, from: number, _idleTimeoutMs: number, events: ReplayEvents) {
+    this.onReplay();
     const replay = { endpoint, from, events, closed: false };
     this.replays.push(replay);
     return { close: () => void (replay.closed = true) };
@@ -228,6 +231,26 @@ test("no more replays run at once than the limit, and each end lets the next beg
     expect(parts.transport.replays).toHaveLength(Math.min(10, 5 + done));
   }
   for (let slot = 0; slot < 10; slot++) expect(parts.board.status(slot).trust).toBe("exact");
+});
+
+test("a replay is not asked for while earlier answers fill the lane, and is as soon as there is room", async () => {
+  const parts = setUp({
+    queue: { messages: { live: 100, replay: 10 }, bytes: { live: 1e6, replay: 1e6 }, messageBytes: 1e6 },
+  });
+  parts.ingest.follow(rank(0));
+  parts.ingest.follow(rank(1));
+  parts.transport.subscriptions[0]?.events.connected();
+  await turns();
+  let appliedWhenAsked = -1;
+  parts.transport.onReplay = () => {
+    appliedWhenAsked = parts.index.rankBlockCount(0);
+  };
+  // Eight of ten places are taken when the other stream asks.
+  for (let number = 0; number < 8; number++) parts.transport.replays[0]?.events.message(replayed(number));
+  parts.transport.subscriptions[1]?.events.connected();
+  await turns();
+  expect(parts.transport.replays).toHaveLength(2);
+  expect(appliedWhenAsked).toBeGreaterThan(3);
 });
 
 test("of many engines registered at once only a burst is dialled, the others at a steady rate", async () => {

@@ -49,6 +49,8 @@ const SLICE_MS = 4;
 const SLICE_MS_PRESSED = 12;
 /** Items between two looks at the clock. */
 const ITEMS_PER_CLOCK = 4;
+/** Fill of the replay lane up to which further replays are begun. */
+const REPLAY_FILL_MAX = 0.5;
 /** Connections dialled per second, fleet-wide: a restart of the daemon must not look like an attack. */
 const DIALS_PER_SECOND = 200;
 /** Dials that may happen at once after a quiet time. */
@@ -106,7 +108,11 @@ export class Ingest {
     this.#settings = settings;
     this.#dependencies = dependencies;
     this.#queue = new IngestQueue(settings.queue);
-    this.#replays = new ReplayRequests(dependencies.transport, settings.replaysMax, settings.replayTimeoutMs);
+    this.#replays = new ReplayRequests(
+      dependencies.transport,
+      { running: settings.replaysMax, idleTimeoutMs: settings.replayTimeoutMs },
+      () => this.#queue.fill("replay") < REPLAY_FILL_MAX,
+    );
     this.#decoder = new EventBatchDecoder(dependencies.index.scratch, {
       payloadBytesMax: settings.queue.messageBytes,
     });
@@ -288,6 +294,7 @@ export class Ingest {
         this.#applyItem(taken.lane, taken.item);
       }
     } while (!this.#queue.isEmpty && now() < deadline);
+    this.#replays.startWaiting();
     this.#tell();
     if (!this.#queue.isEmpty) this.#schedule();
   }

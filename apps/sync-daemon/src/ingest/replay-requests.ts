@@ -1,9 +1,10 @@
 /**
  * Replays under way, at most so many at once: a fleet that restarts must not have a thousand histories in memory together.
  *
- *   request ──▶ waiting (first in first out) ──▶ running ──▶ ended | abandoned
+ *   request ──▶ waiting (first in first out) ──room──▶ running ──▶ ended | abandoned
  *
- * A running request reads as fast as it can into the queue's replay lane. When that lane is full the request is given
+ * A request starts only while the lane that its answers go to has room: an engine answers with all it has, and stands
+ * still meanwhile, so asking without room would make it do so in vain, again and again. A running request reads as fast as it can into the queue's replay lane. When that lane is full the request is given
  * up, and its failure is noted behind the messages that got in: the stream applies those and asks again from there.
  */
 
@@ -37,19 +38,25 @@ export class ReplayRequests {
   readonly #transport: Transport;
   readonly #limit: number;
   readonly #idleTimeoutMs: number;
+  readonly #hasRoom: () => boolean;
   readonly #requests = new Map<ReplayClient, Map<number, Request>>();
   #waiting: Request[] = [];
   #running = 0;
 
   /**
    * @param transport - the network.
-   * @param limit - requests running at once.
-   * @param idleTimeoutMs - silence that ends a request.
+   * @param limits - requests running at once, and the silence that ends one.
+   * @param hasRoom - whether answers can be taken in now.
    */
-  constructor(transport: Transport, limit: number, idleTimeoutMs: number) {
+  constructor(
+    transport: Transport,
+    limits: { readonly running: number; readonly idleTimeoutMs: number },
+    hasRoom: () => boolean,
+  ) {
     this.#transport = transport;
-    this.#limit = limit;
-    this.#idleTimeoutMs = idleTimeoutMs;
+    this.#limit = limits.running;
+    this.#idleTimeoutMs = limits.idleTimeoutMs;
+    this.#hasRoom = hasRoom;
   }
 
   /**
@@ -65,7 +72,7 @@ export class ReplayRequests {
     this.#requests.set(client, attempts);
     attempts.set(attempt, request);
     this.#waiting.push(request);
-    this.#startWaiting();
+    this.startWaiting();
   }
 
   /**
@@ -91,6 +98,16 @@ export class ReplayRequests {
     for (const attempt of [...(this.#requests.get(client)?.keys() ?? [])]) this.abandon(client, attempt);
   }
 
+  /** Starts what waits, as far as there is room. To be called when room may have come. */
+  startWaiting(): void {
+    while (this.#running < this.#limit && this.#hasRoom()) {
+      const request = this.#waiting.shift();
+      if (request === undefined) return;
+      this.#running += 1;
+      this.#start(request);
+    }
+  }
+
   #forget(request: Request): void {
     const attempts = this.#requests.get(request.client);
     attempts?.delete(request.attempt);
@@ -98,16 +115,7 @@ export class ReplayRequests {
     if (request.running === null) return;
     request.running = null;
     this.#running -= 1;
-    this.#startWaiting();
-  }
-
-  #startWaiting(): void {
-    while (this.#running < this.#limit) {
-      const request = this.#waiting.shift();
-      if (request === undefined) return;
-      this.#running += 1;
-      this.#start(request);
-    }
+    this.startWaiting();
   }
 
   #start(request: Request): void {
