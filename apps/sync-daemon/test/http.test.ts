@@ -301,3 +301,34 @@ test("a dump says in its header how many messages were applied before it", async
   const header = JSON.parse(response.body.slice(0, response.body.indexOf("\n"))) as { contexts: object[] };
   expect(header.contexts[0]).toMatchObject({ block_size: 16, bigram: false });
 });
+
+test("with sync off engines are known and not followed, and every lookup says fall back", async () => {
+  const off = await start(["--sync-enabled", "false"]);
+  try {
+    const payload = { id: "a", model: "m", endpoint: "tcp://127.0.0.1:19995" };
+    await off.app.inject({ method: "POST", url: "/api/v1/engines", headers: JSON_HEADERS, payload });
+    const lookup = { model: "m", token_ids: [1, 2, 3] };
+    const answer = await off.app.inject({
+      method: "POST",
+      url: "/api/v1/match",
+      headers: JSON_HEADERS,
+      payload: lookup,
+    });
+    expect(answer.json()).toMatchObject({ decision: "fallback", trust: "unknown", matches: [] });
+    expect((await off.app.inject("/metrics")).body).toContain("aibrix_kv_sync_configuration_valid 1\n");
+  } finally {
+    await off.app.close();
+    await off.daemon.stop();
+  }
+});
+
+test("sync asked for without its tokenizer is off and says so in a metric; the service keeps running", async () => {
+  const invalid = await start(["--sync-enabled", "true"]);
+  try {
+    expect((await invalid.app.inject("/livez")).statusCode).toBe(200);
+    expect((await invalid.app.inject("/metrics")).body).toContain("aibrix_kv_sync_configuration_valid 0\n");
+  } finally {
+    await invalid.app.close();
+    await invalid.daemon.stop();
+  }
+});

@@ -11,7 +11,7 @@
 import { z } from "zod";
 
 /** DP ranks of one engine. The largest published deployments use tens; the bound keeps one entry from taking every slot. */
-export const DP_SIZE_MAX = 64;
+const DP_SIZE_MAX = 64;
 
 /** Length of an id or a model name. */
 const NAME_LENGTH_MAX = 128;

@@ -11,7 +11,7 @@ import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../ingest/stream-board.ts";
 
 /** One rank that readiness waits for. */
-export interface ReadinessEntry {
+interface ReadinessEntry {
   readonly worker: string;
   readonly dp_rank: number;
   readonly trust: Trust;

@@ -39,7 +39,7 @@ export interface QueueLimits {
 }
 
 /** A message waiting. */
-export interface QueuedMessage<Owner> {
+interface QueuedMessage<Owner> {
   readonly kind: "message";
   readonly owner: Owner;
   readonly frames: readonly Uint8Array[];
@@ -50,7 +50,7 @@ export interface QueuedMessage<Owner> {
 }
 
 /** Something that happened to a stream between its messages. */
-export interface QueuedNote<Owner, Note> {
+interface QueuedNote<Owner, Note> {
   readonly kind: "note";
   readonly owner: Owner;
   readonly note: Note;

@@ -10,7 +10,7 @@ import { readlinkSync } from "node:fs";
 import { setPriority } from "node:os";
 
 /** Nice value: a third of the weight of a thread at 0, so that ingest still gets its share of a full machine. */
-export const INGEST_NICENESS = 5;
+const INGEST_NICENESS = 5;
 
 /**
  * Lowers the calling thread's priority; elsewhere than on Linux, or where that is forbidden, nothing happens.

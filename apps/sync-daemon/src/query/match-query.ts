@@ -22,7 +22,7 @@ const WORKERS_MAX = 4096;
 const NAME = `text of 1-${TEXT_MAX} characters`;
 
 /** Which kind of input a query carries. */
-export type QueryInput = "token_ids" | "prefix_hashes";
+type QueryInput = "token_ids" | "prefix_hashes";
 
 /** A lookup, its input already in the reader's memory. */
 export interface MatchQuery {

@@ -25,10 +25,10 @@ import type { MatchQuery } from "./match-query.ts";
 import { QueryError } from "./query-error.ts";
 
 /** Blocks by fastest tier. */
-export type TierCounts = Readonly<Record<(typeof TIERS)[number], number>>;
+type TierCounts = Readonly<Record<(typeof TIERS)[number], number>>;
 
 /** One worker rank's match. */
-export interface WorkerMatch {
+interface WorkerMatch {
   readonly worker: string;
   readonly dp_rank: number;
   readonly matched_blocks: number;
