@@ -29,7 +29,7 @@ import {
 } from "./arena";
 import { idCount, idFind } from "./id-table";
 import { kindsOf, setAt, setIsSound } from "./holder-set";
-import { ownNamesGood } from "./own-names";
+import { ownNamesGood, ownNamesStored } from "./own-names";
 import { wordCapacity, wordEntry, wordFind } from "./word-table";
 import { listCount, tiersInList } from "./name-list";
 import { isDead } from "./holding";
@@ -175,6 +175,7 @@ function checkNames(context: Context, rank: RankInContext): void {
     }
   }
   const good = ownNamesGood(rank);
+  if (ownNamesStored(rank) != rank.ownNamesCount) fault(8, rank.rankSlot, rank.ownNamesCount);
   if (good < atLeast || good > atMost) fault(8, rank.rankSlot, good);
 }
 

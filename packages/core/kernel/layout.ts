@@ -145,6 +145,8 @@ export class Context {
   locals: usize;
   localsCapacity: u32;
   localCount: u32;
+  /** Blocks that limits ever took: while 0, no rank's own name can be out of date. */
+  evictedCount: u32;
   sweepLeft: u32;
   sweepCursor: u32;
   clockHand: u32;

@@ -32,6 +32,7 @@ function entryAt(table: usize, i: u32): usize {
 
 /** Whether an entry still means what it meant: the block is there, has that prefix, and is the rank's under other names. */
 function isGood(rank: RankInContext, at: usize): bool {
+  if (rank.context.evictedCount == 0) return true;
   const id = load<u32>(at, 8);
   const chunk = chunkOf(rank.context, id);
   if (chunk == 0) return false;
@@ -81,9 +82,7 @@ function place(rank: RankInContext, key: u64): usize {
 function grow(rank: RankInContext): void {
   const old = rank.ownNames;
   const oldCapacity = rank.ownNamesCapacity;
-  let good: u32 = 0;
-  for (let i: u32 = 0; i < oldCapacity; i++)
-    if (load<u32>(entryAt(old, i), 8) != 0 && isGood(rank, entryAt(old, i))) good++;
+  const good = ownNamesGood(rank);
   // Where evictions left many entries behind, the same size may do.
   const wanted = good + (good >> 1) + (good >> 3) + FIRST;
   rank.ownNamesCapacity = min(wanted, oldCapacity + oldCapacity / 3 + FIRST);
@@ -140,10 +139,18 @@ export function ownNamesGrowthBytes(rank: RankInContext, count: u32): u32 {
 
 /** Number of entries that pass the check. */
 export function ownNamesGood(rank: RankInContext): u32 {
+  if (rank.context.evictedCount == 0) return rank.ownNamesCount;
   let good: u32 = 0;
   for (let i: u32 = 0; i < rank.ownNamesCapacity; i++) {
     const at = entryAt(rank.ownNames, i);
     if (load<u32>(at, 8) != 0 && isGood(rank, at)) good++;
   }
   return good;
+}
+
+/** Number of entries, counted one by one. */
+export function ownNamesStored(rank: RankInContext): u32 {
+  let stored: u32 = 0;
+  for (let i: u32 = 0; i < rank.ownNamesCapacity; i++) if (load<u32>(entryAt(rank.ownNames, i), 8) != 0) stored++;
+  return stored;
 }

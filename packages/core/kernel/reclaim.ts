@@ -103,6 +103,7 @@ export function evict(context: Context, count: u32): u32 {
     } else {
       evictFromRanks(context, set, id);
       context.prefixCount--;
+      context.evictedCount++;
       evicted++;
     }
     forgetBlock(context, id);

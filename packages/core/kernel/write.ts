@@ -20,6 +20,7 @@ import {
   PIECE_IDS,
   RankInContext,
   rankOf,
+  TIER_KINDS,
 } from "./layout";
 import {
   allocateBlock,
@@ -40,12 +41,14 @@ import {
   addName,
   enterBlock,
   findNamed,
+  isAgreed,
   isDead,
   nameBlock,
   removeCopy,
   resolve,
   reviveBlock,
   setKinds,
+  setOfBlock,
   stripName,
 } from "./holding";
 import {
@@ -326,29 +329,49 @@ export function storeKnown(rankSlot: u32, tier: u32, count: u32, engineHashes: u
 
 /** Takes a copy of each away (S3). `misses` gets one byte a block: 1 where nothing was found. Returns how many were. */
 export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: usize, misses: usize): u32 {
-  let removed: u32 = 0;
   const first = rankOf(rankSlot).first;
   if (first == 0) {
     memory.fill(misses, 1, count);
     return 0;
   }
-  let sum: u32 = 0;
-  const names = changetype<RankInContext>(first).context.names;
-  for (let i: u32 = 0; i < count; i++) sum += warm(names, mixKey(load<u64>(engineHashes + (<usize>i << 3))));
-  header().sink = sum;
-  for (let i: u32 = 0; i < count; i++) {
-    const isRemoved = removeOne(first, tier, load<u64>(engineHashes + (<usize>i << 3)));
-    store<u8>(misses + i, isRemoved ? 0 : 1);
-    if (isRemoved) removed++;
+  let removed: u32 = 0;
+  for (let done: u32 = 0; done < count; done += PIECE_BLOCKS) {
+    const piece = min(PIECE_BLOCKS, count - done);
+    warmRemovals(changetype<RankInContext>(first).context, piece, engineHashes + (<usize>done << 3));
+    for (let i = done; i < done + piece; i++) {
+      const engineHash = load<u64>(engineHashes + (<usize>i << 3));
+      const isRemoved = removeOne(first, tier, engineHash, load<u32>(PIECE_IDS + (<usize>(i - done) << 2)));
+      store<u8>(misses + i, isRemoved ? 0 : 1);
+      if (isRemoved) removed++;
+    }
   }
   return removed;
 }
 
-function removeOne(first: usize, tier: u32, engineHash: u64): bool {
+/** Finds the agreed blocks of a piece, their ids to PIECE_IDS, and warms what taking them out will need. */
+function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
+  let sum: u32 = 0;
+  for (let i: usize = 0; i < count; i++) sum += warm(context.names, mixKey(load<u64>(engineHashes + (i << 3))));
+  for (let i: usize = 0; i < count; i++) {
+    const id = findNamed(context, load<u64>(engineHashes + (i << 3)));
+    store<u32>(PIECE_IDS + (i << 2), id);
+    if (id != 0) sum += warm(context.directory, mixKey(load<u64>(prefixAddress(chunkOf(context, id), id))));
+  }
+  header().sink = sum;
+}
+
+/** `agreed` is the block that the first context called so before this piece, 0 for none. */
+function removeOne(first: usize, tier: u32, engineHash: u64, agreed: u32): bool {
+  const rank = changetype<RankInContext>(first);
+  if (agreed != 0 && rank.ownNamesCount == 0 && isAgreed(rank.context, agreed, engineHash)) {
+    const kinds = kindsOf(setOfBlock(rank.context, agreed), rank.local);
+    // Held under that name alone: what nearly every removal finds.
+    if (kinds != 0 && kinds <= TIER_KINDS && removeCopy(rank, tier, engineHash, agreed)) return true;
+  }
   for (let at = first; at != 0; at = changetype<RankInContext>(at).next) {
-    const rank = changetype<RankInContext>(at);
-    const id = resolve(rank, engineHash);
-    if (id != 0 && removeCopy(rank, tier, engineHash, id)) return true;
+    const other = changetype<RankInContext>(at);
+    const id = resolve(other, engineHash);
+    if (id != 0 && removeCopy(other, tier, engineHash, id)) return true;
   }
   return false;
 }
