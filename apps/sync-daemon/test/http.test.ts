@@ -253,6 +253,19 @@ test("registering is idempotent, conflicts name the field, and removing what is 
   expect((await remove()).json()).toMatchObject({ status: 404, code: "unknown_engine", id: "later" });
 });
 
+test("an id with slashes and colons is removed by its encoded form", async () => {
+  const payload = { id: "ns/pod-0:9000", model: "other", endpoint: "tcp://127.0.0.1:19994" };
+  const created = await app.inject({
+    method: "POST",
+    url: "/api/v1/engines",
+    headers: JSON_HEADERS,
+    payload,
+  });
+  expect(created.statusCode).toBe(201);
+  const url = `/api/v1/engines/${encodeURIComponent(payload.id)}`;
+  expect((await app.inject({ method: "DELETE", url })).statusCode).toBe(204);
+});
+
 test("probes: alive always, ready with its reason and, on request, with the engines waited for", async () => {
   expect((await app.inject("/livez")).json()).toEqual({ status: "alive" });
   expect((await app.inject("/readyz")).json()).toEqual({ status: "ready", reason: "in_sync" });
