@@ -8,7 +8,11 @@
  * name other blocks by now): those are passed over, and dropped when the table grows. Anyone else who takes a rank's
  * last copy of a block away takes the name out too, so every entry that passes the check is good (I8).
  *
- * Open addressing with linear steps; removal moves what follows back. The writer's own: readers know no engine hashes.
+ * Open addressing with linear steps, in the order of Robin Hood: an entry that is nearer to its home gives way to one that is
+ * farther, so a search in vain ends early even in a full table. Removal moves what follows back. The writer's own:
+ * readers know no engine hashes.
+ *
+ * Source: Celis, "Robin Hood hashing", 1986.
  */
 import { OTHERWISE, RankInContext, SEVERAL } from "./layout";
 import { allocateZeroed, release } from "./heap";
@@ -21,7 +25,8 @@ const FIRST: u32 = 15;
 // @ts-ignore: decorator
 @inline
 function homeOf(key: u64, capacity: u32): u32 {
-  return <u32>(((mixKey(key) >> 32) * <u64>capacity) >> 32);
+  // The lower half: the upper one is not uniform.
+  return <u32>(((mixKey(key) & 0xffffffff) * <u64>capacity) >> 32);
 }
 
 // @ts-ignore: decorator
@@ -40,17 +45,28 @@ function isGood(rank: RankInContext, at: usize): bool {
   return (kinds & (OTHERWISE | SEVERAL)) != 0 && load<u32>(prefixAddress(chunk, id)) == load<u32>(at, 12);
 }
 
+/** How far entry `i`, which has `key`, lies behind its home. */
+// @ts-ignore: decorator
+@inline
+function distanceOf(key: u64, i: u32, capacity: u32): u32 {
+  const home = homeOf(key, capacity);
+  return i >= home ? i - home : i + capacity - home;
+}
+
 /** Address of the entry under `key`, 0 when there is none. */
 function seek(rank: RankInContext, key: u64): usize {
   const capacity = rank.ownNamesCapacity;
   if (rank.ownNamesCount == 0) return 0;
   let i = homeOf(key, capacity);
-  while (true) {
+  for (let distance: u32 = 0; ; distance++) {
     const at = entryAt(rank.ownNames, i);
-    if (load<u32>(at, 8) == 0) return 0;
-    if (load<u64>(at) == key) return at;
+    if (load<u32>(at, 8) == 0) break;
+    const found = load<u64>(at);
+    if (found == key) return at;
+    if (distanceOf(found, i, capacity) < distance) break;
     if (++i == capacity) i = 0;
   }
+  return 0;
 }
 
 /** The block that the rank itself calls `key`, 0 for none. */
@@ -61,22 +77,43 @@ export function ownNameFind(rank: RankInContext, key: u64): u32 {
 
 /** Calls a block `key`; an entry there before is overwritten. */
 export function ownNamePut(rank: RankInContext, key: u64, id: u32): void {
-  let at = seek(rank, key);
-  if (at == 0) {
-    if ((rank.ownNamesCount + 1) * 20 > rank.ownNamesCapacity * 17) grow(rank);
-    at = place(rank, key);
-    rank.ownNamesCount++;
+  const check = load<u32>(prefixAddress(chunkOf(rank.context, id), id));
+  const meaning = (<u64>check << 32) | id;
+  const at = seek(rank, key);
+  if (at != 0) {
+    store<u64>(at, meaning, 8);
+    return;
   }
-  store<u64>(at, key);
-  store<u32>(at, id, 8);
-  store<u32>(at, load<u32>(prefixAddress(chunkOf(rank.context, id), id)), 12);
+  if ((rank.ownNamesCount + 1) * 20 > rank.ownNamesCapacity * 17) grow(rank);
+  rank.ownNamesCount++;
+  place(rank, key, meaning);
 }
 
-/** The empty entry for a key that is not there. */
-function place(rank: RankInContext, key: u64): usize {
-  let i = homeOf(key, rank.ownNamesCapacity);
-  while (load<u32>(entryAt(rank.ownNames, i), 8) != 0) if (++i == rank.ownNamesCapacity) i = 0;
-  return entryAt(rank.ownNames, i);
+/** Enters a key that is not there; there is room. */
+function place(rank: RankInContext, key: u64, meaning: u64): void {
+  const capacity = rank.ownNamesCapacity;
+  let i = homeOf(key, capacity);
+  let distance: u32 = 0;
+  while (true) {
+    const at = entryAt(rank.ownNames, i);
+    const found = load<u64>(at);
+    const foundMeaning = load<u64>(at, 8);
+    if (<u32>foundMeaning == 0) {
+      store<u64>(at, key);
+      store<u64>(at, meaning, 8);
+      return;
+    }
+    const foundDistance = distanceOf(found, i, capacity);
+    if (foundDistance < distance) {
+      store<u64>(at, key);
+      store<u64>(at, meaning, 8);
+      key = found;
+      meaning = foundMeaning;
+      distance = foundDistance;
+    }
+    if (++i == capacity) i = 0;
+    distance++;
+  }
 }
 
 function grow(rank: RankInContext): void {
@@ -90,8 +127,7 @@ function grow(rank: RankInContext): void {
   rank.ownNamesCount = good;
   for (let i: u32 = 0; i < oldCapacity; i++) {
     const from = entryAt(old, i);
-    if (load<u32>(from, 8) == 0 || !isGood(rank, from)) continue;
-    v128.store(place(rank, load<u64>(from)), v128.load(from));
+    if (load<u32>(from, 8) != 0 && isGood(rank, from)) place(rank, load<u64>(from), load<u64>(from, 8));
   }
   if (old != 0) release(rank.context, old);
 }
@@ -101,18 +137,13 @@ export function ownNameRemove(rank: RankInContext, key: u64): void {
   let hole = seek(rank, key);
   if (hole == 0) return;
   const capacity = rank.ownNamesCapacity;
-  let holeAt = <u32>((hole - rank.ownNames) >> 4);
-  let i = holeAt;
+  let i = <u32>((hole - rank.ownNames) >> 4);
   while (true) {
     if (++i == capacity) i = 0;
     const at = entryAt(rank.ownNames, i);
-    if (load<u32>(at, 8) == 0) break;
-    const home = homeOf(load<u64>(at), capacity);
-    const isBehind = holeAt <= i ? home > holeAt && home <= i : home > holeAt || home <= i;
-    if (isBehind) continue;
+    if (load<u32>(at, 8) == 0 || distanceOf(load<u64>(at), i, capacity) == 0) break;
     v128.store(hole, v128.load(at));
     hole = at;
-    holeAt = i;
   }
   v128.store(hole, i64x2.splat(0));
   rank.ownNamesCount--;
