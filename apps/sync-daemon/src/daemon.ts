@@ -9,6 +9,8 @@
  * With sync off (config.ts) engines are registered and not followed: they stay unknown, and lookups say "fallback".
  */
 
+import { totalmem } from "node:os";
+
 import { PrefixReader } from "@kvsync/core";
 import { CATALOGUE, Exposition, MetricSlots } from "@kvsync/observability";
 
@@ -117,6 +119,8 @@ export class Daemon {
       board,
       reader,
       reservedBytes: () => ingest.index.memory.buffer.byteLength,
+      contextsMax: settings.limits.contexts,
+      memoryBytesMax: memoryBytesMax(),
       now: epochMs,
       version: dependencies.version,
       configurationValid: sync.on || !sync.asked,
@@ -149,6 +153,13 @@ const NO_FOLLOWER: RankFollower = {
  */
 export function epochMs(): number {
   return performance.timeOrigin + performance.now();
+}
+
+/** The container's limit where there is one; a limit above the machine's memory, which is how none is said, is none. */
+function memoryBytesMax(): number {
+  const machine = totalmem();
+  const constrained = process.constrainedMemory();
+  return constrained > 0 && constrained < machine ? constrained : machine;
 }
 
 function ingestSettings({ ingest, limits }: Settings, board: SharedArrayBuffer): IngestSettings {

@@ -15,8 +15,21 @@
 /** The value under which open labels record what exceeds their bound. */
 export const OTHER = "other";
 
-/** What a value counts or measures. Only base units; `none` counts things. */
-export type Unit = "none" | "seconds" | "bytes" | "ratio" | "percent";
+/** The one place where the namespace of our metrics is said; every name begins with it. */
+export const NAMESPACE = "aibrix";
+
+/** What a value counts or measures. Only base units; `none` counts things, `timestamp` is seconds since 1970. */
+export type Unit = "none" | "seconds" | "bytes" | "ratio" | "percent" | "timestamp";
+
+/** How names end that have a unit; a rate of hits is a ratio by an older name. */
+interface UnitSuffixes {
+  readonly none: "";
+  readonly seconds: "_seconds";
+  readonly bytes: "_bytes";
+  readonly ratio: "_ratio" | "_rate";
+  readonly percent: "_percentage";
+  readonly timestamp: "_timestamp_seconds";
+}
 
 /** A label's values: listed, or open with a bound on how many there may be. */
 export type LabelDomain = readonly string[] | { readonly maxValues: number };
@@ -29,31 +42,42 @@ export type LabelValues<L extends LabelDomains> = {
   readonly [K in keyof L]: L[K] extends readonly (infer Value extends string)[] ? Value : string;
 };
 
-/** Names start with the namespace; those of counters end in `_total`. */
-type MetricName<Kind> = Kind extends "counter" ? `aibrix_${string}_total` : `aibrix_${string}`;
+/** A name without the namespace: it ends in its unit, a counter's in `_total` after that. */
+type BareName<Kind, U extends Unit> = `${string}${UnitSuffixes[U]}${Kind extends "counter" ? "_total" : ""}`;
+
+/** A full exposition name. */
+type MetricName<Kind, U extends Unit> = `${typeof NAMESPACE}_${BareName<Kind, U>}`;
 
 /** What every definition says. */
-interface Definition<Kind extends string, L extends LabelDomains> {
+interface Definition<Kind extends string, L extends LabelDomains, U extends Unit> {
   readonly kind: Kind;
   /** Full exposition name. */
-  readonly name: MetricName<Kind>;
+  readonly name: MetricName<Kind, U>;
   /** One line for `# HELP`. */
   readonly help: string;
-  readonly unit: Unit;
+  readonly unit: U;
   readonly labels: L;
   /** Which question of an operator it answers. */
   readonly why: string;
 }
 
 /** A number that only grows. */
-export type CounterDefinition<L extends LabelDomains = LabelDomains> = Definition<"counter", L>;
+export type CounterDefinition<L extends LabelDomains = LabelDomains, U extends Unit = Unit> = Definition<
+  "counter",
+  L,
+  U
+>;
 
 /** A number that moves. */
-export type GaugeDefinition<L extends LabelDomains = LabelDomains> = Definition<"gauge", L>;
+export type GaugeDefinition<L extends LabelDomains = LabelDomains, U extends Unit = Unit> = Definition<
+  "gauge",
+  L,
+  U
+>;
 
 /** A distribution over fixed buckets. */
-export interface HistogramDefinition<L extends LabelDomains = LabelDomains>
-  extends Definition<"histogram", L> {
+export interface HistogramDefinition<L extends LabelDomains = LabelDomains, U extends Unit = Unit>
+  extends Definition<"histogram", L, U> {
   /** Upper bounds, ascending; +Inf is implied. */
   readonly buckets: readonly number[];
 }
@@ -61,40 +85,49 @@ export interface HistogramDefinition<L extends LabelDomains = LabelDomains>
 /** Any of the three. */
 export type MetricDefinition = CounterDefinition | GaugeDefinition | HistogramDefinition;
 
+/** A definition as it is written down: without its kind, and its name without the namespace. */
+type Written<D extends Definition<string, LabelDomains, Unit>, Kind, U extends Unit> = Omit<
+  D,
+  "kind" | "name"
+> & {
+  /** Without the namespace; ends in the unit, a counter's in `_total` after that. */
+  readonly name: BareName<Kind, U>;
+};
+
 /**
  * Defines a counter.
  *
- * @param spec - everything but the kind.
- * @returns the definition, with label names and closed values as literal types.
+ * @param spec - everything but the kind, the name without the namespace.
+ * @returns the definition, with label names, closed values and unit as literal types.
  */
-export function counter<const L extends LabelDomains>(
-  spec: Omit<CounterDefinition<L>, "kind">,
-): CounterDefinition<L> {
-  return { kind: "counter", ...spec };
+export function counter<const L extends LabelDomains, const U extends Unit>(
+  spec: Written<CounterDefinition<L, U>, "counter", U>,
+): CounterDefinition<L, U> {
+  return { kind: "counter", ...spec, name: `${NAMESPACE}_${spec.name}` };
 }
 
 /**
  * Defines a gauge.
  *
- * @param spec - everything but the kind.
- * @returns the definition, with label names and closed values as literal types.
+ * @param spec - everything but the kind, the name without the namespace.
+ * @returns the definition, with label names, closed values and unit as literal types.
  */
-export function gauge<const L extends LabelDomains>(
-  spec: Omit<GaugeDefinition<L>, "kind">,
-): GaugeDefinition<L> {
-  return { kind: "gauge", ...spec };
+export function gauge<const L extends LabelDomains, const U extends Unit>(
+  spec: Written<GaugeDefinition<L, U>, "gauge", U>,
+): GaugeDefinition<L, U> {
+  return { kind: "gauge", ...spec, name: `${NAMESPACE}_${spec.name}` };
 }
 
 /**
  * Defines a histogram.
  *
- * @param spec - everything but the kind.
- * @returns the definition, with label names and closed values as literal types.
+ * @param spec - everything but the kind, the name without the namespace.
+ * @returns the definition, with label names, closed values and unit as literal types.
  */
-export function histogram<const L extends LabelDomains>(
-  spec: Omit<HistogramDefinition<L>, "kind">,
-): HistogramDefinition<L> {
-  return { kind: "histogram", ...spec };
+export function histogram<const L extends LabelDomains, const U extends Unit>(
+  spec: Written<HistogramDefinition<L, U>, "histogram", U>,
+): HistogramDefinition<L, U> {
+  return { kind: "histogram", ...spec, name: `${NAMESPACE}_${spec.name}` };
 }
 
 /**

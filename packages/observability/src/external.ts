@@ -5,16 +5,13 @@
  * Not here: our own families (definition.ts, catalogue/). Nothing in this repository emits what is declared through here.
  */
 
-import type { LabelDomains } from "./definition.ts";
-
-/** What a value counts or measures; `timestamp` is seconds since 1970. */
-export type ExternalUnit = "none" | "seconds" | "bytes" | "ratio" | "percent" | "timestamp";
+import type { LabelDomains, Unit } from "./definition.ts";
 
 /** A family of another exporter. */
 export interface ExternalDefinition<
   Kind extends "counter" | "gauge" | "histogram" = "counter" | "gauge" | "histogram",
   L extends LabelDomains = LabelDomains,
-  U extends ExternalUnit = ExternalUnit,
+  U extends Unit = Unit,
 > {
   readonly kind: Kind;
   /** Full exposition name. */
@@ -37,7 +34,7 @@ export interface ExternalDefinition<
 export function external<
   const Kind extends "counter" | "gauge" | "histogram",
   const L extends LabelDomains,
-  const U extends ExternalUnit,
+  const U extends Unit,
 >(definition: ExternalDefinition<Kind, L, U>): ExternalDefinition<Kind, L, U> {
   return definition;
 }

@@ -2,7 +2,9 @@
 export { CATALOGUE } from "./catalogue/catalogue.ts";
 export { INGEST_METRICS } from "./catalogue/ingest.ts";
 export { BACKPRESSURE_LEVELS, DROP_REASONS, EVENT_TYPES, LANES } from "./catalogue/label-domains.ts";
+export { LIMIT_METRICS } from "./catalogue/limits.ts";
 export { PREFIX_INDEX_METRICS } from "./catalogue/prefix-index.ts";
+export { ROUTING_METRICS } from "./catalogue/routing.ts";
 export { SERVICE_METRICS } from "./catalogue/service.ts";
 export { STREAM_METRICS } from "./catalogue/stream.ts";
 export {
@@ -17,6 +19,7 @@ export {
   type LabelDomains,
   type LabelValues,
   type MetricDefinition,
+  NAMESPACE,
   OTHER,
   type Unit,
 } from "./definition.ts";

@@ -4,27 +4,27 @@
 import { expect, test } from "vitest";
 
 import { CATALOGUE } from "./catalogue/catalogue.ts";
-import { counter, doubling, gauge, histogram } from "./definition.ts";
+import { counter, doubling, gauge, histogram, NAMESPACE } from "./definition.ts";
 import { Exposition } from "./exposition.ts";
 import { MetricSlots, type SlotAnnouncement } from "./slots.ts";
 
 const EVENTS = counter({
-  name: "aibrix_test_events_total",
+  name: "test_events_total",
   help: "Events.",
   unit: "none",
   labels: { type: ["stored", "removed"], pod: { maxValues: 2 } },
   why: "A test.",
 });
-const DEPTH = gauge({ name: "aibrix_test_depth", help: "Depth.", unit: "none", labels: {}, why: "A test." });
+const DEPTH = gauge({ name: "test_depth", help: "Depth.", unit: "none", labels: {}, why: "A test." });
 const PODS = gauge({
-  name: "aibrix_test_pods",
+  name: "test_pods",
   help: "Pods.",
   unit: "none",
   labels: { pod: { maxValues: 1 } },
   why: "A test.",
 });
 const WAIT = histogram({
-  name: "aibrix_test_wait_seconds",
+  name: "test_wait_seconds",
   help: "Wait.",
   unit: "seconds",
   labels: { lane: ["live", "replay"] },
@@ -124,7 +124,7 @@ test("more series than a chunk holds spill into the next chunk", async () => {
   const { slots, exposition } = setUp();
   const announced: SlotAnnouncement["kind"][] = [];
   const many = counter({
-    name: "aibrix_test_many_total",
+    name: "test_many_total",
     help: "Many.",
     unit: "none",
     labels: { id: { maxValues: 10_000 } },
@@ -140,7 +140,7 @@ test("more series than a chunk holds spill into the next chunk", async () => {
 test("a family that the catalogue lacks is refused by name", () => {
   const { exposition } = setUp();
   const stray = gauge({
-    name: "aibrix_test_stray",
+    name: "test_stray",
     help: "Stray.",
     unit: "none",
     labels: {},
@@ -165,16 +165,31 @@ test("wrong, missing and invented labels, wrong values and names do not compile"
     // @ts-expect-error a gauge is no counter
     () => writer.counter(DEPTH, {}),
     // @ts-expect-error a counter's name ends in _total
-    () => counter({ name: "aibrix_test_events", help: "x", unit: "none", labels: {}, why: "x" }),
+    () => counter({ name: "test_events", help: "x", unit: "none", labels: {}, why: "x" }),
+    // @ts-expect-error a gauge of seconds says so
+    () => gauge({ name: "test_age", help: "x", unit: "seconds", labels: {}, why: "x" }),
+    // @ts-expect-error the unit comes before _total
+    () => counter({ name: "test_read_total_bytes", help: "x", unit: "bytes", labels: {}, why: "x" }),
+    // @ts-expect-error milliseconds are no unit
+    () => gauge({ name: "test_age_ms", help: "x", unit: "milliseconds", labels: {}, why: "x" }),
+    // @ts-expect-error a histogram of bytes says so
+    () => histogram({ name: "test_size", help: "x", unit: "bytes", labels: {}, why: "x", buckets: [1] }),
   ];
-  expect(wrong).toHaveLength(5);
+  expect(wrong).toHaveLength(9);
 });
 
 test("names and help of the catalogue follow the rules of the exposition format", () => {
-  const suffix = { seconds: "_seconds", bytes: "_bytes", ratio: "_ratio", percent: "_percentage", none: "" };
+  const suffixes = {
+    seconds: /_seconds$/,
+    bytes: /_bytes$/,
+    ratio: /_(ratio|rate)$/,
+    percent: /_percentage$/,
+    timestamp: /_timestamp_seconds$/,
+    none: /(?<!_(seconds|bytes|ratio|percentage|count|sum|bucket|created|info_total))$/,
+  };
   for (const { name, unit, help, why, kind } of CATALOGUE) {
-    expect(name).toMatch(/^aibrix_[a-z0-9_]+$/);
-    expect(name.replace(/_total$/, "").endsWith(suffix[unit]), name).toBe(true);
+    expect(name).toMatch(new RegExp(`^${NAMESPACE}_[a-z0-9_]+$`));
+    expect(name.replace(/_total$/, "")).toMatch(suffixes[unit]);
     expect(name.endsWith("_total"), name).toBe(kind === "counter");
     expect(help, name).toMatch(/\.$/);
     expect(why, name).toMatch(/\.$/);
@@ -190,7 +205,7 @@ test("label values are escaped as the text format demands", async () => {
 
 test("a scrape of many series lets the event loop turn in between", async () => {
   const many = counter({
-    name: "aibrix_test_many_total",
+    name: "test_many_total",
     help: "Many.",
     unit: "none",
     labels: { id: { maxValues: 20_000 } },

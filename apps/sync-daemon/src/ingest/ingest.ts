@@ -27,7 +27,7 @@ import {
   type SyncLimits,
   WorkerSync,
 } from "@kvsync/core";
-import { BACKPRESSURE_LEVELS, type MetricSlots, STREAM_METRICS } from "@kvsync/observability";
+import { BACKPRESSURE_LEVELS, LIMIT_METRICS, type MetricSlots, STREAM_METRICS } from "@kvsync/observability";
 
 import { EngineConnection } from "../engine/engine-connection.ts";
 import type { Frames, Transport } from "../engine/transport.ts";
@@ -359,6 +359,7 @@ export class Ingest {
       stream.sync.tick(nowMs);
       this.#after(stream);
     }
+    this.#gauges.ticked(nowMs);
     this.#gauges.utilization(nowMs);
     this.#tell();
   }
@@ -474,6 +475,7 @@ class IngestGauges {
   readonly #memory;
   readonly #state;
   readonly #utilization;
+  readonly #heartbeat;
   readonly #metrics: MetricSlots;
   #measured = performance.eventLoopUtilization();
   #measuredAtMs = 0;
@@ -497,6 +499,7 @@ class IngestGauges {
     this.#memory = metrics.gauge(STREAM_METRICS.streamQueueMemory, {});
     this.#state = metrics.gauge(STREAM_METRICS.streamBackpressureState, {});
     this.#utilization = metrics.gauge(STREAM_METRICS.streamWorkerUtilization, { worker });
+    this.#heartbeat = metrics.gauge(LIMIT_METRICS.workerHeartbeat, { worker });
   }
 
   wait(lane: Lane, seconds: number): void {
@@ -516,6 +519,10 @@ class IngestGauges {
     this.#depths.replay.set(queue.depth("replay"));
     this.#memory.set(queue.bytes("live") + queue.bytes("replay"));
     this.#state.set(level);
+  }
+
+  ticked(nowMs: number): void {
+    this.#heartbeat.set(nowMs / 1000);
   }
 
   utilization(nowMs: number): void {

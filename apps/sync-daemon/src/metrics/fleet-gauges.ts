@@ -5,6 +5,7 @@
 import { type PrefixReader, STREAM_STATES, TRUST_LEVELS } from "@kvsync/core";
 import {
   INGEST_METRICS,
+  LIMIT_METRICS,
   type MetricSlots,
   PREFIX_INDEX_METRICS,
   SERVICE_METRICS,
@@ -22,6 +23,10 @@ export interface FleetGaugeSources {
   readonly reader: PrefixReader;
   /** Bytes of the index's memory, as reserved from the system. */
   readonly reservedBytes: () => number;
+  /** Most contexts in the index. */
+  readonly contextsMax: number;
+  /** Most bytes that the process may use. */
+  readonly memoryBytesMax: number;
   readonly now: () => number;
   readonly version: string;
   /** False when sync was asked for and cannot run. */
@@ -40,6 +45,8 @@ export function fleetGauges(slots: MetricSlots, sources: FleetGaugeSources): () 
   return () => {
     gauges.collect((add) => {
       add(INGEST_METRICS.configurationValid, {}, sources.configurationValid ? 1 : 0);
+      add(LIMIT_METRICS.contextsLimit, {}, sources.contextsMax);
+      add(LIMIT_METRICS.memoryLimit, {}, sources.memoryBytesMax);
       add(SERVICE_METRICS.buildInfo, { version: sources.version, node_version: process.version }, 1);
       addStreams(add, sources);
       addIndex(add, sources);

@@ -5,20 +5,30 @@
 import type { PrefixReader } from "@kvsync/core";
 import {
   type Counter,
+  type Gauge,
   type Histogram,
   type MetricSlots,
   PREFIX_INDEX_METRICS,
+  ROUTING_METRICS,
   STREAM_METRICS,
 } from "@kvsync/observability";
 
 import { match, type MatchAnswer, type MatchDependencies } from "./match.ts";
 import { type MatchQuery, type QueryInputMemory, readBinaryQuery, readJsonQuery } from "./match-query.ts";
 
+/** Lookups that the rolling hit rate remembers, roughly: long enough to be steady, short enough to show a change in minutes. */
+const HIT_RATE_LOOKUPS = 256;
+
 /** Handles of one model. */
 interface ModelHandles {
+  readonly decision: Histogram;
   readonly latency: Histogram;
   readonly percentage: Histogram;
   readonly ok: Counter;
+  readonly hitRate: Gauge;
+  /** Lookups so far that asked for a block at all, and their rolling average. */
+  lookups: number;
+  averageHit: number;
 }
 
 /** Answers lookups. One per process: it owns the reader's input memory while it reads and matches. */
@@ -74,16 +84,17 @@ export class Lookup {
     // Only models that are served get here, so that the map is bounded with the registry.
     const handles = this.#models.get(query.model) ?? this.#open(query.model);
     handles.ok.inc();
-    handles.latency.observe((endedMs - startedMs) / 1000);
+    handles.decision.observe((endedMs - startedMs) / 1000);
+    handles.latency.observe((endedMs - readMs) / 1000);
     this.#duration.observe((endedMs - readMs) / 1000);
-    const longest = answer.matches[0]?.matched_blocks ?? 0;
     if (answer.blocks !== null && answer.blocks > 0)
-      handles.percentage.observe((100 * longest) / answer.blocks);
+      recordHit(handles, (answer.matches[0]?.matched_blocks ?? 0) / answer.blocks);
     return answer;
   }
 
   #open(model: string): ModelHandles {
     const handles: ModelHandles = {
+      decision: this.#metrics.histogram(ROUTING_METRICS.routingLatency, { model }),
       latency: this.#metrics.histogram(STREAM_METRICS.streamLookupLatency, { model }),
       percentage: this.#metrics.histogram(PREFIX_INDEX_METRICS.indexerMatchPercentage, { model }),
       ok: this.#metrics.counter(PREFIX_INDEX_METRICS.indexerOperations, {
@@ -91,8 +102,19 @@ export class Lookup {
         operation: "match",
         status: "ok",
       }),
+      hitRate: this.#metrics.gauge(ROUTING_METRICS.hitRate, { model }),
+      lookups: 0,
+      averageHit: 0,
     };
     this.#models.set(model, handles);
     return handles;
   }
+}
+
+/** The average weighs the first lookups alike and later ones against `HIT_RATE_LOOKUPS`, so that it is right from the start. */
+function recordHit(handles: ModelHandles, share: number): void {
+  handles.percentage.observe(100 * share);
+  handles.lookups = Math.min(handles.lookups + 1, HIT_RATE_LOOKUPS);
+  handles.averageHit += (share - handles.averageHit) / handles.lookups;
+  handles.hitRate.set(handles.averageHit);
 }

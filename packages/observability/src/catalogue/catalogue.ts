@@ -5,7 +5,9 @@
 
 import type { MetricDefinition } from "../definition.ts";
 import { INGEST_METRICS } from "./ingest.ts";
+import { LIMIT_METRICS } from "./limits.ts";
 import { PREFIX_INDEX_METRICS } from "./prefix-index.ts";
+import { ROUTING_METRICS } from "./routing.ts";
 import { SERVICE_METRICS } from "./service.ts";
 import { STREAM_METRICS } from "./stream.ts";
 
@@ -14,5 +16,7 @@ export const CATALOGUE: readonly MetricDefinition[] = [
   INGEST_METRICS,
   PREFIX_INDEX_METRICS,
   STREAM_METRICS,
+  ROUTING_METRICS,
   SERVICE_METRICS,
+  LIMIT_METRICS,
 ].flatMap((part) => Object.values<MetricDefinition>(part));

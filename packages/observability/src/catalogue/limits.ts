@@ -3,35 +3,30 @@
  * of the ingest workers.
  */
 
-import { external } from "../external.ts";
+import { gauge } from "../definition.ts";
 import { WORKER } from "./label-domains.ts";
 
-const EXPORTER = "sync-daemon";
-
-/** Families that state limits. */
+/** Families that state limits, and signs of life. */
 export const LIMIT_METRICS = {
-  contextsLimit: external({
-    kind: "gauge",
-    name: "aibrix_sync_indexer_contexts_limit",
+  contextsLimit: gauge({
+    name: "sync_indexer_contexts_limit",
     help: "Contexts that the index may hold at once.",
     unit: "none",
     labels: {},
-    exporter: EXPORTER,
+    why: "The bound that the number of contexts is compared with.",
   }),
-  memoryLimit: external({
-    kind: "gauge",
-    name: "aibrix_kv_memory_limit_bytes",
+  memoryLimit: gauge({
+    name: "kv_memory_limit_bytes",
     help: "Memory that the process may use: the container's limit, or the machine's memory without one.",
     unit: "bytes",
     labels: {},
-    exporter: EXPORTER,
+    why: "The bound that resident memory is compared with.",
   }),
-  workerHeartbeat: external({
-    kind: "gauge",
-    name: "aibrix_kv_stream_worker_heartbeat_timestamp_seconds",
+  workerHeartbeat: gauge({
+    name: "kv_stream_worker_heartbeat_timestamp_seconds",
     help: "When an ingest worker last ran its tick, as seconds since 1970.",
     unit: "timestamp",
     labels: { worker: WORKER },
-    exporter: EXPORTER,
+    why: "A worker that hangs applies nothing and says nothing.",
   }),
 };

@@ -163,19 +163,20 @@ export const CLUSTER_METRICS = {
     exporter: KUBE_STATE,
     help: "Restarts of each container.",
   }),
-  containerLimits: external({
+  // Cores are seconds of CPU per second, so the limit measures what the rate of the usage does: a ratio.
+  containerCpuLimit: external({
     kind: "gauge",
     name: "kube_pod_container_resource_limits",
-    unit: "none",
+    unit: "ratio",
     labels: {
       namespace: NAMESPACE,
       pod: POD_NAME,
       container: { maxValues: 1000 },
-      resource: { maxValues: 16 },
-      unit: { maxValues: 8 },
+      resource: ["cpu"],
+      unit: ["core"],
     },
     exporter: KUBE_STATE,
-    help: "Resource limits of each container; cores where resource is cpu.",
+    help: "CPU limit of each container in cores; the same name also has other resources, which are not read here.",
   }),
   deploymentReplicasWanted: external({
     kind: "gauge",

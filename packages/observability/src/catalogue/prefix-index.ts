@@ -11,28 +11,28 @@ const LORA_ID = { maxValues: 1000 } as const;
 /** Families about the index and lookups. */
 export const PREFIX_INDEX_METRICS = {
   indexerContexts: gauge({
-    name: "aibrix_sync_indexer_contexts",
+    name: "sync_indexer_contexts",
     help: "Contexts in the index: (model, LoRA adapter, block size).",
     unit: "none",
     labels: { model: MODEL },
     why: "Near its limit, the least recently used context is forgotten.",
   }),
   indexerPrefixes: gauge({
-    name: "aibrix_sync_indexer_prefixes",
+    name: "sync_indexer_prefixes",
     help: "Distinct prefix blocks held.",
     unit: "none",
     labels: { model: MODEL, lora_id: LORA_ID },
     why: "The size of what can be matched.",
   }),
   indexerMappings: gauge({
-    name: "aibrix_sync_indexer_mappings",
+    name: "sync_indexer_mappings",
     help: "Entries from engine hashes to prefix hashes.",
     unit: "none",
     labels: { model: MODEL, lora_id: LORA_ID },
     why: "Far above the prefixes: engines disagree on hash seeds, which costs memory.",
   }),
   indexerOperations: counter({
-    name: "aibrix_sync_indexer_operations_total",
+    name: "sync_indexer_operations_total",
     help: "Operations on the index, by outcome.",
     unit: "none",
     labels: {
@@ -43,7 +43,7 @@ export const PREFIX_INDEX_METRICS = {
     why: "Lookups per second, and stores that were parked or refused.",
   }),
   indexerOperationDuration: histogram({
-    name: "aibrix_sync_indexer_operation_duration_seconds",
+    name: "sync_indexer_operation_duration_seconds",
     help: "Time of one index operation.",
     unit: "seconds",
     labels: { operation: ["match"] },
@@ -51,14 +51,14 @@ export const PREFIX_INDEX_METRICS = {
     why: "The index's own part of a lookup's latency.",
   }),
   indexerEvictions: counter({
-    name: "aibrix_sync_indexer_evictions_total",
+    name: "sync_indexer_evictions_total",
     help: "Blocks that the index forgot because of its own limits.",
     unit: "none",
     labels: { reason: ["context_limit", "prefix_limit", "memory_limit", "park_limit"] },
     why: "Each one is an under-report: a limit is too small for this fleet.",
   }),
   indexerMatchPercentage: histogram({
-    name: "aibrix_sync_indexer_match_percentage",
+    name: "sync_indexer_match_percentage",
     help: "Share of a query's blocks that the best worker holds.",
     unit: "percent",
     labels: { model: MODEL },
@@ -66,14 +66,14 @@ export const PREFIX_INDEX_METRICS = {
     why: "What cache-aware routing can gain.",
   }),
   indexerMemory: gauge({
-    name: "aibrix_sync_indexer_memory_bytes",
+    name: "sync_indexer_memory_bytes",
     help: "Bytes of the index: allocated, and reserved from the system.",
     unit: "bytes",
     labels: { kind: ["allocated", "reserved"] },
     why: "Against the configured limit, when eviction will begin.",
   }),
   syncStatus: gauge({
-    name: "aibrix_prefix_cache_sync_status",
+    name: "prefix_cache_sync_status",
     help: "1 while at least one engine of the model is connected.",
     unit: "none",
     labels: { model: MODEL },

@@ -8,7 +8,7 @@ import { MODEL } from "./label-domains.ts";
 /** Families about answers to gateways. */
 export const ROUTING_METRICS = {
   routingLatency: histogram({
-    name: "aibrix_prefix_cache_routing_latency_seconds",
+    name: "prefix_cache_routing_latency_seconds",
     help: "From a match request's body being read to its answer being ready, tokenization included.",
     unit: "seconds",
     labels: { model: MODEL },
@@ -16,7 +16,7 @@ export const ROUTING_METRICS = {
     why: "What a routing decision costs a request before it has begun.",
   }),
   hitRate: gauge({
-    name: "aibrix_prefix_cache_hit_rate",
+    name: "prefix_cache_hit_rate",
     help: "Rolling average over recent lookups of the share of a prompt's blocks that the best worker holds, 0 to 1.",
     unit: "ratio",
     labels: { model: MODEL },

@@ -13,22 +13,22 @@ const ROUTE = { maxValues: 32 } as const;
 /** Families about the HTTP rim and the build. */
 export const SERVICE_METRICS = {
   httpRequests: counter({
-    name: "aibrix_kv_http_requests_total",
+    name: "kv_http_requests_total",
     help: "HTTP requests by route template and status code.",
     unit: "none",
     labels: { method: METHODS, route: ROUTE, status: { maxValues: 32 } },
     why: "Traffic and its failures.",
   }),
   httpRequestDuration: histogram({
-    name: "aibrix_kv_http_request_duration_seconds",
+    name: "kv_http_request_duration_seconds",
     help: "HTTP request time, from headers read to response sent.",
     unit: "seconds",
     labels: { method: METHODS, route: ROUTE },
-    buckets: doubling(0.0001, 14),
+    buckets: doubling(0.0001, 16),
     why: "What callers experience, less the network.",
   }),
   httpResponseSize: histogram({
-    name: "aibrix_kv_http_response_size_bytes",
+    name: "kv_http_response_size_bytes",
     help: "Bytes of HTTP response bodies whose length is known ahead; streams are not counted.",
     unit: "bytes",
     labels: { method: METHODS, route: ROUTE },
@@ -36,14 +36,14 @@ export const SERVICE_METRICS = {
     why: "Large fleets without top_k give large answers.",
   }),
   httpRequestErrors: counter({
-    name: "aibrix_kv_http_request_errors_total",
+    name: "kv_http_request_errors_total",
     help: "HTTP requests answered with a problem document, by error code.",
     unit: "none",
     labels: { route: ROUTE, code: { maxValues: 64 } },
     why: "Which mistake callers make.",
   }),
   buildInfo: gauge({
-    name: "aibrix_kv_build_info",
+    name: "kv_build_info",
     help: "Always 1; the labels say which build runs.",
     unit: "none",
     labels: { version: { maxValues: 4 }, node_version: { maxValues: 4 } },

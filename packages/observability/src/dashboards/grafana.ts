@@ -119,17 +119,22 @@ export function grafanaDashboard(board: Dashboard): Json {
     ],
     panels,
   };
-  return withoutMenuPlacement(JSON.parse(JSON.stringify(filled)) as Json);
+  return withoutSurplus(JSON.parse(JSON.stringify(filled)) as Json);
 }
 
-/** Hidden behind a menu is where the SDK puts links and annotations; older Grafana refuses nothing, newer hides them. */
-function withoutMenuPlacement(json: Json): Json {
-  if (Array.isArray(json)) return json.map(withoutMenuPlacement);
+/** Settings of interval variables, which the SDK gives to every variable. */
+const INTERVAL_ONLY: ReadonlySet<string> = new Set(["auto", "auto_min", "auto_count"]);
+
+/** The SDK hides links and annotations behind a menu, and says of every variable what only interval variables have. */
+function withoutSurplus(json: Json): Json {
+  if (Array.isArray(json)) return json.map(withoutSurplus);
   if (json === null || typeof json !== "object") return json;
   return Object.fromEntries(
     Object.entries(json)
-      .filter(([key, value]) => !(key === "placement" && value === "inControlsMenu"))
-      .map(([key, value]) => [key, withoutMenuPlacement(value)]),
+      .filter(
+        ([key, value]) => !INTERVAL_ONLY.has(key) && !(key === "placement" && value === "inControlsMenu"),
+      )
+      .map(([key, value]) => [key, withoutSurplus(value)]),
   );
 }
 
@@ -316,6 +321,7 @@ function heatmapPanel(panel: Panel & { kind: "heatmap" }): HeatmapPanel {
   const ofBuckets = panel.rows === "buckets";
   const builder = described(new HeatmapPanel(), panel)
     .unit(GRAFANA_UNITS[panel.measure])
+    .thresholds(thresholds(panel.levels))
     .calculate(false)
     .color(new HeatmapColorOptionsBuilder().mode(HeatmapColorMode.Scheme).scheme("Oranges").steps(64))
     .yAxis(new YAxisConfigBuilder().unit(GRAFANA_UNITS.none))

@@ -10,7 +10,7 @@
 import type { Dashboard, Panel, Row } from "./panel.ts";
 
 /** Columns of Grafana's grid. */
-export const GRID_COLUMNS = 24;
+const GRID_COLUMNS = 24;
 
 /** A place in the grid. */
 export interface Place {

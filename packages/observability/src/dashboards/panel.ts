@@ -87,7 +87,7 @@ export interface TableSpec {
 }
 
 /** One column of a table. */
-export interface Column {
+interface Column {
   readonly title: string;
   readonly query: Query;
   readonly levels?: Levels;

@@ -3,30 +3,29 @@
  * dashboard variable stands for is matched by `=~"$name"`, as Grafana fills in alternations.
  */
 
-import type { LabelDomain, LabelDomains } from "../definition.ts";
-import type { ExternalUnit } from "../external.ts";
+import type { LabelDomain, LabelDomains, Unit } from "../definition.ts";
 
 /** Labels that Prometheus adds to everything it scrapes. */
 export const TARGET_LABELS = ["job", "instance"] as const;
 
 /** One of the labels that Prometheus adds. */
-export type TargetLabel = (typeof TARGET_LABELS)[number];
+type TargetLabel = (typeof TARGET_LABELS)[number];
 
 /** Template variables that dashboards may declare. */
 export type VariableName = "job" | "instance" | "model" | "pod";
 
 /** Values of a label that fit one of Grafana's variables. */
-export interface VariableMatch {
+interface VariableMatch {
   readonly variable: VariableName;
 }
 
 /** Values that match an anchored regular expression. */
-export interface PatternMatch {
+interface PatternMatch {
   readonly pattern: string;
 }
 
 /** Every value but one, or but some. */
-export interface NotMatch<Value extends string> {
+interface NotMatch<Value extends string> {
   readonly not: Value | readonly Value[];
 }
 
@@ -49,7 +48,7 @@ export type Matchers<L extends LabelDomains> = {
 export type LabelsOf<L extends LabelDomains> = (keyof L & string) | TargetLabel;
 
 /** A family as queries see it: ours or another exporter's. */
-export interface Family<Kind extends string, L extends LabelDomains, U extends ExternalUnit> {
+export interface Family<Kind extends string, L extends LabelDomains, U extends Unit> {
   readonly kind: Kind;
   readonly name: string;
   readonly unit: U;

@@ -3,14 +3,12 @@
  * gauge, a raw counter, or a quantile of anything but a histogram do not compile.
  */
 
-import type { LabelDomains } from "../definition.ts";
-import type { ExternalUnit } from "../external.ts";
+import type { LabelDomains, Unit } from "../definition.ts";
 import { type Family, type LabelsOf, labelsOf, type Matchers, selector } from "./selector.ts";
 import { type Buckets, type PerSecond, perSecond, type Range, type Vec } from "./vector.ts";
 
 /** A histogram family with its bounds. */
-export interface HistogramFamily<L extends LabelDomains, U extends ExternalUnit>
-  extends Family<"histogram", L, U> {
+export interface HistogramFamily<L extends LabelDomains, U extends Unit> extends Family<"histogram", L, U> {
   readonly buckets?: readonly number[];
 }
 
@@ -22,7 +20,7 @@ export interface HistogramFamily<L extends LabelDomains, U extends ExternalUnit>
  * @param matchers - which series.
  * @returns one series per label combination.
  */
-export function rate<L extends LabelDomains, U extends ExternalUnit>(
+export function rate<L extends LabelDomains, U extends Unit>(
   family: Family<"counter", L, U>,
   range: Range,
   matchers: Matchers<NoInfer<L>> = {},
@@ -38,7 +36,7 @@ export function rate<L extends LabelDomains, U extends ExternalUnit>(
  * @param matchers - which series.
  * @returns one series per label combination, in the counter's own unit.
  */
-export function increase<L extends LabelDomains, U extends ExternalUnit>(
+export function increase<L extends LabelDomains, U extends Unit>(
   family: Family<"counter", L, U>,
   range: Range,
   matchers: Matchers<NoInfer<L>> = {},
@@ -58,7 +56,7 @@ export function increase<L extends LabelDomains, U extends ExternalUnit>(
  * @param matchers - which series.
  * @returns one series per label combination.
  */
-export function value<L extends LabelDomains, U extends ExternalUnit>(
+export function value<L extends LabelDomains, U extends Unit>(
   family: Family<"gauge", L, U>,
   matchers: Matchers<NoInfer<L>> = {},
 ): Vec<LabelsOf<L>, U> {
@@ -78,7 +76,7 @@ export function value<L extends LabelDomains, U extends ExternalUnit>(
  * @param matchers - which series.
  * @returns one series per label combination.
  */
-export function changes<L extends LabelDomains, U extends ExternalUnit>(
+export function changes<L extends LabelDomains, U extends Unit>(
   family: Family<"gauge", L, U>,
   range: Range,
   matchers: Matchers<NoInfer<L>> = {},
@@ -99,7 +97,7 @@ export function changes<L extends LabelDomains, U extends ExternalUnit>(
  * @param matchers - which series.
  * @returns one series per label combination and `le`.
  */
-export function bucketRate<L extends LabelDomains, U extends ExternalUnit>(
+export function bucketRate<L extends LabelDomains, U extends Unit>(
   family: HistogramFamily<L, U>,
   range: Range,
   matchers: Matchers<NoInfer<L>> = {},
@@ -122,7 +120,7 @@ export function bucketRate<L extends LabelDomains, U extends ExternalUnit>(
  * @returns one series per label combination.
  * @throws RangeError when the histogram has no such bound: the query would be empty for ever.
  */
-export function rateWithin<L extends LabelDomains, U extends ExternalUnit>(
+export function rateWithin<L extends LabelDomains, U extends Unit>(
   family: HistogramFamily<L, U>,
   bound: number,
   range: Range,
@@ -148,7 +146,7 @@ export function rateWithin<L extends LabelDomains, U extends ExternalUnit>(
  * @param matchers - which series.
  * @returns one series per label combination.
  */
-export function countRate<L extends LabelDomains, U extends ExternalUnit>(
+export function countRate<L extends LabelDomains, U extends Unit>(
   family: Family<"histogram", L, U>,
   range: Range,
   matchers: Matchers<NoInfer<L>> = {},
@@ -164,7 +162,7 @@ export function countRate<L extends LabelDomains, U extends ExternalUnit>(
  * @param matchers - which series.
  * @returns one series per label combination.
  */
-export function sumRate<L extends LabelDomains, U extends ExternalUnit>(
+export function sumRate<L extends LabelDomains, U extends Unit>(
   family: Family<"histogram", L, U>,
   range: Range,
   matchers: Matchers<NoInfer<L>> = {},
@@ -172,7 +170,7 @@ export function sumRate<L extends LabelDomains, U extends ExternalUnit>(
   return rateOf(`${family.name}_sum`, family, range, matchers);
 }
 
-function rateOf<L extends LabelDomains, U extends ExternalUnit>(
+function rateOf<L extends LabelDomains, U extends Unit>(
   name: string,
   family: { readonly labels: L; readonly unit: U },
   range: Range,

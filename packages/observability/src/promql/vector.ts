@@ -13,10 +13,10 @@
  * Not here: a proof that the text means the same (proof/ reads the rendered text with a parser of its own).
  */
 
-import type { ExternalUnit } from "../external.ts";
+import type { Unit } from "../definition.ts";
 
 /** What an expression's value measures. */
-export type Measure = ExternalUnit | "per_second" | "bytes_per_second";
+export type Measure = Unit | "per_second" | "bytes_per_second";
 
 /** The measure of a rate: seconds per second are a ratio. */
 export type PerSecond<U extends Measure> = U extends "none"

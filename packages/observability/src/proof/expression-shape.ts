@@ -34,7 +34,7 @@ export interface Shape {
 }
 
 /** A finding without its place. */
-export interface ExpressionProblem {
+interface ExpressionProblem {
   readonly code: ProblemCode;
   readonly message: string;
 }
@@ -61,6 +61,9 @@ const RANGE_FUNCTIONS = new Map<string, "growing" | "gauge">([
   ["min_over_time", "gauge"],
   ["avg_over_time", "gauge"],
 ]);
+
+/** Operators that aggregate, of those that Prometheus 2.42 has. */
+const AGGREGATIONS = new Set(["sum", "min", "max", "avg", "count", "topk", "bottomk"]);
 
 const COMPARISONS = new Set(["==", "!=", ">", "<", ">=", "<="]);
 const SETS = new Set(["and", "or", "unless"]);
@@ -187,6 +190,7 @@ class Walk {
   #aggregation(tree: Tree & { kind: "aggregation" }): Shape {
     const inner = this.shape(tree.of);
     if (tree.parameter !== null) this.shape(tree.parameter);
+    if (!AGGREGATIONS.has(tree.operator)) this.add("outside_subset", `${tree.operator} is not used here`);
     if (GROWING.has(inner.nature) && tree.operator !== "count")
       this.add("raw_counter", `${tree.operator} over raw counters; take the rate first`);
     for (const label of tree.labels) {

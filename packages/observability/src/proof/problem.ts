@@ -59,6 +59,7 @@ export type ProblemCode =
   | "schema"
   // coverage
   | "metric_without_panel"
+  | "recording_unused"
   | "alert_without_test"
   | "alert_without_runbook"
   | "stale_file";

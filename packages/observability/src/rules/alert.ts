@@ -14,7 +14,7 @@ import type { TrialSeries } from "./trial.ts";
 export type Severity = "critical" | "warning" | "info";
 
 /** Who looks first; Alertmanager routes by it. */
-export type Component =
+type Component =
   | "configuration"
   | "ingest"
   | "index"
@@ -37,7 +37,7 @@ export interface DiagnosisStep {
 }
 
 /** A cause and its remedy. */
-export interface Remedy {
+interface Remedy {
   readonly cause: string;
   readonly fix: string;
 }
@@ -52,7 +52,7 @@ export interface Runbook {
 }
 
 /** How the alert is shown to fire, and not to. */
-export interface Trial {
+interface Trial {
   /** The series at a level of what the alert watches. */
   readonly series: (level: number) => readonly TrialSeries[];
   /** A level just past the threshold. */
@@ -86,7 +86,7 @@ export interface Alert {
 }
 
 /** What a description may use. */
-export interface DescriptionParts<L extends string> {
+interface DescriptionParts<L extends string> {
   /** A label of the firing series. */
   readonly label: (name: L) => string;
   /** Its value, written by its measure. */

@@ -45,11 +45,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     when: above(
       ratio(
         sum(rate(C.containerCpu, "5m", { pod: OURS }), ["namespace", "pod", "container"]),
-        // A limit in cores and seconds per second are the same thing by two names.
-        {
-          ...sum(value(C.containerLimits, cores), ["namespace", "pod", "container"]),
-          measure: "ratio" as const,
-        },
+        sum(value(C.containerCpuLimit, cores), ["namespace", "pod", "container"]),
       ),
       THRESHOLDS.cpuRatio,
     ),
@@ -68,7 +64,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
           text: "Which container?",
           query: sum(rate(C.containerCpu, "5m", { pod: OURS }), ["pod", "container"]).text,
         },
-        { text: "Its limit.", query: sum(value(C.containerLimits, cores), ["pod", "container"]).text },
+        { text: "Its limit.", query: sum(value(C.containerCpuLimit, cores), ["pod", "container"]).text },
       ],
       mitigation: [
         {
@@ -82,7 +78,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     trial: {
       series: (level) => [
         growing(C.containerCpu, CONTAINER, level * 2),
-        steady(C.containerLimits, { ...CONTAINER, resource: "cpu", unit: "core" }, 2),
+        steady(C.containerCpuLimit, { ...CONTAINER, resource: "cpu", unit: "core" }, 2),
       ],
       fires: 0.91,
       calm: 0.89,

@@ -3,6 +3,8 @@
  * drop, but nobody is woken for them.
  */
 
+import type { DROP_REASONS } from "../catalogue/label-domains.ts";
+
 /** Reasons that cannot make an answer wrong. */
 export const HARMLESS_DROP_REASONS = [
   "no_blocks",
@@ -16,4 +18,4 @@ export const HARMLESS_DROP_REASONS = [
   "covered_by_replay",
   "late_replay",
   "before_restart",
-] as const;
+] as const satisfies readonly (typeof DROP_REASONS)[number][];

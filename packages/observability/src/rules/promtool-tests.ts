@@ -34,7 +34,7 @@ interface PromtoolTest {
  * @param seconds - how long.
  * @returns such as `0+150x80`.
  */
-export function promtoolValues(series: TrialSeries, intervalSeconds: number, seconds: number): string {
+function promtoolValues(series: TrialSeries, intervalSeconds: number, seconds: number): string {
   const step = Number((series.perSecond * intervalSeconds).toPrecision(12));
   return `${series.start}${step < 0 ? "" : "+"}${step}x${Math.ceil(seconds / intervalSeconds)}`;
 }

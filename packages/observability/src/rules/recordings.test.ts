@@ -3,20 +3,12 @@
  */
 import { expect, test } from "vitest";
 
-import { CATALOGUE } from "../catalogue/catalogue.ts";
-import { LIMIT_METRICS } from "../catalogue/limits.ts";
-import { EXTERNAL_CATALOGUE } from "../catalogue/platform.ts";
-import { ROUTING_METRICS } from "../catalogue/routing.ts";
+import { ALL_FAMILIES } from "../catalogue/families.ts";
 import { exposedNames } from "../proof/exposed-names.ts";
 import { shapeOf } from "../proof/expression-shape.ts";
 import { RECORDING_GROUPS } from "./recordings.ts";
 
-const NAMES = exposedNames([
-  ...CATALOGUE,
-  ...EXTERNAL_CATALOGUE,
-  ...Object.values(LIMIT_METRICS),
-  ...Object.values(ROUTING_METRICS),
-]);
+const NAMES = exposedNames(ALL_FAMILIES);
 
 test("each recorded expression means what its types say, by the other parser", () => {
   for (const rule of RECORDING_GROUPS.flatMap(({ rules }) => rules)) {

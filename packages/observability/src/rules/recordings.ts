@@ -9,6 +9,7 @@ import { PROCESS_METRICS } from "../catalogue/platform.ts";
 import { ROUTING_METRICS } from "../catalogue/routing.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { STREAM_METRICS } from "../catalogue/stream.ts";
+import { NAMESPACE } from "../definition.ts";
 import { avg, complement, max, orZero, quantile, ratio, sum, summed } from "../promql/operators.ts";
 import { recording, type RecordingRule } from "../promql/recording.ts";
 import { bucketRate, countRate, rate, rateWithin, value } from "../promql/series.ts";
@@ -35,13 +36,13 @@ function requestQuantile(q: number, operations: string) {
 /** Recording rules of contract section 3. */
 export const RECORDINGS = {
   eventRate: recording({
-    metric: "aibrix_kv_stream_events",
+    metric: `${NAMESPACE}_kv_stream_events`,
     operations: "rate1m",
     help: "Messages applied per second, by model.",
     expression: sum(rate(STREAM_METRICS.streamEvents, "1m"), BY_MODEL),
   }),
   queueUtilization: recording({
-    metric: "aibrix_kv_stream_queue_utilization",
+    metric: `${NAMESPACE}_kv_stream_queue_utilization`,
     operations: "ratio",
     help: "Share of the ingest queue in use, by lane.",
     expression: ratio(
@@ -50,7 +51,7 @@ export const RECORDINGS = {
     ),
   }),
   workerUtilization: recording({
-    metric: "aibrix_kv_stream_worker_utilization",
+    metric: `${NAMESPACE}_kv_stream_worker_utilization`,
     operations: "avg",
     help: "Mean busy share of the ingest workers.",
     expression: avg(value(STREAM_METRICS.streamWorkerUtilization), INSTANCE),
@@ -68,13 +69,13 @@ export const RECORDINGS = {
     expression: quantile(0.99, summed(bucketRate(STREAM_METRICS.streamLookupLatency, "5m"), BY_MODEL)),
   }),
   requestRate: recording({
-    metric: "aibrix_kv_http_requests",
+    metric: `${NAMESPACE}_kv_http_requests`,
     operations: "rate1m",
     help: "Requests per second, by route.",
     expression: sum(rate(SERVICE_METRICS.httpRequests, "1m"), BY_ROUTE),
   }),
   errorRatio: recording({
-    metric: "aibrix_kv_http_errors_per_request",
+    metric: `${NAMESPACE}_kv_http_errors_per_request`,
     operations: "ratio_rate5m",
     help: "Share of requests answered with a 5xx status.",
     expression: ratio(
@@ -107,7 +108,7 @@ export const RECORDINGS = {
     expression: max(value(ROUTING_METRICS.hitRate), BY_MODEL),
   }),
   dropRatio: recording({
-    metric: "aibrix_kv_events_dropped_per_received",
+    metric: `${NAMESPACE}_kv_events_dropped_per_received`,
     operations: "ratio_rate5m",
     help: "Events dropped per event received, by model.",
     expression: ratio(orZero(dropped, received), received),
@@ -115,7 +116,7 @@ export const RECORDINGS = {
 } as const;
 
 /** Windows of the burn rates, shortest first. */
-export const BURN_WINDOWS = ["5m", "30m", "1h", "2h", "6h", "1d", "3d"] as const;
+const BURN_WINDOWS = ["5m", "30m", "1h", "2h", "6h", "1d", "3d"] as const;
 
 /** One of the windows. */
 export type BurnWindow = (typeof BURN_WINDOWS)[number];

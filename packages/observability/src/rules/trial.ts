@@ -5,8 +5,7 @@
  * Series are typed over the catalogue like everything else: a trial with a label or value that the metric lacks does not compile.
  */
 
-import type { LabelDomain, LabelDomains } from "../definition.ts";
-import type { ExternalUnit } from "../external.ts";
+import type { LabelDomain, LabelDomains, Unit } from "../definition.ts";
 import type { Family } from "../promql/selector.ts";
 import type { HistogramFamily } from "../promql/series.ts";
 import { DAEMON_JOB } from "./thresholds.ts";
@@ -47,7 +46,7 @@ function seriesText(name: string, labels: Readonly<Record<string, string>>): str
  * @param value - its value.
  * @returns its series.
  */
-export function steady<L extends LabelDomains, U extends ExternalUnit>(
+export function steady<L extends LabelDomains, U extends Unit>(
   family: Family<"gauge", L, U>,
   labels: SeriesLabels<NoInfer<L>> & Partial<Record<"job" | "instance", string>>,
   value: number,
@@ -63,7 +62,7 @@ export function steady<L extends LabelDomains, U extends ExternalUnit>(
  * @param perSecond - its rate.
  * @returns its series.
  */
-export function growing<L extends LabelDomains, U extends ExternalUnit>(
+export function growing<L extends LabelDomains, U extends Unit>(
   family: Family<"counter", L, U>,
   labels: SeriesLabels<NoInfer<L>> & Partial<Record<"job" | "instance", string>>,
   perSecond: number,
@@ -82,7 +81,7 @@ export function growing<L extends LabelDomains, U extends ExternalUnit>(
  * @returns the series of all buckets, the sum and the count.
  * @throws RangeError when the target is not between the bounds, or too far up in its bucket for the quantile.
  */
-export function distributed<L extends LabelDomains, U extends ExternalUnit>(
+export function distributed<L extends LabelDomains, U extends Unit>(
   family: HistogramFamily<L, U>,
   labels: SeriesLabels<NoInfer<L>>,
   q: number,
@@ -126,7 +125,7 @@ export function distributed<L extends LabelDomains, U extends ExternalUnit>(
  * @param share - 0 to 1.
  * @returns the series of all buckets, the sum and the count.
  */
-export function sharedAt<L extends LabelDomains, U extends ExternalUnit>(
+export function sharedAt<L extends LabelDomains, U extends Unit>(
   family: HistogramFamily<L, U>,
   labels: SeriesLabels<NoInfer<L>>,
   bound: number,
