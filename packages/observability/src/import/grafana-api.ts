@@ -26,7 +26,7 @@ const DETAIL_LENGTH_MAX = 300;
 const PASSING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
 /** Why a request failed, for good. */
-export type GrafanaErrorCode =
+type GrafanaErrorCode =
   | "unauthorized"
   | "forbidden"
   | "conflict"

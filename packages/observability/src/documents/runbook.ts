@@ -1,0 +1,68 @@
+/**
+ * One runbook per alert, in the shape of the prometheus-operator runbooks: meaning, impact, diagnosis, mitigation, escalation.
+ */
+
+import type { Alert, DiagnosisStep } from "../rules/alert.ts";
+import { GENERATED_NOTE, markdownTable } from "./markdown.ts";
+
+function step({ text, query, command }: DiagnosisStep, index: number): string {
+  const block = query === undefined ? command : query;
+  const language = query === undefined ? "sh" : "promql";
+  const code = block === undefined ? "" : `\n\n   \`\`\`${language}\n   ${block}\n   \`\`\``;
+  return `${index + 1}. ${text}${code}`;
+}
+
+/**
+ * The runbook of an alert.
+ *
+ * @param alert - which.
+ * @returns Markdown.
+ */
+export function runbookPage(alert: Alert): string {
+  const { runbook, panel } = alert;
+  return `${GENERATED_NOTE}
+
+# ${alert.name}
+
+${alert.summary}
+
+${markdownTable(
+  ["severity", "for", "component", "panel"],
+  [
+    [
+      alert.severity,
+      alert.for,
+      alert.component,
+      `${panel.dashboard} › ${panel.title} (\`/d/${panel.uid}?viewPanel=${panel.id}\`)`,
+    ],
+  ],
+)}
+
+\`\`\`promql
+${alert.expression}
+\`\`\`
+
+## Meaning
+
+${runbook.meaning}
+
+## Impact
+
+${runbook.impact}
+
+## Diagnosis
+
+${runbook.diagnosis.map(step).join("\n\n")}
+
+## Mitigation
+
+${markdownTable(
+  ["cause", "what to do"],
+  runbook.mitigation.map(({ cause, fix }) => [cause, fix]),
+)}
+
+## Escalation
+
+${runbook.escalation}
+`;
+}

@@ -1,0 +1,144 @@
+/**
+ * The command line of this package.
+ *
+ *   main.js generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
+ *       writes the generated files; with --check (the default where CI=true) only names those that are stale
+ *   main.js import [--dry-run] [--dir DIR]
+ *       brings the Grafana at GRAFANA_URL to the generated dashboards, with the token in GRAFANA_TOKEN
+ *
+ * Exit codes: 0 all is as it should be, 1 stale files or a failed import, 2 unusable arguments or settings.
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+
+import { FOLDER } from "./dashboards/dashboards.ts";
+import { staleFiles, writeTree } from "./generated-tree.ts";
+import { GrafanaApi, GrafanaError, type NamedDashboard } from "./import/grafana-api.ts";
+import { importDashboards } from "./import/import-dashboards.ts";
+import { render } from "./render.ts";
+import { DEFAULT_LINK_BASES } from "./rules/links.ts";
+
+const USAGE = `usage: main.js generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
+       main.js import [--dry-run] [--dir DIR]      with GRAFANA_URL and GRAFANA_TOKEN set`;
+
+const ROOT = join(import.meta.dirname, "..", "..", "..");
+
+/** Something that the caller must put right; ends with exit code 2. */
+class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function addressOf(name: string, text: string | undefined): string {
+  if (text !== undefined && URL.canParse(text) && /^https?:/.test(text) && !text.endsWith("/")) return text;
+  throw new UsageError(
+    `${name} is ${text === undefined ? "not set" : `"${text}"`}; expected an http(s) address without a slash at the end`,
+  );
+}
+
+function generate(args: readonly string[]): number {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      check: { type: "boolean", default: process.env["CI"] === "true" },
+      root: { type: "string", default: ROOT },
+      "runbooks-url": { type: "string", default: DEFAULT_LINK_BASES.runbooks },
+      "grafana-url": { type: "string", default: DEFAULT_LINK_BASES.grafana },
+    },
+  });
+  const files = render({
+    runbooks: addressOf("--runbooks-url", values["runbooks-url"]),
+    grafana: addressOf("--grafana-url", values["grafana-url"]),
+  });
+  const stale = values.check ? staleFiles(values.root, files) : writeTree(values.root, files);
+  for (const { path, state } of stale) say(`${values.check ? "stale" : "put right"}: ${path} (${state})`);
+  if (stale.length === 0) say(`${files.size} generated files are up to date`);
+  return values.check && stale.length > 0 ? 1 : 0;
+}
+
+async function runImport(args: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      "dry-run": { type: "boolean", default: false },
+      dir: { type: "string", default: join(ROOT, "infra", "grafana", "dashboards") },
+    },
+  });
+  const base = addressOf("GRAFANA_URL", process.env["GRAFANA_URL"]);
+  const token = process.env["GRAFANA_TOKEN"];
+  if (token === undefined || token === "")
+    throw new UsageError("GRAFANA_TOKEN is not set; expected a service account's token");
+  const dashboards = dashboardsIn(values.dir);
+  const api = new GrafanaApi(base, token, async (ms) => {
+    await sleep(ms);
+  });
+  const dryRun = values["dry-run"];
+  const plan = { folder: FOLDER, dashboards, dryRun, message: "kvsync: generated dashboards" };
+  const { created, updated, unchanged, failed } = await importDashboards(api, plan, say);
+  say(
+    `${dryRun ? "would be: " : ""}${created} created, ${updated} updated, ${unchanged} unchanged, ${failed} failed`,
+  );
+  return failed > 0 ? 1 : 0;
+}
+
+function dashboardsIn(folder: string): NamedDashboard[] {
+  const names = readFolder(folder).filter((name) => name.endsWith(".json"));
+  if (names.length === 0) throw new UsageError(`${folder} holds no dashboards; run generate first`);
+  return names.sort().map((name) => {
+    const path = join(folder, name);
+    const dashboard = parseJson(path);
+    if (isNamed(dashboard)) return dashboard;
+    throw new UsageError(`${path} is no dashboard: expected an object with uid and title`);
+  });
+}
+
+function readFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    throw new UsageError(`--dir ${folder} cannot be read: ${describeError(error)}`, { cause: error });
+  }
+}
+
+function parseJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new UsageError(`${path} is no JSON: ${describeError(error)}`, { cause: error });
+  }
+}
+
+function isNamed(json: unknown): json is NamedDashboard {
+  if (typeof json !== "object" || json === null) return false;
+  return "uid" in json && typeof json.uid === "string" && "title" in json && typeof json.title === "string";
+}
+
+function describeError(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function run([command, ...args]: readonly string[]): Promise<number> {
+  try {
+    if (command === "generate") return generate(args);
+    if (command === "import") return await runImport(args);
+    throw new UsageError(command === undefined ? "no command" : `unknown command "${command}"`);
+  } catch (error) {
+    if (error instanceof GrafanaError) {
+      process.stderr.write(`${error.message}\n`);
+      return 1;
+    }
+    const badArguments =
+      error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
+    if (!(error instanceof UsageError) && !badArguments) throw error;
+    process.stderr.write(`${error.message}\n${USAGE}\n`);
+    return 2;
+  }
+}
+
+process.exitCode = await run(process.argv.slice(2));

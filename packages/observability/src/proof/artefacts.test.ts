@@ -1,0 +1,20 @@
+/**
+ * What is rendered passes every check.
+ */
+import { expect, test } from "vitest";
+
+import { CATALOGUE } from "../catalogue/catalogue.ts";
+import { EXTERNAL_CATALOGUE } from "../catalogue/platform.ts";
+import { render } from "../render.ts";
+import { DEFAULT_LINK_BASES } from "../rules/links.ts";
+import { checkAll } from "./check-all.ts";
+import { describeProblems } from "./problem.ts";
+
+test("rules, tests, dashboards and runbooks pass every static check", () => {
+  const problems = checkAll({
+    files: render(DEFAULT_LINK_BASES),
+    ownFamilies: CATALOGUE,
+    externalFamilies: EXTERNAL_CATALOGUE,
+  });
+  expect(describeProblems(problems)).toBe("");
+});

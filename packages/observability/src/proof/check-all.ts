@@ -1,0 +1,25 @@
+/**
+ * All static checks over a set of rendered files.
+ */
+
+import type { Artefacts } from "./artefacts.ts";
+import { checkCoverage } from "./check-coverage.ts";
+import { checkDashboards } from "./check-dashboards.ts";
+import { checkAlertTests, checkRules } from "./check-rules.ts";
+import type { Problem } from "./problem.ts";
+
+/**
+ * Runs them.
+ *
+ * @param artefacts - all rendered files.
+ * @returns findings; empty when all is well. Cost: about a hundred milliseconds for our files.
+ */
+export function checkAll(artefacts: Artefacts): readonly Problem[] {
+  const rules = checkRules(artefacts);
+  return [
+    ...rules.problems,
+    ...checkAlertTests(artefacts, rules.alertNames),
+    ...checkDashboards(artefacts, rules),
+    ...checkCoverage(artefacts, rules),
+  ];
+}

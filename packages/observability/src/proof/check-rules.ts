@@ -1,0 +1,359 @@
+/**
+ * Checks the rule file as text: every expression (expression-shape.ts), then what makes a rule a good one. Follows mixtool's lint and pint's
+ * alerts/{annotation,comparison,count,for,template}, rule/{duplicate,label,link,name} and promql/impossible.
+ *
+ *  R1  names: CamelCase for alerts, level:metric:operations for recordings, the level being the labels that are left;
+ *  R2  severity and component from closed sets; nothing templated in labels;
+ *  R3  `for` of at least two evaluations; a comparison; no ranks; a threshold that can be passed;
+ *  R4  summary a fixed sentence; description templated with labels that are left and values written by their measure;
+ *  R5  links lead to a runbook that is rendered, with its headings, and to a panel that exists;
+ *  R6  what a recording rule computes is not computed again.
+ */
+
+import { parse } from "yaml";
+
+import { secondsOf } from "../duration.ts";
+import type { Measure } from "../promql/vector.ts";
+import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
+import type { ExposedName } from "./exposed-names.ts";
+import { type Shape, shapeOf } from "./expression-shape.ts";
+import { type Problem, ProblemList } from "./problem.ts";
+import type { Tree } from "./promql-tree.ts";
+import { canonicalText, walkTree } from "./tree-walk.ts";
+
+/** A rule as it stands in the file. */
+interface RuleText {
+  readonly record?: string;
+  readonly alert?: string;
+  readonly expr: string;
+  readonly for?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+interface GroupText {
+  readonly name: string;
+  readonly interval?: string;
+  readonly rules: readonly RuleText[];
+}
+
+const SEVERITIES = new Set(["critical", "warning", "info"]);
+const COMPONENTS = new Set([
+  "configuration",
+  "ingest",
+  "index",
+  "routing",
+  "http",
+  "process",
+  "objectives",
+  "platform",
+  "alerting",
+]);
+
+/** mixtool's limits. */
+const NAME_LENGTH_MAX = 40;
+const RULES_PER_GROUP_MAX = 20;
+
+const HEADINGS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation", "## Escalation"];
+
+/** How a value of each measure may be written in a text. */
+const HUMANIZERS: Readonly<Record<Measure, readonly string[]>> = {
+  none: ["humanize"],
+  per_second: ["humanize"],
+  percent: ["humanize"],
+  seconds: ["humanizeDuration"],
+  ratio: ["humanizePercentage"],
+  bytes: ["humanize1024"],
+  bytes_per_second: ["humanize1024"],
+  timestamp: ["humanizeTimestamp"],
+};
+
+/** What the check of rules finds out for the checks that come after it. */
+export interface CheckedRules {
+  readonly problems: readonly Problem[];
+  /** Scraped and recorded names. */
+  readonly names: ReadonlyMap<string, ExposedName>;
+  /** Recorded series by the canonical text of what they compute. */
+  readonly recordedByText: ReadonlyMap<string, string>;
+  readonly recordExpressions: ReadonlyMap<string, string>;
+  readonly alertNames: readonly string[];
+  /** Every expression of an alert. */
+  readonly alertExpressions: readonly string[];
+}
+
+/**
+ * Checks the rule file.
+ *
+ * @param artefacts - all rendered files.
+ * @returns findings, and the names that dashboards may use.
+ */
+export function checkRules(artefacts: Artefacts): CheckedRules {
+  return new RuleCheck(artefacts).run();
+}
+
+class RuleCheck {
+  readonly #artefacts: Artefacts;
+  readonly #found = new ProblemList();
+  readonly #names: Map<string, ExposedName>;
+  readonly #recordedByText = new Map<string, string>();
+  readonly #recordExpressions = new Map<string, string>();
+  readonly #alerts = new Map<string, string>();
+  readonly #panels: ReadonlySet<string>;
+
+  constructor(artefacts: Artefacts) {
+    this.#artefacts = artefacts;
+    this.#names = scrapedNames(artefacts);
+    this.#panels = new Set(
+      filesAt(artefacts.files, PLACES.dashboards).flatMap(([, text]) => panelAddresses(text)),
+    );
+  }
+
+  run(): CheckedRules {
+    this.#found.at(PLACES.rules);
+    for (const group of this.#groups()) {
+      this.#found.at(`${PLACES.rules}: group ${group.name}`);
+      if (group.name.length > NAME_LENGTH_MAX)
+        this.#found.add("rule_group", "the name is longer than 40 characters");
+      if (group.rules.length > RULES_PER_GROUP_MAX)
+        this.#found.add("rule_group", "more than 20 rules; split it");
+      if (group.interval === undefined) this.#found.add("rule_group", "states no interval");
+      for (const rule of group.rules) this.#rule(rule, secondsOf(group.interval ?? ""));
+    }
+    return {
+      problems: this.#found.found,
+      names: this.#names,
+      recordedByText: this.#recordedByText,
+      recordExpressions: this.#recordExpressions,
+      alertNames: [...this.#alerts.keys()],
+      alertExpressions: [...this.#alerts.values()],
+    };
+  }
+
+  #groups(): readonly GroupText[] {
+    try {
+      const content = parse(this.#artefacts.files.get(PLACES.rules) ?? "") as { groups?: unknown } | null;
+      if (Array.isArray(content?.groups)) return content.groups as readonly GroupText[];
+    } catch (error) {
+      this.#found.add("unreadable_file", error instanceof Error ? error.message : String(error));
+      return [];
+    }
+    this.#found.add("unreadable_file", "expected a list of groups");
+    return [];
+  }
+
+  #rule(rule: RuleText, intervalSeconds: number): void {
+    const name = rule.alert ?? rule.record ?? "";
+    this.#found.at(`${PLACES.rules}: ${name}`);
+    const { shape, tree, problems } = shapeOf(rule.expr, this.#names);
+    for (const { code, message } of problems) this.#found.add(code, message);
+    if (shape === null || tree === null) return;
+    if (rule.record !== undefined) this.#record(rule.record, rule.expr, shape, tree);
+    else this.#alert(rule, shape, tree, intervalSeconds);
+  }
+
+  /** R1, R6. */
+  #record(name: string, expression: string, shape: Shape, tree: Tree): void {
+    const level = [...shape.labels].filter((label) => label !== "job").join("_") || "job";
+    const [stated, metric, operations, ...rest] = name.split(":");
+    if (metric === undefined || operations === undefined || rest.length > 0)
+      this.#found.add("rule_name", "a recorded series is named level:metric:operations");
+    if (stated !== level)
+      this.#found.add("record_level", `the level says ${stated ?? "nothing"}, the labels are ${level}`);
+    if (this.#names.has(name)) this.#found.add("rule_duplicate", `${name} is defined already`);
+    this.#recordedByText.set(canonicalText(tree), name);
+    this.#recordExpressions.set(name, expression);
+    this.#names.set(name, {
+      name,
+      family: name,
+      nature: "gauge",
+      measure: shape.measure,
+      labels: new Map([...shape.labels].map((label) => [label, { maxValues: Infinity }])),
+      buckets: shape.buckets,
+    });
+  }
+
+  #alert(rule: RuleText, shape: Shape, tree: Tree, intervalSeconds: number): void {
+    const name = rule.alert ?? "";
+    if (!/^[A-Z][A-Za-z0-9]+$/.test(name) || name.length > NAME_LENGTH_MAX)
+      this.#found.add("rule_name", "an alert is named in CamelCase, with at most 40 characters");
+    if (this.#alerts.has(name)) this.#found.add("rule_duplicate", `${name} is defined already`);
+    this.#alerts.set(name, rule.expr);
+    this.#labels(rule.labels ?? {});
+    const forSeconds = secondsOf(rule.for ?? "");
+    if (!(forSeconds >= 2 * intervalSeconds))
+      this.#found.add(
+        "rule_for",
+        `for ${rule.for ?? "nothing"} is less than two evaluations (${2 * intervalSeconds}s)`,
+      );
+    this.#condition(shape, tree);
+    this.#recomputed(tree);
+    this.#texts(rule.annotations ?? {}, shape);
+    this.#links(name, rule.annotations ?? {});
+  }
+
+  /** R2. */
+  #labels(labels: Readonly<Record<string, string>>): void {
+    if (!SEVERITIES.has(labels["severity"] ?? ""))
+      this.#found.add(
+        "rule_label",
+        `severity "${labels["severity"] ?? ""}" is none of critical, warning, info`,
+      );
+    if (!COMPONENTS.has(labels["component"] ?? ""))
+      this.#found.add(
+        "rule_label",
+        `component "${labels["component"] ?? ""}" is not one that Alertmanager routes`,
+      );
+    for (const [label, text] of Object.entries(labels)) {
+      if (text.includes("{{"))
+        this.#found.add("rule_label", `${label} is templated: every value would be another alert`);
+    }
+  }
+
+  /** R3. */
+  #condition(shape: Shape, tree: Tree): void {
+    if (!shape.compared)
+      this.#found.add("no_comparison", "without a comparison it fires for as long as there is data");
+    walkTree(tree, (node) => {
+      if (node.kind === "aggregation" && ["topk", "bottomk"].includes(node.operator))
+        this.#found.add("rank_in_alert", `${node.operator} always has a first place`);
+      if (node.kind === "binary" && node.right.kind === "number") this.#threshold(node, node.right.value);
+    });
+  }
+
+  #threshold(node: Tree & { kind: "binary" }, threshold: number): void {
+    const { left, operator } = node;
+    const counted = left.kind === "aggregation" && left.operator === "count";
+    if (counted && ((operator === "==" && threshold === 0) || (operator === "<" && threshold <= 1)))
+      this.#found.add("never_true", "a count is never 0, it is absent; use absent()");
+    const compared = shapeOf(this.#textOf(left), this.#names).shape;
+    const highest = compared?.nature === "gauge" ? compared.buckets?.at(-1) : undefined;
+    if (highest !== undefined && (operator === ">" || operator === ">=") && threshold >= highest)
+      this.#found.add(
+        "threshold_outside_buckets",
+        `a quantile never exceeds the last bucket bound, ${highest}`,
+      );
+  }
+
+  /** Only quantiles and recorded series matter to `#threshold`; both are told by their text. */
+  #textOf(tree: Tree): string {
+    if (tree.kind === "selector") return tree.name;
+    if (tree.kind === "call" && tree.name === "histogram_quantile") {
+      const [q, of] = tree.arguments;
+      const [rate] = of?.kind === "aggregation" && of.of.kind === "call" ? of.of.arguments : [];
+      if (q?.kind === "number" && rate?.kind === "selector")
+        return `histogram_quantile(${q.value}, sum by (le) (rate(${rate.name}[5m])))`;
+    }
+    return tree.kind === "aggregation" ? this.#textOf(tree.of) : "0";
+  }
+
+  /** R6. */
+  #recomputed(tree: Tree): void {
+    walkTree(tree, (node) => {
+      const recorded = this.#recordedByText.get(canonicalText(node));
+      if (recorded !== undefined && node.kind !== "selector")
+        this.#found.add("recorded_series_exists", `${recorded} has this already`);
+    });
+  }
+
+  /** R4. */
+  #texts(annotations: Readonly<Record<string, string>>, shape: Shape): void {
+    const { summary = "", description = "" } = annotations;
+    if (!/^[A-Z][^{}]+\.$/.test(summary))
+      this.#found.add("rule_annotation", "the summary must be a fixed sentence");
+    if (!description.includes("{{"))
+      this.#found.add("rule_annotation", "the description must say which and how much");
+    for (const [, action = ""] of description.matchAll(/\{\{(.*?)\}\}/g)) {
+      const label = /^ \$labels\.(\w+) $/.exec(action)?.[1];
+      const humanizer = /^ \$value \| (\w+) $/.exec(action)?.[1];
+      if (label === undefined && humanizer === undefined)
+        this.#found.add("rule_template", `{{${action}}} is none of our templates`);
+      if (label !== undefined && !shape.labels.has(label))
+        this.#found.add(
+          "rule_template",
+          `$labels.${label} has been aggregated away; (${[...shape.labels].join(", ")}) are left`,
+        );
+      if (humanizer !== undefined && !HUMANIZERS[shape.measure].includes(humanizer))
+        this.#found.add("rule_template", `a value in ${shape.measure} is not written by ${humanizer}`);
+    }
+  }
+
+  /** R5. */
+  #links(name: string, annotations: Readonly<Record<string, string>>): void {
+    const [address = "", anchor] = (annotations["runbook_url"] ?? "").split("#");
+    const page = this.#artefacts.files.get(`${PLACES.runbooks}/${address.split("/").at(-1) ?? ""}`);
+    if (page === undefined)
+      this.#found.add(
+        "dead_runbook",
+        `no runbook is rendered for ${annotations["runbook_url"] ?? "an empty link"}`,
+      );
+    else {
+      if (!page.includes(`\n# ${name}\n`))
+        this.#found.add("dead_runbook", `the runbook is not about ${name}`);
+      for (const heading of HEADINGS) {
+        if (!page.includes(`\n${heading}\n`))
+          this.#found.add("alert_without_runbook", `the runbook has no ${heading}`);
+      }
+      if (anchor !== undefined && !HEADINGS.some((heading) => heading.slice(3).toLowerCase() === anchor))
+        this.#found.add("dead_runbook", `the runbook has no heading for #${anchor}`);
+      this.#runbookQueries(page);
+    }
+    const panel = /\/d\/([\w-]+)\?viewPanel=(\d+)$/.exec(annotations["dashboard_url"] ?? "");
+    if (panel === null || !this.#panels.has(`${panel[1] ?? ""}#${panel[2] ?? ""}`))
+      this.#found.add(
+        "dead_panel_link",
+        `${annotations["dashboard_url"] ?? "an empty link"} leads to no panel`,
+      );
+  }
+
+  /** Queries of runbooks are held to the same checks: they are copied when it is urgent. */
+  #runbookQueries(page: string): void {
+    for (const [, text = ""] of page.matchAll(/```promql\n([\s\S]*?)```/g)) {
+      for (const { code, message } of shapeOf(text.trim(), this.#names).problems)
+        this.#found.add(code, `in the runbook: ${message}`);
+    }
+  }
+}
+
+/** `uid#id` of each panel of a dashboard; none when the text cannot be read, which its own check reports. */
+function panelAddresses(text: string): string[] {
+  try {
+    const { uid, panels } = JSON.parse(text) as { uid?: string; panels?: { id?: number; type?: string }[] };
+    return (panels ?? []).filter(({ type }) => type !== "row").map(({ id }) => `${uid ?? ""}#${id ?? ""}`);
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * Whether each alert is shown to fire and not to fire.
+ *
+ * @param artefacts - all rendered files.
+ * @param alertNames - alerts of the rule file.
+ * @returns alerts without such tests.
+ */
+export function checkAlertTests(artefacts: Artefacts, alertNames: readonly string[]): readonly Problem[] {
+  const found = new ProblemList();
+  const fires = new Set<string>();
+  const calm = new Set<string>();
+  for (const [path, text] of filesAt(artefacts.files, PLACES.tests)) {
+    found.at(path);
+    const content = parse(text) as {
+      tests?: { alert_rule_test?: { alertname: string; exp_alerts?: unknown[] }[] }[];
+    } | null;
+    for (const test of content?.tests ?? []) {
+      const cases = test.alert_rule_test ?? [];
+      const firing = cases.filter(({ exp_alerts }) => (exp_alerts ?? []).length > 0);
+      for (const { alertname } of firing) fires.add(alertname);
+      if (firing.length === 0) for (const { alertname } of cases) calm.add(alertname);
+    }
+  }
+  for (const name of alertNames) {
+    found.at(`${PLACES.rules}: ${name}`);
+    if (!fires.has(name) || !calm.has(name))
+      found.add(
+        "alert_without_test",
+        "no promtool test shows it firing past its threshold and calm before it",
+      );
+  }
+  return found.found;
+}
