@@ -175,7 +175,7 @@ for (const [name, prepare] of [
   ["prom-client", scrapePromClient],
 ] as const) {
   const scrape = prepare();
-  const lines = (await scrape()).split("\n").filter((line) => line.startsWith("bench_series_total{")).length;
+  const lines = (await scrape()).split("\n").filter((line) => line.includes("bench_series_total{")).length;
   if (lines !== SCRAPED_SERIES) throw new Error(`${name} rendered ${lines} series`);
   for (let i = 0; i < 5; i++) await scrape();
   const runs = [];
