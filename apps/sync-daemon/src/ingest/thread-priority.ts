@@ -7,10 +7,10 @@
  */
 
 import { readlinkSync } from "node:fs";
-import { setPriority } from "node:os";
+import { constants, getPriority, setPriority } from "node:os";
 
-/** Nice value: a third of the weight of a thread at 0, so that ingest still gets its share of a full machine. */
-const INGEST_NICENESS = 5;
+/** Nice steps below the process: a third of its weight, so that ingest still gets its share of a full machine. */
+const STEPS_BACK = 5;
 
 /**
  * Lowers the calling thread's priority; elsewhere than on Linux, or where that is forbidden, nothing happens.
@@ -20,7 +20,7 @@ const INGEST_NICENESS = 5;
 export function yieldToLookups(): boolean {
   try {
     const threadId = Number(readlinkSync("/proc/thread-self").split("/").at(-1));
-    setPriority(threadId, INGEST_NICENESS);
+    setPriority(threadId, Math.min(getPriority(threadId) + STEPS_BACK, constants.priority.PRIORITY_LOW));
     return true;
   } catch {
     // No /proc, or no such right: then the scheduler treats both alike, as it did before.
