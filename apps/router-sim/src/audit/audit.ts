@@ -9,6 +9,8 @@
  *     A3  Another stream may miss what it could not have learnt from the messages since
  *         `history_from_sequence_number` (H): a block is learnable when one of its copies was announced at H or later and
  *         its parent is learnable as well, or it has none. What it misses beyond that is a difference.
+ *         Not excused, since neither side tells: a block in two copies, announced before and after H, of which the engine
+ *         dropped the older one. The daemon must then forget it; the audit would list it. No run has shown one.
  *     A4  Every stream of the truth is known to the daemon, and no other is.
  *
  * A stream is one (worker, DP rank). The caller sees to quiescence: engines idle, everything published and applied.

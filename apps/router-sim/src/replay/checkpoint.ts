@@ -102,11 +102,16 @@ export async function waitUntilCaughtUp(
   }
 }
 
-async function enginesOrNone(daemon: DaemonClient): Promise<readonly EngineStatus[]> {
+/**
+ * What the daemon says of its streams.
+ *
+ * @returns nothing at all when it does not answer.
+ */
+export async function enginesOrNone(daemon: DaemonClient): Promise<readonly EngineStatus[]> {
   try {
     return await daemon.engines();
   } catch (error) {
-    // Away, or just starting: no stream is caught up, and the next poll asks again.
+    // Away, or just starting: no stream is known, and whoever waits asks again.
     if (error instanceof DaemonError) return [];
     throw error;
   }
