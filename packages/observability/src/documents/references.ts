@@ -81,7 +81,7 @@ function familySection(family: KnownFamily & { help: string; why?: string; expor
       .map(({ board, panel }) => `- normal (${board.title} › ${panel.title}): ${panel.normal}`),
     ...alerts.map(
       (alert) =>
-        `- ${alert.severity}: [${alert.name}](${RUNBOOKS}/${runbookFile(alert.name)}), for ${alert.for}`,
+        `- ${alert.severity}: ${alert.comparator} ${alert.threshold} for ${alert.for} ([${alert.name}](${RUNBOOKS}/${runbookFile(alert.name)}), measured in ${alert.measure})`,
     ),
     `- example: \`${exampleQuery(family)}\``,
   ];
