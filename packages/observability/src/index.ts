@@ -24,4 +24,5 @@ export {
   type Unit,
 } from "./definition.ts";
 export { Exposition } from "./exposition.ts";
+export { HARMLESS_DROP_REASONS } from "./rules/drop-reasons.ts";
 export { Counter, Gauge, Histogram, MetricSlots, type SlotAnnouncement } from "./slots.ts";

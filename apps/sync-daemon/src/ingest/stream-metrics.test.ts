@@ -9,7 +9,7 @@ import {
   STREAM_STATES,
   TRUST_LEVELS,
 } from "@kvsync/core";
-import { DROP_REASONS, EVENT_TYPES, INGEST_METRICS } from "@kvsync/observability";
+import { DROP_REASONS, EVENT_TYPES, HARMLESS_DROP_REASONS, INGEST_METRICS } from "@kvsync/observability";
 import { expect, test } from "vitest";
 
 import { QUEUE_DROP_REASONS } from "./ingest-queue.ts";
@@ -24,6 +24,14 @@ test("every drop reason of core and the queue is a label value, and there is no 
       ...QUEUE_DROP_REASONS,
     ]),
   );
+});
+
+test("the alert on drops leaves out what core calls harmless, and messages that a replay covers unless a limit was hit", () => {
+  const harmless = Object.entries(EVENT_DROP_EFFECTS).flatMap(([reason, effect]) =>
+    effect === "harmless" ? [reason] : [],
+  );
+  const covered = MESSAGE_DROP_REASONS.filter((reason) => reason !== "hold_full");
+  expect(new Set<string>(HARMLESS_DROP_REASONS)).toEqual(new Set([...harmless, ...covered]));
 });
 
 test("event types, stream states, trust levels and replay statuses are core's", () => {

@@ -1,0 +1,276 @@
+/**
+ * The generated rules and dashboards against what really runs: simulated engines, the daemon, Debian's Prometheus and Alertmanager, all on loopback.
+ * Every panel's query must return data, every rule must be healthy; then things break, the right alerts must reach Alertmanager, and end after
+ * the repair.
+ *
+ * The rules are the committed ones in quick motion: intervals of a second, look-backs of seconds, a `for` of two seconds. What they compare stays as it
+ * is. That the real durations are right is shown by promtool's tests in packages/observability.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { stringify } from "yaml";
+
+import { DaemonProcess } from "./daemon-process.ts";
+import { caughtUp, TestEngine, until } from "./fleet.ts";
+
+const INFRA = join(import.meta.dirname, "..", "..", "..", "infra");
+const HAS_PROGRAMS = ["prometheus", "prometheus-alertmanager"].every(
+  (program) => spawnSync(program, ["--version"]).status === 0,
+);
+
+const ALERT_TIMEOUT_MS = 60_000;
+/** Look-back of rates in quick motion: a dozen scrapes. */
+const LOOK_BACK = "12s";
+
+interface ActiveAlert {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+function ended(program: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    if (program.exitCode !== null || program.signalCode !== null) resolve();
+    else
+      program.on("exit", () => {
+        resolve();
+      });
+  });
+}
+
+/** The committed rules, faster. */
+function quickRules(): string {
+  return readFileSync(join(INFRA, "prometheus", "kvsync.rules.yaml"), "utf8")
+    .replace(/^ {4}interval: .*$/gm, "    interval: 1s")
+    .replace(/^ {8}for: .*$/gm, "        for: 2s")
+    .replace(/\[(1m|5m|15m)\]/g, `[${LOOK_BACK}]`);
+}
+
+/** Each panel's queries, with everything selected. */
+function panelQueries(): (readonly [panel: string, query: string])[] {
+  const folder = join(INFRA, "grafana", "dashboards");
+  return readdirSync(folder).flatMap((file) => {
+    const { title, panels } = JSON.parse(readFileSync(join(folder, file), "utf8")) as {
+      title: string;
+      panels: { title: string; targets?: { expr: string }[] }[];
+    };
+    return panels.flatMap((panel) =>
+      (panel.targets ?? []).map(({ expr }) => {
+        const query = expr.replaceAll("$__rate_interval", LOOK_BACK).replace(/"\$\w+"/g, '".+"');
+        return [`${title} › ${panel.title}`, query] as const;
+      }),
+    );
+  });
+}
+
+describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian packages)", () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvsync-alerting-"));
+  const programs: ChildProcess[] = [];
+  let prometheusUrl: string;
+  let alertmanagerUrl: string;
+  let daemon: DaemonProcess;
+  let port: number;
+  let steady: TestEngine;
+  let fragile: TestEngine;
+
+  const config = () => ({ engines: [steady.entry, fragile.entry] });
+
+  function run(program: string, args: string[]): void {
+    const child = spawn(program, args, { stdio: "ignore", cwd: folder });
+    programs.push(child);
+  }
+
+  async function isReady(base: string): Promise<boolean> {
+    const response = await fetch(`${base}/-/ready`).catch(() => null);
+    return response?.status === 200;
+  }
+
+  async function result(query: string): Promise<unknown[]> {
+    const response = await fetch(
+      `${prometheusUrl}/api/v1/query?${new URLSearchParams({ query }).toString()}`,
+    );
+    const answer = (await response.json()) as { status: string; error?: string; data: { result: unknown[] } };
+    if (answer.status !== "success") throw new Error(`${query}: ${answer.error ?? ""}`);
+    return answer.data.result;
+  }
+
+  async function activeAlert(name: string, labels: Record<string, string> = {}): Promise<ActiveAlert | null> {
+    const response = await fetch(`${alertmanagerUrl}/api/v2/alerts?active=true`);
+    const alerts = (await response.json()) as ActiveAlert[];
+    const wanted = Object.entries({ alertname: name, ...labels });
+    return alerts.find((alert) => wanted.every(([label, value]) => alert.labels[label] === value)) ?? null;
+  }
+
+  /** A little of everything that panels show. */
+  async function traffic(): Promise<void> {
+    await steady.serve(2);
+    await fragile.serve(2);
+    const headers = { "content-type": "application/octet-stream" };
+    const body = Buffer.from(new Uint32Array(64).buffer);
+    for (const model of ["test/model", "none"])
+      await daemon.fetch(`/api/v1/match?model=${model}`, { method: "POST", headers, body });
+  }
+
+  beforeAll(async () => {
+    steady = await TestEngine.start({ id: "steady" }, 1);
+    fragile = await TestEngine.start({ id: "fragile", model: "fragile/model" }, 2);
+    port = await freePort();
+    daemon = await DaemonProcess.start(config(), ["--port", `${port}`]);
+    const [prometheusPort, alertmanagerPort] = [await freePort(), await freePort()];
+    prometheusUrl = `http://127.0.0.1:${prometheusPort}`;
+    alertmanagerUrl = `http://127.0.0.1:${alertmanagerPort}`;
+    const prometheus = {
+      global: { scrape_interval: "1s", scrape_timeout: "1s", evaluation_interval: "1s" },
+      rule_files: ["kvsync.rules.yaml"],
+      alerting: { alertmanagers: [{ static_configs: [{ targets: [`127.0.0.1:${alertmanagerPort}`] }] }] },
+      scrape_configs: [{ job_name: "kvsync-daemon", static_configs: [{ targets: [`127.0.0.1:${port}`] }] }],
+    };
+    const route = { receiver: "nobody", group_wait: "0s" };
+    writeFileSync(join(folder, "kvsync.rules.yaml"), quickRules());
+    writeFileSync(join(folder, "prometheus.yaml"), stringify(prometheus));
+    writeFileSync(join(folder, "alertmanager.yaml"), stringify({ route, receivers: [{ name: "nobody" }] }));
+    run("prometheus-alertmanager", [
+      "--config.file=alertmanager.yaml",
+      "--storage.path=alertmanager",
+      `--web.listen-address=127.0.0.1:${alertmanagerPort}`,
+      "--cluster.listen-address=",
+    ]);
+    run("prometheus", [
+      "--config.file=prometheus.yaml",
+      "--storage.tsdb.path=prometheus",
+      `--web.listen-address=127.0.0.1:${prometheusPort}`,
+      "--rules.alert.resend-delay=1s",
+    ]);
+    await until(
+      "Prometheus and Alertmanager are ready",
+      async () => (await isReady(prometheusUrl)) && (await isReady(alertmanagerUrl)),
+    );
+    await caughtUp(daemon, [steady, fragile]);
+  });
+
+  afterAll(async () => {
+    for (const program of programs) program.kill();
+    await daemon.end();
+    await Promise.all([steady.stop(), fragile.stop()]);
+    await Promise.all(programs.map(ended));
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test(
+    "every panel's query returns data from a fleet with some traffic and some loss",
+    async () => {
+      await steady.server.applyFault({ kind: "drop", percent: 30 }, 0);
+      await steady.server.applyFault({ kind: "poison", form: "unknown_event_type" }, 0);
+      let empty = panelQueries();
+      await until(
+        "all panels have data",
+        async () => {
+          await traffic();
+          const answers = await Promise.all(
+            empty.map(async (entry) => ({ entry, rows: await result(entry[1]) })),
+          );
+          empty = answers.filter(({ rows }) => rows.length === 0).map(({ entry }) => entry);
+          return empty.length === 0;
+        },
+        ALERT_TIMEOUT_MS,
+      ).catch((error: unknown) => {
+        expect(empty, String(error)).toEqual([]);
+      });
+      await steady.server.applyFault({ kind: "drop", percent: 0 }, 0);
+    },
+    2 * ALERT_TIMEOUT_MS,
+  );
+
+  test("every rule is healthy", async () => {
+    const { data } = (await (await fetch(`${prometheusUrl}/api/v1/rules`)).json()) as {
+      data: { groups: { rules: { name: string; health: string; lastError?: string }[] }[] };
+    };
+    const rules = data.groups.flatMap((group) => group.rules);
+    expect(rules.length).toBeGreaterThan(60);
+    expect(rules.filter(({ health }) => health !== "ok")).toEqual([]);
+  });
+
+  test(
+    "a message that nobody can read raises BatchApplyFailures, which ends when it stops",
+    async () => {
+      await steady.server.applyFault({ kind: "poison", form: "malformed_batch" }, 0);
+      const alert = await until(
+        "BatchApplyFailures reaches Alertmanager",
+        async () => {
+          await traffic();
+          return activeAlert("BatchApplyFailures");
+        },
+        ALERT_TIMEOUT_MS,
+      );
+      expect(alert.labels).toMatchObject({
+        severity: "critical",
+        component: "ingest",
+        error_type: "undecodable",
+      });
+      expect(alert.annotations["description"]).not.toContain("{{");
+      await until(
+        "BatchApplyFailures ends",
+        async () => (await activeAlert("BatchApplyFailures")) === null,
+        ALERT_TIMEOUT_MS,
+      );
+    },
+    3 * ALERT_TIMEOUT_MS,
+  );
+
+  test(
+    "a model whose only engine dies raises KVSyncNoActiveConnections and StreamUntrusted, which end when the engine is taken off the list",
+    async () => {
+      await fragile.stop();
+      const model = { model: "fragile/model" };
+      const alert = await until(
+        "KVSyncNoActiveConnections reaches Alertmanager",
+        () => activeAlert("KVSyncNoActiveConnections", model),
+        ALERT_TIMEOUT_MS,
+      );
+      expect(alert.annotations["dashboard_url"]).toMatch(/\/d\/kvsync-overview\?viewPanel=6$/);
+      await until(
+        "StreamUntrusted reaches Alertmanager",
+        () => activeAlert("StreamUntrusted", { ...model, pod: "fragile" }),
+        ALERT_TIMEOUT_MS,
+      );
+      expect(await activeAlert("KVSyncNoActiveConnections", { model: "test/model" })).toBeNull();
+      expect((await daemon.fetch("/api/v1/engines/fragile", { method: "DELETE" })).status).toBe(204);
+      for (const name of ["KVSyncNoActiveConnections", "StreamUntrusted"])
+        await until(`${name} ends`, async () => (await activeAlert(name, model)) === null, ALERT_TIMEOUT_MS);
+    },
+    4 * ALERT_TIMEOUT_MS,
+  );
+
+  test(
+    "a daemon that is killed raises SyncDaemonDown, which ends when it is back",
+    async () => {
+      await daemon.end("SIGKILL");
+      const alert = await until(
+        "SyncDaemonDown reaches Alertmanager",
+        () => activeAlert("SyncDaemonDown"),
+        ALERT_TIMEOUT_MS,
+      );
+      expect(alert.labels["instance"]).toBe(`127.0.0.1:${port}`);
+      expect(alert.annotations["runbook_url"]).toMatch(/sync-daemon-down\.md$/);
+      daemon = await DaemonProcess.start({ engines: [steady.entry] }, ["--port", `${port}`]);
+      await until(
+        "SyncDaemonDown ends",
+        async () => (await activeAlert("SyncDaemonDown")) === null,
+        ALERT_TIMEOUT_MS,
+      );
+    },
+    3 * ALERT_TIMEOUT_MS,
+  );
+});
