@@ -45,7 +45,7 @@ function wrapped(text: string, pixels: number, linesMax: number): string[] {
 
 function levelText(levels: Levels | undefined): string {
   if (levels === undefined) return "";
-  const sign = levels.bad === "above" ? "≥" : "&lt;";
+  const sign = levels.bad === "above" ? "≥" : "<";
   return [
     `warn ${sign} ${levels.warning}`,
     ...(levels.critical === undefined ? [] : [`critical ${sign} ${levels.critical}`]),
@@ -73,7 +73,10 @@ function panelSvg(panel: Panel, place: Place): string {
     panel.kind === "table"
       ? `table, ${panel.columns.length} columns`
       : `${panel.kind.replace("_", " ")}, ${GRAFANA_UNITS[panel.measure]}`;
-  const levels = panel.kind === "table" ? "" : levelText(panel.levels);
+  const levels =
+    panel.kind === "table"
+      ? ""
+      : escaped(cut(levelText(panel.levels), inner - (kind.length + 2) * CHARACTER));
   const lines = [
     ...wrapped(panel.shows, inner, 3).map((text) => ["shows", text] as const),
     ...wrapped(`Normal: ${panel.normal}`, inner, 2).map((text) => ["normal", text] as const),

@@ -172,7 +172,7 @@ export const SERVICE = dashboard({
     availability: timeseries({
       id: 12,
       title: "Availability: failed share of matches",
-      shows: `Share of match requests that failed. The objective allows ${(1 - OBJECTIVES.availability) * 100} % over 30 days.`,
+      shows: `Share of match requests that failed. The objective allows ${OBJECTIVES.budgets.availability * 100} % over 30 days.`,
       normal: "Below the line of the objective.",
       width: 12,
       height: 8,
@@ -180,12 +180,12 @@ export const SERVICE = dashboard({
         query(max(recorded(OBJECTIVE_RECORDINGS.availability["1h"], JOB), []), "1 hour"),
         query(max(recorded(OBJECTIVE_RECORDINGS.availability["1d"], JOB), []), "1 day"),
       ],
-      levels: { warning: 1 - OBJECTIVES.availability, bad: "above" },
+      levels: { warning: OBJECTIVES.budgets.availability, bad: "above" },
     }),
     latencyObjective: timeseries({
       id: 13,
       title: "Latency: slow share of matches",
-      shows: `Share of match requests that took longer than ${OBJECTIVES.latencySeconds * 1000} ms. The objective allows ${(1 - OBJECTIVES.latency) * 100} % over 30 days.`,
+      shows: `Share of match requests that took longer than ${OBJECTIVES.latencySeconds * 1000} ms. The objective allows ${OBJECTIVES.budgets.latency * 100} % over 30 days.`,
       normal: "Below the line of the objective.",
       width: 12,
       height: 8,
@@ -193,7 +193,7 @@ export const SERVICE = dashboard({
         query(max(recorded(OBJECTIVE_RECORDINGS.latency["1h"], JOB), []), "1 hour"),
         query(max(recorded(OBJECTIVE_RECORDINGS.latency["1d"], JOB), []), "1 day"),
       ],
-      levels: { warning: 1 - OBJECTIVES.latency, bad: "above" },
+      levels: { warning: OBJECTIVES.budgets.latency, bad: "above" },
     }),
     cpu: timeseries({
       id: 14,

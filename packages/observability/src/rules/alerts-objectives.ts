@@ -56,7 +56,7 @@ const OBJECTIVE_LIST: readonly Objective[] = [
       growing(SERVICE_METRICS.httpRequests, { ...MATCH, status: "200" }, (1 - errors) * 1000),
     ],
     runbook: {
-      meaning: `Match requests fail at a rate that would use up the error budget of 30 days (${((1 - OBJECTIVES.availability) * 100).toFixed(1)} % of requests) too early.`,
+      meaning: `Match requests fail at a rate that would use up the error budget of 30 days (${OBJECTIVES.budgets.availability * 100} % of requests) too early.`,
       impact:
         "Gateways fall back for the requests concerned; the promise to them will be broken if it goes on.",
       diagnosis: [
@@ -82,7 +82,7 @@ const OBJECTIVE_LIST: readonly Objective[] = [
     series: (errors) =>
       sharedAt(SERVICE_METRICS.httpRequestDuration, MATCH, OBJECTIVES.latencySeconds, 1 - errors),
     runbook: {
-      meaning: `More match requests than promised take longer than ${OBJECTIVES.latencySeconds * 1000} ms; the budget of 30 days (${((1 - OBJECTIVES.latency) * 100).toFixed(0)} % of requests) goes too early.`,
+      meaning: `More match requests than promised take longer than ${OBJECTIVES.latencySeconds * 1000} ms; the budget of 30 days (${OBJECTIVES.budgets.latency * 100} % of requests) goes too early.`,
       impact: "Time to first token grows by what gateways wait here.",
       diagnosis: [
         { text: "Which replica and route?", query: recorded(RECORDINGS.requestP99).text },
@@ -104,7 +104,7 @@ const OBJECTIVE_LIST: readonly Objective[] = [
 function burnAlert(objective: Objective, burn: Burn): Alert {
   const recordings = OBJECTIVE_RECORDINGS[objective.key];
   // Rounded, so that the threshold reads as a person would write it.
-  const threshold = Number((burn.factor * (1 - OBJECTIVES[objective.key])).toPrecision(6));
+  const threshold = Number((burn.factor * OBJECTIVES.budgets[objective.key]).toPrecision(6));
   return alert({
     name: `${objective.title}BudgetBurn${burn.long}`,
     when: both(
