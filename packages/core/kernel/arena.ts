@@ -5,7 +5,7 @@
  *             8,192   engine hash   u64 × 1,024    the agreed name, or the first one given
  *             16,384  holder set    u32 × 1,024    address; 0: no holder yet, or none any more
  *             20,480  used          1,024 bits     1 from allocation until limbo lets the id go
- *             20,608  referenced    1,024 bits     CLOCK: stored or matched since the hand came by
+ *             20,608  referenced    1,024 bits     CLOCK: matched or stored again since the hand came by
  *             20,736  named         1,024 bits     the engine hash is in the context's agreed names
  *             20,864  free count    u32
  *
@@ -92,6 +92,14 @@ export function isUsed(chunk: usize, id: u32): bool {
 export function touchBlock(chunk: usize, id: u32): void {
   const at = wordOf(chunk, REFERENCED, id);
   store<u64>(at, load<u64>(at) | ((<u64>1) << (id & 63)));
+}
+
+/** A block begins as not referenced, whatever had its id before: what is never asked for goes first. */
+// @ts-ignore: decorator
+@inline
+export function beginUntouched(chunk: usize, id: u32): void {
+  const at = wordOf(chunk, REFERENCED, id);
+  store<u64>(at, load<u64>(at) & ~((<u64>1) << (id & 63)));
 }
 
 /** Marks positions `from` … `to` of a chunk as referenced. Readers call it too: a lost bit costs nothing. */
@@ -276,6 +284,9 @@ export function clockNext(context: Context): u32 {
     for (; candidates != 0; candidates &= candidates - 1) {
       const candidate = (id & ~63) | <u32>ctz(candidates);
       if (load<u32>(setAddress(chunk, candidate)) == 0) continue;
+      // Those passed over on the way have had their round, like those of words without a candidate.
+      const passed = behind & (((<u64>1) << (candidate & 63)) - 1);
+      store<u64>(referenced, load<u64>(referenced) & ~passed);
       context.clockHand = candidate + 1;
       return candidate;
     }

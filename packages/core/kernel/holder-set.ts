@@ -22,7 +22,7 @@
  *
  * Readers look at planes, words and bits only; bits may be cleared under their eyes, which is what clearing means.
  */
-import { Context, header, KIND_COUNT, TEMP_SET, TRANSITIONS } from "./layout";
+import { Context, fence, header, KIND_COUNT, TEMP_SET, TRANSITIONS } from "./layout";
 import { allocate, allocateZeroed, release } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
 
@@ -213,6 +213,8 @@ function makeFromTemp(context: Context, hash: u32, rankCount: u32): usize {
   intern(context, set);
   // Nobody refers to it yet; should that stay so, the zombies' round frees it.
   bury(context, set);
+  // Its address will be stored where readers find it: they must find its planes too, and the ranks that its bits mean.
+  fence();
   return set;
 }
 

@@ -21,7 +21,7 @@
  *
  * Source: Fagin et al., "Extendible hashing", 1979; the counted overflow is that of F14 (facebook/folly, F14Table.h).
  */
-import { Context, fence, FILLS, GATHERED_IDS, GATHERED_KEYS } from "./layout";
+import { Context, fence, FILLS, GATHERED_IDS, GATHERED_KEYS, header, WARMED } from "./layout";
 import { allocate, allocateZeroed } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
 import { CHUNK_LOG, chunkIn } from "./arena";
@@ -100,12 +100,24 @@ function matches(bucket: usize, mask: v128, wanted: v128): u32 {
   );
 }
 
-/** Loads what a search for `mixed` will look at first. */
+/** Address of the bucket that a search for `key` looks at first. */
 // @ts-ignore: decorator
 @inline
-export function warm(root: usize, mixed: u64): u32 {
+export function homeBucket(root: usize, key: u64): usize {
+  const mixed = mixKey(key);
   const segment = <usize>load<u32>(slotOf(root, mixed));
-  return load<u32>(bucketOf(segment, <u32>mixed & load<u32>(segment)));
+  return bucketOf(segment, <u32>mixed & load<u32>(segment, BUCKET_MASK));
+}
+
+/**
+ * Loads the `count` buckets whose addresses are in WARMED, so that their misses overlap. Nothing else is in the loop: the more
+ * of its loads the processor has under way at a time, the better.
+ */
+export function warmBuckets(count: u32): void {
+  let sum: u32 = 0;
+  const end = WARMED + (<usize>count << 2);
+  for (let at = WARMED; at < end; at += 4) sum += load<u32>(<usize>load<u32>(at));
+  header().sink = sum;
 }
 
 /** The id under `key`, 0 when there is none. Readers may call it. */

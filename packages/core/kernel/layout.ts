@@ -1,6 +1,6 @@
 /**
- * What lies where in linear memory. All state is here, none in wasm globals: each thread has an instance of its own over
- * the same memory. Address 0 is "none" everywhere.
+ * What lies where in linear memory. All state is here, none in wasm globals (but for what one call passes on inside
+ * itself): each thread has an instance of its own over the same memory. Address 0 is "none" everywhere.
  *
  *     0       unused                                             writers' lock held?
  *     1 KiB   HASH_STATE      seed and secrets (xxh3.ts)         written once
@@ -13,7 +13,8 @@
  *     84 KiB  TRANSITIONS     set ± holder → set (holder-set.ts) yes
  *     212 KiB PIECE_IDS       block ids of a piece of a store    yes
  *     213 KiB FILLS, GATHERED a segment being made (id-table.ts) yes
- *     216 KiB HEAP            everything that grows:
+ *     216 KiB WARMED          buckets that a piece looks at      yes
+ *     219 KiB HEAP            everything that grows:
  *
  *     Header.contexts ─▶ Context[slot] ─┬─ chunks ──▶ arena chunks of 1,024 blocks (arena.ts)
  *                                       │               prefix hash │ engine hash │ holder set │ bits
@@ -38,7 +39,9 @@ export const FILLS: usize = 218112;
 /** Keys and ids of four buckets. */
 export const GATHERED_KEYS: usize = 220160;
 export const GATHERED_IDS: usize = 220672;
-export const HEAP: usize = 221184;
+/** Addresses of the buckets that a piece will look at, two a block. */
+export const WARMED: usize = 221184;
+export const HEAP: usize = 224256;
 
 /** As `RANK_SLOTS_MAX` in contract.ts. */
 export const RANK_SLOTS_MAX: u32 = 4096;

@@ -91,7 +91,10 @@ export function sweepAll(context: Context): void {
   header().sweeping--;
 }
 
-/** Evicts up to `count` blocks, those not stored or matched for longest first (CLOCK). Returns how many went. */
+/**
+ * Evicts up to `count` blocks (CLOCK): in the order of the arena, which is about that of storing, those passed over that were
+ * matched or stored again since the hand last came by. Returns how many went.
+ */
 export function evict(context: Context, count: u32): u32 {
   let evicted: u32 = 0;
   while (evicted < count) {

@@ -21,10 +21,12 @@ import {
   RankInContext,
   rankOf,
   TIER_KINDS,
+  WARMED,
 } from "./layout";
 import {
   allocateBlock,
   arenaGrowthBytes,
+  beginUntouched,
   chunkOf,
   engineAddress,
   hasFreeIds,
@@ -34,7 +36,7 @@ import {
   setAddress,
   touchBlock,
 } from "./arena";
-import { idFind, idTableGrowthBytes, mixKey, warm } from "./id-table";
+import { homeBucket, idFind, idTableGrowthBytes, warmBuckets } from "./id-table";
 import { clearFromSets, kindsOf } from "./holder-set";
 import {
   addCopy,
@@ -224,12 +226,11 @@ function storePiece(
 function warmPiece(context: Context, count: u32, prefixes: usize, engineHashes: usize): void {
   const directory = context.directory;
   const names = context.names;
-  let sum: u32 = 0;
   for (let at: usize = 0; at < <usize>count << 3; at += 8) {
-    sum += warm(directory, mixKey(load<u64>(prefixes + at)));
-    sum += warm(names, mixKey(load<u64>(engineHashes + at)));
+    store<u32>(WARMED + at, <u32>homeBucket(directory, load<u64>(prefixes + at)));
+    store<u32>(WARMED + at, <u32>homeBucket(names, load<u64>(engineHashes + at)), 4);
   }
-  header().sink = sum;
+  warmBuckets(2 * count);
 }
 
 /** Fills PIECE_IDS. What is new gets an id and its keys, and is entered; nobody sees it before it has a set. */
@@ -267,7 +268,7 @@ function makeBlock(context: Context, prefix: u64, engineHash: u64): u32 {
   const chunk = chunkOf(context, id);
   store<u64>(prefixAddress(chunk, id), prefix);
   store<u64>(engineAddress(chunk, id), engineHash);
-  touchBlock(chunk, id);
+  beginUntouched(chunk, id);
   enterBlock(context, id, prefix);
   return id;
 }
@@ -350,14 +351,19 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
 
 /** Finds the agreed blocks of a piece, their ids to PIECE_IDS, and warms what taking them out will need. */
 function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
-  let sum: u32 = 0;
-  for (let i: usize = 0; i < count; i++) sum += warm(context.names, mixKey(load<u64>(engineHashes + (i << 3))));
+  for (let i: usize = 0; i < count; i++)
+    store<u32>(WARMED + (i << 2), <u32>homeBucket(context.names, load<u64>(engineHashes + (i << 3))));
+  warmBuckets(count);
+  let found: u32 = 0;
   for (let i: usize = 0; i < count; i++) {
     const id = findNamed(context, load<u64>(engineHashes + (i << 3)));
     store<u32>(PIECE_IDS + (i << 2), id);
-    if (id != 0) sum += warm(context.directory, mixKey(load<u64>(prefixAddress(chunkOf(context, id), id))));
+    if (id == 0) continue;
+    const prefix = load<u64>(prefixAddress(chunkOf(context, id), id));
+    store<u32>(WARMED + (<usize>found << 2), <u32>homeBucket(context.directory, prefix));
+    found++;
   }
-  header().sink = sum;
+  warmBuckets(found);
 }
 
 /** `agreed` is the block that the first context called so before this piece, 0 for none. */

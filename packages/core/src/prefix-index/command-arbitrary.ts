@@ -6,6 +6,7 @@ import fc from "fast-check";
 import type { ContextKey } from "./contract.ts";
 import { LIES, type IndexCommand, type Path } from "./prefix-world.ts";
 
+/** Commands of a list at most, unless a test says otherwise. */
 const COMMANDS_MAX = 400;
 
 /** Which part of the possible a test looks at. */
@@ -40,8 +41,11 @@ function pathAndStart({ letters, lengthMax }: Situation): fc.Arbitrary<{ path: P
     .map(({ letters, next, start }) => ({ path: { letters, next }, from: start % letters.length }));
 }
 
-/** Lists of 1 to 400 commands. */
-export function commandsOf(situation: Situation): fc.Arbitrary<IndexCommand[]> {
+/** Lists of 1 to `countMax` commands. */
+export function commandsOf(
+  situation: Situation,
+  countMax: number = COMMANDS_MAX,
+): fc.Arbitrary<IndexCommand[]> {
   const { contexts, slots, engineSeedCount, tierCount, liePercent, reseedPercent, lengthMax } = situation;
   const context = fc.nat(contexts.length - 1);
   const slot = fc.constantFrom(...slots);
@@ -94,6 +98,6 @@ export function commandsOf(situation: Situation): fc.Arbitrary<IndexCommand[]> {
         }),
       },
     ),
-    { minLength: 1, maxLength: COMMANDS_MAX, size: "max" },
+    { minLength: 1, maxLength: countMax, size: "max" },
   );
 }

@@ -57,10 +57,14 @@ describe("PrefixHasher", () => {
   it("refuses sizes and counts that do not fit, with a code and the limit", () => {
     const hasher = PrefixHasher.create();
     const out = new Uint32Array(8);
-    expect(() => hasher.hash(tokensOf(16), 1, 0, null, out)).toThrow(
+    expect(() => {
+      hasher.hash(tokensOf(16), 1, 0, null, out);
+    }).toThrow(
       expect.objectContaining({ facts: { code: "invalid_block_size", blockSize: 0, blockSizeMax: 65_536 } }),
     );
-    expect(() => hasher.hash(tokensOf(16), 2, 16, null, out)).toThrow(
+    expect(() => {
+      hasher.hash(tokensOf(16), 2, 16, null, out);
+    }).toThrow(
       expect.objectContaining({ facts: { code: "too_many_blocks", actual: 2, expectedMax: 1 } }),
     );
   });

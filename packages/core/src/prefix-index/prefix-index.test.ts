@@ -172,7 +172,6 @@ describe("limits", () => {
   it("of prefixes forget what was neither stored nor matched lately, and name the ranks", () => {
     const bench = new Bench({ prefixesPerContextMax: 30 });
     for (const prompt of [1, 2, 3]) bench.store(prompt, prompt, 10);
-    // The hand goes round once, finds everything new, and takes the first.
     bench.store(9, 4, 1);
     expect(bench.evictions).toEqual([["prefix_limit", 1, [1]]]);
     expect(bench.match(3, 10)).toEqual({ 3: 10 });
@@ -186,6 +185,17 @@ describe("limits", () => {
     expect(bench.index.stats()).toMatchObject({ prefixCount: 30, evictedByReason: { prefix_limit: 15 } });
     expect(bench.store(9, 6, 31)).toBe("rejected_too_many_blocks");
     expect(bench.index.check()).toEqual([]);
+  });
+
+  it("of prefixes pass over once what was matched once, wherever its neighbours are", () => {
+    const bench = new Bench({ prefixesPerContextMax: 20 });
+    for (let prompt = 0; prompt < 20; prompt++) bench.store(1, prompt, 1);
+    for (const prompt of [0, 2, 4]) bench.match(prompt, 1);
+    for (let prompt = 20; prompt < 26; prompt++) bench.store(1, prompt, 1);
+    expect([0, 2, 4].map((prompt) => bench.match(prompt, 1))).toEqual([{ 1: 1 }, { 1: 1 }, { 1: 1 }]);
+    // A round is the thousand ids of a chunk; the match just now saves the three for one more.
+    for (let prompt = 26; prompt < 2500; prompt++) bench.store(1, prompt, 1);
+    expect([0, 2, 4].map((prompt) => bench.match(prompt, 1))).toEqual([{}, {}, {}]);
   });
 
   it("of the park are told, the ranks named", () => {

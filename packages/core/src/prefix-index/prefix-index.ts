@@ -235,7 +235,7 @@ export class PrefixIndex implements IndexWriter {
     return id;
   }
 
-  /** See `IndexWriter.storeBlocks`. O(blocks); about 60–100 ns for a new one. */
+  /** See `IndexWriter.storeBlocks`. O(blocks); about 80–120 ns for a new one. */
   storeBlocks(
     contextId: number,
     rankSlot: number,
