@@ -110,8 +110,8 @@ export function homeBucket(root: usize, key: u64): usize {
 }
 
 /**
- * Loads the `count` buckets whose addresses are in WARMED, so that their misses overlap. Nothing else is in the loop: the more
- * of its loads the processor has under way at a time, the better.
+ * Loads the `count` buckets whose addresses are in WARMED, so that their misses overlap. Nothing else is in the loop: the
+ * more of its loads the processor has under way at a time, the better.
  */
 export function warmBuckets(count: u32): void {
   let sum: u32 = 0;
