@@ -107,8 +107,6 @@ export class Rank {
   isUncounted: u32;
   /** Blocks held, over all contexts and tiers. */
   blockCount: u32;
-  /** Raised by each clear. */
-  clears: u32;
 }
 
 /** One (model, LoRA adapter, block size, bigram). */
@@ -148,8 +146,8 @@ export class Context {
   locals: usize;
   localsCapacity: u32;
   localCount: u32;
-  /** Blocks that limits ever took: while 0, no rank's own name can be out of date. */
-  evictedCount: u32;
+  /** 1 once a limit took blocks: before, no rank's own name can be out of date. */
+  hasEvicted: u32;
   sweepLeft: u32;
   sweepCursor: u32;
   clockHand: u32;

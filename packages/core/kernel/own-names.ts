@@ -37,7 +37,7 @@ function entryAt(table: usize, i: u32): usize {
 
 /** Whether an entry still means what it meant: the block is there, has that prefix, and is the rank's under other names. */
 function isGood(rank: RankInContext, at: usize): bool {
-  if (rank.context.evictedCount == 0) return true;
+  if (rank.context.hasEvicted == 0) return true;
   const id = load<u32>(at, 8);
   const chunk = chunkOf(rank.context, id);
   if (chunk == 0) return false;
@@ -170,7 +170,7 @@ export function ownNamesGrowthBytes(rank: RankInContext, count: u32): u32 {
 
 /** Number of entries that pass the check. */
 export function ownNamesGood(rank: RankInContext): u32 {
-  if (rank.context.evictedCount == 0) return rank.ownNamesCount;
+  if (rank.context.hasEvicted == 0) return rank.ownNamesCount;
   let good: u32 = 0;
   for (let i: u32 = 0; i < rank.ownNamesCapacity; i++) {
     const at = entryAt(rank.ownNames, i);

@@ -106,7 +106,7 @@ export function evict(context: Context, count: u32): u32 {
     } else {
       evictFromRanks(context, set, id);
       context.prefixCount--;
-      context.evictedCount++;
+      context.hasEvicted = 1;
       evicted++;
     }
     forgetBlock(context, id);

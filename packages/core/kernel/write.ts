@@ -394,5 +394,4 @@ export function rankClear(rankSlot: u32): void {
     clearRankRecord(rank);
   }
   owner.blockCount = 0;
-  owner.clears++;
 }
