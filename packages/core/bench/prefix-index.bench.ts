@@ -4,8 +4,8 @@
  * over the workers, each behind its parent. What is timed is the call alone: its input is written to the scratch just before
  * it, as a decoder would. Lookups go round over several prompts, so that they do not live in the first-level cache.
  *
- *     pnpm --filter @kvsync/core bench            about three minutes
- *     pnpm --filter @kvsync/core bench --quick    a tenth of the size
+ *     pnpm --filter @kvsync/core bench            about a minute
+ *     pnpm --filter @kvsync/core bench --quick    an eighth of the size
  *
  * Everything is seeded. Results go to docs/benchmarks.md, with machine, Node version and command.
  */
@@ -31,8 +31,10 @@ import { NaivePrefixIndex } from "#dist/prefix-index/naive-prefix-index.js";
 
 const SEED = 20_250_914;
 const IS_QUICK = process.argv.includes("--quick");
-const ROUNDS = IS_QUICK ? 2 : 3;
+const ROUNDS = IS_QUICK ? 2 : 7;
 const WORKERS = IS_QUICK ? 16 : 128;
+/** Of these, how many send their stores as messages: all of them would take gigabytes of messages made beforehand. */
+const WIRE_WORKERS = WORKERS / 4;
 const POOL_BLOCKS = 16_384;
 const BLOCK_SIZE = 16;
 const LONG_PROMPT_BLOCKS = 8_192;
@@ -99,7 +101,7 @@ function holderCount(sharing: number, random: Prng): number {
 }
 
 /** The stores that fill all pools, in the order of their arrival. */
-function fillingStores(workers: number, poolBlocks: number, sharing: number): Run[] {
+function fillingStores(workers: number, poolBlocks: number, sharing: number, runBlocks = RUN_BLOCKS): Run[] {
   const random = new Prng(SEED);
   const tasks: { worker: number; first: number; blocks: number }[] = [];
   const room = new Uint32Array(workers).fill(poolBlocks);
@@ -122,8 +124,8 @@ function fillingStores(workers: number, poolBlocks: number, sharing: number): Ru
     [tasks[i], tasks[other]] = [tasks[other], tasks[i]];
   }
   return tasks.flatMap(({ worker, first: start, blocks }) =>
-    Array.from({ length: blocks / RUN_BLOCKS }, (_, i) => {
-      return { worker, first: start + i * RUN_BLOCKS, count: RUN_BLOCKS, isRoot: i === 0 };
+    Array.from({ length: blocks / runBlocks }, (_, i) => {
+      return { worker, first: start + i * runBlocks, count: runBlocks, isRoot: i === 0 };
     }),
   );
 }
@@ -226,11 +228,18 @@ function fillAndWeigh(
   return { nanoseconds: total / runs.length, bytes };
 }
 
+/** Forgets everything, and writes nothing until the sweep is done: what is left is an empty index in memory used before. */
+function clearAll(index: PrefixIndex): void {
+  for (let worker = 0; worker < WORKERS; worker++) index.clearRank(worker);
+  while (index.stats().sweepCount > 0) index.removeBlocks(0, 0, RUN_BLOCKS);
+}
+
 /** Fills the fleet's pools, measures stores and memory, then removals and clears on what was built. */
 function benchFleet(sharing: number, aliases: boolean): void {
   const runs = fillingStores(WORKERS, POOL_BLOCKS, sharing);
   const blocks = runs.length * RUN_BLOCKS;
   const stores: number[] = [];
+  const again: number[] = [];
   const removes: number[] = [];
   const clears: number[] = [];
   const bytes: number[] = [];
@@ -243,6 +252,8 @@ function benchFleet(sharing: number, aliases: boolean): void {
     stores.push(filled.nanoseconds);
     bytes.push(...filled.bytes);
     ({ prefixCount } = index.stats());
+    clearAll(index);
+    again.push(timeStores(index, runs, aliases));
     const ofWorkers = (from: number, to: number): Run[] =>
       runs.filter((run) => run.worker >= from && run.worker < to);
     removes.push(timeRemoves(index, ofWorkers(0, WORKERS / 8), aliases));
@@ -257,7 +268,8 @@ function benchFleet(sharing: number, aliases: boolean): void {
   report(
     `Sharing ${(blocks / prefixCount).toFixed(1)}, ${aliases ? "an engine hash seed per worker" : "one engine hash seed"} (${shape})`,
     [
-      { name: "store, from decoded arrays", unit: "ns/block", values: stores },
+      { name: "store, from decoded arrays, into fresh memory", unit: "ns/block", values: stores },
+      { name: "the same again, into memory used before", unit: "ns/block", values: again },
       { name: "remove", unit: "ns/block", values: removes },
       { name: `clear of a rank with ${POOL_BLOCKS} blocks`, unit: "µs", values: clears },
       { name: "store after clears, their sweep included", unit: "ns/block", values: storesAfterClear },
@@ -265,6 +277,23 @@ function benchFleet(sharing: number, aliases: boolean): void {
       { name: "the same, at the fullest moment of its tables", unit: "bytes", values: [Math.max(...bytes)] },
     ],
   );
+}
+
+/** Stores of one block each, as engines send while they decode: what a call costs beside its blocks. */
+function benchSingles(): void {
+  const runs = fillingStores(WIRE_WORKERS, POOL_BLOCKS, 1, 1);
+  const stores: number[] = [];
+  const removes: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    collectGarbage();
+    const index = PrefixIndex.create();
+    stores.push(timeStores(index, runs, false));
+    removes.push(timeRemoves(index, runs, false));
+  }
+  report(`One block a call (${runs.length} blocks)`, [
+    { name: "store, from decoded arrays", unit: "ns/block", values: stores },
+    { name: "remove", unit: "ns/block", values: removes },
+  ]);
 }
 
 /** Lookups in fleets of different sizes that all hold the same prompts, whole or to a depth of their own. */
@@ -358,7 +387,7 @@ function benchChurn(): void {
 
 /** Messages of one store each, decoded by core's decoder into the index's scratch. */
 function benchWire(dialect: Dialect): Measured[] {
-  const runs = fillingStores(16, POOL_BLOCKS, 1);
+  const runs = fillingStores(WIRE_WORKERS, POOL_BLOCKS, 1);
   const tokens = new Uint32Array(RUN_BLOCKS * BLOCK_SIZE);
   const hashOf = (block: number): bigint => toBigInt(nameLow(block, 0), nameHigh(block, 0));
   const payloads = runs.map((run) => {
@@ -445,10 +474,11 @@ for (const [sharing, aliases] of [
   [32, true],
 ] as const)
   if (sharing <= WORKERS) benchFleet(sharing, aliases);
-report("From wire bytes, one store of 64 blocks a message", [
+report(`From wire bytes, ${WIRE_WORKERS} workers, one store of 64 blocks a message`, [
   ...benchWire("vllm-0.29"),
   ...benchWire("sglang-map"),
 ]);
+benchSingles();
 benchLookups();
 benchChurn();
 await benchNaive();
