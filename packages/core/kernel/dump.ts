@@ -17,7 +17,7 @@ const ROW_BYTES: usize = 20;
 
 /** Where a dump stands; at the reader's `pieces`. */
 @unmanaged
-export class DumpCursor {
+class DumpCursor {
   id: u32;
   holder: u32;
   rows: u32;

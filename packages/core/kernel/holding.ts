@@ -65,7 +65,7 @@ function removeList(rank: RankInContext, id: u32): void {
 /** Key of (tier, block) in a rank's copies. */
 // @ts-ignore: decorator
 @inline
-export function copiesKey(id: u32, tier: u32): u32 {
+function copiesKey(id: u32, tier: u32): u32 {
   return (id << 2) | tier;
 }
 
@@ -81,7 +81,7 @@ function setExtraCopies(rank: RankInContext, id: u32, tier: u32, count: u32): vo
 }
 
 /** Counts what a rank holds more or less. */
-export function countHolds(rank: RankInContext, before: u32, after: u32): void {
+function countHolds(rank: RankInContext, before: u32, after: u32): void {
   const holds = <i32>popcnt(after & TIER_KINDS) - <i32>popcnt(before & TIER_KINDS);
   const blocks: i32 = (after != 0 ? 1 : 0) - (before != 0 ? 1 : 0);
   rank.holdCount += <u32>holds;

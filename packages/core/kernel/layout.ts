@@ -31,7 +31,7 @@ export const EVICTED_RANKS: usize = 2560;
 export const FREE_LISTS: usize = 4096;
 export const TEMP_SET: usize = 8192;
 export const READERS: usize = 12288;
-export const RANKS: usize = 20480;
+const RANKS: usize = 20480;
 export const TRANSITIONS: usize = 86016;
 export const PIECE_IDS: usize = 217088;
 /** Entries in each bucket of two segments, one byte each. */
