@@ -64,8 +64,6 @@ describe("PrefixHasher", () => {
     );
     expect(() => {
       hasher.hash(tokensOf(16), 2, 16, null, out);
-    }).toThrow(
-      expect.objectContaining({ facts: { code: "too_many_blocks", actual: 2, expectedMax: 1 } }),
-    );
+    }).toThrow(expect.objectContaining({ facts: { code: "too_many_blocks", actual: 2, expectedMax: 1 } }));
   });
 });

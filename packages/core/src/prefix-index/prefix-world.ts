@@ -22,7 +22,7 @@ export interface Path {
 }
 
 /** How a command names blocks: by what an engine with this seed would call them, or by a lie. */
-export interface Naming {
+interface Naming {
   /** Position in `PrefixWorld.contexts`. */
   readonly context: number;
   readonly slot: number;
