@@ -154,7 +154,7 @@ const schema = z.strictObject({
       16_384 * MIB,
     ),
     message_bytes: integer("Bytes of one message; a larger one is dropped.", 64 * MIB, 1024, 1024 * MIB),
-    replays: integer("Replays in progress at once.", 8, 1, 256),
+    replays: integer("Replays in progress at once; four whole histories fit the replay queue.", 4, 1, 256),
   }),
 });
 

@@ -326,6 +326,15 @@ describe("gaps", () => {
 });
 
 describe("attempts that fail", () => {
+  test("do not count against the engine when our own queue had no room, however often (Y6)", () => {
+    const stage = new Stage();
+    stage.sync.connected(stage.nowMs);
+    for (let i = 0; i < 50; i += 1) stage.sync.replayFailed(stage.request().attempt, "refused", stage.nowMs);
+    expect([stage.sync.state, stage.sync.counters.replayFailures.refused]).toEqual(["replaying", 50]);
+    stage.answer(range(0, 5));
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 5)]);
+  });
+
   test("are repeated at once, then after growing pauses, then given up for a beginning without history (Y6)", () => {
     const stage = Stage.synced(3);
     stage.live(9);

@@ -570,7 +570,8 @@ export class WorkerSync {
     if (attempt.appliedCount > 0) {
       this.#failures = 0;
       this.#pauses = 0;
-    } else {
+    } else if (reason !== "refused") {
+      // A refusal is our own lack of room and says nothing of the engine; the owner starts the next one when there is room.
       this.#failures += 1;
     }
     if (this.#failures < this.#limits.failedAttemptsMax) {
