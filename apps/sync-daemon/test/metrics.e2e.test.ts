@@ -1,72 +1,155 @@
 /**
- * The catalogue against a running daemon, both ways: whatever is declared is emitted by a run that has seen a bit of
- * everything, and whatever is emitted under our namespace is declared, with the labels declared.
+ * The catalogue against running daemons, both ways: whatever is declared is emitted, and moves, in runs that see a bit of
+ * everything; whatever is emitted under our namespace is declared, with the labels and the label values declared.
+ *
+ * Two daemons, since one cannot have both: a roomy one, whose engines lose, poison and fail to answer; and a cramped one,
+ * whose limits are small enough to be hit.
  */
 import { spawnSync } from "node:child_process";
 
 import { CATALOGUE, type MetricDefinition } from "@kvsync/observability";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
-let daemon: DaemonProcess;
-let engine: TestEngine;
+/** Messages that the cramped daemon's queue holds; a burst after a pause is several times that. */
+const CRAMPED_QUEUE = 300;
+const BURST_REQUESTS = 200;
+
+/** Text of each scrape, from either daemon. */
+const scrapes: string[] = [];
+/** The roomy daemon's last one. */
 let text: string;
 
-beforeAll(async () => {
-  engine = await TestEngine.start({ id: "engine-0" }, 1);
+const binary = { "content-type": "application/octet-stream" };
+
+async function scrape(daemon: DaemonProcess): Promise<string> {
+  const scraped = await (await daemon.fetch("/metrics")).text();
+  scrapes.push(scraped);
+  return scraped;
+}
+
+async function match(daemon: DaemonProcess, model: string, tokens: Uint32Array): Promise<number> {
+  const body = Buffer.from(tokens.buffer);
+  const response = await daemon.fetch(`/api/v1/match?model=${model}`, {
+    method: "POST",
+    headers: binary,
+    body,
+  });
+  await response.arrayBuffer();
+  return response.status;
+}
+
+async function runRoomy(): Promise<void> {
+  const engine = await TestEngine.start({ id: "engine-0" }, 1);
   const ghost = { id: "ghost", model: "test/model", endpoint: "tcp://127.0.0.1:19996" };
-  daemon = await DaemonProcess.start({ engines: [engine.entry, ghost] });
-  await until("the ghost is missed", () =>
-    Promise.resolve(daemon.log.some(({ event }) => event === "engine_unreachable")),
-  );
-  await engine.serve(10);
-  await caughtUp(daemon, [engine]);
-  await engine.server.applyFault({ kind: "drop", percent: 50 }, 0);
-  await engine.serve(20);
-  await engine.server.applyFault({ kind: "drop", percent: 0 }, 0);
-  await engine.server.applyFault({ kind: "poison", form: "unknown_event_type" }, 0);
-  await engine.serve(5);
-  await caughtUp(daemon, [engine], ["exact", "partial", "stale"]);
-  const body = Buffer.from(new Uint32Array(64).buffer);
-  const headers = { "content-type": "application/octet-stream" };
-  expect(
-    (await daemon.fetch("/api/v1/match?model=test/model", { method: "POST", headers, body })).status,
-  ).toBe(200);
-  expect((await daemon.fetch("/api/v1/match?model=none", { method: "POST", headers, body })).status).toBe(
-    404,
-  );
-  text = await (await daemon.fetch("/metrics")).text();
-});
+  const daemon = await DaemonProcess.start({ engines: [engine.entry, ghost] });
+  try {
+    await until("the ghost is missed", () =>
+      Promise.resolve(daemon.log.some(({ event }) => event === "engine_unreachable")),
+    );
+    await engine.serve(10);
+    await caughtUp(daemon, [engine]);
+    await engine.server.applyFault({ kind: "drop", percent: 50 }, 0);
+    await engine.serve(20);
+    await engine.server.applyFault({ kind: "drop", percent: 0 }, 0);
+    for (const form of ["unknown_event_type", "malformed_batch"] as const) {
+      await engine.server.applyFault({ kind: "poison", form }, 0);
+      await engine.serve(5);
+    }
+    await caughtUp(daemon, [engine], ["exact", "partial", "stale"]);
+    expect(await match(daemon, "test/model", new Uint32Array(64))).toBe(200);
+    expect(await match(daemon, "none", new Uint32Array(64))).toBe(404);
+    text = await scrape(daemon);
+  } finally {
+    await daemon.end();
+    await engine.stop();
+  }
+}
 
-afterAll(async () => {
-  await daemon.end();
-  await engine.stop();
-});
+/** Loads a daemon until each of its limits was hit, and until a scrape fell into a moment with something in the queue. */
+async function runCramped(): Promise<void> {
+  const engine = await TestEngine.start({ id: "engine-0", loraNames: ["adapter"] }, 2);
+  const daemon = await DaemonProcess.start({
+    engines: [engine.entry],
+    limits: { queue_messages: CRAMPED_QUEUE, contexts: 1 },
+  });
+  try {
+    const prompt = Uint32Array.from({ length: 64 }, (_, i) => i);
+    engine.engine.submit({ id: 1e6, promptTokens: prompt, output: { count: 1, seed: 1 } }, Date.now() / 1000);
+    await engine.serve(1);
+    await caughtUp(daemon, [engine], ["exact", "partial", "stale"]);
+    expect(await match(daemon, "test/model", prompt)).toBe(200);
+    await engine.serve(1, { loraName: "adapter" });
+    await until(
+      "a scrape sees the queue under pressure",
+      async () => {
+        daemon.signal("SIGSTOP");
+        await engine.serve(BURST_REQUESTS, { isFresh: true });
+        const during = Array.from({ length: 20 }, () => scrape(daemon));
+        daemon.signal("SIGCONT");
+        await Promise.all(during);
+        return isMoved("aibrix_kv_stream_backpressure_state") && isMoved("aibrix_kv_stream_queue_depth");
+      },
+      60_000,
+    );
+  } finally {
+    daemon.signal("SIGCONT");
+    await daemon.end();
+    await engine.stop();
+  }
+}
 
-/** Samples of a scrape by family: label names of each. */
-function samples(): Map<string, Set<string>> {
-  const families = new Map<string, Set<string>>();
-  for (const line of text.split("\n")) {
+/** Whether any scrape has a sample of this name that is not 0. */
+function isMoved(sample: string): boolean {
+  const moved = new RegExp(`^${sample}(?:\\{.*\\})? (?!0$)\\S+$`, "m");
+  return scrapes.some((scraped) => moved.test(scraped));
+}
+
+beforeAll(async () => {
+  await runRoomy();
+  await runCramped();
+}, 120_000);
+
+/** Samples of all scrapes by family: the labels of each, once. */
+function samples(): Map<string, Map<string, Record<string, string>>> {
+  const families = new Map<string, Map<string, Record<string, string>>>();
+  for (const line of scrapes.flatMap((scraped) => scraped.split("\n"))) {
     const parsed = /^(aibrix_[a-z0-9_]+?)(_bucket|_sum|_count)?(?:\{(.*)\})? \S+$/.exec(line);
     if (parsed === null) continue;
     const [, base = "", suffix = "", labels = ""] = parsed;
     const isHistogram = CATALOGUE.some(({ kind, name }) => kind === "histogram" && name === base);
     const family = isHistogram ? base : base + suffix;
-    const names = [...labels.matchAll(/([a-z_]+)="/g)]
-      .map(([, name]) => name ?? "")
-      .filter((name) => name !== "le");
-    families.set(family, (families.get(family) ?? new Set()).add(names.join(",")));
+    const pairs = [...labels.matchAll(/([a-z_]+)="((?:[^"\\]|\\.)*)"/g)]
+      .map(([, name = "", value = ""]) => [name, value] as const)
+      .filter(([name]) => name !== "le");
+    const known = families.get(family) ?? new Map<string, Record<string, string>>();
+    families.set(family, known.set(JSON.stringify(pairs), Object.fromEntries(pairs)));
   }
   return families;
 }
 
-test.each(CATALOGUE.map((definition: MetricDefinition) => [definition.name, definition] as const))(
-  "%s is emitted, with exactly the labels declared",
+describe.each(CATALOGUE.map((definition: MetricDefinition) => [definition.name, definition] as const))(
+  "%s",
   (name, definition) => {
-    expect([...(samples().get(name) ?? [])]).toEqual([Object.keys(definition.labels).join(",")]);
-    expect(text).toContain(`# TYPE ${name} ${definition.kind}`);
+    const seen = () => [...(samples().get(name)?.values() ?? [])];
+
+    test("is emitted, with exactly the labels declared", () => {
+      const names = new Set(seen().map((labels) => Object.keys(labels).join(",")));
+      expect([...names]).toEqual([Object.keys(definition.labels).join(",")]);
+      expect(text).toContain(`# TYPE ${name} ${definition.kind}`);
+    });
+
+    test("has only label values that are declared", () => {
+      for (const labels of seen())
+        for (const [label, values] of Object.entries(definition.labels))
+          if (Array.isArray(values)) expect(values).toContain(labels[label]);
+    });
+
+    test("moves", () => {
+      expect(isMoved(definition.kind === "histogram" ? `${name}_count` : name)).toBe(true);
+    });
   },
 );
 
