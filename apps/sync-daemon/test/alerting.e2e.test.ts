@@ -27,6 +27,10 @@ const ALERT_TIMEOUT_MS = 60_000;
 /** Look-back of rates in quick motion: a dozen scrapes. */
 const LOOK_BACK = "12s";
 
+/** Room for a few seconds of the traffic here, and much less than a burst after a pause. */
+const QUEUE_MESSAGES = 20;
+const BURST_REQUESTS = 200;
+
 interface ActiveAlert {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
@@ -85,7 +89,10 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
   let steady: TestEngine;
   let fragile: TestEngine;
 
-  const config = () => ({ engines: [steady.entry, fragile.entry] });
+  const config = () => ({
+    engines: [steady.entry, fragile.entry],
+    limits: { queue_messages: QUEUE_MESSAGES },
+  });
 
   function run(program: string, args: string[]): void {
     const child = spawn(program, args, { stdio: "ignore", cwd: folder });
@@ -223,6 +230,33 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
       await until(
         "BatchApplyFailures ends",
         async () => (await activeAlert("BatchApplyFailures")) === null,
+        ALERT_TIMEOUT_MS,
+      );
+    },
+    3 * ALERT_TIMEOUT_MS,
+  );
+
+  test(
+    "a daemon that gets more than it can hold raises HighRejectionRate, which ends when it has caught up",
+    async () => {
+      const alert = await until(
+        "HighRejectionRate reaches Alertmanager",
+        async () => {
+          daemon.signal("SIGSTOP");
+          await steady.serve(BURST_REQUESTS, { isFresh: true });
+          daemon.signal("SIGCONT");
+          await caughtUp(daemon, [steady], ["exact", "partial", "stale"]);
+          return activeAlert("HighRejectionRate", { model: "test/model" });
+        },
+        ALERT_TIMEOUT_MS,
+      );
+      expect(alert.annotations["dashboard_url"]).toMatch(/viewPanel=\d+$/);
+      await until(
+        "HighRejectionRate ends",
+        async () => {
+          await traffic();
+          return (await activeAlert("HighRejectionRate")) === null;
+        },
         ALERT_TIMEOUT_MS,
       );
     },

@@ -14,8 +14,8 @@ import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
 /** Messages that the cramped daemon's queue holds; a burst after a pause is several times that. */
-const CRAMPED_QUEUE = 300;
-const BURST_REQUESTS = 200;
+const CRAMPED_QUEUE = 100;
+const BURST_REQUESTS = 1500;
 
 /** Text of each scrape, from either daemon. */
 const scrapes: string[] = [];
