@@ -1,0 +1,198 @@
+/**
+ * `kvsync`: tools for people on call. Every option is checked before anything starts.
+ *
+ *     exit codes   0 all is well   1 it did not work, or something is wrong with what was looked at   2 usage
+ *     output       results to standard output (`--json`: machine-readable), notes and errors to standard error
+ */
+
+import { CodedError } from "@kvsync/core";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+
+import type { Transport } from "../engine/transport.ts";
+import { DaemonApi } from "./daemon-api.ts";
+import { printDump } from "./index-dump.ts";
+import { inspect } from "./inspect.ts";
+import { printReplay, replayProbe } from "./replay-probe.ts";
+import type { Output } from "./terminal.ts";
+import { Terminal } from "./terminal.ts";
+
+const EXIT_OK = 0;
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+
+const SECONDS_MAX = 86_400;
+const COUNT_MAX = 1_000_000_000;
+const DEFAULT_DAEMON_URL = "http://127.0.0.1:7070";
+
+/** What the tools run on. */
+export interface CliDependencies {
+  readonly out: Output;
+  readonly err: Output;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly transport: () => Transport;
+  /** Aborted when the user interrupts: a watch ends with its summary. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs a command line.
+ *
+ * @param args - without node and script.
+ * @param dependencies - streams, network, interrupt.
+ * @returns the exit code; see the header.
+ */
+export async function runCli(args: readonly string[], dependencies: CliDependencies): Promise<number> {
+  const terminal = new Terminal(dependencies.out, dependencies.err, dependencies.environment);
+  let exitCode = EXIT_OK;
+  const program = commandLine(dependencies, terminal, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    if (!(error instanceof CodedError)) throw error;
+    terminal.note(`kvsync: ${error.message}`);
+    return EXIT_FAILED;
+  }
+}
+
+function commandLine(
+  dependencies: CliDependencies,
+  terminal: Terminal,
+  exit: (code: number) => void,
+): Command {
+  const program = new Command("kvsync")
+    .description("Looks at engines' KV-event streams, at daemons, and at what they leave on disk.")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => {
+        dependencies.out.write(text);
+      },
+      writeErr: (text) => {
+        dependencies.err.write(text);
+      },
+    })
+    .showHelpAfterError("(kvsync --help, or kvsync COMMAND --help)")
+    .addHelpText("after", "\nExit codes: 0 all is well, 1 it did not work or something is wrong, 2 usage.");
+  addInspect(program, dependencies, terminal);
+  addReplayProbe(program, dependencies, terminal, exit);
+  addDump(program, terminal);
+  return program;
+}
+
+interface InspectFlags {
+  readonly topic: string;
+  readonly count?: number;
+  readonly seconds?: number;
+  readonly hashes: boolean;
+  readonly json: boolean;
+}
+
+function addInspect(program: Command, { transport, signal }: CliDependencies, terminal: Terminal): void {
+  program
+    .command("inspect")
+    .description("Watches one engine's events, decoded; Ctrl-C ends it with a summary.")
+    .argument("<endpoint>", "the engine's event socket, such as tcp://10.0.0.7:5557", endpointOption)
+    .option("--topic <prefix>", "only topics with this prefix", "")
+    .option("--count <n>", "end after so many messages", wholeOption(1, COUNT_MAX))
+    .option("--seconds <n>", "end after so long", numberOption(0.1, SECONDS_MAX))
+    .option("--hashes", "show the engine's block hashes", false)
+    .option("--json", "one JSON object a message, and the summary last", false)
+    .addHelpText(
+      "after",
+      "\nExamples:\n  kvsync inspect tcp://10.0.0.7:5557 --seconds 10\n  kvsync inspect tcp://10.0.0.7:5557 --json | jq .events",
+    )
+    .action(async (endpoint: string, { topic, count, seconds, hashes, json }: InspectFlags) => {
+      const options = {
+        endpoint,
+        topic,
+        count: count ?? null,
+        seconds: seconds ?? null,
+        isJson: json,
+        showsHashes: hashes,
+      };
+      await inspect(options, transport(), terminal, signal);
+    });
+}
+
+interface ReplayFlags {
+  readonly from: number;
+  readonly idle: number;
+  readonly json: boolean;
+}
+
+function addReplayProbe(
+  program: Command,
+  { transport }: CliDependencies,
+  terminal: Terminal,
+  exit: (code: number) => void,
+): void {
+  program
+    .command("replay-probe")
+    .description("Asks an engine's replay socket for its history and checks it for holes.")
+    .argument("<endpoint>", "the engine's replay socket, such as tcp://10.0.0.7:5558", endpointOption)
+    .option("--from <n>", "first sequence number wanted", wholeOption(0, Number.MAX_SAFE_INTEGER), 0)
+    .option("--idle <seconds>", "give up after so much silence", numberOption(0.1, 300), 5)
+    .option("--json", "one JSON object", false)
+    .addHelpText(
+      "after",
+      "\nThe engine stands still while it sends its history (some 10,000 messages): ask for less with --from on a busy one.\nExit code 1 when nothing comes, the end marker is missing, or there are holes.",
+    )
+    .action(async (endpoint: string, { from, idle, json }: ReplayFlags) => {
+      const report = await replayProbe(endpoint, from, idle, transport());
+      printReplay(report, json, terminal);
+      const isWhole = report.has_end && report.holes === 0 && report.unreadable === 0;
+      exit(isWhole ? EXIT_OK : EXIT_FAILED);
+    });
+}
+
+interface DumpFlags {
+  readonly url: string;
+  readonly tokenFile?: string;
+  readonly model: string;
+  readonly records: boolean;
+  readonly json: boolean;
+}
+
+function addDump(program: Command, terminal: Terminal): void {
+  program
+    .command("dump")
+    .description("Shows what a daemon's index holds of a model.")
+    .requiredOption("--model <name>", "the model")
+    .option("--url <base>", "the daemon", urlOption, DEFAULT_DAEMON_URL)
+    .option("--token-file <path>", "file with a bearer token")
+    .option("--records", "every block instead of sums", false)
+    .option("--json", "JSON instead of a table", false)
+    .action(async ({ url, tokenFile, model, records, json }: DumpFlags) => {
+      const options = { model, isJson: json, showsRecords: records };
+      await printDump(new DaemonApi(url, tokenFile ?? null), options, terminal);
+    });
+}
+
+function endpointOption(text: string): string {
+  if (/^tcp:\/\/[^\s/*]+:\d{1,5}$/.test(text) || /^ipc:\/\/\S+$/.test(text)) return text;
+  throw new InvalidArgumentError("expected tcp://host:port or ipc://path.");
+}
+
+function urlOption(text: string): string {
+  if (URL.canParse(text) && /^https?:/.test(text)) return text;
+  throw new InvalidArgumentError("expected an http or https address.");
+}
+
+function wholeOption(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}.`);
+  };
+}
+
+function numberOption(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+(\.\d+)?$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`expected a number from ${min} to ${max}.`);
+  };
+}

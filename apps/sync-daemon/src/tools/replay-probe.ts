@@ -1,0 +1,125 @@
+/**
+ * Asks an engine's replay socket for its history and says what came: from where to where, whether without holes, how fast.
+ * A daemon can repair gaps only as far back as this reaches.
+ */
+
+import { parseReplayFrames, type ReplayFailure, WireError } from "@kvsync/core";
+
+import type { Transport } from "../engine/transport.ts";
+import { type Terminal, whole } from "./terminal.ts";
+import { ToolError } from "./tool-error.ts";
+
+/** What came back. */
+export interface ReplayReport {
+  readonly endpoint: string;
+  readonly from: number;
+  readonly messages: number;
+  readonly bytes: number;
+  readonly first_sequence_number: number | null;
+  readonly last_sequence_number: number | null;
+  /** Numbers that are missing between the first and the last. */
+  readonly holes: number;
+  readonly unreadable: number;
+  /** Whether the end marker came; without it the engine fell silent in the middle. */
+  readonly has_end: boolean;
+  readonly seconds: number;
+  /** Null when it ended well. */
+  readonly failure: ReplayFailure | null;
+}
+
+/**
+ * Asks for history.
+ *
+ * @param endpoint - the replay socket.
+ * @param from - first sequence number wanted.
+ * @param idleSeconds - silence after which to give up.
+ * @param transport - closed at the end.
+ * @returns what came, also when the engine fell silent on the way.
+ */
+export async function replayProbe(
+  endpoint: string,
+  from: number,
+  idleSeconds: number,
+  transport: Transport,
+): Promise<ReplayReport> {
+  const beganMs = performance.now();
+  let messages = 0;
+  let bytes = 0;
+  let first: number | null = null;
+  let last: number | null = null;
+  let holes = 0;
+  let unreadable = 0;
+  const failure = await new Promise<ReplayFailure | null>((resolve) => {
+    transport.requestReplay(endpoint, from, idleSeconds * 1000, {
+      message: (frames) => {
+        try {
+          const reply = parseReplayFrames(frames);
+          if (reply.kind === "end") return;
+          messages += 1;
+          bytes += reply.payload.byteLength;
+          first ??= reply.sequenceNumber;
+          if (last !== null && reply.sequenceNumber > last + 1) holes += reply.sequenceNumber - last - 1;
+          last = reply.sequenceNumber;
+        } catch (error) {
+          if (!(error instanceof WireError)) throw error;
+          unreadable += 1;
+        }
+      },
+      ended: resolve,
+    });
+  });
+  transport.close();
+  return {
+    endpoint,
+    from,
+    messages,
+    bytes,
+    first_sequence_number: first,
+    last_sequence_number: last,
+    holes,
+    unreadable,
+    has_end: failure === null,
+    seconds: Math.round(performance.now() - beganMs) / 1000,
+    failure,
+  };
+}
+
+/**
+ * Prints a report.
+ *
+ * @param report - from `replayProbe`.
+ * @param isJson - one JSON object instead of lines for people.
+ * @param terminal - where to.
+ * @throws ToolError no_answer, when nothing came at all.
+ */
+export function printReplay(report: ReplayReport, isJson: boolean, terminal: Terminal): void {
+  if (isJson) terminal.json(report);
+  const {
+    endpoint,
+    from,
+    messages,
+    bytes,
+    first_sequence_number: first,
+    last_sequence_number: last,
+  } = report;
+  if (messages === 0 && report.failure !== null) {
+    throw new ToolError(
+      { code: "no_answer", endpoint, seconds: report.seconds },
+      `${endpoint}: no answer to a replay request (${report.failure}) within ${report.seconds} s; is it the replay port, and is the engine's replay_endpoint set?`,
+    );
+  }
+  if (isJson) return;
+  if (messages === 0) {
+    terminal.line(`${endpoint}: nothing from ${from} on; the engine answers and has no history there`);
+    return;
+  }
+  const speed = report.seconds > 0 ? `, ${whole(messages / report.seconds)} messages/s` : "";
+  terminal.line(
+    `${endpoint}: ${whole(messages)} messages, ${first} to ${last}, ${whole(bytes)} bytes${speed}`,
+  );
+  terminal.line(
+    `  holes ${whole(report.holes)}, unreadable ${whole(report.unreadable)}, end marker ${report.has_end ? "seen" : `missing (${report.failure ?? ""})`}`,
+  );
+  if (first !== null && first > from)
+    terminal.line(`  history begins at ${first}: what came before it is lost to whoever missed it`);
+}

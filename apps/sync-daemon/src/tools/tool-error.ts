@@ -1,0 +1,16 @@
+/**
+ * What a tool tells its user when it cannot do what was asked. The message says what was wrong, where, and what to look at.
+ */
+
+import { CodedError } from "@kvsync/core";
+
+/** Facts of a tool's failure. */
+export type ToolFacts =
+  | { readonly code: "unreachable"; readonly endpoint: string; readonly reason: string }
+  | { readonly code: "no_answer"; readonly endpoint: string; readonly seconds: number }
+  | { readonly code: "http_status"; readonly url: string; readonly status: number }
+  | { readonly code: "unusable_answer"; readonly url: string }
+  | { readonly code: "unreadable_file"; readonly path: string };
+
+/** A failure that the user can do something about: exit code 1, one line. */
+export class ToolError extends CodedError<ToolFacts> {}

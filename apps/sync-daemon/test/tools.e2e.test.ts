@@ -1,0 +1,252 @@
+/**
+ * The `kvsync` tools against real engines, a real daemon and the built program: what they print, what they never print, and
+ * how they say that something is wrong.
+ */
+import { spawn } from "node:child_process";
+import { createServer, type AddressInfo, type Server } from "node:net";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { DaemonProcess } from "./daemon-process.ts";
+import { caughtUp, dumped, TestEngine, until } from "./fleet.ts";
+
+const MAIN = fileURLToPath(new URL("../dist/tools/main.js", import.meta.url));
+
+interface Finished {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs the built program; `during` is called when it has written to standard error for the first time. */
+function kvsync(args: readonly string[], during?: (kill: () => void) => Promise<void>): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env["PATH"] } });
+    let out = "";
+    let err = "";
+    let done = Promise.resolve();
+    child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => {
+      const isFirst = err === "";
+      err += chunk.toString();
+      if (isFirst && during !== undefined)
+        done = during(() => {
+          child.kill("SIGINT");
+        });
+    });
+    child.on("close", (code) => {
+      done.then(() => {
+        resolve({ code, out, err });
+      }, reject);
+    });
+  });
+}
+
+function jsonLines(text: string): Record<string, unknown>[] {
+  return text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+async function listening(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+async function unusedPort(): Promise<number> {
+  const server = createServer();
+  const port = await listening(server);
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+let engine: TestEngine;
+let daemon: DaemonProcess;
+
+beforeAll(async () => {
+  engine = await TestEngine.start({ id: "engine-0", dialect: "vllm-0.29", loraNames: ["sql"] }, 7);
+  daemon = await DaemonProcess.start({ engines: [engine.entry] });
+  await engine.serve(20);
+  await caughtUp(daemon, [engine]);
+});
+
+afterAll(async () => {
+  await daemon.end();
+  await engine.stop();
+});
+
+describe("kvsync inspect", () => {
+  test("shows each message with its number and events, and a summary when the count is reached", async () => {
+    const { code, out } = await kvsync(["inspect", engine.server.endpoint, "--count", "5"], () =>
+      engine.serve(10),
+    );
+    expect(code).toBe(0);
+    const lines = out.split("\n");
+    expect(
+      lines.filter((line) => /#\d+ .*\d+ B {2}.*Block(Stored|Removed) \d+ block/.test(line)),
+    ).toHaveLength(5);
+    expect(out).toMatch(/messages +5 \([\d.]+\/s\), sequence numbers \d+ to \d+/);
+    expect(out).toMatch(/spelled as +map; topics/);
+    expect(out).toMatch(/block sizes +16; media GPU/);
+    expect(out).not.toMatch(/\u001b/);
+  });
+
+  test("with --json is one object a message and a summary, in which lost messages are a gap", async () => {
+    const { code, out } = await kvsync(
+      ["inspect", engine.server.endpoint, "--count", "20", "--json"],
+      async () => {
+        await engine.server.applyFault({ kind: "drop", percent: 50 }, 0);
+        await until("enough was published", async () => {
+          await engine.serve(5);
+          return engine.engine.lastSequenceNumber > 400;
+        });
+        await engine.server.applyFault({ kind: "drop", percent: 0 }, 0);
+        await engine.serve(20);
+      },
+    );
+    expect(code).toBe(0);
+    const objects = jsonLines(out);
+    expect(objects).toHaveLength(21);
+    const missed = objects.slice(0, 20).reduce((sum, { missed }) => sum + Number(missed), 0);
+    expect(missed).toBeGreaterThan(0);
+    expect(objects[20]).toMatchObject({ summary: { messages: 20, missed_messages: missed, forms: ["map"] } });
+    const numbers = objects.slice(0, 20).map(({ sequence_number }) => Number(sequence_number));
+    expect(numbers).toEqual([...numbers].sort((one, other) => one - other));
+  });
+
+  test("never shows a token id or a salt, also not with --hashes", async () => {
+    const { out } = await kvsync(
+      ["inspect", engine.server.endpoint, "--count", "4", "--json", "--hashes"],
+      () => engine.serve(10, { isFresh: true, cacheSalt: "tenant-secret" }),
+    );
+    expect(out).toMatch(/"hashes":\["[0-9a-f]{16}"/);
+    expect(out).not.toContain("tenant-secret");
+    expect(out).not.toMatch(/token_ids/);
+  });
+
+  test("says what is bad about a bad event and where, and goes on", async () => {
+    const { code, out } = await kvsync(["inspect", engine.server.endpoint, "--count", "3"], async () => {
+      await engine.server.applyFault({ kind: "poison", form: "unknown_event_type" }, 0);
+      await engine.serve(10);
+    });
+    expect(code).toBe(0);
+    expect(out).toMatch(/unknown_event_type: .*at byte \d+ of the payload/);
+    expect(out).toMatch(/faults +\{"unknown_event_type":1\}/);
+  });
+
+  test("ends with its summary when interrupted", async () => {
+    const { code, out } = await kvsync(["inspect", engine.server.endpoint], (kill) => {
+      kill();
+      return Promise.resolve();
+    });
+    expect(code).toBe(0);
+    expect(out).toMatch(/messages +0 \(0\/s\), sequence numbers none/);
+  });
+
+  test("says why there is no connection, and ends with 1", async () => {
+    const web = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    const port = await listening(web);
+    const wrongPort = await kvsync(["inspect", `tcp://127.0.0.1:${port}`]);
+    web.close();
+    expect(wrongPort).toMatchObject({ code: 1, out: "" });
+    expect(wrongPort.err).toMatch(/does not speak ZeroMQ's publisher protocol/);
+    const nobody = await kvsync(["inspect", `tcp://127.0.0.1:${port}`]);
+    expect(nobody).toMatchObject({ code: 1, out: "" });
+    expect(nobody.err).toMatch(
+      /nothing listens there; is the engine up, and are KV events enabled\? \(refused\)/,
+    );
+  });
+});
+
+describe("kvsync replay-probe", () => {
+  test("says from where to where the history reaches", async () => {
+    const endpoint = engine.server.replayEndpoint ?? "";
+    const { code, out } = await kvsync(["replay-probe", endpoint, "--json"]);
+    expect(code).toBe(0);
+    expect(jsonLines(out)[0]).toMatchObject({
+      first_sequence_number: 0,
+      last_sequence_number: engine.engine.lastSequenceNumber,
+      messages: engine.engine.lastSequenceNumber + 1,
+      holes: 0,
+      has_end: true,
+      failure: null,
+    });
+    const later = await kvsync(["replay-probe", endpoint, "--from", "1000000"]);
+    expect(later).toMatchObject({ code: 0 });
+    expect(later.out).toMatch(/nothing from 1000000 on; the engine answers and has no history there/);
+  });
+
+  test("of a port that does not answer says so, and ends with 1", async () => {
+    const { code, err } = await kvsync(["replay-probe", engine.server.endpoint, "--idle", "0.3"]);
+    expect(code).toBe(1);
+    expect(err).toMatch(/no answer to a replay request .*is it the replay port/);
+  });
+});
+
+describe("kvsync dump", () => {
+  test("adds up what the daemon's own dump holds, by worker and tier", async () => {
+    const rows = await dumped(daemon, "test/model");
+    const { code, out } = await kvsync(["dump", "--url", daemon.url, "--model", "test/model", "--json"]);
+    expect(code).toBe(0);
+    const { holdings } = jsonLines(out)[0] as {
+      holdings: { worker: string; blocks: Record<string, number> }[];
+    };
+    expect(holdings.every(({ worker }) => worker === "engine-0")).toBe(true);
+    const sum = holdings.reduce((total, { blocks }) => total + (blocks["device"] ?? 0), 0);
+    expect(sum).toBe(rows.size);
+    const table = await kvsync(["dump", "--url", daemon.url, "--model", "test/model"]);
+    expect(table.out).toMatch(/^worker +rank +lora +block size +device +host +disk +remote\n/);
+    const records = await kvsync([
+      "dump",
+      "--url",
+      daemon.url,
+      "--model",
+      "test/model",
+      "--records",
+      "--json",
+    ]);
+    expect(jsonLines(records.out)).toHaveLength(rows.size);
+  });
+
+  test("passes on what the daemon says is wrong", async () => {
+    const unknown = await kvsync(["dump", "--url", daemon.url, "--model", "none"]);
+    expect(unknown.code).toBe(1);
+    expect(unknown.err).toMatch(/answered 404: .*none/);
+    const nobody = await kvsync([
+      "dump",
+      "--url",
+      `http://127.0.0.1:${await unusedPort()}`,
+      "--model",
+      "none",
+    ]);
+    expect(nobody.code).toBe(1);
+    expect(nobody.err).toMatch(/ECONNREFUSED; is a daemon running there\?/);
+  });
+});
+
+describe("kvsync, used wrongly,", () => {
+  test.each([
+    [["inspect"], /missing required argument 'endpoint'/],
+    [["inspect", "10.0.0.7:5557"], /expected tcp:\/\/host:port or ipc:\/\/path/],
+    [["inspect", "tcp://10.0.0.7:5557", "--count", "many"], /expected a whole number from 1 to/],
+    [["replay-probe", "tcp://10.0.0.7:5558", "--from", "-1"], /expected a whole number from 0/],
+    [["dump"], /required option '--model <name>' not specified/],
+    [["dump", "--model", "m", "--url", "localhost:7070"], /expected an http or https address/],
+    [["frobnicate"], /unknown command 'frobnicate'/],
+  ])("%j names what is wrong and ends with 2", async (args, message) => {
+    const { code, out, err } = await kvsync(args);
+    expect(code).toBe(2);
+    expect(out).toBe("");
+    expect(err).toMatch(message);
+  });
+
+  test("--help of each command ends with 0", async () => {
+    for (const command of [[], ["inspect"], ["replay-probe"], ["dump"]]) {
+      const { code, out } = await kvsync([...command, "--help"]);
+      expect(code).toBe(0);
+      expect(out).toMatch(/Usage: kvsync/);
+    }
+  });
+});
