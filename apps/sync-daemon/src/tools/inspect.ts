@@ -72,7 +72,7 @@ interface MessageReport {
 }
 
 /** Adds a stream up, message by message. No I/O. */
-export class StreamInspector {
+class StreamInspector {
   readonly #describer: BatchDescriber;
   readonly #forms = new Set<string>();
   readonly #topics = new Set<string>();
@@ -289,7 +289,7 @@ const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
  * @param endpoint - dialled.
  * @param reason - as the transport tells it.
  */
-export function unreachable(endpoint: string, reason: ConnectionEnd): ToolError {
+function unreachable(endpoint: string, reason: ConnectionEnd): ToolError {
   return new ToolError(
     { code: "unreachable", endpoint, reason },
     `${endpoint}: ${WHY_NOT[reason]} (${reason})`,

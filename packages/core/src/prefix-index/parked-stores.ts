@@ -4,6 +4,9 @@
  *
  *     by parent   (context, rank, parent's engine hash) → stores that wait for it
  *     by rank     rank slot → its stores, the one parked first to come first
+ *                          └→ by block: low word of an engine hash → stores with such a block left, in that order too
+ *
+ * A store whose last block was removed goes at once: nothing can come of it any more.
  *
  * Rare by nature: a gap in a stream, a worker that the daemon met in the middle of its life. Plain Maps, therefore.
  */
@@ -26,16 +29,18 @@ export interface ParkedStore {
   readonly extraDigests: Uint32Array | null;
   /** One byte a block, 1: removed since, stays a hole. */
   readonly removed: Uint8Array;
+  /** Blocks that were not removed. The park counts it down. */
+  blocksLeft: number;
 }
 
-/** Objects and Map entries of a parked store beside its arrays, and of each of its blocks, roughly. */
-const STORE_BYTES = 512;
-const BLOCK_BYTES = 48;
+/** Heap of a parked store beside its arrays' bytes, and of each of its blocks: as measured with stores of 1 to 64 blocks. */
+const STORE_BYTES = 1024;
+const BLOCK_BYTES = 112;
 
 interface ParkedRank {
   readonly stores: Set<ParkedStore>;
-  /** Low word of each parked engine hash → how often: spares the search when a removal means something else. */
-  readonly lowWords: Map<number, number>;
+  /** Low word of an engine hash → the stores that have it, once for each block left that has it. */
+  readonly byBlock: Map<number, ParkedStore[]>;
 }
 
 /** The park. */
@@ -97,12 +102,9 @@ export class ParkedStores {
     this.#bytes -= bytesOf(store);
     rank.stores.delete(store);
     if (rank.stores.size === 0) this.#byRank.delete(store.rankSlot);
-    for (let i = 0; i < store.blockCount; i++) {
-      const low = store.hashes[2 * i];
-      const count = (rank.lowWords.get(low) ?? 0) - 1;
-      if (count > 0) rank.lowWords.set(low, count);
-      else rank.lowWords.delete(low);
-    }
+    else
+      for (let i = 0; i < store.blockCount; i++)
+        if (store.removed[i] === 0) forgetBlock(rank, store, store.hashes[2 * i]);
     waiting.delete(store);
     if (waiting.size === 0) this.#byParent.delete(parentKey(store));
   }
@@ -113,25 +115,27 @@ export class ParkedStores {
   }
 
   /**
-   * Takes the first parked block of a rank with this tier and engine hash away.
+   * Takes the first parked block of a rank with this tier and engine hash away. O(blocks of the store that has it).
    *
    * @param isEvery - takes all of them instead.
    * @returns whether there was one.
    */
   removeBlock(rankSlot: number, tier: Tier, low: number, high: number, isEvery: boolean): boolean {
-    const rank = this.#byRank.get(rankSlot);
     let isFound = false;
-    if (rank === undefined || !rank.lowWords.has(low)) return isFound;
-    for (const { tier: parkedTier, blockCount, hashes, removed } of rank.stores) {
-      if (parkedTier !== tier) continue;
-      for (let i = 0; i < blockCount; i++) {
-        if (hashes[2 * i] !== low || hashes[2 * i + 1] !== high || removed[i] !== 0) continue;
-        removed[i] = 1;
-        isFound = true;
-        if (!isEvery) return isFound;
-      }
+    for (;;) {
+      const rank = this.#byRank.get(rankSlot);
+      const candidates = rank?.byBlock.get(low);
+      if (rank === undefined || candidates === undefined) return isFound;
+      const found = firstBlock(candidates, tier, low, high);
+      if (found === null) return isFound;
+      isFound = true;
+      const { store, position } = found;
+      forgetBlock(rank, store, low);
+      store.removed[position] = 1;
+      store.blocksLeft -= 1;
+      if (store.blocksLeft === 0) this.remove(store);
+      if (!isEvery) return isFound;
     }
-    return isFound;
   }
 
   /** Takes all stores of a rank out; returns how many. */
@@ -153,18 +157,46 @@ export class ParkedStores {
     this.#bytes += bytesOf(store);
     const rank = this.#byRank.get(store.rankSlot) ?? {
       stores: new Set<ParkedStore>(),
-      lowWords: new Map<number, number>(),
+      byBlock: new Map<number, ParkedStore[]>(),
     };
     this.#byRank.set(store.rankSlot, rank);
     rank.stores.add(store);
     for (let i = 0; i < store.blockCount; i++) {
+      if (store.removed[i] === 1) continue;
       const low = store.hashes[2 * i];
-      rank.lowWords.set(low, (rank.lowWords.get(low) ?? 0) + 1);
+      const stores = rank.byBlock.get(low);
+      if (stores === undefined) rank.byBlock.set(low, [store]);
+      else stores.push(store);
     }
     const key = parentKey(store);
     const waiting = this.#byParent.get(key) ?? new Set();
     this.#byParent.set(key, waiting.add(store));
   }
+}
+
+/** Where the first of these stores that has a block left under this tier and engine hash has it. */
+function firstBlock(
+  stores: readonly ParkedStore[],
+  tier: Tier,
+  low: number,
+  high: number,
+): { readonly store: ParkedStore; readonly position: number } | null {
+  for (const store of stores) {
+    if (store.tier !== tier) continue;
+    const { blockCount, hashes, removed } = store;
+    for (let i = 0; i < blockCount; i++)
+      if (hashes[2 * i] === low && hashes[2 * i + 1] === high && removed[i] === 0)
+        return { store, position: i };
+  }
+  return null;
+}
+
+/** Takes one mention of a store under a low word out. */
+function forgetBlock(rank: ParkedRank, store: ParkedStore, low: number): void {
+  const stores = rank.byBlock.get(low);
+  if (stores === undefined) return;
+  if (stores.length === 1) rank.byBlock.delete(low);
+  else stores.splice(stores.indexOf(store), 1);
 }
 
 type ParentKey = Pick<ParkedStore, "contextId" | "rankSlot" | "parentLow" | "parentHigh">;

@@ -377,6 +377,7 @@ export class PrefixIndex implements IndexWriter {
       hashes: hashes.slice(0, 2 * blockCount),
       extraDigests: hasExtra ? extraDigests.slice(0, 2 * blockCount) : null,
       removed: new Uint8Array(blockCount),
+      blocksLeft: blockCount,
     };
   }
 
