@@ -11,7 +11,7 @@ export interface SyncLimits {
   readonly heldMessagesMax: number;
   /** Most bytes of payload held likewise. */
   readonly heldBytesMax: number;
-  /** Attempts that must agree that a message is gone before the stream goes on without it. */
+  /** Attempts that must agree that a message is gone before a rank that holds something is cleared for it. */
   readonly absentAttemptsMax: number;
   /** Failed attempts in a row, none of which brought anything, before a pause. */
   readonly failedAttemptsMax: number;

@@ -21,7 +21,8 @@
  *  Y2  A replay asks from the last applied message inclusive (after a reconnect, from an older one), and nothing of it is
  *      applied before that message showed the same bytes. The first request of all asks from 0.
  *  Y3  What was received before a replay is asked for is never applied: the replay contains it, or its publisher is gone.
- *  Y4  A message that several answers agree is missing is gone for good: the rank is cleared and goes on from the next one.
+ *  Y4  A message that several answers agree is missing (one, while the rank is empty) is gone for good: the rank is cleared
+ *      and goes on from the next one.
  *  Y5  Trust is `exact` or `partial` only if the index holds nothing that the applied messages took away.
  *  Y6  Everything that waits is bounded, and every failure leads on: to another attempt, a pause, or going on without.
  *  Y7  A bad event costs itself, a bad message itself; what that may have done to the index is in the trust.
@@ -470,7 +471,18 @@ export class WorkerSync {
     } else {
       this.#apply(sequenceNumber, payload, "replay", nowMs);
       attempt.appliedCount += 1;
+      if (this.#hasJoined(attempt)) {
+        this.#closeAttempt(attempt);
+        this.#noteReplayEnd("completed");
+        this.#complete(attempt, nowMs);
+      }
     }
+  }
+
+  /** Whether what waits continues what was applied: then neither the rest of the answer nor its END is needed. */
+  #hasJoined(attempt: Attempt): boolean {
+    const first = this.#held.firstSequenceNumber;
+    return first !== null && first <= this.#last + 1 && this.#last >= attempt.target;
   }
 
   /** The answer went on to `sequenceNumber` without what was expected: asked again, or gone for good (Y4). */
@@ -481,7 +493,9 @@ export class WorkerSync {
     payload: Uint8Array,
     nowMs: number,
   ): void {
-    if (!this.#absences.isSettledBy(missing)) {
+    // With nothing to lose one answer settles it; asking again would cost the engine its whole history once more.
+    const hasNothing = this.#last === NONE;
+    if (!hasNothing && !this.#absences.isSettledBy(missing)) {
       this.#askAgain(attempt, nowMs);
       return;
     }
@@ -591,8 +605,8 @@ export class WorkerSync {
   /** Whether only the END is missing: everything known to exist was applied, and what waits continues it. */
   #isCaughtUp(attempt: Attempt): boolean {
     if (!attempt.isProven || attempt.heardCount === 0 || this.#last < attempt.target) return false;
-    const first = this.#held.firstSequenceNumber;
-    return first === null ? this.#shortEnds.isSettledBy(this.#last) : first <= this.#last + 1;
+    if (this.#held.firstSequenceNumber === null) return this.#shortEnds.isSettledBy(this.#last);
+    return this.#hasJoined(attempt);
   }
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────

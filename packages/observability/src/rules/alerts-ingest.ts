@@ -358,7 +358,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
       mitigation: [
         {
           cause: "partial: the engine keeps too little history (buffer_steps).",
-          fix: "It heals when the engine's old blocks are evicted or cleared; raise buffer_steps so that it does not happen again.",
+          fix: "It heals when the engine's old blocks are evicted or cleared. Blocks below a system prompt that was announced before the history begins stay unknown until then: have the idle engine drop its cache (vLLM POST /reset_prefix_cache in its server's dev mode, SGLang POST /flush_cache), or restart it. Raise buffer_steps so that it does not happen again.",
         },
         {
           cause: "stale, and no replay endpoint is configured.",
