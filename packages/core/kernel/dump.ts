@@ -78,7 +78,8 @@ function dumpSet(context: Context, cursor: DumpCursor, set: usize, prefix: u64, 
   return true;
 }
 
-function isWordEmpty(set: usize, word: u32): bool {
+/** Whether no rank of 64 holds anything at any tier. */
+export function isWordEmpty(set: usize, word: u32): bool {
   let any: u64 = 0;
   for (let tier: u32 = 0; tier < 4; tier++) any |= planeWord(set, tier, word);
   return any == 0;

@@ -7,7 +7,7 @@ import { hashBytes, hashInit } from "./xxh3";
 import { hashRun } from "./block-hash";
 import { allocateScratch, heapInit, releaseScratch } from "./heap";
 import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
-import { contextOf, contextsInit, localRank } from "./context";
+import { contextOf, contextsInit, listFirst, localRank, rankIn } from "./context";
 import { finishWrite } from "./reclaim";
 import {
   contextOpen,
@@ -24,6 +24,7 @@ import { resolve } from "./holding";
 import { match, Reader, readerFree, readerMake } from "./match";
 import { contextRead, dump as dumpRows } from "./dump";
 import { check as checkAll } from "./check";
+import { exportRankContexts, exportRows } from "./export";
 
 /** Added to the outcome of a store. */
 const EVICTED: u32 = 16;
@@ -283,4 +284,42 @@ export function indexCheck(out: usize): u32 {
   const faults = checkAll(out);
   lockLeave();
   return faults;
+}
+
+/** Writes rows of a context to `out` (export.ts), from where the cursor stands. Nobody else may be at this memory. */
+export function indexExport(slot: u32, cursor: usize, out: usize, rowsMax: u32): void {
+  exportRows(contextAt(slot), cursor, out, rowsMax);
+}
+
+/** Writes the slots of the contexts that a rank has stored to, the last one first; returns how many. */
+export function rankContexts(rankSlot: u32, out: usize): u32 {
+  return exportRankContexts(rankSlot, out);
+}
+
+/** Stores a run whose prefix hashes are known. Returns an outcome as `indexStore` does, parents aside. */
+export function indexImport(
+  slot: u32,
+  rankSlot: u32,
+  tier: u32,
+  count: u32,
+  prefixes: usize,
+  engineHashes: usize,
+): u32 {
+  const context = contextAt(slot);
+  lockTake();
+  const h = header();
+  h.tick++;
+  context.lastUse = h.tick;
+  let outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, 0);
+  finishWrite(context, count);
+  if ((h.evicted0 | h.evicted1 | h.evicted2) != 0) outcome |= EVICTED;
+  lockLeave();
+  return outcome;
+}
+
+/** Makes a context the one that a rank last stored to. */
+export function rankContextFirst(slot: u32, rankSlot: u32): void {
+  lockTake();
+  listFirst(rankIn(contextAt(slot), rankSlot));
+  lockLeave();
 }

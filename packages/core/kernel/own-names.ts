@@ -161,6 +161,18 @@ export function ownNameOf(rank: RankInContext, id: u32): usize {
   return 0;
 }
 
+/** The block in entry `i`, 0 when the entry is empty or out of date. */
+export function ownNameBlock(rank: RankInContext, i: u32): u32 {
+  const at = entryAt(rank.ownNames, i);
+  const id = load<u32>(at, 8);
+  return id != 0 && isGood(rank, at) ? id : 0;
+}
+
+/** The name in entry `i`, which is not empty. */
+export function ownNameKey(rank: RankInContext, i: u32): u64 {
+  return load<u64>(entryAt(rank.ownNames, i));
+}
+
 /** Bytes that `count` more names may need. */
 export function ownNamesGrowthBytes(rank: RankInContext, count: u32): u32 {
   const wanted = rank.ownNamesCount + count;

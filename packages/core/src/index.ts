@@ -46,6 +46,13 @@ export {
 } from "./wire/wire-error.ts";
 export { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire/wire-limits.ts";
 export { BLOCK_SIZE_MAX, PrefixHasher } from "./prefix-index/prefix-hasher.ts";
+export {
+  INDEX_ROW_BYTES,
+  type IndexCopy,
+  IndexCopyReader,
+  type IndexImport,
+  type ParkedRecord,
+} from "./prefix-index/index-copy.ts";
 export { IndexError, type IndexErrorFacts } from "./prefix-index/index-error.ts";
 export {
   PrefixIndex,
@@ -101,6 +108,7 @@ export {
 export {
   DEFAULT_SYNC_LIMITS,
   type ReportMode,
+  type StreamPosition,
   type SyncLimits,
   type SyncSettings,
 } from "./sync/sync-settings.ts";

@@ -5,6 +5,8 @@
 import { assert } from "../assert.ts";
 import type { ReferenceHash } from "../block-hash/reference-hash.ts";
 import { toHex } from "../block-hash/block-hash.ts";
+import { RANK_SLOTS_MAX } from "./contract.ts";
+import { IndexCopyReader } from "./index-copy.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
 import { PrefixIndex, type PrefixIndexOptions } from "./prefix-index.ts";
 import { DUMP_ROW_WORDS, PrefixReader } from "./prefix-reader.ts";
@@ -19,12 +21,16 @@ const UNLIMITED_PARK: PrefixIndexOptions = { parkedStoresPerRankMax: 1_000_000, 
 /** A fresh `PrefixIndex` beside a fresh `NaivePrefixIndex`. */
 export class IndexPair {
   readonly naive: NaivePrefixIndex;
-  readonly index: PrefixIndex;
-  readonly reader: PrefixReader;
+  index: PrefixIndex;
+  reader: PrefixReader;
   readonly #world: PrefixWorld;
+  readonly #options: PrefixIndexOptions;
+  /** Ranks whose copies do not count. */
+  readonly #uncounted = new Set<number>();
 
   constructor(world: PrefixWorld, hash: ReferenceHash, options: PrefixIndexOptions = UNLIMITED_PARK) {
     this.#world = world;
+    this.#options = options;
     this.naive = new NaivePrefixIndex(hash);
     this.index = PrefixIndex.create(options);
     this.reader = PrefixReader.attach(this.index.shared, { tokensMax: 4_096 });
@@ -45,11 +51,32 @@ export class IndexPair {
       expected = matchText(world.match(naive, naive.openContext(key), command));
       actual = matchText(world.match(reader, index.openContext(key), command));
     } else {
+      if (command.kind === "count") this.#uncounted[command.counted ? "delete" : "add"](command.slot);
       expected = world.write(naive, command);
       actual = world.write(index, command);
     }
     assert(actual === expected, () => `${command.kind}: "${actual}" instead of "${expected}"`);
     return expected;
+  }
+
+  /** Goes on with another index, filled with what a copy of this one holds. */
+  moveToCopy(): void {
+    const copy = this.index.copy();
+    const source = new IndexCopyReader(copy);
+    const index = PrefixIndex.create(this.#options);
+    const target = index.importer();
+    const keys = new Map(source.contexts().map(({ id, key }) => [id, key] as const));
+    for (const [id, key] of keys) for (const rows of source.rows(id)) target.add(key, rows, () => true);
+    for (let slot = 0; slot < RANK_SLOTS_MAX; slot++)
+      target.order(
+        slot,
+        source.rankContexts(slot).flatMap((id) => keys.get(id) ?? []),
+      );
+    for (const parked of copy.parked) target.park(parked);
+    for (const slot of this.#uncounted) index.setCopyCounting(slot, false);
+    assert(target.incompleteRanks.size === 0, () => "limits left something out");
+    this.index = index;
+    this.reader = PrefixReader.attach(index.shared, { tokensMax: 4_096 });
   }
 
   /**

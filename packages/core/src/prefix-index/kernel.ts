@@ -66,6 +66,17 @@ export interface KernelExports {
   indexRemove(rankSlot: number, tier: number, count: number, engineHashes: number, misses: number): number;
   indexClear(rankSlot: number): void;
   indexCheck(out: number): number;
+  indexExport(slot: number, cursor: number, out: number, rowsMax: number): void;
+  rankContexts(rankSlot: number, out: number): number;
+  indexImport(
+    slot: number,
+    rankSlot: number,
+    tier: number,
+    count: number,
+    prefixes: number,
+    engineHashes: number,
+  ): number;
+  rankContextFirst(slot: number, rankSlot: number): void;
   readerOpen(tokens: number): number;
   readerEnd(reader: number): void;
   readerMatch(

@@ -68,6 +68,11 @@ export class ParkedStores {
     return this.#bytes;
   }
 
+  /** Everything parked, in the order of parking. */
+  stores(): IterableIterator<ParkedStore> {
+    return this.#all.values();
+  }
+
   /** Whether a rank has anything parked. */
   has(rankSlot: number): boolean {
     return this.#byRank.has(rankSlot);

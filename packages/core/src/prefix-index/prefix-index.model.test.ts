@@ -22,6 +22,9 @@ const IS_LONG = process.env["KVSYNC_MODEL_LONG"] === "1";
 const RUNS = IS_LONG ? 2_000 : 100;
 /** Commands between two comparisons of everything. */
 const BATCH = 20;
+/** Commands after which a run goes on from a copy, and how many fewer such runs there are: a copy takes milliseconds. */
+const COPY_EVERY = 60;
+const COPY_SHARE = 20;
 const COMMANDS_MIN = IS_LONG ? 2_000_000 : 100_000;
 
 const PLAIN: ContextKey = { model: "m", loraName: null, blockSize: 4, bigram: false };
@@ -151,6 +154,25 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
     });
     fc.assert(property, { seed: SEED, numRuns: RUNS });
   });
+
+  test.each(SITUATIONS)(
+    "$claim, also when it goes on from a copy",
+    { timeout: IS_LONG ? 3_600_000 : 300_000 },
+    (situation) => {
+      const world = new PrefixWorld(situation.contexts, hash, situation.namesTellContexts);
+      const property = fc.property(commandsOf(situation), (commands) => {
+        const pair = new IndexPair(world, hash);
+        commands.forEach((command, i) => {
+          pair.run(command);
+          if (i % COPY_EVERY !== COPY_EVERY - 1) return;
+          pair.moveToCopy();
+          pair.compareAll();
+        });
+        pair.compareAll();
+      });
+      fc.assert(property, { seed: SEED, numRuns: RUNS / COPY_SHARE });
+    },
+  );
 
   test("and was asked often enough, in every kind of situation", () => {
     const lines = [...happened].map(([kind, count]) => `${kind}: ${count}`);

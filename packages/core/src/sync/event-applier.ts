@@ -73,6 +73,16 @@ export interface ApplierDependencies {
   readonly listener: SyncListener;
 }
 
+/** What an applier knows beside the index. */
+export interface ApplierState {
+  readonly mainGroup: number | null;
+  readonly otherGroups: readonly (readonly [group: number, reason: EventDropReason])[];
+  readonly mayUnderReport: boolean;
+  readonly mayOverReport: boolean;
+  readonly historyFrom: number;
+  readonly overReportsSince: number;
+}
+
 /** Applies the messages of one rank, and knows what was lost on the way. */
 export class EventApplier implements EventSink {
   readonly #rankSlot: number;
@@ -81,7 +91,7 @@ export class EventApplier implements EventSink {
   readonly #counters: SyncCounters;
   readonly #listener: SyncListener;
   /** Groups that are not indexed, and why (A1). */
-  readonly #otherGroups = new Map<number, "other_attention_kind" | "other_main_group">();
+  readonly #otherGroups = new Map<number, EventDropReason>();
   #mainGroup: number | null = null;
   #context: ContextKey;
   /** The message at hand, or the last one. */
@@ -135,6 +145,29 @@ export class EventApplier implements EventSink {
     this.#mayOverReport = false;
     this.#historyFrom = fromSequenceNumber;
     this.#sequenceNumber = fromSequenceNumber - 1;
+  }
+
+  /** What is known beside the index; the caller's. */
+  state(): ApplierState {
+    return {
+      mainGroup: this.#mainGroup,
+      otherGroups: [...this.#otherGroups],
+      mayUnderReport: this.#mayUnderReport,
+      mayOverReport: this.#mayOverReport,
+      historyFrom: this.#historyFrom,
+      overReportsSince: this.#overReportsSince,
+    };
+  }
+
+  /** Goes on from where another applier stood, whose blocks the index holds. */
+  restore(state: ApplierState, lastSequenceNumber: number): void {
+    this.#mainGroup = state.mainGroup;
+    for (const [group, reason] of state.otherGroups) this.#otherGroups.set(group, reason);
+    this.#mayUnderReport = state.mayUnderReport;
+    this.#mayOverReport = state.mayOverReport;
+    this.#historyFrom = state.historyFrom;
+    this.#overReportsSince = state.overReportsSince;
+    this.#sequenceNumber = lastSequenceNumber;
   }
 
   /** Notes that blocks are missing from the index, up to the message at hand; what comes after it will be there. */

@@ -28,6 +28,13 @@ interface Mark {
   atMs: number;
 }
 
+/** What a fence keeps, to be kept elsewhere for a while; times on the owner's clock. */
+export interface FenceMarks {
+  readonly anchor: Readonly<Mark>;
+  readonly newer: Readonly<Mark>;
+  readonly last: Readonly<Mark>;
+}
+
 /** Digests of applied messages, to recognise their publisher by. Allocates only a view per message. */
 export class PublisherFence {
   readonly #digester: BytesDigester;
@@ -59,6 +66,19 @@ export class PublisherFence {
       copyMark(this.#newer, this.#anchor);
       copyMark(last, this.#newer);
     }
+  }
+
+  /** What is kept; the caller's. */
+  marks(): FenceMarks {
+    return { anchor: { ...this.#anchor }, newer: { ...this.#newer }, last: { ...this.#last } };
+  }
+
+  /** Goes on from what another fence kept (F1 is the caller's promise). */
+  restore({ anchor, newer, last }: FenceMarks): void {
+    copyMark(anchor, this.#anchor);
+    copyMark(newer, this.#newer);
+    copyMark(last, this.#last);
+    this.#asked.sequenceNumber = -1;
   }
 
   /** Forgets all: another publisher, or a stretch of history that does not connect with what was applied. */
@@ -106,7 +126,7 @@ function createMark(): Mark {
   return { sequenceNumber: -1, low: 0, high: 0, atMs: 0 };
 }
 
-function copyMark(from: Mark, to: Mark): void {
+function copyMark(from: Readonly<Mark>, to: Mark): void {
   to.sequenceNumber = from.sequenceNumber;
   to.low = from.low;
   to.high = from.high;

@@ -16,6 +16,7 @@
 import { describe, expect, test } from "vitest";
 import { toHex, writeBigInt } from "../block-hash/block-hash.ts";
 import type { IndexWriter } from "../prefix-index/contract.ts";
+import { type IndexCopy, IndexCopyReader } from "../prefix-index/index-copy.ts";
 import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
 import { PrefixIndex, type PrefixIndexOptions } from "../prefix-index/prefix-index.ts";
 import { DUMP_ROW_WORDS, PrefixReader } from "../prefix-index/prefix-reader.ts";
@@ -79,7 +80,10 @@ const naiveSubject: Subject = {
 };
 
 function kernelSubject(options: PrefixIndexOptions = {}): Subject {
-  const index = PrefixIndex.create(options);
+  return subjectOf(PrefixIndex.create(options));
+}
+
+function subjectOf(index: PrefixIndex): Subject {
   const reader = PrefixReader.attach(index.shared);
   const rows = new Uint32Array(DUMP_ROW_WORDS * 4 * BLOCKS);
   return {
@@ -247,6 +251,8 @@ const worlds = ["calm", "lossy", "wild"].flatMap((name) =>
   (["ordered", "early", "late"] as const).map((signals) => ({ name, signals })),
 );
 const kernel = kernelSubject();
+const snapshotIndex = PrefixIndex.create();
+const snapshotSubject = subjectOf(snapshotIndex);
 
 describe.each([
   { writer: "the naive index", subject: naiveSubject },
@@ -260,6 +266,54 @@ describe.each([
     },
   );
 });
+
+test.each(["calm", "lossy", "wild"])(
+  "network %s: a follower that dies and goes on from a snapshot never lies (C1 to C4)",
+  (name) => {
+    for (let seed = 1; seed <= SEEDS / 2; seed += 1) runSnapshotSeed(seed, name);
+  },
+);
+
+/** One index stands for the dead one and the new one: the rank is cleared and filled from the copy. */
+function runSnapshotSeed(seed: number, name: string): void {
+  const prng = new Prng(seed);
+  const settings = settingsOf(prng, name);
+  const index = snapshotIndex;
+  index.clearRank(RANK);
+  const world = new StreamWorld(prng, settings, index, RANK);
+  world.onStep = () => {
+    checkTrust(world, snapshotSubject);
+  };
+  try {
+    world.runTraffic(prng.below(40));
+    const snapshot = world.snapshot();
+    const copy = index.copy();
+    world.runTraffic(prng.below(40));
+    index.clearRank(RANK);
+    if (snapshot.position !== null) refill(index, copy);
+    world.crash(snapshot);
+    expect(world.sync.trust, "unverified after the crash").toBe(
+      snapshot.position === null ? "unknown" : "stale",
+    );
+    world.runTraffic(20);
+    world.settle(1 + prng.below(3), SETTLE_MS);
+    checkSettled(world, settings, snapshotSubject);
+    expect(index.check()).toEqual([]);
+  } catch (error) {
+    const log = world.log.slice(-60).join("\n");
+    throw new Error(`seed ${seed} of "${name}", snapshot: ${JSON.stringify(settings)}\n${log}`, {
+      cause: error,
+    });
+  }
+}
+
+function refill(index: PrefixIndex, copy: IndexCopy): void {
+  const source = new IndexCopyReader(copy);
+  const target = index.importer();
+  for (const { id, key } of source.contexts())
+    for (const rows of source.rows(id)) target.add(key, rows, (slot) => slot === RANK);
+  for (const parked of copy.parked) target.park(parked);
+}
 
 test("an index with too little room makes streams partial, and never wrong (C1)", () => {
   let world: StreamWorld | null = null;

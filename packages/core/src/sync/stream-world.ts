@@ -19,7 +19,7 @@ import { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
 import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { EventBatch, KvEvent } from "../wire/events.ts";
 import { encodeLiveFrames, encodeReplayEnd, encodeReplayReply } from "../wire/message.ts";
-import type { SyncLimits } from "./sync-settings.ts";
+import type { StreamPosition, SyncLimits } from "./sync-settings.ts";
 import { WorkerSync } from "./worker-sync.ts";
 
 /** Blocks of the tree of prompts. */
@@ -87,11 +87,19 @@ interface Delivery {
   readonly atMs: number;
   readonly order: number;
   readonly run: () => void;
+  /** Whether it happens also when the follower dies. */
+  readonly isOfWorld: boolean;
+}
+
+/** What a follower keeps beside its copy of the index. */
+export interface WorldSnapshot {
+  readonly position: StreamPosition | null;
+  readonly appliedEpoch: number;
 }
 
 /** Everything of one seed. */
 export class StreamWorld {
-  readonly sync: WorkerSync;
+  sync: WorkerSync;
   readonly epochs: Epoch[] = [];
   /** What happened, for the report of a failing seed. */
   readonly log: string[] = [];
@@ -99,7 +107,8 @@ export class StreamWorld {
   readonly #prng: Prng;
   readonly #settings: WorldSettings;
   #faults: WorldFaults;
-  readonly #deliveries: Delivery[] = [];
+  readonly #makeSync: (resumeFrom: StreamPosition | undefined) => WorkerSync;
+  #deliveries: Delivery[] = [];
   #deliveryCount = 0;
   readonly #originOfTimestamp = new Map<number, number>();
   #appliedEpoch = -1;
@@ -118,24 +127,33 @@ export class StreamWorld {
     this.#prng = prng;
     this.#settings = settings;
     this.#faults = settings.faults;
-    this.sync = new WorkerSync(
-      { rankSlot, model: MODEL, dpRank: 0, hasReplay: settings.hasReplay, limits: settings.limits },
-      {
-        index,
-        decoder: new EventBatchDecoder(index.scratch),
-        listener: {
-          messageApplied: (lane, _count, timestamp) => {
-            const epoch = this.#originOfTimestamp.get(timestamp);
-            assert(epoch !== undefined, "every batch has its own timestamp");
-            this.#appliedEpoch = epoch;
-            this.log.push(`${this.nowMs}: applied ${lane} ${epoch}/${this.sync.lastSequenceNumber ?? "?"}`);
-          },
-          stateChanged: (state) => this.log.push(`${this.nowMs}: ${state}`),
-          restarted: () => this.log.push(`${this.nowMs}: found restarted`),
-          historyLost: (from) => this.log.push(`${this.nowMs}: goes on from ${from}`),
+    this.#makeSync = (resumeFrom) =>
+      new WorkerSync(
+        {
+          rankSlot,
+          model: MODEL,
+          dpRank: 0,
+          hasReplay: settings.hasReplay,
+          limits: settings.limits,
+          resumeFrom,
         },
-      },
-    );
+        {
+          index,
+          decoder: new EventBatchDecoder(index.scratch),
+          listener: {
+            messageApplied: (lane, _count, timestamp) => {
+              const epoch = this.#originOfTimestamp.get(timestamp);
+              assert(epoch !== undefined, "every batch has its own timestamp");
+              this.#appliedEpoch = epoch;
+              this.log.push(`${this.nowMs}: applied ${lane} ${epoch}/${this.sync.lastSequenceNumber ?? "?"}`);
+            },
+            stateChanged: (state) => this.log.push(`${this.nowMs}: ${state}`),
+            restarted: () => this.log.push(`${this.nowMs}: found restarted`),
+            historyLost: (from) => this.log.push(`${this.nowMs}: goes on from ${from}`),
+          },
+        },
+      );
+    this.sync = this.#makeSync(undefined);
     this.#beginEpoch();
     for (let i = 0; i < settings.lead; i += 1) this.#publish();
     this.#connect();
@@ -176,6 +194,24 @@ export class StreamWorld {
       this.#advance(this.nowMs + this.#prng.below(2000));
     }
     this.#advance(end);
+  }
+
+  /** Where the follower stands; whoever keeps it copies the index at the same moment. */
+  snapshot(): WorldSnapshot {
+    return { position: this.sync.position(), appliedEpoch: this.#appliedEpoch };
+  }
+
+  /** The follower dies and comes back with a snapshot; the index has what it had then, or nothing of the rank. */
+  crash({ position, appliedEpoch }: WorldSnapshot): void {
+    this.log.push(`${this.nowMs}: crashes, comes back at ${position?.lastSequenceNumber ?? "nothing"}`);
+    this.#deliveries = this.#deliveries.filter(({ isOfWorld }) => isOfWorld);
+    this.#openAttempt = null;
+    this.#isConnected = false;
+    this.#appliedEpoch = position === null ? -1 : appliedEpoch;
+    this.sync = this.#makeSync(position ?? undefined);
+    this.#laterInWorld(this.nowMs + 100 + this.#prng.below(3000), () => {
+      if (this.#isUp && !this.#isConnected) this.#connect();
+    });
   }
 
   // ── publisher ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -281,7 +317,7 @@ export class StreamWorld {
     const up = this.nowMs + downMs;
     this.#isUp = false;
     this.#disconnect();
-    this.#later(up, () => {
+    this.#laterInWorld(up, () => {
       this.#isUp = true;
       this.#timestamp += downMs / 1000;
       this.#beginEpoch();
@@ -298,7 +334,7 @@ export class StreamWorld {
     if (!this.#isUp || !this.#isConnected) return;
     this.log.push(`${this.nowMs}: breaks`);
     this.#disconnect();
-    this.#later(this.nowMs + 100 + this.#prng.below(3000), () => {
+    this.#laterInWorld(this.nowMs + 100 + this.#prng.below(3000), () => {
       if (this.#isUp && !this.#isConnected) this.#connect();
     });
   }
@@ -398,8 +434,16 @@ export class StreamWorld {
   }
 
   #later(atMs: number, run: () => void): void {
+    this.#schedule(atMs, run, false);
+  }
+
+  #laterInWorld(atMs: number, run: () => void): void {
+    this.#schedule(atMs, run, true);
+  }
+
+  #schedule(atMs: number, run: () => void, isOfWorld: boolean): void {
     this.#deliveryCount += 1;
-    const delivery = { atMs, order: this.#deliveryCount, run };
+    const delivery = { atMs, order: this.#deliveryCount, run, isOfWorld };
     let position = this.#deliveries.length;
     while (position > 0 && this.#deliveries[position - 1].atMs > atMs) position -= 1;
     this.#deliveries.splice(position, 0, delivery);

@@ -4,6 +4,8 @@
  *
  * Every limit has its reason beside its default. A smaller one never makes a wrong answer, only an earlier "partial".
  */
+import type { ApplierState } from "./event-applier.ts";
+import type { FenceMarks } from "./publisher-fence.ts";
 
 /** Limits and times of one stream; see {@link DEFAULT_SYNC_LIMITS} for each one's reason. */
 export interface SyncLimits {
@@ -80,6 +82,17 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
 /** How the engine of a stream reports: changes once, or everything again and again (vLLM kv_cache_report_mode). */
 export type ReportMode = "delta" | "full";
 
+/** Where a stream stood when its blocks were copied: everything beside the index that going on takes. Plain data. */
+export interface StreamPosition {
+  /** Last message applied. */
+  readonly lastSequenceNumber: number;
+  /** Message that the rank was last begun with. */
+  readonly begunAt: number;
+  readonly lastBatchTimestampSeconds: number | null;
+  readonly fence: FenceMarks;
+  readonly applier: ApplierState;
+}
+
 /** What is known of a stream before its first message. */
 export interface SyncSettings {
   /** Dense number of this (worker, DP rank) in the index; nobody else's. */
@@ -94,4 +107,6 @@ export interface SyncSettings {
   readonly reportMode?: ReportMode | undefined;
   /** Replaces single limits. */
   readonly limits?: Partial<SyncLimits> | undefined;
+  /** Where a stream stood whose blocks the index holds: it goes on from there, once its publisher has proved itself. */
+  readonly resumeFrom?: StreamPosition | undefined;
 }

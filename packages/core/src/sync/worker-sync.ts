@@ -53,7 +53,12 @@ import {
   type SyncListener,
   type Trust,
 } from "./sync-report.ts";
-import { DEFAULT_SYNC_LIMITS, type SyncLimits, type SyncSettings } from "./sync-settings.ts";
+import {
+  DEFAULT_SYNC_LIMITS,
+  type StreamPosition,
+  type SyncLimits,
+  type SyncSettings,
+} from "./sync-settings.ts";
 
 /** What a stream works with. All of it may serve many streams of one thread. */
 export interface SyncDependencies {
@@ -161,6 +166,36 @@ export class WorkerSync {
     this.#shortEnds = new Agreement(limits.absentAttemptsMax);
     this.#probeIntervalMs = limits.probeMs;
     this.#rebuildIntervalMs = limits.rebuildMs;
+    if (settings.resumeFrom !== undefined) this.#resume(settings.resumeFrom);
+  }
+
+  /** What waits for a connection after this is a stream that lost it: its publisher has to prove itself. */
+  #resume({ lastSequenceNumber, begunAt, lastBatchTimestampSeconds, fence, applier }: StreamPosition): void {
+    this.#last = lastSequenceNumber;
+    this.#begunAt = begunAt;
+    this.#lastTimestampSeconds = lastBatchTimestampSeconds;
+    this.#fence.restore(fence);
+    this.#applier.restore(applier, lastSequenceNumber);
+    this.#isSynced = true;
+    if (applier.mayOverReport) this.#rebuildDueMs = 0;
+    this.#reportTrust();
+  }
+
+  /**
+   * Where the stream stands, for whoever copies its blocks at the same moment.
+   *
+   * @returns plain data, the caller's; null when the index is not yet what the publisher ever held, or when its publisher
+   *   could not prove itself afterwards.
+   */
+  position(): StreamPosition | null {
+    if (!this.#usesReplay || !this.#isSynced || this.#beginsAnywhere || this.#last === NONE) return null;
+    return {
+      lastSequenceNumber: this.#last,
+      begunAt: this.#begunAt,
+      lastBatchTimestampSeconds: this.#lastTimestampSeconds,
+      fence: this.#fence.marks(),
+      applier: this.#applier.state(),
+    };
   }
 
   /** What the stream is doing. */

@@ -1,0 +1,216 @@
+/**
+ * A copy of a whole index, taken between two writes, to be read at leisure by another thread while the original goes on; and
+ * filling an empty index from what was read. Snapshots are made of these.
+ *
+ *     PrefixIndex.copy() ─▶ IndexCopy (memory, parked stores) ─post─▶ IndexCopyReader ─▶ rows, context by context
+ *                                                                                           │
+ *     PrefixIndex.importer() ─▶ IndexImport ◀───────────── rows, in the same order ─────────┘
+ *
+ *     row + 0   prefix hash u64 │ 8 engine block hash u64 │ 16 rank slot + (tier << 12) u32 │ 20 copies u32       little-endian
+ *
+ * Rows say what is held, not where it lies: another version's kernel, or one with other limits, can take them.
+ *
+ * Not here: files, checksums, who may have what (whoever writes snapshots).
+ */
+import { CONTEXT_RECORD_BYTES, type ContextSummary, listContexts, slotOf } from "./context-table.ts";
+import type { ContextKey, Tier } from "./contract.ts";
+import { instantiateKernel, type KernelExports, type KernelMemory } from "./kernel.ts";
+import type { ParkedStore } from "./parked-stores.ts";
+
+/** Bytes of a row. */
+export const INDEX_ROW_BYTES = 24;
+
+/** Rows read at a time: four times what one block may take (kernel/export.ts). */
+const PAGE_ROWS = 65_536;
+const CURSOR_WORDS = 5;
+const [CURSOR_ROWS, CURSOR_DONE] = [3, 4];
+/** Rows of one rank and tier that are stored at a time. */
+const RUN_BLOCKS = 4096;
+const SLOT_MASK = 0xfff;
+const TIER_SHIFT = 12;
+
+/** A store that waits for its parent, with its context's key in place of the id. */
+export interface ParkedRecord {
+  readonly context: ContextKey;
+  readonly rankSlot: number;
+  readonly tier: Tier;
+  readonly parentLow: number;
+  readonly parentHigh: number;
+  readonly tokens: Uint32Array;
+  /** Shape [2 × blocks], low then high. */
+  readonly hashes: Uint32Array;
+  /** Shape [2 × blocks]; null when no block has any. */
+  readonly extraDigests: Uint32Array | null;
+  /** One byte a block, 1: removed since. */
+  readonly removed: Uint8Array;
+}
+
+/** What `PrefixIndex.copy` gives: structured-cloneable, the memory shared without copying again. */
+export interface IndexCopy {
+  readonly memory: KernelMemory;
+  readonly parked: readonly ParkedRecord[];
+}
+
+/** Reads a copy. Nobody else may use its memory. */
+export class IndexCopyReader {
+  readonly #kernel: KernelExports;
+  readonly #memory: KernelMemory;
+  readonly #outAt: number;
+  readonly #cursorAt: number;
+  readonly #recordAt: number;
+
+  /** @param copy - the only reader of it is this one. */
+  constructor({ memory }: IndexCopy) {
+    this.#memory = memory;
+    this.#kernel = instantiateKernel(memory);
+    this.#outAt = this.#kernel.scratchMake(PAGE_ROWS * INDEX_ROW_BYTES);
+    this.#cursorAt = this.#kernel.scratchMake(4 * CURSOR_WORDS);
+    this.#recordAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
+    memory.grow(0);
+  }
+
+  /** The contexts there are, in no particular order. */
+  contexts(): ContextSummary[] {
+    return listContexts(this.#kernel, this.#memory, -1, this.#recordAt);
+  }
+
+  /**
+   * Everything that a context holds.
+   *
+   * @returns pages of whole rows; each is valid until the next.
+   */
+  *rows(contextId: number): Generator<Uint8Array> {
+    const cursor = new Uint32Array(this.#memory.buffer, this.#cursorAt, CURSOR_WORDS);
+    cursor.fill(0);
+    while (cursor[CURSOR_DONE] === 0) {
+      this.#kernel.indexExport(slotOf(contextId), this.#cursorAt, this.#outAt, PAGE_ROWS);
+      if (cursor[CURSOR_ROWS] > 0)
+        yield new Uint8Array(this.#memory.buffer, this.#outAt, cursor[CURSOR_ROWS] * INDEX_ROW_BYTES);
+    }
+  }
+
+  /**
+   * The contexts that a rank has stored to.
+   *
+   * @returns their ids, the one last stored to last: in this order `IndexImport.order` wants them.
+   */
+  rankContexts(rankSlot: number): number[] {
+    const bySlot = new Map(this.contexts().map(({ id }) => [slotOf(id), id] as const));
+    const count = this.#kernel.rankContexts(rankSlot, this.#outAt);
+    const slots = Array.from(new Uint32Array(this.#memory.buffer, this.#outAt, count));
+    return slots.reverse().flatMap((slot) => bySlot.get(slot) ?? []);
+  }
+}
+
+/** What an import works on; `PrefixIndex.importer` gives it. */
+export interface ImportTarget {
+  readonly kernel: KernelExports;
+  /** Shape [2 × RUN_BLOCKS] at least each: prefix hashes and engine block hashes of a run. */
+  readonly prefixes: Uint32Array;
+  readonly hashes: Uint32Array;
+  openContext(key: ContextKey): number;
+  /** Parks a store; false when it does not fit. */
+  park(store: Omit<ParkedStore, "sequence">): boolean;
+  /** Tells the listener what limits took. */
+  evicted(): void;
+}
+
+/** A run being gathered: rows of one rank slot and tier. */
+interface Run {
+  count: number;
+  readonly prefixes: Uint32Array;
+  readonly hashes: Uint32Array;
+}
+
+/** Fills an index with rows of another. Copies count while it does; who follows the ranks says afterwards whether they do. */
+export class IndexImport {
+  readonly #target: ImportTarget;
+  readonly #incomplete = new Set<number>();
+
+  /** @param target - an index whose ranks named in rows are empty. */
+  constructor(target: ImportTarget) {
+    this.#target = target;
+  }
+
+  /** Rank slots of which limits left something out. */
+  get incompleteRanks(): ReadonlySet<number> {
+    return this.#incomplete;
+  }
+
+  /**
+   * Stores rows.
+   *
+   * @param context - of all of them.
+   * @param rows - whole rows, in the order in which they were read.
+   * @param isWanted - whether a rank slot's rows are wanted; others are passed over.
+   * @returns the number of rows stored.
+   */
+  add(context: ContextKey, rows: Uint8Array, isWanted: (rankSlot: number) => boolean): number {
+    const slot = slotOf(this.#target.openContext(context));
+    const runs = new Map<number, Run>();
+    const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+    let stored = 0;
+    for (let at = 0; at < rows.byteLength; at += INDEX_ROW_BYTES) {
+      const holder = view.getUint32(at + 16, true);
+      if (!isWanted(holder & SLOT_MASK)) continue;
+      stored += 1;
+      let run = runs.get(holder);
+      if (run === undefined) {
+        run = {
+          count: 0,
+          prefixes: new Uint32Array(2 * RUN_BLOCKS),
+          hashes: new Uint32Array(2 * RUN_BLOCKS),
+        };
+        runs.set(holder, run);
+      }
+      const copies = view.getUint32(at + 20, true);
+      for (let copy = 0; copy < copies; copy++) {
+        run.prefixes[2 * run.count] = view.getUint32(at, true);
+        run.prefixes[2 * run.count + 1] = view.getUint32(at + 4, true);
+        run.hashes[2 * run.count] = view.getUint32(at + 8, true);
+        run.hashes[2 * run.count + 1] = view.getUint32(at + 12, true);
+        run.count += 1;
+        if (run.count === RUN_BLOCKS) this.#flush(slot, holder, run);
+      }
+    }
+    for (const [holder, run] of runs) this.#flush(slot, holder, run);
+    return stored;
+  }
+
+  /** Says in which order a rank has stored to contexts: the last one is what its removals mean first. */
+  order(rankSlot: number, contexts: readonly ContextKey[]): void {
+    for (const context of contexts)
+      this.#target.kernel.rankContextFirst(slotOf(this.#target.openContext(context)), rankSlot);
+  }
+
+  /** Parks a store as it was parked; call in the order in which they were. */
+  park({ context, removed, ...record }: ParkedRecord): void {
+    const blockCount = removed.length;
+    const blocksLeft = removed.reduce((left, isRemoved) => left - isRemoved, blockCount);
+    const contextId = this.#target.openContext(context);
+    if (!this.#target.park({ ...record, contextId, blockCount, removed, blocksLeft }))
+      this.#incomplete.add(record.rankSlot);
+  }
+
+  #flush(slot: number, holder: number, run: Run): void {
+    if (run.count === 0) return;
+    const { kernel, prefixes, hashes } = this.#target;
+    prefixes.set(run.prefixes.subarray(0, 2 * run.count));
+    hashes.set(run.hashes.subarray(0, 2 * run.count));
+    const rankSlot = holder & SLOT_MASK;
+    const outcome = kernel.indexImport(
+      slot,
+      rankSlot,
+      holder >>> TIER_SHIFT,
+      run.count,
+      prefixes.byteOffset,
+      hashes.byteOffset,
+    );
+    run.count = 0;
+    if (outcome % EVICTED !== 0) this.#incomplete.add(rankSlot);
+    if (outcome >= EVICTED) this.#target.evicted();
+  }
+}
+
+/** Added to a store's outcome when limits took blocks (kernel/index.ts). */
+const EVICTED = 16;
