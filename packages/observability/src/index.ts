@@ -7,6 +7,7 @@ export { PREFIX_INDEX_METRICS } from "./catalogue/prefix-index.ts";
 export { ROUTING_METRICS } from "./catalogue/routing.ts";
 export { SERVICE_METRICS } from "./catalogue/service.ts";
 export { STREAM_METRICS } from "./catalogue/stream.ts";
+export { TOKENIZER_METRICS, TOKENIZER_OUTCOMES } from "./catalogue/tokenizer.ts";
 export {
   counter,
   type CounterDefinition,

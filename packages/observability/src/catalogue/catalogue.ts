@@ -10,6 +10,7 @@ import { PREFIX_INDEX_METRICS } from "./prefix-index.ts";
 import { ROUTING_METRICS } from "./routing.ts";
 import { SERVICE_METRICS } from "./service.ts";
 import { STREAM_METRICS } from "./stream.ts";
+import { TOKENIZER_METRICS } from "./tokenizer.ts";
 
 /** All families, in the order of exposition. */
 export const CATALOGUE: readonly MetricDefinition[] = [
@@ -17,6 +18,7 @@ export const CATALOGUE: readonly MetricDefinition[] = [
   PREFIX_INDEX_METRICS,
   STREAM_METRICS,
   ROUTING_METRICS,
+  TOKENIZER_METRICS,
   SERVICE_METRICS,
   LIMIT_METRICS,
 ].flatMap((part) => Object.values<MetricDefinition>(part));

@@ -5,6 +5,7 @@
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
+import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
 import { age, max, min, quantile, ratio, sum, summed } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
 import { bucketRate, rate, sumRate, value } from "../promql/series.ts";
@@ -15,6 +16,7 @@ import { HERE, RATE } from "./scope.ts";
 
 const M = SERVICE_METRICS;
 const P = PROCESS_METRICS;
+const T = TOKENIZER_METRICS;
 const INSTANCE = ["instance"] as const;
 const JOB = { job: { variable: "job" } } as const;
 
@@ -32,6 +34,18 @@ export const SERVICE = dashboard({
       id: 101,
       title: "Requests",
       panels: ["requests", "errorRatio", "errorCodes", "latency", "latencyByRoute", "size"],
+    },
+    {
+      id: 104,
+      title: "Tokenizer",
+      panels: [
+        "tokenizerOutcomes",
+        "tokenizerFailures",
+        "tokenizerLatency",
+        "tokenizerCache",
+        "tokenizerCacheBytes",
+        "tokenizerCircuit",
+      ],
     },
     { id: 102, title: "Objectives", panels: ["availability", "latencyObjective"] },
     {
@@ -167,6 +181,79 @@ export const SERVICE = dashboard({
         query(quantile(0.95, summed(bucketRate(M.httpResponseSize, RATE, HERE), ["route"])), (label) =>
           label("route"),
         ),
+      ],
+    }),
+    tokenizerOutcomes: timeseries({
+      id: 22,
+      title: "Tokenizer requests",
+      shows: "Lookups by prompt or messages that needed the remote tokenizer, per second, by how that ended.",
+      normal:
+        "All ok; refused when clients send what the model's template cannot render. Nothing at all when gateways send tokens.",
+      width: 8,
+      height: 8,
+      queries: [query(sum(rate(T.requests, RATE, HERE), ["outcome"]), (label) => label("outcome"))],
+    }),
+    tokenizerFailures: timeseries({
+      id: 23,
+      title: "Tokenizer failure ratio",
+      shows: "Share of these that the tokenizer did not answer in time or at all, by replica.",
+      normal: "0 %.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          ratio(
+            sum(rate(T.requests, RATE, { ...HERE, outcome: TOKENIZER_FAULTS }), INSTANCE),
+            sum(rate(T.requests, RATE, HERE), INSTANCE),
+          ),
+          (label) => label("instance"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.tokenizerFailureRatio, bad: "above" },
+    }),
+    tokenizerLatency: timeseries({
+      id: 24,
+      title: "Tokenizer latency",
+      shows: "Time of one question to the remote tokenizer, a second attempt included.",
+      normal: "Milliseconds; tens of them for prompts of a hundred thousand tokens.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(quantile(0.5, summed(bucketRate(T.requestDuration, RATE, HERE), [])), "p50"),
+        query(quantile(0.99, summed(bucketRate(T.requestDuration, RATE, HERE), [])), "p99"),
+      ],
+    }),
+    tokenizerCache: timeseries({
+      id: 25,
+      title: "Tokenizer cache lookups",
+      shows: "Lookups by prompt or messages per second, by whether their tokens were remembered.",
+      normal: "Mostly misses for distinct prompts; hits when gateways ask several times for one request.",
+      width: 12,
+      height: 8,
+      queries: [query(sum(rate(T.cacheLookups, RATE, HERE), ["result"]), (label) => label("result"))],
+    }),
+    tokenizerCacheBytes: timeseries({
+      id: 27,
+      title: "Tokenizer cache memory",
+      shows: "Memory of remembered tokens, by replica.",
+      normal: "Rises to tokenizer.cache_bytes and stays there.",
+      width: 6,
+      height: 8,
+      queries: [query(sum(value(T.cacheBytes, HERE), INSTANCE), (label) => label("instance"))],
+    }),
+    tokenizerCircuit: stateTimeline({
+      id: 26,
+      title: "Tokenizer circuit",
+      shows: "Whether the tokenizer is asked at all, by replica.",
+      normal:
+        "Closed. Open after several failures in a row, then tried every few seconds while lookups by prompt arrive.",
+      width: 6,
+      height: 8,
+      queries: [query(max(value(T.circuitState, HERE), INSTANCE), (label) => label("instance"))],
+      states: [
+        { value: 0, text: "closed", color: "green" },
+        { value: 1, text: "half open", color: "yellow" },
+        { value: 2, text: "open", color: "red" },
       ],
     }),
     availability: timeseries({

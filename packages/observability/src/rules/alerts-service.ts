@@ -5,9 +5,10 @@
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
+import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
 import { panelOf } from "../dashboards/panel.ts";
 import { SERVICE } from "../dashboards/service.ts";
-import { above, both, equals, max, sum } from "../promql/operators.ts";
+import { above, both, equals, max, ratio, sum } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
 import { rate, value } from "../promql/series.ts";
 import { alert, type Alert } from "./alert.ts";
@@ -18,6 +19,9 @@ import { distributed, growing, steady, TARGET } from "./trial.ts";
 const INSTANCE = ["job", "instance"] as const;
 const daemon = { job: DAEMON_JOB } as const;
 const requests = sum(rate(SERVICE_METRICS.httpRequests, "5m"), INSTANCE);
+
+const tokenizations = sum(rate(TOKENIZER_METRICS.requests, "5m"), INSTANCE);
+const tokenizerFaults = sum(rate(TOKENIZER_METRICS.requests, "5m", { outcome: TOKENIZER_FAULTS }), INSTANCE);
 
 /** Alerts of the process and its HTTP rim. */
 export const SERVICE_ALERTS: readonly Alert[] = [
@@ -187,6 +191,65 @@ export const SERVICE_ALERTS: readonly Alert[] = [
       fires: 1.01,
       calm: 0.99,
       labels: { ...TARGET, route: "/api/v1/match" },
+    },
+  }),
+  alert({
+    name: "TokenizerUnavailable",
+    when: both(
+      above(ratio(tokenizerFaults, tokenizations), THRESHOLDS.tokenizerFailureRatio),
+      above(tokenizations, REQUEST_FLOOR_PER_SECOND),
+    ),
+    for: "2m",
+    severity: "warning",
+    component: "routing",
+    summary: "The remote tokenizer does not answer.",
+    description: ({ label, value: share }) =>
+      `${label("instance")} gets no tokens for ${share} of the lookups by prompt or messages.`,
+    panel: panelOf(SERVICE, "tokenizerFailures"),
+    runbook: {
+      meaning:
+        "The tokenizer is down, slow, overloaded or answers something else than tokens. Refusals of single prompts do not count.",
+      impact:
+        'These lookups answer "fallback" with the reason: their requests are routed without cache information. Lookups by tokens or hashes are not affected.',
+      diagnosis: [
+        {
+          text: "How do they fail?",
+          query: sum(rate(TOKENIZER_METRICS.requests, "5m"), ["instance", "outcome"]).text,
+        },
+        {
+          text: "Is it left alone (2) at the moment?",
+          query: max(value(TOKENIZER_METRICS.circuitState), ["instance"]).text,
+        },
+        {
+          text: "Does it answer by hand?",
+          command:
+            'curl -s -m 2 http://TOKENIZER/tokenize -H \'content-type: application/json\' -d \'{"model":"MODEL","prompt":"hello"}\'',
+        },
+      ],
+      mitigation: [
+        {
+          cause: "tokenizer_unavailable or circuit_open: it is down, or the endpoint is wrong.",
+          fix: "Start it, or correct AIBRIX_REMOTE_TOKENIZER_ENDPOINT. The circuit closes by itself with the first good answer.",
+        },
+        {
+          cause: "tokenizer_timeout or tokenizer_overloaded: it is too slow for the load.",
+          fix: "Give it capacity of its own (an engine busy with inference tokenizes late), raise tokenizer.connections, or have gateways send tokens.",
+        },
+        {
+          cause: "tokenizer_malformed: the endpoint is something else.",
+          fix: "Point it at a server with vLLM's POST /tokenize.",
+        },
+      ],
+      escalation: "The owners of the tokenizer; kvsync's maintainers when it answers well by hand.",
+    },
+    trial: {
+      series: (level) => [
+        growing(TOKENIZER_METRICS.requests, { outcome: "circuit_open" }, level * 100),
+        growing(TOKENIZER_METRICS.requests, { outcome: "ok" }, (1 - level) * 100),
+      ],
+      fires: 0.11,
+      calm: 0.09,
+      labels: { ...TARGET },
     },
   }),
   alert({

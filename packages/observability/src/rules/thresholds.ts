@@ -35,6 +35,8 @@ export const THRESHOLDS = {
   cpuRatio: 0.9,
   requestErrorRatio: 0.05,
   requestSeconds: 1,
+  /** Single failures happen at restarts of the tokenizer; one in ten for minutes is an outage. */
+  tokenizerFailureRatio: 0.1,
   /** A tenth of a second of lag is felt by every request. */
   eventLoopLagSeconds: 0.1,
   /** Engines and daemon share a data centre; a second is queueing or a clock that is off. */
