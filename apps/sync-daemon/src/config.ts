@@ -22,6 +22,8 @@ import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 
 import { type Engine, engineEntry } from "./engine/engine-entry.ts";
+import { flag, integer, seconds, section, SETTING_NAMES, text } from "./settings/setting-field.ts";
+import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "./tokenizer/tokenizer-settings.ts";
 
 /** Exit code for unusable settings. */
 export const EXIT_UNUSABLE_SETTINGS = 2;
@@ -34,52 +36,6 @@ const PREFIXES_MAX = 134_217_728;
 /** What the index's table of contexts can hold. */
 const CONTEXTS_MAX = 4000;
 
-interface SettingNames {
-  /** A second environment name, from the operators' contract. */
-  readonly env?: string;
-  /** A short flag. */
-  readonly flag?: string;
-}
-
-const names = z.registry<SettingNames & { readonly about: string }>();
-
-function integer(about: string, initial: number, min: number, max: number, more: SettingNames = {}) {
-  const expected = `an integer from ${min} to ${max}`;
-  return z
-    .int(expected)
-    .min(min, expected)
-    .max(max, expected)
-    .default(initial)
-    .register(names, { about, ...more });
-}
-
-function seconds(about: string, initial: number, min: number, max: number, more: SettingNames = {}) {
-  const expected = `seconds, a number from ${min} to ${max}`;
-  return z
-    .number(expected)
-    .min(min, expected)
-    .max(max, expected)
-    .default(initial)
-    .register(names, { about, ...more });
-}
-
-function flag(about: string, initial: boolean | null, more: SettingNames) {
-  return z
-    .boolean("true or false")
-    .nullable()
-    .default(initial)
-    .register(names, { about, ...more });
-}
-
-function text(about: string, initial: string | null, more: SettingNames = {}) {
-  return z
-    .string("text")
-    .min(1, "text")
-    .nullable()
-    .default(initial)
-    .register(names, { about, ...more });
-}
-
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
 
 const schema = z.strictObject({
@@ -88,7 +44,7 @@ const schema = z.strictObject({
       .string("an address to listen on")
       .min(1, "an address to listen on")
       .default("127.0.0.1")
-      .register(names, { about: "Address to listen on.", flag: "host" }),
+      .register(SETTING_NAMES, { about: "Address to listen on.", flag: "host" }),
     port: integer("Port to listen on; 0 takes a free one and logs it.", 7070, 0, 65_535, { flag: "port" }),
     body_bytes: integer("Largest request body.", 16 * MIB, 1024, 256 * MIB),
     drain_seconds: seconds(
@@ -101,7 +57,7 @@ const schema = z.strictObject({
   log_level: z
     .enum(LEVELS, `one of ${LEVELS.join(", ")}`)
     .default("info")
-    .register(names, { about: "Least severe level that is logged.", flag: "log-level" }),
+    .register(SETTING_NAMES, { about: "Least severe level that is logged.", flag: "log-level" }),
   engines: z.array(engineEntry, "a list of engines").max(4096, "at most 4096 engines").default([]),
   sync: section({
     enabled: flag("Follow engines. Unset: yes, without a tokenizer.", null, {
@@ -111,9 +67,10 @@ const schema = z.strictObject({
     tokenizer_type: text("Must be `remote` when sync.enabled is true.", null, {
       env: "AIBRIX_PREFIX_CACHE_TOKENIZER_TYPE",
     }),
-    tokenizer_engine: text("Whose /tokenize is asked.", "vllm", { env: "AIBRIX_REMOTE_TOKENIZER_ENGINE" }),
-    tokenizer_endpoint: text("Base URL of the tokenizer.", null, { env: "AIBRIX_REMOTE_TOKENIZER_ENDPOINT" }),
+    tokenizer_engine: tokenizerEngine,
+    tokenizer_endpoint: tokenizerEndpoint,
   }),
+  tokenizer: tokenizerSection,
   ingest: section({
     poll_timeout_ms: integer("Longest wait between two looks at timers.", 100, 1, 1000, {
       env: "AIBRIX_KV_EVENT_POLL_TIMEOUT_MS",
@@ -157,12 +114,6 @@ const schema = z.strictObject({
     replays: integer("Replays in progress at once; four whole histories fit the replay queue.", 4, 1, 256),
   }),
 });
-
-/** A section of the schema: all of its settings have defaults, so it may be absent. */
-function section<Shape extends z.ZodRawShape>(shape: Shape) {
-  const object = z.strictObject(shape, "a section of settings");
-  return object.prefault({} as z.input<typeof object>);
-}
 
 /** Every setting, checked. */
 export type Settings = z.output<typeof schema>;
@@ -209,7 +160,7 @@ function leaves(node: z.ZodObject, path: readonly string[]): SettingRow[] {
     const at = [...path, key];
     const inner: unknown = child instanceof z.ZodPrefault ? child.unwrap() : child;
     if (inner instanceof z.ZodObject) return leaves(inner, at);
-    const known = child instanceof z.ZodType ? names.get(child) : undefined;
+    const known = child instanceof z.ZodType ? SETTING_NAMES.get(child) : undefined;
     if (known === undefined) return [];
     return {
       path: at,
