@@ -23,6 +23,8 @@ import { BoardReader, createBoardMemory } from "./ingest/stream-board.ts";
 import type { IngestSettings, LogLine } from "./ingest/thread-messages.ts";
 import { fleetGauges } from "./metrics/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
+import { RemoteTokenizer } from "./tokenizer/remote-tokenizer.ts";
+import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
 
 /** What a daemon is made of, beside its settings. */
 export interface DaemonDependencies {
@@ -42,6 +44,8 @@ export class Daemon {
   readonly board: BoardReader;
   readonly readiness: Readiness;
   readonly lookup: Lookup;
+  /** Null when none is configured. */
+  readonly tokenizer: RemoteTokenizer | null;
   readonly exposition: Exposition;
   /** Metrics of the main thread. */
   readonly metrics: MetricSlots;
@@ -65,11 +69,13 @@ export class Daemon {
     this.metrics = metrics;
     this.#ingest = parts.ingest;
     this.readiness = new Readiness({ registry, board }, settings.readiness.deadline_seconds, epochMs);
-    this.lookup = new Lookup(
-      { reader, board, registry, now: epochMs },
-      metrics,
-      settings.limits.query_tokens,
-    );
+    const tokenizerMetrics = new TokenizerMetrics(metrics);
+    this.tokenizer = tokenizerOf(settings, tokenizerMetrics);
+    this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
+      tokensMax: settings.limits.query_tokens,
+      tokenizer: this.tokenizer,
+      tokenizerMetrics,
+    });
   }
 
   /**
@@ -135,9 +141,19 @@ export class Daemon {
    *
    * @returns resolves when the sockets are closed and the thread is gone.
    */
-  stop(): Promise<void> {
-    return this.#ingest.stop();
+  async stop(): Promise<void> {
+    await this.tokenizer?.close();
+    await this.#ingest.stop();
   }
+}
+
+function tokenizerOf(
+  { sync, tokenizer, limits }: Settings,
+  metrics: TokenizerMetrics,
+): RemoteTokenizer | null {
+  const { tokenizer_endpoint: endpoint } = sync;
+  if (endpoint === null) return null;
+  return new RemoteTokenizer({ ...tokenizer, endpoint, tokensMax: limits.query_tokens }, metrics, epochMs);
 }
 
 /** With sync off: slots stay as they are, which is unknown. */

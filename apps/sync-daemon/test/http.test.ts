@@ -7,6 +7,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { createApp } from "../src/app.module.ts";
+import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
 import { readSettings } from "../src/config.ts";
 import { Daemon } from "../src/daemon.ts";
 import { TestEngine, until } from "./fleet.ts";
@@ -34,7 +35,7 @@ async function start(argv: readonly string[] = []): Promise<{ daemon: Daemon; ap
 
 beforeAll(async () => {
   ({ daemon, app } = await start());
-  engine = await TestEngine.start({ id: "engine-0", loraNames: ["sql"] }, 1);
+  engine = await TestEngine.start({ id: "engine-0", loraNames: ["sql"] }, 1, { httpPort: 0 });
   const created = await app.inject({
     method: "POST",
     url: "/api/v1/engines",
@@ -61,6 +62,16 @@ afterAll(async () => {
 /** Tokens of a prompt that the engine holds to its last full block, by having served it. */
 async function servedPrompt(options: { loraName?: string; cacheSalt?: string } = {}): Promise<Uint32Array> {
   const prompt = Uint32Array.from({ length: 80 }, (_, i) => 1000 + i * 7 + (options.loraName?.length ?? 0));
+  await servedTokens(prompt, app, options);
+  return prompt;
+}
+
+/** Has the engine serve a prompt, and waits until a daemon has applied what that told. */
+async function servedTokens(
+  prompt: Uint32Array,
+  on: NestFastifyApplication,
+  options: { loraName?: string; cacheSalt?: string } = {},
+): Promise<void> {
   engine.engine.submit(
     {
       id: 1_000_000 + engine.engine.counters.requestsFinished,
@@ -74,12 +85,11 @@ async function servedPrompt(options: { loraName?: string; cacheSalt?: string } =
   await engine.serve(0);
   const last = engine.engine.lastSequenceNumber;
   await until("the prompt is applied", async () => {
-    const page = (await app.inject("/api/v1/engines")).json<{
+    const page = (await on.inject("/api/v1/engines")).json<{
       engines: { ranks: { last_sequence_number: number }[] }[];
     }>();
     return page.engines[0]?.ranks[0]?.last_sequence_number === last;
   });
-  return prompt;
 }
 
 const binary = (tokens: Uint32Array): Buffer =>
@@ -169,8 +179,29 @@ test("unmatched workers are listed on request, workers can be chosen, and one th
 test.each([
   [{ model: "none", token_ids: [] }, 404, "unknown_model", "known: test/model"],
   [{ model: "test/model", token_ids: [], block_size: 32 }, 422, "wrong_block_size", "expected one of 16"],
-  [{ model: "test/model" }, 422, "contradictory_fields", "exactly one of the two"],
+  [
+    { model: "test/model" },
+    422,
+    "contradictory_fields",
+    "exactly one of token_ids, prefix_hashes, prompt, messages",
+  ],
   [{ model: "test/model", token_ids: ["1"] }, 400, "malformed_body", "token_ids.0"],
+  [{ model: "test/model", token_ids: [], prompt: "a" }, 422, "contradictory_fields", "token_ids and prompt"],
+  [
+    { model: "test/model", prompt: "a", tools: [] },
+    422,
+    "contradictory_fields",
+    "tools beside messages only",
+  ],
+  [
+    { model: "test/model", token_ids: [], add_special_tokens: true },
+    422,
+    "contradictory_fields",
+    "beside prompt",
+  ],
+  [{ model: "test/model", messages: [] }, 400, "malformed_body", "messages: expected a list of 1-"],
+  [{ model: "test/model", messages: [{ content: "a" }] }, 400, "malformed_body", "messages.0.role"],
+  [{ model: "none", prompt: "a" }, 404, "unknown_model", "known: test/model"],
   ["{", 400, "bad_request", ""],
 ])("the lookup %j is refused with %i %s", async (payload, status, code, detail) => {
   const response = await app.inject({ method: "POST", url: "/api/v1/match", headers: JSON_HEADERS, payload });
@@ -185,6 +216,57 @@ test.each([
   }>();
   expect(problem).toMatchObject({ status, code, type: `urn:kvsync:problem:${code}` });
   expect(problem.detail).toContain(detail);
+});
+
+test("a prompt and a conversation are tokenized by the engine and found there; without a tokenizer the answer is fallback, and says why", async () => {
+  const text =
+    "the quick brown fox jumps over the lazy dog, again and again, until it is a block or two long";
+  const messages = [{ role: "user", content: text }];
+  const tokenize = async (payload: object): Promise<number[]> => {
+    const response = await fetch(`${engine.server.httpUrl ?? ""}/tokenize`, {
+      method: "POST",
+      headers: JSON_HEADERS,
+      body: JSON.stringify(payload),
+    });
+    return ((await response.json()) as { tokens: number[] }).tokens;
+  };
+  const ask = async (on: NestFastifyApplication, payload: object) =>
+    on.inject({
+      method: "POST",
+      url: "/api/v1/match",
+      headers: JSON_HEADERS,
+      payload: { model: "test/model", ...payload },
+    });
+  const withTokenizer = await start(["--sync-tokenizer-endpoint", engine.server.httpUrl ?? ""]);
+  try {
+    await withTokenizer.app.inject({
+      method: "POST",
+      url: "/api/v1/engines",
+      headers: JSON_HEADERS,
+      payload: engine.entry,
+    });
+    for (const question of [{ prompt: text }, { messages }, { messages, add_generation_prompt: false }]) {
+      const tokens = await tokenize(question);
+      await servedTokens(Uint32Array.from(tokens), withTokenizer.app);
+      const answer = (await ask(withTokenizer.app, question)).json<MatchAnswer>();
+      const blocks = Math.floor(tokens.length / 16);
+      expect(blocks).toBeGreaterThan(0);
+      expect(answer).toMatchObject({ blocks, reason: null, matches: [{ matched_blocks: blocks }] });
+      expect(matchAnswer.parse(answer)).toEqual(answer);
+    }
+  } finally {
+    await withTokenizer.app.close();
+    await withTokenizer.daemon.stop();
+  }
+  const without = await ask(app, { prompt: text, include_unmatched: true });
+  expect(without.statusCode).toBe(200);
+  expect(without.json<MatchAnswer>()).toMatchObject({
+    decision: "fallback",
+    reason: "tokenizer_not_configured",
+    trust: "exact",
+    blocks: null,
+    matches: [{ worker: "engine-0", matched_blocks: 0 }],
+  });
 });
 
 test("bodies that are too large, of a foreign type, or for no route are refused as problems with their own codes", async () => {

@@ -17,6 +17,9 @@ import { caughtUp, TestEngine, until } from "./fleet.ts";
 const CRAMPED_QUEUE = 100;
 const BURST_REQUESTS = 1500;
 
+/** A tokenizer that is not there: nothing listens on the discard port. */
+const NOBODY = "http://127.0.0.1:9";
+
 /** Text of each scrape, from either daemon. */
 const scrapes: string[] = [];
 /** The roomy daemon's last one. */
@@ -41,10 +44,23 @@ async function match(daemon: DaemonProcess, model: string, tokens: Uint32Array):
   return response.status;
 }
 
+/** The reason why a prompt could not be looked up. */
+async function matchPrompt(daemon: DaemonProcess): Promise<string | null> {
+  const response = await daemon.fetch("/api/v1/match", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "test/model", prompt: "a prompt" }),
+  });
+  return ((await response.json()) as { reason: string | null }).reason;
+}
+
 async function runRoomy(): Promise<void> {
-  const engine = await TestEngine.start({ id: "engine-0" }, 1);
+  const engine = await TestEngine.start({ id: "engine-0" }, 1, { httpPort: 0 });
   const ghost = { id: "ghost", model: "test/model", endpoint: "tcp://127.0.0.1:19996" };
-  const daemon = await DaemonProcess.start({ engines: [engine.entry, ghost] });
+  const daemon = await DaemonProcess.start({
+    engines: [engine.entry, ghost],
+    sync: { tokenizer_endpoint: engine.server.httpUrl },
+  });
   try {
     await until("the ghost is missed", () =>
       Promise.resolve(daemon.log.some(({ event }) => event === "engine_unreachable")),
@@ -61,6 +77,7 @@ async function runRoomy(): Promise<void> {
     await caughtUp(daemon, [engine], ["exact", "partial", "stale"]);
     expect(await match(daemon, "test/model", new Uint32Array(64))).toBe(200);
     expect(await match(daemon, "none", new Uint32Array(64))).toBe(404);
+    expect(await matchPrompt(daemon)).toBeNull();
     text = await scrape(daemon);
   } finally {
     await daemon.end();
@@ -74,6 +91,8 @@ async function runCramped(): Promise<void> {
   const daemon = await DaemonProcess.start({
     engines: [engine.entry],
     limits: { queue_messages: CRAMPED_QUEUE, contexts: 1 },
+    sync: { tokenizer_endpoint: NOBODY },
+    tokenizer: { circuit_failures: 1 },
   });
   try {
     const prompt = Uint32Array.from({ length: 64 }, (_, i) => i);
@@ -81,6 +100,7 @@ async function runCramped(): Promise<void> {
     await engine.serve(1);
     await caughtUp(daemon, [engine], ["exact", "partial", "stale"]);
     expect(await match(daemon, "test/model", prompt)).toBe(200);
+    expect(await matchPrompt(daemon)).toBe("tokenizer_unavailable");
     await engine.serve(1, { loraName: "adapter" });
     await until(
       "a scrape sees the queue under pressure",
@@ -176,7 +196,7 @@ test("what a run did can be read off the counters", () => {
   expect(value(/aibrix_sync_indexer_prefixes\{model="test\/model",lora_id=""\} (\d+)/)).toBeGreaterThan(10);
   expect(
     value(/aibrix_kv_http_requests_total\{method="POST",route="\/api\/v1\/match",status="200"\} (\d+)/),
-  ).toBe(1);
+  ).toBe(2);
   expect(
     value(/aibrix_kv_http_request_errors_total\{route="\/api\/v1\/match",code="unknown_model"\} (\d+)/),
   ).toBe(1);

@@ -2,7 +2,7 @@
 
 import { Body, Controller, HttpCode, Inject, Post, Query } from "@nestjs/common";
 
-import type { MatchAnswer } from "../query/match.ts";
+import type { MatchAnswer } from "../query/match-answer.ts";
 import { Lookup } from "../query/lookup.ts";
 
 /** Answers lookups. */
@@ -23,7 +23,7 @@ export class MatchController {
    */
   @Post()
   @HttpCode(200)
-  match(@Body() body: unknown, @Query() parameters: unknown): MatchAnswer {
+  match(@Body() body: unknown, @Query() parameters: unknown): MatchAnswer | Promise<MatchAnswer> {
     return Buffer.isBuffer(body) ? this.#lookup.binary(body, parameters) : this.#lookup.json(body);
   }
 }

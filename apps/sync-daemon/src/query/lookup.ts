@@ -1,5 +1,9 @@
 /**
- * Lookups as the HTTP rim asks for them: read, answered, measured.
+ * Lookups as the HTTP rim asks for them: read, tokenized where needed, answered, measured.
+ *
+ *   bytes ─▶ read ─┬─ tokens or hashes ─────────────────▶ match ─▶ answer
+ *                  └─ prompt or messages ─▶ tokenizer ─┬─▶ match ─▶ answer
+ *                                                      └─ no tokens ─▶ "fallback" with the reason
  */
 
 import type { PrefixReader } from "@kvsync/core";
@@ -13,8 +17,20 @@ import {
   STREAM_METRICS,
 } from "@kvsync/observability";
 
-import { match, type MatchAnswer, type MatchDependencies } from "./match.ts";
-import { type MatchQuery, type QueryInputMemory, readBinaryQuery, readJsonQuery } from "./match-query.ts";
+import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
+import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
+import type { TokenizeRequest } from "../tokenizer/tokenize-request.ts";
+import type { TokenizerMetrics } from "../tokenizer/tokenizer-metrics.ts";
+import { fallback, match, type MatchDependencies, unknownModel } from "./match.ts";
+import type { MatchAnswer } from "./match-answer.ts";
+import {
+  type MatchQuery,
+  type QueryInputMemory,
+  type QuestionFields,
+  readBinaryQuery,
+  readJsonQuery,
+  withTokens,
+} from "./match-query.ts";
 
 /** Lookups that the rolling hit rate remembers, roughly: long enough to be steady, short enough to show a change in minutes. */
 const HIT_RATE_LOOKUPS = 256;
@@ -35,6 +51,8 @@ interface ModelHandles {
 export class Lookup {
   readonly #dependencies: MatchDependencies;
   readonly #memory: QueryInputMemory;
+  readonly #tokenizer: RemoteTokenizer | null;
+  readonly #tokenizerMetrics: TokenizerMetrics;
   readonly #metrics: MetricSlots;
   readonly #duration: Histogram;
   readonly #models = new Map<string, ModelHandles>();
@@ -42,13 +60,23 @@ export class Lookup {
   /**
    * @param dependencies - index reader, board, engines, clock.
    * @param metrics - of the main thread.
-   * @param tokensMax - most token ids in one lookup.
+   * @param options - most token ids in one lookup; the tokenizer, null without one, and its metrics.
    */
-  constructor(dependencies: MatchDependencies, metrics: MetricSlots, tokensMax: number) {
+  constructor(
+    dependencies: MatchDependencies,
+    metrics: MetricSlots,
+    options: {
+      readonly tokensMax: number;
+      readonly tokenizer: RemoteTokenizer | null;
+      readonly tokenizerMetrics: TokenizerMetrics;
+    },
+  ) {
     const reader: PrefixReader = dependencies.reader;
     this.#dependencies = dependencies;
     this.#metrics = metrics;
-    this.#memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax };
+    this.#memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: options.tokensMax };
+    this.#tokenizer = options.tokenizer;
+    this.#tokenizerMetrics = options.tokenizerMetrics;
     this.#duration = metrics.histogram(PREFIX_INDEX_METRICS.indexerOperationDuration, { operation: "match" });
   }
 
@@ -56,12 +84,13 @@ export class Lookup {
    * Answers a JSON lookup.
    *
    * @param body - parsed JSON.
-   * @returns the answer.
+   * @returns the answer; a promise of it when a tokenizer has to be asked.
    * @throws QueryError see match-query.ts and match.ts.
    */
-  json(body: unknown): MatchAnswer {
+  json(body: unknown): MatchAnswer | Promise<MatchAnswer> {
     const startedMs = performance.now();
-    return this.#answer(readJsonQuery(body, this.#memory), startedMs);
+    const read = readJsonQuery(body, this.#memory);
+    return read.kind === "ready" ? this.#answer(read.query, startedMs) : this.#answerPrompt(read, startedMs);
   }
 
   /**
@@ -75,6 +104,30 @@ export class Lookup {
   binary(body: Uint8Array, parameters: unknown): MatchAnswer {
     const startedMs = performance.now();
     return this.#answer(readBinaryQuery(body, parameters, this.#memory), startedMs);
+  }
+
+  async #answerPrompt(
+    { question, request }: { readonly question: QuestionFields; readonly request: TokenizeRequest },
+    startedMs: number,
+  ): Promise<MatchAnswer> {
+    // A model that nobody serves is refused before anybody is asked for its tokens.
+    if (this.#dependencies.registry.enginesOf(question.model) === null)
+      throw unknownModel(question.model, this.#dependencies.registry);
+    const outcome = await this.#tokens(request);
+    if (outcome.kind === "tokens") {
+      return this.#answer(withTokens(question, outcome.tokens, this.#memory), startedMs);
+    }
+    const answer = fallback(question, outcome.reason, this.#dependencies);
+    const handles = this.#models.get(question.model) ?? this.#open(question.model);
+    handles.decision.observe((performance.now() - startedMs) / 1000);
+    return answer;
+  }
+
+  #tokens(request: TokenizeRequest): Promise<TokenizeOutcome> {
+    if (this.#tokenizer !== null) return this.#tokenizer.tokenize(request);
+    const reason = "tokenizer_not_configured";
+    this.#tokenizerMetrics.refused(reason);
+    return Promise.resolve({ kind: "failed", reason });
   }
 
   #answer(query: MatchQuery, startedMs: number): MatchAnswer {

@@ -29,7 +29,7 @@ test("JSON and binary forms of one lookup mean the same", () => {
         json,
       );
       const parameters = { model: "m", lora_name: "l", block_size: "16", workers: "a,b", top_k: "3" };
-      expect(readBinaryQuery(body, parameters, binary)).toEqual(fromJson);
+      expect({ kind: "ready", query: readBinaryQuery(body, parameters, binary) }).toEqual(fromJson);
       expect(binary.tokens).toEqual(json.tokens);
     }),
   );

@@ -1,16 +1,24 @@
 /**
  * A lookup as it arrives, in two forms with one meaning:
  *
- *   JSON    {model, lora_name?, block_size?, token_ids: [u32] | prefix_hashes: ["u64"], cache_salt?, workers?, top_k?, include_unmatched?}
+ *   JSON    {model, lora_name?, block_size?, token_ids: [u32] | prefix_hashes: ["u64"] | prompt | messages, cache_salt?, workers?, top_k?,
+ *            include_unmatched?}; beside prompt or messages, the tokenizer's options (tokenizer/tokenize-request.ts)
  *   binary  body = u32 LE token ids, or u64 LE hashes; the other fields as query parameters of the same names
  *
  * Reading goes straight into the index reader's input memory: a prompt of 128k tokens is not turned into an array of
- * numbers on the way. That memory is one, so reading and matching happen in one turn of the event loop.
+ * numbers on the way. That memory is one, so writing and matching happen in one turn of the event loop: a prompt's tokens are
+ * written (`withTokens`) only when the tokenizer has answered.
  */
 
 import { writeBigInt } from "@kvsync/core";
 import { z } from "zod";
 
+import {
+  CHAT_OPTIONS,
+  tokenizerFields,
+  type TokenizeRequest,
+  tokenizeRequest,
+} from "../tokenizer/tokenize-request.ts";
 import { malformed, QueryError } from "./query-error.ts";
 
 const BYTES_PER_TOKEN = 4;
@@ -24,16 +32,13 @@ const NAME = `text of 1-${TEXT_MAX} characters`;
 /** Which kind of input a query carries. */
 type QueryInput = "token_ids" | "prefix_hashes";
 
-/** A lookup, its input already in the reader's memory. */
-export interface MatchQuery {
+/** What a lookup asks, whatever its prompt is given as. */
+export interface QuestionFields {
   readonly model: string;
   /** Null for the base model. */
   readonly loraName: string | null;
   /** Null: the only one there is. */
   readonly blockSize: number | null;
-  readonly input: QueryInput;
-  /** Tokens or hashes written. */
-  readonly count: number;
   readonly cacheSalt: string | null;
   /** Null: all of the model's. */
   readonly workers: readonly string[] | null;
@@ -41,6 +46,18 @@ export interface MatchQuery {
   readonly topK: number | null;
   readonly includeUnmatched: boolean;
 }
+
+/** A lookup, its input already in the reader's memory. */
+export interface MatchQuery extends QuestionFields {
+  readonly input: QueryInput;
+  /** Tokens or hashes written. */
+  readonly count: number;
+}
+
+/** A lookup as read: ready to be matched, or waiting for the tokens of its prompt. */
+export type ReadQuery =
+  | { readonly kind: "ready"; readonly query: MatchQuery }
+  | { readonly kind: "prompt"; readonly question: QuestionFields; readonly request: TokenizeRequest };
 
 /** Where a query's input is written to. */
 export interface QueryInputMemory {
@@ -54,33 +71,57 @@ export interface QueryInputMemory {
 const name = z.string(NAME).min(1, NAME).max(TEXT_MAX, NAME);
 const positive = z.int("an integer ≥ 1").min(1, "an integer ≥ 1");
 const common = {
-  model: name,
-  lora_name: name.nullish(),
-  cache_salt: z.string(NAME).max(TEXT_MAX, NAME).nullish(),
+  model: name.describe("The model's name, as engines were registered with it."),
+  lora_name: name.nullish().describe("The LoRA adapter; absent for the base model."),
+  cache_salt: z
+    .string(NAME)
+    .max(TEXT_MAX, NAME)
+    .nullish()
+    .describe("The request's cache_salt, if it has one."),
 };
-const list = z.custom<readonly unknown[]>(Array.isArray, "a list").optional();
+// Elements are checked where they are written into the reader's memory: a schema per element would cost more than the lookup.
+const list = z.custom<readonly unknown[]>(Array.isArray, "a list");
+const INPUTS = ["token_ids", "prefix_hashes", "prompt", "messages"] as const;
 
+/** Body of a JSON lookup. */
 const jsonBody = z.strictObject(
   {
     ...common,
-    block_size: positive.nullish(),
-    token_ids: list,
-    prefix_hashes: list,
+    block_size: positive
+      .nullish()
+      .describe("Tokens per block; needed when engines of the model use several."),
+    token_ids: list
+      .meta({
+        type: "array",
+        items: { type: "integer", minimum: 0, maximum: TOKEN_MAX },
+        description: "The prompt's tokens. Binary bodies are quicker.",
+      })
+      .optional(),
+    prefix_hashes: list
+      .meta({
+        type: "array",
+        items: { type: "string", pattern: "^(\\d{1,20}|0x[0-9a-fA-F]{1,16})$" },
+        description: "Chained hashes of the prompt's full blocks, as u64 texts: decimal, or 0x and hex.",
+      })
+      .optional(),
+    ...tokenizerFields,
     workers: z
       .array(name, "a list of worker ids")
       .max(WORKERS_MAX, `at most ${WORKERS_MAX} worker ids`)
-      .nullish(),
-    top_k: positive.nullish(),
-    include_unmatched: z.boolean("true or false").default(false),
+      .nullish()
+      .describe("Only these; one that nobody knows counts as unknown."),
+    top_k: positive.nullish().describe("Most matches in the answer."),
+    include_unmatched: z.boolean("true or false").default(false).describe("List ranks without a match too."),
   },
-  "an object with model and token_ids or prefix_hashes",
+  "an object with model and one of token_ids, prefix_hashes, prompt, messages",
 );
 
 const digits = z
   .string("an integer ≥ 1")
   .regex(/^[1-9]\d{0,8}$/, "an integer ≥ 1")
   .transform(Number);
-const parameters = z.strictObject({
+/** Query parameters of a binary lookup. */
+const binaryParameters = z.strictObject({
   ...common,
   input: z.enum(["token_ids", "prefix_hashes"], "token_ids or prefix_hashes").default("token_ids"),
   block_size: digits.optional(),
@@ -100,22 +141,50 @@ const parameters = z.strictObject({
  * Reads a JSON lookup.
  *
  * @param body - parsed JSON.
- * @param memory - receives the input.
+ * @param memory - receives the input, unless it is a prompt or messages.
  * @returns the query.
  * @throws QueryError malformed_body, contradictory_fields, too_many_tokens.
  */
-export function readJsonQuery(body: unknown, memory: QueryInputMemory): MatchQuery {
+export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuery {
   const fields = check(jsonBody, body, "body");
-  const { token_ids: tokens, prefix_hashes: hashes } = fields;
-  if ((tokens === undefined) === (hashes === undefined)) {
-    throw contradictory(["token_ids", "prefix_hashes"], "exactly one of the two");
+  const given = INPUTS.filter((input) => fields[input] !== undefined);
+  const [input] = given;
+  if (input === undefined || given.length > 1) {
+    throw contradictory(given.length === 0 ? INPUTS : given, `exactly one of ${INPUTS.join(", ")}`);
   }
-  const input = tokens === undefined ? "prefix_hashes" : "token_ids";
-  const given = tokens ?? hashes ?? [];
-  refuseTooMany(given.length, input, memory);
-  if (input === "token_ids") writeTokens(given, memory.tokens);
-  else writeHashes(given, memory.hashes);
-  return finish(fields, input, given.length, fields.workers ?? null, fields.include_unmatched);
+  refuseStrayOptions(fields, input);
+  const question = questionOf(fields, fields.workers ?? null, fields.include_unmatched);
+  if (input === "prompt" || input === "messages") {
+    return {
+      kind: "prompt",
+      question,
+      request: tokenizeRequest(question.loraName ?? question.model, fields),
+    };
+  }
+  const list = fields[input] ?? [];
+  refuseTooMany(list.length, input, memory);
+  if (input === "token_ids") writeTokens(list, memory.tokens);
+  else writeHashes(list, memory.hashes);
+  return { kind: "ready", query: finish(question, input, list.length) };
+}
+
+/**
+ * Completes a lookup by prompt with the prompt's tokens. Match at once afterwards: the memory is everybody's.
+ *
+ * @param question - what was asked.
+ * @param tokens - of its prompt.
+ * @param memory - receives them.
+ * @returns the query.
+ * @throws QueryError too_many_tokens.
+ */
+export function withTokens(
+  question: QuestionFields,
+  tokens: Uint32Array,
+  memory: QueryInputMemory,
+): MatchQuery {
+  refuseTooMany(tokens.length, "token_ids", memory);
+  memory.tokens.set(tokens);
+  return finish(question, "token_ids", tokens.length);
 }
 
 /**
@@ -128,7 +197,7 @@ export function readJsonQuery(body: unknown, memory: QueryInputMemory): MatchQue
  * @throws QueryError malformed_body, contradictory_fields, too_many_tokens.
  */
 export function readBinaryQuery(body: Uint8Array, query: unknown, memory: QueryInputMemory): MatchQuery {
-  const fields = check(parameters, query, "query");
+  const fields = check(binaryParameters, query, "query");
   const { input } = fields;
   const width = input === "token_ids" ? BYTES_PER_TOKEN : BYTES_PER_HASH;
   if (body.byteLength % width !== 0) {
@@ -139,10 +208,10 @@ export function readBinaryQuery(body: Uint8Array, query: unknown, memory: QueryI
   const target = input === "token_ids" ? memory.tokens : memory.hashes;
   // The machine is little-endian like the body (core's block-hash.ts), and low words come first: bytes as they are.
   new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(body);
-  return finish(fields, input, count, fields.workers ?? null, fields.include_unmatched);
+  return finish(questionOf(fields, fields.workers ?? null, fields.include_unmatched), input, count);
 }
 
-function finish(
+function questionOf(
   fields: {
     readonly model: string;
     readonly lora_name?: string | null | undefined;
@@ -150,29 +219,37 @@ function finish(
     readonly cache_salt?: string | null | undefined;
     readonly top_k?: number | null | undefined;
   },
-  input: QueryInput,
-  count: number,
   workers: readonly string[] | null,
   includeUnmatched: boolean,
-): MatchQuery {
-  const cacheSalt = fields.cache_salt ?? null;
-  if (cacheSalt !== null && input === "prefix_hashes") {
+): QuestionFields {
+  return {
+    model: fields.model,
+    loraName: fields.lora_name ?? null,
+    blockSize: fields.block_size ?? null,
+    cacheSalt: fields.cache_salt ?? null,
+    workers,
+    topK: fields.top_k ?? null,
+    includeUnmatched,
+  };
+}
+
+function finish(question: QuestionFields, input: QueryInput, count: number): MatchQuery {
+  if (question.cacheSalt !== null && input === "prefix_hashes") {
     throw contradictory(
       ["prefix_hashes", "cache_salt"],
       "hashes that contain the salt already, without cache_salt",
     );
   }
-  return {
-    model: fields.model,
-    loraName: fields.lora_name ?? null,
-    blockSize: fields.block_size ?? null,
-    input,
-    count,
-    cacheSalt,
-    workers,
-    topK: fields.top_k ?? null,
-    includeUnmatched,
-  };
+  return { ...question, input, count };
+}
+
+/** The tokenizer's options belong to what it is given, and mean nothing beside tokens or hashes. */
+function refuseStrayOptions(fields: z.output<typeof jsonBody>, input: (typeof INPUTS)[number]): void {
+  const stray = CHAT_OPTIONS.find((option) => fields[option] !== undefined && input !== "messages");
+  if (stray !== undefined) throw contradictory([input, stray], `${stray} beside messages only`);
+  if (fields.add_special_tokens !== undefined && input !== "prompt" && input !== "messages") {
+    throw contradictory([input, "add_special_tokens"], "add_special_tokens beside prompt or messages only");
+  }
 }
 
 function check<Schema extends z.ZodType>(schema: Schema, value: unknown, root: string): z.output<Schema> {

@@ -13,7 +13,6 @@ import {
   type MatchResult,
   type PrefixReader,
   saltDigest,
-  type TIERS,
   type Trust,
   TRUST_LEVELS,
   MATCH_ROW_WORDS,
@@ -21,39 +20,10 @@ import {
 
 import type { EngineRegistry, RegisteredEngine } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../ingest/stream-board.ts";
-import type { MatchQuery } from "./match-query.ts";
+import type { TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
+import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
+import type { MatchQuery, QuestionFields } from "./match-query.ts";
 import { QueryError } from "./query-error.ts";
-
-/** Blocks by fastest tier. */
-type TierCounts = Readonly<Record<(typeof TIERS)[number], number>>;
-
-/** One worker rank's match. */
-interface WorkerMatch {
-  readonly worker: string;
-  readonly dp_rank: number;
-  readonly matched_blocks: number;
-  readonly matched_tokens: number;
-  readonly tiers: TierCounts;
-  readonly trust: Trust;
-  /** Since the last event of its stream; null before the first. */
-  readonly age_seconds: number | null;
-}
-
-/** The answer to a lookup; keys as they are in JSON. */
-export interface MatchAnswer {
-  readonly model: string;
-  readonly lora_name: string | null;
-  /** Null while nothing was stored that could tell. */
-  readonly block_size: number | null;
-  /** Full blocks in the query; null with block_size. */
-  readonly blocks: number | null;
-  /** Worst of the ranks considered; unknown when there are none. */
-  readonly trust: Trust;
-  readonly decision: "exact" | "degraded" | "fallback";
-  /** Ranks considered, by trust. */
-  readonly ranks: Readonly<Record<Trust, number>>;
-  readonly matches: readonly WorkerMatch[];
-}
 
 /** What answering needs. */
 export interface MatchDependencies {
@@ -116,14 +86,46 @@ export function match(query: MatchQuery, dependencies: MatchDependencies): Match
         : counts.unknown === considered
           ? "fallback"
           : "degraded",
+    reason: null,
     ranks: counts,
     matches: rank(query, candidates, best, blockSize ?? 0, dependencies),
   };
 }
 
+/**
+ * Answers a lookup whose tokens could not be had: nothing is matched, and the caller is told to route as without us.
+ *
+ * @param question - read by match-query.ts.
+ * @param reason - why there are no tokens.
+ * @param dependencies - index, board, engines, clock.
+ * @returns the answer; the ranks and their trust are as they are.
+ * @throws QueryError unknown_model.
+ */
+export function fallback(
+  question: QuestionFields,
+  reason: TokenizerFailure,
+  dependencies: MatchDependencies,
+): MatchAnswer {
+  const engines = dependencies.registry.enginesOf(question.model);
+  if (engines === null) throw unknownModel(question.model, dependencies.registry);
+  const { candidates, counts } = consider(question, engines, dependencies.board);
+  const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
+  return {
+    model: question.model,
+    lora_name: question.loraName,
+    block_size: null,
+    blocks: null,
+    trust: TRUST_LEVELS[worst] ?? "unknown",
+    decision: "fallback",
+    reason,
+    ranks: counts,
+    matches: rank(question, candidates, new Map(), 0, dependencies),
+  };
+}
+
 /** The ranks that the query is about, with their trust now. A worker that was asked for and is not known counts as unknown. */
 function consider(
-  query: MatchQuery,
+  query: QuestionFields,
   engines: ReadonlySet<RegisteredEngine>,
   board: BoardReader,
 ): { candidates: Candidate[]; counts: Record<Trust, number> } {
@@ -195,7 +197,7 @@ function keepLonger(best: Map<number, Uint32Array>, result: MatchResult): void {
 }
 
 function rank(
-  query: MatchQuery,
+  query: QuestionFields,
   candidates: readonly Candidate[],
   best: ReadonlyMap<number, Uint32Array>,
   blockSize: number,

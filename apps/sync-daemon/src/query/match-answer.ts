@@ -1,0 +1,78 @@
+/**
+ * The answer to a lookup as it is on the wire: the schema is the documentation (OpenAPI), the type and the test of what is sent.
+ */
+
+import { TIERS, TRUST_LEVELS } from "@kvsync/core";
+import { z } from "zod";
+
+import { TOKENIZER_FAILURES, type TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
+
+const count = z.int().min(0);
+const trust = z
+  .enum(TRUST_LEVELS)
+  .describe("exact; partial: may under-report; stale: may over-report; unknown: nothing is known.");
+
+const workerMatch = z
+  .strictObject({
+    worker: z.string().describe("The engine's id."),
+    dp_rank: count,
+    matched_blocks: count.describe("Leading blocks held without a hole."),
+    matched_tokens: count,
+    tiers: z
+      .strictObject(
+        Object.fromEntries(TIERS.map((tier) => [tier, count])) as Record<
+          (typeof TIERS)[number],
+          typeof count
+        >,
+      )
+      .describe("The matched blocks by the fastest tier that holds them."),
+    trust,
+    age_seconds: z
+      .number()
+      .min(0)
+      .nullable()
+      .describe("Since the last event of its stream; null before the first."),
+  })
+  .meta({ id: "WorkerMatch", description: "One worker rank's match." });
+
+/** The answer to a lookup. */
+export const matchAnswer = z
+  .strictObject({
+    model: z.string(),
+    lora_name: z.string().nullable(),
+    block_size: count.nullable().describe("Null while nothing was stored that could tell."),
+    blocks: count
+      .nullable()
+      .describe("Full blocks in the query; null with block_size, and when there are no tokens."),
+    trust: trust.describe("Worst of the ranks considered; unknown when there are none."),
+    decision: z
+      .enum(["exact", "degraded", "fallback"])
+      .describe(
+        "exact: route by it. degraded: some ranks are not exact. fallback: route as without cache information.",
+      ),
+    reason: z
+      .enum(Object.keys(TOKENIZER_FAILURES) as [TokenizerFailure, ...TokenizerFailure[]])
+      .nullable()
+      .describe("Why a prompt could not be looked up; null when it was."),
+    ranks: z
+      .strictObject(
+        Object.fromEntries(TRUST_LEVELS.map((level) => [level, count])) as Record<
+          (typeof TRUST_LEVELS)[number],
+          typeof count
+        >,
+      )
+      .describe("Ranks considered, by trust."),
+    matches: z
+      .array(workerMatch)
+      .describe("Longest match first; without include_unmatched only ranks with a match."),
+  })
+  .meta({
+    id: "MatchAnswer",
+    description: "Who holds how much of a prompt, and how far that can be trusted.",
+  });
+
+/** The answer to a lookup; keys as they are in JSON. */
+export type MatchAnswer = z.output<typeof matchAnswer>;
+
+/** One worker rank's match. */
+export type WorkerMatch = z.output<typeof workerMatch>;

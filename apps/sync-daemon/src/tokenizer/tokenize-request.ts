@@ -1,0 +1,84 @@
+/**
+ * A question to vLLM's `POST /tokenize`, in either of its forms.
+ *
+ *   prompt    {model, prompt, add_special_tokens?}
+ *   messages  {model, messages, add_generation_prompt?, continue_final_message?, add_special_tokens?, chat_template?,
+ *              chat_template_kwargs?, tools?}
+ *   answer    {count, max_model_len, tokens: [int], …}
+ *
+ * Options that a caller leaves out are left out here too, so that the tokenizer's defaults are the engine's. An adapter is asked for as the model,
+ * as in vLLM's other routes.
+ *
+ * Source: vllm/entrypoints/serve/tokenize/protocol.py @ 6e448d0ea9bf (vllm-project/vllm).
+ */
+
+import { createHash } from "node:crypto";
+
+import { z } from "zod";
+
+const MESSAGES_MAX = 4096;
+const MESSAGES_EXPECTED = `a list of 1-${MESSAGES_MAX} messages, each an object with a role`;
+const yes = z.boolean("true or false").optional();
+const bag = z.record(z.string(), z.unknown(), "an object").optional();
+
+/** The fields of a lookup that are the tokenizer's. */
+export const tokenizerFields = {
+  prompt: z.string("a text").optional().describe("Text to tokenize, as a completion request's prompt."),
+  messages: z
+    .array(z.looseObject({ role: z.string("a text") }, MESSAGES_EXPECTED), MESSAGES_EXPECTED)
+    .min(1, MESSAGES_EXPECTED)
+    .max(MESSAGES_MAX, MESSAGES_EXPECTED)
+    .optional()
+    .describe("Conversation to put through the model's chat template, as a chat completion's messages."),
+  add_special_tokens: yes.describe("Prompt or messages: whether special tokens are added."),
+  add_generation_prompt: yes.describe("Messages: whether the assistant's turn is opened at the end."),
+  continue_final_message: yes.describe("Messages: whether the last message is left open."),
+  chat_template: z.string("a text").optional().describe("Messages: a template instead of the model's own."),
+  chat_template_kwargs: bag.describe("Messages: further arguments of the template."),
+  tools: z.array(z.unknown(), "a list").optional().describe("Messages: tools that the template describes."),
+} as const;
+
+/** Names of the fields that only messages may have. */
+export const CHAT_OPTIONS = [
+  "add_generation_prompt",
+  "continue_final_message",
+  "chat_template",
+  "chat_template_kwargs",
+  "tools",
+] as const;
+
+/** The tokenizer's fields as a lookup has them. */
+export type TokenizerFields = z.output<z.ZodObject<typeof tokenizerFields>>;
+
+/** The answer, as far as it is used. */
+export const tokenizeAnswer = z.object({ tokens: z.custom<readonly unknown[]>(Array.isArray) });
+
+/** A question, ready to send. */
+export interface TokenizeRequest {
+  /** JSON. Holds the prompt: never to be logged. */
+  readonly body: string;
+  /** Names the question without telling it: two questions have the same digest when they are the same. */
+  readonly digest: string;
+}
+
+/**
+ * Makes the question.
+ *
+ * @param model - as the engine serves it; the adapter's name where there is one.
+ * @param fields - with prompt or messages, one of the two.
+ * @returns the request. O(length of the prompt).
+ */
+export function tokenizeRequest(model: string, fields: TokenizerFields): TokenizeRequest {
+  const body = JSON.stringify({
+    model,
+    prompt: fields.prompt,
+    messages: fields.messages,
+    add_special_tokens: fields.add_special_tokens,
+    add_generation_prompt: fields.add_generation_prompt,
+    continue_final_message: fields.continue_final_message,
+    chat_template: fields.chat_template,
+    chat_template_kwargs: fields.chat_template_kwargs,
+    tools: fields.tools,
+  });
+  return { body, digest: createHash("sha256").update(body).digest("base64") };
+}

@@ -1,0 +1,62 @@
+/** What the tokenizer's use shows of itself: handles of every label value, made once. */
+
+import {
+  type Counter,
+  type Gauge,
+  type Histogram,
+  type MetricSlots,
+  TOKENIZER_METRICS,
+  TOKENIZER_OUTCOMES,
+} from "@kvsync/observability";
+
+import { CIRCUIT_STATES, type CircuitState } from "./circuit-breaker.ts";
+
+type Outcome = (typeof TOKENIZER_OUTCOMES)[number];
+type CacheResult = "hit" | "joined" | "miss";
+
+/** Counts and times. */
+export class TokenizerMetrics {
+  readonly #requests: ReadonlyMap<Outcome, Counter>;
+  readonly #lookups: Readonly<Record<CacheResult, Counter>>;
+  readonly #duration: Histogram;
+  readonly #circuit: Gauge;
+  readonly #cacheBytes: Gauge;
+
+  /** @param metrics - of the main thread. */
+  constructor(metrics: MetricSlots) {
+    const lookups = (result: CacheResult): Counter =>
+      metrics.counter(TOKENIZER_METRICS.cacheLookups, { result });
+    this.#requests = new Map(
+      TOKENIZER_OUTCOMES.map((outcome) => [
+        outcome,
+        metrics.counter(TOKENIZER_METRICS.requests, { outcome }),
+      ]),
+    );
+    this.#lookups = { hit: lookups("hit"), joined: lookups("joined"), miss: lookups("miss") };
+    this.#duration = metrics.histogram(TOKENIZER_METRICS.requestDuration, {});
+    this.#circuit = metrics.gauge(TOKENIZER_METRICS.circuitState, {});
+    this.#cacheBytes = metrics.gauge(TOKENIZER_METRICS.cacheBytes, {});
+  }
+
+  /** A lookup in the cache. */
+  looked(result: CacheResult): void {
+    this.#lookups[result].inc();
+  }
+
+  /** A lookup that got no tokens without the tokenizer being asked. */
+  refused(reason: Outcome): void {
+    this.#requests.get(reason)?.inc();
+  }
+
+  /** A question that the tokenizer was asked, and how long it took, a second attempt included. */
+  answered(outcome: Outcome, seconds: number): void {
+    this.#requests.get(outcome)?.inc();
+    this.#duration.observe(seconds);
+  }
+
+  /** Where circuit and cache stand. */
+  state(circuit: CircuitState, cacheBytes: number): void {
+    this.#circuit.set(CIRCUIT_STATES.indexOf(circuit));
+    this.#cacheBytes.set(cacheBytes);
+  }
+}
