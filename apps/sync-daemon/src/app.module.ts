@@ -7,9 +7,11 @@ import "reflect-metadata";
 import { type DynamicModule, Logger, Module } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Logger as PinoLogger } from "pino";
 
 import { Daemon } from "./daemon.ts";
+import { CommunityController } from "./http/community.controller.ts";
 import { DumpController } from "./http/dump.controller.ts";
 import { EnginesController } from "./http/engines.controller.ts";
 import { HealthController } from "./http/health.controller.ts";
@@ -18,6 +20,7 @@ import { MetricsController } from "./http/metrics.controller.ts";
 import { NestLogger } from "./http/nest-logger.ts";
 import { ProblemFilter } from "./http/problem.filter.ts";
 import { measureRequests } from "./http/request-metrics.ts";
+import { quoteLongIntegers } from "./query/community-api.ts";
 import { Lookup } from "./query/lookup.ts";
 
 @Module({})
@@ -25,7 +28,14 @@ class AppModule {
   static of(daemon: Daemon): DynamicModule {
     return {
       module: AppModule,
-      controllers: [MatchController, EnginesController, DumpController, HealthController, MetricsController],
+      controllers: [
+        MatchController,
+        EnginesController,
+        DumpController,
+        HealthController,
+        MetricsController,
+        CommunityController,
+      ],
       providers: [
         { provide: Daemon, useFactory: () => daemon },
         { provide: Lookup, useFactory: () => daemon.lookup },
@@ -57,6 +67,25 @@ export async function createApp(daemon: Daemon, log: PinoLogger): Promise<NestFa
   server.removeContentTypeParser("text/plain");
   app.useGlobalFilters(new ProblemFilter(log, daemon.metrics));
   await app.init();
+  // After Nest has put its own parser there.
+  readLongIntegers(server, daemon.settings.http.body_bytes);
   await server.ready();
   return app;
+}
+
+/** Hashes in bodies of /query_by_hash are u64 numbers, which JSON.parse would round: there they arrive as texts. */
+function readLongIntegers(server: FastifyInstance, bodyLimit: number): void {
+  const parse = server.getDefaultJsonParser("error", "error");
+  server.removeContentTypeParser("application/json");
+  server.addContentTypeParser(
+    "application/json",
+    { parseAs: "string", bodyLimit },
+    (request: FastifyRequest, body: string, done) => {
+      void parse(
+        request,
+        request.routeOptions.url === "/query_by_hash" ? quoteLongIntegers(body) : body,
+        done,
+      );
+    },
+  );
 }

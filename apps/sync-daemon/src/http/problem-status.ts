@@ -23,6 +23,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   bad_request: { status: 400, title: "The request could not be read" },
   unknown_model: { status: 404, title: "No engine serves this model" },
   unknown_engine: { status: 404, title: "No such engine" },
+  unknown_instance: { status: 404, title: "No such instance is registered here" },
   unknown_route: { status: 404, title: "No such route" },
   engine_conflict: { status: 409, title: "The engine conflicts with one that is registered" },
   body_too_large: { status: 413, title: "The body is too large" },

@@ -29,6 +29,7 @@ import {
   type QuestionFields,
   readBinaryQuery,
   readJsonQuery,
+  withInput,
   withTokens,
 } from "./match-query.ts";
 
@@ -104,6 +105,46 @@ export class Lookup {
   binary(body: Uint8Array, parameters: unknown): MatchAnswer {
     const startedMs = performance.now();
     return this.#answer(readBinaryQuery(body, parameters, this.#memory), startedMs);
+  }
+
+  /**
+   * Answers a lookup by tokens from elsewhere than `json`.
+   *
+   * @param question - what is asked.
+   * @param tokens - its tokens, unchecked.
+   * @returns the answer.
+   * @throws QueryError see match-query.ts and match.ts.
+   */
+  tokens(question: QuestionFields, tokens: readonly unknown[]): MatchAnswer {
+    const startedMs = performance.now();
+    return this.#answer(withInput(question, "token_ids", tokens, this.#memory), startedMs);
+  }
+
+  /**
+   * Answers a lookup by hashes from elsewhere than `json`.
+   *
+   * @param question - what is asked.
+   * @param hashes - u64 texts, unchecked.
+   * @param form - rolling: of prefixes, as in `json`; local: of each block's tokens alone, chained here.
+   * @returns the answer.
+   * @throws QueryError see match-query.ts and match.ts.
+   */
+  hashes(question: QuestionFields, hashes: readonly unknown[], form: "rolling" | "local"): MatchAnswer {
+    const startedMs = performance.now();
+    const query = withInput(question, "prefix_hashes", hashes, this.#memory);
+    if (form === "local") this.#chain(query.count);
+    return this.#answer(query, startedMs);
+  }
+
+  /** Local hashes in the input memory become prefix hashes: prefix[i] = XXH3(prefix[i-1] ‖ local[i]), prefix[0] = local[0]. */
+  #chain(count: number): void {
+    const { hashes } = this.#memory;
+    const pair = new Uint32Array(4);
+    const bytes = new Uint8Array(pair.buffer);
+    for (let i = 1; i < count; i++) {
+      pair.set(hashes.subarray(2 * i - 2, 2 * i + 2));
+      this.#dependencies.reader.digestBytes(bytes, hashes, 2 * i);
+    }
   }
 
   async #answerPrompt(

@@ -19,7 +19,7 @@ import {
   type TokenizeRequest,
   tokenizeRequest,
 } from "../tokenizer/tokenize-request.ts";
-import { malformed, QueryError } from "./query-error.ts";
+import { contradictory, malformed, QueryError } from "./query-error.ts";
 
 const BYTES_PER_TOKEN = 4;
 const BYTES_PER_HASH = 8;
@@ -146,7 +146,7 @@ const binaryParameters = z.strictObject({
  * @throws QueryError malformed_body, contradictory_fields, too_many_tokens.
  */
 export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuery {
-  const fields = check(jsonBody, body, "body");
+  const fields = checkFields(jsonBody, body);
   const given = INPUTS.filter((input) => fields[input] !== undefined);
   const [input] = given;
   if (input === undefined || given.length > 1) {
@@ -161,11 +161,29 @@ export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuer
       request: tokenizeRequest(question.loraName ?? question.model, fields),
     };
   }
-  const list = fields[input] ?? [];
+  return { kind: "ready", query: withInput(question, input, fields[input] ?? [], memory) };
+}
+
+/**
+ * Completes a lookup with a list of tokens or hashes. Match at once afterwards: the memory is everybody's.
+ *
+ * @param question - what was asked.
+ * @param input - what the list holds.
+ * @param list - token ids, or hashes as u64 texts; checked here, element by element.
+ * @param memory - receives them.
+ * @returns the query.
+ * @throws QueryError malformed_body, contradictory_fields, too_many_tokens.
+ */
+export function withInput(
+  question: QuestionFields,
+  input: QueryInput,
+  list: readonly unknown[],
+  memory: QueryInputMemory,
+): MatchQuery {
   refuseTooMany(list.length, input, memory);
   if (input === "token_ids") writeTokens(list, memory.tokens);
   else writeHashes(list, memory.hashes);
-  return { kind: "ready", query: finish(question, input, list.length) };
+  return finish(question, input, list.length);
 }
 
 /**
@@ -197,7 +215,7 @@ export function withTokens(
  * @throws QueryError malformed_body, contradictory_fields, too_many_tokens.
  */
 export function readBinaryQuery(body: Uint8Array, query: unknown, memory: QueryInputMemory): MatchQuery {
-  const fields = check(binaryParameters, query, "query");
+  const fields = checkFields(binaryParameters, query, "query");
   const { input } = fields;
   const width = input === "token_ids" ? BYTES_PER_TOKEN : BYTES_PER_HASH;
   if (body.byteLength % width !== 0) {
@@ -252,7 +270,20 @@ function refuseStrayOptions(fields: z.output<typeof jsonBody>, input: (typeof IN
   }
 }
 
-function check<Schema extends z.ZodType>(schema: Schema, value: unknown, root: string): z.output<Schema> {
+/**
+ * Checks a body or query against its schema.
+ *
+ * @param schema - whose messages say what is expected.
+ * @param value - as it came.
+ * @param root - what to call the whole of it.
+ * @returns the checked value.
+ * @throws QueryError malformed_body, naming the first field that is wrong.
+ */
+export function checkFields<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  root = "body",
+): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
@@ -295,11 +326,4 @@ function writeHashes(hashes: readonly unknown[], target: Uint32Array): void {
     }
     writeBigInt(BigInt(hash), target, 2 * i);
   });
-}
-
-function contradictory(fields: readonly string[], expected: string): QueryError {
-  return new QueryError(
-    { code: "contradictory_fields", fields, expected },
-    `${fields.join(" and ")}: expected ${expected}`,
-  );
 }

@@ -5,6 +5,12 @@ import { CodedError } from "@kvsync/core";
 /** Facts of a request that cannot be answered. */
 export type QueryFacts =
   | { readonly code: "unknown_model"; readonly model: string; readonly known: readonly string[] }
+  | {
+      readonly code: "unknown_instance";
+      readonly instance_id: string;
+      readonly tenant_id: string;
+      readonly dp_rank: number | null;
+    }
   | { readonly code: "wrong_block_size"; readonly block_size: number; readonly known: readonly number[] }
   | { readonly code: "block_size_required"; readonly known: readonly number[] }
   | { readonly code: "too_many_tokens"; readonly count: number; readonly maximum: number }
@@ -23,4 +29,18 @@ export class QueryError extends CodedError<QueryFacts> {}
  */
 export function malformed(where: string, expected: string): QueryError {
   return new QueryError({ code: "malformed_body", where, expected }, `${where}: expected ${expected}`);
+}
+
+/**
+ * Fields that cannot stand together.
+ *
+ * @param fields - their names.
+ * @param expected - what to send instead.
+ * @returns the error to throw.
+ */
+export function contradictory(fields: readonly string[], expected: string): QueryError {
+  return new QueryError(
+    { code: "contradictory_fields", fields, expected },
+    `${fields.join(" and ")}: expected ${expected}`,
+  );
 }

@@ -1,0 +1,253 @@
+/** The community's indexer API (shapes and differences: query/community-api.ts). */
+
+import { Readable } from "node:stream";
+
+import { TIERS, toHex } from "@kvsync/core";
+import { Body, Controller, Get, HttpCode, Inject, Post, Res } from "@nestjs/common";
+import type { FastifyReply } from "fastify";
+
+import { Daemon } from "../daemon.ts";
+import {
+  byInstance,
+  type CommunityQueryFields,
+  DEFAULT_TENANT,
+  dynamoAnswer,
+  hashTexts,
+  mooncakeAnswer,
+  queryBody,
+  queryByHashBody,
+  registerBody,
+  tenantOf,
+  unregisterBody,
+} from "../query/community-api.ts";
+import { CommunityRegistrations, modelOf } from "../query/community-registrations.ts";
+import type { MatchAnswer } from "../query/match-answer.ts";
+import { checkFields, type QuestionFields } from "../query/match-query.ts";
+import { contradictory } from "../query/query-error.ts";
+
+/** u32 words per row of the index's dump. */
+const ROW_WORDS = 5;
+/** Rows per page of a dump. */
+const PAGE_ROWS = 4096;
+
+/** Answers clients of Mooncake's and Dynamo's indexers. */
+@Controller()
+export class CommunityController {
+  readonly #daemon: Daemon;
+  readonly #registrations: CommunityRegistrations;
+
+  constructor(@Inject(Daemon) daemon: Daemon) {
+    this.#daemon = daemon;
+    this.#registrations = new CommunityRegistrations(daemon.registry);
+  }
+
+  /**
+   * Registers one DP rank of an instance.
+   *
+   * @param body - in either form.
+   * @param reply - 201 for Dynamo's form, 200 for Mooncake's.
+   * @returns the confirmation in the same form.
+   */
+  @Post("register")
+  register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): object {
+    const fields = checkFields(registerBody, body);
+    const { instance } = this.#registrations.register(fields);
+    const isDynamo = fields.model_name !== undefined;
+    reply.status(isDynamo ? 201 : 200);
+    return isDynamo ? { status: "ok" } : { status: "registered successfully", instance_id: instance };
+  }
+
+  /**
+   * Removes one DP rank of an instance, or all.
+   *
+   * @param body - in either form.
+   * @returns the confirmation in the same form.
+   */
+  @Post("unregister")
+  @HttpCode(200)
+  unregister(@Body() body: unknown): object {
+    const fields = checkFields(unregisterBody, body);
+    const removed = this.#registrations.unregister(fields);
+    if (fields.model_name !== undefined) return { status: "ok" };
+    return {
+      status: "unregistered successfully",
+      removed_instances: removed.map(({ instance, tenant, dpRank }) => `${instance}|${tenant}|${dpRank}`),
+    };
+  }
+
+  /**
+   * Looks tokens up.
+   *
+   * @param body - in either form.
+   * @returns the answer in the same form.
+   */
+  @Post("query")
+  @HttpCode(200)
+  query(@Body() body: unknown): object {
+    const fields = checkFields(queryBody, body);
+    const answer = this.#daemon.lookup.tokens(this.#question(fields), fields.token_ids);
+    return this.#answer(fields, answer);
+  }
+
+  /**
+   * Looks hashes up.
+   *
+   * @param body - in either form; long integers come as texts (app.module.ts).
+   * @returns the answer in the same form.
+   */
+  @Post("query_by_hash")
+  @HttpCode(200)
+  queryByHash(@Body() body: unknown): object {
+    const fields = checkFields(queryByHashBody, body);
+    const { seq_hashes: rolling, block_hash: earlier, block_hashes: local } = fields;
+    const given = [rolling, earlier, local].filter((hashes) => hashes !== undefined);
+    const [hashes] = given;
+    if (hashes === undefined || given.length > 1)
+      throw contradictory(["seq_hashes", "block_hash", "block_hashes"], "exactly one of the three");
+    const form = local === undefined ? "rolling" : "local";
+    // The hashes contain the salt already, if there is one.
+    const question = { ...this.#question(fields), cacheSalt: null };
+    return this.#answer(fields, this.#daemon.lookup.hashes(question, hashTexts(hashes), form));
+  }
+
+  /**
+   * Lists publishers, as Mooncake does.
+   *
+   * @returns those registered through this API.
+   */
+  @Get("services")
+  services(): object {
+    const services = this.#registrations.list().map((known) => ({
+      Endpoint: known.endpoint,
+      ReplayEndpoint: known.replayEndpoint,
+      Type: known.type,
+      ModelName: known.model,
+      LoraName: known.loraName,
+      TenantID: known.tenant,
+      InstanceID: known.instance,
+      BlockSize: known.blockSize,
+      DPRank: known.dpRank,
+      AdditionalSalt: known.additionalSalt,
+    }));
+    return { count: services.length, services };
+  }
+
+  /**
+   * Lists instances with the endpoints of their ranks, as Dynamo does.
+   *
+   * @returns all engines, from wherever they are known.
+   */
+  @Get("workers")
+  workers(): object {
+    const workers = new Map<string, Record<string, string>>();
+    for (const { engine } of this.#daemon.registry.engines()) {
+      const { instance } = this.#registrations.identityOf(engine.id);
+      const endpoints = workers.get(instance) ?? {};
+      for (const { dpRank, endpoint } of engine.ranks) endpoints[dpRank] = endpoint;
+      workers.set(instance, endpoints);
+    }
+    return [...workers].map(([instance, endpoints]) => ({ instance_id: instanceId(instance), endpoints }));
+  }
+
+  /**
+   * Lists contexts with the ranks that serve their model, as Mooncake does.
+   *
+   * @returns the view.
+   */
+  @Get("global_view")
+  globalView(): object {
+    const { reader, registry } = this.#daemon;
+    const contexts = reader.contexts().map(({ key, prefixCount }) => {
+      const instances: Record<string, number[]> = {};
+      for (const { engine } of registry.enginesOf(key.model) ?? []) {
+        const { instance } = this.#registrations.identityOf(engine.id);
+        (instances[instance] ??= []).push(...engine.ranks.map(({ dpRank }) => dpRank));
+      }
+      return {
+        model_name: key.model,
+        lora_name: key.loraName ?? "",
+        block_size: key.blockSize,
+        tenant_id: DEFAULT_TENANT,
+        prefix_count: prefixCount,
+        instances,
+      };
+    });
+    return { context_count: contexts.length, contexts };
+  }
+
+  /**
+   * Streams what the index holds, by context.
+   *
+   * @param reply - receives the stream.
+   */
+  @Get("dump")
+  dump(@Res() reply: FastifyReply): void {
+    void reply
+      .header("content-type", "application/json")
+      .send(Readable.from(this.#dumpText(), { objectMode: false }));
+  }
+
+  #question(fields: CommunityQueryFields): QuestionFields {
+    const salt = fields.cache_salt ?? "";
+    const lora = fields.lora_name ?? "";
+    return {
+      model: modelOf(fields),
+      loraName: lora === "" ? null : lora,
+      blockSize: fields.block_size ?? null,
+      cacheSalt: salt === "" ? null : salt,
+      workers: null,
+      topK: null,
+      includeUnmatched: true,
+    };
+  }
+
+  #answer(fields: CommunityQueryFields, answer: MatchAnswer): object {
+    const tenant = tenantOf(fields);
+    const wanted = fields.instance_id ?? null;
+    const instances = byInstance(answer, (worker) => {
+      const identity = this.#registrations.identityOf(worker);
+      return identity.tenant === tenant && (wanted === null || identity.instance === wanted)
+        ? identity
+        : null;
+    });
+    const blockSize = answer.block_size ?? 0;
+    return fields.model_name === undefined
+      ? mooncakeAnswer(instances, tenant, blockSize)
+      : dynamoAnswer(instances, blockSize);
+  }
+
+  *#dumpText(): Generator<string> {
+    const { reader, registry } = this.#daemon;
+    const rows = new Uint32Array(PAGE_ROWS * ROW_WORDS);
+    yield "[";
+    let separator = "";
+    for (const { id, key } of reader.contexts()) {
+      const head = { model_name: key.model, lora_name: key.loraName, block_size: key.blockSize };
+      const columns = ["prefix_hash", "instance_id", "dp_rank", "tier", "copies"];
+      yield `${separator}{${JSON.stringify({ ...head, columns }).slice(1, -1)},"blocks":[`;
+      separator = ",\n";
+      let comma = "";
+      for (let cursor = 0; cursor >= 0; ) {
+        const page = reader.dump(id, cursor, rows);
+        let text = "";
+        for (let at = 0; at < page.rows * ROW_WORDS; at += ROW_WORDS) {
+          const [low = 0, high = 0, rankSlot = 0, tier = 0, copies = 0] = rows.subarray(at, at + ROW_WORDS);
+          const owner = registry.ownerOf(rankSlot);
+          if (owner === null) continue;
+          const { instance } = this.#registrations.identityOf(owner.workerId);
+          text += `${comma}${JSON.stringify([`0x${toHex(low, high)}`, instance, owner.dpRank, TIERS[tier], copies])}`;
+          comma = ",";
+        }
+        yield text;
+        cursor = page.cursor;
+      }
+      yield "]}";
+    }
+    yield "]\n";
+  }
+}
+
+/** Dynamo's instance ids are integers. */
+function instanceId(instance: string): string | number {
+  return /^(0|[1-9]\d{0,14})$/.test(instance) ? Number(instance) : instance;
+}

@@ -1,0 +1,245 @@
+/**
+ * The community's indexer API: the shapes that clients of Mooncake's Conductor and of Dynamo's standalone indexer send and expect.
+ *
+ *                      Mooncake (`model`, `modelname`)                       Dynamo (`model_name`)
+ *   /register          {"status":"registered successfully", …}  200         {"status":"ok"}  201
+ *   /query             {‹tenant›: {‹instance›: tiers}, "instances": …}       {"scores", "frequencies", "instances"}
+ *   /query_by_hash     seq_hashes | block_hash: rolling, as ours             block_hashes: local, i64; chained here
+ *   tiers              longest_matched, GPU, CPU, DISK, DP                   longest_matched, gpu, cpu, disk, dp
+ *
+ * Which of the two a request is follows from what it calls the model. All counts are tokens.
+ *
+ * Where the two differ from this index
+ *  - `GPU`, `CPU`, `DISK` (Mooncake: what each tier holds) count each block for its fastest tier only, so slower tiers are lower bounds;
+ *    Dynamo's `cpu` and `disk` are cumulative by definition, and exact.
+ *  - Dynamo's former `tree_sizes` is not served, as Dynamo itself no longer does.
+ *  - `/dump` lists blocks by prefix hash. Dynamo's RouterEvents cannot be rebuilt: parents are not kept.
+ *  - `additionalsalt` and `hash_profile` are accepted and of no effect: blocks are hashed from their tokens, whatever the engine's own hashes are.
+ *  - Publishers of type Mooncake (the store's pool events) are refused: their events name no worker that a request could be sent to.
+ *
+ * Sources: docs/source/design/conductor/{indexer-api-design,usage}.md @ 02785988328c, ca17b97a5e6a (kvcache-ai/Mooncake, RFC #1403);
+ * lib/kv-router/src/standalone_indexer/server.rs @ bc2583516003 and docs/pages/components/router/standalone-indexer.md @ 2229327dc5b9
+ * (ai-dynamo/dynamo).
+ */
+
+import { z } from "zod";
+
+import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
+
+/** The tenant of everything that names none. */
+export const DEFAULT_TENANT = "default";
+const TEXT_MAX = 1024;
+const DP_RANK_MAX = 1023;
+
+const text = z.string("a text").max(TEXT_MAX, `at most ${TEXT_MAX} characters`);
+const required = text.min(1, "a text of at least one character");
+const rank = z.int("a DP rank").min(0, "a DP rank").max(DP_RANK_MAX, `a DP rank up to ${DP_RANK_MAX}`);
+const INSTANCE = "an instance id: a text, or an integer ≥ 0";
+const instance = z
+  .union([required, z.int(INSTANCE).min(0, INSTANCE)], INSTANCE)
+  .transform(String)
+  .describe("Where requests are routed to.");
+const size = z.int("tokens per block").min(1, "tokens per block");
+const TYPES = "vLLM or SGLang";
+const names = {
+  model: required.optional().describe("Model name, as Mooncake's queries say it."),
+  modelname: required.optional().describe("Model name, as Mooncake's registrations say it."),
+  model_name: required.optional().describe("Model name, as Dynamo says it."),
+};
+const group = {
+  lora_name: text.nullish(),
+  tenant_id: text.nullish(),
+  routing_group: text.nullish().describe("Dynamo's newer name of tenant_id."),
+};
+
+/** `POST /register`. */
+export const registerBody = z
+  .looseObject({
+    ...names,
+    ...group,
+    instance_id: instance,
+    endpoint: required.describe("ZMQ endpoint of one DP rank's events."),
+    replay_endpoint: text.nullish(),
+    type: z
+      .string(TYPES)
+      .refine((value) => /^(vllm|sglang)$/i.test(value), TYPES)
+      .optional(),
+    block_size: size.optional(),
+    dp_rank: rank.nullish(),
+    additionalsalt: text.nullish(),
+  })
+  .meta({ id: "CommunityRegister" });
+
+/** `POST /unregister`. */
+export const unregisterBody = z
+  .looseObject({ ...names, ...group, instance_id: instance, dp_rank: rank.nullish() })
+  .meta({ id: "CommunityUnregister" });
+
+const queryFields = {
+  ...names,
+  ...group,
+  instance_id: instance.nullish(),
+  block_size: size.nullish(),
+  cache_salt: text.nullish(),
+};
+const list = (items: object) =>
+  z.custom<readonly unknown[]>(Array.isArray, "a list").meta({ type: "array", items });
+
+/** `POST /query`. */
+export const queryBody = z
+  .looseObject({ ...queryFields, token_ids: list({ type: "integer" }) })
+  .meta({ id: "CommunityQuery" });
+
+/** `POST /query_by_hash`. */
+export const queryByHashBody = z
+  .looseObject({
+    ...queryFields,
+    seq_hashes: list({ type: "integer" }).optional().describe("Mooncake: rolling hashes, u64."),
+    block_hash: list({ type: "integer" }).optional().describe("Mooncake, earlier: the same."),
+    block_hashes: list({ type: "integer" }).optional().describe("Dynamo: local hashes, i64."),
+  })
+  .meta({ id: "CommunityQueryByHash" });
+
+/** What `/query` and `/query_by_hash` have in common. */
+export type CommunityQueryFields = z.output<z.ZodObject<typeof queryFields>>;
+
+/** Who an engine of the registry is to clients of this API. */
+export interface CommunityIdentity {
+  readonly tenant: string;
+  readonly instance: string;
+}
+
+/** One instance's ranks, as matched. */
+type Instances = ReadonlyMap<string, readonly WorkerMatch[]>;
+
+/**
+ * The tenant that a request means.
+ *
+ * @param fields - of the request.
+ * @returns its name.
+ */
+export function tenantOf(fields: {
+  readonly tenant_id?: string | null | undefined;
+  readonly routing_group?: string | null | undefined;
+}): string {
+  return (
+    [fields.tenant_id, fields.routing_group].find(
+      (name) => name !== null && name !== undefined && name !== "",
+    ) ?? DEFAULT_TENANT
+  );
+}
+
+/**
+ * Groups an answer by instance.
+ *
+ * @param answer - with unmatched ranks listed.
+ * @param identify - who a worker is; null when it is not to be told of.
+ * @returns the ranks of each instance.
+ */
+export function byInstance(
+  answer: MatchAnswer,
+  identify: (worker: string) => CommunityIdentity | null,
+): Instances {
+  const instances = new Map<string, WorkerMatch[]>();
+  for (const row of answer.matches) {
+    const identity = identify(row.worker);
+    if (identity === null) continue;
+    const rows = instances.get(identity.instance) ?? [];
+    rows.push(row);
+    instances.set(identity.instance, rows);
+  }
+  return instances;
+}
+
+/**
+ * The answer as Mooncake's clients read it, in its earlier form (by tenant) and its present one (`instances`).
+ *
+ * @param instances - from `byInstance`.
+ * @param tenant - asked for.
+ * @param blockSize - tokens per block; 0 while nothing is stored.
+ * @returns the body.
+ */
+export function mooncakeAnswer(instances: Instances, tenant: string, blockSize: number): object {
+  const found = Object.fromEntries(
+    [...instances].map(([name, rows]) => {
+      const most = (blocksOf: (row: WorkerMatch) => number): number =>
+        blockSize * Math.max(0, ...rows.map(blocksOf));
+      return [
+        name,
+        {
+          longest_matched: most((row) => row.matched_blocks),
+          GPU: most(({ tiers }) => tiers.device),
+          DP: Object.fromEntries(rows.map((row) => [row.dp_rank, row.matched_tokens])),
+          CPU: most(({ tiers }) => tiers.host),
+          DISK: most(({ tiers }) => tiers.disk + tiers.remote),
+        },
+      ];
+    }),
+  );
+  return { [tenant]: found, instances: found };
+}
+
+/**
+ * The answer as Dynamo's clients read it.
+ *
+ * @param instances - from `byInstance`.
+ * @param blockSize - tokens per block; 0 while nothing is stored.
+ * @returns the body.
+ */
+export function dynamoAnswer(instances: Instances, blockSize: number): object {
+  const scores: Record<string, Record<string, number>> = {};
+  const tiers: Record<string, object> = {};
+  const lengths: number[] = [];
+  for (const [name, rows] of instances) {
+    const most = (blocksOf: (row: WorkerMatch) => number): number =>
+      blockSize * Math.max(0, ...rows.map(blocksOf));
+    const matched = rows.filter((row) => row.matched_blocks > 0);
+    lengths.push(...matched.map((row) => row.matched_blocks));
+    if (matched.length > 0)
+      scores[name] = Object.fromEntries(matched.map((row) => [row.dp_rank, row.matched_tokens]));
+    tiers[name] = {
+      longest_matched: most((row) => row.matched_blocks),
+      gpu: most((row) => row.tiers.device),
+      dp: Object.fromEntries(rows.map((row) => [row.dp_rank, row.tiers.device * blockSize])),
+      cpu: most((row) => row.tiers.device + row.tiers.host),
+      disk: most((row) => row.matched_blocks),
+    };
+  }
+  return { scores, frequencies: frequencies(lengths), instances: tiers };
+}
+
+/** How many ranks hold the first block, the first two, and so on. O(longest match + ranks). */
+function frequencies(lengths: readonly number[]): number[] {
+  const counts = new Array<number>(Math.max(0, ...lengths)).fill(0);
+  for (const length of lengths) counts[length - 1] = (counts[length - 1] ?? 0) + 1;
+  for (let i = counts.length - 2; i >= 0; i--) counts[i] = (counts[i] ?? 0) + (counts[i + 1] ?? 0);
+  return counts;
+}
+
+/** A JSON string, or an integer of more digits than a double has. */
+const STRING_OR_LONG_INTEGER = /"(?:[^"\\]|\\.)*"|(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/g;
+
+/**
+ * Puts quotes around integers that JSON.parse would round: u64 hashes, written as numbers by clients in other languages.
+ *
+ * @param json - text of a body.
+ * @returns the same with those as strings. O(length).
+ */
+export function quoteLongIntegers(json: string): string {
+  return json.replace(STRING_OR_LONG_INTEGER, (token) => (token.startsWith('"') ? token : `"${token}"`));
+}
+
+/**
+ * Hashes as they come, as the u64 texts that lookups take.
+ *
+ * @param hashes - integers, or texts of integers; i64 or u64.
+ * @returns texts; what is no integer stays as it is, for the lookup to refuse by its position.
+ */
+export function hashTexts(hashes: readonly unknown[]): readonly unknown[] {
+  return hashes.map((hash) => {
+    if (typeof hash === "number" && Number.isSafeInteger(hash))
+      return String(BigInt.asUintN(64, BigInt(hash)));
+    if (typeof hash === "string" && /^-\d{1,19}$/.test(hash)) return String(BigInt.asUintN(64, BigInt(hash)));
+    return hash;
+  });
+}

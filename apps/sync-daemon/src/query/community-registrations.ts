@@ -1,0 +1,164 @@
+/**
+ * Engines registered through the community's API, which registers one DP rank at a time under (instance, tenant, rank).
+ *
+ *   (instance, tenant, rank) ─▶ one engine of the registry, of one rank: id ‹tenant›/‹instance›/dp‹rank›,
+ *                               without the tenant when it is the default, without the rank when it is 0
+ *
+ * So `/api/v1/engines` and `/api/v1/match` know them too, by that id. Engines from elsewhere are instances of the default tenant
+ * under their own id. Bounded with the registry: whatever is not there any more is forgotten at the next look.
+ */
+
+import type { EngineRegistry } from "../engine/engine-registry.ts";
+import { engineEntry } from "../engine/engine-entry.ts";
+import type { z } from "zod";
+
+import {
+  type CommunityIdentity,
+  DEFAULT_TENANT,
+  type registerBody,
+  tenantOf,
+  type unregisterBody,
+} from "./community-api.ts";
+import { malformed, QueryError } from "./query-error.ts";
+
+/** A registration as it was made. */
+export interface CommunityRegistration extends CommunityIdentity {
+  readonly engineId: string;
+  readonly dpRank: number;
+  readonly model: string;
+  readonly loraName: string;
+  readonly type: string;
+  readonly endpoint: string;
+  readonly replayEndpoint: string;
+  readonly blockSize: number;
+  readonly additionalSalt: string;
+}
+
+/** Registers, removes and names. */
+export class CommunityRegistrations {
+  readonly #registry: EngineRegistry;
+  readonly #byEngine = new Map<string, CommunityRegistration>();
+
+  /** @param registry - holds the engines. */
+  constructor(registry: EngineRegistry) {
+    this.#registry = registry;
+  }
+
+  /**
+   * Registers one DP rank.
+   *
+   * @param body - checked.
+   * @returns what was registered; the same again changes nothing.
+   * @throws QueryError malformed_body; RegistryError engine_conflict, registry_full.
+   */
+  register(body: z.output<typeof registerBody>): CommunityRegistration {
+    const model = modelOf(body);
+    const tenant = tenantOf(body);
+    const dpRank = body.dp_rank ?? 0;
+    const id = engineIdOf(body.instance_id, tenant, dpRank);
+    const replay = body.replay_endpoint ?? "";
+    const entry = engineEntry.safeParse({
+      id,
+      model,
+      endpoint: body.endpoint,
+      ...(replay === "" ? {} : { replay_endpoint: replay }),
+    });
+    if (!entry.success) {
+      const issue = entry.error.issues[0];
+      const field = issue?.path[0] === "id" ? "instance_id" : String(issue?.path[0] ?? "body");
+      throw malformed(field, issue?.message ?? "a registration");
+    }
+    const ranks = entry.data.ranks.map((rank) => ({ ...rank, dpRank }));
+    this.#registry.register({ ...entry.data, ranks });
+    const registration: CommunityRegistration = {
+      engineId: id,
+      instance: body.instance_id,
+      tenant,
+      dpRank,
+      model,
+      loraName: body.lora_name ?? "",
+      type: body.type ?? "vLLM",
+      endpoint: body.endpoint,
+      replayEndpoint: replay,
+      blockSize: body.block_size ?? 0,
+      additionalSalt: body.additionalsalt ?? "",
+    };
+    this.#byEngine.set(id, registration);
+    return registration;
+  }
+
+  /**
+   * Removes one DP rank of an instance, or all of them.
+   *
+   * @param body - checked; without a rank, all.
+   * @returns what was removed, at least one.
+   * @throws QueryError unknown_instance.
+   */
+  unregister(body: z.output<typeof unregisterBody>): readonly CommunityRegistration[] {
+    const tenant = tenantOf(body);
+    const removed = this.list().filter(
+      (known) =>
+        known.instance === body.instance_id &&
+        known.tenant === tenant &&
+        (body.dp_rank === null || body.dp_rank === undefined || known.dpRank === body.dp_rank),
+    );
+    if (removed.length === 0) {
+      throw new QueryError(
+        {
+          code: "unknown_instance",
+          instance_id: body.instance_id,
+          tenant_id: tenant,
+          dp_rank: body.dp_rank ?? null,
+        },
+        `instance ${body.instance_id} of tenant ${tenant} is not registered here${body.dp_rank === undefined || body.dp_rank === null ? "" : ` with DP rank ${body.dp_rank}`}`,
+      );
+    }
+    for (const { engineId } of removed) {
+      this.#byEngine.delete(engineId);
+      void this.#registry.remove(engineId);
+    }
+    return removed;
+  }
+
+  /**
+   * The registrations that still stand, in order.
+   *
+   * @returns a fresh list.
+   */
+  list(): readonly CommunityRegistration[] {
+    const present = new Set([...this.#registry.engines()].map(({ engine }) => engine.id));
+    for (const id of this.#byEngine.keys()) if (!present.has(id)) this.#byEngine.delete(id);
+    return [...this.#byEngine.values()];
+  }
+
+  /**
+   * Who an engine is to clients of this API.
+   *
+   * @param engineId - of the registry.
+   * @returns its instance and tenant.
+   */
+  identityOf(engineId: string): CommunityIdentity {
+    return this.#byEngine.get(engineId) ?? { instance: engineId, tenant: DEFAULT_TENANT };
+  }
+}
+
+/**
+ * The model that a request means, by whichever name it has there.
+ *
+ * @param fields - of the request.
+ * @returns its name.
+ * @throws QueryError malformed_body when it has none.
+ */
+export function modelOf(fields: {
+  readonly model?: string | undefined;
+  readonly modelname?: string | undefined;
+  readonly model_name?: string | undefined;
+}): string {
+  const model = fields.model ?? fields.modelname ?? fields.model_name;
+  if (model === undefined) throw malformed("model", "the model's name, as model, modelname or model_name");
+  return model;
+}
+
+function engineIdOf(instance: string, tenant: string, dpRank: number): string {
+  return `${tenant === DEFAULT_TENANT ? "" : `${tenant}/`}${instance}${dpRank === 0 ? "" : `/dp${dpRank}`}`;
+}
