@@ -17,6 +17,7 @@ import { EnginesController } from "./http/engines.controller.ts";
 import { HealthController } from "./http/health.controller.ts";
 import { MatchController } from "./http/match.controller.ts";
 import { MetricsController } from "./http/metrics.controller.ts";
+import { OpenapiController } from "./http/openapi.controller.ts";
 import { NestLogger } from "./http/nest-logger.ts";
 import { ProblemFilter } from "./http/problem.filter.ts";
 import { measureRequests } from "./http/request-metrics.ts";
@@ -35,6 +36,7 @@ class AppModule {
         HealthController,
         MetricsController,
         CommunityController,
+        OpenapiController,
       ],
       providers: [
         { provide: Daemon, useFactory: () => daemon },

@@ -84,7 +84,7 @@ const list = z.custom<readonly unknown[]>(Array.isArray, "a list");
 const INPUTS = ["token_ids", "prefix_hashes", "prompt", "messages"] as const;
 
 /** Body of a JSON lookup. */
-const jsonBody = z.strictObject(
+export const jsonBody = z.strictObject(
   {
     ...common,
     block_size: positive
@@ -121,7 +121,7 @@ const digits = z
   .regex(/^[1-9]\d{0,8}$/, "an integer ≥ 1")
   .transform(Number);
 /** Query parameters of a binary lookup. */
-const binaryParameters = z.strictObject({
+export const binaryParameters = z.strictObject({
   ...common,
   input: z.enum(["token_ids", "prefix_hashes"], "token_ids or prefix_hashes").default("token_ids"),
   block_size: digits.optional(),

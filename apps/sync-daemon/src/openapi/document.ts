@@ -1,0 +1,196 @@
+/**
+ * The OpenAPI 3.1 document of the API, and the reference of error codes: projections of operations.ts, the schemas and the table of problems.
+ *
+ * Requests are described as they may be sent (before defaults), answers as they are. Schemas with an id become components.
+ */
+
+import { FRAME_ERROR_CODES, PAYLOAD_ERROR_CODES } from "@kvsync/core";
+import { z } from "zod";
+
+import { type ProblemCode, PROBLEMS } from "../http/problem-status.ts";
+import { TOKENIZER_FAILURES } from "../tokenizer/tokenize-outcome.ts";
+import { type Content, type Operation, OPERATIONS } from "./operations.ts";
+
+/** A part of the document. */
+type Json = Readonly<Record<string, unknown>>;
+
+/** Problems that every route can answer with. */
+const ANYWHERE: readonly ProblemCode[] = ["bad_request", "internal_error", "stopping"];
+/** Problems that every route with a body can answer with. */
+const WITH_BODY: readonly ProblemCode[] = ["body_too_large", "unsupported_media_type"];
+
+const problemDocument = z
+  .looseObject({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    code: z.enum(Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]]),
+    detail: z.string(),
+  })
+  .meta({
+    id: "Problem",
+    description: "RFC 9457 problem document; facts of the error stand beside the standard members.",
+  });
+
+/**
+ * Makes the document.
+ *
+ * @returns a fresh one.
+ */
+export function openapiDocument(): Json {
+  const components = new Map<string, Json>();
+  const paths: Record<string, Record<string, Json>> = {};
+  for (const operation of OPERATIONS) {
+    (paths[operation.path] ??= {})[operation.method] = describe(operation, components);
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "kvsync",
+      version: "1",
+      description:
+        "Which inference engine already holds which prompt prefix, and how far that can be trusted.",
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/" }],
+    paths,
+    components: { schemas: Object.fromEntries([...components].sort(([a], [b]) => (a < b ? -1 : 1))) },
+  };
+}
+
+/**
+ * The reference of error codes.
+ *
+ * @returns Markdown.
+ */
+export function errorReference(): string {
+  const row = (...cells: readonly (string | number)[]): string => `| ${cells.join(" | ")} |`;
+  const usedBy = (code: ProblemCode): string =>
+    ANYWHERE.includes(code)
+      ? "any"
+      : OPERATIONS.filter(
+          ({ problems, bodies }) => problems.includes(code) || (bodies && WITH_BODY.includes(code)),
+        )
+          .map(({ method, path }) => `\`${method.toUpperCase()} ${path}\``)
+          .join(", ") || "–";
+  return [
+    "<!-- Generated from the code by apps/sync-daemon/src/openapi/main.ts; a test fails when it is out of date. -->",
+    "# Error codes",
+    "",
+    "Codes are stable: programs may rely on them. The texts beside them are for people.",
+    "",
+    "## Problems of the HTTP API",
+    "A body of `application/problem+json` (RFC 9457) with `code`, and the facts of the case beside it.",
+    "",
+    row("code", "status", "title", "routes"),
+    row("---", "---", "---", "---"),
+    ...(Object.entries(PROBLEMS) as [ProblemCode, { status: number; title: string }][]).map(
+      ([code, { status, title }]) => row(`\`${code}\``, status, title, usedBy(code)),
+    ),
+    "",
+    "## Why a prompt could not be looked up",
+    'Not errors: the lookup is answered with 200, `"decision": "fallback"` and one of these as `reason`.',
+    "",
+    row("reason", "meaning"),
+    row("---", "---"),
+    ...Object.entries(TOKENIZER_FAILURES).map(([reason, meaning]) => row(`\`${reason}\``, meaning)),
+    "",
+    "## What can be wrong with an engine's message",
+    "Reasons in `aibrix_kv_events_dropped_total` and in the log, with the offset where it was found.",
+    "",
+    row("code", "costs"),
+    row("---", "---"),
+    ...FRAME_ERROR_CODES.map((code) => row(`\`${code}\``, "the message")),
+    ...PAYLOAD_ERROR_CODES.map((code) => row(`\`${code}\``, "the message or one event of it")),
+    "",
+  ].join("\n");
+}
+
+function describe(operation: Operation, components: Map<string, Json>): Json {
+  const { id, tag, summary, query, bodies, answers, path, problems } = operation;
+  const parameters = [...pathParameters(path), ...(query === undefined ? [] : queryParameters(query))];
+  const codes = [...problems, ...(bodies === undefined ? [] : WITH_BODY), ...ANYWHERE];
+  return {
+    operationId: id,
+    tags: [tag],
+    summary,
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(bodies === undefined
+      ? {}
+      : { requestBody: { required: true, content: contentOf(bodies, "input", components) } }),
+    responses: {
+      ...Object.fromEntries(
+        Object.entries(answers).map(([status, content]) => [
+          status,
+          content === null
+            ? { description: "Done." }
+            : { description: descriptionOf(content), content: contentOf([content], "output", components) },
+        ]),
+      ),
+      default: {
+        description: `A problem: ${codes.join(", ")}.`,
+        content: { "application/problem+json": { schema: schemaOf(problemDocument, "output", components) } },
+      },
+    },
+  };
+}
+
+function descriptionOf(content: Content): string {
+  return "schema" in content ? (content.schema.description ?? "The answer.") : content.description;
+}
+
+function contentOf(
+  contents: readonly Content[],
+  io: "input" | "output",
+  components: Map<string, Json>,
+): Json {
+  return Object.fromEntries(
+    contents.map((content) =>
+      "schema" in content
+        ? ["application/json", { schema: schemaOf(content.schema, io, components) }]
+        : [content.mediaType, {}],
+    ),
+  );
+}
+
+function pathParameters(path: string): Json[] {
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: "path",
+    required: true,
+    schema: { type: "string" },
+  }));
+}
+
+function queryParameters(query: z.ZodObject): Json[] {
+  const { properties = {}, required = [] } = convert(query, "input") as {
+    properties?: Record<string, Json>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, schema]) => ({
+    name,
+    in: "query",
+    required: required.includes(name),
+    schema,
+  }));
+}
+
+/** A reference to a component where the schema has an id, the schema itself where it has none. */
+function schemaOf(schema: z.ZodType, io: "input" | "output", components: Map<string, Json>): Json {
+  const { $defs = {}, ...converted } = convert(schema, io) as Json & { $defs?: Record<string, Json> };
+  for (const [name, definition] of Object.entries($defs)) components.set(name, without(definition, "id"));
+  const id = schema.meta()?.id;
+  if (id === undefined) return converted;
+  // A root with an id may come as a reference into its own definitions.
+  if (!(id in $defs)) components.set(id, without(converted, "id"));
+  return { $ref: `#/components/schemas/${id}` };
+}
+
+function convert(schema: z.ZodType, io: "input" | "output"): Json {
+  const json = without(z.toJSONSchema(schema, { io, unrepresentable: "any" }), "$schema");
+  return JSON.parse(JSON.stringify(json).replaceAll("#/$defs/", "#/components/schemas/")) as Json;
+}
+
+function without(json: Json, key: string): Json {
+  return Object.fromEntries(Object.entries(json).filter(([name]) => name !== key));
+}

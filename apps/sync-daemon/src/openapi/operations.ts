@@ -1,0 +1,257 @@
+/**
+ * Every route of the HTTP API, with the schemas that its requests are checked by and its answers are made of. The OpenAPI document is made from
+ * this and nothing else; a test compares it with the routes of a running application, both ways.
+ */
+
+import { TRUST_LEVELS } from "@kvsync/core";
+import { z } from "zod";
+
+import type { ProblemCode } from "../http/problem-status.ts";
+import { queryBody, queryByHashBody, registerBody, unregisterBody } from "../query/community-api.ts";
+import { matchAnswer } from "../query/match-answer.ts";
+import { binaryParameters, jsonBody } from "../query/match-query.ts";
+
+/** A body: JSON by a schema, or bytes or text of a media type. */
+export type Content =
+  | { readonly schema: z.ZodType }
+  | { readonly mediaType: string; readonly description: string };
+
+/** One route. */
+export interface Operation {
+  readonly method: "get" | "post" | "delete";
+  /** As in OpenAPI, parameters in braces. */
+  readonly path: string;
+  readonly id: string;
+  readonly tag: "lookups" | "engines" | "operations" | "community";
+  readonly summary: string;
+  /** Query parameters, an object schema. */
+  readonly query?: z.ZodObject;
+  readonly bodies?: readonly Content[];
+  /** By status. */
+  readonly answers: Readonly<Record<number, Content | null>>;
+  /** Codes of problems beside those that every route can have. */
+  readonly problems: readonly ProblemCode[];
+}
+
+const rankReport = z.looseObject({
+  dp_rank: z.int(),
+  rank_slot: z.int().describe("As in dumps."),
+  state: z.string(),
+  trust: z.enum(TRUST_LEVELS),
+  connected: z.boolean(),
+  endpoint: z.string().nullable(),
+  replay_endpoint: z.string().nullable(),
+  last_sequence_number: z.number().nullable(),
+  last_event_age_seconds: z.number().nullable(),
+});
+const engineReport = z
+  .looseObject({ id: z.string(), model: z.string(), ranks: z.array(rankReport) })
+  .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });
+const endpoint = z.string().describe("tcp://host:port or ipc://path");
+// The entry as it is written; engine/engine-entry.ts checks and normalises it.
+const engineEntryBody = z
+  .strictObject({
+    id: z.string(),
+    model: z.string(),
+    endpoint: endpoint.optional(),
+    endpoints: z.array(endpoint).optional(),
+    replay_endpoint: endpoint.optional(),
+    replay_endpoints: z.array(endpoint).optional(),
+    dp_size: z.int().optional(),
+    topic: z.string().optional(),
+    report_mode: z.enum(["delta", "full"]).optional(),
+  })
+  .meta({ id: "EngineEntry", description: "An engine, as in the configuration file." });
+const loose = z.looseObject({});
+const status = z.looseObject({ status: z.string() });
+const octets = (description: string): Content => ({ mediaType: "application/octet-stream", description });
+const scrape: Content = { mediaType: "text/plain", description: "Prometheus text format." };
+const lookupProblems = [
+  "malformed_body",
+  "contradictory_fields",
+  "unknown_model",
+  "wrong_block_size",
+  "block_size_required",
+  "too_many_tokens",
+] as const;
+
+/** All of them. */
+export const OPERATIONS: readonly Operation[] = [
+  {
+    method: "post",
+    path: "/api/v1/match",
+    id: "match",
+    tag: "lookups",
+    summary: "Who holds how many leading blocks of a prompt. The query parameters are for binary bodies.",
+    query: binaryParameters.partial(),
+    bodies: [
+      { schema: jsonBody.meta({ id: "MatchRequest" }) },
+      octets("u32 little-endian token ids, or u64 little-endian hashes with input=prefix_hashes"),
+    ],
+    answers: { 200: { schema: matchAnswer } },
+    problems: lookupProblems,
+  },
+  {
+    method: "get",
+    path: "/api/v1/dump",
+    id: "dumpIndex",
+    tag: "operations",
+    summary: "Everything the index holds of a model.",
+    query: z.strictObject({ model: z.string() }),
+    answers: { 200: octets("A line of JSON, then records of 24 bytes as it describes them.") },
+    problems: ["malformed_body", "unknown_model"],
+  },
+  {
+    method: "get",
+    path: "/api/v1/engines",
+    id: "listEngines",
+    tag: "engines",
+    summary: "Engines and how each of their streams is doing.",
+    answers: { 200: { schema: z.looseObject({ engines: z.array(engineReport) }) } },
+    problems: [],
+  },
+  {
+    method: "post",
+    path: "/api/v1/engines",
+    id: "registerEngine",
+    tag: "engines",
+    summary: "Registers an engine; the same again changes nothing.",
+    bodies: [{ schema: engineEntryBody }],
+    answers: {
+      200: { schema: z.looseObject({ engine: engineReport }) },
+      201: { schema: z.looseObject({ engine: engineReport }) },
+    },
+    problems: ["malformed_body", "engine_conflict", "registry_full"],
+  },
+  {
+    method: "delete",
+    path: "/api/v1/engines/{id}",
+    id: "removeEngine",
+    tag: "engines",
+    summary: "Removes an engine: at once from lookups, soon from the index.",
+    answers: { 204: null },
+    problems: ["unknown_engine"],
+  },
+  {
+    method: "post",
+    path: "/register",
+    id: "communityRegister",
+    tag: "community",
+    summary: "Registers one DP rank, in Mooncake's or Dynamo's form.",
+    bodies: [{ schema: registerBody }],
+    answers: { 200: { schema: status }, 201: { schema: status } },
+    problems: ["malformed_body", "engine_conflict", "registry_full"],
+  },
+  {
+    method: "post",
+    path: "/unregister",
+    id: "communityUnregister",
+    tag: "community",
+    summary: "Removes one DP rank or all of an instance, in either form.",
+    bodies: [{ schema: unregisterBody }],
+    answers: { 200: { schema: status } },
+    problems: ["malformed_body", "unknown_instance"],
+  },
+  {
+    method: "post",
+    path: "/query",
+    id: "communityQuery",
+    tag: "community",
+    summary: "Cached tokens by instance, in either form.",
+    bodies: [{ schema: queryBody }],
+    answers: { 200: { schema: loose } },
+    problems: lookupProblems,
+  },
+  {
+    method: "post",
+    path: "/query_by_hash",
+    id: "communityQueryByHash",
+    tag: "community",
+    summary: "The same by hashes: Mooncake's rolling ones, or Dynamo's local ones.",
+    bodies: [{ schema: queryByHashBody }],
+    answers: { 200: { schema: loose } },
+    problems: lookupProblems,
+  },
+  {
+    method: "get",
+    path: "/services",
+    id: "communityServices",
+    tag: "community",
+    summary: "Publishers registered here, as Mooncake lists them.",
+    answers: { 200: { schema: z.looseObject({ count: z.int(), services: z.array(loose) }) } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/workers",
+    id: "communityWorkers",
+    tag: "community",
+    summary: "Instances and the endpoints of their ranks, as Dynamo lists them.",
+    answers: { 200: { schema: z.array(loose) } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/global_view",
+    id: "communityGlobalView",
+    tag: "community",
+    summary: "Contexts and the ranks that serve them, as Mooncake lists them.",
+    answers: { 200: { schema: z.looseObject({ context_count: z.int(), contexts: z.array(loose) }) } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/dump",
+    id: "communityDump",
+    tag: "community",
+    summary: "All blocks by context, as JSON.",
+    answers: { 200: { schema: z.array(loose) } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/livez",
+    id: "livez",
+    tag: "operations",
+    summary: "Whether the process turns.",
+    answers: { 200: { schema: status } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/readyz",
+    id: "readyz",
+    tag: "operations",
+    summary: "Whether to send traffic here; with verbose, which engines are waited for.",
+    query: z.strictObject({ verbose: z.string().optional() }),
+    answers: { 200: { schema: status }, 503: { schema: status } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/metrics",
+    id: "metrics",
+    tag: "operations",
+    summary: "Metrics for Prometheus.",
+    answers: { 200: scrape },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/api/v1/metrics",
+    id: "metricsAlias",
+    tag: "operations",
+    summary: "The same.",
+    answers: { 200: scrape },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/openapi.json",
+    id: "openapi",
+    tag: "operations",
+    summary: "This document.",
+    answers: { 200: { schema: loose } },
+    problems: [],
+  },
+];

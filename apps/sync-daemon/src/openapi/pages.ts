@@ -1,0 +1,15 @@
+/** The generated pages of the API, as text by their path in the repository. */
+
+import { errorReference, openapiDocument } from "./document.ts";
+
+/**
+ * Renders them.
+ *
+ * @returns path and text of each.
+ */
+export function generatedPages(): ReadonlyMap<string, string> {
+  return new Map([
+    ["docs/generated/openapi.json", `${JSON.stringify(openapiDocument(), null, 2)}\n`],
+    ["docs/generated/errors.md", errorReference()],
+  ]);
+}

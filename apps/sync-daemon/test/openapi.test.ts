@@ -1,0 +1,90 @@
+/** The API's description: valid, true to the running application both ways, and committed as it is generated. */
+import { readFileSync } from "node:fs";
+
+import { Validator } from "@seriousme/openapi-schema-validator";
+import type { NestFastifyApplication } from "@nestjs/platform-fastify";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { createApp } from "../src/app.module.ts";
+import { readSettings } from "../src/config.ts";
+import { Daemon } from "../src/daemon.ts";
+import { openapiDocument } from "../src/openapi/document.ts";
+import { OPERATIONS } from "../src/openapi/operations.ts";
+import { generatedPages } from "../src/openapi/pages.ts";
+
+let daemon: Daemon;
+let app: NestFastifyApplication;
+
+beforeAll(async () => {
+  const settings = readSettings([], {});
+  if (settings === "help") throw new Error("help was not asked for");
+  daemon = await Daemon.start(settings, {
+    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
+    version: "0.0.0-test",
+    log: () => undefined,
+    died: (error) => {
+      throw error;
+    },
+  });
+  app = await createApp(daemon, pino({ level: "silent" }));
+});
+
+afterAll(async () => {
+  await app.close();
+  await daemon.stop();
+});
+
+/** Routes of the application, from the tree that fastify prints: one level per four columns, texts joined. */
+function servedRoutes(): string[] {
+  const routes: string[] = [];
+  const parents: string[] = [];
+  for (const line of app.getHttpAdapter().getInstance().printRoutes({ commonPrefix: false }).split("\n")) {
+    const parts = /^((?:│ {3}| {4})*)(?:├── |└── )(.*?)(?: \(([A-Z, ]+)\))?$/.exec(line);
+    if (parts === null) continue;
+    const [, indent = "", text = "", methods = ""] = parts;
+    const depth = indent.length / 4;
+    parents.length = depth;
+    parents[depth] = `${parents[depth - 1] ?? ""}${text}`;
+    const path = (parents[depth] ?? "").replace(/:(\w+)/g, "{$1}");
+    for (const method of methods.split(", ")) {
+      if (["GET", "POST", "DELETE", "PUT", "PATCH"].includes(method))
+        routes.push(`${method.toLowerCase()} ${path}`);
+    }
+  }
+  return routes.sort();
+}
+
+test("every route that is served is described, and every one described is served", () => {
+  const described = OPERATIONS.map(({ method, path }) => `${method} ${path}`).sort();
+  expect(described.length).toBeGreaterThan(10);
+  expect(servedRoutes()).toEqual(described);
+});
+
+test("the document is valid OpenAPI 3.1, and its references lead somewhere", async () => {
+  const validator = new Validator();
+  const result = await validator.validate(structuredClone(openapiDocument()));
+  expect(result).toMatchObject({ valid: true });
+  expect(validator.version).toBe("3.1");
+  const text = JSON.stringify(openapiDocument());
+  const { components } = openapiDocument() as { components: { schemas: Record<string, unknown> } };
+  const names = [...text.matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name ?? "");
+  expect(names.filter((name) => !(name in components.schemas))).toEqual([]);
+  expect(text).not.toContain("$defs");
+  for (const [name, schema] of Object.entries(components.schemas))
+    expect(schema, name).toHaveProperty("type");
+});
+
+test("operation ids are unique, and the document is served as it is generated", async () => {
+  expect(new Set(OPERATIONS.map(({ id }) => id)).size).toBe(OPERATIONS.length);
+  const served = await app.inject("/openapi.json");
+  expect(served.headers["content-type"]).toContain("application/json");
+  expect(served.json()).toEqual(JSON.parse(JSON.stringify(openapiDocument())));
+});
+
+test.each([...generatedPages()])(
+  "%s is committed as it is generated (pnpm --filter @kvsync/sync-daemon run reference)",
+  (path, text) => {
+    expect(readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8")).toBe(text);
+  },
+);
