@@ -1,0 +1,90 @@
+/**
+ * A lookup and its answer, as a gateway's author sees them. Names of the answer are those of the wire; that they are exactly the daemon's is
+ * checked where the daemon is tested, by the compiler.
+ */
+
+/** How far a rank's part of the index can be trusted: complete, perhaps too little, perhaps too much, nothing known. */
+export type Trust = "exact" | "partial" | "stale" | "unknown";
+
+/** Why a prompt could not be looked up. */
+export type FallbackReason =
+  | "tokenizer_not_configured"
+  | "tokenizer_unavailable"
+  | "tokenizer_timeout"
+  | "tokenizer_refused"
+  | "tokenizer_malformed"
+  | "tokenizer_overloaded"
+  | "circuit_open";
+
+/** One worker rank's match. */
+export interface WorkerMatch {
+  /** The engine's id. */
+  worker: string;
+  dp_rank: number;
+  /** Leading blocks held without a hole. */
+  matched_blocks: number;
+  matched_tokens: number;
+  /** The matched blocks by the fastest tier that holds them. */
+  tiers: { device: number; host: number; disk: number; remote: number };
+  trust: Trust;
+  /** Since the last event of its stream; null before the first. */
+  age_seconds: number | null;
+}
+
+/** Who holds how much of a prompt, and how far that can be trusted. */
+export interface MatchAnswer {
+  model: string;
+  lora_name: string | null;
+  /** Null while nothing was stored that could tell. */
+  block_size: number | null;
+  /** Full blocks in the query; null with block_size, and when there are no tokens. */
+  blocks: number | null;
+  /** Worst of the ranks considered; unknown when there are none. */
+  trust: Trust;
+  /** exact: route by it. degraded: some ranks are not exact. fallback: route as without cache information. */
+  decision: "exact" | "degraded" | "fallback";
+  /** Why a prompt could not be looked up; null when it was. */
+  reason: FallbackReason | null;
+  /** Ranks considered, by trust. */
+  ranks: Record<Trust, number>;
+  /** Longest match first. */
+  matches: WorkerMatch[];
+}
+
+/** What every lookup can say. */
+export interface QuestionOptions {
+  /** As engines were registered with it. */
+  readonly model: string;
+  readonly loraName?: string | undefined;
+  /** Tokens per block; needed when engines of the model use several. */
+  readonly blockSize?: number | undefined;
+  readonly cacheSalt?: string | undefined;
+  /** Only these. */
+  readonly workers?: readonly string[] | undefined;
+  /** Most matches in the answer. */
+  readonly topK?: number | undefined;
+  /** List ranks without a match too. */
+  readonly includeUnmatched?: boolean | undefined;
+}
+
+/** A message, as in a chat completion. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly [field: string]: unknown;
+}
+
+/** A lookup: by tokens or hashes, which travel as bytes, or by text, which the daemon has tokenized. */
+export type Question = QuestionOptions &
+  (
+    | { readonly tokenIds: Uint32Array | readonly number[] }
+    /** Chained hashes of the full blocks, with `@kvsync/core`'s `PrefixHasher` or Mooncake's RFC #1527. */
+    | { readonly prefixHashes: BigUint64Array | readonly bigint[] }
+    | { readonly prompt: string; readonly addSpecialTokens?: boolean | undefined }
+    | {
+        readonly messages: readonly ChatMessage[];
+        readonly addGenerationPrompt?: boolean | undefined;
+        readonly continueFinalMessage?: boolean | undefined;
+        readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
+        readonly tools?: readonly unknown[] | undefined;
+      }
+  );

@@ -1,0 +1,163 @@
+/** The client against real servers that answer, refuse, reset, hang, or are something else. A real daemon is asked in sync-daemon's tests. */
+import { createServer, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import { afterEach, expect, test } from "vitest";
+
+import { ClientError } from "../src/client-error.ts";
+import { KvsyncClient } from "../src/kvsync-client.ts";
+
+interface Received {
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly body: Buffer;
+}
+
+const servers: Server[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+const ANSWER = { decision: "exact", matches: [] };
+
+async function serve(
+  ...answers: ((response: ServerResponse) => void)[]
+): Promise<{ url: string; received: Received[] }> {
+  const received: Received[] = [];
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      const url = new URL(request.url ?? "", "http://localhost");
+      received.push({ url, headers: request.headers, body: Buffer.concat(chunks) });
+      (answers.length > 1 ? answers.shift() : answers[0])?.(response);
+    });
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, received };
+}
+
+const good = (response: ServerResponse): void => void response.end(JSON.stringify(ANSWER));
+const reset = (response: ServerResponse): void => void response.socket?.resetAndDestroy();
+const silent = (): void => undefined;
+
+async function failure(promise: Promise<unknown>): Promise<ClientError> {
+  const error: unknown = await promise.then(
+    () => "an answer",
+    (reason: unknown) => reason,
+  );
+  if (error instanceof ClientError) return error;
+  throw new Error(`expected a ClientError, not ${String(error)}`);
+}
+
+test("tokens and hashes travel as little-endian bytes, the rest as parameters; text travels as JSON", async () => {
+  const { url, received } = await serve(good);
+  const client = new KvsyncClient({ url: `${url}/kv/`, token: "secret" });
+  const options = {
+    model: "a/b",
+    loraName: "l",
+    blockSize: 16,
+    workers: ["x", "y"],
+    topK: 2,
+    includeUnmatched: true,
+  };
+  await client.match({ ...options, tokenIds: [1, 0xffff_ffff] });
+  await client.match({ model: "m", prefixHashes: [0x1122334455667788n] });
+  await client.match({
+    model: "m",
+    workers: ["x"],
+    messages: [{ role: "user", content: "hi" }],
+    addGenerationPrompt: false,
+  });
+  const [tokens, hashes, chat] = received;
+  expect(tokens?.url.pathname).toBe("/kv/api/v1/match");
+  expect(Object.fromEntries(tokens?.url.searchParams ?? [])).toEqual({
+    model: "a/b",
+    lora_name: "l",
+    block_size: "16",
+    workers: "x,y",
+    top_k: "2",
+    include_unmatched: "true",
+    input: "token_ids",
+  });
+  expect(tokens?.headers).toMatchObject({
+    authorization: "Bearer secret",
+    "content-type": "application/octet-stream",
+  });
+  expect(tokens?.body.toString("hex")).toBe("01000000ffffffff");
+  expect(hashes?.body.toString("hex")).toBe("8877665544332211");
+  expect(JSON.parse(chat?.body.toString() ?? "")).toEqual({
+    model: "m",
+    workers: ["x"],
+    messages: [{ role: "user", content: "hi" }],
+    add_generation_prompt: false,
+  });
+});
+
+test("token ids and hashes out of range are refused before anything is sent", async () => {
+  const { url, received } = await serve(good);
+  const client = new KvsyncClient({ url });
+  await expect(client.match({ model: "m", tokenIds: [1, -1] })).rejects.toThrow("tokenIds[1] is -1");
+  await expect(client.match({ model: "m", tokenIds: [1.5] })).rejects.toThrow(RangeError);
+  await expect(client.match({ model: "m", prefixHashes: [1n << 64n] })).rejects.toThrow(RangeError);
+  expect(received).toEqual([]);
+});
+
+test("a reset is tried again once, and a second one is unreachable", async () => {
+  const once = await serve(reset, good);
+  expect(await new KvsyncClient({ url: once.url }).match({ model: "m", prompt: "a" })).toEqual(ANSWER);
+  expect(once.received).toHaveLength(2);
+  const always = await serve(reset);
+  const error = await failure(new KvsyncClient({ url: always.url }).match({ model: "m", tokenIds: [1] }));
+  expect(error.code).toBe("unreachable");
+  expect(always.received).toHaveLength(2);
+});
+
+test("silence ends at the deadline, and is not asked twice", async () => {
+  const { url, received } = await serve(silent);
+  const error = await failure(new KvsyncClient({ url, timeoutMs: 60 }).match({ model: "m", tokenIds: [1] }));
+  expect(error.facts).toEqual({ code: "timeout", timeoutMs: 60 });
+  expect(received).toHaveLength(1);
+});
+
+test("an aborted call rejects with the reason of its signal", async () => {
+  const { url } = await serve(silent);
+  const controller = new AbortController();
+  const call = new KvsyncClient({ url, timeoutMs: 10_000 }).match(
+    { model: "m", prompt: "a" },
+    { signal: controller.signal },
+  );
+  controller.abort(new Error("the request is gone"));
+  await expect(call).rejects.toThrow("the request is gone");
+});
+
+test("a problem document is told with its code, and something else with its status", async () => {
+  const problem = { code: "unknown_model", detail: "no engine serves it", status: 404, known: [] };
+  const { url } = await serve(
+    (response) => {
+      response.statusCode = 404;
+      response.end(JSON.stringify(problem));
+    },
+    (response) => {
+      response.statusCode = 502;
+      response.end("<html>bad gateway</html>");
+    },
+    (response) => response.end("[]"),
+  );
+  const client = new KvsyncClient({ url });
+  const refused = await failure(client.match({ model: "m", prompt: "a" }));
+  expect(refused.facts).toEqual({ code: "refused", status: 404, problem });
+  expect(refused.message).toBe("no engine serves it");
+  expect((await failure(client.match({ model: "m", prompt: "a" }))).facts).toEqual({
+    code: "not_a_daemon",
+    status: 502,
+  });
+  expect((await failure(client.match({ model: "m", prompt: "a" }))).facts).toEqual({
+    code: "not_a_daemon",
+    status: 200,
+  });
+});
