@@ -19,6 +19,7 @@ import { MatchController } from "./http/match.controller.ts";
 import { MetricsController } from "./http/metrics.controller.ts";
 import { OpenapiController } from "./http/openapi.controller.ts";
 import { NestLogger } from "./http/nest-logger.ts";
+import { SnapshotController } from "./http/snapshot.controller.ts";
 import { ProblemFilter } from "./http/problem.filter.ts";
 import { measureRequests } from "./http/request-metrics.ts";
 import { quoteLongIntegers } from "./query/community-api.ts";
@@ -37,6 +38,7 @@ class AppModule {
         MetricsController,
         CommunityController,
         OpenapiController,
+        SnapshotController,
       ],
       providers: [
         { provide: Daemon, useFactory: () => daemon },

@@ -23,6 +23,8 @@ import { z } from "zod";
 
 import { type Engine, engineEntry } from "./engine/engine-entry.ts";
 import { flag, integer, seconds, section, SETTING_NAMES, text } from "./settings/setting-field.ts";
+import { healthSection } from "./health/health-settings.ts";
+import { snapshotSection } from "./snapshot/snapshot-settings.ts";
 import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "./tokenizer/tokenizer-settings.ts";
 
 /** Exit code for unusable settings. */
@@ -82,6 +84,8 @@ const schema = z.strictObject({
     reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),
     reconnect_ms_max: integer("Longest wait before connecting again.", 5000, 10, 600_000),
   }),
+  snapshot: snapshotSection,
+  health: healthSection,
   readiness: section({
     deadline_seconds: seconds("Ready at the latest after this, even with engines out of sync.", 30, 0, 3600),
   }),

@@ -12,12 +12,15 @@
 import { totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
-import { CATALOGUE, Exposition, MetricSlots } from "@kvsync/observability";
+import { CATALOGUE, Exposition, MetricSlots, type SlotAnnouncement } from "@kvsync/observability";
 
-import { decideSync, listedEngines, type Settings } from "./config.ts";
+import { decideSync, listedEngines, type Settings, type SyncDecision } from "./config.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { ranksWithinOpenFiles } from "./engine/open-files.ts";
+import { healthChecks } from "./health/daemon-checks.ts";
+import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
+import { SyncHealth } from "./health/sync-health.ts";
 import { IngestWorker } from "./ingest/ingest-worker.ts";
 import { BoardReader, createBoardMemory } from "./ingest/stream-board.ts";
 import type { IngestSettings, LogLine } from "./ingest/thread-messages.ts";
@@ -25,11 +28,15 @@ import { fleetGauges } from "./metrics/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { RemoteTokenizer } from "./tokenizer/remote-tokenizer.ts";
 import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
+import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
+import { findSnapshot } from "./snapshot/snapshot-source.ts";
+import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 
 /** What a daemon is made of, beside its settings. */
 export interface DaemonDependencies {
-  /** Compiled entry of the ingest thread. */
+  /** Compiled entries of the ingest thread and of the one that writes snapshots. */
   readonly ingestScript: URL;
+  readonly snapshotScript: URL;
   readonly version: string;
   readonly log: (line: LogLine) => void;
   /** The ingest thread died; the process cannot do its work any more. */
@@ -49,6 +56,10 @@ export class Daemon {
   readonly exposition: Exposition;
   /** Metrics of the main thread. */
   readonly metrics: MetricSlots;
+  readonly snapshots: SnapshotStore;
+  readonly health: HealthChecks;
+  readonly syncHealth: SyncHealth;
+  readonly version: string;
   readonly #ingest: IngestWorker;
 
   private constructor(parts: {
@@ -58,6 +69,9 @@ export class Daemon {
     readonly board: BoardReader;
     readonly exposition: Exposition;
     readonly metrics: MetricSlots;
+    readonly snapshots: SnapshotStore;
+    readonly health: HealthChecks;
+    readonly version: string;
     readonly ingest: IngestWorker;
   }) {
     const { settings, registry, reader, board, metrics } = parts;
@@ -67,6 +81,10 @@ export class Daemon {
     this.board = board;
     this.exposition = parts.exposition;
     this.metrics = metrics;
+    this.snapshots = parts.snapshots;
+    this.health = parts.health;
+    this.syncHealth = new SyncHealth({ registry, board }, epochMs);
+    this.version = parts.version;
     this.#ingest = parts.ingest;
     this.readiness = new Readiness({ registry, board }, settings.readiness.deadline_seconds, epochMs);
     const tokenizerMetrics = new TokenizerMetrics(metrics);
@@ -89,26 +107,27 @@ export class Daemon {
   static async start(settings: Settings, dependencies: DaemonDependencies): Promise<Daemon> {
     const engines = listedEngines(settings);
     const sync = decideSync(settings.sync);
-    if (!sync.on) {
-      dependencies.log({
-        level: sync.asked ? "warn" : "info",
-        event: "sync_off",
-        message: `engines are not followed: ${sync.reason}`,
-        facts: {},
-      });
-    }
+    if (!sync.on) tellSyncOff(sync, dependencies.log);
     const exposition = new Exposition(CATALOGUE);
+    const accept = (announcement: SlotAnnouncement): void => {
+      exposition.accept(announcement);
+    };
+    const metrics = new MetricSlots("main", accept);
+    const snapshots = new SnapshotStore(settings.snapshot, {
+      take: () => ingest.takeSnapshot(),
+      script: dependencies.snapshotScript,
+      version: dependencies.version,
+      metrics,
+      log: dependencies.log,
+      now: epochMs,
+    });
+    const heard = refusals(metrics, dependencies.log);
+    const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard) : null;
     const boardMemory = createBoardMemory();
     const ingest = await IngestWorker.start(
       dependencies.ingestScript,
-      ingestSettings(settings, boardMemory),
-      {
-        metrics: (announcement) => {
-          exposition.accept(announcement);
-        },
-        log: dependencies.log,
-        died: dependencies.died,
-      },
+      ingestSettings(settings, boardMemory, found?.path ?? null),
+      { metrics: accept, log: dependencies.log, died: dependencies.died },
     );
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const board = new BoardReader(boardMemory);
@@ -117,9 +136,9 @@ export class Daemon {
       engines: settings.limits.engines,
       openFileRanks: ranksWithinOpenFiles(),
     });
-    const metrics = new MetricSlots("main", (announcement) => {
-      exposition.accept(announcement);
-    });
+    const checked = { settings, board, snapshots, memoryBytesMax: memoryBytesMax() };
+    const health = new HealthChecks(healthChecks(checked), epochMs);
+    health.start();
     const collect = fleetGauges(metrics, {
       registry,
       board,
@@ -129,20 +148,41 @@ export class Daemon {
       memoryBytesMax: memoryBytesMax(),
       now: epochMs,
       version: dependencies.version,
+      snapshotAgeSeconds: () => snapshots.ageSeconds(),
+      health,
       configurationValid: sync.on || !sync.asked,
     });
     exposition.beforeScrape(collect);
+    if (found !== null) tellRestored(found, ingest.restored, metrics, dependencies.log);
+    if (ingest.restored?.kind === "restored") {
+      snapshots.loaded(ingest.restored.createdMs);
+      reserve(registry, ingest.restored.streams, settings.readiness.deadline_seconds);
+    }
     for (const engine of engines) registry.register(engine);
-    return new Daemon({ settings, registry, reader, board, exposition, metrics, ingest });
+    snapshots.start();
+    return new Daemon({
+      settings,
+      registry,
+      reader,
+      board,
+      exposition,
+      metrics,
+      snapshots,
+      health,
+      version: dependencies.version,
+      ingest,
+    });
   }
 
   /**
-   * Stops following.
+   * Makes a last snapshot and stops following.
    *
    * @returns resolves when the sockets are closed and the thread is gone.
    */
   async stop(): Promise<void> {
+    this.health.stop();
     await this.tokenizer?.close();
+    await this.snapshots.stop(LAST_SNAPSHOT_MS);
     await this.#ingest.stop();
   }
 }
@@ -155,6 +195,27 @@ function tokenizerOf(
   if (endpoint === null) return null;
   return new RemoteTokenizer({ ...tokenizer, endpoint, tokensMax: limits.query_tokens }, metrics, epochMs);
 }
+
+function tellSyncOff(
+  { asked, reason }: Extract<SyncDecision, { on: false }>,
+  log: DaemonDependencies["log"],
+): void {
+  const message = `engines are not followed: ${reason}`;
+  log({ level: asked ? "warn" : "info", event: "sync_off", message, facts: {} });
+}
+
+/** Engines that come by HTTP or discovery may be as late as readiness waits at most; then their slots are let go. */
+function reserve(
+  registry: EngineRegistry,
+  streams: Parameters<EngineRegistry["reserve"]>[0],
+  deadlineSeconds: number,
+): void {
+  registry.reserve(streams);
+  setTimeout(() => void registry.releaseReserved(), deadlineSeconds * 1000).unref();
+}
+
+/** Time for the last snapshot, of the time to stop. */
+const LAST_SNAPSHOT_MS = 1500;
 
 /** With sync off: slots stay as they are, which is unknown. */
 const NO_FOLLOWER: RankFollower = {
@@ -178,8 +239,13 @@ function memoryBytesMax(): number {
   return constrained > 0 && constrained < machine ? constrained : machine;
 }
 
-function ingestSettings({ ingest, limits }: Settings, board: SharedArrayBuffer): IngestSettings {
+function ingestSettings(
+  { ingest, limits }: Settings,
+  board: SharedArrayBuffer,
+  restoreFrom: string | null,
+): IngestSettings {
   return {
+    restoreFrom,
     worker: "ingest-0",
     board,
     queue: {

@@ -50,6 +50,7 @@ function packageVersion(): string {
 async function run(settings: Settings, log: Logger): Promise<void> {
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
+    snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
     version: packageVersion(),
     log: lineWriter(log, "sync"),
     died: (error) => fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error),

@@ -24,6 +24,7 @@ async function start(argv: readonly string[] = []): Promise<{ daemon: Daemon; ap
   if (settings === "help") throw new Error("help was not asked for");
   const started = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
+    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
     version: "0.0.0-test",
     log: () => undefined,
     died: (error) => {

@@ -6,6 +6,9 @@
  * whose limits are small enough to be hit.
  */
 import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 import { CATALOGUE, type MetricDefinition } from "@kvsync/observability";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -55,11 +58,13 @@ async function matchPrompt(daemon: DaemonProcess): Promise<string | null> {
 }
 
 async function runRoomy(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "kvsync-metrics-"));
   const engine = await TestEngine.start({ id: "engine-0" }, 1, { httpPort: 0 });
   const ghost = { id: "ghost", model: "test/model", endpoint: "tcp://127.0.0.1:19996" };
   const daemon = await DaemonProcess.start({
     engines: [engine.entry, ghost],
     sync: { tokenizer_endpoint: engine.server.httpUrl },
+    snapshot: { directory: folder, interval_seconds: 1 },
   });
   try {
     await until("the ghost is missed", () =>
@@ -78,10 +83,17 @@ async function runRoomy(): Promise<void> {
     expect(await match(daemon, "test/model", new Uint32Array(64))).toBe(200);
     expect(await match(daemon, "none", new Uint32Array(64))).toBe(404);
     expect(await matchPrompt(daemon)).toBeNull();
-    text = await scrape(daemon);
+    await until("a snapshot was made", () => Promise.resolve(existsSync(join(folder, "kvsync.snapshot"))));
+    text = await until("its metrics are there", async () => {
+      const scraped = await scrape(daemon);
+      return isMoved("aibrix_kv_snapshot_size_bytes") && isMoved("aibrix_kv_snapshot_age_seconds")
+        ? scraped
+        : null;
+    });
   } finally {
     await daemon.end();
     await engine.stop();
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 
@@ -93,6 +105,8 @@ async function runCramped(): Promise<void> {
     limits: { queue_messages: CRAMPED_QUEUE, contexts: 1 },
     sync: { tokenizer_endpoint: NOBODY },
     tokenizer: { circuit_failures: 1 },
+    // No folder at all: each snapshot fails.
+    snapshot: { directory: "/dev/null/nowhere", interval_seconds: 1 },
   });
   try {
     const prompt = Uint32Array.from({ length: 64 }, (_, i) => i);
@@ -110,7 +124,11 @@ async function runCramped(): Promise<void> {
         const during = Array.from({ length: 20 }, () => scrape(daemon));
         daemon.signal("SIGCONT");
         await Promise.all(during);
-        return isMoved("aibrix_kv_stream_backpressure_state") && isMoved("aibrix_kv_stream_queue_depth");
+        return [
+          "aibrix_kv_stream_backpressure_state",
+          "aibrix_kv_stream_queue_depth",
+          "aibrix_kv_snapshot_errors_total",
+        ].every(isMoved);
       },
       60_000,
     );

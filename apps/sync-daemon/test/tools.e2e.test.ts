@@ -3,7 +3,10 @@
  * how they say that something is wrong.
  */
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -223,6 +226,29 @@ describe("kvsync dump", () => {
     ]);
     expect(nobody.code).toBe(1);
     expect(nobody.err).toMatch(/ECONNREFUSED; is a daemon running there\?/);
+  });
+});
+
+describe("kvsync snapshot verify", () => {
+  test("says what a daemon's snapshot holds, and refuses a damaged one by byte", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "kvsync-tools-"));
+    const file = join(folder, "kvsync.snapshot");
+    const response = await daemon.fetch("/api/v1/snapshot");
+    expect(response.status).toBe(200);
+    const bytes = Buffer.from(await response.arrayBuffer());
+    writeFileSync(file, bytes);
+    const { code, out } = await kvsync(["snapshot", "verify", file, "--json"]);
+    expect(code).toBe(0);
+    const rows = await dumped(daemon, "test/model");
+    expect(jsonLines(out)[0]).toMatchObject({ bytes: bytes.length, streams: [{ workerId: "engine-0" }] });
+    expect(Number(jsonLines(out)[0]?.["rows"])).toBeGreaterThanOrEqual(rows.size);
+    const text = await kvsync(["snapshot", "verify", file]);
+    expect(text.out).toMatch(/: whole, [\d,]+ bytes\n {2}written by /);
+    writeFileSync(file, bytes.subarray(0, bytes.length - 1));
+    const damaged = await kvsync(["snapshot", "verify", file]);
+    expect(damaged).toMatchObject({ code: 1, out: "" });
+    expect(damaged.err).toMatch(/ends at byte \d+, in the middle/);
+    rmSync(folder, { recursive: true });
   });
 });
 

@@ -6,6 +6,7 @@ export { LIMIT_METRICS } from "./catalogue/limits.ts";
 export { PREFIX_INDEX_METRICS } from "./catalogue/prefix-index.ts";
 export { ROUTING_METRICS } from "./catalogue/routing.ts";
 export { SERVICE_METRICS } from "./catalogue/service.ts";
+export { SNAPSHOT_METRICS } from "./catalogue/snapshot.ts";
 export { STREAM_METRICS } from "./catalogue/stream.ts";
 export { TOKENIZER_METRICS, TOKENIZER_OUTCOMES } from "./catalogue/tokenizer.ts";
 export {

@@ -8,12 +8,15 @@
  *      it, so that a lookup never credits a new engine with an old one's blocks.
  *  R2  Ids are unique, and so are endpoints: two engines on one socket would be one engine counted twice.
  *  R3  Engines, ranks and models are bounded.
+ *  R4  A slot that a snapshot filled is kept for the very rank that it belonged to, for a while; whoever else registers under
+ *      that id gets another.
  */
 
 import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";
 
 import type { FollowedRank } from "../ingest/thread-messages.ts";
-import type { Engine } from "./engine-entry.ts";
+import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
+import type { Engine, EngineRank } from "./engine-entry.ts";
 
 /** Models served at once: label values and tables grow with them. */
 const MODELS_MAX = 1024;
@@ -72,6 +75,8 @@ export class EngineRegistry {
   readonly #byModel = new Map<string, Set<RegisteredEngine>>();
   readonly #byEndpoint = new Map<string, string>();
   readonly #owners: (SlotOwner | undefined)[] = [];
+  /** Streams of a snapshot that nobody has claimed yet, by `claimOf`. */
+  readonly #reserved = new Map<string, SnapshotStream>();
   /** Slots given back, oldest first; beyond them, the next never used one. */
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
@@ -84,6 +89,30 @@ export class EngineRegistry {
     this.#follower = follower;
     this.#enginesMax = limits.engines;
     this.#ranksMax = limits.openFileRanks;
+  }
+
+  /**
+   * Keeps slots for the ranks that a snapshot knows (R4). Before anything is registered.
+   *
+   * @param streams - what was restored; the index holds their blocks.
+   */
+  reserve(streams: readonly SnapshotStream[]): void {
+    for (const stream of streams) this.#reserved.set(claimOf(stream), stream);
+    const taken = new Set(streams.map((stream) => stream.rankSlot));
+    this.#nextSlot = Math.max(0, ...[...taken].map((slot) => slot + 1));
+    for (let slot = 0; slot < this.#nextSlot; slot++) if (!taken.has(slot)) this.#freeSlots.push(slot);
+  }
+
+  /**
+   * Lets go of the slots that nobody claimed: their engines have not come back.
+   *
+   * @returns how many there were; resolves when the index is clear of them.
+   */
+  async releaseReserved(): Promise<number> {
+    const unclaimed = [...this.#reserved.values()];
+    this.#reserved.clear();
+    await Promise.all(unclaimed.map(({ rankSlot }) => this.#forget(rankSlot)));
+    return unclaimed.length;
   }
 
   /**
@@ -106,7 +135,11 @@ export class EngineRegistry {
       throw conflict(engine.id, "endpoint", other, `endpoint ${endpoint} belongs to engine ${other}`);
     }
     this.#refuseBeyondLimits(engine);
-    const ranks = engine.ranks.map(({ dpRank }) => ({ dpRank, rankSlot: this.#takeSlot() }));
+    const claims = engine.ranks.map((rank) => this.#claim(engine, rank));
+    const ranks = engine.ranks.map(({ dpRank }, i) => ({
+      dpRank,
+      rankSlot: claims[i]?.rankSlot ?? this.#takeSlot(),
+    }));
     const registered: RegisteredEngine = { engine, ranks };
     this.#engines.set(engine.id, registered);
     const peers = this.#byModel.get(engine.model) ?? new Set();
@@ -117,7 +150,16 @@ export class EngineRegistry {
       this.#owners[rankSlot] = owner;
       this.#byEndpoint.set(endpoint, engine.id);
       const { topic, reportMode } = engine;
-      this.#follower.follow({ rankSlot, ...owner, endpoint, replayEndpoint, topic, reportMode });
+      const resumeFrom = claims[i]?.position ?? null;
+      this.#follower.follow({
+        rankSlot,
+        ...owner,
+        endpoint,
+        replayEndpoint,
+        topic,
+        reportMode,
+        resumeFrom,
+      });
     });
     return { registered, created: true };
   }
@@ -145,8 +187,7 @@ export class EngineRegistry {
     for (const { endpoint } of ranks) this.#byEndpoint.delete(endpoint);
     const freed = registered.ranks.map(async ({ rankSlot }) => {
       this.#owners[rankSlot] = undefined;
-      await this.#follower.forget(rankSlot);
-      this.#freeSlots.push(rankSlot);
+      await this.#forget(rankSlot);
     });
     return Promise.all(freed).then(() => undefined);
   }
@@ -207,12 +248,38 @@ export class EngineRegistry {
     );
   }
 
+  async #forget(rankSlot: number): Promise<void> {
+    await this.#follower.forget(rankSlot);
+    this.#freeSlots.push(rankSlot);
+  }
+
+  /** What a snapshot kept for this rank, if it is the same one. Whatever else it kept under that name can go. */
+  #claim(engine: Engine, { dpRank, endpoint }: EngineRank): SnapshotStream | null {
+    const { id: workerId, model, topic, reportMode } = engine;
+    const key = claimOf({ workerId, dpRank });
+    const kept = this.#reserved.get(key);
+    if (kept === undefined) return null;
+    this.#reserved.delete(key);
+    const isSame =
+      kept.model === model &&
+      kept.endpoint === endpoint &&
+      kept.topic === topic &&
+      kept.reportMode === reportMode;
+    if (isSame) return kept;
+    void this.#forget(kept.rankSlot);
+    return null;
+  }
+
   #takeSlot(): number {
     const freed = this.#freeSlots.shift();
     if (freed !== undefined) return freed;
     this.#nextSlot += 1;
     return this.#nextSlot - 1;
   }
+}
+
+function claimOf({ workerId, dpRank }: Pick<SnapshotStream, "workerId" | "dpRank">): string {
+  return JSON.stringify([workerId, dpRank]);
 }
 
 function conflict(id: string, field: string, conflictsWith: string, message: string): RegistryError {

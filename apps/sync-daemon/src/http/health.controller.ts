@@ -1,4 +1,4 @@
-/** `/livez` and `/readyz`, for whoever sends traffic or restarts processes. */
+/** `/livez` and `/readyz`, for whoever sends traffic or restarts processes; `/health`, for whoever wants to know more. */
 
 import { Controller, Get, Inject, Query, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
@@ -39,5 +39,31 @@ export class HealthController {
     const { ready, reason, engines } = this.#daemon.readiness.report();
     reply.status(ready ? 200 : 503);
     return { status: ready ? "ready" : "not_ready", reason, ...("verbose" in parameters ? { engines } : {}) };
+  }
+
+  /**
+   * Every health check.
+   *
+   * @param reply - 200, or 503 when unhealthy.
+   * @returns the report.
+   */
+  @Get(["health", "api/v1/health"])
+  async health(@Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
+    const report = await this.#daemon.health.report(this.#daemon.version);
+    reply.status(report.status === "unhealthy" ? 503 : 200);
+    return report;
+  }
+
+  /**
+   * How well each model's engines are followed.
+   *
+   * @param reply - 200, or 503 when unhealthy.
+   * @returns the report.
+   */
+  @Get("api/v1/kv-sync/health")
+  syncHealth(@Res({ passthrough: true }) reply: FastifyReply): object {
+    const report = this.#daemon.syncHealth.report();
+    reply.status(report.status === "unhealthy" ? 503 : 200);
+    return report;
   }
 }

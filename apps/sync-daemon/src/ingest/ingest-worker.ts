@@ -9,7 +9,15 @@ import { Worker } from "node:worker_threads";
 import type { SharedPrefixIndex } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
-import type { FollowedRank, FromIngest, IngestSettings, LogLine, ToIngest } from "./thread-messages.ts";
+import type { TakenSnapshot } from "../snapshot/snapshot-store.ts";
+import type {
+  FollowedRank,
+  FromIngest,
+  IngestSettings,
+  LogLine,
+  RestoredSnapshot,
+  ToIngest,
+} from "./thread-messages.ts";
 
 /** Time for the thread to close its sockets before it is ended. */
 const STOP_GRACE_MS = 1000;
@@ -27,12 +35,16 @@ export class IngestWorker {
   /** The index it writes, to be read from any thread. */
   readonly index: SharedPrefixIndex;
   readonly #worker: Worker;
+  /** What became of the snapshot to start from; null when there was none. */
+  readonly restored: RestoredSnapshot | null;
   readonly #forgetting = new Map<number, () => void>();
+  readonly #taking: ((taken: TakenSnapshot) => void)[] = [];
   #stopping = false;
 
-  private constructor(worker: Worker, index: SharedPrefixIndex) {
+  private constructor(worker: Worker, index: SharedPrefixIndex, restored: RestoredSnapshot | null) {
     this.#worker = worker;
     this.index = index;
+    this.restored = restored;
   }
 
   /**
@@ -47,11 +59,14 @@ export class IngestWorker {
   static async start(script: URL, settings: IngestSettings, listener: IngestListener): Promise<IngestWorker> {
     const worker = new Worker(script, { workerData: settings, name: settings.worker });
     let started: IngestWorker | null = null;
-    const ready = new Promise<SharedPrefixIndex>((resolve, reject) => {
+    const ready = new Promise<Extract<FromIngest, { kind: "ready" }>>((resolve, reject) => {
       worker.on("message", (message: FromIngest) => {
         switch (message.kind) {
           case "ready":
-            resolve(message.index);
+            resolve(message);
+            break;
+          case "snapshot":
+            started?.taken(message.taken);
             break;
           case "forgotten":
             started?.forgotten(message.rankSlot);
@@ -75,7 +90,8 @@ export class IngestWorker {
         if (started !== null && !started.#stopping) listener.died(error);
       });
     });
-    started = new IngestWorker(worker, await ready);
+    const { index, restored } = await ready;
+    started = new IngestWorker(worker, index, restored);
     return started;
   }
 
@@ -99,6 +115,19 @@ export class IngestWorker {
       this.#forgetting.set(rankSlot, resolve);
       this.#send({ kind: "forget", rankSlot });
     });
+  }
+
+  /** Copies streams and index as they are at one moment. */
+  takeSnapshot(): Promise<TakenSnapshot> {
+    return new Promise((resolve) => {
+      this.#taking.push(resolve);
+      this.#send({ kind: "snapshot" });
+    });
+  }
+
+  /** Called with the thread's answers to `takeSnapshot`, which come in order. */
+  private taken(taken: TakenSnapshot): void {
+    this.#taking.shift()?.(taken);
   }
 
   /** Called with the thread's answer to `forget`. */

@@ -56,6 +56,7 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
   const index = PrefixIndex.create();
   const settings: IngestSettings = {
     worker: "ingest-0",
+    restoreFrom: null,
     board: memory,
     queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 1e9, replay: 1e9 }, messageBytes: 1e6 },
     tickMs: 1,
@@ -89,6 +90,7 @@ function rank(rankSlot: number, replay = true): FollowedRank {
     replayEndpoint: replay ? `tcp://h:${5000 + rankSlot}` : null,
     topic: "",
     reportMode: "delta",
+    resumeFrom: null,
   };
 }
 

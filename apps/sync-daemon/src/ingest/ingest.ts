@@ -31,6 +31,7 @@ import { BACKPRESSURE_LEVELS, LIMIT_METRICS, type MetricSlots, STREAM_METRICS } 
 
 import { EngineConnection } from "../engine/engine-connection.ts";
 import type { Frames, Transport } from "../engine/transport.ts";
+import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
 import {
   IngestQueue,
   type Lane,
@@ -159,6 +160,7 @@ export class Ingest {
             dpRank: rank.dpRank,
             hasReplay: rank.replayEndpoint !== null,
             reportMode: rank.reportMode,
+            resumeFrom: rank.resumeFrom ?? undefined,
             limits: this.#dependencies.syncLimits,
           },
           { index, decoder: this.#decoder, listener, holdBudget: this.#holdBudget },
@@ -176,7 +178,11 @@ export class Ingest {
    */
   forget(rankSlot: number): void {
     const stream = this.#streams.get(rankSlot);
-    if (stream === undefined) return;
+    if (stream === undefined) {
+      // Of a snapshot, and nobody has come to follow it.
+      this.#dependencies.index.clearRank(rankSlot);
+      return;
+    }
     this.#streams.delete(rankSlot);
     this.#dirty.delete(stream);
     stream.connection.close();
@@ -185,6 +191,22 @@ export class Ingest {
     stream.sync.close();
     stream.metrics.release();
     this.#dependencies.board.clear(rankSlot);
+  }
+
+  /**
+   * Where every stream stands, for a snapshot.
+   *
+   * @returns those that a snapshot can go on from; belongs to the caller.
+   */
+  positions(): SnapshotStream[] {
+    const positions: SnapshotStream[] = [];
+    for (const { rank, sync } of this.#streams.values()) {
+      const position = sync.position();
+      if (position === null) continue;
+      const { rankSlot, workerId, model, dpRank, endpoint, topic, reportMode } = rank;
+      positions.push({ rankSlot, workerId, model, dpRank, endpoint, topic, reportMode, position });
+    }
+    return positions;
   }
 
   /**

@@ -3,9 +3,11 @@
  * and status never pass this way.
  */
 
-import type { SharedPrefixIndex } from "@kvsync/core";
+import type { SharedPrefixIndex, StreamPosition } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
+import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
+import type { TakenSnapshot } from "../snapshot/snapshot-store.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
 
 /** What an ingest thread is started with. */
@@ -24,6 +26,8 @@ export interface IngestSettings {
     readonly prefixesPerContextMax: number;
     readonly memoryBytesMax: number;
   };
+  /** File to fill the index from, found whole before; null for a cold start. */
+  readonly restoreFrom: string | null;
 }
 
 /** One DP rank to follow. */
@@ -36,12 +40,25 @@ export interface FollowedRank {
   readonly replayEndpoint: string | null;
   readonly topic: string;
   readonly reportMode: "delta" | "full";
+  /** Where a snapshot left it; null to begin afresh. Its blocks are in the index under this slot. */
+  readonly resumeFrom: StreamPosition | null;
 }
+
+/** What became of the file to restore from. */
+export type RestoredSnapshot =
+  | {
+      readonly kind: "restored";
+      readonly createdMs: number;
+      readonly rows: number;
+      readonly streams: readonly SnapshotStream[];
+    }
+  | { readonly kind: "refused"; readonly code: string; readonly message: string };
 
 /** To the ingest thread. */
 export type ToIngest =
   | { readonly kind: "follow"; readonly rank: FollowedRank }
   | { readonly kind: "forget"; readonly rankSlot: number }
+  | { readonly kind: "snapshot" }
   | { readonly kind: "stop" };
 
 /** A line for the log. */
@@ -55,7 +72,8 @@ export interface LogLine {
 
 /** From the ingest thread. */
 export type FromIngest =
-  | { readonly kind: "ready"; readonly index: SharedPrefixIndex }
+  | { readonly kind: "ready"; readonly index: SharedPrefixIndex; readonly restored: RestoredSnapshot | null }
+  | { readonly kind: "snapshot"; readonly taken: TakenSnapshot }
   /** Everything of the rank is gone from the index: its slot may be given to another. */
   | { readonly kind: "forgotten"; readonly rankSlot: number }
   | { readonly kind: "metrics"; readonly announcement: SlotAnnouncement }

@@ -9,10 +9,12 @@ import {
   type MetricSlots,
   PREFIX_INDEX_METRICS,
   SERVICE_METRICS,
+  SNAPSHOT_METRICS,
   STREAM_METRICS,
 } from "@kvsync/observability";
 
 import type { EngineRegistry } from "../engine/engine-registry.ts";
+import { HEALTH_STATUSES, type HealthChecks } from "../health/health-checks.ts";
 import type { BoardReader } from "../ingest/stream-board.ts";
 import { GaugeSet } from "./gauge-set.ts";
 
@@ -29,6 +31,9 @@ export interface FleetGaugeSources {
   readonly memoryBytesMax: number;
   readonly now: () => number;
   readonly version: string;
+  /** Null before the first. */
+  readonly snapshotAgeSeconds: () => number | null;
+  readonly health: HealthChecks;
   /** False when sync was asked for and cannot run. */
   readonly configurationValid: boolean;
 }
@@ -48,6 +53,9 @@ export function fleetGauges(slots: MetricSlots, sources: FleetGaugeSources): () 
       add(LIMIT_METRICS.contextsLimit, {}, sources.contextsMax);
       add(LIMIT_METRICS.memoryLimit, {}, sources.memoryBytesMax);
       add(SERVICE_METRICS.buildInfo, { version: sources.version, node_version: process.version }, 1);
+      const age = sources.snapshotAgeSeconds();
+      if (age !== null) add(SNAPSHOT_METRICS.snapshotAge, {}, age);
+      addHealth(add, sources.health);
       addStreams(add, sources);
       addIndex(add, sources);
     });
@@ -55,6 +63,12 @@ export function fleetGauges(slots: MetricSlots, sources: FleetGaugeSources): () 
 }
 
 type Add = GaugeSet["add"];
+
+function addHealth(add: Add, health: HealthChecks): void {
+  for (const { name: check, status: present } of health.results())
+    for (const status of HEALTH_STATUSES)
+      add(SERVICE_METRICS.healthCheck, { check, status }, status === present ? 1 : 0);
+}
 
 function addStreams(add: Add, { registry, board, now }: FleetGaugeSources): void {
   const nowMs = now();

@@ -13,6 +13,7 @@ import { DaemonApi } from "./daemon-api.ts";
 import { printDump } from "./index-dump.ts";
 import { inspect } from "./inspect.ts";
 import { printReplay, replayProbe } from "./replay-probe.ts";
+import { printSnapshot } from "./snapshot-report.ts";
 import type { Output } from "./terminal.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -79,6 +80,7 @@ function commandLine(
   addInspect(program, dependencies, terminal);
   addReplayProbe(program, dependencies, terminal, exit);
   addDump(program, terminal);
+  addSnapshot(program, terminal);
   return program;
 }
 
@@ -168,6 +170,23 @@ function addDump(program: Command, terminal: Terminal): void {
     .action(async ({ url, tokenFile, model, records, json }: DumpFlags) => {
       const options = { model, isJson: json, showsRecords: records };
       await printDump(new DaemonApi(url, tokenFile ?? null), options, terminal);
+    });
+}
+
+function addSnapshot(program: Command, terminal: Terminal): void {
+  program
+    .command("snapshot")
+    .description("Looks at snapshot files.")
+    .command("verify")
+    .description("Reads a whole file, checks it, and says what it holds.")
+    .argument("<file>", "such as /var/lib/kvsync/kvsync.snapshot")
+    .option("--json", "one JSON object", false)
+    .addHelpText(
+      "after",
+      "\nExit code 1 when a daemon would refuse the file; the message says why and at which byte.",
+    )
+    .action((file: string, { json }: { readonly json: boolean }) => {
+      printSnapshot(file, json, terminal);
     });
 }
 

@@ -9,6 +9,7 @@ import { LIMIT_METRICS } from "./limits.ts";
 import { PREFIX_INDEX_METRICS } from "./prefix-index.ts";
 import { ROUTING_METRICS } from "./routing.ts";
 import { SERVICE_METRICS } from "./service.ts";
+import { SNAPSHOT_METRICS } from "./snapshot.ts";
 import { STREAM_METRICS } from "./stream.ts";
 import { TOKENIZER_METRICS } from "./tokenizer.ts";
 
@@ -20,5 +21,6 @@ export const CATALOGUE: readonly MetricDefinition[] = [
   ROUTING_METRICS,
   TOKENIZER_METRICS,
   SERVICE_METRICS,
+  SNAPSHOT_METRICS,
   LIMIT_METRICS,
 ].flatMap((part) => Object.values<MetricDefinition>(part));

@@ -42,6 +42,13 @@ export const SERVICE_METRICS = {
     labels: { route: ROUTE, code: { maxValues: 64 } },
     why: "Which mistake callers make.",
   }),
+  healthCheck: gauge({
+    name: "kv_health_check",
+    help: "1 for the present status of each health check, 0 for the others.",
+    unit: "none",
+    labels: { check: { maxValues: 64 }, status: ["healthy", "degraded", "unhealthy"] },
+    why: "What /health says, for those who do not ask it.",
+  }),
   buildInfo: gauge({
     name: "kv_build_info",
     help: "Always 1; the labels say which build runs.",

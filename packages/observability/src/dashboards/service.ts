@@ -6,7 +6,8 @@ import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
-import { age, max, min, quantile, ratio, sum, summed } from "../promql/operators.ts";
+import { SNAPSHOT_METRICS } from "../catalogue/snapshot.ts";
+import { age, equals, max, min, quantile, ratio, sum, summed } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
 import { bucketRate, rate, sumRate, value } from "../promql/series.ts";
 import { OBJECTIVE_RECORDINGS, RECORDINGS } from "../rules/recordings.ts";
@@ -15,6 +16,7 @@ import { dashboard, query, stat, stateTimeline, table, timeseries } from "./pane
 import { HERE, RATE } from "./scope.ts";
 
 const M = SERVICE_METRICS;
+const S = SNAPSHOT_METRICS;
 const P = PROCESS_METRICS;
 const T = TOKENIZER_METRICS;
 const INSTANCE = ["instance"] as const;
@@ -48,6 +50,19 @@ export const SERVICE = dashboard({
       ],
     },
     { id: 102, title: "Objectives", panels: ["availability", "latencyObjective"] },
+    {
+      id: 105,
+      title: "Snapshots and health",
+      panels: [
+        "health",
+        "snapshotAge",
+        "snapshotSize",
+        "snapshotEntries",
+        "snapshotOperations",
+        "snapshotErrors",
+        "snapshotDuration",
+      ],
+    },
     {
       id: 103,
       title: "System",
@@ -281,6 +296,84 @@ export const SERVICE = dashboard({
         query(max(recorded(OBJECTIVE_RECORDINGS.latency["1d"], JOB), []), "1 day"),
       ],
       levels: { warning: OBJECTIVES.budgets.latency, bad: "above" },
+    }),
+    health: table({
+      id: 40,
+      title: "Health checks",
+      shows: "The present status of each check, as /health gives it.",
+      normal: "healthy everywhere.",
+      width: 8,
+      height: 8,
+      columns: [
+        {
+          title: "Is",
+          query: query(max(equals(value(M.healthCheck, HERE), 1), ["instance", "check", "status"]), "check"),
+        },
+      ],
+    }),
+    snapshotAge: timeseries({
+      id: 41,
+      title: "Snapshot age",
+      shows: "Time since the moment that the last good snapshot shows. Empty where none are kept.",
+      normal: "Up to the interval, one minute unless set otherwise.",
+      width: 8,
+      height: 8,
+      queries: [query(max(value(S.snapshotAge, HERE), INSTANCE), (label) => label("instance"))],
+      levels: { warning: THRESHOLDS.snapshotAgeSeconds, bad: "above" },
+    }),
+    snapshotSize: timeseries({
+      id: 42,
+      title: "Snapshot size",
+      shows: "Bytes of the last snapshot. Two are kept, and a third is written beside them.",
+      normal: "About 25 bytes per holder of a block.",
+      width: 8,
+      height: 8,
+      queries: [query(max(value(S.snapshotSize, HERE), INSTANCE), (label) => label("instance"))],
+    }),
+    snapshotEntries: timeseries({
+      id: 43,
+      title: "Snapshot entries",
+      shows: "Holders of blocks in the last snapshot.",
+      normal: "Follows the index.",
+      width: 6,
+      height: 8,
+      queries: [query(max(value(S.snapshotEntries, HERE), INSTANCE), (label) => label("instance"))],
+    }),
+    snapshotOperations: timeseries({
+      id: 44,
+      title: "Snapshot operations",
+      shows: "Snapshots made, read and fetched per second, by outcome.",
+      normal: "One a minute is 0.017; none failed.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(S.snapshotOperations, RATE, HERE), ["operation", "status"]),
+          (label) => `${label("operation")} ${label("status")}`,
+        ),
+      ],
+    }),
+    snapshotErrors: timeseries({
+      id: 45,
+      title: "Snapshot errors",
+      shows: "Snapshot operations that failed per second.",
+      normal: "0.",
+      width: 6,
+      height: 8,
+      queries: [query(sum(rate(S.snapshotErrors, RATE, HERE), ["operation"]), (label) => label("operation"))],
+    }),
+    snapshotDuration: timeseries({
+      id: 46,
+      title: "Snapshot duration p95",
+      shows: "Time that 95 % of the operations stay below.",
+      normal: "A second per ten million holders.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(quantile(0.95, summed(bucketRate(S.snapshotDuration, RATE, HERE), ["operation"])), (label) =>
+          label("operation"),
+        ),
+      ],
     }),
     cpu: timeseries({
       id: 14,

@@ -45,6 +45,7 @@ const COMPONENTS = new Set([
   "routing",
   "http",
   "process",
+  "snapshot",
   "objectives",
   "platform",
   "alerting",

@@ -20,6 +20,7 @@ type Component =
   | "index"
   | "routing"
   | "http"
+  | "snapshot"
   | "process"
   | "objectives"
   | "platform"

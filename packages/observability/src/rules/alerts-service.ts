@@ -6,6 +6,7 @@ import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
+import { SNAPSHOT_METRICS } from "../catalogue/snapshot.ts";
 import { panelOf } from "../dashboards/panel.ts";
 import { SERVICE } from "../dashboards/service.ts";
 import { above, both, equals, max, ratio, sum } from "../promql/operators.ts";
@@ -291,6 +292,94 @@ export const SERVICE_ALERTS: readonly Alert[] = [
       calm: 0.09,
       labels: { ...TARGET },
       settle: "1m",
+    },
+  }),
+  alert({
+    name: "StorageUnhealthy",
+    when: equals(
+      max(value(SERVICE_METRICS.healthCheck, { check: "snapshot_store", status: "unhealthy" }), INSTANCE),
+      1,
+    ),
+    for: "30s",
+    severity: "critical",
+    component: "snapshot",
+    summary: "The folder for snapshots does not take and give back a file.",
+    description: ({ label }) =>
+      `The snapshot store's check fails at ${label("instance")}: a restart now would begin from an old snapshot, or from none.`,
+    panel: panelOf(SERVICE, "health"),
+    runbook: {
+      meaning:
+        "A file that was written to the snapshot folder could not be written, or did not read back the same.",
+      impact:
+        "None while the daemon runs. After a restart the index is rebuilt from the engines' histories, which may not reach far enough.",
+      diagnosis: [
+        {
+          text: "What exactly fails?",
+          command: "curl -s http://DAEMON:7070/health | jq .checks.snapshot_store",
+        },
+        { text: "Since when?", query: sum(rate(SNAPSHOT_METRICS.snapshotErrors, "5m"), ["operation"]).text },
+      ],
+      mitigation: [
+        {
+          cause: "ENOSPC: the volume is full.",
+          fix: "Enlarge it: it takes three times the snapshot's size.",
+        },
+        {
+          cause: "EROFS or EACCES: read-only, or another owner.",
+          fix: "Mount it writable for the daemon's user.",
+        },
+        {
+          cause: "EIO: the disk.",
+          fix: "Move the pod; a replica without snapshots can warm from a sibling.",
+        },
+      ],
+      escalation: "Whoever owns the cluster's storage.",
+    },
+    trial: {
+      series: (level) => [
+        steady(SERVICE_METRICS.healthCheck, { check: "snapshot_store", status: "unhealthy" }, level),
+      ],
+      fires: 1,
+      calm: 0,
+      labels: { ...TARGET },
+    },
+  }),
+  alert({
+    name: "SnapshotStale",
+    when: above(max(value(SNAPSHOT_METRICS.snapshotAge), INSTANCE), THRESHOLDS.snapshotAgeSeconds),
+    for: "5m",
+    severity: "warning",
+    component: "snapshot",
+    summary: "The last good snapshot is old.",
+    description: ({ label, value: seconds }) =>
+      `The last good snapshot of ${label("instance")} shows the index as it was ${seconds} s ago.`,
+    panel: panelOf(SERVICE, "snapshotAge"),
+    runbook: {
+      meaning:
+        "Snapshots fail, take longer than their interval, or the interval is set longer than this alert expects.",
+      impact:
+        "A restart has to replay more, and where the engines' histories are shorter than that, begins cold.",
+      diagnosis: [
+        {
+          text: "Do they fail?",
+          query: sum(rate(SNAPSHOT_METRICS.snapshotErrors, "5m"), ["operation"]).text,
+        },
+        { text: "Why?", command: "kubectl logs deploy/kvsync-daemon | grep snapshot_failed | tail -n 5" },
+      ],
+      mitigation: [
+        { cause: "They fail.", fix: "See StorageUnhealthy." },
+        {
+          cause: "snapshot.interval_seconds is long on purpose.",
+          fix: "Raise the alert's threshold with it.",
+        },
+      ],
+      escalation: "kvsync's maintainers when the log shows no reason.",
+    },
+    trial: {
+      series: (level) => [steady(SNAPSHOT_METRICS.snapshotAge, {}, level)],
+      fires: THRESHOLDS.snapshotAgeSeconds + 1,
+      calm: THRESHOLDS.snapshotAgeSeconds,
+      labels: { ...TARGET },
     },
   }),
 ];

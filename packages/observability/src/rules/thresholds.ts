@@ -42,6 +42,8 @@ export const THRESHOLDS = {
   /** Engines and daemon share a data centre; a second is queueing or a clock that is off. */
   propagationSeconds: 1,
   diskFreeRatio: 0.1,
+  /** Ten of the default interval: older than this, an engine's history may no longer reach back to it. */
+  snapshotAgeSeconds: 600,
   restartsPerQuarterHour: 0.1,
   notificationFailureRatio: 0.1,
   /** Descriptors: past this, new engines cannot be connected soon. */

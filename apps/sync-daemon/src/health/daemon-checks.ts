@@ -1,0 +1,146 @@
+/**
+ * What a daemon looks at to say how it is: its memory, its event loop, its ingest workers, its snapshots' folder, its
+ * tokenizer, and the services that the settings name.
+ */
+
+import { monitorEventLoopDelay } from "node:perf_hooks";
+
+import type { Settings } from "../config.ts";
+import type { BoardReader } from "../ingest/stream-board.ts";
+import type { SnapshotStore } from "../snapshot/snapshot-store.ts";
+import type { CheckFinding, HealthCheck } from "./health-checks.ts";
+
+/** What the checks look at. */
+export interface CheckSources {
+  readonly settings: Settings;
+  readonly board: BoardReader;
+  readonly snapshots: SnapshotStore;
+  readonly memoryBytesMax: number;
+}
+
+const LOCAL_TIMEOUT_MS = 2000;
+/** An ingest worker writes its sign of life several times a second. */
+const HEARTBEAT_MS_MAX = 10_000;
+/** Memory share at which the system is about to end the process. */
+const MEMORY_UNHEALTHY = 0.97;
+/** Lag, as a multiple of the limit, at which requests fail for their callers. */
+const LAG_UNHEALTHY_FACTOR = 10;
+const LAG_RESOLUTION_MS = 10;
+
+/**
+ * The checks of a daemon with these settings.
+ *
+ * @param sources - what they look at.
+ * @returns in the order of the report.
+ */
+export function healthChecks(sources: CheckSources): HealthCheck[] {
+  const { settings, snapshots } = sources;
+  const checks = [memoryCheck(sources), eventLoopCheck(sources), workerCheck(sources)];
+  if (snapshots.isKept) checks.push(storeCheck(snapshots));
+  const endpoint = settings.sync.tokenizer_endpoint;
+  if (endpoint !== null) {
+    const url = `${endpoint.replace(/\/+$/, "")}/health`;
+    checks.push(addressCheck({ name: "tokenizer", url, timeout_seconds: 2, critical: false }));
+  }
+  return [...checks, ...settings.health.dependencies.map(addressCheck)];
+}
+
+function memoryCheck({ settings, memoryBytesMax }: CheckSources): HealthCheck {
+  return {
+    name: "memory",
+    critical: true,
+    timeoutMs: LOCAL_TIMEOUT_MS,
+    run: () => {
+      const rss = process.memoryUsage.rss();
+      const share = rss / memoryBytesMax;
+      const limit = settings.health.memory_percent / 100;
+      const status = share > MEMORY_UNHEALTHY ? "unhealthy" : share > limit ? "degraded" : "healthy";
+      const message = `${(share * 100).toFixed(1)} % of the limit in use`;
+      return { status, message, details: { resident_bytes: rss, limit_bytes: memoryBytesMax } };
+    },
+  };
+}
+
+function eventLoopCheck({ settings }: CheckSources): HealthCheck {
+  const delay = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
+  delay.enable();
+  return {
+    name: "event_loop",
+    critical: true,
+    timeoutMs: LOCAL_TIMEOUT_MS,
+    run: () => {
+      const limitMs = settings.health.event_loop_lag_ms;
+      // The histogram measures its own interval with the lag.
+      const lagMs = delay.count === 0 ? 0 : Math.max(0, delay.percentile(99) / 1e6 - LAG_RESOLUTION_MS);
+      delay.reset();
+      const status =
+        lagMs > limitMs * LAG_UNHEALTHY_FACTOR ? "unhealthy" : lagMs > limitMs ? "degraded" : "healthy";
+      const details = { p99_ms: Math.round(lagMs * 10) / 10, limit_ms: limitMs };
+      return { status, message: `p99 of ${lagMs.toFixed(1)} ms since the last look`, details };
+    },
+  };
+}
+
+function workerCheck({ board }: CheckSources): HealthCheck {
+  return {
+    name: "ingest_workers",
+    critical: true,
+    timeoutMs: LOCAL_TIMEOUT_MS,
+    run: () => {
+      const { heartbeatMs, backpressure } = board.header();
+      const silentMs = performance.timeOrigin + performance.now() - heartbeatMs;
+      const isSilent = silentMs > HEARTBEAT_MS_MAX;
+      return {
+        status: isSilent ? "unhealthy" : "healthy",
+        message: isSilent ? `no sign of life for ${Math.round(silentMs / 1000)} s` : "alive",
+        details: { workers: 1, silent_ms: Math.round(silentMs), backpressure },
+      };
+    },
+  };
+}
+
+function storeCheck(snapshots: SnapshotStore): HealthCheck {
+  return {
+    name: "snapshot_store",
+    critical: false,
+    timeoutMs: LOCAL_TIMEOUT_MS,
+    run: () => {
+      const { ok, message } = snapshots.check();
+      const age = snapshots.ageSeconds();
+      const details = {
+        folder: snapshots.folder,
+        last_snapshot_age_seconds: age === null ? null : Math.round(age),
+      };
+      return { status: ok ? "healthy" : "unhealthy", message, details };
+    },
+  };
+}
+
+function addressCheck({
+  name,
+  url,
+  timeout_seconds,
+  critical,
+}: Settings["health"]["dependencies"][number]): HealthCheck {
+  return {
+    name,
+    critical,
+    timeoutMs: timeout_seconds * 1000,
+    run: async (): Promise<CheckFinding> => {
+      try {
+        const response = await fetch(url, { signal: AbortSignal.timeout(timeout_seconds * 1000) });
+        await response.body?.cancel();
+        const isUp = response.status < 500;
+        return {
+          status: isUp ? "healthy" : "unhealthy",
+          message: `answers ${response.status}`,
+          details: { http_status: response.status },
+        };
+      } catch (error) {
+        const { cause } = error as { readonly cause?: { readonly code?: string } };
+        const reason = cause?.code ?? (error instanceof Error ? error.name : String(error));
+        return { status: "unhealthy", message: `does not answer: ${reason}` };
+      }
+    },
+  };
+}

@@ -1,0 +1,26 @@
+/** Settings of health checks: what is too much, and which other services are looked at. */
+
+import { z } from "zod";
+
+import { integer, SETTING_NAMES, section } from "../settings/setting-field.ts";
+
+const NAME_EXPECTED = "a name of 1-64 characters a-z 0-9 _";
+const URL_EXPECTED = "an http or https address";
+
+const dependency = z.strictObject({
+  name: z.string(NAME_EXPECTED).regex(/^[a-z0-9_]{1,64}$/, NAME_EXPECTED),
+  url: z.string(URL_EXPECTED).refine((text) => /^https?:/.test(text) && URL.canParse(text), URL_EXPECTED),
+  timeout_seconds: z.number("seconds from 0.05 to 60").min(0.05).max(60).default(2),
+  critical: z.boolean("true or false").default(false),
+});
+
+/** Section `health`. */
+export const healthSection = section({
+  event_loop_lag_ms: integer("Event-loop lag (p99) above which the daemon is degraded.", 100, 1, 60_000),
+  memory_percent: integer("Share of the memory limit above which the daemon is degraded.", 80, 1, 100),
+  dependencies: z
+    .array(dependency, "a list of {name, url, timeout_seconds, critical}")
+    .max(32, "at most 32 dependencies")
+    .default([])
+    .register(SETTING_NAMES, { about: "Other services whose address must answer below 500." }),
+});

@@ -1,0 +1,535 @@
+/**
+ * A snapshot as a file: where every stream stood and what the index held at that moment.
+ *
+ *     magic 8 bytes │ format u32 │ section*                                      all numbers little-endian
+ *     section: kind u32 │ length u32 │ sha-256 of (the digest before │ kind │ length │ payload) │ payload
+ *
+ *     head      once, first: who wrote it and when, hash seed, streams with their positions           msgpack
+ *     context   the key of the rows that follow                                                       msgpack
+ *     rows      holders of the last context, INDEX_ROW_BYTES each (core, index-copy.ts)               bytes
+ *     order     which contexts a rank has stored to, the last one last                                msgpack
+ *     parked    one store that waits for its parent                                                   msgpack
+ *     end       once, last: how many rows and parked stores there are                                 msgpack
+ *
+ * Invariants
+ *  F1  Every byte is covered by a digest, and each digest by the next: what is flipped, cut, swapped or repeated is found.
+ *  F2  Nothing is applied before the whole file was read and checked once.
+ *  F3  What is written is on the disk before it takes the name of what was there, and the one before stays beside it.
+ *
+ * Not here: when to write, what to do with a refusal (snapshot-store.ts), the index (core).
+ */
+
+import { createHash } from "node:crypto";
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+
+import { decode, encode } from "@msgpack/msgpack";
+import {
+  type ContextKey,
+  EVENT_DROP_EFFECTS,
+  INDEX_ROW_BYTES,
+  type IndexCopy,
+  IndexCopyReader,
+  type IndexImport,
+  RANK_SLOTS_MAX,
+  type StreamPosition,
+  type Tier,
+} from "@kvsync/core";
+import { z } from "zod";
+
+import { ioFailed, SnapshotError } from "./snapshot-error.ts";
+
+/** Raised when a file cannot be read any more by what could read the one before. */
+const SNAPSHOT_FORMAT = 1;
+
+const MAGIC = Buffer.from("KVSYNCSN", "latin1");
+const PREAMBLE_BYTES = MAGIC.length + 4;
+const SECTION_HEAD_BYTES = 8;
+const DIGEST_BYTES = 32;
+/** A head with 4,096 streams is below 4 MiB, rows come in pages of 1.5 MiB, the largest parked store takes 8.4 MiB. */
+const SECTION_BYTES_MAX = 32 * 1024 * 1024;
+/** Copies of one block at one holder: an engine has thousands of blocks, not millions of copies of one. */
+const COPIES_MAX = 1_000_000;
+
+const KINDS = ["head", "context", "rows", "order", "parked", "end"] as const;
+type Kind = (typeof KINDS)[number];
+
+const count = z.int().min(0);
+const u32 = z.int().min(0).max(0xffff_ffff);
+const rankSlot = z
+  .int()
+  .min(0)
+  .max(RANK_SLOTS_MAX - 1);
+const mark = z.object({ sequenceNumber: z.int().min(-1), low: z.int(), high: z.int(), atMs: z.number() });
+const dropReason = z.enum(Object.keys(EVENT_DROP_EFFECTS) as [keyof typeof EVENT_DROP_EFFECTS]);
+const position = z.object({
+  lastSequenceNumber: count,
+  begunAt: count,
+  lastBatchTimestampSeconds: z.number().nullable(),
+  fence: z.object({ anchor: mark, newer: mark, last: mark }),
+  applier: z.object({
+    mainGroup: count.nullable(),
+    otherGroups: z.array(z.tuple([count, dropReason])).max(64),
+    mayUnderReport: z.boolean(),
+    mayOverReport: z.boolean(),
+    historyFrom: count,
+    overReportsSince: z.int().min(-1),
+  }),
+});
+const contextKey = z.object({
+  model: z.string(),
+  loraName: z.string().nullable(),
+  blockSize: z.int().min(1),
+  bigram: z.boolean(),
+});
+const streamShape = z.object({
+  rankSlot,
+  workerId: z.string(),
+  model: z.string(),
+  dpRank: count,
+  endpoint: z.string(),
+  topic: z.string(),
+  reportMode: z.enum(["delta", "full"]),
+  position,
+});
+const headShape = z.object({
+  productVersion: z.string(),
+  createdMs: z.number(),
+  hashSeed: z.string(),
+  streams: z.array(streamShape).max(RANK_SLOTS_MAX),
+});
+const orderShape = z.object({ rankSlot, contexts: z.array(contextKey).max(RANK_SLOTS_MAX) });
+const bytes = z.instanceof(Uint8Array);
+const parkedShape = z.object({
+  context: contextKey,
+  rankSlot,
+  tier: z.int().min(0).max(3),
+  parentLow: u32,
+  parentHigh: u32,
+  tokens: bytes,
+  hashes: bytes,
+  extraDigests: bytes.nullable(),
+  removed: bytes,
+});
+const endShape = z.object({ rows: count, parked: count });
+
+/** One stream of a snapshot: who it was, and where it stood. */
+export interface SnapshotStream {
+  readonly rankSlot: number;
+  readonly workerId: string;
+  readonly model: string;
+  readonly dpRank: number;
+  readonly endpoint: string;
+  readonly topic: string;
+  readonly reportMode: "delta" | "full";
+  readonly position: StreamPosition;
+}
+
+/** The first section. */
+export interface SnapshotHead {
+  readonly productVersion: string;
+  /** When the copy was taken, Unix milliseconds. */
+  readonly createdMs: number;
+  /** Decimal. Rows of another seed mean nothing here. */
+  readonly hashSeed: string;
+  readonly streams: readonly SnapshotStream[];
+}
+
+/** What a file holds, as told without applying it. */
+export interface SnapshotSummary {
+  readonly head: SnapshotHead;
+  readonly contexts: readonly (ContextKey & { readonly rows: number })[];
+  readonly rows: number;
+  readonly parked: number;
+  readonly bytes: number;
+}
+
+/**
+ * Writes a snapshot: beside its place, then into it (F3).
+ *
+ * @param path - of the file; the one before becomes `path` + ".previous".
+ * @param head - first section.
+ * @param copy - of the index; nobody else reads it.
+ * @returns rows, parked stores and bytes written.
+ * @throws SnapshotError io_failed; what was there stays as it was.
+ */
+export function writeSnapshot(
+  path: string,
+  head: SnapshotHead,
+  copy: IndexCopy,
+): { readonly rows: number; readonly parked: number; readonly bytes: number } {
+  const temporary = `${path}.writing`;
+  try {
+    const written = writeSections(temporary, head, copy);
+    rmSync(`${path}.previous`, { force: true });
+    if (exists(path)) linkSync(path, `${path}.previous`);
+    renameSync(temporary, path);
+    syncFolder(dirname(path));
+    return written;
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw ioFailed(path, error);
+  }
+}
+
+function writeSections(
+  path: string,
+  head: SnapshotHead,
+  copy: IndexCopy,
+): { readonly rows: number; readonly parked: number; readonly bytes: number } {
+  const file = new SectionWriter(path);
+  try {
+    const source = new IndexCopyReader(copy);
+    const wanted = new Set(head.streams.map((stream) => stream.rankSlot));
+    const keys = new Map(source.contexts().map(({ id, key }) => [id, key] as const));
+    let rows = 0;
+    file.pack("head", head);
+    for (const [id, key] of keys) {
+      file.pack("context", key);
+      for (const page of source.rows(id)) {
+        file.write("rows", page);
+        rows += page.byteLength / INDEX_ROW_BYTES;
+      }
+    }
+    for (const slot of wanted) {
+      const contexts = source.rankContexts(slot).flatMap((id) => keys.get(id) ?? []);
+      if (contexts.length > 0) file.pack("order", { rankSlot: slot, contexts });
+    }
+    const parked = copy.parked.filter((store) => wanted.has(store.rankSlot));
+    for (const { tokens, hashes, extraDigests, ...store } of parked) {
+      file.pack("parked", {
+        ...store,
+        tokens: bytesOf(tokens),
+        hashes: bytesOf(hashes),
+        extraDigests: extraDigests === null ? null : bytesOf(extraDigests),
+      });
+    }
+    file.pack("end", { rows, parked: parked.length });
+    return { rows, parked: parked.length, bytes: file.finish() };
+  } finally {
+    file.close();
+  }
+}
+
+/**
+ * Reads a whole file and checks it, changing nothing.
+ *
+ * @param path - of the file.
+ * @returns what it holds.
+ * @throws SnapshotError of every code but fetch_failed and too_large.
+ */
+export function verifySnapshot(path: string): SnapshotSummary {
+  return readSnapshot(path, null);
+}
+
+/**
+ * Fills an index from a file, after checking all of it (F2).
+ *
+ * @param path - of the file.
+ * @param target - an empty index's import.
+ * @param hashSeed - the index's.
+ * @returns what the file holds; streams that limits left incomplete, or that have none, are the caller's to look at.
+ * @throws SnapshotError likewise; then the index may hold rows of ranks that the caller must clear.
+ */
+export function loadSnapshot(path: string, target: IndexImport, hashSeed: string): SnapshotSummary {
+  const { head } = verifySnapshot(path);
+  if (head.hashSeed !== hashSeed) {
+    const message = `snapshot ${path}: was made with hash seed ${head.hashSeed}, this daemon uses ${hashSeed}`;
+    throw new SnapshotError({ code: "other_hash_seed", path }, message);
+  }
+  return readSnapshot(path, target);
+}
+
+function readSnapshot(path: string, target: IndexImport | null): SnapshotSummary {
+  const file = new SectionReader(path);
+  try {
+    const first = file.next();
+    const head = file.parsed(first, "head", headShape);
+    const wanted = new Set(head.streams.map((stream) => stream.rankSlot));
+    const contexts: (ContextKey & { rows: number })[] = [];
+    let [rows, parked] = [0, 0];
+    for (let section = file.next(); section.kind !== "end"; section = file.next()) {
+      if (section.kind === "context")
+        contexts.push({ ...file.parsed(section, "context", contextKey), rows: 0 });
+      else if (section.kind === "rows") {
+        const context = contexts.at(-1);
+        if (context === undefined) throw file.malformed("a context before its rows");
+        const added = checkRows(file, section.payload);
+        rows += added;
+        context.rows += added;
+        target?.add(keyOf(context), section.payload, (slot) => wanted.has(slot));
+      } else if (section.kind === "order") {
+        const order = file.parsed(section, "order", orderShape);
+        target?.order(order.rankSlot, order.contexts);
+      } else if (section.kind === "parked") {
+        const store = parkedRecord(file, file.parsed(section, "parked", parkedShape));
+        parked += 1;
+        if (wanted.has(store.rankSlot)) target?.park(store);
+      } else throw file.malformed("one head");
+    }
+    const end = file.parsed(file.last, "end", endShape);
+    if (end.rows !== rows || end.parked !== parked)
+      throw file.malformed(`${end.rows} rows and ${end.parked} parked stores`);
+    file.expectEnd();
+    return { head, contexts, rows, parked, bytes: file.offset };
+  } finally {
+    file.close();
+  }
+}
+
+function keyOf({ model, loraName, blockSize, bigram }: ContextKey): ContextKey {
+  return { model, loraName, blockSize, bigram };
+}
+
+/** Rows in a section, each with a rank, a tier and copies that there can be. */
+function checkRows(file: SectionReader, payload: Uint8Array): number {
+  if (payload.byteLength % INDEX_ROW_BYTES !== 0)
+    throw file.malformed(`whole rows of ${INDEX_ROW_BYTES} bytes`);
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  for (let at = 0; at < payload.byteLength; at += INDEX_ROW_BYTES) {
+    const copies = view.getUint32(at + 20, true);
+    if (view.getUint32(at + 16, true) > 0x3fff || copies < 1 || copies > COPIES_MAX)
+      throw file.malformed("rows with a rank slot, a tier and at least one copy");
+  }
+  return payload.byteLength / INDEX_ROW_BYTES;
+}
+
+function parkedRecord(file: SectionReader, store: z.output<typeof parkedShape>) {
+  const { tokens, hashes, extraDigests, removed, tier, ...rest } = store;
+  const blocks = removed.byteLength;
+  const tokenCount = blocks * store.context.blockSize + Number(store.context.bigram);
+  const fits =
+    hashes.byteLength === 8 * blocks &&
+    tokens.byteLength === 4 * tokenCount &&
+    (extraDigests === null || extraDigests.byteLength === 8 * blocks) &&
+    removed.every((flag) => flag <= 1);
+  if (!fits) throw file.malformed(`a parked store of ${blocks} blocks`);
+  return {
+    ...rest,
+    tier: tier as Tier,
+    tokens: wordsOf(tokens),
+    hashes: wordsOf(hashes),
+    extraDigests: extraDigests === null ? null : wordsOf(extraDigests),
+    removed: removed.slice(),
+  };
+}
+
+function bytesOf(words: Uint32Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+}
+
+/** Copied, since a section's bytes need not lie on a boundary of words. */
+function wordsOf(raw: Uint8Array): Uint32Array {
+  return new Uint32Array(raw.slice().buffer);
+}
+
+function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** A new name is safe only once its folder is. */
+function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** The digest that covers a section, and through `before` everything in front of it. */
+function digestOf(before: Uint8Array, head: Uint8Array, payload: Uint8Array): Buffer {
+  return createHash("sha256").update(before).update(head).update(payload).digest();
+}
+
+function preamble(): Buffer {
+  const start = Buffer.alloc(PREAMBLE_BYTES);
+  MAGIC.copy(start);
+  start.writeUInt32LE(SNAPSHOT_FORMAT, MAGIC.length);
+  return start;
+}
+
+class SectionWriter {
+  readonly #descriptor: number;
+  #digest: Uint8Array;
+  #bytes = 0;
+
+  constructor(path: string) {
+    this.#descriptor = openSync(path, "w", 0o600);
+    const start = preamble();
+    this.#digest = start;
+    this.#put(start);
+  }
+
+  pack(kind: Kind, value: unknown): void {
+    this.write(kind, encode(value));
+  }
+
+  write(kind: Kind, payload: Uint8Array): void {
+    const head = Buffer.alloc(SECTION_HEAD_BYTES);
+    head.writeUInt32LE(KINDS.indexOf(kind));
+    head.writeUInt32LE(payload.byteLength, 4);
+    // Hashing refuses memory that is shared between threads.
+    const own = payload.buffer instanceof SharedArrayBuffer ? payload.slice() : payload;
+    this.#digest = digestOf(this.#digest, head, own);
+    this.#put(head);
+    this.#put(this.#digest);
+    this.#put(own);
+  }
+
+  finish(): number {
+    fsyncSync(this.#descriptor);
+    return this.#bytes;
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+
+  #put(chunk: Uint8Array): void {
+    for (let done = 0; done < chunk.byteLength; ) done += writeSync(this.#descriptor, chunk, done);
+    this.#bytes += chunk.byteLength;
+  }
+}
+
+interface Section {
+  readonly kind: Kind;
+  readonly payload: Uint8Array;
+}
+
+class SectionReader {
+  readonly #path: string;
+  readonly #descriptor: number;
+  #digest: Uint8Array;
+  #offset = 0;
+  #sectionAt = 0;
+  #last: Section | null = null;
+
+  constructor(path: string) {
+    this.#path = path;
+    try {
+      this.#descriptor = openSync(path, "r");
+    } catch (error) {
+      throw ioFailed(path, error);
+    }
+    try {
+      this.#digest = this.#readPreamble();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Bytes read so far. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** The section read last. */
+  get last(): Section {
+    return this.#last ?? { kind: "head", payload: new Uint8Array() };
+  }
+
+  /** The next section, its digest checked. */
+  next(): Section {
+    this.#sectionAt = this.#offset;
+    const head = this.#take(SECTION_HEAD_BYTES);
+    const kind = KINDS[head.readUInt32LE()];
+    const length = head.readUInt32LE(4);
+    if (kind === undefined || length > SECTION_BYTES_MAX)
+      throw this.malformed(`a section of a known kind, at most ${SECTION_BYTES_MAX} bytes long`);
+    const digest = this.#take(DIGEST_BYTES);
+    const payload = this.#take(length);
+    if (!digestOf(this.#digest, head, payload).equals(digest)) {
+      const facts = { code: "checksum_mismatch", path: this.#path, offset: this.#sectionAt } as const;
+      throw new SnapshotError(
+        facts,
+        `snapshot ${this.#path}: the ${kind} section at byte ${this.#sectionAt} is damaged`,
+      );
+    }
+    this.#digest = digest;
+    this.#last = { kind, payload };
+    return this.#last;
+  }
+
+  /** A section's value, checked. */
+  parsed<Shape extends z.ZodType>(section: Section, kind: Kind, shape: Shape): z.output<Shape> {
+    if (section.kind !== kind) throw this.malformed(`a ${kind} section, not ${section.kind}`);
+    let value: unknown;
+    try {
+      value = decode(section.payload);
+    } catch {
+      throw this.malformed(`msgpack in a ${kind} section`);
+    }
+    const result = shape.safeParse(value);
+    if (!result.success)
+      throw this.malformed(`a ${kind} section: ${z.prettifyError(result.error).replaceAll("\n", " ")}`);
+    return result.data;
+  }
+
+  /** Nothing may follow the end. */
+  expectEnd(): void {
+    if (readSync(this.#descriptor, Buffer.alloc(1)) !== 0)
+      throw this.malformed("nothing behind the end section");
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+
+  malformed(expected: string): SnapshotError {
+    const facts = { code: "malformed_section", path: this.#path, offset: this.#sectionAt, expected } as const;
+    return new SnapshotError(facts, `snapshot ${this.#path}: byte ${this.#sectionAt}: expected ${expected}`);
+  }
+
+  #readPreamble(): Buffer {
+    const start = this.#take(PREAMBLE_BYTES);
+    if (!start.subarray(0, MAGIC.length).equals(MAGIC))
+      throw new SnapshotError(
+        { code: "not_a_snapshot", path: this.#path },
+        `${this.#path} is not a snapshot of kvsync`,
+      );
+    const format = start.readUInt32LE(MAGIC.length);
+    if (format !== SNAPSHOT_FORMAT) {
+      const facts = { code: "other_format", path: this.#path, format, expected: SNAPSHOT_FORMAT } as const;
+      throw new SnapshotError(
+        facts,
+        `snapshot ${this.#path}: format ${format}, this version reads ${SNAPSHOT_FORMAT}`,
+      );
+    }
+    return start;
+  }
+
+  #take(length: number): Buffer {
+    const chunk = Buffer.allocUnsafe(length);
+    let done = 0;
+    while (done < length) {
+      let read: number;
+      try {
+        read = readSync(this.#descriptor, chunk, done, length - done, null);
+      } catch (error) {
+        throw ioFailed(this.#path, error);
+      }
+      if (read === 0) {
+        const facts = { code: "truncated", path: this.#path, offset: this.#offset + done } as const;
+        throw new SnapshotError(
+          facts,
+          `snapshot ${this.#path}: ends at byte ${this.#offset + done}, in the middle`,
+        );
+      }
+      done += read;
+    }
+    this.#offset += length;
+    return chunk;
+  }
+}

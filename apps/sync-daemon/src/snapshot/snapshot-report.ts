@@ -1,0 +1,66 @@
+/**
+ * What becomes of snapshots at the start, told to those who watch: log lines and counters.
+ */
+
+import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
+
+import type { LogLine, RestoredSnapshot } from "../ingest/thread-messages.ts";
+import type { FoundSnapshot, SourceListener } from "./snapshot-source.ts";
+
+type Log = (line: LogLine) => void;
+
+function operationOf(origin: FoundSnapshot["origin"]): "fetch" | "read" {
+  return origin === "sibling" ? "fetch" : "read";
+}
+
+/**
+ * Counts and tells of snapshots that are not used.
+ *
+ * @param metrics - of this thread.
+ * @param log - where lines go.
+ */
+export function refusals(metrics: MetricSlots, log: Log): SourceListener {
+  return {
+    refused: (origin, error) => {
+      const operation = operationOf(origin);
+      metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation, status: "failed" }).inc();
+      metrics.counter(SNAPSHOT_METRICS.snapshotErrors, { operation }).inc();
+      const facts = { origin, code: error.code };
+      log({ level: "warn", event: "snapshot_refused", message: error.message, facts });
+    },
+  };
+}
+
+/**
+ * Counts and tells of the one that was to be used.
+ *
+ * @param found - which.
+ * @param restored - what became of it; null when the ingest thread did not try.
+ * @param metrics - of this thread.
+ * @param log - where lines go.
+ */
+export function tellRestored(
+  { origin, path }: FoundSnapshot,
+  restored: RestoredSnapshot | null,
+  metrics: MetricSlots,
+  log: Log,
+): void {
+  const operation = operationOf(origin);
+  if (restored?.kind === "restored") {
+    metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation, status: "ok" }).inc();
+    const { rows, streams, createdMs } = restored;
+    const age_seconds = Math.round((Date.now() - createdMs) / 1000);
+    const facts = { origin, path, rows, streams: streams.length, age_seconds };
+    log({ level: "info", event: "snapshot_loaded", message: "goes on from a snapshot", facts });
+    return;
+  }
+  metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation, status: "failed" }).inc();
+  metrics.counter(SNAPSHOT_METRICS.snapshotErrors, { operation }).inc();
+  const message = restored === null ? `${path}: not used` : restored.message;
+  log({
+    level: "warn",
+    event: "snapshot_refused",
+    message,
+    facts: { origin, code: restored?.code ?? "unused" },
+  });
+}

@@ -1,0 +1,22 @@
+/**
+ * Settings of snapshots: where they lie, how often they are made, and who may be asked for a first one.
+ */
+
+import type { z } from "zod";
+
+import { seconds, section, text } from "../settings/setting-field.ts";
+
+/** File name of the snapshot in its folder. */
+export const SNAPSHOT_NAME = "kvsync.snapshot";
+
+/** Section `snapshot`. */
+export const snapshotSection = section({
+  directory: text("Folder for snapshots, of this daemon alone; unset for none.", null),
+  interval_seconds: seconds("Time between snapshots.", 60, 1, 86_400),
+  warm_from: text("Base URL of a running daemon whose snapshot a first start may take.", null),
+  warm_timeout_seconds: seconds("Longest wait for that.", 30, 0.1, 3600),
+  warm_token_file: text("File with the bearer token for that daemon.", null),
+});
+
+/** How snapshots are kept. */
+export type SnapshotSettings = z.output<typeof snapshotSection>;

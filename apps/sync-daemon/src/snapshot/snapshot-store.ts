@@ -1,0 +1,221 @@
+/**
+ * Makes snapshots: on a clock, when stopping, and when a sibling asks.
+ *
+ *     clock │ stop │ GET /api/v1/snapshot ─▶ write() ─▶ ingest thread copies (between two messages) ─▶ snapshot thread writes
+ *
+ * One at a time; who asks while one is being made gets that one. A failure is counted and told, what was on the disk stays,
+ * and the next one is tried as if nothing had happened.
+ */
+
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+
+import { DEFAULT_HASH_SEED, type IndexCopy } from "@kvsync/core";
+import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
+
+import type { LogLine } from "../ingest/thread-messages.ts";
+import { ioFailed, SnapshotError } from "./snapshot-error.ts";
+import type { SnapshotStream } from "./snapshot-file.ts";
+import { SNAPSHOT_NAME, type SnapshotSettings } from "./snapshot-settings.ts";
+import type { SnapshotJob, SnapshotOutcome } from "./snapshot-thread.ts";
+
+/** What the ingest thread gives: streams and index as they were at one moment. */
+export interface TakenSnapshot {
+  readonly takenMs: number;
+  /** How long ingest stood still for it. */
+  readonly stoodStillMs: number;
+  readonly streams: readonly SnapshotStream[];
+  readonly copy: IndexCopy;
+}
+
+/** What a store works with. */
+export interface SnapshotDependencies {
+  readonly take: () => Promise<TakenSnapshot>;
+  /** Compiled `snapshot-thread`. */
+  readonly script: URL;
+  readonly version: string;
+  readonly metrics: MetricSlots;
+  readonly log: (line: LogLine) => void;
+  /** Milliseconds since the Unix epoch. */
+  readonly now: () => number;
+}
+
+/** A snapshot that was made. */
+export interface WrittenSnapshot {
+  readonly path: string;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly streams: number;
+}
+
+/** What a health check found. */
+export interface StoreHealth {
+  readonly ok: boolean;
+  readonly message: string;
+}
+
+/** The snapshots of one daemon. */
+export class SnapshotStore {
+  readonly #settings: SnapshotSettings;
+  readonly #dependencies: SnapshotDependencies;
+  readonly #folder: string;
+  #timer: NodeJS.Timeout | null = null;
+  #writing: Promise<WrittenSnapshot> | null = null;
+  #lastTakenMs: number | null = null;
+
+  /**
+   * @param settings - where and how often.
+   * @param dependencies - who copies, who hears.
+   */
+  constructor(settings: SnapshotSettings, dependencies: SnapshotDependencies) {
+    this.#settings = settings;
+    this.#dependencies = dependencies;
+    // Without a folder of its own a daemon still gives snapshots to siblings.
+    this.#folder = settings.directory ?? mkdtempSync(join(tmpdir(), "kvsync-snapshot-"));
+  }
+
+  /** Where files lie. */
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /** Whether snapshots are kept on disk. */
+  get isKept(): boolean {
+    return this.#settings.directory !== null;
+  }
+
+  /** Makes snapshots from now on, if they are kept. */
+  start(): void {
+    if (!this.isKept) return;
+    this.#timer = setInterval(() => {
+      this.write().catch(() => undefined);
+    }, this.#settings.interval_seconds * 1000);
+    this.#timer.unref();
+  }
+
+  /**
+   * Makes the last one, if they are kept, and no more.
+   *
+   * @param timeoutMs - after which stopping goes on without it.
+   */
+  async stop(timeoutMs: number): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    if (this.isKept) {
+      const overdue = new Promise<void>((resolve) => setTimeout(resolve, timeoutMs).unref());
+      const last = this.write().then(
+        () => undefined,
+        () => undefined,
+      );
+      await Promise.race([last, overdue]);
+    } else rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /**
+   * Makes one now, or waits for the one being made.
+   *
+   * @returns where it lies.
+   * @throws SnapshotError io_failed; counted and logged already.
+   */
+  write(): Promise<WrittenSnapshot> {
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = null;
+    });
+    return this.#writing;
+  }
+
+  /** Seconds since the state of the last good one; null before the first. */
+  ageSeconds(): number | null {
+    return this.#lastTakenMs === null ? null : (this.#dependencies.now() - this.#lastTakenMs) / 1000;
+  }
+
+  /** Takes a snapshot that was loaded as the last good one. */
+  loaded(createdMs: number): void {
+    this.#lastTakenMs = createdMs;
+  }
+
+  /**
+   * Whether the folder takes a file and gives it back.
+   *
+   * @returns what was wrong, in words, when it does not.
+   */
+  check(): StoreHealth {
+    const path = join(this.#folder, `${SNAPSHOT_NAME}.probe`);
+    const probe = `${process.pid} ${this.#dependencies.now()}`;
+    try {
+      mkdirSync(this.#folder, { recursive: true });
+      writeFileSync(path, probe);
+      const isSame = readFileSync(path, "utf8") === probe;
+      rmSync(path, { force: true });
+      return isSame
+        ? { ok: true, message: "written and read" }
+        : { ok: false, message: `${path} reads back differently` };
+    } catch (error) {
+      return { ok: false, message: ioFailed(path, error).message };
+    }
+  }
+
+  async #write(): Promise<WrittenSnapshot> {
+    const { metrics, now } = this.#dependencies;
+    const beganMs = now();
+    try {
+      const written = await this.#makeFile();
+      metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation: "write", status: "ok" }).inc();
+      metrics
+        .histogram(SNAPSHOT_METRICS.snapshotDuration, { operation: "write" })
+        .observe((now() - beganMs) / 1000);
+      metrics.gauge(SNAPSHOT_METRICS.snapshotSize, {}).set(written.bytes);
+      metrics.gauge(SNAPSHOT_METRICS.snapshotEntries, {}).set(written.rows);
+      return written;
+    } catch (error) {
+      metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation: "write", status: "failed" }).inc();
+      metrics.counter(SNAPSHOT_METRICS.snapshotErrors, { operation: "write" }).inc();
+      const message = error instanceof Error ? error.message : String(error);
+      this.#dependencies.log({
+        level: "error",
+        event: "snapshot_failed",
+        message,
+        facts: { folder: this.#folder },
+      });
+      throw error;
+    }
+  }
+
+  async #makeFile(): Promise<WrittenSnapshot> {
+    const { take, script, version, log } = this.#dependencies;
+    const path = join(this.#folder, SNAPSHOT_NAME);
+    try {
+      mkdirSync(this.#folder, { recursive: true });
+    } catch (error) {
+      throw ioFailed(path, error);
+    }
+    const { takenMs, stoodStillMs, streams, copy } = await take();
+    const job: SnapshotJob = {
+      path,
+      head: { productVersion: version, createdMs: takenMs, hashSeed: String(DEFAULT_HASH_SEED), streams },
+      copy,
+    };
+    const outcome = await run(script, job);
+    if (outcome.kind === "failed")
+      throw new SnapshotError({ code: "io_failed", path, reason: outcome.code }, outcome.message);
+    this.#lastTakenMs = takenMs;
+    const { rows, bytes } = outcome;
+    const facts = { path, rows, bytes, streams: streams.length, stood_still_ms: Math.round(stoodStillMs) };
+    log({ level: "debug", event: "snapshot_written", message: "wrote a snapshot", facts });
+    return { path, rows, bytes, streams: streams.length };
+  }
+}
+
+async function run(script: URL, job: SnapshotJob): Promise<SnapshotOutcome> {
+  const worker = new Worker(script, { workerData: job, name: "snapshot" });
+  const answer = once(worker, "message") as Promise<[SnapshotOutcome]>;
+  const ended = once(worker, "exit").then(() => {
+    throw new Error("the snapshot thread ended without an answer");
+  });
+  const [outcome] = await Promise.race([answer, ended]);
+  ended.catch(() => undefined);
+  return outcome;
+}

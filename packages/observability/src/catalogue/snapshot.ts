@@ -1,0 +1,55 @@
+/**
+ * Families about snapshots: what a restarted daemon or a new replica goes on from.
+ */
+
+import { counter, doubling, gauge, histogram } from "../definition.ts";
+
+/** What is done with a snapshot: made, read at the start, taken from a running daemon. */
+const OPERATIONS = ["write", "read", "fetch"] as const;
+
+/** Families about snapshots. */
+export const SNAPSHOT_METRICS = {
+  snapshotOperations: counter({
+    name: "kv_snapshot_operations_total",
+    help: "Snapshots made, read at the start, and taken from a running daemon, by outcome.",
+    unit: "none",
+    labels: { operation: OPERATIONS, status: ["ok", "failed"] },
+    why: "Whether there is something to go on from after a restart.",
+  }),
+  snapshotErrors: counter({
+    name: "kv_snapshot_errors_total",
+    help: "Snapshot operations that failed; the log has the code.",
+    unit: "none",
+    labels: { operation: OPERATIONS },
+    why: "A full or read-only volume shows here first.",
+  }),
+  snapshotSize: gauge({
+    name: "kv_snapshot_size_bytes",
+    help: "Bytes of the last snapshot made.",
+    unit: "bytes",
+    labels: {},
+    why: "How large the volume has to be: twice this, and once more while one is written.",
+  }),
+  snapshotEntries: gauge({
+    name: "kv_snapshot_entries",
+    help: "Holders of blocks (block, rank and tier) in the last snapshot made.",
+    unit: "none",
+    labels: {},
+    why: "An index that shrinks from one snapshot to the next has lost engines.",
+  }),
+  snapshotAge: gauge({
+    name: "kv_snapshot_age_seconds",
+    help: "Seconds since the moment that the last good snapshot shows; absent before the first.",
+    unit: "seconds",
+    labels: {},
+    why: "What a restart now would have to replay.",
+  }),
+  snapshotDuration: histogram({
+    name: "kv_snapshot_duration_seconds",
+    help: "Time of a snapshot operation, from asking the ingest thread for a copy to the renamed file.",
+    unit: "seconds",
+    labels: { operation: OPERATIONS },
+    buckets: doubling(0.01, 14),
+    why: "It has to stay far below the interval.",
+  }),
+};
