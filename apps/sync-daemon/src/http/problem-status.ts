@@ -12,6 +12,7 @@ type RimCode =
   | "unsupported_media_type"
   | "bad_request"
   | "stopping"
+  | "snapshot_unavailable"
   | "internal_error";
 
 /** Every code a problem document can carry. */
@@ -34,6 +35,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   contradictory_fields: { status: 422, title: "Fields contradict each other" },
   internal_error: { status: 500, title: "Something went wrong inside" },
   registry_full: { status: 503, title: "No room for another engine" },
+  snapshot_unavailable: { status: 503, title: "No snapshot could be made" },
   stopping: { status: 503, title: "This daemon is stopping" },
 };
 

@@ -6,6 +6,9 @@ import { Controller, Get, Inject, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
 import { Daemon } from "../daemon.ts";
+import { SnapshotError } from "../snapshot/snapshot-error.ts";
+import type { WrittenSnapshot } from "../snapshot/snapshot-store.ts";
+import { problem } from "./problem-status.ts";
 
 /** Gives the daemon's state away. */
 @Controller("api/v1/snapshot")
@@ -23,7 +26,16 @@ export class SnapshotController {
    */
   @Get()
   async snapshot(@Res() reply: FastifyReply): Promise<void> {
-    const { path, bytes } = await this.#daemon.snapshots.write();
+    let made: WrittenSnapshot;
+    try {
+      made = await this.#daemon.snapshots.write();
+    } catch (error) {
+      if (!(error instanceof SnapshotError)) throw error;
+      const document = problem("snapshot_unavailable", error.message);
+      await reply.status(document.status).header("content-type", "application/problem+json").send(document);
+      return;
+    }
+    const { path, bytes } = made;
     // Opened at once: the next snapshot replaces the name, not the file behind it.
     await reply
       .header("content-type", "application/vnd.kvsync.snapshot")

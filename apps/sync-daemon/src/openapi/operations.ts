@@ -6,6 +6,7 @@
 import { TRUST_LEVELS } from "@kvsync/core";
 import { z } from "zod";
 
+import { HEALTH_STATUSES } from "../health/health-checks.ts";
 import type { ProblemCode } from "../http/problem-status.ts";
 import { queryBody, queryByHashBody, registerBody, unregisterBody } from "../query/community-api.ts";
 import { matchAnswer } from "../query/match-answer.ts";
@@ -64,6 +65,45 @@ const engineEntryBody = z
   .meta({ id: "EngineEntry", description: "An engine, as in the configuration file." });
 const loose = z.looseObject({});
 const status = z.looseObject({ status: z.string() });
+const healthStatus = z.enum(HEALTH_STATUSES);
+const healthReport = z
+  .looseObject({
+    status: healthStatus,
+    version: z.string(),
+    uptime_seconds: z.number(),
+    timestamp: z.string(),
+    checks: z.record(
+      z.string(),
+      z.looseObject({
+        name: z.string(),
+        status: healthStatus,
+        message: z.string(),
+        duration_ms: z.number(),
+        timestamp: z.string(),
+        details: loose,
+        critical: z.boolean(),
+      }),
+    ),
+    summary: z.looseObject({ total: z.int(), critical: z.int() }),
+    system_info: loose,
+  })
+  .meta({ id: "HealthReport" });
+const syncHealthReport = z
+  .looseObject({
+    status: healthStatus,
+    models: z.record(
+      z.string(),
+      z.looseObject({
+        status: healthStatus,
+        active_connections: z.int(),
+        event_rate: z.number().nullable(),
+        last_event: z.string().nullable(),
+        errors: z.number(),
+      }),
+    ),
+    last_updated: z.string(),
+  })
+  .meta({ id: "SyncHealthReport" });
 const octets = (description: string): Content => ({ mediaType: "application/octet-stream", description });
 const scrape: Content = { mediaType: "text/plain", description: "Prometheus text format." };
 const lookupProblems = [
@@ -226,6 +266,36 @@ export const OPERATIONS: readonly Operation[] = [
     query: z.strictObject({ verbose: z.string().optional() }),
     answers: { 200: { schema: status }, 503: { schema: status } },
     problems: [],
+  },
+  ...(["/health", "/api/v1/health"] as const).map(
+    (path): Operation => ({
+      method: "get",
+      path,
+      id: path === "/health" ? "health" : "healthAlias",
+      tag: "operations",
+      summary: "Every health check; 503 when a critical one is unhealthy.",
+      answers: { 200: { schema: healthReport }, 503: { schema: healthReport } },
+      problems: [],
+    }),
+  ),
+  {
+    method: "get",
+    path: "/api/v1/kv-sync/health",
+    id: "syncHealth",
+    tag: "operations",
+    summary:
+      "How well each model's engines are followed; 503 when one is silent and could not be verified as idle.",
+    answers: { 200: { schema: syncHealthReport }, 503: { schema: syncHealthReport } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/api/v1/snapshot",
+    id: "snapshot",
+    tag: "operations",
+    summary: "A snapshot made now, for a daemon that starts.",
+    answers: { 200: { mediaType: "application/vnd.kvsync.snapshot", description: "A snapshot file." } },
+    problems: ["snapshot_unavailable"],
   },
   {
     method: "get",
