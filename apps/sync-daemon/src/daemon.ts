@@ -17,7 +17,7 @@ import { CATALOGUE, Exposition, MetricSlots, type SlotAnnouncement } from "@kvsy
 import { decideSync, listedEngines, type Settings, type SyncDecision } from "./config.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { ranksWithinOpenFiles } from "./engine/open-files.ts";
-import { healthChecks } from "./health/daemon-checks.ts";
+import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
@@ -71,6 +71,7 @@ export class Daemon {
     readonly metrics: MetricSlots;
     readonly snapshots: SnapshotStore;
     readonly health: HealthChecks;
+    readonly tokenization: Tokenization;
     readonly version: string;
     readonly ingest: IngestWorker;
   }) {
@@ -87,12 +88,10 @@ export class Daemon {
     this.version = parts.version;
     this.#ingest = parts.ingest;
     this.readiness = new Readiness({ registry, board }, settings.readiness.deadline_seconds, epochMs);
-    const tokenizerMetrics = new TokenizerMetrics(metrics);
-    this.tokenizer = tokenizerOf(settings, tokenizerMetrics);
+    this.tokenizer = parts.tokenization.tokenizer;
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
-      tokenizer: this.tokenizer,
-      tokenizerMetrics,
+      ...parts.tokenization,
     });
   }
 
@@ -136,9 +135,8 @@ export class Daemon {
       engines: settings.limits.engines,
       openFileRanks: ranksWithinOpenFiles(),
     });
-    const checked = { settings, board, snapshots, memoryBytesMax: memoryBytesMax() };
-    const health = new HealthChecks(healthChecks(checked), epochMs);
-    health.start();
+    const tokenization = tokenizationOf(settings, metrics);
+    const health = startHealth({ settings, board, snapshots, tokenizer: tokenization.tokenizer });
     const collect = fleetGauges(metrics, {
       registry,
       board,
@@ -169,6 +167,7 @@ export class Daemon {
       metrics,
       snapshots,
       health,
+      tokenization,
       version: dependencies.version,
       ingest,
     });
@@ -187,13 +186,24 @@ export class Daemon {
   }
 }
 
-function tokenizerOf(
-  { sync, tokenizer, limits }: Settings,
-  metrics: TokenizerMetrics,
-): RemoteTokenizer | null {
+/** The tokenizer, null without one, and its metrics, which there are in any case. */
+interface Tokenization {
+  readonly tokenizer: RemoteTokenizer | null;
+  readonly tokenizerMetrics: TokenizerMetrics;
+}
+
+function tokenizationOf({ sync, tokenizer, limits }: Settings, metrics: MetricSlots): Tokenization {
+  const tokenizerMetrics = new TokenizerMetrics(metrics);
   const { tokenizer_endpoint: endpoint } = sync;
-  if (endpoint === null) return null;
-  return new RemoteTokenizer({ ...tokenizer, endpoint, tokensMax: limits.query_tokens }, metrics, epochMs);
+  if (endpoint === null) return { tokenizer: null, tokenizerMetrics };
+  const options = { ...tokenizer, endpoint, tokensMax: limits.query_tokens };
+  return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs), tokenizerMetrics };
+}
+
+function startHealth(sources: Omit<CheckSources, "memoryBytesMax">): HealthChecks {
+  const health = new HealthChecks(healthChecks({ ...sources, memoryBytesMax: memoryBytesMax() }), epochMs);
+  health.start();
+  return health;
 }
 
 function tellSyncOff(

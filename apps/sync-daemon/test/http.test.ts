@@ -11,6 +11,7 @@ import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
 import { readSettings } from "../src/config.ts";
 import { Daemon } from "../src/daemon.ts";
 import { TestEngine, until } from "./fleet.ts";
+import { TokenizerServer } from "./tokenizer-server.ts";
 
 const JSON_HEADERS = { "content-type": "application/json" };
 const BINARY_HEADERS = { "content-type": "application/octet-stream" };
@@ -268,6 +269,36 @@ test("a prompt and a conversation are tokenized by the engine and found there; w
     blocks: null,
     matches: [{ worker: "engine-0", matched_blocks: 0 }],
   });
+});
+
+test("a tokenizer that is up but fails at tokens is degraded in the health report, with what lookups met", async () => {
+  const tokenizer = await TokenizerServer.start(({ url }, response) => {
+    response.statusCode = url === "/health" ? 200 : 500;
+    response.end();
+  });
+  const argv = ["--sync-tokenizer-endpoint", tokenizer.endpoint, "--tokenizer-circuit-failures", "1"];
+  const failing = await start(argv);
+  try {
+    const post = (url: string, payload: object) =>
+      failing.app.inject({ method: "POST", url, headers: JSON_HEADERS, payload });
+    await post("/api/v1/engines", { id: "a", model: "m", endpoint: "tcp://127.0.0.1:19993" });
+    const lookup = { model: "m", prompt: "a" };
+    expect((await post("/api/v1/match", lookup)).json<MatchAnswer>().reason).toBe("tokenizer_unavailable");
+    expect((await post("/api/v1/match", lookup)).json<MatchAnswer>().reason).toBe("circuit_open");
+    await until("the check has been repeated", async () => {
+      const { checks } = (await failing.app.inject("/health")).json<{
+        checks: Record<string, { status: string; details: object }>;
+      }>();
+      const found = checks["tokenizer"];
+      if (found?.status !== "degraded") return false;
+      expect(found.details).toMatchObject({ circuit: "open", last_failure: "tokenizer_unavailable" });
+      return true;
+    });
+  } finally {
+    await failing.app.close();
+    await failing.daemon.stop();
+    await tokenizer.stop();
+  }
 });
 
 test("bodies that are too large, of a foreign type, or for no route are refused as problems with their own codes", async () => {

@@ -8,6 +8,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Settings } from "../config.ts";
 import type { BoardReader } from "../ingest/stream-board.ts";
 import type { SnapshotStore } from "../snapshot/snapshot-store.ts";
+import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
 import type { CheckFinding, HealthCheck } from "./health-checks.ts";
 
 /** What the checks look at. */
@@ -15,6 +16,8 @@ export interface CheckSources {
   readonly settings: Settings;
   readonly board: BoardReader;
   readonly snapshots: SnapshotStore;
+  /** Null without one. */
+  readonly tokenizer: RemoteTokenizer | null;
   readonly memoryBytesMax: number;
 }
 
@@ -34,15 +37,34 @@ const LAG_RESOLUTION_MS = 10;
  * @returns in the order of the report.
  */
 export function healthChecks(sources: CheckSources): HealthCheck[] {
-  const { settings, snapshots } = sources;
+  const { settings, snapshots, tokenizer } = sources;
   const checks = [memoryCheck(sources), eventLoopCheck(sources), workerCheck(sources)];
   if (snapshots.isKept) checks.push(storeCheck(snapshots));
   const endpoint = settings.sync.tokenizer_endpoint;
-  if (endpoint !== null) {
+  if (endpoint !== null && tokenizer !== null) {
     const url = `${endpoint.replace(/\/+$/, "")}/health`;
-    checks.push(addressCheck({ name: "tokenizer", url, timeout_seconds: 2, critical: false }));
+    checks.push(tokenizerCheck(tokenizer, url));
   }
   return [...checks, ...settings.health.dependencies.map(addressCheck)];
+}
+
+/** A tokenizer can answer its own health and still fail at tokens: what lookups met counts too. */
+function tokenizerCheck(tokenizer: RemoteTokenizer, url: string): HealthCheck {
+  const reachable = addressCheck({ name: "tokenizer", url, timeout_seconds: 2, critical: false });
+  return {
+    ...reachable,
+    run: async () => {
+      const finding = await reachable.run();
+      const { circuit, lastFailure } = tokenizer.status;
+      const details = { ...finding.details, circuit, last_failure: lastFailure };
+      if (finding.status !== "healthy" || circuit === "closed") return { ...finding, details };
+      return {
+        status: "degraded",
+        message: `${finding.message}, but lookups got ${String(lastFailure)}`,
+        details,
+      };
+    },
+  };
 }
 
 function memoryCheck({ settings, memoryBytesMax }: CheckSources): HealthCheck {

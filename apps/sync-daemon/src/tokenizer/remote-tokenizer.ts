@@ -140,6 +140,7 @@ export class RemoteTokenizer {
 
   async #ask(request: TokenizeRequest, ticket: number): Promise<TokenizeOutcome> {
     const startedMs = performance.now();
+    this.#metrics.state(this.#circuit.state, this.#cache?.calculatedSize ?? 0);
     const { outcome, isTokenizersFault } = await this.#exchange(request);
     if (isTokenizersFault) this.#circuit.failed(ticket);
     else this.#circuit.succeeded(ticket);
