@@ -40,6 +40,17 @@ export function contextOf(slot: u32, serial: u32): Context | null {
   return atomic.load<u32>(changetype<usize>(context) + offsetof<Context>("serial")) == serial ? context : null;
 }
 
+/** Slot of the context with this name and shape, −1 when there is none. Under the writers' lock. */
+export function contextNamed(blockSize: u32, bigram: u32, name: usize, nameBytes: u32): u32 {
+  const slots = header().contextSlots;
+  for (let slot: u32 = 0; slot < slots; slot++) {
+    const context = contextAt(slot);
+    if (context.serial == 0 || context.blockSize != blockSize || context.bigram != bigram) continue;
+    if (context.nameBytes == nameBytes && memory.compare(context.name, name, nameBytes) == 0) return slot;
+  }
+  return <u32>-1;
+}
+
 /** A free slot, or `contextSlots` when all are taken. */
 export function freeSlot(): u32 {
   const slots = header().contextSlots;

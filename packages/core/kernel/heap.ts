@@ -124,16 +124,32 @@ export function heapInit(): void {
 function grow(size: u32): bool {
   const need = (size >> 16) + 1;
   const pages = need > GROWTH_PAGES ? need : GROWTH_PAGES;
-  if (memory.grow(pages) < 0 && (pages == need || memory.grow(need) < 0)) return false;
+  let grown = pages;
+  let before = memory.grow(pages);
+  if (before < 0 && pages != need) {
+    grown = need;
+    before = memory.grow(need);
+  }
+  if (before < 0) return false;
   const block = header().heapEnd;
-  // At 4 GiB the shift gives 0, and 0 less 8 is where the last head belongs.
-  const end = (<usize>memory.size() << 16) - HEAD_BYTES;
+  // Not `memory.size()`, which may be what this thread was last told. At 4 GiB the shift gives 0, and 0 less 8 is where the
+  // last head belongs.
+  const end = (<usize>(<u32>before + grown) << 16) - HEAD_BYTES;
   store<u32>(block, <u32>(end - block));
   store<u32>(end, 0);
   store<u32>(end, <u32>block, 4);
   header().heapEnd = end;
   join(block);
   return true;
+}
+
+/**
+ * Has this thread know of all the memory that others have grown: `memory.fill` and its like hold addresses against what the
+ * thread was last told. Under the lock.
+ */
+export function heapReach(): void {
+  const pages = <i32>((<u64>header().heapEnd + HEAD_BYTES) >> 16);
+  while (memory.size() < pages) memory.grow(0);
 }
 
 /** Joins a block with free neighbours and puts the whole in its list. */

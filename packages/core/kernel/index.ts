@@ -7,7 +7,7 @@ import { hashBytes, hashInit } from "./xxh3";
 import { hashRun } from "./block-hash";
 import { allocateScratch, heapInit, releaseScratch } from "./heap";
 import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
-import { contextOf, contextsInit, listFirst, localRank, rankIn } from "./context";
+import { contextNamed, contextOf, contextsInit, listFirst, localRank, rankIn } from "./context";
 import { finishWrite } from "./reclaim";
 import {
   contextOpen,
@@ -28,6 +28,8 @@ import { exportRankContexts, exportRows } from "./export";
 
 /** Added to the outcome of a store. */
 const EVICTED: u32 = 16;
+/** Outcome of a store to a context that another writer has dropped. */
+const CONTEXT_GONE: u32 = 4;
 
 // @ts-ignore: decorator
 @inline
@@ -83,19 +85,25 @@ export function scratchFree(at: usize): void {
   lockLeave();
 }
 
-/** Opens a context that is not there yet. Returns its slot; the serial is in its record (`contextDescribe`). */
+/**
+ * Opens a context, unless another writer has made it meanwhile. Returns its slot; the serial is in its record
+ * (`contextDescribe`).
+ */
 export function contextMake(blockSize: u32, bigram: u32, name: usize, nameBytes: u32): u32 {
   lockTake();
-  const slot = contextOpen(blockSize, bigram, name, nameBytes);
+  let slot = contextNamed(blockSize, bigram, name, nameBytes);
+  if (slot == <u32>-1) slot = contextOpen(blockSize, bigram, name, nameBytes);
   lockLeave();
   return slot;
 }
 
-/** Describes the context in a slot at `out` (dump.ts). With a reader of its own, or under no write. */
+/** Describes the context in a slot at `out` (dump.ts). With a reader of its own, or −1: then under the writers' lock. */
 export function contextDescribe(reader: u32, slot: u32, out: usize): void {
-  if (reader != <u32>-1) readerEnter(reader);
+  if (reader == <u32>-1) lockTake();
+  else readerEnter(reader);
   contextRead(slot, out);
-  if (reader != <u32>-1) readerLeave(reader);
+  if (reader == <u32>-1) lockLeave();
+  else readerLeave(reader);
 }
 
 /** Records of contexts there are: slots 0 … n − 1. */
@@ -151,6 +159,7 @@ export function indexStats(out: usize): void {
  * as a bitset of 128 words; and forgets both.
  */
 export function evictionsTake(out: usize): void {
+  lockTake();
   const h = header();
   store<u32>(out, h.evicted0);
   store<u32>(out, h.evicted1, 4);
@@ -160,6 +169,7 @@ export function evictionsTake(out: usize): void {
   h.evicted0 = 0;
   h.evicted1 = 0;
   h.evicted2 = 0;
+  lockLeave();
 }
 
 /**
@@ -181,10 +191,13 @@ export function indexStore(
   skips: usize,
   prefixes: usize,
 ): u32 {
-  const found = contextOf(slot, serial);
-  if (found === null) unreachable();
-  const context = found as Context;
   lockTake();
+  const found = contextOf(slot, serial);
+  if (found === null) {
+    lockLeave();
+    return CONTEXT_GONE;
+  }
+  const context = found as Context;
   const h = header();
   h.tick++;
   context.lastUse = h.tick;

@@ -36,6 +36,7 @@ import {
   setAddress,
   touchBlock,
 } from "./arena";
+import { heapReach } from "./heap";
 import { homeBucket, idFind, idTableGrowthBytes, warmBuckets } from "./id-table";
 import { clearFromSets, kindsOf } from "./holder-set";
 import {
@@ -81,8 +82,10 @@ const SLACK_BYTES: u32 = 131072;
 /** Waits for the lock, in a futex when another thread has it. */
 export function lockTake(): void {
   const lock = HEADER + offsetof<Header>("lock");
-  if (atomic.cmpxchg<u32>(lock, 0, 1) == 0) return;
-  while (atomic.xchg<u32>(lock, 2) != 0) atomic.wait<i32>(lock, 2, -1);
+  if (atomic.cmpxchg<u32>(lock, 0, 1) != 0) {
+    while (atomic.xchg<u32>(lock, 2) != 0) atomic.wait<i32>(lock, 2, -1);
+  }
+  heapReach();
 }
 
 /** Lets the lock go, and one waiting thread take it. */

@@ -108,9 +108,9 @@ export {
 export {
   DEFAULT_SYNC_LIMITS,
   type ReportMode,
-  type StreamPosition,
   type SyncLimits,
   type SyncSettings,
 } from "./sync/sync-settings.ts";
+export type { StreamPosition } from "./sync/stream-position.ts";
 export { HoldBudget } from "./sync/held-messages.ts";
 export { WorkerSync, type SyncDependencies } from "./sync/worker-sync.ts";

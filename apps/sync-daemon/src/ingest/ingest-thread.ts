@@ -11,7 +11,7 @@ import { MetricSlots, PREFIX_INDEX_METRICS } from "@kvsync/observability";
 
 import { ZmqTransport } from "../engine/zmq-transport.ts";
 import { loadSnapshot, type SnapshotStream } from "../snapshot/snapshot-file.ts";
-import type { TakenSnapshot } from "../snapshot/snapshot-store.ts";
+import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { Ingest } from "./ingest.ts";
 import { BoardWriter } from "./stream-board.ts";
 import type { FromIngest, IngestSettings, RestoredSnapshot, ToIngest } from "./thread-messages.ts";

@@ -9,7 +9,7 @@ import { Worker } from "node:worker_threads";
 import type { SharedPrefixIndex } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
-import type { TakenSnapshot } from "../snapshot/snapshot-store.ts";
+import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type {
   FollowedRank,
   FromIngest,

@@ -7,7 +7,7 @@ import type { SharedPrefixIndex, StreamPosition } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
-import type { TakenSnapshot } from "../snapshot/snapshot-store.ts";
+import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
 
 /** What an ingest thread is started with. */

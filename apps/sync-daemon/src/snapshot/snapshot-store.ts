@@ -13,23 +13,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 
-import { DEFAULT_HASH_SEED, type IndexCopy } from "@kvsync/core";
+import { DEFAULT_HASH_SEED } from "@kvsync/core";
 import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
 
 import type { LogLine } from "../ingest/thread-messages.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
-import type { SnapshotStream } from "./snapshot-file.ts";
 import { SNAPSHOT_NAME, type SnapshotSettings } from "./snapshot-settings.ts";
 import type { SnapshotJob, SnapshotOutcome } from "./snapshot-thread.ts";
-
-/** What the ingest thread gives: streams and index as they were at one moment. */
-export interface TakenSnapshot {
-  readonly takenMs: number;
-  /** How long ingest stood still for it. */
-  readonly stoodStillMs: number;
-  readonly streams: readonly SnapshotStream[];
-  readonly copy: IndexCopy;
-}
+import type { TakenSnapshot } from "./taken-snapshot.ts";
 
 /** What a store works with. */
 export interface SnapshotDependencies {

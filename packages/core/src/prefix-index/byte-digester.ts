@@ -1,6 +1,6 @@
 /** XXH3-64 of byte strings with an index's seed: they are copied into a buffer in its memory. One per side and thread. */
 import { IndexError } from "./index-error.ts";
-import type { KernelExports, KernelMemory } from "./kernel.ts";
+import { type KernelExports, type KernelMemory, reach } from "./kernel.ts";
 
 /** Longest byte string: beyond any list of extra keys that a message can hold. Untouched, it costs address space only. */
 const DIGEST_BYTES_MAX = 1_048_576;
@@ -18,7 +18,7 @@ export class ByteDigester {
   constructor(kernel: KernelExports, memory: KernelMemory) {
     this.#kernel = kernel;
     const at = kernel.scratchMake(DIGEST_BYTES_MAX + 8);
-    memory.grow(0);
+    reach(memory, at + 8 + DIGEST_BYTES_MAX);
     this.#bytes = new Uint8Array(memory.buffer, at + 8, DIGEST_BYTES_MAX);
     this.#digest = new Uint32Array(memory.buffer, at, 2);
   }

@@ -14,7 +14,7 @@
  */
 import { CONTEXT_RECORD_BYTES, type ContextSummary, listContexts, slotOf } from "./context-table.ts";
 import type { ContextKey, Tier } from "./contract.ts";
-import { instantiateKernel, type KernelExports, type KernelMemory } from "./kernel.ts";
+import { instantiateKernel, type KernelExports, type KernelMemory, reach } from "./kernel.ts";
 import type { ParkedStore } from "./parked-stores.ts";
 
 /** Bytes of a row. */
@@ -66,7 +66,8 @@ export class IndexCopyReader {
     this.#outAt = this.#kernel.scratchMake(PAGE_ROWS * INDEX_ROW_BYTES);
     this.#cursorAt = this.#kernel.scratchMake(4 * CURSOR_WORDS);
     this.#recordAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
-    memory.grow(0);
+    reach(memory, this.#recordAt + CONTEXT_RECORD_BYTES);
+    reach(memory, this.#outAt + PAGE_ROWS * INDEX_ROW_BYTES);
   }
 
   /** The contexts there are, in no particular order. */

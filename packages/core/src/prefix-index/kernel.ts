@@ -9,12 +9,16 @@
  *
  * The few WebAssembly types that core needs are declared here: its `lib` has no DOM, and nothing else of it is wanted.
  */
+import { assert } from "../assert.ts";
 import { KERNEL_BASE64 } from "./kernel.generated.ts";
 
 /** Bytes of a page of linear memory. */
 export const PAGE_BYTES = 65_536;
 /** Pages that 32-bit addresses reach: 4 GiB. The kernel is compiled for this maximum. */
 export const PAGES_MAX = 65_536;
+
+/** Looks at a growing memory before it is taken as broken; one or two do. */
+const REACH_ATTEMPTS_MAX = 1_000_000;
 
 /** A shared `WebAssembly.Memory`. It grows, and each growth leaves older views of `buffer` too short, never wrong. */
 export interface KernelMemory {
@@ -108,6 +112,22 @@ let compiledModule: object | undefined;
  */
 export function makeKernelMemory(pages: number, pagesMax: number): KernelMemory {
   return new WebAssembly.Memory({ initial: pages, maximum: pagesMax, shared: true });
+}
+
+/**
+ * Makes `memory.buffer` reach an address that the kernel has given out. Other threads make the memory larger, too, and a
+ * thread that looks while several do may for a moment be shown less than there is.
+ *
+ * @param end - first byte behind what is wanted.
+ */
+export function reach(memory: KernelMemory, end: number): void {
+  for (let attempt = 0; memory.buffer.byteLength < end; attempt++) {
+    assert(
+      attempt < REACH_ATTEMPTS_MAX,
+      () => `memory of ${memory.buffer.byteLength} bytes does not reach ${end}`,
+    );
+    memory.grow(0);
+  }
 }
 
 /** Makes an instance of the kernel over `memory`, synchronously; the first of a thread compiles, about 20 ms. */

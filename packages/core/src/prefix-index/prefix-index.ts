@@ -32,11 +32,11 @@ import {
   type StoreOutcome,
   type Tier,
 } from "./contract.ts";
-import { type IndexCopy, IndexImport } from "./index-copy.ts";
+import { type IndexCopy, IndexImport, type ParkedRecord } from "./index-copy.ts";
 import { IndexError } from "./index-error.ts";
 import { INVARIANTS } from "./invariants.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
-import { instantiateKernel, makeKernelMemory, PAGE_BYTES, PAGES_MAX } from "./kernel.ts";
+import { instantiateKernel, makeKernelMemory, PAGE_BYTES, PAGES_MAX, reach } from "./kernel.ts";
 import { type ParkedStore, ParkedStores } from "./parked-stores.ts";
 import { checkBlockSize } from "./prefix-hasher.ts";
 import type { SharedPrefixIndex } from "./prefix-reader.ts";
@@ -114,6 +114,10 @@ const OUTCOMES: readonly StoreOutcome[] = [
   "rejected_memory_limit",
   "rejected_too_many_blocks",
 ];
+/** Outcome of the kernel beside them: the context was dropped. */
+const GONE = 4;
+/** Times that a store opens its context again; contexts that are dropped faster are too few by far. */
+const REOPEN_MAX = 8;
 /** Added to a store's outcome when limits took blocks (kernel/index.ts). */
 const EVICTED = 16;
 const KERNEL_REASONS = ["context_limit", "prefix_limit", "memory_limit"] as const;
@@ -145,6 +149,8 @@ export class PrefixIndex implements IndexWriter {
   /** The last key asked for: nearly always the next one too, and comparing is cheaper than making a Map key. */
   #lastKey: ContextKey | null = null;
   #lastContextId = -1;
+  /** Of the contexts as this writer knows them. */
+  #contextsVersion = 0;
   readonly #uncounted = new Set<number>();
   #parkedSequence = 0;
   #attachedStoreCount = 0;
@@ -165,16 +171,11 @@ export class PrefixIndex implements IndexWriter {
     park_limit: 0,
   };
 
-  private constructor(options: PrefixIndexOptions) {
-    const memoryBytesMax = options.memoryBytesMax ?? MEMORY_BYTES_MAX;
+  private constructor(options: PrefixIndexOptions, shared: SharedPrefixIndex | null) {
     this.#contextCountMax = options.contextCountMax ?? CONTEXT_COUNT_MAX;
-    const pagesMax = Math.ceil((memoryBytesMax * 1.25 + MEMORY_SLACK_BYTES) / PAGE_BYTES);
-    this.#memory = makeKernelMemory(PAGES_FIRST, Math.min(PAGES_MAX, pagesMax));
+    this.#memory = shared === null ? makeMemory(options) : shared.memory;
     this.#kernel = instantiateKernel(this.#memory);
-    const seed = BigInt.asUintN(64, BigInt(options.seed ?? DEFAULT_HASH_SEED));
-    this.#kernel.hashSeed(Number(seed & 0xffff_ffffn), Number(seed >> 32n));
-    const prefixesMax = options.prefixesPerContextMax ?? PREFIXES_PER_CONTEXT_MAX;
-    this.#kernel.indexInit(memoryBytesMax, this.#contextCountMax, prefixesMax);
+    if (shared === null) initialise(this.#kernel, this.#contextCountMax, options);
     this.#scratch = makeScratch(this.#kernel, this.#memory);
     this.#digester = new ByteDigester(this.#kernel, this.#memory);
     this.#park = new ParkedStores(
@@ -196,7 +197,18 @@ export class PrefixIndex implements IndexWriter {
     checkOption("prefixesPerContextMax", options.prefixesPerContextMax, 1, PREFIXES_PER_CONTEXT_MAX);
     checkOption("parkedBytesMax", options.parkedBytesMax, 0, Number.MAX_SAFE_INTEGER);
     checkOption("parkedStoresPerRankMax", options.parkedStoresPerRankMax, 0, Number.MAX_SAFE_INTEGER);
-    return new PrefixIndex(options);
+    return new PrefixIndex(options, null);
+  }
+
+  /**
+   * A second writer of an index, for another thread. A rank belongs to one writer at a time; contexts belong to all.
+   *
+   * @param shared - `PrefixIndex.shared` of the first.
+   * @param options - park and listener are this writer's own; the limits of the index are the first one's, and have to be
+   *   the same here.
+   */
+  static attach(shared: SharedPrefixIndex, options: PrefixIndexOptions = {}): PrefixIndex {
+    return new PrefixIndex(options, shared);
   }
 
   /** Input memory of the next store or remove: `STORE_TOKENS_MAX` tokens (and one), `STORE_BLOCKS_MAX` hashes and digests. */
@@ -210,6 +222,8 @@ export class PrefixIndex implements IndexWriter {
    * @throws IndexError `invalid_block_size`, `context_name_too_long`.
    */
   openContext(key: ContextKey): number {
+    // Contexts come and go by other writers' doing, too.
+    if (this.#kernel.contextsVersion() !== this.#contextsVersion) this.#forgetContexts();
     const last = this.#lastKey;
     if (
       last?.model === key.model &&
@@ -229,7 +243,7 @@ export class PrefixIndex implements IndexWriter {
     const name = encodeName(key);
     const { nameAt, describeAt } = this.#scratch;
     new Uint8Array(this.#memory.buffer, nameAt, name.length).set(name);
-    const dropsOne = this.#contextIds.size >= this.#contextCountMax;
+    const dropsOne = this.contexts().length >= this.#contextCountMax;
     const slot = this.#kernel.contextMake(key.blockSize, Number(key.bigram), nameAt, name.length);
     if (dropsOne) this.#reportEvictions();
     this.#kernel.contextDescribe(-1, slot, describeAt);
@@ -250,27 +264,35 @@ export class PrefixIndex implements IndexWriter {
     hasExtra: boolean,
   ): StoreOutcome {
     checkRankSlot(rankSlot);
-    const { blockSize, bigram } = this.#keyOf(contextId);
-    const tokenCount = blockCount * blockSize + Number(bigram);
+    const key = this.#keyOf(contextId);
+    const tokenCount = blockCount * key.blockSize + Number(key.bigram);
     const fits = blockCount <= STORE_BLOCKS_MAX && tokenCount <= this.#scratch.tokens.length;
     let outcome: StoreOutcome = "rejected_too_many_blocks";
     if (fits) {
       const hasParked = this.#park.has(rankSlot);
       // The kernel leaves the hashes alone, but attaching writes the next store's over them.
       const stored = hasParked ? this.#scratch.hashes.slice(0, 2 * blockCount) : null;
-      outcome = this.#store(
-        contextId,
-        rankSlot,
-        tier,
-        blockCount,
-        hasParent,
-        parentLow,
-        parentHigh,
-        hasExtra,
-        0,
-      );
+      const rest = [rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra, 0] as const;
+      let stillOpen = contextId;
+      let result = this.#store(contextId, ...rest);
+      for (let attempt = 0; result === "gone" && attempt < REOPEN_MAX; attempt++) {
+        // Dropped by another writer between opening and storing.
+        stillOpen = this.openContext(key);
+        result = this.#store(stillOpen, ...rest);
+      }
+      outcome = result === "gone" ? "rejected_memory_limit" : result;
+      contextId = stillOpen;
       if (outcome === "parked") {
-        const store = this.#copyOf(contextId, rankSlot, tier, blockCount, parentLow, parentHigh, hasExtra);
+        const store = this.#copyOf(
+          key,
+          contextId,
+          rankSlot,
+          tier,
+          blockCount,
+          parentLow,
+          parentHigh,
+          hasExtra,
+        );
         if (!this.#parkStore(store)) outcome = "rejected_park_full";
       } else if (outcome === "stored" && stored !== null) {
         this.#attachChildren(contextId, rankSlot, stored);
@@ -291,7 +313,7 @@ export class PrefixIndex implements IndexWriter {
     parentHigh: number,
     hasExtra: boolean,
     skipsAt: number,
-  ): StoreOutcome {
+  ): StoreOutcome | "gone" {
     const { tokens, hashes, extraDigests, prefixesAt } = this.#scratch;
     const outcome = this.#kernel.indexStore(
       slotOf(contextId),
@@ -309,7 +331,7 @@ export class PrefixIndex implements IndexWriter {
       prefixesAt,
     );
     if (outcome >= EVICTED) this.#reportEvictions();
-    return OUTCOMES[outcome % EVICTED];
+    return outcome === GONE ? "gone" : OUTCOMES[outcome % EVICTED];
   }
 
   /** Attaches what waits for these blocks, the store parked first to come first (contract.ts S2). */
@@ -358,6 +380,7 @@ export class PrefixIndex implements IndexWriter {
   }
 
   #copyOf(
+    { blockSize, bigram }: ContextKey,
     contextId: number,
     rankSlot: number,
     tier: Tier,
@@ -366,7 +389,6 @@ export class PrefixIndex implements IndexWriter {
     parentHigh: number,
     hasExtra: boolean,
   ): ParkedStore {
-    const { blockSize, bigram } = this.#keyOf(contextId);
     const { tokens, hashes, extraDigests } = this.#scratch;
     return {
       sequence: this.#parkedSequence++,
@@ -471,13 +493,15 @@ export class PrefixIndex implements IndexWriter {
     const memory = makeKernelMemory(pages, Math.min(PAGES_MAX, pages + COPY_SLACK_PAGES));
     new Uint8Array(memory.buffer).set(new Uint8Array(source));
     const keys = new Map(this.contexts().map(({ id, key }) => [id, key] as const));
-    const parked = [...this.#park.stores()].flatMap(({ contextId, ...store }) => {
-      const context = keys.get(contextId);
-      if (context === undefined) return [];
-      const { rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed } = store;
-      return { context, rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed };
-    });
-    return { memory, parked };
+    return { memory, parked: [...this.#park.stores()].flatMap((store) => recordOf(store, keys)) };
+  }
+
+  /** Takes a rank's parked stores out, for the writer that the rank goes to. In the order of parking. */
+  takeParked(rankSlot: number): ParkedRecord[] {
+    const keys = new Map(this.contexts().map(({ id, key }) => [id, key] as const));
+    const stores = [...this.#park.stores()].filter((store) => store.rankSlot === rankSlot);
+    this.#park.clearRank(rankSlot);
+    return stores.flatMap((store) => recordOf(store, keys));
   }
 
   /** Fills this index with what was read of another's copy. The ranks concerned must be empty. */
@@ -564,7 +588,9 @@ export class PrefixIndex implements IndexWriter {
     }
   }
 
+  /** Takes notice of contexts that are gone. */
   #forgetContexts(): void {
+    this.#contextsVersion = this.#kernel.contextsVersion();
     const open = new Set(this.contexts().map(({ id }) => id));
     for (const [text, id] of this.#contextIds) if (!open.has(id)) this.#contextIds.delete(text);
     if (!open.has(this.#lastContextId)) {
@@ -573,6 +599,26 @@ export class PrefixIndex implements IndexWriter {
     }
     this.#countParkedLost(this.#park.keepContexts(open));
   }
+}
+
+/** Nothing when its context is gone. */
+function recordOf(store: ParkedStore, keys: ReadonlyMap<number, ContextKey>): ParkedRecord[] {
+  const context = keys.get(store.contextId);
+  if (context === undefined) return [];
+  const { rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed } = store;
+  return [{ context, rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed }];
+}
+
+function makeMemory({ memoryBytesMax = MEMORY_BYTES_MAX }: PrefixIndexOptions): KernelMemory {
+  const pagesMax = Math.ceil((memoryBytesMax * 1.25 + MEMORY_SLACK_BYTES) / PAGE_BYTES);
+  return makeKernelMemory(PAGES_FIRST, Math.min(PAGES_MAX, pagesMax));
+}
+
+function initialise(kernel: KernelExports, contextCountMax: number, options: PrefixIndexOptions): void {
+  const seed = BigInt.asUintN(64, BigInt(options.seed ?? DEFAULT_HASH_SEED));
+  kernel.hashSeed(Number(seed & 0xffff_ffffn), Number(seed >> 32n));
+  const prefixesMax = options.prefixesPerContextMax ?? PREFIXES_PER_CONTEXT_MAX;
+  kernel.indexInit(options.memoryBytesMax ?? MEMORY_BYTES_MAX, contextCountMax, prefixesMax);
 }
 
 function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
@@ -585,6 +631,17 @@ function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
   const describeAt = kernel.scratchMake(CONTEXT_RECORD_BYTES);
   const nameAt = kernel.scratchMake(CONTEXT_NAME_BYTES_MAX);
   // Only now, that the memory has its size: a view does not grow with it.
+  const ends = [
+    tokensAt + 4 * (STORE_TOKENS_MAX + 1),
+    hashesAt + 8 * STORE_BLOCKS_MAX,
+    extrasAt + 8 * STORE_BLOCKS_MAX,
+    prefixesAt + 8 * STORE_BLOCKS_MAX,
+    skipsAt + STORE_BLOCKS_MAX,
+    reportAt + 4 * REPORT_WORDS,
+    describeAt + CONTEXT_RECORD_BYTES,
+    nameAt + CONTEXT_NAME_BYTES_MAX,
+  ];
+  reach(memory, Math.max(...ends));
   return {
     tokens: new Uint32Array(memory.buffer, tokensAt, STORE_TOKENS_MAX + 1),
     hashes: new Uint32Array(memory.buffer, hashesAt, 2 * STORE_BLOCKS_MAX),

@@ -13,7 +13,7 @@ import { CONTEXT_RECORD_BYTES, keyText, listContexts, serialOf, slotOf } from ".
 import { ByteDigester } from "./byte-digester.ts";
 import { IndexError } from "./index-error.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
-import { instantiateKernel } from "./kernel.ts";
+import { instantiateKernel, reach } from "./kernel.ts";
 
 /** What a reader needs: structured-cloneable, so that it can be posted to other threads of the process. */
 export interface SharedPrefixIndex {
@@ -64,8 +64,13 @@ export class PrefixReader {
       );
     this.#digester = new ByteDigester(this.#kernel, memory);
     this.#describeAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
-    memory.grow(0);
+    reach(memory, Math.max(this.#describeAt + CONTEXT_RECORD_BYTES, this.#at + 4 * RECORD_WORDS));
     this.#record = new Uint32Array(memory.buffer, this.#at, RECORD_WORDS);
+    const [tokensAt, hashesAt, extrasAt] = [this.#record[TOKENS], this.#record[HASHES], this.#record[EXTRAS]];
+    reach(
+      memory,
+      Math.max(tokensAt + 4 * (tokensMax + 1), hashesAt + 8 * tokensMax, extrasAt + 8 * tokensMax),
+    );
     this.tokens = new Uint32Array(memory.buffer, this.#record[TOKENS], tokensMax + 1);
     this.hashes = new Uint32Array(memory.buffer, this.#record[HASHES], 2 * tokensMax);
     this.extraDigests = new Uint32Array(memory.buffer, this.#record[EXTRAS], 2 * tokensMax);

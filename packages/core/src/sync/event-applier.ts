@@ -39,6 +39,7 @@ import {
   type SyncCounters,
   type SyncListener,
 } from "./sync-report.ts";
+import type { ApplierState } from "./stream-position.ts";
 import type { SyncSettings } from "./sync-settings.ts";
 
 const MAIN_KINDS: ReadonlySet<string> = new Set(["full_attention", "mla_attention", "sink_full_attention"]);
@@ -71,16 +72,6 @@ export interface ApplierDependencies {
   readonly decoder: EventBatchDecoder;
   readonly counters: SyncCounters;
   readonly listener: SyncListener;
-}
-
-/** What an applier knows beside the index. */
-export interface ApplierState {
-  readonly mainGroup: number | null;
-  readonly otherGroups: readonly (readonly [group: number, reason: EventDropReason])[];
-  readonly mayUnderReport: boolean;
-  readonly mayOverReport: boolean;
-  readonly historyFrom: number;
-  readonly overReportsSince: number;
 }
 
 /** Applies the messages of one rank, and knows what was lost on the way. */

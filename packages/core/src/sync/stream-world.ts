@@ -19,7 +19,8 @@ import { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
 import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { EventBatch, KvEvent } from "../wire/events.ts";
 import { encodeLiveFrames, encodeReplayEnd, encodeReplayReply } from "../wire/message.ts";
-import type { StreamPosition, SyncLimits } from "./sync-settings.ts";
+import type { StreamPosition } from "./stream-position.ts";
+import type { SyncLimits } from "./sync-settings.ts";
 import { WorkerSync } from "./worker-sync.ts";
 
 /** Blocks of the tree of prompts. */

@@ -4,8 +4,7 @@
  *
  * Every limit has its reason beside its default. A smaller one never makes a wrong answer, only an earlier "partial".
  */
-import type { ApplierState } from "./event-applier.ts";
-import type { FenceMarks } from "./publisher-fence.ts";
+import type { StreamPosition } from "./stream-position.ts";
 
 /** Limits and times of one stream; see {@link DEFAULT_SYNC_LIMITS} for each one's reason. */
 export interface SyncLimits {
@@ -81,17 +80,6 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
 
 /** How the engine of a stream reports: changes once, or everything again and again (vLLM kv_cache_report_mode). */
 export type ReportMode = "delta" | "full";
-
-/** Where a stream stood when its blocks were copied: everything beside the index that going on takes. Plain data. */
-export interface StreamPosition {
-  /** Last message applied. */
-  readonly lastSequenceNumber: number;
-  /** Message that the rank was last begun with. */
-  readonly begunAt: number;
-  readonly lastBatchTimestampSeconds: number | null;
-  readonly fence: FenceMarks;
-  readonly applier: ApplierState;
-}
 
 /** What is known of a stream before its first message. */
 export interface SyncSettings {

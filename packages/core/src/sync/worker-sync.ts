@@ -53,12 +53,8 @@ import {
   type SyncListener,
   type Trust,
 } from "./sync-report.ts";
-import {
-  DEFAULT_SYNC_LIMITS,
-  type StreamPosition,
-  type SyncLimits,
-  type SyncSettings,
-} from "./sync-settings.ts";
+import type { StreamPosition } from "./stream-position.ts";
+import { DEFAULT_SYNC_LIMITS, type SyncLimits, type SyncSettings } from "./sync-settings.ts";
 
 /** What a stream works with. All of it may serve many streams of one thread. */
 export interface SyncDependencies {

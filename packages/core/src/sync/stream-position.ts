@@ -1,0 +1,27 @@
+/**
+ * Where a stream stands, as plain data: what goes with a copy of its blocks into a snapshot, or to another thread, so that
+ * another `WorkerSync` goes on from there.
+ */
+import type { FenceMarks } from "./publisher-fence.ts";
+import type { EventDropReason } from "./sync-report.ts";
+
+/** What an applier knows beside the index. */
+export interface ApplierState {
+  readonly mainGroup: number | null;
+  readonly otherGroups: readonly (readonly [group: number, reason: EventDropReason])[];
+  readonly mayUnderReport: boolean;
+  readonly mayOverReport: boolean;
+  readonly historyFrom: number;
+  readonly overReportsSince: number;
+}
+
+/** Where a stream stood when its blocks were copied: everything beside the index that going on takes. Plain data. */
+export interface StreamPosition {
+  /** Last message applied. */
+  readonly lastSequenceNumber: number;
+  /** Message that the rank was last begun with. */
+  readonly begunAt: number;
+  readonly lastBatchTimestampSeconds: number | null;
+  readonly fence: FenceMarks;
+  readonly applier: ApplierState;
+}
