@@ -74,8 +74,8 @@ test.each([
   ],
   [
     [],
-    { AIBRIX_KV_EVENT_WORKERS: "4" },
-    "environment AIBRIX_KV_EVENT_WORKERS: ingest.workers: 4 is not usable; expected an integer from 1 to 1",
+    { AIBRIX_KV_EVENT_WORKERS: "17" },
+    "environment AIBRIX_KV_EVENT_WORKERS: ingest.workers: 17 is not usable; expected an integer from 1 to 16",
   ],
   [
     [],

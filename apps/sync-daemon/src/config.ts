@@ -80,7 +80,9 @@ const schema = z.strictObject({
     replay_timeout_seconds: seconds("A replay that is silent for this long has failed.", 5, 0.05, 300, {
       env: "AIBRIX_KV_EVENT_REPLAY_TIMEOUT_S",
     }),
-    workers: integer("Ingest threads; this version runs one.", 1, 1, 1, { env: "AIBRIX_KV_EVENT_WORKERS" }),
+    workers: integer("Ingest threads; streams move between them by load.", 1, 1, 16, {
+      env: "AIBRIX_KV_EVENT_WORKERS",
+    }),
     reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),
     reconnect_ms_max: integer("Longest wait before connecting again.", 5000, 10, 600_000),
   }),

@@ -21,7 +21,7 @@ import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
-import { IngestWorker } from "./ingest/ingest-worker.ts";
+import { IngestPool } from "./ingest/ingest-pool.ts";
 import { BoardReader, createBoardMemory } from "./ingest/stream-board.ts";
 import type { IngestSettings, LogLine } from "./ingest/thread-messages.ts";
 import { fleetGauges } from "./metrics/fleet-gauges.ts";
@@ -60,7 +60,7 @@ export class Daemon {
   readonly health: HealthChecks;
   readonly syncHealth: SyncHealth;
   readonly version: string;
-  readonly #ingest: IngestWorker;
+  readonly #ingest: IngestPool;
 
   private constructor(parts: {
     readonly settings: Settings;
@@ -73,7 +73,7 @@ export class Daemon {
     readonly health: HealthChecks;
     readonly tokenization: Tokenization;
     readonly version: string;
-    readonly ingest: IngestWorker;
+    readonly ingest: IngestPool;
   }) {
     const { settings, registry, reader, board, metrics } = parts;
     this.settings = settings;
@@ -123,13 +123,11 @@ export class Daemon {
     const heard = refusals(metrics, dependencies.log);
     const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard) : null;
     const boardMemory = createBoardMemory();
-    const ingest = await IngestWorker.start(
-      dependencies.ingestScript,
-      ingestSettings(settings, boardMemory, found?.path ?? null),
-      { metrics: accept, log: dependencies.log, died: dependencies.died },
-    );
-    const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const board = new BoardReader(boardMemory);
+    const { ingestScript: script, log, died } = dependencies;
+    const workers = ingestSettings(settings, boardMemory, found?.path ?? null);
+    const ingest = await IngestPool.start(workers, { script, board, metrics, announce: accept, log, died });
+    const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const follower = sync.on ? ingest : NO_FOLLOWER;
     const registry = new EngineRegistry(follower, {
       engines: settings.limits.engines,
@@ -224,6 +222,11 @@ function reserve(
   setTimeout(() => void registry.releaseReserved(), deadlineSeconds * 1000).unref();
 }
 
+/** Bytes that all streams together hold while replays run; beyond, live messages are dropped and asked for again. */
+const HOLD_BYTES_MAX = 256 * 1024 * 1024;
+/** Bytes of stores that wait for their parents, over all ranks. */
+const PARKED_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Time for the last snapshot, of the time to stop. */
 const LAST_SNAPSHOT_MS = 1500;
 
@@ -249,29 +252,36 @@ function memoryBytesMax(): number {
   return constrained > 0 && constrained < machine ? constrained : machine;
 }
 
+/** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
   { ingest, limits }: Settings,
   board: SharedArrayBuffer,
   restoreFrom: string | null,
-): IngestSettings {
-  return {
-    restoreFrom,
-    worker: "ingest-0",
+): IngestSettings[] {
+  const { workers } = ingest;
+  const share = (limit: number): number => Math.max(1, Math.floor(limit / workers));
+  return Array.from({ length: workers }, (_, workerNumber) => ({
+    restoreFrom: workerNumber === 0 ? restoreFrom : null,
+    worker: `ingest-${workerNumber}`,
+    workerNumber,
+    sharedIndex: null,
     board,
     queue: {
-      messages: { live: limits.queue_messages, replay: limits.replay_queue_messages },
-      bytes: { live: limits.queue_bytes, replay: limits.replay_queue_bytes },
+      messages: { live: share(limits.queue_messages), replay: share(limits.replay_queue_messages) },
+      bytes: { live: share(limits.queue_bytes), replay: share(limits.replay_queue_bytes) },
       messageBytes: limits.message_bytes,
     },
+    holdBytesMax: share(HOLD_BYTES_MAX),
     tickMs: ingest.poll_timeout_ms,
     replayTimeoutMs: Math.round(ingest.replay_timeout_seconds * 1000),
-    replaysMax: limits.replays,
+    replaysMax: share(limits.replays),
     reconnectMsMin: ingest.reconnect_ms_min,
     reconnectMsMax: ingest.reconnect_ms_max,
     index: {
       contextCountMax: limits.contexts,
       prefixesPerContextMax: limits.prefixes_per_context,
       memoryBytesMax: limits.index_bytes,
+      parkedBytesMax: share(PARKED_BYTES_MAX),
     },
-  };
+  }));
 }

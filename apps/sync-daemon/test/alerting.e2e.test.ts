@@ -92,6 +92,8 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
   const config = () => ({
     engines: [steady.entry, fragile.entry],
     limits: { queue_messages: QUEUE_MESSAGES },
+    sync: { tokenizer_endpoint: steady.server.httpUrl },
+    snapshot: { directory: join(folder, "snapshots"), interval_seconds: 2 },
   });
 
   function run(program: string, args: string[]): void {
@@ -128,10 +130,13 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     const body = Buffer.from(new Uint32Array(64).buffer);
     for (const model of ["test/model", "none"])
       await daemon.fetch(`/api/v1/match?model=${model}`, { method: "POST", headers, body });
+    const prompt = JSON.stringify({ model: "test/model", prompt: `how are you at ${Date.now()}?` });
+    const json = { "content-type": "application/json" };
+    await daemon.fetch("/api/v1/match", { method: "POST", headers: json, body: prompt });
   }
 
   beforeAll(async () => {
-    steady = await TestEngine.start({ id: "steady" }, 1);
+    steady = await TestEngine.start({ id: "steady" }, 1, { httpPort: 0 });
     fragile = await TestEngine.start({ id: "fragile", model: "fragile/model" }, 2);
     port = await freePort();
     daemon = await DaemonProcess.start(config(), ["--port", `${port}`]);

@@ -2,8 +2,8 @@
  * The catalogue against running daemons, both ways: whatever is declared is emitted, and moves, in runs that see a bit of
  * everything; whatever is emitted under our namespace is declared, with the labels and the label values declared.
  *
- * Two daemons, since one cannot have both: a roomy one, whose engines lose, poison and fail to answer; and a cramped one,
- * whose limits are small enough to be hit.
+ * Three daemons, since one cannot have all: a roomy one, whose engines lose, poison and fail to answer; a cramped one, whose
+ * limits are small enough to be hit; and one with two ingest workers and a lopsided load.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -139,6 +139,34 @@ async function runCramped(): Promise<void> {
   }
 }
 
+/** Two workers, of which one has all the work: until the other takes a stream over. */
+async function runStealing(): Promise<void> {
+  const engines = await Promise.all(
+    ["a", "b", "c"].map((id, i) => TestEngine.start({ id: `engine-${id}` }, i + 3)),
+  );
+  const daemon = await DaemonProcess.start({
+    engines: engines.map((engine) => engine.entry),
+    ingest: { workers: 2 },
+  });
+  try {
+    await until(
+      "a stream has moved",
+      async () => {
+        await Promise.all([
+          engines[0]?.serve(400, { isFresh: true }),
+          engines[2]?.serve(400, { isFresh: true }),
+        ]);
+        return daemon.log.some(({ event }) => event === "stream_moved");
+      },
+      60_000,
+    );
+    await scrape(daemon);
+  } finally {
+    await daemon.end();
+    await Promise.all(engines.map((engine) => engine.stop()));
+  }
+}
+
 /** Whether any scrape has a sample of this name that is not 0. */
 function isMoved(sample: string): boolean {
   const moved = new RegExp(`^${sample}(?:\\{.*\\})? (?!0$)\\S+$`, "m");
@@ -148,7 +176,8 @@ function isMoved(sample: string): boolean {
 beforeAll(async () => {
   await runRoomy();
   await runCramped();
-}, 120_000);
+  await runStealing();
+}, 180_000);
 
 /** Samples of all scrapes by family: the labels of each, once. */
 function samples(): Map<string, Map<string, Record<string, string>>> {

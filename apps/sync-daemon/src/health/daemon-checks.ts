@@ -109,13 +109,15 @@ function workerCheck({ board }: CheckSources): HealthCheck {
     critical: true,
     timeoutMs: LOCAL_TIMEOUT_MS,
     run: () => {
-      const { heartbeatMs, backpressure } = board.header();
+      const workers = board.workers();
+      const heartbeatMs = Math.min(...workers.map((worker) => worker.heartbeatMs));
+      const backpressure = Math.max(0, ...workers.map((worker) => worker.backpressure));
       const silentMs = performance.timeOrigin + performance.now() - heartbeatMs;
       const isSilent = silentMs > HEARTBEAT_MS_MAX;
       return {
         status: isSilent ? "unhealthy" : "healthy",
         message: isSilent ? `no sign of life for ${Math.round(silentMs / 1000)} s` : "alive",
-        details: { workers: 1, silent_ms: Math.round(silentMs), backpressure },
+        details: { workers: workers.length, silent_ms: Math.round(silentMs), backpressure },
       };
     },
   };

@@ -33,7 +33,7 @@ export class DumpController {
     if (registry.enginesOf(model) === null) throw unknownModel(model, registry);
     void reply
       .header("content-type", "application/octet-stream")
-      .header("x-kvsync-applied-before", String(board.header().appliedMessages))
+      .header("x-kvsync-applied-before", String(board.appliedMessages()))
       .send(Readable.from(dump(model, reader), { objectMode: false }));
   }
 }

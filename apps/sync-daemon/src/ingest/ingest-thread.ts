@@ -6,7 +6,14 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 
-import { assert, CodedError, DEFAULT_HASH_SEED, PrefixIndex, RANK_SLOTS_MAX } from "@kvsync/core";
+import {
+  assert,
+  CodedError,
+  DEFAULT_HASH_SEED,
+  PrefixIndex,
+  type PrefixIndexOptions,
+  RANK_SLOTS_MAX,
+} from "@kvsync/core";
 import { MetricSlots, PREFIX_INDEX_METRICS } from "@kvsync/observability";
 
 import { ZmqTransport } from "../engine/zmq-transport.ts";
@@ -14,7 +21,13 @@ import { loadSnapshot, type SnapshotStream } from "../snapshot/snapshot-file.ts"
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { Ingest } from "./ingest.ts";
 import { BoardWriter } from "./stream-board.ts";
-import type { FromIngest, IngestSettings, RestoredSnapshot, ToIngest } from "./thread-messages.ts";
+import type {
+  FromIngest,
+  IngestSettings,
+  RestoredSnapshot,
+  SnapshotBarrier,
+  ToIngest,
+} from "./thread-messages.ts";
 import { yieldToLookups } from "./thread-priority.ts";
 
 assert(parentPort !== null, "ingest-thread runs as a worker thread");
@@ -28,21 +41,31 @@ const tell = (message: FromIngest): void => {
 const metrics = new MetricSlots(settings.worker, (announcement) => {
   tell({ kind: "metrics", announcement });
 });
+/** Longest wait for the other workers before a snapshot: many slices. */
+const GATHER_MS_MAX = 1000;
+/** Longest time that they stand still; a copy that takes longer is thrown away. */
+const STAND_MS_MAX = 10_000;
+
 /** Ranks that limits took something of before anybody followed them. */
 const evictedWhileRestoring = new Set<number>();
 let isRestoring = true;
-const index = PrefixIndex.create({
+const indexOptions: PrefixIndexOptions = {
   ...settings.index,
   onEviction: (reason, blockCount, rankSlots) => {
     metrics.counter(PREFIX_INDEX_METRICS.indexerEvictions, { reason }).inc(blockCount);
     if (isRestoring) for (const slot of rankSlots) evictedWhileRestoring.add(slot);
     ingest.evicted(reason, rankSlots);
+    tell({ kind: "evicted", reason, rankSlots });
   },
-});
+};
+const index =
+  settings.sharedIndex === null
+    ? PrefixIndex.create(indexOptions)
+    : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const ingest = new Ingest(settings, {
   transport: new ZmqTransport(),
   index,
-  board: new BoardWriter(settings.board),
+  board: new BoardWriter(settings.board, settings.workerNumber),
   metrics,
   log: (line) => {
     tell({ kind: "log", line });
@@ -53,15 +76,29 @@ const ingest = new Ingest(settings, {
 
 port.on("message", (message: ToIngest) => {
   switch (message.kind) {
-    case "follow":
+    case "follow": {
+      const importer = index.importer();
+      for (const parked of message.parked) importer.park(parked);
       ingest.follow(message.rank);
+      break;
+    }
+    case "release": {
+      const { rankSlot } = message;
+      const position = ingest.release(rankSlot);
+      const moved = position === null ? null : { position, parked: index.takeParked(rankSlot) };
+      tell({ kind: "released", rankSlot, moved });
+      break;
+    }
+    case "evicted":
+      ingest.evicted(message.reason, message.rankSlots);
       break;
     case "forget":
       ingest.forget(message.rankSlot);
       tell({ kind: "forgotten", rankSlot: message.rankSlot });
       break;
     case "snapshot":
-      tell({ kind: "snapshot", taken: takeSnapshot() });
+      if (message.barrier !== null && settings.workerNumber > 0) standStill(message.barrier);
+      else tell({ kind: "snapshot", taken: takeSnapshot(message.barrier) });
       break;
     case "stop":
       ingest.stop();
@@ -69,11 +106,40 @@ port.on("message", (message: ToIngest) => {
       break;
   }
 });
-/** Between two messages: what the streams say and what the index holds belong together. */
-function takeSnapshot(): TakenSnapshot {
+/**
+ * Between two messages: what the streams say and what the index holds belong together. With several workers the others
+ * stand still meanwhile; when one does not come in time there is no snapshot, since it may be in the middle of a write.
+ */
+function takeSnapshot(barrier: SnapshotBarrier | null): TakenSnapshot | null {
+  const words = barrier === null ? null : new Int32Array(barrier.memory);
+  const isStill = words === null || barrier === null || othersStand(words, barrier.others);
   const beganMs = performance.now();
-  const taken = { takenMs: Date.now(), streams: ingest.positions(), copy: index.copy() };
-  return { ...taken, stoodStillMs: performance.now() - beganMs };
+  const taken = isStill ? { takenMs: Date.now(), streams: ingest.positions(), copy: index.copy() } : null;
+  const stoodStillMs = performance.now() - beganMs;
+  if (words !== null) {
+    Atomics.store(words, 1, 1);
+    Atomics.notify(words, 1);
+  }
+  return taken === null || stoodStillMs > STAND_MS_MAX ? null : { ...taken, stoodStillMs };
+}
+
+function othersStand(words: Int32Array, others: number): boolean {
+  const overdueMs = performance.now() + GATHER_MS_MAX;
+  for (let standing = Atomics.load(words, 0); standing < others; standing = Atomics.load(words, 0)) {
+    const leftMs = overdueMs - performance.now();
+    if (leftMs <= 0) return false;
+    Atomics.wait(words, 0, standing, leftMs);
+  }
+  return true;
+}
+
+function standStill({ memory }: SnapshotBarrier): void {
+  const words = new Int32Array(memory);
+  // Said before waiting, since nothing is said while standing.
+  tell({ kind: "standing", part: { streams: ingest.positions(), parked: index.copyParked() } });
+  Atomics.add(words, 0, 1);
+  Atomics.notify(words, 0);
+  Atomics.wait(words, 1, 0, STAND_MS_MAX);
 }
 
 function restore(path: string): RestoredSnapshot {
@@ -85,7 +151,9 @@ function restore(path: string): RestoredSnapshot {
         ? incomplete(stream)
         : stream,
     );
-    return { kind: "restored", createdMs: head.createdMs, rows, streams };
+    // Any worker may come to follow these ranks.
+    const parked = streams.flatMap(({ rankSlot }) => index.takeParked(rankSlot));
+    return { kind: "restored", createdMs: head.createdMs, rows, streams, parked };
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
     for (let slot = 0; slot < RANK_SLOTS_MAX; slot++) index.clearRank(slot);

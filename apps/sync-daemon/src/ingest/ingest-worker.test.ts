@@ -12,7 +12,7 @@ function script(body: string): URL {
 }
 
 function listener(died: (error: Error) => void) {
-  return { metrics: () => undefined, log: () => undefined, died };
+  return { metrics: () => undefined, log: () => undefined, evicted: () => undefined, died };
 }
 
 test("a thread that dies before it is ready makes the start fail with its error", async () => {

@@ -6,7 +6,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 
-import type { SharedPrefixIndex } from "@kvsync/core";
+import type { EvictionReason, ParkedRecord, SharedPrefixIndex } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
@@ -15,7 +15,10 @@ import type {
   FromIngest,
   IngestSettings,
   LogLine,
+  MovedStream,
   RestoredSnapshot,
+  SnapshotBarrier,
+  StandingPart,
   ToIngest,
 } from "./thread-messages.ts";
 
@@ -26,6 +29,8 @@ const STOP_GRACE_MS = 1000;
 export interface IngestListener {
   metrics(announcement: SlotAnnouncement): void;
   log(line: LogLine): void;
+  /** The index forgot something of these ranks by this thread's writes. */
+  evicted(reason: EvictionReason, rankSlots: readonly number[]): void;
   /** The thread ended on its own: nothing is followed any more. */
   died(error: Error): void;
 }
@@ -38,7 +43,9 @@ export class IngestWorker {
   /** What became of the snapshot to start from; null when there was none. */
   readonly restored: RestoredSnapshot | null;
   readonly #forgetting = new Map<number, () => void>();
-  readonly #taking: ((taken: TakenSnapshot) => void)[] = [];
+  readonly #releasing = new Map<number, (moved: MovedStream | null) => void>();
+  readonly #taking: ((taken: TakenSnapshot | null) => void)[] = [];
+  readonly #standing: ((part: StandingPart) => void)[] = [];
   #stopping = false;
 
   private constructor(worker: Worker, index: SharedPrefixIndex, restored: RestoredSnapshot | null) {
@@ -67,6 +74,15 @@ export class IngestWorker {
             break;
           case "snapshot":
             started?.taken(message.taken);
+            break;
+          case "standing":
+            started?.standing(message.part);
+            break;
+          case "released":
+            started?.released(message.rankSlot, message.moved);
+            break;
+          case "evicted":
+            listener.evicted(message.reason, message.rankSlots);
             break;
           case "forgotten":
             started?.forgotten(message.rankSlot);
@@ -99,9 +115,34 @@ export class IngestWorker {
    * Has a rank followed.
    *
    * @param rank - its slot is not in use.
+   * @param parked - its stores that wait for parents, from the worker that followed it before.
    */
-  follow(rank: FollowedRank): void {
-    this.#send({ kind: "follow", rank });
+  follow(rank: FollowedRank, parked: readonly ParkedRecord[] = []): void {
+    this.#send({ kind: "follow", rank, parked });
+  }
+
+  /**
+   * Has a rank followed no more and its blocks left.
+   *
+   * @param rankSlot - a followed one.
+   * @returns what another worker goes on from; null when that cannot be now.
+   */
+  release(rankSlot: number): Promise<MovedStream | null> {
+    return new Promise((resolve) => {
+      this.#releasing.set(rankSlot, resolve);
+      this.#send({ kind: "release", rankSlot });
+    });
+  }
+
+  /** Called with the thread's answer to `release`. */
+  private released(rankSlot: number, moved: MovedStream | null): void {
+    this.#releasing.get(rankSlot)?.(moved);
+    this.#releasing.delete(rankSlot);
+  }
+
+  /** Tells it that the index forgot something of these ranks. */
+  evicted(reason: EvictionReason, rankSlots: readonly number[]): void {
+    this.#send({ kind: "evicted", reason, rankSlots });
   }
 
   /**
@@ -117,17 +158,40 @@ export class IngestWorker {
     });
   }
 
-  /** Copies streams and index as they are at one moment. */
-  takeSnapshot(): Promise<TakenSnapshot> {
+  /**
+   * Copies streams and index as they are at one moment.
+   *
+   * @param barrier - where the other workers stand still meanwhile; null when there are none.
+   * @returns null when they did not.
+   */
+  takeSnapshot(barrier: SnapshotBarrier | null): Promise<TakenSnapshot | null> {
     return new Promise((resolve) => {
       this.#taking.push(resolve);
-      this.#send({ kind: "snapshot" });
+      this.#send({ kind: "snapshot", barrier });
+    });
+  }
+
+  /**
+   * Has it stand still while another worker copies the index.
+   *
+   * @param barrier - where.
+   * @returns its own part.
+   */
+  standStill(barrier: SnapshotBarrier): Promise<StandingPart> {
+    return new Promise((resolve) => {
+      this.#standing.push(resolve);
+      this.#send({ kind: "snapshot", barrier });
     });
   }
 
   /** Called with the thread's answers to `takeSnapshot`, which come in order. */
-  private taken(taken: TakenSnapshot): void {
+  private taken(taken: TakenSnapshot | null): void {
     this.#taking.shift()?.(taken);
+  }
+
+  /** Called with the thread's answers to `standStill`, likewise. */
+  private standing(part: StandingPart): void {
+    this.#standing.shift()?.(part);
   }
 
   /** Called with the thread's answer to `forget`. */

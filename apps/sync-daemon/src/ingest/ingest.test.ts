@@ -56,21 +56,29 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
   const index = PrefixIndex.create();
   const settings: IngestSettings = {
     worker: "ingest-0",
+    workerNumber: 0,
+    sharedIndex: null,
     restoreFrom: null,
     board: memory,
     queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 1e9, replay: 1e9 }, messageBytes: 1e6 },
+    holdBytesMax: 1e9,
     tickMs: 1,
     replayTimeoutMs: 1000,
     replaysMax: 4,
     reconnectMsMin: 100,
     reconnectMsMax: 1000,
-    index: { contextCountMax: 10, prefixesPerContextMax: 1e6, memoryBytesMax: 256 * 1024 * 1024 },
+    index: {
+      contextCountMax: 10,
+      prefixesPerContextMax: 1e6,
+      memoryBytesMax: 256 * 1024 * 1024,
+      parkedBytesMax: 1e6,
+    },
     ...overrides,
   };
   const ingest = new Ingest(settings, {
     transport,
     index,
-    board: new BoardWriter(memory),
+    board: new BoardWriter(memory, 0),
     metrics: new MetricSlots("ingest-0", () => undefined),
     log: (line) => log.push(line),
     now: () => clock.nowMs,
@@ -296,7 +304,7 @@ test("a forgotten rank leaves nothing: not in the index, not in the queue, not o
   expect(parts.index.rankBlockCount(3)).toBe(0);
   await turns();
   expect(parts.index.rankBlockCount(3)).toBe(0);
-  expect(parts.board.header().depthLive).toBe(0);
+  expect(parts.board.worker(0).depthLive).toBe(0);
 });
 
 test("a message that is no message costs itself and is counted by code", async () => {

@@ -24,6 +24,7 @@ import {
   HoldBudget,
   type IndexWriter,
   type ReplayFailure,
+  type StreamPosition,
   type SyncLimits,
   WorkerSync,
 } from "@kvsync/core";
@@ -56,8 +57,6 @@ const REPLAY_FILL_MAX = 0.5;
 const DIALS_PER_SECOND = 200;
 /** Dials that may happen at once after a quiet time. */
 const DIALS_BURST = 64;
-/** Bytes that all streams together hold while replays run; beyond, live messages are dropped and asked for again. */
-const HOLD_BYTES_MAX = 256 * 1024 * 1024;
 /** Time over which utilisation is averaged. */
 const UTILIZATION_WINDOW_MS = 1000;
 
@@ -92,7 +91,7 @@ export class Ingest {
   readonly #streams = new Map<number, Stream>();
   readonly #dirty = new Set<Stream>();
   readonly #decoder: EventBatchDecoder;
-  readonly #holdBudget = new HoldBudget(HOLD_BYTES_MAX);
+  readonly #holdBudget: HoldBudget;
   readonly #gauges: IngestGauges;
   #ticker: ReturnType<typeof setInterval> | null = null;
   #sliceScheduled = false;
@@ -117,6 +116,7 @@ export class Ingest {
     this.#decoder = new EventBatchDecoder(dependencies.index.scratch, {
       payloadBytesMax: settings.queue.messageBytes,
     });
+    this.#holdBudget = new HoldBudget(settings.holdBytesMax);
     this.#gauges = new IngestGauges(settings, dependencies.metrics);
     this.#dialClockMs = dependencies.now();
   }
@@ -191,6 +191,26 @@ export class Ingest {
     stream.sync.close();
     stream.metrics.release();
     this.#dependencies.board.clear(rankSlot);
+  }
+
+  /**
+   * Stops following a rank and leaves its blocks, so that another worker goes on.
+   *
+   * @param rankSlot - a followed one.
+   * @returns where it stands; null when it cannot be gone on from now, and then it is followed as before.
+   */
+  release(rankSlot: number): StreamPosition | null {
+    const stream = this.#streams.get(rankSlot);
+    const position = stream?.sync.handOver(this.#dependencies.now()) ?? null;
+    if (stream === undefined || position === null) return null;
+    this.#streams.delete(rankSlot);
+    this.#dirty.delete(stream);
+    stream.connection.close();
+    this.#replays.abandonAll(stream);
+    stream.closed = true;
+    this.#dependencies.board.position(rankSlot, stream.sync, false);
+    stream.metrics.release();
+    return position;
   }
 
   /**
@@ -406,7 +426,7 @@ export class Ingest {
     }
     this.#dirty.clear();
     this.#noteLevel();
-    this.#gauges.queue(this.#queue, this.#level);
+    this.#gauges.queue(this.#queue);
     board.header({
       appliedMessages: this.#appliedMessages,
       depthLive: this.#queue.depth("live"),
@@ -414,6 +434,7 @@ export class Ingest {
       bytesLive: this.#queue.bytes("live"),
       bytesReplay: this.#queue.bytes("replay"),
       backpressure: this.#level,
+      utilization: this.#gauges.share,
       heartbeatMs: now(),
     });
   }
@@ -495,12 +516,12 @@ class IngestGauges {
   readonly #batches;
   readonly #depths;
   readonly #memory;
-  readonly #state;
   readonly #utilization;
   readonly #heartbeat;
   readonly #metrics: MetricSlots;
   #measured = performance.eventLoopUtilization();
   #measuredAtMs = 0;
+  #share = 0;
 
   constructor(settings: IngestSettings, metrics: MetricSlots) {
     const { worker } = settings;
@@ -519,9 +540,13 @@ class IngestGauges {
     }
     this.#batches = metrics.counter(STREAM_METRICS.streamBatchesProcessed, { worker });
     this.#memory = metrics.gauge(STREAM_METRICS.streamQueueMemory, {});
-    this.#state = metrics.gauge(STREAM_METRICS.streamBackpressureState, {});
     this.#utilization = metrics.gauge(STREAM_METRICS.streamWorkerUtilization, { worker });
     this.#heartbeat = metrics.gauge(LIMIT_METRICS.workerHeartbeat, { worker });
+  }
+
+  /** Busy share of the last window, 0 … 1. */
+  get share(): number {
+    return this.#share;
   }
 
   wait(lane: Lane, seconds: number): void {
@@ -536,11 +561,10 @@ class IngestGauges {
     this.#metrics.counter(STREAM_METRICS.streamBackpressureActivations, { level }).inc();
   }
 
-  queue(queue: IngestQueue<Stream, Note>, level: number): void {
+  queue(queue: IngestQueue<Stream, Note>): void {
     this.#depths.live.set(queue.depth("live"));
     this.#depths.replay.set(queue.depth("replay"));
     this.#memory.set(queue.bytes("live") + queue.bytes("replay"));
-    this.#state.set(level);
   }
 
   ticked(nowMs: number): void {
@@ -550,7 +574,8 @@ class IngestGauges {
   utilization(nowMs: number): void {
     if (nowMs - this.#measuredAtMs < UTILIZATION_WINDOW_MS) return;
     const measured = performance.eventLoopUtilization();
-    this.#utilization.set(performance.eventLoopUtilization(measured, this.#measured).utilization);
+    this.#share = performance.eventLoopUtilization(measured, this.#measured).utilization;
+    this.#utilization.set(this.#share);
     this.#measured = measured;
     this.#measuredAtMs = nowMs;
   }

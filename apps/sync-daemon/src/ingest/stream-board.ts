@@ -1,12 +1,12 @@
 /**
  * What the ingest thread tells about itself and each stream, in shared memory, so that a request never waits for ingest.
  *
- *   Float64 cells   ┌ header ┬ row of rank slot 0 ┬ row of rank slot 1 ┬ …
- *                   └────────┴────────────────────┴────────────────────┴──
+ *   Float64 cells   ┌ header of worker 0 … 15 ┬ row of rank slot 0 ┬ row of rank slot 1 ┬ …
+ *                   └─────────────────────────┴────────────────────┴────────────────────┴──
  *   row   state · trust · connected · numbers … · counters (every number in core's SyncCounters, flattened) · queue drops
  *
  * Invariants
- *  B1  One writer, the ingest thread. A cell is read whole; a row as a whole may be a few messages apart between cells.
+ *  B1  One writer each: a header's worker, and the worker that follows a row's rank. A cell is read whole; a row as a whole may be a few messages apart between cells.
  *  B2  State, trust and positions of a row are written after each call of its stream, counters at the end of a slice. So
  *      `lastSequenceNumber` never runs ahead of the index.
  *  B3  A row of zeros says that its rank is unknown. The ingest thread makes it so before it gives a slot back, so that a
@@ -35,9 +35,11 @@ const HEADER = {
   bytesReplay: 4,
   backpressure: 5,
   heartbeatMs: 6,
-  connections: 7,
+  utilization: 7,
 } as const;
 const HEADER_CELLS = 16;
+/** Ingest workers at most. */
+const WORKERS_MAX = 16;
 
 /** Row cells before the counters. */
 const STATE = 0;
@@ -96,16 +98,23 @@ const UNKNOWN_STREAM: StreamStatus = {
  * @returns zeroed shared memory, to be attached by both threads.
  */
 export function createBoardMemory(): SharedArrayBuffer {
-  return new SharedArrayBuffer((HEADER_CELLS + RANK_SLOTS_MAX * ROW_CELLS) * Float64Array.BYTES_PER_ELEMENT);
+  return new SharedArrayBuffer(
+    (WORKERS_MAX * HEADER_CELLS + RANK_SLOTS_MAX * ROW_CELLS) * Float64Array.BYTES_PER_ELEMENT,
+  );
 }
 
 /** The ingest thread's side. */
 export class BoardWriter {
   readonly #cells: Float64Array;
+  readonly #header: number;
 
-  /** @param memory - from `createBoardMemory`. */
-  constructor(memory: SharedArrayBuffer) {
+  /**
+   * @param memory - from `createBoardMemory`.
+   * @param workerNumber - below WORKERS_MAX.
+   */
+  constructor(memory: SharedArrayBuffer, workerNumber: number) {
     this.#cells = new Float64Array(memory);
+    this.#header = workerNumber * HEADER_CELLS;
   }
 
   /**
@@ -161,7 +170,7 @@ export class BoardWriter {
    */
   header(values: Partial<BoardHeader>): void {
     for (const key of Object.keys(values) as (keyof BoardHeader)[]) {
-      this.#cells[HEADER[key]] = values[key] ?? 0;
+      this.#cells[this.#header + HEADER[key]] = values[key] ?? 0;
     }
   }
 }
@@ -240,19 +249,40 @@ export class BoardReader {
   }
 
   /**
-   * Numbers of the ingest thread.
+   * Numbers of one worker.
    *
-   * @returns a fresh object.
+   * @param workerNumber - of a worker.
+   * @returns a fresh object; zeros before it has started.
    */
-  header(): BoardHeader {
+  worker(workerNumber: number): BoardHeader {
+    const first = workerNumber * HEADER_CELLS;
     return Object.fromEntries(
-      Object.entries(HEADER).map(([key, cell]) => [key, this.#cells[cell] ?? 0]),
+      Object.entries(HEADER).map(([key, cell]) => [key, this.#cells[first + cell] ?? 0]),
     ) as unknown as BoardHeader;
+  }
+
+  /**
+   * Numbers of all workers that have started.
+   *
+   * @returns in the order of their numbers.
+   */
+  workers(): BoardHeader[] {
+    const all = Array.from({ length: WORKERS_MAX }, (_, i) => this.worker(i));
+    return all.filter(({ heartbeatMs }) => heartbeatMs > 0);
+  }
+
+  /**
+   * Messages applied by all workers.
+   *
+   * @returns the sum.
+   */
+  appliedMessages(): number {
+    return this.workers().reduce((sum, { appliedMessages }) => sum + appliedMessages, 0);
   }
 }
 
 function rowOf(rankSlot: number): number {
-  return HEADER_CELLS + rankSlot * ROW_CELLS;
+  return WORKERS_MAX * HEADER_CELLS + rankSlot * ROW_CELLS;
 }
 
 function orNull(value: number | undefined): number | null {

@@ -3,7 +3,7 @@
  * and status never pass this way.
  */
 
-import type { SharedPrefixIndex, StreamPosition } from "@kvsync/core";
+import type { EvictionReason, ParkedRecord, SharedPrefixIndex, StreamPosition } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
@@ -14,8 +14,14 @@ import type { QueueLimits } from "./ingest-queue.ts";
 export interface IngestSettings {
   /** Its name in metrics and logs. */
   readonly worker: string;
+  /** Its place on the board, from 0. */
+  readonly workerNumber: number;
+  /** The index of the first worker; null for the first one, which makes it. */
+  readonly sharedIndex: SharedPrefixIndex | null;
   readonly board: SharedArrayBuffer;
   readonly queue: QueueLimits;
+  /** Bytes that this worker's streams together hold while replays run. */
+  readonly holdBytesMax: number;
   readonly tickMs: number;
   readonly replayTimeoutMs: number;
   readonly replaysMax: number;
@@ -25,6 +31,7 @@ export interface IngestSettings {
     readonly contextCountMax: number;
     readonly prefixesPerContextMax: number;
     readonly memoryBytesMax: number;
+    readonly parkedBytesMax: number;
   };
   /** File to fill the index from, found whole before; null for a cold start. */
   readonly restoreFrom: string | null;
@@ -51,14 +58,42 @@ export type RestoredSnapshot =
       readonly createdMs: number;
       readonly rows: number;
       readonly streams: readonly SnapshotStream[];
+      /** Stores that wait for their parents; whoever follows their rank gets them. */
+      readonly parked: readonly ParkedRecord[];
     }
   | { readonly kind: "refused"; readonly code: string; readonly message: string };
 
+/** What a worker leaves to the one that goes on with a stream. */
+export interface MovedStream {
+  readonly position: StreamPosition;
+  readonly parked: readonly ParkedRecord[];
+}
+
+/** Where workers wait for each other while one of them copies the index. */
+export interface SnapshotBarrier {
+  /** Two words: how many stand still; 1 when they may go on. */
+  readonly memory: SharedArrayBuffer;
+  /** How many have to. The worker that copies is not among them. */
+  readonly others: number;
+}
+
+/** The part of a snapshot that a worker other than the copying one has. */
+export interface StandingPart {
+  readonly streams: readonly SnapshotStream[];
+  readonly parked: readonly ParkedRecord[];
+}
+
 /** To the ingest thread. */
 export type ToIngest =
-  | { readonly kind: "follow"; readonly rank: FollowedRank }
+  /** `parked` are stores of the rank that wait for their parents, from the worker that followed it before. */
+  | { readonly kind: "follow"; readonly rank: FollowedRank; readonly parked: readonly ParkedRecord[] }
+  /** Stop following it and leave its blocks: another worker goes on. */
+  | { readonly kind: "release"; readonly rankSlot: number }
+  /** Another worker's writes made the index forget something of these ranks. */
+  | { readonly kind: "evicted"; readonly reason: EvictionReason; readonly rankSlots: readonly number[] }
   | { readonly kind: "forget"; readonly rankSlot: number }
-  | { readonly kind: "snapshot" }
+  /** `barrier` has two words: workers that stand still, and whether they may go on. Null when there is one worker. */
+  | { readonly kind: "snapshot"; readonly barrier: SnapshotBarrier | null }
   | { readonly kind: "stop" };
 
 /** A line for the log. */
@@ -73,7 +108,11 @@ export interface LogLine {
 /** From the ingest thread. */
 export type FromIngest =
   | { readonly kind: "ready"; readonly index: SharedPrefixIndex; readonly restored: RestoredSnapshot | null }
-  | { readonly kind: "snapshot"; readonly taken: TakenSnapshot }
+  | { readonly kind: "snapshot"; readonly taken: TakenSnapshot | null }
+  | { readonly kind: "standing"; readonly part: StandingPart }
+  /** Null when the rank cannot be gone on from now: then it is followed as before. */
+  | { readonly kind: "released"; readonly rankSlot: number; readonly moved: MovedStream | null }
+  | { readonly kind: "evicted"; readonly reason: EvictionReason; readonly rankSlots: readonly number[] }
   /** Everything of the rank is gone from the index: its slot may be given to another. */
   | { readonly kind: "forgotten"; readonly rankSlot: number }
   | { readonly kind: "metrics"; readonly announcement: SlotAnnouncement }

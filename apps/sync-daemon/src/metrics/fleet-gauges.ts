@@ -56,6 +56,8 @@ export function fleetGauges(slots: MetricSlots, sources: FleetGaugeSources): () 
       const age = sources.snapshotAgeSeconds();
       if (age !== null) add(SNAPSHOT_METRICS.snapshotAge, {}, age);
       addHealth(add, sources.health);
+      const pressures = sources.board.workers().map(({ backpressure }) => backpressure);
+      add(STREAM_METRICS.streamBackpressureState, {}, Math.max(0, ...pressures));
       addStreams(add, sources);
       addIndex(add, sources);
     });

@@ -492,8 +492,13 @@ export class PrefixIndex implements IndexWriter {
     // Room for the scratch of the copy's reader.
     const memory = makeKernelMemory(pages, Math.min(PAGES_MAX, pages + COPY_SLACK_PAGES));
     new Uint8Array(memory.buffer).set(new Uint8Array(source));
+    return { memory, parked: this.copyParked() };
+  }
+
+  /** This writer's parked stores, in the order of parking; they stay parked. */
+  copyParked(): ParkedRecord[] {
     const keys = new Map(this.contexts().map(({ id, key }) => [id, key] as const));
-    return { memory, parked: [...this.#park.stores()].flatMap((store) => recordOf(store, keys)) };
+    return [...this.#park.stores()].flatMap((store) => recordOf(store, keys));
   }
 
   /** Takes a rank's parked stores out, for the writer that the rank goes to. In the order of parking. */

@@ -906,3 +906,28 @@ describe("the rest", () => {
     ]);
   });
 });
+
+describe("a stream that is handed over", () => {
+  test("leaves its blocks, and the one that takes it up goes on from its last message after a proof", () => {
+    const stage = Stage.synced(3);
+    stage.live(6);
+    const position = stage.sync.handOver(stage.nowMs);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["stale", range(0, 3)]);
+    const blocks = index.dump(index.openContext(CONTEXT));
+    expect(position).toMatchObject({ lastSequenceNumber: 3, begunAt: 0 });
+    const sync = new WorkerSync(
+      { rankSlot: RANK, model: "m", dpRank: 0, hasReplay: true, resumeFrom: position ?? undefined },
+      { index, decoder: new EventBatchDecoder(index.scratch) },
+    );
+    expect([sync.trust, sync.lastSequenceNumber]).toEqual(["stale", 3]);
+    sync.connected(stage.nowMs);
+    expect(sync.takeAction()).toMatchObject({ kind: "request_replay", from: 0 });
+    expect(index.dump(index.openContext(CONTEXT))).toEqual(blocks);
+  });
+
+  test("is not, before it ever was in step", () => {
+    const stage = new Stage();
+    stage.sync.connected(0);
+    expect(stage.sync.handOver(0)).toBeNull();
+  });
+});

@@ -385,6 +385,21 @@ export class WorkerSync {
     this.#reportTrust();
   }
 
+  /**
+   * Ends this stream without touching its blocks, so that another one goes on from where it stands.
+   *
+   * @returns that; null when it cannot be gone on from, and then nothing has changed.
+   */
+  handOver(nowMs: number): StreamPosition | null {
+    const position = this.position();
+    if (position === null) return null;
+    this.#abandonAttempt();
+    this.#dropHeld("covered_by_replay");
+    this.#setState("disconnected", nowMs);
+    this.#reportTrust();
+    return position;
+  }
+
   /** Forgets the rank for good: the engine left the fleet. The stream must not be used afterwards, but for its action. */
   close(): void {
     this.#abandonAttempt();

@@ -124,4 +124,11 @@ export const STREAM_METRICS = {
     buckets: doubling(0.00005, 16),
     why: "Separates waiting from applying.",
   }),
+  streamWorkStolen: counter({
+    name: "kv_stream_work_stolen_total",
+    help: "Engine streams that an ingest worker took over from a busier one.",
+    unit: "none",
+    labels: { worker: WORKER },
+    why: "Streams that move all the time cost replays, and show a load that no placement evens out.",
+  }),
 };

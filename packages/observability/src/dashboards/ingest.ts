@@ -27,7 +27,7 @@ export const INGEST = dashboard({
       title: "Key figures",
       panels: ["rateNow", "depthNow", "utilizationNow", "sessions", "heartbeat"],
     },
-    { id: 101, title: "Throughput", panels: ["rateByModel", "lanes", "batches", "batchSize"] },
+    { id: 101, title: "Throughput", panels: ["rateByModel", "lanes", "batches", "stolen", "batchSize"] },
     { id: 102, title: "Queue", panels: ["depth", "utilization", "memory", "queueWait"] },
     {
       id: 103,
@@ -121,6 +121,20 @@ export const INGEST = dashboard({
       queries: [
         query(
           sum(rate(M.streamBatchesProcessed, RATE, HERE), ["instance", "worker"]),
+          (label) => `${label("instance")} ${label("worker")}`,
+        ),
+      ],
+    }),
+    stolen: timeseries({
+      id: 60,
+      title: "Streams moved by worker",
+      shows: "Streams per second that each ingest worker took over from a busier one.",
+      normal: "0, a few after engines came or went.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(M.streamWorkStolen, RATE, HERE), ["instance", "worker"]),
           (label) => `${label("instance")} ${label("worker")}`,
         ),
       ],

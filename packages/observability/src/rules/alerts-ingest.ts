@@ -520,7 +520,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
       mitigation: [
         {
           cause: "A few very busy engines share a worker.",
-          fix: "Re-register them one after another; placement takes the emptiest worker.",
+          fix: "The balancer moves one stream at a time, and none that would only turn the difference around; engines that talk this much want a worker each.",
         },
       ],
       escalation: "None needed while the busiest worker is below 80 %.",
@@ -532,6 +532,50 @@ export const INGEST_ALERTS: readonly Alert[] = [
       ],
       fires: 0.41,
       calm: 0.39,
+      labels: { ...TARGET },
+    },
+  }),
+  alert({
+    name: "ExcessiveWorkStealing",
+    when: above(sum(rate(S.streamWorkStolen, "5m"), INSTANCE), THRESHOLDS.stolenStreamsPerSecond),
+    for: "10m",
+    severity: "info",
+    component: "ingest",
+    summary: "Streams keep moving between ingest workers.",
+    description: ({ label }) =>
+      `Ingest workers of ${label("instance")} take streams from each other at nearly a third of the greatest possible rate.`,
+    panel: panelOf(INGEST, "stolen"),
+    runbook: {
+      meaning:
+        "The balancer moves streams from the busiest worker to the idlest, and the load it evens out keeps shifting.",
+      impact: "Each move costs a replay and a moment in which that engine's part of the index is stale.",
+      diagnosis: [
+        { text: "Who takes over?", query: sum(rate(S.streamWorkStolen, "5m"), ["instance", "worker"]).text },
+        {
+          text: "How busy are they?",
+          query: max(value(S.streamWorkerUtilization), ["instance", "worker"]).text,
+        },
+        {
+          text: "Which streams?",
+          command: "kubectl logs deploy/kvsync-daemon | grep stream_moved | tail -n 20",
+        },
+      ],
+      mitigation: [
+        {
+          cause: "A few engines make most of the load.",
+          fix: "Fewer workers (AIBRIX_KV_EVENT_WORKERS) move less.",
+        },
+        {
+          cause: "The machine gives the process fewer cores than it has workers.",
+          fix: "Raise the CPU limit, or set fewer workers.",
+        },
+      ],
+      escalation: "None needed while streams are exact most of the time.",
+    },
+    trial: {
+      series: (level) => [growing(S.streamWorkStolen, { worker: "ingest-0" }, level)],
+      fires: 0.11,
+      calm: 0.09,
       labels: { ...TARGET },
     },
   }),

@@ -24,6 +24,8 @@ export const THRESHOLDS = {
   workerSilenceSeconds: 10,
   workerUtilizationSpread: 0.4,
   workerUtilizationHigh: 0.9,
+  /** The balancer moves one stream in three seconds at most; 30 % of that for minutes evens nothing out. */
+  stolenStreamsPerSecond: 0.1,
   eventLatencySeconds: 0.1,
   lookupLatencySeconds: 0.05,
   routingLatencySeconds: 0.005,

@@ -1,0 +1,265 @@
+/**
+ * The ingest workers together: who follows which rank, and moving a stream from a busy worker to an idle one.
+ *
+ *     rank ──follow──▶ the worker with the fewest ranks
+ *                        │ once a second: utilisation of all workers
+ *                        ▼
+ *     busiest − idlest > SPREAD, three times in a row ──▶ one stream: release ─▶ position, parked stores ─▶ follow there
+ *
+ * Invariants
+ *  P1  A rank is followed by one worker at a time: the next one follows after the one before has answered.
+ *  P2  A stream that moves keeps its blocks; its publisher proves itself at the new connection, and what was said in between is
+ *      replayed. So a move costs a moment of `stale`, never an answer.
+ *  P3  A stream moves at most once in COOLDOWN_MS, and only where the move makes the difference smaller.
+ */
+
+import type { EvictionReason, ParkedRecord, SharedPrefixIndex } from "@kvsync/core";
+import { type Counter, type MetricSlots, type SlotAnnouncement, STREAM_METRICS } from "@kvsync/observability";
+
+import type { RankFollower } from "../engine/engine-registry.ts";
+import { SnapshotError } from "../snapshot/snapshot-error.ts";
+import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
+import { IngestWorker } from "./ingest-worker.ts";
+import type { BoardReader } from "./stream-board.ts";
+import type {
+  FollowedRank,
+  IngestSettings,
+  LogLine,
+  RestoredSnapshot,
+  SnapshotBarrier,
+} from "./thread-messages.ts";
+
+const LOOK_MS = 1000;
+/** Difference of busy shares that is worth moving a stream for; alerts complain at 0.4. */
+const SPREAD = 0.25;
+/** Looks in a row that have to show it: a burst is no reason. */
+const LOOKS_MIN = 3;
+const COOLDOWN_MS = 30_000;
+
+/** What a pool needs. */
+export interface PoolDependencies {
+  readonly script: URL;
+  readonly board: BoardReader;
+  /** Of the main thread: moves are counted. */
+  readonly metrics: MetricSlots;
+  readonly announce: (announcement: SlotAnnouncement) => void;
+  readonly log: (line: LogLine) => void;
+  readonly died: (error: Error) => void;
+}
+
+interface Assignment {
+  rank: FollowedRank;
+  worker: number;
+  movedMs: number;
+  /** Messages applied at the last look, and since the one before. */
+  applied: number;
+  rate: number;
+}
+
+/** All ingest workers of a daemon. */
+export class IngestPool implements RankFollower {
+  readonly #workers: readonly IngestWorker[];
+  readonly #dependencies: PoolDependencies;
+  readonly #assignments = new Map<number, Assignment>();
+  /** Of a snapshot, by rank slot, until their rank is followed or forgotten. */
+  readonly #parked = new Map<number, ParkedRecord[]>();
+  /** By worker: there from the start, so that none moved is a figure too. */
+  readonly #stolen: readonly Counter[];
+  /** Moves under way, by rank slot. */
+  readonly #moving = new Map<number, Promise<void>>();
+  #timer: NodeJS.Timeout | null = null;
+  #looksSpread = 0;
+
+  private constructor(workers: readonly IngestWorker[], dependencies: PoolDependencies) {
+    this.#workers = workers;
+    this.#dependencies = dependencies;
+    this.#stolen = workers.map((_, number) =>
+      dependencies.metrics.counter(STREAM_METRICS.streamWorkStolen, { worker: `ingest-${number}` }),
+    );
+    const restored = workers[0]?.restored;
+    if (restored?.kind !== "restored") return;
+    for (const store of restored.parked)
+      this.#parked.set(store.rankSlot, [...(this.#parked.get(store.rankSlot) ?? []), store]);
+  }
+
+  /**
+   * Starts the workers: the first makes the index, the others write it with it.
+   *
+   * @param settings - of each, in order.
+   * @param dependencies - who hears.
+   * @returns the pool, following nothing yet.
+   */
+  static async start(
+    settings: readonly IngestSettings[],
+    dependencies: PoolDependencies,
+  ): Promise<IngestPool> {
+    const workers: IngestWorker[] = [];
+    for (const [number, own] of settings.entries()) {
+      const sharedIndex = workers[0]?.index ?? null;
+      const worker = await IngestWorker.start(
+        dependencies.script,
+        { ...own, sharedIndex },
+        {
+          metrics: dependencies.announce,
+          log: dependencies.log,
+          died: dependencies.died,
+          evicted: (reason: EvictionReason, rankSlots) => {
+            workers.forEach((other, i) => {
+              if (i !== number) other.evicted(reason, rankSlots);
+            });
+          },
+        },
+      );
+      workers.push(worker);
+    }
+    const pool = new IngestPool(workers, dependencies);
+    if (workers.length > 1) pool.#balance();
+    return pool;
+  }
+
+  /** The index that all of them write. */
+  get index(): SharedPrefixIndex {
+    return this.#first.index;
+  }
+
+  /** What became of the snapshot to start from; null when there was none. */
+  get restored(): RestoredSnapshot | null {
+    return this.#first.restored;
+  }
+
+  /** {@inheritDoc RankFollower.follow} */
+  follow(rank: FollowedRank): void {
+    const counts = this.#workers.map(() => 0);
+    for (const { worker } of this.#assignments.values()) counts[worker] = (counts[worker] ?? 0) + 1;
+    const worker = counts.indexOf(Math.min(...counts));
+    this.#assignments.set(rank.rankSlot, {
+      rank,
+      worker,
+      movedMs: Number.NEGATIVE_INFINITY,
+      applied: 0,
+      rate: 0,
+    });
+    const parked = rank.resumeFrom === null ? [] : (this.#parked.get(rank.rankSlot) ?? []);
+    this.#parked.delete(rank.rankSlot);
+    this.#workers[worker]?.follow(rank, parked);
+  }
+
+  /** {@inheritDoc RankFollower.forget} */
+  async forget(rankSlot: number): Promise<void> {
+    await this.#moving.get(rankSlot);
+    const worker = this.#assignments.get(rankSlot)?.worker ?? 0;
+    this.#assignments.delete(rankSlot);
+    this.#parked.delete(rankSlot);
+    await this.#workers[worker]?.forget(rankSlot);
+  }
+
+  /**
+   * Copies streams and index as they are at one moment.
+   *
+   * @returns the snapshot, to be written.
+   * @throws SnapshotError workers_busy, when a worker did not stand still for it in time.
+   */
+  async takeSnapshot(): Promise<TakenSnapshot> {
+    await Promise.all(this.#moving.values());
+    const others = this.#workers.slice(1);
+    const barrier: SnapshotBarrier | null =
+      others.length === 0 ? null : { memory: new SharedArrayBuffer(8), others: others.length };
+    const standing = barrier === null ? [] : others.map((worker) => worker.standStill(barrier));
+    const taken = await this.#first.takeSnapshot(barrier);
+    if (taken === null)
+      throw new SnapshotError({ code: "workers_busy" }, "an ingest worker did not stand still in time");
+    const parts = await Promise.all(standing);
+    return {
+      ...taken,
+      streams: [...taken.streams, ...parts.flatMap(({ streams }) => streams)],
+      copy: { ...taken.copy, parked: [...taken.copy.parked, ...parts.flatMap(({ parked }) => parked)] },
+    };
+  }
+
+  /**
+   * Ends all workers.
+   *
+   * @returns resolves when they are gone.
+   */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    await Promise.all(this.#moving.values());
+    await Promise.all(this.#workers.map((worker) => worker.stop()));
+  }
+
+  get #first(): IngestWorker {
+    const [first] = this.#workers;
+    if (first === undefined) throw new Error("a pool has at least one worker");
+    return first;
+  }
+
+  #balance(): void {
+    this.#timer = setInterval(() => {
+      this.#look();
+    }, LOOK_MS);
+    this.#timer.unref();
+  }
+
+  #look(): void {
+    const { board } = this.#dependencies;
+    for (const [slot, assignment] of this.#assignments) {
+      const applied = board.report(slot).counters.messagesApplied;
+      // A stream that moved counts anew.
+      assignment.rate = Math.max(0, applied - assignment.applied);
+      assignment.applied = applied;
+    }
+    const shares = this.#workers.map((_, number) => board.worker(number).utilization);
+    const spread = Math.max(...shares) - Math.min(...shares);
+    this.#looksSpread = spread > SPREAD ? this.#looksSpread + 1 : 0;
+    if (this.#looksSpread < LOOKS_MIN || this.#moving.size > 0) return;
+    const from = shares.indexOf(Math.max(...shares));
+    const slot = this.#streamToMove(from, spread / (shares[from] ?? 1));
+    if (slot === null) return;
+    this.#looksSpread = 0;
+    this.#move(slot, shares.indexOf(Math.min(...shares)));
+  }
+
+  /** The stream of a worker that makes the difference smallest, if any makes it smaller; `excess` in shares of its load. */
+  #streamToMove(from: number, excess: number): number | null {
+    const own = [...this.#assignments].filter(([, { worker }]) => worker === from);
+    const load = own.reduce((sum, [, { rate }]) => sum + rate, 0);
+    if (load === 0) return null;
+    const nowMs = performance.now();
+    const distance = (rate: number): number => Math.abs(rate / load - excess / 2);
+    const [best] = own
+      .filter(([, { rate, movedMs }]) => rate > 0 && rate / load < excess && nowMs - movedMs > COOLDOWN_MS)
+      .sort(([, one], [, other]) => distance(one.rate) - distance(other.rate));
+    return best?.[0] ?? null;
+  }
+
+  #move(rankSlot: number, to: number): void {
+    const moving = this.#moveNow(rankSlot, to).finally(() => {
+      this.#moving.delete(rankSlot);
+    });
+    this.#moving.set(rankSlot, moving);
+  }
+
+  /** P1, P2. */
+  async #moveNow(rankSlot: number, to: number): Promise<void> {
+    const { log } = this.#dependencies;
+    const assignment = this.#assignments.get(rankSlot);
+    const target = this.#workers[to];
+    if (assignment === undefined || target === undefined) return;
+    const moved = await this.#workers[assignment.worker]?.release(rankSlot);
+    assignment.movedMs = performance.now();
+    if (moved === null || moved === undefined) return;
+    const from = assignment.worker;
+    assignment.worker = to;
+    assignment.applied = 0;
+    target.follow({ ...assignment.rank, resumeFrom: moved.position }, moved.parked);
+    this.#stolen[to]?.inc();
+    const facts = { worker: assignment.rank.workerId, dp_rank: assignment.rank.dpRank, from, to };
+    log({
+      level: "info",
+      event: "stream_moved",
+      message: "a less busy ingest worker goes on with a stream",
+      facts,
+    });
+  }
+}
