@@ -96,6 +96,10 @@ export class Ingest {
   #ticker: ReturnType<typeof setInterval> | null = null;
   #sliceScheduled = false;
   #appliedMessages = 0;
+  #wallClockSeconds = Date.now() / 1000;
+  /** Whose live message was applied last, until its latency is noted, and when it had been received. */
+  #timed: Stream | null = null;
+  #timedFromMs = 0;
   #level = 0;
   #dialAllowance = DIALS_BURST;
   #dialClockMs: number;
@@ -149,7 +153,7 @@ export class Ingest {
       metrics: new StreamMetrics(
         { pod: rank.workerId, model: rank.model, ingestWorker: this.#settings.worker },
         metrics,
-        () => Date.now() / 1000,
+        () => this.#wallClockSeconds,
       ),
       connect: (own) => this.#connection(rank, own),
       sync: (listener) =>
@@ -329,6 +333,8 @@ export class Ingest {
     this.#sliceScheduled = false;
     const { now } = this.#dependencies;
     const deadline = now() + (this.#level === 0 ? SLICE_MS : SLICE_MS_PRESSED);
+    // Good enough for how old a message is: read once a slice.
+    this.#wallClockSeconds = Date.now() / 1000;
     do {
       for (let i = 0; i < ITEMS_PER_CLOCK; i++) {
         const taken = this.#queue.take();
@@ -336,6 +342,7 @@ export class Ingest {
         this.#applyItem(taken.lane, taken.item);
       }
     } while (!this.#queue.isEmpty && now() < deadline);
+    this.#noteLatency(now());
     this.#replays.startWaiting();
     this.#tell();
     if (!this.#queue.isEmpty) this.#schedule();
@@ -345,13 +352,15 @@ export class Ingest {
     const stream = item.owner;
     if (stream.closed) return;
     const nowMs = this.#dependencies.now();
+    this.#noteLatency(nowMs);
     if (item.kind === "note") this.#applyNote(stream, item.note, nowMs);
     else {
       stream.metrics.taken(lane);
       this.#gauges.wait(lane, (nowMs - item.receivedAtMs) / 1000);
       if (lane === "live") {
         stream.sync.liveMessage(item.frames, nowMs);
-        stream.metrics.applied((this.#dependencies.now() - item.receivedAtMs) / 1000);
+        this.#timed = stream;
+        this.#timedFromMs = item.receivedAtMs;
       } else if (!stream.sync.replayMessage(item.attempt, item.frames, nowMs)) {
         this.#replays.abandon(stream, item.attempt);
       }
@@ -359,6 +368,12 @@ export class Ingest {
       this.#gauges.applied();
     }
     this.#after(stream);
+  }
+
+  /** The live message before this moment was dealt with by now: one reading of the clock serves both. */
+  #noteLatency(nowMs: number): void {
+    this.#timed?.metrics.applied((nowMs - this.#timedFromMs) / 1000);
+    this.#timed = null;
   }
 
   #applyNote(stream: Stream, note: Note, nowMs: number): void {

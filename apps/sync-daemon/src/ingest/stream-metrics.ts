@@ -78,6 +78,10 @@ export class StreamMetrics implements SyncListener {
   readonly #failures: Counter;
   readonly #wallClockSeconds: () => number;
   #messages = 0;
+  /** Events of the message at hand that took effect, counted here and written once a message. */
+  #stored = 0;
+  #removed = 0;
+  #cleared = 0;
   #timedFrom = 0;
   #timing = false;
 
@@ -192,6 +196,7 @@ export class StreamMetrics implements SyncListener {
 
   /** A message took effect. */
   messageApplied(lane: Lane, eventCount: number, timestampSeconds: number): void {
+    this.#writeEvents();
     this.#batchSize.observe(eventCount);
     // Replayed messages are old by nature; clocks may disagree, and a negative age is none.
     if (lane === "live") this.#propagation.observe(Math.max(0, this.#wallClockSeconds() - timestampSeconds));
@@ -199,13 +204,12 @@ export class StreamMetrics implements SyncListener {
 
   /** An event took effect. */
   eventApplied(type: EventType): void {
-    const handles = this.#types[type];
-    handles.received.inc();
-    handles.processed.inc();
-    handles.operation?.inc();
+    if (type === "BlockStored") this.#stored += 1;
+    else if (type === "BlockRemoved") this.#removed += 1;
+    else this.#cleared += 1;
     if (!this.#timing) return;
     const now = performance.now();
-    handles.duration.observe((now - this.#timedFrom) / 1000);
+    this.#types[type].duration.observe((now - this.#timedFrom) / 1000);
     this.#timedFrom = now;
   }
 
@@ -218,6 +222,8 @@ export class StreamMetrics implements SyncListener {
 
   /** A message was dropped. */
   messageDropped(reason: DropReason): void {
+    // What stood before the break has taken effect.
+    this.#writeEvents();
     this.#drop("unknown", reason).inc();
     if (!NOT_WIRE_ERRORS.has(reason)) this.#failures.inc();
   }
@@ -230,6 +236,15 @@ export class StreamMetrics implements SyncListener {
   /** A replay ended. */
   replayEnded(status: ReplayStatus): void {
     this.#replays[status].inc();
+  }
+
+  #writeEvents(): void {
+    if (this.#stored > 0) addEvents(this.#types.BlockStored, this.#stored);
+    if (this.#removed > 0) addEvents(this.#types.BlockRemoved, this.#removed);
+    if (this.#cleared > 0) addEvents(this.#types.AllBlocksCleared, this.#cleared);
+    this.#stored = 0;
+    this.#removed = 0;
+    this.#cleared = 0;
   }
 
   #drop(event_type: EventType, reason: DropReason | QueueDropReason): Counter {
@@ -247,6 +262,12 @@ export class StreamMetrics implements SyncListener {
     this.#handles.push(handle);
     return handle;
   }
+}
+
+function addEvents({ received, processed, operation }: TypeHandles, count: number): void {
+  received.inc(count);
+  processed.inc(count);
+  operation?.inc(count);
 }
 
 function byKey<Key extends string, Value>(

@@ -483,7 +483,7 @@ export class PrefixIndex implements IndexWriter {
   }
 
   /**
-   * A copy of everything, as it is between two calls. Costs a copy of `memoryBytes`, about 15 ms per million blocks, and
+   * A copy of everything, as it is between two calls. Costs a copy of `memoryBytes`, about 10 ms per million blocks, and
    * as much memory until it is let go.
    */
   copy(): IndexCopy {

@@ -325,7 +325,7 @@ export const SERVICE = dashboard({
       id: 42,
       title: "Snapshot size",
       shows: "Bytes of the last snapshot. Two are kept, and a third is written beside them.",
-      normal: "About 25 bytes per holder of a block.",
+      normal: "24 bytes per holder of a block.",
       width: 8,
       height: 8,
       queries: [query(max(value(S.snapshotSize, HERE), INSTANCE), (label) => label("instance"))],
@@ -366,7 +366,7 @@ export const SERVICE = dashboard({
       id: 46,
       title: "Snapshot duration p95",
       shows: "Time that 95 % of the operations stay below.",
-      normal: "A second per ten million holders.",
+      normal: "One to two seconds per ten million holders.",
       width: 6,
       height: 8,
       queries: [

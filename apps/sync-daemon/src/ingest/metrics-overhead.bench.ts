@@ -1,0 +1,216 @@
+/**
+ * What metrics cost ingest: the real Ingest (queue, streams, decoder, index) fed from memory, with the handles that the daemon
+ * uses and with handles that do nothing. Each run is a process of its own, so that neither sees the other's compiled code;
+ * runs alternate, so that a machine that slows down does so for both. CPU time is measured, not time, since other processes
+ * want the machine too; the median of the pairs' ratios counts, and the spread is printed.
+ *
+ * Messages are seeded and have the shape of an engine under load: decode steps that fill a block for some requests and evict
+ * as many, and now and then a prefill chunk.
+ *
+ *     node apps/sync-daemon/dist/ingest/metrics-overhead.bench.js [pairs]
+ */
+import { execFileSync } from "node:child_process";
+import { cpus } from "node:os";
+import { argv, execPath, version } from "node:process";
+import { fileURLToPath } from "node:url";
+
+import {
+  encodeEventBatch,
+  encodeLiveFrames,
+  encodeReplayEnd,
+  type KvEvent,
+  PrefixIndex,
+  Prng,
+} from "@kvsync/core";
+import { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability";
+
+import type { Frames, ReplayEvents, SubscriptionEvents, Transport } from "../engine/transport.ts";
+import { Ingest } from "./ingest.ts";
+import { BoardReader, BoardWriter, createBoardMemory } from "./stream-board.ts";
+
+const SEED = 20261121;
+const MESSAGES = 200_000;
+/** Handed in at a time, as a socket's reader does. */
+const BURST = 256;
+const BLOCK_SIZE = 16;
+/** Blocks that the made-up engine holds before it evicts one for each that it stores. */
+const POOL = 50_000;
+const PAIRS_DEFAULT = 7;
+
+class NoCounter extends Counter {
+  override inc(): void {
+    return;
+  }
+}
+class NoGauge extends Gauge {
+  override set(): void {
+    return;
+  }
+}
+class NoHistogram extends Histogram {
+  override observe(): void {
+    return;
+  }
+}
+
+/** Slots whose handles do nothing. */
+class NoSlots extends MetricSlots {
+  readonly #values = new Float64Array(64);
+  override counter(): Counter {
+    return new NoCounter(this.#values, 0);
+  }
+  override gauge(): Gauge {
+    return new NoGauge(this.#values, 0);
+  }
+  override histogram(): Histogram {
+    return new NoHistogram(this.#values, 0, new Float64Array(1));
+  }
+  override release(): void {
+    return;
+  }
+}
+
+/** A network with one engine that has no history. */
+class OneEngine implements Transport {
+  events: SubscriptionEvents | null = null;
+
+  subscribe(_endpoint: string, _topic: string, events: SubscriptionEvents) {
+    this.events = events;
+    setImmediate(() => {
+      events.connected();
+    });
+    return { close: () => undefined };
+  }
+
+  requestReplay(_endpoint: string, _from: number, _idleTimeoutMs: number, events: ReplayEvents) {
+    setImmediate(() => {
+      events.message(encodeReplayEnd(new Uint8Array(0), "plain").slice(1));
+      events.ended(null);
+    });
+    return { close: () => undefined };
+  }
+
+  close(): void {
+    return;
+  }
+}
+
+function messages(): Frames[] {
+  const random = new Prng(SEED);
+  const held: bigint[] = [];
+  let next = 1n;
+  const store = (count: number): KvEvent => {
+    const blockHashes = Array.from({ length: count }, () => next++);
+    held.push(...blockHashes);
+    const tokenIds = Array.from({ length: count * BLOCK_SIZE }, () => random.below(128_000));
+    return {
+      type: "BlockStored",
+      blockHashes,
+      parentBlockHash: null,
+      tokenIds,
+      blockSize: BLOCK_SIZE,
+      medium: "GPU",
+    };
+  };
+  return Array.from({ length: MESSAGES }, (_, number) => {
+    const stores = random.chance(0.05)
+      ? [store(64)]
+      : Array.from({ length: 1 + random.below(8) }, () => store(1));
+    const excess = Math.max(0, held.length - POOL);
+    const removals = held
+      .splice(0, excess)
+      .map((hash): KvEvent => ({ type: "BlockRemoved", blockHashes: [hash], medium: "GPU" }));
+    const batch = {
+      timestampSeconds: 1_757_500_000 + number / 100,
+      events: [...removals, ...stores],
+      dataParallelRank: 0,
+    };
+    return encodeLiveFrames("", number, encodeEventBatch(batch, "vllm-0.24"));
+  });
+}
+
+/** Seconds of CPU that all messages take, the first tenth left out. */
+async function run(isMetered: boolean): Promise<number> {
+  const memory = createBoardMemory();
+  const board = new BoardReader(memory);
+  const transport = new OneEngine();
+  const ingest = new Ingest(
+    {
+      worker: "ingest-0",
+      workerNumber: 0,
+      sharedIndex: null,
+      restoreFrom: null,
+      board: memory,
+      queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 4e9, replay: 1e9 }, messageBytes: 1e8 },
+      holdBytesMax: 1e9,
+      tickMs: 100,
+      replayTimeoutMs: 1000,
+      replaysMax: 4,
+      reconnectMsMin: 100,
+      reconnectMsMax: 1000,
+      index: { contextCountMax: 4, prefixesPerContextMax: 1e7, memoryBytesMax: 1e9, parkedBytesMax: 1e6 },
+    },
+    {
+      transport,
+      index: PrefixIndex.create(),
+      board: new BoardWriter(memory, 0),
+      metrics: isMetered
+        ? new MetricSlots("ingest-0", () => undefined)
+        : new NoSlots("ingest-0", () => undefined),
+      log: () => undefined,
+      now: () => performance.timeOrigin + performance.now(),
+      random: Math.random,
+    },
+  );
+  const all = messages();
+  ingest.start();
+  ingest.follow({
+    rankSlot: 0,
+    workerId: "engine-0",
+    model: "m",
+    dpRank: 0,
+    endpoint: "tcp://h:1",
+    replayEndpoint: "tcp://h:2",
+    topic: "",
+    reportMode: "delta",
+    resumeFrom: null,
+  });
+  while (board.status(0).trust !== "exact") await new Promise(setImmediate);
+  let began: NodeJS.CpuUsage | undefined;
+  let sent = 0;
+  while (sent < MESSAGES) {
+    for (const frames of all.slice(sent, sent + BURST)) transport.events?.message(frames);
+    sent = Math.min(MESSAGES, sent + BURST);
+    while ((board.status(0).lastSequenceNumber ?? -1) < sent - 1) await new Promise(setImmediate);
+    if (sent >= MESSAGES / 10) began ??= process.cpuUsage();
+  }
+  const { user, system } = process.cpuUsage(began);
+  ingest.stop();
+  return (user + system) / 1e6;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)] ?? 0;
+}
+
+const [, script = "", first = ""] = argv;
+if (first === "on" || first === "off") {
+  process.stdout.write(`${await run(first === "on")}\n`);
+} else {
+  const pairs = Number(first === "" ? PAIRS_DEFAULT : first);
+  console.log(`${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, Node ${version}`);
+  console.log(`${execPath} ${fileURLToPath(import.meta.url)} ${pairs}; seed ${SEED}`);
+  const seconds = { on: [] as number[], off: [] as number[] };
+  for (let pair = 0; pair < pairs; pair++)
+    for (const side of pair % 2 === 0 ? (["on", "off"] as const) : (["off", "on"] as const))
+      seconds[side].push(Number(execFileSync(execPath, [script, side], { encoding: "utf8" })));
+  const ratios = seconds.on.map((on, i) => on / (seconds.off[i] ?? Number.NaN) - 1);
+  const perMessage = (values: readonly number[]): string =>
+    `${((median(values) / (MESSAGES * 0.9)) * 1e6).toFixed(2)} µs a message`;
+  const percent = (ratio: number): string => `${(ratio * 100).toFixed(2)} %`;
+  console.log(`with metrics     ${perMessage(seconds.on)}`);
+  console.log(`without          ${perMessage(seconds.off)}`);
+  console.log(
+    `overhead         ${percent(median(ratios))}   (pairs: ${percent(Math.min(...ratios))} … ${percent(Math.max(...ratios))})`,
+  );
+}
