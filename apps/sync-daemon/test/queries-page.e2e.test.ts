@@ -14,8 +14,8 @@ import { CLIENT_SEES_WHAT_IS_SENT } from "../src/openapi/client-contract.ts";
 import { matchAnswer } from "../src/query/match-answer.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine } from "./fleet.ts";
+import { PageShell, pageCommands } from "./operator-page.ts";
 
-const PAGE = readFileSync(new URL("../../../docs/operations/queries.md", import.meta.url), "utf8");
 const README = readFileSync(new URL("../../../packages/client/README.md", import.meta.url), "utf8");
 /** Not the synchronous one: the engine lives in this process and has to answer meanwhile. Rejects when the command fails. */
 const execute = promisify(execFile);
@@ -53,17 +53,21 @@ const here = (text: string): string => text.replaceAll("http://127.0.0.1:7070", 
 
 const hasCurl = spawnSync("curl", ["--version"]).status === 0;
 describe.skipIf(!hasCurl)("the page's commands (need curl)", () => {
-  const commands = [...PAGE.matchAll(/```sh run\n([\s\S]*?)```/g)].map(([, command]) => command ?? "");
+  const shell = new PageShell();
+  afterAll(() => {
+    shell.close();
+  });
+  const commands = pageCommands("queries.md").filter(({ mode }) => mode?.run === true);
 
   test("there are some", () => {
     expect(commands.length).toBeGreaterThan(4);
   });
 
-  test.each(commands)("%s", async (command) => {
-    const run = await execute("sh", ["-e", "-c", here(command)], { timeout: 20_000 });
+  test.each(commands)("$text", async ({ text }) => {
+    const run = await shell.run(text, daemon.url);
     expect(run.stderr).toBe("");
     expect(run.stdout.length).toBeGreaterThan(1);
-    if (command.includes("/api/v1/match"))
+    if (text.includes("/api/v1/match"))
       expect(matchAnswer.parse(JSON.parse(run.stdout))).toMatchObject({ decision: "exact", reason: null });
   });
 });

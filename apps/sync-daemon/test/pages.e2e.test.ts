@@ -1,0 +1,67 @@
+/**
+ * The operator's pages: each of their commands is run, in order, against a daemon that follows an engine of `demo/model`, has a tokenizer and
+ * keeps snapshots. Pages that want another daemon have tests of their own, named here.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { DaemonProcess } from "./daemon-process.ts";
+import { caughtUp, TestEngine } from "./fleet.ts";
+import { PAGES, PageShell, pageCommands } from "./operator-page.ts";
+
+/** Pages whose commands run here. */
+const PAGES_HERE = ["snapshots.md"];
+/** Pages whose commands run elsewhere, by the test that does it. */
+const PAGES_ELSEWHERE: Readonly<Record<string, string>> = { "queries.md": "queries-page.e2e.test.ts" };
+
+test("every page is run by a test, and every block of commands says whether it is run or why not", () => {
+  const pages = readdirSync(PAGES).filter((name) => name.endsWith(".md"));
+  expect([...PAGES_HERE, ...Object.keys(PAGES_ELSEWHERE)].sort()).toEqual(pages.sort());
+  for (const [page, file] of Object.entries(PAGES_ELSEWHERE))
+    expect(readFileSync(new URL(file, import.meta.url), "utf8")).toContain(`pageCommands("${page}")`);
+  const silent = pages.flatMap((page) =>
+    pageCommands(page)
+      .filter(({ mode }) => mode === null)
+      .map(({ line }) => `docs/operations/${page}:${line}: write "sh run" or "sh not run: why"`),
+  );
+  expect(silent).toEqual([]);
+});
+
+const hasCurl = spawnSync("curl", ["--version"]).status === 0;
+describe.skipIf(!hasCurl)("commands (need curl)", () => {
+  let engine: TestEngine;
+  let daemon: DaemonProcess;
+  const snapshots = mkdtempSync(join(tmpdir(), "kvsync-page-snapshots-"));
+
+  beforeAll(async () => {
+    engine = await TestEngine.start({ id: "engine-0", model: "demo/model" }, 1, { httpPort: 0 });
+    daemon = await DaemonProcess.start({
+      engines: [engine.entry],
+      sync: { tokenizer_endpoint: engine.server.httpUrl },
+      snapshot: { directory: snapshots },
+    });
+    await engine.serve(5);
+    await caughtUp(daemon, [engine]);
+  });
+
+  afterAll(async () => {
+    await daemon.end();
+    await engine.stop();
+    rmSync(snapshots, { recursive: true, force: true });
+  });
+
+  test.each(PAGES_HERE)("%s: every command works as it stands", async (page) => {
+    const shell = new PageShell();
+    try {
+      const commands = pageCommands(page).filter(({ mode }) => mode?.run === true);
+      expect(commands.length).toBeGreaterThan(0);
+      for (const { text } of commands) await shell.run(text, daemon.url);
+    } finally {
+      shell.close();
+    }
+  });
+});
