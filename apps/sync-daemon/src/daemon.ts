@@ -6,7 +6,7 @@
  *                    └─▶ shared board ─▶ BoardReader ─────────────┤
  *   Settings ─▶ EngineRegistry ───────────────────────────────────┘
  *
- * With sync off (config.ts) engines are registered and not followed: they stay unknown, and lookups say "fallback".
+ * With sync off (settings/sync-decision.ts) engines are registered and not followed: they stay unknown, and lookups say "fallback".
  */
 
 import { totalmem } from "node:os";
@@ -14,7 +14,6 @@ import { totalmem } from "node:os";
 import { PrefixReader } from "@kvsync/core";
 import { CATALOGUE, Exposition, MetricSlots, type SlotAnnouncement } from "@kvsync/observability";
 
-import { decideSync, listedEngines, type Settings, type SyncDecision } from "./config.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { ranksWithinOpenFiles } from "./engine/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
@@ -28,6 +27,8 @@ import { fleetGauges } from "./metrics/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { RemoteTokenizer } from "./tokenizer/remote-tokenizer.ts";
 import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
+import type { Settings } from "./settings/settings.ts";
+import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
 import { findSnapshot } from "./snapshot/snapshot-source.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
@@ -101,10 +102,10 @@ export class Daemon {
    * @param settings - checked.
    * @param dependencies - where the thread's code lies, and who hears of things.
    * @returns the daemon, following its engines.
-   * @throws SettingsError, RegistryError when the listed engines cannot be.
+   * @throws RegistryError when the listed engines cannot be.
    */
   static async start(settings: Settings, dependencies: DaemonDependencies): Promise<Daemon> {
-    const engines = listedEngines(settings);
+    const engines = settings.engines;
     const sync = decideSync(settings.sync);
     if (!sync.on) tellSyncOff(sync, dependencies.log);
     const exposition = new Exposition(CATALOGUE);

@@ -14,27 +14,47 @@ import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
 
 import { createApp } from "./app.module.ts";
-import { EXIT_UNUSABLE_SETTINGS, helpText, readSettings, type Settings, SettingsError } from "./config.ts";
 import { Daemon } from "./daemon.ts";
 import { RegistryError } from "./engine/engine-registry.ts";
 import { createLog, lineWriter } from "./log.ts";
+import { effectiveSettings } from "./settings/effective-settings.ts";
+import { readSettings, requestOf } from "./settings/read-settings.ts";
+import { EXIT_UNUSABLE_SETTINGS, SettingsError } from "./settings/settings-error.ts";
+import { helpText } from "./settings/settings-reference.ts";
+import type { Settings } from "./settings/settings.ts";
+import { decideSync } from "./settings/sync-decision.ts";
 
 /** Total time to stop. */
 const STOP_MS = 4500;
 /** Time for requests under way, of that. */
 const REQUESTS_MS = 2500;
 
+/** Ends the process unless it is asked to run. */
 function settingsOrExit(): Settings {
-  try {
-    const settings = readSettings(process.argv.slice(2), process.env);
-    if (settings !== "help") return settings;
-    process.stdout.write(helpText());
+  const argv = process.argv.slice(2);
+  const request = requestOf(argv);
+  const print = (text: string): never => {
+    process.stdout.write(text);
     process.exit(0);
+  };
+  if (request === "help") print(helpText());
+  try {
+    const reading = readSettings(argv, process.env);
+    if (request === "print-config") print(effectiveSettings(reading));
+    if (request === "check-config") print(checkedText(reading.settings));
+    return reading.settings;
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     process.stderr.write(`kvsync-daemon: ${error.message}\n`);
     process.exit(EXIT_UNUSABLE_SETTINGS);
   }
+}
+
+/** What a person wants to know of settings that can be used. */
+function checkedText(settings: Settings): string {
+  const sync = decideSync(settings.sync);
+  const warning = !sync.on && sync.asked ? `warning: sync is asked for but off: ${sync.reason}\n` : "";
+  return `${warning}the settings can be used; ${settings.engines.length} engines are listed\n`;
 }
 
 function fail(log: Logger, event: string, message: string, error: unknown): never {

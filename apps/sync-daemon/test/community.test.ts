@@ -8,7 +8,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { createApp } from "../src/app.module.ts";
-import { readSettings } from "../src/config.ts";
+import { readSettings } from "../src/settings/read-settings.ts";
 import { Daemon } from "../src/daemon.ts";
 import { TestEngine, until } from "./fleet.ts";
 
@@ -79,8 +79,7 @@ async function serveAndWait(): Promise<void> {
 }
 
 beforeAll(async () => {
-  const settings = readSettings([], {});
-  if (settings === "help") throw new Error("help was not asked for");
+  const { settings } = readSettings([], {});
   daemon = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
     version: "0.0.0-test",

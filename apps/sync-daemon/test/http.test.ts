@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { createApp } from "../src/app.module.ts";
 import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
-import { readSettings } from "../src/config.ts";
+import { readSettings } from "../src/settings/read-settings.ts";
 import { Daemon } from "../src/daemon.ts";
 import { TestEngine, until } from "./fleet.ts";
 import { TokenizerServer } from "./tokenizer-server.ts";
@@ -21,8 +21,7 @@ let app: NestFastifyApplication;
 let engine: TestEngine;
 
 async function start(argv: readonly string[] = []): Promise<{ daemon: Daemon; app: NestFastifyApplication }> {
-  const settings = readSettings(argv, {});
-  if (settings === "help") throw new Error("help was not asked for");
+  const { settings } = readSettings(argv, {});
   const started = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),

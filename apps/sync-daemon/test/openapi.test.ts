@@ -7,7 +7,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { createApp } from "../src/app.module.ts";
-import { readSettings } from "../src/config.ts";
+import { readSettings } from "../src/settings/read-settings.ts";
 import { Daemon } from "../src/daemon.ts";
 import { openapiDocument } from "../src/openapi/document.ts";
 import { OPERATIONS } from "../src/openapi/operations.ts";
@@ -17,8 +17,7 @@ let daemon: Daemon;
 let app: NestFastifyApplication;
 
 beforeAll(async () => {
-  const settings = readSettings([], {});
-  if (settings === "help") throw new Error("help was not asked for");
+  const { settings } = readSettings([], {});
   daemon = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
     version: "0.0.0-test",

@@ -5,7 +5,7 @@
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
-import type { Settings } from "../config.ts";
+import type { Settings } from "../settings/settings.ts";
 import type { BoardReader } from "../ingest/stream-board.ts";
 import type { SnapshotStore } from "../snapshot/snapshot-store.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";

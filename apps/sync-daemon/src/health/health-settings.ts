@@ -2,10 +2,12 @@
 
 import { z } from "zod";
 
-import { integer, SETTING_NAMES, section } from "../settings/setting-field.ts";
+import { integer, SETTING_FACTS, section } from "../settings/setting-field.ts";
 
 const NAME_EXPECTED = "a name of 1-64 characters a-z 0-9 _";
 const URL_EXPECTED = "an http or https address";
+
+const DEPENDENCIES_EXPECTED = "a list of {name, url, timeout_seconds, critical}";
 
 const dependency = z.strictObject({
   name: z.string(NAME_EXPECTED).regex(/^[a-z0-9_]{1,64}$/, NAME_EXPECTED),
@@ -19,8 +21,12 @@ export const healthSection = section({
   event_loop_lag_ms: integer("Event-loop lag (p99) above which the daemon is degraded.", 100, 1, 60_000),
   memory_percent: integer("Share of the memory limit above which the daemon is degraded.", 80, 1, 100),
   dependencies: z
-    .array(dependency, "a list of {name, url, timeout_seconds, critical}")
+    .array(dependency, DEPENDENCIES_EXPECTED)
     .max(32, "at most 32 dependencies")
     .default([])
-    .register(SETTING_NAMES, { about: "Other services whose address must answer below 500." }),
+    .register(SETTING_FACTS, {
+      about: "Other services whose address must answer below 500.",
+      expected: DEPENDENCIES_EXPECTED,
+      textForm: "none",
+    }),
 });

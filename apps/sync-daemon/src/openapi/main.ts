@@ -1,4 +1,4 @@
-/** Writes the generated pages of the API: `node apps/sync-daemon/dist/openapi/main.js`. A test compares them with what is committed. */
+/** Writes the generated pages of the daemon: `node apps/sync-daemon/dist/openapi/main.js`. A test compares them with what is committed. */
 
 import { writeFileSync } from "node:fs";
 

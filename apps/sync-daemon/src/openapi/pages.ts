@@ -1,5 +1,6 @@
-/** The generated pages of the API, as text by their path in the repository. */
+/** The generated pages of the daemon, as text by their path in the repository. */
 
+import { settingsReference } from "../settings/settings-reference.ts";
 import { errorReference, openapiDocument } from "./document.ts";
 
 /**
@@ -11,5 +12,6 @@ export function generatedPages(): ReadonlyMap<string, string> {
   return new Map([
     ["docs/generated/openapi.json", `${JSON.stringify(openapiDocument(), null, 2)}\n`],
     ["docs/generated/errors.md", errorReference()],
+    ["docs/generated/settings.md", settingsReference()],
   ]);
 }

@@ -1,8 +1,9 @@
 /**
  * What a section of the settings is made of: zod fields that know what they are called elsewhere and what they mean.
  *
- * Each field has a default, so that every section may be absent. Texts of expectations are said once, for every way in which a value can be
- * unusable. The schema that joins the sections, and the reading of files, environment and flags, is config.ts.
+ * Each field has a default, so that every section may be absent. What is expected of a value is said once: it is the message for every way in which a value
+ * can be unusable, and the column of the generated reference. The schema that joins the sections is settings.ts, the reading of files, environment and
+ * flags read-settings.ts.
  */
 
 import { z } from "zod";
@@ -15,8 +16,23 @@ export interface SettingNames {
   readonly flag?: string;
 }
 
-/** What is known of each scalar setting beside its schema. */
-export const SETTING_NAMES: z.core.$ZodRegistry<SettingNames & { readonly about: string }> = z.registry();
+/** How a setting is given as one text, in the environment or by a flag: a scalar, a list with commas between, or not at all. */
+type TextForm = "scalar" | "list" | "none";
+
+/** What is known of each setting beside its schema. */
+export interface SettingFacts extends SettingNames {
+  /** What it means, one sentence. */
+  readonly about: string;
+  /** What is expected of a value. */
+  readonly expected: string;
+  /** Default: "scalar". */
+  readonly textForm?: TextForm;
+  /** Never shown: neither in errors nor by --print-config. */
+  readonly secret?: boolean;
+}
+
+/** Facts of every setting, by its field. */
+export const SETTING_FACTS: z.core.$ZodRegistry<SettingFacts> = z.registry();
 
 /**
  * A whole number.
@@ -35,7 +51,7 @@ export function integer(about: string, initial: number, min: number, max: number
     .min(min, expected)
     .max(max, expected)
     .default(initial)
-    .register(SETTING_NAMES, { about, ...more });
+    .register(SETTING_FACTS, { about, expected, ...more });
 }
 
 /**
@@ -55,7 +71,7 @@ export function seconds(about: string, initial: number, min: number, max: number
     .min(min, expected)
     .max(max, expected)
     .default(initial)
-    .register(SETTING_NAMES, { about, ...more });
+    .register(SETTING_FACTS, { about, expected, ...more });
 }
 
 /**
@@ -66,12 +82,13 @@ export function seconds(about: string, initial: number, min: number, max: number
  * @param more - other names.
  * @returns the field.
  */
-export function flag(about: string, initial: boolean | null, more: SettingNames) {
+export function flag(about: string, initial: boolean | null, more: SettingNames = {}) {
+  const expected = "true or false";
   return z
-    .boolean("true or false")
+    .boolean(expected)
     .nullable()
     .default(initial)
-    .register(SETTING_NAMES, { about, ...more });
+    .register(SETTING_FACTS, { about, expected, ...more });
 }
 
 /**
@@ -83,12 +100,35 @@ export function flag(about: string, initial: boolean | null, more: SettingNames)
  * @returns the field.
  */
 export function text(about: string, initial: string | null, more: SettingNames = {}) {
+  const expected = "text";
   return z
-    .string("text")
-    .min(1, "text")
+    .string(expected)
+    .min(1, expected)
     .nullable()
     .default(initial)
-    .register(SETTING_NAMES, { about, ...more });
+    .register(SETTING_FACTS, { about, expected, ...more });
+}
+
+/**
+ * One of several words.
+ *
+ * @param about - what it means, one sentence.
+ * @param words - the words.
+ * @param initial - its default, one of them.
+ * @param more - other names.
+ * @returns the field.
+ */
+export function choice<const Words extends readonly [string, ...string[]]>(
+  about: string,
+  words: Words,
+  initial: z.core.util.NoUndefined<Words[number]>,
+  more: SettingNames = {},
+) {
+  const expected = `one of ${words.join(", ")}`;
+  return z
+    .enum(words, expected)
+    .default(initial)
+    .register(SETTING_FACTS, { about, expected, ...more });
 }
 
 /**

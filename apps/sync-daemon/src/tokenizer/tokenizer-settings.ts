@@ -1,12 +1,12 @@
 /**
- * Settings of the remote tokenizer. Where it is has the operators' names, in section `sync` (config.ts); how it is asked is here.
+ * Settings of the remote tokenizer. Where it is has the operators' names, in section `sync` (settings/settings.ts); how it is asked is here.
  *
  * Lookups by prompt or messages use the tokenizer whenever its endpoint is set.
  */
 
 import { z } from "zod";
 
-import { integer, seconds, section, SETTING_NAMES } from "../settings/setting-field.ts";
+import { integer, seconds, section, SETTING_FACTS } from "../settings/setting-field.ts";
 
 const MIB = 1024 * 1024;
 const ENDPOINT_EXPECTED = "a base URL, http:// or https://, without query or fragment";
@@ -18,14 +18,16 @@ export const tokenizerEndpoint = z
   .refine(isBaseUrl, ENDPOINT_EXPECTED)
   .nullable()
   .default(null)
-  .register(SETTING_NAMES, {
+  .register(SETTING_FACTS, {
     about: "Base URL of the tokenizer, for lookups by prompt or messages.",
+    expected: ENDPOINT_EXPECTED,
     env: "AIBRIX_REMOTE_TOKENIZER_ENDPOINT",
   });
 
 /** Whose dialect of /tokenize it speaks. */
-export const tokenizerEngine = z.enum(["vllm"], ENGINE_EXPECTED).default("vllm").register(SETTING_NAMES, {
+export const tokenizerEngine = z.enum(["vllm"], ENGINE_EXPECTED).default("vllm").register(SETTING_FACTS, {
   about: "Whose /tokenize is asked.",
+  expected: ENGINE_EXPECTED,
   env: "AIBRIX_REMOTE_TOKENIZER_ENGINE",
 });
 

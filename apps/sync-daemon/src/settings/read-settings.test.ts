@@ -1,0 +1,241 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { expect, test } from "vitest";
+
+import { effectiveSettings } from "./effective-settings.ts";
+import { readSettings, requestOf } from "./read-settings.ts";
+import { SettingsError } from "./settings-error.ts";
+import { helpText, settingsReference } from "./settings-reference.ts";
+import { SETTING_ROWS, type Settings } from "./settings.ts";
+import { decideSync } from "./sync-decision.ts";
+
+function fileWith(text: string): string {
+  const path = join(mkdtempSync(join(tmpdir(), "kvsync-settings-")), "kvsync.yaml");
+  writeFileSync(path, text);
+  return path;
+}
+
+function settingsOf(argv: readonly string[], environment: Record<string, string> = {}): Settings {
+  return readSettings(argv, environment).settings;
+}
+
+function refusal(argv: readonly string[], environment: Record<string, string> = {}): SettingsError {
+  try {
+    readSettings(argv, environment);
+  } catch (error) {
+    if (error instanceof SettingsError) return error;
+    throw error;
+  }
+  throw new Error("the settings were taken");
+}
+
+test("without any source the defaults of the operators' contract hold", () => {
+  const { http, ingest, limits, sync, engines } = settingsOf([]);
+  expect(http).toMatchObject({ host: "127.0.0.1", port: 7070 });
+  expect(ingest).toMatchObject({ poll_timeout_ms: 100, replay_timeout_seconds: 5, workers: 1 });
+  expect(limits.contexts).toBe(1000);
+  expect(sync).toMatchObject({ enabled: null, remote_tokenizer: false, tokenizer_engine: "vllm" });
+  expect(engines).toEqual([]);
+});
+
+test("flags override the environment, which overrides the file", () => {
+  const file = fileWith("http: { port: 1001, host: 0.0.0.0 }\nlog_level: warn\n");
+  expect(settingsOf(["--config", file]).http).toMatchObject({ port: 1001, host: "0.0.0.0" });
+  expect(settingsOf(["--config", file], { KVSYNC_HTTP_PORT: "1002" }).http.port).toBe(1002);
+  const all = settingsOf(["--config", file, "--port", "1003"], { KVSYNC_HTTP_PORT: "1002" });
+  expect(all.http).toMatchObject({ port: 1003, host: "0.0.0.0" });
+  expect(all.log_level).toBe("warn");
+});
+
+test("operators' names set the same settings, and our own name wins over them", () => {
+  const environment = { AIBRIX_KV_EVENT_REPLAY_TIMEOUT_S: "7", AIBRIX_SYNC_MAX_CONTEXTS: "12" };
+  expect(settingsOf([], environment).ingest.replay_timeout_seconds).toBe(7);
+  expect(settingsOf([], environment).limits.contexts).toBe(12);
+  expect(settingsOf([], { ...environment, KVSYNC_LIMITS_CONTEXTS: "13" }).limits.contexts).toBe(13);
+});
+
+test.each([
+  [
+    ["--port", "http"],
+    {},
+    'flag --port: http.port: "http" is not usable; expected an integer from 0 to 65535',
+  ],
+  [
+    [],
+    { KVSYNC_HTTP_PORT: "70000" },
+    "environment KVSYNC_HTTP_PORT: http.port: 70000 is not usable; expected an integer from 0 to 65535",
+  ],
+  [
+    [],
+    { AIBRIX_KV_EVENT_WORKERS: "17" },
+    "environment AIBRIX_KV_EVENT_WORKERS: ingest.workers: 17 is not usable; expected an integer from 1 to 16",
+  ],
+  [
+    [],
+    { AIBRIX_KV_EVENT_SYNC_ENABLED: "yes" },
+    'environment AIBRIX_KV_EVENT_SYNC_ENABLED: sync.enabled: "yes" is not usable; expected true or false',
+  ],
+  [
+    ["--log-level", "loud"],
+    {},
+    'flag --log-level: log_level: "loud" is not usable; expected one of trace, debug, info, warn, error, fatal',
+  ],
+])(
+  "an unusable value of %j %j is named with its source and what is expected",
+  (argv, environment, message) => {
+    expect(refusal(argv, environment).message).toBe(message);
+  },
+);
+
+test("in the file, the place of an unusable value is named down to the list entry", () => {
+  const file = fileWith("engines:\n  - { id: a, model: m, endpoint: 'tcp://*:5557' }\n");
+  const { message, facts } = refusal(["--config", file]);
+  expect(facts.faults).toMatchObject([{ code: "unusable_setting", setting: "engines.0.endpoint" }]);
+  expect(message).toBe(
+    `file ${file}, line 2: engines.0.endpoint: "tcp://*:5557" is not usable; expected tcp://host:port (port 1-65535, host not a wildcard) or ipc://path`,
+  );
+});
+
+test("misspelt keys, flags and variables are refused, Kubernetes' service variables are not", () => {
+  const file = fileWith("log_level: info\nhttp: { prot: 1 }\n");
+  expect(refusal(["--config", file]).message).toBe(`file ${file}, line 2: http.prot: no such setting`);
+  expect(refusal(["--prot", "1"]).message).toBe("flags: --prot: no such flag (--help lists them)");
+  expect(refusal(["1"]).message).toBe("flags: 1: every value needs a flag before it (--help lists them)");
+  expect(refusal(["--port"]).message).toBe("flags: --port: needs a value (--help lists them)");
+  expect(refusal([], { KVSYNC_HTTP_PROT: "1" }).message).toBe(
+    "environment KVSYNC_HTTP_PROT: no such setting (--help lists them)",
+  );
+  expect(
+    settingsOf([], { KVSYNC_DAEMON_SERVICE_HOST: "10.0.0.1", KVSYNC_PORT: "tcp://10.0.0.1:80" }).http.port,
+  ).toBe(7070);
+});
+
+test("a file that is missing or no mapping says which file and why", () => {
+  expect(refusal(["--config", "/nowhere/kvsync.yaml"]).message).toMatch(
+    /^configuration file \/nowhere\/kvsync.yaml: ENOENT/,
+  );
+  const file = fileWith("- 1\n");
+  expect(refusal(["--config", file]).message).toBe(
+    `configuration file ${file}: expected a mapping of settings at the top`,
+  );
+  expect(refusal(["--config", fileWith("http: [")]).facts.faults).toMatchObject([
+    { code: "unreadable_file" },
+  ]);
+  expect(refusal(["--config", fileWith("http: 1\nhttp: 2\n")]).message).toContain(
+    "Map keys must be unique at line 2",
+  );
+});
+
+test("two engines of one id are refused, and the second is named", () => {
+  const file = fileWith(
+    "engines:\n  - { id: a, model: m, endpoint: 'tcp://h:1' }\n  - { id: a, model: m, endpoint: 'tcp://h:2' }\n",
+  );
+  expect(refusal(["--config", file]).message).toBe(
+    `file ${file}, line 3: engines.1.id: "a" is not usable; expected an id of its own; engines.0 has the same`,
+  );
+});
+
+test("everything that is wrong is told at once, from every source", () => {
+  const file = fileWith("limits:\n  contexts: many\n  qeue_bytes: 1\n");
+  const { message, facts } = refusal(["--config", file, "--port", "x", "--loud"], {
+    KVSYNC_INGEST_WORKERS: "0",
+  });
+  expect(message.split("\n  ")).toEqual([
+    "5 settings cannot be used:",
+    "flags: --loud: no such flag (--help lists them)",
+    'flag --port: http.port: "x" is not usable; expected an integer from 0 to 65535',
+    "environment KVSYNC_INGEST_WORKERS: ingest.workers: 0 is not usable; expected an integer from 1 to 16",
+    `file ${file}, line 2: limits.contexts: "many" is not usable; expected an integer from 1 to 4000`,
+    `file ${file}, line 3: limits.qeue_bytes: no such setting`,
+  ]);
+  expect(facts.faults.map(({ code }) => code)).toEqual([
+    "unknown_setting",
+    "unusable_setting",
+    "unusable_setting",
+    "unusable_setting",
+    "unknown_setting",
+  ]);
+});
+
+test("a section with nothing in it is no section, and a text may look like a number", () => {
+  const file = fileWith("http:\nengines:\n");
+  const { http, snapshot } = settingsOf(["--config", file], { KVSYNC_SNAPSHOT_DIRECTORY: "2026" });
+  expect([http.port, snapshot.directory]).toEqual([7070, "2026"]);
+});
+
+test.each(
+  SETTING_ROWS.filter(({ environment }) => environment.length > 0).map(
+    (row) => [row.path.join("."), row] as const,
+  ),
+)("an unusable %s is named with its variable, its value and what is expected", (setting, row) => {
+  const [name = ""] = row.environment;
+  // A text setting takes any text, but none of them a list of them.
+  const file = row.isText
+    ? fileWith(`${row.path.slice(0, -1).join("")}: { ${row.path.at(-1) ?? ""}: [1] }\n`)
+    : null;
+  if (file !== null && row.path.length > 1) {
+    expect(refusal(["--config", file]).message).toBe(
+      `file ${file}, line 1: ${setting}: [1] is not usable; expected ${row.facts.expected}`,
+    );
+  } else {
+    expect(refusal([], { [name]: "-1x" }).message).toBe(
+      `environment ${name}: ${setting}: ${row.facts.textForm === "list" ? '["-1x"]' : '"-1x"'} is not usable; expected ${row.facts.expected}`,
+    );
+  }
+});
+
+test("the settings in effect name their sources, and as a file they mean the same", () => {
+  const file = fileWith(
+    "http: { port: 1001 }\nengines:\n  - { id: a, model: m, endpoint: 'tcp://h:1', dp_size: 2 }\n",
+  );
+  const reading = readSettings(["--config", file, "--host", "0.0.0.0"], { AIBRIX_KV_EVENT_WORKERS: "2" });
+  const text = effectiveSettings(reading);
+  expect(text).toContain("host: 0.0.0.0 # flag --host\n");
+  expect(text).toContain(`port: 1001 # file ${file}\n`);
+  expect(text).toContain("workers: 2 # environment AIBRIX_KV_EVENT_WORKERS\n");
+  expect(settingsOf(["--config", fileWith(text)])).toEqual(reading.settings);
+});
+
+test("credentials in addresses are shown neither by --print-config nor by an error", () => {
+  const name = "KVSYNC_SYNC_TOKENIZER_ENDPOINT";
+  const shown = effectiveSettings(readSettings([], { [name]: "http://me:secret@host/" }));
+  expect(shown).toContain(`tokenizer_endpoint: http://***@host/ # environment ${name}`);
+  expect(refusal([], { [name]: "ftp://me:secret@host/" }).message).toContain(
+    '"ftp://***@host/" is not usable',
+  );
+});
+
+test("sync is on unless told otherwise; asked for without its tokenizer it is off and names the variable", () => {
+  expect(decideSync(settingsOf([]).sync)).toEqual({ on: true });
+  const asked = { AIBRIX_KV_EVENT_SYNC_ENABLED: "true" };
+  expect(decideSync(settingsOf([], asked).sync)).toEqual({
+    on: false,
+    asked: true,
+    reason: "AIBRIX_USE_REMOTE_TOKENIZER must be true",
+  });
+  const complete = {
+    ...asked,
+    AIBRIX_USE_REMOTE_TOKENIZER: "true",
+    AIBRIX_PREFIX_CACHE_TOKENIZER_TYPE: "remote",
+    AIBRIX_REMOTE_TOKENIZER_ENDPOINT: "http://tokenizer:8000",
+  };
+  expect(decideSync(settingsOf([], complete).sync)).toEqual({ on: true });
+  expect(decideSync(settingsOf([], { AIBRIX_KV_EVENT_SYNC_ENABLED: "false" }).sync)).toMatchObject({
+    on: false,
+    asked: false,
+  });
+});
+
+test("help and the reference list every setting with its flags, variables and what is expected", () => {
+  const pages = [helpText(), settingsReference()];
+  for (const { path, flags, environment, facts } of SETTING_ROWS) {
+    for (const page of pages) {
+      for (const flag of flags) expect(page).toContain(`--${flag}`);
+      for (const name of environment) expect(page).toContain(name);
+      expect(page).toContain(flags.length > 0 ? facts.expected : path.join("."));
+    }
+  }
+  expect(requestOf(["--port", "x", "--help"])).toBe("help");
+});

@@ -1,0 +1,263 @@
+/**
+ * Reads the settings from three equal sources and checks them.
+ *
+ *   defaults  <  YAML file (--config)  <  environment (ours over the operators' name)  <  flags
+ *
+ * An unusable setting is named with its value, its source (flag, variable, or file and line) and what would be usable; all that is wrong is told at once, and
+ * the process then ends with exit code 2. Unknown keys, flags and `KVSYNC_*` variables are refused too, since a misspelt limit is worse than a refused
+ * start; the variables Kubernetes makes for services are not meant for us.
+ */
+
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+
+import { type Document, LineCounter, parseDocument } from "yaml";
+import type { z } from "zod";
+
+import { SETTING_ROWS, type SettingRow, type Settings, SETTINGS_SCHEMA } from "./settings.ts";
+import { settingsError, type ToldFault } from "./settings-error.ts";
+
+/** What the process was asked to do. */
+export type Request = "run" | "help" | "print-config" | "check-config";
+
+/** Settings, and where they come from. */
+export interface SettingsReading {
+  readonly settings: Settings;
+  /** As they were given: before defaults and normalising. */
+  readonly given: Readonly<Record<string, unknown>>;
+  /** Source by path with dots, for each setting that was given outside the file. */
+  readonly sources: ReadonlyMap<string, string>;
+  /** The file, when there is one. */
+  readonly file: string | null;
+}
+
+/** Longest value that an error shows. */
+const SHOWN_LENGTH = 200;
+
+/** Flags that ask for something else than to run. */
+const REQUESTS = ["help", "print-config", "check-config"] as const;
+
+/**
+ * What the arguments ask for; settings are not looked at, so that help is there for those who need it.
+ *
+ * @param argv - arguments after the script's name.
+ * @returns the request.
+ */
+export function requestOf(argv: readonly string[]): Request {
+  return REQUESTS.find((name) => argv.includes(`--${name}`)) ?? "run";
+}
+
+/**
+ * Reads the settings of this process.
+ *
+ * @param argv - arguments after the script's name.
+ * @param environment - usually `process.env`.
+ * @returns the settings with their sources.
+ * @throws SettingsError unusable_settings, with everything that is wrong.
+ */
+export function readSettings(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): SettingsReading {
+  const faults: ToldFault[] = [];
+  const flags = parseFlags(argv, faults);
+  const path = flags.get("config") ?? null;
+  const file = path === null ? null : new SettingsFile(path, faults);
+  const given = file?.values() ?? {};
+  const sources = new Map<string, string>();
+  const put = (row: SettingRow, value: string, source: string): void => {
+    let node = given;
+    for (const key of row.path.slice(0, -1)) {
+      const child = node[key];
+      node = node[key] =
+        typeof child === "object" && child !== null ? { ...(child as Record<string, unknown>) } : {};
+    }
+    const key = row.path.at(-1);
+    if (key !== undefined) node[key] = fromText(row, value);
+    sources.set(row.path.join("."), source);
+  };
+  for (const row of SETTING_ROWS) {
+    // The first name is ours; the operators' name counts only without it.
+    for (const name of row.environment.toReversed()) {
+      const value = environment[name];
+      if (value !== undefined && value !== "") put(row, value, `environment ${name}`);
+    }
+    for (const name of row.flags) {
+      const value = flags.get(name);
+      if (value !== undefined) put(row, value, `flag --${name}`);
+    }
+  }
+  refuseUnknownVariables(environment, faults);
+  const result = SETTINGS_SCHEMA.safeParse(given);
+  if (!result.success) {
+    for (const issue of result.error.issues) faults.push(...tellIssue(issue, given, sources, file));
+  }
+  if (!result.success || faults.length > 0) throw settingsError(faults);
+  return { settings: result.data, given, sources, file: path };
+}
+
+function parseFlags(argv: readonly string[], faults: ToldFault[]): Map<string, string> {
+  const names = new Set([...SETTING_ROWS.flatMap((row) => row.flags), "config"]);
+  const options = Object.fromEntries([...names].map((name) => [name, { type: "string" as const }]));
+  const refuse = (setting: string, why: string): void => {
+    faults.push({
+      fault: { code: "unknown_setting", setting, source: "flags" },
+      line: `flags: ${setting}: ${why} (--help lists them)`,
+    });
+  };
+  const requests = Object.fromEntries(REQUESTS.map((name) => [name, { type: "boolean" as const }]));
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: { ...options, ...requests },
+    strict: false,
+    tokens: true,
+  });
+  const values = new Map<string, string>();
+  let isAfterUnknown = false;
+  for (const token of tokens) {
+    if (token.kind === "option" && names.has(token.name)) {
+      if (token.value === undefined || token.value === "") refuse(token.rawName, "needs a value");
+      else values.set(token.name, token.value);
+    } else if (token.kind === "option" && !REQUESTS.some((name) => name === token.name)) {
+      refuse(token.rawName, "no such flag");
+    } else if (token.kind === "positional" && !isAfterUnknown) {
+      refuse(token.value, "every value needs a flag before it");
+    }
+    isAfterUnknown = token.kind === "option" && !names.has(token.name);
+  }
+  return values;
+}
+
+/** The file, with the lines of what is in it. */
+class SettingsFile {
+  readonly #path: string;
+  readonly #lines = new LineCounter();
+  readonly #document: Document | null = null;
+  readonly #values: Record<string, unknown> = {};
+
+  constructor(path: string, faults: ToldFault[]) {
+    this.#path = path;
+    const refuse = (why: string): void => {
+      faults.push({ fault: { code: "unreadable_file", path }, line: `configuration file ${path}: ${why}` });
+    };
+    try {
+      this.#document = parseDocument(readFileSync(path, "utf8"), { lineCounter: this.#lines });
+      const [error] = this.#document.errors;
+      const values: unknown = error === undefined ? this.#document.toJS() : null;
+      if (error !== undefined) refuse(error.message.trim());
+      else if (values !== null && (typeof values !== "object" || Array.isArray(values)))
+        refuse("expected a mapping of settings at the top");
+      // A section whose settings are all commented out is no section.
+      else
+        this.#values = Object.fromEntries(Object.entries(values ?? {}).filter(([, value]) => value !== null));
+    } catch (error) {
+      refuse(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  values(): Record<string, unknown> {
+    return { ...this.#values };
+  }
+
+  /** File and line of a path in it; of the nearest one above that is there. */
+  source(path: readonly PropertyKey[]): string {
+    for (let length = path.length; length > 0; length -= 1) {
+      const node = this.#document?.getIn(path.slice(0, length), true) as
+        | { readonly range?: readonly number[] | null }
+        | undefined;
+      const start = node?.range?.[0];
+      if (start !== undefined) return `file ${this.#path}, line ${this.#lines.linePos(start).line}`;
+    }
+    return `file ${this.#path}`;
+  }
+}
+
+/** Text of the environment or a flag as what it would be in the file, so that the three mean the same. */
+function fromText(row: SettingRow, value: string): unknown {
+  if (row.facts.textForm === "list")
+    return value
+      .split(",")
+      .map((part) => part.trim())
+      .filter((part) => part !== "");
+  if (row.isText) return value;
+  if (value === "true" || value === "false") return value === "true";
+  return /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value;
+}
+
+/** `{NAME}_SERVICE_HOST` and its kin, which Kubernetes sets for every service of the namespace. */
+const SERVICE_LINK = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$/;
+
+function refuseUnknownVariables(
+  environment: Readonly<Record<string, string | undefined>>,
+  faults: ToldFault[],
+): void {
+  const known = new Set(SETTING_ROWS.flatMap((row) => row.environment));
+  for (const name of Object.keys(environment)) {
+    if (!name.startsWith("KVSYNC_") || known.has(name) || SERVICE_LINK.test(name)) continue;
+    faults.push({
+      fault: { code: "unknown_setting", setting: name, source: "environment" },
+      line: `environment ${name}: no such setting (--help lists them)`,
+    });
+  }
+}
+
+function tellIssue(
+  issue: z.core.$ZodIssue,
+  given: Readonly<Record<string, unknown>>,
+  sources: ReadonlyMap<string, string>,
+  file: SettingsFile | null,
+): ToldFault[] {
+  const path = issue.path.map(String);
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => {
+      const setting = [...path, key].join(".");
+      const source = file?.source([...issue.path, key]) ?? "settings";
+      return {
+        fault: { code: "unknown_setting", setting, source },
+        line: `${source}: ${setting}: no such setting`,
+      };
+    });
+  }
+  const setting = path.join(".");
+  const source = sources.get(setting) ?? file?.source(issue.path) ?? "settings";
+  const expected = issue.message;
+  const value = path.reduce<unknown>(
+    (node, key) =>
+      typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined,
+    given,
+  );
+  const shown = value === undefined ? "is missing" : `${showValue(setting, value)} is not usable`;
+  return [
+    {
+      fault: { code: "unusable_setting", setting, source, expected },
+      line: `${source}: ${setting}: ${shown}; expected ${expected}`,
+    },
+  ];
+}
+
+const SECRETS = new Set(
+  SETTING_ROWS.filter(({ facts }) => facts.secret === true).map(({ path }) => path.join(".")),
+);
+
+/**
+ * A value as it may be shown: secrets and the credentials in addresses are masked.
+ *
+ * @param setting - its path with dots.
+ * @param value - what was given.
+ * @returns one line of JSON, at most {@link SHOWN_LENGTH} characters.
+ */
+function showValue(setting: string, value: unknown): string {
+  if (SECRETS.has(setting)) return '"***"';
+  const text = maskCredentials(JSON.stringify(value));
+  return text.length <= SHOWN_LENGTH ? text : `${text.slice(0, SHOWN_LENGTH)}…`;
+}
+
+/**
+ * Hides the user and password of addresses in a text.
+ *
+ * @param text - any text.
+ * @returns it, with `//user:password@` turned into `//***@`.
+ */
+export function maskCredentials(text: string): string {
+  return text.replaceAll(/\/\/[^/@\s"]+@/g, "//***@");
+}

@@ -1,0 +1,185 @@
+/**
+ * The daemon's settings: one schema. Each part of the daemon owns a section in a file of its own; they are joined here.
+ *
+ * A setting at path `limits.index_bytes` is the key of that path in the file, `KVSYNC_LIMITS_INDEX_BYTES` in the environment, `--limits-index-bytes` as a
+ * flag. Some have a second environment name that operators of AIBrix know, or a short flag. Lists of engines and of dependencies are for the file alone.
+ */
+
+import { z } from "zod";
+
+import { engineEntry } from "../engine/engine-entry.ts";
+import { healthSection } from "../health/health-settings.ts";
+import { snapshotSection } from "../snapshot/snapshot-settings.ts";
+import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "../tokenizer/tokenizer-settings.ts";
+import {
+  choice,
+  flag,
+  integer,
+  seconds,
+  section,
+  SETTING_FACTS,
+  type SettingFacts,
+  text,
+} from "./setting-field.ts";
+
+const MIB = 1024 * 1024;
+/** One WebAssembly memory holds at most 4 GiB, scratch and readers' buffers included. */
+const INDEX_BYTES_MAX = 3072 * MIB;
+/** More than one memory can hold: memory is the limit then. */
+const PREFIXES_MAX = 134_217_728;
+/** What the index's table of contexts can hold. */
+const CONTEXTS_MAX = 4000;
+/** Engines in the file. */
+const LISTED_ENGINES_MAX = 4096;
+
+const ADDRESS_EXPECTED = "an address to listen on";
+
+const engines = z
+  .array(engineEntry, "a list of engines")
+  .max(LISTED_ENGINES_MAX, `at most ${LISTED_ENGINES_MAX} engines`)
+  .superRefine((list, context) => {
+    const first = new Map<string, number>();
+    for (const [i, { id }] of list.entries()) {
+      const earlier = first.get(id);
+      if (earlier === undefined) first.set(id, i);
+      else
+        context.addIssue({
+          code: "custom",
+          path: [i, "id"],
+          message: `an id of its own; engines.${earlier} has the same`,
+        });
+    }
+  })
+  .default([])
+  .register(SETTING_FACTS, { about: "Engines to follow.", expected: "a list of engines", textForm: "none" });
+
+/** Every section, with its rules. */
+export const SETTINGS_SCHEMA = z.strictObject({
+  http: section({
+    host: z
+      .string(ADDRESS_EXPECTED)
+      .min(1, ADDRESS_EXPECTED)
+      .default("127.0.0.1")
+      .register(SETTING_FACTS, { about: "Address to listen on.", expected: ADDRESS_EXPECTED, flag: "host" }),
+    port: integer("Port to listen on; 0 takes a free one and logs it.", 7070, 0, 65_535, { flag: "port" }),
+    body_bytes: integer("Largest request body.", 16 * MIB, 1024, 256 * MIB),
+    drain_seconds: seconds(
+      "Time between losing readiness and refusing connections when stopping.",
+      0.2,
+      0,
+      3,
+    ),
+  }),
+  log_level: choice(
+    "Least severe level that is logged.",
+    ["trace", "debug", "info", "warn", "error", "fatal"],
+    "info",
+    {
+      flag: "log-level",
+    },
+  ),
+  engines,
+  sync: section({
+    enabled: flag("Follow engines. Unset: yes, without a tokenizer.", null, {
+      env: "AIBRIX_KV_EVENT_SYNC_ENABLED",
+    }),
+    remote_tokenizer: flag("Use a remote tokenizer.", false, { env: "AIBRIX_USE_REMOTE_TOKENIZER" }),
+    tokenizer_type: text("Must be `remote` when sync.enabled is true.", null, {
+      env: "AIBRIX_PREFIX_CACHE_TOKENIZER_TYPE",
+    }),
+    tokenizer_engine: tokenizerEngine,
+    tokenizer_endpoint: tokenizerEndpoint,
+  }),
+  tokenizer: tokenizerSection,
+  ingest: section({
+    poll_timeout_ms: integer("Longest wait between two looks at timers.", 100, 1, 1000, {
+      env: "AIBRIX_KV_EVENT_POLL_TIMEOUT_MS",
+    }),
+    replay_timeout_seconds: seconds("A replay that is silent for this long has failed.", 5, 0.05, 300, {
+      env: "AIBRIX_KV_EVENT_REPLAY_TIMEOUT_S",
+    }),
+    workers: integer("Ingest threads; streams move between them by load.", 1, 1, 16, {
+      env: "AIBRIX_KV_EVENT_WORKERS",
+    }),
+    reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),
+    reconnect_ms_max: integer("Longest wait before connecting again.", 5000, 10, 600_000),
+  }),
+  snapshot: snapshotSection,
+  health: healthSection,
+  readiness: section({
+    deadline_seconds: seconds("Ready at the latest after this, even with engines out of sync.", 30, 0, 3600),
+  }),
+  limits: section({
+    engines: integer("Engines registered at once.", 2048, 1, 4096),
+    contexts: integer("Contexts (model, LoRA, block size) in the index.", 1000, 1, CONTEXTS_MAX, {
+      env: "AIBRIX_SYNC_MAX_CONTEXTS",
+    }),
+    prefixes_per_context: integer(
+      "Prefix blocks per context; unset by the memory budget.",
+      PREFIXES_MAX,
+      1,
+      PREFIXES_MAX,
+      { env: "AIBRIX_SYNC_MAX_PREFIXES_PER_CONTEXT" },
+    ),
+    index_bytes: integer("Memory of the index.", 2048 * MIB, 16 * MIB, INDEX_BYTES_MAX),
+    query_tokens: integer("Token ids in one lookup.", 1_048_576, 1, 1_048_576),
+    queue_messages: integer("Live messages waiting to be applied.", 200_000, 1, 10_000_000),
+    queue_bytes: integer("Bytes of live messages waiting to be applied.", 256 * MIB, 1024, 16_384 * MIB),
+    replay_queue_messages: integer("Replayed messages waiting to be applied.", 100_000, 1, 10_000_000),
+    replay_queue_bytes: integer(
+      "Bytes of replayed messages waiting to be applied.",
+      256 * MIB,
+      1024,
+      16_384 * MIB,
+    ),
+    message_bytes: integer("Bytes of one message; a larger one is dropped.", 64 * MIB, 1024, 1024 * MIB),
+    replays: integer("Replays in progress at once; four whole histories fit the replay queue.", 4, 1, 256),
+  }),
+});
+
+/** Every setting, checked. */
+export type Settings = z.output<typeof SETTINGS_SCHEMA>;
+
+/** One row of the settings table: what a setting is called where, and what it means. */
+export interface SettingRow {
+  readonly path: readonly string[];
+  /** Environment names, ours first; empty for what only the file can say. */
+  readonly environment: readonly string[];
+  /** Flags without their dashes, the long one first. */
+  readonly flags: readonly string[];
+  readonly initial: unknown;
+  /** Whether a text stays a text: a folder may be called 123. */
+  readonly isText: boolean;
+  readonly facts: SettingFacts;
+}
+
+/** All settings, in the order of the schema. */
+export const SETTING_ROWS: readonly SettingRow[] = leaves(SETTINGS_SCHEMA, []);
+
+function leaves(node: z.ZodObject, path: readonly string[]): SettingRow[] {
+  return Object.entries(node.shape).flatMap(([key, child]) => {
+    const at = [...path, key];
+    const inner: unknown = child instanceof z.ZodPrefault ? child.unwrap() : child;
+    if (inner instanceof z.ZodObject) return leaves(inner, at);
+    const facts = child instanceof z.ZodType ? SETTING_FACTS.get(child) : undefined;
+    if (facts === undefined) throw new Error(`setting ${at.join(".")} has no facts`);
+    const named = facts.textForm !== "none";
+    return {
+      path: at,
+      environment: named
+        ? [`KVSYNC_${at.join("_").toUpperCase()}`, ...(facts.env === undefined ? [] : [facts.env])]
+        : [],
+      flags: named
+        ? [at.join("-").replaceAll("_", "-"), ...(facts.flag === undefined ? [] : [facts.flag])]
+        : [],
+      initial: child instanceof z.ZodDefault ? child.def.defaultValue : undefined,
+      isText: isText(child),
+      facts,
+    };
+  });
+}
+
+function isText(field: unknown): boolean {
+  if (field instanceof z.ZodDefault || field instanceof z.ZodNullable) return isText(field.unwrap());
+  return field instanceof z.ZodString || field instanceof z.ZodEnum;
+}
