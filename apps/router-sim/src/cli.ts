@@ -10,15 +10,16 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 
 import { DEFAULT_DAEMON_PATH } from "./daemon/daemon-process.ts";
 import { runDemo } from "./demo.ts";
+import { coded, numberParser } from "./option-parsers.ts";
 import { POLICY_NAMES, type PolicyName } from "./policy/policy.ts";
-import { type FaultKind, FaultPlanError, parseFault, type PlannedFault } from "./replay/fault-plan.ts";
+import { type FaultKind, parseFault, type PlannedFault } from "./replay/fault-plan.ts";
 import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";
 import { Console } from "./report/console.ts";
 import { generateWorkload, parseWorkloadSpec, type WorkloadSpec } from "./trace/generator.ts";
 import { readMooncakeTrace } from "./trace/mooncake.ts";
 import { TraceError, type TraceRequest } from "./trace/request.ts";
-import { describeTrace, traceStats } from "./trace/trace-stats.ts";
+import { CACHE_CAPACITIES, describeTrace, traceStats } from "./trace/trace-stats.ts";
 
 /** All is well. */
 const EXIT_OK = 0;
@@ -71,9 +72,12 @@ function commandLine(signal: AbortSignal, end: (exitCode: number) => void): Comm
     );
   program.addCommand(replayCommand(signal, end));
   program.addCommand(demoCommand(signal, end));
-  program.addCommand(traceStatsCommand());
+  program.addCommand(traceCommand());
+  program.addCommand(renamedCommand("trace-stats", "trace stats"), { hidden: true });
   program.addCommand(generateTraceCommand());
-  for (const command of program.commands) command.copyInheritedSettings(program);
+  for (const command of [program, ...program.commands].flatMap(({ commands }) => commands)) {
+    command.copyInheritedSettings(program);
+  }
   return program;
 }
 
@@ -249,15 +253,39 @@ function demoCommand(signal: AbortSignal, end: (exitCode: number) => void): Comm
     });
 }
 
-function traceStatsCommand(): Command {
-  return new Command("trace-stats")
-    .description(
-      "Prints a trace's facts: lengths, block references, and what caches of several sizes would hit.",
-    )
-    .argument("<file>", "Mooncake trace, JSON Lines")
-    .action(async (file: string) => {
-      process.stdout.write(`${describeTrace(file, await traceStats(readMooncakeTrace(file)))}\n`);
-    });
+/** What there is to know about traces. */
+function traceCommand(): Command {
+  const command = new Command("trace").description("Facts about workloads.");
+  command.addCommand(
+    new Command("stats")
+      .description(
+        "Prints a trace's lengths, how much of each prompt came up before, and what caches of several sizes would hit.",
+      )
+      .argument("<file>", "Mooncake trace, JSON Lines")
+      .option(
+        "--cache-blocks <sizes>",
+        "comma-separated sizes of LRU caches, in the trace's blocks",
+        parseCacheSizes,
+        CACHE_CAPACITIES,
+      )
+      .option("--json", "print JSON")
+      .action(async (file: string, flags: { cacheBlocks: readonly number[]; json?: true }) => {
+        const stats = await traceStats(readMooncakeTrace(file), { capacities: flags.cacheBlocks });
+        const text = flags.json === true ? JSON.stringify(stats, null, 2) : describeTrace(file, stats);
+        process.stdout.write(`${text}\n`);
+      }),
+  );
+  return command;
+}
+
+/** Says where a command of old went. */
+function renamedCommand(before: string, now: string): Command {
+  const command = new Command(before).argument("[arguments...]").allowUnknownOption();
+  return command.action(() => command.error(`error: ${before} is now called ${now}`));
+}
+
+function parseCacheSizes(text: string): readonly number[] {
+  return text.split(",").map(numberParser(1, U32_MAX));
 }
 
 function generateTraceCommand(): Command {
@@ -279,29 +307,6 @@ function mooncakeLine({ arrivalMs, inputTokens, outputTokens, hashIds }: TraceRe
     hash_ids: hashIds,
   };
   return `${JSON.stringify(row)}\n`;
-}
-
-/** Turns a coded refusal of a text into commander's. */
-function coded<Value>(parse: (text: string) => Value): (text: string) => Value {
-  return (text) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      if (error instanceof TraceError || error instanceof FaultPlanError)
-        throw new InvalidArgumentError(error.message);
-      throw error;
-    }
-  };
-}
-
-function numberParser(min: number, max: number, kind: "integer" | "number"): (text: string) => number {
-  return (text) => {
-    const value = text.trim() === "" ? Number.NaN : Number(text);
-    if (value >= min && value <= max && (kind === "number" || Number.isInteger(value))) return value;
-    throw new InvalidArgumentError(
-      `Expected ${kind === "integer" ? "an integer" : "a number"} from ${min} to ${max}.`,
-    );
-  };
 }
 
 function parsePolicies(text: string): readonly PolicyName[] {

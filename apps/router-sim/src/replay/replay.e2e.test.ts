@@ -142,7 +142,9 @@ describe("the command line", () => {
       [["replay", "--generate", "conversation", "--dialect", "vllm-9"], "vllm-0.26"],
       [["replay", "--nonsense"], "--nonsense"],
       [["fly"], "fly"],
-      [["trace-stats", join(folder, "absent")], "ENOENT"],
+      [["trace", "stats", join(folder, "absent")], "ENOENT"],
+      [["trace", "stats", "--cache-blocks", "10,x", "t"], "--cache-blocks"],
+      [["trace-stats", "t"], "trace-stats is now called trace stats"],
     ];
     for (const [args, message] of wrong) {
       const { exitCode, output } = await run(args);
@@ -168,7 +170,7 @@ describe("the command line", () => {
   it("writes a generated workload that it can read", async () => {
     const path = join(folder, "generated.jsonl");
     expect(await run(["generate-trace", "requests=50,minutes=2", path])).toMatchObject({ exitCode: 0 });
-    const { exitCode, output } = await run(["trace-stats", path]);
+    const { exitCode, output } = await run(["trace", "stats", path]);
     expect(exitCode).toBe(0);
     expect(output).toMatch(/requests +50 in/);
   });

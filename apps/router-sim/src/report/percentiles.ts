@@ -25,6 +25,16 @@ export class Samples {
   }
 
   /**
+   * Reads one sample.
+   *
+   * @param position - from 0, in the order of adding.
+   * @returns the sample; undefined beyond the last.
+   */
+  at(position: number): number | undefined {
+    return position < this.#count ? this.#values[position] : undefined;
+  }
+
+  /**
    * Reads percentiles.
    *
    * @param shares - each in 0 … 1.

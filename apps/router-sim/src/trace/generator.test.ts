@@ -19,8 +19,8 @@ describe("a generated workload", () => {
     for (const seed of SEEDS) {
       const stats = await statsOfSeed(seed);
       expect(stats.requestCount).toBe(12_031);
-      expect(Math.abs(stats.inputTokensMean / 12_035 - 1)).toBeLessThan(0.08);
-      expect(Math.abs(stats.outputTokensMean / 343 - 1)).toBeLessThan(0.05);
+      expect(Math.abs(stats.inputTokens.mean / 12_035 - 1)).toBeLessThan(0.08);
+      expect(Math.abs(stats.outputTokens.mean / 343 - 1)).toBeLessThan(0.05);
       expect(Math.abs(stats.durationSeconds / 3_537 - 1)).toBeLessThan(0.01);
     }
   });

@@ -165,14 +165,24 @@ describe.skipIf(!existsSync(CONVERSATION) && !IN_CI)(
     it("has the published lengths, block references and cache hits", async () => {
       const stats = await traceStats(readMooncakeTrace(CONVERSATION));
       expect(stats.requestCount).toBe(12_031);
-      expect(Math.round(stats.inputTokensMean)).toBe(12_035);
-      expect(Math.round(stats.outputTokensMean)).toBe(343);
+      expect(Math.round(stats.inputTokens.mean)).toBe(12_035);
+      expect(Math.round(stats.outputTokens.mean)).toBe(343);
       expect(stats.blockReferences).toBe(288_500);
       expect(stats.distinctBlocks).toBe(182_790);
       expect((100 * stats.unboundedHitShare).toFixed(2)).toBe("36.64");
       const shares = stats.lruHitShares.map(({ hitShare }) => Math.trunc(1_000 * hitShare + 0.5) / 10);
       expect(stats.lruHitShares.map(({ capacityBlocks }) => capacityBlocks)).toEqual([1e3, 1e4, 3e4, 5e4]);
       expect(shares).toEqual([4.4, 21.1, 32.6, 35.5]);
+    });
+
+    it("has prefixes whose classes add up, and a ceiling that 85,268 blocks come within 1 % of", async () => {
+      const { prefixClasses, capacityForShareOfCeiling, prefixTokens, ...stats } = await traceStats(
+        readMooncakeTrace(CONVERSATION),
+      );
+      expect(prefixClasses.reduce((sum, { requestShare }) => sum + requestShare, 0)).toBeCloseTo(1, 12);
+      expect(capacityForShareOfCeiling.at(-1)).toEqual({ share: 0.99, capacityBlocks: 85_268 });
+      expect(prefixTokens.mean / stats.inputTokens.mean).toBe(stats.unboundedTokenShare);
+      expect(prefixTokens.max).toBeLessThanOrEqual(stats.inputTokens.max);
     });
   },
 );

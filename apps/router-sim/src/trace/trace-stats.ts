@@ -1,14 +1,36 @@
 /**
- * Facts about a trace, in the words of its publication: lengths, block references, and what caches of several sizes
- * would have hit. A *prefix hit* is a block reference in the leading run of a request's blocks that the cache holds; the
- * cache is one for all requests, takes every block of a request, and forgets the least recently used.
+ * Facts about a workload, in the words of the Mooncake traces' publication: lengths, block references, how much of each
+ * prompt was seen before, and what caches of several sizes would have hit.
  *
- * Exact, and without any engine: it is what a reader is checked against, and what a generated workload is compared with.
+ *  prefix hit     a block reference in the leading run of a request's blocks that the cache holds. The cache is one for all
+ *                 requests, takes every block of a request, and forgets the least recently used. It is a ceiling: a fleet that
+ *                 splits the same memory among engines, or serves a prompt where it is not held, hits less
+ *  prefix length  tokens of a prompt's longest beginning that came up before; a partial last block counts with its tokens
+ *  pause          seconds since the last request that had that beginning, for beginnings of more than one block
+ *
+ * Exact, and without any engine: it is what a reader is checked against, what a generated workload is compared with, and what
+ * a simulation with unlimited memory must meet. One pass; memory grows with distinct blocks, and 40 bytes a request.
  */
+import { Samples } from "../report/percentiles.ts";
+import { ReuseDistances } from "./reuse-distance.ts";
 import { TRACE_BLOCK_TOKENS, type TraceRequest } from "./request.ts";
 
-/** Cache sizes, in trace blocks of 512 tokens, that the facts are given for. */
-const CACHE_CAPACITIES = [1_000, 10_000, 30_000, 50_000] as const;
+/** Cache sizes, in trace blocks of 512 tokens, that the facts are given for unless others are asked for. */
+export const CACHE_CAPACITIES = [1_000, 10_000, 30_000, 50_000] as const;
+
+/** Shares of the ceiling for which the cache's size is given. */
+const CEILING_SHARES = [0.5, 0.9, 0.99] as const;
+
+/** Upper ends of the classes of prefix lengths, in tokens; the first class is "nothing seen before". */
+const PREFIX_CLASSES = [0, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 65_536, Infinity] as const;
+
+/** How the facts are computed. */
+export interface TraceStatsSettings {
+  /** Tokens per id; 512 unless told. */
+  readonly blockTokens?: number;
+  /** Cache sizes in blocks; CACHE_CAPACITIES unless told. */
+  readonly capacities?: readonly number[];
+}
 
 /** A share of block references that one LRU cache hits. */
 interface CacheHitShare {
@@ -17,123 +39,178 @@ interface CacheHitShare {
   readonly hitShare: number;
 }
 
-/** What `trace-stats` prints. */
+/** Nearest-rank percentiles, the mean and the largest. */
+interface Spread {
+  readonly mean: number;
+  readonly p10: number;
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+/** Requests whose prefix is longer than the class before and at most this long. */
+interface PrefixClass {
+  /** Infinity (null in JSON) in the last class. */
+  readonly tokensMax: number;
+  readonly requestShare: number;
+}
+
+/** What `trace stats` prints. */
 export interface TraceStats {
   readonly requestCount: number;
+  readonly blockTokens: number;
+  /** Arrival of the last request. */
   readonly durationSeconds: number;
-  readonly inputTokensMean: number;
-  readonly inputTokensMax: number;
-  readonly outputTokensMean: number;
-  readonly outputTokensMax: number;
+  readonly inputTokens: Spread;
+  readonly outputTokens: Spread;
   readonly blockReferences: number;
   readonly distinctBlocks: number;
   /** Share of references that are prefix hits in a cache without limit, 0 … 1. */
   readonly unboundedHitShare: number;
+  /** The same in tokens of the prompts. */
+  readonly unboundedTokenShare: number;
   readonly lruHitShares: readonly CacheHitShare[];
-}
-
-/**
- * One LRU cache over block ids: a Set keeps its members in order of insertion, which is the order of use here. One iterator
- * walks behind for ever: all before it is gone, so its next member is the oldest. A new iterator for each drop would step
- * over all the gaps again (measured: 20 times slower).
- */
-class LruCache {
-  readonly #capacity: number;
-  readonly #ids = new Set<number>();
-  readonly #oldest = this.#ids.values();
-  hits = 0;
-
-  constructor(capacity: number) {
-    this.#capacity = capacity;
-  }
-
-  take(ids: readonly number[]): void {
-    let leading = true;
-    for (const id of ids) {
-      if (this.#ids.delete(id)) {
-        if (leading) this.hits += 1;
-      } else {
-        leading = false;
-      }
-      this.#ids.add(id);
-      if (this.#ids.size > this.#capacity) {
-        const oldest = this.#oldest.next();
-        if (oldest.done !== true) this.#ids.delete(oldest.value);
-      }
-    }
-  }
+  /** Least LRU capacity that hits this share of what a cache without limit hits. */
+  readonly capacityForShareOfCeiling: readonly { readonly share: number; readonly capacityBlocks: number }[];
+  readonly prefixTokens: Spread;
+  readonly prefixClasses: readonly PrefixClass[];
+  /** Of requests with a prefix of more than one block. */
+  readonly pauseSeconds: Spread;
 }
 
 /**
  * Computes the facts.
  *
- * @param requests - a whole trace, in order; read once.
- * @returns the facts; of an empty trace all are 0. O(block references).
+ * @param requests - a whole workload, in order; read once.
+ * @param settings - see TraceStatsSettings.
+ * @returns the facts; of an empty workload all are 0. O(block references · log distinct blocks).
  */
 export async function traceStats(
   requests: AsyncIterable<TraceRequest> | Iterable<TraceRequest>,
+  settings: TraceStatsSettings = {},
 ): Promise<TraceStats> {
-  const caches = CACHE_CAPACITIES.map((capacity) => new LruCache(capacity));
-  const unbounded = new LruCache(Number.POSITIVE_INFINITY);
-  const distinct = new Set<number>();
-  const total = { requests: 0, inputs: 0, outputs: 0, references: 0 };
-  let inputTokensMax = 0;
-  let outputTokensMax = 0;
+  const { blockTokens = TRACE_BLOCK_TOKENS, capacities = CACHE_CAPACITIES } = settings;
+  const reuse = new ReuseDistances();
+  const [inputs, outputs, prefixes, pauses] = [new Samples(), new Samples(), new Samples(), new Samples()];
+  const classes = new Float64Array(PREFIX_CLASSES.length);
+  const arrivals = new Samples();
   let lastMs = 0;
-  for await (const request of requests) {
-    total.requests += 1;
-    total.inputs += request.inputTokens;
-    total.outputs += request.outputTokens;
-    total.references += request.hashIds.length;
-    inputTokensMax = Math.max(inputTokensMax, request.inputTokens);
-    outputTokensMax = Math.max(outputTokensMax, request.outputTokens);
-    lastMs = request.arrivalMs;
-    for (const id of request.hashIds) distinct.add(id);
-    for (const cache of caches) cache.take(request.hashIds);
-    unbounded.take(request.hashIds);
+  for await (const { arrivalMs, inputTokens, outputTokens, hashIds } of requests) {
+    inputs.add(inputTokens);
+    outputs.add(outputTokens);
+    arrivals.add(arrivalMs);
+    const { seenBlocks, lastRequest } = reuse.take(hashIds);
+    if (lastRequest !== null && seenBlocks > 1)
+      pauses.add((arrivalMs - (arrivals.at(lastRequest) ?? arrivalMs)) / 1000);
+    const prefixTokens = Math.min(seenBlocks * blockTokens, inputTokens);
+    prefixes.add(prefixTokens);
+    const position = PREFIX_CLASSES.findIndex((tokensMax) => prefixTokens <= tokensMax);
+    classes[position] = (classes[position] ?? 0) + 1;
+    lastMs = arrivalMs;
   }
+  const [unboundedHitShare = 0, ...hitShares] = reuse.hitShares([Number.POSITIVE_INFINITY, ...capacities]);
   return {
-    requestCount: total.requests,
+    requestCount: inputs.count,
+    blockTokens,
     durationSeconds: lastMs / 1000,
-    inputTokensMean: share(total.inputs, total.requests),
-    inputTokensMax,
-    outputTokensMean: share(total.outputs, total.requests),
-    outputTokensMax,
-    blockReferences: total.references,
-    distinctBlocks: distinct.size,
-    unboundedHitShare: share(unbounded.hits, total.references),
-    lruHitShares: caches.map((cache, position) => ({
-      capacityBlocks: CACHE_CAPACITIES[position] ?? 0,
-      hitShare: share(cache.hits, total.references),
+    inputTokens: spreadOf(inputs),
+    outputTokens: spreadOf(outputs),
+    blockReferences: reuse.references,
+    distinctBlocks: reuse.distinctBlocks,
+    unboundedHitShare,
+    unboundedTokenShare: share(prefixes.mean, inputs.mean),
+    lruHitShares: capacities.map((capacityBlocks, position) => ({
+      capacityBlocks,
+      hitShare: hitShares[position] ?? 0,
     })),
+    capacityForShareOfCeiling: CEILING_SHARES.map((part) => ({
+      share: part,
+      capacityBlocks: reuse.capacityFor(part),
+    })),
+    prefixTokens: spreadOf(prefixes),
+    prefixClasses: PREFIX_CLASSES.map((tokensMax, position) => ({
+      tokensMax,
+      requestShare: share(classes[position] ?? 0, inputs.count),
+    })),
+    pauseSeconds: spreadOf(pauses),
   };
 }
+
+/** Characters of the longest bar. */
+const BAR_WIDTH = 40;
 
 /**
  * Writes the facts for people.
  *
- * @param name - what the trace is called.
+ * @param name - what the workload is called.
  * @param stats - the facts.
  * @returns lines of text, without a final newline.
  */
 export function describeTrace(name: string, stats: TraceStats): string {
-  const percent = (value: number): string => `${(100 * value).toFixed(2)} %`;
-  const whole = (value: number): string => Math.round(value).toLocaleString("en-US");
+  const perSecond = share(stats.requestCount, stats.durationSeconds);
   return [
-    `trace              ${name}`,
-    `requests           ${whole(stats.requestCount)} in ${whole(stats.durationSeconds)} s`,
-    `input tokens       mean ${whole(stats.inputTokensMean)}, max ${whole(stats.inputTokensMax)}`,
-    `output tokens      mean ${whole(stats.outputTokensMean)}, max ${whole(stats.outputTokensMax)}`,
-    `block references   ${whole(stats.blockReferences)} (${TRACE_BLOCK_TOKENS} tokens each), ` +
+    `workload           ${name}`,
+    `requests           ${whole(stats.requestCount)} in ${whole(stats.durationSeconds)} s, ${perSecond.toFixed(2)} a second`,
+    `input tokens       ${describeSpread(stats.inputTokens)}`,
+    `output tokens      ${describeSpread(stats.outputTokens)}`,
+    `block references   ${whole(stats.blockReferences)} (${stats.blockTokens} tokens each), ` +
       `${whole(stats.distinctBlocks)} distinct`,
-    `prefix hits        ${percent(stats.unboundedHitShare)} of references, one cache without limit`,
+    "",
+    "reuse: the ceiling for any router, one LRU cache for all engines",
+    `  ${percent(stats.unboundedHitShare)} of block references (${percent(stats.unboundedTokenShare).trim()} of tokens) without limit`,
     ...stats.lruHitShares.map(
       ({ capacityBlocks, hitShare }) =>
-        `                   ${percent(hitShare)} with one LRU cache of ${whole(capacityBlocks)} blocks`,
+        `  ${percent(hitShare)} with ${describeCapacity(capacityBlocks, stats.blockTokens)}`,
     ),
+    ...stats.capacityForShareOfCeiling.map(
+      ({ share: part, capacityBlocks }) =>
+        `  ${percent(part * stats.unboundedHitShare)} (${part * 100} % of the ceiling) needs ${describeCapacity(capacityBlocks, stats.blockTokens)}`,
+    ),
+    "",
+    "prefix length: tokens of each prompt that came up before",
+    `  ${describeSpread(stats.prefixTokens)}`,
+    ...describeClasses(stats.prefixClasses),
+    "",
+    "pause since a prefix of more than one block was last used, seconds",
+    `  ${describeSpread(stats.pauseSeconds)}`,
   ].join("\n");
 }
 
-function share(part: number, whole: number): number {
-  return whole === 0 ? 0 : part / whole;
+function describeClasses(classes: readonly PrefixClass[]): string[] {
+  const largest = Math.max(...classes.map(({ requestShare }) => requestShare));
+  return classes.map(({ tokensMax, requestShare }, position) => {
+    const before = classes[position - 1]?.tokensMax ?? 0;
+    let label = `${whole(before + 1)} … ${whole(tokensMax)}`;
+    if (tokensMax === 0) label = "none";
+    if (tokensMax === Infinity) label = `over ${whole(before)}`;
+    const bar = "█".repeat(Math.round(BAR_WIDTH * share(requestShare, largest)));
+    return `  ${label.padStart(17)}  ${percent(requestShare)}  ${bar}`.trimEnd();
+  });
+}
+
+function describeSpread({ mean, p10, p50, p90, p99, max }: Spread): string {
+  const figures = [p10, p50, p90, p99, max].map(whole).join(" / ");
+  return `mean ${whole(mean)}; p10 / p50 / p90 / p99 / max ${figures}`;
+}
+
+function describeCapacity(blocks: number, blockTokens: number): string {
+  return `${whole(blocks)} blocks (${((blocks * blockTokens) / 1e6).toFixed(2)} million tokens)`;
+}
+
+function percent(value: number): string {
+  return `${(100 * value).toFixed(2).padStart(6)} %`;
+}
+
+function whole(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}
+
+function spreadOf(samples: Samples): Spread {
+  const [p10 = 0, p50 = 0, p90 = 0, p99 = 0, max = 0] = samples.percentiles([0.1, 0.5, 0.9, 0.99, 1]) ?? [];
+  return { mean: samples.mean, p10, p50, p90, p99, max };
+}
+
+function share(part: number, all: number): number {
+  return all === 0 ? 0 : part / all;
 }
