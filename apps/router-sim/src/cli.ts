@@ -17,9 +17,14 @@ import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";
 import { Console } from "./report/console.ts";
 import { generateWorkload, parseWorkloadSpec, type WorkloadSpec } from "./trace/generator.ts";
-import { readMooncakeTrace } from "./trace/mooncake.ts";
 import { TraceError, type TraceRequest } from "./trace/request.ts";
-import { CACHE_CAPACITIES, describeTrace, traceStats } from "./trace/trace-stats.ts";
+import { describeTrace, traceStats } from "./trace/trace-stats.ts";
+import {
+  openWorkload,
+  parseWorkloadSource,
+  WORKLOAD_HELP,
+  type WorkloadSource,
+} from "./workload/workload-source.ts";
 
 /** All is well. */
 const EXIT_OK = 0;
@@ -253,25 +258,36 @@ function demoCommand(signal: AbortSignal, end: (exitCode: number) => void): Comm
     });
 }
 
+/** What commander gives for `trace stats`. */
+interface TraceStatsFlags {
+  readonly seed: number;
+  readonly cacheBlocks?: readonly number[];
+  readonly json?: true;
+}
+
 /** What there is to know about traces. */
 function traceCommand(): Command {
   const command = new Command("trace").description("Facts about workloads.");
   command.addCommand(
     new Command("stats")
       .description(
-        "Prints a trace's lengths, how much of each prompt came up before, and what caches of several sizes would hit.",
+        "Prints a workload's lengths, how much of each prompt came up before, and what caches of several sizes would hit.",
       )
-      .argument("<file>", "Mooncake trace, JSON Lines")
+      .argument("<workload>", WORKLOAD_HELP, coded(parseWorkloadSource))
+      .option("--seed <n>", "seeds a generated workload", numberParser(0, U32_MAX), 1)
       .option(
         "--cache-blocks <sizes>",
-        "comma-separated sizes of LRU caches, in the trace's blocks",
+        "comma-separated sizes of LRU caches, in the workload's blocks",
         parseCacheSizes,
-        CACHE_CAPACITIES,
       )
       .option("--json", "print JSON")
-      .action(async (file: string, flags: { cacheBlocks: readonly number[]; json?: true }) => {
-        const stats = await traceStats(readMooncakeTrace(file), { capacities: flags.cacheBlocks });
-        const text = flags.json === true ? JSON.stringify(stats, null, 2) : describeTrace(file, stats);
+      .action(async (source: WorkloadSource, flags: TraceStatsFlags) => {
+        const workload = await openWorkload(source, flags.seed);
+        const stats = await traceStats(workload.requests(), {
+          blockTokens: workload.blockTokens,
+          ...(flags.cacheBlocks === undefined ? {} : { capacities: flags.cacheBlocks }),
+        });
+        const text = flags.json === true ? JSON.stringify(stats, null, 2) : describeTrace(source.name, stats);
         process.stdout.write(`${text}\n`);
       }),
   );

@@ -22,7 +22,7 @@ export type PlannedFault =
 export type FaultKind = PlannedFault["kind"];
 
 /** What can be wrong with a fault's description. */
-export interface FaultPlanFacts {
+interface FaultPlanFacts {
   readonly code: "fault_description_wrong";
   readonly option: string;
   readonly actual: string;
@@ -30,7 +30,7 @@ export interface FaultPlanFacts {
 }
 
 /** A fault's description that cannot be read. */
-export class FaultPlanError extends CodedError<FaultPlanFacts> {
+class FaultPlanError extends CodedError<FaultPlanFacts> {
   override readonly name = "FaultPlanError";
 }
 

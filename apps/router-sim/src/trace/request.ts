@@ -50,6 +50,8 @@ export type TraceFacts =
       readonly actual: string;
       readonly expected: string;
     }
+  | { readonly code: "workload_unknown"; readonly actual: string; readonly expected: string }
+  | { readonly code: "ids_too_large"; readonly id: number; readonly factor: number }
   | {
       readonly code: "workload_setting_wrong";
       readonly setting: string;

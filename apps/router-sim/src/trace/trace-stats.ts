@@ -15,8 +15,8 @@ import { Samples } from "../report/percentiles.ts";
 import { ReuseDistances } from "./reuse-distance.ts";
 import { TRACE_BLOCK_TOKENS, type TraceRequest } from "./request.ts";
 
-/** Cache sizes, in trace blocks of 512 tokens, that the facts are given for unless others are asked for. */
-export const CACHE_CAPACITIES = [1_000, 10_000, 30_000, 50_000] as const;
+/** Cache sizes, in blocks of 512 tokens, that the facts are given for unless others are asked for. */
+const CACHE_CAPACITIES = [1_000, 10_000, 30_000, 50_000] as const;
 
 /** Shares of the ceiling for which the cache's size is given. */
 const CEILING_SHARES = [0.5, 0.9, 0.99] as const;
@@ -28,7 +28,7 @@ const PREFIX_CLASSES = [0, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 65_5
 export interface TraceStatsSettings {
   /** Tokens per id; 512 unless told. */
   readonly blockTokens?: number;
-  /** Cache sizes in blocks; CACHE_CAPACITIES unless told. */
+  /** Cache sizes in blocks; as many tokens as CACHE_CAPACITIES unless told. */
   readonly capacities?: readonly number[];
 }
 
@@ -90,7 +90,10 @@ export async function traceStats(
   requests: AsyncIterable<TraceRequest> | Iterable<TraceRequest>,
   settings: TraceStatsSettings = {},
 ): Promise<TraceStats> {
-  const { blockTokens = TRACE_BLOCK_TOKENS, capacities = CACHE_CAPACITIES } = settings;
+  const { blockTokens = TRACE_BLOCK_TOKENS } = settings;
+  const {
+    capacities = CACHE_CAPACITIES.map((blocks) => Math.ceil((blocks * TRACE_BLOCK_TOKENS) / blockTokens)),
+  } = settings;
   const reuse = new ReuseDistances();
   const [inputs, outputs, prefixes, pauses] = [new Samples(), new Samples(), new Samples(), new Samples()];
   const classes = new Float64Array(PREFIX_CLASSES.length);

@@ -275,8 +275,7 @@ function watch(
   });
 }
 
-/** What to look at when a connection did not come to be. */
-export const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
+const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
   refused: "nothing listens there; is the engine up, and are KV events enabled?",
   disconnected: "the connection was closed at once",
   handshake_failed: "what listens there does not speak ZeroMQ's publisher protocol; is it another port?",
