@@ -22,6 +22,10 @@ async function check(title, command, options) {
   return result;
 }
 
+const workspaces = ["packages", "apps"].flatMap((group) =>
+  readdirSync(join(ROOT, group)).map((name) => join(group, name)),
+);
+
 console.log("\nstatic checks");
 await check("formatting (biome)", pnpm("exec", "biome", "format", "."));
 await check("lint (eslint, type-checked)", pnpm("exec", "eslint", "."));
@@ -33,10 +37,13 @@ await check(
   pnpm("--recursive", "--filter", "./packages/*", "exec", "publint", "--strict"),
 );
 
+// The build knows of the sources alone, and vitest does not look at types.
+const projects = workspaces
+  .flatMap((workspace) => [join(workspace, "test"), join(workspace, "bench")])
+  .filter((folder) => existsSync(join(ROOT, folder, "tsconfig.json")));
+await check("types of tests and benchmarks (tsc)", pnpm("exec", "tsc", "-b", ...projects));
+
 console.log("\ntests");
-const workspaces = ["packages", "apps"].flatMap((group) =>
-  readdirSync(join(ROOT, group)).map((name) => join(group, name)),
-);
 for (const workspace of workspaces)
   rmSync(join(ROOT, workspace, "test-results"), { recursive: true, force: true });
 await check(

@@ -82,6 +82,7 @@ beforeAll(async () => {
   const { settings } = readSettings([], {});
   daemon = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
+    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
     version: "0.0.0-test",
     log: () => undefined,
     died: (error) => {

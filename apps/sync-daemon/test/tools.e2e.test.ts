@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -252,6 +253,119 @@ describe("kvsync snapshot verify", () => {
   });
 });
 
+describe("kvsync doctor", () => {
+  /** The file that a daemon of these settings would be given. */
+  function configOf(settings: object): string {
+    const file = join(mkdtempSync(join(tmpdir(), "kvsync-doctor-")), "kvsync.yaml");
+    writeFileSync(file, JSON.stringify(settings));
+    return file;
+  }
+
+  test("of a sound fleet finds nothing wrong, and says what it saw", async () => {
+    const first = await TestEngine.start({ id: "engine-2", dialect: "vllm-0.29" }, 10);
+    const other = await TestEngine.start({ id: "engine-1", dialect: "vllm-0.21" }, 8, { httpPort: 0 });
+    const sound = await DaemonProcess.start({ engines: [first.entry, other.entry] });
+    try {
+      const url = other.server.httpUrl ?? "";
+      const file = configOf({ engines: [first.entry, other.entry], sync: { tokenizer_endpoint: url } });
+      await first.serve(2);
+      await other.serve(2);
+      await caughtUp(sound, [first, other]);
+      const args = ["doctor", "--url", sound.url, "--engine-http", `engine-1=${url}`, "--", "--config", file];
+      const { code, out } = await kvsync(args);
+      expect(out).toMatch(/^ok {4}settings {4}settings: usable; 2 engines are listed$/m);
+      expect(out).toMatch(/^ok {4}events {6}engine-2 rank 0: tcp:.* publishes$/m);
+      expect(out).toMatch(
+        /^ok {4}replay {6}engine-1 rank 0: tcp:.* history from the engine's start, .*no holes$/m,
+      );
+      expect(out).toMatch(/^ok {4}stream {6}engine-2 rank 0: events as maps .*; block size 16$/m);
+      expect(out).toMatch(/^ok {4}stream {6}engine-1 rank 0: events as arrays .*; block size 16$/m);
+      expect(out).toMatch(/^ok {4}parity {6}engine-1: .* makes the same tokens as the tokenizer$/m);
+      expect(out).toMatch(/^ok {4}daemon {6}http:.*: ready: in_sync$/m);
+      expect(out).toMatch(/, 0 failed, /);
+      expect(code).toBe(0);
+    } finally {
+      await sound.end();
+      await first.stop();
+      await other.stop();
+    }
+  });
+
+  test("names each thing that is wrong, with what to do, and ends with 1", async () => {
+    const other = await TestEngine.start({ id: "engine-1", blockSize: 32 }, 9, { httpPort: 0 });
+    const tokenizer = createHttpServer((request, response) => {
+      request.resume();
+      response.setHeader("content-type", "application/json");
+      response.end('{"tokens":[1,2,3]}');
+    });
+    try {
+      await other.serve(2);
+      const nobody = `tcp://127.0.0.1:${await unusedPort()}`;
+      const [endpoint, replay] = [engine.server.endpoint, engine.server.replayEndpoint ?? ""];
+      const file = configOf({
+        engines: [
+          { id: "no-replay", model: "test/model", endpoint },
+          { id: "gone", model: "test/model", endpoint: nobody, replay_endpoint: replay },
+          { id: "swapped", model: "test/model", endpoint, replay_endpoint: other.server.endpoint },
+          engine.entry,
+          other.entry,
+        ],
+        sync: { tokenizer_endpoint: `http://127.0.0.1:${await listening(tokenizer)}` },
+      });
+      const pair = `engine-1=${other.server.httpUrl ?? ""}`;
+      const { code, out } = await kvsync([
+        "doctor",
+        "--idle",
+        "0.5",
+        "--engine-http",
+        pair,
+        "--json",
+        "--",
+        "--config",
+        file,
+      ]);
+      const { findings } = jsonLines(out)[0] as { findings: Record<string, string>[] };
+      const of = (check: string, subject: string): Record<string, string> | undefined =>
+        findings.find((finding) => finding["check"] === check && finding["subject"] === subject);
+      expect(of("replay", "no-replay rank 0")).toMatchObject({
+        status: "warn",
+        message: expect.stringMatching(/no replay endpoint/) as string,
+      });
+      expect(of("events", "gone rank 0")).toMatchObject({
+        status: "fail",
+        message: expect.stringMatching(/nothing listens there/) as string,
+      });
+      expect(of("replay", "swapped rank 0")).toMatchObject({
+        status: "fail",
+        message: expect.stringMatching(/is it the replay port/) as string,
+      });
+      expect(of("block_size", "test/model")).toMatchObject({
+        status: "warn",
+        message: expect.stringMatching(/16 \(\S+\), 32 \(engine-1\)/) as string,
+      });
+      expect(of("parity", "engine-1")).toMatchObject({
+        status: "fail",
+        message: expect.stringMatching(/differ in a text, first at token \d \(3 and \d+ tokens\)/) as string,
+      });
+      expect(code).toBe(1);
+    } finally {
+      tokenizer.close();
+      await other.stop();
+    }
+  });
+
+  test("of settings that cannot be used tells all that is wrong and looks at nothing else", async () => {
+    const file = configOf({ limits: { contexts: 0 }, http: { prot: 1 } });
+    const { code, out } = await kvsync(["doctor", "--", "--config", file]);
+    expect(code).toBe(1);
+    expect(out).toMatch(
+      /^fail {2}settings {4}settings: .*limits.contexts: 0 is not usable; expected an integer from 1 to 4000$/m,
+    );
+    expect(out).toMatch(/^fail {2}settings {4}settings: .*http.prot: no such setting$/m);
+    expect(out).toMatch(/^skip {2}events {6}engines: not looked at: the settings cannot be used$/m);
+  });
+});
+
 describe("kvsync, used wrongly,", () => {
   test.each([
     [["inspect"], /missing required argument 'endpoint'/],
@@ -260,6 +374,7 @@ describe("kvsync, used wrongly,", () => {
     [["replay-probe", "tcp://10.0.0.7:5558", "--from", "-1"], /expected a whole number from 0/],
     [["dump"], /required option '--model <name>' not specified/],
     [["dump", "--model", "m", "--url", "localhost:7070"], /expected an http or https address/],
+    [["doctor", "--engine-http", "engine-0"], /expected ID=URL/],
     [["frobnicate"], /unknown command 'frobnicate'/],
   ])("%j names what is wrong and ends with 2", async (args, message) => {
     const { code, out, err } = await kvsync(args);
@@ -269,7 +384,7 @@ describe("kvsync, used wrongly,", () => {
   });
 
   test("--help of each command ends with 0", async () => {
-    for (const command of [[], ["inspect"], ["replay-probe"], ["dump"]]) {
+    for (const command of [[], ["inspect"], ["replay-probe"], ["dump"], ["snapshot", "verify"], ["doctor"]]) {
       const { code, out } = await kvsync([...command, "--help"]);
       expect(code).toBe(0);
       expect(out).toMatch(/Usage: kvsync/);

@@ -10,12 +10,14 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 
 import type { Transport } from "../engine/transport.ts";
 import { DaemonApi } from "./daemon-api.ts";
+import { examine, printFindings } from "./doctor.ts";
 import { printDump } from "./index-dump.ts";
 import { inspect } from "./inspect.ts";
 import { printReplay, replayProbe } from "./replay-probe.ts";
 import { printSnapshot } from "./snapshot-report.ts";
 import type { Output } from "./terminal.ts";
 import { Terminal } from "./terminal.ts";
+import type { EngineHttp } from "./tokenizer-parity.ts";
 
 const EXIT_OK = 0;
 const EXIT_FAILED = 1;
@@ -81,6 +83,7 @@ function commandLine(
   addReplayProbe(program, dependencies, terminal, exit);
   addDump(program, terminal);
   addSnapshot(program, terminal);
+  addDoctor(program, dependencies, terminal, exit);
   return program;
 }
 
@@ -188,6 +191,57 @@ function addSnapshot(program: Command, terminal: Terminal): void {
     .action((file: string, { json }: { readonly json: boolean }) => {
       printSnapshot(file, json, terminal);
     });
+}
+
+interface DoctorFlags {
+  readonly url?: string;
+  readonly tokenFile?: string;
+  readonly engineHttp: readonly EngineHttp[];
+  readonly idle: number;
+  readonly json: boolean;
+}
+
+function addDoctor(
+  program: Command,
+  { transport, environment }: CliDependencies,
+  terminal: Terminal,
+  exit: (code: number) => void,
+): void {
+  program
+    .command("doctor")
+    .description("Checks settings, engines, tokenizer and daemon, and names what is wrong.")
+    .argument("[settings...]", "after --: the daemon's own flags, such as --config kvsync.yaml", [])
+    .option("--url <base>", "a running daemon to ask too", urlOption)
+    .option("--token-file <path>", "file with a bearer token for it")
+    .option(
+      "--engine-http <id=url>",
+      "an engine's HTTP address, to compare its tokens with the tokenizer's; may be repeated",
+      engineHttpOption,
+      [],
+    )
+    .option(
+      "--idle <seconds>",
+      "a replay socket that is silent for so long does not answer",
+      numberOption(0.1, 300),
+      5,
+    )
+    .option("--json", "one JSON object", false)
+    .addHelpText(
+      "after",
+      "\nReads the settings as the daemon does: KVSYNC_* variables, and its flags after --.\nEach engine is asked for the beginning of its history, and stands still while it sends it.\nExit code 1 when something fails.\n\nExample:\n  kvsync doctor --url http://127.0.0.1:7070 -- --config kvsync.yaml",
+    )
+    .action(async (argv: string[], { url, tokenFile, engineHttp, idle, json }: DoctorFlags) => {
+      const daemon = url === undefined ? null : { api: new DaemonApi(url, tokenFile ?? null), url };
+      const findings = await examine({ argv, environment, daemon, engineHttp, idleSeconds: idle, transport });
+      exit(printFindings(findings, json, terminal) ? EXIT_OK : EXIT_FAILED);
+    });
+}
+
+function engineHttpOption(text: string, before: readonly EngineHttp[]): readonly EngineHttp[] {
+  const [, worker, url] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  if (worker === undefined || url === undefined)
+    throw new InvalidArgumentError("expected ID=URL, such as engine-0=http://10.0.0.7:8000.");
+  return [...before, { worker, url: urlOption(url) }];
 }
 
 function endpointOption(text: string): string {

@@ -275,7 +275,8 @@ function watch(
   });
 }
 
-const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
+/** What to look at when a connection did not come to be. */
+export const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
   refused: "nothing listens there; is the engine up, and are KV events enabled?",
   disconnected: "the connection was closed at once",
   handshake_failed: "what listens there does not speak ZeroMQ's publisher protocol; is it another port?",

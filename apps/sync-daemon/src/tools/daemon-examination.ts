@@ -1,0 +1,91 @@
+/** A running daemon as `doctor` sees it: is it ready, what do its checks say, which streams are not what they should be? */
+
+import { z } from "zod";
+
+import type { DaemonApi } from "./daemon-api.ts";
+import type { Finding, FindingStatus } from "./finding.ts";
+import { ToolError } from "./tool-error.ts";
+
+const health = z.object({
+  checks: z.record(z.string(), z.object({ status: z.string(), message: z.string() })),
+});
+const readiness = z.object({ status: z.string(), reason: z.string() });
+const engines = z.object({
+  engines: z.array(
+    z.object({
+      id: z.string(),
+      ranks: z.array(
+        z.object({
+          dp_rank: z.number(),
+          state: z.string(),
+          trust: z.string(),
+          connected: z.boolean(),
+          faults: z.record(z.string(), z.number()),
+        }),
+      ),
+    }),
+  ),
+});
+
+const OF_HEALTH: Readonly<Record<string, FindingStatus>> = { healthy: "ok", degraded: "warn" };
+const OF_TRUST: Readonly<Record<string, FindingStatus>> = { exact: "ok", partial: "warn", stale: "warn" };
+
+/**
+ * Asks a daemon.
+ *
+ * @param api - the daemon.
+ * @param url - for the findings.
+ * @returns readiness, checks and streams; one failed finding when it cannot be asked.
+ */
+export async function examineDaemon(api: DaemonApi, url: string): Promise<Finding[]> {
+  try {
+    const ready = readiness.parse(await (await api.get("/readyz", [200, 503])).json());
+    const { checks } = health.parse(await (await api.get("/health", [200, 503])).json());
+    const list = engines.parse(await (await api.get("/api/v1/engines")).json());
+    return [
+      {
+        check: "daemon",
+        subject: url,
+        status: ready.status === "ready" ? "ok" : "fail",
+        message: `${ready.status}: ${ready.reason}`,
+      },
+      ...Object.entries(checks).map(([name, { status, message }]): Finding => {
+        return {
+          check: "daemon",
+          subject: name,
+          status: OF_HEALTH[status] ?? "fail",
+          message: `${status}: ${message}`,
+        };
+      }),
+      ...list.engines.flatMap(({ id, ranks }) => ranks.map((rank) => streamFinding(id, rank))),
+    ];
+  } catch (error) {
+    if (error instanceof ToolError)
+      return [{ check: "daemon", subject: url, status: "fail", message: error.message }];
+    if (error instanceof z.ZodError || error instanceof SyntaxError)
+      return [
+        {
+          check: "daemon",
+          subject: url,
+          status: "fail",
+          message: "its answers are not those of a kvsync daemon",
+        },
+      ];
+    throw error;
+  }
+}
+
+type Rank = z.output<typeof engines>["engines"][number]["ranks"][number];
+
+function streamFinding(worker: string, { dp_rank, state, trust, connected, faults }: Rank): Finding {
+  const bad = Object.entries(faults).map(([code, count]) => `${code} ${count}`);
+  const more = bad.length === 0 ? "" : `; faults: ${bad.join(", ")}`;
+  const status = bad.length > 0 ? "warn" : (OF_TRUST[trust] ?? "fail");
+  const message = `${trust}, ${state}${connected ? "" : ", not connected"}${more}`;
+  return {
+    check: "stream",
+    subject: `${worker} rank ${dp_rank}`,
+    status: connected ? status : "fail",
+    message,
+  };
+}

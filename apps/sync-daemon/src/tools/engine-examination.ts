@@ -1,0 +1,217 @@
+/**
+ * Looks at one DP rank of an engine as a daemon would meet it: does its event socket publish, does its replay socket answer, what do its messages say?
+ *
+ *   events  ── subscribe once ──▶ connected | why not
+ *   replay  ── ask from 0 ──▶ first, last, holes ── every payload ─▶ BatchDescriber ─▶ spelling, block sizes, faults
+ *
+ * It reads the engine's history because that is all an idle engine has to say, and stops asking when it has seen enough. No index is made.
+ */
+
+import { parseReplayFrames, type ReplayFailure, WireError } from "@kvsync/core";
+
+import type { EngineRank } from "../engine/engine-entry.ts";
+import type { ConnectionEnd, Transport } from "../engine/transport.ts";
+import { BatchDescriber } from "./batch-description.ts";
+import type { Finding } from "./finding.ts";
+import { WHY_NOT } from "./inspect.ts";
+import { whole } from "./terminal.ts";
+
+/** Messages of the history that are decoded: more say nothing new, and the engine stands still while it sends them. */
+const MESSAGES_READ_MAX = 2000;
+
+/** One rank to look at. */
+export interface RankToExamine {
+  readonly worker: string;
+  readonly model: string;
+  readonly topic: string;
+  readonly rank: EngineRank;
+}
+
+/** What was found. */
+export interface RankExamination {
+  readonly findings: readonly Finding[];
+  /** Block sizes its stores named; empty when it said nothing. */
+  readonly blockSizes: ReadonlySet<number>;
+}
+
+/** What a stretch of history says. */
+interface History {
+  readonly first: number | null;
+  readonly last: number | null;
+  readonly messages: number;
+  readonly holes: number;
+  readonly isCut: boolean;
+  readonly failure: ReplayFailure | null;
+  readonly forms: ReadonlySet<string>;
+  readonly blockSizes: ReadonlySet<number>;
+  readonly faults: ReadonlyMap<string, string>;
+}
+
+/**
+ * Looks at a rank.
+ *
+ * @param examined - where it is.
+ * @param transport - used and closed.
+ * @param idleSeconds - silence after which a socket counts as silent.
+ * @returns the findings; unreachable sockets are findings too.
+ */
+export async function examineRank(
+  { worker, topic, rank }: RankToExamine,
+  transport: Transport,
+  idleSeconds: number,
+): Promise<RankExamination> {
+  const subject = `${worker} rank ${rank.dpRank}`;
+  try {
+    const end = await dial(transport, rank.endpoint, topic);
+    const events: Finding =
+      end === null
+        ? { check: "events", subject, status: "ok", message: `${rank.endpoint} publishes` }
+        : { check: "events", subject, status: "fail", message: `${rank.endpoint}: ${WHY_NOT[end]} (${end})` };
+    if (rank.replayEndpoint === null) {
+      const message =
+        "no replay endpoint: a lost message cannot be fetched again, and a start learns nothing of the past";
+      return {
+        findings: [events, { check: "replay", subject, status: "warn", message }],
+        blockSizes: new Set(),
+      };
+    }
+    const history = await readHistory(transport, rank.replayEndpoint, idleSeconds);
+    const findings = [
+      events,
+      replayFinding(subject, rank.replayEndpoint, history),
+      ...streamFindings(subject, history),
+    ];
+    return { findings, blockSizes: history.blockSizes };
+  } finally {
+    transport.close();
+  }
+}
+
+/** @returns null once connected. */
+function dial(transport: Transport, endpoint: string, topic: string): Promise<ConnectionEnd | null> {
+  return new Promise((resolve) => {
+    const subscription = transport.subscribe(endpoint, topic, {
+      connected: () => {
+        subscription.close();
+        resolve(null);
+      },
+      message: () => undefined,
+      ended: resolve,
+    });
+  });
+}
+
+function readHistory(transport: Transport, endpoint: string, idleSeconds: number): Promise<History> {
+  const describer = new BatchDescriber(false);
+  const forms = new Set<string>();
+  const blockSizes = new Set<number>();
+  const faults = new Map<string, string>();
+  let first: number | null = null;
+  let last: number | null = null;
+  let messages = 0;
+  let holes = 0;
+  return new Promise((resolve) => {
+    const finish = (failure: ReplayFailure | null, isCut: boolean): void => {
+      resolve({ first, last, messages, holes, isCut, failure, forms, blockSizes, faults });
+    };
+    const request = transport.requestReplay(endpoint, 0, idleSeconds * 1000, {
+      message: (frames) => {
+        try {
+          const reply = parseReplayFrames(frames);
+          if (reply.kind === "end") return;
+          messages += 1;
+          if (last !== null && reply.sequenceNumber > last + 1) holes += reply.sequenceNumber - last - 1;
+          first ??= reply.sequenceNumber;
+          last = reply.sequenceNumber;
+          const batch = describer.describe(reply.payload);
+          if (batch.form !== "none") forms.add(batch.form);
+          for (const { block_size: size } of batch.events) if (size !== undefined) blockSizes.add(size);
+          for (const { code, message } of batch.faults)
+            faults.set(code, `message ${reply.sequenceNumber}: ${message}`);
+        } catch (error) {
+          if (!(error instanceof WireError)) throw error;
+          faults.set(error.code, error.message);
+        }
+        if (messages < MESSAGES_READ_MAX) return;
+        request.close();
+        finish(null, true);
+      },
+      ended: (failure) => {
+        finish(failure, false);
+      },
+    });
+  });
+}
+
+function replayFinding(
+  subject: string,
+  endpoint: string,
+  { first, last, messages, holes, isCut, failure }: History,
+): Finding {
+  const finding = (status: Finding["status"], message: string): Finding => ({
+    check: "replay",
+    subject,
+    status,
+    message,
+  });
+  if (messages === 0) {
+    if (failure === null) return finding("ok", `${endpoint} answers; the engine has published nothing yet`);
+    return finding(
+      "fail",
+      `${endpoint}: no answer to a replay request (${failure}); is it the replay port, and is the engine's replay_endpoint set?`,
+    );
+  }
+  if (failure !== null)
+    return finding(
+      "fail",
+      `${endpoint}: fell silent after message ${last ?? 0}, without its end marker (${failure})`,
+    );
+  if (holes > 0)
+    return finding(
+      "fail",
+      `${endpoint}: ${whole(holes)} messages are missing between ${first ?? 0} and ${last ?? 0}; is its buffer or high-water mark too small?`,
+    );
+  if (first !== null && first > 0) {
+    return finding(
+      "warn",
+      `${endpoint}: history begins at ${whole(first)}: what was stored before is not known after a first start, and the stream is partial (docs/decisions/0006); a longer buffer_steps or snapshots help`,
+    );
+  }
+  return finding(
+    "ok",
+    `${endpoint}: history from the engine's start${isCut ? "" : `, ${whole(messages)} messages`}, no holes`,
+  );
+}
+
+function streamFindings(subject: string, { messages, forms, blockSizes, faults }: History): Finding[] {
+  if (messages === 0) return [];
+  if (faults.size > 0) {
+    return [...faults].map(
+      ([code, where]): Finding => ({
+        check: "stream",
+        subject,
+        status: "fail",
+        message: `${code}: ${where}`,
+      }),
+    );
+  }
+  if (forms.has("mixed") || forms.size > 1) {
+    return [
+      {
+        check: "stream",
+        subject,
+        status: "warn",
+        message: "events are spelled in two ways: do two engine versions publish to one address?",
+      },
+    ];
+  }
+  const [form = "none"] = forms;
+  const spelled =
+    form === "array"
+      ? "arrays (vLLM before 0.24, SGLang)"
+      : form === "map"
+        ? "maps (vLLM from 0.24, TensorRT-LLM)"
+        : "no events yet";
+  const sizes = [...blockSizes].sort((one, other) => one - other).join(", ") || "not seen";
+  return [{ check: "stream", subject, status: "ok", message: `events as ${spelled}; block size ${sizes}` }];
+}
