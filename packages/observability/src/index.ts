@@ -8,6 +8,7 @@ export { ROUTING_METRICS } from "./catalogue/routing.ts";
 export { SERVICE_METRICS } from "./catalogue/service.ts";
 export { SNAPSHOT_METRICS } from "./catalogue/snapshot.ts";
 export { STREAM_METRICS } from "./catalogue/stream.ts";
+export { TELEMETRY_METRICS } from "./catalogue/telemetry.ts";
 export { TOKENIZER_METRICS, TOKENIZER_OUTCOMES } from "./catalogue/tokenizer.ts";
 export {
   counter,

@@ -11,6 +11,7 @@ import { ROUTING_METRICS } from "./routing.ts";
 import { SERVICE_METRICS } from "./service.ts";
 import { SNAPSHOT_METRICS } from "./snapshot.ts";
 import { STREAM_METRICS } from "./stream.ts";
+import { TELEMETRY_METRICS } from "./telemetry.ts";
 import { TOKENIZER_METRICS } from "./tokenizer.ts";
 
 /** All families, in the order of exposition. */
@@ -23,4 +24,5 @@ export const CATALOGUE: readonly MetricDefinition[] = [
   SERVICE_METRICS,
   SNAPSHOT_METRICS,
   LIMIT_METRICS,
+  TELEMETRY_METRICS,
 ].flatMap((part) => Object.values<MetricDefinition>(part));

@@ -5,7 +5,7 @@
 
 import { counter, doubling, gauge, histogram } from "../definition.ts";
 
-const METHODS = ["GET", "POST", "DELETE", "other"] as const;
+const METHODS = ["GET", "POST", "PUT", "DELETE", "other"] as const;
 
 /** Route templates; a raw path is never a label. */
 const ROUTE = { maxValues: 32 } as const;

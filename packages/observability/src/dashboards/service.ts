@@ -5,6 +5,7 @@
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
+import { TELEMETRY_METRICS } from "../catalogue/telemetry.ts";
 import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
 import { SNAPSHOT_METRICS } from "../catalogue/snapshot.ts";
 import { age, equals, max, min, quantile, ratio, sum, summed } from "../promql/operators.ts";
@@ -19,6 +20,7 @@ const M = SERVICE_METRICS;
 const S = SNAPSHOT_METRICS;
 const P = PROCESS_METRICS;
 const T = TOKENIZER_METRICS;
+const L = TELEMETRY_METRICS;
 const INSTANCE = ["instance"] as const;
 const JOB = { job: { variable: "job" } } as const;
 
@@ -63,6 +65,7 @@ export const SERVICE = dashboard({
         "snapshotDuration",
       ],
     },
+    { id: 106, title: "Log and traces", panels: ["logLinesDropped"] },
     {
       id: 103,
       title: "System",
@@ -309,6 +312,20 @@ export const SERVICE = dashboard({
           title: "Is",
           query: query(max(equals(value(M.healthCheck, HERE), 1), ["instance", "check", "status"]), "check"),
         },
+      ],
+    }),
+    logLinesDropped: timeseries({
+      id: 50,
+      title: "Log lines left out",
+      shows: "Lines per second that a thread had to say at the present level and its budget did not allow.",
+      normal: "0; at the levels 2 to 5 under load the log is a sample.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(L.logLinesDropped, RATE, HERE), ["instance", "thread"]),
+          (label) => `${label("instance")} ${label("thread")}`,
+        ),
       ],
     }),
     snapshotAge: timeseries({
