@@ -8,19 +8,20 @@ import { type DynamicModule, Logger, Module } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import type { Logger as PinoLogger } from "pino";
 
 import { Daemon } from "./daemon.ts";
 import { CommunityController } from "./http/community.controller.ts";
 import { DumpController } from "./http/dump.controller.ts";
 import { EnginesController } from "./http/engines.controller.ts";
 import { HealthController } from "./http/health.controller.ts";
+import { LogLevelController } from "./http/log-level.controller.ts";
 import { MatchController } from "./http/match.controller.ts";
 import { MetricsController } from "./http/metrics.controller.ts";
 import { OpenapiController } from "./http/openapi.controller.ts";
 import { NestLogger } from "./http/nest-logger.ts";
 import { SnapshotController } from "./http/snapshot.controller.ts";
 import { ProblemFilter } from "./http/problem.filter.ts";
+import { logRequests } from "./http/request-log.ts";
 import { measureRequests } from "./http/request-metrics.ts";
 import { quoteLongIntegers } from "./query/community-api.ts";
 import { Lookup } from "./query/lookup.ts";
@@ -39,6 +40,7 @@ class AppModule {
         CommunityController,
         OpenapiController,
         SnapshotController,
+        LogLevelController,
       ],
       providers: [
         { provide: Daemon, useFactory: () => daemon },
@@ -52,24 +54,24 @@ class AppModule {
  * The HTTP rim of a daemon, not yet listening.
  *
  * @param daemon - running.
- * @param log - for the framework's lines and failed requests.
  * @returns the application; whoever made it closes it.
  */
-export async function createApp(daemon: Daemon, log: PinoLogger): Promise<NestFastifyApplication> {
+export async function createApp(daemon: Daemon): Promise<NestFastifyApplication> {
   const adapter = new FastifyAdapter({
     bodyLimit: daemon.settings.http.body_bytes,
     routerOptions: { maxParamLength: 256 },
     forceCloseConnections: "idle",
   });
-  Logger.overrideLogger(new NestLogger(log));
+  Logger.overrideLogger(new NestLogger(daemon.log));
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(daemon), adapter);
   const server = adapter.getInstance();
   measureRequests(server, daemon.metrics);
+  logRequests(server, daemon.log);
   // A binary body stays the one buffer that it was received into.
   app.useBodyParser("application/octet-stream", { bodyLimit: daemon.settings.http.body_bytes });
   // Types that no endpoint takes are refused, not parsed.
   server.removeContentTypeParser("text/plain");
-  app.useGlobalFilters(new ProblemFilter(log, daemon.metrics));
+  app.useGlobalFilters(new ProblemFilter(daemon.log, daemon.metrics));
   await app.init();
   // After Nest has put its own parser there.
   readLongIntegers(server, daemon.settings.http.body_bytes);

@@ -12,7 +12,7 @@
 import { totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
-import { CATALOGUE, Exposition, MetricSlots, type SlotAnnouncement } from "@kvsync/observability";
+import type { Exposition, MetricSlots } from "@kvsync/observability";
 
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { ranksWithinOpenFiles } from "./engine/open-files.ts";
@@ -22,7 +22,10 @@ import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { IngestPool } from "./ingest/ingest-pool.ts";
 import { BoardReader, createBoardMemory } from "./ingest/stream-board.ts";
-import type { IngestSettings, LogLine } from "./ingest/thread-messages.ts";
+import type { IngestSettings } from "./ingest/thread-messages.ts";
+import type { LevelControl } from "./log/level-control.ts";
+import type { LineGate } from "./log/line-gate.ts";
+import type { LogLine } from "./log/log-line.ts";
 import { fleetGauges } from "./metrics/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { RemoteTokenizer } from "./tokenizer/remote-tokenizer.ts";
@@ -32,6 +35,7 @@ import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
 import { findSnapshot } from "./snapshot/snapshot-source.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
+import { startTelemetry, type Telemetry } from "./telemetry.ts";
 
 /** What a daemon is made of, beside its settings. */
 export interface DaemonDependencies {
@@ -39,6 +43,7 @@ export interface DaemonDependencies {
   readonly ingestScript: URL;
   readonly snapshotScript: URL;
   readonly version: string;
+  /** Writes a line; what is not to be written does not get here. */
   readonly log: (line: LogLine) => void;
   /** The ingest thread died; the process cannot do its work any more. */
   readonly died: (error: Error) => void;
@@ -61,6 +66,8 @@ export class Daemon {
   readonly health: HealthChecks;
   readonly syncHealth: SyncHealth;
   readonly version: string;
+  readonly log: LineGate;
+  readonly logLevel: LevelControl;
   readonly #ingest: IngestPool;
 
   private constructor(parts: {
@@ -68,21 +75,23 @@ export class Daemon {
     readonly registry: EngineRegistry;
     readonly reader: PrefixReader;
     readonly board: BoardReader;
-    readonly exposition: Exposition;
-    readonly metrics: MetricSlots;
+    readonly telemetry: Telemetry;
     readonly snapshots: SnapshotStore;
     readonly health: HealthChecks;
     readonly tokenization: Tokenization;
     readonly version: string;
     readonly ingest: IngestPool;
   }) {
-    const { settings, registry, reader, board, metrics } = parts;
+    const { settings, registry, reader, board, telemetry } = parts;
+    const { metrics } = telemetry;
     this.settings = settings;
     this.registry = registry;
     this.reader = reader;
     this.board = board;
-    this.exposition = parts.exposition;
+    this.exposition = telemetry.exposition;
     this.metrics = metrics;
+    this.log = telemetry.log;
+    this.logLevel = telemetry.levelControl;
     this.snapshots = parts.snapshots;
     this.health = parts.health;
     this.syncHealth = new SyncHealth({ registry, board }, epochMs);
@@ -107,27 +116,26 @@ export class Daemon {
   static async start(settings: Settings, dependencies: DaemonDependencies): Promise<Daemon> {
     const engines = settings.engines;
     const sync = decideSync(settings.sync);
-    if (!sync.on) tellSyncOff(sync, dependencies.log);
-    const exposition = new Exposition(CATALOGUE);
-    const accept = (announcement: SlotAnnouncement): void => {
-      exposition.accept(announcement);
-    };
-    const metrics = new MetricSlots("main", accept);
+    const telemetry = startTelemetry(settings, dependencies.log, epochMs);
+    const { metrics, log, announce, threadLine } = telemetry;
+    if (!sync.on) tellSyncOff(sync, log.write);
     const snapshots = new SnapshotStore(settings.snapshot, {
       take: () => ingest.takeSnapshot(),
       script: dependencies.snapshotScript,
       version: dependencies.version,
       metrics,
-      log: dependencies.log,
+      log: snapshotLog(log),
       now: epochMs,
     });
-    const heard = refusals(metrics, dependencies.log);
+    const heard = refusals(metrics, snapshotLog(log));
     const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard) : null;
     const boardMemory = createBoardMemory();
     const board = new BoardReader(boardMemory);
-    const { ingestScript: script, log, died } = dependencies;
-    const workers = ingestSettings(settings, boardMemory, found?.path ?? null);
-    const ingest = await IngestPool.start(workers, { script, board, metrics, announce: accept, log, died });
+    const { ingestScript: script, died } = dependencies;
+    const shared = { board: boardMemory, logLevel: telemetry.level.memory };
+    const workers = ingestSettings(settings, shared, found?.path ?? null);
+    const heardOf = { log: log.write, threadLine, announce, died };
+    const ingest = await IngestPool.start(workers, { script, board, metrics, ...heardOf });
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const follower = sync.on ? ingest : NO_FOLLOWER;
     const registry = new EngineRegistry(follower, {
@@ -149,8 +157,8 @@ export class Daemon {
       health,
       configurationValid: sync.on || !sync.asked,
     });
-    exposition.beforeScrape(collect);
-    if (found !== null) tellRestored(found, ingest.restored, metrics, dependencies.log);
+    telemetry.exposition.beforeScrape(collect);
+    if (found !== null) tellRestored(found, ingest.restored, metrics, snapshotLog(log));
     if (ingest.restored?.kind === "restored") {
       snapshots.loaded(ingest.restored.createdMs);
       reserve(registry, ingest.restored.streams, settings.readiness.deadline_seconds);
@@ -162,8 +170,7 @@ export class Daemon {
       registry,
       reader,
       board,
-      exposition,
-      metrics,
+      telemetry,
       snapshots,
       health,
       tokenization,
@@ -179,10 +186,18 @@ export class Daemon {
    */
   async stop(): Promise<void> {
     this.health.stop();
+    this.logLevel.stop();
     await this.tokenizer?.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
     await this.#ingest.stop();
   }
+}
+
+/** Where the snapshots' lines go. */
+function snapshotLog(log: LineGate): (line: LogLine) => void {
+  return (line) => {
+    log.write({ component: "snapshot", ...line });
+  };
 }
 
 /** The tokenizer, null without one, and its metrics, which there are in any case. */
@@ -256,7 +271,7 @@ function memoryBytesMax(): number {
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
   { ingest, limits }: Settings,
-  board: SharedArrayBuffer,
+  shared: Pick<IngestSettings, "board" | "logLevel">,
   restoreFrom: string | null,
 ): IngestSettings[] {
   const { workers } = ingest;
@@ -266,7 +281,7 @@ function ingestSettings(
     worker: `ingest-${workerNumber}`,
     workerNumber,
     sharedIndex: null,
-    board,
+    ...shared,
     queue: {
       messages: { live: share(limits.queue_messages), replay: share(limits.replay_queue_messages) },
       bytes: { live: share(limits.queue_bytes), replay: share(limits.replay_queue_bytes) },

@@ -16,7 +16,9 @@ import type { Logger } from "pino";
 import { createApp } from "./app.module.ts";
 import { Daemon } from "./daemon.ts";
 import { RegistryError } from "./engine/engine-registry.ts";
-import { createLog, lineWriter } from "./log.ts";
+import { errorFacts } from "./log/error-facts.ts";
+import { createLog, lineWriter } from "./log/log.ts";
+import type { LogLine } from "./log/log-line.ts";
 import { effectiveSettings } from "./settings/effective-settings.ts";
 import { readSettings, requestOf } from "./settings/read-settings.ts";
 import { EXIT_UNUSABLE_SETTINGS, SettingsError } from "./settings/settings-error.ts";
@@ -58,7 +60,7 @@ function checkedText(settings: Settings): string {
 }
 
 function fail(log: Logger, event: string, message: string, error: unknown): never {
-  log.fatal({ event, err: error }, message);
+  log.fatal({ component: "main", event, ...errorFacts(error) }, message);
   process.exit(error instanceof SettingsError || error instanceof RegistryError ? EXIT_UNUSABLE_SETTINGS : 1);
 }
 
@@ -75,19 +77,21 @@ async function run(settings: Settings, log: Logger): Promise<void> {
     log: lineWriter(log, "sync"),
     died: (error) => fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error),
   });
-  const app = await createApp(daemon, log);
+  const say = (event: string, facts: LogLine["facts"]): void => {
+    daemon.log.write({ level: "info", component: "main", event, message: event, facts });
+  };
+  const app = await createApp(daemon);
   const { host, port, drain_seconds } = settings.http;
   await app.listen({ host, port });
   const server = app.getHttpServer();
   const address = server.address();
-  const listening = { event: "listening", host, port: typeof address === "object" ? address?.port : port };
-  log.info(listening, "listening");
+  say("listening", { host, port: typeof address === "object" ? (address?.port ?? port) : port });
 
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {
     if (stopping) return;
     stopping = true;
-    log.info({ event: "stopping", signal }, "stopping");
+    say("stopping", { signal });
     daemon.readiness.stop();
     setTimeout(() => fail(log, "stop_overdue", "stopping took too long", null), STOP_MS).unref();
     await new Promise((resolve) => setTimeout(resolve, drain_seconds * 1000));
@@ -99,7 +103,7 @@ async function run(settings: Settings, log: Logger): Promise<void> {
     ).unref();
     await app.close();
     await daemon.stop();
-    log.info({ event: "stopped" }, "stopped");
+    say("stopped", {});
     process.exit(0);
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -110,7 +114,7 @@ async function run(settings: Settings, log: Logger): Promise<void> {
 }
 
 const settings = settingsOrExit();
-const log = createLog(settings.log_level);
+const log = createLog();
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   process.on(event, (error) => fail(log, "crash", "an error that nothing expected", error));
 }

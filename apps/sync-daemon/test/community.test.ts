@@ -4,7 +4,6 @@
  */
 import { PrefixHasher, toBigInt } from "@kvsync/core";
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
-import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { createApp } from "../src/app.module.ts";
@@ -89,7 +88,7 @@ beforeAll(async () => {
       throw error;
     },
   });
-  app = await createApp(daemon, pino({ level: "silent" }));
+  app = await createApp(daemon);
   for (const dpRank of [0, 1]) engines.push(await TestEngine.start({ id: `rank-${dpRank}`, dpRank }, dpRank));
 });
 

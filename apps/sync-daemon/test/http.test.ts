@@ -3,7 +3,6 @@
  * and refuses. What needs real sockets is in stop.e2e.test.ts, what needs engines in daemon.e2e.test.ts.
  */
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
-import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { createApp } from "../src/app.module.ts";
@@ -31,7 +30,7 @@ async function start(argv: readonly string[] = []): Promise<{ daemon: Daemon; ap
       throw error;
     },
   });
-  return { daemon: started, app: await createApp(started, pino({ level: "silent" })) };
+  return { daemon: started, app: await createApp(started) };
 }
 
 beforeAll(async () => {

@@ -105,6 +105,8 @@ async function runCramped(): Promise<void> {
     limits: { queue_messages: CRAMPED_QUEUE, contexts: 1 },
     sync: { tokenizer_endpoint: NOBODY },
     tokenizer: { circuit_failures: 1 },
+    // More lines than the log takes.
+    log: { level: 3 },
     // No folder at all: each snapshot fails.
     snapshot: { directory: "/dev/null/nowhere", interval_seconds: 1 },
   });

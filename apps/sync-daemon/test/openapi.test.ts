@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 
 import { Validator } from "@seriousme/openapi-schema-validator";
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
-import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { createApp } from "../src/app.module.ts";
@@ -27,7 +26,7 @@ beforeAll(async () => {
       throw error;
     },
   });
-  app = await createApp(daemon, pino({ level: "silent" }));
+  app = await createApp(daemon);
 });
 
 afterAll(async () => {

@@ -14,7 +14,7 @@ import { caughtUp, TestEngine } from "./fleet.ts";
 import { PAGES, PageShell, pageCommands } from "./operator-page.ts";
 
 /** Pages whose commands run here. */
-const PAGES_HERE = ["settings.md", "snapshots.md", "tools.md"];
+const PAGES_HERE = ["logs-and-traces.md", "settings.md", "snapshots.md", "tools.md"];
 /** Pages whose commands run elsewhere, by the test that does it. */
 const PAGES_ELSEWHERE: Readonly<Record<string, string>> = { "queries.md": "queries-page.e2e.test.ts" };
 

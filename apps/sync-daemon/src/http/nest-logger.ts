@@ -1,28 +1,35 @@
-/** Nest's own log lines, through pino: one JSON line each, like everybody's. */
+/** Nest's own log lines, through the daemon's log: one JSON line each, like everybody's. */
 
 import type { LoggerService } from "@nestjs/common";
-import type { Logger } from "pino";
 
-/** Hands Nest's lines to pino. Its start-up chatter goes to debug. */
+import type { LineGate } from "../log/line-gate.ts";
+import type { LineLevel } from "../log/log-level.ts";
+
+/** Hands Nest's lines on. Its start-up chatter is for debugging. */
 export class NestLogger implements LoggerService {
-  readonly #log: Logger;
+  readonly #log: LineGate;
 
-  constructor(log: Logger) {
-    this.#log = log.child({ component: "nest" });
+  constructor(log: LineGate) {
+    this.#log = log;
   }
 
   /** Nest's "log" is what it says at start-up. */
   log(message: unknown, context?: string): void {
-    this.#log.debug({ context }, String(message));
+    this.#write("debug", message, context);
   }
 
   /** An error of the framework. */
   error(message: unknown, stackOrContext?: string): void {
-    this.#log.error({ detail: stackOrContext }, String(message));
+    this.#write("error", message, stackOrContext);
   }
 
   /** A warning of the framework. */
   warn(message: unknown, context?: string): void {
-    this.#log.warn({ context }, String(message));
+    this.#write("warn", message, context);
+  }
+
+  #write(level: LineLevel, message: unknown, context: string | undefined): void {
+    const facts = context === undefined ? {} : { context };
+    this.#log.write({ level, component: "nest", event: "framework", message: String(message), facts });
   }
 }

@@ -7,8 +7,9 @@ import { CodedError } from "@kvsync/core";
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from "@nestjs/common";
 import { type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Logger } from "pino";
 
+import { errorFacts } from "../log/error-facts.ts";
+import type { LineGate } from "../log/line-gate.ts";
 import { problem, type ProblemCode, type ProblemDocument, PROBLEMS } from "./problem-status.ts";
 import { routeOf } from "./request-metrics.ts";
 
@@ -22,10 +23,10 @@ const STATUS_CODES: Readonly<Record<number, ProblemCode>> = {
 /** The only exception filter. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
-  readonly #log: Logger;
+  readonly #log: LineGate;
   readonly #metrics: MetricSlots;
 
-  constructor(log: Logger, metrics: MetricSlots) {
+  constructor(log: LineGate, metrics: MetricSlots) {
     this.#log = log;
     this.#metrics = metrics;
   }
@@ -55,7 +56,13 @@ export class ProblemFilter implements ExceptionFilter {
       });
     }
     if (status === 503) return problem("stopping", "the daemon is stopping; ask another replica");
-    this.#log.error({ event: "request_failed", route: routeOf(request), err: exception }, "a request failed");
+    this.#log.write({
+      level: "error",
+      component: "http",
+      event: "request_failed",
+      message: "a request failed",
+      facts: { route: routeOf(request), ...errorFacts(exception) },
+    });
     return problem("internal_error", "the request failed; the log says why");
   }
 }

@@ -5,7 +5,7 @@
 import { type Counter, type Histogram, type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-type Method = "GET" | "POST" | "DELETE" | "other";
+type Method = "GET" | "POST" | "PUT" | "DELETE" | "other";
 
 /** Handles of one route. */
 interface RouteHandles {
@@ -65,5 +65,5 @@ export function measureRequests(server: FastifyInstance, metrics: MetricSlots): 
 }
 
 function methodOf(method: string): Method {
-  return method === "GET" || method === "POST" || method === "DELETE" ? method : "other";
+  return method === "GET" || method === "POST" || method === "PUT" || method === "DELETE" ? method : "other";
 }

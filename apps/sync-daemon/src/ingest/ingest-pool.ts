@@ -17,17 +17,12 @@ import type { EvictionReason, ParkedRecord, SharedPrefixIndex } from "@kvsync/co
 import { type Counter, type MetricSlots, type SlotAnnouncement, STREAM_METRICS } from "@kvsync/observability";
 
 import type { RankFollower } from "../engine/engine-registry.ts";
+import type { LogLine } from "../log/log-line.ts";
 import { SnapshotError } from "../snapshot/snapshot-error.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { IngestWorker } from "./ingest-worker.ts";
 import type { BoardReader } from "./stream-board.ts";
-import type {
-  FollowedRank,
-  IngestSettings,
-  LogLine,
-  RestoredSnapshot,
-  SnapshotBarrier,
-} from "./thread-messages.ts";
+import type { FollowedRank, IngestSettings, RestoredSnapshot, SnapshotBarrier } from "./thread-messages.ts";
 
 const LOOK_MS = 1000;
 /** Difference of busy shares that is worth moving a stream for; alerts complain at 0.4. */
@@ -44,6 +39,8 @@ export interface PoolDependencies {
   readonly metrics: MetricSlots;
   readonly announce: (announcement: SlotAnnouncement) => void;
   readonly log: (line: LogLine) => void;
+  /** Hears lines that a worker has decided to write. */
+  readonly threadLine: (line: LogLine) => void;
   readonly died: (error: Error) => void;
 }
 
@@ -101,7 +98,7 @@ export class IngestPool implements RankFollower {
         { ...own, sharedIndex },
         {
           metrics: dependencies.announce,
-          log: dependencies.log,
+          log: dependencies.threadLine,
           died: dependencies.died,
           evicted: (reason: EvictionReason, rankSlots) => {
             workers.forEach((other, i) => {
@@ -254,7 +251,8 @@ export class IngestPool implements RankFollower {
     assignment.applied = 0;
     target.follow({ ...assignment.rank, resumeFrom: moved.position }, moved.parked);
     this.#stolen[to]?.inc();
-    const facts = { worker: assignment.rank.workerId, dp_rank: assignment.rank.dpRank, from, to };
+    const { workerId: pod, model, dpRank: dp_rank } = assignment.rank;
+    const facts = { pod, model, dp_rank, from, to };
     log({
       level: "info",
       event: "stream_moved",

@@ -14,9 +14,11 @@ import {
   type PrefixIndexOptions,
   RANK_SLOTS_MAX,
 } from "@kvsync/core";
-import { MetricSlots, PREFIX_INDEX_METRICS } from "@kvsync/observability";
+import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
 
 import { ZmqTransport } from "../engine/zmq-transport.ts";
+import { LineGate } from "../log/line-gate.ts";
+import { LogLevel } from "../log/log-level.ts";
 import { loadSnapshot, type SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { Ingest } from "./ingest.ts";
@@ -62,15 +64,21 @@ const index =
   settings.sharedIndex === null
     ? PrefixIndex.create(indexOptions)
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
+const now = (): number => performance.timeOrigin + performance.now();
 const ingest = new Ingest(settings, {
   transport: new ZmqTransport(),
   index,
   board: new BoardWriter(settings.board, settings.workerNumber),
   metrics,
-  log: (line) => {
-    tell({ kind: "log", line });
-  },
-  now: () => performance.timeOrigin + performance.now(),
+  log: new LineGate({
+    level: LogLevel.attach(settings.logLevel),
+    write: (line) => {
+      tell({ kind: "log", line });
+    },
+    dropped: metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: settings.worker }),
+    now,
+  }),
+  now,
   random: Math.random,
 });
 

@@ -9,12 +9,12 @@ import { Worker } from "node:worker_threads";
 import type { EvictionReason, ParkedRecord, SharedPrefixIndex } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
+import type { LogLine } from "../log/log-line.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type {
   FollowedRank,
   FromIngest,
   IngestSettings,
-  LogLine,
   MovedStream,
   RestoredSnapshot,
   SnapshotBarrier,
@@ -91,7 +91,7 @@ export class IngestWorker {
             listener.metrics(message.announcement);
             break;
           case "log":
-            listener.log(message.line);
+            listener.log({ component: settings.worker, ...message.line });
             break;
         }
       });

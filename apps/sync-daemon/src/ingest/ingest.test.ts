@@ -9,13 +9,16 @@ import {
   encodeReplayReply,
   PrefixIndex,
 } from "@kvsync/core";
-import { MetricSlots } from "@kvsync/observability";
+import { MetricSlots, TELEMETRY_METRICS } from "@kvsync/observability";
 import { afterEach, expect, test } from "vitest";
 
 import type { Frames, ReplayEvents, SubscriptionEvents, Transport } from "../engine/transport.ts";
+import { LineGate } from "../log/line-gate.ts";
+import { LogLevel } from "../log/log-level.ts";
+import type { LogLine } from "../log/log-line.ts";
 import { Ingest } from "./ingest.ts";
 import { BoardReader, BoardWriter, createBoardMemory } from "./stream-board.ts";
-import type { FollowedRank, IngestSettings, LogLine } from "./thread-messages.ts";
+import type { FollowedRank, IngestSettings } from "./thread-messages.ts";
 
 /** Records what is asked of the network. */
 class ScriptedTransport implements Transport {
@@ -53,6 +56,8 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
   const transport = new ScriptedTransport();
   const log: LogLine[] = [];
   const clock = { nowMs: 1000 };
+  const level = LogLevel.create(1);
+  const metrics = new MetricSlots("ingest-0", () => undefined);
   const index = PrefixIndex.create();
   const settings: IngestSettings = {
     worker: "ingest-0",
@@ -60,6 +65,7 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
     sharedIndex: null,
     restoreFrom: null,
     board: memory,
+    logLevel: level.memory,
     queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 1e9, replay: 1e9 }, messageBytes: 1e6 },
     holdBytesMax: 1e9,
     tickMs: 1,
@@ -79,8 +85,13 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
     transport,
     index,
     board: new BoardWriter(memory, 0),
-    metrics: new MetricSlots("ingest-0", () => undefined),
-    log: (line) => log.push(line),
+    metrics,
+    log: new LineGate({
+      level,
+      write: (line) => log.push(line),
+      dropped: metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "ingest-0" }),
+      now: () => clock.nowMs,
+    }),
     now: () => clock.nowMs,
     random: () => 0.5,
   });

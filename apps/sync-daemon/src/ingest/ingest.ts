@@ -32,6 +32,7 @@ import { BACKPRESSURE_LEVELS, LIMIT_METRICS, type MetricSlots, STREAM_METRICS } 
 
 import { EngineConnection } from "../engine/engine-connection.ts";
 import type { Frames, Transport } from "../engine/transport.ts";
+import type { LineGate } from "../log/line-gate.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
 import {
   IngestQueue,
@@ -43,7 +44,8 @@ import {
 import { type ReplayClient, ReplayRequests } from "./replay-requests.ts";
 import type { BoardWriter } from "./stream-board.ts";
 import { StreamMetrics } from "./stream-metrics.ts";
-import type { FollowedRank, IngestSettings, LogLine } from "./thread-messages.ts";
+import { type StreamNames, StreamWatch } from "./stream-watch.ts";
+import type { FollowedRank, IngestSettings } from "./thread-messages.ts";
 
 /** Time of one slice at rest: short against a tick, long against reading the clock. */
 const SLICE_MS = 4;
@@ -73,7 +75,7 @@ export interface IngestDependencies {
   readonly index: IndexWriter;
   readonly board: BoardWriter;
   readonly metrics: MetricSlots;
-  readonly log: (line: LogLine) => void;
+  readonly log: LineGate;
   /** Milliseconds since the epoch, never going back. */
   readonly now: () => number;
   /** Jitter, 0 … 1. */
@@ -147,8 +149,9 @@ export class Ingest {
    * @param rank - its slot is free.
    */
   follow(rank: FollowedRank): void {
-    const { metrics, index, now } = this.#dependencies;
-    const stream = new Stream(rank, {
+    const { metrics, index, log, now } = this.#dependencies;
+    const names = namesOf(rank);
+    const stream: Stream = new Stream(rank, {
       ingest: this,
       metrics: new StreamMetrics(
         { pod: rank.workerId, model: rank.model, ingestWorker: this.#settings.worker },
@@ -156,7 +159,7 @@ export class Ingest {
         () => this.#wallClockSeconds,
       ),
       connect: (own) => this.#connection(rank, own),
-      sync: (listener) =>
+      sync: (streamMetrics) =>
         new WorkerSync(
           {
             rankSlot: rank.rankSlot,
@@ -167,10 +170,16 @@ export class Ingest {
             resumeFrom: rank.resumeFrom ?? undefined,
             limits: this.#dependencies.syncLimits,
           },
-          { index, decoder: this.#decoder, listener, holdBudget: this.#holdBudget },
+          {
+            index,
+            decoder: this.#decoder,
+            listener: new StreamWatch(streamMetrics, log, names, () => stream.sync.lastSequenceNumber),
+            holdBudget: this.#holdBudget,
+          },
         ),
     });
     this.#streams.set(rank.rankSlot, stream);
+    log.write({ level: "info", event: "rank_followed", message: "follows a rank", facts: names });
     this.#after(stream);
     this.#dialDue(now());
   }
@@ -195,6 +204,13 @@ export class Ingest {
     stream.sync.close();
     stream.metrics.release();
     this.#dependencies.board.clear(rankSlot);
+    const facts = namesOf(stream.rank);
+    this.#dependencies.log.write({
+      level: "info",
+      event: "rank_forgotten",
+      message: "follows a rank no more",
+      facts,
+    });
   }
 
   /**
@@ -287,7 +303,7 @@ export class Ingest {
 
   #connection(rank: FollowedRank, stream: Stream): EngineConnection {
     const { log } = this.#dependencies;
-    const facts = { worker: rank.workerId, model: rank.model, dp_rank: rank.dpRank, endpoint: rank.endpoint };
+    const facts = { ...namesOf(rank), endpoint: rank.endpoint };
     return new EngineConnection(
       {
         endpoint: rank.endpoint,
@@ -299,12 +315,17 @@ export class Ingest {
       {
         connected: () => {
           stream.metrics.connected();
-          log({ level: "info", event: "engine_connected", message: "connected to an engine", facts });
+          log.write({ level: "info", event: "engine_connected", message: "connected to an engine", facts });
           this.note("live", stream, { kind: "connected" });
         },
         disconnected: () => {
           stream.metrics.disconnected();
-          log({ level: "warn", event: "engine_disconnected", message: "lost an engine's connection", facts });
+          log.write({
+            level: "warn",
+            event: "engine_disconnected",
+            message: "lost an engine's connection",
+            facts,
+          });
           this.note("live", stream, { kind: "disconnected" });
         },
         failed: (reason) => {
@@ -312,7 +333,7 @@ export class Ingest {
           if (stream.failureLogged) return;
           stream.failureLogged = true;
           const message = "cannot connect to an engine; trying again with growing pauses";
-          log({ level: "warn", event: "engine_unreachable", message, facts: { ...facts, reason } });
+          log.write({ level: "warn", event: "engine_unreachable", message, facts: { ...facts, reason } });
         },
         message: (frames) => {
           this.offer("live", stream, frames, 0);
@@ -356,7 +377,9 @@ export class Ingest {
     if (item.kind === "note") this.#applyNote(stream, item.note, nowMs);
     else {
       stream.metrics.taken(lane);
-      this.#gauges.wait(lane, (nowMs - item.receivedAtMs) / 1000);
+      const waitedMs = nowMs - item.receivedAtMs;
+      this.#gauges.wait(lane, waitedMs / 1000);
+      if (this.#dependencies.log.isOn("detail")) this.#tellTaken(stream, lane, item.frames, waitedMs);
       if (lane === "live") {
         stream.sync.liveMessage(item.frames, nowMs);
         this.#timed = stream;
@@ -368,6 +391,13 @@ export class Ingest {
       this.#gauges.applied();
     }
     this.#after(stream);
+  }
+
+  #tellTaken({ rank }: Stream, lane: Lane, frames: Frames, waitedMs: number): void {
+    const bytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
+    const facts = { ...namesOf(rank), lane, frames: frames.length, bytes, waited_ms: waitedMs };
+    const message = "takes a message out of the queue";
+    this.#dependencies.log.write({ level: "detail", event: "message_taken", message, facts });
   }
 
   /** The live message before this moment was dealt with by now: one reading of the clock serves both. */
@@ -401,11 +431,19 @@ export class Ingest {
       if (action.kind === "abandon_replay") this.#replays.abandon(stream, action.attempt);
       else {
         stream.metrics.replayRequested();
+        this.#tellReplay(stream, action.from);
         this.#replays.request(stream, action.attempt, action.from);
       }
     }
     this.#dependencies.board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
     this.#dirty.add(stream);
+  }
+
+  #tellReplay({ rank }: Stream, from: number): void {
+    const { log } = this.#dependencies;
+    if (!log.isOn("summary")) return;
+    const facts = { ...namesOf(rank), from_sequence_number: from };
+    log.write({ level: "summary", event: "replay_requested", message: "asks for a replay", facts });
   }
 
   #tick(): void {
@@ -466,13 +504,18 @@ export class Ingest {
       replay: this.#queue.depth("replay"),
     };
     const severity = level > 1 ? "warn" : "info";
-    this.#dependencies.log({
+    this.#dependencies.log.write({
       level: severity,
       event: "backpressure",
       message: "back-pressure changed",
       facts,
     });
   }
+}
+
+/** How a rank is called in lines of the log. */
+function namesOf({ workerId, model, dpRank }: FollowedRank): StreamNames {
+  return { pod: workerId, model, dp_rank: dpRank };
 }
 
 /** One rank being followed. */
@@ -496,7 +539,7 @@ class Stream implements ReplayClient {
       readonly ingest: Ingest;
       readonly metrics: StreamMetrics;
       readonly connect: (stream: Stream) => EngineConnection;
-      readonly sync: (listener: StreamMetrics) => WorkerSync;
+      readonly sync: (metrics: StreamMetrics) => WorkerSync;
     },
   ) {
     this.rank = rank;

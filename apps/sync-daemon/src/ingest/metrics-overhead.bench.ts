@@ -22,9 +22,11 @@ import {
   PrefixIndex,
   Prng,
 } from "@kvsync/core";
-import { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability";
+import { Counter, Gauge, Histogram, MetricSlots, TELEMETRY_METRICS } from "@kvsync/observability";
 
 import type { Frames, ReplayEvents, SubscriptionEvents, Transport } from "../engine/transport.ts";
+import { LineGate } from "../log/line-gate.ts";
+import { LogLevel } from "../log/log-level.ts";
 import { Ingest } from "./ingest.ts";
 import { BoardReader, BoardWriter, createBoardMemory } from "./stream-board.ts";
 
@@ -132,6 +134,12 @@ function messages(): Frames[] {
 /** Seconds of CPU that all messages take, the first tenth left out. */
 async function run(isMetered: boolean): Promise<number> {
   const memory = createBoardMemory();
+  const now = (): number => performance.timeOrigin + performance.now();
+  const metrics = isMetered
+    ? new MetricSlots("ingest-0", () => undefined)
+    : new NoSlots("ingest-0", () => undefined);
+  const level = LogLevel.create(1);
+  const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "ingest-0" });
   const board = new BoardReader(memory);
   const transport = new OneEngine();
   const ingest = new Ingest(
@@ -141,6 +149,7 @@ async function run(isMetered: boolean): Promise<number> {
       sharedIndex: null,
       restoreFrom: null,
       board: memory,
+      logLevel: level.memory,
       queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 4e9, replay: 1e9 }, messageBytes: 1e8 },
       holdBytesMax: 1e9,
       tickMs: 100,
@@ -154,11 +163,9 @@ async function run(isMetered: boolean): Promise<number> {
       transport,
       index: PrefixIndex.create(),
       board: new BoardWriter(memory, 0),
-      metrics: isMetered
-        ? new MetricSlots("ingest-0", () => undefined)
-        : new NoSlots("ingest-0", () => undefined),
-      log: () => undefined,
-      now: () => performance.timeOrigin + performance.now(),
+      metrics,
+      log: new LineGate({ level, write: () => undefined, dropped, now }),
+      now,
       random: Math.random,
     },
   );

@@ -6,6 +6,7 @@
 import type { EvictionReason, ParkedRecord, SharedPrefixIndex, StreamPosition } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
+import type { LogLine } from "../log/log-line.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
@@ -19,6 +20,8 @@ export interface IngestSettings {
   /** The index of the first worker; null for the first one, which makes it. */
   readonly sharedIndex: SharedPrefixIndex | null;
   readonly board: SharedArrayBuffer;
+  /** Memory of the log's level. */
+  readonly logLevel: SharedArrayBuffer;
   readonly queue: QueueLimits;
   /** Bytes that this worker's streams together hold while replays run. */
   readonly holdBytesMax: number;
@@ -95,15 +98,6 @@ export type ToIngest =
   /** `barrier` has two words: workers that stand still, and whether they may go on. Null when there is one worker. */
   | { readonly kind: "snapshot"; readonly barrier: SnapshotBarrier | null }
   | { readonly kind: "stop" };
-
-/** A line for the log. */
-export interface LogLine {
-  readonly level: "debug" | "info" | "warn" | "error";
-  /** Code of what happened. */
-  readonly event: string;
-  readonly message: string;
-  readonly facts: Readonly<Record<string, string | number | boolean | null>>;
-}
 
 /** From the ingest thread. */
 export type FromIngest =

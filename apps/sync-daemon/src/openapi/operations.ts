@@ -8,6 +8,7 @@ import { z } from "zod";
 
 import { HEALTH_STATUSES } from "../health/health-checks.ts";
 import type { ProblemCode } from "../http/problem-status.ts";
+import { logLevelBody } from "../log/level-control.ts";
 import { queryBody, queryByHashBody, registerBody, unregisterBody } from "../query/community-api.ts";
 import { matchAnswer } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
@@ -19,7 +20,7 @@ export type Content =
 
 /** One route. */
 export interface Operation {
-  readonly method: "get" | "post" | "delete";
+  readonly method: "get" | "post" | "put" | "delete";
   /** As in OpenAPI, parameters in braces. */
   readonly path: string;
   readonly id: string;
@@ -114,6 +115,10 @@ const lookupProblems = [
   "block_size_required",
   "too_many_tokens",
 ] as const;
+
+const logLevelState = z
+  .looseObject({ level: z.int(), configured_level: z.int(), until: z.string().nullable() })
+  .meta({ id: "LogLevel" });
 
 /** All of them. */
 export const OPERATIONS: readonly Operation[] = [
@@ -296,6 +301,25 @@ export const OPERATIONS: readonly Operation[] = [
     summary: "A snapshot made now, for a daemon that starts.",
     answers: { 200: { mediaType: "application/vnd.kvsync.snapshot", description: "A snapshot file." } },
     problems: ["snapshot_unavailable"],
+  },
+  {
+    method: "get",
+    path: "/api/v1/log-level",
+    id: "logLevel",
+    tag: "operations",
+    summary: "How much is logged, from 0 (warnings and errors) to 5.",
+    answers: { 200: { schema: logLevelState } },
+    problems: [],
+  },
+  {
+    method: "put",
+    path: "/api/v1/log-level",
+    id: "setLogLevel",
+    tag: "operations",
+    summary: "Changes how much is logged, in all threads, for good or for a while.",
+    bodies: [{ schema: logLevelBody }],
+    answers: { 200: { schema: logLevelState } },
+    problems: ["malformed_body"],
   },
   {
     method: "get",

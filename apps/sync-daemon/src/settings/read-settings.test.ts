@@ -41,12 +41,12 @@ test("without any source the defaults of the operators' contract hold", () => {
 });
 
 test("flags override the environment, which overrides the file", () => {
-  const file = fileWith("http: { port: 1001, host: 0.0.0.0 }\nlog_level: warn\n");
+  const file = fileWith("http: { port: 1001, host: 0.0.0.0 }\nlog: { level: 3 }\n");
   expect(settingsOf(["--config", file]).http).toMatchObject({ port: 1001, host: "0.0.0.0" });
   expect(settingsOf(["--config", file], { KVSYNC_HTTP_PORT: "1002" }).http.port).toBe(1002);
   const all = settingsOf(["--config", file, "--port", "1003"], { KVSYNC_HTTP_PORT: "1002" });
   expect(all.http).toMatchObject({ port: 1003, host: "0.0.0.0" });
-  expect(all.log_level).toBe("warn");
+  expect(all.log.level).toBe(3);
 });
 
 test("operators' names set the same settings, and our own name wins over them", () => {
@@ -80,7 +80,7 @@ test.each([
   [
     ["--log-level", "loud"],
     {},
-    'flag --log-level: log_level: "loud" is not usable; expected one of trace, debug, info, warn, error, fatal',
+    'flag --log-level: log.level: "loud" is not usable; expected an integer from 0 to 5',
   ],
 ])(
   "an unusable value of %j %j is named with its source and what is expected",
@@ -99,7 +99,7 @@ test("in the file, the place of an unusable value is named down to the list entr
 });
 
 test("misspelt keys, flags and variables are refused, Kubernetes' service variables are not", () => {
-  const file = fileWith("log_level: info\nhttp: { prot: 1 }\n");
+  const file = fileWith("log: { level: 1 }\nhttp: { prot: 1 }\n");
   expect(refusal(["--config", file]).message).toBe(`file ${file}, line 2: http.prot: no such setting`);
   expect(refusal(["--prot", "1"]).message).toBe("flags: --prot: no such flag (--help lists them)");
   expect(refusal(["1"]).message).toBe("flags: 1: every value needs a flag before it (--help lists them)");

@@ -110,28 +110,6 @@ export function text(about: string, initial: string | null, more: SettingNames =
 }
 
 /**
- * One of several words.
- *
- * @param about - what it means, one sentence.
- * @param words - the words.
- * @param initial - its default, one of them.
- * @param more - other names.
- * @returns the field.
- */
-export function choice<const Words extends readonly [string, ...string[]]>(
-  about: string,
-  words: Words,
-  initial: z.core.util.NoUndefined<Words[number]>,
-  more: SettingNames = {},
-) {
-  const expected = `one of ${words.join(", ")}`;
-  return z
-    .enum(words, expected)
-    .default(initial)
-    .register(SETTING_FACTS, { about, expected, ...more });
-}
-
-/**
  * A section: all of its settings have defaults, so it may be absent.
  *
  * @param shape - its settings by name.

@@ -9,18 +9,10 @@ import { z } from "zod";
 
 import { engineEntry } from "../engine/engine-entry.ts";
 import { healthSection } from "../health/health-settings.ts";
+import { logSection } from "../log/log-settings.ts";
 import { snapshotSection } from "../snapshot/snapshot-settings.ts";
 import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "../tokenizer/tokenizer-settings.ts";
-import {
-  choice,
-  flag,
-  integer,
-  seconds,
-  section,
-  SETTING_FACTS,
-  type SettingFacts,
-  text,
-} from "./setting-field.ts";
+import { flag, integer, seconds, section, SETTING_FACTS, type SettingFacts, text } from "./setting-field.ts";
 
 const MIB = 1024 * 1024;
 /** One WebAssembly memory holds at most 4 GiB, scratch and readers' buffers included. */
@@ -70,14 +62,7 @@ export const SETTINGS_SCHEMA = z.strictObject({
       3,
     ),
   }),
-  log_level: choice(
-    "Least severe level that is logged.",
-    ["trace", "debug", "info", "warn", "error", "fatal"],
-    "info",
-    {
-      flag: "log-level",
-    },
-  ),
+  log: logSection,
   engines,
   sync: section({
     enabled: flag("Follow engines. Unset: yes, without a tokenizer.", null, {

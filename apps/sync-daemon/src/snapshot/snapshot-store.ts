@@ -16,7 +16,7 @@ import { Worker } from "node:worker_threads";
 import { DEFAULT_HASH_SEED } from "@kvsync/core";
 import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
 
-import type { LogLine } from "../ingest/thread-messages.ts";
+import type { LogLine } from "../log/log-line.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
 import { SNAPSHOT_NAME, type SnapshotSettings } from "./snapshot-settings.ts";
 import type { SnapshotJob, SnapshotOutcome } from "./snapshot-thread.ts";
@@ -195,7 +195,7 @@ export class SnapshotStore {
     this.#lastTakenMs = takenMs;
     const { rows, bytes } = outcome;
     const facts = { path, rows, bytes, streams: streams.length, stood_still_ms: Math.round(stoodStillMs) };
-    log({ level: "debug", event: "snapshot_written", message: "wrote a snapshot", facts });
+    log({ level: "info", event: "snapshot_written", message: "wrote a snapshot", facts });
     return { path, rows, bytes, streams: streams.length };
   }
 }

@@ -1,0 +1,50 @@
+/** `/api/v1/log-level`: how much is logged, to be asked and to be changed while the daemon runs. */
+
+import { Body, Controller, Get, Inject, Put } from "@nestjs/common";
+
+import { Daemon } from "../daemon.ts";
+import { type LevelState, logLevelBody } from "../log/level-control.ts";
+import { checkFields } from "../query/match-query.ts";
+
+/** Asks and changes the level. */
+@Controller("api/v1/log-level")
+export class LogLevelController {
+  readonly #daemon: Daemon;
+
+  constructor(@Inject(Daemon) daemon: Daemon) {
+    this.#daemon = daemon;
+  }
+
+  /**
+   * Where the level stands.
+   *
+   * @returns the level, the configured one, and until when.
+   */
+  @Get()
+  level(): LevelState {
+    return this.#daemon.logLevel.state();
+  }
+
+  /**
+   * Changes the level in all threads.
+   *
+   * @param body - the level, and for how long.
+   * @returns where it stands now.
+   */
+  @Put()
+  change(@Body() body: unknown): LevelState {
+    const { level, seconds } = checkFields(logLevelBody, body);
+    const { log, logLevel } = this.#daemon;
+    const { level: previous } = logLevel.state();
+    logLevel.set(level, seconds ?? null);
+    // Whatever the level: that it was changed has to be found later.
+    log.write({
+      level: "warn",
+      component: "log",
+      event: "log_level_changed",
+      message: "the log's level was changed",
+      facts: { from: previous, to: level, seconds: seconds ?? null },
+    });
+    return logLevel.state();
+  }
+}

@@ -1,0 +1,33 @@
+/** One line per request at verbosity 2: route, status and time. Never its address or body: those hold what callers ask about. */
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+
+import type { LineGate } from "../log/line-gate.ts";
+import { routeOf } from "./request-metrics.ts";
+
+/**
+ * Logs every response of a server.
+ *
+ * @param server - before it listens.
+ * @param log - of the main thread.
+ */
+export function logRequests(server: FastifyInstance, log: LineGate): void {
+  server.addHook("onResponse", (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
+    if (log.isOn("summary")) {
+      const facts = {
+        method: request.method,
+        route: routeOf(request),
+        status: reply.statusCode,
+        duration_ms: Math.round(reply.elapsedTime * 1000) / 1000,
+      };
+      log.write({
+        level: "summary",
+        component: "http",
+        event: "request",
+        message: "answered a request",
+        facts,
+      });
+    }
+    done();
+  });
+}

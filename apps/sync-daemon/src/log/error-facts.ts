@@ -1,0 +1,21 @@
+/** What the log may say of an error that nothing expected. */
+
+/**
+ * Facts of an error: its type, its code where it has one, its message and where it arose. The message of a SyntaxError is left out: it quotes
+ * the text that could not be parsed, which may be a prompt.
+ *
+ * @param error - whatever was thrown.
+ * @returns facts for a line.
+ */
+export function errorFacts(error: unknown): Readonly<Record<string, string | null>> {
+  if (!(error instanceof Error)) return { error_type: typeof error };
+  const code = "code" in error && typeof error.code === "string" ? error.code : null;
+  // The stack begins with the message.
+  const frames = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  return {
+    error_type: error.name,
+    ...(code === null ? {} : { error_code: code }),
+    ...(error instanceof SyntaxError ? {} : { error_message: error.message }),
+    stack: frames.map((frame) => frame.trim()).join("\n"),
+  };
+}

@@ -1,0 +1,93 @@
+/**
+ * One thread's way to the log: lines beyond the level or beyond the budget end here, before anybody formats or sends them.
+ *
+ *     line ─▶ level ─▶ budget of this second ─▶ write (pino, or the main thread)
+ *               │            │ spent
+ *               ▼            ▼
+ *            nothing      counted, and told in one line a second
+ *
+ * The budget bounds what the log can cost: at a million events a second, level 3 would be a million lines, which nobody reads and which would
+ * hold up lookups, since the main thread writes them. What is important has a budget of its own, so that details cannot displace it.
+ */
+
+import type { Counter } from "@kvsync/observability";
+
+import { LINE_LEVELS, type LineLevel, type LogLevel } from "./log-level.ts";
+import type { LogLine } from "./log-line.ts";
+
+/** Lines per second and thread, of errors to `info` and of details each: about 1 % of the main thread's time at 10 µs a line. */
+export const LINES_PER_SECOND = 1000;
+const SECOND_MS = 1000;
+
+/** What a gate works with. */
+export interface GateDependencies {
+  readonly level: LogLevel;
+  readonly write: (line: LogLine) => void;
+  /** Lines beyond the budget. */
+  readonly dropped: Counter;
+  /** Milliseconds that never go back. */
+  readonly now: () => number;
+}
+
+/** Lets lines of one thread through, or not. */
+export class LineGate {
+  readonly #dependencies: GateDependencies;
+  readonly #level: LogLevel;
+  /** Lines left in this second: details, the rest. */
+  readonly #left = { details: LINES_PER_SECOND, others: LINES_PER_SECOND };
+  #dropped = 0;
+  #secondBeganMs: number;
+
+  /** @param dependencies - whose level, and where lines go. */
+  constructor(dependencies: GateDependencies) {
+    this.#dependencies = dependencies;
+    this.#level = dependencies.level;
+    this.#secondBeganMs = dependencies.now();
+  }
+
+  /** The level as a number, for loops that ask it of every event: half a nanosecond instead of five. */
+  get verbosity(): number {
+    return this.#level.current;
+  }
+
+  /**
+   * Whether lines of a level are written at all. To be asked before making a line that may come often.
+   *
+   * @param level - of the line.
+   */
+  isOn(level: LineLevel): boolean {
+    return this.#level.isOn(level);
+  }
+
+  /** Writes a line, if it is to be. */
+  readonly write = (line: LogLine): void => {
+    if (!this.#level.isOn(line.level)) return;
+    this.#turn();
+    const budget = LINE_LEVELS[line.level] > LINE_LEVELS.info ? "details" : "others";
+    if (this.#left[budget] === 0) {
+      this.#dropped += 1;
+      this.#dependencies.dropped.inc();
+      return;
+    }
+    this.#left[budget] -= 1;
+    this.#dependencies.write(line);
+  };
+
+  /** Begins a second when it is time, and tells what was left out in the one before. */
+  #turn(): void {
+    const nowMs = this.#dependencies.now();
+    if (nowMs - this.#secondBeganMs < SECOND_MS) return;
+    this.#secondBeganMs = nowMs;
+    this.#left.details = LINES_PER_SECOND;
+    this.#left.others = LINES_PER_SECOND;
+    if (this.#dropped === 0) return;
+    const facts = { lines: this.#dropped, per_second_max: LINES_PER_SECOND };
+    this.#dropped = 0;
+    this.#dependencies.write({
+      level: "warn",
+      event: "lines_left_out",
+      message: "more lines than the log takes; some were left out",
+      facts,
+    });
+  }
+}

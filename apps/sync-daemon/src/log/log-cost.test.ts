@@ -1,0 +1,18 @@
+/** A level that is off costs nothing: the bench's figures, as ratios within one run. Needs the build. */
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+import { expect, test } from "vitest";
+
+import type { LogCost } from "./log-cost.bench.ts";
+
+const BENCH = fileURLToPath(new URL("../../dist/log/log-cost.bench.js", import.meta.url));
+
+test("lines of a level that is off allocate nothing, where those of one that is on do", () => {
+  const flags = ["--expose-gc", "--min-semi-space-size=128", "--max-semi-space-size=128"];
+  const output = execFileSync(process.execPath, [...flags, BENCH, "--json"], { encoding: "utf8" });
+  const { bytes } = JSON.parse(output) as LogCost;
+  expect(bytes.on).toBeGreaterThan(100);
+  // Two hundred thousand events: less than a byte each is what measuring itself takes.
+  expect(bytes.off).toBeLessThan(1);
+});
