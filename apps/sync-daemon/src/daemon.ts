@@ -290,6 +290,7 @@ function ingestSettings(
     holdBytesMax: share(HOLD_BYTES_MAX),
     tickMs: ingest.poll_timeout_ms,
     replayTimeoutMs: Math.round(ingest.replay_timeout_seconds * 1000),
+    replayStallMs: Math.round(Math.min(ingest.replay_stall_seconds, ingest.replay_timeout_seconds) * 1000),
     replaysMax: share(limits.replays),
     reconnectMsMin: ingest.reconnect_ms_min,
     reconnectMsMax: ingest.reconnect_ms_max,

@@ -2,8 +2,9 @@
  * The ZeroMQ transport against a simulated engine's real sockets: what it reports of connections, messages and replays, and
  * that it reports nothing once closed.
  */
-import { parseLiveFrames, parseReplayFrames } from "@kvsync/core";
+import { encodeReplayReply, parseLiveFrames, parseReplayFrames, parseReplayRequest } from "@kvsync/core";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { Router } from "zeromq";
 
 import type { Closeable, Frames } from "../src/engine/transport.ts";
 import { ZmqTransport } from "../src/engine/zmq-transport.ts";
@@ -39,11 +40,11 @@ function subscribe(endpoint: string): { events: string[]; messages: Frames[]; su
 
 async function replay(
   from: number,
-  idleTimeoutMs = 2000,
+  patience = { firstMs: 2000, nextMs: 2000 },
 ): Promise<{ numbers: (number | "end")[]; failure: string | null }> {
   const numbers: (number | "end")[] = [];
   const failure = await new Promise<string | null>((resolve) => {
-    transport.requestReplay(engine.server.replayEndpoint ?? "", from, idleTimeoutMs, {
+    transport.requestReplay(engine.server.replayEndpoint ?? "", from, patience, {
       message: (frames) => {
         const reply = parseReplayFrames(frames);
         numbers.push(reply.kind === "end" ? "end" : reply.sequenceNumber);
@@ -128,5 +129,42 @@ test("thousands of messages come back: an answer goes past ROUTER's high-water m
 
 test("an engine that does not answer makes the replay fail as idle", async () => {
   await engine.server.applyFault({ kind: "hold", seconds: 5 }, 0);
-  expect(await replay(0, 200)).toEqual({ numbers: [], failure: "idle" });
+  expect(await replay(0, { firstMs: 200, nextMs: 200 })).toEqual({ numbers: [], failure: "idle" });
+});
+
+test("a replay whose rest is lost has failed after the shorter silence, one that has not begun after the longer", async () => {
+  const router = new Router();
+  await router.bind("tcp://127.0.0.1:*");
+  const endpoint = router.lastEndpoint ?? "";
+  const failedAfter = (patience: {
+    firstMs: number;
+    nextMs: number;
+  }): Promise<readonly [string | null, number, number]> =>
+    new Promise((resolve) => {
+      const beganMs = performance.now();
+      let heard = 0;
+      transport.requestReplay(endpoint, 0, patience, {
+        message: () => (heard += 1),
+        ended: (failure) => {
+          resolve([failure, heard, performance.now() - beganMs]);
+        },
+      });
+    });
+  const begun = failedAfter({ firstMs: 5000, nextMs: 50 });
+  const { identity } = parseReplayRequest(await router.receive());
+  await router.send(
+    encodeReplayReply({
+      identity,
+      shape: "plain",
+      topic: "",
+      sequenceNumber: 0,
+      payload: Uint8Array.of(0x93),
+    }),
+  );
+  const [failure, heard, begunMs] = await begun;
+  expect([failure, heard]).toEqual(["idle", 1]);
+  const silent = await failedAfter({ firstMs: 20 * begunMs, nextMs: 50 });
+  expect(silent.slice(0, 2)).toEqual(["idle", 0]);
+  expect(silent[2]).toBeGreaterThan(10 * begunMs);
+  router.close();
 });

@@ -33,6 +33,14 @@ export interface ReplayEvents {
   ended(failure: ReplayFailure | null): void;
 }
 
+/** How long a replay may be silent. */
+export interface ReplayPatience {
+  /** Until its first reply. */
+  readonly firstMs: number;
+  /** Between replies: an engine that has begun to answer sends as fast as it can, so that silence means that the rest was lost. */
+  readonly nextMs: number;
+}
+
 /** Something open that can be given up; nothing is reported afterwards. */
 export interface Closeable {
   close(): void;
@@ -55,11 +63,11 @@ export interface Transport {
    *
    * @param endpoint - its replay socket.
    * @param from - first sequence number wanted.
-   * @param idleTimeoutMs - silence after which the request has failed.
+   * @param patience - silence after which the request has failed.
    * @param events - hears of it.
    * @returns the request; `close` it to give up.
    */
-  requestReplay(endpoint: string, from: number, idleTimeoutMs: number, events: ReplayEvents): Closeable;
+  requestReplay(endpoint: string, from: number, patience: ReplayPatience, events: ReplayEvents): Closeable;
 
   /** Gives up everything at once. */
   close(): void;

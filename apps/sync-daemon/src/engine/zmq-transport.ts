@@ -20,7 +20,14 @@
 import { encodeReplayRequest, type ReplayFailure } from "@kvsync/core";
 import * as zmq from "zeromq";
 
-import type { Closeable, ConnectionEnd, ReplayEvents, SubscriptionEvents, Transport } from "./transport.ts";
+import type {
+  Closeable,
+  ConnectionEnd,
+  ReplayEvents,
+  ReplayPatience,
+  SubscriptionEvents,
+  Transport,
+} from "./transport.ts";
 
 /** 4,096 streams with socket and monitor pair, and replays on top. */
 const SOCKETS_MAX = 16_384;
@@ -101,9 +108,9 @@ export class ZmqTransport implements Transport {
   }
 
   /** {@inheritDoc Transport.requestReplay} */
-  requestReplay(endpoint: string, from: number, idleTimeoutMs: number, events: ReplayEvents): Closeable {
+  requestReplay(endpoint: string, from: number, patience: ReplayPatience, events: ReplayEvents): Closeable {
     const socket = connect(endpoint, () => {
-      const limits = { receiveHighWaterMark: 0, receiveTimeout: idleTimeoutMs, sendTimeout: 0 };
+      const limits = { receiveHighWaterMark: 0, receiveTimeout: patience.firstMs, sendTimeout: 0 };
       return new zmq.Dealer({ context: this.#context, ...SOCKET_OPTIONS, ...limits });
     });
     let over = false;
@@ -129,6 +136,7 @@ export class ZmqTransport implements Transport {
       await socket.send(encodeReplayRequest(from));
       await readAll(socket, (frames) => {
         if (over) return;
+        socket.receiveTimeout = patience.nextMs;
         events.message(frames);
         if (isReplayEnd(frames)) end(null);
       });

@@ -12,7 +12,13 @@ import {
 import { MetricSlots, TELEMETRY_METRICS } from "@kvsync/observability";
 import { afterEach, expect, test } from "vitest";
 
-import type { Frames, ReplayEvents, SubscriptionEvents, Transport } from "../engine/transport.ts";
+import type {
+  Frames,
+  ReplayEvents,
+  ReplayPatience,
+  SubscriptionEvents,
+  Transport,
+} from "../engine/transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
@@ -33,7 +39,7 @@ class ScriptedTransport implements Transport {
 
   onReplay: () => void = () => undefined;
 
-  requestReplay(endpoint: string, from: number, _idleTimeoutMs: number, events: ReplayEvents) {
+  requestReplay(endpoint: string, from: number, _patience: ReplayPatience, events: ReplayEvents) {
     this.onReplay();
     const replay = { endpoint, from, events, closed: false };
     this.replays.push(replay);
@@ -70,6 +76,7 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
     holdBytesMax: 1e9,
     tickMs: 1,
     replayTimeoutMs: 1000,
+    replayStallMs: 1000,
     replaysMax: 4,
     reconnectMsMin: 100,
     reconnectMsMax: 1000,

@@ -116,7 +116,10 @@ export class Ingest {
     this.#queue = new IngestQueue(settings.queue);
     this.#replays = new ReplayRequests(
       dependencies.transport,
-      { running: settings.replaysMax, idleTimeoutMs: settings.replayTimeoutMs },
+      {
+        running: settings.replaysMax,
+        patience: { firstMs: settings.replayTimeoutMs, nextMs: settings.replayStallMs },
+      },
       () => this.#queue.fill("replay") < REPLAY_FILL_MAX,
     );
     this.#decoder = new EventBatchDecoder(dependencies.index.scratch, {

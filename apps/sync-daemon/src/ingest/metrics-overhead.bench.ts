@@ -24,7 +24,13 @@ import {
 } from "@kvsync/core";
 import { Counter, Gauge, Histogram, MetricSlots, TELEMETRY_METRICS } from "@kvsync/observability";
 
-import type { Frames, ReplayEvents, SubscriptionEvents, Transport } from "../engine/transport.ts";
+import type {
+  Frames,
+  ReplayEvents,
+  ReplayPatience,
+  SubscriptionEvents,
+  Transport,
+} from "../engine/transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import { Ingest } from "./ingest.ts";
@@ -84,7 +90,7 @@ class OneEngine implements Transport {
     return { close: () => undefined };
   }
 
-  requestReplay(_endpoint: string, _from: number, _idleTimeoutMs: number, events: ReplayEvents) {
+  requestReplay(_endpoint: string, _from: number, _patience: ReplayPatience, events: ReplayEvents) {
     setImmediate(() => {
       events.message(encodeReplayEnd(new Uint8Array(0), "plain").slice(1));
       events.ended(null);
@@ -154,6 +160,7 @@ async function run(isMetered: boolean): Promise<number> {
       holdBytesMax: 1e9,
       tickMs: 100,
       replayTimeoutMs: 1000,
+      replayStallMs: 1000,
       replaysMax: 4,
       reconnectMsMin: 100,
       reconnectMsMax: 1000,

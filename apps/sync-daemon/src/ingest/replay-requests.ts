@@ -10,7 +10,7 @@
 
 import type { ReplayFailure } from "@kvsync/core";
 
-import type { Closeable, Frames, Transport } from "../engine/transport.ts";
+import type { Closeable, Frames, ReplayPatience, Transport } from "../engine/transport.ts";
 
 /** Whose replay it is, and what it does with the answers. */
 export interface ReplayClient {
@@ -37,7 +37,7 @@ interface Request {
 export class ReplayRequests {
   readonly #transport: Transport;
   readonly #limit: number;
-  readonly #idleTimeoutMs: number;
+  readonly #patience: ReplayPatience;
   readonly #hasRoom: () => boolean;
   readonly #requests = new Map<ReplayClient, Map<number, Request>>();
   #waiting: Request[] = [];
@@ -50,12 +50,12 @@ export class ReplayRequests {
    */
   constructor(
     transport: Transport,
-    limits: { readonly running: number; readonly idleTimeoutMs: number },
+    limits: { readonly running: number; readonly patience: ReplayPatience },
     hasRoom: () => boolean,
   ) {
     this.#transport = transport;
     this.#limit = limits.running;
-    this.#idleTimeoutMs = limits.idleTimeoutMs;
+    this.#patience = limits.patience;
     this.#hasRoom = hasRoom;
   }
 
@@ -124,21 +124,16 @@ export class ReplayRequests {
       this.#forget(request);
       client.replayEndedEarly(attempt, failure);
     };
-    request.running = this.#transport.requestReplay(
-      client.replayEndpoint,
-      request.from,
-      this.#idleTimeoutMs,
-      {
-        message: (frames) => {
-          if (request.running === null || client.replayReceived(attempt, frames)) return;
-          request.running.close();
-          giveUp("refused");
-        },
-        ended: (failure) => {
-          if (failure === null) this.#forget(request);
-          else giveUp(failure);
-        },
+    request.running = this.#transport.requestReplay(client.replayEndpoint, request.from, this.#patience, {
+      message: (frames) => {
+        if (request.running === null || client.replayReceived(attempt, frames)) return;
+        request.running.close();
+        giveUp("refused");
       },
-    );
+      ended: (failure) => {
+        if (failure === null) this.#forget(request);
+        else giveUp(failure);
+      },
+    });
   }
 }

@@ -27,6 +27,8 @@ export interface IngestSettings {
   readonly holdBytesMax: number;
   readonly tickMs: number;
   readonly replayTimeoutMs: number;
+  /** The same once it has begun. */
+  readonly replayStallMs: number;
   readonly replaysMax: number;
   readonly reconnectMsMin: number;
   readonly reconnectMsMax: number;

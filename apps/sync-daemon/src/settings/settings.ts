@@ -83,6 +83,12 @@ export const SETTINGS_SCHEMA = z.strictObject({
     replay_timeout_seconds: seconds("A replay that is silent for this long has failed.", 5, 0.05, 300, {
       env: "AIBRIX_KV_EVENT_REPLAY_TIMEOUT_S",
     }),
+    replay_stall_seconds: seconds(
+      "A replay that has begun and is then silent for this long is asked again from there.",
+      1,
+      0.05,
+      300,
+    ),
     workers: integer("Ingest threads; streams move between them by load.", 1, 1, 16, {
       env: "AIBRIX_KV_EVENT_WORKERS",
     }),

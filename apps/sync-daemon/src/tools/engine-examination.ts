@@ -114,32 +114,38 @@ function readHistory(transport: Transport, endpoint: string, idleSeconds: number
     const finish = (failure: ReplayFailure | null, isCut: boolean): void => {
       resolve({ first, last, messages, holes, isCut, failure, forms, blockSizes, faults });
     };
-    const request = transport.requestReplay(endpoint, 0, idleSeconds * 1000, {
-      message: (frames) => {
-        try {
-          const reply = parseReplayFrames(frames);
-          if (reply.kind === "end") return;
-          messages += 1;
-          if (last !== null && reply.sequenceNumber > last + 1) holes += reply.sequenceNumber - last - 1;
-          first ??= reply.sequenceNumber;
-          last = reply.sequenceNumber;
-          const batch = describer.describe(reply.payload);
-          if (batch.form !== "none") forms.add(batch.form);
-          for (const { block_size: size } of batch.events) if (size !== undefined) blockSizes.add(size);
-          for (const { code, message } of batch.faults)
-            faults.set(code, `message ${reply.sequenceNumber}: ${message}`);
-        } catch (error) {
-          if (!(error instanceof WireError)) throw error;
-          faults.set(error.code, error.message);
-        }
-        if (messages < MESSAGES_READ_MAX) return;
-        request.close();
-        finish(null, true);
+    const silenceMs = idleSeconds * 1000;
+    const request = transport.requestReplay(
+      endpoint,
+      0,
+      { firstMs: silenceMs, nextMs: silenceMs },
+      {
+        message: (frames) => {
+          try {
+            const reply = parseReplayFrames(frames);
+            if (reply.kind === "end") return;
+            messages += 1;
+            if (last !== null && reply.sequenceNumber > last + 1) holes += reply.sequenceNumber - last - 1;
+            first ??= reply.sequenceNumber;
+            last = reply.sequenceNumber;
+            const batch = describer.describe(reply.payload);
+            if (batch.form !== "none") forms.add(batch.form);
+            for (const { block_size: size } of batch.events) if (size !== undefined) blockSizes.add(size);
+            for (const { code, message } of batch.faults)
+              faults.set(code, `message ${reply.sequenceNumber}: ${message}`);
+          } catch (error) {
+            if (!(error instanceof WireError)) throw error;
+            faults.set(error.code, error.message);
+          }
+          if (messages < MESSAGES_READ_MAX) return;
+          request.close();
+          finish(null, true);
+        },
+        ended: (failure) => {
+          finish(failure, false);
+        },
       },
-      ended: (failure) => {
-        finish(failure, false);
-      },
-    });
+    );
   });
 }
 

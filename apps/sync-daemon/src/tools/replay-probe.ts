@@ -43,6 +43,7 @@ export async function replayProbe(
   transport: Transport,
 ): Promise<ReplayReport> {
   const beganMs = performance.now();
+  const silenceMs = idleSeconds * 1000;
   let messages = 0;
   let bytes = 0;
   let first: number | null = null;
@@ -50,23 +51,28 @@ export async function replayProbe(
   let holes = 0;
   let unreadable = 0;
   const failure = await new Promise<ReplayFailure | null>((resolve) => {
-    transport.requestReplay(endpoint, from, idleSeconds * 1000, {
-      message: (frames) => {
-        try {
-          const reply = parseReplayFrames(frames);
-          if (reply.kind === "end") return;
-          messages += 1;
-          bytes += reply.payload.byteLength;
-          first ??= reply.sequenceNumber;
-          if (last !== null && reply.sequenceNumber > last + 1) holes += reply.sequenceNumber - last - 1;
-          last = reply.sequenceNumber;
-        } catch (error) {
-          if (!(error instanceof WireError)) throw error;
-          unreadable += 1;
-        }
+    transport.requestReplay(
+      endpoint,
+      from,
+      { firstMs: silenceMs, nextMs: silenceMs },
+      {
+        message: (frames) => {
+          try {
+            const reply = parseReplayFrames(frames);
+            if (reply.kind === "end") return;
+            messages += 1;
+            bytes += reply.payload.byteLength;
+            first ??= reply.sequenceNumber;
+            if (last !== null && reply.sequenceNumber > last + 1) holes += reply.sequenceNumber - last - 1;
+            last = reply.sequenceNumber;
+          } catch (error) {
+            if (!(error instanceof WireError)) throw error;
+            unreadable += 1;
+          }
+        },
+        ended: resolve,
       },
-      ended: resolve,
-    });
+    );
   });
   transport.close();
   return {
