@@ -2,6 +2,7 @@
  * The command line of this package.
  *
  *   main.js generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
+ *                    [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
  *       writes the generated files; with --check (the default where CI=true) only names those that are stale
  *   main.js import [--dry-run] [--dir DIR]
  *       brings the Grafana at GRAFANA_URL to the generated dashboards, with the token in GRAFANA_TOKEN
@@ -19,9 +20,11 @@ import { staleFiles, writeTree } from "./generated-tree.ts";
 import { GrafanaApi, GrafanaError, type NamedDashboard } from "./import/grafana-api.ts";
 import { importDashboards } from "./import/import-dashboards.ts";
 import { render } from "./render.ts";
+import { DEFAULT_CONTACTS } from "./rules/alertmanager.ts";
 import { DEFAULT_LINK_BASES } from "./rules/links.ts";
 
 const USAGE = `usage: main.js generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
+                        [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
        main.js import [--dry-run] [--dir DIR]      with GRAFANA_URL and GRAFANA_TOKEN set`;
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
@@ -42,6 +45,11 @@ function addressOf(name: string, text: string | undefined): string {
   );
 }
 
+function matching(name: string, text: string, pattern: RegExp, expected: string): string {
+  if (pattern.test(text)) return text;
+  throw new UsageError(`${name} is "${text}"; expected ${expected}`);
+}
+
 function generate(args: readonly string[]): number {
   const { values } = parseArgs({
     args: [...args],
@@ -50,12 +58,22 @@ function generate(args: readonly string[]): number {
       root: { type: "string", default: ROOT },
       "runbooks-url": { type: "string", default: DEFAULT_LINK_BASES.runbooks },
       "grafana-url": { type: "string", default: DEFAULT_LINK_BASES.grafana },
+      "email-to": { type: "string", default: DEFAULT_CONTACTS.emailTo },
+      "email-from": { type: "string", default: DEFAULT_CONTACTS.emailFrom },
+      smarthost: { type: "string", default: DEFAULT_CONTACTS.smarthost },
     },
   });
-  const files = render({
-    runbooks: addressOf("--runbooks-url", values["runbooks-url"]),
-    grafana: addressOf("--grafana-url", values["grafana-url"]),
-  });
+  const files = render(
+    {
+      runbooks: addressOf("--runbooks-url", values["runbooks-url"]),
+      grafana: addressOf("--grafana-url", values["grafana-url"]),
+    },
+    {
+      emailTo: matching("--email-to", values["email-to"], /^\S+@\S+$/, "an e-mail address"),
+      emailFrom: matching("--email-from", values["email-from"], /^\S+@\S+$/, "an e-mail address"),
+      smarthost: matching("--smarthost", values.smarthost, /^[^\s:]+:\d{1,5}$/, "host:port"),
+    },
+  );
   const stale = values.check ? staleFiles(values.root, files) : writeTree(values.root, files);
   for (const { path, state } of stale) say(`${values.check ? "stale" : "put right"}: ${path} (${state})`);
   if (stale.length === 0) say(`${files.size} generated files are up to date`);

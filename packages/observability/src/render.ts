@@ -8,6 +8,7 @@ import { previewSvg } from "./dashboards/preview.ts";
 import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/provisioning.ts";
 import { alertReference, metricCatalogue, panelGuide } from "./documents/references.ts";
 import { runbookPage } from "./documents/runbook.ts";
+import { alertmanagerConfiguration, type Contacts, DEFAULT_CONTACTS } from "./rules/alertmanager.ts";
 import { ALERT_GROUPS } from "./rules/alerts.ts";
 import { type LinkBases, RUNBOOK_FOLDER, runbookFile } from "./rules/links.ts";
 import { prometheusConfiguration, RULE_FILE, ruleFile } from "./rules/prometheus.ts";
@@ -17,6 +18,7 @@ import { alertTestFiles } from "./rules/promtool-tests.ts";
 export const GENERATED_FOLDERS = [
   "infra/grafana/dashboards",
   "infra/grafana/preview",
+  "infra/alertmanager",
   "infra/prometheus",
   RUNBOOK_FOLDER,
 ] as const;
@@ -25,9 +27,10 @@ export const GENERATED_FOLDERS = [
  * Renders every generated file.
  *
  * @param bases - where links in alerts lead.
+ * @param contacts - whom Alertmanager writes to.
  * @returns text by path.
  */
-export function render(bases: LinkBases): ReadonlyMap<string, string> {
+export function render(bases: LinkBases, contacts: Contacts = DEFAULT_CONTACTS): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const board of DASHBOARDS) {
     files.set(
@@ -40,6 +43,7 @@ export function render(bases: LinkBases): ReadonlyMap<string, string> {
   files.set("infra/grafana/provisioning/dashboards/kvsync.yaml", dashboardProvisioning());
   files.set(`infra/prometheus/${RULE_FILE}`, ruleFile(bases));
   files.set("infra/prometheus/prometheus.yaml", prometheusConfiguration());
+  files.set("infra/alertmanager/alertmanager.yaml", alertmanagerConfiguration(contacts));
   for (const [name, text] of alertTestFiles(bases)) files.set(`infra/prometheus/${name}`, text);
   for (const { alerts } of ALERT_GROUPS)
     for (const alert of alerts) files.set(`${RUNBOOK_FOLDER}/${runbookFile(alert.name)}`, runbookPage(alert));

@@ -12,12 +12,17 @@ import { type Dashboard, type Panel, queriesOf } from "../dashboards/panel.ts";
 import type { LabelDomain } from "../definition.ts";
 import { exposedNames, type KnownFamily } from "../proof/exposed-names.ts";
 import type { Alert } from "../rules/alert.ts";
+import { receiverOf } from "../rules/alertmanager.ts";
 import { ALERT_GROUPS } from "../rules/alerts.ts";
+import { INHIBITIONS } from "../rules/inhibitions.ts";
 import { runbookFile } from "../rules/links.ts";
 import { RECORDING_GROUPS } from "../rules/recordings.ts";
 import { anchorOf, familiesRead, GENERATED_NOTE, markdownTable } from "./markdown.ts";
 
 const RUNBOOKS = "../operations/runbooks";
+
+const ROUTING_TEXT = `Receivers of infra/alertmanager/alertmanager.yaml: one notification per alert and job, with all replicas in it. Critical is told at once, in Slack and by mail; a warning after
+30 seconds, in Slack; info is not told.`;
 
 const NAMES = exposedNames(ALL_FAMILIES);
 
@@ -145,6 +150,33 @@ ${markdownTable(
 Critical pages somebody, warning opens a ticket, info is for reading along. Each links to its runbook.
 
 ${sections.join("\n\n")}
+
+## Who is told
+${ROUTING_TEXT}
+
+${markdownTable(
+  ["component", "critical", "warning"],
+  [...new Set(ALERTS.map(({ component }) => component))].map((component) => [
+    component,
+    receiverOf("critical", component),
+    receiverOf("warning", component),
+  ]),
+)}
+
+## What silences what
+While the cause fires, its symptoms are not told where the labels are the same (\`inhibit_rules\`).
+
+${markdownTable(
+  ["cause", "symptoms", "same", "why"],
+  INHIBITIONS.map((inhibition) => [
+    inhibition.source,
+    "alerts" in inhibition.targets
+      ? inhibition.targets.alerts.join(", ")
+      : `every alert of ${inhibition.targets.components.join(", ")}`,
+    inhibition.equal.join(", "),
+    inhibition.because,
+  ]),
+)}
 `;
 }
 

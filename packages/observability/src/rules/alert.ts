@@ -14,7 +14,7 @@ import type { TrialSeries } from "./trial.ts";
 export type Severity = "critical" | "warning" | "info";
 
 /** Who looks first; Alertmanager routes by it. */
-type Component =
+export type Component =
   | "configuration"
   | "ingest"
   | "index"

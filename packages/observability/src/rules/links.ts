@@ -11,7 +11,7 @@ export interface LinkBases {
   readonly grafana: string;
 }
 
-/** The bases of the committed files: Grafana as the compose file runs it, runbooks at a name that everybody replaces. */
+/** The bases of the committed files: Grafana where it listens by default, runbooks at a name that everybody replaces. */
 export const DEFAULT_LINK_BASES: LinkBases = {
   runbooks: "https://runbooks.kvsync.example",
   grafana: "http://localhost:3000",

@@ -73,7 +73,7 @@ export function ruleFile(bases: LinkBases): string {
 }
 
 /**
- * A Prometheus configuration that scrapes the daemon and loads the rules; a starting point, and what the compose file runs.
+ * A Prometheus configuration that scrapes the daemon and loads the rules; a starting point.
  *
  * @returns the configuration file.
  */
