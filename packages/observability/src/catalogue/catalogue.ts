@@ -8,6 +8,7 @@ import { INGEST_METRICS } from "./ingest.ts";
 import { LIMIT_METRICS } from "./limits.ts";
 import { PREFIX_INDEX_METRICS } from "./prefix-index.ts";
 import { ROUTING_METRICS } from "./routing.ts";
+import { SECURITY_METRICS } from "./security.ts";
 import { SERVICE_METRICS } from "./service.ts";
 import { SNAPSHOT_METRICS } from "./snapshot.ts";
 import { STREAM_METRICS } from "./stream.ts";
@@ -22,6 +23,7 @@ export const CATALOGUE: readonly MetricDefinition[] = [
   ROUTING_METRICS,
   TOKENIZER_METRICS,
   SERVICE_METRICS,
+  SECURITY_METRICS,
   SNAPSHOT_METRICS,
   LIMIT_METRICS,
   TELEMETRY_METRICS,

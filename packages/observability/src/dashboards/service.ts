@@ -4,6 +4,7 @@
 
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
+import { SECURITY_METRICS } from "../catalogue/security.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { TELEMETRY_METRICS } from "../catalogue/telemetry.ts";
 import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
@@ -66,6 +67,11 @@ export const SERVICE = dashboard({
       ],
     },
     { id: 106, title: "Log and traces", panels: ["logLinesDropped"] },
+    {
+      id: 130,
+      title: "Security",
+      panels: ["refusedCallers", "securityFiles", "certificate", "refusedConnections", "engineHandshakes"],
+    },
     {
       id: 103,
       title: "System",
@@ -389,6 +395,75 @@ export const SERVICE = dashboard({
       queries: [
         query(quantile(0.95, summed(bucketRate(S.snapshotDuration, RATE, HERE), ["operation"])), (label) =>
           label("operation"),
+        ),
+      ],
+    }),
+    refusedCallers: timeseries({
+      id: 131,
+      title: "Refused callers",
+      shows: "Requests per second refused for their token, its scope, or the caller's rate.",
+      normal: "0.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(sum(rate(SECURITY_METRICS.accessRefusals, RATE, HERE), ["code"]), (label) => label("code")),
+      ],
+      levels: { warning: THRESHOLDS.refusedCallersPerSecond, bad: "above" },
+    }),
+    securityFiles: stateTimeline({
+      id: 132,
+      title: "Files of tokens and certificates",
+      shows: "Whether what lies on the disk is what is in use.",
+      normal: "In use; refused after a rotation that went wrong.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          min(value(SECURITY_METRICS.fileUsable, HERE), ["instance", "file"]),
+          (label) => `${label("instance")} ${label("file")}`,
+        ),
+      ],
+      states: [
+        { value: 0, text: "refused", color: "red" },
+        { value: 1, text: "in use", color: "green" },
+      ],
+    }),
+    certificate: stat({
+      id: 133,
+      title: "Oldest certificate",
+      shows:
+        "Time since the certificate that ends first has ended: negative as long as it is good. Empty without TLS.",
+      normal: "Minus two weeks or less.",
+      width: 8,
+      height: 8,
+      queries: [query(max(age(value(SECURITY_METRICS.certificateExpiry, HERE)), []), "since its end")],
+      levels: { warning: -THRESHOLDS.certificateSecondsLeft, critical: 0, bad: "above" },
+    }),
+    refusedConnections: timeseries({
+      id: 134,
+      title: "Refused connections",
+      shows: "HTTP connections per second closed at once because there were too many.",
+      normal: "0.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(SECURITY_METRICS.connectionsRefused, RATE, HERE), INSTANCE), (label) =>
+          label("instance"),
+        ),
+      ],
+    }),
+    engineHandshakes: timeseries({
+      id: 135,
+      title: "Engines with other ZeroMQ security",
+      shows:
+        "Connections to engines per second that failed for CURVE: curve_failed where the engine has another key or none, mechanism_mismatch where the daemon has none.",
+      normal: "0.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(SECURITY_METRICS.engineHandshakes, RATE, HERE), ["pod", "reason"]),
+          (label) => `${label("pod")} ${label("reason")}`,
         ),
       ],
     }),

@@ -133,6 +133,11 @@ export const INGEST_ALERTS: readonly Alert[] = [
           fix: "Allow them from the daemon to the engines.",
         },
         {
+          cause:
+            "One side speaks CURVE and the other does not, or the engine's key is another one (panel: engines with other ZeroMQ security).",
+          fix: "Set curve.server_key_file to the engines' public key, or unset it where they speak plain ZeroMQ (docs/operations/security.md).",
+        },
+        {
           cause: "The engine is gone but still listed.",
           fix: "Remove it from the configuration, or DELETE /api/v1/engines/ID.",
         },

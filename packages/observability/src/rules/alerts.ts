@@ -7,6 +7,7 @@ import { INDEX_ALERTS } from "./alerts-index.ts";
 import { INGEST_ALERTS } from "./alerts-ingest.ts";
 import { OBJECTIVE_ALERTS } from "./alerts-objectives.ts";
 import { PLATFORM_ALERTS } from "./alerts-platform.ts";
+import { SECURITY_ALERTS } from "./alerts-security.ts";
 import { SERVICE_ALERTS } from "./alerts-service.ts";
 
 /** Alerts that are evaluated together. */
@@ -20,6 +21,7 @@ export const ALERT_GROUPS: readonly AlertGroup[] = [
   { name: "kvsync-ingest", alerts: INGEST_ALERTS },
   { name: "kvsync-index", alerts: INDEX_ALERTS },
   { name: "kvsync-service", alerts: SERVICE_ALERTS },
+  { name: "kvsync-security", alerts: SECURITY_ALERTS },
   { name: "kvsync-objectives", alerts: OBJECTIVE_ALERTS },
   { name: "kvsync-platform", alerts: PLATFORM_ALERTS },
 ];

@@ -46,6 +46,10 @@ export const THRESHOLDS = {
   diskFreeRatio: 0.1,
   /** Ten of the default interval: older than this, an engine's history may no longer reach back to it. */
   snapshotAgeSeconds: 600,
+  /** A caller with an old token tries again and again; a single mistake by hand does not count. */
+  refusedCallersPerSecond: 0.5,
+  /** Two weeks: time for somebody to come back from holiday, less than the renewal of ninety-day certificates leaves. */
+  certificateSecondsLeft: 1_209_600,
   restartsPerQuarterHour: 0.1,
   notificationFailureRatio: 0.1,
   /** Descriptors: past this, new engines cannot be connected soon. */

@@ -1,0 +1,54 @@
+/**
+ * Families about what keeps strangers out: files of tokens and certificates, refused connections, and engines whose ZeroMQ security does not fit ours.
+ */
+
+import { counter, gauge } from "../definition.ts";
+import { MODEL, POD } from "./label-domains.ts";
+
+/** Codes of requests that were refused for who sent them. */
+const ACCESS_CODES = [
+  "missing_token",
+  "malformed_authorization",
+  "unknown_token",
+  "insufficient_scope",
+  "rate_limited",
+] as const;
+
+/** Families about security. */
+export const SECURITY_METRICS = {
+  accessRefusals: counter({
+    name: "kv_access_refusals_total",
+    help: "Requests refused for their token, its scope, or how many of them came, by code; never by token.",
+    unit: "none",
+    labels: { code: ACCESS_CODES },
+    why: "A gateway with an old token, or a stranger.",
+  }),
+  fileUsable: gauge({
+    name: "kv_security_file_usable",
+    help: "1 when the tokens or certificates on the disk are the ones in use, 0 when they were changed into something that cannot be used.",
+    unit: "none",
+    labels: { file: ["tokens", "tls"] },
+    why: "A rotation that failed is not felt before the old certificate or token ends.",
+  }),
+  certificateExpiry: gauge({
+    name: "kv_tls_certificate_expiry_timestamp_seconds",
+    help: "When the certificate that HTTPS is served with ends.",
+    unit: "timestamp",
+    labels: {},
+    why: "Every caller fails at that moment.",
+  }),
+  connectionsRefused: counter({
+    name: "kv_http_connections_refused_total",
+    help: "HTTP connections closed at once because there were as many as allowed.",
+    unit: "none",
+    labels: {},
+    why: "Gateways that see resets.",
+  }),
+  engineHandshakes: counter({
+    name: "kv_zmq_security_failures_total",
+    help: "Connections to engines that failed for their security: curve_failed when the daemon speaks CURVE and the engine has another key or none, mechanism_mismatch when only the engine does.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, reason: ["curve_failed", "mechanism_mismatch"] },
+    why: "Such an engine is reachable and yet tells nothing.",
+  }),
+};
