@@ -17,6 +17,7 @@ import { checkInteger } from "./engine-settings.ts";
 import type { Fault } from "./fault.ts";
 import {
   BACKLOG_BATCHES,
+  type CurveServerKeys,
   type NetworkFaults,
   Publisher,
   type PublisherCounts,
@@ -55,6 +56,8 @@ export interface EngineServerSettings {
   readonly hwm?: number | undefined;
   /** Batches that may wait to be sent. */
   readonly maxQueueSize?: number | undefined;
+  /** Keys to speak CURVE with, events and replay; plain ZeroMQ by default, as vLLM's own. Any client that knows the public key is let in. */
+  readonly curve?: CurveServerKeys | undefined;
   /** Seed of the faults' generator. */
   readonly seed?: number | undefined;
   /** Time in seconds of what the server itself makes the engine say (its first message, faults over HTTP); the wall clock. */
@@ -119,6 +122,7 @@ export class EngineServer {
       bufferSteps: settings.bufferSteps ?? DEFAULT_BUFFER_STEPS,
       hwm: settings.hwm ?? DEFAULT_HWM,
       maxQueueSize: settings.maxQueueSize ?? DEFAULT_QUEUE_SIZE,
+      curve: settings.curve ?? null,
     };
     const { dpRank } = engine.settings;
     checkPorts(port, replayPort, httpPort, dpRank);

@@ -51,6 +51,14 @@ export interface PublisherSettings {
   readonly bufferSteps: number;
   readonly hwm: number;
   readonly maxQueueSize: number;
+  /** Null: plain ZeroMQ. */
+  readonly curve: CurveServerKeys | null;
+}
+
+/** Long-term keys of a side that listens, in Z85 (40 characters each). */
+export interface CurveServerKeys {
+  readonly publicKey: string;
+  readonly secretKey: string;
 }
 
 /** Counters of an engine's publishers, over all their lives. */
@@ -110,6 +118,12 @@ export class Publisher {
     this.#pub.sendHighWaterMark = settings.hwm;
     this.#pub.linger = 0;
     this.#router.linger = 0;
+    if (settings.curve === null) return;
+    for (const socket of [this.#pub, this.#router]) {
+      socket.curveServer = true;
+      socket.curvePublicKey = settings.curve.publicKey;
+      socket.curveSecretKey = settings.curve.secretKey;
+    }
   }
 
   /**
