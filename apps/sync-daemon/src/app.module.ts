@@ -25,6 +25,8 @@ import { logRequests } from "./http/request-log.ts";
 import { measureRequests } from "./http/request-metrics.ts";
 import { quoteLongIntegers } from "./query/community-api.ts";
 import { Lookup } from "./query/lookup.ts";
+import { accessRuleOf } from "./openapi/operations.ts";
+import { HttpSecurity } from "./security/http-security.ts";
 
 @Module({})
 class AppModule {
@@ -54,19 +56,26 @@ class AppModule {
  * The HTTP rim of a daemon, not yet listening.
  *
  * @param daemon - running.
+ * @param security - of the daemon's settings; read from them unless given.
  * @returns the application; whoever made it closes it.
+ * @throws SettingsError when files of tokens or certificates cannot be used.
  */
-export async function createApp(daemon: Daemon): Promise<NestFastifyApplication> {
+export async function createApp(
+  daemon: Daemon,
+  security: HttpSecurity = HttpSecurity.read(daemon.settings),
+): Promise<NestFastifyApplication> {
   const adapter = new FastifyAdapter({
     bodyLimit: daemon.settings.http.body_bytes,
     routerOptions: { maxParamLength: 256 },
     forceCloseConnections: "idle",
+    ...security.serverOptions,
   });
   Logger.overrideLogger(new NestLogger(daemon.log));
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(daemon), adapter);
   const server = adapter.getInstance();
   measureRequests(server, daemon.metrics);
   logRequests(server, daemon.log);
+  security.install(server, { metrics: daemon.metrics, log: daemon.log.write, ruleOf: accessRuleOf });
   // A binary body stays the one buffer that it was received into.
   app.useBodyParser("application/octet-stream", { bodyLimit: daemon.settings.http.body_bytes });
   // Types that no endpoint takes are refused, not parsed.

@@ -15,7 +15,7 @@ import { PrefixReader } from "@kvsync/core";
 import type { Exposition, MetricSlots } from "@kvsync/observability";
 
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
-import { ranksWithinOpenFiles } from "./engine/open-files.ts";
+import { filePlan } from "./engine/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
@@ -28,6 +28,9 @@ import type { LineGate } from "./log/line-gate.ts";
 import type { LogLine } from "./log/log-line.ts";
 import { fleetGauges } from "./metrics/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
+import { readCurveKeys } from "./security/curve-keys.ts";
+import { EndpointAdmission } from "./security/endpoint-admission.ts";
+import { isLoopback } from "./security/security-settings.ts";
 import { RemoteTokenizer } from "./tokenizer/remote-tokenizer.ts";
 import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
 import type { Settings } from "./settings/settings.ts";
@@ -62,6 +65,8 @@ export class Daemon {
   readonly exposition: Exposition;
   /** Metrics of the main thread. */
   readonly metrics: MetricSlots;
+  /** Where engines may be that are registered over HTTP. */
+  readonly admission: EndpointAdmission;
   readonly snapshots: SnapshotStore;
   readonly health: HealthChecks;
   readonly syncHealth: SyncHealth;
@@ -85,6 +90,10 @@ export class Daemon {
     const { settings, registry, reader, board, telemetry } = parts;
     const { metrics } = telemetry;
     this.settings = settings;
+    this.admission = new EndpointAdmission(
+      settings.security.registration_ranges,
+      isLoopback(settings.http.host),
+    );
     this.registry = registry;
     this.reader = reader;
     this.board = board;
@@ -115,6 +124,7 @@ export class Daemon {
    */
   static async start(settings: Settings, dependencies: DaemonDependencies): Promise<Daemon> {
     const engines = settings.engines;
+    const curve = readCurveKeys(settings.curve);
     const sync = decideSync(settings.sync);
     const telemetry = startTelemetry(settings, dependencies.log, epochMs);
     const { metrics, log, announce, threadLine } = telemetry;
@@ -132,7 +142,7 @@ export class Daemon {
     const boardMemory = createBoardMemory();
     const board = new BoardReader(boardMemory);
     const { ingestScript: script, died } = dependencies;
-    const shared = { board: boardMemory, logLevel: telemetry.level.memory };
+    const shared = { board: boardMemory, logLevel: telemetry.level.memory, curve };
     const workers = ingestSettings(settings, shared, found?.path ?? null);
     const heardOf = { log: log.write, threadLine, announce, died };
     const ingest = await IngestPool.start(workers, { script, board, metrics, ...heardOf });
@@ -140,7 +150,7 @@ export class Daemon {
     const follower = sync.on ? ingest : NO_FOLLOWER;
     const registry = new EngineRegistry(follower, {
       engines: settings.limits.engines,
-      openFileRanks: ranksWithinOpenFiles(),
+      openFileRanks: filePlan(settings.callers.connections).ranks,
     });
     const tokenization = tokenizationOf(settings, metrics);
     const health = startHealth({ settings, board, snapshots, tokenizer: tokenization.tokenizer });
@@ -271,7 +281,7 @@ function memoryBytesMax(): number {
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
   { ingest, limits }: Settings,
-  shared: Pick<IngestSettings, "board" | "logLevel">,
+  shared: Pick<IngestSettings, "board" | "logLevel" | "curve">,
   restoreFrom: string | null,
 ): IngestSettings[] {
   const { workers } = ingest;

@@ -19,6 +19,8 @@ import { RegistryError } from "./engine/engine-registry.ts";
 import { errorFacts } from "./log/error-facts.ts";
 import { createLog, lineWriter } from "./log/log.ts";
 import type { LogLine } from "./log/log-line.ts";
+import { readCurveKeys } from "./security/curve-keys.ts";
+import { HttpSecurity } from "./security/http-security.ts";
 import { effectiveSettings } from "./settings/effective-settings.ts";
 import { readSettings, requestOf } from "./settings/read-settings.ts";
 import { EXIT_UNUSABLE_SETTINGS, SettingsError } from "./settings/settings-error.ts";
@@ -32,7 +34,7 @@ const STOP_MS = 4500;
 const REQUESTS_MS = 2500;
 
 /** Ends the process unless it is asked to run. */
-function settingsOrExit(): Settings {
+function settingsOrExit(): { readonly settings: Settings; readonly security: HttpSecurity } {
   const argv = process.argv.slice(2);
   const request = requestOf(argv);
   const print = (text: string): never => {
@@ -43,8 +45,10 @@ function settingsOrExit(): Settings {
   try {
     const reading = readSettings(argv, process.env);
     if (request === "print-config") print(effectiveSettings(reading));
+    const security = HttpSecurity.read(reading.settings);
+    readCurveKeys(reading.settings.curve);
     if (request === "check-config") print(checkedText(reading.settings));
-    return reading.settings;
+    return { settings: reading.settings, security };
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     process.stderr.write(`kvsync-daemon: ${error.message}\n`);
@@ -69,7 +73,7 @@ function packageVersion(): string {
   return (JSON.parse(text) as { readonly version: string }).version;
 }
 
-async function run(settings: Settings, log: Logger): Promise<void> {
+async function run(settings: Settings, security: HttpSecurity, log: Logger): Promise<void> {
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
@@ -80,12 +84,13 @@ async function run(settings: Settings, log: Logger): Promise<void> {
   const say = (event: string, facts: LogLine["facts"]): void => {
     daemon.log.write({ level: "info", component: "main", event, message: event, facts });
   };
-  const app = await createApp(daemon);
+  const app = await createApp(daemon, security);
   const { host, port, drain_seconds } = settings.http;
   await app.listen({ host, port });
   const server = app.getHttpServer();
   const address = server.address();
-  say("listening", { host, port: typeof address === "object" ? (address?.port ?? port) : port });
+  const scheme = settings.tls.cert_file === null ? "http" : "https";
+  say("listening", { scheme, host, port: typeof address === "object" ? (address?.port ?? port) : port });
 
   let stopping = false;
   const stop = async (signal: string): Promise<void> => {
@@ -113,9 +118,11 @@ async function run(settings: Settings, log: Logger): Promise<void> {
   }
 }
 
-const settings = settingsOrExit();
+const { settings, security } = settingsOrExit();
 const log = createLog();
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   process.on(event, (error) => fail(log, "crash", "an error that nothing expected", error));
 }
-run(settings, log).catch((error: unknown) => fail(log, "start_failed", "the daemon could not start", error));
+run(settings, security, log).catch((error: unknown) =>
+  fail(log, "start_failed", "the daemon could not start", error),
+);

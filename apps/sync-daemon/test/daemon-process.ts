@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
+import { Agent } from "undici";
 import { stringify } from "yaml";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
@@ -57,6 +58,7 @@ export class DaemonProcess {
   readonly #exited: Promise<Ended>;
   readonly #directory: string;
   #url = "";
+  #agent: Agent | null = null;
 
   private constructor(config: object, argv: readonly string[], openFiles: number | null) {
     this.#directory = mkdtempSync(join(tmpdir(), "kvsync-daemon-"));
@@ -87,11 +89,11 @@ export class DaemonProcess {
     const daemon = new DaemonProcess(config, argv, openFiles);
     const output = daemon.#child.stdout;
     if (output === null) throw new Error("the daemon's output is not piped");
-    const listening = new Promise<number>((resolve, reject) => {
+    const listening = new Promise<LogEntry>((resolve, reject) => {
       createInterface({ input: output }).on("line", (line) => {
         const entry = JSON.parse(line) as LogEntry;
         if (daemon.#log.push(entry) > LOG_LINES_KEPT) daemon.#log.shift();
-        if (entry["event"] === "listening") resolve(Number(entry["port"]));
+        if (entry["event"] === "listening") resolve(entry);
       });
       void daemon.#exited.then(({ code }) => {
         reject(new Error(`the daemon ended with ${code}: ${JSON.stringify(daemon.#log)}`));
@@ -100,7 +102,8 @@ export class DaemonProcess {
         reject(new Error(`the daemon does not listen: ${JSON.stringify(daemon.#log)}`));
       }, START_TIMEOUT_MS).unref();
     });
-    daemon.#url = `http://127.0.0.1:${await listening}`;
+    const { scheme, port } = await listening;
+    daemon.#url = `${String(scheme)}://127.0.0.1:${String(port)}`;
     return daemon;
   }
 
@@ -123,7 +126,14 @@ export class DaemonProcess {
   }
 
   async fetch(path: string, init?: RequestInit): Promise<Response> {
-    return fetch(`${this.#url}${path}`, init);
+    // The runtime's fetch takes undici's dispatchers, whatever its declaration says.
+    const through: object = this.#agent === null ? {} : { dispatcher: this.#agent };
+    return fetch(`${this.#url}${path}`, { ...init, ...through });
+  }
+
+  /** Has `fetch` trust an authority, over at most so many connections, which it keeps. */
+  trust(ca: string, connections: number): void {
+    this.#agent = new Agent({ connections, connect: { ca } });
   }
 
   async engines(): Promise<readonly EngineReport[]> {
@@ -136,6 +146,7 @@ export class DaemonProcess {
     const beganMs = performance.now();
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill(signal);
     const ended = await this.#exited;
+    await this.#agent?.destroy();
     rmSync(this.#directory, { recursive: true, force: true });
     return { ...ended, afterMs: performance.now() - beganMs };
   }

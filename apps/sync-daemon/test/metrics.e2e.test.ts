@@ -2,17 +2,21 @@
  * The catalogue against running daemons, both ways: whatever is declared is emitted, and moves, in runs that see a bit of
  * everything; whatever is emitted under our namespace is declared, with the labels and the label values declared.
  *
- * Three daemons, since one cannot have all: a roomy one, whose engines lose, poison and fail to answer; a cramped one, whose
- * limits are small enough to be hit; and one with two ingest workers and a lopsided load.
+ * Four daemons, since one cannot have all: a roomy one, whose engines lose, poison and fail to answer; a cramped one, whose
+ * limits are small enough to be hit; one with two ingest workers and a lopsided load; and one with HTTPS, tokens and CURVE.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { CATALOGUE, type MetricDefinition } from "@kvsync/observability";
 import { beforeAll, describe, expect, test } from "vitest";
+import { curveKeyPair } from "zeromq";
 
+import { Authority } from "./certificates.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
@@ -169,6 +173,43 @@ async function runStealing(): Promise<void> {
   }
 }
 
+/** A daemon with HTTPS and CURVE: a caller too many, one without a token, and an engine that does not speak CURVE. */
+async function runSecured(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "kvsync-metrics-"));
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const authority = await Authority.make();
+  const { cert, key } = await authority.sign("daemon");
+  const engine = await TestEngine.start({ id: "engine-plain" }, 6);
+  const token = "metrics-token-0123456789";
+  const daemon = await DaemonProcess.start({
+    engines: [engine.entry],
+    security: { tokens_file: file("tokens.yaml", `tokens: [{ name: a, scope: read, token: ${token} }]`) },
+    tls: { cert_file: file("tls.crt", cert), key_file: file("tls.key", key) },
+    curve: { server_key_file: file("curve.key", curveKeyPair().publicKey) },
+    callers: { connections: 1 },
+  });
+  daemon.trust(authority.cert, 1);
+  try {
+    expect((await daemon.fetch("/metrics")).status).toBe(401);
+    await once(connect(Number(new URL(daemon.url).port), "127.0.0.1"), "close");
+    await until("the engine's security is known to be another", async () => {
+      const scraped = await daemon.fetch("/metrics", { headers: { authorization: `Bearer ${token}` } });
+      scrapes.push(await scraped.text());
+      return (
+        isMoved("aibrix_kv_zmq_security_failures_total") &&
+        isMoved("aibrix_kv_http_connections_refused_total")
+      );
+    });
+  } finally {
+    await daemon.end();
+    await engine.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** Whether any scrape has a sample of this name that is not 0. */
 function isMoved(sample: string): boolean {
   const moved = new RegExp(`^${sample}(?:\\{.*\\})? (?!0$)\\S+$`, "m");
@@ -179,6 +220,7 @@ beforeAll(async () => {
   await runRoomy();
   await runCramped();
   await runStealing();
+  await runSecured();
 }, 180_000);
 
 /** Samples of all scrapes by family: the labels of each, once. */

@@ -1,28 +1,43 @@
 /**
- * How many DP ranks the process has file descriptors for. libzmq ends the process when it runs out of them in the wrong
- * place, so that ranks are refused before.
+ * What the process has file descriptors for: HTTP connections and DP ranks. libzmq ends the process when it runs out of them in the wrong
+ * place, so that ranks and connections are refused before.
  */
 
 import { readFileSync } from "node:fs";
 
 /** Descriptors per rank, counted in /proc/PID/fd with a thousand ranks: socket, its monitor's pair, the connection. */
 const FILES_PER_RANK = 4;
-/** Left for HTTP connections, replays under way (4 each) and the process itself. */
-const FILES_RESERVED = 320;
+/** Left for replays under way (4 each) and the process itself. */
+const FILES_RESERVED = 64;
+/** HTTP connections that there is room for under any limit, and the share of a limit that they may take beyond. */
+const CONNECTIONS_SURE = 256;
+const CONNECTIONS_SHARE = 1 / 4;
 /** Where the limit cannot be read (no /proc): macOS's default, which Node raises to. */
 const FILES_ASSUMED = 10_240;
 
+/** How many of each there may be. */
+export interface FilePlan {
+  /** HTTP connections. */
+  readonly connections: number;
+  /** Ranks that can be followed at once; at least 1. */
+  readonly ranks: number;
+}
+
 /**
- * Ranks that can be followed at once within the limit on open files.
+ * Divides the limit on open files.
  *
+ * @param connectionsWanted - HTTP connections by the settings; there may be fewer under a low limit.
  * @param limits - text of /proc/self/limits; read from there unless given.
- * @returns at least 1.
+ * @returns the plan.
  */
-export function ranksWithinOpenFiles(limits: string = readLimits()): number {
+export function filePlan(connectionsWanted: number, limits: string = readLimits()): FilePlan {
   const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
-  if (soft === "unlimited") return Number.POSITIVE_INFINITY;
+  if (soft === "unlimited") return { connections: connectionsWanted, ranks: Number.POSITIVE_INFINITY };
   const files = soft === undefined ? FILES_ASSUMED : Number(soft);
-  return Math.max(1, Math.floor((files - FILES_RESERVED) / FILES_PER_RANK));
+  const room = Math.max(CONNECTIONS_SURE, Math.floor(files * CONNECTIONS_SHARE));
+  const connections = Math.min(connectionsWanted, room);
+  const ranks = Math.floor((files - FILES_RESERVED - connections) / FILES_PER_RANK);
+  return { connections, ranks: Math.max(1, ranks) };
 }
 
 function readLimits(): string {

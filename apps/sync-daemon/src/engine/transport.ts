@@ -22,8 +22,19 @@ export interface SubscriptionEvents {
   ended(reason: ConnectionEnd): void;
 }
 
-/** Why a connection ended. */
-export type ConnectionEnd = "refused" | "disconnected" | "handshake_failed" | "dial_timeout" | "no_socket";
+/**
+ * Why a connection ended. `curve_failed`: we speak CURVE, and the handshake came to nothing: the engine has another key, does not want us, or does not speak
+ * CURVE; libzmq cannot tell which, since the engine hangs up without a word. `mechanism_mismatch`: the engine speaks CURVE and we do not; when it hangs
+ * up before it has said so, that is a `handshake_failed`.
+ */
+export type ConnectionEnd =
+  | "refused"
+  | "disconnected"
+  | "handshake_failed"
+  | "mechanism_mismatch"
+  | "curve_failed"
+  | "dial_timeout"
+  | "no_socket";
 
 /** What a replay request reports. After `ended` nothing more comes. */
 export interface ReplayEvents {

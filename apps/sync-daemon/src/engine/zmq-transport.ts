@@ -20,6 +20,7 @@
 import { encodeReplayRequest, type ReplayFailure } from "@kvsync/core";
 import * as zmq from "zeromq";
 
+import type { CurveKeys } from "../security/curve-keys.ts";
 import type {
   Closeable,
   ConnectionEnd,
@@ -52,10 +53,29 @@ const SOCKET_OPTIONS = {
   tcpKeepaliveCount: KEEPALIVE_COUNT,
 } as const;
 
+/** What makes a socket speak CURVE, as the side that dials. */
+interface CurveOptions {
+  readonly curveServerKey?: string;
+  readonly curvePublicKey?: string;
+  readonly curveSecretKey?: string;
+}
+
+function curveOptions(keys: CurveKeys | null): CurveOptions {
+  if (keys === null) return {};
+  const { serverKey, publicKey, secretKey } = keys;
+  return { curveServerKey: serverKey, curvePublicKey: publicKey, curveSecretKey: secretKey };
+}
+
 /** ZeroMQ sockets of one thread. */
 export class ZmqTransport implements Transport {
   readonly #context = new zmq.Context({ maxSockets: SOCKETS_MAX, blocky: false });
   readonly #open = new Set<Closeable>();
+  readonly #options: typeof SOCKET_OPTIONS & CurveOptions;
+
+  /** @param curve - keys to speak to engines with; null for none. */
+  constructor(curve: CurveKeys | null = null) {
+    this.#options = { ...SOCKET_OPTIONS, ...curveOptions(curve) };
+  }
 
   /** {@inheritDoc Transport.subscribe} */
   subscribe(endpoint: string, topic: string, events: SubscriptionEvents): Closeable {
@@ -85,7 +105,7 @@ export class ZmqTransport implements Transport {
     const socket = connect(endpoint, () => {
       const options = {
         context: this.#context,
-        ...SOCKET_OPTIONS,
+        ...this.#options,
         receiveHighWaterMark: RECEIVE_MESSAGES_MAX,
       };
       const made = new zmq.Subscriber(options);
@@ -111,7 +131,7 @@ export class ZmqTransport implements Transport {
   requestReplay(endpoint: string, from: number, patience: ReplayPatience, events: ReplayEvents): Closeable {
     const socket = connect(endpoint, () => {
       const limits = { receiveHighWaterMark: 0, receiveTimeout: patience.firstMs, sendTimeout: 0 };
-      return new zmq.Dealer({ context: this.#context, ...SOCKET_OPTIONS, ...limits });
+      return new zmq.Dealer({ context: this.#context, ...this.#options, ...limits });
     });
     let over = false;
     const request: Closeable = {
@@ -205,7 +225,7 @@ async function monitor(
         report.up();
         break;
       case "disconnect":
-        report.down(up ? "disconnected" : "handshake_failed");
+        report.down(up ? "disconnected" : handshakeFailure(socket));
         return;
       case "close":
         report.down("refused");
@@ -213,7 +233,7 @@ async function monitor(
       case "handshake:error:protocol":
       case "handshake:error:auth":
       case "handshake:error:other":
-        report.down("handshake_failed");
+        report.down(handshakeFailure(socket, event.error));
         return;
       case "accept":
       case "accept:error":
@@ -230,11 +250,20 @@ async function monitor(
   }
 }
 
+function handshakeFailure(socket: zmq.Subscriber, error?: unknown): ConnectionEnd {
+  if (socket.securityMechanism === "curve") return "curve_failed";
+  return hasCode(error, "ERR_ZMTP_MECHANISM_MISMATCH") ? "mechanism_mismatch" : "handshake_failed";
+}
+
 /** Whether a reply ends the replay, in either shape: only the end marker has an empty payload (wire-protocol 6.2). */
 function isReplayEnd(frames: readonly Uint8Array[]): boolean {
   return frames.at(-1)?.byteLength === 0;
 }
 
 function isTimeout(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "EAGAIN";
+  return hasCode(error, "EAGAIN");
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
 }

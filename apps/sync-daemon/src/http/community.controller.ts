@@ -38,7 +38,7 @@ export class CommunityController {
 
   constructor(@Inject(Daemon) daemon: Daemon) {
     this.#daemon = daemon;
-    this.#registrations = new CommunityRegistrations(daemon.registry);
+    this.#registrations = new CommunityRegistrations(daemon.registry, daemon.admission);
   }
 
   /**
@@ -49,9 +49,9 @@ export class CommunityController {
    * @returns the confirmation in the same form.
    */
   @Post("register")
-  register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): object {
+  async register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
     const fields = checkFields(registerBody, body);
-    const { instance } = this.#registrations.register(fields);
+    const { instance } = await this.#registrations.register(fields);
     const isDynamo = fields.model_name !== undefined;
     reply.status(isDynamo ? 201 : 200);
     return isDynamo ? { status: "ok" } : { status: "registered successfully", instance_id: instance };

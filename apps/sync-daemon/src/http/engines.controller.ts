@@ -6,7 +6,7 @@ import type { FastifyReply } from "fastify";
 import { Daemon, epochMs } from "../daemon.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
 import type { RegisteredEngine, RegisteredRank } from "../engine/engine-registry.ts";
-import { malformed } from "../query/query-error.ts";
+import { malformed, unknownField } from "../query/query-error.ts";
 
 /** Lists, registers and removes engines. */
 @Controller("api/v1/engines")
@@ -32,21 +32,23 @@ export class EnginesController {
    *
    * @param body - one entry as in the configuration file.
    * @param reply - 201 when it is new, 200 when the same was there.
-   * @returns the engine.
+   * @returns the engine, with addresses in place of names.
    */
   @Post()
-  register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): object {
+  async register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
     const entry = engineEntry.safeParse(body);
     if (!entry.success) {
       const issue = entry.error.issues[0];
       const unknownKey = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
-      if (unknownKey !== undefined) throw malformed(unknownKey, "no such field");
+      if (unknownKey !== undefined) throw unknownField(unknownKey);
       throw malformed(
         (issue?.path ?? []).map(String).join(".") || "body",
         issue?.message ?? "an engine entry",
       );
     }
-    const { registered, created } = this.#daemon.registry.register(entry.data);
+    const { registered, created } = this.#daemon.registry.register(
+      await this.#daemon.admission.admit(entry.data),
+    );
     reply.status(created ? 201 : 200);
     return { engine: this.#describe(registered) };
   }

@@ -4,6 +4,8 @@
 
 import type { QueryFacts } from "../query/query-error.ts";
 import type { RegistryFacts } from "../engine/engine-registry.ts";
+import type { AccessFacts } from "../security/access-error.ts";
+import type { AdmissionFacts } from "../security/endpoint-admission.ts";
 
 /** Codes of errors that arise in the HTTP rim itself. */
 type RimCode =
@@ -16,12 +18,21 @@ type RimCode =
   | "internal_error";
 
 /** Every code a problem document can carry. */
-export type ProblemCode = QueryFacts["code"] | RegistryFacts["code"] | RimCode;
+export type ProblemCode =
+  | QueryFacts["code"]
+  | RegistryFacts["code"]
+  | AccessFacts["code"]
+  | AdmissionFacts["code"]
+  | RimCode;
 
 /** Status and title of each code. */
 export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly title: string }>> = {
   malformed_body: { status: 400, title: "The request is not what was expected" },
   bad_request: { status: 400, title: "The request could not be read" },
+  malformed_authorization: { status: 400, title: "The Authorization header could not be read" },
+  missing_token: { status: 401, title: "A token is needed" },
+  unknown_token: { status: 401, title: "Nobody has this token" },
+  insufficient_scope: { status: 403, title: "The token may not do this" },
   unknown_model: { status: 404, title: "No engine serves this model" },
   unknown_engine: { status: 404, title: "No such engine" },
   unknown_instance: { status: 404, title: "No such instance is registered here" },
@@ -33,6 +44,9 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   wrong_block_size: { status: 422, title: "No engine uses this block size" },
   block_size_required: { status: 422, title: "Several block sizes are in use" },
   contradictory_fields: { status: 422, title: "Fields contradict each other" },
+  endpoint_not_allowed: { status: 422, title: "Engines may not be there" },
+  endpoint_unresolvable: { status: 422, title: "The engine's name has no address" },
+  rate_limited: { status: 429, title: "Too many requests" },
   internal_error: { status: 500, title: "Something went wrong inside" },
   registry_full: { status: 503, title: "No room for another engine" },
   snapshot_unavailable: { status: 503, title: "No snapshot could be made" },

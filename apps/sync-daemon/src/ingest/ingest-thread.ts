@@ -66,7 +66,7 @@ const index =
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const now = (): number => performance.timeOrigin + performance.now();
 const ingest = new Ingest(settings, {
-  transport: new ZmqTransport(),
+  transport: new ZmqTransport(settings.curve),
   index,
   board: new BoardWriter(settings.board, settings.workerNumber),
   metrics,

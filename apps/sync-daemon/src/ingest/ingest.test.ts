@@ -80,6 +80,7 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
     replaysMax: 4,
     reconnectMsMin: 100,
     reconnectMsMax: 1000,
+    curve: null,
     index: {
       contextCountMax: 10,
       prefixesPerContextMax: 1e6,

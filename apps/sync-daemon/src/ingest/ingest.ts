@@ -332,7 +332,7 @@ export class Ingest {
           this.note("live", stream, { kind: "disconnected" });
         },
         failed: (reason) => {
-          stream.metrics.connectionFailed();
+          stream.metrics.connectionFailed(reason);
           if (stream.failureLogged) return;
           stream.failureLogged = true;
           const message = "cannot connect to an engine; trying again with growing pauses";

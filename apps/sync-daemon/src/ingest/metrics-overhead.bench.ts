@@ -164,6 +164,7 @@ async function run(isMetered: boolean): Promise<number> {
       replaysMax: 4,
       reconnectMsMin: 100,
       reconnectMsMax: 1000,
+      curve: null,
       index: { contextCountMax: 4, prefixesPerContextMax: 1e7, memoryBytesMax: 1e9, parkedBytesMax: 1e6 },
     },
     {

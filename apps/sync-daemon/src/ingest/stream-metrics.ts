@@ -23,9 +23,11 @@ import {
   INGEST_METRICS,
   type MetricSlots,
   PREFIX_INDEX_METRICS,
+  SECURITY_METRICS,
   STREAM_METRICS,
 } from "@kvsync/observability";
 
+import type { ConnectionEnd } from "../engine/transport.ts";
 import { type Lane, QUEUE_DROP_REASONS, type QueueDropReason } from "./ingest-queue.ts";
 
 /** One message in so many has its events timed. */
@@ -65,6 +67,7 @@ export class StreamMetrics implements SyncListener {
   readonly #handles: (Counter | Gauge | Histogram)[] = [];
   readonly #types: Readonly<Record<EventType, TypeHandles>>;
   readonly #dropped = new Map<string, Counter>();
+  readonly #insecure = new Map<ConnectionEnd, Counter>();
   readonly #rejected: Readonly<Record<QueueDropReason, Counter>>;
   readonly #gaps: Histogram;
   readonly #replays: Readonly<Record<ReplayStatus | "requested", Counter>>;
@@ -153,9 +156,21 @@ export class StreamMetrics implements SyncListener {
     this.#active.set(0);
   }
 
-  /** A connection attempt failed. */
-  connectionFailed(): void {
+  /**
+   * A connection attempt failed.
+   *
+   * @param reason - what of.
+   */
+  connectionFailed(reason: ConnectionEnd): void {
     this.#failed.inc();
+    if (reason !== "mechanism_mismatch" && reason !== "curve_failed") return;
+    let counter = this.#insecure.get(reason);
+    if (counter === undefined) {
+      const labels = { pod: this.#pod, model: this.#model, reason };
+      counter = this.#keep(this.#slots.counter(SECURITY_METRICS.engineHandshakes, labels));
+      this.#insecure.set(reason, counter);
+    }
+    counter.inc();
   }
 
   /** A replay was asked for. */

@@ -7,6 +7,7 @@ import type { EvictionReason, ParkedRecord, SharedPrefixIndex, StreamPosition } 
 import type { SlotAnnouncement } from "@kvsync/observability";
 
 import type { LogLine } from "../log/log-line.ts";
+import type { CurveKeys } from "../security/curve-keys.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
@@ -32,6 +33,8 @@ export interface IngestSettings {
   readonly replaysMax: number;
   readonly reconnectMsMin: number;
   readonly reconnectMsMax: number;
+  /** Null: engines are spoken to without CURVE. */
+  readonly curve: CurveKeys | null;
   readonly index: {
     readonly contextCountMax: number;
     readonly prefixesPerContextMax: number;

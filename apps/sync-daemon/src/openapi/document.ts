@@ -16,8 +16,23 @@ type Json = Readonly<Record<string, unknown>>;
 
 /** Problems that every route can answer with. */
 const ANYWHERE: readonly ProblemCode[] = ["bad_request", "internal_error", "stopping"];
+/** Problems of routes that ask who their caller is. */
+const WITH_TOKEN: readonly ProblemCode[] = [
+  "malformed_authorization",
+  "missing_token",
+  "unknown_token",
+  "insufficient_scope",
+  "rate_limited",
+];
 /** Problems that every route with a body can answer with. */
 const WITH_BODY: readonly ProblemCode[] = ["body_too_large", "unsupported_media_type"];
+
+const TOKEN_SCHEME = {
+  type: "http",
+  scheme: "bearer",
+  description:
+    "A token of the daemon's file of tokens. The scope that a route needs stands with it; admin includes read. A daemon without such a file asks for none.",
+};
 
 const problemDocument = z
   .looseObject({
@@ -54,7 +69,10 @@ export function openapiDocument(): Json {
     },
     servers: [{ url: "/" }],
     paths,
-    components: { schemas: Object.fromEntries([...components].sort(([a], [b]) => (a < b ? -1 : 1))) },
+    components: {
+      securitySchemes: { token: TOKEN_SCHEME },
+      schemas: Object.fromEntries([...components].sort(([a], [b]) => (a < b ? -1 : 1))),
+    },
   };
 }
 
@@ -68,11 +86,13 @@ export function errorReference(): string {
   const usedBy = (code: ProblemCode): string =>
     ANYWHERE.includes(code)
       ? "any"
-      : OPERATIONS.filter(
-          ({ problems, bodies }) => problems.includes(code) || (bodies && WITH_BODY.includes(code)),
-        )
-          .map(({ method, path }) => `\`${method.toUpperCase()} ${path}\``)
-          .join(", ") || "–";
+      : WITH_TOKEN.includes(code)
+        ? "any but probes, where tokens are asked for"
+        : OPERATIONS.filter(
+            ({ problems, bodies }) => problems.includes(code) || (bodies && WITH_BODY.includes(code)),
+          )
+            .map(({ method, path }) => `\`${method.toUpperCase()} ${path}\``)
+            .join(", ") || "–";
   return [
     "<!-- Generated from the code by apps/sync-daemon/src/openapi/main.ts; a test fails when it is out of date. -->",
     "# Error codes",
@@ -107,13 +127,20 @@ export function errorReference(): string {
 }
 
 function describe(operation: Operation, components: Map<string, Json>): Json {
-  const { id, tag, summary, query, bodies, answers, path, problems } = operation;
+  const { id, tag, summary, query, bodies, answers, path, problems, access } = operation;
   const parameters = [...pathParameters(path), ...(query === undefined ? [] : queryParameters(query))];
-  const codes = [...problems, ...(bodies === undefined ? [] : WITH_BODY), ...ANYWHERE];
+  const needsToken = access !== "open" || operation.accessWith !== undefined;
+  const codes = [
+    ...problems,
+    ...(needsToken ? WITH_TOKEN : []),
+    ...(bodies === undefined ? [] : WITH_BODY),
+    ...ANYWHERE,
+  ];
   return {
     operationId: id,
     tags: [tag],
     summary,
+    security: securityOf(operation),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(bodies === undefined
       ? {}
@@ -133,6 +160,21 @@ function describe(operation: Operation, components: Map<string, Json>): Json {
       },
     },
   };
+}
+
+/** Alternatives, of which a caller meets one; an empty one is: none. */
+function securityOf({ access, accessWith }: Operation): Json[] {
+  const none = {};
+  switch (access) {
+    case "open":
+      return accessWith === undefined ? [] : [none, { token: ["read"] }];
+    case "monitoring":
+      // Without a token where security.open_monitoring is set.
+      return [{ token: ["read"] }, none];
+    case "read":
+    case "admin":
+      return [{ token: [access] }];
+  }
 }
 
 function descriptionOf(content: Content): string {

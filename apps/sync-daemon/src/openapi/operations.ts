@@ -9,6 +9,7 @@ import { z } from "zod";
 import { HEALTH_STATUSES } from "../health/health-checks.ts";
 import type { ProblemCode } from "../http/problem-status.ts";
 import { logLevelBody } from "../log/level-control.ts";
+import type { AccessRule } from "../security/access-guard.ts";
 import { queryBody, queryByHashBody, registerBody, unregisterBody } from "../query/community-api.ts";
 import { matchAnswer } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
@@ -18,8 +19,8 @@ export type Content =
   | { readonly schema: z.ZodType }
   | { readonly mediaType: string; readonly description: string };
 
-/** One route. */
-export interface Operation {
+/** One route, with what it asks of its caller. */
+export interface Operation extends AccessRule {
   readonly method: "get" | "post" | "put" | "delete";
   /** As in OpenAPI, parameters in braces. */
   readonly path: string;
@@ -119,6 +120,13 @@ const lookupProblems = [
 const logLevelState = z
   .looseObject({ level: z.int(), configured_level: z.int(), until: z.string().nullable() })
   .meta({ id: "LogLevel" });
+const REGISTRATION_PROBLEMS = [
+  "malformed_body",
+  "engine_conflict",
+  "endpoint_not_allowed",
+  "endpoint_unresolvable",
+  "registry_full",
+] as const;
 
 /** All of them. */
 export const OPERATIONS: readonly Operation[] = [
@@ -126,6 +134,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "post",
     path: "/api/v1/match",
     id: "match",
+    access: "read",
     tag: "lookups",
     summary: "Who holds how many leading blocks of a prompt. The query parameters are for binary bodies.",
     query: binaryParameters.partial(),
@@ -140,6 +149,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/api/v1/dump",
     id: "dumpIndex",
+    access: "admin",
     tag: "operations",
     summary: "Everything the index holds of a model.",
     query: z.strictObject({ model: z.string() }),
@@ -150,6 +160,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/api/v1/engines",
     id: "listEngines",
+    access: "read",
     tag: "engines",
     summary: "Engines and how each of their streams is doing.",
     answers: { 200: { schema: z.looseObject({ engines: z.array(engineReport) }) } },
@@ -159,6 +170,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "post",
     path: "/api/v1/engines",
     id: "registerEngine",
+    access: "admin",
     tag: "engines",
     summary: "Registers an engine; the same again changes nothing.",
     bodies: [{ schema: engineEntryBody }],
@@ -166,12 +178,13 @@ export const OPERATIONS: readonly Operation[] = [
       200: { schema: z.looseObject({ engine: engineReport }) },
       201: { schema: z.looseObject({ engine: engineReport }) },
     },
-    problems: ["malformed_body", "engine_conflict", "registry_full"],
+    problems: REGISTRATION_PROBLEMS,
   },
   {
     method: "delete",
     path: "/api/v1/engines/{id}",
     id: "removeEngine",
+    access: "admin",
     tag: "engines",
     summary: "Removes an engine: at once from lookups, soon from the index.",
     answers: { 204: null },
@@ -181,16 +194,18 @@ export const OPERATIONS: readonly Operation[] = [
     method: "post",
     path: "/register",
     id: "communityRegister",
+    access: "admin",
     tag: "community",
     summary: "Registers one DP rank, in Mooncake's or Dynamo's form.",
     bodies: [{ schema: registerBody }],
     answers: { 200: { schema: status }, 201: { schema: status } },
-    problems: ["malformed_body", "engine_conflict", "registry_full"],
+    problems: REGISTRATION_PROBLEMS,
   },
   {
     method: "post",
     path: "/unregister",
     id: "communityUnregister",
+    access: "admin",
     tag: "community",
     summary: "Removes one DP rank or all of an instance, in either form.",
     bodies: [{ schema: unregisterBody }],
@@ -201,6 +216,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "post",
     path: "/query",
     id: "communityQuery",
+    access: "read",
     tag: "community",
     summary: "Cached tokens by instance, in either form.",
     bodies: [{ schema: queryBody }],
@@ -211,6 +227,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "post",
     path: "/query_by_hash",
     id: "communityQueryByHash",
+    access: "read",
     tag: "community",
     summary: "The same by hashes: Mooncake's rolling ones, or Dynamo's local ones.",
     bodies: [{ schema: queryByHashBody }],
@@ -221,6 +238,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/services",
     id: "communityServices",
+    access: "read",
     tag: "community",
     summary: "Publishers registered here, as Mooncake lists them.",
     answers: { 200: { schema: z.looseObject({ count: z.int(), services: z.array(loose) }) } },
@@ -230,6 +248,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/workers",
     id: "communityWorkers",
+    access: "read",
     tag: "community",
     summary: "Instances and the endpoints of their ranks, as Dynamo lists them.",
     answers: { 200: { schema: z.array(loose) } },
@@ -239,6 +258,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/global_view",
     id: "communityGlobalView",
+    access: "read",
     tag: "community",
     summary: "Contexts and the ranks that serve them, as Mooncake lists them.",
     answers: { 200: { schema: z.looseObject({ context_count: z.int(), contexts: z.array(loose) }) } },
@@ -248,6 +268,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/dump",
     id: "communityDump",
+    access: "admin",
     tag: "community",
     summary: "All blocks by context, as JSON.",
     answers: { 200: { schema: z.array(loose) } },
@@ -257,6 +278,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/livez",
     id: "livez",
+    access: "open",
     tag: "operations",
     summary: "Whether the process turns.",
     answers: { 200: { schema: status } },
@@ -266,6 +288,8 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/readyz",
     id: "readyz",
+    access: "open",
+    accessWith: { verbose: "monitoring" },
     tag: "operations",
     summary: "Whether to send traffic here; with verbose, which engines are waited for.",
     query: z.strictObject({ verbose: z.string().optional() }),
@@ -277,6 +301,7 @@ export const OPERATIONS: readonly Operation[] = [
       method: "get",
       path,
       id: path === "/health" ? "health" : "healthAlias",
+      access: "monitoring",
       tag: "operations",
       summary: "Every health check; 503 when a critical one is unhealthy.",
       answers: { 200: { schema: healthReport }, 503: { schema: healthReport } },
@@ -287,6 +312,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/api/v1/kv-sync/health",
     id: "syncHealth",
+    access: "monitoring",
     tag: "operations",
     summary:
       "How well each model's engines are followed; 503 when one is silent and could not be verified as idle.",
@@ -297,6 +323,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/api/v1/snapshot",
     id: "snapshot",
+    access: "admin",
     tag: "operations",
     summary: "A snapshot made now, for a daemon that starts.",
     answers: { 200: { mediaType: "application/vnd.kvsync.snapshot", description: "A snapshot file." } },
@@ -306,6 +333,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/api/v1/log-level",
     id: "logLevel",
+    access: "read",
     tag: "operations",
     summary: "How much is logged, from 0 (warnings and errors) to 5.",
     answers: { 200: { schema: logLevelState } },
@@ -315,6 +343,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "put",
     path: "/api/v1/log-level",
     id: "setLogLevel",
+    access: "admin",
     tag: "operations",
     summary: "Changes how much is logged, in all threads, for good or for a while.",
     bodies: [{ schema: logLevelBody }],
@@ -325,6 +354,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/metrics",
     id: "metrics",
+    access: "monitoring",
     tag: "operations",
     summary: "Metrics for Prometheus.",
     answers: { 200: scrape },
@@ -334,6 +364,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/api/v1/metrics",
     id: "metricsAlias",
+    access: "monitoring",
     tag: "operations",
     summary: "The same.",
     answers: { 200: scrape },
@@ -343,9 +374,28 @@ export const OPERATIONS: readonly Operation[] = [
     method: "get",
     path: "/openapi.json",
     id: "openapi",
+    access: "open",
     tag: "operations",
     summary: "This document.",
     answers: { 200: { schema: loose } },
     problems: [],
   },
 ];
+
+/**
+ * What a route declares of its callers.
+ *
+ * @param method - upper case; HEAD is what GET is.
+ * @param url - template as the server writes it, `/api/v1/engines/:id`.
+ * @returns undefined for a route that is not described.
+ */
+export function accessRuleOf(method: string, url: string): AccessRule | undefined {
+  return RULES.get(`${method === "HEAD" ? "GET" : method} ${url}`);
+}
+
+const RULES: ReadonlyMap<string, AccessRule> = new Map(
+  OPERATIONS.map((operation) => [
+    `${operation.method.toUpperCase()} ${operation.path.replace(/\{(\w+)\}/g, ":$1")}`,
+    operation,
+  ]),
+);

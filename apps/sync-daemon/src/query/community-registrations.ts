@@ -10,6 +10,7 @@
 
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
+import type { EndpointAdmission } from "../security/endpoint-admission.ts";
 import type { z } from "zod";
 
 import {
@@ -37,11 +38,16 @@ export interface CommunityRegistration extends CommunityIdentity {
 /** Registers, removes and names. */
 export class CommunityRegistrations {
   readonly #registry: EngineRegistry;
+  readonly #admission: EndpointAdmission;
   readonly #byEngine = new Map<string, CommunityRegistration>();
 
-  /** @param registry - holds the engines. */
-  constructor(registry: EngineRegistry) {
+  /**
+   * @param registry - holds the engines.
+   * @param admission - decides where they may be.
+   */
+  constructor(registry: EngineRegistry, admission: EndpointAdmission) {
     this.#registry = registry;
+    this.#admission = admission;
   }
 
   /**
@@ -49,9 +55,10 @@ export class CommunityRegistrations {
    *
    * @param body - checked.
    * @returns what was registered; the same again changes nothing.
-   * @throws QueryError malformed_body; RegistryError engine_conflict, registry_full.
+   * @throws QueryError malformed_body; AdmissionError endpoint_not_allowed, endpoint_unresolvable; RegistryError engine_conflict,
+   *   registry_full.
    */
-  register(body: z.output<typeof registerBody>): CommunityRegistration {
+  async register(body: z.output<typeof registerBody>): Promise<CommunityRegistration> {
     const model = modelOf(body);
     const tenant = tenantOf(body);
     const dpRank = body.dp_rank ?? 0;
@@ -68,8 +75,8 @@ export class CommunityRegistrations {
       const field = issue?.path[0] === "id" ? "instance_id" : String(issue?.path[0] ?? "body");
       throw malformed(field, issue?.message ?? "a registration");
     }
-    const ranks = entry.data.ranks.map((rank) => ({ ...rank, dpRank }));
-    this.#registry.register({ ...entry.data, ranks });
+    const engine = await this.#admission.admit(entry.data);
+    this.#registry.register({ ...engine, ranks: engine.ranks.map((rank) => ({ ...rank, dpRank })) });
     const registration: CommunityRegistration = {
       engineId: id,
       instance: body.instance_id,

@@ -19,7 +19,7 @@ import {
   type TokenizeRequest,
   tokenizeRequest,
 } from "../tokenizer/tokenize-request.ts";
-import { contradictory, malformed, QueryError } from "./query-error.ts";
+import { contradictory, malformed, QueryError, unknownField } from "./query-error.ts";
 
 const BYTES_PER_TOKEN = 4;
 const BYTES_PER_HASH = 8;
@@ -289,7 +289,7 @@ export function checkFields<Schema extends z.ZodType>(
   const issue = result.error.issues[0];
   const path = (issue?.path ?? []).map(String).join(".");
   const unknownKey = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
-  if (unknownKey !== undefined) throw malformed(unknownKey, "no such field");
+  if (unknownKey !== undefined) throw unknownField(unknownKey);
   throw malformed(path === "" ? root : path, issue?.message ?? "another value");
 }
 

@@ -31,6 +31,21 @@ export function malformed(where: string, expected: string): QueryError {
   return new QueryError({ code: "malformed_body", where, expected }, `${where}: expected ${expected}`);
 }
 
+/** What a name of a field looks like that somebody misspelt; anything else may be a prompt in the wrong place, and is not repeated. */
+const FIELD_NAME = /^[A-Za-z_][\w.-]{0,63}$/;
+
+/**
+ * A field or parameter that there is none of.
+ *
+ * @param name - as it came.
+ * @returns the error to throw.
+ */
+export function unknownField(name: string): QueryError {
+  const where = FIELD_NAME.test(name) ? name : "a field whose name is not shown";
+  const expected = "no such field";
+  return new QueryError({ code: "malformed_body", where, expected }, `${where}: there is no such field`);
+}
+
 /**
  * Fields that cannot stand together.
  *

@@ -41,11 +41,11 @@ test("without any source the defaults of the operators' contract hold", () => {
 });
 
 test("flags override the environment, which overrides the file", () => {
-  const file = fileWith("http: { port: 1001, host: 0.0.0.0 }\nlog: { level: 3 }\n");
-  expect(settingsOf(["--config", file]).http).toMatchObject({ port: 1001, host: "0.0.0.0" });
+  const file = fileWith("http: { port: 1001, host: 127.0.0.2 }\nlog: { level: 3 }\n");
+  expect(settingsOf(["--config", file]).http).toMatchObject({ port: 1001, host: "127.0.0.2" });
   expect(settingsOf(["--config", file], { KVSYNC_HTTP_PORT: "1002" }).http.port).toBe(1002);
   const all = settingsOf(["--config", file, "--port", "1003"], { KVSYNC_HTTP_PORT: "1002" });
-  expect(all.http).toMatchObject({ port: 1003, host: "0.0.0.0" });
+  expect(all.http).toMatchObject({ port: 1003, host: "127.0.0.2" });
   expect(all.log.level).toBe(3);
 });
 
@@ -190,9 +190,9 @@ test("the settings in effect name their sources, and as a file they mean the sam
   const file = fileWith(
     "http: { port: 1001 }\nengines:\n  - { id: a, model: m, endpoint: 'tcp://h:1', dp_size: 2 }\n",
   );
-  const reading = readSettings(["--config", file, "--host", "0.0.0.0"], { AIBRIX_KV_EVENT_WORKERS: "2" });
+  const reading = readSettings(["--config", file, "--host", "127.0.0.2"], { AIBRIX_KV_EVENT_WORKERS: "2" });
   const text = effectiveSettings(reading);
-  expect(text).toContain("host: 0.0.0.0 # flag --host\n");
+  expect(text).toContain("host: 127.0.0.2 # flag --host\n");
   expect(text).toContain(`port: 1001 # file ${file}\n`);
   expect(text).toContain("workers: 2 # environment AIBRIX_KV_EVENT_WORKERS\n");
   expect(settingsOf(["--config", fileWith(text)])).toEqual(reading.settings);

@@ -10,6 +10,13 @@ import { z } from "zod";
 import { engineEntry } from "../engine/engine-entry.ts";
 import { healthSection } from "../health/health-settings.ts";
 import { logSection } from "../log/log-settings.ts";
+import {
+  callersSection,
+  curveSection,
+  refuseOpenDoors,
+  securitySection,
+  tlsSection,
+} from "../security/security-settings.ts";
 import { snapshotSection } from "../snapshot/snapshot-settings.ts";
 import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "../tokenizer/tokenizer-settings.ts";
 import { flag, integer, seconds, section, SETTING_FACTS, type SettingFacts, text } from "./setting-field.ts";
@@ -45,8 +52,7 @@ const engines = z
   .default([])
   .register(SETTING_FACTS, { about: "Engines to follow.", expected: "a list of engines", textForm: "none" });
 
-/** Every section, with its rules. */
-export const SETTINGS_SCHEMA = z.strictObject({
+const sections = z.strictObject({
   http: section({
     host: z
       .string(ADDRESS_EXPECTED)
@@ -95,6 +101,10 @@ export const SETTINGS_SCHEMA = z.strictObject({
     reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),
     reconnect_ms_max: integer("Longest wait before connecting again.", 5000, 10, 600_000),
   }),
+  security: securitySection,
+  tls: tlsSection,
+  curve: curveSection,
+  callers: callersSection,
   snapshot: snapshotSection,
   health: healthSection,
   readiness: section({
@@ -126,6 +136,13 @@ export const SETTINGS_SCHEMA = z.strictObject({
     message_bytes: integer("Bytes of one message; a larger one is dropped.", 64 * MIB, 1024, 1024 * MIB),
     replays: integer("Replays in progress at once; four whole histories fit the replay queue.", 4, 1, 256),
   }),
+});
+
+/** Every section, with the rules of each and those between them. */
+export const SETTINGS_SCHEMA: typeof sections = sections.superRefine((settings, context) => {
+  refuseOpenDoors(settings, (path, message) => {
+    context.addIssue({ code: "custom", path: [...path], message });
+  });
 });
 
 /** Every setting, checked. */

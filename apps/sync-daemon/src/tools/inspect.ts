@@ -279,7 +279,10 @@ function watch(
 export const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
   refused: "nothing listens there; is the engine up, and are KV events enabled?",
   disconnected: "the connection was closed at once",
-  handshake_failed: "what listens there does not speak ZeroMQ's publisher protocol; is it another port?",
+  handshake_failed:
+    "what listens there does not speak ZeroMQ's publisher protocol; is it another port, or does it ask for CURVE?",
+  mechanism_mismatch: "the engine speaks CURVE, which this tool does not",
+  curve_failed: "the CURVE handshake came to nothing; does the engine have this key?",
   dial_timeout: "no answer; is the address right, and does a firewall let it through?",
   no_socket: "the address is no ZeroMQ address, or the system has no sockets left",
 };

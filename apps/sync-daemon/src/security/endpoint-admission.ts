@@ -1,0 +1,165 @@
+/**
+ * Where engines may be that somebody registers over HTTP. Without a bound, whoever may register could have the daemon dial any address that it can reach
+ * and learn from the answer what is there (server-side request forgery).
+ *
+ *   tcp://name:port ─▶ addresses of the name ─▶ all of them allowed? ─▶ tcp://address:port, which is what is followed
+ *
+ * Invariants
+ *  E1  What is dialled is the address that was checked: a name that resolves to something else later changes nothing.
+ *  E2  One address outside of the ranges refuses the name.
+ *
+ * Not here: engines of the configuration file, which the operator wrote.
+ */
+
+import { lookup } from "node:dns/promises";
+import { BlockList, isIP } from "node:net";
+
+import { CodedError } from "@kvsync/core";
+
+import type { Engine, EngineRank } from "../engine/engine-entry.ts";
+import { type AddressRange, readRange } from "./security-settings.ts";
+
+/** Addresses that belong to nobody beyond the site (RFC 1918, 6598, 4193). */
+const PRIVATE_RANGES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"];
+const LOOPBACK_RANGES = ["127.0.0.0/8", "::1"];
+/** A resolver that is slower than this is broken. */
+const RESOLVE_TIMEOUT_MS = 5000;
+/** RFC 1123; with it neither libzmq's source addresses nor its interfaces can be written. */
+const HOST_NAME = /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?)*$/;
+
+/** Facts of an endpoint that is refused. */
+export type AdmissionFacts =
+  | {
+      readonly code: "endpoint_not_allowed";
+      readonly endpoint: string;
+      /** Outside of the ranges; null when the endpoint is no tcp address at all. */
+      readonly address: string | null;
+      readonly allowed: readonly string[];
+    }
+  | { readonly code: "endpoint_unresolvable"; readonly endpoint: string; readonly reason: string };
+
+/** An endpoint that is refused. */
+export class AdmissionError extends CodedError<AdmissionFacts> {}
+
+/** Resolves a name to all of its addresses. */
+export type Resolver = (host: string) => Promise<readonly string[]>;
+
+/** Decides where registered engines may be. */
+export class EndpointAdmission {
+  readonly #allowed: readonly string[];
+  readonly #ranges = new BlockList();
+  readonly #resolve: Resolver;
+
+  /**
+   * @param ranges - as the settings have them; null for the ones that fit where the daemon listens.
+   * @param isLocal - whether the daemon listens on loopback alone: then engines may be there too.
+   * @param resolve - the system's resolver unless given.
+   */
+  constructor(ranges: readonly string[] | null, isLocal: boolean, resolve: Resolver = systemResolver) {
+    this.#allowed = ranges ?? [...PRIVATE_RANGES, ...(isLocal ? LOOPBACK_RANGES : [])];
+    this.#resolve = resolve;
+    for (const range of this.#allowed.map(readRange).filter((read): read is AddressRange => read !== null))
+      this.#ranges.addSubnet(range.address, range.prefix, range.family);
+  }
+
+  /**
+   * Checks an engine's endpoints.
+   *
+   * @param engine - as registered.
+   * @returns the engine with addresses in place of names (E1).
+   * @throws AdmissionError endpoint_not_allowed, endpoint_unresolvable.
+   */
+  async admit(engine: Engine): Promise<Engine> {
+    const addresses = new Map<string, Promise<string>>();
+    const pinned = async (endpoint: string): Promise<string> => {
+      const { host, port } = this.#parse(endpoint);
+      let address = addresses.get(host);
+      if (address === undefined) addresses.set(host, (address = this.#addressOf(host, endpoint)));
+      const found = await address;
+      return `tcp://${isIP(found) === 6 ? `[${found}]` : found}:${port}`;
+    };
+    const ranks: EngineRank[] = [];
+    for (const { dpRank, endpoint, replayEndpoint } of engine.ranks) {
+      ranks.push({
+        dpRank,
+        endpoint: await pinned(endpoint),
+        replayEndpoint: replayEndpoint === null ? null : await pinned(replayEndpoint),
+      });
+    }
+    return { ...engine, ranks };
+  }
+
+  #parse(endpoint: string): { readonly host: string; readonly port: string } {
+    const [, bracketed, plain, port] = /^tcp:\/\/(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)$/.exec(endpoint) ?? [];
+    const host = bracketed ?? plain ?? "";
+    const isUsable =
+      bracketed === undefined
+        ? isIP(host) === 4 || HOST_NAME.test(host)
+        : isIP(host) === 6 && !host.includes("%");
+    if (!isUsable || port === undefined) {
+      throw this.#notAllowed(
+        endpoint,
+        null,
+        "expected tcp://address:port or tcp://name:port for an engine registered over HTTP",
+      );
+    }
+    return { host, port };
+  }
+
+  async #addressOf(host: string, endpoint: string): Promise<string> {
+    const found = isIP(host) === 0 ? await this.#addressesOf(host, endpoint) : [host];
+    const outside = found.find((address) => !this.#isAllowed(address));
+    if (outside !== undefined) {
+      const is = outside === host ? "" : `${host} is ${outside}, which is `;
+      throw this.#notAllowed(
+        endpoint,
+        outside,
+        `${is}outside of security.registration_ranges (${this.#allowed.join(", ")})`,
+      );
+    }
+    // libzmq dials IPv4 unless told otherwise.
+    return found.find((address) => isIP(address) === 4) ?? found[0] ?? "";
+  }
+
+  async #addressesOf(host: string, endpoint: string): Promise<readonly string[]> {
+    const unresolvable = (reason: string, cause?: unknown): AdmissionError =>
+      new AdmissionError(
+        { code: "endpoint_unresolvable", endpoint, reason },
+        `${endpoint}: no address for ${host}: ${reason}`,
+        { cause },
+      );
+    let found: readonly string[];
+    try {
+      found = await this.#resolve(host);
+    } catch (error) {
+      const { code } = error as { readonly code?: string };
+      throw unresolvable(code ?? (error instanceof Error ? error.message : String(error)), error);
+    }
+    if (found.length === 0) throw unresolvable("none");
+    return found;
+  }
+
+  #isAllowed(address: string): boolean {
+    return this.#ranges.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+  }
+
+  #notAllowed(endpoint: string, address: string | null, why: string): AdmissionError {
+    const facts = { code: "endpoint_not_allowed", endpoint, address, allowed: this.#allowed } as const;
+    return new AdmissionError(facts, `${endpoint}: ${why}`);
+  }
+}
+
+async function systemResolver(host: string): Promise<readonly string[]> {
+  let timer: NodeJS.Timeout | undefined;
+  const overdue = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`no answer within ${RESOLVE_TIMEOUT_MS} ms`));
+    }, RESOLVE_TIMEOUT_MS);
+  });
+  try {
+    const found = await Promise.race([lookup(host, { all: true }), overdue]);
+    return found.map(({ address }) => address);
+  } finally {
+    clearTimeout(timer);
+  }
+}

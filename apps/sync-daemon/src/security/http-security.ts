@@ -1,0 +1,240 @@
+/**
+ * What secures the HTTP side: the tokens and certificates as they are on the disk now, and the server's own limits.
+ *
+ *   files ──watched──▶ tokens ─▶ AccessGuard
+ *                 └──▶ certificate ─▶ the server's secure context, without a restart: connections that stand keep the old one
+ *
+ * A file that cannot be used keeps the daemon from starting. Changed into one that cannot be used while it runs, what was read before stays in use, and the
+ * log, a metric and an alert say so.
+ */
+
+import { X509Certificate } from "node:crypto";
+import type { Server } from "node:http";
+import { createSecureContext, Server as TlsServer, type SecureContextOptions } from "node:tls";
+
+import { type Counter, type Gauge, type MetricSlots, SECURITY_METRICS } from "@kvsync/observability";
+import type { FastifyInstance } from "fastify";
+
+import type { LogLine } from "../log/log-line.ts";
+import { settingsError, type SettingsError } from "../settings/settings-error.ts";
+import type { Settings } from "../settings/settings.ts";
+import { filePlan } from "../engine/open-files.ts";
+import type { AccessFacts } from "./access-error.ts";
+import { AccessGuard, type AccessRule } from "./access-guard.ts";
+import { isLoopback, type TlsSettings } from "./security-settings.ts";
+import { TokenList } from "./token-list.ts";
+import { WatchedFiles } from "./watched-files.ts";
+
+/** 1.0 and 1.1 are deprecated (RFC 8996). */
+const TLS_VERSION_MIN = "TLSv1.2";
+/** Time between two lines about connections that were refused. */
+const DROP_LOG_MS = 60_000;
+
+/** What an installed security tells, and to whom. */
+export interface SecurityListeners {
+  readonly metrics: MetricSlots;
+  readonly log: (line: LogLine) => void;
+  readonly ruleOf: (method: string, url: string) => AccessRule | undefined;
+}
+
+/** Files that are used together. */
+type WatchedName = "tokens" | "tls";
+
+/** The security of one server. */
+export class HttpSecurity {
+  readonly #settings: Settings;
+  readonly #watched: { readonly name: WatchedName; readonly files: WatchedFiles }[] = [];
+  #tokens: TokenList | null = null;
+  #tls: SecureContextOptions | null = null;
+  #server: FastifyInstance | null = null;
+  #log: SecurityListeners["log"] | null = null;
+  /** Handles add up, so that each series has one. */
+  readonly #usable = new Map<WatchedName, Gauge>();
+  #expiry: Gauge | null = null;
+
+  private constructor(settings: Settings) {
+    this.#settings = settings;
+  }
+
+  /**
+   * Reads the files that the settings name.
+   *
+   * @param settings - checked.
+   * @returns the security, to be installed in one server.
+   * @throws SettingsError for a file that cannot be read or used.
+   */
+  static read(settings: Settings): HttpSecurity {
+    const security = new HttpSecurity(settings);
+    const { tokens_file: tokensFile } = settings.security;
+    const { cert_file: certFile, key_file: keyFile, client_ca_file: caFile } = settings.tls;
+    if (tokensFile !== null) {
+      security.#load("tokens", "security.tokens_file", [tokensFile], ([text]) => {
+        security.#tokens = TokenList.parse(text?.toString("utf8") ?? "");
+      });
+    }
+    if (certFile !== null && keyFile !== null) {
+      const paths = caFile === null ? [certFile, keyFile] : [certFile, keyFile, caFile];
+      security.#load("tls", "tls.cert_file", paths, (contents) => {
+        security.#useTls(contents);
+      });
+    }
+    return security;
+  }
+
+  /** What the server is made with. */
+  get serverOptions(): object {
+    const { tls, callers } = this.#settings;
+    return {
+      requestTimeout: callers.request_seconds * 1000,
+      ...(this.#tls === null ? {} : { https: { ...this.#tls, ...clientCertificates(tls) } }),
+    };
+  }
+
+  /**
+   * Guards a server, and keeps its tokens and certificates as the files are. Before its routes are registered; ends with the server.
+   *
+   * @param server - made with `serverOptions`.
+   * @param listeners - hear of it.
+   */
+  install(server: FastifyInstance, listeners: SecurityListeners): void {
+    const { security, callers, http } = this.#settings;
+    this.#server = server;
+    const { metrics, ruleOf } = listeners;
+    const log = (line: LogLine): void => {
+      listeners.log({ component: "security", ...line });
+    };
+    this.#log = log;
+    limitConnections(server.server, filePlan(callers.connections).connections, { metrics, log });
+    const refusals = byCode((code) => metrics.counter(SECURITY_METRICS.accessRefusals, { code }));
+    AccessGuard.install(server, {
+      ruleOf,
+      tokens: () => this.#tokens,
+      openMonitoring: security.open_monitoring === true,
+      callers,
+      refused: (code) => {
+        refusals[code].inc();
+      },
+      admin: ({ method, routeOptions }, { statusCode }, { name }) => {
+        const facts = { token_name: name, method, route: routeOptions.url ?? "", status: statusCode };
+        log({ level: "info", event: "admin_request", message: "a request with admin scope", facts });
+      },
+    });
+    for (const { name, files } of this.#watched) {
+      this.#usable.set(name, metrics.gauge(SECURITY_METRICS.fileUsable, { file: name }));
+      this.#usable.get(name)?.set(1);
+      files.watch(security.reload_seconds * 1000);
+    }
+    if (this.#tls !== null) this.#expiry = metrics.gauge(SECURITY_METRICS.certificateExpiry, {});
+    this.#noteExpiry();
+    server.addHook("onClose", (_server, done) => {
+      for (const { files } of this.#watched) files.close();
+      done();
+    });
+    if (this.#tokens !== null && this.#tls === null && !isLoopback(http.host)) {
+      const message =
+        "tokens are sent in the clear: set tls.cert_file, or let something in front of the daemon serve HTTPS";
+      log({ level: "warn", event: "tokens_without_tls", message, facts: { host: http.host } });
+    }
+  }
+
+  #load(
+    name: WatchedName,
+    setting: string,
+    paths: readonly string[],
+    use: (contents: readonly Buffer[]) => void,
+  ): void {
+    const files = new WatchedFiles(paths, {
+      use,
+      changed: () => {
+        this.#tell(name, true, `${paths.join(", ")}: changed, and in use`);
+      },
+      refused: (error) => {
+        this.#tell(
+          name,
+          false,
+          `${paths.join(", ")}: ${messageOf(error)}; what was read before stays in use`,
+        );
+      },
+    });
+    try {
+      files.load();
+    } catch (error) {
+      throw unusable(setting, paths, messageOf(error));
+    }
+    this.#watched.push({ name, files });
+  }
+
+  #useTls([cert, key, ca]: readonly Buffer[]): void {
+    const options: SecureContextOptions = { cert, key, ca, minVersion: TLS_VERSION_MIN };
+    // Fails when they do not belong together, before anything is replaced.
+    createSecureContext(options);
+    const server = this.#server?.server;
+    if (server instanceof TlsServer) server.setSecureContext(options);
+    this.#tls = options;
+    this.#noteExpiry();
+  }
+
+  #noteExpiry(): void {
+    const cert = this.#tls?.cert;
+    if (!Buffer.isBuffer(cert)) return;
+    const seconds = Date.parse(new X509Certificate(cert).validTo) / 1000;
+    this.#expiry?.set(seconds);
+  }
+
+  #tell(name: WatchedName, isUsable: boolean, message: string): void {
+    this.#usable.get(name)?.set(isUsable ? 1 : 0);
+    this.#log?.({
+      level: isUsable ? "info" : "error",
+      event: isUsable ? "security_file_reloaded" : "security_file_refused",
+      message,
+      facts: { file: name },
+    });
+  }
+}
+
+function byCode<Value>(make: (code: AccessFacts["code"]) => Value): Record<AccessFacts["code"], Value> {
+  return {
+    missing_token: make("missing_token"),
+    malformed_authorization: make("malformed_authorization"),
+    unknown_token: make("unknown_token"),
+    insufficient_scope: make("insufficient_scope"),
+    rate_limited: make("rate_limited"),
+  };
+}
+
+function clientCertificates({ client_ca_file }: TlsSettings): object {
+  return client_ca_file === null ? {} : { requestCert: true, rejectUnauthorized: true };
+}
+
+/** Beyond so many, a connection is closed as soon as it is made: counted, and told once a minute. */
+function limitConnections(
+  server: Server,
+  connectionsMax: number,
+  { metrics, log }: Pick<SecurityListeners, "metrics" | "log">,
+): void {
+  const refused: Counter = metrics.counter(SECURITY_METRICS.connectionsRefused, {});
+  let toldMs = Number.NEGATIVE_INFINITY;
+  server.maxConnections = connectionsMax;
+  server.on("drop", () => {
+    refused.inc();
+    const nowMs = performance.now();
+    if (nowMs - toldMs < DROP_LOG_MS) return;
+    toldMs = nowMs;
+    const message =
+      "a connection is refused: there are as many as callers.connections, or the limit on open files, allows";
+    log({ level: "warn", event: "connection_refused", message, facts: { connections_max: connectionsMax } });
+  });
+}
+
+function unusable(setting: string, paths: readonly string[], why: string): SettingsError {
+  return settingsError([
+    {
+      fault: { code: "unusable_setting", setting, source: paths.join(", "), expected: why },
+      line: `${setting}: ${paths.join(", ")}: ${why}`,
+    },
+  ]);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

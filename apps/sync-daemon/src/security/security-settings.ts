@@ -1,0 +1,175 @@
+/**
+ * Settings of who may ask what: tokens, TLS, CURVE, limits on callers, and where engines may be that are registered over HTTP.
+ *
+ * Secrets stay in files: a value of the environment or of a flag is visible in lists of processes and descriptions of pods.
+ */
+
+import { isIP } from "node:net";
+
+import { z } from "zod";
+
+import { flag, integer, seconds, section, SETTING_FACTS, text } from "../settings/setting-field.ts";
+
+const RANGES_EXPECTED = "a list of address ranges such as 10.0.0.0/8 or fd00::/8";
+/** Each registration is compared with all of them. */
+const RANGES_MAX = 64;
+
+/** Section `security`. */
+export const securitySection = section({
+  tokens_file: text(
+    "YAML file with callers' bearer tokens: name, scope (read or admin), and token or sha256 of each. Read again when it changes.",
+    null,
+  ),
+  trust_every_caller_on_the_network: flag(
+    "Listen beyond loopback without tokens: whoever reaches the port may do everything. For meshes that authenticate before.",
+    false,
+  ),
+  open_monitoring: flag("Answer /metrics and the health reports without a token.", false),
+  registration_ranges: z
+    .array(z.string(RANGES_EXPECTED), RANGES_EXPECTED)
+    .max(RANGES_MAX, `at most ${RANGES_MAX} ranges`)
+    .refine((list) => list.every((range) => readRange(range) !== null), RANGES_EXPECTED)
+    .nullable()
+    .default(null)
+    .register(SETTING_FACTS, {
+      about:
+        "Where engines may be that are registered over HTTP. Unset: private addresses; when listening on loopback alone, loopback too.",
+      expected: RANGES_EXPECTED,
+      textForm: "list",
+    }),
+  reload_seconds: seconds("Time between two looks at files of tokens and certificates.", 10, 0.1, 3600),
+});
+
+/** Section `tls`. */
+export const tlsSection = section({
+  cert_file: text(
+    "PEM file with the certificate chain for HTTPS; unset for plain HTTP. Read again when it changes.",
+    null,
+  ),
+  key_file: text("PEM file with the certificate's private key.", null),
+  client_ca_file: text(
+    "PEM file with the authorities of client certificates; set, every caller needs one.",
+    null,
+  ),
+});
+
+/** Section `curve`. */
+export const curveSection = section({
+  server_key_file: text(
+    "File with the engines' CURVE public key, 40 characters of Z85; unset for plain ZeroMQ.",
+    null,
+  ),
+  client_key_file: text(
+    "File with this daemon's CURVE public and secret key, a line each; unset for fresh ones.",
+    null,
+  ),
+});
+
+/** Section `callers`. */
+export const callersSection = section({
+  connections: integer(
+    "HTTP connections at once; fewer when the limit on open files is low.",
+    1024,
+    1,
+    65_536,
+  ),
+  request_seconds: seconds("Longest time for a request to arrive.", 30, 1, 3600),
+  read_per_second: integer(
+    "Requests with read scope of a token, or of an address; 0 for no limit.",
+    0,
+    0,
+    1_000_000,
+  ),
+  admin_per_second: integer("The same for admin scope.", 0, 0, 1_000_000),
+  refused_per_second: integer(
+    "Requests of an address without a good token; 0 for no limit.",
+    20,
+    0,
+    1_000_000,
+  ),
+});
+
+/** Who may ask what. */
+type SecuritySettings = z.output<typeof securitySection>;
+/** How callers are limited. */
+export type CallerSettings = z.output<typeof callersSection>;
+/** What HTTPS is served with. */
+export type TlsSettings = z.output<typeof tlsSection>;
+/** What engines are spoken to with. */
+export type CurveSettings = z.output<typeof curveSection>;
+
+/** A range of addresses. */
+export interface AddressRange {
+  readonly address: string;
+  readonly prefix: number;
+  readonly family: "ipv4" | "ipv6";
+}
+
+/**
+ * Reads a range.
+ *
+ * @param range - as 10.0.0.0/8; an address alone is a range of one.
+ * @returns null when it is none.
+ */
+export function readRange(range: string): AddressRange | null {
+  const [, address = "", prefix] = /^([\da-fA-F.:]+)(?:\/(\d{1,3}))?$/.exec(range) ?? [];
+  const version = isIP(address);
+  if (version === 0) return null;
+  const bits = version === 4 ? 32 : 128;
+  const length = prefix === undefined ? bits : Number(prefix);
+  return length > bits ? null : { address, prefix: length, family: version === 4 ? "ipv4" : "ipv6" };
+}
+
+/**
+ * Whether an address to listen on can be reached from this machine alone.
+ *
+ * @param host - an address or a name.
+ * @returns false for names other than localhost, which may mean anything.
+ */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+/** What the rules between settings look at. */
+interface Ruled {
+  readonly http: { readonly host: string };
+  readonly security: SecuritySettings;
+  readonly tls: TlsSettings;
+  readonly curve: CurveSettings;
+}
+
+/**
+ * The rules between settings: nothing is open by mistake, and no half of a pair is missing.
+ *
+ * @param settings - each by itself checked.
+ * @param refuse - called with the path that is to blame and what was expected.
+ */
+export function refuseOpenDoors(
+  { http, security, tls, curve }: Ruled,
+  refuse: (path: readonly [string, string], expected: string) => void,
+): void {
+  const isTrusting = security.trust_every_caller_on_the_network === true;
+  if (security.tokens_file === null && !isTrusting && !isLoopback(http.host)) {
+    refuse(
+      ["security", "tokens_file"],
+      `a file of tokens, since http.host ${http.host} can be reached from other machines; or http.host 127.0.0.1; or, where something in front of the daemon authenticates callers, security.trust_every_caller_on_the_network true`,
+    );
+  }
+  if (security.tokens_file !== null && isTrusting) {
+    refuse(
+      ["security", "trust_every_caller_on_the_network"],
+      "false beside security.tokens_file: one of the two decides",
+    );
+  }
+  if (tls.cert_file !== null && tls.key_file === null)
+    refuse(["tls", "key_file"], "the key of tls.cert_file");
+  if (tls.cert_file === null && tls.key_file !== null)
+    refuse(["tls", "cert_file"], "the certificate of tls.key_file");
+  if (tls.cert_file === null && tls.client_ca_file !== null)
+    refuse(
+      ["tls", "cert_file"],
+      "a certificate beside tls.client_ca_file: client certificates belong to HTTPS",
+    );
+  if (curve.server_key_file === null && curve.client_key_file !== null)
+    refuse(["curve", "server_key_file"], "the engines' key beside curve.client_key_file");
+}

@@ -1,0 +1,116 @@
+/**
+ * CURVE between a daemon and engines: with the engines' key everything flows, events and replay; with another key, or when only one side speaks it, nothing
+ * flows, and the log and a metric say what it is.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { curveKeyPair } from "zeromq";
+
+import { DaemonProcess } from "./daemon-process.ts";
+import { audit, caughtUp, rankOf, TestEngine, until } from "./fleet.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "kvsync-curve-"));
+const keys = curveKeyPair();
+let fleet: TestEngine;
+let foreign: TestEngine;
+let plain: TestEngine;
+
+beforeAll(async () => {
+  fleet = await TestEngine.start({ id: "engine-fleet" }, 1, { curve: keys });
+  foreign = await TestEngine.start({ id: "engine-foreign" }, 2, { curve: curveKeyPair() });
+  plain = await TestEngine.start({ id: "engine-plain" }, 3);
+});
+
+afterAll(async () => {
+  await Promise.all([fleet, foreign, plain].map((engine) => engine.stop()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A daemon that follows all three, until it has told of each that it cannot follow. */
+async function follow(curve: object, failing: readonly TestEngine[]): Promise<DaemonProcess> {
+  const daemon = await DaemonProcess.start({
+    engines: [fleet, foreign, plain].map(({ entry }) => entry),
+    curve,
+  });
+  await until("what cannot be followed is told", () =>
+    Promise.resolve(
+      daemon.log.filter(({ event }) => event === "engine_unreachable").length === failing.length,
+    ),
+  );
+  return daemon;
+}
+
+const reasons = (daemon: DaemonProcess): Record<string, unknown> =>
+  Object.fromEntries(
+    daemon.log
+      .filter(({ event }) => event === "engine_unreachable")
+      .map(({ pod, reason }) => [String(pod), reason]),
+  );
+
+test("with the engines' key the index is exact, after a loss too; an engine of another key and a plain one tell nothing and are named", async () => {
+  const file = join(folder, "engines.pub");
+  writeFileSync(file, `${keys.publicKey}\n`);
+  const daemon = await follow({ server_key_file: file }, [foreign, plain]);
+  try {
+    expect(reasons(daemon)).toEqual({
+      "engine-foreign": "curve_failed",
+      "engine-plain": "curve_failed",
+    });
+    await Promise.all([fleet, foreign, plain].map((engine) => engine.serve(10)));
+    await caughtUp(daemon, [fleet]);
+    // What was lost comes back by replay, which is a socket of its own.
+    await fleet.server.applyFault({ kind: "drop", percent: 50 }, 0);
+    await fleet.serve(10);
+    await fleet.server.applyFault({ kind: "drop", percent: 0 }, 0);
+    await fleet.serve(5);
+    await caughtUp(daemon, [fleet]);
+    expect(rankOf(await daemon.engines(), fleet)?.gaps).toBeGreaterThan(0);
+    expect(await audit(daemon, [fleet])).toEqual([]);
+    for (const engine of [foreign, plain])
+      expect(rankOf(await daemon.engines(), engine)).toMatchObject({
+        connected: false,
+        last_sequence_number: null,
+      });
+    const metrics = await (await daemon.fetch("/metrics")).text();
+    for (const [pod, reason] of Object.entries(reasons(daemon)))
+      expect(metrics).toMatch(
+        new RegExp(
+          `kv_zmq_security_failures_total\\{pod="${pod}",model="test/model",reason="${String(reason)}"\\} [1-9]`,
+        ),
+      );
+  } finally {
+    await daemon.end();
+  }
+});
+
+test("a daemon without the key gets nothing from engines that speak CURVE, and follows the plain one", async () => {
+  const daemon = await follow({}, [fleet, foreign]);
+  try {
+    // Which of the two depends on whose greeting is read first.
+    for (const reason of Object.values(reasons(daemon)))
+      expect(["mechanism_mismatch", "handshake_failed"]).toContain(reason);
+    await caughtUp(daemon, [plain]);
+    expect(rankOf(await daemon.engines(), fleet)).toMatchObject({
+      connected: false,
+      last_sequence_number: null,
+    });
+  } finally {
+    await daemon.end();
+  }
+});
+
+test.each([
+  ["short", /curve\.server_key_file: .* is not usable; expected a CURVE key of 40 characters \(Z85\)/],
+  [
+    `${keys.publicKey}\n${keys.secretKey}`,
+    /curve\.server_key_file: .* expected a CURVE key of 40 characters/,
+  ],
+])("a file with %j instead of a key keeps the daemon from starting", async (text, message) => {
+  const file = join(folder, "wrong.pub");
+  writeFileSync(file, text);
+  const { readCurveKeys } = await import("../src/security/curve-keys.ts");
+  expect(() => readCurveKeys({ server_key_file: file, client_key_file: null })).toThrow(message);
+});

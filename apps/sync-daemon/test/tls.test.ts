@@ -1,0 +1,253 @@
+/**
+ * HTTPS over real sockets, with certificates made here: who may connect, with what, and what happens when files change under a running daemon.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, type ConnectionOptions } from "node:tls";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { createApp } from "../src/app.module.ts";
+import { Daemon } from "../src/daemon.ts";
+import type { LogLine } from "../src/log/log-line.ts";
+import { HttpSecurity } from "../src/security/http-security.ts";
+import { readSettings } from "../src/settings/read-settings.ts";
+import { SettingsError } from "../src/settings/settings-error.ts";
+import { Authority, type Pem } from "./certificates.ts";
+import { until } from "./fleet.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "kvsync-tls-"));
+const path = (name: string): string => join(folder, name);
+let authority: Authority;
+let server: Pem;
+let client: Pem;
+let running: {
+  port: number;
+  log: LogLine[];
+  metrics: () => Promise<string>;
+  stop: () => Promise<void>;
+};
+
+function writePair(pem: Pem): void {
+  writeFileSync(path("tls.crt"), pem.cert);
+  writeFileSync(path("tls.key"), pem.key);
+}
+
+async function start(...argv: string[]): Promise<typeof running> {
+  const files = [
+    "--tls-cert-file",
+    path("tls.crt"),
+    "--tls-key-file",
+    path("tls.key"),
+    "--security-reload-seconds",
+    "0.1",
+  ];
+  const { settings } = readSettings([...files, ...argv], {});
+  const log: LogLine[] = [];
+  const daemon = await Daemon.start(settings, {
+    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
+    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
+    version: "0.0.0-test",
+    log: (line) => log.push(line),
+    died: (error) => {
+      throw error;
+    },
+  });
+  const app = await createApp(daemon);
+  await app.listen({ host: "127.0.0.1", port: 0 });
+  const address = app.getHttpServer().address();
+  return {
+    port: typeof address === "object" ? (address?.port ?? 0) : 0,
+    log,
+    metrics: async () => (await app.inject("/metrics")).body,
+    stop: async () => {
+      await app.close();
+      await daemon.stop();
+    },
+  };
+}
+
+beforeAll(async () => {
+  authority = await Authority.make();
+  server = await authority.sign("first");
+  client = await authority.sign("gateway");
+  writeFileSync(path("ca.crt"), authority.cert);
+  writePair(server);
+  running = await start();
+});
+
+afterAll(async () => {
+  await running.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Asks /livez over a connection of its own: the status line and the certificate's name, or the code of what went wrong. */
+async function ask(port: number, options: ConnectionOptions = {}): Promise<string> {
+  return new Promise((resolve) => {
+    let name = "";
+    let text = "";
+    const socket = connect({ host: "127.0.0.1", port, ca: authority.cert, ...options }, () => {
+      name = String(socket.getPeerCertificate().subject.CN);
+      socket.write("GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    });
+    socket.on("data", (data: Buffer) => (text += data.toString()));
+    socket.on("error", (error: Error & { code?: string }) => {
+      resolve(error.code ?? error.message);
+    });
+    socket.on("close", () => {
+      resolve(`${text.split("\r\n", 1)[0] ?? ""} ${name}`);
+    });
+  });
+}
+
+test("a caller that trusts the authority is answered over TLS 1.2 and 1.3, an older one and plain HTTP are not", async () => {
+  expect(await ask(running.port)).toBe("HTTP/1.1 200 OK first");
+  expect(await ask(running.port, { maxVersion: "TLSv1.2" })).toBe("HTTP/1.1 200 OK first");
+  expect(await ask(running.port, { ca: [] })).toBe("UNABLE_TO_VERIFY_LEAF_SIGNATURE");
+  const old = { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT:@SECLEVEL=0" } as const;
+  expect(await ask(running.port, old)).toBe("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION");
+  await expect(fetch(`http://127.0.0.1:${running.port}/livez`)).rejects.toThrow();
+});
+
+test("a renewed certificate is served without a restart; one that does not fit its key is refused, told, and the old one stays", async () => {
+  const second = await authority.sign("second", 10);
+  const expiry = async (): Promise<number> =>
+    Number(/^aibrix_kv_tls_certificate_expiry_timestamp_seconds (\S+)/m.exec(await running.metrics())?.[1]);
+  const before = await expiry();
+  expect(before).toBeCloseTo(Date.now() / 1000 + 30 * 86_400, -2);
+  // As certificates are renewed by most tools: one file, then the other.
+  writeFileSync(path("tls.crt"), second.cert);
+  const refused = await until("the refusal is told", () =>
+    Promise.resolve(running.log.find(({ event }) => event === "security_file_refused") ?? null),
+  );
+  expect(refused).toMatchObject({ level: "error", facts: { file: "tls" } });
+  expect(refused.message).toContain("tls.crt");
+  expect(refused.message).toContain("what was read before stays in use");
+  expect(await ask(running.port)).toBe("HTTP/1.1 200 OK first");
+  expect(await running.metrics()).toContain('aibrix_kv_security_file_usable{file="tls"} 0');
+  writeFileSync(path("tls.key"), second.key);
+  await until("the new one is served", async () => (await ask(running.port)) === "HTTP/1.1 200 OK second");
+  expect(await running.metrics()).toContain('aibrix_kv_security_file_usable{file="tls"} 1');
+  expect(before - (await expiry())).toBeCloseTo(20 * 86_400, -2);
+  expect(running.log.filter(({ event }) => event === "security_file_refused")).toHaveLength(1);
+});
+
+test("with an authority for clients only their certificates get in, also after a renewal", async () => {
+  writePair(server);
+  const strict = await start("--tls-client-ca-file", path("ca.crt"));
+  try {
+    const stranger = await (await Authority.make()).sign("stranger");
+    expect(await ask(strict.port, client)).toBe("HTTP/1.1 200 OK first");
+    expect(await ask(strict.port)).toMatch(/^ERR_SSL_|^ECONNRESET|^ first/);
+    expect(await ask(strict.port, stranger)).toMatch(/^ERR_SSL_|^ECONNRESET|^ first/);
+    writePair(await authority.sign("third"));
+    await until("the new one is served", async () => (await ask(strict.port, client)).endsWith("third"));
+    expect(await ask(strict.port, { ...stranger })).not.toContain("200");
+  } finally {
+    await strict.stop();
+  }
+});
+
+test("connections beyond the limit are closed at once and counted; those that stand go on", async () => {
+  writePair(server);
+  const small = await start("--callers-connections", "2");
+  const open = (): Promise<ReturnType<typeof connect>> =>
+    new Promise((resolve, reject) => {
+      const socket = connect({ host: "127.0.0.1", port: small.port, ca: authority.cert }, () => {
+        resolve(socket);
+      });
+      socket.on("error", reject);
+    });
+  const held = [await open(), await open()];
+  try {
+    expect(await ask(small.port)).not.toContain("200");
+    expect(await small.metrics()).toMatch(/http_connections_refused_total [1-9]/);
+    expect(small.log.find(({ event }) => event === "connection_refused")).toMatchObject({
+      facts: { connections_max: 2 },
+    });
+    held.pop()?.destroy();
+    await until("there is room again", async () => (await ask(small.port)).includes("200"));
+  } finally {
+    for (const socket of held) socket.destroy();
+    await small.stop();
+  }
+});
+
+test.each([
+  [
+    ["--tls-cert-file", "nowhere.crt", "--tls-key-file", "nowhere.key"],
+    /^tls\.cert_file: nowhere\.crt, nowhere\.key: ENOENT/,
+  ],
+  [["--security-tokens-file", "nowhere.yaml"], /^security\.tokens_file: nowhere\.yaml: ENOENT/],
+  [["--tls-cert-file", "CERT"], /^settings: tls\.key_file: is missing; expected the key of tls\.cert_file$/],
+  [
+    ["--tls-key-file", "KEY"],
+    /^settings: tls\.cert_file: is missing; expected the certificate of tls\.key_file$/,
+  ],
+  [
+    ["--tls-client-ca-file", "CA"],
+    /^settings: tls\.cert_file: is missing; expected a certificate beside tls\.client_ca_file/,
+  ],
+  [["--tls-cert-file", "KEY", "--tls-key-file", "KEY"], /^tls\.cert_file: .*: error:.*no start line/],
+  [
+    ["--tls-cert-file", "CERT", "--tls-key-file", "OTHER"],
+    /^tls\.cert_file: .*: error:.*key values mismatch/,
+  ],
+  [
+    ["--security-tokens-file", "CERT"],
+    /^security\.tokens_file: .*: expected a mapping with the list `tokens`$/,
+  ],
+  [
+    ["--host", "0.0.0.0"],
+    /^settings: security\.tokens_file: is missing; expected a file of tokens, since http\.host 0\.0\.0\.0 can be reached from other machines; or http\.host 127\.0\.0\.1; or, where something in front of the daemon authenticates callers, security\.trust_every_caller_on_the_network true$/,
+  ],
+  [["--host", "kvsync.internal"], /can be reached from other machines/],
+  [
+    ["--security-tokens-file", "CERT", "--security-trust-every-caller-on-the-network", "true"],
+    /trust_every_caller_on_the_network: true is not usable; expected false beside security\.tokens_file/,
+  ],
+  [
+    ["--security-registration-ranges", "10.0.0.0/33"],
+    /registration_ranges: \["10\.0\.0\.0\/33"\] is not usable; expected a list of address ranges/,
+  ],
+  [
+    ["--curve-client-key-file", "KEY"],
+    /^settings: curve\.server_key_file: is missing; expected the engines' key/,
+  ],
+])("the settings %j keep the daemon from starting, and say why", async (argv, message) => {
+  const other = await authority.sign("other");
+  writeFileSync(path("other.key"), other.key);
+  writePair(server);
+  const files: Readonly<Record<string, string>> = {
+    CERT: path("tls.crt"),
+    KEY: path("tls.key"),
+    OTHER: path("other.key"),
+    CA: path("ca.crt"),
+  };
+  let said: unknown = null;
+  try {
+    HttpSecurity.read(
+      readSettings(
+        argv.map((word) => files[word] ?? word),
+        {},
+      ).settings,
+    );
+  } catch (error) {
+    said = error;
+  }
+  expect(said).toBeInstanceOf(SettingsError);
+  expect((said as Error).message).toMatch(message);
+  expect((said as Error).message).not.toContain("PRIVATE");
+});
+
+test("beyond loopback a daemon starts with tokens, or with the setting that says out loud what it does", () => {
+  writeFileSync(path("tokens.yaml"), "tokens: [{ name: a, scope: read, token: 0123456789abcdef }]\n");
+  for (const argv of [
+    ["--security-tokens-file", path("tokens.yaml")],
+    ["--security-trust-every-caller-on-the-network", "true"],
+  ])
+    expect(readSettings(["--host", "::", ...argv], {}).settings.http.host).toBe("::");
+  for (const host of ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+    expect(readSettings(["--host", host], {}).settings.http.host).toBe(host);
+});
