@@ -253,6 +253,11 @@ const HOLD_BYTES_MAX = 256 * 1024 * 1024;
 /** Bytes of stores that wait for their parents, over all ranks. */
 const PARKED_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Connections dialled per second, fleet-wide: a restart of the daemon must not look like an attack. */
+const DIALS_PER_SECOND = 200;
+/** Dials that may happen at once after a quiet time. */
+const DIALS_BURST = 64;
+
 /** Time for the last snapshot, of the time to stop. */
 const LAST_SNAPSHOT_MS = 1500;
 
@@ -260,6 +265,7 @@ const LAST_SNAPSHOT_MS = 1500;
 const NO_FOLLOWER: RankFollower = {
   follow: () => undefined,
   forget: () => Promise.resolve(),
+  redial: () => undefined,
 };
 
 /**
@@ -302,6 +308,7 @@ function ingestSettings(
     replayTimeoutMs: Math.round(ingest.replay_timeout_seconds * 1000),
     replayStallMs: Math.round(Math.min(ingest.replay_stall_seconds, ingest.replay_timeout_seconds) * 1000),
     replaysMax: share(limits.replays),
+    dials: { perSecond: share(DIALS_PER_SECOND), burst: share(DIALS_BURST) },
     reconnectMsMin: ingest.reconnect_ms_min,
     reconnectMsMax: ingest.reconnect_ms_max,
     index: {

@@ -80,3 +80,29 @@ test("a lost connection is told as such, an attempt that came to nothing as anot
   dialled[1]?.ended("disconnected");
   expect(happened).toEqual(["failed: refused", "connected", "message", "disconnected"]);
 });
+
+test("a publisher that is known to be new is due at once, one that is connected is left alone", () => {
+  const { connection, dialled, advance, now, closed } = setUp();
+  for (let i = 0; i < 4; i++) {
+    connection.dial();
+    dialled.at(-1)?.ended("refused");
+    advance(800);
+  }
+  connection.dial();
+  dialled.at(-1)?.ended("refused");
+  expect(connection.isDue(now())).toBe(false);
+  connection.redial();
+  expect(connection.isDue(now())).toBe(true);
+  connection.dial();
+  connection.redial();
+  expect(connection.isDue(1e9)).toBe(false);
+  dialled.at(-1)?.ended("refused");
+  advance(100);
+  expect(connection.isDue(now())).toBe(true);
+  connection.dial();
+  dialled.at(-1)?.connected();
+  connection.redial();
+  expect(connection.connected).toBe(true);
+  expect(connection.isDue(1e9)).toBe(false);
+  expect(closed()).toBe(0);
+});

@@ -81,6 +81,13 @@ export class EngineConnection {
     return !this.#closed && this.#subscription === null && nowMs >= this.#dueMs;
   }
 
+  /** Whoever publishes there is new: the pause that its predecessor earned is over. A connection that stands is left alone. */
+  redial(): void {
+    if (this.#connected) return;
+    this.#waitMs = this.#settings.waitMsMin;
+    this.#dueMs = 0;
+  }
+
   /** Dials once. Only when due. */
   dial(): void {
     this.#subscription = this.#transport.subscribe(this.#settings.endpoint, this.#settings.topic, {

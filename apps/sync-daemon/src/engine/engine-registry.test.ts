@@ -14,6 +14,9 @@ class RecordingFollower {
   forget(rankSlot: number): Promise<void> {
     return new Promise((resolve) => this.#forgotten.set(rankSlot, resolve));
   }
+  redial(): void {
+    throw new Error("nobody asked for it");
+  }
   clean(rankSlot: number): void {
     this.#forgotten.get(rankSlot)?.();
   }
@@ -34,7 +37,7 @@ test("registering the same again changes nothing, registering another under its 
     "engine a is registered with another model",
   );
   expect(() => registry.register(engine("b", { endpoint: "tcp://h:7" }))).toThrow(
-    "endpoint tcp://h:7 belongs to engine a",
+    "engine b has an endpoint that belongs to engine a",
   );
   expect(registry.engineCount).toBe(1);
 });

@@ -1,5 +1,6 @@
 /**
- * The engines that should be followed, and the rank slots they have.
+ * The engines that are followed, and the rank slots they have. Who wants which engine is decided before, by
+ * discovery/engine-sources.ts, which alone calls `register` and `remove`.
  *
  *   absent ──register──▶ followed ──remove──▶ leaving ──ingest has cleared it──▶ absent, slot free
  *
@@ -30,6 +31,7 @@ export type RegistryFacts =
       readonly conflictsWith: string;
     }
   | { readonly code: "unknown_engine"; readonly id: string }
+  | { readonly code: "stated_elsewhere"; readonly id: string; readonly source: string }
   | {
       readonly code: "registry_full";
       readonly limit: "engines" | "ranks" | "ranks within the limit on open files" | "models";
@@ -44,6 +46,8 @@ export interface RankFollower {
   follow(rank: FollowedRank): void;
   /** Resolves when the slot is clean. */
   forget(rankSlot: number): Promise<void>;
+  /** The rank's process is known to have begun anew: if it is not connected, dial at once and not after the current pause. */
+  redial(rankSlot: number): void;
 }
 
 /** A DP rank with its slot. */
@@ -127,12 +131,11 @@ export class EngineRegistry {
     if (existing !== undefined) {
       const field = firstDifference(existing.engine, engine);
       if (field === null) return { registered: existing, created: false };
-      throw conflict(engine.id, field, engine.id, `engine ${engine.id} is registered with another ${field}`);
+      throw engineConflict(engine, field, engine.id);
     }
     for (const { endpoint } of engine.ranks) {
       const other = this.#byEndpoint.get(endpoint);
-      if (other === undefined) continue;
-      throw conflict(engine.id, "endpoint", other, `endpoint ${endpoint} belongs to engine ${other}`);
+      if (other !== undefined) throw engineConflict(engine, "endpoint", other);
     }
     this.#refuseBeyondLimits(engine);
     const claims = engine.ranks.map((rank) => this.#claim(engine, rank));
@@ -190,6 +193,25 @@ export class EngineRegistry {
       await this.#forget(rankSlot);
     });
     return Promise.all(freed).then(() => undefined);
+  }
+
+  /**
+   * Has an engine's ranks dialled without waiting, where they are not connected.
+   *
+   * @param id - the engine's; one that is not registered is passed over.
+   */
+  redial(id: string): void {
+    for (const { rankSlot } of this.#engines.get(id)?.ranks ?? []) this.#follower.redial(rankSlot);
+  }
+
+  /**
+   * An engine by its id.
+   *
+   * @param id - the engine's.
+   * @returns null when it is not registered.
+   */
+  engine(id: string): RegisteredEngine | null {
+    return this.#engines.get(id) ?? null;
   }
 
   /** Every engine, in the order of registration. */
@@ -282,12 +304,32 @@ function claimOf({ workerId, dpRank }: Pick<SnapshotStream, "workerId" | "dpRank
   return JSON.stringify([workerId, dpRank]);
 }
 
-function conflict(id: string, field: string, conflictsWith: string, message: string): RegistryError {
-  return new RegistryError({ code: "engine_conflict", id, field, conflictsWith }, message);
+/**
+ * Says that two engines cannot both be.
+ *
+ * @param engine - the one that has to stand back.
+ * @param field - in which they clash.
+ * @param rival - id of the other; the same id when one engine is described in two ways.
+ * @returns engine_conflict.
+ */
+export function engineConflict(engine: Engine, field: string, rival: string): RegistryError {
+  const { id } = engine;
+  const message =
+    rival === id
+      ? `engine ${id} is registered with another ${field}`
+      : `engine ${id} has an ${field} that belongs to engine ${rival}`;
+  return new RegistryError({ code: "engine_conflict", id, field, conflictsWith: rival }, message);
 }
 
-/** The first field in which two normalised engines differ, or null. */
-function firstDifference(one: Engine, other: Engine): string | null {
+/**
+ * Compares two engines.
+ *
+ * @param one - normalised.
+ * @param other - normalised.
+ * @returns the first field in which they differ beside the id, or null.
+ */
+export function firstDifference(one: Engine, other: Engine): string | null {
+  if (one === other) return null;
   for (const field of ["model", "topic", "reportMode", "ranks"] as const) {
     if (JSON.stringify(one[field]) !== JSON.stringify(other[field])) return field;
   }

@@ -150,6 +150,12 @@ export class IngestPool implements RankFollower {
     await this.#workers[worker]?.forget(rankSlot);
   }
 
+  /** {@inheritDoc RankFollower.redial} */
+  redial(rankSlot: number): void {
+    const assignment = this.#assignments.get(rankSlot);
+    if (assignment !== undefined) this.#workers[assignment.worker]?.redial(rankSlot);
+  }
+
   /**
    * Copies streams and index as they are at one moment.
    *

@@ -104,6 +104,9 @@ port.on("message", (message: ToIngest) => {
       ingest.forget(message.rankSlot);
       tell({ kind: "forgotten", rankSlot: message.rankSlot });
       break;
+    case "redial":
+      ingest.redial(message.rankSlot);
+      break;
     case "snapshot":
       if (message.barrier !== null && settings.workerNumber > 0) standStill(message.barrier);
       else tell({ kind: "snapshot", taken: takeSnapshot(message.barrier) });

@@ -159,6 +159,15 @@ export class IngestWorker {
   }
 
   /**
+   * Has a rank dialled without waiting.
+   *
+   * @param rankSlot - a followed one.
+   */
+  redial(rankSlot: number): void {
+    this.#send({ kind: "redial", rankSlot });
+  }
+
+  /**
    * Copies streams and index as they are at one moment.
    *
    * @param barrier - where the other workers stand still meanwhile; null when there are none.

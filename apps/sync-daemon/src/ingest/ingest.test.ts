@@ -78,6 +78,7 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
     replayTimeoutMs: 1000,
     replayStallMs: 1000,
     replaysMax: 4,
+    dials: { perSecond: 200, burst: 64 },
     reconnectMsMin: 100,
     reconnectMsMax: 1000,
     curve: null,
@@ -295,6 +296,25 @@ test("of many engines registered at once only a burst is dialled, the others at 
     await new Promise((resolve) => setTimeout(resolve, 3));
   }
   expect(parts.transport.subscriptions.length).toBe(300);
+});
+
+test("engines that are down and come due again and again do not keep the others from being dialled", () => {
+  const parts = setUp({ dials: { perSecond: 10, burst: 10 }, reconnectMsMin: 100, reconnectMsMax: 100 });
+  for (let slot = 0; slot < 100; slot++) parts.ingest.follow(rank(slot));
+  const dialled = new Set<string>();
+  let seen = 0;
+  // A dial per tenth of a second, and each is due again after that long.
+  for (let i = 0; i < 300; i++) {
+    for (const { endpoint, events } of parts.transport.subscriptions.slice(seen)) {
+      dialled.add(endpoint);
+      events.ended("refused");
+    }
+    seen = parts.transport.subscriptions.length;
+    parts.clock.nowMs += 100;
+    parts.ingest.redial(99);
+  }
+  expect(dialled.size).toBe(100);
+  expect(seen).toBeLessThanOrEqual(10 + 300);
 });
 
 test("a connection's coming and going keeps its place among the messages", async () => {

@@ -55,10 +55,6 @@ const SLICE_MS_PRESSED = 12;
 const ITEMS_PER_CLOCK = 4;
 /** Fill of the replay lane up to which further replays are begun. */
 const REPLAY_FILL_MAX = 0.5;
-/** Connections dialled per second, fleet-wide: a restart of the daemon must not look like an attack. */
-const DIALS_PER_SECOND = 200;
-/** Dials that may happen at once after a quiet time. */
-const DIALS_BURST = 64;
 /** Time over which utilisation is averaged. */
 const UTILIZATION_WINDOW_MS = 1000;
 
@@ -103,7 +99,7 @@ export class Ingest {
   #timed: Stream | null = null;
   #timedFromMs = 0;
   #level = 0;
-  #dialAllowance = DIALS_BURST;
+  #dialAllowance: number;
   #dialClockMs: number;
 
   /**
@@ -127,6 +123,7 @@ export class Ingest {
     });
     this.#holdBudget = new HoldBudget(settings.holdBytesMax);
     this.#gauges = new IngestGauges(settings, dependencies.metrics);
+    this.#dialAllowance = settings.dials.burst;
     this.#dialClockMs = dependencies.now();
   }
 
@@ -214,6 +211,16 @@ export class Ingest {
       message: "follows a rank no more",
       facts,
     });
+  }
+
+  /**
+   * Dials a rank without waiting, within the limit on dials, if it is not connected.
+   *
+   * @param rankSlot - one that is not followed is passed over.
+   */
+  redial(rankSlot: number): void {
+    this.#streams.get(rankSlot)?.connection.redial();
+    this.#dialDue(this.#dependencies.now());
   }
 
   /**
@@ -463,13 +470,17 @@ export class Ingest {
   }
 
   #dialDue(nowMs: number): void {
-    const earned = ((nowMs - this.#dialClockMs) / 1000) * DIALS_PER_SECOND;
-    this.#dialAllowance = Math.min(DIALS_BURST, this.#dialAllowance + earned);
+    const { perSecond, burst } = this.#settings.dials;
+    const earned = ((nowMs - this.#dialClockMs) / 1000) * perSecond;
+    this.#dialAllowance = Math.min(burst, this.#dialAllowance + earned);
     this.#dialClockMs = nowMs;
-    for (const stream of this.#streams.values()) {
+    for (const [rankSlot, stream] of this.#streams) {
       if (this.#dialAllowance < 1) return;
       if (!stream.connection.isDue(nowMs)) continue;
       this.#dialAllowance -= 1;
+      // To the end of the queue: or a thousand engines that are down would use up the allowance before the others' turn.
+      this.#streams.delete(rankSlot);
+      this.#streams.set(rankSlot, stream);
       stream.connection.dial();
     }
   }

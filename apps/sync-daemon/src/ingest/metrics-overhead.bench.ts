@@ -162,6 +162,7 @@ async function run(isMetered: boolean): Promise<number> {
       replayTimeoutMs: 1000,
       replayStallMs: 1000,
       replaysMax: 4,
+      dials: { perSecond: 200, burst: 64 },
       reconnectMsMin: 100,
       reconnectMsMax: 1000,
       curve: null,

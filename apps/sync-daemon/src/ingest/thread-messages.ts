@@ -31,6 +31,8 @@ export interface IngestSettings {
   /** The same once it has begun. */
   readonly replayStallMs: number;
   readonly replaysMax: number;
+  /** Connections dialled per second, and at once after a quiet time. */
+  readonly dials: { readonly perSecond: number; readonly burst: number };
   readonly reconnectMsMin: number;
   readonly reconnectMsMax: number;
   /** Null: engines are spoken to without CURVE. */
@@ -100,6 +102,7 @@ export type ToIngest =
   /** Another worker's writes made the index forget something of these ranks. */
   | { readonly kind: "evicted"; readonly reason: EvictionReason; readonly rankSlots: readonly number[] }
   | { readonly kind: "forget"; readonly rankSlot: number }
+  | { readonly kind: "redial"; readonly rankSlot: number }
   /** `barrier` has two words: workers that stand still, and whether they may go on. Null when there is one worker. */
   | { readonly kind: "snapshot"; readonly barrier: SnapshotBarrier | null }
   | { readonly kind: "stop" };
