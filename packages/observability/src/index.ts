@@ -1,5 +1,6 @@
 /** The public surface of observability: named, so that it is a page one reviews. */
 export { CATALOGUE } from "./catalogue/catalogue.ts";
+export { DISCOVERY_FAILURES, DISCOVERY_METRICS, DISCOVERY_STATES } from "./catalogue/discovery.ts";
 export { INGEST_METRICS } from "./catalogue/ingest.ts";
 export { BACKPRESSURE_LEVELS, DROP_REASONS, EVENT_TYPES, LANES } from "./catalogue/label-domains.ts";
 export { LIMIT_METRICS } from "./catalogue/limits.ts";

@@ -4,6 +4,7 @@
  */
 
 import type { MetricDefinition } from "../definition.ts";
+import { DISCOVERY_METRICS } from "./discovery.ts";
 import { INGEST_METRICS } from "./ingest.ts";
 import { LIMIT_METRICS } from "./limits.ts";
 import { PREFIX_INDEX_METRICS } from "./prefix-index.ts";
@@ -17,6 +18,7 @@ import { TOKENIZER_METRICS } from "./tokenizer.ts";
 
 /** All families, in the order of exposition. */
 export const CATALOGUE: readonly MetricDefinition[] = [
+  DISCOVERY_METRICS,
   INGEST_METRICS,
   PREFIX_INDEX_METRICS,
   STREAM_METRICS,

@@ -2,14 +2,16 @@
  * The dashboard of the engines: one row per engine, then each of its figures over time. Which engine is it?
  */
 
+import { DISCOVERY_METRICS } from "../catalogue/discovery.ts";
 import { INGEST_METRICS } from "../catalogue/ingest.ts";
 import { max, quantile, sum, summed } from "../promql/operators.ts";
 import { bucketRate, countRate, increase, rate, value } from "../promql/series.ts";
 import { THRESHOLDS } from "../rules/thresholds.ts";
 import { dashboard, query, stateTimeline, table, timeseries } from "./panel.ts";
-import { PODS, RATE } from "./scope.ts";
+import { HERE, PODS, RATE } from "./scope.ts";
 
 const M = INGEST_METRICS;
+const D = DISCOVERY_METRICS;
 const ENGINE = ["pod", "model"] as const;
 
 const trusted = { ...PODS, trust: "exact" } as const;
@@ -27,8 +29,103 @@ export const ENGINES = dashboard({
     { id: 101, title: "State", panels: ["trust", "states", "connections"] },
     { id: 102, title: "Position and lag", panels: ["lastEvent", "position", "events", "blocksChanged"] },
     { id: 103, title: "Loss and repair", panels: ["gaps", "gapSize", "replays", "dropped"] },
+    {
+      id: 104,
+      title: "Finding engines",
+      panels: ["discoveryState", "discoveryAge", "wanted", "refused", "refusals", "discoveryFailures"],
+    },
   ],
   panels: {
+    discoveryState: stateTimeline({
+      id: 20,
+      title: "Sources of engines",
+      shows:
+        "Whether a source (configuration file, registrations over HTTP, Kubernetes) is behind, by replica.",
+      normal: "Up to date. While a source is stale, the engines that it named last are followed on.",
+      width: 12,
+      height: 6,
+      queries: [
+        query(
+          max(value(D.state, { ...HERE, state: "stale" }), ["instance", "source"]),
+          (label) => `${label("source")} ${label("instance")}`,
+        ),
+      ],
+      states: [
+        { value: 0, text: "up to date", color: "green" },
+        { value: 1, text: "stale", color: "red" },
+      ],
+    }),
+    discoveryAge: timeseries({
+      id: 21,
+      title: "Age of the list of engines",
+      shows: "Time since a source was last known to be up to date, by source and replica.",
+      normal: "Seconds for the file, minutes at most for Kubernetes.",
+      width: 12,
+      height: 6,
+      queries: [
+        query(
+          max(value(D.age, HERE), ["instance", "source"]),
+          (label) => `${label("source")} ${label("instance")}`,
+        ),
+      ],
+      levels: { warning: THRESHOLDS.discoveryAgeSeconds, bad: "above" },
+    }),
+    wanted: timeseries({
+      id: 22,
+      title: "Engines wanted",
+      shows: "Engines that each source wants followed, by replica.",
+      normal: "The size of the fleet, alike on all replicas.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(value(D.engines, HERE), ["instance", "source"]),
+          (label) => `${label("source")} ${label("instance")}`,
+        ),
+      ],
+    }),
+    refused: timeseries({
+      id: 23,
+      title: "Engines refused",
+      shows: "Engines that a source wants and that are not followed for it, by reason.",
+      normal: "0; duplicates where engines are listed and found as well, which costs nothing.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(value(D.refused, HERE), ["source", "reason"]),
+          (label) => `${label("source")} ${label("reason")}`,
+        ),
+      ],
+    }),
+    refusals: timeseries({
+      id: 24,
+      title: "Refusals",
+      shows: "Engines per second that began to be refused, by source and reason.",
+      normal: "0 but for roll-outs.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(D.refusals, RATE, HERE), ["source", "reason"]),
+          (label) => `${label("source")} ${label("reason")}`,
+        ),
+      ],
+    }),
+    discoveryFailures: timeseries({
+      id: 25,
+      title: "Failures in finding engines",
+      shows: "Failures per second, by source and reason.",
+      normal: "0; single ones when an API server is rolled.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(D.failures, RATE, HERE), ["source", "reason"]),
+          (label) => `${label("source")} ${label("reason")}`,
+        ),
+      ],
+    }),
     engines: table({
       id: 1,
       title: "Engines",

@@ -139,7 +139,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
         },
         {
           cause: "The engine is gone but still listed.",
-          fix: "Remove it from the configuration, or DELETE /api/v1/engines/ID.",
+          fix: "Take it out of the configuration file, or DELETE /api/v1/engines/ID when it was registered over HTTP.",
         },
       ],
       escalation: "The team that runs the engines, with the list of pods from the first query.",

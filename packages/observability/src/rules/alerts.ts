@@ -3,6 +3,7 @@
  */
 
 import type { Alert } from "./alert.ts";
+import { DISCOVERY_ALERTS } from "./alerts-discovery.ts";
 import { INDEX_ALERTS } from "./alerts-index.ts";
 import { INGEST_ALERTS } from "./alerts-ingest.ts";
 import { OBJECTIVE_ALERTS } from "./alerts-objectives.ts";
@@ -18,6 +19,7 @@ export interface AlertGroup {
 
 /** Every alert there is. */
 export const ALERT_GROUPS: readonly AlertGroup[] = [
+  { name: "kvsync-discovery", alerts: DISCOVERY_ALERTS },
   { name: "kvsync-ingest", alerts: INGEST_ALERTS },
   { name: "kvsync-index", alerts: INDEX_ALERTS },
   { name: "kvsync-service", alerts: SERVICE_ALERTS },

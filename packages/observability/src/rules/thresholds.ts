@@ -50,6 +50,8 @@ export const THRESHOLDS = {
   refusedCallersPerSecond: 0.5,
   /** Two weeks: time for somebody to come back from holiday, less than the renewal of ninety-day certificates leaves. */
   certificateSecondsLeft: 1_209_600,
+  /** A watch is opened anew every few minutes; twice that without one is an API server that is away. */
+  discoveryAgeSeconds: 600,
   restartsPerQuarterHour: 0.1,
   notificationFailureRatio: 0.1,
   /** Descriptors: past this, new engines cannot be connected soon. */

@@ -1,0 +1,76 @@
+/**
+ * Families about finding engines: what each source wants, how well it does, and what is not followed and why.
+ */
+
+import { counter, gauge } from "../definition.ts";
+
+/** Where engines come from. The daemon's sources are the same closed set, which a test there compares. */
+const SOURCES = ["file", "http", "kubernetes"] as const;
+
+/** How a source does: not asked yet, up to date, or known to be behind. */
+export const DISCOVERY_STATES = ["starting", "current", "stale"] as const;
+
+/** What can go wrong with a source: first the API server's watch, then the configuration file, then the file of registrations. */
+export const DISCOVERY_FAILURES = [
+  "unreachable",
+  "timeout",
+  "disconnected",
+  "unauthorized",
+  "forbidden",
+  "gone",
+  "throttled",
+  "server_error",
+  "refused",
+  "malformed",
+  "too_large",
+  "credentials",
+  "unusable_settings",
+  "registrations_refused",
+  "write_failed",
+] as const;
+
+/** Families about discovery. */
+export const DISCOVERY_METRICS = {
+  state: gauge({
+    name: "kv_discovery_state",
+    help: "1 for the present state of a source of engines, 0 for its other states.",
+    unit: "none",
+    labels: { source: SOURCES, state: DISCOVERY_STATES },
+    why: "A stale source goes on with what it knew: engines that came or went since are missed.",
+  }),
+  age: gauge({
+    name: "kv_discovery_age_seconds",
+    help: "Seconds since a source of engines was last known to be up to date; absent before the first time.",
+    unit: "seconds",
+    labels: { source: SOURCES },
+    why: "How old the list of engines may be.",
+  }),
+  failures: counter({
+    name: "kv_discovery_failures_total",
+    help: "What went wrong in finding engines, by source and reason.",
+    unit: "none",
+    labels: { source: SOURCES, reason: DISCOVERY_FAILURES },
+    why: "Tells an API server that is away from credentials that ran out and from a file that cannot be read.",
+  }),
+  engines: gauge({
+    name: "kv_discovery_engines",
+    help: "Engines that a source wants followed, those refused included.",
+    unit: "none",
+    labels: { source: SOURCES },
+    why: "A source that suddenly wants none has lost its labels or its file.",
+  }),
+  refused: gauge({
+    name: "kv_discovery_refused_engines",
+    help: "Engines that a source wants and that are not followed for it at the moment, by reason.",
+    unit: "none",
+    labels: { source: SOURCES, reason: ["duplicate", "conflict", "no_room", "malformed"] },
+    why: "Each but a duplicate is an engine that lookups know nothing of.",
+  }),
+  refusals: counter({
+    name: "kv_discovery_refusals_total",
+    help: "Engines that were refused, counted when that began.",
+    unit: "none",
+    labels: { source: SOURCES, reason: ["duplicate", "conflict", "no_room", "malformed"] },
+    why: "Sources that keep contradicting each other.",
+  }),
+};
