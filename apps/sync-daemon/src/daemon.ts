@@ -1,10 +1,10 @@
 /**
- * The daemon without its HTTP rim: ingest thread, index reader, engines, metrics. What the controllers ask.
+ * The daemon without its HTTP rim: ingest thread, index reader, sources of engines, metrics. What the controllers ask.
  *
  *   Settings ─▶ IngestWorker ─▶ shared index ─▶ PrefixReader ─▶ Lookup
  *                    │                                            ▲
  *                    └─▶ shared board ─▶ BoardReader ─────────────┤
- *   Settings ─▶ EngineRegistry ───────────────────────────────────┘
+ *   file, HTTP, Kubernetes ─▶ Discovery ─▶ EngineRegistry ────────┘
  *
  * With sync off (settings/sync-decision.ts) engines are registered and not followed: they stay unknown, and lookups say "fallback".
  */
@@ -14,6 +14,7 @@ import { totalmem } from "node:os";
 import { PrefixReader } from "@kvsync/core";
 import type { Exposition, MetricSlots } from "@kvsync/observability";
 
+import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { filePlan } from "./engine/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
@@ -50,12 +51,15 @@ export interface DaemonDependencies {
   readonly log: (line: LogLine) => void;
   /** The ingest thread died; the process cannot do its work any more. */
   readonly died: (error: Error) => void;
+  /** The configuration file, and how to read everything again when it changes; absent without one. */
+  readonly configFile?: { readonly path: string; readonly read: () => Settings };
 }
 
 /** A running daemon. */
 export class Daemon {
   readonly settings: Settings;
   readonly registry: EngineRegistry;
+  readonly discovery: Discovery;
   readonly reader: PrefixReader;
   readonly board: BoardReader;
   readonly readiness: Readiness;
@@ -78,6 +82,7 @@ export class Daemon {
   private constructor(parts: {
     readonly settings: Settings;
     readonly registry: EngineRegistry;
+    readonly discovery: Discovery;
     readonly reader: PrefixReader;
     readonly board: BoardReader;
     readonly telemetry: Telemetry;
@@ -87,7 +92,7 @@ export class Daemon {
     readonly version: string;
     readonly ingest: IngestPool;
   }) {
-    const { settings, registry, reader, board, telemetry } = parts;
+    const { settings, registry, discovery, reader, board, telemetry } = parts;
     const { metrics } = telemetry;
     this.settings = settings;
     this.admission = new EndpointAdmission(
@@ -95,6 +100,7 @@ export class Daemon {
       isLoopback(settings.http.host),
     );
     this.registry = registry;
+    this.discovery = discovery;
     this.reader = reader;
     this.board = board;
     this.exposition = telemetry.exposition;
@@ -106,7 +112,8 @@ export class Daemon {
     this.syncHealth = new SyncHealth({ registry, board }, epochMs);
     this.version = parts.version;
     this.#ingest = parts.ingest;
-    this.readiness = new Readiness({ registry, board }, settings.readiness.deadline_seconds, epochMs);
+    const waitedFor = { registry, board, discovery: discovery.status };
+    this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.tokenizer = parts.tokenization.tokenizer;
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
@@ -120,10 +127,8 @@ export class Daemon {
    * @param settings - checked.
    * @param dependencies - where the thread's code lies, and who hears of things.
    * @returns the daemon, following its engines.
-   * @throws RegistryError when the listed engines cannot be.
    */
   static async start(settings: Settings, dependencies: DaemonDependencies): Promise<Daemon> {
-    const engines = settings.engines;
     const curve = readCurveKeys(settings.curve);
     const sync = decideSync(settings.sync);
     const telemetry = startTelemetry(settings, dependencies.log, epochMs);
@@ -141,7 +146,7 @@ export class Daemon {
     const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard) : null;
     const boardMemory = createBoardMemory();
     const board = new BoardReader(boardMemory);
-    const { ingestScript: script, died } = dependencies;
+    const { ingestScript: script, died, configFile } = dependencies;
     const shared = { board: boardMemory, logLevel: telemetry.level.memory, curve };
     const workers = ingestSettings(settings, shared, found?.path ?? null);
     const heardOf = { log: log.write, threadLine, announce, died };
@@ -152,8 +157,10 @@ export class Daemon {
       engines: settings.limits.engines,
       openFileRanks: filePlan(settings.callers.connections).ranks,
     });
+    const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
     const tokenization = tokenizationOf(settings, metrics);
-    const health = startHealth({ settings, board, snapshots, tokenizer: tokenization.tokenizer });
+    const { tokenizer } = tokenization;
+    const health = startHealth({ settings, board, snapshots, discovery: discovery.status, tokenizer });
     const collect = fleetGauges(metrics, {
       registry,
       board,
@@ -168,16 +175,18 @@ export class Daemon {
       configurationValid: sync.on || !sync.asked,
     });
     telemetry.exposition.beforeScrape(collect);
+    telemetry.exposition.beforeScrape(discovery.status.gauges(discovery.sources));
     if (found !== null) tellRestored(found, ingest.restored, metrics, snapshotLog(log));
     if (ingest.restored?.kind === "restored") {
       snapshots.loaded(ingest.restored.createdMs);
       reserve(registry, ingest.restored.streams, settings.readiness.deadline_seconds);
     }
-    for (const engine of engines) registry.register(engine);
+    await discovery.start();
     snapshots.start();
     return new Daemon({
       settings,
       registry,
+      discovery,
       reader,
       board,
       telemetry,
@@ -197,6 +206,7 @@ export class Daemon {
   async stop(): Promise<void> {
     this.health.stop();
     this.logLevel.stop();
+    await this.discovery.stop();
     await this.tokenizer?.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
     await this.#ingest.stop();

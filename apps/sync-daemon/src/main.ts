@@ -15,14 +15,13 @@ import type { Logger } from "pino";
 
 import { createApp } from "./app.module.ts";
 import { Daemon } from "./daemon.ts";
-import { RegistryError } from "./engine/engine-registry.ts";
 import { errorFacts } from "./log/error-facts.ts";
 import { createLog, lineWriter } from "./log/log.ts";
 import type { LogLine } from "./log/log-line.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
 import { HttpSecurity } from "./security/http-security.ts";
 import { effectiveSettings } from "./settings/effective-settings.ts";
-import { readSettings, requestOf } from "./settings/read-settings.ts";
+import { readSettings, requestOf, type SettingsReading } from "./settings/read-settings.ts";
 import { EXIT_UNUSABLE_SETTINGS, SettingsError } from "./settings/settings-error.ts";
 import { helpText } from "./settings/settings-reference.ts";
 import type { Settings } from "./settings/settings.ts";
@@ -34,7 +33,7 @@ const STOP_MS = 4500;
 const REQUESTS_MS = 2500;
 
 /** Ends the process unless it is asked to run. */
-function settingsOrExit(): { readonly settings: Settings; readonly security: HttpSecurity } {
+function settingsOrExit(): { readonly reading: SettingsReading; readonly security: HttpSecurity } {
   const argv = process.argv.slice(2);
   const request = requestOf(argv);
   const print = (text: string): never => {
@@ -48,7 +47,7 @@ function settingsOrExit(): { readonly settings: Settings; readonly security: Htt
     const security = HttpSecurity.read(reading.settings);
     readCurveKeys(reading.settings.curve);
     if (request === "check-config") print(checkedText(reading.settings));
-    return { settings: reading.settings, security };
+    return { reading, security };
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     process.stderr.write(`kvsync-daemon: ${error.message}\n`);
@@ -65,7 +64,7 @@ function checkedText(settings: Settings): string {
 
 function fail(log: Logger, event: string, message: string, error: unknown): never {
   log.fatal({ component: "main", event, ...errorFacts(error) }, message);
-  process.exit(error instanceof SettingsError || error instanceof RegistryError ? EXIT_UNUSABLE_SETTINGS : 1);
+  process.exit(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1);
 }
 
 function packageVersion(): string {
@@ -73,13 +72,14 @@ function packageVersion(): string {
   return (JSON.parse(text) as { readonly version: string }).version;
 }
 
-async function run(settings: Settings, security: HttpSecurity, log: Logger): Promise<void> {
+async function run({ settings, file }: SettingsReading, security: HttpSecurity, log: Logger): Promise<void> {
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
     version: packageVersion(),
     log: lineWriter(log, "sync"),
     died: (error) => fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error),
+    ...(file === null ? {} : { configFile: { path: file, read: readAgain } }),
   });
   const say = (event: string, facts: LogLine["facts"]): void => {
     daemon.log.write({ level: "info", component: "main", event, message: event, facts });
@@ -118,11 +118,15 @@ async function run(settings: Settings, security: HttpSecurity, log: Logger): Pro
   }
 }
 
-const { settings, security } = settingsOrExit();
+function readAgain(): Settings {
+  return readSettings(process.argv.slice(2), process.env).settings;
+}
+
+const { reading, security } = settingsOrExit();
 const log = createLog();
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   process.on(event, (error) => fail(log, "crash", "an error that nothing expected", error));
 }
-run(settings, security, log).catch((error: unknown) =>
+run(reading, security, log).catch((error: unknown) =>
   fail(log, "start_failed", "the daemon could not start", error),
 );

@@ -62,7 +62,7 @@ export class DaemonProcess {
 
   private constructor(config: object, argv: readonly string[], openFiles: number | null) {
     this.#directory = mkdtempSync(join(tmpdir(), "kvsync-daemon-"));
-    const file = join(this.#directory, "config.yaml");
+    const file = this.configFile;
     writeFileSync(file, stringify(config));
     const startedMs = performance.now();
     const command = [process.execPath, MAIN, "--config", file, "--port", "0", ...argv];
@@ -105,6 +105,11 @@ export class DaemonProcess {
     const { scheme, port } = await listening;
     daemon.#url = `${String(scheme)}://127.0.0.1:${String(port)}`;
     return daemon;
+  }
+
+  /** Its configuration file; write to it to have the engines read again. */
+  get configFile(): string {
+    return join(this.#directory, "config.yaml");
   }
 
   get url(): string {

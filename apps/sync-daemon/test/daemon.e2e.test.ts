@@ -239,7 +239,8 @@ test("a queue far too small loses messages of its own, says so, and still ends e
 
 test("an engine that is removed is gone from lookups and dump at once, and its slot serves the next", async () => {
   const engines = [await engineWith({ id: "a" }, 17), await engineWith({ id: "b" }, 18)];
-  const daemon = await daemonWith({ engines: engines.map(({ entry }) => entry) });
+  const daemon = await daemonWith();
+  for (const { entry } of engines) expect(await register(daemon, entry)).toBe(201);
   for (const engine of engines) await engine.serve(20);
   await expectEqual(daemon, engines);
   expect((await daemon.fetch("/api/v1/engines/a", { method: "DELETE" })).status).toBe(204);

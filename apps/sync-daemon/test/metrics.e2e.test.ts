@@ -61,6 +61,20 @@ async function matchPrompt(daemon: DaemonProcess): Promise<string | null> {
   return ((await response.json()) as { reason: string | null }).reason;
 }
 
+/** What is found twice, and a configuration that cannot be read. */
+async function quarrel(daemon: DaemonProcess, engine: TestEngine): Promise<void> {
+  const again = await daemon.fetch("/api/v1/engines", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(engine.entry),
+  });
+  expect(again.status).toBe(200);
+  writeFileSync(daemon.configFile, "engines: [");
+  await until("the configuration is found wrong", () =>
+    Promise.resolve(daemon.log.some(({ event }) => event === "discovery_failed")),
+  );
+}
+
 async function runRoomy(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "kvsync-metrics-"));
   const engine = await TestEngine.start({ id: "engine-0" }, 1, { httpPort: 0 });
@@ -87,6 +101,7 @@ async function runRoomy(): Promise<void> {
     expect(await match(daemon, "test/model", new Uint32Array(64))).toBe(200);
     expect(await match(daemon, "none", new Uint32Array(64))).toBe(404);
     expect(await matchPrompt(daemon)).toBeNull();
+    await quarrel(daemon, engine);
     await until("a snapshot was made", () => Promise.resolve(existsSync(join(folder, "kvsync.snapshot"))));
     text = await until("its metrics are there", async () => {
       const scraped = await scrape(daemon);

@@ -128,6 +128,25 @@ export const engineEntry = fields.transform((entry, context): Engine => {
   return { id: entry.id, model: entry.model, topic: entry.topic, reportMode: entry.report_mode, ranks };
 });
 
+/** A normalised engine, as it is kept in files: what `engineEntry` gives, with DP ranks of any number. */
+export const storedEngine: z.ZodType<Engine> = z.strictObject({
+  id,
+  model,
+  topic: z.string("a topic prefix").max(ENDPOINT_LENGTH_MAX),
+  reportMode: z.enum(["delta", "full"]),
+  ranks: z
+    .array(
+      z.strictObject({
+        dpRank: z.int("a DP rank").min(0, "a DP rank"),
+        endpoint,
+        replayEndpoint: endpoint.nullable(),
+      }),
+      "a list of ranks",
+    )
+    .min(1, "at least one rank")
+    .max(DP_SIZE_MAX, `at most ${DP_SIZE_MAX} ranks`),
+});
+
 /** What may be written in an entry, before defaults. */
 export type EngineEntryInput = z.input<typeof engineEntry>;
 

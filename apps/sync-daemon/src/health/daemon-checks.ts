@@ -1,11 +1,12 @@
 /**
- * What a daemon looks at to say how it is: its memory, its event loop, its ingest workers, its snapshots' folder, its
- * tokenizer, and the services that the settings name.
+ * What a daemon looks at to say how it is: its memory, its event loop, its ingest workers, its sources of engines, its
+ * snapshots' folder, its tokenizer, and the services that the settings name.
  */
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
 import type { Settings } from "../settings/settings.ts";
+import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { BoardReader } from "../ingest/stream-board.ts";
 import type { SnapshotStore } from "../snapshot/snapshot-store.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
@@ -16,6 +17,7 @@ export interface CheckSources {
   readonly settings: Settings;
   readonly board: BoardReader;
   readonly snapshots: SnapshotStore;
+  readonly discovery: DiscoveryStatus;
   /** Null without one. */
   readonly tokenizer: RemoteTokenizer | null;
   readonly memoryBytesMax: number;
@@ -38,7 +40,12 @@ const LAG_RESOLUTION_MS = 10;
  */
 export function healthChecks(sources: CheckSources): HealthCheck[] {
   const { settings, snapshots, tokenizer } = sources;
-  const checks = [memoryCheck(sources), eventLoopCheck(sources), workerCheck(sources)];
+  const checks = [
+    memoryCheck(sources),
+    eventLoopCheck(sources),
+    workerCheck(sources),
+    discoveryCheck(sources),
+  ];
   if (snapshots.isKept) checks.push(storeCheck(snapshots));
   const endpoint = settings.sync.tokenizer_endpoint;
   if (endpoint !== null && tokenizer !== null) {
@@ -119,6 +126,27 @@ function workerCheck({ board }: CheckSources): HealthCheck {
         message: isSilent ? `no sign of life for ${Math.round(silentMs / 1000)} s` : "alive",
         details: { workers: workers.length, silent_ms: Math.round(silentMs), backpressure },
       };
+    },
+  };
+}
+
+/** A stale source costs what came or went since: lookups over the other engines are as good as ever. */
+function discoveryCheck({ discovery }: CheckSources): HealthCheck {
+  return {
+    name: "discovery",
+    critical: false,
+    timeoutMs: LOCAL_TIMEOUT_MS,
+    run: () => {
+      const sources = discovery.inUse();
+      const failures = sources.flatMap(({ source, failure }) =>
+        failure === null ? [] : `${source}: ${failure.message}`,
+      );
+      const starting = sources.filter(({ state }) => state === "starting").map(({ source }) => source);
+      const details = Object.fromEntries(sources.map(({ source, state }) => [source, state]));
+      if (failures.length > 0) return { status: "degraded", message: failures.join("; "), details };
+      if (starting.length > 0)
+        return { status: "degraded", message: `not heard from yet: ${starting.join(", ")}`, details };
+      return { status: "healthy", message: "every source of engines is up to date", details };
     },
   };
 }

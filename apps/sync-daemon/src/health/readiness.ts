@@ -1,12 +1,13 @@
 /**
  * When to send traffic here: once the engines known at start are in sync or their deadline has passed, and not while
- * stopping. An index that is still empty says "no match" about everything, which looks like an answer.
+ * stopping. Known at start are those that the sources name when each of them has named its engines for the first time. An index that is still empty says "no match" about everything, which looks like an answer.
  *
  * Liveness is another question (does the event loop turn?) and has no state.
  */
 
 import type { Trust } from "@kvsync/core";
 
+import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../ingest/stream-board.ts";
 
@@ -21,7 +22,12 @@ interface ReadinessEntry {
 /** The answer, with its reason. */
 export interface ReadinessReport {
   readonly ready: boolean;
-  readonly reason: "in_sync" | "deadline_passed" | "waiting_for_engines" | "stopping";
+  readonly reason:
+    | "in_sync"
+    | "deadline_passed"
+    | "waiting_for_discovery"
+    | "waiting_for_engines"
+    | "stopping";
   readonly engines: readonly ReadinessEntry[];
 }
 
@@ -29,27 +35,34 @@ export interface ReadinessReport {
 export class Readiness {
   readonly #registry: EngineRegistry;
   readonly #board: BoardReader;
-  readonly #known: ReadonlySet<string>;
+  readonly #discovery: DiscoveryStatus;
+  /** Null until every source has spoken. */
+  #known: ReadonlySet<string> | null = null;
   readonly #deadlineMs: number;
   readonly #now: () => number;
   #stopping = false;
   #wasReady = false;
 
   /**
-   * @param sources - engines and their status; the engines registered now are those waited for.
+   * @param sources - engines, their status, and whether those that are known now are all there are.
    * @param deadlineSeconds - longest wait, from now.
    * @param now - a clock in milliseconds.
    */
   constructor(
-    sources: { readonly registry: EngineRegistry; readonly board: BoardReader },
+    sources: {
+      readonly registry: EngineRegistry;
+      readonly board: BoardReader;
+      readonly discovery: DiscoveryStatus;
+    },
     deadlineSeconds: number,
     now: () => number,
   ) {
     this.#registry = sources.registry;
     this.#board = sources.board;
     this.#now = now;
-    this.#known = new Set([...sources.registry.engines()].map(({ engine }) => engine.id));
+    this.#discovery = sources.discovery;
     this.#deadlineMs = now() + deadlineSeconds * 1000;
+    this.#knownEngines();
   }
 
   /** Not ready from now on. */
@@ -65,8 +78,9 @@ export class Readiness {
    */
   report(): ReadinessReport {
     const engines: ReadinessEntry[] = [];
+    const known = this.#knownEngines();
     for (const { engine, ranks } of this.#registry.engines()) {
-      if (!this.#known.has(engine.id)) continue;
+      if (known !== null && !known.has(engine.id)) continue;
       for (const { dpRank, rankSlot } of ranks) {
         const { trust } = this.#board.status(rankSlot);
         const in_sync = trust === "exact" || trust === "partial";
@@ -74,11 +88,20 @@ export class Readiness {
       }
     }
     if (this.#stopping) return { ready: false, reason: "stopping", engines };
-    if (this.#wasReady || engines.every((entry) => entry.in_sync)) {
+    if (this.#wasReady || (known !== null && engines.every((entry) => entry.in_sync))) {
       this.#wasReady = true;
       return { ready: true, reason: "in_sync", engines };
     }
-    if (this.#now() < this.#deadlineMs) return { ready: false, reason: "waiting_for_engines", engines };
+    if (this.#now() < this.#deadlineMs) {
+      const reason = known === null ? "waiting_for_discovery" : "waiting_for_engines";
+      return { ready: false, reason, engines };
+    }
     return { ready: true, reason: "deadline_passed", engines };
+  }
+
+  #knownEngines(): ReadonlySet<string> | null {
+    if (this.#known === null && this.#discovery.isComplete)
+      this.#known = new Set([...this.#registry.engines()].map(({ engine }) => engine.id));
+    return this.#known;
   }
 }

@@ -38,7 +38,8 @@ export class CommunityController {
 
   constructor(@Inject(Daemon) daemon: Daemon) {
     this.#daemon = daemon;
-    this.#registrations = new CommunityRegistrations(daemon.registry, daemon.admission);
+    const { registrations } = daemon.discovery;
+    this.#registrations = new CommunityRegistrations(registrations, daemon.admission);
   }
 
   /**
@@ -52,6 +53,7 @@ export class CommunityController {
   async register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
     const fields = checkFields(registerBody, body);
     const { instance } = await this.#registrations.register(fields);
+    await this.#daemon.discovery.registrations.saved();
     const isDynamo = fields.model_name !== undefined;
     reply.status(isDynamo ? 201 : 200);
     return isDynamo ? { status: "ok" } : { status: "registered successfully", instance_id: instance };
@@ -65,9 +67,10 @@ export class CommunityController {
    */
   @Post("unregister")
   @HttpCode(200)
-  unregister(@Body() body: unknown): object {
+  async unregister(@Body() body: unknown): Promise<object> {
     const fields = checkFields(unregisterBody, body);
     const removed = this.#registrations.unregister(fields);
+    await this.#daemon.discovery.registrations.saved();
     if (fields.model_name !== undefined) return { status: "ok" };
     return {
       status: "unregistered successfully",

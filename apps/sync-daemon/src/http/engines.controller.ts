@@ -1,4 +1,4 @@
-/** `/api/v1/engines`: which engines are followed, and how each stream is doing. */
+/** `/api/v1/engines`: which engines are followed, for whom, how each stream is doing, and which are not followed and why. */
 
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
@@ -7,6 +7,9 @@ import { Daemon, epochMs } from "../daemon.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
 import type { RegisteredEngine, RegisteredRank } from "../engine/engine-registry.ts";
 import { malformed, unknownField } from "../query/query-error.ts";
+
+/** Refusals listed at once; a fleet that is refused as a whole needs no more to be understood. */
+const REFUSED_MAX = 256;
 
 /** Lists, registers and removes engines. */
 @Controller("api/v1/engines")
@@ -20,11 +23,25 @@ export class EnginesController {
   /**
    * Lists the engines.
    *
-   * @returns every engine with the status of its streams.
+   * @returns every engine with the status of its streams, how each source does, and what is refused.
    */
   @Get()
   list(): object {
-    return { engines: [...this.#daemon.registry.engines()].map((engine) => this.#describe(engine)) };
+    const { registry, discovery } = this.#daemon;
+    const { sources, status } = discovery;
+    const refused = [...sources.refusals()];
+    return {
+      engines: [...registry.engines()].map((engine) => this.#describe(engine)),
+      sources: status.inUse().map(({ source, state, lastSuccessMs, failure }) => ({
+        source,
+        state,
+        engines: sources.wantedCount(source),
+        last_success: isoTime(lastSuccessMs),
+        failure: failure === null ? null : { ...failure, atMs: undefined, at: isoTime(failure.atMs) },
+      })),
+      refused_total: refused.length,
+      refused: refused.slice(0, REFUSED_MAX),
+    };
   }
 
   /**
@@ -32,7 +49,7 @@ export class EnginesController {
    *
    * @param body - one entry as in the configuration file.
    * @param reply - 201 when it is new, 200 when the same was there.
-   * @returns the engine, with addresses in place of names.
+   * @returns the engine, with addresses in place of names, when its registration is kept.
    */
   @Post()
   async register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
@@ -46,28 +63,31 @@ export class EnginesController {
         issue?.message ?? "an engine entry",
       );
     }
-    const { registered, created } = this.#daemon.registry.register(
-      await this.#daemon.admission.admit(entry.data),
-    );
+    const engine = await this.#daemon.admission.admit(entry.data);
+    const { registrations } = this.#daemon.discovery;
+    const { registered, created } = registrations.register(engine, null);
+    await registrations.saved();
     reply.status(created ? 201 : 200);
     return { engine: this.#describe(registered) };
   }
 
   /**
-   * Removes an engine: at once from lookups, soon from the index.
+   * Removes an engine that was registered here: at once from lookups, soon from the index.
    *
    * @param id - the engine's.
    */
   @Delete(":id")
   @HttpCode(204)
-  remove(@Param("id") id: string): void {
-    void this.#daemon.registry.remove(id);
+  async remove(@Param("id") id: string): Promise<void> {
+    this.#daemon.discovery.registrations.remove(id);
+    await this.#daemon.discovery.registrations.saved();
   }
 
   #describe({ engine, ranks }: RegisteredEngine): object {
     return {
       id: engine.id,
       model: engine.model,
+      source: this.#daemon.discovery.sources.sourceOf(engine.id),
       endpoint: engine.ranks[0]?.endpoint ?? null,
       topic: engine.topic,
       report_mode: engine.reportMode,
@@ -113,6 +133,10 @@ export class EnginesController {
       dropped: positive({ ...counters.eventsDropped, ...counters.messagesDropped, ...queueDrops }),
     };
   }
+}
+
+function isoTime(epochMilliseconds: number | null): string | null {
+  return epochMilliseconds === null ? null : new Date(epochMilliseconds).toISOString();
 }
 
 /** The entries above zero: most reasons never occur. */

@@ -38,6 +38,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   unknown_instance: { status: 404, title: "No such instance is registered here" },
   unknown_route: { status: 404, title: "No such route" },
   engine_conflict: { status: 409, title: "The engine conflicts with one that is registered" },
+  stated_elsewhere: { status: 409, title: "The engine comes from a source that this request cannot change" },
   body_too_large: { status: 413, title: "The body is too large" },
   too_many_tokens: { status: 413, title: "Too many tokens in one lookup" },
   unsupported_media_type: { status: 415, title: "Unsupported content type" },

@@ -4,8 +4,10 @@
  */
 
 import { TRUST_LEVELS } from "@kvsync/core";
+import { DISCOVERY_STATES } from "@kvsync/observability";
 import { z } from "zod";
 
+import { ENGINE_SOURCES, REFUSAL_REASONS } from "../discovery/engine-sources.ts";
 import { HEALTH_STATUSES } from "../health/health-checks.ts";
 import type { ProblemCode } from "../http/problem-status.ts";
 import { logLevelBody } from "../log/level-control.ts";
@@ -48,8 +50,41 @@ const rankReport = z.looseObject({
   last_event_age_seconds: z.number().nullable(),
 });
 const engineReport = z
-  .looseObject({ id: z.string(), model: z.string(), ranks: z.array(rankReport) })
+  .looseObject({
+    id: z.string(),
+    model: z.string(),
+    source: z.enum(ENGINE_SOURCES).describe("Where it comes from."),
+    ranks: z.array(rankReport),
+  })
   .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });
+const sourceReport = z
+  .looseObject({
+    source: z.enum(ENGINE_SOURCES),
+    state: z.enum(DISCOVERY_STATES),
+    engines: z.int().describe("That it wants followed."),
+    last_success: z.string().nullable(),
+    failure: z.looseObject({ reason: z.string(), message: z.string(), at: z.string() }).nullable(),
+  })
+  .meta({ id: "EngineSourceReport", description: "A source of engines and how it does." });
+const refusalReport = z
+  .looseObject({
+    source: z.enum(ENGINE_SOURCES),
+    id: z.string(),
+    reason: z.enum(REFUSAL_REASONS),
+    field: z.string().nullable(),
+    winner: z.looseObject({ source: z.enum(ENGINE_SOURCES), id: z.string() }).nullable(),
+    message: z.string(),
+  })
+  .meta({
+    id: "EngineRefusal",
+    description: "An engine that a source wants and that is not followed for it.",
+  });
+const engineList = z.looseObject({
+  engines: z.array(engineReport),
+  sources: z.array(sourceReport),
+  refused_total: z.int(),
+  refused: z.array(refusalReport).describe("The first 256."),
+});
 const endpoint = z.string().describe("tcp://host:port or ipc://path");
 // The entry as it is written; engine/engine-entry.ts checks and normalises it.
 const engineEntryBody = z
@@ -162,8 +197,9 @@ export const OPERATIONS: readonly Operation[] = [
     id: "listEngines",
     access: "read",
     tag: "engines",
-    summary: "Engines and how each of their streams is doing.",
-    answers: { 200: { schema: z.looseObject({ engines: z.array(engineReport) }) } },
+    summary:
+      "Engines and how each of their streams is doing; sources of engines, and what they want in vain.",
+    answers: { 200: { schema: engineList } },
     problems: [],
   },
   {
@@ -186,9 +222,9 @@ export const OPERATIONS: readonly Operation[] = [
     id: "removeEngine",
     access: "admin",
     tag: "engines",
-    summary: "Removes an engine: at once from lookups, soon from the index.",
+    summary: "Removes an engine that was registered over HTTP: at once from lookups, soon from the index.",
     answers: { 204: null },
-    problems: ["unknown_engine"],
+    problems: ["unknown_engine", "stated_elsewhere"],
   },
   {
     method: "post",

@@ -5,14 +5,14 @@
  *                               without the tenant when it is the default, without the rank when it is 0
  *
  * So `/api/v1/engines` and `/api/v1/match` know them too, by that id. Engines from elsewhere are instances of the default tenant
- * under their own id. Bounded with the registry: whatever is not there any more is forgotten at the next look.
+ * under their own id. What is registered is held, and kept over a restart, by discovery/http-registrations.ts.
  */
 
-import type { EngineRegistry } from "../engine/engine-registry.ts";
-import { engineEntry } from "../engine/engine-entry.ts";
-import type { EndpointAdmission } from "../security/endpoint-admission.ts";
 import type { z } from "zod";
 
+import type { HttpRegistrations } from "../discovery/http-registrations.ts";
+import { engineEntry } from "../engine/engine-entry.ts";
+import type { EndpointAdmission } from "../security/endpoint-admission.ts";
 import {
   type CommunityIdentity,
   DEFAULT_TENANT,
@@ -20,33 +20,20 @@ import {
   tenantOf,
   type unregisterBody,
 } from "./community-api.ts";
+import type { CommunityRegistration } from "./community-registration.ts";
 import { malformed, QueryError } from "./query-error.ts";
-
-/** A registration as it was made. */
-export interface CommunityRegistration extends CommunityIdentity {
-  readonly engineId: string;
-  readonly dpRank: number;
-  readonly model: string;
-  readonly loraName: string;
-  readonly type: string;
-  readonly endpoint: string;
-  readonly replayEndpoint: string;
-  readonly blockSize: number;
-  readonly additionalSalt: string;
-}
 
 /** Registers, removes and names. */
 export class CommunityRegistrations {
-  readonly #registry: EngineRegistry;
+  readonly #registrations: HttpRegistrations;
   readonly #admission: EndpointAdmission;
-  readonly #byEngine = new Map<string, CommunityRegistration>();
 
   /**
-   * @param registry - holds the engines.
+   * @param registrations - hold the engines, and what was said of them.
    * @param admission - decides where they may be.
    */
-  constructor(registry: EngineRegistry, admission: EndpointAdmission) {
-    this.#registry = registry;
+  constructor(registrations: HttpRegistrations, admission: EndpointAdmission) {
+    this.#registrations = registrations;
     this.#admission = admission;
   }
 
@@ -76,7 +63,7 @@ export class CommunityRegistrations {
       throw malformed(field, issue?.message ?? "a registration");
     }
     const engine = await this.#admission.admit(entry.data);
-    this.#registry.register({ ...engine, ranks: engine.ranks.map((rank) => ({ ...rank, dpRank })) });
+    const ranks = engine.ranks.map((rank) => ({ ...rank, dpRank }));
     const registration: CommunityRegistration = {
       engineId: id,
       instance: body.instance_id,
@@ -90,7 +77,7 @@ export class CommunityRegistrations {
       blockSize: body.block_size ?? 0,
       additionalSalt: body.additionalsalt ?? "",
     };
-    this.#byEngine.set(id, registration);
+    this.#registrations.register({ ...engine, ranks }, registration);
     return registration;
   }
 
@@ -120,10 +107,7 @@ export class CommunityRegistrations {
         `instance ${body.instance_id} of tenant ${tenant} is not registered here${body.dp_rank === undefined || body.dp_rank === null ? "" : ` with DP rank ${body.dp_rank}`}`,
       );
     }
-    for (const { engineId } of removed) {
-      this.#byEngine.delete(engineId);
-      void this.#registry.remove(engineId);
-    }
+    for (const { engineId } of removed) this.#registrations.remove(engineId);
     return removed;
   }
 
@@ -133,9 +117,7 @@ export class CommunityRegistrations {
    * @returns a fresh list.
    */
   list(): readonly CommunityRegistration[] {
-    const present = new Set([...this.#registry.engines()].map(({ engine }) => engine.id));
-    for (const id of this.#byEngine.keys()) if (!present.has(id)) this.#byEngine.delete(id);
-    return [...this.#byEngine.values()];
+    return this.#registrations.communities();
   }
 
   /**
@@ -145,7 +127,7 @@ export class CommunityRegistrations {
    * @returns its instance and tenant.
    */
   identityOf(engineId: string): CommunityIdentity {
-    return this.#byEngine.get(engineId) ?? { instance: engineId, tenant: DEFAULT_TENANT };
+    return this.#registrations.community(engineId) ?? { instance: engineId, tenant: DEFAULT_TENANT };
   }
 }
 

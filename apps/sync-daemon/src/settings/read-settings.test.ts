@@ -137,6 +137,15 @@ test("two engines of one id are refused, and the second is named", () => {
   );
 });
 
+test("two engines on one socket are refused, the ranks of one that counts ports up included", () => {
+  const file = fileWith(
+    "engines:\n  - { id: a, model: m, endpoint: 'tcp://h:1', dp_size: 2 }\n  - { id: b, model: m, endpoint: 'tcp://h:2' }\n",
+  );
+  expect(refusal(["--config", file]).message).toBe(
+    `file ${file}, line 3: engines.1.endpoint: "tcp://h:2" is not usable; expected an endpoint of its own; engines.0 has tcp://h:2 too`,
+  );
+});
+
 test("everything that is wrong is told at once, from every source", () => {
   const file = fileWith("limits:\n  contexts: many\n  qeue_bytes: 1\n");
   const { message, facts } = refusal(["--config", file, "--port", "x", "--loud"], {

@@ -7,7 +7,8 @@
 
 import { z } from "zod";
 
-import { engineEntry } from "../engine/engine-entry.ts";
+import { discoverySection } from "../discovery/discovery-settings.ts";
+import { type Engine, engineEntry } from "../engine/engine-entry.ts";
 import { healthSection } from "../health/health-settings.ts";
 import { logSection } from "../log/log-settings.ts";
 import {
@@ -38,15 +39,16 @@ const engines = z
   .max(LISTED_ENGINES_MAX, `at most ${LISTED_ENGINES_MAX} engines`)
   .superRefine((list, context) => {
     const first = new Map<string, number>();
-    for (const [i, { id }] of list.entries()) {
-      const earlier = first.get(id);
-      if (earlier === undefined) first.set(id, i);
-      else
-        context.addIssue({
-          code: "custom",
-          path: [i, "id"],
-          message: `an id of its own; engines.${earlier} has the same`,
-        });
+    const claim = (i: number, field: string, value: string, expected: (earlier: string) => string): void => {
+      const earlier = first.get(`${field} ${value}`);
+      if (earlier === undefined) first.set(`${field} ${value}`, i);
+      else context.addIssue({ code: "custom", path: [i, field], message: expected(`engines.${earlier}`) });
+    };
+    // An entry that is refused itself comes as it was written.
+    for (const [i, { id, ranks = [] }] of (list as (Pick<Engine, "id"> & Partial<Engine>)[]).entries()) {
+      claim(i, "id", id, (earlier) => `an id of its own; ${earlier} has the same`);
+      for (const { endpoint } of ranks)
+        claim(i, "endpoint", endpoint, (earlier) => `an endpoint of its own; ${earlier} has ${endpoint} too`);
     }
   })
   .default([])
@@ -101,6 +103,7 @@ const sections = z.strictObject({
     reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),
     reconnect_ms_max: integer("Longest wait before connecting again.", 5000, 10, 600_000),
   }),
+  discovery: discoverySection,
   security: securitySection,
   tls: tlsSection,
   curve: curveSection,

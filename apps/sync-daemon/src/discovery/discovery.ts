@@ -1,0 +1,79 @@
+/**
+ * Finding engines, put together: three sources, their status, the registry that they fill.
+ *
+ *   ConfigFileSource ──▶┐
+ *   HttpRegistrations ─▶├─▶ EngineSources ─▶ EngineRegistry
+ *   PodSource ─────────▶┘         └─▶ DiscoveryStatus: log, metrics, health, GET /api/v1/engines
+ */
+
+import type { MetricSlots } from "@kvsync/observability";
+
+import type { EngineRegistry } from "../engine/engine-registry.ts";
+import type { LineGate } from "../log/line-gate.ts";
+import type { LogLine } from "../log/log-line.ts";
+import type { Settings } from "../settings/settings.ts";
+import { ConfigFileSource, statedBy } from "./config-file-source.ts";
+import { DiscoveryStatus } from "./discovery-status.ts";
+import { EngineSources } from "./engine-sources.ts";
+import { HttpRegistrations } from "./http-registrations.ts";
+import { RegistrationFile } from "./registration-file.ts";
+
+/** What discovery works with. */
+export interface DiscoveryDependencies {
+  readonly registry: EngineRegistry;
+  readonly metrics: MetricSlots;
+  readonly log: LineGate;
+  /** Milliseconds since the Unix epoch. */
+  readonly now: () => number;
+  /** The configuration file, and how to read all settings again; undefined without one. */
+  readonly configFile: { readonly path: string; readonly read: () => Settings } | undefined;
+}
+
+/** The sources of one daemon. */
+export class Discovery {
+  readonly sources: EngineSources;
+  readonly status: DiscoveryStatus;
+  readonly registrations: HttpRegistrations;
+  readonly #settings: Settings;
+  readonly #configFile: ConfigFileSource | null;
+
+  /**
+   * @param settings - as read at the start.
+   * @param dependencies - the registry, and who hears.
+   */
+  constructor(settings: Settings, { registry, metrics, now, configFile, ...told }: DiscoveryDependencies) {
+    const log = (line: LogLine): void => {
+      told.log.write({ component: "discovery", ...line });
+    };
+    const { state_directory: folder, config_poll_seconds } = settings.discovery;
+    const status = new DiscoveryStatus({ metrics, log, now });
+    const sources = new EngineSources(registry, { log, refused: status.refused.bind(status) });
+    const file = folder === null ? null : new RegistrationFile(folder);
+    this.#settings = settings;
+    this.sources = sources;
+    this.status = status;
+    this.#configFile =
+      configFile === undefined
+        ? null
+        : new ConfigFileSource(settings, config_poll_seconds * 1000, {
+            ...configFile,
+            sources,
+            status: status.of("file"),
+            log,
+          });
+    this.registrations = new HttpRegistrations({ sources, status: status.of("http"), file, log });
+  }
+
+  /** Has every source name its engines: resolves when file and registrations have, the cluster follows when it can. */
+  async start(): Promise<void> {
+    if (this.#configFile === null) this.sources.state("file", statedBy(this.#settings));
+    else this.#configFile.start();
+    await this.registrations.restore();
+  }
+
+  /** Looks no more; resolves when registrations are on the disk. */
+  async stop(): Promise<void> {
+    this.#configFile?.stop();
+    await this.registrations.saved();
+  }
+}

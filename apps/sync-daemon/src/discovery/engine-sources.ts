@@ -1,0 +1,347 @@
+/**
+ * Which engines should be followed: what the sources want, brought into one set, and that set into the registry.
+ *
+ *   file ───────state──▶┐                        ┌─ gone, changed ─▶ registry.remove
+ *   http ───────offer──▶├─▶ winners (by rank) ─▶ diff
+ *   kubernetes ─state──▶┘      └─▶ refusals      └─ new, changed ──▶ registry.register ─▶ no room: a refusal, tried again
+ *
+ * Invariants
+ *  E1  After each call the registry holds exactly the winners, but for those it has no room for, which are refusals.
+ *  E2  An engine is wanted by one source at a time. Two that want the same id or endpoint: the source that comes first in
+ *      ENGINE_SOURCES wins, within a source the one stated first. The other is a refusal that names both, and takes its place
+ *      as soon as the winner is withdrawn; when both say the same, the stream does not notice.
+ *  E3  A refusal costs the engine it is about and nothing else.
+ *  E4  A refusal is counted and told once, when it begins; its end is told too.
+ *
+ * An engine that changes in any field is another one: it is removed and registered anew, with another slot, since what the
+ * index holds of it belongs to its former self.
+ *
+ * Not here: where the sources get their engines from, and how well they do (discovery-status.ts).
+ */
+
+import { assert } from "@kvsync/core";
+
+import type { Engine } from "../engine/engine-entry.ts";
+import {
+  engineConflict,
+  type EngineRegistry,
+  firstDifference,
+  type RegisteredEngine,
+  RegistryError,
+} from "../engine/engine-registry.ts";
+import type { LogLine } from "../log/log-line.ts";
+
+/** Where engines come from; of two that contradict each other the one named first is right. What a person wrote down goes before what was found. */
+export const ENGINE_SOURCES = ["file", "http", "kubernetes"] as const;
+
+/** One of ENGINE_SOURCES. */
+export type EngineSource = (typeof ENGINE_SOURCES)[number];
+
+/** Why an engine that a source wants is not followed for that source. */
+export const REFUSAL_REASONS = ["duplicate", "conflict", "no_room", "malformed"] as const;
+
+/** An engine that a source wants and that is not followed for it. */
+export interface Refusal {
+  readonly source: EngineSource;
+  readonly id: string;
+  /** `duplicate`: a better source says the very same, so the engine is followed all the same. */
+  readonly reason: (typeof REFUSAL_REASONS)[number];
+  /** What is wrong or contradicts; null when nothing does. */
+  readonly field: string | null;
+  /** Who has what it wants; null when nobody does. */
+  readonly winner: { readonly source: EngineSource; readonly id: string } | null;
+  readonly message: string;
+}
+
+/** An engine that a source wants. */
+export interface StatedEngine {
+  readonly engine: Engine;
+  /** Another value says that the engine's process began anew; null when the source cannot tell. */
+  readonly incarnation: string | null;
+}
+
+/** Something that a source found and that is no engine. */
+export interface MalformedEngine {
+  readonly id: string;
+  readonly field: string;
+  readonly message: string;
+}
+
+/** What hears of refusals. */
+export interface RefusalListener {
+  readonly log: (line: LogLine) => void;
+  /** A refusal began. */
+  readonly refused: (refusal: Refusal) => void;
+}
+
+/** Refusals told one by one in one round; a fleet that is refused as a whole gets one line for the rest. */
+const REFUSALS_TOLD_MAX = 20;
+
+interface Winner extends StatedEngine {
+  readonly source: EngineSource;
+}
+
+/** The sources' wishes, and the registry that is made to follow them. */
+export class EngineSources {
+  readonly #registry: EngineRegistry;
+  readonly #listener: RefusalListener;
+  readonly #stated: Readonly<Record<EngineSource, Map<string, StatedEngine>>> = {
+    file: new Map(),
+    http: new Map(),
+    kubernetes: new Map(),
+  };
+  readonly #malformed: Record<EngineSource, readonly Refusal[]> = { file: [], http: [], kubernetes: [] };
+  #winners: ReadonlyMap<string, Winner> = new Map();
+  /** By `keyOf`. */
+  #refusals: ReadonlyMap<string, Refusal> = new Map();
+  /** What was refused when refusals were last told. */
+  #told: ReadonlyMap<string, Refusal> = new Map();
+  /** What the registry said to those that it has no room for. */
+  readonly #noRoom = new Map<string, RegistryError>();
+
+  /**
+   * @param registry - filled by this object alone.
+   * @param listener - hears of refusals.
+   */
+  constructor(registry: EngineRegistry, listener: RefusalListener) {
+    this.#registry = registry;
+    this.#listener = listener;
+  }
+
+  /**
+   * Takes all that a source wants in place of what it wanted before.
+   *
+   * @param source - whose wishes they are.
+   * @param engines - with ids of their own; an engine that did not change is best given as the same object.
+   * @param malformed - what it found beside them.
+   */
+  state(
+    source: EngineSource,
+    engines: readonly StatedEngine[],
+    malformed: readonly MalformedEngine[] = [],
+  ): void {
+    const stated = this.#stated[source];
+    stated.clear();
+    for (const engine of engines) stated.set(engine.engine.id, engine);
+    this.#malformed[source] = malformed.map((one) => ({
+      source,
+      reason: "malformed",
+      winner: null,
+      ...one,
+    }));
+    this.#reconcile();
+  }
+
+  /**
+   * Takes one more engine of a source, if it can be followed.
+   *
+   * @param source - who wants it.
+   * @param engine - checked and normalised.
+   * @returns the engine as it is followed, and whether it was not before.
+   * @throws RegistryError engine_conflict, registry_full: then the source does not want it any more.
+   */
+  offer(source: EngineSource, engine: Engine): { registered: RegisteredEngine; created: boolean } {
+    const stated = this.#stated[source];
+    const earlier = stated.get(engine.id);
+    const field = earlier === undefined ? null : firstDifference(earlier.engine, engine);
+    if (field !== null) throw engineConflict(engine, field, engine.id);
+    const before = this.#registry.engine(engine.id);
+    if (earlier === undefined) {
+      stated.set(engine.id, { engine, incarnation: null });
+      this.#settle();
+    }
+    const error = this.#refusalError(source, engine);
+    if (error !== null) {
+      if (earlier === undefined) {
+        stated.delete(engine.id);
+        this.#settle();
+      }
+      throw error;
+    }
+    this.#tell();
+    const registered = this.#registry.engine(engine.id);
+    assert(registered !== null, () => `E1: ${engine.id} is neither followed nor refused`);
+    return { registered, created: registered !== before };
+  }
+
+  /**
+   * Takes an engine off a source's wishes.
+   *
+   * @param source - who wants it no more.
+   * @param id - the engine's.
+   * @throws RegistryError unknown_engine; stated_elsewhere when only other sources want it.
+   */
+  withdraw(source: EngineSource, id: string): void {
+    if (!this.#stated[source].delete(id)) {
+      const other = this.sourceOf(id);
+      if (other === null) {
+        const message = `no engine ${JSON.stringify(id)} is registered`;
+        throw new RegistryError({ code: "unknown_engine", id }, message);
+      }
+      const message = `engine ${id} comes from ${SOURCE_TEXTS[other]}: it has to be taken out there`;
+      throw new RegistryError({ code: "stated_elsewhere", id, source: other }, message);
+    }
+    this.#reconcile();
+  }
+
+  /**
+   * Which source an engine is followed for.
+   *
+   * @param id - the engine's.
+   * @returns null when none wants it.
+   */
+  sourceOf(id: string): EngineSource | null {
+    return this.#winners.get(id)?.source ?? null;
+  }
+
+  /**
+   * What a source wants.
+   *
+   * @param source - which.
+   * @returns engines, in the order they were stated.
+   */
+  *wanted(source: EngineSource): IterableIterator<Engine> {
+    for (const { engine } of this.#stated[source].values()) yield engine;
+  }
+
+  /**
+   * How many engines a source wants.
+   *
+   * @param source - which.
+   * @returns those refused included, those malformed not.
+   */
+  wantedCount(source: EngineSource): number {
+    return this.#stated[source].size;
+  }
+
+  /** What is wanted and not followed, best source first. */
+  refusals(): IterableIterator<Refusal> {
+    return this.#refusals.values();
+  }
+
+  #reconcile(): void {
+    this.#settle();
+    this.#tell();
+  }
+
+  /** Finds winners and refusals and brings the registry to them (E1). */
+  #settle(): void {
+    const refusals = new Map<string, Refusal>();
+    const winners = this.#choose(refusals);
+    const leaving = [...this.#registry.engines()].filter(({ engine }) => {
+      const winner = winners.get(engine.id);
+      return winner === undefined || firstDifference(engine, winner.engine) !== null;
+    });
+    for (const { engine } of leaving) {
+      // Its slots are free only later; whoever found no room meanwhile is tried again then.
+      void this.#registry.remove(engine.id).then(() => {
+        if ([...this.#refusals.values()].some(({ reason }) => reason === "no_room")) this.#reconcile();
+      });
+    }
+    this.#noRoom.clear();
+    for (const winner of winners.values()) this.#follow(winner, refusals);
+    this.#winners = winners;
+    this.#refusals = refusals;
+  }
+
+  /** E2. */
+  #choose(refusals: Map<string, Refusal>): Map<string, Winner> {
+    const winners = new Map<string, Winner>();
+    const byEndpoint = new Map<string, Winner>();
+    for (const source of ENGINE_SOURCES) {
+      for (const stated of this.#stated[source].values()) {
+        const { engine } = stated;
+        const taken = engine.ranks.find(({ endpoint }) => byEndpoint.has(endpoint))?.endpoint ?? "";
+        const rival = winners.get(engine.id) ?? byEndpoint.get(taken);
+        if (rival !== undefined) {
+          refusals.set(keyOf(source, engine.id), standBack(source, engine, rival));
+          continue;
+        }
+        const winner = { ...stated, source };
+        winners.set(engine.id, winner);
+        for (const { endpoint } of engine.ranks) byEndpoint.set(endpoint, winner);
+      }
+      for (const malformed of this.#malformed[source]) {
+        refusals.set(keyOf(source, malformed.id), malformed);
+      }
+    }
+    return winners;
+  }
+
+  #follow({ source, engine, incarnation }: Winner, refusals: Map<string, Refusal>): void {
+    const { id } = engine;
+    try {
+      const { created } = this.#registry.register(engine);
+      const before = this.#winners.get(id)?.incarnation ?? null;
+      if (!created && incarnation !== null && before !== null && before !== incarnation)
+        this.#registry.redial(id);
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error;
+      const { message } = error;
+      this.#noRoom.set(keyOf(source, id), error);
+      refusals.set(keyOf(source, id), { source, id, reason: "no_room", field: null, winner: null, message });
+    }
+  }
+
+  /** E4. */
+  #tell(): void {
+    const begun = [...this.#refusals].filter(([key, refusal]) => {
+      const told = this.#told.get(key);
+      return told === undefined || told.message !== refusal.message;
+    });
+    const ended = [...this.#told.keys()].filter((key) => !this.#refusals.has(key)).length;
+    this.#told = this.#refusals;
+    const { log, refused } = this.#listener;
+    for (const [i, [, refusal]] of begun.entries()) {
+      refused(refusal);
+      if (i >= REFUSALS_TOLD_MAX) continue;
+      const { source, id, reason, field, winner, message } = refusal;
+      log({
+        level: reason === "duplicate" ? "info" : "warn",
+        event: "engine_refused",
+        message,
+        facts: { source, pod: id, reason, field, winner_source: winner?.source ?? null },
+      });
+    }
+    const facts = { refused: this.#refusals.size, begun: begun.length, ended };
+    if (begun.length > REFUSALS_TOLD_MAX || ended > 0) {
+      const message = "engines that sources want and that are not followed have changed";
+      log({ level: "info", event: "engines_refused", message, facts });
+    }
+  }
+
+  /** Why an engine is not followed at all; null when it is. */
+  #refusalError(source: EngineSource, engine: Engine): RegistryError | null {
+    const key = keyOf(source, engine.id);
+    const refusal = this.#refusals.get(key);
+    if (refusal === undefined || refusal.reason === "duplicate") return null;
+    return (
+      this.#noRoom.get(key) ?? engineConflict(engine, refusal.field ?? "id", refusal.winner?.id ?? engine.id)
+    );
+  }
+}
+
+const SOURCE_TEXTS: Readonly<Record<EngineSource, string>> = {
+  file: "the configuration file",
+  http: "registration over HTTP",
+  kubernetes: "Kubernetes",
+};
+
+function standBack(source: EngineSource, engine: Engine, rival: Winner): Refusal {
+  const { id } = engine;
+  const winner = { source: rival.source, id: rival.engine.id };
+  const difference = rival.engine.id === id ? firstDifference(rival.engine, engine) : "endpoint";
+  const by = `${SOURCE_TEXTS[rival.source]} (engine ${rival.engine.id})`;
+  const [reason, message] =
+    difference === null
+      ? (["duplicate", `engine ${id} of ${SOURCE_TEXTS[source]} is the same as that of ${by}`] as const)
+      : ([
+          "conflict",
+          `engine ${id} of ${SOURCE_TEXTS[source]} contradicts ${by} in ${difference}; the latter is followed`,
+        ] as const);
+  return { source, id, reason, field: difference, winner, message };
+}
+
+function keyOf(source: EngineSource, id: string): string {
+  return `${source} ${id}`;
+}

@@ -1,0 +1,188 @@
+/**
+ * Registrations over HTTP on the disk, so that a restarted daemon knows its engines before anybody registers them again.
+ *
+ *   line 1  {"format":"kvsync-registrations","version":1,"sha256":"…"}    digest of line 2, without its end
+ *   line 2  [{"engine":{…},"community":{…}|null}, …]
+ *
+ * Invariants
+ *  F1  The file is always a whole one: written beside, brought to the disk, renamed.
+ *  F2  A file that is not exactly what was written is refused as a whole and by name, and kept aside for whoever wants to look: registering
+ *      half of a fleet would look like all of it.
+ */
+
+import { createHash } from "node:crypto";
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+
+import { CodedError } from "@kvsync/core";
+import { z } from "zod";
+
+import { type Engine, storedEngine } from "../engine/engine-entry.ts";
+import { type CommunityRegistration, communityRegistration } from "../query/community-registration.ts";
+
+/** Name in the state folder. */
+const FILE_NAME = "registrations.json";
+const FORMAT = "kvsync-registrations";
+const VERSION = 1;
+/** Registrations that a file may hold: the most engines that a registry takes. */
+const REGISTRATIONS_MAX = 4096;
+
+/** What is kept of one registration. */
+export interface StoredRegistration {
+  readonly engine: Engine;
+  /** Null when it came by this daemon's own API. */
+  readonly community: CommunityRegistration | null;
+}
+
+/** Facts of a file that is not used. */
+export type RegistrationFileFacts =
+  | { readonly code: "io_failed"; readonly path: string; readonly reason: string }
+  | { readonly code: "not_registrations"; readonly path: string }
+  | {
+      readonly code: "other_version";
+      readonly path: string;
+      readonly version: number;
+      readonly expected: number;
+    }
+  | { readonly code: "checksum_mismatch"; readonly path: string }
+  | {
+      readonly code: "malformed_registration";
+      readonly path: string;
+      readonly where: string;
+      readonly expected: string;
+    };
+
+/** A file of registrations that cannot be read or written. */
+export class RegistrationFileError extends CodedError<RegistrationFileFacts> {}
+
+const header = z.object({ format: z.literal(FORMAT), version: z.number(), sha256: z.string() });
+const body = z
+  .array(z.strictObject({ engine: storedEngine, community: communityRegistration.nullable() }), "a list")
+  .max(REGISTRATIONS_MAX, `at most ${REGISTRATIONS_MAX} registrations`);
+
+/** The file in one folder. */
+export class RegistrationFile {
+  readonly path: string;
+
+  /** @param folder - of this daemon alone; made when it is not there. */
+  constructor(folder: string) {
+    this.path = join(folder, FILE_NAME);
+  }
+
+  /**
+   * Reads it.
+   *
+   * @returns what was written last; empty when nothing ever was.
+   * @throws RegistrationFileError of every code.
+   */
+  async read(): Promise<readonly StoredRegistration[]> {
+    let text: string;
+    try {
+      text = await readFile(this.path, "utf8");
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+      throw this.#failed(error);
+    }
+    const { path } = this;
+    const end = text.indexOf("\n");
+    const head = header.safeParse(jsonOf(text.slice(0, Math.max(0, end))));
+    if (!head.success)
+      throw new RegistrationFileError(
+        { code: "not_registrations", path },
+        `${path}: its first line is not that of a file of registrations`,
+      );
+    const { version, sha256 } = head.data;
+    if (version !== VERSION) {
+      const facts = { code: "other_version", path, version, expected: VERSION } as const;
+      throw new RegistrationFileError(facts, `${path}: is of version ${version}, expected ${VERSION}`);
+    }
+    const list = text.slice(end + 1).replace(/\n$/, "");
+    if (digestOf(list) !== sha256)
+      throw new RegistrationFileError(
+        { code: "checksum_mismatch", path },
+        `${path}: its content is not what was written (checksum)`,
+      );
+    const parsed = body.safeParse(jsonOf(list));
+    if (parsed.success) return parsed.data;
+    const issue = parsed.error.issues[0];
+    const where = (issue?.path ?? []).map(String).join(".");
+    const expected = issue?.message ?? "a registration";
+    throw new RegistrationFileError(
+      { code: "malformed_registration", path, where, expected },
+      `${path}: ${where}: expected ${expected}`,
+    );
+  }
+
+  /**
+   * Replaces it (F1).
+   *
+   * @param registrations - all of them.
+   * @throws RegistrationFileError io_failed; what was there is there still.
+   */
+  async write(registrations: readonly StoredRegistration[]): Promise<void> {
+    const list = JSON.stringify(registrations);
+    const head = JSON.stringify({ format: FORMAT, version: VERSION, sha256: digestOf(list) });
+    const folder = dirname(this.path);
+    const temporary = `${this.path}.new`;
+    try {
+      await mkdir(folder, { recursive: true });
+      await onDisk(temporary, "w", async (file) => {
+        await file.writeFile(`${head}\n${list}\n`);
+      });
+      await rename(temporary, this.path);
+      // Or the new name may be lost with the power.
+      await onDisk(folder, "r", () => Promise.resolve());
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  /**
+   * Puts a refused file out of the way (F2).
+   *
+   * @returns its new name.
+   * @throws RegistrationFileError io_failed.
+   */
+  async setAside(): Promise<string> {
+    const aside = `${this.path}.refused`;
+    try {
+      await rename(this.path, aside);
+      return aside;
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): RegistrationFileError {
+    const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    const facts = { code: "io_failed", path: this.path, reason } as const;
+    return new RegistrationFileError(facts, `registrations ${this.path}: ${reason}`, { cause: error });
+  }
+}
+
+async function onDisk(
+  path: string,
+  flags: string,
+  use: (file: Awaited<ReturnType<typeof open>>) => Promise<void>,
+): Promise<void> {
+  const file = await open(path, flags);
+  try {
+    await use(file);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+function digestOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** Undefined when it is no JSON, which no schema takes. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
