@@ -227,6 +227,12 @@ async function applied(url: string): Promise<number> {
   );
 }
 
+/** CPU time of the daemon's process so far, all threads. */
+async function cpuSeconds(url: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(/^process_cpu_seconds_total (\S+)$/m.exec(text)?.[1]);
+}
+
 function row(name: string, { p50, p90, p99, max, wrong }: Latencies): string {
   const cells = [p50, p90, p99, max].map((ms) => `${ms.toFixed(2)} ms`.padStart(10)).join("");
   return `${name.padEnd(24)}${cells}   wrong answers ${wrong}`;
@@ -256,19 +262,30 @@ async function main(): Promise<void> {
   while ((await applied(daemon.url)) < PROMPTS) await new Promise((resolve) => setTimeout(resolve, 20));
   const bodies = Array.from({ length: PROMPTS }, (_, i) => Buffer.from(promptOf(i).buffer));
   await measure(daemon.url, bodies, WARM_UP);
+  const restingSeconds = await cpuSeconds(daemon.url);
   say(row("at rest", await measure(daemon.url, bodies, SAMPLES)));
+  const perLookup = ((await cpuSeconds(daemon.url)) - restingSeconds) / SAMPLES;
   const pace = setInterval(() => {
     void applied(daemon.url).then((count) => Atomics.store(control, 2, count - PROMPTS));
   }, 50);
   Atomics.store(control, 0, 1);
   publisher.postMessage("storm");
   await new Promise((resolve) => setTimeout(resolve, 500));
-  const [before, beforeMs] = [await applied(daemon.url), performance.now()];
+  const [before, beforeMs, beforeSeconds] = [
+    await applied(daemon.url),
+    performance.now(),
+    await cpuSeconds(daemon.url),
+  ];
   const stormy = await measure(daemon.url, bodies, SAMPLES);
-  const rate = ((await applied(daemon.url)) - before) / ((performance.now() - beforeMs) / 1000);
+  const messages = (await applied(daemon.url)) - before;
+  const rate = messages / ((performance.now() - beforeMs) / 1000);
+  const ingestSeconds = (await cpuSeconds(daemon.url)) - beforeSeconds - perLookup * SAMPLES;
   say(row("during a storm", stormy));
   say(
     `\nstorm: ${Math.round(rate)} messages/s, ${Math.round(rate * STORM_BLOCKS * 2)} block events/s applied meanwhile`,
+  );
+  say(
+    `CPU: ${(perLookup * 1e3).toFixed(2)} ms a lookup, ${((ingestSeconds / messages / STORM_BLOCKS / 2) * 1e9).toFixed(0)} ns a block event, sockets included`,
   );
   Atomics.store(control, 0, 0);
   clearInterval(pace);

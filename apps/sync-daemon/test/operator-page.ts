@@ -7,6 +7,8 @@
  * A page speaks of a daemon on 127.0.0.1:7070; the address of the test's own takes that place. `kvsync` and `kvsync-daemon` are on the
  * path, as they are after an installation. A command fails with what it printed when it, or a line of it, ends with another code than 0.
  *
+ * CHECKOUT is the folder of this repository.
+ *
  * A page whose commands go with the usual daemon (pages.e2e.test.ts) is listed there; one that wants another has a test of its own, which is
  * listed there too.
  */
@@ -22,6 +24,9 @@ const execute = promisify(execFile);
 const TIMEOUT_MS = 20_000;
 const DAEMON_ADDRESS = "127.0.0.1:7070";
 const PROGRAMS = { kvsync: "../dist/tools/main.js", "kvsync-daemon": "../dist/main.js" };
+
+/** This repository. */
+const CHECKOUT = fileURLToPath(new URL("../../../", import.meta.url)).replace(/\/$/, "");
 
 /** Where the pages lie. */
 export const PAGES = fileURLToPath(new URL("../../../docs/operations/", import.meta.url));
@@ -73,7 +78,7 @@ export class PageShell {
     return execute("sh", ["-e", "-u", "-c", text.replaceAll(DAEMON_ADDRESS, new URL(daemonUrl).host)], {
       cwd: this.folder,
       timeout: TIMEOUT_MS,
-      env: { PATH: path, HOME: this.folder },
+      env: { PATH: path, HOME: this.folder, CHECKOUT },
     });
   }
 

@@ -13,14 +13,22 @@ import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine } from "./fleet.ts";
 import { PAGES, PageShell, pageCommands } from "./operator-page.ts";
 
-/** Pages whose commands run here. */
-const PAGES_HERE = ["logs-and-traces.md", "settings.md", "snapshots.md", "tools.md"];
+/** Pages whose commands run here, with the programs that they need. */
+const PAGES_HERE: Readonly<Record<string, readonly string[]>> = {
+  "capacity.md": ["curl"],
+  "logs-and-traces.md": ["curl"],
+  "monitoring.md": ["curl", "promtool", "amtool"],
+  "settings.md": ["curl"],
+  "snapshots.md": ["curl"],
+  "tools.md": ["curl"],
+  "troubleshooting.md": ["curl"],
+};
 /** Pages whose commands run elsewhere, by the test that does it. */
 const PAGES_ELSEWHERE: Readonly<Record<string, string>> = { "queries.md": "queries-page.e2e.test.ts" };
 
 test("every page is run by a test, and every block of commands says whether it is run or why not", () => {
   const pages = readdirSync(PAGES).filter((name) => name.endsWith(".md"));
-  expect([...PAGES_HERE, ...Object.keys(PAGES_ELSEWHERE)].sort()).toEqual(pages.sort());
+  expect([...Object.keys(PAGES_HERE), ...Object.keys(PAGES_ELSEWHERE)].sort()).toEqual(pages.sort());
   for (const [page, file] of Object.entries(PAGES_ELSEWHERE))
     expect(readFileSync(new URL(file, import.meta.url), "utf8")).toContain(`pageCommands("${page}")`);
   const silent = pages.flatMap((page) =>
@@ -31,8 +39,8 @@ test("every page is run by a test, and every block of commands says whether it i
   expect(silent).toEqual([]);
 });
 
-const hasCurl = spawnSync("curl", ["--version"]).status === 0;
-describe.skipIf(!hasCurl)("commands (need curl)", () => {
+const has = (program: string): boolean => spawnSync(program, ["--version"]).status === 0;
+describe("commands", () => {
   let engine: TestEngine;
   let daemon: DaemonProcess;
   const snapshots = mkdtempSync(join(tmpdir(), "kvsync-page-snapshots-"));
@@ -54,14 +62,20 @@ describe.skipIf(!hasCurl)("commands (need curl)", () => {
     rmSync(snapshots, { recursive: true, force: true });
   });
 
-  test.each(PAGES_HERE)("%s: every command works as it stands", async (page) => {
-    const shell = new PageShell();
-    try {
-      const commands = pageCommands(page).filter(({ mode }) => mode?.run === true);
-      expect(commands.length).toBeGreaterThan(0);
-      for (const { text } of commands) await shell.run(text, daemon.url);
-    } finally {
-      shell.close();
-    }
-  });
+  for (const [page, programs] of Object.entries(PAGES_HERE)) {
+    test.skipIf(!programs.every(has))(
+      `${page}: every command works as it stands (needs ${programs.join(", ")})`,
+      async () => {
+        const shell = new PageShell();
+        try {
+          const commands = pageCommands(page).filter(({ mode }) => mode?.run === true);
+          expect(commands.length).toBeGreaterThan(0);
+          for (const { text } of commands) await shell.run(text, daemon.url);
+        } finally {
+          shell.close();
+        }
+      },
+      60_000,
+    );
+  }
 });
