@@ -20,6 +20,7 @@ describe("factors on a workload", () => {
     const bases = [await opened("agents,requests=300"), await opened("conversation,requests=200,minutes=2")];
     const factors = fc.record<WorkloadFactors>({
       speedup: fc.constantFrom(0.5, 1, 7),
+      jitter: fc.constantFrom(0, 0.5, 40),
       duplicate: fc.constantFrom(1, 2, 3),
       length: fc.constantFrom(1 / 16, 0.25, 1, 4),
       lora: fc.constantFrom(0, 1, 5),
@@ -86,6 +87,21 @@ describe("factors on a workload", () => {
       });
       expect(faster[i]).toEqual({ ...request, arrivalMs: request.arrivalMs / 4 });
     });
+  });
+
+  it("jitter moves every arrival by less than it says, by half of it on average, and drops nothing", async () => {
+    const plain = [...(await opened("conversation,requests=4000,minutes=20")).requests()];
+    const moved = [...(await opened("conversation,requests=4000,minutes=20,jitter=3")).requests()];
+    const keyOf = ({ hashIds, inputTokens, outputTokens }: WorkloadRequest): string =>
+      `${hashIds.at(-1) ?? ""} ${inputTokens} ${outputTokens}`;
+    const before = new Map(plain.map((request) => [keyOf(request), request.arrivalMs]));
+    const moves = moved.map((request) => request.arrivalMs - (before.get(keyOf(request)) ?? Number.NaN));
+    expect(moves).toHaveLength(plain.length);
+    expect(Math.min(...moves)).toBeGreaterThanOrEqual(0);
+    expect(Math.max(...moves)).toBeLessThan(3_000);
+    expect(Math.abs(moves.reduce((sum, move) => sum + move, 0) / moves.length - 1_500)).toBeLessThan(50);
+    const other = openWorkload(parseWorkloadSource("conversation,requests=9,minutes=20,jitter=3"), 2);
+    expect([...(await other).requests()]).not.toEqual(moved.slice(0, 9));
   });
 
   it("lora gives each session one adapter, by Zipf's law, and no block to two adapters", async () => {

@@ -2,6 +2,8 @@
  * What can be done to any workload, generated or recorded, without touching what its prompts share:
  *
  *     speedup x     arrivals come x times as fast
+ *     jitter s      every arrival moves by up to s seconds to the future, at random: recorded arrivals that were rounded to a
+ *                   grid spread over it, and each seed gives another course of the same day
  *     duplicate n   n copies of every request at the same instant, each copy with blocks and sessions of its own: n times the
  *                   load, the same shares of reuse
  *     length f      every length times f, a power of two. The blocks grow with the prompts, so ids and what they share stay
@@ -9,10 +11,11 @@
  *                   so what sessions of different adapters shared they share no more. A request without a session (a trace's)
  *                   counts as one with those that have its first two blocks in common
  *
- * They apply in this order: duplicate, length, speedup, lora. The shape of duplication and length follows Dynamo's
+ * They apply in this order: duplicate, length, speedup, lora, jitter. The shape of duplication and length follows Dynamo's
  * trace synthesiser (`benchmarks/data_generator`: copies of the prefix tree with disjoint ids, prefix multiplier).
  */
 import { Prng } from "@kvsync/core";
+import TinyQueue from "tinyqueue";
 
 import { TraceError } from "../trace/request.ts";
 import { uniform, Zipf } from "./distribution.ts";
@@ -23,16 +26,18 @@ const U32_MAX = 4_294_967_295;
 /** An exponent of 1: the first of n adapters gets 1/ln n or so of all sessions. */
 const ADAPTER_EXPONENT = 1;
 
-/** See the header; 1 leaves things as they are, and `lora` 0 does. */
+/** See the header; 1 leaves things as they are, of `jitter` and `lora` 0. */
 export interface WorkloadFactors {
   readonly speedup: number;
+  /** Seconds. */
+  readonly jitter: number;
   readonly duplicate: number;
   readonly length: number;
   readonly lora: number;
 }
 
 /** Leaves a workload as it is. */
-export const NO_FACTORS: WorkloadFactors = { speedup: 1, duplicate: 1, length: 1, lora: 0 };
+export const NO_FACTORS: WorkloadFactors = { speedup: 1, jitter: 0, duplicate: 1, length: 1, lora: 0 };
 
 /**
  * Applies factors.
@@ -44,21 +49,55 @@ export const NO_FACTORS: WorkloadFactors = { speedup: 1, duplicate: 1, length: 1
  * would need ids beyond u32.
  */
 export function withFactors(workload: Workload, factors: WorkloadFactors, seed: number): Workload {
-  const { duplicate, length } = factors;
+  const { duplicate, length, jitter } = factors;
   return {
     name: workload.name,
     requestCount: workload.requestCount * duplicate,
     blockTokens: workload.blockTokens * length,
-    *requests() {
-      const adapters = factors.lora === 0 ? null : new Adapters(factors.lora, seed);
-      for (const request of workload.requests()) {
-        for (let copy = 0; copy < duplicate; copy++) {
-          const made = scaled(copied(request, copy, duplicate), factors, workload.blockTokens * length);
-          yield adapters === null ? made : adapters.assign(made);
-        }
-      }
+    requests() {
+      const made = changed(workload, factors, seed);
+      return jitter === 0 ? made : jittered(made, jitter, seed);
     },
   };
+}
+
+function* changed(
+  workload: Workload,
+  factors: WorkloadFactors,
+  seed: number,
+): Generator<WorkloadRequest, void, undefined> {
+  const { duplicate, length, lora } = factors;
+  const adapters = lora === 0 ? null : new Adapters(lora, seed);
+  for (const request of workload.requests()) {
+    for (let copy = 0; copy < duplicate; copy++) {
+      const made = scaled(copied(request, copy, duplicate), factors, workload.blockTokens * length);
+      yield adapters === null ? made : adapters.assign(made);
+    }
+  }
+}
+
+/** Holds requests back until none that is still to come can be earlier: as many as arrive in `seconds`. */
+function* jittered(
+  requests: Iterable<WorkloadRequest>,
+  seconds: number,
+  seed: number,
+): Generator<WorkloadRequest, void, undefined> {
+  const unit = uniform(new Prng(seed));
+  const held = new TinyQueue<{ readonly position: number; readonly request: WorkloadRequest }>(
+    [],
+    (a, b) => a.request.arrivalMs - b.request.arrivalMs || a.position - b.position,
+  );
+  let position = 0;
+  for (const request of requests) {
+    for (let next = held.peek(); next !== undefined && next.request.arrivalMs <= request.arrivalMs; ) {
+      held.pop();
+      yield next.request;
+      next = held.peek();
+    }
+    const arrivalMs = request.arrivalMs + 1_000 * seconds * unit();
+    held.push({ position: position++, request: { ...request, arrivalMs } });
+  }
+  for (let last = held.pop(); last !== undefined; last = held.pop()) yield last.request;
 }
 
 function copied(request: WorkloadRequest, copy: number, copies: number): WorkloadRequest {

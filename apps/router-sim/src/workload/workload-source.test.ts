@@ -17,8 +17,8 @@ describe("a workload's text", () => {
   it("names a generated kind, with its usual size or another", () => {
     expect(parseWorkloadSource("agents")).toMatchObject({
       name: "agents",
-      origin: { kind: "sessions", sessions: "agents", requests: 12_000, rate: 6, arrivalCv: 1 },
-      factors: { speedup: 1, duplicate: 1, length: 1, lora: 0 },
+      origin: { kind: "sessions", sessions: "agents", requests: 12_000, rate: 10, arrivalCv: 1 },
+      factors: { speedup: 1, jitter: 0, duplicate: 1, length: 1, lora: 0 },
     });
     expect(parseWorkloadSource("no-reuse,arrival-cv=3,requests=5,length=0.25,lora=7")).toMatchObject({
       origin: { requests: 5, arrivalCv: 3 },

@@ -57,13 +57,14 @@ const RULES = {
   rate: { min: 0.001, max: 1_000_000, kind: "number" },
   "arrival-cv": { min: 0.1, max: 20, kind: "number" },
   speedup: { min: 0.001, max: 10_000, kind: "number" },
+  jitter: { min: 0, max: 3_600, kind: "number" },
   duplicate: { min: 1, max: 1_000, kind: "integer" },
   length: { min: LENGTH_MIN, max: LENGTH_MAX, kind: "power of two" },
   lora: { min: 0, max: 1_000, kind: "integer" },
 } as const satisfies Readonly<Record<string, SettingRule>>;
 type Setting = keyof typeof RULES;
 
-const FACTOR_SETTINGS = ["speedup", "duplicate", "length", "lora"] as const;
+const FACTOR_SETTINGS = ["speedup", "jitter", "duplicate", "length", "lora"] as const;
 const TRACE_SETTINGS: readonly Setting[] = ["requests", ...FACTOR_SETTINGS];
 const CONVERSATION_SETTINGS: readonly Setting[] = ["requests", "minutes", ...FACTOR_SETTINGS];
 const SESSION_SETTINGS: readonly Setting[] = ["requests", "rate", "arrival-cv", ...FACTOR_SETTINGS];
@@ -152,7 +153,7 @@ export async function openWorkload(source: WorkloadSource, seed: number): Promis
 export const WORKLOAD_HELP =
   `a Mooncake trace's path, conversation, or one of ${SESSION_KIND_NAMES.join(", ")}; then, after commas, ` +
   "requests=N, rate=PER_SECOND, arrival-cv=X (above 1: bursts), minutes=M (conversation), " +
-  "speedup=X, duplicate=N, length=2^k, lora=ADAPTERS";
+  "speedup=X, jitter=SECONDS, duplicate=N, length=2^k, lora=ADAPTERS";
 
 function heldWorkload(name: string, requests: Awaited<ReturnType<typeof loadMooncakeTrace>>): Workload {
   return {
@@ -166,6 +167,7 @@ function heldWorkload(name: string, requests: Awaited<ReturnType<typeof loadMoon
 function factorsOf(settings: ReadonlyMap<Setting, number>): WorkloadFactors {
   return {
     speedup: settings.get("speedup") ?? NO_FACTORS.speedup,
+    jitter: settings.get("jitter") ?? NO_FACTORS.jitter,
     duplicate: settings.get("duplicate") ?? NO_FACTORS.duplicate,
     length: settings.get("length") ?? NO_FACTORS.length,
     lora: settings.get("lora") ?? NO_FACTORS.lora,
