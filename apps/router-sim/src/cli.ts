@@ -4,7 +4,6 @@
  *
  *     exit codes   0 all is well   1 audit differences, or something expected did not come   2 usage   130 interrupted
  */
-import { writeFile } from "node:fs/promises";
 import { CodedError, type Dialect, DIALECTS } from "@kvsync/core";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
@@ -16,8 +15,9 @@ import { type FaultKind, parseFault, type PlannedFault } from "./replay/fault-pl
 import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";
 import { Console } from "./report/console.ts";
-import { generateWorkload, parseWorkloadSpec, type WorkloadSpec } from "./trace/generator.ts";
-import { TraceError, type TraceRequest } from "./trace/request.ts";
+import { parseWorkloadSpec, type WorkloadSpec } from "./trace/generator.ts";
+import { TraceError } from "./trace/request.ts";
+import { writeMooncakeTrace } from "./trace/mooncake-writer.ts";
 import { describeTrace, traceStats } from "./trace/trace-stats.ts";
 import {
   openWorkload,
@@ -306,23 +306,13 @@ function parseCacheSizes(text: string): readonly number[] {
 
 function generateTraceCommand(): Command {
   return new Command("generate-trace")
-    .description("Writes a generated workload as a Mooncake trace.")
-    .argument("<spec>", "`conversation`, or requests=N,minutes=M,scale=S", coded(parseWorkloadSpec))
+    .description("Writes a workload as a Mooncake trace: its four fields, blocks of 512 tokens.")
+    .argument("<workload>", WORKLOAD_HELP, coded(parseWorkloadSource))
     .argument("<file>", "where to")
     .option("--seed <n>", "seeds the workload", numberParser(0, U32_MAX, "integer"), 1)
-    .action(async (spec: WorkloadSpec, file: string, flags: { seed: number }) => {
-      await writeFile(file, generateWorkload(spec, flags.seed).map(mooncakeLine).join(""));
+    .action(async (source: WorkloadSource, file: string, flags: { seed: number }) => {
+      await writeMooncakeTrace(file, await openWorkload(source, flags.seed));
     });
-}
-
-function mooncakeLine({ arrivalMs, inputTokens, outputTokens, hashIds }: TraceRequest): string {
-  const row = {
-    timestamp: arrivalMs,
-    input_length: inputTokens,
-    output_length: outputTokens,
-    hash_ids: hashIds,
-  };
-  return `${JSON.stringify(row)}\n`;
 }
 
 function parsePolicies(text: string): readonly PolicyName[] {

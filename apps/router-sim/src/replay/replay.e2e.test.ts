@@ -144,6 +144,8 @@ describe("the command line", () => {
       [["fly"], "fly"],
       [["trace", "stats", join(folder, "absent")], "ENOENT"],
       [["trace", "stats", "--cache-blocks", "10,x", "t"], "--cache-blocks"],
+      [["generate-trace", "chat,length=2", join(folder, "t")], "blocks of 1024 tokens; expected 512"],
+      [["generate-trace", "chat,requests=2", join(folder, "absent", "t")], "ENOENT"],
       [["trace-stats", "t"], "trace-stats is now called trace stats"],
     ];
     for (const [args, message] of wrong) {
@@ -169,7 +171,8 @@ describe("the command line", () => {
 
   it("writes a generated workload that it can read", async () => {
     const path = join(folder, "generated.jsonl");
-    expect(await run(["generate-trace", "requests=50,minutes=2", path])).toMatchObject({ exitCode: 0 });
+    const generated = await run(["generate-trace", "agents,requests=50,lora=2,speedup=3", path]);
+    expect(generated).toMatchObject({ exitCode: 0 });
     const { exitCode, output } = await run(["trace", "stats", path]);
     expect(exitCode).toBe(0);
     expect(output).toMatch(/requests +50 in/);

@@ -37,6 +37,8 @@ export interface TraceRequest {
 /** What can be wrong with a trace or with a description of one. */
 export type TraceFacts =
   | { readonly code: "trace_unreadable"; readonly path: string }
+  | { readonly code: "trace_unwritable"; readonly path: string }
+  | { readonly code: "block_tokens_wrong"; readonly actual: number; readonly expected: number }
   | { readonly code: "trace_empty"; readonly path: string }
   | { readonly code: "trace_too_long"; readonly path: string; readonly requestsMax: number }
   | { readonly code: "line_too_long"; readonly line: number; readonly bytesMax: number }

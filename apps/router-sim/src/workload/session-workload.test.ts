@@ -5,9 +5,10 @@
 import { describe, expect, it } from "vitest";
 
 import { Samples } from "../report/percentiles.ts";
+import { TRACE_BLOCK_TOKENS } from "../trace/request.ts";
 import { traceStats } from "../trace/trace-stats.ts";
 import { type SessionKind, SESSION_KIND_NAMES, SESSION_KINDS, type SessionKindName } from "./session-kind.ts";
-import { SESSION_BLOCK_TOKENS, sessionRequests } from "./session-workload.ts";
+import { sessionRequests } from "./session-workload.ts";
 import type { WorkloadRequest } from "./workload.ts";
 import { openWorkload, parseWorkloadSource } from "./workload-source.ts";
 import { workloadFlaw } from "./workload.ts";
@@ -59,7 +60,7 @@ function observe(requests: readonly WorkloadRequest[]): {
     } else if (sessionId > highest && arrivalMs > settledMs) {
       observed.starts.push(arrivalMs);
       const shared = hashIds.filter((id) => sharedIds.has(id)).length;
-      observed.first.add(inputTokens - shared * SESSION_BLOCK_TOKENS);
+      observed.first.add(inputTokens - shared * TRACE_BLOCK_TOKENS);
       const beginning = shared === 0 ? -1 : (hashIds[0] ?? -1);
       observed.beginnings.set(beginning, (observed.beginnings.get(beginning) ?? 0) + 1);
     }

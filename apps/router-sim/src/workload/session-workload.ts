@@ -15,12 +15,10 @@
 import { Prng } from "@kvsync/core";
 import TinyQueue from "tinyqueue";
 
+import { TRACE_BLOCK_TOKENS } from "../trace/request.ts";
 import { type Draw, gammaGaps, geometric, logNormal, uniform, Zipf } from "./distribution.ts";
 import type { SessionKind } from "./session-kind.ts";
 import type { WorkloadRequest } from "./workload.ts";
-
-/** Tokens per id of what is generated: 16 of the engines' usual blocks. */
-export const SESSION_BLOCK_TOKENS = 256;
 
 /** Longest prompt with its answer: the context of the models that the cost model has presets for. */
 const CONTEXT_TOKENS_MAX = 131_072;
@@ -67,7 +65,7 @@ interface Draws {
  *
  * @param settings - see SessionSettings.
  * @param seed - a u32.
- * @returns `settings.requests` requests in order of arrival, of blocks of SESSION_BLOCK_TOKENS; each is the reader's to keep.
+ * @returns `settings.requests` requests in order of arrival, of blocks of TRACE_BLOCK_TOKENS; each is the reader's to keep.
  */
 export function* sessionRequests(
   settings: SessionSettings,
@@ -112,7 +110,7 @@ class SessionSource {
     this.#nextId = 0;
     this.#beginnings = Array.from({ length: count }, () => {
       const tokensMax = CONTEXT_TOKENS_MAX / 2;
-      const blocks = Math.max(1, Math.round(Math.min(lengths(), tokensMax) / SESSION_BLOCK_TOKENS));
+      const blocks = Math.max(1, Math.round(Math.min(lengths(), tokensMax) / TRACE_BLOCK_TOKENS));
       return Array.from({ length: blocks }, () => this.#nextId++);
     });
     this.#nextStartMs = -1_000 * WARM_UP_LENGTHS * (kind.turns - 1) * kind.gapSeconds.mean;
@@ -138,7 +136,7 @@ class SessionSource {
     return {
       id: this.#nextSession++,
       ids,
-      textTokens: ids.length * SESSION_BLOCK_TOKENS,
+      textTokens: ids.length * TRACE_BLOCK_TOKENS,
       turnsLeft: this.#draws.turns(),
       nextMs,
     };
@@ -153,12 +151,12 @@ class SessionSource {
     if (inputTokens + outputTokens > CONTEXT_TOKENS_MAX) return null;
     session.textTokens = inputTokens + outputTokens;
     const { ids } = session;
-    while (ids.length * SESSION_BLOCK_TOKENS < session.textTokens) ids.push(this.#nextId++);
+    while (ids.length * TRACE_BLOCK_TOKENS < session.textTokens) ids.push(this.#nextId++);
     session.turnsLeft -= 1;
     session.nextMs += gapMs;
     if (session.turnsLeft > 0) this.#underWay.push(session);
     if (arrivalMs < 0) return null;
-    const promptIds = Math.ceil(inputTokens / SESSION_BLOCK_TOKENS);
+    const promptIds = Math.ceil(inputTokens / TRACE_BLOCK_TOKENS);
     return {
       arrivalMs: Math.floor(arrivalMs),
       inputTokens,

@@ -41,13 +41,14 @@ describe("a workload's text", () => {
     for (const [text, setting] of [
       ["chat,minutes=3", "minutes=3"],
       ["conversation,rate=3", "rate=3"],
+      ["conversation,scale=2", "scale"],
       ["a.jsonl,rate=3", "rate=3"],
       ["chat,rate", "rate"],
       ["chat,rate=0", "rate"],
       ["chat,rate=", "rate"],
       ["chat,requests=1.5", "requests"],
       ["chat,length=3", "length"],
-      ["chat,length=0.03125", "length"],
+      ["chat,length=0.015625", "length"],
       ["chat,lora=2,lora=3", "lora"],
     ] as const) {
       expect(refusal(text)).toMatchObject({ code: "workload_setting_wrong", setting });

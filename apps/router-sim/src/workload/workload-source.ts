@@ -11,10 +11,10 @@
  */
 import { basename } from "node:path";
 
-import { generateWorkload } from "../trace/generator.ts";
+import { DEFAULT_WORKLOAD, generateWorkload, type WorkloadSpec } from "../trace/generator.ts";
 import { loadMooncakeTrace } from "../trace/mooncake.ts";
 import { TRACE_BLOCK_TOKENS, TraceError } from "../trace/request.ts";
-import { SESSION_BLOCK_TOKENS, sessionRequests } from "./session-workload.ts";
+import { sessionRequests } from "./session-workload.ts";
 import { SESSION_KIND_NAMES, SESSION_KINDS, type SessionKindName } from "./session-kind.ts";
 import type { Workload } from "./workload.ts";
 import { NO_FACTORS, withFactors, type WorkloadFactors } from "./workload-factor.ts";
@@ -23,8 +23,8 @@ import { NO_FACTORS, withFactors, type WorkloadFactors } from "./workload-factor
 const REQUESTS_MAX = 10_000_000;
 const MINUTES_MAX = 7 * 24 * 60;
 const GENERATED_REQUESTS = 12_000;
-/** 16 tokens, the smallest common engine block, of 256-token ids. */
-const LENGTH_MIN = 1 / 16;
+/** 16 tokens, the smallest common engine block, of 512-token ids. */
+const LENGTH_MIN = 1 / 32;
 const LENGTH_MAX = 16;
 
 /** A workload that is meant, not made; plain data, so that it can be sent to another thread. */
@@ -33,7 +33,7 @@ export interface WorkloadSource {
   readonly name: string;
   readonly origin:
     | { readonly kind: "trace"; readonly path: string; readonly requestsMax: number | null }
-    | { readonly kind: "conversation"; readonly requests: number; readonly minutes: number }
+    | ({ readonly kind: "conversation" } & WorkloadSpec)
     | {
         readonly kind: "sessions";
         readonly sessions: SessionKindName;
@@ -54,6 +54,7 @@ interface SettingRule {
 const RULES = {
   requests: { min: 1, max: REQUESTS_MAX, kind: "integer" },
   minutes: { min: 0.1, max: MINUTES_MAX, kind: "number" },
+  scale: { min: 0.01, max: 1, kind: "number" },
   rate: { min: 0.001, max: 1_000_000, kind: "number" },
   "arrival-cv": { min: 0.1, max: 20, kind: "number" },
   speedup: { min: 0.001, max: 10_000, kind: "number" },
@@ -66,12 +67,8 @@ type Setting = keyof typeof RULES;
 
 const FACTOR_SETTINGS = ["speedup", "jitter", "duplicate", "length", "lora"] as const;
 const TRACE_SETTINGS: readonly Setting[] = ["requests", ...FACTOR_SETTINGS];
-const CONVERSATION_SETTINGS: readonly Setting[] = ["requests", "minutes", ...FACTOR_SETTINGS];
+const CONVERSATION_SETTINGS: readonly Setting[] = ["requests", "minutes", "scale", ...FACTOR_SETTINGS];
 const SESSION_SETTINGS: readonly Setting[] = ["requests", "rate", "arrival-cv", ...FACTOR_SETTINGS];
-
-/** Of the conversation trace. */
-const CONVERSATION_REQUESTS = 12_031;
-const CONVERSATION_MINUTES = 59;
 
 /**
  * Reads the text.
@@ -89,9 +86,13 @@ export function parseWorkloadSource(text: string): WorkloadSource {
   }
   if (name === "conversation") {
     const settings = readSettings(parts, CONVERSATION_SETTINGS);
-    const requests = settings.get("requests") ?? CONVERSATION_REQUESTS;
-    const minutes = settings.get("minutes") ?? CONVERSATION_MINUTES;
-    return { name: text, origin: { kind: "conversation", requests, minutes }, factors: factorsOf(settings) };
+    const origin = {
+      kind: "conversation",
+      requests: settings.get("requests") ?? DEFAULT_WORKLOAD.requests,
+      minutes: settings.get("minutes") ?? DEFAULT_WORKLOAD.minutes,
+      scale: settings.get("scale") ?? DEFAULT_WORKLOAD.scale,
+    } as const;
+    return { name: text, origin, factors: factorsOf(settings) };
   }
   const sessions = SESSION_KIND_NAMES.find((known) => known === name);
   if (sessions === undefined) {
@@ -127,21 +128,15 @@ export async function openWorkload(source: WorkloadSource, seed: number): Promis
       const requests = await loadMooncakeTrace(origin.path, origin.requestsMax ?? undefined);
       return withFactors(heldWorkload(name, requests), factors, seed);
     }
-    case "conversation": {
-      const { requests, minutes } = origin;
-      return withFactors(
-        heldWorkload(name, generateWorkload({ requests, minutes, scale: 1 }, seed)),
-        factors,
-        seed,
-      );
-    }
+    case "conversation":
+      return withFactors(heldWorkload(name, generateWorkload(origin, seed)), factors, seed);
     case "sessions": {
       const { requests, rate, arrivalCv } = origin;
       const settings = { kind: SESSION_KINDS[origin.sessions], requests, rate, arrivalCv };
       const workload: Workload = {
         name,
         requestCount: requests,
-        blockTokens: SESSION_BLOCK_TOKENS,
+        blockTokens: TRACE_BLOCK_TOKENS,
         requests: () => sessionRequests(settings, seed),
       };
       return withFactors(workload, factors, seed);
@@ -152,7 +147,7 @@ export async function openWorkload(source: WorkloadSource, seed: number): Promis
 /** What options say about the text that they take. */
 export const WORKLOAD_HELP =
   `a Mooncake trace's path, conversation, or one of ${SESSION_KIND_NAMES.join(", ")}; then, after commas, ` +
-  "requests=N, rate=PER_SECOND, arrival-cv=X (above 1: bursts), minutes=M (conversation), " +
+  "requests=N, rate=PER_SECOND, arrival-cv=X (above 1: bursts), minutes=M and scale=S (conversation), " +
   "speedup=X, jitter=SECONDS, duplicate=N, length=2^k, lora=ADAPTERS";
 
 function heldWorkload(name: string, requests: Awaited<ReturnType<typeof loadMooncakeTrace>>): Workload {
