@@ -9,6 +9,7 @@
  *  - the engine, not the publisher, gives the numbers, so that its `contents()` can say which message announced what.
  */
 import type { Dialect, EventBatch } from "@kvsync/core";
+import type { CostModel } from "./cost-model.ts";
 import type { HashAlgorithm } from "./engine-hash.ts";
 
 /** How an engine is made. Everything optional has a named default in engine-settings.ts. */
@@ -58,6 +59,8 @@ export interface EngineSettings {
    * kv_cache_report_mode, wire-protocol 0.8); `delta`, the default, announces changes only.
    */
   readonly reportMode?: "delta" | "full" | undefined;
+  /** What steps cost; the 8B model on one H100 unless given. */
+  readonly costModel?: CostModel | undefined;
   /** Factor on every modelled duration; 2 is an engine half as fast. */
   readonly slowness?: number | undefined;
 }
@@ -94,22 +97,32 @@ export interface FinishedRequest {
   /** Times it lost its blocks and started over. */
   readonly preemptions: number;
   readonly submittedAtSeconds: number;
+  /** Begin of the step that took it up first. */
+  readonly admittedAtSeconds: number;
   readonly firstTokenAtSeconds: number;
   readonly finishedAtSeconds: number;
 }
 
-/** One scheduler step. Reused by the engine: valid until the next `step`. */
-export interface StepResult {
+/** What a scheduler did in one step. Reused by the engine: valid until the next `step`. */
+export interface ScheduledStep {
   /** Modelled time that the step takes; 0 when there was nothing to do. */
   durationSeconds: number;
-  /** The step's events, or null when it changed nothing that is announced. */
-  batch: NumberedBatch | null;
   /** Requests whose first output token appears at the end of this step. */
   readonly firstTokens: number[];
+  /** Requests whose next output token appears `durationSeconds` after their last one. */
+  nextTokenCount: number;
+  /** Seconds since their last output token, of the requests that had to wait longer for this one (preempted ones, mostly). */
+  readonly lateTokenGaps: number[];
   readonly finished: FinishedRequest[];
   /** Tokens computed in this step, prefill and decode. */
   tokenCount: number;
   preemptionCount: number;
+}
+
+/** One step of an engine that announces what it caches. */
+export interface StepResult extends ScheduledStep {
+  /** The step's events, or null when it changed nothing that is announced. */
+  batch: NumberedBatch | null;
 }
 
 /** How busy an engine is. */

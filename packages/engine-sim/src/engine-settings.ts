@@ -1,5 +1,6 @@
 /** An engine's settings: defaults with their reasons, limits with theirs, and the check of what a caller gave. */
 import { type Dialect, DIALECTS } from "@kvsync/core";
+import { COST_MODELS } from "./cost-model.ts";
 import { voiceOf, type DialectVoice } from "./dialect.ts";
 import type { EngineSettings } from "./engine-contract.ts";
 import { EngineError } from "./engine-error.ts";
@@ -60,6 +61,7 @@ export function resolveSettings(settings: EngineSettings): ResolvedEngineSetting
     hostSelfDescribing: settings.hostSelfDescribing ?? voice.family === "sglang",
     slidingWindowTokens: settings.slidingWindowTokens ?? 0,
     reportMode: settings.reportMode ?? "delta",
+    costModel: settings.costModel ?? COST_MODELS["llama-3.1-8b/1xh100"],
     slowness: settings.slowness ?? 1,
   };
   checkNumbers(resolved);

@@ -23,6 +23,7 @@ import type { ResolvedEngineSettings } from "./engine-settings.ts";
 import { DIGEST_BYTES, externalOffset, type EngineHasher } from "./engine-hash.ts";
 import type { EventLog, WireHash } from "./event-log.ts";
 import { HostTier } from "./host-tier.ts";
+import type { SchedulerCache } from "./scheduler.ts";
 
 // Blocks hashed ahead while a prefix still matches: few enough not to waste work at the first miss.
 const HASH_AHEAD_BLOCKS = 16;
@@ -36,7 +37,7 @@ export interface CacheCounters {
 }
 
 /** Cached blocks of one engine and their announcements. */
-export class PrefixCache {
+export class PrefixCache implements SchedulerCache<ActiveRequest> {
   readonly pool: BlockPool;
   readonly host: HostTier;
   readonly counters: CacheCounters = {
@@ -79,6 +80,11 @@ export class PrefixCache {
     this.host = new HostTier(settings.hostBlockCount, columns, (slot) => {
       this.#hostEvicted(slot);
     });
+  }
+
+  /** See SchedulerCache. */
+  get freeCount(): number {
+    return this.pool.freeCount;
   }
 
   /**

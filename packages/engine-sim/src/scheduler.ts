@@ -12,33 +12,60 @@
  *  D3  While any request waits or runs, a step computes at least one token: submission refused what can never fit.
  *  D4  A step in which no request fills or needs a block costs a few comparisons per running request.
  *
+ * It knows no tokens and no hashes: what is cached, and under which name, is the cache's business (SchedulerCache).
+ *
  * One deviation: a head of the queue that lacked blocks is tried again only after a block was let go, not at every step;
  * vLLM would notice a little earlier that a running request has meanwhile cached a part of it.
  *
  * Source: vllm/v1/core/sched/scheduler.py (schedule, update_from_output), vllm/v1/core/kv_cache_manager.py.
  */
 import { assert } from "@kvsync/core";
-import type { ActiveRequest } from "./active-request.ts";
-import type { FinishedRequest, StepResult } from "./engine-contract.ts";
-import type { ResolvedEngineSettings } from "./engine-settings.ts";
-import type { PrefixCache } from "./prefix-cache.ts";
-import { stepSeconds } from "./cost-model.ts";
+import { type CostModel, stepSeconds, type StepWork } from "./cost-model.ts";
+import type { FinishedRequest, ScheduledStep } from "./engine-contract.ts";
+import type { ScheduledRequest } from "./scheduled-request.ts";
+
+/** The blocks that requests are given, as the scheduler uses them. */
+export interface SchedulerCache<Request extends ScheduledRequest> {
+  /** Blocks that no request holds. */
+  readonly freeCount: number;
+  /** Finds what is cached of a request: its ids go to `blocks`, their numbers to `matchedDevice` and `matchedHost`. */
+  match(request: Request): void;
+  /** Of the matched device blocks, how many are free now. */
+  matchedFree(request: Request): number;
+  /** Holds what `match` found. */
+  retainMatched(request: Request): void;
+  /** Takes `count` more blocks; that many must be free. */
+  reserve(request: Request, count: number): void;
+  /** Names the blocks that are full with `request.computed` tokens. */
+  publish(request: Request): void;
+  /** Lets go of all its blocks; named ones stay cached. */
+  release(request: Request): void;
+}
+
+/** What a scheduler is told of its engine. */
+export interface SchedulerSettings {
+  readonly blockSize: number;
+  readonly maxBatchedTokens: number;
+  readonly maxSequences: number;
+  readonly costModel: CostModel;
+  readonly slowness: number;
+}
 
 /** Requests of one engine, waiting and running. */
-export class Scheduler {
-  readonly #settings: ResolvedEngineSettings;
-  readonly #cache: PrefixCache;
-  #running: ActiveRequest[] = [];
+export class Scheduler<Request extends ScheduledRequest> {
+  readonly #settings: SchedulerSettings;
+  readonly #cache: SchedulerCache<Request>;
+  #running: Request[] = [];
   // Preempted requests, the next to run last; they go before #queue.
-  #returned: ActiveRequest[] = [];
-  #queue: ActiveRequest[] = [];
+  #returned: Request[] = [];
+  #queue: Request[] = [];
   #queueHead = 0;
   #waitingTokens = 0;
-  #contextTokens = 0;
-  #loadedTokens = 0;
+  // `contextTokens` is kept up over the steps, the rest begins anew with each.
+  readonly #work: StepWork = { tokens: 0, pairs: 0, contextTokens: 0, loadedTokens: 0 };
   #blockedOnBlocks = false;
 
-  constructor(settings: ResolvedEngineSettings, cache: PrefixCache) {
+  constructor(settings: SchedulerSettings, cache: SchedulerCache<Request>) {
     this.#settings = settings;
     this.#cache = cache;
   }
@@ -61,7 +88,7 @@ export class Scheduler {
   }
 
   /** Puts a request at the end of the queue. */
-  enqueue(request: ActiveRequest): void {
+  enqueue(request: Request): void {
     this.#waitingTokens += request.tokenCount;
     this.#queue.push(request);
   }
@@ -70,26 +97,28 @@ export class Scheduler {
    * Runs one step.
    *
    * @param nowSeconds - when it begins.
-   * @param result - receives everything but the batch.
-   * @param onFinished - called for each request that is done, before its next.
+   * @param result - receives what happened.
    */
-  step(nowSeconds: number, result: StepResult, onFinished: (request: ActiveRequest) => void): void {
+  step(nowSeconds: number, result: ScheduledStep): void {
+    const work = this.#work;
     result.durationSeconds = 0;
-    result.tokenCount = 0;
     result.preemptionCount = 0;
+    result.nextTokenCount = 0;
+    result.lateTokenGaps.length = 0;
     result.firstTokens.length = 0;
     result.finished.length = 0;
-    this.#loadedTokens = 0;
+    work.pairs = 0;
+    work.loadedTokens = 0;
     let budget = this.#advanceRunning(result);
-    if (result.preemptionCount === 0) budget = this.#admitWaiting(budget);
-    result.tokenCount = this.#settings.maxBatchedTokens - budget;
-    if (result.tokenCount === 0) {
+    if (result.preemptionCount === 0) budget = this.#admitWaiting(budget, nowSeconds);
+    work.tokens = this.#settings.maxBatchedTokens - budget;
+    result.tokenCount = work.tokens;
+    if (work.tokens === 0) {
       assert(this.#running.length === 0 && this.waitingCount === 0, "a step with work computes a token (D3)");
       return;
     }
-    const seconds = stepSeconds(result.tokenCount, this.#contextTokens, this.#loadedTokens);
-    result.durationSeconds = seconds * this.#settings.slowness;
-    this.#generate(nowSeconds + result.durationSeconds, result, onFinished);
+    result.durationSeconds = stepSeconds(this.#settings.costModel, work) * this.#settings.slowness;
+    this.#generate(nowSeconds, nowSeconds + result.durationSeconds, result);
   }
 
   /** Forgets every request without a word and lets go of their blocks. @returns their ids. */
@@ -102,11 +131,12 @@ export class Scheduler {
     this.#queueHead = 0;
     this.#waitingTokens = 0;
     this.#blockedOnBlocks = false;
-    return all.map((request) => request.request.id);
+    return all.map((request) => request.id);
   }
 
   // Part 1. Returns what is left of the token budget.
-  #advanceRunning(result: StepResult): number {
+  #advanceRunning(result: ScheduledStep): number {
+    const work = this.#work;
     let budget = this.#settings.maxBatchedTokens;
     for (let index = 0; index < this.#running.length && budget > 0; index++) {
       const request = this.#running[index];
@@ -114,7 +144,8 @@ export class Scheduler {
       const pending = request.tokenCount - request.computed;
       if (pending === 1 && request.computed < request.quietUntil) {
         request.computed++;
-        this.#contextTokens++;
+        work.contextTokens++;
+        work.pairs += request.computed;
         budget--;
         continue;
       }
@@ -127,9 +158,9 @@ export class Scheduler {
   }
 
   // Finds blocks for a running request up to `end` tokens; false when it had to preempt that very request.
-  #makeRoom(request: ActiveRequest, end: number, result: StepResult): boolean {
+  #makeRoom(request: Request, end: number, result: ScheduledStep): boolean {
     const needed = Math.ceil(end / this.#settings.blockSize) - request.blockCount;
-    while (needed > this.#cache.pool.freeCount) {
+    while (needed > this.#cache.freeCount) {
       const youngest = this.#running.pop();
       assert(youngest !== undefined, "the request that needs blocks is running");
       this.#release(youngest);
@@ -144,7 +175,7 @@ export class Scheduler {
   }
 
   // Part 2. Returns what is left of the token budget.
-  #admitWaiting(budget: number): number {
+  #admitWaiting(budget: number, nowSeconds: number): number {
     const { blockSize, maxSequences } = this.#settings;
     while (budget > 0 && this.#running.length < maxSequences && !this.#blockedOnBlocks) {
       const request = this.#returned.at(-1) ?? this.#queue[this.#queueHead];
@@ -155,7 +186,7 @@ export class Scheduler {
       const tokens = Math.min(request.tokenCount - cachedBlocks * blockSize, budget);
       const end = cachedBlocks * blockSize + tokens;
       const needed = Math.ceil(end / blockSize) - request.matchedDevice;
-      if (needed > this.#cache.pool.freeCount - this.#cache.matchedFree(request)) {
+      if (needed > this.#cache.freeCount - this.#cache.matchedFree(request)) {
         this.#blockedOnBlocks = true;
         break;
       }
@@ -163,9 +194,10 @@ export class Scheduler {
       this.#cache.retainMatched(request);
       this.#cache.reserve(request, needed);
       request.computed = cachedBlocks * blockSize;
-      this.#contextTokens += request.computed;
-      this.#loadedTokens += request.matchedHost * blockSize;
+      this.#work.contextTokens += request.computed;
+      this.#work.loadedTokens += request.matchedHost * blockSize;
       if (request.cachedBlocks < 0) {
+        request.admittedAtSeconds = nowSeconds;
         request.cachedBlocks = cachedBlocks;
         request.cachedHostBlocks = request.matchedHost;
       }
@@ -176,7 +208,7 @@ export class Scheduler {
     return budget;
   }
 
-  #leaveQueue(request: ActiveRequest): void {
+  #leaveQueue(request: Request): void {
     this.#waitingTokens -= request.tokenCount;
     if (this.#returned.length > 0) {
       this.#returned.pop();
@@ -190,35 +222,39 @@ export class Scheduler {
     }
   }
 
-  #compute(request: ActiveRequest, tokens: number): void {
+  #compute(request: Request, tokens: number): void {
+    this.#work.pairs += tokens * request.computed + (tokens * (tokens + 1)) / 2;
+    this.#work.contextTokens += tokens;
     request.computed += tokens;
-    this.#contextTokens += tokens;
     this.#cache.publish(request);
     // The token that fills the last block must pass here again, to be published.
     request.quietUntil = request.blockCount * this.#settings.blockSize - 1;
   }
 
-  #release(request: ActiveRequest): void {
-    this.#contextTokens -= request.computed;
+  #release(request: Request): void {
+    this.#work.contextTokens -= request.computed;
     this.#cache.release(request);
     this.#blockedOnBlocks = false;
   }
 
   // Part 3.
-  #generate(endSeconds: number, result: StepResult, onFinished: (request: ActiveRequest) => void): void {
+  #generate(nowSeconds: number, endSeconds: number, result: ScheduledStep): void {
     const running = this.#running;
     let kept = 0;
     for (const request of running) {
       if (request.computed === request.tokenCount) {
         request.tokenCount++;
-        if (request.firstTokenAtSeconds < 0) {
+        if (request.lastTokenAtSeconds === nowSeconds) result.nextTokenCount++;
+        else if (request.firstTokenAtSeconds >= 0)
+          result.lateTokenGaps.push(endSeconds - request.lastTokenAtSeconds);
+        else {
           request.firstTokenAtSeconds = endSeconds;
-          result.firstTokens.push(request.request.id);
+          result.firstTokens.push(request.id);
         }
+        request.lastTokenAtSeconds = endSeconds;
         if (request.tokenCount === request.promptLength + request.outputCount) {
           this.#release(request);
           result.finished.push(report(request, endSeconds, this.#settings.blockSize));
-          onFinished(request);
           continue;
         }
       }
@@ -228,9 +264,9 @@ export class Scheduler {
   }
 }
 
-function report(request: ActiveRequest, finishedAtSeconds: number, blockSize: number): FinishedRequest {
+function report(request: ScheduledRequest, finishedAtSeconds: number, blockSize: number): FinishedRequest {
   return {
-    id: request.request.id,
+    id: request.id,
     promptTokens: request.promptLength,
     outputTokens: request.outputCount,
     promptBlocks: Math.floor(request.promptLength / blockSize),
@@ -238,6 +274,7 @@ function report(request: ActiveRequest, finishedAtSeconds: number, blockSize: nu
     cachedHostBlocks: request.cachedHostBlocks,
     preemptions: request.preemptions,
     submittedAtSeconds: request.submittedAtSeconds,
+    admittedAtSeconds: request.admittedAtSeconds,
     firstTokenAtSeconds: request.firstTokenAtSeconds,
     finishedAtSeconds,
   };

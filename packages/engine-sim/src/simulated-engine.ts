@@ -53,12 +53,14 @@ export class SimulatedEngine {
   readonly voice: DialectVoice;
   readonly #log: EventLog;
   readonly #cache: PrefixCache;
-  readonly #scheduler: Scheduler;
+  readonly #scheduler: Scheduler<ActiveRequest>;
   readonly #activeIds = new Set<number>();
   readonly #result: StepResult = {
     durationSeconds: 0,
     batch: null,
     firstTokens: [],
+    nextTokenCount: 0,
+    lateTokenGaps: [],
     finished: [],
     tokenCount: 0,
     preemptionCount: 0,
@@ -151,10 +153,11 @@ export class SimulatedEngine {
     const counts = this.#counts;
     this.#cache.sequenceNumber = this.#nextSequenceNumber;
     if (!this.#announcedStart) this.#announceStart();
-    this.#scheduler.step(nowSeconds, result, (request) => this.#activeIds.delete(request.request.id));
+    this.#scheduler.step(nowSeconds, result);
     counts.steps++;
     counts.preemptions += result.preemptionCount;
     for (const finished of result.finished) {
+      this.#activeIds.delete(finished.id);
       counts.requestsFinished++;
       counts.promptTokens += finished.promptTokens;
       counts.cachedTokens += finished.cachedBlocks * this.settings.blockSize;
