@@ -7,6 +7,7 @@ export type {
   EngineSettings,
   FinishedRequest,
   NumberedBatch,
+  ScheduledStep,
   StepResult,
 } from "./engine-contract.ts";
 export { EngineError, type EngineErrorFacts } from "./engine-error.ts";
@@ -15,3 +16,13 @@ export type { ResolvedEngineSettings } from "./engine-settings.ts";
 export type { Fault, PoisonForm } from "./fault.ts";
 export { SimulatedEngine, type RestartResult } from "./simulated-engine.ts";
 export { EngineServer, type EngineServerSettings, type PublisherCounters } from "./engine-server.ts";
+export {
+  COST_MODEL_NAMES,
+  COST_MODELS,
+  type CostModel,
+  type CostModelName,
+  stepSeconds,
+  type StepWork,
+} from "./cost-model.ts";
+export type { BlockListener, NamedRequestSource } from "./named-block-cache.ts";
+export { NamedBlockEngine, type NamedBlockEngineSettings } from "./named-block-engine.ts";
