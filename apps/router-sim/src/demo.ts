@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DaemonClient } from "./daemon/daemon-client.ts";
 import { DaemonProcess } from "./daemon/daemon-process.ts";
 import { FleetClient } from "./fleet/fleet-client.ts";
-import { PrefixMatchPolicy } from "./policy/prefix-match.ts";
+import { makePolicy } from "./policy/policies.ts";
 import { parseFault } from "./replay/fault-plan.ts";
 import { loadWorkload, MODEL, type ReplayOptions, runOnce } from "./replay/replay.ts";
 import { Router } from "./replay/router.ts";
@@ -53,9 +53,9 @@ export async function runDemo(options: DemoOptions, console: Console, signal: Ab
   const requests = await loadWorkload(calm);
   console.line(INTRODUCTION);
   const blind = await runOnce(calm, "random", requests, console, signal);
-  const informed = await runOnce(calm, "prefix-match", requests, console, signal);
+  const informed = await runOnce(calm, "kvsync", requests, console, signal);
   console.line(`${resultTable([blind, informed], "brief")}\n\n${comparison(blind, informed)}\n${TROUBLE}`);
-  const troubled = await runOnce(troubledOptions(calm), "prefix-match", requests, console, signal);
+  const troubled = await runOnce(troubledOptions(calm), "kvsync", requests, console, signal);
   console.line(`\n${runDetails(troubled)}\n${afterTrouble(troubled)}`);
   const failures = [blind, informed, troubled].flatMap((run) =>
     run.failures.map((failure) => `${run.policy}: ${failure}`),
@@ -84,7 +84,7 @@ function replayOptions({ seed, daemonPath, daemonLogPath }: DemoOptions): Replay
   return {
     workload: { kind: "generated", spec: WORKLOAD },
     requestsMax: null,
-    policies: ["random", "prefix-match"],
+    policies: ["random", "kvsync"],
     engineCount: ENGINES,
     blockCount: BLOCKS,
     hostBlockCount: 0,
@@ -147,6 +147,7 @@ async function stayUp(options: DemoOptions, console: Console, signal: AbortSigna
       seed: options.seed,
       dropPercent: 0,
       requests,
+      tellsHeldBlocks: false,
     },
     {
       arrival: (arrival) => router?.arrival(arrival),
@@ -166,8 +167,14 @@ async function stayUp(options: DemoOptions, console: Console, signal: AbortSigna
   const client = new DaemonClient(daemon.url);
   const workers = fleet.engines.map(({ worker }) => worker);
   router = new Router(
-    { model: MODEL, blockSize: BLOCK_SIZE, requestCount: requests.length, workers },
-    new PrefixMatchPolicy(),
+    {
+      model: MODEL,
+      blockSize: BLOCK_SIZE,
+      requestCount: requests.length,
+      workers,
+      capacityTokens: BLOCKS * BLOCK_SIZE,
+    },
+    makePolicy("kvsync", workers.length, options.seed),
     client,
     (request, engine) => {
       fleet.submit(request, engine);

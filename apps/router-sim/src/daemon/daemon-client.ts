@@ -7,7 +7,7 @@
 import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { z } from "zod";
 
-import { TRUSTS, type RoutingAdvice } from "../policy/policy.ts";
+import { type Trust, TRUSTS } from "../policy/policy.ts";
 import { DaemonError } from "./daemon-error.ts";
 import { type Dump, readDump } from "./dump.ts";
 
@@ -56,6 +56,17 @@ export type RankStatus = z.infer<typeof RANK>;
 
 /** One worker as `GET /api/v1/engines` tells it. */
 export type EngineStatus = z.infer<typeof ENGINES>["engines"][number];
+
+/** The daemon's answer to one lookup, as far as routing needs it. */
+export interface RoutingAdvice {
+  readonly decision: "exact" | "degraded" | "fallback";
+  /** Worker ranks that hold at least the prompt's first block. */
+  readonly matches: readonly {
+    readonly worker: string;
+    readonly matchedTokens: number;
+    readonly trust: Trust;
+  }[];
+}
 
 /** Why a lookup brought no advice. */
 export type LookupFailure = "timed_out" | "unreachable" | "refused" | "malformed";

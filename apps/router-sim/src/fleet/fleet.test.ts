@@ -26,6 +26,7 @@ function settingsWith(
     speedup: 200,
     seed: 1,
     dropPercent: 0,
+    tellsHeldBlocks: false,
     requests,
     ...changes,
   };

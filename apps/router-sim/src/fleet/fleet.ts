@@ -168,7 +168,7 @@ export class Fleet {
     const aborted = await unit.server.applyFault(fault, this.#nowSeconds);
     for (const request of aborted) {
       const tokens = this.#flights.get(request);
-      if (tokens !== undefined) this.#announce(request, tokens, null);
+      if (tokens !== undefined) this.#announce(request, tokens, null, null);
     }
   }
 
@@ -286,13 +286,23 @@ export class Fleet {
     if (request === undefined) return;
     const tokens = promptTokens(request, this.#settings.seed);
     this.#flights.set(index, tokens);
-    this.#announce(index, tokens, this.#oracle.bestBlocks(request, tokens));
+    if (!this.#settings.tellsHeldBlocks) {
+      this.#announce(index, tokens, this.#oracle.bestBlocks(request, tokens), null);
+      return;
+    }
+    const held = this.#oracle.heldBlocks(request, tokens);
+    this.#announce(index, tokens, Math.max(...held), held);
   }
 
   /** The router gets a copy of the prompt: the engine keeps the original. */
-  #announce(request: number, tokens: Uint32Array<ArrayBuffer>, oracleBlocks: number | null): void {
+  #announce(
+    request: number,
+    tokens: Uint32Array<ArrayBuffer>,
+    oracleBlocks: number | null,
+    heldBlocks: readonly number[] | null,
+  ): void {
     const copy = tokens.slice();
-    this.#tell({ kind: "arrival", request, tokens: copy, oracleBlocks }, [copy.buffer]);
+    this.#tell({ kind: "arrival", request, tokens: copy, oracleBlocks, heldBlocks }, [copy.buffer]);
   }
 
   /** Ends an engine's step and begins its next one. */

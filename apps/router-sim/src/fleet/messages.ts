@@ -36,6 +36,8 @@ export interface FleetSettings {
   /** Live messages lost, percent. */
   readonly dropPercent: number;
   readonly requests: readonly TraceRequest[];
+  /** Whether arrivals say what every engine holds of them: for policies that know the engines. */
+  readonly tellsHeldBlocks: boolean;
 }
 
 /** Where one engine can be followed. */
@@ -135,6 +137,8 @@ export type FromFleet =
       readonly tokens: Uint32Array<ArrayBuffer>;
       /** Leading blocks that the best engine held at this moment, capped as engines cap hits; null when re-routed. */
       readonly oracleBlocks: number | null;
+      /** The same of every engine, by position; null unless the fleet was told to say so, and when re-routed. */
+      readonly heldBlocks: readonly number[] | null;
     }
   | {
       readonly kind: "progress";

@@ -46,7 +46,9 @@ it("the oracle finds what asking every engine about the whole prompt would find,
         const found = oracle.bestBlocks(request, tokens);
         asked += holders.reduce((sum, holder) => sum + holder.asked, 0);
         wouldAsk += holders.length;
-        expect(found).toBe(Math.max(...holders.map((holder) => holder.cachedPrefixBlocks(tokens))));
+        const held = holders.map((holder) => holder.cachedPrefixBlocks(tokens));
+        expect(found).toBe(Math.max(...held));
+        expect(oracle.heldBlocks(request, tokens)).toEqual(held);
         const chosen = random.below(holders.length);
         oracle.sent(request, chosen);
         // An engine may have evicted a tail already.

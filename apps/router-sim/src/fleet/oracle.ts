@@ -39,6 +39,21 @@ export class Oracle {
   }
 
   /**
+   * Asks every engine that may hold something.
+   *
+   * @param request - whose ids bound the search.
+   * @param tokens - its prompt.
+   * @returns blocks, by engine's position.
+   */
+  heldBlocks(request: TraceRequest, tokens: Uint32Array): number[] {
+    return this.#idsSent.map((ids, engine) => {
+      const tokensMax = leadingCount(request.hashIds, ids) * TRACE_BLOCK_TOKENS;
+      const cut = tokens.subarray(0, Math.min(tokensMax + 1, tokens.length));
+      return tokensMax === 0 ? 0 : (this.#holders[engine]?.cachedPrefixBlocks(cut) ?? 0);
+    });
+  }
+
+  /**
    * Finds the best match.
    *
    * @param request - whose ids bound the search.

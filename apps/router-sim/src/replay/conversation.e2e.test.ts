@@ -34,7 +34,7 @@ afterAll(async () => {
 
 async function replayConversation(name: string, ...faults: readonly string[]): Promise<RunReport> {
   const jsonPath = join(folder, `${name}.json`);
-  const args = ["replay", "--trace", CONVERSATION, "--engines", "16", "--policy", "prefix-match"];
+  const args = ["replay", "--trace", CONVERSATION, "--engines", "16", "--policy", "kvsync"];
   const output = await new Promise<string>((resolve, reject) => {
     execFile(
       process.execPath,

@@ -140,6 +140,7 @@ function runSettings(
       seed,
       dropPercent,
       requests,
+      tellsHeldBlocks: policy === "oracle",
     },
     daemonPath: options.daemonPath,
     daemonLogPath: options.daemonLogPath,

@@ -6,12 +6,17 @@
  *                   └ no advice: the policy chooses without, and the reason is counted
  *
  * R1: every arrival is submitted exactly once; no failure of the daemon holds one up longer than LOOKUP_TIMEOUT_MS.
- * R2: a worker's load is the sum over its requests that have not finished; a request that arrives again (its engine
- *     restarted) leaves its old worker's books first.
+ * R2: a request that arrives again (its engine restarted) leaves its old worker's books (LoadBook) first.
  */
-import { CONNECTIONS_MAX, type DaemonClient, type LookupFailure } from "../daemon/daemon-client.ts";
+import {
+  CONNECTIONS_MAX,
+  type DaemonClient,
+  type LookupFailure,
+  type RoutingAdvice,
+} from "../daemon/daemon-client.ts";
 import type { Arrival, FleetListener, Progress } from "../fleet/fleet-client.ts";
-import type { RoutingAdvice, RoutingPolicy, WorkerLoad } from "../policy/policy.ts";
+import { LoadBook } from "../policy/load-book.ts";
+import type { RoutingPolicy } from "../policy/policy.ts";
 import { Samples } from "../report/percentiles.ts";
 
 /** Why a request was routed without the daemon's advice. */
@@ -24,13 +29,8 @@ export interface RouterSettings {
   readonly requestCount: number;
   /** Workers by the fleet's positions. */
   readonly workers: readonly string[];
-}
-
-/** A request at a worker. */
-interface Assignment {
-  readonly engine: number;
-  /** Prompt tokens booked as pending; 0 once the first token has come. */
-  pendingTokens: number;
+  /** Tokens of KV that each has room for. */
+  readonly capacityTokens: number;
 }
 
 /** Counts of one run. */
@@ -68,8 +68,7 @@ export class Router implements FleetListener, RouterBooks {
   readonly #policy: RoutingPolicy;
   readonly #daemon: DaemonClient;
   readonly #submit: (request: number, engine: number) => void;
-  readonly #loads: WorkerLoad[];
-  readonly #assignments = new Map<number, Assignment>();
+  readonly #book: LoadBook;
   readonly #sentTo: readonly Set<number>[];
   #lookupsUnderWay = 0;
 
@@ -106,7 +105,7 @@ export class Router implements FleetListener, RouterBooks {
     this.#policy = policy;
     this.#daemon = daemon;
     this.#submit = submit;
-    this.#loads = settings.workers.map((worker) => ({ worker, runningRequests: 0, pendingPrefillTokens: 0 }));
+    this.#book = new LoadBook(settings.workers, settings.capacityTokens);
     this.#sentTo = settings.workers.map(() => new Set<number>());
   }
 
@@ -126,22 +125,22 @@ export class Router implements FleetListener, RouterBooks {
   }
 
   /** See FleetListener. */
-  arrival({ request, tokens, oracleBlocks }: Arrival): void {
+  arrival({ request, tokens, oracleBlocks, heldBlocks }: Arrival): void {
     if (oracleBlocks === null) {
       this.counts.rerouted += 1;
-      this.#release(request);
+      this.#book.end(request);
     } else {
       this.counts.arrivals += 1;
       this.counts.oracleBlocks += oracleBlocks;
     }
-    void this.#route(request, tokens);
+    void this.#route(request, tokens, heldBlocks);
   }
 
   /** See FleetListener. */
   progress({ firstTokens, completions, refusals }: Progress): void {
-    for (const { request } of firstTokens) this.#prefilled(request);
+    for (const { request } of firstTokens) this.#book.firstToken(request);
     for (const completion of completions) {
-      this.#release(completion.request);
+      this.#book.end(completion.request);
       this.counts.completions += 1;
       this.counts.promptTokens += completion.promptTokens;
       this.counts.promptBlocks += completion.promptBlocks;
@@ -149,24 +148,41 @@ export class Router implements FleetListener, RouterBooks {
       this.firstTokenSeconds.add(completion.firstTokenSeconds);
     }
     for (const { request, code } of refusals) {
-      this.#release(request);
+      this.#book.end(request);
       this.counts.refusals += 1;
       this.refusalsByCode.set(code, (this.refusalsByCode.get(code) ?? 0) + 1);
     }
   }
 
-  async #route(request: number, tokens: Uint32Array): Promise<void> {
+  async #route(request: number, tokens: Uint32Array, heldBlocks: readonly number[] | null): Promise<void> {
     const advice = await this.#askDaemon(tokens);
-    const engine = this.#policy.choose(tokens.length, this.#loads, advice);
-    const load = this.#loads[engine];
-    if (load === undefined) throw new RangeError(`policy ${this.#policy.name} chose worker ${engine}`);
-    const matched = advice?.matches.find(({ worker }) => worker === load.worker)?.matchedTokens ?? 0;
-    const pendingTokens = Math.max(0, tokens.length - matched);
-    load.runningRequests += 1;
-    load.pendingPrefillTokens += pendingTokens;
-    this.#assignments.set(request, { engine, pendingTokens });
+    const { knowledge, name } = this.#policy;
+    const { blockSize } = this.#settings;
+    this.#book.clearMatches();
+    if (knowledge === "index" && advice !== null) this.#heed(advice);
+    if (knowledge === "engines" && heldBlocks !== null) {
+      for (const [position, view] of this.#book.views.entries())
+        view.matchedTokens = (heldBlocks[position] ?? 0) * blockSize;
+    }
+    const keys = tokens.subarray(0, tokens.length - (tokens.length % blockSize));
+    const { length: promptTokens } = tokens;
+    const asked = { promptTokens, sessionId: null, keys, keyWords: blockSize, keyTokens: blockSize };
+    const engine = this.#policy.choose(asked, this.#book.views, performance.now() / 1000);
+    if (this.#book.views[engine] === undefined) throw new RangeError(`policy ${name} chose worker ${engine}`);
+    this.#book.send(request, engine, promptTokens);
     this.#sentTo[engine]?.add(request);
     this.#submit(request, engine);
+  }
+
+  /** Takes over what the daemon says; the best of a worker's ranks counts. */
+  #heed({ decision, matches }: RoutingAdvice): void {
+    if (decision === "fallback") return;
+    for (const { worker, matchedTokens, trust } of matches) {
+      const view = this.#book.views[this.#settings.workers.indexOf(worker)];
+      if (view === undefined || view.matchedTokens >= matchedTokens) continue;
+      view.matchedTokens = matchedTokens;
+      view.trust = trust;
+    }
   }
 
   async #askDaemon(tokens: Uint32Array): Promise<RoutingAdvice | null> {
@@ -185,22 +201,5 @@ export class Router implements FleetListener, RouterBooks {
     this.lookupMs.add(outcome.latencyMs);
     this.counts.decisions[outcome.advice.decision] += 1;
     return outcome.advice;
-  }
-
-  #prefilled(request: number): void {
-    const assignment = this.#assignments.get(request);
-    if (assignment === undefined) return;
-    const load = this.#loads[assignment.engine];
-    if (load !== undefined) load.pendingPrefillTokens -= assignment.pendingTokens;
-    assignment.pendingTokens = 0;
-  }
-
-  #release(request: number): void {
-    const assignment = this.#assignments.get(request);
-    if (assignment === undefined) return;
-    this.#prefilled(request);
-    const load = this.#loads[assignment.engine];
-    if (load !== undefined) load.runningRequests -= 1;
-    this.#assignments.delete(request);
   }
 }

@@ -7,7 +7,6 @@
  * Whatever happens, daemon and fleet are stopped before the run ends.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { Prng, unreachable } from "@kvsync/core";
 
 import type { EngineTruth, LineageOf } from "../audit/audit.ts";
 import { lineageFromPrompts } from "../audit/lineage.ts";
@@ -16,9 +15,8 @@ import { DaemonError } from "../daemon/daemon-error.ts";
 import { DaemonProcess } from "../daemon/daemon-process.ts";
 import { FleetClient } from "../fleet/fleet-client.ts";
 import type { FleetSettings, FleetTotals } from "../fleet/messages.ts";
-import { RandomPolicy, RoundRobinPolicy } from "../policy/blind.ts";
-import type { PolicyName, RoutingPolicy } from "../policy/policy.ts";
-import { PrefixMatchPolicy } from "../policy/prefix-match.ts";
+import { makePolicy } from "../policy/policies.ts";
+import type { PolicyName } from "../policy/policy.ts";
 import { answerTokens, promptTokens } from "../trace/prompt.ts";
 import type { TraceRequest } from "../trace/request.ts";
 import { type Checkpoint, checkpoint } from "./checkpoint.ts";
@@ -112,8 +110,9 @@ export async function runPolicy(
         blockSize: settings.fleet.blockSize,
         requestCount: requests.length,
         workers: fleet.engines.map(({ worker }) => worker),
+        capacityTokens: settings.fleet.blockCount * settings.fleet.blockSize,
       },
-      policyOf(settings.policy, settings.fleet.seed),
+      makePolicy(settings.policy, fleet.engines.length, settings.fleet.seed),
       daemon,
       (request, engine) => {
         fleet.submit(request, engine);
@@ -241,19 +240,6 @@ function* wholeTexts(
     text.set(promptTokens(request, seed));
     text.set(answerTokens(request, index, seed), request.inputTokens);
     yield text;
-  }
-}
-
-function policyOf(name: PolicyName, seed: number): RoutingPolicy {
-  switch (name) {
-    case "random":
-      return new RandomPolicy(new Prng(seed));
-    case "round-robin":
-      return new RoundRobinPolicy();
-    case "prefix-match":
-      return new PrefixMatchPolicy();
-    default:
-      return unreachable(name);
   }
 }
 

@@ -50,7 +50,7 @@ function result(changes: Partial<RunResult> = {}): RunResult {
     lastFailures: new Map(),
   };
   return {
-    policy: "prefix-match",
+    policy: "kvsync",
     wallSeconds: 2,
     router,
     fleet: {
@@ -123,7 +123,7 @@ describe("the result table", () => {
   it("has one column per policy and one line per figure", () => {
     const reports = [reportOf(result({ policy: "random" }), 16), reportOf(result(), 16)];
     const lines = resultTable(reports, "all").split("\n");
-    expect(lines[0]!.trim().split(/ +/)).toEqual(["random", "prefix-match"]);
+    expect(lines[0]!.trim().split(/ +/)).toEqual(["random", "kvsync"]);
     expect(lines.find((line) => line.startsWith("block hit rate"))).toMatch(/30\.00 % +30\.00 %$/);
     expect(lines.find((line) => line.startsWith("audit: missing"))).toMatch(/1 +1$/);
   });

@@ -1,0 +1,138 @@
+/**
+ * What a router knows without any event: where it sent which prefixes lately.
+ *
+ *     prompt   │ chunk 0 │ chunk 1 │ chunk 2 │ rest │      chunks of some 64 tokens, named by the prefix hash at their ends
+ *     table    prefix hash ─▶ worker, until; worker, until; …
+ *
+ *  D1  `match` gives a worker the chunks that all were sent to it and have not expired, without a hole.
+ *  D2  A prefix sent to a worker again lives on from then.
+ *  D3  At most CHUNKS_MAX entries live; the oldest go first.
+ *
+ * Source of the idea, of the two minutes and of the limit: Dynamo's approximate indexer, ai-dynamo/dynamo
+ * lib/kv-router/src/approx.rs @ 209c9e83 (PruneConfig).
+ */
+import { PrefixHasher } from "@kvsync/core";
+
+import type { RoutingRequest } from "./policy.ts";
+
+/** Long enough that a prompt has some hundred chunks at most, short enough for a system prompt. */
+const CHUNK_TOKENS = 64;
+const CHUNKS_MAX = 2 ** 20;
+const TWO_32 = 2 ** 32;
+/** A Map's number keys are exact up to 2⁵³. */
+const HIGH_MASK = 0x1f_ffff;
+
+let sharedHasher: PrefixHasher | undefined;
+
+/** See the header. */
+export class DecisionHistory {
+  readonly #lifeSeconds: number;
+  readonly #hasher: PrefixHasher;
+  /** Worker, until, worker, until, … by prefix. */
+  readonly #chunks = new Map<number, number[]>();
+  /** Prefixes and their ends of life in order of decision, as a ring of two columns. */
+  #keys = new Float64Array(1024);
+  #until = new Float64Array(1024);
+  #first = 0;
+  #count = 0;
+  #hashes = new Uint32Array(1024);
+  #prompt: readonly number[] = [];
+
+  /** @param lifeSeconds - how long a decision counts. */
+  constructor(lifeSeconds: number) {
+    this.#lifeSeconds = lifeSeconds;
+    this.#hasher = sharedHasher ??= PrefixHasher.create();
+  }
+
+  /**
+   * Finds what of a prompt was sent where.
+   *
+   * @param request - see RoutingRequest; `record` means this one afterwards.
+   * @param matched - receives tokens by worker; its length is the number of workers.
+   * @param nowSeconds - decisions that ended before do not count.
+   */
+  match(request: RoutingRequest, matched: Float64Array, nowSeconds: number): void {
+    this.#expire(nowSeconds);
+    matched.fill(0);
+    const step = Math.max(1, Math.floor(CHUNK_TOKENS / request.keyTokens));
+    this.#prompt = this.#prefixesOf(request, step);
+    for (const [position, key] of this.#prompt.entries()) {
+      const entry = this.#chunks.get(key);
+      if (entry === undefined) break;
+      for (let i = 0; i < entry.length; i += 2) {
+        const worker = entry[i] ?? 0;
+        const isUnbroken = matched[worker] === position * step * request.keyTokens;
+        if (isUnbroken && (entry[i + 1] ?? 0) > nowSeconds)
+          matched[worker] = (position + 1) * step * request.keyTokens;
+      }
+    }
+  }
+
+  /** Books that the prompt of the last `match` goes to a worker. */
+  record(worker: number, nowSeconds: number): void {
+    const until = nowSeconds + this.#lifeSeconds;
+    for (const key of this.#prompt) {
+      const entry = this.#chunks.get(key);
+      if (entry === undefined) this.#chunks.set(key, [worker, until]);
+      else prolong(entry, worker, until);
+      this.#push(key, until);
+    }
+  }
+
+  /** Prefix hashes at the ends of whole chunks. */
+  #prefixesOf({ keys, keyWords }: RoutingRequest, step: number): readonly number[] {
+    const blocks = Math.floor(keys.length / keyWords);
+    if (this.#hashes.length < 2 * blocks) this.#hashes = new Uint32Array(4 * blocks);
+    if (blocks > 0) this.#hasher.hash(keys, blocks, keyWords, null, this.#hashes);
+    const prefixes: number[] = [];
+    for (let block = step - 1; block < blocks; block += step) {
+      const high = (this.#hashes[2 * block + 1] ?? 0) & HIGH_MASK;
+      prefixes.push(high * TWO_32 + (this.#hashes[2 * block] ?? 0));
+    }
+    return prefixes;
+  }
+
+  #push(key: number, until: number): void {
+    if (this.#count === this.#keys.length) this.#grow();
+    const at = (this.#first + this.#count) % this.#keys.length;
+    this.#keys[at] = key;
+    this.#until[at] = until;
+    this.#count++;
+    if (this.#count > CHUNKS_MAX) this.#dropOldest();
+  }
+
+  #grow(): void {
+    const size = this.#keys.length;
+    const [keys, until] = [new Float64Array(2 * size), new Float64Array(2 * size)];
+    for (let i = 0; i < this.#count; i++) {
+      keys[i] = this.#keys[(this.#first + i) % size] ?? 0;
+      until[i] = this.#until[(this.#first + i) % size] ?? 0;
+    }
+    [this.#keys, this.#until, this.#first] = [keys, until, 0];
+  }
+
+  #expire(nowSeconds: number): void {
+    while (this.#count > 0 && (this.#until[this.#first] ?? 0) <= nowSeconds) this.#dropOldest();
+  }
+
+  /** Takes the oldest decision's worker out, unless a younger decision prolonged it. */
+  #dropOldest(): void {
+    const key = this.#keys[this.#first] ?? 0;
+    const until = this.#until[this.#first] ?? 0;
+    this.#first = (this.#first + 1) % this.#keys.length;
+    this.#count--;
+    const entry = this.#chunks.get(key);
+    if (entry === undefined) return;
+    for (let i = entry.length - 2; i >= 0; i -= 2) if ((entry[i + 1] ?? 0) <= until) entry.splice(i, 2);
+    if (entry.length === 0) this.#chunks.delete(key);
+  }
+}
+
+function prolong(entry: number[], worker: number, until: number): void {
+  for (let i = 0; i < entry.length; i += 2) {
+    if (entry[i] !== worker) continue;
+    entry[i + 1] = until;
+    return;
+  }
+  entry.push(worker, until);
+}
