@@ -5,19 +5,21 @@
  *     exit codes   0 all is well   1 audit differences, or something expected did not come   2 usage   130 interrupted
  */
 import { CodedError, type Dialect, DIALECTS } from "@kvsync/core";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 
 import { DEFAULT_DAEMON_PATH } from "./daemon/daemon-process.ts";
 import { runDemo } from "./demo.ts";
-import { coded, numberParser } from "./option-parsers.ts";
+import { coded, numberParser, parsePolicies } from "./option-parsers.ts";
 import { POLICY_NAMES, type PolicyName } from "./policy/policy.ts";
 import { type FaultKind, parseFault, type PlannedFault } from "./replay/fault-plan.ts";
 import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";
 import { Console } from "./report/console.ts";
+import { simulateCommand } from "./simulate/simulate-command.ts";
+import { SimulationError } from "./simulate/simulation-settings.ts";
 import { parseWorkloadSpec, type WorkloadSpec } from "./trace/generator.ts";
-import { TraceError } from "./trace/request.ts";
 import { writeMooncakeTrace } from "./trace/mooncake-writer.ts";
+import { TraceError } from "./trace/request.ts";
 import { describeTrace, traceStats } from "./trace/trace-stats.ts";
 import {
   openWorkload,
@@ -60,7 +62,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     if (signal.aborted) return EXIT_INTERRUPTED;
     if (!(error instanceof CodedError)) throw error;
     process.stderr.write(`error: ${error.message}\n`);
-    return error instanceof TraceError ? EXIT_USAGE : EXIT_FAILED;
+    return error instanceof TraceError || error instanceof SimulationError ? EXIT_USAGE : EXIT_FAILED;
   }
 }
 
@@ -77,6 +79,11 @@ function commandLine(signal: AbortSignal, end: (exitCode: number) => void): Comm
     );
   program.addCommand(replayCommand(signal, end));
   program.addCommand(demoCommand(signal, end));
+  program.addCommand(
+    simulateCommand((line) => {
+      process.stdout.write(`${line}\n`);
+    }),
+  );
   program.addCommand(traceCommand());
   program.addCommand(renamedCommand("trace-stats", "trace stats"), { hidden: true });
   program.addCommand(generateTraceCommand());
@@ -131,7 +138,7 @@ function replayCommand(signal: AbortSignal, end: (exitCode: number) => void): Co
         .argParser(coded(parseWorkloadSpec)),
     )
     .option("--policy <names>", `comma-separated, of ${POLICY_NAMES.join(", ")}, or all`, parsePolicies, [
-      "prefix-match" as const,
+      "kvsync" as const,
     ])
     .option("--requests <n>", "only the first n requests", number(1, U32_MAX))
     .option("--engines <n>", "engines", number(1, ENGINES_MAX), 16)
@@ -163,7 +170,7 @@ A fault's VALUE may be followed by @PERCENT, the share of the workload at which 
 the recovery is timed, the fleet is paused, and the index is audited; then the run goes on.
 
 Examples:
-  router-sim replay --generate requests=600,minutes=10,scale=0.25 --engines 4 --policy random,prefix-match
+  router-sim replay --generate requests=600,minutes=10,scale=0.25 --engines 4 --policy random,kvsync
   router-sim replay --trace conversation_trace.jsonl --speedup 30 --json report.json
   router-sim replay --generate conversation --requests 2000 --drop-percent 5 --restart-engines 2 --kill-daemon`;
 
@@ -313,13 +320,4 @@ function generateTraceCommand(): Command {
     .action(async (source: WorkloadSource, file: string, flags: { seed: number }) => {
       await writeMooncakeTrace(file, await openWorkload(source, flags.seed));
     });
-}
-
-function parsePolicies(text: string): readonly PolicyName[] {
-  if (text === "all") return POLICY_NAMES;
-  return text.split(",").map((name) => {
-    const known = POLICY_NAMES.find((policy) => policy === name);
-    if (known !== undefined) return known;
-    throw new InvalidArgumentError(`"${name}" is none of ${POLICY_NAMES.join(", ")}, and not all.`);
-  });
 }

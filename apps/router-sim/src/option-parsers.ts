@@ -2,6 +2,8 @@
 import { CodedError } from "@kvsync/core";
 import { InvalidArgumentError } from "commander";
 
+import { POLICY_NAMES, type PolicyName } from "./policy/policy.ts";
+
 /**
  * Makes a parser for numbers.
  *
@@ -39,4 +41,20 @@ export function coded<Value>(parse: (text: string) => Value): (text: string) => 
       throw error;
     }
   };
+}
+
+/**
+ * Reads a list of policies.
+ *
+ * @param text - names separated by commas, or `all`.
+ * @returns them, in that order.
+ * @throws InvalidArgumentError at a name that there is not.
+ */
+export function parsePolicies(text: string): readonly PolicyName[] {
+  if (text === "all") return POLICY_NAMES;
+  return text.split(",").map((name) => {
+    const known = POLICY_NAMES.find((policy) => policy === name);
+    if (known !== undefined) return known;
+    throw new InvalidArgumentError(`"${name}" is none of ${POLICY_NAMES.join(", ")}, and not all.`);
+  });
 }

@@ -9,6 +9,8 @@
  *        └────────── firstToken (TTFT) ───────────────────────────────────┘└ interToken ┘
  *        └── queue ────────────────────┘
  */
+import type { CostModelName } from "@kvsync/engine-sim";
+
 import type { PolicyName } from "../policy/policy.ts";
 import type { LatencyData } from "./latency-histogram.ts";
 
@@ -19,8 +21,8 @@ export interface SimulationConfig {
   /** `Workload.name`. */
   readonly workload: string;
   readonly engineCount: number;
-  /** Name of the cost model, e.g. `llama-3.1-8b/1xh100`. */
-  readonly costModel: string;
+  /** Model and machine, as engine-sim's presets name them. */
+  readonly costModel: CostModelName;
   readonly blockSize: number;
   /** Device KV blocks per engine. */
   readonly blockCount: number;
@@ -28,11 +30,11 @@ export interface SimulationConfig {
   readonly hostBlockCount: number;
   readonly maxBatchedTokens: number;
   readonly maxSequences: number;
-  /** Seconds from the end of an engine's step until the index has its events; the mean when it is drawn. */
+  /** Seconds from the end of an engine's step until the index has its events. */
   readonly eventDelaySeconds: number;
   /** Share of live event messages that are lost, 0 … 1. */
   readonly eventLoss: number;
-  /** Share of live event messages that overtake or are overtaken, 0 … 1. */
+  /** Share of live event messages that are held up, so that other engines' later ones overtake them, 0 … 1. */
   readonly eventReorder: number;
   /**
    * `direct`: engines write the index as their events would; `wire`: events are encoded, travel, and pass through

@@ -1,0 +1,155 @@
+/** The `simulate` command: options, the run of each policy, the table, the JSON. */
+import { writeFile } from "node:fs/promises";
+import { COST_MODEL_NAMES, type CostModelName } from "@kvsync/engine-sim";
+import { Command, Option } from "commander";
+
+import { coded, numberParser, parsePolicies } from "../option-parsers.ts";
+import { POLICY_NAMES, type PolicyName } from "../policy/policy.ts";
+import { describeProvenance, provenanceOf } from "../report/provenance.ts";
+import {
+  openWorkload,
+  parseWorkloadSource,
+  WORKLOAD_HELP,
+  type WorkloadSource,
+} from "../workload/workload-source.ts";
+import { simulate, type SimulationRun } from "./simulation.ts";
+import type { SimulationSettings } from "./simulation-settings.ts";
+import { simulationTable, speedLine } from "./simulation-table.ts";
+
+const U32_MAX = 4_294_967_295;
+const ENGINES_MAX = 4_096;
+const BLOCKS_MAX = 10_000_000;
+const MS = 1_000;
+const PERCENT = 100;
+
+interface SimulateFlags {
+  readonly workload: WorkloadSource;
+  readonly policy: readonly PolicyName[];
+  readonly engines: number;
+  readonly model: CostModelName;
+  readonly blockSize?: number;
+  readonly blocks?: number;
+  readonly hostBlocks: number;
+  readonly maxBatchedTokens?: number;
+  readonly maxSequences?: number;
+  readonly eventDelayMs: number;
+  readonly eventLossPercent: number;
+  readonly eventReorderPercent: number;
+  readonly wire?: true;
+  readonly historyMessages?: number;
+  readonly seed: number;
+  readonly json?: string;
+}
+
+/**
+ * Makes the command.
+ *
+ * @param write - takes lines for the terminal.
+ * @returns the command; its errors are SimulationError, TraceError and commander's.
+ */
+export function simulateCommand(write: (line: string) => void): Command {
+  const command = new Command("simulate")
+    .description(
+      "Runs a workload through a fleet in virtual time, once per policy. Equal seeds give equal results, byte for byte.",
+    )
+    .addOption(
+      new Option("--workload <workload>", WORKLOAD_HELP)
+        .argParser(coded(parseWorkloadSource))
+        .makeOptionMandatory(),
+    )
+    .option("--policy <names>", `comma-separated, of ${POLICY_NAMES.join(", ")}, or all`, parsePolicies, [
+      "kvsync" as const,
+    ])
+    .option("--engines <n>", "engines", numberParser(1, ENGINES_MAX), 16)
+    .addOption(
+      new Option("--model <name>", "model and GPUs, which give steps their times")
+        .choices(COST_MODEL_NAMES)
+        .default("llama-3.1-8b/1xh100"),
+    )
+    .option("--block-size <n>", "tokens per KV block (default: 16)", numberParser(8, U32_MAX))
+    .option(
+      "--blocks <n>",
+      "device KV blocks per engine (default: what the model leaves room for)",
+      numberParser(1, BLOCKS_MAX),
+    )
+    .option("--host-blocks <n>", "host KV blocks per engine", numberParser(0, BLOCKS_MAX), 0)
+    .option("--max-batched-tokens <n>", "token budget of a step (default: 8192)", numberParser(1, BLOCKS_MAX))
+    .option("--max-sequences <n>", "requests running at once (default: 256)", numberParser(1, 100_000));
+  eventOptions(command);
+  return command
+    .option("--seed <n>", "seeds workload, policies and network", numberParser(0, U32_MAX), 1)
+    .option("--json <file>", "write the results there")
+    .addHelpText("after", EXAMPLES)
+    .action(async (flags: SimulateFlags) => {
+      await runSimulate(flags, write);
+    });
+}
+
+const EXAMPLES = `
+Examples:
+  router-sim simulate --workload chat --engines 64 --policy random,kvsync
+  router-sim simulate --workload conversation_trace.jsonl --policy all --block-size 512 --json result.json
+  router-sim simulate --workload agents --event-delay-ms 50 --event-loss-percent 1`;
+
+function eventOptions(command: Command): void {
+  command
+    .option(
+      "--event-delay-ms <ms>",
+      "from a step's end until the index has its events",
+      numberParser(0, 3_600_000, "number"),
+      0,
+    )
+    .option(
+      "--event-loss-percent <x>",
+      "live messages lost, which streams must find and repair",
+      numberParser(0, 100, "number"),
+      0,
+    )
+    .option(
+      "--event-reorder-percent <x>",
+      "messages held up, so that other engines' later ones overtake them",
+      numberParser(0, 100, "number"),
+      0,
+    )
+    .option("--wire", "encode every event and run the streams' state machines, also without loss")
+    .option(
+      "--history-messages <n>",
+      "messages that publishers keep for replays (default: 1000)",
+      numberParser(0, 100_000),
+    );
+}
+
+async function runSimulate(flags: SimulateFlags, write: (line: string) => void): Promise<void> {
+  const provenance = await provenanceOf(flags.seed);
+  write(describeProvenance(provenance));
+  const workload = await openWorkload(flags.workload, flags.seed);
+  const runs: SimulationRun[] = [];
+  for (const policy of flags.policy) {
+    const run = simulate(workload, settingsOf(flags, policy));
+    write(speedLine(policy, run.speed));
+    runs.push(run);
+  }
+  const results = runs.map(({ result }) => result);
+  write(`\n${simulationTable(results)}`);
+  if (flags.json !== undefined)
+    await writeFile(flags.json, `${JSON.stringify({ provenance, results }, null, 1)}\n`);
+}
+
+function settingsOf(flags: SimulateFlags, policy: PolicyName): SimulationSettings {
+  return {
+    seed: flags.seed,
+    policy,
+    engineCount: flags.engines,
+    costModel: flags.model,
+    blockSize: flags.blockSize,
+    blockCount: flags.blocks,
+    hostBlockCount: flags.hostBlocks,
+    maxBatchedTokens: flags.maxBatchedTokens,
+    maxSequences: flags.maxSequences,
+    eventDelaySeconds: flags.eventDelayMs / MS,
+    eventLoss: flags.eventLossPercent / PERCENT,
+    eventReorder: flags.eventReorderPercent / PERCENT,
+    ...(flags.wire === true ? { eventPath: "wire" } : {}),
+    historyMessages: flags.historyMessages,
+  };
+}

@@ -1,0 +1,150 @@
+/** What a simulated run is told: defaults with their reasons, limits with theirs, and the check of what a caller gave. */
+import { CodedError } from "@kvsync/core";
+import { COST_MODELS, type CostModelName } from "@kvsync/engine-sim";
+
+import type { PolicyName } from "../policy/policy.ts";
+import type { Workload } from "../workload/workload.ts";
+import type { SimulationConfig } from "./simulation-result.ts";
+
+/** How a run is set up. Everything optional has its default beside it in `resolveSettings`. */
+export interface SimulationSettings {
+  readonly seed: number;
+  readonly policy: PolicyName;
+  readonly engineCount: number;
+  readonly costModel?: CostModelName | undefined;
+  /** Tokens per KV block; divides the workload's blocks. */
+  readonly blockSize?: number | undefined;
+  /** Device KV blocks per engine; what the cost model has room for unless given. */
+  readonly blockCount?: number | undefined;
+  readonly hostBlockCount?: number | undefined;
+  readonly maxBatchedTokens?: number | undefined;
+  readonly maxSequences?: number | undefined;
+  readonly eventDelaySeconds?: number | undefined;
+  readonly eventLoss?: number | undefined;
+  readonly eventReorder?: number | undefined;
+  /** `wire` also without loss; `direct` unless given or something is lost. */
+  readonly eventPath?: "direct" | "wire" | undefined;
+  /** Messages of history that each publisher keeps for replays (wire). */
+  readonly historyMessages?: number | undefined;
+  /** Keep every request's columns; 44 bytes each. */
+  readonly keepRequests?: boolean | undefined;
+}
+
+/** What can be wrong with settings. */
+export interface SimulationFacts {
+  readonly code: "simulation_setting_wrong";
+  readonly setting: string;
+  readonly actual: string;
+  readonly expected: string;
+}
+
+/** Settings that cannot be run; the message names the setting, its value and what was expected. */
+export class SimulationError extends CodedError<SimulationFacts> {
+  override readonly name = "SimulationError";
+}
+
+/** vLLM's block size on CUDA, and what engine-sim's examples use. */
+const DEFAULT_BLOCK_SIZE = 16;
+/** vLLM's --max-num-batched-tokens and --max-num-seqs on large GPUs, as engine-sim's. */
+const DEFAULT_BATCHED_TOKENS = 8192;
+const DEFAULT_SEQUENCES = 256;
+/**
+ * Publishers keep 10,000 in vLLM; at two kilobytes each, 64 of them would be more than a gigabyte here. A minute of a busy engine
+ * repairs every gap that a simulation makes.
+ */
+const DEFAULT_HISTORY_MESSAGES = 1_000;
+
+/** Rank slots of the index. */
+const ENGINES_MAX = 4096;
+/** A smaller block would make a prompt longer than one store takes. */
+const BLOCK_SIZE_MIN = 8;
+const BLOCKS_MAX = 10_000_000;
+const TOKENS_MAX = 10_000_000;
+const SEQUENCES_MAX = 100_000;
+const DELAY_SECONDS_MAX = 3_600;
+const HISTORY_MESSAGES_MAX = 100_000;
+const U32_MAX = 4_294_967_295;
+
+/** Complete settings. */
+export interface ResolvedSimulation {
+  readonly config: SimulationConfig;
+  readonly historyMessages: number;
+  readonly keepRequests: boolean;
+}
+
+/**
+ * Fills in defaults and refuses what cannot be run.
+ *
+ * @param settings - as given.
+ * @param workload - whose blocks the engines' must divide.
+ * @returns the complete settings.
+ * @throws SimulationError `simulation_setting_wrong`.
+ */
+export function resolveSettings(settings: SimulationSettings, workload: Workload): ResolvedSimulation {
+  const costModel = settings.costModel ?? "llama-3.1-8b/1xh100";
+  const blockSize = settings.blockSize ?? Math.min(DEFAULT_BLOCK_SIZE, workload.blockTokens);
+  check("blockSize", blockSize, BLOCK_SIZE_MIN, workload.blockTokens);
+  if (workload.blockTokens % blockSize !== 0)
+    throw wrong(
+      "blockSize",
+      blockSize,
+      `a divisor of the workload's blocks of ${workload.blockTokens} tokens`,
+    );
+  const eventLoss = share("eventLoss", settings.eventLoss ?? 0);
+  if (eventLoss > 0 && settings.eventPath === "direct")
+    throw wrong("eventPath", "direct", "wire: only streams with sequence numbers can lose and repair");
+  const config: SimulationConfig = {
+    seed: check("seed", settings.seed, 0, U32_MAX),
+    policy: settings.policy,
+    workload: workload.name,
+    engineCount: check("engineCount", settings.engineCount, 1, ENGINES_MAX),
+    costModel,
+    blockSize,
+    blockCount: check(
+      "blockCount",
+      settings.blockCount ?? Math.floor(COST_MODELS[costModel].kvTokens / blockSize),
+      1,
+      BLOCKS_MAX,
+    ),
+    hostBlockCount: check("hostBlockCount", settings.hostBlockCount ?? 0, 0, BLOCKS_MAX),
+    maxBatchedTokens: check(
+      "maxBatchedTokens",
+      settings.maxBatchedTokens ?? DEFAULT_BATCHED_TOKENS,
+      1,
+      TOKENS_MAX,
+    ),
+    maxSequences: check("maxSequences", settings.maxSequences ?? DEFAULT_SEQUENCES, 1, SEQUENCES_MAX),
+    eventDelaySeconds: delay(settings.eventDelaySeconds ?? 0),
+    eventLoss,
+    eventReorder: share("eventReorder", settings.eventReorder ?? 0),
+    eventPath: eventLoss > 0 ? "wire" : (settings.eventPath ?? "direct"),
+  };
+  const historyMessages = settings.historyMessages ?? DEFAULT_HISTORY_MESSAGES;
+  return {
+    config,
+    historyMessages: check("historyMessages", historyMessages, 0, HISTORY_MESSAGES_MAX),
+    keepRequests: settings.keepRequests ?? false,
+  };
+}
+
+function check(setting: string, value: number, min: number, max: number): number {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw wrong(setting, value, `a whole number from ${min} to ${max}`);
+}
+
+function share(setting: string, value: number): number {
+  if (value >= 0 && value <= 1) return value;
+  throw wrong(setting, value, "a share from 0 to 1");
+}
+
+function delay(value: number): number {
+  if (value >= 0 && value <= DELAY_SECONDS_MAX) return value;
+  throw wrong("eventDelaySeconds", value, `seconds from 0 to ${DELAY_SECONDS_MAX}`);
+}
+
+function wrong(setting: string, actual: unknown, expected: string): SimulationError {
+  return new SimulationError(
+    { code: "simulation_setting_wrong", setting, actual: String(actual), expected },
+    `${setting} is ${String(actual)}; expected ${expected}`,
+  );
+}

@@ -1,0 +1,141 @@
+/**
+ * What a simulated run promises as a whole: it repeats itself, its two event paths agree, it conserves requests and tokens, and
+ * its settings are checked. That it is right, by theory, is theory.test.ts.
+ */
+import { describe, expect, it } from "vitest";
+
+import { POLICY_NAMES } from "../policy/policy.ts";
+import { generateWorkload } from "../trace/generator.ts";
+import type { TraceRequest } from "../trace/request.ts";
+import type { Workload } from "../workload/workload.ts";
+import { Simulation, simulate } from "./simulation.ts";
+import { SimulationError, type SimulationSettings } from "./simulation-settings.ts";
+import { simulationTable } from "./simulation-table.ts";
+
+/** A workload of given requests with blocks of 512 tokens. */
+function workloadOf(requests: readonly TraceRequest[]): Workload {
+  return { name: "test", requestCount: requests.length, blockTokens: 512, requests: () => requests };
+}
+
+const CONVERSATION = workloadOf(generateWorkload({ requests: 400, minutes: 8, scale: 0.5 }, 5));
+
+const SMALL: SimulationSettings = {
+  seed: 1,
+  policy: "kvsync",
+  engineCount: 4,
+  blockSize: 64,
+  blockCount: 1_100,
+  maxBatchedTokens: 2_048,
+};
+
+function json(changes: Partial<SimulationSettings> = {}): string {
+  return JSON.stringify(simulate(CONVERSATION, { ...SMALL, ...changes }).result);
+}
+
+/** All but what tells the paths apart. */
+function withoutPath(text: string): unknown {
+  const result = JSON.parse(text) as { config: object; totals: object };
+  return {
+    ...result,
+    config: { ...result.config, eventPath: null },
+    totals: { ...result.totals, replays: null },
+  };
+}
+
+describe("a simulated run", () => {
+  it.each(POLICY_NAMES)("of %s is repeated byte for byte by its seed", (policy) => {
+    expect(json({ policy })).toBe(json({ policy }));
+  });
+
+  it("with loss, delay and reordering is repeated byte for byte too, and another seed gives another run", () => {
+    const faults = { eventLoss: 0.05, eventDelaySeconds: 0.05, eventReorder: 0.2 };
+    expect(json(faults)).toBe(json(faults));
+    expect(json(faults)).not.toBe(json({ ...faults, seed: 2 }));
+    expect(json({ policy: "random" })).not.toBe(json({ policy: "random", seed: 2 }));
+  });
+
+  it.each([
+    { eventDelaySeconds: 0 },
+    { eventDelaySeconds: 0.2 },
+    { eventDelaySeconds: 0.02, eventReorder: 0.3 },
+    { hostBlockCount: 1_000 },
+  ])(
+    "whose events travel on the wire is the same as one whose events are written directly: %o",
+    (changes) => {
+      expect(withoutPath(json({ ...changes, eventPath: "wire" }))).toEqual(withoutPath(json(changes)));
+    },
+  );
+
+  it("ends every request once, and its sums agree with each other", () => {
+    const { result, requests } = simulate(CONVERSATION, {
+      ...SMALL,
+      keepRequests: true,
+      hostBlockCount: 500,
+    });
+    const { totals, series, engines } = result;
+    const sum = (values: Iterable<number>): number => [...values].reduce((total, value) => total + value, 0);
+    expect(totals).toMatchObject({ requests: 400, completed: 400, refused: 0 });
+    expect(result.firstToken.count).toBe(400);
+    expect(result.interToken.count).toBe(totals.outputTokens - 400);
+    expect(sum(engines.map((engine) => engine.requests))).toBe(400);
+    expect(sum(series.arrivals)).toBe(400);
+    expect(sum(series.completions)).toBe(400);
+    expect(sum(series.hitBlocks)).toBe(totals.hitBlocks);
+    expect(sum(series.promptBlocks)).toBe(totals.promptBlocks);
+    expect(sum(requests?.hitBlocks ?? [])).toBe(totals.hitBlocks);
+    expect(sum(requests?.bestHitBlocks ?? [])).toBe(totals.bestHitBlocks);
+    expect(sum(requests?.outputTokens ?? [])).toBe(totals.outputTokens);
+    expect(sum(requests?.endToEndSeconds ?? [])).toBeCloseTo(result.endToEnd.sumSeconds, 1);
+    expect(totals.hitHostBlocks).toBeGreaterThan(0);
+    expect(totals.hitBlocks).toBeGreaterThan(0.05 * totals.promptBlocks);
+    // A hit is counted when an engine takes the request up, a little after the best match was asked for.
+    expect(totals.hitBlocks).toBeLessThan(1.1 * totals.bestHitBlocks);
+    for (const { utilisation } of engines) expect(utilisation).toBeGreaterThan(0);
+  });
+
+  it("counts a request that is longer than an engine's memory as refused, and goes on", () => {
+    const { result, requests } = simulate(CONVERSATION, { ...SMALL, blockCount: 100, keepRequests: true });
+    expect(result.totals.refused).toBeGreaterThan(10);
+    expect(result.totals.completed + result.totals.refused).toBe(400);
+    expect([...(requests?.firstTokenSeconds ?? [])].filter((seconds) => seconds === -1)).toHaveLength(
+      result.totals.refused,
+    );
+  });
+
+  it("routes again what a restarted engine lost, and its index follows", () => {
+    const run = (changes: Partial<SimulationSettings>): Simulation => {
+      const simulation = new Simulation(CONVERSATION, { ...SMALL, ...changes });
+      simulation.runUntil(200);
+      simulation.restartEngine(1);
+      simulation.runToEnd();
+      return simulation;
+    };
+    const direct = run({ eventDelaySeconds: 0.05 });
+    expect(direct.result().totals).toMatchObject({ requests: 400, completed: 400 });
+    const wire = run({ eventDelaySeconds: 0.05, eventPath: "wire" });
+    expect(wire.result().totals).toMatchObject({ requests: 400, completed: 400 });
+    expect(wire.wire?.syncOf(1).counters.restarts).toBe(1);
+    expect(wire.wire?.trustOf(1)).toBe("exact");
+  });
+
+  it("is described by a table with a line per policy", () => {
+    const lines = simulationTable([simulate(CONVERSATION, SMALL).result]).split("\n");
+    expect(lines[0]).toMatch(/^400 requests, test; 4 × llama-3.1-8b\/1xh100 with 1,100 blocks of 64 tokens/);
+    expect(lines.at(-1)).toMatch(/^kvsync +\d+\.\d %/);
+  });
+});
+
+describe("the settings of a run", () => {
+  it.each<[Partial<SimulationSettings>, string]>([
+    [{ engineCount: 0 }, "engineCount is 0; expected a whole number from 1 to 4096"],
+    [{ blockSize: 48 }, "blockSize is 48; expected a divisor of the workload's blocks of 512 tokens"],
+    [{ blockSize: 4 }, "blockSize is 4; expected a whole number from 8 to 512"],
+    [{ eventLoss: 1.5 }, "eventLoss is 1.5; expected a share from 0 to 1"],
+    [{ eventDelaySeconds: -1 }, "eventDelaySeconds is -1; expected seconds from 0 to 3600"],
+    [{ eventLoss: 0.1, eventPath: "direct" }, "eventPath is direct; expected wire"],
+  ])("are refused by name: %o", (changes, message) => {
+    const settings = { ...SMALL, ...changes };
+    expect(() => simulate(CONVERSATION, settings)).toThrow(SimulationError);
+    expect(() => simulate(CONVERSATION, settings)).toThrow(message);
+  });
+});

@@ -1,0 +1,449 @@
+/**
+ * A fleet in virtual time: discrete events, one thread, no clock and no chance but what the seed gives.
+ *
+ *     next event = the earliest of     a message or a stream's tick   the index learns (event-path.ts)
+ *                                      the next arrival               look up ─▶ policy ─▶ submit
+ *                                      the end of an engine's step    publish, book, begin the next
+ *
+ *  V1  Events happen in order of time; of those at one time messages come first, then arrivals, then ends of steps.
+ *  V2  What a step changes is published when it ends, as its tokens are. The engine's own contents change when it begins.
+ *  V3  Every request that arrives ends as one completion or one refusal; what a restart aborts is routed again at once.
+ *  V4  Equal workloads, settings and calls give equal results, bit for bit.
+ *
+ * The index, its hashing, the streams and the scheduler are those of core and engine-sim; the policies are replay's. Not here: the
+ * time that a lookup takes, HTTP, sockets, tokens.
+ */
+import { MATCH_ROW_WORDS, Prng } from "@kvsync/core";
+import {
+  COST_MODELS,
+  NamedBlockEngine,
+  type NamedRequestSource,
+  type ScheduledStep,
+} from "@kvsync/engine-sim";
+
+import { LoadBook } from "../policy/load-book.ts";
+import { makePolicy } from "../policy/policies.ts";
+import type { RoutingPolicy } from "../policy/policy.ts";
+import { INPUT_TOKENS_MAX } from "../trace/request.ts";
+import type { Workload, WorkloadRequest } from "../workload/workload.ts";
+import { BlockNaming, NAME_WORDS } from "./block-naming.ts";
+import { DirectPath } from "./direct-path.ts";
+import type { EventPath } from "./event-path.ts";
+import { EventQueue } from "./event-queue.ts";
+import { FleetIndex } from "./fleet-index.ts";
+import { Recorder } from "./recorder.ts";
+import type { RequestColumns, SimulationResult, SimulationSpeed } from "./simulation-result.ts";
+import { type ResolvedSimulation, resolveSettings, type SimulationSettings } from "./simulation-settings.ts";
+import { StepLog } from "./step-log.ts";
+import { WirePath } from "./wire-path.ts";
+
+/** The network draws from a stream of its own, so that its draws do not move the policy's; that one's seed is replay's, too. */
+const NETWORK_STREAM = 0x85eb_ca6b;
+
+/** One engine with what its current step will bring when it ends. */
+interface Unit {
+  readonly engine: NamedBlockEngine;
+  readonly log: StepLog;
+  /** The step under way; null when the engine is idle. */
+  step: ScheduledStep | null;
+  stepBeganAt: number;
+  /** Which life it is in: ends of steps of an earlier one do not happen. */
+  life: number;
+}
+
+/** A request between its arrival and its end. */
+class Flight implements NamedRequestSource {
+  readonly id: number;
+  readonly request: WorkloadRequest;
+  readonly #naming: BlockNaming;
+
+  constructor(id: number, request: WorkloadRequest, naming: BlockNaming) {
+    this.id = id;
+    this.request = request;
+    this.#naming = naming;
+  }
+
+  get promptTokens(): number {
+    return this.request.inputTokens;
+  }
+
+  get outputTokens(): number {
+    return this.request.outputTokens;
+  }
+
+  nameBlocks(words: Uint32Array, blockSize: number): void {
+    this.#naming.name(this.request, this.id, blockSize, words.length / NAME_WORDS, words);
+  }
+}
+
+/** A run that can be led through time. */
+export class Simulation {
+  readonly #settings: ResolvedSimulation;
+  readonly #requests: Iterator<WorkloadRequest>;
+  readonly #naming: BlockNaming;
+  readonly #units: readonly Unit[];
+  readonly #index: FleetIndex;
+  readonly #path: EventPath;
+  readonly #wire: WirePath | null;
+  readonly #book: LoadBook;
+  readonly #policy: RoutingPolicy;
+  readonly #recorder: Recorder;
+  readonly #steps = new EventQueue();
+  readonly #flights = new Map<number, Flight>();
+  #words = new Uint32Array(4096);
+  #next: WorkloadRequest | null = null;
+  #arrived = 0;
+  #nowSeconds = 0;
+
+  /**
+   * @param workload - read once.
+   * @param settings - see SimulationSettings.
+   * @throws SimulationError `simulation_setting_wrong`.
+   */
+  constructor(workload: Workload, settings: SimulationSettings) {
+    this.#settings = resolveSettings(settings, workload);
+    const { config, historyMessages, keepRequests } = this.#settings;
+    const { engineCount, blockSize, seed } = config;
+    this.#requests = workload.requests()[Symbol.iterator]();
+    this.#naming = new BlockNaming(workload.blockTokens);
+    this.#units = Array.from({ length: engineCount }, () => makeUnit(this.#settings));
+    this.#index = new FleetIndex(Math.ceil(INPUT_TOKENS_MAX / blockSize));
+    const network = {
+      delaySeconds: config.eventDelaySeconds,
+      reorder: config.eventReorder,
+      loss: config.eventLoss,
+    };
+    const random = new Prng((seed ^ NETWORK_STREAM) >>> 0);
+    this.#wire =
+      config.eventPath === "wire"
+        ? new WirePath(this.#index, engineCount, { ...network, historyMessages }, random)
+        : null;
+    this.#path = this.#wire ?? new DirectPath(this.#index, engineCount, network, random);
+    const digits = String(engineCount - 1).length;
+    const workers = this.#units.map((_, position) => `engine-${String(position).padStart(digits, "0")}`);
+    this.#book = new LoadBook(workers, config.blockCount * blockSize);
+    this.#policy = makePolicy(config.policy, engineCount, seed);
+    this.#recorder = new Recorder(config, workers, keepRequests ? workload.requestCount : 0);
+    this.#recorder.sample(0, 0);
+    this.#pull();
+  }
+
+  /** Virtual time. */
+  get nowSeconds(): number {
+    return this.#nowSeconds;
+  }
+
+  /** Requests that have arrived. */
+  get arrived(): number {
+    return this.#arrived;
+  }
+
+  /** Whether requests are to come or under way. */
+  get hasWork(): boolean {
+    return this.#next !== null || this.#flights.size > 0;
+  }
+
+  /** The streams, for faults and audits; null when events are written directly. */
+  get wire(): WirePath | null {
+    return this.#wire;
+  }
+
+  /** The router's index, for audits. */
+  get index(): FleetIndex {
+    return this.#index;
+  }
+
+  /** Lets time pass, to this moment and everything that happens at it. */
+  runUntil(atSeconds: number): void {
+    while (this.#nextAt <= atSeconds) this.#happen();
+    this.#nowSeconds = Math.max(this.#nowSeconds, atSeconds);
+  }
+
+  /** Lets time pass until every request has ended. */
+  runToEnd(): void {
+    while (this.hasWork) this.#happen();
+  }
+
+  /** An engine dies and is up again at once, empty; its requests are routed again. */
+  restartEngine(engine: number): void {
+    const unit = this.#unit(engine);
+    unit.life++;
+    unit.step = null;
+    unit.log.reset();
+    const aborted = unit.engine.restart();
+    this.#path.restarted(engine, this.#nowSeconds);
+    for (const request of aborted) {
+      const flight = this.#flights.get(request);
+      this.#book.end(request);
+      if (flight !== undefined) this.#route(flight, null);
+    }
+  }
+
+  /** Visits every copy that an engine holds. */
+  forEachHeld(engine: number, visit: (tier: 0 | 1, low: number, high: number) => void): void {
+    this.#unit(engine).engine.forEachHeld(visit);
+  }
+
+  /** What has happened so far; a copy. */
+  result(): SimulationResult {
+    this.#recorder.network(this.#path.counts);
+    return this.#recorder.result();
+  }
+
+  /** Columns of all requests; null when they are not kept. */
+  get requestColumns(): RequestColumns | null {
+    return this.#recorder.columns;
+  }
+
+  /** Gives the index's memory back. The simulation must not be used afterwards. */
+  close(): void {
+    this.#index.close();
+  }
+
+  get #arrivalAt(): number {
+    return this.#next === null ? Number.POSITIVE_INFINITY : this.#next.arrivalMs / 1000;
+  }
+
+  get #nextAt(): number {
+    return Math.min(this.#path.nextAt, this.#arrivalAt, this.#steps.nextAt);
+  }
+
+  /** The next event (V1). */
+  #happen(): void {
+    const at = this.#nextAt;
+    while (this.#recorder.nextSampleAt <= at) this.#sample();
+    this.#nowSeconds = Math.max(this.#nowSeconds, at);
+    if (this.#path.nextAt <= at) this.#path.advance(at);
+    else if (this.#arrivalAt <= at) this.#arrive();
+    else this.#endStep(this.#steps.take());
+  }
+
+  #sample(): void {
+    let waiting = 0;
+    let running = 0;
+    for (const { engine } of this.#units) {
+      waiting += engine.waitingCount;
+      running += engine.runningCount;
+    }
+    this.#recorder.sample(waiting, running);
+  }
+
+  #arrive(): void {
+    const request = this.#next;
+    if (request === null) return;
+    const flight = new Flight(this.#arrived, request, this.#naming);
+    this.#arrived++;
+    this.#pull();
+    this.#flights.set(flight.id, flight);
+    this.#route(flight, request.arrivalMs / 1000);
+  }
+
+  #pull(): void {
+    const next = this.#requests.next();
+    this.#next = next.done === true ? null : next.value;
+  }
+
+  /** @param arrivalSeconds - null for a request that is routed again. */
+  #route(flight: Flight, arrivalSeconds: number | null): void {
+    const { inputTokens, outputTokens, sessionId } = flight.request;
+    const { blockSize } = this.#settings.config;
+    const blocks = Math.floor(inputTokens / blockSize);
+    const words = this.#nameOf(flight, blocks);
+    const blocksMax = Math.floor((inputTokens - 1) / blockSize);
+    this.#book.clearMatches();
+    const bestHitBlocks = this.#askEngines(words, blocksMax);
+    if (this.#policy.knowledge === "index") this.#askIndex(words, blocks, blocksMax);
+    const request = {
+      promptTokens: inputTokens,
+      sessionId: sessionId ?? null,
+      keys: words.subarray(0, blocks * NAME_WORDS),
+      keyWords: NAME_WORDS,
+      keyTokens: blockSize,
+    };
+    const engine = this.#policy.choose(request, this.#book.views, this.#nowSeconds);
+    const predicted = this.#book.views[engine]?.matchedTokens ?? 0;
+    this.#book.send(flight.id, engine, inputTokens);
+    if (arrivalSeconds !== null) {
+      this.#recorder.routed({
+        request: flight.id,
+        arrivalSeconds,
+        engine,
+        inputTokens,
+        outputTokens,
+        promptBlocks: blocks,
+        bestHitBlocks,
+        predictedHitBlocks: Math.floor(predicted / blockSize),
+        lagSeconds: this.#path.lagSeconds(this.#nowSeconds),
+      });
+    }
+    this.#submit(flight, engine);
+  }
+
+  #submit(flight: Flight, engine: number): void {
+    const unit = this.#unit(engine);
+    if (!unit.engine.submit(flight, this.#nowSeconds)) {
+      this.#recorder.refused(flight.id);
+      this.#book.end(flight.id);
+      this.#flights.delete(flight.id);
+      return;
+    }
+    if (unit.step !== null) return;
+    // An idle engine begins after all arrivals of this moment, with them.
+    unit.step = IDLE_STEP;
+    this.#steps.plan(this.#nowSeconds, stepSubject(engine, unit.life));
+  }
+
+  #nameOf(flight: Flight, blocks: number): Uint32Array {
+    if (this.#words.length < blocks * NAME_WORDS) this.#words = new Uint32Array(2 * blocks * NAME_WORDS);
+    const { blockSize } = this.#settings.config;
+    this.#naming.name(flight.request, flight.id, blockSize, blocks, this.#words);
+    return this.#words;
+  }
+
+  /** The most that any engine holds of it; each engine's match, too, for policies that know the engines. */
+  #askEngines(words: Uint32Array, blocksMax: number): number {
+    const isKnown = this.#policy.knowledge === "engines";
+    let best = 0;
+    for (const [position, { engine }] of this.#units.entries()) {
+      const held = engine.cachedBlocks(words, blocksMax, isKnown ? 0 : best + 1);
+      best = Math.max(best, held);
+      const view = this.#book.views[position];
+      if (!isKnown || view === undefined) continue;
+      view.matchedTokens = held * engine.blockSize;
+      view.trust = "exact";
+    }
+    return best;
+  }
+
+  #askIndex(words: Uint32Array, blocks: number, blocksMax: number): void {
+    const { views } = this.#book;
+    const { blockSize } = this.#settings.config;
+    for (const [position, view] of views.entries()) view.trust = this.#path.trustOf(position);
+    const { rows, matchCount } = this.#index.match(words, blocks);
+    for (let row = 0; row < matchCount * MATCH_ROW_WORDS; row += MATCH_ROW_WORDS) {
+      const view = views[rows[row] ?? 0];
+      if (view === undefined) continue;
+      const matched = rows[row + 1] ?? 0;
+      view.matchedTokens = Math.min(matched, blocksMax) * blockSize;
+      view.matchedSlowTokens = (matched - (rows[row + 2] ?? 0)) * blockSize;
+    }
+  }
+
+  /** Ends an engine's step and begins its next one. */
+  #endStep(subject: number): void {
+    const engine = engineOf(subject);
+    const unit = this.#unit(engine);
+    if (unit.step === null || lifeOf(subject) !== unit.life % LIVES) return;
+    if (unit.step !== IDLE_STEP) this.#settleStep(engine, unit, unit.step);
+    unit.step = null;
+    if (!unit.engine.hasWork) return;
+    unit.stepBeganAt = this.#nowSeconds;
+    unit.step = unit.engine.step(this.#nowSeconds);
+    this.#steps.plan(this.#nowSeconds + unit.step.durationSeconds, stepSubject(engine, unit.life));
+  }
+
+  /** What a step brought becomes known. */
+  #settleStep(engine: number, unit: Unit, step: ScheduledStep): void {
+    const { log } = unit;
+    this.#recorder.stepped(
+      engine,
+      step,
+      unit.stepBeganAt,
+      unit.engine.waitingCount,
+      unit.engine.runningCount,
+    );
+    if (log.eventCount > 0) {
+      this.#recorder.published(engine, log.eventCount, log.storedBlocks, log.removedBlocks);
+      this.#path.publish(engine, log, this.#nowSeconds);
+      log.reset();
+    }
+    for (const request of step.firstTokens) this.#book.firstToken(request);
+    for (const done of step.finished) {
+      this.#book.end(done.id);
+      const flight = this.#flights.get(done.id);
+      if (flight === undefined) continue;
+      this.#flights.delete(done.id);
+      this.#recorder.finished(engine, done, flight.request.arrivalMs / 1000);
+    }
+  }
+
+  #unit(engine: number): Unit {
+    const unit = this.#units[engine];
+    if (unit === undefined) throw new RangeError(`there is no engine ${engine}`);
+    return unit;
+  }
+}
+
+/** Stands for a step that begins when all arrivals of the moment are there. */
+const IDLE_STEP: ScheduledStep = {
+  durationSeconds: 0,
+  firstTokens: [],
+  nextTokenCount: 0,
+  lateTokenGaps: [],
+  finished: [],
+  tokenCount: 0,
+  preemptionCount: 0,
+};
+
+/** Lives that a step's end can tell apart: more than restart while one is planned. */
+const LIVES = 2 ** 16;
+
+function stepSubject(engine: number, life: number): number {
+  return engine * LIVES + (life % LIVES);
+}
+
+function engineOf(subject: number): number {
+  return Math.floor(subject / LIVES);
+}
+
+function lifeOf(subject: number): number {
+  return subject % LIVES;
+}
+
+function makeUnit({ config }: ResolvedSimulation): Unit {
+  const log = new StepLog();
+  const { blockSize, blockCount, hostBlockCount, maxBatchedTokens, maxSequences } = config;
+  const costModel = COST_MODELS[config.costModel];
+  const engine = new NamedBlockEngine(
+    { blockSize, blockCount, hostBlockCount, maxBatchedTokens, maxSequences, costModel },
+    log,
+  );
+  return { engine, log, step: null, stepBeganAt: 0, life: 0 };
+}
+
+/** A finished run. */
+export interface SimulationRun {
+  readonly result: SimulationResult;
+  /** Null unless `keepRequests`. */
+  readonly requests: RequestColumns | null;
+  /** The only part that the machine has a say in. */
+  readonly speed: SimulationSpeed;
+}
+
+/**
+ * Runs a workload through a fleet.
+ *
+ * @param workload - see Workload.
+ * @param settings - see SimulationSettings.
+ * @returns the run; equal arguments give an equal `result`.
+ * @throws SimulationError `simulation_setting_wrong`.
+ */
+export function simulate(workload: Workload, settings: SimulationSettings): SimulationRun {
+  const beganMs = performance.now();
+  const simulation = new Simulation(workload, settings);
+  simulation.runToEnd();
+  const result = simulation.result();
+  const requests = simulation.requestColumns;
+  simulation.close();
+  const wallSeconds = (performance.now() - beganMs) / 1000;
+  return {
+    result,
+    requests,
+    speed: {
+      wallSeconds,
+      requestsPerSecond: result.totals.requests / wallSeconds,
+      speedup: simulation.nowSeconds / wallSeconds,
+      residentBytes: process.memoryUsage.rss(),
+    },
+  };
+}

@@ -1,0 +1,346 @@
+/**
+ * Events as they travel in reality, in virtual time: each step's changes become a batch in vLLM's bytes under a sequence number, a
+ * network delays and loses messages, and core's stream states find gaps, ask for replays and judge how far they trust themselves.
+ * The code is the daemon's; only sockets and clock are missing.
+ *
+ *     publisher ──live: delayed, lossy──▶ WorkerSync ─▶ decoder ─▶ index
+ *        └ history ◀──── request ──────────┘  ▲
+ *             └──replay, one round trip later─┘
+ *
+ *  X1  An attempt's replies arrive together, a round trip after it was asked for; nothing of a replay is lost.
+ *  X2  Streams are connected when the run begins: a fleet that is up, not a cold start.
+ *  X3  A restarted engine has no history, and numbers from 0; its stream sees the connection break and come back.
+ */
+import {
+  encodeEventBatch,
+  encodeLiveFrames,
+  encodeReplayEnd,
+  encodeReplayReply,
+  EventBatchDecoder,
+  type KvEvent,
+  type Prng,
+  type SyncLimits,
+  WorkerSync,
+} from "@kvsync/core";
+
+import type { Trust } from "../policy/policy.ts";
+import { NAME_WORDS } from "./block-naming.ts";
+import { ArrivalTimes, type EventPath, type EventPathCounts, type NetworkSettings } from "./event-path.ts";
+import { EventQueue } from "./event-queue.ts";
+import { type FleetIndex, SIMULATED_MODEL } from "./fleet-index.ts";
+import type { StepLog, StepLogReader } from "./step-log.ts";
+
+const DIALECT = "vllm-0.26";
+/** Virtual time 0 on the engines' wall clocks; any time after 2020 would do. */
+const EPOCH_SECONDS = 1_767_225_600;
+const NO_IDENTITY = new Uint8Array(0);
+const MS = 1000;
+
+/** One engine's publisher and the stream that follows it. */
+interface Stream {
+  sync: WorkerSync;
+  /** Number of the next message. */
+  nextNumber: number;
+  /** The last messages, the oldest first, null for a number that was never sent; the first one's number is nextNumber − history.length. */
+  history: (Uint8Array | null)[];
+  historyMax: number;
+  /** Which life the publisher is in; what is on its way from an earlier one is dropped. */
+  life: number;
+  openAttempt: number | null;
+  loss: number;
+  /** Until when the publisher is stuck; what it sends meanwhile goes out then. */
+  heldUntil: number;
+  /** When its messages on the way were sent, the oldest first. */
+  readonly sentAt: number[];
+}
+
+/** See the header. */
+export class WirePath implements EventPath {
+  readonly counts: EventPathCounts = { messages: 0, lost: 0, reordered: 0, replays: 0 };
+  readonly #index: FleetIndex;
+  readonly #network: NetworkSettings;
+  readonly #random: Prng;
+  readonly #times: ArrivalTimes;
+  readonly #limits: Partial<SyncLimits>;
+  readonly #decoder: EventBatchDecoder;
+  readonly #streams: readonly Stream[];
+  readonly #queue = new EventQueue();
+  readonly #actions: ((nowSeconds: number) => void)[] = [];
+  readonly #unused: number[] = [];
+  readonly #batch = new BatchBuilder();
+
+  /**
+   * @param index - written to.
+   * @param engineCount - engines.
+   * @param settings - network; `historyMessages` that a publisher keeps for replays; `limits` replaces single ones of the streams.
+   * @param random - of the network; used by nobody else.
+   */
+  constructor(
+    index: FleetIndex,
+    engineCount: number,
+    settings: NetworkSettings & {
+      readonly historyMessages: number;
+      readonly limits?: Partial<SyncLimits> | undefined;
+    },
+    random: Prng,
+  ) {
+    this.#index = index;
+    this.#network = settings;
+    this.#random = random;
+    this.#times = new ArrivalTimes(settings, engineCount, random);
+    this.#limits = settings.limits ?? {};
+    this.#decoder = new EventBatchDecoder(index.index.scratch);
+    this.#streams = Array.from({ length: engineCount }, (_, engine) => ({
+      sync: this.#makeSync(engine),
+      nextNumber: 0,
+      history: [],
+      historyMax: settings.historyMessages,
+      life: 0,
+      openAttempt: null,
+      loss: settings.loss,
+      heldUntil: 0,
+      sentAt: [],
+    }));
+    for (const [engine, stream] of this.#streams.entries()) {
+      stream.sync.connected(0);
+      this.#act(engine, 0);
+    }
+  }
+
+  /** See EventPath. */
+  get nextAt(): number {
+    let next = this.#queue.nextAt;
+    for (const { sync } of this.#streams) next = Math.min(next, sync.nextTickMs / MS);
+    return next;
+  }
+
+  /** See EventPath. */
+  publish(engine: number, log: StepLog, nowSeconds: number): void {
+    const stream = this.#stream(engine);
+    const payload = this.#batch.encode(log, EPOCH_SECONDS + nowSeconds);
+    const number = stream.nextNumber++;
+    stream.history.push(payload);
+    if (stream.history.length > stream.historyMax) stream.history.shift();
+    this.counts.messages++;
+    if (stream.loss > 0 && this.#random.chance(stream.loss)) {
+      this.counts.lost++;
+      return;
+    }
+    const { life } = stream;
+    const sentAt = Math.max(nowSeconds, stream.heldUntil);
+    stream.sentAt.push(nowSeconds);
+    this.#plan(this.#times.next(engine, sentAt, this.counts), (now) => {
+      if (stream.life !== life) return;
+      stream.sentAt.shift();
+      stream.sync.liveMessage(encodeLiveFrames("", number, payload), now * MS);
+      this.#act(engine, now);
+    });
+  }
+
+  /** See EventPath. */
+  restarted(engine: number, nowSeconds: number): void {
+    const stream = this.#stream(engine);
+    stream.life++;
+    stream.nextNumber = 0;
+    stream.history = [];
+    stream.sentAt.length = 0;
+    stream.openAttempt = null;
+    this.#plan(nowSeconds + this.#network.delaySeconds, (now) => {
+      stream.sync.disconnected(now * MS);
+      stream.sync.connected(now * MS);
+      this.#act(engine, now);
+    });
+  }
+
+  /** The process that keeps the index dies and is back at once: everything it knew is gone. */
+  loseIndex(nowSeconds: number): void {
+    for (const [engine, stream] of this.#streams.entries()) {
+      this.#index.index.clearRank(engine);
+      stream.openAttempt = null;
+      stream.sync = this.#makeSync(engine);
+      stream.sync.connected(nowSeconds * MS);
+      this.#act(engine, nowSeconds);
+    }
+  }
+
+  /** Loses this share of an engine's live messages from now on. */
+  setLoss(engine: number, loss: number): void {
+    this.#stream(engine).loss = loss;
+  }
+
+  /** The publisher of an engine is stuck until then: its messages go out afterwards, all at once. */
+  hold(engine: number, untilSeconds: number): void {
+    this.#stream(engine).heldUntil = untilSeconds;
+  }
+
+  /** Cuts an engine's history to its last messages, for good. */
+  truncateHistory(engine: number, keep: number): void {
+    const stream = this.#stream(engine);
+    stream.historyMax = keep;
+    stream.history.splice(0, Math.max(0, stream.history.length - keep));
+  }
+
+  /** A number is taken and never sent, live or in a replay. */
+  burnSequenceNumber(engine: number): void {
+    const stream = this.#stream(engine);
+    stream.nextNumber++;
+    stream.history.push(null);
+  }
+
+  /** Last sequence number that an engine published; −1 when none was. */
+  lastPublished(engine: number): number {
+    return this.#stream(engine).nextNumber - 1;
+  }
+
+  /** The stream that follows an engine. */
+  syncOf(engine: number): WorkerSync {
+    return this.#stream(engine).sync;
+  }
+
+  /** See EventPath. */
+  advance(nowSeconds: number): void {
+    while (this.#queue.nextAt <= nowSeconds) {
+      const at = this.#queue.nextAt;
+      const slot = this.#queue.take();
+      const action = this.#actions[slot];
+      this.#unused.push(slot);
+      action?.(at);
+    }
+    for (const [engine, { sync }] of this.#streams.entries()) {
+      // A tick's time went through a division, and may have come back an ulp short of itself.
+      const dueMs = sync.nextTickMs;
+      if (dueMs / MS > nowSeconds) continue;
+      sync.tick(Math.max(dueMs, nowSeconds * MS));
+      this.#act(engine, nowSeconds);
+    }
+  }
+
+  /** See EventPath. */
+  trustOf(engine: number): Trust {
+    return this.#stream(engine).sync.trust;
+  }
+
+  /** See EventPath. */
+  lagSeconds(nowSeconds: number): number {
+    let oldest = nowSeconds;
+    for (const { sentAt } of this.#streams) oldest = Math.min(oldest, sentAt[0] ?? oldest);
+    return nowSeconds - oldest;
+  }
+
+  #stream(engine: number): Stream {
+    const stream = this.#streams[engine];
+    if (stream === undefined) throw new RangeError(`there is no engine ${engine}`);
+    return stream;
+  }
+
+  #makeSync(engine: number): WorkerSync {
+    return new WorkerSync(
+      { rankSlot: engine, model: SIMULATED_MODEL, dpRank: 0, hasReplay: true, limits: this.#limits },
+      { index: this.#index.index, decoder: this.#decoder },
+    );
+  }
+
+  /** Does what a stream asks for. */
+  #act(engine: number, nowSeconds: number): void {
+    const stream = this.#stream(engine);
+    const { sync } = stream;
+    for (let action = sync.takeAction(); action !== null; action = sync.takeAction()) {
+      const { attempt } = action;
+      if (action.kind === "abandon_replay") {
+        if (stream.openAttempt === attempt) stream.openAttempt = null;
+        continue;
+      }
+      const { from } = action;
+      this.counts.replays++;
+      stream.openAttempt = attempt;
+      this.#plan(nowSeconds + 2 * this.#network.delaySeconds, (now) => {
+        this.#answer(engine, attempt, from, now);
+      });
+    }
+  }
+
+  #answer(engine: number, attempt: number, from: number, nowSeconds: number): void {
+    const stream = this.#stream(engine);
+    if (stream.openAttempt !== attempt) return;
+    const first = stream.nextNumber - stream.history.length;
+    let isWanted = true;
+    for (let number = Math.max(first, from); number < stream.nextNumber && isWanted; number++) {
+      const payload = stream.history[number - first];
+      if (payload === undefined || payload === null) continue;
+      const reply = {
+        identity: NO_IDENTITY,
+        shape: "plain",
+        topic: "",
+        sequenceNumber: number,
+        payload,
+      } as const;
+      isWanted = stream.sync.replayMessage(attempt, encodeReplayReply(reply).slice(1), nowSeconds * MS);
+    }
+    if (isWanted)
+      stream.sync.replayMessage(attempt, encodeReplayEnd(NO_IDENTITY, "plain").slice(1), nowSeconds * MS);
+    if (stream.openAttempt === attempt) stream.openAttempt = null;
+    this.#act(engine, nowSeconds);
+  }
+
+  #plan(atSeconds: number, action: (nowSeconds: number) => void): void {
+    const slot = this.#unused.pop() ?? this.#actions.length;
+    this.#actions[slot] = action;
+    this.#queue.plan(atSeconds, slot);
+  }
+}
+
+/** Makes batches of logs: as an engine's step makes them. */
+class BatchBuilder implements StepLogReader {
+  #events: KvEvent[] = [];
+
+  encode(log: StepLog, timestampSeconds: number): Uint8Array {
+    this.#events = [];
+    log.tell(this);
+    return encodeEventBatch({ timestampSeconds, events: this.#events, dataParallelRank: 0 }, DIALECT);
+  }
+
+  stored(words: Uint32Array, count: number, hasParent: boolean): void {
+    const hashes = hashesOf(words);
+    const parentBlockHash = hasParent ? (hashes.shift() ?? null) : null;
+    this.#events.push({
+      type: "BlockStored",
+      blockHashes: hashes,
+      parentBlockHash,
+      tokenIds: words.slice(words.length - count * NAME_WORDS),
+      blockSize: NAME_WORDS,
+      medium: "GPU",
+      groupIdx: 0,
+      kvCacheSpecKind: "full_attention",
+      extraKeys: hashes.map(() => null),
+    });
+  }
+
+  offloaded(low: number, high: number): void {
+    this.#events.push({
+      type: "BlockStored",
+      blockHashes: hashesOf(Uint32Array.of(low, high)),
+      parentBlockHash: null,
+      tokenIds: [],
+      blockSize: 0,
+      medium: "CPU",
+      groupIdx: 0,
+      kvCacheSpecKind: "full_attention",
+    });
+  }
+
+  removed(tier: 0 | 1, words: Uint32Array): void {
+    const medium = tier === 0 ? "GPU" : "CPU";
+    this.#events.push({ type: "BlockRemoved", blockHashes: hashesOf(words), medium, groupIdx: 0 });
+  }
+
+  cleared(): void {
+    this.#events.push({ type: "AllBlocksCleared" });
+  }
+}
+
+function hashesOf(words: Uint32Array): bigint[] {
+  const hashes: bigint[] = [];
+  for (let at = 0; at < words.length; at += NAME_WORDS)
+    hashes.push((BigInt(words[at + 1] ?? 0) << 32n) | BigInt(words[at] ?? 0));
+  return hashes;
+}
