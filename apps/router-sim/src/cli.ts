@@ -7,6 +7,7 @@
 import { CodedError, type Dialect, DIALECTS } from "@kvsync/core";
 import { Command, CommanderError, Option } from "commander";
 
+import { compareCommand } from "./compare/compare-command.ts";
 import { DEFAULT_DAEMON_PATH } from "./daemon/daemon-process.ts";
 import { runDemo } from "./demo.ts";
 import { coded, numberParser, parsePolicies } from "./option-parsers.ts";
@@ -51,7 +52,7 @@ const U32_MAX = 4_294_967_295;
  */
 export async function runCli(args: readonly string[], signal: AbortSignal): Promise<number> {
   let exitCode = EXIT_OK;
-  const program = commandLine(signal, (code) => {
+  const program = commandLine(args, signal, (code) => {
     exitCode = code;
   });
   try {
@@ -66,7 +67,11 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
   }
 }
 
-function commandLine(signal: AbortSignal, end: (exitCode: number) => void): Command {
+function commandLine(
+  args: readonly string[],
+  signal: AbortSignal,
+  end: (exitCode: number) => void,
+): Command {
   const program = new Command("router-sim")
     .description(
       "Drives a fleet of simulated engines against a real kvsync daemon, and audits the daemon's index.",
@@ -84,6 +89,7 @@ function commandLine(signal: AbortSignal, end: (exitCode: number) => void): Comm
       process.stdout.write(`${line}\n`);
     }),
   );
+  program.addCommand(compareCommand(signal, args));
   program.addCommand(traceCommand());
   program.addCommand(renamedCommand("trace-stats", "trace stats"), { hidden: true });
   program.addCommand(generateTraceCommand());

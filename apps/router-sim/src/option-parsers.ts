@@ -48,13 +48,27 @@ export function coded<Value>(parse: (text: string) => Value): (text: string) => 
  *
  * @param text - names separated by commas, or `all`.
  * @returns them, in that order.
- * @throws InvalidArgumentError at a name that there is not.
+ * @throws InvalidArgumentError at a name that there is not, or that is there twice.
  */
 export function parsePolicies(text: string): readonly PolicyName[] {
   if (text === "all") return POLICY_NAMES;
-  return text.split(",").map((name) => {
+  const names = text.split(",").map((name) => {
     const known = POLICY_NAMES.find((policy) => policy === name);
     if (known !== undefined) return known;
     throw new InvalidArgumentError(`"${name}" is none of ${POLICY_NAMES.join(", ")}, and not all.`);
   });
+  return distinct(names, text);
+}
+
+/**
+ * Refuses lists that have the same twice: two runs where an average expects one.
+ *
+ * @param values - what was read.
+ * @param text - what it was read from.
+ * @returns the values.
+ * @throws InvalidArgumentError when two are equal.
+ */
+export function distinct<Value>(values: readonly Value[], text: string): readonly Value[] {
+  if (new Set(values).size === values.length) return values;
+  throw new InvalidArgumentError(`"${text}" has the same twice; expected different ones.`);
 }

@@ -96,7 +96,7 @@ export async function runOnce(
           console.line(`  ${line}`);
         },
         progress: (ended, modelledSeconds) => {
-          console.progress(ended, modelledSeconds);
+          console.progress(ended, `${modelledSeconds.toFixed(0)} s modelled`);
         },
       },
       signal,

@@ -13,6 +13,7 @@ export class Console {
   #bar: SingleBar | null = null;
   #name = "";
   #total = 0;
+  #things = "";
   #lastPlainMs = 0;
 
   /** @param line - written as it is; may hold line ends. */
@@ -21,28 +22,39 @@ export class Console {
     else this.#bars.log(`${line}\n`);
   }
 
-  /** Begins a bar. */
-  begin(name: string, total: number): void {
+  /**
+   * Begins a bar.
+   *
+   * @param name - of what is under way.
+   * @param total - how many there are.
+   * @param things - of what, in the plural.
+   */
+  begin(name: string, total: number, things = "requests"): void {
     this.#name = name;
     this.#total = total;
+    this.#things = things;
     this.#lastPlainMs = performance.now();
     if (!process.stderr.isTTY) return;
-    const format = "{name} {bar} {value}/{total} requests · {modelled} s modelled · {duration} s";
+    const format = `{name} {bar} {value}/{total} ${things} · {note} · {duration} s`;
     const options = { stream: process.stderr, format, clearOnComplete: true, hideCursor: true };
     this.#bars = new MultiBar(options, Presets.shades_grey);
-    this.#bar = this.#bars.create(total, 0, { name, modelled: 0 });
+    this.#bar = this.#bars.create(total, 0, { name, note: "" });
   }
 
-  /** Moves the bar, or says so from time to time. */
-  progress(value: number, modelledSeconds: number): void {
-    const modelled = modelledSeconds.toFixed(0);
+  /**
+   * Moves the bar, or says so from time to time.
+   *
+   * @param value - how many are done.
+   * @param note - what else is worth saying.
+   */
+  progress(value: number, note: string): void {
     if (this.#bar !== null) {
-      this.#bar.update(value, { name: this.#name, modelled });
+      this.#bar.update(value, { name: this.#name, note });
       return;
     }
     if (performance.now() - this.#lastPlainMs < 1000 * PLAIN_SECONDS) return;
     this.#lastPlainMs = performance.now();
-    process.stderr.write(`${this.#name}: ${value} of ${this.#total} requests, ${modelled} s modelled\n`);
+    process.stderr.write(`${this.#name}: ${value} of ${this.#total} ${this.#things}, ${note}\n`);
   }
 
   /** Takes the bar away. */

@@ -144,6 +144,23 @@ export async function openWorkload(source: WorkloadSource, seed: number): Promis
   }
 }
 
+/**
+ * Says what a workload is like.
+ *
+ * @param source - which.
+ * @returns one sentence.
+ */
+export function describeWorkload({ origin }: WorkloadSource): string {
+  switch (origin.kind) {
+    case "trace":
+      return "a recorded trace";
+    case "conversation":
+      return "generated after the Mooncake conversation trace: sessions that grow, some of them long";
+    case "sessions":
+      return SESSION_KINDS[origin.sessions].about;
+  }
+}
+
 /** What options say about the text that they take. */
 export const WORKLOAD_HELP =
   `a Mooncake trace's path, conversation, or one of ${SESSION_KIND_NAMES.join(", ")}; then, after commas, ` +

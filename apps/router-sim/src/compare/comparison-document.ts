@@ -1,0 +1,76 @@
+/** What a comparison is written down with: where it comes from, how engines were set up, what the workloads are like. */
+import type { Provenance } from "../report/provenance.ts";
+import type { Comparison } from "./comparison.ts";
+
+/** What one needs to repeat a comparison. */
+export interface ComparisonProvenance extends Omit<Provenance, "seed"> {
+  readonly seeds: readonly number[];
+  /** The command line that made it. */
+  readonly command: string;
+}
+
+/** A workload, of the first seed. */
+export interface WorkloadFacts {
+  readonly name: string;
+  /** One sentence. */
+  readonly about: string;
+  readonly requestCount: number;
+  readonly durationSeconds: number;
+  readonly inputTokensMean: number;
+  readonly outputTokensMean: number;
+  /** Share of block references that one cache without limit hits, 0 … 1. */
+  readonly ceiling: number;
+  /** The same of one LRU cache as large as so many engines' together. */
+  readonly ceilingsByEngines: readonly { readonly engineCount: number; readonly hitShare: number }[];
+}
+
+/** What the page and the table show; `compare --json` writes it without what only charts need (comparisonJson). */
+export interface ComparisonDocument {
+  readonly provenance: ComparisonProvenance;
+  /** What all runs have in common: [name, value]. */
+  readonly setup: readonly (readonly [string, string])[];
+  readonly workloads: readonly WorkloadFacts[];
+  readonly comparison: Comparison;
+}
+
+/**
+ * Writes the first line of everything.
+ *
+ * @param provenance - of a comparison.
+ * @returns one line.
+ */
+export function describeComparisonProvenance(provenance: ComparisonProvenance): string {
+  const { seeds, commit, node, machine } = provenance;
+  return `${describeSeeds(seeds)} · commit ${commit} · Node ${node} · ${machine}`;
+}
+
+function describeSeeds(seeds: readonly number[]): string {
+  const [first = 0] = seeds;
+  const consecutive = seeds.every((seed, i) => seed === first + i);
+  if (seeds.length === 1) return `seed ${first}`;
+  return `seeds ${consecutive ? `${first} to ${first + seeds.length - 1}` : seeds.join(", ")}`;
+}
+
+/**
+ * Writes the comparison as JSON: provenance first, then every figure of every case, a case a line. Courses over time and
+ * distributions, which only charts need, are left out; `simulate --json` has them.
+ *
+ * @param document - the comparison.
+ * @returns text with a final newline.
+ */
+export function comparisonJson({ provenance, setup, workloads, comparison }: ComparisonDocument): string {
+  const cases = comparison.cases.map((one) => ({
+    ...one,
+    policies: one.policies.map(({ policy, metrics }) => ({ policy, metrics })),
+  }));
+  const line = (name: string, value: unknown): string => `${JSON.stringify(name)}: ${JSON.stringify(value)}`;
+  const caseLines = cases.map((one) => JSON.stringify(one)).join(",\n");
+  return [
+    `{${line("provenance", provenance)},`,
+    `${line("setup", setup)},`,
+    `${line("workloads", workloads)},`,
+    `"comparison": {${line("seeds", comparison.seeds)}, "cases": [`,
+    `${caseLines}]}}`,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,106 @@
+/**
+ * Every combination of workloads, fleets, event delays, policies and seeds, run by as many threads as one likes. Runs know nothing
+ * of each other and results are kept by position, so neither the number of threads nor who ends first changes anything.
+ *
+ *     workload ─▶ seed ─▶ engines ─▶ event delay ─▶ policy      the order of runs; seeds also seed generated workloads
+ *
+ * One thread means this one: no worker is started.
+ */
+import { Tinypool } from "tinypool";
+
+import type { PolicyName } from "../policy/policy.ts";
+import type { SimulationResult } from "../simulate/simulation-result.ts";
+import type { SimulationSettings } from "../simulate/simulation-settings.ts";
+import type { WorkloadSource } from "../workload/workload-source.ts";
+import { runSweepJob, type SweepJob } from "./sweep-job.ts";
+
+/** What a sweep goes through. */
+export interface SweepSettings {
+  readonly workloads: readonly WorkloadSource[];
+  readonly engineCounts: readonly number[];
+  readonly eventDelaysSeconds: readonly number[];
+  readonly policies: readonly PolicyName[];
+  readonly seeds: readonly number[];
+  /** What all runs have in common. */
+  readonly common: Omit<SimulationSettings, "seed" | "policy" | "engineCount" | "eventDelaySeconds">;
+}
+
+/**
+ * Lists the runs.
+ *
+ * @param sweep - what it goes through.
+ * @returns one job per combination, in the order of the header.
+ */
+export function sweepJobs(sweep: SweepSettings): SweepJob[] {
+  const { workloads, engineCounts, eventDelaysSeconds, policies, seeds, common } = sweep;
+  return workloads.flatMap((workload) =>
+    seeds.flatMap((seed) =>
+      engineCounts.flatMap((engineCount) =>
+        eventDelaysSeconds.flatMap((eventDelaySeconds) =>
+          policies.map((policy) => ({
+            workload,
+            settings: { ...common, engineCount, eventDelaySeconds, policy, seed },
+          })),
+        ),
+      ),
+    ),
+  );
+}
+
+/**
+ * Runs them.
+ *
+ * @param jobs - see sweepJobs.
+ * @param threads - at least one; more than jobs are not started.
+ * @param ended - called after each run with the number of runs that have ended.
+ * @param signal - ends it early: no run is begun after that, those under way in threads are cut off.
+ * @returns one result per job, in their order.
+ * @throws SimulationError, TraceError of the first run that cannot be made, or the signal's reason.
+ */
+export async function runSweep(
+  jobs: readonly SweepJob[],
+  threads: number,
+  ended: (count: number) => void,
+  signal: AbortSignal,
+): Promise<SimulationResult[]> {
+  let count = 0;
+  const one = async (run: () => Promise<SimulationResult>): Promise<SimulationResult> => {
+    const result = await run();
+    count += 1;
+    ended(count);
+    return result;
+  };
+  const threadCount = Math.min(threads, jobs.length);
+  signal.throwIfAborted();
+  if (threadCount <= 1) {
+    const results: SimulationResult[] = [];
+    for (const job of jobs) {
+      signal.throwIfAborted();
+      results.push(await one(() => runSweepJob(job)));
+      // A run keeps the thread to itself: signals and the progress line get their turn between runs.
+      await new Promise(setImmediate);
+    }
+    return results;
+  }
+  const pool = new Tinypool({
+    filename: new URL("./sweep-job.js", import.meta.url).href,
+    name: runSweepJob.name,
+    minThreads: threadCount,
+    maxThreads: threadCount,
+  });
+  const cutOff = new Promise<never>((_, reject) => {
+    signal.addEventListener(
+      "abort",
+      () => {
+        reject(signal.reason as Error);
+      },
+      { once: true },
+    );
+  });
+  try {
+    const runs = jobs.map((job) => one(() => pool.run(job) as Promise<SimulationResult>));
+    return await Promise.race([Promise.all(runs), cutOff]);
+  } finally {
+    await pool.destroy();
+  }
+}
