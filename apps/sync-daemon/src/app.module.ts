@@ -23,6 +23,7 @@ import { SnapshotController } from "./http/snapshot.controller.ts";
 import { ProblemFilter } from "./http/problem.filter.ts";
 import { logRequests } from "./http/request-log.ts";
 import { measureRequests } from "./http/request-metrics.ts";
+import { traceRequests } from "./http/request-tracing.ts";
 import { quoteLongIntegers } from "./query/community-api.ts";
 import { Lookup } from "./query/lookup.ts";
 import { accessRuleOf } from "./openapi/operations.ts";
@@ -74,8 +75,10 @@ export async function createApp(
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(daemon), adapter);
   const server = adapter.getInstance();
   measureRequests(server, daemon.metrics);
-  logRequests(server, daemon.log);
   security.install(server, { metrics: daemon.metrics, log: daemon.log.write, ruleOf: accessRuleOf });
+  // Behind the door: who is refused there cannot have anything traced.
+  const idsOf = daemon.tracing === null ? (): null => null : traceRequests(server, daemon.tracing);
+  logRequests(server, daemon.log, idsOf);
   // A binary body stays the one buffer that it was received into.
   app.useBodyParser("application/octet-stream", { bodyLimit: daemon.settings.http.body_bytes });
   // Types that no endpoint takes are refused, not parsed.

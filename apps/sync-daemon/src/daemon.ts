@@ -39,6 +39,8 @@ import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
 import { findSnapshot } from "./snapshot/snapshot-source.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
+import type { FinishedSpan } from "./tracing/finished-span.ts";
+import type { Tracing } from "./tracing/tracing.ts";
 import { startTelemetry, type Telemetry } from "./telemetry.ts";
 
 /** What a daemon is made of, beside its settings. */
@@ -77,6 +79,8 @@ export class Daemon {
   readonly version: string;
   readonly log: LineGate;
   readonly logLevel: LevelControl;
+  /** Null when it is off. */
+  readonly tracing: Tracing | null;
   readonly #ingest: IngestPool;
 
   private constructor(parts: {
@@ -107,6 +111,7 @@ export class Daemon {
     this.metrics = metrics;
     this.log = telemetry.log;
     this.logLevel = telemetry.levelControl;
+    this.tracing = telemetry.tracing;
     this.snapshots = parts.snapshots;
     this.health = parts.health;
     this.syncHealth = new SyncHealth({ registry, board }, epochMs);
@@ -118,6 +123,8 @@ export class Daemon {
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
       ...parts.tokenization,
+      log: telemetry.log,
+      tracing: telemetry.tracing,
     });
   }
 
@@ -131,8 +138,8 @@ export class Daemon {
   static async start(settings: Settings, dependencies: DaemonDependencies): Promise<Daemon> {
     const curve = readCurveKeys(settings.curve);
     const sync = decideSync(settings.sync);
-    const telemetry = startTelemetry(settings, dependencies.log, epochMs);
-    const { metrics, log, announce, threadLine } = telemetry;
+    const telemetry = await startTelemetry(settings, dependencies.version, dependencies.log, epochMs);
+    const { metrics, log, announce, threadLine, tracing } = telemetry;
     if (!sync.on) tellSyncOff(sync, log.write);
     const snapshots = new SnapshotStore(settings.snapshot, {
       take: () => ingest.takeSnapshot(),
@@ -140,16 +147,17 @@ export class Daemon {
       version: dependencies.version,
       metrics,
       log: snapshotLog(log),
+      tracing,
       now: epochMs,
     });
     const heard = refusals(metrics, snapshotLog(log));
-    const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard) : null;
+    const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard, tracing) : null;
     const boardMemory = createBoardMemory();
     const board = new BoardReader(boardMemory);
     const { ingestScript: script, died, configFile } = dependencies;
     const shared = { board: boardMemory, logLevel: telemetry.level.memory, curve };
     const workers = ingestSettings(settings, shared, found?.path ?? null);
-    const heardOf = { log: log.write, threadLine, announce, died };
+    const heardOf = { log: log.write, threadLine, announce, died, span: spanTaker(tracing) };
     const ingest = await IngestPool.start(workers, { script, board, metrics, ...heardOf });
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const follower = sync.on ? ingest : NO_FOLLOWER;
@@ -158,7 +166,7 @@ export class Daemon {
       openFileRanks: filePlan(settings.callers.connections).ranks,
     });
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
-    const tokenization = tokenizationOf(settings, metrics);
+    const tokenization = tokenizationOf(settings, metrics, tracing);
     const { tokenizer } = tokenization;
     const health = startHealth({ settings, board, snapshots, discovery: discovery.status, tokenizer });
     const collect = fleetGauges(metrics, {
@@ -210,7 +218,15 @@ export class Daemon {
     await this.tokenizer?.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
     await this.#ingest.stop();
+    await this.tracing?.stop();
   }
+}
+
+/** Where ingest threads' spans go. They make none when tracing is off. */
+function spanTaker(tracing: Tracing | null): (span: FinishedSpan) => void {
+  return (span) => {
+    tracing?.record(span);
+  };
 }
 
 /** Where the snapshots' lines go. */
@@ -226,12 +242,16 @@ interface Tokenization {
   readonly tokenizerMetrics: TokenizerMetrics;
 }
 
-function tokenizationOf({ sync, tokenizer, limits }: Settings, metrics: MetricSlots): Tokenization {
+function tokenizationOf(
+  { sync, tokenizer, limits }: Settings,
+  metrics: MetricSlots,
+  tracing: Tracing | null,
+): Tokenization {
   const tokenizerMetrics = new TokenizerMetrics(metrics);
   const { tokenizer_endpoint: endpoint } = sync;
   if (endpoint === null) return { tokenizer: null, tokenizerMetrics };
   const options = { ...tokenizer, endpoint, tokensMax: limits.query_tokens };
-  return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs), tokenizerMetrics };
+  return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, tracing), tokenizerMetrics };
 }
 
 function startHealth(sources: Omit<CheckSources, "memoryBytesMax">): HealthChecks {
@@ -296,7 +316,7 @@ function memoryBytesMax(): number {
 
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
-  { ingest, limits }: Settings,
+  { ingest, limits, tracing }: Settings,
   shared: Pick<IngestSettings, "board" | "logLevel" | "curve">,
   restoreFrom: string | null,
 ): IngestSettings[] {
@@ -308,6 +328,7 @@ function ingestSettings(
     workerNumber,
     sharedIndex: null,
     ...shared,
+    tracedRatio: tracing.endpoint === null ? null : tracing.batch_ratio,
     queue: {
       messages: { live: share(limits.queue_messages), replay: share(limits.replay_queue_messages) },
       bytes: { live: share(limits.queue_bytes), replay: share(limits.replay_queue_bytes) },

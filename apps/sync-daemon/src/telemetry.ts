@@ -1,10 +1,11 @@
 /**
- * What a daemon tells of itself, made before anything that has something to tell: metrics, log.
+ * What a daemon tells of itself, made before anything that has something to tell: metrics, log, traces.
  *
  *     main thread's slots ─┐
  *     ingest threads' ─────┴─▶ Exposition ─▶ /metrics
  *     parts of the main thread ─▶ LineGate ─┐
  *     ingest threads ─▶ LineGate of theirs ─┴─▶ written
+ *     requests, lookups, snapshots, ingest threads' spans ─▶ Tracing, null when off
  */
 
 import {
@@ -12,6 +13,8 @@ import {
   Exposition,
   MetricSlots,
   type SlotAnnouncement,
+  SPAN_OUTCOMES,
+  type SpanOutcome,
   TELEMETRY_METRICS,
 } from "@kvsync/observability";
 
@@ -20,6 +23,8 @@ import { LineGate } from "./log/line-gate.ts";
 import { LogLevel } from "./log/log-level.ts";
 import type { LogLine } from "./log/log-line.ts";
 import type { Settings } from "./settings/settings.ts";
+import { startTracing } from "./tracing/start-tracing.ts";
+import type { Tracing } from "./tracing/tracing.ts";
 
 /** A daemon's ways to tell. */
 export interface Telemetry {
@@ -34,21 +39,25 @@ export interface Telemetry {
   readonly threadLine: (line: LogLine) => void;
   readonly level: LogLevel;
   readonly levelControl: LevelControl;
+  /** Null when it is off. */
+  readonly tracing: Tracing | null;
 }
 
 /**
  * Starts telling.
  *
- * @param settings - how much is logged.
+ * @param settings - how much is logged, and whether there are traces.
+ * @param version - of the product.
  * @param write - writes a line of the log.
  * @param now - milliseconds since the Unix epoch that never go back.
  * @returns everything, the caller's.
  */
-export function startTelemetry(
+export async function startTelemetry(
   settings: Settings,
+  version: string,
   write: (line: LogLine) => void,
   now: () => number,
-): Telemetry {
+): Promise<Telemetry> {
   const exposition = new Exposition(CATALOGUE);
   const announce = (announcement: SlotAnnouncement): void => {
     exposition.accept(announcement);
@@ -56,7 +65,24 @@ export function startTelemetry(
   const metrics = new MetricSlots("main", announce);
   const level = LogLevel.create(settings.log.level);
   const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "main" });
-  const log = new LineGate({ level, write, dropped, now });
+  let tracing: Tracing | null = null;
+  // A line that is written within a span says so.
+  const writeTraced = (line: LogLine): void => {
+    const ids = tracing?.activeIds() ?? null;
+    write(ids === null ? line : { ...line, facts: { ...line.facts, ...ids } });
+  };
+  const log = new LineGate({ level, write: writeTraced, dropped, now });
+  tracing = await startTracing(settings.tracing, { version, count: spanCounter(metrics), log: log.write });
   const levelControl = new LevelControl(level, now);
-  return { exposition, announce, metrics, log, threadLine: write, level, levelControl };
+  return { exposition, announce, metrics, log, threadLine: write, level, levelControl, tracing };
+}
+
+/** All outcomes are there from the start, so that none is a figure too. */
+function spanCounter(metrics: MetricSlots): (outcome: SpanOutcome, spans: number) => void {
+  const counters = new Map(
+    SPAN_OUTCOMES.map((outcome) => [outcome, metrics.counter(TELEMETRY_METRICS.spans, { outcome })]),
+  );
+  return (outcome, spans) => {
+    counters.get(outcome)?.inc(spans);
+  };
 }

@@ -70,9 +70,10 @@ export class DaemonProcess {
       openFiles === null ? command : ["sh", "-c", `ulimit -n ${openFiles}; exec "$0" "$@"`, ...command];
     const [program = "", ...args] = limited;
     this.#child = spawn(program, args, {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: process.env["PATH"] },
     });
+    this.#child.stderr?.pipe(process.stderr, { end: false });
     this.#exited = new Promise((resolve) => {
       this.#child.on("exit", (code, signal) => {
         resolve({ code, signal, afterMs: performance.now() - startedMs });
@@ -123,6 +124,14 @@ export class DaemonProcess {
   /** The last log lines. */
   get log(): readonly LogEntry[] {
     return this.#log;
+  }
+
+  /** Hears everything that the process writes from now on. */
+  onOutput(listener: (text: string) => void): void {
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      stream?.on("data", (chunk: Buffer | string) => {
+        listener(String(chunk));
+      });
   }
 
   /** Resolves when the process is gone. */

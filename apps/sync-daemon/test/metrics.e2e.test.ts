@@ -2,8 +2,9 @@
  * The catalogue against running daemons, both ways: whatever is declared is emitted, and moves, in runs that see a bit of
  * everything; whatever is emitted under our namespace is declared, with the labels and the label values declared.
  *
- * Four daemons, since one cannot have all: a roomy one, whose engines lose, poison and fail to answer; a cramped one, whose
- * limits are small enough to be hit; one with two ingest workers and a lopsided load; and one with HTTPS, tokens and CURVE.
+ * Five daemons, since one cannot have all: a roomy one, whose engines lose, poison and fail to answer; a cramped one, whose
+ * limits are small enough to be hit; one with two ingest workers and a lopsided load; one with HTTPS, tokens and CURVE; and one that logs and traces
+ * more than it may.
  */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -124,8 +125,6 @@ async function runCramped(): Promise<void> {
     limits: { queue_messages: CRAMPED_QUEUE, contexts: 1 },
     sync: { tokenizer_endpoint: NOBODY },
     tokenizer: { circuit_failures: 1 },
-    // More lines than the log takes.
-    log: { level: 3 },
     // No folder at all: each snapshot fails.
     snapshot: { directory: "/dev/null/nowhere", interval_seconds: 1 },
   });
@@ -225,6 +224,30 @@ async function runSecured(): Promise<void> {
   }
 }
 
+/** A daemon that is asked to tell more than the log takes, and more spans than a thread hands over. */
+async function runTalkative(): Promise<void> {
+  const engine = await TestEngine.start({ id: "engine-0" }, 6);
+  const daemon = await DaemonProcess.start({
+    engines: [engine.entry],
+    log: { level: 4 },
+    tracing: { endpoint: NOBODY, batch_ratio: 1 },
+  });
+  try {
+    await until(
+      "lines and spans were left out",
+      async () => {
+        await engine.serve(400, { isFresh: true });
+        await scrape(daemon);
+        return ["aibrix_kv_log_lines_dropped_total", "aibrix_kv_trace_spans_total"].every(isMoved);
+      },
+      60_000,
+    );
+  } finally {
+    await daemon.end();
+    await engine.stop();
+  }
+}
+
 /** Whether any scrape has a sample of this name that is not 0. */
 function isMoved(sample: string): boolean {
   const moved = new RegExp(`^${sample}(?:\\{.*\\})? (?!0$)\\S+$`, "m");
@@ -236,6 +259,7 @@ beforeAll(async () => {
   await runCramped();
   await runStealing();
   await runSecured();
+  await runTalkative();
 }, 180_000);
 
 /** Samples of all scrapes by family: the labels of each, once. */

@@ -45,6 +45,7 @@ function client(
     { ...OPTIONS, ...options, endpoint },
     new TokenizerMetrics(slots),
     now,
+    null,
   );
   ends.push(() => tokenizer.close());
   return { tokenizer, scrape: () => exposition.scrape() };

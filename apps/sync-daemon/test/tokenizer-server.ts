@@ -36,6 +36,8 @@ export class TokenizerServer {
   readonly bodies: string[] = [];
   /** Paths asked for. */
   readonly urls: string[] = [];
+  /** `traceparent` of each request; undefined without one. */
+  readonly traceparents: (string | undefined)[] = [];
   /** Connections accepted. */
   connections = 0;
   /** What comes next; the last one stays. */
@@ -69,11 +71,17 @@ export class TokenizerServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // Whoever asks whether it is well.
+    if (request.method === "GET") {
+      response.end("{}");
+      return;
+    }
     let body = "";
     for await (const chunk of request) body += String(chunk);
     this.bodies.push(body);
     const url = request.url ?? "";
     this.urls.push(url);
+    this.traceparents.push(request.headers["traceparent"] as string | undefined);
     const answer = this.answers.length > 1 ? this.answers.shift() : this.answers[0];
     answer?.({ body, url }, response);
   }

@@ -10,7 +10,7 @@ export { SECURITY_METRICS } from "./catalogue/security.ts";
 export { SERVICE_METRICS } from "./catalogue/service.ts";
 export { SNAPSHOT_METRICS } from "./catalogue/snapshot.ts";
 export { STREAM_METRICS } from "./catalogue/stream.ts";
-export { TELEMETRY_METRICS } from "./catalogue/telemetry.ts";
+export { SPAN_OUTCOMES, type SpanOutcome, TELEMETRY_METRICS } from "./catalogue/telemetry.ts";
 export { TOKENIZER_METRICS, TOKENIZER_OUTCOMES } from "./catalogue/tokenizer.ts";
 export {
   counter,

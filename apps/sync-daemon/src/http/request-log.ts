@@ -2,6 +2,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
+import type { TraceIds } from "../tracing/tracing.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import { routeOf } from "./request-metrics.ts";
 
@@ -10,8 +11,13 @@ import { routeOf } from "./request-metrics.ts";
  *
  * @param server - before it listens.
  * @param log - of the main thread.
+ * @param idsOf - the trace that a request belongs to; null when to none.
  */
-export function logRequests(server: FastifyInstance, log: LineGate): void {
+export function logRequests(
+  server: FastifyInstance,
+  log: LineGate,
+  idsOf: (request: FastifyRequest) => TraceIds | null,
+): void {
   server.addHook("onResponse", (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
     if (log.isOn("summary")) {
       const facts = {
@@ -19,6 +25,7 @@ export function logRequests(server: FastifyInstance, log: LineGate): void {
         route: routeOf(request),
         status: reply.statusCode,
         duration_ms: Math.round(reply.elapsedTime * 1000) / 1000,
+        ...idsOf(request),
       };
       log.write({
         level: "summary",

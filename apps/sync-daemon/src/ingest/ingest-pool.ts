@@ -20,6 +20,7 @@ import type { RankFollower } from "../engine/engine-registry.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { SnapshotError } from "../snapshot/snapshot-error.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
+import type { FinishedSpan } from "../tracing/finished-span.ts";
 import { IngestWorker } from "./ingest-worker.ts";
 import type { BoardReader } from "./stream-board.ts";
 import type { FollowedRank, IngestSettings, RestoredSnapshot, SnapshotBarrier } from "./thread-messages.ts";
@@ -41,6 +42,8 @@ export interface PoolDependencies {
   readonly log: (line: LogLine) => void;
   /** Hears lines that a worker has decided to write. */
   readonly threadLine: (line: LogLine) => void;
+  /** Hears of spans that a worker has chosen. */
+  readonly span: (span: FinishedSpan) => void;
   readonly died: (error: Error) => void;
 }
 
@@ -99,6 +102,7 @@ export class IngestPool implements RankFollower {
         {
           metrics: dependencies.announce,
           log: dependencies.threadLine,
+          span: dependencies.span,
           died: dependencies.died,
           evicted: (reason: EvictionReason, rankSlots) => {
             workers.forEach((other, i) => {

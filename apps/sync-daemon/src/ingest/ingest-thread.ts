@@ -22,6 +22,7 @@ import { LogLevel } from "../log/log-level.ts";
 import { loadSnapshot, type SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { Ingest } from "./ingest.ts";
+import { ThreadSpans } from "../tracing/thread-spans.ts";
 import { BoardWriter } from "./stream-board.ts";
 import type {
   FromIngest,
@@ -78,9 +79,22 @@ const ingest = new Ingest(settings, {
     dropped: metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: settings.worker }),
     now,
   }),
+  spans: threadSpans(settings.tracedRatio),
   now,
   random: Math.random,
 });
+
+function threadSpans(ratio: number | null): ThreadSpans | null {
+  if (ratio === null) return null;
+  return new ThreadSpans(ratio, {
+    send: (span) => {
+      tell({ kind: "span", span });
+    },
+    dropped: metrics.counter(TELEMETRY_METRICS.spans, { outcome: "thread_budget" }),
+    now,
+    random: Math.random,
+  });
+}
 
 port.on("message", (message: ToIngest) => {
   switch (message.kind) {

@@ -12,7 +12,8 @@ function script(body: string): URL {
 }
 
 function listener(died: (error: Error) => void) {
-  return { metrics: () => undefined, log: () => undefined, evicted: () => undefined, died };
+  const nothing = (): void => undefined;
+  return { metrics: nothing, log: nothing, span: nothing, evicted: nothing, died };
 }
 
 test("a thread that dies before it is ready makes the start fail with its error", async () => {

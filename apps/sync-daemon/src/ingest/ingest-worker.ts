@@ -11,6 +11,7 @@ import type { SlotAnnouncement } from "@kvsync/observability";
 
 import type { LogLine } from "../log/log-line.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
+import type { FinishedSpan } from "../tracing/finished-span.ts";
 import type {
   FollowedRank,
   FromIngest,
@@ -29,6 +30,7 @@ const STOP_GRACE_MS = 1000;
 export interface IngestListener {
   metrics(announcement: SlotAnnouncement): void;
   log(line: LogLine): void;
+  span(span: FinishedSpan): void;
   /** The index forgot something of these ranks by this thread's writes. */
   evicted(reason: EvictionReason, rankSlots: readonly number[]): void;
   /** The thread ended on its own: nothing is followed any more. */
@@ -89,6 +91,9 @@ export class IngestWorker {
             break;
           case "metrics":
             listener.metrics(message.announcement);
+            break;
+          case "span":
+            listener.span(message.span);
             break;
           case "log":
             listener.log({ component: settings.worker, ...message.line });

@@ -72,6 +72,7 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
     restoreFrom: null,
     board: memory,
     logLevel: level.memory,
+    tracedRatio: null,
     queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 1e9, replay: 1e9 }, messageBytes: 1e6 },
     holdBytesMax: 1e9,
     tickMs: 1,
@@ -95,6 +96,7 @@ function setUp(overrides: Partial<IngestSettings> = {}) {
     index,
     board: new BoardWriter(memory, 0),
     metrics,
+    spans: null,
     log: new LineGate({
       level,
       write: (line) => log.push(line),

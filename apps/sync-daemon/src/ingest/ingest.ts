@@ -34,6 +34,7 @@ import { EngineConnection } from "../engine/engine-connection.ts";
 import type { Frames, Transport } from "../engine/transport.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
+import type { ThreadSpans } from "../tracing/thread-spans.ts";
 import {
   IngestQueue,
   type Lane,
@@ -44,7 +45,7 @@ import {
 import { type ReplayClient, ReplayRequests } from "./replay-requests.ts";
 import type { BoardWriter } from "./stream-board.ts";
 import { StreamMetrics } from "./stream-metrics.ts";
-import { type StreamNames, StreamWatch } from "./stream-watch.ts";
+import { spanFactsOf, type StreamNames, StreamWatch } from "./stream-watch.ts";
 import type { FollowedRank, IngestSettings } from "./thread-messages.ts";
 
 /** Time of one slice at rest: short against a tick, long against reading the clock. */
@@ -72,6 +73,8 @@ export interface IngestDependencies {
   readonly board: BoardWriter;
   readonly metrics: MetricSlots;
   readonly log: LineGate;
+  /** Null when tracing is off. */
+  readonly spans: ThreadSpans | null;
   /** Milliseconds since the epoch, never going back. */
   readonly now: () => number;
   /** Jitter, 0 … 1. */
@@ -91,6 +94,7 @@ export class Ingest {
   readonly #decoder: EventBatchDecoder;
   readonly #holdBudget: HoldBudget;
   readonly #gauges: IngestGauges;
+  readonly #spans: ThreadSpans | null;
   #ticker: ReturnType<typeof setInterval> | null = null;
   #sliceScheduled = false;
   #appliedMessages = 0;
@@ -125,6 +129,7 @@ export class Ingest {
     this.#gauges = new IngestGauges(settings, dependencies.metrics);
     this.#dialAllowance = settings.dials.burst;
     this.#dialClockMs = dependencies.now();
+    this.#spans = dependencies.spans;
   }
 
   /** Starts the clock. */
@@ -151,15 +156,18 @@ export class Ingest {
   follow(rank: FollowedRank): void {
     const { metrics, index, log, now } = this.#dependencies;
     const names = namesOf(rank);
+    const streamMetrics = new StreamMetrics(
+      { pod: rank.workerId, model: rank.model, ingestWorker: this.#settings.worker },
+      metrics,
+      () => this.#wallClockSeconds,
+    );
+    const lastNumber = (): number | null => stream.sync.lastSequenceNumber;
     const stream: Stream = new Stream(rank, {
       ingest: this,
-      metrics: new StreamMetrics(
-        { pod: rank.workerId, model: rank.model, ingestWorker: this.#settings.worker },
-        metrics,
-        () => this.#wallClockSeconds,
-      ),
+      metrics: streamMetrics,
+      watch: new StreamWatch(streamMetrics, this.#dependencies, names, lastNumber),
       connect: (own) => this.#connection(rank, own),
-      sync: (streamMetrics) =>
+      sync: (listener) =>
         new WorkerSync(
           {
             rankSlot: rank.rankSlot,
@@ -170,12 +178,7 @@ export class Ingest {
             resumeFrom: rank.resumeFrom ?? undefined,
             limits: this.#dependencies.syncLimits,
           },
-          {
-            index,
-            decoder: this.#decoder,
-            listener: new StreamWatch(streamMetrics, log, names, () => stream.sync.lastSequenceNumber),
-            holdBudget: this.#holdBudget,
-          },
+          { index, decoder: this.#decoder, listener, holdBudget: this.#holdBudget },
         ),
     });
     this.#streams.set(rank.rankSlot, stream);
@@ -390,6 +393,8 @@ export class Ingest {
       const waitedMs = nowMs - item.receivedAtMs;
       this.#gauges.wait(lane, waitedMs / 1000);
       if (this.#dependencies.log.isOn("detail")) this.#tellTaken(stream, lane, item.frames, waitedMs);
+      const isTraced = this.#spans !== null && this.#spans.isNext();
+      const eventsBefore = isTraced ? eventsOf(stream) : 0;
       if (lane === "live") {
         stream.sync.liveMessage(item.frames, nowMs);
         this.#timed = stream;
@@ -397,10 +402,37 @@ export class Ingest {
       } else if (!stream.sync.replayMessage(item.attempt, item.frames, nowMs)) {
         this.#replays.abandon(stream, item.attempt);
       }
+      if (isTraced) this.#traceApplied(stream, { lane, waitedMs, startMs: nowMs, eventsBefore });
       this.#appliedMessages += 1;
       this.#gauges.applied();
     }
     this.#after(stream);
+  }
+
+  #traceApplied(
+    stream: Stream,
+    item: {
+      readonly lane: Lane;
+      readonly waitedMs: number;
+      readonly startMs: number;
+      readonly eventsBefore: number;
+    },
+  ): void {
+    const { lane, waitedMs, startMs, eventsBefore } = item;
+    const facts = {
+      ...spanFactsOf(namesOf(stream.rank)),
+      "kvsync.lane": lane,
+      "kvsync.queue_wait_seconds": waitedMs / 1000,
+      "kvsync.sequence_number": stream.sync.lastSequenceNumber ?? -1,
+      "kvsync.events": eventsOf(stream) - eventsBefore,
+    };
+    this.#spans?.finished({
+      name: "ingest.apply",
+      startMs,
+      endMs: this.#dependencies.now(),
+      facts,
+      error: null,
+    });
   }
 
   #tellTaken({ rank }: Stream, lane: Lane, frames: Frames, waitedMs: number): void {
@@ -440,20 +472,12 @@ export class Ingest {
     for (let action = stream.sync.takeAction(); action !== null; action = stream.sync.takeAction()) {
       if (action.kind === "abandon_replay") this.#replays.abandon(stream, action.attempt);
       else {
-        stream.metrics.replayRequested();
-        this.#tellReplay(stream, action.from);
+        stream.watch.replayRequested(action.from);
         this.#replays.request(stream, action.attempt, action.from);
       }
     }
     this.#dependencies.board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
     this.#dirty.add(stream);
-  }
-
-  #tellReplay({ rank }: Stream, from: number): void {
-    const { log } = this.#dependencies;
-    if (!log.isOn("summary")) return;
-    const facts = { ...namesOf(rank), from_sequence_number: from };
-    log.write({ level: "summary", event: "replay_requested", message: "asks for a replay", facts });
   }
 
   #tick(): void {
@@ -527,6 +551,12 @@ export class Ingest {
   }
 }
 
+/** Events that a stream has applied so far. */
+function eventsOf({ sync }: Stream): number {
+  const { BlockStored, BlockRemoved, AllBlocksCleared } = sync.counters.eventsApplied;
+  return BlockStored + BlockRemoved + AllBlocksCleared;
+}
+
 /** How a rank is called in lines of the log. */
 function namesOf({ workerId, model, dpRank }: FollowedRank): StreamNames {
   return { pod: workerId, model, dp_rank: dpRank };
@@ -537,6 +567,7 @@ class Stream implements ReplayClient {
   readonly rank: FollowedRank;
   readonly sync: WorkerSync;
   readonly metrics: StreamMetrics;
+  readonly watch: StreamWatch;
   readonly connection: EngineConnection;
   /** By position in QUEUE_DROP_REASONS. */
   readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
@@ -552,14 +583,16 @@ class Stream implements ReplayClient {
     parts: {
       readonly ingest: Ingest;
       readonly metrics: StreamMetrics;
+      readonly watch: StreamWatch;
       readonly connect: (stream: Stream) => EngineConnection;
-      readonly sync: (metrics: StreamMetrics) => WorkerSync;
+      readonly sync: (listener: StreamWatch) => WorkerSync;
     },
   ) {
     this.rank = rank;
     this.#ingest = parts.ingest;
     this.metrics = parts.metrics;
-    this.sync = parts.sync(parts.metrics);
+    this.watch = parts.watch;
+    this.sync = parts.sync(parts.watch);
     this.connection = parts.connect(this);
   }
 

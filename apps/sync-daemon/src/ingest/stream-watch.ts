@@ -2,7 +2,8 @@
  * Listens to one stream for everybody: metrics get all of it, the log what its level lets through.
  *
  *     core's WorkerSync ─▶ StreamWatch ─┬─▶ StreamMetrics (always)
- *                                       └─▶ LineGate      (asked first, so that a line that is off is never made)
+ *                                       ├─▶ LineGate      (asked first, so that a line that is off is never made)
+ *                                       └─▶ ThreadSpans   (each replay that brought something or failed; null when tracing is off)
  *
  * | verbosity | lines |
  * | --- | --- |
@@ -19,6 +20,8 @@ import type { DropReason, EventType, ReplayStatus, StreamState, SyncListener, Tr
 import type { LineGate } from "../log/line-gate.ts";
 import { LINE_LEVELS, type LineLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
+import type { SpanFacts } from "../tracing/finished-span.ts";
+import type { ThreadSpans } from "../tracing/thread-spans.ts";
 import type { StreamMetrics } from "./stream-metrics.ts";
 
 // Bound here: an imported table is looked up anew at every event.
@@ -27,29 +30,48 @@ const { summary: SUMMARY, event: EVENT, debug: DEBUG } = LINE_LEVELS;
 /** Whose stream it is, in every line. */
 export type StreamNames = Readonly<Record<"pod" | "model", string>> & { readonly dp_rank: number };
 
+/** What a watch tells to, beside metrics. */
+export interface WatchDependencies {
+  readonly log: LineGate;
+  /** Null when tracing is off. */
+  readonly spans: ThreadSpans | null;
+  /** Milliseconds since the Unix epoch. */
+  readonly now: () => number;
+}
+
+/** A replay under way. */
+interface OpenReplay {
+  readonly startMs: number;
+  readonly from: number;
+  messages: number;
+}
+
 /** A stream's listener. */
 export class StreamWatch implements SyncListener {
   readonly #metrics: StreamMetrics;
+  readonly #dependencies: WatchDependencies;
   readonly #log: LineGate;
   readonly #names: StreamNames;
   readonly #sequenceNumber: () => number | null;
   /** Of the message at hand. */
   #blocks = 0;
+  #replay: OpenReplay | null = null;
 
   /**
    * @param metrics - of the stream.
-   * @param log - of this thread.
+   * @param dependencies - log and spans of this thread.
    * @param names - whose stream it is.
    * @param sequenceNumber - of the message applied last.
    */
   constructor(
     metrics: StreamMetrics,
-    log: LineGate,
+    dependencies: WatchDependencies,
     names: StreamNames,
     sequenceNumber: () => number | null,
   ) {
     this.#metrics = metrics;
-    this.#log = log;
+    this.#dependencies = dependencies;
+    this.#log = dependencies.log;
     this.#names = names;
     this.#sequenceNumber = sequenceNumber;
   }
@@ -65,6 +87,7 @@ export class StreamWatch implements SyncListener {
         blocks: this.#blocks,
         sent_at: timestampSeconds,
       });
+    if (lane === "replay" && this.#replay !== null) this.#replay.messages += 1;
     this.#blocks = 0;
   }
 
@@ -102,9 +125,19 @@ export class StreamWatch implements SyncListener {
       this.#say("summary", "gap_found", "messages are missing", { missed_messages: missedMessages });
   }
 
+  /** A replay is asked for. */
+  replayRequested(from: number): void {
+    this.#metrics.replayRequested();
+    const { spans, now } = this.#dependencies;
+    if (spans !== null) this.#replay = { startMs: now(), from, messages: 0 };
+    if (this.#log.verbosity >= SUMMARY)
+      this.#say("summary", "replay_requested", "asks for a replay", { from_sequence_number: from });
+  }
+
   /** A replay ended. */
   replayEnded(status: ReplayStatus): void {
     this.#metrics.replayEnded(status);
+    if (this.#replay !== null) this.#finishReplay(this.#replay, status);
     if (this.#log.verbosity >= SUMMARY)
       this.#say("summary", "replay_ended", "a replay has ended", { status });
   }
@@ -137,7 +170,36 @@ export class StreamWatch implements SyncListener {
       this.#say("debug", "state_changed", "a stream's state has changed", { state, previous });
   }
 
+  /** One that ended well and brought nothing was a look at an idle stream. */
+  #finishReplay({ startMs, from, messages }: OpenReplay, status: ReplayStatus): void {
+    this.#replay = null;
+    if (status === "completed" && messages === 0) return;
+    const { spans, now } = this.#dependencies;
+    const facts = {
+      "kvsync.from_sequence_number": from,
+      "kvsync.messages": messages,
+      "kvsync.status": status,
+    };
+    spans?.finished({
+      name: "ingest.replay",
+      startMs,
+      endMs: now(),
+      facts: { ...spanFactsOf(this.#names), ...facts },
+      error: status === "failed" ? "replay_failed" : null,
+    });
+  }
+
   #say(level: LineLevel, event: string, message: string, facts: LogLine["facts"]): void {
     this.#log.write({ level, event, message, facts: { ...this.#names, ...facts } });
   }
+}
+
+/**
+ * Whose stream a span is about.
+ *
+ * @param names - of the stream.
+ * @returns attributes.
+ */
+export function spanFactsOf({ pod, model, dp_rank }: StreamNames): SpanFacts {
+  return { "kvsync.pod": pod, "kvsync.model": model, "kvsync.dp_rank": dp_rank };
 }

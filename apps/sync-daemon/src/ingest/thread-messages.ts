@@ -8,6 +8,7 @@ import type { SlotAnnouncement } from "@kvsync/observability";
 
 import type { LogLine } from "../log/log-line.ts";
 import type { CurveKeys } from "../security/curve-keys.ts";
+import type { FinishedSpan } from "../tracing/finished-span.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
@@ -23,6 +24,8 @@ export interface IngestSettings {
   readonly board: SharedArrayBuffer;
   /** Memory of the log's level. */
   readonly logLevel: SharedArrayBuffer;
+  /** Share of messages whose application is traced; null when tracing is off. */
+  readonly tracedRatio: number | null;
   readonly queue: QueueLimits;
   /** Bytes that this worker's streams together hold while replays run. */
   readonly holdBytesMax: number;
@@ -118,4 +121,5 @@ export type FromIngest =
   /** Everything of the rank is gone from the index: its slot may be given to another. */
   | { readonly kind: "forgotten"; readonly rankSlot: number }
   | { readonly kind: "metrics"; readonly announcement: SlotAnnouncement }
-  | { readonly kind: "log"; readonly line: LogLine };
+  | { readonly kind: "log"; readonly line: LogLine }
+  | { readonly kind: "span"; readonly span: FinishedSpan };

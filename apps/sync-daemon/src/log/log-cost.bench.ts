@@ -47,7 +47,12 @@ function subjectAt(verbosity: number, slots: MetricSlots): Subject {
   // The clock never ends the second's budget: beyond it a line is still made, which is what is measured.
   const gate = new LineGate({ level, write: () => undefined, dropped, now: () => 0 });
   const names = { pod: `pod-${verbosity}`, model: "m", dp_rank: 0 };
-  const listener = new StreamWatch(metricsOf(slots, names.pod), gate, names, () => 7);
+  const listener = new StreamWatch(
+    metricsOf(slots, names.pod),
+    { log: gate, spans: null, now: () => 0 },
+    names,
+    () => 7,
+  );
   return { listener, times: [], messages: verbosity === LOG_LEVEL_MAX ? MESSAGES_ON : MESSAGES };
 }
 

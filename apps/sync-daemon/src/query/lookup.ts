@@ -17,10 +17,12 @@ import {
   STREAM_METRICS,
 } from "@kvsync/observability";
 
+import type { LineGate } from "../log/line-gate.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import type { TokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import type { TokenizerMetrics } from "../tokenizer/tokenizer-metrics.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import { fallback, match, type MatchDependencies, unknownModel } from "./match.ts";
 import type { MatchAnswer } from "./match-answer.ts";
 import {
@@ -54,6 +56,8 @@ export class Lookup {
   readonly #memory: QueryInputMemory;
   readonly #tokenizer: RemoteTokenizer | null;
   readonly #tokenizerMetrics: TokenizerMetrics;
+  readonly #log: LineGate;
+  readonly #tracing: Tracing | null;
   readonly #metrics: MetricSlots;
   readonly #duration: Histogram;
   readonly #models = new Map<string, ModelHandles>();
@@ -61,7 +65,7 @@ export class Lookup {
   /**
    * @param dependencies - index reader, board, engines, clock.
    * @param metrics - of the main thread.
-   * @param options - most token ids in one lookup; the tokenizer, null without one, and its metrics.
+   * @param options - most token ids in one lookup; the tokenizer, null without one, and its metrics; the log, and traces, null when off.
    */
   constructor(
     dependencies: MatchDependencies,
@@ -70,6 +74,8 @@ export class Lookup {
       readonly tokensMax: number;
       readonly tokenizer: RemoteTokenizer | null;
       readonly tokenizerMetrics: TokenizerMetrics;
+      readonly log: LineGate;
+      readonly tracing: Tracing | null;
     },
   ) {
     const reader: PrefixReader = dependencies.reader;
@@ -78,6 +84,8 @@ export class Lookup {
     this.#memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: options.tokensMax };
     this.#tokenizer = options.tokenizer;
     this.#tokenizerMetrics = options.tokenizerMetrics;
+    this.#log = options.log;
+    this.#tracing = options.tracing;
     this.#duration = metrics.histogram(PREFIX_INDEX_METRICS.indexerOperationDuration, { operation: "match" });
   }
 
@@ -154,13 +162,16 @@ export class Lookup {
     // A model that nobody serves is refused before anybody is asked for its tokens.
     if (this.#dependencies.registry.enginesOf(question.model) === null)
       throw unknownModel(question.model, this.#dependencies.registry);
-    const outcome = await this.#tokens(request);
+    const outcome = await (this.#tracing === null
+      ? this.#tokens(request)
+      : this.#tracedTokens(this.#tracing, request));
     if (outcome.kind === "tokens") {
       return this.#answer(withTokens(question, outcome.tokens, this.#memory), startedMs);
     }
     const answer = fallback(question, outcome.reason, this.#dependencies);
     const handles = this.#models.get(question.model) ?? this.#open(question.model);
     handles.decision.observe((performance.now() - startedMs) / 1000);
+    if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
   }
 
@@ -173,7 +184,8 @@ export class Lookup {
 
   #answer(query: MatchQuery, startedMs: number): MatchAnswer {
     const readMs = performance.now();
-    const answer = match(query, this.#dependencies);
+    const answer =
+      this.#tracing === null ? match(query, this.#dependencies) : this.#tracedMatch(this.#tracing, query);
     const endedMs = performance.now();
     // Only models that are served get here, so that the map is bounded with the registry.
     const handles = this.#models.get(query.model) ?? this.#open(query.model);
@@ -183,7 +195,49 @@ export class Lookup {
     this.#duration.observe((endedMs - readMs) / 1000);
     if (answer.blocks !== null && answer.blocks > 0)
       recordHit(handles, (answer.matches[0]?.matched_blocks ?? 0) / answer.blocks);
+    if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
+  }
+
+  #tracedMatch(tracing: Tracing, query: MatchQuery): MatchAnswer {
+    return tracing.within("lookup", (span) => {
+      const answer = match(query, this.#dependencies);
+      // Not before the answer: a model that is not known is text that a caller sent.
+      span.setAttributes({
+        "kvsync.model": answer.model,
+        "kvsync.input": query.input,
+        "kvsync.input_count": query.count,
+        "kvsync.blocks": answer.blocks ?? 0,
+        "kvsync.matched_blocks": answer.matches[0]?.matched_blocks ?? 0,
+        "kvsync.decision": answer.decision,
+        "kvsync.trust": answer.trust,
+      });
+      return answer;
+    });
+  }
+
+  #tracedTokens(tracing: Tracing, request: TokenizeRequest): Promise<TokenizeOutcome> {
+    return tracing.within("tokenize", async (span) => {
+      const outcome = await this.#tokens(request);
+      if (outcome.kind === "tokens") span.setAttribute("kvsync.input_count", outcome.tokens.length);
+      else tracing.fail(span, outcome.reason);
+      return outcome;
+    });
+  }
+
+  #tell({ model, blocks, decision, trust, reason, matches }: MatchAnswer): void {
+    const best = matches[0];
+    const facts = {
+      model,
+      blocks,
+      decision,
+      trust,
+      reason,
+      pod: best?.worker ?? null,
+      matched_blocks: best?.matched_blocks ?? 0,
+    };
+    const [component, event, message] = ["lookup", "lookup_answered", "answered a lookup"];
+    this.#log.write({ level: "detail", component, event, message, facts });
   }
 
   #open(model: string): ModelHandles {

@@ -110,6 +110,47 @@ export function text(about: string, initial: string | null, more: SettingNames =
 }
 
 /**
+ * A share of something.
+ *
+ * @param about - what it means, one sentence.
+ * @param initial - its default.
+ * @param more - other names.
+ * @returns the field.
+ */
+export function share(about: string, initial: number, more: SettingNames = {}) {
+  const expected = "a number from 0 to 1";
+  return z
+    .number(expected)
+    .min(0, expected)
+    .max(1, expected)
+    .default(initial)
+    .register(SETTING_FACTS, { about, expected, ...more });
+}
+
+/**
+ * The address of an HTTP service, behind which paths are put; or none.
+ *
+ * @param about - what it means, one sentence.
+ * @param more - other names.
+ * @returns the field; none by default.
+ */
+export function baseUrl(about: string, more: SettingNames = {}) {
+  const expected = "a base URL, http:// or https://, without query or fragment";
+  return z
+    .string(expected)
+    .refine(isBaseUrl, expected)
+    .nullable()
+    .default(null)
+    .register(SETTING_FACTS, { about, expected, ...more });
+}
+
+function isBaseUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const { protocol, search, hash } = new URL(value);
+  return (protocol === "http:" || protocol === "https:") && search === "" && hash === "";
+}
+
+/**
  * A section: all of its settings have defaults, so it may be absent.
  *
  * @param shape - its settings by name.

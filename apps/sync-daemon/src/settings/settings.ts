@@ -19,6 +19,7 @@ import {
   tlsSection,
 } from "../security/security-settings.ts";
 import { snapshotSection } from "../snapshot/snapshot-settings.ts";
+import { tracingSection } from "../tracing/tracing-settings.ts";
 import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "../tokenizer/tokenizer-settings.ts";
 import { flag, integer, seconds, section, SETTING_FACTS, type SettingFacts, text } from "./setting-field.ts";
 
@@ -71,6 +72,7 @@ const sections = z.strictObject({
     ),
   }),
   log: logSection,
+  tracing: tracingSection,
   engines,
   sync: section({
     enabled: flag("Follow engines. Unset: yes, without a tokenizer.", null, {

@@ -11,6 +11,9 @@ import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
+import type { Span } from "@opentelemetry/api";
+
+import type { Tracing } from "../tracing/tracing.ts";
 import { SnapshotError } from "./snapshot-error.ts";
 import { verifySnapshot } from "./snapshot-file.ts";
 import { SNAPSHOT_NAME, type SnapshotSettings } from "./snapshot-settings.ts";
@@ -36,12 +39,31 @@ export interface SourceListener {
  * @param settings - where to look.
  * @param folder - where a fetched one may lie.
  * @param listener - hears of refusals.
+ * @param tracing - null when off.
  * @returns null for a cold start.
  */
-export async function findSnapshot(
+export function findSnapshot(
   settings: SnapshotSettings,
   folder: string,
   listener: SourceListener,
+  tracing: Tracing | null,
+): Promise<FoundSnapshot | null> {
+  if (tracing === null) return find(settings, folder, listener, fetchSnapshot);
+  const fetchTraced = (own: SnapshotSettings, base: string, path: string): Promise<void> =>
+    tracing.within("GET", () => fetchSnapshot(own, base, path, tracing.headers()), { isCall: true });
+  const work = async (span: Span): Promise<FoundSnapshot | null> => {
+    const found = await find(settings, folder, listener, fetchTraced);
+    span.setAttribute("kvsync.origin", found?.origin ?? "none");
+    return found;
+  };
+  return tracing.within("snapshot.find", work, { isRare: true });
+}
+
+async function find(
+  settings: SnapshotSettings,
+  folder: string,
+  listener: SourceListener,
+  fetchFrom: (settings: SnapshotSettings, base: string, path: string) => Promise<void>,
 ): Promise<FoundSnapshot | null> {
   if (settings.directory !== null) {
     const path = join(settings.directory, SNAPSHOT_NAME);
@@ -55,7 +77,7 @@ export async function findSnapshot(
   if (settings.warm_from === null) return null;
   const path = join(folder, `${SNAPSHOT_NAME}.fetched`);
   try {
-    await fetchSnapshot(settings, settings.warm_from, path);
+    await fetchFrom(settings, settings.warm_from, path);
   } catch (error) {
     rmSync(path, { force: true });
     if (!(error instanceof SnapshotError)) throw error;
@@ -82,6 +104,7 @@ async function fetchSnapshot(
   { warm_timeout_seconds, warm_token_file }: SnapshotSettings,
   base: string,
   path: string,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const url = `${base.replace(/\/+$/, "")}/api/v1/snapshot`;
   const failed = (reason: string, cause?: unknown): SnapshotError =>
@@ -105,7 +128,7 @@ async function fetchSnapshot(
   try {
     const token = warm_token_file === null ? null : readFileSync(warm_token_file, "utf8").trim();
     const response = await fetch(url, {
-      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      headers: token === null ? more : { ...more, authorization: `Bearer ${token}` },
       signal: AbortSignal.timeout(warm_timeout_seconds * 1000),
     });
     if (response.status !== 200 || response.body === null) throw failed(`status ${response.status}`);

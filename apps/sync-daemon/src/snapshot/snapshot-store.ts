@@ -15,8 +15,10 @@ import { Worker } from "node:worker_threads";
 
 import { DEFAULT_HASH_SEED } from "@kvsync/core";
 import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
+import type { Span } from "@opentelemetry/api";
 
 import type { LogLine } from "../log/log-line.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
 import { SNAPSHOT_NAME, type SnapshotSettings } from "./snapshot-settings.ts";
 import type { SnapshotJob, SnapshotOutcome } from "./snapshot-thread.ts";
@@ -30,6 +32,8 @@ export interface SnapshotDependencies {
   readonly version: string;
   readonly metrics: MetricSlots;
   readonly log: (line: LogLine) => void;
+  /** Null when off. */
+  readonly tracing: Tracing | null;
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;
 }
@@ -112,7 +116,7 @@ export class SnapshotStore {
    * @throws SnapshotError io_failed; counted and logged already.
    */
   write(): Promise<WrittenSnapshot> {
-    this.#writing ??= this.#write().finally(() => {
+    this.#writing ??= this.#traced().finally(() => {
       this.#writing = null;
     });
     return this.#writing;
@@ -147,6 +151,21 @@ export class SnapshotStore {
     } catch (error) {
       return { ok: false, message: ioFailed(path, error).message };
     }
+  }
+
+  #traced(): Promise<WrittenSnapshot> {
+    const { tracing } = this.#dependencies;
+    if (tracing === null) return this.#write();
+    const work = async (span: Span): Promise<WrittenSnapshot> => {
+      const written = await this.#write();
+      span.setAttributes({
+        "kvsync.rows": written.rows,
+        "kvsync.bytes": written.bytes,
+        "kvsync.streams": written.streams,
+      });
+      return written;
+    };
+    return tracing.within("snapshot.write", work, { isRare: true });
   }
 
   async #write(): Promise<WrittenSnapshot> {

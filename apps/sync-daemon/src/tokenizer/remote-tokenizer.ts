@@ -20,6 +20,7 @@
  */
 
 import { LRUCache } from "lru-cache";
+import type { Span } from "@opentelemetry/api";
 import { errors, Pool } from "undici";
 
 import { type CircuitState, CircuitBreaker } from "./circuit-breaker.ts";
@@ -27,6 +28,7 @@ import type { TokenizeOutcome, TokenizerFailure } from "./tokenize-outcome.ts";
 import { tokenizeAnswer, type TokenizeRequest } from "./tokenize-request.ts";
 import type { TokenizerMetrics } from "./tokenizer-metrics.ts";
 import type { TokenizerSettings } from "./tokenizer-settings.ts";
+import type { Tracing } from "../tracing/tracing.ts";
 
 const TOKEN_MAX = 0xffff_ffff;
 /** Bytes of one token in an answer, at most: ten digits, a comma and a space. */
@@ -64,6 +66,7 @@ export class RemoteTokenizer {
   readonly #pool: Pool;
   readonly #path: string;
   readonly #options: RemoteTokenizerOptions;
+  readonly #tracing: Tracing | null;
   readonly #metrics: TokenizerMetrics;
   readonly #circuit: CircuitBreaker;
   readonly #cache: LRUCache<string, Uint32Array> | null;
@@ -74,11 +77,18 @@ export class RemoteTokenizer {
    * @param options - checked settings.
    * @param metrics - of the tokenizer.
    * @param now - monotonic milliseconds, for the circuit.
+   * @param tracing - whose context goes with each question; null when off.
    */
-  constructor(options: RemoteTokenizerOptions, metrics: TokenizerMetrics, now: () => number) {
+  constructor(
+    options: RemoteTokenizerOptions,
+    metrics: TokenizerMetrics,
+    now: () => number,
+    tracing: Tracing | null,
+  ) {
     const { origin, pathname } = new URL(options.endpoint);
     const timeoutMs = options.timeout_seconds * 1000;
     this.#options = options;
+    this.#tracing = tracing;
     this.#metrics = metrics;
     this.#path = `${pathname.replace(/\/+$/, "")}/tokenize`;
     this.#pool = new Pool(origin, {
@@ -162,17 +172,38 @@ export class RemoteTokenizer {
   /** One question, asked twice at most: a kept connection that the other side has dropped, or a server that stumbles, is worth a second try. */
   async #exchange(request: TokenizeRequest): Promise<Exchange> {
     const signal = AbortSignal.timeout(this.#options.timeout_seconds * 1000);
-    const first = await this.#post(request, signal);
+    const first = await this.#attempt(request, signal);
     if (!isUnavailable(first) || signal.aborted) return first;
-    return this.#post(request, signal);
+    return this.#attempt(request, signal);
   }
 
-  async #post(request: TokenizeRequest, signal: AbortSignal): Promise<Exchange> {
+  #attempt(request: TokenizeRequest, signal: AbortSignal): Promise<Exchange> {
+    const tracing = this.#tracing;
+    if (tracing === null) return this.#post(request, signal);
+    const { hostname, port, protocol } = new URL(this.#options.endpoint);
+    const work = async (span: Span): Promise<Exchange> => {
+      span.setAttributes({
+        "http.request.method": "POST",
+        "server.address": hostname,
+        "server.port": Number(port === "" ? (protocol === "https:" ? 443 : 80) : port),
+      });
+      const exchange = await this.#post(request, signal, tracing.headers());
+      if (exchange.outcome.kind === "failed") tracing.fail(span, exchange.outcome.reason);
+      return exchange;
+    };
+    return tracing.within("POST", work, { isCall: true });
+  }
+
+  async #post(
+    request: TokenizeRequest,
+    signal: AbortSignal,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<Exchange> {
     try {
       const { statusCode, body } = await this.#pool.request({
         path: this.#path,
         method: "POST",
-        headers: { "content-type": "application/json", accept: "application/json" },
+        headers: { "content-type": "application/json", accept: "application/json", ...more },
         body: request.body,
         signal,
       });

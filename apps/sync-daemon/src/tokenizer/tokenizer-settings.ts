@@ -6,23 +6,15 @@
 
 import { z } from "zod";
 
-import { integer, seconds, section, SETTING_FACTS } from "../settings/setting-field.ts";
+import { baseUrl, integer, seconds, section, SETTING_FACTS } from "../settings/setting-field.ts";
 
 const MIB = 1024 * 1024;
-const ENDPOINT_EXPECTED = "a base URL, http:// or https://, without query or fragment";
 const ENGINE_EXPECTED = "vllm (its POST /tokenize)";
 
 /** Base URL of the tokenizer; `/tokenize` is put behind its path. */
-export const tokenizerEndpoint = z
-  .string(ENDPOINT_EXPECTED)
-  .refine(isBaseUrl, ENDPOINT_EXPECTED)
-  .nullable()
-  .default(null)
-  .register(SETTING_FACTS, {
-    about: "Base URL of the tokenizer, for lookups by prompt or messages.",
-    expected: ENDPOINT_EXPECTED,
-    env: "AIBRIX_REMOTE_TOKENIZER_ENDPOINT",
-  });
+export const tokenizerEndpoint = baseUrl("Base URL of the tokenizer, for lookups by prompt or messages.", {
+  env: "AIBRIX_REMOTE_TOKENIZER_ENDPOINT",
+});
 
 /** Whose dialect of /tokenize it speaks. */
 export const tokenizerEngine = z.enum(["vllm"], ENGINE_EXPECTED).default("vllm").register(SETTING_FACTS, {
@@ -53,9 +45,3 @@ export const tokenizerSection = section({
 
 /** How the tokenizer is asked. */
 export type TokenizerSettings = z.output<typeof tokenizerSection>;
-
-function isBaseUrl(value: string): boolean {
-  if (!URL.canParse(value)) return false;
-  const { protocol, search, hash } = new URL(value);
-  return (protocol === "http:" || protocol === "https:") && search === "" && hash === "";
-}

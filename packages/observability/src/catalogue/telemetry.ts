@@ -1,10 +1,16 @@
 /**
- * Families about what the daemon tells beside metrics: the log.
+ * Families about what the daemon tells beside metrics: lines of the log, and spans.
  */
 
 import { counter } from "../definition.ts";
 
-/** Families about the log. */
+/** What becomes of a span that was to be exported. */
+export const SPAN_OUTCOMES = ["exported", "export_failed", "queue_full", "thread_budget"] as const;
+
+/** One of SPAN_OUTCOMES. */
+export type SpanOutcome = (typeof SPAN_OUTCOMES)[number];
+
+/** Families about the log and traces. */
 export const TELEMETRY_METRICS = {
   logLinesDropped: counter({
     name: "kv_log_lines_dropped_total",
@@ -12,5 +18,12 @@ export const TELEMETRY_METRICS = {
     unit: "none",
     labels: { thread: { maxValues: 17 } },
     why: "At a detailed level some lines are missing; who reads the log has to know.",
+  }),
+  spans: counter({
+    name: "kv_trace_spans_total",
+    help: "Sampled spans by what became of them: taken by the collector, or lost to it, to a full queue, to a thread's budget.",
+    unit: "none",
+    labels: { outcome: SPAN_OUTCOMES },
+    why: "Traces that are missing look like requests that were not made.",
   }),
 };

@@ -66,7 +66,7 @@ export const SERVICE = dashboard({
         "snapshotDuration",
       ],
     },
-    { id: 106, title: "Log and traces", panels: ["logLinesDropped"] },
+    { id: 106, title: "Log and traces", panels: ["logLinesDropped", "spans"] },
     {
       id: 130,
       title: "Security",
@@ -333,6 +333,15 @@ export const SERVICE = dashboard({
           (label) => `${label("instance")} ${label("thread")}`,
         ),
       ],
+    }),
+    spans: timeseries({
+      id: 51,
+      title: "Spans",
+      shows: "Sampled spans per second by what became of them. Empty while tracing is off.",
+      normal: "Only exported.",
+      width: 12,
+      height: 8,
+      queries: [query(sum(rate(L.spans, RATE, HERE), ["outcome"]), (label) => label("outcome"))],
     }),
     snapshotAge: timeseries({
       id: 41,

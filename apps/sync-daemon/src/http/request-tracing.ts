@@ -1,0 +1,68 @@
+/**
+ * A span per request: begun with what the caller's `traceparent` says, named by method and route, ended with the response or when the caller goes away.
+ * What asks whether the process is well is left out: probes and scrapes would be most of what is traced, and say nothing.
+ *
+ * Installed only where tracing is on.
+ */
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+
+import type { OpenSpan, TraceIds, Tracing } from "../tracing/tracing.ts";
+import { routeOf } from "./request-metrics.ts";
+
+const UNTRACED: ReadonlySet<string> = new Set([
+  "/livez",
+  "/readyz",
+  "/health",
+  "/api/v1/health",
+  "/api/v1/kv-sync/health",
+  "/metrics",
+  "/api/v1/metrics",
+]);
+const STATUS_FAILED = 500;
+
+/**
+ * Traces every request of a server but probes and scrapes.
+ *
+ * @param server - before it listens.
+ * @param tracing - of the daemon.
+ * @returns tells the ids of a request under way, null of one that is not traced.
+ */
+export function traceRequests(
+  server: FastifyInstance,
+  tracing: Tracing,
+): (request: FastifyRequest) => TraceIds | null {
+  const open = new WeakMap<FastifyRequest, OpenSpan>();
+  const end = (request: FastifyRequest, status: number | null, error: string | null): void => {
+    const span = open.get(request);
+    if (span === undefined) return;
+    tracing.close(span, status === null ? {} : { "http.response.status_code": status }, error);
+  };
+  server.addHook("onRequest", (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
+    const route = routeOf(request);
+    if (!UNTRACED.has(route)) {
+      const facts = { "http.request.method": request.method, "http.route": route };
+      open.set(request, tracing.openRequest(`${request.method} ${route}`, request.headers, facts));
+    }
+    done();
+  });
+  // After the body was read: what the socket's events call would not be in the request's context.
+  server.addHook("preValidation", (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
+    const span = open.get(request);
+    if (span === undefined) done();
+    else tracing.run(span, done);
+  });
+  server.addHook("onResponse", (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
+    const { statusCode } = reply;
+    end(request, statusCode, statusCode >= STATUS_FAILED ? String(statusCode) : null);
+    done();
+  });
+  server.addHook("onRequestAbort", (request: FastifyRequest, done: () => void) => {
+    end(request, null, "aborted");
+    done();
+  });
+  return (request) => {
+    const span = open.get(request);
+    return span === undefined ? null : tracing.idsOf(span);
+  };
+}

@@ -1,0 +1,298 @@
+/**
+ * Traces, for a daemon that was told where to send them. Nothing of OpenTelemetry is imported but by this file and span-export.ts, and this file
+ * only when tracing is on (`startTracing`): a daemon without it has neither the SDK in memory nor a call into it.
+ *
+ *     traceparent ─▶ request span ─┬─▶ lookup                    spans begin and end here, the active one
+ *                                  ├─▶ tokenize ─▶ POST ─▶ …      travels with the asynchronous context
+ *                                  └─▶ snapshot.write
+ *     ingest threads ─FinishedSpan─▶ ingest.apply, ingest.replay  begun and ended there, sampled there
+ *
+ * Invariants
+ *  S1  Who calls with a `traceparent` decides whether the request is traced; else the ratio does. What happens now and then (snapshots,
+ *      replays) is always traced, and so is what an ingest thread has chosen.
+ *  S2  Attributes are names, numbers and codes. No token, prompt, hash, address of a request, or message of an error.
+ *  S3  Nothing global: two daemons in one process have each their own.
+ */
+
+import { hostname } from "node:os";
+
+import type { SpanOutcome } from "@kvsync/observability";
+import {
+  type Attributes,
+  type Context,
+  createContextKey,
+  type Link,
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  type TextMapGetter,
+  type TextMapSetter,
+  trace,
+  type Tracer,
+} from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
+import { W3CTraceContextPropagator } from "@opentelemetry/core";
+import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
+import {
+  defaultResource,
+  detectResources,
+  envDetector,
+  resourceFromAttributes,
+} from "@opentelemetry/resources";
+import {
+  BatchSpanProcessor,
+  ParentBasedSampler,
+  type Sampler,
+  SamplingDecision,
+  type SamplingResult,
+  TraceIdRatioBasedSampler,
+  TracerProvider,
+} from "@opentelemetry/sdk-trace";
+
+import type { LogLine } from "../log/log-line.ts";
+import type { FinishedSpan, SpanFacts } from "./finished-span.ts";
+import { BoundedProcessor, CountedExporter, SPANS_WAITING_MAX } from "./span-export.ts";
+import type { TracingSettings } from "./tracing-settings.ts";
+
+/** Longest that a span waits for a batch: two requests a second, and a trace is there when one looks for it. */
+const BATCH_MS = 500;
+/** Time for what waits when stopping; a collector that is away must not hold it up. */
+const LAST_EXPORT_MS = 500;
+/** A collector that takes longer has failed. */
+const EXPORT_MS = 5000;
+/** A model's name may be long; nothing else is. */
+const ATTRIBUTE_CHARACTERS_MAX = 256;
+
+/** Spans of the main thread, beside requests. */
+export type SpanName = "lookup" | "tokenize" | "POST" | "snapshot.write" | "snapshot.find" | "GET";
+
+/** The trace and span that something belongs to, as lines of the log have it. */
+export interface TraceIds {
+  readonly trace_id: string;
+  readonly span_id: string;
+}
+
+/** What tracing works with. */
+export interface TracingDependencies {
+  readonly version: string;
+  readonly count: (outcome: SpanOutcome, spans: number) => void;
+  readonly log: (line: LogLine) => void;
+}
+
+/** A span that has begun, with the context of what happens within it. */
+export interface OpenSpan {
+  readonly span: Span;
+  readonly context: Context;
+}
+
+/** How to treat a span. */
+export interface SpanOptions {
+  /** Whether another process is asked within. */
+  readonly isCall?: boolean;
+  /** Whether it is traced whatever the ratio says, unless it belongs to something that is not (S1). */
+  readonly isRare?: boolean;
+}
+
+type RequestHeaders = Readonly<Record<string, string | string[] | undefined>>;
+
+const HEADER_GETTER: TextMapGetter<RequestHeaders> = {
+  get: (headers, key) => headers[key],
+  keys: (headers) => Object.keys(headers),
+};
+const HEADER_SETTER: TextMapSetter<Record<string, string>> = {
+  set: (headers, key, value) => {
+    headers[key] = value;
+  },
+};
+
+const CHOSEN = createContextKey("kvsync: traced in any case");
+
+/** A root is traced when it was chosen, else by the ratio. */
+class RootSampler implements Sampler {
+  readonly #ratio: Sampler;
+
+  constructor(ratio: number) {
+    this.#ratio = new TraceIdRatioBasedSampler(ratio);
+  }
+
+  shouldSample(
+    context: Context,
+    traceId: string,
+    name: string,
+    kind: SpanKind,
+    attributes: Attributes,
+    links: Link[],
+  ): SamplingResult {
+    if (context.getValue(CHOSEN) === true) return { decision: SamplingDecision.RECORD_AND_SAMPLED };
+    return this.#ratio.shouldSample(context, traceId, name, kind, attributes, links);
+  }
+
+  toString(): string {
+    return `RootSampler{${this.#ratio.toString()}}`;
+  }
+}
+
+/** Makes spans of one daemon. */
+export class Tracing {
+  readonly #provider: TracerProvider;
+  readonly #tracer: Tracer;
+  readonly #contexts = new AsyncLocalStorageContextManager();
+  readonly #propagator = new W3CTraceContextPropagator();
+
+  /**
+   * @param endpoint - base URL of the collector.
+   * @param settings - how many spans.
+   * @param dependencies - who hears.
+   */
+  constructor(endpoint: string, settings: TracingSettings, dependencies: TracingDependencies) {
+    const { version, count, log } = dependencies;
+    const { origin } = new URL(endpoint);
+    const url = `${endpoint.replace(/\/+$/, "")}/v1/traces`;
+    const sender = new OTLPTraceExporter({ url, timeoutMillis: EXPORT_MS });
+    const processor = new BoundedProcessor((left) => {
+      const exporter = new CountedExporter(sender, { count, log, origin }, left);
+      return new BatchSpanProcessor({
+        exporter,
+        scheduledDelayMillis: BATCH_MS,
+        maxQueueSize: SPANS_WAITING_MAX,
+      });
+    }, count);
+    const own = resourceFromAttributes({
+      "service.name": "kvsync",
+      "service.version": version,
+      "service.instance.id": `${hostname()}:${process.pid}`,
+    });
+    this.#provider = new TracerProvider({
+      // The operator's OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come last: they win.
+      resource: defaultResource()
+        .merge(own)
+        .merge(detectResources({ detectors: [envDetector] })),
+      sampler: new ParentBasedSampler({ root: new RootSampler(settings.ratio) }),
+      spanLimits: { attributeValueLengthLimit: ATTRIBUTE_CHARACTERS_MAX },
+      spanProcessors: [processor],
+    });
+    this.#tracer = this.#provider.getTracer("kvsync", version);
+    this.#contexts.enable();
+  }
+
+  /**
+   * Runs something within a span of its own, a child of the active one.
+   *
+   * @param name - of the span.
+   * @param work - is given the span; what it does, and what that waits for, belongs to it.
+   * @param options - how to treat the span.
+   * @returns what `work` does; the span ends when that is there, or when the promise that it is settles.
+   * @throws what `work` throws; the span has the error's type or code.
+   */
+  within<Result>(name: SpanName, work: (span: Span) => Result, options: SpanOptions = {}): Result {
+    const active = this.#contexts.active();
+    const parent = options.isRare === true ? active.setValue(CHOSEN, true) : active;
+    const kind = options.isCall === true ? SpanKind.CLIENT : SpanKind.INTERNAL;
+    const span = this.#tracer.startSpan(name, { kind }, parent);
+    const failed = (error: unknown): never => {
+      fail(span, errorType(error));
+      span.end();
+      throw error;
+    };
+    let result: Result;
+    try {
+      result = this.#contexts.with(trace.setSpan(parent, span), () => work(span));
+    } catch (error) {
+      return failed(error);
+    }
+    if (!(result instanceof Promise)) {
+      span.end();
+      return result;
+    }
+    const settled = result.then((value: unknown) => {
+      span.end();
+      return value;
+    }, failed);
+    return settled as Result;
+  }
+
+  /**
+   * Begins the span of a request that was received.
+   *
+   * @param name - method and route.
+   * @param headers - of the request; its `traceparent` is gone on with.
+   * @param facts - attributes.
+   */
+  openRequest(name: string, headers: RequestHeaders, facts: SpanFacts): OpenSpan {
+    const from = this.#propagator.extract(ROOT_CONTEXT, headers, HEADER_GETTER);
+    const span = this.#tracer.startSpan(name, { kind: SpanKind.SERVER, attributes: { ...facts } }, from);
+    return { span, context: trace.setSpan(from, span) };
+  }
+
+  /** Runs something in the context of an open span. */
+  run(open: OpenSpan, work: () => void): void {
+    this.#contexts.with(open.context, work);
+  }
+
+  /** Ends an open span; `error` is a status or a code, null when nothing went wrong on our side. */
+  close({ span }: OpenSpan, facts: SpanFacts, error: string | null): void {
+    span.setAttributes({ ...facts });
+    if (error !== null) fail(span, error);
+    span.end();
+  }
+
+  /** The ids of an open span. */
+  idsOf({ span }: OpenSpan): TraceIds {
+    return idsOf(span);
+  }
+
+  /** Marks a span as failed; `error` is a code. */
+  fail(span: Span, error: string): void {
+    fail(span, error);
+  }
+
+  /** Records what an ingest thread has chosen and done. */
+  record({ name, startMs, endMs, facts, error }: FinishedSpan): void {
+    const chosen = ROOT_CONTEXT.setValue(CHOSEN, true);
+    const options = { startTime: startMs, attributes: { ...facts } };
+    const span = this.#tracer.startSpan(name, options, chosen);
+    if (error !== null) fail(span, error);
+    span.end(endMs);
+  }
+
+  /**
+   * Headers for a call to another process.
+   *
+   * @returns `traceparent` (and `tracestate`, if the caller had one) of the active span; empty without one.
+   */
+  headers(): Record<string, string> {
+    const headers: Record<string, string> = {};
+    this.#propagator.inject(this.#contexts.active(), headers, HEADER_SETTER);
+    return headers;
+  }
+
+  /** The trace and span at hand; null outside of any. */
+  activeIds(): TraceIds | null {
+    const span = trace.getSpan(this.#contexts.active());
+    return span === undefined ? null : idsOf(span);
+  }
+
+  /** Sends what waits, and ends; gives up after LAST_EXPORT_MS. */
+  async stop(): Promise<void> {
+    const overdue = new Promise<void>((resolve) => setTimeout(resolve, LAST_EXPORT_MS).unref());
+    await Promise.race([this.#provider.shutdown().catch(() => undefined), overdue]);
+    this.#contexts.disable();
+  }
+}
+
+function idsOf(span: Span): TraceIds {
+  const { traceId, spanId } = span.spanContext();
+  return { trace_id: traceId, span_id: spanId };
+}
+
+function fail(span: Span, error: string): void {
+  span.setAttribute("error.type", error);
+  span.setStatus({ code: SpanStatusCode.ERROR });
+}
+
+/** The code of one of our errors, else its type: never its message (S2). */
+function errorType(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  return "code" in error && typeof error.code === "string" ? error.code : error.name;
+}
