@@ -111,7 +111,7 @@ test("a borrowed level goes back by itself, and the change is told at any level"
 test.each([
   [{ level: 9 }, "level: expected an integer from 0 to 5"],
   [{}, "level: expected an integer from 0 to 5"],
-  [{ level: 1, secondz: 1 }, "secondz: expected no such field"],
+  [{ level: 1, secondz: 1 }, "secondz: there is no such field"],
 ])("a change to %j is refused with what is expected, and changes nothing", async (body, detail) => {
   const before = await (await daemon.fetch("/api/v1/log-level")).json();
   const answer = await setLevel(body);
