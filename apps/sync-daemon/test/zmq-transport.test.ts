@@ -82,6 +82,20 @@ test("a publisher that goes away ends the subscription once, and it does not com
   expect(messages).toEqual([]);
 });
 
+test("an engine at an IPv6 address is followed and asked like any other", async () => {
+  const six = await TestEngine.start({ id: "six" }, 2, { host: "[::1]" }).catch((error: unknown) => {
+    throw new Error("this machine has no IPv6 loopback", { cause: error });
+  });
+  const { events, messages } = subscribe(six.server.endpoint);
+  expect(six.server.endpoint).toMatch(/^tcp:\/\/\[::1\]:/);
+  await happened(events, 1);
+  await six.serve(3);
+  const last = six.engine.lastSequenceNumber;
+  await until("the last message", () => Promise.resolve(messages.length > last));
+  expect(events).toEqual(["connected"]);
+  await six.stop();
+});
+
 test("nobody listening is refused; an address that is none as well", async () => {
   const refused = subscribe("tcp://127.0.0.1:19997");
   await happened(refused.events, 1);

@@ -140,6 +140,7 @@ export class Publisher {
     replayEndpoint: string | null,
     bindAttempts: number,
   ): Promise<{ endpoint: string; replayEndpoint: string | null }> {
+    for (const socket of [this.#pub, this.#router]) socket.ipv6 = endpoint.startsWith("tcp://[");
     const bound = await bind(this.#pub, endpoint, bindAttempts);
     const replayBound =
       replayEndpoint === null ? null : await bind(this.#router, replayEndpoint, bindAttempts);

@@ -105,7 +105,7 @@ export class ZmqTransport implements Transport {
     const socket = connect(endpoint, () => {
       const options = {
         context: this.#context,
-        ...this.#options,
+        ...this.#optionsFor(endpoint),
         receiveHighWaterMark: RECEIVE_MESSAGES_MAX,
       };
       const made = new zmq.Subscriber(options);
@@ -131,7 +131,7 @@ export class ZmqTransport implements Transport {
   requestReplay(endpoint: string, from: number, patience: ReplayPatience, events: ReplayEvents): Closeable {
     const socket = connect(endpoint, () => {
       const limits = { receiveHighWaterMark: 0, receiveTimeout: patience.firstMs, sendTimeout: 0 };
-      return new zmq.Dealer({ context: this.#context, ...this.#options, ...limits });
+      return new zmq.Dealer({ context: this.#context, ...this.#optionsFor(endpoint), ...limits });
     });
     let over = false;
     const request: Closeable = {
@@ -165,6 +165,11 @@ export class ZmqTransport implements Transport {
       end(isTimeout(error) ? "idle" : "unreachable");
     });
     return request;
+  }
+
+  /** IPv6 for addresses of it alone: with it libzmq would look for a name's IPv6 address first, and stay with that one. */
+  #optionsFor(endpoint: string): typeof SOCKET_OPTIONS & CurveOptions & { readonly ipv6: boolean } {
+    return { ...this.#options, ipv6: endpoint.startsWith("tcp://[") };
   }
 
   /** {@inheritDoc Transport.close} */
