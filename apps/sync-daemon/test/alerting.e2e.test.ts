@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 
+import { Authority } from "./certificates.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
@@ -89,6 +90,16 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
   let steady: TestEngine;
   let fragile: TestEngine;
 
+  /** HTTPS, as Prometheus meets it in earnest. */
+  let tls: { readonly cert_file: string; readonly key_file: string };
+  let authority: Authority;
+
+  async function startDaemon(settings: object): Promise<DaemonProcess> {
+    const started = await DaemonProcess.start({ tls, ...settings }, ["--port", `${port}`]);
+    started.trust(authority.cert, 2);
+    return started;
+  }
+
   const config = () => ({
     engines: [steady.entry, fragile.entry],
     limits: { queue_messages: QUEUE_MESSAGES },
@@ -139,7 +150,13 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     steady = await TestEngine.start({ id: "steady" }, 1, { httpPort: 0 });
     fragile = await TestEngine.start({ id: "fragile", model: "fragile/model" }, 2);
     port = await freePort();
-    daemon = await DaemonProcess.start(config(), ["--port", `${port}`]);
+    authority = await Authority.make();
+    const { cert, key } = await authority.sign("kvsync");
+    tls = { cert_file: join(folder, "tls.crt"), key_file: join(folder, "tls.key") };
+    writeFileSync(tls.cert_file, cert);
+    writeFileSync(tls.key_file, key);
+    writeFileSync(join(folder, "ca.crt"), authority.cert);
+    daemon = await startDaemon(config());
     const [prometheusPort, alertmanagerPort] = [await freePort(), await freePort()];
     prometheusUrl = `http://127.0.0.1:${prometheusPort}`;
     alertmanagerUrl = `http://127.0.0.1:${alertmanagerPort}`;
@@ -147,7 +164,14 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
       global: { scrape_interval: "1s", scrape_timeout: "1s", evaluation_interval: "1s" },
       rule_files: ["kvsync.rules.yaml"],
       alerting: { alertmanagers: [{ static_configs: [{ targets: [`127.0.0.1:${alertmanagerPort}`] }] }] },
-      scrape_configs: [{ job_name: "kvsync-daemon", static_configs: [{ targets: [`127.0.0.1:${port}`] }] }],
+      scrape_configs: [
+        {
+          job_name: "kvsync-daemon",
+          scheme: "https",
+          tls_config: { ca_file: "ca.crt" },
+          static_configs: [{ targets: [`127.0.0.1:${port}`] }],
+        },
+      ],
     };
     const route = { receiver: "nobody", group_wait: "0s" };
     writeFileSync(join(folder, "kvsync.rules.yaml"), quickRules());
@@ -285,7 +309,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
         ALERT_TIMEOUT_MS,
       );
       expect(await activeAlert("KVSyncNoActiveConnections", { model: "test/model" })).toBeNull();
-      writeFileSync(daemon.configFile, stringify({ ...config(), engines: [steady.entry] }));
+      writeFileSync(daemon.configFile, stringify({ tls, ...config(), engines: [steady.entry] }));
       for (const name of ["KVSyncNoActiveConnections", "StreamUntrusted"])
         await until(`${name} ends`, async () => (await activeAlert(name, model)) === null, ALERT_TIMEOUT_MS);
     },
@@ -303,7 +327,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
       );
       expect(alert.labels["instance"]).toBe(`127.0.0.1:${port}`);
       expect(alert.annotations["runbook_url"]).toMatch(/sync-daemon-down\.md$/);
-      daemon = await DaemonProcess.start({ engines: [steady.entry] }, ["--port", `${port}`]);
+      daemon = await startDaemon({ engines: [steady.entry] });
       await until(
         "SyncDaemonDown ends",
         async () => (await activeAlert("SyncDaemonDown")) === null,

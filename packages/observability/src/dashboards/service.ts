@@ -2,6 +2,7 @@
  * The dashboard of the daemon as a service: what callers experience, what it promised them, and what it costs the machine.
  */
 
+import { INGEST_METRICS } from "../catalogue/ingest.ts";
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
 import { SECURITY_METRICS } from "../catalogue/security.ts";
@@ -9,7 +10,7 @@ import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { TELEMETRY_METRICS } from "../catalogue/telemetry.ts";
 import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
 import { SNAPSHOT_METRICS } from "../catalogue/snapshot.ts";
-import { age, equals, max, min, quantile, ratio, sum, summed } from "../promql/operators.ts";
+import { age, equals, max, min, orZero, quantile, ratio, sum, summed } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
 import { bucketRate, rate, sumRate, value } from "../promql/series.ts";
 import { OBJECTIVE_RECORDINGS, RECORDINGS } from "../rules/recordings.ts";
@@ -465,14 +466,17 @@ export const SERVICE = dashboard({
       id: 135,
       title: "Engines with other ZeroMQ security",
       shows:
-        "Connections to engines per second that failed for CURVE: curve_failed where the engine has another key or none, mechanism_mismatch where the daemon has none.",
+        "Connections to engines per second that failed for CURVE: the engine has another key, or one side does not speak it. The metric has which, as reason.",
       normal: "0.",
       width: 12,
       height: 8,
       queries: [
         query(
-          sum(rate(SECURITY_METRICS.engineHandshakes, RATE, HERE), ["pod", "reason"]),
-          (label) => `${label("pod")} ${label("reason")}`,
+          orZero(
+            sum(rate(SECURITY_METRICS.engineHandshakes, RATE, HERE), ["pod"]),
+            sum(rate(INGEST_METRICS.connections, RATE, HERE), ["pod"]),
+          ),
+          (label) => label("pod"),
         ),
       ],
     }),
