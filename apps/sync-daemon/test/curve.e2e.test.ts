@@ -2,9 +2,11 @@
  * CURVE between a daemon and engines: with the engines' key everything flows, events and replay; with another key, or when only one side speaks it, nothing
  * flows, and the log and a metric say what it is.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { curveKeyPair } from "zeromq";
@@ -100,6 +102,36 @@ test("a daemon without the key gets nothing from engines that speak CURVE, and f
   } finally {
     await daemon.end();
   }
+});
+
+/** Runs the built tool: its exit code and all that it printed. */
+async function kvsync(...args: string[]): Promise<{ code: unknown; printed: string }> {
+  const main = fileURLToPath(new URL("../dist/tools/main.js", import.meta.url));
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { timeout: 20_000 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : error.code, printed: stdout + stderr });
+    });
+  });
+}
+
+test("the tools make pairs of keys, never over others, and look at an engine with its key", async () => {
+  const name = join(folder, "pair");
+  expect(await kvsync("curve-keys", name)).toEqual({ code: 0, printed: `${name}.key\n${name}.pub\n` });
+  const [publicKey = ""] = readFileSync(`${name}.pub`, "utf8").split("\n");
+  expect(readFileSync(`${name}.key`, "utf8").split("\n")[0]).toBe(publicKey);
+  expect(statSync(`${name}.key`).mode & 0o777).toBe(0o600);
+  const { readCurveKeys } = await import("../src/security/curve-keys.ts");
+  const settings = { server_key_file: `${name}.pub`, client_key_file: `${name}.key` };
+  expect(readCurveKeys(settings)).toMatchObject({ serverKey: publicKey, publicKey });
+  const again = await kvsync("curve-keys", name);
+  expect(again).toMatchObject({ code: 1 });
+  expect(again.printed).toContain("EEXIST");
+  const replay = fleet.server.replayEndpoint ?? "";
+  writeFileSync(join(folder, "fleet.pub"), keys.publicKey);
+  await fleet.serve(1);
+  const probe = ["replay-probe", replay, "--idle", "1"];
+  expect(await kvsync(...probe, "--curve-key-file", join(folder, "fleet.pub"))).toMatchObject({ code: 0 });
+  expect(await kvsync(...probe)).toMatchObject({ code: 1 });
 });
 
 test.each([

@@ -60,7 +60,12 @@ export class DaemonProcess {
   #url = "";
   #agent: Agent | null = null;
 
-  private constructor(config: object, argv: readonly string[], openFiles: number | null) {
+  private constructor(
+    config: object,
+    argv: readonly string[],
+    openFiles: number | null,
+    environment: Readonly<Record<string, string>>,
+  ) {
     this.#directory = mkdtempSync(join(tmpdir(), "kvsync-daemon-"));
     const file = this.configFile;
     writeFileSync(file, stringify(config));
@@ -71,7 +76,7 @@ export class DaemonProcess {
     const [program = "", ...args] = limited;
     this.#child = spawn(program, args, {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { PATH: process.env["PATH"] },
+      env: { PATH: process.env["PATH"], ...environment },
     });
     this.#child.stderr?.pipe(process.stderr, { end: false });
     this.#exited = new Promise((resolve) => {
@@ -86,8 +91,9 @@ export class DaemonProcess {
     config: object = {},
     argv: readonly string[] = [],
     openFiles: number | null = null,
+    environment: Readonly<Record<string, string>> = {},
   ): Promise<DaemonProcess> {
-    const daemon = new DaemonProcess(config, argv, openFiles);
+    const daemon = new DaemonProcess(config, argv, openFiles, environment);
     const output = daemon.#child.stdout;
     if (output === null) throw new Error("the daemon's output is not piped");
     const listening = new Promise<LogEntry>((resolve, reject) => {

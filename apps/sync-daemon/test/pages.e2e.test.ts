@@ -24,7 +24,10 @@ const PAGES_HERE: Readonly<Record<string, readonly string[]>> = {
   "troubleshooting.md": ["curl"],
 };
 /** Pages whose commands run elsewhere, by the test that does it. */
-const PAGES_ELSEWHERE: Readonly<Record<string, string>> = { "queries.md": "queries-page.e2e.test.ts" };
+const PAGES_ELSEWHERE: Readonly<Record<string, string>> = {
+  "queries.md": "queries-page.e2e.test.ts",
+  "security.md": "security-page.e2e.test.ts",
+};
 
 test("every page is run by a test, and every block of commands says whether it is run or why not", () => {
   const pages = readdirSync(PAGES).filter((name) => name.endsWith(".md"));

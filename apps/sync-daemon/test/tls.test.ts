@@ -174,6 +174,26 @@ test("connections beyond the limit are closed at once and counted; those that st
   }
 });
 
+test("a request that does not arrive in its time is answered with 408", async () => {
+  writePair(server);
+  const slow = await start("--callers-request-seconds", "1");
+  const answer = await new Promise<string>((resolve, reject) => {
+    let text = "";
+    const socket = connect({ host: "127.0.0.1", port: slow.port, ca: authority.cert }, () => {
+      socket.write(
+        "POST /api/v1/match HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+      );
+    });
+    socket.on("data", (data: Buffer) => (text += data.toString()));
+    socket.on("error", reject);
+    socket.on("close", () => {
+      resolve(text);
+    });
+  });
+  await slow.stop();
+  expect(answer).toContain("408");
+});
+
 test.each([
   [
     ["--tls-cert-file", "nowhere.crt", "--tls-key-file", "nowhere.key"],

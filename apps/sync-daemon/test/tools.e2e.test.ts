@@ -293,6 +293,8 @@ describe("kvsync doctor", () => {
 
   test("names each thing that is wrong, with what to do, and ends with 1", async () => {
     const other = await TestEngine.start({ id: "engine-1", blockSize: 32 }, 9, { httpPort: 0 });
+    const silent = await TestEngine.start({ id: "no-replay" }, 10, { replayPort: null });
+    const swapped = await TestEngine.start({ id: "swapped" }, 11);
     const tokenizer = createHttpServer((request, response) => {
       request.resume();
       response.setHeader("content-type", "application/json");
@@ -301,12 +303,17 @@ describe("kvsync doctor", () => {
     try {
       await other.serve(2);
       const nobody = `tcp://127.0.0.1:${await unusedPort()}`;
-      const [endpoint, replay] = [engine.server.endpoint, engine.server.replayEndpoint ?? ""];
+      const replay = engine.server.replayEndpoint ?? "";
       const file = configOf({
         engines: [
-          { id: "no-replay", model: "test/model", endpoint },
+          { id: "no-replay", model: "test/model", endpoint: silent.server.endpoint },
           { id: "gone", model: "test/model", endpoint: nobody, replay_endpoint: replay },
-          { id: "swapped", model: "test/model", endpoint, replay_endpoint: other.server.endpoint },
+          {
+            id: "swapped",
+            model: "test/model",
+            endpoint: swapped.server.endpoint,
+            replay_endpoint: other.server.endpoint,
+          },
           engine.entry,
           other.entry,
         ],
@@ -350,7 +357,7 @@ describe("kvsync doctor", () => {
       expect(code).toBe(1);
     } finally {
       tokenizer.close();
-      await other.stop();
+      await Promise.all([other, silent, swapped].map((one) => one.stop()));
     }
   });
 

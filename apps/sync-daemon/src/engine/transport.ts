@@ -9,6 +9,8 @@
 
 import type { ReplayFailure } from "@kvsync/core";
 
+import type { CurveKeys } from "../security/curve-keys.ts";
+
 /** Frames of one message, as received. */
 export type Frames = readonly Uint8Array[];
 
@@ -83,3 +85,6 @@ export interface Transport {
   /** Gives up everything at once. */
   close(): void;
 }
+
+/** Makes a network that speaks CURVE with these keys, or none without. */
+export type MakeTransport = (curve: CurveKeys | null) => Transport;

@@ -27,6 +27,8 @@ import { WatchedFiles } from "./watched-files.ts";
 
 /** 1.0 and 1.1 are deprecated (RFC 8996). */
 const TLS_VERSION_MIN = "TLSv1.2";
+/** Looks at requests that are still arriving, within the time that they have for it. */
+const CHECKS_PER_TIMEOUT = 4;
 /** Time between two lines about connections that were refused. */
 const DROP_LOG_MS = 60_000;
 
@@ -84,10 +86,15 @@ export class HttpSecurity {
   /** What the server is made with. */
   get serverOptions(): object {
     const { tls, callers } = this.#settings;
-    return {
-      requestTimeout: callers.request_seconds * 1000,
-      ...(this.#tls === null ? {} : { https: { ...this.#tls, ...clientCertificates(tls) } }),
+    const requestTimeout = callers.request_seconds * 1000;
+    const http = {
+      // Node takes the larger of the two for the whole request: its own 60 s for headers would lengthen a shorter time.
+      headersTimeout: requestTimeout,
+      // It looks every 30 s unless told otherwise.
+      connectionsCheckingInterval: requestTimeout / CHECKS_PER_TIMEOUT,
     };
+    if (this.#tls === null) return { requestTimeout, http };
+    return { requestTimeout, https: { ...http, ...this.#tls, ...clientCertificates(tls) } };
   }
 
   /**

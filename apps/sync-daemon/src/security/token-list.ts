@@ -15,7 +15,7 @@ import { z } from "zod";
 
 import type { TokenScope } from "./access-error.ts";
 
-/** Each request is compared with all of them; 256 take some 50 µs. */
+/** Each request is compared with all of them: 0.7 µs for one, 10 µs for so many (Node 20). */
 const TOKENS_MAX = 256;
 /** 16 characters of base64 are 96 bits. */
 const TOKEN_LENGTH_MIN = 16;

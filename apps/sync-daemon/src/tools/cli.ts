@@ -8,7 +8,9 @@
 import { CodedError } from "@kvsync/core";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 
-import type { Transport } from "../engine/transport.ts";
+import type { MakeTransport } from "../engine/transport.ts";
+import { readCurveKeys } from "../security/curve-keys.ts";
+import { makeCurveKeys } from "./curve-keypair.ts";
 import { DaemonApi } from "./daemon-api.ts";
 import { examine, printFindings } from "./doctor.ts";
 import { printDump } from "./index-dump.ts";
@@ -32,7 +34,7 @@ export interface CliDependencies {
   readonly out: Output;
   readonly err: Output;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly transport: () => Transport;
+  readonly transport: MakeTransport;
   /** Aborted when the user interrupts: a watch ends with its summary. */
   readonly signal: AbortSignal;
 }
@@ -84,6 +86,7 @@ function commandLine(
   addDump(program, terminal);
   addSnapshot(program, terminal);
   addDoctor(program, dependencies, terminal, exit);
+  addCurveKeys(program, terminal);
   return program;
 }
 
@@ -91,6 +94,7 @@ interface InspectFlags {
   readonly topic: string;
   readonly count?: number;
   readonly seconds?: number;
+  readonly curveKeyFile?: string;
   readonly hashes: boolean;
   readonly json: boolean;
 }
@@ -104,12 +108,13 @@ function addInspect(program: Command, { transport, signal }: CliDependencies, te
     .option("--count <n>", "end after so many messages", wholeOption(1, COUNT_MAX))
     .option("--seconds <n>", "end after so long", numberOption(0.1, SECONDS_MAX))
     .option("--hashes", "show the engine's block hashes", false)
+    .option(...CURVE_OPTION)
     .option("--json", "one JSON object a message, and the summary last", false)
     .addHelpText(
       "after",
       "\nExamples:\n  kvsync inspect tcp://10.0.0.7:5557 --seconds 10\n  kvsync inspect tcp://10.0.0.7:5557 --json | jq .events",
     )
-    .action(async (endpoint: string, { topic, count, seconds, hashes, json }: InspectFlags) => {
+    .action(async (endpoint: string, { topic, count, seconds, curveKeyFile, hashes, json }: InspectFlags) => {
       const options = {
         endpoint,
         topic,
@@ -118,12 +123,13 @@ function addInspect(program: Command, { transport, signal }: CliDependencies, te
         isJson: json,
         showsHashes: hashes,
       };
-      await inspect(options, transport(), terminal, signal);
+      await inspect(options, transport(curveOf(curveKeyFile)), terminal, signal);
     });
 }
 
 interface ReplayFlags {
   readonly from: number;
+  readonly curveKeyFile?: string;
   readonly idle: number;
   readonly json: boolean;
 }
@@ -140,13 +146,14 @@ function addReplayProbe(
     .argument("<endpoint>", "the engine's replay socket, such as tcp://10.0.0.7:5558", endpointOption)
     .option("--from <n>", "first sequence number wanted", wholeOption(0, Number.MAX_SAFE_INTEGER), 0)
     .option("--idle <seconds>", "give up after so much silence", numberOption(0.1, 300), 5)
+    .option(...CURVE_OPTION)
     .option("--json", "one JSON object", false)
     .addHelpText(
       "after",
       "\nThe engine stands still while it sends its history (some 10,000 messages): ask for less with --from on a busy one.\nExit code 1 when nothing comes, the end marker is missing, or there are holes.",
     )
-    .action(async (endpoint: string, { from, idle, json }: ReplayFlags) => {
-      const report = await replayProbe(endpoint, from, idle, transport());
+    .action(async (endpoint: string, { from, idle, curveKeyFile, json }: ReplayFlags) => {
+      const report = await replayProbe(endpoint, from, idle, transport(curveOf(curveKeyFile)));
       printReplay(report, json, terminal);
       const isWhole = report.has_end && report.holes === 0 && report.unreadable === 0;
       exit(isWhole ? EXIT_OK : EXIT_FAILED);
@@ -235,6 +242,23 @@ function addDoctor(
       const findings = await examine({ argv, environment, daemon, engineHttp, idleSeconds: idle, transport });
       exit(printFindings(findings, json, terminal) ? EXIT_OK : EXIT_FAILED);
     });
+}
+
+function addCurveKeys(program: Command, terminal: Terminal): void {
+  program
+    .command("curve-keys")
+    .description("Makes a pair of CURVE keys: NAME.pub with the public one, NAME.key with both.")
+    .argument("<name>", "path of the files without their endings")
+    .addHelpText("after", "\nFiles that are there are not replaced. NAME.key is for its owner's eyes only.")
+    .action((name: string) => {
+      makeCurveKeys(name, terminal);
+    });
+}
+
+const CURVE_OPTION = ["--curve-key-file <path>", "file with the engine's CURVE public key"] as const;
+
+function curveOf(path: string | undefined): ReturnType<typeof readCurveKeys> {
+  return readCurveKeys({ server_key_file: path ?? null, client_key_file: null });
 }
 
 function engineHttpOption(text: string, before: readonly EngineHttp[]): readonly EngineHttp[] {

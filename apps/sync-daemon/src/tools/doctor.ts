@@ -12,7 +12,9 @@ import { readSettings } from "../settings/read-settings.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 import type { Settings } from "../settings/settings.ts";
 import { decideSync } from "../settings/sync-decision.ts";
-import type { Transport } from "../engine/transport.ts";
+import type { MakeTransport } from "../engine/transport.ts";
+import { type CurveKeys, readCurveKeys } from "../security/curve-keys.ts";
+import { HttpSecurity } from "../security/http-security.ts";
 import type { DaemonApi } from "./daemon-api.ts";
 import { examineDaemon } from "./daemon-examination.ts";
 import { examineRank, type RankExamination, type RankToExamine } from "./engine-examination.ts";
@@ -33,7 +35,7 @@ export interface DoctorOptions {
   /** Engines' HTTP addresses, to compare tokens with. */
   readonly engineHttp: readonly EngineHttp[];
   readonly idleSeconds: number;
-  readonly transport: () => Transport;
+  readonly transport: MakeTransport;
 }
 
 /**
@@ -50,8 +52,12 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
 
 async function examineSettings(options: DoctorOptions): Promise<Finding[]> {
   let settings: Settings;
+  let curve: CurveKeys | null;
   try {
     ({ settings } = readSettings(options.argv, options.environment));
+    // The files that they name, as a start would read them.
+    HttpSecurity.read(settings);
+    curve = readCurveKeys(settings.curve);
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     const lines = error.message.split("\n  ").filter((line) => !line.endsWith("cannot be used:"));
@@ -84,13 +90,14 @@ async function examineSettings(options: DoctorOptions): Promise<Finding[]> {
       message: `usable; ${settings.engines.length} engines are listed`,
     },
     syncFinding,
-    ...(await examineEngines(settings, options)),
+    ...(await examineEngines(settings, curve, options)),
     ...(await examineTokens(settings, options.engineHttp)),
   ];
 }
 
 async function examineEngines(
   settings: Settings,
+  curve: CurveKeys | null,
   { idleSeconds, transport }: DoctorOptions,
 ): Promise<Finding[]> {
   const ranks = settings.engines.flatMap(({ id, model, topic, ranks: all }) =>
@@ -98,7 +105,7 @@ async function examineEngines(
   );
   const results: RankExamination[] = [];
   for (let i = 0; i < ranks.length; i += PARALLEL) {
-    const some = ranks.slice(i, i + PARALLEL).map((rank) => examineRank(rank, transport(), idleSeconds));
+    const some = ranks.slice(i, i + PARALLEL).map((rank) => examineRank(rank, transport(curve), idleSeconds));
     results.push(...(await Promise.all(some)));
   }
   return [...results.flatMap(({ findings }) => findings), ...compareBlockSizes(ranks, results)];

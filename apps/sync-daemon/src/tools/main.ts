@@ -21,6 +21,6 @@ process.exitCode = await runCli(process.argv.slice(2), {
   out: process.stdout,
   err: process.stderr,
   environment: process.env,
-  transport: () => new ZmqTransport(),
+  transport: (curve) => new ZmqTransport(curve),
   signal: interrupt.signal,
 });

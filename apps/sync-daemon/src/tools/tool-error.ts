@@ -10,7 +10,8 @@ export type ToolFacts =
   | { readonly code: "no_answer"; readonly endpoint: string; readonly seconds: number }
   | { readonly code: "http_status"; readonly url: string; readonly status: number }
   | { readonly code: "unusable_answer"; readonly url: string }
-  | { readonly code: "unreadable_file"; readonly path: string };
+  | { readonly code: "unreadable_file"; readonly path: string }
+  | { readonly code: "unwritable_file"; readonly path: string };
 
 /** A failure that the user can do something about: exit code 1, one line. */
 export class ToolError extends CodedError<ToolFacts> {}

@@ -1,0 +1,31 @@
+/** `kvsync curve-keys`: a pair of keys for ZeroMQ's CURVE, in the files that `curve.server_key_file` and `curve.client_key_file` take. */
+
+import { writeFileSync } from "node:fs";
+
+import { curveKeyPair } from "zeromq";
+
+import type { Terminal } from "./terminal.ts";
+import { ToolError } from "./tool-error.ts";
+
+/**
+ * Makes a pair and writes it.
+ *
+ * @param name - path of the files, without `.pub` and `.key`.
+ * @param terminal - is told which files there are now, and never a key.
+ * @throws ToolError unwritable_file, also for files that are there: keys in use are not replaced by mistake.
+ */
+export function makeCurveKeys(name: string, terminal: Terminal): void {
+  const { publicKey, secretKey } = curveKeyPair();
+  for (const [path, text, mode] of [
+    [`${name}.key`, `${publicKey}\n${secretKey}\n`, 0o600],
+    [`${name}.pub`, `${publicKey}\n`, 0o644],
+  ] as const) {
+    try {
+      writeFileSync(path, text, { mode, flag: "wx" });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new ToolError({ code: "unwritable_file", path }, `${path}: ${why}`, { cause: error });
+    }
+    terminal.line(path);
+  }
+}
