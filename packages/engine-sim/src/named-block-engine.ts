@@ -15,7 +15,7 @@ import {
   NamedRequest,
   type NamedRequestSource,
 } from "./named-block-cache.ts";
-import { Scheduler } from "./scheduler.ts";
+import { type QuietPace, Scheduler } from "./scheduler.ts";
 
 /** A pool of 10⁷ blocks is a gigabyte of columns. */
 const BLOCKS_MAX = 10_000_000;
@@ -119,6 +119,26 @@ export class NamedBlockEngine {
   step(nowSeconds: number): ScheduledStep {
     this.#scheduler.step(nowSeconds, this.#step);
     return this.#step;
+  }
+
+  /** How many steps from now on only decode: a quiet run, which can be made at once. 0 while anybody waits or prefills. */
+  quietSteps(): number {
+    return this.#scheduler.quietSteps();
+  }
+
+  /** What quiet steps would take; `pace` receives it. */
+  quietPace(pace: QuietPace): void {
+    this.#scheduler.quietPace(pace);
+  }
+
+  /**
+   * Makes quiet steps; nothing is stored, nothing ends, the listener hears nothing.
+   *
+   * @param steps - at most `quietSteps()`.
+   * @param endSeconds - when the last of them ends.
+   */
+  stepQuietly(steps: number, endSeconds: number): void {
+    this.#scheduler.stepQuietly(steps, endSeconds);
   }
 
   /**

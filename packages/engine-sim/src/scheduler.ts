@@ -10,7 +10,8 @@
  *  D1  A step computes at most `maxBatchedTokens` tokens, and runs at most `maxSequences` requests.
  *  D2  Requests are admitted in the order of submission; a preempted one goes first.
  *  D3  While any request waits or runs, a step computes at least one token: submission refused what can never fit.
- *  D4  A step in which no request fills or needs a block costs a few comparisons per running request.
+ *  D4  A step in which no request fills or needs a block costs a few comparisons per running request. Several such steps in a row
+ *      (a quiet run: everybody decodes, nobody waits) can be made at once, for the price of one.
  *
  * It knows no tokens and no hashes: what is cached, and under which name, is the cache's business (SchedulerCache).
  *
@@ -49,6 +50,12 @@ export interface SchedulerSettings {
   readonly maxSequences: number;
   readonly costModel: CostModel;
   readonly slowness: number;
+}
+
+/** How long quiet steps take: the i-th, from 0, `firstSeconds` + i × `growthSeconds`. */
+export interface QuietPace {
+  firstSeconds: number;
+  growthSeconds: number;
 }
 
 /** Requests of one engine, waiting and running. */
@@ -119,6 +126,51 @@ export class Scheduler<Request extends ScheduledRequest> {
     }
     result.durationSeconds = stepSeconds(this.#settings.costModel, work) * this.#settings.slowness;
     this.#generate(nowSeconds, nowSeconds + result.durationSeconds, result);
+  }
+
+  /**
+   * How many steps from now on are quiet: each only decodes a token for every running request, which neither fills a block nor ends a
+   * request. 0 while anybody waits or prefills.
+   */
+  quietSteps(): number {
+    const running = this.#running;
+    if (running.length === 0 || running.length > this.#settings.maxBatchedTokens || this.waitingCount > 0)
+      return 0;
+    let steps = Number.MAX_SAFE_INTEGER;
+    for (const { tokenCount, computed, quietUntil, promptLength, outputCount } of running) {
+      if (tokenCount - computed !== 1) return 0;
+      steps = Math.min(steps, quietUntil - computed, promptLength + outputCount - tokenCount - 1);
+    }
+    return Math.max(0, steps);
+  }
+
+  /**
+   * What the first quiet step would take, and by how much each further one is longer, since contexts grow.
+   *
+   * @param pace - receives both, in seconds.
+   */
+  quietPace(pace: QuietPace): void {
+    const { costModel, slowness } = this.#settings;
+    const count = this.#running.length;
+    const contextTokens = this.#work.contextTokens + count;
+    const first = { tokens: count, pairs: contextTokens, contextTokens, loadedTokens: 0 };
+    pace.firstSeconds = stepSeconds(costModel, first) * slowness;
+    pace.growthSeconds = count * (costModel.pairSeconds + costModel.contextTokenSeconds) * slowness;
+  }
+
+  /**
+   * Makes quiet steps.
+   *
+   * @param steps - at most `quietSteps()`.
+   * @param endSeconds - when the last of them ends.
+   */
+  stepQuietly(steps: number, endSeconds: number): void {
+    for (const request of this.#running) {
+      request.computed += steps;
+      request.tokenCount += steps;
+      request.lastTokenAtSeconds = endSeconds;
+    }
+    this.#work.contextTokens += steps * this.#running.length;
   }
 
   /** Forgets every request without a word and lets go of their blocks. @returns their ids. */

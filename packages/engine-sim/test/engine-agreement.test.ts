@@ -143,6 +143,51 @@ describe("the engine of names", () => {
     expect(seen.preemptions).toBeGreaterThan(20);
   });
 
+  it("makes a quiet run at once as the other makes it step by step", () => {
+    const cases = fc.record({ seed: fc.nat(), requests: fc.integer({ min: 1, max: 4 }) });
+    let quiet = 0;
+    fc.assert(
+      fc.property(cases, ({ seed, requests }) => {
+        const shared = { blockSize: 16, blockCount: 200 };
+        const named = new NamedBlockEngine(shared, new Ledger());
+        const stepped = new NamedBlockEngine(shared, new Ledger());
+        const random = new Prng(seed);
+        for (let id = 0; id < requests; id++) {
+          const lengths = { promptTokens: 1 + random.below(60), outputTokens: 1 + random.below(90) };
+          const nameBlocks = (words: Uint32Array): void => {
+            words.forEach((_, i) => (words[i] = 1000 * id + i));
+          };
+          for (const engine of [named, stepped]) engine.submit({ id, ...lengths, nameBlocks }, 0);
+        }
+        let [now, then] = [0, 0];
+        while (named.hasWork) {
+          const steps = named.quietSteps();
+          quiet += steps;
+          if (steps > 0) {
+            const pace = { firstSeconds: 0, growthSeconds: 0 };
+            named.quietPace(pace);
+            now += steps * pace.firstSeconds + (pace.growthSeconds * steps * (steps - 1)) / 2;
+            for (let i = 0; i < steps; i++) {
+              const step = stepped.step(then);
+              expect(step.durationSeconds).toBeCloseTo(pace.firstSeconds + i * pace.growthSeconds, 12);
+              expect(step).toMatchObject({ firstTokens: [], finished: [], tokenCount: step.nextTokenCount });
+              then += step.durationSeconds;
+            }
+            named.stepQuietly(steps, now);
+          }
+          expect(then).toBeCloseTo(now, 9);
+          now = then;
+          const step = named.step(now);
+          expect(step.durationSeconds).toBe(stepped.step(then).durationSeconds);
+          now += step.durationSeconds;
+          then = now;
+        }
+        expect(stepped.hasWork).toBe(false);
+      }),
+    );
+    expect(quiet).toBeGreaterThan(1000);
+  });
+
   it("after a restart has lost its requests and its blocks, and says nothing", () => {
     const ledger = new Ledger();
     const engine = new NamedBlockEngine({ blockSize: 4, blockCount: 16 }, ledger);

@@ -13,13 +13,15 @@ import { overlapCost } from "./overlap-cost.ts";
 import type { RoutingPolicy, RoutingRequest, WorkerView } from "./policy.ts";
 
 const LIFE_SECONDS = 120;
+/** As finely as its original, whose blocks are the engines', would be with the larger of common block sizes. */
+const CHUNK_TOKENS = 64;
 
 /** See the header. */
 export class ApproximatePolicy implements RoutingPolicy {
   readonly name = "approximate";
   readonly knowledge = "none";
   readonly #random: Prng;
-  readonly #history = new DecisionHistory(LIFE_SECONDS);
+  readonly #history = new DecisionHistory(LIFE_SECONDS, CHUNK_TOKENS);
   readonly #matched: Float64Array;
 
   /**

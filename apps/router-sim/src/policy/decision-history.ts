@@ -1,7 +1,7 @@
 /**
  * What a router knows without any event: where it sent which prefixes lately.
  *
- *     prompt   │ chunk 0 │ chunk 1 │ chunk 2 │ rest │      chunks of some 64 tokens, named by the prefix hash at their ends
+ *     prompt   │ chunk 0 │ chunk 1 │ chunk 2 │ rest │      chunks of some tokens, named by the prefix hash at their ends
  *     table    prefix hash ─▶ worker, until; worker, until; …
  *
  *  D1  `match` gives a worker the chunks that all were sent to it and have not expired, without a hole.
@@ -15,8 +15,6 @@ import { PrefixHasher } from "@kvsync/core";
 
 import type { RoutingRequest } from "./policy.ts";
 
-/** Long enough that a prompt has some hundred chunks at most, short enough for a system prompt. */
-const CHUNK_TOKENS = 64;
 const CHUNKS_MAX = 2 ** 20;
 const TWO_32 = 2 ** 32;
 /** A Map's number keys are exact up to 2⁵³. */
@@ -27,6 +25,7 @@ let sharedHasher: PrefixHasher | undefined;
 /** See the header. */
 export class DecisionHistory {
   readonly #lifeSeconds: number;
+  readonly #chunkTokens: number;
   readonly #hasher: PrefixHasher;
   /** Worker, until, worker, until, … by prefix. */
   readonly #chunks = new Map<number, number[]>();
@@ -38,9 +37,13 @@ export class DecisionHistory {
   #hashes = new Uint32Array(1024);
   #prompt: readonly number[] = [];
 
-  /** @param lifeSeconds - how long a decision counts. */
-  constructor(lifeSeconds: number) {
+  /**
+   * @param lifeSeconds - how long a decision counts.
+   * @param chunkTokens - how finely prompts are remembered: each chunk costs a table entry and about a microsecond.
+   */
+  constructor(lifeSeconds: number, chunkTokens: number) {
     this.#lifeSeconds = lifeSeconds;
+    this.#chunkTokens = chunkTokens;
     this.#hasher = sharedHasher ??= PrefixHasher.create();
   }
 
@@ -54,7 +57,7 @@ export class DecisionHistory {
   match(request: RoutingRequest, matched: Float64Array, nowSeconds: number): void {
     this.#expire(nowSeconds);
     matched.fill(0);
-    const step = Math.max(1, Math.floor(CHUNK_TOKENS / request.keyTokens));
+    const step = Math.max(1, Math.floor(this.#chunkTokens / request.keyTokens));
     this.#prompt = this.#prefixesOf(request, step);
     for (const [position, key] of this.#prompt.entries()) {
       const entry = this.#chunks.get(key);

@@ -31,6 +31,8 @@ const CONTEXT_PER_TOKEN = 20;
 const RUNNING_TOKENS = 256;
 /** Longer than prefill and events take together, shorter than what is stored now lives in a cache. */
 const OWN_SECONDS = 10;
+/** Shorter than a turn of a chat; the index knows the rest as soon as it is stored. */
+const OWN_CHUNK_TOKENS = 256;
 /** A worker that is given four times the mean is avoided as much as need be. */
 const PRESSURE_MAX = 4;
 
@@ -40,7 +42,7 @@ const TRUST_WEIGHTS: Readonly<Record<Trust, number>> = { exact: 1, partial: 1, s
 export class KvsyncPolicy implements RoutingPolicy {
   readonly name = "kvsync";
   readonly knowledge = "index";
-  readonly #history = new DecisionHistory(OWN_SECONDS);
+  readonly #history = new DecisionHistory(OWN_SECONDS, OWN_CHUNK_TOKENS);
   readonly #own: Float64Array;
   /** Tokens given to each worker that it did not hold; they fade as the fleet's memory turns over. */
   readonly #given: Float64Array;

@@ -2,7 +2,7 @@
  * Turns what happens in a run into its result, in memory that does not grow with the requests: histograms, sums, and a series of at
  * most ROWS_MAX rows, whose interval doubles when a run is longer (columns of single requests are kept only when asked for).
  */
-import type { FinishedRequest, ScheduledStep } from "@kvsync/engine-sim";
+import type { FinishedRequest, QuietPace, ScheduledStep } from "@kvsync/engine-sim";
 
 import { LatencyHistogram } from "./latency-histogram.ts";
 import type {
@@ -170,6 +170,21 @@ export class Recorder {
     busySeconds[engine] = (busySeconds[engine] ?? 0) + step.durationSeconds;
     if (step.nextTokenCount > 0) this.#interToken.record(step.durationSeconds, step.nextTokenCount);
     for (const gap of step.lateTokenGaps) this.#interToken.record(gap);
+  }
+
+  /** Steps ended that only decoded. */
+  steppedQuietly(engine: number, steps: number, pace: QuietPace, beganAt: number, running: number): void {
+    const sums = this.#engine(engine);
+    let seconds = 0;
+    for (let step = 0; step < steps; step++) {
+      const duration = pace.firstSeconds + step * pace.growthSeconds;
+      this.#interToken.record(duration, running);
+      seconds += duration;
+    }
+    sums.steps += steps;
+    sums.busySeconds += seconds;
+    const { busySeconds } = this.#rowAt(beganAt);
+    busySeconds[engine] = (busySeconds[engine] ?? 0) + seconds;
   }
 
   /** A step's message went out. */

@@ -18,6 +18,7 @@ import {
   COST_MODELS,
   NamedBlockEngine,
   type NamedRequestSource,
+  type QuietPace,
   type ScheduledStep,
 } from "@kvsync/engine-sim";
 
@@ -40,15 +41,24 @@ import { WirePath } from "./wire-path.ts";
 /** The network draws from a stream of its own, so that its draws do not move the policy's; that one's seed is replay's, too. */
 const NETWORK_STREAM = 0x85eb_ca6b;
 
-/** One engine with what its current step will bring when it ends. */
+/**
+ * One engine, and what it is at:
+ *
+ *     idle ──submit──▶ waking ─▶ stepping ⇄ quiet ─▶ idle          a quiet run is cut short when a request comes
+ *
+ * Whatever it is at ends with the event planned last; `plan` tells that one from those before it, which do not happen.
+ */
 interface Unit {
   readonly engine: NamedBlockEngine;
   readonly log: StepLog;
-  /** The step under way; null when the engine is idle. */
+  state: "idle" | "waking" | "stepping" | "quiet";
+  beganAt: number;
+  plan: number;
+  /** What the step under way will bring when it ends; null unless stepping. */
   step: ScheduledStep | null;
-  stepBeganAt: number;
-  /** Which life it is in: ends of steps of an earlier one do not happen. */
-  life: number;
+  /** The quiet run under way: how many steps, and how long they take. */
+  quietSteps: number;
+  readonly pace: QuietPace;
 }
 
 /** A request between its arrival and its end. */
@@ -167,8 +177,8 @@ export class Simulation {
   /** An engine dies and is up again at once, empty; its requests are routed again. */
   restartEngine(engine: number): void {
     const unit = this.#unit(engine);
-    unit.life++;
-    unit.step = null;
+    unit.plan++;
+    unit.state = "idle";
     unit.log.reset();
     const aborted = unit.engine.restart();
     this.#path.restarted(engine, this.#nowSeconds);
@@ -287,10 +297,25 @@ export class Simulation {
       this.#flights.delete(flight.id);
       return;
     }
-    if (unit.step !== null) return;
-    // An idle engine begins after all arrivals of this moment, with them.
-    unit.step = IDLE_STEP;
-    this.#steps.plan(this.#nowSeconds, stepSubject(engine, unit.life));
+    if (unit.state === "idle") {
+      // It begins after all arrivals of this moment, with them.
+      unit.state = "waking";
+      this.#plan(engine, unit, this.#nowSeconds);
+    } else if (unit.state === "quiet") this.#cutQuietRun(engine, unit);
+  }
+
+  /** Ends a quiet run with the step under way, so that what has just come is taken up as if every step had been made. */
+  #cutQuietRun(engine: number, unit: Unit): void {
+    let steps = 1;
+    while (steps < unit.quietSteps && quietEnd(unit, steps) < this.#nowSeconds) steps++;
+    if (steps === unit.quietSteps) return;
+    unit.quietSteps = steps;
+    this.#plan(engine, unit, quietEnd(unit, steps));
+  }
+
+  #plan(engine: number, unit: Unit, atSeconds: number): void {
+    unit.plan = (unit.plan + 1) % PLANS;
+    this.#steps.plan(atSeconds, engine * PLANS + unit.plan);
   }
 
   #nameOf(flight: Flight, blocks: number): Uint32Array {
@@ -303,16 +328,19 @@ export class Simulation {
   /** The most that any engine holds of it; each engine's match, too, for policies that know the engines. */
   #askEngines(words: Uint32Array, blocksMax: number): number {
     const isKnown = this.#policy.knowledge === "engines";
-    let best = 0;
-    for (const [position, { engine }] of this.#units.entries()) {
-      const held = engine.cachedBlocks(words, blocksMax, isKnown ? 0 : best + 1);
-      best = Math.max(best, held);
-      const view = this.#book.views[position];
-      if (!isKnown || view === undefined) continue;
-      view.matchedTokens = held * engine.blockSize;
+    if (!isKnown) {
+      let best = 0;
+      // Most engines are ruled out by one look: they lack the block that would make them better than the best so far.
+      for (const { engine } of this.#units)
+        best = Math.max(best, engine.cachedBlocks(words, blocksMax, best + 1));
+      return best;
+    }
+    const held = this.#units.map(({ engine }) => engine.cachedBlocks(words, blocksMax));
+    for (const [position, view] of this.#book.views.entries()) {
+      view.matchedTokens = (held[position] ?? 0) * this.#settings.config.blockSize;
       view.trust = "exact";
     }
-    return best;
+    return Math.max(...held);
   }
 
   #askIndex(words: Uint32Array, blocks: number, blocksMax: number): void {
@@ -329,29 +357,39 @@ export class Simulation {
     }
   }
 
-  /** Ends an engine's step and begins its next one. */
+  /** Ends what an engine is at and begins what is next. */
   #endStep(subject: number): void {
-    const engine = engineOf(subject);
+    const engine = Math.floor(subject / PLANS);
     const unit = this.#unit(engine);
-    if (unit.step === null || lifeOf(subject) !== unit.life % LIVES) return;
-    if (unit.step !== IDLE_STEP) this.#settleStep(engine, unit, unit.step);
-    unit.step = null;
-    if (!unit.engine.hasWork) return;
-    unit.stepBeganAt = this.#nowSeconds;
+    if (subject % PLANS !== unit.plan) return;
+    if (unit.state === "quiet") this.#settleQuietRun(engine, unit);
+    if (unit.state === "stepping" && unit.step !== null) this.#settleStep(engine, unit, unit.step);
+    if (!unit.engine.hasWork) {
+      unit.state = "idle";
+      return;
+    }
+    unit.beganAt = this.#nowSeconds;
+    unit.quietSteps = unit.engine.quietSteps();
+    if (unit.quietSteps > 1) {
+      unit.state = "quiet";
+      unit.engine.quietPace(unit.pace);
+      this.#plan(engine, unit, quietEnd(unit, unit.quietSteps));
+      return;
+    }
+    unit.state = "stepping";
     unit.step = unit.engine.step(this.#nowSeconds);
-    this.#steps.plan(this.#nowSeconds + unit.step.durationSeconds, stepSubject(engine, unit.life));
+    this.#plan(engine, unit, this.#nowSeconds + unit.step.durationSeconds);
+  }
+
+  #settleQuietRun(engine: number, unit: Unit): void {
+    unit.engine.stepQuietly(unit.quietSteps, this.#nowSeconds);
+    this.#recorder.steppedQuietly(engine, unit.quietSteps, unit.pace, unit.beganAt, unit.engine.runningCount);
   }
 
   /** What a step brought becomes known. */
   #settleStep(engine: number, unit: Unit, step: ScheduledStep): void {
     const { log } = unit;
-    this.#recorder.stepped(
-      engine,
-      step,
-      unit.stepBeganAt,
-      unit.engine.waitingCount,
-      unit.engine.runningCount,
-    );
+    this.#recorder.stepped(engine, step, unit.beganAt, unit.engine.waitingCount, unit.engine.runningCount);
     if (log.eventCount > 0) {
       this.#recorder.published(engine, log.eventCount, log.storedBlocks, log.removedBlocks);
       this.#path.publish(engine, log, this.#nowSeconds);
@@ -374,30 +412,12 @@ export class Simulation {
   }
 }
 
-/** Stands for a step that begins when all arrivals of the moment are there. */
-const IDLE_STEP: ScheduledStep = {
-  durationSeconds: 0,
-  firstTokens: [],
-  nextTokenCount: 0,
-  lateTokenGaps: [],
-  finished: [],
-  tokenCount: 0,
-  preemptionCount: 0,
-};
+/** Planned ends of one engine that can be told apart: far more than are ever in the queue at once. */
+const PLANS = 2 ** 16;
 
-/** Lives that a step's end can tell apart: more than restart while one is planned. */
-const LIVES = 2 ** 16;
-
-function stepSubject(engine: number, life: number): number {
-  return engine * LIVES + (life % LIVES);
-}
-
-function engineOf(subject: number): number {
-  return Math.floor(subject / LIVES);
-}
-
-function lifeOf(subject: number): number {
-  return subject % LIVES;
+/** When the first `steps` steps of a unit's quiet run are over. */
+function quietEnd({ beganAt, pace }: Unit, steps: number): number {
+  return beganAt + steps * pace.firstSeconds + (pace.growthSeconds * steps * (steps - 1)) / 2;
 }
 
 function makeUnit({ config }: ResolvedSimulation): Unit {
@@ -408,7 +428,16 @@ function makeUnit({ config }: ResolvedSimulation): Unit {
     { blockSize, blockCount, hostBlockCount, maxBatchedTokens, maxSequences, costModel },
     log,
   );
-  return { engine, log, step: null, stepBeganAt: 0, life: 0 };
+  return {
+    engine,
+    log,
+    state: "idle",
+    beganAt: 0,
+    plan: 0,
+    step: null,
+    quietSteps: 0,
+    pace: { firstSeconds: 0, growthSeconds: 0 },
+  };
 }
 
 /** A finished run. */
