@@ -168,7 +168,7 @@ export class Daemon {
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
     const tokenization = tokenizationOf(settings, metrics, tracing);
     const { tokenizer } = tokenization;
-    const health = startHealth({ settings, board, snapshots, discovery: discovery.status, tokenizer });
+    const health = startHealth({ settings, board, snapshots, discovery: discovery.status, tokenizer }, log);
     const collect = fleetGauges(metrics, {
       registry,
       board,
@@ -254,8 +254,16 @@ function tokenizationOf(
   return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, tracing), tokenizerMetrics };
 }
 
-function startHealth(sources: Omit<CheckSources, "memoryBytesMax">): HealthChecks {
-  const health = new HealthChecks(healthChecks({ ...sources, memoryBytesMax: memoryBytesMax() }), epochMs);
+function startHealth(sources: Omit<CheckSources, "memoryBytesMax">, log: LineGate): HealthChecks {
+  const health = new HealthChecks(
+    healthChecks({ ...sources, memoryBytesMax: memoryBytesMax() }),
+    epochMs,
+    ({ name, status, message, critical }, previous) => {
+      const level = status === "unhealthy" ? "warn" : "info";
+      const facts = { check: name, status, previous, critical };
+      log.write({ level, component: "health", event: "check_changed", message, facts });
+    },
+  );
   health.start();
   return health;
 }

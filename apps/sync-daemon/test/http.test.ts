@@ -378,10 +378,16 @@ test("an id with slashes and colons is removed by its encoded form", async () =>
   expect((await app.inject({ method: "DELETE", url })).statusCode).toBe(204);
 });
 
-test("probes: alive always, ready with its reason and, on request, with the engines waited for", async () => {
+test("probes: alive always, ready with its reason and, on request, with every condition's", async () => {
   expect((await app.inject("/livez")).json()).toEqual({ status: "alive" });
   expect((await app.inject("/readyz")).json()).toEqual({ status: "ready", reason: "in_sync" });
-  expect((await app.inject("/readyz?verbose")).json()).toMatchObject({ engines: [] });
+  expect((await app.inject("/readyz?verbose")).json()).toMatchObject({
+    conditions: [
+      { name: "running", ok: true, reason: "not stopping" },
+      { name: "discovery/http", ok: true, reason: "has named its engines, is current" },
+    ],
+    engines: [],
+  });
 });
 
 test("a daemon with an engine that does not answer becomes ready when its deadline has passed, not before", async () => {
@@ -396,15 +402,32 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
     expect(first.json()).toEqual({
       status: "not_ready",
       reason: "waiting_for_engines",
-      engines: [{ worker: "a", dp_rank: 0, trust: "unknown", in_sync: false }],
+      conditions: [
+        { name: "running", ok: true, reason: "not stopping" },
+        { name: "discovery/http", ok: true, reason: "has named its engines, is current" },
+        { name: "engine/a/0", ok: false, reason: "trust is unknown, the stream is connecting" },
+      ],
+      engines: [{ worker: "a", dp_rank: 0, state: "connecting", trust: "unknown", in_sync: false }],
     });
+    const lines = await waiting.app.inject({ url: "/readyz?verbose", headers: { accept: "text/plain" } });
+    expect(lines.headers["content-type"]).toContain("text/plain");
+    expect(lines.payload.split("\n")).toEqual([
+      "[+]running ok: not stopping",
+      "[+]discovery/http ok: has named its engines, is current",
+      "[-]engine/a/0 failed: trust is unknown, the stream is connecting",
+      "readyz check failed: waiting_for_engines",
+      "",
+    ]);
     const ready = await until("the deadline passes", async () => {
       const response = await waiting.app.inject("/readyz");
       return response.statusCode === 200 && response.json<{ reason: string }>();
     });
     expect(ready.reason).toBe("deadline_passed");
     waiting.daemon.readiness.stop();
-    expect((await waiting.app.inject("/readyz")).json()).toMatchObject({ reason: "stopping" });
+    expect((await waiting.app.inject("/readyz?verbose")).json()).toMatchObject({
+      reason: "stopping",
+      conditions: expect.arrayContaining([{ name: "running", ok: false, reason: "stopping" }]) as unknown[],
+    });
   } finally {
     await waiting.app.close();
     await waiting.daemon.stop();

@@ -59,6 +59,7 @@ const ROUND_MS = 10_000;
 export class HealthChecks {
   readonly #checks: readonly HealthCheck[];
   readonly #now: () => number;
+  readonly #changed: (result: CheckResult, previous: HealthStatus) => void;
   #results: readonly CheckResult[] = [];
   #roundMs = Number.NEGATIVE_INFINITY;
   #running: Promise<readonly CheckResult[]> | null = null;
@@ -67,10 +68,16 @@ export class HealthChecks {
   /**
    * @param checks - with names of their own.
    * @param now - milliseconds since the Unix epoch.
+   * @param changed - hears of each result that is not as the one before; a check begins as healthy.
    */
-  constructor(checks: readonly HealthCheck[], now: () => number) {
+  constructor(
+    checks: readonly HealthCheck[],
+    now: () => number,
+    changed: (result: CheckResult, previous: HealthStatus) => void,
+  ) {
     this.#checks = checks;
     this.#now = now;
+    this.#changed = changed;
   }
 
   /** Runs a round now, and then on a clock. */
@@ -98,12 +105,10 @@ export class HealthChecks {
    */
   async run(): Promise<readonly CheckResult[]> {
     if (this.#now() - this.#roundMs < FRESH_MS) return this.#results;
-    this.#running ??= Promise.all(this.#checks.map((check) => this.#runOne(check))).finally(() => {
+    this.#running ??= this.#round().finally(() => {
       this.#running = null;
     });
-    this.#results = await this.#running;
-    this.#roundMs = this.#now();
-    return this.#results;
+    return this.#running;
   }
 
   /**
@@ -138,6 +143,17 @@ export class HealthChecks {
         started_at: new Date(this.#now() - process.uptime() * 1000).toISOString(),
       },
     };
+  }
+
+  async #round(): Promise<readonly CheckResult[]> {
+    const before = new Map(this.#results.map(({ name, status }) => [name, status]));
+    this.#results = await Promise.all(this.#checks.map((check) => this.#runOne(check)));
+    this.#roundMs = this.#now();
+    for (const result of this.#results) {
+      const previous = before.get(result.name) ?? "healthy";
+      if (result.status !== previous) this.#changed(result, previous);
+    }
+    return this.#results;
   }
 
   async #runOne({ name, critical, timeoutMs, run }: HealthCheck): Promise<CheckResult> {

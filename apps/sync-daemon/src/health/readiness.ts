@@ -5,7 +5,7 @@
  * Liveness is another question (does the event loop turn?) and has no state.
  */
 
-import type { Trust } from "@kvsync/core";
+import type { StreamState, Trust } from "@kvsync/core";
 
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
@@ -15,6 +15,7 @@ import type { BoardReader } from "../ingest/stream-board.ts";
 interface ReadinessEntry {
   readonly worker: string;
   readonly dp_rank: number;
+  readonly state: StreamState;
   readonly trust: Trust;
   readonly in_sync: boolean;
 }
@@ -29,6 +30,13 @@ export interface ReadinessReport {
     | "waiting_for_engines"
     | "stopping";
   readonly engines: readonly ReadinessEntry[];
+}
+
+/** One of the things that readiness is made of, as Kubernetes' own probes list theirs. */
+export interface ReadinessCondition {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly reason: string;
 }
 
 /** Knows whether the daemon is ready. */
@@ -82,9 +90,9 @@ export class Readiness {
     for (const { engine, ranks } of this.#registry.engines()) {
       if (known !== null && !known.has(engine.id)) continue;
       for (const { dpRank, rankSlot } of ranks) {
-        const { trust } = this.#board.status(rankSlot);
+        const { state, trust } = this.#board.status(rankSlot);
         const in_sync = trust === "exact" || trust === "partial";
-        engines.push({ worker: engine.id, dp_rank: dpRank, trust, in_sync });
+        engines.push({ worker: engine.id, dp_rank: dpRank, state, trust, in_sync });
       }
     }
     if (this.#stopping) return { ready: false, reason: "stopping", engines };
@@ -97,6 +105,31 @@ export class Readiness {
       return { ready: false, reason, engines };
     }
     return { ready: true, reason: "deadline_passed", engines };
+  }
+
+  /**
+   * What a report comes from, one by one. A condition that does not hold may have been waited for long enough: the report's reason says so.
+   *
+   * @param report - of this moment.
+   * @returns whether the daemon goes on running, each source of engines, each rank that is waited for.
+   */
+  conditions({ engines }: ReadinessReport): readonly ReadinessCondition[] {
+    const running = {
+      name: "running",
+      ok: !this.#stopping,
+      reason: this.#stopping ? "stopping" : "not stopping",
+    };
+    const sources = this.#discovery.inUse().map(({ source, state, lastSuccessMs, failure }) => {
+      const named = lastSuccessMs === null ? "has not named its engines yet" : "has named its engines";
+      const now = failure === null ? state : `${state}: ${failure.message}`;
+      return { name: `discovery/${source}`, ok: lastSuccessMs !== null, reason: `${named}, is ${now}` };
+    });
+    const ranks = engines.map(({ worker, dp_rank, state, trust, in_sync }) => ({
+      name: `engine/${worker}/${dp_rank}`,
+      ok: in_sync,
+      reason: `trust is ${trust}, the stream is ${state}`,
+    }));
+    return [running, ...sources, ...ranks];
   }
 
   #knownEngines(): ReadonlySet<string> | null {

@@ -1,6 +1,6 @@
 /** `/livez` and `/readyz`, for whoever sends traffic or restarts processes; `/health`, for whoever wants to know more. */
 
-import { Controller, Get, Inject, Query, Res } from "@nestjs/common";
+import { Controller, Get, Headers, Inject, Query, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
 import { Daemon } from "../daemon.ts";
@@ -27,18 +27,30 @@ export class HealthController {
   /**
    * Whether to send traffic here.
    *
-   * @param parameters - `?verbose` lists the engines waited for.
+   * @param parameters - `?verbose` lists every condition with its reason, and the engines waited for.
+   * @param accept - with text/plain the list is one of lines, as Kubernetes' own probes give it.
    * @param reply - 200 or 503.
    * @returns the answer and its reason.
    */
   @Get("readyz")
   ready(
     @Query() parameters: Readonly<Record<string, unknown>>,
+    @Headers("accept") accept: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): object {
-    const { ready, reason, engines } = this.#daemon.readiness.report();
+  ): object | string {
+    const { readiness } = this.#daemon;
+    const report = readiness.report();
+    const { ready, reason, engines } = report;
     reply.status(ready ? 200 : 503);
-    return { status: ready ? "ready" : "not_ready", reason, ...("verbose" in parameters ? { engines } : {}) };
+    const answer = { status: ready ? "ready" : "not_ready", reason };
+    if (!("verbose" in parameters)) return answer;
+    const conditions = readiness.conditions(report);
+    if (accept?.includes("text/plain") !== true) return { ...answer, conditions, engines };
+    reply.type("text/plain");
+    const lines = conditions.map(
+      (one) => `[${one.ok ? "+" : "-"}]${one.name} ${one.ok ? "ok" : "failed"}: ${one.reason}`,
+    );
+    return `${[...lines, `readyz check ${ready ? "passed" : "failed"}: ${reason}`].join("\n")}\n`;
   }
 
   /**

@@ -102,6 +102,16 @@ const engineEntryBody = z
   .meta({ id: "EngineEntry", description: "An engine, as in the configuration file." });
 const loose = z.looseObject({});
 const status = z.looseObject({ status: z.string() });
+const readiness = z
+  .looseObject({
+    status: z.enum(["ready", "not_ready"]),
+    reason: z.string(),
+    conditions: z
+      .array(z.looseObject({ name: z.string(), ok: z.boolean(), reason: z.string() }))
+      .optional()
+      .describe("With verbose."),
+  })
+  .meta({ id: "Readiness" });
 const healthStatus = z.enum(HEALTH_STATUSES);
 const healthReport = z
   .looseObject({
@@ -327,9 +337,10 @@ export const OPERATIONS: readonly Operation[] = [
     access: "open",
     accessWith: { verbose: "monitoring" },
     tag: "operations",
-    summary: "Whether to send traffic here; with verbose, which engines are waited for.",
+    summary:
+      "Whether to send traffic here; with verbose, every condition and its reason, as text where that is accepted.",
     query: z.strictObject({ verbose: z.string().optional() }),
-    answers: { 200: { schema: status }, 503: { schema: status } },
+    answers: { 200: { schema: readiness }, 503: { schema: readiness } },
     problems: [],
   },
   ...(["/health", "/api/v1/health"] as const).map(
