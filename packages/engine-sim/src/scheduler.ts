@@ -137,8 +137,10 @@ export class Scheduler<Request extends ScheduledRequest> {
     if (running.length === 0 || running.length > this.#settings.maxBatchedTokens || this.waitingCount > 0)
       return 0;
     let steps = Number.MAX_SAFE_INTEGER;
-    for (const { tokenCount, computed, quietUntil, promptLength, outputCount } of running) {
-      if (tokenCount - computed !== 1) return 0;
+    for (const request of running) {
+      const { tokenCount, computed, quietUntil, promptLength, outputCount } = request;
+      // A prompt's last token may be all that is left of it: that is still prefill.
+      if (tokenCount - computed !== 1 || request.firstTokenAtSeconds < 0) return 0;
       steps = Math.min(steps, quietUntil - computed, promptLength + outputCount - tokenCount - 1);
     }
     return Math.max(0, steps);

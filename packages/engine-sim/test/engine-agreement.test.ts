@@ -144,11 +144,15 @@ describe("the engine of names", () => {
   });
 
   it("makes a quiet run at once as the other makes it step by step", () => {
-    const cases = fc.record({ seed: fc.nat(), requests: fc.integer({ min: 1, max: 4 }) });
+    const cases = fc.record({
+      seed: fc.nat(),
+      requests: fc.integer({ min: 1, max: 4 }),
+      maxBatchedTokens: fc.integer({ min: 5, max: 70 }),
+    });
     let quiet = 0;
     fc.assert(
-      fc.property(cases, ({ seed, requests }) => {
-        const shared = { blockSize: 16, blockCount: 200 };
+      fc.property(cases, ({ seed, requests, maxBatchedTokens }) => {
+        const shared = { blockSize: 16, blockCount: 200, maxBatchedTokens };
         const named = new NamedBlockEngine(shared, new Ledger());
         const stepped = new NamedBlockEngine(shared, new Ledger());
         const random = new Prng(seed);
