@@ -14,15 +14,13 @@
  *  - What the stream of a worker is not trusted in counts less: `exact` and `partial` is held for sure (partial may only
  *    *under*-report), `stale` may over-report and counts half, `unknown` nothing. With nothing known at all the rule becomes least
  *    load with a memory.
- *  - A new token takes the place of an old one, which somebody may come back for, the sooner the harder the cache is used. The
- *    pressure is the share of new tokens that a worker was given lately, relative to the mean: 0 for an empty worker, 1 for all in a
- *    balanced fleet. Without it a system prompt that all requests share would draw every new conversation to the workers that
- *    happen to hold it, while the memory of the others stays empty.
+ *  - What is new drives something old out of the cache, the sooner the harder the cache is used: memory-pressure.ts.
  *
  * The two small terms were chosen by simulation over the conversation trace and generated chat, documents and agents; factors of two
  * on either move no figure of the report by more than a few per cent.
  */
 import { DecisionHistory } from "./decision-history.ts";
+import { MemoryPressure } from "./memory-pressure.ts";
 import type { RoutingPolicy, RoutingRequest, Trust, WorkerView } from "./policy.ts";
 
 /** Reading the KV of 577 tokens takes as long as prefilling one (8B model on an H100), in each of some 30 steps that count. */
@@ -33,8 +31,6 @@ const RUNNING_TOKENS = 256;
 const OWN_SECONDS = 10;
 /** Shorter than a turn of a chat; the index knows the rest as soon as it is stored. */
 const OWN_CHUNK_TOKENS = 256;
-/** A worker that is given four times the mean is avoided as much as need be. */
-const PRESSURE_MAX = 4;
 
 const TRUST_WEIGHTS: Readonly<Record<Trust, number>> = { exact: 1, partial: 1, stale: 0.5, unknown: 0 };
 
@@ -44,28 +40,25 @@ export class KvsyncPolicy implements RoutingPolicy {
   readonly knowledge = "index";
   readonly #history = new DecisionHistory(OWN_SECONDS, OWN_CHUNK_TOKENS);
   readonly #own: Float64Array;
-  /** Tokens given to each worker that it did not hold; they fade as the fleet's memory turns over. */
-  readonly #given: Float64Array;
+  readonly #pressure: MemoryPressure;
 
   /** @param workerCount - workers that there will be to choose from. */
   constructor(workerCount: number) {
     this.#own = new Float64Array(workerCount);
-    this.#given = new Float64Array(workerCount);
+    this.#pressure = new MemoryPressure(workerCount);
   }
 
   /** See RoutingPolicy. */
   choose(request: RoutingRequest, workers: readonly WorkerView[], nowSeconds: number): number {
     this.#history.match(request, this.#own, nowSeconds);
-    const meanGiven = this.#given.reduce((sum, given) => sum + given, 0) / workers.length;
+    const { meanGiven } = this.#pressure;
     let best = 0;
     let least = Number.POSITIVE_INFINITY;
     for (const [position, view] of workers.entries()) {
       view.matchedTokens = Math.max(view.matchedTokens * TRUST_WEIGHTS[view.trust], this.#own[position] ?? 0);
-      const given = this.#given[position] ?? 0;
-      const pressure = meanGiven === 0 ? 0 : Math.min(PRESSURE_MAX, given / meanGiven);
       const cost =
         view.pendingPrefillTokens +
-        freshTokens(request, view) * (1 + pressure) +
+        freshTokens(request, view) * (1 + this.#pressure.of(position, meanGiven)) +
         view.contextTokens / CONTEXT_PER_TOKEN +
         view.runningRequests * RUNNING_TOKENS;
       if (cost >= least) continue;
@@ -73,16 +66,9 @@ export class KvsyncPolicy implements RoutingPolicy {
       least = cost;
     }
     const chosen = workers[best];
-    if (chosen !== undefined) this.#give(best, freshTokens(request, chosen), chosen.capacityTokens);
+    if (chosen !== undefined) this.#pressure.give(best, freshTokens(request, chosen), chosen.capacityTokens);
     this.#history.record(best, nowSeconds);
     return best;
-  }
-
-  /** A worker gets new tokens: what all were given before fades by e when the whole fleet's memory has turned over once. */
-  #give(position: number, tokens: number, capacityTokens: number): void {
-    const kept = Math.exp(-tokens / (capacityTokens * this.#given.length));
-    for (const [worker, given] of this.#given.entries()) this.#given[worker] = given * kept;
-    this.#given[position] = (this.#given[position] ?? 0) + tokens;
   }
 }
 

@@ -193,6 +193,18 @@ describe("approximate", () => {
 });
 
 describe("oracle", () => {
+  it("does not send everyone to the one worker that holds what all prompts begin with", () => {
+    const policy = makePolicy("oracle", 4, 1);
+    const views = workers({ matchedTokens: 128 }, {}, {}, {});
+    const counts = [0, 0, 0, 0];
+    for (let i = 0; i < 400; i++) {
+      const chosen = choose(policy, prompt(1_000, i * 100), views);
+      counts[chosen] = (counts[chosen] ?? 0) + 1;
+    }
+    // Its 128 tokens of 1,000 make it somewhat cheaper: it may get somewhat more than its share.
+    for (const count of counts) expect(Math.abs(count - 100)).toBeLessThan(50);
+  });
+
   it("takes the longest match whatever the load, and spreads what nobody holds", () => {
     expect(once("oracle", prompt(1_000), { matchedTokens: 16, runningRequests: 99 }, {})).toBe(0);
     const policy = makePolicy("oracle", 3, 1);
