@@ -67,11 +67,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
   }
 }
 
-function commandLine(
-  args: readonly string[],
-  signal: AbortSignal,
-  end: (exitCode: number) => void,
-): Command {
+function commandLine(args: readonly string[], signal: AbortSignal, end: (exitCode: number) => void): Command {
   const program = new Command("router-sim")
     .description(
       "Drives a fleet of simulated engines against a real kvsync daemon, and audits the daemon's index.",
