@@ -253,6 +253,7 @@ export class WirePath implements EventPath {
       const { from } = action;
       this.counts.replays++;
       stream.openAttempt = attempt;
+      sync.replayStarted(attempt, nowSeconds * 1000);
       this.#plan(nowSeconds + 2 * this.#network.delaySeconds, (now) => {
         this.#answer(engine, attempt, from, now);
       });

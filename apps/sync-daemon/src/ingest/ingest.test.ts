@@ -265,6 +265,28 @@ test("no more replays run at once than the limit, and each end lets the next beg
   for (let slot = 0; slot < 10; slot++) expect(parts.board.status(slot).trust).toBe("exact");
 });
 
+test("engines that do not begin to answer lend their slots, and take one again when they do", async () => {
+  const parts = setUp({ replaysMax: 2 });
+  parts.ingest.start();
+  for (let slot = 0; slot < 6; slot++) parts.ingest.follow(rank(slot));
+  for (const { events } of parts.transport.subscriptions) events.connected();
+  await turns();
+  expect(parts.transport.replays).toHaveLength(2);
+  parts.clock.nowMs += 300;
+  await until(() => parts.transport.replays.length === 4);
+  // Two late ones begin: with the two that were begun meanwhile there are more than the limit, so that no other one is.
+  for (const { events } of parts.transport.replays.slice(0, 2)) events.message(replayed(0));
+  const [third, fourth] = parts.transport.replays.slice(2);
+  for (const begun of [third, fourth]) begun?.events.message(replayed(0));
+  parts.clock.nowMs += 300;
+  await turns();
+  expect(parts.transport.replays).toHaveLength(4);
+  // What trickles keeps its slot for a while only.
+  parts.clock.nowMs += 10_000;
+  await until(() => parts.transport.replays.length === 6);
+  expect(parts.transport.replays.some(({ closed }) => closed)).toBe(false);
+});
+
 test("a replay is not asked for while earlier answers fill the lane, and is as soon as there is room", async () => {
   const parts = setUp({
     queue: { messages: { live: 100, replay: 10 }, bytes: { live: 1e6, replay: 1e6 }, messageBytes: 1e6 },

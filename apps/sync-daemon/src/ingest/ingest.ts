@@ -121,6 +121,7 @@ export class Ingest {
         patience: { firstMs: settings.replayTimeoutMs, nextMs: settings.replayStallMs },
       },
       () => this.#queue.fill("replay") < REPLAY_FILL_MAX,
+      dependencies.now,
     );
     this.#decoder = new EventBatchDecoder(dependencies.index.scratch, {
       payloadBytesMax: settings.queue.messageBytes,
@@ -488,6 +489,7 @@ export class Ingest {
       stream.sync.tick(nowMs);
       this.#after(stream);
     }
+    this.#replays.startWaiting();
     this.#gauges.ticked(nowMs);
     this.#gauges.utilization(nowMs);
     this.#tell();
@@ -598,6 +600,10 @@ class Stream implements ReplayClient {
 
   get replayEndpoint(): string {
     return this.rank.replayEndpoint ?? "";
+  }
+
+  replayStarted(attempt: number, nowMs: number): void {
+    this.sync.replayStarted(attempt, nowMs);
   }
 
   replayReceived(attempt: number, frames: Frames): boolean {

@@ -1,21 +1,36 @@
 /**
  * Replays under way, at most so many at once: a fleet that restarts must not have a thousand histories in memory together.
  *
- *   request ──▶ waiting (first in first out) ──room──▶ running ──▶ ended | abandoned
+ *   request ──▶ waiting (first in first out) ──slot──▶ running ──▶ ended | abandoned
+ *                                                       │ silent at first, or long at it: goes on without its slot
+ *                                                       ▼
+ *                                                    overdue (at most OVERDUE_MAX)
  *
  * A request starts only while the lane that its answers go to has room: an engine answers with all it has, and stands
  * still meanwhile, so asking without room would make it do so in vain, again and again. A running request reads as fast as it can into the queue's replay lane. When that lane is full the request is given
  * up, and its failure is noted behind the messages that got in: the stream applies those and asks again from there.
+ *
+ * A slot is for a history that flows. What has not begun within LEND_MS (a mute or unreachable engine), or is not done within SLOT_MS (one that trickles), holds no slot any more, so
+ * that it can be patient with itself but not at the cost of others.
  */
 
 import type { ReplayFailure } from "@kvsync/core";
 
 import type { Closeable, Frames, ReplayPatience, Transport } from "../engine/transport.ts";
 
+/** An engine that answers at all begins within milliseconds, unless a step holds it up. */
+const LEND_MS = 250;
+/** Time in which a history of 100,000 messages flows. */
+const SLOT_MS = 10_000;
+/** Requests that go on without a slot: each is a socket and a buffer that hardly fills. */
+const OVERDUE_MAX = 256;
+
 /** Whose replay it is, and what it does with the answers. */
 export interface ReplayClient {
   /** The engine's replay socket. */
   readonly replayEndpoint: string;
+  /** The request was sent. */
+  replayStarted(attempt: number, nowMs: number): void;
   /**
    * One answer.
    *
@@ -31,6 +46,10 @@ interface Request {
   readonly attempt: number;
   readonly from: number;
   running: Closeable | null;
+  /** When it was sent. */
+  sentMs: number;
+  hasBegun: boolean;
+  isOverdue: boolean;
 }
 
 /** Replay requests of one thread. */
@@ -39,24 +58,29 @@ export class ReplayRequests {
   readonly #limit: number;
   readonly #patience: ReplayPatience;
   readonly #hasRoom: () => boolean;
+  readonly #now: () => number;
   readonly #requests = new Map<ReplayClient, Map<number, Request>>();
   #waiting: Request[] = [];
-  #running = 0;
+  readonly #running = new Set<Request>();
+  #overdue = 0;
 
   /**
    * @param transport - the network.
    * @param limits - requests running at once, and the silence that ends one.
    * @param hasRoom - whether answers can be taken in now.
+   * @param now - milliseconds that never go back.
    */
   constructor(
     transport: Transport,
     limits: { readonly running: number; readonly patience: ReplayPatience },
     hasRoom: () => boolean,
+    now: () => number,
   ) {
     this.#transport = transport;
     this.#limit = limits.running;
     this.#patience = limits.patience;
     this.#hasRoom = hasRoom;
+    this.#now = now;
   }
 
   /**
@@ -67,7 +91,15 @@ export class ReplayRequests {
    * @param from - first sequence number wanted.
    */
   request(client: ReplayClient, attempt: number, from: number): void {
-    const request: Request = { client, attempt, from, running: null };
+    const request: Request = {
+      client,
+      attempt,
+      from,
+      running: null,
+      sentMs: 0,
+      hasBegun: false,
+      isOverdue: false,
+    };
     const attempts = this.#requests.get(client) ?? new Map<number, Request>();
     this.#requests.set(client, attempts);
     attempts.set(attempt, request);
@@ -98,14 +130,34 @@ export class ReplayRequests {
     for (const attempt of [...(this.#requests.get(client)?.keys() ?? [])]) this.abandon(client, attempt);
   }
 
-  /** Starts what waits, as far as there is room. To be called when room may have come. */
+  /** Starts what waits, as far as there is room. To be called when room may have come, and a few times a second. O(running). */
   startWaiting(): void {
-    while (this.#running < this.#limit && this.#hasRoom()) {
+    if (this.#waiting.length === 0) return;
+    this.#lendSlots();
+    while (this.#running.size - this.#overdue < this.#limit && this.#hasRoom()) {
       const request = this.#waiting.shift();
       if (request === undefined) return;
-      this.#running += 1;
       this.#start(request);
     }
+  }
+
+  #lendSlots(): void {
+    const nowMs = this.#now();
+    for (const request of this.#running) {
+      if (this.#overdue >= OVERDUE_MAX) return;
+      if (request.isOverdue || nowMs - request.sentMs < (request.hasBegun ? SLOT_MS : LEND_MS)) continue;
+      request.isOverdue = true;
+      this.#overdue += 1;
+    }
+  }
+
+  /** A late answer flows like any other, and takes a slot like any other, even where there is none left. */
+  #begin(request: Request): void {
+    request.hasBegun = true;
+    if (!request.isOverdue) return;
+    request.isOverdue = false;
+    request.sentMs = this.#now();
+    this.#overdue -= 1;
   }
 
   #forget(request: Request): void {
@@ -114,7 +166,8 @@ export class ReplayRequests {
     if (attempts?.size === 0) this.#requests.delete(request.client);
     if (request.running === null) return;
     request.running = null;
-    this.#running -= 1;
+    this.#running.delete(request);
+    if (request.isOverdue) this.#overdue -= 1;
     this.startWaiting();
   }
 
@@ -124,8 +177,12 @@ export class ReplayRequests {
       this.#forget(request);
       client.replayEndedEarly(attempt, failure);
     };
+    request.sentMs = this.#now();
+    this.#running.add(request);
+    client.replayStarted(attempt, request.sentMs);
     request.running = this.#transport.requestReplay(client.replayEndpoint, request.from, this.#patience, {
       message: (frames) => {
+        if (!request.hasBegun) this.#begin(request);
         if (request.running === null || client.replayReceived(attempt, frames)) return;
         request.running.close();
         giveUp("refused");

@@ -478,6 +478,7 @@ export class StreamWorld {
       }
       const { attempt, from } = action;
       this.#openAttempt = attempt;
+      this.sync.replayStarted(attempt, this.nowMs);
       this.log.push(`${this.nowMs}: asks ${from} (attempt ${attempt})`);
       this.#later(this.nowMs + 1 + this.#prng.below(20), () => {
         if (this.#openAttempt === attempt) this.#answer(attempt, from);

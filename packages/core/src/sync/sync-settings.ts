@@ -22,8 +22,12 @@ export interface SyncLimits {
   readonly pauseMsMax: number;
   /** Pauses in a row before the stream goes on without its history. */
   readonly pausesMax: number;
-  /** An attempt of which nothing was heard for so long is given up, whatever its transport says. */
+  /** An attempt that its owner has not sent for so long is asked for anew. */
+  readonly replayWaitMs: number;
+  /** An attempt that was sent and brought nothing new for so long is given up, whatever its transport says. */
   readonly replaySilenceMs: number;
+  /** Longest time that one attempt may take once it was sent; what is left is asked for anew. */
+  readonly replayMsMax: number;
   /** Time until the probe that follows a connection, when messages may have slipped past a young subscription. */
   readonly firstProbeMs: number;
   /** Silence after which an idle stream is probed; doubles with each probe that finds nothing. */
@@ -60,8 +64,12 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   pauseMsMax: 30_000,
   // 1 + 2 + 4 + 8 s of pauses and fifteen attempts, about two minutes with a transport that waits 5 s (llm-d: 2 min).
   pausesMax: 4,
-  // Far beyond the transport's own timeout (5 s), and long enough to wait for a slot among 1,000 cold starts.
+  // Longer than any queue for a slot: 1,000 cold starts take minutes.
+  replayWaitMs: 1_800_000,
+  // Far beyond the transport's own timeout (5 s), and longer than answers may wait in the owner's queue.
   replaySilenceMs: 120_000,
+  // A history of 100,000 messages takes seconds.
+  replayMsMax: 600_000,
   firstProbeMs: 1000,
   probeMs: 5000,
   probeMsMax: 60_000,

@@ -400,11 +400,52 @@ describe("attempts that fail", () => {
     const stage = Stage.synced(3);
     stage.live(5);
     const { attempt } = stage.request();
+    stage.sync.replayStarted(attempt, stage.nowMs);
     stage.tick();
     expect(stage.nowMs).toBe(DEFAULT_SYNC_LIMITS.replaySilenceMs);
     expect(stage.sync.takeAction()).toEqual({ kind: "abandon_replay", attempt });
     expect(stage.answer(range(0, 5))).toBeLessThanOrEqual(3);
     expect([stage.sync.trust, stage.sync.counters.replayFailures.silent]).toEqual(["exact", 1]);
+  });
+
+  test("the time that a request waits for its owner is not the publisher's silence, and has an end too", () => {
+    const stage = Stage.synced(3);
+    stage.live(5);
+    const { attempt } = stage.request();
+    stage.nowMs = 2 * DEFAULT_SYNC_LIMITS.replaySilenceMs;
+    stage.sync.tick(stage.nowMs);
+    expect(stage.sync.counters.replayFailures.silent).toBe(0);
+    stage.sync.replayStarted(attempt, stage.nowMs);
+    expect(stage.sync.nextTickMs).toBe(stage.nowMs + DEFAULT_SYNC_LIMITS.replaySilenceMs);
+    const forgotten = Stage.synced(3);
+    forgotten.live(5);
+    forgotten.tick();
+    expect(forgotten.nowMs).toBe(DEFAULT_SYNC_LIMITS.replayWaitMs);
+  });
+
+  test("a publisher that says the same again and again is given up like a silent one", () => {
+    const stage = Stage.synced(3);
+    stage.live(50);
+    const { attempt } = stage.request();
+    for (let i = 0; i < 100 && stage.reply(attempt, 3); i += 1) {
+      stage.nowMs += 3000;
+      if (stage.nowMs >= stage.sync.nextTickMs) stage.sync.tick(stage.nowMs);
+    }
+    expect(stage.sync.counters.replayFailures.silent).toBe(1);
+    expect(stage.nowMs).toBeLessThan(DEFAULT_SYNC_LIMITS.replaySilenceMs + 6000);
+  });
+
+  test("an answer that goes on for ever, a message now and then, is cut and asked for anew from where it stood", () => {
+    const stage = Stage.synced(3);
+    stage.live(500);
+    const { attempt } = stage.request();
+    let number = 3;
+    for (; stage.reply(attempt, number); number += 1) {
+      stage.nowMs += 10_000;
+      if (stage.nowMs >= stage.sync.nextTickMs) stage.sync.tick(stage.nowMs);
+    }
+    expect(stage.nowMs).toBe(DEFAULT_SYNC_LIMITS.replayMsMax);
+    expect(stage.request().from).toBe(number - 1);
   });
 
   test("answers to an attempt that was given up are not wanted", () => {
@@ -554,6 +595,37 @@ describe("restarts", () => {
     stage.sync.connected(0);
     stage.answer(range(0, 3));
     expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 3)]);
+  });
+
+  test("a publisher with two faces is asked after pauses that grow, and holds nothing meanwhile (Y7)", () => {
+    const stage = Stage.synced(5);
+    stage.live(2, 1);
+    const askedMs: number[] = [];
+    while (stage.nowMs < 300_000) {
+      for (let action = stage.sync.takeAction(); action !== null; action = stage.sync.takeAction()) {
+        if (action.kind !== "request_replay") continue;
+        askedMs.push(stage.nowMs);
+        if (stage.reply(action.attempt, 0, 1)) stage.reply(action.attempt, 0, 2);
+      }
+      stage.tick();
+      expect(stage.blocks).toEqual([]);
+    }
+    expect(askedMs.length).toBeLessThan(20);
+    const pauses = askedMs.slice(1).map((atMs, i) => atMs - (askedMs[i] ?? 0));
+    expect(pauses.slice(0, 6)).toEqual([0, 1000, 2000, 4000, 8000, 16_000]);
+    expect(pauses.at(-1)).toBe(DEFAULT_SYNC_LIMITS.pauseMsMax);
+  });
+
+  test("a publisher that restarts for the first time in a while is asked at once", () => {
+    const stage = Stage.synced(5);
+    for (const life of [1, 2, 3]) {
+      stage.live(2, life);
+      const atMs = stage.nowMs;
+      // It may first be asked to prove that it is the one before; then it tells all it has.
+      while (stage.sync.state !== "live") stage.answer(range(0, 2), life);
+      expect([stage.nowMs, stage.sync.trust]).toEqual([atMs, "exact"]);
+      stage.nowMs += 60_000;
+    }
   });
 
   test("a publisher whose live numbers keep jumping back causes one verification per pause, not one per message", () => {

@@ -83,7 +83,12 @@ interface Attempt {
   appliedCount: number;
   /** Last live number seen when it was asked for; −1 for none. Its answer should reach it. */
   readonly target: number;
+  /** Highest number heard: only what is beyond it is progress. */
+  heardUpTo: number;
+  /** When it is given up for want of progress; until it is started, for want of a start. */
   deadlineMs: number;
+  /** When it is given up whatever it brings; null until it is started. */
+  endMs: number | null;
 }
 
 /** No message yet. Sequence numbers begin at 0, so that the one after it is the first. */
@@ -134,6 +139,9 @@ export class WorkerSync {
   #pausedUntilMs = 0;
   /** Earliest time of the next verification out of doubt, and of the next probe out of suspected loss. */
   #nextDoubtMs = 0;
+  /** Earliest time of the next request after a restart, and how long the one after that will have to wait. */
+  #nextRestartMs = -Infinity;
+  #restartPauseMs = 0;
   #nextLossProbeMs = 0;
 
   #probeDueMs = Infinity;
@@ -244,7 +252,7 @@ export class WorkerSync {
 
   /** When `tick` has something to do next; Infinity when nothing is planned. */
   get nextTickMs(): number {
-    if (this.#attempt !== null) return this.#attempt.deadlineMs;
+    if (this.#attempt !== null) return Math.min(this.#attempt.deadlineMs, this.#attempt.endMs ?? Infinity);
     switch (this.#state) {
       case "paused":
         return this.#pausedUntilMs;
@@ -308,6 +316,11 @@ export class WorkerSync {
     this.#reportTrust();
   }
 
+  /** The owner has sent the request of an attempt: from now on its publisher is waited for, no longer a slot. */
+  replayStarted(attempt: number, nowMs: number): void {
+    if (this.#attempt?.number === attempt) this.#startAttempt(this.#attempt, nowMs);
+  }
+
   /**
    * One answer to a request for replay, as the DEALER got it.
    *
@@ -319,13 +332,17 @@ export class WorkerSync {
       this.#dropMessage("late_replay");
       return false;
     }
-    current.deadlineMs = nowMs + this.#limits.replaySilenceMs;
+    if (current.endMs === null) this.#startAttempt(current, nowMs);
     const reply = this.#parse(parseReplayFrames, frames);
     // A reply that cannot be read leaves a hole, which the next one shows.
     if (reply === null) return true;
     if (reply.kind === "end") this.#endReplay(current, nowMs);
     else {
       current.heardCount += 1;
+      if (reply.sequenceNumber > current.heardUpTo) {
+        current.heardUpTo = reply.sequenceNumber;
+        current.deadlineMs = nowMs + this.#limits.replaySilenceMs;
+      }
       this.#takeReplayed(current, reply.sequenceNumber, reply.payload, nowMs);
     }
     this.#reportTrust();
@@ -659,11 +676,7 @@ export class WorkerSync {
 
   #ask(purpose: Purpose, nowMs: number): void {
     this.#abandonAttempt();
-    if (purpose === "history") {
-      this.#applier.beginAt(0, true);
-      this.#forgetPublisher();
-      this.#isSynced = false;
-    }
+    if (purpose === "history") this.#beginHistory();
     if (purpose === "probe") {
       this.counters.probes += 1;
       this.#nextLossProbeMs = nowMs + this.#limits.lossProbeMs;
@@ -683,10 +696,17 @@ export class WorkerSync {
       heardCount: 0,
       appliedCount: 0,
       target: this.#lastSeen,
-      deadlineMs: nowMs + this.#limits.replaySilenceMs,
+      heardUpTo: NONE,
+      deadlineMs: nowMs + this.#limits.replayWaitMs,
+      endMs: null,
     };
     this.#request = { kind: "request_replay", attempt: this.#attemptCount, from: this.#firstWanted(purpose) };
     this.counters.replaysRequested += 1;
+  }
+
+  #startAttempt(attempt: Attempt, nowMs: number): void {
+    attempt.deadlineMs = nowMs + this.#limits.replaySilenceMs;
+    attempt.endMs = nowMs + this.#limits.replayMsMax;
   }
 
   #firstWanted(purpose: Purpose): number {
@@ -785,7 +805,10 @@ export class WorkerSync {
     this.#rebuildIntervalMs = Math.min(2 * this.#rebuildIntervalMs, this.#limits.rebuildMsMax);
   }
 
-  /** Another publisher speaks: what the rank held is gone, and so is what waits. */
+  /**
+   * Another publisher speaks: what the rank held is gone, and so is what waits. Its history is asked for at once, or after a pause when the last restart was
+   * found just before: a publisher with two faces must not cause a storm.
+   */
   #restart(nowMs: number): void {
     this.#noteRestart();
     this.#dropHeld("before_restart");
@@ -793,7 +816,24 @@ export class WorkerSync {
     this.#shortEnds.reset();
     this.#failures = 0;
     this.#lastSeen = NONE;
-    this.#ask("history", nowMs);
+    const { pauseMs, pauseMsMax } = this.#limits;
+    const dueMs = this.#nextRestartMs;
+    const isCalm = nowMs >= dueMs + pauseMsMax;
+    this.#restartPauseMs = isCalm ? pauseMs : Math.min(2 * this.#restartPauseMs, pauseMsMax);
+    this.#nextRestartMs = Math.max(nowMs, dueMs) + this.#restartPauseMs;
+    if (nowMs >= dueMs) {
+      this.#ask("history", nowMs);
+    } else {
+      this.#beginHistory();
+      this.#pause(dueMs, nowMs);
+    }
+  }
+
+  /** Clears the rank for the publisher's whole history. */
+  #beginHistory(): void {
+    this.#applier.beginAt(0, true);
+    this.#forgetPublisher();
+    this.#isSynced = false;
   }
 
   #forgetPublisher(): void {
