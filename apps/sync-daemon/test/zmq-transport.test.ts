@@ -3,6 +3,9 @@
  * that it reports nothing once closed.
  */
 import { encodeReplayReply, parseLiveFrames, parseReplayFrames, parseReplayRequest } from "@kvsync/core";
+import { type ChildProcess, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Router } from "zeromq";
 
@@ -182,3 +185,63 @@ test("a replay whose rest is lost has failed after the shorter silence, one that
   expect(silent[2]).toBeGreaterThan(10 * begunMs);
   router.close();
 });
+
+test("what only looks like the end of a replay is none: the request fails and is not silently over", async () => {
+  const router = new Router();
+  await router.bind("tcp://127.0.0.1:*");
+  const ended = new Promise((resolve) => {
+    const patience = { firstMs: 2000, nextMs: 50 };
+    transport.requestReplay(router.lastEndpoint ?? "", 0, patience, {
+      message: () => undefined,
+      ended: resolve,
+    });
+  });
+  const [identity = new Uint8Array()] = await router.receive();
+  await router.send([identity, new Uint8Array(), new Uint8Array()]);
+  expect(await ended).toBe("idle");
+  router.close();
+});
+
+test("a publisher that dies in the middle of messages of many frames does not take the process along", async () => {
+  const script = `
+    import { Publisher } from "zeromq";
+    const socket = new Publisher({ linger: 0, sendHighWaterMark: 0 });
+    await socket.bind("tcp://127.0.0.1:*");
+    process.stdout.write(socket.lastEndpoint + "\\n");
+    const frames = Array.from({ length: 5000 }, () => new Uint8Array());
+    for (;;) await socket.send(frames);
+  `;
+  const subscriber = `
+    import { ZmqTransport } from ${JSON.stringify(new URL("../dist/engine/zmq-transport.js", import.meta.url).href)};
+    const transport = new ZmqTransport();
+    transport.subscribe(process.argv[1], "", {
+      connected: () => process.stdout.write("connected\\n"),
+      message: () => undefined,
+      ended: (reason) => process.exit(reason === "disconnected" ? 0 : 1),
+    });
+  `;
+  const run = (text: string, ...args: string[]) =>
+    spawn(process.execPath, ["--input-type=module", "-e", text, ...args], {
+      stdio: ["ignore", "pipe", "inherit"],
+      cwd: fileURLToPath(new URL("..", import.meta.url)),
+    });
+  const firstLine = (child: ChildProcess) =>
+    new Promise<string>((resolve) =>
+      child.stdout?.once("data", (chunk: Buffer) => {
+        resolve(chunk.toString().trim());
+      }),
+    );
+  for (let round = 0; round < 6; round++) {
+    const publisher = run(script);
+    const reader = run(subscriber, await firstLine(publisher));
+    const over = new Promise((resolve) =>
+      reader.on("exit", (code, signal) => {
+        resolve(signal ?? code);
+      }),
+    );
+    await firstLine(reader);
+    await new Promise((resolve) => setTimeout(resolve, 100 + 40 * round));
+    publisher.kill("SIGKILL");
+    expect(await over).toBe(0);
+  }
+}, 60_000);

@@ -17,7 +17,7 @@
  * Frames are not copied: the buffers are the messages' own memory, released when they are collected.
  */
 
-import { encodeReplayRequest, type ReplayFailure } from "@kvsync/core";
+import { encodeReplayRequest, parseReplayFrames, type ReplayFailure, WireError } from "@kvsync/core";
 import * as zmq from "zeromq";
 
 import type { CurveKeys } from "../security/curve-keys.ts";
@@ -43,9 +43,16 @@ const KEEPALIVE_COUNT = 3;
 /** Messages read of one socket in a row before other sockets and timers get their turn. */
 const READ_BURST = 256;
 
+/**
+ * libzmq must not reconnect by itself: who answers then may be another publisher (transport.ts). Not by -1, its way to say so: with that it takes the pipe of a
+ * lost connection away between two frames of a message, and aborts the process over it (fq.cpp, `!_more`). Twice this still fits an int, which is what libzmq adds a jitter of
+ * up to as much in. 11 days, and the socket is closed as soon as its connection is.
+ */
+const NEVER_MS = 1_000_000_000;
+
 const SOCKET_OPTIONS = {
   linger: 0,
-  reconnectInterval: -1,
+  reconnectInterval: NEVER_MS,
   maxMessageSize: MESSAGE_BYTES_MAX,
   tcpKeepalive: 1,
   tcpKeepaliveIdle: KEEPALIVE_IDLE_SECONDS,
@@ -260,9 +267,16 @@ function handshakeFailure(socket: zmq.Subscriber, error?: unknown): ConnectionEn
   return hasCode(error, "ERR_ZMTP_MECHANISM_MISMATCH") ? "mechanism_mismatch" : "handshake_failed";
 }
 
-/** Whether a reply ends the replay, in either shape: only the end marker has an empty payload (wire-protocol 6.2). */
+/** Whether a reply ends the replay, in either shape. What only looks like it does not: the stream would wait for ever for the end of it. */
 function isReplayEnd(frames: readonly Uint8Array[]): boolean {
-  return frames.at(-1)?.byteLength === 0;
+  // Only the end marker has an empty payload (wire-protocol 6.2), so that nearly no reply is parsed here.
+  if (frames.at(-1)?.byteLength !== 0) return false;
+  try {
+    return parseReplayFrames(frames).kind === "end";
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    return false;
+  }
 }
 
 function isTimeout(error: unknown): boolean {
