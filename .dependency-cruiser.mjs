@@ -52,6 +52,20 @@ export default {
       to: { path: "node_modules/(\\.pnpm/)?prom-client" },
     },
     {
+      name: "tracing-is-loaded-only-when-on",
+      comment: "OpenTelemetry is imported by two files, which are imported by name alone, or as types.",
+      severity: "error",
+      from: {
+        path: "^apps/",
+        pathNot: "^apps/sync-daemon/src/tracing/(tracing|span-export)(\\.test)?\\.ts$",
+      },
+      to: {
+        path: "^apps/sync-daemon/src/tracing/(tracing|span-export)\\.ts$|node_modules/(\\.pnpm/)?@opentelemetry",
+        dependencyTypesNot: ["type-only"],
+        dynamic: false,
+      },
+    },
+    {
       name: "tests-are-leaves",
       severity: "error",
       from: { pathNot: "\\.(test|bench)\\.ts$" },

@@ -167,8 +167,10 @@ export class Daemon {
     });
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
     const tokenization = tokenizationOf(settings, metrics, tracing);
-    const { tokenizer } = tokenization;
-    const health = startHealth({ settings, board, snapshots, discovery: discovery.status, tokenizer }, log);
+    const health = healthOf(
+      { settings, board, snapshots, discovery: discovery.status, ...tokenization },
+      log,
+    );
     const collect = fleetGauges(metrics, {
       registry,
       board,
@@ -190,6 +192,8 @@ export class Daemon {
       reserve(registry, ingest.restored.streams, settings.readiness.deadline_seconds);
     }
     await discovery.start();
+    // Before that, sources that have not spoken yet would look like a fault.
+    health.start();
     snapshots.start();
     return new Daemon({
       settings,
@@ -254,8 +258,8 @@ function tokenizationOf(
   return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, tracing), tokenizerMetrics };
 }
 
-function startHealth(sources: Omit<CheckSources, "memoryBytesMax">, log: LineGate): HealthChecks {
-  const health = new HealthChecks(
+function healthOf(sources: Omit<CheckSources, "memoryBytesMax">, log: LineGate): HealthChecks {
+  return new HealthChecks(
     healthChecks({ ...sources, memoryBytesMax: memoryBytesMax() }),
     epochMs,
     ({ name, status, message, critical }, previous) => {
@@ -264,8 +268,6 @@ function startHealth(sources: Omit<CheckSources, "memoryBytesMax">, log: LineGat
       log.write({ level, component: "health", event: "check_changed", message, facts });
     },
   );
-  health.start();
-  return health;
 }
 
 function tellSyncOff(

@@ -148,7 +148,7 @@ function requestsOf(route: string): readonly Sent[] {
   const known = REQUESTS[route];
   if (known !== undefined) return known;
   const [method = "", path = ""] = route.split(" ");
-  expect(method).toBe("get");
+  expect(method, `${route} takes a body: say above what is sent to it`).toBe("get");
   return [{ method: "GET", path: `${path}?prompt=${SECRET}` }];
 }
 
