@@ -23,7 +23,7 @@ import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { IngestPool } from "./ingest/ingest-pool.ts";
 import { BoardReader, createBoardMemory } from "./ingest/stream-board.ts";
-import type { IngestSettings } from "./ingest/thread-messages.ts";
+import type { IngestSettings, RestoredSnapshot } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
 import type { LineGate } from "./log/line-gate.ts";
 import type { LogLine } from "./log/log-line.ts";
@@ -187,10 +187,7 @@ export class Daemon {
     telemetry.exposition.beforeScrape(collect);
     telemetry.exposition.beforeScrape(discovery.status.gauges(discovery.sources));
     if (found !== null) tellRestored(found, ingest.restored, metrics, snapshotLog(log));
-    if (ingest.restored?.kind === "restored") {
-      snapshots.loaded(ingest.restored.createdMs);
-      reserve(registry, ingest.restored.streams, settings.readiness.deadline_seconds);
-    }
+    if (ingest.restored?.kind === "restored") goOnFrom(ingest.restored, { snapshots, registry, settings });
     await discovery.start();
     // Before that, sources that have not spoken yet would look like a fault.
     health.start();
@@ -276,6 +273,15 @@ function tellSyncOff(
 ): void {
   const message = `engines are not followed: ${reason}`;
   log({ level: asked ? "warn" : "info", event: "sync_off", message, facts: {} });
+}
+
+/** Takes over what a snapshot knew: its age, and the slots of its streams. */
+function goOnFrom(
+  { createdMs, streams }: Extract<RestoredSnapshot, { kind: "restored" }>,
+  to: Pick<Daemon, "snapshots" | "registry" | "settings">,
+): void {
+  to.snapshots.loaded(createdMs);
+  reserve(to.registry, streams, to.settings.readiness.deadline_seconds);
 }
 
 /** Engines that come by HTTP or discovery may be as late as readiness waits at most; then their slots are let go. */
