@@ -73,4 +73,18 @@ export const DISCOVERY_METRICS = {
     labels: { source: SOURCES, reason: ["duplicate", "conflict", "no_room", "malformed"] },
     why: "Sources that keep contradicting each other.",
   }),
+  pods: gauge({
+    name: "kv_discovery_pods",
+    help: "Pods with the label: known, and of those eligible (running, with an address and a model, not on their way out).",
+    unit: "none",
+    labels: { status: ["known", "eligible"] },
+    why: "Known but not eligible for long: pods that do not start.",
+  }),
+  requests: counter({
+    name: "kv_discovery_requests_total",
+    help: "Requests to the Kubernetes API server that were answered well: lists, and watches that were opened.",
+    unit: "none",
+    labels: { request: ["list", "watch"] },
+    why: "Many lists are a load on the API server, and a sign of watches that do not hold.",
+  }),
 };

@@ -32,7 +32,16 @@ export const ENGINES = dashboard({
     {
       id: 104,
       title: "Finding engines",
-      panels: ["discoveryState", "discoveryAge", "wanted", "refused", "refusals", "discoveryFailures"],
+      panels: [
+        "discoveryState",
+        "discoveryAge",
+        "wanted",
+        "refused",
+        "refusals",
+        "discoveryFailures",
+        "pods",
+        "apiRequests",
+      ],
     },
   ],
   panels: {
@@ -125,6 +134,29 @@ export const ENGINES = dashboard({
           (label) => `${label("source")} ${label("reason")}`,
         ),
       ],
+    }),
+    pods: timeseries({
+      id: 26,
+      title: "Pods",
+      shows: "Pods with the label that enables, and those of them that are eligible, by replica.",
+      normal: "Close together; apart while pods start or end.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          sum(value(D.pods, HERE), ["instance", "status"]),
+          (label) => `${label("status")} ${label("instance")}`,
+        ),
+      ],
+    }),
+    apiRequests: timeseries({
+      id: 27,
+      title: "Requests to the API server",
+      shows: "Lists and watches that the Kubernetes API server answered well, per second.",
+      normal: "A watch every few minutes, a list twice an hour, for each namespace and replica.",
+      width: 12,
+      height: 8,
+      queries: [query(sum(rate(D.requests, RATE, HERE), ["request"]), (label) => label("request"))],
     }),
     engines: table({
       id: 1,
