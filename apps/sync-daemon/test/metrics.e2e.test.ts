@@ -18,6 +18,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { curveKeyPair } from "zeromq";
 
 import { Authority } from "./certificates.ts";
+import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
@@ -80,10 +81,14 @@ async function runRoomy(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "kvsync-metrics-"));
   const engine = await TestEngine.start({ id: "engine-0" }, 1, { httpPort: 0 });
   const ghost = { id: "ghost", model: "test/model", endpoint: "tcp://127.0.0.1:19996" };
+  // A pod at the ghost's address: known, eligible, and in conflict with the file.
+  const cluster = await Cluster.start();
+  cluster.add("ghost", "127.0.0.1", { annotations: { "model.aibrix.ai/kv-events-port": "19996" } });
   const daemon = await DaemonProcess.start({
     engines: [engine.entry, ghost],
     sync: { tokenizer_endpoint: engine.server.httpUrl },
     snapshot: { directory: folder, interval_seconds: 1 },
+    discovery: { kubernetes: { enabled: true, kubeconfig: cluster.kubeconfig() } },
   });
   try {
     await until("the ghost is missed", () =>
@@ -113,6 +118,7 @@ async function runRoomy(): Promise<void> {
   } finally {
     await daemon.end();
     await engine.stop();
+    await cluster.stop();
     rmSync(folder, { recursive: true, force: true });
   }
 }

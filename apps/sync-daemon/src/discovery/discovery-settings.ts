@@ -1,6 +1,23 @@
 /** Settings of finding engines: the list in the file, registrations over HTTP, and Kubernetes. */
 
-import { seconds, section, text } from "../settings/setting-field.ts";
+import { z } from "zod";
+
+import { flag, seconds, section, SETTING_FACTS, text } from "../settings/setting-field.ts";
+
+/** Namespaces watched one by one; each is a connection to the API server. Beyond, all of them are one. */
+const NAMESPACES_MAX = 32;
+const NAMESPACE_EXPECTED = "names of namespaces, or * alone for all";
+
+const namespaces = z
+  .array(z.string(NAMESPACE_EXPECTED), NAMESPACE_EXPECTED)
+  .max(NAMESPACES_MAX, `at most ${NAMESPACES_MAX} namespaces, or * for all`)
+  .refine(areNamespaces, NAMESPACE_EXPECTED)
+  .default([])
+  .register(SETTING_FACTS, {
+    about: "Namespaces to look for pods in; none for the one that the daemon's account is in, * for all.",
+    expected: NAMESPACE_EXPECTED,
+    textForm: "list",
+  });
 
 /** Section `discovery`. */
 export const discoverySection = section({
@@ -14,4 +31,31 @@ export const discoverySection = section({
     "Folder of this daemon alone where engines registered over HTTP are kept over a restart; unset for not at all.",
     null,
   ),
+  kubernetes: section({
+    enabled: flag("Find engines among the cluster's pods.", false),
+    namespaces,
+    selector: text(
+      "Labels that pods need beside the one that enables, as a label selector; unset for none.",
+      null,
+    ),
+    kubeconfig: text("Kubeconfig file; unset for the pod's service account.", null),
+    request_timeout_seconds: seconds("Longest wait for the API server to begin an answer.", 15, 0.1, 300),
+    watch_seconds: seconds("How long one watch is kept open, at least; at most twice this.", 240, 1, 1800),
+    resync_seconds: seconds("Time between two full lists, whatever watches say.", 1800, 1, 86_400),
+    retry_seconds_min: seconds("First pause after a request that failed.", 0.8, 0.01, 60),
+    retry_seconds_max: seconds(
+      "Longest pause after requests that failed, less than twice this with jitter.",
+      30,
+      0.01,
+      600,
+    ),
+  }),
 });
+
+function areNamespaces(names: readonly string[]): boolean {
+  if (names.length === 1 && names[0] === "*") return true;
+  return (
+    new Set(names).size === names.length &&
+    names.every((name) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
+  );
+}

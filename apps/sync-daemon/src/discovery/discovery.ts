@@ -16,6 +16,7 @@ import { ConfigFileSource, statedBy } from "./config-file-source.ts";
 import { DiscoveryStatus } from "./discovery-status.ts";
 import { EngineSources } from "./engine-sources.ts";
 import { HttpRegistrations } from "./http-registrations.ts";
+import { PodSource, type PodSourceSettings } from "./kubernetes/pod-source.ts";
 import { RegistrationFile } from "./registration-file.ts";
 
 /** What discovery works with. */
@@ -36,6 +37,7 @@ export class Discovery {
   readonly registrations: HttpRegistrations;
   readonly #settings: Settings;
   readonly #configFile: ConfigFileSource | null;
+  readonly #pods: PodSource | null;
 
   /**
    * @param settings - as read at the start.
@@ -62,6 +64,11 @@ export class Discovery {
             log,
           });
     this.registrations = new HttpRegistrations({ sources, status: status.of("http"), file, log });
+    const { kubernetes } = settings.discovery;
+    this.#pods =
+      kubernetes.enabled === true
+        ? new PodSource(podSettings(kubernetes), { sources, status: status.of("kubernetes"), metrics, log })
+        : null;
   }
 
   /** Has every source name its engines: resolves when file and registrations have, the cluster follows when it can. */
@@ -69,11 +76,29 @@ export class Discovery {
     if (this.#configFile === null) this.sources.state("file", statedBy(this.#settings));
     else this.#configFile.start();
     await this.registrations.restore();
+    this.#pods?.start();
   }
 
   /** Looks no more; resolves when registrations are on the disk. */
   async stop(): Promise<void> {
     this.#configFile?.stop();
+    await this.#pods?.stop();
     await this.registrations.saved();
   }
+}
+
+function podSettings(settings: Settings["discovery"]["kubernetes"]): PodSourceSettings {
+  const ms = (seconds: number): number => seconds * 1000;
+  return {
+    kubeconfig: settings.kubeconfig,
+    namespaces: settings.namespaces,
+    selector: settings.selector,
+    times: {
+      requestMs: ms(settings.request_timeout_seconds),
+      watchMs: ms(settings.watch_seconds),
+      resyncMs: ms(settings.resync_seconds),
+      pauseMsMin: ms(settings.retry_seconds_min),
+      pauseMsMax: Math.max(ms(settings.retry_seconds_min), ms(settings.retry_seconds_max)),
+    },
+  };
 }

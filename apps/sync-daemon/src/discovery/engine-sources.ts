@@ -53,11 +53,16 @@ export interface Refusal {
   readonly message: string;
 }
 
+/** What a source knows of an engine and nobody needs to follow it. */
+export type EngineFacts = Readonly<Record<string, string | number | null>>;
+
 /** An engine that a source wants. */
 export interface StatedEngine {
   readonly engine: Engine;
   /** Another value says that the engine's process began anew; null when the source cannot tell. */
   readonly incarnation: string | null;
+  /** Shown beside the engine. */
+  readonly facts?: EngineFacts;
 }
 
 /** Something that a source found and that is no engine. */
@@ -192,6 +197,16 @@ export class EngineSources {
    */
   sourceOf(id: string): EngineSource | null {
     return this.#winners.get(id)?.source ?? null;
+  }
+
+  /**
+   * What the source of an engine knows beside it.
+   *
+   * @param id - the engine's.
+   * @returns null when there is nothing.
+   */
+  factsOf(id: string): EngineFacts | null {
+    return this.#winners.get(id)?.facts ?? null;
   }
 
   /**

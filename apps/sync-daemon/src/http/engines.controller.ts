@@ -84,10 +84,12 @@ export class EnginesController {
   }
 
   #describe({ engine, ranks }: RegisteredEngine): object {
+    const { sources } = this.#daemon.discovery;
     return {
       id: engine.id,
       model: engine.model,
-      source: this.#daemon.discovery.sources.sourceOf(engine.id),
+      source: sources.sourceOf(engine.id),
+      found: sources.factsOf(engine.id),
       endpoint: engine.ranks[0]?.endpoint ?? null,
       topic: engine.topic,
       report_mode: engine.reportMode,

@@ -54,6 +54,10 @@ const engineReport = z
     id: z.string(),
     model: z.string(),
     source: z.enum(ENGINE_SOURCES).describe("Where it comes from."),
+    found: z
+      .record(z.string(), z.union([z.string(), z.number()]).nullable())
+      .nullable()
+      .describe("What its source knows beside it, such as a pod's labels."),
     ranks: z.array(rankReport),
   })
   .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });

@@ -182,7 +182,7 @@ test.each(
   const [name = ""] = row.environment;
   // A text setting takes any text, but none of them a list of them.
   const file = row.isText
-    ? fileWith(`${row.path.slice(0, -1).join("")}: { ${row.path.at(-1) ?? ""}: [1] }\n`)
+    ? fileWith(JSON.stringify(row.path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), [1])))
     : null;
   if (file !== null && row.path.length > 1) {
     expect(refusal(["--config", file]).message).toBe(

@@ -1,0 +1,174 @@
+/**
+ * What a pod says of its engine: labels and annotations under `model.aibrix.ai/`, the operators' names.
+ *
+ *   kv-events-enabled      label        "true": this pod publishes KV events; pods without it are never seen here
+ *   name                   annotation   the model's name; label where it has no slash
+ *   lora-id                label        integer from -1 (none, the default): shown; adapters are told by the engine's events
+ *   kv-events-port         annotation   port of DP rank 0's events, 5557
+ *   kv-events-replay-port  annotation   port of DP rank 0's replay, 5558, or "none"
+ *   kv-events-dp-size      annotation   DP ranks in this pod, 1; rank r is at both ports + r
+ *   kv-events-block-size   annotation   tokens in a block: shown; what counts is what the engine's events say
+ *
+ *   absent address, not running, on its way out ─▶ waiting      a label that cannot be ─▶ malformed      else ─▶ engine
+ *
+ * A pod that is being deleted is let go of at once, as Kubernetes takes it out of its services at that moment. The engine's id is `namespace/name`.
+ */
+
+import { isIPv6 } from "node:net";
+
+import { z } from "zod";
+
+import { type Engine, engineEntry } from "../../engine/engine-entry.ts";
+import type { EngineFacts, MalformedEngine } from "../engine-sources.ts";
+
+/** What all labels and annotations begin with. */
+const PREFIX = "model.aibrix.ai/";
+/** Selects the pods that publish. */
+export const ENABLED_SELECTOR = `${PREFIX}kv-events-enabled=true`;
+
+const EVENTS_PORT = 5557;
+const REPLAY_PORT = 5558;
+const NO_REPLAY = "none";
+const LORA_NONE = -1;
+const LORA_ID_MAX = 2_147_483_647;
+/** The largest that any engine offers is far smaller. */
+const BLOCK_SIZE_MAX = 65_536;
+const DP_SIZE_MAX = 64;
+const PORT_MAX = 65_535;
+
+const texts = z.record(z.string(), z.string()).nullish();
+const podSchema = z.object({
+  metadata: z.object({
+    name: z.string().min(1),
+    namespace: z.string().min(1),
+    uid: z.string().default(""),
+    resourceVersion: z.string().min(1),
+    deletionTimestamp: z.string().nullish(),
+    labels: texts,
+    annotations: texts,
+  }),
+  status: z
+    .object({
+      phase: z.string().nullish(),
+      podIP: z.string().nullish(),
+      conditions: z.array(z.object({ type: z.string(), status: z.string() })).nullish(),
+      containerStatuses: z.array(z.object({ containerID: z.string().nullish() })).nullish(),
+    })
+    .nullish(),
+});
+
+type Pod = z.output<typeof podSchema>;
+
+/** What a pod amounts to. */
+type PodEngine =
+  | {
+      readonly kind: "engine";
+      readonly engine: Engine;
+      readonly incarnation: string;
+      readonly facts: EngineFacts;
+    }
+  | { readonly kind: "waiting"; readonly why: "not_running" | "no_address" | "terminating" }
+  | ({ readonly kind: "malformed" } & MalformedEngine);
+
+/** One pod, as little of it as is needed. */
+export interface PodReading {
+  /** `namespace/name`. */
+  readonly id: string;
+  readonly resourceVersion: string;
+  readonly found: PodEngine;
+}
+
+/**
+ * Reads a pod as the API server sends it.
+ *
+ * @param pod - parsed JSON.
+ * @returns null when it is no pod at all.
+ */
+export function readPod(pod: unknown): PodReading | null {
+  const parsed = podSchema.safeParse(pod);
+  if (!parsed.success) return null;
+  const { name, namespace, resourceVersion } = parsed.data.metadata;
+  const id = `${namespace}/${name}`;
+  return { id, resourceVersion, found: engineOf(id, parsed.data) };
+}
+
+function engineOf(id: string, { metadata, status }: Pod): PodEngine {
+  if (metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null)
+    return { kind: "waiting", why: "terminating" };
+  if (status?.phase !== "Running") return { kind: "waiting", why: "not_running" };
+  const address = status.podIP ?? "";
+  if (address === "") return { kind: "waiting", why: "no_address" };
+  const read = new Fields(metadata);
+  const model = read.text("name");
+  const loraId = read.integer("lora-id", LORA_NONE, LORA_NONE, LORA_ID_MAX);
+  const eventsPort = read.integer("kv-events-port", EVENTS_PORT, 1, PORT_MAX);
+  const hasReplay = read.text("kv-events-replay-port") !== NO_REPLAY;
+  const replayPort = hasReplay ? read.integer("kv-events-replay-port", REPLAY_PORT, 1, PORT_MAX) : 0;
+  const size = read.integer("kv-events-dp-size", 1, 1, DP_SIZE_MAX);
+  const blockSize = read.integer("kv-events-block-size", null, 1, BLOCK_SIZE_MAX);
+  if (model === null) read.refuse("name", "expected a label or an annotation with the model's name");
+  if (read.malformed !== null) return { kind: "malformed", id, ...read.malformed };
+  const host = isIPv6(address) ? `[${address}]` : address;
+  const entry = engineEntry.safeParse({
+    id,
+    model,
+    endpoint: `tcp://${host}:${eventsPort}`,
+    dp_size: size,
+    ...(hasReplay ? { replay_endpoint: `tcp://${host}:${replayPort}` } : {}),
+  });
+  if (entry.success) {
+    const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address };
+    return { kind: "engine", engine: entry.data, incarnation: incarnationOf(metadata.uid, status), facts };
+  }
+  const issue = entry.error.issues[0];
+  const field = FIELD_OF_ENTRY[String(issue?.path[0])] ?? `${PREFIX}kv-events-port`;
+  const message = `pod ${id}: ${field}: expected ${issue?.message ?? "an engine"}`;
+  return { kind: "malformed", id, field, message };
+}
+
+/** What a field of an engine entry is made of, where that is not the ports. */
+const FIELD_OF_ENTRY: Readonly<Record<string, string>> = { model: `${PREFIX}name`, id: "metadata.name" };
+
+/** Differs once a container was started anew, and once the pod has become ready: then the engine may have begun to listen. */
+function incarnationOf(uid: string, status: NonNullable<Pod["status"]>): string {
+  const containers = (status.containerStatuses ?? []).map(({ containerID }) => containerID ?? "");
+  const isReady = (status.conditions ?? []).some((one) => one.type === "Ready" && one.status === "True");
+  return [uid, ...containers, isReady ? "ready" : "not ready"].join(" ");
+}
+
+/** Labels and annotations of one pod; the first that is wrong is remembered. */
+class Fields {
+  readonly #pod: Pod["metadata"];
+  malformed: { readonly field: string; readonly message: string } | null = null;
+
+  constructor(pod: Pod["metadata"]) {
+    this.#pod = pod;
+  }
+
+  /** An annotation goes before a label of the same name: labels cannot hold every name, and who writes both knows that. */
+  text(name: string): string | null {
+    const key = PREFIX + name;
+    const text = this.#pod.annotations?.[key] ?? this.#pod.labels?.[key] ?? "";
+    return text === "" ? null : text;
+  }
+
+  integer<Initial extends number | null>(
+    name: string,
+    initial: Initial,
+    min: number,
+    max: number,
+  ): number | Initial {
+    const text = this.text(name);
+    if (text === null) return initial;
+    const value = Number(text);
+    if (/^-?\d{1,10}$/.test(text) && value >= min && value <= max) return value;
+    this.refuse(name, `${JSON.stringify(text)} is not usable; expected an integer from ${min} to ${max}`);
+    return initial;
+  }
+
+  refuse(name: string, why: string): void {
+    const field = PREFIX + name;
+    const { namespace, name: pod } = this.#pod;
+    this.malformed ??= { field, message: `pod ${namespace}/${pod}: ${field}: ${why}` };
+  }
+}

@@ -1,0 +1,443 @@
+/**
+ * A Kubernetes API server as far as pods are concerned: list with pages, watch with versions, bookmarks and label transitions; and everything that can go
+ * wrong with it, on request. What it serves is the truth that a test compares with.
+ *
+ * Behaviour follows kubernetes.io/docs/reference/using-api/api-concepts: a selector turns a pod that stops matching into DELETED and one that
+ * begins to into ADDED; a version that is no longer in the history is 410, as a status or as an ERROR event in the stream.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { stringify } from "yaml";
+
+import type { Pem } from "./certificates.ts";
+
+/** A pod, as far as anybody looks. */
+export interface Pod {
+  metadata: {
+    name: string;
+    namespace: string;
+    uid: string;
+    resourceVersion: string;
+    deletionTimestamp?: string;
+    labels: Record<string, string>;
+    annotations: Record<string, string>;
+  };
+  status: {
+    phase: string;
+    podIP?: string;
+    conditions: { type: string; status: string }[];
+    containerStatuses: { name: string; containerID: string; restartCount: number }[];
+  };
+}
+
+interface Change {
+  readonly version: number;
+  readonly before: Pod | null;
+  readonly after: Pod | null;
+}
+
+interface Watcher {
+  readonly response: ServerResponse;
+  readonly matches: (pod: Pod) => boolean;
+  readonly bookmarks: boolean;
+  /** Hears nothing any more, and does not know. */
+  isDeaf: boolean;
+  /** Second half of an event, on its way. */
+  late: Buffer;
+}
+
+/** How a request is refused. */
+export interface Refusal {
+  readonly status: number;
+  readonly retryAfterSeconds?: number;
+}
+
+const PREFIX = "model.aibrix.ai/";
+
+/** An API server. Stop it. */
+export class Cluster {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #folder = mkdtempSync(join(tmpdir(), "kvsync-cluster-"));
+  readonly #scheme: "http" | "https";
+  readonly #pods = new Map<string, Pod>();
+  readonly #pages = new Map<string, readonly Pod[]>();
+  readonly #watchers = new Set<Watcher>();
+  readonly #refusals: Refusal[] = [];
+  #history: Change[] = [];
+  #version = 1000;
+  #oldest = 1000;
+  #uid = 0;
+  #port = 0;
+  #bookmarks: NodeJS.Timeout | null = null;
+  readonly counts = { list: 0, watch: 0, refused: 0 };
+  /** When each request came, in milliseconds. */
+  readonly requestTimes: number[] = [];
+  /** 410 as an ERROR event instead of a status. */
+  goneInStream = true;
+  /** Nothing is answered any more; nothing is refused either. */
+  isHanging = false;
+  /** Callers need this token. */
+  token: string | null = null;
+  /** Watches are not ended in time, get no bookmarks, and hear of nothing. */
+  makesDeafWatches = false;
+
+  private constructor(pem: Pem | null) {
+    this.#scheme = pem === null ? "http" : "https";
+    const answer = (request: IncomingMessage, response: ServerResponse): void => {
+      this.#answer(request, response);
+    };
+    this.#server = pem === null ? createServer(answer) : createTlsServer(pem, answer);
+    this.#server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
+  }
+
+  /** Starts one, over HTTPS if it is given a certificate. */
+  static async start(pem: Pem | null = null): Promise<Cluster> {
+    const cluster = new Cluster(pem);
+    await cluster.up();
+    cluster.#bookmarks = setInterval(() => {
+      cluster.bookmark();
+    }, 300);
+    return cluster;
+  }
+
+  get url(): string {
+    return `${this.#scheme}://127.0.0.1:${this.#port}`;
+  }
+
+  get openWatches(): number {
+    return this.#watchers.size;
+  }
+
+  get openConnections(): number {
+    return this.#sockets.size;
+  }
+
+  /** Takes up the port again. */
+  async up(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(this.#port, "127.0.0.1", resolve));
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Refuses connections and breaks those there are. */
+  async down(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.drop();
+    await closed;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#bookmarks !== null) clearInterval(this.#bookmarks);
+    if (this.#server.listening) await this.down();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** A file for callers: with a token file beside it when a token is asked for, with the authority's certificate over HTTPS. */
+  kubeconfig(
+    options: { readonly ca?: string; readonly token?: string; readonly namespace?: string } = {},
+  ): string {
+    const tokenFile = this.tokenFile;
+    if (options.token !== undefined) writeFileSync(tokenFile, options.token);
+    const cluster = {
+      server: this.url,
+      ...(options.ca === undefined
+        ? { "insecure-skip-tls-verify": true }
+        : { "certificate-authority-data": Buffer.from(options.ca).toString("base64") }),
+    };
+    const user =
+      options.token === undefined ? {} : { "auth-provider": { name: "tokenFile", config: { tokenFile } } };
+    const path = join(this.#folder, "kubeconfig");
+    writeFileSync(
+      path,
+      stringify({
+        apiVersion: "v1",
+        kind: "Config",
+        clusters: [{ name: "c", cluster }],
+        users: [{ name: "u", user }],
+        contexts: [
+          { name: "x", context: { cluster: "c", user: "u", namespace: options.namespace ?? "serving" } },
+        ],
+        "current-context": "x",
+      }),
+    );
+    return path;
+  }
+
+  get tokenFile(): string {
+    return join(this.#folder, "token");
+  }
+
+  /** Every pod there is. */
+  pods(): readonly Pod[] {
+    return [...this.#pods.values()];
+  }
+
+  pod(id: string): Pod | null {
+    return this.#pods.get(id) ?? null;
+  }
+
+  /** Makes a running, ready pod that publishes. */
+  add(
+    name: string,
+    podIP: string,
+    more: { namespace?: string; annotations?: Record<string, string> } = {},
+  ): Pod {
+    const namespace = more.namespace ?? "serving";
+    this.#uid += 1;
+    const pod: Pod = {
+      metadata: {
+        name,
+        namespace,
+        uid: `uid-${this.#uid}`,
+        resourceVersion: "",
+        labels: { [`${PREFIX}kv-events-enabled`]: "true", [`${PREFIX}name`]: "test-model" },
+        annotations: { ...more.annotations },
+      },
+      status: {
+        phase: "Running",
+        podIP,
+        conditions: [{ type: "Ready", status: "True" }],
+        containerStatuses: [{ name: "engine", containerID: `containerd://${this.#uid}`, restartCount: 0 }],
+      },
+    };
+    this.#change(`${namespace}/${name}`, pod);
+    return pod;
+  }
+
+  /** Changes a pod in place. */
+  edit(id: string, change: (pod: Pod) => void): void {
+    const before = this.#pods.get(id);
+    if (before === undefined) return;
+    const pod = structuredClone(before);
+    change(pod);
+    this.#change(id, pod);
+  }
+
+  /** The pod's container ends and another takes its place, at the same address. */
+  restart(id: string): void {
+    this.#uid += 1;
+    this.edit(id, ({ status }) => {
+      for (const container of status.containerStatuses) {
+        container.containerID = `containerd://${this.#uid}`;
+        container.restartCount += 1;
+      }
+    });
+  }
+
+  remove(id: string): void {
+    this.#change(id, null);
+  }
+
+  /** Forgets the history: whoever asks for what came before is told that it is gone. */
+  compact(): void {
+    this.#oldest = this.#version;
+    this.#history = [];
+  }
+
+  /** The next requests are refused, one after the other. */
+  refuse(...refusals: readonly Refusal[]): void {
+    this.#refusals.push(...refusals);
+  }
+
+  /** Breaks every connection. */
+  drop(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Ends every watch in order. */
+  endWatches(): void {
+    for (const watcher of this.#watchers) {
+      flush(watcher);
+      watcher.response.end();
+    }
+    this.#watchers.clear();
+  }
+
+  /** Puts something into every watch. */
+  inject(text: string): void {
+    for (const watcher of this.#watchers) {
+      flush(watcher);
+      watcher.response.write(text);
+    }
+  }
+
+  /** Tells every watch where it stands. */
+  bookmark(): void {
+    const object = { kind: "Pod", metadata: { resourceVersion: String(this.#version) } };
+    for (const watcher of this.#watchers)
+      if (watcher.bookmarks && !watcher.isDeaf) this.#write(watcher, { type: "BOOKMARK", object });
+  }
+
+  /** From now on watches that are open hear nothing. */
+  deafen(): void {
+    for (const watcher of this.#watchers) watcher.isDeaf = true;
+  }
+
+  /** All faults end. */
+  heal(): void {
+    this.#refusals.length = 0;
+    this.isHanging = false;
+    this.makesDeafWatches = false;
+  }
+
+  #change(id: string, after: Pod | null): void {
+    const before = this.#pods.get(id) ?? null;
+    if (before === null && after === null) return;
+    this.#version += 1;
+    const version = this.#version;
+    const stamped = after ?? structuredClone(before);
+    if (stamped !== null) stamped.metadata.resourceVersion = String(version);
+    if (after === null) this.#pods.delete(id);
+    else this.#pods.set(id, after);
+    const change = { version, before, after: after === null ? null : stamped };
+    this.#history.push(change);
+    for (const watcher of this.#watchers) if (!watcher.isDeaf) this.#tell(watcher, change);
+  }
+
+  #tell(watcher: Watcher, { version, before, after }: Change): void {
+    const was = before !== null && watcher.matches(before);
+    const is = after !== null && watcher.matches(after);
+    if (!was && !is) return;
+    const type = is ? (was ? "MODIFIED" : "ADDED") : "DELETED";
+    const object = structuredClone(is ? after : before);
+    if (object !== null) object.metadata.resourceVersion = String(version);
+    this.#write(watcher, { type, object });
+  }
+
+  /** In two pieces, cut at any byte and a moment apart: so does the network. */
+  #write(watcher: Watcher, event: object): void {
+    const bytes = Buffer.concat([watcher.late, Buffer.from(`${JSON.stringify(event)}\n`)]);
+    const cut = this.#version % bytes.length;
+    watcher.response.write(bytes.subarray(0, cut));
+    watcher.late = bytes.subarray(cut);
+    setImmediate(() => {
+      flush(watcher);
+    });
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    this.requestTimes.push(performance.now());
+    if (this.isHanging) return;
+    const url = new URL(request.url ?? "", this.url);
+    const refusal =
+      this.token !== null && request.headers.authorization !== `Bearer ${this.token}`
+        ? { status: 401 }
+        : this.#refusals.shift();
+    if (refusal !== undefined) {
+      this.#refuse(response, refusal);
+      return;
+    }
+    const path = /^\/api\/v1\/(?:namespaces\/([^/]+)\/)?pods$/.exec(url.pathname);
+    if (request.method !== "GET" || path === null) {
+      this.#refuse(response, { status: 404 });
+      return;
+    }
+    const selector = (url.searchParams.get("labelSelector") ?? "").split(",").map((part) => part.split("="));
+    const matches = (pod: Pod): boolean =>
+      (path[1] === undefined || pod.metadata.namespace === path[1]) &&
+      selector.every(([name = "", value = ""]) => pod.metadata.labels[name] === value);
+    if (url.searchParams.get("watch") === "true") this.#watch(url, response, matches);
+    else this.#list(url, response, matches);
+  }
+
+  #refuse(response: ServerResponse, { status, retryAfterSeconds }: Refusal): void {
+    this.counts.refused += 1;
+    if (retryAfterSeconds !== undefined) response.setHeader("retry-after", retryAfterSeconds);
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify({ kind: "Status", code: status, message: `refused with ${status}` }));
+  }
+
+  #list(url: URL, response: ServerResponse, matches: (pod: Pod) => boolean): void {
+    this.counts.list += 1;
+    const limit = Number(url.searchParams.get("limit") ?? "0") || Infinity;
+    const token = url.searchParams.get("continue");
+    const known = token === null ? [...this.#pods.values()].filter(matches) : this.#pages.get(token);
+    if (known === undefined) {
+      this.#refuse(response, { status: 410 });
+      return;
+    }
+    if (token !== null) this.#pages.delete(token);
+    const [items, rest] = [known.slice(0, limit), known.slice(limit)];
+    const more = rest.length > 0 ? `page-${this.#version}-${rest.length}` : "";
+    if (more !== "") this.#pages.set(more, rest);
+    response.writeHead(200, { "content-type": "application/json" });
+    const metadata = { resourceVersion: String(this.#version), continue: more };
+    response.end(JSON.stringify({ kind: "PodList", apiVersion: "v1", metadata, items }));
+  }
+
+  /** Forgets the pages of lists under way. */
+  expirePages(): void {
+    this.#pages.clear();
+  }
+
+  #watch(url: URL, response: ServerResponse, matches: (pod: Pod) => boolean): void {
+    const from = Number(url.searchParams.get("resourceVersion"));
+    if (from < this.#oldest && !this.goneInStream) {
+      this.#refuse(response, { status: 410 });
+      return;
+    }
+    this.counts.watch += 1;
+    response.writeHead(200, { "content-type": "application/json" });
+    response.flushHeaders();
+    if (from < this.#oldest) {
+      const object = { kind: "Status", code: 410, reason: "Expired", message: "too old resource version" };
+      response.end(`${JSON.stringify({ type: "ERROR", object })}\n`);
+      return;
+    }
+    const bookmarks = url.searchParams.get("allowWatchBookmarks") === "true";
+    const watcher: Watcher = {
+      response,
+      matches,
+      bookmarks,
+      isDeaf: this.makesDeafWatches,
+      late: Buffer.alloc(0),
+    };
+    this.#watchers.add(watcher);
+    const end = setTimeout(
+      () => {
+        if (watcher.isDeaf) return;
+        flush(watcher);
+        this.#watchers.delete(watcher);
+        response.end();
+      },
+      Number(url.searchParams.get("timeoutSeconds")) * 1000,
+    );
+    response.on("close", () => {
+      clearTimeout(end);
+      this.#watchers.delete(watcher);
+    });
+    if (!watcher.isDeaf)
+      for (const change of this.#history) if (change.version > from) this.#tell(watcher, change);
+  }
+}
+
+function flush(watcher: Watcher): void {
+  if (watcher.late.length > 0 && !watcher.response.writableEnded) watcher.response.write(watcher.late);
+  watcher.late = Buffer.alloc(0);
+}
+
+/** What should be followed, said naively: endpoint by engine id. */
+export function eligibleEngines(pods: readonly Pod[]): Map<string, string> {
+  const engines = new Map<string, string>();
+  for (const { metadata, status } of pods) {
+    const port = Number(metadata.annotations[`${PREFIX}kv-events-port`] ?? 5557);
+    const isEligible =
+      metadata.labels[`${PREFIX}kv-events-enabled`] === "true" &&
+      metadata.deletionTimestamp === undefined &&
+      status.phase === "Running" &&
+      (metadata.labels[`${PREFIX}name`] ?? metadata.annotations[`${PREFIX}name`]) !== undefined &&
+      port >= 1 &&
+      port <= 65_535;
+    if (isEligible && status.podIP !== undefined)
+      engines.set(`${metadata.namespace}/${metadata.name}`, `tcp://${status.podIP}:${port}`);
+  }
+  return engines;
+}

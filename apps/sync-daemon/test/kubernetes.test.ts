@@ -1,0 +1,612 @@
+/**
+ * Finding pods through an API server that fails in every way that API servers do. Real HTTP and TLS, short pauses; waiting is for what is found,
+ * bounded, never for time.
+ *
+ * The property at the end churns five hundred pods at random, with faults between, and wants exactly the right engines when the faults are over.
+ */
+import { copyFileSync, writeFileSync } from "node:fs";
+
+import { CATALOGUE, Exposition, MetricSlots } from "@kvsync/observability";
+import fc from "fast-check";
+import { afterEach, describe, expect, test, vi } from "vitest";
+
+import { DiscoveryStatus } from "../src/discovery/discovery-status.ts";
+import { EngineSources } from "../src/discovery/engine-sources.ts";
+import { PodSource, type PodSourceSettings } from "../src/discovery/kubernetes/pod-source.ts";
+import { EngineRegistry } from "../src/engine/engine-registry.ts";
+import type { FollowedRank } from "../src/ingest/thread-messages.ts";
+import type { LogLine } from "../src/log/log-line.ts";
+import { Authority } from "./certificates.ts";
+import { Cluster, eligibleEngines } from "./cluster.ts";
+
+const PREFIX = "model.aibrix.ai/";
+const FOUND_MS = 8000;
+const TIMES = { requestMs: 400, watchMs: 60_000, resyncMs: 600_000, pauseMsMin: 10, pauseMsMax: 80 };
+
+const cleanups: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function clusterOf(pem: Parameters<typeof Cluster.start>[0] = null): Promise<Cluster> {
+  const cluster = await Cluster.start(pem);
+  cleanups.push(() => cluster.stop());
+  return cluster;
+}
+
+function find(kubeconfig: string, more: Partial<PodSourceSettings> = {}) {
+  const lines: LogLine[] = [];
+  const log = (line: LogLine): void => {
+    lines.push(line);
+  };
+  const exposition = new Exposition(CATALOGUE);
+  const metrics = new MetricSlots("main", (announcement) => {
+    exposition.accept(announcement);
+  });
+  const follows: FollowedRank[] = [];
+  const redialled: number[] = [];
+  const follower = {
+    follow: (rank: FollowedRank) => void follows.push(rank),
+    forget: () => Promise.resolve(),
+    redial: (slot: number) => void redialled.push(slot),
+  };
+  const registry = new EngineRegistry(follower, { engines: 4096, openFileRanks: Infinity });
+  const discovery = new DiscoveryStatus({ metrics, log, now: () => performance.now() });
+  const status = discovery.of("kubernetes");
+  const sources = new EngineSources(registry, { log, refused: discovery.refused.bind(discovery) });
+  const settings = { kubeconfig, namespaces: [], selector: null, times: TIMES, ...more };
+  const source = new PodSource(settings, { sources, status, metrics, log });
+  source.start();
+  cleanups.push(() => source.stop());
+  const found = () =>
+    new Map([...registry.engines()].map(({ engine }) => [engine.id, engine.ranks[0]?.endpoint ?? ""]));
+  const events = () => lines.map(({ event }) => event);
+  const scrape = () => exposition.scrape();
+  return { registry, sources, status, found, events, lines, follows, redialled, scrape, source };
+}
+
+const wait = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: FOUND_MS, interval: 5 });
+const idsOf = ({ found }: { found: () => Map<string, string> }) => [...found().keys()].sort();
+
+/** Waits until what is found is what the cluster has. */
+async function settled(cluster: Cluster, finder: { found: () => Map<string, string> }): Promise<void> {
+  await wait(() => {
+    expect(finder.found()).toEqual(eligibleEngines(cluster.pods()));
+  });
+}
+
+describe("eligibility", () => {
+  test("a pod is an engine once it runs, has an address and a model, and no longer when it is on its way out", async () => {
+    const cluster = await clusterOf();
+    const finder = find(cluster.kubeconfig());
+    cluster.add("a", "10.0.0.1");
+    await settled(cluster, finder);
+    expect(idsOf(finder)).toEqual(["serving/a"]);
+    const steps: ((pod: Parameters<Parameters<Cluster["edit"]>[1]>[0]) => void)[] = [
+      ({ status }) => (status.phase = "Pending"),
+      ({ status }) => (status.phase = "Running"),
+      ({ status }) => delete status.podIP,
+      ({ status }) => (status.podIP = "10.0.0.9"),
+      ({ metadata }) => (metadata.labels[`${PREFIX}kv-events-enabled`] = "false"),
+      ({ metadata }) => (metadata.labels[`${PREFIX}kv-events-enabled`] = "true"),
+      ({ metadata }) => (metadata.deletionTimestamp = "2026-01-01T00:00:00Z"),
+    ];
+    for (const [i, step] of steps.entries()) {
+      cluster.edit("serving/a", step);
+      await settled(cluster, finder);
+      expect(finder.found().size).toBe(i % 2);
+    }
+  });
+
+  test("labels and annotations make the engine, and an annotation can hold a name that a label cannot", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1", {
+      annotations: {
+        [`${PREFIX}name`]: "meta-llama/Llama-3-8B",
+        [`${PREFIX}kv-events-port`]: "6000",
+        [`${PREFIX}kv-events-replay-port`]: "6100",
+        [`${PREFIX}kv-events-dp-size`]: "2",
+        [`${PREFIX}kv-events-block-size`]: "32",
+      },
+    });
+    cluster.add("b", "fd00::7", { annotations: { [`${PREFIX}kv-events-replay-port`]: "none" } });
+    cluster.edit("serving/b", ({ metadata }) => (metadata.labels[`${PREFIX}lora-id`] = "3"));
+    const { registry, sources } = find(cluster.kubeconfig());
+    await wait(() => {
+      expect(registry.engineCount).toBe(2);
+    });
+    expect(registry.engine("serving/a")?.engine).toMatchObject({
+      model: "meta-llama/Llama-3-8B",
+      ranks: [
+        { dpRank: 0, endpoint: "tcp://10.0.0.1:6000", replayEndpoint: "tcp://10.0.0.1:6100" },
+        { dpRank: 1, endpoint: "tcp://10.0.0.1:6001", replayEndpoint: "tcp://10.0.0.1:6101" },
+      ],
+    });
+    expect(sources.factsOf("serving/a")).toEqual({ lora_id: -1, block_size: 32, pod_ip: "10.0.0.1" });
+    expect(registry.engine("serving/b")?.engine).toMatchObject({
+      model: "test-model",
+      ranks: [{ endpoint: "tcp://[fd00::7]:5557", replayEndpoint: null }],
+    });
+    expect(sources.factsOf("serving/b")).toMatchObject({ lora_id: 3, block_size: null });
+  });
+
+  test.each([
+    ["kv-events-port", "http", '"http" is not usable; expected an integer from 1 to 65535'],
+    ["kv-events-port", "0", '"0" is not usable; expected an integer from 1 to 65535'],
+    ["kv-events-dp-size", "1e3", '"1e3" is not usable; expected an integer from 1 to 64'],
+    ["lora-id", "-2", '"-2" is not usable; expected an integer from -1 to 2147483647'],
+    ["kv-events-dp-size", "2", "distinct sockets per DP rank"],
+  ])("a pod with %s %j is refused by name, and costs nothing else", async (field, value, message) => {
+    const cluster = await clusterOf();
+    cluster.add("good", "10.0.0.1");
+    cluster.add("bad", "10.0.0.2", { annotations: { [PREFIX + field]: value } });
+    const finder = find(cluster.kubeconfig());
+    await wait(() => {
+      expect(idsOf(finder)).toEqual(["serving/good"]);
+    });
+    const [refusal] = finder.sources.refusals();
+    expect(refusal).toMatchObject({ source: "kubernetes", id: "serving/bad", reason: "malformed" });
+    expect(refusal?.field).toMatch(/^model\.aibrix\.ai\/kv-events|lora-id/);
+    expect(refusal?.message).toContain(message);
+    expect(await finder.scrape()).toContain(
+      'aibrix_kv_discovery_refusals_total{source="kubernetes",reason="malformed"} 1',
+    );
+  });
+
+  test("a pod without a model's name is refused by name", async () => {
+    const cluster = await clusterOf();
+    cluster.add("nameless", "10.0.0.1");
+    cluster.edit("serving/nameless", ({ metadata }) => {
+      metadata.labels = { [`${PREFIX}kv-events-enabled`]: "true" };
+    });
+    const { sources } = find(cluster.kubeconfig());
+    await wait(() => {
+      expect([...sources.refusals()]).toMatchObject([{ field: "model.aibrix.ai/name", reason: "malformed" }]);
+    });
+  });
+
+  test("namespaces are those of the settings, or the account's own; a selector narrows them", async () => {
+    const cluster = await clusterOf();
+    for (const [i, namespace] of ["serving", "other", "third"].entries())
+      cluster.add("a", `10.0.0.${i}`, { namespace });
+    cluster.edit("third/a", ({ metadata }) => (metadata.labels["tier"] = "gold"));
+    const kubeconfig = cluster.kubeconfig();
+    const finders = [
+      [find(kubeconfig), ["serving/a"]],
+      [find(kubeconfig, { namespaces: ["other", "third"] }), ["other/a", "third/a"]],
+      [find(kubeconfig, { namespaces: ["*"] }), ["other/a", "serving/a", "third/a"]],
+      [find(kubeconfig, { namespaces: ["*"], selector: "tier=gold" }), ["third/a"]],
+    ] as const;
+    for (const [finder, expected] of finders)
+      await wait(() => {
+        expect(idsOf(finder)).toEqual(expected);
+      });
+  });
+
+  test("a container that starts anew at the same address is the same engine, dialled at once", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const finder = find(cluster.kubeconfig());
+    await settled(cluster, finder);
+    cluster.restart("serving/a");
+    await wait(() => {
+      expect(finder.redialled).toHaveLength(1);
+    });
+    expect(finder.follows).toHaveLength(1);
+    cluster.edit("serving/a", ({ metadata }) => (metadata.annotations["unrelated"] = "change"));
+    cluster.add("b", "10.0.0.2");
+    await settled(cluster, finder);
+    expect(finder.redialled).toHaveLength(1);
+  });
+});
+
+describe("an API server that fails", () => {
+  test.each([true, false])(
+    "a version that is too old (as an event: %s) leads to a new list, and nothing is lost or kept too long",
+    async (inStream) => {
+      const cluster = await clusterOf();
+      cluster.goneInStream = inStream;
+      cluster.add("gone", "10.0.0.1");
+      cluster.add("stays", "10.0.0.2");
+      const finder = find(cluster.kubeconfig());
+      await settled(cluster, finder);
+      const slot = finder.registry.engine("serving/stays")?.ranks[0]?.rankSlot;
+      await cluster.down();
+      cluster.remove("serving/gone");
+      cluster.add("new", "10.0.0.3");
+      cluster.compact();
+      await cluster.up();
+      await settled(cluster, finder);
+      expect(idsOf(finder)).toEqual(["serving/new", "serving/stays"]);
+      expect(finder.registry.engine("serving/stays")?.ranks[0]?.rankSlot).toBe(slot);
+      expect(await finder.scrape()).toMatch(/failures_total\{source="kubernetes",reason="gone"\} [1-9]/);
+    },
+  );
+
+  test("while it is away, what is known is followed on, and status, log, metrics and health say so until it is back", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const finder = find(cluster.kubeconfig());
+    await settled(cluster, finder);
+    expect(finder.status.state).toBe("current");
+    await cluster.down();
+    await wait(() => {
+      expect(finder.status.state).toBe("stale");
+    });
+    expect(finder.status.failure).toMatchObject({ reason: "unreachable" });
+    expect(finder.status.failure?.message).toContain("ECONNREFUSED");
+    expect(idsOf(finder)).toEqual(["serving/a"]);
+    await wait(async () => {
+      expect(await finder.scrape()).toMatch(
+        /failures_total\{source="kubernetes",reason="unreachable"\} [5-9]/,
+      );
+    });
+    // Many attempts, one line.
+    expect(finder.events().filter((event) => event === "discovery_failed")).toHaveLength(1);
+    await cluster.up();
+    await wait(() => {
+      expect(finder.status.state).toBe("current");
+    });
+    expect(finder.events()).toContain("discovery_recovered");
+    cluster.add("b", "10.0.0.2");
+    await settled(cluster, finder);
+    expect(finder.follows).toHaveLength(2);
+  });
+
+  test("a token that ran out is read again at the refusal, and a refusal that stays is a failure that ends by itself", async () => {
+    const authority = await Authority.make();
+    const cluster = await clusterOf(await authority.sign("127.0.0.1"));
+    cluster.token = "first";
+    cluster.add("a", "10.0.0.1");
+    const finder = find(cluster.kubeconfig({ ca: authority.cert, token: "first" }));
+    await settled(cluster, finder);
+    writeFileSync(cluster.tokenFile, "second");
+    cluster.token = "second";
+    cluster.drop();
+    cluster.add("b", "10.0.0.2");
+    await settled(cluster, finder);
+    expect(finder.events()).not.toContain("discovery_failed");
+    cluster.token = "third";
+    cluster.drop();
+    await wait(() => {
+      expect(finder.status.failure).toMatchObject({ reason: "unauthorized" });
+    });
+    expect(idsOf(finder)).toEqual(["serving/a", "serving/b"]);
+    writeFileSync(cluster.tokenFile, "third");
+    await wait(() => {
+      expect(finder.status.state).toBe("current");
+    });
+  });
+
+  test("a certificate of somebody else is refused", async () => {
+    const [authority, stranger] = [await Authority.make(), await Authority.make()];
+    const cluster = await clusterOf(await stranger.sign("127.0.0.1"));
+    const finder = find(cluster.kubeconfig({ ca: authority.cert }));
+    await wait(() => {
+      expect(finder.status.failure).toMatchObject({ reason: "unreachable" });
+    });
+    expect(finder.status.failure?.message).toMatch(/certificate/);
+    expect(cluster.counts.list).toBe(0);
+  });
+
+  test("each refusal has its reason, and a server that asks for time gets it", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    cluster.refuse(
+      { status: 403 },
+      { status: 500 },
+      { status: 503 },
+      { status: 404 },
+      { status: 429, retryAfterSeconds: 1 },
+    );
+    const finder = find(cluster.kubeconfig());
+    await settled(cluster, finder);
+    const text = await finder.scrape();
+    for (const [reason, count] of Object.entries({ forbidden: 1, server_error: 2, refused: 1, throttled: 1 }))
+      expect(text).toContain(`failures_total{source="kubernetes",reason="${reason}"} ${count}`);
+    const [before = 0, after = 0] = cluster.requestTimes.slice(4, 6);
+    expect(after - before).toBeGreaterThan(990);
+    expect(finder.lines.find(({ event }) => event === "discovery_failed")?.message).toContain(
+      "answered 403: refused with 403",
+    );
+  });
+
+  test.each([
+    ["no JSON", "{]\n"],
+    ["JSON that is no event", '{"hello":1}\n'],
+    ["a bookmark without a version", '{"type":"BOOKMARK","object":{}}\n'],
+    ["an error of the server", '{"type":"ERROR","object":{"code":500,"message":"etcd"}}\n'],
+    ["half an event", '{"type":"ADDED","obj'],
+  ])(
+    "%s in a watch ends that watch, and the next one goes on where the last good event was",
+    async (_name, text) => {
+      const cluster = await clusterOf();
+      cluster.add("a", "10.0.0.1");
+      const finder = find(cluster.kubeconfig());
+      await settled(cluster, finder);
+      await wait(() => {
+        expect(cluster.openWatches).toBe(1);
+      });
+      cluster.add("b", "10.0.0.2");
+      cluster.inject(text);
+      if (!text.endsWith("\n")) cluster.endWatches();
+      cluster.add("c", "10.0.0.3");
+      await settled(cluster, finder);
+      expect(cluster.counts.list).toBe(1);
+      expect(finder.events()).not.toContain("discovery_failed");
+    },
+  );
+
+  test("garbage at one version again and again leads to a new list", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const finder = find(cluster.kubeconfig());
+    await settled(cluster, finder);
+    const spoiling = setInterval(() => {
+      cluster.inject("garbage\n");
+    }, 5);
+    await wait(() => {
+      expect(cluster.counts.list).toBeGreaterThan(1);
+      expect(finder.status.failure).toMatchObject({ reason: "malformed" });
+    });
+    clearInterval(spoiling);
+    cluster.add("b", "10.0.0.2");
+    await settled(cluster, finder);
+  });
+
+  test("an event that is no pod, or of a kind that is not known, costs itself alone", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const finder = find(cluster.kubeconfig());
+    await settled(cluster, finder);
+    await wait(() => {
+      expect(cluster.openWatches).toBe(1);
+    });
+    cluster.inject('{"type":"ADDED","object":{"metadata":{}}}\n{"type":"SURPRISE","object":{}}\n');
+    cluster.add("b", "10.0.0.2");
+    await settled(cluster, finder);
+    expect(cluster.counts.watch).toBe(1);
+    expect(await finder.scrape()).toContain('failures_total{source="kubernetes",reason="malformed"} 2');
+  });
+
+  test("a server that accepts and says nothing is given up after a while, before headers and after", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    cluster.isHanging = true;
+    const finder = find(cluster.kubeconfig(), { times: { ...TIMES, requestMs: 100, watchMs: 200 } });
+    await wait(() => {
+      expect(finder.status.failure).toMatchObject({ reason: "timeout" });
+    });
+    cluster.heal();
+    cluster.makesDeafWatches = true;
+    await settled(cluster, finder);
+    // A watch that is open, never ends, and hears nothing.
+    await wait(() => {
+      expect(cluster.openWatches).toBe(1);
+    });
+    cluster.makesDeafWatches = false;
+    cluster.add("b", "10.0.0.2");
+    await settled(cluster, finder);
+    expect(cluster.counts.list).toBe(1);
+    expect(cluster.openConnections).toBeLessThanOrEqual(2);
+  });
+
+  test("a list of many pages is one list, and one whose pages expire begins anew", async () => {
+    const cluster = await clusterOf();
+    for (let i = 0; i < 1200; i++) cluster.add(`p${i}`, `10.0.${i >> 8}.${i & 255}`);
+    const finder = find(cluster.kubeconfig(), { times: { ...TIMES, requestMs: 5000 } });
+    const expiring = setInterval(() => {
+      if (cluster.counts.list > 0) {
+        cluster.expirePages();
+        clearInterval(expiring);
+      }
+    }, 1);
+    await settled(cluster, finder);
+    expect(finder.follows).toHaveLength(1200);
+    expect(cluster.counts.list).toBeGreaterThanOrEqual(3);
+  });
+
+  test("a server that drops every watch at once is asked with growing pauses, not in a storm", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const finder = find(cluster.kubeconfig(), { times: { ...TIMES, pauseMsMin: 50, pauseMsMax: 400 } });
+    await settled(cluster, finder);
+    const dropping = setInterval(() => {
+      if (cluster.openWatches > 0) cluster.drop();
+    }, 1);
+    const [began, before] = [performance.now(), cluster.requestTimes.length];
+    await wait(() => {
+      expect(cluster.requestTimes.length - before).toBeGreaterThanOrEqual(8);
+    });
+    clearInterval(dropping);
+    // Pauses of at least 50, 50, 100, 200, 400, 400 … ms.
+    expect(performance.now() - began).toBeGreaterThan(1200);
+    expect(finder.status.failure).toMatchObject({
+      reason: expect.stringMatching(/disconnected|unreachable/) as string,
+    });
+    cluster.add("b", "10.0.0.2");
+    await settled(cluster, finder);
+  });
+
+  test("everything is listed again when resync is due, which puts right what no event told", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const finder = find(cluster.kubeconfig(), { times: { ...TIMES, watchMs: 400, resyncMs: 300 } });
+    await settled(cluster, finder);
+    await wait(() => {
+      expect(cluster.openWatches).toBe(1);
+    });
+    cluster.deafen();
+    cluster.add("b", "10.0.0.2");
+    cluster.compact();
+    await settled(cluster, finder);
+    expect(cluster.counts.list).toBeGreaterThan(1);
+    expect(await finder.scrape()).toMatch(/discovery_requests_total\{request="list"\} [2-9]/);
+  });
+
+  test("credentials that are not there are tried again", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const kubeconfig = cluster.kubeconfig();
+    const finder = find(`${kubeconfig}.later`);
+    await wait(() => {
+      expect(finder.status.failure).toMatchObject({ reason: "credentials" });
+    });
+    expect(finder.status.failure?.message).toContain("ENOENT");
+    copyFileSync(kubeconfig, `${kubeconfig}.later`);
+    await settled(cluster, finder);
+  });
+
+  test("one namespace that fails makes the source stale, and the others are followed on", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1", { namespace: "one" });
+    cluster.add("b", "10.0.0.2", { namespace: "two" });
+    const finder = find(cluster.kubeconfig(), { namespaces: ["one", "two"] });
+    await settled(cluster, finder);
+    expect(finder.status.state).toBe("current");
+    cluster.refuse(...Array.from({ length: 6 }, () => ({ status: 500 })));
+    cluster.drop();
+    await wait(() => {
+      expect(finder.status.state).toBe("stale");
+    });
+    cluster.add("c", "10.0.0.3", { namespace: "two" });
+    await settled(cluster, finder);
+    await wait(() => {
+      expect(finder.status.state).toBe("current");
+    });
+  });
+
+  test("nothing is open after it has been stopped, whatever it was doing", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const [watching, hanging, pausing] = [
+      find(cluster.kubeconfig()),
+      find(cluster.kubeconfig()),
+      find(cluster.kubeconfig()),
+    ];
+    await settled(cluster, watching);
+    cluster.isHanging = true;
+    cluster.endWatches();
+    await wait(() => {
+      expect(cluster.openConnections).toBeGreaterThan(0);
+    });
+    await Promise.all([watching, hanging, pausing].map(({ source }) => source.stop()));
+    await wait(() => {
+      expect(cluster.openConnections).toBe(0);
+    });
+  });
+});
+
+/** One step of churn. */
+type Step = (cluster: Cluster, pick: number) => void | Promise<void>;
+
+const POD_COUNT = 500;
+const idOf = (pick: number): string => `serving/p${pick % POD_COUNT}`;
+const address = (pick: number): string => `10.${(pick >> 16) & 255}.${(pick >> 8) & 255}.${pick & 255}`;
+/** Addresses of their own: which of two pods at one address is followed depends on who is heard of first. */
+let nextAddress = 1 << 20;
+
+const CHURN: Readonly<Record<string, Step>> = {
+  add: (cluster, pick) => void cluster.add(`p${pick % POD_COUNT}`, address(nextAddress++)),
+  remove: (cluster, pick) => {
+    cluster.remove(idOf(pick));
+  },
+  restart: (cluster, pick) => {
+    cluster.restart(idOf(pick));
+  },
+  move: (cluster, pick) => {
+    cluster.edit(idOf(pick), ({ status }) => (status.podIP = address(nextAddress++)));
+  },
+  disable: (cluster, pick) => {
+    cluster.edit(idOf(pick), ({ metadata }) => (metadata.labels[`${PREFIX}kv-events-enabled`] = "false"));
+  },
+  enable: (cluster, pick) => {
+    cluster.edit(idOf(pick), ({ metadata }) => (metadata.labels[`${PREFIX}kv-events-enabled`] = "true"));
+  },
+  suspend: (cluster, pick) => {
+    cluster.edit(idOf(pick), ({ status }) => (status.phase = "Pending"));
+  },
+  misname: (cluster, pick) => {
+    cluster.edit(idOf(pick), ({ metadata }) => (metadata.annotations[`${PREFIX}kv-events-port`] = "99999"));
+  },
+  touch: (cluster, pick) => {
+    cluster.edit(idOf(pick), ({ metadata }) => (metadata.annotations["touched"] = "é\u2028漢"));
+  },
+};
+const FAULTS: Readonly<Record<string, Step>> = {
+  drop: (cluster) => {
+    cluster.drop();
+  },
+  end: (cluster) => {
+    cluster.endWatches();
+  },
+  garbage: (cluster) => {
+    cluster.inject("\u0000garbage\n");
+  },
+  compact: (cluster) => {
+    cluster.compact();
+  },
+  "compact and drop": (cluster) => {
+    cluster.drop();
+    cluster.compact();
+  },
+  deafen: (cluster) => {
+    cluster.deafen();
+  },
+  refuse: (cluster, pick) => {
+    cluster.refuse({ status: [500, 503, 429, 401, 403, 410][pick % 6] ?? 500 });
+  },
+  bookmark: (cluster) => {
+    cluster.bookmark();
+  },
+  "down and up": async (cluster) => {
+    await cluster.down();
+    await cluster.up();
+  },
+  expire: (cluster) => {
+    cluster.expirePages();
+  },
+};
+
+const churnStep = fc.record({ name: fc.constantFrom(...Object.keys(CHURN)), pick: fc.nat(1_000_000) });
+const round = fc.record({
+  changes: fc.array(churnStep, { maxLength: 120 }),
+  fault: fc.option(fc.record({ name: fc.constantFrom(...Object.keys(FAULTS)), pick: fc.nat(100) })),
+  isPatient: fc.boolean(),
+});
+
+test("five hundred pods churned at random between faults end as exactly the right engines, each followed once", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(round, { minLength: 5, maxLength: 15 }),
+      fc.boolean(),
+      async (rounds, inStream) => {
+        const cluster = await Cluster.start();
+        cluster.goneInStream = inStream;
+        for (let i = 0; i < POD_COUNT; i++) cluster.add(`p${i}`, address(nextAddress++));
+        // Deaf watches are found by their time alone.
+        const finder = find(cluster.kubeconfig(), {
+          times: { ...TIMES, requestMs: 2000, watchMs: 500, resyncMs: 600_000 },
+        });
+        try {
+          for (const { changes, fault, isPatient } of rounds) {
+            for (const { name, pick } of changes) await CHURN[name]?.(cluster, pick);
+            if (fault !== null) await FAULTS[fault.name]?.(cluster, fault.pick);
+            // Between some steps the network gets a turn, so that events and faults meet in flight.
+            if (isPatient) await new Promise((resolve) => setTimeout(resolve, 5));
+          }
+          cluster.heal();
+          await settled(cluster, finder);
+          const slots = [...finder.registry.engines()].flatMap(({ ranks }) =>
+            ranks.map(({ rankSlot }) => rankSlot),
+          );
+          expect(new Set(slots).size).toBe(slots.length);
+        } finally {
+          await finder.source.stop();
+          await cluster.stop();
+        }
+      },
+    ),
+    { numRuns: 40, interruptAfterTimeLimit: 40_000 },
+  );
+});
