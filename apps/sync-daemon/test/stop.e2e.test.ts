@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
-import { caughtUp, TestEngine } from "./fleet.ts";
+import { caughtUp, TestEngine, until } from "./fleet.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 
@@ -88,4 +88,34 @@ test("readiness is lost before connections are refused, so that a balancer sees 
   }
   expect((await daemon.fetch("/livez")).status).toBe(200);
   expect((await daemon.exited).code).toBe(0);
+});
+
+test("callers that hang up in the middle of a request are counted as that, and are no failure of the daemon", async () => {
+  const daemon = await DaemonProcess.start();
+  try {
+    const { hostname, port } = new URL(daemon.url);
+    for (let i = 0; i < 5; i++) {
+      const socket = connect(Number(port), hostname);
+      const head = `POST /api/v1/match HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{`;
+      await new Promise<void>((resolve) => {
+        socket.write(head, () => {
+          resolve();
+        });
+      });
+      // Not before the request is being read.
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      socket.destroy();
+    }
+    const counted = await until("five are counted", async () => {
+      const text = await (await daemon.fetch("/metrics")).text();
+      const lines = text
+        .split("\n")
+        .filter((line) => line.startsWith("aibrix_kv_http_request_errors_total{"));
+      return lines.some((line) => /code="caller_gone"\} 5$/.test(line)) ? lines : null;
+    });
+    expect(counted).toHaveLength(1);
+    expect(daemon.log.filter(({ event }) => event === "request_failed")).toEqual([]);
+  } finally {
+    await daemon.end();
+  }
 });

@@ -149,6 +149,17 @@ describe("kvsync inspect", () => {
     expect(out).toMatch(/messages +0 \(0\/s\), sequence numbers none/);
   });
 
+  test("of a host that has no address says so, and ends with 1", async () => {
+    const { code, out, err } = await kvsync([
+      "inspect",
+      "tcp://no-such-host.invalid:5557",
+      "--seconds",
+      "0.5",
+    ]);
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(err).toMatch(/no answer; is the address right/);
+  });
+
   test("says why there is no connection, and ends with 1", async () => {
     const web = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     const port = await listening(web);
@@ -180,6 +191,27 @@ describe("kvsync replay-probe", () => {
     const later = await kvsync(["replay-probe", endpoint, "--from", "1000000"]);
     expect(later).toMatchObject({ code: 0 });
     expect(later.out).toMatch(/nothing from 1000000 on; the engine answers and has no history there/);
+  });
+
+  test("asks again for what is lost on the way, and calls a hole only what the history does not have", async () => {
+    const lossy = await TestEngine.start({ id: "engine-3" }, 11);
+    try {
+      await lossy.serve(40);
+      await lossy.server.applyFault({ kind: "drop", percent: 0, replayPercent: 3 }, 0);
+      const endpoint = lossy.server.replayEndpoint ?? "";
+      const messages = lossy.engine.lastSequenceNumber + 1;
+      const whole = await kvsync(["replay-probe", endpoint, "--json"]);
+      expect(jsonLines(whole.out)[0]).toMatchObject({ messages, holes: 0, has_end: true });
+      expect(Number(jsonLines(whole.out)[0]?.["asked_again"])).toBeGreaterThan(0);
+      expect(whole.code).toBe(0);
+      await lossy.server.applyFault({ kind: "burn_sequence_number" }, 0);
+      await lossy.serve(4);
+      const burnt = await kvsync(["replay-probe", endpoint, "--json"]);
+      expect(jsonLines(burnt.out)[0]).toMatchObject({ messages: lossy.engine.lastSequenceNumber, holes: 1 });
+      expect(burnt.code).toBe(1);
+    } finally {
+      await lossy.stop();
+    }
   });
 
   test("of a port that does not answer says so, and ends with 1", async () => {

@@ -165,7 +165,7 @@ export function endpointOfRank(base: string, dpRank: number): string {
 
 function isEndpoint(text: string): boolean {
   if (/^ipc:\/\/\S+$/.test(text)) return true;
-  const parts = /^tcp:\/\/([^\s/]+):(\d{1,5})$/.exec(text);
+  const parts = /^tcp:\/\/([^\s/]+):([1-9]\d{0,4})$/.exec(text);
   if (parts === null) return false;
   const [, host = "", port = ""] = parts;
   return !host.includes("*") && Number(port) >= 1 && Number(port) <= PORT_MAX;

@@ -14,6 +14,7 @@ type RimCode =
   | "unsupported_media_type"
   | "bad_request"
   | "stopping"
+  | "caller_gone"
   | "snapshot_unavailable"
   | "internal_error";
 
@@ -47,6 +48,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   contradictory_fields: { status: 422, title: "Fields contradict each other" },
   endpoint_not_allowed: { status: 422, title: "Engines may not be there" },
   endpoint_unresolvable: { status: 422, title: "The engine's name has no address" },
+  caller_gone: { status: 499, title: "The caller hung up before the request was there" },
   rate_limited: { status: 429, title: "Too many requests" },
   internal_error: { status: 500, title: "Something went wrong inside" },
   registry_full: { status: 503, title: "No room for another engine" },

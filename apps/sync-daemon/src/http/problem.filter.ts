@@ -49,6 +49,9 @@ export class ProblemFilter implements ExceptionFilter {
       const facts = exception.facts as { readonly code: string };
       if (facts.code in PROBLEMS) return problem(facts.code as ProblemCode, exception.message, { ...facts });
     }
+    // Nobody reads this answer; it is counted, and is no fault of ours that a log should tell.
+    if (request.raw.destroyed && !request.raw.complete)
+      return problem("caller_gone", "the request broke off");
     const status = exception instanceof HttpException ? exception.getStatus() : 500;
     if (exception instanceof HttpException && status < 500) {
       return problem(STATUS_CODES[status] ?? "bad_request", exception.message, {

@@ -30,6 +30,9 @@ import {
 import type { ConnectionEnd } from "../engine/transport.ts";
 import { type Lane, QUEUE_DROP_REASONS, type QueueDropReason } from "./ingest-queue.ts";
 
+/** A propagation that is longer is a clock that is wrong. */
+const PROPAGATION_SECONDS_MAX = 86_400;
+
 /** One message in so many has its events timed. */
 const TIMED_EVERY = 16;
 
@@ -213,8 +216,9 @@ export class StreamMetrics implements SyncListener {
   messageApplied(lane: Lane, eventCount: number, timestampSeconds: number): void {
     this.#writeEvents();
     this.#batchSize.observe(eventCount);
-    // Replayed messages are old by nature; clocks may disagree, and a negative age is none.
-    if (lane === "live") this.#propagation.observe(Math.max(0, this.#wallClockSeconds() - timestampSeconds));
+    // Replayed messages are old by nature. Clocks may disagree: a negative age is none, and one engine's nonsense must not spoil the sum of its model.
+    const age = this.#wallClockSeconds() - timestampSeconds;
+    if (lane === "live") this.#propagation.observe(Math.min(Math.max(0, age), PROPAGATION_SECONDS_MAX));
   }
 
   /** An event took effect. */

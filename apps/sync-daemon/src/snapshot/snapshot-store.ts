@@ -8,9 +8,10 @@
  */
 
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 
 import { DEFAULT_HASH_SEED } from "@kvsync/core";
@@ -68,8 +69,8 @@ export class SnapshotStore {
   constructor(settings: SnapshotSettings, dependencies: SnapshotDependencies) {
     this.#settings = settings;
     this.#dependencies = dependencies;
-    // Without a folder of its own a daemon still gives snapshots to siblings.
-    this.#folder = settings.directory ?? mkdtempSync(join(tmpdir(), "kvsync-snapshot-"));
+    // Without a folder of its own a daemon still gives snapshots to siblings; it is made when one asks.
+    this.#folder = settings.directory ?? join(tmpdir(), `kvsync-snapshot-${randomUUID()}`);
   }
 
   /** Where files lie. */
@@ -141,7 +142,7 @@ export class SnapshotStore {
     const path = join(this.#folder, `${SNAPSHOT_NAME}.probe`);
     const probe = `${process.pid} ${this.#dependencies.now()}`;
     try {
-      mkdirSync(this.#folder, { recursive: true });
+      makeFolder(this.#folder);
       writeFileSync(path, probe);
       const isSame = readFileSync(path, "utf8") === probe;
       rmSync(path, { force: true });
@@ -198,7 +199,7 @@ export class SnapshotStore {
     const { take, script, version, log } = this.#dependencies;
     const path = join(this.#folder, SNAPSHOT_NAME);
     try {
-      mkdirSync(this.#folder, { recursive: true });
+      makeFolder(this.#folder);
     } catch (error) {
       throw ioFailed(path, error);
     }
@@ -217,6 +218,13 @@ export class SnapshotStore {
     log({ level: "info", event: "snapshot_written", message: "wrote a snapshot", facts });
     return { path, rows, bytes, streams: streams.length };
   }
+}
+
+/** Not by mkdir's own recursion, which goes round for ever under /proc (Node 20). */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
 
 async function run(script: URL, job: SnapshotJob): Promise<SnapshotOutcome> {

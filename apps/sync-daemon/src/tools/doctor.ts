@@ -38,6 +38,14 @@ export interface DoctorOptions {
   readonly transport: MakeTransport;
 }
 
+/** Whoever asks a daemon on another machine has not its settings here: defaults would be looked at in their place. */
+const NOT_GIVEN: Finding = {
+  check: "settings",
+  subject: "settings",
+  status: "skip",
+  message: "not given; the daemon's flags go behind --, and engines and tokenizer are then looked at too",
+};
+
 /**
  * Looks at everything.
  *
@@ -45,8 +53,9 @@ export interface DoctorOptions {
  * @returns all findings, in the order in which one would read them.
  */
 export async function examine(options: DoctorOptions): Promise<Finding[]> {
-  const findings = await examineSettings(options);
-  const { daemon } = options;
+  const { daemon, argv, environment } = options;
+  const isGiven = argv.length > 0 || Object.keys(environment).some((name) => name.startsWith("KVSYNC_"));
+  const findings = isGiven || daemon === null ? await examineSettings(options) : [NOT_GIVEN];
   return daemon === null ? findings : [...findings, ...(await examineDaemon(daemon.api, daemon.url))];
 }
 

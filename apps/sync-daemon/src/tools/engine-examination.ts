@@ -7,13 +7,12 @@
  * It reads the engine's history because that is all an idle engine has to say, and stops asking when it has seen enough. No index is made.
  */
 
-import { parseReplayFrames, type ReplayFailure, WireError } from "@kvsync/core";
-
 import type { EngineRank } from "../engine/engine-entry.ts";
 import type { ConnectionEnd, Transport } from "../engine/transport.ts";
 import { BatchDescriber } from "./batch-description.ts";
 import type { Finding } from "./finding.ts";
 import { WHY_NOT } from "./inspect.ts";
+import { type HistoryRead, readReplay } from "./replay-reading.ts";
 import { whole } from "./terminal.ts";
 
 /** Messages of the history that are decoded: more say nothing new, and the engine stands still while it sends them. */
@@ -36,12 +35,7 @@ export interface RankExamination {
 
 /** What a stretch of history says. */
 interface History {
-  readonly first: number | null;
-  readonly last: number | null;
-  readonly messages: number;
-  readonly holes: number;
-  readonly isCut: boolean;
-  readonly failure: ReplayFailure | null;
+  readonly read: HistoryRead;
   readonly forms: ReadonlySet<string>;
   readonly blockSizes: ReadonlySet<number>;
   readonly faults: ReadonlyMap<string, string>;
@@ -101,58 +95,31 @@ function dial(transport: Transport, endpoint: string, topic: string): Promise<Co
   });
 }
 
-function readHistory(transport: Transport, endpoint: string, idleSeconds: number): Promise<History> {
+async function readHistory(transport: Transport, endpoint: string, idleSeconds: number): Promise<History> {
   const describer = new BatchDescriber(false);
   const forms = new Set<string>();
   const blockSizes = new Set<number>();
   const faults = new Map<string, string>();
-  let first: number | null = null;
-  let last: number | null = null;
-  let messages = 0;
-  let holes = 0;
-  return new Promise((resolve) => {
-    const finish = (failure: ReplayFailure | null, isCut: boolean): void => {
-      resolve({ first, last, messages, holes, isCut, failure, forms, blockSizes, faults });
-    };
-    const silenceMs = idleSeconds * 1000;
-    const request = transport.requestReplay(
-      endpoint,
-      0,
-      { firstMs: silenceMs, nextMs: silenceMs },
-      {
-        message: (frames) => {
-          try {
-            const reply = parseReplayFrames(frames);
-            if (reply.kind === "end") return;
-            messages += 1;
-            if (last !== null && reply.sequenceNumber > last + 1) holes += reply.sequenceNumber - last - 1;
-            first ??= reply.sequenceNumber;
-            last = reply.sequenceNumber;
-            const batch = describer.describe(reply.payload);
-            if (batch.form !== "none") forms.add(batch.form);
-            for (const { block_size: size } of batch.events) if (size !== undefined) blockSizes.add(size);
-            for (const { code, message } of batch.faults)
-              faults.set(code, `message ${reply.sequenceNumber}: ${message}`);
-          } catch (error) {
-            if (!(error instanceof WireError)) throw error;
-            faults.set(error.code, error.message);
-          }
-          if (messages < MESSAGES_READ_MAX) return;
-          request.close();
-          finish(null, true);
-        },
-        ended: (failure) => {
-          finish(failure, false);
-        },
-      },
-    );
+  const silenceMs = idleSeconds * 1000;
+  const read = await readReplay(transport, endpoint, {
+    from: 0,
+    patience: { firstMs: silenceMs, nextMs: silenceMs },
+    messagesMax: MESSAGES_READ_MAX,
+    message: (sequenceNumber, payload) => {
+      const batch = describer.describe(payload);
+      if (batch.form !== "none") forms.add(batch.form);
+      for (const { block_size: size } of batch.events) if (size !== undefined) blockSizes.add(size);
+      for (const { code, message } of batch.faults) faults.set(code, `message ${sequenceNumber}: ${message}`);
+    },
   });
+  for (const [code, count] of read.unreadable) faults.set(code, `${whole(count)} replies could not be read`);
+  return { read, forms, blockSizes, faults };
 }
 
 function replayFinding(
   subject: string,
   endpoint: string,
-  { first, last, messages, holes, isCut, failure }: History,
+  { read: { first, last, messages, holes, isCut, failure } }: History,
 ): Finding {
   const finding = (status: Finding["status"], message: string): Finding => ({
     check: "replay",
@@ -175,7 +142,7 @@ function replayFinding(
   if (holes > 0)
     return finding(
       "fail",
-      `${endpoint}: ${whole(holes)} messages are missing between ${first ?? 0} and ${last ?? 0}; is its buffer or high-water mark too small?`,
+      `${endpoint}: ${whole(holes)} messages are missing between ${first ?? 0} and ${last ?? 0}, also when asked for again: it does not keep what it publishes`,
     );
   if (first !== null && first > 0) {
     return finding(
@@ -189,7 +156,10 @@ function replayFinding(
   );
 }
 
-function streamFindings(subject: string, { messages, forms, blockSizes, faults }: History): Finding[] {
+function streamFindings(
+  subject: string,
+  { read: { messages }, forms, blockSizes, faults }: History,
+): Finding[] {
   if (messages === 0) return [];
   if (faults.size > 0) {
     return [...faults].map(

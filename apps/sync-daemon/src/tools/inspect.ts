@@ -270,7 +270,14 @@ function watch(
       done();
       return;
     }
-    if (seconds !== null) after(seconds * 1000, done);
+    if (seconds !== null)
+      after(seconds * 1000, () => {
+        if (wasConnected) done();
+        else
+          settle(() => {
+            reject(unreachable(endpoint, "dial_timeout"));
+          });
+      });
     dial();
   });
 }

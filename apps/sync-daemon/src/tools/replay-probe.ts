@@ -3,9 +3,10 @@
  * A daemon can repair gaps only as far back as this reaches.
  */
 
-import { parseReplayFrames, type ReplayFailure, WireError } from "@kvsync/core";
+import type { ReplayFailure } from "@kvsync/core";
 
 import type { Transport } from "../engine/transport.ts";
+import { readReplay } from "./replay-reading.ts";
 import { type Terminal, whole } from "./terminal.ts";
 import { ToolError } from "./tool-error.ts";
 
@@ -17,8 +18,10 @@ export interface ReplayReport {
   readonly bytes: number;
   readonly first_sequence_number: number | null;
   readonly last_sequence_number: number | null;
-  /** Numbers that are missing between the first and the last. */
+  /** Numbers that are missing between the first and the last, also when asked for again. */
   readonly holes: number;
+  /** How often something was lost on the way and asked for again: the reader, or the network, is slower than the engine. */
+  readonly asked_again: number;
   readonly unreadable: number;
   /** Whether the end marker came; without it the engine fell silent in the middle. */
   readonly has_end: boolean;
@@ -44,49 +47,26 @@ export async function replayProbe(
 ): Promise<ReplayReport> {
   const beganMs = performance.now();
   const silenceMs = idleSeconds * 1000;
-  let messages = 0;
-  let bytes = 0;
-  let first: number | null = null;
-  let last: number | null = null;
-  let holes = 0;
-  let unreadable = 0;
-  const failure = await new Promise<ReplayFailure | null>((resolve) => {
-    transport.requestReplay(
-      endpoint,
-      from,
-      { firstMs: silenceMs, nextMs: silenceMs },
-      {
-        message: (frames) => {
-          try {
-            const reply = parseReplayFrames(frames);
-            if (reply.kind === "end") return;
-            messages += 1;
-            bytes += reply.payload.byteLength;
-            first ??= reply.sequenceNumber;
-            if (last !== null && reply.sequenceNumber > last + 1) holes += reply.sequenceNumber - last - 1;
-            last = reply.sequenceNumber;
-          } catch (error) {
-            if (!(error instanceof WireError)) throw error;
-            unreadable += 1;
-          }
-        },
-        ended: resolve,
-      },
-    );
+  const read = await readReplay(transport, endpoint, {
+    from,
+    patience: { firstMs: silenceMs, nextMs: silenceMs },
+    messagesMax: Infinity,
+    message: () => undefined,
   });
   transport.close();
   return {
     endpoint,
     from,
-    messages,
-    bytes,
-    first_sequence_number: first,
-    last_sequence_number: last,
-    holes,
-    unreadable,
-    has_end: failure === null,
+    messages: read.messages,
+    bytes: read.bytes,
+    first_sequence_number: read.first,
+    last_sequence_number: read.last,
+    holes: read.holes,
+    asked_again: read.askedAgain,
+    unreadable: [...read.unreadable.values()].reduce((sum, count) => sum + count, 0),
+    has_end: read.failure === null,
     seconds: Math.round(performance.now() - beganMs) / 1000,
-    failure,
+    failure: read.failure,
   };
 }
 
@@ -124,7 +104,7 @@ export function printReplay(report: ReplayReport, isJson: boolean, terminal: Ter
     `${endpoint}: ${whole(messages)} messages, ${first} to ${last}, ${whole(bytes)} bytes${speed}`,
   );
   terminal.line(
-    `  holes ${whole(report.holes)}, unreadable ${whole(report.unreadable)}, end marker ${report.has_end ? "seen" : `missing (${report.failure ?? ""})`}`,
+    `  holes ${whole(report.holes)}, asked again ${whole(report.asked_again)} times, unreadable ${whole(report.unreadable)}, end marker ${report.has_end ? "seen" : `missing (${report.failure ?? ""})`}`,
   );
   if (first !== null && first > from)
     terminal.line(`  history begins at ${first}: what came before it is lost to whoever missed it`);
