@@ -32,7 +32,7 @@ import { Lookup } from "./query/lookup.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
 import { EndpointAdmission } from "./security/endpoint-admission.ts";
 import { isLoopback } from "./security/security-settings.ts";
-import { RemoteTokenizer } from "./tokenizer/remote-tokenizer.ts";
+import { RemoteTokenizer, type TokenizerWatch } from "./tokenizer/remote-tokenizer.ts";
 import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
 import type { Settings } from "./settings/settings.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
@@ -166,7 +166,7 @@ export class Daemon {
       openFileRanks: filePlan(settings.callers.connections).ranks,
     });
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
-    const tokenization = tokenizationOf(settings, metrics, tracing);
+    const tokenization = tokenizationOf(settings, metrics, telemetry);
     const health = healthOf(
       { settings, board, snapshots, discovery: discovery.status, ...tokenization },
       log,
@@ -246,13 +246,13 @@ interface Tokenization {
 function tokenizationOf(
   { sync, tokenizer, limits }: Settings,
   metrics: MetricSlots,
-  tracing: Tracing | null,
+  watch: TokenizerWatch,
 ): Tokenization {
   const tokenizerMetrics = new TokenizerMetrics(metrics);
   const { tokenizer_endpoint: endpoint } = sync;
   if (endpoint === null) return { tokenizer: null, tokenizerMetrics };
   const options = { ...tokenizer, endpoint, tokensMax: limits.query_tokens };
-  return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, tracing), tokenizerMetrics };
+  return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, watch), tokenizerMetrics };
 }
 
 function healthOf(sources: Omit<CheckSources, "memoryBytesMax">, log: LineGate): HealthChecks {

@@ -188,7 +188,8 @@ test("tokens and prompts are in no log line, no other output and no span, whatev
   );
   const exported = collector.bodies.join("\n");
   for (const name of ["lookup", "tokenize", "ingest.apply"]) expect(exported).toContain(`"${name}"`);
-  for (const event of ["lookup_answered", "event_applied", "message_taken"]) expect(written).toContain(event);
+  for (const event of ["lookup_answered", "tokenizer_asked", "event_applied", "message_taken"])
+    expect(written).toContain(event);
   for (const [where, text] of Object.entries({ written, exported })) {
     for (const secret of [SECRET, ...TOKENS.map(String)]) {
       const at = text.indexOf(secret);

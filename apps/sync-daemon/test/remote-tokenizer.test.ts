@@ -2,9 +2,18 @@
  * The tokenizer's client against real servers that answer, refuse, stumble, hang and hang up. What is claimed: every failure
  * has its reason, none takes longer than the deadline, and nothing is asked twice that is known or being asked.
  */
-import { Exposition, CATALOGUE, MetricSlots, TOKENIZER_OUTCOMES } from "@kvsync/observability";
+import {
+  Exposition,
+  CATALOGUE,
+  MetricSlots,
+  TELEMETRY_METRICS,
+  TOKENIZER_OUTCOMES,
+} from "@kvsync/observability";
 import { afterEach, expect, test } from "vitest";
 
+import { LineGate } from "../src/log/line-gate.ts";
+import { LogLevel } from "../src/log/log-level.ts";
+import type { LogLine } from "../src/log/log-line.ts";
 import { RemoteTokenizer, type RemoteTokenizerOptions } from "../src/tokenizer/remote-tokenizer.ts";
 import { TOKENIZER_FAILURES } from "../src/tokenizer/tokenize-outcome.ts";
 import { tokenizeRequest } from "../src/tokenizer/tokenize-request.ts";
@@ -36,19 +45,26 @@ function client(
   endpoint: string,
   options: Partial<RemoteTokenizerOptions> = {},
   now: () => number = () => performance.now(),
-): { tokenizer: RemoteTokenizer; scrape: () => Promise<string> } {
+): { tokenizer: RemoteTokenizer; scrape: () => Promise<string>; lines: LogLine[] } {
+  const lines: LogLine[] = [];
   const exposition = new Exposition(CATALOGUE);
   const slots = new MetricSlots("main", (announcement) => {
     exposition.accept(announcement);
+  });
+  const log = new LineGate({
+    level: LogLevel.create(1),
+    write: (line) => lines.push(line),
+    dropped: slots.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "main" }),
+    now,
   });
   const tokenizer = new RemoteTokenizer(
     { ...OPTIONS, ...options, endpoint },
     new TokenizerMetrics(slots),
     now,
-    null,
+    { log, tracing: null },
   );
   ends.push(() => tokenizer.close());
-  return { tokenizer, scrape: () => exposition.scrape() };
+  return { tokenizer, scrape: () => exposition.scrape(), lines };
 }
 
 const ask = (prompt: string) => tokenizeRequest("m", { prompt });
@@ -149,7 +165,7 @@ test("requests beyond the bound are refused at once, while those under way go on
 test("a tokenizer that keeps failing is left alone, tried once after a while, and used again when it answers", async () => {
   const server = await serve(status(500));
   let now = 0;
-  const { tokenizer, scrape } = client(server.endpoint, {}, () => now);
+  const { tokenizer, scrape, lines } = client(server.endpoint, {}, () => now);
   for (const prompt of ["a", "b", "c"]) await tokenizer.tokenize(ask(prompt));
   const asked = server.bodies.length;
   expect(await tokenizer.tokenize(ask("d"))).toEqual({ kind: "failed", reason: "circuit_open" });
@@ -160,6 +176,15 @@ test("a tokenizer that keeps failing is left alone, tried once after a while, an
   expect(await tokenizer.tokenize(ask("d"))).toMatchObject({ kind: "tokens" });
   expect(tokenizer.status).toEqual({ circuit: "closed", lastFailure: null });
   expect(await scrape()).toContain("aibrix_kv_tokenizer_circuit_state 0");
+  expect(lines).toMatchObject([
+    {
+      level: "warn",
+      component: "tokenizer",
+      event: "tokenizer_circuit_opened",
+      facts: { reason: "tokenizer_unavailable", seconds: OPTIONS.circuit_open_seconds },
+    },
+    { level: "info", event: "tokenizer_circuit_closed" },
+  ]);
 });
 
 test("refusals of prompts are the callers' affair: no number of them opens the circuit", async () => {

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { KvsyncClient } from "@kvsync/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -121,6 +122,15 @@ test("a lookup by prompt has its tokenization, and the tokenizer is called withi
   });
   expect(trace.get("lookup")?.parentSpanId).toBe(request?.spanId);
   expect(tokenizer.traceparents.at(-1)).toBe(`00-${traceId}-${call?.spanId ?? ""}-01`);
+});
+
+test("a gateway's client hands its trace on", async () => {
+  const { traceId, spanId, headers } = caller();
+  const client = new KvsyncClient({ url: daemon.url, timeoutMs: 5000 });
+  expect(await client.match({ model: MODEL, tokenIds: [1, 2, 3] }, { headers })).toMatchObject({
+    model: MODEL,
+  });
+  expect((await traceOf(traceId)).get("POST /api/v1/match")?.parentSpanId).toBe(spanId);
 });
 
 test("a tokenizer that fails marks its spans with the reason, and each attempt is one", async () => {

@@ -37,6 +37,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Instead of the client's. */
   readonly timeoutMs?: number | undefined;
+  /** Sent with the question: `traceparent`, so that the daemon's spans belong to the gateway's trace. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** A daemon to ask. Holds no resources of its own. */
@@ -59,7 +61,7 @@ export class KvsyncClient {
    * Asks who holds how much of a prompt.
    *
    * @param question - the model, and the prompt in one of four forms.
-   * @param call - signal and deadline of this call.
+   * @param call - signal, deadline and headers of this call.
    * @returns the answer; see `decision` first.
    * @throws ClientError refused, not_a_daemon, unreachable, timeout; RangeError for token ids or hashes out of range; whatever the
    *   caller's signal was aborted with.
@@ -71,7 +73,7 @@ export class KvsyncClient {
     const signal = call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]);
     const request = {
       method: "POST",
-      headers: { ...this.#headers, "content-type": contentType, accept: "application/json" },
+      headers: { ...call.headers, ...this.#headers, "content-type": contentType, accept: "application/json" },
       body,
       signal,
     };

@@ -27,6 +27,7 @@ import { type CircuitState, CircuitBreaker } from "./circuit-breaker.ts";
 import type { TokenizeOutcome, TokenizerFailure } from "./tokenize-outcome.ts";
 import { tokenizeAnswer, type TokenizeRequest } from "./tokenize-request.ts";
 import type { TokenizerMetrics } from "./tokenizer-metrics.ts";
+import type { LineGate } from "../log/line-gate.ts";
 import type { TokenizerSettings } from "./tokenizer-settings.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 
@@ -55,6 +56,13 @@ export interface TokenizerStatus {
   readonly lastFailure: TokenizerFailure | null;
 }
 
+/** Who hears of it, beside metrics. */
+export interface TokenizerWatch {
+  readonly log: LineGate;
+  /** Whose context goes with each question; null when off. */
+  readonly tracing: Tracing | null;
+}
+
 /** How one exchange went. */
 interface Exchange {
   readonly outcome: TokenizeOutcome;
@@ -66,7 +74,7 @@ export class RemoteTokenizer {
   readonly #pool: Pool;
   readonly #path: string;
   readonly #options: RemoteTokenizerOptions;
-  readonly #tracing: Tracing | null;
+  readonly #watch: TokenizerWatch;
   readonly #metrics: TokenizerMetrics;
   readonly #circuit: CircuitBreaker;
   readonly #cache: LRUCache<string, Uint32Array> | null;
@@ -77,18 +85,18 @@ export class RemoteTokenizer {
    * @param options - checked settings.
    * @param metrics - of the tokenizer.
    * @param now - monotonic milliseconds, for the circuit.
-   * @param tracing - whose context goes with each question; null when off.
+   * @param watch - who hears of it.
    */
   constructor(
     options: RemoteTokenizerOptions,
     metrics: TokenizerMetrics,
     now: () => number,
-    tracing: Tracing | null,
+    watch: TokenizerWatch,
   ) {
     const { origin, pathname } = new URL(options.endpoint);
     const timeoutMs = options.timeout_seconds * 1000;
     this.#options = options;
-    this.#tracing = tracing;
+    this.#watch = watch;
     this.#metrics = metrics;
     this.#path = `${pathname.replace(/\/+$/, "")}/tokenize`;
     this.#pool = new Pool(origin, {
@@ -152,8 +160,10 @@ export class RemoteTokenizer {
     const startedMs = performance.now();
     this.#metrics.state(this.#circuit.state, this.#cache?.calculatedSize ?? 0);
     const { outcome, isTokenizersFault } = await this.#exchange(request);
+    const circuitBefore = this.#circuit.state;
     if (isTokenizersFault) this.#circuit.failed(ticket);
     else this.#circuit.succeeded(ticket);
+    this.#tell(outcome, circuitBefore, performance.now() - startedMs);
     this.#lastFailure = outcome.kind === "tokens" ? null : outcome.reason;
     if (outcome.kind === "tokens") this.#cache?.set(request.digest, outcome.tokens);
     this.#metrics.answered(
@@ -162,6 +172,25 @@ export class RemoteTokenizer {
     );
     this.#metrics.state(this.#circuit.state, this.#cache?.calculatedSize ?? 0);
     return outcome;
+  }
+
+  #tell(outcome: TokenizeOutcome, before: CircuitState, durationMs: number): void {
+    const { log } = this.#watch;
+    const [component, circuit] = ["tokenizer", this.#circuit.state];
+    const result = outcome.kind === "tokens" ? "ok" : outcome.reason;
+    if (log.isOn("detail")) {
+      const facts = { outcome: result, duration_ms: Math.round(durationMs * 1000) / 1000, circuit };
+      log.write({ level: "detail", component, event: "tokenizer_asked", message: "asked for tokens", facts });
+    }
+    if (circuit === "open" && before === "closed") {
+      const facts = { reason: result, seconds: this.#options.circuit_open_seconds };
+      const message = "the tokenizer fails again and again; it is left alone for a while";
+      log.write({ level: "warn", component, event: "tokenizer_circuit_opened", message, facts });
+    }
+    if (circuit === "closed" && before !== "closed") {
+      const message = "the tokenizer answers again";
+      log.write({ level: "info", component, event: "tokenizer_circuit_closed", message, facts: {} });
+    }
   }
 
   #refuse(reason: TokenizerFailure): TokenizeOutcome {
@@ -178,7 +207,7 @@ export class RemoteTokenizer {
   }
 
   #attempt(request: TokenizeRequest, signal: AbortSignal): Promise<Exchange> {
-    const tracing = this.#tracing;
+    const { tracing } = this.#watch;
     if (tracing === null) return this.#post(request, signal);
     const { hostname, port, protocol } = new URL(this.#options.endpoint);
     const work = async (span: Span): Promise<Exchange> => {
