@@ -30,8 +30,6 @@ import type { LogLine } from "./log/log-line.ts";
 import { fleetGauges } from "./metrics/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
-import { EndpointAdmission } from "./security/endpoint-admission.ts";
-import { isLoopback } from "./security/security-settings.ts";
 import { RemoteTokenizer, type TokenizerWatch } from "./tokenizer/remote-tokenizer.ts";
 import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
 import type { Settings } from "./settings/settings.ts";
@@ -71,8 +69,6 @@ export class Daemon {
   readonly exposition: Exposition;
   /** Metrics of the main thread. */
   readonly metrics: MetricSlots;
-  /** Where engines may be that are registered over HTTP. */
-  readonly admission: EndpointAdmission;
   readonly snapshots: SnapshotStore;
   readonly health: HealthChecks;
   readonly syncHealth: SyncHealth;
@@ -99,10 +95,6 @@ export class Daemon {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
     const { metrics } = telemetry;
     this.settings = settings;
-    this.admission = new EndpointAdmission(
-      settings.security.registration_ranges,
-      isLoopback(settings.http.host),
-    );
     this.registry = registry;
     this.discovery = discovery;
     this.reader = reader;

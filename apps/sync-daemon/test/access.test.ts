@@ -2,10 +2,12 @@
  * Who is let in: every route with every kind of token, what a refused caller reads, and that nothing of tokens, prompts or token ids is in it. The daemon
  * core is real, requests are injected; sockets, TLS and rotation are in tls.test.ts.
  */
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -314,4 +316,37 @@ test.each([
     expect(response.body).not.toContain(secret);
     expect(log.slice(linesBefore).join("")).not.toContain(secret);
   }
+});
+
+test("a daemon that would listen beyond loopback without tokens ends with code 2 before it listens, and says what to set", async () => {
+  const main = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+  const ended = await new Promise<{ code: unknown; out: string; err: string }>((resolve) => {
+    execFile(
+      process.execPath,
+      [main, "--host", "0.0.0.0", "--port", "0"],
+      { timeout: 20_000 },
+      (error, out, err) => {
+        resolve({ code: error === null ? 0 : error.code, out, err });
+      },
+    );
+  });
+  expect(ended).toMatchObject({ code: 2, out: "" });
+  expect(ended.err).toMatch(
+    /^kvsync-daemon: settings: security\.tokens_file: is missing; expected a file of tokens/,
+  );
+});
+
+test.each([
+  [["--host", "::", "--security-trust-every-caller-on-the-network", "true"], "every_caller_trusted"],
+  [["--host", "::", "--security-tokens-file", tokensFile], "tokens_without_tls"],
+])("started with %j the log warns with %s", async (argv, event) => {
+  // Not listening: the application alone is made.
+  const { app, daemon, log } = await start(argv);
+  await app.close();
+  await daemon.stop();
+  expect(
+    log
+      .filter((line) => line.includes('"level":"warn"'))
+      .map((line) => (JSON.parse(line) as { event: string }).event),
+  ).toEqual([event]);
 });

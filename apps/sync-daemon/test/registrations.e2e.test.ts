@@ -22,9 +22,9 @@ afterEach(async () => {
 
 const file = () => join(folder, "registrations.json");
 
-async function restart(directory: string = folder): Promise<DaemonProcess> {
+async function restart(directory: string = folder, security: object = {}): Promise<DaemonProcess> {
   await daemon?.end("SIGKILL");
-  daemon = await DaemonProcess.start({ discovery: { state_directory: directory } });
+  daemon = await DaemonProcess.start({ discovery: { state_directory: directory }, security });
   return daemon;
 }
 
@@ -75,6 +75,24 @@ test("what was registered by either API is there after the process was killed, a
   );
   expect(await post(second, "/api/v1/engines", entry("e7", 19_314))).toBe(201);
   expect(await idsOf(await restart())).toEqual(Array.from({ length: 50 }, (_, i) => `e${i}`).sort());
+});
+
+test("what may not be where it was registered is not taken up again, neither API takes it, and it is named", async () => {
+  const first = await restart();
+  expect(await post(first, "/api/v1/engines", entry("e0", 19_300))).toBe(201);
+  expect(await post(first, "/register", member)).toBe(200);
+  const strict = await restart(folder, { registration_ranges: ["10.0.0.0/8"] });
+  expect(await idsOf(strict)).toEqual([]);
+  expect(await (await strict.fetch("/services")).json()).toMatchObject({ count: 0 });
+  const told = strict.log.filter(({ event }) => event === "registration_not_allowed");
+  expect(told.map(({ pod, code }) => [pod, code])).toEqual([
+    ["e0", "endpoint_not_allowed"],
+    ["blue/i/dp3", "endpoint_not_allowed"],
+  ]);
+  expect(await post(strict, "/api/v1/engines", entry("e1", 19_310))).toBe(422);
+  expect(await post(strict, "/register", member)).toBe(422);
+  // The setting may have been the mistake: nothing was written over.
+  expect(await idsOf(await restart())).toEqual(["blue/i/dp3", "e0"]);
 });
 
 test("a damaged file is refused aloud and kept aside; it costs the registrations in it, and nothing after them", async () => {

@@ -11,6 +11,8 @@ import type { MetricSlots } from "@kvsync/observability";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { LogLine } from "../log/log-line.ts";
+import { EndpointAdmission } from "../security/endpoint-admission.ts";
+import { isLoopback } from "../security/security-settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { ConfigFileSource, statedBy } from "./config-file-source.ts";
 import { DiscoveryStatus } from "./discovery-status.ts";
@@ -63,7 +65,13 @@ export class Discovery {
             status: status.of("file"),
             log,
           });
-    this.registrations = new HttpRegistrations({ sources, status: status.of("http"), file, log });
+    this.registrations = new HttpRegistrations({
+      sources,
+      admission: new EndpointAdmission(settings.security.registration_ranges, isLoopback(settings.http.host)),
+      status: status.of("http"),
+      file,
+      log,
+    });
     const { kubernetes } = settings.discovery;
     this.#pods =
       kubernetes.enabled === true

@@ -10,14 +10,21 @@
 import type { Engine } from "../engine/engine-entry.ts";
 import type { RegisteredEngine } from "../engine/engine-registry.ts";
 import type { LogLine } from "../log/log-line.ts";
+import { AdmissionError, type EndpointAdmission } from "../security/endpoint-admission.ts";
 import type { CommunityRegistration } from "../query/community-registration.ts";
 import type { SourceStatus } from "./discovery-status.ts";
 import type { EngineSources } from "./engine-sources.ts";
-import { type RegistrationFile, RegistrationFileError } from "./registration-file.ts";
+import {
+  type RegistrationFile,
+  RegistrationFileError,
+  type StoredRegistration,
+} from "./registration-file.ts";
 
 /** What registrations work with. */
 export interface HttpRegistrationDependencies {
   readonly sources: EngineSources;
+  /** Decides where they may be. */
+  readonly admission: EndpointAdmission;
   readonly status: SourceStatus;
   /** Null when they are not kept. */
   readonly file: RegistrationFile | null;
@@ -43,7 +50,7 @@ export class HttpRegistrations {
     status.succeeded();
     if (file === null) return;
     try {
-      const kept = await file.read();
+      const kept = await this.#admitted(await file.read());
       for (const { community } of kept)
         if (community !== null) this.#community.set(community.engineId, community);
       sources.state(
@@ -65,19 +72,37 @@ export class HttpRegistrations {
     }
   }
 
+  /** Those that may still be where they are: the ranges allowed may be others since. */
+  async #admitted(kept: readonly StoredRegistration[]): Promise<StoredRegistration[]> {
+    const { admission, log } = this.#dependencies;
+    const admitted: StoredRegistration[] = [];
+    for (const stored of kept) {
+      try {
+        admitted.push({ ...stored, engine: await admission.admit(stored.engine) });
+      } catch (error) {
+        if (!(error instanceof AdmissionError)) throw error;
+        const message = `an engine registered before is not taken up: ${error.message}`;
+        const facts = { pod: stored.engine.id, code: error.facts.code };
+        log({ level: "warn", event: "registration_not_allowed", message, facts });
+      }
+    }
+    return admitted;
+  }
+
   /**
    * Registers an engine.
    *
    * @param engine - checked and normalised.
    * @param community - what the community's API was told beside it; null of our own API.
-   * @returns the engine as it is followed, and whether it was not before.
-   * @throws RegistryError engine_conflict, registry_full.
+   * @returns the engine as it is followed, with addresses in place of names, and whether it was not before.
+   * @throws AdmissionError endpoint_not_allowed, endpoint_unresolvable; RegistryError engine_conflict, registry_full.
    */
-  register(
+  async register(
     engine: Engine,
     community: CommunityRegistration | null,
-  ): { readonly registered: RegisteredEngine; readonly created: boolean } {
-    const outcome = this.#dependencies.sources.offer("http", engine);
+  ): Promise<{ readonly registered: RegisteredEngine; readonly created: boolean }> {
+    const { admission, sources } = this.#dependencies;
+    const outcome = sources.offer("http", await admission.admit(engine));
     if (community !== null) this.#community.set(engine.id, community);
     this.#changed();
     return outcome;

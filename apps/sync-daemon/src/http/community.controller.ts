@@ -38,8 +38,7 @@ export class CommunityController {
 
   constructor(@Inject(Daemon) daemon: Daemon) {
     this.#daemon = daemon;
-    const { registrations } = daemon.discovery;
-    this.#registrations = new CommunityRegistrations(registrations, daemon.admission);
+    this.#registrations = new CommunityRegistrations(daemon.discovery.registrations);
   }
 
   /**

@@ -63,9 +63,8 @@ export class EnginesController {
         issue?.message ?? "an engine entry",
       );
     }
-    const engine = await this.#daemon.admission.admit(entry.data);
     const { registrations } = this.#daemon.discovery;
-    const { registered, created } = registrations.register(engine, null);
+    const { registered, created } = await registrations.register(entry.data, null);
     await registrations.saved();
     reply.status(created ? 201 : 200);
     return { engine: this.#describe(registered) };

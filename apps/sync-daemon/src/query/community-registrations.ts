@@ -12,7 +12,6 @@ import type { z } from "zod";
 
 import type { HttpRegistrations } from "../discovery/http-registrations.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
-import type { EndpointAdmission } from "../security/endpoint-admission.ts";
 import {
   type CommunityIdentity,
   DEFAULT_TENANT,
@@ -26,15 +25,10 @@ import { malformed, QueryError } from "./query-error.ts";
 /** Registers, removes and names. */
 export class CommunityRegistrations {
   readonly #registrations: HttpRegistrations;
-  readonly #admission: EndpointAdmission;
 
-  /**
-   * @param registrations - hold the engines, and what was said of them.
-   * @param admission - decides where they may be.
-   */
-  constructor(registrations: HttpRegistrations, admission: EndpointAdmission) {
+  /** @param registrations - hold the engines, and what was said of them. */
+  constructor(registrations: HttpRegistrations) {
     this.#registrations = registrations;
-    this.#admission = admission;
   }
 
   /**
@@ -62,8 +56,7 @@ export class CommunityRegistrations {
       const field = issue?.path[0] === "id" ? "instance_id" : String(issue?.path[0] ?? "body");
       throw malformed(field, issue?.message ?? "a registration");
     }
-    const engine = await this.#admission.admit(entry.data);
-    const ranks = engine.ranks.map((rank) => ({ ...rank, dpRank }));
+    const ranks = entry.data.ranks.map((rank) => ({ ...rank, dpRank }));
     const registration: CommunityRegistration = {
       engineId: id,
       instance: body.instance_id,
@@ -77,7 +70,7 @@ export class CommunityRegistrations {
       blockSize: body.block_size ?? 0,
       additionalSalt: body.additionalsalt ?? "",
     };
-    this.#registrations.register({ ...engine, ranks }, registration);
+    await this.#registrations.register({ ...entry.data, ranks }, registration);
     return registration;
   }
 

@@ -1,5 +1,5 @@
 /**
- * Who may use which route: a hook in front of every request.
+ * Who may use which route: a hook in front of each, so that nothing is looked up per request. What no route takes is answered with 404.
  *
  *   request ─▶ access of its route ─▶ token ─▶ scope ─▶ rate ─▶ its body is read
  *                open: at once         401      403     429
@@ -13,7 +13,7 @@
  * Rates count requests in seconds of the clock, per token, per address where there are none. Routes that are open are for probes and have no rate.
  */
 
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
 
 import { AccessError, type AccessFacts, type TokenScope } from "./access-error.ts";
 import { RateLimit, siteOf } from "./rate-limit.ts";
@@ -56,7 +56,9 @@ const CLASSES = ["read", "admin", "refused"] as const;
 /** Guards a server's routes. */
 export class AccessGuard {
   readonly #rules: GuardRules;
-  readonly #bearers = new WeakMap<FastifyRequest, TokenBearer>();
+  readonly #hooks = new WeakSet<object>();
+  /** Who asks with admin scope, until the answer is sent. */
+  readonly #admins = new WeakMap<FastifyRequest, TokenBearer>();
   readonly #limits = new Map<(typeof CLASSES)[number], RateLimit>();
 
   private constructor(rules: GuardRules) {
@@ -75,96 +77,76 @@ export class AccessGuard {
    */
   static install(server: FastifyInstance, rules: GuardRules): void {
     const guard = new AccessGuard(rules);
-    // A1
-    server.addHook("onRoute", ({ method, url }) => {
-      for (const one of [method].flat())
-        if (rules.ruleOf(one, url) === undefined)
-          throw new Error(`route ${one} ${url} declares no access: add it to openapi/operations.ts`);
-    });
-    server.addHook("onRequest", (request, reply, done) => {
-      const refusal = guard.#check(request, reply);
-      if (refusal === null) {
-        done();
-        return;
-      }
-      rules.refused(refusal.facts.code);
-      done(refusal);
+    server.addHook("onRoute", (route) => {
+      const { url, onRequest: earlier = [] } = route;
+      // The route for HEAD is made of the one for GET, with the guard that that one got.
+      const others = [earlier].flat().filter((hook) => !guard.#hooks.has(hook));
+      const byMethod = new Map([route.method].flat().map((method) => [method, guard.#ruleOf(method, url)]));
+      const hook: onRequestHookHandler = (request, reply, done) => {
+        const rule = byMethod.get(request.method);
+        const refusal = rule === undefined ? null : guard.#check(request, reply, rule);
+        if (refusal === null) {
+          done();
+          return;
+        }
+        rules.refused(refusal.facts.code);
+        done(refusal);
+      };
+      guard.#hooks.add(hook);
+      route.onRequest = [hook, ...others];
     });
     server.addHook("onResponse", (request, reply, done) => {
-      const bearer = guard.#bearers.get(request);
-      if (bearer !== undefined && guard.#scopeOf(request) === "admin") rules.admin(request, reply, bearer);
+      const bearer = guard.#admins.get(request);
+      if (bearer !== undefined) rules.admin(request, reply, bearer);
       done();
     });
   }
 
+  /** A1 */
+  #ruleOf(method: string, url: string): AccessRule {
+    const rule = this.#rules.ruleOf(method, url);
+    if (rule === undefined)
+      throw new Error(`route ${method} ${url} declares no access: add it to openapi/operations.ts`);
+    return rule;
+  }
+
   /** Why a request is refused; null when it may go on. */
-  #check(request: FastifyRequest, reply: FastifyReply): AccessError | null {
-    const scope = this.#scopeOf(request);
+  #check(request: FastifyRequest, reply: FastifyReply, rule: AccessRule): AccessError | null {
+    const scope = this.#scopeOf(request, rule);
     if (scope === null) return null;
     const tokens = this.#rules.tokens();
-    const refusal = tokens === null ? null : this.#refusalOf(request, tokens, scope);
-    if (refusal === null) return this.#count(scope, request, reply);
-    reply.header("www-authenticate", challenge(refusal.facts));
-    // Who guesses is slowed down.
-    const isKnown = refusal.facts.code === "insufficient_scope";
-    return (isKnown ? null : this.#count("refused", request, reply)) ?? refusal;
+    const bearer = tokens === null ? null : bearerOf(request, tokens, scope);
+    if (bearer instanceof AccessError) {
+      reply.header("www-authenticate", challenge(bearer.facts));
+      // Who guesses is slowed down.
+      const isKnown = bearer.facts.code === "insufficient_scope";
+      return (isKnown ? null : this.#count("refused", request, reply, null)) ?? bearer;
+    }
+    if (bearer !== null && scope === "admin") this.#admins.set(request, bearer);
+    return this.#count(scope, request, reply, bearer);
   }
 
   /** The scope that a request needs; null for none. */
-  #scopeOf(request: FastifyRequest): TokenScope | null {
-    // Absent when no route matched, whatever the declaration says: that is answered with 404, which reveals nothing.
-    const { url } = request.routeOptions as { readonly url?: string | undefined };
-    if (url === undefined) return null;
-    const rule = this.#rules.ruleOf(request.method, url);
-    if (rule === undefined) return null;
-    const { access, accessWith = {} } = rule;
-    const given = request.query as Readonly<Record<string, unknown>>;
-    const more = Object.entries(accessWith).find(([name]) => name in given)?.[1];
-    const asked = more ?? access;
+  #scopeOf(request: FastifyRequest, { access, accessWith }: AccessRule): TokenScope | null {
+    let asked = access;
+    if (accessWith !== undefined) {
+      const given = request.query as Readonly<Record<string, unknown>>;
+      asked = Object.entries(accessWith).find(([name]) => name in given)?.[1] ?? access;
+    }
     if (asked === "open") return null;
     if (asked !== "monitoring") return asked;
     return this.#rules.openMonitoring ? null : "read";
   }
 
-  #refusalOf(request: FastifyRequest, tokens: TokenList, scope: TokenScope): AccessError | null {
-    const { authorization } = request.headers;
-    if (authorization === undefined) {
-      return new AccessError(
-        { code: "missing_token", scope },
-        `this route needs a token with ${scope} scope: send Authorization: Bearer <token>`,
-      );
-    }
-    const token = /^Bearer +([\w.~+/-]+=*)$/i.exec(authorization)?.[1];
-    if (token === undefined) {
-      const expected = "Authorization: Bearer <token>";
-      return new AccessError(
-        { code: "malformed_authorization", expected },
-        `the Authorization header is not usable; expected ${expected}`,
-      );
-    }
-    const bearer = tokens.bearerOf(token);
-    if (bearer === null)
-      return new AccessError(
-        { code: "unknown_token" },
-        "nobody here has this token; it may have been replaced",
-      );
-    if (scope === "admin" && bearer.scope !== "admin") {
-      return new AccessError(
-        { code: "insufficient_scope", scope, token_name: bearer.name },
-        `the token ${bearer.name} has ${bearer.scope} scope; this route needs ${scope}`,
-      );
-    }
-    this.#bearers.set(request, bearer);
-    return null;
-  }
-
-  #count(name: (typeof CLASSES)[number], request: FastifyRequest, reply: FastifyReply): AccessError | null {
+  #count(
+    name: (typeof CLASSES)[number],
+    request: FastifyRequest,
+    reply: FastifyReply,
+    bearer: TokenBearer | null,
+  ): AccessError | null {
     const limit = this.#limits.get(name);
     if (limit === undefined) return null;
-    const bearer = this.#bearers.get(request);
-    const seconds = limit.take(
-      bearer === undefined ? `address ${siteOf(request.ip)}` : `token ${bearer.name}`,
-    );
+    const seconds = limit.take(bearer === null ? `address ${siteOf(request.ip)}` : `token ${bearer.name}`);
     if (seconds === 0) return null;
     reply.header("retry-after", String(seconds));
     const { perSecond } = limit;
@@ -177,6 +159,38 @@ export class AccessGuard {
       `more than ${perSecond} ${whose} in a second (callers.${name}_per_second)`,
     );
   }
+}
+
+/** Whose request it is, or why it is refused. */
+function bearerOf(request: FastifyRequest, tokens: TokenList, scope: TokenScope): TokenBearer | AccessError {
+  const { authorization } = request.headers;
+  if (authorization === undefined) {
+    return new AccessError(
+      { code: "missing_token", scope },
+      `this route needs a token with ${scope} scope: send Authorization: Bearer <token>`,
+    );
+  }
+  const token = /^Bearer +([\w.~+/-]+=*)$/i.exec(authorization)?.[1];
+  if (token === undefined) {
+    const expected = "Authorization: Bearer <token>";
+    return new AccessError(
+      { code: "malformed_authorization", expected },
+      `the Authorization header is not usable; expected ${expected}`,
+    );
+  }
+  const bearer = tokens.bearerOf(token);
+  if (bearer === null)
+    return new AccessError(
+      { code: "unknown_token" },
+      "nobody here has this token; it may have been replaced",
+    );
+  if (scope === "admin" && bearer.scope !== "admin") {
+    return new AccessError(
+      { code: "insufficient_scope", scope, token_name: bearer.name },
+      `the token ${bearer.name} has ${bearer.scope} scope; this route needs ${scope}`,
+    );
+  }
+  return bearer;
 }
 
 /** RFC 6750, section 3: what a client is told of how to authenticate. */

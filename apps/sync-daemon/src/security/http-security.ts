@@ -104,7 +104,7 @@ export class HttpSecurity {
    * @param listeners - hear of it.
    */
   install(server: FastifyInstance, listeners: SecurityListeners): void {
-    const { security, callers, http } = this.#settings;
+    const { security, callers } = this.#settings;
     this.#server = server;
     const { metrics, ruleOf } = listeners;
     const log = (line: LogLine): void => {
@@ -137,10 +137,22 @@ export class HttpSecurity {
       for (const { files } of this.#watched) files.close();
       done();
     });
-    if (this.#tokens !== null && this.#tls === null && !isLoopback(http.host)) {
+    this.#warnOfOpenDoors(log);
+  }
+
+  /** What is allowed and yet to be known. */
+  #warnOfOpenDoors(log: (line: LogLine) => void): void {
+    const { host } = this.#settings.http;
+    if (isLoopback(host)) return;
+    const facts = { host };
+    if (this.#tokens === null) {
+      const message =
+        "whoever reaches this address may read and change everything (security.trust_every_caller_on_the_network)";
+      log({ level: "warn", event: "every_caller_trusted", message, facts });
+    } else if (this.#tls === null) {
       const message =
         "tokens are sent in the clear: set tls.cert_file, or let something in front of the daemon serve HTTPS";
-      log({ level: "warn", event: "tokens_without_tls", message, facts: { host: http.host } });
+      log({ level: "warn", event: "tokens_without_tls", message, facts });
     }
   }
 

@@ -8,7 +8,7 @@
  * Only digests are kept, and a caller's digest is compared with each of them in constant time: how long an answer takes says nothing about any token.
  */
 
-import { createHash, timingSafeEqual } from "node:crypto";
+import { hash, timingSafeEqual } from "node:crypto";
 
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
@@ -133,7 +133,7 @@ export class TokenList {
 }
 
 function digestOf(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
+  return hash("sha256", token, "buffer");
 }
 
 function expectationOf(issue: z.core.$ZodIssue | undefined): string {
