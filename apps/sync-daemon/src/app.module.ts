@@ -7,7 +7,7 @@ import "reflect-metadata";
 import { type DynamicModule, Logger, Module } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { Daemon } from "./daemon.ts";
 import { CommunityController } from "./http/community.controller.ts";
@@ -20,6 +20,7 @@ import { MetricsController } from "./http/metrics.controller.ts";
 import { OpenapiController } from "./http/openapi.controller.ts";
 import { NestLogger } from "./http/nest-logger.ts";
 import { SnapshotController } from "./http/snapshot.controller.ts";
+import { problem } from "./http/problem-status.ts";
 import { ProblemFilter } from "./http/problem.filter.ts";
 import { logRequests } from "./http/request-log.ts";
 import { measureRequests } from "./http/request-metrics.ts";
@@ -69,6 +70,7 @@ export async function createApp(
     bodyLimit: daemon.settings.http.body_bytes,
     routerOptions: { maxParamLength: 256 },
     forceCloseConnections: "idle",
+    frameworkErrors: refuseAddress,
     ...security.serverOptions,
   });
   Logger.overrideLogger(new NestLogger(daemon.log));
@@ -89,6 +91,14 @@ export async function createApp(
   readLongIntegers(server, daemon.settings.http.body_bytes);
   await server.ready();
   return app;
+}
+
+/** What fails before there is a route to speak of, as an address that is not decodable: without repeating it, and past Nest. */
+function refuseAddress(error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
+  const document = problem("bad_request", `the address of the request could not be read (${error.code})`, {
+    expected: "a path of this API, percent-encoded UTF-8",
+  });
+  reply.status(document.status).type("application/problem+json").send(document);
 }
 
 /** Hashes in bodies of /query_by_hash are u64 numbers, which JSON.parse would round: there they arrive as texts. */

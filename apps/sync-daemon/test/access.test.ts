@@ -318,6 +318,32 @@ test.each([
   }
 });
 
+test.each([
+  ["GET", "/nowhere?prompt=SECRET", 404],
+  ["POST", "/api/v1/mach/SECRET", 404],
+  ["GET", "/api/v1/engines/%zz?SECRET", 400],
+  ["GET", "/api/v1/dump?model=a&model=SECRET", 400],
+  ["PATCH", "/api/v1/match?cache_salt=SECRET", 404],
+  ["POST", "/api/v1/match?cache_salt=SECRET", 415],
+  ["DELETE", `/api/v1/engines/${"SECRET".repeat(60)}`, 400],
+])(
+  "%s %s is refused without repeating the address, which may have a salt or a prompt in it",
+  async (method, url, status) => {
+    const { app, log } = guarded;
+    const linesBefore = log.length;
+    const headers = { ...bearer(ADMIN), ...(method === "POST" ? { "content-type": "text/x" } : {}) };
+    const response = await app.inject({
+      method: method as "GET",
+      url,
+      headers,
+      ...(method === "POST" ? { payload: "a" } : {}),
+    });
+    expect([response.statusCode, response.body]).toEqual([status, expect.not.stringContaining("SECRET")]);
+    expect(response.headers["content-type"]).toContain("application/problem+json");
+    expect(log.slice(linesBefore).join("")).not.toContain("SECRET");
+  },
+);
+
 test("a daemon that would listen beyond loopback without tokens ends with code 2 before it listens, and says what to set", async () => {
   const main = fileURLToPath(new URL("../dist/main.js", import.meta.url));
   const ended = await new Promise<{ code: unknown; out: string; err: string }>((resolve) => {

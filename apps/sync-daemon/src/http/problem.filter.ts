@@ -54,7 +54,9 @@ export class ProblemFilter implements ExceptionFilter {
       return problem("caller_gone", "the request broke off");
     const status = exception instanceof HttpException ? exception.getStatus() : 500;
     if (exception instanceof HttpException && status < 500) {
-      return problem(STATUS_CODES[status] ?? "bad_request", exception.message, {
+      // The framework's own text for 404 repeats the address, which may have a salt or a misplaced prompt in it.
+      const detail = status === 404 ? "no route takes this method and path" : exception.message;
+      return problem(STATUS_CODES[status] ?? "bad_request", detail, {
         expected: expectation(status),
       });
     }
