@@ -15,6 +15,7 @@ import { DaemonApi } from "./daemon-api.ts";
 import { examine, printFindings } from "./doctor.ts";
 import { printDump } from "./index-dump.ts";
 import { inspect } from "./inspect.ts";
+import { PodForward, type PodSocket } from "./pod-forward.ts";
 import { printReplay, replayProbe } from "./replay-probe.ts";
 import { printSnapshot } from "./snapshot-report.ts";
 import type { Output } from "./terminal.ts";
@@ -27,6 +28,19 @@ const EXIT_USAGE = 2;
 
 const SECONDS_MAX = 86_400;
 const COUNT_MAX = 1_000_000_000;
+const DP_RANK_MAX = 63;
+const NAMESPACE_OPTION = [
+  "-n, --namespace <name>",
+  "of a pod: its namespace; the context's unless given",
+] as const;
+const KUBECONFIG_OPTION = [
+  "--kubeconfig <path>",
+  "of a pod: kubectl's configuration; where kubectl looks unless given",
+] as const;
+const CONTEXT_OPTION = [
+  "--context <name>",
+  "of a pod: the configuration's context; the current one unless given",
+] as const;
 const DEFAULT_DAEMON_URL = "http://127.0.0.1:7070";
 
 /** What the tools run on. */
@@ -90,7 +104,7 @@ function commandLine(
   return program;
 }
 
-interface InspectFlags {
+interface InspectFlags extends PodFlags {
   readonly topic: string;
   readonly count?: number;
   readonly seconds?: number;
@@ -103,31 +117,41 @@ function addInspect(program: Command, { transport, signal }: CliDependencies, te
   program
     .command("inspect")
     .description("Watches one engine's events, decoded; Ctrl-C ends it with a summary.")
-    .argument("<endpoint>", "the engine's event socket, such as tcp://10.0.0.7:5557", endpointOption)
+    .argument(
+      "<endpoint>",
+      "the engine's event socket, such as tcp://10.0.0.7:5557, or pod/NAME",
+      targetOption,
+    )
     .option("--topic <prefix>", "only topics with this prefix", "")
     .option("--count <n>", "end after so many messages", wholeOption(1, COUNT_MAX))
     .option("--seconds <n>", "end after so long", numberOption(0.1, SECONDS_MAX))
     .option("--hashes", "show the engine's block hashes", false)
     .option(...CURVE_OPTION)
+    .option(...NAMESPACE_OPTION)
+    .option(...KUBECONFIG_OPTION)
+    .option(...CONTEXT_OPTION)
+    .option("--dp-rank <n>", "of a pod: which DP rank", wholeOption(0, DP_RANK_MAX), 0)
     .option("--json", "one JSON object a message, and the summary last", false)
     .addHelpText(
       "after",
-      "\nExamples:\n  kvsync inspect tcp://10.0.0.7:5557 --seconds 10\n  kvsync inspect tcp://10.0.0.7:5557 --json | jq .events",
+      "\nExamples:\n  kvsync inspect tcp://10.0.0.7:5557 --seconds 10\n  kvsync inspect tcp://10.0.0.7:5557 --json | jq .events\n  kvsync inspect pod/engine-0 -n inference\n\nA pod is reached through the API server, with the configuration and the rights of kubectl.",
     )
-    .action(async (endpoint: string, { topic, count, seconds, curveKeyFile, hashes, json }: InspectFlags) => {
+    .action(async (target: Target, flags: InspectFlags) => {
+      const { topic, count, seconds, curveKeyFile, hashes, json, ...pod } = flags;
       const options = {
-        endpoint,
         topic,
         count: count ?? null,
         seconds: seconds ?? null,
         isJson: json,
         showsHashes: hashes,
       };
-      await inspect(options, transport(curveOf(curveKeyFile)), terminal, signal);
+      await atEndpoint(target, "events", pod, terminal, (endpoint) =>
+        inspect({ ...options, endpoint }, transport(curveOf(curveKeyFile)), terminal, signal),
+      );
     });
 }
 
-interface ReplayFlags {
+interface ReplayFlags extends PodFlags {
   readonly from: number;
   readonly curveKeyFile?: string;
   readonly idle: number;
@@ -143,17 +167,27 @@ function addReplayProbe(
   program
     .command("replay-probe")
     .description("Asks an engine's replay socket for its history and checks it for holes.")
-    .argument("<endpoint>", "the engine's replay socket, such as tcp://10.0.0.7:5558", endpointOption)
+    .argument(
+      "<endpoint>",
+      "the engine's replay socket, such as tcp://10.0.0.7:5558, or pod/NAME",
+      targetOption,
+    )
     .option("--from <n>", "first sequence number wanted", wholeOption(0, Number.MAX_SAFE_INTEGER), 0)
     .option("--idle <seconds>", "give up after so much silence", numberOption(0.1, 300), 5)
     .option(...CURVE_OPTION)
+    .option(...NAMESPACE_OPTION)
+    .option(...KUBECONFIG_OPTION)
+    .option(...CONTEXT_OPTION)
+    .option("--dp-rank <n>", "of a pod: which DP rank", wholeOption(0, DP_RANK_MAX), 0)
     .option("--json", "one JSON object", false)
     .addHelpText(
       "after",
       "\nThe engine stands still while it sends its history (some 10,000 messages): ask for less with --from on a busy one.\nExit code 1 when nothing comes, the end marker is missing, or there are holes.",
     )
-    .action(async (endpoint: string, { from, idle, curveKeyFile, json }: ReplayFlags) => {
-      const report = await replayProbe(endpoint, from, idle, transport(curveOf(curveKeyFile)));
+    .action(async (target: Target, { from, idle, curveKeyFile, json, ...pod }: ReplayFlags) => {
+      const report = await atEndpoint(target, "replay", pod, terminal, (endpoint) =>
+        replayProbe(endpoint, from, idle, transport(curveOf(curveKeyFile))),
+      );
       printReplay(report, json, terminal);
       const isWhole = report.has_end && report.holes === 0 && report.unreadable === 0;
       exit(isWhole ? EXIT_OK : EXIT_FAILED);
@@ -268,9 +302,50 @@ function engineHttpOption(text: string, before: readonly EngineHttp[]): readonly
   return [...before, { worker, url: urlOption(url) }];
 }
 
+/** An address, or a pod's name. */
+type Target = { readonly endpoint: string } | { readonly pod: string };
+
+interface PodFlags {
+  readonly namespace?: string;
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly dpRank: number;
+}
+
+/** Does something at an address; for a pod at a local one that leads there, for as long as it takes. */
+async function atEndpoint<Result>(
+  target: Target,
+  socket: PodSocket,
+  { namespace, kubeconfig, context, dpRank }: PodFlags,
+  terminal: Terminal,
+  use: (endpoint: string) => Promise<Result>,
+): Promise<Result> {
+  if ("endpoint" in target) return use(target.endpoint);
+  const pod = {
+    name: target.pod,
+    namespace: namespace ?? null,
+    kubeconfig: kubeconfig ?? null,
+    context: context ?? null,
+    dpRank,
+  };
+  const forward = await PodForward.open(pod, socket, (text) => {
+    terminal.note(text);
+  });
+  try {
+    return await use(forward.endpoint);
+  } finally {
+    forward.close();
+  }
+}
+
+function targetOption(text: string): Target {
+  const [, pod] = /^pod\/([a-z0-9]([-.a-z0-9]*[a-z0-9])?)$/.exec(text) ?? [];
+  return pod === undefined ? { endpoint: endpointOption(text) } : { pod };
+}
+
 function endpointOption(text: string): string {
   if (/^tcp:\/\/[^\s/*]+:\d{1,5}$/.test(text) || /^ipc:\/\/\S+$/.test(text)) return text;
-  throw new InvalidArgumentError("expected tcp://host:port or ipc://path.");
+  throw new InvalidArgumentError("expected tcp://host:port, ipc://path or pod/NAME.");
 }
 
 function urlOption(text: string): string {

@@ -11,6 +11,7 @@ export type ToolFacts =
   | { readonly code: "http_status"; readonly url: string; readonly status: number }
   | { readonly code: "unusable_answer"; readonly url: string }
   | { readonly code: "unreadable_file"; readonly path: string }
+  | { readonly code: "pod_unusable"; readonly namespace: string; readonly pod: string }
   | { readonly code: "unwritable_file"; readonly path: string };
 
 /** A failure that the user can do something about: exit code 1, one line. */
