@@ -86,7 +86,8 @@ async function run({ settings, file }: SettingsReading, security: HttpSecurity, 
   };
   const app = await createApp(daemon, security);
   const { host, port, drain_seconds } = settings.http;
-  await app.listen({ host, port });
+  // For the name Fastify makes a second server at ::1, which would hear of no renewed certificate and no limit on connections.
+  await app.listen({ host: host === "localhost" ? "127.0.0.1" : host, port });
   const server = app.getHttpServer();
   const address = server.address();
   const scheme = settings.tls.cert_file === null ? "http" : "https";
