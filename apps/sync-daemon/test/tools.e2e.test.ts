@@ -408,7 +408,7 @@ describe("kvsync doctor", () => {
 describe("kvsync, used wrongly,", () => {
   test.each([
     [["inspect"], /missing required argument 'endpoint'/],
-    [["inspect", "10.0.0.7:5557"], /expected tcp:\/\/host:port or ipc:\/\/path/],
+    [["inspect", "10.0.0.7:5557"], /expected tcp:\/\/host:port, ipc:\/\/path or pod\/NAME/],
     [["inspect", "tcp://10.0.0.7:5557", "--count", "many"], /expected a whole number from 1 to/],
     [["replay-probe", "tcp://10.0.0.7:5558", "--from", "-1"], /expected a whole number from 0/],
     [["dump"], /required option '--model <name>' not specified/],
