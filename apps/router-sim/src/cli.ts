@@ -16,6 +16,7 @@ import { type FaultKind, parseFault, type PlannedFault } from "./replay/fault-pl
 import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";
 import { Console } from "./report/console.ts";
+import { describeProvenance, provenanceOf } from "./report/provenance.ts";
 import { simulateCommand } from "./simulate/simulate-command.ts";
 import { SimulationError } from "./simulate/simulation-settings.ts";
 import { parseWorkloadSpec, type WorkloadSpec } from "./trace/generator.ts";
@@ -296,7 +297,11 @@ function traceCommand(): Command {
           blockTokens: workload.blockTokens,
           ...(flags.cacheBlocks === undefined ? {} : { capacities: flags.cacheBlocks }),
         });
-        const text = flags.json === true ? JSON.stringify(stats, null, 2) : describeTrace(source.name, stats);
+        const provenance = await provenanceOf(flags.seed);
+        const text =
+          flags.json === true
+            ? JSON.stringify({ provenance, workload: source.name, stats }, null, 2)
+            : `${describeProvenance(provenance)}\n${describeTrace(source.name, stats)}`;
         process.stdout.write(`${text}\n`);
       }),
   );

@@ -38,6 +38,7 @@ interface CompareFlags {
   readonly threads: number;
   readonly json?: string;
   readonly html?: string;
+  readonly markdown?: string;
 }
 
 /**
@@ -82,13 +83,15 @@ export function compareCommand(signal: AbortSignal, args: readonly string[]): Co
       Math.min(availableParallelism(), THREADS_MAX),
     )
     .option("--json <file>", "write the comparison there")
-    .option("--html <file>", "write the page there");
+    .option("--html <file>", "write the page there")
+    .option("--markdown <file>", "write verdicts and tables there");
   return command.addHelpText("after", EXAMPLES).action(async (flags: CompareFlags) => {
     const options = {
       sweep: sweepOf(flags),
       threads: flags.threads,
       jsonPath: flags.json ?? null,
       htmlPath: flags.html ?? null,
+      markdownPath: flags.markdown ?? null,
       command: `router-sim ${args.join(" ")}`,
     };
     const runs = sweepJobs(options.sweep).length;

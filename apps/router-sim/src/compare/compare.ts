@@ -16,6 +16,7 @@ import {
   describeComparisonProvenance,
   type WorkloadFacts,
 } from "./comparison-document.ts";
+import { comparisonMarkdown } from "./comparison-markdown.ts";
 import { comparisonPage } from "./comparison-page.ts";
 import { comparisonTable } from "./comparison-table.ts";
 import { runSweep, sweepJobs, type SweepSettings } from "./sweep.ts";
@@ -26,6 +27,7 @@ export interface CompareOptions {
   readonly threads: number;
   readonly jsonPath: string | null;
   readonly htmlPath: string | null;
+  readonly markdownPath: string | null;
   /** The command line, for whoever wants the same again. */
   readonly command: string;
 }
@@ -72,6 +74,7 @@ export async function runCompare(
   };
   if (options.jsonPath !== null) await writeFile(options.jsonPath, comparisonJson(document));
   if (options.htmlPath !== null) await writeFile(options.htmlPath, comparisonPage(document));
+  if (options.markdownPath !== null) await writeFile(options.markdownPath, comparisonMarkdown(document));
   const requests = results.reduce((sum, { totals }) => sum + totals.requests, 0);
   const seconds = (performance.now() - beganMs) / 1_000;
   console.line(

@@ -1,6 +1,6 @@
 /** What a comparison is written down with: where it comes from, how engines were set up, what the workloads are like. */
 import type { Provenance } from "../report/provenance.ts";
-import type { Comparison } from "./comparison.ts";
+import type { Comparison, ComparisonCase, PolicyFigures } from "./comparison.ts";
 
 /** What one needs to repeat a comparison. */
 export interface ComparisonProvenance extends Omit<Provenance, "seed"> {
@@ -24,13 +24,27 @@ export interface WorkloadFacts {
   readonly ceilingsByEngines: readonly { readonly engineCount: number; readonly hitShare: number }[];
 }
 
-/** What the page and the table show; `compare --json` writes it without what only charts need (comparisonJson). */
-export interface ComparisonDocument {
+/** Where a comparison comes from and what its runs have in common. */
+interface ComparisonOrigin {
   readonly provenance: ComparisonProvenance;
   /** What all runs have in common: [name, value]. */
   readonly setup: readonly (readonly [string, string])[];
   readonly workloads: readonly WorkloadFacts[];
+}
+
+/** What the page shows. */
+export interface ComparisonDocument extends ComparisonOrigin {
   readonly comparison: Comparison;
+}
+
+/** What `compare --json` writes: everything but what only charts need. */
+export interface ComparisonFigures extends ComparisonOrigin {
+  readonly comparison: {
+    readonly seeds: readonly number[];
+    readonly cases: readonly (Omit<ComparisonCase, "policies"> & {
+      readonly policies: readonly PolicyFigures[];
+    })[];
+  };
 }
 
 /**

@@ -19,7 +19,7 @@ import {
   type WorkloadFacts,
 } from "./comparison-document.ts";
 import { pageStyle, shownAtFirst } from "./page-style.ts";
-import { formatMetric, RUN_METRIC_NAMES, RUN_METRICS } from "./run-metric.ts";
+import { formatMetric, formatSigned, RUN_METRIC_NAMES, RUN_METRICS } from "./run-metric.ts";
 
 /**
  * Writes the page.
@@ -104,8 +104,8 @@ function verdictCell(contrasts: readonly Contrast[], policy: string): string {
     contrasts.find((one) => one.policy === policy && one.metric === metric);
   const [latency, hits] = [of("firstTokenP90"), of("hitRate")];
   if (latency === undefined || hits === undefined) return "";
-  const change = `${signed(100 * latency.relative, 0)} %`;
-  const points = `${signed(100 * hits.difference.mean, 1)} pt`;
+  const change = `${formatSigned(100 * latency.relative, 0)} %`;
+  const points = `${formatSigned(100 * hits.difference.mean, 1)} pt`;
   return `${marked(latency.verdict, change)}<small>${marked(hits.verdict, points)}</small>`;
 }
 
@@ -190,12 +190,6 @@ function describeFacts(facts: WorkloadFacts): string {
 
 function plural(count: number, one: string, many: string): string {
   return `${whole(count)} ${count === 1 ? one : many}`;
-}
-
-function signed(value: number, digits: number): string {
-  const text = Math.abs(value).toFixed(digits);
-  if (Number(text) === 0) return text;
-  return `${value < 0 ? "−" : "+"}${text}`;
 }
 
 function whole(value: number): string {

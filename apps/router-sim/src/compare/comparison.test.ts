@@ -8,9 +8,11 @@ import { describe, expect, it } from "vitest";
 import { LatencyHistogram } from "../simulate/latency-histogram.ts";
 import type { SimulationResult } from "../simulate/simulation-result.ts";
 import { compareResults, type Contrast } from "./comparison.ts";
-import type { ComparisonDocument } from "./comparison-document.ts";
+import { type ComparisonDocument, type ComparisonFigures, comparisonJson } from "./comparison-document.ts";
+import { comparisonMarkdown } from "./comparison-markdown.ts";
 import { comparisonPage } from "./comparison-page.ts";
 import { comparisonTable } from "./comparison-table.ts";
+import { RUN_METRICS } from "./run-metric.ts";
 
 interface Made {
   readonly policy: SimulationResult["config"]["policy"];
@@ -132,6 +134,18 @@ function verdict(policy: string, metric: Contrast["metric"]): Contrast["verdict"
   return contrasts.find((one) => one.policy === policy && one.metric === metric)?.verdict;
 }
 
+describe("a quantile of a run", () => {
+  it("is within 0.2 % of the sample at its rank, finer than the histogram's buckets", () => {
+    for (const factor of [1, 1.003, 1.006, 1.009]) {
+      const firstToken = new LatencyHistogram();
+      for (let i = 1; i <= 20_000; i++) firstToken.record((factor * i) / 10_000);
+      const run = made({ policy: "random", seed: 1, hitRate: 0, firstTokenSeconds: 1 });
+      const p90 = RUN_METRICS.firstTokenP90.read({ ...run, firstToken: firstToken.data() });
+      expect(Math.abs(p90 / (1.8 * factor) - 1)).toBeLessThan(0.002);
+    }
+  });
+});
+
 describe("a comparison", () => {
   it("gives each figure its mean, interval and values by seed", () => {
     const [one] = compareResults(results()).cases;
@@ -236,6 +250,27 @@ describe("the terminal's table", () => {
     expect(text).toMatch(
       /^kvsync, hit rate: better than random; ties with .*least-loaded.*; worse than oracle$/m,
     );
+  });
+});
+
+describe("the JSON", () => {
+  const parsed = JSON.parse(comparisonJson(document())) as ComparisonFigures;
+
+  it("begins with where it comes from, and has every figure of every case", () => {
+    expect(Object.keys(parsed)[0]).toBe("provenance");
+    expect(parsed.comparison.cases).toHaveLength(SETTINGS.length);
+    expect(parsed.comparison.cases[0]?.policies[0]?.metrics).toEqual(
+      document().comparison.cases[0]?.policies[0]?.metrics,
+    );
+  });
+
+  it("is all that the Markdown needs, which shows its verdicts and intervals", () => {
+    const markdown = comparisonMarkdown(parsed);
+    expect(markdown).toBe(comparisonMarkdown(document()));
+    expect(markdown.split("\n")[0]).toBe("seeds 1 to 5 · commit 0123456789 · Node v20 · test");
+    expect(markdown).toMatch(/^\| chat: 4 engines, events 0 ms late \| = 0 %, ▲ \+30\.0 pt \|/m);
+    expect(markdown).toMatch(/^\| kvsync \| 50\.\d\d % ± 0\.\d\d % \|/m);
+    expect(markdown).toContain("memory of all engines would hit 70.00 % of prompt blocks");
   });
 });
 

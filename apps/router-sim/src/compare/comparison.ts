@@ -39,6 +39,9 @@ type ContrastMetric = (typeof CONTRAST_METRICS)[number];
 /** Rows of a chart over time: more than a chart has room for in pixels of a phone. */
 const SERIES_ROWS_MAX = 60;
 
+/** An interval with less than this of the mean interval's blocks, such as the last, tells nothing of a rate. */
+const TELLING_SHARE = 0.1;
+
 /** Where the distribution of TTFT is drawn. */
 const QUANTILE_SHARES: readonly number[] = [
   0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6,
@@ -71,10 +74,14 @@ interface PolicyCharts {
   readonly busyByRank: readonly number[];
 }
 
-/** A policy in a case. */
-export interface PolicyResult {
+/** A policy's figures in a case. */
+export interface PolicyFigures {
   readonly policy: string;
   readonly metrics: Readonly<Record<RunMetricName, MetricResult>>;
+}
+
+/** A policy in a case. */
+export interface PolicyResult extends PolicyFigures {
   readonly charts: PolicyCharts;
 }
 
@@ -177,18 +184,22 @@ function chartsOf(runs: readonly SimulationResult[]): PolicyCharts {
   });
   const sum = (of: (run: SimulationResult) => readonly number[], rows: readonly number[]): number =>
     runs.reduce((total, run) => total + rows.reduce((part, row) => part + (of(run)[row] ?? 0), 0), 0);
+  const allRows = Array.from({ length: rowCount }, (_, row) => row);
+  const tooFewBlocks =
+    (TELLING_SHARE * rowsEach * sum((run) => run.series.promptBlocks, allRows)) / Math.max(1, rowCount);
   return {
     firstTokenQuantiles: QUANTILE_SHARES.map((share, i) => [share, rounded(seconds[i] ?? 0)] as const),
     hitRate: series((rows) => {
       const blocks = sum((run) => run.series.promptBlocks, rows);
-      return blocks === 0 ? null : sum((run) => run.series.hitBlocks, rows) / blocks;
+      return blocks <= tooFewBlocks ? null : sum((run) => run.series.hitBlocks, rows) / blocks;
     }),
     waiting: series((rows) =>
       Math.max(...rows.map((row) => sum((run) => run.series.waiting, [row]) / runs.length)),
     ),
-    lagSecondsMax: series((rows) =>
-      Math.max(...runs.flatMap((run) => rows.map((row) => run.series.lagSecondsMax[row] ?? 0))),
-    ),
+    lagSecondsMax: series((rows) => {
+      if (sum((run) => run.series.arrivals, rows) === 0) return null;
+      return Math.max(...runs.flatMap((run) => rows.map((row) => run.series.lagSecondsMax[row] ?? 0)));
+    }),
     busyByRank: busyByRank(runs),
   };
 }

@@ -2,7 +2,7 @@
  * The figures that runs are compared by: what each is called, which direction is good, and how it is read from a result. One list,
  * which the terminal's table, the JSON and the page share.
  */
-import { latencyMean, latencyQuantiles, type LatencyData } from "../simulate/latency-histogram.ts";
+import { BUCKET_SHARE, latencyMean, type LatencyData } from "../simulate/latency-histogram.ts";
 import { hitRate, type SimulationResult } from "../simulate/simulation-result.ts";
 
 /** Within this long a first token feels prompt: the limit of the share of prompt starts. */
@@ -180,8 +180,35 @@ export function formatMetric(value: number, format: MetricFormat): string {
   }
 }
 
+/**
+ * Writes a change with its sign.
+ *
+ * @param value - the change.
+ * @param digits - after the point.
+ * @returns "+3", "−3", or "0" when that is what is left of it.
+ */
+export function formatSigned(value: number, digits: number): string {
+  const text = Math.abs(value).toFixed(digits);
+  if (Number(text) === 0) return text;
+  return `${value < 0 ? "−" : "+"}${text}`;
+}
+
+/**
+ * Within a bucket the recordings are taken as evenly spread: the bucket's middle alone would make runs equal that are not, and
+ * intervals of their means too narrow.
+ */
 function quantile(data: LatencyData, share: number): number {
-  return latencyQuantiles(data, [share])[0] ?? 0;
+  const rank = share * data.count;
+  let seen = 0;
+  for (const [middle, count] of data.buckets) {
+    if (seen + count >= rank) {
+      const width = BUCKET_SHARE * 2 ** Math.floor(Math.log2(middle));
+      const value = middle + ((rank - seen) / count - 0.5) * width;
+      return Math.min(data.maxSeconds, Math.max(data.minSeconds, value));
+    }
+    seen += count;
+  }
+  return data.maxSeconds;
 }
 
 /** Share of recordings that are at most a limit; to the width of a bucket, 1.6 %. */

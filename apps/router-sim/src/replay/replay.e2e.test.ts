@@ -199,6 +199,7 @@ describe("the command line", () => {
     expect(generated).toMatchObject({ exitCode: 0 });
     const { exitCode, output } = await run(["trace", "stats", path]);
     expect(exitCode).toBe(0);
+    expect(output).toMatch(/^seed 1 · commit \S+ · Node v/);
     expect(output).toMatch(/requests +50 in/);
   });
 });

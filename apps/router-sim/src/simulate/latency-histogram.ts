@@ -12,6 +12,8 @@
 import { assert } from "@kvsync/core";
 
 const BITS = 6;
+/** A bucket's width, as a share of the power of two at or below it. */
+export const BUCKET_SHARE = 2 ** -BITS;
 /** Mantissa bits of a double's high word that are dropped. */
 const SHIFT = 20 - BITS;
 /** 2^−20 s ≈ 1 µs: the shorter ones go to the first bucket. */
