@@ -2,7 +2,7 @@
  * `npm test`: install, build, every static check, every test; then one table and one closing line. A test that needs something
  * this machine lacks is named as skipped, with what would bring it; in CI a skip is a failure.
  *
- * In CI the demonstration also runs once under the newest supported Node, which npm's `node` package brings.
+ * In CI the folder for a container is made and started, and the demonstration runs once under the newest supported Node, which npm's `node` package brings.
  */
 import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -51,6 +51,11 @@ await check(
   pnpm("turbo", "test", "--concurrency=1", "--continue", "--output-logs=errors-only"),
 );
 if (IN_CI) {
+  await check("the folder that a container is made of", [
+    "node",
+    join("scripts", "package.mjs"),
+    join(".cache", "package"),
+  ]);
   await check(`demonstration under Node ${NEWEST_NODE}`, [
     "npx",
     "--yes",
