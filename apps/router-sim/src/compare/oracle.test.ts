@@ -1,6 +1,6 @@
 /**
  * Nobody beats the oracle on hits, and it comes close to what one cache as large as all engines' would hit. Memory is short in
- * every case, so that it matters who keeps what. Half a point is left for chance: the oracle does not know the future.
+ * every case, so that it matters who keeps what. Half a point is left for chance: its rule is good, not proven best.
  */
 import { describe, expect, it } from "vitest";
 
@@ -26,14 +26,14 @@ const BLOCK_SIZE = 64;
 /** Of 64 tokens. */
 const BLOCKS = 3_000;
 const CHANCE = 0.005;
-/** It has four caches, not one, and knows what was, not what will be asked for. */
+/** It has four caches, not one. */
 const BELOW_CEILING_MAX = 0.05;
 
 describe.each([
   "chat,requests=2500,rate=16",
   "documents,requests=700,rate=1.5",
   "agents,requests=1200,rate=4",
-])("with perfect knowledge of the contents, over %s", (text) => {
+])("with perfect knowledge, over %s", (text) => {
   it("the oracle hits at least as much as every other policy, and nearly what one large cache would", async () => {
     const workload = await openWorkload(parseWorkloadSource(text), 1);
     const rates = new Map(

@@ -58,13 +58,18 @@ export interface RoutingRequest {
   readonly keyWords: number;
   /** Prompt tokens that one such block stands for. */
   readonly keyTokens: number;
+  /** Leading prompt tokens that later requests of the workload will share; 0 unless the policy knows the future. */
+  readonly sharedLaterTokens: number;
 }
 
 /** A choice between workers. */
 export interface RoutingPolicy {
   readonly name: PolicyName;
-  /** Where `matchedTokens` comes from: nowhere (all zero), the index, or the engines themselves. */
-  readonly knowledge: "none" | "index" | "engines";
+  /**
+   * Where `matchedTokens` comes from: nowhere (all zero), the index, or the engines themselves; who asks the engines knows the future,
+   * too.
+   */
+  readonly knowledge: "none" | "index" | "everything";
   /**
    * Picks a worker for a prompt.
    *

@@ -31,6 +31,8 @@ export interface RouterSettings {
   readonly workers: readonly string[];
   /** Tokens of KV that each has room for. */
   readonly capacityTokens: number;
+  /** Leading prompt tokens of a request that later ones will share; 0 when nobody wants to know. */
+  readonly sharedLater: (request: number) => number;
 }
 
 /** Counts of one run. */
@@ -160,13 +162,20 @@ export class Router implements FleetListener, RouterBooks {
     const { blockSize } = this.#settings;
     this.#book.clearMatches();
     if (knowledge === "index" && advice !== null) this.#heed(advice);
-    if (knowledge === "engines" && heldBlocks !== null) {
+    if (knowledge === "everything" && heldBlocks !== null) {
       for (const [position, view] of this.#book.views.entries())
         view.matchedTokens = (heldBlocks[position] ?? 0) * blockSize;
     }
     const keys = tokens.subarray(0, tokens.length - (tokens.length % blockSize));
     const { length: promptTokens } = tokens;
-    const asked = { promptTokens, sessionId: null, keys, keyWords: blockSize, keyTokens: blockSize };
+    const asked = {
+      promptTokens,
+      sessionId: null,
+      keys,
+      keyWords: blockSize,
+      keyTokens: blockSize,
+      sharedLaterTokens: this.#settings.sharedLater(request),
+    };
     const engine = this.#policy.choose(asked, this.#book.views, performance.now() / 1000);
     if (this.#book.views[engine] === undefined) throw new RangeError(`policy ${name} chose worker ${engine}`);
     this.#book.send(request, engine, promptTokens);

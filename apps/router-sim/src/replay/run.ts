@@ -18,7 +18,8 @@ import type { FleetSettings, FleetTotals } from "../fleet/messages.ts";
 import { makePolicy } from "../policy/policies.ts";
 import type { PolicyName } from "../policy/policy.ts";
 import { answerTokens, promptTokens } from "../trace/prompt.ts";
-import type { TraceRequest } from "../trace/request.ts";
+import { TRACE_BLOCK_TOKENS, type TraceRequest } from "../trace/request.ts";
+import { WorkloadFuture } from "../workload/workload-future.ts";
 import { type Checkpoint, checkpoint } from "./checkpoint.ts";
 import type { PlannedFault } from "./fault-plan.ts";
 import { type FaultRecord, runFaults } from "./faults.ts";
@@ -111,6 +112,7 @@ export async function runPolicy(
         requestCount: requests.length,
         workers: fleet.engines.map(({ worker }) => worker),
         capacityTokens: settings.fleet.blockCount * settings.fleet.blockSize,
+        sharedLater: settings.policy === "oracle" ? sharedLater(requests) : () => 0,
       },
       makePolicy(settings.policy, fleet.engines.length, settings.fleet.seed),
       daemon,
@@ -241,6 +243,21 @@ function* wholeTexts(
     text.set(answerTokens(request, index, seed), request.inputTokens);
     yield text;
   }
+}
+
+/** How much of each request later ones share. */
+function sharedLater(requests: readonly TraceRequest[]): (request: number) => number {
+  const workload = {
+    name: "replay",
+    requestCount: requests.length,
+    blockTokens: TRACE_BLOCK_TOKENS,
+    requests: () => requests,
+  };
+  const future = new WorkloadFuture(workload);
+  return (position) => {
+    const request = requests[position];
+    return request === undefined ? 0 : future.sharedTokens(request, position);
+  };
 }
 
 async function waitUntilReady(daemon: DaemonClient, signal: AbortSignal): Promise<void> {

@@ -27,6 +27,7 @@ import { makePolicy } from "../policy/policies.ts";
 import type { RoutingPolicy } from "../policy/policy.ts";
 import { INPUT_TOKENS_MAX } from "../trace/request.ts";
 import type { Workload, WorkloadRequest } from "../workload/workload.ts";
+import { WorkloadFuture } from "../workload/workload-future.ts";
 import { BlockNaming, NAME_WORDS } from "./block-naming.ts";
 import { DirectPath } from "./direct-path.ts";
 import type { EventPath } from "./event-path.ts";
@@ -97,6 +98,7 @@ export class Simulation {
   readonly #wire: WirePath | null;
   readonly #book: LoadBook;
   readonly #policy: RoutingPolicy;
+  readonly #future: WorkloadFuture | null;
   readonly #recorder: Recorder;
   readonly #steps = new EventQueue();
   readonly #flights = new Map<number, Flight>();
@@ -133,6 +135,7 @@ export class Simulation {
     const workers = this.#units.map((_, position) => `engine-${String(position).padStart(digits, "0")}`);
     this.#book = new LoadBook(workers, config.blockCount * blockSize);
     this.#policy = makePolicy(config.policy, engineCount, seed);
+    this.#future = this.#policy.knowledge === "everything" ? new WorkloadFuture(workload) : null;
     this.#recorder = new Recorder(config, workers, keepRequests ? workload.requestCount : 0);
     this.#recorder.sample(0, 0);
     this.#pull();
@@ -269,6 +272,7 @@ export class Simulation {
       keys: words.subarray(0, blocks * NAME_WORDS),
       keyWords: NAME_WORDS,
       keyTokens: blockSize,
+      sharedLaterTokens: this.#future?.sharedTokens(flight.request, flight.id) ?? 0,
     };
     const engine = this.#policy.choose(request, this.#book.views, this.#nowSeconds);
     const predicted = this.#book.views[engine]?.matchedTokens ?? 0;
@@ -327,7 +331,7 @@ export class Simulation {
 
   /** The most that any engine holds of it; each engine's match, too, for policies that know the engines. */
   #askEngines(words: Uint32Array, blocksMax: number): number {
-    const isKnown = this.#policy.knowledge === "engines";
+    const isKnown = this.#policy.knowledge === "everything";
     if (!isKnown) {
       let best = 0;
       // Most engines are ruled out by one look: they lack the block that would make them better than the best so far.
