@@ -4,9 +4,10 @@
  */
 import { encodeReplayReply, parseLiveFrames, parseReplayFrames, parseReplayRequest } from "@kvsync/core";
 import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Router } from "zeromq";
 
 import type { Closeable, Frames } from "../src/engine/transport.ts";
@@ -245,3 +246,27 @@ test("a publisher that dies in the middle of messages of many frames does not ta
     expect(await over).toBe(0);
   }
 }, 60_000);
+
+test.skipIf(process.platform !== "linux")(
+  "attempts that come to nothing, and those given up, leave no descriptor open, before anything is collected (Linux only)",
+  async () => {
+    const openFiles = (): number => readdirSync("/proc/self/fd").length;
+    const dial = (ended: () => void) =>
+      transport.subscribe("tcp://127.0.0.1:9", "", {
+        connected: () => undefined,
+        message: () => undefined,
+        ended,
+      });
+    const before = openFiles();
+    let refused = 0;
+    for (let i = 0; i < 50; i++) dial(() => (refused += 1));
+    await vi.waitFor(() => {
+      expect(refused).toBe(50);
+    }, 5000);
+    for (let i = 0; i < 50; i++) dial(() => undefined).close();
+    // The context's own threads, made with its first socket, stay.
+    await vi.waitFor(() => {
+      expect(openFiles()).toBeLessThan(before + 20);
+    }, 5000);
+  },
+);

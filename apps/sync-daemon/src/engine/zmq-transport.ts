@@ -218,35 +218,47 @@ async function readAll(
   }
 }
 
-/** Turns a socket's monitor events into up and down. Ends with the socket. */
+/**
+ * Turns a socket's monitor events into up and down. Reads on to the end that libzmq announces, which comes after the socket was closed: the reading end of
+ * a monitor is a socket too, with two descriptors, and closes at that announcement or else when it is collected as garbage, which can be never.
+ * Closing it before would block libzmq, which still has that announcement to make.
+ */
 async function monitor(
   socket: zmq.Subscriber,
   report: { up: () => void; down: (reason: ConnectionEnd) => void },
 ): Promise<void> {
-  let up = false;
-  while (!socket.closed) {
+  const { events } = socket;
+  let state: "dialling" | "up" | "down" = "dialling";
+  const down = (reason: ConnectionEnd): void => {
+    state = "down";
+    report.down(reason);
+  };
+  while (!events.closed) {
     let event: zmq.Event;
     try {
-      event = await socket.events.receive();
+      event = await events.receive();
     } catch {
       return;
     }
+    // Closed by whoever made it: what happened before that is of no interest any more, and the socket tells nothing.
+    if (socket.closed) state = "down";
+    if (state === "down") continue;
     switch (event.type) {
       case "handshake":
-        up = true;
+        state = "up";
         report.up();
         break;
       case "disconnect":
-        report.down(up ? "disconnected" : handshakeFailure(socket));
-        return;
+        down(state === "up" ? "disconnected" : handshakeFailure(socket));
+        break;
       case "close":
-        report.down("refused");
-        return;
+        down("refused");
+        break;
       case "handshake:error:protocol":
       case "handshake:error:auth":
       case "handshake:error:other":
-        report.down(handshakeFailure(socket, event.error));
-        return;
+        down(handshakeFailure(socket, event.error));
+        break;
       case "accept":
       case "accept:error":
       case "bind":
