@@ -17,6 +17,8 @@ import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";
 import { Console } from "./report/console.ts";
 import { describeProvenance, provenanceOf } from "./report/provenance.ts";
+import { scenarioCommand } from "./scenario/scenario-command.ts";
+import { ScenarioError } from "./scenario/scenario.ts";
 import { simulateCommand } from "./simulate/simulate-command.ts";
 import { SimulationError } from "./simulate/simulation-settings.ts";
 import { parseWorkloadSpec, type WorkloadSpec } from "./trace/generator.ts";
@@ -44,6 +46,9 @@ const BLOCK_SIZE_MAX = 1_024;
 const SPEEDUP_MAX = 10_000;
 const U32_MAX = 4_294_967_295;
 
+/** What is wrong with them is in what was asked for, not in how it went. */
+const USAGE_ERRORS = [TraceError, SimulationError, ScenarioError] as const;
+
 /**
  * Runs a command line.
  *
@@ -64,7 +69,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     if (signal.aborted) return EXIT_INTERRUPTED;
     if (!(error instanceof CodedError)) throw error;
     process.stderr.write(`error: ${error.message}\n`);
-    return error instanceof TraceError || error instanceof SimulationError ? EXIT_USAGE : EXIT_FAILED;
+    return USAGE_ERRORS.some((kind) => error instanceof kind) ? EXIT_USAGE : EXIT_FAILED;
   }
 }
 
@@ -85,6 +90,16 @@ function commandLine(args: readonly string[], signal: AbortSignal, end: (exitCod
     simulateCommand((line) => {
       process.stdout.write(`${line}\n`);
     }),
+  );
+  program.addCommand(
+    scenarioCommand(
+      (line) => {
+        process.stdout.write(`${line}\n`);
+      },
+      (passed) => {
+        end(passed ? EXIT_OK : EXIT_FAILED);
+      },
+    ),
   );
   program.addCommand(compareCommand(signal, args));
   program.addCommand(traceCommand());

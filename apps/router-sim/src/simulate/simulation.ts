@@ -87,6 +87,9 @@ class Flight implements NamedRequestSource {
   }
 }
 
+/** An event: a message or a stream's tick, a request's arrival, the end of an engine's step. */
+export type SimulationEvent = "network" | "arrival" | "step";
+
 /** A run that can be led through time. */
 export class Simulation {
   readonly #settings: ResolvedSimulation;
@@ -106,6 +109,7 @@ export class Simulation {
   #next: WorkloadRequest | null = null;
   #arrived = 0;
   #nowSeconds = 0;
+  #lastEvent: SimulationEvent = "arrival";
 
   /**
    * @param workload - read once.
@@ -166,15 +170,42 @@ export class Simulation {
     return this.#index;
   }
 
+  /** When the next event happens; Infinity when nothing more will. */
+  get nextAt(): number {
+    return Math.min(this.#path.nextAt, this.#arrivalAt, this.#steps.nextAt);
+  }
+
+  /** What the last event was. */
+  get lastEvent(): SimulationEvent {
+    return this.#lastEvent;
+  }
+
+  /** Lets the next event happen (V1). There must be one. */
+  next(): void {
+    const at = this.nextAt;
+    while (this.#recorder.nextSampleAt <= at) this.#sample();
+    this.#nowSeconds = Math.max(this.#nowSeconds, at);
+    if (this.#path.nextAt <= at) {
+      this.#lastEvent = "network";
+      this.#path.advance(at);
+    } else if (this.#arrivalAt <= at) {
+      this.#lastEvent = "arrival";
+      this.#arrive();
+    } else {
+      this.#lastEvent = "step";
+      this.#endStep(this.#steps.take());
+    }
+  }
+
   /** Lets time pass, to this moment and everything that happens at it. */
   runUntil(atSeconds: number): void {
-    while (this.#nextAt <= atSeconds) this.#happen();
+    while (this.nextAt <= atSeconds) this.next();
     this.#nowSeconds = Math.max(this.#nowSeconds, atSeconds);
   }
 
   /** Lets time pass until every request has ended. */
   runToEnd(): void {
-    while (this.hasWork) this.#happen();
+    while (this.hasWork) this.next();
   }
 
   /** An engine dies and is up again at once, empty; its requests are routed again. */
@@ -215,20 +246,6 @@ export class Simulation {
 
   get #arrivalAt(): number {
     return this.#next === null ? Number.POSITIVE_INFINITY : this.#next.arrivalMs / 1000;
-  }
-
-  get #nextAt(): number {
-    return Math.min(this.#path.nextAt, this.#arrivalAt, this.#steps.nextAt);
-  }
-
-  /** The next event (V1). */
-  #happen(): void {
-    const at = this.#nextAt;
-    while (this.#recorder.nextSampleAt <= at) this.#sample();
-    this.#nowSeconds = Math.max(this.#nowSeconds, at);
-    if (this.#path.nextAt <= at) this.#path.advance(at);
-    else if (this.#arrivalAt <= at) this.#arrive();
-    else this.#endStep(this.#steps.take());
   }
 
   #sample(): void {

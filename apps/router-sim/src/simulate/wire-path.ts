@@ -36,6 +36,22 @@ const EPOCH_SECONDS = 1_767_225_600;
 const NO_IDENTITY = new Uint8Array(0);
 const MS = 1000;
 
+/** Told what publishers said and what took effect, for audits. */
+export interface WireJournal {
+  /** A publisher made a message; `changes` is a StepLog's copy. Timestamps differ between messages of one engine. */
+  published(engine: number, sequenceNumber: number, timestampSeconds: number, changes: Uint32Array): void;
+  /** The message of that timestamp took effect on the index, first or again. */
+  applied(engine: number, timestampSeconds: number): void;
+}
+
+/** What last came out of the network. */
+export interface WireEvent {
+  readonly kind: "message" | "replay" | "connection" | "tick";
+  readonly engine: number;
+  /** Of the message, or the first that a replay was asked for; null otherwise. */
+  readonly sequenceNumber: number | null;
+}
+
 /** One engine's publisher and the stream that follows it. */
 interface Stream {
   sync: WorkerSync;
@@ -68,6 +84,10 @@ export class WirePath implements EventPath {
   readonly #actions: ((nowSeconds: number) => void)[] = [];
   readonly #unused: number[] = [];
   readonly #batch = new BatchBuilder();
+  /** For audits; null unless somebody keeps one. */
+  journal: WireJournal | null = null;
+  /** What `advance` did last; null before. */
+  lastEvent: WireEvent | null = null;
 
   /**
    * @param index - written to.
@@ -117,8 +137,10 @@ export class WirePath implements EventPath {
   /** See EventPath. */
   publish(engine: number, log: StepLog, nowSeconds: number): void {
     const stream = this.#stream(engine);
-    const payload = this.#batch.encode(log, EPOCH_SECONDS + nowSeconds);
+    const timestamp = EPOCH_SECONDS + nowSeconds;
+    const payload = this.#batch.encode(log, timestamp);
     const number = stream.nextNumber++;
+    this.journal?.published(engine, number, timestamp, log.copy());
     stream.history.push(payload);
     if (stream.history.length > stream.historyMax) stream.history.shift();
     this.counts.messages++;
@@ -131,6 +153,7 @@ export class WirePath implements EventPath {
     stream.sentAt.push(nowSeconds);
     this.#plan(this.#times.next(engine, sentAt, this.counts), (now) => {
       if (stream.life !== life) return;
+      this.lastEvent = { kind: "message", engine, sequenceNumber: number };
       stream.sentAt.shift();
       stream.sync.liveMessage(encodeLiveFrames("", number, payload), now * MS);
       this.#act(engine, now);
@@ -146,6 +169,7 @@ export class WirePath implements EventPath {
     stream.sentAt.length = 0;
     stream.openAttempt = null;
     this.#plan(nowSeconds + this.#network.delaySeconds, (now) => {
+      this.lastEvent = { kind: "connection", engine, sequenceNumber: null };
       stream.sync.disconnected(now * MS);
       stream.sync.connected(now * MS);
       this.#act(engine, now);
@@ -210,6 +234,7 @@ export class WirePath implements EventPath {
       // A tick's time went through a division, and may have come back an ulp short of itself.
       const dueMs = sync.nextTickMs;
       if (dueMs / MS > nowSeconds) continue;
+      this.lastEvent = { kind: "tick", engine, sequenceNumber: null };
       sync.tick(Math.max(dueMs, nowSeconds * MS));
       this.#act(engine, nowSeconds);
     }
@@ -236,7 +261,14 @@ export class WirePath implements EventPath {
   #makeSync(engine: number): WorkerSync {
     return new WorkerSync(
       { rankSlot: engine, model: SIMULATED_MODEL, dpRank: 0, hasReplay: true, limits: this.#limits },
-      { index: this.#index.index, decoder: this.#decoder },
+      {
+        index: this.#index.index,
+        decoder: this.#decoder,
+        listener: {
+          messageApplied: (_lane, _count, timestampSeconds) =>
+            this.journal?.applied(engine, timestampSeconds),
+        },
+      },
     );
   }
 
@@ -263,6 +295,7 @@ export class WirePath implements EventPath {
   #answer(engine: number, attempt: number, from: number, nowSeconds: number): void {
     const stream = this.#stream(engine);
     if (stream.openAttempt !== attempt) return;
+    this.lastEvent = { kind: "replay", engine, sequenceNumber: from };
     const first = stream.nextNumber - stream.history.length;
     let isWanted = true;
     for (let number = Math.max(first, from); number < stream.nextNumber && isWanted; number++) {

@@ -1,0 +1,161 @@
+/**
+ * Scenarios: those that ship come true, the audit holds at any moment of a bad run and finds what is planted, and a wrong file is
+ * refused with the place that is wrong.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+import { openWorkload, parseWorkloadSource } from "../workload/workload-source.ts";
+import type { Workload } from "../workload/workload.ts";
+import { parseScenario, type Scenario, ScenarioError } from "./scenario.ts";
+import { ScenarioPlayer } from "./scenario-player.ts";
+import { firstDifference, runScenario } from "./scenario-run.ts";
+
+const FOLDER = join(import.meta.dirname, "../../scenarios");
+const SHIPPED = readdirSync(FOLDER).filter((file) => file.endsWith(".yaml"));
+
+async function open(text: string, path: string): Promise<{ scenario: Scenario; workload: Workload }> {
+  const scenario = parseScenario(text, path);
+  return { scenario, workload: await openWorkload(parseWorkloadSource(scenario.workload), scenario.seed) };
+}
+
+function shipped(file: string): Promise<{ scenario: Scenario; workload: Workload }> {
+  return open(readFileSync(join(FOLDER, file), "utf8"), file);
+}
+
+function small(timeline: string, rest = ""): Promise<{ scenario: Scenario; workload: Workload }> {
+  const text = `
+name: small
+about: a test
+workload: chat,requests=150,rate=10
+engines: 3
+timeline:
+${timeline}
+${rest}`;
+  return open(text, "small.yaml");
+}
+
+describe("the scenarios that ship", () => {
+  it.each(SHIPPED)("%s comes true", async (file) => {
+    const { scenario, workload } = await shipped(file);
+    const report = runScenario(scenario, workload);
+    expect(report.checks.filter(({ passed }) => !passed)).toEqual([]);
+    expect(report.checks.length).toBeGreaterThan(1);
+    expect(report.passed).toBe(true);
+  });
+});
+
+describe("the audit", () => {
+  it("holds at any moment of the worst of them", async () => {
+    const { scenario, workload } = await shipped("everything-at-once.yaml");
+    const player = new ScenarioPlayer(scenario, workload, true);
+    let audits = 0;
+    let doubtful = 0;
+    while (player.nextAt < Infinity) {
+      player.next();
+      if (player.events % 307 !== 0) continue;
+      const { differences } = player.audit();
+      expect(differences, player.describeLast()).toEqual([]);
+      audits++;
+      if (!player.isExact) doubtful++;
+    }
+    // Otherwise the claim would be about quiet streams.
+    expect(audits).toBeGreaterThan(30);
+    expect(doubtful).toBeGreaterThan(10);
+    player.simulation.close();
+  });
+
+  it("finds a block that vanishes without a word, and names the event after which it was gone", async () => {
+    const { scenario, workload } = await small(`
+  - { at: 3, expect: { audit: exact } }
+  - { at: 6, corrupt: [1] }
+  - { at: 9, expect: { audit: exact } }`);
+    const report = runScenario(scenario, workload);
+    expect(report.passed).toBe(false);
+    expect(report.checks[0]).toMatchObject({ what: "3 s: audit exact", passed: true });
+    expect(report.checks[1]).toMatchObject({ what: "9 s: audit exact", passed: false });
+    expect(report.checks[1]?.detail).toMatch(
+      /1 differences: missing [0-9a-f]{16} of engine 1 on the device \(held 1, indexed 0, last in message \d+\)/,
+    );
+    expect(report.checks[1]?.detail).toMatch(
+      /First different after event \d+: at 6\.000000 s: the timeline: \{"corrupt":\[1\]\}$/,
+    );
+  });
+
+  it("agrees with playing step by step where the first difference is", async () => {
+    const { scenario, workload } = await small("  - { at: 5, corrupt: [0] }");
+    const player = new ScenarioPlayer(scenario, workload, true);
+    while (player.audit().differences.length === 0) player.next();
+    expect(firstDifference(scenario, workload, player.events + 40)).toEqual({
+      event: player.events,
+      description: player.describeLast(),
+    });
+    player.simulation.close();
+  });
+});
+
+describe("an expectation", () => {
+  it("that is not met fails with the figure, and the scenario with it", async () => {
+    const { scenario, workload } = await small(
+      "  - { at: 5, lose: { engines: all, share: 1, seconds: 60 } }\n  - { at: 8, expect: { audit: recovered, within: 1 } }",
+      "end:\n  hit_rate: { min: 0.99 }\n  replays: { min: 1 }",
+    );
+    const { checks, passed } = runScenario(scenario, workload);
+    expect(passed).toBe(false);
+    expect(checks.map((check) => [check.what, check.passed])).toEqual([
+      ["8 s: audit recovered within 1 s", false],
+      ["end: hit_rate at least 0.99", false],
+      ["end: replays at least 1", true],
+    ]);
+    expect(checks[0]?.detail).toMatch(/not everything that had been published was applied$/);
+  });
+
+  it("has its time also after the last request has ended", async () => {
+    const { scenario, workload } = await small(
+      "  - { at: 1, lose: { engines: [0], share: 1, seconds: 100 } }\n  - { at: 101, expect: { audit: recovered, within: 60 } }",
+    );
+    const { checks } = runScenario(scenario, workload);
+    expect(checks).toHaveLength(1);
+    expect(checks[0]?.passed).toBe(true);
+  });
+});
+
+describe("a scenario file", () => {
+  const base = "name: n\nabout: a\nworkload: chat\nengines: 2\n";
+
+  it.each<[string, string, string]>([
+    ["is no YAML", "name: [", "f.yaml: "],
+    ["lacks a field", "name: n\nabout: a\nengines: 2", "f.yaml: workload: "],
+    ["has a field too many", `${base}colour: red`, 'Unrecognized key: "colour"'],
+    [
+      "names an engine that there is not",
+      `${base}timeline: [{ at: 1, restart: [2] }]`,
+      "timeline.0: there is no engine 2; expected 0 to 1",
+    ],
+    [
+      "does two things at once",
+      `${base}timeline: [{ at: 1, restart: all, burn_number: all }]`,
+      "timeline.0: expected `at` and exactly one of",
+    ],
+    ["does nothing", `${base}timeline: [{ at: 1 }]`, "timeline.0: expected `at` and exactly one of"],
+    [
+      "loses more than all",
+      `${base}timeline: [{ at: 1, lose: { engines: all, share: 2, seconds: 1 } }]`,
+      "timeline.0.lose.share: ",
+    ],
+    ["has a policy that there is not", `${base}policy: best`, "policy: "],
+  ])("that %s is refused with the place", (_, text, message) => {
+    expect(() => parseScenario(text, "f.yaml")).toThrow(ScenarioError);
+    expect(() => parseScenario(text, "f.yaml")).toThrow(message);
+  });
+
+  it("is put in order of time, defaults filled in", () => {
+    const scenario = parseScenario(
+      `${base}timeline: [{ at: 5, restart: all }, { at: 1, lose_index: all }]`,
+      "f.yaml",
+    );
+    expect(scenario.timeline.map(({ at }) => at)).toEqual([1, 5]);
+    expect(scenario).toMatchObject({ policy: "kvsync", seed: 1, event_delay_ms: 20, end: {} });
+  });
+});
