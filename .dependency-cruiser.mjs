@@ -66,6 +66,17 @@ export default {
       },
     },
     {
+      name: "kubernetes-client-is-loaded-only-when-on",
+      comment: "Half a second and 80 MB for whoever has no cluster.",
+      severity: "error",
+      from: { path: "^(apps|packages)/" },
+      to: {
+        path: "@kubernetes",
+        dependencyTypesNot: ["type-only"],
+        dynamic: false,
+      },
+    },
+    {
       name: "tests-are-leaves",
       severity: "error",
       from: { pathNot: "\\.(test|bench)\\.ts$" },
@@ -74,7 +85,7 @@ export default {
   ],
   options: {
     doNotFollow: { path: "node_modules" },
-    exclude: { path: "(^|/)dist/|\\.generated\\." },
+    exclude: { path: "^(apps|packages)/[^/]+/dist/|\\.generated\\." },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.base.json" },
     enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["types", "import"] },
