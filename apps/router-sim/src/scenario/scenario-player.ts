@@ -3,6 +3,7 @@
  * a number of events, and a run can be led to it again.
  */
 import type { Workload } from "../workload/workload.ts";
+import { NAME_WORDS } from "../simulate/block-naming.ts";
 import { Simulation } from "../simulate/simulation.ts";
 import { SimulationError } from "../simulate/simulation-settings.ts";
 import type { WirePath } from "../simulate/wire-path.ts";
@@ -163,10 +164,11 @@ export class ScenarioPlayer {
 
   /** Takes the first block that an engine holds out of the index. */
   #corrupt(engine: number): void {
-    let name: Uint32Array | null = null;
+    const names: number[] = [];
     this.simulation.forEachHeld(engine, (tier, low, high) => {
-      if (tier === 0) name ??= Uint32Array.of(low, high);
+      if (tier === 0 && names.length === 0) names.push(low, high);
     });
-    if (name !== null) this.simulation.index.writer(engine).removed(0, name, 1);
+    const count = names.length / NAME_WORDS;
+    if (count > 0) this.simulation.index.writer(engine).removed(0, Uint32Array.from(names), count);
   }
 }

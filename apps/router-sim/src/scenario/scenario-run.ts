@@ -15,7 +15,7 @@ const POLL_SECONDS = 0.01;
 const DIFFERENCES_SHOWN = 3;
 
 /** One expectation and what became of it. */
-export interface ScenarioCheck {
+interface ScenarioCheck {
   readonly what: string;
   readonly passed: boolean;
   /** The figure, or what was wrong. */
