@@ -7,6 +7,9 @@ import { type Axis, type ChartLine, escaped, intervalChart, lineChart, stripChar
 import { type ChartSeries, type ComparisonCase, type PolicyResult, REFERENCE_POLICY } from "./comparison.ts";
 import { formatMetric, RUN_METRICS, type RunMetricName } from "./run-metric.ts";
 
+/** Up to here a chart from zero tells its least values apart. */
+const LINEAR_SPREAD_MAX = 8;
+
 /**
  * Draws everything there is to see of one case.
  *
@@ -56,13 +59,10 @@ function metricChart(name: RunMetricName, { policies }: ComparisonCase): string 
           `${label}, %`,
           rows.map(({ high }) => high),
         )
-      : {
-          ...secondsAxis(
-            `${label}, seconds`,
-            rows.map(({ high }) => high),
-          ),
-          scale: "linear",
-        };
+      : secondsAxis(
+          label,
+          rows.flatMap(({ mean, high }) => [mean, high]),
+        );
   const words = { title: label, description };
   return figure(
     `${label}: ${about}`,
@@ -220,7 +220,7 @@ function sweepCharts(cases: readonly ComparisonCase[], sweep: Sweep): string[] {
   const hitRates = held.flatMap(({ policies }) => policies.map(({ metrics }) => metrics.hitRate.mean));
   return [
     sweepChart("hitRate", held, sweep, x, shareAxis("hit rate, %", hitRates)),
-    sweepChart("firstTokenP90", held, sweep, x, secondsAxis("TTFT p90, seconds (logarithmic)", seconds)),
+    sweepChart("firstTokenP90", held, sweep, x, secondsAxis("TTFT p90", seconds)),
   ];
 }
 
@@ -288,13 +288,19 @@ function shareAxis(label: string, values: readonly (number | null)[] = [1]): Axi
   return { label, scale: "linear", domain: [0, most], format };
 }
 
-function secondsAxis(label: string, values: readonly number[]): Axis {
+/** From zero when the values are of one order of magnitude, logarithmic when they are not. */
+function secondsAxis(what: string, values: readonly number[]): Axis {
   const positive = values.filter((value) => value > 0);
   const most = Math.max(0.001, ...positive);
-  const least = Math.min(most / 3, ...positive);
-  return label.includes("logarithmic")
-    ? { label, scale: "log", domain: [least / 1.2, most * 1.2], format: shortSeconds }
-    : { label, scale: "linear", domain: [0, most], format: shortSeconds };
+  const least = Math.min(most, ...positive);
+  return most > LINEAR_SPREAD_MAX * least
+    ? {
+        label: `${what}, seconds (logarithmic)`,
+        scale: "log",
+        domain: [least / 1.3, most * 1.1],
+        format: shortSeconds,
+      }
+    : { label: `${what}, seconds`, scale: "linear", domain: [0, 1.05 * most], format: shortSeconds };
 }
 
 function firstAndLast({ rows }: ChartSeries, format: (value: number) => string): string {
