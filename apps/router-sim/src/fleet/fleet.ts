@@ -302,7 +302,10 @@ export class Fleet {
     heldBlocks: readonly number[] | null,
   ): void {
     const copy = tokens.slice();
-    this.#tell({ kind: "arrival", request, tokens: copy, oracleBlocks, heldBlocks }, [copy.buffer]);
+    const arrivalMs = this.#settings.requests[request]?.arrivalMs ?? 0;
+    const dueAtMs =
+      oracleBlocks === null ? null : performance.timeOrigin + this.#clock.dueMs(arrivalMs / 1000);
+    this.#tell({ kind: "arrival", request, tokens: copy, dueAtMs, oracleBlocks, heldBlocks }, [copy.buffer]);
   }
 
   /** Ends an engine's step and begins its next one. */

@@ -135,6 +135,8 @@ export type FromFleet =
       readonly kind: "arrival";
       readonly request: number;
       readonly tokens: Uint32Array<ArrayBuffer>;
+      /** When it should have arrived, Unix milliseconds, had the machine kept up; null when re-routed. */
+      readonly dueAtMs: number | null;
       /** Leading blocks that the best engine held at this moment, capped as engines cap hits; null when re-routed. */
       readonly oracleBlocks: number | null;
       /** The same of every engine, by position; null unless the fleet was told to say so, and when re-routed. */

@@ -37,4 +37,6 @@ it("a fleet that cannot keep up slows the world down instead of catching up in a
   expect(clock.targetSeconds).toBeCloseTo(4.5);
   now = 1_100;
   expect(clock.targetSeconds).toBeCloseTo(5.5);
+  // The schedule stays: modelled second 10 was due after one real second, however late it comes.
+  expect(clock.dueMs(10)).toBeCloseTo(1_000);
 });

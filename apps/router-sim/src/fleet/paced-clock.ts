@@ -2,6 +2,9 @@
  * Modelled time that follows real time at a fixed ratio, and waits when the machine cannot keep up: a fleet that has fallen
  * behind by more than LAG_SECONDS_MAX gets its clock set back, and the difference is reported as slip. Without this, an
  * overload would turn into a burst, and queues would show the simulator instead of the engines.
+ *
+ * The schedule is not set back: it says when things should have happened, so that who measures from it sees slowness as latency
+ * and not as less load (G. Tene's "coordinated omission").
  */
 
 /** Real seconds of backlog that are caught up with; more is slip. */
@@ -15,6 +18,8 @@ export class PacedClock {
   #anchorMs: number | null = null;
   #base = 0;
   #slipSeconds = 0;
+  /** Real time at which modelled time was `#base` on the schedule. */
+  #scheduleMs = 0;
 
   /**
    * @param speedup - modelled seconds per real second.
@@ -38,7 +43,19 @@ export class PacedClock {
 
   /** Lets time pass. */
   start(): void {
-    this.#anchorMs ??= this.#nowMs();
+    if (this.#anchorMs !== null) return;
+    this.#anchorMs = this.#nowMs();
+    this.#scheduleMs = this.#anchorMs;
+  }
+
+  /**
+   * When something should happen, or should have happened, had the machine kept up since the last start.
+   *
+   * @param modelledSeconds - its modelled time.
+   * @returns real time, in milliseconds of the clock; meaningless while time stands still.
+   */
+  dueMs(modelledSeconds: number): number {
+    return this.#scheduleMs + ((modelledSeconds - this.#base) / this.#speedup) * 1000;
   }
 
   /** Halts time at what was reached. */

@@ -56,6 +56,8 @@ export interface RouterBooks {
   readonly counts: RouterCounts;
   /** Milliseconds from asking to having an answer; failures are not in it. */
   readonly lookupMs: Samples;
+  /** Milliseconds from the scheduled arrival to the decision, whatever the lookup brought; of first arrivals. */
+  readonly decisionMs: Samples;
   /** Modelled seconds from submission to the first output token. */
   readonly firstTokenSeconds: Samples;
   /** Refusals by the engine's error code. */
@@ -75,6 +77,7 @@ export class Router implements FleetListener, RouterBooks {
   #lookupsUnderWay = 0;
 
   readonly lookupMs = new Samples();
+  readonly decisionMs = new Samples();
   readonly firstTokenSeconds = new Samples();
   readonly counts: RouterCounts = {
     arrivals: 0,
@@ -127,7 +130,7 @@ export class Router implements FleetListener, RouterBooks {
   }
 
   /** See FleetListener. */
-  arrival({ request, tokens, oracleBlocks, heldBlocks }: Arrival): void {
+  arrival({ request, tokens, dueAtMs, oracleBlocks, heldBlocks }: Arrival): void {
     if (oracleBlocks === null) {
       this.counts.rerouted += 1;
       this.#book.end(request);
@@ -135,7 +138,7 @@ export class Router implements FleetListener, RouterBooks {
       this.counts.arrivals += 1;
       this.counts.oracleBlocks += oracleBlocks;
     }
-    void this.#route(request, tokens, heldBlocks);
+    void this.#route(request, tokens, dueAtMs, heldBlocks);
   }
 
   /** See FleetListener. */
@@ -156,8 +159,14 @@ export class Router implements FleetListener, RouterBooks {
     }
   }
 
-  async #route(request: number, tokens: Uint32Array, heldBlocks: readonly number[] | null): Promise<void> {
+  async #route(
+    request: number,
+    tokens: Uint32Array,
+    dueAtMs: number | null,
+    heldBlocks: readonly number[] | null,
+  ): Promise<void> {
     const advice = await this.#askDaemon(tokens);
+    if (dueAtMs !== null) this.decisionMs.add(performance.timeOrigin + performance.now() - dueAtMs);
     const { knowledge, name } = this.#policy;
     const { blockSize } = this.#settings;
     this.#book.clearMatches();

@@ -45,6 +45,7 @@ function result(changes: Partial<RunResult> = {}): RunResult {
       withoutAdvice: { timed_out: 1, unreachable: 0, refused: 0, malformed: 0, too_many_lookups: 0 },
     },
     lookupMs: samples(1, 2, 3),
+    decisionMs: samples(4),
     firstTokenSeconds: samples(0.5),
     refusalsByCode: new Map<string, number>(),
     lastFailures: new Map(),
@@ -142,7 +143,12 @@ describe("the result table", () => {
 
   it("says none where nothing was measured", () => {
     const silent = result();
-    const router: RouterBooks = { ...silent.router, lookupMs: samples(), firstTokenSeconds: samples() };
+    const router: RouterBooks = {
+      ...silent.router,
+      lookupMs: samples(),
+      decisionMs: samples(),
+      firstTokenSeconds: samples(),
+    };
     const report = reportOf({ ...silent, router }, 16);
     expect(resultTable([report], "all")).toMatch(/lookup p50 \/ p99 \/ max +none$/m);
   });

@@ -51,6 +51,8 @@ export interface RunReport {
   readonly firstTokenSeconds: Distribution | null;
   readonly lookups: number;
   readonly lookupMs: Distribution | null;
+  /** From the scheduled arrival to the decision. */
+  readonly decisionMs: Distribution | null;
   readonly decisions: Readonly<Record<string, number>>;
   readonly routedWithoutAdvice: Readonly<Record<string, number>>;
   /** What the last failed lookup of each kind said. */
@@ -117,6 +119,7 @@ export function reportOf(result: RunResult, blockSize: number): RunReport {
     firstTokenSeconds: distribution(router.firstTokenSeconds),
     lookups: router.lookupMs.count,
     lookupMs: distribution(router.lookupMs),
+    decisionMs: distribution(router.decisionMs),
     decisions: nonZero(counts.decisions),
     routedWithoutAdvice: nonZero(counts.withoutAdvice),
     lastLookupFailures: Object.fromEntries(router.lastFailures),

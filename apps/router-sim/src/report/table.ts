@@ -16,6 +16,7 @@ const ROWS: readonly Row[] = [
   ["share of the oracle", (run) => percent(run.oracleShare)],
   ["first token, modelled, p50 / p99", (run) => spread(run.firstTokenSeconds, "s", 2)],
   ["lookup p50 / p99 / max", (run) => `${spread(run.lookupMs, "ms", 2)}${longest(run.lookupMs)}`],
+  ["due to decided p50 / p99 / max", (run) => `${spread(run.decisionMs, "ms", 2)}${longest(run.decisionMs)}`],
   ["lookups by decision", (run) => counts(run.decisions) || "none"],
   ["routed without advice", (run) => counts(run.routedWithoutAdvice) || "0"],
   ["messages / events", (run) => `${whole(run.messages)} / ${whole(run.events)}`],
