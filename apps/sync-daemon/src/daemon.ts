@@ -179,7 +179,7 @@ export class Daemon {
     telemetry.exposition.beforeScrape(collect);
     telemetry.exposition.beforeScrape(discovery.status.gauges(discovery.sources));
     if (found !== null) tellRestored(found, ingest.restored, metrics, snapshotLog(log));
-    if (ingest.restored?.kind === "restored") goOnFrom(ingest.restored, { snapshots, registry, settings });
+    goOnFrom(ingest.restored, { snapshots, registry, settings, discovery });
     await discovery.start();
     // Before that, sources that have not spoken yet would look like a fault.
     health.start();
@@ -267,23 +267,30 @@ function tellSyncOff(
   log({ level: asked ? "warn" : "info", event: "sync_off", message, facts: {} });
 }
 
-/** Takes over what a snapshot knew: its age, and the slots of its streams. */
+/** Takes over what a snapshot knew, if there was one: its age, and the slots of its streams. */
 function goOnFrom(
-  { createdMs, streams }: Extract<RestoredSnapshot, { kind: "restored" }>,
-  to: Pick<Daemon, "snapshots" | "registry" | "settings">,
+  restored: RestoredSnapshot | null,
+  to: Pick<Daemon, "snapshots" | "registry" | "settings" | "discovery">,
 ): void {
-  to.snapshots.loaded(createdMs);
-  reserve(to.registry, streams, to.settings.readiness.deadline_seconds);
+  if (restored?.kind !== "restored") return;
+  to.snapshots.loaded(restored.createdMs);
+  to.registry.reserve(restored.streams);
+  releaseReserved(to, to.settings.readiness.deadline_seconds * 1000);
 }
 
-/** Engines that come by HTTP or discovery may be as late as readiness waits at most; then their slots are let go. */
-function reserve(
-  registry: EngineRegistry,
-  streams: Parameters<EngineRegistry["reserve"]>[0],
-  deadlineSeconds: number,
-): void {
-  registry.reserve(streams);
-  setTimeout(() => void registry.releaseReserved(), deadlineSeconds * 1000).unref();
+/** Time between two looks whether every source has spoken, once it is late. */
+const RELEASE_LOOK_MS = 5000;
+
+/**
+ * Engines may come as late as readiness waits at most; then their slots are let go. As long as a source has not spoken at all (an API server that is
+ * away), nobody knows which engines are gone: then their slots wait for it.
+ */
+function releaseReserved(from: Pick<Daemon, "registry" | "discovery">, afterMs: number): void {
+  const release = (): void => {
+    if (from.discovery.status.isComplete) void from.registry.releaseReserved();
+    else releaseReserved(from, RELEASE_LOOK_MS);
+  };
+  setTimeout(release, afterMs).unref();
 }
 
 /** Bytes that all streams together hold while replays run; beyond, live messages are dropped and asked for again. */

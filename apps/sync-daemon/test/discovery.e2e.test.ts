@@ -4,7 +4,9 @@
  *
  * KVSYNC_TEST_PODS makes the fleet larger than CI has time for.
  */
-import { readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 import { Prng } from "@kvsync/core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -224,6 +226,67 @@ test.skipIf(!isLinux)(
     // The first rounds make the tables; after that a round leaves nothing.
     expect((memory.at(-1) ?? 0) / (memory[1] ?? 1)).toBeLessThan(1.15);
     expect((await daemon.fetch("/livez")).status).toBe(200);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "a daemon that restarts while the API server is away says so, and goes on from its snapshot once it is back",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "kvsync-discovery-"));
+    const config = {
+      discovery: {
+        kubernetes: {
+          enabled: true,
+          kubeconfig: cluster.kubeconfig(),
+          retry_seconds_min: 0.05,
+          retry_seconds_max: 0.5,
+        },
+      },
+      snapshot: { directory: folder, interval_seconds: 60 },
+      readiness: { deadline_seconds: 1 },
+    };
+    engines.clear();
+    for (const name of ["r0", "r1", "r2"]) await addPod(name);
+    await daemon.end();
+    daemon = await DaemonProcess.start(config);
+    await serveAll(20);
+    await settled();
+    await daemon.end();
+    await cluster.down();
+    await serveAll(2);
+    daemon = await DaemonProcess.start(config);
+    const readiness = async () => (await daemon.fetch("/readyz")).json() as Promise<{ reason: string }>;
+    expect((await daemon.fetch("/readyz")).status).toBe(503);
+    expect(await readiness()).toMatchObject({ reason: "waiting_for_discovery" });
+    await until("health says it", async () => {
+      const { checks } = (await (await daemon.fetch("/health")).json()) as {
+        checks: Record<string, { status: string; message: string }>;
+      };
+      const { status, message } = checks["discovery"] ?? { status: "", message: "" };
+      return (
+        status === "degraded" && message.includes("kubernetes: ") && message.includes("cannot be reached")
+      );
+    });
+    await until("the deadline has passed", async () => (await readiness()).reason === "deadline_passed");
+    // The slots of the snapshot would have been let go by now.
+    await until(
+      "a moment later",
+      async () => (await metric(/^process_start_time_seconds (\S+)/m)) < Date.now() / 1000 - 2,
+    );
+    await cluster.up();
+    await settled();
+    for (const { ranks } of await daemon.engines()) {
+      const [rank] = ranks as unknown as {
+        restarts: number;
+        messages_applied: number;
+        last_sequence_number: number;
+      }[];
+      expect(rank?.restarts).toBe(0);
+      // Only what came since, not everything that was ever said.
+      expect(rank?.messages_applied).toBeLessThan((rank?.last_sequence_number ?? 0) / 2);
+    }
+    rmSync(folder, { recursive: true, force: true });
   },
   TIMEOUT_MS,
 );
