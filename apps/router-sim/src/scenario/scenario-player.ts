@@ -144,7 +144,8 @@ export class ScenarioPlayer {
   }
 
   #strike(entry: TimelineEntry): void {
-    const { at, restart, lose, hold, truncate_history, burn_number, lose_index, corrupt } = entry;
+    const { at, restart, lose, hold, truncate_history, burn_number, poison, stall, lose_index, corrupt } =
+      entry;
     const meant = (which: "all" | readonly number[] | undefined): readonly number[] =>
       which === undefined ? [] : enginesMeant(which, this.#scenario.engines);
     for (const engine of meant(restart)) this.simulation.restartEngine(engine);
@@ -157,6 +158,8 @@ export class ScenarioPlayer {
     for (const engine of meant(truncate_history?.engines))
       this.#wire.truncateHistory(engine, truncate_history?.keep ?? 0);
     for (const engine of meant(burn_number)) this.#wire.burnSequenceNumber(engine);
+    for (const engine of meant(poison?.engines)) this.#wire.poison(engine, poison?.count ?? 0);
+    if (stall !== undefined) this.#wire.stall(at + stall.seconds);
     if (lose_index !== undefined) this.#wire.loseIndex(at);
     for (const engine of meant(corrupt)) this.#corrupt(engine);
     this.#last = `the timeline: ${JSON.stringify({ ...entry, at: undefined })}`;

@@ -111,6 +111,15 @@ describe("an expectation", () => {
     expect(checks[0]?.detail).toMatch(/not everything that had been published was applied$/);
   });
 
+  it("of exactness fails while a stream says that it may be wrong, and names the stream", async () => {
+    const { scenario, workload } = await small(
+      "  - { at: 4, poison: { engines: [1], count: 2 } }\n  - { at: 8, expect: { audit: sound } }\n  - { at: 8, expect: { audit: exact } }",
+    );
+    const { checks } = runScenario(scenario, workload);
+    expect(checks.map(({ passed }) => passed)).toEqual([true, false]);
+    expect(checks[1]?.detail).toMatch(/engine 1 is stale$/);
+  });
+
   it("has its time also after the last request has ended", async () => {
     const { scenario, workload } = await small(
       "  - { at: 1, lose: { engines: [0], share: 1, seconds: 100 } }\n  - { at: 101, expect: { audit: recovered, within: 60 } }",

@@ -42,6 +42,10 @@ const FAULTS = {
   truncate_history: z.strictObject({ engines, keep: z.int().min(0) }),
   /** A sequence number is taken and never sent, live or in replay. */
   burn_number: engines,
+  /** The next messages break off in the middle, live and in replay. */
+  poison: z.strictObject({ engines, count: z.int().min(1).max(1_000) }),
+  /** The process that keeps the index is frozen: it reads nothing and looks after nothing. */
+  stall: z.strictObject({ seconds }),
   /** The process that keeps the index dies and is back at once, knowing nothing. */
   lose_index: z.literal("all"),
   /** A block vanishes from the index without a word: a bug, to see the audit find it. */
@@ -65,6 +69,8 @@ const ENTRY = z
     hold: FAULTS.hold.optional(),
     truncate_history: FAULTS.truncate_history.optional(),
     burn_number: FAULTS.burn_number.optional(),
+    poison: FAULTS.poison.optional(),
+    stall: FAULTS.stall.optional(),
     lose_index: FAULTS.lose_index.optional(),
     corrupt: FAULTS.corrupt.optional(),
     expect: EXPECTATION.optional(),
@@ -162,8 +168,9 @@ export function enginesMeant(which: "all" | readonly number[], engineCount: numb
 }
 
 function checkEngines(entry: TimelineEntry, position: number, scenario: Scenario, path: string): void {
-  const { restart, lose, hold, truncate_history, burn_number, corrupt } = entry;
-  const named = [restart, lose?.engines, hold?.engines, truncate_history?.engines, burn_number, corrupt];
+  const { restart, lose, hold, truncate_history, burn_number, poison, corrupt } = entry;
+  const some = [lose, hold, truncate_history, poison].map((fault) => fault?.engines);
+  const named = [restart, burn_number, corrupt, ...some];
   for (const which of named) {
     if (which === undefined || which === "all") continue;
     const absent = which.find((engine) => engine >= scenario.engines);

@@ -1,5 +1,6 @@
 /** The `simulate` command: options, the run of each policy, the table, the JSON. */
 import { writeFile } from "node:fs/promises";
+import { join, parse } from "node:path";
 import { COST_MODEL_NAMES, type CostModelName } from "@kvsync/engine-sim";
 import { Command, Option } from "commander";
 
@@ -12,6 +13,7 @@ import {
   WORKLOAD_HELP,
   type WorkloadSource,
 } from "../workload/workload-source.ts";
+import { requestLines } from "./request-csv.ts";
 import { simulate, type SimulationRun } from "./simulation.ts";
 import type { SimulationSettings } from "./simulation-settings.ts";
 import { simulationTable, speedLine } from "./simulation-table.ts";
@@ -39,6 +41,7 @@ interface SimulateFlags {
   readonly historyMessages?: number;
   readonly seed: number;
   readonly json?: string;
+  readonly requestsCsv?: string;
 }
 
 /**
@@ -79,6 +82,10 @@ export function simulateCommand(write: (line: string) => void): Command {
   return command
     .option("--seed <n>", "seeds workload, policies and network", numberParser(0, U32_MAX), 1)
     .option("--json <file>", "write the results there")
+    .option(
+      "--requests-csv <file>",
+      "write a line per request there; of several policies, one file each: name.policy.csv",
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (flags: SimulateFlags) => {
       await runSimulate(flags, write);
@@ -127,12 +134,22 @@ async function runSimulate(flags: SimulateFlags, write: (line: string) => void):
   for (const policy of flags.policy) {
     const run = simulate(workload, settingsOf(flags, policy));
     write(speedLine(policy, run.speed));
-    runs.push(run);
+    if (flags.requestsCsv !== undefined && run.requests !== null) {
+      const path = flags.policy.length === 1 ? flags.requestsCsv : namedAfter(flags.requestsCsv, policy);
+      await writeFile(path, requestLines(run.requests));
+    }
+    runs.push({ ...run, requests: null });
   }
   const results = runs.map(({ result }) => result);
   write(`\n${simulationTable(results)}`);
   if (flags.json !== undefined)
     await writeFile(flags.json, `${JSON.stringify({ provenance, results }, null, 1)}\n`);
+}
+
+/** `a/b.csv` becomes `a/b.kvsync.csv`. */
+function namedAfter(path: string, policy: PolicyName): string {
+  const { dir, name, ext } = parse(path);
+  return join(dir, `${name}.${policy}${ext}`);
 }
 
 function settingsOf(flags: SimulateFlags, policy: PolicyName): SimulationSettings {
@@ -151,5 +168,6 @@ function settingsOf(flags: SimulateFlags, policy: PolicyName): SimulationSetting
     eventReorder: flags.eventReorderPercent / PERCENT,
     ...(flags.wire === true ? { eventPath: "wire" } : {}),
     historyMessages: flags.historyMessages,
+    keepRequests: flags.requestsCsv !== undefined,
   };
 }

@@ -8,6 +8,7 @@ import { POLICY_NAMES } from "../policy/policy.ts";
 import { generateWorkload } from "../trace/generator.ts";
 import type { TraceRequest } from "../trace/request.ts";
 import type { Workload } from "../workload/workload.ts";
+import { requestLines } from "./request-csv.ts";
 import { Simulation, simulate } from "./simulation.ts";
 import { SimulationError, type SimulationSettings } from "./simulation-settings.ts";
 import { simulationTable } from "./simulation-table.ts";
@@ -91,6 +92,21 @@ describe("a simulated run", () => {
     // A hit is counted when an engine takes the request up, a little after the best match was asked for.
     expect(totals.hitBlocks).toBeLessThan(1.1 * totals.bestHitBlocks);
     for (const { utilisation } of engines) expect(utilisation).toBeGreaterThan(0);
+  });
+
+  it("tells of every request in a line of CSV", () => {
+    const { requests, result } = simulate(CONVERSATION, { ...SMALL, keepRequests: true });
+    if (requests === null) throw new Error("requests were to be kept");
+    const lines = [...requestLines(requests)].join("").trimEnd().split("\n");
+    expect(lines).toHaveLength(401);
+    const fields = lines[0]?.split(",") ?? [];
+    const rows = lines.slice(1).map((line) => line.split(",").map(Number));
+    const column = (name: string): number[] => rows.map((row) => row[fields.indexOf(name)] ?? Number.NaN);
+    expect(column("request")).toEqual(rows.map((_, i) => i));
+    const total = (name: string): number => column(name).reduce((sum, value) => sum + value, 0);
+    expect(total("hit_blocks")).toBe(result.totals.hitBlocks);
+    expect(total("input_tokens")).toBe(result.totals.promptTokens);
+    expect(total("first_token_s")).toBeCloseTo(result.firstToken.sumSeconds, 2);
   });
 
   it("counts a request that is longer than an engine's memory as refused, and goes on", () => {

@@ -35,6 +35,8 @@ const DIALECT = "vllm-0.26";
 const EPOCH_SECONDS = 1_767_225_600;
 const NO_IDENTITY = new Uint8Array(0);
 const MS = 1000;
+/** Of a batch: the array's header and its timestamp. */
+const READABLE_BYTES = 11;
 
 /** Told what publishers said and what took effect, for audits. */
 export interface WireJournal {
@@ -64,6 +66,8 @@ interface Stream {
   life: number;
   openAttempt: number | null;
   loss: number;
+  /** Messages to come that will break off. */
+  poisoned: number;
   /** Until when the publisher is stuck; what it sends meanwhile goes out then. */
   heldUntil: number;
   /** When its messages on the way were sent, the oldest first. */
@@ -84,6 +88,7 @@ export class WirePath implements EventPath {
   readonly #actions: ((nowSeconds: number) => void)[] = [];
   readonly #unused: number[] = [];
   readonly #batch = new BatchBuilder();
+  #stalledUntil = 0;
   /** For audits; null unless somebody keeps one. */
   journal: WireJournal | null = null;
   /** What `advance` did last; null before. */
@@ -118,6 +123,7 @@ export class WirePath implements EventPath {
       life: 0,
       openAttempt: null,
       loss: settings.loss,
+      poisoned: 0,
       heldUntil: 0,
       sentAt: [],
     }));
@@ -131,14 +137,19 @@ export class WirePath implements EventPath {
   get nextAt(): number {
     let next = this.#queue.nextAt;
     for (const { sync } of this.#streams) next = Math.min(next, sync.nextTickMs / MS);
-    return next;
+    return Math.max(next, this.#stalledUntil);
   }
 
   /** See EventPath. */
   publish(engine: number, log: StepLog, nowSeconds: number): void {
     const stream = this.#stream(engine);
     const timestamp = EPOCH_SECONDS + nowSeconds;
-    const payload = this.#batch.encode(log, timestamp);
+    let payload = this.#batch.encode(log, timestamp);
+    if (stream.poisoned > 0) {
+      stream.poisoned--;
+      // The time at its head stays, by which a message is known.
+      payload = payload.subarray(0, Math.max(READABLE_BYTES, Math.floor(payload.length / 2)));
+    }
     const number = stream.nextNumber++;
     this.journal?.published(engine, number, timestamp, log.copy());
     stream.history.push(payload);
@@ -211,9 +222,14 @@ export class WirePath implements EventPath {
     stream.history.push(null);
   }
 
-  /** Last sequence number that an engine published; −1 when none was. */
-  lastPublished(engine: number): number {
-    return this.#stream(engine).nextNumber - 1;
+  /** The next messages of an engine break off, live and in replays: what they said cannot be read. */
+  poison(engine: number, count: number): void {
+    this.#stream(engine).poisoned += count;
+  }
+
+  /** Nothing is read until then, as when the process that keeps the index is frozen; afterwards everything is, in order. */
+  stall(untilSeconds: number): void {
+    this.#stalledUntil = Math.max(this.#stalledUntil, untilSeconds);
   }
 
   /** The stream that follows an engine. */
@@ -223,8 +239,9 @@ export class WirePath implements EventPath {
 
   /** See EventPath. */
   advance(nowSeconds: number): void {
+    if (nowSeconds < this.#stalledUntil) return;
     while (this.#queue.nextAt <= nowSeconds) {
-      const at = this.#queue.nextAt;
+      const at = Math.max(this.#queue.nextAt, this.#stalledUntil);
       const slot = this.#queue.take();
       const action = this.#actions[slot];
       this.#unused.push(slot);
