@@ -47,6 +47,7 @@ function made(settings: Made): SimulationResult {
       eventDelaySeconds,
       eventLoss: 0,
       eventReorder: 0,
+      historyMessages: 1_000,
       eventPath: "direct",
     },
     totals: {

@@ -41,6 +41,8 @@ export interface SimulationConfig {
    * stream states with gaps and replays.
    */
   readonly eventPath: "direct" | "wire";
+  /** Messages that publishers keep for replays; means something on the wire only. */
+  readonly historyMessages: number;
 }
 
 /** Sums over the whole run. */

@@ -68,7 +68,6 @@ const U32_MAX = 4_294_967_295;
 /** Complete settings. */
 export interface ResolvedSimulation {
   readonly config: SimulationConfig;
-  readonly historyMessages: number;
   readonly keepRequests: boolean;
 }
 
@@ -118,13 +117,14 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
     eventLoss,
     eventReorder: share("eventReorder", settings.eventReorder ?? 0),
     eventPath: eventLoss > 0 ? "wire" : (settings.eventPath ?? "direct"),
+    historyMessages: check(
+      "historyMessages",
+      settings.historyMessages ?? DEFAULT_HISTORY_MESSAGES,
+      0,
+      HISTORY_MESSAGES_MAX,
+    ),
   };
-  const historyMessages = settings.historyMessages ?? DEFAULT_HISTORY_MESSAGES;
-  return {
-    config,
-    historyMessages: check("historyMessages", historyMessages, 0, HISTORY_MESSAGES_MAX),
-    keepRequests: settings.keepRequests ?? false,
-  };
+  return { config, keepRequests: settings.keepRequests ?? false };
 }
 
 function check(setting: string, value: number, min: number, max: number): number {

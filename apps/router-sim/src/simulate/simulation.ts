@@ -118,8 +118,8 @@ export class Simulation {
    */
   constructor(workload: Workload, settings: SimulationSettings) {
     this.#settings = resolveSettings(settings, workload);
-    const { config, historyMessages, keepRequests } = this.#settings;
-    const { engineCount, blockSize, seed } = config;
+    const { config, keepRequests } = this.#settings;
+    const { engineCount, blockSize, seed, historyMessages } = config;
     this.#requests = workload.requests()[Symbol.iterator]();
     this.#naming = new BlockNaming(workload.blockTokens);
     this.#units = Array.from({ length: engineCount }, () => makeUnit(this.#settings));
