@@ -55,6 +55,8 @@ interface Watcher {
 export interface Refusal {
   readonly status: number;
   readonly retryAfterSeconds?: number;
+  /** Begins to say why and never ends. */
+  readonly isEndless?: boolean;
 }
 
 const PREFIX = "model.aibrix.ai/";
@@ -84,6 +86,8 @@ export class Cluster {
   isHanging = false;
   /** Callers need this token. */
   token: string | null = null;
+  /** Every version is too old, the one of a moment ago too. */
+  forgetsEverything = false;
   /** Watches are not ended in time, get no bookmarks, and hear of nothing. */
   makesDeafWatches = false;
 
@@ -348,11 +352,12 @@ export class Cluster {
     else this.#list(url, response, matches);
   }
 
-  #refuse(response: ServerResponse, { status, retryAfterSeconds }: Refusal): void {
+  #refuse(response: ServerResponse, { status, retryAfterSeconds, isEndless = false }: Refusal): void {
     this.counts.refused += 1;
     if (retryAfterSeconds !== undefined) response.setHeader("retry-after", retryAfterSeconds);
     response.writeHead(status, { "content-type": "application/json" });
-    response.end(JSON.stringify({ kind: "Status", code: status, message: `refused with ${status}` }));
+    if (isEndless) response.write("becau");
+    else response.end(JSON.stringify({ kind: "Status", code: status, message: `refused with ${status}` }));
   }
 
   #list(url: URL, response: ServerResponse, matches: (pod: Pod) => boolean): void {
@@ -380,14 +385,15 @@ export class Cluster {
 
   #watch(url: URL, response: ServerResponse, matches: (pod: Pod) => boolean): void {
     const from = Number(url.searchParams.get("resourceVersion"));
-    if (from < this.#oldest && !this.goneInStream) {
+    const isGone = from < this.#oldest || this.forgetsEverything;
+    if (isGone && !this.goneInStream) {
       this.#refuse(response, { status: 410 });
       return;
     }
     this.counts.watch += 1;
     response.writeHead(200, { "content-type": "application/json" });
     response.flushHeaders();
-    if (from < this.#oldest) {
+    if (isGone) {
       const object = { kind: "Status", code: 410, reason: "Expired", message: "too old resource version" };
       response.end(`${JSON.stringify({ type: "ERROR", object })}\n`);
       return;

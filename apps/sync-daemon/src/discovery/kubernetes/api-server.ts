@@ -116,7 +116,7 @@ export class ApiServer {
     }
     const answer = await this.#send(url, requestOptions, options.timeoutMs);
     if (answer.statusCode === 200) return { body: answer };
-    throw await this.#refusal(answer);
+    throw await this.#refusal(answer, options.timeoutMs);
   }
 
   #send(url: URL, options: RequestOptions, timeoutMs: number): Promise<IncomingMessage> {
@@ -132,7 +132,7 @@ export class ApiServer {
       request.once("response", () => {
         clearTimeout(timer);
       });
-      request.once("error", (error) => {
+      request.on("error", (error) => {
         clearTimeout(timer);
         reject(error instanceof ApiError ? error : unreachable(server, error));
       });
@@ -140,11 +140,16 @@ export class ApiServer {
     });
   }
 
-  async #refusal(answer: IncomingMessage): Promise<ApiError> {
+  async #refusal(answer: IncomingMessage, timeoutMs: number): Promise<ApiError> {
     const status = answer.statusCode ?? 0;
     const server = this.address;
     const facts = { code: refusalCode(status), server, status, retryAfterMs: retryAfter(answer) } as const;
+    // What it says is of interest, but not worth waiting for.
+    const timer = setTimeout(() => {
+      answer.destroy();
+    }, timeoutMs);
     const said = await refusalText(answer);
+    clearTimeout(timer);
     return new ApiError(facts, `${server} answered ${status}${said === "" ? "" : `: ${said}`}`);
   }
 }

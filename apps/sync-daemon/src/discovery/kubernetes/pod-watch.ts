@@ -92,6 +92,8 @@ export class PodWatch {
   #listedMs = 0;
   #failures = 0;
   #garbage = 0;
+  /** In a row, without a watch that went well between. */
+  #gone = 0;
   #hasRenewed = false;
   /** The watch that is under way, or that ended last, was answered well. */
   #wasOpen = false;
@@ -132,7 +134,7 @@ export class PodWatch {
     if (this.#version === null || performance.now() - this.#listedMs >= resyncMs) await this.#list();
     const beganMs = performance.now();
     await this.#watch();
-    this.#progressed();
+    this.#watchProgressed();
     // A watch that lasted has earned the next one at once (W3).
     return performance.now() - beganMs >= this.#settings.times.pauseMsMax ? 0 : this.#pause();
   }
@@ -141,13 +143,12 @@ export class PodWatch {
   #handle(error: ApiError): number {
     const { listener, api } = this.#dependencies;
     const { facts } = error;
-    const isFirst = this.#failures === 0;
     if (facts.code === "gone") {
-      // The version is too old: nothing is wrong but our patience with pauses.
+      // The version is too old, which is nobody's fault, once; a server that says so of the version it has just given is a fault.
       this.#version = null;
       listener.noted("gone");
-      this.#failures += 1;
-      return isFirst ? 0 : this.#pause();
+      this.#gone += 1;
+      return this.#gone === 1 ? 0 : this.#pause(this.#gone);
     }
     if (facts.code === "unauthorized" && !this.#hasRenewed) {
       this.#hasRenewed = true;
@@ -181,9 +182,9 @@ export class PodWatch {
     return this.#pause();
   }
 
-  #pause(): number {
+  #pause(failures: number = this.#failures): number {
     const { pauseMsMin, pauseMsMax } = this.#settings.times;
-    const base = Math.min(pauseMsMax, pauseMsMin * 2 ** Math.max(0, this.#failures - 1));
+    const base = Math.min(pauseMsMax, pauseMsMin * 2 ** Math.max(0, failures - 1));
     return base * (1 + this.#dependencies.random());
   }
 
@@ -193,6 +194,11 @@ export class PodWatch {
     this.#garbage = 0;
     this.#hasRenewed = false;
     this.#dependencies.listener.heard();
+  }
+
+  #watchProgressed(): void {
+    this.#gone = 0;
+    this.#progressed();
   }
 
   async #list(): Promise<void> {
@@ -254,7 +260,7 @@ export class PodWatch {
       this.#wasOpen = true;
       listener.answered("watch");
       if (this.#failures === 0) listener.heard();
-      else steady = setTimeout(this.#progressed.bind(this), STEADY_PAUSES * pauseMsMin);
+      else steady = setTimeout(this.#watchProgressed.bind(this), STEADY_PAUSES * pauseMsMin);
       for await (const events of readWatch(body, api.address)) this.#take(events);
     } catch (error) {
       // A server that never ends a watch is no failure: it is ended here, and the next one goes on.
@@ -285,7 +291,7 @@ export class PodWatch {
       }
     }
     if (isChanged) listener.listed(this.#pods);
-    if (events.length > 0) this.#progressed();
+    if (events.length > 0) this.#watchProgressed();
   }
 
   #apply(kind: "present" | "absent", pod: PodReading): void {
