@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, dumped, TestEngine, until } from "./fleet.ts";
 
@@ -320,6 +321,30 @@ describe("kvsync doctor", () => {
       await sound.end();
       await first.stop();
       await other.stop();
+    }
+  });
+
+  test("names an engine that a cluster wants followed in vain, and says that pods are looked at through a daemon", async () => {
+    const cluster = await Cluster.start();
+    cluster.add("odd", "127.0.0.1", { annotations: { "model.aibrix.ai/kv-events-port": "many" } });
+    const settings = { discovery: { kubernetes: { enabled: true, kubeconfig: cluster.kubeconfig() } } };
+    const found = await DaemonProcess.start(settings);
+    try {
+      const args = ["doctor", "--url", found.url, "--", "--config", configOf(settings)];
+      const { code, out } = await until("the pod is known", async () => {
+        const run = await kvsync(args);
+        return run.out.includes("serving/odd") ? run : null;
+      });
+      expect(out).toMatch(
+        /^ok {4}settings {4}settings: usable; 0 engines are listed; those found among pods/m,
+      );
+      expect(out).toMatch(
+        /^fail {2}daemon {6}serving\/odd of kubernetes: malformed: pod serving\/odd: model\.aibrix\.ai\/kv-events-port: "many" is not usable/m,
+      );
+      expect(code).toBe(1);
+    } finally {
+      await found.end();
+      await cluster.stop();
     }
   });
 

@@ -1,4 +1,4 @@
-/** A running daemon as `doctor` sees it: is it ready, what do its checks say, which streams are not what they should be? */
+/** A running daemon as `doctor` sees it: is it ready, what do its checks say, which engines are wanted in vain, which streams are not what they should be? */
 
 import { z } from "zod";
 
@@ -25,6 +25,7 @@ const engines = z.object({
       ),
     }),
   ),
+  refused: z.array(z.object({ source: z.string(), id: z.string(), reason: z.string(), message: z.string() })),
 });
 
 const OF_HEALTH: Readonly<Record<string, FindingStatus>> = { healthy: "ok", degraded: "warn" };
@@ -35,7 +36,7 @@ const OF_TRUST: Readonly<Record<string, FindingStatus>> = { exact: "ok", partial
  *
  * @param api - the daemon.
  * @param url - for the findings.
- * @returns readiness, checks and streams; one failed finding when it cannot be asked.
+ * @returns readiness, checks, engines wanted in vain, and streams; one failed finding when it cannot be asked.
  */
 export async function examineDaemon(api: DaemonApi, url: string): Promise<Finding[]> {
   try {
@@ -57,6 +58,7 @@ export async function examineDaemon(api: DaemonApi, url: string): Promise<Findin
           message: `${status}: ${message}`,
         };
       }),
+      ...list.refused.flatMap(refusalFinding),
       ...list.engines.flatMap(({ id, ranks }) => ranks.map((rank) => streamFinding(id, rank))),
     ];
   } catch (error) {
@@ -75,7 +77,16 @@ export async function examineDaemon(api: DaemonApi, url: string): Promise<Findin
   }
 }
 
-type Rank = z.output<typeof engines>["engines"][number]["ranks"][number];
+/** A duplicate is followed all the same: of no interest here. */
+function refusalFinding({ source, id, reason, message }: EngineList["refused"][number]): Finding[] {
+  if (reason === "duplicate") return [];
+  return [
+    { check: "daemon", subject: `${id} of ${source}`, status: "fail", message: `${reason}: ${message}` },
+  ];
+}
+
+type EngineList = z.output<typeof engines>;
+type Rank = EngineList["engines"][number]["ranks"][number];
 
 function streamFinding(worker: string, { dp_rank, state, trust, connected, faults }: Rank): Finding {
   const bad = Object.entries(faults).map(([code, count]) => `${code} ${count}`);

@@ -96,7 +96,7 @@ async function examineSettings(options: DoctorOptions): Promise<Finding[]> {
       check: "settings",
       subject: "settings",
       status: "ok",
-      message: `usable; ${settings.engines.length} engines are listed`,
+      message: `usable; ${settings.engines.length} engines are listed${settings.discovery.kubernetes.enabled === true ? "; those found among pods are looked at through a daemon (--url)" : ""}`,
     },
     syncFinding,
     ...(await examineEngines(settings, curve, options)),
