@@ -1,0 +1,71 @@
+/**
+ * The comparisons under docs/routing: each Markdown page is what the program writes of the figures beside it, the HTML page comes
+ * from the same run, and the table that the conclusions rest on has these figures.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+import { type ComparisonFigures, describeComparisonProvenance } from "./comparison-document.ts";
+import { comparisonMarkdown } from "./comparison-markdown.ts";
+
+const FOLDER = join(import.meta.dirname, "../../../../docs/routing");
+const NAMES = existsSync(FOLDER)
+  ? readdirSync(FOLDER)
+      .filter((name) => name.endsWith(".json"))
+      .map((name) => name.slice(0, -".json".length))
+  : [];
+
+it("there are some", () => {
+  expect(NAMES).toContain("conversation");
+  expect(NAMES).toContain("workloads");
+});
+
+describe.each(NAMES)("docs/routing/%s", (name) => {
+  const read = (ending: string): string => readFileSync(join(FOLDER, `${name}.${ending}`), "utf8");
+  const figures = JSON.parse(read("json")) as ComparisonFigures;
+
+  it("has the Markdown that the program writes of its figures", () => {
+    expect(read("md")).toBe(comparisonMarkdown(figures));
+  });
+
+  it("has a page of the same run, and says which command made it", () => {
+    expect(read("html").split("\n")[0]).toContain(describeComparisonProvenance(figures.provenance));
+    expect(figures.provenance.command).toMatch(/^router-sim compare --workload/);
+    expect(figures.provenance.commit).toMatch(/^[0-9a-f]{7,}$/);
+  });
+});
+
+it("the table of the conclusions has the figures of the pages", () => {
+  const lines = readFileSync(join(FOLDER, "README.md"), "utf8").split("\n");
+  const header = lines.findIndex((line) => line.startsWith("| workload | "));
+  const policies = cellsOf(lines[header] ?? "").slice(1);
+  const cases = ["conversation", "workloads"].flatMap((name) => {
+    const { comparison } = JSON.parse(
+      readFileSync(join(FOLDER, `${name}.json`), "utf8"),
+    ) as ComparisonFigures;
+    return comparison.cases;
+  });
+  cases.forEach((one, position) => {
+    const [, ...figures] = cellsOf(lines[header + 2 + position] ?? "");
+    const expected = policies.map((policy) => {
+      const { firstTokenP90, hitRate } =
+        one.policies.find((result) => result.policy === policy)?.metrics ?? ({} as Record<string, undefined>);
+      const milliseconds = (1_000 * (firstTokenP90?.mean ?? Number.NaN)).toLocaleString("en-US", {
+        maximumFractionDigits: 0,
+      });
+      return `${milliseconds}, ${(100 * (hitRate?.mean ?? Number.NaN)).toFixed(0)} %`;
+    });
+    expect(
+      figures.map((figure) => figure.replaceAll("*", "")),
+      one.workload,
+    ).toEqual(expected);
+  });
+});
+
+function cellsOf(line: string): string[] {
+  return line
+    .split("|")
+    .slice(1, -1)
+    .map((cell) => cell.trim());
+}
