@@ -115,6 +115,7 @@ function commandLine(args: readonly string[], signal: AbortSignal, end: (exitCod
 interface ReplayFlags {
   readonly trace?: string;
   readonly generate?: WorkloadSpec;
+  readonly workload?: WorkloadSource;
   readonly policy: readonly PolicyName[];
   readonly engines: number;
   readonly blocks: number;
@@ -158,6 +159,11 @@ function replayCommand(signal: AbortSignal, end: (exitCode: number) => void): Co
     .option("--policy <names>", `comma-separated, of ${POLICY_NAMES.join(", ")}, or all`, parsePolicies, [
       "kvsync" as const,
     ])
+    .addOption(
+      new Option("--workload <workload>", WORKLOAD_HELP)
+        .conflicts(["trace", "generate"])
+        .argParser(coded(parseWorkloadSource)),
+    )
     .option("--requests <n>", "only the first n requests", number(1, U32_MAX))
     .option("--engines <n>", "engines", number(1, ENGINES_MAX), 16)
     .option("--blocks <n>", "device KV blocks per engine", number(1, BLOCKS_MAX), 24_576)
@@ -228,15 +234,16 @@ function faultOptions(
 }
 
 function replayOptions(flags: ReplayFlags, command: Command): ReplayOptions {
-  const { trace, generate, requests } = flags;
-  if (trace === undefined && generate === undefined) {
-    command.error("error: either --trace FILE or --generate SPEC is needed", { exitCode: EXIT_USAGE });
+  const { trace, generate, workload, requests } = flags;
+  if (trace === undefined && generate === undefined && workload === undefined) {
+    command.error("error: one of --trace FILE, --generate SPEC and --workload WORKLOAD is needed", {
+      exitCode: EXIT_USAGE,
+    });
   }
   const kill = flags.killDaemon === true ? parseFault("kill_daemon", "") : flags.killDaemon;
   const faults = [flags.stallSubscriber, flags.restartEngines, kill, flags.truncateHistory];
   return {
-    workload:
-      generate === undefined ? { kind: "trace", path: trace ?? "" } : { kind: "generated", spec: generate },
+    workload: replayWorkload(flags),
     requestsMax: requests ?? null,
     policies: flags.policy,
     engineCount: flags.engines,
@@ -257,6 +264,13 @@ function replayOptions(flags: ReplayFlags, command: Command): ReplayOptions {
     daemonLogPath: flags.daemonLog ?? null,
     jsonPath: flags.json ?? null,
   };
+}
+
+function replayWorkload({ trace, generate, workload }: ReplayFlags): ReplayOptions["workload"] {
+  if (workload !== undefined) return { kind: "named", source: workload };
+  return generate === undefined
+    ? { kind: "trace", path: trace ?? "" }
+    : { kind: "generated", spec: generate };
 }
 
 function demoCommand(signal: AbortSignal, end: (exitCode: number) => void): Command {

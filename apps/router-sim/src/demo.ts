@@ -173,6 +173,7 @@ async function stayUp(options: DemoOptions, console: Console, signal: AbortSigna
       requestCount: requests.length,
       workers,
       capacityTokens: BLOCKS * BLOCK_SIZE,
+      sessionOf: () => null,
       sharedLater: () => 0,
     },
     makePolicy("kvsync", workers.length, options.seed),

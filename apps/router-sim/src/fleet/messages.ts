@@ -11,7 +11,7 @@ import type { Dialect } from "@kvsync/core";
 import type { Fault } from "@kvsync/engine-sim";
 
 import type { EngineTruth } from "../audit/audit.ts";
-import type { TraceRequest } from "../trace/request.ts";
+import type { WorkloadRequest } from "../workload/workload.ts";
 
 /** How a fleet is made. */
 export interface FleetSettings {
@@ -35,7 +35,7 @@ export interface FleetSettings {
   readonly seed: number;
   /** Live messages lost, percent. */
   readonly dropPercent: number;
-  readonly requests: readonly TraceRequest[];
+  readonly requests: readonly WorkloadRequest[];
   /** Whether arrivals say what every engine holds of them: for policies that know the engines. */
   readonly tellsHeldBlocks: boolean;
 }

@@ -3,11 +3,12 @@
  * themselves. It bounds what any router could reach with the contents as they are.
  *
  * Asking every engine means hashing the prompt for each, so most are ruled out first: an engine can hold no more of a
- * prompt than the leading trace ids that were ever sent to it, since answers are unique and equal ids mean equal
+ * prompt than the leading trace ids that were ever sent to it, prompts and answers, since equal ids mean equal
  * prefixes. Engines are asked in order of that bound, about prompts cut to it, until the bound says that none can do
  * better. The result is the same as asking all (oracle.test.ts).
  */
-import { TRACE_BLOCK_TOKENS, type TraceRequest } from "../trace/request.ts";
+import { TRACE_BLOCK_TOKENS } from "../trace/request.ts";
+import type { WorkloadRequest } from "../workload/workload.ts";
 
 /** An engine, as far as the oracle asks it. */
 export interface PrefixHolder {
@@ -33,9 +34,10 @@ export class Oracle {
   }
 
   /** Tells that a request goes to an engine. */
-  sent(request: TraceRequest, engine: number): void {
+  sent(request: WorkloadRequest, engine: number): void {
     const ids = this.#idsSent[engine];
     for (const id of request.hashIds) ids?.add(id);
+    for (const id of request.answerIds ?? []) ids?.add(id);
   }
 
   /**
@@ -45,7 +47,7 @@ export class Oracle {
    * @param tokens - its prompt.
    * @returns blocks, by engine's position.
    */
-  heldBlocks(request: TraceRequest, tokens: Uint32Array): number[] {
+  heldBlocks(request: WorkloadRequest, tokens: Uint32Array): number[] {
     return this.#idsSent.map((ids, engine) => {
       const tokensMax = leadingCount(request.hashIds, ids) * TRACE_BLOCK_TOKENS;
       const cut = tokens.subarray(0, Math.min(tokensMax + 1, tokens.length));
@@ -60,7 +62,7 @@ export class Oracle {
    * @param tokens - its prompt.
    * @returns blocks, 0 when no engine holds the first one.
    */
-  bestBlocks(request: TraceRequest, tokens: Uint32Array): number {
+  bestBlocks(request: WorkloadRequest, tokens: Uint32Array): number {
     const candidates = this.#idsSent
       .map((ids, engine) => ({ engine, tokensMax: leadingCount(request.hashIds, ids) * TRACE_BLOCK_TOKENS }))
       .sort((a, b) => b.tokensMax - a.tokensMax);

@@ -14,6 +14,7 @@ import type { RunReport } from "../report/run-report.ts";
 import { simulate } from "../simulate/simulation.ts";
 import { hitRate } from "../simulate/simulation-result.ts";
 import { generateWorkload } from "../trace/generator.ts";
+import { openWorkload, parseWorkloadSource } from "../workload/workload-source.ts";
 
 const MAIN = join(import.meta.dirname, "../../dist/main.js");
 const RUN_TIMEOUT_MS = 120_000;
@@ -106,6 +107,24 @@ describe("a replay against the real daemon", { timeout: RUN_TIMEOUT_MS }, () => 
     expect(result.ended.output).toMatch(/^seed 1 · commit \S+ · Node v\d+/);
   });
 
+  it("of a chat, whose turns share answers and sessions, hits as often as its simulation, too", async () => {
+    const text = "chat,requests=150,rate=12";
+    const jsonPath = join(folder, "chat.json");
+    const args = ["--workload", text, "--engines", "3", "--speedup", "10", "--json", jsonPath];
+    const ended = await run(["replay", ...args, "--policy", "session-sticky,kvsync"]);
+    expect(ended.exitCode, ended.output).toBe(0);
+    const { runs } = JSON.parse(await readFile(jsonPath, "utf8")) as { runs: RunReport[] };
+    const chat = await openWorkload(parseWorkloadSource(text), 1);
+    for (const [position, policy] of (["session-sticky", "kvsync"] as const).entries()) {
+      const settings = { seed: 1, policy, engineCount: 3, blockSize: 16, blockCount: 24_576 };
+      const simulated = hitRate(simulate(chat, settings).result.totals);
+      expect(simulated).toBeGreaterThan(0.3);
+      expect(Math.abs(simulated - (runs[position]?.blockHitRate ?? 0)), policy).toBeLessThan(
+        HIT_RATE_TOLERANCE,
+      );
+    }
+  });
+
   it("ends exact when 5 % of the messages are lost, by replaying them", async () => {
     const report = expectGood(await replay("loss", "--drop-percent", "5"));
     expect(report.messagesDropped).toBeGreaterThan(0);
@@ -157,7 +176,7 @@ describe("a replay against the real daemon", { timeout: RUN_TIMEOUT_MS }, () => 
 describe("the command line", () => {
   it("refuses wrong options with exit code 2, naming the option, the value and what it expects", async () => {
     const wrong: readonly [readonly string[], string][] = [
-      [["replay"], "either --trace FILE or --generate SPEC is needed"],
+      [["replay"], "one of --trace FILE, --generate SPEC and --workload WORKLOAD is needed"],
       [["replay", "--generate", "requests=none"], "requests"],
       [["replay", "--generate", "conversation", "--trace", "x"], "--trace"],
       [["replay", "--generate", "conversation", "--engines", "0"], "--engines"],

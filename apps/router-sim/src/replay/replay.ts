@@ -9,7 +9,9 @@ import { reportOf, type RunReport } from "../report/run-report.ts";
 import { resultTable, runDetails } from "../report/table.ts";
 import { generateWorkload, type WorkloadSpec } from "../trace/generator.ts";
 import { loadMooncakeTrace } from "../trace/mooncake.ts";
-import type { TraceRequest } from "../trace/request.ts";
+import { TRACE_BLOCK_TOKENS, TraceError } from "../trace/request.ts";
+import { openWorkload, type WorkloadSource } from "../workload/workload-source.ts";
+import type { Workload, WorkloadRequest } from "../workload/workload.ts";
 import { describeFault, type PlannedFault } from "./fault-plan.ts";
 import { type PlantedDifference, runPolicy, type RunSettings } from "./run.ts";
 
@@ -20,7 +22,8 @@ export const MODEL = "mooncake/conversation";
 export interface ReplayOptions {
   readonly workload:
     | { readonly kind: "trace"; readonly path: string }
-    | { readonly kind: "generated"; readonly spec: WorkloadSpec };
+    | { readonly kind: "generated"; readonly spec: WorkloadSpec }
+    | { readonly kind: "named"; readonly source: WorkloadSource };
   /** Only so many requests; null for all. */
   readonly requestsMax: number | null;
   readonly policies: readonly PolicyName[];
@@ -83,7 +86,7 @@ export async function runReplay(
 export async function runOnce(
   options: ReplayOptions,
   policy: PolicyName,
-  requests: readonly TraceRequest[],
+  requests: readonly WorkloadRequest[],
   console: Console,
   signal: AbortSignal,
 ): Promise<RunReport> {
@@ -112,16 +115,38 @@ export async function runOnce(
  *
  * @throws TraceError when a trace cannot be read.
  */
-export async function loadWorkload({ workload, seed, requestsMax }: ReplayOptions): Promise<TraceRequest[]> {
+export async function loadWorkload({
+  workload,
+  seed,
+  requestsMax,
+}: ReplayOptions): Promise<readonly WorkloadRequest[]> {
+  if (workload.kind === "named") {
+    const requests = replayable(await openWorkload(workload.source, seed));
+    return requestsMax === null ? requests : requests.slice(0, requestsMax);
+  }
   if (workload.kind === "trace") return await loadMooncakeTrace(workload.path, requestsMax ?? undefined);
   const requests = generateWorkload(workload.spec, seed);
   return requestsMax === null ? requests : requests.slice(0, requestsMax);
 }
 
+/** What the engines and the daemon of a replay can be sent: one model, texts made of whole ids. */
+function replayable(workload: Workload): readonly WorkloadRequest[] {
+  const requests = [...workload.requests()];
+  const adapters = requests.some(({ loraName }) => loraName !== undefined);
+  if (!adapters && workload.blockTokens === TRACE_BLOCK_TOKENS) return requests;
+  const [setting, expected] = adapters
+    ? ["lora", "0: the engines of a replay serve one model"]
+    : ["length", `1: a replay's texts are made of ids of ${TRACE_BLOCK_TOKENS} tokens`];
+  throw new TraceError(
+    { code: "workload_setting_wrong", setting, actual: workload.name, expected },
+    `workload ${workload.name} cannot be replayed: ${setting} has to be ${expected}`,
+  );
+}
+
 function runSettings(
   options: ReplayOptions,
   policy: PolicyName,
-  requests: readonly TraceRequest[],
+  requests: readonly WorkloadRequest[],
 ): RunSettings {
   const { engineCount, blockCount, hostBlockCount, blockSize, slowness, dialect } = options;
   const { bufferSteps, speedup, seed, dropPercent } = options;
@@ -151,14 +176,9 @@ function runSettings(
   };
 }
 
-function describeReplay(options: ReplayOptions, requests: readonly TraceRequest[]): string {
+function describeReplay(options: ReplayOptions, requests: readonly WorkloadRequest[]): string {
   const { workload, engineCount, blockCount, blockSize, speedup, dropPercent, faults } = options;
-  const source =
-    workload.kind === "trace"
-      ? workload.path
-      : `generated (${Object.entries(workload.spec)
-          .map(([name, value]) => `${name}=${value}`)
-          .join(",")})`;
+  const source = describeSource(workload);
   const troubles = [
     ...(dropPercent > 0 ? [`${dropPercent} % of live messages lost`] : []),
     ...faults.map(describeFault),
@@ -168,4 +188,17 @@ function describeReplay(options: ReplayOptions, requests: readonly TraceRequest[
     `${blockCount.toLocaleString("en-US")} blocks of ${blockSize} tokens; ${speedup} times real time` +
     (troubles.length === 0 ? "" : `; ${troubles.join("; ")}`)
   );
+}
+
+function describeSource(workload: ReplayOptions["workload"]): string {
+  switch (workload.kind) {
+    case "trace":
+      return workload.path;
+    case "named":
+      return workload.source.name;
+    case "generated": {
+      const settings = Object.entries(workload.spec).map(([name, value]) => `${name}=${value}`);
+      return `generated (${settings.join(",")})`;
+    }
+  }
 }

@@ -31,6 +31,8 @@ export interface RouterSettings {
   readonly workers: readonly string[];
   /** Tokens of KV that each has room for. */
   readonly capacityTokens: number;
+  /** The session of a request; null when it has none. */
+  readonly sessionOf: (request: number) => number | null;
   /** Leading prompt tokens of a request that later ones will share; 0 when nobody wants to know. */
   readonly sharedLater: (request: number) => number;
 }
@@ -179,7 +181,7 @@ export class Router implements FleetListener, RouterBooks {
     const { length: promptTokens } = tokens;
     const asked = {
       promptTokens,
-      sessionId: null,
+      sessionId: this.#settings.sessionOf(request),
       keys,
       keyWords: blockSize,
       keyTokens: blockSize,

@@ -18,8 +18,9 @@ import type { FleetSettings, FleetTotals } from "../fleet/messages.ts";
 import { makePolicy } from "../policy/policies.ts";
 import type { PolicyName } from "../policy/policy.ts";
 import { answerTokens, promptTokens } from "../trace/prompt.ts";
-import { TRACE_BLOCK_TOKENS, type TraceRequest } from "../trace/request.ts";
+import { TRACE_BLOCK_TOKENS } from "../trace/request.ts";
 import { WorkloadFuture } from "../workload/workload-future.ts";
+import type { WorkloadRequest } from "../workload/workload.ts";
 import { type Checkpoint, checkpoint } from "./checkpoint.ts";
 import type { PlannedFault } from "./fault-plan.ts";
 import { type FaultRecord, runFaults } from "./faults.ts";
@@ -112,6 +113,7 @@ export async function runPolicy(
         requestCount: requests.length,
         workers: fleet.engines.map(({ worker }) => worker),
         capacityTokens: settings.fleet.blockCount * settings.fleet.blockSize,
+        sessionOf: (request) => requests[request]?.sessionId ?? null,
         sharedLater: settings.policy === "oracle" ? sharedLater(requests) : () => 0,
       },
       makePolicy(settings.policy, fleet.engines.length, settings.fleet.seed),
@@ -231,7 +233,7 @@ class Run {
 }
 
 function* wholeTexts(
-  requests: readonly TraceRequest[],
+  requests: readonly WorkloadRequest[],
   indexes: Iterable<number>,
   seed: number,
 ): Generator<Uint32Array, void, undefined> {
@@ -246,7 +248,7 @@ function* wholeTexts(
 }
 
 /** How much of each request later ones share. */
-function sharedLater(requests: readonly TraceRequest[]): (request: number) => number {
+function sharedLater(requests: readonly WorkloadRequest[]): (request: number) => number {
   const workload = {
     name: "replay",
     requestCount: requests.length,

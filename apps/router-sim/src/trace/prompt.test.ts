@@ -63,4 +63,11 @@ describe("answers", () => {
     expect(answerTokens(asked, 3, 1)).toEqual(answerTokens(asked, 3, 1));
     expect(answerTokens(asked, 3, 1)).not.toEqual(answerTokens(asked, 4, 1));
   });
+
+  it("with ids go on where the prompt ends, so that the next turn repeats them", () => {
+    const turn = { ...request(700, [4, 9], 600), answerIds: [11] };
+    const next = promptTokens(request(1_400, [4, 9, 11]), 1);
+    expect(answerTokens(turn, 3, 1)).toEqual(next.slice(700, 1_300));
+    expect(answerTokens(turn, 5, 1)).toEqual(answerTokens(turn, 3, 1));
+  });
 });

@@ -4,14 +4,16 @@
  * and different lengths share exactly what they share.
  *
  *     prompt   ├ tokens of id₀: 512 ┤├ id₁: 512 ┤├ id₂: the rest ┤
- *     answer   tokens of (request number), in a stream of their own: no two requests answer alike
+ *     answer   with ids: what follows in the blocks of the prompt's last id and the answer's ids, for others to share
+ *              without: tokens of (request number), in a stream of their own: no two requests answer alike
  *
  * Tokens lie in a vocabulary of 128,256 (Llama 3's), so that ids above 65,535, five bytes on the wire, occur.
  *
  * Source of the mixing constants: C. Wellons, "Prospecting for Hash Functions" (nullprogram.com, 2018), the 32-bit
  * finaliser `lowbias32`, public domain.
  */
-import { TRACE_BLOCK_TOKENS, type TraceRequest } from "./request.ts";
+import type { WorkloadRequest } from "../workload/workload.ts";
+import { TRACE_BLOCK_TOKENS } from "./request.ts";
 
 /** Token ids lie in 0 … VOCABULARY_SIZE − 1. */
 export const VOCABULARY_SIZE = 128_256;
@@ -28,10 +30,14 @@ const ANSWER_STREAM = 2;
  * @param seed - the workload's; equal seeds give equal prompts.
  * @returns the token ids, `inputTokens` of them; the caller's to keep. O(tokens), about 3 ns each.
  */
-export function promptTokens(request: TraceRequest, seed: number): Uint32Array<ArrayBuffer> {
-  const tokens = new Uint32Array(request.inputTokens);
+export function promptTokens(request: WorkloadRequest, seed: number): Uint32Array<ArrayBuffer> {
+  return tokensOfIds(request.hashIds, request.inputTokens, seed);
+}
+
+function tokensOfIds(ids: readonly number[], count: number, seed: number): Uint32Array<ArrayBuffer> {
+  const tokens = new Uint32Array(count);
   const stream = deriveSeed(seed, PROMPT_STREAM);
-  request.hashIds.forEach((id, position) => {
+  ids.forEach((id, position) => {
     const begin = position * TRACE_BLOCK_TOKENS;
     fillTokens(tokens, begin, Math.min(begin + TRACE_BLOCK_TOKENS, tokens.length), deriveSeed(stream, id));
   });
@@ -47,11 +53,14 @@ export function promptTokens(request: TraceRequest, seed: number): Uint32Array<A
  * @returns the token ids, `outputTokens` of them; the caller's to keep.
  */
 export function answerTokens(
-  request: TraceRequest,
+  request: WorkloadRequest,
   requestIndex: number,
   seed: number,
 ): Uint32Array<ArrayBuffer> {
-  const tokens = new Uint32Array(request.outputTokens);
+  const { hashIds, answerIds, inputTokens, outputTokens } = request;
+  if (answerIds !== undefined)
+    return tokensOfIds([...hashIds, ...answerIds], inputTokens + outputTokens, seed).slice(inputTokens);
+  const tokens = new Uint32Array(outputTokens);
   fillTokens(tokens, 0, tokens.length, deriveSeed(deriveSeed(seed, ANSWER_STREAM), requestIndex));
   return tokens;
 }
