@@ -4,7 +4,9 @@
  *
  * The property at the end churns five hundred pods at random, with faults between, and wants exactly the right engines when the faults are over.
  */
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 import { CATALOGUE, Exposition, MetricSlots } from "@kvsync/observability";
 import fc from "fast-check";
@@ -13,6 +15,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { DiscoveryStatus } from "../src/discovery/discovery-status.ts";
 import { EngineSources } from "../src/discovery/engine-sources.ts";
 import { PodSource, type PodSourceSettings } from "../src/discovery/kubernetes/pod-source.ts";
+import { RegistrationFile } from "../src/discovery/registration-file.ts";
 import { EngineRegistry } from "../src/engine/engine-registry.ts";
 import type { FollowedRank } from "../src/ingest/thread-messages.ts";
 import type { LogLine } from "../src/log/log-line.ts";
@@ -34,7 +37,7 @@ async function clusterOf(pem: Parameters<typeof Cluster.start>[0] = null): Promi
   return cluster;
 }
 
-function find(kubeconfig: string, more: Partial<PodSourceSettings> = {}) {
+function find(kubeconfig: string, more: Partial<PodSourceSettings> = {}, folder: string | null = null) {
   const lines: LogLine[] = [];
   const log = (line: LogLine): void => {
     lines.push(line);
@@ -55,8 +58,9 @@ function find(kubeconfig: string, more: Partial<PodSourceSettings> = {}) {
   const status = discovery.of("kubernetes");
   const sources = new EngineSources(registry, { log, refused: discovery.refused.bind(discovery) });
   const settings = { kubeconfig, namespaces: [], selector: null, times: TIMES, ...more };
-  const source = new PodSource(settings, { sources, status, metrics, log });
-  source.start();
+  const file = folder === null ? null : new RegistrationFile(folder, "pods.json");
+  const source = new PodSource(settings, { sources, status, file, metrics, log });
+  void source.start();
   cleanups.push(() => source.stop());
   const found = () =>
     new Map([...registry.engines()].map(({ engine }) => [engine.id, engine.ranks[0]?.endpoint ?? ""]));
@@ -505,6 +509,37 @@ describe("an API server that fails", () => {
     await wait(() => {
       expect(finder.status.state).toBe("current");
     });
+  });
+
+  test("what was found before a restart is followed while the server is away, and what it says when it is back holds", async () => {
+    const cluster = await clusterOf();
+    const folder = mkdtempSync(join(tmpdir(), "kvsync-pods-"));
+    cleanups.push(() => {
+      rmSync(folder, { recursive: true, force: true });
+      return Promise.resolve();
+    });
+    cluster.add("stays", "10.0.0.1");
+    cluster.add("goes", "10.0.0.2");
+    const first = find(cluster.kubeconfig(), {}, folder);
+    await settled(cluster, first);
+    await first.source.stop();
+    await cluster.down();
+    cluster.remove("serving/goes");
+    const second = find(cluster.kubeconfig(), {}, folder);
+    await wait(() => {
+      expect(idsOf(second)).toEqual(["serving/goes", "serving/stays"]);
+      expect(second.status.state).toBe("stale");
+    });
+    expect(second.status.lastSuccessMs).toBeNull();
+    await cluster.up();
+    await settled(cluster, second);
+    expect(second.follows).toHaveLength(2);
+    await second.source.stop();
+    // A damaged file costs what was in it, and nothing else.
+    writeFileSync(join(folder, "pods.json"), "{}");
+    const third = find(cluster.kubeconfig(), {}, folder);
+    await settled(cluster, third);
+    expect(third.events()).toContain("pods_forgotten");
   });
 
   test("nothing is open after it has been stopped, whatever it was doing", async () => {

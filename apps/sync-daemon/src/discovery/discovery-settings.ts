@@ -28,7 +28,7 @@ export const discoverySection = section({
     3600,
   ),
   state_directory: text(
-    "Folder of this daemon alone where engines registered over HTTP are kept over a restart; unset for not at all.",
+    "Folder of this daemon alone where engines registered over HTTP, and those found last among pods, are kept over a restart; unset for not at all.",
     null,
   ),
   kubernetes: section({

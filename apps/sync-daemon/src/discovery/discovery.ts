@@ -52,7 +52,8 @@ export class Discovery {
     const { state_directory: folder, config_poll_seconds } = settings.discovery;
     const status = new DiscoveryStatus({ metrics, log, now });
     const sources = new EngineSources(registry, { log, refused: status.refused.bind(status) });
-    const file = folder === null ? null : new RegistrationFile(folder);
+    const fileOf = (name: "registrations.json" | "pods.json"): RegistrationFile | null =>
+      folder === null ? null : new RegistrationFile(folder, name);
     this.#settings = settings;
     this.sources = sources;
     this.status = status;
@@ -69,13 +70,19 @@ export class Discovery {
       sources,
       admission: new EndpointAdmission(settings.security.registration_ranges, isLoopback(settings.http.host)),
       status: status.of("http"),
-      file,
+      file: fileOf("registrations.json"),
       log,
     });
     const { kubernetes } = settings.discovery;
     this.#pods =
       kubernetes.enabled === true
-        ? new PodSource(podSettings(kubernetes), { sources, status: status.of("kubernetes"), metrics, log })
+        ? new PodSource(podSettings(kubernetes), {
+            sources,
+            status: status.of("kubernetes"),
+            file: fileOf("pods.json"),
+            metrics,
+            log,
+          })
         : null;
   }
 
@@ -84,7 +91,7 @@ export class Discovery {
     if (this.#configFile === null) this.sources.state("file", statedBy(this.#settings));
     else this.#configFile.start();
     await this.registrations.restore();
-    this.#pods?.start();
+    await this.#pods?.start();
   }
 
   /** Looks no more; resolves when registrations are on the disk. */

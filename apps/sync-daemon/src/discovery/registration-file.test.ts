@@ -61,16 +61,16 @@ async function codeOf(file: RegistrationFile): Promise<string> {
 
 test("what was written is read again, by whoever comes next; nothing written is nothing to read", async () => {
   const at = folder();
-  expect(await new RegistrationFile(at).read()).toEqual([]);
-  await new RegistrationFile(at).write([plain, rank]);
-  expect(await new RegistrationFile(at).read()).toEqual([plain, rank]);
-  await new RegistrationFile(at).write([plain]);
-  expect(await new RegistrationFile(at).read()).toEqual([plain]);
+  expect(await new RegistrationFile(at, "registrations.json").read()).toEqual([]);
+  await new RegistrationFile(at, "registrations.json").write([plain, rank]);
+  expect(await new RegistrationFile(at, "registrations.json").read()).toEqual([plain, rank]);
+  await new RegistrationFile(at, "registrations.json").write([plain]);
+  expect(await new RegistrationFile(at, "registrations.json").read()).toEqual([plain]);
   expect(readdirSync(at)).toEqual(["registrations.json"]);
 });
 
 test("a file that is cut off anywhere, or in which any byte differs, is refused by code", async () => {
-  const file = new RegistrationFile(folder());
+  const file = new RegistrationFile(folder(), "registrations.json");
   await file.write([plain, rank]);
   const whole = readFileSync(file.path);
   await fc.assert(
@@ -90,7 +90,7 @@ test("a file that is cut off anywhere, or in which any byte differs, is refused 
 });
 
 test("a well-made file of something else is refused, and says what was expected where", async () => {
-  const file = new RegistrationFile(folder());
+  const file = new RegistrationFile(folder(), "registrations.json");
   const broken = { engine: { ...plain.engine, ranks: [] }, community: null };
   await file.write([plain, broken]);
   await expect(file.read()).rejects.toMatchObject({
@@ -101,7 +101,7 @@ test("a well-made file of something else is refused, and says what was expected 
 });
 
 test("a folder that takes no file is named with the system's code", async () => {
-  const file = new RegistrationFile("/dev/null/nowhere");
+  const file = new RegistrationFile("/dev/null/nowhere", "registrations.json");
   await expect(file.write([plain])).rejects.toMatchObject({
     facts: { code: "io_failed", reason: "ENOTDIR" },
   });

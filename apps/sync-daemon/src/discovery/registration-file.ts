@@ -1,5 +1,5 @@
 /**
- * Registrations over HTTP on the disk, so that a restarted daemon knows its engines before anybody registers them again.
+ * Engines on the disk, so that a restarted daemon knows them before anybody tells of them again: those registered over HTTP, and those found last among pods.
  *
  *   line 1  {"format":"kvsync-registrations","version":1,"sha256":"…"}    digest of line 2, without its end
  *   line 2  [{"engine":{…},"community":{…}|null}, …]
@@ -20,8 +20,6 @@ import { z } from "zod";
 import { type Engine, storedEngine } from "../engine/engine-entry.ts";
 import { type CommunityRegistration, communityRegistration } from "../query/community-registration.ts";
 
-/** Name in the state folder. */
-const FILE_NAME = "registrations.json";
 const FORMAT = "kvsync-registrations";
 const VERSION = 1;
 /** Registrations that a file may hold: the most engines that a registry takes. */
@@ -64,9 +62,12 @@ const body = z
 export class RegistrationFile {
   readonly path: string;
 
-  /** @param folder - of this daemon alone; made when it is not there. */
-  constructor(folder: string) {
-    this.path = join(folder, FILE_NAME);
+  /**
+   * @param folder - of this daemon alone; made when it is not there.
+   * @param name - of the file in it.
+   */
+  constructor(folder: string, name: "registrations.json" | "pods.json") {
+    this.path = join(folder, name);
   }
 
   /**

@@ -6,6 +6,7 @@
  *
  *  K1  Engines are stated when every namespace has been listed once: until then the cluster has said nothing, which is not the same as "none".
  *  K2  What comes in one piece of the network is stated at once, not pod by pod.
+ *      What was found before the daemon was restarted is followed meanwhile, if it was kept.
  *  K3  Credentials that cannot be used are tried again, with pauses: a volume may be mounted late.
  */
 
@@ -15,6 +16,7 @@ import { firstDifference } from "../../engine/engine-registry.ts";
 import type { LogLine } from "../../log/log-line.ts";
 import type { SourceStatus } from "../discovery-status.ts";
 import type { EngineSources, MalformedEngine, StatedEngine } from "../engine-sources.ts";
+import { type RegistrationFile, RegistrationFileError } from "../registration-file.ts";
 import { ApiError, ApiServer } from "./api-server.ts";
 import type { PodReading } from "./pod-reading.ts";
 import { PodWatch, type PodWatchListener, type PodWatchTimes } from "./pod-watch.ts";
@@ -32,8 +34,13 @@ export interface PodSourceSettings {
   readonly times: PodWatchTimes;
 }
 
+/** Changes of what is found are kept at most this often: it is only for a restart. */
+const KEEP_MS = 2000;
+
 /** Where what is found goes. */
 export interface PodSourceDependencies {
+  /** Keeps what was found last over a restart; null for not at all. */
+  readonly file: RegistrationFile | null;
   readonly sources: EngineSources;
   readonly status: SourceStatus;
   readonly metrics: MetricSlots;
@@ -63,6 +70,9 @@ export class PodSource {
   readonly #pods;
   readonly #requests;
   #running: Promise<void> = Promise.resolve();
+  #keeping: NodeJS.Timeout | null = null;
+  /** What the file holds, as text; null when that is not known. */
+  #kept: string | null = null;
 
   /**
    * @param settings - what to look for.
@@ -82,15 +92,53 @@ export class PodSource {
     };
   }
 
-  /** Looks from now on. */
-  start(): void {
+  /** States what was kept, and looks from now on. */
+  async start(): Promise<void> {
+    await this.#remember();
     this.#running = this.#run();
   }
 
-  /** Looks no more; resolves when no request is open. */
+  /** Looks no more; resolves when no request is open and what was found is kept. */
   async stop(): Promise<void> {
     this.#ending.abort();
     await this.#running;
+    if (this.#keeping === null) return;
+    clearTimeout(this.#keeping);
+    await this.#keep();
+  }
+
+  /** K1: a cluster that cannot be asked has not said that its engines are gone. */
+  async #remember(): Promise<void> {
+    const { file, sources, status, log } = this.#dependencies;
+    if (file === null) return;
+    try {
+      const kept = await file.read();
+      const engines = kept.map(({ engine }) => ({ engine, incarnation: null }));
+      sources.state("kubernetes", engines);
+      const facts = { path: file.path, engines: engines.length };
+      const message = "follows the engines found before, until the cluster is heard";
+      if (engines.length > 0) log({ level: "info", event: "pods_remembered", message, facts });
+    } catch (error) {
+      if (!(error instanceof RegistrationFileError)) throw error;
+      status.count("registrations_refused");
+      log({ level: "warn", event: "pods_forgotten", message: error.message, facts: { path: file.path } });
+    }
+  }
+
+  async #keep(): Promise<void> {
+    const { file, sources, status, log } = this.#dependencies;
+    this.#keeping = null;
+    const engines = [...sources.wanted("kubernetes")].map((engine) => ({ engine, community: null }));
+    const text = JSON.stringify(engines);
+    if (file === null || text === this.#kept) return;
+    try {
+      await file.write(engines);
+      this.#kept = text;
+    } catch (error) {
+      if (!(error instanceof RegistrationFileError)) throw error;
+      status.count("write_failed");
+      log({ level: "warn", event: "pods_not_kept", message: error.message, facts: { path: file.path } });
+    }
   }
 
   async #run(): Promise<void> {
@@ -181,6 +229,9 @@ export class PodSource {
     this.#pods.known.set(known);
     this.#pods.eligible.set(engines.length);
     this.#dependencies.sources.state("kubernetes", engines, malformed);
+    if (this.#dependencies.file === null || this.#keeping !== null) return;
+    this.#keeping = setTimeout(() => void this.#keep(), KEEP_MS);
+    this.#keeping.unref();
   }
 }
 
