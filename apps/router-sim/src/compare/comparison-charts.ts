@@ -156,7 +156,7 @@ function waitingChart({ policies }: ComparisonCase): string {
     lineChart(
       { title: "Requests waiting over time", description },
       timeAxis(policies.map(({ charts }) => charts.waiting)),
-      { label: "requests waiting, all engines", scale: "linear", domain: [0, most], format: whole },
+      { label: "requests waiting, all engines", scale: "linear", domain: [0, most], format: String },
       drawn(policies, ({ charts }) => timeline(charts.waiting)),
     ),
     "The greatest sample of each interval, mean of the seeds. A line that keeps rising is a fleet too small for its load.",
