@@ -15,8 +15,37 @@ import { readStepLog, StepLog, type StepLogReader } from "./step-log.ts";
 
 interface Message {
   readonly engine: number;
-  readonly sentAt: number;
+  /** The how manieth that was sent. */
+  readonly ordinal: number;
   readonly words: Uint32Array;
+}
+
+/** When the messages on their way were sent: told in the order of sending, arrived in any order. */
+class SendTimes {
+  /** By ordinal from `#first`; NaN for what has arrived. */
+  #times: number[] = [];
+  #first = 0;
+  #head = 0;
+
+  /** When the oldest message on its way was sent; null when there is none. */
+  get oldest(): number | null {
+    return this.#times[this.#head] ?? null;
+  }
+
+  /** @returns the message's ordinal. */
+  sent(atSeconds: number): number {
+    return this.#first + this.#times.push(atSeconds) - 1;
+  }
+
+  arrived(ordinal: number): void {
+    this.#times[ordinal - this.#first] = Number.NaN;
+    while (Number.isNaN(this.#times[this.#head])) this.#head++;
+    // Compacted when half is dead, so that each entry is moved once on average.
+    if (this.#head * 2 < this.#times.length) return;
+    this.#times = this.#times.slice(this.#head);
+    this.#first += this.#head;
+    this.#head = 0;
+  }
 }
 
 /** See the header. */
@@ -28,6 +57,7 @@ export class DirectPath implements EventPath {
   readonly #queue = new EventQueue();
   readonly #messages: (Message | null)[] = [];
   readonly #unused: number[] = [];
+  readonly #sendTimes = new SendTimes();
   readonly #cleared = new StepLog();
 
   /**
@@ -57,7 +87,7 @@ export class DirectPath implements EventPath {
       return;
     }
     const slot = this.#unused.pop() ?? this.#messages.length;
-    this.#messages[slot] = { engine, sentAt: nowSeconds, words: log.copy() };
+    this.#messages[slot] = { engine, ordinal: this.#sendTimes.sent(nowSeconds), words: log.copy() };
     this.#queue.plan(this.#times.next(engine, nowSeconds, this.counts), slot);
   }
 
@@ -74,6 +104,7 @@ export class DirectPath implements EventPath {
       if (message === undefined || message === null) continue;
       this.#messages[slot] = null;
       this.#unused.push(slot);
+      this.#sendTimes.arrived(message.ordinal);
       const writer = this.#writers[message.engine];
       if (writer !== undefined) readStepLog(message.words, writer);
     }
@@ -86,10 +117,6 @@ export class DirectPath implements EventPath {
 
   /** See EventPath. */
   lagSeconds(nowSeconds: number): number {
-    if (this.#queue.size === 0) return 0;
-    let oldest = nowSeconds;
-    for (const message of this.#messages)
-      if (message !== null && message.sentAt < oldest) oldest = message.sentAt;
-    return nowSeconds - oldest;
+    return nowSeconds - (this.#sendTimes.oldest ?? nowSeconds);
   }
 }
