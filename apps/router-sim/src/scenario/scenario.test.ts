@@ -84,7 +84,7 @@ describe("the audit", () => {
   });
 
   it("agrees with playing step by step where the first difference is", async () => {
-    const { scenario, workload } = await small("  - { at: 5, corrupt: [0] }");
+    const { scenario, workload } = await small("  - { at: 2, corrupt: [0] }");
     const player = new ScenarioPlayer(scenario, workload, true);
     while (player.audit().differences.length === 0) player.next();
     expect(firstDifference(scenario, workload, player.events + 40)).toEqual({
