@@ -233,6 +233,9 @@ describe("an API server that fails", () => {
     const finder = find(cluster.kubeconfig());
     await settled(cluster, finder);
     expect(finder.status.state).toBe("current");
+    await wait(() => {
+      expect(cluster.openWatches).toBe(1);
+    });
     await cluster.down();
     await wait(() => {
       expect(finder.status.state).toBe("stale");
