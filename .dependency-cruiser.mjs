@@ -67,7 +67,7 @@ export default {
     },
     {
       name: "kubernetes-client-is-loaded-only-when-on",
-      comment: "Half a second and 80 MB for whoever has no cluster.",
+      comment: "Half a second and 30 MB for whoever has no cluster.",
       severity: "error",
       from: { path: "^(apps|packages)/" },
       to: {

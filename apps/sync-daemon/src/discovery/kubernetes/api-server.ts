@@ -5,7 +5,7 @@
  *
  * The official client is used for what is hard to get right and easy to get wrong: reading credentials in all their forms (files, inline data, exec
  * plugins, a token that is rotated) and making TLS options of them. Its Watch and Informer are not used; docs/decisions/0011 says why. It is loaded
- * only when Kubernetes is asked for, since it costs half a second and 80 MB.
+ * only when Kubernetes is asked for, since it costs half a second and 30 MB.
  *
  * Credentials are read anew by `renew`: the client itself looks at a rotated token once a minute, which is up to a minute of refusals.
  */
