@@ -46,8 +46,16 @@ const SMALL = [
   ...["--speedup", "60", "--settle-seconds", "30"],
 ];
 
-/** The same as SMALL's, for `simulate`. */
-const requests = generateWorkload({ requests: 250, minutes: 5, scale: 0.25 }, 1);
+/**
+ * What the calm run has instead: simulated, kvsync hits 24.6 % there and random 14.6 %, so that two runs within the tolerance below
+ * cannot change places. (With three engines and seed 1 they are 0.7 points apart, and a loaded machine once reversed them.)
+ */
+const CALM_SEED = 3;
+const CALM_ENGINES = 6;
+const WIDE_MARGIN = 0.05;
+
+/** The same as SMALL's, of the calm run's seed, for `simulate`. */
+const requests = generateWorkload({ requests: 250, minutes: 5, scale: 0.25 }, CALM_SEED);
 const workload = { name: "small", requestCount: requests.length, blockTokens: 512, requests: () => requests };
 
 /** A millisecond between an engine's step and the daemon's index, at 60 times real time. */
@@ -86,25 +94,26 @@ function expectGood({ ended, runs }: { ended: Ended; runs: readonly RunReport[] 
 }
 
 describe("a replay against the real daemon", { timeout: RUN_TIMEOUT_MS }, () => {
-  it("ends exact on every stream, beats random, and hits as often as the simulation says", async () => {
-    const result = await replay("calm", "--policy", "random,kvsync");
+  it("ends exact on every stream, beats random widely, and hits as often as the simulation says", async () => {
+    const sized = ["--seed", String(CALM_SEED), "--engines", String(CALM_ENGINES)];
+    const result = await replay("calm", "--policy", "random,kvsync", ...sized);
     const informed = expectGood(result);
     const [random] = result.runs;
-    expect(informed.trust).toEqual({ exact: 3 });
+    expect(informed.trust).toEqual({ exact: CALM_ENGINES });
     expect(informed.gaps).toBe(0);
     expect(informed.routedWithoutAdvice).toEqual({});
     expect(informed.lookups).toBe(250);
-    expect(informed.blockHitRate).toBeGreaterThan(random!.blockHitRate);
+    expect(informed.blockHitRate).toBeGreaterThan(random!.blockHitRate + WIDE_MARGIN);
     expect(informed.oracleShare).toBeGreaterThan(random!.oracleShare);
     for (const [position, { blockHitRate }] of result.runs.entries()) {
       const policy = position === 0 ? "random" : "kvsync";
       const simulated = simulate(workload, {
-        ...{ seed: 1, policy, engineCount: 3, blockSize: 16, blockCount: 3_000 },
+        ...{ seed: CALM_SEED, policy, engineCount: CALM_ENGINES, blockSize: 16, blockCount: 3_000 },
         eventDelaySeconds: REPLAY_DELAY_SECONDS,
       });
       expect(Math.abs(hitRate(simulated.result.totals) - blockHitRate)).toBeLessThan(HIT_RATE_TOLERANCE);
     }
-    expect(result.ended.output).toMatch(/^seed 1 · commit \S+ · Node v\d+/);
+    expect(result.ended.output).toMatch(/^seed 3 · commit \S+ · Node v\d+/);
   });
 
   it("of a chat, whose turns share answers and sessions, hits as often as its simulation, too", async () => {
