@@ -21,6 +21,8 @@ export interface WorkerMatch {
   /** The engine's id. */
   worker: string;
   dp_rank: number;
+  /** Tokens per block of what it holds; as the answer's when it holds nothing. */
+  block_size: number | null;
   /** Leading blocks held without a hole. */
   matched_blocks: number;
   matched_tokens: number;
@@ -35,9 +37,11 @@ export interface WorkerMatch {
 export interface MatchAnswer {
   model: string;
   lora_name: string | null;
-  /** Null while nothing was stored that could tell. */
+  /** Null while nothing was stored that could tell, and when `block_sizes` has several and none was asked for. */
   block_size: number | null;
-  /** Full blocks in the query; null with block_size, and when there are no tokens. */
+  /** Looked in, ascending; each match says its own. */
+  block_sizes: number[];
+  /** Full blocks in the query: of tokens null with `block_size`, of prefix hashes all; null without either. */
   blocks: number | null;
   /** Worst of the ranks considered; unknown when there are none. */
   trust: Trust;
@@ -47,7 +51,7 @@ export interface MatchAnswer {
   reason: FallbackReason | null;
   /** Ranks considered, by trust. */
   ranks: Record<Trust, number>;
-  /** Longest match first. */
+  /** Most matched tokens first. */
   matches: WorkerMatch[];
 }
 
@@ -56,7 +60,7 @@ export interface QuestionOptions {
   /** As engines were registered with it. */
   readonly model: string;
   readonly loraName?: string | undefined;
-  /** Tokens per block; needed when engines of the model use several. */
+  /** Tokens per block: only engines that use it. Without it every size in use is looked in, up to four. */
   readonly blockSize?: number | undefined;
   readonly cacheSalt?: string | undefined;
   /** Only these. */

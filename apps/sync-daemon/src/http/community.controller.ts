@@ -212,10 +212,7 @@ export class CommunityController {
         ? identity
         : null;
     });
-    const blockSize = answer.block_size ?? 0;
-    return fields.model_name === undefined
-      ? mooncakeAnswer(instances, tenant, blockSize)
-      : dynamoAnswer(instances, blockSize);
+    return fields.model_name === undefined ? mooncakeAnswer(instances, tenant) : dynamoAnswer(instances);
   }
 
   *#dumpText(): Generator<string> {

@@ -44,7 +44,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   too_many_tokens: { status: 413, title: "Too many tokens in one lookup" },
   unsupported_media_type: { status: 415, title: "Unsupported content type" },
   wrong_block_size: { status: 422, title: "No engine uses this block size" },
-  block_size_required: { status: 422, title: "Several block sizes are in use" },
+  block_size_required: { status: 422, title: "Too many block sizes are in use" },
   contradictory_fields: { status: 422, title: "Fields contradict each other" },
   endpoint_not_allowed: { status: 422, title: "Engines may not be there" },
   endpoint_unresolvable: { status: 422, title: "The engine's name has no address" },

@@ -7,6 +7,7 @@ import type { WorkerMatch } from "./match-answer.ts";
 const row = (dp_rank: number, device: number, host = 0, disk = 0): WorkerMatch => ({
   worker: "w",
   dp_rank,
+  block_size: 2,
   matched_blocks: device + host + disk,
   matched_tokens: 2 * (device + host + disk),
   tiers: { device, host, disk, remote: 0 },
@@ -19,19 +20,31 @@ test("tiers come out as each project defines them: Mooncake per tier, Dynamo cum
     ["1", [row(0, 2, 1, 1), row(1, 1)]],
     ["2", [row(0, 0)]],
   ]);
-  expect(mooncakeAnswer(instances, "default", 2)).toMatchObject({
+  expect(mooncakeAnswer(instances, "default")).toMatchObject({
     default: {
       1: { longest_matched: 8, GPU: 4, DP: { 0: 8, 1: 2 }, CPU: 2, DISK: 2 },
       2: { longest_matched: 0, GPU: 0, DP: { 0: 0 }, CPU: 0, DISK: 0 },
     },
   });
-  expect(dynamoAnswer(instances, 2)).toEqual({
+  expect(dynamoAnswer(instances)).toEqual({
     scores: { 1: { 0: 8, 1: 2 } },
     frequencies: [2, 1, 1, 1],
     instances: {
       1: { longest_matched: 8, gpu: 4, dp: { 0: 4, 1: 2 }, cpu: 6, disk: 8 },
       2: { longest_matched: 0, gpu: 0, dp: { 0: 0 }, cpu: 0, disk: 0 },
     },
+  });
+});
+
+test("tokens are counted by each rank's own block size", () => {
+  const coarse: WorkerMatch = { ...row(1, 1), block_size: 8, matched_tokens: 8 };
+  const unmatched: WorkerMatch = { ...row(2, 0), block_size: null };
+  const instances = new Map([["1", [row(0, 3), coarse, unmatched]]]);
+  expect(mooncakeAnswer(instances, "default")).toMatchObject({
+    default: { 1: { longest_matched: 8, GPU: 8, DP: { 0: 6, 1: 8, 2: 0 } } },
+  });
+  expect(dynamoAnswer(instances)).toMatchObject({
+    instances: { 1: { longest_matched: 8, gpu: 8, dp: { 0: 6, 1: 8, 2: 0 } } },
   });
 });
 

@@ -156,14 +156,12 @@ export function byInstance(
  *
  * @param instances - from `byInstance`.
  * @param tenant - asked for.
- * @param blockSize - tokens per block; 0 while nothing is stored.
  * @returns the body.
  */
-export function mooncakeAnswer(instances: Instances, tenant: string, blockSize: number): object {
+export function mooncakeAnswer(instances: Instances, tenant: string): object {
   const found = Object.fromEntries(
     [...instances].map(([name, rows]) => {
-      const most = (blocksOf: (row: WorkerMatch) => number): number =>
-        blockSize * Math.max(0, ...rows.map(blocksOf));
+      const most = (blocksOf: (row: WorkerMatch) => number): number => mostTokens(rows, blocksOf);
       return [
         name,
         {
@@ -183,16 +181,14 @@ export function mooncakeAnswer(instances: Instances, tenant: string, blockSize: 
  * The answer as Dynamo's clients read it.
  *
  * @param instances - from `byInstance`.
- * @param blockSize - tokens per block; 0 while nothing is stored.
  * @returns the body.
  */
-export function dynamoAnswer(instances: Instances, blockSize: number): object {
+export function dynamoAnswer(instances: Instances): object {
   const scores: Record<string, Record<string, number>> = {};
   const tiers: Record<string, object> = {};
   const lengths: number[] = [];
   for (const [name, rows] of instances) {
-    const most = (blocksOf: (row: WorkerMatch) => number): number =>
-      blockSize * Math.max(0, ...rows.map(blocksOf));
+    const most = (blocksOf: (row: WorkerMatch) => number): number => mostTokens(rows, blocksOf);
     const matched = rows.filter((row) => row.matched_blocks > 0);
     lengths.push(...matched.map((row) => row.matched_blocks));
     if (matched.length > 0)
@@ -200,12 +196,16 @@ export function dynamoAnswer(instances: Instances, blockSize: number): object {
     tiers[name] = {
       longest_matched: most((row) => row.matched_blocks),
       gpu: most((row) => row.tiers.device),
-      dp: Object.fromEntries(rows.map((row) => [row.dp_rank, row.tiers.device * blockSize])),
+      dp: Object.fromEntries(rows.map((row) => [row.dp_rank, row.tiers.device * (row.block_size ?? 0)])),
       cpu: most((row) => row.tiers.device + row.tiers.host),
       disk: most((row) => row.matched_blocks),
     };
   }
   return { scores, frequencies: frequencies(lengths), instances: tiers };
+}
+
+function mostTokens(rows: readonly WorkerMatch[], blocksOf: (row: WorkerMatch) => number): number {
+  return Math.max(0, ...rows.map((row) => blocksOf(row) * (row.block_size ?? 0)));
 }
 
 /** How many ranks hold the first block, the first two, and so on. O(longest match + ranks). */

@@ -193,8 +193,8 @@ export class Lookup {
     handles.decision.observe((endedMs - startedMs) / 1000);
     handles.latency.observe((endedMs - readMs) / 1000);
     this.#duration.observe((endedMs - readMs) / 1000);
-    if (answer.blocks !== null && answer.blocks > 0)
-      recordHit(handles, (answer.matches[0]?.matched_blocks ?? 0) / answer.blocks);
+    const asked = askedTokens(query, answer);
+    if (asked > 0) recordHit(handles, (answer.matches[0]?.matched_tokens ?? 0) / asked);
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
   }
@@ -257,6 +257,15 @@ export class Lookup {
     this.#models.set(model, handles);
     return handles;
   }
+}
+
+/** Tokens that the best answer there could be would have matched: in full blocks of the smallest size in use. */
+function askedTokens(
+  { input, count }: MatchQuery,
+  { block_sizes: [smallest = 0], matches }: MatchAnswer,
+): number {
+  if (input === "prefix_hashes") return count * (matches[0]?.block_size ?? smallest);
+  return smallest > 0 ? count - (count % smallest) : 0;
 }
 
 /** The average weighs the first lookups alike and later ones against `HIT_RATE_LOOKUPS`, so that it is right from the start. */

@@ -16,6 +16,9 @@ const workerMatch = z
   .strictObject({
     worker: z.string().describe("The engine's id."),
     dp_rank: count,
+    block_size: count
+      .nullable()
+      .describe("Tokens per block of what it holds; as the answer's when it holds nothing."),
     matched_blocks: count.describe("Leading blocks held without a hole."),
     matched_tokens: count,
     tiers: z
@@ -40,10 +43,17 @@ export const matchAnswer = z
   .strictObject({
     model: z.string(),
     lora_name: z.string().nullable(),
-    block_size: count.nullable().describe("Null while nothing was stored that could tell."),
+    block_size: count
+      .nullable()
+      .describe(
+        "Null while nothing was stored that could tell, and when block_sizes has several and none was asked for.",
+      ),
+    block_sizes: z.array(count).describe("Looked in, ascending; each match says its own."),
     blocks: count
       .nullable()
-      .describe("Full blocks in the query; null with block_size, and when there are no tokens."),
+      .describe(
+        "Full blocks in the query: of tokens null with block_size, of prefix hashes all; null without either.",
+      ),
     trust: trust.describe("Worst of the ranks considered; unknown when there are none."),
     decision: z
       .enum(["exact", "degraded", "fallback"])
@@ -64,7 +74,7 @@ export const matchAnswer = z
       .describe("Ranks considered, by trust."),
     matches: z
       .array(workerMatch)
-      .describe("Longest match first; without include_unmatched only ranks with a match."),
+      .describe("Most matched tokens first; without include_unmatched only ranks with a match."),
   })
   .meta({
     id: "MatchAnswer",

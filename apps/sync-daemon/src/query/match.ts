@@ -6,7 +6,9 @@
  * Trust is read from the board *before* the index: a rank that is cleared in between answers with fewer blocks under the
  * older, better word, as it would have a moment earlier; it never answers with blocks it does not hold.
  *
- * A rank whose engine has two contexts that fit (plain and bigram) is credited with the longer match.
+ * A rank whose engine has several contexts that fit (plain and bigram; block sizes, when none was asked for) is credited with the
+ * match of most tokens. Engines of one model do differ in block size: during a rollout, by a mistake on one replica, in hybrid models.
+ * A gateway that follows tokens need not know.
  */
 
 import {
@@ -37,6 +39,9 @@ export interface MatchDependencies {
 /** Model names listed in an error. */
 const LISTED_MAX = 20;
 
+/** Block sizes that one lookup tries. Each costs hashing the prompt once more; a fleet has one or two. */
+const BLOCK_SIZES_MAX = 4;
+
 /** A considered rank. */
 interface Candidate {
   readonly worker: string;
@@ -59,26 +64,18 @@ export function match(query: MatchQuery, dependencies: MatchDependencies): Match
   if (engines === null) throw unknownModel(query.model, registry);
   const { candidates, counts } = consider(query, engines, dependencies.board);
   const contexts = fittingContexts(query, reader);
-  const blockSize = contexts[0]?.blockSize ?? query.blockSize;
-  let blocks =
-    query.input === "prefix_hashes"
-      ? query.count
-      : blockSize === null
-        ? null
-        : Math.floor(query.count / blockSize);
-  const best = new Map<number, Uint32Array>();
-  for (const context of contexts) {
-    const result = run(query, context, reader);
-    blocks = Math.max(blocks ?? 0, result.blockCount);
-    keepLonger(best, result);
-  }
+  const blockSizes = distinctBlockSizes(contexts);
+  const blockSize = blockSizes.length > 1 ? null : (blockSizes[0] ?? query.blockSize);
+  const best = new Map<number, RankMatch>();
+  for (const context of contexts) keepLonger(best, run(query, context, reader), context.blockSize);
   const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
   const considered = TRUST_LEVELS.reduce((sum, trust) => sum + counts[trust], 0);
   return {
     model: query.model,
     lora_name: query.loraName,
     block_size: blockSize,
-    blocks,
+    block_sizes: blockSizes,
+    blocks: blockCount(query, blockSize),
     trust: TRUST_LEVELS[worst] ?? "unknown",
     decision:
       counts.exact === considered && considered > 0
@@ -88,7 +85,7 @@ export function match(query: MatchQuery, dependencies: MatchDependencies): Match
           : "degraded",
     reason: null,
     ranks: counts,
-    matches: rank(query, candidates, best, blockSize ?? 0, dependencies),
+    matches: rank(query, candidates, best, blockSize, dependencies),
   };
 }
 
@@ -114,12 +111,13 @@ export function fallback(
     model: question.model,
     lora_name: question.loraName,
     block_size: null,
+    block_sizes: [],
     blocks: null,
     trust: TRUST_LEVELS[worst] ?? "unknown",
     decision: "fallback",
     reason,
     ranks: counts,
-    matches: rank(question, candidates, new Map(), 0, dependencies),
+    matches: rank(question, candidates, new Map(), null, dependencies),
   };
 }
 
@@ -160,20 +158,32 @@ function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContex
     if (found.length > 0) return found;
   }
   const ours = reader.contexts().filter(({ key }) => key.model === model && key.loraName === loraName);
-  const known = [...new Set(ours.map(({ key }) => key.blockSize))].sort((a, b) => a - b);
+  const fitting = ours.map(({ id, key }) => ({ id, blockSize: key.blockSize }));
+  const known = distinctBlockSizes(fitting);
   if (blockSize !== null && known.length > 0) {
     throw new QueryError(
       { code: "wrong_block_size", block_size: blockSize, known },
       `block_size: no engine of ${model} uses ${blockSize}; expected one of ${known.join(", ")}`,
     );
   }
-  if (known.length > 1) {
+  if (known.length > BLOCK_SIZES_MAX) {
     throw new QueryError(
       { code: "block_size_required", known },
-      `block_size: engines of ${model} use several; expected one of ${known.join(", ")}`,
+      `block_size: engines of ${model} use more than ${BLOCK_SIZES_MAX}; expected one of ${known.join(", ")}`,
     );
   }
-  return ours.map(({ id, key }) => ({ id, blockSize: key.blockSize }));
+  return fitting;
+}
+
+/** Ascending. */
+function distinctBlockSizes(contexts: readonly FittingContext[]): number[] {
+  return [...new Set(contexts.map(({ blockSize }) => blockSize))].sort((a, b) => a - b);
+}
+
+/** Full blocks in the query; null when that cannot be said in one number. */
+function blockCount(query: MatchQuery, blockSize: number | null): number | null {
+  if (query.input === "prefix_hashes") return query.count;
+  return blockSize === null ? null : Math.floor(query.count / blockSize);
 }
 
 function run(query: MatchQuery, { id, blockSize }: FittingContext, reader: PrefixReader): MatchResult {
@@ -187,40 +197,50 @@ function run(query: MatchQuery, { id, blockSize }: FittingContext, reader: Prefi
   return reader.matchTokens(id, query.count, hasExtra);
 }
 
-/** Keeps the longer row of each rank slot; rows are copied, since the reader reuses its own. */
-function keepLonger(best: Map<number, Uint32Array>, result: MatchResult): void {
+/** What one rank holds of the prompt. */
+interface RankMatch {
+  /** See MatchResult. */
+  readonly row: Uint32Array;
+  readonly blockSize: number;
+  readonly tokens: number;
+}
+
+/** Keeps each rank slot's match of most tokens; rows are copied, since the reader reuses its own. */
+function keepLonger(best: Map<number, RankMatch>, result: MatchResult, blockSize: number): void {
   for (let i = 0; i < result.matchCount; i++) {
     const row = result.rows.slice(i * MATCH_ROW_WORDS, (i + 1) * MATCH_ROW_WORDS);
     const [rankSlot = 0, matched = 0] = row;
-    if (matched > (best.get(rankSlot)?.[1] ?? 0)) best.set(rankSlot, row);
+    const tokens = matched * blockSize;
+    if (tokens > (best.get(rankSlot)?.tokens ?? 0)) best.set(rankSlot, { row, blockSize, tokens });
   }
 }
 
 function rank(
   query: QuestionFields,
   candidates: readonly Candidate[],
-  best: ReadonlyMap<number, Uint32Array>,
-  blockSize: number,
+  best: ReadonlyMap<number, RankMatch>,
+  blockSize: number | null,
   { board, now }: MatchDependencies,
 ): WorkerMatch[] {
   const nowMs = now();
-  const rows = candidates
-    .map((candidate) => ({ candidate, row: best.get(candidate.rankSlot) ?? null }))
-    .filter(({ row }) => row !== null || query.includeUnmatched)
+  const found = candidates
+    .map((candidate) => ({ candidate, held: best.get(candidate.rankSlot) ?? null }))
+    .filter(({ held }) => held !== null || query.includeUnmatched)
     .sort(
       (a, b) =>
-        (b.row?.[1] ?? 0) - (a.row?.[1] ?? 0) ||
+        (b.held?.tokens ?? 0) - (a.held?.tokens ?? 0) ||
         compareText(a.candidate.worker, b.candidate.worker) ||
         a.candidate.dpRank - b.candidate.dpRank,
     );
-  return (query.topK === null ? rows : rows.slice(0, query.topK)).map(({ candidate, row }) => {
-    const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0] = row ?? [];
+  return (query.topK === null ? found : found.slice(0, query.topK)).map(({ candidate, held }) => {
+    const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0] = held?.row ?? [];
     const lastEventAtMs = board.lastEventAtMs(candidate.rankSlot);
     return {
       worker: candidate.worker,
       dp_rank: candidate.dpRank,
+      block_size: held?.blockSize ?? blockSize,
       matched_blocks: matched,
-      matched_tokens: matched * blockSize,
+      matched_tokens: held?.tokens ?? 0,
       tiers: { device, host, disk, remote },
       trust: TRUST_LEVELS[candidate.trustLevel] ?? "unknown",
       age_seconds: Number.isNaN(lastEventAtMs) ? null : Math.max(0, (nowMs - lastEventAtMs) / 1000),

@@ -120,7 +120,7 @@ async function examineEngines(
   return [...results.flatMap(({ findings }) => findings), ...compareBlockSizes(ranks, results)];
 }
 
-/** Lookups must name the block size where engines of a model use several; more often than not that is a mistake of configuration. */
+/** Each size costs every lookup another hashing of the prompt; more often than not it is a mistake of configuration. */
 function compareBlockSizes(ranks: readonly RankToExamine[], results: readonly RankExamination[]): Finding[] {
   const byModel = new Map<string, Map<number, string>>();
   for (const [i, { model, worker }] of ranks.entries()) {
@@ -136,7 +136,7 @@ function compareBlockSizes(ranks: readonly RankToExamine[], results: readonly Ra
         check: "block_size",
         subject: model,
         status: "warn",
-        message: `its engines use several block sizes: ${told}; lookups have to name one`,
+        message: `its engines use several block sizes: ${told}; lookups try each, unless they name one`,
       },
     ];
   });

@@ -1,0 +1,141 @@
+/**
+ * Engines of one model whose blocks differ in size: what a rollout, a wrong flag on one replica, or a hybrid model does to lookups.
+ * One daemon, five engines, each with a size of its own.
+ */
+import type { NestFastifyApplication } from "@nestjs/platform-fastify";
+import { PrefixHasher, toBigInt } from "@kvsync/core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { createApp } from "../src/app.module.ts";
+import { Daemon } from "../src/daemon.ts";
+import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
+import { readSettings } from "../src/settings/read-settings.ts";
+import { TestEngine, until } from "./fleet.ts";
+
+/** Ascending. The prompt has 100 tokens: 12, 6, 4, 3 and 2 full blocks. */
+const SIZES = [8, 16, 24, 32, 40];
+const PROMPT = Uint32Array.from({ length: 100 }, (_, i) => 5000 + i * 3);
+
+let daemon: Daemon;
+let app: NestFastifyApplication;
+const engines = new Map<number, TestEngine>();
+
+beforeAll(async () => {
+  const { settings } = readSettings([], {});
+  daemon = await Daemon.start(settings, {
+    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
+    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
+    version: "0.0.0-test",
+    log: () => undefined,
+    died: (error) => {
+      throw error;
+    },
+  });
+  app = await createApp(daemon);
+});
+
+afterAll(async () => {
+  await app.close();
+  await daemon.stop();
+  for (const engine of engines.values()) await engine.stop();
+});
+
+/** Starts and registers an engine of this size that has served the prompt. */
+async function join(blockSize: number): Promise<void> {
+  const engine = await TestEngine.start({ id: `of-${blockSize}`, blockSize }, blockSize);
+  engines.set(blockSize, engine);
+  const created = await app.inject({ method: "POST", url: "/api/v1/engines", payload: engine.entry });
+  expect(created.statusCode).toBe(201);
+  engine.engine.submit(
+    { id: 1, promptTokens: PROMPT, output: { count: 1, seed: 1 }, loraName: null, cacheSalt: null },
+    Date.now() / 1000,
+  );
+  await engine.serve(0);
+  await until("its blocks are known", async () => {
+    const { payload } = await ask({ token_ids: [...PROMPT], block_size: blockSize });
+    return (payload.matches ?? []).length > 0;
+  });
+}
+
+async function ask(question: object): Promise<{ status: number; payload: Partial<MatchAnswer> }> {
+  const response = await app.inject({
+    method: "POST",
+    url: "/api/v1/match",
+    payload: { model: "test/model", ...question },
+  });
+  return { status: response.statusCode, payload: response.json() };
+}
+
+test("a lookup without a block size finds every engine, each in its own blocks, most tokens first", async () => {
+  await join(16);
+  await join(32);
+  const { status, payload } = await ask({ token_ids: [...PROMPT] });
+  expect(status).toBe(200);
+  expect(matchAnswer.parse(payload)).toMatchObject({
+    block_size: null,
+    block_sizes: [16, 32],
+    blocks: null,
+    decision: "exact",
+    matches: [
+      { worker: "of-16", block_size: 16, matched_blocks: 6, matched_tokens: 96 },
+      { worker: "of-32", block_size: 32, matched_blocks: 3, matched_tokens: 96 },
+    ],
+  });
+  const shorter = await ask({ token_ids: [...PROMPT.subarray(0, 90)] });
+  expect(shorter.payload.matches).toMatchObject([
+    { worker: "of-16", matched_tokens: 80 },
+    { worker: "of-32", matched_tokens: 64 },
+  ]);
+});
+
+test("with a block size only engines that use it match, and an unmatched one says the size that was asked for", async () => {
+  const { payload } = await ask({ token_ids: [...PROMPT], block_size: 32, include_unmatched: true });
+  expect(payload).toMatchObject({ block_size: 32, block_sizes: [32], blocks: 3 });
+  expect(payload.matches).toMatchObject([
+    { worker: "of-32", block_size: 32, matched_blocks: 3 },
+    { worker: "of-16", block_size: 32, matched_blocks: 0 },
+  ]);
+});
+
+test("prefix hashes of one size match only the engines of that size, and need not name it", async () => {
+  const words = new Uint32Array(2 * 3);
+  PrefixHasher.create().hash(PROMPT, 3, 32, null, words);
+  const hashes = [0, 1, 2].map((i) => String(toBigInt(words[2 * i] ?? 0, words[2 * i + 1] ?? 0)));
+  const { payload } = await ask({ prefix_hashes: hashes });
+  expect(payload).toMatchObject({ block_size: null, block_sizes: [16, 32], blocks: 3 });
+  expect(payload.matches).toMatchObject([{ worker: "of-32", block_size: 32, matched_blocks: 3 }]);
+});
+
+test("the match percentage counts tokens, so that coarse blocks are not taken for a bad match", async () => {
+  const read = async (suffix: string): Promise<number> => {
+    const { body } = await app.inject("/metrics");
+    const line = new RegExp(String.raw`^aibrix_sync_indexer_match_percentage_${suffix}\{.*\} (\S+)$`, "m");
+    return Number(line.exec(body)?.[1]);
+  };
+  const before = { sum: await read("sum"), count: await read("count") };
+  const { payload } = await ask({ token_ids: [...PROMPT], workers: ["of-32"] });
+  expect(payload.matches).toMatchObject([{ worker: "of-32", matched_blocks: 3 }]);
+  expect(await read("count")).toBe(before.count + 1);
+  expect(await read("sum")).toBeCloseTo(before.sum + 100, 6);
+});
+
+test("an engine's clients by the other API are told tokens of each engine's own blocks", async () => {
+  const query = { model_name: "test/model", token_ids: [...PROMPT] };
+  const response = await app.inject({ method: "POST", url: "/query", payload: query });
+  expect(response.json()).toMatchObject({ scores: { "of-16": { 0: 96 }, "of-32": { 0: 96 } } });
+});
+
+test("more sizes than a lookup tries are named, and one of them has to be asked for", async () => {
+  await join(8);
+  await join(24);
+  expect((await ask({ token_ids: [...PROMPT] })).payload.block_sizes).toEqual([8, 16, 24, 32]);
+  await join(40);
+  const { status, payload } = await ask({ token_ids: [...PROMPT] });
+  expect({ status, ...payload }).toMatchObject({
+    status: 422,
+    code: "block_size_required",
+    known: SIZES,
+    detail: "block_size: engines of test/model use more than 4; expected one of 8, 16, 24, 32, 40",
+  });
+  expect((await ask({ token_ids: [...PROMPT], block_size: 40 })).status).toBe(200);
+});
