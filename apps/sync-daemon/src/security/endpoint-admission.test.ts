@@ -7,6 +7,7 @@ import { AdmissionError, EndpointAdmission } from "./endpoint-admission.ts";
 const NAMES: Readonly<Record<string, readonly string[]>> = {
   "engine-0.pods": ["10.1.2.3"],
   both: ["fd00::3", "10.1.2.4"],
+  "my_engine.": ["10.1.2.5"],
   public: ["93.184.215.14"],
   // The trick: one address that may be, and one that may not.
   rebinding: ["10.1.2.3", "127.0.0.1"],
@@ -41,6 +42,10 @@ test.each([
   ["tcp://[fd00::1]:5557", "tcp://[fd00::1]:5557"],
   ["tcp://engine-0.pods:5557", "tcp://10.1.2.3:5557"],
   ["tcp://both:5557", "tcp://10.1.2.4:5557"],
+  ["tcp://my_engine.:5557", "tcp://10.1.2.5:5557"],
+  ["tcp://[FD00:0::0001]:5557", "tcp://[fd00::1]:5557"],
+  ["tcp://[::ffff:10.1.2.3]:5557", "tcp://10.1.2.3:5557"],
+  ["tcp://[0:0:0:0:0:ffff:0a01:0203]:5557", "tcp://10.1.2.3:5557"],
 ])("%s is dialled as %s", async (endpoint, dialled) => {
   expect(await admitted(endpoint)).toBe(dialled);
 });
@@ -52,6 +57,14 @@ test.each([
   ["tcp://169.254.169.254:80", `endpoint_not_allowed: tcp://169.254.169.254:80: ${OUTSIDE}`],
   ["tcp://[::1]:5557", `endpoint_not_allowed: tcp://[::1]:5557: ${OUTSIDE}`],
   ["tcp://[::ffff:127.0.0.1]:5557", `endpoint_not_allowed: tcp://[::ffff:127.0.0.1]:5557: ${OUTSIDE}`],
+  ["tcp://[fd00:ec2::254]:80", "endpoint_not_allowed: tcp://[fd00:ec2::254]:80: where a cloud hands out"],
+  ["tcp://[fd20:ce::254]:80", "endpoint_not_allowed: tcp://[fd20:ce::254]:80: where a cloud hands out"],
+  ["tcp://100.100.100.200:80", "endpoint_not_allowed: tcp://100.100.100.200:80: where a cloud hands out"],
+  [
+    "tcp://[::ffff:100.100.100.200]:80",
+    "endpoint_not_allowed: tcp://[::ffff:100.100.100.200]:80: where a cloud hands out",
+  ],
+  ["tcp://a..b:5557", "endpoint_not_allowed: tcp://a..b:5557: expected tcp://"],
   [
     "tcp://public:5557",
     `endpoint_not_allowed: tcp://public:5557: public is 93.184.215.14, which is ${OUTSIDE}`,
@@ -86,6 +99,21 @@ test("loopback is allowed where the daemon itself listens on loopback, and range
   expect(await admitted("tcp://public:1", { ranges })).toBe("tcp://93.184.215.14:1");
   expect(await admitted("tcp://10.1.2.3:1", { ranges, isLocal: true })).toContain("endpoint_not_allowed");
   expect(await admitted("tcp://10.1.2.3:1", { ranges: [] })).toContain("endpoint_not_allowed");
+  const metadata = "tcp://100.100.100.200:1";
+  expect(await admitted(metadata, { ranges: ["100.64.0.0/10"] })).toBe(metadata);
+});
+
+test("a name that is almost one is refused in a time that grows with its length, and not with the ways to cut it", async () => {
+  const timeOf = async (length: number): Promise<number> => {
+    const begunMs = performance.now();
+    for (let i = 0; i < 20; i++)
+      expect(await admitted(`tcp://${"a".repeat(length)}!:1`)).toContain("endpoint_not_allowed");
+    return performance.now() - begunMs;
+  };
+  await timeOf(8);
+  // Of ways to cut it there are 4096 times as many.
+  const [short, long] = [await timeOf(12), await timeOf(24)];
+  expect(long).toBeLessThan(100 * short);
 });
 
 test("every rank's sockets are checked, events and replay, and a name is resolved once", async () => {

@@ -7,12 +7,13 @@
  * Invariants
  *  E1  What is dialled is the address that was checked: a name that resolves to something else later changes nothing.
  *  E2  One address outside of the ranges refuses the name.
+ *  E3  An address is dialled in one spelling, so that one socket cannot be two engines': the shortest, IPv4 where IPv6 only maps it.
  *
  * Not here: engines of the configuration file, which the operator wrote.
  */
 
 import { lookup } from "node:dns/promises";
-import { BlockList, isIP } from "node:net";
+import { BlockList, isIP, SocketAddress } from "node:net";
 
 import { CodedError } from "@kvsync/core";
 
@@ -24,8 +25,15 @@ const PRIVATE_RANGES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64
 const LOOPBACK_RANGES = ["127.0.0.0/8", "::1"];
 /** A resolver that is slower than this is broken. */
 const RESOLVE_TIMEOUT_MS = 5000;
-/** RFC 1123; with it neither libzmq's source addresses nor its interfaces can be written. */
-const HOST_NAME = /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?)*$/;
+/**
+ * Where clouds answer whoever is on the machine with the machine's own credentials, though their addresses look private: AWS (metadata, pod identities),
+ * Google, Alibaba. Others are link-local, which no range above has.
+ */
+const METADATA_RANGES = ["fd00:ec2::/32", "fd20:ce::254", "100.100.100.200"];
+/** RFC 1035. */
+const HOST_NAME_MAX = 253;
+/** RFC 1123, and the underscore that container engines put into names. Neither libzmq's source addresses nor its interfaces can be written so. */
+const HOST_LABEL = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/;
 
 /** Facts of an endpoint that is refused. */
 export type AdmissionFacts =
@@ -47,7 +55,9 @@ export type Resolver = (host: string) => Promise<readonly string[]>;
 /** Decides where registered engines may be. */
 export class EndpointAdmission {
   readonly #allowed: readonly string[];
-  readonly #ranges = new BlockList();
+  readonly #ranges: BlockList;
+  /** Refused though in the ranges. Empty for ranges that are given: then they mean what they say. */
+  readonly #never: BlockList;
   readonly #resolve: Resolver;
 
   /**
@@ -58,8 +68,8 @@ export class EndpointAdmission {
   constructor(ranges: readonly string[] | null, isLocal: boolean, resolve: Resolver = systemResolver) {
     this.#allowed = ranges ?? [...PRIVATE_RANGES, ...(isLocal ? LOOPBACK_RANGES : [])];
     this.#resolve = resolve;
-    for (const range of this.#allowed.map(readRange).filter((read): read is AddressRange => read !== null))
-      this.#ranges.addSubnet(range.address, range.prefix, range.family);
+    this.#ranges = listOf(this.#allowed);
+    this.#never = listOf(ranges === null ? METADATA_RANGES : []);
   }
 
   /**
@@ -94,7 +104,7 @@ export class EndpointAdmission {
     const host = bracketed ?? plain ?? "";
     const isUsable =
       bracketed === undefined
-        ? isIP(host) === 4 || HOST_NAME.test(host)
+        ? isIP(host) === 4 || isHostName(host)
         : isIP(host) === 6 && !host.includes("%");
     if (!isUsable || port === undefined) {
       throw this.#notAllowed(
@@ -107,15 +117,12 @@ export class EndpointAdmission {
   }
 
   async #addressOf(host: string, endpoint: string): Promise<string> {
-    const found = isIP(host) === 0 ? await this.#addressesOf(host, endpoint) : [host];
-    const outside = found.find((address) => !this.#isAllowed(address));
-    if (outside !== undefined) {
-      const is = outside === host ? "" : `${host} is ${outside}, which is `;
-      throw this.#notAllowed(
-        endpoint,
-        outside,
-        `${is}outside of security.registration_ranges (${this.#allowed.join(", ")})`,
-      );
+    const isName = isIP(host) === 0;
+    const found = (isName ? await this.#addressesOf(host, endpoint) : [host]).map(inOneSpelling);
+    for (const address of found) {
+      const why = this.#whyNot(address);
+      if (why === null) continue;
+      throw this.#notAllowed(endpoint, address, `${isName ? `${host} is ${address}, which is ` : ""}${why}`);
     }
     // libzmq dials IPv4 unless told otherwise.
     return found.find((address) => isIP(address) === 4) ?? found[0] ?? "";
@@ -139,14 +146,43 @@ export class EndpointAdmission {
     return found;
   }
 
-  #isAllowed(address: string): boolean {
-    return this.#ranges.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+  /** What an address is that no engine may have; null for one that it may. */
+  #whyNot(address: string): string | null {
+    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
+    if (!this.#ranges.check(address, family))
+      return `outside of security.registration_ranges (${this.#allowed.join(", ")})`;
+    if (!this.#never.check(address, family)) return null;
+    return "where a cloud hands out credentials; allowed only by security.registration_ranges that are given and have it";
   }
 
   #notAllowed(endpoint: string, address: string | null, why: string): AdmissionError {
     const facts = { code: "endpoint_not_allowed", endpoint, address, allowed: this.#allowed } as const;
     return new AdmissionError(facts, `${endpoint}: ${why}`);
   }
+}
+
+function listOf(ranges: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const range of ranges.map(readRange).filter((read): read is AddressRange => read !== null))
+    list.addSubnet(range.address, range.prefix, range.family);
+  return list;
+}
+
+/** One look at each character: a single expression for all labels would try every way to cut a long text into labels, for hours. */
+function isHostName(host: string): boolean {
+  if (host.length > HOST_NAME_MAX) return false;
+  return host
+    .replace(/\.$/, "")
+    .split(".")
+    .every((label) => HOST_LABEL.test(label));
+}
+
+/** E3 */
+function inOneSpelling(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const short = new SocketAddress({ address, family: "ipv6" }).address;
+  const mapped = short.replace(/^::ffff:/, "");
+  return isIP(mapped) === 4 ? mapped : short;
 }
 
 async function systemResolver(host: string): Promise<readonly string[]> {
