@@ -227,6 +227,20 @@ test.each([
   expect(await post(url, payload)).toMatchObject({ status: 400, body: { code: "malformed_body", where } });
 });
 
+test("a tenant that names an instance so that both have one id does not take over another's registration", async () => {
+  const own = { endpoint: "tcp://127.0.0.1:19888", modelname: "other", instance_id: "blue/i" };
+  expect(await post("/register", own)).toMatchObject({ status: 200 });
+  expect(await post("/register", own)).toMatchObject({ status: 200 });
+  expect(await post("/register", { ...own, tenant_id: "blue", instance_id: "i" })).toMatchObject({
+    status: 409,
+    body: { code: "engine_conflict", field: "instance_id", conflictsWith: "blue/i of tenant default" },
+  });
+  expect(await get("/services")).toMatchObject({
+    services: [{ InstanceID: "blue/i", TenantID: "default" }],
+  });
+  expect(await post("/unregister", { instance_id: "blue/i" })).toMatchObject({ status: 200 });
+});
+
 test("a query by hash names its hashes in exactly one of the three ways", async () => {
   expect(await post("/query_by_hash", { model: "m" })).toMatchObject({
     status: 422,

@@ -12,6 +12,7 @@ import type { z } from "zod";
 
 import type { HttpRegistrations } from "../discovery/http-registrations.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
+import { engineConflict } from "../engine/engine-registry.ts";
 import {
   type CommunityIdentity,
   DEFAULT_TENANT,
@@ -21,6 +22,9 @@ import {
 } from "./community-api.ts";
 import type { CommunityRegistration } from "./community-registration.ts";
 import { malformed, QueryError } from "./query-error.ts";
+
+/** Who a registration is of. Ids are made of it, and a slash in a name can make two of them one: then the first one keeps it. */
+const IDENTITY = ["instance", "tenant", "dpRank"] as const;
 
 /** Registers, removes and names. */
 export class CommunityRegistrations {
@@ -70,7 +74,11 @@ export class CommunityRegistrations {
       blockSize: body.block_size ?? 0,
       additionalSalt: body.additionalsalt ?? "",
     };
-    await this.#registrations.register({ ...entry.data, ranks }, registration);
+    const engine = { ...entry.data, ranks };
+    const earlier = this.#registrations.community(id);
+    if (earlier !== null && IDENTITY.some((field) => earlier[field] !== registration[field]))
+      throw engineConflict(engine, "instance_id", `${earlier.instance} of tenant ${earlier.tenant}`);
+    await this.#registrations.register(engine, registration);
     return registration;
   }
 
