@@ -241,6 +241,13 @@ test("a tenant that names an instance so that both have one id does not take ove
   expect(await post("/unregister", { instance_id: "blue/i" })).toMatchObject({ status: 200 });
 });
 
+test("a hash that is none is refused by the name of the field that it came in", async () => {
+  expect(await post("/query_by_hash", { model: "m", seq_hashes: [1, 1.5] })).toMatchObject({
+    status: 400,
+    body: { where: "seq_hashes.1" },
+  });
+});
+
 test("a query by hash names its hashes in exactly one of the three ways", async () => {
   expect(await post("/query_by_hash", { model: "m" })).toMatchObject({
     status: 422,

@@ -30,6 +30,9 @@ const ROW_WORDS = 5;
 /** Rows per page of a dump. */
 const PAGE_ROWS = 4096;
 
+/** Where hashes may be: Mooncake's two, both rolling, and Dynamo's, local. */
+const HASH_FIELDS = ["seq_hashes", "block_hash", "block_hashes"] as const;
+
 /** Answers clients of Mooncake's and Dynamo's indexers. */
 @Controller()
 export class CommunityController {
@@ -101,15 +104,14 @@ export class CommunityController {
   @HttpCode(200)
   queryByHash(@Body() body: unknown): object {
     const fields = checkFields(queryByHashBody, body);
-    const { seq_hashes: rolling, block_hash: earlier, block_hashes: local } = fields;
-    const given = [rolling, earlier, local].filter((hashes) => hashes !== undefined);
-    const [hashes] = given;
-    if (hashes === undefined || given.length > 1)
-      throw contradictory(["seq_hashes", "block_hash", "block_hashes"], "exactly one of the three");
-    const form = local === undefined ? "rolling" : "local";
+    const given = HASH_FIELDS.filter((field) => fields[field] !== undefined);
+    const [field] = given;
+    if (field === undefined || given.length > 1) throw contradictory(HASH_FIELDS, "exactly one of the three");
+    const hashes = hashTexts(fields[field] ?? [], field);
+    const form = field === "block_hashes" ? "local" : "rolling";
     // The hashes contain the salt already, if there is one.
     const question = { ...this.#question(fields), cacheSalt: null };
-    return this.#answer(fields, this.#daemon.lookup.hashes(question, hashTexts(hashes), form));
+    return this.#answer(fields, this.#daemon.lookup.hashes(question, hashes, form));
   }
 
   /**

@@ -69,13 +69,41 @@ test("every integer of 64 bits survives a JSON body, and nothing in strings is t
         };
         expect(parsed.name).toBe(`${name}, 12345678901234567890 \\"`);
         expect(Number(parsed.double)).toBe(double === 0 ? Number(`${double}`) : double);
-        expect(hashTexts(parsed.hashes).map((each) => BigInt(String(each)))).toEqual(
+        expect(hashTexts(parsed.hashes, "seq_hashes").map((each) => BigInt(each))).toEqual(
           hashes.map((each) => BigInt.asUintN(64, each)),
         );
       },
     ),
   );
 });
+
+test("a string of escapes without an end costs as much time as its length, and is left alone", () => {
+  const timeOf = (escapes: number): number => {
+    const json = `{"name":"${'\\"'.repeat(escapes)}`;
+    const begunMs = performance.now();
+    expect(quoteLongIntegers(json)).toBe(json);
+    return performance.now() - begunMs;
+  };
+  timeOf(1000);
+  // A hundred times as many; with a look from each of them to the end it would be ten thousand times the time.
+  const [few, many] = [timeOf(2000), timeOf(200_000)];
+  expect(many).toBeLessThan(2000 * Math.max(few, 0.05));
+});
+
+test("digits and strings as long as a body can be are read, and an integer of too many digits is no hash", () => {
+  const long = `{"a":"${"x".repeat(17_000_000)}","b":${"1".repeat(1000)}}`;
+  expect(quoteLongIntegers(long)).toBe(long);
+});
+
+test.each([[-(2n ** 63n) - 1n], [2n ** 64n], [1.5], [null], ["1n"], ["0x"], [["1"]], [2 ** 60]])(
+  "a hash that is %s is refused where it stands, by the name that the request gives it",
+  (hash) => {
+    const given = typeof hash === "bigint" ? String(hash) : hash;
+    expect(() => hashTexts(["1", given], "block_hashes")).toThrow(
+      "block_hashes.1: expected an integer of 64 bits",
+    );
+  },
+);
 
 test("an integer instance id is its text, and the store's own publisher is refused by its type", () => {
   const body = { instance_id: 1, endpoint: "tcp://127.0.0.1:5557", model_name: "m" };
