@@ -318,6 +318,13 @@ test("bodies that are too large, of a foreign type, or for no route are refused 
       status: 415,
       code: "unsupported_media_type",
     });
+    // A page in somebody's browser may send a form anywhere, without asking first.
+    const form = { "content-type": "application/x-www-form-urlencoded" };
+    const url = "/api/v1/engines";
+    const registration = Buffer.from("id=a&model=m&endpoint=tcp://127.0.0.1:19998");
+    expect(
+      (await small.app.inject({ method: "POST", url, headers: form, payload: registration })).json(),
+    ).toMatchObject({ status: 415, code: "unsupported_media_type" });
     expect((await small.app.inject("/nothing/here")).json()).toMatchObject({
       status: 404,
       code: "unknown_route",
@@ -326,6 +333,30 @@ test("bodies that are too large, of a foreign type, or for no route are refused 
     await small.app.close();
     await small.daemon.stop();
   }
+});
+
+test("a compressed body is refused, not taken for what it would be uncompressed", async () => {
+  const send = (encoding: string) =>
+    app.inject({
+      method: "POST",
+      url: "/api/v1/match?model=test/model",
+      headers: { ...BINARY_HEADERS, "content-encoding": encoding },
+      payload: Buffer.alloc(64),
+    });
+  for (const encoding of ["gzip", "br", "zstd", "gzip, identity"]) {
+    expect((await send(encoding)).json()).toMatchObject({
+      status: 415,
+      code: "unsupported_media_type",
+      expected: expect.stringContaining("Content-Encoding") as string,
+    });
+  }
+  expect((await send("identity")).statusCode).toBe(200);
+});
+
+test("messages that are nested deeper than can be passed on are the caller's mistake, by name", async () => {
+  const payload = `{"model":"test/model","messages":[{"role":"user","content":${"[".repeat(50_000)}${"]".repeat(50_000)}}]}`;
+  const response = await app.inject({ method: "POST", url: "/api/v1/match", headers: JSON_HEADERS, payload });
+  expect(response.json()).toMatchObject({ status: 400, code: "malformed_body", where: "messages" });
 });
 
 test("registering is idempotent, conflicts name the field, and removing what is not there is 404", async () => {

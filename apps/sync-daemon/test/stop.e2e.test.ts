@@ -119,3 +119,40 @@ test("callers that hang up in the middle of a request are counted as that, and a
     await daemon.end();
   }
 });
+
+test.each([
+  ["something else", "\u0016\u0003\u0001 hello", 400, "bad_request"],
+  ["two lengths", "POST /query HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2", 400, "bad_request"],
+  [
+    "a length and chunks",
+    "POST /query HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked",
+    400,
+    "bad_request",
+  ],
+  ["headers without end", `GET /livez HTTP/1.1\r\nx: ${"a".repeat(20_000)}`, 431, "headers_too_large"],
+])(
+  "%s in place of a request is answered with a problem document, and counted",
+  async (_what, sent, status, code) => {
+    const daemon = await DaemonProcess.start();
+    try {
+      const { hostname, port } = new URL(daemon.url);
+      const answer = await new Promise<string>((resolve) => {
+        let text = "";
+        const socket = connect(Number(port), hostname, () => socket.write(`${sent}\r\nhost: test\r\n\r\n`));
+        socket.on("data", (data: Buffer) => (text += data.toString()));
+        socket.on("error", () => undefined);
+        socket.on("close", () => {
+          resolve(text);
+        });
+      });
+      expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+      expect(answer).toContain("Content-Type: application/problem+json");
+      expect(JSON.parse(answer.slice(answer.indexOf("{")))).toMatchObject({ status, code });
+      expect(await (await daemon.fetch("/metrics")).text()).toContain(
+        `aibrix_kv_http_request_errors_total{route="unmatched",code="${code}"} 1`,
+      );
+    } finally {
+      await daemon.end();
+    }
+  },
+);

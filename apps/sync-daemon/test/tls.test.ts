@@ -191,7 +191,8 @@ test("a request that does not arrive in its time is answered with 408", async ()
     });
   });
   await slow.stop();
-  expect(answer).toContain("408");
+  expect(answer).toContain("HTTP/1.1 408 Request Timeout");
+  expect(answer).toContain('"code":"request_overdue"');
 });
 
 test.each([

@@ -13,6 +13,8 @@ type RimCode =
   | "body_too_large"
   | "unsupported_media_type"
   | "bad_request"
+  | "request_overdue"
+  | "headers_too_large"
   | "stopping"
   | "caller_gone"
   | "snapshot_unavailable"
@@ -38,6 +40,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   unknown_engine: { status: 404, title: "No such engine" },
   unknown_instance: { status: 404, title: "No such instance is registered here" },
   unknown_route: { status: 404, title: "No such route" },
+  request_overdue: { status: 408, title: "The request took too long to arrive" },
   engine_conflict: { status: 409, title: "The engine conflicts with one that is registered" },
   stated_elsewhere: { status: 409, title: "The engine comes from a source that this request cannot change" },
   body_too_large: { status: 413, title: "The body is too large" },
@@ -48,8 +51,9 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   contradictory_fields: { status: 422, title: "Fields contradict each other" },
   endpoint_not_allowed: { status: 422, title: "Engines may not be there" },
   endpoint_unresolvable: { status: 422, title: "The engine's name has no address" },
-  caller_gone: { status: 499, title: "The caller hung up before the request was there" },
   rate_limited: { status: 429, title: "Too many requests" },
+  headers_too_large: { status: 431, title: "The address and headers are too long" },
+  caller_gone: { status: 499, title: "The caller hung up before the request was there" },
   internal_error: { status: 500, title: "Something went wrong inside" },
   registry_full: { status: 503, title: "No room for another engine" },
   snapshot_unavailable: { status: 503, title: "No snapshot could be made" },

@@ -16,6 +16,8 @@ import { createHash } from "node:crypto";
 
 import { z } from "zod";
 
+import { malformed } from "../query/query-error.ts";
+
 const MESSAGES_MAX = 4096;
 const MESSAGES_EXPECTED = `a list of 1-${MESSAGES_MAX} messages, each an object with a role`;
 const yes = z.boolean("true or false").optional();
@@ -67,9 +69,10 @@ export interface TokenizeRequest {
  * @param model - as the engine serves it; the adapter's name where there is one.
  * @param fields - with prompt or messages, one of the two.
  * @returns the request. O(length of the prompt).
+ * @throws QueryError malformed_body for messages that are nested too deep to be passed on.
  */
 export function tokenizeRequest(model: string, fields: TokenizerFields): TokenizeRequest {
-  const body = JSON.stringify({
+  const body = textOf({
     model,
     prompt: fields.prompt,
     messages: fields.messages,
@@ -81,4 +84,14 @@ export function tokenizeRequest(model: string, fields: TokenizerFields): Tokeniz
     tools: fields.tools,
   });
   return { body, digest: createHash("sha256").update(body).digest("base64") };
+}
+
+/** JSON.parse takes what JSON.stringify has no stack for, so that such a question arrives here. */
+function textOf(question: object): string {
+  try {
+    return JSON.stringify(question);
+  } catch (error) {
+    if (error instanceof RangeError) throw malformed("messages", "values nested less deep");
+    throw error;
+  }
 }

@@ -1,0 +1,133 @@
+/**
+ * What of a request is read at all, before any route is asked.
+ *
+ *   bytes ─▶ HTTP ─▶ address ─▶ (who may: security/access-guard.ts) ─▶ content encoding, type ─▶ body ─▶ route
+ *            408, 431, 400  400                                        415
+ *
+ * Invariants
+ *  R1  A body is read as what it is, or refused: compressed bytes taken for token ids would be looked up, and matched by nobody, without a word.
+ *  R2  Types that no route takes are refused, not parsed. Forms are among them: a browser sends those for any page, without asking first.
+ *  R3  What is refused here is answered with a problem document, as everything else, and repeats nothing of what came.
+ */
+
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+
+import { CodedError } from "@kvsync/core";
+import { type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+
+import { quoteLongIntegers } from "../query/community-api.ts";
+import { problem, type ProblemDocument } from "./problem-status.ts";
+
+/** Of the framework's and Nest's own parsers, those that no route has a use for (R2). */
+const UNUSED_TYPES = ["text/plain", "application/x-www-form-urlencoded"];
+const ENCODING_EXPECTED = "a body as it is: no Content-Encoding, or identity";
+
+/** A body in an encoding that is not read. */
+class BodyEncodingError extends CodedError<{
+  readonly code: "unsupported_media_type";
+  readonly expected: string;
+}> {}
+
+/**
+ * Answers what fails before there is a route to speak of, as an address that is not decodable: past Nest.
+ *
+ * @param error - of the framework.
+ * @param _request - as far as it was read.
+ * @param reply - for the answer.
+ */
+export function refuseAddress(error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
+  const document = problem("bad_request", `the address of the request could not be read (${error.code})`, {
+    expected: "a path of this API, percent-encoded UTF-8",
+  });
+  reply.status(document.status).type("application/problem+json").send(document);
+}
+
+/**
+ * Answers what is no request at all, or none in time, and closes its connection.
+ *
+ * @param metrics - count it.
+ * @returns the server's handler.
+ */
+export function refuseUnreadable(metrics: MetricSlots): (error: Error, socket: Socket) => void {
+  return (error, socket) => {
+    const { code } = error as { readonly code?: string };
+    // Nobody is there any more.
+    if (code === "ECONNRESET" || socket.destroyed) return;
+    const document = unreadable(code ?? "");
+    const labels = { route: "unmatched", code: document.code };
+    // A body that breaks off is counted by its route (caller_gone).
+    if (code !== "HPE_INVALID_EOF_STATE") metrics.counter(SERVICE_METRICS.httpRequestErrors, labels).inc();
+    const body = JSON.stringify(document);
+    const { status } = document;
+    if (socket.writable) {
+      socket.write(
+        `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      );
+    }
+    socket.destroy(error);
+  };
+}
+
+function unreadable(code: string): ProblemDocument {
+  switch (code) {
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return problem("request_overdue", "the request was not there in time", {
+        expected: "a whole request within callers.request_seconds",
+      });
+    case "HPE_HEADER_OVERFLOW":
+      return problem("headers_too_large", "the address and the headers are too long", {
+        expected: "at most 16 KiB of them",
+      });
+    default:
+      return problem("bad_request", "what came is no HTTP request", {
+        expected: "HTTP/1.1, with one length of the body, over TLS where it is served so",
+      });
+  }
+}
+
+/**
+ * Has a server read bodies as its routes take them. After Nest has put its own parsers there.
+ *
+ * @param server - before it is ready.
+ * @param bodyLimit - bytes.
+ */
+export function readBodies(server: FastifyInstance, bodyLimit: number): void {
+  server.removeContentTypeParser(UNUSED_TYPES);
+  readLongIntegers(server, bodyLimit);
+}
+
+/**
+ * Refuses bodies in an encoding (R1). Behind the door: strangers are refused as such.
+ *
+ * @param server - before its routes are registered.
+ */
+export function refuseEncodings(server: FastifyInstance): void {
+  server.addHook("preParsing", (request, _reply, _payload, done) => {
+    const encoding = request.headers["content-encoding"]?.trim().toLowerCase() ?? "identity";
+    if (encoding === "identity" || encoding === "") {
+      done();
+      return;
+    }
+    const facts = { code: "unsupported_media_type", expected: ENCODING_EXPECTED } as const;
+    done(new BodyEncodingError(facts, `the body has a Content-Encoding; expected ${ENCODING_EXPECTED}`));
+  });
+}
+
+/** Hashes in bodies of /query_by_hash are u64 numbers, which JSON.parse would round: there they arrive as texts. */
+function readLongIntegers(server: FastifyInstance, bodyLimit: number): void {
+  const parse = server.getDefaultJsonParser("error", "error");
+  server.removeContentTypeParser("application/json");
+  server.addContentTypeParser(
+    "application/json",
+    { parseAs: "string", bodyLimit },
+    (request: FastifyRequest, body: string, done) => {
+      void parse(
+        request,
+        request.routeOptions.url === "/query_by_hash" ? quoteLongIntegers(body) : body,
+        done,
+      );
+    },
+  );
+}
