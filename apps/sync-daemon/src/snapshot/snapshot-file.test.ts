@@ -106,6 +106,27 @@ describe("a snapshot file", () => {
     expect(target.check()).toEqual([]);
   });
 
+  // Small sections share memory with others while they are read, large ones have their own.
+  test.each([[1], [2], [3], [500], [2001]])(
+    "gives back a store of %i blocks that waits for its parent, with and without extra keys, word for word",
+    (blocks) => {
+      const source = PrefixIndex.create({ memoryBytesMax: 64 * 1024 * 1024 });
+      const context = source.openContext(CONTEXT);
+      const random = new Prng(blocks);
+      for (const hasExtra of [false, true]) {
+        for (const words of [source.scratch.tokens, source.scratch.hashes, source.scratch.extraDigests])
+          for (let i = 0; i < 4 * blocks; i++) words[i] = random.below(2 ** 32);
+        expect(source.storeBlocks(context, 0, 1, blocks, true, 99, 98, hasExtra)).toBeDefined();
+      }
+      const waiting = join(folder, "waiting");
+      writeSnapshot(waiting, headOf([0]), source.copy());
+      const target = PrefixIndex.create({ memoryBytesMax: 64 * 1024 * 1024 });
+      loadSnapshot(waiting, target.importer(), "1337");
+      expect(source.copy().parked).toHaveLength(2);
+      expect(target.copy().parked).toEqual(source.copy().parked);
+    },
+  );
+
   test("leaves out the blocks of ranks that have no stream in it", () => {
     const partial = join(folder, "partial");
     writeSnapshot(partial, headOf([5]), filled(1, slots).copy());

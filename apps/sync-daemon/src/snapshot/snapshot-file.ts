@@ -320,7 +320,7 @@ function parkedRecord(file: SectionReader, store: z.output<typeof parkedShape>) 
     tokens: wordsOf(tokens),
     hashes: wordsOf(hashes),
     extraDigests: extraDigests === null ? null : wordsOf(extraDigests),
-    removed: removed.slice(),
+    removed: new Uint8Array(removed),
   };
 }
 
@@ -328,9 +328,9 @@ function bytesOf(words: Uint32Array): Uint8Array {
   return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }
 
-/** Copied, since a section's bytes need not lie on a boundary of words. */
+/** Copied, since a section's bytes need not lie on a boundary of words. Not by `slice`: a section is a Buffer, whose slices are views of all of it. */
 function wordsOf(raw: Uint8Array): Uint32Array {
-  return new Uint32Array(raw.slice().buffer);
+  return new Uint32Array(new Uint8Array(raw).buffer);
 }
 
 function exists(path: string): boolean {
