@@ -6,6 +6,7 @@ import {
   chmodSync,
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -188,6 +189,24 @@ test("a folder that takes no file fails the check, the metric and the log, and n
   expect(health.checks["snapshot_store"]?.message).toMatch(/ENOTDIR|EEXIST/);
   const metrics = await (await daemon.fetch("/metrics")).text();
   expect(metrics).toMatch(/aibrix_kv_snapshot_errors_total\{operation="write"\} [1-9]/);
+});
+
+test("a folder that takes small files but not the snapshot fails the check too, until one is written", async () => {
+  const daemon = await start();
+  await settled(daemon);
+  await until("a snapshot is there", () => Promise.resolve(existsSync(file())));
+  const check = async (): Promise<{ status?: string; message?: string }> => {
+    const { checks } = (await (await daemon.fetch("/health")).json()) as {
+      checks: Record<string, { status: string; message: string }>;
+    };
+    return checks["snapshot_store"] ?? {};
+  };
+  rmSync(file());
+  mkdirSync(file());
+  await until("the check says so", async () => (await check()).status === "unhealthy");
+  expect((await check()).message).toMatch(/^the last snapshot could not be written: .*(EPERM|EISDIR)/);
+  rmSync(file(), { recursive: true });
+  await until("it is well again", async () => (await check()).status === "healthy");
 });
 
 test("a new replica takes the state of a running one, and is exact without the engines' histories", async () => {

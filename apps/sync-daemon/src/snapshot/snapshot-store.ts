@@ -61,6 +61,8 @@ export class SnapshotStore {
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<WrittenSnapshot> | null = null;
   #lastTakenMs: number | null = null;
+  /** Why the last one could not be written; null when it was, or none was tried. */
+  #failure: string | null = null;
 
   /**
    * @param settings - where and how often.
@@ -134,7 +136,7 @@ export class SnapshotStore {
   }
 
   /**
-   * Whether the folder takes a file and gives it back.
+   * Whether the folder takes a file and gives it back, and took the last snapshot: a disk that is nearly full still has room for a small file.
    *
    * @returns what was wrong, in words, when it does not.
    */
@@ -146,9 +148,9 @@ export class SnapshotStore {
       writeFileSync(path, probe);
       const isSame = readFileSync(path, "utf8") === probe;
       rmSync(path, { force: true });
-      return isSame
-        ? { ok: true, message: "written and read" }
-        : { ok: false, message: `${path} reads back differently` };
+      if (!isSame) return { ok: false, message: `${path} reads back differently` };
+      if (this.#failure === null) return { ok: true, message: "written and read" };
+      return { ok: false, message: `the last snapshot could not be written: ${this.#failure}` };
     } catch (error) {
       return { ok: false, message: ioFailed(path, error).message };
     }
@@ -180,11 +182,13 @@ export class SnapshotStore {
         .observe((now() - beganMs) / 1000);
       metrics.gauge(SNAPSHOT_METRICS.snapshotSize, {}).set(written.bytes);
       metrics.gauge(SNAPSHOT_METRICS.snapshotEntries, {}).set(written.rows);
+      this.#failure = null;
       return written;
     } catch (error) {
       metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation: "write", status: "failed" }).inc();
       metrics.counter(SNAPSHOT_METRICS.snapshotErrors, { operation: "write" }).inc();
       const message = error instanceof Error ? error.message : String(error);
+      this.#failure = message;
       this.#dependencies.log({
         level: "error",
         event: "snapshot_failed",

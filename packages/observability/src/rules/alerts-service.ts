@@ -309,7 +309,7 @@ export const SERVICE_ALERTS: readonly Alert[] = [
     panel: panelOf(SERVICE, "health"),
     runbook: {
       meaning:
-        "A file that was written to the snapshot folder could not be written, or did not read back the same.",
+        "A small file could not be written to the snapshot folder or did not read back the same, or the last snapshot could not be written: the check's message says which.",
       impact:
         "None while the daemon runs. After a restart the index is rebuilt from the engines' histories, which may not reach far enough.",
       diagnosis: [
