@@ -435,6 +435,8 @@ describe("kvsync, used wrongly,", () => {
     [["inspect"], /missing required argument 'endpoint'/],
     [["inspect", "10.0.0.7:5557"], /expected tcp:\/\/host:port, ipc:\/\/path or pod\/NAME/],
     [["inspect", "tcp://10.0.0.7:5557", "--count", "many"], /expected a whole number from 1 to/],
+    [["inspect", "tcp://10.0.0.7:65536"], /expected tcp:\/\/host:port \(port 1-65535\)/],
+    [["replay-probe", "tcp://10.0.0.7:0"], /expected tcp:\/\/host:port \(port 1-65535\)/],
     [["replay-probe", "tcp://10.0.0.7:5558", "--from", "-1"], /expected a whole number from 0/],
     [["dump"], /required option '--model <name>' not specified/],
     [["dump", "--model", "m", "--url", "localhost:7070"], /expected an http or https address/],

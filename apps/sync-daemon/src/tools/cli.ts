@@ -29,6 +29,7 @@ const EXIT_USAGE = 2;
 const SECONDS_MAX = 86_400;
 const COUNT_MAX = 1_000_000_000;
 const DP_RANK_MAX = 63;
+const PORT_MAX = 65_535;
 const NAMESPACE_OPTION = [
   "-n, --namespace <name>",
   "of a pod: its namespace; the context's unless given",
@@ -344,8 +345,9 @@ function targetOption(text: string): Target {
 }
 
 function endpointOption(text: string): string {
-  if (/^tcp:\/\/[^\s/*]+:\d{1,5}$/.test(text) || /^ipc:\/\/\S+$/.test(text)) return text;
-  throw new InvalidArgumentError("expected tcp://host:port, ipc://path or pod/NAME.");
+  const port = /^tcp:\/\/[^\s/*]+:([1-9]\d{0,4})$/.exec(text)?.[1];
+  if (Number(port) <= PORT_MAX || /^ipc:\/\/\S+$/.test(text)) return text;
+  throw new InvalidArgumentError(`expected tcp://host:port (port 1-${PORT_MAX}), ipc://path or pod/NAME.`);
 }
 
 function urlOption(text: string): string {

@@ -202,9 +202,11 @@ export function printFindings(findings: readonly Finding[], isJson: boolean, ter
   if (isJson) terminal.json({ findings, summary });
   else {
     for (const { check, subject, status, message } of findings)
-      terminal.line(
-        `${terminal.paint(PAINT[status], status.padEnd(4))}  ${check.padEnd(10)}  ${subject}: ${message}`,
-      );
+      terminal.line({
+        text: `${status.padEnd(4)}  ${check.padEnd(10)}  ${subject}: ${message}`,
+        style: PAINT[status],
+        painted: status.length,
+      });
     terminal.line(
       `${summary.ok} ok, ${summary.warn} to know of, ${summary.fail} failed, ${summary.skip} not looked at`,
     );

@@ -16,7 +16,7 @@ import {
   type EventDescription,
   eventText,
 } from "./batch-description.ts";
-import { type Terminal, whole } from "./terminal.ts";
+import { isoTime, type Line, type Terminal, whole } from "./terminal.ts";
 import { ToolError } from "./tool-error.ts";
 
 /** Wait before dialling again after a connection was lost. */
@@ -249,7 +249,7 @@ function watch(
           if (count !== null && inspector.messages >= count) return;
           const report = inspector.take(frames);
           if (isJson) terminal.json(typeof report === "string" ? { unreadable: report } : jsonOf(report));
-          else for (const line of linesOf(report, terminal)) terminal.line(line);
+          else for (const line of linesOf(report)) terminal.line(line);
           if (count !== null && inspector.messages >= count) done();
         },
         ended: (reason) => {
@@ -312,27 +312,26 @@ function jsonOf({ batch, ...message }: MessageReport): object {
   return { ...message, timestamp: timestampSeconds, dp_rank: dpRank, form, events, faults };
 }
 
-function linesOf(report: MessageReport | string, terminal: Terminal): string[] {
-  if (typeof report === "string") return [terminal.paint("red", `unreadable: ${report}`)];
+function linesOf(report: MessageReport | string): Line[] {
+  if (typeof report === "string") return [{ text: `unreadable: ${report}`, style: "red" }];
   const { sequence_number, missed, bytes, batch } = report;
-  const lines: string[] = [];
-  if (missed > 0)
-    lines.push(
-      terminal.paint("yellow", `gap: ${whole(missed)} messages before ${sequence_number} are missing`),
-    );
-  if (missed < 0)
-    lines.push(
-      terminal.paint("yellow", `went back to ${sequence_number}: a duplicate, or the engine began anew`),
-    );
-  const time =
-    batch.timestampSeconds === null
-      ? ""
-      : new Date(batch.timestampSeconds * 1000).toISOString().slice(11, 23);
+  const lines: Line[] = [];
+  if (missed > 0) {
+    const text = `gap: ${whole(missed)} messages before ${sequence_number} are missing`;
+    lines.push({ text, style: "yellow" });
+  }
+  if (missed < 0) {
+    const text = `went back to ${sequence_number}: a duplicate, or the engine began anew`;
+    lines.push({ text, style: "yellow" });
+  }
+  const { timestampSeconds } = batch;
+  const time = timestampSeconds === null ? "" : isoTime(timestampSeconds * 1000).slice(11, 23);
   const rank = batch.dpRank === null ? "" : ` rank ${batch.dpRank}`;
   const events = runsOf(batch.events.map(eventText)).join(" | ");
   const what = events === "" && batch.faults.length === 0 ? "no events" : events;
-  lines.push(`${terminal.paint("dim", time)} #${sequence_number}${rank} ${bytes} B  ${what}`.trimStart());
-  for (const { code, message } of batch.faults) lines.push(terminal.paint("red", `  ${code}: ${message}`));
+  const text = `${time} #${sequence_number}${rank} ${bytes} B  ${what}`.trimStart();
+  lines.push({ text, style: "dim", painted: time.length });
+  for (const { code, message } of batch.faults) lines.push({ text: `  ${code}: ${message}`, style: "red" });
   return lines;
 }
 

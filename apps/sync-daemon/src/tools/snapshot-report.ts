@@ -1,7 +1,7 @@
 /** What is in a snapshot file, for people and scripts. Reading it checks all of it. */
 
 import { verifySnapshot } from "../snapshot/snapshot-file.ts";
-import { type Terminal, whole } from "./terminal.ts";
+import { isoTime, type Terminal, whole } from "./terminal.ts";
 
 /**
  * Checks a file and prints what it holds.
@@ -26,7 +26,7 @@ export function printSnapshot(path: string, isJson: boolean, terminal: Terminal)
   const ageSeconds = (Date.now() - head.createdMs) / 1000;
   terminal.line(`${path}: whole, ${whole(bytes)} bytes`);
   terminal.line(
-    `  written by ${head.productVersion}, ${new Date(head.createdMs).toISOString()} (${whole(ageSeconds)} s ago), hash seed ${head.hashSeed}`,
+    `  written by ${head.productVersion}, ${isoTime(head.createdMs)} (${whole(ageSeconds)} s ago), hash seed ${head.hashSeed}`,
   );
   terminal.line(`  ${whole(rows)} holders of blocks, ${whole(parked)} stores that wait for a parent`);
   terminal.line("");
