@@ -347,7 +347,9 @@ function targetOption(text: string): Target {
 function endpointOption(text: string): string {
   const port = /^tcp:\/\/[^\s/*]+:([1-9]\d{0,4})$/.exec(text)?.[1];
   if (Number(port) <= PORT_MAX || /^ipc:\/\/\S+$/.test(text)) return text;
-  throw new InvalidArgumentError(`expected tcp://host:port (port 1-${PORT_MAX}), ipc://path or pod/NAME.`);
+  throw new InvalidArgumentError(
+    `expected tcp://host:port, ipc://path or pod/NAME; ports are 1 to ${PORT_MAX}.`,
+  );
 }
 
 function urlOption(text: string): string {
