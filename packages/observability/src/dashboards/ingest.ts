@@ -4,9 +4,9 @@
 
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { STREAM_METRICS } from "../catalogue/stream.ts";
-import { age, max, quantile, sum, summed } from "../promql/operators.ts";
+import { max, quantile, sum, summed } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
-import { bucketRate, rate, value } from "../promql/series.ts";
+import { ageAtScrape, bucketRate, rate, value } from "../promql/series.ts";
 import { RECORDINGS } from "../rules/recordings.ts";
 import { THRESHOLDS } from "../rules/thresholds.ts";
 import { bucketsQuery, dashboard, heatmap, query, stat, stateTimeline, timeseries } from "./panel.ts";
@@ -85,12 +85,12 @@ export const INGEST = dashboard({
     heartbeat: stat({
       id: 5,
       title: "Oldest heartbeat",
-      shows: "Time since the quietest ingest worker last ran its tick.",
-      normal: "Below a scrape interval and a second.",
+      shows: "How long the quietest ingest worker had not run its tick when it was scraped.",
+      normal: "Below a second.",
       width: 5,
       height: 4,
-      queries: [query(max(age(value(LIMIT_METRICS.workerHeartbeat, HERE)), []), "since tick")],
-      levels: { warning: THRESHOLDS.workerSilenceSeconds * 2, bad: "above" },
+      queries: [query(max(ageAtScrape(LIMIT_METRICS.workerHeartbeat, HERE), []), "since tick")],
+      levels: { warning: THRESHOLDS.workerSilenceSeconds, bad: "above" },
     }),
     rateByModel: timeseries({
       id: 6,

@@ -69,6 +69,22 @@ export function value<L extends LabelDomains, U extends Unit>(
 }
 
 /**
+ * How old a point in time was when it was scraped. Unlike `age`, it does not depend on where between two scrapes a rule happens to be
+ * evaluated: that moment is the same in every round, and may add nearly a whole scrape interval for good.
+ *
+ * @param family - a gauge of seconds since 1970, by the scraped process's own clock.
+ * @param matchers - which series.
+ * @returns one series per label combination.
+ */
+export function ageAtScrape<L extends LabelDomains>(
+  family: Family<"gauge", L, "timestamp">,
+  matchers: Matchers<NoInfer<L>> = {},
+): Vec<LabelsOf<L>, "seconds"> {
+  const { text, labels } = value(family, matchers);
+  return { text: `timestamp(${text}) - ${text}`, labels, measure: "seconds", compound: true };
+}
+
+/**
  * How often a gauge changed.
  *
  * @param family - a gauge.

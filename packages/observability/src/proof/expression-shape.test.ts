@@ -43,6 +43,7 @@ test.each([
   ["sum(rate(x_wait_seconds_sum[5m])) / (sum(rate(x_wait_seconds_count[5m])) > 0)", "seconds", []],
   ["sum(rate(x_events_total[5m])) / (sum(rate(x_wait_seconds_count[5m])) > 0)", "ratio", []],
   ["time() - x_start_time_seconds", "seconds", ["instance", "job"]],
+  ["timestamp(x_start_time_seconds) - x_start_time_seconds", "seconds", ["instance", "job"]],
   ["1 - (sum(rate(x_events_total[5m])) / (sum(rate(x_events_total[5m])) > 1))", "ratio", []],
   ["max by (job) (x_depth) - min by (job) (x_depth) > 3", "none", ["job"]],
   ['absent(x_depth{job="a"})', "none", ["job"]],
@@ -84,6 +85,7 @@ test.each([
   ["sum(rate(x_events_total[5m])) + sum(rate(x_read_bytes_total[5m]))", "measure_mismatch"],
   ["sum(rate(x_events_total[5m])) / sum(rate(x_events_total[5m]))", "ratio_without_floor"],
   ["rate(x_events_total[30s])", "range_too_short"],
+  ["timestamp(max by (job) (x_start_time_seconds))", "outside_subset"],
 ])("%s is found out as %s", (text, code) => {
   expect(codes(text)).toContain(code);
 });

@@ -222,11 +222,19 @@ class Walk {
     const [first, second] = shapes;
     if (reads !== undefined) return this.#overRange(tree, reads, first ?? SCALAR);
     if (tree.name === "time") return { ...SCALAR, measure: "timestamp" };
+    if (tree.name === "timestamp") return this.#sampleTime(tree, first ?? SCALAR);
     if (tree.name === "absent")
       return { ...SCALAR, type: "vector", labels: this.#absentLabels(tree), compared: true };
     if (tree.name === "histogram_quantile") return this.#quantile(tree, second ?? SCALAR);
     this.add("outside_subset", `${tree.name}() is not used here`);
     return first ?? SCALAR;
+  }
+
+  /** Of anything but a plain selector, `timestamp` gives the time of evaluation. */
+  #sampleTime(tree: Tree & { kind: "call" }, of: Shape): Shape {
+    if (tree.arguments[0]?.kind !== "selector" || of.type !== "vector")
+      this.add("outside_subset", "timestamp() of anything but a selector is the time of the evaluation");
+    return { ...of, measure: "timestamp", nature: "gauge", buckets: null, compared: false };
   }
 
   #absentLabels(tree: Tree & { kind: "call" }): Set<string> {

@@ -11,7 +11,6 @@ import { OVERVIEW } from "../dashboards/overview.ts";
 import { panelOf } from "../dashboards/panel.ts";
 import {
   above,
-  age,
   below,
   equals,
   given,
@@ -26,7 +25,7 @@ import {
   summed,
 } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
-import { bucketRate, countRate, rate, value } from "../promql/series.ts";
+import { ageAtScrape, bucketRate, countRate, rate, value } from "../promql/series.ts";
 import { alert, type Alert } from "./alert.ts";
 import { HARMLESS_DROP_REASONS } from "./drop-reasons.ts";
 import { RECORDINGS } from "./recordings.ts";
@@ -461,7 +460,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
   alert({
     name: "WorkerDown",
     when: above(
-      max(age(value(LIMIT_METRICS.workerHeartbeat)), ["job", "instance", "worker"]),
+      max(ageAtScrape(LIMIT_METRICS.workerHeartbeat), ["job", "instance", "worker"]),
       THRESHOLDS.workerSilenceSeconds,
     ),
     for: "1m",
@@ -477,7 +476,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
       impact:
         "Nothing reaches the index for the engines of this worker, while queries go on from old contents.",
       diagnosis: [
-        { text: "One worker or all?", query: age(value(LIMIT_METRICS.workerHeartbeat)).text },
+        { text: "One worker or all?", query: ageAtScrape(LIMIT_METRICS.workerHeartbeat).text },
         {
           text: "What does it do?",
           command: "kubectl exec deploy/kvsync-daemon -- kill -USR1 1   # opens the inspector on loopback",
@@ -488,7 +487,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
         "kvsync's maintainers, with a profile or core of the hanging process taken before the restart.",
     },
     trial: {
-      // The heartbeat stops at a moment; time in a promtool test begins at 0, so a constant heartbeat ages by itself. A growing one lags by a constant.
+      // Time in a promtool test begins at 0: a heartbeat that grows by a second per second lags by a constant.
       series: (level) => [
         {
           series: `${LIMIT_METRICS.workerHeartbeat.name}{job="${TARGET.job}",instance="${TARGET.instance}",worker="0"}`,

@@ -1,6 +1,7 @@
 /**
  * Tests for `promtool test rules`, one pair per alert: a level just past the threshold fires once the `for` is over, with exactly the labels and
- * texts that it should have, and not before; a level just before it never does.
+ * texts that it should have, and not before; a level just before it never does, wherever between two scrapes the rule is evaluated: a server
+ * evaluates at the same distance from the scrape in every round, so an expression that is true only late in the interval would fire for good.
  *
  *   0 ────── settle ──────────────── settle + for ──▶
  *   │ expression reaches its value │ pending │ firing
@@ -24,6 +25,7 @@ interface PromtoolTest {
   readonly interval: string;
   readonly input_series: readonly { readonly series: string; readonly values: string }[];
   readonly alert_rule_test: readonly object[];
+  readonly promql_expr_test?: readonly object[];
 }
 
 /**
@@ -76,6 +78,9 @@ function testsOf(alert: Alert, bases: LinkBases, intervalSeconds: number): Promt
       interval,
       input_series: input(trial.calm),
       alert_rule_test: [expect(firesAt, [])],
+      promql_expr_test: [
+        { expr: alert.expression, eval_time: `${firesAt + intervalSeconds - 1}s`, exp_samples: [] },
+      ],
     },
   ];
 }
