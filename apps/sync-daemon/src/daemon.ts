@@ -168,7 +168,7 @@ export class Daemon {
       board,
       reader,
       reservedBytes: () => ingest.index.memory.buffer.byteLength,
-      contextsMax: settings.limits.contexts,
+      settings,
       memoryBytesMax: memoryBytesMax(),
       now: epochMs,
       version: dependencies.version,

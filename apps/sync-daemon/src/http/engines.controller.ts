@@ -112,6 +112,7 @@ export class EnginesController {
       last_sequence_number: status.lastSequenceNumber,
       history_from_sequence_number: status.historyFromSequenceNumber,
       last_event_age_seconds: age,
+      blocks_held: this.#daemon.reader.rankBlockCount(rankSlot),
       messages_applied: counters.messagesApplied,
       events_applied: counters.eventsApplied,
       blocks_applied: counters.blocksApplied,

@@ -16,6 +16,7 @@ import {
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { HEALTH_STATUSES, type HealthChecks } from "../health/health-checks.ts";
 import type { BoardReader } from "../ingest/stream-board.ts";
+import type { Settings } from "../settings/settings.ts";
 import { GaugeSet } from "./gauge-set.ts";
 
 /** Where the gauges are read from. */
@@ -25,8 +26,8 @@ export interface FleetGaugeSources {
   readonly reader: PrefixReader;
   /** Bytes of the index's memory, as reserved from the system. */
   readonly reservedBytes: () => number;
-  /** Most contexts in the index. */
-  readonly contextsMax: number;
+  /** The limits that are exported beside what they bound. */
+  readonly settings: Pick<Settings, "limits" | "health">;
   /** Most bytes that the process may use. */
   readonly memoryBytesMax: number;
   readonly now: () => number;
@@ -50,8 +51,9 @@ export function fleetGauges(slots: MetricSlots, sources: FleetGaugeSources): () 
   return () => {
     gauges.collect((add) => {
       add(INGEST_METRICS.configurationValid, {}, sources.configurationValid ? 1 : 0);
-      add(LIMIT_METRICS.contextsLimit, {}, sources.contextsMax);
+      add(LIMIT_METRICS.contextsLimit, {}, sources.settings.limits.contexts);
       add(LIMIT_METRICS.memoryLimit, {}, sources.memoryBytesMax);
+      add(LIMIT_METRICS.eventLoopLagLimit, {}, sources.settings.health.event_loop_lag_ms / 1000);
       add(SERVICE_METRICS.buildInfo, { version: sources.version, node_version: process.version }, 1);
       const age = sources.snapshotAgeSeconds();
       if (age !== null) add(SNAPSHOT_METRICS.snapshotAge, {}, age);
@@ -72,7 +74,7 @@ function addHealth(add: Add, health: HealthChecks): void {
       add(SERVICE_METRICS.healthCheck, { check, status }, status === present ? 1 : 0);
 }
 
-function addStreams(add: Add, { registry, board, now }: FleetGaugeSources): void {
+function addStreams(add: Add, { registry, board, reader, now }: FleetGaugeSources): void {
   const nowMs = now();
   let sessions = 0;
   const modelConnected = new Map<string, number>();
@@ -90,6 +92,7 @@ function addStreams(add: Add, { registry, board, now }: FleetGaugeSources): void
         add(INGEST_METRICS.streamTrust, { pod, model, trust }, status.trust === trust ? 1 : 0);
       }
       const dp_rank = String(dpRank);
+      add(INGEST_METRICS.streamBlocks, { pod, model, dp_rank }, reader.rankBlockCount(rankSlot));
       if (status.lastEventAtMs !== null) {
         const age = Math.max(0, (nowMs - status.lastEventAtMs) / 1000);
         add(INGEST_METRICS.streamLastEventAge, { pod, model, dp_rank }, age);

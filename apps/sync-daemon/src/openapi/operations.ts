@@ -48,6 +48,7 @@ const rankReport = z.looseObject({
   replay_endpoint: z.string().nullable(),
   last_sequence_number: z.number().nullable(),
   last_event_age_seconds: z.number().nullable(),
+  blocks_held: z.int().describe("In the index, each counted once, whatever the tiers."),
 });
 const engineReport = z
   .looseObject({

@@ -219,7 +219,8 @@ describe("counts", () => {
     bench.store(1, 1, 5, { tier: 1 });
     bench.store(1, 2, 3, { key: { ...KEY, model: "other" } });
     bench.store(2, 1, 5);
-    expect(index.rankBlockCount(1)).toBe(8);
+    expect([index.rankBlockCount(1), bench.reader.rankBlockCount(1)]).toEqual([8, 8]);
+    expect([bench.reader.rankBlockCount(-1), bench.reader.rankBlockCount(1e9)]).toEqual([0, 0]);
     expect(index.stats()).toMatchObject({
       contextCount: 2,
       prefixCount: 8,

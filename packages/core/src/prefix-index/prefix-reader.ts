@@ -105,6 +105,16 @@ export class PrefixReader {
     return listContexts(this.#kernel, this.#memory, this.#record[LINE], this.#describeAt);
   }
 
+  /**
+   * Blocks that a rank holds in all contexts together, each counted once, whatever the tiers.
+   *
+   * @param rankSlot - the rank's.
+   * @returns 0 for a rank that holds nothing or that there cannot be. One load; a writer may be in the middle of a message.
+   */
+  rankBlockCount(rankSlot: number): number {
+    return rankSlot >= 0 && rankSlot < RANK_SLOTS_MAX ? this.#kernel.rankBlocks(rankSlot) : 0;
+  }
+
   /** The id of a context, −1 when there is none with this key. A Map lookup, while contexts neither come nor go. */
   findContext(key: ContextKey): number {
     const version = this.#kernel.contextsVersion();

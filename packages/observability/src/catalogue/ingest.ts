@@ -104,4 +104,11 @@ export const INGEST_METRICS = {
     labels: { pod: POD, model: MODEL, dp_rank: { maxValues: 64 } },
     why: "Compared with the engine's own, the lag in messages.",
   }),
+  streamBlocks: gauge({
+    name: "kv_stream_blocks",
+    help: "Blocks that the index holds for a stream, each counted once, whatever the tiers.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, dp_rank: { maxValues: 64 } },
+    why: "An engine with few of them was cleared, restarted, or gets no load.",
+  }),
 };

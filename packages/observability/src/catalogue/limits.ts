@@ -22,6 +22,13 @@ export const LIMIT_METRICS = {
     labels: {},
     why: "The bound that resident memory is compared with.",
   }),
+  eventLoopLagLimit: gauge({
+    name: "kv_event_loop_lag_limit_seconds",
+    help: "Event-loop lag (p99) above which the daemon calls itself degraded.",
+    unit: "seconds",
+    labels: {},
+    why: "The bound that event-loop lag is compared with.",
+  }),
   workerHeartbeat: gauge({
     name: "kv_stream_worker_heartbeat_timestamp_seconds",
     help: "When an ingest worker last ran its tick, as seconds since 1970.",

@@ -5,7 +5,8 @@
 import { DISCOVERY_METRICS } from "../catalogue/discovery.ts";
 import { INGEST_METRICS } from "../catalogue/ingest.ts";
 import { max, quantile, sum, summed } from "../promql/operators.ts";
-import { bucketRate, countRate, increase, rate, value } from "../promql/series.ts";
+import { bucketRate, countIncrease, countRate, increase, rate, value } from "../promql/series.ts";
+import { HARMLESS_DROP_REASONS } from "../rules/drop-reasons.ts";
 import { THRESHOLDS } from "../rules/thresholds.ts";
 import { dashboard, query, stateTimeline, table, timeseries } from "./panel.ts";
 import { HERE, PODS, RATE } from "./scope.ts";
@@ -15,6 +16,7 @@ const D = DISCOVERY_METRICS;
 const ENGINE = ["pod", "model"] as const;
 
 const trusted = { ...PODS, trust: "exact" } as const;
+const lossy = { reason: { not: HARMLESS_DROP_REASONS } } as const;
 const untrusted = { ...PODS, trust: ["partial", "stale", "unknown"] } as const;
 
 /** Engines. */
@@ -27,7 +29,11 @@ export const ENGINES = dashboard({
   rows: [
     { id: 100, title: "Engines", panels: ["engines"] },
     { id: 101, title: "State", panels: ["trust", "states", "connections"] },
-    { id: 102, title: "Position and lag", panels: ["lastEvent", "position", "events", "blocksChanged"] },
+    {
+      id: 102,
+      title: "Position and lag",
+      panels: ["lastEvent", "position", "events", "blocks", "blocksChanged"],
+    },
     { id: 103, title: "Loss and repair", panels: ["gaps", "gapSize", "replays", "dropped"] },
     {
       id: 104,
@@ -162,8 +168,9 @@ export const ENGINES = dashboard({
       id: 1,
       title: "Engines",
       shows:
-        "One row per engine. Streams are its DP ranks; the last event's age is that of its quietest stream.",
-      normal: "Not exact is 0; ages are close to each other; no failed replays.",
+        "One row per engine. Streams are its DP ranks; the last event's age is that of its quietest stream. Drops that lose nothing are left out.",
+      normal:
+        "Not exact is 0; ages and blocks are close to each other; no gaps, no failed replays, no drops.",
       width: 24,
       height: 10,
       columns: [
@@ -182,7 +189,13 @@ export const ENGINES = dashboard({
           query: query(max(value(M.streamLastSequenceNumber, PODS), ENGINE), "seq"),
         },
         { title: "Last event age", query: query(max(value(M.streamLastEventAge, PODS), ENGINE), "age") },
+        { title: "Blocks held", query: query(sum(value(M.streamBlocks, PODS), ENGINE), "blocks") },
         { title: "Events/s", query: query(sum(rate(M.eventsProcessed, RATE, PODS), ENGINE), "events") },
+        {
+          title: "Gaps, 1 h",
+          query: query(sum(countIncrease(M.sequenceGap, "1h", PODS), ENGINE), "gaps"),
+          levels: { warning: 1, bad: "above" },
+        },
         {
           title: "Replays failed, 1 h",
           query: query(
@@ -193,7 +206,7 @@ export const ENGINES = dashboard({
         },
         {
           title: "Dropped, 1 h",
-          query: query(sum(increase(M.eventsDropped, "1h", PODS), ENGINE), "dropped"),
+          query: query(sum(increase(M.eventsDropped, "1h", { ...PODS, ...lossy }), ENGINE), "dropped"),
           levels: { warning: 1, bad: "above" },
         },
       ],
@@ -272,16 +285,30 @@ export const ENGINES = dashboard({
       title: "Events by engine",
       shows: "Events applied per second, by engine.",
       normal: "Close together, as far as the router spreads load.",
-      width: 12,
+      width: 8,
       height: 8,
       queries: [query(sum(rate(M.eventsProcessed, RATE, PODS), ["pod"]), (label) => label("pod"))],
+    }),
+    blocks: timeseries({
+      id: 13,
+      title: "Blocks held",
+      shows: "Blocks that the index holds for each stream.",
+      normal: "Rises to the engine's cache size, then stays level; a fall to 0 is a clear or a restart.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          max(value(M.streamBlocks, PODS), ["pod", "dp_rank"]),
+          (label) => `${label("pod")} ${label("dp_rank")}`,
+        ),
+      ],
     }),
     blocksChanged: timeseries({
       id: 8,
       title: "Caches cleared",
       shows: "AllBlocksCleared events per second, by engine: each empties the engine's part of the index.",
       normal: "0, but for weight updates and restarts.",
-      width: 12,
+      width: 8,
       height: 8,
       queries: [
         query(

@@ -523,15 +523,19 @@ export const SERVICE = dashboard({
     eventLoop: timeseries({
       id: 18,
       title: "Event-loop lag",
-      shows: "How late the main thread's event loop is: every request waits this long on top.",
+      shows:
+        "How late the main thread's event loop is, beside the limit of its p99: every request waits this long on top.",
       normal: "p99 below 20 ms.",
       width: 6,
       height: 8,
       queries: [
         query(max(value(P.eventLoopLagP99, HERE), INSTANCE), (label) => `${label("instance")} p99`),
         query(max(value(P.eventLoopLagMax, HERE), INSTANCE), (label) => `${label("instance")} max`),
+        query(
+          max(value(LIMIT_METRICS.eventLoopLagLimit, HERE), INSTANCE),
+          (label) => `${label("instance")} limit`,
+        ),
       ],
-      levels: { warning: THRESHOLDS.eventLoopLagSeconds, bad: "above" },
     }),
     gc: timeseries({
       id: 19,

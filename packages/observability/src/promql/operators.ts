@@ -324,6 +324,29 @@ export function above<L extends string, M extends Measure>(
 }
 
 /**
+ * The series above a limit that is exported beside them, so that the rule follows the setting.
+ *
+ * @param vector - what to compare.
+ * @param limit - of the same labels and measure.
+ * @param name - of the gauge that states the limit, for documents.
+ * @returns those above, with their values.
+ */
+export function aboveLimit<L extends string, M extends Measure>(
+  vector: Vec<L, M>,
+  limit: Vec<NoInfer<L>, NoInfer<M>>,
+  name: string,
+): Condition<L, M> {
+  return {
+    text: `${operand(vector)} > ${operand(limit)}`,
+    labels: vector.labels,
+    measure: vector.measure,
+    compound: true,
+    comparator: ">",
+    threshold: name,
+  };
+}
+
+/**
  * The series below a threshold.
  *
  * @param vector - what to compare.

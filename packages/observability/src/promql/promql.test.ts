@@ -7,6 +7,7 @@ import { expect, test } from "vitest";
 import { external } from "../external.ts";
 import {
   above,
+  aboveLimit,
   absent,
   age,
   below,
@@ -17,6 +18,7 @@ import {
   given,
   max,
   mean,
+  min,
   minus,
   plus,
   quantile,
@@ -26,7 +28,18 @@ import {
   where,
 } from "./operators.ts";
 import { recorded, recording } from "./recording.ts";
-import { bucketRate, changes, countRate, increase, rate, rateWithin, sumRate, value } from "./series.ts";
+import {
+  ageAtScrape,
+  bucketRate,
+  changes,
+  countIncrease,
+  countRate,
+  increase,
+  rate,
+  rateWithin,
+  sumRate,
+  value,
+} from "./series.ts";
 import type { Vec } from "./vector.ts";
 
 const EVENTS = external({
@@ -100,6 +113,13 @@ test("expressions render as a person would write them", () => {
   expect(where(busy, value(STARTED), []).text).toContain(" and on () ");
   expect(complement(ratio(busy, busy)).text).toMatch(/^1 - \(/);
   expect(plus(busy, busy).measure).toBe("per_second");
+  expect(aboveLimit(max(value(DEPTH), ["lane"]), min(value(DEPTH), ["lane"]), "the limit").text).toBe(
+    "max by (lane) (test_depth) > min by (lane) (test_depth)",
+  );
+  expect(ageAtScrape(STARTED, { instance: "a" }).text).toBe(
+    'timestamp(test_started_timestamp_seconds{instance="a"}) - test_started_timestamp_seconds{instance="a"}',
+  );
+  expect(countIncrease(WAIT, "1h").text).toBe("increase(test_wait_seconds_count[1h])");
 });
 
 test("values of open labels are escaped in alternations and strings", () => {
@@ -190,6 +210,10 @@ test("each class of mistake is a compile error", () => {
     () => minus(perPod, sum(rate(BYTES, "5m"), ["pod"])),
     // @ts-expect-error the age of something that is no time
     () => age(value(DEPTH)),
+    // @ts-expect-error how old something is that is no time
+    () => ageAtScrape(DEPTH),
+    // @ts-expect-error a limit of another measure
+    () => aboveLimit(perPod, sum(rate(BYTES, "5m"), ["pod"]), "x"),
     // @ts-expect-error two conditions about different series
     () => both(above(perPod, 1), above(sum(rate(EVENTS, "5m"), ["type"]), 1)),
     // @ts-expect-error a match on a label that one side lacks

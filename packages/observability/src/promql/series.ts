@@ -171,6 +171,27 @@ export function countRate<L extends LabelDomains, U extends Unit>(
 }
 
 /**
+ * How many observations a histogram got.
+ *
+ * @param family - a histogram.
+ * @param range - look-back.
+ * @param matchers - which series.
+ * @returns one series per label combination.
+ */
+export function countIncrease<L extends LabelDomains, U extends Unit>(
+  family: Family<"histogram", L, U>,
+  range: Range,
+  matchers: Matchers<NoInfer<L>> = {},
+): Vec<LabelsOf<L>, "none"> {
+  return {
+    text: `increase(${selector(`${family.name}_count`, matchers)}[${range}])`,
+    labels: labelsOf(family),
+    measure: "none",
+    compound: false,
+  };
+}
+
+/**
  * Per-second growth of a histogram's sum.
  *
  * @param family - a histogram.

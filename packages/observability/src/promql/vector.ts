@@ -62,7 +62,8 @@ export type Comparator = ">" | ">=" | "<" | "<=" | "==" | "!=";
 /** A vector filtered by a comparison: the series for which it holds, with the value on the left side. */
 export interface Condition<L extends string, M extends Measure> extends Vec<L, M> {
   readonly comparator: Comparator;
-  readonly threshold: number;
+  /** A number in the vector's measure, or the name of the gauge that states the limit. */
+  readonly threshold: number | string;
 }
 
 /** A look-back, or one of Grafana's. */

@@ -73,7 +73,7 @@ export interface Alert {
   readonly labels: readonly string[];
   readonly measure: Measure;
   readonly comparator: string;
-  readonly threshold: number;
+  readonly threshold: number | string;
   readonly for: AlertFor;
   readonly severity: Severity;
   readonly component: Component;

@@ -9,7 +9,7 @@ import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
 import { SNAPSHOT_METRICS } from "../catalogue/snapshot.ts";
 import { panelOf } from "../dashboards/panel.ts";
 import { SERVICE } from "../dashboards/service.ts";
-import { above, both, equals, max, ratio, sum } from "../promql/operators.ts";
+import { above, aboveLimit, both, equals, max, ratio, sum } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
 import { rate, value } from "../promql/series.ts";
 import { alert, type Alert } from "./alert.ts";
@@ -255,9 +255,10 @@ export const SERVICE_ALERTS: readonly Alert[] = [
   }),
   alert({
     name: "HighEventLoopLag",
-    when: above(
+    when: aboveLimit(
       max(value(PROCESS_METRICS.eventLoopLagP99, daemon), INSTANCE),
-      THRESHOLDS.eventLoopLagSeconds,
+      max(value(LIMIT_METRICS.eventLoopLagLimit), INSTANCE),
+      LIMIT_METRICS.eventLoopLagLimit.name,
     ),
     for: "2m",
     severity: "warning",
@@ -268,7 +269,7 @@ export const SERVICE_ALERTS: readonly Alert[] = [
     panel: panelOf(SERVICE, "eventLoop"),
     runbook: {
       meaning:
-        "Something keeps the main thread from its next event: long synchronous work, garbage collection, or no CPU.",
+        "Something keeps the main thread from its next event for longer than health.event_loop_lag_ms allows: long synchronous work, garbage collection, or no CPU.",
       impact: "Every request waits this much longer; probes may fail.",
       diagnosis: [
         {
@@ -276,6 +277,7 @@ export const SERVICE_ALERTS: readonly Alert[] = [
           query: "sum by (instance, kind) (rate(nodejs_gc_duration_seconds_sum[5m]))",
         },
         { text: "CPU?", query: recorded(RECORDINGS.cpu).text },
+        { text: "The limit.", query: max(value(LIMIT_METRICS.eventLoopLagLimit), INSTANCE).text },
       ],
       mitigation: [
         {
@@ -287,7 +289,10 @@ export const SERVICE_ALERTS: readonly Alert[] = [
       escalation: "kvsync's maintainers, with a CPU profile.",
     },
     trial: {
-      series: (level) => [steady(PROCESS_METRICS.eventLoopLagP99, {}, level)],
+      series: (level) => [
+        steady(PROCESS_METRICS.eventLoopLagP99, {}, level),
+        steady(LIMIT_METRICS.eventLoopLagLimit, {}, 0.1),
+      ],
       fires: 0.11,
       calm: 0.09,
       labels: { ...TARGET },
@@ -351,8 +356,8 @@ export const SERVICE_ALERTS: readonly Alert[] = [
     severity: "warning",
     component: "snapshot",
     summary: "The last good snapshot is old.",
-    description: ({ label, value: seconds }) =>
-      `The last good snapshot of ${label("instance")} shows the index as it was ${seconds} s ago.`,
+    description: ({ label, value: age }) =>
+      `The last good snapshot of ${label("instance")} shows the index as it was ${age} ago.`,
     panel: panelOf(SERVICE, "snapshotAge"),
     runbook: {
       meaning:

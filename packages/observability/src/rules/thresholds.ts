@@ -39,8 +39,6 @@ export const THRESHOLDS = {
   requestSeconds: 1,
   /** Single failures happen at restarts of the tokenizer; one in ten for minutes is an outage. */
   tokenizerFailureRatio: 0.1,
-  /** A tenth of a second of lag is felt by every request. */
-  eventLoopLagSeconds: 0.1,
   /** Engines and daemon share a data centre; a second is queueing or a clock that is off. */
   propagationSeconds: 1,
   diskFreeRatio: 0.1,
