@@ -12,6 +12,9 @@ const PROMETHEUS = "Prometheus";
 const PROCESS = "prom-client default metrics (our own process)";
 const KUBE_STATE = "kube-state-metrics";
 
+/** Exporters whose series carry the daemon's own `job` and `instance`. */
+export const DAEMON_EXPORTERS: ReadonlySet<string> = new Set([PROMETHEUS, PROCESS]);
+
 /** Families that Prometheus makes itself. */
 export const PROMETHEUS_METRICS = {
   up: external({

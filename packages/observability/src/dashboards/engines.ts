@@ -27,7 +27,7 @@ export const ENGINES = dashboard({
   variables: ["job", "instance", "model", "pod"],
   refresh: "10s",
   rows: [
-    { id: 100, title: "Engines", panels: ["engines"] },
+    { id: 100, title: "Each engine", panels: ["engines"] },
     { id: 101, title: "State", panels: ["trust", "states", "connections"] },
     {
       id: 102,

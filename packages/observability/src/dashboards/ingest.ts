@@ -9,7 +9,16 @@ import { recorded } from "../promql/recording.ts";
 import { ageAtScrape, bucketRate, rate, value } from "../promql/series.ts";
 import { RECORDINGS } from "../rules/recordings.ts";
 import { THRESHOLDS } from "../rules/thresholds.ts";
-import { bucketsQuery, dashboard, heatmap, query, stat, stateTimeline, timeseries } from "./panel.ts";
+import {
+  bucketsQuery,
+  dashboard,
+  heatmap,
+  quantileQueries,
+  query,
+  stat,
+  stateTimeline,
+  timeseries,
+} from "./panel.ts";
 import { HERE, MODELS, RATE } from "./scope.ts";
 
 const M = STREAM_METRICS;
@@ -289,11 +298,10 @@ export const INGEST = dashboard({
       width: 8,
       height: 8,
       logarithmic: true,
-      queries: [
-        query(quantile(0.5, summed(bucketRate(M.streamEventLatency, RATE, MODELS), [])), "p50"),
-        query(quantile(0.99, summed(bucketRate(M.streamEventLatency, RATE, MODELS), [])), "p99"),
-        query(quantile(0.999, summed(bucketRate(M.streamEventLatency, RATE, MODELS), [])), "p99.9"),
-      ],
+      queries: quantileQueries(
+        summed(bucketRate(M.streamEventLatency, RATE, MODELS), []),
+        [0.5, 0.99, 0.999],
+      ),
       levels: { warning: THRESHOLDS.eventLatencySeconds, bad: "above" },
     }),
     propagation: timeseries({
@@ -304,10 +312,7 @@ export const INGEST = dashboard({
       width: 8,
       height: 8,
       logarithmic: true,
-      queries: [
-        query(quantile(0.5, summed(bucketRate(M.streamPropagation, RATE, MODELS), [])), "p50"),
-        query(quantile(0.99, summed(bucketRate(M.streamPropagation, RATE, MODELS), [])), "p99"),
-      ],
+      queries: quantileQueries(summed(bucketRate(M.streamPropagation, RATE, MODELS), []), [0.5, 0.99]),
       levels: { warning: THRESHOLDS.propagationSeconds, bad: "above" },
     }),
     lookup: timeseries({

@@ -11,7 +11,16 @@ import { recorded } from "../promql/recording.ts";
 import { bucketRate, rate, value } from "../promql/series.ts";
 import { RECORDINGS } from "../rules/recordings.ts";
 import { THRESHOLDS } from "../rules/thresholds.ts";
-import { bucketsQuery, dashboard, heatmap, query, stat, stateTimeline, timeseries } from "./panel.ts";
+import {
+  bucketsQuery,
+  dashboard,
+  heatmap,
+  quantileQueries,
+  query,
+  stat,
+  stateTimeline,
+  timeseries,
+} from "./panel.ts";
 import { HERE, MODELS, PODS, RATE } from "./scope.ts";
 
 const untrusted = { trust: ["partial", "stale", "unknown"] } as const;
@@ -368,10 +377,10 @@ export const OVERVIEW = dashboard({
       normal: "Below a millisecond without tokenization.",
       width: 8,
       height: 8,
-      queries: [
-        query(quantile(0.5, summed(bucketRate(ROUTING_METRICS.routingLatency, RATE, MODELS), [])), "p50"),
-        query(quantile(0.99, summed(bucketRate(ROUTING_METRICS.routingLatency, RATE, MODELS), [])), "p99"),
-      ],
+      queries: quantileQueries(
+        summed(bucketRate(ROUTING_METRICS.routingLatency, RATE, MODELS), []),
+        [0.5, 0.99],
+      ),
       levels: { warning: THRESHOLDS.routingLatencySeconds, bad: "above" },
     }),
   },

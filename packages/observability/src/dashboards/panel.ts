@@ -5,6 +5,7 @@
  * Ids are written down, not counted: links and alerts point at them, so a panel keeps its id when others come and go.
  */
 
+import { quantile, quantileName } from "../promql/operators.ts";
 import type { VariableName } from "../promql/selector.ts";
 import type { Measure, SummedBuckets, Vec } from "../promql/vector.ts";
 
@@ -143,6 +144,25 @@ export function query<L extends string, M extends Measure>(
 ): Query<M> {
   const text = typeof legend === "string" ? legend : legend((name) => `{{${name}}}`);
   return { text: vector.text, legend: text, measure: vector.measure, labels: vector.labels };
+}
+
+/**
+ * Several quantiles of one distribution, each under a legend that is made from its number.
+ *
+ * @param buckets - summed by the labels that tell its lines apart.
+ * @param quantiles - each 0 to 1.
+ * @returns one query for each, `p50`, `p99`, `p99.9`, before them the values of the labels.
+ */
+export function quantileQueries<L extends string, M extends Measure>(
+  buckets: SummedBuckets<L, M>,
+  quantiles: readonly [number, ...number[]],
+): readonly [Query<M>, ...Query<M>[]] {
+  const [first, ...others] = quantiles;
+  const one = (q: number) =>
+    query(quantile(q, buckets), (label) =>
+      [...buckets.labels.map((name) => label(name)), quantileName(q)].join(" "),
+    );
+  return [one(first), ...others.map(one)];
 }
 
 /**

@@ -15,7 +15,7 @@ import { recorded } from "../promql/recording.ts";
 import { bucketRate, rate, sumRate, value } from "../promql/series.ts";
 import { OBJECTIVE_RECORDINGS, RECORDINGS } from "../rules/recordings.ts";
 import { OBJECTIVES, THRESHOLDS } from "../rules/thresholds.ts";
-import { dashboard, query, stat, stateTimeline, table, timeseries } from "./panel.ts";
+import { dashboard, quantileQueries, query, stat, stateTimeline, table, timeseries } from "./panel.ts";
 import { HERE, RATE } from "./scope.ts";
 
 const M = SERVICE_METRICS;
@@ -243,10 +243,7 @@ export const SERVICE = dashboard({
       normal: "Milliseconds; tens of them for prompts of a hundred thousand tokens.",
       width: 8,
       height: 8,
-      queries: [
-        query(quantile(0.5, summed(bucketRate(T.requestDuration, RATE, HERE), [])), "p50"),
-        query(quantile(0.99, summed(bucketRate(T.requestDuration, RATE, HERE), [])), "p99"),
-      ],
+      queries: quantileQueries(summed(bucketRate(T.requestDuration, RATE, HERE), []), [0.5, 0.99]),
     }),
     tokenizerCache: timeseries({
       id: 25,

@@ -139,6 +139,16 @@ export function quantile<L extends string, U extends Measure>(
 }
 
 /**
+ * How a quantile is called.
+ *
+ * @param q - 0 to 1.
+ * @returns such as `p50`, `p99.9`.
+ */
+export function quantileName(q: number): string {
+  return `p${Number((q * 100).toPrecision(6))}`;
+}
+
+/**
  * One share of a whole. Both sides are aggregated to the same labels, so that the share is of totals.
  *
  * @param part - numerator.

@@ -16,8 +16,9 @@ import { secondsOf } from "../duration.ts";
 import type { Measure } from "../promql/vector.ts";
 import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
 import type { ExposedName } from "./exposed-names.ts";
-import { type Shape, shapeOf } from "./expression-shape.ts";
+import { type Shape, shapeOf, shapeOfTree } from "./expression-shape.ts";
 import { type Problem, ProblemList } from "./problem.ts";
+import { quantilesIn, quantilesOf } from "./quantile-names.ts";
 import type { Tree } from "./promql-tree.ts";
 import { canonicalText, walkTree } from "./tree-walk.ts";
 
@@ -54,6 +55,9 @@ const COMPONENTS = new Set([
 /** mixtool's limits. */
 const NAME_LENGTH_MAX = 40;
 const RULES_PER_GROUP_MAX = 20;
+
+/** Anything evaluated more rarely is told too late. */
+const INTERVAL_SECONDS_MAX = 60;
 
 const HEADINGS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation", "## Escalation"];
 
@@ -117,7 +121,8 @@ class RuleCheck {
         this.#found.add("rule_group", "the name is longer than 40 characters");
       if (group.rules.length > RULES_PER_GROUP_MAX)
         this.#found.add("rule_group", "more than 20 rules; split it");
-      if (group.interval === undefined) this.#found.add("rule_group", "states no interval");
+      if (!(secondsOf(group.interval ?? "") <= INTERVAL_SECONDS_MAX))
+        this.#found.add("rule_group", `must state an interval of at most ${INTERVAL_SECONDS_MAX}s`);
       for (const rule of group.rules) this.#rule(rule, secondsOf(group.interval ?? ""));
     }
     return {
@@ -170,7 +175,27 @@ class RuleCheck {
       measure: shape.measure,
       labels: new Map([...shape.labels].map((label) => [label, { maxValues: Infinity }])),
       buckets: shape.buckets,
+      additive: shape.additive,
+      isOfDaemon: true,
     });
+    this.#operations(operations ?? "", expression, tree);
+  }
+
+  /** R1: what the name says was done to the series is what was done. */
+  #operations(operations: string, expression: string, tree: Tree): void {
+    const [stated, computed] = [[...quantilesIn(operations.replaceAll("_", " "))], [...quantilesOf(tree)]];
+    if (stated.join() !== computed.join())
+      this.#found.add(
+        "quantile_name",
+        `the name says ${stated.join() || "nothing"}, it is ${computed.join() || "no quantile"}`,
+      );
+    const windows = new Set([...expression.matchAll(/\[(\w+)\]/g)].map(([, range]) => range));
+    const window = /rate(\d+[smhd])$/.exec(operations)?.[1];
+    if ([...windows].join() !== (window ?? ""))
+      this.#found.add(
+        "rule_name",
+        `the name says ${window ?? "no"} look-back, it is ${[...windows].join() || "none"}`,
+      );
   }
 
   #alert(rule: RuleText, shape: Shape, tree: Tree, intervalSeconds: number): void {
@@ -205,6 +230,8 @@ class RuleCheck {
         `component "${labels["component"] ?? ""}" is not one that Alertmanager routes`,
       );
     for (const [label, text] of Object.entries(labels)) {
+      if (label !== "severity" && label !== "component")
+        this.#found.add("rule_label", `${label} would hide what the series themselves say`);
       if (text.includes("{{"))
         this.#found.add("rule_label", `${label} is templated: every value would be another alert`);
     }
@@ -226,25 +253,17 @@ class RuleCheck {
     const counted = left.kind === "aggregation" && left.operator === "count";
     if (counted && ((operator === "==" && threshold === 0) || (operator === "<" && threshold <= 1)))
       this.#found.add("never_true", "a count is never 0, it is absent; use absent()");
-    const compared = shapeOf(this.#textOf(left), this.#names).shape;
-    const highest = compared?.nature === "gauge" ? compared.buckets?.at(-1) : undefined;
+    const compared = shapeOfTree(left, this.#names);
+    const { measure, additive, nature, buckets } = compared;
+    const most = measure === "percent" ? 100 : 1;
+    if (!additive && (measure === "ratio" || measure === "percent") && (threshold < 0 || threshold > most))
+      this.#found.add("threshold_out_of_range", `a share lies between 0 and ${most}, not at ${threshold}`);
+    const highest = nature === "gauge" ? buckets?.at(-1) : undefined;
     if (highest !== undefined && (operator === ">" || operator === ">=") && threshold >= highest)
       this.#found.add(
         "threshold_outside_buckets",
         `a quantile never exceeds the last bucket bound, ${highest}`,
       );
-  }
-
-  /** Only quantiles and recorded series matter to `#threshold`; both are told by their text. */
-  #textOf(tree: Tree): string {
-    if (tree.kind === "selector") return tree.name;
-    if (tree.kind === "call" && tree.name === "histogram_quantile") {
-      const [q, of] = tree.arguments;
-      const [rate] = of?.kind === "aggregation" && of.of.kind === "call" ? of.of.arguments : [];
-      if (q?.kind === "number" && rate?.kind === "selector")
-        return `histogram_quantile(${q.value}, sum by (le) (rate(${rate.name}[5m])))`;
-    }
-    return tree.kind === "aggregation" ? this.#textOf(tree.of) : "0";
   }
 
   /** R6. */
@@ -263,6 +282,14 @@ class RuleCheck {
       this.#found.add("rule_annotation", "the summary must be a fixed sentence");
     if (!description.includes("{{"))
       this.#found.add("rule_annotation", "the description must say which and how much");
+    const doubled = /\{\{ \$value \| (humanize\w+) \}\} ?(%|per cent|m?s\b|seconds|bytes|B\b)/.exec(
+      description,
+    );
+    if (doubled !== null)
+      this.#found.add(
+        "rule_template",
+        `${doubled[1] ?? ""} writes the unit, and "${doubled[2] ?? ""}" follows it`,
+      );
     for (const [, action = ""] of description.matchAll(/\{\{(.*?)\}\}/g)) {
       const label = /^ \$labels\.(\w+) $/.exec(action)?.[1];
       const humanizer = /^ \$value \| (\w+) $/.exec(action)?.[1];

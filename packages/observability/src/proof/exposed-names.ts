@@ -7,6 +7,7 @@
  *   recorded   level:metric:operations                 as its expression's shape says
  */
 
+import { DAEMON_EXPORTERS } from "../catalogue/platform.ts";
 import type { LabelDomain, LabelDomains } from "../definition.ts";
 import type { Measure } from "../promql/vector.ts";
 import { TARGET_LABELS } from "../promql/selector.ts";
@@ -34,6 +35,10 @@ export interface ExposedName {
   readonly labels: ReadonlyMap<string, LabelDomain>;
   /** Bounds of the histogram that the value comes from, when they are known. */
   readonly buckets: readonly number[] | null;
+  /** Whether a sum over its series means something: not so for shares, ages and times. */
+  readonly additive: boolean;
+  /** Whether `job` and `instance` are the daemon's, and not another exporter's. */
+  readonly isOfDaemon: boolean;
 }
 
 /** A family as the catalogue and the list of external metrics have it. */
@@ -43,10 +48,18 @@ export interface KnownFamily {
   readonly unit: Measure;
   readonly labels: LabelDomains;
   readonly buckets?: readonly number[];
+  /** Who exports it; absent on our own. */
+  readonly exporter?: string;
 }
 
 /** Any value may stand there. */
 const OPEN: LabelDomain = { maxValues: Infinity };
+
+/** Cores are shares of time that add up; shares of a whole, by the suffix of their name, do not. */
+function isAdditive({ kind, name, unit }: KnownFamily): boolean {
+  if (kind !== "gauge") return true;
+  return unit === "none" || unit === "bytes" || (unit === "ratio" && !/_(ratio|rate)$/.test(name));
+}
 
 /**
  * All names of some families.
@@ -61,7 +74,13 @@ export function exposedNames(families: readonly KnownFamily[]): Map<string, Expo
       ...TARGET_LABELS.map((label) => [label, OPEN] as const),
       ...Object.entries(family.labels),
     ]);
-    const common = { family: family.name, measure: family.unit, buckets: family.buckets ?? null };
+    const common = {
+      family: family.name,
+      measure: family.unit,
+      buckets: family.buckets ?? null,
+      additive: isAdditive(family),
+      isOfDaemon: family.exporter === undefined || DAEMON_EXPORTERS.has(family.exporter),
+    };
     if (family.kind !== "histogram") {
       names.set(family.name, { ...common, name: family.name, nature: family.kind, labels });
       continue;

@@ -9,7 +9,8 @@
  *  E4  `rate` and `increase` read what only grows; what only grows is read by nothing else;
  *  E5  `le` matchers are bucket bounds; `histogram_quantile` reads bucket rates summed by (…, le);
  *  E6  both sides of an operator carry the same labels (or say `on`) and measures that go together;
- *  E7  a division has a floor under its divisor, so that it is never NaN.
+ *  E7  a division has a floor under its divisor, so that it is never NaN;
+ *  E8  what does not add up (shares, ages, times, quantiles) is not summed.
  *
  * It follows the checks of pint (promql/series, impossible, aggregate, rate, counter, vector_matching, nan, regexp, fragile).
  */
@@ -31,6 +32,8 @@ export interface Shape {
   readonly buckets: readonly number[] | null;
   /** True when the last step filtered by comparison. */
   readonly compared: boolean;
+  /** Whether a sum over its series means something. */
+  readonly additive: boolean;
 }
 
 /** A finding without its place. */
@@ -86,6 +89,17 @@ export function shapeOf(text: string, names: ReadonlyMap<string, ExposedName>): 
   return { shape, tree: parsed.tree, problems: walk.problems };
 }
 
+/**
+ * Finds the shape of a part of an expression.
+ *
+ * @param tree - the part.
+ * @param names - what may be asked for.
+ * @returns its shape; what is wrong with it is found out about the whole.
+ */
+export function shapeOfTree(tree: Tree, names: ReadonlyMap<string, ExposedName>): Shape {
+  return new Walk(names).shape(tree);
+}
+
 const SCALAR: Shape = {
   type: "scalar",
   labels: new Set(),
@@ -93,6 +107,7 @@ const SCALAR: Shape = {
   nature: "gauge",
   buckets: null,
   compared: false,
+  additive: true,
 };
 
 class Walk {
@@ -139,6 +154,9 @@ class Walk {
       return { ...SCALAR, type: tree.range === null ? "vector" : "matrix" };
     }
     for (const matcher of tree.matchers) this.#matcher(exposed, matcher);
+    const matched = tree.matchers.map(({ label }) => label);
+    for (const label of matched.filter((name, i) => matched.indexOf(name) !== i))
+      this.add("matcher_repeated", `${exposed.name} is matched by ${label} twice; say it once`);
     return {
       type: tree.range === null ? "vector" : "matrix",
       labels: new Set(exposed.labels.keys()),
@@ -146,6 +164,7 @@ class Walk {
       nature: exposed.nature,
       buckets: exposed.buckets,
       compared: false,
+      additive: exposed.additive,
     };
   }
 
@@ -193,6 +212,8 @@ class Walk {
     if (!AGGREGATIONS.has(tree.operator)) this.add("outside_subset", `${tree.operator} is not used here`);
     if (GROWING.has(inner.nature) && tree.operator !== "count")
       this.add("raw_counter", `${tree.operator} over raw counters; take the rate first`);
+    if (tree.operator === "sum" && !inner.additive)
+      this.add("sum_of_shares", `a sum of what does not add up (${inner.measure}); take max, min or avg`);
     for (const label of tree.labels) {
       if (!inner.labels.has(label) && tree.mode === "by")
         this.add(
@@ -213,6 +234,7 @@ class Walk {
       measure: counted ? "none" : inner.measure,
       nature: counted ? "gauge" : inner.nature,
       compared: false,
+      additive: counted || inner.additive,
     };
   }
 
@@ -221,7 +243,7 @@ class Walk {
     const shapes = tree.arguments.map((argument) => this.shape(argument));
     const [first, second] = shapes;
     if (reads !== undefined) return this.#overRange(tree, reads, first ?? SCALAR);
-    if (tree.name === "time") return { ...SCALAR, measure: "timestamp" };
+    if (tree.name === "time") return { ...SCALAR, measure: "timestamp", additive: false };
     if (tree.name === "timestamp") return this.#sampleTime(tree, first ?? SCALAR);
     if (tree.name === "absent")
       return { ...SCALAR, type: "vector", labels: this.#absentLabels(tree), compared: true };
@@ -234,7 +256,7 @@ class Walk {
   #sampleTime(tree: Tree & { kind: "call" }, of: Shape): Shape {
     if (tree.arguments[0]?.kind !== "selector" || of.type !== "vector")
       this.add("outside_subset", "timestamp() of anything but a selector is the time of the evaluation");
-    return { ...of, measure: "timestamp", nature: "gauge", buckets: null, compared: false };
+    return { ...of, measure: "timestamp", nature: "gauge", buckets: null, compared: false, additive: false };
   }
 
   #absentLabels(tree: Tree & { kind: "call" }): Set<string> {
@@ -275,6 +297,7 @@ class Walk {
       type: "vector",
       measure: kept,
       nature: natures[inner.nature] ?? "rate",
+      additive: reads === "growing" || tree.name === "changes" || inner.additive,
       buckets: inner.nature === "bucket" ? inner.buckets : null,
     };
   }
@@ -288,7 +311,7 @@ class Walk {
     if (of?.kind !== "aggregation" || of.operator !== "sum" || !buckets.labels.has("le"))
       this.add("quantile_without_le", "histogram_quantile needs sum by (…, le) around the bucket rates");
     const labels = new Set([...buckets.labels].filter((label) => label !== "le"));
-    return { ...buckets, labels, nature: "gauge", compared: false };
+    return { ...buckets, labels, nature: "gauge", compared: false, additive: false };
   }
 
   #binary(tree: Tree & { kind: "binary" }): Shape {
@@ -311,7 +334,8 @@ class Walk {
         ? { ...vector, labels: joined, measure: "none", nature: "gauge", compared: false }
         : { ...vector, labels: joined, compared: true };
     }
-    return { ...vector, labels: joined, measure, nature: "gauge", compared: false };
+    const additive = tree.operator !== "/" && left.additive && right.additive;
+    return { ...vector, labels: joined, measure, nature: "gauge", buckets: null, compared: false, additive };
   }
 
   #setOperation(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): Shape {

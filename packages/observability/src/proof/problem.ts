@@ -24,6 +24,8 @@ export type ProblemCode =
   | "ratio_without_floor"
   | "range_too_short"
   | "recorded_series_exists"
+  | "matcher_repeated"
+  | "sum_of_shares"
   // rules
   | "unreadable_file"
   | "rule_name"
@@ -40,10 +42,14 @@ export type ProblemCode =
   | "dead_runbook"
   | "dead_panel_link"
   | "record_level"
+  | "quantile_name"
+  | "threshold_out_of_range"
   // dashboards
   | "dashboard_uid"
   | "dashboard_editable"
   | "dashboard_variable"
+  | "dashboard_annotation"
+  | "dashboard_refresh"
   | "undeclared_variable"
   | "panel_id"
   | "panel_text"
@@ -54,12 +60,18 @@ export type ProblemCode =
   | "panel_scope"
   | "panel_threshold"
   | "legend_label"
+  | "legend_ambiguous"
   | "grid"
   | "dead_link"
   | "schema"
   // coverage
   | "metric_without_panel"
   | "recording_unused"
+  | "panel_unrelated"
+  | "runbook_unreachable"
+  | "document_gap"
+  // configurations of other programs
+  | "configuration"
   | "alert_without_test"
   | "alert_without_runbook"
   | "stale_file";

@@ -10,7 +10,17 @@ import { ROUTING_METRICS } from "../catalogue/routing.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { STREAM_METRICS } from "../catalogue/stream.ts";
 import { NAMESPACE } from "../definition.ts";
-import { avg, complement, max, orZero, quantile, ratio, sum, summed } from "../promql/operators.ts";
+import {
+  avg,
+  complement,
+  max,
+  orZero,
+  quantile,
+  quantileName,
+  ratio,
+  sum,
+  summed,
+} from "../promql/operators.ts";
 import { recording, type RecordingRule } from "../promql/recording.ts";
 import { bucketRate, countRate, rate, rateWithin, value } from "../promql/series.ts";
 import { OBJECTIVES } from "./thresholds.ts";
@@ -24,10 +34,10 @@ const requests = sum(rate(SERVICE_METRICS.httpRequests, "5m"), INSTANCE);
 const dropped = sum(rate(INGEST_METRICS.eventsDropped, "5m"), BY_MODEL);
 const received = sum(rate(INGEST_METRICS.eventsReceived, "5m"), BY_MODEL);
 
-function requestQuantile(q: number, operations: string) {
+function requestQuantile(q: number) {
   return recording({
     metric: SERVICE_METRICS.httpRequestDuration.name,
-    operations,
+    operations: `${quantileName(q)}_rate5m`,
     help: `Time below which ${q * 100} % of requests are answered, by route.`,
     expression: quantile(q, summed(bucketRate(SERVICE_METRICS.httpRequestDuration, "5m"), BY_ROUTE)),
   });
@@ -83,9 +93,9 @@ export const RECORDINGS = {
       requests,
     ),
   }),
-  requestP50: requestQuantile(0.5, "p50_rate5m"),
-  requestP95: requestQuantile(0.95, "p95_rate5m"),
-  requestP99: requestQuantile(0.99, "p99_rate5m"),
+  requestP50: requestQuantile(0.5),
+  requestP95: requestQuantile(0.95),
+  requestP99: requestQuantile(0.99),
   cpu: recording({
     metric: "process_cpu",
     operations: "ratio_rate5m",

@@ -1,0 +1,278 @@
+/**
+ * Checks one panel of a dashboard.
+ *
+ *  D4  title, a description that says what is normal, the data source variable, the unit that the expression measures, thresholds that
+ *      ascend from or to green;
+ *  D5  queries: `$__rate_interval` (a fixed look-back only in instant queries), and every choice that the dashboard offers and the metric can follow;
+ *  D7  lines can be told apart: a legend names every label that is left, none that is not, and no two queries share a legend or a letter;
+ *  D8  quantiles: legend, title and description speak of those that are computed;
+ *  D9  links lead to dashboards that exist, with variables that they have.
+ */
+
+import type { Measure } from "../promql/vector.ts";
+import type { CheckedRules } from "./check-rules.ts";
+import { type Shape, shapeOf } from "./expression-shape.ts";
+import { CHOSEN_DATASOURCE, type PanelJson, type TargetJson } from "./grafana-json.ts";
+import { type Problem, ProblemList } from "./problem.ts";
+import { plainPromql, type Tree } from "./promql-tree.ts";
+import { quantilesIn, quantilesOf } from "./quantile-names.ts";
+import { canonicalText, walkTree } from "./tree-walk.ts";
+
+/** Written a second time on purpose: a slip in the table that panels are made with must not pass here. */
+const UNITS: Readonly<Record<Measure, readonly string[]>> = {
+  none: ["short", "none"],
+  seconds: ["s"],
+  bytes: ["bytes"],
+  ratio: ["percentunit"],
+  percent: ["percent"],
+  timestamp: ["dateTimeAsIso"],
+  per_second: ["cps", "ops", "reqps"],
+  bytes_per_second: ["binBps"],
+};
+
+/** The kinds of panel that every supported Grafana has. */
+const KINDS: ReadonlySet<string> = new Set(["timeseries", "stat", "table", "heatmap", "state-timeline"]);
+
+/** Choices that a panel leaves out on purpose: uid, id and label, with the reason. */
+const UNCHOSEN: ReadonlyMap<string, string> = new Map([
+  [
+    "kvsync-overview#16#model",
+    "the limit is of all models' contexts together, so must be what is compared with it",
+  ],
+]);
+
+/** What a panel's check knows of the dashboards around it. */
+export interface PanelSurroundings {
+  /** Path of the dashboard. */
+  readonly path: string;
+  readonly uid: string;
+  /** Variables of this dashboard. */
+  readonly variables: ReadonlySet<string>;
+  /** Variables of every dashboard, by uid. */
+  readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly rules: CheckedRules;
+}
+
+/**
+ * Checks a panel.
+ *
+ * @param panel - no row.
+ * @param around - what it is part of.
+ * @returns findings.
+ */
+export function checkPanel(panel: PanelJson, around: PanelSurroundings): readonly Problem[] {
+  return new PanelCheck(panel, around).run();
+}
+
+/**
+ * The variables that a text names and nobody declared.
+ *
+ * @param text - of a query.
+ * @param variables - those declared.
+ * @returns their names, Grafana's own left out.
+ */
+export function undeclaredVariables(text: string, variables: ReadonlySet<string>): string[] {
+  const named = [...text.matchAll(/\$(?:\{([A-Za-z_]\w*)[^}]*\}|([A-Za-z_]\w*))/g)];
+  return named
+    .map(([, braced, plain]) => braced ?? plain ?? "")
+    .filter((name) => !name.startsWith("__") && !variables.has(name));
+}
+
+/**
+ * The labels that a template names and that are no longer there.
+ *
+ * @param template - a legend or a title.
+ * @param shape - of the expression.
+ * @returns one sentence per label.
+ */
+export function lostLabels(template: string, shape: Shape): string[] {
+  return labelsIn(template)
+    .filter((label) => !shape.labels.has(label))
+    .map((label) => `{{${label}}} has been aggregated away; (${[...shape.labels].join(", ")}) are left`);
+}
+
+function labelsIn(template: string): string[] {
+  return [...template.matchAll(/\{\{\s*(\w+)\s*\}\}/g)].map(([, label = ""]) => label);
+}
+
+class PanelCheck {
+  readonly #found = new ProblemList();
+  readonly #panel: PanelJson;
+  readonly #around: PanelSurroundings;
+  readonly #quantiles = new Set<string>();
+
+  constructor(panel: PanelJson, around: PanelSurroundings) {
+    this.#panel = panel;
+    this.#around = around;
+    this.#found.at(`${around.path}: panel ${panel.id ?? 0} "${panel.title ?? ""}"`);
+  }
+
+  run(): readonly Problem[] {
+    const targets = this.#panel.targets ?? [];
+    this.#texts();
+    this.#thresholds();
+    if (targets.length === 0) this.#found.add("panel_targets", "asks nothing");
+    for (const target of targets) this.#target(target);
+    this.#apart(targets);
+    this.#quantileTexts();
+    for (const override of this.#panel.fieldConfig?.overrides ?? []) {
+      for (const { id, value } of override.properties ?? []) {
+        if (id !== "links" || !Array.isArray(value)) continue;
+        for (const link of value as { url?: string }[]) this.#address(link.url ?? "");
+      }
+    }
+    return this.#found.found;
+  }
+
+  #texts(): void {
+    const { type = "", title, description = "", datasource, options } = this.#panel;
+    if (!KINDS.has(type)) this.#found.add("schema", `${type} is no kind of panel that Grafana 10 to 13 have`);
+    if (!title || !/Normal: \S/.test(description))
+      this.#found.add("panel_text", "needs a title and a description that says what is normal");
+    if (datasource?.uid !== CHOSEN_DATASOURCE)
+      this.#found.add("panel_datasource", "must ask the data source that is chosen at the top");
+    if (options?.legend?.showLegend === false)
+      this.#found.add("legend_label", "the legend is hidden: nobody can tell which line is which");
+  }
+
+  #thresholds(): void {
+    const steps = this.#panel.fieldConfig?.defaults?.thresholds?.steps ?? [];
+    const values = steps.map(({ value }) => value ?? -Infinity);
+    const ascending = values.every((value, i) => i === 0 || value > (values[i - 1] ?? Infinity));
+    if (steps.length === 0 || steps[0]?.value !== null || !ascending || steps.some(({ color }) => !color))
+      this.#found.add("panel_threshold", "thresholds must begin with no value, ascend, and be coloured");
+    const greens = steps.flatMap(({ color }, i) => (color === "green" ? [i] : []));
+    if (greens.length !== 1 || (greens[0] !== 0 && greens[0] !== steps.length - 1))
+      this.#found.add("panel_threshold", "thresholds must lead from green, or to it");
+  }
+
+  /** D5. */
+  #target(target: TargetJson): void {
+    const { rules, variables } = this.#around;
+    const { expr = "", legendFormat = "" } = target;
+    for (const name of undeclaredVariables(expr, variables))
+      this.#found.add("undeclared_variable", `$${name} is not a variable of this dashboard`);
+    if (target.datasource?.uid !== CHOSEN_DATASOURCE)
+      this.#found.add("panel_datasource", "a query asks another data source");
+    if (target.hide === true) this.#found.add("panel_targets", `query ${target.refId ?? ""} is hidden`);
+    const { shape, tree, problems } = shapeOf(plainPromql(expr), rules.names);
+    for (const { code, message } of problems) this.#found.add(code, message);
+    if (shape === null || tree === null) return;
+    const isTable = this.#panel.type === "table";
+    if (isTable !== (target.instant === true))
+      this.#found.add("panel_range", "a table asks for this moment, and nothing else does");
+    if (!target.instant && /\[(?!\$__rate_interval\])/.test(expr))
+      this.#found.add("panel_range", "use $__rate_interval: a fixed look-back does not fit every zoom");
+    this.#legend(legendFormat, shape, isTable);
+    this.#unit(target, shape);
+    this.#choices(tree);
+    this.#quantilesOf(tree, legendFormat);
+    walkTree(tree, (node) => {
+      const recorded = node.kind === "selector" ? undefined : rules.recordedByText.get(canonicalText(node));
+      if (recorded !== undefined) this.#found.add("recorded_series_exists", `${recorded} has this already`);
+    });
+  }
+
+  /** D7. */
+  #legend(legend: string, shape: Shape, isTable: boolean): void {
+    for (const message of lostLabels(legend, shape)) this.#found.add("legend_label", message);
+    if (legend === "") this.#found.add("legend_label", "a query has no legend");
+    const unnamed = [...shape.labels].filter((label) => !labelsIn(legend).includes(label));
+    if (!isTable && unnamed.length > 0)
+      this.#found.add(
+        "legend_ambiguous",
+        `"${legend}" names several lines alike: they differ in (${unnamed.join(", ")})`,
+      );
+  }
+
+  #apart(targets: readonly TargetJson[]): void {
+    for (const key of ["refId", "legendFormat"] as const) {
+      const all = targets.map((target) => target[key] ?? "");
+      for (const text of new Set(all.filter((one, i) => all.indexOf(one) !== i)))
+        this.#found.add("legend_ambiguous", `several queries have the ${key} "${text}"`);
+    }
+  }
+
+  #unit(target: TargetJson, shape: Shape): void {
+    // A heat map over buckets colours by observations per second; the histogram's own unit is on its axis.
+    const measure: Measure = target.format === "heatmap" ? "per_second" : shape.measure;
+    const isTable = this.#panel.type === "table";
+    const unit = isTable ? columnUnit(this.#panel, target) : this.#panel.fieldConfig?.defaults?.unit;
+    if (unit === undefined || !UNITS[measure].includes(unit))
+      this.#found.add("panel_unit", `the unit is ${unit ?? "missing"}, the expression measures ${measure}`);
+  }
+
+  /** What is chosen at the top holds for every series that has the label: otherwise a panel shows what was not asked for. */
+  #choices(tree: Tree): void {
+    const { rules, variables } = this.#around;
+    walkTree(tree, (node) => {
+      if (node.kind !== "selector") return;
+      const exposed = rules.names.get(node.name);
+      for (const { label, operator, value } of node.matchers)
+        if (value.startsWith("$") && (operator !== "=~" || value !== `$${label}`))
+          this.#found.add("panel_scope", `${label}${operator}"${value}" is not ${label}=~"$${label}"`);
+      if (exposed?.isOfDaemon !== true) return;
+      for (const label of variables) {
+        const isChosen = node.matchers.some(
+          (matcher) => matcher.label === label && matcher.value === `$${label}`,
+        );
+        const isExempt = UNCHOSEN.has(`${this.#around.uid}#${this.#panel.id ?? 0}#${label}`);
+        if (exposed.labels.has(label) && !isChosen && !isExempt)
+          this.#found.add("panel_scope", `${node.name} must be matched with ${label}=~"$${label}"`);
+      }
+    });
+  }
+
+  /** D8: a query's own legend. */
+  #quantilesOf(tree: Tree, legend: string): void {
+    const computed = quantilesOf(tree);
+    const stated = quantilesIn(legend);
+    for (const name of computed) this.#quantiles.add(name);
+    for (const name of stated)
+      if (!computed.has(name))
+        this.#found.add("quantile_name", `the legend says ${name}, the query asks for ${listed(computed)}`);
+    for (const name of computed)
+      if (!stated.has(name) && !quantilesIn(this.#panel.title ?? "").has(name))
+        this.#found.add("quantile_name", `neither title nor legend says that this is the ${name}`);
+  }
+
+  /** D8: the panel's texts. */
+  #quantileTexts(): void {
+    const { title = "", description = "" } = this.#panel;
+    for (const [what, text] of Object.entries({ title, description }))
+      for (const name of quantilesIn(text))
+        if (!this.#quantiles.has(name))
+          this.#found.add(
+            "quantile_name",
+            `the ${what} speaks of ${name}, the queries ask for ${listed(this.#quantiles)}`,
+          );
+  }
+
+  /** D9. */
+  #address(url: string): void {
+    const parts = /^\/d\/([\w-]+)(?:\?(.*))?$/.exec(url);
+    const variables = this.#around.variablesByUid.get(parts?.[1] ?? "");
+    if (variables === undefined) {
+      this.#found.add("dead_link", `${url} leads to no dashboard`);
+      return;
+    }
+    for (const [, name = ""] of (parts?.[2] ?? "").matchAll(/var-(\w+)=/g)) {
+      if (!variables.has(name))
+        this.#found.add("dead_link", `${url} sets ${name}, which that dashboard lacks`);
+    }
+  }
+}
+
+function listed(names: ReadonlySet<string>): string {
+  return names.size === 0 ? "no quantile" : [...names].join(", ");
+}
+
+function columnUnit(panel: PanelJson, target: TargetJson): string | undefined {
+  const field = (panel.targets ?? []).length === 1 ? "Value" : `Value #${target.refId ?? ""}`;
+  const renamed = (panel.transformations ?? []).flatMap(
+    ({ options }) => options?.renameByName?.[field] ?? [],
+  )[0];
+  const override = (panel.fieldConfig?.overrides ?? []).find(({ matcher }) => matcher?.options === renamed);
+  const value = override?.properties?.find(({ id }) => id === "unit")?.value;
+  return typeof value === "string" ? value : undefined;
+}

@@ -1,0 +1,85 @@
+/**
+ * The parts of Grafana's dashboard schema (v1) that the checks look at. Everything may be missing: what is checked is text that anybody may have written.
+ */
+
+/** The parts of Grafana's schema that are looked at. */
+export interface DashboardJson {
+  readonly uid?: string;
+  readonly title?: string;
+  readonly description?: string;
+  readonly editable?: boolean;
+  readonly tags?: readonly string[];
+  readonly templating?: { readonly list?: readonly VariableJson[] };
+  readonly annotations?: {
+    readonly list?: readonly {
+      readonly name?: string;
+      readonly enable?: boolean;
+      readonly datasource?: { readonly uid?: string };
+      readonly expr?: string;
+      readonly titleFormat?: string;
+      readonly tagKeys?: string;
+    }[];
+  };
+  readonly links?: readonly {
+    readonly title?: string;
+    readonly type?: string;
+    readonly tags?: readonly string[];
+    readonly keepTime?: boolean;
+    readonly includeVars?: boolean;
+  }[];
+  readonly refresh?: string;
+  readonly panels?: readonly PanelJson[];
+}
+
+/** A template variable. */
+export interface VariableJson {
+  readonly type?: string;
+  readonly name?: string;
+  readonly datasource?: { readonly uid?: string };
+  readonly query?: string;
+  readonly definition?: string;
+  readonly multi?: boolean;
+  readonly includeAll?: boolean;
+  readonly allValue?: string;
+  readonly refresh?: number;
+}
+
+/** A panel or a row. */
+export interface PanelJson {
+  readonly id?: number;
+  readonly type?: string;
+  readonly title?: string;
+  readonly description?: string;
+  readonly links?: readonly { readonly title?: string; readonly url?: string }[];
+  readonly datasource?: { readonly uid?: string };
+  readonly gridPos?: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+  readonly targets?: readonly TargetJson[];
+  readonly transformations?: readonly {
+    readonly options?: { readonly renameByName?: Readonly<Record<string, string>> };
+  }[];
+  readonly options?: { readonly legend?: { readonly showLegend?: boolean } };
+  readonly fieldConfig?: {
+    readonly defaults?: {
+      readonly unit?: string;
+      readonly thresholds?: { readonly steps?: readonly { value: number | null; color?: string }[] };
+    };
+    readonly overrides?: readonly {
+      readonly matcher?: { readonly options?: string };
+      readonly properties?: readonly { readonly id?: string; readonly value?: unknown }[];
+    }[];
+  };
+}
+
+/** A query of a panel. */
+export interface TargetJson {
+  readonly refId?: string;
+  readonly expr?: string;
+  readonly legendFormat?: string;
+  readonly format?: string;
+  readonly instant?: boolean;
+  readonly hide?: boolean;
+  readonly datasource?: { readonly uid?: string };
+}
+
+/** The data source that is chosen at the top of a dashboard. */
+export const CHOSEN_DATASOURCE = "${datasource}";

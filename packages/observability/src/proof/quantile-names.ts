@@ -1,0 +1,44 @@
+/**
+ * The quantiles that an expression computes, and those that a text speaks of: a line called p99 must be one.
+ *
+ *   histogram_quantile(0.99, …)                        p99
+ *   instance_model:x_seconds:p99_rate5m (recorded)     p99
+ *   nodejs_eventloop_lag_p99_seconds (of others)       p99
+ *   "that 95 % stay below", "p99.9"                    p95, p99.9
+ */
+
+import { quantileName } from "../promql/operators.ts";
+import type { Tree } from "./promql-tree.ts";
+import { walkTree } from "./tree-walk.ts";
+
+/**
+ * The quantiles that a value is made of.
+ *
+ * @param tree - an expression.
+ * @returns names such as `p99`, each once.
+ */
+export function quantilesOf(tree: Tree): ReadonlySet<string> {
+  const names = new Set<string>();
+  walkTree(tree, (node) => {
+    if (node.kind === "selector")
+      for (const [, digits = ""] of node.name.matchAll(/(?<=[_:])p(\d+)(?=_|$)/g)) names.add(`p${digits}`);
+    if (node.kind !== "call" || node.name !== "histogram_quantile") return;
+    const [q] = node.arguments;
+    if (q?.kind === "number") names.add(quantileName(q.value));
+  });
+  return names;
+}
+
+/**
+ * The quantiles that a text speaks of.
+ *
+ * @param text - a legend, a title or a description.
+ * @returns names such as `p99`, each once.
+ */
+export function quantilesIn(text: string): ReadonlySet<string> {
+  const marks = [
+    ...text.matchAll(/\bp(\d{1,2}(?:\.\d+)?)\b/g),
+    ...text.matchAll(/that (\d{1,2}(?:\.\d+)?) %/g),
+  ];
+  return new Set(marks.map(([, percent = ""]) => `p${percent}`));
+}
