@@ -13,7 +13,8 @@
  *  D4  Work is linear in the payload's length, which is bounded, and faults are bounded too (wire-limits.ts).
  *
  * Decisions where the protocol is silent: `ts` may be an integer or a float32 (other encoders shrink 1757500000.0) but must
- * be finite; a key that occurs twice in an event is a fault, since no engine does that and readers differ on its meaning.
+ * be finite; the rank may be anything, since the socket knows it better; a key that occurs twice in an event is a fault,
+ * since no engine does that and readers differ on its meaning.
  */
 import type {
   BatchHeader,
@@ -26,7 +27,6 @@ import { EventReader } from "./event-reader.ts";
 import { MsgpackCursor } from "./msgpack-cursor.ts";
 import { WireError } from "./wire-error.ts";
 import { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire-limits.ts";
-import { TextInterner } from "./wire-text.ts";
 
 /** An event that could not be delivered. */
 export interface EventFault {
@@ -51,7 +51,6 @@ export interface EventSink {
 }
 
 const BATCH_SLOTS_MIN = 2;
-const RANK_MAX = 0xffff_ffff;
 /** Keys of the unshipped map batch are short; longer ones are unknown. */
 const BATCH_KEY_BYTES_MAX = 32;
 
@@ -60,7 +59,6 @@ export class EventBatchDecoder {
   readonly #limits: WireLimits;
   readonly #cursor = new MsgpackCursor();
   readonly #reader: EventReader;
-  readonly #keys = new TextInterner();
   readonly #header: BatchHeader = {
     timestampSeconds: 0,
     dataParallelRank: null,
@@ -149,19 +147,20 @@ export class EventBatchDecoder {
     }
   }
 
-  /** Reads a key of a map batch; null when it is none of ours for certain. */
+  /** Reads a key of a map batch; null when it is none of ours for certain. Ours are ASCII, so that bytes are letters. */
   #readBatchKey(): string | null {
     const cursor = this.#cursor;
-    const start = cursor.position;
     const format = cursor.format();
     const isText = (format & 0xe0) === 0xa0 || (format >= 0xd9 && format <= 0xdb);
-    if (isText && cursor.readTextLength() <= BATCH_KEY_BYTES_MAX) {
-      cursor.position = start;
-      return this.#keys.read(cursor, BATCH_KEY_BYTES_MAX);
+    if (!isText) {
+      cursor.skip();
+      return null;
     }
-    cursor.position = start;
-    cursor.skip();
-    return null;
+    const length = cursor.readTextLength();
+    const start = cursor.position;
+    cursor.position = start + length;
+    if (length > BATCH_KEY_BYTES_MAX) return null;
+    return String.fromCharCode(...cursor.bytes.subarray(start, start + length));
   }
 
   #readTimestamp(): void {
@@ -174,15 +173,20 @@ export class EventBatchDecoder {
     this.#header.timestampSeconds = seconds;
   }
 
+  /** The rank is only compared with the socket's, so that none that a batch can name costs the batch. */
   #readRank(): void {
     const cursor = this.#cursor;
     if (cursor.takeNil()) return;
     const start = cursor.position;
-    const rank = cursor.readInteger();
-    if (rank < 0 || rank > RANK_MAX) {
-      throw cursor.error("out_of_range", start, `a rank of 0 to ${RANK_MAX}`, `${rank}`);
+    try {
+      this.#header.dataParallelRank = cursor.readNumber();
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      // Throws when the structure is broken.
+      cursor.position = start;
+      cursor.skip();
+      this.#header.dataParallelRank = Number.NaN;
     }
-    this.#header.dataParallelRank = rank;
   }
 
   #readEvents(sink: EventSink): void {

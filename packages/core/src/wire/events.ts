@@ -115,6 +115,7 @@ export interface EventBatch {
 /** What is known of a batch beside its events. Reused by the decoder. */
 export interface BatchHeader {
   timestampSeconds: number;
+  /** As the batch says, whatever number it is; NaN for what is none, null for nil or a batch without the slot. */
   dataParallelRank: number | null;
   /** Events announced by the batch's array header. */
   eventCount: number;
