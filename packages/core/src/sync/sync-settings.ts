@@ -76,8 +76,9 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   // An overloaded queue drops again and again; four probes a second keep up with it and add little to the load.
   lossProbeMs: 250,
   failedProbesMax: 3,
-  // NTP steps and skewed nodes stay below it; a restarted engine is later anyway, unless it moved to a node behind.
-  clockToleranceSeconds: 2,
+  // NTP slews a clock that is off by less than 0.128 s and steps it back beyond, which is rare and costs one verification;
+  // no engine restarts as fast, so that what its last life said and comes late is told by its time.
+  clockToleranceSeconds: 0.1,
   // A socket monitor's news may come after the first messages of the new connection, but not by seconds.
   anchorAgeMs: 5000,
   connectGraceMs: 2000,

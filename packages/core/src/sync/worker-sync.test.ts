@@ -576,6 +576,20 @@ describe("restarts", () => {
     expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 4)]);
   });
 
+  test("what the last life said and comes late is not taken for the next message of this one", () => {
+    const stage = Stage.synced(10);
+    stage.sync.connected(0);
+    // It was back after a second and a half; what it said before still waited in a queue of ours.
+    const life = 0.0015;
+    stage.answer(range(0, 3), life);
+    stage.answer(range(0, 3), life);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 3)]);
+    stage.live(4, 0, [stored(99)]);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["stale", range(0, 3)]);
+    stage.answer(range(0, 4), life);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 4)]);
+  });
+
   test("messages that waited when the restart was found are forgotten (Y3)", () => {
     const stage = Stage.synced(3);
     stage.live(6);
