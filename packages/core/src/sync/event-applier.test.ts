@@ -1,6 +1,7 @@
 /**
  * What becomes of each kind of event, rule by rule (A1 to A7 of event-applier.ts), from encoded batches to the index's contents.
  */
+import { encode } from "@msgpack/msgpack";
 import { beforeEach, describe, expect, test } from "vitest";
 import { CodedError } from "../errors.ts";
 import type { ContextKey, IndexWriter, StoreOutcome } from "../prefix-index/contract.ts";
@@ -166,6 +167,17 @@ describe("groups (A1)", () => {
     expect([matched([1]), dropped(), effect()]).toEqual([1, { unknown_group: 1 }, "harmless"]);
   });
 
+  test("a removal in a group is not lost on an engine whose stores name none: no ghosts", () => {
+    apply(
+      0,
+      stored([1, 2]),
+      stored([2], sliding),
+      removed([1], { groupIdx: 0 }),
+      removed([2], { groupIdx: 1 }),
+    );
+    expect([rows(), dropped(), effect()]).toEqual([["3 0 1"], { other_attention_kind: 2 }, "harmless"]);
+  });
+
   test("after a restart groups are learnt anew", () => {
     apply(0, stored([1], full));
     applier.beginAt(0, true);
@@ -319,7 +331,7 @@ describe("losses (A4)", () => {
         apply(0, stored([1], { groupIdx: 0 }), stored([1], { groupIdx: 1 }));
       },
       unknown_group: () => {
-        apply(0, removed([1], { groupIdx: 1 }));
+        apply(0, stored([1], { groupIdx: 0 }), removed([1], { groupIdx: 1 }));
       },
       unknown_medium: () => {
         apply(0, stored([1], { medium: "x" }));
@@ -360,6 +372,21 @@ describe("losses (A4)", () => {
       expect([reason, dropped()]).toEqual([reason, { [reason]: 1 }]);
       expect([reason, effect()]).toEqual([reason, EVENT_DROP_EFFECTS[reason]]);
     }
+  });
+
+  test.each([
+    ["a store", "BlockStored", false, 6],
+    ["a removal", "BlockRemoved", true, 0],
+    ["an event of unknown type", "BlockMoved", true, 6],
+  ])("%s that cannot be read may have done what such events do", (_, type, overReports, historyFrom) => {
+    applier.apply(5, encode([1.5, [{ type, block_hashes: 1 }], 0]));
+    expect([applier.mayOverReport, applier.historyFrom]).toEqual([overReports, historyFrom]);
+    expect(applier.mayUnderReport).toBe(historyFrom > 0);
+  });
+
+  test("what a message lost by breaking off may have been anything, so that history begins behind it", () => {
+    applier.apply(5, encode([1.5, [["AllBlocksCleared"]], 0]).subarray(0, -1));
+    expect([effect(), applier.mayUnderReport, applier.historyFrom]).toEqual(["may_over_report", true, 6]);
   });
 
   test("keys that the index does not take cost their store only", () => {

@@ -10,12 +10,14 @@
  *  A1  Only one main-attention group is indexed. Groups share hashes, so a removal in a window group must not take a block
  *      of the main group away; and a second main group repeats the first one's blocks, so indexing both would double their
  *      copies. The first one seen counts, since group numbers mean nothing across models. Kind nil is main (engines before
- *      vLLM 0.21 send none); group nil is the main group. A removal has no kind: its group's stores have told it.
+ *      vLLM 0.21 send none); group nil is the main group. A removal has no kind: its group's stores have told it, and
+ *      where no store ever named the main group, a group that none named may be it.
  *  A2  The vocabularies of medium and locality are closed: a block on a medium that we cannot name is not reported.
  *  A3  Token ids count only if they divide into the event's blocks exactly. If not, and in offload placeholders (which have
  *      none), the engine's hashes are looked up among the rank's blocks; those that are found gain a copy.
- *  A4  A lost or unusable store may hide blocks (`mayUnderReport`); everything else that is lost may have been a removal, and
- *      leaves blocks too long (`mayOverReport`): a fault without a known type, an unknown type, a broken message.
+ *  A4  A lost or unusable store may hide blocks (`mayUnderReport`); a lost removal or clear leaves some too long
+ *      (`mayOverReport`); what is lost and might have been anything does both: a fault without a known type, an unknown
+ *      type, a broken message.
  *  A5  AllBlocksCleared heals both: the engine's pool is empty, and so is the rank. (Offload tiers may in truth survive it;
  *      the event does not say, and what is not reported there is only a missed hit. Dynamo and llm-d do the same.)
  *  A6  The cache salt of SGLang's extra field counts at the root; children inherit it through the chain (extra-keys.ts).
@@ -181,6 +183,7 @@ export class EventApplier implements EventSink {
       if (!(error instanceof WireError)) throw error;
       this.#counters.faults[error.code] += 1;
       this.#listener.messageDropped?.(error.code);
+      this.noteForgotten();
       this.#loseRemoval();
       return null;
     }
@@ -237,8 +240,8 @@ export class EventApplier implements EventSink {
     const type = fault.eventType ?? "unknown";
     this.#counters.faults[fault.error.code] += 1;
     this.#listener.eventDropped?.(type, fault.error.code, 0);
-    if (type === "BlockStored") this.noteForgotten();
-    else this.#loseRemoval();
+    if (type === "BlockStored" || type === "unknown") this.noteForgotten();
+    if (type !== "BlockStored") this.#loseRemoval();
   }
 
   #store(event: DecodedBlockStored, tier: Tier): void {
@@ -301,7 +304,7 @@ export class EventApplier implements EventSink {
 
   #groupOfRemoval(group: number | null): EventDropReason | null {
     if (group === null || group === this.#mainGroup) return null;
-    return this.#otherGroups.get(group) ?? "unknown_group";
+    return this.#otherGroups.get(group) ?? (this.#mainGroup === null ? null : "unknown_group");
   }
 
   #rememberGroup(group: number | null, reason: "other_attention_kind" | "other_main_group"): void {
