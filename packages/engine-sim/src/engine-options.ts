@@ -106,6 +106,7 @@ export function engineCommand(run: (options: EngineOptions) => Promise<void>): C
     .option("--load-prompt-tokens <count>", "prompt length of these", number, 2048)
     .option("--speed <factor>", "modelled seconds per real second", number, 1)
     .option("--seed <number>", "seed of load and faults", number, 1)
+    .showHelpAfterError("--help lists all options.")
     .exitOverride()
     .action(run);
 }

@@ -9,10 +9,13 @@ import { EngineDriver } from "./engine-driver.ts";
 import { EngineError } from "./engine-error.ts";
 import { engineCommand, type EngineOptions } from "./engine-options.ts";
 import { EngineServer } from "./engine-server.ts";
-import { SelfLoad } from "./self-load.ts";
+import { checkInteger } from "./engine-settings.ts";
+import { LOAD_OUTPUT_TOKENS, SelfLoad } from "./self-load.ts";
 import { SimulatedEngine } from "./simulated-engine.ts";
 
 const USAGE_EXIT = 2;
+/** Requests in a real second: many times what one process steps through, and a lag of a second is made up in one turn. */
+const LOAD_PER_SECOND_MAX = 10_000;
 
 function engineOf(options: EngineOptions): SimulatedEngine {
   return new SimulatedEngine({
@@ -33,17 +36,23 @@ function engineOf(options: EngineOptions): SimulatedEngine {
   });
 }
 
-function checkLoad(options: EngineOptions): void {
-  const { load, loadPromptTokens, speed } = options;
+/** What only the process has; the rest is checked where it is used. */
+function checkOptions(options: EngineOptions): void {
+  const { blocks, blockSize, load, loadPromptTokens, seed, speed } = options;
   const wrong = (setting: string, value: number, expected: string) =>
     new EngineError(
       { code: "invalid_setting", setting, value: String(value) },
       `setting ${setting} is ${value}, expected ${expected}`,
     );
-  if (load < 0) throw wrong("load", load, "a rate of 0 or more");
+  checkInteger("seed", seed, 0, Number.MAX_SAFE_INTEGER);
+  if (speed <= 0) throw wrong("speed", speed, "a factor above 0");
+  if (load < 0 || load * speed > LOAD_PER_SECOND_MAX)
+    throw wrong("load", load, `a rate of 0 to ${LOAD_PER_SECOND_MAX}, times the speed`);
   if (!Number.isInteger(loadPromptTokens) || loadPromptTokens < 2)
     throw wrong("loadPromptTokens", loadPromptTokens, "a whole number from 2");
-  if (speed <= 0) throw wrong("speed", speed, "a factor above 0");
+  const promptTokensMax = blocks * blockSize - LOAD_OUTPUT_TOKENS;
+  if (load > 0 && loadPromptTokens > promptTokensMax)
+    throw wrong("loadPromptTokens", loadPromptTokens, `at most ${promptTokensMax}: all blocks hold no more`);
 }
 
 /** Submits requests until the returned function is called. What is refused or aborted is said once per code. */
@@ -52,15 +61,22 @@ function generateLoad(options: EngineOptions, driver: EngineDriver): () => void 
   const reported = new Set<string>();
   let timer: NodeJS.Timeout;
   let ended = false;
+  let dueMs = performance.now();
+  const submit = () => {
+    driver.submit(load.nextRequest()).catch((error: unknown) => {
+      if (!(error instanceof EngineError)) throw error;
+      if (!ended && !reported.has(error.code)) process.stderr.write(`own load: ${error.message}\n`);
+      reported.add(error.code);
+    });
+  };
+  // Against a running due time: a timer takes a millisecond at least, and at high rates several requests fall into one.
   const schedule = () => {
+    dueMs += load.nextDelaySeconds() * 1000;
+    for (; dueMs <= performance.now(); dueMs += load.nextDelaySeconds() * 1000) submit();
     timer = setTimeout(() => {
-      driver.submit(load.nextRequest()).catch((error: unknown) => {
-        if (!(error instanceof EngineError)) throw error;
-        if (!ended && !reported.has(error.code)) process.stderr.write(`own load: ${error.message}\n`);
-        reported.add(error.code);
-      });
+      submit();
       schedule();
-    }, load.nextDelaySeconds() * 1000);
+    }, dueMs - performance.now());
   };
   schedule();
   return () => {
@@ -70,7 +86,7 @@ function generateLoad(options: EngineOptions, driver: EngineDriver): () => void 
 }
 
 async function run(options: EngineOptions): Promise<void> {
-  checkLoad(options);
+  checkOptions(options);
   const engine = engineOf(options);
   const driver = new EngineDriver(engine, options.speed);
   const server = await EngineServer.start({

@@ -7,7 +7,8 @@ import { VOCABULARY_SIZE } from "./active-request.ts";
 import type { DrivenRequest } from "./engine-driver.ts";
 
 const PREFIX_COUNT = 16;
-const OUTPUT_TOKENS = 64;
+/** Output tokens of each request. */
+export const LOAD_OUTPUT_TOKENS = 64;
 
 /** An endless sequence of requests. */
 export class SelfLoad {
@@ -44,7 +45,7 @@ export class SelfLoad {
     promptTokens.set(this.#tokens(this.#promptTokens - prefix.length), prefix.length);
     return {
       promptTokens,
-      output: { count: OUTPUT_TOKENS, seed: this.#random.nextU32() },
+      output: { count: LOAD_OUTPUT_TOKENS, seed: this.#random.nextU32() },
     };
   }
 

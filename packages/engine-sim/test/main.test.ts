@@ -104,7 +104,10 @@ test.each([
   [["--dialect=vllm-1"], /--dialect.*Allowed choices are vllm-0.9.0/],
   [["--blocks=0"], /blockCount is 0, expected a whole number in 1/],
   [["--speed=0"], /speed is 0, expected a factor above 0/],
-  [["--nonsense"], /unknown option '--nonsense'/],
+  [["--seed=1.5"], /seed is 1.5, expected a whole number in 0/],
+  [["--load=20", "--speed=1000"], /load is 20, expected a rate of 0 to 10000, times the speed/],
+  [["--load=1", "--blocks=10"], /loadPromptTokens is 2048, expected at most 96/],
+  [["--nonsense"], /unknown option '--nonsense'\n--help lists all options/],
   [["--dialect=trtllm", "--lora=a"], /loraNames is "a", expected none: trtllm/],
 ])("with %j it ends with 2 and says what was wrong", async (options, message) => {
   const program = start(...options);
