@@ -1,6 +1,7 @@
 /**
  * What an engine of a dialect says beyond the bytes: core knows which fields a dialect has and how they are written, here is
- * what such an engine puts in them and how it behaves as a publisher (wire-protocol.md 2 to 4, 6.2, 8.3).
+ * what such an engine puts in them and how it behaves as a publisher. Which version says what is in the README of core's
+ * wire.
  *
  * A dialect changes how the engine speaks, not how it caches: the pool is vLLM's in all of them. SGLang's radix tree would
  * share a recomputed last block where ours keeps two copies; listeners must cope with copies anyway.

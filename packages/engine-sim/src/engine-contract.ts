@@ -56,7 +56,7 @@ export interface EngineSettings {
   readonly slidingWindowTokens?: number | undefined;
   /**
    * `full` announces the cached blocks of a request again when it is admitted, without a removal to match (vLLM's
-   * kv_cache_report_mode, wire-protocol 0.8); `delta`, the default, announces changes only.
+   * kv_cache_report_mode, vllm-project/vllm#45261); `delta`, the default, announces changes only.
    */
   readonly reportMode?: "delta" | "full" | undefined;
   /** What steps cost; the 8B model on one H100 unless given. */

@@ -1,4 +1,4 @@
-// The vectors are those of wire-protocol.md section 11: from vLLM and SGLang themselves, or agreed by third parties.
+// The vectors are engines' own (vLLM 0.28.0, captured by samuelkim7/kvstat; SGLang), or agreed by third parties (loxilb).
 import { describe, expect, test } from "vitest";
 import { DIGEST_BYTES, EngineHasher, externalOffset, type HashAlgorithm } from "./engine-hash.ts";
 

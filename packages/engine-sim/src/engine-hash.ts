@@ -1,5 +1,5 @@
 /**
- * How engines name their blocks: a SHA-256 chained over the blocks of a prompt. Three forms (wire-protocol.md 5):
+ * How engines name their blocks: a SHA-256 chained over the blocks of a prompt. Three forms:
  *
  *     sha256       SHA-256 of Python's pickle, protocol 5, of (parent digest, (t₀ … t₍bs₋₁₎), keys or None)
  *     sha256_cbor  SHA-256 of the canonical CBOR of [parent digest, [t₀ … ], keys or null]

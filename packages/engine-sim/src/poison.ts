@@ -1,5 +1,5 @@
 /**
- * Broken messages, made to order. A listener must lose nothing by them but themselves (wire-protocol.md 2.4, 2.5).
+ * Broken messages, made to order. A listener must lose nothing by them but themselves.
  *
  * A broken event is put in front of a good batch's events, byte for byte behind the array header:
  *

@@ -7,12 +7,13 @@
  *     release  last block first, so that the tail of a chain is evicted before its head
  *
  *  F1  What is held and named = what was announced and not taken back: replaying the events from 0 gives `contents`.
- *  F2  A request never hits its last token's block: one token must be computed to have an answer (wire-protocol 8.2). A
- *      fully cached prompt therefore stores its last block a second time, a copy with an event of its own.
+ *  F2  A request never hits its last token's block: one token must be computed to have an answer
+ *      (vllm/v1/core/kv_cache_manager.py, get_computed_blocks). A fully cached prompt therefore stores its last block a
+ *      second time, a copy with an event of its own.
  *  F3  A block's offload is announced before its eviction, while its name still means something to the listener.
  *
  * A reset empties the host tier too: AllBlocksCleared names no medium, and a listener that keeps host entries after it is
- * the rarer kind (wire-protocol 7).
+ * the rarer kind: Dynamo and llm-d drop them.
  */
 import { saltDigest, type PrefixHasher } from "@kvsync/core";
 import type { ActiveRequest } from "./active-request.ts";

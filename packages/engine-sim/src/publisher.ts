@@ -12,7 +12,7 @@
  *
  * The library's own drops stay what they are: PUB drops for a subscriber at `hwm`, ROUTER at libzmq's default of 1,000.
  *
- * Source: vllm/distributed/kv_events.py (ZmqEventPublisher) @ b4e69e0a; wire-protocol.md 1.1, 6.2, 7.
+ * Source: vllm/distributed/kv_events.py (ZmqEventPublisher) @ b4e69e0a; shapes of replies: the README of core's wire.
  */
 import { Publisher as PubSocket, Router } from "zeromq";
 import {

@@ -5,7 +5,7 @@
  *    └─ monitor: handshake → connected;  close | disconnect → ended
  *   DEALER ["", start] ──▶ ROUTER ──▶ ["", …, seq, payload]* , end marker
  *
- * Choices that are not defaults, and why (wire-protocol 1.1, 6.2, 7)
+ * Choices that are not defaults, and why
  *  - linger 0 everywhere: a daemon that stops does not wait for an engine that is stuck.
  *  - SUB receive high-water mark 100,000, vLLM's own for sending: beyond it libzmq leaves bytes in TCP, and the publisher
  *    drops for us alone; 1,000, the default, would lose a burst that we could take.
@@ -281,7 +281,7 @@ function handshakeFailure(socket: zmq.Subscriber, error?: unknown): ConnectionEn
 
 /** Whether a reply ends the replay, in either shape. What only looks like it does not: the stream would wait for ever for the end of it. */
 function isReplayEnd(frames: readonly Uint8Array[]): boolean {
-  // Only the end marker has an empty payload (wire-protocol 6.2), so that nearly no reply is parsed here.
+  // Only the end marker has an empty payload (core's wire/README.md), so that nearly no reply is parsed here.
   if (frames.at(-1)?.byteLength !== 0) return false;
   try {
     return parseReplayFrames(frames).kind === "end";

@@ -1,6 +1,6 @@
 /**
- * The chain of block hashes (docs/architecture.md 4), written down plainly over an XXH3 that is not ours: hash-wasm wraps
- * the C code of the algorithm's author. What the kernel hashes is compared with this, byte for byte.
+ * The chain of block hashes (docs/architecture.md, "Two key spaces"), written down plainly over an XXH3 that is not ours:
+ * hash-wasm wraps the C code of the algorithm's author. What the kernel hashes is compared with this, byte for byte.
  *
  *     local      = XXH3-64(tokens of the block as u32 LE, and the token after it when bigram)
  *     local      = XXH3-64(LE64(local) ‖ LE64(extra digest))         where the block has an extra digest, that is not 0

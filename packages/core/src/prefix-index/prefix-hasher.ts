@@ -6,7 +6,7 @@
  *     │ unused │ seed, secrets │ tokens ……………………………… │ prefix hashes ……… │
  *
  * Runs longer than that memory are hashed in pieces, each continuing the chain of the one before.
- * Definition of the hash: docs/architecture.md 4, kernel/block-hash.ts.
+ * Definition of the hash: docs/architecture.md ("Two key spaces"), kernel/block-hash.ts.
  */
 import { DEFAULT_HASH_SEED } from "./contract.ts";
 import { IndexError } from "./index-error.ts";

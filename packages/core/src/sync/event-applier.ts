@@ -26,7 +26,7 @@
  *
  * Not here: sequence numbers, gaps, restarts (worker-sync.ts).
  *
- * Sources: wire-protocol 8; Dynamo lib/kv-router zmq_wire/filter.rs @ 17b173e9 (kinds), protocols.rs @ 2bd0a36d (media).
+ * Sources: Dynamo lib/kv-router zmq_wire/filter.rs @ 17b173e9 (kinds), protocols.rs @ 2bd0a36d (media).
  */
 import { digestExtraKeys } from "../block-hash/extra-keys.ts";
 import { CodedError } from "../errors.ts";

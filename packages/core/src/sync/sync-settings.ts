@@ -58,7 +58,7 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   // A ROUTER cannot drop the first messages of an answer, whose pipe is empty, so one agreeing answer would do; two more
   // keep a lossy proxy or a crashing transport from costing a rank its index.
   absentAttemptsMax: 3,
-  // As llm-d: three without progress (wire-protocol 6.3).
+  // As llm-d: three without progress (pkg/kvevents/zmq_subscriber.go @ ebab6879).
   failedAttemptsMax: 3,
   pauseMs: 1000,
   pauseMsMax: 30_000,

@@ -30,7 +30,7 @@
  * Not here: sockets, timers, threads. The owner calls `tick` at `nextTickMs`, polls `takeAction` after every call, and
  * transports. `nowMs` is any clock that does not go backwards.
  *
- * Sources: wire-protocol 6 and 7; vllm/distributed/kv_events.py @ b4e69e0a (what a publisher does); llm-d-router
+ * Sources: vllm/distributed/kv_events.py @ b4e69e0a (what a publisher does); llm-d-router
  * pkg/kvevents/zmq_subscriber.go @ ebab6879 (bounds of attempts).
  */
 import type { EvictionReason, IndexWriter } from "../prefix-index/contract.ts";
