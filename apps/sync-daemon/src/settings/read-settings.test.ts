@@ -214,6 +214,12 @@ test("credentials in addresses are shown neither by --print-config nor by an err
   expect(refusal([], { [name]: "ftp://me:secret@host/" }).message).toContain(
     '"ftp://***@host/" is not usable',
   );
+  const odd = effectiveSettings(readSettings([], { [name]: "http://me:sec@ret@host/" }));
+  expect(odd).toContain("tokenizer_endpoint: http://***@host/ ");
+  for (const address of ["http://me:sec/ret@host", "http://me:sec@ret@h st", "http://host/?key=secret@ret"]) {
+    expect(refusal([], { [name]: address }).message).toContain(`${name}: sync.tokenizer_endpoint: "http://`);
+    expect(refusal([], { [name]: address }).message).not.toMatch(/sec|ret/);
+  }
 });
 
 test("sync is on unless told otherwise; asked for without its tokenizer it is off and names the variable", () => {

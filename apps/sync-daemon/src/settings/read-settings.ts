@@ -248,7 +248,10 @@ const SECRETS = new Set(
  */
 function showValue(setting: string, value: unknown): string {
   if (SECRETS.has(setting)) return '"***"';
-  const text = maskCredentials(JSON.stringify(value));
+  // What is unusable need not be an address: where it is unclear what of it is secret, a password with a slash or a key behind a question mark, all of it is.
+  const text = JSON.stringify(value).replaceAll(/\/\/[^\s"]*[?@][^\s"]*/g, (address) =>
+    /^\/\/[^/?#@]+@[^?@]*$/.test(address) ? maskCredentials(address) : "//***",
+  );
   return text.length <= SHOWN_LENGTH ? text : `${text.slice(0, SHOWN_LENGTH)}…`;
 }
 
@@ -259,5 +262,6 @@ function showValue(setting: string, value: unknown): string {
  * @returns it, with `//user:password@` turned into `//***@`.
  */
 export function maskCredentials(text: string): string {
-  return text.replaceAll(/\/\/[^/@\s"]+@/g, "//***@");
+  // Up to the last @ of the authority: a password may have one too.
+  return text.replaceAll(/\/\/[^/?#\s"]+@/g, "//***@");
 }
