@@ -210,10 +210,25 @@ test.each([
     ["--tls-client-ca-file", "CA"],
     /^settings: tls\.cert_file: is missing; expected a certificate beside tls\.client_ca_file/,
   ],
-  [["--tls-cert-file", "KEY", "--tls-key-file", "KEY"], /^tls\.cert_file: .*: error:.*no start line/],
+  [
+    ["--tls-cert-file", "KEY", "--tls-key-file", "KEY"],
+    /^tls\.cert_file: .*tls\.key: expected at least one certificate in PEM$/,
+  ],
+  [
+    ["--tls-cert-file", "CERT", "--tls-key-file", "CERT"],
+    /^tls\.cert_file: .*tls\.crt: expected a private key in PEM, without a passphrase \(/,
+  ],
   [
     ["--tls-cert-file", "CERT", "--tls-key-file", "OTHER"],
-    /^tls\.cert_file: .*: error:.*key values mismatch/,
+    /^tls\.cert_file: .*other\.key: expected the key of the first certificate in .*tls\.crt, not another's$/,
+  ],
+  [
+    ["--tls-cert-file", "CUT", "--tls-key-file", "KEY"],
+    /^tls\.cert_file: .*cut\.crt: its certificate 2 of 2 cannot be read \(/,
+  ],
+  [
+    ["--tls-cert-file", "CERT", "--tls-key-file", "KEY", "--tls-client-ca-file", "EMPTY"],
+    /^tls\.cert_file: .*empty\.crt: expected at least one certificate in PEM$/,
   ],
   [
     ["--security-tokens-file", "CERT"],
@@ -240,11 +255,15 @@ test.each([
   const other = await authority.sign("other");
   writeFileSync(path("other.key"), other.key);
   writePair(server);
+  writeFileSync(path("cut.crt"), `${server.cert}\n${server.cert.replace(/[\w/+=]{40}\n/, "")}`);
+  writeFileSync(path("empty.crt"), "# to be filled in\n");
   const files: Readonly<Record<string, string>> = {
     CERT: path("tls.crt"),
     KEY: path("tls.key"),
     OTHER: path("other.key"),
     CA: path("ca.crt"),
+    CUT: path("cut.crt"),
+    EMPTY: path("empty.crt"),
   };
   let said: unknown = null;
   try {

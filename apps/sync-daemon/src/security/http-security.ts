@@ -8,7 +8,6 @@
  * log, a metric and an alert say so.
  */
 
-import { X509Certificate } from "node:crypto";
 import type { Server } from "node:http";
 import { createSecureContext, Server as TlsServer, type SecureContextOptions } from "node:tls";
 
@@ -22,6 +21,7 @@ import { filePlan } from "../engine/open-files.ts";
 import type { AccessFacts } from "./access-error.ts";
 import { AccessGuard, type AccessRule } from "./access-guard.ts";
 import { isLoopback, type TlsSettings } from "./security-settings.ts";
+import { checkTlsFiles, type PemFile } from "./tls-files.ts";
 import { TokenList } from "./token-list.ts";
 import { WatchedFiles } from "./watched-files.ts";
 
@@ -53,6 +53,8 @@ export class HttpSecurity {
   /** Handles add up, so that each series has one. */
   readonly #usable = new Map<WatchedName, Gauge>();
   #expiry: Gauge | null = null;
+  /** Of the certificate in use. */
+  #validToSeconds = 0;
 
   private constructor(settings: Settings) {
     this.#settings = settings;
@@ -77,7 +79,8 @@ export class HttpSecurity {
     if (certFile !== null && keyFile !== null) {
       const paths = caFile === null ? [certFile, keyFile] : [certFile, keyFile, caFile];
       security.#load("tls", "tls.cert_file", paths, (contents) => {
-        security.#useTls(contents);
+        const [chain, key, ca = null] = contents.map((content, i) => ({ path: paths[i] ?? "", content }));
+        if (chain !== undefined && key !== undefined) security.#useTls(chain, key, ca);
       });
     }
     return security;
@@ -131,8 +134,10 @@ export class HttpSecurity {
       this.#usable.get(name)?.set(1);
       files.watch(security.reload_seconds * 1000);
     }
-    if (this.#tls !== null) this.#expiry = metrics.gauge(SECURITY_METRICS.certificateExpiry, {});
-    this.#noteExpiry();
+    if (this.#tls !== null) {
+      this.#expiry = metrics.gauge(SECURITY_METRICS.certificateExpiry, {});
+      this.#expiry.set(this.#validToSeconds);
+    }
     server.addHook("onClose", (_server, done) => {
       for (const { files } of this.#watched) files.close();
       done();
@@ -183,21 +188,21 @@ export class HttpSecurity {
     this.#watched.push({ name, files });
   }
 
-  #useTls([cert, key, ca]: readonly Buffer[]): void {
-    const options: SecureContextOptions = { cert, key, ca, minVersion: TLS_VERSION_MIN };
-    // Fails when they do not belong together, before anything is replaced.
+  #useTls(chain: PemFile, key: PemFile, ca: PemFile | null): void {
+    const { validTo } = checkTlsFiles(chain, key, ca);
+    const options: SecureContextOptions = {
+      cert: chain.content,
+      key: key.content,
+      ca: ca?.content,
+      minVersion: TLS_VERSION_MIN,
+    };
+    // What OpenSSL refuses beyond that, it refuses before anything is replaced.
     createSecureContext(options);
     const server = this.#server?.server;
     if (server instanceof TlsServer) server.setSecureContext(options);
     this.#tls = options;
-    this.#noteExpiry();
-  }
-
-  #noteExpiry(): void {
-    const cert = this.#tls?.cert;
-    if (!Buffer.isBuffer(cert)) return;
-    const seconds = Date.parse(new X509Certificate(cert).validTo) / 1000;
-    this.#expiry?.set(seconds);
+    this.#validToSeconds = Date.parse(validTo) / 1000;
+    this.#expiry?.set(this.#validToSeconds);
   }
 
   #tell(name: WatchedName, isUsable: boolean, message: string): void {

@@ -94,3 +94,15 @@ test("a file far beyond any secret's size is refused unread", () => {
     watched("a").load();
   }).toThrow("1048577 bytes, expected at most 1048576");
 });
+
+test("a device, which has no end, and a folder are refused by name and not read", () => {
+  symlinkSync("/dev/zero", path("a"));
+  expect(() => {
+    watched("a").load();
+  }).toThrow(`${path("a")}: is no regular file`);
+  rmSync(path("a"));
+  mkdirSync(path("a"));
+  expect(() => {
+    watched("a").load();
+  }).toThrow(`${path("a")}: is no regular file`);
+});

@@ -90,7 +90,10 @@ export class WatchedFiles {
 }
 
 function readBounded(path: string): Buffer {
-  const { size } = statSync(path);
+  const found = statSync(path);
+  // A pipe or a device may give no end, and a name that is a folder says so more plainly here than when it is read.
+  if (!found.isFile()) throw new Error(`${path}: is no regular file`);
+  const { size } = found;
   if (size > FILE_BYTES_MAX) throw new Error(`${path}: ${size} bytes, expected at most ${FILE_BYTES_MAX}`);
   return readFileSync(path);
 }
