@@ -62,16 +62,23 @@ async function replay(
 const happened = (events: readonly string[], count: number) =>
   until(`${count} events`, () => Promise.resolve(events.length >= count));
 
+/** Connected is not subscribed: what is published before the subscription has come through is for nobody. */
+const heard = (messages: readonly Frames[], from: TestEngine) =>
+  until("the subscription has come through", async () => {
+    await from.serve(1);
+    return messages.length > 0;
+  });
+
 test("a subscription reports its connection, then messages in the publisher's order", async () => {
   const { events, messages } = subscribe(engine.server.endpoint);
-  await happened(events, 1);
+  await heard(messages, engine);
   await engine.serve(10);
   const last = engine.engine.lastSequenceNumber;
-  await until("the last message", () => Promise.resolve(messages.length > last));
+  const numbers = (): number[] => messages.map((frames) => parseLiveFrames(frames).sequenceNumber);
+  await until("the last message", () => Promise.resolve(numbers().at(-1) === last));
   expect(events).toEqual(["connected"]);
-  expect(messages.map((frames) => parseLiveFrames(frames).sequenceNumber)).toEqual(
-    Array.from({ length: last + 1 }, (_, i) => i),
-  );
+  const [first = 0] = numbers();
+  expect(numbers()).toEqual(Array.from({ length: last + 1 - first }, (_, i) => first + i));
 });
 
 test("a publisher that goes away ends the subscription once, and it does not come back by itself", async () => {
@@ -92,10 +99,7 @@ test("an engine at an IPv6 address is followed and asked like any other", async 
   });
   const { events, messages } = subscribe(six.server.endpoint);
   expect(six.server.endpoint).toMatch(/^tcp:\/\/\[::1\]:/);
-  await happened(events, 1);
-  await six.serve(3);
-  const last = six.engine.lastSequenceNumber;
-  await until("the last message", () => Promise.resolve(messages.length > last));
+  await heard(messages, six);
   expect(events).toEqual(["connected"]);
   await six.stop();
 });
