@@ -92,14 +92,9 @@ function commandLine(args: readonly string[], signal: AbortSignal, end: (exitCod
     }),
   );
   program.addCommand(
-    scenarioCommand(
-      (line) => {
-        process.stdout.write(`${line}\n`);
-      },
-      (passed) => {
-        end(passed ? EXIT_OK : EXIT_FAILED);
-      },
-    ),
+    scenarioCommand(new Console(), signal, (passed) => {
+      end(passed ? EXIT_OK : EXIT_FAILED);
+    }),
   );
   program.addCommand(compareCommand(signal, args));
   program.addCommand(traceCommand());

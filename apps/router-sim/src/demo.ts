@@ -141,6 +141,7 @@ async function stayUp(options: DemoOptions, console: Console, signal: AbortSigna
       blockCount: BLOCKS,
       hostBlockCount: 0,
       dialect: null,
+      costModel: "llama-3.1-8b/1xh100",
       slowness: 1,
       bufferSteps: null,
       speedup: 1,

@@ -21,6 +21,7 @@ function settingsWith(
     blockCount: 2_000,
     hostBlockCount: 0,
     dialect: null,
+    costModel: "llama-3.1-8b/1xh100",
     slowness: 1,
     bufferSteps: null,
     speedup: 200,

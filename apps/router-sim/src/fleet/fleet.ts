@@ -9,12 +9,13 @@
  *
  * F1: events happen in order of modelled time, never before it has come (PacedClock).
  * F2: a batch is published exactly once, in order, by the engine that made it, at the end of its step, or when the clock is
- *     paused.
+ *     paused or a broken message has to follow it.
  * F3: every request of the workload ends as one completion or one refusal; what a restart aborts arrives again.
  *
  * It knows no policy and no daemon.
  */
 import {
+  COST_MODELS,
   EngineError,
   EngineServer,
   type Fault,
@@ -165,6 +166,8 @@ export class Fleet {
       unit.firstTokens.length = 0;
       this.#completions.push(...unit.completions.splice(0));
     }
+    // A broken message takes the next number and goes out at once: not before the number that is waiting (F2).
+    if (fault.kind === "poison") this.#publish(unit);
     const aborted = await unit.server.applyFault(fault, this.#nowSeconds);
     for (const request of aborted) {
       const tokens = this.#flights.get(request);
@@ -374,6 +377,7 @@ async function startUnit(settings: FleetSettings, position: number, id: string):
     blockSize: settings.blockSize,
     blockCount: settings.blockCount,
     hostBlockCount: settings.hostBlockCount,
+    costModel: COST_MODELS[settings.costModel],
     slowness: settings.slowness,
     ...(settings.dialect === null ? {} : { dialect: settings.dialect }),
   });

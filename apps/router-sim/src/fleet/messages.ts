@@ -8,7 +8,7 @@
  *     router ◀─ progress ─ fleet      at most once per slice of fleet time
  */
 import type { Dialect } from "@kvsync/core";
-import type { Fault } from "@kvsync/engine-sim";
+import type { CostModelName, Fault } from "@kvsync/engine-sim";
 
 import type { EngineTruth } from "../audit/audit.ts";
 import type { WorkloadRequest } from "../workload/workload.ts";
@@ -25,6 +25,8 @@ export interface FleetSettings {
   readonly hostBlockCount: number;
   /** Engine version whose events are spoken; null for engine-sim's default. */
   readonly dialect: Dialect | null;
+  /** Prices the engines' steps. */
+  readonly costModel: CostModelName;
   /** Factor on the engines' modelled durations. */
   readonly slowness: number;
   /** Batches of replay history per engine; null for engine-sim's default. */

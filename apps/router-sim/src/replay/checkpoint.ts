@@ -16,7 +16,7 @@ import type { DaemonClient, EngineStatus } from "../daemon/daemon-client.ts";
 import { DaemonError } from "../daemon/daemon-error.ts";
 import { holdingsByStream, type StreamName } from "../daemon/dump.ts";
 import type { FleetClient } from "../fleet/fleet-client.ts";
-import { describeLaggards, type Laggard, laggards } from "./stream-watch.ts";
+import { describeLaggards, type Laggard, laggards, type StreamWish } from "./stream-watch.ts";
 
 /** How often the daemon is asked how far it is. */
 const POLL_MS = 25;
@@ -37,7 +37,8 @@ export interface CheckpointSubjects {
   readonly model: string;
   readonly blockSize: number;
   readonly lineageOf: LineageOf;
-  /** Most seconds to wait. */
+  /** What streams are waited for to be, and the most seconds to wait. */
+  readonly settledWhen: StreamWish;
   readonly settleSecondsMax: number;
   /** Alters the truth before it is compared, to check the audit itself; the identity in a real run. */
   readonly alterTruth: (truths: readonly EngineTruth[]) => readonly EngineTruth[];
@@ -53,7 +54,7 @@ export async function checkpoint(subjects: CheckpointSubjects): Promise<Checkpoi
   const { fleet, daemon, model, blockSize } = subjects;
   const positions = await fleet.call("positions", null);
   const waited = await waitUntilCaughtUp(daemon, subjects.settleSecondsMax, (engines) =>
-    Promise.resolve(laggards(positions, positions, engines)),
+    Promise.resolve(laggards(positions, positions, engines, subjects.settledWhen)),
   );
   const dump = await daemon.dump(model);
   const engines = await daemon.engines();

@@ -13,6 +13,7 @@ import { TRACE_BLOCK_TOKENS, TraceError } from "../trace/request.ts";
 import { openWorkload, type WorkloadSource } from "../workload/workload-source.ts";
 import type { Workload, WorkloadRequest } from "../workload/workload.ts";
 import { describeFault, type PlannedFault } from "./fault-plan.ts";
+import { runFaults } from "./faults.ts";
 import { type PlantedDifference, runPolicy, type RunSettings } from "./run.ts";
 
 /** The model that every engine of a replay serves. */
@@ -121,7 +122,7 @@ export async function loadWorkload({
   requestsMax,
 }: ReplayOptions): Promise<readonly WorkloadRequest[]> {
   if (workload.kind === "named") {
-    const requests = replayable(await openWorkload(workload.source, seed));
+    const requests = wholeTextRequests(await openWorkload(workload.source, seed));
     return requestsMax === null ? requests : requests.slice(0, requestsMax);
   }
   if (workload.kind === "trace") return await loadMooncakeTrace(workload.path, requestsMax ?? undefined);
@@ -129,8 +130,14 @@ export async function loadWorkload({
   return requestsMax === null ? requests : requests.slice(0, requestsMax);
 }
 
-/** What the engines and the daemon of a replay can be sent: one model, texts made of whole ids. */
-function replayable(workload: Workload): readonly WorkloadRequest[] {
+/**
+ * What the engines and the daemon of a replay can be sent: one model, texts made of whole ids.
+ *
+ * @param workload - opened.
+ * @returns its requests, all at once.
+ * @throws TraceError `workload_setting_wrong`, when it has adapters or ids of another length.
+ */
+export function wholeTextRequests(workload: Workload): readonly WorkloadRequest[] {
   const requests = [...workload.requests()];
   const adapters = requests.some(({ loraName }) => loraName !== undefined);
   if (!adapters && workload.blockTokens === TRACE_BLOCK_TOKENS) return requests;
@@ -159,6 +166,7 @@ function runSettings(
       blockCount,
       hostBlockCount,
       dialect,
+      costModel: "llama-3.1-8b/1xh100",
       slowness,
       bufferSteps,
       speedup,
@@ -169,7 +177,8 @@ function runSettings(
     },
     daemonPath: options.daemonPath,
     daemonLogPath: options.daemonLogPath,
-    faults: options.faults,
+    trouble: (subjects, workloadEnded) => runFaults(options.faults, subjects, workloadEnded),
+    settledWhen: "trusted",
     settleSecondsMax: options.settleSecondsMax,
     recoverySecondsMax: options.recoverySecondsMax,
     plantedDifference: options.plantedDifference,

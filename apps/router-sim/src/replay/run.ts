@@ -22,9 +22,9 @@ import { TRACE_BLOCK_TOKENS } from "../trace/request.ts";
 import { WorkloadFuture } from "../workload/workload-future.ts";
 import type { WorkloadRequest } from "../workload/workload.ts";
 import { type Checkpoint, checkpoint } from "./checkpoint.ts";
-import type { PlannedFault } from "./fault-plan.ts";
-import { type FaultRecord, runFaults } from "./faults.ts";
+import type { FaultRecord, FaultSubjects } from "./faults.ts";
 import { Router, type RouterBooks } from "./router.ts";
+import type { StreamWish } from "./stream-watch.ts";
 import { addStreamTotals, noStreamTotals, type StreamTotals, streamTotals } from "./stream-totals.ts";
 
 /** The daemon has to say that it is ready within this time of its start. */
@@ -34,6 +34,18 @@ const POLL_MS = 25;
 /** A corruption planted into the truth, to check that the audit finds it. */
 export type PlantedDifference = "ghost" | "missing";
 
+/**
+ * Makes things go wrong while a run goes on. Called once, when its clock has begun; the run ends when it has.
+ *
+ * @param subjects - what it works on.
+ * @param workloadEnded - aborted when the last request has ended.
+ * @returns the faults that count for the run's report.
+ */
+export type Trouble = (
+  subjects: FaultSubjects,
+  workloadEnded: AbortSignal,
+) => Promise<readonly FaultRecord[]>;
+
 /** What a run is told. */
 export interface RunSettings {
   readonly policy: PolicyName;
@@ -41,7 +53,9 @@ export interface RunSettings {
   readonly daemonPath: string;
   /** File that the daemon's log goes to; null for nowhere. */
   readonly daemonLogPath: string | null;
-  readonly faults: readonly PlannedFault[];
+  readonly trouble: Trouble;
+  /** What streams have to be before an audit, and how long that may take. */
+  readonly settledWhen: StreamWish;
   readonly settleSecondsMax: number;
   readonly recoverySecondsMax: number;
   readonly plantedDifference: PlantedDifference | null;
@@ -187,10 +201,9 @@ class Run {
     };
   }
 
-  #faults(workloadEnded: AbortSignal): Promise<FaultRecord[]> {
+  #faults(workloadEnded: AbortSignal): Promise<readonly FaultRecord[]> {
     const { fleet, process, daemon, router } = this.#parts;
-    return runFaults(
-      this.#settings.faults,
+    return this.#settings.trouble(
       {
         fleet,
         process,
@@ -218,6 +231,7 @@ class Run {
       daemon,
       model: this.#settings.fleet.model,
       blockSize: this.#settings.fleet.blockSize,
+      settledWhen: this.#settings.settledWhen,
       settleSecondsMax: this.#settings.settleSecondsMax,
       lineageOf: this.#lineage,
       alterTruth: (truths) => plant(truths, this.#settings.plantedDifference),

@@ -63,6 +63,14 @@ it("a stream lags while it is not trusted; partial needs a history that begins l
   expect(laggards(at(5), at(5), [status("a", 5, "partial", 3)])).toEqual([]);
 });
 
+it("where a live stream is enough, trust is not waited for, but what was published is", () => {
+  expect(laggards(at(5), at(5), [status("a", 5, "stale")], "live")).toEqual([]);
+  expect(laggards(at(5), at(5), [status("a", 4, "stale")], "live")).toHaveLength(1);
+  const [{ ranks, id }] = [status("a", 5, "exact")] as const;
+  const replaying = { id, ranks: ranks.map((rank) => ({ ...rank, state: "replaying" })) };
+  expect(laggards(at(5), at(5), [replaying], "live")).toHaveLength(1);
+});
+
 it("a stream that the daemon does not know lags, and is said to be absent", () => {
   const [missing] = laggards(at(5), at(5), []);
   expect(missing).toMatchObject({ worker: "a", state: "absent" });

@@ -4,7 +4,8 @@
  *
  *     W1  caught up with `target`: target ≤ applied ≤ published now. The upper bound matters after a restart: an engine's
  *         numbers begin anew, and a daemon that has not noticed shows a number from the engine's former life.
- *     W2  trusted: the daemon calls the stream exact, or partial with a history that begins later than the stream.
+ *     W2  trusted: the daemon calls the stream exact, or partial with a history that begins later than the stream. Where what
+ *         was broken stays broken (a message that nobody can read), `live` is asked for instead: no repair is under way.
  *     W3  a stream on which nothing was published yet is caught up when the daemon has applied nothing of it.
  */
 import type { EngineStatus, RankStatus } from "../daemon/daemon-client.ts";
@@ -19,18 +20,23 @@ export interface Laggard {
   readonly publishedSequenceNumber: number;
 }
 
+/** What streams are waited for to be, besides caught up (W2). */
+export type StreamWish = "trusted" | "live";
+
 /**
  * Compares.
  *
  * @param target - what must at least have been applied.
  * @param now - what has been published by now; asked after `engines`.
  * @param engines - the daemon's word.
- * @returns the streams that are not caught up or not trusted; none means that all is well.
+ * @param wish - what streams must be besides.
+ * @returns the streams that are not caught up, or not as wished; none means that all is well.
  */
 export function laggards(
   target: readonly StreamPosition[],
   now: readonly StreamPosition[],
   engines: readonly EngineStatus[],
+  wish: StreamWish = "trusted",
 ): Laggard[] {
   const rankOf = new Map<string, RankStatus | undefined>(engines.map(({ id, ranks }) => [id, ranks[0]]));
   const nowOf = new Map(now.map((position) => [position.worker, position.publishedSequenceNumber]));
@@ -41,7 +47,8 @@ export function laggards(
     // A restart while we looked makes numbers smaller: the target of a former life is no target.
     const reachable = Math.min(wanted, published);
     const caughtUp = applied >= reachable && applied <= published;
-    if (rank !== undefined && caughtUp && isTrusted(rank)) return [];
+    const isAsWished = rank !== undefined && (wish === "live" ? rank.state === "live" : isTrusted(rank));
+    if (caughtUp && isAsWished) return [];
     return [
       {
         worker,

@@ -2,25 +2,20 @@
  * Runs a scenario and judges it: expectations of the timeline when they are due, those of the whole run at its end. When an audit fails,
  * the run is played again to find the first event after which index and engines differ.
  */
+import type { SyncCounters } from "@kvsync/core";
+
 import { latencyQuantiles } from "../simulate/latency-histogram.ts";
 import { hitRate, type SimulationResult } from "../simulate/simulation-result.ts";
 import type { Workload } from "../workload/workload.ts";
 import type { AuditOutcome, BlockDifference } from "./index-audit.ts";
 import type { EndExpectation, Scenario } from "./scenario.ts";
+import { endChecks, type ScenarioCheck, whole } from "./scenario-check.ts";
 import { type DueExpectation, ScenarioPlayer } from "./scenario-player.ts";
 
 /** An expectation that has some time is looked at so often. */
 const POLL_SECONDS = 0.01;
 /** Of an audit's differences, how many are told. */
 const DIFFERENCES_SHOWN = 3;
-
-/** One expectation and what became of it. */
-interface ScenarioCheck {
-  readonly what: string;
-  readonly passed: boolean;
-  /** The figure, or what was wrong. */
-  readonly detail: string;
-}
 
 /** A judged run. */
 export interface ScenarioReport {
@@ -44,7 +39,7 @@ export function runScenario(scenario: Scenario, workload: Workload): ScenarioRep
   const player = new ScenarioPlayer(scenario, workload, true);
   const checks = new Playback(scenario, workload, player).toEnd();
   const result = player.simulation.result();
-  checks.push(...endChecks(scenario, workload, player, result));
+  checks.push(...judgeEnd(scenario, workload, player, result));
   player.simulation.close();
   return {
     name: scenario.name,
@@ -174,34 +169,27 @@ function playTo(
   return { isSound, description: player.describeLast() };
 }
 
-function endChecks(
+function judgeEnd(
   scenario: Scenario,
   workload: Workload,
   player: ScenarioPlayer,
   result: SimulationResult,
 ): ScenarioCheck[] {
   const { totals, firstToken } = result;
-  const engines = Array.from({ length: scenario.engines }, (_, engine) => engine);
+  const ofStreams = (count: (counters: SyncCounters) => number): number =>
+    Array.from({ length: scenario.engines }, (_, engine) =>
+      count(player.wire.syncOf(engine).counters),
+    ).reduce((sum, one) => sum + one, 0);
   const figures: Readonly<Record<EndExpectation, () => number>> = {
     hit_rate: () => hitRate(totals),
     hit_rate_loss: () => hitRateWithoutFaults(scenario, workload) - hitRate(totals),
     first_token_p99: () => latencyQuantiles(firstToken, [0.99])[0] ?? 0,
     replays: () => totals.replays,
     messages_lost: () => totals.messagesLost,
-    restarts_noticed: () =>
-      engines.reduce((sum, engine) => sum + player.wire.syncOf(engine).counters.restarts, 0),
+    gaps: () => ofStreams(({ gaps }) => gaps),
+    restarts_noticed: () => ofStreams(({ restarts }) => restarts),
   };
-  return (Object.keys(figures) as EndExpectation[]).flatMap((name) => {
-    const bounds = scenario.end[name];
-    if (bounds === undefined) return [];
-    const value = figures[name]();
-    const { min = -Infinity, max = Infinity } = bounds;
-    const limits = [
-      ...(bounds.min === undefined ? [] : [`at least ${bounds.min}`]),
-      ...(bounds.max === undefined ? [] : [`at most ${bounds.max}`]),
-    ].join(", ");
-    return [{ what: `end: ${name} ${limits}`, passed: value >= min && value <= max, detail: figure(value) }];
-  });
+  return endChecks(scenario.end, (name) => figures[name]());
 }
 
 function hitRateWithoutFaults(scenario: Scenario, workload: Workload): number {
@@ -216,12 +204,4 @@ function describeDifference(difference: BlockDifference): string {
   const { engine, kind, tier, prefixHash, copiesHeld, copiesIndexed, sequenceNumber } = difference;
   const last = sequenceNumber === null ? "never announced" : `last in message ${sequenceNumber}`;
   return `${kind} ${prefixHash} of engine ${engine} on the ${tier} (held ${copiesHeld}, indexed ${copiesIndexed}, ${last})`;
-}
-
-function figure(value: number): string {
-  return Number.isInteger(value) ? whole(value) : value.toPrecision(3);
-}
-
-function whole(value: number): string {
-  return value.toLocaleString("en-US");
 }

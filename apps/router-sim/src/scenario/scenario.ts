@@ -11,8 +11,9 @@
  *     end:
  *       hit_rate_loss: { max: 0.05 }
  *
- * Times are virtual seconds since the begin. An entry of the timeline has `at` and exactly one other key. `within` gives an
- * expectation that many seconds to come true; without it, it must hold at once.
+ * Times are the workload's seconds since the begin, virtual or (scenario-replay.ts) real ones times the speed-up. An entry of the
+ * timeline has `at` and exactly one other key. `within` gives an expectation that many seconds to come true; without it, it must hold
+ * at once.
  */
 import { CodedError } from "@kvsync/core";
 import { COST_MODEL_NAMES } from "@kvsync/engine-sim";
@@ -38,11 +39,11 @@ const FAULTS = {
   lose: z.strictObject({ engines, share, seconds }),
   /** Publishers are stuck: what they say goes out afterwards. */
   hold: z.strictObject({ engines, seconds }),
-  /** Publishers keep only so many messages for replays from now on. */
+  /** Publishers keep only so many messages for replays: from now on, or (real) of what they have now. */
   truncate_history: z.strictObject({ engines, keep: z.int().min(0) }),
   /** A sequence number is taken and never sent, live or in replay. */
   burn_number: engines,
-  /** The next messages break off in the middle, live and in replay. */
+  /** The next messages break off in the middle, live and in replay; real: as many more messages, which nobody can read. */
   poison: z.strictObject({ engines, count: z.int().min(1).max(1_000) }),
   /** The process that keeps the index is frozen: it reads nothing and looks after nothing. */
   stall: z.strictObject({ seconds }),
@@ -86,6 +87,8 @@ const END = z.strictObject({
   hit_rate_loss: bounds.optional(),
   /** Seconds to the first token, 99th percentile. */
   first_token_p99: bounds.optional(),
+  /** Times that messages were found to be missing. */
+  gaps: bounds.optional(),
   replays: bounds.optional(),
   messages_lost: bounds.optional(),
   restarts_noticed: bounds.optional(),
@@ -120,7 +123,8 @@ export type EndExpectation = keyof Scenario["end"];
 export type ScenarioFacts =
   | { readonly code: "scenario_unreadable"; readonly path: string }
   | { readonly code: "scenario_not_yaml"; readonly path: string }
-  | { readonly code: "scenario_wrong"; readonly path: string; readonly where: string };
+  | { readonly code: "scenario_wrong"; readonly path: string; readonly where: string }
+  | { readonly code: "scenario_simulated_only"; readonly path: string; readonly where: string };
 
 /** A scenario that cannot be run; the message names the file, the place and what was expected. */
 export class ScenarioError extends CodedError<ScenarioFacts> {
