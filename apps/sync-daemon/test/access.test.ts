@@ -9,14 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { createApp } from "../src/app.module.ts";
-import { Daemon } from "../src/daemon.ts";
 import { OPERATIONS } from "../src/openapi/operations.ts";
 import { AccessGuard } from "../src/security/access-guard.ts";
-import { readSettings } from "../src/settings/read-settings.ts";
+import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
 
 const READ = "read-token-0123456789";
 const ADMIN = "admin-token-0123456789";
@@ -27,26 +24,13 @@ writeFileSync(
   `tokens:\n  - { name: gateway, scope: read, token: ${READ} }\n  - { name: operator, scope: admin, sha256: ${createHash("sha256").update(ADMIN).digest("hex")} }\n`,
 );
 
-/** A daemon with these settings, its application, and everything that it logs. */
-async function start(
-  argv: readonly string[],
-): Promise<{ app: NestFastifyApplication; daemon: Daemon; log: string[] }> {
-  const { settings } = readSettings([...argv, "--log-level", "5"], {});
-  const log: string[] = [];
-  const daemon = await Daemon.start(settings, {
-    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
-    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
-    version: "0.0.0-test",
-    log: (line) => log.push(JSON.stringify(line)),
-    died: (error) => {
-      throw error;
-    },
-  });
-  return { daemon, app: await createApp(daemon), log };
+/** A daemon with these settings that logs everything there is. */
+function start(argv: readonly string[]): Promise<DaemonInProcess> {
+  return startInProcess([...argv, "--log-level", "5"]);
 }
 
-let guarded: Awaited<ReturnType<typeof start>>;
-let limited: Awaited<ReturnType<typeof start>>;
+let guarded: DaemonInProcess;
+let limited: DaemonInProcess;
 
 beforeAll(async () => {
   guarded = await start(["--security-tokens-file", tokensFile, "--callers-refused-per-second", "0"]);
@@ -64,10 +48,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const { app, daemon } of [guarded, limited]) {
-    await app.close();
-    await daemon.stop();
-  }
+  for (const running of [guarded, limited]) await running.stop();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -266,13 +247,11 @@ test("refusals are counted by code, and who did something as admin is logged by 
   const { body } = await guarded.app.inject({ url: "/metrics", headers: bearer(READ) });
   for (const code of ["missing_token", "malformed_authorization", "unknown_token", "insufficient_scope"])
     expect(body).toMatch(new RegExp(`aibrix_kv_access_refusals_total\\{code="${code}"\\} [1-9]`));
-  const admin = guarded.log
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter(({ event }) => event === "admin_request");
+  const admin = guarded.log.filter(({ event }) => event === "admin_request");
   expect(admin.at(-1)).toMatchObject({
     facts: { token_name: "operator", method: "DELETE", route: "/api/v1/engines/:id", status: 404 },
   });
-  const everything = guarded.log.join("") + limited.log.join("") + body;
+  const everything = JSON.stringify([guarded.log, limited.log]) + body;
   for (const secret of [READ, ADMIN, "Z2F0ZXdheTpzZWNyZXQ="]) expect(everything).not.toContain(secret);
 });
 
@@ -314,7 +293,7 @@ test.each([
   expect(response.json<{ detail: string }>().detail.length).toBeGreaterThan(5);
   for (const secret of [SECRET, IDS, SECRET.slice(0, 12)]) {
     expect(response.body).not.toContain(secret);
-    expect(log.slice(linesBefore).join("")).not.toContain(secret);
+    expect(JSON.stringify(log.slice(linesBefore))).not.toContain(secret);
   }
 });
 
@@ -340,7 +319,7 @@ test.each([
     });
     expect([response.statusCode, response.body]).toEqual([status, expect.not.stringContaining("SECRET")]);
     expect(response.headers["content-type"]).toContain("application/problem+json");
-    expect(log.slice(linesBefore).join("")).not.toContain("SECRET");
+    expect(JSON.stringify(log.slice(linesBefore))).not.toContain("SECRET");
   },
 );
 
@@ -367,12 +346,7 @@ test.each([
   [["--host", "::", "--security-tokens-file", tokensFile], "tokens_without_tls"],
 ])("started with %j the log warns with %s", async (argv, event) => {
   // Not listening: the application alone is made.
-  const { app, daemon, log } = await start(argv);
-  await app.close();
-  await daemon.stop();
-  expect(
-    log
-      .filter((line) => line.includes('"level":"warn"'))
-      .map((line) => (JSON.parse(line) as { event: string }).event),
-  ).toEqual([event]);
+  const { log, stop } = await start(argv);
+  await stop();
+  expect(log.filter(({ level }) => level === "warn").map((line) => line.event)).toEqual([event]);
 });

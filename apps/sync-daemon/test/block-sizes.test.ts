@@ -2,41 +2,26 @@
  * Engines of one model whose blocks differ in size: what a rollout, a wrong flag on one replica, or a hybrid model does to lookups.
  * One daemon, five engines, each with a size of its own.
  */
-import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { PrefixHasher, toBigInt } from "@kvsync/core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { createApp } from "../src/app.module.ts";
-import { Daemon } from "../src/daemon.ts";
 import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
-import { readSettings } from "../src/settings/read-settings.ts";
+import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
 import { TestEngine, until } from "./fleet.ts";
 
 /** Ascending. The prompt has 100 tokens: 12, 6, 4, 3 and 2 full blocks. */
 const SIZES = [8, 16, 24, 32, 40];
 const PROMPT = Uint32Array.from({ length: 100 }, (_, i) => 5000 + i * 3);
 
-let daemon: Daemon;
-let app: NestFastifyApplication;
+let running: DaemonInProcess;
 const engines = new Map<number, TestEngine>();
 
 beforeAll(async () => {
-  const { settings } = readSettings([], {});
-  daemon = await Daemon.start(settings, {
-    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
-    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
-    version: "0.0.0-test",
-    log: () => undefined,
-    died: (error) => {
-      throw error;
-    },
-  });
-  app = await createApp(daemon);
+  running = await startInProcess();
 });
 
 afterAll(async () => {
-  await app.close();
-  await daemon.stop();
+  await running.stop();
   for (const engine of engines.values()) await engine.stop();
 });
 
@@ -44,7 +29,7 @@ afterAll(async () => {
 async function join(blockSize: number): Promise<void> {
   const engine = await TestEngine.start({ id: `of-${blockSize}`, blockSize }, blockSize);
   engines.set(blockSize, engine);
-  const created = await app.inject({ method: "POST", url: "/api/v1/engines", payload: engine.entry });
+  const created = await running.app.inject({ method: "POST", url: "/api/v1/engines", payload: engine.entry });
   expect(created.statusCode).toBe(201);
   engine.engine.submit(
     { id: 1, promptTokens: PROMPT, output: { count: 1, seed: 1 }, loraName: null, cacheSalt: null },
@@ -58,7 +43,7 @@ async function join(blockSize: number): Promise<void> {
 }
 
 async function ask(question: object): Promise<{ status: number; payload: Partial<MatchAnswer> }> {
-  const response = await app.inject({
+  const response = await running.app.inject({
     method: "POST",
     url: "/api/v1/match",
     payload: { model: "test/model", ...question },
@@ -108,7 +93,7 @@ test("prefix hashes of one size match only the engines of that size, and need no
 
 test("the match percentage counts tokens, so that coarse blocks are not taken for a bad match", async () => {
   const read = async (suffix: string): Promise<number> => {
-    const { body } = await app.inject("/metrics");
+    const { body } = await running.app.inject("/metrics");
     const line = new RegExp(String.raw`^aibrix_sync_indexer_match_percentage_${suffix}\{.*\} (\S+)$`, "m");
     return Number(line.exec(body)?.[1]);
   };
@@ -121,7 +106,7 @@ test("the match percentage counts tokens, so that coarse blocks are not taken fo
 
 test("an engine's clients by the other API are told tokens of each engine's own blocks", async () => {
   const query = { model_name: "test/model", token_ids: [...PROMPT] };
-  const response = await app.inject({ method: "POST", url: "/query", payload: query });
+  const response = await running.app.inject({ method: "POST", url: "/query", payload: query });
   expect(response.json()).toMatchObject({ scores: { "of-16": { 0: 96 }, "of-32": { 0: 96 } } });
 });
 

@@ -3,25 +3,21 @@
  * (docs/source/design/conductor/usage.md, docs/pages/components/router/standalone-indexer.md), endpoints and prompts aside.
  */
 import { PrefixHasher, toBigInt } from "@kvsync/core";
-import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { createApp } from "../src/app.module.ts";
-import { readSettings } from "../src/settings/read-settings.ts";
-import { Daemon } from "../src/daemon.ts";
+import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
 import { TestEngine, until } from "./fleet.ts";
 
 const TOKENS = Array.from({ length: 80 }, (_, i) => 1000 + 7 * i);
 
-let daemon: Daemon;
-let app: NestFastifyApplication;
+let running: DaemonInProcess;
 const engines: TestEngine[] = [];
 
 async function post(
   url: string,
   payload: object | string,
 ): Promise<{ status: number; body: Record<string, unknown> }> {
-  const response = await app.inject({
+  const response = await running.app.inject({
     method: "POST",
     url,
     headers: { "content-type": "application/json" },
@@ -30,7 +26,7 @@ async function post(
   return { status: response.statusCode, body: response.json() };
 }
 
-const get = async (url: string): Promise<unknown> => (await app.inject(url)).json();
+const get = async (url: string): Promise<unknown> => (await running.app.inject(url)).json();
 
 /** Registration of one rank as Mooncake's usage page has it. */
 const mooncake = (dpRank: number, instance = "engine-a") => ({
@@ -78,23 +74,12 @@ async function serveAndWait(): Promise<void> {
 }
 
 beforeAll(async () => {
-  const { settings } = readSettings([], {});
-  daemon = await Daemon.start(settings, {
-    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
-    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
-    version: "0.0.0-test",
-    log: () => undefined,
-    died: (error) => {
-      throw error;
-    },
-  });
-  app = await createApp(daemon);
+  running = await startInProcess();
   for (const dpRank of [0, 1]) engines.push(await TestEngine.start({ id: `rank-${dpRank}`, dpRank }, dpRank));
 });
 
 afterAll(async () => {
-  await app.close();
-  await daemon.stop();
+  await running.stop();
   for (const engine of engines) await engine.stop();
 });
 

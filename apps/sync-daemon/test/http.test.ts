@@ -5,36 +5,21 @@
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { createApp } from "../src/app.module.ts";
 import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
-import { readSettings } from "../src/settings/read-settings.ts";
-import { Daemon } from "../src/daemon.ts";
+import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
 import { TestEngine, until } from "./fleet.ts";
 import { TokenizerServer } from "./tokenizer-server.ts";
 
 const JSON_HEADERS = { "content-type": "application/json" };
 const BINARY_HEADERS = { "content-type": "application/octet-stream" };
 
-let daemon: Daemon;
+let main: DaemonInProcess;
 let app: NestFastifyApplication;
 let engine: TestEngine;
 
-async function start(argv: readonly string[] = []): Promise<{ daemon: Daemon; app: NestFastifyApplication }> {
-  const { settings } = readSettings(argv, {});
-  const started = await Daemon.start(settings, {
-    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
-    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
-    version: "0.0.0-test",
-    log: () => undefined,
-    died: (error) => {
-      throw error;
-    },
-  });
-  return { daemon: started, app: await createApp(started) };
-}
-
 beforeAll(async () => {
-  ({ daemon, app } = await start());
+  main = await startInProcess();
+  app = main.app;
   engine = await TestEngine.start({ id: "engine-0", loraNames: ["sql"] }, 1, { httpPort: 0 });
   const created = await app.inject({
     method: "POST",
@@ -54,8 +39,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await app.close();
-  await daemon.stop();
+  await main.stop();
   await engine.stop();
 });
 
@@ -237,7 +221,7 @@ test("a prompt and a conversation are tokenized by the engine and found there; w
       headers: JSON_HEADERS,
       payload: { model: "test/model", ...payload },
     });
-  const withTokenizer = await start(["--sync-tokenizer-endpoint", engine.server.httpUrl ?? ""]);
+  const withTokenizer = await startInProcess(["--sync-tokenizer-endpoint", engine.server.httpUrl ?? ""]);
   try {
     await withTokenizer.app.inject({
       method: "POST",
@@ -255,8 +239,7 @@ test("a prompt and a conversation are tokenized by the engine and found there; w
       expect(matchAnswer.parse(answer)).toEqual(answer);
     }
   } finally {
-    await withTokenizer.app.close();
-    await withTokenizer.daemon.stop();
+    await withTokenizer.stop();
   }
   const without = await ask(app, { prompt: text, include_unmatched: true });
   expect(without.statusCode).toBe(200);
@@ -275,7 +258,7 @@ test("a tokenizer that is up but fails at tokens is degraded in the health repor
     response.end();
   });
   const argv = ["--sync-tokenizer-endpoint", tokenizer.endpoint, "--tokenizer-circuit-failures", "1"];
-  const failing = await start(argv);
+  const failing = await startInProcess(argv);
   try {
     const post = (url: string, payload: object) =>
       failing.app.inject({ method: "POST", url, headers: JSON_HEADERS, payload });
@@ -293,14 +276,13 @@ test("a tokenizer that is up but fails at tokens is degraded in the health repor
       return true;
     });
   } finally {
-    await failing.app.close();
-    await failing.daemon.stop();
+    await failing.stop();
     await tokenizer.stop();
   }
 });
 
 test("bodies that are too large, of a foreign type, or for no route are refused as problems with their own codes", async () => {
-  const small = await start(["--http-body-bytes", "2048", "--limits-query-tokens", "100"]);
+  const small = await startInProcess(["--http-body-bytes", "2048", "--limits-query-tokens", "100"]);
   try {
     const post = (headers: Record<string, string>, payload: Buffer) =>
       small.app.inject({ method: "POST", url: "/api/v1/match?model=m", headers, payload });
@@ -330,8 +312,7 @@ test("bodies that are too large, of a foreign type, or for no route are refused 
       code: "unknown_route",
     });
   } finally {
-    await small.app.close();
-    await small.daemon.stop();
+    await small.stop();
   }
 });
 
@@ -426,7 +407,7 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
   const { tmpdir } = await import("node:os");
   const file = `${mkdtempSync(`${tmpdir()}/kvsync-`)}/config.yaml`;
   writeFileSync(file, "engines: [{ id: a, model: m, endpoint: 'tcp://127.0.0.1:19998' }]\n");
-  const waiting = await start(["--config", file, "--readiness-deadline-seconds", "1"]);
+  const waiting = await startInProcess(["--config", file, "--readiness-deadline-seconds", "1"]);
   try {
     const first = await waiting.app.inject("/readyz?verbose");
     expect(first.statusCode).toBe(503);
@@ -460,8 +441,7 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
       conditions: expect.arrayContaining([{ name: "running", ok: false, reason: "stopping" }]) as unknown[],
     });
   } finally {
-    await waiting.app.close();
-    await waiting.daemon.stop();
+    await waiting.stop();
   }
 });
 
@@ -482,7 +462,7 @@ test("a dump says in its header how many messages were applied before it", async
 });
 
 test("with sync off engines are known and not followed, and every lookup says fall back", async () => {
-  const off = await start(["--sync-enabled", "false"]);
+  const off = await startInProcess(["--sync-enabled", "false"]);
   try {
     const payload = { id: "a", model: "m", endpoint: "tcp://127.0.0.1:19995" };
     await off.app.inject({ method: "POST", url: "/api/v1/engines", headers: JSON_HEADERS, payload });
@@ -496,18 +476,16 @@ test("with sync off engines are known and not followed, and every lookup says fa
     expect(answer.json()).toMatchObject({ decision: "fallback", trust: "unknown", matches: [] });
     expect((await off.app.inject("/metrics")).body).toContain("aibrix_kv_sync_configuration_valid 1\n");
   } finally {
-    await off.app.close();
-    await off.daemon.stop();
+    await off.stop();
   }
 });
 
 test("sync asked for without its tokenizer is off and says so in a metric; the service keeps running", async () => {
-  const invalid = await start(["--sync-enabled", "true"]);
+  const invalid = await startInProcess(["--sync-enabled", "true"]);
   try {
     expect((await invalid.app.inject("/livez")).statusCode).toBe(200);
     expect((await invalid.app.inject("/metrics")).body).toContain("aibrix_kv_sync_configuration_valid 0\n");
   } finally {
-    await invalid.app.close();
-    await invalid.daemon.stop();
+    await invalid.stop();
   }
 });

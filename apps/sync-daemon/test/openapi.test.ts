@@ -2,43 +2,32 @@
 import { readFileSync } from "node:fs";
 
 import { Validator } from "@seriousme/openapi-schema-validator";
-import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { createApp } from "../src/app.module.ts";
-import { readSettings } from "../src/settings/read-settings.ts";
-import { Daemon } from "../src/daemon.ts";
 import { openapiDocument } from "../src/openapi/document.ts";
 import { OPERATIONS } from "../src/openapi/operations.ts";
 import { generatedPages } from "../src/openapi/pages.ts";
+import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
 
-let daemon: Daemon;
-let app: NestFastifyApplication;
+let running: DaemonInProcess;
 
 beforeAll(async () => {
-  const { settings } = readSettings([], {});
-  daemon = await Daemon.start(settings, {
-    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
-    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
-    version: "0.0.0-test",
-    log: () => undefined,
-    died: (error) => {
-      throw error;
-    },
-  });
-  app = await createApp(daemon);
+  running = await startInProcess();
 });
 
 afterAll(async () => {
-  await app.close();
-  await daemon.stop();
+  await running.stop();
 });
 
 /** Routes of the application, from the tree that fastify prints: one level per four columns, texts joined. */
 function servedRoutes(): string[] {
   const routes: string[] = [];
   const parents: string[] = [];
-  for (const line of app.getHttpAdapter().getInstance().printRoutes({ commonPrefix: false }).split("\n")) {
+  for (const line of running.app
+    .getHttpAdapter()
+    .getInstance()
+    .printRoutes({ commonPrefix: false })
+    .split("\n")) {
     const parts = /^((?:│ {3}| {4})*)(?:├── |└── )(.*?)(?: \(([A-Z, ]+)\))?$/.exec(line);
     if (parts === null) continue;
     const [, indent = "", text = "", methods = ""] = parts;
@@ -76,7 +65,7 @@ test("the document is valid OpenAPI 3.1, and its references lead somewhere", asy
 
 test("operation ids are unique, and the document is served as it is generated", async () => {
   expect(new Set(OPERATIONS.map(({ id }) => id)).size).toBe(OPERATIONS.length);
-  const served = await app.inject("/openapi.json");
+  const served = await running.app.inject("/openapi.json");
   expect(served.headers["content-type"]).toContain("application/json");
   expect(served.json()).toEqual(JSON.parse(JSON.stringify(openapiDocument())));
 });

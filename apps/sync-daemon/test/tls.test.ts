@@ -8,13 +8,12 @@ import { connect, type ConnectionOptions } from "node:tls";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { createApp } from "../src/app.module.ts";
-import { Daemon } from "../src/daemon.ts";
 import type { LogLine } from "../src/log/log-line.ts";
 import { HttpSecurity } from "../src/security/http-security.ts";
 import { readSettings } from "../src/settings/read-settings.ts";
 import { SettingsError } from "../src/settings/settings-error.ts";
 import { Authority, type Pem } from "./certificates.ts";
+import { startInProcess } from "./daemon-in-process.ts";
 import { until } from "./fleet.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "kvsync-tls-"));
@@ -24,7 +23,7 @@ let server: Pem;
 let client: Pem;
 let running: {
   port: number;
-  log: LogLine[];
+  log: readonly LogLine[];
   metrics: () => Promise<string>;
   stop: () => Promise<void>;
 };
@@ -43,28 +42,14 @@ async function start(...argv: string[]): Promise<typeof running> {
     "--security-reload-seconds",
     "0.1",
   ];
-  const { settings } = readSettings([...files, ...argv], {});
-  const log: LogLine[] = [];
-  const daemon = await Daemon.start(settings, {
-    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
-    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
-    version: "0.0.0-test",
-    log: (line) => log.push(line),
-    died: (error) => {
-      throw error;
-    },
-  });
-  const app = await createApp(daemon);
+  const { app, log, stop } = await startInProcess([...files, ...argv]);
   await app.listen({ host: "127.0.0.1", port: 0 });
   const address = app.getHttpServer().address();
   return {
     port: typeof address === "object" ? (address?.port ?? 0) : 0,
     log,
     metrics: async () => (await app.inject("/metrics")).body,
-    stop: async () => {
-      await app.close();
-      await daemon.stop();
-    },
+    stop,
   };
 }
 

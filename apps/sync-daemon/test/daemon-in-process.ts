@@ -1,0 +1,41 @@
+/**
+ * A daemon with its HTTP rim in the test's own process, to be asked by `app.inject` and looked into. Its threads are real and
+ * run what was built; what must be killed, frozen or watched from outside is daemon-process.ts.
+ */
+import type { NestFastifyApplication } from "@nestjs/platform-fastify";
+
+import { createApp } from "../src/app.module.ts";
+import { Daemon } from "../src/daemon.ts";
+import type { LogLine } from "../src/log/log-line.ts";
+import { readSettings } from "../src/settings/read-settings.ts";
+
+/** A daemon that runs. */
+export interface DaemonInProcess {
+  readonly daemon: Daemon;
+  readonly app: NestFastifyApplication;
+  /** Everything that it has logged so far. */
+  readonly log: readonly LogLine[];
+  /** Ends both. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Starts one with these flags, without environment and file. */
+export async function startInProcess(argv: readonly string[] = []): Promise<DaemonInProcess> {
+  const { settings } = readSettings(argv, {});
+  const log: LogLine[] = [];
+  const daemon = await Daemon.start(settings, {
+    ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
+    snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
+    version: "0.0.0-test",
+    log: (line) => log.push(line),
+    died: (error) => {
+      throw error;
+    },
+  });
+  const app = await createApp(daemon);
+  const stop = async (): Promise<void> => {
+    await app.close();
+    await daemon.stop();
+  };
+  return { daemon, app, log, stop };
+}
