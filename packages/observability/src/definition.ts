@@ -6,7 +6,7 @@
  *              └─▶ exposition (exposition.ts)  HELP, TYPE, label order
  *
  * Label values are closed (listed here) or open with a bound: past `maxValues` distinct values, a new one is recorded
- * under `OTHER`. So the number of series is known before the first one exists.
+ * under `OTHER`, and so is one of more than `LABEL_VALUE_BYTES_MAX`. So the number of series is known before the first one exists.
  *
  * Literal types carry the knowledge, kept by `const` type parameters. That is why this package compiles without
  * isolatedDeclarations: spelling each definition's type beside its value would say everything twice.
@@ -14,6 +14,12 @@
 
 /** The value under which open labels record what exceeds their bound. */
 export const OTHER = "other";
+
+/**
+ * Longest value of an open label, in UTF-8. Names come from engines, and Prometheus loses a whole scrape for one value beyond its own limit, which is set
+ * to this one (rules/prometheus.ts).
+ */
+export const LABEL_VALUE_BYTES_MAX = 256;
 
 /** The one place where the namespace of our metrics is said; every name begins with it. */
 export const NAMESPACE = "aibrix";

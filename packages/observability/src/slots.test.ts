@@ -72,6 +72,18 @@ test("past its bound an open label records under other, and known values keep th
   ]);
 });
 
+test("a value longer than a scrape may have is recorded under other, with all others like it", async () => {
+  const { slots, lines } = setUp();
+  const writer = slots("a");
+  const longest = "é".repeat(128);
+  for (const pod of [longest, `${longest}x`, "y".repeat(4096)])
+    writer.counter(EVENTS, { type: "stored", pod }).inc();
+  expect(await lines("aibrix_test_events_total")).toEqual([
+    `aibrix_test_events_total{type="stored",pod="${longest}"} 1`,
+    'aibrix_test_events_total{type="stored",pod="other"} 2',
+  ]);
+});
+
 test("a released series ends, its value's place is cleared, and its bound is free again", async () => {
   const { slots, lines } = setUp();
   const writer = slots("a");

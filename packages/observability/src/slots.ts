@@ -24,6 +24,7 @@ import {
   type CounterDefinition,
   type GaugeDefinition,
   type HistogramDefinition,
+  LABEL_VALUE_BYTES_MAX,
   type LabelDomains,
   type LabelValues,
   type MetricDefinition,
@@ -252,6 +253,7 @@ export class MetricSlots {
     const labels = Object.entries(definition.labels).map(([label, domain]) => {
       const value = given[label] ?? "";
       if (!("maxValues" in domain)) return value;
+      if (Buffer.byteLength(value) > LABEL_VALUE_BYTES_MAX) return OTHER;
       const values = this.#openValues.get(`${definition.name} ${label}`);
       const known = values?.has(value) ?? false;
       return known || (values?.size ?? 0) < domain.maxValues ? value : OTHER;

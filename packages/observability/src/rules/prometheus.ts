@@ -7,6 +7,8 @@
 
 import { stringify } from "yaml";
 
+import { POD } from "../catalogue/label-domains.ts";
+import { LABEL_VALUE_BYTES_MAX } from "../definition.ts";
 import type { Alert } from "./alert.ts";
 import { ALERT_GROUPS } from "./alerts.ts";
 import { type LinkBases, panelUrl, runbookFile } from "./links.ts";
@@ -15,6 +17,12 @@ import { DAEMON_JOB, INTERVAL_SECONDS } from "./thresholds.ts";
 
 /** The rule file's name, beside its tests. */
 export const RULE_FILE = "kvsync.rules.yaml";
+
+/**
+ * A scrape beyond the limit is lost as a whole, and the daemon looks down. A DP rank takes 40 samples, and one more for each reason for which its events are
+ * dropped; so much is enough for as many as the catalogue tells apart.
+ */
+const SAMPLES_MAX = 60 * POD.maxValues;
 
 /** Groups about objectives change slowly. */
 const SLOW_GROUP = /objective/;
@@ -90,9 +98,9 @@ export function prometheusConfiguration(): string {
       {
         job_name: DAEMON_JOB,
         metrics_path: "/metrics",
-        sample_limit: 50_000,
+        sample_limit: SAMPLES_MAX,
         label_name_length_limit: 64,
-        label_value_length_limit: 256,
+        label_value_length_limit: LABEL_VALUE_BYTES_MAX,
         static_configs: [{ targets: ["sync-daemon:7070"] }],
       },
       { job_name: "prometheus", static_configs: [{ targets: ["localhost:9090"] }] },
