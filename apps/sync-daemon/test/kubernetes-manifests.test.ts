@@ -32,6 +32,7 @@ interface Container {
   }[];
   readonly resources: { readonly limits: { readonly memory: string } };
   readonly securityContext: object;
+  readonly lifecycle: { readonly preStop: { readonly exec: { readonly command: readonly string[] } } };
 }
 
 type Deployment = Manifest & {
@@ -39,7 +40,12 @@ type Deployment = Manifest & {
     selector: { matchLabels: object };
     template: {
       metadata: { labels: object };
-      spec: { serviceAccountName: string; containers: Container[]; volumes: Record<string, unknown>[] };
+      spec: {
+        serviceAccountName: string;
+        terminationGracePeriodSeconds: number;
+        containers: Container[];
+        volumes: Record<string, unknown>[];
+      };
     };
   };
 };
@@ -77,10 +83,8 @@ const reading = (() => {
 })();
 const { settings } = reading;
 
-test("the daemon may get, list and watch pods, and nothing else at all", () => {
-  expect(only("Role")["rules"]).toEqual([
-    { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
-  ]);
+test("the daemon may list and watch pods, and nothing else at all", () => {
+  expect(only("Role")["rules"]).toEqual([{ apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] }]);
   expect(manifests.filter(({ kind }) => kind.startsWith("ClusterRole"))).toEqual([]);
   const account = only("ServiceAccount");
   expect(only("RoleBinding")).toMatchObject({
@@ -135,6 +139,14 @@ test("probes ask routes that there are and that need no token", () => {
     expect(operation?.access).toBe("open");
     expect(container.ports.map(({ name }) => name)).toContain(probe.httpGet.port);
   }
+});
+
+test("a pod goes on answering until the service has forgotten it, and has the time to stop after that", () => {
+  const [program, seconds] = container.lifecycle.preStop.exec.command;
+  expect(program).toBe("sleep");
+  expect(Number(seconds)).toBeGreaterThanOrEqual(5);
+  // The process ends within 5 s of its signal (stop.e2e.test.ts).
+  expect(pod.terminationGracePeriodSeconds).toBeGreaterThanOrEqual(Number(seconds) + 5);
 });
 
 test("the container has no more rights than a process needs that opens sockets and writes to two folders", () => {

@@ -55,7 +55,7 @@ export const DISCOVERY_ALERTS: readonly Alert[] = [
         },
         {
           cause: "forbidden: the role or its binding is missing.",
-          fix: "Apply infra/kubernetes/rbac.yaml, whose role allows get, list and watch on pods.",
+          fix: "Apply infra/kubernetes/rbac.yaml, whose role allows list and watch on pods.",
         },
         {
           cause: "unauthorized: the service account's token is not accepted.",
