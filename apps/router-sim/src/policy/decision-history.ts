@@ -11,22 +11,15 @@
  * Source of the idea, of the two minutes and of the limit: Dynamo's approximate indexer, ai-dynamo/dynamo
  * lib/kv-router/src/approx.rs @ 209c9e83 (PruneConfig).
  */
-import { PrefixHasher } from "@kvsync/core";
-
 import type { RoutingRequest } from "./policy.ts";
+import { PromptPrefixes } from "./prompt-prefixes.ts";
 
 const CHUNKS_MAX = 2 ** 20;
-const TWO_32 = 2 ** 32;
-/** A Map's number keys are exact up to 2⁵³. */
-const HIGH_MASK = 0x1f_ffff;
-
-let sharedHasher: PrefixHasher | undefined;
 
 /** See the header. */
 export class DecisionHistory {
   readonly #lifeSeconds: number;
-  readonly #chunkTokens: number;
-  readonly #hasher: PrefixHasher;
+  readonly #prefixes: PromptPrefixes;
   /** Worker, until, worker, until, … by prefix. */
   readonly #chunks = new Map<number, number[]>();
   /** Prefixes and their ends of life in order of decision, as a ring of two columns. */
@@ -34,7 +27,6 @@ export class DecisionHistory {
   #until = new Float64Array(1024);
   #first = 0;
   #count = 0;
-  #hashes = new Uint32Array(1024);
   #prompt: readonly number[] = [];
 
   /**
@@ -43,8 +35,7 @@ export class DecisionHistory {
    */
   constructor(lifeSeconds: number, chunkTokens: number) {
     this.#lifeSeconds = lifeSeconds;
-    this.#chunkTokens = chunkTokens;
-    this.#hasher = sharedHasher ??= PrefixHasher.create();
+    this.#prefixes = new PromptPrefixes(chunkTokens);
   }
 
   /**
@@ -57,16 +48,15 @@ export class DecisionHistory {
   match(request: RoutingRequest, matched: Float64Array, nowSeconds: number): void {
     this.#expire(nowSeconds);
     matched.fill(0);
-    const step = Math.max(1, Math.floor(this.#chunkTokens / request.keyTokens));
-    this.#prompt = this.#prefixesOf(request, step);
+    const { prefixes, chunkTokens } = this.#prefixes.of(request);
+    this.#prompt = prefixes;
     for (const [position, key] of this.#prompt.entries()) {
       const entry = this.#chunks.get(key);
       if (entry === undefined) break;
       for (let i = 0; i < entry.length; i += 2) {
         const worker = entry[i] ?? 0;
-        const isUnbroken = matched[worker] === position * step * request.keyTokens;
-        if (isUnbroken && (entry[i + 1] ?? 0) > nowSeconds)
-          matched[worker] = (position + 1) * step * request.keyTokens;
+        const isUnbroken = matched[worker] === position * chunkTokens;
+        if (isUnbroken && (entry[i + 1] ?? 0) > nowSeconds) matched[worker] = (position + 1) * chunkTokens;
       }
     }
   }
@@ -80,19 +70,6 @@ export class DecisionHistory {
       else prolong(entry, worker, until);
       this.#push(key, until);
     }
-  }
-
-  /** Prefix hashes at the ends of whole chunks. */
-  #prefixesOf({ keys, keyWords }: RoutingRequest, step: number): readonly number[] {
-    const blocks = Math.floor(keys.length / keyWords);
-    if (this.#hashes.length < 2 * blocks) this.#hashes = new Uint32Array(4 * blocks);
-    if (blocks > 0) this.#hasher.hash(keys, blocks, keyWords, null, this.#hashes);
-    const prefixes: number[] = [];
-    for (let block = step - 1; block < blocks; block += step) {
-      const high = (this.#hashes[2 * block + 1] ?? 0) & HIGH_MASK;
-      prefixes.push(high * TWO_32 + (this.#hashes[2 * block] ?? 0));
-    }
-    return prefixes;
   }
 
   #push(key: number, until: number): void {

@@ -196,6 +196,31 @@ describe("approximate", () => {
 });
 
 describe("oracle", () => {
+  it("keeps one beginning on one worker while memory is empty, and spreads it when that worker's is full", () => {
+    const policy = makePolicy("oracle", 3, 1);
+    const chosen = Array.from({ length: 30 }, (_, i) => {
+      const request = { ...prompt(60_000, 1_000 * (i + 1)), sharedLaterTokens: 60_000 };
+      return choose(policy, request, workers({ matchedTokens: 15_000 }, {}, {}));
+    });
+    expect(chosen.slice(0, 4)).toEqual([0, 0, 0, 0]);
+    expect(new Set(chosen)).toEqual(new Set([0, 1, 2]));
+  });
+
+  it("knows what waits to be prefilled for as long as it waits", () => {
+    const policy = makePolicy("oracle", 4, 1);
+    const request = { ...prompt(6_400), sharedLaterTokens: 6_400 };
+    const first = choose(policy, request, workers({}, {}, {}, {}));
+    const views = workers({}, {}, {}, {});
+    Object.assign(views[first]!, { waitingRequests: 1, pendingPrefillTokens: 6_400 });
+    expect(choose(policy, request, views, 3_600)).toBe(first);
+    expect(views[first]?.matchedTokens).toBe(6_400);
+  });
+
+  it("of workers that hold the same takes the one with the least to prefill", () => {
+    const loads = [5_000, 3_000, 9_000].map((pendingPrefillTokens) => ({ pendingPrefillTokens }));
+    expect(once("oracle", prompt(8_000), ...loads)).toBe(1);
+  });
+
   it("takes the longest match whatever the load, and spreads what will be asked for again", () => {
     const policy = makePolicy("oracle", 4, 1);
     const wanted = (first: number) => ({ ...prompt(1_000, first), sharedLaterTokens: 900 });
