@@ -340,6 +340,17 @@ test("messages that are nested deeper than can be passed on are the caller's mis
   expect(response.json()).toMatchObject({ status: 400, code: "malformed_body", where: "messages" });
 });
 
+test("whoever asks for metrics while they are rendered gets the same ones, and the next one anew", async () => {
+  const scrape = async (): Promise<string> => {
+    const { statusCode, headers, body } = await app.inject("/metrics");
+    expect([statusCode, headers["content-type"]]).toEqual([200, "text/plain; version=0.0.4; charset=utf-8"]);
+    return body;
+  };
+  const together = await Promise.all(Array.from({ length: 20 }, scrape));
+  expect(new Set(together).size).toBe(1);
+  expect(await scrape()).not.toBe(together[0]);
+});
+
 test("registering is idempotent, conflicts name the field, and removing what is not there is 404", async () => {
   const entry = { id: "later", model: "other", endpoint: "tcp://127.0.0.1:19999", dp_size: 2 };
   const post = (payload: object) =>

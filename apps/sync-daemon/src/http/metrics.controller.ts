@@ -9,21 +9,30 @@ import { Daemon } from "../daemon.ts";
 @Controller()
 export class MetricsController {
   readonly #daemon: Daemon;
+  /** Being rendered. */
+  #scrape: Promise<Buffer> | null = null;
 
   constructor(@Inject(Daemon) daemon: Daemon) {
     this.#daemon = daemon;
   }
 
   /**
-   * Renders all metrics.
+   * Renders all metrics, once for all who ask while that lasts: where monitoring is open, anybody may ask, and a scrape of a large fleet costs tens of
+   * milliseconds and megabytes.
    *
    * @param reply - gets the content type.
-   * @returns the text.
+   * @returns the text, as bytes that all of them share.
    */
   @Get(["metrics", "api/v1/metrics"])
-  async scrape(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
+  scrape(@Res({ passthrough: true }) reply: FastifyReply): Promise<Buffer> {
     const { exposition } = this.#daemon;
     reply.header("content-type", exposition.contentType);
-    return exposition.scrape();
+    this.#scrape ??= exposition
+      .scrape()
+      .then((text) => Buffer.from(text))
+      .finally(() => {
+        this.#scrape = null;
+      });
+    return this.#scrape;
   }
 }
