@@ -60,3 +60,11 @@ test("after a reset nothing is kept", () => {
     "not_kept",
   ]);
 });
+
+test("marks kept by a process whose clock was a day ahead do not hold the anchor back", () => {
+  const kept = fenceOf(86_400_000, 86_401_000, 86_402_000).marks();
+  const fence = new PublisherFence(digester, 1000);
+  fence.restore(kept);
+  for (let i = 3; i < 50; i++) fence.note(i, payload(0, i), 100 * i);
+  expect(49 - fence.ask("anchor")).toBeLessThanOrEqual(20);
+});
