@@ -180,6 +180,14 @@ describe("a snapshot file", () => {
     expect(refusal(() => verifySnapshot(folder))).toBe("io_failed");
   });
 
+  test("that cannot be written where a folder should be says so by its code", () => {
+    const file = join(folder, "no-folder");
+    writeFileSync(file, "");
+    expect(refusal(() => writeSnapshot(join(file, "x"), headOf([0]), filled(1, [0]).copy()))).toBe(
+      "io_failed",
+    );
+  });
+
   test("keeps the one before it, and both when the disk is full", () => {
     const kept = join(folder, "kept");
     writeSnapshot(kept, headOf([0]), filled(1, [0]).copy());

@@ -177,8 +177,17 @@ export function writeSnapshot(
     syncFolder(dirname(path));
     return written;
   } catch (error) {
-    rmSync(temporary, { force: true });
+    discard(temporary);
     throw ioFailed(path, error);
+  }
+}
+
+/** As far as it goes: where nothing can be written, often nothing can be removed either, and what failed first is what matters. */
+function discard(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error)) throw error;
   }
 }
 
