@@ -38,10 +38,25 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** Slashes at the end are dropped; what could not be part of a request's address, or be seen in a log, is refused. */
 function addressOf(name: string, text: string | undefined): string {
-  if (text !== undefined && URL.canParse(text) && /^https?:/.test(text) && !text.endsWith("/")) return text;
+  const expected = "expected an http(s) address, without user, query or fragment";
+  if (text === undefined || text === "") throw new UsageError(`${name} is not set; ${expected}`);
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url !== null && url.username + url.password !== "")
+    throw new UsageError(`${name} carries a user or password; ${expected}`);
+  if (url === null || !/^https?:$/.test(url.protocol) || /[?#\s]/.test(text))
+    throw new UsageError(`${name} is "${text}"; ${expected}`);
+  return text.replace(/\/+$/, "");
+}
+
+/** Never repeats the token: messages end up in logs of builds. */
+function tokenOf(text: string | undefined): string {
+  const token = text?.trim() ?? "";
+  if (token === "") throw new UsageError("GRAFANA_TOKEN is not set; expected a service account's token");
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new UsageError(
-    `${name} is ${text === undefined ? "not set" : `"${text}"`}; expected an http(s) address without a slash at the end`,
+    "GRAFANA_TOKEN has white space or other characters in it that no token has; expected a service account's token on one line",
   );
 }
 
@@ -89,9 +104,7 @@ async function runImport(args: readonly string[]): Promise<number> {
     },
   });
   const base = addressOf("GRAFANA_URL", process.env["GRAFANA_URL"]);
-  const token = process.env["GRAFANA_TOKEN"];
-  if (token === undefined || token === "")
-    throw new UsageError("GRAFANA_TOKEN is not set; expected a service account's token");
+  const token = tokenOf(process.env["GRAFANA_TOKEN"]);
   const dashboards = dashboardsIn(values.dir);
   const api = new GrafanaApi(base, token, async (ms) => {
     await sleep(ms);

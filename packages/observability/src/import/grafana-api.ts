@@ -6,8 +6,9 @@
  *   GET  /api/dashboards/uid/{uid}       200 {dashboard, meta} | 404
  *   POST /api/dashboards/db              200 {uid, version, url} | 400 | 412 {status} | 422
  *
- * What may pass by itself (429, 502, 503, 504, no connection, no answer in time) is tried again, a few times, ever later; a `Retry-After` of seconds
- * is kept to, up to a limit. What will not is an error that names the request, the cause and what would help. The token is never part of a message.
+ * What may pass by itself (429, 502, 503, 504, no connection, no answer in time, half an answer) is tried again, a few times, ever later; a
+ * `Retry-After` of seconds is kept to, up to a limit. What will not (a redirect, a certificate that is not trusted) is an error that names the request,
+ * the cause and what would help. A 404 counts only from a Grafana, whose answers are JSON. The token is never part of a message.
  */
 
 import type { Json } from "../dashboards/grafana.ts";
@@ -24,6 +25,9 @@ const ANSWER_TIMEOUT_MS = 15_000;
 const DETAIL_LENGTH_MAX = 300;
 
 const PASSING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+/** How the codes of Node's and OpenSSL's errors about certificates look. */
+const CERTIFICATE_ERROR = /CERT|SELF_SIGNED|^ERR_TLS|^UNABLE_TO_/;
 
 /** Why a request failed, for good. */
 type GrafanaErrorCode =
@@ -32,6 +36,7 @@ type GrafanaErrorCode =
   | "conflict"
   | "rejected"
   | "unavailable"
+  | "failed"
   | "unexpected_answer";
 
 /** Facts of a failed request. */
@@ -80,6 +85,8 @@ export interface StoredDashboard {
   readonly dashboard: { readonly [key: string]: Json };
   readonly version: number;
   readonly folderUid: string;
+  /** True when it comes from a file there and cannot be saved. */
+  readonly isProvisioned: boolean;
 }
 
 /** A dashboard to save. */
@@ -89,6 +96,12 @@ export interface DashboardSave {
   readonly replaces: number;
   readonly folderUid: string;
   readonly message: string;
+}
+
+interface Reply {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
 }
 
 interface Answer {
@@ -155,14 +168,19 @@ export class GrafanaApi {
     if (status === 404) return null;
     const { dashboard, meta } = body as {
       dashboard?: StoredDashboard["dashboard"];
-      meta?: { folderUid?: string };
+      meta?: { folderUid?: string; provisioned?: boolean };
     };
     if (dashboard === undefined || typeof dashboard["version"] !== "number")
       throw new GrafanaError(
         { code: "unexpected_answer", request: `GET ${path}`, status, detail: "" },
         "expected {dashboard, meta}; is GRAFANA_URL a Grafana?",
       );
-    return { dashboard, version: dashboard["version"], folderUid: meta?.folderUid ?? "" };
+    return {
+      dashboard,
+      version: dashboard["version"],
+      folderUid: meta?.folderUid ?? "",
+      isProvisioned: meta?.provisioned === true,
+    };
   }
 
   /**
@@ -190,29 +208,20 @@ export class GrafanaApi {
     const request = `${method} ${path}`;
     for (let attempt = 1; ; attempt++) {
       const waitMs = Math.min(FIRST_WAIT_MS * 2 ** (attempt - 1), WAIT_MAX_MS);
-      const response = await this.#try(method, path, content).catch((error: unknown) => {
-        if (attempt < ATTEMPTS_MAX) return null;
-        throw new GrafanaError(
-          {
-            code: "unavailable",
-            request,
-            status: null,
-            detail: error instanceof Error ? error.message : String(error),
-          },
-          `${this.#base} cannot be reached: is GRAFANA_URL right, and Grafana up?`,
-          { cause: error },
-        );
+      const reply = await this.#try(method, path, content).catch((error: unknown) => {
+        if (attempt < ATTEMPTS_MAX && !isAboutCertificates(error)) return null;
+        throw this.#unreachable(request, error);
       });
-      if (response !== null && !(PASSING.has(response.status) && attempt < ATTEMPTS_MAX))
-        return await answerOf(response, request, expected);
-      const asked = Number(response?.headers.get("retry-after") ?? Number.NaN) * 1000;
-      await response?.body?.cancel();
+      if (reply !== null && !(PASSING.has(reply.status) && attempt < ATTEMPTS_MAX))
+        return answerOf(reply, request, expected);
+      const asked = Number(reply?.headers.get("retry-after") ?? Number.NaN) * 1000;
       await this.#wait(Number.isFinite(asked) ? Math.min(Math.max(asked, 0), WAIT_MAX_MS) : waitMs);
     }
   }
 
-  #try(method: string, path: string, content: Json | undefined): Promise<Response> {
-    return fetch(this.#base + path, {
+  /** The body is read here: an answer that breaks off is no answer. */
+  async #try(method: string, path: string, content: Json | undefined): Promise<Reply> {
+    const response = await fetch(this.#base + path, {
       method,
       headers: {
         accept: "application/json",
@@ -221,26 +230,55 @@ export class GrafanaApi {
       },
       ...(content === undefined ? {} : { body: JSON.stringify(content) }),
       signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
-      redirect: "error",
+      redirect: "manual",
     });
+    return { status: response.status, headers: response.headers, text: await response.text() };
+  }
+
+  #unreachable(request: string, error: unknown): GrafanaError {
+    const advice = isAboutCertificates(error)
+      ? "the certificate there is not trusted: name its authority's file in NODE_EXTRA_CA_CERTS, and the server as the certificate does"
+      : `${this.#base} cannot be reached: is GRAFANA_URL right, and Grafana up?`;
+    const facts = { code: "unavailable", request, status: null, detail: causesOf(error).join(": ") } as const;
+    return new GrafanaError(facts, advice, { cause: error });
   }
 }
 
-async function answerOf(response: Response, request: string, expected: readonly number[]): Promise<Answer> {
-  const { status } = response;
-  const text = await response.text();
+/** What went wrong, outermost first: fetch itself only says that it failed. */
+function causesOf(error: unknown): string[] {
+  if (!(error instanceof Error)) return [String(error)];
+  const inner = error.cause === undefined ? [] : causesOf(error.cause);
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  return [error.message === "" ? code : error.message, ...inner].filter((text) => text !== "");
+}
+
+function isAboutCertificates(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  return CERTIFICATE_ERROR.test(code) || isAboutCertificates(error.cause);
+}
+
+function answerOf({ status, headers, text }: Reply, request: string, expected: readonly number[]): Answer {
   const body = objectIn(text);
-  if (status === 200 && body !== null) return { status, body };
-  if (expected.includes(status)) return { status, body: body ?? {} };
+  if (body !== null && (status === 200 || expected.includes(status))) return { status, body };
   const said =
     body === null
       ? text
       : [body["message"], body["error"]].filter((part) => typeof part === "string").join(": ");
-  const detail = said.replace(/\s+/g, " ").slice(0, DETAIL_LENGTH_MAX);
+  const isRedirect = REDIRECTS.has(status);
+  // Without its query, which may carry what is nobody's business.
+  const told = isRedirect ? `to ${headers.get("location")?.split("?")[0] ?? "nowhere"}` : said;
+  const detail = told.replace(/\s+/g, " ").slice(0, DETAIL_LENGTH_MAX);
   const reason = typeof body?.["status"] === "string" ? body["status"] : "";
-  const { code, advice } = verdict(status, reason);
+  const { code, advice } = isRedirect ? REDIRECTED : verdict(status, reason);
   throw new GrafanaError({ code, request, status, detail }, advice);
 }
+
+const REDIRECTED = {
+  code: "unexpected_answer",
+  advice:
+    "GRAFANA_URL must be the address at which Grafana itself answers: https if it wants that, its sub-path, and no login page before it",
+} as const;
 
 function objectIn(text: string): { readonly [key: string]: Json } | null {
   try {
@@ -290,8 +328,10 @@ function verdict(status: number, reason: string): { code: GrafanaErrorCode; advi
           "Grafana does not accept the content: is it older than version 10, or is the dashboard provisioned from a file there?",
       };
     default:
-      return PASSING.has(status)
-        ? { code: "unavailable", advice: `still so after ${ATTEMPTS_MAX} attempts: try again later` }
+      if (PASSING.has(status))
+        return { code: "unavailable", advice: `still so after ${ATTEMPTS_MAX} attempts: try again later` };
+      return status >= 500
+        ? { code: "failed", advice: "Grafana failed at it: its own log says why" }
         : {
             code: "unexpected_answer",
             advice: "is GRAFANA_URL the address of a Grafana, with its sub-path if it has one?",

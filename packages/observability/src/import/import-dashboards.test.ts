@@ -2,10 +2,11 @@
  * The import against an HTTP server on loopback that answers as Grafana's API documents: folders and dashboards by uid, versions that must match, the
  * documented statuses. Time between attempts is faked; everything else is real.
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -24,25 +25,40 @@ interface Stored {
   folderUid: string;
 }
 
+interface Fault {
+  readonly status: number;
+  /** Text is sent as it is, as a page. */
+  readonly body?: object | string;
+  readonly headers?: Record<string, string>;
+  /** Ends the connection in the middle of the body. */
+  readonly cut?: boolean;
+}
+
 /** Grafana, as far as the import sees it. */
 class FakeGrafana {
   readonly folders = new Map<string, string>();
   readonly dashboards = new Map<string, Stored>();
+  /** Uids of dashboards that come from files there. */
+  readonly provisioned = new Set<string>();
   readonly requests: string[] = [];
-  /** Answers to give instead of the proper ones, first to last; `drop` does the work and then cuts the connection. */
-  faults: { status: number; body?: object; headers?: Record<string, string> }[] = [];
+  /** Answers to give instead of the proper ones, first to last. */
+  faults: Fault[] = [];
+  /** Saves to do and then cut the connection. */
   dropAfterSave = 0;
   readonly #server: Server;
 
   constructor() {
     this.#server = createServer((request, response) => {
-      void this.#answer(request).then(({ status, body, headers, drop }) => {
+      void this.#answer(request).then(({ status, body = {}, headers, drop, cut }) => {
         if (drop === true) {
           request.socket.destroy();
           return;
         }
-        response.writeHead(status, { "content-type": "application/json", ...headers });
-        response.end(JSON.stringify(body));
+        const type = typeof body === "string" ? "text/html" : "application/json";
+        const sent = typeof body === "string" ? body : JSON.stringify(body);
+        response.writeHead(status, { "content-type": type, "content-length": sent.length, ...headers });
+        if (cut === true) response.write(sent.slice(0, 5), () => request.socket.destroy());
+        else response.end(sent);
       });
     });
   }
@@ -57,9 +73,7 @@ class FakeGrafana {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  async #answer(
-    request: IncomingMessage,
-  ): Promise<{ status: number; body: object; headers?: Record<string, string>; drop?: boolean }> {
+  async #answer(request: IncomingMessage): Promise<Fault & { readonly drop?: boolean }> {
     const line = `${request.method ?? ""} ${request.url ?? ""}`;
     this.requests.push(line);
     const content = await text(request);
@@ -85,10 +99,11 @@ class FakeGrafana {
     }
     const stored = this.dashboards.get(uid);
     if (stored === undefined) return { status: 404, body: { message: "Dashboard not found" } };
-    return { status: 200, body: { dashboard: stored.dashboard, meta: { folderUid: stored.folderUid } } };
+    const meta = { folderUid: stored.folderUid, provisioned: this.provisioned.has(uid) };
+    return { status: 200, body: { dashboard: stored.dashboard, meta } };
   }
 
-  #save({ dashboard, folderUid }: Stored): { status: number; body: object; drop?: boolean } {
+  #save({ dashboard, folderUid }: Stored): Fault & { readonly drop?: boolean } {
     const { uid } = dashboard;
     const version = Number(this.dashboards.get(uid)?.dashboard["version"] ?? 0);
     if (dashboard["version"] !== version)
@@ -244,6 +259,7 @@ describe("importing into a Grafana", () => {
     [422, { message: "Validation failed", error: "panels: bad" }, "does not accept the content"],
     [400, { message: "Cannot save provisioned dashboard" }, "provisioned from a file"],
     [418, { message: "teapot" }, "is GRAFANA_URL the address of a Grafana"],
+    [500, { message: "database is locked" }, "its own log says why"],
   ])(
     "%i on saving one dashboard (%j) is explained, and the other is still imported",
     async (status, body, advice) => {
@@ -255,6 +271,7 @@ describe("importing into a Grafana", () => {
       const line = lines.find((text_) => text_.startsWith("failed"));
       expect(line).toContain(`POST /api/dashboards/db: status ${status}`);
       expect(line).toContain(advice);
+      expect(lines.filter((text_) => text_.includes('"Board A"'))).toEqual([]);
       expect([...grafana.dashboards.keys()]).toEqual(["b"]);
     },
   );
@@ -272,6 +289,55 @@ describe("importing into a Grafana", () => {
     grafana.folders.clear();
     grafana.folders.set("other", FOLDER.title);
     expect((await failure()).message).toContain("another folder has this title");
+  });
+
+  test("a redirect is not followed, and said to be one at once", async () => {
+    grafana.faults = [{ status: 302, headers: { location: "/login?redirect=%2Fsecret" } }];
+    const error = await failure();
+    expect(error.facts).toMatchObject({ code: "unexpected_answer", status: 302, detail: "to /login" });
+    expect(error.message).toContain("no login page before it");
+    expect(waits).toEqual([]);
+  });
+
+  test.each([200, 404])(
+    "a page with status %i is no Grafana's answer, in a dry run neither",
+    async (status) => {
+      grafana.faults = [{ status, body: "<html>Welcome</html>" }];
+      const error = await failure({ dryRun: true });
+      expect(error.facts).toMatchObject({
+        code: "unexpected_answer",
+        status,
+        detail: "<html>Welcome</html>",
+      });
+    },
+  );
+
+  test("an answer that breaks off is asked for again, and in the end named", async () => {
+    grafana.faults = [{ status: 200, body: { title: FOLDER.title }, cut: true }];
+    expect((await run()).created).toBe(2);
+    expect(waits).toEqual([500]);
+    grafana.faults = Array.from({ length: 5 }, () => ({ status: 200, cut: true }));
+    const error = await failure();
+    expect(error.facts).toMatchObject({ code: "unavailable", status: null });
+    expect(error.facts.detail).toContain("terminated: ");
+  });
+
+  test("a dashboard that is read from a file there is not touched, and a dry run says so too", async () => {
+    await run();
+    grafana.provisioned.add("a");
+    expect(await run()).toEqual({ created: 0, updated: 0, unchanged: 2, failed: 0 });
+    const changed = BOARDS.map((board) => ({ ...board, tags: ["other"] }));
+    for (const dryRun of [true, false]) {
+      lines = [];
+      expect(await run({ dashboards: changed, dryRun })).toEqual({
+        created: 0,
+        updated: 1,
+        unchanged: 0,
+        failed: 1,
+      });
+      expect(lines.find((line) => line.startsWith("failed"))).toContain("reads this dashboard from a file");
+    }
+    expect(grafana.dashboards.get("a")?.dashboard["tags"]).toEqual(["x"]);
   });
 
   test("an answer that is no Grafana's is said to be none", async () => {
@@ -308,13 +374,56 @@ describe("the command", () => {
     const unset = await command(["import"], {});
     expect(unset.code).toBe(2);
     expect(unset.err).toContain("GRAFANA_URL is not set; expected an http(s) address");
-    const slash = await command(["import"], { GRAFANA_URL: "http://127.0.0.1:1/", GRAFANA_TOKEN: "x" });
-    expect(slash.err).toContain('GRAFANA_URL is "http://127.0.0.1:1/"');
+    const scheme = await command(["import"], { GRAFANA_URL: "ftp://127.0.0.1", GRAFANA_TOKEN: "x" });
+    expect(scheme.err).toContain('GRAFANA_URL is "ftp://127.0.0.1"; expected an http(s) address');
+    const query = await command(["import"], { GRAFANA_URL: "http://127.0.0.1/?orgId=1", GRAFANA_TOKEN: "x" });
+    expect([query.code, query.err]).toEqual([2, expect.stringContaining("without user, query or fragment")]);
     const token = await command(["import"], { GRAFANA_URL: "http://127.0.0.1:1" });
     expect(token.err).toContain("GRAFANA_TOKEN is not set");
     const option = await command(["import", "--dry"], {});
     expect([option.code, option.err]).toEqual([2, expect.stringContaining("usage:")]);
     expect((await command(["push"], {})).err).toContain('unknown command "push"');
+  });
+
+  test("neither a password in the address nor an unusable token is repeated", async () => {
+    const user = await command(["import"], {
+      GRAFANA_URL: "http://me:hunter2@127.0.0.1",
+      GRAFANA_TOKEN: "x",
+    });
+    expect([user.code, user.err]).toEqual([
+      2,
+      expect.stringContaining("GRAFANA_URL carries a user or password"),
+    ]);
+    expect(user.err).not.toContain("hunter2");
+    const token = await command(["import"], {
+      GRAFANA_URL: "http://127.0.0.1",
+      GRAFANA_TOKEN: "glsa_a\nglsa_b",
+    });
+    expect([token.code, token.err]).toEqual([2, expect.stringContaining("GRAFANA_TOKEN has white space")]);
+    expect(token.err).not.toContain("glsa_");
+  });
+
+  test("a certificate that is not trusted is said to be the cause, at once", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "kvsync-import-"));
+    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+    const made = spawnSync("openssl", [
+      ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost".split(
+        " ",
+      ),
+      ...["-keyout", key, "-out", cert],
+    ]);
+    expect(made.status).toBe(0);
+    const server = createHttpsServer({ key: readFileSync(key), cert: readFileSync(cert) });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const { code, err } = await command(["import"], { GRAFANA_URL: url, GRAFANA_TOKEN: TOKEN });
+      expect([code, err]).toEqual([1, expect.stringContaining("self-signed certificate")]);
+      expect(err).toContain("NODE_EXTRA_CA_CERTS");
+    } finally {
+      server.close();
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test("files are read from a folder, and the outcome is one line and an exit code", async () => {
@@ -323,7 +432,8 @@ describe("the command", () => {
     const base = await grafana.start();
     try {
       for (const board of BOARDS) writeFileSync(join(folder, `${board.uid}.json`), JSON.stringify(board));
-      const env = { GRAFANA_URL: base, GRAFANA_TOKEN: TOKEN };
+      // As such settings come: with a slash at the end, and a line break after what was read from a file.
+      const env = { GRAFANA_URL: `${base}/`, GRAFANA_TOKEN: `${TOKEN}\n` };
       const dry = await command(["import", "--dry-run", "--dir", folder], env);
       expect([dry.code, dry.out.trim().split("\n").at(-1)]).toEqual([
         0,

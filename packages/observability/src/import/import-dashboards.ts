@@ -71,27 +71,39 @@ async function importOne(
   const stored = await api.dashboard(uid);
   const lines = stored === null ? [] : changesTo(stored, dashboard, plan.folder.uid);
   const outcome = stored === null ? "created" : lines.length === 0 ? "unchanged" : "updated";
+  if (outcome === "updated" && stored?.isProvisioned === true) throw provisioned(uid);
+  if (!plan.dryRun && outcome !== "unchanged") await save(api, plan, dashboard, stored?.version ?? 0);
   say(
     `${(plan.dryRun && outcome !== "unchanged" ? `would be ${outcome}` : outcome).padEnd(9)} ${uid} "${title}"`,
   );
   for (const line of lines.slice(0, LINES_MAX)) say(`    ${line}`);
   if (lines.length > LINES_MAX) say(`    and ${lines.length - LINES_MAX} more`);
-  if (plan.dryRun || outcome === "unchanged") return outcome;
-  const save = {
-    dashboard,
-    replaces: stored?.version ?? 0,
-    folderUid: plan.folder.uid,
-    message: plan.message,
-  };
-  try {
-    await api.saveDashboard(save);
-  } catch (error) {
-    // A save whose answer was lost and that was tried again meets its own version: it is done if what is there is ours.
-    const conflict = error instanceof GrafanaError && error.facts.code === "conflict";
-    const now = conflict ? await api.dashboard(uid) : null;
-    if (now === null || changesTo(now, dashboard, plan.folder.uid).length > 0) throw error;
-  }
   return outcome;
+}
+
+/** A save whose answer was lost and that was tried again meets its own version: it is done if what is there is ours. */
+async function save(
+  api: GrafanaApi,
+  { folder, message }: ImportPlan,
+  dashboard: NamedDashboard,
+  replaces: number,
+): Promise<void> {
+  try {
+    await api.saveDashboard({ dashboard, replaces, folderUid: folder.uid, message });
+  } catch (error) {
+    const conflict = error instanceof GrafanaError && error.facts.code === "conflict";
+    const now = conflict ? await api.dashboard(dashboard.uid) : null;
+    if (now === null || changesTo(now, dashboard, folder.uid).length > 0) throw error;
+  }
+}
+
+/** Grafana would only refuse to save it; a dry run has to say so too. */
+function provisioned(uid: string): GrafanaError {
+  const request = `GET /api/dashboards/uid/${uid}`;
+  return new GrafanaError(
+    { code: "conflict", request, status: 200, detail: "provisioned" },
+    "Grafana reads this dashboard from a file and will not save it: change the file, or take it out of the provisioning folder",
+  );
 }
 
 function changesTo(stored: StoredDashboard, dashboard: NamedDashboard, folderUid: string): string[] {
