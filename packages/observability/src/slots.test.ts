@@ -118,6 +118,37 @@ test("gauge handles of one series add up, and a released one takes its part away
   expect(await lines('aibrix_test_pods{pod="other')).toEqual(['aibrix_test_pods{pod="other"} 1']);
 });
 
+test("a value that is no finite number, or negative for a counter, leaves no trace", async () => {
+  const { slots, lines } = setUp();
+  const [counted, depth] = [
+    slots("a").counter(EVENTS, { type: "stored", pod: "p" }),
+    slots("b").gauge(DEPTH, {}),
+  ];
+  const wait = slots("c").histogram(WAIT, { lane: "live" });
+  counted.inc(2);
+  depth.set(3);
+  wait.observe(1);
+  for (const nonsense of [Number.NaN, Infinity, -Infinity]) {
+    counted.inc(nonsense);
+    depth.set(nonsense);
+    wait.observe(nonsense);
+  }
+  counted.inc(-1);
+  expect((await lines("aibrix_test_events_total"))[0]).toMatch(/ 2$/);
+  expect(await lines("aibrix_test_depth")).toEqual(["aibrix_test_depth 3"]);
+  expect((await lines('aibrix_test_wait_seconds_sum{lane="live"}'))[0]).toMatch(/ 1$/);
+  expect((await lines('aibrix_test_wait_seconds_count{lane="live"}'))[0]).toMatch(/ 1$/);
+});
+
+test("a gauge that was very large shows small values exactly again", async () => {
+  const { slots, lines } = setUp();
+  const depth = slots("a").gauge(DEPTH, {});
+  for (const value of [2 ** 63, 5, 1e300, 7, 0.1]) {
+    depth.set(value);
+    expect(await lines("aibrix_test_depth")).toEqual([`aibrix_test_depth ${value}`]);
+  }
+});
+
 test("histogram buckets are cumulative, inclusive at their bound, and end in +Inf", async () => {
   const { slots, lines } = setUp();
   const wait = slots("a").histogram(WAIT, { lane: "live" });
