@@ -8,6 +8,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,6 +24,21 @@ const INFRA = join(import.meta.dirname, "..", "..", "..", "infra");
 const HAS_PROGRAMS = ["prometheus", "prometheus-alertmanager"].every(
   (program) => spawnSync(program, ["--version"]).status === 0,
 );
+
+/** What kube-state-metrics, cAdvisor and node-exporter say of a replica that is well. */
+const PLATFORM = `
+kube_pod_status_phase{namespace="kvsync",pod="kvsync-daemon-0",phase="Running"} 1
+kube_pod_status_phase{namespace="kvsync",pod="kvsync-daemon-0",phase="Pending"} PENDING
+kube_pod_container_status_restarts_total{namespace="kvsync",pod="kvsync-daemon-0",container="daemon"} 0
+kube_pod_container_resource_limits{namespace="kvsync",pod="kvsync-daemon-0",container="daemon",resource="cpu",unit="core"} 2
+kube_deployment_spec_replicas{namespace="kvsync",deployment="kvsync-daemon"} 1
+kube_deployment_status_replicas_available{namespace="kvsync",deployment="kvsync-daemon"} 1
+kube_horizontalpodautoscaler_spec_max_replicas{namespace="kvsync",horizontalpodautoscaler="kvsync-daemon"} 4
+kube_horizontalpodautoscaler_status_current_replicas{namespace="kvsync",horizontalpodautoscaler="kvsync-daemon"} 1
+container_cpu_usage_seconds_total{namespace="kvsync",pod="kvsync-daemon-0",container="daemon"} 12
+node_filesystem_avail_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/"} 5e9
+node_filesystem_size_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/"} 1e10
+`;
 
 const ALERT_TIMEOUT_MS = 60_000;
 /** Look-back of rates in quick motion: a dozen scrapes. */
@@ -87,6 +103,11 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
   let alertmanagerUrl: string;
   let daemon: DaemonProcess;
   let port: number;
+  let isPodPending = false;
+  const platform = createHttpServer((_, response) => {
+    response.setHeader("content-type", "text/plain; version=0.0.4");
+    response.end(PLATFORM.replace("PENDING", isPodPending ? "1" : "0"));
+  });
   let steady: TestEngine;
   let fragile: TestEngine;
 
@@ -158,6 +179,8 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     writeFileSync(join(folder, "ca.crt"), authority.cert);
     daemon = await startDaemon(config());
     const [prometheusPort, alertmanagerPort] = [await freePort(), await freePort()];
+    await new Promise<void>((resolve) => platform.listen(0, "127.0.0.1", resolve));
+    const platformPort = (platform.address() as AddressInfo).port;
     prometheusUrl = `http://127.0.0.1:${prometheusPort}`;
     alertmanagerUrl = `http://127.0.0.1:${alertmanagerPort}`;
     const prometheus = {
@@ -170,6 +193,12 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
           scheme: "https",
           tls_config: { ca_file: "ca.crt" },
           static_configs: [{ targets: [`127.0.0.1:${port}`] }],
+        },
+        { job_name: "alertmanager", static_configs: [{ targets: [`127.0.0.1:${alertmanagerPort}`] }] },
+        {
+          job_name: "platform",
+          honor_labels: true,
+          static_configs: [{ targets: [`127.0.0.1:${platformPort}`] }],
         },
       ],
     };
@@ -198,6 +227,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
 
   afterAll(async () => {
     for (const program of programs) program.kill();
+    platform.close();
     await daemon.end();
     await Promise.all([steady.stop(), fragile.stop()]);
     await Promise.all(programs.map(ended));
@@ -314,6 +344,22 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
         await until(`${name} ends`, async () => (await activeAlert(name, model)) === null, ALERT_TIMEOUT_MS);
     },
     4 * ALERT_TIMEOUT_MS,
+  );
+
+  test(
+    "a pod that does not start raises PodDown, which points at the panel that shows it, and ends when it runs",
+    async () => {
+      isPodPending = true;
+      const alert = await until(
+        "PodDown reaches Alertmanager",
+        () => activeAlert("PodDown", { pod: "kvsync-daemon-0", phase: "Pending" }),
+        ALERT_TIMEOUT_MS,
+      );
+      expect(alert.annotations["dashboard_url"]).toMatch(/\/d\/kvsync-service\?viewPanel=60$/);
+      isPodPending = false;
+      await until("PodDown ends", async () => (await activeAlert("PodDown")) === null, ALERT_TIMEOUT_MS);
+    },
+    3 * ALERT_TIMEOUT_MS,
   );
 
   test(

@@ -3,7 +3,7 @@
  */
 
 import { DASHBOARDS } from "./dashboards/dashboards.ts";
-import { grafanaDashboard } from "./dashboards/grafana.ts";
+import { grafanaDashboard, type PanelLink } from "./dashboards/grafana.ts";
 import { previewSvg } from "./dashboards/preview.ts";
 import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/provisioning.ts";
 import { alertReference, metricCatalogue, panelGuide } from "./documents/references.ts";
@@ -23,6 +23,13 @@ export const GENERATED_FOLDERS = [
   RUNBOOK_FOLDER,
 ] as const;
 
+/** The runbooks of the alerts that point at a panel, so that one who comes from the panel finds them too. */
+function runbooksAt(uid: string, id: number, { runbooks }: LinkBases): PanelLink[] {
+  return ALERT_GROUPS.flatMap(({ alerts }) => alerts)
+    .filter(({ panel }) => panel.uid === uid && panel.id === id)
+    .map(({ name }) => ({ title: `Runbook: ${name}`, url: `${runbooks}/${runbookFile(name)}` }));
+}
+
 /**
  * Renders every generated file.
  *
@@ -35,7 +42,11 @@ export function render(bases: LinkBases, contacts: Contacts = DEFAULT_CONTACTS):
   for (const board of DASHBOARDS) {
     files.set(
       `infra/grafana/dashboards/${board.uid}.json`,
-      `${JSON.stringify(grafanaDashboard(board), null, 2)}\n`,
+      `${JSON.stringify(
+        grafanaDashboard(board, (id) => runbooksAt(board.uid, id, bases)),
+        null,
+        2,
+      )}\n`,
     );
     files.set(`infra/grafana/preview/${board.uid}.svg`, previewSvg(board));
   }

@@ -124,6 +124,12 @@ export const PROCESS_METRICS = {
   }),
 };
 
+/** Pods, containers, deployments and autoscalers of ours are known by this prefix. */
+export const OF_KVSYNC = { pattern: "kvsync-.+" } as const;
+
+/** File systems that something could be written to for good. */
+export const REAL_DISKS = { fstype: { not: ["tmpfs", "overlay", "squashfs"] } } as const;
+
 /** Families of Alertmanager. */
 export const ALERTMANAGER_METRICS = {
   notifications: external({

@@ -50,7 +50,13 @@ describe.skipIf(!existsSync(FOLDER))("Grafana's JSON Schema (../shared/data/graf
     return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message ?? ""}`);
   }
 
-  const boards = DASHBOARDS.map((board) => [board.uid, grafanaDashboard(board)] as const);
+  const boards = DASHBOARDS.map(
+    (board) =>
+      [
+        board.uid,
+        grafanaDashboard(board, () => [{ title: "Runbook", url: "https://runbooks.example/x.md" }]),
+      ] as const,
+  );
 
   test.each(boards)("%s is a dashboard of schema v1, panel by panel", (_, json) => {
     const { panels, ...board } = json as unknown as { panels: PanelJson[] };

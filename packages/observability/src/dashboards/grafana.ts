@@ -33,6 +33,7 @@ import {
 import {
   AnnotationQueryBuilder,
   DashboardCursorSync,
+  type DashboardLink,
   DashboardLinkBuilder,
   DashboardLinkType,
   DatasourceVariableBuilder,
@@ -81,19 +82,27 @@ const DATASOURCE: DataSourceRef = { type: "prometheus", uid: "${datasource}" };
 /** Plain JSON data. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
+/** A link that a panel shows in its corner. */
+export interface PanelLink {
+  readonly title: string;
+  readonly url: string;
+}
+
 /**
  * A dashboard as Grafana imports it.
  *
  * @param board - the dashboard.
+ * @param linksOf - where each panel leads, by its id: the runbooks of the alerts that point at it.
  * @returns plain data, in a stable order of keys.
  */
-export function grafanaDashboard(board: Dashboard): Json {
+export function grafanaDashboard(board: Dashboard, linksOf: (id: number) => readonly PanelLink[]): Json {
   const panels = layOut(board).map(({ place, ...item }) => {
     const built =
       item.kind === "row"
         ? new RowBuilder(item.row.title).id(item.row.id).build()
         : grafanaPanel(item.panel).id(item.panel.id).build();
-    return { ...built, gridPos: place };
+    const links = item.kind === "row" ? [] : linksOf(item.panel.id).map(panelLink);
+    return { ...built, ...(links.length === 0 ? {} : { links }), gridPos: place };
   });
   const filled = {
     ...defaultDashboard(),
@@ -121,6 +130,10 @@ export function grafanaDashboard(board: Dashboard): Json {
     panels,
   };
   return withoutSurplus(JSON.parse(JSON.stringify(filled)) as Json);
+}
+
+function panelLink({ title, url }: PanelLink): DashboardLink {
+  return new DashboardLinkBuilder(title).type(DashboardLinkType.Link).url(url).targetBlank(true).build();
 }
 
 /** Settings of interval variables, which the SDK gives to every variable. */

@@ -4,7 +4,14 @@
 
 import { INGEST_METRICS } from "../catalogue/ingest.ts";
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
-import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
+import {
+  ALERTMANAGER_METRICS,
+  CLUSTER_METRICS,
+  OF_KVSYNC,
+  PROCESS_METRICS,
+  PROMETHEUS_METRICS,
+  REAL_DISKS,
+} from "../catalogue/platform.ts";
 import { SECURITY_METRICS } from "../catalogue/security.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { TELEMETRY_METRICS } from "../catalogue/telemetry.ts";
@@ -12,7 +19,7 @@ import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../catalogue/tokenizer.ts";
 import { SNAPSHOT_METRICS } from "../catalogue/snapshot.ts";
 import { age, equals, max, min, orZero, quantile, ratio, sum, summed } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
-import { bucketRate, rate, sumRate, value } from "../promql/series.ts";
+import { bucketRate, increase, rate, sumRate, value } from "../promql/series.ts";
 import { OBJECTIVE_RECORDINGS, RECORDINGS } from "../rules/recordings.ts";
 import { OBJECTIVES, THRESHOLDS } from "../rules/thresholds.ts";
 import { dashboard, quantileQueries, query, stat, stateTimeline, table, timeseries } from "./panel.ts";
@@ -23,6 +30,8 @@ const S = SNAPSHOT_METRICS;
 const P = PROCESS_METRICS;
 const T = TOKENIZER_METRICS;
 const L = TELEMETRY_METRICS;
+const C = CLUSTER_METRICS;
+const A = ALERTMANAGER_METRICS;
 const INSTANCE = ["instance"] as const;
 const JOB = { job: { variable: "job" } } as const;
 
@@ -77,6 +86,19 @@ export const SERVICE = dashboard({
       id: 103,
       title: "System",
       panels: ["cpu", "memory", "memoryShare", "heap", "eventLoop", "gc", "descriptors", "scrape"],
+    },
+    {
+      id: 107,
+      title: "Platform (other exporters; empty where they are not scraped)",
+      panels: [
+        "podPhases",
+        "podRestarts",
+        "deployment",
+        "autoscaler",
+        "containerCpu",
+        "disk",
+        "notifications",
+      ],
     },
   ],
   panels: {
@@ -572,6 +594,136 @@ export const SERVICE = dashboard({
       height: 8,
       queries: [
         query(max(value(PROMETHEUS_METRICS.scrapeDuration, HERE), INSTANCE), (label) => label("instance")),
+      ],
+    }),
+    podPhases: timeseries({
+      id: 60,
+      title: "Pods by phase",
+      shows: "The phase that each pod of kvsync is in, from kube-state-metrics.",
+      normal: "All Running.",
+      width: 6,
+      height: 8,
+      stacked: true,
+      queries: [
+        query(max(equals(value(C.podPhase, { pod: OF_KVSYNC }), 1), ["namespace", "pod", "phase"]), (label) =>
+          [label("namespace"), label("pod"), label("phase")].join(" "),
+        ),
+      ],
+    }),
+    podRestarts: timeseries({
+      id: 61,
+      title: "Container restarts",
+      shows: "Restarts of kvsync's containers within the look-back, from kube-state-metrics.",
+      normal: "0; roll-outs make new containers, and are none.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(increase(C.containerRestarts, RATE, { pod: OF_KVSYNC }), ["namespace", "pod", "container"]),
+          (label) => [label("namespace"), label("pod"), label("container")].join(" "),
+        ),
+      ],
+    }),
+    deployment: timeseries({
+      id: 62,
+      title: "Replicas of deployments",
+      shows:
+        "Replicas that kvsync's deployments ask for, and those that are available, from kube-state-metrics.",
+      normal: "The same; apart for moments of a roll-out.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(value(C.deploymentReplicasWanted, { deployment: OF_KVSYNC }), ["namespace", "deployment"]),
+          (label) => `${label("namespace")} ${label("deployment")} wanted`,
+        ),
+        query(
+          sum(value(C.deploymentReplicasAvailable, { deployment: OF_KVSYNC }), ["namespace", "deployment"]),
+          (label) => `${label("namespace")} ${label("deployment")} available`,
+        ),
+      ],
+    }),
+    autoscaler: timeseries({
+      id: 63,
+      title: "Autoscaler",
+      shows:
+        "Replicas that kvsync's autoscalers have now, and the most that they may ask for, from kube-state-metrics.",
+      normal: "Below the most.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(value(C.autoscalerReplicas, { horizontalpodautoscaler: OF_KVSYNC }), [
+            "namespace",
+            "horizontalpodautoscaler",
+          ]),
+          (label) => `${label("namespace")} ${label("horizontalpodautoscaler")} now`,
+        ),
+        query(
+          sum(value(C.autoscalerMaxReplicas, { horizontalpodautoscaler: OF_KVSYNC }), [
+            "namespace",
+            "horizontalpodautoscaler",
+          ]),
+          (label) => `${label("namespace")} ${label("horizontalpodautoscaler")} most`,
+        ),
+      ],
+    }),
+    containerCpu: timeseries({
+      id: 64,
+      title: "CPU per limit",
+      shows: "CPU that kvsync's containers use per CPU that their limit allows, from cAdvisor.",
+      normal: "Below 70 %; near 100 % the kernel pauses the container.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          ratio(
+            sum(rate(C.containerCpu, RATE, { pod: OF_KVSYNC }), ["namespace", "pod", "container"]),
+            sum(value(C.containerCpuLimit, { resource: "cpu", pod: OF_KVSYNC }), [
+              "namespace",
+              "pod",
+              "container",
+            ]),
+          ),
+          (label) => [label("namespace"), label("pod"), label("container")].join(" "),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.cpuRatio, bad: "above" },
+    }),
+    disk: timeseries({
+      id: 65,
+      title: "Disk space free",
+      shows: "Share of each file system that is free, from node-exporter.",
+      normal: "Above 20 %.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          ratio(
+            max(value(C.filesystemAvailable, REAL_DISKS), ["instance", "mountpoint"]),
+            max(value(C.filesystemSize, REAL_DISKS), ["instance", "mountpoint"]),
+          ),
+          (label) => `${label("instance")} ${label("mountpoint")}`,
+        ),
+      ],
+      levels: { warning: THRESHOLDS.diskFreeRatio, bad: "below" },
+    }),
+    notifications: timeseries({
+      id: 66,
+      title: "Notifications",
+      shows: "Notifications per second that Alertmanager attempted, and those that failed, by integration.",
+      normal: "None failed.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(A.notifications, RATE), ["integration"]),
+          (label) => `${label("integration")} attempted`,
+        ),
+        query(
+          sum(rate(A.notificationsFailed, RATE), ["integration"]),
+          (label) => `${label("integration")} failed`,
+        ),
       ],
     }),
   },

@@ -18,7 +18,7 @@ export function checkAll(artefacts: Artefacts): readonly Problem[] {
   const rules = checkRules(artefacts);
   return [
     ...rules.problems,
-    ...checkAlertTests(artefacts, rules.alertNames),
+    ...checkAlertTests(artefacts, rules.alerts.keys()),
     ...checkDashboards(artefacts, rules),
     ...checkCoverage(artefacts, rules),
   ];

@@ -1,59 +1,119 @@
 /**
  * The reverse direction: nothing is exported, recorded or alerted on that nobody would ever see.
+ *
+ *  C1  every family of ours is on a panel, every recorded series is read;
+ *  C2  the panel that an alert points at shows what the alert is about, is coloured at its threshold where it is coloured at all, and leads back to its runbook.
  */
 
 import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
-import type { CheckedRules } from "./check-rules.ts";
+import type { CheckedAlert, CheckedRules } from "./check-rules.ts";
+import type { ExposedName } from "./exposed-names.ts";
 import { shapeOf } from "./expression-shape.ts";
+import type { DashboardJson, PanelJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { plainPromql } from "./promql-tree.ts";
 import { walkTree } from "./tree-walk.ts";
 
-function namesIn(expression: string, rules: CheckedRules): string[] {
-  const { tree } = shapeOf(plainPromql(expression), rules.names);
-  const names: string[] = [];
-  if (tree !== null)
-    walkTree(tree, (node) => {
-      if (node.kind === "selector") names.push(node.name);
-    });
-  return names;
-}
-
-function panelExpressions(artefacts: Artefacts): string[] {
-  return filesAt(artefacts.files, PLACES.dashboards).flatMap(([, text]) => {
-    try {
-      const { panels } = JSON.parse(text) as { panels?: { targets?: { expr?: string }[] }[] };
-      return (panels ?? []).flatMap(({ targets }) => (targets ?? []).map(({ expr }) => expr ?? ""));
-    } catch {
-      return [];
-    }
-  });
-}
+/** Panels of objectives are coloured at the budget, their alerts fire at multiples of it. */
+const BUDGETS = /:slo_/;
 
 /**
- * Finds own families that are on no panel, and recorded series that nothing reads.
+ * Finds what nobody would see.
  *
  * @param artefacts - all rendered files.
  * @param rules - what the check of rules found out.
  * @returns findings.
  */
 export function checkCoverage(artefacts: Artefacts, rules: CheckedRules): readonly Problem[] {
-  const found = new ProblemList();
-  const scraped = scrapedNames(artefacts);
-  const onPanels = new Set(panelExpressions(artefacts).flatMap((expression) => namesIn(expression, rules)));
-  const inAlerts = new Set(rules.alertExpressions.flatMap((expression) => namesIn(expression, rules)));
-  const seen = new Set([...onPanels].flatMap((name) => [name, ...recordedFrom(name, rules)]));
-  const families = new Set([...seen].flatMap((name) => scraped.get(name)?.family ?? []));
-  found.at("catalogue");
-  for (const { name } of artefacts.ownFamilies)
-    if (!families.has(name)) found.add("metric_without_panel", `${name} is on no panel`);
-  found.at(PLACES.rules);
-  for (const name of rules.recordExpressions.keys())
-    if (!onPanels.has(name) && !inAlerts.has(name)) found.add("recording_unused", `nothing reads ${name}`);
-  return found.found;
+  return new CoverageCheck(artefacts, rules).run();
 }
 
-function recordedFrom(name: string, rules: CheckedRules): string[] {
-  const expression = rules.recordExpressions.get(name);
-  return expression === undefined ? [] : namesIn(expression, rules);
+class CoverageCheck {
+  readonly #found = new ProblemList();
+  readonly #artefacts: Artefacts;
+  readonly #rules: CheckedRules;
+  readonly #scraped: ReadonlyMap<string, ExposedName>;
+  /** By `uid#id`. */
+  readonly #panels: ReadonlyMap<string, PanelJson>;
+
+  constructor(artefacts: Artefacts, rules: CheckedRules) {
+    this.#artefacts = artefacts;
+    this.#rules = rules;
+    this.#scraped = scrapedNames(artefacts);
+    this.#panels = panelsOf(artefacts);
+  }
+
+  run(): readonly Problem[] {
+    const alerts = [...this.#rules.alerts];
+    const onPanels = new Set([...this.#panels.values()].flatMap((panel) => this.#namesOnPanel(panel)));
+    const inAlerts = new Set(alerts.flatMap(([, { expression }]) => this.#namesIn(expression)));
+    this.#found.at("catalogue");
+    const families = this.#familiesOf(onPanels);
+    for (const { name } of this.#artefacts.ownFamilies)
+      if (!families.has(name)) this.#found.add("metric_without_panel", `${name} is on no panel`);
+    this.#found.at(PLACES.rules);
+    for (const name of this.#rules.recordExpressions.keys())
+      if (!onPanels.has(name) && !inAlerts.has(name))
+        this.#found.add("recording_unused", `nothing reads ${name}`);
+    for (const [name, alert] of alerts) this.#alert(name, alert);
+    return this.#found.found;
+  }
+
+  /** C2. */
+  #alert(name: string, alert: CheckedAlert): void {
+    const panel = this.#panels.get(alert.panel);
+    if (panel === undefined) return;
+    this.#found.at(`${PLACES.rules}: ${name}`);
+    const watched = this.#familiesOf(this.#namesIn(alert.expression));
+    const shown = this.#familiesOf(this.#namesOnPanel(panel));
+    const title = `"${panel.title ?? ""}"`;
+    if (![...watched].some((family) => shown.has(family)))
+      this.#found.add("panel_unrelated", `${title} shows none of ${[...watched].join(", ")}`);
+    if (!(panel.links ?? []).some(({ url }) => url === alert.runbookUrl))
+      this.#found.add("runbook_unreachable", `${title} does not lead to ${alert.runbookUrl}`);
+    const steps = (panel.fieldConfig?.defaults?.thresholds?.steps ?? []).flatMap(({ value }) => value ?? []);
+    const at = alert.threshold;
+    if (steps.length > 0 && at !== null && !steps.includes(at) && !BUDGETS.test(alert.expression))
+      this.#found.add(
+        "panel_threshold",
+        `${title} is coloured at ${steps.join(", ")}, the alert fires at ${at}`,
+      );
+  }
+
+  #namesOnPanel({ targets }: PanelJson): string[] {
+    return (targets ?? []).flatMap(({ expr }) => this.#namesIn(expr ?? ""));
+  }
+
+  #namesIn(expression: string): string[] {
+    const { tree } = shapeOf(plainPromql(expression), this.#rules.names);
+    const names: string[] = [];
+    if (tree !== null)
+      walkTree(tree, (node) => {
+        if (node.kind === "selector") names.push(node.name);
+      });
+    return names;
+  }
+
+  /** Families behind names, those behind recorded series included. */
+  #familiesOf(names: Iterable<string>): Set<string> {
+    const behind = [...names].flatMap((name) => {
+      const recorded = this.#rules.recordExpressions.get(name);
+      return recorded === undefined ? [name] : [name, ...this.#namesIn(recorded)];
+    });
+    return new Set(behind.flatMap((name) => this.#scraped.get(name)?.family ?? []));
+  }
+}
+
+function panelsOf({ files }: Artefacts): Map<string, PanelJson> {
+  return new Map(
+    filesAt(files, PLACES.dashboards).flatMap(([, text]) => {
+      try {
+        const { uid = "", panels } = JSON.parse(text) as DashboardJson;
+        return (panels ?? []).map((panel) => [`${uid}#${panel.id ?? ""}`, panel] as const);
+      } catch {
+        // Reported by the check of dashboards.
+        return [];
+      }
+    }),
+  );
 }

@@ -59,6 +59,7 @@ const RULES_PER_GROUP_MAX = 20;
 /** Anything evaluated more rarely is told too late. */
 const INTERVAL_SECONDS_MAX = 60;
 
+const PANEL_ADDRESS = /\/d\/([\w-]+)\?viewPanel=(\d+)$/;
 const HEADINGS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation", "## Escalation"];
 
 /** How a value of each measure may be written in a text. */
@@ -81,9 +82,17 @@ export interface CheckedRules {
   /** Recorded series by the canonical text of what they compute. */
   readonly recordedByText: ReadonlyMap<string, string>;
   readonly recordExpressions: ReadonlyMap<string, string>;
-  readonly alertNames: readonly string[];
-  /** Every expression of an alert. */
-  readonly alertExpressions: readonly string[];
+  readonly alerts: ReadonlyMap<string, CheckedAlert>;
+}
+
+/** What other checks need of an alert. */
+export interface CheckedAlert {
+  readonly expression: string;
+  /** Address of its panel, `uid#id`. */
+  readonly panel: string;
+  readonly runbookUrl: string;
+  /** The number that it must be above or below; null where it compares with a series, or with a state. */
+  readonly threshold: number | null;
 }
 
 /**
@@ -102,7 +111,7 @@ class RuleCheck {
   readonly #names: Map<string, ExposedName>;
   readonly #recordedByText = new Map<string, string>();
   readonly #recordExpressions = new Map<string, string>();
-  readonly #alerts = new Map<string, string>();
+  readonly #alerts = new Map<string, CheckedAlert>();
   readonly #panels: ReadonlySet<string>;
 
   constructor(artefacts: Artefacts) {
@@ -130,8 +139,7 @@ class RuleCheck {
       names: this.#names,
       recordedByText: this.#recordedByText,
       recordExpressions: this.#recordExpressions,
-      alertNames: [...this.#alerts.keys()],
-      alertExpressions: [...this.#alerts.values()],
+      alerts: this.#alerts,
     };
   }
 
@@ -203,7 +211,14 @@ class RuleCheck {
     if (!/^[A-Z][A-Za-z0-9]+$/.test(name) || name.length > NAME_LENGTH_MAX)
       this.#found.add("rule_name", "an alert is named in CamelCase, with at most 40 characters");
     if (this.#alerts.has(name)) this.#found.add("rule_duplicate", `${name} is defined already`);
-    this.#alerts.set(name, rule.expr);
+    const annotations = rule.annotations ?? {};
+    const [, uid = "", id = ""] = PANEL_ADDRESS.exec(annotations["dashboard_url"] ?? "") ?? [];
+    this.#alerts.set(name, {
+      expression: rule.expr,
+      panel: `${uid}#${id}`,
+      runbookUrl: annotations["runbook_url"] ?? "",
+      threshold: thresholdOf(tree),
+    });
     this.#labels(rule.labels ?? {});
     const forSeconds = secondsOf(rule.for ?? "");
     if (!(forSeconds >= 2 * intervalSeconds))
@@ -213,8 +228,8 @@ class RuleCheck {
       );
     this.#condition(shape, tree);
     this.#recomputed(tree);
-    this.#texts(rule.annotations ?? {}, shape);
-    this.#links(name, rule.annotations ?? {});
+    this.#texts(annotations, shape);
+    this.#links(name, annotations);
   }
 
   /** R2. */
@@ -325,8 +340,7 @@ class RuleCheck {
         this.#found.add("dead_runbook", `the runbook has no heading for #${anchor}`);
       this.#runbookQueries(page);
     }
-    const panel = /\/d\/([\w-]+)\?viewPanel=(\d+)$/.exec(annotations["dashboard_url"] ?? "");
-    if (panel === null || !this.#panels.has(`${panel[1] ?? ""}#${panel[2] ?? ""}`))
+    if (!this.#panels.has(this.#alerts.get(name)?.panel ?? ""))
       this.#found.add(
         "dead_panel_link",
         `${annotations["dashboard_url"] ?? "an empty link"} leads to no panel`,
@@ -340,6 +354,16 @@ class RuleCheck {
         this.#found.add(code, `in the runbook: ${message}`);
     }
   }
+}
+
+/** The comparison that an alert is about: the leftmost, since what follows `and` only narrows it down. */
+function thresholdOf(tree: Tree): number | null {
+  if (tree.kind !== "binary") return null;
+  if (tree.operator === "and") return thresholdOf(tree.left);
+  const { operator, right } = tree;
+  if (operator !== ">" && operator !== "<") return null;
+  if (right.kind === "number") return right.value;
+  return right.kind === "negation" && right.of.kind === "number" ? -right.of.value : null;
 }
 
 /** `uid#id` of each panel of a dashboard; none when the text cannot be read, which its own check reports. */
@@ -359,7 +383,7 @@ function panelAddresses(text: string): string[] {
  * @param alertNames - alerts of the rule file.
  * @returns alerts without such tests.
  */
-export function checkAlertTests(artefacts: Artefacts, alertNames: readonly string[]): readonly Problem[] {
+export function checkAlertTests(artefacts: Artefacts, alertNames: Iterable<string>): readonly Problem[] {
   const found = new ProblemList();
   const fires = new Set<string>();
   const calm = new Set<string>();

@@ -2,7 +2,7 @@
  * Alerts about what the daemon stands on: container, cluster, disk, and the alerting itself. Their metrics come from other exporters.
  */
 
-import { ALERTMANAGER_METRICS, CLUSTER_METRICS } from "../catalogue/platform.ts";
+import { ALERTMANAGER_METRICS, CLUSTER_METRICS, OF_KVSYNC, REAL_DISKS } from "../catalogue/platform.ts";
 import { panelOf } from "../dashboards/panel.ts";
 import { SERVICE } from "../dashboards/service.ts";
 import { above, below, both, equals, max, minus, orZero, ratio, sum } from "../promql/operators.ts";
@@ -14,27 +14,24 @@ import { growing, steady, TARGET } from "./trial.ts";
 const C = CLUSTER_METRICS;
 const A = ALERTMANAGER_METRICS;
 
-/** Pods, containers, deployments and autoscalers of ours are known by this prefix. */
-const OURS = { pattern: "kvsync-.+" } as const;
 const POD = { namespace: "kvsync", pod: "kvsync-daemon-0" } as const;
 const CONTAINER = { ...POD, container: "daemon" } as const;
 const DISK = { device: "/dev/vda1", fstype: "ext4", mountpoint: "/" } as const;
 
-const cores = { resource: "cpu", pod: OURS } as const;
-const available = sum(value(C.deploymentReplicasAvailable, { deployment: OURS }), [
+const cores = { resource: "cpu", pod: OF_KVSYNC } as const;
+const available = sum(value(C.deploymentReplicasAvailable, { deployment: OF_KVSYNC }), [
   "namespace",
   "deployment",
 ]);
-const wanted = sum(value(C.deploymentReplicasWanted, { deployment: OURS }), ["namespace", "deployment"]);
-const replicas = sum(value(C.autoscalerReplicas, { horizontalpodautoscaler: OURS }), [
+const wanted = sum(value(C.deploymentReplicasWanted, { deployment: OF_KVSYNC }), ["namespace", "deployment"]);
+const replicas = sum(value(C.autoscalerReplicas, { horizontalpodautoscaler: OF_KVSYNC }), [
   "namespace",
   "horizontalpodautoscaler",
 ]);
-const most = sum(value(C.autoscalerMaxReplicas, { horizontalpodautoscaler: OURS }), [
+const most = sum(value(C.autoscalerMaxReplicas, { horizontalpodautoscaler: OF_KVSYNC }), [
   "namespace",
   "horizontalpodautoscaler",
 ]);
-const realDisk = { fstype: { not: ["tmpfs", "overlay", "squashfs"] } } as const;
 const attempted = sum(rate(A.notifications, "5m"), ["job", "integration"]);
 const missed = sum(rate(A.notificationsFailed, "5m"), ["job", "integration"]);
 
@@ -44,7 +41,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     name: "HighCPUUsage",
     when: above(
       ratio(
-        sum(rate(C.containerCpu, "5m", { pod: OURS }), ["namespace", "pod", "container"]),
+        sum(rate(C.containerCpu, "5m", { pod: OF_KVSYNC }), ["namespace", "pod", "container"]),
         sum(value(C.containerCpuLimit, cores), ["namespace", "pod", "container"]),
       ),
       THRESHOLDS.cpuRatio,
@@ -55,14 +52,14 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     summary: "A container is about to be throttled.",
     description: ({ label, value: share }) =>
       `${label("container")} of ${label("pod")} uses ${share} of its CPU limit.`,
-    panel: panelOf(SERVICE, "cpu"),
+    panel: panelOf(SERVICE, "containerCpu"),
     runbook: {
       meaning: "The container uses nearly all the CPU that its limit allows; the kernel will pause it.",
       impact: "Lookups get slow in bursts, and the ingest queue grows.",
       diagnosis: [
         {
           text: "Which container?",
-          query: sum(rate(C.containerCpu, "5m", { pod: OURS }), ["pod", "container"]).text,
+          query: sum(rate(C.containerCpu, "5m", { pod: OF_KVSYNC }), ["pod", "container"]).text,
         },
         { text: "Its limit.", query: sum(value(C.containerCpuLimit, cores), ["pod", "container"]).text },
       ],
@@ -89,8 +86,8 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     name: "DiskSpaceLow",
     when: below(
       ratio(
-        max(value(C.filesystemAvailable, realDisk), ["instance", "mountpoint"]),
-        max(value(C.filesystemSize, realDisk), ["instance", "mountpoint"]),
+        max(value(C.filesystemAvailable, REAL_DISKS), ["instance", "mountpoint"]),
+        max(value(C.filesystemSize, REAL_DISKS), ["instance", "mountpoint"]),
       ),
       THRESHOLDS.diskFreeRatio,
     ),
@@ -100,14 +97,14 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     summary: "A file system is nearly full.",
     description: ({ label, value: share }) =>
       `${share} of ${label("mountpoint")} on ${label("instance")} is free.`,
-    panel: panelOf(SERVICE, "up"),
+    panel: panelOf(SERVICE, "disk"),
     runbook: {
       meaning: "Less than a tenth of the file system can still be written.",
       impact: "Logs, metrics and snapshots cannot be written once it is full.",
       diagnosis: [
         {
           text: "How fast does it fill?",
-          query: max(value(C.filesystemAvailable, realDisk), ["instance", "mountpoint"]).text,
+          query: max(value(C.filesystemAvailable, REAL_DISKS), ["instance", "mountpoint"]).text,
         },
         { text: "What is large?", command: "du -xh --max-depth=2 MOUNTPOINT | sort -h | tail" },
       ],
@@ -128,7 +125,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
   alert({
     name: "PodDown",
     when: above(
-      sum(value(C.podPhase, { pod: OURS, phase: ["Pending", "Failed", "Unknown"] }), [
+      sum(value(C.podPhase, { pod: OF_KVSYNC, phase: ["Pending", "Failed", "Unknown"] }), [
         "namespace",
         "pod",
         "phase",
@@ -140,14 +137,14 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     component: "platform",
     summary: "A pod of kvsync does not run.",
     description: ({ label }) => `${label("pod")} in ${label("namespace")} is ${label("phase")}.`,
-    panel: panelOf(SERVICE, "up"),
+    panel: panelOf(SERVICE, "podPhases"),
     runbook: {
       meaning: "Kubernetes could not start the pod, lost it, or gave it up.",
       impact: "One replica less; with a single one, cache-aware routing is off.",
       diagnosis: [
         {
           text: "Which phases are there?",
-          query: sum(value(C.podPhase, { pod: OURS }), ["pod", "phase"]).text,
+          query: sum(value(C.podPhase, { pod: OF_KVSYNC }), ["pod", "phase"]).text,
         },
         { text: "Why?", command: "kubectl describe pod POD -n NAMESPACE | tail -n 20" },
       ],
@@ -169,7 +166,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
   alert({
     name: "PodRestartingTooOften",
     when: above(
-      sum(increase(C.containerRestarts, "15m", { pod: OURS }), ["namespace", "pod", "container"]),
+      sum(increase(C.containerRestarts, "15m", { pod: OF_KVSYNC }), ["namespace", "pod", "container"]),
       THRESHOLDS.restartsPerQuarterHour,
     ),
     for: "5m",
@@ -178,7 +175,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     summary: "A container keeps restarting.",
     description: ({ label, value: restarts }) =>
       `${label("container")} of ${label("pod")} restarted ${restarts} times in a quarter of an hour.`,
-    panel: panelOf(SERVICE, "uptime"),
+    panel: panelOf(SERVICE, "podRestarts"),
     runbook: {
       meaning:
         "The process ends and is started again: killed for memory, failing probes, or ended by an assertion.",
@@ -186,7 +183,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
       diagnosis: [
         {
           text: "How often?",
-          query: sum(increase(C.containerRestarts, "15m", { pod: OURS }), ["pod", "container"]).text,
+          query: sum(increase(C.containerRestarts, "15m", { pod: OF_KVSYNC }), ["pod", "container"]).text,
         },
         {
           text: "How did it end?",
@@ -217,7 +214,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     summary: "A deployment has fewer replicas than it asks for.",
     description: ({ label, value: missing }) =>
       `${label("deployment")} in ${label("namespace")} lacks ${missing} of its replicas.`,
-    panel: panelOf(SERVICE, "up"),
+    panel: panelOf(SERVICE, "deployment"),
     runbook: {
       meaning: "For ten minutes, some replicas that the deployment wants have not been available.",
       impact: "Less capacity, and a rollout may be stuck.",
@@ -258,7 +255,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     summary: "An autoscaler cannot add more replicas.",
     description: ({ label }) =>
       `${label("horizontalpodautoscaler")} in ${label("namespace")} has been at its maximum for a quarter of an hour.`,
-    panel: panelOf(SERVICE, "requestsNow"),
+    panel: panelOf(SERVICE, "autoscaler"),
     runbook: {
       meaning: "All replicas that the autoscaler may ask for are there, and the load may need more.",
       impact: "Further load is not answered by more capacity.",
@@ -299,7 +296,7 @@ export const PLATFORM_ALERTS: readonly Alert[] = [
     summary: "Alertmanager cannot deliver notifications.",
     description: ({ label, value: share }) =>
       `${share} of the notifications through ${label("integration")} fail.`,
-    panel: panelOf(SERVICE, "up"),
+    panel: panelOf(SERVICE, "notifications"),
     runbook: {
       meaning: "More than a tenth of the notifications of one integration do not get through.",
       impact: "Somebody is not told what they should be told, possibly this.",

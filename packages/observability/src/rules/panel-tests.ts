@@ -21,6 +21,9 @@ const OPEN_VALUES = 2;
 const NAMED_VALUES: Readonly<Record<string, readonly string[]>> = {
   route: ["/api/v1/match", "/metrics"],
   status: ["200", "500"],
+  pod: ["kvsync-daemon-0", "engine-0"],
+  deployment: ["kvsync-daemon"],
+  horizontalpodautoscaler: ["kvsync-daemon"],
 };
 
 /** How long the series run: past the longest look-back of a panel. */
