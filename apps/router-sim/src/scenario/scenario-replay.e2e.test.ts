@@ -57,7 +57,10 @@ describe("a real scenario", { timeout: TIMEOUT_MS }, () => {
   });
 
   it("refuses, before anything starts, to corrupt an index that is not simulated", async () => {
-    const { exitCode, output } = await play(written("corrupt", "  - { at: 1, corrupt: [0] }"), "--real");
+    const { exitCode, output } = await play(
+      written("corrupt", "  - { at: 1, corrupt: [0] }\n  - { at: 2, expect: { audit: sound } }"),
+      "--real",
+    );
     expect(output).toContain("the entry at 1 s: corrupt needs an index that is simulated");
     expect(exitCode).toBe(2);
   });

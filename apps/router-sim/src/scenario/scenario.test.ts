@@ -84,7 +84,10 @@ describe("the audit", () => {
   });
 
   it("agrees with playing step by step where the first difference is", async () => {
-    const { scenario, workload } = await small("  - { at: 2, corrupt: [0] }");
+    const { scenario, workload } = await small(
+      "  - { at: 2, corrupt: [0] }",
+      "end: { hit_rate: { min: 0 } }",
+    );
     const player = new ScenarioPlayer(scenario, workload, true);
     while (player.audit().differences.length === 0) player.next();
     expect(firstDifference(scenario, workload, player.events + 40)).toEqual({
@@ -130,6 +133,12 @@ describe("an expectation", () => {
   });
 });
 
+/** Nine times nine times … aliases of one list. */
+function aliasBomb(): string {
+  const list = (item: string): string => `[${Array(9).fill(item).join(", ")}]`;
+  return `a: &a ${list("x")}\nb: &b ${list("*a")}\nc: &c ${list("*b")}\nd: ${list("*c")}\n`;
+}
+
 describe("a scenario file", () => {
   const base = "name: n\nabout: a\nworkload: chat\nengines: 2\n";
 
@@ -153,6 +162,14 @@ describe("a scenario file", () => {
       `${base}timeline: [{ at: 1, lose: { engines: all, share: 2, seconds: 1 } }]`,
       "timeline.0.lose.share: ",
     ],
+    ["expects nothing", `${base}timeline: [{ at: 1, restart: all }]`, "the scenario expects nothing"],
+    ["bounds a figure by nothing", `${base}end: { hit_rate: {} }`, "end.hit_rate: expected min, max or both"],
+    [
+      "bounds a figure by a contradiction",
+      `${base}end: { hit_rate: { min: 0.9, max: 0.1 } }`,
+      "end.hit_rate: expected min to be at most max",
+    ],
+    ["is a bomb of aliases", aliasBomb(), "f.yaml: Excessive alias count"],
     ["has a policy that there is not", `${base}policy: best`, "policy: "],
   ])("that %s is refused with the place", (_, text, message) => {
     expect(() => parseScenario(text, "f.yaml")).toThrow(ScenarioError);
@@ -161,7 +178,7 @@ describe("a scenario file", () => {
 
   it("is put in order of time, defaults filled in", () => {
     const scenario = parseScenario(
-      `${base}timeline: [{ at: 5, restart: all }, { at: 1, lose_index: all }]`,
+      `${base}timeline: [{ at: 5, expect: { audit: sound } }, { at: 1, lose_index: all }]`,
       "f.yaml",
     );
     expect(scenario.timeline.map(({ at }) => at)).toEqual([1, 5]);

@@ -30,7 +30,10 @@ const TIMELINE_MAX = 1_000;
 const seconds = z.number().min(0).max(SECONDS_MAX);
 const engines = z.union([z.literal("all"), z.array(z.int().min(0)).min(1).max(ENGINES_MAX)]);
 const share = z.number().min(0).max(1);
-const bounds = z.strictObject({ min: z.number().optional(), max: z.number().optional() });
+const bounds = z
+  .strictObject({ min: z.number().optional(), max: z.number().optional() })
+  .refine(({ min, max }) => min !== undefined || max !== undefined, { message: "expected min, max or both" })
+  .refine(({ min = -Infinity, max = Infinity }) => min <= max, { message: "expected min to be at most max" });
 
 const FAULTS = {
   /** Engines die and are up again at once, empty, with numbers from 0. */
@@ -144,7 +147,8 @@ export function parseScenario(text: string, path: string): Scenario {
   try {
     value = parse(text);
   } catch (cause) {
-    if (!(cause instanceof YAMLParseError)) throw cause;
+    // A file of aliases of aliases is refused as it is resolved, with a ReferenceError.
+    if (!(cause instanceof YAMLParseError || cause instanceof ReferenceError)) throw cause;
     throw new ScenarioError({ code: "scenario_not_yaml", path }, `${path}: ${cause.message}`, { cause });
   }
   const result = SCENARIO.safeParse(value);
@@ -158,6 +162,7 @@ export function parseScenario(text: string, path: string): Scenario {
   }
   const scenario = result.data;
   for (const [position, entry] of scenario.timeline.entries()) checkEngines(entry, position, scenario, path);
+  checkExpectations(scenario, path);
   return { ...scenario, timeline: scenario.timeline.toSorted((a, b) => a.at - b.at) };
 }
 
@@ -169,6 +174,15 @@ export function parseScenario(text: string, path: string): Scenario {
  */
 export function enginesMeant(which: "all" | readonly number[], engineCount: number): readonly number[] {
   return which === "all" ? Array.from({ length: engineCount }, (_, engine) => engine) : which;
+}
+
+/** A scenario that cannot fail says nothing. */
+function checkExpectations({ end, timeline }: Scenario, path: string): void {
+  if (Object.keys(end).length > 0 || timeline.some(({ expect }) => expect !== undefined)) return;
+  throw new ScenarioError(
+    { code: "scenario_wrong", path, where: "end" },
+    `${path}: the scenario expects nothing; expected an \`expect\` in its timeline, or bounds in \`end\``,
+  );
 }
 
 function checkEngines(entry: TimelineEntry, position: number, scenario: Scenario, path: string): void {
