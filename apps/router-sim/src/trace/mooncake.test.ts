@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -106,6 +107,28 @@ describe("reading a trace", () => {
     await expect(loadMooncakeTrace(path)).rejects.toMatchObject({
       facts: { code: "line_too_long", line: 2 },
     });
+  });
+
+  it("names the file, and shows no control character of what it quotes", async () => {
+    const path = await fileWith("\u001b[2J\n");
+    await expect(loadMooncakeTrace(path)).rejects.toMatchObject({
+      facts: { code: "line_not_json", line: 1 },
+      message: `${path}: line 1: not JSON: \ufffd[2J`,
+    });
+  });
+
+  it("says that a compressed file has to be unpacked", async () => {
+    const path = join(folder, "compressed.jsonl");
+    await writeFile(path, gzipSync("{}\n"));
+    await expect(loadMooncakeTrace(path)).rejects.toMatchObject({
+      facts: { code: "trace_unreadable", path },
+      message: expect.stringContaining("gunzip it first") as string,
+    });
+  });
+
+  it("skips a byte order mark", async () => {
+    const request = { arrivalMs: 0, inputTokens: 5, outputTokens: 1, hashIds: [3] };
+    expect(await loadMooncakeTrace(await fileWith(`\ufeff${row(request)}\r\n`))).toEqual([request]);
   });
 
   it("refuses arrivals that go back, naming both", async () => {

@@ -1,6 +1,6 @@
 /**
  * Reads a Mooncake trace: JSON Lines, one request a line, exactly four fields. Strict, because a wrong workload gives
- * right-looking figures: the first flaw ends the reading with a TraceError that says line, field, value, expectation.
+ * right-looking figures: the first flaw ends the reading with a TraceError that says file, line, field, value, expectation.
  *
  * Streams the file in chunks and holds one line of at most LINE_BYTES_MAX; what it yields satisfies T1 and T2
  * (request.ts). It makes no tokens: that is prompt.ts.
@@ -26,6 +26,8 @@ const ARRIVAL_MS_MAX = 7 * 24 * 3_600_000;
 
 const U32_MAX = 4_294_967_295;
 const NEWLINE = 0x0a;
+const GZIP_MAGIC = [0x1f, 0x8b] as const;
+const BYTE_ORDER_MARK = "\ufeff";
 const QUOTED_CHARACTERS_MAX = 60;
 const FIELDS = ["timestamp", "input_length", "output_length", "hash_ids"] as const;
 type Field = (typeof FIELDS)[number];
@@ -34,7 +36,7 @@ type Field = (typeof FIELDS)[number];
  * Reads a trace file, request by request.
  *
  * @param path - a JSON Lines file.
- * @returns the requests in the file's order; blank lines are not allowed but for one at the end.
+ * @returns the requests in the file's order; blank lines are not allowed but for one at the end; a byte order mark is skipped.
  * @throws TraceError `trace_unreadable`, `trace_empty`, `trace_too_long`, `line_too_long`, `line_not_json`,
  * `field_missing`, `field_unknown`, `field_wrong`.
  */
@@ -49,12 +51,23 @@ export async function* readMooncakeTrace(path: string): AsyncGenerator<TraceRequ
         `${path} has more than ${REQUESTS_MAX} requests`,
       );
     }
-    const request = parseMooncakeLine(text, line, previousMs);
+    const request = parseLineOf(path, text, line, previousMs);
     previousMs = request.arrivalMs;
     yield request;
   }
   if (line === 0) {
     throw new TraceError({ code: "trace_empty", path }, `${path} is empty; expected one request a line`);
+  }
+}
+
+/** As parseMooncakeLine, with the file's name in front of what is wrong: a comparison may read several. */
+function parseLineOf(path: string, text: string, line: number, previousMs: number): TraceRequest {
+  const isMarked = line === 1 && text.startsWith(BYTE_ORDER_MARK);
+  try {
+    return parseMooncakeLine(isMarked ? text.slice(BYTE_ORDER_MARK.length) : text, line, previousMs);
+  } catch (cause) {
+    if (!(cause instanceof TraceError)) throw cause;
+    throw new TraceError(cause.facts, `${path}: ${cause.message}`, { cause });
   }
 }
 
@@ -173,8 +186,10 @@ function wrong(line: number, field: string, value: unknown, expected: string): T
   );
 }
 
+/** Foreign text goes to terminals: control characters are shown as U+FFFD. */
 function quote(text: string): string {
-  return text.length <= QUOTED_CHARACTERS_MAX ? text : `${text.slice(0, QUOTED_CHARACTERS_MAX)}…`;
+  const shown = text.slice(0, QUOTED_CHARACTERS_MAX).replaceAll(/\p{Cc}/gu, "\ufffd");
+  return text.length <= QUOTED_CHARACTERS_MAX ? shown : `${shown}…`;
 }
 
 /** Splits a file at newlines. Node's readline has no limit on a line's length, hence this. */
@@ -192,30 +207,41 @@ async function* readLines(path: string): AsyncGenerator<string, void, undefined>
   for await (const chunk of readChunks(path)) {
     let begin = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, begin)) {
-      checkLineBytes(carriedBytes + end - begin, line);
+      checkLineBytes(carriedBytes + end - begin, line, path);
       yield take(chunk.subarray(begin, end));
       begin = end + 1;
     }
     carried.push(chunk.subarray(begin));
     carriedBytes += chunk.length - begin;
-    checkLineBytes(carriedBytes, line);
+    checkLineBytes(carriedBytes, line, path);
   }
   if (carriedBytes > 0) yield take(Buffer.alloc(0));
 }
 
-function checkLineBytes(bytes: number, line: number): void {
+function checkLineBytes(bytes: number, line: number, path: string): void {
   if (bytes <= LINE_BYTES_MAX) return;
   throw new TraceError(
     { code: "line_too_long", line, bytesMax: LINE_BYTES_MAX },
-    `line ${line} is longer than ${LINE_BYTES_MAX} bytes; expected one request a line`,
+    `${path}: line ${line} is longer than ${LINE_BYTES_MAX} bytes; expected one request a line`,
   );
 }
 
 async function* readChunks(path: string): AsyncGenerator<Buffer, void, undefined> {
   const stream = createReadStream(path);
+  let isFirst = true;
   try {
-    for await (const chunk of stream) yield chunk as Buffer;
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      if (isFirst && GZIP_MAGIC.every((byte, at) => chunk[at] === byte)) {
+        throw new TraceError(
+          { code: "trace_unreadable", path },
+          `${path} is compressed by gzip; expected JSON Lines as they are: gunzip it first`,
+        );
+      }
+      isFirst = false;
+      yield chunk;
+    }
   } catch (cause) {
+    if (cause instanceof TraceError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new TraceError({ code: "trace_unreadable", path }, `cannot read ${path}: ${reason}`, { cause });
   }
