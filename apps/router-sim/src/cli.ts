@@ -3,6 +3,7 @@
  * exit code 2 and a message that names it, what was given and what was expected.
  *
  *     exit codes   0 all is well   1 audit differences, or something expected did not come   2 usage   130 interrupted
+ *                  141 whoever read stdout has gone (main.ts)
  */
 import { CodedError, type Dialect, DIALECTS } from "@kvsync/core";
 import { Command, CommanderError, Option } from "commander";
@@ -17,6 +18,7 @@ import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";
 import { Console } from "./report/console.ts";
 import { describeProvenance, provenanceOf } from "./report/provenance.ts";
+import { ReportFileError } from "./report/report-file.ts";
 import { scenarioCommand } from "./scenario/scenario-command.ts";
 import { ScenarioError } from "./scenario/scenario.ts";
 import { simulateCommand } from "./simulate/simulate-command.ts";
@@ -46,20 +48,32 @@ const BLOCK_SIZE_MAX = 1_024;
 const SPEEDUP_MAX = 10_000;
 const U32_MAX = 4_294_967_295;
 
+/** Commands that start processes or threads; so does `scenario --real`. */
+const CLEANING_UP: ReadonlySet<string> = new Set(["replay", "demo", "compare"]);
+
 /** What is wrong with them is in what was asked for, not in how it went. */
-const USAGE_ERRORS = [TraceError, SimulationError, ScenarioError] as const;
+const USAGE_ERRORS = [TraceError, SimulationError, ScenarioError, ReportFileError] as const;
 
 /**
  * Runs a command line.
  *
  * @param args - without node and script.
  * @param signal - aborted when the user interrupts.
+ * @param listen - called before anything begins that has to be cleaned up when the user interrupts. Until then, and in commands that
+ *     compute without a pause, a signal had better end the process at once: nobody could listen.
  * @returns the exit code; see the header.
  */
-export async function runCli(args: readonly string[], signal: AbortSignal): Promise<number> {
+export async function runCli(
+  args: readonly string[],
+  signal: AbortSignal,
+  listen: () => void,
+): Promise<number> {
   let exitCode = EXIT_OK;
   const program = commandLine(args, signal, (code) => {
     exitCode = code;
+  });
+  program.hook("preAction", (_program, command) => {
+    if (CLEANING_UP.has(command.name()) || command.getOptionValue("real") === true) listen();
   });
   try {
     await program.parseAsync(args, { from: "user" });
@@ -236,7 +250,14 @@ function replayOptions(flags: ReplayFlags, command: Command): ReplayOptions {
     });
   }
   const kill = flags.killDaemon === true ? parseFault("kill_daemon", "") : flags.killDaemon;
-  const faults = [flags.stallSubscriber, flags.restartEngines, kill, flags.truncateHistory];
+  const { restartEngines } = flags;
+  if (restartEngines?.kind === "restart_engines" && restartEngines.count > flags.engines) {
+    command.error(
+      `error: --restart-engines: ${restartEngines.count} of ${flags.engines} engines cannot be restarted; expected at most --engines`,
+      { exitCode: EXIT_USAGE },
+    );
+  }
+  const faults = [flags.stallSubscriber, restartEngines, kill, flags.truncateHistory];
   return {
     workload: replayWorkload(flags),
     requestsMax: requests ?? null,

@@ -78,6 +78,8 @@ describe("router-sim compare", () => {
       [["--workload", "chat", "--seeds", "5-1"], "rising range"],
       [["--workload", "chat", "--seeds", "1-1000", "--engines", "1,2,3"], "expected at most 20000"],
       [["--workload", "/absent.jsonl", "--seeds", "1", "--policy", "random"], "ENOENT"],
+      [["--workload", "/absent.jsonl", "--threads", "2"], "error: cannot read /absent.jsonl: ENOENT"],
+      [["--workload", "chat,requests=9", "--block-size", "7", "--threads", "2"], "error: blockSize is 7"],
     ];
     for (const [args, message] of wrong) {
       const { exitCode, output } = await run("compare", ...args);

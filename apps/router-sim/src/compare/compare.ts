@@ -2,10 +2,9 @@
  * The `compare` command: a sweep, its comparison, and the report in three forms. What is written depends on the command line,
  * the commit and the machine's name alone: no time of day, no duration.
  */
-import { writeFile } from "node:fs/promises";
-
 import type { Console } from "../report/console.ts";
 import { provenanceOf } from "../report/provenance.ts";
+import { checkReportFiles, writeReportFile } from "../report/report-file.ts";
 import type { SimulationConfig } from "../simulate/simulation-result.ts";
 import { traceStats } from "../trace/trace-stats.ts";
 import { describeWorkload, openWorkload, type WorkloadSource } from "../workload/workload-source.ts";
@@ -38,7 +37,7 @@ export interface CompareOptions {
  * @param options - see CompareOptions.
  * @param console - where lines and progress go.
  * @param signal - ends it early.
- * @throws SimulationError, TraceError.
+ * @throws SimulationError, TraceError, ReportFileError.
  */
 export async function runCompare(
   options: CompareOptions,
@@ -46,6 +45,7 @@ export async function runCompare(
   signal: AbortSignal,
 ): Promise<void> {
   const { sweep, threads } = options;
+  await checkReportFiles([options.jsonPath, options.htmlPath, options.markdownPath]);
   const { commit, node, machine } = await provenanceOf(sweep.seeds[0] ?? 0);
   const provenance = { seeds: sweep.seeds, commit, node, machine, command: options.command };
   console.line(describeComparisonProvenance(provenance));
@@ -72,9 +72,10 @@ export async function runCompare(
     workloads: await workloadFacts(sweep, first?.config),
     comparison,
   };
-  if (options.jsonPath !== null) await writeFile(options.jsonPath, comparisonJson(document));
-  if (options.htmlPath !== null) await writeFile(options.htmlPath, comparisonPage(document));
-  if (options.markdownPath !== null) await writeFile(options.markdownPath, comparisonMarkdown(document));
+  if (options.jsonPath !== null) await writeReportFile(options.jsonPath, comparisonJson(document));
+  if (options.htmlPath !== null) await writeReportFile(options.htmlPath, comparisonPage(document));
+  if (options.markdownPath !== null)
+    await writeReportFile(options.markdownPath, comparisonMarkdown(document));
   const requests = results.reduce((sum, { totals }) => sum + totals.requests, 0);
   const seconds = (performance.now() - beganMs) / 1_000;
   console.line(

@@ -12,7 +12,7 @@ import type { PolicyName } from "../policy/policy.ts";
 import type { SimulationResult } from "../simulate/simulation-result.ts";
 import type { SimulationSettings } from "../simulate/simulation-settings.ts";
 import type { WorkloadSource } from "../workload/workload-source.ts";
-import { runSweepJob, type SweepJob } from "./sweep-job.ts";
+import { resultOf, runSweepJob, type SweepJob, type SweepOutcome } from "./sweep-job.ts";
 
 /** What a sweep goes through. */
 export interface SweepSettings {
@@ -64,8 +64,8 @@ export async function runSweep(
   signal: AbortSignal,
 ): Promise<SimulationResult[]> {
   let count = 0;
-  const one = async (run: () => Promise<SimulationResult>): Promise<SimulationResult> => {
-    const result = await run();
+  const one = async (run: () => Promise<SweepOutcome>): Promise<SimulationResult> => {
+    const result = resultOf(await run());
     count += 1;
     ended(count);
     return result;
@@ -98,7 +98,7 @@ export async function runSweep(
     );
   });
   try {
-    const runs = jobs.map((job) => one(() => pool.run(job) as Promise<SimulationResult>));
+    const runs = jobs.map((job) => one(() => pool.run(job) as Promise<SweepOutcome>));
     return await Promise.race([Promise.all(runs), cutOff]);
   } finally {
     await pool.destroy();

@@ -1,10 +1,10 @@
 /** The `replay` command: a workload, a run per policy, one report. */
-import { writeFile } from "node:fs/promises";
 import type { Dialect } from "@kvsync/core";
 
 import type { PolicyName } from "../policy/policy.ts";
 import type { Console } from "../report/console.ts";
 import { describeProvenance, provenanceOf } from "../report/provenance.ts";
+import { checkReportFiles, writeReportFile } from "../report/report-file.ts";
 import { reportOf, type RunReport } from "../report/run-report.ts";
 import { resultTable, runDetails } from "../report/table.ts";
 import { generateWorkload, type WorkloadSpec } from "../trace/generator.ts";
@@ -54,13 +54,14 @@ export interface ReplayOptions {
  * @param console - where lines and progress go.
  * @param signal - ends it early.
  * @returns whether every expectation was met.
- * @throws TraceError, FleetError, DaemonError, EngineError when a part cannot be run at all.
+ * @throws TraceError, ReportFileError, FleetError, DaemonError, EngineError when a part cannot be run at all.
  */
 export async function runReplay(
   options: ReplayOptions,
   console: Console,
   signal: AbortSignal,
 ): Promise<boolean> {
+  await checkReportFiles([options.jsonPath, options.daemonLogPath]);
   const provenance = await provenanceOf(options.seed);
   console.line(describeProvenance(provenance));
   const requests = await loadWorkload(options);
@@ -74,7 +75,7 @@ export async function runReplay(
   if (options.jsonPath !== null) {
     const { plantedDifference, faults, ...rest } = options;
     const document = { provenance, options: { ...rest, plantedDifference, faults }, runs: reports };
-    await writeFile(options.jsonPath, `${JSON.stringify(document, null, 2)}\n`);
+    await writeReportFile(options.jsonPath, `${JSON.stringify(document, null, 2)}\n`);
   }
   return reports.every(({ failures }) => failures.length === 0);
 }

@@ -1,5 +1,4 @@
 /** The `simulate` command: options, the run of each policy, the table, the JSON. */
-import { writeFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { COST_MODEL_NAMES, type CostModelName } from "@kvsync/engine-sim";
 import { Command, Option } from "commander";
@@ -7,6 +6,7 @@ import { Command, Option } from "commander";
 import { coded, numberParser, parsePolicies } from "../option-parsers.ts";
 import { POLICY_NAMES, type PolicyName } from "../policy/policy.ts";
 import { describeProvenance, provenanceOf } from "../report/provenance.ts";
+import { checkReportFiles, writeReportFile } from "../report/report-file.ts";
 import {
   openWorkload,
   parseWorkloadSource,
@@ -48,7 +48,7 @@ interface SimulateFlags {
  * Makes the command.
  *
  * @param write - takes lines for the terminal.
- * @returns the command; its errors are SimulationError, TraceError and commander's.
+ * @returns the command; its errors are SimulationError, TraceError, ReportFileError and commander's.
  */
 export function simulateCommand(write: (line: string) => void): Command {
   const command = new Command("simulate")
@@ -127,6 +127,8 @@ function eventOptions(command: Command): void {
 }
 
 async function runSimulate(flags: SimulateFlags, write: (line: string) => void): Promise<void> {
+  const csvPaths = flags.policy.map((policy) => requestsPath(flags, policy));
+  await checkReportFiles([flags.json, ...csvPaths]);
   const provenance = await provenanceOf(flags.seed);
   write(describeProvenance(provenance));
   const workload = await openWorkload(flags.workload, flags.seed);
@@ -134,21 +136,21 @@ async function runSimulate(flags: SimulateFlags, write: (line: string) => void):
   for (const policy of flags.policy) {
     const run = simulate(workload, settingsOf(flags, policy));
     write(speedLine(policy, run.speed));
-    if (flags.requestsCsv !== undefined && run.requests !== null) {
-      const path = flags.policy.length === 1 ? flags.requestsCsv : namedAfter(flags.requestsCsv, policy);
-      await writeFile(path, requestLines(run.requests));
-    }
+    const csvPath = requestsPath(flags, policy);
+    if (csvPath !== undefined && run.requests !== null)
+      await writeReportFile(csvPath, requestLines(run.requests));
     runs.push({ ...run, requests: null });
   }
   const results = runs.map(({ result }) => result);
   write(`\n${simulationTable(results)}`);
   if (flags.json !== undefined)
-    await writeFile(flags.json, `${JSON.stringify({ provenance, results }, null, 1)}\n`);
+    await writeReportFile(flags.json, `${JSON.stringify({ provenance, results }, null, 1)}\n`);
 }
 
-/** `a/b.csv` becomes `a/b.kvsync.csv`. */
-function namedAfter(path: string, policy: PolicyName): string {
-  const { dir, name, ext } = parse(path);
+/** Of several policies, `a/b.csv` becomes `a/b.kvsync.csv`; undefined when none is asked for. */
+function requestsPath({ requestsCsv, policy: all }: SimulateFlags, policy: PolicyName): string | undefined {
+  if (requestsCsv === undefined || all.length === 1) return requestsCsv;
+  const { dir, name, ext } = parse(requestsCsv);
   return join(dir, `${name}.${policy}${ext}`);
 }
 
