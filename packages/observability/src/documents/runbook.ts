@@ -3,6 +3,7 @@
  */
 
 import type { Alert, DiagnosisStep } from "../rules/alert.ts";
+import { PLACEHOLDERS } from "../rules/commands.ts";
 import { GENERATED_NOTE, markdownTable } from "./markdown.ts";
 
 function step({ text, query, command }: DiagnosisStep, index: number): string {
@@ -10,6 +11,10 @@ function step({ text, query, command }: DiagnosisStep, index: number): string {
   const language = query === undefined ? "sh" : "promql";
   const code = block === undefined ? "" : `\n\n   \`\`\`${language}\n   ${block}\n   \`\`\``;
   return `${index + 1}. ${text}${code}`;
+}
+
+function hasPlaceholders(steps: readonly DiagnosisStep[]): boolean {
+  return steps.some(({ command }) => command?.includes("DAEMON") ?? false);
 }
 
 /**
@@ -52,7 +57,7 @@ ${runbook.impact}
 
 ## Diagnosis
 
-${runbook.diagnosis.map(step).join("\n\n")}
+${hasPlaceholders(runbook.diagnosis) ? `${PLACEHOLDERS}\n\n` : ""}${runbook.diagnosis.map(step).join("\n\n")}
 
 ## Mitigation
 

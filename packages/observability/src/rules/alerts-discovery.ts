@@ -8,6 +8,7 @@ import { panelOf } from "../dashboards/panel.ts";
 import { above, equals, max, sum } from "../promql/operators.ts";
 import { rate, value } from "../promql/series.ts";
 import { alert, type Alert } from "./alert.ts";
+import { ask, logLines } from "./commands.ts";
 import { THRESHOLDS } from "./thresholds.ts";
 import { steady, TARGET } from "./trial.ts";
 
@@ -40,7 +41,7 @@ export const DISCOVERY_ALERTS: readonly Alert[] = [
         },
         {
           text: "The last failure in words, by source.",
-          command: "curl -s http://DAEMON:7070/api/v1/engines | jq .sources",
+          command: `${ask("/api/v1/engines")} | jq .sources`,
         },
         {
           text: "May the daemon list and watch pods?",
@@ -138,7 +139,7 @@ export const DISCOVERY_ALERTS: readonly Alert[] = [
         },
         {
           text: "Which setting, in which line?",
-          command: "kubectl logs deploy/kvsync-daemon | grep discovery_failed | tail -n 1",
+          command: logLines("discovery_failed", 1),
         },
         {
           text: "The same before it is rolled out.",
@@ -182,7 +183,7 @@ export const DISCOVERY_ALERTS: readonly Alert[] = [
         { text: "Why?", query: sum(value(D.refused), ["instance", "source", "reason"]).text },
         {
           text: "Which engines, in which field, and who has it instead?",
-          command: "curl -s http://DAEMON:7070/api/v1/engines | jq .refused",
+          command: `${ask("/api/v1/engines")} | jq .refused`,
         },
       ],
       mitigation: [

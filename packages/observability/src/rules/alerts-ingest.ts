@@ -27,6 +27,7 @@ import {
 import { recorded } from "../promql/recording.ts";
 import { ageAtScrape, bucketRate, countRate, rate, value } from "../promql/series.ts";
 import { alert, type Alert } from "./alert.ts";
+import { ask, logLines } from "./commands.ts";
 import { HARMLESS_DROP_REASONS } from "./drop-reasons.ts";
 import { RECORDINGS } from "./recordings.ts";
 import { MESSAGE_FLOOR_PER_SECOND, THRESHOLDS } from "./thresholds.ts";
@@ -70,7 +71,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
         { text: "See since when.", query: min(value(I.configurationValid), INSTANCE).text },
         {
           text: "The start of the log names the setting, its value and what is expected.",
-          command: "kubectl logs deploy/kvsync-daemon | head -n 20",
+          command: logLines("sync_off", 5),
         },
       ],
       mitigation: [
@@ -119,7 +120,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
         },
         {
           text: "Is the port open from the daemon?",
-          command: "kubectl exec deploy/kvsync-daemon -- nc -vz ENGINE_IP 5557",
+          command: "kubectl exec POD -- kvsync inspect tcp://ENGINE_IP:5557 --seconds 10",
         },
       ],
       mitigation: [
@@ -214,7 +215,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
         },
         {
           text: "Each stream's own account of drops and faults, by reason.",
-          command: "curl -s http://DAEMON:7070/api/v1/engines",
+          command: ask("/api/v1/engines"),
         },
       ],
       mitigation: [
@@ -356,7 +357,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
         { text: "Which trust?", query: sum(value(I.streamTrust, untrusted), ["pod", "trust"]).text },
         {
           text: "The stream's own account: state, gaps, replays, drops by reason.",
-          command: "curl -s http://DAEMON:7070/api/v1/engines",
+          command: ask("/api/v1/engines"),
         },
       ],
       mitigation: [
@@ -479,7 +480,8 @@ export const INGEST_ALERTS: readonly Alert[] = [
         { text: "One worker or all?", query: ageAtScrape(LIMIT_METRICS.workerHeartbeat).text },
         {
           text: "What does it do?",
-          command: "kubectl exec deploy/kvsync-daemon -- kill -USR1 1   # opens the inspector on loopback",
+          command:
+            "kubectl exec POD -- sh -c 'kill -USR1 1' && kubectl port-forward POD 9229   # then chrome://inspect",
         },
       ],
       mitigation: [{ cause: "Any.", fix: "Restart the replica: it rebuilds from the engines' replay." }],
@@ -561,7 +563,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
         },
         {
           text: "Which streams?",
-          command: "kubectl logs deploy/kvsync-daemon | grep stream_moved | tail -n 20",
+          command: logLines("stream_moved", 20),
         },
       ],
       mitigation: [
@@ -638,7 +640,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
         { text: "Is the daemon's own part of it large?", query: recorded(RECORDINGS.eventLatencyP99).text },
         {
           text: "Do clocks agree?",
-          command: "kubectl exec ENGINE_POD -- date +%s.%N; kubectl exec deploy/kvsync-daemon -- date +%s.%N",
+          command: "kubectl exec ENGINE_POD -- date +%s.%N; kubectl exec POD -- date +%s.%N",
         },
       ],
       mitigation: [
@@ -782,7 +784,7 @@ export const INGEST_ALERTS: readonly Alert[] = [
           text: "Whose messages? Their drops are of event type unknown.",
           query: sum(rate(I.eventsDropped, "5m", { event_type: "unknown" }), ["pod", "reason"]).text,
         },
-        { text: "The faults of each stream, by code.", command: "curl -s http://DAEMON:7070/api/v1/engines" },
+        { text: "The faults of each stream, by code.", command: ask("/api/v1/engines") },
       ],
       mitigation: [
         {

@@ -9,6 +9,7 @@ import { SERVICE } from "../dashboards/service.ts";
 import { above, age, equals, max, min, sum } from "../promql/operators.ts";
 import { rate, value } from "../promql/series.ts";
 import { alert, type Alert } from "./alert.ts";
+import { logLines } from "./commands.ts";
 import { THRESHOLDS } from "./thresholds.ts";
 import { growing, steady, TARGET } from "./trial.ts";
 
@@ -41,7 +42,7 @@ export const SECURITY_ALERTS: readonly Alert[] = [
         },
         {
           text: "Were the tokens changed, and read?",
-          command: "kubectl logs deploy/kvsync-daemon | grep security_file_ | tail -n 5",
+          command: logLines("security_file_", 5),
         },
       ],
       mitigation: [
@@ -85,7 +86,7 @@ export const SECURITY_ALERTS: readonly Alert[] = [
       diagnosis: [
         {
           text: "What is wrong with it? The line names the file, the entry and what was expected.",
-          command: "kubectl logs deploy/kvsync-daemon | grep security_file_refused | tail -n 2",
+          command: logLines("security_file_refused", 2),
         },
       ],
       mitigation: [
@@ -128,12 +129,11 @@ export const SECURITY_ALERTS: readonly Alert[] = [
       diagnosis: [
         {
           text: "What does the daemon serve?",
-          command:
-            "openssl s_client -connect DAEMON:7070 </dev/null 2>/dev/null | openssl x509 -noout -enddate",
+          command: "openssl s_client -connect DAEMON </dev/null 2>/dev/null | openssl x509 -noout -enddate",
         },
         {
           text: "Was it renewed and not read?",
-          command: "kubectl logs deploy/kvsync-daemon | grep security_file_ | tail -n 5",
+          command: logLines("security_file_", 5),
         },
       ],
       mitigation: [

@@ -13,6 +13,7 @@ import { above, aboveLimit, both, equals, max, ratio, sum } from "../promql/oper
 import { recorded } from "../promql/recording.ts";
 import { rate, value } from "../promql/series.ts";
 import { alert, type Alert } from "./alert.ts";
+import { ask, lastWords, logLines } from "./commands.ts";
 import { RECORDINGS } from "./recordings.ts";
 import { DAEMON_JOB, REQUEST_FLOOR_PER_SECOND, THRESHOLDS } from "./thresholds.ts";
 import { distributed, growing, steady, TARGET } from "./trial.ts";
@@ -43,9 +44,9 @@ export const SERVICE_ALERTS: readonly Alert[] = [
         { text: "One replica, or all?", query: sum(value(PROMETHEUS_METRICS.up, daemon), ["job"]).text },
         {
           text: "What did it say last?",
-          command: "kubectl logs deploy/kvsync-daemon --previous | tail -n 40",
+          command: lastWords(40),
         },
-        { text: "Does it answer at all?", command: "curl -s -m 2 http://DAEMON:7070/livez" },
+        { text: "Does it answer at all?", command: ask("/livez") },
       ],
       mitigation: [
         {
@@ -125,7 +126,7 @@ export const SERVICE_ALERTS: readonly Alert[] = [
           text: "Which code, which route?",
           query: sum(rate(SERVICE_METRICS.httpRequestErrors, "5m"), ["route", "code"]).text,
         },
-        { text: "Is it ready?", command: "curl -s 'http://DAEMON:7070/readyz?verbose'" },
+        { text: "Is it ready?", command: ask("/readyz?verbose") },
       ],
       mitigation: [
         {
@@ -320,7 +321,7 @@ export const SERVICE_ALERTS: readonly Alert[] = [
       diagnosis: [
         {
           text: "What exactly fails?",
-          command: "curl -s http://DAEMON:7070/health | jq .checks.snapshot_store",
+          command: `${ask("/health")} | jq .checks.snapshot_store`,
         },
         { text: "Since when?", query: sum(rate(SNAPSHOT_METRICS.snapshotErrors, "5m"), ["operation"]).text },
       ],
@@ -369,7 +370,7 @@ export const SERVICE_ALERTS: readonly Alert[] = [
           text: "Do they fail?",
           query: sum(rate(SNAPSHOT_METRICS.snapshotErrors, "5m"), ["operation"]).text,
         },
-        { text: "Why?", command: "kubectl logs deploy/kvsync-daemon | grep snapshot_failed | tail -n 5" },
+        { text: "Why?", command: logLines("snapshot_failed", 5) },
       ],
       mitigation: [
         { cause: "They fail.", fix: "See StorageUnhealthy." },
