@@ -28,13 +28,14 @@ import {
   type SyncLimits,
   WorkerSync,
 } from "@kvsync/core";
-import { BACKPRESSURE_LEVELS, LIMIT_METRICS, type MetricSlots, STREAM_METRICS } from "@kvsync/observability";
+import { BACKPRESSURE_LEVELS, type MetricSlots } from "@kvsync/observability";
 
 import { EngineConnection } from "../engine/engine-connection.ts";
 import type { Frames, Transport } from "../engine/transport.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { ThreadSpans } from "../tracing/thread-spans.ts";
+import { IngestGauges } from "./ingest-gauges.ts";
 import {
   IngestQueue,
   type Lane,
@@ -56,8 +57,6 @@ const SLICE_MS_PRESSED = 12;
 const ITEMS_PER_CLOCK = 4;
 /** Fill of the replay lane up to which further replays are begun. */
 const REPLAY_FILL_MAX = 0.5;
-/** Time over which utilisation is averaged. */
-const UTILIZATION_WINDOW_MS = 1000;
 
 /** What happens to a stream between its messages. */
 type Note =
@@ -618,76 +617,5 @@ class Stream implements ReplayClient {
     const position = QUEUE_DROP_REASONS.indexOf(reason);
     this.queueDrops[position] = (this.queueDrops[position] ?? 0) + 1;
     this.metrics.rejected(reason);
-  }
-}
-
-/** The thread's own metrics. */
-class IngestGauges {
-  readonly #waits;
-  readonly #batches;
-  readonly #depths;
-  readonly #memory;
-  readonly #utilization;
-  readonly #heartbeat;
-  readonly #metrics: MetricSlots;
-  #measured = performance.eventLoopUtilization();
-  #measuredAtMs = 0;
-  #share = 0;
-
-  constructor(settings: IngestSettings, metrics: MetricSlots) {
-    const { worker } = settings;
-    this.#metrics = metrics;
-    const lanes = ["live", "replay"] as const;
-    this.#waits = {
-      live: metrics.histogram(STREAM_METRICS.streamQueueWait, { lane: "live" }),
-      replay: metrics.histogram(STREAM_METRICS.streamQueueWait, { lane: "replay" }),
-    };
-    this.#depths = {
-      live: metrics.gauge(STREAM_METRICS.streamQueueDepth, { lane: "live" }),
-      replay: metrics.gauge(STREAM_METRICS.streamQueueDepth, { lane: "replay" }),
-    };
-    for (const lane of lanes) {
-      metrics.gauge(STREAM_METRICS.streamQueueCapacity, { lane }).set(settings.queue.messages[lane]);
-    }
-    this.#batches = metrics.counter(STREAM_METRICS.streamBatchesProcessed, { worker });
-    this.#memory = metrics.gauge(STREAM_METRICS.streamQueueMemory, {});
-    this.#utilization = metrics.gauge(STREAM_METRICS.streamWorkerUtilization, { worker });
-    this.#heartbeat = metrics.gauge(LIMIT_METRICS.workerHeartbeat, { worker });
-  }
-
-  /** Busy share of the last window, 0 … 1. */
-  get share(): number {
-    return this.#share;
-  }
-
-  wait(lane: Lane, seconds: number): void {
-    this.#waits[lane].observe(seconds);
-  }
-
-  applied(): void {
-    this.#batches.inc();
-  }
-
-  levelEntered(level: (typeof BACKPRESSURE_LEVELS)[number]): void {
-    this.#metrics.counter(STREAM_METRICS.streamBackpressureActivations, { level }).inc();
-  }
-
-  queue(queue: IngestQueue<Stream, Note>): void {
-    this.#depths.live.set(queue.depth("live"));
-    this.#depths.replay.set(queue.depth("replay"));
-    this.#memory.set(queue.bytes("live") + queue.bytes("replay"));
-  }
-
-  ticked(nowMs: number): void {
-    this.#heartbeat.set(nowMs / 1000);
-  }
-
-  utilization(nowMs: number): void {
-    if (nowMs - this.#measuredAtMs < UTILIZATION_WINDOW_MS) return;
-    const measured = performance.eventLoopUtilization();
-    this.#share = performance.eventLoopUtilization(measured, this.#measured).utilization;
-    this.#utilization.set(this.#share);
-    this.#measured = measured;
-    this.#measuredAtMs = nowMs;
   }
 }
