@@ -520,6 +520,45 @@ describe("restarts", () => {
     expect([stage.sync.trust, stage.blocks, stage.sync.counters.restarts]).toEqual(["exact", range(0, 5), 1]);
   });
 
+  /** Follows live messages for so long that the numbers of a new publisher are older than any that is kept. */
+  function longFollowed(): Stage {
+    const stage = Stage.synced(3);
+    for (const sequenceNumber of [4, 5, 6]) {
+      stage.nowMs += DEFAULT_SYNC_LIMITS.anchorAgeMs;
+      stage.live(sequenceNumber);
+    }
+    return stage;
+  }
+
+  test("a restart without news of a reconnect is one, whatever was heard before it on the same connection", () => {
+    const stage = longFollowed();
+    stage.live(1, 1);
+    for (let i = 0; i < 3; i += 1) expect(stage.answer([0, 1], 1)).toBeGreaterThan(3);
+    stage.answer([0, 1], 1);
+    expect([stage.sync.trust, stage.blocks, stage.sync.counters.restarts]).toEqual(["exact", [0, 1], 1]);
+  });
+
+  test("a restart without any news is found by the probe of an engine that kept history before", () => {
+    const stage = longFollowed();
+    stage.tick();
+    for (let i = 0; i < 3; i += 1) stage.answer([0, 1], 1);
+    expect(stage.sync.counters.restarts).toBe(1);
+    // It is asked thrice for what its predecessor said last, and then believed.
+    for (let i = 0; i < 3; i += 1) stage.answer([0, 1], 1);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", [0, 1]]);
+  });
+
+  test("a publisher that restarts and keeps nothing is not taken for one that has said nothing", () => {
+    const stage = longFollowed();
+    stage.live(1, 1);
+    for (let i = 0; i < 6; i += 1) stage.answer([], 1);
+    expect([stage.sync.trust, stage.blocks, stage.heard.at(-1)]).toEqual([
+      "partial",
+      [],
+      "trust unknown → partial",
+    ]);
+  });
+
   test("a later batch under an earlier number is a restart, though live numbers never went back", () => {
     const stage = Stage.synced(1);
     stage.tick();

@@ -124,8 +124,10 @@ export class WorkerSync {
   #beginsAnywhere = false;
   /** Whether the index has caught up with the publisher since the rank was last begun. */
   #isSynced = false;
-  /** Whether a live message was applied since the connection was made. */
+  /** Whether a live message was applied since the connection was made, and nothing has put its publisher in doubt since. */
   #hasHeardLive = false;
+  /** Whether a replay ever brought a message: then the engine keeps some, and a publisher without our last is another. */
+  #hasShownHistory = false;
   #isLossSuspected = false;
   #isLossSuspectedSinceAsked = false;
   #wentBackwardsSinceAsked = false;
@@ -477,7 +479,7 @@ export class WorkerSync {
     // One publisher's live numbers only grow, and none of its batches is later than its last one.
     const isOvertaken = compared === "not_kept" && !wentBackwards && !this.#isLaterThanLast(payload);
     if (compared === "same" || isOvertaken) this.#dropMessage("duplicate");
-    else if (compared === "other" && this.#usesReplay) this.#restart(nowMs);
+    else if (compared === "other" && this.#usesReplay) this.#restart(nowMs, sequenceNumber);
     else this.#doubtPublisher(sequenceNumber, payload, nowMs);
   }
 
@@ -488,6 +490,7 @@ export class WorkerSync {
       return;
     }
     this.#dropMessage("covered_by_replay");
+    this.#hasHeardLive = false;
     this.#verifyInTime(nowMs);
   }
 
@@ -517,10 +520,11 @@ export class WorkerSync {
   // ── replayed messages ──────────────────────────────────────────────────────────────────────────────────────────
 
   #takeReplayed(attempt: Attempt, sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
+    this.#hasShownHistory = true;
     if (attempt.purpose === "rebuild" && !this.#beginRebuild(attempt, sequenceNumber, nowMs)) return;
     const compared = this.#fence.compare(sequenceNumber, payload);
     if (compared === "other") {
-      this.#restart(nowMs);
+      this.#restart(nowMs, NONE);
       return;
     }
     if (compared === "same") attempt.isProven = true;
@@ -580,8 +584,8 @@ export class WorkerSync {
     if (!attempt.isProven) {
       if (!this.#absences.isSettledBy(PROOF)) this.#askAgain(attempt, nowMs);
       // It has not even what it said on this connection: it keeps nothing (buffer_steps 0).
-      else if (this.#hasHeardLive) this.#goOnWithoutHistory(nowMs);
-      else this.#restart(nowMs);
+      else if (this.#hasHeardLive && !this.#hasShownHistory) this.#goOnWithoutHistory(nowMs);
+      else this.#restart(nowMs, attempt.target);
       return;
     }
     if (this.#last < attempt.target) {
@@ -806,16 +810,18 @@ export class WorkerSync {
   }
 
   /**
-   * Another publisher speaks: what the rank held is gone, and so is what waits. Its history is asked for at once, or after a pause when the last restart was
-   * found just before: a publisher with two faces must not cause a storm.
+   * Another publisher speaks: what the rank held is gone, and so is what waits. Its history is asked for at once, or after a
+   * pause when the last restart was found just before: a publisher with two faces must not cause a storm.
+   *
+   * @param seen - a live number that it has said, which its history must reach; −1 when none is known.
    */
-  #restart(nowMs: number): void {
+  #restart(nowMs: number, seen: number): void {
     this.#noteRestart();
     this.#dropHeld("before_restart");
     this.#absences.reset();
     this.#shortEnds.reset();
     this.#failures = 0;
-    this.#lastSeen = NONE;
+    this.#lastSeen = seen;
     const { pauseMs, pauseMsMax } = this.#limits;
     const dueMs = this.#nextRestartMs;
     const isCalm = nowMs >= dueMs + pauseMsMax;
