@@ -18,7 +18,7 @@ function fenceOf(...times: number[]): PublisherFence {
 
 test("the last message is recognised by its bytes, and by all of them", () => {
   const fence = fenceOf(0, 1);
-  expect(fence.ask("last")).toBe(1);
+  expect(fence.askLast()).toBe(1);
   expect(fence.compare(1, payload(0, 1))).toBe("same");
   expect(fence.compare(1, payload(1, 1))).toBe("other");
   expect(fence.compare(1, payload(0, 1, 17))).toBe("other");
@@ -27,19 +27,29 @@ test("the last message is recognised by its bytes, and by all of them", () => {
 
 test("the anchor is one to two anchor ages older than the last message", () => {
   const fence = fenceOf(...Array.from({ length: 50 }, (_, i) => 100 * i));
-  const anchor = fence.ask("anchor");
+  const anchor = fence.askAnchor(4900);
   expect(49 - anchor).toBeGreaterThanOrEqual(10);
   expect(49 - anchor).toBeLessThanOrEqual(20);
   expect(fence.compare(anchor, payload(0, anchor))).toBe("same");
 });
 
 test("of a short history the anchor is the first message", () => {
-  expect(fenceOf(0, 1, 2).ask("anchor")).toBe(0);
+  expect(fenceOf(0, 1, 2).askAnchor(2)).toBe(0);
+});
+
+test("what was asked for proves its publisher, and so does what was applied an anchor age before the suspicion", () => {
+  const fence = fenceOf(...Array.from({ length: 50 }, (_, i) => 100 * i));
+  const anchor = fence.askAnchor(4900);
+  expect([fence.proves(anchor), fence.proves(49), fence.proves(7)]).toEqual([true, false, false]);
+  fence.askAnchor(5900);
+  expect(fence.proves(49)).toBe(true);
+  fence.askLast();
+  expect(fence.proves(49)).toBe(true);
 });
 
 test("what was asked for is recognised although the stream went on", () => {
   const fence = fenceOf(0, 1, 2);
-  expect(fence.ask("last")).toBe(2);
+  expect(fence.askLast()).toBe(2);
   fence.note(3, payload(0, 3), 2);
   expect(fence.compare(2, payload(1, 2))).toBe("other");
   expect(fence.compare(2, payload(0, 2))).toBe("same");
@@ -66,5 +76,5 @@ test("marks kept by a process whose clock was a day ahead do not hold the anchor
   const fence = new PublisherFence(digester, 1000);
   fence.restore(kept);
   for (let i = 3; i < 50; i++) fence.note(i, payload(0, i), 100 * i);
-  expect(49 - fence.ask("anchor")).toBeLessThanOrEqual(20);
+  expect(49 - fence.askAnchor(4900)).toBeLessThanOrEqual(20);
 });

@@ -9,11 +9,14 @@
  *
  * `last` fences gaps and probes. A reconnect is fenced at the anchor, which is older, because the news of the reconnect may
  * arrive after some messages of the new connection: if one of these happened to continue our count, it has been applied,
- * and `last` would vouch for the wrong publisher. The anchor is older than any such delay.
+ * and `last` would vouch for the wrong publisher. The anchor is older than any such delay. A history that no longer reaches
+ * back to it is vouched for by a younger mark that is older than such a delay too (F3).
  *
  * Invariants
  *  F1  Kept digests are of messages that were applied, from the publisher that the rank was last begun with.
  *  F2  anchor ≤ newer ≤ last; none is kept only when nothing was applied.
+ *  F3  A message proves its publisher when it is the one that was asked for, or was applied an anchor age before the first
+ *      suspicion.
  */
 import type { BytesDigester } from "../block-hash/extra-keys.ts";
 
@@ -44,6 +47,7 @@ export class PublisherFence {
   readonly #newer = createMark();
   readonly #last = createMark();
   readonly #asked = createMark();
+  #provesUpToMs = -Infinity;
 
   /** @param anchorAgeMs - least age of the message that a reconnected publisher is asked for. */
   constructor(digester: BytesDigester, anchorAgeMs: number) {
@@ -88,12 +92,25 @@ export class PublisherFence {
   }
 
   /**
-   * Chooses where a replay begins, and remembers that message for its answers.
+   * Has a replay begin at the last message, and remembers that one for its answers.
    *
-   * @returns number of the last applied message, or of the anchor.
+   * @returns its number.
    */
-  ask(which: "last" | "anchor"): number {
-    copyMark(which === "last" ? this.#last : this.#anchor, this.#asked);
+  askLast(): number {
+    copyMark(this.#last, this.#asked);
+    this.#provesUpToMs = Infinity;
+    return this.#asked.sequenceNumber;
+  }
+
+  /**
+   * Has a replay begin at the anchor, and remembers that one for its answers.
+   *
+   * @param suspectSinceMs - when the publisher was first suspected of being another one; nothing was applied since.
+   * @returns its number.
+   */
+  askAnchor(suspectSinceMs: number): number {
+    copyMark(this.#anchor, this.#asked);
+    this.#provesUpToMs = suspectSinceMs - this.#anchorAgeMs;
     return this.#asked.sequenceNumber;
   }
 
@@ -107,6 +124,13 @@ export class PublisherFence {
     if (mark === null) return "not_kept";
     this.#digest(payload);
     return mark.low === this.#words[0] && mark.high === this.#words[1] ? "same" : "other";
+  }
+
+  /** Whether a message that compared as the same proves its publisher (F3). */
+  proves(sequenceNumber: number): boolean {
+    if (sequenceNumber === this.#asked.sequenceNumber) return true;
+    const mark = this.#find(sequenceNumber);
+    return mark !== null && mark.atMs <= this.#provesUpToMs;
   }
 
   #find(sequenceNumber: number): Mark | null {

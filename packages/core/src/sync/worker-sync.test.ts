@@ -130,6 +130,16 @@ class Stage {
   }
 }
 
+/** Follows live messages for so long that the numbers of a new publisher are older than any that is kept. */
+function longFollowed(): Stage {
+  const stage = Stage.synced(3);
+  for (const sequenceNumber of [4, 5, 6]) {
+    stage.nowMs += DEFAULT_SYNC_LIMITS.anchorAgeMs;
+    stage.live(sequenceNumber);
+  }
+  return stage;
+}
+
 const prefixes = new Map<number, string>();
 
 function prefixOf(block: number): string {
@@ -520,16 +530,6 @@ describe("restarts", () => {
     expect([stage.sync.trust, stage.blocks, stage.sync.counters.restarts]).toEqual(["exact", range(0, 5), 1]);
   });
 
-  /** Follows live messages for so long that the numbers of a new publisher are older than any that is kept. */
-  function longFollowed(): Stage {
-    const stage = Stage.synced(3);
-    for (const sequenceNumber of [4, 5, 6]) {
-      stage.nowMs += DEFAULT_SYNC_LIMITS.anchorAgeMs;
-      stage.live(sequenceNumber);
-    }
-    return stage;
-  }
-
   test("a restart without news of a reconnect is one, whatever was heard before it on the same connection", () => {
     const stage = longFollowed();
     stage.live(1, 1);
@@ -603,6 +603,27 @@ describe("restarts", () => {
     expect(stage.answer(range(0, 5), 1)).toBeLessThanOrEqual(3);
     stage.answer(range(0, 5), 1);
     expect([stage.sync.trust, stage.blocks, stage.sync.counters.restarts]).toEqual(["exact", range(0, 5), 1]);
+  });
+
+  test("a history too short for the proof is not vouched for by what the new connection may have said (Y2)", () => {
+    const stage = longFollowed();
+    stage.live(7, 1);
+    stage.live(8, 1);
+    stage.sync.connected(stage.nowMs);
+    for (let i = 0; i < 3; i += 1) expect(stage.answer([8, 9], 1)).toBe(5);
+    expect(stage.answer([8, 9], 1)).toBe(0);
+    expect([stage.sync.trust, stage.blocks, stage.sync.historyFromSequenceNumber]).toEqual([
+      "partial",
+      [8, 9],
+      8,
+    ]);
+  });
+
+  test("a history too short for the proof is vouched for by what was said long before the suspicion", () => {
+    const stage = longFollowed();
+    stage.sync.connected(stage.nowMs + DEFAULT_SYNC_LIMITS.anchorAgeMs);
+    expect(stage.answer([6, 7])).toBe(5);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 7)]);
   });
 
   test("a batch from before the last one, by its clock, is not applied before its publisher is proven", () => {
@@ -1048,6 +1069,14 @@ describe("a stream that is handed over", () => {
     sync.connected(stage.nowMs);
     expect(sync.takeAction()).toMatchObject({ kind: "request_replay", from: 0 });
     expect(index.dump(index.openContext(CONTEXT))).toEqual(blocks);
+  });
+
+  test("is proven by its last message where the history no longer has an older one", () => {
+    const position = longFollowed().sync.handOver(15_000)!;
+    const stage = new Stage({ resumeFrom: position });
+    stage.sync.connected(15_000);
+    expect(stage.answer([6, 7])).toBe(5);
+    expect([stage.sync.trust, stage.sync.lastSequenceNumber]).toEqual(["exact", 7]);
   });
 
   test("is not, before it ever was in step", () => {

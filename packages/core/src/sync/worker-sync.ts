@@ -131,6 +131,8 @@ export class WorkerSync {
   #isLossSuspected = false;
   #isLossSuspectedSinceAsked = false;
   #wentBackwardsSinceAsked = false;
+  /** Since when the publisher may be another one; null while it is not in doubt. Nothing is applied meanwhile. */
+  #suspectSinceMs: number | null = null;
 
   #attempt: Attempt | null = null;
   #attemptCount = 0;
@@ -183,6 +185,8 @@ export class WorkerSync {
     this.#fence.restore(fence);
     this.#applier.restore(applier, lastSequenceNumber);
     this.#isSynced = true;
+    // Whoever kept it was sure of its publisher to the last message.
+    this.#suspectSinceMs = fence.last.atMs + this.#limits.anchorAgeMs;
     if (applier.mayOverReport) this.#rebuildDueMs = 0;
     this.#reportTrust();
   }
@@ -293,6 +297,7 @@ export class WorkerSync {
   disconnected(nowMs: number): void {
     this.#abandonAttempt();
     this.#unannouncedSinceMs = Infinity;
+    this.#suspectSinceMs ??= nowMs;
     this.#setState("disconnected", nowMs);
     this.#reportTrust();
   }
@@ -527,7 +532,7 @@ export class WorkerSync {
       this.#restart(nowMs, NONE);
       return;
     }
-    if (compared === "same") attempt.isProven = true;
+    if (compared === "same" && this.#fence.proves(sequenceNumber)) attempt.isProven = true;
     // Up to the last one they are the proof that was asked for.
     if (sequenceNumber <= this.#last) return;
     const expected = this.#last + 1;
@@ -566,9 +571,14 @@ export class WorkerSync {
       this.#askAgain(attempt, nowMs);
       return;
     }
+    this.#lastSeen = NONE;
+    if (missing === PROOF) {
+      // It has more than what comes behind our last message, and none of that tells whose it is.
+      this.#ask("history", nowMs);
+      return;
+    }
     this.#setState("replaying", nowMs);
     this.#isSynced = false;
-    this.#lastSeen = NONE;
     attempt.purpose = "gap";
     attempt.isProven = true;
     this.#beginAt(sequenceNumber);
@@ -616,6 +626,7 @@ export class WorkerSync {
       return;
     }
     this.#isSynced = true;
+    this.#suspectSinceMs = null;
     this.#failedProbes = 0;
     this.#isLossSuspected = this.#isLossSuspectedSinceAsked;
     if (isProbe && attempt.appliedCount > 0) this.#noteGap(attempt.appliedCount);
@@ -681,6 +692,7 @@ export class WorkerSync {
   #ask(purpose: Purpose, nowMs: number): void {
     this.#abandonAttempt();
     if (purpose === "history") this.#beginHistory();
+    if (purpose === "verify") this.#suspectSinceMs ??= nowMs;
     if (purpose === "probe") {
       this.counters.probes += 1;
       this.#nextLossProbeMs = nowMs + this.#limits.lossProbeMs;
@@ -704,7 +716,11 @@ export class WorkerSync {
       deadlineMs: nowMs + this.#limits.replayWaitMs,
       endMs: null,
     };
-    this.#request = { kind: "request_replay", attempt: this.#attemptCount, from: this.#firstWanted(purpose) };
+    this.#request = {
+      kind: "request_replay",
+      attempt: this.#attemptCount,
+      from: this.#firstWanted(purpose, nowMs),
+    };
     this.counters.replaysRequested += 1;
   }
 
@@ -713,12 +729,14 @@ export class WorkerSync {
     attempt.endMs = nowMs + this.#limits.replayMsMax;
   }
 
-  #firstWanted(purpose: Purpose): number {
+  #firstWanted(purpose: Purpose, nowMs: number): number {
     if (purpose === "rebuild") {
       return this.#applier.mayOverReport ? this.#applier.overReportsSince + 1 : 0;
     }
     if (this.#last === NONE) return 0;
-    return this.#fence.ask(purpose === "verify" ? "anchor" : "last");
+    return purpose === "verify"
+      ? this.#fence.askAnchor(this.#suspectSinceMs ?? nowMs)
+      : this.#fence.askLast();
   }
 
   #askAgain(attempt: Attempt, nowMs: number): void {
@@ -845,6 +863,7 @@ export class WorkerSync {
   #forgetPublisher(): void {
     this.#last = NONE;
     this.#fence.reset();
+    this.#suspectSinceMs = null;
     this.#beginsAnywhere = false;
     this.#lastTimestampSeconds = null;
   }
