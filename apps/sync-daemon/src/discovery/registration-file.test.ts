@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -98,6 +99,17 @@ test("a well-made file of something else is refused, and says what was expected 
   });
   expect(await file.setAside()).toBe(`${file.path}.refused`);
   expect(await codeOf(file)).toBe("read");
+});
+
+test("a pipe in the file's place is refused and put aside, not waited for", async () => {
+  const file = new RegistrationFile(folder(), "registrations.json");
+  await file.write([]);
+  rmSync(file.path);
+  execFileSync("mkfifo", [file.path]);
+  expect(await codeOf(file)).toBe("not_registrations");
+  await file.setAside();
+  await file.write([plain]);
+  expect(await file.read()).toEqual([plain]);
 });
 
 test("a folder that takes no file is named with the system's code", async () => {

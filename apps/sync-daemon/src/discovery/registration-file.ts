@@ -11,6 +11,7 @@
  */
 
 import { createHash } from "node:crypto";
+import { constants } from "node:fs";
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
@@ -79,7 +80,11 @@ export class RegistrationFile {
   async read(): Promise<readonly StoredRegistration[]> {
     let text: string;
     try {
-      text = await readFile(this.path, "utf8");
+      // Without waiting for whoever might write into a pipe: that reads as empty, and is put aside.
+      text = await readFile(this.path, {
+        encoding: "utf8",
+        flag: constants.O_RDONLY | constants.O_NONBLOCK,
+      });
     } catch (error) {
       if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
       throw this.#failed(error);

@@ -1,4 +1,5 @@
 /** Snapshot files: what is written comes back, and nothing that was damaged, cut or made up does any harm. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -178,6 +179,15 @@ describe("a snapshot file", () => {
     );
     expect(refusal(() => verifySnapshot(join(folder, "none")))).toBe("io_failed");
     expect(refusal(() => verifySnapshot(folder))).toBe("io_failed");
+  });
+
+  test("is not waited for where somebody has put a pipe, a device or a folder", () => {
+    const pipe = join(folder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    for (const other of [pipe, "/dev/zero", folder]) {
+      expect(refusal(() => verifySnapshot(other))).toBe("io_failed");
+      expect(() => verifySnapshot(other)).toThrow(`snapshot ${other}: is no regular file`);
+    }
   });
 
   test("that cannot be written where a folder should be says so by its code", () => {

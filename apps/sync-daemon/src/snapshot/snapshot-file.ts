@@ -22,6 +22,8 @@
 import { createHash } from "node:crypto";
 import {
   closeSync,
+  constants,
+  fstatSync,
   fsyncSync,
   linkSync,
   openSync,
@@ -427,11 +429,13 @@ class SectionReader {
   constructor(path: string) {
     this.#path = path;
     try {
-      this.#descriptor = openSync(path, "r");
+      // Without waiting for whoever might write into a pipe.
+      this.#descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     } catch (error) {
       throw ioFailed(path, error);
     }
     try {
+      if (!fstatSync(this.#descriptor).isFile()) throw ioFailed(path, "is no regular file");
       this.#digest = this.#readPreamble();
     } catch (error) {
       this.close();
