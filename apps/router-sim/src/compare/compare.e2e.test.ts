@@ -65,7 +65,9 @@ describe("router-sim compare", () => {
     expect(chat?.policies.map(({ policy }) => policy)).toEqual(["random", "kvsync"]);
     for (const { metrics } of nothing?.policies ?? []) expect(metrics.hitRate.values).toEqual([0, 0, 0]);
     for (const { metrics } of chat?.policies ?? []) expect(metrics.hitRate.mean).toBeGreaterThan(0.1);
-    expect(await readFile(html, "utf8")).toContain("<h2>chat,requests=150</h2>");
+    const page = await readFile(html, "utf8");
+    expect(page).toContain("<h2>chat,requests=150</h2>");
+    expect(page).toMatch(/150 requests in \d seconds; .*engines count full blocks of theirs/);
   });
 
   it("refuses what it cannot run, by name, with exit code 2", async () => {

@@ -182,10 +182,16 @@ function describeFacts(facts: WorkloadFacts): string {
     ({ engineCount, hitShare }) => `${formatMetric(hitShare, "percent")} with the memory of ${engineCount}`,
   );
   return (
-    `${whole(requestCount)} requests in ${whole(durationSeconds / 60)} minutes; prompts of ${whole(inputTokensMean)} tokens, ` +
+    `${whole(requestCount)} requests in ${duration(durationSeconds)}; prompts of ${whole(inputTokensMean)} tokens, ` +
     `answers of ${whole(outputTokensMean)}. If all engines were one cache, ${formatMetric(ceiling, "percent")} of prompt blocks ` +
-    `would hit without limit, ${shares.join(", ")} engines.`
+    `would hit without limit, ${shares.join(", ")} engines. That counts the workload's blocks, ` +
+    `the last of a prompt included; engines count full blocks of theirs, so that they may hit a little more.`
   );
+}
+
+/** Two minutes and more in minutes: a run of seconds does not last "0 minutes". */
+function duration(seconds: number): string {
+  return seconds < 120 ? plural(Math.round(seconds), "second", "seconds") : `${whole(seconds / 60)} minutes`;
 }
 
 function plural(count: number, one: string, many: string): string {
