@@ -14,9 +14,9 @@
  *    is full, crowding spreads what is new (memory-pressure.ts).
  *
  * Not a proof of optimality, which would be a search over all assignments: a rule of thumb with perfect knowledge. In 23 of 1,000 random
- * small fleets some policy hit more by over a tenth of a percentage point, by 3.3 points at most (oracle-sweep.test.ts runs a sample of them).
- * Agents in tight memory are ten of the 23, since it does not foresee that sessions grow where they are put; the others are thrashing
- * caches, and beginnings computed on one engine more, where a hundred requests are so few that one prompt is half a point.
+ * small fleets some policy hit more by over a tenth of a percentage point, by 3.3 points at most (oracle-sweep.test.ts runs a sample of
+ * them): eleven with agents, seven with conversations, five with documents. What it does not foresee is that sessions grow where they are put;
+ * which of the cases that explains was not measured.
  */
 import { MemoryPressure } from "./memory-pressure.ts";
 import type { RoutingPolicy, RoutingRequest, WorkerView } from "./policy.ts";
