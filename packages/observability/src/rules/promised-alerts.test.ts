@@ -1,0 +1,87 @@
+/**
+ * What operators were promised, written a second time: thresholds, patience, severities and bucket bounds are a public interface that people plan by, and a
+ * slip in one of them passes every other test, since rules and their tests are made from the same data. Names are not repeated: they follow the
+ * catalogue. Where the promise differs from the operators' contract, decision 13 says why.
+ */
+import { expect, test } from "vitest";
+
+import { INGEST_METRICS } from "../catalogue/ingest.ts";
+import { PREFIX_INDEX_METRICS } from "../catalogue/prefix-index.ts";
+import { ROUTING_METRICS } from "../catalogue/routing.ts";
+import { LIMIT_METRICS } from "../catalogue/limits.ts";
+import { secondsOf } from "../duration.ts";
+import { ALERT_GROUPS } from "./alerts.ts";
+import { prometheusConfiguration, ruleFile } from "./prometheus.ts";
+import { DEFAULT_LINK_BASES } from "./links.ts";
+
+const ALERTS = new Map(ALERT_GROUPS.flatMap(({ alerts }) => alerts).map((alert) => [alert.name, alert]));
+
+test.each([
+  ["KVSyncConfigurationError", "== 0", "1m", "critical"],
+  ["KVSyncConnectionFailure", "> 0.1", "2m", "warning"],
+  ["KVSyncNoActiveConnections", "== 0", "5m", "critical"],
+  ["KVEventDropRate", "> 10", "2m", "warning"],
+  ["KVEventProcessingLatency", "> 0.01", "5m", "warning"],
+  ["KVEventSequenceGaps", "> 10", "2m", "warning"],
+  ["SyncIndexerNearCapacity", "> 0.9", "5m", "warning"],
+  ["SyncIndexerEvictionRate", "> 1", "5m", "warning"],
+  ["PrefixCacheLowHitRate", "< 0.3", "10m", "info"],
+  ["HighQueueDepth", "> 0.8", "2m", "warning"],
+  ["CriticalQueueDepth", "> 0.9", "1m", "critical"],
+  ["WorkerDown", "> 10", "1m", "critical"],
+  ["WorkerUtilizationImbalance", "> 0.4", "5m", "warning"],
+  ["HighEventLatency", "> 0.1", "5m", "warning"],
+  ["HighLookupLatency", "> 0.05", "5m", "warning"],
+  ["FrequentBackpressure", "> 100", "5m", "warning"],
+  ["PersistentBackpressure", "> 0", "10m", "critical"],
+  ["HighRejectionRate", "> 0.01", "5m", "warning"],
+  ["BatchApplyFailures", "> 0", "2m", "critical"],
+  ["LowThroughput", "< 100", "10m", "info"],
+  ["ExcessiveWorkStealing", "> 0.1", "10m", "info"],
+  ["StreamUntrusted", "> 0", "2m", "warning"],
+  ["SyncDaemonDown", "== 0", "30s", "critical"],
+  ["HighMemoryUsage", "> 0.8", "2m", "warning"],
+  ["HighErrorRate", "> 0.05", "2m", "critical"],
+  ["HighResponseTime", "> 1", "5m", "warning"],
+  ["StorageUnhealthy", "== 1", "30s", "critical"],
+  ["HighEventLoopLag", `> ${LIMIT_METRICS.eventLoopLagLimit.name}`, "2m", "warning"],
+  ["PropagationLag", "> 1", "5m", "warning"],
+  ["HighCPUUsage", "> 0.9", "5m", "warning"],
+  ["DiskSpaceLow", "< 0.1", "5m", "warning"],
+  ["PodDown", "> 0", "2m", "critical"],
+  ["PodRestartingTooOften", "> 0.1", "5m", "warning"],
+  ["DeploymentReplicaMismatch", "> 0", "10m", "warning"],
+  ["HPAMaxedOut", "== 0", "15m", "warning"],
+  ["NotificationDeliveryFailures", "> 0.1", "5m", "warning"],
+])("%s fires at %s after %s as %s", (name, condition, patience, severity) => {
+  const alert = ALERTS.get(name);
+  expect([`${alert?.comparator ?? ""} ${alert?.threshold ?? ""}`, alert?.for, alert?.severity]).toEqual([
+    condition,
+    patience,
+    severity,
+  ]);
+});
+
+test.each([
+  [INGEST_METRICS.eventProcessingDuration, 0.0001],
+  [INGEST_METRICS.sequenceGap, 1],
+  [PREFIX_INDEX_METRICS.indexerOperationDuration, 0.00001],
+  [ROUTING_METRICS.routingLatency, 0.00001],
+])("the bounds of $name double from %d, ten of them", ({ buckets }, first) => {
+  expect(buckets).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512].map((factor) => first * factor));
+});
+
+test("matches are counted in steps of ten per cent", () => {
+  expect(PREFIX_INDEX_METRICS.indexerMatchPercentage.buckets).toEqual([
+    0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100,
+  ]);
+});
+
+test("a critical condition is evaluated, and what it reads is scraped, well within a minute", () => {
+  const intervals = [
+    ...[...prometheusConfiguration().matchAll(/(?:scrape|evaluation)_interval: (\S+)/g)],
+    ...[...ruleFile(DEFAULT_LINK_BASES).matchAll(/name: (?!kvsync-objective)\S+\n {4}interval: (\S+)/g)],
+  ].map(([, interval = ""]) => secondsOf(interval));
+  expect(intervals.length).toBeGreaterThan(5);
+  expect(Math.max(...intervals)).toBeLessThanOrEqual(15);
+});
