@@ -3,6 +3,7 @@
  */
 
 import type { Artefacts } from "./artefacts.ts";
+import { checkConfigurations } from "./check-configurations.ts";
 import { checkCoverage } from "./check-coverage.ts";
 import { checkDashboards } from "./check-dashboards.ts";
 import { checkAlertTests, checkRules } from "./check-rules.ts";
@@ -21,5 +22,6 @@ export function checkAll(artefacts: Artefacts): readonly Problem[] {
     ...checkAlertTests(artefacts, rules.alerts.keys()),
     ...checkDashboards(artefacts, rules),
     ...checkCoverage(artefacts, rules),
+    ...checkConfigurations(artefacts, rules),
   ];
 }

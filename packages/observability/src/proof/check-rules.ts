@@ -134,6 +134,7 @@ class RuleCheck {
         this.#found.add("rule_group", `must state an interval of at most ${INTERVAL_SECONDS_MAX}s`);
       for (const rule of group.rules) this.#rule(rule, secondsOf(group.interval ?? ""));
     }
+    for (const [name, { runbookUrl }] of this.#alerts) this.#namedAlerts(name, runbookUrl);
     return {
       problems: this.#found.found,
       names: this.#names,
@@ -322,8 +323,9 @@ class RuleCheck {
 
   /** R5. */
   #links(name: string, annotations: Readonly<Record<string, string>>): void {
-    const [address = "", anchor] = (annotations["runbook_url"] ?? "").split("#");
-    const page = this.#artefacts.files.get(`${PLACES.runbooks}/${address.split("/").at(-1) ?? ""}`);
+    const runbookUrl = annotations["runbook_url"] ?? "";
+    const anchor = runbookUrl.split("#")[1];
+    const page = this.#page(runbookUrl);
     if (page === undefined)
       this.#found.add(
         "dead_runbook",
@@ -333,8 +335,8 @@ class RuleCheck {
       if (!page.includes(`\n# ${name}\n`))
         this.#found.add("dead_runbook", `the runbook is not about ${name}`);
       for (const heading of HEADINGS) {
-        if (!page.includes(`\n${heading}\n`))
-          this.#found.add("alert_without_runbook", `the runbook has no ${heading}`);
+        if (!new RegExp(`\\n${heading}\\n\\n(?!## |$)\\S`).test(page))
+          this.#found.add("alert_without_runbook", `the runbook has no ${heading}, or nothing under it`);
       }
       if (anchor !== undefined && !HEADINGS.some((heading) => heading.slice(3).toLowerCase() === anchor))
         this.#found.add("dead_runbook", `the runbook has no heading for #${anchor}`);
@@ -345,6 +347,20 @@ class RuleCheck {
         "dead_panel_link",
         `${annotations["dashboard_url"] ?? "an empty link"} leads to no panel`,
       );
+  }
+
+  /** R5: alerts that a runbook sends its reader to. */
+  #namedAlerts(name: string, runbookUrl: string): void {
+    this.#found.at(`${PLACES.rules}: ${name}`);
+    const page = this.#page(runbookUrl) ?? "";
+    for (const [, other = ""] of page.matchAll(/\b[Ss]ee ([A-Z][a-z]*[A-Z]\w+)/g))
+      if (!this.#alerts.has(other))
+        this.#found.add("dead_runbook", `the runbook sends to ${other}, which is no alert`);
+  }
+
+  #page(runbookUrl: string): string | undefined {
+    const [address = ""] = runbookUrl.split("#");
+    return this.#artefacts.files.get(`${PLACES.runbooks}/${address.split("/").at(-1) ?? ""}`);
   }
 
   /** Queries of runbooks are held to the same checks: they are copied when it is urgent. */

@@ -19,6 +19,11 @@ const TESTS = "infra/prometheus/kvsync.alerts.test.yaml";
 const OVERVIEW = "infra/grafana/dashboards/kvsync-overview.json";
 const ENGINES = "infra/grafana/dashboards/kvsync-engines.json";
 const INGEST = "infra/grafana/dashboards/kvsync-ingest.json";
+const PROMETHEUS = "infra/prometheus/prometheus.yaml";
+const ALERTMANAGER = "infra/alertmanager/alertmanager.yaml";
+const PROVIDERS = "infra/grafana/provisioning/dashboards/kvsync.yaml";
+const DATASOURCES = "infra/grafana/provisioning/datasources/kvsync.yaml";
+const PREVIEW = "infra/grafana/preview/kvsync-overview.svg";
 const DROPS = "docs/operations/runbooks/kv-event-drop-rate.md";
 
 /** A planted mistake: what it is, where, which text becomes which, what must be said about it, and the file at which it is said, when it is another. */
@@ -354,6 +359,94 @@ const MISTAKES: readonly Mistake[] = [
     "label_lost",
     RULES,
   ],
+  [
+    "a runbook section with nothing in it",
+    DROPS,
+    /## Impact\n[\s\S]*?\n## /,
+    "## Impact\n\n## ",
+    "alert_without_runbook",
+    RULES,
+  ],
+  [
+    "a runbook that sends to an alert that is gone",
+    "docs/operations/runbooks/sync-daemon-down.md",
+    "see HighMemoryUsage",
+    "see HighMemoryUse",
+    "dead_runbook",
+    RULES,
+  ],
+  // configurations and pages
+  ["a rule file that is not loaded", PROMETHEUS, "kvsync.rules.yaml", "kvsync.rule.yaml", "configuration"],
+  ["a job of another name", PROMETHEUS, "job_name: kvsync-daemon", "job_name: kvsync", "configuration"],
+  [
+    "a job that rules ask for and nobody scrapes",
+    RULES,
+    'up{job="kvsync-daemon"}',
+    'up{job="kvsync"}',
+    "configuration",
+    PROMETHEUS,
+  ],
+  ["another path of metrics", PROMETHEUS, "metrics_path: /metrics", "metrics_path: /metric", "configuration"],
+  [
+    "a scrape that is rarer than the rules",
+    PROMETHEUS,
+    "scrape_interval: 15s",
+    "scrape_interval: 1m",
+    "configuration",
+  ],
+  ["a component that goes nowhere", ALERTMANAGER, /index\|/g, "", "configuration"],
+  [
+    "an end that nobody is told of",
+    ALERTMANAGER,
+    "send_resolved: true",
+    "send_resolved: false",
+    "configuration",
+  ],
+  [
+    "a secret in a file",
+    ALERTMANAGER,
+    "slack_api_url_file: /etc/alertmanager/secrets/slack-webhook-url",
+    "slack_api_url: https://hooks.slack.com/services/T0/B0/x",
+    "configuration",
+  ],
+  ["another folder than the import's", PROVIDERS, "folderUid: kvsync", "folderUid: kv", "configuration"],
+  [
+    "dashboards that may be edited",
+    PROVIDERS,
+    "allowUiUpdates: false",
+    "allowUiUpdates: true",
+    "configuration",
+  ],
+  [
+    "a data source that scrapes otherwise",
+    DATASOURCES,
+    "timeInterval: 15s",
+    "timeInterval: 5s",
+    "configuration",
+  ],
+  [
+    "a metric without its section",
+    "docs/generated/metrics.md",
+    "### aibrix_kv_events_dropped_total",
+    "### aibrix_kv_events_drop_total",
+    "document_gap",
+  ],
+  [
+    "an alert without its row",
+    "docs/generated/alerts.md",
+    "[KVEventDropRate]",
+    "[KVEventDropRates]",
+    "document_gap",
+  ],
+  [
+    "a panel without its guide",
+    "docs/generated/dashboards.md",
+    /Dropped events/g,
+    "Lost events",
+    "document_gap",
+  ],
+  ["a panel that its picture lacks", PREVIEW, ">Dropped events<", "><", "document_gap"],
+  ["a picture that breaks off", PREVIEW, "</svg>", "", "document_gap"],
   // dashboards
   [
     "another quantile under its legend",
@@ -593,6 +686,7 @@ test("a metric that nobody shows is found", () => {
   });
   expect(problems.map(({ code, message }) => [code, message])).toEqual([
     ["metric_without_panel", "aibrix_kv_secret is on no panel"],
+    ["document_gap", "lacks ### aibrix_kv_secret"],
   ]);
 });
 

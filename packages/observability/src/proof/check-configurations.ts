@@ -1,0 +1,140 @@
+/**
+ * Checks what else is rendered: the configurations of Prometheus, Alertmanager and Grafana, and the pages and pictures for people.
+ *
+ *  G1  Prometheus: loads the rule file that is there, scrapes the job that rules and dashboards ask for, as often as rules are evaluated;
+ *  G2  Alertmanager: routes every component, tells when an alert ends, holds no secret;
+ *  G3  Grafana's provisioning: the folder that the import uses, nothing edited by hand, the scrape interval that `$__rate_interval` is made from;
+ *  G4  every family, alert and panel is in its page, every panel in its dashboard's picture.
+ */
+
+import { parse } from "yaml";
+
+import { FOLDER } from "../dashboards/dashboards.ts";
+import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
+import type { CheckedRules } from "./check-rules.ts";
+import type { DashboardJson } from "./grafana-json.ts";
+import { type Problem, ProblemList } from "./problem.ts";
+
+const PROMETHEUS = "infra/prometheus/prometheus.yaml";
+const ALERTMANAGER = "infra/alertmanager/alertmanager.yaml";
+const DATASOURCES = "infra/grafana/provisioning/datasources/kvsync.yaml";
+const PROVIDERS = "infra/grafana/provisioning/dashboards/kvsync.yaml";
+const SECRET = /hooks\.slack\.com|(?:password|token|secret|api_url): (?!\/)\S/i;
+
+/** The parts of the configurations that are looked at. */
+interface PrometheusYaml {
+  readonly global?: { readonly scrape_interval?: string; readonly evaluation_interval?: string };
+  readonly rule_files?: readonly string[];
+  readonly scrape_configs?: readonly { readonly job_name?: string; readonly metrics_path?: string }[];
+}
+interface DatasourcesYaml {
+  readonly datasources?: readonly {
+    readonly type?: string;
+    readonly jsonData?: { readonly timeInterval?: string };
+  }[];
+}
+interface ProvidersYaml {
+  readonly providers?: readonly {
+    readonly folderUid?: string;
+    readonly folder?: string;
+    readonly allowUiUpdates?: boolean;
+    readonly disableDeletion?: boolean;
+  }[];
+}
+
+/**
+ * Checks configurations and pages.
+ *
+ * @param artefacts - all rendered files.
+ * @param rules - what the check of rules found out.
+ * @returns findings.
+ */
+export function checkConfigurations(artefacts: Artefacts, rules: CheckedRules): readonly Problem[] {
+  const found = new ProblemList();
+  const text = (path: string) => {
+    found.at(path);
+    return artefacts.files.get(path) ?? "";
+  };
+  const ruleText = artefacts.files.get(PLACES.rules) ?? "";
+  checkPrometheus(text(PROMETHEUS), ruleText, found);
+  const interval = /scrape_interval: (\S+)/.exec(artefacts.files.get(PROMETHEUS) ?? "")?.[1];
+  checkAlertmanager(text(ALERTMANAGER), ruleText, found);
+  const { datasources = [] } = (parse(text(DATASOURCES)) ?? {}) as DatasourcesYaml;
+  for (const { type, jsonData } of datasources)
+    if (type !== "prometheus" || jsonData?.timeInterval !== interval)
+      found.add("configuration", `the data source must be Prometheus, scraping every ${interval ?? "?"}`);
+  const { providers = [] } = (parse(text(PROVIDERS)) ?? {}) as ProvidersYaml;
+  for (const { folder, folderUid, allowUiUpdates, disableDeletion } of providers)
+    if (
+      folderUid !== FOLDER.uid ||
+      folder !== FOLDER.title ||
+      allowUiUpdates !== false ||
+      disableDeletion !== true
+    )
+      found.add(
+        "configuration",
+        `must fill the folder ${FOLDER.uid} ("${FOLDER.title}"), and let nobody edit or delete in it`,
+      );
+  checkPages(artefacts, rules, found);
+  return found.found;
+}
+
+/** G1. */
+function checkPrometheus(text: string, ruleText: string, found: ProblemList): void {
+  const { global, rule_files = [], scrape_configs = [] } = (parse(text) ?? {}) as PrometheusYaml;
+  if (!rule_files.some((name) => PLACES.rules.endsWith(`/${name}`)))
+    found.add("configuration", `does not load ${PLACES.rules}`);
+  const asked = new Set([...ruleText.matchAll(/\{job="([^"]+)"/g)].map(([, job = ""]) => job));
+  for (const job of asked)
+    if (!scrape_configs.some(({ job_name, metrics_path }) => job_name === job && metrics_path === "/metrics"))
+      found.add("configuration", `does not scrape /metrics of the job ${job}, which rules ask for`);
+  if (global?.scrape_interval !== global?.evaluation_interval)
+    found.add("configuration", "scrapes and evaluates at different intervals");
+}
+
+/** G2. */
+function checkAlertmanager(text: string, ruleText: string, found: ProblemList): void {
+  for (const [, component = ""] of ruleText.matchAll(/component: (\S+)/g))
+    if (!new RegExp(`component=~"(?:[^"]*\\|)?${component}(?:\\|[^"]*)?"`).test(text))
+      found.add("configuration", `routes nothing of the component ${component}`);
+  if (/send_resolved: false/.test(text)) found.add("configuration", "does not tell when an alert ends");
+  if (SECRET.test(text)) found.add("configuration", "holds a secret; secrets are read from files");
+}
+
+/** G4. */
+function checkPages(
+  { files, ownFamilies, externalFamilies }: Artefacts,
+  rules: CheckedRules,
+  found: ProblemList,
+): void {
+  const need = (path: string, part: string) => {
+    found.at(path);
+    if (!(files.get(path) ?? "").includes(part)) found.add("document_gap", `lacks ${part.trim()}`);
+  };
+  for (const { name } of [...ownFamilies, ...externalFamilies])
+    need("docs/generated/metrics.md", `\n### ${name}\n`);
+  for (const name of rules.alerts.keys()) need("docs/generated/alerts.md", `| [${name}](`);
+  for (const [, text] of filesAt(files, PLACES.dashboards)) {
+    const { uid = "", panels } = readable(text);
+    const picture = `infra/grafana/preview/${uid}.svg`;
+    need(picture, "</svg>");
+    for (const { id, title = "", type } of panels ?? []) {
+      if (type === "row") continue;
+      need("docs/generated/dashboards.md", title);
+      need(picture, `>#${id ?? ""}</text>`);
+      need(picture, `>${title.slice(0, TITLE_SHOWN)}`);
+    }
+  }
+}
+
+/** Pictures cut titles that are wider than their panel; so much of each is shown. */
+const TITLE_SHOWN = 12;
+
+function readable(text: string): DashboardJson {
+  try {
+    return JSON.parse(text) as DashboardJson;
+  } catch {
+    // Reported by the check of dashboards.
+    return {};
+  }
+}
