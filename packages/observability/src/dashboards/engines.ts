@@ -4,7 +4,7 @@
 
 import { DISCOVERY_METRICS } from "../catalogue/discovery.ts";
 import { INGEST_METRICS } from "../catalogue/ingest.ts";
-import { max, quantile, sum, summed } from "../promql/operators.ts";
+import { max, min, quantile, sum, summed } from "../promql/operators.ts";
 import { bucketRate, countIncrease, countRate, increase, rate, value } from "../promql/series.ts";
 import { HARMLESS_DROP_REASONS } from "../rules/drop-reasons.ts";
 import { THRESHOLDS } from "../rules/thresholds.ts";
@@ -14,6 +14,9 @@ import { HERE, PODS, RATE } from "./scope.ts";
 const M = INGEST_METRICS;
 const D = DISCOVERY_METRICS;
 const ENGINE = ["pod", "model"] as const;
+
+/** Every replica follows every engine: a sum over replicas would count each stream as often as there are replicas. */
+const EACH_REPLICA = ["instance", ...ENGINE] as const;
 
 const trusted = { ...PODS, trust: "exact" } as const;
 const lossy = { reason: { not: HARMLESS_DROP_REASONS } } as const;
@@ -168,45 +171,60 @@ export const ENGINES = dashboard({
       id: 1,
       title: "Engines",
       shows:
-        "One row per engine. Streams are its DP ranks; the last event's age is that of its quietest stream. Drops that lose nothing are left out.",
+        "One row per engine. Streams are its DP ranks; the last event's age is that of its quietest stream. With several replicas, each figure is the worst one's. Drops that lose nothing are left out.",
       normal:
         "Not exact is 0; ages and blocks are close to each other; no gaps, no failed replays, no drops.",
       width: 24,
       height: 10,
       columns: [
-        { title: "Streams exact", query: query(sum(value(M.streamTrust, trusted), ENGINE), "exact") },
+        {
+          title: "Streams exact",
+          query: query(min(sum(value(M.streamTrust, trusted), EACH_REPLICA), ENGINE), "exact"),
+        },
         {
           title: "Streams not exact",
-          query: query(sum(value(M.streamTrust, untrusted), ENGINE), "not exact"),
+          query: query(max(sum(value(M.streamTrust, untrusted), EACH_REPLICA), ENGINE), "not exact"),
           levels: { warning: 1, bad: "above" },
         },
         {
           title: "Streams live",
-          query: query(sum(value(M.streamState, { ...PODS, state: "live" }), ENGINE), "live"),
+          query: query(
+            min(sum(value(M.streamState, { ...PODS, state: "live" }), EACH_REPLICA), ENGINE),
+            "live",
+          ),
         },
         {
           title: "Last sequence number",
           query: query(max(value(M.streamLastSequenceNumber, PODS), ENGINE), "seq"),
         },
         { title: "Last event age", query: query(max(value(M.streamLastEventAge, PODS), ENGINE), "age") },
-        { title: "Blocks held", query: query(sum(value(M.streamBlocks, PODS), ENGINE), "blocks") },
-        { title: "Events/s", query: query(sum(rate(M.eventsProcessed, RATE, PODS), ENGINE), "events") },
+        {
+          title: "Blocks held",
+          query: query(min(sum(value(M.streamBlocks, PODS), EACH_REPLICA), ENGINE), "blocks"),
+        },
+        {
+          title: "Events/s",
+          query: query(max(sum(rate(M.eventsProcessed, RATE, PODS), EACH_REPLICA), ENGINE), "events"),
+        },
         {
           title: "Gaps, 1 h",
-          query: query(sum(countIncrease(M.sequenceGap, "1h", PODS), ENGINE), "gaps"),
+          query: query(max(sum(countIncrease(M.sequenceGap, "1h", PODS), EACH_REPLICA), ENGINE), "gaps"),
           levels: { warning: 1, bad: "above" },
         },
         {
           title: "Replays failed, 1 h",
           query: query(
-            sum(increase(M.replayRequests, "1h", { ...PODS, status: "failed" }), ENGINE),
+            max(sum(increase(M.replayRequests, "1h", { ...PODS, status: "failed" }), EACH_REPLICA), ENGINE),
             "failed",
           ),
           levels: { warning: 1, bad: "above" },
         },
         {
           title: "Dropped, 1 h",
-          query: query(sum(increase(M.eventsDropped, "1h", { ...PODS, ...lossy }), ENGINE), "dropped"),
+          query: query(
+            max(sum(increase(M.eventsDropped, "1h", { ...PODS, ...lossy }), EACH_REPLICA), ENGINE),
+            "dropped",
+          ),
           levels: { warning: 1, bad: "above" },
         },
       ],
@@ -216,11 +234,16 @@ export const ENGINES = dashboard({
       id: 2,
       title: "Trust",
       shows:
-        "Per engine, how many of its streams are not exact: their part of the index may miss or invent blocks.",
+        "Per engine, how many of its streams are not exact, at the replica that trusts it least: their part of the index may miss or invent blocks.",
       normal: "Exact all the time but for starts and repairs.",
       width: 24,
       height: 8,
-      queries: [query(sum(value(M.streamTrust, untrusted), ["pod"]), (label) => label("pod"))],
+      queries: [
+        query(max(sum(value(M.streamTrust, untrusted), ["instance", "pod"]), ["pod"]), (label) =>
+          label("pod"),
+        ),
+      ],
+      levels: { warning: 1, critical: 2, bad: "above" },
       states: [
         { value: 0, text: "exact", color: "green" },
         { value: 1, text: "1 stream not exact", color: "orange" },
@@ -230,12 +253,16 @@ export const ENGINES = dashboard({
     states: timeseries({
       id: 3,
       title: "Streams by state",
-      shows: "Streams in each state of the stream machine.",
+      shows: "Streams in each state of the stream machine, by replica.",
       normal: "All live.",
       width: 12,
       height: 8,
       stacked: true,
-      queries: [query(sum(value(M.streamState, PODS), ["state"]), (label) => label("state"))],
+      queries: [
+        query(sum(value(M.streamState, PODS), ["instance", "state"]), (label) =>
+          [label("instance"), label("state")].join(" "),
+        ),
+      ],
     }),
     connections: timeseries({
       id: 4,

@@ -323,6 +323,8 @@ function stateTimelinePanel(panel: Panel & { kind: "state_timeline" }): StateTim
   const builder = described(new StateTimelinePanel(), panel)
     .unit(GRAFANA_UNITS[panel.measure])
     .thresholds(thresholds(panel.levels))
+    // For values that no state names: a third stream is no better than the second.
+    .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
     .mappings(mappings(panel.states))
     .mergeValues(true)
     .legend(legend())

@@ -4,7 +4,7 @@
 
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { STREAM_METRICS } from "../catalogue/stream.ts";
-import { max, quantile, sum, summed } from "../promql/operators.ts";
+import { max, min, quantile, sum, summed } from "../promql/operators.ts";
 import { recorded } from "../promql/recording.ts";
 import { ageAtScrape, bucketRate, rate, value } from "../promql/series.ts";
 import { RECORDINGS } from "../rules/recordings.ts";
@@ -85,11 +85,15 @@ export const INGEST = dashboard({
     sessions: stat({
       id: 4,
       title: "Sessions",
-      shows: "Streams that the daemon follows or serves, by kind.",
+      shows: "Streams that the daemon follows, by kind, at the replica with the fewest.",
       normal: "The number of DP ranks in the fleet.",
       width: 4,
       height: 4,
-      queries: [query(sum(value(M.streamActiveSessions, HERE), ["kind"]), (label) => label("kind"))],
+      queries: [
+        query(min(sum(value(M.streamActiveSessions, HERE), ["instance", "kind"]), ["kind"]), (label) =>
+          label("kind"),
+        ),
+      ],
     }),
     heartbeat: stat({
       id: 5,

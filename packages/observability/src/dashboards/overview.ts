@@ -82,21 +82,29 @@ export const OVERVIEW = dashboard({
     connected: stat({
       id: 2,
       title: "Connected engines",
-      shows: "Open connections to engine event sockets, all models together.",
+      shows: "Open connections to engine event sockets, all models together, at the replica with the fewest.",
       normal: "As many as there are engine streams (DP ranks) in the fleet.",
       width: 4,
       height: 4,
-      queries: [query(sum(value(INGEST_METRICS.connectionsActive, MODELS), []), "connections")],
+      queries: [
+        query(min(sum(value(INGEST_METRICS.connectionsActive, MODELS), ["instance"]), []), "connections"),
+      ],
       levels: { critical: 1, warning: 1, bad: "below" },
     }),
     untrusted: stat({
       id: 3,
       title: "Streams not exact",
-      shows: "Engine streams whose part of the index may miss or invent blocks.",
+      shows:
+        "Engine streams whose part of the index may miss or invent blocks, at the replica with the most.",
       normal: "0; for seconds more while a gap is repaired or an engine starts.",
       width: 4,
       height: 4,
-      queries: [query(sum(value(INGEST_METRICS.streamTrust, { ...PODS, ...untrusted }), []), "streams")],
+      queries: [
+        query(
+          max(sum(value(INGEST_METRICS.streamTrust, { ...PODS, ...untrusted }), ["instance"]), []),
+          "streams",
+        ),
+      ],
       levels: { warning: 1, bad: "above" },
     }),
     hitRateNow: stat({
@@ -127,12 +135,15 @@ export const OVERVIEW = dashboard({
     connections: timeseries({
       id: 6,
       title: "Active connections by model",
-      shows: "Open connections to engine event sockets.",
+      shows: "Open connections to engine event sockets, at the replica with the fewest.",
       normal: "Flat; steps only when engines are added, removed or rolled.",
       width: 12,
       height: 8,
       queries: [
-        query(sum(value(INGEST_METRICS.connectionsActive, MODELS), ["model"]), (label) => label("model")),
+        query(
+          min(sum(value(INGEST_METRICS.connectionsActive, MODELS), ["instance", "model"]), ["model"]),
+          (label) => label("model"),
+        ),
       ],
       levels: { critical: 1, warning: 1, bad: "below" },
     }),
@@ -244,12 +255,16 @@ export const OVERVIEW = dashboard({
     contexts: timeseries({
       id: 15,
       title: "Contexts by model",
-      shows: "Contexts in the index: one per (model, LoRA adapter, block size).",
+      shows:
+        "Contexts in the index: one per (model, LoRA adapter, block size), at the replica with the most.",
       normal: "Flat; grows by one with each adapter.",
       width: 6,
       height: 8,
       queries: [
-        query(sum(value(PREFIX_INDEX_METRICS.indexerContexts, MODELS), ["model"]), (label) => label("model")),
+        query(
+          max(sum(value(PREFIX_INDEX_METRICS.indexerContexts, MODELS), ["instance", "model"]), ["model"]),
+          (label) => label("model"),
+        ),
       ],
     }),
     capacity: timeseries({
@@ -273,23 +288,29 @@ export const OVERVIEW = dashboard({
     prefixes: timeseries({
       id: 17,
       title: "Prefix blocks held",
-      shows: "Distinct prefix blocks in the index, by model.",
+      shows: "Distinct prefix blocks in the index, by model, at the replica with the most.",
       normal: "Rises to the fleet's cache size, then stays level.",
       width: 6,
       height: 8,
       queries: [
-        query(sum(value(PREFIX_INDEX_METRICS.indexerPrefixes, MODELS), ["model"]), (label) => label("model")),
+        query(
+          max(sum(value(PREFIX_INDEX_METRICS.indexerPrefixes, MODELS), ["instance", "model"]), ["model"]),
+          (label) => label("model"),
+        ),
       ],
     }),
     mappings: timeseries({
       id: 18,
       title: "Engine hash mappings",
-      shows: "Entries from engine hashes to prefix hashes, by model.",
+      shows: "Entries from engine hashes to prefix hashes, by model, at the replica with the most.",
       normal: "About the number of prefix blocks; far above it, engines use different hash seeds.",
       width: 6,
       height: 8,
       queries: [
-        query(sum(value(PREFIX_INDEX_METRICS.indexerMappings, MODELS), ["model"]), (label) => label("model")),
+        query(
+          max(sum(value(PREFIX_INDEX_METRICS.indexerMappings, MODELS), ["instance", "model"]), ["model"]),
+          (label) => label("model"),
+        ),
       ],
     }),
     memory: timeseries({

@@ -73,7 +73,8 @@ class CoverageCheck {
       this.#found.add("runbook_unreachable", `${title} does not lead to ${alert.runbookUrl}`);
     const steps = (panel.fieldConfig?.defaults?.thresholds?.steps ?? []).flatMap(({ value }) => value ?? []);
     const at = alert.threshold;
-    if (steps.length > 0 && at !== null && !steps.includes(at) && !BUDGETS.test(alert.expression))
+    // "More than none" of something that is counted is a line at 1.
+    if (steps.length > 0 && at !== null && at !== 0 && !steps.includes(at) && !BUDGETS.test(alert.expression))
       this.#found.add(
         "panel_threshold",
         `${title} is coloured at ${steps.join(", ")}, the alert fires at ${at}`,

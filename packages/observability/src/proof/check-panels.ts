@@ -6,6 +6,7 @@
  *  D5  queries: `$__rate_interval` (a fixed look-back only in instant queries), and every choice that the dashboard offers and the metric can follow;
  *  D7  lines can be told apart: a legend names every label that is left, none that is not, and no two queries share a legend or a letter;
  *  D8  quantiles: legend, title and description speak of those that are computed;
+ *  D10 what every replica has a view of (the fleet's engines, models, blocks) is not summed over replicas;
  *  D9  links lead to dashboards that exist, with variables that they have.
  */
 
@@ -166,6 +167,7 @@ class PanelCheck {
     this.#legend(legendFormat, shape, isTable);
     this.#unit(target, shape);
     this.#choices(tree);
+    this.#replicas(tree);
     this.#quantilesOf(tree, legendFormat);
     walkTree(tree, (node) => {
       const recorded = node.kind === "selector" ? undefined : rules.recordedByText.get(canonicalText(node));
@@ -220,6 +222,21 @@ class PanelCheck {
         if (exposed.labels.has(label) && !isChosen && !isExempt)
           this.#found.add("panel_scope", `${node.name} must be matched with ${label}=~"$${label}"`);
       }
+    });
+  }
+
+  /** D10: gauges by model or engine are one replica's view of something that the others see too. */
+  #replicas(tree: Tree): void {
+    walkTree(tree, (node) => {
+      if (node.kind !== "aggregation" || node.operator !== "sum" || node.of.kind !== "selector") return;
+      const { name } = node.of;
+      const exposed = this.#around.rules.names.get(name);
+      const isView = exposed?.nature === "gauge" && exposed.isOfDaemon && exposed.labels.has("model");
+      if (isView && !name.includes(":") && !node.labels.includes("instance"))
+        this.#found.add(
+          "replicas_summed",
+          `each replica counts ${name}; sum by (instance, …), then take min or max`,
+        );
     });
   }
 

@@ -94,8 +94,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a gauge under rate",
     OVERVIEW,
-    "sum by (model) (aibrix_kv_zmq_connections_active{",
-    "sum by (model) (rate(aibrix_kv_zmq_connections_active[$__rate_interval]) + aibrix_kv_zmq_connections_active{",
+    "sum by (instance, model) (aibrix_kv_zmq_connections_active{",
+    "sum by (instance, model) (rate(aibrix_kv_zmq_connections_active[$__rate_interval]) + aibrix_kv_zmq_connections_active{",
     "rate_of_gauge",
   ],
   [
@@ -468,6 +468,13 @@ const MISTAKES: readonly Mistake[] = [
     "Time that 99 % of messages wait less than",
     "Time that 95 % of messages wait less than",
     "quantile_name",
+  ],
+  [
+    "engines counted once for each replica",
+    OVERVIEW,
+    "sum by (instance, model) (aibrix_kv_zmq_connections_active{",
+    "sum by (model) (aibrix_kv_zmq_connections_active{",
+    "replicas_summed",
   ],
   ["a legend for several lines", OVERVIEW, '"{{model}}"', '"model"', "legend_ambiguous"],
   [

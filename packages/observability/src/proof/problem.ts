@@ -61,6 +61,7 @@ export type ProblemCode =
   | "panel_threshold"
   | "legend_label"
   | "legend_ambiguous"
+  | "replicas_summed"
   | "grid"
   | "dead_link"
   | "schema"
