@@ -49,7 +49,8 @@ export function comparisonMarkdown(figures: ComparisonFigures): string {
       ...(ceiling === undefined
         ? []
         : [
-            `One LRU cache with the memory of all engines would hit ${formatMetric(ceiling.hitShare, "percent")} of prompt blocks.`,
+            `One LRU cache with the memory of all engines would hit ${formatMetric(ceiling.hitShare, "percent")} of prompt blocks, ` +
+              "counted in the workload's blocks, the last of a prompt included (engines count full blocks of theirs, and may hit a little more).",
             "",
           ]),
       ...caseTable(one),
