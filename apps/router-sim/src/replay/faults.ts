@@ -85,17 +85,19 @@ async function runFault(fault: PlannedFault, subjects: FaultSubjects): Promise<F
   const description = describeFault(fault);
   subjects.announce(`fault: ${description}`);
   const { sinceMs, notMade } = await strike(fault, subjects);
+  if (notMade !== null) subjects.announce(`the fault could not be made: ${notMade}`);
   const target = await fleet.call("positions", null);
   const recovery = await waitUntilCaughtUp(daemon, subjects.recoverySecondsMax, async (engines) =>
     laggards(target, await fleet.call("positions", null), engines),
   );
   const recoverySeconds = (performance.now() - sinceMs) / 1000;
   const unrecovered = recovery.laggards.length === 0 ? null : describeLaggards(recovery.laggards);
-  subjects.announce(
-    unrecovered === null
-      ? `recovered: every stream caught up and trusted ${recoverySeconds.toFixed(2)} s after the fault`
-      : `not recovered within ${subjects.recoverySecondsMax} s: ${unrecovered}`,
-  );
+  if (notMade === null || unrecovered !== null)
+    subjects.announce(
+      unrecovered === null
+        ? `recovered: every stream caught up and trusted ${recoverySeconds.toFixed(2)} s after the fault`
+        : `not recovered within ${subjects.recoverySecondsMax} s: ${unrecovered}`,
+    );
   await fleet.call("pause", null);
   const checkpoint = await subjects.checkpoint();
   await fleet.call("resume", null);
