@@ -296,7 +296,9 @@ class RuleCheck {
     const { summary = "", description = "" } = annotations;
     if (!/^[A-Z][^{}]+\.$/.test(summary))
       this.#found.add("rule_annotation", "the summary must be a fixed sentence");
-    if (!description.includes("{{"))
+    // Of an absence there is neither a which nor a how much.
+    const saysSomething = shape.labels.size > 0 || shape.measure !== "none";
+    if (saysSomething && !description.includes("{{"))
       this.#found.add("rule_annotation", "the description must say which and how much");
     const doubled = /\{\{ \$value \| (humanize\w+) \}\} ?(%|per cent|m?s\b|seconds|bytes|B\b)/.exec(
       description,

@@ -40,6 +40,7 @@ test.each([
   ["ExcessiveWorkStealing", "> 0.1", "10m", "info"],
   ["StreamUntrusted", "> 0", "2m", "warning"],
   ["SyncDaemonDown", "== 0", "30s", "critical"],
+  ["SyncDaemonAbsent", "== 1", "5m", "critical"],
   ["HighMemoryUsage", "> 0.8", "2m", "warning"],
   ["HighErrorRate", "> 0.05", "2m", "critical"],
   ["HighResponseTime", "> 1", "5m", "warning"],
