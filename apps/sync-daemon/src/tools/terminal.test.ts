@@ -34,6 +34,16 @@ test.each([[true], [false]])(
   },
 );
 
+test("JSON for scripts is not obeyed by the terminal that shows it either, and parses to the very same names", () => {
+  // Ends with a letter of a language tag, which is invisible and beyond the first 65,536.
+  const name = `${HOSTILE}\u{e0041}`;
+  const { out } = written(true, (terminal) => {
+    terminal.json({ [name]: name });
+  });
+  expect(out).toMatch(/^[ -~]+\n$/);
+  expect(JSON.parse(out)).toEqual({ [name]: name });
+});
+
 test("columns are as wide as what is shown", () => {
   const { out } = written(false, (terminal) => {
     terminal.table(["a", "b"], [["\u0007", "x"]]);

@@ -58,9 +58,9 @@ export class Terminal {
     );
   }
 
-  /** Writes a result as one line of JSON. */
+  /** Writes a result as one line of JSON. It parses to what it was: what is shown and not written is an escape of JSON's, too. */
   json(value: unknown): void {
-    this.#out.write(`${JSON.stringify(value)}\n`);
+    this.#out.write(`${visible(JSON.stringify(value))}\n`);
   }
 
   /** Writes a text that is no result; it may have several lines. */
@@ -97,8 +97,12 @@ function visible(text: string): string {
   return text.replace(OBEYED, escaped);
 }
 
+/** As JSON escapes it: beyond the first 65,536, its two halves. */
 function escaped(character: string): string {
-  return `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`;
+  return Array.from(
+    { length: character.length },
+    (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`,
+  ).join("");
 }
 
 /**
