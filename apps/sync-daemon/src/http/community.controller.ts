@@ -12,7 +12,6 @@ import {
   type CommunityQueryFields,
   DEFAULT_TENANT,
   dynamoAnswer,
-  hashTexts,
   mooncakeAnswer,
   queryBody,
   queryByHashBody,
@@ -20,6 +19,7 @@ import {
   tenantOf,
   unregisterBody,
 } from "../query/community-api.ts";
+import { hashTexts } from "../query/community-hashes.ts";
 import { CommunityRegistrations, modelOf } from "../query/community-registrations.ts";
 import type { MatchAnswer } from "../query/match-answer.ts";
 import { checkFields, type QuestionFields } from "../query/match-query.ts";

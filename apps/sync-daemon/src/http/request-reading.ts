@@ -17,7 +17,7 @@ import { CodedError } from "@kvsync/core";
 import { type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-import { quoteLongIntegers } from "../query/community-api.ts";
+import { quoteLongIntegers } from "../query/community-hashes.ts";
 import { problem, type ProblemDocument } from "./problem-status.ts";
 
 /** Of the framework's and Nest's own parsers, those that no route has a use for (R2). */

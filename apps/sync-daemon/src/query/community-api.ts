@@ -25,7 +25,6 @@
 import { z } from "zod";
 
 import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
-import { malformed } from "./query-error.ts";
 
 /** The tenant of everything that names none. */
 export const DEFAULT_TENANT = "default";
@@ -160,21 +159,13 @@ export function byInstance(
  * @returns the body.
  */
 export function mooncakeAnswer(instances: Instances, tenant: string): object {
-  const found = Object.fromEntries(
-    [...instances].map(([name, rows]) => {
-      const most = (blocksOf: (row: WorkerMatch) => number): number => mostTokens(rows, blocksOf);
-      return [
-        name,
-        {
-          longest_matched: most((row) => row.matched_blocks),
-          GPU: most(({ tiers }) => tiers.device),
-          DP: Object.fromEntries(rows.map((row) => [row.dp_rank, row.matched_tokens])),
-          CPU: most(({ tiers }) => tiers.host),
-          DISK: most(({ tiers }) => tiers.disk + tiers.remote),
-        },
-      ];
-    }),
-  );
+  const found = eachInstance(instances, (rows) => ({
+    longest_matched: mostTokens(rows, (row) => row.matched_blocks),
+    GPU: mostTokens(rows, ({ tiers }) => tiers.device),
+    DP: tokensByRank(rows, (row) => row.matched_blocks),
+    CPU: mostTokens(rows, ({ tiers }) => tiers.host),
+    DISK: mostTokens(rows, ({ tiers }) => tiers.disk + tiers.remote),
+  }));
   return { [tenant]: found, instances: found };
 }
 
@@ -185,28 +176,42 @@ export function mooncakeAnswer(instances: Instances, tenant: string): object {
  * @returns the body.
  */
 export function dynamoAnswer(instances: Instances): object {
-  const scores: Record<string, Record<string, number>> = {};
-  const tiers: Record<string, object> = {};
-  const lengths: number[] = [];
-  for (const [name, rows] of instances) {
-    const most = (blocksOf: (row: WorkerMatch) => number): number => mostTokens(rows, blocksOf);
-    const matched = rows.filter((row) => row.matched_blocks > 0);
-    lengths.push(...matched.map((row) => row.matched_blocks));
-    if (matched.length > 0)
-      scores[name] = Object.fromEntries(matched.map((row) => [row.dp_rank, row.matched_tokens]));
-    tiers[name] = {
-      longest_matched: most((row) => row.matched_blocks),
-      gpu: most((row) => row.tiers.device),
-      dp: Object.fromEntries(rows.map((row) => [row.dp_rank, row.tiers.device * (row.block_size ?? 0)])),
-      cpu: most((row) => row.tiers.device + row.tiers.host),
-      disk: most((row) => row.matched_blocks),
-    };
-  }
-  return { scores, frequencies: frequencies(lengths), instances: tiers };
+  const matched = new Map(
+    [...instances]
+      .map(([name, rows]) => [name, rows.filter((row) => row.matched_blocks > 0)] as const)
+      .filter(([, rows]) => rows.length > 0),
+  );
+  return {
+    scores: eachInstance(matched, (rows) => tokensByRank(rows, (row) => row.matched_blocks)),
+    frequencies: frequencies([...matched.values()].flat().map((row) => row.matched_blocks)),
+    instances: eachInstance(instances, (rows) => ({
+      longest_matched: mostTokens(rows, (row) => row.matched_blocks),
+      gpu: mostTokens(rows, ({ tiers }) => tiers.device),
+      dp: tokensByRank(rows, ({ tiers }) => tiers.device),
+      cpu: mostTokens(rows, ({ tiers }) => tiers.device + tiers.host),
+      disk: mostTokens(rows, (row) => row.matched_blocks),
+    })),
+  };
+}
+
+/** By name, whatever that is: assigned one by one, an instance called `__proto__` would be lost. */
+function eachInstance(instances: Instances, describe: (rows: readonly WorkerMatch[]) => object): object {
+  return Object.fromEntries([...instances].map(([name, rows]) => [name, describe(rows)]));
 }
 
 function mostTokens(rows: readonly WorkerMatch[], blocksOf: (row: WorkerMatch) => number): number {
-  return Math.max(0, ...rows.map((row) => blocksOf(row) * (row.block_size ?? 0)));
+  return Math.max(0, ...rows.map((row) => tokensOf(row, blocksOf)));
+}
+
+function tokensByRank(
+  rows: readonly WorkerMatch[],
+  blocksOf: (row: WorkerMatch) => number,
+): Record<string, number> {
+  return Object.fromEntries(rows.map((row) => [row.dp_rank, tokensOf(row, blocksOf)]));
+}
+
+function tokensOf(row: WorkerMatch, blocksOf: (row: WorkerMatch) => number): number {
+  return blocksOf(row) * (row.block_size ?? 0);
 }
 
 /** How many ranks hold the first block, the first two, and so on. O(longest match + ranks). */
@@ -215,62 +220,4 @@ function frequencies(lengths: readonly number[]): number[] {
   for (const length of lengths) counts[length - 1] = (counts[length - 1] ?? 0) + 1;
   for (let i = counts.length - 2; i >= 0; i--) counts[i] = (counts[i] ?? 0) + (counts[i + 1] ?? 0);
   return counts;
-}
-
-/** An integer of more digits than a double has, and no more than 64 bits can have. */
-const LONG_INTEGER = /(?<![\d.eE+-])-?\d{16,20}(?![\d.eE])/g;
-
-/**
- * Puts quotes around integers that JSON.parse would round: u64 hashes, written as numbers by clients in other languages.
- *
- * One expression for strings and numbers would be shorter, and take hours for a string that has a million escapes and no end.
- *
- * @param json - text of a body.
- * @returns the same with those as strings. O(length), whatever the text is.
- */
-export function quoteLongIntegers(json: string): string {
-  let quoted = "";
-  for (let at = 0; at < json.length; ) {
-    const open = json.indexOf('"', at);
-    const outside = json.slice(at, open < 0 ? json.length : open);
-    quoted += outside.replace(LONG_INTEGER, '"$&"');
-    if (open < 0) break;
-    at = endOfString(json, open);
-    quoted += json.slice(open, at);
-  }
-  return quoted;
-}
-
-/** Behind the quote that ends the string which begins at `open`; the end of the text when none does. */
-function endOfString(json: string, open: number): number {
-  for (let close = json.indexOf('"', open + 1); close >= 0; close = json.indexOf('"', close + 1)) {
-    let escapes = 0;
-    while (json[close - 1 - escapes] === "\\") escapes += 1;
-    if (escapes % 2 === 0) return close + 1;
-  }
-  return json.length;
-}
-
-const HASH_EXPECTED = "an integer of 64 bits, signed or not, as a number or a text";
-
-/**
- * Hashes as they come, as the u64 texts that lookups take.
- *
- * @param hashes - integers, or texts of integers; i64 or u64.
- * @param field - what the request calls them.
- * @returns texts of u64.
- * @throws QueryError malformed_body, naming the first that is none.
- */
-export function hashTexts(hashes: readonly unknown[], field: string): readonly string[] {
-  return hashes.map((hash, i) => {
-    const number = integerOf(hash);
-    if (number === null || number < -(1n << 63n) || number >> 64n > 0n)
-      throw malformed(`${field}.${i}`, HASH_EXPECTED);
-    return String(BigInt.asUintN(64, number));
-  });
-}
-
-function integerOf(hash: unknown): bigint | null {
-  if (typeof hash === "number") return Number.isSafeInteger(hash) ? BigInt(hash) : null;
-  return typeof hash === "string" && /^(-?\d{1,20}|0x[0-9a-fA-F]{1,16})$/.test(hash) ? BigInt(hash) : null;
 }
