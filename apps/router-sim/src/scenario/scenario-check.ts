@@ -1,6 +1,9 @@
 /** What a scenario's expectations came to, whichever way it was played. */
 import type { EndExpectation, Scenario } from "./scenario.ts";
 
+/** Of an audit's differences, how many are told. */
+export const DIFFERENCES_SHOWN = 3;
+
 /** One expectation and what became of it. */
 export interface ScenarioCheck {
   readonly what: string;

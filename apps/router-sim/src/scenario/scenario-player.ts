@@ -8,6 +8,7 @@ import { Simulation } from "../simulate/simulation.ts";
 import { SimulationError } from "../simulate/simulation-settings.ts";
 import type { WirePath } from "../simulate/wire-path.ts";
 import { type AuditOutcome, IndexAudit } from "./index-audit.ts";
+import { LossEnds } from "./loss-ends.ts";
 import { enginesMeant, type Scenario, type TimelineEntry } from "./scenario.ts";
 
 const MS = 1_000;
@@ -22,8 +23,7 @@ export class ScenarioPlayer {
   readonly #wire: WirePath;
   readonly #audit: IndexAudit;
   readonly #timeline: readonly TimelineEntry[];
-  /** Ends of losses: time, engine, share to go back to. */
-  readonly #recoveries: { readonly at: number; readonly engine: number }[] = [];
+  readonly #lossEnds = new LossEnds();
   #entry = 0;
   #events = 0;
   #last = "the begin";
@@ -68,7 +68,7 @@ export class ScenarioPlayer {
 
   /** When the next event happens; Infinity when the timeline is over and every request has ended. */
   get nextAt(): number {
-    const own = Math.min(this.#timeline[this.#entry]?.at ?? Infinity, this.#recoveries[0]?.at ?? Infinity);
+    const own = Math.min(this.#timeline[this.#entry]?.at ?? Infinity, this.#lossEnds.nextAt);
     return this.simulation.hasWork || own < Infinity ? Math.min(own, this.simulation.nextAt) : Infinity;
   }
 
@@ -82,12 +82,11 @@ export class ScenarioPlayer {
     this.#events++;
     const at = this.nextAt;
     const entry = this.#timeline[this.#entry];
-    const [recovery] = this.#recoveries;
-    if (recovery !== undefined && recovery.at <= at) {
-      this.#recoveries.shift();
-      this.simulation.runUntil(recovery.at);
-      this.#wire.setLoss(recovery.engine, 0);
-      this.#last = `engine ${recovery.engine} loses no more messages`;
+    const ended = this.#lossEnds.nextAt <= at ? this.#lossEnds.take() : null;
+    if (ended !== null) {
+      this.simulation.runUntil(ended.at);
+      this.#wire.setLoss(ended.engine, 0);
+      this.#last = `engine ${ended.engine} loses no more messages`;
       return null;
     }
     if (entry !== undefined && entry.at <= at) {
@@ -149,11 +148,8 @@ export class ScenarioPlayer {
     const meant = (which: "all" | readonly number[] | undefined): readonly number[] =>
       which === undefined ? [] : enginesMeant(which, this.#scenario.engines);
     for (const engine of meant(restart)) this.simulation.restartEngine(engine);
-    for (const engine of meant(lose?.engines)) {
-      this.#wire.setLoss(engine, lose?.share ?? 0);
-      this.#recoveries.push({ at: at + (lose?.seconds ?? 0), engine });
-      this.#recoveries.sort((a, b) => a.at - b.at);
-    }
+    for (const engine of meant(lose?.engines)) this.#wire.setLoss(engine, lose?.share ?? 0);
+    if (lose !== undefined) this.#lossEnds.add(at, lose, this.#scenario.engines);
     for (const engine of meant(hold?.engines)) this.#wire.hold(engine, at + (hold?.seconds ?? 0));
     for (const engine of meant(truncate_history?.engines))
       this.#wire.truncateHistory(engine, truncate_history?.keep ?? 0);

@@ -25,7 +25,8 @@ import { type RunResult, runPolicy, type Trouble } from "../replay/run.ts";
 import { describeLaggards, type Laggard, laggards } from "../replay/stream-watch.ts";
 import { reportOf, type RunReport } from "../report/run-report.ts";
 import type { Workload } from "../workload/workload.ts";
-import { endChecks, type ScenarioCheck, whole } from "./scenario-check.ts";
+import { LossEnds } from "./loss-ends.ts";
+import { DIFFERENCES_SHOWN, endChecks, type ScenarioCheck, whole } from "./scenario-check.ts";
 import {
   type EndExpectation,
   enginesMeant,
@@ -40,8 +41,6 @@ const MODEL = "scenario/model";
 const POLL_MS = 5;
 /** Most real seconds in which what was published must have been applied once the fleet stands still. */
 const SETTLE_SECONDS_MAX = 30;
-/** Of an audit's differences, how many are told. */
-const DIFFERENCES_SHOWN = 3;
 
 /** How a scenario is played for real. */
 export interface ScenarioReplayOptions {
@@ -158,10 +157,27 @@ async function playOnce(
   return reportOf(result, blockSize);
 }
 
-/** The end of a loss: workload time, engine. */
-interface LossEnd {
-  readonly at: number;
-  readonly engine: number;
+/**
+ * What an entry does to engines' publishers.
+ *
+ * @returns null for what happens elsewhere, or nowhere.
+ */
+function publisherFault(
+  { restart, lose, hold, truncate_history, burn_number, poison }: TimelineEntry,
+  speedup: number,
+): { readonly engines: "all" | readonly number[]; readonly fault: Fault } | null {
+  if (restart !== undefined) return { engines: restart, fault: { kind: "restart" } };
+  if (lose !== undefined)
+    return { engines: lose.engines, fault: { kind: "drop", percent: 100 * lose.share } };
+  if (hold !== undefined)
+    return { engines: hold.engines, fault: { kind: "hold", seconds: hold.seconds / speedup } };
+  if (truncate_history !== undefined) {
+    const { engines, keep } = truncate_history;
+    return { engines, fault: { kind: "truncate_history", keep } };
+  }
+  if (burn_number !== undefined) return { engines: burn_number, fault: { kind: "burn_sequence_number" } };
+  if (poison === undefined) return null;
+  return { engines: poison.engines, fault: { kind: "poison", form: "malformed_batch", count: poison.count } };
 }
 
 /** Follows the timeline of one run. */
@@ -171,7 +187,7 @@ class Conductor {
   readonly #options: ScenarioReplayOptions;
   readonly #signal: AbortSignal;
   readonly #checks: ScenarioCheck[];
-  readonly #lossEnds: LossEnd[] = [];
+  readonly #lossEnds = new LossEnds();
   /** Frozen daemons that will run again. */
   readonly #thaws: Promise<void>[] = [];
 
@@ -203,10 +219,11 @@ class Conductor {
   }
 
   async #endLossesUntil(at: number): Promise<void> {
-    for (let next = this.#lossEnds[0]; next !== undefined && next.at <= at; next = this.#lossEnds[0]) {
-      this.#lossEnds.shift();
-      await this.#reach(next.at);
-      await this.#fault([next.engine], { kind: "drop", percent: 0 });
+    while (this.#lossEnds.nextAt <= at) {
+      const ended = this.#lossEnds.take();
+      if (ended === null) return;
+      await this.#reach(ended.at);
+      await this.#fault([ended.engine], { kind: "drop", percent: 0 });
     }
   }
 
@@ -223,28 +240,12 @@ class Conductor {
   }
 
   async #strike(entry: TimelineEntry): Promise<void> {
-    const { at, restart, lose, hold, truncate_history, burn_number, poison, stall, lose_index } = entry;
-    const meant = (which: "all" | readonly number[] | undefined): readonly number[] =>
-      which === undefined ? [] : enginesMeant(which, this.#scenario.engines);
+    const { at, lose, stall, lose_index } = entry;
+    const { engines: engineCount } = this.#scenario;
     this.#subjects.announce(`${at} s: ${JSON.stringify({ ...entry, at: undefined })}`);
-    await this.#fault(meant(restart), { kind: "restart" });
-    await this.#fault(meant(lose?.engines), { kind: "drop", percent: 100 * (lose?.share ?? 0) });
-    this.#lossEnds.push(...meant(lose?.engines).map((engine) => ({ at: at + (lose?.seconds ?? 0), engine })));
-    this.#lossEnds.sort((a, b) => a.at - b.at);
-    await this.#fault(meant(hold?.engines), {
-      kind: "hold",
-      seconds: (hold?.seconds ?? 0) / this.#options.speedup,
-    });
-    await this.#fault(meant(truncate_history?.engines), {
-      kind: "truncate_history",
-      keep: truncate_history?.keep ?? 0,
-    });
-    await this.#fault(meant(burn_number), { kind: "burn_sequence_number" });
-    await this.#fault(meant(poison?.engines), {
-      kind: "poison",
-      form: "malformed_batch",
-      count: poison?.count ?? 1,
-    });
+    const planned = publisherFault(entry, this.#options.speedup);
+    if (planned !== null) await this.#fault(enginesMeant(planned.engines, engineCount), planned.fault);
+    if (lose !== undefined) this.#lossEnds.add(at, lose, engineCount);
     if (stall !== undefined) this.#freeze(stall.seconds / this.#options.speedup);
     if (lose_index !== undefined) await this.#killDaemon();
   }

@@ -9,13 +9,11 @@ import { hitRate, type SimulationResult } from "../simulate/simulation-result.ts
 import type { Workload } from "../workload/workload.ts";
 import type { AuditOutcome, BlockDifference } from "./index-audit.ts";
 import type { EndExpectation, Scenario } from "./scenario.ts";
-import { endChecks, type ScenarioCheck, whole } from "./scenario-check.ts";
+import { DIFFERENCES_SHOWN, endChecks, type ScenarioCheck, whole } from "./scenario-check.ts";
 import { type DueExpectation, ScenarioPlayer } from "./scenario-player.ts";
 
 /** An expectation that has some time is looked at so often. */
 const POLL_SECONDS = 0.01;
-/** Of an audit's differences, how many are told. */
-const DIFFERENCES_SHOWN = 3;
 
 /** A judged run. */
 export interface ScenarioReport {

@@ -133,6 +133,22 @@ describe("an expectation", () => {
   });
 });
 
+describe("a loss", () => {
+  it("takes the place of the engine's earlier one: that one's end does not end it", async () => {
+    const { scenario, workload } = await small(
+      "  - { at: 2, lose: { engines: all, share: 1, seconds: 4 } }\n  - { at: 4, lose: { engines: [0], share: 1, seconds: 60 } }\n  - { at: 14, expect: { audit: recovered } }",
+    );
+    const { checks } = runScenario(scenario, workload);
+    expect(checks[0]?.passed).toBe(false);
+    const player = new ScenarioPlayer(scenario, workload, true);
+    while (player.nextAt < 14) player.next();
+    const applied = [0, 1, 2].map((engine) => player.wire.syncOf(engine).lastSequenceNumber ?? -1);
+    const behind = player.publishedCounts.map((count, engine) => count - 1 - (applied[engine] ?? 0));
+    player.simulation.close();
+    expect(behind.map((messages) => messages > 10)).toEqual([true, false, false]);
+  });
+});
+
 /** Nine times nine times … aliases of one list. */
 function aliasBomb(): string {
   const list = (item: string): string => `[${Array(9).fill(item).join(", ")}]`;

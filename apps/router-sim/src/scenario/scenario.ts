@@ -38,7 +38,7 @@ const bounds = z
 const FAULTS = {
   /** Engines die and are up again at once, empty, with numbers from 0. */
   restart: engines,
-  /** Live messages are lost. */
+  /** Live messages are lost. A later loss of the same engine takes the place of one that goes on. */
   lose: z.strictObject({ engines, share, seconds }),
   /** Publishers are stuck: what they say goes out afterwards. */
   hold: z.strictObject({ engines, seconds }),
