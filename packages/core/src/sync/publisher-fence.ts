@@ -67,7 +67,8 @@ export class PublisherFence {
       copyMark(last, this.#anchor);
       copyMark(last, this.#newer);
     } else if (nowMs - this.#newer.atMs >= this.#anchorAgeMs || nowMs < this.#newer.atMs) {
-      // A mark of the future was kept by a process whose clock was ahead: waiting for its time would hold the anchor until no history reaches it.
+      // A mark of the future was kept by a process whose clock was ahead: waiting for its time would hold the anchor until no
+      // history reaches it.
       copyMark(this.#newer, this.#anchor);
       copyMark(last, this.#newer);
     }

@@ -548,15 +548,31 @@ describe("restarts", () => {
     expect([stage.sync.trust, stage.blocks]).toEqual(["exact", [0, 1]]);
   });
 
-  test("a publisher that restarts and keeps nothing is not taken for one that has said nothing", () => {
-    const stage = longFollowed();
+  test.each([
+    ["a number that was kept", 6, 3],
+    ["a number that was not kept", 1, 6],
+  ])(
+    "a publisher that restarts and keeps nothing is not taken for one that has said nothing: %s comes again",
+    (_, sequenceNumber, answers) => {
+      const stage = longFollowed();
+      stage.live(sequenceNumber, 1);
+      for (let i = 0; i < answers; i += 1) stage.answer([], 1);
+      expect([stage.sync.trust, stage.blocks, stage.heard.at(-1)]).toEqual([
+        "partial",
+        [],
+        "trust unknown → partial",
+      ]);
+    },
+  );
+
+  test("a restart is counted, too, where no replay ever brought anything", () => {
+    const stage = new Stage();
+    stage.sync.connected(0);
+    stage.answer([]);
+    for (const sequenceNumber of [0, 1, 2]) stage.live(sequenceNumber);
     stage.live(1, 1);
     for (let i = 0; i < 6; i += 1) stage.answer([], 1);
-    expect([stage.sync.trust, stage.blocks, stage.heard.at(-1)]).toEqual([
-      "partial",
-      [],
-      "trust unknown → partial",
-    ]);
+    expect([stage.sync.trust, stage.blocks, stage.sync.counters.restarts]).toEqual(["partial", [], 1]);
   });
 
   test("a later batch under an earlier number is a restart, though live numbers never went back", () => {
@@ -605,25 +621,77 @@ describe("restarts", () => {
     expect([stage.sync.trust, stage.blocks, stage.sync.counters.restarts]).toEqual(["exact", range(0, 5), 1]);
   });
 
-  test("a history too short for the proof is not vouched for by what the new connection may have said (Y2)", () => {
-    const stage = longFollowed();
-    stage.live(7, 1);
-    stage.live(8, 1);
-    stage.sync.connected(stage.nowMs);
-    for (let i = 0; i < 3; i += 1) expect(stage.answer([8, 9], 1)).toBe(5);
-    expect(stage.answer([8, 9], 1)).toBe(0);
-    expect([stage.sync.trust, stage.blocks, stage.sync.historyFromSequenceNumber]).toEqual([
-      "partial",
-      [8, 9],
-      8,
-    ]);
-  });
+  test.each([
+    ["a connection that was not seen to break", null],
+    ["a break, however long it lasted", 3 * DEFAULT_SYNC_LIMITS.anchorAgeMs],
+  ])(
+    "a history too short for the proof is not vouched for by what the new connection may have said (Y2): %s",
+    (_, brokenMs) => {
+      const stage = longFollowed();
+      stage.live(7, 1);
+      stage.live(8, 1);
+      if (brokenMs !== null) stage.sync.disconnected(stage.nowMs);
+      stage.nowMs += brokenMs ?? 0;
+      stage.sync.connected(stage.nowMs);
+      for (let i = 0; i < 3; i += 1) expect(stage.answer([8, 9], 1)).toBe(5);
+      expect(stage.answer([8, 9], 1)).toBe(0);
+      expect([stage.sync.trust, stage.blocks, stage.sync.historyFromSequenceNumber]).toEqual([
+        "partial",
+        [8, 9],
+        8,
+      ]);
+    },
+  );
 
   test("a history too short for the proof is vouched for by what was said long before the suspicion", () => {
     const stage = longFollowed();
     stage.sync.connected(stage.nowMs + DEFAULT_SYNC_LIMITS.anchorAgeMs);
     expect(stage.answer([6, 7])).toBe(5);
     expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 7)]);
+  });
+
+  test.each([
+    ["was disproved", 0, range(0, 6)],
+    ["came true", 1, range(0, 6)],
+  ])("a suspicion that %s does not count against what is said after it", (_, life, history) => {
+    const stage = longFollowed();
+    stage.sync.connected(stage.nowMs);
+    while (stage.sync.state !== "live") stage.answer(history, life);
+    for (const sequenceNumber of [7, 8, 9]) {
+      stage.nowMs += DEFAULT_SYNC_LIMITS.anchorAgeMs;
+      stage.live(sequenceNumber, life);
+    }
+    stage.nowMs += DEFAULT_SYNC_LIMITS.anchorAgeMs;
+    stage.sync.connected(stage.nowMs);
+    expect(stage.answer([9, 10], life)).toBe(8);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 10)]);
+  });
+
+  test("a suspicion that lasts does not let the new publisher vouch for itself (Y2)", () => {
+    const stage = longFollowed();
+    stage.live(7, 1);
+    stage.live(8, 1);
+    stage.live(3, 1);
+    const suspectSinceMs = stage.nowMs;
+    while (stage.nowMs < suspectSinceMs + 2 * DEFAULT_SYNC_LIMITS.anchorAgeMs) stage.tick();
+    for (let i = 0; i < 3; i += 1) expect(stage.answer([8, 9], 1)).toBe(5);
+    expect([stage.answer([8, 9], 1), stage.blocks]).toEqual([0, [8, 9]]);
+  });
+
+  test("a suspicion of the publisher before does not count against a history that is cut short", () => {
+    const stage = longFollowed();
+    stage.sync.disconnected(stage.nowMs);
+    stage.sync.connected(stage.nowMs);
+    stage.answer([5], 1);
+    const { attempt } = stage.request();
+    for (const sequenceNumber of range(0, 5)) {
+      stage.reply(attempt, sequenceNumber, 1);
+      stage.nowMs += DEFAULT_SYNC_LIMITS.anchorAgeMs;
+    }
+    stage.sync.disconnected(stage.nowMs);
+    stage.sync.connected(stage.nowMs);
+    expect(stage.answer([5, 6], 1)).toBe(4);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 6)]);
   });
 
   test("a batch from before the last one, by its clock, is not applied before its publisher is proven", () => {

@@ -692,7 +692,6 @@ export class WorkerSync {
   #ask(purpose: Purpose, nowMs: number): void {
     this.#abandonAttempt();
     if (purpose === "history") this.#beginHistory();
-    if (purpose === "verify") this.#suspectSinceMs ??= nowMs;
     if (purpose === "probe") {
       this.counters.probes += 1;
       this.#nextLossProbeMs = nowMs + this.#limits.lossProbeMs;
@@ -734,9 +733,9 @@ export class WorkerSync {
       return this.#applier.mayOverReport ? this.#applier.overReportsSince + 1 : 0;
     }
     if (this.#last === NONE) return 0;
-    return purpose === "verify"
-      ? this.#fence.askAnchor(this.#suspectSinceMs ?? nowMs)
-      : this.#fence.askLast();
+    if (purpose !== "verify") return this.#fence.askLast();
+    this.#suspectSinceMs ??= nowMs;
+    return this.#fence.askAnchor(this.#suspectSinceMs);
   }
 
   #askAgain(attempt: Attempt, nowMs: number): void {
