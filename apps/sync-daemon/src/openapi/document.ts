@@ -15,7 +15,14 @@ import { type Content, type Operation, OPERATIONS } from "./operations.ts";
 type Json = Readonly<Record<string, unknown>>;
 
 /** Problems that every route can answer with. */
-const ANYWHERE: readonly ProblemCode[] = ["bad_request", "internal_error", "stopping", "caller_gone"];
+const ANYWHERE: readonly ProblemCode[] = [
+  "bad_request",
+  "request_overdue",
+  "headers_too_large",
+  "internal_error",
+  "stopping",
+  "caller_gone",
+];
 /** Problems of routes that ask who their caller is. */
 const WITH_TOKEN: readonly ProblemCode[] = [
   "malformed_authorization",
