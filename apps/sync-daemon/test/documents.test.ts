@@ -1,5 +1,6 @@
 /**
- * What is written by hand names what exists: links lead to files, metrics are in the catalogue, settings in the schema. What a page's commands do is shown by
+ * What is written by hand names what exists: links lead to files, metrics are in the catalogue, settings in the schema; and what exists is to be found: pages and
+ * decisions. What a page's commands do is shown by
  * pages.e2e.test.ts.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -39,6 +40,29 @@ test("every link between documents leads to a file", () => {
       .map((target) => `${name}: ${target}`),
   );
   expect(dead).toEqual([]);
+});
+
+test("the README leads to every operator's page", () => {
+  const readme = FILES.find(({ name }) => name === "README.md")?.text ?? "";
+  const pages = FILES.map(({ name }) => name).filter((name) => /^docs\/operations\/[^/]+$/.test(name));
+  expect(pages.filter((name) => !readme.includes(`](${name})`))).toEqual([]);
+});
+
+test("decisions are numbered without a hole, and the index lists each by its title", () => {
+  const folder = "docs/decisions/";
+  const decisions = FILES.filter(({ name }) => name.startsWith(folder) && !name.endsWith("README.md")).sort(
+    (a, b) => (a.name < b.name ? -1 : 1),
+  );
+  const listed = decisions.map(({ name, text }, i) => {
+    const [, number = "", title = ""] = /^# (\d+)\. (.+)\n/.exec(text) ?? [];
+    expect([name.slice(folder.length, folder.length + 5), number], name).toEqual([
+      `${String(i + 1).padStart(4, "0")}-`,
+      String(i + 1),
+    ]);
+    return `${number}. [${title}](${name.slice(folder.length)})`;
+  });
+  const index = FILES.find(({ name }) => name === `${folder}README.md`)?.text ?? "";
+  expect(index.split("\n").filter((line) => /^\d/.test(line))).toEqual(listed);
 });
 
 /** Names of spans look like settings. */
