@@ -63,6 +63,41 @@ it("the table of the conclusions has the figures of the pages", () => {
   });
 });
 
+it("the table of fleet sizes has the figures of its page", () => {
+  const lines = readFileSync(join(FOLDER, "README.md"), "utf8").split("\n");
+  const header = lines.findIndex((line) => line.startsWith("| engines | "));
+  const policies = cellsOf(lines[header] ?? "").slice(1, -2);
+  const { comparison, workloads } = JSON.parse(
+    readFileSync(join(FOLDER, "fleet-size.json"), "utf8"),
+  ) as ComparisonFigures;
+  expect(comparison.cases).toHaveLength(3);
+  comparison.cases.forEach(({ engineCount, policies: results }, position) => {
+    const mean = (
+      policy: string,
+      metric: "firstTokenP90" | "promptStarts" | "interTokenMean" | "hitRate",
+    ): number => results.find((result) => result.policy === policy)?.metrics[metric]?.mean ?? Number.NaN;
+    const ceiling = workloads[0]?.ceilingsByEngines.find((one) => one.engineCount === engineCount);
+    const expected = [
+      String(engineCount),
+      ...policies.map((policy) =>
+        [
+          `${mean(policy, "firstTokenP90").toFixed(2)} s`,
+          percent(mean(policy, "promptStarts")),
+          `${mean(policy, "interTokenMean").toFixed(1)} ms`,
+        ].join(", "),
+      ),
+      percent(mean("kvsync", "hitRate")),
+      percent(ceiling?.hitShare ?? Number.NaN),
+    ];
+    const cells = cellsOf(lines[header + 2 + position] ?? "");
+    expect(cells.map((cell) => cell.replaceAll("*", ""))).toEqual(expected);
+  });
+});
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(0)} %`;
+}
+
 function cellsOf(line: string): string[] {
   return line
     .split("|")
