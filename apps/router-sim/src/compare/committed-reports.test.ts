@@ -75,7 +75,7 @@ it("the table of fleet sizes has the figures of its page", () => {
     const mean = (
       policy: string,
       metric: "firstTokenP90" | "promptStarts" | "interTokenMean" | "hitRate",
-    ): number => results.find((result) => result.policy === policy)?.metrics[metric]?.mean ?? Number.NaN;
+    ): number => results.find((result) => result.policy === policy)?.metrics[metric].mean ?? Number.NaN;
     const ceiling = workloads[0]?.ceilingsByEngines.find((one) => one.engineCount === engineCount);
     const expected = [
       String(engineCount),
