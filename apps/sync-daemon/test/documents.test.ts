@@ -1,7 +1,6 @@
 /**
- * What is written by hand names what exists: links lead to files, metrics are in the catalogue, settings in the schema; and what exists is to be found: pages and
- * decisions. What a page's commands do is shown by
- * pages.e2e.test.ts.
+ * What is written by hand names what exists: links lead to files, metrics are in the catalogue, settings in the schema. And what exists
+ * is to be found: decisions in their index, operators' pages from the README. What a page's commands do is shown by pages.e2e.test.ts.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
