@@ -110,6 +110,29 @@ test("an engine's clients by the other API are told tokens of each engine's own 
   expect(response.json()).toMatchObject({ scores: { "of-16": { 0: 96 }, "of-32": { 0: 96 } } });
 });
 
+test("a rank that holds a prompt in blocks of two sizes is credited with the more tokens, not the more blocks", async () => {
+  const hybrid = engines.get(16);
+  if (hybrid === undefined) throw new Error("the first test starts it");
+  const tokenIds = [...PROMPT.subarray(0, 72)];
+  hybrid.server.publish({
+    sequenceNumber: hybrid.engine.lastSequenceNumber + 1,
+    batch: {
+      // Not before what it said of itself.
+      timestampSeconds: Date.now() / 1000 + 60,
+      events: [
+        { type: "BlockStored", blockHashes: [1n, 2n, 3n], parentBlockHash: null, tokenIds, blockSize: 24 },
+      ],
+      dataParallelRank: 0,
+    },
+  });
+  const best = async (): Promise<object | undefined> => {
+    const { payload } = await ask({ token_ids: tokenIds, workers: ["of-16"] });
+    return payload.block_sizes?.includes(24) === true ? payload.matches?.[0] : undefined;
+  };
+  await until("the coarser blocks are known", async () => (await best()) !== undefined);
+  expect(await best()).toMatchObject({ block_size: 24, matched_blocks: 3, matched_tokens: 72 });
+});
+
 test("more sizes than a lookup tries are named, and one of them has to be asked for", async () => {
   await join(8);
   await join(24);

@@ -1,3 +1,4 @@
+/** 64 bits come through JSON whole, whatever else the body has in it, and what is no hash is named as the caller named it. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 

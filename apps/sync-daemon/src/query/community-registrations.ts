@@ -23,8 +23,8 @@ import {
 import type { CommunityRegistration } from "./community-registration.ts";
 import { malformed, QueryError } from "./query-error.ts";
 
-/** Who a registration is of. Ids are made of it, and a slash in a name can make two of them one: then the first one keeps it. */
-const IDENTITY = ["instance", "tenant", "dpRank"] as const;
+/** Who a registration is of, beside its DP rank, which its id ends with. A slash in a name can make two ids one: then the first one keeps it. */
+const IDENTITY = ["instance", "tenant"] as const;
 
 /** Registers, removes and names. */
 export class CommunityRegistrations {
