@@ -66,8 +66,9 @@ export class OraclePolicy implements RoutingPolicy {
     const fresh = freshTokens(request, workers[best]);
     this.#fresh += fresh;
     if (isUnwanted) this.#unwanted += fresh;
-    const chosen = isUnwanted && setsAside ? last : best;
-    this.#book(chosen, freshTokens(request, workers[chosen]), workers, setsAside);
+    const isSetAside = isUnwanted && setsAside;
+    const chosen = isSetAside ? last : best;
+    this.#book(chosen, freshTokens(request, workers[chosen]), workers[chosen], isSetAside);
     return chosen;
   }
 
@@ -77,9 +78,8 @@ export class OraclePolicy implements RoutingPolicy {
     return freshTokens(request, aside) + wanted <= freshTokens(request, best) * (1 + USEFUL_SHARE);
   }
 
-  #book(chosen: number, fresh: number, workers: readonly WorkerView[], setsAside: boolean): void {
-    const isAside = setsAside && chosen === workers.length - 1;
-    if (!isAside) this.#pressure.give(chosen, fresh, workers[chosen]?.capacityTokens ?? 1);
+  #book(chosen: number, fresh: number, view: WorkerView | undefined, isSetAside: boolean): void {
+    if (!isSetAside) this.#pressure.give(chosen, fresh, view?.capacityTokens ?? 1);
     this.#stored[chosen] = (this.#stored[chosen] ?? 0) + fresh;
     this.#storedByAll += fresh;
     this.#waiting.record(chosen);

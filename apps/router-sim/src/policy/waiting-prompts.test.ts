@@ -1,3 +1,4 @@
+/** What waits for its first token counts as held, for as long as it waits. */
 import { describe, expect, it } from "vitest";
 
 import type { RoutingRequest, WorkerView } from "./policy.ts";
