@@ -253,8 +253,9 @@ export class Ingest {
    */
   positions(): SnapshotStream[] {
     const positions: SnapshotStream[] = [];
+    const nowMs = this.#dependencies.now();
     for (const { rank, sync } of this.#streams.values()) {
-      const position = sync.position();
+      const position = sync.position(nowMs);
       if (position === null) continue;
       const { rankSlot, workerId, model, dpRank, endpoint, topic, reportMode } = rank;
       positions.push({ rankSlot, workerId, model, dpRank, endpoint, topic, reportMode, position });

@@ -79,6 +79,7 @@ const position = z.object({
   begunAt: count,
   lastBatchTimestampSeconds: z.number().nullable(),
   fence: z.object({ anchor: mark, newer: mark, last: mark }),
+  suspectSinceMs: z.number().optional(),
   applier: z.object({
     mainGroup: count.nullable(),
     otherGroups: z.array(z.tuple([count, dropReason])).max(64),

@@ -23,5 +23,11 @@ export interface StreamPosition {
   readonly begunAt: number;
   readonly lastBatchTimestampSeconds: number | null;
   readonly fence: FenceMarks;
+  /**
+   * Since when the publisher may be another one, on the fence's clock: when this was taken, unless it was in doubt before. The
+   * news of a new connection may have been on their way, and messages of that connection applied already. Left out: since
+   * the last message.
+   */
+  readonly suspectSinceMs?: number | undefined;
   readonly applier: ApplierState;
 }

@@ -199,7 +199,7 @@ export class StreamWorld {
 
   /** Where the follower stands; whoever keeps it copies the index at the same moment. */
   snapshot(): WorldSnapshot {
-    return { position: this.sync.position(), appliedEpoch: this.#appliedEpoch };
+    return { position: this.sync.position(this.nowMs), appliedEpoch: this.#appliedEpoch };
   }
 
   /** The follower dies and comes back with a snapshot; the index has what it had then, or nothing of the rank. */

@@ -1147,6 +1147,33 @@ describe("a stream that is handed over", () => {
     expect([stage.sync.trust, stage.sync.lastSequenceNumber]).toEqual(["exact", 7]);
   });
 
+  test.each([["before the news of a new connection"], ["by a version that did not note the time"]])(
+    "%s is not proven by what that connection may have said",
+    (when) => {
+      const stage = longFollowed();
+      stage.live(7, 1);
+      stage.live(8, 1);
+      const { suspectSinceMs, ...older } = stage.sync.position(stage.nowMs)!;
+      const resumeFrom = when.startsWith("by") ? older : { ...older, suspectSinceMs };
+      const next = new Stage({ resumeFrom });
+      next.sync.connected(stage.nowMs);
+      for (let i = 0; i < 3; i += 1) expect(next.answer([8, 9], 1)).toBe(5);
+      expect(next.answer([8, 9], 1)).toBe(0);
+      expect([next.sync.trust, next.blocks]).toEqual(["partial", [8, 9]]);
+    },
+  );
+
+  test("in doubt is proven by nothing that was said shortly before", () => {
+    const stage = longFollowed();
+    stage.live(7, 1);
+    stage.sync.disconnected(stage.nowMs);
+    const next = new Stage({ resumeFrom: stage.sync.handOver(stage.nowMs)! });
+    next.sync.connected(stage.nowMs);
+    for (let i = 0; i < 3; i += 1) expect(next.answer([7, 8], 1)).toBe(5);
+    expect(next.answer([7, 8], 1)).toBe(0);
+    expect([next.sync.trust, next.blocks]).toEqual(["partial", [7, 8]]);
+  });
+
   test("is not, before it ever was in step", () => {
     const stage = new Stage();
     stage.sync.connected(0);

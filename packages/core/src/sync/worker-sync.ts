@@ -178,15 +178,16 @@ export class WorkerSync {
   }
 
   /** What waits for a connection after this is a stream that lost it: its publisher has to prove itself. */
-  #resume({ lastSequenceNumber, begunAt, lastBatchTimestampSeconds, fence, applier }: StreamPosition): void {
+  #resume(position: StreamPosition): void {
+    const { lastSequenceNumber, begunAt, lastBatchTimestampSeconds, fence, suspectSinceMs, applier } =
+      position;
     this.#last = lastSequenceNumber;
     this.#begunAt = begunAt;
     this.#lastTimestampSeconds = lastBatchTimestampSeconds;
     this.#fence.restore(fence);
     this.#applier.restore(applier, lastSequenceNumber);
     this.#isSynced = true;
-    // Whoever kept it was sure of its publisher to the last message.
-    this.#suspectSinceMs = fence.last.atMs + this.#limits.anchorAgeMs;
+    this.#suspectSinceMs = suspectSinceMs ?? fence.last.atMs;
     if (applier.mayOverReport) this.#rebuildDueMs = 0;
     this.#reportTrust();
   }
@@ -194,16 +195,18 @@ export class WorkerSync {
   /**
    * Where the stream stands, for whoever copies its blocks at the same moment.
    *
+   * @param nowMs - that moment: later news of a connection may tell that the publisher was another one by then.
    * @returns plain data, the caller's; null when the index is not yet what the publisher ever held, or when its publisher
    *   could not prove itself afterwards.
    */
-  position(): StreamPosition | null {
+  position(nowMs: number): StreamPosition | null {
     if (!this.#usesReplay || !this.#isSynced || this.#beginsAnywhere || this.#last === NONE) return null;
     return {
       lastSequenceNumber: this.#last,
       begunAt: this.#begunAt,
       lastBatchTimestampSeconds: this.#lastTimestampSeconds,
       fence: this.#fence.marks(),
+      suspectSinceMs: this.#suspectSinceMs ?? nowMs,
       applier: this.#applier.state(),
     };
   }
@@ -415,7 +418,8 @@ export class WorkerSync {
    * @returns that; null when it cannot be gone on from, and then nothing has changed.
    */
   handOver(nowMs: number): StreamPosition | null {
-    const position = this.position();
+    // Where nothing is in doubt, what was applied up to now is its publisher's: a connection that is given up has no late news.
+    const position = this.position(nowMs + this.#limits.anchorAgeMs);
     if (position === null) return null;
     this.#abandonAttempt();
     this.#dropHeld("covered_by_replay");
