@@ -128,6 +128,18 @@ describe("a snapshot file", () => {
     },
   );
 
+  test("is whole also where an engine has announced a block more often than a file takes", () => {
+    const source = PrefixIndex.create({ memoryBytesMax: 64 * 1024 * 1024 });
+    const context = source.openContext(CONTEXT);
+    source.storeBlocks(context, 0, 0, 1, false, 0, 0, false);
+    for (let copies = 1; copies <= 1_000_000; copies++) source.storeKnownBlocks(0, 0, 1);
+    const often = join(folder, "often");
+    writeSnapshot(often, headOf([0]), source.copy());
+    const target = PrefixIndex.create({ memoryBytesMax: 64 * 1024 * 1024 });
+    expect(loadSnapshot(often, target.importer(), "1337").rows).toBe(1);
+    expect(rowsOf(target).map((row) => row.split(" ").at(-1))).toEqual(["1000000"]);
+  });
+
   test("leaves out the blocks of ranks that have no stream in it", () => {
     const partial = join(folder, "partial");
     writeSnapshot(partial, headOf([5]), filled(1, slots).copy());

@@ -60,7 +60,10 @@ const SECTION_HEAD_BYTES = 8;
 const DIGEST_BYTES = 32;
 /** A head with 4,096 streams is below 4 MiB, rows come in pages of 1.5 MiB, the largest parked store takes 8.4 MiB. */
 const SECTION_BYTES_MAX = 32 * 1024 * 1024;
-/** Copies of one block at one holder: an engine has thousands of blocks, not millions of copies of one. */
+/**
+ * Copies of one block at one holder: an engine has thousands of blocks, not millions of copies of one. One that announces
+ * everything again and again, followed as if it did not, comes to more: what is beyond is not kept.
+ */
 const COPIES_MAX = 1_000_000;
 
 const KINDS = ["head", "context", "rows", "order", "parked", "end"] as const;
@@ -209,6 +212,7 @@ function writeSections(
     for (const [id, key] of keys) {
       file.pack("context", key);
       for (const page of source.rows(id)) {
+        boundCopies(page);
         file.write("rows", page);
         rows += page.byteLength / INDEX_ROW_BYTES;
       }
@@ -231,6 +235,13 @@ function writeSections(
   } finally {
     file.close();
   }
+}
+
+/** An engine that stores a block over and over and removes it as rarely must not make a file that is refused. */
+function boundCopies(rows: Uint8Array): void {
+  const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+  for (let at = 20; at < rows.byteLength; at += INDEX_ROW_BYTES)
+    if (view.getUint32(at, true) > COPIES_MAX) view.setUint32(at, COPIES_MAX, true);
 }
 
 /**
