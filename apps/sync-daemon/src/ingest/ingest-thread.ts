@@ -10,6 +10,7 @@ import {
   assert,
   CodedError,
   DEFAULT_HASH_SEED,
+  type IndexCopy,
   PrefixIndex,
   type PrefixIndexOptions,
   RANK_SLOTS_MAX,
@@ -131,6 +132,10 @@ port.on("message", (message: ToIngest) => {
       break;
   }
 });
+
+/** The last copy, which is written before the next is asked for (snapshot-store.ts): its memory serves all. */
+let lastCopy: IndexCopy | null = null;
+
 /**
  * Between two messages: what the streams say and what the index holds belong together. With several workers the others
  * stand still meanwhile; when one does not come in time there is no snapshot, since it may be in the middle of a write.
@@ -139,13 +144,17 @@ function takeSnapshot(barrier: SnapshotBarrier | null): TakenSnapshot | null {
   const words = barrier === null ? null : new Int32Array(barrier.memory);
   const isStill = words === null || barrier === null || othersStand(words, barrier.others);
   const beganMs = performance.now();
-  const taken = isStill ? { takenMs: Date.now(), streams: ingest.positions(), copy: index.copy() } : null;
-  const stoodStillMs = performance.now() - beganMs;
+  let taken: TakenSnapshot | null = null;
+  if (isStill) {
+    const [takenMs, streams] = [Date.now(), ingest.positions()];
+    lastCopy = index.copy(lastCopy);
+    taken = { takenMs, streams, copy: lastCopy, stoodStillMs: performance.now() - beganMs };
+  }
   if (words !== null) {
     Atomics.store(words, 1, 1);
     Atomics.notify(words, 1);
   }
-  return taken === null || stoodStillMs > STAND_MS_MAX ? null : { ...taken, stoodStillMs };
+  return taken === null || taken.stoodStillMs > STAND_MS_MAX ? null : taken;
 }
 
 function othersStand(words: Int32Array, others: number): boolean {

@@ -14,7 +14,7 @@
  */
 import { CONTEXT_RECORD_BYTES, type ContextSummary, listContexts, slotOf } from "./context-table.ts";
 import type { ContextKey, Tier } from "./contract.ts";
-import { instantiateKernel, type KernelExports, type KernelMemory, reach } from "./kernel.ts";
+import { growTo, instantiateKernel, type KernelExports, type KernelMemory } from "./kernel.ts";
 import type { ParkedStore } from "./parked-stores.ts";
 
 /** Bytes of a row. */
@@ -23,6 +23,8 @@ export const INDEX_ROW_BYTES = 24;
 /** Rows read at a time: four times what one block may take (kernel/export.ts). */
 const PAGE_ROWS = 65_536;
 const CURSOR_WORDS = 5;
+/** A whole number of u64s, so that what follows is aligned. */
+const CURSOR_BYTES = 24;
 const [CURSOR_ROWS, CURSOR_DONE] = [3, 4];
 /** Rows of one rank and tier that are stored at a time. */
 const RUN_BLOCKS = 4096;
@@ -47,7 +49,10 @@ export interface ParkedRecord {
 
 /** What `PrefixIndex.copy` gives: structured-cloneable, the memory shared without copying again. */
 export interface IndexCopy {
+  /** The index's bytes, and behind them room that its reader works in. */
   readonly memory: KernelMemory;
+  /** Of the index's memory, whole pages. */
+  readonly bytes: number;
   readonly parked: readonly ParkedRecord[];
 }
 
@@ -60,14 +65,14 @@ export class IndexCopyReader {
   readonly #recordAt: number;
 
   /** @param copy - the only reader of it is this one. */
-  constructor({ memory }: IndexCopy) {
+  constructor({ memory, bytes }: IndexCopy) {
     this.#memory = memory;
     this.#kernel = instantiateKernel(memory);
-    this.#outAt = this.#kernel.scratchMake(PAGE_ROWS * INDEX_ROW_BYTES);
-    this.#cursorAt = this.#kernel.scratchMake(4 * CURSOR_WORDS);
-    this.#recordAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
-    reach(memory, this.#recordAt + CONTEXT_RECORD_BYTES);
-    reach(memory, this.#outAt + PAGE_ROWS * INDEX_ROW_BYTES);
+    // Not from the kernel's heap, which would take more with each index that is copied to the same memory.
+    this.#outAt = bytes;
+    this.#cursorAt = this.#outAt + PAGE_ROWS * INDEX_ROW_BYTES;
+    this.#recordAt = this.#cursorAt + CURSOR_BYTES;
+    growTo(memory, this.#recordAt + CONTEXT_RECORD_BYTES);
   }
 
   /** The contexts there are, in no particular order. */

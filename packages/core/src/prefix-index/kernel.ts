@@ -115,6 +115,17 @@ export function makeKernelMemory(pages: number, pagesMax: number): KernelMemory 
 }
 
 /**
+ * Makes a memory that no other thread has large enough.
+ *
+ * @param bytes - that it has to have at least.
+ * @throws RangeError when that is beyond its maximum.
+ */
+export function growTo(memory: KernelMemory, bytes: number): void {
+  const missing = Math.ceil((bytes - memory.buffer.byteLength) / PAGE_BYTES);
+  if (missing > 0) memory.grow(missing);
+}
+
+/**
  * Makes `memory.buffer` reach an address that the kernel has given out. Other threads make the memory larger, too, and a
  * thread that looks while several do may for a moment be shown less than there is.
  *

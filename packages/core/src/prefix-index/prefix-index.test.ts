@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { ContextKey, EvictionReason, Tier } from "./contract.ts";
+import { INDEX_ROW_BYTES, type IndexCopy, IndexCopyReader } from "./index-copy.ts";
 import { INVARIANTS } from "./invariants.ts";
 import { PrefixHasher } from "./prefix-hasher.ts";
 import { PrefixIndex, type PrefixIndexOptions, STORE_BLOCKS_MAX } from "./prefix-index.ts";
@@ -273,6 +274,37 @@ describe("a dump", () => {
     expect(dumpBy(1)).toEqual(whole);
     expect(dumpBy(7)).toEqual(whole);
     expect(bench.reader.dump(contextId + 4096, 0, new Uint32Array(10))).toEqual({ cursor: -1, rows: 0 });
+  });
+});
+
+describe("a copy", () => {
+  it("made in the memory of an earlier one is as good as one of its own, and does not make it larger", () => {
+    const index = PrefixIndex.create();
+    const context = index.openContext({ model: "m", loraName: null, blockSize: 4, bigram: false });
+    const rowsIn = (copy: IndexCopy): number => {
+      const reader = new IndexCopyReader(copy);
+      return reader
+        .contexts()
+        .flatMap(({ id }) => [...reader.rows(id)])
+        .reduce((rows, page) => rows + page.byteLength / INDEX_ROW_BYTES, 0);
+    };
+    let copy = index.copy();
+    const { memory } = copy;
+    rowsIn(copy);
+    const bytes = memory.buffer.byteLength;
+    for (let chain = 1; chain <= 100; chain++) {
+      for (let i = 0; i < 8; i++) index.scratch.tokens[i] = chain;
+      index.scratch.hashes.set([chain, 0, chain, 1]);
+      index.storeBlocks(context, chain, 0, 2, false, 0, 0, false);
+      copy = index.copy(copy);
+      expect(rowsIn(copy)).toBe(2 * chain);
+    }
+    expect([copy.memory, copy.memory.buffer.byteLength]).toEqual([memory, bytes]);
+    for (let i = 0; i < 4 * STORE_BLOCKS_MAX; i++) index.scratch.tokens[i] = i >>> 2;
+    for (let i = 0; i < 2 * STORE_BLOCKS_MAX; i++) index.scratch.hashes[i] = i;
+    for (let rank = 0; rank < 2; rank++)
+      expect(index.storeBlocks(context, rank, 0, STORE_BLOCKS_MAX, false, 0, 0, false)).toBe("stored");
+    expect(rowsIn(index.copy(copy))).toBe(200 + 2 * STORE_BLOCKS_MAX);
   });
 });
 

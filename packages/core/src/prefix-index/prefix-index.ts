@@ -36,7 +36,7 @@ import { type IndexCopy, IndexImport, type ParkedRecord } from "./index-copy.ts"
 import { IndexError } from "./index-error.ts";
 import { INVARIANTS } from "./invariants.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
-import { instantiateKernel, makeKernelMemory, PAGE_BYTES, PAGES_MAX, reach } from "./kernel.ts";
+import { growTo, instantiateKernel, makeKernelMemory, PAGE_BYTES, PAGES_MAX, reach } from "./kernel.ts";
 import { type ParkedStore, ParkedStores } from "./parked-stores.ts";
 import { checkBlockSize } from "./prefix-hasher.ts";
 import type { SharedPrefixIndex } from "./prefix-reader.ts";
@@ -104,8 +104,6 @@ const PARKED_STORES_PER_RANK_MAX = 1024;
 
 /** Memory beside what the limit counts: scratch, readers' buffers, and holes between blocks. */
 const MEMORY_SLACK_BYTES = 268_435_456;
-/** Scratch of a copy's reader: pages of rows, a context's record. */
-const COPY_SLACK_PAGES = 128;
 /** Kernel's fixed part and the scratch of a writer fit in the first growths; see kernel/layout.ts. */
 const PAGES_FIRST = 8;
 const OUTCOMES: readonly StoreOutcome[] = [
@@ -484,15 +482,19 @@ export class PrefixIndex implements IndexWriter {
 
   /**
    * A copy of everything, as it is between two calls. Costs a copy of `memoryBytes`, about 10 ms per million blocks, and
-   * as much memory until it is let go.
+   * as much memory.
+   *
+   * @param used - an earlier copy that nobody reads any more: its memory is taken, and its rows are gone. Whoever copies again
+   *   and again gives it, since the memory of one that was let go comes back only when the thread's heap is collected, which
+   *   the size of it does nothing to bring about.
    */
-  copy(): IndexCopy {
+  copy(used: IndexCopy | null = null): IndexCopy {
     const source = this.#memory.buffer;
-    const pages = source.byteLength / PAGE_BYTES;
-    // Room for the scratch of the copy's reader.
-    const memory = makeKernelMemory(pages, Math.min(PAGES_MAX, pages + COPY_SLACK_PAGES));
+    const bytes = source.byteLength;
+    const memory = used?.memory ?? makeKernelMemory(bytes / PAGE_BYTES, PAGES_MAX);
+    growTo(memory, bytes);
     new Uint8Array(memory.buffer).set(new Uint8Array(source));
-    return { memory, parked: this.copyParked() };
+    return { memory, bytes, parked: this.copyParked() };
   }
 
   /** This writer's parked stores, in the order of parking; they stay parked. */
