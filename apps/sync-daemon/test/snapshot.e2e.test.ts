@@ -21,7 +21,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest
 
 import { verifySnapshot } from "../src/snapshot/snapshot-file.ts";
 import { DaemonProcess } from "./daemon-process.ts";
-import { audit, caughtUp, TestEngine, until } from "./fleet.ts";
+import { audit, caughtUp, dumped, TestEngine, until } from "./fleet.ts";
+
+/** Less than an engine says before the daemons come, more than while one is away. */
+const KEPT_MESSAGES = 100;
 
 let folder: string;
 let engines: TestEngine[];
@@ -228,6 +231,56 @@ test("a new replica takes the state of a running one, and is exact without the e
   expect(logged(third, "snapshot_refused")).toMatchObject({ origin: "sibling", code: "fetch_failed" });
   await settled(third);
 });
+
+test("what waits for its parents is as good behind a kill as if there had been none, whatever the number of workers", async () => {
+  await Promise.all(engines.map((engine) => engine.stop()));
+  engines = await Promise.all(
+    ["a", "b", "c"].map((id, i) =>
+      TestEngine.start({ id, blockCount: 3000 }, i + 1, { bufferSteps: KEPT_MESSAGES }),
+    ),
+  );
+  // Whoever comes now meets stores whose parents are older than what is kept.
+  await Promise.all(engines.map((engine) => engine.serve(150)));
+  const known = ["exact", "partial"];
+  const witness = await DaemonProcess.start({ engines: engines.map((engine) => engine.entry) });
+  daemons.push(witness);
+  const first = await start({ ingest: { workers: 1 } });
+  await Promise.all([witness, first].map((each) => caughtUp(each, engines, known)));
+  // Until the message that proves a publisher is younger than what the daemons began with.
+  const provenMs = performance.now() + 11_000;
+  while (performance.now() < provenMs) {
+    await Promise.all(engines.map((engine) => engine.serve(1)));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  const load = Promise.all(engines.map((engine) => engine.serve(6)));
+  // The sibling takes the state of a daemon that is under load and makes its own meanwhile.
+  const sibling = await DaemonProcess.start({
+    engines: engines.map((engine) => engine.entry),
+    snapshot: { warm_from: first.url },
+    ingest: { workers: 2 },
+  });
+  daemons.push(sibling);
+  // In the middle of a write, if one is seen.
+  await until("one is being written", () => Promise.resolve(existsSync(`${file()}.writing`)), 1100).catch(
+    () => undefined,
+  );
+  await first.end("SIGKILL");
+  await load;
+  expect(verifySnapshot(file()).parked, "stores wait for their parents").toBeGreaterThan(0);
+  const second = await start({ ingest: { workers: 3 } });
+  expect(logged(second, "snapshot_loaded")).toMatchObject({ streams: 3 });
+  expect(logged(sibling, "snapshot_loaded")).toMatchObject({ origin: "sibling", streams: 3 });
+  // Conversations go on: parents that were evicted are computed anew.
+  await Promise.all(engines.map((engine) => engine.serve(40)));
+  await Promise.all([witness, second, sibling].map((each) => caughtUp(each, engines, known)));
+  const expected = [...(await dumped(witness, "test/model"))].sort();
+  for (const each of [second, sibling]) {
+    expect([...(await dumped(each, "test/model"))].sort()).toEqual(expected);
+    const untrue = (await audit(each, engines)).filter((difference) => !difference.startsWith("missing"));
+    expect(untrue).toEqual([]);
+    expect(await restarts(each)).toBe(0);
+  }
+}, 60_000);
 
 test("a snapshot's summary says what is in it", async () => {
   const daemon = await start();

@@ -6,32 +6,18 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 
-import {
-  assert,
-  CodedError,
-  DEFAULT_HASH_SEED,
-  type IndexCopy,
-  PrefixIndex,
-  type PrefixIndexOptions,
-  RANK_SLOTS_MAX,
-} from "@kvsync/core";
+import { assert, type IndexCopy, PrefixIndex, type PrefixIndexOptions } from "@kvsync/core";
 import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
 
 import { ZmqTransport } from "../engine/zmq-transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
-import { loadSnapshot, type SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { Ingest } from "./ingest.ts";
+import { restoreSnapshot } from "./snapshot-restore.ts";
 import { ThreadSpans } from "../tracing/thread-spans.ts";
 import { BoardWriter } from "./stream-board.ts";
-import type {
-  FromIngest,
-  IngestSettings,
-  RestoredSnapshot,
-  SnapshotBarrier,
-  ToIngest,
-} from "./thread-messages.ts";
+import type { FromIngest, IngestSettings, SnapshotBarrier, ToIngest } from "./thread-messages.ts";
 import { yieldToLookups } from "./thread-priority.ts";
 
 assert(parentPort !== null, "ingest-thread runs as a worker thread");
@@ -176,34 +162,8 @@ function standStill({ memory }: SnapshotBarrier): void {
   Atomics.wait(words, 1, 0, STAND_MS_MAX);
 }
 
-function restore(path: string): RestoredSnapshot {
-  const importer = index.importer();
-  try {
-    const { head, rows } = loadSnapshot(path, importer, String(DEFAULT_HASH_SEED));
-    const streams = head.streams.map((stream) =>
-      importer.incompleteRanks.has(stream.rankSlot) || evictedWhileRestoring.has(stream.rankSlot)
-        ? incomplete(stream)
-        : stream,
-    );
-    // Any worker may come to follow these ranks.
-    const parked = streams.flatMap(({ rankSlot }) => index.takeParked(rankSlot));
-    return { kind: "restored", createdMs: head.createdMs, rows, streams, parked };
-  } catch (error) {
-    if (!(error instanceof CodedError)) throw error;
-    for (let slot = 0; slot < RANK_SLOTS_MAX; slot++) index.clearRank(slot);
-    const { code } = error as CodedError<{ readonly code: string }>;
-    return { kind: "refused", code, message: error.message };
-  }
-}
-
-/** Limits of this daemon are smaller than those of the one that wrote it: something is missing up to here. */
-function incomplete(stream: SnapshotStream): SnapshotStream {
-  const { position } = stream;
-  const applier = { ...position.applier, mayUnderReport: true, historyFrom: position.lastSequenceNumber + 1 };
-  return { ...stream, position: { ...position, applier } };
-}
-
-const restored = settings.restoreFrom === null ? null : restore(settings.restoreFrom);
+const restored =
+  settings.restoreFrom === null ? null : restoreSnapshot(index, settings.restoreFrom, evictedWhileRestoring);
 isRestoring = false;
 ingest.start();
 tell({ kind: "ready", index: index.shared, restored });

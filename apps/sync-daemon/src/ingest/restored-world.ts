@@ -1,0 +1,272 @@
+/**
+ * Engines' streams and the daemon's side of them without sockets or clock, so that a daemon can be snapshot, restored, and
+ * held against the one it was taken from. Everything is decided by a seed. Tests only.
+ *
+ *     Publisher ──messages, ring──▶ Side { writers of one index, a WorkerSync per rank }
+ *
+ * What a publisher says need not be true of any pool: stores begin anywhere in a prompt (so that they wait for parents),
+ * removals name what was never stored, names are used twice. Two sides that hear the same must hold the same.
+ */
+import {
+  encodeEventBatch,
+  encodeLiveFrames,
+  EventBatchDecoder,
+  type IndexCopy,
+  INDEX_ROW_BYTES,
+  IndexCopyReader,
+  type KvEvent,
+  type ParkedRecord,
+  PrefixIndex,
+  type PrefixIndexOptions,
+  type Prng,
+  type StreamPosition,
+  WorkerSync,
+} from "@kvsync/core";
+
+import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
+
+/** Blocks of the tree of prompts; block n has parent (n − 1) / 2. */
+const BLOCKS = 63;
+const BLOCK_SIZE = 4;
+/** Kinds of contexts and salts: base, adapter by name, adapter by number, pairs of tokens, salted, another block size. */
+const VARIANTS = 6;
+const MEDIA = ["GPU", "GPU", "GPU", "CPU", "STORAGE", "REMOTE", "TAPE", null] as const;
+const EVENTS_MAX = 4;
+const MODEL = "world";
+
+/** One engine's rank: what it says, and what of it it keeps for replay. */
+export class Publisher {
+  readonly rankSlot: number;
+  readonly reportMode: "delta" | "full";
+  readonly #random: Prng;
+  readonly #ringMax: number;
+  /** Engines with equal seeds call equal blocks alike. */
+  #seed: number;
+  #messages: Uint8Array[] = [];
+  #timestamp = 1_757_500_000;
+
+  constructor(rankSlot: number, random: Prng) {
+    this.rankSlot = rankSlot;
+    this.reportMode = random.chance(0.2) ? "full" : "delta";
+    this.#random = random;
+    this.#ringMax = random.pick([3, 20, 10_000]);
+    this.#seed = random.pick([0, 0, rankSlot + 1]);
+  }
+
+  /** Number of the last message; −1 before the first. */
+  get last(): number {
+    return this.#messages.length - 1;
+  }
+
+  /** Says something; returns its frames. */
+  say(): Uint8Array[] {
+    const random = this.#random;
+    this.#timestamp += random.below(1000) / 1000;
+    const events = Array.from({ length: 1 + random.below(EVENTS_MAX) }, () => this.#event());
+    const batch = { timestampSeconds: this.#timestamp, events, dataParallelRank: 0 };
+    let payload = encodeEventBatch(batch, "vllm-0.29");
+    if (random.chance(0.01)) payload = payload.subarray(0, 11 + random.below(payload.length - 11));
+    this.#messages.push(payload);
+    return encodeLiveFrames("", this.last, payload);
+  }
+
+  /** Begins anew, with an empty pool and from number 0. */
+  restart(): void {
+    this.#messages = [];
+    this.#seed += 1000;
+    this.#timestamp += 5;
+  }
+
+  /** What it still has, from a number on. */
+  kept(from: number): { readonly sequenceNumber: number; readonly payload: Uint8Array }[] {
+    const first = Math.max(from, this.#messages.length - this.#ringMax, 0);
+    return this.#messages.slice(first).map((payload, i) => ({ sequenceNumber: first + i, payload }));
+  }
+
+  #event(): KvEvent {
+    const random = this.#random;
+    if (random.chance(0.004)) return { type: "AllBlocksCleared" };
+    const variant = random.below(VARIANTS);
+    const path = pathTo(random.below(BLOCKS));
+    const blocks = path.slice(random.chance(0.5) ? 0 : random.below(path.length));
+    const medium = random.pick(MEDIA);
+    const groupIdx = random.pick([null, 0, 0, 0, 1]);
+    const blockHashes = blocks.map((block) => this.#name(variant, random.chance(0.02) ? block ^ 1 : block));
+    if (random.chance(0.35)) return { type: "BlockRemoved", blockHashes, medium, groupIdx };
+    return this.#stored({ variant, blocks, blockHashes, medium, groupIdx });
+  }
+
+  #stored(what: {
+    readonly variant: number;
+    readonly blocks: readonly number[];
+    readonly blockHashes: readonly bigint[];
+    readonly medium: string | null;
+    readonly groupIdx: number | null;
+  }): KvEvent {
+    const { variant, blocks, blockHashes, medium, groupIdx } = what;
+    const [first = 0] = blocks;
+    const isPlaceholder = this.#random.chance(0.05);
+    const blockSize = variant === 5 ? 2 * BLOCK_SIZE : BLOCK_SIZE;
+    const tokens = blocks.flatMap((block) => tokensOf(block, blockSize));
+    const pairs = tokens.map((token, i) => [token, tokens[i + 1] ?? 7] as const);
+    return {
+      type: "BlockStored",
+      blockHashes,
+      parentBlockHash: first === 0 || isPlaceholder ? null : this.#name(variant, (first - 1) >> 1),
+      tokenIds: isPlaceholder ? [] : variant === 3 ? pairs : tokens,
+      blockSize,
+      medium,
+      groupIdx,
+      kvCacheSpecKind: groupIdx === 1 ? "sliding_window" : "full_attention",
+      loraName: variant === 1 ? "adapter" : null,
+      loraId: variant === 2 ? 7 : null,
+      extraKeys: blocks.map((block) => keysOf(block, variant)),
+    };
+  }
+
+  #name(variant: number, block: number): bigint {
+    return (BigInt(this.#seed + 1) << 40n) | BigInt(variant << 16) | BigInt(block + 1);
+  }
+}
+
+function pathTo(block: number): number[] {
+  const path = [block];
+  for (let at = block; at > 0; ) {
+    at = (at - 1) >> 1;
+    path.unshift(at);
+  }
+  return path;
+}
+
+function tokensOf(block: number, blockSize: number): number[] {
+  return Array.from({ length: blockSize }, (_, i) => block + 70_000 * i);
+}
+
+function keysOf(block: number, variant: number): readonly (string | readonly (string | number)[])[] | null {
+  if (variant === 1) return ["adapter"];
+  if (variant === 4 && block === 0) return ["salt"];
+  return block % 5 === 3 ? [["image", block]] : null;
+}
+
+/** Everything that can be seen of some ranks at one moment, as plain data. */
+export interface Seen {
+  /** Prefix hash, engine's name, holder and copies, by context. */
+  readonly rows: readonly string[];
+  /** Contexts of each rank, the one last stored to last. */
+  readonly orders: readonly string[];
+  readonly parked: readonly ParkedRecord[];
+  readonly streams: readonly object[];
+}
+
+/** A daemon's ingest: one index with one writer or several, and a stream for each rank. */
+export class Side {
+  readonly writers: readonly PrefixIndex[];
+  readonly #first: PrefixIndex;
+  readonly #streams = new Map<number, WorkerSync>();
+  #lastCopy: IndexCopy | null = null;
+
+  constructor(writerCount: number, options: PrefixIndexOptions) {
+    const first = PrefixIndex.create(options);
+    const others = Array.from({ length: writerCount - 1 }, () => PrefixIndex.attach(first.shared, options));
+    this.#first = first;
+    this.writers = [first, ...others];
+  }
+
+  /** Follows a rank, as an ingest thread does: what waits for parents first. */
+  follow(
+    { rankSlot, reportMode }: Publisher,
+    resumeFrom?: StreamPosition,
+    parked: readonly ParkedRecord[] = [],
+  ): void {
+    const owner = rankSlot % this.writers.length;
+    const index = this.writers[owner] ?? this.#first;
+    const decoder = new EventBatchDecoder(index.scratch);
+    const importer = index.importer();
+    for (const record of parked) importer.park(record);
+    const settings = { rankSlot, model: MODEL, dpRank: 0, hasReplay: true, reportMode, resumeFrom };
+    this.#streams.set(rankSlot, new WorkerSync(settings, { index, decoder }));
+  }
+
+  /** The stream of a followed rank. */
+  stream(rankSlot: number): WorkerSync {
+    const stream = this.#streams.get(rankSlot);
+    if (stream === undefined) throw new Error(`rank ${rankSlot} is not followed`);
+    return stream;
+  }
+
+  /**
+   * Answers what a stream asks until it asks no more.
+   *
+   * @returns where its replays were wanted from.
+   */
+  answer(publisher: Publisher, nowMs: number): number[] {
+    const sync = this.stream(publisher.rankSlot);
+    const asked: number[] = [];
+    for (;;) {
+      if (sync.state === "paused") sync.tick(Math.max(nowMs, sync.nextTickMs));
+      const action = sync.takeAction();
+      if (action === null) return asked;
+      if (action.kind === "abandon_replay") continue;
+      asked.push(action.from);
+      if (asked.length > 100) throw new Error("asks for ever");
+      const { attempt } = action;
+      const isWanted = publisher.kept(action.from).every(({ sequenceNumber, payload }) => {
+        const [, number = payload] = encodeLiveFrames("", sequenceNumber, payload);
+        return sync.replayMessage(attempt, [new Uint8Array(), number, payload], nowMs);
+      });
+      if (isWanted) sync.replayMessage(attempt, END, nowMs);
+    }
+  }
+
+  /** What a snapshot is made of. Valid until the next. */
+  copy(): IndexCopy {
+    this.#lastCopy = this.#first.copy(this.#lastCopy);
+    const parked = this.writers.flatMap((writer) => writer.copyParked());
+    return { ...this.#lastCopy, parked };
+  }
+
+  /** Where the streams stand that can be gone on from. */
+  positions(publishers: readonly Publisher[], nowMs: number): SnapshotStream[] {
+    return publishers.flatMap(({ rankSlot, reportMode }) => {
+      const position = this.stream(rankSlot).position(nowMs);
+      const who = {
+        workerId: `w${rankSlot}`,
+        model: MODEL,
+        dpRank: 0,
+        endpoint: `tcp://h:${rankSlot + 1}`,
+        topic: "",
+      };
+      return position === null ? [] : [{ rankSlot, ...who, reportMode, position }];
+    });
+  }
+
+  /** Everything that can be seen of these ranks, and of any other that the index holds something of. */
+  seen(ranks: readonly number[], nowMs: number): Seen {
+    const copy = this.copy();
+    const reader = new IndexCopyReader(copy);
+    const keys = new Map(reader.contexts().map(({ id, key }) => [id, JSON.stringify(key)] as const));
+    const rows = [...keys].flatMap(([id, key]) =>
+      [...reader.rows(id)].flatMap((page) => rowTexts(page).map((text) => `${key} ${text}`)),
+    );
+    return {
+      rows: rows.sort(),
+      orders: ranks.map((rank) => JSON.stringify(reader.rankContexts(rank).map((id) => keys.get(id)))),
+      parked: ranks.flatMap((rank) => copy.parked.filter(({ rankSlot }) => rankSlot === rank)),
+      streams: ranks.map((rank) => {
+        const sync = this.stream(rank);
+        const { trust, lastSequenceNumber, historyFromSequenceNumber, lastBatchTimestampSeconds } = sync;
+        const position = sync.position(nowMs);
+        return { trust, lastSequenceNumber, historyFromSequenceNumber, lastBatchTimestampSeconds, position };
+      }),
+    };
+  }
+}
+
+const END = [new Uint8Array(), new Uint8Array(8).fill(0xff), new Uint8Array()];
+
+function rowTexts(page: Uint8Array): string[] {
+  const bytes = Buffer.from(page);
+  return Array.from({ length: bytes.length / INDEX_ROW_BYTES }, (_, i) =>
+    bytes.toString("hex", i * INDEX_ROW_BYTES, (i + 1) * INDEX_ROW_BYTES),
+  );
+}
