@@ -194,7 +194,8 @@ export class IndexImport {
     const blockCount = removed.length;
     const blocksLeft = removed.reduce((left, isRemoved) => left - isRemoved, blockCount);
     const contextId = this.#target.openContext(context);
-    if (!this.#target.park({ ...record, contextId, blockCount, removed, blocksLeft }))
+    // Its own, since removals are noted in it: the record may be parked elsewhere, too.
+    if (!this.#target.park({ ...record, contextId, blockCount, removed: removed.slice(), blocksLeft }))
       this.#incomplete.add(record.rankSlot);
   }
 

@@ -306,6 +306,23 @@ describe("a copy", () => {
       expect(index.storeBlocks(context, rank, 0, STORE_BLOCKS_MAX, false, 0, 0, false)).toBe("stored");
     expect(rowsIn(index.copy(copy))).toBe(200 + 2 * STORE_BLOCKS_MAX);
   });
+
+  it("says what waited at its moment, whatever is removed later, here or where it was taken to", () => {
+    const index = PrefixIndex.create();
+    const other = PrefixIndex.create();
+    const context = index.openContext({ model: "m", loraName: null, blockSize: 4, bigram: false });
+    index.scratch.hashes.set([1, 0, 2, 0]);
+    expect(index.storeBlocks(context, 0, 0, 2, true, 99, 0, false)).toBe("parked");
+    const [record] = index.copyParked();
+    const target = other.importer();
+    for (const parked of index.copy().parked) target.park(parked);
+    for (const one of [index, other]) {
+      one.scratch.hashes.set([1, 0]);
+      expect(one.removeBlocks(0, 0, 1)).toBe(1);
+      expect([...(record?.removed ?? [])]).toEqual([0, 0]);
+      expect([...(one.copyParked()[0]?.removed ?? [])]).toEqual([1, 0]);
+    }
+  });
 });
 
 describe("prefix hashes", () => {

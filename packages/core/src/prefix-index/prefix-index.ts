@@ -613,7 +613,11 @@ function recordOf(store: ParkedStore, keys: ReadonlyMap<number, ContextKey>): Pa
   const context = keys.get(store.contextId);
   if (context === undefined) return [];
   const { rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed } = store;
-  return [{ context, rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed }];
+  // Removals go on being noted in the store's own; nothing else of it changes.
+  const removedYet = removed.slice();
+  return [
+    { context, rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed: removedYet },
+  ];
 }
 
 function makeMemory({ memoryBytesMax = MEMORY_BYTES_MAX }: PrefixIndexOptions): KernelMemory {
