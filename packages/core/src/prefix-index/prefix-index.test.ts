@@ -319,8 +319,8 @@ describe("a copy", () => {
     for (const one of [index, other]) {
       one.scratch.hashes.set([1, 0]);
       expect(one.removeBlocks(0, 0, 1)).toBe(1);
-      expect([...(record?.removed ?? [])]).toEqual([0, 0]);
-      expect([...(one.copyParked()[0]?.removed ?? [])]).toEqual([1, 0]);
+      expect([...record.removed]).toEqual([0, 0]);
+      expect([...one.copyParked()[0].removed]).toEqual([1, 0]);
     }
   });
 });
