@@ -8,6 +8,8 @@
  * Invariants
  *  L1  A call ends at its deadline, a second attempt included; an abort of the caller's signal rejects with the signal's own reason.
  *  L2  Only a reset is tried again: it is what a daemon that restarted does to a kept connection. A slow or full daemon is not asked twice.
+ *  L3  The prompt and the token go to the address that was given and nowhere else: a redirect is an answer of something else.
+ *  L4  What is taken for an answer has what gateways read of it; no error repeats the token or a password of the URL.
  *
  * It does not route and does not hash: `@kvsync/core` has a `PrefixHasher` for gateways that would rather send hashes.
  */
@@ -49,12 +51,12 @@ export class KvsyncClient {
 
   /**
    * @param options - where it is.
-   * @throws TypeError when the URL is none.
+   * @throws TypeError when the URL is none of http or https, or has a user in it, or the token cannot be sent.
    */
   constructor(options: ClientOptions) {
-    this.#url = new URL("api/v1/match", options.url.replace(/\/*$/, "/")).href;
+    this.#url = addressOf(options.url);
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    this.#headers = options.token === undefined ? {} : { authorization: `Bearer ${options.token}` };
+    this.#headers = options.token === undefined ? {} : { authorization: `Bearer ${sendable(options.token)}` };
   }
 
   /**
@@ -76,7 +78,8 @@ export class KvsyncClient {
       headers: { ...call.headers, ...this.#headers, "content-type": contentType, accept: "application/json" },
       body,
       signal,
-    };
+      redirect: "manual",
+    } as const;
     try {
       return await this.#ask(url, request);
     } catch (error) {
@@ -101,7 +104,7 @@ export class KvsyncClient {
     }
     const text = await response.text();
     const parsed = parse(text);
-    if (response.status === 200 && parsed !== null && "decision" in parsed)
+    if (response.status === 200 && parsed !== null && isAnswer(parsed))
       return parsed as unknown as MatchAnswer;
     const { status } = response;
     if (parsed !== null && typeof parsed["code"] === "string") {
@@ -120,6 +123,28 @@ export class KvsyncClient {
       `${this.#url}: answered ${status} with something else`,
     );
   }
+}
+
+/** Where lookups are answered. */
+function addressOf(daemon: string): string {
+  const url = new URL("api/v1/match", daemon.replace(/\/*$/, "/"));
+  if (!/^https?:$/.test(url.protocol))
+    throw new TypeError(`url: expected http or https, not ${url.protocol}`);
+  if (url.username !== "" || url.password !== "")
+    throw new TypeError("url: expected none with a user or password; the daemon takes a token");
+  return url.href;
+}
+
+/** A token as it can stand in a header: files of secrets end in a newline, and fetch would quote what it cannot send. */
+function sendable(token: string): string {
+  const trimmed = token.trim();
+  if (!/^[\x21-\x7e]+$/.test(trimmed)) throw new TypeError("token: expected visible ASCII without spaces");
+  return trimmed;
+}
+
+/** Whether a body has what gateways read first. What else it has is the daemon's contract. */
+function isAnswer(body: Readonly<Record<string, unknown>>): boolean {
+  return typeof body["decision"] === "string" && Array.isArray(body["matches"]);
 }
 
 /** A request's parts. */

@@ -167,3 +167,60 @@ test("a problem document is told with its code, and something else with its stat
     status: 200,
   });
 });
+
+test.each([302, 307, 308])(
+  "a redirect (%i) is not followed: neither prompt nor token go elsewhere",
+  async (status) => {
+    const { url, received } = await serve((response) => {
+      response.writeHead(status, { location: "/elsewhere" }).end();
+    }, good);
+    const error = await failure(
+      new KvsyncClient({ url, token: "secret", timeoutMs: PATIENT_MS }).match({ model: "m", tokenIds: [1] }),
+    );
+    expect(error.facts).toEqual({ code: "not_a_daemon", status });
+    expect(received.map((request) => request.url.pathname)).toEqual(["/api/v1/match"]);
+  },
+);
+
+test.each([
+  '{"decision":"exact"}',
+  '{"decision":1,"matches":[]}',
+  '{"decision":"exact","matches":{}}',
+  "null",
+])("%s is no answer: a gateway would trip over it", async (body) => {
+  const { url } = await serve((response) => response.end(body));
+  const error = await failure(
+    new KvsyncClient({ url, timeoutMs: PATIENT_MS }).match({ model: "m", prompt: "a" }),
+  );
+  expect(error.facts).toEqual({ code: "not_a_daemon", status: 200 });
+});
+
+test("a token from a file may end in a newline; one that cannot be sent is refused at once, and not repeated", async () => {
+  const { url, received } = await serve(good);
+  await new KvsyncClient({ url, token: "secret\n", timeoutMs: PATIENT_MS }).match({
+    model: "m",
+    prompt: "a",
+  });
+  expect(received[0]?.headers["authorization"]).toBe("Bearer secret");
+  const told = (options: { url: string; token?: string }): string => {
+    try {
+      return String(new KvsyncClient(options));
+    } catch (error) {
+      return String(error);
+    }
+  };
+  expect(told({ url, token: "sec\nret" })).toBe("TypeError: token: expected visible ASCII without spaces");
+  expect(told({ url: "http://user:hidden@localhost" })).toMatch(/^TypeError: url: expected none with a user/);
+  expect(told({ url: "ftp://localhost" })).toBe("TypeError: url: expected http or https, not ftp:");
+});
+
+test("an answer that breaks off is unreachable, and not asked for again: the daemon has worked for it already", async () => {
+  const { url, received } = await serve((response) => {
+    response.write('{"decision"', () => setImmediate(() => response.socket?.destroy()));
+  });
+  const error = await failure(
+    new KvsyncClient({ url, timeoutMs: PATIENT_MS }).match({ model: "m", tokenIds: [1] }),
+  );
+  expect(error.code).toBe("unreachable");
+  expect(received).toHaveLength(1);
+});
