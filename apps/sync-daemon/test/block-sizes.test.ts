@@ -147,3 +147,14 @@ test("more sizes than a lookup tries are named, and one of them has to be asked 
   });
   expect((await ask({ token_ids: [...PROMPT], block_size: 40 })).status).toBe(200);
 });
+
+test("sizes that no engine has any more are not looked in: a rollout that is over leaves nothing to name", async () => {
+  for (const size of [8, 24, 40]) {
+    await running.app.inject({ method: "DELETE", url: `/api/v1/engines/of-${size}` });
+  }
+  await until("their blocks are gone", async () => {
+    const { status, payload } = await ask({ token_ids: [...PROMPT] });
+    return status === 200 && payload.block_sizes?.length === 2;
+  });
+  expect((await ask({ token_ids: [...PROMPT] })).payload.block_sizes).toEqual([16, 32]);
+});

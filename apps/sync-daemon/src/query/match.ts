@@ -12,6 +12,7 @@
  */
 
 import {
+  type ContextSummary,
   type MatchResult,
   type PrefixReader,
   saltDigest,
@@ -158,7 +159,7 @@ function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContex
     if (found.length > 0) return found;
   }
   const ours = reader.contexts().filter(({ key }) => key.model === model && key.loraName === loraName);
-  const fitting = ours.map(({ id, key }) => ({ id, blockSize: key.blockSize }));
+  const fitting = inUse(ours).map(({ id, key }) => ({ id, blockSize: key.blockSize }));
   const known = distinctBlockSizes(fitting);
   if (blockSize !== null && known.length > 0) {
     throw new QueryError(
@@ -173,6 +174,16 @@ function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContex
     );
   }
   return fitting;
+}
+
+/**
+ * Those that hold anything: a context outlives its engines, and the sizes of rollouts that are over would be looked in, and counted, for good. While
+ * none does, all there are: they tell the size before anything is stored again.
+ */
+function inUse(contexts: readonly ContextSummary[]): readonly ContextSummary[] {
+  const holding = contexts.filter(({ prefixCount }) => prefixCount > 0);
+  const sizes = new Set(contexts.map(({ key }) => key.blockSize));
+  return holding.length > 0 || sizes.size > BLOCK_SIZES_MAX ? holding : contexts;
 }
 
 /** Ascending. */
