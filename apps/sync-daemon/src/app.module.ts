@@ -68,6 +68,8 @@ export async function createApp(
     bodyLimit: daemon.settings.http.body_bytes,
     routerOptions: { maxParamLength: 256 },
     forceCloseConnections: "idle",
+    // What still comes on a kept connection while stopping is answered, with Connection: close: the index is there until the last answer.
+    return503OnClosing: false,
     frameworkErrors: refuseAddress,
     clientErrorHandler: refuseUnreadable(daemon.metrics),
     ...security.serverOptions,

@@ -49,6 +49,32 @@ test("a port that is taken ends the process with code 1 and names the port", asy
   }
 });
 
+test("what still comes on a kept connection while stopping is answered as ever, and is the connection's last", async () => {
+  const daemon = await DaemonProcess.start();
+  const port = Number(new URL(daemon.url).port);
+  const socket = connect(port, "127.0.0.1");
+  let received = "";
+  socket.on("data", (bytes) => (received += String(bytes)));
+  const ended = new Promise((resolve) => socket.once("close", resolve));
+  const head = "Host: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n";
+  socket.write(`POST /api/v1/match HTTP/1.1\r\n${head}{`);
+  // Its head is read when a later request, on a connection of its own, is answered.
+  await fetch(new URL("/livez", daemon.url));
+  daemon.signal("SIGTERM");
+  await until("nobody new is let in", () =>
+    fetch(new URL("/livez", daemon.url)).then(
+      () => false,
+      () => true,
+    ),
+  );
+  socket.write("}GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+  await ended;
+  expect(received).toContain('"code":"malformed_body"');
+  expect(received).toContain('{"status":"alive"}');
+  expect(received.toLowerCase()).toContain("connection: close");
+  await daemon.end();
+});
+
 test("SIGTERM ends the process within 5 s, kept connections, half a request and a frozen engine notwithstanding", async () => {
   const engine = await TestEngine.start({ id: "a" }, 1);
   const daemon = await DaemonProcess.start({ engines: [engine.entry] });
