@@ -302,7 +302,7 @@ test.each([
   ["POST", "/api/v1/mach/SECRET", 404],
   ["GET", "/api/v1/engines/%zz?SECRET", 400],
   ["GET", "/api/v1/dump?model=a&model=SECRET", 400],
-  ["PATCH", "/api/v1/match?cache_salt=SECRET", 404],
+  ["PATCH", "/api/v1/match?cache_salt=SECRET", 405],
   ["POST", "/api/v1/match?cache_salt=SECRET", 415],
   ["DELETE", `/api/v1/engines/${"SECRET".repeat(60)}`, 400],
 ])(

@@ -316,6 +316,40 @@ test("bodies that are too large, of a foreign type, or for no route are refused 
   }
 });
 
+test("a method that a route does not take is told apart from a route that there is not, with what it takes", async () => {
+  for (const [method, url, allow] of [
+    ["GET", "/api/v1/match?model=m", "POST"],
+    ["PATCH", "/api/v1/engines", "GET, HEAD, POST"],
+    ["GET", "/api/v1/engines/a", "DELETE"],
+    ["POST", "/metrics", "GET, HEAD"],
+    ["OPTIONS", "/livez", "GET, HEAD"],
+    // Fastify asks for a content type of its body before it looks for a route.
+    ["QUERY", "/livez", "GET, HEAD"],
+  ] as const) {
+    const answer = await app.inject({ method, url });
+    expect(answer.headers["allow"], url).toBe(allow);
+    expect(answer.json(), url).toMatchObject({ status: 405, code: "method_not_allowed", expected: allow });
+  }
+  const nowhere = await app.inject({ method: "GET", url: "/openapi-json" });
+  expect(nowhere.json()).toMatchObject({ status: 404, code: "unknown_route" });
+  expect(nowhere.headers["allow"]).toBeUndefined();
+});
+
+test("query parameters beside a JSON lookup are refused, not ignored", async () => {
+  const ask = (query: string) =>
+    app.inject({
+      method: "POST",
+      url: `/api/v1/match?${query}`,
+      payload: { model: "test/model", token_ids: [1] },
+    });
+  expect((await ask("top_k=2&trace=a")).json()).toMatchObject({
+    status: 422,
+    code: "contradictory_fields",
+    fields: ["top_k"],
+  });
+  expect((await ask("%0asecret=2")).body).not.toContain("secret");
+});
+
 test("a compressed body is refused, not taken for what it would be uncompressed", async () => {
   const send = (encoding: string) =>
     app.inject({

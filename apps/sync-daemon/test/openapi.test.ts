@@ -60,7 +60,58 @@ test("the document is valid OpenAPI 3.1, and its references lead somewhere", asy
   expect(names.filter((name) => !(name in components.schemas))).toEqual([]);
   expect(text).not.toContain("$defs");
   for (const [name, schema] of Object.entries(components.schemas))
-    expect(schema, name).toHaveProperty("type");
+    expect("type" in (schema as object) || "anyOf" in (schema as object), name).toBe(true);
+});
+
+/** Every object in the document. */
+function* partsOf(value: unknown): Generator<Readonly<Record<string, unknown>>> {
+  if (typeof value !== "object" || value === null) return;
+  if (!Array.isArray(value)) yield value as Readonly<Record<string, unknown>>;
+  for (const part of Object.values(value)) yield* partsOf(part);
+}
+
+test("generators of typed clients can use all of it: bodies have schemas, types are single, wide integers say so", () => {
+  const parts = [...partsOf(JSON.parse(JSON.stringify(openapiDocument())))];
+  const bodies = parts.flatMap(({ content }): unknown[] =>
+    typeof content === "object" && content !== null ? Object.values(content) : [],
+  );
+  expect(bodies.length).toBeGreaterThan(50);
+  for (const body of bodies) expect(body).toHaveProperty("schema");
+  for (const part of parts) {
+    expect([part["type"]].flat().filter((type) => type !== "null").length).toBeLessThan(2);
+    if (part["type"] === "integer") expect(part["format"]).toMatch(/^int(32|64)$/);
+    // A map of either this or that has no type elsewhere.
+    expect(Object.keys(part["additionalProperties"] ?? {})).not.toContain("anyOf");
+  }
+});
+
+test("parameters have no defaults: generated clients would send them with bodies that they do not belong to", () => {
+  const parameters = [...partsOf(openapiDocument())].filter((part) => "in" in part && "name" in part);
+  expect(parameters.length).toBeGreaterThan(5);
+  for (const parameter of parameters) expect(parameter["schema"]).not.toHaveProperty("default");
+});
+
+test("every status that a problem can have is listed with its codes, and none is left to a default", () => {
+  const { paths } = openapiDocument() as {
+    paths: Record<string, Record<string, { responses: Record<string, { description: string }> }>>;
+  };
+  const { responses } = paths["/api/v1/match"]?.["post"] ?? {};
+  expect(Object.keys(responses ?? {})).toEqual([
+    "200",
+    "400",
+    "401",
+    "403",
+    "404",
+    "408",
+    "413",
+    "415",
+    "422",
+    "429",
+    "431",
+    "500",
+  ]);
+  expect(responses?.["404"]?.description).toBe("unknown_model: No engine serves this model.");
+  for (const part of partsOf(paths)) expect(part).not.toHaveProperty("default.content");
 });
 
 test("operation ids are unique, and the document is served as it is generated", async () => {

@@ -19,7 +19,10 @@ const NAME_LENGTH_MAX = 128;
 const ENDPOINT_LENGTH_MAX = 256;
 const PORT_MAX = 65_535;
 
-const ENDPOINT_EXPECTED = "tcp://host:port (port 1-65535, host not a wildcard) or ipc://path";
+/** What an endpoint looks like; its port is the first group, and checked apart. */
+export const ENDPOINT = /^(?:ipc:\/\/\S+|tcp:\/\/[^\s/*]+:([1-9]\d{0,4}))$/;
+/** The same for people. */
+export const ENDPOINT_EXPECTED = "tcp://host:port (port 1-65535, host not a wildcard) or ipc://path";
 const ID_EXPECTED = `1-${NAME_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : / -`;
 
 const id = z.string(ID_EXPECTED).regex(/^[A-Za-z0-9._:/-]{1,128}$/, ID_EXPECTED);
@@ -30,7 +33,9 @@ const model = z
 const endpoint = z
   .string(ENDPOINT_EXPECTED)
   .max(ENDPOINT_LENGTH_MAX, ENDPOINT_EXPECTED)
-  .refine(isEndpoint, ENDPOINT_EXPECTED);
+  .regex(ENDPOINT, ENDPOINT_EXPECTED)
+  .refine((text) => Number(ENDPOINT.exec(text)?.[1] ?? 1) <= PORT_MAX, ENDPOINT_EXPECTED)
+  .describe("tcp://host:port or ipc://path");
 const DP_SIZE_EXPECTED = `an integer from 1 to ${DP_SIZE_MAX}`;
 const endpointList = z
   .array(endpoint, `a list of 1-${DP_SIZE_MAX} endpoints, one per DP rank`)
@@ -161,12 +166,4 @@ export function endpointOfRank(base: string, dpRank: number): string {
   const colon = base.lastIndexOf(":");
   if (dpRank === 0 || !base.startsWith("tcp://")) return base;
   return `${base.slice(0, colon)}:${Number(base.slice(colon + 1)) + dpRank}`;
-}
-
-function isEndpoint(text: string): boolean {
-  if (/^ipc:\/\/\S+$/.test(text)) return true;
-  const parts = /^tcp:\/\/([^\s/]+):([1-9]\d{0,4})$/.exec(text);
-  if (parts === null) return false;
-  const [, host = "", port = ""] = parts;
-  return !host.includes("*") && Number(port) >= 1 && Number(port) <= PORT_MAX;
 }

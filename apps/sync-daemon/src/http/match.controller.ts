@@ -18,12 +18,14 @@ export class MatchController {
    * Answers one lookup.
    *
    * @param body - bytes of an application/octet-stream, or parsed JSON.
-   * @param parameters - count with bytes only.
+   * @param parameters - belong to bytes only.
    * @returns the answer.
    */
   @Post()
   @HttpCode(200)
   match(@Body() body: unknown, @Query() parameters: unknown): MatchAnswer | Promise<MatchAnswer> {
-    return Buffer.isBuffer(body) ? this.#lookup.binary(body, parameters) : this.#lookup.json(body);
+    return Buffer.isBuffer(body)
+      ? this.#lookup.binary(body, parameters)
+      : this.#lookup.json(body, parameters);
   }
 }

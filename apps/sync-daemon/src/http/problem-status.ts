@@ -10,12 +10,12 @@ import type { AdmissionFacts } from "../security/endpoint-admission.ts";
 /** Codes of errors that arise in the HTTP rim itself. */
 type RimCode =
   | "unknown_route"
+  | "method_not_allowed"
   | "body_too_large"
   | "unsupported_media_type"
   | "bad_request"
   | "request_overdue"
   | "headers_too_large"
-  | "stopping"
   | "caller_gone"
   | "snapshot_unavailable"
   | "internal_error";
@@ -40,6 +40,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   unknown_engine: { status: 404, title: "No such engine" },
   unknown_instance: { status: 404, title: "No such instance is registered here" },
   unknown_route: { status: 404, title: "No such route" },
+  method_not_allowed: { status: 405, title: "The route does not take this method" },
   request_overdue: { status: 408, title: "The request took too long to arrive" },
   engine_conflict: { status: 409, title: "The engine conflicts with one that is registered" },
   stated_elsewhere: { status: 409, title: "The engine comes from a source that this request cannot change" },
@@ -57,7 +58,6 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   internal_error: { status: 500, title: "Something went wrong inside" },
   registry_full: { status: 503, title: "No room for another engine" },
   snapshot_unavailable: { status: 503, title: "No snapshot could be made" },
-  stopping: { status: 503, title: "This daemon is stopping" },
 };
 
 /** A problem document; facts of the error stand beside the members of RFC 9457. */

@@ -10,6 +10,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 
 import { errorFacts } from "../log/error-facts.ts";
 import type { LineGate } from "../log/line-gate.ts";
+import { methodsServedAt } from "../openapi/operations.ts";
 import { problem, type ProblemCode, type ProblemDocument, PROBLEMS } from "./problem-status.ts";
 import { routeOf } from "./request-metrics.ts";
 
@@ -17,7 +18,6 @@ const STATUS_CODES: Readonly<Record<number, ProblemCode>> = {
   404: "unknown_route",
   413: "body_too_large",
   415: "unsupported_media_type",
-  503: "stopping",
 };
 
 /** The only exception filter. */
@@ -41,6 +41,7 @@ export class ProblemFilter implements ExceptionFilter {
     const counter = this.#metrics.counter(SERVICE_METRICS.httpRequestErrors, labels);
     counter.inc();
     if (reply.sent) return;
+    if (document.code === "method_not_allowed") void reply.header("allow", document["expected"]);
     void reply.status(document.status).type("application/problem+json").send(JSON.stringify(document));
   }
 
@@ -53,6 +54,11 @@ export class ProblemFilter implements ExceptionFilter {
     if (request.raw.destroyed && !request.raw.complete)
       return problem("caller_gone", "the request broke off");
     const status = exception instanceof HttpException ? exception.getStatus() : 500;
+    const methods = methodsServedAt(request.url);
+    if (status < 500 && methods.length > 0 && !methods.includes(request.method)) {
+      const expected = methods.join(", ");
+      return problem("method_not_allowed", `this route takes ${expected}`, { expected });
+    }
     if (exception instanceof HttpException && status < 500) {
       // The framework's own text for 404 repeats the address, which may have a salt or a misplaced prompt in it.
       const detail = status === 404 ? "no route takes this method and path" : exception.message;
@@ -60,7 +66,6 @@ export class ProblemFilter implements ExceptionFilter {
         expected: expectation(status),
       });
     }
-    if (status === 503) return problem("stopping", "the daemon is stopping; ask another replica");
     this.#log.write({
       level: "error",
       component: "http",

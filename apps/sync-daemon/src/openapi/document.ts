@@ -11,6 +11,8 @@ import { type ProblemCode, PROBLEMS } from "../http/problem-status.ts";
 import { TOKENIZER_FAILURES } from "../tokenizer/tokenize-outcome.ts";
 import { type Content, type Operation, OPERATIONS } from "./operations.ts";
 
+const INT32_MAX = 0x7fff_ffff;
+
 /** A part of the document. */
 type Json = Readonly<Record<string, unknown>>;
 
@@ -20,7 +22,6 @@ const ANYWHERE: readonly ProblemCode[] = [
   "request_overdue",
   "headers_too_large",
   "internal_error",
-  "stopping",
   "caller_gone",
 ];
 /** Problems of routes that ask who their caller is. */
@@ -40,6 +41,25 @@ const TOKEN_SCHEME = {
   description:
     "A token of the daemon's file of tokens. The scope that a route needs stands with it; admin includes read. A daemon without such a file asks for none.",
 };
+
+const TAGS = [
+  { name: "lookups", description: "Who holds how much of a prompt: for gateways." },
+  { name: "engines", description: "Which engines are followed." },
+  { name: "operations", description: "Health, metrics, dumps, snapshots, the log's level." },
+  { name: "community", description: "The API of Mooncake's Conductor and Dynamo's standalone indexer." },
+];
+/** Headers that answers of a status have beside their body. */
+const HEADERS: Readonly<Record<number, Json>> = {
+  401: header("WWW-Authenticate", "How to authenticate (RFC 6750)."),
+  403: header("WWW-Authenticate", "Which scope is missing (RFC 6750)."),
+  429: header("Retry-After", "Seconds to wait."),
+};
+/** A caller that hung up reads no answer. */
+const UNREAD: readonly ProblemCode[] = ["caller_gone"];
+/** Without a schema generators leave the body, or the whole operation, out. */
+const BYTES = { type: "string", format: "binary" };
+/** Media types that are text; all others are bytes. */
+const TEXT = /^text\//;
 
 const problemDocument = z
   .looseObject({
@@ -75,6 +95,7 @@ export function openapiDocument(): Json {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],
+    tags: TAGS,
     paths,
     components: {
       securitySchemes: { token: TOKEN_SCHEME },
@@ -154,19 +175,43 @@ function describe(operation: Operation, components: Map<string, Json>): Json {
       : { requestBody: { required: true, content: contentOf(bodies, "input", components) } }),
     responses: {
       ...Object.fromEntries(
-        Object.entries(answers).map(([status, content]) => [
-          status,
-          content === null
-            ? { description: "Done." }
-            : { description: descriptionOf(content), content: contentOf([content], "output", components) },
-        ]),
+        Object.entries(answers).map(([status, content]) => [status, answerOf(content, components)]),
       ),
-      default: {
-        description: `A problem: ${codes.join(", ")}.`,
-        content: { "application/problem+json": { schema: schemaOf(problemDocument, "output", components) } },
-      },
+      ...problemsOf(codes, components),
     },
   };
+}
+
+function answerOf(content: Operation["answers"][number] | undefined, components: Map<string, Json>): Json {
+  const contents = [content ?? []].flat() as readonly Content[];
+  const [first] = contents;
+  return first === undefined
+    ? { description: "Done." }
+    : { description: descriptionOf(first), content: contentOf(contents, "output", components) };
+}
+
+/** A response for each status that the codes have. None is an answer's: what is wrong with a daemon's health is no problem of the request. */
+function problemsOf(codes: readonly ProblemCode[], components: Map<string, Json>): Json {
+  const byStatus = new Map<number, ProblemCode[]>();
+  for (const code of codes.filter((one) => !UNREAD.includes(one))) {
+    const { status } = PROBLEMS[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  const schema = schemaOf(problemDocument, "output", components);
+  return Object.fromEntries(
+    [...byStatus].map(([status, alike]) => [
+      status,
+      {
+        description: `${alike.map((code) => `${code}: ${PROBLEMS[code].title}`).join("; ")}.`,
+        ...(HEADERS[status] === undefined ? {} : { headers: HEADERS[status] }),
+        content: { "application/problem+json": { schema } },
+      },
+    ]),
+  );
+}
+
+function header(name: string, description: string): Json {
+  return { [name]: { description, schema: { type: "string" } } };
 }
 
 /** Alternatives, of which a caller meets one; an empty one is: none. */
@@ -197,7 +242,7 @@ function contentOf(
     contents.map((content) =>
       "schema" in content
         ? ["application/json", { schema: schemaOf(content.schema, io, components) }]
-        : [content.mediaType, {}],
+        : [content.mediaType, { schema: TEXT.test(content.mediaType) ? { type: "string" } : BYTES }],
     ),
   );
 }
@@ -220,7 +265,9 @@ function queryParameters(query: z.ZodObject): Json[] {
     name,
     in: "query",
     required: required.includes(name),
-    schema,
+    ...(schema["description"] === undefined ? {} : { description: schema["description"] }),
+    // Generated clients send defaults along, with bodies that they do not belong to.
+    schema: without(without(schema, "default"), "description"),
   }));
 }
 
@@ -237,7 +284,15 @@ function schemaOf(schema: z.ZodType, io: "input" | "output", components: Map<str
 
 function convert(schema: z.ZodType, io: "input" | "output"): Json {
   const json = without(z.toJSONSchema(schema, { io, unrepresentable: "any" }), "$schema");
-  return JSON.parse(JSON.stringify(json).replaceAll("#/$defs/", "#/components/schemas/")) as Json;
+  const text = JSON.stringify(json, (_key, value: unknown) => withFormat(value));
+  return JSON.parse(text.replaceAll("#/$defs/", "#/components/schemas/")) as Json;
+}
+
+/** Integers that are not bounded to 32 bits say so: generators for typed languages take an integer for an int32. */
+function withFormat(value: unknown): unknown {
+  const schema = value as { readonly type?: unknown; readonly maximum?: number } | null;
+  if (typeof value !== "object" || schema?.type !== "integer" || "format" in schema) return value;
+  return { ...schema, format: (schema.maximum ?? Infinity) > INT32_MAX ? "int64" : "int32" };
 }
 
 function without(json: Json, key: string): Json {

@@ -3,17 +3,27 @@
  * this and nothing else; a test compares it with the routes of a running application, both ways.
  */
 
-import { TRUST_LEVELS } from "@kvsync/core";
 import { DISCOVERY_STATES } from "@kvsync/observability";
 import { z } from "zod";
 
+import { engineEntry } from "../engine/engine-entry.ts";
 import { ENGINE_SOURCES, REFUSAL_REASONS } from "../discovery/engine-sources.ts";
 import { HEALTH_STATUSES } from "../health/health-checks.ts";
 import type { ProblemCode } from "../http/problem-status.ts";
 import { logLevelBody } from "../log/level-control.ts";
 import type { AccessRule } from "../security/access-guard.ts";
-import { queryBody, queryByHashBody, registerBody, unregisterBody } from "../query/community-api.ts";
-import { matchAnswer } from "../query/match-answer.ts";
+import {
+  dumpList,
+  globalView,
+  queryAnswer,
+  queryBody,
+  queryByHashBody,
+  registerBody,
+  serviceList,
+  unregisterBody,
+  workerList,
+} from "../query/community-api.ts";
+import { matchAnswer, trustLevel } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
 
 /** A body: JSON by a schema, or bytes or text of a media type. */
@@ -32,111 +42,125 @@ export interface Operation extends AccessRule {
   /** Query parameters, an object schema. */
   readonly query?: z.ZodObject;
   readonly bodies?: readonly Content[];
-  /** By status. */
-  readonly answers: Readonly<Record<number, Content | null>>;
+  /** By status; several are one answer in several media types. */
+  readonly answers: Readonly<Record<number, Content | readonly Content[] | null>>;
   /** Codes of problems beside those that every route can have. */
   readonly problems: readonly ProblemCode[];
 }
 
-const rankReport = z.looseObject({
-  dp_rank: z.int(),
-  rank_slot: z.int().describe("As in dumps."),
-  state: z.string(),
-  trust: z.enum(TRUST_LEVELS),
-  connected: z.boolean(),
-  endpoint: z.string().nullable(),
-  replay_endpoint: z.string().nullable(),
-  last_sequence_number: z.number().nullable(),
-  last_event_age_seconds: z.number().nullable(),
-  blocks_held: z.int().describe("In the index, each counted once, whatever the tiers."),
+const count = z.int().min(0);
+const time = z.iso.datetime();
+const matchRequest = jsonBody.meta({
+  id: "MatchRequest",
+  description: "A lookup with exactly one of token_ids, prefix_hashes, prompt, messages.",
+  examples: [{ model: "demo/model", token_ids: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16] }],
 });
+const rankReport = z
+  .looseObject({
+    dp_rank: count,
+    rank_slot: count.describe("As in dumps."),
+    state: z.string(),
+    trust: trustLevel,
+    connected: z.boolean(),
+    endpoint: z.string().nullable(),
+    replay_endpoint: z.string().nullable(),
+    last_sequence_number: count.nullable(),
+    last_event_age_seconds: z.number().nullable(),
+    blocks_held: count.describe("In the index, each counted once, whatever the tiers."),
+  })
+  .meta({ id: "RankReport", description: "How one rank's stream is doing." });
+const engineSource = z
+  .enum(ENGINE_SOURCES)
+  .meta({ id: "EngineSource", description: "Where an engine is known from." });
 const engineReport = z
   .looseObject({
     id: z.string(),
     model: z.string(),
-    source: z.enum(ENGINE_SOURCES).describe("Where it comes from."),
-    found: z
-      .record(z.string(), z.union([z.string(), z.number()]).nullable())
-      .nullable()
-      .describe("What its source knows beside it, such as a pod's labels."),
+    source: engineSource,
+    // Free-form: generators for typed languages fail on a map of either texts or numbers.
+    found: z.looseObject({}).nullable().describe("What its source knows beside it, such as a pod's labels."),
     ranks: z.array(rankReport),
   })
   .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });
 const sourceReport = z
   .looseObject({
-    source: z.enum(ENGINE_SOURCES),
+    source: engineSource,
     state: z.enum(DISCOVERY_STATES),
-    engines: z.int().describe("That it wants followed."),
-    last_success: z.string().nullable(),
-    failure: z.looseObject({ reason: z.string(), message: z.string(), at: z.string() }).nullable(),
+    engines: count.describe("That it wants followed."),
+    last_success: time.nullable(),
+    failure: z
+      .looseObject({ reason: z.string(), message: z.string(), at: time })
+      .meta({ id: "EngineSourceFailure" })
+      .nullable(),
   })
   .meta({ id: "EngineSourceReport", description: "A source of engines and how it does." });
 const refusalReport = z
   .looseObject({
-    source: z.enum(ENGINE_SOURCES),
+    source: engineSource,
     id: z.string(),
     reason: z.enum(REFUSAL_REASONS),
     field: z.string().nullable(),
-    winner: z.looseObject({ source: z.enum(ENGINE_SOURCES), id: z.string() }).nullable(),
+    winner: z
+      .looseObject({ source: engineSource, id: z.string() })
+      .meta({ id: "EngineRefusalWinner", description: "The engine that is followed instead." })
+      .nullable(),
     message: z.string(),
   })
   .meta({
     id: "EngineRefusal",
     description: "An engine that a source wants and that is not followed for it.",
   });
-const engineList = z.looseObject({
-  engines: z.array(engineReport),
-  sources: z.array(sourceReport),
-  refused_total: z.int(),
-  refused: z.array(refusalReport).describe("The first 256."),
-});
-const endpoint = z.string().describe("tcp://host:port or ipc://path");
-// The entry as it is written; engine/engine-entry.ts checks and normalises it.
-const engineEntryBody = z
-  .strictObject({
-    id: z.string(),
-    model: z.string(),
-    endpoint: endpoint.optional(),
-    endpoints: z.array(endpoint).optional(),
-    replay_endpoint: endpoint.optional(),
-    replay_endpoints: z.array(endpoint).optional(),
-    dp_size: z.int().optional(),
-    topic: z.string().optional(),
-    report_mode: z.enum(["delta", "full"]).optional(),
+const engineList = z
+  .looseObject({
+    engines: z.array(engineReport),
+    sources: z.array(sourceReport),
+    refused_total: count,
+    refused: z.array(refusalReport).describe("The first 256."),
   })
-  .meta({ id: "EngineEntry", description: "An engine, as in the configuration file." });
+  .meta({ id: "EngineList", description: "What is followed, what wants it, and what is not followed." });
+const registered = z
+  .looseObject({ engine: engineReport })
+  .meta({ id: "RegisteredEngine", description: "The engine, with addresses in place of names." });
+const engineEntryBody = engineEntry.meta({
+  id: "EngineEntry",
+  description: "An engine, as in the configuration file: either endpoint (with dp_size) or endpoints.",
+});
 const loose = z.looseObject({});
-const status = z.looseObject({ status: z.string() });
+const status = z.looseObject({ status: z.string() }).meta({ id: "Status", description: "How it went." });
 const readiness = z
   .looseObject({
     status: z.enum(["ready", "not_ready"]),
     reason: z.string(),
     conditions: z
-      .array(z.looseObject({ name: z.string(), ok: z.boolean(), reason: z.string() }))
+      .array(
+        z.looseObject({ name: z.string(), ok: z.boolean(), reason: z.string() }).meta({ id: "Condition" }),
+      )
       .optional()
       .describe("With verbose."),
   })
   .meta({ id: "Readiness" });
-const healthStatus = z.enum(HEALTH_STATUSES);
+const healthStatus = z.enum(HEALTH_STATUSES).meta({ id: "HealthStatus" });
 const healthReport = z
   .looseObject({
     status: healthStatus,
     version: z.string(),
     uptime_seconds: z.number(),
-    timestamp: z.string(),
+    timestamp: time,
     checks: z.record(
       z.string(),
-      z.looseObject({
-        name: z.string(),
-        status: healthStatus,
-        message: z.string(),
-        duration_ms: z.number(),
-        timestamp: z.string(),
-        details: loose,
-        critical: z.boolean(),
-      }),
+      z
+        .looseObject({
+          name: z.string(),
+          status: healthStatus,
+          message: z.string(),
+          duration_ms: z.number(),
+          timestamp: time,
+          details: loose,
+          critical: z.boolean(),
+        })
+        .meta({ id: "HealthCheck" }),
     ),
-    summary: z.looseObject({ total: z.int(), critical: z.int() }),
+    summary: z.looseObject({ total: count, critical: count }).meta({ id: "HealthSummary" }),
     system_info: loose,
   })
   .meta({ id: "HealthReport" });
@@ -145,19 +169,28 @@ const syncHealthReport = z
     status: healthStatus,
     models: z.record(
       z.string(),
-      z.looseObject({
-        status: healthStatus,
-        active_connections: z.int(),
-        event_rate: z.number().nullable(),
-        last_event: z.string().nullable(),
-        errors: z.number(),
-      }),
+      z
+        .looseObject({
+          status: healthStatus,
+          active_connections: count,
+          event_rate: z.number().nullable(),
+          last_event: time.nullable(),
+          errors: count,
+        })
+        .meta({ id: "ModelSyncHealth" }),
     ),
-    last_updated: z.string(),
+    last_updated: time,
   })
   .meta({ id: "SyncHealthReport" });
 const octets = (description: string): Content => ({ mediaType: "application/octet-stream", description });
 const scrape: Content = { mediaType: "text/plain", description: "Prometheus text format." };
+const readinessAnswer: readonly Content[] = [
+  { schema: readiness },
+  {
+    mediaType: "text/plain",
+    description: "With verbose, and text/plain accepted: a line for each condition.",
+  },
+];
 const lookupProblems = [
   "malformed_body",
   "contradictory_fields",
@@ -168,7 +201,7 @@ const lookupProblems = [
 ] as const;
 
 const logLevelState = z
-  .looseObject({ level: z.int(), configured_level: z.int(), until: z.string().nullable() })
+  .looseObject({ level: count, configured_level: count, until: time.nullable() })
   .meta({ id: "LogLevel" });
 const REGISTRATION_PROBLEMS = [
   "malformed_body",
@@ -189,7 +222,7 @@ export const OPERATIONS: readonly Operation[] = [
     summary: "Who holds how many leading blocks of a prompt. The query parameters are for binary bodies.",
     query: binaryParameters.partial(),
     bodies: [
-      { schema: jsonBody.meta({ id: "MatchRequest" }) },
+      { schema: matchRequest },
       octets("u32 little-endian token ids, or u64 little-endian hashes with input=prefix_hashes"),
     ],
     answers: { 200: { schema: matchAnswer } },
@@ -202,8 +235,12 @@ export const OPERATIONS: readonly Operation[] = [
     access: "admin",
     tag: "operations",
     summary: "Everything the index holds of a model.",
-    query: z.strictObject({ model: z.string() }),
-    answers: { 200: octets("A line of JSON, then records of 24 bytes as it describes them.") },
+    query: z.strictObject({ model: z.string().min(1) }),
+    answers: {
+      200: octets(
+        "A line of JSON, then records of 24 bytes as it describes them. The header x-kvsync-applied-before says how many messages were applied before.",
+      ),
+    },
     problems: ["malformed_body", "unknown_model"],
   },
   {
@@ -226,8 +263,8 @@ export const OPERATIONS: readonly Operation[] = [
     summary: "Registers an engine; the same again changes nothing.",
     bodies: [{ schema: engineEntryBody }],
     answers: {
-      200: { schema: z.looseObject({ engine: engineReport }) },
-      201: { schema: z.looseObject({ engine: engineReport }) },
+      200: { schema: registered },
+      201: { schema: registered },
     },
     problems: REGISTRATION_PROBLEMS,
   },
@@ -271,7 +308,7 @@ export const OPERATIONS: readonly Operation[] = [
     tag: "community",
     summary: "Cached tokens by instance, in either form.",
     bodies: [{ schema: queryBody }],
-    answers: { 200: { schema: loose } },
+    answers: { 200: { schema: queryAnswer } },
     problems: lookupProblems,
   },
   {
@@ -282,7 +319,7 @@ export const OPERATIONS: readonly Operation[] = [
     tag: "community",
     summary: "The same by hashes: Mooncake's rolling ones, or Dynamo's local ones.",
     bodies: [{ schema: queryByHashBody }],
-    answers: { 200: { schema: loose } },
+    answers: { 200: { schema: queryAnswer } },
     problems: lookupProblems,
   },
   {
@@ -292,7 +329,7 @@ export const OPERATIONS: readonly Operation[] = [
     access: "read",
     tag: "community",
     summary: "Publishers registered here, as Mooncake lists them.",
-    answers: { 200: { schema: z.looseObject({ count: z.int(), services: z.array(loose) }) } },
+    answers: { 200: { schema: serviceList } },
     problems: [],
   },
   {
@@ -302,7 +339,7 @@ export const OPERATIONS: readonly Operation[] = [
     access: "read",
     tag: "community",
     summary: "Instances and the endpoints of their ranks, as Dynamo lists them.",
-    answers: { 200: { schema: z.array(loose) } },
+    answers: { 200: { schema: workerList } },
     problems: [],
   },
   {
@@ -312,7 +349,7 @@ export const OPERATIONS: readonly Operation[] = [
     access: "read",
     tag: "community",
     summary: "Contexts and the ranks that serve them, as Mooncake lists them.",
-    answers: { 200: { schema: z.looseObject({ context_count: z.int(), contexts: z.array(loose) }) } },
+    answers: { 200: { schema: globalView } },
     problems: [],
   },
   {
@@ -322,7 +359,7 @@ export const OPERATIONS: readonly Operation[] = [
     access: "admin",
     tag: "community",
     summary: "All blocks by context, as JSON.",
-    answers: { 200: { schema: z.array(loose) } },
+    answers: { 200: { schema: dumpList } },
     problems: [],
   },
   {
@@ -345,7 +382,7 @@ export const OPERATIONS: readonly Operation[] = [
     summary:
       "Whether to send traffic here; with verbose, every condition and its reason, as text where that is accepted.",
     query: z.strictObject({ verbose: z.string().optional() }),
-    answers: { 200: { schema: readiness }, 503: { schema: readiness } },
+    answers: { 200: readinessAnswer, 503: readinessAnswer },
     problems: [],
   },
   ...(["/health", "/api/v1/health"] as const).map(
@@ -398,7 +435,7 @@ export const OPERATIONS: readonly Operation[] = [
     access: "admin",
     tag: "operations",
     summary: "Changes how much is logged, in all threads, for good or for a while.",
-    bodies: [{ schema: logLevelBody }],
+    bodies: [{ schema: logLevelBody.meta({ id: "LogLevelChange" }) }],
     answers: { 200: { schema: logLevelState } },
     problems: ["malformed_body"],
   },
@@ -433,6 +470,19 @@ export const OPERATIONS: readonly Operation[] = [
     problems: [],
   },
 ];
+
+/**
+ * The methods that a path takes.
+ *
+ * @param url - as requested, query included.
+ * @returns upper case, HEAD with GET; empty for a path that no route has.
+ */
+export function methodsServedAt(url: string): readonly string[] {
+  const [path = ""] = url.split("?", 1);
+  return OPERATIONS.filter((operation) =>
+    new RegExp(`^${operation.path.replaceAll(".", "\\.").replace(/\{\w+\}/g, "[^/]+")}$`).test(path),
+  ).flatMap(({ method }) => (method === "get" ? ["GET", "HEAD"] : [method.toUpperCase()]));
+}
 
 /**
  * What a route declares of its callers.

@@ -24,12 +24,16 @@
 
 import { z } from "zod";
 
+import { ENDPOINT, ENDPOINT_EXPECTED } from "../engine/engine-entry.ts";
+import { HASH_TEXT } from "./community-hashes.ts";
 import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
 
 /** The tenant of everything that names none. */
 export const DEFAULT_TENANT = "default";
 const TEXT_MAX = 1024;
 const DP_RANK_MAX = 1023;
+const TOKEN_MAX = 0xffff_ffff;
+const NAMED = "The model as model, modelname or model_name; which of them tells the form of the answer.";
 
 const text = z.string("a text").max(TEXT_MAX, `at most ${TEXT_MAX} characters`);
 const required = text.min(1, "a text of at least one character");
@@ -38,8 +42,11 @@ const INSTANCE = "an instance id: a text, or an integer ≥ 0";
 const instance = z
   .union([required, z.int(INSTANCE).min(0, INSTANCE)], INSTANCE)
   .transform(String)
-  .describe("Where requests are routed to.");
-const size = z.int("tokens per block").min(1, "tokens per block");
+  .meta({ id: "CommunityInstanceId", description: "Where requests are routed to." });
+/** As in `/api/v1/match`: an int32 in every language. */
+const BLOCK_SIZE_MAX = 999_999_999;
+const BLOCK_SIZE = `tokens per block, from 1 to ${BLOCK_SIZE_MAX}`;
+const size = z.int(BLOCK_SIZE).min(1, BLOCK_SIZE).max(BLOCK_SIZE_MAX, BLOCK_SIZE);
 const TYPES = "vLLM or SGLang";
 const names = {
   model: required.optional().describe("Model name, as Mooncake's queries say it."),
@@ -58,22 +65,22 @@ export const registerBody = z
     ...names,
     ...group,
     instance_id: instance,
-    endpoint: required.describe("ZMQ endpoint of one DP rank's events."),
+    endpoint: required.regex(ENDPOINT, ENDPOINT_EXPECTED).describe("ZMQ endpoint of one DP rank's events."),
     replay_endpoint: text.nullish(),
     type: z
       .string(TYPES)
-      .refine((value) => /^(vllm|sglang)$/i.test(value), TYPES)
+      .regex(/^([vV][lL][lL][mM]|[sS][gG][lL][aA][nN][gG])$/, TYPES)
       .optional(),
     block_size: size.optional(),
     dp_rank: rank.nullish(),
     additionalsalt: text.nullish(),
   })
-  .meta({ id: "CommunityRegister" });
+  .meta({ id: "CommunityRegister", description: NAMED });
 
 /** `POST /unregister`. */
 export const unregisterBody = z
   .looseObject({ ...names, ...group, instance_id: instance, dp_rank: rank.nullish() })
-  .meta({ id: "CommunityUnregister" });
+  .meta({ id: "CommunityUnregister", description: NAMED });
 
 const queryFields = {
   ...names,
@@ -85,20 +92,117 @@ const queryFields = {
 const list = (items: object) =>
   z.custom<readonly unknown[]>(Array.isArray, "a list").meta({ type: "array", items });
 
+// Numbers for those that send them so; clients whose numbers are doubles or i64 send texts.
+const hashes = list({
+  anyOf: [{ type: "integer" }, { type: "string", pattern: HASH_TEXT.source }],
+});
+
 /** `POST /query`. */
 export const queryBody = z
-  .looseObject({ ...queryFields, token_ids: list({ type: "integer" }) })
-  .meta({ id: "CommunityQuery" });
+  .looseObject({ ...queryFields, token_ids: list({ type: "integer", minimum: 0, maximum: TOKEN_MAX }) })
+  .meta({ id: "CommunityQuery", description: NAMED });
 
 /** `POST /query_by_hash`. */
 export const queryByHashBody = z
   .looseObject({
     ...queryFields,
-    seq_hashes: list({ type: "integer" }).optional().describe("Mooncake: rolling hashes, u64."),
-    block_hash: list({ type: "integer" }).optional().describe("Mooncake, earlier: the same."),
-    block_hashes: list({ type: "integer" }).optional().describe("Dynamo: local hashes, i64."),
+    seq_hashes: hashes.optional().describe("Mooncake: rolling hashes, u64."),
+    block_hash: hashes.optional().describe("Mooncake, earlier: the same."),
+    block_hashes: hashes.optional().describe("Dynamo: local hashes, i64."),
   })
-  .meta({ id: "CommunityQueryByHash" });
+  .meta({
+    id: "CommunityQueryByHash",
+    description: `${NAMED} Exactly one of seq_hashes, block_hash, block_hashes.`,
+  });
+
+const count = z.int().min(0);
+const byRank = z.record(z.string(), count).describe("By DP rank.");
+const instanceTiers = z
+  .looseObject({ longest_matched: count })
+  .meta({ id: "CommunityTiers", description: "Tokens; tiers as GPU, CPU, DISK, DP or gpu, cpu, disk, dp." });
+
+/** What both lookups answer. */
+export const queryAnswer = z
+  .looseObject({
+    instances: z.record(z.string(), instanceTiers),
+    scores: z.record(z.string(), byRank).optional().describe("Dynamo's form: cached tokens by instance."),
+    frequencies: z.array(count).optional().describe("Dynamo's form: ranks that hold the first block, two, …"),
+  })
+  .meta({
+    id: "CommunityQueryAnswer",
+    description: "Cached tokens by instance; in Mooncake's form also under the tenant's name.",
+  });
+
+/** What `GET /services` answers. */
+export const serviceList = z
+  .looseObject({
+    count,
+    services: z.array(
+      z
+        .looseObject({
+          Endpoint: z.string(),
+          ReplayEndpoint: z.string(),
+          Type: z.string(),
+          ModelName: z.string(),
+          LoraName: z.string(),
+          TenantID: z.string(),
+          InstanceID: z.string(),
+          BlockSize: count,
+          DPRank: count,
+          AdditionalSalt: z.string(),
+        })
+        .meta({ id: "CommunityService" }),
+    ),
+  })
+  .meta({ id: "CommunityServices", description: "Publishers registered through this API." });
+
+/** What `GET /workers` answers. */
+export const workerList = z
+  .array(
+    z
+      .looseObject({
+        instance_id: z
+          .union([z.string(), z.int()])
+          .describe("A number where it is one of at most 15 digits, as Dynamo's are."),
+        endpoints: z.record(z.string(), z.string()).describe("By DP rank."),
+      })
+      .meta({ id: "CommunityWorker" }),
+  )
+  .describe("Instances, from wherever they are known.");
+
+/** What `GET /global_view` answers. */
+export const globalView = z
+  .looseObject({
+    context_count: count,
+    contexts: z.array(
+      z
+        .looseObject({
+          model_name: z.string(),
+          lora_name: z.string(),
+          block_size: count,
+          tenant_id: z.string(),
+          prefix_count: count,
+          instances: z.record(z.string(), z.array(count)).describe("DP ranks by instance."),
+        })
+        .meta({ id: "CommunityContext" }),
+    ),
+  })
+  .meta({ id: "CommunityGlobalView", description: "Contexts and the ranks that serve them." });
+
+/** What `GET /dump` answers. */
+export const dumpList = z
+  .array(
+    z
+      .looseObject({
+        model_name: z.string(),
+        lora_name: z.string().nullable(),
+        block_size: count,
+        columns: z.array(z.string()),
+        blocks: z.array(z.array(z.unknown())).describe("A row for each, in the order of the columns."),
+      })
+      .meta({ id: "CommunityDump" }),
+  )
+  .describe("All blocks, by context.");
 
 /** What `/query` and `/query_by_hash` have in common. */
 export type CommunityQueryFields = z.output<z.ZodObject<typeof queryFields>>;

@@ -40,6 +40,8 @@ function endOfString(json: string, open: number): number {
   return json.length;
 }
 
+/** A hash as a text: i64 or u64 in decimal, or hex. */
+export const HASH_TEXT = /^(-?\d{1,20}|0x[0-9a-fA-F]{1,16})$/;
 const HASH_EXPECTED = "an integer of 64 bits, signed or not, as a number or a text";
 
 /**
@@ -61,5 +63,5 @@ export function hashTexts(hashes: readonly unknown[], field: string): readonly s
 
 function integerOf(hash: unknown): bigint | null {
   if (typeof hash === "number") return Number.isSafeInteger(hash) ? BigInt(hash) : null;
-  return typeof hash === "string" && /^(-?\d{1,20}|0x[0-9a-fA-F]{1,16})$/.test(hash) ? BigInt(hash) : null;
+  return typeof hash === "string" && HASH_TEXT.test(hash) ? BigInt(hash) : null;
 }

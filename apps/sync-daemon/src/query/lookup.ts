@@ -31,6 +31,7 @@ import {
   type QuestionFields,
   readBinaryQuery,
   readJsonQuery,
+  refuseParameters,
   withInput,
   withTokens,
 } from "./match-query.ts";
@@ -93,11 +94,13 @@ export class Lookup {
    * Answers a JSON lookup.
    *
    * @param body - parsed JSON.
+   * @param parameters - parsed query parameters; none belong here.
    * @returns the answer; a promise of it when a tokenizer has to be asked.
    * @throws QueryError see match-query.ts and match.ts.
    */
-  json(body: unknown): MatchAnswer | Promise<MatchAnswer> {
+  json(body: unknown, parameters: unknown): MatchAnswer | Promise<MatchAnswer> {
     const startedMs = performance.now();
+    refuseParameters(parameters);
     const read = readJsonQuery(body, this.#memory);
     return read.kind === "ready" ? this.#answer(read.query, startedMs) : this.#answerPrompt(read, startedMs);
   }

@@ -8,9 +8,20 @@ import { z } from "zod";
 import { TOKENIZER_FAILURES, type TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
 
 const count = z.int().min(0);
-const trust = z
-  .enum(TRUST_LEVELS)
-  .describe("exact; partial: may under-report; stale: may over-report; unknown: nothing is known.");
+
+/** How far a rank's part of the index can be trusted. */
+export const trustLevel = z.enum(TRUST_LEVELS).meta({
+  id: "Trust",
+  description: "exact; partial: may under-report; stale: may over-report; unknown: nothing is known.",
+});
+const decision = z.enum(["exact", "degraded", "fallback"]).meta({
+  id: "Decision",
+  description:
+    "exact: route by it. degraded: some ranks are not exact. fallback: route as without cache information.",
+});
+const fallbackReason = z
+  .enum(Object.keys(TOKENIZER_FAILURES) as [TokenizerFailure, ...TokenizerFailure[]])
+  .meta({ id: "FallbackReason", description: "Why a prompt could not be looked up." });
 
 const workerMatch = z
   .strictObject({
@@ -28,8 +39,8 @@ const workerMatch = z
           typeof count
         >,
       )
-      .describe("The matched blocks by the fastest tier that holds them."),
-    trust,
+      .meta({ id: "TierCounts", description: "The matched blocks by the fastest tier that holds them." }),
+    trust: trustLevel,
     age_seconds: z
       .number()
       .min(0)
@@ -54,16 +65,9 @@ export const matchAnswer = z
       .describe(
         "Full blocks in the query: of tokens null with block_size, of prefix hashes all; null without either.",
       ),
-    trust: trust.describe("Worst of the ranks considered; unknown when there are none."),
-    decision: z
-      .enum(["exact", "degraded", "fallback"])
-      .describe(
-        "exact: route by it. degraded: some ranks are not exact. fallback: route as without cache information.",
-      ),
-    reason: z
-      .enum(Object.keys(TOKENIZER_FAILURES) as [TokenizerFailure, ...TokenizerFailure[]])
-      .nullable()
-      .describe("Why a prompt could not be looked up; null when it was."),
+    trust: trustLevel.describe("Worst of the ranks considered; unknown when there are none."),
+    decision,
+    reason: fallbackReason.nullable().describe("Why a prompt could not be looked up; null when it was."),
     ranks: z
       .strictObject(
         Object.fromEntries(TRUST_LEVELS.map((level) => [level, count])) as Record<
@@ -71,7 +75,7 @@ export const matchAnswer = z
           typeof count
         >,
       )
-      .describe("Ranks considered, by trust."),
+      .meta({ id: "RankCounts", description: "Ranks considered, by trust." }),
     matches: z
       .array(workerMatch)
       .describe("Most matched tokens first; without include_unmatched only ranks with a match."),

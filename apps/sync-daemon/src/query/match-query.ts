@@ -25,6 +25,8 @@ const BYTES_PER_TOKEN = 4;
 const BYTES_PER_HASH = 8;
 const TOKEN_MAX = 0xffff_ffff;
 const TEXT_MAX = 1024;
+/** Largest block size or number of matches asked for: nine digits, an int32 in every language. */
+const POSITIVE_MAX = 999_999_999;
 /** As many names as there can be engines. */
 const WORKERS_MAX = 4096;
 const NAME = `text of 1-${TEXT_MAX} characters`;
@@ -69,7 +71,8 @@ export interface QueryInputMemory {
 }
 
 const name = z.string(NAME).min(1, NAME).max(TEXT_MAX, NAME);
-const positive = z.int("an integer ≥ 1").min(1, "an integer ≥ 1");
+const POSITIVE = `an integer from 1 to ${POSITIVE_MAX}`;
+const positive = z.int(POSITIVE).min(1, POSITIVE).max(POSITIVE_MAX, POSITIVE);
 const common = {
   model: name.describe("The model's name, as engines were registered with it."),
   lora_name: name.nullish().describe("The LoRA adapter; absent for the base model."),
@@ -83,13 +86,15 @@ const common = {
 const list = z.custom<readonly unknown[]>(Array.isArray, "a list");
 const INPUTS = ["token_ids", "prefix_hashes", "prompt", "messages"] as const;
 
+const BLOCK_SIZE =
+  "Tokens per block: only engines that use it. Without it every size in use is looked in, up to four.";
+const INCLUDE_UNMATCHED = "List ranks without a match too.";
+
 /** Body of a JSON lookup. */
 export const jsonBody = z.strictObject(
   {
     ...common,
-    block_size: positive
-      .nullish()
-      .describe("Tokens per block; needed when engines of the model use several."),
+    block_size: positive.nullish().describe(BLOCK_SIZE),
     token_ids: list
       .meta({
         type: "array",
@@ -111,30 +116,39 @@ export const jsonBody = z.strictObject(
       .nullish()
       .describe("Only these; one that nobody knows counts as unknown."),
     top_k: positive.nullish().describe("Most matches in the answer."),
-    include_unmatched: z.boolean("true or false").default(false).describe("List ranks without a match too."),
+    include_unmatched: z.boolean("true or false").default(false).describe(INCLUDE_UNMATCHED),
   },
   "an object with model and one of token_ids, prefix_hashes, prompt, messages",
 );
 
 const digits = z
-  .string("an integer ≥ 1")
-  .regex(/^[1-9]\d{0,8}$/, "an integer ≥ 1")
+  .string(POSITIVE)
+  .regex(/^[1-9]\d{0,8}$/, POSITIVE)
   .transform(Number);
+const WORKER_LIST = "worker ids, separated by commas";
 /** Query parameters of a binary lookup. */
 export const binaryParameters = z.strictObject({
-  ...common,
-  input: z.enum(["token_ids", "prefix_hashes"], "token_ids or prefix_hashes").default("token_ids"),
-  block_size: digits.optional(),
+  model: common.model,
+  lora_name: common.lora_name.unwrap().unwrap().optional(),
+  cache_salt: common.cache_salt.unwrap().unwrap().optional(),
+  input: z
+    .enum(["token_ids", "prefix_hashes"], "token_ids or prefix_hashes")
+    .default("token_ids")
+    .describe("What the bytes are; token_ids unless told."),
+  block_size: digits.optional().describe(BLOCK_SIZE),
   workers: z
-    .string("worker ids, separated by commas")
+    .string(WORKER_LIST)
+    .regex(/^[^,]+(,[^,]+)*$/, WORKER_LIST)
     .transform((text) => text.split(","))
     .pipe(z.array(name).max(WORKERS_MAX, `at most ${WORKERS_MAX} worker ids`))
-    .optional(),
-  top_k: digits.optional(),
+    .optional()
+    .describe("Only these, separated by commas."),
+  top_k: digits.optional().describe("Most matches in the answer."),
   include_unmatched: z
     .enum(["true", "false"], "true or false")
     .transform((text) => text === "true")
-    .default(false),
+    .default(false)
+    .describe(INCLUDE_UNMATCHED),
 });
 
 /**
@@ -162,6 +176,22 @@ export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuer
     };
   }
   return { kind: "ready", query: withInput(question, input, fields[input] ?? [], memory) };
+}
+
+/**
+ * Refuses query parameters beside a JSON lookup: they would be ignored, and the caller would not know.
+ *
+ * @param parameters - parsed.
+ * @throws QueryError contradictory_fields.
+ */
+export function refuseParameters(parameters: unknown): void {
+  const given = Object.keys(parameters ?? {});
+  if (given.length === 0) return;
+  const known = given.filter((parameter) => parameter in binaryParameters.shape);
+  throw contradictory(
+    known.length === 0 ? ["query parameters"] : known,
+    "fields in the JSON body only; query parameters go with application/octet-stream",
+  );
 }
 
 /**
