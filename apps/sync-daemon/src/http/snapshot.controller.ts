@@ -1,6 +1,6 @@
 /** `GET /api/v1/snapshot`: a snapshot made now, for a sibling that starts (format: snapshot/snapshot-file.ts). */
 
-import { createReadStream } from "node:fs";
+import { createReadStream, fstatSync, openSync } from "node:fs";
 
 import { Controller, Get, Inject, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
@@ -35,11 +35,11 @@ export class SnapshotController {
       await reply.status(document.status).header("content-type", "application/problem+json").send(document);
       return;
     }
-    const { path, bytes } = made;
-    // Opened at once: the next snapshot replaces the name, not the file behind it.
+    // Opened at once: the next snapshot replaces the name, not the file behind it. A file of its own is what is measured.
+    const file = openSync(made.path, "r");
     await reply
       .header("content-type", "application/vnd.kvsync.snapshot")
-      .header("content-length", String(bytes))
-      .send(createReadStream(path));
+      .header("content-length", String(fstatSync(file).size))
+      .send(createReadStream(made.path, { fd: file }));
   }
 }

@@ -23,7 +23,8 @@ import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../tracing/finished-span.ts";
 import { IngestWorker } from "./ingest-worker.ts";
 import type { BoardReader } from "./stream-board.ts";
-import type { FollowedRank, IngestSettings, RestoredSnapshot, SnapshotBarrier } from "./thread-messages.ts";
+import { makeBarrier } from "./snapshot-barrier.ts";
+import type { FollowedRank, IngestSettings, RestoredSnapshot } from "./thread-messages.ts";
 
 const LOOK_MS = 1000;
 /** Difference of busy shares that is worth moving a stream for; alerts complain at 0.4. */
@@ -169,8 +170,7 @@ export class IngestPool implements RankFollower {
   async takeSnapshot(): Promise<TakenSnapshot> {
     await Promise.all(this.#moving.values());
     const others = this.#workers.slice(1);
-    const barrier: SnapshotBarrier | null =
-      others.length === 0 ? null : { memory: new SharedArrayBuffer(8), others: others.length };
+    const barrier = others.length === 0 ? null : makeBarrier(others.length);
     const standing = barrier === null ? [] : others.map((worker) => worker.standStill(barrier));
     const taken = await this.#first.takeSnapshot(barrier);
     if (taken === null)

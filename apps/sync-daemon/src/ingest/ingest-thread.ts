@@ -14,10 +14,12 @@ import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { Ingest } from "./ingest.ts";
+import { takeOver } from "./rank-takeover.ts";
+import { letGo, othersStand, type SnapshotBarrier, standStill } from "./snapshot-barrier.ts";
 import { restoreSnapshot } from "./snapshot-restore.ts";
 import { ThreadSpans } from "../tracing/thread-spans.ts";
 import { BoardWriter } from "./stream-board.ts";
-import type { FromIngest, IngestSettings, SnapshotBarrier, ToIngest } from "./thread-messages.ts";
+import type { FromIngest, IngestSettings, ToIngest } from "./thread-messages.ts";
 import { yieldToLookups } from "./thread-priority.ts";
 
 assert(parentPort !== null, "ingest-thread runs as a worker thread");
@@ -85,12 +87,9 @@ function threadSpans(ratio: number | null): ThreadSpans | null {
 
 port.on("message", (message: ToIngest) => {
   switch (message.kind) {
-    case "follow": {
-      const importer = index.importer();
-      for (const parked of message.parked) importer.park(parked);
-      ingest.follow(message.rank);
+    case "follow":
+      takeOver(ingest, index, message.rank, message.parked);
       break;
-    }
     case "release": {
       const { rankSlot } = message;
       const position = ingest.release(rankSlot);
@@ -109,8 +108,11 @@ port.on("message", (message: ToIngest) => {
       ingest.redial(message.rankSlot);
       break;
     case "snapshot":
-      if (message.barrier !== null && settings.workerNumber > 0) standStill(message.barrier);
-      else tell({ kind: "snapshot", taken: takeSnapshot(message.barrier) });
+      if (message.barrier !== null && settings.workerNumber > 0) {
+        // Said before standing still, since nothing is said meanwhile.
+        tell({ kind: "standing", part: { streams: ingest.positions(), parked: index.copyParked() } });
+        standStill(message.barrier, STAND_MS_MAX);
+      } else tell({ kind: "snapshot", taken: takeSnapshot(message.barrier) });
       break;
     case "stop":
       ingest.stop();
@@ -127,8 +129,7 @@ let lastCopy: IndexCopy | null = null;
  * stand still meanwhile; when one does not come in time there is no snapshot, since it may be in the middle of a write.
  */
 function takeSnapshot(barrier: SnapshotBarrier | null): TakenSnapshot | null {
-  const words = barrier === null ? null : new Int32Array(barrier.memory);
-  const isStill = words === null || barrier === null || othersStand(words, barrier.others);
+  const isStill = barrier === null || othersStand(barrier, GATHER_MS_MAX);
   const beganMs = performance.now();
   let taken: TakenSnapshot | null = null;
   if (isStill) {
@@ -136,30 +137,7 @@ function takeSnapshot(barrier: SnapshotBarrier | null): TakenSnapshot | null {
     lastCopy = index.copy(lastCopy);
     taken = { takenMs, streams, copy: lastCopy, stoodStillMs: performance.now() - beganMs };
   }
-  if (words !== null) {
-    Atomics.store(words, 1, 1);
-    Atomics.notify(words, 1);
-  }
-  return taken === null || taken.stoodStillMs > STAND_MS_MAX ? null : taken;
-}
-
-function othersStand(words: Int32Array, others: number): boolean {
-  const overdueMs = performance.now() + GATHER_MS_MAX;
-  for (let standing = Atomics.load(words, 0); standing < others; standing = Atomics.load(words, 0)) {
-    const leftMs = overdueMs - performance.now();
-    if (leftMs <= 0) return false;
-    Atomics.wait(words, 0, standing, leftMs);
-  }
-  return true;
-}
-
-function standStill({ memory }: SnapshotBarrier): void {
-  const words = new Int32Array(memory);
-  // Said before waiting, since nothing is said while standing.
-  tell({ kind: "standing", part: { streams: ingest.positions(), parked: index.copyParked() } });
-  Atomics.add(words, 0, 1);
-  Atomics.notify(words, 0);
-  Atomics.wait(words, 1, 0, STAND_MS_MAX);
+  return barrier === null || letGo(barrier) ? taken : null;
 }
 
 const restored =

@@ -12,13 +12,13 @@ import type { SlotAnnouncement } from "@kvsync/observability";
 import type { LogLine } from "../log/log-line.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../tracing/finished-span.ts";
+import type { SnapshotBarrier } from "./snapshot-barrier.ts";
 import type {
   FollowedRank,
   FromIngest,
   IngestSettings,
   MovedStream,
   RestoredSnapshot,
-  SnapshotBarrier,
   StandingPart,
   ToIngest,
 } from "./thread-messages.ts";

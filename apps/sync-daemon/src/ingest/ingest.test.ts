@@ -3,6 +3,7 @@
  * and metrics are the real ones; the clock is a number where time matters.
  */
 import {
+  type BlockStored,
   encodeEventBatch,
   encodeLiveFrames,
   encodeReplayEnd,
@@ -23,6 +24,7 @@ import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { Ingest } from "./ingest.ts";
+import { takeOver } from "./rank-takeover.ts";
 import { BoardReader, BoardWriter, createBoardMemory } from "./stream-board.ts";
 import type { FollowedRank, IngestSettings } from "./thread-messages.ts";
 
@@ -57,14 +59,13 @@ afterEach(() => {
   for (const ingest of running.splice(0)) ingest.stop();
 });
 
-function setUp(overrides: Partial<IngestSettings> = {}) {
+function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.create()) {
   const memory = createBoardMemory();
   const transport = new ScriptedTransport();
   const log: LogLine[] = [];
   const clock = { nowMs: 1000 };
   const level = LogLevel.create(1);
   const metrics = new MetricSlots("ingest-0", () => undefined);
-  const index = PrefixIndex.create();
   const settings: IngestSettings = {
     worker: "ingest-0",
     workerNumber: 0,
@@ -124,16 +125,20 @@ function rank(rankSlot: number, replay = true): FollowedRank {
   };
 }
 
-/** The batch that each test stream consists of: one root block of four tokens, another one for every number. */
-function payload(number: number): Uint8Array {
-  const event = {
+function storedEvent(number: number): BlockStored {
+  return {
     type: "BlockStored",
     blockHashes: [BigInt(number) + 1n],
     parentBlockHash: null,
     tokenIds: [number, 1, 2, 3],
     blockSize: 4,
     medium: "GPU",
-  } as const;
+  };
+}
+
+/** The batch that each test stream consists of: one root block of four tokens, another one for every number. */
+function payload(number: number): Uint8Array {
+  const event = storedEvent(number);
   return encodeEventBatch(
     { timestampSeconds: 1000 + number, events: [event], dataParallelRank: 0 },
     "vllm-0.29",
@@ -196,6 +201,31 @@ test("live messages are applied, and the board says up to where", async () => {
   expect(parts.board.report(7).counters.eventsApplied.BlockStored).toBe(10);
   expect(parts.index.rankBlockCount(7)).toBe(10);
 });
+
+test.each([
+  [1_000_000, false],
+  [0, true],
+])(
+  "a rank taken over with what waits, where the park takes %d bytes: something is missing: %s",
+  async (parkedBytesMax, isMissing) => {
+    const before = setUp();
+    const events = await connectedStream(before, 3);
+    const orphan = { ...storedEvent(0), parentBlockHash: 99n };
+    const batch = encodeEventBatch(
+      { timestampSeconds: 1000, events: [orphan], dataParallelRank: 0 },
+      "vllm-0.29",
+    );
+    events.message(encodeLiveFrames("", 0, batch));
+    await turns();
+    const position = before.ingest.release(3);
+    const parked = before.index.takeParked(3);
+    expect(parked).toHaveLength(1);
+    const after = setUp({}, PrefixIndex.create({ parkedBytesMax }));
+    takeOver(after.ingest, after.index, { ...rank(3), resumeFrom: position }, parked);
+    expect(after.ingest.positions()[0]?.position.applier.mayUnderReport).toBe(isMissing);
+    expect(after.index.takeParked(3)).toHaveLength(isMissing ? 0 : 1);
+  },
+);
 
 test("while a storm is applied, timers and control messages get their turn", async () => {
   const parts = setUp();

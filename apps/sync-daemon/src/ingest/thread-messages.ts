@@ -12,6 +12,7 @@ import type { FinishedSpan } from "../tracing/finished-span.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
+import type { SnapshotBarrier } from "./snapshot-barrier.ts";
 
 /** What an ingest thread is started with. */
 export interface IngestSettings {
@@ -82,14 +83,6 @@ export interface MovedStream {
   readonly parked: readonly ParkedRecord[];
 }
 
-/** Where workers wait for each other while one of them copies the index. */
-export interface SnapshotBarrier {
-  /** Two words: how many stand still; 1 when they may go on. */
-  readonly memory: SharedArrayBuffer;
-  /** How many have to. The worker that copies is not among them. */
-  readonly others: number;
-}
-
 /** The part of a snapshot that a worker other than the copying one has. */
 export interface StandingPart {
   readonly streams: readonly SnapshotStream[];
@@ -106,7 +99,7 @@ export type ToIngest =
   | { readonly kind: "evicted"; readonly reason: EvictionReason; readonly rankSlots: readonly number[] }
   | { readonly kind: "forget"; readonly rankSlot: number }
   | { readonly kind: "redial"; readonly rankSlot: number }
-  /** `barrier` has two words: workers that stand still, and whether they may go on. Null when there is one worker. */
+  /** `barrier` is null when there is one worker. */
   | { readonly kind: "snapshot"; readonly barrier: SnapshotBarrier | null }
   | { readonly kind: "stop" };
 

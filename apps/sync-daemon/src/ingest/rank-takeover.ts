@@ -1,0 +1,31 @@
+/**
+ * A rank that another worker, or a daemon before this one, has followed: its blocks are in the index, what waits for parents comes along.
+ *
+ *     stream goes on from its position ─▶ what waits is parked here ─▶ what does not fit makes the stream partial
+ *
+ * In this order: a stream that is not there yet cannot be told that something of it was lost.
+ */
+import type { ParkedRecord, PrefixIndex } from "@kvsync/core";
+
+import type { Ingest } from "./ingest.ts";
+import type { FollowedRank } from "./thread-messages.ts";
+
+/**
+ * Goes on with a rank.
+ *
+ * @param ingest - of this worker.
+ * @param index - of this worker; its park may be fuller than the one that the stores come from.
+ * @param rank - see `Ingest.follow`.
+ * @param parked - its stores that wait for their parents, in the order in which they came.
+ */
+export function takeOver(
+  ingest: Ingest,
+  index: PrefixIndex,
+  rank: FollowedRank,
+  parked: readonly ParkedRecord[],
+): void {
+  ingest.follow(rank);
+  const importer = index.importer();
+  for (const record of parked) importer.park(record);
+  if (importer.incompleteRanks.size > 0) ingest.evicted("park_limit", [...importer.incompleteRanks]);
+}
