@@ -267,6 +267,10 @@ describe("an API server that fails", () => {
     cluster.add("a", "10.0.0.1");
     const finder = find(cluster.kubeconfig({ ca: authority.cert, token: "first" }));
     await settled(cluster, finder);
+    // A watch that is cut off while it is still being asked for would be a failure of its own.
+    await wait(() => {
+      expect(cluster.openWatches).toBe(1);
+    });
     writeFileSync(cluster.tokenFile, "second");
     cluster.token = "second";
     cluster.drop();
