@@ -3,6 +3,7 @@
  * how they say that something is wrong.
  */
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { createServer, type AddressInfo, type Server } from "node:net";
@@ -287,9 +288,14 @@ describe("kvsync snapshot verify", () => {
 });
 
 describe("kvsync doctor", () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvsync-doctor-"));
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+
   /** The file that a daemon of these settings would be given. */
   function configOf(settings: object): string {
-    const file = join(mkdtempSync(join(tmpdir(), "kvsync-doctor-")), "kvsync.yaml");
+    const file = join(folder, `kvsync-${randomUUID()}.yaml`);
     writeFileSync(file, JSON.stringify(settings));
     return file;
   }

@@ -1,8 +1,8 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 
 import { effectiveSettings } from "./effective-settings.ts";
 import { readSettings, requestOf } from "./read-settings.ts";
@@ -11,8 +11,14 @@ import { helpText, settingsReference } from "./settings-reference.ts";
 import { SETTING_ROWS, type Settings } from "./settings.ts";
 import { decideSync } from "./sync-decision.ts";
 
+const folder = mkdtempSync(join(tmpdir(), "kvsync-settings-"));
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+let files = 0;
+
 function fileWith(text: string): string {
-  const path = join(mkdtempSync(join(tmpdir(), "kvsync-settings-")), "kvsync.yaml");
+  const path = join(folder, `kvsync-${(files += 1)}.yaml`);
   writeFileSync(path, text);
   return path;
 }
