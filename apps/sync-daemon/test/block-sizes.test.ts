@@ -14,7 +14,7 @@ const SIZES = [8, 16, 24, 32, 40];
 const PROMPT = Uint32Array.from({ length: 100 }, (_, i) => 5000 + i * 3);
 
 let running: DaemonInProcess;
-const engines = new Map<number, TestEngine>();
+const engines = new Map<string, TestEngine>();
 
 beforeAll(async () => {
   running = await startInProcess();
@@ -26,9 +26,12 @@ afterAll(async () => {
 });
 
 /** Starts and registers an engine of this size that has served the prompt. */
-async function join(blockSize: number): Promise<void> {
-  const engine = await TestEngine.start({ id: `of-${blockSize}`, blockSize }, blockSize);
-  engines.set(blockSize, engine);
+async function join(blockSize: number, model = "test/model"): Promise<void> {
+  const engine = await TestEngine.start(
+    { id: `${model === "test/model" ? "" : "other-"}of-${blockSize}`, model, blockSize },
+    blockSize,
+  );
+  engines.set(engine.engine.settings.id, engine);
   const created = await running.app.inject({ method: "POST", url: "/api/v1/engines", payload: engine.entry });
   expect(created.statusCode).toBe(201);
   engine.engine.submit(
@@ -37,7 +40,7 @@ async function join(blockSize: number): Promise<void> {
   );
   await engine.serve(0);
   await until("its blocks are known", async () => {
-    const { payload } = await ask({ token_ids: [...PROMPT], block_size: blockSize });
+    const { payload } = await ask({ model, token_ids: [...PROMPT], block_size: blockSize });
     return (payload.matches ?? []).length > 0;
   });
 }
@@ -91,17 +94,36 @@ test("prefix hashes of one size match only the engines of that size, and need no
   expect(payload.matches).toMatchObject([{ worker: "of-32", block_size: 32, matched_blocks: 3 }]);
 });
 
+async function percentageOf(suffix: "sum" | "count", model: string): Promise<number> {
+  const { body } = await running.app.inject("/metrics");
+  const name = `aibrix_sync_indexer_match_percentage_${suffix}{model="${model}"} `;
+  return Number(
+    body
+      .split("\n")
+      .find((line) => line.startsWith(name))
+      ?.slice(name.length),
+  );
+}
+
 test("the match percentage counts tokens, so that coarse blocks are not taken for a bad match", async () => {
-  const read = async (suffix: string): Promise<number> => {
-    const { body } = await running.app.inject("/metrics");
-    const line = new RegExp(String.raw`^aibrix_sync_indexer_match_percentage_${suffix}\{.*\} (\S+)$`, "m");
-    return Number(line.exec(body)?.[1]);
+  const before = {
+    sum: await percentageOf("sum", "test/model"),
+    count: await percentageOf("count", "test/model"),
   };
-  const before = { sum: await read("sum"), count: await read("count") };
   const { payload } = await ask({ token_ids: [...PROMPT], workers: ["of-32"] });
   expect(payload.matches).toMatchObject([{ worker: "of-32", matched_blocks: 3 }]);
-  expect(await read("count")).toBe(before.count + 1);
-  expect(await read("sum")).toBeCloseTo(before.sum + 100, 6);
+  expect(await percentageOf("count", "test/model")).toBe(before.count + 1);
+  expect(await percentageOf("sum", "test/model")).toBeCloseTo(before.sum + 100, 6);
+});
+
+test("no match is more than the whole: of sizes that do not divide each other the one that covers most counts", async () => {
+  const model = "other/model";
+  await join(24, model);
+  await join(40, model);
+  const before = await percentageOf("sum", model);
+  const { payload } = await ask({ model, token_ids: [...PROMPT.subarray(0, 80)] });
+  expect(payload.matches).toMatchObject([{ matched_tokens: 80 }, { matched_tokens: 72 }]);
+  expect(await percentageOf("sum", model)).toBeCloseTo(before + 100, 6);
 });
 
 test("an engine's clients by the other API are told tokens of each engine's own blocks", async () => {
@@ -111,7 +133,7 @@ test("an engine's clients by the other API are told tokens of each engine's own 
 });
 
 test("a rank that holds a prompt in blocks of two sizes is credited with the more tokens, not the more blocks", async () => {
-  const hybrid = engines.get(16);
+  const hybrid = engines.get("of-16");
   if (hybrid === undefined) throw new Error("the first test starts it");
   const tokenIds = [...PROMPT.subarray(0, 72)];
   hybrid.server.publish({

@@ -262,13 +262,10 @@ export class Lookup {
   }
 }
 
-/** Tokens that the best answer there could be would have matched: in full blocks of the smallest size in use. */
-function askedTokens(
-  { input, count }: MatchQuery,
-  { block_sizes: [smallest = 0], matches }: MatchAnswer,
-): number {
-  if (input === "prefix_hashes") return count * (matches[0]?.block_size ?? smallest);
-  return smallest > 0 ? count - (count % smallest) : 0;
+/** Tokens that the best answer there could be would have matched: in full blocks of the size in use that covers most. */
+function askedTokens({ input, count }: MatchQuery, { block_sizes: sizes, matches }: MatchAnswer): number {
+  if (input === "prefix_hashes") return count * (matches[0]?.block_size ?? sizes[0] ?? 0);
+  return Math.max(0, ...sizes.map((size) => count - (count % size)));
 }
 
 /** The average weighs the first lookups alike and later ones against `HIT_RATE_LOOKUPS`, so that it is right from the start. */
