@@ -57,10 +57,10 @@ export default {
       severity: "error",
       from: {
         path: "^apps/",
-        pathNot: "^apps/sync-daemon/src/tracing/(tracing|span-export)(\\.test)?\\.ts$",
+        pathNot: "^apps/sync-daemon/src/telemetry/(tracing|span-export)(\\.test)?\\.ts$",
       },
       to: {
-        path: "^apps/sync-daemon/src/tracing/(tracing|span-export)\\.ts$|node_modules/(\\.pnpm/)?@opentelemetry",
+        path: "^apps/sync-daemon/src/telemetry/(tracing|span-export)\\.ts$|node_modules/(\\.pnpm/)?@opentelemetry",
         dependencyTypesNot: ["type-only"],
         dynamic: false,
       },

@@ -16,18 +16,18 @@ import type { Exposition, MetricSlots } from "@kvsync/observability";
 
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
-import { filePlan } from "./engine/open-files.ts";
+import { filePlan } from "./settings/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { IngestPool } from "./ingest/ingest-pool.ts";
-import { BoardReader, createBoardMemory } from "./ingest/stream-board.ts";
+import { BoardReader, createBoardMemory } from "./board/stream-board.ts";
 import type { IngestSettings, RestoredSnapshot } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
 import type { LineGate } from "./log/line-gate.ts";
 import type { LogLine } from "./log/log-line.ts";
-import { fleetGauges } from "./metrics/fleet-gauges.ts";
+import { fleetGauges } from "./health/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
 import { RemoteTokenizer, type TokenizerWatch } from "./tokenizer/remote-tokenizer.ts";
@@ -37,9 +37,9 @@ import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
 import { findSnapshot } from "./snapshot/snapshot-source.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
-import type { FinishedSpan } from "./tracing/finished-span.ts";
-import type { Tracing } from "./tracing/tracing.ts";
-import { startTelemetry, type Telemetry } from "./telemetry.ts";
+import type { FinishedSpan } from "./telemetry/finished-span.ts";
+import type { Tracing } from "./telemetry/tracing.ts";
+import { startTelemetry, type Telemetry } from "./telemetry/telemetry.ts";
 
 /** What a daemon is made of, beside its settings. */
 export interface DaemonDependencies {

@@ -10,8 +10,8 @@ import { CATALOGUE } from "@kvsync/observability";
 import { expect, test } from "vitest";
 
 import { SETTING_ROWS } from "../src/settings/settings.ts";
-import type { FinishedSpan } from "../src/tracing/finished-span.ts";
-import type { SpanName } from "../src/tracing/tracing.ts";
+import type { FinishedSpan } from "../src/telemetry/finished-span.ts";
+import type { SpanName } from "../src/telemetry/tracing.ts";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const IGNORED = new Set(["node_modules", "dist", "test-results", ".git", ".turbo"]);

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
 
-import { ZmqTransport } from "../src/engine/zmq-transport.ts";
+import { ZmqTransport } from "../src/transport/zmq-transport.ts";
 import { PodForward, type PodTarget } from "../src/tools/pod-forward.ts";
 import { replayProbe } from "../src/tools/replay-probe.ts";
 import { TestEngine, until } from "./fleet.ts";

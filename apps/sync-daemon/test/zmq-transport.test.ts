@@ -10,8 +10,8 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Router } from "zeromq";
 
-import type { Closeable, Frames } from "../src/engine/transport.ts";
-import { ZmqTransport } from "../src/engine/zmq-transport.ts";
+import type { Closeable, Frames } from "../src/transport/transport.ts";
+import { ZmqTransport } from "../src/transport/zmq-transport.ts";
 import { TestEngine, until } from "./fleet.ts";
 
 /** Messages that libzmq's ROUTER queues for a peer before it drops, by default. */
@@ -217,7 +217,7 @@ test("a publisher that dies in the middle of messages of many frames does not ta
     for (;;) await socket.send(frames);
   `;
   const subscriber = `
-    import { ZmqTransport } from ${JSON.stringify(new URL("../dist/engine/zmq-transport.js", import.meta.url).href)};
+    import { ZmqTransport } from ${JSON.stringify(new URL("../dist/transport/zmq-transport.js", import.meta.url).href)};
     const transport = new ZmqTransport();
     transport.subscribe(process.argv[1], "", {
       connected: () => process.stdout.write("connected\\n"),

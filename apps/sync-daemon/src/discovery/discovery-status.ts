@@ -16,7 +16,7 @@ import {
 } from "@kvsync/observability";
 
 import type { LogLine } from "../log/log-line.ts";
-import { GaugeSet } from "../metrics/gauge-set.ts";
+import { GaugeSet } from "../telemetry/gauge-set.ts";
 import {
   ENGINE_SOURCES,
   type EngineSource,

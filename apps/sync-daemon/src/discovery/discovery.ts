@@ -12,7 +12,7 @@ import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { EndpointAdmission } from "../security/endpoint-admission.ts";
-import { isLoopback } from "../security/security-settings.ts";
+import { isLoopback } from "../settings/security-settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { ConfigFileSource, statedBy } from "./config-file-source.ts";
 import { DiscoveryStatus } from "./discovery-status.ts";

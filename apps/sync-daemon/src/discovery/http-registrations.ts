@@ -11,7 +11,7 @@ import type { Engine } from "../engine/engine-entry.ts";
 import type { RegisteredEngine } from "../engine/engine-registry.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { AdmissionError, type EndpointAdmission } from "../security/endpoint-admission.ts";
-import type { CommunityRegistration } from "../query/community-registration.ts";
+import type { CommunityRegistration } from "./community-registration.ts";
 import type { SourceStatus } from "./discovery-status.ts";
 import type { EngineSources } from "./engine-sources.ts";
 import {

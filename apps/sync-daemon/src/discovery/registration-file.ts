@@ -19,7 +19,7 @@ import { CodedError } from "@kvsync/core";
 import { z } from "zod";
 
 import { type Engine, storedEngine } from "../engine/engine-entry.ts";
-import { type CommunityRegistration, communityRegistration } from "../query/community-registration.ts";
+import { type CommunityRegistration, communityRegistration } from "./community-registration.ts";
 
 const FORMAT = "kvsync-registrations";
 const VERSION = 1;

@@ -7,7 +7,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 
 import type { Settings } from "../settings/settings.ts";
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
-import type { BoardReader } from "../ingest/stream-board.ts";
+import type { BoardReader } from "../board/stream-board.ts";
 import type { SnapshotStore } from "../snapshot/snapshot-store.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
 import type { CheckFinding, HealthCheck } from "./health-checks.ts";

@@ -9,7 +9,7 @@ import type { StreamState, Trust } from "@kvsync/core";
 
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
-import type { BoardReader } from "../ingest/stream-board.ts";
+import type { BoardReader } from "../board/stream-board.ts";
 
 /** One rank that readiness waits for. */
 interface ReadinessEntry {

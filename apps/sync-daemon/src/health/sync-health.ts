@@ -6,7 +6,7 @@
  */
 
 import type { EngineRegistry } from "../engine/engine-registry.ts";
-import type { BoardReader } from "../ingest/stream-board.ts";
+import type { BoardReader } from "../board/stream-board.ts";
 import type { HealthStatus } from "./health-checks.ts";
 
 const SILENCE_MS_MAX = 300_000;

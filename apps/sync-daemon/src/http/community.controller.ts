@@ -1,4 +1,4 @@
-/** The community's indexer API (shapes and differences: query/community-api.ts). */
+/** The community's indexer API (shapes and differences: community/community-api.ts). */
 
 import { Readable } from "node:stream";
 
@@ -18,12 +18,12 @@ import {
   registerBody,
   tenantOf,
   unregisterBody,
-} from "../query/community-api.ts";
-import { hashTexts } from "../query/community-hashes.ts";
-import { CommunityRegistrations, modelOf } from "../query/community-registrations.ts";
+} from "../community/community-api.ts";
+import { hashTexts } from "../community/community-hashes.ts";
+import { CommunityRegistrations, modelOf } from "../community/community-registrations.ts";
 import type { MatchAnswer } from "../query/match-answer.ts";
 import { checkFields, type QuestionFields } from "../query/match-query.ts";
-import { contradictory } from "../query/query-error.ts";
+import { contradictory } from "../request/request-error.ts";
 
 /** u32 words per row of the index's dump. */
 const ROW_WORDS = 5;

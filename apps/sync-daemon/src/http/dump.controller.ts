@@ -8,7 +8,7 @@ import type { FastifyReply } from "fastify";
 import { Daemon } from "../daemon.ts";
 import { dump } from "../query/dump.ts";
 import { unknownModel } from "../query/match.ts";
-import { malformed } from "../query/query-error.ts";
+import { malformed } from "../request/request-error.ts";
 
 /** Streams the index. */
 @Controller("api/v1/dump")

@@ -6,7 +6,7 @@ import type { FastifyReply } from "fastify";
 import { Daemon, epochMs } from "../daemon.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
 import type { RegisteredEngine, RegisteredRank } from "../engine/engine-registry.ts";
-import { malformed, unknownField } from "../query/query-error.ts";
+import { malformed, unknownField } from "../request/request-error.ts";
 
 /** Refusals listed at once; a fleet that is refused as a whole needs no more to be understood. */
 const REFUSED_MAX = 256;

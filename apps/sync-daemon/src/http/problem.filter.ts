@@ -11,7 +11,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { errorFacts } from "../log/error-facts.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import { methodsServedAt } from "../openapi/operations.ts";
-import { problem, type ProblemCode, type ProblemDocument, PROBLEMS } from "./problem-status.ts";
+import { problem, type ProblemCode, type ProblemDocument, PROBLEMS } from "../openapi/problem-status.ts";
 import { routeOf } from "./request-metrics.ts";
 
 const STATUS_CODES: Readonly<Record<number, ProblemCode>> = {

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-import type { TraceIds } from "../tracing/tracing.ts";
+import type { TraceIds } from "../telemetry/tracing.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import { routeOf } from "./request-metrics.ts";
 

@@ -17,8 +17,8 @@ import { CodedError } from "@kvsync/core";
 import { type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-import { quoteLongIntegers } from "../query/community-hashes.ts";
-import { problem, type ProblemDocument } from "./problem-status.ts";
+import { quoteLongIntegers } from "../community/community-hashes.ts";
+import { problem, type ProblemDocument } from "../openapi/problem-status.ts";
 
 /** Of the framework's and Nest's own parsers, those that no route has a use for (R2). */
 const UNUSED_TYPES = ["text/plain", "application/x-www-form-urlencoded"];

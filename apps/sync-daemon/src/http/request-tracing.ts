@@ -7,7 +7,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-import type { OpenSpan, TraceIds, Tracing } from "../tracing/tracing.ts";
+import type { OpenSpan, TraceIds, Tracing } from "../telemetry/tracing.ts";
 import { routeOf } from "./request-metrics.ts";
 
 const UNTRACED: ReadonlySet<string> = new Set([

@@ -8,7 +8,7 @@ import type { FastifyReply } from "fastify";
 import { Daemon } from "../daemon.ts";
 import { SnapshotError } from "../snapshot/snapshot-error.ts";
 import type { WrittenSnapshot } from "../snapshot/snapshot-store.ts";
-import { problem } from "./problem-status.ts";
+import { problem } from "../openapi/problem-status.ts";
 
 /** Gives the daemon's state away. */
 @Controller("api/v1/snapshot")

@@ -20,9 +20,9 @@ import type { RankFollower } from "../engine/engine-registry.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { SnapshotError } from "../snapshot/snapshot-error.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
-import type { FinishedSpan } from "../tracing/finished-span.ts";
+import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import { IngestWorker } from "./ingest-worker.ts";
-import type { BoardReader } from "./stream-board.ts";
+import type { BoardReader } from "../board/stream-board.ts";
 import { makeBarrier } from "./snapshot-barrier.ts";
 import type { FollowedRank, IngestSettings, RestoredSnapshot } from "./thread-messages.ts";
 

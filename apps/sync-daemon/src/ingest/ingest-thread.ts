@@ -9,7 +9,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { assert, type IndexCopy, PrefixIndex, type PrefixIndexOptions } from "@kvsync/core";
 import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
 
-import { ZmqTransport } from "../engine/zmq-transport.ts";
+import { ZmqTransport } from "../transport/zmq-transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
@@ -17,8 +17,8 @@ import { Ingest } from "./ingest.ts";
 import { takeOver } from "./rank-takeover.ts";
 import { letGo, othersStand, type SnapshotBarrier, standStill } from "./snapshot-barrier.ts";
 import { restoreSnapshot } from "./snapshot-restore.ts";
-import { ThreadSpans } from "../tracing/thread-spans.ts";
-import { BoardWriter } from "./stream-board.ts";
+import { ThreadSpans } from "../telemetry/thread-spans.ts";
+import { BoardWriter } from "../board/stream-board.ts";
 import type { FromIngest, IngestSettings, ToIngest } from "./thread-messages.ts";
 import { yieldToLookups } from "./thread-priority.ts";
 

@@ -11,7 +11,7 @@ import type { SlotAnnouncement } from "@kvsync/observability";
 
 import type { LogLine } from "../log/log-line.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
-import type { FinishedSpan } from "../tracing/finished-span.ts";
+import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import type { SnapshotBarrier } from "./snapshot-barrier.ts";
 import type {
   FollowedRank,

@@ -19,13 +19,13 @@ import type {
   ReplayPatience,
   SubscriptionEvents,
   Transport,
-} from "../engine/transport.ts";
+} from "../transport/transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { Ingest } from "./ingest.ts";
 import { takeOver } from "./rank-takeover.ts";
-import { BoardReader, BoardWriter, createBoardMemory } from "./stream-board.ts";
+import { BoardReader, BoardWriter, createBoardMemory } from "../board/stream-board.ts";
 import type { FollowedRank, IngestSettings } from "./thread-messages.ts";
 
 /** Records what is asked of the network. */

@@ -30,11 +30,11 @@ import {
 } from "@kvsync/core";
 import { BACKPRESSURE_LEVELS, type MetricSlots } from "@kvsync/observability";
 
-import { EngineConnection } from "../engine/engine-connection.ts";
-import type { Frames, Transport } from "../engine/transport.ts";
+import { EngineConnection } from "../transport/engine-connection.ts";
+import type { Frames, Transport } from "../transport/transport.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
-import type { ThreadSpans } from "../tracing/thread-spans.ts";
+import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { IngestGauges } from "./ingest-gauges.ts";
 import {
   IngestQueue,
@@ -44,7 +44,7 @@ import {
   type QueueItem,
 } from "./ingest-queue.ts";
 import { type ReplayClient, ReplayRequests } from "./replay-requests.ts";
-import type { BoardWriter } from "./stream-board.ts";
+import type { BoardWriter } from "../board/stream-board.ts";
 import { StreamMetrics } from "./stream-metrics.ts";
 import { spanFactsOf, type StreamNames, StreamWatch } from "./stream-watch.ts";
 import type { FollowedRank, IngestSettings } from "./thread-messages.ts";

@@ -30,11 +30,11 @@ import type {
   ReplayPatience,
   SubscriptionEvents,
   Transport,
-} from "../engine/transport.ts";
+} from "../transport/transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import { Ingest } from "./ingest.ts";
-import { BoardReader, BoardWriter, createBoardMemory } from "./stream-board.ts";
+import { BoardReader, BoardWriter, createBoardMemory } from "../board/stream-board.ts";
 
 const SEED = 20261121;
 const MESSAGES = 200_000;

@@ -16,7 +16,7 @@
 
 import type { ReplayFailure } from "@kvsync/core";
 
-import type { Closeable, Frames, ReplayPatience, Transport } from "../engine/transport.ts";
+import type { Closeable, Frames, ReplayPatience, Transport } from "../transport/transport.ts";
 
 /** An engine that answers at all begins within milliseconds, unless a step holds it up. */
 const LEND_MS = 250;

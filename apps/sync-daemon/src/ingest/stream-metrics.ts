@@ -27,7 +27,7 @@ import {
   STREAM_METRICS,
 } from "@kvsync/observability";
 
-import type { ConnectionEnd } from "../engine/transport.ts";
+import type { ConnectionEnd } from "../transport/transport.ts";
 import { type Lane, QUEUE_DROP_REASONS, type QueueDropReason } from "./ingest-queue.ts";
 
 /** A propagation that is longer is a clock that is wrong. */

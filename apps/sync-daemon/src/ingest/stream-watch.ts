@@ -20,8 +20,8 @@ import type { DropReason, EventType, ReplayStatus, StreamState, SyncListener, Tr
 import type { LineGate } from "../log/line-gate.ts";
 import { LINE_LEVELS, type LineLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
-import type { SpanFacts } from "../tracing/finished-span.ts";
-import type { ThreadSpans } from "../tracing/thread-spans.ts";
+import type { SpanFacts } from "../telemetry/finished-span.ts";
+import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import type { StreamMetrics } from "./stream-metrics.ts";
 
 // Bound here: an imported table is looked up anew at every event.

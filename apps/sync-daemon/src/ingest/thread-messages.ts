@@ -8,7 +8,7 @@ import type { SlotAnnouncement } from "@kvsync/observability";
 
 import type { LogLine } from "../log/log-line.ts";
 import type { CurveKeys } from "../security/curve-keys.ts";
-import type { FinishedSpan } from "../tracing/finished-span.ts";
+import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";

@@ -7,7 +7,7 @@
 import { FRAME_ERROR_CODES, PAYLOAD_ERROR_CODES } from "@kvsync/core";
 import { z } from "zod";
 
-import { type ProblemCode, PROBLEMS } from "../http/problem-status.ts";
+import { type ProblemCode, PROBLEMS } from "./problem-status.ts";
 import { TOKENIZER_FAILURES } from "../tokenizer/tokenize-outcome.ts";
 import { type Content, type Operation, OPERATIONS } from "./operations.ts";
 

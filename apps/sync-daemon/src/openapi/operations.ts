@@ -9,7 +9,7 @@ import { z } from "zod";
 import { engineEntry } from "../engine/engine-entry.ts";
 import { ENGINE_SOURCES, REFUSAL_REASONS } from "../discovery/engine-sources.ts";
 import { HEALTH_STATUSES } from "../health/health-checks.ts";
-import type { ProblemCode } from "../http/problem-status.ts";
+import type { ProblemCode } from "./problem-status.ts";
 import { logLevelBody } from "../log/level-control.ts";
 import type { AccessRule } from "../security/access-guard.ts";
 import {
@@ -22,7 +22,7 @@ import {
   serviceList,
   unregisterBody,
   workerList,
-} from "../query/community-api.ts";
+} from "../community/community-api.ts";
 import { matchAnswer, trustLevel } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
 

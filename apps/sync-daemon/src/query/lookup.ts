@@ -22,7 +22,7 @@ import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import type { TokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import type { TokenizerMetrics } from "../tokenizer/tokenizer-metrics.ts";
-import type { Tracing } from "../tracing/tracing.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
 import { fallback, match, type MatchDependencies, unknownModel } from "./match.ts";
 import type { MatchAnswer } from "./match-answer.ts";
 import {

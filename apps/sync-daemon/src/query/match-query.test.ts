@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { type QueryInputMemory, readBinaryQuery, readJsonQuery } from "./match-query.ts";
-import { QueryError } from "./query-error.ts";
+import { QueryError } from "../request/request-error.ts";
 
 function memory(): QueryInputMemory {
   return { tokens: new Uint32Array(64), hashes: new Uint32Array(64), tokensMax: 60 };

@@ -19,7 +19,7 @@ import {
   type TokenizeRequest,
   tokenizeRequest,
 } from "../tokenizer/tokenize-request.ts";
-import { contradictory, malformed, QueryError, unknownField } from "./query-error.ts";
+import { contradictory, malformed, QueryError, unknownField } from "../request/request-error.ts";
 
 const BYTES_PER_TOKEN = 4;
 const BYTES_PER_HASH = 8;

@@ -22,11 +22,11 @@ import {
 } from "@kvsync/core";
 
 import type { EngineRegistry, RegisteredEngine } from "../engine/engine-registry.ts";
-import type { BoardReader } from "../ingest/stream-board.ts";
+import type { BoardReader } from "../board/stream-board.ts";
 import type { TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
 import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
 import type { MatchQuery, QuestionFields } from "./match-query.ts";
-import { QueryError } from "./query-error.ts";
+import { QueryError } from "../request/request-error.ts";
 
 /** What answering needs. */
 export interface MatchDependencies {

@@ -1,4 +1,4 @@
-/** Why a caller is refused. Codes are stable; http/problem-status.ts gives each its status. No fact names a token's text. */
+/** Why a caller is refused. Codes are stable; openapi/problem-status.ts gives each its status. No fact names a token's text. */
 
 import { CodedError } from "@kvsync/core";
 

@@ -17,7 +17,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandle
 
 import { AccessError, type AccessFacts, type TokenScope } from "./access-error.ts";
 import { RateLimit, siteOf } from "./rate-limit.ts";
-import type { CallerSettings } from "./security-settings.ts";
+import type { CallerSettings } from "../settings/security-settings.ts";
 import type { TokenBearer, TokenList } from "./token-list.ts";
 
 /** What a route asks of its caller: nothing; read, unless monitoring is open; read; admin. */

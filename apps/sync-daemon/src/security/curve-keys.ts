@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import * as zmq from "zeromq";
 
 import { settingsError, type SettingsError } from "../settings/settings-error.ts";
-import type { CurveSettings } from "./security-settings.ts";
+import type { CurveSettings } from "../settings/security-settings.ts";
 
 /** 32 bytes in Z85 (ZeroMQ RFC 32). */
 const KEY = /^[\w.:+=^!/*?&<>()[\]{}@%$#-]{40}$/;

@@ -18,7 +18,7 @@ import { BlockList, isIP, SocketAddress } from "node:net";
 import { CodedError } from "@kvsync/core";
 
 import type { Engine, EngineRank } from "../engine/engine-entry.ts";
-import { type AddressRange, readRange } from "./security-settings.ts";
+import { type AddressRange, readRange } from "../settings/security-settings.ts";
 
 /** Addresses that belong to nobody beyond the site (RFC 1918, 6598, 4193). */
 const PRIVATE_RANGES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"];

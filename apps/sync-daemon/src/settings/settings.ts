@@ -1,5 +1,5 @@
 /**
- * The daemon's settings: one schema. Each part of the daemon owns a section in a file of its own; they are joined here.
+ * The daemon's settings: one schema. A section lies in a file of its own beside this one; they are joined here.
  *
  * A setting at path `limits.index_bytes` is the key of that path in the file, `KVSYNC_LIMITS_INDEX_BYTES` in the environment, `--limits-index-bytes` as a
  * flag. Some have a second environment name that operators of AIBrix know, or a short flag. Lists of engines and of dependencies are for the file alone.
@@ -7,20 +7,20 @@
 
 import { z } from "zod";
 
-import { discoverySection } from "../discovery/discovery-settings.ts";
+import { discoverySection } from "./discovery-settings.ts";
 import { type Engine, engineEntry } from "../engine/engine-entry.ts";
-import { healthSection } from "../health/health-settings.ts";
-import { logSection } from "../log/log-settings.ts";
+import { healthSection } from "./health-settings.ts";
+import { logSection } from "./log-settings.ts";
 import {
   callersSection,
   curveSection,
   refuseOpenDoors,
   securitySection,
   tlsSection,
-} from "../security/security-settings.ts";
-import { snapshotSection } from "../snapshot/snapshot-settings.ts";
-import { tracingSection } from "../tracing/tracing-settings.ts";
-import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "../tokenizer/tokenizer-settings.ts";
+} from "./security-settings.ts";
+import { snapshotSection } from "./snapshot-settings.ts";
+import { tracingSection } from "./tracing-settings.ts";
+import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "./tokenizer-settings.ts";
 import { flag, integer, seconds, section, SETTING_FACTS, type SettingFacts, text } from "./setting-field.ts";
 
 const MIB = 1024 * 1024;

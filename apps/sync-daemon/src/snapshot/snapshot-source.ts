@@ -13,10 +13,10 @@ import { pipeline } from "node:stream/promises";
 
 import type { Span } from "@opentelemetry/api";
 
-import type { Tracing } from "../tracing/tracing.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
 import { SnapshotError } from "./snapshot-error.ts";
 import { verifySnapshot } from "./snapshot-file.ts";
-import { SNAPSHOT_NAME, type SnapshotSettings } from "./snapshot-settings.ts";
+import { SNAPSHOT_NAME, type SnapshotSettings } from "../settings/snapshot-settings.ts";
 
 /** Largest snapshot taken over the network: what the largest index (3 GiB) could make, at 24 bytes a holder. */
 const FETCH_BYTES_MAX = 8 * 1024 * 1024 * 1024;

@@ -19,9 +19,9 @@ import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
 import type { Span } from "@opentelemetry/api";
 
 import type { LogLine } from "../log/log-line.ts";
-import type { Tracing } from "../tracing/tracing.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
-import { SNAPSHOT_NAME, type SnapshotSettings } from "./snapshot-settings.ts";
+import { SNAPSHOT_NAME, type SnapshotSettings } from "../settings/snapshot-settings.ts";
 import type { SnapshotJob, SnapshotOutcome } from "./snapshot-thread.ts";
 import type { TakenSnapshot } from "./taken-snapshot.ts";
 

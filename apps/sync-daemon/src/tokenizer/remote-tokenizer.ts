@@ -28,8 +28,8 @@ import type { TokenizeOutcome, TokenizerFailure } from "./tokenize-outcome.ts";
 import { tokenizeAnswer, type TokenizeRequest } from "./tokenize-request.ts";
 import type { TokenizerMetrics } from "./tokenizer-metrics.ts";
 import type { LineGate } from "../log/line-gate.ts";
-import type { TokenizerSettings } from "./tokenizer-settings.ts";
-import type { Tracing } from "../tracing/tracing.ts";
+import type { TokenizerSettings } from "../settings/tokenizer-settings.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
 
 const TOKEN_MAX = 0xffff_ffff;
 /** Bytes of one token in an answer, at most: ten digits, a comma and a space. */

@@ -16,7 +16,7 @@ import { createHash } from "node:crypto";
 
 import { z } from "zod";
 
-import { malformed } from "../query/query-error.ts";
+import { malformed } from "../request/request-error.ts";
 
 const MESSAGES_MAX = 4096;
 const MESSAGES_EXPECTED = `a list of 1-${MESSAGES_MAX} messages, each an object with a role`;

@@ -8,7 +8,7 @@
 import { CodedError } from "@kvsync/core";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 
-import type { MakeTransport } from "../engine/transport.ts";
+import type { MakeTransport } from "../transport/transport.ts";
 import { readCurveKeys } from "../security/curve-keys.ts";
 import { makeCurveKeys } from "./curve-keypair.ts";
 import { DaemonApi } from "./daemon-api.ts";

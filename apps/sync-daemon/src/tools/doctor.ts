@@ -12,7 +12,7 @@ import { readSettings } from "../settings/read-settings.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 import type { Settings } from "../settings/settings.ts";
 import { decideSync } from "../settings/sync-decision.ts";
-import type { MakeTransport } from "../engine/transport.ts";
+import type { MakeTransport } from "../transport/transport.ts";
 import { type CurveKeys, readCurveKeys } from "../security/curve-keys.ts";
 import { HttpSecurity } from "../security/http-security.ts";
 import type { DaemonApi } from "./daemon-api.ts";

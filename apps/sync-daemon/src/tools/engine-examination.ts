@@ -8,7 +8,7 @@
  */
 
 import type { EngineRank } from "../engine/engine-entry.ts";
-import type { ConnectionEnd, Transport } from "../engine/transport.ts";
+import type { ConnectionEnd, Transport } from "../transport/transport.ts";
 import { BatchDescriber } from "./batch-description.ts";
 import type { Finding } from "./finding.ts";
 import { WHY_NOT } from "./inspect.ts";

@@ -9,7 +9,7 @@
 
 import { parseLiveFrames, topicText, WireError } from "@kvsync/core";
 
-import type { ConnectionEnd, Frames, Transport } from "../engine/transport.ts";
+import type { ConnectionEnd, Frames, Transport } from "../transport/transport.ts";
 import {
   type BatchDescription,
   BatchDescriber,

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The process of the `kvsync` tools: arguments in, exit code out. */
 
-import { ZmqTransport } from "../engine/zmq-transport.ts";
+import { ZmqTransport } from "../transport/zmq-transport.ts";
 import { runCli } from "./cli.ts";
 
 const interrupt = new AbortController();

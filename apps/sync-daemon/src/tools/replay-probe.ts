@@ -5,7 +5,7 @@
 
 import type { ReplayFailure } from "@kvsync/core";
 
-import type { Transport } from "../engine/transport.ts";
+import type { Transport } from "../transport/transport.ts";
 import { readReplay } from "./replay-reading.ts";
 import { type Terminal, whole } from "./terminal.ts";
 import { ToolError } from "./tool-error.ts";

@@ -7,7 +7,7 @@
 
 import { parseReplayFrames, type ReplayFailure, WireError } from "@kvsync/core";
 
-import type { ReplayPatience, Transport } from "../engine/transport.ts";
+import type { ReplayPatience, Transport } from "../transport/transport.ts";
 
 /** Requests in a row that bring nothing new before the rest counts as missing. */
 const FRUITLESS_MAX = 2;

@@ -18,13 +18,13 @@ import {
   TELEMETRY_METRICS,
 } from "@kvsync/observability";
 
-import { LevelControl } from "./log/level-control.ts";
-import { LineGate } from "./log/line-gate.ts";
-import { LogLevel } from "./log/log-level.ts";
-import type { LogLine } from "./log/log-line.ts";
-import type { Settings } from "./settings/settings.ts";
-import { startTracing } from "./tracing/start-tracing.ts";
-import type { Tracing } from "./tracing/tracing.ts";
+import { LevelControl } from "../log/level-control.ts";
+import { LineGate } from "../log/line-gate.ts";
+import { LogLevel } from "../log/log-level.ts";
+import type { LogLine } from "../log/log-line.ts";
+import type { Settings } from "../settings/settings.ts";
+import { startTracing } from "./start-tracing.ts";
+import type { Tracing } from "./tracing.ts";
 
 /** A daemon's ways to tell. */
 export interface Telemetry {

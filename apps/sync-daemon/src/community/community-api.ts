@@ -26,7 +26,7 @@ import { z } from "zod";
 
 import { ENDPOINT, ENDPOINT_EXPECTED } from "../engine/engine-entry.ts";
 import { HASH_TEXT } from "./community-hashes.ts";
-import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
+import type { MatchAnswer, WorkerMatch } from "../query/match-answer.ts";
 
 /** The tenant of everything that names none. */
 export const DEFAULT_TENANT = "default";

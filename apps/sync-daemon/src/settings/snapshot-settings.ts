@@ -4,7 +4,7 @@
 
 import type { z } from "zod";
 
-import { seconds, section, text } from "../settings/setting-field.ts";
+import { seconds, section, text } from "./setting-field.ts";
 
 /** File name of the snapshot in its folder. */
 export const SNAPSHOT_NAME = "kvsync.snapshot";

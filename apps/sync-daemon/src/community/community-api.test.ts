@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import { dynamoAnswer, mooncakeAnswer, registerBody } from "./community-api.ts";
-import type { WorkerMatch } from "./match-answer.ts";
+import type { WorkerMatch } from "../query/match-answer.ts";
 
 const row = (dp_rank: number, device: number, host = 0, disk = 0): WorkerMatch => ({
   worker: "w",

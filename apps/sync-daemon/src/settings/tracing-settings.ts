@@ -2,7 +2,7 @@
 
 import type { z } from "zod";
 
-import { baseUrl, section, share } from "../settings/setting-field.ts";
+import { baseUrl, section, share } from "./setting-field.ts";
 
 /** Section `tracing`. Headers and certificates for the collector have OpenTelemetry's own variables, which the exporter reads. */
 export const tracingSection = section({

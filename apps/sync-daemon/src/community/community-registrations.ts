@@ -20,8 +20,8 @@ import {
   tenantOf,
   type unregisterBody,
 } from "./community-api.ts";
-import type { CommunityRegistration } from "./community-registration.ts";
-import { malformed, QueryError } from "./query-error.ts";
+import type { CommunityRegistration } from "../discovery/community-registration.ts";
+import { malformed, QueryError } from "../request/request-error.ts";
 
 /** Who a registration is of, beside its DP rank, which its id ends with. A slash in a name can make two ids one: then the first one keeps it. */
 const IDENTITY = ["instance", "tenant"] as const;

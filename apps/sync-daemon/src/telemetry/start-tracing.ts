@@ -1,7 +1,7 @@
 /** Tracing, if the settings want it: the only way in, and the only import of what needs OpenTelemetry. */
 
 import type { Tracing, TracingDependencies } from "./tracing.ts";
-import type { TracingSettings } from "./tracing-settings.ts";
+import type { TracingSettings } from "../settings/tracing-settings.ts";
 
 /**
  * Starts tracing.

@@ -6,7 +6,7 @@
 
 import { z } from "zod";
 
-import { baseUrl, integer, seconds, section, SETTING_FACTS } from "../settings/setting-field.ts";
+import { baseUrl, integer, seconds, section, SETTING_FACTS } from "./setting-field.ts";
 
 const MIB = 1024 * 1024;
 const ENGINE_EXPECTED = "vllm (its POST /tokenize)";

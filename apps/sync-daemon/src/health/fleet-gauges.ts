@@ -14,10 +14,10 @@ import {
 } from "@kvsync/observability";
 
 import type { EngineRegistry } from "../engine/engine-registry.ts";
-import { HEALTH_STATUSES, type HealthChecks } from "../health/health-checks.ts";
-import type { BoardReader } from "../ingest/stream-board.ts";
+import { HEALTH_STATUSES, type HealthChecks } from "./health-checks.ts";
+import type { BoardReader } from "../board/stream-board.ts";
 import type { Settings } from "../settings/settings.ts";
-import { GaugeSet } from "./gauge-set.ts";
+import { GaugeSet } from "../telemetry/gauge-set.ts";
 
 /** Where the gauges are read from. */
 export interface FleetGaugeSources {

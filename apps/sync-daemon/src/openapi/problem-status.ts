@@ -2,7 +2,7 @@
  * The one table from error code to HTTP status, and the shape of a problem document (RFC 9457).
  */
 
-import type { QueryFacts } from "../query/query-error.ts";
+import type { QueryFacts } from "../request/request-error.ts";
 import type { RegistryFacts } from "../engine/engine-registry.ts";
 import type { AccessFacts } from "../security/access-error.ts";
 import type { AdmissionFacts } from "../security/endpoint-admission.ts";

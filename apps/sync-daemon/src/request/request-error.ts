@@ -1,4 +1,4 @@
-/** What can be wrong with a lookup or a dump request. Codes are stable; http/problem-status.ts gives each its status. */
+/** What can be wrong with a lookup or a dump request. Codes are stable; openapi/problem-status.ts gives each its status. */
 
 import { CodedError } from "@kvsync/core";
 

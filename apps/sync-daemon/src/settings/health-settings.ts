@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 
-import { integer, SETTING_FACTS, section } from "../settings/setting-field.ts";
+import { integer, SETTING_FACTS, section } from "./setting-field.ts";
 
 const NAME_EXPECTED = "a name of 1-64 characters a-z 0-9 _";
 const URL_EXPECTED = "an http or https address";

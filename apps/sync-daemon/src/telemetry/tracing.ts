@@ -53,7 +53,7 @@ import {
 import type { LogLine } from "../log/log-line.ts";
 import type { FinishedSpan, SpanFacts } from "./finished-span.ts";
 import { BoundedProcessor, CountedExporter, SPANS_WAITING_MAX } from "./span-export.ts";
-import type { TracingSettings } from "./tracing-settings.ts";
+import type { TracingSettings } from "../settings/tracing-settings.ts";
 
 /** Longest that a span waits for a batch: two requests a second, and a trace is there when one looks for it. */
 const BATCH_MS = 500;

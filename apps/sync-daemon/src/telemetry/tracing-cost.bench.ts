@@ -3,7 +3,7 @@
  * tracing on, outside of any trace and within one that is sent to a collector. One process, one index, rounds in
  * changing order; the fastest twentieth counts, since other processes want the machine too.
  *
- *     node apps/sync-daemon/dist/tracing/tracing-cost.bench.js
+ *     node apps/sync-daemon/dist/telemetry/tracing-cost.bench.js
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -20,7 +20,7 @@ import {
 } from "@kvsync/observability";
 
 import { EngineRegistry } from "../engine/engine-registry.ts";
-import { BoardReader, createBoardMemory } from "../ingest/stream-board.ts";
+import { BoardReader, createBoardMemory } from "../board/stream-board.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import { Lookup } from "../query/lookup.ts";

@@ -8,7 +8,7 @@ import { isIP } from "node:net";
 
 import { z } from "zod";
 
-import { flag, integer, seconds, section, SETTING_FACTS, text } from "../settings/setting-field.ts";
+import { flag, integer, seconds, section, SETTING_FACTS, text } from "./setting-field.ts";
 
 const RANGES_EXPECTED = "a list of address ranges such as 10.0.0.0/8 or fd00::/8";
 /** Each registration is compared with all of them. */

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 
-import { flag, seconds, section, SETTING_FACTS, text } from "../settings/setting-field.ts";
+import { flag, seconds, section, SETTING_FACTS, text } from "./setting-field.ts";
 
 /** Namespaces watched one by one; each is a connection to the API server. Beyond, all of them are one. */
 const NAMESPACES_MAX = 32;

@@ -4,7 +4,7 @@
  *   body ─▶ quoteLongIntegers ─▶ JSON.parse, which would round them ─▶ hashTexts ─▶ texts of u64, as lookups take them
  */
 
-import { malformed } from "./query-error.ts";
+import { malformed } from "../request/request-error.ts";
 
 /** An integer of more digits than a double has, and no more than 64 bits can have. */
 const LONG_INTEGER = /(?<![\d.eE+-])-?\d{16,20}(?![\d.eE])/g;
