@@ -200,8 +200,39 @@ test("a Dynamo client registers by integer, queries tokens and local hashes, lis
   expect(await get("/workers")).toEqual([]);
 });
 
+test("an instance id of 63 bits keeps its digits on every route that it comes and goes by", async () => {
+  const id = "7587888160958627596";
+  const name = `"instance_id": ${id}, "model_name": "other/model"`;
+  const register = `{${name}, "endpoint": "tcp://[fc00::7]:5557", "type": "TensorRT-LLM", "dp_rank": 1}`;
+  expect(await post("/register", register)).toEqual({ status: 201, body: { status: "ok" } });
+  const workers = await running.app.inject("/workers");
+  expect(workers.headers["content-type"]).toContain("application/json");
+  expect(workers.payload).toBe(`[{"instance_id":${id},"endpoints":{"1":"tcp://[fc00::7]:5557"}}]`);
+  expect(await get("/services")).toMatchObject({ services: [{ InstanceID: id, Type: "TensorRT-LLM" }] });
+  const query = await post("/query", `{${name}, "token_ids": [1, 2]}`);
+  expect(query).toMatchObject({ status: 200, body: { instances: { [id]: { longest_matched: 0 } } } });
+  expect(await post("/query_by_hash", `{${name}, "block_hashes": [-1]}`)).toMatchObject({
+    body: { instances: { [id]: { longest_matched: 0 } } },
+  });
+  expect(await post("/unregister", `{${name}, "dp_rank": 1}`)).toEqual({
+    status: 200,
+    body: { status: "ok" },
+  });
+  expect(await get("/services")).toEqual({ count: 0, services: [] });
+});
+
+test("an instance called as a pod is, of 317 characters and a high rank, is registered and found", async () => {
+  const instance_id = `${"n".repeat(63)}/${"p".repeat(253)}`;
+  const body = { instance_id, model_name: "other/model", endpoint: "tcp://127.0.0.1:19889", dp_rank: 1023 };
+  expect(await post("/register", body)).toMatchObject({ status: 201 });
+  expect(await post("/unregister", { instance_id })).toMatchObject({ status: 200 });
+});
+
 test.each([
   ["/register", { instance_id: 1, endpoint: "tcp://127.0.0.1:5557" }, "model"],
+  ["/register", { instance_id: 1e21, endpoint: "tcp://127.0.0.1:5557", model_name: "m" }, "instance_id"],
+  ["/register", { instance_id: 1, endpoint: "tcp://::1:5557", model_name: "m" }, "endpoint"],
+  ["/register", { instance_id: 1, endpoint: "tcp://h:1", model_name: "m", type: "Triton" }, "type"],
   ["/register", { instance_id: -1, endpoint: "tcp://127.0.0.1:5557", model_name: "m" }, "instance_id"],
   ["/register", { instance_id: 1, endpoint: "http://127.0.0.1:5557", model_name: "m" }, "endpoint"],
   ["/register", { instance_id: "a b", endpoint: "tcp://127.0.0.1:5557", model_name: "m" }, "instance_id"],

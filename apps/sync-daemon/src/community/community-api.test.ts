@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 
+import { ENGINE_TYPE_EXPECTED } from "../engine/engine-type.ts";
 import { dynamoAnswer, mooncakeAnswer, registerBody } from "./community-api.ts";
 import type { WorkerMatch } from "../query/match-answer.ts";
 
@@ -59,6 +60,14 @@ test("an integer instance id is its text, and the store's own publisher is refus
   expect(registerBody.parse(body).instance_id).toBe("1");
   expect(registerBody.safeParse({ ...body, type: "Mooncake" }).error?.issues[0]).toMatchObject({
     path: ["type"],
-    message: "vLLM or SGLang",
+    message: ENGINE_TYPE_EXPECTED,
   });
 });
+
+test.each(["vLLM", "sglang", "TensorRT-LLM", "TRT-LLM", "trtllm", "tensorrt_llm", "TensorRT LLM"])(
+  "an engine's type is taken as %s",
+  (type) => {
+    const body = { instance_id: 1, endpoint: "tcp://127.0.0.1:5557", model_name: "m", type };
+    expect(registerBody.parse(body).type).toBe(type);
+  },
+);

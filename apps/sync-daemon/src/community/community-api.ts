@@ -25,6 +25,7 @@
 import { z } from "zod";
 
 import { ENDPOINT, ENDPOINT_EXPECTED } from "../engine/engine-entry.ts";
+import { ENGINE_TYPE_EXPECTED, engineTypeOf } from "../engine/engine-type.ts";
 import { HASH_TEXT } from "./community-hashes.ts";
 import type { MatchAnswer, WorkerMatch } from "../query/match-answer.ts";
 
@@ -38,7 +39,7 @@ const NAMED = "The model as model, modelname or model_name; which of them tells 
 const text = z.string("a text").max(TEXT_MAX, `at most ${TEXT_MAX} characters`);
 const required = text.min(1, "a text of at least one character");
 const rank = z.int("a DP rank").min(0, "a DP rank").max(DP_RANK_MAX, `a DP rank up to ${DP_RANK_MAX}`);
-const INSTANCE = "an instance id: a text, or an integer ≥ 0";
+const INSTANCE = "an instance id: a text, or an integer from 0 to 2^64 - 1";
 const instance = z
   .union([required, z.int(INSTANCE).min(0, INSTANCE)], INSTANCE)
   .transform(String)
@@ -47,7 +48,6 @@ const instance = z
 const BLOCK_SIZE_MAX = 999_999_999;
 const BLOCK_SIZE = `tokens per block, from 1 to ${BLOCK_SIZE_MAX}`;
 const size = z.int(BLOCK_SIZE).min(1, BLOCK_SIZE).max(BLOCK_SIZE_MAX, BLOCK_SIZE);
-const TYPES = "vLLM or SGLang";
 const names = {
   model: required.optional().describe("Model name, as Mooncake's queries say it."),
   modelname: required.optional().describe("Model name, as Mooncake's registrations say it."),
@@ -68,9 +68,10 @@ export const registerBody = z
     endpoint: required.regex(ENDPOINT, ENDPOINT_EXPECTED).describe("ZMQ endpoint of one DP rank's events."),
     replay_endpoint: text.nullish(),
     type: z
-      .string(TYPES)
-      .regex(/^([vV][lL][lL][mM]|[sS][gG][lL][aA][nN][gG])$/, TYPES)
-      .optional(),
+      .string(ENGINE_TYPE_EXPECTED)
+      .refine((type) => engineTypeOf(type) !== null, ENGINE_TYPE_EXPECTED)
+      .nullish()
+      .describe(`The engine: ${ENGINE_TYPE_EXPECTED}.`),
     block_size: size.optional(),
     dp_rank: rank.nullish(),
     additionalsalt: text.nullish(),
@@ -163,7 +164,7 @@ export const workerList = z
       .looseObject({
         instance_id: z
           .union([z.string(), z.int()])
-          .describe("A number where it is one of at most 15 digits, as Dynamo's are."),
+          .describe("An integer where it is one of 64 bits, as Dynamo's are; read it without rounding."),
         endpoints: z.record(z.string(), z.string()).describe("By DP rank."),
       })
       .meta({ id: "CommunityWorker" }),

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { hashTexts, quoteLongIntegers } from "./community-hashes.ts";
+import { hashTexts, instanceIdJson, quoteLongIntegers } from "./community-hashes.ts";
 
 test("every integer of 64 bits survives a JSON body, and nothing in strings is touched", () => {
   const hash = fc.oneof(
@@ -31,6 +31,21 @@ test("every integer of 64 bits survives a JSON body, and nothing in strings is t
       },
     ),
   );
+});
+
+test("an instance id that is a u64 goes out as a number of the same digits, any other as a text", () => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), (id) => {
+      expect(instanceIdJson(String(id))).toBe(String(id));
+    }),
+  );
+  for (const text of ["18446744073709551616", "007", "-1", "1e3", "", 'a"b', "ns/name"])
+    expect(instanceIdJson(text)).toBe(JSON.stringify(text));
+});
+
+test("digits that begin with a zero are no JSON, and are not made into some", () => {
+  const json = '{"instance_id":07587888160958627596}';
+  expect(quoteLongIntegers(json)).toBe(json);
 });
 
 test("a string of escapes without an end costs as much time as its length, and is left alone", () => {

@@ -48,6 +48,11 @@ test.each([
   [{ ...MINIMAL, endpoint: "tcp://0.0.0.0" }, "endpoint"],
   [{ ...MINIMAL, endpoint: "tcp://*:5557" }, "endpoint"],
   [{ ...MINIMAL, endpoint: "tcp://h:0" }, "endpoint"],
+  [{ ...MINIMAL, endpoint: "tcp://::1:5557" }, "endpoint"],
+  [{ ...MINIMAL, endpoint: "tcp://2001:db8::7:5557" }, "endpoint"],
+  [{ ...MINIMAL, endpoint: "tcp://[::1]" }, "endpoint"],
+  [{ ...MINIMAL, endpoint: "tcp://[::1:5557" }, "endpoint"],
+  [{ ...MINIMAL, id: "a".repeat(513) }, "id"],
   [{ ...MINIMAL, endpoint: "udp://h:1" }, "endpoint"],
   [{ ...MINIMAL, dp_size: 0 }, "dp_size"],
   [{ ...MINIMAL, dp_size: 65 }, "dp_size"],
@@ -61,6 +66,17 @@ test.each([
   ["engine-0", ""],
 ])("%j is refused at %s", (entry, path) => {
   expect(refusalOf(entry).path).toBe(path);
+});
+
+test.each([
+  [{ ...MINIMAL, endpoint: "tcp://[2001:db8::7]:5557" }],
+  [{ ...MINIMAL, endpoint: "tcp://[fe80::1%eth0]:5557" }],
+  [{ ...MINIMAL, endpoint: "tcp://10.0.0.1:0;10.0.0.7:5557" }],
+  [{ ...MINIMAL, id: `${"n".repeat(63)}/${"p".repeat(253)}/dp1023` }],
+])("%j is taken as it stands", (entry) => {
+  const engine = engineEntry.parse(entry);
+  expect(engine.id).toBe(entry.id);
+  expect(engine.ranks[0]?.endpoint).toBe(entry.endpoint);
 });
 
 test("only tcp ports are counted up", () => {

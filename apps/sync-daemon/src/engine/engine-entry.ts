@@ -13,19 +13,32 @@ import { z } from "zod";
 /** DP ranks of one engine. The largest published deployments use tens; the bound keeps one entry from taking every slot. */
 const DP_SIZE_MAX = 64;
 
-/** Length of an id or a model name. */
+/**
+ * Length of an id. A pod's `namespace/name` has up to 63 + 1 + 253 = 317 characters; a registration by the community's API
+ * puts its tenant in front and `/dp` with the rank behind.
+ */
+export const ID_LENGTH_MAX = 512;
+/** Length of a model's name. */
 const NAME_LENGTH_MAX = 128;
 /** Length of an endpoint or topic. */
 const ENDPOINT_LENGTH_MAX = 256;
 const PORT_MAX = 65_535;
 
-/** What an endpoint looks like; its port is the first group, and checked apart. */
-export const ENDPOINT = /^(?:ipc:\/\/\S+|tcp:\/\/[^\s/*]+:([1-9]\d{0,4}))$/;
+/**
+ * What an endpoint looks like; its port is the first group, and checked apart. An IPv6 address stands in brackets, or its last
+ * group would be taken for the port. `source;host` names the address to dial from, as libzmq has it.
+ */
+export const ENDPOINT =
+  /^(?:ipc:\/\/\S+|tcp:\/\/(?:\[[^\s\][/*]+\]|[^\s\][/*:;]+|[^\s/*]+;[^\s/*]+):([1-9]\d{0,4}))$/;
 /** The same for people. */
-export const ENDPOINT_EXPECTED = "tcp://host:port (port 1-65535, host not a wildcard) or ipc://path";
-const ID_EXPECTED = `1-${NAME_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : / -`;
+export const ENDPOINT_EXPECTED =
+  "tcp://host:port (port 1-65535, host not a wildcard, an IPv6 address in brackets) or ipc://path";
+const ID_EXPECTED = `1-${ID_LENGTH_MAX} characters of A-Z a-z 0-9 . _ : / -`;
 
-const id = z.string(ID_EXPECTED).regex(/^[A-Za-z0-9._:/-]{1,128}$/, ID_EXPECTED);
+const id = z
+  .string(ID_EXPECTED)
+  .max(ID_LENGTH_MAX, ID_EXPECTED)
+  .regex(/^[A-Za-z0-9._:/-]+$/, ID_EXPECTED);
 const model = z
   .string("a model name")
   .min(1, "a model name")

@@ -19,7 +19,7 @@ import {
   tenantOf,
   unregisterBody,
 } from "../community/community-api.ts";
-import { hashTexts } from "../community/community-hashes.ts";
+import { hashTexts, instanceIdJson } from "../community/community-hashes.ts";
 import { CommunityRegistrations, modelOf } from "../community/community-registrations.ts";
 import type { MatchAnswer } from "../query/match-answer.ts";
 import { checkFields, type QuestionFields } from "../query/match-query.ts";
@@ -139,10 +139,10 @@ export class CommunityController {
   /**
    * Lists instances with the endpoints of their ranks, as Dynamo does.
    *
-   * @returns all engines, from wherever they are known.
+   * @param reply - receives the text: an id of 64 bits would lose digits as a JavaScript number.
    */
   @Get("workers")
-  workers(): object {
+  workers(@Res() reply: FastifyReply): void {
     const workers = new Map<string, Record<string, string>>();
     for (const { engine } of this.#daemon.registry.engines()) {
       const { instance } = this.#registrations.identityOf(engine.id);
@@ -150,7 +150,11 @@ export class CommunityController {
       for (const { dpRank, endpoint } of engine.ranks) endpoints[dpRank] = endpoint;
       workers.set(instance, endpoints);
     }
-    return [...workers].map(([instance, endpoints]) => ({ instance_id: instanceId(instance), endpoints }));
+    const rows = [...workers].map(
+      ([instance, endpoints]) =>
+        `{"instance_id":${instanceIdJson(instance)},"endpoints":${JSON.stringify(endpoints)}}`,
+    );
+    void reply.header("content-type", "application/json").send(`[${rows.join(",")}]`);
   }
 
   /**
@@ -246,9 +250,4 @@ export class CommunityController {
     }
     yield "]\n";
   }
-}
-
-/** Dynamo's instance ids are integers. */
-function instanceId(instance: string): string | number {
-  return /^(0|[1-9]\d{0,14})$/.test(instance) ? Number(instance) : instance;
 }

@@ -115,7 +115,15 @@ export function refuseEncodings(server: FastifyInstance): void {
   });
 }
 
-/** Hashes in bodies of /query_by_hash are u64 numbers, which JSON.parse would round: there they arrive as texts. */
+/** Routes whose bodies may have integers of 64 bits: hashes and instance ids of the community's API. */
+const LONG_INTEGER_ROUTES: ReadonlySet<string | undefined> = new Set([
+  "/register",
+  "/unregister",
+  "/query",
+  "/query_by_hash",
+]);
+
+/** JSON.parse would round long integers: on those routes they arrive as texts. */
 function readLongIntegers(server: FastifyInstance, bodyLimit: number): void {
   const parse = server.getDefaultJsonParser("error", "error");
   server.removeContentTypeParser("application/json");
@@ -125,7 +133,7 @@ function readLongIntegers(server: FastifyInstance, bodyLimit: number): void {
     (request: FastifyRequest, body: string, done) => {
       void parse(
         request,
-        request.routeOptions.url === "/query_by_hash" ? quoteLongIntegers(body) : body,
+        LONG_INTEGER_ROUTES.has(request.routeOptions.url) ? quoteLongIntegers(body) : body,
         done,
       );
     },

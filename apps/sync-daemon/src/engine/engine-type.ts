@@ -1,0 +1,31 @@
+/**
+ * What an engine is, by the names that people and registering clients give it: each project writes its own name in several ways.
+ * Nothing else is derived from it: the dialect of the events is recognised event by event.
+ */
+
+/** Every spelling without its separators, in lower case. */
+const TYPE_OF_SPELLING: Readonly<Record<string, EngineType>> = {
+  vllm: "vllm",
+  sglang: "sglang",
+  tensorrtllm: "tensorrt-llm",
+  trtllm: "tensorrt-llm",
+  tllm: "tensorrt-llm",
+};
+
+/** The engines that speak the protocol. */
+type EngineType = "vllm" | "sglang" | "tensorrt-llm";
+
+/** What a type may be, for people. */
+export const ENGINE_TYPE_EXPECTED =
+  "vLLM, SGLang or TensorRT-LLM (or TRT-LLM); upper and lower case, - _ . and spaces make no difference";
+
+/**
+ * The engine that a spelling means.
+ *
+ * @param spelling - as a client wrote it.
+ * @returns null when it is none.
+ */
+export function engineTypeOf(spelling: string): EngineType | null {
+  const key = spelling.toLowerCase().replaceAll(/[-_. ]/g, "");
+  return Object.hasOwn(TYPE_OF_SPELLING, key) ? (TYPE_OF_SPELLING[key] ?? null) : null;
+}
