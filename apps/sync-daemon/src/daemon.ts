@@ -14,6 +14,7 @@ import { totalmem } from "node:os";
 import { PrefixReader } from "@kvsync/core";
 import type { Exposition, MetricSlots } from "@kvsync/observability";
 
+import { epochMs } from "./clock.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { filePlan } from "./settings/open-files.ts";
@@ -23,7 +24,8 @@ import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { IngestPool } from "./ingest/ingest-pool.ts";
 import { BoardReader, createBoardMemory } from "./board/stream-board.ts";
-import type { IngestSettings, RestoredSnapshot } from "./ingest/thread-messages.ts";
+import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
+import type { IngestSettings } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
 import type { LineGate } from "./log/line-gate.ts";
 import type { LogLine } from "./log/log-line.ts";
@@ -312,15 +314,6 @@ const NO_FOLLOWER: RankFollower = {
   forget: () => Promise.resolve(),
   redial: () => undefined,
 };
-
-/**
- * The board's clock: milliseconds since the Unix epoch that never go back.
- *
- * @returns now.
- */
-export function epochMs(): number {
-  return performance.timeOrigin + performance.now();
-}
 
 /** The container's limit where there is one; a limit above the machine's memory, which is how none is said, is none. */
 function memoryBytesMax(): number {

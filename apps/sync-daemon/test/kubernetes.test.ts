@@ -17,7 +17,7 @@ import { EngineSources } from "../src/discovery/engine-sources.ts";
 import { PodSource, type PodSourceSettings } from "../src/discovery/kubernetes/pod-source.ts";
 import { RegistrationFile } from "../src/discovery/registration-file.ts";
 import { EngineRegistry } from "../src/engine/engine-registry.ts";
-import type { FollowedRank } from "../src/ingest/thread-messages.ts";
+import type { FollowedRank } from "../src/engine/followed-rank.ts";
 import type { LogLine } from "../src/log/log-line.ts";
 import { Authority } from "./certificates.ts";
 import { Cluster, eligibleEngines } from "./cluster.ts";

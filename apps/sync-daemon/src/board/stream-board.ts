@@ -24,7 +24,7 @@ import {
   type WorkerSync,
 } from "@kvsync/core";
 
-import { QUEUE_DROP_REASONS, type QueueDropReason } from "../ingest/ingest-queue.ts";
+import { QUEUE_DROP_REASONS, type QueueDropReason } from "./drop-reasons.ts";
 
 /** Header cells. */
 const HEADER = {

@@ -97,7 +97,7 @@ const HASH_EXPECTED = "an integer of 64 bits, signed or not, as a number or a te
  * @param hashes - integers, or texts of integers; i64 or u64.
  * @param field - what the request calls them.
  * @returns texts of u64.
- * @throws QueryError malformed_body, naming the first that is none.
+ * @throws RequestError malformed_body, naming the first that is none.
  */
 export function hashTexts(hashes: readonly unknown[], field: string): readonly string[] {
   return hashes.map((hash, i) => {

@@ -21,7 +21,7 @@ import {
   type unregisterBody,
 } from "./community-api.ts";
 import type { CommunityRegistration } from "../discovery/community-registration.ts";
-import { malformed, QueryError } from "../request/request-error.ts";
+import { malformed, RequestError } from "../request/request-error.ts";
 
 /** Who a registration is of, beside its DP rank, which its id ends with. A slash in a name can make two ids one: then the first one keeps it. */
 const IDENTITY = ["instance", "tenant"] as const;
@@ -40,7 +40,7 @@ export class CommunityRegistrations {
    *
    * @param body - checked.
    * @returns what was registered; the same again changes nothing.
-   * @throws QueryError malformed_body; AdmissionError endpoint_not_allowed, endpoint_unresolvable; RegistryError engine_conflict,
+   * @throws RequestError malformed_body; AdmissionError endpoint_not_allowed, endpoint_unresolvable; RegistryError engine_conflict,
    *   registry_full.
    */
   async register(body: z.output<typeof registerBody>): Promise<CommunityRegistration> {
@@ -87,7 +87,7 @@ export class CommunityRegistrations {
    *
    * @param body - checked; without a rank, all.
    * @returns what was removed, at least one.
-   * @throws QueryError unknown_instance.
+   * @throws RequestError unknown_instance.
    */
   unregister(body: z.output<typeof unregisterBody>): readonly CommunityRegistration[] {
     const tenant = tenantOf(body);
@@ -98,7 +98,7 @@ export class CommunityRegistrations {
         (body.dp_rank === null || body.dp_rank === undefined || known.dpRank === body.dp_rank),
     );
     if (removed.length === 0) {
-      throw new QueryError(
+      throw new RequestError(
         {
           code: "unknown_instance",
           instance_id: body.instance_id,
@@ -137,7 +137,7 @@ export class CommunityRegistrations {
  *
  * @param fields - of the request.
  * @returns its name.
- * @throws QueryError malformed_body when it has none.
+ * @throws RequestError malformed_body when it has none.
  */
 export function modelOf(fields: {
   readonly model?: string | undefined;

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 
 import { type Engine, engineEntry, type EngineEntryInput } from "../engine/engine-entry.ts";
 import { EngineRegistry, RegistryError } from "../engine/engine-registry.ts";
-import type { FollowedRank } from "../ingest/thread-messages.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
 import { ENGINE_SOURCES, type EngineSource, EngineSources, type Refusal } from "./engine-sources.ts";
 
 /** Follows in memory, and complains when a slot is given out twice (R1). */

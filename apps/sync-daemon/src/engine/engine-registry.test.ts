@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import type { FollowedRank } from "../ingest/thread-messages.ts";
+import type { FollowedRank } from "./followed-rank.ts";
 import { engineEntry, type EngineEntryInput } from "./engine-entry.ts";
 import { EngineRegistry } from "./engine-registry.ts";
 

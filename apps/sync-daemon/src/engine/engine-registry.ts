@@ -15,8 +15,8 @@
 
 import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";
 
-import type { FollowedRank } from "../ingest/thread-messages.ts";
-import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
+import type { FollowedRank } from "./followed-rank.ts";
+import type { SnapshotStream } from "./followed-rank.ts";
 import type { Engine, EngineRank } from "./engine-entry.ts";
 
 /** Models served at once: label values and tables grow with them. */

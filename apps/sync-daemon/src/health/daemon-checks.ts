@@ -5,6 +5,7 @@
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
+import { epochMs } from "../clock.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { BoardReader } from "../board/stream-board.ts";
@@ -119,7 +120,7 @@ function workerCheck({ board }: CheckSources): HealthCheck {
       const workers = board.workers();
       const heartbeatMs = Math.min(...workers.map((worker) => worker.heartbeatMs));
       const backpressure = Math.max(0, ...workers.map((worker) => worker.backpressure));
-      const silentMs = performance.timeOrigin + performance.now() - heartbeatMs;
+      const silentMs = epochMs() - heartbeatMs;
       const isSilent = silentMs > HEARTBEAT_MS_MAX;
       return {
         status: isSilent ? "unhealthy" : "healthy",

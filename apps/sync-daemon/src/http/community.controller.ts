@@ -22,7 +22,8 @@ import {
 import { hashTexts, instanceIdJson } from "../community/community-hashes.ts";
 import { CommunityRegistrations, modelOf } from "../community/community-registrations.ts";
 import type { MatchAnswer } from "../query/match-answer.ts";
-import { checkFields, type QuestionFields } from "../query/match-query.ts";
+import { checkFields } from "../request/check-fields.ts";
+import type { QuestionFields } from "../query/match-query.ts";
 import { contradictory } from "../request/request-error.ts";
 
 /** u32 words per row of the index's dump. */

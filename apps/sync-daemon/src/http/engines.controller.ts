@@ -3,7 +3,8 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
-import { Daemon, epochMs } from "../daemon.ts";
+import { epochMs } from "../clock.ts";
+import { Daemon } from "../daemon.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
 import type { RegisteredEngine, RegisteredRank } from "../engine/engine-registry.ts";
 import { malformed, unknownField } from "../request/request-error.ts";

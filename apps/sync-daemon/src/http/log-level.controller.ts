@@ -4,7 +4,7 @@ import { Body, Controller, Get, Inject, Put } from "@nestjs/common";
 
 import { Daemon } from "../daemon.ts";
 import { type LevelState, logLevelBody } from "../log/level-control.ts";
-import { checkFields } from "../query/match-query.ts";
+import { checkFields } from "../request/check-fields.ts";
 
 /** Asks and changes the level. */
 @Controller("api/v1/log-level")

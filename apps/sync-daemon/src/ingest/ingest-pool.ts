@@ -24,7 +24,9 @@ import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import { IngestWorker } from "./ingest-worker.ts";
 import type { BoardReader } from "../board/stream-board.ts";
 import { makeBarrier } from "./snapshot-barrier.ts";
-import type { FollowedRank, IngestSettings, RestoredSnapshot } from "./thread-messages.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
+import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
+import type { IngestSettings } from "./thread-messages.ts";
 
 const LOOK_MS = 1000;
 /** Difference of busy shares that is worth moving a stream for; alerts complain at 0.4. */

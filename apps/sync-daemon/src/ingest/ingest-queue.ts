@@ -15,14 +15,10 @@
  * `RELEASE` of the ratio that entered it, so that it does not flutter.
  */
 
+import type { QueueDropReason } from "../board/drop-reasons.ts";
+
 /** Where a message came from. */
 export type Lane = "live" | "replay";
-
-/** Why the queue refuses a message. Metric label values. */
-export const QUEUE_DROP_REASONS = ["queue_messages", "queue_bytes", "message_too_large"] as const;
-
-/** One of QUEUE_DROP_REASONS. */
-export type QueueDropReason = (typeof QUEUE_DROP_REASONS)[number];
 
 /** Ratio of a limit at which each level begins; the position is the level. */
 const LEVEL_RATIOS = [0, 0.5, 0.8, 0.95] as const;

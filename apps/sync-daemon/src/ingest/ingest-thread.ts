@@ -9,6 +9,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { assert, type IndexCopy, PrefixIndex, type PrefixIndexOptions } from "@kvsync/core";
 import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
 
+import { epochMs } from "../clock.ts";
 import { ZmqTransport } from "../transport/zmq-transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
@@ -54,7 +55,6 @@ const index =
   settings.sharedIndex === null
     ? PrefixIndex.create(indexOptions)
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
-const now = (): number => performance.timeOrigin + performance.now();
 const ingest = new Ingest(settings, {
   transport: new ZmqTransport(settings.curve),
   index,
@@ -66,10 +66,10 @@ const ingest = new Ingest(settings, {
       tell({ kind: "log", line });
     },
     dropped: metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: settings.worker }),
-    now,
+    now: epochMs,
   }),
   spans: threadSpans(settings.tracedRatio),
-  now,
+  now: epochMs,
   random: Math.random,
 });
 
@@ -80,7 +80,7 @@ function threadSpans(ratio: number | null): ThreadSpans | null {
       tell({ kind: "span", span });
     },
     dropped: metrics.counter(TELEMETRY_METRICS.spans, { outcome: "thread_budget" }),
-    now,
+    now: epochMs,
     random: Math.random,
   });
 }

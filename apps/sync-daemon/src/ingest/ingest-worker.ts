@@ -13,15 +13,9 @@ import type { LogLine } from "../log/log-line.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import type { SnapshotBarrier } from "./snapshot-barrier.ts";
-import type {
-  FollowedRank,
-  FromIngest,
-  IngestSettings,
-  MovedStream,
-  RestoredSnapshot,
-  StandingPart,
-  ToIngest,
-} from "./thread-messages.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
+import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
+import type { FromIngest, IngestSettings, MovedStream, StandingPart, ToIngest } from "./thread-messages.ts";
 
 /** Time for the thread to close its sockets before it is ended. */
 const STOP_GRACE_MS = 1000;

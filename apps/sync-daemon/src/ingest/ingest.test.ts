@@ -26,7 +26,8 @@ import type { LogLine } from "../log/log-line.ts";
 import { Ingest } from "./ingest.ts";
 import { takeOver } from "./rank-takeover.ts";
 import { BoardReader, BoardWriter, createBoardMemory } from "../board/stream-board.ts";
-import type { FollowedRank, IngestSettings } from "./thread-messages.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
+import type { IngestSettings } from "./thread-messages.ts";
 
 /** Records what is asked of the network. */
 class ScriptedTransport implements Transport {

@@ -13,7 +13,7 @@
  *  G3  A refused message is counted and its stream told, behind the messages that got in: it asks the engine again.
  *  G4  After `forget` has been answered nothing of the rank is in the index and nothing of it is in flight.
  *
- * The clock is milliseconds since the Unix epoch that never go back (performance.timeOrigin + now), so that times on the
+ * The clock is milliseconds since the Unix epoch that never go back (clock.ts), so that times on the
  * board can be compared across threads.
  *
  * Not here: what messages mean (core), when to connect again (EngineConnection).
@@ -33,21 +33,17 @@ import { BACKPRESSURE_LEVELS, type MetricSlots } from "@kvsync/observability";
 import { EngineConnection } from "../transport/engine-connection.ts";
 import type { Frames, Transport } from "../transport/transport.ts";
 import type { LineGate } from "../log/line-gate.ts";
-import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
+import type { SnapshotStream } from "../engine/followed-rank.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { IngestGauges } from "./ingest-gauges.ts";
-import {
-  IngestQueue,
-  type Lane,
-  QUEUE_DROP_REASONS,
-  type QueueDropReason,
-  type QueueItem,
-} from "./ingest-queue.ts";
+import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
+import { IngestQueue, type Lane, type QueueItem } from "./ingest-queue.ts";
 import { type ReplayClient, ReplayRequests } from "./replay-requests.ts";
 import type { BoardWriter } from "../board/stream-board.ts";
 import { StreamMetrics } from "./stream-metrics.ts";
 import { spanFactsOf, type StreamNames, StreamWatch } from "./stream-watch.ts";
-import type { FollowedRank, IngestSettings } from "./thread-messages.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
+import type { IngestSettings } from "./thread-messages.ts";
 
 /** Time of one slice at rest: short against a tick, long against reading the clock. */
 const SLICE_MS = 4;

@@ -8,7 +8,7 @@
 import type { ParkedRecord, PrefixIndex } from "@kvsync/core";
 
 import type { Ingest } from "./ingest.ts";
-import type { FollowedRank } from "./thread-messages.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
 
 /**
  * Goes on with a rank.

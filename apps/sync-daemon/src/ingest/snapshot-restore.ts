@@ -11,8 +11,9 @@
 
 import { CodedError, DEFAULT_HASH_SEED, type PrefixIndex, RANK_SLOTS_MAX } from "@kvsync/core";
 
-import { loadSnapshot, type SnapshotStream } from "../snapshot/snapshot-file.ts";
-import type { RestoredSnapshot } from "./thread-messages.ts";
+import type { SnapshotStream } from "../engine/followed-rank.ts";
+import { loadSnapshot } from "../snapshot/snapshot-file.ts";
+import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
 
 /**
  * Fills an index.

@@ -12,7 +12,7 @@ import {
 import { DROP_REASONS, EVENT_TYPES, HARMLESS_DROP_REASONS, INGEST_METRICS } from "@kvsync/observability";
 import { expect, test } from "vitest";
 
-import { QUEUE_DROP_REASONS } from "./ingest-queue.ts";
+import { QUEUE_DROP_REASONS } from "../board/drop-reasons.ts";
 
 test("every drop reason of core and the queue is a label value, and there is no other", () => {
   expect(new Set(DROP_REASONS)).toEqual(

@@ -28,7 +28,8 @@ import {
 } from "@kvsync/observability";
 
 import type { ConnectionEnd } from "../transport/transport.ts";
-import { type Lane, QUEUE_DROP_REASONS, type QueueDropReason } from "./ingest-queue.ts";
+import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
+import type { Lane } from "./ingest-queue.ts";
 
 /** A propagation that is longer is a clock that is wrong. */
 const PROPAGATION_SECONDS_MAX = 86_400;

@@ -6,10 +6,11 @@
 import type { EvictionReason, ParkedRecord, SharedPrefixIndex, StreamPosition } from "@kvsync/core";
 import type { SlotAnnouncement } from "@kvsync/observability";
 
+import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
 import type { LogLine } from "../log/log-line.ts";
 import type { CurveKeys } from "../security/curve-keys.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
-import type { SnapshotStream } from "../snapshot/snapshot-file.ts";
+import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
 import type { SnapshotBarrier } from "./snapshot-barrier.ts";
@@ -50,32 +51,6 @@ export interface IngestSettings {
   /** File to fill the index from, found whole before; null for a cold start. */
   readonly restoreFrom: string | null;
 }
-
-/** One DP rank to follow. */
-export interface FollowedRank {
-  readonly rankSlot: number;
-  readonly workerId: string;
-  readonly model: string;
-  readonly dpRank: number;
-  readonly endpoint: string;
-  readonly replayEndpoint: string | null;
-  readonly topic: string;
-  readonly reportMode: "delta" | "full";
-  /** Where a snapshot left it; null to begin afresh. Its blocks are in the index under this slot. */
-  readonly resumeFrom: StreamPosition | null;
-}
-
-/** What became of the file to restore from. */
-export type RestoredSnapshot =
-  | {
-      readonly kind: "restored";
-      readonly createdMs: number;
-      readonly rows: number;
-      readonly streams: readonly SnapshotStream[];
-      /** Stores that wait for their parents; whoever follows their rank gets them. */
-      readonly parked: readonly ParkedRecord[];
-    }
-  | { readonly kind: "refused"; readonly code: string; readonly message: string };
 
 /** What a worker leaves to the one that goes on with a stream. */
 export interface MovedStream {

@@ -2,7 +2,7 @@
  * The one table from error code to HTTP status, and the shape of a problem document (RFC 9457).
  */
 
-import type { QueryFacts } from "../request/request-error.ts";
+import type { RequestFacts } from "../request/request-error.ts";
 import type { RegistryFacts } from "../engine/engine-registry.ts";
 import type { AccessFacts } from "../security/access-error.ts";
 import type { AdmissionFacts } from "../security/endpoint-admission.ts";
@@ -22,7 +22,7 @@ type RimCode =
 
 /** Every code a problem document can carry. */
 export type ProblemCode =
-  | QueryFacts["code"]
+  | RequestFacts["code"]
   | RegistryFacts["code"]
   | AccessFacts["code"]
   | AdmissionFacts["code"]

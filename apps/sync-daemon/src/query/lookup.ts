@@ -96,7 +96,7 @@ export class Lookup {
    * @param body - parsed JSON.
    * @param parameters - parsed query parameters; none belong here.
    * @returns the answer; a promise of it when a tokenizer has to be asked.
-   * @throws QueryError see match-query.ts and match.ts.
+   * @throws RequestError see match-query.ts and match.ts.
    */
   json(body: unknown, parameters: unknown): MatchAnswer | Promise<MatchAnswer> {
     const startedMs = performance.now();
@@ -111,7 +111,7 @@ export class Lookup {
    * @param body - the bytes.
    * @param parameters - parsed query parameters.
    * @returns the answer.
-   * @throws QueryError see match-query.ts and match.ts.
+   * @throws RequestError see match-query.ts and match.ts.
    */
   binary(body: Uint8Array, parameters: unknown): MatchAnswer {
     const startedMs = performance.now();
@@ -124,7 +124,7 @@ export class Lookup {
    * @param question - what is asked.
    * @param tokens - its tokens, unchecked.
    * @returns the answer.
-   * @throws QueryError see match-query.ts and match.ts.
+   * @throws RequestError see match-query.ts and match.ts.
    */
   tokens(question: QuestionFields, tokens: readonly unknown[]): MatchAnswer {
     const startedMs = performance.now();
@@ -138,7 +138,7 @@ export class Lookup {
    * @param hashes - u64 texts, unchecked.
    * @param form - rolling: of prefixes, as in `json`; local: of each block's tokens alone, chained here.
    * @returns the answer.
-   * @throws QueryError see match-query.ts and match.ts.
+   * @throws RequestError see match-query.ts and match.ts.
    */
   hashes(question: QuestionFields, hashes: readonly unknown[], form: "rolling" | "local"): MatchAnswer {
     const startedMs = performance.now();

@@ -2,17 +2,17 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { type QueryInputMemory, readBinaryQuery, readJsonQuery } from "./match-query.ts";
-import { QueryError } from "../request/request-error.ts";
+import { RequestError } from "../request/request-error.ts";
 
 function memory(): QueryInputMemory {
   return { tokens: new Uint32Array(64), hashes: new Uint32Array(64), tokensMax: 60 };
 }
 
-function refusal(run: () => unknown): QueryError {
+function refusal(run: () => unknown): RequestError {
   try {
     run();
   } catch (error) {
-    if (error instanceof QueryError) return error;
+    if (error instanceof RequestError) return error;
     throw error;
   }
   throw new Error("the query was taken");

@@ -19,7 +19,8 @@ import {
   type TokenizeRequest,
   tokenizeRequest,
 } from "../tokenizer/tokenize-request.ts";
-import { contradictory, malformed, QueryError, unknownField } from "../request/request-error.ts";
+import { checkFields } from "../request/check-fields.ts";
+import { contradictory, malformed, RequestError } from "../request/request-error.ts";
 
 const BYTES_PER_TOKEN = 4;
 const BYTES_PER_HASH = 8;
@@ -157,7 +158,7 @@ export const binaryParameters = z.strictObject({
  * @param body - parsed JSON.
  * @param memory - receives the input, unless it is a prompt or messages.
  * @returns the query.
- * @throws QueryError malformed_body, contradictory_fields, too_many_tokens.
+ * @throws RequestError malformed_body, contradictory_fields, too_many_tokens.
  */
 export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuery {
   const fields = checkFields(jsonBody, body);
@@ -182,7 +183,7 @@ export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuer
  * Refuses query parameters beside a JSON lookup: they would be ignored, and the caller would not know.
  *
  * @param parameters - parsed.
- * @throws QueryError contradictory_fields.
+ * @throws RequestError contradictory_fields.
  */
 export function refuseParameters(parameters: unknown): void {
   const given = Object.keys(parameters ?? {});
@@ -202,7 +203,7 @@ export function refuseParameters(parameters: unknown): void {
  * @param list - token ids, or hashes as u64 texts; checked here, element by element.
  * @param memory - receives them.
  * @returns the query.
- * @throws QueryError malformed_body, contradictory_fields, too_many_tokens.
+ * @throws RequestError malformed_body, contradictory_fields, too_many_tokens.
  */
 export function withInput(
   question: QuestionFields,
@@ -223,7 +224,7 @@ export function withInput(
  * @param tokens - of its prompt.
  * @param memory - receives them.
  * @returns the query.
- * @throws QueryError too_many_tokens.
+ * @throws RequestError too_many_tokens.
  */
 export function withTokens(
   question: QuestionFields,
@@ -242,7 +243,7 @@ export function withTokens(
  * @param query - parsed query parameters.
  * @param memory - receives the input.
  * @returns the query.
- * @throws QueryError malformed_body, contradictory_fields, too_many_tokens.
+ * @throws RequestError malformed_body, contradictory_fields, too_many_tokens.
  */
 export function readBinaryQuery(body: Uint8Array, query: unknown, memory: QueryInputMemory): MatchQuery {
   const fields = checkFields(binaryParameters, query, "query");
@@ -300,33 +301,10 @@ function refuseStrayOptions(fields: z.output<typeof jsonBody>, input: (typeof IN
   }
 }
 
-/**
- * Checks a body or query against its schema.
- *
- * @param schema - whose messages say what is expected.
- * @param value - as it came.
- * @param root - what to call the whole of it.
- * @returns the checked value.
- * @throws QueryError malformed_body, naming the first field that is wrong.
- */
-export function checkFields<Schema extends z.ZodType>(
-  schema: Schema,
-  value: unknown,
-  root = "body",
-): z.output<Schema> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const path = (issue?.path ?? []).map(String).join(".");
-  const unknownKey = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
-  if (unknownKey !== undefined) throw unknownField(unknownKey);
-  throw malformed(path === "" ? root : path, issue?.message ?? "another value");
-}
-
 function refuseTooMany(count: number, input: QueryInput, memory: QueryInputMemory): void {
   const maximum = input === "token_ids" ? memory.tokensMax : memory.hashes.length / 2;
   if (count <= maximum) return;
-  throw new QueryError(
+  throw new RequestError(
     { code: "too_many_tokens", count, maximum },
     `${input}: ${count} given, at most ${maximum} are taken`,
   );

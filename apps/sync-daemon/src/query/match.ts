@@ -26,7 +26,7 @@ import type { BoardReader } from "../board/stream-board.ts";
 import type { TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
 import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
 import type { MatchQuery, QuestionFields } from "./match-query.ts";
-import { QueryError } from "../request/request-error.ts";
+import { RequestError } from "../request/request-error.ts";
 
 /** What answering needs. */
 export interface MatchDependencies {
@@ -57,7 +57,7 @@ interface Candidate {
  * @param query - read by match-query.ts.
  * @param dependencies - index, board, engines, clock.
  * @returns the answer, a fresh object. Cost: hashing and matching, then O(ranks of the model).
- * @throws QueryError unknown_model, wrong_block_size, block_size_required.
+ * @throws RequestError unknown_model, wrong_block_size, block_size_required.
  */
 export function match(query: MatchQuery, dependencies: MatchDependencies): MatchAnswer {
   const { reader, registry } = dependencies;
@@ -97,7 +97,7 @@ export function match(query: MatchQuery, dependencies: MatchDependencies): Match
  * @param reason - why there are no tokens.
  * @param dependencies - index, board, engines, clock.
  * @returns the answer; the ranks and their trust are as they are.
- * @throws QueryError unknown_model.
+ * @throws RequestError unknown_model.
  */
 export function fallback(
   question: QuestionFields,
@@ -162,13 +162,13 @@ function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContex
   const fitting = inUse(ours).map(({ id, key }) => ({ id, blockSize: key.blockSize }));
   const known = distinctBlockSizes(fitting);
   if (blockSize !== null && known.length > 0) {
-    throw new QueryError(
+    throw new RequestError(
       { code: "wrong_block_size", block_size: blockSize, known },
       `block_size: no engine of ${model} uses ${blockSize}; expected one of ${known.join(", ")}`,
     );
   }
   if (known.length > BLOCK_SIZES_MAX) {
-    throw new QueryError(
+    throw new RequestError(
       { code: "block_size_required", known },
       `block_size: engines of ${model} use more than ${BLOCK_SIZES_MAX}; expected one of ${known.join(", ")}`,
     );
@@ -270,9 +270,9 @@ function compareText(a: string, b: string): number {
  * @param registry - knows the others.
  * @returns the error to throw.
  */
-export function unknownModel(model: string, registry: EngineRegistry): QueryError {
+export function unknownModel(model: string, registry: EngineRegistry): RequestError {
   const known = [...registry.models()].slice(0, LISTED_MAX);
-  return new QueryError(
+  return new RequestError(
     { code: "unknown_model", model, known },
     `model ${JSON.stringify(model)}: no engine serves it; known: ${known.join(", ") || "none"}`,
   );

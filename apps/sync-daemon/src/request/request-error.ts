@@ -3,7 +3,7 @@
 import { CodedError } from "@kvsync/core";
 
 /** Facts of a request that cannot be answered. */
-export type QueryFacts =
+export type RequestFacts =
   | { readonly code: "unknown_model"; readonly model: string; readonly known: readonly string[] }
   | {
       readonly code: "unknown_instance";
@@ -18,7 +18,7 @@ export type QueryFacts =
   | { readonly code: "contradictory_fields"; readonly fields: readonly string[]; readonly expected: string };
 
 /** A request that cannot be answered. */
-export class QueryError extends CodedError<QueryFacts> {}
+export class RequestError extends CodedError<RequestFacts> {}
 
 /**
  * A body or parameter that is not what it should be.
@@ -27,8 +27,8 @@ export class QueryError extends CodedError<QueryFacts> {}
  * @param expected - what it should be.
  * @returns the error to throw.
  */
-export function malformed(where: string, expected: string): QueryError {
-  return new QueryError({ code: "malformed_body", where, expected }, `${where}: expected ${expected}`);
+export function malformed(where: string, expected: string): RequestError {
+  return new RequestError({ code: "malformed_body", where, expected }, `${where}: expected ${expected}`);
 }
 
 /** What a name of a field looks like that somebody misspelt; anything else may be a prompt in the wrong place, and is not repeated. */
@@ -40,10 +40,10 @@ const FIELD_NAME = /^[A-Za-z_][\w.-]{0,63}$/;
  * @param name - as it came.
  * @returns the error to throw.
  */
-export function unknownField(name: string): QueryError {
+export function unknownField(name: string): RequestError {
   const where = FIELD_NAME.test(name) ? name : "a field whose name is not shown";
   const expected = "no such field";
-  return new QueryError({ code: "malformed_body", where, expected }, `${where}: there is no such field`);
+  return new RequestError({ code: "malformed_body", where, expected }, `${where}: there is no such field`);
 }
 
 /**
@@ -53,8 +53,8 @@ export function unknownField(name: string): QueryError {
  * @param expected - what to send instead.
  * @returns the error to throw.
  */
-export function contradictory(fields: readonly string[], expected: string): QueryError {
-  return new QueryError(
+export function contradictory(fields: readonly string[], expected: string): RequestError {
+  return new RequestError(
     { code: "contradictory_fields", fields, expected },
     `${fields.join(" and ")}: expected ${expected}`,
   );

@@ -44,11 +44,11 @@ import {
   IndexCopyReader,
   type IndexImport,
   RANK_SLOTS_MAX,
-  type StreamPosition,
   type Tier,
 } from "@kvsync/core";
 import { z } from "zod";
 
+import type { SnapshotStream } from "../engine/followed-rank.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
 
 /** Raised when a file cannot be read any more by what could read the one before. */
@@ -128,18 +128,6 @@ const parkedShape = z.object({
   removed: bytes,
 });
 const endShape = z.object({ rows: count, parked: count });
-
-/** One stream of a snapshot: who it was, and where it stood. */
-export interface SnapshotStream {
-  readonly rankSlot: number;
-  readonly workerId: string;
-  readonly model: string;
-  readonly dpRank: number;
-  readonly endpoint: string;
-  readonly topic: string;
-  readonly reportMode: "delta" | "full";
-  readonly position: StreamPosition;
-}
 
 /** The first section. */
 export interface SnapshotHead {

@@ -4,7 +4,7 @@
 
 import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
 
-import type { RestoredSnapshot } from "../ingest/thread-messages.ts";
+import type { RestoredSnapshot } from "./restored-snapshot.ts";
 import type { LogLine } from "../log/log-line.ts";
 import type { FoundSnapshot, SourceListener } from "./snapshot-source.ts";
 

@@ -2,7 +2,7 @@
 
 import type { IndexCopy } from "@kvsync/core";
 
-import type { SnapshotStream } from "./snapshot-file.ts";
+import type { SnapshotStream } from "../engine/followed-rank.ts";
 
 /** What the ingest thread gives: streams and index as they were at one moment. */
 export interface TakenSnapshot {

@@ -69,7 +69,7 @@ export interface TokenizeRequest {
  * @param model - as the engine serves it; the adapter's name where there is one.
  * @param fields - with prompt or messages, one of the two.
  * @returns the request. O(length of the prompt).
- * @throws QueryError malformed_body for messages that are nested too deep to be passed on.
+ * @throws RequestError malformed_body for messages that are nested too deep to be passed on.
  */
 export function tokenizeRequest(model: string, fields: TokenizerFields): TokenizeRequest {
   const body = textOf({

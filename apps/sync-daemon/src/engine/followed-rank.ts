@@ -1,0 +1,32 @@
+/**
+ * A DP rank as ingest follows it, and as a snapshot leaves it: the same rank before and after. Ingest, snapshots and the
+ * registry share it.
+ */
+
+import type { StreamPosition } from "@kvsync/core";
+
+/** One DP rank to follow. */
+export interface FollowedRank {
+  readonly rankSlot: number;
+  readonly workerId: string;
+  readonly model: string;
+  readonly dpRank: number;
+  readonly endpoint: string;
+  readonly replayEndpoint: string | null;
+  readonly topic: string;
+  readonly reportMode: "delta" | "full";
+  /** Where a snapshot left it; null to begin afresh. Its blocks are in the index under this slot. */
+  readonly resumeFrom: StreamPosition | null;
+}
+
+/** One stream of a snapshot: who it was, and where it stood. */
+export interface SnapshotStream {
+  readonly rankSlot: number;
+  readonly workerId: string;
+  readonly model: string;
+  readonly dpRank: number;
+  readonly endpoint: string;
+  readonly topic: string;
+  readonly reportMode: "delta" | "full";
+  readonly position: StreamPosition;
+}
