@@ -1,14 +1,24 @@
 /**
- * The only wiring of the framework: controllers, and the two objects they are given.
+ * The only wiring of the framework: the controllers, and the parts of the daemon that they ask for. No controller knows
+ * the daemon as a whole.
  */
 
 import "reflect-metadata";
 
-import { type DynamicModule, Logger, Module } from "@nestjs/common";
+import { PrefixReader } from "@kvsync/core";
+import { Exposition } from "@kvsync/observability";
+import { type Abstract, type DynamicModule, type FactoryProvider, Logger, Module } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
 
-import { Daemon } from "./daemon.ts";
+import { BoardReader } from "./board/stream-board.ts";
+import { CommunityRegistrations } from "./community/community-registrations.ts";
+import type { Daemon } from "./daemon.ts";
+import { Discovery } from "./discovery/discovery.ts";
+import { EngineRegistry } from "./engine/engine-registry.ts";
+import { HealthChecks } from "./health/health-checks.ts";
+import { Readiness } from "./health/readiness.ts";
+import { SyncHealth } from "./health/sync-health.ts";
 import { CommunityController } from "./http/community.controller.ts";
 import { DumpController } from "./http/dump.controller.ts";
 import { EnginesController } from "./http/engines.controller.ts";
@@ -24,9 +34,12 @@ import { logRequests } from "./http/request-log.ts";
 import { measureRequests } from "./http/request-metrics.ts";
 import { readBodies, refuseAddress, refuseEncodings, refuseUnreadable } from "./http/request-reading.ts";
 import { traceRequests } from "./http/request-tracing.ts";
-import { Lookup } from "./query/lookup.ts";
+import { LevelControl } from "./log/level-control.ts";
+import { LineGate } from "./log/line-gate.ts";
 import { accessRuleOf } from "./openapi/operations.ts";
+import { Lookup } from "./query/lookup.ts";
 import { HttpSecurity } from "./security/http-security.ts";
+import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 
 @Module({})
 class AppModule {
@@ -45,11 +58,27 @@ class AppModule {
         LogLevelController,
       ],
       providers: [
-        { provide: Daemon, useFactory: () => daemon },
-        { provide: Lookup, useFactory: () => daemon.lookup },
+        given(EngineRegistry, daemon.registry),
+        given(Discovery, daemon.discovery),
+        given(CommunityRegistrations, new CommunityRegistrations(daemon.discovery.registrations)),
+        given(BoardReader, daemon.board),
+        given(PrefixReader, daemon.reader),
+        given(Lookup, daemon.lookup),
+        given(SnapshotStore, daemon.snapshots),
+        given(Readiness, daemon.readiness),
+        given(HealthChecks, daemon.health),
+        given(SyncHealth, daemon.syncHealth),
+        given(Exposition, daemon.exposition),
+        given(LineGate, daemon.log),
+        given(LevelControl, daemon.logLevel),
       ],
     };
   }
+}
+
+/** Has controllers get a part by its class. Behind a function, the framework does not look into it. */
+function given<Part>(provide: Abstract<Part>, part: Part): FactoryProvider<Part> {
+  return { provide, useFactory: () => part };
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * The daemon without its HTTP rim: ingest thread, index reader, sources of engines, metrics. What the controllers ask.
+ * The daemon without its HTTP rim: ingest thread, index reader, sources of engines, metrics. Controllers get its parts (app.module.ts).
  *
  *   Settings ─▶ IngestWorker ─▶ shared index ─▶ PrefixReader ─▶ Lookup
  *                    │                                            ▲
@@ -66,19 +66,18 @@ export class Daemon {
   readonly board: BoardReader;
   readonly readiness: Readiness;
   readonly lookup: Lookup;
-  /** Null when none is configured. */
-  readonly tokenizer: RemoteTokenizer | null;
   readonly exposition: Exposition;
   /** Metrics of the main thread. */
   readonly metrics: MetricSlots;
   readonly snapshots: SnapshotStore;
   readonly health: HealthChecks;
   readonly syncHealth: SyncHealth;
-  readonly version: string;
   readonly log: LineGate;
   readonly logLevel: LevelControl;
   /** Null when it is off. */
   readonly tracing: Tracing | null;
+  /** Null when none is configured. */
+  readonly #tokenizer: RemoteTokenizer | null;
   readonly #ingest: IngestPool;
 
   private constructor(parts: {
@@ -91,7 +90,6 @@ export class Daemon {
     readonly snapshots: SnapshotStore;
     readonly health: HealthChecks;
     readonly tokenization: Tokenization;
-    readonly version: string;
     readonly ingest: IngestPool;
   }) {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
@@ -109,11 +107,10 @@ export class Daemon {
     this.snapshots = parts.snapshots;
     this.health = parts.health;
     this.syncHealth = new SyncHealth({ registry, board }, epochMs);
-    this.version = parts.version;
     this.#ingest = parts.ingest;
     const waitedFor = { registry, board, discovery: discovery.status };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
-    this.tokenizer = parts.tokenization.tokenizer;
+    this.#tokenizer = parts.tokenization.tokenizer;
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
       ...parts.tokenization,
@@ -163,6 +160,7 @@ export class Daemon {
     const tokenization = tokenizationOf(settings, metrics, telemetry);
     const health = healthOf(
       { settings, board, snapshots, discovery: discovery.status, ...tokenization },
+      dependencies.version,
       log,
     );
     const collect = fleetGauges(metrics, {
@@ -196,7 +194,6 @@ export class Daemon {
       snapshots,
       health,
       tokenization,
-      version: dependencies.version,
       ingest,
     });
   }
@@ -210,7 +207,7 @@ export class Daemon {
     this.health.stop();
     this.logLevel.stop();
     await this.discovery.stop();
-    await this.tokenizer?.close();
+    await this.#tokenizer?.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
     await this.#ingest.stop();
     await this.tracing?.stop();
@@ -249,9 +246,14 @@ function tokenizationOf(
   return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, watch), tokenizerMetrics };
 }
 
-function healthOf(sources: Omit<CheckSources, "memoryBytesMax">, log: LineGate): HealthChecks {
+function healthOf(
+  sources: Omit<CheckSources, "memoryBytesMax">,
+  version: string,
+  log: LineGate,
+): HealthChecks {
   return new HealthChecks(
     healthChecks({ ...sources, memoryBytesMax: memoryBytesMax() }),
+    version,
     epochMs,
     ({ name, status, message, critical }, previous) => {
       const level = status === "unhealthy" ? "warn" : "info";

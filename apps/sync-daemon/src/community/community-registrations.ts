@@ -112,6 +112,11 @@ export class CommunityRegistrations {
     return removed;
   }
 
+  /** Resolves when all that was said so far is kept over a restart. */
+  saved(): Promise<void> {
+    return this.#registrations.saved();
+  }
+
   /**
    * The registrations that still stand, in order.
    *

@@ -12,6 +12,7 @@ function checksOf(...checks: HealthCheck[]) {
   const changes: string[] = [];
   const health = new HealthChecks(
     checks,
+    "1",
     () => clock.nowMs,
     ({ name, status }, previous) => changes.push(`${name}: ${previous} -> ${status}`),
   );
@@ -23,7 +24,7 @@ const unhealthy: CheckFinding = { status: "unhealthy", message: "ill" };
 
 test("the report is unhealthy when a critical check is, degraded when another is", async () => {
   const statusOf = async (...checks: HealthCheck[]): Promise<string> =>
-    (await checksOf(...checks).health.report("1")).status;
+    (await checksOf(...checks).health.report()).status;
   expect(await statusOf(check("a", () => healthy))).toBe("healthy");
   expect(
     await statusOf(
@@ -47,7 +48,7 @@ test("a check that throws or takes too long is unhealthy, with what happened, an
     check("hangs", () => new Promise<CheckFinding>(() => undefined), false, 10),
     check("is well", () => healthy),
   );
-  const { checks } = await health.report("1");
+  const { checks } = await health.report();
   expect(checks["throws"]).toMatchObject({ status: "unhealthy", message: "no such disk" });
   expect(checks["hangs"]).toMatchObject({ status: "unhealthy", message: "no answer within 10 ms" });
   expect(checks["is well"]).toMatchObject({ status: "healthy" });
@@ -61,11 +62,11 @@ test("a crowd of askers runs each check once, and again only when a moment has p
       return healthy;
     }),
   );
-  await Promise.all(Array.from({ length: 50 }, () => health.report("1")));
-  await health.report("1");
+  await Promise.all(Array.from({ length: 50 }, () => health.report()));
+  await health.report();
   expect(runs).toBe(1);
   clock.nowMs += 1000;
-  await health.report("1");
+  await health.report();
   expect(runs).toBe(2);
 });
 
@@ -75,7 +76,7 @@ test("a change of status is told once, whoever asked", async () => {
   const ask = async (next: CheckFinding): Promise<void> => {
     finding = next;
     clock.nowMs += 1000;
-    await Promise.all([health.run(), health.run(), health.report("1")]);
+    await Promise.all([health.run(), health.run(), health.report()]);
   };
   for (const next of [healthy, unhealthy, unhealthy, healthy]) await ask(next);
   expect(changes).toEqual(["a: healthy -> unhealthy", "a: unhealthy -> healthy"]);

@@ -58,6 +58,7 @@ const ROUND_MS = 10_000;
 /** The checks of a daemon. */
 export class HealthChecks {
   readonly #checks: readonly HealthCheck[];
+  readonly #version: string;
   readonly #now: () => number;
   readonly #changed: (result: CheckResult, previous: HealthStatus) => void;
   #results: readonly CheckResult[] = [];
@@ -67,15 +68,18 @@ export class HealthChecks {
 
   /**
    * @param checks - with names of their own.
+   * @param version - of the product, for the report.
    * @param now - milliseconds since the Unix epoch.
    * @param changed - hears of each result that is not as the one before; a check begins as healthy.
    */
   constructor(
     checks: readonly HealthCheck[],
+    version: string,
     now: () => number,
     changed: (result: CheckResult, previous: HealthStatus) => void,
   ) {
     this.#checks = checks;
+    this.#version = version;
     this.#now = now;
     this.#changed = changed;
   }
@@ -111,19 +115,15 @@ export class HealthChecks {
     return this.#running;
   }
 
-  /**
-   * The report over all checks.
-   *
-   * @param version - of the product.
-   */
-  async report(version: string): Promise<HealthReport> {
+  /** The report over all checks. */
+  async report(): Promise<HealthReport> {
     const results = await this.run();
     const count = (status: HealthStatus): number => results.filter((one) => one.status === status).length;
     const isUnhealthy = results.some((one) => one.critical && one.status === "unhealthy");
     const isHealthy = results.every((one) => one.status === "healthy");
     return {
       status: isUnhealthy ? "unhealthy" : isHealthy ? "healthy" : "degraded",
-      version,
+      version: this.#version,
       uptime_seconds: Math.round(process.uptime()),
       timestamp: new Date(this.#now()).toISOString(),
       checks: Object.fromEntries(results.map((result) => [result.name, result])),

@@ -2,11 +2,10 @@
 
 import { Readable } from "node:stream";
 
-import { TIERS, toHex } from "@kvsync/core";
+import { PrefixReader, TIERS, toHex } from "@kvsync/core";
 import { Body, Controller, Get, HttpCode, Inject, Post, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
-import { Daemon } from "../daemon.ts";
 import {
   byInstance,
   type CommunityQueryFields,
@@ -21,6 +20,8 @@ import {
 } from "../community/community-api.ts";
 import { hashTexts, instanceIdJson } from "../community/community-hashes.ts";
 import { CommunityRegistrations, modelOf } from "../community/community-registrations.ts";
+import { EngineRegistry } from "../engine/engine-registry.ts";
+import { Lookup } from "../query/lookup.ts";
 import type { MatchAnswer } from "../query/match-answer.ts";
 import { checkFields } from "../request/check-fields.ts";
 import type { QuestionFields } from "../query/match-query.ts";
@@ -37,12 +38,21 @@ const HASH_FIELDS = ["seq_hashes", "block_hash", "block_hashes"] as const;
 /** Answers clients of Mooncake's and Dynamo's indexers. */
 @Controller()
 export class CommunityController {
-  readonly #daemon: Daemon;
   readonly #registrations: CommunityRegistrations;
+  readonly #lookup: Lookup;
+  readonly #registry: EngineRegistry;
+  readonly #reader: PrefixReader;
 
-  constructor(@Inject(Daemon) daemon: Daemon) {
-    this.#daemon = daemon;
-    this.#registrations = new CommunityRegistrations(daemon.discovery.registrations);
+  constructor(
+    @Inject(CommunityRegistrations) registrations: CommunityRegistrations,
+    @Inject(Lookup) lookup: Lookup,
+    @Inject(EngineRegistry) registry: EngineRegistry,
+    @Inject(PrefixReader) reader: PrefixReader,
+  ) {
+    this.#registrations = registrations;
+    this.#lookup = lookup;
+    this.#registry = registry;
+    this.#reader = reader;
   }
 
   /**
@@ -56,7 +66,7 @@ export class CommunityController {
   async register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
     const fields = checkFields(registerBody, body);
     const { instance } = await this.#registrations.register(fields);
-    await this.#daemon.discovery.registrations.saved();
+    await this.#registrations.saved();
     const isDynamo = fields.model_name !== undefined;
     reply.status(isDynamo ? 201 : 200);
     return isDynamo ? { status: "ok" } : { status: "registered successfully", instance_id: instance };
@@ -73,7 +83,7 @@ export class CommunityController {
   async unregister(@Body() body: unknown): Promise<object> {
     const fields = checkFields(unregisterBody, body);
     const removed = this.#registrations.unregister(fields);
-    await this.#daemon.discovery.registrations.saved();
+    await this.#registrations.saved();
     if (fields.model_name !== undefined) return { status: "ok" };
     return {
       status: "unregistered successfully",
@@ -91,7 +101,7 @@ export class CommunityController {
   @HttpCode(200)
   query(@Body() body: unknown): object {
     const fields = checkFields(queryBody, body);
-    const answer = this.#daemon.lookup.tokens(this.#question(fields), fields.token_ids);
+    const answer = this.#lookup.tokens(this.#question(fields), fields.token_ids);
     return this.#answer(fields, answer);
   }
 
@@ -112,7 +122,7 @@ export class CommunityController {
     const form = field === "block_hashes" ? "local" : "rolling";
     // The hashes contain the salt already, if there is one.
     const question = { ...this.#question(fields), cacheSalt: null };
-    return this.#answer(fields, this.#daemon.lookup.hashes(question, hashes, form));
+    return this.#answer(fields, this.#lookup.hashes(question, hashes, form));
   }
 
   /**
@@ -145,7 +155,7 @@ export class CommunityController {
   @Get("workers")
   workers(@Res() reply: FastifyReply): void {
     const workers = new Map<string, Record<string, string>>();
-    for (const { engine } of this.#daemon.registry.engines()) {
+    for (const { engine } of this.#registry.engines()) {
       const { instance } = this.#registrations.identityOf(engine.id);
       const endpoints = workers.get(instance) ?? {};
       for (const { dpRank, endpoint } of engine.ranks) endpoints[dpRank] = endpoint;
@@ -165,10 +175,9 @@ export class CommunityController {
    */
   @Get("global_view")
   globalView(): object {
-    const { reader, registry } = this.#daemon;
-    const contexts = reader.contexts().map(({ key, prefixCount }) => {
+    const contexts = this.#reader.contexts().map(({ key, prefixCount }) => {
       const instances: Record<string, number[]> = {};
-      for (const { engine } of registry.enginesOf(key.model) ?? []) {
+      for (const { engine } of this.#registry.enginesOf(key.model) ?? []) {
         const { instance } = this.#registrations.identityOf(engine.id);
         (instances[instance] ??= []).push(...engine.ranks.map(({ dpRank }) => dpRank));
       }
@@ -223,7 +232,7 @@ export class CommunityController {
   }
 
   *#dumpText(): Generator<string> {
-    const { reader, registry } = this.#daemon;
+    const reader = this.#reader;
     const rows = new Uint32Array(PAGE_ROWS * ROW_WORDS);
     yield "[";
     let separator = "";
@@ -238,7 +247,7 @@ export class CommunityController {
         let text = "";
         for (let at = 0; at < page.rows * ROW_WORDS; at += ROW_WORDS) {
           const [low = 0, high = 0, rankSlot = 0, tier = 0, copies = 0] = rows.subarray(at, at + ROW_WORDS);
-          const owner = registry.ownerOf(rankSlot);
+          const owner = this.#registry.ownerOf(rankSlot);
           if (owner === null) continue;
           const { instance } = this.#registrations.identityOf(owner.workerId);
           text += `${comma}${JSON.stringify([`0x${toHex(low, high)}`, instance, owner.dpRank, TIERS[tier], copies])}`;

@@ -2,10 +2,12 @@
 
 import { Readable } from "node:stream";
 
+import { PrefixReader } from "@kvsync/core";
 import { Controller, Get, Inject, Query, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
-import { Daemon } from "../daemon.ts";
+import { BoardReader } from "../board/stream-board.ts";
+import { EngineRegistry } from "../engine/engine-registry.ts";
 import { dump } from "../query/dump.ts";
 import { unknownModel } from "../query/match.ts";
 import { malformed } from "../request/request-error.ts";
@@ -13,10 +15,18 @@ import { malformed } from "../request/request-error.ts";
 /** Streams the index. */
 @Controller("api/v1/dump")
 export class DumpController {
-  readonly #daemon: Daemon;
+  readonly #registry: EngineRegistry;
+  readonly #reader: PrefixReader;
+  readonly #board: BoardReader;
 
-  constructor(@Inject(Daemon) daemon: Daemon) {
-    this.#daemon = daemon;
+  constructor(
+    @Inject(EngineRegistry) registry: EngineRegistry,
+    @Inject(PrefixReader) reader: PrefixReader,
+    @Inject(BoardReader) board: BoardReader,
+  ) {
+    this.#registry = registry;
+    this.#reader = reader;
+    this.#board = board;
   }
 
   /**
@@ -29,11 +39,10 @@ export class DumpController {
   dump(@Query("model") model: unknown, @Res() reply: FastifyReply): void {
     if (typeof model !== "string" || model === "")
       throw malformed("model", "a model name as query parameter");
-    const { registry, reader, board } = this.#daemon;
-    if (registry.enginesOf(model) === null) throw unknownModel(model, registry);
+    if (this.#registry.enginesOf(model) === null) throw unknownModel(model, this.#registry);
     void reply
       .header("content-type", "application/octet-stream")
-      .header("x-kvsync-applied-before", String(board.appliedMessages()))
-      .send(Readable.from(dump(model, reader), { objectMode: false }));
+      .header("x-kvsync-applied-before", String(this.#board.appliedMessages()))
+      .send(Readable.from(dump(model, this.#reader), { objectMode: false }));
   }
 }

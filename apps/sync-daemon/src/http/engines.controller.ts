@@ -1,12 +1,14 @@
 /** `/api/v1/engines`: which engines are followed, for whom, how each stream is doing, and which are not followed and why. */
 
+import { PrefixReader } from "@kvsync/core";
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
 import { epochMs } from "../clock.ts";
-import { Daemon } from "../daemon.ts";
+import { BoardReader } from "../board/stream-board.ts";
+import { Discovery } from "../discovery/discovery.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
-import type { RegisteredEngine, RegisteredRank } from "../engine/engine-registry.ts";
+import { EngineRegistry, type RegisteredEngine, type RegisteredRank } from "../engine/engine-registry.ts";
 import { malformed, unknownField } from "../request/request-error.ts";
 
 /** Refusals listed at once; a fleet that is refused as a whole needs no more to be understood. */
@@ -15,10 +17,21 @@ const REFUSED_MAX = 256;
 /** Lists, registers and removes engines. */
 @Controller("api/v1/engines")
 export class EnginesController {
-  readonly #daemon: Daemon;
+  readonly #registry: EngineRegistry;
+  readonly #discovery: Discovery;
+  readonly #board: BoardReader;
+  readonly #reader: PrefixReader;
 
-  constructor(@Inject(Daemon) daemon: Daemon) {
-    this.#daemon = daemon;
+  constructor(
+    @Inject(EngineRegistry) registry: EngineRegistry,
+    @Inject(Discovery) discovery: Discovery,
+    @Inject(BoardReader) board: BoardReader,
+    @Inject(PrefixReader) reader: PrefixReader,
+  ) {
+    this.#registry = registry;
+    this.#discovery = discovery;
+    this.#board = board;
+    this.#reader = reader;
   }
 
   /**
@@ -28,11 +41,10 @@ export class EnginesController {
    */
   @Get()
   list(): object {
-    const { registry, discovery } = this.#daemon;
-    const { sources, status } = discovery;
+    const { sources, status } = this.#discovery;
     const refused = [...sources.refusals()];
     return {
-      engines: [...registry.engines()].map((engine) => this.#describe(engine)),
+      engines: [...this.#registry.engines()].map((engine) => this.#describe(engine)),
       sources: status.inUse().map(({ source, state, lastSuccessMs, failure }) => ({
         source,
         state,
@@ -64,7 +76,7 @@ export class EnginesController {
         issue?.message ?? "an engine entry",
       );
     }
-    const { registrations } = this.#daemon.discovery;
+    const { registrations } = this.#discovery;
     const { registered, created } = await registrations.register(entry.data, null);
     await registrations.saved();
     reply.status(created ? 201 : 200);
@@ -79,12 +91,12 @@ export class EnginesController {
   @Delete(":id")
   @HttpCode(204)
   async remove(@Param("id") id: string): Promise<void> {
-    this.#daemon.discovery.registrations.remove(id);
-    await this.#daemon.discovery.registrations.saved();
+    this.#discovery.registrations.remove(id);
+    await this.#discovery.registrations.saved();
   }
 
   #describe({ engine, ranks }: RegisteredEngine): object {
-    const { sources } = this.#daemon.discovery;
+    const { sources } = this.#discovery;
     return {
       id: engine.id,
       model: engine.model,
@@ -102,7 +114,7 @@ export class EnginesController {
   }
 
   #describeRank({ dpRank, rankSlot }: RegisteredRank): object {
-    const { counters, queueDrops, ...status } = this.#daemon.board.report(rankSlot);
+    const { counters, queueDrops, ...status } = this.#board.report(rankSlot);
     const age = status.lastEventAtMs === null ? null : Math.max(0, (epochMs() - status.lastEventAtMs) / 1000);
     return {
       dp_rank: dpRank,
@@ -113,7 +125,7 @@ export class EnginesController {
       last_sequence_number: status.lastSequenceNumber,
       history_from_sequence_number: status.historyFromSequenceNumber,
       last_event_age_seconds: age,
-      blocks_held: this.#daemon.reader.rankBlockCount(rankSlot),
+      blocks_held: this.#reader.rankBlockCount(rankSlot),
       messages_applied: counters.messagesApplied,
       events_applied: counters.eventsApplied,
       blocks_applied: counters.blocksApplied,

@@ -3,15 +3,25 @@
 import { Controller, Get, Headers, Inject, Query, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
-import { Daemon } from "../daemon.ts";
+import { HealthChecks } from "../health/health-checks.ts";
+import { Readiness } from "../health/readiness.ts";
+import { SyncHealth } from "../health/sync-health.ts";
 
 /** Answers probes. */
 @Controller()
 export class HealthController {
-  readonly #daemon: Daemon;
+  readonly #readiness: Readiness;
+  readonly #health: HealthChecks;
+  readonly #syncHealth: SyncHealth;
 
-  constructor(@Inject(Daemon) daemon: Daemon) {
-    this.#daemon = daemon;
+  constructor(
+    @Inject(Readiness) readiness: Readiness,
+    @Inject(HealthChecks) health: HealthChecks,
+    @Inject(SyncHealth) syncHealth: SyncHealth,
+  ) {
+    this.#readiness = readiness;
+    this.#health = health;
+    this.#syncHealth = syncHealth;
   }
 
   /**
@@ -38,13 +48,12 @@ export class HealthController {
     @Headers("accept") accept: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): object | string {
-    const { readiness } = this.#daemon;
-    const report = readiness.report();
+    const report = this.#readiness.report();
     const { ready, reason, engines } = report;
     reply.status(ready ? 200 : 503);
     const answer = { status: ready ? "ready" : "not_ready", reason };
     if (!("verbose" in parameters)) return answer;
-    const conditions = readiness.conditions(report);
+    const conditions = this.#readiness.conditions(report);
     if (accept?.includes("text/plain") !== true) return { ...answer, conditions, engines };
     reply.type("text/plain");
     const lines = conditions.map(
@@ -61,7 +70,7 @@ export class HealthController {
    */
   @Get(["health", "api/v1/health"])
   async health(@Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
-    const report = await this.#daemon.health.report(this.#daemon.version);
+    const report = await this.#health.report();
     reply.status(report.status === "unhealthy" ? 503 : 200);
     return report;
   }
@@ -74,7 +83,7 @@ export class HealthController {
    */
   @Get("api/v1/kv-sync/health")
   syncHealth(@Res({ passthrough: true }) reply: FastifyReply): object {
-    const report = this.#daemon.syncHealth.report();
+    const report = this.#syncHealth.report();
     reply.status(report.status === "unhealthy" ? 503 : 200);
     return report;
   }

@@ -2,17 +2,19 @@
 
 import { Body, Controller, Get, Inject, Put } from "@nestjs/common";
 
-import { Daemon } from "../daemon.ts";
-import { type LevelState, logLevelBody } from "../log/level-control.ts";
+import { LevelControl, type LevelState, logLevelBody } from "../log/level-control.ts";
+import { LineGate } from "../log/line-gate.ts";
 import { checkFields } from "../request/check-fields.ts";
 
 /** Asks and changes the level. */
 @Controller("api/v1/log-level")
 export class LogLevelController {
-  readonly #daemon: Daemon;
+  readonly #log: LineGate;
+  readonly #logLevel: LevelControl;
 
-  constructor(@Inject(Daemon) daemon: Daemon) {
-    this.#daemon = daemon;
+  constructor(@Inject(LineGate) log: LineGate, @Inject(LevelControl) logLevel: LevelControl) {
+    this.#log = log;
+    this.#logLevel = logLevel;
   }
 
   /**
@@ -22,7 +24,7 @@ export class LogLevelController {
    */
   @Get()
   level(): LevelState {
-    return this.#daemon.logLevel.state();
+    return this.#logLevel.state();
   }
 
   /**
@@ -34,17 +36,16 @@ export class LogLevelController {
   @Put()
   change(@Body() body: unknown): LevelState {
     const { level, seconds } = checkFields(logLevelBody, body);
-    const { log, logLevel } = this.#daemon;
-    const { level: previous } = logLevel.state();
-    logLevel.set(level, seconds ?? null);
+    const { level: previous } = this.#logLevel.state();
+    this.#logLevel.set(level, seconds ?? null);
     // Whatever the level: that it was changed has to be found later.
-    log.write({
+    this.#log.write({
       level: "warn",
       component: "log",
       event: "log_level_changed",
       message: "the log's level was changed",
       facts: { from: previous, to: level, seconds: seconds ?? null },
     });
-    return logLevel.state();
+    return this.#logLevel.state();
   }
 }

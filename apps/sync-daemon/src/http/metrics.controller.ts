@@ -1,19 +1,18 @@
 /** `GET /metrics`, and its alias under /api/v1: the Prometheus text. */
 
+import { Exposition } from "@kvsync/observability";
 import { Controller, Get, Inject, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
-
-import { Daemon } from "../daemon.ts";
 
 /** Serves the scrape. */
 @Controller()
 export class MetricsController {
-  readonly #daemon: Daemon;
+  readonly #exposition: Exposition;
   /** Being rendered. */
   #scrape: Promise<Buffer> | null = null;
 
-  constructor(@Inject(Daemon) daemon: Daemon) {
-    this.#daemon = daemon;
+  constructor(@Inject(Exposition) exposition: Exposition) {
+    this.#exposition = exposition;
   }
 
   /**
@@ -25,7 +24,7 @@ export class MetricsController {
    */
   @Get(["metrics", "api/v1/metrics"])
   scrape(@Res({ passthrough: true }) reply: FastifyReply): Promise<Buffer> {
-    const { exposition } = this.#daemon;
+    const exposition = this.#exposition;
     reply.header("content-type", exposition.contentType);
     this.#scrape ??= exposition
       .scrape()

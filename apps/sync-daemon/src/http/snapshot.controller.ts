@@ -5,18 +5,17 @@ import { createReadStream, fstatSync, openSync } from "node:fs";
 import { Controller, Get, Inject, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
-import { Daemon } from "../daemon.ts";
 import { SnapshotError } from "../snapshot/snapshot-error.ts";
-import type { WrittenSnapshot } from "../snapshot/snapshot-store.ts";
+import { SnapshotStore, type WrittenSnapshot } from "../snapshot/snapshot-store.ts";
 import { problem } from "../openapi/problem-status.ts";
 
 /** Gives the daemon's state away. */
 @Controller("api/v1/snapshot")
 export class SnapshotController {
-  readonly #daemon: Daemon;
+  readonly #snapshots: SnapshotStore;
 
-  constructor(@Inject(Daemon) daemon: Daemon) {
-    this.#daemon = daemon;
+  constructor(@Inject(SnapshotStore) snapshots: SnapshotStore) {
+    this.#snapshots = snapshots;
   }
 
   /**
@@ -28,7 +27,7 @@ export class SnapshotController {
   async snapshot(@Res() reply: FastifyReply): Promise<void> {
     let made: WrittenSnapshot;
     try {
-      made = await this.#daemon.snapshots.write();
+      made = await this.#snapshots.write();
     } catch (error) {
       if (!(error instanceof SnapshotError)) throw error;
       const document = problem("snapshot_unavailable", error.message);
