@@ -510,7 +510,7 @@ test("a dump says in its header how many messages were applied before it", async
   expect(response.headers["content-type"]).toBe("application/octet-stream");
   expect(Number(response.headers["x-kvsync-applied-before"])).toBeGreaterThan(0);
   const header = JSON.parse(response.body.slice(0, response.body.indexOf("\n"))) as { contexts: object[] };
-  expect(header.contexts[0]).toMatchObject({ block_size: 16, bigram: false });
+  expect(header.contexts[0]).toMatchObject({ block_size: 16, lookahead: 0 });
 });
 
 test("with sync off engines are known and not followed, and every lookup says fall back", async () => {

@@ -42,7 +42,7 @@ const SHORT_PROMPT_BLOCKS = 512;
 const RUN_BLOCKS = 64;
 /** Moments at which memory is weighed while a fleet's second half is stored. */
 const WEIGHINGS = 32;
-const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: BLOCK_SIZE, bigram: false };
+const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 };
 
 /** A run of blocks that one worker stores, removes or looks up. */
 interface Run {

@@ -53,7 +53,7 @@ const direct: EventSink = {
     throw error;
   },
 };
-const CONTEXT = { model: MODEL, loraName: null, blockSize: BLOCK_SIZE, bigram: false };
+const CONTEXT = { model: MODEL, loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 };
 
 function randomHash(): bigint {
   return (BigInt(prng.nextU32()) << 32n) | BigInt(prng.nextU32());

@@ -1,7 +1,7 @@
 /**
  * The prefix hashes of a run of blocks, from their tokens.
  *
- *     local     = XXH3-64(tokens of the block as u32 LE; when bigram, and the token after it)
+ *     local     = XXH3-64(tokens of the block as u32 LE; with a lookahead, and that many tokens after it)
  *     local     = XXH3-64(LE64(local) ‖ LE64(extra digest))        where there is a digest, that is not 0
  *     prefix[0] = local[0]                                         at the root of a chain
  *     prefix[i] = XXH3-64(LE64(prefix[i − 1]) ‖ LE64(local[i]))
@@ -15,7 +15,7 @@ import { hash64Bytes, hashBytes, hashPair } from "./xxh3";
  *
  * @param tokens - address of the first block's tokens.
  * @param blockBytes - bytes from one block to the next.
- * @param hashedBytes - bytes hashed of each: `blockBytes`, 4 more when bigram.
+ * @param hashedBytes - bytes hashed of each: `blockBytes`, 4 more for each token of lookahead.
  * @param extras - address of one u64 digest a block; 0 when no block has any.
  * @param isRoot - whether the first block has no parent; else `prefix` is its parent's hash.
  * @param out - address of the first of `count` u64 prefix hashes.

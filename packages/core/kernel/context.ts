@@ -41,11 +41,11 @@ export function contextOf(slot: u32, serial: u32): Context | null {
 }
 
 /** Slot of the context with this name and shape, −1 when there is none. Under the writers' lock. */
-export function contextNamed(blockSize: u32, bigram: u32, name: usize, nameBytes: u32): u32 {
+export function contextNamed(blockSize: u32, lookahead: u32, name: usize, nameBytes: u32): u32 {
   const slots = header().contextSlots;
   for (let slot: u32 = 0; slot < slots; slot++) {
     const context = contextAt(slot);
-    if (context.serial == 0 || context.blockSize != blockSize || context.bigram != bigram) continue;
+    if (context.serial == 0 || context.blockSize != blockSize || context.lookahead != lookahead) continue;
     if (context.nameBytes == nameBytes && memory.compare(context.name, name, nameBytes) == 0) return slot;
   }
   return <u32>-1;
@@ -59,13 +59,13 @@ export function freeSlot(): u32 {
 }
 
 /** Makes a context in a free slot. `name` is copied. */
-export function contextMake(slot: u32, blockSize: u32, bigram: u32, name: usize, nameBytes: u32): Context {
+export function contextMake(slot: u32, blockSize: u32, lookahead: u32, name: usize, nameBytes: u32): Context {
   const h = header();
   const context = contextAt(slot);
   memory.fill(changetype<usize>(context), 0, offsetof<Context>());
   context.isTaken = 1;
   context.blockSize = blockSize;
-  context.bigram = bigram;
+  context.lookahead = lookahead;
   context.lastUse = h.tick;
   context.name = allocate(context, nameBytes + 1);
   context.nameBytes = nameBytes;

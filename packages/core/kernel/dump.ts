@@ -93,7 +93,7 @@ function copiesOf(context: Context, local: u32, id: u32, tier: u32, kinds: u32):
 }
 
 /**
- * Describes the context in a slot: serial (0: none), block size, bigram, prefixes, mappings, bytes, bytes of the name, the
+ * Describes the context in a slot: serial (0: none), block size, lookahead, prefixes, mappings, bytes, bytes of the name, the
  * name.
  */
 export function contextRead(slot: u32, out: usize): void {
@@ -104,7 +104,7 @@ export function contextRead(slot: u32, out: usize): void {
   let mappings = context.namesCount;
   for (let local: u32 = 0; local < context.localCount; local++) mappings += localRank(context, local).ownNamesCount;
   store<u32>(out, context.blockSize, 4);
-  store<u32>(out, context.bigram, 8);
+  store<u32>(out, context.lookahead, 8);
   store<u32>(out, context.prefixCount, 12);
   store<u32>(out, mappings, 16);
   store<u32>(out, context.bytes, 20);

@@ -89,10 +89,10 @@ export function scratchFree(at: usize): void {
  * Opens a context, unless another writer has made it meanwhile. Returns its slot; the serial is in its record
  * (`contextDescribe`).
  */
-export function contextMake(blockSize: u32, bigram: u32, name: usize, nameBytes: u32): u32 {
+export function contextMake(blockSize: u32, lookahead: u32, name: usize, nameBytes: u32): u32 {
   lockTake();
-  let slot = contextNamed(blockSize, bigram, name, nameBytes);
-  if (slot == <u32>-1) slot = contextOpen(blockSize, bigram, name, nameBytes);
+  let slot = contextNamed(blockSize, lookahead, name, nameBytes);
+  if (slot == <u32>-1) slot = contextOpen(blockSize, lookahead, name, nameBytes);
   lockLeave();
   return slot;
 }
@@ -206,7 +206,7 @@ export function indexStore(
   if (!hasParent || parent != 0) {
     const parentHash: u64 = hasParent ? load<u64>(prefixAddress(chunkOf(context, parent), parent)) : 0;
     const blockBytes = <usize>context.blockSize << 2;
-    hashRun(tokens, blockBytes, blockBytes + (<usize>context.bigram << 2), extras, !hasParent, parentHash, count, prefixes);
+    hashRun(tokens, blockBytes, blockBytes + (<usize>context.lookahead << 2), extras, !hasParent, parentHash, count, prefixes);
     outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, skips);
   }
   finishWrite(context, count);

@@ -45,6 +45,8 @@ export const HEAP: usize = 224256;
 
 /** As `RANK_SLOTS_MAX` in contract.ts. */
 export const RANK_SLOTS_MAX: u32 = 4096;
+/** Tokens after a block that its hash may cover; as `LOOKAHEAD_MAX` in contract.ts. */
+export const LOOKAHEAD_MAX: u32 = 32;
 export const READERS_MAX: u32 = 128;
 export const READER_BYTES: usize = 64;
 /** Blocks whose slots are touched before they are written: their ids and lines stay in the first-level cache. */
@@ -109,7 +111,7 @@ export class Rank {
   blockCount: u32;
 }
 
-/** One (model, LoRA adapter, block size, bigram). */
+/** One (model, LoRA adapter, block size, lookahead). */
 @unmanaged
 export class Context {
   lastUse: u64;
@@ -118,7 +120,7 @@ export class Context {
   /** 1 while the slot is in use, also while a dropped context waits for readers to leave. */
   isTaken: u32;
   blockSize: u32;
-  bigram: u32;
+  lookahead: u32;
   name: usize;
   nameBytes: u32;
   bytes: u32;

@@ -13,7 +13,7 @@
  * current tier began. `tiers[k]` is the bitset of the ranks whose fastest tier at the current block is k; their union is
  * the ranks alive. While all is on device, only `tiers[0]` is kept.
  */
-import { Context, header, RANK_SLOTS_MAX, TIER_KINDS } from "./layout";
+import { Context, header, LOOKAHEAD_MAX, RANK_SLOTS_MAX, TIER_KINDS } from "./layout";
 import { readerEnter, readerLeave, readerOpen } from "./epoch";
 import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./arena";
 import { idFind } from "./id-table";
@@ -59,9 +59,9 @@ export function readerMake(tokens: u32): usize {
   reader.rowOf = allocateScratch(2 * RANK_SLOTS_MAX);
   reader.rows = allocateScratch(4 * ROW_WORDS * RANK_SLOTS_MAX);
   reader.pieces = allocateScratch(8 * PIECE);
-  reader.tokens = allocateScratch(4 * (tokens + 1));
+  reader.tokens = allocateScratch(4 * (tokens + LOOKAHEAD_MAX));
   reader.hashes = allocateScratch(8 * tokens);
-  reader.extras = allocateScratch(8 * tokens);
+  reader.extras = allocateScratch(8 * (tokens + LOOKAHEAD_MAX));
   return at;
 }
 
@@ -87,7 +87,7 @@ export function match(reader: Reader, slot: u32, serial: u32, count: u32, isToke
   readerEnter(reader.line);
   const context = contextOf(slot, serial);
   if (context !== null) {
-    if (isTokens) reader.blockCount = count < context.bigram ? 0 : (count - context.bigram) / context.blockSize;
+    if (isTokens) reader.blockCount = count < context.lookahead ? 0 : (count - context.lookahead) / context.blockSize;
     const extras = isTokens && hasExtra ? reader.extras : 0;
     finishRows(reader, walk(reader, context, isTokens, extras));
     // Later than the last write, earlier than the next.
@@ -99,7 +99,7 @@ export function match(reader: Reader, slot: u32, serial: u32, count: u32, isToke
 /** Walks the query's blocks; returns the first that ends it. */
 function walk(reader: Reader, context: Context, isTokens: bool, extras: usize): u32 {
   const blockBytes = <usize>context.blockSize << 2;
-  const hashedBytes = blockBytes + (<usize>context.bigram << 2);
+  const hashedBytes = blockBytes + (<usize>context.lookahead << 2);
   let hashes = isTokens ? reader.pieces : reader.hashes;
   let tokens = reader.tokens;
   let prefix: u64 = 0;

@@ -95,7 +95,7 @@ export function lockLeave(): void {
 }
 
 /** Makes a context, dropping the least recently used if there are too many. Returns its slot. */
-export function contextOpen(blockSize: u32, bigram: u32, name: usize, nameBytes: u32): u32 {
+export function contextOpen(blockSize: u32, lookahead: u32, name: usize, nameBytes: u32): u32 {
   const h = header();
   h.tick++;
   if (h.contextCount >= h.contextsMax) {
@@ -113,7 +113,7 @@ export function contextOpen(blockSize: u32, bigram: u32, name: usize, nameBytes:
     reclaim();
     slot = freeSlot();
   }
-  contextMake(slot, blockSize, bigram, name, nameBytes);
+  contextMake(slot, blockSize, lookahead, name, nameBytes);
   return slot;
 }
 

@@ -77,6 +77,7 @@ export {
   type IndexWriter,
   MATCH_ROW_WORDS,
   type MatchResult,
+  LOOKAHEAD_MAX,
   RANK_SLOTS_MAX,
   type StoreOutcome,
   type Tier,

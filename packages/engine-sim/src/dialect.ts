@@ -40,7 +40,7 @@ export interface DialectVoice {
 const TOPIC_IN_REPLAY: ReadonlySet<Dialect> = new Set<Dialect>([
   "vllm-0.26",
   "vllm-0.29",
-  "vllm-map16",
+  "vllm-0.33",
   "trtllm",
 ]);
 const INT_HASHES_ONLY: ReadonlySet<Dialect> = new Set<Dialect>(["vllm-0.9.0", "vllm-0.9.1"]);

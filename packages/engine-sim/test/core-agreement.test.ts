@@ -61,7 +61,7 @@ class CoreListener {
     return [null, ...loraNames]
       .flatMap((loraName, number) => {
         const onWire = loraName === null || fields.includes("lora_name") ? loraName : `id:${number}`;
-        const id = this.#reader.findContext({ model: MODEL, loraName: onWire, blockSize, bigram: false });
+        const id = this.#reader.findContext({ model: MODEL, loraName: onWire, blockSize, lookahead: 0 });
         if (id < 0) return [];
         const { rows, cursor } = this.#reader.dump(id, 0, out);
         expect(cursor).toBe(-1);

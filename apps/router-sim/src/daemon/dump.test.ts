@@ -15,9 +15,9 @@ function dumpBytes(header: unknown, rows: readonly Row[]): Buffer {
 
 const HEADER = {
   contexts: [
-    { id: 7, lora_name: null, block_size: 16, bigram: false },
-    { id: 9, lora_name: "legal", block_size: 16, bigram: false },
-    { id: 11, lora_name: null, block_size: 32, bigram: false },
+    { id: 7, lora_name: null, block_size: 16, lookahead: 0 },
+    { id: 9, lora_name: "legal", block_size: 16, lookahead: 0 },
+    { id: 11, lora_name: null, block_size: 32, lookahead: 0 },
   ],
 };
 const STREAMS = new Map([

@@ -19,7 +19,7 @@ const NEWLINE = 0x0a;
 
 const HEADER = z.object({
   contexts: z.array(
-    z.object({ lora_name: z.string().nullable(), block_size: z.int().positive(), bigram: z.boolean() }),
+    z.object({ lora_name: z.string().nullable(), block_size: z.int().positive(), lookahead: z.int().min(0) }),
   ),
 });
 
@@ -103,8 +103,8 @@ export function holdingsByStream(
 /** The base model's context is "", an adapter's its name; a context that no engine of ours has is named apart. */
 function adapterName(context: Dump["contexts"][number], blockSize: number): string {
   const name = context.lora_name ?? "";
-  if (context.block_size === blockSize && !context.bigram) return name;
-  return `${name} (block size ${context.block_size}${context.bigram ? ", bigram" : ""})`;
+  if (context.block_size === blockSize && context.lookahead === 0) return name;
+  return `${name} (block size ${context.block_size}${context.lookahead > 0 ? `, lookahead ${context.lookahead}` : ""})`;
 }
 
 function emptyHoldings(stream: StreamName, adapters: readonly string[], count: number): StreamHoldings {

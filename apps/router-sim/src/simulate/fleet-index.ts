@@ -10,7 +10,7 @@ import type { StepLogReader } from "./step-log.ts";
 /** The model's name in events and context. */
 export const SIMULATED_MODEL = "simulated";
 
-const CONTEXT = { model: SIMULATED_MODEL, loraName: null, blockSize: NAME_WORDS, bigram: false };
+const CONTEXT = { model: SIMULATED_MODEL, loraName: null, blockSize: NAME_WORDS, lookahead: 0 };
 const TIER_HOST = 1;
 
 /** See the header. */

@@ -1,7 +1,7 @@
 /**
  * Everything the index holds of a model, as a stream: for audits, by people and by router-sim.
  *
- *   header   one line of JSON, ended by \n: {"version":1,"model":…,"contexts":[{id, lora_name, block_size, bigram}], "record_bytes":24, "columns":[…]}
+ *   header   one line of JSON, ended by \n: {"version":2,"model":…,"contexts":[{id, lora_name, block_size, lookahead}], "record_bytes":24, "columns":[…]}
  *   record   ┌ u64 prefix hash ┬ u32 context ┬ u32 rank slot ┬ u32 tier ┬ u32 copies ┐   little-endian, 24 bytes, until the end
  *
  * `context` is a position in the header's list, `rank slot` as `GET /api/v1/engines` gives it, `copies` 0 when not known.
@@ -28,13 +28,13 @@ const PAGE_ROWS = 4096;
 export function* dump(model: string, reader: PrefixReader): Generator<Buffer> {
   const contexts = reader.contexts().filter(({ key }) => key.model === model);
   const header = {
-    version: 1,
+    version: 2,
     model,
     contexts: contexts.map(({ id, key }) => ({
       id,
       lora_name: key.loraName,
       block_size: key.blockSize,
-      bigram: key.bigram,
+      lookahead: key.lookahead,
     })),
     record_bytes: RECORD_BYTES,
     columns: ["prefix_hash:u64", "context:u32", "rank_slot:u32", "tier:u32", "copies:u32"],

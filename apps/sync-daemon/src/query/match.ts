@@ -6,7 +6,7 @@
  * Trust is read from the board *before* the index: a rank that is cleared in between answers with fewer blocks under the
  * older, better word, as it would have a moment earlier; it never answers with blocks it does not hold.
  *
- * A rank whose engine has several contexts that fit (plain and bigram; block sizes, when none was asked for) is credited with the
+ * A rank whose engine has several contexts that fit (lookaheads; block sizes, when none was asked for) is credited with the
  * match of most tokens. Engines of one model do differ in block size: during a rollout, by a mistake on one replica, in hybrid models.
  * A gateway that follows tokens need not know.
  */
@@ -153,10 +153,8 @@ interface FittingContext {
 function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContext[] {
   const { model, loraName, blockSize } = query;
   if (blockSize !== null) {
-    const found = [false, true]
-      .map((bigram) => ({ id: reader.findContext({ model, loraName, blockSize, bigram }), blockSize }))
-      .filter(({ id }) => id >= 0);
-    if (found.length > 0) return found;
+    const found = reader.findContexts({ model, loraName, blockSize });
+    if (found.length > 0) return found.map(({ id }) => ({ id, blockSize }));
   }
   const ours = reader.contexts().filter(({ key }) => key.model === model && key.loraName === loraName);
   const fitting = inUse(ours).map(({ id, key }) => ({ id, blockSize: key.blockSize }));

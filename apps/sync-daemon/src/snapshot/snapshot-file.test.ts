@@ -11,7 +11,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { SnapshotError } from "./snapshot-error.ts";
 import { loadSnapshot, type SnapshotHead, verifySnapshot, writeSnapshot } from "./snapshot-file.ts";
 
-const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: 4, bigram: false };
+const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: 4, lookahead: 0 };
 const folder = mkdtempSync(join(tmpdir(), "kvsync-snapshot-file-"));
 
 afterAll(() => {
@@ -180,9 +180,9 @@ describe("a snapshot file", () => {
   test("of another format, another seed, or another kind of file says so", () => {
     const other = join(folder, "other");
     const bytes = Buffer.from(whole);
-    bytes.writeUInt32LE(2, 8);
+    bytes.writeUInt32LE(1, 8);
     writeFileSync(other, bytes);
-    expect(() => verifySnapshot(other)).toThrow(/format 2, this version reads 1/);
+    expect(() => verifySnapshot(other)).toThrow(/format 1, this version reads 2/);
     writeFileSync(other, "a file of somebody else, long enough");
     expect(() => verifySnapshot(other)).toThrow(/is not a snapshot of kvsync/);
     const target = PrefixIndex.create({ memoryBytesMax: 64 * 1024 * 1024 });

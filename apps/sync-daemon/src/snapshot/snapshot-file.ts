@@ -43,6 +43,7 @@ import {
   type IndexCopy,
   IndexCopyReader,
   type IndexImport,
+  LOOKAHEAD_MAX,
   RANK_SLOTS_MAX,
   type Tier,
 } from "@kvsync/core";
@@ -51,8 +52,11 @@ import { z } from "zod";
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
 
-/** Raised when a file cannot be read any more by what could read the one before. */
-const SNAPSHOT_FORMAT = 1;
+/**
+ * Raised when a file cannot be read any more by what could read the one before. Format 1 did not say
+ * how far a block looks ahead: its blocks may be taken for shorter ones, so such a file is refused.
+ */
+const SNAPSHOT_FORMAT = 2;
 
 const MAGIC = Buffer.from("KVSYNCSN", "latin1");
 const PREAMBLE_BYTES = MAGIC.length + 4;
@@ -96,7 +100,7 @@ const contextKey = z.object({
   model: z.string(),
   loraName: z.string().nullable(),
   blockSize: z.int().min(1),
-  bigram: z.boolean(),
+  lookahead: z.int().min(0).max(LOOKAHEAD_MAX),
 });
 const streamShape = z.object({
   rankSlot,
@@ -298,8 +302,8 @@ function readSnapshot(path: string, target: IndexImport | null): SnapshotSummary
   }
 }
 
-function keyOf({ model, loraName, blockSize, bigram }: ContextKey): ContextKey {
-  return { model, loraName, blockSize, bigram };
+function keyOf({ model, loraName, blockSize, lookahead }: ContextKey): ContextKey {
+  return { model, loraName, blockSize, lookahead };
 }
 
 /** Rows in a section, each with a rank, a tier and copies that there can be. */
@@ -318,7 +322,7 @@ function checkRows(file: SectionReader, payload: Uint8Array): number {
 function parkedRecord(file: SectionReader, store: z.output<typeof parkedShape>) {
   const { tokens, hashes, extraDigests, removed, tier, ...rest } = store;
   const blocks = removed.byteLength;
-  const tokenCount = blocks * store.context.blockSize + Number(store.context.bigram);
+  const tokenCount = blocks * store.context.blockSize + store.context.lookahead;
   const fits =
     hashes.byteLength === 8 * blocks &&
     tokens.byteLength === 4 * tokenCount &&

@@ -21,7 +21,7 @@ const ROUNDS = 5;
 
 const random = new Prng(SEED);
 const index = PrefixIndex.create();
-const key = { model: "bench", loraName: null, blockSize: 16, bigram: false };
+const key = { model: "bench", loraName: null, blockSize: 16, lookahead: 0 };
 for (let stored = 0; stored < BLOCKS; stored += RUN) {
   for (let i = 0; i < 16 * RUN; i++) index.scratch.tokens[i] = random.below(128_000);
   for (let i = 0; i < 2 * RUN; i++) index.scratch.hashes[i] = random.nextU32();

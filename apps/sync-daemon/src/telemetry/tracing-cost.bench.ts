@@ -62,7 +62,7 @@ function world(): MatchDependencies {
     { follow: () => undefined, forget: () => Promise.resolve(), redial: () => undefined },
     { engines: ENGINES, openFileRanks: ENGINES },
   );
-  const context = index.openContext({ model: MODEL, loraName: null, blockSize: BLOCK_SIZE, bigram: false });
+  const context = index.openContext({ model: MODEL, loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 });
   for (let i = 0; i < ENGINES; i++) {
     const ranks = [{ dpRank: 0, endpoint: `tcp://127.0.0.1:${5000 + i}`, replayEndpoint: null }];
     registry.register({ id: `engine-${i}`, model: MODEL, topic: "", reportMode: "delta", ranks });

@@ -36,7 +36,7 @@ export interface EventDescription {
   readonly locality?: string;
   readonly is_salted?: true;
   readonly has_extra_keys?: true;
-  readonly is_bigram?: true;
+  readonly lookahead?: number;
   /** The first of them, 16 hex digits each; only where asked for. */
   readonly hashes?: readonly string[];
 }
@@ -117,7 +117,7 @@ export class BatchDescriber implements EventSink {
       ...(event.locality === null ? {} : { locality: event.locality }),
       ...(event.cacheSalt === null ? {} : { is_salted: true }),
       ...(event.extraKeys === null ? {} : { has_extra_keys: true }),
-      ...(event.bigram ? { is_bigram: true } : {}),
+      ...(event.lookahead > 0 ? { lookahead: event.lookahead } : {}),
       ...this.#hashes(event.blockCount),
     });
   }
@@ -182,7 +182,7 @@ export function eventText(event: EventDescription): string {
   if (event.locality !== undefined) parts.push(event.locality);
   if (event.is_salted === true) parts.push("salted");
   if (event.has_extra_keys === true) parts.push("extra keys");
-  if (event.is_bigram === true) parts.push("bigram");
+  if (event.lookahead !== undefined) parts.push(`lookahead ${event.lookahead}`);
   if (event.hashes !== undefined) parts.push(event.hashes.join(" "));
   return parts.join(" ");
 }

@@ -16,7 +16,7 @@ const HEADER_BYTES_MAX = 4 * 1024 * 1024;
 
 const headerShape = z.object({
   contexts: z.array(
-    z.object({ lora_name: z.string().nullable(), block_size: z.number(), bigram: z.boolean() }),
+    z.object({ lora_name: z.string().nullable(), block_size: z.number(), lookahead: z.number() }),
   ),
   record_bytes: z.literal(24),
 });
@@ -169,7 +169,7 @@ function addTo(holdings: Map<string, Holding>, { context, owner, tier }: DumpRec
   const key = JSON.stringify([
     context.lora_name,
     context.block_size,
-    context.bigram,
+    context.lookahead,
     owner.worker,
     owner.dpRank,
   ]);

@@ -56,7 +56,7 @@ test("a chain starts with its first local hash and a parent continues it", async
     Uint32Array.from({ length: 12 }, (_, i) => i),
     3,
     4,
-    false,
+    0,
     null,
   );
   const prefixes = hash.prefixes(locals, null);
@@ -65,15 +65,15 @@ test("a chain starts with its first local hash and a parent continues it", async
   expect(hash.prefixes(locals.slice(1), prefixes[0])).toEqual(prefixes.slice(1));
 });
 
-test("a bigram block includes the token after it, and an extra digest is joined to its block alone", async () => {
+test("a block with lookahead includes the tokens after it, and an extra digest is joined to its block alone", async () => {
   const hash = await ReferenceHash.create(1337);
   const tokens = Uint32Array.from([1, 2, 3, 4, 5]);
   const digestOf = (...words: number[]): string =>
     hash.digest(new Uint8Array(Uint32Array.from(words).buffer));
-  expect(hash.locals(tokens, 2, 2, true, null)).toEqual([digestOf(1, 2, 3), digestOf(3, 4, 5)]);
+  expect(hash.locals(tokens, 2, 2, 1, null)).toEqual([digestOf(1, 2, 3), digestOf(3, 4, 5)]);
   const extraDigests = Uint32Array.from([0, 0, 7, 9]);
   const expected = [digestOf(1, 2), hash.join(digestOf(3, 4), toHex(7, 9))];
-  expect(hash.locals(tokens, 2, 2, false, extraDigests)).toEqual(expected);
+  expect(hash.locals(tokens, 2, 2, 0, extraDigests)).toEqual(expected);
 });
 
 test("words and digits of a hash are two spellings of one value", () => {

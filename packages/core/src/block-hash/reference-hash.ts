@@ -2,7 +2,7 @@
  * The chain of block hashes (docs/architecture.md, "Two key spaces"), written down plainly over an XXH3 that is not ours:
  * hash-wasm wraps the C code of the algorithm's author. What the kernel hashes is compared with this, byte for byte.
  *
- *     local      = XXH3-64(tokens of the block as u32 LE, and the token after it when bigram)
+ *     local      = XXH3-64(tokens of the block as u32 LE, and as many tokens after it as the lookahead)
  *     local      = XXH3-64(LE64(local) ‖ LE64(extra digest))         where the block has an extra digest, that is not 0
  *     prefix[0]  = local[0]
  *     prefix[i]  = XXH3-64(LE64(prefix[i − 1]) ‖ LE64(local[i]))     all with one seed
@@ -44,18 +44,18 @@ export class ReferenceHash {
   /**
    * Local hashes of consecutive blocks.
    *
-   * @param tokens - `blockCount × blockSize` token ids, one more when `bigram`.
+   * @param tokens - `blockCount × blockSize` token ids, and `lookahead` more.
    * @param extraDigests - shape [2 × blockCount], low then high, 0 for none; null when no block has any.
    */
   locals(
     tokens: Uint32Array,
     blockCount: number,
     blockSize: number,
-    bigram: boolean,
+    lookahead: number,
     extraDigests: Uint32Array | null,
   ): string[] {
     return Array.from({ length: blockCount }, (_, i) => {
-      const local = this.digest(bytesOf(tokens.slice(i * blockSize, (i + 1) * blockSize + Number(bigram))));
+      const local = this.digest(bytesOf(tokens.slice(i * blockSize, (i + 1) * blockSize + lookahead)));
       const digest = extraDigests === null ? NO_DIGEST : hexAt(extraDigests, i);
       return digest === NO_DIGEST ? local : this.join(local, digest);
     });

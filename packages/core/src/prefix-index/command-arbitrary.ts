@@ -86,7 +86,7 @@ export function commandsOf(
       },
       {
         weight: 16,
-        arbitrary: fc.record({ kind: fc.constant("matchTokens" as const), context, path, tail: fc.nat(1) }),
+        arbitrary: fc.record({ kind: fc.constant("matchTokens" as const), context, path, tail: fc.nat(3) }),
       },
       {
         weight: 10,

@@ -2,7 +2,7 @@
  * The contexts of an index as both sides see them in shared memory: no messages are needed to find or list them.
  *
  *     id      serial × 4,096 + slot: a serial is never given twice, so an id is not either
- *     record  serial │ block size │ bigram │ prefixes │ mappings │ bytes │ name bytes │ name        (kernel/dump.ts)
+ *     record  serial │ block size │ lookahead │ prefixes │ mappings │ bytes │ name bytes │ name        (kernel/dump.ts)
  *     name    JSON [model, LoRA name] in UTF-8
  */
 import type { ContextKey } from "./contract.ts";
@@ -61,7 +61,7 @@ export function encodeName(key: ContextKey): Uint8Array {
 
 /** Equal for equal keys only: for Maps. */
 export function keyText(key: ContextKey): string {
-  return JSON.stringify([key.model, key.loraName, key.blockSize, key.bigram]);
+  return JSON.stringify([key.model, key.loraName, key.blockSize, key.lookahead]);
 }
 
 /**
@@ -86,7 +86,7 @@ export function listContexts(
     const [model, loraName] = JSON.parse(new TextDecoder().decode(name)) as [string, string | null];
     summaries.push({
       id: contextIdOf(slot, words[0]),
-      key: { model, loraName, blockSize: words[1], bigram: words[2] === 1 },
+      key: { model, loraName, blockSize: words[1], lookahead: words[2] },
       prefixCount: words[3],
       mappingCount: words[4],
       bytes: words[5],

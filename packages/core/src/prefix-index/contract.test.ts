@@ -13,9 +13,9 @@ import { PrefixWorld, type IndexReader, type Path } from "./prefix-world.ts";
 const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
 const world = new PrefixWorld(
   [
-    { model: "m", loraName: null, blockSize: 4, bigram: false },
-    { model: "m", loraName: "a", blockSize: 4, bigram: false },
-    { model: "m", loraName: null, blockSize: 4, bigram: true },
+    { model: "m", loraName: null, blockSize: 4, lookahead: 0 },
+    { model: "m", loraName: "a", blockSize: 4, lookahead: 0 },
+    { model: "m", loraName: null, blockSize: 4, lookahead: 1 },
   ],
   hash,
 );
@@ -121,7 +121,7 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
       expect(hold("a")).toEqual({});
     });
 
-    test("contexts, extra digests and the token after a bigram block are part of what a prefix is", () => {
+    test("contexts, extra digests and the tokens after a block with lookahead are part of what a prefix is", () => {
       store(0, "a");
       expect([hold("a", { context: 1 }), hold("e")]).toEqual([{}, {}]);
       store(1, "ab", { context: 2, next: 3 });

@@ -3,7 +3,7 @@
  * `NaivePrefixIndex` (Maps and Sets, the specification). Model tests drive both with the same commands.
  *
  * Terms
- *  - A *context* is (model, LoRA adapter, block size, bigram). Prefix hashes are compared only inside one.
+ *  - A *context* is (model, LoRA adapter, block size, lookahead). Prefix hashes are compared only inside one.
  *  - A *rank slot* is the dense integer of one (worker, DP rank), given by the caller.
  *  - A *tier* is the class of media a copy lies on: device, host, disk, remote.
  *  - A *holder* is (rank slot, tier). It holds a prefix hash while it has stored more copies of it than it removed.
@@ -36,6 +36,12 @@ export type Tier = 0 | 1 | 2 | 3;
 /** Rank slots lie in 0 … RANK_SLOTS_MAX − 1. A thousand engines with four DP ranks each. */
 export const RANK_SLOTS_MAX = 4096;
 
+/**
+ * Longest lookahead of a context. vLLM uses 1, or the number of speculative tokens with MTP of
+ * several modules: fewer than ten in every published model.
+ */
+export const LOOKAHEAD_MAX = 32;
+
 /** Default hash seed, shared with Dynamo and SMG, so that fixtures and clients can be shared. */
 export const DEFAULT_HASH_SEED = 1337;
 
@@ -46,13 +52,16 @@ export interface ContextKey {
   readonly loraName: string | null;
   /** Tokens per block, ≥ 1. */
   readonly blockSize: number;
-  /** True when each block is hashed together with the token after it (SGLang EAGLE). */
-  readonly bigram: boolean;
+  /**
+   * Tokens after a block that its identity covers, 0 … `LOOKAHEAD_MAX`: 0 for most engines, 1 for
+   * SGLang's EAGLE pairs and for vLLM ≥ 0.33 with EAGLE, more for MTP with several modules.
+   */
+  readonly lookahead: number;
 }
 
 /** Input memory of the next store or remove. Written by the caller, read by the index; contents undefined afterwards. */
 export interface IndexScratch {
-  /** Token ids, block after block; `blockCount × blockSize` of them (one more when the context is bigram). */
+  /** Token ids, block after block; `blockCount × blockSize` of them, and the context's lookahead. */
   readonly tokens: Uint32Array;
   /** Engine block hashes, shape [2 × blockCount], low then high. */
   readonly hashes: Uint32Array;

@@ -79,7 +79,7 @@ export class FleetWorld {
   /** Prefix hashes of all blocks, shape [2 × blockCount], low then high. */
   prefixHashes(hash: ReferenceHash): Uint32Array {
     const { blockCount, blockSize, parents, tokens } = this;
-    const locals = hash.locals(tokens, blockCount, blockSize, false, null);
+    const locals = hash.locals(tokens, blockCount, blockSize, 0, null);
     const hashes = new Uint32Array(2 * blockCount);
     locals.forEach((local, block) => {
       const parent = parents[block];

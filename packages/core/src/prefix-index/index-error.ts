@@ -4,6 +4,7 @@ import { CodedError } from "../errors.ts";
 /** What can be wrong, by code. */
 export type IndexErrorFacts =
   | { readonly code: "invalid_block_size"; readonly blockSize: number; readonly blockSizeMax: number }
+  | { readonly code: "invalid_lookahead"; readonly lookahead: number; readonly lookaheadMax: number }
   | {
       readonly code: "invalid_option";
       readonly option: string;

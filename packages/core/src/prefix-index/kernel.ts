@@ -43,7 +43,7 @@ export interface KernelExports {
   indexInit(memoryBytesMax: number, contextsMax: number, prefixesMax: number): void;
   scratchMake(bytes: number): number;
   scratchFree(at: number): void;
-  contextMake(blockSize: number, bigram: number, name: number, nameBytes: number): number;
+  contextMake(blockSize: number, lookahead: number, name: number, nameBytes: number): number;
   contextDescribe(readerLine: number, slot: number, out: number): void;
   contextSlotCount(): number;
   contextsVersion(): number;

@@ -135,8 +135,8 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
 
   /** Looks the prompt in `tokens` up (S6). The result is the caller's. */
   matchTokens(contextId: number, tokenCount: number, hasExtra: boolean): MatchResult {
-    const { blockSize, bigram } = this.#contexts[contextId];
-    const blockCount = Math.max(0, Math.floor((tokenCount - Number(bigram)) / blockSize));
+    const { blockSize, lookahead } = this.#contexts[contextId];
+    const blockCount = Math.max(0, Math.floor((tokenCount - lookahead) / blockSize));
     return this.#match(contextId, this.#hash.prefixes(this.#locals(contextId, blockCount, hasExtra), null));
   }
 
@@ -201,9 +201,9 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   }
 
   #locals(contextId: number, blockCount: number, hasExtra: boolean): string[] {
-    const { blockSize, bigram } = this.#contexts[contextId];
+    const { blockSize, lookahead } = this.#contexts[contextId];
     const { tokens, extraDigests } = this;
-    return this.#hash.locals(tokens, blockCount, blockSize, bigram, hasExtra ? extraDigests : null);
+    return this.#hash.locals(tokens, blockCount, blockSize, lookahead, hasExtra ? extraDigests : null);
   }
 
   /** Rank slot → prefix hash → copies by tier, over all names. */
@@ -237,6 +237,6 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   }
 }
 
-function nameOf({ model, loraName, blockSize, bigram }: ContextKey): string {
-  return JSON.stringify([model, loraName, blockSize, bigram]);
+function nameOf({ model, loraName, blockSize, lookahead }: ContextKey): string {
+  return JSON.stringify([model, loraName, blockSize, lookahead]);
 }

@@ -14,7 +14,7 @@ describe("PrefixHasher", () => {
       const seed = 0x1_2345_6789_abcdn;
       const reference = await ReferenceHash.create(seed);
       const tokens = tokensOf(5 * blockSize);
-      const locals = reference.locals(tokens, 5, blockSize, false, null);
+      const locals = reference.locals(tokens, 5, blockSize, 0, null);
       const out = new Uint32Array(10);
       for (const parent of [null, "0123456789abcdef"]) {
         const words = parent === null ? null : wordsOf(parent);

@@ -16,7 +16,7 @@ const TURNOVERS = IS_LONG ? 1_000 : 40;
 const RANKS = 16;
 const POOL_BLOCKS = 4_096;
 const BLOCK_SIZE = 4;
-const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: BLOCK_SIZE, bigram: false };
+const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 };
 
 interface Churn {
   readonly claim: string;

@@ -56,7 +56,7 @@ function tokenOf(plan: Plan, prompt: number, block: number, position: number): n
 
 async function planOf(contextCount: number, rankCount: number, clearPercent: number): Promise<Plan> {
   const contexts = Array.from({ length: contextCount }, (_, i) => {
-    return { model: "m", loraName: i === 0 ? null : `adapter-${i}`, blockSize: 4, bigram: false };
+    return { model: "m", loraName: i === 0 ? null : `adapter-${i}`, blockSize: 4, lookahead: 0 };
   });
   const [familyCount, branchCount, depth] = [5, 8, 48];
   const depths = Array.from({ length: rankCount }, (_, slot) => 4 + ((slot * 7) % (depth - 4)));
@@ -66,7 +66,7 @@ async function planOf(contextCount: number, rankCount: number, clearPercent: num
   const reference = await ReferenceHash.create(DEFAULT_HASH_SEED);
   for (let prompt = 0; prompt < familyCount * branchCount; prompt++) {
     const tokens = Uint32Array.from({ length: depth * 4 }, (_, i) => tokenOf(plan, prompt, i >> 2, i & 3));
-    const prefixes = reference.prefixes(reference.locals(tokens, depth, 4, false, null), null);
+    const prefixes = reference.prefixes(reference.locals(tokens, depth, 4, 0, null), null);
     prefixes.forEach((prefix, block) => {
       hashes.set(wordsOf(prefix), 2 * (prompt * depth + block));
     });

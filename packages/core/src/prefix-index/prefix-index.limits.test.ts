@@ -18,7 +18,7 @@ import { PrefixWorld, type IndexCommand, type NamesCommand } from "./prefix-worl
 const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const RUNS = process.env["KVSYNC_MODEL_LONG"] === "1" ? 1_000 : 40;
 const CONTEXTS: readonly ContextKey[] = [0, 1, 2, 3].map((i) => {
-  return { model: "m", loraName: i === 0 ? null : `adapter-${i}`, blockSize: 4, bigram: false };
+  return { model: "m", loraName: i === 0 ? null : `adapter-${i}`, blockSize: 4, lookahead: 0 };
 });
 
 interface Limited {

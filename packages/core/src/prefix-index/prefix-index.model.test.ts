@@ -27,7 +27,7 @@ const COPY_EVERY = 60;
 const COPY_SHARE = 20;
 const COMMANDS_MIN = IS_LONG ? 2_000_000 : 100_000;
 
-const PLAIN: ContextKey = { model: "m", loraName: null, blockSize: 4, bigram: false };
+const PLAIN: ContextKey = { model: "m", loraName: null, blockSize: 4, lookahead: 0 };
 const SITUATIONS: readonly (Situation & { readonly claim: string; readonly namesTellContexts?: boolean })[] =
   [
     {
@@ -75,13 +75,14 @@ const SITUATIONS: readonly (Situation & { readonly claim: string; readonly names
       lengthMax: 4,
     },
     {
-      claim: "models, adapters, block sizes, bigrams and extra digests keep prefixes apart",
+      claim: "models, adapters, block sizes, lookaheads and extra digests keep prefixes apart",
       contexts: [
-        { model: "m", loraName: null, blockSize: 1, bigram: false },
-        { model: "m", loraName: "", blockSize: 1, bigram: false },
-        { model: "m", loraName: null, blockSize: 17, bigram: false },
-        { model: "m", loraName: null, blockSize: 16, bigram: true },
-        { model: "", loraName: "adapter é", blockSize: 16, bigram: false },
+        { model: "m", loraName: null, blockSize: 1, lookahead: 0 },
+        { model: "m", loraName: "", blockSize: 1, lookahead: 0 },
+        { model: "m", loraName: null, blockSize: 17, lookahead: 0 },
+        { model: "m", loraName: null, blockSize: 16, lookahead: 1 },
+        { model: "m", loraName: null, blockSize: 16, lookahead: 3 },
+        { model: "", loraName: "adapter é", blockSize: 16, lookahead: 0 },
       ],
       slots: [0, 1, 2],
       engineSeedCount: 2,

@@ -22,7 +22,7 @@ const IS_LONG = process.env["KVSYNC_MODEL_LONG"] === "1";
 const BATCHES = IS_LONG ? 1_000 : 12;
 const WRITES_PER_BATCH = 150;
 const EVICTED_AT_ONCE_MAX = 64;
-const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: 16, bigram: false };
+const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: 16, lookahead: 0 };
 
 /** Which part of the size a test is about. */
 interface Scale {

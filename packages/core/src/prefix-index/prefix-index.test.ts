@@ -11,7 +11,7 @@ import { PrefixHasher } from "./prefix-hasher.ts";
 import { PrefixIndex, type PrefixIndexOptions, STORE_BLOCKS_MAX } from "./prefix-index.ts";
 import { DUMP_ROW_WORDS, PrefixReader } from "./prefix-reader.ts";
 
-const KEY: ContextKey = { model: "m", loraName: null, blockSize: 4, bigram: false };
+const KEY: ContextKey = { model: "m", loraName: null, blockSize: 4, lookahead: 0 };
 
 /** A prompt is a number; block i of it has tokens of its own, and the engine calls it (100 × prompt + i, 1). */
 class Bench {
@@ -82,6 +82,9 @@ describe("what is foreign is refused with a code", () => {
     expect(() => index.openContext({ ...KEY, blockSize: 0 })).toThrow(
       expect.objectContaining({ code: "invalid_block_size" }),
     );
+    expect(() => index.openContext({ ...KEY, lookahead: 33 })).toThrow(
+      expect.objectContaining({ code: "invalid_lookahead" }),
+    );
     expect(() => index.openContext({ ...KEY, model: "x".repeat(5000) })).toThrow(
       expect.objectContaining({ code: "context_name_too_long" }),
     );
@@ -103,7 +106,7 @@ describe("what is foreign is refused with a code", () => {
 
   it("refuses queries longer than the reader's buffers", () => {
     const { reader } = new Bench();
-    expect(() => reader.matchTokens(0, 4098, false)).toThrow(
+    expect(() => reader.matchTokens(0, reader.tokens.length + 1, false)).toThrow(
       expect.objectContaining({ code: "too_many_tokens" }),
     );
     expect(() => reader.matchHashes(0, 4097)).toThrow(expect.objectContaining({ code: "too_many_blocks" }));
@@ -126,7 +129,7 @@ describe("what is foreign is refused with a code", () => {
 describe("contexts", () => {
   it("are found and listed by readers without messages, names and counts and all", () => {
     const bench = new Bench();
-    const lora: ContextKey = { model: "Qwen/Qwen3 ✓", loraName: "ü", blockSize: 4, bigram: true };
+    const lora: ContextKey = { model: "Qwen/Qwen3 ✓", loraName: "ü", blockSize: 4, lookahead: 1 };
     bench.store(3, 1, 5);
     bench.store(3, 1, 2, { key: lora });
     const byModel = (one: { key: ContextKey }, other: { key: ContextKey }) =>
@@ -140,7 +143,7 @@ describe("contexts", () => {
       [bench.index.openContext(KEY), KEY, 5, 5],
     ]);
     expect(bench.reader.findContext(lora)).toBe(bench.index.openContext(lora));
-    expect(bench.reader.findContext({ ...lora, bigram: false })).toBe(-1);
+    expect(bench.reader.findContext({ ...lora, lookahead: 0 })).toBe(-1);
   });
 
   it("beyond the limit drop the one least recently used, with its ranks named, and its id never matches again", () => {
@@ -280,7 +283,7 @@ describe("a dump", () => {
 describe("a copy", () => {
   it("made in the memory of an earlier one is as good as one of its own, and does not make it larger", () => {
     const index = PrefixIndex.create();
-    const context = index.openContext({ model: "m", loraName: null, blockSize: 4, bigram: false });
+    const context = index.openContext({ model: "m", loraName: null, blockSize: 4, lookahead: 0 });
     const rowsIn = (copy: IndexCopy): number => {
       const reader = new IndexCopyReader(copy);
       return reader
@@ -310,7 +313,7 @@ describe("a copy", () => {
   it("says what waited at its moment, whatever is removed later, here or where it was taken to", () => {
     const index = PrefixIndex.create();
     const other = PrefixIndex.create();
-    const context = index.openContext({ model: "m", loraName: null, blockSize: 4, bigram: false });
+    const context = index.openContext({ model: "m", loraName: null, blockSize: 4, lookahead: 0 });
     index.scratch.hashes.set([1, 0, 2, 0]);
     expect(index.storeBlocks(context, 0, 0, 2, true, 99, 0, false)).toBe("parked");
     const [record] = index.copyParked();

@@ -28,6 +28,7 @@ import {
   type EvictionReason,
   type IndexScratch,
   type IndexWriter,
+  LOOKAHEAD_MAX,
   RANK_SLOTS_MAX,
   type StoreOutcome,
   type Tier,
@@ -209,7 +210,7 @@ export class PrefixIndex implements IndexWriter {
     return new PrefixIndex(options, shared);
   }
 
-  /** Input memory of the next store or remove: `STORE_TOKENS_MAX` tokens (and one), `STORE_BLOCKS_MAX` hashes and digests. */
+  /** Input memory of the next store or remove: `STORE_TOKENS_MAX` tokens (and `LOOKAHEAD_MAX`), `STORE_BLOCKS_MAX` hashes and digests. */
   get scratch(): IndexScratch {
     return this.#scratch;
   }
@@ -217,7 +218,7 @@ export class PrefixIndex implements IndexWriter {
   /**
    * The id of a context, made on first use; making one beyond `contextCountMax` drops the least recently used.
    *
-   * @throws IndexError `invalid_block_size`, `context_name_too_long`.
+   * @throws IndexError `invalid_block_size`, `invalid_lookahead`, `context_name_too_long`.
    */
   openContext(key: ContextKey): number {
     // Contexts come and go by other writers' doing, too.
@@ -227,7 +228,7 @@ export class PrefixIndex implements IndexWriter {
       last?.model === key.model &&
       last.loraName === key.loraName &&
       last.blockSize === key.blockSize &&
-      last.bigram === key.bigram
+      last.lookahead === key.lookahead
     )
       return this.#lastContextId;
     const id = this.#contextIds.get(keyText(key)) ?? this.#makeContext(key);
@@ -238,11 +239,12 @@ export class PrefixIndex implements IndexWriter {
 
   #makeContext(key: ContextKey): number {
     checkBlockSize(key.blockSize);
+    checkLookahead(key.lookahead);
     const name = encodeName(key);
     const { nameAt, describeAt } = this.#scratch;
     new Uint8Array(this.#memory.buffer, nameAt, name.length).set(name);
     const dropsOne = this.contexts().length >= this.#contextCountMax;
-    const slot = this.#kernel.contextMake(key.blockSize, Number(key.bigram), nameAt, name.length);
+    const slot = this.#kernel.contextMake(key.blockSize, key.lookahead, nameAt, name.length);
     if (dropsOne) this.#reportEvictions();
     this.#kernel.contextDescribe(-1, slot, describeAt);
     const id = contextIdOf(slot, new Uint32Array(this.#memory.buffer, describeAt, 1)[0]);
@@ -263,7 +265,7 @@ export class PrefixIndex implements IndexWriter {
   ): StoreOutcome {
     checkRankSlot(rankSlot);
     const key = this.#keyOf(contextId);
-    const tokenCount = blockCount * key.blockSize + Number(key.bigram);
+    const tokenCount = blockCount * key.blockSize + key.lookahead;
     const fits = blockCount <= STORE_BLOCKS_MAX && tokenCount <= this.#scratch.tokens.length;
     let outcome: StoreOutcome = "rejected_too_many_blocks";
     if (fits) {
@@ -378,7 +380,7 @@ export class PrefixIndex implements IndexWriter {
   }
 
   #copyOf(
-    { blockSize, bigram }: ContextKey,
+    { blockSize, lookahead }: ContextKey,
     contextId: number,
     rankSlot: number,
     tier: Tier,
@@ -396,7 +398,7 @@ export class PrefixIndex implements IndexWriter {
       parentLow: parentLow >>> 0,
       parentHigh: parentHigh >>> 0,
       blockCount,
-      tokens: tokens.slice(0, blockCount * blockSize + Number(bigram)),
+      tokens: tokens.slice(0, blockCount * blockSize + lookahead),
       hashes: hashes.slice(0, 2 * blockCount),
       extraDigests: hasExtra ? extraDigests.slice(0, 2 * blockCount) : null,
       removed: new Uint8Array(blockCount),
@@ -573,8 +575,13 @@ export class PrefixIndex implements IndexWriter {
     if (contextId === this.#lastContextId && this.#lastKey !== null) return this.#lastKey;
     const text = [...this.#contextIds].find(([, id]) => id === contextId)?.[0];
     assert(text !== undefined, () => `context ${contextId} is not open: open it once per event`);
-    const [model, loraName, blockSize, bigram] = JSON.parse(text) as [string, string | null, number, boolean];
-    this.#lastKey = { model, loraName, blockSize, bigram };
+    const [model, loraName, blockSize, lookahead] = JSON.parse(text) as [
+      string,
+      string | null,
+      number,
+      number,
+    ];
+    this.#lastKey = { model, loraName, blockSize, lookahead };
     this.#lastContextId = contextId;
     return this.#lastKey;
   }
@@ -633,7 +640,7 @@ function initialise(kernel: KernelExports, contextCountMax: number, options: Pre
 }
 
 function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
-  const tokensAt = kernel.scratchMake(4 * (STORE_TOKENS_MAX + 1));
+  const tokensAt = kernel.scratchMake(4 * (STORE_TOKENS_MAX + LOOKAHEAD_MAX));
   const hashesAt = kernel.scratchMake(8 * STORE_BLOCKS_MAX);
   const extrasAt = kernel.scratchMake(8 * STORE_BLOCKS_MAX);
   const prefixesAt = kernel.scratchMake(8 * STORE_BLOCKS_MAX);
@@ -643,7 +650,7 @@ function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
   const nameAt = kernel.scratchMake(CONTEXT_NAME_BYTES_MAX);
   // Only now, that the memory has its size: a view does not grow with it.
   const ends = [
-    tokensAt + 4 * (STORE_TOKENS_MAX + 1),
+    tokensAt + 4 * (STORE_TOKENS_MAX + LOOKAHEAD_MAX),
     hashesAt + 8 * STORE_BLOCKS_MAX,
     extrasAt + 8 * STORE_BLOCKS_MAX,
     prefixesAt + 8 * STORE_BLOCKS_MAX,
@@ -654,7 +661,7 @@ function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
   ];
   reach(memory, Math.max(...ends));
   return {
-    tokens: new Uint32Array(memory.buffer, tokensAt, STORE_TOKENS_MAX + 1),
+    tokens: new Uint32Array(memory.buffer, tokensAt, STORE_TOKENS_MAX + LOOKAHEAD_MAX),
     hashes: new Uint32Array(memory.buffer, hashesAt, 2 * STORE_BLOCKS_MAX),
     extraDigests: new Uint32Array(memory.buffer, extrasAt, 2 * STORE_BLOCKS_MAX),
     skips: new Uint8Array(memory.buffer, skipsAt, STORE_BLOCKS_MAX),
@@ -670,6 +677,14 @@ function checkOption(option: string, actual: number | undefined, min: number, ma
   throw new IndexError(
     { code: "invalid_option", option, actual, expected: `${min} … ${max}` },
     `${option} is ${actual}, expected a whole number in ${min} … ${max}`,
+  );
+}
+
+function checkLookahead(lookahead: number): void {
+  if (Number.isInteger(lookahead) && lookahead >= 0 && lookahead <= LOOKAHEAD_MAX) return;
+  throw new IndexError(
+    { code: "invalid_lookahead", lookahead, lookaheadMax: LOOKAHEAD_MAX },
+    `a lookahead of ${lookahead} tokens is not a whole number in 0 … ${LOOKAHEAD_MAX}`,
   );
 }
 

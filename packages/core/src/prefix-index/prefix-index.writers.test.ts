@@ -30,7 +30,7 @@ function contextsOf(count: number): ContextKey[] {
     model: "m",
     loraName: i === 0 ? null : `adapter-${i}`,
     blockSize: 4,
-    bigram: false,
+    lookahead: 0,
   }));
 }
 

@@ -7,7 +7,7 @@
  * (kernel/match.ts, `Reader`.) The caller writes a query into `tokens` or `hashes`, asks, and reads the rows: nothing is copied.
  */
 import type { ContextKey, MatchResult } from "./contract.ts";
-import { MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
+import { LOOKAHEAD_MAX, MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
 import type { ContextSummary } from "./context-table.ts";
 import { CONTEXT_RECORD_BYTES, keyText, listContexts, serialOf, slotOf } from "./context-table.ts";
 import { ByteDigester } from "./byte-digester.ts";
@@ -31,13 +31,14 @@ export const DUMP_ROW_WORDS = 5;
 const HOLDERS = 4 * RANK_SLOTS_MAX;
 const DUMP_ROWS_MAX = Math.floor((MATCH_ROW_WORDS * RANK_SLOTS_MAX) / DUMP_ROW_WORDS);
 
+const NO_CONTEXTS: readonly ContextSummary[] = [];
 const RECORD_WORDS = 13;
 const [LINE, BLOCK_COUNT, ROW_COUNT] = [0, 1, 2];
 const [ROWS, PIECES, TOKENS, HASHES, EXTRAS] = [8, 9, 10, 11, 12];
 
 /** Looks prefixes up. Made per thread; holds a line and buffers in shared memory until `detach`. */
 export class PrefixReader {
-  /** Token ids of a query, one more than the longest for bigram contexts. Written by the caller. */
+  /** Token ids of a query, `LOOKAHEAD_MAX` more than the longest prompt. Written by the caller. */
   readonly tokens: Uint32Array;
   /** Prefix hashes of a query, shape [2 × blocks], low then high. Written by the caller. */
   readonly hashes: Uint32Array;
@@ -49,7 +50,8 @@ export class PrefixReader {
   readonly #record: Uint32Array;
   readonly #digester: ByteDigester;
   readonly #describeAt: number;
-  readonly #found = new Map<string, number>();
+  /** By key without lookahead. Counts in the summaries are of when they were listed. */
+  readonly #found = new Map<string, ContextSummary[]>();
   #foundVersion = -1;
   readonly #result: MatchResult = { blockCount: 0, matchCount: 0, rows: new Uint32Array(0) };
 
@@ -66,14 +68,12 @@ export class PrefixReader {
     this.#describeAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
     reach(memory, Math.max(this.#describeAt + CONTEXT_RECORD_BYTES, this.#at + 4 * RECORD_WORDS));
     this.#record = new Uint32Array(memory.buffer, this.#at, RECORD_WORDS);
+    const longest = tokensMax + LOOKAHEAD_MAX;
     const [tokensAt, hashesAt, extrasAt] = [this.#record[TOKENS], this.#record[HASHES], this.#record[EXTRAS]];
-    reach(
-      memory,
-      Math.max(tokensAt + 4 * (tokensMax + 1), hashesAt + 8 * tokensMax, extrasAt + 8 * tokensMax),
-    );
-    this.tokens = new Uint32Array(memory.buffer, this.#record[TOKENS], tokensMax + 1);
+    reach(memory, Math.max(tokensAt + 4 * longest, hashesAt + 8 * tokensMax, extrasAt + 8 * longest));
+    this.tokens = new Uint32Array(memory.buffer, this.#record[TOKENS], longest);
     this.hashes = new Uint32Array(memory.buffer, this.#record[HASHES], 2 * tokensMax);
-    this.extraDigests = new Uint32Array(memory.buffer, this.#record[EXTRAS], 2 * tokensMax);
+    this.extraDigests = new Uint32Array(memory.buffer, this.#record[EXTRAS], 2 * longest);
   }
 
   /**
@@ -117,13 +117,24 @@ export class PrefixReader {
 
   /** The id of a context, −1 when there is none with this key. A Map lookup, while contexts neither come nor go. */
   findContext(key: ContextKey): number {
+    return this.findContexts(key).find(({ key: { lookahead } }) => lookahead === key.lookahead)?.id ?? -1;
+  }
+
+  /**
+   * The contexts with this model, adapter and block size, one for each lookahead in use. A Map lookup, while
+   * contexts neither come nor go.
+   */
+  findContexts({ model, loraName, blockSize }: Omit<ContextKey, "lookahead">): readonly ContextSummary[] {
     const version = this.#kernel.contextsVersion();
     if (version !== this.#foundVersion) {
       this.#found.clear();
-      for (const { id, key: found } of this.contexts()) this.#found.set(keyText(found), id);
+      for (const found of this.contexts()) {
+        const text = keyText({ ...found.key, lookahead: 0 });
+        this.#found.set(text, [...(this.#found.get(text) ?? []), found]);
+      }
       this.#foundVersion = version;
     }
-    return this.#found.get(keyText(key)) ?? -1;
+    return this.#found.get(keyText({ model, loraName, blockSize, lookahead: 0 })) ?? NO_CONTEXTS;
   }
 
   /**

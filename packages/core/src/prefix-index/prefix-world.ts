@@ -5,7 +5,7 @@
  *     letter 0 … 15      letter & 3: which tokens the block has      letter >> 2: which extra digest, 0 for none
  *
  * An engine names the block at the end of a path by a hash of its own seed, the context, and the path: engines with one
- * seed agree, others alias. (SGLang's names leave the adapter out: that world can be had, too.) In a bigram context the letter after a block belongs to its content, so a path carries the
+ * seed agree, others alias. (SGLang's names leave the adapter out: that world can be had, too.) In a lookahead context the letter after a block belongs to its content, so a path carries the
  * letter that follows its end. Commands say everything that happens in plain data, so that any list of them, and any part
  * of a list, can be run on any index. Tests only: not part of the package's surface.
  */
@@ -15,7 +15,7 @@ import { toHex } from "../block-hash/block-hash.ts";
 import { MATCH_ROW_WORDS } from "./contract.ts";
 import type { ContextKey, IndexScratch, IndexWriter, MatchResult, Tier } from "./contract.ts";
 
-/** A prompt: its blocks' letters, and the letter after its last block (read in bigram contexts only). */
+/** A prompt: its blocks' letters, and the letter after its last block (read in lookahead contexts only). */
 export interface Path {
   readonly letters: readonly number[];
   readonly next: number;
@@ -144,22 +144,22 @@ export class PrefixWorld {
 
   /** The prefix hashes of a path, as 16 hex digits each. */
   prefixHashes(context: number, path: Path): string[] {
-    const { blockSize, bigram } = this.contexts[context];
+    const { blockSize, lookahead } = this.contexts[context];
     const blockCount = path.letters.length;
     const memory = {
-      tokens: new Uint32Array(blockCount * blockSize + 1),
+      tokens: new Uint32Array(blockCount * blockSize + lookahead),
       hashes: new Uint32Array(0),
       extraDigests: new Uint32Array(2 * blockCount),
     };
-    this.writeTokens(memory, context, path, 0, 1);
-    const locals = this.#hash.locals(memory.tokens, blockCount, blockSize, bigram, memory.extraDigests);
+    this.writeTokens(memory, context, path, 0, lookahead);
+    const locals = this.#hash.locals(memory.tokens, blockCount, blockSize, lookahead, memory.extraDigests);
     return this.#hash.prefixes(locals, null);
   }
 
   /**
    * Writes tokens and extra digests of the blocks from `from` on.
    *
-   * @param tail - tokens of the following letter to write behind them; a bigram context needs one.
+   * @param tail - tokens of the following letter to write behind them; a context needs its lookahead.
    * @returns the number of tokens.
    */
   writeTokens(memory: IndexScratch, context: number, path: Path, from: number, tail: number): number {
@@ -169,8 +169,8 @@ export class PrefixWorld {
       for (let j = 0; j < blockSize; j++) memory.tokens[i * blockSize + j] = tokenOf(letter, j);
       memory.extraDigests.set(EXTRA_DIGESTS[letter >> 2], 2 * i);
     });
-    // The tail may be a block of its own, which has no extra digest.
-    memory.extraDigests.fill(0, 2 * letters.length, 2 * letters.length + 2);
+    // The tail may be blocks of its own, which have no extra digest.
+    memory.extraDigests.fill(0, 2 * letters.length, 2 * (letters.length + tail));
     for (let j = 0; j < tail; j++) memory.tokens[letters.length * blockSize + j] = tokenOf(path.next, j);
     return letters.length * blockSize + tail;
   }
@@ -179,7 +179,7 @@ export class PrefixWorld {
   engineHash(context: number, engineSeed: number, path: Path, position: number): string {
     const namespace = this.#namesTellContexts ? context + 1 : 1;
     let [low, high] = [engineSeed + 1, Math.imul(namespace, 0x85eb_ca6b)];
-    const end = this.contexts[context].bigram ? position + 1 : position;
+    const end = this.contexts[context].lookahead > 0 ? position + 1 : position;
     for (let i = 0; i <= end; i++) {
       const letter = (path.letters[i] ?? path.next) & (i > position ? 3 : 15);
       low = Math.imul(low ^ (letter + 1), 0x9e37_79b1) ^ (high >>> 15);
@@ -192,7 +192,7 @@ export class PrefixWorld {
     const { context, slot, engineSeed, tier, path, from, parentLie } = command;
     const contextId = index.openContext(this.contexts[context]);
     const blockCount = this.#writeNames(index.scratch, command);
-    this.writeTokens(index.scratch, context, path, from, 1);
+    this.writeTokens(index.scratch, context, path, from, this.contexts[context].lookahead);
     let parent = from === 0 ? null : this.engineHash(context, engineSeed, path, from - 1);
     if (parentLie !== null) parent = LIES[parentLie];
     const [low, high] = parent === null ? [0, 0] : wordsOf(parent);

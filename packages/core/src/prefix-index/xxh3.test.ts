@@ -59,7 +59,7 @@ describe.each(SEEDS)("with seed %i", async (seed) => {
       const blockSize = random.chance(0.5) ? 1 + random.below(64) : 1 + random.below(1_300);
       const blockCount = 1 + random.below(6);
       const tokens = Uint32Array.from({ length: blockCount * blockSize }, () => random.nextU32());
-      const locals = reference.locals(tokens, blockCount, blockSize, false, null);
+      const locals = reference.locals(tokens, blockCount, blockSize, 0, null);
       const parent = random.chance(0.5) ? null : hexAt(Uint32Array.of(random.nextU32(), random.nextU32()), 0);
       const out = new Uint32Array(2 * blockCount);
       const [low, high] = parent === null ? [0, 0] : wordsOf(parent);

@@ -20,7 +20,7 @@ import {
 import type { SyncSettings } from "./sync-settings.ts";
 
 const RANK = 3;
-const base: ContextKey = { model: "m", loraName: null, blockSize: 2, bigram: false };
+const base: ContextKey = { model: "m", loraName: null, blockSize: 2, lookahead: 0 };
 let index: NaivePrefixIndex;
 let counters: SyncCounters;
 let applier: EventApplier;
@@ -273,7 +273,39 @@ describe("token ids that do not belong to the blocks (A3)", () => {
     ] as const;
     const batch = { timestampSeconds: 1, events: [stored([1, 2], { tokenIds: pairs })], dataParallelRank: 0 };
     applier.apply(0, encodeEventBatch(batch, "sglang-map"));
-    expect([rows(), rows({ bigram: true })]).toEqual([[], ["3 0 1", "3 0 1"]]);
+    expect([rows(), rows({ lookahead: 1 })]).toEqual([[], ["3 0 1", "3 0 1"]]);
+  });
+
+  test("a lookahead of one token is in the context of pairs, a longer one in its own", () => {
+    const payload = (lookaheadTokenIds: readonly (readonly number[])[]): Uint8Array =>
+      encodeEventBatch(
+        { timestampSeconds: 1, events: [stored([1, 2], { lookaheadTokenIds })], dataParallelRank: 0 },
+        "vllm-0.33",
+      );
+    applier.apply(0, payload([[2], [9]]));
+    expect([rows(), rows({ lookahead: 1 })]).toEqual([[], ["3 0 1", "3 0 1"]]);
+    applier.apply(
+      1,
+      payload([
+        [2, 2, 9],
+        [9, 9, 9],
+      ]),
+    );
+    expect(rows({ lookahead: 3 })).toEqual(["3 0 1", "3 0 1"]);
+    index.tokens.set([1, 1, 2, 2, 9, 9, 9]);
+    const contextId = index.openContext({ ...base, lookahead: 3 });
+    expect([5, 6, 7].map((count) => index.matchTokens(contextId, count, false).rows[1])).toEqual([1, 1, 2]);
+    expect(applier.mayUnderReport).toBe(false);
+  });
+
+  test("a lookahead that contradicts the tokens costs the event, and what it stored may be missing (A4)", () => {
+    const event = stored([1, 2], { lookaheadTokenIds: [[3], [9]] });
+    applier.apply(
+      0,
+      encodeEventBatch({ timestampSeconds: 1, events: [event], dataParallelRank: 0 }, "vllm-0.33"),
+    );
+    expect([counters.faults.lookahead_misaligned, rows({ lookahead: 1 })]).toEqual([1, []]);
+    expect([applier.mayUnderReport, applier.mayOverReport]).toEqual([true, false]);
   });
 });
 

@@ -100,7 +100,7 @@ export class EventApplier implements EventSink {
     this.#decoder = dependencies.decoder;
     this.#counters = dependencies.counters;
     this.#listener = dependencies.listener;
-    this.#context = { model: settings.model, loraName: null, blockSize: 0, bigram: false };
+    this.#context = { model: settings.model, loraName: null, blockSize: 0, lookahead: 0 };
     this.#index.setCopyCounting(settings.rankSlot, settings.reportMode !== "full");
   }
 
@@ -284,8 +284,13 @@ export class EventApplier implements EventSink {
   #contextOf(event: DecodedBlockStored): ContextKey {
     const last = this.#context;
     const loraName = event.loraName ?? (event.loraId === null ? null : `id:${event.loraId}`);
-    if (last.blockSize !== event.blockSize || last.loraName !== loraName || last.bigram !== event.bigram) {
-      this.#context = { model: last.model, loraName, blockSize: event.blockSize, bigram: event.bigram };
+    if (
+      last.blockSize !== event.blockSize ||
+      last.loraName !== loraName ||
+      last.lookahead !== event.lookahead
+    ) {
+      const { blockSize, lookahead } = event;
+      this.#context = { model: last.model, loraName, blockSize, lookahead };
     }
     return this.#context;
   }

@@ -39,7 +39,7 @@ const SEEDS = Number(process.env["KVSYNC_SEEDS"] ?? 200);
 const SETTLE_MS = 180_000;
 const RANK = 0;
 const REFERENCE_RANK = 1;
-const CONTEXT = { model: "sim", loraName: null, blockSize: BLOCK_SIZE, bigram: false };
+const CONTEXT = { model: "sim", loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 };
 const NOTHING: Truth = new Array<number>(BLOCKS).fill(0);
 
 /** An index that a stream writes to, and how to see what a rank holds there: copies by block. */

@@ -14,7 +14,7 @@ import { DEFAULT_SYNC_LIMITS, type SyncSettings } from "./sync-settings.ts";
 import { WorkerSync } from "./worker-sync.ts";
 
 const RANK = 0;
-const CONTEXT = { model: "m", loraName: null, blockSize: 2, bigram: false };
+const CONTEXT = { model: "m", loraName: null, blockSize: 2, lookahead: 0 };
 const T0 = 1_757_500_000;
 const index = await NaivePrefixIndex.create();
 

@@ -144,6 +144,75 @@ export function readTokenPairs(cursor: MsgpackCursor, count: number, tokens: Uin
   }
 }
 
+/**
+ * Reads `lookahead_token_ids`: for each block the tokens after it that its hash covers.
+ *
+ *     tokens     t₀ t₁ │ t₂ t₃ │          block size 2, two blocks
+ *     lookahead   [t₂ t₃ t₄] [t₄ t₅ t₆]   must agree with what is known; t₄ t₅ t₆ are written behind t₃
+ *
+ * @param cursor - stands at the outer list.
+ * @param blockCount - hashes of the event: as many lists are expected.
+ * @param blockSize - tokens from one block to the next, all of which lie in `tokens`; 0 when the event's
+ *   tokens do not divide into its blocks, so that the lists cannot be placed.
+ * @param tokens - holds `blockCount × blockSize` tokens; receives those behind them.
+ * @param lookaheadMax - longest list taken.
+ * @returns the length of the lists, 0 without blocks.
+ * @throws WireError `wrong_type`, `truncated`, `out_of_range`, `limit_exceeded`; `lookahead_misaligned`
+ *   when the lists are too few, of different lengths, or contradict the tokens.
+ */
+export function readLookahead(
+  cursor: MsgpackCursor,
+  blockCount: number,
+  blockSize: number,
+  tokens: Uint32Array,
+  lookaheadMax: number,
+): number {
+  const start = cursor.position;
+  const count = cursor.readArrayLength();
+  if (count !== blockCount) {
+    throw cursor.error("lookahead_misaligned", start, `lookahead of ${blockCount} blocks`, `${count} lists`);
+  }
+  let lookahead = 0;
+  let known = blockCount * blockSize;
+  for (let block = 0; block < count; block += 1) {
+    const at = cursor.position;
+    const length = cursor.readArrayLength();
+    if (block === 0) lookahead = checkLookahead(cursor, at, length, known, tokens.length, lookaheadMax);
+    if (length !== lookahead) {
+      throw cursor.error("lookahead_misaligned", at, `${lookahead} tokens of lookahead`, `${length}`);
+    }
+    let next = (block + 1) * blockSize;
+    for (let i = 0; i < length; i += 1, next += 1) {
+      const tokenAt = cursor.position;
+      const token = readToken(cursor);
+      if (blockSize === 0) continue;
+      if (next === known) tokens[known++] = token;
+      else if (tokens[next] !== token) {
+        throw cursor.error("lookahead_misaligned", tokenAt, `token ${tokens[next]}`, `${token}`);
+      }
+    }
+  }
+  return lookahead;
+}
+
+function checkLookahead(
+  cursor: MsgpackCursor,
+  at: number,
+  length: number,
+  tokenCount: number,
+  tokensMax: number,
+  lookaheadMax: number,
+): number {
+  if (length > lookaheadMax) {
+    throw cursor.error("limit_exceeded", at, `at most ${lookaheadMax} tokens of lookahead`, `${length}`);
+  }
+  if (tokenCount + length > tokensMax) {
+    const actual = `${tokenCount + length}`;
+    throw cursor.error("limit_exceeded", at, `at most ${tokensMax} token ids`, actual);
+  }
+  return length;
+}
+
 function readToken(cursor: MsgpackCursor): number {
   const start = cursor.position;
   const token = cursor.readInteger();

@@ -20,7 +20,7 @@ export type Dialect =
   | "vllm-0.24"
   | "vllm-0.26"
   | "vllm-0.29"
-  | "vllm-map16"
+  | "vllm-0.33"
   | "sglang-v1"
   | "sglang-medium"
   | "sglang-salted"
@@ -43,7 +43,8 @@ export type WireField =
   | "locality"
   | "ownership"
   | "session_id"
-  | "cache_salt";
+  | "cache_salt"
+  | "lookahead_token_ids";
 
 /** Fields of one event type in the order of the wire. In arrays all are required. */
 export interface FieldOrder {
@@ -109,7 +110,15 @@ const VLLM_0_29 = maps(
   ["group_idx", "locality", "ownership"],
 );
 
-/** Every dialect by name. `vllm-map16` is the next vLLM with one more field: no release speaks it yet. */
+const VLLM_0_33: DialectForm = {
+  ...maps(
+    [...STORED_0_24, "locality", "ownership", "session_id", "lookahead_token_ids"],
+    ["group_idx", "locality", "ownership"],
+  ),
+  hasMap16Header: true,
+};
+
+/** Every dialect by name. From vLLM 0.33 on a store has 15 fields and a tag, hence msgspec's 16-bit header. */
 export const DIALECTS: Readonly<Record<Dialect, DialectForm>> = {
   "vllm-0.9.0": arrays(6, 2, 2),
   "vllm-0.9.1": arrays(6, 2),
@@ -121,7 +130,7 @@ export const DIALECTS: Readonly<Record<Dialect, DialectForm>> = {
   "vllm-0.24": maps(STORED_0_24, ["group_idx"]),
   "vllm-0.26": maps([...STORED_0_24, "locality"], ["group_idx", "locality"]),
   "vllm-0.29": VLLM_0_29,
-  "vllm-map16": { ...VLLM_0_29, hasMap16Header: true },
+  "vllm-0.33": VLLM_0_33,
   "sglang-v1": arrays(6, 2, 2),
   "sglang-medium": arrays(7, 3),
   "sglang-salted": { ...arrays(7, 3), hasMetadataSlot: true },

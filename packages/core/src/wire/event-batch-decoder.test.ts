@@ -69,6 +69,15 @@ const stored: BlockStored = {
 const storedNormal = normalizeEvent(stored);
 const removedNormal = normalizeEvent({ type: "BlockRemoved", blockHashes: [1n], medium: "GPU" });
 
+function lookahead(...lists: readonly (readonly number[])[]): object {
+  return { ...storedMap, lookahead_token_ids: lists };
+}
+
+/** Two blocks, [10, 11] and [12, 13], each with its lookahead. */
+function pairOf(...lists: readonly (readonly number[])[]): object {
+  return { ...lookahead(...lists), block_hashes: [1, 2], token_ids: [10, 11, 12, 13] };
+}
+
 function batchOf(...events: readonly unknown[]): Uint8Array {
   return encode([TS, events, 0]);
 }
@@ -90,6 +99,10 @@ describe("every dialect", () => {
     ownership: "fs-0",
     sessionId: "session-9",
     cacheSalt: "salt",
+    lookaheadTokenIds: [
+      [40_000, 150_000, 7],
+      [7, 8, 9],
+    ],
   };
   const properties: Record<string, keyof BlockStored> = {
     lora_id: "loraId",
@@ -103,6 +116,7 @@ describe("every dialect", () => {
     ownership: "ownership",
     session_id: "sessionId",
     cache_salt: "cacheSalt",
+    lookahead_token_ids: "lookaheadTokenIds",
   };
 
   /** What is left of an event in a dialect that knows these fields only. */
@@ -374,6 +388,32 @@ describe("a bad event costs itself only", () => {
       "extra keys for two blocks of one",
       { ...storedMap, extra_keys: [null, ["a"]] },
       "extra_keys_misaligned BlockStored",
+    ],
+    ["lookahead of two blocks of one", lookahead([12], [13]), "lookahead_misaligned BlockStored"],
+    ["lookahead lists of two lengths", pairOf([12], [14, 15]), "lookahead_misaligned BlockStored"],
+    ["lookahead that contradicts the tokens", pairOf([11], [14]), "lookahead_misaligned BlockStored"],
+    [
+      "lookahead lists that contradict each other",
+      pairOf([12, 13, 14], [15, 16, 17]),
+      "lookahead_misaligned BlockStored",
+    ],
+    [
+      "lookahead beside pairs",
+      {
+        ...lookahead([12]),
+        token_ids: [
+          [1, 2],
+          [2, 3],
+        ],
+      },
+      "lookahead_misaligned BlockStored",
+    ],
+    ["lookahead that is text", { ...storedMap, lookahead_token_ids: "12" }, "wrong_type BlockStored"],
+    ["lookahead with a negative token", lookahead([-1]), "out_of_range BlockStored"],
+    [
+      "a lookahead longer than any engine's",
+      lookahead(Array.from({ length: 33 }, () => 1)),
+      "limit_exceeded BlockStored",
     ],
     ["extra keys that are a map", { ...storedMap, extra_keys: [{ a: 1 }] }, "wrong_type BlockStored"],
     ["an extra key that is true", { ...storedMap, extra_keys: [[true]] }, "wrong_type BlockStored"],

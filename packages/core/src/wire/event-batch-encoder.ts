@@ -71,6 +71,7 @@ const PROPERTIES: Readonly<Record<WireField, keyof EventFields>> = {
   parent_block_hash: "parentBlockHash",
   token_ids: "tokenIds",
   extra_keys: "extraKeys",
+  lookahead_token_ids: "lookaheadTokenIds",
 };
 const NO_FIELDS: FieldOrder = { required: [], optional: [] };
 const METADATA: FieldOrder = { required: [], optional: ["cache_salt", "session_id"] };
@@ -116,6 +117,7 @@ function writeFields(
     else if (field === "parent_block_hash") writeHash(writer, event.parentBlockHash ?? null);
     else if (field === "token_ids") writeTokens(writer, event.tokenIds ?? []);
     else if (field === "extra_keys") writeExtraKey(writer, event.extraKeys ?? null);
+    else if (field === "lookahead_token_ids") writeExtraKey(writer, event.lookaheadTokenIds ?? null);
     else writeScalar(writer, event[SCALARS[field]] ?? null);
   }
 }

@@ -78,6 +78,9 @@ const stored: fc.Arbitrary<BlockStored> = fc
     parentBlockHash: nullable(hash),
     tokens: fc.array(u32, { maxLength: 40 }),
     isBigram: fc.boolean(),
+    /** Tokens of blocks of two that the hashes divide into, and those behind them. */
+    aligned: fc.option(fc.array(u32, { minLength: 2 * BLOCKS_MAX + 4, maxLength: 2 * BLOCKS_MAX + 4 })),
+    lookahead: fc.nat(4),
     blockSize: u32,
     loraId: nullable(fc.integer({ min: -10, max: 2 ** 40 })),
     medium: nullable(text),
@@ -95,12 +98,23 @@ const stored: fc.Arbitrary<BlockStored> = fc
     sessionId: nullable(text),
     cacheSalt: nullable(text),
   })
-  .map(({ tokens, isBigram, keys, hasKeys, ...fields }) => ({
-    type: "BlockStored",
-    ...fields,
-    tokenIds: isBigram ? tokens.slice(1).map((token, index) => [tokens[index], token] as const) : tokens,
-    extraKeys: hasKeys ? keys.slice(0, fields.blockHashes.length) : null,
-  }));
+  .map(({ tokens, isBigram, aligned, lookahead, keys, hasKeys, ...fields }) => {
+    const blockCount = fields.blockHashes.length;
+    const common = {
+      type: "BlockStored" as const,
+      ...fields,
+      extraKeys: hasKeys ? keys.slice(0, blockCount) : null,
+    };
+    if (aligned !== null)
+      return {
+        ...common,
+        blockSize: 2,
+        tokenIds: aligned.slice(0, 2 * blockCount),
+        lookaheadTokenIds: fields.blockHashes.map((_, i) => aligned.slice(2 * i + 2, 2 * i + 2 + lookahead)),
+      };
+    const pairs = tokens.slice(1).map((token, index) => [tokens[index], token] as const);
+    return { ...common, tokenIds: isBigram ? pairs : tokens };
+  });
 
 const removed: fc.Arbitrary<KvEvent> = fc.record({
   type: fc.constant("BlockRemoved" as const),
@@ -124,20 +138,23 @@ const batch: fc.Arbitrary<EventBatch> = fc.record({
 });
 
 const dialect = fc.constantFrom(...(Object.keys(DIALECTS) as Dialect[]));
-const mapDialect = fc.constantFrom<Dialect>("vllm-0.29", "vllm-map16");
+const richest = "vllm-0.33" satisfies Dialect;
+const mapDialect = fc.constantFrom<Dialect>("vllm-0.29", richest);
 
 /** Fields that vLLM's longest array has. */
 function withoutMapFields(plain: KvEvent): KvEvent {
   if (plain.type === "AllBlocksCleared") return plain;
   const cut = { ...plain, locality: null, ownership: null };
-  return cut.type === "BlockStored" ? { ...cut, sessionId: null, cacheSalt: null } : cut;
+  return cut.type === "BlockStored"
+    ? { ...cut, sessionId: null, cacheSalt: null, lookaheadTokenIds: null }
+    : cut;
 }
 
 describe("every batch", () => {
   test("encoded in the richest dialect and decoded again, it is what it was", () => {
     fc.assert(
-      fc.property(batch, mapDialect, (plain, spelling) => {
-        const outcome = outcomeOf(encodeEventBatch(plain, spelling));
+      fc.property(batch, (plain) => {
+        const outcome = outcomeOf(encodeEventBatch(plain, richest));
         const expected = plain.events
           .map((one) => (one.type === "BlockStored" ? { ...one, cacheSalt: null } : one))
           .map(normalizeEvent);
@@ -390,6 +407,7 @@ interface RawFields {
   readonly ownership?: string | null;
   readonly session_id?: string | null;
   readonly cache_salt?: string | null;
+  readonly lookahead_token_ids?: readonly (readonly number[])[] | null;
 }
 
 /** The naive decoder: names the slots, then takes the fields it knows out of a plain object. */
@@ -413,6 +431,7 @@ function naiveEvent(raw: unknown): KvEvent {
     ownership: fields.ownership ?? null,
     sessionId: fields.session_id ?? null,
     cacheSalt: fields.cache_salt ?? null,
+    lookaheadTokenIds: fields.lookahead_token_ids ?? null,
   });
 }
 

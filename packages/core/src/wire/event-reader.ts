@@ -6,7 +6,7 @@
  *     slot   0    1            2                  3          4           5        6       7          8           9  10    11
  *     array [tag, block_hashes, parent_block_hash, token_ids, block_size, lora_id, medium, lora_name, extra_keys, group_idx, kind, window]
  *     array [tag, block_hashes, medium, group_idx]                                      (BlockRemoved)
- *     map   {"type": tag, field: value …}        in any order; 12 … 15 exist in maps only
+ *     map   {"type": tag, field: value …}        in any order; 12 … 16 exist in maps only
  *
  * Slot 7 of a store is a string or nil from vLLM (lora_name) and a map from SGLang ({cache_salt?, session_id?}).
  *
@@ -18,10 +18,10 @@
  *
  * It does not judge what fields mean (kinds, media, alignment of tokens and hashes): that is the stream's business.
  *
- * Sources: vllm/distributed/kv_events.py @ b4e69e0a and later; sglang disaggregation/kv_events.py @ 006d053f; slot tables in
+ * Sources: vllm/distributed/kv_events.py @ b4e69e0a to 0.33.0; sglang disaggregation/kv_events.py @ 006d053f; slot tables in
  * README.md.
  */
-import { readHash, readHashes, readTokenPairs, readTokens } from "./block-columns.ts";
+import { readHash, readHashes, readLookahead, readTokenPairs, readTokens } from "./block-columns.ts";
 import type { DecodedBlockRemoved, DecodedBlockStored, DecodeScratch, KvEvent } from "./events.ts";
 import { readExtraKeys } from "./extra-keys.ts";
 import type { MsgpackCursor } from "./msgpack-cursor.ts";
@@ -45,10 +45,11 @@ const LOCALITY = 12;
 const OWNERSHIP = 13;
 const SESSION_ID = 14;
 const CACHE_SALT = 15;
-const BLOCK_STORED = 16;
-const BLOCK_REMOVED = 17;
-const ALL_BLOCKS_CLEARED = 18;
-const UNKNOWN = 19;
+const LOOKAHEAD_TOKEN_IDS = 16;
+const BLOCK_STORED = 17;
+const BLOCK_REMOVED = 18;
+const ALL_BLOCKS_CLEARED = 19;
+const UNKNOWN = 20;
 
 /** Spelling of the names above, in their order. */
 const NAMES: readonly string[] = [
@@ -68,6 +69,7 @@ const NAMES: readonly string[] = [
   "ownership",
   "session_id",
   "cache_salt",
+  "lookahead_token_ids",
   "BlockStored",
   "BlockRemoved",
   "AllBlocksCleared",
@@ -80,7 +82,7 @@ const STORED_SLOTS_MIN = 6;
 const REMOVED_SLOTS = 4;
 const REMOVED_SLOTS_MIN = 2;
 
-const STORED_FIELDS = (1 << (CACHE_SALT + 1)) - 1;
+const STORED_FIELDS = (1 << (LOOKAHEAD_TOKEN_IDS + 1)) - 1;
 const STORED_REQUIRED = (1 << BLOCK_HASHES) | (1 << TOKEN_IDS) | (1 << BLOCK_SIZE);
 const REMOVED_FIELDS =
   (1 << TYPE) | (1 << BLOCK_HASHES) | (1 << MEDIUM) | (1 << GROUP_IDX) | (1 << LOCALITY) | (1 << OWNERSHIP);
@@ -134,6 +136,8 @@ function candidate(length: number, first: number): number {
       return PARENT_BLOCK_HASH;
     case 18:
       return KIND;
+    case 19:
+      return LOOKAHEAD_TOKEN_IDS;
     case 28:
       return SLIDING_WINDOW;
     default:
@@ -165,7 +169,8 @@ export class EventReader {
     parentLow: 0,
     parentHigh: 0,
     tokenCount: 0,
-    bigram: false,
+    lookahead: 0,
+    isPaired: false,
     blockSize: 0,
     loraId: null,
     medium: null,
@@ -198,6 +203,8 @@ export class EventReader {
   readonly #limits: WireLimits;
   readonly #texts = new TextInterner();
   readonly #parent = new Uint32Array(2);
+  /** Where `lookahead_token_ids` of the event at hand begin, −1 when it has none. */
+  #lookaheadAt = -1;
 
   /**
    * @param cursor - what to read from.
@@ -426,6 +433,13 @@ export class EventReader {
       case CACHE_SALT:
         stored.cacheSalt = this.#readName();
         break;
+      case LOOKAHEAD_TOKEN_IDS:
+        // Read when hashes and tokens are known: they may come later in the map.
+        if (!cursor.takeNil()) {
+          this.#lookaheadAt = cursor.position;
+          cursor.skip();
+        }
+        break;
       default:
         // TYPE, which findTag has read.
         cursor.skip();
@@ -449,13 +463,14 @@ export class EventReader {
     const start = cursor.position;
     const count = cursor.readArrayLength();
     const first = count === 0 ? 0 : cursor.format();
-    const bigram = (first & 0xf0) === 0x90 || first === 0xdc || first === 0xdd;
-    if (count + (bigram ? 1 : 0) > tokens.length) {
+    const isPaired = (first & 0xf0) === 0x90 || first === 0xdc || first === 0xdd;
+    if (count + (isPaired ? 1 : 0) > tokens.length) {
       throw cursor.error("limit_exceeded", start, `at most ${tokens.length} token ids`, `${count}`);
     }
     stored.tokenCount = count;
-    stored.bigram = bigram;
-    if (bigram) readTokenPairs(cursor, count, tokens);
+    stored.isPaired = isPaired;
+    stored.lookahead = isPaired ? 1 : 0;
+    if (isPaired) readTokenPairs(cursor, count, tokens);
     else readTokens(cursor, count, tokens);
   }
 
@@ -515,7 +530,25 @@ export class EventReader {
       const expected = `extra keys for ${stored.blockCount} blocks`;
       throw this.#cursor.error("extra_keys_misaligned", this.#cursor.position, expected, actual);
     }
+    if (this.#lookaheadAt >= 0) this.#readLookahead();
     return "BlockStored";
+  }
+
+  #readLookahead(): void {
+    const cursor = this.#cursor;
+    const stored = this.stored;
+    const end = cursor.position;
+    const start = this.#lookaheadAt;
+    cursor.position = start;
+    if (stored.isPaired) {
+      const expected = "lookahead tokens either in pairs or in lists";
+      throw cursor.error("lookahead_misaligned", start, expected, "both");
+    }
+    const blockSize = stored.tokenCount === stored.blockCount * stored.blockSize ? stored.blockSize : 0;
+    const lookaheadMax = this.#limits.lookaheadMax;
+    const { tokens } = this.#scratch;
+    stored.lookahead = readLookahead(cursor, stored.blockCount, blockSize, tokens, lookaheadMax);
+    cursor.position = end;
   }
 
   #resetStored(): void {
@@ -526,7 +559,9 @@ export class EventReader {
     stored.parentLow = 0;
     stored.parentHigh = 0;
     stored.tokenCount = 0;
-    stored.bigram = false;
+    stored.lookahead = 0;
+    this.#lookaheadAt = -1;
+    stored.isPaired = false;
     stored.blockSize = 0;
     stored.loraId = null;
     stored.medium = null;

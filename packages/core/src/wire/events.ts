@@ -33,10 +33,13 @@ export interface DecodedBlockStored {
   /** Number of token ids in `scratch.tokens`; 0 in placeholder stores. Need not equal blockCount × blockSize. */
   tokenCount: number;
   /**
-   * True for SGLang's EAGLE pairs [t₀,t₁],[t₁,t₂],…: `scratch.tokens` then holds t₀ … tₙ, that is `tokenCount + 1`
-   * values, and `tokenCount` counts the pairs.
+   * Tokens after each block that its identity covers: 1 for SGLang's EAGLE pairs [t₀,t₁],[t₁,t₂],…, of
+   * which `tokenCount` counts the pairs; the length of vLLM's `lookahead_token_ids` lists; else 0.
+   * When the tokens divide into the blocks, `scratch.tokens` holds `tokenCount + lookahead` values.
    */
-  bigram: boolean;
+  lookahead: number;
+  /** Whether the tokens came as SGLang's pairs. */
+  isPaired: boolean;
   blockSize: number;
   loraId: number | null;
   medium: string | null;
@@ -83,6 +86,8 @@ export interface BlockStored {
   readonly ownership?: string | null;
   readonly sessionId?: string | null;
   readonly cacheSalt?: string | null;
+  /** The tokens after each block that its hash covers, one list a block (vLLM ≥ 0.33). */
+  readonly lookaheadTokenIds?: readonly (readonly number[])[] | null;
 }
 
 /** A removal to encode. */

@@ -35,6 +35,7 @@ export function normalizeEvent(event: KvEvent): KvEvent {
         kvCacheSpecSlidingWindow: event.kvCacheSpecSlidingWindow ?? null,
         sessionId: event.sessionId ?? null,
         cacheSalt: event.cacheSalt ?? null,
+        lookaheadTokenIds: placedLookahead(event),
         ...tierFields(event),
       };
   }
@@ -47,6 +48,13 @@ function unsignedHash(hash: bigint | Uint8Array): bigint {
 
 function meaningfulKeys(keys: ExtraKeys | null): ExtraKeys | null {
   return keys?.some((blockKeys) => blockKeys !== null) === true ? keys : null;
+}
+
+/** The lists of an event whose tokens divide into its blocks: others cannot be placed, and are not kept. */
+function placedLookahead(event: BlockStored): readonly (readonly number[])[] | null {
+  const lists = event.lookaheadTokenIds ?? [];
+  const isPlaced = event.tokenIds.length === event.blockHashes.length * event.blockSize;
+  return isPlaced && lists.some((list) => list.length > 0) ? lists : null;
 }
 
 function tierFields(

@@ -30,15 +30,23 @@ export class RecordingSink implements EventSink {
 
   /** @inheritDoc */
   onBlockStored(event: DecodedBlockStored): void {
-    const { blockCount, hasParent, parentLow, parentHigh, tokenCount, bigram, ...fields } = event;
+    const { blockCount, hasParent, parentLow, parentHigh, tokenCount, lookahead, isPaired, ...fields } =
+      event;
     const { tokens } = this.#scratch;
+    const isPlaced = lookahead > 0 && !isPaired && tokenCount === blockCount * fields.blockSize;
     this.events.push({
       ...fields,
       blockHashes: this.#hashes(blockCount),
       parentBlockHash: hasParent ? toBigInt(parentLow, parentHigh) : null,
-      tokenIds: bigram
+      tokenIds: isPaired
         ? Array.from({ length: tokenCount }, (_, index) => [tokens[index], tokens[index + 1]] as const)
         : Array.from(tokens.subarray(0, tokenCount)),
+      lookaheadTokenIds: isPlaced
+        ? Array.from({ length: blockCount }, (_, block) => {
+            const end = (block + 1) * fields.blockSize;
+            return Array.from(tokens.subarray(end, end + lookahead));
+          })
+        : null,
     });
   }
 

@@ -25,6 +25,7 @@ export const PAYLOAD_ERROR_CODES = [
   "unknown_event_type",
   "bigram_gap",
   "extra_keys_misaligned",
+  "lookahead_misaligned",
 ] as const;
 
 /** Codes of errors in a message's frames, in the order of README.md's table. */

@@ -20,6 +20,8 @@ export interface WireLimits {
   readonly extraKeysMax: number;
   /** Deepest list inside a block's extra keys; the block's list itself is depth 1. */
   readonly extraKeyDepthMax: number;
+  /** Most tokens of lookahead of one block. */
+  readonly lookaheadMax: number;
 }
 
 /** The limits in force when none are given. */
@@ -40,4 +42,6 @@ export const DEFAULT_WIRE_LIMITS: WireLimits = {
   extraKeysMax: 65_536,
   // Engines nest [identifier, offset] in the block's list, depth 2.
   extraKeyDepthMax: 4,
+  // vLLM's is 1, or the number of speculative tokens; what the index takes at most.
+  lookaheadMax: 32,
 };

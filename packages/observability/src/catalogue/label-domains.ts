@@ -61,6 +61,7 @@ export const DROP_REASONS = [
   "unknown_event_type",
   "bigram_gap",
   "extra_keys_misaligned",
+  "lookahead_misaligned",
   "wrong_frame_count",
   "missing_delimiter",
   "wrong_sequence_length",

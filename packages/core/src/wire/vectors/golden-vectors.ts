@@ -236,7 +236,7 @@ export const GOLDEN_VECTORS: readonly GoldenVector[] = [
   },
   {
     id: "V13",
-    dialect: "vllm-map16",
+    dialect: "vllm-0.33",
     says: "a struct of fifteen fields and more: the map's header is not the smallest",
     hex:
       "93cb41da30549810000091de0009a474797065ab426c6f636b53746f726564ac626c6f636b5f6861736865739107b170617265" +
@@ -264,6 +264,35 @@ export const GOLDEN_VECTORS: readonly GoldenVector[] = [
     says: "a rank of nil",
     hex: "93cb41da3054981000009181a474797065b0416c6c426c6f636b73436c6561726564c0",
     batch: { timestampSeconds, dataParallelRank: null, events: [{ type: "AllBlocksCleared" }] },
+  },
+  {
+    id: "V15",
+    dialect: "vllm-0.33",
+    says: "0.33 with EAGLE: the token after each block, which its hash covers",
+    hex:
+      "93cb41dac2da1be0472991de000ca474797065ab426c6f636b53746f726564ac626c6f636b5f68617368657391cfd4659059" +
+      "853be2a3b1706172656e745f626c6f636b5f68617368c0a9746f6b656e5f6964739401020304aa626c6f636b5f73697a6504" +
+      "a76c6f72615f6964c0a66d656469756da3475055a96c6f72615f6e616d65c0aa65787472615f6b65797391c0a967726f7570" +
+      "5f69647800b26b765f63616368655f737065635f6b696e64ae66756c6c5f617474656e74696f6eb36c6f6f6b61686561645f" +
+      "746f6b656e5f696473919105c0",
+    batch: {
+      timestampSeconds: 1_795_909_743.504_343_3,
+      dataParallelRank: null,
+      events: [
+        {
+          type: "BlockStored",
+          blockHashes: [0xd465_9059_853b_e2a3n],
+          parentBlockHash: null,
+          tokenIds: [1, 2, 3, 4],
+          blockSize: 4,
+          medium: "GPU",
+          extraKeys: [null],
+          groupIdx: 0,
+          kvCacheSpecKind: "full_attention",
+          lookaheadTokenIds: [[5]],
+        },
+      ],
+    },
   },
   {
     id: "S1",
