@@ -24,6 +24,7 @@ import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { IngestPool } from "./ingest/ingest-pool.ts";
 import { BoardReader, createBoardMemory } from "./board/stream-board.ts";
+import { StallWatch } from "./health/stall-watch.ts";
 import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
 import type { IngestSettings } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
@@ -53,6 +54,8 @@ export interface DaemonDependencies {
   readonly log: (line: LogLine) => void;
   /** The ingest thread died; the process cannot do its work any more. */
   readonly died: (error: Error) => void;
+  /** An ingest worker stopped and did not come back in `ingest.stall_seconds`; likewise. */
+  readonly stalled: (worker: string, silentSeconds: number) => void;
   /** The configuration file, and how to read everything again when it changes; absent without one. */
   readonly configFile?: { readonly path: string; readonly read: () => Settings };
 }
@@ -79,6 +82,7 @@ export class Daemon {
   /** Null when none is configured. */
   readonly #tokenizer: RemoteTokenizer | null;
   readonly #ingest: IngestPool;
+  readonly #stallWatch: StallWatch;
 
   private constructor(parts: {
     readonly settings: Settings;
@@ -91,6 +95,7 @@ export class Daemon {
     readonly health: HealthChecks;
     readonly tokenization: Tokenization;
     readonly ingest: IngestPool;
+    readonly stallWatch: StallWatch;
   }) {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
     const { metrics } = telemetry;
@@ -108,6 +113,7 @@ export class Daemon {
     this.health = parts.health;
     this.syncHealth = new SyncHealth({ registry, board }, epochMs);
     this.#ingest = parts.ingest;
+    this.#stallWatch = parts.stallWatch;
     const waitedFor = { registry, board, discovery: discovery.status };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.#tokenizer = parts.tokenization.tokenizer;
@@ -150,6 +156,7 @@ export class Daemon {
     const workers = ingestSettings(settings, shared, found?.path ?? null);
     const heardOf = { log: log.write, threadLine, announce, died, span: spanTaker(tracing) };
     const ingest = await IngestPool.start(workers, { script, board, metrics, ...heardOf });
+    const stallWatch = watchWorkers(board, settings, dependencies.stalled, log);
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const follower = sync.on ? ingest : NO_FOLLOWER;
     const registry = new EngineRegistry(follower, {
@@ -195,6 +202,7 @@ export class Daemon {
       health,
       tokenization,
       ingest,
+      stallWatch,
     });
   }
 
@@ -209,9 +217,26 @@ export class Daemon {
     await this.discovery.stop();
     await this.#tokenizer?.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
+    this.#stallWatch.stop();
     await this.#ingest.stop();
     await this.tracing?.stop();
   }
+}
+
+function watchWorkers(
+  board: BoardReader,
+  { ingest }: Settings,
+  stalled: DaemonDependencies["stalled"],
+  log: LineGate,
+): StallWatch {
+  const watch = new StallWatch(board, ingest.stall_seconds * 1000, {
+    lost: (number, silentMs) => {
+      stalled(`ingest-${number}`, silentMs / 1000);
+    },
+    log: log.write,
+  });
+  watch.start();
+  return watch;
 }
 
 /** Where ingest threads' spans go. They make none when tracing is off. */

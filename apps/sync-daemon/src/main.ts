@@ -2,7 +2,8 @@
 /**
  * The process: settings → daemon → HTTP → signals.
  *
- * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 1 for everything that should not happen. A daemon that
+ * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for an ingest worker that stopped and did not come back
+ * (health/stall-watch.ts), 1 for everything else that should not happen. A daemon that
  * fails leaves by exit, not by limping on: its state can be rebuilt from the engines.
  *
  * Stopping: readiness goes first, then (a moment later, so that balancers see it) no new connections, then requests under
@@ -15,9 +16,11 @@ import type { Logger } from "pino";
 
 import { createApp } from "./app.module.ts";
 import { Daemon } from "./daemon.ts";
+import { EXIT_WORKER_STALLED } from "./health/stall-watch.ts";
 import { errorFacts } from "./log/error-facts.ts";
 import { createLog, lineWriter } from "./log/log.ts";
 import type { LogLine } from "./log/log-line.ts";
+import { endAtOnce } from "./process-end.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
 import { HttpSecurity } from "./security/http-security.ts";
 import { effectiveSettings } from "./settings/effective-settings.ts";
@@ -64,7 +67,7 @@ function checkedText(settings: Settings): string {
 
 function fail(log: Logger, event: string, message: string, error: unknown): never {
   log.fatal({ component: "main", event, ...errorFacts(error) }, message);
-  process.exit(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1);
+  endAtOnce(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1);
 }
 
 function packageVersion(): string {
@@ -79,6 +82,11 @@ async function run({ settings, file }: SettingsReading, security: HttpSecurity, 
     version: packageVersion(),
     log: lineWriter(log, "sync"),
     died: (error) => fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error),
+    stalled: (worker, silentSeconds) => {
+      const facts = { component: "main", event: "ingest_stalled", worker, silent_seconds: silentSeconds };
+      log.fatal(facts, "an ingest worker did not come back; a restart rebuilds everything");
+      endAtOnce(EXIT_WORKER_STALLED);
+    },
     ...(file === null ? {} : { configFile: { path: file, read: readAgain } }),
   });
   const say = (event: string, facts: LogLine["facts"]): void => {

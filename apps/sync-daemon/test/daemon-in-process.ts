@@ -31,6 +31,9 @@ export async function startInProcess(argv: readonly string[] = []): Promise<Daem
     died: (error) => {
       throw error;
     },
+    stalled: (worker) => {
+      throw new Error(`${worker} stopped`);
+    },
   });
   const app = await createApp(daemon);
   const stop = async (): Promise<void> => {

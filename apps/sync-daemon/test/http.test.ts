@@ -446,6 +446,7 @@ test("probes: alive always, ready with its reason and, on request, with every co
   expect((await app.inject("/readyz?verbose")).json()).toMatchObject({
     conditions: [
       { name: "running", ok: true, reason: "not stopping" },
+      { name: "ingest_workers", ok: true, reason: "alive" },
       { name: "discovery/http", ok: true, reason: "has named its engines, is current" },
     ],
     engines: [],
@@ -468,6 +469,7 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
       reason: "waiting_for_engines",
       conditions: [
         { name: "running", ok: true, reason: "not stopping" },
+        { name: "ingest_workers", ok: true, reason: "alive" },
         { name: "discovery/http", ok: true, reason: "has named its engines, is current" },
         { name: "engine/a/0", ok: false, reason: "trust is unknown, the stream is connecting" },
       ],
@@ -477,6 +479,7 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
     expect(lines.headers["content-type"]).toContain("text/plain");
     expect(lines.payload.split("\n")).toEqual([
       "[+]running ok: not stopping",
+      "[+]ingest_workers ok: alive",
       "[+]discovery/http ok: has named its engines, is current",
       "[-]engine/a/0 failed: trust is unknown, the stream is connecting",
       "readyz check failed: waiting_for_engines",

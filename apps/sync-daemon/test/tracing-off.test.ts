@@ -30,6 +30,7 @@ async function loadedPackages(argv: readonly string[]): Promise<string[]> {
       version: "0.0.0-test",
       log: () => undefined,
       died: (error) => { throw error; },
+      stalled: (worker) => { throw new Error(worker); },
     });
     const app = await createApp(daemon);
     await app.inject("/api/v1/engines");

@@ -11,6 +11,8 @@
  *      `lastSequenceNumber` never runs ahead of the index.
  *  B3  A row of zeros says that its rank is unknown. The ingest thread makes it so before it gives a slot back, so that a
  *      rank that was just registered never shows its predecessor's trust.
+ *  B4  A rank whose worker has shown no sign of life for HEARTBEAT_STALE_MS is `stale` where its row
+ *      says `exact` or `partial`: a worker that does not run removes no block either.
  */
 
 import {
@@ -24,6 +26,7 @@ import {
   type WorkerSync,
 } from "@kvsync/core";
 
+import { sharedClockMs } from "../clock.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "./drop-reasons.ts";
 
 /** Header cells. */
@@ -38,6 +41,8 @@ const HEADER = {
   utilization: 7,
 } as const;
 const HEADER_CELLS = 16;
+/** A worker beats four times a second and with every message: eight beats missed in a row. */
+export const HEARTBEAT_STALE_MS = 2000;
 /** Ingest workers at most. */
 const WORKERS_MAX = 16;
 
@@ -49,7 +54,9 @@ const CONNECTED = 2;
 const LAST_SEQUENCE_NUMBER = 3;
 const HISTORY_FROM = 4;
 const LAST_EVENT_AT_MS = 5;
-const COUNTERS = 6;
+/** Number of the worker that follows the rank, plus one; 0 while none does. */
+const WORKER_PLUS_ONE = 6;
+const COUNTERS = 7;
 
 /** Paths of every number in SyncCounters: `["gaps"]`, `["faults", "truncated"]`, … in a fixed order. */
 const COUNTER_PATHS: readonly (readonly string[])[] = Object.entries(createSyncCounters()).flatMap(
@@ -59,7 +66,7 @@ const COUNTER_PATHS: readonly (readonly string[])[] = Object.entries(createSyncC
 const QUEUE_DROPS = COUNTERS + COUNTER_PATHS.length;
 const ROW_CELLS = QUEUE_DROPS + QUEUE_DROP_REASONS.length;
 
-/** Numbers of the ingest thread as a whole. */
+/** Numbers of the ingest thread as a whole. `heartbeatMs` is of the shared clock. */
 export type BoardHeader = Readonly<Record<keyof typeof HEADER, number>>;
 
 /** One stream as the board shows it. */
@@ -67,6 +74,8 @@ export interface StreamStatus {
   readonly state: StreamState;
   readonly trust: Trust;
   readonly connected: boolean;
+  /** Whether the rank's worker has stopped (B4); `trust` reckons with it. */
+  readonly workerStalled: boolean;
   /** Number of the last message applied to the index; null before the first. */
   readonly lastSequenceNumber: number | null;
   /** First number from which on the index reflects the publisher without loss; null before the first message. */
@@ -82,11 +91,13 @@ export interface StreamReport extends StreamStatus {
 }
 
 const UNKNOWN = TRUST_LEVELS.indexOf("unknown");
+const STALE = TRUST_LEVELS.indexOf("stale");
 
 const UNKNOWN_STREAM: StreamStatus = {
   state: "connecting",
   trust: "unknown",
   connected: false,
+  workerStalled: false,
   lastSequenceNumber: null,
   historyFromSequenceNumber: null,
   lastEventAtMs: null,
@@ -107,14 +118,25 @@ export function createBoardMemory(): SharedArrayBuffer {
 export class BoardWriter {
   readonly #cells: Float64Array;
   readonly #header: number;
+  readonly #workerNumber: number;
+  readonly #now: () => number;
 
   /**
    * @param memory - from `createBoardMemory`.
    * @param workerNumber - below WORKERS_MAX.
+   * @param now - the clock that the reader reads too.
    */
-  constructor(memory: SharedArrayBuffer, workerNumber: number) {
+  constructor(memory: SharedArrayBuffer, workerNumber: number, now: () => number = sharedClockMs) {
     this.#cells = new Float64Array(memory);
     this.#header = workerNumber * HEADER_CELLS;
+    this.#workerNumber = workerNumber;
+    this.#now = now;
+    this.beat();
+  }
+
+  /** Shows that the worker runs; tens of nanoseconds. To be called between any two pieces of work. */
+  beat(): void {
+    this.#cells[this.#header + HEADER.heartbeatMs] = this.#now();
   }
 
   /**
@@ -140,6 +162,7 @@ export class BoardWriter {
     cells[row + STATE] = STREAM_STATES.indexOf(sync.state);
     cells[row + TRUST_PLUS_ONE] = TRUST_LEVELS.indexOf(sync.trust) + 1;
     cells[row + CONNECTED] = connected ? 1 : 0;
+    cells[row + WORKER_PLUS_ONE] = this.#workerNumber + 1;
     cells[row + LAST_SEQUENCE_NUMBER] = sync.lastSequenceNumber ?? Number.NaN;
     cells[row + HISTORY_FROM] = sync.historyFromSequenceNumber ?? Number.NaN;
     cells[row + LAST_EVENT_AT_MS] = sync.lastEventAtMs ?? Number.NaN;
@@ -168,8 +191,8 @@ export class BoardWriter {
    *
    * @param values - those that changed.
    */
-  header(values: Partial<BoardHeader>): void {
-    for (const key of Object.keys(values) as (keyof BoardHeader)[]) {
+  header(values: Partial<Omit<BoardHeader, "heartbeatMs">>): void {
+    for (const key of Object.keys(values) as (keyof typeof values)[]) {
       this.#cells[this.#header + HEADER[key]] = values[key] ?? 0;
     }
   }
@@ -178,21 +201,67 @@ export class BoardWriter {
 /** The reading side, any thread. */
 export class BoardReader {
   readonly #cells: Float64Array;
+  readonly #now: () => number;
 
-  /** @param memory - from `createBoardMemory`. */
-  constructor(memory: SharedArrayBuffer) {
+  /**
+   * @param memory - from `createBoardMemory`.
+   * @param now - the clock that the writers read too.
+   */
+  constructor(memory: SharedArrayBuffer, now: () => number = sharedClockMs) {
     this.#cells = new Float64Array(memory);
+    this.#now = now;
+  }
+
+  /** The board's clock: read it once for many ranks and hand it to `trustLevel`. */
+  now(): number {
+    return this.#now();
   }
 
   /**
-   * A stream's trust; a few nanoseconds.
+   * A stream's trust (B4); a few nanoseconds.
    *
    * @param rankSlot - a followed slot.
+   * @param nowMs - from `now`.
    * @returns position in TRUST_LEVELS: 0 exact … 3 unknown.
    */
-  trustLevel(rankSlot: number): number {
+  trustLevel(rankSlot: number, nowMs: number = this.#now()): number {
     const trust = this.#cells[rowOf(rankSlot) + TRUST_PLUS_ONE] ?? 0;
-    return trust === 0 ? UNKNOWN : trust - 1;
+    if (trust === 0) return UNKNOWN;
+    return trust <= STALE && this.isStalled(rankSlot, nowMs) ? STALE : trust - 1;
+  }
+
+  /**
+   * Whether the worker that follows a rank has stopped: no sign of life for HEARTBEAT_STALE_MS.
+   *
+   * @param rankSlot - false for one that no worker follows.
+   * @param nowMs - from `now`.
+   */
+  isStalled(rankSlot: number, nowMs: number = this.#now()): boolean {
+    const worker = this.#cells[rowOf(rankSlot) + WORKER_PLUS_ONE] ?? 0;
+    return worker !== 0 && this.silentMs(worker - 1, nowMs) > HEARTBEAT_STALE_MS;
+  }
+
+  /**
+   * How long ago a worker showed a sign of life.
+   *
+   * @param workerNumber - of a worker that has started.
+   * @param nowMs - from `now`.
+   * @returns milliseconds.
+   */
+  silentMs(workerNumber: number, nowMs: number = this.#now()): number {
+    return nowMs - (this.#cells[workerNumber * HEADER_CELLS + HEADER.heartbeatMs] ?? 0);
+  }
+
+  /**
+   * The workers that have started and show no sign of life.
+   *
+   * @returns their numbers; empty when all is well.
+   */
+  stalledWorkers(): number[] {
+    const nowMs = this.#now();
+    return Array.from({ length: WORKERS_MAX }, (_, i) => i).filter(
+      (i) => this.worker(i).heartbeatMs > 0 && this.silentMs(i, nowMs) > HEARTBEAT_STALE_MS,
+    );
   }
 
   /**
@@ -220,6 +289,7 @@ export class BoardReader {
       state: STREAM_STATES[cells[row + STATE] ?? 0] ?? "connecting",
       trust: TRUST_LEVELS[this.trustLevel(rankSlot)] ?? "unknown",
       connected: cells[row + CONNECTED] === 1,
+      workerStalled: this.isStalled(rankSlot),
       lastSequenceNumber: orNull(cells[row + LAST_SEQUENCE_NUMBER]),
       historyFromSequenceNumber: orNull(cells[row + HISTORY_FROM]),
       lastEventAtMs: orNull(cells[row + LAST_EVENT_AT_MS]),

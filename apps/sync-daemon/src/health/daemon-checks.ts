@@ -5,7 +5,6 @@
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
-import { epochMs } from "../clock.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { BoardReader } from "../board/stream-board.ts";
@@ -25,8 +24,6 @@ export interface CheckSources {
 }
 
 const LOCAL_TIMEOUT_MS = 2000;
-/** An ingest worker writes its sign of life several times a second. */
-const HEARTBEAT_MS_MAX = 10_000;
 /** Memory share at which the system is about to end the process. */
 const MEMORY_UNHEALTHY = 0.97;
 /** Lag, as a multiple of the limit, at which requests fail for their callers. */
@@ -118,10 +115,9 @@ function workerCheck({ board }: CheckSources): HealthCheck {
     timeoutMs: LOCAL_TIMEOUT_MS,
     run: () => {
       const workers = board.workers();
-      const heartbeatMs = Math.min(...workers.map((worker) => worker.heartbeatMs));
       const backpressure = Math.max(0, ...workers.map((worker) => worker.backpressure));
-      const silentMs = epochMs() - heartbeatMs;
-      const isSilent = silentMs > HEARTBEAT_MS_MAX;
+      const silentMs = Math.max(0, ...workers.map((_, number) => board.silentMs(number)));
+      const isSilent = board.stalledWorkers().length > 0;
       return {
         status: isSilent ? "unhealthy" : "healthy",
         message: isSilent ? `no sign of life for ${Math.round(silentMs / 1000)} s` : "alive",

@@ -28,6 +28,7 @@ export interface ReadinessReport {
     | "deadline_passed"
     | "waiting_for_discovery"
     | "waiting_for_engines"
+    | "worker_stalled"
     | "stopping";
   readonly engines: readonly ReadinessEntry[];
 }
@@ -80,7 +81,8 @@ export class Readiness {
 
   /**
    * Where things stand. Once ready, engines falling out of sync do not take it back: each lookup says how far it can be
-   * trusted, and taking every replica out of service at once would help nobody.
+   * trusted, and taking every replica out of service at once would help nobody. A stalled ingest worker does: that is
+   * this replica's fault alone.
    *
    * @returns readiness and the engines it waited for, those since removed left out.
    */
@@ -96,6 +98,7 @@ export class Readiness {
       }
     }
     if (this.#stopping) return { ready: false, reason: "stopping", engines };
+    if (this.#board.stalledWorkers().length > 0) return { ready: false, reason: "worker_stalled", engines };
     if (this.#wasReady || (known !== null && engines.every((entry) => entry.in_sync))) {
       this.#wasReady = true;
       return { ready: true, reason: "in_sync", engines };
@@ -111,13 +114,19 @@ export class Readiness {
    * What a report comes from, one by one. A condition that does not hold may have been waited for long enough: the report's reason says so.
    *
    * @param report - of this moment.
-   * @returns whether the daemon goes on running, each source of engines, each rank that is waited for.
+   * @returns whether the daemon goes on running, its ingest workers, each source of engines, each rank that is waited for.
    */
   conditions({ engines }: ReadinessReport): readonly ReadinessCondition[] {
     const running = {
       name: "running",
       ok: !this.#stopping,
       reason: this.#stopping ? "stopping" : "not stopping",
+    };
+    const stalled = this.#board.stalledWorkers();
+    const workers = {
+      name: "ingest_workers",
+      ok: stalled.length === 0,
+      reason: stalled.length === 0 ? "alive" : `no sign of life of ingest-${stalled.join(", ingest-")}`,
     };
     const sources = this.#discovery.inUse().map(({ source, state, lastSuccessMs, failure }) => {
       const named = lastSuccessMs === null ? "has not named its engines yet" : "has named its engines";
@@ -129,7 +138,7 @@ export class Readiness {
       ok: in_sync,
       reason: `trust is ${trust}, the stream is ${state}`,
     }));
-    return [running, ...sources, ...ranks];
+    return [running, workers, ...sources, ...ranks];
   }
 
   #knownEngines(): ReadonlySet<string> | null {

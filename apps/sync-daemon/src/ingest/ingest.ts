@@ -49,6 +49,8 @@ import type { IngestSettings } from "./thread-messages.ts";
 const SLICE_MS = 4;
 /** Time of one slice under back-pressure, when emptying the queue matters more than latency of ticks. */
 const SLICE_MS_PRESSED = 12;
+/** Longest time between two signs of life of a thread that has nothing to do. */
+const BEAT_MS_MAX = 250;
 /** Items between two looks at the clock. */
 const ITEMS_PER_CLOCK = 4;
 /** Fill of the replay lane up to which further replays are begun. */
@@ -91,6 +93,7 @@ export class Ingest {
   readonly #gauges: IngestGauges;
   readonly #spans: ThreadSpans | null;
   #ticker: ReturnType<typeof setInterval> | null = null;
+  #beater: ReturnType<typeof setInterval> | null = null;
   #sliceScheduled = false;
   #appliedMessages = 0;
   #wallClockSeconds = Date.now() / 1000;
@@ -133,6 +136,9 @@ export class Ingest {
     this.#ticker = setInterval(() => {
       this.#tick();
     }, this.#settings.tickMs);
+    this.#beater = setInterval(() => {
+      this.#dependencies.board.beat();
+    }, BEAT_MS_MAX);
     this.#tick();
   }
 
@@ -140,6 +146,8 @@ export class Ingest {
   stop(): void {
     if (this.#ticker !== null) clearInterval(this.#ticker);
     this.#ticker = null;
+    if (this.#beater !== null) clearInterval(this.#beater);
+    this.#beater = null;
     for (const stream of this.#streams.values()) stream.connection.close();
     this.#dependencies.transport.close();
   }
@@ -381,6 +389,7 @@ export class Ingest {
 
   #applyItem(lane: Lane, item: QueueItem<Stream, Note>): void {
     const stream = item.owner;
+    this.#dependencies.board.beat();
     if (stream.closed) return;
     const nowMs = this.#dependencies.now();
     this.#noteLatency(nowMs);
@@ -509,7 +518,7 @@ export class Ingest {
 
   /** Brings board and gauges up to date. */
   #tell(): void {
-    const { board, now } = this.#dependencies;
+    const { board } = this.#dependencies;
     for (const stream of this.#dirty) {
       board.counters(stream.rank.rankSlot, stream.sync.counters, stream.queueDrops);
     }
@@ -524,8 +533,8 @@ export class Ingest {
       bytesReplay: this.#queue.bytes("replay"),
       backpressure: this.#level,
       utilization: this.#gauges.share,
-      heartbeatMs: now(),
     });
+    board.beat();
   }
 
   #noteLevel(): void {

@@ -131,10 +131,11 @@ function consider(
   const counts: Record<Trust, number> = { exact: 0, partial: 0, stale: 0, unknown: 0 };
   const wanted = query.workers === null ? null : new Set(query.workers);
   const candidates: Candidate[] = [];
+  const nowMs = board.now();
   for (const { engine, ranks } of engines) {
     if (wanted !== null && !wanted.delete(engine.id)) continue;
     for (const { dpRank, rankSlot } of ranks) {
-      const trustLevel = board.trustLevel(rankSlot);
+      const trustLevel = board.trustLevel(rankSlot, nowMs);
       counts[TRUST_LEVELS[trustLevel] ?? "unknown"] += 1;
       candidates.push({ worker: engine.id, dpRank, rankSlot, trustLevel });
     }

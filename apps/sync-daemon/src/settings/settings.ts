@@ -102,6 +102,12 @@ const sections = z.strictObject({
     workers: integer("Ingest threads; streams move between them by load.", 1, 1, 16, {
       env: "AIBRIX_KV_EVENT_WORKERS",
     }),
+    stall_seconds: seconds(
+      "The process ends, for its supervisor, when an ingest worker shows no sign of life for this long.",
+      30,
+      3,
+      3600,
+    ),
     reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),
     reconnect_ms_max: integer("Longest wait before connecting again.", 5000, 10, 600_000),
   }),

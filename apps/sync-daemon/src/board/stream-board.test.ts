@@ -1,0 +1,35 @@
+/** What a board says of a rank whose worker has stopped; the clock is a number. */
+import { EventBatchDecoder, PrefixIndex, TRUST_LEVELS, type Trust, WorkerSync } from "@kvsync/core";
+import { expect, test } from "vitest";
+
+import { BoardReader, BoardWriter, createBoardMemory, HEARTBEAT_STALE_MS } from "./stream-board.ts";
+
+test("B4: a rank whose worker has stopped is stale where it was exact or partial, and comes back with the next beat", () => {
+  const memory = createBoardMemory();
+  const clock = { nowMs: 1000 };
+  const now = (): number => clock.nowMs;
+  const [first, second] = [0, 1].map((number) => new BoardWriter(memory, number, now));
+  const board = new BoardReader(memory, now);
+  const index = PrefixIndex.create();
+  const sync = new WorkerSync(
+    { rankSlot: 3, model: "m", dpRank: 0, hasReplay: false },
+    { index, decoder: new EventBatchDecoder(index.scratch) },
+  );
+  const trusts = (): (Trust | undefined)[] => [3, 4, 5].map((slot) => TRUST_LEVELS[board.trustLevel(slot)]);
+  second?.position(4, sync, true);
+  sync.connected(0);
+  first?.position(3, sync, true);
+  expect(sync.trust).toBe("partial");
+  expect(trusts()).toEqual(["partial", "unknown", "unknown"]);
+  clock.nowMs += HEARTBEAT_STALE_MS;
+  second?.beat();
+  expect(trusts()).toEqual(["partial", "unknown", "unknown"]);
+  clock.nowMs += 1;
+  expect(trusts()).toEqual(["stale", "unknown", "unknown"]);
+  expect(board.status(3)).toMatchObject({ trust: "stale", workerStalled: true });
+  expect(board.status(4)).toMatchObject({ trust: "unknown", workerStalled: false });
+  expect(board.report(3).trust).toBe("stale");
+  first?.beat();
+  expect(trusts()).toEqual(["partial", "unknown", "unknown"]);
+  expect(board.status(3)).toMatchObject({ trust: "partial", workerStalled: false });
+});

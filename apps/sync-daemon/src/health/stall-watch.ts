@@ -1,0 +1,115 @@
+/**
+ * Watches the ingest workers' signs of life from the main thread, and gives up on one that does not
+ * come back.
+ *
+ *   silent > HEARTBEAT_STALE_MS ──▶ log `worker_stalled`   (trust and readiness follow by themselves)
+ *   a beat again                ──▶ log `worker_resumed`
+ *   silent for the limit        ──▶ `lost`, once: the process ends with EXIT_WORKER_STALLED
+ *
+ * Why the process and not the worker alone: a worker that is terminated may hold the index's lock or
+ * have written half of a change. The others would wait for that lock without end, or read what the
+ * half change left. A new process rebuilds everything from its snapshot and the engines' histories.
+ *
+ * Invariants
+ *  W1  Only time during which this watch itself ran counts. After the whole process was stopped
+ *      (SIGSTOP, a frozen container) a worker gets the full limit again.
+ *
+ * Not here: the trust of the ranks (board/stream-board.ts B4), readiness (readiness.ts).
+ */
+import type { LogLine } from "../log/log-line.ts";
+import { type BoardReader, HEARTBEAT_STALE_MS } from "../board/stream-board.ts";
+
+/** Exit code of a process whose ingest worker did not come back. */
+export const EXIT_WORKER_STALLED = 3;
+
+const LOOK_MS = 250;
+/** Most time that counts between two looks (W1). */
+const COUNTED_MS_MAX = 2 * LOOK_MS;
+
+interface Watched {
+  heartbeatMs: number;
+  /** Time without a beat that counts. */
+  silentMs: number;
+  isReported: boolean;
+}
+
+/** Watches all workers on a board. */
+export class StallWatch {
+  readonly #board: BoardReader;
+  readonly #limitMs: number;
+  readonly #lost: (worker: number, silentMs: number) => void;
+  readonly #log: (line: LogLine) => void;
+  readonly #watched = new Map<number, Watched>();
+  #lookedMs: number;
+  #timer: NodeJS.Timeout | null = null;
+  #isOver = false;
+
+  /**
+   * @param board - with the workers' beats; its clock is this watch's clock.
+   * @param limitMs - silence after which a worker is given up.
+   * @param listener - `lost` is called at most once.
+   */
+  constructor(
+    board: BoardReader,
+    limitMs: number,
+    listener: {
+      readonly lost: (worker: number, silentMs: number) => void;
+      readonly log: (line: LogLine) => void;
+    },
+  ) {
+    this.#board = board;
+    this.#limitMs = limitMs;
+    this.#lost = listener.lost;
+    this.#log = listener.log;
+    this.#lookedMs = board.now();
+  }
+
+  /** Looks from now on, several times a second. */
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.look();
+    }, LOOK_MS);
+  }
+
+  /** Ends the clock. */
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+  }
+
+  /** Looks once. */
+  look(): void {
+    const nowMs = this.#board.now();
+    const countedMs = Math.min(nowMs - this.#lookedMs, COUNTED_MS_MAX);
+    this.#lookedMs = nowMs;
+    for (const [number, { heartbeatMs }] of this.#board.workers().entries()) {
+      const watched = this.#watched.get(number);
+      if (watched === undefined) {
+        this.#watched.set(number, { heartbeatMs, silentMs: 0, isReported: false });
+      } else if (watched.heartbeatMs === heartbeatMs) {
+        watched.silentMs += countedMs;
+        this.#silent(number, watched);
+      } else {
+        if (watched.isReported)
+          this.#say("info", "worker_resumed", "an ingest worker runs again", number, watched);
+        Object.assign(watched, { heartbeatMs, silentMs: 0, isReported: false });
+      }
+    }
+  }
+
+  #silent(number: number, watched: Watched): void {
+    if (watched.silentMs > HEARTBEAT_STALE_MS && !watched.isReported) {
+      watched.isReported = true;
+      const message = "an ingest worker has stopped; the trust of its ranks is stale";
+      this.#say("warn", "worker_stalled", message, number, watched);
+    }
+    if (watched.silentMs < this.#limitMs || this.#isOver) return;
+    this.#isOver = true;
+    this.#lost(number, watched.silentMs);
+  }
+
+  #say(level: "info" | "warn", event: string, message: string, number: number, { silentMs }: Watched): void {
+    const facts = { worker: `ingest-${number}`, silent_seconds: Math.round(silentMs / 100) / 10 };
+    this.#log({ level, event, message, facts });
+  }
+}
