@@ -175,6 +175,15 @@ describe("first contact", () => {
     expect(stage.blocks).toEqual(range(0, 5));
   });
 
+  test("a message that only a replay brought counts as heard when it was applied", () => {
+    const stage = new Stage();
+    stage.sync.connected(0);
+    expect(stage.sync.lastEventAtMs).toBe(null);
+    stage.nowMs = 70;
+    stage.answer(range(0, 2));
+    expect(stage.sync.lastEventAtMs).toBe(70);
+  });
+
   test("a publisher that has said nothing yet is exact and empty", () => {
     const stage = new Stage();
     stage.sync.connected(0);

@@ -244,7 +244,7 @@ export class WorkerSync {
     return this.#applier.historyFrom;
   }
 
-  /** When the last live message arrived, on the owner's clock; null before the first. */
+  /** When the last message arrived, live or in a replay, on the owner's clock; null before the first. */
   get lastEventAtMs(): number | null {
     return this.#lastEventAtMs;
   }
@@ -874,6 +874,8 @@ export class WorkerSync {
   // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   #apply(sequenceNumber: number, payload: Uint8Array, lane: "live" | "replay", nowMs: number): void {
+    // A live message noted its arrival itself: it may have been held since.
+    if (lane === "replay") this.#lastEventAtMs = nowMs;
     const header = this.#applier.apply(sequenceNumber, payload);
     this.#last = sequenceNumber;
     this.#fence.note(sequenceNumber, payload, nowMs);
