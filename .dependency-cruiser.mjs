@@ -1,4 +1,42 @@
 // The direction of dependencies, enforced. See docs/architecture.md.
+
+/**
+ * The floors of the daemon, from the ground (floor 0) up. A room is a folder or a file of apps/sync-daemon/src.
+ * It imports rooms of lower floors only. A new room takes the lowest floor above all its imports.
+ */
+export const DAEMON_FLOORS = [
+  ["clock.ts", "process-end.ts"],
+  ["board", "engine", "log", "request"],
+  ["settings"],
+  ["security", "telemetry"],
+  ["discovery", "snapshot", "tokenizer", "transport"],
+  ["health", "ingest", "query", "tools"],
+  ["community", "daemon.ts"],
+  ["openapi"],
+  ["http"],
+  ["app.module.ts"],
+  ["main.ts"],
+];
+
+const DAEMON = "^apps/sync-daemon/src/";
+const TEST_OR_BENCH = "\\.(test|bench)\\.ts$";
+
+/** Matches paths in these rooms of the daemon; the first group is the room. */
+function inRooms(rooms) {
+  return `${DAEMON}(${rooms.join("|").replaceAll(".", "\\.")})(?:/|$)`;
+}
+
+const floorRules = DAEMON_FLOORS.map((rooms, i) => ({
+  name: `floor-${i}-of-the-daemon-imports-down`,
+  comment: `${rooms.join(", ")} may import lower floors only: ${DAEMON_FLOORS.slice(0, i).flat().join(", ") || "packages"}.`,
+  severity: "error",
+  from: { path: inRooms(rooms), pathNot: TEST_OR_BENCH },
+  to: {
+    path: DAEMON,
+    pathNot: [`${DAEMON}$1(?:/|$)`, ...(i === 0 ? [] : [inRooms(DAEMON_FLOORS.slice(0, i).flat())])],
+  },
+}));
+
 /** @type {import("dependency-cruiser").IConfiguration} */
 export default {
   forbidden: [
@@ -34,6 +72,21 @@ export default {
       severity: "error",
       from: { path: "^packages/" },
       to: { path: "^apps/" },
+    },
+    ...floorRules,
+    {
+      name: "every-room-of-the-daemon-has-a-floor",
+      comment: "Add a new folder or file of apps/sync-daemon/src to DAEMON_FLOORS.",
+      severity: "error",
+      from: { path: DAEMON, pathNot: [inRooms(DAEMON_FLOORS.flat()), TEST_OR_BENCH] },
+      to: {},
+    },
+    {
+      name: "controllers-get-parts",
+      comment: "A controller injects the parts that it uses (app.module.ts), never the whole daemon.",
+      severity: "error",
+      from: { path: "^apps/sync-daemon/src/http/" },
+      to: { path: "^apps/sync-daemon/src/daemon\\.ts$" },
     },
     {
       name: "nest-only-at-the-http-rim",

@@ -1,6 +1,6 @@
 /**
- * The only wiring of the framework: the controllers, and the parts of the daemon that they ask for. No controller knows
- * the daemon as a whole.
+ * The only wiring of the framework: controllers, and the parts of the daemon that they inject. No
+ * controller injects the whole daemon.
  */
 
 import "reflect-metadata";
@@ -76,7 +76,7 @@ class AppModule {
   }
 }
 
-/** Has controllers get a part by its class. Behind a function, the framework does not look into it. */
+/** Provides a part under its class. The factory keeps Nest from inspecting the part. */
 function given<Part>(provide: Abstract<Part>, part: Part): FactoryProvider<Part> {
   return { provide, useFactory: () => part };
 }

@@ -158,11 +158,7 @@ export class Daemon {
     const ingest = await IngestPool.start(workers, { script, board, metrics, ...heardOf });
     const stallWatch = watchWorkers(board, settings, dependencies.stalled, log);
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
-    const follower = sync.on ? ingest : NO_FOLLOWER;
-    const registry = new EngineRegistry(follower, {
-      engines: settings.limits.engines,
-      openFileRanks: filePlan(settings.callers.connections).ranks,
-    });
+    const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
     const tokenization = tokenizationOf(settings, metrics, telemetry);
     const health = healthOf(
@@ -269,6 +265,13 @@ function tokenizationOf(
   if (endpoint === null) return { tokenizer: null, tokenizerMetrics };
   const options = { ...tokenizer, endpoint, tokensMax: limits.query_tokens };
   return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, watch), tokenizerMetrics };
+}
+
+function registryOf({ limits, callers }: Settings, follower: RankFollower): EngineRegistry {
+  return new EngineRegistry(follower, {
+    engines: limits.engines,
+    openFileRanks: filePlan(callers.connections).ranks,
+  });
 }
 
 function healthOf(

@@ -1,6 +1,6 @@
-/** Why the queue between sockets and index refuses a message: ingest counts by it, the board shows it. */
+/** Reasons for dropping a message before it reaches the index. Ingest counts them; the board shows them. */
 
-/** Why the queue refuses a message. Metric label values. */
+/** Reasons of the ingest queue. Metric label values. */
 export const QUEUE_DROP_REASONS = ["queue_messages", "queue_bytes", "message_too_large"] as const;
 
 /** One of QUEUE_DROP_REASONS. */

@@ -1,6 +1,6 @@
 /**
- * A DP rank as ingest follows it, and as a snapshot leaves it: the same rank before and after. Ingest, snapshots and the
- * registry share it.
+ * A DP rank as ingest follows it, and the same rank as a snapshot stores it. The registry, ingest
+ * and snapshots share these types.
  */
 
 import type { StreamPosition } from "@kvsync/core";

@@ -1,4 +1,4 @@
-/** Every body and query of the API is checked here, so that each refusal names a field and what it should be. */
+/** Checks bodies and queries of the API against their schemas. Each error names a field and the expected value. */
 
 import type { z } from "zod";
 

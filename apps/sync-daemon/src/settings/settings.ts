@@ -1,5 +1,5 @@
 /**
- * The daemon's settings: one schema. A section lies in a file of its own beside this one; they are joined here.
+ * The daemon's settings: one schema. Each part's section has its own file in this folder.
  *
  * A setting at path `limits.index_bytes` is the key of that path in the file, `KVSYNC_LIMITS_INDEX_BYTES` in the environment, `--limits-index-bytes` as a
  * flag. Some have a second environment name that operators of AIBrix know, or a short flag. Lists of engines and of dependencies are for the file alone.

@@ -1,10 +1,10 @@
-/** The end of a restore: what ingest found in the file that it was started with. */
+/** The result of a restore, from the ingest thread to the main thread. */
 
 import type { ParkedRecord } from "@kvsync/core";
 
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 
-/** What a file gave, or why it was not used. */
+/** The content of a restored file, or the reason why it was refused. */
 export type RestoredSnapshot =
   | {
       readonly kind: "restored";
