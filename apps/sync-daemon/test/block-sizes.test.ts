@@ -28,7 +28,7 @@ afterAll(async () => {
 /** Starts and registers an engine of this size that has served the prompt. */
 async function join(blockSize: number, model = "test/model"): Promise<void> {
   const engine = await TestEngine.start(
-    { id: `${model === "test/model" ? "" : "other-"}of-${blockSize}`, model, blockSize },
+    { id: `${model === "test/model" ? "" : `${model.split("/")[0]}-`}of-${blockSize}`, model, blockSize },
     blockSize,
   );
   engines.set(engine.engine.settings.id, engine);
@@ -132,6 +132,31 @@ test("an engine's clients by the other API are told tokens of each engine's own 
   expect(response.json()).toMatchObject({ scores: { "of-16": { 0: 96 }, "of-32": { 0: 96 } } });
 });
 
+/** Has an engine store the head of a prompt in one block of each of these sizes. */
+function storeIn(engine: TestEngine, sizes: readonly number[], offset = 1): void {
+  engine.server.publish({
+    sequenceNumber: engine.engine.lastSequenceNumber + offset,
+    batch: {
+      // Not before what it said of itself.
+      timestampSeconds: Date.now() / 1000 + 60,
+      events: sizes.map((blockSize) => ({
+        type: "BlockStored",
+        blockHashes: [BigInt(9000 + blockSize)],
+        parentBlockHash: null,
+        tokenIds: Array.from({ length: blockSize }, (_, i) => 5000 + i * 3),
+        blockSize,
+      })),
+      dataParallelRank: 0,
+    },
+  });
+}
+
+function started(id: string): TestEngine {
+  const engine = engines.get(id);
+  if (engine === undefined) throw new Error("an earlier test starts it");
+  return engine;
+}
+
 test("a rank that holds a prompt in blocks of two sizes is credited with the more tokens, not the more blocks", async () => {
   const hybrid = engines.get("of-16");
   if (hybrid === undefined) throw new Error("the first test starts it");
@@ -155,18 +180,56 @@ test("a rank that holds a prompt in blocks of two sizes is credited with the mor
   expect(await best()).toMatchObject({ block_size: 24, matched_blocks: 3, matched_tokens: 72 });
 });
 
-test("more sizes than a lookup tries are named, and one of them has to be asked for", async () => {
-  await join(8);
-  await join(24);
-  expect((await ask({ token_ids: [...PROMPT] })).payload.block_sizes).toEqual([8, 16, 24, 32]);
-  await join(40);
-  const { status, payload } = await ask({ token_ids: [...PROMPT] });
-  expect({ status, ...payload }).toMatchObject({
-    status: 422,
-    code: "block_size_required",
-    known: SIZES,
-    detail: "block_size: engines of test/model use more than 4; expected one of 8, 16, 24, 32, 40",
+test("an engine of many block sizes is set aside, says so once, and costs the others' lookups nothing", async () => {
+  const model = "odd/model";
+  for (const size of [16, 20]) await join(size, model);
+  const odd = started("odd-of-20");
+  storeIn(odd, [4, 5, 6]);
+  const ofOdd = async (): Promise<object | undefined> => {
+    const { payload } = await ask({ model, token_ids: [...PROMPT], include_unmatched: true });
+    return payload.matches?.find(({ worker }) => worker === "odd-of-20");
+  };
+  await until(
+    "four sizes are taken",
+    async () => (await ask({ model, token_ids: [...PROMPT] })).payload.block_sizes?.length === 5,
+  );
+  storeIn(odd, [7, 8, 9, 10, 11, 12, 13], 2);
+  await until("the engine is set aside", async () => {
+    const { payload } = await ask({ model, token_ids: [...PROMPT] });
+    return payload.block_sizes?.length === 1;
   });
+  const { status, payload } = await ask({ model, token_ids: [...PROMPT] });
+  expect({ status, ...payload }).toMatchObject({
+    status: 200,
+    decision: "degraded",
+    block_sizes: [16],
+    matches: [{ worker: "odd-of-16", matched_tokens: 96, trust: "exact" }],
+  });
+  expect(await ofOdd()).toMatchObject({ matched_tokens: 0, trust: "partial" });
+  expect(running.log.filter(({ event }) => event === "engine_set_aside")).toHaveLength(1);
+  const report = await running.app.inject("/api/v1/engines");
+  const { engines: listed } = report.json<{ engines: { id: string; ranks: { dropped: object }[] }[] }>();
+  expect(listed.find(({ id }) => id === "odd-of-20")?.ranks[0]?.dropped).toEqual({
+    too_many_block_sizes: 7,
+  });
+});
+
+test("a fleet of more sizes than a lookup tries has them named, and one of them has to be asked for", async () => {
+  for (const size of [8, 24, 40]) await join(size);
+  expect((await ask({ token_ids: [...PROMPT] })).payload.block_sizes).toEqual(SIZES);
+  const more = [...engines.values()].filter(({ engine }) => engine.settings.model === "test/model");
+  for (const [i, engine] of more.entries()) {
+    const sizes = [50, 60, 70].map((size) => size + i);
+    // The first one has two sizes already: a third more would set it aside.
+    if (i === 0) storeIn(engine, sizes.slice(0, 2), 2);
+    else storeIn(engine, sizes);
+  }
+  await until("all sizes are known", async () => (await ask({ token_ids: [...PROMPT] })).status === 422);
+  const { status, payload } = await ask({ token_ids: [...PROMPT] });
+  expect({ status, ...payload }).toMatchObject({ status: 422, code: "block_size_required" });
+  expect((payload as { detail?: string }).detail).toMatch(
+    /^block_size: engines of test\/model use more than 16; expected one of 8, 16, 24, 32, 40, 50/,
+  );
   expect((await ask({ token_ids: [...PROMPT], block_size: 40 })).status).toBe(200);
 });
 
@@ -176,8 +239,10 @@ test("sizes that no engine has any more are not looked in: a rollout that is ove
   }
   await until("their blocks are gone", async () => {
     const { status, payload } = await ask({ token_ids: [...PROMPT] });
-    return status === 200 && payload.block_sizes?.length === 3;
+    return status === 200 && payload.block_sizes?.length === 8;
   });
   // The hybrid one still holds blocks of 24.
-  expect((await ask({ token_ids: [...PROMPT] })).payload.block_sizes).toEqual([16, 24, 32]);
+  expect((await ask({ token_ids: [...PROMPT] })).payload.block_sizes).toEqual([
+    16, 24, 32, 50, 51, 60, 61, 71,
+  ]);
 });

@@ -60,7 +60,7 @@ export interface QuestionOptions {
   /** As engines were registered with it. */
   readonly model: string;
   readonly loraName?: string | undefined;
-  /** Tokens per block: only engines that use it. Without it every size in use is looked in, up to four. */
+  /** Tokens per block: only engines that use it. Without it every size in use is looked in, up to 16. */
   readonly blockSize?: number | undefined;
   readonly cacheSalt?: string | undefined;
   /** Only these. */

@@ -7,7 +7,7 @@
  *
  * | verbosity | lines |
  * | --- | --- |
- * | 1 | a publisher that began anew, history that is lost |
+ * | 1 | a publisher that began anew, history that is lost, a rank that is set aside (once until it restarts) |
  * | 2 | each message applied, with the sum of its events; messages dropped, gaps, replays, changes of trust |
  * | 3 | each event applied or dropped |
  * | 5 | changes of the stream's state |
@@ -15,7 +15,15 @@
  * No line holds tokens or hashes: core does not hand them out.
  */
 
-import type { DropReason, EventType, ReplayStatus, StreamState, SyncListener, Trust } from "@kvsync/core";
+import {
+  type DropReason,
+  type EventType,
+  RANK_BLOCK_SIZES_MAX,
+  type ReplayStatus,
+  type StreamState,
+  type SyncListener,
+  type Trust,
+} from "@kvsync/core";
 
 import type { LineGate } from "../log/line-gate.ts";
 import { LINE_LEVELS, type LineLevel } from "../log/log-level.ts";
@@ -56,6 +64,7 @@ export class StreamWatch implements SyncListener {
   /** Of the message at hand. */
   #blocks = 0;
   #replay: OpenReplay | null = null;
+  #isSetAside = false;
 
   /**
    * @param metrics - of the stream.
@@ -102,6 +111,7 @@ export class StreamWatch implements SyncListener {
   /** An event, or some of its blocks, was dropped. */
   eventDropped(type: EventType, reason: DropReason, blockCount: number): void {
     this.#metrics.eventDropped(type, reason);
+    if (reason === "too_many_block_sizes" && !this.#isSetAside) this.#setAside();
     if (this.#log.verbosity >= EVENT)
       this.#say("event", "event_dropped", "dropped an event", {
         event_type: type,
@@ -142,8 +152,15 @@ export class StreamWatch implements SyncListener {
       this.#say("summary", "replay_ended", "a replay has ended", { status });
   }
 
+  #setAside(): void {
+    this.#isSetAside = true;
+    const message = `an engine stores in more than ${RANK_BLOCK_SIZES_MAX} block sizes and is set aside: lookups find nothing of it until it clears its cache or restarts; check its configuration`;
+    this.#say("warn", "engine_set_aside", message, { sequence_number: this.#sequenceNumber() });
+  }
+
   /** The publisher is another one than before. */
   restarted(): void {
+    this.#isSetAside = false;
     this.#say(
       "info",
       "engine_restarted",

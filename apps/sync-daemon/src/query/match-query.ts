@@ -88,7 +88,7 @@ const list = z.custom<readonly unknown[]>(Array.isArray, "a list");
 const INPUTS = ["token_ids", "prefix_hashes", "prompt", "messages"] as const;
 
 const BLOCK_SIZE =
-  "Tokens per block: only engines that use it. Without it every size in use is looked in, up to four.";
+  "Tokens per block: only engines that use it. Without it every size in use is looked in, up to 16.";
 const INCLUDE_UNMATCHED = "List ranks without a match too.";
 
 /** Body of a JSON lookup. */

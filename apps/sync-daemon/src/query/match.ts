@@ -40,8 +40,11 @@ export interface MatchDependencies {
 /** Model names listed in an error. */
 const LISTED_MAX = 20;
 
-/** Block sizes that one lookup tries. Each costs hashing the prompt once more; a fleet has one or two. */
-const BLOCK_SIZES_MAX = 4;
+/**
+ * Block sizes that one lookup tries. Each costs hashing the prompt once more; a fleet has one or two. One engine brings at most
+ * four (core's event-applier.ts, A8), so that it takes several that misbehave to have the others' lookups refused.
+ */
+const BLOCK_SIZES_MAX = 16;
 
 /** A considered rank. */
 interface Candidate {

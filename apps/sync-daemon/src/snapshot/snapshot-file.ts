@@ -44,6 +44,7 @@ import {
   IndexCopyReader,
   type IndexImport,
   LOOKAHEAD_MAX,
+  RANK_BLOCK_SIZES_MAX,
   RANK_SLOTS_MAX,
   type Tier,
 } from "@kvsync/core";
@@ -90,6 +91,10 @@ const position = z.object({
   applier: z.object({
     mainGroup: count.nullable(),
     otherGroups: z.array(z.tuple([count, dropReason])).max(64),
+    blockSizes: z
+      .array(z.int().min(1))
+      .max(RANK_BLOCK_SIZES_MAX + 1)
+      .optional(),
     mayUnderReport: z.boolean(),
     mayOverReport: z.boolean(),
     historyFrom: count,

@@ -1,5 +1,5 @@
 /**
- * What becomes of each kind of event, rule by rule (A1 to A7 of event-applier.ts), from encoded batches to the index's contents.
+ * What becomes of each kind of event, rule by rule (A1 to A8 of event-applier.ts), from encoded batches to the index's contents.
  */
 import { encode } from "@msgpack/msgpack";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -54,6 +54,12 @@ function stored(names: readonly number[], fields: Partial<BlockStored> = {}): Bl
     medium: "GPU",
     ...fields,
   };
+}
+
+/** A store of one block in this block size. */
+function storedIn(blockSize: number): BlockStored {
+  const tokenIds = Array.from({ length: blockSize }, (_, i) => i);
+  return stored([1000 + blockSize], { blockSize, tokenIds });
 }
 
 function removed(names: readonly number[], fields: Partial<KvEvent> = {}): KvEvent {
@@ -392,6 +398,9 @@ describe("losses (A4)", () => {
         start({}, rejecting("rejected_too_many_blocks"));
         apply(0, stored([1]));
       },
+      too_many_block_sizes: () => {
+        apply(0, ...[1, 2, 3, 4, 5].map((size) => storedIn(size)));
+      },
       index_refused: () => {
         start({}, refusing(new RefusalError()));
         apply(0, stored([1]));
@@ -419,6 +428,24 @@ describe("losses (A4)", () => {
   test("what a message lost by breaking off may have been anything, so that history begins behind it", () => {
     applier.apply(5, encode([1.5, [["AllBlocksCleared"]], 0]).subarray(0, -1));
     expect([effect(), applier.mayUnderReport, applier.historyFrom]).toEqual(["may_over_report", true, 6]);
+  });
+
+  test("A8: a rank that stores in more than four block sizes is set aside until its pool is cleared", () => {
+    const ofSize = (size: number): string[] => rows({ blockSize: size });
+    apply(0, storedIn(1), storedIn(2), storedIn(3), storedIn(4), storedIn(2));
+    expect([ofSize(1).length, ofSize(4).length, effect()]).toEqual([1, 1, "harmless"]);
+    apply(1, storedIn(7));
+    expect([1, 2, 3, 4, 7].flatMap(ofSize)).toEqual([]);
+    expect([effect(), applier.mayUnderReport]).toEqual(["may_under_report", true]);
+    // Not even the sizes that were taken before, and not after a hand-over to another applier either.
+    apply(2, storedIn(2));
+    const state = applier.state();
+    start();
+    applier.restore(state, 2);
+    apply(3, storedIn(2));
+    expect([ofSize(2), dropped()]).toEqual([[], { too_many_block_sizes: 1 }]);
+    apply(4, { type: "AllBlocksCleared" }, storedIn(7));
+    expect([ofSize(7).length, applier.mayUnderReport]).toEqual([1, false]);
   });
 
   test("keys that the index does not take cost their store only", () => {

@@ -23,6 +23,9 @@
  *  A6  The cache salt of SGLang's extra field counts at the root; children inherit it through the chain (extra-keys.ts).
  *  A7  An adapter known only by `lora_id` (vLLM ≤ 0.13) is named "id:7". Such ids are given in order of registration, so
  *      the name holds on one engine only; clients of such engines ask for it by that name.
+ *  A8  A rank stores in at most RANK_BLOCK_SIZES_MAX block sizes. One that stores in more is set aside: its blocks are removed
+ *      and its stores dropped until its engine clears its pool or restarts. Each size costs every lookup of the model one
+ *      more hash of the prompt, so one engine with many sizes would slow down, or stop, the lookups of all others.
  *
  * Not here: sequence numbers, gaps, restarts (worker-sync.ts).
  *
@@ -68,6 +71,9 @@ const TIER_BY_MEDIUM: ReadonlyMap<string, Tier> = new Map([
 /** Most groups whose kind is remembered, for the reason under which their removals are dropped; engines have up to eight. */
 const GROUPS_MAX = 64;
 
+/** Block sizes of one rank (A8). Engines have one; a hybrid model or offloading in larger chunks adds one each. */
+export const RANK_BLOCK_SIZES_MAX = 4;
+
 /** What an applier works with. */
 export interface ApplierDependencies {
   readonly index: IndexWriter;
@@ -86,6 +92,8 @@ export class EventApplier implements EventSink {
   /** Groups that are not indexed, and why (A1). */
   readonly #otherGroups = new Map<number, EventDropReason>();
   #mainGroup: number | null = null;
+  /** Sizes stored in since the rank was last cleared; more than RANK_BLOCK_SIZES_MAX when it is set aside (A8). */
+  readonly #blockSizes = new Set<number>();
   #context: ContextKey;
   /** The message at hand, or the last one. */
   #sequenceNumber = -1;
@@ -133,6 +141,7 @@ export class EventApplier implements EventSink {
   beginAt(fromSequenceNumber: number, isComplete: boolean): void {
     this.#index.clearRank(this.#rankSlot);
     this.#otherGroups.clear();
+    this.#blockSizes.clear();
     this.#mainGroup = null;
     this.#mayUnderReport = !isComplete;
     this.#mayOverReport = false;
@@ -145,6 +154,7 @@ export class EventApplier implements EventSink {
     return {
       mainGroup: this.#mainGroup,
       otherGroups: [...this.#otherGroups],
+      blockSizes: [...this.#blockSizes],
       mayUnderReport: this.#mayUnderReport,
       mayOverReport: this.#mayOverReport,
       historyFrom: this.#historyFrom,
@@ -156,6 +166,7 @@ export class EventApplier implements EventSink {
   restore(state: ApplierState, lastSequenceNumber: number): void {
     this.#mainGroup = state.mainGroup;
     for (const [group, reason] of state.otherGroups) this.#otherGroups.set(group, reason);
+    for (const blockSize of state.blockSizes ?? []) this.#blockSizes.add(blockSize);
     this.#mayUnderReport = state.mayUnderReport;
     this.#mayOverReport = state.mayOverReport;
     this.#historyFrom = state.historyFrom;
@@ -203,6 +214,8 @@ export class EventApplier implements EventSink {
     }
     const tier = event.medium === null ? 0 : TIER_BY_MEDIUM.get(event.medium);
     if (tier === undefined) this.#drop("BlockStored", "unknown_medium", blockCount);
+    else if (this.#blockSizes.size > RANK_BLOCK_SIZES_MAX)
+      this.#drop("BlockStored", "too_many_block_sizes", blockCount);
     else if (event.tokenCount === 0) this.#storeKnown(tier, blockCount, "unresolved_placeholder");
     else if (event.tokenCount === blockCount * event.blockSize) this.#store(event, tier);
     else this.#storeKnown(tier, blockCount, "misaligned_tokens");
@@ -229,6 +242,7 @@ export class EventApplier implements EventSink {
   /** Decoder's callback. */
   onAllBlocksCleared(): void {
     this.#index.clearRank(this.#rankSlot);
+    this.#blockSizes.clear();
     this.#mayUnderReport = false;
     this.#mayOverReport = false;
     this.#historyFrom = this.#sequenceNumber;
@@ -244,8 +258,21 @@ export class EventApplier implements EventSink {
     if (type !== "BlockStored") this.#loseRemoval();
   }
 
+  /** A8. One set lookup an event. */
+  #isBlockSizeTaken(blockSize: number): boolean {
+    if (this.#blockSizes.has(blockSize)) return true;
+    this.#blockSizes.add(blockSize);
+    if (this.#blockSizes.size <= RANK_BLOCK_SIZES_MAX) return true;
+    this.#index.clearRank(this.#rankSlot);
+    return false;
+  }
+
   #store(event: DecodedBlockStored, tier: Tier): void {
     const { blockCount, hasParent } = event;
+    if (!this.#isBlockSizeTaken(event.blockSize)) {
+      this.#drop("BlockStored", "too_many_block_sizes", blockCount);
+      return;
+    }
     const context = this.#contextOf(event);
     const salt = hasParent ? null : event.cacheSalt;
     const digests = this.#index.scratch.extraDigests;

@@ -9,6 +9,8 @@ import type { EventDropReason } from "./sync-report.ts";
 export interface ApplierState {
   readonly mainGroup: number | null;
   readonly otherGroups: readonly (readonly [group: number, reason: EventDropReason])[];
+  /** Block sizes stored in; left out by snapshots of earlier versions. */
+  readonly blockSizes?: readonly number[] | undefined;
   readonly mayUnderReport: boolean;
   readonly mayOverReport: boolean;
   readonly historyFrom: number;

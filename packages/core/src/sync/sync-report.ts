@@ -95,6 +95,8 @@ export const EVENT_DROP_EFFECTS = {
   index_memory_limit: "may_under_report",
   /** More blocks than the index takes in one store. */
   too_many_blocks: "may_under_report",
+  /** The rank stores in more block sizes than RANK_BLOCK_SIZES_MAX: it is set aside, all of its stores are dropped. */
+  too_many_block_sizes: "may_under_report",
   /** The index refused the event's context or shape. */
   index_refused: "may_under_report",
 } as const;

@@ -39,6 +39,7 @@ export const DROP_REASONS = [
   "park_full",
   "index_memory_limit",
   "too_many_blocks",
+  "too_many_block_sizes",
   "index_refused",
   "duplicate",
   "covered_by_replay",
