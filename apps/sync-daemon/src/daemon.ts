@@ -22,9 +22,8 @@ import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
-import { IngestPool } from "./ingest/ingest-pool.ts";
+import { IngestPool, type PoolDependencies } from "./ingest/ingest-pool.ts";
 import { BoardReader, createBoardMemory } from "./board/stream-board.ts";
-import { StallWatch } from "./health/stall-watch.ts";
 import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
 import type { IngestSettings } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
@@ -39,7 +38,7 @@ import type { Settings } from "./settings/settings.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
 import { findSnapshot } from "./snapshot/snapshot-source.ts";
-import { SnapshotStore } from "./snapshot/snapshot-store.ts";
+import { type SnapshotDependencies, SnapshotStore } from "./snapshot/snapshot-store.ts";
 import type { FinishedSpan } from "./telemetry/finished-span.ts";
 import type { Tracing } from "./telemetry/tracing.ts";
 import { startTelemetry, type Telemetry } from "./telemetry/telemetry.ts";
@@ -82,7 +81,6 @@ export class Daemon {
   /** Null when none is configured. */
   readonly #tokenizer: RemoteTokenizer | null;
   readonly #ingest: IngestPool;
-  readonly #stallWatch: StallWatch;
 
   private constructor(parts: {
     readonly settings: Settings;
@@ -95,7 +93,6 @@ export class Daemon {
     readonly health: HealthChecks;
     readonly tokenization: Tokenization;
     readonly ingest: IngestPool;
-    readonly stallWatch: StallWatch;
   }) {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
     const { metrics } = telemetry;
@@ -113,7 +110,6 @@ export class Daemon {
     this.health = parts.health;
     this.syncHealth = new SyncHealth({ registry, board }, epochMs);
     this.#ingest = parts.ingest;
-    this.#stallWatch = parts.stallWatch;
     const waitedFor = { registry, board, discovery: discovery.status };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.#tokenizer = parts.tokenization.tokenizer;
@@ -136,29 +132,20 @@ export class Daemon {
     const curve = readCurveKeys(settings.curve);
     const sync = decideSync(settings.sync);
     const telemetry = await startTelemetry(settings, dependencies.version, dependencies.log, epochMs);
-    const { metrics, log, announce, threadLine, tracing } = telemetry;
+    const { metrics, log, tracing } = telemetry;
     if (!sync.on) tellSyncOff(sync, log.write);
-    const snapshots = new SnapshotStore(settings.snapshot, {
-      take: () => ingest.takeSnapshot(),
-      script: dependencies.snapshotScript,
-      version: dependencies.version,
-      metrics,
-      log: snapshotLog(log),
-      tracing,
-      now: epochMs,
-    });
+    const snapshots = snapshotStoreOf(settings, dependencies, telemetry, () => ingest.takeSnapshot());
     const heard = refusals(metrics, snapshotLog(log));
     const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard, tracing) : null;
     const boardMemory = createBoardMemory();
     const board = new BoardReader(boardMemory);
-    const { ingestScript: script, died, configFile } = dependencies;
     const shared = { board: boardMemory, logLevel: telemetry.level.memory, curve };
     const workers = ingestSettings(settings, shared, found?.path ?? null);
-    const heardOf = { log: log.write, threadLine, announce, died, span: spanTaker(tracing) };
-    const ingest = await IngestPool.start(workers, { script, board, metrics, ...heardOf });
-    const stallWatch = watchWorkers(board, settings, dependencies.stalled, log);
+    const stallMs = settings.ingest.stall_seconds * 1000;
+    const ingest = await IngestPool.start(workers, { board, stallMs, ...heardOf(dependencies, telemetry) });
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
+    const { configFile } = dependencies;
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
     const tokenization = tokenizationOf(settings, metrics, telemetry);
     const health = healthOf(
@@ -198,7 +185,6 @@ export class Daemon {
       health,
       tokenization,
       ingest,
-      stallWatch,
     });
   }
 
@@ -213,26 +199,28 @@ export class Daemon {
     await this.discovery.stop();
     await this.#tokenizer?.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
-    this.#stallWatch.stop();
     await this.#ingest.stop();
     await this.tracing?.stop();
   }
 }
 
-function watchWorkers(
-  board: BoardReader,
-  { ingest }: Settings,
-  stalled: DaemonDependencies["stalled"],
-  log: LineGate,
-): StallWatch {
-  const watch = new StallWatch(board, ingest.stall_seconds * 1000, {
-    lost: (number, silentMs) => {
-      stalled(`ingest-${number}`, silentMs / 1000);
-    },
-    log: log.write,
-  });
-  watch.start();
-  return watch;
+function snapshotStoreOf(
+  { snapshot }: Settings,
+  { snapshotScript: script, version }: DaemonDependencies,
+  { metrics, log, tracing }: Telemetry,
+  take: SnapshotDependencies["take"],
+): SnapshotStore {
+  const dependencies = { take, script, version, metrics, log: snapshotLog(log), tracing, now: epochMs };
+  return new SnapshotStore(snapshot, dependencies);
+}
+
+/** Where ingest threads' code lies, and where their news go. */
+function heardOf(
+  { ingestScript, died, stalled }: DaemonDependencies,
+  { metrics, log, announce, threadLine, tracing }: Telemetry,
+): Omit<PoolDependencies, "board" | "stallMs"> {
+  const span = spanTaker(tracing);
+  return { script: ingestScript, died, stalled, metrics, log: log.write, announce, threadLine, span };
 }
 
 /** Where ingest threads' spans go. They make none when tracing is off. */

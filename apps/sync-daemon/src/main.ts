@@ -3,7 +3,7 @@
  * The process: settings → daemon → HTTP → signals.
  *
  * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for an ingest worker that stopped and did not come back
- * (health/stall-watch.ts), 1 for everything else that should not happen. A daemon that
+ * (ingest/stall-watch.ts), 1 for everything else that should not happen. A daemon that
  * fails leaves by exit, not by limping on: its state can be rebuilt from the engines.
  *
  * Stopping: readiness goes first, then (a moment later, so that balancers see it) no new connections, then requests under
@@ -16,7 +16,7 @@ import type { Logger } from "pino";
 
 import { createApp } from "./app.module.ts";
 import { Daemon } from "./daemon.ts";
-import { EXIT_WORKER_STALLED } from "./health/stall-watch.ts";
+import { EXIT_WORKER_STALLED } from "./ingest/stall-watch.ts";
 import { errorFacts } from "./log/error-facts.ts";
 import { createLog, lineWriter } from "./log/log.ts";
 import type { LogLine } from "./log/log-line.ts";

@@ -23,6 +23,7 @@ import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import { IngestWorker } from "./ingest-worker.ts";
 import type { BoardReader } from "../board/stream-board.ts";
+import { StallWatch } from "./stall-watch.ts";
 import { makeBarrier } from "./snapshot-barrier.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
@@ -48,6 +49,9 @@ export interface PoolDependencies {
   /** Hears of spans that a worker has chosen. */
   readonly span: (span: FinishedSpan) => void;
   readonly died: (error: Error) => void;
+  /** A worker has shown no sign of life for `stallMs`. */
+  readonly stalled: (worker: string, silentSeconds: number) => void;
+  readonly stallMs: number;
 }
 
 interface Assignment {
@@ -70,12 +74,18 @@ export class IngestPool implements RankFollower {
   readonly #stolen: readonly Counter[];
   /** Moves under way, by rank slot. */
   readonly #moving = new Map<number, Promise<void>>();
+  readonly #stallWatch: StallWatch;
   #timer: NodeJS.Timeout | null = null;
   #looksSpread = 0;
 
   private constructor(workers: readonly IngestWorker[], dependencies: PoolDependencies) {
     this.#workers = workers;
     this.#dependencies = dependencies;
+    const { board, log, stalled, stallMs } = dependencies;
+    const lost = (number: number, silentMs: number): void => {
+      stalled(`ingest-${number}`, silentMs / 1000);
+    };
+    this.#stallWatch = new StallWatch(board, stallMs, { lost, log });
     this.#stolen = workers.map((_, number) =>
       dependencies.metrics.counter(STREAM_METRICS.streamWorkStolen, { worker: `ingest-${number}` }),
     );
@@ -117,6 +127,7 @@ export class IngestPool implements RankFollower {
       workers.push(worker);
     }
     const pool = new IngestPool(workers, dependencies);
+    pool.#stallWatch.start();
     if (workers.length > 1) pool.#balance();
     return pool;
   }
@@ -193,6 +204,7 @@ export class IngestPool implements RankFollower {
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    this.#stallWatch.stop();
     await Promise.all(this.#moving.values());
     await Promise.all(this.#workers.map((worker) => worker.stop()));
   }

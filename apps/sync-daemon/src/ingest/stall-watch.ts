@@ -14,7 +14,7 @@
  *  W1  Only time during which this watch itself ran counts. After the whole process was stopped
  *      (SIGSTOP, a frozen container) a worker gets the full limit again.
  *
- * Not here: the trust of the ranks (board/stream-board.ts B4), readiness (readiness.ts).
+ * Not here: the trust of the ranks (board/stream-board.ts B4), readiness (health/readiness.ts).
  */
 import type { LogLine } from "../log/log-line.ts";
 import { type BoardReader, HEARTBEAT_STALE_MS } from "../board/stream-board.ts";
