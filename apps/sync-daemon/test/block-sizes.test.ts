@@ -26,13 +26,17 @@ afterAll(async () => {
 });
 
 /** Starts and registers an engine of this size that has served the prompt. */
-async function join(blockSize: number, model = "test/model"): Promise<void> {
+async function join(blockSize: number, model = "test/model", hints: object = {}): Promise<void> {
   const engine = await TestEngine.start(
     { id: `${model === "test/model" ? "" : `${model.split("/")[0]}-`}of-${blockSize}`, model, blockSize },
     blockSize,
   );
   engines.set(engine.engine.settings.id, engine);
-  const created = await running.app.inject({ method: "POST", url: "/api/v1/engines", payload: engine.entry });
+  const created = await running.app.inject({
+    method: "POST",
+    url: "/api/v1/engines",
+    payload: { ...engine.entry, ...hints },
+  });
   expect(created.statusCode).toBe(201);
   engine.engine.submit(
     { id: 1, promptTokens: PROMPT, output: { count: 1, seed: 1 }, loraName: null, cacheSalt: null },
@@ -74,6 +78,24 @@ test("a lookup without a block size finds every engine, each in its own blocks, 
     { worker: "of-16", matched_tokens: 80 },
     { worker: "of-32", matched_tokens: 64 },
   ]);
+});
+
+test("a prompt that is held as a whole is reused up to its last token, and less by an engine that drops its last block", async () => {
+  const whole = await ask({ token_ids: [...PROMPT.subarray(0, 96)] });
+  expect(whole.payload.matches).toMatchObject([
+    { worker: "of-16", matched_tokens: 96, reusable_tokens: 80 },
+    { worker: "of-32", matched_tokens: 96, reusable_tokens: 64 },
+  ]);
+  const longer = await ask({ token_ids: [...PROMPT.subarray(0, 97)] });
+  expect(longer.payload.matches).toMatchObject([{ reusable_tokens: 96 }, { reusable_tokens: 96 }]);
+  await join(16, "eagle/model", { type: "vLLM", drops_last_block: true });
+  const eagle = await ask({ model: "eagle/model", token_ids: [...PROMPT.subarray(0, 97)] });
+  expect(eagle.payload.matches).toMatchObject([{ matched_tokens: 96, reusable_tokens: 80 }]);
+  const listed = await running.app.inject("/api/v1/engines");
+  expect(listed.json<{ engines: object[] }>().engines.at(-1)).toMatchObject({
+    type: "vllm",
+    drops_last_block: true,
+  });
 });
 
 test("with a block size only engines that use it match, and an unmatched one says the size that was asked for", async () => {

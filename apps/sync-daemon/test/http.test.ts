@@ -113,6 +113,7 @@ test("a lookup answers alike in JSON and in binary, with the worker, its blocks 
         dp_rank: 0,
         matched_blocks: 5,
         matched_tokens: 80,
+        reusable_tokens: 64,
         tiers: { device: 5, host: 0, disk: 0, remote: 0 },
         trust: "exact",
       },

@@ -26,6 +26,8 @@ export interface WorkerMatch {
   /** Leading blocks held without a hole. */
   matched_blocks: number;
   matched_tokens: number;
+  /** Of matched_tokens, what the engine will really skip: it computes at least the prompt's last token again. */
+  reusable_tokens: number;
   /** The matched blocks by the fastest tier that holds them. */
   tiers: { device: number; host: number; disk: number; remote: number };
   trust: Trust;

@@ -53,6 +53,7 @@ export class CommunityRegistrations {
       id,
       model,
       endpoint: body.endpoint,
+      type: body.type ?? undefined,
       ...(replay === "" ? {} : { replay_endpoint: replay }),
     });
     if (!entry.success) {

@@ -17,6 +17,8 @@ test("an entry with least fields is one rank without replay", () => {
     model: "m",
     topic: "",
     reportMode: "delta",
+    type: null,
+    dropsLastBlock: false,
     ranks: [{ dpRank: 0, endpoint: "tcp://127.0.0.1:5557", replayEndpoint: null }],
   });
 });
@@ -63,6 +65,8 @@ test.each([
   [{ id: "a", model: "m", endpoints: ["tcp://h:1", "tcp://h:2"], dp_size: 3 }, "endpoints"],
   [{ ...MINIMAL, replay_endpoint: "tcp://h:1", replay_endpoints: ["tcp://h:1"] }, "replay_endpoint"],
   [{ ...MINIMAL, report_mode: "diff" }, "report_mode"],
+  [{ ...MINIMAL, type: "Triton" }, "type"],
+  [{ ...MINIMAL, drops_last_block: "yes" }, "drops_last_block"],
   ["engine-0", ""],
 ])("%j is refused at %s", (entry, path) => {
   expect(refusalOf(entry).path).toBe(path);

@@ -10,6 +10,8 @@
 
 import { z } from "zod";
 
+import { ENGINE_TYPE_EXPECTED, ENGINE_TYPES, type EngineType, engineTypeOf } from "./engine-type.ts";
+
 /** DP ranks of one engine. The largest published deployments use tens; the bound keeps one entry from taking every slot. */
 const DP_SIZE_MAX = 64;
 
@@ -17,7 +19,7 @@ const DP_SIZE_MAX = 64;
  * Length of an id. A pod's `namespace/name` has up to 63 + 1 + 253 = 317 characters; a registration by the community's API
  * puts its tenant in front and `/dp` with the rank behind.
  */
-export const ID_LENGTH_MAX = 512;
+const ID_LENGTH_MAX = 512;
 /** Length of a model's name. */
 const NAME_LENGTH_MAX = 128;
 /** Length of an endpoint or topic. */
@@ -68,6 +70,17 @@ const fields = z.strictObject({
     .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
     .default(""),
   report_mode: z.enum(["delta", "full"], 'one of "delta", "full"').default("delta"),
+  type: z
+    .string(ENGINE_TYPE_EXPECTED)
+    .refine((text) => engineTypeOf(text) !== null, ENGINE_TYPE_EXPECTED)
+    .optional()
+    .describe("vLLM, SGLang or TensorRT-LLM; a hint for reusable_tokens."),
+  drops_last_block: z
+    .boolean("true or false")
+    .default(false)
+    .describe(
+      "vLLM with EAGLE, EAGLE3 or MTP whose hashes do not look ahead: before 0.33, or with a KV connector. Its last matched block is not reused.",
+    ),
 });
 
 /** One DP rank's sockets. */
@@ -87,6 +100,10 @@ export interface Engine {
   readonly topic: string;
   /** `full`: the engine re-announces blocks, so repeated stores are not counted as copies. */
   readonly reportMode: "delta" | "full";
+  /** Null when nobody said. */
+  readonly type: EngineType | null;
+  /** Whether the last matched block is computed again (query/reusable-tokens.ts, U2). */
+  readonly dropsLastBlock: boolean;
   readonly ranks: readonly EngineRank[];
 }
 
@@ -143,7 +160,15 @@ export const engineEntry = fields.transform((entry, context): Engine => {
       seen.add(used);
     }
   }
-  return { id: entry.id, model: entry.model, topic: entry.topic, reportMode: entry.report_mode, ranks };
+  return {
+    id: entry.id,
+    model: entry.model,
+    topic: entry.topic,
+    reportMode: entry.report_mode,
+    type: entry.type === undefined ? null : engineTypeOf(entry.type),
+    dropsLastBlock: entry.drops_last_block,
+    ranks,
+  };
 });
 
 /** A normalised engine, as it is kept in files: what `engineEntry` gives, with DP ranks of any number. */
@@ -152,6 +177,9 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
   model,
   topic: z.string("a topic prefix").max(ENDPOINT_LENGTH_MAX),
   reportMode: z.enum(["delta", "full"]),
+  // Files of earlier versions have none of these.
+  type: z.enum(ENGINE_TYPES).nullable().default(null),
+  dropsLastBlock: z.boolean().default(false),
   ranks: z
     .array(
       z.strictObject({

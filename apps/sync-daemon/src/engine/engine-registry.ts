@@ -330,7 +330,7 @@ export function engineConflict(engine: Engine, field: string, rival: string): Re
  */
 export function firstDifference(one: Engine, other: Engine): string | null {
   if (one === other) return null;
-  for (const field of ["model", "topic", "reportMode", "ranks"] as const) {
+  for (const field of ["model", "topic", "reportMode", "type", "dropsLastBlock", "ranks"] as const) {
     if (JSON.stringify(one[field]) !== JSON.stringify(other[field])) return field;
   }
   return null;

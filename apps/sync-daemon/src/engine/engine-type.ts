@@ -1,7 +1,13 @@
 /**
  * What an engine is, by the names that people and registering clients give it: each project writes its own name in several ways.
- * Nothing else is derived from it: the dialect of the events is recognised event by event.
+ * A hint for `reusable_tokens` and for people; the dialect of the events is recognised event by event.
  */
+
+/** The engines that speak the protocol. */
+export const ENGINE_TYPES = ["vllm", "sglang", "tensorrt-llm"] as const;
+
+/** One of ENGINE_TYPES. */
+export type EngineType = (typeof ENGINE_TYPES)[number];
 
 /** Every spelling without its separators, in lower case. */
 const TYPE_OF_SPELLING: Readonly<Record<string, EngineType>> = {
@@ -11,9 +17,6 @@ const TYPE_OF_SPELLING: Readonly<Record<string, EngineType>> = {
   trtllm: "tensorrt-llm",
   tllm: "tensorrt-llm",
 };
-
-/** The engines that speak the protocol. */
-type EngineType = "vllm" | "sglang" | "tensorrt-llm";
 
 /** What a type may be, for people. */
 export const ENGINE_TYPE_EXPECTED =

@@ -105,6 +105,8 @@ export class EnginesController {
       endpoint: engine.ranks[0]?.endpoint ?? null,
       topic: engine.topic,
       report_mode: engine.reportMode,
+      type: engine.type,
+      drops_last_block: engine.dropsLastBlock,
       ranks: ranks.map((rank, i) => ({
         ...this.#describeRank(rank),
         endpoint: engine.ranks[i]?.endpoint ?? null,

@@ -32,6 +32,9 @@ const workerMatch = z
       .describe("Tokens per block of what it holds; as the answer's when it holds nothing."),
     matched_blocks: count.describe("Leading blocks held without a hole."),
     matched_tokens: count,
+    reusable_tokens: count.describe(
+      "Of matched_tokens, what the engine will really skip: it computes at least the prompt's last token again.",
+    ),
     tiers: z
       .strictObject(
         Object.fromEntries(TIERS.map((tier) => [tier, count])) as Record<

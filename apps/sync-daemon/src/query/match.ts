@@ -21,12 +21,14 @@ import {
   MATCH_ROW_WORDS,
 } from "@kvsync/core";
 
+import type { Engine } from "../engine/engine-entry.ts";
 import type { EngineRegistry, RegisteredEngine } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../board/stream-board.ts";
 import type { TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
 import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
 import type { MatchQuery, QuestionFields } from "./match-query.ts";
 import { RequestError } from "../request/request-error.ts";
+import { reusableTokens } from "./reusable-tokens.ts";
 
 /** What answering needs. */
 export interface MatchDependencies {
@@ -52,6 +54,7 @@ interface Candidate {
   readonly dpRank: number;
   readonly rankSlot: number;
   readonly trustLevel: number;
+  readonly engine: Engine;
 }
 
 /**
@@ -71,7 +74,7 @@ export function match(query: MatchQuery, dependencies: MatchDependencies): Match
   const blockSizes = distinctBlockSizes(contexts);
   const blockSize = blockSizes.length > 1 ? null : (blockSizes[0] ?? query.blockSize);
   const best = new Map<number, RankMatch>();
-  for (const context of contexts) keepLonger(best, run(query, context, reader), context.blockSize);
+  for (const context of contexts) keepLonger(best, run(query, context, reader), context);
   const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
   const considered = TRUST_LEVELS.reduce((sum, trust) => sum + counts[trust], 0);
   return {
@@ -140,7 +143,7 @@ function consider(
     for (const { dpRank, rankSlot } of ranks) {
       const trustLevel = board.trustLevel(rankSlot, nowMs);
       counts[TRUST_LEVELS[trustLevel] ?? "unknown"] += 1;
-      candidates.push({ worker: engine.id, dpRank, rankSlot, trustLevel });
+      candidates.push({ worker: engine.id, dpRank, rankSlot, trustLevel, engine });
     }
   }
   counts.unknown += wanted?.size ?? 0;
@@ -151,6 +154,7 @@ function consider(
 interface FittingContext {
   readonly id: number;
   readonly blockSize: number;
+  readonly lookahead: number;
 }
 
 /** The contexts to look in. With a block size they are found by name; listing all is for answers that name what is known. */
@@ -158,10 +162,10 @@ function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContex
   const { model, loraName, blockSize } = query;
   if (blockSize !== null) {
     const found = reader.findContexts({ model, loraName, blockSize });
-    if (found.length > 0) return found.map(({ id }) => ({ id, blockSize }));
+    if (found.length > 0) return found.map(fittingContext);
   }
   const ours = reader.contexts().filter(({ key }) => key.model === model && key.loraName === loraName);
-  const fitting = inUse(ours).map(({ id, key }) => ({ id, blockSize: key.blockSize }));
+  const fitting = inUse(ours).map(fittingContext);
   const known = distinctBlockSizes(fitting);
   if (blockSize !== null && known.length > 0) {
     throw new RequestError(
@@ -186,6 +190,10 @@ function inUse(contexts: readonly ContextSummary[]): readonly ContextSummary[] {
   const holding = contexts.filter(({ prefixCount }) => prefixCount > 0);
   const sizes = new Set(contexts.map(({ key }) => key.blockSize));
   return holding.length > 0 || sizes.size > BLOCK_SIZES_MAX ? holding : contexts;
+}
+
+function fittingContext({ id, key: { blockSize, lookahead } }: ContextSummary): FittingContext {
+  return { id, blockSize, lookahead };
 }
 
 /** Ascending. */
@@ -215,16 +223,21 @@ interface RankMatch {
   /** See MatchResult. */
   readonly row: Uint32Array;
   readonly blockSize: number;
+  readonly lookahead: number;
   readonly tokens: number;
 }
 
 /** Keeps each rank slot's match of most tokens; rows are copied, since the reader reuses its own. */
-function keepLonger(best: Map<number, RankMatch>, result: MatchResult, blockSize: number): void {
+function keepLonger(
+  best: Map<number, RankMatch>,
+  result: MatchResult,
+  { blockSize, lookahead }: FittingContext,
+): void {
   for (let i = 0; i < result.matchCount; i++) {
     const row = result.rows.slice(i * MATCH_ROW_WORDS, (i + 1) * MATCH_ROW_WORDS);
     const [rankSlot = 0, matched = 0] = row;
     const tokens = matched * blockSize;
-    if (tokens > (best.get(rankSlot)?.tokens ?? 0)) best.set(rankSlot, { row, blockSize, tokens });
+    if (tokens > (best.get(rankSlot)?.tokens ?? 0)) best.set(rankSlot, { row, blockSize, lookahead, tokens });
   }
 }
 
@@ -254,10 +267,21 @@ function rank(
       block_size: held?.blockSize ?? blockSize,
       matched_blocks: matched,
       matched_tokens: held?.tokens ?? 0,
+      reusable_tokens: held === null ? 0 : reusable(query, candidate.engine, held),
       tiers: { device, host, disk, remote },
       trust: TRUST_LEVELS[candidate.trustLevel] ?? "unknown",
       age_seconds: Number.isNaN(lastEventAtMs) ? null : Math.max(0, (nowMs - lastEventAtMs) / 1000),
     };
+  });
+}
+
+function reusable(query: QuestionFields | MatchQuery, engine: Engine, held: RankMatch): number {
+  const isPairs = engine.type === "sglang" && held.lookahead > 0;
+  return reusableTokens(held.tokens, {
+    promptTokens: "input" in query && query.input === "token_ids" ? query.count : null,
+    blockSize: held.blockSize,
+    recomputedTokens: isPairs ? 2 : 1,
+    dropsLastBlock: engine.dropsLastBlock,
   });
 }
 

@@ -65,7 +65,8 @@ function world(): MatchDependencies {
   const context = index.openContext({ model: MODEL, loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 });
   for (let i = 0; i < ENGINES; i++) {
     const ranks = [{ dpRank: 0, endpoint: `tcp://127.0.0.1:${5000 + i}`, replayEndpoint: null }];
-    registry.register({ id: `engine-${i}`, model: MODEL, topic: "", reportMode: "delta", ranks });
+    const engine = { id: `engine-${i}`, model: MODEL, topic: "", reportMode: "delta", ranks } as const;
+    registry.register({ ...engine, type: null, dropsLastBlock: false });
     const { scratch } = index;
     const blocks = TOKENS_MAX / BLOCK_SIZE;
     scratch.tokens.set(tokens);
