@@ -107,7 +107,8 @@ export interface Row<Keys extends string = string> {
   /** Fixed, unique in its dashboard, panels included. */
   readonly id: number;
   readonly title: string;
-  readonly panels: readonly Keys[];
+  /** In reading order. */
+  readonly panels: Readonly<Record<Keys, Panel>>;
 }
 
 /** A dashboard. */
@@ -119,9 +120,13 @@ export interface Dashboard<Keys extends string = string> {
   /** The template variables beside the data source. */
   readonly variables: readonly VariableName[];
   readonly refresh: "5s" | "10s" | "30s";
+  readonly rows: readonly Row[];
+  /** Panels of all rows. */
   readonly panels: Readonly<Record<Keys, Panel>>;
-  readonly rows: readonly Row<Keys>[];
 }
+
+/** Keys of the panels in a union of rows. */
+type PanelKeys<OneRow> = OneRow extends Row<infer Keys> ? Keys : never;
 
 /** A place that an alert points at. */
 export interface PanelReference {
@@ -226,13 +231,33 @@ export function table(spec: TableSpec): Panel {
 }
 
 /**
- * Defines a dashboard.
+ * Defines a row.
  *
- * @param spec - its data; rows name panels by key.
+ * @param spec - its panels by key; a key is unique in the dashboard.
  * @returns the same, with the keys as literal types.
  */
-export function dashboard<Keys extends string>(spec: Dashboard<Keys>): Dashboard<Keys> {
+export function row<Keys extends string>(spec: Row<Keys>): Row<Keys> {
   return spec;
+}
+
+/**
+ * Defines a dashboard.
+ *
+ * @param spec - its data and rows.
+ * @returns the dashboard; an alert names a panel of any row by key.
+ * @throws RangeError when two rows have a panel of the same key.
+ */
+export function dashboard<Rows extends readonly Row[]>(
+  spec: Omit<Dashboard, "rows" | "panels"> & { readonly rows: Rows },
+): Dashboard<PanelKeys<Rows[number]>> {
+  const panels = {} as Record<PanelKeys<Rows[number]>, Panel>;
+  for (const { title, panels: own } of spec.rows) {
+    for (const [key, panel] of Object.entries(own) as [PanelKeys<Rows[number]>, Panel][]) {
+      if (key in panels) throw new RangeError(`row ${title} of ${spec.uid}: a panel ${key} exists already`);
+      panels[key] = panel;
+    }
+  }
+  return { ...spec, panels };
 }
 
 /**

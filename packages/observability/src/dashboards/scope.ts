@@ -2,6 +2,9 @@
  * What the variables at the top of a dashboard select, as matchers; and the look-back that fits the zoom.
  */
 
+/** Labels of a line per replica. */
+export const INSTANCE = ["instance"] as const;
+
 /** Grafana's look-back: at least four scrapes, and never less than a pixel. */
 export const RATE = "$__rate_interval";
 

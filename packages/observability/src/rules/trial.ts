@@ -28,6 +28,21 @@ export type SeriesLabels<L extends LabelDomains> = { readonly [K in keyof L]: Va
 /** The replica that trials speak of unless they say otherwise. */
 export const TARGET = { job: DAEMON_JOB, instance: "10.0.0.1:7070" } as const;
 
+/** The model that trials use. */
+export const MODEL = "example/model";
+
+/** The replica and model, as an alert per model carries them. */
+export const MODEL_LABELS = { ...TARGET, model: MODEL } as const;
+
+/** The engine that trials use. */
+export const ENGINE = { pod: "engine-0", model: MODEL } as const;
+
+/** The daemon's pod, as exporters of the cluster name it. */
+export const POD = { namespace: "kvsync", pod: "kvsync-daemon-0" } as const;
+
+/** The daemon's container in that pod. */
+export const CONTAINER = { ...POD, container: "daemon" } as const;
+
 /** Observations per second of a made-up histogram. */
 const OBSERVATIONS_PER_SECOND = 100;
 

@@ -8,16 +8,16 @@
  *   ticket   1   × budget over 3d and 6h   10 % of it in three days
  */
 
-import { SERVICE_METRICS } from "../catalogue/service.ts";
-import { panelOf } from "../dashboards/panel.ts";
-import { SERVICE } from "../dashboards/service.ts";
-import { above, both, sum } from "../promql/operators.ts";
-import { recorded } from "../promql/recording.ts";
-import { rate } from "../promql/series.ts";
-import { alert, type Alert, type AlertFor, type Runbook, type Severity } from "./alert.ts";
-import { type BurnWindow, OBJECTIVE_RECORDINGS, RECORDINGS } from "./recordings.ts";
-import { OBJECTIVES } from "./thresholds.ts";
-import { growing, sharedAt, TARGET, type TrialSeries } from "./trial.ts";
+import { SERVICE_METRICS } from "../../../catalogue/service.ts";
+import { panelOf } from "../../../dashboards/panel.ts";
+import { SERVICE } from "../../../dashboards/service.ts";
+import { above, both, sum } from "../../../promql/operators.ts";
+import { recorded } from "../../../promql/recording.ts";
+import { rate } from "../../../promql/series.ts";
+import { alert, type Alert, type AlertFor, type Runbook, type Severity } from "../../alert.ts";
+import { type BurnWindow, OBJECTIVE_RECORDINGS, RECORDINGS } from "../../recordings.ts";
+import { OBJECTIVES } from "../../thresholds.ts";
+import { growing, sharedAt, TARGET, type TrialSeries } from "../../trial.ts";
 
 interface Burn {
   readonly long: BurnWindow;

@@ -1,0 +1,66 @@
+/** Row of the dashboard "KV engines": State. */
+
+import { INGEST_METRICS } from "../../catalogue/ingest.ts";
+import { max, sum } from "../../promql/operators.ts";
+import { rate, value } from "../../promql/series.ts";
+import { THRESHOLDS } from "../../rules/thresholds.ts";
+import { query, row, stateTimeline, timeseries } from "../panel.ts";
+import { PODS, RATE } from "../scope.ts";
+
+const untrusted = { ...PODS, trust: ["partial", "stale", "unknown"] } as const;
+
+/** The row with its panels. */
+export const STATE = row({
+  id: 101,
+  title: "State",
+  panels: {
+    trust: stateTimeline({
+      id: 2,
+      title: "Trust",
+      shows:
+        "Per engine, how many of its streams are not exact, at the replica that trusts it least: their part of the index may miss or invent blocks.",
+      normal: "Exact all the time but for starts and repairs.",
+      width: 24,
+      height: 8,
+      queries: [
+        query(max(sum(value(INGEST_METRICS.streamTrust, untrusted), ["instance", "pod"]), ["pod"]), (label) =>
+          label("pod"),
+        ),
+      ],
+      levels: { warning: 1, critical: 2, bad: "above" },
+      states: [
+        { value: 0, text: "exact", color: "green" },
+        { value: 1, text: "1 stream not exact", color: "orange" },
+        { value: 2, text: "2 streams not exact", color: "red" },
+      ],
+    }),
+    states: timeseries({
+      id: 3,
+      title: "Streams by state",
+      shows: "Streams in each state of the stream machine, by replica.",
+      normal: "All live.",
+      width: 12,
+      height: 8,
+      stacked: true,
+      queries: [
+        query(sum(value(INGEST_METRICS.streamState, PODS), ["instance", "state"]), (label) =>
+          [label("instance"), label("state")].join(" "),
+        ),
+      ],
+    }),
+    connections: timeseries({
+      id: 4,
+      title: "Failed connection attempts",
+      shows: "Failed attempts per second, by engine.",
+      normal: "0.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(INGEST_METRICS.connections, RATE, { ...PODS, status: "failed" }), ["pod"]), (label) =>
+          label("pod"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.connectionFailuresPerSecond, bad: "above" },
+    }),
+  },
+});

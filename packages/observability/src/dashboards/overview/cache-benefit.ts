@@ -1,0 +1,54 @@
+/** Row of the dashboard "KV event sync overview": What it is worth. */
+
+import { PREFIX_INDEX_METRICS } from "../../catalogue/prefix-index.ts";
+import { ROUTING_METRICS } from "../../catalogue/routing.ts";
+import { max, summed } from "../../promql/operators.ts";
+import { recorded } from "../../promql/recording.ts";
+import { bucketRate } from "../../promql/series.ts";
+import { RECORDINGS } from "../../rules/recordings.ts";
+import { THRESHOLDS } from "../../rules/thresholds.ts";
+import { bucketsQuery, heatmap, quantileQueries, query, row, timeseries } from "../panel.ts";
+import { MODELS, RATE } from "../scope.ts";
+
+/** The row with its panels. */
+export const CACHE_BENEFIT = row({
+  id: 104,
+  title: "What it is worth",
+  panels: {
+    hitRate: timeseries({
+      id: 23,
+      title: "Prefix cache hit rate",
+      shows: "Rolling share of a prompt's blocks that the best worker holds, by model.",
+      normal: "Steady for a steady workload; a sudden fall without a change of workload means lost events.",
+      width: 8,
+      height: 8,
+      queries: [query(max(recorded(RECORDINGS.hitRate, MODELS), ["model"]), (label) => label("model"))],
+      levels: { warning: THRESHOLDS.hitRate, bad: "below" },
+    }),
+    matchShare: heatmap({
+      id: 24,
+      title: "Match share of prompts",
+      shows: "How much of each prompt was found, in steps of ten per cent: lookups per second by share.",
+      normal: "Two bands: first turns near 0, later turns of conversations near 100.",
+      width: 8,
+      height: 8,
+      rows: "buckets",
+      queries: [
+        bucketsQuery(summed(bucketRate(PREFIX_INDEX_METRICS.indexerMatchPercentage, RATE, MODELS), [])),
+      ],
+    }),
+    routingLatency: timeseries({
+      id: 25,
+      title: "Routing decision latency",
+      shows: "From a request's body to the answer that a gateway routes by.",
+      normal: "Below a millisecond without tokenization.",
+      width: 8,
+      height: 8,
+      queries: quantileQueries(
+        summed(bucketRate(ROUTING_METRICS.routingLatency, RATE, MODELS), []),
+        [0.5, 0.99],
+      ),
+      levels: { warning: THRESHOLDS.routingLatencySeconds, bad: "above" },
+    }),
+  },
+});

@@ -1,0 +1,69 @@
+/** Row of the dashboard "KV event sync overview": Connections and events. */
+
+import { INGEST_METRICS } from "../../catalogue/ingest.ts";
+import { min, sum } from "../../promql/operators.ts";
+import { rate, value } from "../../promql/series.ts";
+import { THRESHOLDS } from "../../rules/thresholds.ts";
+import { query, row, timeseries } from "../panel.ts";
+import { MODELS, PODS, RATE } from "../scope.ts";
+
+/** The row with its panels. */
+export const CONNECTIONS_AND_EVENTS = row({
+  id: 101,
+  title: "Connections and events",
+  panels: {
+    connections: timeseries({
+      id: 6,
+      title: "Active connections by model",
+      shows: "Open connections to engine event sockets, at the replica with the fewest.",
+      normal: "Flat; steps only when engines are added, removed or rolled.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          min(sum(value(INGEST_METRICS.connectionsActive, MODELS), ["instance", "model"]), ["model"]),
+          (label) => label("model"),
+        ),
+      ],
+      levels: { critical: 1, warning: 1, bad: "below" },
+    }),
+    attempts: timeseries({
+      id: 7,
+      title: "Connection attempts",
+      shows: "Attempts per second to connect to engines, by outcome.",
+      normal: "0 but for the start of engines; failures stay below one in ten seconds.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(INGEST_METRICS.connections, RATE, PODS), ["status"]), (label) => label("status")),
+      ],
+      levels: { warning: THRESHOLDS.connectionFailuresPerSecond, bad: "above" },
+    }),
+    received: timeseries({
+      id: 8,
+      title: "Events received",
+      shows:
+        "Events decoded per second, by type. Stores follow prompts, removals follow eviction in the engines.",
+      normal: "Follows the load; removals a little behind stores once the engines' caches are full.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(INGEST_METRICS.eventsReceived, RATE, PODS), ["event_type"]), (label) =>
+          label("event_type"),
+        ),
+      ],
+      stacked: true,
+    }),
+    processed: timeseries({
+      id: 9,
+      title: "Event processing rate",
+      shows: "Events applied to the index per second, by model.",
+      normal: "The same curve as the events received.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(INGEST_METRICS.eventsProcessed, RATE, PODS), ["model"]), (label) => label("model")),
+      ],
+    }),
+  },
+});

@@ -1,0 +1,85 @@
+/** Row of the dashboard "KV event sync overview": Latency and loss. */
+
+import { INGEST_METRICS } from "../../catalogue/ingest.ts";
+import { max, quantile, sum, summed } from "../../promql/operators.ts";
+import { recorded } from "../../promql/recording.ts";
+import { bucketRate, rate } from "../../promql/series.ts";
+import { RECORDINGS } from "../../rules/recordings.ts";
+import { THRESHOLDS } from "../../rules/thresholds.ts";
+import { query, row, timeseries } from "../panel.ts";
+import { MODELS, PODS, RATE } from "../scope.ts";
+
+/** The row with its panels. */
+export const LATENCY_AND_LOSS = row({
+  id: 102,
+  title: "Latency and loss",
+  panels: {
+    processingLatency: timeseries({
+      id: 10,
+      title: "Processing latency p99",
+      shows: "Time to decode and apply one event that 99 % stay below, by type.",
+      normal: "Well below a millisecond; events of thousands of blocks take longer.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          quantile(
+            0.99,
+            summed(bucketRate(INGEST_METRICS.eventProcessingDuration, RATE, MODELS), ["event_type"]),
+          ),
+          (label) => label("event_type"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.eventProcessingSeconds, bad: "above" },
+    }),
+    dropped: timeseries({
+      id: 11,
+      title: "Dropped events",
+      shows:
+        "Events per second that were not applied, by reason. The reference of reasons is in the alert's runbook.",
+      normal: "0. What an engine publishes by design and we do not index appears here too, with its reason.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(sum(rate(INGEST_METRICS.eventsDropped, RATE, PODS), ["reason"]), (label) => label("reason")),
+      ],
+      levels: { warning: THRESHOLDS.droppedEventsPerSecond, bad: "above" },
+    }),
+    dropRatio: timeseries({
+      id: 12,
+      title: "Drop ratio by model",
+      shows: "Events dropped per event received over five minutes.",
+      normal: "0 %.",
+      width: 8,
+      height: 8,
+      queries: [query(max(recorded(RECORDINGS.dropRatio, MODELS), ["model"]), (label) => label("model"))],
+      levels: { warning: THRESHOLDS.rejectedRatio, bad: "above" },
+    }),
+    gaps: timeseries({
+      id: 13,
+      title: "Sequence gaps p95",
+      shows: "Messages missed per gap: 95 % of gaps are smaller. No line means no gap at all.",
+      normal: "No data, or single messages.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          quantile(0.95, summed(bucketRate(INGEST_METRICS.sequenceGap, RATE, PODS), ["model"])),
+          (label) => label("model"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.sequenceGapMessages, bad: "above" },
+    }),
+    replays: timeseries({
+      id: 14,
+      title: "Replays",
+      shows: "Replays per second, asked for and as they ended.",
+      normal: "Requested and completed lie on each other; failed stays at 0.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(INGEST_METRICS.replayRequests, RATE, PODS), ["status"]), (label) => label("status")),
+      ],
+    }),
+  },
+});

@@ -1,0 +1,89 @@
+/** Row of the dashboard "KV sync service and system": Security. */
+
+import { INGEST_METRICS } from "../../catalogue/ingest.ts";
+import { SECURITY_METRICS } from "../../catalogue/security.ts";
+import { age, max, min, orZero, sum } from "../../promql/operators.ts";
+import { rate, value } from "../../promql/series.ts";
+import { THRESHOLDS } from "../../rules/thresholds.ts";
+import { query, row, stat, stateTimeline, timeseries } from "../panel.ts";
+import { HERE, INSTANCE, RATE } from "../scope.ts";
+
+/** The row with its panels. */
+export const SECURITY = row({
+  id: 130,
+  title: "Security",
+  panels: {
+    refusedCallers: timeseries({
+      id: 131,
+      title: "Refused callers",
+      shows: "Requests per second refused for their token, its scope, or the caller's rate.",
+      normal: "0.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(sum(rate(SECURITY_METRICS.accessRefusals, RATE, HERE), ["code"]), (label) => label("code")),
+      ],
+      levels: { warning: THRESHOLDS.refusedCallersPerSecond, bad: "above" },
+    }),
+    securityFiles: stateTimeline({
+      id: 132,
+      title: "Files of tokens and certificates",
+      shows: "Whether what lies on the disk is what is in use.",
+      normal: "In use; refused after a rotation that went wrong.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          min(value(SECURITY_METRICS.fileUsable, HERE), ["instance", "file"]),
+          (label) => `${label("instance")} ${label("file")}`,
+        ),
+      ],
+      states: [
+        { value: 0, text: "refused", color: "red" },
+        { value: 1, text: "in use", color: "green" },
+      ],
+    }),
+    certificate: stat({
+      id: 133,
+      title: "Oldest certificate",
+      shows:
+        "Time since the certificate that ends first has ended: negative as long as it is good. Empty without TLS.",
+      normal: "Minus two weeks or less.",
+      width: 8,
+      height: 8,
+      queries: [query(max(age(value(SECURITY_METRICS.certificateExpiry, HERE)), []), "since its end")],
+      levels: { warning: -THRESHOLDS.certificateSecondsLeft, critical: 0, bad: "above" },
+    }),
+    refusedConnections: timeseries({
+      id: 134,
+      title: "Refused connections",
+      shows: "HTTP connections per second closed at once because there were too many.",
+      normal: "0.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(SECURITY_METRICS.connectionsRefused, RATE, HERE), INSTANCE), (label) =>
+          label("instance"),
+        ),
+      ],
+    }),
+    engineHandshakes: timeseries({
+      id: 135,
+      title: "Engines with other ZeroMQ security",
+      shows:
+        "Connections to engines per second that failed for CURVE: the engine has another key, or one side does not speak it. The metric has which, as reason.",
+      normal: "0.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          orZero(
+            sum(rate(SECURITY_METRICS.engineHandshakes, RATE, HERE), ["pod"]),
+            sum(rate(INGEST_METRICS.connections, RATE, HERE), ["pod"]),
+          ),
+          (label) => label("pod"),
+        ),
+      ],
+    }),
+  },
+});

@@ -1,0 +1,58 @@
+/** Alert: An engine's part of the index cannot be trusted. */
+
+import { INGEST_METRICS } from "../../../catalogue/ingest.ts";
+import { ENGINES } from "../../../dashboards/engines.ts";
+import { panelOf } from "../../../dashboards/panel.ts";
+import { above, sum } from "../../../promql/operators.ts";
+import { value } from "../../../promql/series.ts";
+import { alert } from "../../alert.ts";
+import { ask } from "../../commands.ts";
+import { ENGINE, MODEL_LABELS, steady } from "../../trial.ts";
+
+const untrusted = { trust: ["partial", "stale", "unknown"] } as const;
+
+/** Its condition, texts, runbook and trial. */
+export const STREAM_UNTRUSTED = alert({
+  name: "StreamUntrusted",
+  when: above(sum(value(INGEST_METRICS.streamTrust, untrusted), ["job", "instance", "model", "pod"]), 0),
+  for: "2m",
+  severity: "warning",
+  component: "ingest",
+  summary: "An engine's part of the index cannot be trusted.",
+  description: ({ label, value: streams }) =>
+    `${streams} streams of ${label("pod")} (${label("model")}) at ${label("instance")} have not been exact for two minutes.`,
+  panel: panelOf(ENGINES, "trust"),
+  runbook: {
+    meaning:
+      "A stream is partial (history was shorter than the gap), stale (a gap is open, or the connection is down) or unknown (nothing heard yet). Two minutes is far beyond a normal start or repair.",
+    impact: "Lookups that involve this engine say degraded or fallback.",
+    diagnosis: [
+      {
+        text: "Which trust?",
+        query: sum(value(INGEST_METRICS.streamTrust, untrusted), ["pod", "trust"]).text,
+      },
+      {
+        text: "The stream's own account: state, gaps, replays, drops by reason.",
+        command: ask("/api/v1/engines"),
+      },
+    ],
+    mitigation: [
+      {
+        cause: "partial: the engine keeps too little history (buffer_steps).",
+        fix: "It heals when the engine's old blocks are evicted or cleared. Blocks below a system prompt that was announced before the history begins stay unknown until then: have the idle engine drop its cache (vLLM POST /reset_prefix_cache in its server's dev mode, SGLang POST /flush_cache), or restart it. Raise buffer_steps so that it does not happen again.",
+      },
+      {
+        cause: "stale, and no replay endpoint is configured.",
+        fix: "Enable the engine's replay socket (default port 5558) and list it.",
+      },
+      { cause: "unknown: never connected.", fix: "See KVSyncConnectionFailure." },
+    ],
+    escalation: "kvsync's maintainers when a stream stays stale with a working replay endpoint.",
+  },
+  trial: {
+    series: (level) => [steady(INGEST_METRICS.streamTrust, { ...ENGINE, trust: "stale" }, level)],
+    fires: 1,
+    calm: 0,
+    labels: { ...MODEL_LABELS, pod: ENGINE.pod },
+  },
+});

@@ -1,0 +1,66 @@
+/** Alert: Callers are refused again and again. */
+
+import { SECURITY_METRICS } from "../../../catalogue/security.ts";
+import { SERVICE_METRICS } from "../../../catalogue/service.ts";
+import { panelOf } from "../../../dashboards/panel.ts";
+import { SERVICE } from "../../../dashboards/service.ts";
+import { above, sum } from "../../../promql/operators.ts";
+import { rate } from "../../../promql/series.ts";
+import { alert } from "../../alert.ts";
+import { logLines } from "../../commands.ts";
+import { INSTANCE } from "../../label-sets.ts";
+import { THRESHOLDS } from "../../thresholds.ts";
+import { growing, TARGET } from "../../trial.ts";
+
+/** Its condition, texts, runbook and trial. */
+export const CALLERS_REFUSED = alert({
+  name: "CallersRefused",
+  when: above(
+    sum(rate(SECURITY_METRICS.accessRefusals, "5m"), [...INSTANCE, "code"]),
+    THRESHOLDS.refusedCallersPerSecond,
+  ),
+  for: "10m",
+  severity: "warning",
+  component: "http",
+  summary: "Callers are refused again and again.",
+  description: ({ label, value: perSecond }) =>
+    `${label("instance")} refuses ${perSecond} requests a second with ${label("code")}.`,
+  panel: panelOf(SERVICE, "refusedCallers"),
+  runbook: {
+    meaning:
+      "Requests come without a token, with one that nobody has, with one of too little scope, or more often than the rate for one caller allows.",
+    impact: "Whoever sends them routes without cache information. If it is a stranger: none.",
+    diagnosis: [
+      {
+        text: "Which routes, and for what?",
+        query: sum(rate(SERVICE_METRICS.httpRequestErrors, "5m"), ["route", "code"]).text,
+      },
+      {
+        text: "Were the tokens changed, and read?",
+        command: logLines("security_file_", 5),
+      },
+    ],
+    mitigation: [
+      {
+        cause: "unknown_token after a rotation: a gateway still has the old token.",
+        fix: "Give it the new one; keep both in the file until everybody has it (docs/operations/security.md).",
+      },
+      {
+        cause: "insufficient_scope.",
+        fix: "Give that caller an admin token, or have it leave the route alone.",
+      },
+      { cause: "rate_limited.", fix: "Raise callers.read_per_second, or find out what asks so often." },
+      {
+        cause: "Nobody of yours.",
+        fix: "Keep the port from whoever it is: a network policy, or listening on fewer addresses.",
+      },
+    ],
+    escalation: "The team of the gateways; security when it is nobody's.",
+  },
+  trial: {
+    series: (level) => [growing(SECURITY_METRICS.accessRefusals, { code: "unknown_token" }, level)],
+    fires: THRESHOLDS.refusedCallersPerSecond + 0.1,
+    calm: THRESHOLDS.refusedCallersPerSecond - 0.1,
+    labels: { ...TARGET, code: "unknown_token" },
+  },
+});

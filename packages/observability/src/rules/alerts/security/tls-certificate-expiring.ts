@@ -1,0 +1,56 @@
+/** Alert: The certificate of the HTTP API ends within two weeks. */
+
+import { SECURITY_METRICS } from "../../../catalogue/security.ts";
+import { panelOf } from "../../../dashboards/panel.ts";
+import { SERVICE } from "../../../dashboards/service.ts";
+import { above, age, max } from "../../../promql/operators.ts";
+import { value } from "../../../promql/series.ts";
+import { alert } from "../../alert.ts";
+import { logLines } from "../../commands.ts";
+import { INSTANCE } from "../../label-sets.ts";
+import { THRESHOLDS } from "../../thresholds.ts";
+import { steady, TARGET } from "../../trial.ts";
+
+const HOUR_SECONDS = 3600;
+
+/** Its condition, texts, runbook and trial. */
+export const TLS_CERTIFICATE_EXPIRING = alert({
+  name: "TlsCertificateExpiring",
+  when: above(
+    age(max(value(SECURITY_METRICS.certificateExpiry), INSTANCE)),
+    -THRESHOLDS.certificateSecondsLeft,
+  ),
+  for: "10m",
+  severity: "warning",
+  component: "http",
+  summary: "The certificate of the HTTP API ends within two weeks.",
+  description: ({ label }) =>
+    `The certificate that ${label("instance")} serves HTTPS with has ended, or ends within fourteen days.`,
+  panel: panelOf(SERVICE, "certificate"),
+  runbook: {
+    meaning: "The certificate that is served ends in less than fourteen days, or has ended.",
+    impact: "From then on no caller can connect, and gateways route without cache information.",
+    diagnosis: [
+      {
+        text: "What does the daemon serve?",
+        command: "openssl s_client -connect DAEMON </dev/null 2>/dev/null | openssl x509 -noout -enddate",
+      },
+      {
+        text: "Was it renewed and not read?",
+        command: logLines("security_file_", 5),
+      },
+    ],
+    mitigation: [
+      { cause: "It was not renewed.", fix: "Renew it; see why its automation did not." },
+      { cause: "It was renewed and cannot be used.", fix: "See SecurityFileRefused." },
+    ],
+    escalation: "Whoever renews certificates.",
+  },
+  trial: {
+    series: (level) => [steady(SECURITY_METRICS.certificateExpiry, {}, level)],
+    fires: THRESHOLDS.certificateSecondsLeft,
+    calm: THRESHOLDS.certificateSecondsLeft + HOUR_SECONDS,
+    labels: { ...TARGET },
+    settle: "1m",
+  },
+});
