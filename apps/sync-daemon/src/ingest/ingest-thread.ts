@@ -56,7 +56,7 @@ const index =
     ? PrefixIndex.create(indexOptions)
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const ingest = new Ingest(settings, {
-  transport: new ZmqTransport(settings.curve),
+  transport: new ZmqTransport(settings.curve, frameBytesMax(settings)),
   index,
   board: new BoardWriter(settings.board, settings.workerNumber),
   metrics,
@@ -72,6 +72,14 @@ const ingest = new Ingest(settings, {
   now: epochMs,
   random: Math.random,
 });
+
+/**
+ * Twice the limit on messages, so that one that is only too long is dropped by its name
+ * (`message_too_large`) and the stream goes on; what is longer still ends its connection.
+ */
+function frameBytesMax({ queue }: IngestSettings): number {
+  return 2 * queue.messageBytes;
+}
 
 function threadSpans(ratio: number | null): ThreadSpans | null {
   if (ratio === null) return null;

@@ -4,10 +4,11 @@
  *            due and allowed              handshake
  *   waiting ────────────────▶ dialling ────────────▶ connected
  *      ▲                         │                       │
- *      └───── ended: wait ×2 ────┴─── ended: wait min ───┘
+ *      └──────── ended: wait ×2 ─┴───────────────────────┘
  *
  * Waits grow twofold with jitter between two settings, so that an engine that is down costs little and a fleet that comes
- * back does not come back at one moment. *When* a due connection may dial is decided by the caller's rate limit (dial()).
+ * back does not come back at one moment. A connection that stood for longer than the longest wait starts them over; one that
+ * ends sooner is an attempt that came to nothing, so that a peer whose bytes end its connection costs little too. *When* a due connection may dial is decided by the caller's rate limit (dial()).
  *
  * Not here: what the messages mean (core's WorkerSync), replay requests.
  */
@@ -43,6 +44,7 @@ export class EngineConnection {
   #closed = false;
   #waitMs: number;
   #dueMs = 0;
+  #connectedMs = 0;
 
   /**
    * @param settings - where to and how patiently.
@@ -93,7 +95,7 @@ export class EngineConnection {
     this.#subscription = this.#transport.subscribe(this.#settings.endpoint, this.#settings.topic, {
       connected: () => {
         this.#connected = true;
-        this.#waitMs = this.#settings.waitMsMin;
+        this.#connectedMs = this.#now();
         this.#events.connected();
       },
       message: (frames) => {
@@ -103,6 +105,8 @@ export class EngineConnection {
         this.#subscription = null;
         const wasConnected = this.#connected;
         this.#connected = false;
+        const stoodMs = wasConnected ? this.#now() - this.#connectedMs : 0;
+        if (stoodMs > this.#settings.waitMsMax) this.#waitMs = this.#settings.waitMsMin;
         this.#dueMs = this.#now() + this.#waitMs * (0.5 + this.#random() / 2);
         this.#waitMs = Math.min(this.#waitMs * 2, this.#settings.waitMsMax);
         if (wasConnected) this.#events.disconnected();

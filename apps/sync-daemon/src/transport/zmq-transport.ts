@@ -12,6 +12,9 @@
  *  - DEALER receive high-water mark 0 and a tight read loop: ROUTER drops at 1,000 messages if we are slow.
  *  - TCP keepalive on: a vanished host ends the connection in half a minute. ZMTP heartbeats would also end connections to
  *    engines that are merely busy.
+ *  - maxMessageSize: libzmq stores a frame while it arrives, before this process can see it. It counts
+ *    single frames. A message of endlessly many frames is stored whole, and nothing here can see or end
+ *    it: docs/operations/security.md says what that means.
  *  - maxSockets raised: libzmq stops at 1,023 per context, and a stream takes a socket and its monitor.
  *
  * Frames are not copied: the buffers are the messages' own memory, released when they are collected.
@@ -33,8 +36,8 @@ import type {
 /** 4,096 streams with socket and monitor pair, and replays on top. */
 const SOCKETS_MAX = 16_384;
 const RECEIVE_MESSAGES_MAX = 100_000;
-/** A last guard in front of the queue's own limit on messages: past it libzmq drops the connection. */
-const MESSAGE_BYTES_MAX = 1_073_741_824;
+/** Longest frame where no limit is given: a tool that looks at one engine. */
+const FRAME_BYTES_MAX = 1_073_741_824;
 /** How long dialling and the handshake may take together. */
 const DIAL_TIMEOUT_MS = 5000;
 const KEEPALIVE_IDLE_SECONDS = 15;
@@ -53,12 +56,13 @@ const NEVER_MS = 1_000_000_000;
 const SOCKET_OPTIONS = {
   linger: 0,
   reconnectInterval: NEVER_MS,
-  maxMessageSize: MESSAGE_BYTES_MAX,
   tcpKeepalive: 1,
   tcpKeepaliveIdle: KEEPALIVE_IDLE_SECONDS,
   tcpKeepaliveInterval: KEEPALIVE_INTERVAL_SECONDS,
   tcpKeepaliveCount: KEEPALIVE_COUNT,
 } as const;
+
+type BoundedOptions = typeof SOCKET_OPTIONS & { readonly maxMessageSize: number };
 
 /** What makes a socket speak CURVE, as the side that dials. */
 interface CurveOptions {
@@ -77,11 +81,14 @@ function curveOptions(keys: CurveKeys | null): CurveOptions {
 export class ZmqTransport implements Transport {
   readonly #context = new zmq.Context({ maxSockets: SOCKETS_MAX, blocky: false });
   readonly #open = new Set<Closeable>();
-  readonly #options: typeof SOCKET_OPTIONS & CurveOptions;
+  readonly #options: BoundedOptions & CurveOptions;
 
-  /** @param curve - keys to speak to engines with; null for none. */
-  constructor(curve: CurveKeys | null = null) {
-    this.#options = { ...SOCKET_OPTIONS, ...curveOptions(curve) };
+  /**
+   * @param curve - keys to speak to engines with; null for none.
+   * @param frameBytesMax - a connection that announces a longer frame ends before any of it is stored.
+   */
+  constructor(curve: CurveKeys | null = null, frameBytesMax: number = FRAME_BYTES_MAX) {
+    this.#options = { ...SOCKET_OPTIONS, maxMessageSize: frameBytesMax, ...curveOptions(curve) };
   }
 
   /** {@inheritDoc Transport.subscribe} */
@@ -175,7 +182,7 @@ export class ZmqTransport implements Transport {
   }
 
   /** IPv6 for addresses of it alone: with it libzmq would look for a name's IPv6 address first, and stay with that one. */
-  #optionsFor(endpoint: string): typeof SOCKET_OPTIONS & CurveOptions & { readonly ipv6: boolean } {
+  #optionsFor(endpoint: string): BoundedOptions & CurveOptions & { readonly ipv6: boolean } {
     return { ...this.#options, ipv6: endpoint.startsWith("tcp://[") };
   }
 
