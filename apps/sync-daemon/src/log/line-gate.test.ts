@@ -53,7 +53,7 @@ test("a change of the level is seen by whoever attached to its memory", () => {
   expect(other.isOn("debug")).toBe(false);
 });
 
-test("lines beyond a second's budget are counted, and told in the next second before its first line", () => {
+test("lines beyond the budget are counted, and reported a second later before the next line", () => {
   const { gate, written, drops, clock } = gateAt(3);
   for (let i = 0; i < LINES_PER_SECOND + 7; i++) gate.write(line("event"));
   expect(written).toHaveLength(LINES_PER_SECOND);

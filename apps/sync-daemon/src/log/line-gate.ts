@@ -1,10 +1,10 @@
 /**
  * One thread's way to the log: lines beyond the level or beyond the budget end here, before anybody formats or sends them.
  *
- *     line ─▶ level ─▶ budget of this second ─▶ write (pino, or the main thread)
- *               │            │ spent
- *               ▼            ▼
- *            nothing      counted, and told in one line a second
+ *     line ─▶ level ─▶ budget ─▶ write (pino, or the main thread)
+ *               │        │ spent
+ *               ▼        ▼
+ *            nothing   counted, and reported in one line a second
  *
  * The budget bounds what the log can cost: at a million events a second, level 3 would be a million lines, which nobody reads and which would
  * hold up lookups, since the main thread writes them. What is important has a budget of its own, so that details cannot displace it.
@@ -12,6 +12,7 @@
 
 import type { Counter } from "@kvsync/observability";
 
+import { TokenBucket } from "../token-bucket.ts";
 import { LINE_LEVELS, type LineLevel, type LogLevel } from "./log-level.ts";
 import type { LogLine } from "./log-line.ts";
 
@@ -33,16 +34,20 @@ export interface GateDependencies {
 export class LineGate {
   readonly #dependencies: GateDependencies;
   readonly #level: LogLevel;
-  /** Lines left in this second: details, the rest. */
-  readonly #left = { details: LINES_PER_SECOND, others: LINES_PER_SECOND };
+  readonly #details: TokenBucket;
+  readonly #others: TokenBucket;
+  /** Lines dropped since the last report. */
   #dropped = 0;
-  #secondBeganMs: number;
+  /** Time of the first of them. */
+  #firstDropMs = 0;
 
   /** @param dependencies - whose level, and where lines go. */
   constructor(dependencies: GateDependencies) {
     this.#dependencies = dependencies;
     this.#level = dependencies.level;
-    this.#secondBeganMs = dependencies.now();
+    const nowMs = dependencies.now();
+    this.#details = new TokenBucket(LINES_PER_SECOND, LINES_PER_SECOND, nowMs);
+    this.#others = new TokenBucket(LINES_PER_SECOND, LINES_PER_SECOND, nowMs);
   }
 
   /** The level as a number, for loops that ask it of every event: half a nanosecond instead of five. */
@@ -62,25 +67,21 @@ export class LineGate {
   /** Writes a line, if it is to be. */
   readonly write = (line: LogLine): void => {
     if (!this.#level.isOn(line.level)) return;
-    this.#turn();
-    const budget = LINE_LEVELS[line.level] > LINE_LEVELS.info ? "details" : "others";
-    if (this.#left[budget] === 0) {
-      this.#dropped += 1;
-      this.#dependencies.dropped.inc();
+    const nowMs = this.#dependencies.now();
+    if (this.#dropped > 0) this.#report(nowMs);
+    const budget = LINE_LEVELS[line.level] > LINE_LEVELS.info ? this.#details : this.#others;
+    if (budget.take(nowMs)) {
+      this.#dependencies.write(line);
       return;
     }
-    this.#left[budget] -= 1;
-    this.#dependencies.write(line);
+    if (this.#dropped === 0) this.#firstDropMs = nowMs;
+    this.#dropped += 1;
+    this.#dependencies.dropped.inc();
   };
 
-  /** Begins a second when it is time, and tells what was left out in the one before. */
-  #turn(): void {
-    const nowMs = this.#dependencies.now();
-    if (nowMs - this.#secondBeganMs < SECOND_MS) return;
-    this.#secondBeganMs = nowMs;
-    this.#left.details = LINES_PER_SECOND;
-    this.#left.others = LINES_PER_SECOND;
-    if (this.#dropped === 0) return;
+  /** Reports dropped lines once a second has passed since the first of them. */
+  #report(nowMs: number): void {
+    if (nowMs - this.#firstDropMs < SECOND_MS) return;
     const facts = { lines: this.#dropped, per_second_max: LINES_PER_SECOND };
     this.#dropped = 0;
     this.#dependencies.write({

@@ -9,23 +9,20 @@ import { isIPv6 } from "node:net";
 
 import { LRUCache } from "lru-cache";
 
+import { TokenBucket } from "../token-bucket.ts";
+
 /** Callers remembered at once; the one unseen for longest is forgotten first, and begins anew with a full bucket. */
 const CALLERS_MAX = 4096;
 /** Groups of an IPv6 address that belong to one site: its host may take any of the 2⁶⁴ addresses below. */
 const SITE_GROUPS = 4;
 const ADDRESS_GROUPS = 8;
 
-interface Bucket {
-  left: number;
-  atMs: number;
-}
-
 /** Bounds requests by caller. */
 export class RateLimit {
   /** Requests per second of one caller. */
   readonly perSecond: number;
   readonly #now: () => number;
-  readonly #buckets = new LRUCache<string, Bucket>({ max: CALLERS_MAX });
+  readonly #buckets = new LRUCache<string, TokenBucket>({ max: CALLERS_MAX });
 
   /**
    * @param perSecond - at least 1.
@@ -46,15 +43,10 @@ export class RateLimit {
     const nowMs = this.#now();
     let bucket = this.#buckets.get(caller);
     if (bucket === undefined) {
-      bucket = { left: this.perSecond, atMs: nowMs };
+      bucket = new TokenBucket(this.perSecond, this.perSecond, nowMs);
       this.#buckets.set(caller, bucket);
     }
-    const filled = (this.perSecond * (nowMs - bucket.atMs)) / 1000;
-    bucket.left = Math.min(this.perSecond, bucket.left + filled);
-    bucket.atMs = nowMs;
-    if (bucket.left < 1) return Math.ceil((1 - bucket.left) / this.perSecond);
-    bucket.left -= 1;
-    return 0;
+    return bucket.take(nowMs) ? 0 : Math.ceil(bucket.waitMs / 1000);
   }
 }
 

@@ -51,7 +51,7 @@ test.each([0.5, 0.1, 0.01])("at ratio %f that share is taken, and not in step wi
   expect(distances.size).toBeGreaterThan(3);
 });
 
-test("spans beyond a second's budget are counted, and the next second has a budget of its own", () => {
+test("spans beyond the budget are counted, and the budget fills again", () => {
   const { spans, sent, dropped, clock } = spansAt(1);
   for (let i = 0; i < THREAD_SPANS_PER_SECOND + 3; i++) spans.finished(SPAN);
   expect(sent).toHaveLength(THREAD_SPANS_PER_SECOND);

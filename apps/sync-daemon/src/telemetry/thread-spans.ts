@@ -9,11 +9,11 @@
 
 import type { Counter } from "@kvsync/observability";
 
+import { TokenBucket } from "../token-bucket.ts";
 import type { FinishedSpan } from "./finished-span.ts";
 
 /** Spans handed over per second and thread: a few milliseconds of the main thread's time, whatever the ratio and the load. */
 export const THREAD_SPANS_PER_SECOND = 100;
-const SECOND_MS = 1000;
 
 /** What a thread's spans work with. */
 export interface ThreadSpansDependencies {
@@ -31,8 +31,7 @@ export class ThreadSpans {
   readonly #ratio: number;
   readonly #dependencies: ThreadSpansDependencies;
   #untilNext: number;
-  #left = THREAD_SPANS_PER_SECOND;
-  #secondBeganMs: number;
+  readonly #budget: TokenBucket;
 
   /**
    * @param ratio - of messages to take, 0 … 1.
@@ -41,7 +40,7 @@ export class ThreadSpans {
   constructor(ratio: number, dependencies: ThreadSpansDependencies) {
     this.#ratio = ratio;
     this.#dependencies = dependencies;
-    this.#secondBeganMs = dependencies.now();
+    this.#budget = new TokenBucket(THREAD_SPANS_PER_SECOND, THREAD_SPANS_PER_SECOND, dependencies.now());
     this.#untilNext = this.#draw();
   }
 
@@ -56,17 +55,8 @@ export class ThreadSpans {
   /** Hands a span over, if the budget allows. */
   finished(span: FinishedSpan): void {
     const { now, dropped, send } = this.#dependencies;
-    const nowMs = now();
-    if (nowMs - this.#secondBeganMs >= SECOND_MS) {
-      this.#secondBeganMs = nowMs;
-      this.#left = THREAD_SPANS_PER_SECOND;
-    }
-    if (this.#left === 0) {
-      dropped.inc();
-      return;
-    }
-    this.#left -= 1;
-    send(span);
+    if (this.#budget.take(now())) send(span);
+    else dropped.inc();
   }
 
   /** Messages up to the next one that is taken: geometrically distributed, so that each is taken with the same chance. */
