@@ -49,7 +49,7 @@ export default tseslint.config(
     rules: { "@typescript-eslint/no-non-null-assertion": "off" },
   },
   {
-    files: ["**/*.test.ts", "**/*.bench.ts", "**/test/**", "**/bench/**"],
+    files: ["**/*.test.ts", "**/*.bench.ts", "**/test/**", "**/bench/**", "**/real/**"],
     rules: {
       "max-lines-per-function": "off",
       complexity: "off",

@@ -1,0 +1,91 @@
+/**
+ * One seeded workload on the model of vLLM's cache, followed by the daemon's code, and the daemon's
+ * answer to each question held against the engine's own hit.
+ */
+import { encodeEventBatch, Prng, type Trust } from "@kvsync/core";
+import { KvCacheModel } from "../../src/coordinator/kv-cache-model.ts";
+import { FollowedRank } from "./followed-rank.ts";
+import { modelPrompt, runOnModel, takeStep } from "./model-runner.ts";
+import type { Scenario } from "./scenarios.ts";
+import { type Answer, workload, type WorkPrompt } from "./workload.ts";
+
+/** A question that was answered differently, and where it can be found again. */
+export interface Difference {
+  readonly scenario: string;
+  readonly seed: number;
+  /** The question's number in its run. A run with fewer steps that still has it fails alike. */
+  readonly question: number;
+  readonly prompt: WorkPrompt;
+  readonly answered: number;
+  readonly engine: number;
+  readonly trust: Trust;
+}
+
+/** What a run found. */
+export interface Outcome {
+  questions: number;
+  readonly byTrust: Record<Trust, number>;
+  /** Answers that name more, or less, than the engine reuses, whatever their trust. */
+  readonly over: Difference[];
+  readonly under: Difference[];
+}
+
+/** What counts as the engine's own hit, where the wire cannot say it: the rule of docs/upstream-versions.md. */
+export type EngineRule = (model: KvCacheModel, prompt: WorkPrompt) => number;
+
+const ownHit: EngineRule = (model, prompt) => model.ask(modelPrompt(prompt)).held;
+
+/** Runs one scenario with one seed. Before its first message a rank is `unknown`: nothing is asked then. */
+export function runDifferential(
+  scenario: Scenario,
+  seed: number,
+  outcome: Outcome,
+  rule: EngineRule = ownHit,
+): void {
+  const model = new KvCacheModel(scenario.cache, seed);
+  const rank = new FollowedRank();
+  const work = workload(model.settings, scenario.shape, new Prng(seed));
+  let sequenceNumber = 0;
+  let question = 0;
+  for (let next = work.next(); next.done !== true; ) {
+    const command = next.value;
+    let answer: Answer = {};
+    if (command.do === "publish") {
+      const events = takeStep(model);
+      if (events !== null) {
+        const batch = { timestampSeconds: 1 + sequenceNumber, events, dataParallelRank: 0 };
+        rank.receivePayload(sequenceNumber++, encodeEventBatch(batch, scenario.dialect ?? "vllm-0.33"));
+      }
+    } else if (command.do === "ask" && sequenceNumber > 0) {
+      const { prompt } = command;
+      const { usable, trust } = rank.ask(prompt);
+      const engine = rule(model, prompt);
+      outcome.questions += 1;
+      outcome.byTrust[trust] += 1;
+      if (usable !== engine)
+        outcome[usable > engine ? "over" : "under"].push({
+          scenario: scenario.name,
+          seed,
+          question,
+          prompt,
+          answered: usable,
+          engine,
+          trust,
+        });
+      question += 1;
+    } else if (command.do !== "ask") answer = runOnModel(model, command);
+    next = work.next(answer);
+  }
+  model.check();
+  rank.close();
+}
+
+/** Nothing asked yet. */
+export function noOutcome(): Outcome {
+  return {
+    questions: 0,
+    byTrust: { exact: 0, partial: 0, stale: 0, unknown: 0 },
+    over: [],
+    under: [],
+  };
+}
