@@ -27,11 +27,11 @@ import {
   prefixAddress,
   setAddress,
 } from "./arena";
-import { idCount, idFind } from "./id-table";
+import { idCount, idFind, segmentAt, segmentIsSound } from "./id-table";
 import { kindsOf, setAt, setIsSound } from "./holder-set";
 import { ownNamesGood, ownNamesStored } from "./own-names";
 import { wordCapacity, wordEntry, wordFind } from "./word-table";
-import { listCount, tiersInList } from "./name-list";
+import { LIST_NAMES_MAX, listCount, tiersInList } from "./name-list";
 import { isDead } from "./holding";
 import { localRank } from "./context";
 
@@ -100,6 +100,16 @@ function checkBlocks(context: Context): void {
   if (idCount(context.names) != named) fault(3, idCount(context.names), named);
   if (context.directoryCount != live + dead) fault(2, context.directoryCount, live + dead);
   if (context.namesCount != named) fault(3, context.namesCount, named);
+  checkTable(context.directory);
+  checkTable(context.names);
+}
+
+function checkTable(root: usize): void {
+  const slots: u32 = 1 << load<u32>(root);
+  for (let i: u32 = 0; i < slots; i++) {
+    const segment = segmentAt(root, i);
+    if (segment != 0 && !segmentIsSound(segment)) fault(13, <u32>segment, i);
+  }
 }
 
 function checkBlock(context: Context, chunk: usize, id: u32, set: usize): void {
@@ -170,6 +180,7 @@ function checkNames(context: Context, rank: RankInContext): void {
       }
       if ((kinds & SEVERAL) == 0) continue;
       const names = listCount(<usize>wordFind(rank.lists, id));
+      if (names > LIST_NAMES_MAX) fault(14, rank.rankSlot, id);
       atLeast += names - 1;
       atMost += names;
     }

@@ -1,5 +1,5 @@
 /**
- * Contexts: made on first use, dropped when they are the least recently used of too many. And the ranks in them.
+ * Contexts: made on first use, dropped when they are empty for some time or too many. And the ranks in them.
  *
  *     slot      0 … contextSlots − 1: the place of the record; some more than contexts are allowed, for dropped ones that
  *               readers are still in
@@ -7,7 +7,7 @@
  *
  * A rank's contexts are a list, the one it last stored to first, since removals do not say which they mean.
  */
-import { Context, contextAt, EVICTED_RANKS, fence, header, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, EVICTED_RANKS, fence, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { allocate, allocateScratch, allocateZeroed, release } from "./heap";
 import { LIMBO_CONTEXT, LIMBO_MEMORY, retire } from "./epoch";
 import { arenaInit, releaseChunkTable } from "./arena";
@@ -66,7 +66,7 @@ export function contextMake(slot: u32, blockSize: u32, lookahead: u32, name: usi
   context.isTaken = 1;
   context.blockSize = blockSize;
   context.lookahead = lookahead;
-  context.lastUse = h.tick;
+  context.lastStore = h.tick;
   context.name = allocate(context, nameBytes + 1);
   context.nameBytes = nameBytes;
   memory.copy(context.name, name, nameBytes);
@@ -85,14 +85,90 @@ export function contextMake(slot: u32, blockSize: u32, lookahead: u32, name: usi
   return context;
 }
 
-/** The context least recently used, other than `kept`; null when there is no other. */
-export function leastRecentlyUsed(kept: Context | null): Context | null {
+/**
+ * The context to go first when memory is short, other than `kept`: an empty one, else the one stored to longest ago. Lookups
+ * count for nothing: what engines hold is not given up for what callers ask about. Null when there is no other.
+ */
+export function leastRecentlyStored(kept: Context | null): Context | null {
   const slots = header().contextSlots;
-  let oldest: Context | null = null;
+  let first: Context | null = null;
   for (let slot: u32 = 0; slot < slots; slot++) {
     const context = contextAt(slot);
     if (context.serial == 0 || context === kept) continue;
-    if (oldest === null || context.lastUse < oldest.lastUse) oldest = context;
+    if (first === null || goesBefore(context, first)) first = context;
+  }
+  return first;
+}
+
+function goesBefore(one: Context, other: Context): bool {
+  const isEmpty = one.prefixCount == 0;
+  return isEmpty != (other.prefixCount == 0) ? isEmpty : one.lastStore < other.lastStore;
+}
+
+/** The slot that stands for a rank's engine. */
+// @ts-ignore: decorator
+@inline
+function ownerOf(rankSlot: u32): u32 {
+  const owner = rankOf(rankSlot).owner;
+  return owner == 0 ? rankSlot : owner - 1;
+}
+
+/** No engine, or several. */
+const NO_OWNER: u32 = ~0;
+
+/** The engine that alone lives in a context. Counts all engines that live there in `countedAt`, and those not yet counted. */
+function soloOwner(context: Context, mark: u32): u32 {
+  let solo: u32 = NO_OWNER;
+  let isShared = false;
+  for (let local: u32 = 0; local < context.localCount; local++) {
+    const rank = localRank(context, local);
+    if (rank.blockCount == 0) continue;
+    const owner = ownerOf(rank.rankSlot);
+    if (rankOf(owner).countedAt != mark) {
+      rankOf(owner).countedAt = mark;
+      rankOf(owner).soloCount = 0;
+      engineCount++;
+    }
+    if (solo != NO_OWNER && solo != owner) isShared = true;
+    solo = owner;
+  }
+  return isShared ? NO_OWNER : solo;
+}
+
+/** Engines that `contextVictim` met. Within one call only. */
+let engineCount: u32 = 0;
+
+/**
+ * The context to go for a new one of a rank (−1: of none), when there are too many: an empty one; else one in which the
+ * rank's engine lives alone, if these are an equal share or more; else one of the engine that has most, if these are
+ * more than a share; else any. Among these, the one stored to longest ago. O(contexts × ranks in them).
+ */
+export function contextVictim(rankSlot: u32): Context | null {
+  const h = header();
+  const asking = rankSlot < RANK_SLOTS_MAX ? ownerOf(rankSlot) : NO_OWNER;
+  const first = leastRecentlyStored(null);
+  if (first === null || first.prefixCount == 0) return first;
+  const mark = ++h.countMark;
+  engineCount = 0;
+  let hog: u32 = NO_OWNER;
+  for (let slot: u32 = 0; slot < h.contextSlots; slot++) {
+    const context = contextAt(slot);
+    if (context.serial == 0) continue;
+    const owner = soloOwner(context, mark);
+    context.soloOwner = owner;
+    if (owner == NO_OWNER) continue;
+    const count = ++rankOf(owner).soloCount;
+    if (hog == NO_OWNER || count > rankOf(hog).soloCount) hog = owner;
+  }
+  const share = h.contextsMax / max(engineCount, 1);
+  const asked: u32 = asking != NO_OWNER && rankOf(asking).countedAt == mark ? rankOf(asking).soloCount : 0;
+  if (asked > 0 && asked >= share) hog = asking;
+  else if (hog == NO_OWNER || rankOf(hog).soloCount <= share) return first;
+  let oldest: Context | null = null;
+  for (let slot: u32 = 0; slot < h.contextSlots; slot++) {
+    const context = contextAt(slot);
+    if (context.serial == 0 || context.soloOwner != hog) continue;
+    if (oldest === null || context.lastStore < oldest.lastStore) oldest = context;
   }
   return oldest;
 }
@@ -100,6 +176,9 @@ export function leastRecentlyUsed(kept: Context | null): Context | null {
 /** Drops a context: nobody finds it any more, and its memory goes when the readers in it have left. */
 export function contextDrop(context: Context): void {
   const h = header();
+  // Before the context is out of sight: a reader that misses it finds its ranks marked.
+  for (let local: u32 = 0; local < context.localCount; local++)
+    if (localRank(context, local).blockCount > 0) markEvicted(localRank(context, local).rankSlot);
   atomic.store<u32>(changetype<usize>(context) + offsetof<Context>("serial"), 0);
   h.contextCount--;
   h.contextsVersion++;
@@ -107,7 +186,6 @@ export function contextDrop(context: Context): void {
   context.sweepLeft = 0;
   for (let local: u32 = 0; local < context.localCount; local++) {
     const rank = localRank(context, local);
-    if (rank.blockCount > 0) markEvicted(rank.rankSlot);
     rankOf(rank.rankSlot).blockCount -= rank.blockCount;
     unlist(rank);
   }
@@ -158,10 +236,11 @@ function freeRank(context: Context, rank: RankInContext): void {
   release(context, changetype<usize>(rank));
 }
 
-/** Notes a rank that under-reports from now on. */
+/** Notes a rank that under-reports from now on, for its writer and, in the same moment, for readers. */
 export function markEvicted(rankSlot: u32): void {
   const at = EVICTED_RANKS + (<usize>(rankSlot >> 5) << 2);
   store<u32>(at, load<u32>(at) | (1 << (rankSlot & 31)));
+  atomic.store<u32>(changetype<usize>(rankOf(rankSlot)) + offsetof<Rank>("hasLost"), 1);
 }
 
 /** The rank with a local number. */

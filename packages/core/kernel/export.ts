@@ -14,11 +14,11 @@ import { chunkOf, engineAddress, prefixAddress, setAddress, CHUNK_LOG } from "./
 import { Context, header, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
 import { isWordEmpty } from "./dump";
 import { kindsOf, setAt } from "./holder-set";
-import { extraCopies } from "./holding";
+import { extraCopies, nameIn } from "./holding";
 import { listCount, listNameAt } from "./name-list";
 import { localRank } from "./context";
 import { ownNameBlock, ownNameKey } from "./own-names";
-import { wordCapacity, wordEntry } from "./word-table";
+import { wordCapacity, wordEntry, wordFind } from "./word-table";
 
 const ROW_BYTES: usize = 24;
 const TIERS: u32 = 4;
@@ -93,6 +93,8 @@ function exportOwnNames(rank: RankInContext, cursor: ExportCursor, out: usize, r
     if (id == 0) continue;
     if (cursor.rows + EXPORT_ROWS_MIN > rowsMax) return false;
     const kinds = kindsOf(<usize>load<u32>(setAddress(chunkOf(rank.context, id), id)), rank.local);
+    // Fills in what a list has not read yet: phase 2 writes it.
+    if ((kinds & SEVERAL) != 0) nameIn(rank, <usize>wordFind(rank.lists, id), ownNameKey(rank, cursor.minor), id);
     if ((kinds & OTHERWISE) != 0 && (kinds & SEVERAL) == 0)
       putCopies(rank, cursor, out, kinds, ownNameKey(rank, cursor.minor), id);
   }

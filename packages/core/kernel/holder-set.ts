@@ -3,7 +3,8 @@
  *
  *     set + 0   planes u8 │ is zombie u8 │ words u16      bit k of planes: the set has a plane of kind k
  *           4   references: blocks whose set this is, and sets forwarded here
- *           8   hash: XOR over the ranks of mix(local, kinds)
+ *           8   hash: XOR over the ranks of mix(local, kinds), which is secret (mix.ts): a group of engines that chooses
+ *               who stores what cannot choose sets of one hash
  *          12   forward: the equal set that takes its place, 0 for none
  *          16   forwarders: of the references, how many are sets
  *          20   next in the bucket of `interned`
@@ -25,6 +26,7 @@
 import { Context, fence, header, KIND_COUNT, TEMP_SET, TRANSITIONS } from "./layout";
 import { allocate, allocateZeroed, release } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
+import { mix } from "./mix";
 
 export const SET_HEAD: usize = 48;
 const TEMP_PLANE_BYTES: usize = 512;
@@ -88,10 +90,7 @@ export function canonical(set: usize): usize {
 }
 
 function mixRank(local: u32, kinds: u32): u32 {
-  if (kinds == 0) return 0;
-  let mixed = <u64>((local << 6) | kinds) * 0x9e3779b97f4a7c15;
-  mixed = (mixed ^ (mixed >> 29)) * 0xbf58476d1ce4e5b9;
-  return <u32>(mixed >> 32);
+  return kinds == 0 ? 0 : <u32>(mix((local << 6) | kinds) >> 32);
 }
 
 /** Starts without sets. */
@@ -276,9 +275,9 @@ function bury(context: Context, set: usize): void {
   context.zombieCount++;
 }
 
-/** Frees the zombies that nobody came back to, if they are many. */
-export function freeZombies(context: Context): void {
-  if (context.zombieCount < ZOMBIES_MIN + (context.setCount >> 2)) return;
+/** Frees the zombies that nobody came back to, if they are many, or whatever their number. */
+export function freeZombies(context: Context, isForced: bool): void {
+  if (!isForced && context.zombieCount < ZOMBIES_MIN + (context.setCount >> 2)) return;
   forgetTransitions();
   while (context.zombies != 0) {
     const set = context.zombies;

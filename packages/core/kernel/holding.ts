@@ -8,7 +8,7 @@
  *
  * `kinds` 0 means that the rank does not hold the block, and then it has no name for it either.
  */
-import { Context, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
+import { Context, header, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
 import {
   chunkOf,
   ENGINE_COLUMN,
@@ -22,9 +22,22 @@ import {
 } from "./arena";
 import { idFind, idInsert, idRemove } from "./id-table";
 import { addReference, canonical, dropReference, kindsOf, setAt, withKinds } from "./holder-set";
-import { ownNameFind, ownNameOf, ownNamePut, ownNameRemove } from "./own-names";
-import { listAppend, listCount, listFind, listMake, listNameAt, listRemove, tiersInList } from "./name-list";
+import { ownNameFind, ownNamePut, ownNameRemove } from "./own-names";
+import {
+  LIST_NAMES_MAX,
+  listAppend,
+  listCount,
+  listFind,
+  listMake,
+  listNameAt,
+  listRead,
+  listRemove,
+  listSetUnread,
+  listUnread,
+  tiersInList,
+} from "./name-list";
 import { wordCapacity, wordCount, wordEntry, wordFind, wordPut, wordRemove } from "./word-table";
+import { markEvicted } from "./context";
 import { release } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
 
@@ -48,12 +61,22 @@ export function resolve(rank: RankInContext, engineHash: u64): u32 {
   const id = own != 0 ? own : findNamed(context, engineHash);
   if (id == 0) return 0;
   const kinds = kindsOf(setOfBlock(context, id), rank.local);
-  if ((kinds & SEVERAL) != 0) return listFind(listOf(rank, id), engineHash) != 0 ? id : 0;
+  if ((kinds & SEVERAL) != 0) return nameIn(rank, listOf(rank, id), engineHash, id) != 0 ? id : 0;
   return own != 0 || ((kinds & TIER_KINDS) != 0 && (kinds & OTHERWISE) == 0) ? id : 0;
 }
 
 function listOf(rank: RankInContext, id: u32): usize {
   return <usize>wordFind(rank.lists, id);
+}
+
+/** Address of a name's entry in a block's list, 0 when it has none. */
+export function nameIn(rank: RankInContext, list: usize, engineHash: u64, id: u32): usize {
+  const found = listFind(list, engineHash);
+  const unread = listUnread(list);
+  // A name of the rank's own for this block that no entry has is the one that is not filled in.
+  if (found != 0 || unread == 0 || ownNameFind(rank, engineHash) != id) return found;
+  listRead(list, engineHash);
+  return unread;
 }
 
 function removeList(rank: RankInContext, id: u32): void {
@@ -153,7 +176,7 @@ export function addCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32
   const isCounted = rankOf(rank.rankSlot).isUncounted == 0;
   const bit: u32 = 1 << tier;
   if ((kinds & SEVERAL) != 0) {
-    const at = listFind(listOf(rank, id), engineHash) + 8 + (<usize>tier << 2);
+    const at = nameIn(rank, listOf(rank, id), engineHash, id) + 8 + (<usize>tier << 2);
     if (isCounted || load<u32>(at) == 0) store<u32>(at, load<u32>(at) + 1);
     setKinds(rank, id, kinds, kinds | bit);
   } else if ((kinds & bit) == 0) {
@@ -184,6 +207,11 @@ export function addName(rank: RankInContext, tier: u32, engineHash: u64, id: u32
 function addSeveral(rank: RankInContext, tier: u32, engineHash: u64, id: u32, before: u32): void {
   const context = rank.context;
   let list = (before & SEVERAL) != 0 ? listOf(rank, id) : listFromOne(rank, id, before);
+  if (listCount(list) == LIST_NAMES_MAX) {
+    forgetFirstName(rank, list, id);
+    // Its copies are gone, with the tiers that only it had.
+    before = kindsOf(setOfBlock(context, id), rank.local);
+  }
   list = listAppend(context, list, engineHash);
   store<u32>(listNameAt(list, listCount(list) - 1) + 8 + (<usize>tier << 2), 1);
   rank.lists = wordPut(context, rank.lists, id, <u32>list);
@@ -191,14 +219,20 @@ function addSeveral(rank: RankInContext, tier: u32, engineHash: u64, id: u32, be
   if (!isAgreed(context, id, engineHash)) ownNamePut(rank, engineHash, id);
 }
 
+/** Makes room in a list: a limit takes a name with its copies. One of those read, as the other may be anywhere. */
+function forgetFirstName(rank: RankInContext, list: usize, id: u32): void {
+  const first = listNameAt(list, 0);
+  dropFromList(rank, list, first == listUnread(list) ? listNameAt(list, 1) : first, id);
+  markEvicted(rank.rankSlot);
+  header().evicted2++;
+  settleList(rank, id, list, kindsOf(setOfBlock(rank.context, id), rank.local));
+}
+
 /** A list with the one name that the rank has for a block, and its copies. */
 function listFromOne(rank: RankInContext, id: u32, kinds: u32): usize {
   const context = rank.context;
-  const engineHash =
-    (kinds & OTHERWISE) != 0
-      ? load<u64>(ownNameOf(rank, id))
-      : load<u64>(engineAddress(chunkOf(context, id), id));
-  const list = listAppend(context, listMake(context), engineHash);
+  const list = listAppend(context, listMake(context), load<u64>(engineAddress(chunkOf(context, id), id)));
+  if ((kinds & OTHERWISE) != 0) listSetUnread(list);
   for (let tier: u32 = 0; tier < 4; tier++) {
     if (((kinds >> tier) & 1) == 0) continue;
     store<u32>(listNameAt(list, 0) + 8 + (<usize>tier << 2), 1 + extraCopies(rank, id, tier));
@@ -228,7 +262,7 @@ export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, id: 
 
 function removeFromList(rank: RankInContext, tier: u32, engineHash: u64, id: u32, kinds: u32): bool {
   const list = listOf(rank, id);
-  const name = listFind(list, engineHash);
+  const name = nameIn(rank, list, engineHash, id);
   const at = name + 8 + (<usize>tier << 2);
   if (load<u32>(at) == 0) return false;
   store<u32>(at, load<u32>(at) - 1);
@@ -259,7 +293,7 @@ export function stripName(rank: RankInContext, engineHash: u64, id: u32): void {
   const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
   if ((kinds & SEVERAL) != 0) {
     const list = listOf(rank, id);
-    dropFromList(rank, list, listFind(list, engineHash), id);
+    dropFromList(rank, list, nameIn(rank, list, engineHash, id), id);
     settleList(rank, id, list, kinds);
     return;
   }

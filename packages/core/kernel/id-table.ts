@@ -19,12 +19,24 @@
  * the bucket stays the same. Only displaced entries need a look at their key. (Looking at every key, each a cache miss,
  * was half the time of storing a new block.) The bits that the tag loses go to the id, which needs one more as often.
  *
+ * Keys are mixed with a secret (mix.ts), so nobody can choose many for one segment. Were the secret known all the same:
+ *
+ *     T1  a segment is split only while the table has at least 1,440 entries for each segment of its depth, three eighths of
+ *         what it holds. Segments of mixed keys are never denser than 1.53 times the mean, and split at 3,456 entries or
+ *         more, so they always may. Depth is thereby at most 17, and all segments together take at most 33 bytes an
+ *         entry, whatever the keys.
+ *     T2  a full segment that may not be split is closed: a store that needs it is refused before it begins
+ *         (`idIsClosed`), piece by piece. What the piece at hand still brings is put in a segment of 512 buckets, made in
+ *         place, so `put` always finds a place. Removals open a closed segment again.
+ *     T3  a search looks at one segment only, 7,680 entries at most.
+ *
  * Source: Fagin et al., "Extendible hashing", 1979; the counted overflow is that of F14 (facebook/folly, F14Table.h).
  */
 import { Context, fence, FILLS, GATHERED_IDS, GATHERED_KEYS, header, WARMED } from "./layout";
 import { allocate, allocateZeroed } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
 import { CHUNK_LOG, chunkIn } from "./arena";
+import { mix } from "./mix";
 
 const SEGMENT_HEAD: usize = 64;
 /** Words of a segment's head. */
@@ -42,17 +54,28 @@ const ENTRIES: u8 = 15;
 const ENTRIES_MASK: u32 = 0x7fff;
 const BUCKETS_FIRST: u32 = 8;
 const BUCKETS_MAX: u32 = 256;
+/** Of a segment that is full and may not be split (T2). */
+const BUCKETS_RESERVE: u32 = 512;
 /** 2^u − 1 ≈ u × (0.6565 + 0.3435 u), within 0.3 %; in units of 2⁻³², together just below 1. */
 const CURVE_START: u64 = 0xa8106b80;
 const CURVE_RISE: u64 = 0x57ef9480;
 const ID_BITS_MIN: u32 = 14;
 const ID_BITS_MAX: u32 = 27;
+/** Entries at which a segment that may not be split is closed: 90 % of 256 buckets. */
+const CLOSED_ENTRIES: u32 = 3456;
+/** Entries of the table for each segment of a depth, that one of that depth may be split (T1). */
+const ENTRIES_PER_SEGMENT: u64 = 1440;
+/** What T1 leads to with as many entries as there are ids. */
+const DEPTH_MAX: u32 = 17;
+/** What a segment is made into when it is made anew. */
+const SAME: u32 = 0;
+const DOUBLED: u32 = 1;
+const SPLIT: u32 = 2;
 /** With fewer bits left, a split makes the tags anew from the keys, if that gives more. */
 const TAG_BITS_LOW: u32 = 5;
 
 /**
- * Spreads any key over 64 bits: engine hashes may be small numbers. The upper half, which chooses the segment, is not
- * uniform on purpose: with u uniform in 0 … 1 it is about 2^u − 1 (as a parabola). So segments at the low end are twice
+ * Spreads any key over 64 bits (mix.ts). The upper half, which chooses the segment, is not uniform on purpose: with u uniform in 0 … 1 it is about 2^u − 1 (as a parabola). So segments at the low end are twice
  * as dense as at the high end, and fill one after the other instead of all at once: the table's size follows its
  * entries smoothly, at 5 to 9 bytes an entry in one part or another but always about 6.6 over all.
  *
@@ -61,7 +84,7 @@ const TAG_BITS_LOW: u32 = 5;
 // @ts-ignore: decorator
 @inline
 export function mixKey(key: u64): u64 {
-  const mixed = key * 0x9e3779b97f4a7c15;
+  const mixed = mix(key);
   const uniform = mixed >> 32;
   const curved = uniform * (CURVE_START + ((uniform * CURVE_RISE) >> 32));
   return (curved & 0xffffffff00000000) | ((mixed ^ uniform) & 0xffffffff);
@@ -170,7 +193,10 @@ export function idTableMake(context: Context): usize {
   return root;
 }
 
-/** Bytes that `count` new entries may need for a while: segments that fill are there twice until the call ends. */
+/**
+ * Bytes that `count` new entries of mixed keys may need for a while: each segment that fills is there beside the two that
+ * take its place until the call ends, and takes at least 576 entries more before it fills again.
+ */
 export function idTableGrowthBytes(root: usize, count: u32): u32 {
   const depth = load<u32>(root);
   const segment = <usize>load<u32>(root, 8);
@@ -208,6 +234,7 @@ function isFull(root: usize, segment: usize, total: u32): bool {
   const buckets = load<u32>(segment, BUCKET_MASK) + 1;
   const count = load<u32>(segment, COUNT);
   if (count < (buckets * 27) >> 1) return false;
+  if (buckets >= BUCKETS_MAX && !mayGrow(segment, total)) return count >= buckets * 14;
   return count >= (buckets * 29) >> 1 || total >= load<u32>(root, 4) * ((buckets * 48) / 5);
 }
 
@@ -222,13 +249,44 @@ export function idInsert(context: Context, root: usize, column: usize, key: u64,
   while (true) {
     const segment = <usize>load<u32>(slotOf(root, mixed));
     const isWide = id >> load<u32>(segment, ID_BITS) == 0;
-    const isRoomy = !isFull(root, segment, total);
-    if (isRoomy && isWide) {
+    const change = isFull(root, segment, total) ? changeOf(context, segment, total) : SAME;
+    if (change == SAME && isWide) {
       put(segment, mixed, id);
       return root;
     }
-    root = rebuild(context, root, column, mixed, segment, !isRoomy);
+    root = rebuild(context, root, column, mixed, segment, change);
   }
+}
+
+/** What a full segment is made into: one of twice the size, or two, or nothing else. */
+function changeOf(context: Context, segment: usize, total: u32): u32 {
+  const buckets = load<u32>(segment, BUCKET_MASK) + 1;
+  if (buckets < BUCKETS_MAX) return DOUBLED;
+  if (mayGrow(segment, total)) return SPLIT;
+  context.hasClosed = 1;
+  return buckets < BUCKETS_RESERVE ? DOUBLED : SAME;
+}
+
+/** Whether a segment may be split when it is full (T1). */
+// @ts-ignore: decorator
+@inline
+function mayGrow(segment: usize, total: u32): bool {
+  return <u64>total >= ENTRIES_PER_SEGMENT << load<u32>(segment, DEPTH);
+}
+
+/** Whether a new entry under `key` has to be refused (T2). */
+export function idIsClosed(root: usize, key: u64, total: u32): bool {
+  const segment = <usize>load<u32>(slotOf(root, mixKey(key)));
+  const isLarge = load<u32>(segment, BUCKET_MASK) + 1 >= BUCKETS_MAX;
+  return isLarge && load<u32>(segment, COUNT) >= CLOSED_ENTRIES && !mayGrow(segment, total);
+}
+
+/** Whether a segment has the shape that T1 and T2 promise; check.ts asks. */
+export function segmentIsSound(segment: usize): bool {
+  const buckets = load<u32>(segment, BUCKET_MASK) + 1;
+  return (
+    load<u32>(segment, DEPTH) <= DEPTH_MAX && buckets <= BUCKETS_RESERVE && load<u32>(segment, COUNT) <= buckets * ENTRIES
+  );
 }
 
 /** Makes a segment anew: for wider ids, or because it is full: of twice the size, or as two. Returns the root. */
@@ -238,20 +296,20 @@ function rebuild(
   column: usize,
   mixed: u64,
   segment: usize,
-  isGrowing: bool,
+  change: u32,
 ): usize {
   const buckets = load<u32>(segment, BUCKET_MASK) + 1;
   const depth = load<u32>(segment, DEPTH);
-  const isSplit = isGrowing && buckets == BUCKETS_MAX;
+  const isSplit = change == SPLIT;
   if (isSplit && depth == load<u32>(root)) root = doubleRoot(context, root);
   const idBits = idBitsNow(context);
   const bitsLeft = min(load<u32>(segment, TAG_BITS) - 1, 31 - idBits);
   const isQuick = isSplit && (bitsLeft >= TAG_BITS_LOW || bitsLeft == 31 - idBits);
   const tagBits = isQuick ? bitsLeft : 31 - idBits;
-  const size = isGrowing && !isSplit ? 2 * buckets : buckets;
+  const size = change == DOUBLED ? 2 * buckets : buckets;
   const low = makeSegment(context, size, isSplit ? depth + 1 : depth, idBits, tagBits);
   const high = isSplit ? makeSegment(context, size, depth + 1, idBits, tagBits) : low;
-  memory.fill(FILLS, 0, 2 * BUCKETS_MAX);
+  memory.fill(FILLS, 0, 2 * BUCKETS_RESERVE);
   if (isQuick) splitSegment(context, column, segment, low, high);
   else copySegment(context, column, segment, low, high);
   fence();
@@ -299,7 +357,7 @@ function splitSegment(context: Context, column: usize, from: usize, low: usize, 
       }
       const isHigh = entry >> 31;
       const to = isHigh != 0 ? high : low;
-      const fill = FILLS + <usize>(position + (isHigh != 0 ? BUCKETS_MAX : 0));
+      const fill = FILLS + <usize>(position + (isHigh != 0 ? BUCKETS_RESERVE : 0));
       const count = <usize>load<u8>(fill);
       store<u32>(bucketOf(to, position) + (count << 2), ((entry << 1) & tagMask) | (entry & idMask));
       store<u8>(fill, <u8>count + 1);
@@ -307,7 +365,7 @@ function splitSegment(context: Context, column: usize, from: usize, low: usize, 
   }
   const count = load<u32>(from, COUNT);
   let highCount: u32 = 0;
-  for (let i: u32 = 0; i < buckets; i++) highCount += load<u8>(FILLS + BUCKETS_MAX + i);
+  for (let i: u32 = 0; i < buckets; i++) highCount += load<u8>(FILLS + BUCKETS_RESERVE + i);
   store<u32>(high, highCount, COUNT);
   store<u32>(low, count - displaced - highCount, COUNT);
   const end = bucketOf(from, buckets);
@@ -354,7 +412,7 @@ function copySegment(context: Context, column: usize, from: usize, low: usize, h
 function appendTo(low: usize, high: usize, bit: u64, mixed: u64, id: u32): void {
   const isHigh = high != low && ((mixed >> bit) & 1) != 0;
   const segment = isHigh ? high : low;
-  const fills = isHigh ? FILLS + BUCKETS_MAX : FILLS;
+  const fills = isHigh ? FILLS + BUCKETS_RESERVE : FILLS;
   const bucketMask = load<u32>(segment, BUCKET_MASK);
   let entry = tagOf(segment, mixed) | id;
   let position = <u32>mixed & bucketMask;

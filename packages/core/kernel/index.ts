@@ -2,9 +2,10 @@
  * What the kernel exports. u64 arguments come as two words: a bigint made for a call would cost more than the call. Calls
  * that write take the lock themselves; those of readers take none.
  */
-import { Context, contextAt, EVICTED_RANKS, header, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, EVICTED_RANKS, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit } from "./xxh3";
 import { hashRun } from "./block-hash";
+import { mixInit } from "./mix";
 import { allocateScratch, heapInit, releaseScratch } from "./heap";
 import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
 import { contextNamed, contextOf, contextsInit, listFirst, localRank, rankIn } from "./context";
@@ -40,6 +41,11 @@ function u64Of(low: u32, high: u32): u64 {
 /** Sets the seed of this memory: once, before anything else. */
 export function hashSeed(low: u32, high: u32): void {
   hashInit(u64Of(low, high));
+}
+
+/** Sets the secret that tables mix keys with (mix.ts): once, before `indexInit`. */
+export function tableSecret(low0: u32, low1: u32, high0: u32, high1: u32): void {
+  mixInit(u64Of(low0, low1), u64Of(high0, high1));
 }
 
 /** Writes XXH3-64 of `bytes` bytes at `at` to `out`. */
@@ -86,15 +92,20 @@ export function scratchFree(at: usize): void {
 }
 
 /**
- * Opens a context, unless another writer has made it meanwhile. Returns its slot; the serial is in its record
- * (`contextDescribe`).
+ * Opens a context, unless another writer has made it meanwhile. `rankSlot` is the rank that it is for, −1 for none. Returns
+ * its slot; the serial is `contextSerial`.
  */
-export function contextMake(blockSize: u32, lookahead: u32, name: usize, nameBytes: u32): u32 {
+export function contextMake(blockSize: u32, lookahead: u32, name: usize, nameBytes: u32, rankSlot: u32): u32 {
   lockTake();
   let slot = contextNamed(blockSize, lookahead, name, nameBytes);
-  if (slot == <u32>-1) slot = contextOpen(blockSize, lookahead, name, nameBytes);
+  if (slot == <u32>-1) slot = contextOpen(blockSize, lookahead, name, nameBytes, rankSlot);
   lockLeave();
   return slot;
+}
+
+/** Serial of the context in a slot, 0 when there is none. One load. */
+export function contextSerial(slot: u32): u32 {
+  return atomic.load<u32>(changetype<usize>(contextAt(slot)) + offsetof<Context>("serial"));
 }
 
 /** Describes the context in a slot at `out` (dump.ts). With a reader of its own, or −1: then under the writers' lock. */
@@ -121,24 +132,34 @@ export function rankBlocks(rankSlot: u32): u32 {
   return rankOf(rankSlot).blockCount;
 }
 
+/** 1 from when a limit took blocks of a rank until it is cleared. One load, for readers: after they have looked blocks up. */
+export function rankHasLost(rankSlot: u32): u32 {
+  return atomic.load<u32>(changetype<usize>(rankOf(rankSlot)) + offsetof<Rank>("hasLost"));
+}
+
+/** Says which rank slot stands for a rank's engine, for its share of contexts. */
+export function rankOwner(rankSlot: u32, owner: u32): void {
+  rankOf(rankSlot).owner = owner + 1;
+}
+
 /** Whether repeated stores of a block by this rank count once. */
 export function rankCounting(rankSlot: u32, isUncounted: u32): void {
   rankOf(rankSlot).isUncounted = isUncounted;
 }
 
 /**
- * Writes nine words: allocated bytes, contexts, prefixes, (rank, tier, block) triples, mappings, holder sets, dead blocks,
+ * Writes nine words: allocated bytes, contexts with blocks, prefixes, (rank, tier, block) triples, mappings, holder sets, dead blocks,
  * blocks still to sweep, things in limbo.
  */
 export function indexStats(out: usize): void {
   const h = header();
   memory.fill(out, 0, 36);
   store<u32>(out, h.allocatedBytes);
-  store<u32>(out, h.contextCount, 4);
   store<u32>(out, h.limboCount, 32);
   for (let slot: u32 = 0; slot < h.contextSlots; slot++) {
     const context = contextAt(slot);
     if (context.serial == 0) continue;
+    if (context.prefixCount > 0) store<u32>(out, load<u32>(out, 4) + 1, 4);
     let holds: u32 = 0;
     let mappings = context.namesCount;
     for (let local: u32 = 0; local < context.localCount; local++) {
@@ -172,6 +193,12 @@ export function evictionsTake(out: usize): void {
   lockLeave();
 }
 
+/** Whether limits took blocks that nobody took notice of yet (`evictionsTake`). */
+export function hasEvictions(): bool {
+  const h = header();
+  return (h.evicted0 | h.evicted1 | h.evicted2) != 0;
+}
+
 /**
  * Stores a run (write.ts). `prefixes` is room for its prefix hashes. Returns an outcome, 16 added when limits took blocks
  * (`evictionsTake`).
@@ -200,7 +227,7 @@ export function indexStore(
   const context = found as Context;
   const h = header();
   h.tick++;
-  context.lastUse = h.tick;
+  context.lastStore = h.tick;
   let outcome = UNKNOWN_PARENT;
   const parent: u32 = hasParent ? parentOf(context, rankSlot, u64Of(parentLow, parentHigh)) : 0;
   if (!hasParent || parent != 0) {
@@ -322,7 +349,7 @@ export function indexImport(
   lockTake();
   const h = header();
   h.tick++;
-  context.lastUse = h.tick;
+  context.lastStore = h.tick;
   let outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, 0);
   finishWrite(context, count);
   if ((h.evicted0 | h.evicted1 | h.evicted2) != 0) outcome |= EVICTED;

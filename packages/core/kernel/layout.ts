@@ -4,17 +4,18 @@
  *
  *     0       unused                                             writers' lock held?
  *     1 KiB   HASH_STATE      seed and secrets (xxh3.ts)         written once
+ *     1.5 KiB TABLE_SECRET    what tables mix keys with (mix.ts) written once
  *     2 KiB   HEADER          `Header` below                     yes
  *             EVICTED_RANKS   bitset of rank slots               yes
  *     4 KiB   FREE_LISTS      free blocks by size (heap.ts)      yes
  *     8 KiB   TEMP_SET        a holder set being made            yes
  *     12 KiB  READERS         one line per reader (epoch.ts)     each its own line
  *     20 KiB  RANKS           `Rank` by rank slot                yes
- *     84 KiB  TRANSITIONS     set ± holder → set (holder-set.ts) yes
- *     212 KiB PIECE_IDS       block ids of a piece of a store    yes
- *     213 KiB FILLS, GATHERED a segment being made (id-table.ts) yes
- *     216 KiB WARMED          buckets that a piece looks at      yes
- *     219 KiB HEAP            everything that grows:
+ *     148 KiB TRANSITIONS     set ± holder → set (holder-set.ts) yes
+ *     276 KiB PIECE_IDS       block ids of a piece of a store    yes
+ *     277 KiB FILLS, GATHERED a segment being made (id-table.ts) yes
+ *     280 KiB WARMED          buckets that a piece looks at      yes
+ *     283 KiB HEAP            everything that grows:
  *
  *     Header.contexts ─▶ Context[slot] ─┬─ chunks ──▶ arena chunks of 1,024 blocks (arena.ts)
  *                                       │               prefix hash │ engine hash │ holder set │ bits
@@ -26,22 +27,23 @@
  * A block id is 1 … 2²⁷: chunk × 1,024 + position. A block's set column holds the address of its set, 0 for none.
  */
 export const HASH_STATE: usize = 1024;
+export const TABLE_SECRET: usize = 1536;
 export const HEADER: usize = 2048;
 export const EVICTED_RANKS: usize = 2560;
 export const FREE_LISTS: usize = 4096;
 export const TEMP_SET: usize = 8192;
 export const READERS: usize = 12288;
 const RANKS: usize = 20480;
-export const TRANSITIONS: usize = 86016;
-export const PIECE_IDS: usize = 217088;
+export const TRANSITIONS: usize = 151552;
+export const PIECE_IDS: usize = 282624;
 /** Entries in each bucket of two segments, one byte each. */
-export const FILLS: usize = 218112;
+export const FILLS: usize = 283648;
 /** Keys and ids of four buckets. */
-export const GATHERED_KEYS: usize = 220160;
-export const GATHERED_IDS: usize = 220672;
+export const GATHERED_KEYS: usize = 285696;
+export const GATHERED_IDS: usize = 286208;
 /** Addresses of the buckets that a piece will look at, two a block. */
-export const WARMED: usize = 221184;
-export const HEAP: usize = 224256;
+export const WARMED: usize = 286720;
+export const HEAP: usize = 289792;
 
 /** As `RANK_SLOTS_MAX` in contract.ts. */
 export const RANK_SLOTS_MAX: u32 = 4096;
@@ -96,6 +98,10 @@ export class Header {
   /** Shape of the set in TEMP_SET. */
   tempPlanes: u32;
   tempWords: u32;
+  /** The write after which contexts that are empty were last looked for. */
+  emptiesSought: u32;
+  /** Last mark of `contextVictim`. */
+  countMark: u32;
   /** Where loads that only warm the cache put their sum, so that the compiler keeps them. */
   sink: u32;
 }
@@ -109,12 +115,22 @@ export class Rank {
   isUncounted: u32;
   /** Blocks held, over all contexts and tiers. */
   blockCount: u32;
+  /** 1 from when a limit took blocks of the rank until it is cleared: the rank under-reports. Readers look at it. */
+  hasLost: u32;
+  /** The rank slot that stands for the rank's engine, plus 1; 0: the rank itself. */
+  owner: u32;
+  /** Scratch of `contextVictim`, by the slot that stands for an engine: contexts that only this engine lives in. */
+  soloCount: u32;
+  /** Scratch of the same: the write in which the engine was last counted. */
+  countedAt: u32;
+  spare: u32;
 }
 
 /** One (model, LoRA adapter, block size, lookahead). */
 @unmanaged
 export class Context {
-  lastUse: u64;
+  /** The write that last stored to it, or made it. */
+  lastStore: u64;
   /** Never given twice; 0 while the slot is empty. */
   serial: u32;
   /** 1 while the slot is in use, also while a dropped context waits for readers to leave. */
@@ -148,11 +164,15 @@ export class Context {
   locals: usize;
   localsCapacity: u32;
   localCount: u32;
+  /** 1 once a segment of its tables was closed (id-table.ts): before, no store has to ask. */
+  hasClosed: u32;
   /** 1 once a limit took blocks: before, no rank's own name can be out of date. */
   hasEvicted: u32;
   sweepLeft: u32;
   sweepCursor: u32;
   clockHand: u32;
+  /** Scratch of `contextVictim`. */
+  soloOwner: u32;
 }
 
 /** A rank slot in a context. */
@@ -200,7 +220,7 @@ export function fence(): void {
 // @ts-ignore: decorator
 @inline
 export function rankOf(rankSlot: u32): Rank {
-  return changetype<Rank>(RANKS + (<usize>rankSlot << 4));
+  return changetype<Rank>(RANKS + (<usize>rankSlot << 5));
 }
 
 // @ts-ignore: decorator

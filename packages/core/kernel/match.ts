@@ -13,7 +13,7 @@
  * current tier began. `tiers[k]` is the bitset of the ranks whose fastest tier at the current block is k; their union is
  * the ranks alive. While all is on device, only `tiers[0]` is kept.
  */
-import { Context, header, LOOKAHEAD_MAX, RANK_SLOTS_MAX, TIER_KINDS } from "./layout";
+import { Context, LOOKAHEAD_MAX, RANK_SLOTS_MAX, TIER_KINDS } from "./layout";
 import { readerEnter, readerLeave, readerOpen } from "./epoch";
 import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./arena";
 import { idFind } from "./id-table";
@@ -90,8 +90,6 @@ export function match(reader: Reader, slot: u32, serial: u32, count: u32, isToke
     if (isTokens) reader.blockCount = count < context.lookahead ? 0 : (count - context.lookahead) / context.blockSize;
     const extras = isTokens && hasExtra ? reader.extras : 0;
     finishRows(reader, walk(reader, context, isTokens, extras));
-    // Later than the last write, earlier than the next.
-    context.lastUse = header().tick + 1;
   }
   readerLeave(reader.line);
 }

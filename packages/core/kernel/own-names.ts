@@ -17,7 +17,7 @@
 import { OTHERWISE, RankInContext, SEVERAL } from "./layout";
 import { allocateZeroed, release } from "./heap";
 import { chunkOf, prefixAddress, setAddress } from "./arena";
-import { mixKey } from "./id-table";
+import { mix } from "./mix";
 import { kindsOf } from "./holder-set";
 
 const FIRST: u32 = 15;
@@ -25,8 +25,7 @@ const FIRST: u32 = 15;
 // @ts-ignore: decorator
 @inline
 function homeOf(key: u64, capacity: u32): u32 {
-  // The lower half: the upper one is not uniform.
-  return <u32>(((mixKey(key) & 0xffffffff) * <u64>capacity) >> 32);
+  return <u32>(((mix(key) >> 32) * <u64>capacity) >> 32);
 }
 
 // @ts-ignore: decorator
@@ -147,18 +146,6 @@ export function ownNameRemove(rank: RankInContext, key: u64): void {
   }
   v128.store(hole, i64x2.splat(0));
   rank.ownNamesCount--;
-}
-
-/**
- * The rank's own name for a block, by a walk over all its names: only when a rank gives a block a second name, which
- * engines do not do. Address of an entry; 0 when there is none.
- */
-export function ownNameOf(rank: RankInContext, id: u32): usize {
-  for (let i: u32 = 0; i < rank.ownNamesCapacity; i++) {
-    const at = entryAt(rank.ownNames, i);
-    if (load<u32>(at, 8) == id && isGood(rank, at)) return at;
-  }
-  return 0;
 }
 
 /** The block in entry `i`, 0 when the entry is empty or out of date. */

@@ -10,10 +10,18 @@ import { release } from "./heap";
 import { CHUNK_LOG, chunkOf, clockNext, freeBlock, setAddress } from "./arena";
 import { addReference, canonical, dropReference, freeZombies, kindsOf, planeWord, setAt } from "./holder-set";
 import { evictFromRank, forgetBlock, isDead } from "./holding";
-import { contextFree, localRank, markEvicted } from "./context";
+import { contextDrop, contextFree, localRank, markEvicted } from "./context";
 
 /** Blocks that each write sweeps at least: with 256 a million is done after 4,000 writes, at about a microsecond each. */
 const SWEEP_BLOCKS: u32 = 256;
+
+/** Writes that an empty context lives on, as it may be stored to again, and between two looks for such. */
+const EMPTY_WRITES: u32 = 1024;
+/** Bytes of an empty context that go at once: to have them it took tens of thousands of blocks, beside which making it is nothing. */
+const EMPTY_BYTES_MAX: u32 = 1048576;
+
+/** Blocks that are evicted at a time where holder sets take too much. */
+const RELIEF_BLOCKS: u32 = 1024;
 
 /** Lets go of all in limbo that no reader can see. */
 export function reclaim(): void {
@@ -31,9 +39,30 @@ export function reclaim(): void {
 
 /** What ends every write: `written` blocks were written, in `context` if it is not null. */
 export function finishWrite(context: Context | null, written: u32): void {
-  if (header().sweeping > 0) sweepSome(SWEEP_BLOCKS + 4 * written);
-  if (context !== null) freeZombies(context);
+  const h = header();
+  if (h.sweeping > 0) sweepSome(SWEEP_BLOCKS + 4 * written);
+  if (context !== null) {
+    freeZombies(context, false);
+    dropIfLarge(context);
+  }
+  if (<u32>h.tick - h.emptiesSought >= EMPTY_WRITES) dropEmpty();
   reclaim();
+}
+
+/** Drops a context whose last block went and which takes much: its memory is worth making it again. */
+export function dropIfLarge(context: Context): void {
+  if (context.prefixCount == 0 && context.bytes > EMPTY_BYTES_MAX && context.serial != 0) contextDrop(context);
+}
+
+/** Drops the contexts that have been empty for some time: engines load an adapter, serve it, and never again. */
+function dropEmpty(): void {
+  const h = header();
+  h.emptiesSought = <u32>h.tick;
+  for (let slot: u32 = 0; slot < h.contextSlots; slot++) {
+    const context = contextAt(slot);
+    if (context.serial == 0 || context.prefixCount > 0) continue;
+    if (context.lastStore + EMPTY_WRITES <= h.tick) contextDrop(context);
+  }
 }
 
 /** Has all blocks of a context walked once from here on. */
@@ -52,7 +81,7 @@ function sweepSome(blocks: u32): void {
     context.sweepLeft -= piece;
     if (context.sweepLeft == 0) {
       header().sweeping--;
-      freeZombies(context);
+      freeZombies(context, false);
     }
     blocks -= piece;
     if (blocks == 0) return;
@@ -113,6 +142,23 @@ export function evict(context: Context, count: u32): u32 {
     dropReference(context, set);
   }
   return evicted;
+}
+
+/**
+ * Keeps the limit of memory while holder sets are made that no store reckons with: removals and copies give blocks that had one
+ * set many. Called between pieces of a call, so that no more than one piece's sets are ever too many.
+ */
+export function relieve(context: Context): void {
+  const h = header();
+  freeZombies(context, false);
+  while (h.allocatedBytes > h.memoryBytesMax) {
+    freeZombies(context, true);
+    reclaim();
+    if (h.allocatedBytes <= h.memoryBytesMax) return;
+    const evicted = evict(context, RELIEF_BLOCKS);
+    if (evicted == 0) return;
+    h.evicted2 += evicted;
+  }
 }
 
 function evictFromRanks(context: Context, set: usize, id: u32): void {

@@ -5,11 +5,13 @@
  *
  * Open addressing with linear steps; removal moves what follows back; at most 80 % full, grown by half. Table 0 is the
  * empty one. The writer's own, but for `dump`, which looks from other threads: it may miss an entry that is being moved,
- * so tables have their capacity with them, and go through limbo.
+ * so tables have their capacity with them, and go through limbo. Keys are block ids, which an engine may guess and choose
+ * among, so they are mixed with the secret (mix.ts).
  */
 import { Context } from "./layout";
 import { allocateZeroed } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
+import { mix } from "./mix";
 
 const HEAD: usize = 8;
 const FIRST: u32 = 6;
@@ -17,7 +19,7 @@ const FIRST: u32 = 6;
 // @ts-ignore: decorator
 @inline
 function homeOf(key: u32, capacity: u32): u32 {
-  return <u32>((<u64>(key * 0x9e3779b1) * capacity) >> 32);
+  return <u32>(((mix(key) >> 32) * <u64>capacity) >> 32);
 }
 
 // @ts-ignore: decorator

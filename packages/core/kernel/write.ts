@@ -37,8 +37,8 @@ import {
   touchBlock,
 } from "./arena";
 import { heapReach } from "./heap";
-import { homeBucket, idFind, idTableGrowthBytes, warmBuckets } from "./id-table";
-import { clearFromSets, kindsOf } from "./holder-set";
+import { homeBucket, idFind, idIsClosed, idTableGrowthBytes, warmBuckets } from "./id-table";
+import { clearFromSets, freeZombies, kindsOf } from "./holder-set";
 import {
   addCopy,
   addName,
@@ -58,12 +58,13 @@ import {
   clearRankRecord,
   contextDrop,
   contextMake,
+  contextVictim,
   freeSlot,
-  leastRecentlyUsed,
+  leastRecentlyStored,
   listFirst,
   rankIn,
 } from "./context";
-import { evict, reclaim, startSweep, sweepAll } from "./reclaim";
+import { dropIfLarge, evict, reclaim, relieve, startSweep, sweepAll } from "./reclaim";
 import { ownNamesGrowthBytes } from "./own-names";
 
 export const STORED: u32 = 0;
@@ -94,15 +95,15 @@ export function lockLeave(): void {
   if (atomic.xchg<u32>(lock, 0) == 2) atomic.notify(lock, 1);
 }
 
-/** Makes a context, dropping the least recently used if there are too many. Returns its slot. */
-export function contextOpen(blockSize: u32, lookahead: u32, name: usize, nameBytes: u32): u32 {
+/** Makes a context for a rank (−1: for none), dropping another if there are too many (`contextVictim`). Returns its slot. */
+export function contextOpen(blockSize: u32, lookahead: u32, name: usize, nameBytes: u32, rankSlot: u32): u32 {
   const h = header();
   h.tick++;
   if (h.contextCount >= h.contextsMax) {
-    const oldest = leastRecentlyUsed(null);
-    if (oldest !== null) {
-      h.evicted0 += oldest.prefixCount;
-      contextDrop(oldest);
+    const victim = contextVictim(rankSlot);
+    if (victim !== null) {
+      h.evicted0 += victim.prefixCount;
+      contextDrop(victim);
     }
   }
   reclaim();
@@ -128,15 +129,43 @@ export function storeRun(
   skips: usize,
 ): u32 {
   const rank = rankIn(context, rankSlot);
+  if (context.hasClosed != 0 && isAnyClosed(context, count, prefixes, engineHashes)) return MEMORY_LIMIT;
   const refused = makeRoom(rank, count, prefixes);
   if (refused != STORED) return refused;
   listFirst(rank);
   for (let done: u32 = 0; done < count; done += PIECE_BLOCKS) {
     const piece = min(PIECE_BLOCKS, count - done);
     const offset = <usize>done << 3;
+    // What came before stays: a leading part of a run is as good as a shorter run.
+    if (!hasRoomFor(context, piece, prefixes + offset, engineHashes + offset)) return MEMORY_LIMIT;
     storePiece(rank, tier, piece, prefixes + offset, engineHashes + offset, skips == 0 ? 0 : skips + done);
+    freeZombies(context, false);
   }
   return STORED;
+}
+
+/**
+ * Whether a piece may begin: no table has to refuse one of its blocks (id-table.ts T2), and the limit of memory is not passed.
+ * `makeRoom` reckons with keys that are spread; where it was wrong, this is where the run ends, at most one piece's growth
+ * later: 17 MB if each of its blocks splits a segment in both tables, which only chosen keys can bring about.
+ */
+function hasRoomFor(context: Context, count: u32, prefixes: usize, engineHashes: usize): bool {
+  const h = header();
+  if (h.allocatedBytes > h.memoryBytesMax) {
+    reclaim();
+    if (h.allocatedBytes > h.memoryBytesMax) return false;
+  }
+  return context.hasClosed == 0 || !isAnyClosed(context, count, prefixes, engineHashes);
+}
+
+function isAnyClosed(context: Context, count: u32, prefixes: usize, engineHashes: usize): bool {
+  for (let at: usize = 0; at < <usize>count << 3; at += 8) {
+    const prefix = load<u64>(prefixes + at);
+    const name = load<u64>(engineHashes + at);
+    if (idIsClosed(context.directory, prefix, context.directoryCount) && findBlock(context, prefix) == 0) return true;
+    if (idIsClosed(context.names, name, context.namesCount) && findNamed(context, name) == 0) return true;
+  }
+  return false;
 }
 
 /** Holds the limits before a store: evicts for what will be new, or says that it cannot. */
@@ -161,7 +190,7 @@ function makeBytes(rank: RankInContext, fresh: u32): u32 {
     sweepAll(context);
     reclaim();
     if (hasFreeIds(context, fresh)) return STORED;
-    const others = leastRecentlyUsed(context);
+    const others = leastRecentlyStored(context);
     if (context.prefixCount >= 2 * fresh && (others === null || others.prefixCount < context.prefixCount)) {
       // Ids are what is short: with them the tables have room too.
       h.evicted2 += evict(context, fresh + (context.chunkCount << 4));
@@ -324,7 +353,7 @@ export function storeKnown(rankSlot: u32, tier: u32, count: u32, engineHashes: u
       const id = resolve(rank, engineHash);
       if (id == 0) continue;
       addCopy(rank, tier, engineHash, id);
-      known++;
+      if ((++known & (PIECE_BLOCKS - 1)) == 0) relieve(rank.context);
       break;
     }
   }
@@ -348,6 +377,7 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
       store<u8>(misses + i, isRemoved ? 0 : 1);
       if (isRemoved) removed++;
     }
+    relieve(changetype<RankInContext>(first).context);
   }
   return removed;
 }
@@ -394,7 +424,10 @@ export function rankClear(rankSlot: u32): void {
       clearFromSets(rank.context, rank.local);
       startSweep(rank.context);
     }
+    const context = rank.context;
     clearRankRecord(rank);
+    dropIfLarge(context);
   }
   owner.blockCount = 0;
+  owner.hasLost = 0;
 }

@@ -17,12 +17,10 @@ const TIER_HOST = 1;
 export class FleetIndex {
   readonly index: PrefixIndex;
   readonly #reader: PrefixReader;
-  readonly #contextId: number;
 
   /** @param queryBlocksMax - longest prompt that will be looked up, in blocks. */
   constructor(queryBlocksMax: number) {
     this.index = PrefixIndex.create();
-    this.#contextId = this.index.openContext(CONTEXT);
     this.#reader = PrefixReader.attach(this.index.shared, { tokensMax: queryBlocksMax * NAME_WORDS });
   }
 
@@ -35,7 +33,7 @@ export class FleetIndex {
    */
   match(words: Uint32Array, blockCount: number): MatchResult {
     this.#reader.tokens.set(words.subarray(0, blockCount * NAME_WORDS));
-    return this.#reader.matchTokens(this.#contextId, blockCount * NAME_WORDS, false);
+    return this.#reader.matchTokens(this.index.openContext(CONTEXT), blockCount * NAME_WORDS, false);
   }
 
   /**
@@ -44,7 +42,7 @@ export class FleetIndex {
    * @param out - receives rows as PrefixReader.dump does.
    */
   dump(cursor: number, out: Uint32Array): { cursor: number; rows: number } {
-    return this.#reader.dump(this.#contextId, cursor, out);
+    return this.#reader.dump(this.index.openContext(CONTEXT), cursor, out);
   }
 
   /** Ends the use of the index's memory by the reader. */
@@ -58,19 +56,17 @@ export class FleetIndex {
    * @param engine - its position, and rank slot.
    */
   writer(engine: number): StepLogReader {
-    return new RankWriter(this.index, this.#contextId, engine);
+    return new RankWriter(this.index, engine);
   }
 }
 
 /** Changes of one engine. */
 class RankWriter implements StepLogReader {
   readonly #index: PrefixIndex;
-  readonly #contextId: number;
   readonly #rankSlot: number;
 
-  constructor(index: PrefixIndex, contextId: number, rankSlot: number) {
+  constructor(index: PrefixIndex, rankSlot: number) {
     this.#index = index;
-    this.#contextId = contextId;
     this.#rankSlot = rankSlot;
   }
 
@@ -81,7 +77,7 @@ class RankWriter implements StepLogReader {
     hashes.set(own);
     const [parentLow, parentHigh] = hasParent ? [words[0] ?? 0, words[1] ?? 0] : [0, 0];
     this.#index.storeBlocks(
-      this.#contextId,
+      this.#index.openContext(CONTEXT),
       this.#rankSlot,
       0,
       count,

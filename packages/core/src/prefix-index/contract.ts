@@ -15,14 +15,21 @@
  *      A store with an unknown parent is parked in a bounded place and attached when the rank stores that parent, whole
  *      and in order; it is never treated as a root. A parked block that is removed (or cleared) is gone from the park.
  *  S3  remove(holder, engine hash) takes one copy away; at zero the holder no longer holds the block there. Removing what
- *      the holder does not have changes nothing and is counted.
+ *      the holder does not have changes nothing and is counted. Where a copy waits in the park and another is stored, the
+ *      one in the park goes, the one parked first: the engine still has the block, and lookups go on finding it.
  *  S4  An engine hash that a rank stores again with other content (a lying or reseeded engine): the newest meaning counts; the
  *      copies of the old meaning under that rank are taken away first. Other ranks' entries are never touched.
  *  S5  clearRank(rank): as if that rank had never stored anything. Its time does not depend on its number of blocks.
  *  S6  A lookup returns, per rank slot, the longest run of leading blocks of the query each of which the rank holds on at
  *      least one tier, and splits that number by the fastest tier of each block (device before host before disk before remote).
  *  S7  Limits (contexts, prefixes per context, memory, parked bytes) evict the least recently used or refuse; each time
- *      with a counted reason and the rank slots that now under-report.
+ *      with a counted reason and the rank slots that now under-report. Readers see of a rank that it lost blocks in the same
+ *      moment, whichever writer's call took them, until the rank is cleared.
+ *  S8  Of too many contexts an empty one goes first; then, of the contexts in which one engine lives alone, one of the
+ *      engine that has most, if that is more than an equal share; else any. Among these the one stored to longest ago:
+ *      lookups protect nothing. An empty context goes by itself, too, after some more writes. Nobody sees that it did.
+ *  S9  No choice of tokens, names, ranks or tiers makes a call cost more than in proportion to its blocks, or the index take
+ *      more memory than its limit (by more than one piece of 256 blocks can need): tables mix their keys with a secret.
  */
 
 import type { BytesDigester } from "../block-hash/extra-keys.ts";
@@ -69,7 +76,10 @@ export interface IndexScratch {
   readonly extraDigests: Uint32Array;
 }
 
-/** What became of a store. `rejected` means nothing was changed. */
+/**
+ * What became of a store. `rejected` means nothing was changed, but for `rejected_memory_limit`: leading blocks may be stored,
+ * where the limit was met on the way.
+ */
 export type StoreOutcome =
   | "stored"
   | "parked"
@@ -92,14 +102,15 @@ export interface IndexWriter extends BytesDigester {
   readonly scratch: IndexScratch;
 
   /**
-   * The id of a context, made on first use. Making one may evict the least recently used.
+   * The id of a context, made on first use. Making one may drop another (S8).
    *
+   * @param rankSlot - the rank that will store to it.
    * @returns a number that is never given to another context again (slot and generation).
    */
-  openContext(key: ContextKey): number;
+  openContext(key: ContextKey, rankSlot?: number): number;
 
   /**
-   * Stores the blocks in `scratch` for a holder (S1, S2, S4). All or nothing.
+   * Stores the blocks in `scratch` for a holder (S1, S2, S4).
    *
    * @param contextId - from `openContext`, and still open: call that once per event, it is a map lookup.
    * @param hasParent - false at the root of a chain.

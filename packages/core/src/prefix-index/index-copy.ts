@@ -116,7 +116,7 @@ export interface ImportTarget {
   readonly hashes: Uint32Array;
   openContext(key: ContextKey): number;
   /** Parks a store; false when it does not fit. */
-  park(store: Omit<ParkedStore, "sequence">): boolean;
+  park(store: Omit<ParkedStore, "sequence" | "parkedMs">): boolean;
   /** Tells the listener what limits took. */
   evicted(): void;
 }
@@ -190,12 +190,10 @@ export class IndexImport {
   }
 
   /** Parks a store as it was parked; call in the order in which they were. */
-  park({ context, removed, ...record }: ParkedRecord): void {
-    const blockCount = removed.length;
-    const blocksLeft = removed.reduce((left, isRemoved) => left - isRemoved, blockCount);
-    const contextId = this.#target.openContext(context);
+  park(record: ParkedRecord): void {
     // Its own, since removals are noted in it: the record may be parked elsewhere, too.
-    if (!this.#target.park({ ...record, contextId, blockCount, removed: removed.slice(), blocksLeft }))
+    const removed = record.removed.slice();
+    if (!this.#target.park({ ...record, blockCount: removed.length, removed }))
       this.#incomplete.add(record.rankSlot);
   }
 

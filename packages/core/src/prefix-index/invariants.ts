@@ -17,4 +17,6 @@ export const INVARIANTS: readonly string[] = [
   "prefixCount counts the blocks with holders, deadCount those whose holders were cleared",
   "a finished sweep leaves no block with a dead or forwarded set",
   "a rank that holds blocks in a context has that context in its list",
+  "no table's root is deeper than 17, and no segment has more entries than room",
+  "no list of names is longer than 64",
 ];

@@ -30,6 +30,7 @@ export interface KernelMemory {
 /** What kernel/index.ts exports, where it is told what each does; addresses are byte offsets in the memory. */
 export interface KernelExports {
   hashSeed(low: number, high: number): void;
+  tableSecret(low0: number, low1: number, high0: number, high1: number): void;
   hashDigest(at: number, bytes: number, out: number): void;
   hashBlocks(
     tokens: number,
@@ -43,14 +44,24 @@ export interface KernelExports {
   indexInit(memoryBytesMax: number, contextsMax: number, prefixesMax: number): void;
   scratchMake(bytes: number): number;
   scratchFree(at: number): void;
-  contextMake(blockSize: number, lookahead: number, name: number, nameBytes: number): number;
+  contextMake(
+    blockSize: number,
+    lookahead: number,
+    name: number,
+    nameBytes: number,
+    rankSlot: number,
+  ): number;
+  contextSerial(slot: number): number;
   contextDescribe(readerLine: number, slot: number, out: number): void;
   contextSlotCount(): number;
   contextsVersion(): number;
   rankBlocks(rankSlot: number): number;
+  rankHasLost(rankSlot: number): number;
+  rankOwner(rankSlot: number, owner: number): void;
   rankCounting(rankSlot: number, isUncounted: number): void;
   indexStats(out: number): void;
   evictionsTake(out: number): void;
+  hasEvictions(): number;
   indexStore(
     slot: number,
     serial: number,

@@ -7,7 +7,7 @@
  *      of its names has a copy.
  *  N2  The blocks of one call take effect one after the other, also where two of them have the same engine hash.
  *  N3  When a store makes several parked ones attachable, the one that was parked first goes first, and so on.
- *  N4  A removal takes from what is stored, else from what is parked (the store parked first), never from both. A parked
+ *  N4  A removal takes from what is parked (the store parked first), else from what is stored, never from both. A parked
  *      block that was removed stays a hole in its store: the blocks behind it keep their prefix hashes.
  *  N5  An engine hash that a rank has in several contexts means the one that the rank last stored to.
  *  N6  With copy counting off, a store adds a copy only where the holder has none under that engine hash, and a removal
@@ -107,6 +107,7 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     return this.#countHashes(blockCount, (engineHash) => {
       const names = this.#contextsOf(rankSlot).find((one) => (one.get(engineHash)?.copies[tier] ?? 0) > 0);
       const isEvery = this.#uncounted.has(rankSlot);
+      if (!isEvery && this.#removeParked(rankSlot, tier, engineHash, false)) return true;
       if (names === undefined) return this.#removeParked(rankSlot, tier, engineHash, isEvery);
       const { copies } = names.get(engineHash)!;
       copies[tier]--;

@@ -1,6 +1,10 @@
 /** The park by example: its bounds, its order, what a removal takes. */
 import { describe, expect, it } from "vitest";
+import type { ContextKey } from "./contract.ts";
 import { type ParkedStore, ParkedStores } from "./parked-stores.ts";
+
+const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: 16, lookahead: 0 };
+const OTHER: ContextKey = { ...CONTEXT, loraName: "adapter" };
 
 let sequence = 0;
 
@@ -8,7 +12,8 @@ let sequence = 0;
 function waiting(parent: number, names: readonly number[], change: Partial<ParkedStore> = {}): ParkedStore {
   return {
     sequence: sequence++,
-    contextId: 1,
+    parkedMs: 0,
+    context: CONTEXT,
     rankSlot: 0,
     tier: 0,
     parentLow: parent,
@@ -18,7 +23,6 @@ function waiting(parent: number, names: readonly number[], change: Partial<Parke
     hashes: Uint32Array.from(names.flatMap((name) => [name, 0])),
     extraDigests: null,
     removed: new Uint8Array(names.length),
-    blocksLeft: names.length,
     ...change,
   };
 }
@@ -28,9 +32,9 @@ describe("ParkedStores", () => {
     const park = new ParkedStores(1e6, 10);
     const stores = [waiting(7, [1]), waiting(7, [2]), waiting(7, [3], { rankSlot: 1 }), waiting(8, [4])];
     for (const store of stores) expect(park.park(store)).toEqual([]);
-    expect(park.waitingFor(1, 0, 7, 0)).toEqual([stores[0], stores[1]]);
-    expect(park.waitingFor(2, 0, 7, 0)).toEqual([]);
-    expect(park.waitingFor(1, 1, 7, 0)).toEqual([stores[2]]);
+    expect(park.waitingFor(CONTEXT, 0, 7, 0)).toEqual([stores[0], stores[1]]);
+    expect(park.waitingFor(OTHER, 0, 7, 0)).toEqual([]);
+    expect(park.waitingFor(CONTEXT, 1, 7, 0)).toEqual([stores[2]]);
   });
 
   it("lets the rank's oldest go for one store too many", () => {
@@ -43,14 +47,16 @@ describe("ParkedStores", () => {
     expect(park.storeCount).toBe(3);
   });
 
-  it("lets the oldest of all go for bytes, and refuses what could never fit", () => {
-    const small = waiting(1, [1]);
-    const park = new ParkedStores(2600, 10);
-    park.park(small);
+  it("lets the oldest of the rank with most go for bytes (P3), and refuses what could never fit", () => {
+    const [mine, first, second] = [waiting(1, [1], { rankSlot: 4 }), waiting(1, [1]), waiting(2, [2])];
+    const park = new ParkedStores(3900, 10);
+    park.park(mine);
     const bytes = park.bytes;
-    park.park(waiting(2, [2]));
-    expect(park.bytes).toBe(2 * bytes);
-    expect(park.park(waiting(3, [3], { rankSlot: 4 }))).toEqual([small]);
+    park.park(first);
+    park.park(second);
+    expect(park.bytes).toBe(3 * bytes);
+    expect(park.park(waiting(3, [3], { rankSlot: 4 }))).toEqual([first]);
+    expect(park.park(waiting(4, [4], { rankSlot: 5 }))).toEqual([mine]);
     expect(
       park.park(
         waiting(
@@ -59,7 +65,7 @@ describe("ParkedStores", () => {
         ),
       ),
     ).toBeNull();
-    expect(park.bytes).toBe(2 * bytes);
+    expect(park.bytes).toBe(3 * bytes);
   });
 
   it("has nothing left, and counts no bytes, when everything was taken out", () => {
@@ -69,8 +75,9 @@ describe("ParkedStores", () => {
     park.remove(stores[1]);
     park.remove(stores[1]);
     expect(park.clearRank(0)).toBe(1);
-    expect(park.keepContexts(new Set([9]))).toEqual([stores[2]]);
-    expect([park.storeCount, park.bytes, park.has(0), park.has(3)]).toEqual([0, 0, false, false]);
+    expect(park.storeCountOf(3)).toBe(1);
+    park.remove(stores[2]);
+    expect([park.storeCount, park.bytes, park.storeCountOf(0), park.storeCountOf(3)]).toEqual([0, 0, 0, 0]);
   });
 
   it("takes a removed block from the store parked first, at its tier only, and all of them when asked to", () => {
@@ -92,12 +99,59 @@ describe("ParkedStores", () => {
     park.removeBlock(0, 0, 5, 0, false);
     expect(park.storeCount).toBe(1);
     park.removeBlock(0, 0, 6, 0, false);
-    expect([park.storeCount, park.bytes, park.has(0), park.waitingFor(1, 0, 1, 0)]).toEqual([
+    expect([park.storeCount, park.bytes, park.storeCountOf(0), park.waitingFor(CONTEXT, 0, 1, 0)]).toEqual([
       0,
       0,
-      false,
+      0,
       [],
     ]);
+  });
+
+  it("gives up what was parked before a moment, and nothing else", () => {
+    const park = new ParkedStores(1e6, 10);
+    const stores = [0, 5, 10].map((parkedMs) => waiting(1, [1], { parkedMs }));
+    for (const store of stores) park.park(store);
+    expect(park.expire(0)).toEqual([]);
+    expect(park.expire(10)).toEqual([stores[0], stores[1]]);
+    expect(park.removeBlock(0, 0, 1, 0, false)).toBe(true);
+    expect([park.storeCount, park.bytes]).toEqual([0, 0]);
+  });
+
+  it("keeps the order of what has one name while stores come and go from anywhere in it", () => {
+    const park = new ParkedStores(1e6, 10);
+    const stores = [0, 1, 2, 3].map((i) => waiting(i, [9, 9, i]));
+    for (const store of stores) park.park(store);
+    park.remove(stores[0]);
+    park.remove(stores[2]);
+    park.remove(stores[3]);
+    park.park(stores[3]);
+    const taken = Array.from({ length: 5 }, () => park.removeBlock(0, 0, 9, 0, false));
+    expect(taken).toEqual([true, true, true, true, false]);
+    expect([stores[1], stores[3]].map(({ removed }) => [...removed])).toEqual([
+      [1, 1, 0],
+      [1, 1, 0],
+    ]);
+    expect(park.storeCount).toBe(2);
+  });
+
+  it("removes names that share a low word with all that is parked as fast as any others (P1)", () => {
+    const BLOCKS = 64;
+    const STORES = 1024;
+    const REMOVALS = 30_000;
+    const removalsMs = (lowOf: (i: number) => number): number => {
+      const park = new ParkedStores(1e9, STORES);
+      for (let i = 0; i < STORES; i++) {
+        const names = Array.from({ length: BLOCKS }, (_, j) => i * BLOCKS + j);
+        const hashes = Uint32Array.from(names.flatMap((name) => [lowOf(name), name]));
+        park.park(waiting(i, names, { hashes }));
+      }
+      const began = performance.now();
+      for (let i = 0; i < REMOVALS; i++) park.removeBlock(0, 0, lowOf(i), 1e6 + i, false);
+      return performance.now() - began;
+    };
+    removalsMs((i) => i);
+    const spread = removalsMs((i) => Math.imul(i, 0x9e3779b1) >>> 0);
+    expect(removalsMs(() => 7) / spread).toBeLessThan(8);
   });
 
   it("takes a block out of many stores in about the time that it takes out of few", () => {

@@ -146,12 +146,13 @@ describe("contexts", () => {
     expect(bench.reader.findContext({ ...lora, lookahead: 0 })).toBe(-1);
   });
 
-  it("beyond the limit drop the one least recently used, with its ranks named, and its id never matches again", () => {
+  it("beyond the limit drop the one stored to longest ago, with its ranks named, and its id never matches again", () => {
     const bench = new Bench({ contextCountMax: 2 });
     const [first, second, third] = ["a", "b", "c"].map((model) => ({ ...KEY, model }));
     for (const [i, key] of [first, second].entries()) bench.store(i, 1, 3, { key });
     const ids = [first, second].map((key) => bench.reader.findContext(key));
-    bench.match(1, 3, ids[0]);
+    bench.store(0, 4, 1, { key: first });
+    bench.match(1, 3, ids[1]);
     bench.store(2, 1, 3, { key: third });
     expect(bench.evictions).toEqual([["context_limit", 3, [1]]]);
     expect(bench.reader.findContext(second)).toBe(-1);

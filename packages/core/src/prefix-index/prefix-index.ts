@@ -46,14 +46,24 @@ import type { SharedPrefixIndex } from "./prefix-reader.ts";
 export interface PrefixIndexOptions {
   /** Seed of XXH3, taken modulo 2⁶⁴. */
   readonly seed?: number | bigint | undefined;
+  /**
+   * Four u32 words that the tables mix their keys with, so that nobody can choose keys that share a place. By default drawn
+   * at random; given where a run has to be repeated to the letter. Given out to nobody.
+   */
+  readonly secret?: TableSecret | undefined;
   /** What `PrefixIndexStats.allocatedBytes` may become; 1 MiB … 3 GiB. */
   readonly memoryBytesMax?: number | undefined;
   readonly contextCountMax?: number | undefined;
   readonly prefixesPerContextMax?: number | undefined;
   readonly parkedBytesMax?: number | undefined;
   readonly parkedStoresPerRankMax?: number | undefined;
+  /** Age at which `passTime` gives a parked store up. */
+  readonly parkedAgeMsMax?: number | undefined;
   readonly onEviction?: EvictionListener | undefined;
 }
+
+/** 128 bits, as u32 words. */
+export type TableSecret = readonly [number, number, number, number];
 
 /** What an index holds and has done. */
 export interface PrefixIndexStats {
@@ -61,6 +71,7 @@ export interface PrefixIndexStats {
   readonly memoryBytes: number;
   /** Of it, what tables and blocks take; scratch is left out. */
   readonly allocatedBytes: number;
+  /** Contexts in which anybody holds a block. Empty ones go by and by. */
   readonly contextCount: number;
   /** Distinct prefixes that anybody holds, over all contexts. */
   readonly prefixCount: number;
@@ -102,6 +113,8 @@ const CONTEXT_COUNT_MAX = 256;
 const PREFIXES_PER_CONTEXT_MAX = 134_217_728;
 const PARKED_BYTES_MAX = 67_108_864;
 const PARKED_STORES_PER_RANK_MAX = 1024;
+/** Ten minutes: a parent that comes at all comes with a replay, within seconds. */
+const PARKED_AGE_MS_MAX = 600_000;
 
 /** Memory beside what the limit counts: scratch, readers' buffers, and holes between blocks. */
 const MEMORY_SLACK_BYTES = 268_435_456;
@@ -117,6 +130,10 @@ const OUTCOMES: readonly StoreOutcome[] = [
 const GONE = 4;
 /** Times that a store opens its context again; contexts that are dropped faster are too few by far. */
 const REOPEN_MAX = 8;
+/** Names of contexts that are gone, kept beside those there are before they are forgotten. */
+const CONTEXTS_GONE_MAX = 64;
+/** For no rank in particular. */
+const NO_RANK = -1;
 /** Added to a store's outcome when limits took blocks (kernel/index.ts). */
 const EVICTED = 16;
 const KERNEL_REASONS = ["context_limit", "prefix_limit", "memory_limit"] as const;
@@ -144,12 +161,14 @@ export class PrefixIndex implements IndexWriter {
   readonly #park: ParkedStores;
   readonly #onEviction: EvictionListener | undefined;
   readonly #contextCountMax: number;
+  readonly #parkedAgeMsMax: number;
   readonly #contextIds = new Map<string, number>();
+  readonly #contextKeys = new Map<number, ContextKey>();
   /** The last key asked for: nearly always the next one too, and comparing is cheaper than making a Map key. */
   #lastKey: ContextKey | null = null;
   #lastContextId = -1;
-  /** Of the contexts as this writer knows them. */
-  #contextsVersion = 0;
+  /** As `passTime` last said. */
+  #nowMs = 0;
   readonly #uncounted = new Set<number>();
   #parkedSequence = 0;
   #attachedStoreCount = 0;
@@ -181,6 +200,7 @@ export class PrefixIndex implements IndexWriter {
       options.parkedBytesMax ?? PARKED_BYTES_MAX,
       options.parkedStoresPerRankMax ?? PARKED_STORES_PER_RANK_MAX,
     );
+    this.#parkedAgeMsMax = options.parkedAgeMsMax ?? PARKED_AGE_MS_MAX;
     this.#onEviction = options.onEviction;
     this.shared = { memory: this.#memory };
   }
@@ -196,6 +216,7 @@ export class PrefixIndex implements IndexWriter {
     checkOption("prefixesPerContextMax", options.prefixesPerContextMax, 1, PREFIXES_PER_CONTEXT_MAX);
     checkOption("parkedBytesMax", options.parkedBytesMax, 0, Number.MAX_SAFE_INTEGER);
     checkOption("parkedStoresPerRankMax", options.parkedStoresPerRankMax, 0, Number.MAX_SAFE_INTEGER);
+    checkOption("parkedAgeMsMax", options.parkedAgeMsMax, 0, Number.MAX_SAFE_INTEGER);
     return new PrefixIndex(options, null);
   }
 
@@ -216,39 +237,45 @@ export class PrefixIndex implements IndexWriter {
   }
 
   /**
-   * The id of a context, made on first use; making one beyond `contextCountMax` drops the least recently used.
+   * The id of a context, made on first use. Making one beyond `contextCountMax` drops another (contract.ts S8).
    *
+   * @param rankSlot - the rank that will store to it, for its engine's share of contexts.
    * @throws IndexError `invalid_block_size`, `invalid_lookahead`, `context_name_too_long`.
    */
-  openContext(key: ContextKey): number {
-    // Contexts come and go by other writers' doing, too.
-    if (this.#kernel.contextsVersion() !== this.#contextsVersion) this.#forgetContexts();
+  openContext(key: ContextKey, rankSlot: number = NO_RANK): number {
     const last = this.#lastKey;
     if (
       last?.model === key.model &&
       last.loraName === key.loraName &&
       last.blockSize === key.blockSize &&
-      last.lookahead === key.lookahead
+      last.lookahead === key.lookahead &&
+      this.#isOpen(this.#lastContextId)
     )
       return this.#lastContextId;
-    const id = this.#contextIds.get(keyText(key)) ?? this.#makeContext(key);
+    const known = this.#contextIds.get(keyText(key)) ?? -1;
+    const id = this.#isOpen(known) ? known : this.#makeContext(key, rankSlot);
     this.#lastKey = { ...key };
     this.#lastContextId = id;
     return id;
   }
 
-  #makeContext(key: ContextKey): number {
+  /** Contexts go by limits and when they are empty, and by other writers' doing too. */
+  #isOpen(contextId: number): boolean {
+    return contextId >= 0 && this.#kernel.contextSerial(slotOf(contextId)) === serialOf(contextId);
+  }
+
+  #makeContext(key: ContextKey, rankSlot: number): number {
     checkBlockSize(key.blockSize);
     checkLookahead(key.lookahead);
     const name = encodeName(key);
-    const { nameAt, describeAt } = this.#scratch;
+    const { nameAt } = this.#scratch;
     new Uint8Array(this.#memory.buffer, nameAt, name.length).set(name);
-    const dropsOne = this.contexts().length >= this.#contextCountMax;
-    const slot = this.#kernel.contextMake(key.blockSize, key.lookahead, nameAt, name.length);
-    if (dropsOne) this.#reportEvictions();
-    this.#kernel.contextDescribe(-1, slot, describeAt);
-    const id = contextIdOf(slot, new Uint32Array(this.#memory.buffer, describeAt, 1)[0]);
+    const slot = this.#kernel.contextMake(key.blockSize, key.lookahead, nameAt, name.length, rankSlot);
+    if (this.#kernel.hasEvictions() !== 0) this.#reportEvictions();
+    const id = contextIdOf(slot, this.#kernel.contextSerial(slot));
+    if (this.#contextKeys.size > 2 * this.#contextCountMax + CONTEXTS_GONE_MAX) this.#forgetContexts();
     this.#contextIds.set(keyText(key), id);
+    this.#contextKeys.set(id, { ...key });
     return id;
   }
 
@@ -269,7 +296,7 @@ export class PrefixIndex implements IndexWriter {
     const fits = blockCount <= STORE_BLOCKS_MAX && tokenCount <= this.#scratch.tokens.length;
     let outcome: StoreOutcome = "rejected_too_many_blocks";
     if (fits) {
-      const hasParked = this.#park.has(rankSlot);
+      const hasParked = this.#park.storeCountOf(rankSlot) > 0;
       // The kernel leaves the hashes alone, but attaching writes the next store's over them.
       const stored = hasParked ? this.#scratch.hashes.slice(0, 2 * blockCount) : null;
       const rest = [rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra, 0] as const;
@@ -277,25 +304,15 @@ export class PrefixIndex implements IndexWriter {
       let result = this.#store(contextId, ...rest);
       for (let attempt = 0; result === "gone" && attempt < REOPEN_MAX; attempt++) {
         // Dropped by another writer between opening and storing.
-        stillOpen = this.openContext(key);
+        stillOpen = this.openContext(key, rankSlot);
         result = this.#store(stillOpen, ...rest);
       }
       outcome = result === "gone" ? "rejected_memory_limit" : result;
-      contextId = stillOpen;
       if (outcome === "parked") {
-        const store = this.#copyOf(
-          key,
-          contextId,
-          rankSlot,
-          tier,
-          blockCount,
-          parentLow,
-          parentHigh,
-          hasExtra,
-        );
+        const store = this.#copyOf(key, rankSlot, tier, blockCount, parentLow, parentHigh, hasExtra);
         if (!this.#parkStore(store)) outcome = "rejected_park_full";
       } else if (outcome === "stored" && stored !== null) {
-        this.#attachChildren(contextId, rankSlot, stored);
+        this.#attachChildren(key, rankSlot, stored);
       }
     }
     this.#storesByOutcome[outcome]++;
@@ -335,20 +352,21 @@ export class PrefixIndex implements IndexWriter {
   }
 
   /** Attaches what waits for these blocks, the store parked first to come first (contract.ts S2). */
-  #attachChildren(contextId: number, rankSlot: number, hashes: Uint32Array): void {
+  #attachChildren(context: ContextKey, rankSlot: number, hashes: Uint32Array): void {
     const ready: ParkedStore[] = [];
     const addWaiting = (words: Uint32Array, removed: Uint8Array | null): void => {
-      for (let i = 0; i < words.length / 2 && this.#park.has(rankSlot); i++) {
+      const readyBefore = ready.length;
+      for (let i = 0; i < words.length / 2 && this.#park.storeCountOf(rankSlot) > 0; i++) {
         if (removed?.[i] === 1) continue;
-        for (const store of this.#park.waitingFor(contextId, rankSlot, words[2 * i], words[2 * i + 1])) {
+        for (const store of this.#park.waitingFor(context, rankSlot, words[2 * i], words[2 * i + 1])) {
           this.#park.remove(store);
           ready.push(store);
         }
       }
+      if (ready.length > readyBefore) ready.sort((one, other) => other.sequence - one.sequence);
     };
     addWaiting(hashes, null);
     while (ready.length > 0) {
-      ready.sort((one, other) => other.sequence - one.sequence);
       const store = ready.pop()!;
       if (this.#attach(store)) addWaiting(store.hashes, store.removed);
     }
@@ -361,10 +379,10 @@ export class PrefixIndex implements IndexWriter {
     hashes.set(store.hashes);
     skips.set(store.removed);
     if (store.extraDigests !== null) extraDigests.set(store.extraDigests);
-    const { contextId, rankSlot, tier, blockCount, parentLow, parentHigh } = store;
+    const { context, rankSlot, tier, blockCount, parentLow, parentHigh } = store;
     const hasExtra = store.extraDigests !== null;
     const outcome = this.#store(
-      contextId,
+      this.openContext(context, rankSlot),
       rankSlot,
       tier,
       blockCount,
@@ -380,8 +398,7 @@ export class PrefixIndex implements IndexWriter {
   }
 
   #copyOf(
-    { blockSize, lookahead }: ContextKey,
-    contextId: number,
+    context: ContextKey,
     rankSlot: number,
     tier: Tier,
     blockCount: number,
@@ -392,17 +409,17 @@ export class PrefixIndex implements IndexWriter {
     const { tokens, hashes, extraDigests } = this.#scratch;
     return {
       sequence: this.#parkedSequence++,
-      contextId,
+      parkedMs: this.#nowMs,
+      context,
       rankSlot,
       tier,
       parentLow: parentLow >>> 0,
       parentHigh: parentHigh >>> 0,
       blockCount,
-      tokens: tokens.slice(0, blockCount * blockSize + lookahead),
+      tokens: tokens.slice(0, blockCount * context.blockSize + context.lookahead),
       hashes: hashes.slice(0, 2 * blockCount),
       extraDigests: hasExtra ? extraDigests.slice(0, 2 * blockCount) : null,
       removed: new Uint8Array(blockCount),
-      blocksLeft: blockCount,
     };
   }
 
@@ -423,7 +440,9 @@ export class PrefixIndex implements IndexWriter {
   storeKnownBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
     checkRankSlot(rankSlot);
     checkBlockCount(blockCount);
-    return this.#kernel.indexStoreKnown(rankSlot, tier, blockCount, this.#scratch.hashes.byteOffset);
+    const known = this.#kernel.indexStoreKnown(rankSlot, tier, blockCount, this.#scratch.hashes.byteOffset);
+    if (this.#kernel.hasEvictions() !== 0) this.#reportEvictions();
+    return known;
   }
 
   /** See `IndexWriter.removeBlocks`. */
@@ -431,19 +450,35 @@ export class PrefixIndex implements IndexWriter {
     checkRankSlot(rankSlot);
     checkBlockCount(blockCount);
     const { hashes, skips } = this.#scratch;
-    let removed = this.#kernel.indexRemove(rankSlot, tier, blockCount, hashes.byteOffset, skips.byteOffset);
-    // Without copy counting, what was announced again and waits means no more than the copy that is removed.
+    const hasParked = this.#park.storeCountOf(rankSlot) > 0;
     const isEvery = this.#uncounted.has(rankSlot);
-    if ((removed < blockCount || isEvery) && this.#park.has(rankSlot))
+    const taken = hasParked && !isEvery ? this.#removeParked(rankSlot, tier, blockCount) : 0;
+    const left = blockCount - taken;
+    let removed = this.#kernel.indexRemove(rankSlot, tier, left, hashes.byteOffset, skips.byteOffset) + taken;
+    if (this.#kernel.hasEvictions() !== 0) this.#reportEvictions();
+    // Without copy counting, what was announced again and waits means no more than the copy that is removed.
+    if (hasParked && isEvery)
       for (let i = 0; i < blockCount; i++) {
-        const isMissed = skips[i] === 1;
-        if (!isMissed && !isEvery) continue;
-        const isParked = this.#park.removeBlock(rankSlot, tier, hashes[2 * i], hashes[2 * i + 1], isEvery);
-        if (isParked && isMissed) removed++;
+        const isParked = this.#park.removeBlock(rankSlot, tier, hashes[2 * i], hashes[2 * i + 1], true);
+        if (isParked && skips[i] === 1) removed++;
       }
     this.#removedCount += removed;
     this.#unknownRemovalCount += blockCount - removed;
     return removed;
+  }
+
+  /** Takes what waits under these names out of the park, once a name; the names left move to the front of scratch. */
+  #removeParked(rankSlot: number, tier: Tier, blockCount: number): number {
+    const { hashes } = this.#scratch;
+    let kept = 0;
+    for (let i = 0; i < blockCount; i++) {
+      const [low, high] = [hashes[2 * i], hashes[2 * i + 1]];
+      if (this.#park.removeBlock(rankSlot, tier, low, high, false)) continue;
+      hashes[2 * kept] = low;
+      hashes[2 * kept + 1] = high;
+      kept++;
+    }
+    return blockCount - kept;
   }
 
   /** See `IndexWriter.clearRank`. O(holder sets of the rank's contexts); its blocks are swept by later writes. */
@@ -451,6 +486,33 @@ export class PrefixIndex implements IndexWriter {
     checkRankSlot(rankSlot);
     this.#clearedStoreCount += this.#park.clearRank(rankSlot);
     this.#kernel.indexClear(rankSlot);
+  }
+
+  /**
+   * Says what time it is, for the age of parked stores: those that waited longer than `parkedAgeMsMax` are given up, with the
+   * reason `park_limit`. Without calls nothing ages.
+   *
+   * @param nowMs - of any clock that does not go back.
+   */
+  passTime(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#countParkedLost(this.#park.expire(nowMs - this.#parkedAgeMsMax));
+  }
+
+  /** Stores of a rank that wait for their parents: blocks that its engine holds and lookups miss. */
+  parkedStoreCount(rankSlot: number): number {
+    return this.#park.storeCountOf(rankSlot);
+  }
+
+  /**
+   * Says that a rank is of the same engine as others: engines share contexts (contract.ts S8), not ranks. Default: of its own.
+   *
+   * @param ownerSlot - the rank slot that stands for the engine: any of its ranks', the same for all.
+   */
+  setRankOwner(rankSlot: number, ownerSlot: number): void {
+    checkRankSlot(rankSlot);
+    checkRankSlot(ownerSlot);
+    this.#kernel.rankOwner(rankSlot, ownerSlot);
   }
 
   /** See `IndexWriter.setCopyCounting`. */
@@ -501,16 +563,14 @@ export class PrefixIndex implements IndexWriter {
 
   /** This writer's parked stores, in the order of parking; they stay parked. */
   copyParked(): ParkedRecord[] {
-    const keys = new Map(this.contexts().map(({ id, key }) => [id, key] as const));
-    return [...this.#park.stores()].flatMap((store) => recordOf(store, keys));
+    return [...this.#park.stores()].map(recordOf);
   }
 
   /** Takes a rank's parked stores out, for the writer that the rank goes to. In the order of parking. */
   takeParked(rankSlot: number): ParkedRecord[] {
-    const keys = new Map(this.contexts().map(({ id, key }) => [id, key] as const));
     const stores = [...this.#park.stores()].filter((store) => store.rankSlot === rankSlot);
     this.#park.clearRank(rankSlot);
-    return stores.flatMap((store) => recordOf(store, keys));
+    return stores.map(recordOf);
   }
 
   /** Fills this index with what was read of another's copy. The ranks concerned must be empty. */
@@ -521,7 +581,7 @@ export class PrefixIndex implements IndexWriter {
       prefixes: new Uint32Array(this.#memory.buffer, prefixesAt, 2 * STORE_BLOCKS_MAX),
       hashes,
       openContext: (key) => this.openContext(key),
-      park: (store) => this.#parkStore({ ...store, sequence: this.#parkedSequence++ }),
+      park: (store) => this.#parkStore({ ...store, sequence: this.#parkedSequence++, parkedMs: this.#nowMs }),
       evicted: () => {
         this.#reportEvictions();
       },
@@ -573,28 +633,22 @@ export class PrefixIndex implements IndexWriter {
 
   #keyOf(contextId: number): ContextKey {
     if (contextId === this.#lastContextId && this.#lastKey !== null) return this.#lastKey;
-    const text = [...this.#contextIds].find(([, id]) => id === contextId)?.[0];
-    assert(text !== undefined, () => `context ${contextId} is not open: open it once per event`);
-    const [model, loraName, blockSize, lookahead] = JSON.parse(text) as [
-      string,
-      string | null,
-      number,
-      number,
-    ];
-    this.#lastKey = { model, loraName, blockSize, lookahead };
+    const key = this.#contextKeys.get(contextId);
+    assert(key !== undefined, () => `context ${contextId} is not open: open it once per event`);
+    this.#lastKey = key;
     this.#lastContextId = contextId;
     return this.#lastKey;
   }
 
-  /** Tells the listener what limits took, and forgets contexts that are gone. */
+  /** Reports to the listener what limits took. */
   #reportEvictions(): void {
     const { reportAt } = this.#scratch;
     this.#kernel.evictionsTake(reportAt);
     const words = new Uint32Array(this.#memory.buffer, reportAt, 3 + RANK_SLOTS_MAX / 32).slice();
     const rankSlots: number[] = [];
-    for (let slot = 0; slot < RANK_SLOTS_MAX; slot++)
-      if (((words[3 + (slot >>> 5)] >>> (slot & 31)) & 1) === 1) rankSlots.push(slot);
-    this.#forgetContexts();
+    for (let word = 3; word < words.length; word++)
+      for (let bits = words[word]; bits !== 0; bits &= bits - 1)
+        rankSlots.push(32 * (word - 3) + (31 - Math.clz32(bits & -bits)));
     for (const [i, reason] of KERNEL_REASONS.entries()) {
       if (words[i] === 0) continue;
       this.#evictedByReason[reason] += words[i];
@@ -602,29 +656,18 @@ export class PrefixIndex implements IndexWriter {
     }
   }
 
-  /** Takes notice of contexts that are gone. */
+  /** Forgets the names of contexts that are gone. */
   #forgetContexts(): void {
-    this.#contextsVersion = this.#kernel.contextsVersion();
-    const open = new Set(this.contexts().map(({ id }) => id));
-    for (const [text, id] of this.#contextIds) if (!open.has(id)) this.#contextIds.delete(text);
-    if (!open.has(this.#lastContextId)) {
-      this.#lastKey = null;
-      this.#lastContextId = -1;
-    }
-    this.#countParkedLost(this.#park.keepContexts(open));
+    for (const [text, id] of this.#contextIds) if (!this.#isOpen(id)) this.#contextIds.delete(text);
+    for (const id of this.#contextKeys.keys()) if (!this.#isOpen(id)) this.#contextKeys.delete(id);
   }
 }
 
-/** Nothing when its context is gone. */
-function recordOf(store: ParkedStore, keys: ReadonlyMap<number, ContextKey>): ParkedRecord[] {
-  const context = keys.get(store.contextId);
-  if (context === undefined) return [];
-  const { rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed } = store;
+function recordOf(store: ParkedStore): ParkedRecord {
+  const { context, rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests } = store;
   // Removals go on being noted in the store's own; nothing else of it changes.
-  const removedYet = removed.slice();
-  return [
-    { context, rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed: removedYet },
-  ];
+  const removed = store.removed.slice();
+  return { context, rankSlot, tier, parentLow, parentHigh, tokens, hashes, extraDigests, removed };
 }
 
 function makeMemory({ memoryBytesMax = MEMORY_BYTES_MAX }: PrefixIndexOptions): KernelMemory {
@@ -635,6 +678,8 @@ function makeMemory({ memoryBytesMax = MEMORY_BYTES_MAX }: PrefixIndexOptions): 
 function initialise(kernel: KernelExports, contextCountMax: number, options: PrefixIndexOptions): void {
   const seed = BigInt.asUintN(64, BigInt(options.seed ?? DEFAULT_HASH_SEED));
   kernel.hashSeed(Number(seed & 0xffff_ffffn), Number(seed >> 32n));
+  const [low0, low1, high0, high1] = options.secret ?? crypto.getRandomValues(new Uint32Array(4));
+  kernel.tableSecret(low0, low1, high0, high1);
   const prefixesMax = options.prefixesPerContextMax ?? PREFIXES_PER_CONTEXT_MAX;
   kernel.indexInit(options.memoryBytesMax ?? MEMORY_BYTES_MAX, contextCountMax, prefixesMax);
 }

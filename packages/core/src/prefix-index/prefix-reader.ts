@@ -115,6 +115,14 @@ export class PrefixReader {
     return rankSlot >= 0 && rankSlot < RANK_SLOTS_MAX ? this.#kernel.rankBlocks(rankSlot) : 0;
   }
 
+  /**
+   * Whether limits took blocks of a rank since it was last cleared: it under-reports. Asked after a lookup, it is true of what
+   * the lookup saw.
+   */
+  rankHasLost(rankSlot: number): boolean {
+    return rankSlot >= 0 && rankSlot < RANK_SLOTS_MAX && this.#kernel.rankHasLost(rankSlot) !== 0;
+  }
+
   /** The id of a context, −1 when there is none with this key. A Map lookup, while contexts neither come nor go. */
   findContext(key: ContextKey): number {
     return this.findContexts(key).find(({ key: { lookahead } }) => lookahead === key.lookahead)?.id ?? -1;

@@ -282,7 +282,7 @@ export class EventApplier implements EventSink {
         (event.extraKeys !== null || salt !== null) &&
         digestExtraKeys(event.extraKeys, context.loraName, salt, blockCount, this.#index, digests);
       outcome = this.#index.storeBlocks(
-        this.#index.openContext(context),
+        this.#index.openContext(context, this.#rankSlot),
         this.#rankSlot,
         tier,
         blockCount,
