@@ -134,12 +134,47 @@ describe("eligibility", () => {
     expect(sources.factsOf("serving/b")).toMatchObject({ lora_id: 3, block_size: null });
   });
 
+  test("pods of one engine on several nodes name global ranks, at ports that are counted up or listed", async () => {
+    const cluster = await clusterOf();
+    const annotate = (fields: Readonly<Record<string, string>>) => ({
+      annotations: Object.fromEntries(Object.entries(fields).map(([name, value]) => [PREFIX + name, value])),
+    });
+    const counted = {
+      "kv-events-first-rank": "8",
+      "kv-events-dp-size": "2",
+      "kv-events-replay-port": "6100",
+    };
+    cluster.add("counted", "10.0.0.1", annotate(counted));
+    const listed = {
+      "kv-events-first-rank": "10",
+      "kv-events-ports": "7001, 7003",
+      "kv-events-replay-ports": "7101,7103",
+    };
+    cluster.add("listed", "10.0.0.2", annotate(listed));
+    const { registry } = find(cluster.kubeconfig());
+    await wait(() => {
+      expect(registry.engineCount).toBe(2);
+    });
+    expect(registry.engine("serving/counted")?.engine.ranks).toEqual([
+      { dpRank: 8, endpoint: "tcp://10.0.0.1:5565", replayEndpoint: "tcp://10.0.0.1:6108" },
+      { dpRank: 9, endpoint: "tcp://10.0.0.1:5566", replayEndpoint: "tcp://10.0.0.1:6109" },
+    ]);
+    expect(registry.engine("serving/listed")?.engine.ranks).toEqual([
+      { dpRank: 10, endpoint: "tcp://10.0.0.2:7001", replayEndpoint: "tcp://10.0.0.2:7101" },
+      { dpRank: 11, endpoint: "tcp://10.0.0.2:7003", replayEndpoint: "tcp://10.0.0.2:7103" },
+    ]);
+  });
+
   test.each([
     ["kv-events-port", "http", '"http" is not usable; expected an integer from 1 to 65535'],
     ["kv-events-port", "0", '"0" is not usable; expected an integer from 1 to 65535'],
-    ["kv-events-dp-size", "1e3", '"1e3" is not usable; expected an integer from 1 to 64'],
+    ["kv-events-dp-size", "1e3", '"1e3" is not usable; expected an integer from 1 to 1024'],
     ["lora-id", "-2", '"-2" is not usable; expected an integer from -1 to 2147483647'],
     ["kv-events-dp-size", "2", "distinct sockets per DP rank"],
+    ["kv-events-first-rank", "1024", '"1024" is not usable; expected an integer from 0 to 1023'],
+    ["kv-events-ports", "5557,,5558", '"5557,,5558" is not usable; expected 1 to 1024 ports'],
+    ["kv-events-ports", "5557,65536", '"5557,65536" is not usable; expected 1 to 1024 ports'],
+    ["kv-events-replay-ports", "5657,5658", "1 endpoints, one per DP rank"],
   ])("a pod with %s %j is refused by name, and costs nothing else", async (field, value, message) => {
     const cluster = await clusterOf();
     cluster.add("good", "10.0.0.1");

@@ -24,7 +24,7 @@
 
 import { z } from "zod";
 
-import { ENDPOINT, ENDPOINT_EXPECTED } from "../engine/engine-entry.ts";
+import { DP_RANKS_MAX, ENDPOINT, ENDPOINT_EXPECTED } from "../engine/engine-entry.ts";
 import { ENGINE_TYPE_EXPECTED, engineTypeOf } from "../engine/engine-type.ts";
 import { HASH_TEXT } from "./community-hashes.ts";
 import type { MatchAnswer, WorkerMatch } from "../query/match-answer.ts";
@@ -32,7 +32,7 @@ import type { MatchAnswer, WorkerMatch } from "../query/match-answer.ts";
 /** The tenant of everything that names none. */
 export const DEFAULT_TENANT = "default";
 const TEXT_MAX = 1024;
-const DP_RANK_MAX = 1023;
+const DP_RANK_MAX = DP_RANKS_MAX - 1;
 const TOKEN_MAX = 0xffff_ffff;
 const NAMED = "The model as model, modelname or model_name; which of them tells the form of the answer.";
 

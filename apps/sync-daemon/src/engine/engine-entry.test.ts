@@ -32,6 +32,36 @@ test("each DP rank has its ports counted up from the base ports", () => {
   ]);
 });
 
+test("a node that hosts ranks 8 to 15 names them so, at the ports of the global ranks", () => {
+  const { ranks } = engineEntry.parse({
+    ...MINIMAL,
+    replay_endpoint: "tcp://127.0.0.1:5657",
+    first_rank: 8,
+    dp_size: 8,
+  });
+  expect(ranks).toHaveLength(8);
+  expect(ranks[0]).toEqual({
+    dpRank: 8,
+    endpoint: "tcp://127.0.0.1:5565",
+    replayEndpoint: "tcp://127.0.0.1:5665",
+  });
+  expect(ranks[7]).toMatchObject({ dpRank: 15, endpoint: "tcp://127.0.0.1:5572" });
+});
+
+test("explicit endpoints of a later node are its ranks in order", () => {
+  const endpoints = ["tcp://h:1", "ipc:///run/kv-9"];
+  const { ranks } = engineEntry.parse({ id: "a", model: "m", endpoints, first_rank: 8 });
+  expect(ranks.map(({ dpRank, endpoint }) => [dpRank, endpoint])).toEqual([
+    [8, "tcp://h:1"],
+    [9, "ipc:///run/kv-9"],
+  ]);
+});
+
+test("an engine has up to 1,024 ranks", () => {
+  const { ranks } = engineEntry.parse({ ...MINIMAL, dp_size: 1024 });
+  expect(ranks.at(-1)).toMatchObject({ dpRank: 1023, endpoint: "tcp://127.0.0.1:6580" });
+});
+
 test("explicit endpoints give the DP size, and mean the same as counted ones", () => {
   const counted = engineEntry.parse({ ...MINIMAL, dp_size: 2 });
   const endpoints = ["tcp://127.0.0.1:5557", "tcp://127.0.0.1:5558"];
@@ -57,7 +87,12 @@ test.each([
   [{ ...MINIMAL, id: "a".repeat(513) }, "id"],
   [{ ...MINIMAL, endpoint: "udp://h:1" }, "endpoint"],
   [{ ...MINIMAL, dp_size: 0 }, "dp_size"],
-  [{ ...MINIMAL, dp_size: 65 }, "dp_size"],
+  [{ ...MINIMAL, dp_size: 1025 }, "dp_size"],
+  [{ ...MINIMAL, first_rank: -1 }, "first_rank"],
+  [{ ...MINIMAL, first_rank: 1.5 }, "first_rank"],
+  [{ ...MINIMAL, first_rank: 1020, dp_size: 5 }, "first_rank"],
+  [{ ...MINIMAL, endpoint: "tcp://h:65530", first_rank: 6 }, "first_rank"],
+  [{ ...MINIMAL, endpoint: "ipc:///run/kv", first_rank: 1 }, "endpoint"],
   [{ ...MINIMAL, endpoint: "tcp://h:65535", dp_size: 2 }, "dp_size"],
   [{ ...MINIMAL, endpoint: "ipc:///run/kv", dp_size: 2 }, "endpoint"],
   [{ ...MINIMAL, endpoints: ["tcp://h:1"] }, "endpoint"],

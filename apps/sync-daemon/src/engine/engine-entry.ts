@@ -5,15 +5,16 @@
  *
  * DP ranks publish on ports of their own: rank r at port + r, for events and for replay alike (vLLM's
  * `offset_endpoint_port`, vllm/distributed/kv_events.py). So the two base ports must lie at least `dp_size` apart, which is
- * checked here, or ranks of one engine would read each other's sockets.
+ * checked here, or ranks of one engine would read each other's sockets. Ranks are global: of an engine on several nodes, each
+ * node is an entry of its own that begins at `first_rank`, and its rank r is still at port + r, on that node.
  */
 
 import { z } from "zod";
 
 import { ENGINE_TYPE_EXPECTED, ENGINE_TYPES, type EngineType, engineTypeOf } from "./engine-type.ts";
 
-/** DP ranks of one engine. The largest published deployments use tens; the bound keeps one entry from taking every slot. */
-const DP_SIZE_MAX = 64;
+/** DP ranks of one engine, over all of its nodes. The largest published deployments use hundreds; the bound keeps one entry from taking every slot. */
+export const DP_RANKS_MAX = 1024;
 
 /**
  * Length of an id. A pod's `namespace/name` has up to 63 + 1 + 253 = 317 characters; a registration by the community's API
@@ -51,11 +52,12 @@ const endpoint = z
   .regex(ENDPOINT, ENDPOINT_EXPECTED)
   .refine((text) => Number(ENDPOINT.exec(text)?.[1] ?? 1) <= PORT_MAX, ENDPOINT_EXPECTED)
   .describe("tcp://host:port or ipc://path");
-const DP_SIZE_EXPECTED = `an integer from 1 to ${DP_SIZE_MAX}`;
+const FIRST_RANK_EXPECTED = `the first of the engine's DP ranks here, an integer from 0 to ${DP_RANKS_MAX - 1}`;
+const DP_SIZE_EXPECTED = `an integer from 1 to ${DP_RANKS_MAX}`;
 const endpointList = z
-  .array(endpoint, `a list of 1-${DP_SIZE_MAX} endpoints, one per DP rank`)
+  .array(endpoint, `a list of 1-${DP_RANKS_MAX} endpoints, one per DP rank`)
   .min(1, "at least one endpoint")
-  .max(DP_SIZE_MAX, `at most ${DP_SIZE_MAX} endpoints`);
+  .max(DP_RANKS_MAX, `at most ${DP_RANKS_MAX} endpoints`);
 
 const fields = z.strictObject({
   id,
@@ -64,7 +66,13 @@ const fields = z.strictObject({
   endpoints: endpointList.optional(),
   replay_endpoint: endpoint.optional(),
   replay_endpoints: endpointList.optional(),
-  dp_size: z.int(DP_SIZE_EXPECTED).min(1, DP_SIZE_EXPECTED).max(DP_SIZE_MAX, DP_SIZE_EXPECTED).optional(),
+  dp_size: z.int(DP_SIZE_EXPECTED).min(1, DP_SIZE_EXPECTED).max(DP_RANKS_MAX, DP_SIZE_EXPECTED).optional(),
+  first_rank: z
+    .int(FIRST_RANK_EXPECTED)
+    .min(0, FIRST_RANK_EXPECTED)
+    .max(DP_RANKS_MAX - 1, FIRST_RANK_EXPECTED)
+    .default(0)
+    .describe("Global DP rank of the first one here: 8 on the second node of an engine with eight a node."),
   topic: z
     .string("a topic prefix")
     .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
@@ -130,35 +138,31 @@ export const engineEntry = fields.transform((entry, context): Engine => {
       return fail(list, given, `${size} endpoints, one per DP rank`);
     }
   }
-  const ranks = Array.from(
-    { length: size },
-    (_, dpRank): EngineRank => ({
+  const first = entry.first_rank;
+  if (first + size > DP_RANKS_MAX) {
+    return fail(
+      "first_rank",
+      first,
+      `DP ranks up to ${DP_RANKS_MAX - 1}; the last one would be ${first + size - 1}`,
+    );
+  }
+  const ranks = Array.from({ length: size }, (_, i): EngineRank => {
+    const dpRank = first + i;
+    return {
       dpRank,
-      endpoint: entry.endpoints?.[dpRank] ?? endpointOfRank(entry.endpoint ?? "", dpRank),
+      endpoint: entry.endpoints?.[i] ?? endpointOfRank(entry.endpoint ?? "", dpRank),
       replayEndpoint:
-        entry.replay_endpoints?.[dpRank] ??
+        entry.replay_endpoints?.[i] ??
         (entry.replay_endpoint === undefined ? null : endpointOfRank(entry.replay_endpoint, dpRank)),
-    }),
-  );
-  const seen = new Set<string>();
-  for (const { endpoint: events, replayEndpoint } of ranks) {
-    for (const used of replayEndpoint === null ? [events] : [events, replayEndpoint]) {
-      const port = /^tcp:.*:(\d+)$/.exec(used)?.[1];
-      if (port !== undefined && Number(port) > PORT_MAX) {
-        return fail("dp_size", size, `ports up to ${PORT_MAX}; a DP rank would use ${used}`);
-      }
-      if (used.startsWith("ipc:") && size > 1 && entry.endpoints === undefined) {
-        return fail("endpoint", used, "endpoints, one per DP rank: ports cannot be counted up for ipc");
-      }
-      if (seen.has(used)) {
-        return fail(
-          "endpoint",
-          used,
-          `distinct sockets per DP rank; ${used} is used twice (keep base ports ${size} apart)`,
-        );
-      }
-      seen.add(used);
-    }
+    };
+  });
+  const unusable = unusableSocket(ranks, entry.endpoints === undefined);
+  if (unusable !== null) {
+    return fail(
+      unusable.field,
+      unusable.field === "endpoint" ? unusable.used : entry[unusable.field],
+      unusable.why,
+    );
   }
   return {
     id: entry.id,
@@ -170,6 +174,38 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     ranks,
   };
 });
+
+/** The first socket that cannot be what it should be, and the field that makes it so. */
+function unusableSocket(
+  ranks: readonly EngineRank[],
+  isCounted: boolean,
+): {
+  readonly field: "endpoint" | "dp_size" | "first_rank";
+  readonly used: string;
+  readonly why: string;
+} | null {
+  const seen = new Set<string>();
+  const first = ranks[0]?.dpRank ?? 0;
+  for (const { dpRank, endpoint: events, replayEndpoint } of ranks) {
+    for (const used of replayEndpoint === null ? [events] : [events, replayEndpoint]) {
+      const port = /^tcp:.*:(\d+)$/.exec(used)?.[1];
+      if (port !== undefined && Number(port) > PORT_MAX) {
+        const why = `ports up to ${PORT_MAX}; DP rank ${dpRank} would use ${used}`;
+        return { field: first > 0 ? "first_rank" : "dp_size", used, why };
+      }
+      if (used.startsWith("ipc:") && first + ranks.length > 1 && isCounted) {
+        const why = "endpoints, one per DP rank: ports cannot be counted up for ipc";
+        return { field: "endpoint", used, why };
+      }
+      if (seen.has(used)) {
+        const why = `distinct sockets per DP rank; ${used} is used twice (keep base ports ${ranks.length} apart)`;
+        return { field: "endpoint", used, why };
+      }
+      seen.add(used);
+    }
+  }
+  return null;
+}
 
 /** A normalised engine, as it is kept in files: what `engineEntry` gives, with DP ranks of any number. */
 export const storedEngine: z.ZodType<Engine> = z.strictObject({
@@ -190,7 +226,7 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
       "a list of ranks",
     )
     .min(1, "at least one rank")
-    .max(DP_SIZE_MAX, `at most ${DP_SIZE_MAX} ranks`),
+    .max(DP_RANKS_MAX, `at most ${DP_RANKS_MAX} ranks`),
 });
 
 /** What may be written in an entry, before defaults. */

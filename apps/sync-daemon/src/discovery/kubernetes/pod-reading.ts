@@ -7,6 +7,9 @@
  *   kv-events-port         annotation   port of DP rank 0's events, 5557
  *   kv-events-replay-port  annotation   port of DP rank 0's replay, 5558, or "none"
  *   kv-events-dp-size      annotation   DP ranks in this pod, 1; rank r is at both ports + r
+ *   kv-events-first-rank   annotation   global DP rank of the first one in this pod, 0
+ *   kv-events-ports        annotation   instead of port and size: the ports of this pod's ranks in order, with commas between
+ *   kv-events-replay-ports annotation   the same for replay
  *   kv-events-block-size   annotation   tokens in a block: shown; what counts is what the engine's events say
  *
  *   absent address, not running, on its way out ─▶ waiting      a label that cannot be ─▶ malformed      else ─▶ engine
@@ -18,7 +21,7 @@ import { isIPv6 } from "node:net";
 
 import { z } from "zod";
 
-import { type Engine, engineEntry } from "../../engine/engine-entry.ts";
+import { DP_RANKS_MAX, type Engine, engineEntry } from "../../engine/engine-entry.ts";
 import type { EngineFacts, MalformedEngine } from "../engine-sources.ts";
 
 /** What all labels and annotations begin with. */
@@ -33,8 +36,9 @@ const LORA_NONE = -1;
 const LORA_ID_MAX = 2_147_483_647;
 /** The largest that any engine offers is far smaller. */
 const BLOCK_SIZE_MAX = 65_536;
-const DP_SIZE_MAX = 64;
 const PORT_MAX = 65_535;
+/** Longest value that a message shows. */
+const SHOWN_LENGTH = 100;
 
 const texts = z.record(z.string(), z.string()).nullish();
 const podSchema = z.object({
@@ -101,21 +105,11 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
   const read = new Fields(metadata);
   const model = read.text("name");
   const loraId = read.integer("lora-id", LORA_NONE, LORA_NONE, LORA_ID_MAX);
-  const eventsPort = read.integer("kv-events-port", EVENTS_PORT, 1, PORT_MAX);
-  const hasReplay = read.text("kv-events-replay-port") !== NO_REPLAY;
-  const replayPort = hasReplay ? read.integer("kv-events-replay-port", REPLAY_PORT, 1, PORT_MAX) : 0;
-  const size = read.integer("kv-events-dp-size", 1, 1, DP_SIZE_MAX);
   const blockSize = read.integer("kv-events-block-size", null, 1, BLOCK_SIZE_MAX);
+  const sockets = socketsOf(isIPv6(address) ? `[${address}]` : address, read);
   if (model === null) read.refuse("name", "expected a label or an annotation with the model's name");
   if (read.malformed !== null) return { kind: "malformed", id, ...read.malformed };
-  const host = isIPv6(address) ? `[${address}]` : address;
-  const entry = engineEntry.safeParse({
-    id,
-    model,
-    endpoint: `tcp://${host}:${eventsPort}`,
-    dp_size: size,
-    ...(hasReplay ? { replay_endpoint: `tcp://${host}:${replayPort}` } : {}),
-  });
+  const entry = engineEntry.safeParse({ id, model, ...sockets });
   if (entry.success) {
     const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address };
     return { kind: "engine", engine: entry.data, incarnation: incarnationOf(metadata.uid, status), facts };
@@ -126,8 +120,36 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
   return { kind: "malformed", id, field, message };
 }
 
+/** The parts of an engine entry that say where its ranks are. */
+function socketsOf(host: string, read: Fields): object {
+  const at = (port: number): string => `tcp://${host}:${port}`;
+  const first_rank = read.integer("kv-events-first-rank", 0, 0, DP_RANKS_MAX - 1);
+  const hasReplay = read.text("kv-events-replay-port") !== NO_REPLAY;
+  const eventsPorts = read.ports("kv-events-ports");
+  const replayPorts = read.ports("kv-events-replay-ports");
+  const size = read.integer("kv-events-dp-size", eventsPorts?.length ?? 1, 1, DP_RANKS_MAX);
+  const replayPort = hasReplay ? read.integer("kv-events-replay-port", REPLAY_PORT, 1, PORT_MAX) : 0;
+  const events =
+    eventsPorts === null
+      ? { endpoint: at(read.integer("kv-events-port", EVENTS_PORT, 1, PORT_MAX)) }
+      : { endpoints: eventsPorts.map(at) };
+  const replay = !hasReplay
+    ? {}
+    : replayPorts !== null
+      ? { replay_endpoints: replayPorts.map(at) }
+      : { replay_endpoint: at(replayPort) };
+  return { first_rank, dp_size: size, ...events, ...replay };
+}
+
 /** What a field of an engine entry is made of, where that is not the ports. */
-const FIELD_OF_ENTRY: Readonly<Record<string, string>> = { model: `${PREFIX}name`, id: "metadata.name" };
+const FIELD_OF_ENTRY: Readonly<Record<string, string>> = {
+  model: `${PREFIX}name`,
+  id: "metadata.name",
+  first_rank: `${PREFIX}kv-events-first-rank`,
+  dp_size: `${PREFIX}kv-events-dp-size`,
+  endpoints: `${PREFIX}kv-events-ports`,
+  replay_endpoints: `${PREFIX}kv-events-replay-ports`,
+};
 
 /** Differs once a container was started anew, and once the pod has become ready: then the engine may have begun to listen. */
 function incarnationOf(uid: string, status: NonNullable<Pod["status"]>): string {
@@ -164,6 +186,18 @@ class Fields {
     if (/^-?\d{1,10}$/.test(text) && value >= min && value <= max) return value;
     this.refuse(name, `${JSON.stringify(text)} is not usable; expected an integer from ${min} to ${max}`);
     return initial;
+  }
+
+  /** A list of ports; null when there is none. */
+  ports(name: string): readonly number[] | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    const ports = text.split(",").map((port) => port.trim());
+    const areUsable = ports.every((port) => /^[1-9]\d{0,4}$/.test(port) && Number(port) <= PORT_MAX);
+    if (areUsable && ports.length <= DP_RANKS_MAX) return ports.map(Number);
+    const expected = `1 to ${DP_RANKS_MAX} ports from 1 to ${PORT_MAX} with commas between, one per DP rank`;
+    this.refuse(name, `${JSON.stringify(text.slice(0, SHOWN_LENGTH))} is not usable; expected ${expected}`);
+    return null;
   }
 
   refuse(name: string, why: string): void {
