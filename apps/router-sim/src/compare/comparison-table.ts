@@ -1,4 +1,5 @@
 /** A comparison for the terminal: one table per case, policies by their p90 time to first token, then the verdicts in a line. */
+import { textTable } from "../report/text-table.ts";
 import {
   type ComparisonCase,
   type Contrast,
@@ -20,8 +21,6 @@ const COLUMNS: readonly RunMetricName[] = [
   "imbalance",
 ];
 
-const GAP = "  ";
-
 /**
  * Writes a case.
  *
@@ -36,17 +35,9 @@ export function comparisonTable(one: ComparisonCase): string {
     ["", ...COLUMNS.map((name) => RUN_METRICS[name].label)],
     ...policies.map(({ policy, metrics }) => [policy, ...COLUMNS.map((name) => cell(name, metrics[name]))]),
   ];
-  const widths =
-    cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? [];
-  const rows = cells.map(([name = "", ...figures]) =>
-    [
-      name.padEnd(widths[0] ?? 0),
-      ...figures.map((figure, column) => figure.padStart(widths[column + 1] ?? 0)),
-    ].join(GAP),
-  );
   const { workload, engineCount, eventDelaySeconds } = one;
   const title = `${workload}: ${engineCount} engines, events ${1_000 * eventDelaySeconds} ms late`;
-  return [title, ...rows, ...verdictLines(one.contrasts)].join("\n");
+  return [title, ...textTable(cells), ...verdictLines(one.contrasts)].join("\n");
 }
 
 function cell(name: RunMetricName, { mean, high, count }: MetricResult): string {

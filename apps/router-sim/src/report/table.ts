@@ -1,8 +1,10 @@
 /** The result table: one line per figure, one column per policy; then faults, differences and the verdict. */
 import type { Difference } from "../audit/audit.ts";
 import type { AuditReport, Distribution, RunReport } from "./run-report.ts";
+import { textTable } from "./text-table.ts";
 
-const GAP = "   ";
+/** Cells have spaces of their own, so columns stand further apart. */
+const GAP = 3;
 
 /** One line of the table: what it is called and how a run's value is written. */
 type Row = readonly [name: string, value: (run: RunReport) => string];
@@ -65,22 +67,9 @@ const BRIEF_ROWS: ReadonlySet<string> = new Set([
  */
 export function resultTable(runs: readonly RunReport[], detail: "all" | "brief"): string {
   const rows = detail === "all" ? ROWS : ROWS.filter(([name]) => BRIEF_ROWS.has(name));
-  const nameWidth = Math.max(...rows.map(([name]) => name.length));
-  const cells = rows.map(([name, value]) => ({ name, values: runs.map(value) }));
-  const widths = runs.map((run, column) =>
-    Math.max(run.policy.length, ...cells.map(({ values }) => values[column]?.length ?? 0)),
-  );
-  const line = (name: string, values: readonly string[]): string =>
-    [name.padEnd(nameWidth), ...values.map((value, column) => value.padEnd(widths[column] ?? 0))]
-      .join(GAP)
-      .trimEnd();
-  return [
-    line(
-      "",
-      runs.map(({ policy }) => policy),
-    ),
-    ...cells.map(({ name, values }) => line(name, values)),
-  ].join("\n");
+  const titles = ["", ...runs.map(({ policy }) => policy)];
+  const cells = rows.map(([name, value]) => [name, ...runs.map(value)]);
+  return textTable([titles, ...cells], "left", GAP).join("\n");
 }
 
 /**

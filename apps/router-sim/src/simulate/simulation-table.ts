@@ -1,9 +1,9 @@
 /** The terminal's view of simulated runs: a line per policy, the figures that one compares. */
+import { textTable } from "../report/text-table.ts";
 import type { LatencyData } from "./latency-histogram.ts";
 import { latencyQuantiles } from "./latency-histogram.ts";
 import { hitRate, type SimulationResult, type SimulationSpeed } from "./simulation-result.ts";
 
-const GAP = "  ";
 const MS = 1_000;
 const MIB = 2 ** 20;
 
@@ -32,15 +32,7 @@ const COLUMNS: readonly Column[] = [
  */
 export function simulationTable(results: readonly SimulationResult[]): string {
   const titles = COLUMNS.map(([title]) => title);
-  const rows = [titles, ...results.map((result) => COLUMNS.map(([, value]) => value(result)))];
-  const widths = titles.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
-      .join(GAP),
-  );
+  const lines = textTable([titles, ...results.map((result) => COLUMNS.map(([, value]) => value(result)))]);
   const [first] = results;
   return [...(first === undefined ? [] : [describeConfig(first), ""]), ...lines].join("\n");
 }
