@@ -52,6 +52,9 @@ const direct: EventSink = {
   onFault({ error }) {
     throw error;
   },
+  onUnknownField(owner, name) {
+    throw new Error(`${owner} ${name}`);
+  },
 };
 const CONTEXT = { model: MODEL, loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 };
 

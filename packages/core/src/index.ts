@@ -20,7 +20,12 @@ export { type Dialect, DIALECTS, type DialectForm, type FieldOrder, type WireFie
 export { encodeEventBatch } from "./wire/event-batch-encoder.ts";
 export { normalizeEvent } from "./wire/plain-event.ts";
 export { RecordingSink } from "./wire/recording-sink.ts";
-export { EventBatchDecoder, type EventFault, type EventSink } from "./wire/event-batch-decoder.ts";
+export {
+  EventBatchDecoder,
+  type EventFault,
+  type EventSink,
+  type FieldOwner,
+} from "./wire/event-batch-decoder.ts";
 export {
   encodeLiveFrames,
   encodeReplayEnd,
@@ -86,26 +91,37 @@ export {
 export { encodeExtraKeys, saltDigest, type BytesDigester } from "./block-hash/extra-keys.ts";
 export {
   createSyncCounters,
-  EVENT_DROP_EFFECTS,
   EVENT_TYPES,
-  MESSAGE_DROP_REASONS,
   REPLAY_FAILURES,
   REPLAY_STATUSES,
   STREAM_STATES,
-  TRUST_LEVELS,
   type DropReason,
-  type EventDropReason,
   type EventType,
-  type LossEffect,
-  type MessageDropReason,
   type ReplayFailure,
   type ReplayStatus,
   type StreamState,
   type SyncAction,
   type SyncCounters,
   type SyncListener,
-  type Trust,
 } from "./sync/sync-report.ts";
+export {
+  EVENT_DROP_REASONS,
+  FAULT_COSTS,
+  HARMLESS_FIELDS,
+  HEALED_BY,
+  MESSAGE_DROP_REASONS,
+  TRUST_LEVELS,
+  TRUST_REASON_NAMES,
+  TRUST_REASONS,
+  TRUST_RULE,
+  type EventDropReason,
+  type MessageDropReason,
+  type Trust,
+  type TrustCause,
+  type TrustReason,
+  type TrustReasonRow,
+  type TrustRow,
+} from "./sync/trust-rule.ts";
 export {
   DEFAULT_SYNC_LIMITS,
   type ReportMode,

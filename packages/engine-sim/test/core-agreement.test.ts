@@ -114,6 +114,7 @@ test.each(Object.keys(DIALECTS) as Dialect[])(
       const listener = new CoreListener(dialect);
       const tokensMax = engine.settings.blockCount * engine.settings.blockSize - 8;
       let last = new Uint32Array(0);
+      let wasReset = false;
       for (let id = 0, step = 0; id < REQUESTS || engine.hasWork; step++) {
         if (id < REQUESTS && random.chance(0.6)) {
           const kept = last.subarray(0, random.below(last.length + 1));
@@ -126,17 +127,18 @@ test.each(Object.keys(DIALECTS) as Dialect[])(
             step,
           );
         }
-        if (random.chance(0.02)) listener.receive(engine.reset(step));
+        const reset = random.chance(0.02) ? engine.reset(step) : null;
+        listener.receive(reset);
+        wasReset ||= reset !== null;
         listener.receive(engine.step(step).batch);
         if (step % 8 !== 0 && engine.hasWork) continue;
         const rows = rowsOf(engine);
         compared += rows.length;
-        expect({ seed, step, trust: listener.sync.trust, rows: listener.rows(engine) }).toEqual({
-          seed,
-          step,
-          trust: "exact",
-          rows,
-        });
+        const { trustReason } = listener.sync;
+        expect({ seed, step, rows: listener.rows(engine) }).toEqual({ seed, step, rows });
+        // A clear names no pool: after one, copies on the host of vLLM may be left, for all that a listener knows.
+        if (!wasReset || engine.settings.hostBlockCount === 0) expect(trustReason).toBeNull();
+        else expect([null, "ambiguous_clear"]).toContain(trustReason);
       }
     }
     expect(compared).toBeGreaterThan(1000);

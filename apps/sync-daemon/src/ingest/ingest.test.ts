@@ -223,7 +223,7 @@ test.each([
     expect(parked).toHaveLength(1);
     const after = setUp({}, PrefixIndex.create({ parkedBytesMax }));
     takeOver(after.ingest, after.index, { ...rank(3), resumeFrom: position }, parked);
-    expect(after.ingest.positions()[0]?.position.applier.mayUnderReport).toBe(isMissing);
+    expect(after.ingest.positions()[0]?.position.applier.losses).toEqual(isMissing ? ["parked_evicted"] : []);
     expect(after.index.takeParked(3)).toHaveLength(isMissing ? 0 : 1);
   },
 );

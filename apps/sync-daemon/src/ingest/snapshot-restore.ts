@@ -49,6 +49,7 @@ export function restoreSnapshot(
 /** Limits of this daemon are smaller than those of the one that wrote it: something is missing up to here. */
 function incomplete(stream: SnapshotStream): SnapshotStream {
   const { position } = stream;
-  const applier = { ...position.applier, mayUnderReport: true, historyFrom: position.lastSequenceNumber + 1 };
+  const losses = [...position.applier.losses, "snapshot_incomplete" as const];
+  const applier = { ...position.applier, losses, historyFrom: position.lastSequenceNumber + 1 };
   return { ...stream, position: { ...position, applier } };
 }

@@ -1,6 +1,6 @@
 /** The label sets of the catalogue against the closed sets of the code that emits them. */
 import {
-  EVENT_DROP_EFFECTS,
+  EVENT_DROP_REASONS,
   EVENT_TYPES as CORE_EVENT_TYPES,
   FRAME_ERROR_CODES,
   MESSAGE_DROP_REASONS,
@@ -8,6 +8,7 @@ import {
   REPLAY_STATUSES,
   STREAM_STATES,
   TRUST_LEVELS,
+  TRUST_RULE,
 } from "@kvsync/core";
 import { DROP_REASONS, EVENT_TYPES, HARMLESS_DROP_REASONS, INGEST_METRICS } from "@kvsync/observability";
 import { expect, test } from "vitest";
@@ -17,7 +18,7 @@ import { QUEUE_DROP_REASONS } from "../board/drop-reasons.ts";
 test("every drop reason of core and the queue is a label value, and there is no other", () => {
   expect(new Set(DROP_REASONS)).toEqual(
     new Set([
-      ...Object.keys(EVENT_DROP_EFFECTS),
+      ...EVENT_DROP_REASONS,
       ...MESSAGE_DROP_REASONS,
       ...PAYLOAD_ERROR_CODES,
       ...FRAME_ERROR_CODES,
@@ -26,12 +27,10 @@ test("every drop reason of core and the queue is a label value, and there is no 
   );
 });
 
-test("the alert on drops leaves out what core calls harmless, and messages that a replay covers unless a limit was hit", () => {
-  const harmless = Object.entries(EVENT_DROP_EFFECTS).flatMap(([reason, effect]) =>
-    effect === "harmless" ? [reason] : [],
-  );
-  const covered = MESSAGE_DROP_REASONS.filter((reason) => reason !== "hold_full");
-  expect(new Set<string>(HARMLESS_DROP_REASONS)).toEqual(new Set([...harmless, ...covered]));
+test("the alert on drops leaves out what lowers no trust, and what an engine with shared tiers drops for good", () => {
+  const harmless = TRUST_RULE.filter(({ id, reason }) => reason === null && /^(event|message)\./.test(id));
+  const names = harmless.map(({ id }) => id.split(".")[1]);
+  expect(new Set<string | undefined>(HARMLESS_DROP_REASONS)).toEqual(new Set([...names, "remote_locality"]));
 });
 
 test("event types, stream states, trust levels and replay statuses are core's", () => {

@@ -2,6 +2,7 @@
 
 import { settingsReference } from "../settings/settings-reference.ts";
 import { errorReference, openapiDocument } from "./document.ts";
+import { trustReference } from "./trust-reference.ts";
 
 /**
  * Renders them.
@@ -13,5 +14,6 @@ export function generatedPages(): ReadonlyMap<string, string> {
     ["docs/generated/openapi.json", `${JSON.stringify(openapiDocument(), null, 2)}\n`],
     ["docs/generated/errors.md", errorReference()],
     ["docs/generated/settings.md", settingsReference()],
+    ["docs/generated/trust.md", trustReference()],
   ]);
 }

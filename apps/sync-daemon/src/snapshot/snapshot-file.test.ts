@@ -41,8 +41,8 @@ function headOf(slots: readonly number[]): SnapshotHead {
         applier: {
           mainGroup: 0,
           otherGroups: [[1, "other_attention_kind"]],
-          mayUnderReport: false,
-          mayOverReport: false,
+          outlivesClear: false,
+          losses: [],
           historyFrom: 0,
           overReportsSince: 0,
         },

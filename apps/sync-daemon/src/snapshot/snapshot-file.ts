@@ -38,7 +38,8 @@ import { dirname } from "node:path";
 import { decode, encode } from "@msgpack/msgpack";
 import {
   type ContextKey,
-  EVENT_DROP_EFFECTS,
+  EVENT_DROP_REASONS,
+  type EventDropReason,
   INDEX_ROW_BYTES,
   type IndexCopy,
   IndexCopyReader,
@@ -47,6 +48,8 @@ import {
   RANK_BLOCK_SIZES_MAX,
   RANK_SLOTS_MAX,
   type Tier,
+  TRUST_REASON_NAMES,
+  type TrustReason,
 } from "@kvsync/core";
 import { z } from "zod";
 
@@ -81,7 +84,8 @@ const rankSlot = z
   .min(0)
   .max(RANK_SLOTS_MAX - 1);
 const mark = z.object({ sequenceNumber: z.int().min(-1), low: z.int(), high: z.int(), atMs: z.number() });
-const dropReason = z.enum(Object.keys(EVENT_DROP_EFFECTS) as [keyof typeof EVENT_DROP_EFFECTS]);
+const dropReason = z.enum(EVENT_DROP_REASONS as readonly [EventDropReason]);
+const trustReason = z.enum(TRUST_REASON_NAMES as readonly [TrustReason]);
 const position = z.object({
   lastSequenceNumber: count,
   begunAt: count,
@@ -95,8 +99,8 @@ const position = z.object({
       .array(z.int().min(1))
       .max(RANK_BLOCK_SIZES_MAX + 1)
       .optional(),
-    mayUnderReport: z.boolean(),
-    mayOverReport: z.boolean(),
+    outlivesClear: z.boolean(),
+    losses: z.array(trustReason).max(TRUST_REASON_NAMES.length),
     historyFrom: count,
     overReportsSince: z.int().min(-1),
   }),

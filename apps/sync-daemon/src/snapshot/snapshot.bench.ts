@@ -44,8 +44,8 @@ const streams = Array.from({ length: RANKS }, (_, rankSlot) => ({
     applier: {
       mainGroup: null,
       otherGroups: [],
-      mayUnderReport: false,
-      mayOverReport: false,
+      outlivesClear: false,
+      losses: [],
       historyFrom: 0,
       overReportsSince: 0,
     },

@@ -10,6 +10,7 @@ import {
   EventBatchDecoder,
   type EventFault,
   type EventSink,
+  type FieldOwner,
   toHex,
   WireError,
 } from "@kvsync/core";
@@ -60,6 +61,8 @@ export interface BatchDescription {
   readonly form: "array" | "map" | "mixed" | "none";
   readonly events: readonly EventDescription[];
   readonly faults: readonly FaultDescription[];
+  /** Fields that this version does not know, such as "BlockStored quantization", each once. */
+  readonly unknown_fields: readonly string[];
 }
 
 /** Describes messages, one after the other. */
@@ -69,6 +72,7 @@ export class BatchDescriber implements EventSink {
   readonly #decoder = new EventBatchDecoder(this.#scratch);
   #events: EventDescription[] = [];
   #faults: FaultDescription[] = [];
+  #unknownFields = new Set<string>();
 
   /** @param showsHashes - whether events carry their first engine block hashes. */
   constructor(showsHashes: boolean) {
@@ -84,6 +88,7 @@ export class BatchDescriber implements EventSink {
   describe(payload: Uint8Array): BatchDescription {
     this.#events = [];
     this.#faults = [];
+    this.#unknownFields = new Set();
     let timestampSeconds: number | null = null;
     let dpRank: number | null = null;
     let form: BatchDescription["form"] = "none";
@@ -98,7 +103,8 @@ export class BatchDescriber implements EventSink {
       if (!(error instanceof WireError)) throw error;
       this.#faults.push(faultOf(error, null));
     }
-    return { timestampSeconds, dpRank, form, events: this.#events, faults: this.#faults };
+    const unknown_fields = [...this.#unknownFields];
+    return { timestampSeconds, dpRank, form, events: this.#events, faults: this.#faults, unknown_fields };
   }
 
   /** Decoder's callback. */
@@ -142,6 +148,11 @@ export class BatchDescriber implements EventSink {
   /** Decoder's callback. */
   onFault({ error, eventIndex }: EventFault): void {
     this.#faults.push(faultOf(error, eventIndex));
+  }
+
+  /** Decoder's callback. */
+  onUnknownField(owner: FieldOwner, name: string): void {
+    this.#unknownFields.add(`${owner} ${name}`);
   }
 
   #hashes(count: number): { readonly hashes?: readonly string[] } {

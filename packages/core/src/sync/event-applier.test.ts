@@ -11,13 +11,9 @@ import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { BlockStored, KvEvent } from "../wire/events.ts";
 import { saltDigest } from "../block-hash/extra-keys.ts";
 import { EventApplier } from "./event-applier.ts";
-import {
-  createSyncCounters,
-  EVENT_DROP_EFFECTS,
-  type EventDropReason,
-  type SyncCounters,
-} from "./sync-report.ts";
+import { createSyncCounters, type SyncCounters } from "./sync-report.ts";
 import type { SyncSettings } from "./sync-settings.ts";
+import type { EventDropReason, TrustReason } from "./trust-rule.ts";
 
 const RANK = 3;
 const base: ContextKey = { model: "m", loraName: null, blockSize: 2, lookahead: 0 };
@@ -86,9 +82,9 @@ function dropped(): Partial<Record<EventDropReason, number>> {
   return Object.fromEntries(Object.entries(counters.eventsDropped).filter(([, count]) => count > 0));
 }
 
-function effect(): string {
-  if (applier.mayOverReport) return "may_over_report";
-  return applier.mayUnderReport ? "may_under_report" : "harmless";
+/** What is wrong with the rank; null for nothing. */
+function doubt(): TrustReason | null {
+  return applier.doubts.reason;
 }
 
 describe("stores and removals", () => {
@@ -107,12 +103,12 @@ describe("stores and removals", () => {
       AllBlocksCleared: 0,
       unknown: 0,
     });
-    expect(effect()).toBe("harmless");
+    expect(doubt()).toBeNull();
   });
 
   test("a removal of what is not held changes nothing and is counted by block", () => {
     apply(0, stored([1]), removed([1, 8, 9]));
-    expect([matched([1]), dropped(), effect()]).toEqual([0, { unknown_block: 1 }, "harmless"]);
+    expect([matched([1]), dropped(), doubt()]).toEqual([0, { unannounced_block: 1 }, "unannounced_block"]);
     expect(counters.blocksApplied.BlockRemoved).toBe(1);
   });
 
@@ -126,11 +122,24 @@ describe("stores and removals", () => {
   });
 
   test("a cleared pool empties the rank and heals what was lost (A5)", () => {
-    apply(4, stored([1]), stored([7], { medium: "TAPE" }));
-    expect(effect()).toBe("may_under_report");
+    apply(4, stored([1]), stored([7], { tokenIds: [7] }));
+    expect(doubt()).toBe("misaligned_tokens");
     apply(5, { type: "AllBlocksCleared" }, stored([2]));
-    expect([matched([1]), matched([2]), effect(), applier.historyFrom]).toEqual([0, 1, "harmless", 5]);
+    expect([matched([1]), matched([2]), doubt(), applier.historyFrom]).toEqual([0, 1, null, 5]);
   });
+
+  test.each([
+    ["CPU", null, "ambiguous_clear"],
+    ["CPU_PINNED", null, null],
+    ["TAPE", null, "ambiguous_clear"],
+    ["GPU", "REMOTE", "ambiguous_clear"],
+  ])(
+    "a clear says no pool, so that copies on %s, locality %s, may be left (A5)",
+    (medium, locality, reason) => {
+      apply(0, stored([1], { medium, locality }), { type: "AllBlocksCleared" });
+      expect([matched([1]), doubt()]).toEqual([0, reason]);
+    },
+  );
 });
 
 describe("groups (A1)", () => {
@@ -142,7 +151,7 @@ describe("groups (A1)", () => {
     expect(matched([1])).toBe(1);
     expect(dropped()).toEqual({ other_attention_kind: 2 });
     apply(1, removed([1], { groupIdx: 0 }));
-    expect([matched([1]), effect()]).toEqual([0, "harmless"]);
+    expect([matched([1]), doubt()]).toEqual([0, null]);
   });
 
   test.each(["full_attention", "mla_attention", "sink_full_attention", null])("kind %s is main", (kind) => {
@@ -154,7 +163,7 @@ describe("groups (A1)", () => {
     "kind %s is not",
     (kind) => {
       apply(0, stored([1], { groupIdx: 2, kvCacheSpecKind: kind }));
-      expect([matched([1]), dropped(), effect()]).toEqual([0, { other_attention_kind: 1 }, "harmless"]);
+      expect([matched([1]), dropped(), doubt()]).toEqual([0, { other_attention_kind: 1 }, null]);
     },
   );
 
@@ -170,7 +179,7 @@ describe("groups (A1)", () => {
 
   test("a removal in a group that never stored is not ours", () => {
     apply(0, stored([1], full), removed([1], { groupIdx: 9 }));
-    expect([matched([1]), dropped(), effect()]).toEqual([1, { unknown_group: 1 }, "harmless"]);
+    expect([matched([1]), dropped(), doubt()]).toEqual([1, { unknown_group: 1 }, null]);
   });
 
   test("a removal in a group is not lost on an engine whose stores name none: no ghosts", () => {
@@ -181,7 +190,7 @@ describe("groups (A1)", () => {
       removed([1], { groupIdx: 0 }),
       removed([2], { groupIdx: 1 }),
     );
-    expect([rows(), dropped(), effect()]).toEqual([["3 0 1"], { other_attention_kind: 2 }, "harmless"]);
+    expect([rows(), dropped(), doubt()]).toEqual([["3 0 1"], { other_attention_kind: 2 }, null]);
   });
 
   test("after a restart groups are learnt anew", () => {
@@ -217,20 +226,20 @@ describe("media and locality (A2)", () => {
 
   test.each(["gpu", "Gpu", "TAPE", ""])("medium %o is not in the vocabulary, whose case counts", (medium) => {
     apply(0, stored([1], { medium }), removed([1], { medium }));
-    expect([rows(), dropped(), effect()]).toEqual([
+    expect([rows(), dropped(), doubt()]).toEqual([
       [],
       { unknown_medium: 1, never_indexed: 1 },
-      "may_under_report",
+      "unknown_medium",
     ]);
   });
 
-  test("blocks on other nodes are not this worker's", () => {
+  test("blocks on other nodes are not indexed, which is a miss, since the engine loads them", () => {
     apply(0, stored([1], { medium: "CPU", locality: "REMOTE" }), stored([2], { locality: "LOCAL" }));
-    expect([matched([1]), matched([2]), dropped(), effect()]).toEqual([
+    expect([matched([1]), matched([2]), dropped(), doubt()]).toEqual([
       0,
       1,
       { remote_locality: 1 },
-      "harmless",
+      "remote_locality",
     ]);
     apply(1, removed([2], { locality: "REMOTE" }));
     expect([matched([2]), dropped().never_indexed]).toEqual([1, 1]);
@@ -238,7 +247,7 @@ describe("media and locality (A2)", () => {
 
   test("an unknown locality is not reported, and said to be missing", () => {
     apply(0, stored([1], { locality: "NEARBY" }));
-    expect([rows(), dropped(), effect()]).toEqual([[], { unknown_locality: 1 }, "may_under_report"]);
+    expect([rows(), dropped(), doubt()]).toEqual([[], { unknown_locality: 1 }, "unknown_locality"]);
   });
 });
 
@@ -247,9 +256,9 @@ describe("token ids that do not belong to the blocks (A3)", () => {
     apply(0, stored([1, 2]));
     apply(1, stored([1, 2, 5], { tokenIds: [9, 9, 9], medium: "CPU" }));
     expect(rows()).toEqual(["3 0 1", "3 0 1", "3 1 1", "3 1 1"]);
-    expect([dropped(), effect(), applier.historyFrom]).toEqual([
+    expect([dropped(), doubt(), applier.historyFrom]).toEqual([
       { misaligned_tokens: 1 },
-      "may_under_report",
+      "misaligned_tokens",
       2,
     ]);
   });
@@ -257,17 +266,21 @@ describe("token ids that do not belong to the blocks (A3)", () => {
   test("a placeholder of known blocks is complete", () => {
     apply(0, stored([1, 2]));
     apply(1, stored([1, 2], { tokenIds: [], blockSize: 0, medium: "CPU" }));
-    expect([rows(), dropped(), effect()]).toEqual([["3 0 1", "3 0 1", "3 1 1", "3 1 1"], {}, "harmless"]);
+    expect([rows(), dropped(), doubt()]).toEqual([["3 0 1", "3 0 1", "3 1 1", "3 1 1"], {}, null]);
   });
 
   test("a placeholder of unknown blocks hides them", () => {
     apply(0, stored([8], { tokenIds: [], blockSize: 0, medium: "CPU" }));
-    expect([rows(), dropped(), effect()]).toEqual([[], { unresolved_placeholder: 1 }, "may_under_report"]);
+    expect([rows(), dropped(), doubt()]).toEqual([
+      [],
+      { unresolved_placeholder: 1 },
+      "unresolved_placeholder",
+    ]);
   });
 
   test("a store without blocks is nothing", () => {
     apply(0, stored([], { tokenIds: [1, 2, 3] }));
-    expect([rows(), dropped(), effect()]).toEqual([[], { no_blocks: 1 }, "harmless"]);
+    expect([rows(), dropped(), doubt()]).toEqual([[], { no_blocks: 1 }, null]);
   });
 
   test("pairs of tokens are aligned by their number, in a context of their own", () => {
@@ -351,92 +364,27 @@ describe("adapters, salts and other keys", () => {
 });
 
 describe("losses (A4)", () => {
-  test("every reason has its effect on trust, and no other", () => {
-    const parts: Record<EventDropReason, () => void> = {
-      misaligned_tokens: () => {
-        apply(0, stored([1], { tokenIds: [1] }));
-      },
-      unresolved_placeholder: () => {
-        apply(0, stored([1], { tokenIds: [] }));
-      },
-      no_blocks: () => {
-        apply(0, stored([]));
-      },
-      other_attention_kind: () => {
-        apply(0, stored([1], { groupIdx: 0, kvCacheSpecKind: "mamba" }));
-      },
-      other_main_group: () => {
-        apply(0, stored([1], { groupIdx: 0 }), stored([1], { groupIdx: 1 }));
-      },
-      unknown_group: () => {
-        apply(0, stored([1], { groupIdx: 0 }), removed([1], { groupIdx: 1 }));
-      },
-      unknown_medium: () => {
-        apply(0, stored([1], { medium: "x" }));
-      },
-      remote_locality: () => {
-        apply(0, stored([1], { locality: "REMOTE" }));
-      },
-      unknown_locality: () => {
-        apply(0, stored([1], { locality: "x" }));
-      },
-      never_indexed: () => {
-        apply(0, removed([1], { medium: "x" }));
-      },
-      unknown_block: () => {
-        apply(0, removed([1]));
-      },
-      park_full: () => {
-        start({}, rejecting("rejected_park_full"));
-        apply(0, stored([1]));
-      },
-      index_memory_limit: () => {
-        start({}, rejecting("rejected_memory_limit"));
-        apply(0, stored([1]));
-      },
-      too_many_blocks: () => {
-        start({}, rejecting("rejected_too_many_blocks"));
-        apply(0, stored([1]));
-      },
-      too_many_block_sizes: () => {
-        apply(0, ...[1, 2, 3, 4, 5].map((size) => storedIn(size)));
-      },
-      index_refused: () => {
-        start({}, refusing(new RefusalError()));
-        apply(0, stored([1]));
-      },
-    };
-    for (const [reason, cause] of Object.entries(parts) as [EventDropReason, () => void][]) {
-      start();
-      index.clearRank(RANK);
-      cause();
-      expect([reason, dropped()]).toEqual([reason, { [reason]: 1 }]);
-      expect([reason, effect()]).toEqual([reason, EVENT_DROP_EFFECTS[reason]]);
-    }
-  });
-
   test.each([
-    ["a store", "BlockStored", false, 6],
-    ["a removal", "BlockRemoved", true, 0],
-    ["an event of unknown type", "BlockMoved", true, 6],
-  ])("%s that cannot be read may have done what such events do", (_, type, overReports, historyFrom) => {
+    ["a store", "BlockStored", false, "unreadable_store"],
+    ["a removal", "BlockRemoved", true, "unreadable_removal"],
+    ["an event of unknown type", "BlockMoved", true, "unknown_event_type"],
+  ])("%s that cannot be read may have done what such events do", (_, type, overReports, reason) => {
     applier.apply(5, encode([1.5, [{ type, block_hashes: 1 }], 0]));
-    expect([applier.mayOverReport, applier.historyFrom]).toEqual([overReports, historyFrom]);
-    expect(applier.mayUnderReport).toBe(historyFrom > 0);
+    expect([applier.mayOverReport, applier.historyFrom, doubt()]).toEqual([overReports, 6, reason]);
   });
 
   test("what a message lost by breaking off may have been anything, so that history begins behind it", () => {
     applier.apply(5, encode([1.5, [["AllBlocksCleared"]], 0]).subarray(0, -1));
-    expect([effect(), applier.mayUnderReport, applier.historyFrom]).toEqual(["may_over_report", true, 6]);
+    expect([doubt(), applier.mayOverReport, applier.historyFrom]).toEqual(["unreadable_message", true, 6]);
   });
 
   test("A8: a rank that stores in more than four block sizes is set aside until its pool is cleared", () => {
     const ofSize = (size: number): string[] => rows({ blockSize: size });
     apply(0, storedIn(1), storedIn(2), storedIn(3), storedIn(4), storedIn(2));
-    expect([ofSize(1).length, ofSize(4).length, effect()]).toEqual([1, 1, "harmless"]);
+    expect([ofSize(1).length, ofSize(4).length, doubt()]).toEqual([1, 1, null]);
     apply(1, storedIn(7));
     expect([1, 2, 3, 4, 7].flatMap(ofSize)).toEqual([]);
-    expect([effect(), applier.mayUnderReport]).toEqual(["may_under_report", true]);
+    expect(doubt()).toBe("too_many_block_sizes");
     // Not even the sizes that were taken before, and not after a hand-over to another applier either.
     apply(2, storedIn(2));
     const state = applier.state();
@@ -445,7 +393,7 @@ describe("losses (A4)", () => {
     apply(3, storedIn(2));
     expect([ofSize(2), dropped()]).toEqual([[], { too_many_block_sizes: 1 }]);
     apply(4, { type: "AllBlocksCleared" }, storedIn(7));
-    expect([ofSize(7).length, applier.mayUnderReport]).toEqual([1, false]);
+    expect([ofSize(7).length, doubt()]).toEqual([1, null]);
   });
 
   test("keys that the index does not take cost their store only", () => {
@@ -469,11 +417,6 @@ class RefusalError extends CodedError<{ code: "refused" }> {
   constructor() {
     super({ code: "refused" }, "refused: not this context");
   }
-}
-
-/** An index at its limits: everything but stores goes through. */
-function rejecting(outcome: StoreOutcome): IndexWriter {
-  return overriding(() => outcome);
 }
 
 function refusing(error: Error): IndexWriter {

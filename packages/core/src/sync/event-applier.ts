@@ -1,10 +1,9 @@
 /**
- * One rank's decoded events, written to the index; and what the index may have wrong about the rank since it last began
- * afresh.
+ * One rank's decoded events, written to the index; and every reason why the index may be wrong about the rank.
  *
  *     event ─▶ group ─▶ blocks? ─▶ locality ─▶ medium ─▶ tier ─▶ tokens aligned? ─yes─▶ context, digests ─▶ storeBlocks
  *                │         │           │          │                    └──no, or none──────────────────▶ storeKnownBlocks
- *                └─────────┴───────────┴──────────┴──▶ dropped under one of EVENT_DROP_EFFECTS' reasons
+ *                └─────────┴───────────┴──────────┴──▶ dropped under one of EVENT_DROPS' reasons
  *
  * Rules
  *  A1  Only one main-attention group is indexed. Groups share hashes, so a removal in a window group must not take a block
@@ -15,11 +14,11 @@
  *  A2  The vocabularies of medium and locality are closed: a block on a medium that we cannot name is not reported.
  *  A3  Token ids count only if they divide into the event's blocks exactly. If not, and in offload placeholders (which have
  *      none), the engine's hashes are looked up among the rank's blocks; those that are found gain a copy.
- *  A4  A lost or unusable store may hide blocks (`mayUnderReport`); a lost removal or clear leaves some too long
- *      (`mayOverReport`); what is lost and might have been anything does both: a fault without a known type, an unknown
- *      type, a broken message.
- *  A5  AllBlocksCleared heals both: the engine's pool is empty, and so is the rank. (Offload tiers may in truth survive it;
- *      the event does not say, and what is not reported there is only a missed hit. Dynamo and llm-d do the same.)
+ *  A4  What is lost, skipped or not understood is noted in `doubts` with the reason that trust-rule.ts gives it. A lost
+ *      removal or clear leaves blocks too long (`mayOverReport`), and the rank is rebuilt for it; what might have been
+ *      anything counts as one: a fault without a known type, an unknown type, a broken message.
+ *  A5  AllBlocksCleared ends every loss: the engine's pool is empty, and so is the rank. Which pool is meant the event does
+ *      not say, so that a rank with copies beyond the device is `ambiguous_clear` from then on.
  *  A6  The cache salt of SGLang's extra field counts at the root; children inherit it through the chain (extra-keys.ts).
  *  A7  An adapter known only by `lora_id` (vLLM ≤ 0.13) is named "id:7". Such ids are given in order of registration, so
  *      the name holds on one engine only; clients of such engines ask for it by that name.
@@ -34,18 +33,21 @@
 import { digestExtraKeys } from "../block-hash/extra-keys.ts";
 import { CodedError } from "../errors.ts";
 import type { ContextKey, IndexWriter, StoreOutcome, Tier } from "../prefix-index/contract.ts";
-import type { EventBatchDecoder, EventFault, EventSink } from "../wire/event-batch-decoder.ts";
+import type { EventBatchDecoder, EventFault, EventSink, FieldOwner } from "../wire/event-batch-decoder.ts";
 import type { BatchHeader, DecodedBlockRemoved, DecodedBlockStored } from "../wire/events.ts";
 import { WireError } from "../wire/wire-error.ts";
-import {
-  EVENT_DROP_EFFECTS,
-  type EventDropReason,
-  type EventType,
-  type SyncCounters,
-  type SyncListener,
-} from "./sync-report.ts";
+import type { EventType, SyncCounters, SyncListener } from "./sync-report.ts";
 import type { ApplierState } from "./stream-position.ts";
 import type { SyncSettings } from "./sync-settings.ts";
+import { TrustLedger } from "./trust-ledger.ts";
+import {
+  EVENT_DROPS,
+  FAULTS,
+  TRUST_REASONS,
+  type EventDropReason,
+  type TrustReason,
+  UNKNOWN_FIELDS,
+} from "./trust-rule.ts";
 
 const MAIN_KINDS: ReadonlySet<string> = new Set(["full_attention", "mla_attention", "sink_full_attention"]);
 
@@ -68,6 +70,12 @@ const TIER_BY_MEDIUM: ReadonlyMap<string, Tier> = new Map([
   ["SHARED", 3],
 ]);
 
+/**
+ * The one medium beyond the device that AllBlocksCleared surely empties: SGLang clears its host pool with the device
+ * (mem_cache/unified_radix_cache.py 0.5.23, reset). vLLM has a pool per tier and clears each alone.
+ */
+const CLEARED_WITH_DEVICE = "CPU_PINNED";
+
 /** Most groups whose kind is remembered, for the reason under which their removals are dropped; engines have up to eight. */
 const GROUPS_MAX = 64;
 
@@ -84,6 +92,8 @@ export interface ApplierDependencies {
 
 /** Applies the messages of one rank, and knows what was lost on the way. */
 export class EventApplier implements EventSink {
+  /** Every reason that holds for the rank; the stream's owner adds its conditions. */
+  readonly doubts: TrustLedger = new TrustLedger();
   readonly #rankSlot: number;
   readonly #index: IndexWriter;
   readonly #decoder: EventBatchDecoder;
@@ -97,8 +107,9 @@ export class EventApplier implements EventSink {
   #context: ContextKey;
   /** The message at hand, or the last one. */
   #sequenceNumber = -1;
-  #mayUnderReport = false;
   #mayOverReport = false;
+  /** Whether this publisher has put copies where an AllBlocksCleared may leave them (A5). */
+  #outlivesClear = false;
   #historyFrom = 0;
   #overReportsSince = 0;
 
@@ -112,12 +123,12 @@ export class EventApplier implements EventSink {
     this.#index.setCopyCounting(settings.rankSlot, settings.reportMode !== "full");
   }
 
-  /** Whether blocks that the engine holds may be missing. */
+  /** Whether anything was lost, so that blocks which the engine holds may be missing. */
   get mayUnderReport(): boolean {
-    return this.#mayUnderReport;
+    return this.doubts.hasLoss;
   }
 
-  /** Whether blocks that the engine no longer holds may be left. */
+  /** Whether a removal was lost, so that blocks which the engine no longer holds may be left. */
   get mayOverReport(): boolean {
     return this.#mayOverReport;
   }
@@ -143,8 +154,10 @@ export class EventApplier implements EventSink {
     this.#otherGroups.clear();
     this.#blockSizes.clear();
     this.#mainGroup = null;
-    this.#mayUnderReport = !isComplete;
+    this.#outlivesClear = false;
     this.#mayOverReport = false;
+    this.doubts.endLosses();
+    if (!isComplete) this.doubts.note("history_incomplete");
     this.#historyFrom = fromSequenceNumber;
     this.#sequenceNumber = fromSequenceNumber - 1;
   }
@@ -155,8 +168,8 @@ export class EventApplier implements EventSink {
       mainGroup: this.#mainGroup,
       otherGroups: [...this.#otherGroups],
       blockSizes: [...this.#blockSizes],
-      mayUnderReport: this.#mayUnderReport,
-      mayOverReport: this.#mayOverReport,
+      outlivesClear: this.#outlivesClear,
+      losses: this.doubts.losses(),
       historyFrom: this.#historyFrom,
       overReportsSince: this.#overReportsSince,
     };
@@ -167,17 +180,27 @@ export class EventApplier implements EventSink {
     this.#mainGroup = state.mainGroup;
     for (const [group, reason] of state.otherGroups) this.#otherGroups.set(group, reason);
     for (const blockSize of state.blockSizes ?? []) this.#blockSizes.add(blockSize);
-    this.#mayUnderReport = state.mayUnderReport;
-    this.#mayOverReport = state.mayOverReport;
+    this.#outlivesClear = state.outlivesClear;
+    for (const reason of state.losses) {
+      this.doubts.note(reason);
+      if (TRUST_REASONS[reason].kind === "lost_removal") this.#mayOverReport = true;
+    }
     this.#historyFrom = state.historyFrom;
     this.#overReportsSince = state.overReportsSince;
     this.#sequenceNumber = lastSequenceNumber;
   }
 
-  /** Notes that blocks are missing from the index, up to the message at hand; what comes after it will be there. */
-  noteForgotten(): void {
-    this.#mayUnderReport = true;
+  /**
+   * Something of the rank is lost, up to the message at hand; what comes after it will be there.
+   *
+   * @param reason - of kind `loss` or `lost_removal`.
+   */
+  lose(reason: TrustReason): void {
+    this.doubts.note(reason);
     this.#historyFrom = this.#sequenceNumber + 1;
+    if (TRUST_REASONS[reason].kind !== "lost_removal") return;
+    this.#mayOverReport = true;
+    this.#overReportsSince = this.#sequenceNumber;
   }
 
   /**
@@ -194,8 +217,7 @@ export class EventApplier implements EventSink {
       if (!(error instanceof WireError)) throw error;
       this.#counters.faults[error.code] += 1;
       this.#listener.messageDropped?.(error.code);
-      this.noteForgotten();
-      this.#loseRemoval();
+      this.lose(FAULTS.message.reason);
       return null;
     }
   }
@@ -205,6 +227,7 @@ export class EventApplier implements EventSink {
     const { blockCount } = event;
     const reason = this.#groupOfStore(event.groupIdx, event.kvCacheSpecKind) ?? localityOfStore(event);
     if (reason !== null) {
+      if (event.locality !== null && event.locality !== "LOCAL") this.#outlivesClear = true;
       this.#drop("BlockStored", reason, blockCount);
       return;
     }
@@ -213,6 +236,7 @@ export class EventApplier implements EventSink {
       return;
     }
     const tier = event.medium === null ? 0 : TIER_BY_MEDIUM.get(event.medium);
+    if (tier !== 0 && event.medium !== CLEARED_WITH_DEVICE) this.#outlivesClear = true;
     if (tier === undefined) this.#drop("BlockStored", "unknown_medium", blockCount);
     else if (this.#blockSizes.size > RANK_BLOCK_SIZES_MAX)
       this.#drop("BlockStored", "too_many_block_sizes", blockCount);
@@ -231,21 +255,23 @@ export class EventApplier implements EventSink {
     }
     const tier = event.medium === null ? 0 : TIER_BY_MEDIUM.get(event.medium);
     if (tier === undefined || (event.locality !== null && event.locality !== "LOCAL")) {
-      this.#drop("BlockRemoved", "never_indexed", blockCount);
+      this.#drop("BlockRemoved", this.#isWhole ? "unplaced_removal" : "never_indexed", blockCount);
       return;
     }
     const removed = this.#index.removeBlocks(this.#rankSlot, tier, blockCount);
     this.#count("BlockRemoved", removed);
-    if (removed < blockCount) this.#drop("BlockRemoved", "unknown_block", blockCount - removed);
+    if (removed === blockCount) return;
+    this.#drop("BlockRemoved", this.#isWhole ? "unannounced_block" : "unknown_block", blockCount - removed);
   }
 
   /** Decoder's callback. */
   onAllBlocksCleared(): void {
     this.#index.clearRank(this.#rankSlot);
     this.#blockSizes.clear();
-    this.#mayUnderReport = false;
     this.#mayOverReport = false;
+    this.doubts.endLosses();
     this.#historyFrom = this.#sequenceNumber;
+    if (this.#outlivesClear) this.doubts.note("ambiguous_clear");
     this.#count("AllBlocksCleared", 0);
   }
 
@@ -254,8 +280,19 @@ export class EventApplier implements EventSink {
     const type = fault.eventType ?? "unknown";
     this.#counters.faults[fault.error.code] += 1;
     this.#listener.eventDropped?.(type, fault.error.code, 0);
-    if (type === "BlockStored" || type === "unknown") this.noteForgotten();
-    if (type !== "BlockStored") this.#loseRemoval();
+    this.lose(reasonOfFault(fault));
+  }
+
+  /** Decoder's callback. */
+  onUnknownField(owner: FieldOwner, name: string): void {
+    this.#counters.unknownFields[owner] += 1;
+    this.#listener.unknownField?.(owner, name);
+    this.lose(UNKNOWN_FIELDS[owner].reason);
+  }
+
+  /** Whether everything that the engine ever told is in the index: then a removal must find its block. */
+  get #isWhole(): boolean {
+    return !this.mayUnderReport;
   }
 
   /** A8. One set lookup an event. */
@@ -352,12 +389,8 @@ export class EventApplier implements EventSink {
   #drop(type: EventType, reason: EventDropReason, blockCount: number): void {
     this.#counters.eventsDropped[reason] += 1;
     this.#listener.eventDropped?.(type, reason, blockCount);
-    if (EVENT_DROP_EFFECTS[reason] === "may_under_report") this.noteForgotten();
-  }
-
-  #loseRemoval(): void {
-    this.#mayOverReport = true;
-    this.#overReportsSince = this.#sequenceNumber;
+    const lost = EVENT_DROPS[reason].reason;
+    if (lost !== null) this.lose(lost);
   }
 }
 
@@ -366,6 +399,19 @@ const REASON_OF_REJECTION: Record<Exclude<StoreOutcome, "stored" | "parked">, Ev
   rejected_memory_limit: "index_memory_limit",
   rejected_too_many_blocks: "too_many_blocks",
 };
+
+function reasonOfFault({ error, eventType }: EventFault): TrustReason {
+  switch (eventType) {
+    case "BlockStored":
+      return FAULTS.store.reason;
+    case "BlockRemoved":
+      return FAULTS.removal.reason;
+    case "AllBlocksCleared":
+      return FAULTS.clear.reason;
+    case null:
+      return error.code === "unknown_event_type" ? FAULTS.unknown_type.reason : FAULTS.untyped.reason;
+  }
+}
 
 function localityOfStore({ locality }: DecodedBlockStored): EventDropReason | null {
   if (locality === null || locality === "LOCAL") return null;

@@ -3,7 +3,7 @@
  * another `WorkerSync` goes on from there.
  */
 import type { FenceMarks } from "./publisher-fence.ts";
-import type { EventDropReason } from "./sync-report.ts";
+import type { EventDropReason, TrustReason } from "./trust-rule.ts";
 
 /** What an applier knows beside the index. */
 export interface ApplierState {
@@ -11,8 +11,10 @@ export interface ApplierState {
   readonly otherGroups: readonly (readonly [group: number, reason: EventDropReason])[];
   /** Block sizes stored in; left out by snapshots of earlier versions. */
   readonly blockSizes?: readonly number[] | undefined;
-  readonly mayUnderReport: boolean;
-  readonly mayOverReport: boolean;
+  /** Whether copies were stored that an AllBlocksCleared may leave. */
+  readonly outlivesClear: boolean;
+  /** What is wrong with the rank until it begins again, oldest first. */
+  readonly losses: readonly TrustReason[];
   readonly historyFrom: number;
   readonly overReportsSince: number;
 }

@@ -3,19 +3,19 @@
  * why. All sets are closed, so that they serve as metric labels as they stand.
  */
 import type { EvictionReason } from "../prefix-index/contract.ts";
-import { PAYLOAD_ERROR_CODES, FRAME_ERROR_CODES, type WireErrorCode } from "../wire/wire-error.ts";
-
-/**
- * How far the index can be trusted about a rank.
- *  - `exact`: as of the last applied message, the index holds what the engine holds, no more and no less.
- *  - `partial`: nothing too much, but blocks may be missing.
- *  - `stale`: not verified, or a removal was lost: blocks may be reported that are gone.
- *  - `unknown`: not in sync yet; an absent block says nothing.
- */
-export const TRUST_LEVELS = ["exact", "partial", "stale", "unknown"] as const;
-
-/** One of {@link TRUST_LEVELS}. */
-export type Trust = (typeof TRUST_LEVELS)[number];
+import type { FieldOwner } from "../wire/event-batch-decoder.ts";
+import type { WireErrorCode } from "../wire/wire-error.ts";
+import {
+  EVENT_DROP_REASONS,
+  EVICTIONS,
+  FAULT_CODES,
+  FIELD_OWNERS,
+  MESSAGE_DROP_REASONS,
+  type EventDropReason,
+  type MessageDropReason,
+  type Trust,
+  type TrustReason,
+} from "./trust-rule.ts";
 
 /** What a stream is doing; drawn in worker-sync.ts. */
 export const STREAM_STATES = [
@@ -62,65 +62,6 @@ export const EVENT_TYPES = ["BlockStored", "BlockRemoved", "AllBlocksCleared", "
 /** One of {@link EVENT_TYPES}. */
 export type EventType = (typeof EVENT_TYPES)[number];
 
-/** What a loss may have done to the index: nothing, hidden a block, or left one in that is gone. */
-export type LossEffect = "harmless" | "may_under_report" | "may_over_report";
-
-/** Why an event, or some of its blocks, did not reach the index, and what that does to trust. */
-export const EVENT_DROP_EFFECTS = {
-  /** Token ids do not divide into the event's blocks, and a block's hash was not known either. */
-  misaligned_tokens: "may_under_report",
-  /** An offload placeholder (no tokens) names a block that the rank does not have. */
-  unresolved_placeholder: "may_under_report",
-  /** A store without blocks: windowed groups announce spans whose blocks are masked. */
-  no_blocks: "harmless",
-  /** Not a main-attention group: sliding window, Mamba, cross attention. */
-  other_attention_kind: "harmless",
-  /** A second main-attention group, which repeats the first one's blocks. */
-  other_main_group: "harmless",
-  /** A removal in a group that stored nothing here: it cannot mean a block we hold. */
-  unknown_group: "harmless",
-  /** A store on a medium that is not in the vocabulary. Its removals are skipped alike, so no block stays too long. */
-  unknown_medium: "may_under_report",
-  /** Blocks on another node: not this worker's. */
-  remote_locality: "harmless",
-  /** A store with a locality that is not in the vocabulary. */
-  unknown_locality: "may_under_report",
-  /** Skipped removals on such a medium or locality: nothing was stored there. */
-  never_indexed: "harmless",
-  /** A removal of a block that the rank does not hold. */
-  unknown_block: "harmless",
-  /** The index's place for blocks with an unknown parent is full. */
-  park_full: "may_under_report",
-  /** The index's memory limit. */
-  index_memory_limit: "may_under_report",
-  /** More blocks than the index takes in one store. */
-  too_many_blocks: "may_under_report",
-  /** The rank stores in more block sizes than RANK_BLOCK_SIZES_MAX: it is set aside, all of its stores are dropped. */
-  too_many_block_sizes: "may_under_report",
-  /** The index refused the event's context or shape. */
-  index_refused: "may_under_report",
-} as const;
-
-/** A key of {@link EVENT_DROP_EFFECTS}. */
-export type EventDropReason = keyof typeof EVENT_DROP_EFFECTS;
-
-/** Why a whole message was not applied. What they lose is either asked for again or in the trust. */
-export const MESSAGE_DROP_REASONS = [
-  /** Its sequence number was applied before. */
-  "duplicate",
-  /** Held when a replay was asked for, which contains it. */
-  "covered_by_replay",
-  /** The place for held messages is full. */
-  "hold_full",
-  /** An answer to an attempt that was given up. */
-  "late_replay",
-  /** Received before its publisher was found to be another one, or, without replay to ask, had to be taken for one. */
-  "before_restart",
-] as const;
-
-/** One of {@link MESSAGE_DROP_REASONS}. */
-export type MessageDropReason = (typeof MESSAGE_DROP_REASONS)[number];
-
 /** Every reason under which events or messages are dropped: the closed set of a metric's label. */
 export type DropReason = EventDropReason | MessageDropReason | WireErrorCode;
 
@@ -153,6 +94,8 @@ export interface SyncCounters {
   readonly blocksApplied: Record<EventType, number>;
   /** Events and messages that broke the protocol, by code. */
   readonly faults: Record<WireErrorCode, number>;
+  /** Events and batches that carried a field which this version does not know, by where it stood. */
+  readonly unknownFields: Record<FieldOwner, number>;
   /** Events dropped although well formed, by reason. */
   readonly eventsDropped: Record<EventDropReason, number>;
   /** Messages dropped, by reason. */
@@ -174,11 +117,12 @@ export function createSyncCounters(): SyncCounters {
     heldMessages: 0,
     dpRankMismatches: 0,
     queueLosses: 0,
-    indexEvictions: { context_limit: 0, prefix_limit: 0, memory_limit: 0, park_limit: 0 },
+    indexEvictions: zeros(Object.keys(EVICTIONS) as EvictionReason[]),
     eventsApplied: zeros(EVENT_TYPES),
     blocksApplied: zeros(EVENT_TYPES),
-    faults: zeros([...PAYLOAD_ERROR_CODES, ...FRAME_ERROR_CODES]),
-    eventsDropped: zeros(Object.keys(EVENT_DROP_EFFECTS) as EventDropReason[]),
+    faults: zeros(FAULT_CODES),
+    unknownFields: zeros(FIELD_OWNERS),
+    eventsDropped: zeros(EVENT_DROP_REASONS),
     messagesDropped: zeros(MESSAGE_DROP_REASONS),
   };
 }
@@ -208,6 +152,9 @@ export interface SyncListener {
   restarted?(): void;
   /** History is gone for good; the index reflects the publisher from `fromSequenceNumber` on. */
   historyLost?(fromSequenceNumber: number): void;
-  trustChanged?(trust: Trust, previous: Trust): void;
+  /** An event or batch carries a field that is not known. `name` is one of a bounded number, fit for a log. */
+  unknownField?(owner: FieldOwner, name: string): void;
+  /** Trust or its reason changed; `reason` is null exactly for `exact`. */
+  trustChanged?(trust: Trust, previous: Trust, reason: TrustReason | null): void;
   stateChanged?(state: StreamState, previous: StreamState): void;
 }

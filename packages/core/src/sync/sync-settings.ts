@@ -104,6 +104,8 @@ export interface SyncSettings {
   readonly reportMode?: ReportMode | undefined;
   /** Replaces single limits. */
   readonly limits?: Partial<SyncLimits> | undefined;
+  /** When following began, on the owner's clock: since when the first trust holds. */
+  readonly startedAtMs?: number | undefined;
   /** Where a stream stood whose blocks the index holds: it goes on from there, once its publisher has proved itself. */
   readonly resumeFrom?: StreamPosition | undefined;
 }

@@ -23,7 +23,8 @@
  *  Y3  What was received before a replay is asked for is never applied: the replay contains it, or its publisher is gone.
  *  Y4  A message that several answers agree is missing (one, while the rank is empty) is gone for good: the rank is cleared
  *      and goes on from the next one.
- *  Y5  Trust is `exact` or `partial` only if the index holds nothing that the applied messages took away.
+ *  Y5  Trust is `exact` or `partial` only if the index holds nothing that the applied messages took away. Below `exact` it
+ *      has a reason (trust-rule.ts), and both are known without a search.
  *  Y6  Everything that waits is bounded, and every failure leads on: to another attempt, a pause, or going on without.
  *  Y7  A bad event costs itself, a bad message itself; what that may have done to the index is in the trust.
  *
@@ -44,16 +45,16 @@ import { HeldMessages, HoldBudget } from "./held-messages.ts";
 import { PublisherFence } from "./publisher-fence.ts";
 import {
   createSyncCounters,
-  type MessageDropReason,
   type ReplayFailure,
   type ReplayStatus,
   type StreamState,
   type SyncAction,
   type SyncCounters,
   type SyncListener,
-  type Trust,
 } from "./sync-report.ts";
 import type { StreamPosition } from "./stream-position.ts";
+import type { TrustLedger } from "./trust-ledger.ts";
+import { EVICTIONS, type MessageDropReason, type Trust, type TrustReason } from "./trust-rule.ts";
 import { DEFAULT_SYNC_LIMITS, type SyncLimits, type SyncSettings } from "./sync-settings.ts";
 
 /** What a stream works with. All of it may serve many streams of one thread. */
@@ -114,7 +115,18 @@ export class WorkerSync {
 
   #state: StreamState = "connecting";
   #stateSinceMs: number | null = null;
-  #reportedTrust: Trust = "unknown";
+  /** Every reason that holds; the applier's, which adds losses. The condition at hand is the stream's own. */
+  readonly #doubts: TrustLedger;
+  #condition: TrustReason | null = "not_connected";
+  /** Why the rank is not in sync, while it is not. */
+  #unsynced: TrustReason = "first_history";
+  /** Bits of the suspicions that are in the ledger. */
+  #suspicions = 0;
+  #trust: Trust = "unknown";
+  #trustReason: TrustReason | null = "not_connected";
+  #trustSinceMs: number;
+  /** The latest reading of the owner's clock, for calls that bring none. NaN before the first, as a number is stored in place. */
+  #nowMs: number;
   #last = NONE;
   /** Number of the message that the rank was last begun with. */
   #begunAt = 0;
@@ -158,6 +170,8 @@ export class WorkerSync {
 
   #lastEventAtMs: number | null = null;
   #lastTimestampSeconds: number | null = null;
+  /** Rank that this publisher's last batch named. */
+  #batchRank: number | null = null;
 
   constructor(settings: SyncSettings, dependencies: SyncDependencies) {
     const limits = { ...DEFAULT_SYNC_LIMITS, ...settings.limits };
@@ -168,6 +182,10 @@ export class WorkerSync {
     this.#limits = limits;
     this.#listener = listener;
     this.#applier = new EventApplier(settings, { index, decoder, listener, counters: this.counters });
+    this.#doubts = this.#applier.doubts;
+    this.#doubts.note("not_connected");
+    this.#nowMs = settings.startedAtMs ?? Number.NaN;
+    this.#trustSinceMs = this.#nowMs;
     this.#fence = new PublisherFence(index, limits.anchorAgeMs);
     this.#held = new HeldMessages(limits.heldMessagesMax, limits.heldBytesMax, holdBudget);
     this.#absences = new Agreement(limits.absentAttemptsMax);
@@ -188,8 +206,8 @@ export class WorkerSync {
     this.#applier.restore(applier, lastSequenceNumber);
     this.#isSynced = true;
     this.#suspectSinceMs = suspectSinceMs ?? fence.last.atMs;
-    if (applier.mayOverReport) this.#rebuildDueMs = 0;
-    this.#reportTrust();
+    if (this.#applier.mayOverReport) this.#rebuildDueMs = 0;
+    this.#reportTrust(this.#nowMs);
   }
 
   /**
@@ -223,14 +241,17 @@ export class WorkerSync {
 
   /** How far the index can be trusted about this rank, as of the last applied message. */
   get trust(): Trust {
-    if (!this.#isSynced) return "unknown";
-    const isVerified =
-      this.#state === "live" &&
-      !this.#isLossSuspected &&
-      this.#failedProbes < this.#limits.failedProbesMax &&
-      !this.#applier.mayOverReport;
-    if (!isVerified) return "stale";
-    return this.#applier.mayUnderReport ? "partial" : "exact";
+    return this.#trust;
+  }
+
+  /** Why not further; null exactly for `exact`. */
+  get trustReason(): TrustReason | null {
+    return this.#trustReason;
+  }
+
+  /** Since when both are so, on the owner's clock; null before the first call that brings a reading of it. */
+  get trustSinceMs(): number | null {
+    return Number.isNaN(this.#trustSinceMs) ? null : this.#trustSinceMs;
   }
 
   /** Number of the last message applied to the index; null before the first. */
@@ -293,7 +314,7 @@ export class WorkerSync {
       this.#beginAnywhere(nowMs);
       if (this.#hasReplay) this.#rebuildDueMs = nowMs + this.#limits.firstProbeMs;
     }
-    this.#reportTrust();
+    this.#reportTrust(nowMs);
   }
 
   /** The SUB socket lost its connection. */
@@ -302,7 +323,7 @@ export class WorkerSync {
     this.#unannouncedSinceMs = Infinity;
     this.#suspectSinceMs ??= nowMs;
     this.#setState("disconnected", nowMs);
-    this.#reportTrust();
+    this.#reportTrust(nowMs);
   }
 
   /**
@@ -323,7 +344,7 @@ export class WorkerSync {
       if (this.#state === "live") this.#takeLive(sequenceNumber, payload, wentBackwards, nowMs);
       else this.#hold(sequenceNumber, payload, wentBackwards, nowMs);
     }
-    this.#reportTrust();
+    this.#reportTrust(nowMs);
   }
 
   /** The owner has sent the request of an attempt: from now on its publisher is waited for, no longer a slot. */
@@ -355,7 +376,7 @@ export class WorkerSync {
       }
       this.#takeReplayed(current, reply.sequenceNumber, reply.payload, nowMs);
     }
-    this.#reportTrust();
+    this.#reportTrust(nowMs);
     return this.#attempt === current;
   }
 
@@ -365,7 +386,7 @@ export class WorkerSync {
     if (current?.number !== attempt) return;
     this.#attempt = null;
     this.#failAttempt(current, reason, nowMs);
-    this.#reportTrust();
+    this.#reportTrust(nowMs);
   }
 
   /** The owner's queue had to drop live messages of this stream. */
@@ -378,15 +399,15 @@ export class WorkerSync {
   /** The index forgot something of this rank (an EvictionListener named it). Safe inside the index's call. */
   indexEvicted(reason: EvictionReason): void {
     this.counters.indexEvictions[reason] += 1;
-    this.#applier.noteForgotten();
-    this.#reportTrust();
+    this.#applier.lose(EVICTIONS[reason].reason);
+    this.#reportTrust(this.#nowMs);
   }
 
   /** Does what is due: call it at `nextTickMs` or a little later. */
   tick(nowMs: number): void {
     const attempt = this.#attempt;
     if (nowMs < this.nextTickMs) {
-      this.#reportTrust();
+      this.#reportTrust(nowMs);
       return;
     }
     if (attempt !== null) {
@@ -399,7 +420,7 @@ export class WorkerSync {
     } else {
       this.connected(nowMs);
     }
-    this.#reportTrust();
+    this.#reportTrust(nowMs);
   }
 
   /** Forgets the rank and asks for its whole history again, or begins with the next message. For operators. */
@@ -409,7 +430,7 @@ export class WorkerSync {
       if (this.#usesReplay) this.#ask("history", nowMs);
       else this.#beginAnywhere(nowMs);
     }
-    this.#reportTrust();
+    this.#reportTrust(nowMs);
   }
 
   /**
@@ -424,7 +445,7 @@ export class WorkerSync {
     this.#abandonAttempt();
     this.#dropHeld("covered_by_replay");
     this.#setState("disconnected", nowMs);
-    this.#reportTrust();
+    this.#reportTrust(nowMs);
     return position;
   }
 
@@ -433,8 +454,8 @@ export class WorkerSync {
     this.#abandonAttempt();
     this.#held.takeAll();
     this.#applier.beginAt(0, false);
-    this.#isSynced = false;
-    this.#reportTrust();
+    this.#leaveSync("first_history");
+    this.#reportTrust(this.#nowMs);
   }
 
   /** The next thing to do, or null. Poll it after every call until it says null. */
@@ -582,7 +603,7 @@ export class WorkerSync {
       return;
     }
     this.#setState("replaying", nowMs);
-    this.#isSynced = false;
+    this.#leaveSync("history_lost");
     attempt.purpose = "gap";
     attempt.isProven = true;
     this.#beginAt(sequenceNumber);
@@ -820,7 +841,7 @@ export class WorkerSync {
     attempt.purpose = "gap";
     attempt.isProven = true;
     this.#setState("replaying", nowMs);
-    this.#isSynced = false;
+    this.#leaveSync("rebuilding");
     this.#beginAt(sequenceNumber);
     return true;
   }
@@ -854,18 +875,20 @@ export class WorkerSync {
       this.#beginHistory();
       this.#pause(dueMs, nowMs);
     }
+    this.#leaveSync("engine_restarted");
   }
 
   /** Clears the rank for the publisher's whole history. */
   #beginHistory(): void {
     this.#applier.beginAt(0, true);
     this.#forgetPublisher();
-    this.#isSynced = false;
+    if (this.#isSynced) this.#leaveSync("first_history");
   }
 
   #forgetPublisher(): void {
     this.#last = NONE;
     this.#fence.reset();
+    this.#batchRank = null;
     this.#suspectSinceMs = null;
     this.#beginsAnywhere = false;
     this.#lastTimestampSeconds = null;
@@ -882,14 +905,31 @@ export class WorkerSync {
     if (header !== null) {
       this.counters.messagesApplied += 1;
       const { dataParallelRank, eventCount, timestampSeconds } = header;
-      if (dataParallelRank !== null && dataParallelRank !== this.#dpRank) this.counters.dpRankMismatches += 1;
+      if (dataParallelRank !== this.#batchRank && dataParallelRank !== null) this.#noteRank(dataParallelRank);
+      if (dataParallelRank !== this.#dpRank && dataParallelRank !== null) this.counters.dpRankMismatches += 1;
       this.#lastTimestampSeconds = timestampSeconds;
       this.#listener.messageApplied?.(lane, eventCount, timestampSeconds);
     }
     if (this.#applier.mayOverReport) {
-      if (this.#hasReplay && this.#rebuildDueMs === Infinity) this.#scheduleRebuild(nowMs);
+      if (this.#hasReplay) this.#planRebuild(sequenceNumber, nowMs);
     } else if (this.#usesReplay) {
       this.#rebuildDueMs = Infinity;
+    }
+  }
+
+  /** Engines number ranks over all their nodes, so that one other number is harmless; two are two publishers. */
+  #noteRank(dataParallelRank: number): void {
+    if (this.#batchRank !== null && !Object.is(this.#batchRank, dataParallelRank)) {
+      this.#applier.lose("mixed_dp_ranks");
+    }
+    this.#batchRank = dataParallelRank;
+  }
+
+  /** Once the engine's history has refilled behind the last loss; one that keeps losing is not wiped for it. */
+  #planRebuild(sequenceNumber: number, nowMs: number): void {
+    if (this.#rebuildDueMs === Infinity) this.#scheduleRebuild(nowMs);
+    else if (this.#applier.overReportsSince === sequenceNumber) {
+      this.#rebuildDueMs = Math.max(this.#rebuildDueMs, nowMs + this.#limits.rebuildMs);
     }
   }
 
@@ -959,11 +999,61 @@ export class WorkerSync {
     this.#listener.stateChanged?.(state, previous);
   }
 
-  #reportTrust(): void {
-    const trust = this.trust;
-    const previous = this.#reportedTrust;
-    if (trust === previous) return;
-    this.#reportedTrust = trust;
-    this.#listener.trustChanged?.(trust, previous);
+  /** The rank was cleared and is not what its publisher holds until a replay has filled it. */
+  #leaveSync(reason: TrustReason): void {
+    this.#isSynced = false;
+    this.#unsynced = reason;
+  }
+
+  /** The one reason that the stream's situation is, if any. */
+  #conditionNow(): TrustReason | null {
+    const isConnected = this.#state !== "connecting" && this.#state !== "disconnected";
+    if (!this.#isSynced) return isConnected ? this.#unsynced : "not_connected";
+    switch (this.#state) {
+      case "live":
+        return null;
+      case "replaying":
+        return "gap";
+      case "verifying":
+        return "verifying";
+      case "paused":
+        return "replay_paused";
+      case "disconnected":
+        return "disconnected";
+      case "connecting":
+        return "resumed";
+    }
+  }
+
+  /** Brings the ledger up to date with the stream, and trust with the ledger. Compares two fields when nothing changed. */
+  #reportTrust(nowMs: number): void {
+    this.#nowMs = nowMs;
+    const doubts = this.#doubts;
+    const condition = this.#conditionNow();
+    const haveProbesFailed = this.#failedProbes >= this.#limits.failedProbesMax;
+    const suspicions = (this.#isLossSuspected ? 1 : 0) | (haveProbesFailed ? 2 : 0);
+    if (condition !== this.#condition || suspicions !== this.#suspicions)
+      this.#holdConditions(condition, suspicions);
+    if (Number.isNaN(this.#trustSinceMs)) this.#trustSinceMs = nowMs;
+    if (doubts.reason === this.#trustReason) return;
+    const previous = this.#trust;
+    this.#trust = doubts.trust;
+    this.#trustReason = doubts.reason;
+    this.#trustSinceMs = nowMs;
+    this.#listener.trustChanged?.(this.#trust, previous, this.#trustReason);
+  }
+
+  #holdConditions(condition: TrustReason | null, suspicions: number): void {
+    const doubts = this.#doubts;
+    if (condition !== this.#condition) {
+      if (this.#condition !== null) doubts.end(this.#condition);
+      if (condition !== null) doubts.note(condition);
+      this.#condition = condition;
+    }
+    if ((suspicions & 1) !== 0) doubts.note("loss_suspected");
+    else doubts.end("loss_suspected");
+    if ((suspicions & 2) !== 0) doubts.note("probes_failed");
+    else doubts.end("probes_failed");
+    this.#suspicions = suspicions;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * From a message's payload to events, in order, one call of the sink each.
  *
- *     [ts, [event, event, …], data_parallel_rank?, …]        every release; slots after the third are passed over
+ *     [ts, [event, event, …], data_parallel_rank?, …]        every release; slots after the third are unknown fields
  *     {"ts": …, "events": […], "data_parallel_rank": …}      a revision of vLLM's PR #42892 that never shipped
  *
  * Invariants
@@ -10,6 +10,8 @@
  *  D3  A payload whose structure is broken (cut, c1, not a batch, something behind it) throws. What stood before the break
  *      has been delivered, since it was complete and true; what came after is unknown, so whoever follows the stream
  *      must treat the message as lost in part.
+ *  D5  A field that is not in the vocabulary and is not nil is reported to the sink after its event (a clear ends what was
+ *      wrong before it, not what is wrong with itself); one of a faulted event is not, since the fault says more.
  *  D4  Work is linear in the payload's length, which is bounded, and faults are bounded too (wire-limits.ts).
  *
  * Decisions where the protocol is silent: `ts` may be an integer or a float32 (other encoders shrink 1757500000.0) but must
@@ -48,9 +50,21 @@ export interface EventSink {
   onAllBlocksCleared(): void;
   /** An event was lost. The fault may be kept. */
   onFault(fault: EventFault): void;
+  /**
+   * The event that was delivered last, or the batch, carries a field that is not in this decoder's vocabulary and is not nil.
+   * Called once per such field.
+   *
+   * @param owner - where it stands.
+   * @param name - its key, or its place in an array; bounded in length and number, printable (unknown-names.ts).
+   */
+  onUnknownField(owner: FieldOwner, name: string): void;
 }
 
+/** Where an unknown field stands. */
+export type FieldOwner = KvEvent["type"] | "batch";
+
 const BATCH_SLOTS_MIN = 2;
+const BATCH_SLOTS = 3;
 /** Keys of the unshipped map batch are short; longer ones are unknown. */
 const BATCH_KEY_BYTES_MAX = 32;
 
@@ -120,7 +134,11 @@ export class EventBatchDecoder {
     this.#readTimestamp();
     this.#readEvents(sink);
     if (slots > 2) this.#readRank();
-    for (let slot = 3; slot < slots; slot += 1) cursor.skip();
+    for (let slot = BATCH_SLOTS; slot < slots; slot += 1) {
+      if (cursor.takeNil()) continue;
+      cursor.skip();
+      sink.onUnknownField("batch", this.#reader.unknown.slot(slot));
+    }
   }
 
   #readMapBatch(sink: EventSink): void {
@@ -137,7 +155,7 @@ export class EventBatchDecoder {
       else if (key === "events") this.#readEvents(sink);
       else if (key === "data_parallel_rank") this.#readRank();
       else {
-        cursor.skip();
+        this.#passUnknown(sink, start);
         continue;
       }
       seen.add(key);
@@ -145,6 +163,15 @@ export class EventBatchDecoder {
     for (const key of ["ts", "events"]) {
       if (!seen.has(key)) throw cursor.error("missing_field", 0, `the key ${key}`, "a map without it");
     }
+  }
+
+  /** Passes over the value of a key of a map batch that is not known, and says so unless it is nil. */
+  #passUnknown(sink: EventSink, keyStart: number): void {
+    const cursor = this.#cursor;
+    const keyEnd = cursor.position;
+    if (cursor.takeNil()) return;
+    cursor.skip();
+    sink.onUnknownField("batch", this.#reader.unknown.key(cursor.bytes, keyStart, keyEnd));
   }
 
   /** Reads a key of a map batch; null when it is none of ours for certain. Ours are ASCII, so that bytes are letters. */
@@ -209,7 +236,13 @@ export class EventBatchDecoder {
       if (type === "BlockStored") sink.onBlockStored(reader.stored);
       else if (type === "BlockRemoved") sink.onBlockRemoved(reader.removed);
       else sink.onAllBlocksCleared();
+      if (reader.unknownCount > 0) this.#reportUnknown(sink, type);
     }
+  }
+
+  #reportUnknown(sink: EventSink, type: KvEvent["type"]): void {
+    const { unknownNames, unknownCount } = this.#reader;
+    for (let index = 0; index < unknownCount; index += 1) sink.onUnknownField(type, unknownNames[index]);
   }
 
   /** Reads one event; null when it became a fault (D2). */

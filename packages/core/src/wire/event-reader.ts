@@ -13,7 +13,8 @@
  * Invariants
  *  R1  `read` either returns with `position` behind the event, or throws a WireError and leaves the caller to skip.
  *  R2  What is absent or nil is null, except what an event cannot do without (`missing_field`, `wrong_type`).
- *  R3  A key is compared whole. Keys that an event's type does not have are passed over, whatever their value.
+ *  R3  A key is compared whole. Keys that an event's type does not have, and slots beyond its longest array, are passed over.
+ *      Unless their value is nil, their names are in `unknownNames` after `read`.
  *  R4  After `read` every field of the record belongs to this event: nothing is left of the one before.
  *
  * It does not judge what fields mean (kinds, media, alignment of tokens and hashes): that is the stream's business.
@@ -26,6 +27,7 @@ import type { DecodedBlockRemoved, DecodedBlockStored, DecodeScratch, KvEvent } 
 import { readExtraKeys } from "./extra-keys.ts";
 import type { MsgpackCursor } from "./msgpack-cursor.ts";
 import type { WireError } from "./wire-error.ts";
+import { UnknownNames } from "./unknown-names.ts";
 import type { WireLimits } from "./wire-limits.ts";
 import { quoteText, readText, TextInterner } from "./wire-text.ts";
 
@@ -75,7 +77,9 @@ const NAMES: readonly string[] = [
   "AllBlocksCleared",
 ];
 
-/** Slots of the longest array form of a store; what follows is passed over. */
+/** Unknown fields of one event that are named; more are as one. */
+const UNKNOWN_FIELDS_MAX = 8;
+/** Slots of the longest array form of a store; what follows is unknown. */
 const STORED_SLOTS = 12;
 /** Slots of the shortest, vLLM 0.9.0's. */
 const STORED_SLOTS_MIN = 6;
@@ -198,6 +202,12 @@ export class EventReader {
   /** Type of the event being read, null as long as it is not known; tells whose fault a thrown error is. */
   eventType: KvEvent["type"] | null = null;
 
+  /** Unknown fields of the event read last: the first `unknownCount` of these names. */
+  readonly unknownNames: string[] = new Array<string>(UNKNOWN_FIELDS_MAX).fill("");
+  unknownCount = 0;
+  /** Names for unknown fields. */
+  readonly unknown: UnknownNames = new UnknownNames();
+
   readonly #cursor: MsgpackCursor;
   readonly #scratch: DecodeScratch;
   readonly #limits: WireLimits;
@@ -225,6 +235,7 @@ export class EventReader {
    */
   read(): KvEvent["type"] {
     this.eventType = null;
+    this.unknownCount = 0;
     const format = this.#cursor.format();
     if ((format & 0xf0) === 0x80 || format === 0xde || format === 0xdf) return this.#readMap();
     if ((format & 0xf0) === 0x90 || format === 0xdc || format === 0xdd) return this.#readArray();
@@ -239,7 +250,7 @@ export class EventReader {
     const tag = this.#readTag();
     if (tag === BLOCK_STORED) this.#readStoredSlots(start, length);
     else if (tag === BLOCK_REMOVED) this.#readRemovedSlots(start, length);
-    else for (let slot = 1; slot < length; slot += 1) cursor.skip();
+    else this.#passSlots(1, length);
     return this.#finish(tag);
   }
 
@@ -258,7 +269,7 @@ export class EventReader {
     if (length > 9) stored.groupIdx = this.#readOptionalCount();
     if (length > 10) stored.kvCacheSpecKind = this.#readName();
     if (length > 11) stored.kvCacheSpecSlidingWindow = this.#readOptionalCount();
-    for (let slot = STORED_SLOTS; slot < length; slot += 1) cursor.skip();
+    this.#passSlots(STORED_SLOTS, length);
   }
 
   #readRemovedSlots(start: number, length: number): void {
@@ -268,7 +279,32 @@ export class EventReader {
     stored.blockCount = readHashes(cursor, this.#scratch.hashes, this.#limits.digestBytesMax);
     if (length > 2) stored.medium = this.#readName();
     if (length > 3) stored.groupIdx = this.#readOptionalCount();
-    for (let slot = REMOVED_SLOTS; slot < length; slot += 1) cursor.skip();
+    this.#passSlots(REMOVED_SLOTS, length);
+  }
+
+  /** Passes over what stands behind an event's longest known form. */
+  #passSlots(from: number, length: number): void {
+    const cursor = this.#cursor;
+    for (let slot = from; slot < length; slot += 1) {
+      if (cursor.takeNil()) continue;
+      cursor.skip();
+      this.#noteUnknown(this.unknown.slot(slot));
+    }
+  }
+
+  /** Passes over the value of a key that is not known here. */
+  #passPair(keyStart: number): void {
+    const cursor = this.#cursor;
+    const keyEnd = cursor.position;
+    if (cursor.takeNil()) return;
+    cursor.skip();
+    this.#noteUnknown(this.unknown.key(cursor.bytes, keyStart, keyEnd));
+  }
+
+  #noteUnknown(name: string): void {
+    if (this.unknownCount === UNKNOWN_FIELDS_MAX) return;
+    this.unknownNames[this.unknownCount] = name;
+    this.unknownCount += 1;
   }
 
   #tooFewSlots(start: number, length: number, slotsMin: number): WireError {
@@ -328,7 +364,7 @@ export class EventReader {
       const field = this.#readKey();
       // Names of events are no keys; their bits are in no set. UNKNOWN's neither.
       const bit = 1 << field;
-      if ((fields & bit) === 0) cursor.skip();
+      if ((fields & bit) === 0) this.#passPair(start);
       else if ((read & bit) !== 0) throw this.#duplicateKey(start, field);
       else {
         read |= bit;

@@ -3,7 +3,7 @@
  * objects and bigints freely, hence is nothing for the daemon's ingest.
  */
 import { toBigInt } from "../block-hash/block-hash.ts";
-import type { EventFault, EventSink } from "./event-batch-decoder.ts";
+import type { EventFault, EventSink, FieldOwner } from "./event-batch-decoder.ts";
 import type { DecodedBlockRemoved, DecodedBlockStored, DecodeScratch, KvEvent } from "./events.ts";
 
 /** Keeps events and faults in order until `clear`. */
@@ -15,6 +15,8 @@ export class RecordingSink implements EventSink {
   readonly events: KvEvent[] = [];
   /** The faults. */
   readonly faults: EventFault[] = [];
+  /** Unknown fields, each as its owner and its name. */
+  readonly unknownFields: string[] = [];
   readonly #scratch: DecodeScratch;
 
   /** @param scratch - the decoder's own: hashes and tokens are copied out of it. */
@@ -26,6 +28,7 @@ export class RecordingSink implements EventSink {
   clear(): void {
     this.events.length = 0;
     this.faults.length = 0;
+    this.unknownFields.length = 0;
   }
 
   /** @inheritDoc */
@@ -64,6 +67,11 @@ export class RecordingSink implements EventSink {
   /** @inheritDoc */
   onFault(fault: EventFault): void {
     this.faults.push(fault);
+  }
+
+  /** @inheritDoc */
+  onUnknownField(owner: FieldOwner, name: string): void {
+    this.unknownFields.push(`${owner} ${name}`);
   }
 
   #hashes(count: number): bigint[] {

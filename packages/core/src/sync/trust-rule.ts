@@ -1,0 +1,658 @@
+/**
+ * The rule behind `exact`, as one table: everything that can happen to a rank, what it makes of the rank's trust, and
+ * what counts it.
+ *
+ *     `exact` means: for any prompt, the answer is what the engine itself would reuse.
+ *
+ *     cause (drop, fault, field, eviction, condition) ──▶ reason ──▶ trust
+ *
+ * Whatever cannot be interpreted in a way that keeps this sentence true has a reason here. A cause without a reason
+ * changes nothing, and its row argues why. Where several reasons hold, the worst trust wins, then the oldest reason
+ * (trust-ledger.ts). docs/generated/trust.md is made from this table.
+ *
+ * Invariants (trust-rule.test.ts)
+ *  T1  A reason lowers to one trust, whatever causes it.
+ *  T2  Each row is walked: a test produces the input that causes it and checks trust, reason and counter.
+ *  T3  Each reason has a row that causes it.
+ *
+ * Not here: when a reason heals is stated in words here and done by worker-sync.ts and event-applier.ts.
+ */
+import type { EvictionReason } from "../prefix-index/contract.ts";
+import type { FieldOwner } from "../wire/event-batch-decoder.ts";
+import { FRAME_ERROR_CODES, PAYLOAD_ERROR_CODES, type WireErrorCode } from "../wire/wire-error.ts";
+
+/**
+ * How far the index can be trusted about a rank, best first.
+ *  - `exact`: as of the last applied message, the answer is what the engine would reuse, no more and no less.
+ *  - `partial`: nothing too much, but blocks may be missing.
+ *  - `stale`: not verified, or something was not understood: too much may be named.
+ *  - `unknown`: not in sync yet; an absent block says nothing.
+ */
+export const TRUST_LEVELS = ["exact", "partial", "stale", "unknown"] as const;
+
+/** One of {@link TRUST_LEVELS}. */
+export type Trust = (typeof TRUST_LEVELS)[number];
+
+/** What a reason does, and until when. */
+export interface TrustReasonRow {
+  /** What it lowers trust to: `partial` may miss, `stale` may name too much, `unknown` says nothing. */
+  readonly trust: Exclude<Trust, "exact">;
+  /**
+   * `condition`: it ends by itself when the stream's situation ends. `loss`: it stays until the rank begins again, by
+   * AllBlocksCleared, a restart or a resync. `lost_removal`: likewise, and the rank is rebuilt for it, once the engine's
+   * history has refilled.
+   */
+  readonly kind: "condition" | "loss" | "lost_removal";
+  /** For people: what is wrong with the answers. */
+  readonly says: string;
+  /** For people: what ends it, where the kind does not say so ({@link HEALED_BY}). */
+  readonly heals?: string;
+}
+
+/** What ends a reason of each kind. */
+export const HEALED_BY: Readonly<Record<TrustReasonRow["kind"], string>> = {
+  condition: "the end of the situation",
+  loss: "AllBlocksCleared, a restart of the engine, or a resync",
+  lost_removal: "AllBlocksCleared, a restart of the engine, a resync, or the rebuild that follows by itself",
+};
+
+/** Every reason for a trust below `exact`. A closed set: metric labels and answers carry these names. */
+export const TRUST_REASONS = {
+  not_connected: {
+    trust: "unknown",
+    kind: "condition",
+    says: "No connection to the engine has been made yet.",
+    heals: "the first connection",
+  },
+  first_history: {
+    trust: "unknown",
+    kind: "condition",
+    says: "The engine's history is being replayed from its beginning.",
+    heals: "the end of that replay",
+  },
+  engine_restarted: {
+    trust: "unknown",
+    kind: "condition",
+    says: "The engine restarted, and its new history is being replayed.",
+    heals: "the end of that replay",
+  },
+  history_lost: {
+    trust: "unknown",
+    kind: "condition",
+    says: "Messages are gone for good. The rank was cleared and is filled from what came after them.",
+    heals: "the end of the replay",
+  },
+  rebuilding: {
+    trust: "unknown",
+    kind: "condition",
+    says: "The rank was cleared and is filled again, because something in it could not be trusted.",
+    heals: "the end of the replay",
+  },
+  worker_stalled: {
+    trust: "stale",
+    kind: "condition",
+    says: "The ingest worker that follows the rank shows no heartbeat, so that events may wait unread.",
+    heals: "the worker's next heartbeat",
+  },
+  resumed: {
+    trust: "stale",
+    kind: "condition",
+    says: "The blocks come from a snapshot or another worker, and the engine has not proved to be the same yet.",
+    heals: "the engine's proof, or the rank is cleared",
+  },
+  disconnected: {
+    trust: "stale",
+    kind: "condition",
+    says: "The connection to the engine is down.",
+    heals: "the next connection and the replay that follows it",
+  },
+  verifying: {
+    trust: "stale",
+    kind: "condition",
+    says: "The engine may have restarted, and a replay must prove that it did not.",
+    heals: "the end of that replay",
+  },
+  gap: {
+    trust: "stale",
+    kind: "condition",
+    says: "Messages are missing and are being replayed.",
+    heals: "the end of that replay",
+  },
+  replay_paused: {
+    trust: "stale",
+    kind: "condition",
+    says: "Replays failed several times in a row, or the publisher contradicts itself. The next attempt waits.",
+    heals: "the next replay that succeeds",
+  },
+  loss_suspected: {
+    trust: "stale",
+    kind: "condition",
+    says: "A message was lost on our side or could not be numbered. What it said is not known yet.",
+    heals: "the probe that follows within a second, or the next message",
+  },
+  probes_failed: {
+    trust: "stale",
+    kind: "condition",
+    says: "The stream is silent and the replay socket does not answer, so that nothing shows whether it is up to date.",
+    heals: "the next message, or a probe that is answered",
+  },
+  unreadable_message: {
+    trust: "stale",
+    kind: "lost_removal",
+    says: "A message broke off. What followed may have been removals.",
+  },
+  unreadable_removal: {
+    trust: "stale",
+    kind: "lost_removal",
+    says: "A removal or a clear could not be read.",
+  },
+  unreadable_event: {
+    trust: "stale",
+    kind: "lost_removal",
+    says: "An event could not be read far enough to see its type.",
+  },
+  unknown_event_type: {
+    trust: "stale",
+    kind: "lost_removal",
+    says: "The engine sends an event type that this version does not know. It may remove blocks.",
+  },
+  unknown_store_field: {
+    trust: "stale",
+    kind: "loss",
+    says: "Stores carry a field that this version does not know. It may be part of what a block is.",
+  },
+  unknown_batch_field: {
+    trust: "stale",
+    kind: "loss",
+    says: "Batches carry a field that this version does not know. It may change what their events mean.",
+  },
+  unplaced_removal: {
+    trust: "stale",
+    kind: "lost_removal",
+    says: "A removal names a medium or locality that is not known, and no store named it before.",
+  },
+  mixed_dp_ranks: {
+    trust: "stale",
+    kind: "loss",
+    says: "Batches of one stream name different data-parallel ranks: several publishers share a socket.",
+  },
+  history_incomplete: {
+    trust: "partial",
+    kind: "loss",
+    says: "What the engine stored before the first message that could be had is not known.",
+  },
+  snapshot_incomplete: {
+    trust: "partial",
+    kind: "loss",
+    says: "The index could not take everything that the snapshot held of the rank.",
+  },
+  ambiguous_clear: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine cleared a pool and does not say which. Copies on its other tiers may be left.",
+    heals: "a restart of the engine, or a resync",
+  },
+  unreadable_store: {
+    trust: "partial",
+    kind: "loss",
+    says: "A store could not be read.",
+  },
+  unknown_removal_field: {
+    trust: "partial",
+    kind: "loss",
+    says: "Removals or clears carry a field that this version does not know. They may mean less than was taken away.",
+  },
+  unannounced_block: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine removed a block that its whole history does not mention, so that it may hold others like it.",
+  },
+  misaligned_tokens: {
+    trust: "partial",
+    kind: "loss",
+    says: "A store's tokens do not divide into its blocks.",
+  },
+  unresolved_placeholder: {
+    trust: "partial",
+    kind: "loss",
+    says: "A store without tokens names a block that the rank does not have.",
+  },
+  unknown_medium: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine stores on a medium that this version does not know.",
+  },
+  unknown_locality: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine stores with a locality that this version does not know.",
+  },
+  remote_locality: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine can load blocks from another node, and those are not indexed.",
+  },
+  park_full: {
+    trust: "partial",
+    kind: "loss",
+    says: "A store whose parent is unknown found no place to wait.",
+  },
+  index_memory_limit: {
+    trust: "partial",
+    kind: "loss",
+    says: "The index reached its memory limit and refused a store.",
+  },
+  too_many_blocks: {
+    trust: "partial",
+    kind: "loss",
+    says: "A store has more blocks than the index takes at once.",
+  },
+  too_many_block_sizes: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine stores in more block sizes than one rank may have. The rank was set aside and is empty.",
+  },
+  index_refused: {
+    trust: "partial",
+    kind: "loss",
+    says: "The index refused a store's context or shape.",
+  },
+  context_evicted: {
+    trust: "partial",
+    kind: "loss",
+    says: "The index dropped a whole context of the rank, because there were too many.",
+  },
+  prefixes_evicted: {
+    trust: "partial",
+    kind: "loss",
+    says: "The index dropped blocks of the rank, because a context had too many.",
+  },
+  memory_evicted: {
+    trust: "partial",
+    kind: "loss",
+    says: "The index dropped blocks of the rank to stay within its memory limit.",
+  },
+  parked_evicted: {
+    trust: "partial",
+    kind: "loss",
+    says: "The index dropped stores that waited for their parent.",
+  },
+} as const;
+
+/** A key of {@link TRUST_REASONS}. */
+export type TrustReason = keyof typeof TRUST_REASONS;
+
+/** The reasons in the table's order; a reason's position is its number in shared memory. */
+export const TRUST_REASON_NAMES = Object.keys(TRUST_REASONS) as readonly TrustReason[];
+
+/** One thing that happens to a rank. */
+export interface TrustCause {
+  /** What it makes of the rank; null when it changes nothing, which `says` then argues. */
+  readonly reason: TrustReason | null;
+  /** What happened; for null also why the answer still is what the engine would reuse. */
+  readonly says: string;
+}
+
+/** A cause that always lowers trust. */
+export interface LoweringCause extends TrustCause {
+  readonly reason: TrustReason;
+}
+
+/** Why an event, or some of its blocks, did not reach the index. Counted in `eventsDropped`. */
+export const EVENT_DROPS = {
+  misaligned_tokens: {
+    reason: "misaligned_tokens",
+    says: "Token ids do not divide into the event's blocks, and a block's hash was not known either.",
+  },
+  unresolved_placeholder: {
+    reason: "unresolved_placeholder",
+    says: "An offload placeholder (no tokens) names a block that the rank does not have.",
+  },
+  no_blocks: {
+    reason: null,
+    says: "A store without blocks. It names no block, so that nothing of it can be reused or missed.",
+  },
+  other_attention_kind: {
+    reason: null,
+    says: "A store or removal of a group that is not main attention: sliding window, Mamba, cross attention.",
+  },
+  other_main_group: {
+    reason: null,
+    says: "A second main-attention group, which repeats the first one's blocks.",
+  },
+  unknown_group: {
+    reason: null,
+    says: "A removal in a group that stored nothing here. It cannot mean a block that we hold.",
+  },
+  unknown_medium: {
+    reason: "unknown_medium",
+    says: "A store on a medium that is not in the vocabulary. Its removals are skipped too, so none stays too long.",
+  },
+  remote_locality: {
+    reason: "remote_locality",
+    says: "A store on another node. vLLM marks shared tiers so; the engine loads from them, and we do not index them.",
+  },
+  unknown_locality: {
+    reason: "unknown_locality",
+    says: "A store with a locality that is not in the vocabulary.",
+  },
+  never_indexed: {
+    reason: null,
+    says: "A removal on a medium or locality whose stores were skipped, or may lie before the history. Nothing was indexed there.",
+  },
+  unplaced_removal: {
+    reason: "unplaced_removal",
+    says: "Such a removal, although the history is complete and no store was skipped: the block may be indexed under another name of its medium.",
+  },
+  unknown_block: {
+    reason: null,
+    says: "A removal of a block that is not held, on a rank that already lacks something: that is why it is not held.",
+  },
+  unannounced_block: {
+    reason: "unannounced_block",
+    says: "Such a removal on a rank that lacks nothing. The engine held a block that we did not know of, so that we and the engine disagree.",
+  },
+  park_full: {
+    reason: "park_full",
+    says: "The index's place for blocks with an unknown parent is full.",
+  },
+  index_memory_limit: { reason: "index_memory_limit", says: "The index's memory limit." },
+  too_many_blocks: { reason: "too_many_blocks", says: "More blocks than the index takes in one store." },
+  too_many_block_sizes: {
+    reason: "too_many_block_sizes",
+    says: "The rank stores in too many block sizes, and all of its stores are dropped.",
+  },
+  index_refused: { reason: "index_refused", says: "The index refused the event's context or shape." },
+} as const;
+
+/** A key of {@link EVENT_DROPS}. */
+export type EventDropReason = keyof typeof EVENT_DROPS;
+
+/** Every {@link EventDropReason}. */
+export const EVENT_DROP_REASONS = Object.keys(EVENT_DROPS) as readonly EventDropReason[];
+
+/** Why a whole message was not applied. Counted in `messagesDropped`. */
+const MESSAGE_DROPS = {
+  duplicate: {
+    reason: null,
+    says: "Its sequence number was applied before, with the same bytes or by the same publisher. Nothing of it is new.",
+  },
+  covered_by_replay: {
+    reason: null,
+    says: "Held when a replay was asked for, which contains it. Until the replay ends, the stream's state lowers trust.",
+  },
+  hold_full: {
+    reason: "gap",
+    says: "The place for held messages is full. What did not fit is asked for again after the replay.",
+  },
+  late_replay: {
+    reason: null,
+    says: "An answer to an attempt that was given up. The attempt that replaced it brings the same message.",
+  },
+  before_restart: {
+    reason: null,
+    says: "Received before its publisher was found to be another one. That publisher's blocks are gone, and the rank was cleared.",
+  },
+} as const;
+
+/** A key of {@link MESSAGE_DROPS}. */
+export type MessageDropReason = keyof typeof MESSAGE_DROPS;
+
+/** Every {@link MessageDropReason}. */
+export const MESSAGE_DROP_REASONS = Object.keys(MESSAGE_DROPS) as readonly MessageDropReason[];
+
+/** What bytes that break the protocol cost, by where they stand. Counted in `faults` under the error's code. */
+export const FAULTS = {
+  store: { reason: "unreadable_store", says: "A BlockStored that cannot be read." },
+  removal: { reason: "unreadable_removal", says: "A BlockRemoved that cannot be read." },
+  clear: {
+    reason: "unreadable_removal",
+    says: "An AllBlocksCleared that cannot be read: all of the rank may be gone.",
+  },
+  untyped: { reason: "unreadable_event", says: "An event that cannot be read as far as its type." },
+  unknown_type: { reason: "unknown_event_type", says: "An event of a type that this version does not know." },
+  message: {
+    reason: "unreadable_message",
+    says: "A payload that breaks off or is no batch. The events before the break took effect.",
+  },
+  live_frames: {
+    reason: "loss_suspected",
+    says: "A live message whose frames cannot be read. It took a number that is not known.",
+  },
+  replay_frames: {
+    reason: null,
+    says: "A replay reply whose frames cannot be read. The next reply shows the hole, and the rest is asked for again.",
+  },
+} as const;
+
+/** A key of {@link FAULTS}. */
+export type FaultPlace = keyof typeof FAULTS;
+
+/** What each wire error can cost. Every code is one of the `faults` counters. */
+export const FAULT_COSTS: Readonly<Record<WireErrorCode, readonly FaultPlace[]>> = {
+  truncated: ["message"],
+  reserved_byte: ["message"],
+  trailing_bytes: ["message"],
+  payload_too_large: ["message"],
+  too_many_faults: ["message"],
+  wrong_type: ["store", "removal", "untyped", "message"],
+  wrong_length: ["store", "removal", "untyped", "message"],
+  out_of_range: ["store", "removal", "message"],
+  limit_exceeded: ["store", "removal", "message"],
+  too_deep: ["store"],
+  invalid_utf8: ["store", "removal"],
+  missing_field: ["store", "removal", "untyped", "message"],
+  duplicate_key: ["store", "removal", "clear", "message"],
+  unknown_event_type: ["unknown_type"],
+  bigram_gap: ["store"],
+  extra_keys_misaligned: ["store"],
+  lookahead_misaligned: ["store"],
+  wrong_frame_count: ["live_frames", "replay_frames"],
+  missing_delimiter: ["replay_frames"],
+  wrong_sequence_length: ["live_frames", "replay_frames"],
+  sequence_number_out_of_range: ["live_frames", "replay_frames"],
+  empty_payload: ["live_frames", "replay_frames"],
+};
+
+/**
+ * Fields that no event of the wire's vocabulary has, by where they stand. Counted in `unknownFields`. A field that is nil
+ * says nothing and counts as absent.
+ */
+export const UNKNOWN_FIELDS: Readonly<Record<FieldOwner, LoweringCause>> = {
+  BlockStored: {
+    reason: "unknown_store_field",
+    says: "A store's hash may cover the field, as it covers adapter, salt and media. Then two blocks of equal tokens differ, and a match names too much.",
+  },
+  BlockRemoved: {
+    reason: "unknown_removal_field",
+    says: "The hashes are the widest that a removal can mean. A field can only narrow it, as medium, group and locality did, so that too much was taken away.",
+  },
+  AllBlocksCleared: {
+    reason: "unknown_removal_field",
+    says: "Everything is the widest that a clear can mean. A field can only narrow it, to a tier or a group.",
+  },
+  batch: {
+    reason: "unknown_batch_field",
+    says: "What stands beside the events may change what all of them mean.",
+  },
+};
+
+/** Every place of an unknown field. */
+export const FIELD_OWNERS = Object.keys(UNKNOWN_FIELDS) as readonly FieldOwner[];
+
+/**
+ * Fields that are read and not interpreted, each with the argument why answers stay what the engine would reuse. A field
+ * that is neither interpreted nor named here is an unknown one.
+ */
+export const HARMLESS_FIELDS = {
+  session_id:
+    "Attribution only. vLLM 0.33 and SGLang 0.5.23 both say that the block may be shared with other sessions and that its hash does not depend on it.",
+  ownership:
+    "Names the secondary tier that holds the copy. Copies are counted per hash and tier, so that two owners of one medium are two copies and each removal takes its own away.",
+} as const;
+
+/** What the index's own limits cost. Counted in `indexEvictions`. */
+export const EVICTIONS: Readonly<Record<EvictionReason, LoweringCause>> = {
+  context_limit: { reason: "context_evicted", says: "More contexts than `limits.contexts` allows." },
+  prefix_limit: { reason: "prefixes_evicted", says: "More blocks in one context than the limit allows." },
+  memory_limit: { reason: "memory_evicted", says: "The index's memory limit." },
+  park_limit: { reason: "parked_evicted", says: "Stores that waited for a parent made room for newer ones." },
+};
+
+/** What else happens to a stream. `counter` is a path in SyncCounters, or the metric where there is none. */
+const STREAM_CAUSES = {
+  not_connected: {
+    reason: "not_connected",
+    counter: "kv_stream_state",
+    says: "The rank is registered and its first connection has not been made.",
+  },
+  first_history: {
+    reason: "first_history",
+    counter: "replaysRequested",
+    says: "The first replay, from number 0, is under way; also after a resync.",
+  },
+  engine_restarted: {
+    reason: "engine_restarted",
+    counter: "restarts",
+    says: "The publisher is another one than before.",
+  },
+  history_lost: {
+    reason: "history_lost",
+    counter: "historyLosses",
+    says: "Several answers agree that messages are gone for good.",
+  },
+  rebuilding: {
+    reason: "rebuilding",
+    counter: "replaysRequested",
+    says: "A rebuild brought its first message.",
+  },
+  history_incomplete: {
+    reason: "history_incomplete",
+    counter: "historyLosses",
+    says: "The first message applied is not the publisher's first.",
+  },
+  no_replay: {
+    reason: "history_incomplete",
+    counter: "kv_stream_state",
+    says: "The engine has no replay endpoint, or it proved useless, and what was stored before the connection is not known.",
+  },
+  resumed: {
+    reason: "resumed",
+    counter: "kv_stream_state",
+    says: "The stream goes on from a snapshot or from another worker and is not connected yet.",
+  },
+  disconnected: { reason: "disconnected", counter: "kv_stream_state", says: "The connection was lost." },
+  verifying: {
+    reason: "verifying",
+    counter: "replaysRequested",
+    says: "After a reconnect, or numbers or times that go backwards, the publisher must prove itself.",
+  },
+  gap: { reason: "gap", counter: "gaps", says: "Sequence numbers did not arrive." },
+  replay_paused: {
+    reason: "replay_paused",
+    counter: "replayFailures.idle",
+    says: "Attempts failed three times without progress.",
+  },
+  queue_loss: {
+    reason: "loss_suspected",
+    counter: "queueLosses",
+    says: "The owner's queue dropped live messages of the stream.",
+  },
+  probes_failed: {
+    reason: "probes_failed",
+    counter: "replayFailures.idle",
+    says: "Three probes of a silent stream failed in a row.",
+  },
+  ambiguous_clear: {
+    reason: "ambiguous_clear",
+    counter: "eventsApplied.AllBlocksCleared",
+    says: "AllBlocksCleared of a rank with copies beyond the device. vLLM has a pool per tier and clears each alone. SGLang clears device and host together, so that CPU_PINNED copies do not count.",
+  },
+  parked_store: {
+    reason: null,
+    counter: "eventsApplied.BlockStored",
+    says: "A store whose parent is not known waits. No lookup can reach it before its parent is stored, and then it is attached.",
+  },
+  renamed_hash: {
+    reason: null,
+    counter: "eventsApplied.BlockStored",
+    says: "An engine hash is stored again with other content. The newest meaning counts, and the copies of the old one are taken away.",
+  },
+  other_dp_rank: {
+    reason: null,
+    counter: "dpRankMismatches",
+    says: "Batches name another rank than their socket's, always the same one: engines number ranks over several nodes. The socket still has one publisher.",
+  },
+  mixed_dp_ranks: {
+    reason: "mixed_dp_ranks",
+    counter: "dpRankMismatches",
+    says: "Batches of one publisher name several ranks.",
+  },
+} as const;
+
+/** A key of {@link STREAM_CAUSES}. */
+export type StreamCause = keyof typeof STREAM_CAUSES;
+
+/** What happens outside of core, in the program that follows streams. `counter` is a metric. */
+const OWNER_CAUSES = {
+  queue_messages: {
+    reason: "loss_suspected",
+    counter: "kv_stream_events_rejected_total",
+    says: "A lane of the queue holds as many messages as it may.",
+  },
+  queue_bytes: {
+    reason: "loss_suspected",
+    counter: "kv_stream_events_rejected_total",
+    says: "A lane of the queue holds as many bytes as it may.",
+  },
+  message_too_large: {
+    reason: "loss_suspected",
+    counter: "kv_stream_events_rejected_total",
+    says: "A message is larger than `limits.message_bytes`.",
+  },
+  snapshot_incomplete: {
+    reason: "snapshot_incomplete",
+    counter: "kv_stream_trust",
+    says: "A parked store of the snapshot found no place in the index.",
+  },
+  worker_stalled: {
+    reason: "worker_stalled",
+    counter: "kv_stream_trust",
+    says: "The ingest worker's heartbeat is too old.",
+  },
+} as const;
+
+/** One line of the whole table. */
+export interface TrustRow extends TrustCause {
+  /** `family.key`, unique. */
+  readonly id: string;
+  /** A path in SyncCounters, or the name of a metric. */
+  readonly counter: string;
+}
+
+/** The whole table, flat, in the order of the page. */
+export const TRUST_RULE: readonly TrustRow[] = [
+  ...counted("event", EVENT_DROPS, (key) => `eventsDropped.${key}`),
+  ...counted("message", MESSAGE_DROPS, (key) => `messagesDropped.${key}`),
+  ...counted("fault", FAULTS, () => "faults"),
+  ...counted("field", UNKNOWN_FIELDS, (key) => `unknownFields.${key}`),
+  ...counted("eviction", EVICTIONS, (key) => `indexEvictions.${key}`),
+  ...counted("stream", STREAM_CAUSES, (key) => STREAM_CAUSES[key as StreamCause].counter),
+  ...counted("owner", OWNER_CAUSES, (key) => OWNER_CAUSES[key as keyof typeof OWNER_CAUSES].counter),
+];
+
+function counted(
+  family: string,
+  causes: Readonly<Record<string, TrustCause>>,
+  counter: (key: string) => string,
+): TrustRow[] {
+  return Object.entries(causes).map(([key, { reason, says }]) => ({
+    id: `${family}.${key}`,
+    reason,
+    says,
+    counter: counter(key),
+  }));
+}
+
+/** Every wire error code, for counters. */
+export const FAULT_CODES: readonly WireErrorCode[] = [...PAYLOAD_ERROR_CODES, ...FRAME_ERROR_CODES];
