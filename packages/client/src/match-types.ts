@@ -37,7 +37,11 @@ export interface WorkerMatch {
 
 /** Who holds how much of a prompt, and how far that can be trusted. */
 export interface MatchAnswer {
+  /** As engines were registered with it. */
   model: string;
+  /** As the lookup named it: the model, an alias, or an adapter. */
+  requested_model: string;
+  /** The adapter, also where the lookup named it as the model. */
   lora_name: string | null;
   /** Null while nothing was stored that could tell, and when `block_sizes` has several and none was asked for. */
   block_size: number | null;
@@ -59,7 +63,7 @@ export interface MatchAnswer {
 
 /** What every lookup can say. */
 export interface QuestionOptions {
-  /** As engines were registered with it. */
+  /** The model's name, an alias of it, or the name of a LoRA adapter. */
   readonly model: string;
   readonly loraName?: string | undefined;
   /** Tokens per block: only engines that use it. Without it every size in use is looked in, up to 16. */

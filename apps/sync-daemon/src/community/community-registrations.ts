@@ -49,11 +49,13 @@ export class CommunityRegistrations {
     const dpRank = body.dp_rank ?? 0;
     const id = engineIdOf(body.instance_id, tenant, dpRank);
     const replay = body.replay_endpoint ?? "";
+    const lora = body.lora_name ?? "";
     const entry = engineEntry.safeParse({
       id,
       model,
       endpoint: body.endpoint,
       type: body.type ?? undefined,
+      adapters: lora === "" ? [] : [lora],
       ...(replay === "" ? {} : { replay_endpoint: replay }),
     });
     if (!entry.success) {
@@ -68,7 +70,7 @@ export class CommunityRegistrations {
       tenant,
       dpRank,
       model,
-      loraName: body.lora_name ?? "",
+      loraName: lora,
       type: body.type ?? "vLLM",
       endpoint: body.endpoint,
       replayEndpoint: replay,

@@ -15,6 +15,8 @@ test("an entry with least fields is one rank without replay", () => {
   expect(engineEntry.parse(MINIMAL)).toEqual({
     id: "engine-0",
     model: "m",
+    aliases: [],
+    adapters: [],
     topic: "",
     reportMode: "delta",
     type: null,
@@ -101,6 +103,10 @@ test.each([
   [{ ...MINIMAL, replay_endpoint: "tcp://h:1", replay_endpoints: ["tcp://h:1"] }, "replay_endpoint"],
   [{ ...MINIMAL, report_mode: "diff" }, "report_mode"],
   [{ ...MINIMAL, type: "Triton" }, "type"],
+  [{ ...MINIMAL, aliases: "m2" }, "aliases"],
+  [{ ...MINIMAL, aliases: ["m2", ""] }, "aliases.1"],
+  [{ ...MINIMAL, aliases: Array.from({ length: 17 }, (_, i) => `m${i}`) }, "aliases"],
+  [{ ...MINIMAL, adapters: [7] }, "adapters.0"],
   [{ ...MINIMAL, drops_last_block: "yes" }, "drops_last_block"],
   ["engine-0", ""],
 ])("%j is refused at %s", (entry, path) => {

@@ -23,6 +23,10 @@ export const DP_RANKS_MAX = 1024;
 const ID_LENGTH_MAX = 512;
 /** Length of a model's name. */
 const NAME_LENGTH_MAX = 128;
+/** Further names that one engine serves its model under. */
+const ALIASES_MAX = 16;
+/** Adapters named in one entry; those that stored anything are known without it. */
+const ADAPTERS_MAX = 256;
 /** Length of an endpoint or topic. */
 const ENDPOINT_LENGTH_MAX = 256;
 const PORT_MAX = 65_535;
@@ -59,9 +63,22 @@ const endpointList = z
   .min(1, "at least one endpoint")
   .max(DP_RANKS_MAX, `at most ${DP_RANKS_MAX} endpoints`);
 
+const ALIASES_EXPECTED = `a list of at most ${ALIASES_MAX} further names of the model`;
+const ADAPTERS_EXPECTED = `a list of at most ${ADAPTERS_MAX} names of LoRA adapters`;
+
 const fields = z.strictObject({
   id,
   model,
+  aliases: z
+    .array(model, ALIASES_EXPECTED)
+    .max(ALIASES_MAX, ALIASES_EXPECTED)
+    .default([])
+    .describe("Further names that the engine serves the model under; lookups may name any of them."),
+  adapters: z
+    .array(model, ADAPTERS_EXPECTED)
+    .max(ADAPTERS_MAX, ADAPTERS_EXPECTED)
+    .default([])
+    .describe("LoRA adapters that it serves under their own names, known before they have stored anything."),
   endpoint: endpoint.optional(),
   endpoints: endpointList.optional(),
   replay_endpoint: endpoint.optional(),
@@ -104,6 +121,10 @@ export interface EngineRank {
 export interface Engine {
   readonly id: string;
   readonly model: string;
+  /** Further names of the model, in order of the alphabet and without repetitions. */
+  readonly aliases: readonly string[];
+  /** Adapters served under their own names, likewise. */
+  readonly adapters: readonly string[];
   /** Prefix of the topics subscribed to; empty for all. */
   readonly topic: string;
   /** `full`: the engine re-announces blocks, so repeated stores are not counted as copies. */
@@ -167,6 +188,8 @@ export const engineEntry = fields.transform((entry, context): Engine => {
   return {
     id: entry.id,
     model: entry.model,
+    aliases: distinct(entry.aliases),
+    adapters: distinct(entry.adapters),
     topic: entry.topic,
     reportMode: entry.report_mode,
     type: entry.type === undefined ? null : engineTypeOf(entry.type),
@@ -174,6 +197,10 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     ranks,
   };
 });
+
+function distinct(names: readonly string[]): readonly string[] {
+  return [...new Set(names)].sort();
+}
 
 /** The first socket that cannot be what it should be, and the field that makes it so. */
 function unusableSocket(
@@ -214,6 +241,8 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
   topic: z.string("a topic prefix").max(ENDPOINT_LENGTH_MAX),
   reportMode: z.enum(["delta", "full"]),
   // Files of earlier versions have none of these.
+  aliases: z.array(model).max(ALIASES_MAX).default([]),
+  adapters: z.array(model).max(ADAPTERS_MAX).default([]),
   type: z.enum(ENGINE_TYPES).nullable().default(null),
   dropsLastBlock: z.boolean().default(false),
   ranks: z

@@ -77,6 +77,9 @@ export class EngineRegistry {
   readonly #ranksMax: number;
   readonly #engines = new Map<string, RegisteredEngine>();
   readonly #byModel = new Map<string, Set<RegisteredEngine>>();
+  /** By each further name of a model, and by each adapter that an entry names. */
+  readonly #byAlias = new NamedEngines();
+  readonly #byAdapter = new NamedEngines();
   readonly #byEndpoint = new Map<string, string>();
   readonly #owners: (SlotOwner | undefined)[] = [];
   /** Streams of a snapshot that nobody has claimed yet, by `claimOf`. */
@@ -147,6 +150,8 @@ export class EngineRegistry {
     this.#engines.set(engine.id, registered);
     const peers = this.#byModel.get(engine.model) ?? new Set();
     this.#byModel.set(engine.model, peers.add(registered));
+    this.#byAlias.add(engine.aliases, registered);
+    this.#byAdapter.add(engine.adapters, registered);
     engine.ranks.forEach(({ endpoint, replayEndpoint, dpRank }, i) => {
       const rankSlot = ranks[i]?.rankSlot ?? 0;
       const owner = { workerId: engine.id, model: engine.model, dpRank };
@@ -187,6 +192,8 @@ export class EngineRegistry {
     const peers = this.#byModel.get(model);
     peers?.delete(registered);
     if (peers?.size === 0) this.#byModel.delete(model);
+    this.#byAlias.remove(registered.engine.aliases, registered);
+    this.#byAdapter.remove(registered.engine.adapters, registered);
     for (const { endpoint } of ranks) this.#byEndpoint.delete(endpoint);
     const freed = registered.ranks.map(async ({ rankSlot }) => {
       this.#owners[rankSlot] = undefined;
@@ -237,6 +244,26 @@ export class EngineRegistry {
    */
   enginesOf(model: string): ReadonlySet<RegisteredEngine> | null {
     return this.#byModel.get(model) ?? null;
+  }
+
+  /**
+   * The engines that serve their model under this further name.
+   *
+   * @param alias - the name.
+   * @returns none when no engine does.
+   */
+  enginesWithAlias(alias: string): ReadonlySet<RegisteredEngine> {
+    return this.#byAlias.of(alias);
+  }
+
+  /**
+   * The engines whose entries name this adapter.
+   *
+   * @param loraName - the adapter's name.
+   * @returns none when no entry does.
+   */
+  enginesWithAdapter(loraName: string): ReadonlySet<RegisteredEngine> {
+    return this.#byAdapter.of(loraName);
   }
 
   /**
@@ -300,6 +327,32 @@ export class EngineRegistry {
   }
 }
 
+const NO_ENGINES: ReadonlySet<RegisteredEngine> = new Set();
+
+/** Engines by names that several may have; a name that none has any more is not kept. */
+class NamedEngines {
+  readonly #engines = new Map<string, Set<RegisteredEngine>>();
+
+  add(names: readonly string[], engine: RegisteredEngine): void {
+    for (const name of names) {
+      const named = this.#engines.get(name) ?? new Set();
+      this.#engines.set(name, named.add(engine));
+    }
+  }
+
+  remove(names: readonly string[], engine: RegisteredEngine): void {
+    for (const name of names) {
+      const named = this.#engines.get(name);
+      named?.delete(engine);
+      if (named?.size === 0) this.#engines.delete(name);
+    }
+  }
+
+  of(name: string): ReadonlySet<RegisteredEngine> {
+    return this.#engines.get(name) ?? NO_ENGINES;
+  }
+}
+
 function claimOf({ workerId, dpRank }: Pick<SnapshotStream, "workerId" | "dpRank">): string {
   return JSON.stringify([workerId, dpRank]);
 }
@@ -321,6 +374,17 @@ export function engineConflict(engine: Engine, field: string, rival: string): Re
   return new RegistryError({ code: "engine_conflict", id, field, conflictsWith: rival }, message);
 }
 
+const COMPARED_FIELDS = [
+  "model",
+  "aliases",
+  "adapters",
+  "topic",
+  "reportMode",
+  "type",
+  "dropsLastBlock",
+  "ranks",
+] as const;
+
 /**
  * Compares two engines.
  *
@@ -330,7 +394,7 @@ export function engineConflict(engine: Engine, field: string, rival: string): Re
  */
 export function firstDifference(one: Engine, other: Engine): string | null {
   if (one === other) return null;
-  for (const field of ["model", "topic", "reportMode", "type", "dropsLastBlock", "ranks"] as const) {
+  for (const field of COMPARED_FIELDS) {
     if (JSON.stringify(one[field]) !== JSON.stringify(other[field])) return field;
   }
   return null;

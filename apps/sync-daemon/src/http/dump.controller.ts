@@ -9,7 +9,7 @@ import type { FastifyReply } from "fastify";
 import { BoardReader } from "../board/stream-board.ts";
 import { EngineRegistry } from "../engine/engine-registry.ts";
 import { dump } from "../query/dump.ts";
-import { unknownModel } from "../query/match.ts";
+import { unknownModel } from "../query/model-name.ts";
 import { malformed } from "../request/request-error.ts";
 
 /** Streams the index. */

@@ -105,6 +105,8 @@ export class EnginesController {
       endpoint: engine.ranks[0]?.endpoint ?? null,
       topic: engine.topic,
       report_mode: engine.reportMode,
+      aliases: engine.aliases,
+      adapters: engine.adapters,
       type: engine.type,
       drops_last_block: engine.dropsLastBlock,
       ranks: ranks.map((rank, i) => ({

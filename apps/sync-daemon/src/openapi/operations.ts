@@ -197,6 +197,7 @@ const lookupProblems = [
   "unknown_model",
   "wrong_block_size",
   "block_size_required",
+  "ambiguous_model",
   "too_many_tokens",
 ] as const;
 

@@ -47,6 +47,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   body_too_large: { status: 413, title: "The body is too large" },
   too_many_tokens: { status: 413, title: "Too many tokens in one lookup" },
   unsupported_media_type: { status: 415, title: "Unsupported content type" },
+  ambiguous_model: { status: 422, title: "Several models have this name" },
   wrong_block_size: { status: 422, title: "No engine uses this block size" },
   block_size_required: { status: 422, title: "Too many block sizes are in use" },
   contradictory_fields: { status: 422, title: "Fields contradict each other" },

@@ -23,7 +23,7 @@ import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import type { TokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import type { TokenizerMetrics } from "../tokenizer/tokenizer-metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
-import { fallback, match, type MatchDependencies, unknownModel } from "./match.ts";
+import { fallback, match, type MatchDependencies } from "./match.ts";
 import type { MatchAnswer } from "./match-answer.ts";
 import {
   type MatchQuery,
@@ -35,6 +35,7 @@ import {
   withInput,
   withTokens,
 } from "./match-query.ts";
+import { namedModel } from "./model-name.ts";
 
 /** Lookups that the rolling hit rate remembers, roughly: long enough to be steady, short enough to show a change in minutes. */
 const HIT_RATE_LOOKUPS = 256;
@@ -163,8 +164,7 @@ export class Lookup {
     startedMs: number,
   ): Promise<MatchAnswer> {
     // A model that nobody serves is refused before anybody is asked for its tokens.
-    if (this.#dependencies.registry.enginesOf(question.model) === null)
-      throw unknownModel(question.model, this.#dependencies.registry);
+    namedModel(question, this.#dependencies);
     const outcome = await (this.#tracing === null
       ? this.#tokens(request)
       : this.#tracedTokens(this.#tracing, request));
@@ -172,7 +172,7 @@ export class Lookup {
       return this.#answer(withTokens(question, outcome.tokens, this.#memory), startedMs);
     }
     const answer = fallback(question, outcome.reason, this.#dependencies);
-    const handles = this.#models.get(question.model) ?? this.#open(question.model);
+    const handles = this.#models.get(answer.model) ?? this.#open(answer.model);
     handles.decision.observe((performance.now() - startedMs) / 1000);
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
@@ -191,7 +191,7 @@ export class Lookup {
       this.#tracing === null ? match(query, this.#dependencies) : this.#tracedMatch(this.#tracing, query);
     const endedMs = performance.now();
     // Only models that are served get here, so that the map is bounded with the registry.
-    const handles = this.#models.get(query.model) ?? this.#open(query.model);
+    const handles = this.#models.get(answer.model) ?? this.#open(answer.model);
     handles.ok.inc();
     handles.decision.observe((endedMs - startedMs) / 1000);
     handles.latency.observe((endedMs - readMs) / 1000);

@@ -55,8 +55,9 @@ const workerMatch = z
 /** The answer to a lookup. */
 export const matchAnswer = z
   .strictObject({
-    model: z.string(),
-    lora_name: z.string().nullable(),
+    model: z.string().describe("As engines were registered with it."),
+    requested_model: z.string().describe("As the lookup named it: the model, an alias, or an adapter."),
+    lora_name: z.string().nullable().describe("The adapter, also where the lookup named it as the model."),
     block_size: count
       .nullable()
       .describe(

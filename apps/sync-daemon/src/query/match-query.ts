@@ -75,7 +75,7 @@ const name = z.string(NAME).min(1, NAME).max(TEXT_MAX, NAME);
 const POSITIVE = `an integer from 1 to ${POSITIVE_MAX}`;
 const positive = z.int(POSITIVE).min(1, POSITIVE).max(POSITIVE_MAX, POSITIVE);
 const common = {
-  model: name.describe("The model's name, as engines were registered with it."),
+  model: name.describe("The model's name, an alias of it, or the name of a LoRA adapter."),
   lora_name: name.nullish().describe("The LoRA adapter; absent for the base model."),
   cache_salt: z
     .string(NAME)

@@ -1,7 +1,7 @@
 /**
  * Answers "how many leading blocks of this prompt does each worker hold, and how far can that be trusted?"
  *
- *   query ─▶ contexts of (model, LoRA, block size) ─▶ PrefixReader, lock-free ─▶ rows by rank slot ─▶ workers + trust
+ *   query ─▶ model by its name (model-name.ts) ─▶ contexts of (model, LoRA, block size) ─▶ PrefixReader, lock-free ─▶ rows by rank slot ─▶ workers + trust
  *
  * Trust is read from the board *before* the index: a rank that is cleared in between answers with fewer blocks under the
  * older, better word, as it would have a moment earlier; it never answers with blocks it does not hold.
@@ -28,6 +28,7 @@ import type { TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
 import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
 import type { MatchQuery, QuestionFields } from "./match-query.ts";
 import { RequestError } from "../request/request-error.ts";
+import { namedModel } from "./model-name.ts";
 import { reusableTokens } from "./reusable-tokens.ts";
 
 /** What answering needs. */
@@ -38,9 +39,6 @@ export interface MatchDependencies {
   /** Milliseconds since the epoch, of the board's clock. */
   readonly now: () => number;
 }
-
-/** Model names listed in an error. */
-const LISTED_MAX = 20;
 
 /**
  * Block sizes that one lookup tries. Each costs hashing the prompt once more; a fleet has one or two. One engine brings at most
@@ -60,15 +58,15 @@ interface Candidate {
 /**
  * Answers one lookup whose input is in the reader's memory.
  *
- * @param query - read by match-query.ts.
+ * @param asked - read by match-query.ts.
  * @param dependencies - index, board, engines, clock.
  * @returns the answer, a fresh object. Cost: hashing and matching, then O(ranks of the model).
- * @throws RequestError unknown_model, wrong_block_size, block_size_required.
+ * @throws RequestError unknown_model, ambiguous_model, contradictory_fields, wrong_block_size, block_size_required.
  */
-export function match(query: MatchQuery, dependencies: MatchDependencies): MatchAnswer {
-  const { reader, registry } = dependencies;
-  const engines = registry.enginesOf(query.model);
-  if (engines === null) throw unknownModel(query.model, registry);
+export function match(asked: MatchQuery, dependencies: MatchDependencies): MatchAnswer {
+  const { reader } = dependencies;
+  const { model, loraName, engines } = namedModel(asked, dependencies);
+  const query = { ...asked, model, loraName };
   const { candidates, counts } = consider(query, engines, dependencies.board);
   const contexts = fittingContexts(query, reader);
   const blockSizes = distinctBlockSizes(contexts);
@@ -78,8 +76,9 @@ export function match(query: MatchQuery, dependencies: MatchDependencies): Match
   const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
   const considered = TRUST_LEVELS.reduce((sum, trust) => sum + counts[trust], 0);
   return {
-    model: query.model,
-    lora_name: query.loraName,
+    model,
+    requested_model: asked.model,
+    lora_name: loraName,
     block_size: blockSize,
     block_sizes: blockSizes,
     blocks: blockCount(query, blockSize),
@@ -103,20 +102,20 @@ export function match(query: MatchQuery, dependencies: MatchDependencies): Match
  * @param reason - why there are no tokens.
  * @param dependencies - index, board, engines, clock.
  * @returns the answer; the ranks and their trust are as they are.
- * @throws RequestError unknown_model.
+ * @throws RequestError unknown_model, ambiguous_model, contradictory_fields.
  */
 export function fallback(
   question: QuestionFields,
   reason: TokenizerFailure,
   dependencies: MatchDependencies,
 ): MatchAnswer {
-  const engines = dependencies.registry.enginesOf(question.model);
-  if (engines === null) throw unknownModel(question.model, dependencies.registry);
+  const { model, loraName, engines } = namedModel(question, dependencies);
   const { candidates, counts } = consider(question, engines, dependencies.board);
   const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
   return {
-    model: question.model,
-    lora_name: question.loraName,
+    model,
+    requested_model: question.model,
+    lora_name: loraName,
     block_size: null,
     block_sizes: [],
     blocks: null,
@@ -287,19 +286,4 @@ function reusable(query: QuestionFields | MatchQuery, engine: Engine, held: Rank
 
 function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/**
- * A model that no engine serves.
- *
- * @param model - as asked for.
- * @param registry - knows the others.
- * @returns the error to throw.
- */
-export function unknownModel(model: string, registry: EngineRegistry): RequestError {
-  const known = [...registry.models()].slice(0, LISTED_MAX);
-  return new RequestError(
-    { code: "unknown_model", model, known },
-    `model ${JSON.stringify(model)}: no engine serves it; known: ${known.join(", ") || "none"}`,
-  );
 }

@@ -5,6 +5,7 @@ import { CodedError } from "@kvsync/core";
 /** Facts of a request that cannot be answered. */
 export type RequestFacts =
   | { readonly code: "unknown_model"; readonly model: string; readonly known: readonly string[] }
+  | { readonly code: "ambiguous_model"; readonly model: string; readonly known: readonly string[] }
   | {
       readonly code: "unknown_instance";
       readonly instance_id: string;

@@ -52,6 +52,7 @@ export class PrefixReader {
   readonly #describeAt: number;
   /** By key without lookahead. Counts in the summaries are of when they were listed. */
   readonly #found = new Map<string, ContextSummary[]>();
+  readonly #modelsOfAdapter = new Map<string, readonly string[]>();
   #foundVersion = -1;
   readonly #result: MatchResult = { blockCount: 0, matchCount: 0, rows: new Uint32Array(0) };
 
@@ -133,16 +134,35 @@ export class PrefixReader {
    * contexts neither come nor go.
    */
   findContexts({ model, loraName, blockSize }: Omit<ContextKey, "lookahead">): readonly ContextSummary[] {
-    const version = this.#kernel.contextsVersion();
-    if (version !== this.#foundVersion) {
-      this.#found.clear();
-      for (const found of this.contexts()) {
-        const text = keyText({ ...found.key, lookahead: 0 });
-        this.#found.set(text, [...(this.#found.get(text) ?? []), found]);
-      }
-      this.#foundVersion = version;
-    }
+    this.#findAgain();
     return this.#found.get(keyText({ model, loraName, blockSize, lookahead: 0 })) ?? NO_CONTEXTS;
+  }
+
+  /**
+   * The models in which blocks of this adapter were stored, each once. A Map lookup, while contexts neither come nor go.
+   *
+   * @param loraName - the adapter.
+   * @returns none when there is no such context.
+   */
+  modelsWithAdapter(loraName: string): readonly string[] {
+    this.#findAgain();
+    return this.#modelsOfAdapter.get(loraName) ?? [];
+  }
+
+  #findAgain(): void {
+    const version = this.#kernel.contextsVersion();
+    if (version === this.#foundVersion) return;
+    this.#found.clear();
+    this.#modelsOfAdapter.clear();
+    for (const found of this.contexts()) {
+      const { model, loraName } = found.key;
+      const text = keyText({ ...found.key, lookahead: 0 });
+      this.#found.set(text, [...(this.#found.get(text) ?? []), found]);
+      if (loraName === null) continue;
+      const models = this.#modelsOfAdapter.get(loraName) ?? [];
+      if (!models.includes(model)) this.#modelsOfAdapter.set(loraName, [...models, model]);
+    }
+    this.#foundVersion = version;
   }
 
   /**

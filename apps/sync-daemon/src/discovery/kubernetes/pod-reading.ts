@@ -3,6 +3,8 @@
  *
  *   kv-events-enabled      label        "true": this pod publishes KV events; pods without it are never seen here
  *   name                   annotation   the model's name; label where it has no slash
+ *   aliases                annotation   further names that the engine serves the model under, with commas between
+ *   adapters               annotation   LoRA adapters that it serves under their own names, likewise
  *   lora-id                label        integer from -1 (none, the default): shown; adapters are told by the engine's events
  *   kv-events-port         annotation   port of DP rank 0's events, 5557
  *   kv-events-replay-port  annotation   port of DP rank 0's replay, 5558, or "none"
@@ -109,7 +111,13 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
   const sockets = socketsOf(isIPv6(address) ? `[${address}]` : address, read);
   if (model === null) read.refuse("name", "expected a label or an annotation with the model's name");
   if (read.malformed !== null) return { kind: "malformed", id, ...read.malformed };
-  const entry = engineEntry.safeParse({ id, model, ...sockets });
+  const entry = engineEntry.safeParse({
+    id,
+    model,
+    aliases: read.names("aliases"),
+    adapters: read.names("adapters"),
+    ...sockets,
+  });
   if (entry.success) {
     const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address };
     return { kind: "engine", engine: entry.data, incarnation: incarnationOf(metadata.uid, status), facts };
@@ -147,6 +155,8 @@ const FIELD_OF_ENTRY: Readonly<Record<string, string>> = {
   id: "metadata.name",
   first_rank: `${PREFIX}kv-events-first-rank`,
   dp_size: `${PREFIX}kv-events-dp-size`,
+  aliases: `${PREFIX}aliases`,
+  adapters: `${PREFIX}adapters`,
   endpoints: `${PREFIX}kv-events-ports`,
   replay_endpoints: `${PREFIX}kv-events-replay-ports`,
 };
@@ -186,6 +196,14 @@ class Fields {
     if (/^-?\d{1,10}$/.test(text) && value >= min && value <= max) return value;
     this.refuse(name, `${JSON.stringify(text)} is not usable; expected an integer from ${min} to ${max}`);
     return initial;
+  }
+
+  /** A list of names. */
+  names(name: string): readonly string[] {
+    return (this.text(name) ?? "")
+      .split(",")
+      .map((one) => one.trim())
+      .filter((one) => one !== "");
   }
 
   /** A list of ports; null when there is none. */
