@@ -5,8 +5,11 @@
 import {
   Context,
   contextAt,
+  FIRST_GROUP_SLOT,
+  groupOf,
   header,
   OTHERWISE,
+  HOLDER_SLOTS_MAX,
   RANK_SLOTS_MAX,
   RankInContext,
   rankOf,
@@ -34,6 +37,7 @@ import { wordCapacity, wordEntry, wordFind } from "./word-table";
 import { LIST_NAMES_MAX, listCount, tiersInList } from "./name-list";
 import { isDead } from "./holding";
 import { localRank } from "./context";
+import { alignmentOf } from "./groups";
 
 /** Where faults go: at most this many (number u32, first u32, second u32). */
 const FAULTS_MAX: u32 = 64;
@@ -60,7 +64,8 @@ export function check(out: usize): u32 {
     const context = contextAt(slot);
     if (context.serial != 0) checkContext(context);
   }
-  for (let rankSlot: u32 = 0; rankSlot < RANK_SLOTS_MAX; rankSlot++) checkRankSlot(rankSlot);
+  for (let slot: u32 = 0; slot < HOLDER_SLOTS_MAX; slot++) checkRankSlot(slot);
+  checkGroups();
   return faultCount;
 }
 
@@ -188,6 +193,30 @@ function checkNames(context: Context, rank: RankInContext): void {
   const good = ownNamesGood(rank);
   if (ownNamesStored(rank) != rank.ownNamesCount) fault(8, rank.rankSlot, rank.ownNamesCount);
   if (good < atLeast || good > atMost) fault(8, rank.rankSlot, good);
+}
+
+/** The lists of groups: each group slot in use in its owner's list once, alignments and the count of loose ranks (I15). */
+function checkGroups(): void {
+  let listed: u32 = 0;
+  let loose: u32 = 0;
+  for (let rankSlot: u32 = 0; rankSlot < RANK_SLOTS_MAX; rankSlot++) {
+    const rank = groupOf(rankSlot);
+    for (let slot = rank.next; slot != 0; slot = groupOf(slot).next) {
+      if (slot < FIRST_GROUP_SLOT || groupOf(slot).owner != rankSlot || groupOf(slot).rule == 0) fault(15, rankSlot, slot);
+      listed++;
+    }
+    if (rank.next == 0) continue;
+    if (rank.hasMain == 0) loose++;
+    const alignment = alignmentOf(rankSlot);
+    if (rank.alignment != (alignment > <u64>0xffffffff ? 0 : <u32>alignment)) fault(15, rankSlot, rank.alignment);
+  }
+  let used: u32 = 0;
+  for (let slot = FIRST_GROUP_SLOT; slot < HOLDER_SLOTS_MAX; slot++) {
+    if (groupOf(slot).rule != 0) used++;
+    else if (rankOf(slot).blockCount != 0) fault(15, slot, rankOf(slot).blockCount);
+  }
+  if (used != listed || used != header().groupsOpen) fault(15, used, listed);
+  if (loose != header().looseCount) fault(15, loose, header().looseCount);
 }
 
 function checkRankSlot(rankSlot: u32): void {

@@ -7,8 +7,9 @@
  *
  * A rank's contexts are a list, the one it last stored to first, since removals do not say which they mean.
  */
-import { Context, contextAt, EVICTED_RANKS, fence, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, EVICTED_RANKS, fence, FIRST_GROUP_SLOT, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { allocate, allocateScratch, allocateZeroed, release } from "./heap";
+import { ownerOfHolder } from "./groups";
 import { LIMBO_CONTEXT, LIMBO_MEMORY, retire } from "./epoch";
 import { arenaInit, releaseChunkTable } from "./arena";
 import { idTableMake, segmentAt } from "./id-table";
@@ -210,6 +211,7 @@ export function contextFree(context: Context): void {
   forgetTransitions();
   release(context, context.interned);
   release(context, context.ranks);
+  if (context.groups != 0) release(context, context.groups);
   release(context, context.locals);
   release(context, context.name);
   context.isTaken = 0;
@@ -237,7 +239,8 @@ function freeRank(context: Context, rank: RankInContext): void {
 }
 
 /** Notes a rank that under-reports from now on, for its writer and, in the same moment, for readers. */
-export function markEvicted(rankSlot: u32): void {
+export function markEvicted(slot: u32): void {
+  const rankSlot = ownerOfHolder(slot);
   const at = EVICTED_RANKS + (<usize>(rankSlot >> 5) << 2);
   store<u32>(at, load<u32>(at) | (1 << (rankSlot & 31)));
   atomic.store<u32>(changetype<usize>(rankOf(rankSlot)) + offsetof<Rank>("hasLost"), 1);
@@ -250,32 +253,65 @@ export function localRank(context: Context, local: u32): RankInContext {
   return changetype<RankInContext>(<usize>load<u32>(context.locals + (<usize>local << 2)));
 }
 
-/** The rank's record in a context, made on first use. */
-export function rankIn(context: Context, rankSlot: u32): RankInContext {
-  if (rankSlot < context.ranksCapacity) {
-    const known = <usize>load<u32>(context.ranks + (<usize>rankSlot << 2));
-    if (known != 0) return changetype<RankInContext>(known);
-  } else {
-    growRanks(context, rankSlot);
-  }
+/** The record of a holder slot in a context, made on first use. */
+export function rankIn(context: Context, slot: u32): RankInContext {
+  const known = groupRank(context, slot);
+  if (known != 0) return changetype<RankInContext>(known);
+  const isGroup = slot >= FIRST_GROUP_SLOT;
+  if (isGroup) growGroups(context, slot - FIRST_GROUP_SLOT);
+  else growRanks(context, slot);
   const rank = changetype<RankInContext>(allocateZeroed(context, <u32>offsetof<RankInContext>()));
   rank.context = context;
-  rank.rankSlot = rankSlot;
+  rank.rankSlot = slot;
   rank.local = context.localCount;
   if (context.localCount == context.localsCapacity) growLocals(context);
   store<u32>(context.locals + (<usize>rank.local << 2), <u32>changetype<usize>(rank));
   context.localCount++;
-  store<u32>(context.ranks + (<usize>rankSlot << 2), <u32>changetype<usize>(rank));
+  const at = isGroup
+    ? context.groups + (<usize>(slot - FIRST_GROUP_SLOT) << 2)
+    : context.ranks + (<usize>slot << 2);
+  store<u32>(at, <u32>changetype<usize>(rank));
+  if (isGroup) context.groupCount++;
   return rank;
 }
 
-function growRanks(context: Context, rankSlot: u32): void {
-  const capacity = max(rankSlot + 1, 2 * context.ranksCapacity);
+/** Address of a holder slot's record in a context, 0 when it has not been there. Any thread. */
+// @ts-ignore: decorator
+@inline
+export function groupRank(context: Context, slot: u32): usize {
+  const base = changetype<usize>(context);
+  // The capacity first: the table that is read after it is at least as large.
+  if (slot < FIRST_GROUP_SLOT) {
+    if (slot >= atomic.load<u32>(base + offsetof<Context>("ranksCapacity"))) return 0;
+    return <usize>load<u32>(<usize>atomic.load<u32>(base + offsetof<Context>("ranks")) + (<usize>slot << 2));
+  }
+  const group = slot - FIRST_GROUP_SLOT;
+  if (group >= atomic.load<u32>(base + offsetof<Context>("groupsCapacity"))) return 0;
+  return <usize>load<u32>(<usize>atomic.load<u32>(base + offsetof<Context>("groups")) + (<usize>group << 2));
+}
+
+function growRanks(context: Context, slot: u32): void {
+  if (slot < context.ranksCapacity) return;
+  const capacity = max(slot + 1, 2 * context.ranksCapacity);
   const ranks = allocateZeroed(context, capacity << 2);
   memory.copy(ranks, context.ranks, <usize>context.ranksCapacity << 2);
-  release(context, context.ranks);
+  retire(context, LIMBO_MEMORY, <u32>context.ranks);
+  fence();
   context.ranks = ranks;
-  context.ranksCapacity = capacity;
+  atomic.store<u32>(changetype<usize>(context) + offsetof<Context>("ranksCapacity"), capacity);
+}
+
+function growGroups(context: Context, group: u32): void {
+  if (group < context.groupsCapacity) return;
+  const capacity = max(group + 1, 2 * context.groupsCapacity + 6);
+  const groups = allocateZeroed(context, capacity << 2);
+  if (context.groups != 0) {
+    memory.copy(groups, context.groups, <usize>context.groupsCapacity << 2);
+    retire(context, LIMBO_MEMORY, <u32>context.groups);
+  }
+  fence();
+  context.groups = groups;
+  atomic.store<u32>(changetype<usize>(context) + offsetof<Context>("groupsCapacity"), capacity);
 }
 
 /** Readers turn local numbers into rank slots by this table, so the old one goes to limbo. */

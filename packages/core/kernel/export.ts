@@ -2,7 +2,7 @@
  * Everything that a context holds, with names and copies, for snapshots; and the way back. Only on memory that nobody else
  * writes or reads: a copy, or an index that is being filled.
  *
- *     row + 0   prefix hash u64 │ 8 engine hash u64 │ 16 rank slot + (tier << 12) u32 │ 20 copies u32
+ *     row + 0   prefix hash u64 │ 8 engine hash u64 │ 16 holder slot + (tier << 16) u32 │ 20 copies u32
  *
  *     phase 0   by block: ranks that call it by the agreed name
  *     phase 1   by rank, its own names: blocks that it calls otherwise
@@ -23,7 +23,7 @@ import { wordCapacity, wordEntry, wordFind } from "./word-table";
 const ROW_BYTES: usize = 24;
 const TIERS: u32 = 4;
 /** Rows that one block of phase 0 may take: all ranks at all tiers. The caller's room is at least this. */
-const EXPORT_ROWS_MIN: u32 = 16384;
+const EXPORT_ROWS_MIN: u32 = 32768;
 
 /** Where an export stands. Made by the caller, all 0. */
 @unmanaged
@@ -136,7 +136,7 @@ function putRow(
   const row = out + <usize>cursor.rows * ROW_BYTES;
   store<u64>(row, load<u64>(prefixAddress(chunkOf(rank.context, id), id)));
   store<u64>(row, engineHash, 8);
-  store<u32>(row, rank.rankSlot | (tier << 12), 16);
+  store<u32>(row, rank.rankSlot | (tier << 16), 16);
   store<u32>(row, copies, 20);
   cursor.rows++;
 }

@@ -29,7 +29,7 @@ import { LIMBO_MEMORY, retire } from "./epoch";
 import { mix } from "./mix";
 
 export const SET_HEAD: usize = 48;
-const TEMP_PLANE_BYTES: usize = 512;
+const TEMP_PLANE_BYTES: usize = 1024;
 const TRANSITIONS_LOG: u32 = 13;
 const INTERNED_FIRST: u32 = 16;
 /** Zombies before they are freed: enough that a set comes back before it goes, and little beside the live ones. */

@@ -2,13 +2,15 @@
  * What the kernel exports. u64 arguments come as two words: a bigint made for a call would cost more than the call. Calls
  * that write take the lock themselves; those of readers take none.
  */
-import { Context, contextAt, EVICTED_RANKS, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, EVICTED_RANKS, groupOf, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit } from "./xxh3";
 import { hashRun } from "./block-hash";
 import { mixInit } from "./mix";
 import { allocateScratch, heapInit, releaseScratch } from "./heap";
 import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
-import { contextNamed, contextOf, contextsInit, listFirst, localRank, rankIn } from "./context";
+import { groupOpen, groupPut, groupsClose, mainOpen, ownerOfHolder } from "./groups";
+import { storeNamed } from "./store-named";
+import { contextNamed, contextOf, contextsInit, groupRank, listFirst, localRank, rankIn } from "./context";
 import { finishWrite } from "./reclaim";
 import {
   contextOpen,
@@ -127,9 +129,13 @@ export function contextsVersion(): u32 {
   return header().contextsVersion;
 }
 
-/** Blocks held by a rank over all contexts. */
+/** Blocks held by a rank over all contexts: by its main group; without one, by the group that has most. */
 export function rankBlocks(rankSlot: u32): u32 {
-  return rankOf(rankSlot).blockCount;
+  let blocks = rankOf(rankSlot).blockCount;
+  if (groupOf(rankSlot).hasMain != 0) return blocks;
+  for (let slot = groupOf(rankSlot).next; slot != 0; slot = groupOf(slot).next)
+    blocks = max(blocks, rankOf(slot).blockCount);
+  return blocks;
 }
 
 /** 1 from when a limit took blocks of a rank until it is cleared. One load, for readers: after they have looked blocks up. */
@@ -145,6 +151,8 @@ export function rankOwner(rankSlot: u32, owner: u32): void {
 /** Whether repeated stores of a block by this rank count once. */
 export function rankCounting(rankSlot: u32, isUncounted: u32): void {
   rankOf(rankSlot).isUncounted = isUncounted;
+  for (let slot = groupOf(rankSlot).next; slot != 0; slot = groupOf(slot).next)
+    rankOf(slot).isUncounted = isUncounted;
 }
 
 /**
@@ -245,8 +253,28 @@ export function indexStore(
 function parentOf(context: Context, rankSlot: u32, engineHash: u64): u32 {
   for (let at = rankOf(rankSlot).first; at != 0; ) {
     const rank = changetype<RankInContext>(at);
-    if (rank.context === context) return resolve(rank, engineHash);
+    if (rank.context === context) {
+      const id = resolve(rank, engineHash);
+      if (id != 0) return id;
+      break;
+    }
     at = rank.next;
+  }
+  const owner = ownerOfHolder(rankSlot);
+  return groupOf(owner).next == 0 ? 0 : parentInGroups(context, owner, engineHash);
+}
+
+/** A parent may be a block of any group of the rank. */
+function parentInGroups(context: Context, owner: u32, engineHash: u64): u32 {
+  const main = groupRank(context, owner);
+  if (main != 0) {
+    const id = resolve(changetype<RankInContext>(main), engineHash);
+    if (id != 0) return id;
+  }
+  for (let slot = groupOf(owner).next; slot != 0; slot = groupOf(slot).next) {
+    const group = groupRank(context, slot);
+    const id = group == 0 ? 0 : resolve(changetype<RankInContext>(group), engineHash);
+    if (id != 0) return id;
   }
   return 0;
 }
@@ -276,11 +304,59 @@ function finishRank(rankSlot: u32, count: u32): void {
   finishWrite(first == 0 ? null : changetype<RankInContext>(first).context, count);
 }
 
-/** Forgets a rank (write.ts). */
+/** Adds copies to a further group of a rank, by name (store-named.ts). Returns an outcome as `indexStore` does. */
+export function indexStoreNamed(slot: u32, tier: u32, count: u32, engineHashes: usize, misses: usize): u32 {
+  lockTake();
+  header().tick++;
+  const outcome = storeNamed(slot, tier, count, engineHashes, misses);
+  finishRank(slot, count);
+  lockLeave();
+  return outcome;
+}
+
+/** Notes that a rank has a main group with blocks of so many tokens (groups.ts). */
+export function rankMain(rankSlot: u32, blockSize: u32): void {
+  lockTake();
+  mainOpen(rankSlot, blockSize);
+  lockLeave();
+}
+
+/** Opens a further group of a rank (groups.ts). Returns its holder slot, 0 when there is none left. */
+export function rankGroup(rankSlot: u32, index: u32, rule: u32, window: u32, blockSize: u32): u32 {
+  lockTake();
+  const slot = groupOpen(rankSlot, index, rule, window, blockSize);
+  if (slot != 0) {
+    rankOf(slot).isUncounted = rankOf(rankSlot).isUncounted;
+    rankOf(slot).owner = rankOf(rankSlot).owner == 0 ? rankSlot + 1 : rankOf(rankSlot).owner;
+  }
+  lockLeave();
+  return slot;
+}
+
+/** Opens a group in a slot of the caller's choice, which is free: for what comes from another memory. */
+export function rankGroupAt(slot: u32, rankSlot: u32, index: u32, rule: u32, window: u32, blockSize: u32): void {
+  lockTake();
+  if (groupOf(slot).rule == 0) groupPut(slot, rankSlot, index, rule, window, blockSize);
+  lockLeave();
+}
+
+/** The rank that a holder slot belongs to. */
+export function holderOwner(slot: u32): u32 {
+  return ownerOfHolder(slot);
+}
+
+/** The next group of the same rank; of a rank slot the first one; 0 for none. */
+export function groupNext(slot: u32): u32 {
+  return groupOf(slot).next;
+}
+
+/** Forgets a rank with its groups (write.ts). */
 export function indexClear(rankSlot: u32): void {
   lockTake();
   header().tick++;
   rankClear(rankSlot);
+  for (let slot = groupOf(rankSlot).next; slot != 0; slot = groupOf(slot).next) rankClear(slot);
+  groupsClose(rankSlot);
   finishWrite(null, 0);
   lockLeave();
 }

@@ -8,14 +8,15 @@
  *     2 KiB   HEADER          `Header` below                     yes
  *             EVICTED_RANKS   bitset of rank slots               yes
  *     4 KiB   FREE_LISTS      free blocks by size (heap.ts)      yes
- *     8 KiB   TEMP_SET        a holder set being made            yes
  *     12 KiB  READERS         one line per reader (epoch.ts)     each its own line
- *     20 KiB  RANKS           `Rank` by rank slot                yes
- *     148 KiB TRANSITIONS     set ± holder → set (holder-set.ts) yes
- *     276 KiB PIECE_IDS       block ids of a piece of a store    yes
- *     277 KiB FILLS, GATHERED a segment being made (id-table.ts) yes
- *     280 KiB WARMED          buckets that a piece looks at      yes
- *     283 KiB HEAP            everything that grows:
+ *     20 KiB  TRANSITIONS     set ± holder → set (holder-set.ts) yes
+ *     148 KiB PIECE_IDS       block ids of a piece of a store    yes
+ *     149 KiB FILLS, GATHERED a segment being made (id-table.ts) yes
+ *     152 KiB WARMED          buckets that a piece looks at      yes
+ *     156 KiB TEMP_SET        a holder set being made            yes
+ *     164 KiB RANKS           `Rank` by holder slot              yes
+ *     420 KiB GROUPS          `Group` by holder slot (groups.ts) yes
+ *     676 KiB HEAP            everything that grows:
  *
  *     Header.contexts ─▶ Context[slot] ─┬─ chunks ──▶ arena chunks of 1,024 blocks (arena.ts)
  *                                       │               prefix hash │ engine hash │ holder set │ bits
@@ -31,22 +32,28 @@ export const TABLE_SECRET: usize = 1536;
 export const HEADER: usize = 2048;
 export const EVICTED_RANKS: usize = 2560;
 export const FREE_LISTS: usize = 4096;
-export const TEMP_SET: usize = 8192;
 export const READERS: usize = 12288;
-const RANKS: usize = 20480;
-export const TRANSITIONS: usize = 151552;
-export const PIECE_IDS: usize = 282624;
+export const TRANSITIONS: usize = 20480;
+export const PIECE_IDS: usize = 151552;
 /** Entries in each bucket of two segments, one byte each. */
-export const FILLS: usize = 283648;
+export const FILLS: usize = 152576;
 /** Keys and ids of four buckets. */
-export const GATHERED_KEYS: usize = 285696;
-export const GATHERED_IDS: usize = 286208;
+export const GATHERED_KEYS: usize = 154624;
+export const GATHERED_IDS: usize = 155136;
 /** Addresses of the buckets that a piece will look at, two a block. */
-export const WARMED: usize = 286720;
-export const HEAP: usize = 289792;
+export const WARMED: usize = 155648;
+export const TEMP_SET: usize = 159744;
+const RANKS: usize = 167936;
+const GROUPS: usize = 430080;
+export const HEAP: usize = 692224;
 
 /** As `RANK_SLOTS_MAX` in contract.ts. */
 export const RANK_SLOTS_MAX: u32 = 4096;
+/** Ranks, and behind them the further KV-cache groups of ranks: two on average for every second engine. */
+export const HOLDER_SLOTS_MAX: u32 = 8192;
+export const FIRST_GROUP_SLOT: u32 = RANK_SLOTS_MAX;
+/** Beside the main group; as `GROUPS_PER_RANK_MAX` in contract.ts. */
+export const GROUPS_PER_RANK_MAX: u32 = 15;
 /** Tokens after a block that its hash may cover; as `LOOKAHEAD_MAX` in contract.ts. */
 export const LOOKAHEAD_MAX: u32 = 32;
 export const READERS_MAX: u32 = 128;
@@ -102,6 +109,12 @@ export class Header {
   emptiesSought: u32;
   /** Last mark of `contextVictim`. */
   countMark: u32;
+  /** Odd while a list of groups changes (groups.ts). */
+  groupsVersion: u32;
+  /** Group slots in use. */
+  groupsOpen: u32;
+  /** Ranks that have groups and no main one. */
+  looseCount: u32;
   /** Where loads that only warm the cache put their sum, so that the compiler keeps them. */
   sink: u32;
 }
@@ -124,6 +137,27 @@ export class Rank {
   /** Scratch of the same: the write in which the engine was last counted. */
   countedAt: u32;
   spare: u32;
+}
+
+/** What is known of the group behind a holder slot (groups.ts). */
+@unmanaged
+export class Group {
+  /** Next group of the same rank; the first one, in a rank's own record; 0: none. */
+  next: u32;
+  /** Rank slot. */
+  owner: u32;
+  /** How it limits a lookup; 0 in a free slot and in a rank's own record. */
+  rule: u32;
+  /** Tokens of the window or chunk. */
+  window: u32;
+  /** Tokens of a block; in a rank's own record those of its main group. */
+  blockSize: u32;
+  /** The engine's number of the group. */
+  index: u32;
+  /** In a rank's own record: whether it has a main group. */
+  hasMain: u32;
+  /** In a rank's own record: tokens that a match is a multiple of. */
+  alignment: u32;
 }
 
 /** One (model, LoRA adapter, block size, lookahead). */
@@ -161,6 +195,11 @@ export class Context {
   zombieCount: u32;
   ranks: usize;
   ranksCapacity: u32;
+  /** The same for the slots of groups, from `FIRST_GROUP_SLOT` on. */
+  groups: usize;
+  groupsCapacity: u32;
+  /** Groups that have been here: without one a lookup need not ask. */
+  groupCount: u32;
   locals: usize;
   localsCapacity: u32;
   localCount: u32;
@@ -221,6 +260,12 @@ export function fence(): void {
 @inline
 export function rankOf(rankSlot: u32): Rank {
   return changetype<Rank>(RANKS + (<usize>rankSlot << 5));
+}
+
+// @ts-ignore: decorator
+@inline
+export function groupOf(slot: u32): Group {
+  return changetype<Group>(GROUPS + (<usize>slot << 5));
 }
 
 // @ts-ignore: decorator

@@ -12,8 +12,21 @@
  * Each rank in the first block's set gets a row. While a rank is alive, the row's "matched" word holds the block at which its
  * current tier began. `tiers[k]` is the bitset of the ranks whose fastest tier at the current block is k; their union is
  * the ranks alive. While all is on device, only `tiers[0]` is kept.
+ *
+ *     row   rank slot │ matched │ device │ host │ disk │ remote │ held by the main group      u32 each
+ *
+ * In a context with KV-cache groups, match-groups.ts cuts the rows to what all groups of a rank allow.
  */
-import { Context, LOOKAHEAD_MAX, RANK_SLOTS_MAX, TIER_KINDS } from "./layout";
+import {
+  Context,
+  groupOf,
+  GROUPS_PER_RANK_MAX,
+  header,
+  HOLDER_SLOTS_MAX,
+  LOOKAHEAD_MAX,
+  RANK_SLOTS_MAX,
+  TIER_KINDS,
+} from "./layout";
 import { readerEnter, readerLeave, readerOpen } from "./epoch";
 import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./arena";
 import { idFind } from "./id-table";
@@ -21,11 +34,12 @@ import { planeWord, SET_HEAD, setAt } from "./holder-set";
 import { contextOf, localRank } from "./context";
 import { allocateScratch, releaseScratch } from "./heap";
 import { hashRun } from "./block-hash";
+import { GROUP_STATE_BYTES, matchGroups } from "./match-groups";
 
 /** Blocks hashed before they are looked up: a query that ends early is not hashed to its end. */
-const PIECE: u32 = 64;
-export const ROW_WORDS: u32 = 6;
-const WORDS_MAX: u32 = RANK_SLOTS_MAX / 64;
+export const PIECE: u32 = 64;
+export const ROW_WORDS: u32 = 7;
+const WORDS_MAX: u32 = HOLDER_SLOTS_MAX / 64;
 
 /** A reader's own memory. */
 @unmanaged
@@ -46,6 +60,11 @@ export class Reader {
   tokens: usize;
   hashes: usize;
   extras: usize;
+  /** Runs of blocks with one set, as (first block, set); of contexts with groups only (match-groups.ts). */
+  segments: usize;
+  segmentCount: u32;
+  /** State of the groups of the rank at hand. */
+  groupStates: usize;
 }
 
 /** Makes a reader for queries of up to `tokens` tokens or blocks; 0 when no line is free. Under the writers' lock. */
@@ -56,12 +75,14 @@ export function readerMake(tokens: u32): usize {
   const reader = changetype<Reader>(at);
   reader.line = line;
   reader.tiers = allocateScratch(4 * WORDS_MAX * 8);
-  reader.rowOf = allocateScratch(2 * RANK_SLOTS_MAX);
+  reader.rowOf = allocateScratch(2 * HOLDER_SLOTS_MAX);
   reader.rows = allocateScratch(4 * ROW_WORDS * RANK_SLOTS_MAX);
   reader.pieces = allocateScratch(8 * PIECE);
   reader.tokens = allocateScratch(4 * (tokens + LOOKAHEAD_MAX));
   reader.hashes = allocateScratch(8 * tokens);
   reader.extras = allocateScratch(8 * (tokens + LOOKAHEAD_MAX));
+  reader.segments = allocateScratch(8 * (tokens + LOOKAHEAD_MAX + 1));
+  reader.groupStates = allocateScratch(GROUP_STATE_BYTES * GROUPS_PER_RANK_MAX);
   return at;
 }
 
@@ -74,24 +95,41 @@ export function readerFree(reader: Reader): void {
   releaseScratch(reader.tokens);
   releaseScratch(reader.hashes);
   releaseScratch(reader.extras);
+  releaseScratch(reader.segments);
+  releaseScratch(reader.groupStates);
   releaseScratch(changetype<usize>(reader));
 }
 
 /** Looks up the query in the reader's tokens (`isTokens`: `count` of them) or hashes (`count` blocks). */
 export function match(reader: Reader, slot: u32, serial: u32, count: u32, isTokens: bool, hasExtra: bool): void {
-  reader.rowCount = 0;
-  reader.words = 0;
-  reader.hasTiers = 0;
-  reader.set = 0;
+  beginLookup(reader);
   reader.blockCount = isTokens ? 0 : count;
   readerEnter(reader.line);
   const context = contextOf(slot, serial);
   if (context !== null) {
     if (isTokens) reader.blockCount = count < context.lookahead ? 0 : (count - context.lookahead) / context.blockSize;
     const extras = isTokens && hasExtra ? reader.extras : 0;
-    finishRows(reader, walk(reader, context, isTokens, extras));
+    if (context.groupCount == 0) finishRows(reader, walk(reader, context, isTokens, extras));
+    if (context.groupCount != 0 || (header().groupsOpen != 0 && hasGroups(reader)))
+      matchGroups(reader, context, isTokens, extras);
   }
   readerLeave(reader.line);
+}
+
+/** Whether a rank with a row has groups that never stored to this context. */
+function hasGroups(reader: Reader): bool {
+  for (let row: u32 = 0; row < reader.rowCount; row++)
+    if (groupOf(load<u32>(rowAt(reader, row))).next != 0) return true;
+  return false;
+}
+
+/** Forgets the rows of the lookup before. */
+export function beginLookup(reader: Reader): void {
+  reader.rowCount = 0;
+  reader.words = 0;
+  reader.hasTiers = 0;
+  reader.set = 0;
+  reader.segmentCount = 0;
 }
 
 /** Walks the query's blocks; returns the first that ends it. */
@@ -122,12 +160,29 @@ function walk(reader: Reader, context: Context, isTokens: bool, extras: usize): 
 }
 
 /** Id behind the last run. A second return value, of this thread's own instance. */
-let runEnd: u32 = 0;
+export let runEnd: u32 = 0;
 
 /** Walks blocks that lie one behind the other and have one set. Returns how many; 0 when the query ends here. */
 function walkRun(reader: Reader, context: Context, guess: u32, hashes: usize, at: u32, count: u32): u32 {
+  const set = locate(context, guess, load<u64>(hashes));
+  if (set == 0) return 0;
+  if (set != reader.set) {
+    const isAlive = reader.words == 0 ? beginRows(reader, context, set) : changeSet(reader, set, at);
+    if (!isAlive) return 0;
+    reader.set = set;
+  }
+  return runFrom(set, hashes, count);
+}
+
+/** Where `locate` found a block. */
+let foundId: u32 = 0;
+let foundChunk: usize = 0;
+
+/** The set of the block with a hash, which may be `guess`; 0 when there is none. */
+// @ts-ignore: decorator
+@inline
+export function locate(context: Context, guess: u32, hash: u64): usize {
   const chunks = context.chunks;
-  const hash = load<u64>(hashes);
   let id = guess;
   let chunk = chunkIn(chunks, id);
   let set: usize = chunk == 0 ? 0 : <usize>atomic.load<u32>(setAddress(chunk, id));
@@ -140,14 +195,19 @@ function walkRun(reader: Reader, context: Context, guess: u32, hashes: usize, at
     // Seen by the directory and taken back since.
     if (set == 0 || load<u64>(prefixAddress(chunk, id)) != hash) return 0;
   }
-  if (set != reader.set) {
-    const isAlive = reader.words == 0 ? beginRows(reader, context, set) : changeSet(reader, set, at);
-    if (!isAlive) return 0;
-    reader.set = set;
-  }
+  foundId = id;
+  foundChunk = chunk;
+  return set;
+}
+
+/** How many blocks from the one that was located on lie one behind the other and have its set; marks them as matched. */
+// @ts-ignore: decorator
+@inline
+export function runFrom(set: usize, hashes: usize, count: u32): u32 {
+  const id = foundId;
   const from = id & 1023;
-  const run = extend(chunk, id, <u32>set, hashes, min(count, 1024 - from));
-  touchRun(chunk, from, from + run - 1);
+  const run = extend(foundChunk, id, <u32>set, hashes, min(count, 1024 - from));
+  touchRun(foundChunk, from, from + run - 1);
   runEnd = id + run;
   return run;
 }
@@ -184,12 +244,12 @@ function tierWord(reader: Reader, tier: u32, word: u32): usize {
 
 // @ts-ignore: decorator
 @inline
-function rowAt(reader: Reader, row: u32): usize {
+export function rowAt(reader: Reader, row: u32): usize {
   return reader.rows + <usize>row * (ROW_WORDS << 2);
 }
 
 /** A row for each rank of the first block. False when there are none. */
-function beginRows(reader: Reader, context: Context, set: usize): bool {
+export function beginRows(reader: Reader, context: Context, set: usize): bool {
   const words = <u32>setAt(set).words;
   reader.words = words;
   if (((<u32>setAt(set).planes) & TIER_KINDS & ~1) != 0) splitTiers(reader);
@@ -203,8 +263,13 @@ function beginRows(reader: Reader, context: Context, set: usize): bool {
     }
     for (; left != 0; left &= left - 1) {
       const local = (word << 6) | <u32>ctz(left);
+      const rankSlot = localRank(context, local).rankSlot;
+      if (rankSlot >= RANK_SLOTS_MAX) {
+        hideGroup(reader, word, left & (~left + 1));
+        continue;
+      }
       const row = rowAt(reader, rows);
-      store<u32>(row, localRank(context, local).rankSlot);
+      store<u32>(row, rankSlot);
       store<u32>(row, 0, 4);
       store<u64>(row, 0, 8);
       store<u64>(row, 0, 16);
@@ -216,6 +281,15 @@ function beginRows(reader: Reader, context: Context, set: usize): bool {
   return rows > 0;
 }
 
+/** Groups have no rows: takes one out of the ranks alive. */
+function hideGroup(reader: Reader, word: u32, bit: u64): void {
+  for (let tier: u32 = 0; tier < 4; tier++) {
+    if (tier > 0 && reader.hasTiers == 0) return;
+    const at = tierWord(reader, tier, word);
+    store<u64>(at, load<u64>(at) & ~bit);
+  }
+}
+
 /** Starts to keep all four bitsets; the ranks alive are all on device so far. */
 function splitTiers(reader: Reader): void {
   reader.hasTiers = 1;
@@ -223,7 +297,7 @@ function splitTiers(reader: Reader): void {
 }
 
 /** Goes over to the set of block `at`. False when no rank is left. */
-function changeSet(reader: Reader, set: usize, at: u32): bool {
+export function changeSet(reader: Reader, set: usize, at: u32): bool {
   const planes = <u32>setAt(set).planes & TIER_KINDS;
   if (reader.hasTiers == 0 && (planes & ~1) != 0) splitTiers(reader);
   return reader.hasTiers == 0 ? changeDevice(reader, set, planes, at) : changeTiers(reader, set, at);
@@ -272,11 +346,12 @@ function leaveTier(reader: Reader, tier: u32, word: u32, ranks: u64, at: u32): v
     const count = row + 8 + (<usize>tier << 2);
     store<u32>(count, load<u32>(count) + at - load<u32>(row, 4));
     store<u32>(row, at, 4);
+    store<u32>(row, at, 24);
   }
 }
 
 /** Ends the rows of the ranks still alive at block `end`. */
-function finishRows(reader: Reader, end: u32): void {
+export function finishRows(reader: Reader, end: u32): void {
   const tiers: u32 = reader.hasTiers == 0 ? 1 : 4;
   for (let tier: u32 = 0; tier < tiers; tier++)
     for (let word: u32 = 0; word < reader.words; word++)

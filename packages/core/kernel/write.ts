@@ -78,7 +78,7 @@ const IS_NEW: u32 = 0x80000000;
 const IS_SKIPPED: u32 = 0x40000000;
 const ID_MASK: u32 = 0x3fffffff;
 /** Sets, records of ranks and growth of small tables in one call: what the estimate of a store's bytes adds. */
-const SLACK_BYTES: u32 = 131072;
+export const SLACK_BYTES: u32 = 131072;
 
 /** Waits for the lock, in a futex when another thread has it. */
 export function lockTake(): void {

@@ -82,6 +82,7 @@ export {
   type IndexWriter,
   MATCH_ROW_WORDS,
   type MatchResult,
+  HOLDER_SLOTS_MAX,
   LOOKAHEAD_MAX,
   RANK_SLOTS_MAX,
   type StoreOutcome,

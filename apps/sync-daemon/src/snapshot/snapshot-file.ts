@@ -40,6 +40,7 @@ import {
   type ContextKey,
   EVENT_DROP_REASONS,
   type EventDropReason,
+  HOLDER_SLOTS_MAX,
   INDEX_ROW_BYTES,
   type IndexCopy,
   IndexCopyReader,
@@ -48,6 +49,7 @@ import {
   RANK_BLOCK_SIZES_MAX,
   RANK_SLOTS_MAX,
   type Tier,
+  TIERS,
   TRUST_REASON_NAMES,
   type TrustReason,
 } from "@kvsync/core";
@@ -322,7 +324,9 @@ function checkRows(file: SectionReader, payload: Uint8Array): number {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   for (let at = 0; at < payload.byteLength; at += INDEX_ROW_BYTES) {
     const copies = view.getUint32(at + 20, true);
-    if (view.getUint32(at + 16, true) > 0x3fff || copies < 1 || copies > COPIES_MAX)
+    const holder = view.getUint32(at + 16, true);
+    const isHolder = (holder & 0xffff) < HOLDER_SLOTS_MAX && holder >>> 16 < TIERS.length;
+    if (!isHolder || copies < 1 || copies > COPIES_MAX)
       throw file.malformed("rows with a rank slot, a tier and at least one copy");
   }
   return payload.byteLength / INDEX_ROW_BYTES;

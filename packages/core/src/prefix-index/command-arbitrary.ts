@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import type { ContextKey } from "./contract.ts";
-import { LIES, type IndexCommand, type Path } from "./prefix-world.ts";
+import { type GroupRemoveCommand, LIES, type IndexCommand, type Path } from "./prefix-world.ts";
 
 /** Commands of a list at most, unless a test says otherwise. */
 const COMMANDS_MAX = 400;
@@ -22,6 +22,8 @@ export interface Situation {
   readonly reseedPercent: number;
   readonly letters: fc.Arbitrary<number>;
   readonly lengthMax: number;
+  /** How many KV-cache groups the ranks may have beside their main one. */
+  readonly groupCount?: number;
 }
 
 /** Prompts of mostly one letter: they share, fork and repeat. */
@@ -39,6 +41,35 @@ function pathAndStart({ letters, lengthMax }: Situation): fc.Arbitrary<{ path: P
       start: fc.oneof(fc.constant(0), fc.nat(lengthMax - 1)),
     })
     .map(({ letters, next, start }) => ({ path: { letters, next }, from: start % letters.length }));
+}
+
+type Where = Omit<GroupRemoveCommand, "kind" | "group">;
+
+/** Commands about KV-cache groups; none for a situation without. */
+function groupCommands(
+  { groupCount = 0 }: Situation,
+  where: fc.Arbitrary<Where>,
+  parentLie: fc.Arbitrary<number | null>,
+  main: fc.Arbitrary<{ context: number; slot: number }>,
+): { weight: number; arbitrary: fc.Arbitrary<IndexCommand> }[] {
+  if (groupCount === 0) return [];
+  const group = fc.nat(groupCount - 1);
+  const store = fc.tuple(where, parentLie, group, fc.boolean());
+  return [
+    {
+      weight: 40,
+      arbitrary: store.map(([at, lie, ofGroup, hasTokens]) => {
+        return { kind: "storeGroup", ...at, parentLie: lie, group: ofGroup, hasTokens };
+      }),
+    },
+    {
+      weight: 10,
+      arbitrary: fc
+        .tuple(where, group)
+        .map(([at, ofGroup]) => ({ kind: "removeGroup", ...at, group: ofGroup })),
+    },
+    { weight: 4, arbitrary: main.map((at) => ({ kind: "mainGroup", ...at })) },
+  ];
 }
 
 /** Lists of 1 to `countMax` commands. */
@@ -76,6 +107,7 @@ export function commandsOf(
   const swap = fc.record({ at: fc.nat(lengthMax - 1), hash: fc.constantFrom(...LIES) });
   return fc.array(
     fc.oneof(
+      ...groupCommands(situation, where, rarely(null, lie), fc.record({ context, slot })),
       { weight: 40, arbitrary: store },
       { weight: 24, arbitrary: remove },
       { weight: 6, arbitrary: storeKnown },

@@ -92,7 +92,7 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     const { matchCount, rows } = subject.reader.matchTokens(contextId, tokenCount, true);
     const starts = Array.from({ length: matchCount }, (_, i) => i * MATCH_ROW_WORDS);
     return Object.fromEntries(
-      starts.map((start) => [rows[start], [...rows.subarray(start + 1, start + MATCH_ROW_WORDS)]]),
+      starts.map((start) => [rows[start], [...rows.subarray(start + 1, start + 6)]]),
     );
   }
 

@@ -22,6 +22,11 @@
  *  S5  clearRank(rank): as if that rank had never stored anything. Its time does not depend on its number of blocks.
  *  S6  A lookup returns, per rank slot, the longest run of leading blocks of the query each of which the rank holds on at
  *      least one tier, and splits that number by the fastest tier of each block (device before host before disk before remote).
+ *  S8  A rank may have KV-cache groups beside its main one. Each is a holder of its own: it stores, counts and
+ *      removes by itself, under its holder slot. A parent is known when any group of the rank has it. A lookup
+ *      returns for such a rank the longest prefix that all its groups allow, each by its rule (`GROUP_RULES`), in
+ *      blocks of the context and a multiple of every group's block size; and beside it the main group's run.
+ *      A rank without a main group has the query's end in place of that run. `clearRank` closes the groups.
  *  S7  Limits (contexts, prefixes per context, memory, parked bytes) evict the least recently used or refuse; each time
  *      with a counted reason and the rank slots that now under-report. Readers see of a rank that it lost blocks in the same
  *      moment, whichever writer's call took them, until the rank is cleared.
@@ -48,6 +53,33 @@ export const RANK_SLOTS_MAX = 4096;
  * several modules: fewer than ten in every published model.
  */
 export const LOOKAHEAD_MAX = 32;
+
+/** Holder slots of further KV-cache groups lie in RANK_SLOTS_MAX … HOLDER_SLOTS_MAX − 1. */
+export const HOLDER_SLOTS_MAX = 8192;
+
+/** KV-cache groups of one rank beside its main one: hybrid models have one to seven. */
+export const GROUPS_PER_RANK_MAX = 15;
+
+/**
+ * How a group limits a match (kernel/match-groups.ts has the rules in full; numbers are the kernel's):
+ * `run`: all blocks from the first on; `window`: those that the last `window` tokens reach into; `last`: the
+ * block that the match ends with; `chunk`: those of the chunk of `window` tokens that it ends in.
+ */
+export const GROUP_RULES = { run: 1, window: 2, last: 3, chunk: 4 } as const;
+
+/** A key of {@link GROUP_RULES}. */
+export type GroupRule = keyof typeof GROUP_RULES;
+
+/** A KV-cache group beside the main one. */
+export interface GroupShape {
+  /** The engine's number of the group. */
+  readonly index: number;
+  readonly rule: GroupRule;
+  /** Tokens of the window or chunk; 0 for the other rules. */
+  readonly windowTokens: number;
+  /** Tokens of a block. */
+  readonly blockSize: number;
+}
 
 /** Default hash seed, shared with Dynamo and SMG, so that fixtures and clients can be shared. */
 export const DEFAULT_HASH_SEED = 1337;
@@ -86,6 +118,13 @@ export type StoreOutcome =
   | "rejected_park_full"
   | "rejected_memory_limit"
   | "rejected_too_many_blocks";
+
+/** What became of a group's store. */
+export interface GroupStoreOutcome {
+  readonly outcome: StoreOutcome;
+  /** Blocks that no group of the rank has, of a store without usable tokens. */
+  readonly unplacedCount: number;
+}
 
 /** Why the index itself forgot something. These are metric label values. */
 export type EvictionReason = "context_limit" | "prefix_limit" | "memory_limit" | "park_limit";
@@ -143,8 +182,41 @@ export interface IndexWriter extends BytesDigester {
    */
   removeBlocks(rankSlot: number, tier: Tier, blockCount: number): number;
 
-  /** Forgets everything of a rank, parked stores too (S5). */
+  /** Forgets everything of a rank, parked stores and groups too (S5, S8). */
   clearRank(rankSlot: number): void;
+
+  /** Notes that a rank has a main group with blocks of so many tokens. Needed only beside `openGroup`. */
+  openMainGroup(rankSlot: number, blockSize: number): void;
+
+  /**
+   * Opens a KV-cache group beside a rank's main one, until `clearRank`.
+   *
+   * @returns its holder slot, for `storeGroupBlocks` and `removeBlocks`; −1 when there is none left.
+   */
+  openGroup(rankSlot: number, group: GroupShape): number;
+
+  /**
+   * Adds a copy of each block in `scratch.hashes` to a group: of those that any group of its rank has under
+   * these names; and of the others, if `hasTokens`, as `storeBlocks` does, from the tokens in `scratch`.
+   *
+   * @param stride - blocks of the context in one of the group: `scratch.tokens` holds `blockCount × stride`
+   *   blocks, of which each `stride`-th is stored; `scratch.extraDigests` has one for each of the group.
+   * @param hasTokens - false when the tokens in `scratch` do not divide into the blocks.
+   * @returns what became of them, and how many were not placed: their hashes are then the first in
+   *   `scratch.hashes`, in order.
+   */
+  storeGroupBlocks(
+    contextId: number,
+    groupSlot: number,
+    tier: Tier,
+    blockCount: number,
+    stride: number,
+    hasTokens: boolean,
+    hasParent: boolean,
+    parentLow: number,
+    parentHigh: number,
+    hasExtra: boolean,
+  ): GroupStoreOutcome;
 
   /**
    * Whether repeated stores of one block by this rank count as copies (true, the default) or as one (false: engines
@@ -161,10 +233,11 @@ export interface MatchResult {
   matchCount: number;
   /**
    * Shape [MATCH_ROW_WORDS × matchCount]: rank slot, matched blocks, then how many of these have device, host, disk,
-   * remote as their fastest tier (the four sum to the matched blocks).
+   * remote as their fastest tier (the four sum to the matched blocks), then the main group's run, which is
+   * longer than the match where another group allows less.
    */
   rows: Uint32Array;
 }
 
 /** u32 words per row of `MatchResult.rows`. */
-export const MATCH_ROW_WORDS = 6;
+export const MATCH_ROW_WORDS = 7;

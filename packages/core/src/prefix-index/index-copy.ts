@@ -6,14 +6,14 @@
  *                                                                                           │
  *     PrefixIndex.importer() ─▶ IndexImport ◀───────────── rows, in the same order ─────────┘
  *
- *     row + 0   prefix hash u64 │ 8 engine block hash u64 │ 16 rank slot + (tier << 12) u32 │ 20 copies u32       little-endian
+ *     row + 0   prefix hash u64 │ 8 engine block hash u64 │ 16 holder slot + (tier << 16) u32 │ 20 copies u32       little-endian
  *
  * Rows say what is held, not where it lies: another version's kernel, or one with other limits, can take them.
  *
  * Not here: files, checksums, who may have what (whoever writes snapshots).
  */
 import { CONTEXT_RECORD_BYTES, type ContextSummary, listContexts, slotOf } from "./context-table.ts";
-import type { ContextKey, Tier } from "./contract.ts";
+import { type ContextKey, GROUP_RULES, type GroupShape, type Tier } from "./contract.ts";
 import { growTo, instantiateKernel, type KernelExports, type KernelMemory } from "./kernel.ts";
 import type { ParkedStore } from "./parked-stores.ts";
 
@@ -28,8 +28,8 @@ const CURSOR_BYTES = 24;
 const [CURSOR_ROWS, CURSOR_DONE] = [3, 4];
 /** Rows of one rank and tier that are stored at a time. */
 const RUN_BLOCKS = 4096;
-const SLOT_MASK = 0xfff;
-const TIER_SHIFT = 12;
+const SLOT_MASK = 0xffff;
+const TIER_SHIFT = 16;
 
 /** A store that waits for its parent, with its context's key in place of the id. */
 export interface ParkedRecord {
@@ -45,6 +45,11 @@ export interface ParkedRecord {
   readonly extraDigests: Uint32Array | null;
   /** One byte a block, 1: removed since. */
   readonly removed: Uint8Array;
+}
+
+/** A group and the holder slot that it had. */
+export interface RestoredGroup extends GroupShape {
+  readonly slot: number;
 }
 
 /** What `PrefixIndex.copy` gives: structured-cloneable, the memory shared without copying again. */
@@ -183,6 +188,14 @@ export class IndexImport {
     return stored;
   }
 
+  /** Opens the groups of a rank under the holder slots that its rows name. Before `add`. */
+  groups(rankSlot: number, mainBlockSize: number | null, groups: readonly RestoredGroup[]): void {
+    const { kernel } = this.#target;
+    if (mainBlockSize !== null) kernel.rankMain(rankSlot, mainBlockSize);
+    for (const { slot, index, rule, windowTokens, blockSize } of groups)
+      kernel.rankGroupAt(slot, rankSlot, index, GROUP_RULES[rule], windowTokens, blockSize);
+  }
+
   /** Says in which order a rank has stored to contexts: the last one is what its removals mean first. */
   order(rankSlot: number, contexts: readonly ContextKey[]): void {
     for (const context of contexts)
@@ -194,7 +207,7 @@ export class IndexImport {
     // Its own, since removals are noted in it: the record may be parked elsewhere, too.
     const removed = record.removed.slice();
     if (!this.#target.park({ ...record, blockCount: removed.length, removed }))
-      this.#incomplete.add(record.rankSlot);
+      this.#incomplete.add(this.#target.kernel.holderOwner(record.rankSlot));
   }
 
   #flush(slot: number, holder: number, run: Run): void {
@@ -212,7 +225,7 @@ export class IndexImport {
       hashes.byteOffset,
     );
     run.count = 0;
-    if (outcome % EVICTED !== 0) this.#incomplete.add(rankSlot);
+    if (outcome % EVICTED !== 0) this.#incomplete.add(kernel.holderOwner(rankSlot));
     if (outcome >= EVICTED) this.#target.evicted();
   }
 }

@@ -5,7 +5,7 @@
 import { assert } from "../assert.ts";
 import type { ReferenceHash } from "../block-hash/reference-hash.ts";
 import { toHex } from "../block-hash/block-hash.ts";
-import { RANK_SLOTS_MAX } from "./contract.ts";
+import { HOLDER_SLOTS_MAX } from "./contract.ts";
 import { IndexCopyReader } from "./index-copy.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
 import { PrefixIndex, type PrefixIndexOptions } from "./prefix-index.ts";
@@ -66,8 +66,9 @@ export class IndexPair {
     const index = PrefixIndex.create(this.#options);
     const target = index.importer();
     const keys = new Map(source.contexts().map(({ id, key }) => [id, key] as const));
+    this.#world.moveGroups(this.index, index, target);
     for (const [id, key] of keys) for (const rows of source.rows(id)) target.add(key, rows, () => true);
-    for (let slot = 0; slot < RANK_SLOTS_MAX; slot++)
+    for (let slot = 0; slot < HOLDER_SLOTS_MAX; slot++)
       target.order(
         slot,
         source.rankContexts(slot).flatMap((id) => keys.get(id) ?? []),
@@ -101,6 +102,8 @@ export class IndexPair {
       for (const line of held) blocksOf.set(line.slice(17), (blocksOf.get(line.slice(17)) ?? 0) + 1);
     }
     for (const [slot, count] of blocksOf) {
+      // A group's blocks are not the rank's.
+      if (this.#world.groups.length > 0) continue;
       const actual = index.rankBlockCount(Number(slot));
       assert(
         actual === count,

@@ -19,4 +19,5 @@ export const INVARIANTS: readonly string[] = [
   "a rank that holds blocks in a context has that context in its list",
   "no table's root is deeper than 17, and no segment has more entries than room",
   "no list of names is longer than 64",
+  "each group in use is in its rank's list once, and the rank's alignment fits its groups",
 ];

@@ -14,7 +14,7 @@ describe("the kernel", () => {
   });
 
   it("keeps all state in memory: a second instance continues where the first one stopped", () => {
-    const memory = makeKernelMemory(8, 64);
+    const memory = makeKernelMemory(16, 64);
     const first = instantiateKernel(memory);
     first.hashSeed(1337, 0);
     first.indexInit(16 * 2 ** 20, 4, 1000);

@@ -79,6 +79,19 @@ export interface KernelExports {
   ): number;
   indexStoreKnown(rankSlot: number, tier: number, count: number, engineHashes: number): number;
   indexRemove(rankSlot: number, tier: number, count: number, engineHashes: number, misses: number): number;
+  indexStoreNamed(slot: number, tier: number, count: number, engineHashes: number, misses: number): number;
+  rankMain(rankSlot: number, blockSize: number): void;
+  rankGroup(rankSlot: number, index: number, rule: number, window: number, blockSize: number): number;
+  rankGroupAt(
+    slot: number,
+    rankSlot: number,
+    index: number,
+    rule: number,
+    window: number,
+    blockSize: number,
+  ): void;
+  holderOwner(slot: number): number;
+  groupNext(slot: number): number;
   indexClear(rankSlot: number): void;
   indexCheck(out: number): number;
   indexExport(slot: number, cursor: number, out: number, rowsMax: number): void;

@@ -10,6 +10,10 @@
  *  N4  A removal takes from what is parked (the store parked first), else from what is stored, never from both. A parked
  *      block that was removed stays a hole in its store: the blocks behind it keep their prefix hashes.
  *  N5  An engine hash that a rank has in several contexts means the one that the rank last stored to.
+ *  N7  A group's store takes its blocks one after the other from whatever group of the rank knows the name: the main
+ *      one first, then the others as they were opened, each in the context that it last stored to. A parent is
+ *      looked for in the same order, the storing group before all. Tiers of a rank without a main group are those of
+ *      the first group that holds blocks in the context; blocks that it lacks count at the tier of the next it has.
  *  N6  With copy counting off, a store adds a copy only where the holder has none under that engine hash, and a removal
  *      takes all parked blocks of that name beside the copy: announced again means no more than announced. The setting
  *      outlives `clearRank`.
@@ -18,8 +22,22 @@
  */
 import { hexAt, ReferenceHash, wordsOf } from "../block-hash/reference-hash.ts";
 import { toHex } from "../block-hash/block-hash.ts";
-import { DEFAULT_HASH_SEED, MATCH_ROW_WORDS } from "./contract.ts";
-import type { ContextKey, IndexScratch, IndexWriter, MatchResult, StoreOutcome, Tier } from "./contract.ts";
+import {
+  DEFAULT_HASH_SEED,
+  GROUPS_PER_RANK_MAX,
+  HOLDER_SLOTS_MAX,
+  MATCH_ROW_WORDS,
+  RANK_SLOTS_MAX,
+} from "./contract.ts";
+import type {
+  ContextKey,
+  GroupShape,
+  IndexScratch,
+  IndexWriter,
+  MatchResult,
+  StoreOutcome,
+  Tier,
+} from "./contract.ts";
 
 /** What one engine hash means to one rank in one context, and its copies by tier: at least one is not 0. */
 interface Name {
@@ -47,6 +65,10 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   /** Rank slot → context id, the one last stored to last (N5) → engine hash → meaning. */
   readonly #ranks = new Map<number, Map<number, Map<string, Name>>>();
   readonly #uncounted = new Set<number>();
+  /** Holder slot → group, in the order of opening. */
+  readonly #groups = new Map<number, GroupShape & { readonly owner: number }>();
+  /** Rank slot → block size of its main group. */
+  readonly #mains = new Map<number, number>();
   #parked: Store[] = [];
   /** Context id → what `#held` made of it, until the next write. */
   readonly #view = new Map<number, Map<number, Map<string, number[]>>>();
@@ -79,7 +101,10 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
       return { engineHash: hexAt(this.hashes, i), local, removed: false };
     });
     const parent = hasParent ? toHex(parentLow, parentHigh) : null;
-    const store = { contextId, rankSlot, tier, parent, blocks };
+    return this.#storeOrPark({ contextId, rankSlot, tier, parent, blocks });
+  }
+
+  #storeOrPark(store: Store): StoreOutcome {
     if (!this.#isAttachable(store)) return (this.#parked.push(store), "parked");
     for (
       let next: Store | undefined = store;
@@ -91,6 +116,73 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
       this.#parked = this.#parked.filter((one) => one !== attached);
     }
     return "stored";
+  }
+
+  /** Notes a main group (S8). */
+  openMainGroup(rankSlot: number, blockSize: number): void {
+    this.#mains.set(rankSlot, blockSize);
+    this.#view.clear();
+  }
+
+  /** Opens a group under the lowest free slot (S8). */
+  openGroup(rankSlot: number, group: GroupShape): number {
+    if (this.#familyOf(rankSlot).length > GROUPS_PER_RANK_MAX) return -1;
+    let slot = RANK_SLOTS_MAX;
+    while (this.#groups.has(slot)) slot++;
+    if (slot === HOLDER_SLOTS_MAX) return -1;
+    this.#groups.set(slot, { ...group, owner: rankSlot });
+    if (this.#uncounted.has(rankSlot)) this.#uncounted.add(slot);
+    return slot;
+  }
+
+  /** Stores to a group by name, and what no name finds by tokens (S8, N7). Never rejects. */
+  storeGroupBlocks(...[contextId, slot, tier, ...rest]: Parameters<IndexWriter["storeGroupBlocks"]>): {
+    outcome: StoreOutcome;
+    unplacedCount: number;
+  } {
+    const [blockCount, stride, hasTokens, hasParent, parentLow, parentHigh, hasExtra] = rest;
+    const engineHashes = Array.from({ length: blockCount }, (_, i) => hexAt(this.hashes, i));
+    const found = engineHashes.map((engineHash) => this.#storeNamed(slot, tier, engineHash));
+    this.#view.clear();
+    if (!found.includes(false)) return { outcome: "stored", unplacedCount: 0 };
+    if (!hasTokens) {
+      const missed = engineHashes.filter((_, i) => !found[i]);
+      missed.forEach((engineHash, i) => {
+        this.hashes.set(wordsOf(engineHash), 2 * i);
+      });
+      return { outcome: "stored", unplacedCount: missed.length };
+    }
+    const digests = this.extraDigests.slice(0, 2 * blockCount);
+    this.extraDigests.fill(0, 0, 2 * blockCount * stride);
+    for (let i = 0; i < blockCount; i++)
+      this.extraDigests.set(digests.subarray(2 * i, 2 * i + 2), 2 * i * stride);
+    const blocks = this.#locals(contextId, blockCount * stride, hasExtra).map((local, i) => {
+      const [block, position] = [Math.floor(i / stride), i % stride];
+      const removed = position < stride - 1 || found[block];
+      return { engineHash: engineHashes[block], local, removed };
+    });
+    const parent = hasParent ? toHex(parentLow, parentHigh) : null;
+    return {
+      outcome: this.#storeOrPark({ contextId, rankSlot: slot, tier, parent, blocks }),
+      unplacedCount: 0,
+    };
+  }
+
+  #storeNamed(slot: number, tier: Tier, engineHash: string): boolean {
+    for (const member of this.#familyOf(slot))
+      for (const [contextId, names] of [...(this.#ranks.get(member) ?? [])].reverse()) {
+        const prefix = names.get(engineHash)?.prefix;
+        if (prefix === undefined) continue;
+        this.#addNamed(contextId, slot, tier, engineHash, prefix);
+        return true;
+      }
+    return false;
+  }
+
+  /** The holder slots of the rank that a slot belongs to, its main group's first. */
+  #familyOf(slot: number): number[] {
+    const owner = this.#groups.get(slot)?.owner ?? slot;
+    return [owner, ...[...this.#groups].filter(([, group]) => group.owner === owner).map(([one]) => one)];
   }
 
   /** Adds copies of what is stored; a parked block is not known. */
@@ -120,13 +212,18 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   /** Forgets a rank (S5). */
   clearRank(rankSlot: number): void {
     this.#view.clear();
-    this.#ranks.delete(rankSlot);
-    this.#parked = this.#parked.filter((store) => store.rankSlot !== rankSlot);
+    for (const slot of this.#familyOf(rankSlot)) {
+      this.#ranks.delete(slot);
+      this.#parked = this.#parked.filter((store) => store.rankSlot !== slot);
+      this.#groups.delete(slot);
+      if (slot !== rankSlot) this.#uncounted.delete(slot);
+    }
+    this.#mains.delete(rankSlot);
   }
 
   /** Chooses between copies counted and not (N6). */
   setCopyCounting(rankSlot: number, counted: boolean): void {
-    this.#uncounted[counted ? "delete" : "add"](rankSlot);
+    for (const slot of this.#familyOf(rankSlot)) this.#uncounted[counted ? "delete" : "add"](slot);
   }
 
   /** XXH3-64 of `bytes`; `out` receives low and high at `index`, `index + 1`. */
@@ -159,20 +256,40 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   }
 
   #attach({ contextId, rankSlot, tier, parent, blocks }: Store): void {
-    const contexts = this.#ranks.get(rankSlot) ?? new Map<number, Map<string, Name>>();
+    this.#storedLast(contextId, rankSlot);
+    const locals = blocks.map((block) => block.local);
+    const prefixes = this.#hash.prefixes(
+      locals,
+      parent === null ? null : this.#parentPrefix(contextId, rankSlot, parent)!,
+    );
+    for (const [i, { engineHash, removed }] of blocks.entries())
+      if (!removed) this.#addNamed(contextId, rankSlot, tier, engineHash, prefixes[i]);
+    this.#view.clear();
+  }
+
+  /** A holder's names in a context, which becomes the one that it last stored to (N5). */
+  #storedLast(contextId: number, slot: number): Map<string, Name> {
+    const contexts = this.#ranks.get(slot) ?? new Map<number, Map<string, Name>>();
     const names = contexts.get(contextId) ?? new Map<string, Name>();
     contexts.delete(contextId);
-    this.#ranks.set(rankSlot, contexts.set(contextId, names));
-    const locals = blocks.map((block) => block.local);
-    const prefixes = this.#hash.prefixes(locals, parent === null ? null : names.get(parent)!.prefix);
-    for (const [i, { engineHash, removed }] of blocks.entries()) {
-      if (removed) continue;
-      const old = names.get(engineHash);
-      const name = old?.prefix === prefixes[i] ? old : { prefix: prefixes[i], copies: [0, 0, 0, 0] };
-      names.set(engineHash, name);
-      this.#addCopy(rankSlot, name, tier);
-    }
-    this.#view.clear();
+    this.#ranks.set(slot, contexts.set(contextId, names));
+    return names;
+  }
+
+  /** One more copy under a name, which means this prefix from now on (S4). */
+  #addNamed(contextId: number, slot: number, tier: Tier, engineHash: string, prefix: string): void {
+    const names = this.#storedLast(contextId, slot);
+    const old = names.get(engineHash);
+    const name = old?.prefix === prefix ? old : { prefix, copies: [0, 0, 0, 0] };
+    names.set(engineHash, name);
+    this.#addCopy(slot, name, tier);
+  }
+
+  /** What a parent's name means to a group or to others of its rank (N7). */
+  #parentPrefix(contextId: number, slot: number, parent: string): string | undefined {
+    return [slot, ...this.#familyOf(slot)]
+      .map((member) => this.#ranks.get(member)?.get(contextId)?.get(parent)?.prefix)
+      .find((prefix) => prefix !== undefined);
   }
 
   #addCopy(rankSlot: number, { copies }: Name, tier: Tier): void {
@@ -188,7 +305,7 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   }
 
   #isAttachable({ contextId, rankSlot, parent }: Store): boolean {
-    return parent === null || this.#ranks.get(rankSlot)?.get(contextId)?.has(parent) === true;
+    return parent === null || this.#parentPrefix(contextId, rankSlot, parent) !== undefined;
   }
 
   #contextsOf(rankSlot: number): Map<string, Name>[] {
@@ -221,14 +338,50 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     return view;
   }
 
+  /** The longest prefix up to `run` blocks that every group of a rank allows: tried one by one (S8). */
+  #allowed(contextId: number, rankSlot: number, run: number, tiersOf: (slot: number) => number[]): number {
+    const { blockSize } = this.#contexts[contextId];
+    const slots = this.#familyOf(rankSlot).slice(1);
+    if (slots.length === 0) return run;
+    const groups = slots.map((slot) => ({ shape: this.#groups.get(slot)!, tiers: tiersOf(slot) }));
+    const sizes = [this.#mains.get(rankSlot) ?? 1, ...groups.map(({ shape }) => shape.blockSize)];
+    if (sizes.some((size, i) => (i > 0 || this.#mains.has(rankSlot)) && size % blockSize !== 0)) return 0;
+    for (let end = run; end > 0; end--) {
+      const tokens = end * blockSize;
+      const isAllowed =
+        sizes.every((size) => tokens % size === 0) &&
+        groups.every(({ shape, tiers }) =>
+          allows(shape, tokens, (i) => (tiers[((i + 1) * shape.blockSize) / blockSize - 1] ?? -1) >= 0),
+        );
+      if (isAllowed) return end;
+    }
+    return 0;
+  }
+
   #match(contextId: number, prefixes: string[]): MatchResult {
     const rows: number[] = [];
-    for (const [rankSlot, held] of this.#held(contextId)) {
-      const tiers = prefixes.map((prefix) => held.get(prefix)?.findIndex((count) => count > 0) ?? -1);
-      const hole = tiers.indexOf(-1);
-      const matched = hole < 0 ? tiers : tiers.slice(0, hole);
-      const byTier = [0, 1, 2, 3].map((tier) => matched.filter((one) => one === tier).length);
-      if (matched.length > 0) rows.push(rankSlot, matched.length, ...byTier);
+    const held = this.#held(contextId);
+    /** By holder slot: the fastest tier of each block, −1 where it is not held. */
+    const tiersOf = (slot: number): number[] =>
+      prefixes.map(
+        (prefix) =>
+          held
+            .get(slot)
+            ?.get(prefix)
+            ?.findIndex((count) => count > 0) ?? -1,
+      );
+    const ranks = new Set([...held.keys()].map((slot) => this.#groups.get(slot)?.owner ?? slot));
+    for (const rankSlot of ranks) {
+      const groups = this.#familyOf(rankSlot).slice(1);
+      const isLoose = groups.length > 0 && !this.#mains.has(rankSlot);
+      const lead = isLoose ? groups.find((slot) => (held.get(slot)?.size ?? 0) > 0) : rankSlot;
+      if (lead === undefined) continue;
+      const tiers = tiersOf(lead);
+      const hole = isLoose ? -1 : tiers.indexOf(-1);
+      const run = hole < 0 ? prefixes.length : hole;
+      const matched = this.#allowed(contextId, rankSlot, run, tiersOf);
+      if (matched > 0)
+        rows.push(rankSlot, matched, ...tierCounts(tiers.slice(0, matched)), isLoose ? matched : run);
     }
     return {
       blockCount: prefixes.length,
@@ -236,6 +389,35 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
       rows: Uint32Array.from(rows),
     };
   }
+}
+
+/** Blocks by tier; one that is not held counts at the tier of the next one that is, at last as device. */
+function tierCounts(tiers: readonly number[]): number[] {
+  const counts = [0, 0, 0, 0];
+  tiers.forEach((tier, i) => {
+    const next = tiers.slice(i).find((one) => one >= 0) ?? tiers.findLast((one) => one >= 0) ?? 0;
+    counts[tier >= 0 ? tier : next]++;
+  });
+  return counts;
+}
+
+/** Whether a group allows a prefix of so many tokens; `isHeld` by block of the group. */
+function allows(
+  { rule, windowTokens, blockSize }: GroupShape,
+  tokens: number,
+  isHeld: (i: number) => boolean,
+) {
+  const blocks = tokens / blockSize;
+  const first = {
+    run: 0,
+    window: Math.max(0, blocks - Math.max(1, Math.ceil((windowTokens - 1) / blockSize))),
+    last: Math.max(0, blocks - 1),
+    chunk: Math.floor(
+      (Math.floor(tokens / Math.max(1, windowTokens)) * Math.max(1, windowTokens)) / blockSize,
+    ),
+  }[rule];
+  for (let i = first; i < blocks; i++) if (!isHeld(i)) return false;
+  return true;
 }
 
 function nameOf({ model, loraName, blockSize, lookahead }: ContextKey): string {

@@ -12,7 +12,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ReferenceHash } from "../block-hash/reference-hash.ts";
-import { DEFAULT_HASH_SEED, type ContextKey } from "./contract.ts";
+import { DEFAULT_HASH_SEED, type ContextKey, type GroupShape } from "./contract.ts";
 import { commandsOf, TWO_LETTERS, type Situation } from "./command-arbitrary.ts";
 import { IndexPair } from "./index-pair.ts";
 import { PrefixWorld, type IndexCommand } from "./prefix-world.ts";
@@ -28,108 +28,146 @@ const COPY_SHARE = 20;
 const COMMANDS_MIN = IS_LONG ? 2_000_000 : 100_000;
 
 const PLAIN: ContextKey = { model: "m", loraName: null, blockSize: 4, lookahead: 0 };
-const SITUATIONS: readonly (Situation & { readonly claim: string; readonly namesTellContexts?: boolean })[] =
-  [
-    {
-      claim: "engines that agree on names share prefixes",
-      contexts: [PLAIN],
-      slots: [0, 1, 2, 3],
-      engineSeedCount: 1,
-      tierCount: 1,
-      liePercent: 0,
-      reseedPercent: 5,
-      letters: TWO_LETTERS,
-      lengthMax: 8,
-    },
-    {
-      claim: "engines with seeds of their own name one prefix differently, and change seeds",
-      contexts: [PLAIN],
-      slots: [0, 1, 63, 64, 65],
-      engineSeedCount: 3,
-      tierCount: 2,
-      liePercent: 0,
-      reseedPercent: 5,
-      letters: TWO_LETTERS,
-      lengthMax: 6,
-    },
-    {
-      claim: "a lying engine damages its own entries only",
-      contexts: [PLAIN],
-      slots: [0, 7, 4095],
-      engineSeedCount: 1,
-      tierCount: 2,
-      liePercent: 25,
-      reseedPercent: 5,
-      letters: TWO_LETTERS,
-      lengthMax: 6,
-    },
-    {
-      claim: "copies on four tiers are counted apart",
-      contexts: [PLAIN],
-      slots: [5, 6],
-      engineSeedCount: 1,
-      tierCount: 4,
-      liePercent: 3,
-      reseedPercent: 5,
-      letters: TWO_LETTERS,
-      lengthMax: 4,
-    },
-    {
-      claim: "models, adapters, block sizes, lookaheads and extra digests keep prefixes apart",
-      contexts: [
-        { model: "m", loraName: null, blockSize: 1, lookahead: 0 },
-        { model: "m", loraName: "", blockSize: 1, lookahead: 0 },
-        { model: "m", loraName: null, blockSize: 17, lookahead: 0 },
-        { model: "m", loraName: null, blockSize: 16, lookahead: 1 },
-        { model: "m", loraName: null, blockSize: 16, lookahead: 3 },
-        { model: "", loraName: "adapter é", blockSize: 16, lookahead: 0 },
-      ],
-      slots: [0, 1, 2],
-      engineSeedCount: 2,
-      tierCount: 2,
-      liePercent: 2,
-      reseedPercent: 5,
-      letters: fc.oneof(
-        { weight: 3, arbitrary: fc.constant(0) },
-        { weight: 1, arbitrary: fc.integer({ min: 0, max: 15 }) },
-      ),
-      lengthMax: 5,
-    },
-    {
-      claim: "a name that engines use in several contexts means the one last stored to",
-      contexts: ["a", "b", "c"].map((loraName) => ({ ...PLAIN, loraName })),
-      namesTellContexts: false,
-      slots: [0, 1],
-      engineSeedCount: 2,
-      tierCount: 2,
-      liePercent: 3,
-      reseedPercent: 5,
-      letters: TWO_LETTERS,
-      lengthMax: 4,
-    },
-    {
-      claim: "two hundred ranks hold parts of the same few prompts",
-      contexts: [PLAIN],
-      slots: Array.from({ length: 200 }, (_, i) => i * 20),
-      engineSeedCount: 2,
-      tierCount: 2,
-      liePercent: 2,
-      reseedPercent: 5,
-      letters: TWO_LETTERS,
-      lengthMax: 4,
-    },
-    {
-      claim: "long runs fork and leave holes",
-      contexts: [PLAIN],
-      slots: [0, 1, 2],
-      engineSeedCount: 2,
-      tierCount: 2,
-      liePercent: 1,
-      reseedPercent: 5,
-      letters: fc.oneof({ weight: 30, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) }),
-      lengthMax: 60,
-    },
-  ];
+const SITUATIONS: readonly (Situation & {
+  readonly claim: string;
+  readonly namesTellContexts?: boolean;
+  readonly groups?: readonly GroupShape[];
+})[] = [
+  {
+    claim: "engines that agree on names share prefixes",
+    contexts: [PLAIN],
+    slots: [0, 1, 2, 3],
+    engineSeedCount: 1,
+    tierCount: 1,
+    liePercent: 0,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 8,
+  },
+  {
+    claim: "engines with seeds of their own name one prefix differently, and change seeds",
+    contexts: [PLAIN],
+    slots: [0, 1, 63, 64, 65],
+    engineSeedCount: 3,
+    tierCount: 2,
+    liePercent: 0,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 6,
+  },
+  {
+    claim: "a lying engine damages its own entries only",
+    contexts: [PLAIN],
+    slots: [0, 7, 4095],
+    engineSeedCount: 1,
+    tierCount: 2,
+    liePercent: 25,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 6,
+  },
+  {
+    claim: "copies on four tiers are counted apart",
+    contexts: [PLAIN],
+    slots: [5, 6],
+    engineSeedCount: 1,
+    tierCount: 4,
+    liePercent: 3,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 4,
+  },
+  {
+    claim: "models, adapters, block sizes, lookaheads and extra digests keep prefixes apart",
+    contexts: [
+      { model: "m", loraName: null, blockSize: 1, lookahead: 0 },
+      { model: "m", loraName: "", blockSize: 1, lookahead: 0 },
+      { model: "m", loraName: null, blockSize: 17, lookahead: 0 },
+      { model: "m", loraName: null, blockSize: 16, lookahead: 1 },
+      { model: "m", loraName: null, blockSize: 16, lookahead: 3 },
+      { model: "", loraName: "adapter é", blockSize: 16, lookahead: 0 },
+    ],
+    slots: [0, 1, 2],
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 2,
+    reseedPercent: 5,
+    letters: fc.oneof(
+      { weight: 3, arbitrary: fc.constant(0) },
+      { weight: 1, arbitrary: fc.integer({ min: 0, max: 15 }) },
+    ),
+    lengthMax: 5,
+  },
+  {
+    claim: "a name that engines use in several contexts means the one last stored to",
+    contexts: ["a", "b", "c"].map((loraName) => ({ ...PLAIN, loraName })),
+    namesTellContexts: false,
+    slots: [0, 1],
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 3,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 4,
+  },
+  {
+    claim: "two hundred ranks hold parts of the same few prompts",
+    contexts: [PLAIN],
+    slots: Array.from({ length: 200 }, (_, i) => i * 20),
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 2,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 4,
+  },
+  {
+    claim: "hybrid models: full attention with a window and Mamba states",
+    contexts: [PLAIN],
+    groups: [
+      { index: 1, rule: "window", windowTokens: 9, blockSize: 4 },
+      { index: 2, rule: "last", windowTokens: 0, blockSize: 4 },
+    ],
+    slots: [0, 1, 70],
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 2,
+    reseedPercent: 5,
+    letters: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) }),
+    lengthMax: 12,
+  },
+  {
+    claim: "groups of every rule, with blocks of two sizes and lookahead",
+    contexts: [
+      { ...PLAIN, lookahead: 1 },
+      { ...PLAIN, loraName: "a" },
+    ],
+    groups: [
+      { index: 1, rule: "chunk", windowTokens: 16, blockSize: 4 },
+      { index: 2, rule: "window", windowTokens: 17, blockSize: 8 },
+      { index: 3, rule: "run", windowTokens: 0, blockSize: 4 },
+      { index: 4, rule: "window", windowTokens: 1, blockSize: 4 },
+    ],
+    slots: [0, 1],
+    engineSeedCount: 1,
+    tierCount: 3,
+    liePercent: 1,
+    reseedPercent: 5,
+    letters: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) }),
+    lengthMax: 16,
+  },
+  {
+    claim: "long runs fork and leave holes",
+    contexts: [PLAIN],
+    slots: [0, 1, 2],
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 1,
+    reseedPercent: 5,
+    letters: fc.oneof({ weight: 30, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) }),
+    lengthMax: 60,
+  },
+];
 
 describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEED})`, async () => {
   const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
@@ -143,16 +181,19 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
   };
 
   test.each(SITUATIONS)("$claim", { timeout: IS_LONG ? 3_600_000 : 300_000 }, (situation) => {
-    const world = new PrefixWorld(situation.contexts, hash, situation.namesTellContexts);
-    const property = fc.property(commandsOf(situation), (commands) => {
-      const pair = new IndexPair(world, hash);
-      commands.forEach((command, i) => {
-        note(command, pair.run(command));
-        if (i % BATCH === BATCH - 1) pair.compareAll();
-      });
-      pair.compareAll();
-      commandCount += commands.length;
-    });
+    const world = new PrefixWorld(situation.contexts, hash, situation.namesTellContexts, situation.groups);
+    const property = fc.property(
+      commandsOf({ ...situation, groupCount: situation.groups?.length ?? 0 }),
+      (commands) => {
+        const pair = new IndexPair(world, hash);
+        commands.forEach((command, i) => {
+          note(command, pair.run(command));
+          if (i % BATCH === BATCH - 1) pair.compareAll();
+        });
+        pair.compareAll();
+        commandCount += commands.length;
+      },
+    );
     fc.assert(property, { seed: SEED, numRuns: RUNS });
   });
 
@@ -160,17 +201,20 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
     "$claim, also when it goes on from a copy",
     { timeout: IS_LONG ? 3_600_000 : 300_000 },
     (situation) => {
-      const world = new PrefixWorld(situation.contexts, hash, situation.namesTellContexts);
-      const property = fc.property(commandsOf(situation), (commands) => {
-        const pair = new IndexPair(world, hash);
-        commands.forEach((command, i) => {
-          pair.run(command);
-          if (i % COPY_EVERY !== COPY_EVERY - 1) return;
-          pair.moveToCopy();
+      const world = new PrefixWorld(situation.contexts, hash, situation.namesTellContexts, situation.groups);
+      const property = fc.property(
+        commandsOf({ ...situation, groupCount: situation.groups?.length ?? 0 }),
+        (commands) => {
+          const pair = new IndexPair(world, hash);
+          commands.forEach((command, i) => {
+            pair.run(command);
+            if (i % COPY_EVERY !== COPY_EVERY - 1) return;
+            pair.moveToCopy();
+            pair.compareAll();
+          });
           pair.compareAll();
-        });
-        pair.compareAll();
-      });
+        },
+      );
       fc.assert(property, { seed: SEED, numRuns: RUNS / COPY_SHARE });
     },
   );

@@ -336,7 +336,7 @@ describe("prefix hashes", () => {
     const contextId = bench.reader.findContext(KEY);
     const tokens = Uint32Array.from({ length: 40 }, (_, i) => 1000 + i);
     PrefixHasher.create(99).hash(tokens, 10, 4, null, bench.reader.hashes);
-    expect([...bench.reader.matchHashes(contextId, 10).rows]).toEqual([4, 10, 10, 0, 0, 0]);
+    expect([...bench.reader.matchHashes(contextId, 10).rows]).toEqual([4, 10, 10, 0, 0, 0, 10]);
     PrefixHasher.create(98).hash(tokens, 10, 4, null, bench.reader.hashes);
     expect(bench.reader.matchHashes(contextId, 10).matchCount).toBe(0);
   });

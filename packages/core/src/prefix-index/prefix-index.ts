@@ -26,6 +26,10 @@ import {
   DEFAULT_HASH_SEED,
   type EvictionListener,
   type EvictionReason,
+  GROUP_RULES,
+  type GroupShape,
+  type GroupStoreOutcome,
+  HOLDER_SLOTS_MAX,
   type IndexScratch,
   type IndexWriter,
   LOOKAHEAD_MAX,
@@ -119,7 +123,7 @@ const PARKED_AGE_MS_MAX = 600_000;
 /** Memory beside what the limit counts: scratch, readers' buffers, and holes between blocks. */
 const MEMORY_SLACK_BYTES = 268_435_456;
 /** Kernel's fixed part and the scratch of a writer fit in the first growths; see kernel/layout.ts. */
-const PAGES_FIRST = 8;
+const PAGES_FIRST = 16;
 const OUTCOMES: readonly StoreOutcome[] = [
   "stored",
   "parked",
@@ -291,15 +295,42 @@ export class PrefixIndex implements IndexWriter {
     hasExtra: boolean,
   ): StoreOutcome {
     checkRankSlot(rankSlot);
+    return this.#storeOrPark(
+      contextId,
+      rankSlot,
+      tier,
+      blockCount,
+      hasParent,
+      parentLow,
+      parentHigh,
+      hasExtra,
+      false,
+    );
+  }
+
+  #storeOrPark(
+    contextId: number,
+    rankSlot: number,
+    tier: Tier,
+    blockCount: number,
+    hasParent: boolean,
+    parentLow: number,
+    parentHigh: number,
+    hasExtra: boolean,
+    hasSkips: boolean,
+  ): StoreOutcome {
     const key = this.#keyOf(contextId);
     const tokenCount = blockCount * key.blockSize + key.lookahead;
     const fits = blockCount <= STORE_BLOCKS_MAX && tokenCount <= this.#scratch.tokens.length;
     let outcome: StoreOutcome = "rejected_too_many_blocks";
     if (fits) {
-      const hasParked = this.#park.storeCountOf(rankSlot) > 0;
+      // Asked for only when something is parked at all: most stores have nothing to do with it.
+      const family = this.#park.storeCount === 0 ? [] : this.#familyOf(rankSlot);
+      const hasParked = family.some((slot) => this.#park.storeCountOf(slot) > 0);
       // The kernel leaves the hashes alone, but attaching writes the next store's over them.
       const stored = hasParked ? this.#scratch.hashes.slice(0, 2 * blockCount) : null;
-      const rest = [rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra, 0] as const;
+      const skipsAt = hasSkips ? this.#scratch.skips.byteOffset : 0;
+      const rest = [rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra, skipsAt] as const;
       let stillOpen = contextId;
       let result = this.#store(contextId, ...rest);
       for (let attempt = 0; result === "gone" && attempt < REOPEN_MAX; attempt++) {
@@ -309,10 +340,19 @@ export class PrefixIndex implements IndexWriter {
       }
       outcome = result === "gone" ? "rejected_memory_limit" : result;
       if (outcome === "parked") {
-        const store = this.#copyOf(key, rankSlot, tier, blockCount, parentLow, parentHigh, hasExtra);
+        const store = this.#copyOf(
+          key,
+          rankSlot,
+          tier,
+          blockCount,
+          parentLow,
+          parentHigh,
+          hasExtra,
+          hasSkips,
+        );
         if (!this.#parkStore(store)) outcome = "rejected_park_full";
       } else if (outcome === "stored" && stored !== null) {
-        this.#attachChildren(key, rankSlot, stored);
+        this.#attachChildren(key, family, stored);
       }
     }
     this.#storesByOutcome[outcome]++;
@@ -352,17 +392,18 @@ export class PrefixIndex implements IndexWriter {
   }
 
   /** Attaches what waits for these blocks, the store parked first to come first (contract.ts S2). */
-  #attachChildren(context: ContextKey, rankSlot: number, hashes: Uint32Array): void {
+  #attachChildren(context: ContextKey, family: readonly number[], hashes: Uint32Array): void {
     const ready: ParkedStore[] = [];
     const addWaiting = (words: Uint32Array, removed: Uint8Array | null): void => {
       const readyBefore = ready.length;
-      for (let i = 0; i < words.length / 2 && this.#park.storeCountOf(rankSlot) > 0; i++) {
-        if (removed?.[i] === 1) continue;
-        for (const store of this.#park.waitingFor(context, rankSlot, words[2 * i], words[2 * i + 1])) {
-          this.#park.remove(store);
-          ready.push(store);
+      for (const slot of family)
+        for (let i = 0; i < words.length / 2 && this.#park.storeCountOf(slot) > 0; i++) {
+          if (removed?.[i] === 1) continue;
+          for (const store of this.#park.waitingFor(context, slot, words[2 * i], words[2 * i + 1])) {
+            this.#park.remove(store);
+            ready.push(store);
+          }
         }
-      }
       if (ready.length > readyBefore) ready.sort((one, other) => other.sequence - one.sequence);
     };
     addWaiting(hashes, null);
@@ -405,8 +446,10 @@ export class PrefixIndex implements IndexWriter {
     parentLow: number,
     parentHigh: number,
     hasExtra: boolean,
+    hasSkips: boolean,
   ): ParkedStore {
-    const { tokens, hashes, extraDigests } = this.#scratch;
+    const { tokens, hashes, extraDigests, skips } = this.#scratch;
+    const removed = hasSkips ? skips.slice(0, blockCount) : new Uint8Array(blockCount);
     return {
       sequence: this.#parkedSequence++,
       parkedMs: this.#nowMs,
@@ -419,7 +462,7 @@ export class PrefixIndex implements IndexWriter {
       tokens: tokens.slice(0, blockCount * context.blockSize + context.lookahead),
       hashes: hashes.slice(0, 2 * blockCount),
       extraDigests: hasExtra ? extraDigests.slice(0, 2 * blockCount) : null,
-      removed: new Uint8Array(blockCount),
+      removed,
     };
   }
 
@@ -433,7 +476,100 @@ export class PrefixIndex implements IndexWriter {
     if (stores.length === 0) return;
     const blockCount = stores.reduce((sum, store) => sum + store.blockCount, 0);
     this.#evictedByReason.park_limit += blockCount;
-    this.#onEviction?.("park_limit", blockCount, [...new Set(stores.map((store) => store.rankSlot))]);
+    const ranks = new Set(stores.map(({ rankSlot }) => this.#kernel.holderOwner(rankSlot)));
+    this.#onEviction?.("park_limit", blockCount, [...ranks]);
+  }
+
+  /** The holder slots of the rank that a holder slot belongs to, its main group's first. */
+  #familyOf(slot: number): number[] {
+    const family = [this.#kernel.holderOwner(slot)];
+    for (let next = this.#kernel.groupNext(family[0]); next !== 0; next = this.#kernel.groupNext(next))
+      family.push(next);
+    return family;
+  }
+
+  /** See `IndexWriter.openMainGroup`. */
+  openMainGroup(rankSlot: number, blockSize: number): void {
+    checkRankSlot(rankSlot);
+    checkBlockSize(blockSize);
+    this.#kernel.rankMain(rankSlot, blockSize);
+  }
+
+  /** See `IndexWriter.openGroup`. */
+  openGroup(rankSlot: number, { index, rule, windowTokens, blockSize }: GroupShape): number {
+    checkRankSlot(rankSlot);
+    checkBlockSize(blockSize);
+    const slot = this.#kernel.rankGroup(rankSlot, index, GROUP_RULES[rule], windowTokens, blockSize);
+    if (slot === 0) return -1;
+    if (this.#uncounted.has(rankSlot)) this.#uncounted.add(slot);
+    return slot;
+  }
+
+  /** See `IndexWriter.storeGroupBlocks`. O(blocks). */
+  storeGroupBlocks(
+    contextId: number,
+    groupSlot: number,
+    tier: Tier,
+    blockCount: number,
+    stride: number,
+    hasTokens: boolean,
+    hasParent: boolean,
+    parentLow: number,
+    parentHigh: number,
+    hasExtra: boolean,
+  ): GroupStoreOutcome {
+    checkBlockCount(blockCount * stride);
+    const { hashes, skips } = this.#scratch;
+    const named = this.#kernel.indexStoreNamed(
+      groupSlot,
+      tier,
+      blockCount,
+      hashes.byteOffset,
+      skips.byteOffset,
+    );
+    if (OUTCOMES[named] !== "stored") return { outcome: "rejected_memory_limit", unplacedCount: 0 };
+    let missedCount = 0;
+    for (let i = 0; i < blockCount; i++) missedCount += skips[i];
+    if (missedCount === 0) return { outcome: "stored", unplacedCount: 0 };
+    if (!hasTokens) {
+      let kept = 0;
+      for (let i = 0; i < blockCount; i++)
+        if (skips[i] === 1) hashes.copyWithin(2 * kept++, 2 * i, 2 * i + 2);
+      return { outcome: "stored", unplacedCount: missedCount };
+    }
+    this.#spread(blockCount, stride, hasExtra);
+    const outcome = this.#storeOrPark(
+      contextId,
+      groupSlot,
+      tier,
+      blockCount * stride,
+      hasParent,
+      parentLow,
+      parentHigh,
+      hasExtra,
+      true,
+    );
+    return { outcome, unplacedCount: 0 };
+  }
+
+  /** Places a group's hashes and digests at the context's blocks, and makes of what was missed what is not to be skipped. */
+  #spread(blockCount: number, stride: number, hasExtra: boolean): void {
+    const { hashes, extraDigests, skips } = this.#scratch;
+    for (let i = blockCount - 1; i >= 0; i--) {
+      const isMissed = skips[i] === 1;
+      const first = i * stride;
+      const [low, high] = [hashes[2 * i], hashes[2 * i + 1]];
+      const [extraLow, extraHigh] = [extraDigests[2 * i], extraDigests[2 * i + 1]];
+      skips.fill(1, first, first + stride);
+      hashes.fill(0, 2 * first, 2 * (first + stride));
+      skips[first + stride - 1] = isMissed ? 0 : 1;
+      hashes[2 * (first + stride) - 2] = low;
+      hashes[2 * (first + stride) - 1] = high;
+      if (!hasExtra) continue;
+      extraDigests.fill(0, 2 * first, 2 * (first + stride));
+      extraDigests[2 * first] = extraLow;
+      extraDigests[2 * first + 1] = extraHigh;
+    }
   }
 
   /** See `IndexWriter.storeKnownBlocks`. */
@@ -447,7 +583,7 @@ export class PrefixIndex implements IndexWriter {
 
   /** See `IndexWriter.removeBlocks`. */
   removeBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
-    checkRankSlot(rankSlot);
+    checkHolderSlot(rankSlot);
     checkBlockCount(blockCount);
     const { hashes, skips } = this.#scratch;
     const hasParked = this.#park.storeCountOf(rankSlot) > 0;
@@ -484,7 +620,10 @@ export class PrefixIndex implements IndexWriter {
   /** See `IndexWriter.clearRank`. O(holder sets of the rank's contexts); its blocks are swept by later writes. */
   clearRank(rankSlot: number): void {
     checkRankSlot(rankSlot);
-    this.#clearedStoreCount += this.#park.clearRank(rankSlot);
+    for (const slot of this.#familyOf(rankSlot)) {
+      this.#clearedStoreCount += this.#park.clearRank(slot);
+      if (slot !== rankSlot) this.#uncounted.delete(slot);
+    }
     this.#kernel.indexClear(rankSlot);
   }
 
@@ -518,7 +657,7 @@ export class PrefixIndex implements IndexWriter {
   /** See `IndexWriter.setCopyCounting`. */
   setCopyCounting(rankSlot: number, counted: boolean): void {
     checkRankSlot(rankSlot);
-    this.#uncounted[counted ? "delete" : "add"](rankSlot);
+    for (const slot of this.#familyOf(rankSlot)) this.#uncounted[counted ? "delete" : "add"](slot);
     this.#kernel.rankCounting(rankSlot, Number(!counted));
   }
 
@@ -568,8 +707,9 @@ export class PrefixIndex implements IndexWriter {
 
   /** Takes a rank's parked stores out, for the writer that the rank goes to. In the order of parking. */
   takeParked(rankSlot: number): ParkedRecord[] {
-    const stores = [...this.#park.stores()].filter((store) => store.rankSlot === rankSlot);
-    this.#park.clearRank(rankSlot);
+    const family = this.#familyOf(rankSlot);
+    const stores = [...this.#park.stores()].filter((store) => family.includes(store.rankSlot));
+    for (const slot of family) this.#park.clearRank(slot);
     return stores.map(recordOf);
   }
 
@@ -739,6 +879,10 @@ function checkRankSlot(rankSlot: number): void {
     { code: "invalid_rank_slot", rankSlot, rankSlotsMax: RANK_SLOTS_MAX },
     `rank slot ${rankSlot} is not a whole number in 0 … ${RANK_SLOTS_MAX - 1}`,
   );
+}
+
+function checkHolderSlot(slot: number): void {
+  if (!(Number.isInteger(slot) && slot >= RANK_SLOTS_MAX && slot < HOLDER_SLOTS_MAX)) checkRankSlot(slot);
 }
 
 function checkBlockCount(blockCount: number): void {

@@ -7,7 +7,7 @@
  * (kernel/match.ts, `Reader`.) The caller writes a query into `tokens` or `hashes`, asks, and reads the rows: nothing is copied.
  */
 import type { ContextKey, MatchResult } from "./contract.ts";
-import { LOOKAHEAD_MAX, MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
+import { HOLDER_SLOTS_MAX, LOOKAHEAD_MAX, MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
 import type { ContextSummary } from "./context-table.ts";
 import { CONTEXT_RECORD_BYTES, keyText, listContexts, serialOf, slotOf } from "./context-table.ts";
 import { ByteDigester } from "./byte-digester.ts";
@@ -28,7 +28,7 @@ const READERS_MAX = 128;
 /** u32 words per row of `PrefixReader.dump`: prefix hash low, high, rank slot, tier, copies. */
 export const DUMP_ROW_WORDS = 5;
 /** `dump` counts holders of one block up to this. */
-const HOLDERS = 4 * RANK_SLOTS_MAX;
+const HOLDERS = 4 * HOLDER_SLOTS_MAX;
 const DUMP_ROWS_MAX = Math.floor((MATCH_ROW_WORDS * RANK_SLOTS_MAX) / DUMP_ROW_WORDS);
 
 const NO_CONTEXTS: readonly ContextSummary[] = [];

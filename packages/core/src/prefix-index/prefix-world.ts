@@ -13,7 +13,8 @@ import type { ReferenceHash } from "../block-hash/reference-hash.ts";
 import { wordsOf } from "../block-hash/reference-hash.ts";
 import { toHex } from "../block-hash/block-hash.ts";
 import { MATCH_ROW_WORDS } from "./contract.ts";
-import type { ContextKey, IndexScratch, IndexWriter, MatchResult, Tier } from "./contract.ts";
+import type { IndexImport } from "./index-copy.ts";
+import type { ContextKey, GroupShape, IndexScratch, IndexWriter, MatchResult, Tier } from "./contract.ts";
 
 /** A prompt: its blocks' letters, and the letter after its last block (read in lookahead contexts only). */
 export interface Path {
@@ -49,6 +50,37 @@ export interface NamesCommand extends Naming {
   readonly from: number;
 }
 
+/** Stores blocks of a path to a group of the rank, which is opened on first use. */
+export interface GroupStoreCommand extends Naming {
+  readonly kind: "storeGroup";
+  readonly tier: Tier;
+  readonly path: Path;
+  readonly from: number;
+  readonly parentLie: number | null;
+  /** Position in `PrefixWorld.groups`. */
+  readonly group: number;
+  readonly hasTokens: boolean;
+}
+
+/** Removes blocks of a path from a group of the rank. */
+export interface GroupRemoveCommand extends Naming {
+  readonly kind: "removeGroup";
+  readonly tier: Tier;
+  readonly path: Path;
+  readonly from: number;
+  readonly group: number;
+}
+
+/** Says that a rank has a main group, with blocks as in a context. */
+export interface MainGroupCommand {
+  readonly kind: "mainGroup";
+  readonly context: number;
+  readonly slot: number;
+}
+
+/** Writes to groups. */
+export type GroupCommand = GroupStoreCommand | GroupRemoveCommand | MainGroupCommand;
+
 /** Forgets a rank, or changes how its copies count. */
 export type RankCommand =
   | { readonly kind: "clear"; readonly slot: number }
@@ -65,7 +97,7 @@ export type LookupCommand =
     };
 
 /** Anything that one can ask of an index. */
-export type IndexCommand = StoreCommand | NamesCommand | RankCommand | LookupCommand;
+export type IndexCommand = StoreCommand | NamesCommand | GroupCommand | RankCommand | LookupCommand;
 
 /** The reading side that both indexes have. */
 export interface IndexReader extends IndexScratch {
@@ -95,19 +127,31 @@ export class PrefixWorld {
   readonly contexts: readonly ContextKey[];
   readonly #hash: ReferenceHash;
   readonly #namesTellContexts: boolean;
+  /** KV-cache groups that ranks may have. */
+  readonly groups: readonly GroupShape[];
+  /** What each index was told of its ranks' groups: rank slot → group → holder slot. */
+  readonly #opened = new WeakMap<IndexWriter, Map<number, Map<number, number>>>();
+  readonly #mains = new WeakMap<IndexWriter, Map<number, number>>();
 
   /**
    * @param hash - has the seed of the indexes to drive.
    * @param namesTellContexts - false when engines name equal tokens equally in all contexts.
+   * @param groups - the first of a rank are opened in the order of their use.
    */
-  constructor(contexts: readonly ContextKey[], hash: ReferenceHash, namesTellContexts = true) {
+  constructor(
+    contexts: readonly ContextKey[],
+    hash: ReferenceHash,
+    namesTellContexts = true,
+    groups: readonly GroupShape[] = [],
+  ) {
+    this.groups = groups;
     this.contexts = contexts;
     this.#hash = hash;
     this.#namesTellContexts = namesTellContexts;
   }
 
   /** Runs a writing command; returns what the index said, for comparison. */
-  write(index: IndexWriter, command: StoreCommand | NamesCommand | RankCommand): string {
+  write(index: IndexWriter, command: Exclude<IndexCommand, LookupCommand>): string {
     switch (command.kind) {
       case "store":
         return this.#store(index, command);
@@ -118,8 +162,23 @@ export class PrefixWorld {
           return String(index.removeBlocks(command.slot, command.tier, blockCount));
         return String(index.storeKnownBlocks(command.slot, command.tier, blockCount));
       }
+      case "storeGroup":
+        return this.#storeGroup(index, command);
+      case "removeGroup": {
+        const blockCount = this.#writeNames(index.scratch, command, this.#strideOf(command));
+        const slot = this.#groupSlot(index, command.slot, command.group);
+        return String(index.removeBlocks(slot, command.tier, blockCount));
+      }
+      case "mainGroup": {
+        const { blockSize } = this.contexts[command.context];
+        index.openMainGroup(command.slot, blockSize);
+        mapOf(this.#mains, index).set(command.slot, blockSize);
+        return "";
+      }
       case "clear":
         index.clearRank(command.slot);
+        mapOf(this.#opened, index).delete(command.slot);
+        mapOf(this.#mains, index).delete(command.slot);
         return "";
       case "count":
         index.setCopyCounting(command.slot, command.counted);
@@ -200,17 +259,87 @@ export class PrefixWorld {
     return index.storeBlocks(contextId, slot, tier, blockCount, parent !== null, low, high, extra);
   }
 
-  #writeNames(scratch: IndexScratch, command: StoreCommand | NamesCommand): number {
+  #storeGroup(index: IndexWriter, command: GroupStoreCommand): string {
+    const { context, engineSeed, tier, path, from, parentLie, hasTokens } = command;
+    const contextId = index.openContext(this.contexts[context]);
+    const groupSlot = this.#groupSlot(index, command.slot, command.group);
+    const stride = this.#strideOf(command);
+    const blockCount = this.#writeNames(index.scratch, command, stride);
+    if (blockCount === 0) return "nothing";
+    this.writeTokens(index.scratch, context, path, from, this.contexts[context].lookahead);
+    const { extraDigests } = index.scratch;
+    for (let i = 0; i < blockCount; i++) extraDigests.copyWithin(2 * i, 2 * i * stride, 2 * i * stride + 2);
+    let parent = from === 0 ? null : this.engineHash(context, engineSeed, path, from - 1);
+    if (parentLie !== null) parent = LIES[parentLie];
+    const [low, high] = parent === null ? [0, 0] : wordsOf(parent);
+    const { outcome, unplacedCount } = index.storeGroupBlocks(
+      contextId,
+      groupSlot,
+      tier,
+      blockCount,
+      stride,
+      hasTokens,
+      parent !== null,
+      low,
+      high,
+      path.letters.slice(from).some(hasExtra),
+    );
+    const unplaced = [...index.scratch.hashes.subarray(0, 2 * unplacedCount)].join();
+    return `${outcome} ${unplacedCount} ${unplaced}`.trim();
+  }
+
+  #strideOf({ context, group }: GroupStoreCommand | GroupRemoveCommand): number {
+    return Math.max(1, Math.floor(this.groups[group].blockSize / this.contexts[context].blockSize));
+  }
+
+  #groupSlot(index: IndexWriter, rankSlot: number, group: number): number {
+    const opened = mapOf(this.#opened, index);
+    const ofRank = opened.get(rankSlot) ?? new Map<number, number>();
+    opened.set(rankSlot, ofRank);
+    const slot = ofRank.get(group) ?? index.openGroup(rankSlot, this.groups[group]);
+    ofRank.set(group, slot);
+    return slot;
+  }
+
+  /** Opens in an import what an index has of groups, and remembers them as those of another. */
+  moveGroups(from: IndexWriter, to: IndexWriter, target: IndexImport): void {
+    this.#mains.set(to, mapOf(this.#mains, from));
+    this.#opened.set(to, mapOf(this.#opened, from));
+    for (const [rankSlot, blockSize] of mapOf(this.#mains, from)) target.groups(rankSlot, blockSize, []);
+    for (const [rankSlot, ofRank] of mapOf(this.#opened, from))
+      target.groups(
+        rankSlot,
+        null,
+        [...ofRank].map(([group, slot]) => ({ ...this.groups[group], slot })),
+      );
+  }
+
+  #writeNames(
+    scratch: IndexScratch,
+    command: StoreCommand | NamesCommand | GroupStoreCommand | GroupRemoveCommand,
+    stride = 1,
+  ): number {
     const { context, engineSeed, path, from, lies } = command;
-    const names = path.letters
-      .slice(from)
-      .map((_, i) => this.engineHash(context, engineSeed, path, from + i));
+    const count = Math.floor((path.letters.length - from) / stride);
+    const names = Array.from({ length: count }, (_, i) =>
+      this.engineHash(context, engineSeed, path, from + (i + 1) * stride - 1),
+    );
+    if (count === 0) return 0;
     for (const { at, lie } of lies) names[at % names.length] = LIES[lie];
     names.forEach((name, i) => {
       scratch.hashes.set(wordsOf(name), 2 * i);
     });
     return names.length;
   }
+}
+
+function mapOf<Key extends object, One, Other>(
+  maps: WeakMap<Key, Map<One, Other>>,
+  key: Key,
+): Map<One, Other> {
+  const map = maps.get(key) ?? new Map<One, Other>();
+  maps.set(key, map);
+  return map;
 }
 
 /** A lookup's answer as text, rows in the order of rank slots. */

@@ -432,6 +432,11 @@ function overriding(storeBlocks: () => StoreOutcome): IndexWriter {
     storeBlocks,
     storeKnownBlocks: (...call) => index.storeKnownBlocks(...call),
     removeBlocks: (...call) => index.removeBlocks(...call),
+    openMainGroup: (...call) => {
+      index.openMainGroup(...call);
+    },
+    openGroup: (...call) => index.openGroup(...call),
+    storeGroupBlocks: (...call) => index.storeGroupBlocks(...call),
     clearRank: (rankSlot) => {
       index.clearRank(rankSlot);
     },

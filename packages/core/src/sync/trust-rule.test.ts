@@ -161,6 +161,11 @@ function storing(storeBlocks: () => StoreOutcome): IndexWriter {
     storeBlocks,
     storeKnownBlocks: (...call) => naive.storeKnownBlocks(...call),
     removeBlocks: (...call) => naive.removeBlocks(...call),
+    openMainGroup: (...call) => {
+      naive.openMainGroup(...call);
+    },
+    openGroup: (...call) => naive.openGroup(...call),
+    storeGroupBlocks: (...call) => naive.storeGroupBlocks(...call),
     clearRank: (rankSlot) => {
       naive.clearRank(rankSlot);
     },
