@@ -5,6 +5,7 @@ export type {
   ChatMessage,
   FallbackReason,
   MatchAnswer,
+  MediaItem,
   Question,
   QuestionOptions,
   Trust,

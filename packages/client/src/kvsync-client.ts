@@ -155,7 +155,13 @@ interface Encoded {
 }
 
 function encode(url: string, question: Question): Encoded {
-  if ("tokenIds" in question) return binary(url, question, "token_ids", tokenBytes(question.tokenIds));
+  if ("tokenIds" in question) {
+    const { tokenIds, mmFeatures = [] } = question;
+    const bytes = tokenBytes(tokenIds);
+    return mmFeatures.length === 0
+      ? binary(url, question, "token_ids", bytes)
+      : json(url, question, { token_ids: [...tokenIds], mm_features: mmFeatures });
+  }
   if ("prefixHashes" in question)
     return binary(url, question, "prefix_hashes", hashBytes(question.prefixHashes));
   const text =
@@ -168,7 +174,11 @@ function encode(url: string, question: Question): Encoded {
           chat_template_kwargs: question.chatTemplateKwargs,
           tools: question.tools,
         };
-  const body = JSON.stringify({ ...fieldsOf(question), workers: question.workers, ...text });
+  return json(url, question, text);
+}
+
+function json(url: string, question: QuestionOptions, input: object): Encoded {
+  const body = JSON.stringify({ ...fieldsOf(question), workers: question.workers, ...input });
   return { url, contentType: "application/json", body };
 }
 

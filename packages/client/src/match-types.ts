@@ -77,6 +77,16 @@ export interface QuestionOptions {
   readonly includeUnmatched?: boolean | undefined;
 }
 
+/** One image, video or audio of a prompt, as vLLM's `mm_features` has it. */
+export interface MediaItem {
+  /** The engine's name of the content: its mm_hash, or the uuid given with it. */
+  readonly identifier: string;
+  /** First of its placeholder tokens, from 0. */
+  readonly offset: number;
+  /** How many placeholder tokens it has. */
+  readonly length: number;
+}
+
 /** A message, as in a chat completion. */
 export interface ChatMessage {
   readonly role: string;
@@ -86,7 +96,11 @@ export interface ChatMessage {
 /** A lookup: by tokens or hashes, which travel as bytes, or by text, which the daemon has tokenized. */
 export type Question = QuestionOptions &
   (
-    | { readonly tokenIds: Uint32Array | readonly number[] }
+    | {
+        readonly tokenIds: Uint32Array | readonly number[];
+        /** The media that placeholder tokens stand for; with them the lookup travels as JSON. */
+        readonly mmFeatures?: readonly MediaItem[] | undefined;
+      }
     /** Chained hashes of the full blocks, with `@kvsync/core`'s `PrefixHasher` or Mooncake's RFC #1527. */
     | { readonly prefixHashes: BigUint64Array | readonly bigint[] }
     | { readonly prompt: string; readonly addSpecialTokens?: boolean | undefined }

@@ -100,6 +100,22 @@ test("tokens and hashes travel as little-endian bytes, the rest as parameters; t
   });
 });
 
+test("tokens with media travel as JSON, and without any as bytes", async () => {
+  const { url, received } = await serve(good);
+  const client = new KvsyncClient({ url, timeoutMs: PATIENT_MS });
+  const mmFeatures = [{ identifier: "cat", offset: 1, length: 2 }];
+  await client.match({ model: "m", tokenIds: Uint32Array.of(1, 7, 7, 2), mmFeatures });
+  await client.match({ model: "m", tokenIds: [1], mmFeatures: [] });
+  expect(received[0]?.headers["content-type"]).toBe("application/json");
+  expect(JSON.parse(String(received[0]?.body))).toEqual({
+    model: "m",
+    token_ids: [1, 7, 7, 2],
+    mm_features: mmFeatures,
+  });
+  expect(received[1]?.headers["content-type"]).toBe("application/octet-stream");
+  await expect(client.match({ model: "m", tokenIds: [-1], mmFeatures })).rejects.toThrow(RangeError);
+});
+
 test("token ids and hashes out of range are refused before anything is sent", async () => {
   const { url, received } = await serve(good);
   const client = new KvsyncClient({ url, timeoutMs: PATIENT_MS });

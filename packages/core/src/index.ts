@@ -90,6 +90,7 @@ export {
   TIERS,
 } from "./prefix-index/contract.ts";
 export { encodeExtraKeys, saltDigest, type BytesDigester } from "./block-hash/extra-keys.ts";
+export { digestPromptKeys, type MediaItem } from "./block-hash/prompt-keys.ts";
 export {
   createSyncCounters,
   EVENT_TYPES,

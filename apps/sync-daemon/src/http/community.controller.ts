@@ -213,6 +213,7 @@ export class CommunityController {
       loraName: lora === "" ? null : lora,
       blockSize: fields.block_size ?? null,
       cacheSalt: salt === "" ? null : salt,
+      media: [],
       workers: null,
       topK: null,
       includeUnmatched: true,

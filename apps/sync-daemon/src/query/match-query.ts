@@ -1,7 +1,7 @@
 /**
  * A lookup as it arrives, in two forms with one meaning:
  *
- *   JSON    {model, lora_name?, block_size?, token_ids: [u32] | prefix_hashes: ["u64"] | prompt | messages, cache_salt?, workers?, top_k?,
+ *   JSON    {model, lora_name?, block_size?, token_ids: [u32], mm_features? | prefix_hashes: ["u64"] | prompt | messages, cache_salt?, workers?, top_k?,
  *            include_unmatched?}; beside prompt or messages, the tokenizer's options (tokenizer/tokenize-request.ts)
  *   binary  body = u32 LE token ids, or u64 LE hashes; the other fields as query parameters of the same names
  *
@@ -10,7 +10,7 @@
  * written (`withTokens`) only when the tokenizer has answered.
  */
 
-import { writeBigInt } from "@kvsync/core";
+import { type MediaItem, writeBigInt } from "@kvsync/core";
 import { z } from "zod";
 
 import {
@@ -30,6 +30,8 @@ const TEXT_MAX = 1024;
 const POSITIVE_MAX = 999_999_999;
 /** As many names as there can be engines. */
 const WORKERS_MAX = 4096;
+/** Media of one prompt; engines take a few, a video's frames are one. */
+const MEDIA_MAX = 1024;
 const NAME = `text of 1-${TEXT_MAX} characters`;
 
 /** Which kind of input a query carries. */
@@ -43,6 +45,8 @@ export interface QuestionFields {
   /** Null: the only one there is. */
   readonly blockSize: number | null;
   readonly cacheSalt: string | null;
+  /** By offset, without overlap; beside token ids only. */
+  readonly media: readonly MediaItem[];
   /** Null: all of the model's. */
   readonly workers: readonly string[] | null;
   /** Null: no limit. */
@@ -85,6 +89,20 @@ const common = {
 };
 // Elements are checked where they are written into the reader's memory: a schema per element would cost more than the lookup.
 const list = z.custom<readonly unknown[]>(Array.isArray, "a list");
+const ITEM_EXPECTED = `an integer from 0 to ${POSITIVE_MAX}`;
+const position = z.int(ITEM_EXPECTED).min(0, ITEM_EXPECTED).max(POSITIVE_MAX, ITEM_EXPECTED);
+const MEDIA_EXPECTED = `a list of at most ${MEDIA_MAX} media, each {identifier, offset, length}`;
+/** One image, video or audio of the prompt, as vLLM's mm_features has it. */
+const mediaItem = z
+  .strictObject(
+    {
+      identifier: name.describe("The engine's name of the content: its mm_hash, or the uuid given with it."),
+      offset: position.describe("First of its placeholder tokens, from 0."),
+      length: positive.describe("How many placeholder tokens it has."),
+    },
+    "an object of identifier, offset and length",
+  )
+  .meta({ id: "MediaItem", description: "An image, video or audio of the prompt." });
 const INPUTS = ["token_ids", "prefix_hashes", "prompt", "messages"] as const;
 
 const BLOCK_SIZE =
@@ -103,6 +121,11 @@ export const jsonBody = z.strictObject(
         description: "The prompt's tokens. Binary bodies are quicker.",
       })
       .optional(),
+    mm_features: z
+      .array(mediaItem, MEDIA_EXPECTED)
+      .max(MEDIA_MAX, MEDIA_EXPECTED)
+      .nullish()
+      .describe("Beside token_ids: the media that the placeholder tokens stand for."),
     prefix_hashes: list
       .meta({
         type: "array",
@@ -168,7 +191,8 @@ export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuer
     throw contradictory(given.length === 0 ? INPUTS : given, `exactly one of ${INPUTS.join(", ")}`);
   }
   refuseStrayOptions(fields, input);
-  const question = questionOf(fields, fields.workers ?? null, fields.include_unmatched);
+  const media = mediaOf(fields, input);
+  const question = questionOf(fields, fields.workers ?? null, fields.include_unmatched, media);
   if (input === "prompt" || input === "messages") {
     return {
       kind: "prompt",
@@ -177,6 +201,35 @@ export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuer
     };
   }
   return { kind: "ready", query: withInput(question, input, fields[input] ?? [], memory) };
+}
+
+/** Media in the order of their places; each has its own. */
+function mediaOf(
+  { mm_features: given, token_ids: tokens }: z.output<typeof jsonBody>,
+  input: (typeof INPUTS)[number],
+): readonly MediaItem[] {
+  const items = given ?? [];
+  if (items.length === 0) return [];
+  if (input !== "token_ids") {
+    const expected = "mm_features beside token_ids only: the engine's render answer has both";
+    throw contradictory([input, "mm_features"], expected);
+  }
+  const placed = items
+    .map((item, i) => ({ item, where: `mm_features.${i}` }))
+    .sort((a, b) => a.item.offset - b.item.offset);
+  let free = 0;
+  for (const { item, where } of placed) {
+    const end = item.offset + item.length;
+    if (item.offset < free)
+      throw malformed(`${where}.offset`, `an offset from ${free} on, where the item before it ends`);
+    if (end > (tokens?.length ?? 0))
+      throw malformed(
+        where,
+        `placeholders within the prompt's ${tokens?.length ?? 0} tokens, not up to ${end}`,
+      );
+    free = end;
+  }
+  return placed.map(({ item }) => item);
 }
 
 /**
@@ -270,12 +323,14 @@ function questionOf(
   },
   workers: readonly string[] | null,
   includeUnmatched: boolean,
+  media: readonly MediaItem[] = [],
 ): QuestionFields {
   return {
     model: fields.model,
     loraName: fields.lora_name ?? null,
     blockSize: fields.block_size ?? null,
     cacheSalt: fields.cache_salt ?? null,
+    media,
     workers,
     topK: fields.top_k ?? null,
     includeUnmatched,

@@ -13,9 +13,9 @@
 
 import {
   type ContextSummary,
+  digestPromptKeys,
   type MatchResult,
   type PrefixReader,
-  saltDigest,
   type Trust,
   TRUST_LEVELS,
   MATCH_ROW_WORDS,
@@ -206,14 +206,15 @@ function blockCount(query: MatchQuery, blockSize: number | null): number | null 
   return blockSize === null ? null : Math.floor(query.count / blockSize);
 }
 
-function run(query: MatchQuery, { id, blockSize }: FittingContext, reader: PrefixReader): MatchResult {
+function run(
+  query: MatchQuery,
+  { id, blockSize, lookahead }: FittingContext,
+  reader: PrefixReader,
+): MatchResult {
   if (query.input === "prefix_hashes") return reader.matchHashes(id, query.count);
-  const hasExtra = query.cacheSalt !== null && query.cacheSalt !== "";
-  if (hasExtra) {
-    // The salt belongs to block 0; the chain carries it on (core's extra-keys.ts, E2).
-    reader.extraDigests.fill(0, 0, 2 * Math.floor(query.count / blockSize));
-    saltDigest(query.cacheSalt, reader, reader.extraDigests, 0);
-  }
+  const keys = { media: query.media, salt: query.cacheSalt };
+  const shape = { blockCount: Math.floor(query.count / blockSize), blockSize, lookahead };
+  const hasExtra = digestPromptKeys(keys, shape, reader, reader.extraDigests);
   return reader.matchTokens(id, query.count, hasExtra);
 }
 

@@ -45,6 +45,7 @@ const QUESTION: QuestionFields = {
   loraName: null,
   blockSize: BLOCK_SIZE,
   cacheSalt: null,
+  media: [],
   workers: null,
   topK: null,
   includeUnmatched: false,
