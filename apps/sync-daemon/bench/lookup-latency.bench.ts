@@ -143,7 +143,7 @@ async function publish(control: Control): Promise<void> {
 }
 
 async function startDaemon(endpoints: readonly string[]): Promise<{ url: string; stop: () => void }> {
-  const main = fileURLToPath(new URL("../main.js", import.meta.url));
+  const main = fileURLToPath(new URL("../dist/main.js", import.meta.url));
   const engines = endpoints.map((endpoint, i) => ({ id: `engine-${i}`, model: MODEL, endpoint }));
   const config = join(mkdtempSync(join(tmpdir(), "kvsync-bench-")), "config.yaml");
   // JSON is YAML.

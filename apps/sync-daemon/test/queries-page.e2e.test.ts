@@ -10,7 +10,7 @@ import { ClientError, KvsyncClient } from "@kvsync/client";
 import { PrefixHasher, toBigInt } from "@kvsync/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { CLIENT_SEES_WHAT_IS_SENT } from "../src/openapi/client-contract.ts";
+import { CLIENT_SEES_WHAT_IS_SENT } from "./client-contract.ts";
 import { matchAnswer } from "../src/query/match-answer.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine } from "./fleet.ts";

@@ -26,8 +26,8 @@ import {
   Prng,
   toBigInt,
 } from "@kvsync/core";
-import { nameHigh, nameLow } from "#dist/prefix-index/fleet-world.js";
-import { NaivePrefixIndex } from "#dist/prefix-index/naive-prefix-index.js";
+import { nameHigh, nameLow } from "../src/prefix-index/fleet-world.ts";
+import { NaivePrefixIndex } from "../src/prefix-index/naive-prefix-index.ts";
 
 const SEED = 20_250_914;
 const IS_QUICK = process.argv.includes("--quick");
@@ -424,6 +424,7 @@ function benchWire(dialect: Dialect): Measured[] {
       },
       onBlockRemoved: () => undefined,
       onAllBlocksCleared: () => undefined,
+      onUnknownField: () => undefined,
       onFault: () => {
         throw new Error("a message could not be decoded");
       },

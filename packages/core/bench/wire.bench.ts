@@ -29,6 +29,7 @@ const sink = {
     blocksSeen += event.blockCount;
   },
   onAllBlocksCleared: (): void => undefined,
+  onUnknownField: (): void => undefined,
   onFault: ({ error }: { error: Error }): void => {
     throw error;
   },

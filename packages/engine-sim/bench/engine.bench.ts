@@ -4,7 +4,7 @@
  * holds a few of them, so that nearly every stored block evicts another. Hashing, prefix hashing, events and, on the second line,
  * encoding are inside the measured time; making the prompts is not.
  *
- *     node dist/bench/engine.bench.js [requests, default 2000]
+ *     node bench/engine.bench.ts [requests, default 2000]
  */
 import { cpus } from "node:os";
 import { encodeEventBatch, Prng } from "@kvsync/core";
@@ -96,7 +96,7 @@ const perBlock = rounds.map(
 );
 const order = [...rounds.keys()].sort((a, b) => (perBlock[a] ?? 0) - (perBlock[b] ?? 0));
 console.log(`machine: ${cpus()[0]?.model.trim()} × ${cpus().length}, Node ${process.version}, seed ${SEED}`);
-console.log(`command: node dist/bench/engine.bench.js ${requestCount}`);
+console.log(`command: node bench/engine.bench.ts ${requestCount}`);
 for (const [name, index] of [
   ["min", order[0]],
   ["median", order[Math.floor(ROUNDS / 2)]],

@@ -62,6 +62,7 @@ function decode(payload: Uint8Array): { header: BatchHeader; types: string[]; fa
     onBlockStored: (event) => types.push(event.type),
     onBlockRemoved: (event) => types.push(event.type),
     onAllBlocksCleared: () => types.push("AllBlocksCleared"),
+    onUnknownField: () => undefined,
     onFault: (fault) => faults.push(fault),
   });
   return { header, types, faults };

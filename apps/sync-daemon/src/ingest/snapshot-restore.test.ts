@@ -21,7 +21,7 @@ import { Prng } from "@kvsync/core";
 import { afterAll, expect, test } from "vitest";
 
 import { writeSnapshot } from "../snapshot/snapshot-file.ts";
-import { Publisher, Side } from "./restored-world.ts";
+import { Publisher, Side } from "./testing/restored-world.ts";
 import { restoreSnapshot } from "./snapshot-restore.ts";
 
 const SEEDS = Number(process.env["KVSYNC_SEEDS"] ?? 80);

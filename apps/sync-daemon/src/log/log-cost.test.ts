@@ -4,12 +4,17 @@ import { fileURLToPath } from "node:url";
 
 import { expect, test } from "vitest";
 
-import type { LogCost } from "./log-cost.bench.ts";
+import type { LogCost } from "../../bench/log-cost.bench.ts";
 
-const BENCH = fileURLToPath(new URL("../../dist/log/log-cost.bench.js", import.meta.url));
+const BENCH = fileURLToPath(new URL("../../bench/log-cost.bench.ts", import.meta.url));
 
 test("lines of a level that is off allocate nothing, where those of one that is on do", () => {
-  const flags = ["--expose-gc", "--min-semi-space-size=128", "--max-semi-space-size=128"];
+  const flags = [
+    "--experimental-strip-types",
+    "--expose-gc",
+    "--min-semi-space-size=128",
+    "--max-semi-space-size=128",
+  ];
   const output = execFileSync(process.execPath, [...flags, BENCH, "--json"], { encoding: "utf8" });
   const { bytes } = JSON.parse(output) as LogCost;
   expect(bytes.on).toBeGreaterThan(100);

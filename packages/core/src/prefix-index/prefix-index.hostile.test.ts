@@ -140,7 +140,11 @@ describe("Chosen keys, with a secret that is drawn", () => {
       chains.store(0, 1, randomNames(names.length, 4));
       const ms = timeMs(() => chains.store(1, 1, names));
       expect(chains.index.check()).toEqual([]);
-      expect(timeMs(() => { expect(chains.remove(1, names)).toBe(names.length); })).toBeLessThan(1e4);
+      expect(
+        timeMs(() => {
+          expect(chains.remove(1, names)).toBe(names.length);
+        }),
+      ).toBeLessThan(1e4);
       return ms;
     };
     cost(randomNames(20_000, 5));

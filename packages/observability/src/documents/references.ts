@@ -10,7 +10,7 @@ import { DASHBOARDS } from "../dashboards/dashboards.ts";
 import { layOut } from "../dashboards/layout.ts";
 import { type Dashboard, type Panel, queriesOf } from "../dashboards/panel.ts";
 import type { LabelDomain } from "../definition.ts";
-import { exposedNames, type KnownFamily } from "../proof/exposed-names.ts";
+import { exposedNames, type KnownFamily } from "./exposed-names.ts";
 import type { Alert } from "../rules/alert.ts";
 import { receiverOf } from "../rules/alertmanager.ts";
 import { ALERT_GROUPS } from "../rules/alerts.ts";

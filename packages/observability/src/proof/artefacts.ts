@@ -2,7 +2,7 @@
  * What the checks look at: the rendered files, and the little that they must know besides to judge them.
  */
 
-import { type ExposedName, exposedNames, type KnownFamily } from "./exposed-names.ts";
+import { type ExposedName, exposedNames, type KnownFamily } from "../documents/exposed-names.ts";
 
 /** Rendered text by path from the repository's root. */
 export type Files = ReadonlyMap<string, string>;

@@ -7,7 +7,7 @@
 
 import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
 import type { CheckedAlert, CheckedRules } from "./check-rules.ts";
-import type { ExposedName } from "./exposed-names.ts";
+import type { ExposedName } from "../documents/exposed-names.ts";
 import { shapeOf } from "./expression-shape.ts";
 import type { DashboardJson, PanelJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";

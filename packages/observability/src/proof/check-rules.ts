@@ -15,7 +15,7 @@ import { parse } from "yaml";
 import { secondsOf } from "../duration.ts";
 import type { Measure } from "../promql/vector.ts";
 import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
-import type { ExposedName } from "./exposed-names.ts";
+import type { ExposedName } from "../documents/exposed-names.ts";
 import { type Shape, shapeOf, shapeOfTree } from "./expression-shape.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { quantilesIn, quantilesOf } from "./quantile-names.ts";

@@ -4,7 +4,7 @@
 import { expect, test } from "vitest";
 
 import { secondsOf } from "../duration.ts";
-import { exposedNames, type KnownFamily } from "./exposed-names.ts";
+import { exposedNames, type KnownFamily } from "../documents/exposed-names.ts";
 import { shapeOf } from "./expression-shape.ts";
 import { plainPromql } from "./promql-tree.ts";
 

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { render } from "../render.ts";
 import { DEFAULT_LINK_BASES } from "./links.ts";
-import { panelTestFile } from "./panel-tests.ts";
+import { panelTestFile } from "../proof/panel-tests.ts";
 
 const HAS_PROMTOOL = spawnSync("promtool", ["--version"]).status === 0;
 

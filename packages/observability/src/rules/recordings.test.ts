@@ -4,7 +4,7 @@
 import { expect, test } from "vitest";
 
 import { ALL_FAMILIES } from "../catalogue/families.ts";
-import { exposedNames } from "../proof/exposed-names.ts";
+import { exposedNames } from "../documents/exposed-names.ts";
 import { shapeOf } from "../proof/expression-shape.ts";
 import { RECORDING_GROUPS } from "./recordings.ts";
 

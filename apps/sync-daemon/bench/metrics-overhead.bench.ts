@@ -7,7 +7,7 @@
  * Messages are seeded and have the shape of an engine under load: decode steps that fill a block for some requests and evict
  * as many, and now and then a prefill chunk.
  *
- *     node apps/sync-daemon/dist/ingest/metrics-overhead.bench.js [pairs]
+ *     node apps/sync-daemon/bench/metrics-overhead.bench.ts [pairs]
  */
 import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
@@ -30,11 +30,11 @@ import type {
   ReplayPatience,
   SubscriptionEvents,
   Transport,
-} from "../transport/transport.ts";
-import { LineGate } from "../log/line-gate.ts";
-import { LogLevel } from "../log/log-level.ts";
-import { Ingest } from "./ingest.ts";
-import { BoardReader, BoardWriter, createBoardMemory } from "../board/stream-board.ts";
+} from "../dist/transport/transport.js";
+import { LineGate } from "../dist/log/line-gate.js";
+import { LogLevel } from "../dist/log/log-level.js";
+import { Ingest } from "../dist/ingest/ingest.js";
+import { BoardReader, BoardWriter, createBoardMemory } from "../dist/board/stream-board.js";
 
 const SEED = 20261121;
 const MESSAGES = 200_000;

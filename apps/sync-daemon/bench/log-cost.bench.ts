@@ -3,7 +3,7 @@
  * alone; and what it costs where everything is, for comparison. Time is the median of rounds that alternate in one process; memory
  * is what the heap grew by while nothing was collected, for which the process needs room:
  *
- *     node --expose-gc --min-semi-space-size=128 --max-semi-space-size=128 apps/sync-daemon/dist/log/log-cost.bench.js [--json]
+ *     node --expose-gc --min-semi-space-size=128 --max-semi-space-size=128 apps/sync-daemon/bench/log-cost.bench.ts [--json]
  */
 import { cpus } from "node:os";
 import { argv, execPath, version } from "node:process";
@@ -11,10 +11,10 @@ import { argv, execPath, version } from "node:process";
 import type { SyncListener } from "@kvsync/core";
 import { MetricSlots, TELEMETRY_METRICS } from "@kvsync/observability";
 
-import { StreamMetrics } from "../ingest/stream-metrics.ts";
-import { StreamWatch } from "../ingest/stream-watch.ts";
-import { LineGate } from "./line-gate.ts";
-import { LOG_LEVEL_MAX, LogLevel } from "./log-level.ts";
+import { StreamMetrics } from "../dist/ingest/stream-metrics.js";
+import { StreamWatch } from "../dist/ingest/stream-watch.js";
+import { LineGate } from "../dist/log/line-gate.js";
+import { LOG_LEVEL_MAX, LogLevel } from "../dist/log/log-level.js";
 
 /** Of time; memory alone needs what the compiler needs to be done. */
 const ROUNDS = 31;

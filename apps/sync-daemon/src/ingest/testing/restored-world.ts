@@ -23,7 +23,7 @@ import {
   WorkerSync,
 } from "@kvsync/core";
 
-import type { SnapshotStream } from "../engine/followed-rank.ts";
+import type { SnapshotStream } from "../../engine/followed-rank.ts";
 
 /** Blocks of the tree of prompts; block n has parent (n − 1) / 2. */
 const BLOCKS = 63;

@@ -2,7 +2,7 @@
  * What a snapshot costs: how long ingest stands still for the copy, how long writing and loading take beside it, and bytes per
  * holder. Two million blocks of 16 ranks, seeded.
  *
- *     node apps/sync-daemon/dist/snapshot/snapshot.bench.js
+ *     node apps/sync-daemon/bench/snapshot.bench.ts
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { argv, execPath, version } from "node:process";
 
 import { PrefixIndex, Prng } from "@kvsync/core";
 
-import { loadSnapshot, writeSnapshot } from "./snapshot-file.ts";
+import { loadSnapshot, writeSnapshot } from "../dist/snapshot/snapshot-file.js";
 
 const SEED = 20261121;
 const BLOCKS = 2_000_000;

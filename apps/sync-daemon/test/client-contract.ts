@@ -4,7 +4,7 @@
 
 import type { MatchAnswer as ClientAnswer } from "@kvsync/client";
 
-import type { MatchAnswer } from "../query/match-answer.ts";
+import type { MatchAnswer } from "../src/query/match-answer.ts";
 
 /** `true` when each of two types can stand for the other: neither has optional fields, so none can have more. */
 type Same<A, B> = [A, B] extends [B, A] ? true : false;

@@ -3,7 +3,7 @@
  * tracing on, outside of any trace and within one that is sent to a collector. One process, one index, rounds in
  * changing order; the fastest twentieth counts, since other processes want the machine too.
  *
- *     node apps/sync-daemon/dist/telemetry/tracing-cost.bench.js
+ *     node apps/sync-daemon/bench/tracing-cost.bench.ts
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -19,17 +19,17 @@ import {
   TELEMETRY_METRICS,
 } from "@kvsync/observability";
 
-import { EngineRegistry } from "../engine/engine-registry.ts";
-import { BoardReader, createBoardMemory } from "../board/stream-board.ts";
-import { LineGate } from "../log/line-gate.ts";
-import { LogLevel } from "../log/log-level.ts";
-import { Lookup } from "../query/lookup.ts";
-import { match, type MatchDependencies } from "../query/match.ts";
-import type { MatchAnswer } from "../query/match-answer.ts";
-import { type QuestionFields, withInput } from "../query/match-query.ts";
-import { TokenizerMetrics } from "../tokenizer/tokenizer-metrics.ts";
-import { startTracing } from "./start-tracing.ts";
-import type { Tracing } from "./tracing.ts";
+import { EngineRegistry } from "../dist/engine/engine-registry.js";
+import { BoardReader, createBoardMemory } from "../dist/board/stream-board.js";
+import { LineGate } from "../dist/log/line-gate.js";
+import { LogLevel } from "../dist/log/log-level.js";
+import { Lookup } from "../dist/query/lookup.js";
+import { match, type MatchDependencies } from "../dist/query/match.js";
+import type { MatchAnswer } from "../dist/query/match-answer.js";
+import { type QuestionFields, withInput } from "../dist/query/match-query.js";
+import { TokenizerMetrics } from "../dist/tokenizer/tokenizer-metrics.js";
+import { startTracing } from "../dist/telemetry/start-tracing.js";
+import type { Tracing } from "../dist/telemetry/tracing.js";
 
 const SEED = 20261121;
 const MODEL = "bench/model";

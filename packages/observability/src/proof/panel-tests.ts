@@ -9,10 +9,10 @@ import { ALL_FAMILIES } from "../catalogue/families.ts";
 import { DASHBOARDS } from "../dashboards/dashboards.ts";
 import { queriesOf } from "../dashboards/panel.ts";
 import type { LabelDomain } from "../definition.ts";
-import { plainPromql } from "../proof/promql-tree.ts";
-import type { KnownFamily } from "../proof/exposed-names.ts";
-import { generatedYaml, RULE_FILE } from "./prometheus.ts";
-import { DAEMON_JOB, INTERVAL_SECONDS } from "./thresholds.ts";
+import { plainPromql } from "./promql-tree.ts";
+import type { KnownFamily } from "../documents/exposed-names.ts";
+import { generatedYaml, RULE_FILE } from "../rules/prometheus.ts";
+import { DAEMON_JOB, INTERVAL_SECONDS } from "../rules/thresholds.ts";
 
 /** Open labels get so many values. */
 const OPEN_VALUES = 2;
