@@ -130,7 +130,7 @@ export {
   type SyncLimits,
   type SyncSettings,
 } from "./sync/sync-settings.ts";
-export { RANK_BLOCK_SIZES_MAX } from "./sync/event-applier.ts";
+export { RANK_BLOCK_SIZES_MAX, type Turn } from "./sync/event-applier.ts";
 export type { StreamPosition } from "./sync/stream-position.ts";
 export { HoldBudget } from "./sync/held-messages.ts";
 export { WorkerSync, type SyncDependencies } from "./sync/worker-sync.ts";

@@ -34,11 +34,48 @@ test("lanes take turns while both have something", () => {
   expect(taken).toEqual(["r0", "l0", "r1", "l1", "l2"]);
 });
 
+test("Q4: streams take turns, and one that is held back keeps its messages in their order", () => {
+  const q = queue(20, 1000);
+  for (let i = 0; i < 4; i++) q.offer("live", "long", frames(10 + i), 0, 0);
+  q.offer("live", "short", frames(1), 0, 0);
+  const take = (): string => {
+    const item = q.take()?.item;
+    return item?.kind === "message" ? `${item.owner} ${item.bytes}` : "nothing";
+  };
+  expect([take(), take()]).toEqual(["long 10", "short 1"]);
+  q.holdBack("long");
+  q.offer("live", "long", frames(14), 0, 0);
+  q.note("live", "long", "lost");
+  q.offer("live", "short", frames(2), 0, 0);
+  expect([take(), take()]).toEqual(["short 2", "nothing"]);
+  expect([q.isEmpty, q.depth("live"), q.bytes("live")]).toEqual([true, 4, 50]);
+  q.letGo("long");
+  expect([take(), take(), take(), take(), q.take()?.item.kind]).toEqual([
+    "long 11",
+    "long 12",
+    "long 13",
+    "long 14",
+    "note",
+  ]);
+  expect([take(), q.depth("live"), q.bytes("live")]).toEqual(["nothing", 0, 0]);
+});
+
+test("Q5: a stream that sends without measure leaves room for others", () => {
+  const q = queue(900, 1e6);
+  const accepted = (owner: string, tries: number): number =>
+    Array.from({ length: tries }, () => q.offer("live", owner, frames(1), 0, 0)).filter((one) => one === null)
+      .length;
+  const first = accepted("a", 2000);
+  expect(first).toBeGreaterThan(790);
+  expect(first).toBeLessThan(810);
+  expect(accepted("b", 50)).toBe(50);
+});
+
 test("back-pressure rises at once and falls only well below what raised it", () => {
   const q = queue(100, 1000);
   const levels: number[] = [];
   for (let i = 0; i < 100; i++) {
-    q.offer("live", "a", frames(1), 0, 0);
+    q.offer("live", `stream ${i}`, frames(1), 0, 0);
     levels.push(q.level());
   }
   expect([levels[48], levels[49], levels[78], levels[79], levels[93], levels[94]]).toEqual([

@@ -1,8 +1,9 @@
 /**
- * The bounded queue between sockets and index: two lanes, first in first out each.
+ * The bounded queue between sockets and index: two lanes, in each of them a line for every stream.
  *
- *   sockets ──offer──▶ │ live   ░░░░░░     │ ──take──▶ streams
- *                      │ replay ░░░        │
+ *   sockets ──offer──▶ │ live    a ░░░░░░  │ ──take──▶ streams, each in its turn
+ *                      │         b ░       │
+ *                      │ replay  a ░░      │
  *
  * Invariants
  *  Q1  A lane holds at most its limit of messages and of bytes; what comes beyond is refused with a reason.
@@ -10,6 +11,11 @@
  *      stream, take no room, and are never refused: there is at most one of each kind per change of a connection.
  *  Q3  Lanes take turns, so that neither a storm of live messages nor a long replay starves the other: a replay is what
  *      unblocks a stream, and live messages held meanwhile fill a bounded place in it.
+ *
+ *  Q4  The streams of a lane take turns, message by message. A stream that is held back keeps its place
+ *      and its messages, and they go on counting.
+ *  Q5  A stream's share of a lane is at most SHARE times the room that is left in it, so that one that
+ *      sends without measure leaves room for the others.
  *
  * Back-pressure is the fuller of the four ratios (messages and bytes, by lane). A level is left only below
  * `RELEASE` of the ratio that entered it, so that it does not flutter.
@@ -24,6 +30,8 @@ export type Lane = "live" | "replay";
 const LEVEL_RATIOS = [0, 0.5, 0.8, 0.95] as const;
 /** Fraction of a level's ratio below which it ends. */
 const RELEASE = 0.9;
+/** One stream alone gets 8/9 of a lane, two of them 16/17 together. */
+const SHARE = 8;
 /** Taken items are cut off an array once so many lie at its head, which makes taking O(1) on average. */
 const COMPACT_AT = 1024;
 
@@ -55,9 +63,51 @@ interface QueuedNote<Owner, Note> {
 /** What `take` returns. */
 export type QueueItem<Owner, Note> = QueuedMessage<Owner> | QueuedNote<Owner, Note>;
 
+/** First in first out; O(1) on average. */
+class Fifo<Value> {
+  #values: (Value | undefined)[] = [];
+  #head = 0;
+
+  get isEmpty(): boolean {
+    return this.#head >= this.#values.length;
+  }
+
+  push(value: Value): void {
+    this.#values.push(value);
+  }
+
+  shift(): Value | undefined {
+    const value = this.#values[this.#head];
+    if (value === undefined) return undefined;
+    this.#values[this.#head] = undefined;
+    this.#head += 1;
+    if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#values.length) {
+      this.#values = this.#values.slice(this.#head);
+      this.#head = 0;
+    }
+    return value;
+  }
+
+  /** Takes a value out wherever it stands. O(length). */
+  remove(value: Value): void {
+    this.#values = this.#values.slice(this.#head).filter((one) => one !== value);
+    this.#head = 0;
+  }
+}
+
+/** What waits of one stream in one lane. */
+interface Line<Owner, Note> {
+  readonly items: Fifo<QueueItem<Owner, Note>>;
+  messages: number;
+  bytes: number;
+  /** Whether its owner stands in the lane's ring. */
+  isInRing: boolean;
+}
+
 interface LaneState<Owner, Note> {
-  items: (QueueItem<Owner, Note> | undefined)[];
-  head: number;
+  readonly lines: Map<Owner, Line<Owner, Note>>;
+  /** Owners with something to take, the next one first. */
+  readonly ring: Fifo<Owner>;
   messages: number;
   bytes: number;
 }
@@ -72,6 +122,7 @@ export class IngestQueue<Owner, Note> {
     live: emptyLane(),
     replay: emptyLane(),
   };
+  readonly #heldBack = new Set<Owner>();
   #turn: Lane = "replay";
   #level = 0;
 
@@ -103,10 +154,25 @@ export class IngestQueue<Owner, Note> {
     if (bytes > this.#limits.messageBytes) return "message_too_large";
     if (state.messages >= this.#limits.messages[lane]) return "queue_messages";
     if (state.bytes + bytes > this.#limits.bytes[lane]) return "queue_bytes";
-    state.items.push({ kind: "message", owner, frames, bytes, receivedAtMs, attempt });
+    const line = state.lines.get(owner);
+    if (line !== undefined) {
+      if (line.messages > SHARE * (this.#limits.messages[lane] - state.messages)) return "queue_messages";
+      if (line.bytes > SHARE * (this.#limits.bytes[lane] - state.bytes)) return "queue_bytes";
+    }
+    const own = this.#push(state, owner, { kind: "message", owner, frames, bytes, receivedAtMs, attempt });
+    own.messages += 1;
+    own.bytes += bytes;
     state.messages += 1;
     state.bytes += bytes;
     return null;
+  }
+
+  #push(state: LaneState<Owner, Note>, owner: Owner, item: QueueItem<Owner, Note>): Line<Owner, Note> {
+    const line = state.lines.get(owner) ?? { items: new Fifo(), messages: 0, bytes: 0, isInRing: false };
+    state.lines.set(owner, line);
+    line.items.push(item);
+    if (!line.isInRing && !this.#heldBack.has(owner)) enterRing(state, owner, line);
+    return line;
   }
 
   /**
@@ -117,7 +183,7 @@ export class IngestQueue<Owner, Note> {
    * @param note - what happened.
    */
   note(lane: Lane, owner: Owner, note: Note): void {
-    this.#lanes[lane].items.push({ kind: "note", owner, note });
+    this.#push(this.#lanes[lane], owner, { kind: "note", owner, note });
   }
 
   /**
@@ -130,22 +196,51 @@ export class IngestQueue<Owner, Note> {
     const lane = isEmpty(this.#lanes[this.#turn]) ? other : this.#turn;
     this.#turn = lane === "live" ? "replay" : "live";
     const state = this.#lanes[lane];
-    const item = state.items[state.head];
-    if (item === undefined) return null;
-    state.items[state.head] = undefined;
-    state.head += 1;
-    if (state.head >= COMPACT_AT && state.head * 2 >= state.items.length) {
-      state.items = state.items.slice(state.head);
-      state.head = 0;
-    }
+    const owner = state.ring.shift();
+    const line = owner === undefined ? undefined : state.lines.get(owner);
+    const item = line?.items.shift();
+    if (owner === undefined || line === undefined || item === undefined) return null;
+    line.isInRing = false;
     if (item.kind === "message") {
+      line.messages -= 1;
+      line.bytes -= item.bytes;
       state.messages -= 1;
       state.bytes -= item.bytes;
     }
+    if (line.items.isEmpty) state.lines.delete(owner);
+    else enterRing(state, owner, line);
     return { lane, item };
   }
 
-  /** True when nothing waits. */
+  /**
+   * Gives nothing of a stream until `letGo` (Q4). O(streams that wait).
+   *
+   * @param owner - whose messages stay.
+   */
+  holdBack(owner: Owner): void {
+    this.#heldBack.add(owner);
+    for (const state of Object.values(this.#lanes)) {
+      const line = state.lines.get(owner);
+      if (line?.isInRing !== true) continue;
+      line.isInRing = false;
+      state.ring.remove(owner);
+    }
+  }
+
+  /**
+   * Ends `holdBack`: the stream goes to the end of the ring.
+   *
+   * @param owner - one that is not held back is left as it is.
+   */
+  letGo(owner: Owner): void {
+    if (!this.#heldBack.delete(owner)) return;
+    for (const state of Object.values(this.#lanes)) {
+      const line = state.lines.get(owner);
+      if (line !== undefined && !line.isInRing) enterRing(state, owner, line);
+    }
+  }
+
+  /** True when nothing can be taken. */
   get isEmpty(): boolean {
     return isEmpty(this.#lanes.live) && isEmpty(this.#lanes.replay);
   }
@@ -196,9 +291,14 @@ export class IngestQueue<Owner, Note> {
 }
 
 function emptyLane<Owner, Note>(): LaneState<Owner, Note> {
-  return { items: [], head: 0, messages: 0, bytes: 0 };
+  return { lines: new Map(), ring: new Fifo(), messages: 0, bytes: 0 };
 }
 
 function isEmpty<Owner, Note>(state: LaneState<Owner, Note>): boolean {
-  return state.head >= state.items.length;
+  return state.ring.isEmpty;
+}
+
+function enterRing<Owner, Note>(state: LaneState<Owner, Note>, owner: Owner, line: Line<Owner, Note>): void {
+  line.isInRing = true;
+  state.ring.push(owner);
 }

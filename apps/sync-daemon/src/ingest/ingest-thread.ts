@@ -6,7 +6,13 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 
-import { assert, type IndexCopy, PrefixIndex, type PrefixIndexOptions } from "@kvsync/core";
+import {
+  assert,
+  type EvictionReason,
+  type IndexCopy,
+  PrefixIndex,
+  type PrefixIndexOptions,
+} from "@kvsync/core";
 import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
 
 import { epochMs } from "../clock.ts";
@@ -48,9 +54,24 @@ const indexOptions: PrefixIndexOptions = {
     metrics.counter(PREFIX_INDEX_METRICS.indexerEvictions, { reason }).inc(blockCount);
     if (isRestoring) for (const slot of rankSlots) evictedWhileRestoring.add(slot);
     ingest.evicted(reason, rankSlots);
-    tell({ kind: "evicted", reason, rankSlots });
+    tellEvicted(reason, rankSlots);
   },
 };
+/** What limits took since the last time that the main thread was told, by reason. */
+const evictedSlots = new Map<EvictionReason, Set<number>>();
+
+/** Tells the main thread, once a slice: one message of an engine can make limits take a million times. */
+function tellEvicted(reason: EvictionReason, rankSlots: readonly number[]): void {
+  if (evictedSlots.size === 0)
+    setImmediate(() => {
+      for (const [own, slots] of evictedSlots) tell({ kind: "evicted", reason: own, rankSlots: [...slots] });
+      evictedSlots.clear();
+    });
+  const slots = evictedSlots.get(reason) ?? new Set();
+  evictedSlots.set(reason, slots);
+  for (const slot of rankSlots) slots.add(slot);
+}
+
 const index =
   settings.sharedIndex === null
     ? PrefixIndex.create(indexOptions)

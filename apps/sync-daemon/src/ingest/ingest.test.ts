@@ -412,3 +412,48 @@ test("a message that is no message costs itself and is counted by code", async (
   expect(lastSequenceNumber).toBe(1);
   expect(counters.faults.wrong_frame_count).toBe(1);
 });
+
+test("G2: a message that takes long is applied in parts, in its order, while other streams go on", async () => {
+  const parts = setUp();
+  const long = await connectedStream(parts, 1);
+  const short = await connectedStream(parts, 2);
+  const events = Array.from({ length: 4000 }, (_, i) => storedEvent(i));
+  const batch = { timestampSeconds: 1000, events, dataParallelRank: 0 };
+  long.message(encodeLiveFrames("", 0, encodeEventBatch(batch, "vllm-0.29")));
+  for (let number = 1; number < 4; number++) long.message(live(10_000 + number).with(1, live(number)[1]!));
+  for (let number = 0; number < 10; number++) short.message(live(number));
+  // From now on each look at the clock takes a millisecond.
+  let ms = parts.clock.nowMs;
+  Object.defineProperty(parts.clock, "nowMs", { get: () => (ms += 1) });
+  const appliedBefore: (number | null)[] = [];
+  await until(() => {
+    const { lastSequenceNumber } = parts.board.status(1);
+    if (lastSequenceNumber === null) appliedBefore.push(parts.board.status(2).lastSequenceNumber);
+    return lastSequenceNumber === 3;
+  });
+  expect(appliedBefore).toContain(9);
+  expect(parts.board.report(1)).toMatchObject({ trust: "exact", counters: { gaps: 0, messagesApplied: 4 } });
+  expect(parts.index.rankBlockCount(1)).toBe(4003);
+});
+
+test("G4: a rank that is forgotten in the middle of a message leaves nothing, and its slot serves the next", async () => {
+  const parts = setUp();
+  const long = await connectedStream(parts, 1);
+  const events = Array.from({ length: 4000 }, (_, i) => storedEvent(i));
+  let ms = parts.clock.nowMs;
+  const batch = { timestampSeconds: 1000, events, dataParallelRank: 0 };
+  long.message(encodeLiveFrames("", 0, encodeEventBatch(batch, "vllm-0.29")));
+  long.message(live(1));
+  Object.defineProperty(parts.clock, "nowMs", { configurable: true, get: () => (ms += 1) });
+  await until(() => parts.index.rankBlockCount(1) > 0);
+  expect(parts.board.status(1).lastSequenceNumber).toBeNull();
+  expect(parts.ingest.positions()).toEqual([]);
+  parts.ingest.forget(1);
+  await turns(20);
+  expect(parts.index.rankBlockCount(1)).toBe(0);
+  Object.defineProperty(parts.clock, "nowMs", { value: ms, writable: true });
+  const next = await connectedStream(parts, 1);
+  next.message(live(0));
+  await until(() => parts.board.status(1).lastSequenceNumber === 0);
+  expect(parts.index.rankBlockCount(1)).toBe(1);
+});

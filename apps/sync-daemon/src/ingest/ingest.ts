@@ -10,6 +10,8 @@
  *  G1  A stream sees its live messages, and the coming and going of its connection, in the order they happened: all pass
  *      through one lane. Replayed messages and the failure of their request likewise.
  *  G2  Nothing runs longer than a slice, so that sockets, ticks and control get their turn while a storm is applied.
+ *      A message that takes longer than a turn (work-turn.ts) is applied in parts, one part a slice; its stream is held
+ *      back in the queue meanwhile, and the others go on.
  *  G3  A refused message is counted and its stream told, behind the messages that got in: it asks the engine again.
  *  G4  After `forget` has been answered nothing of the rank is in the index and nothing of it is in flight.
  *
@@ -44,6 +46,7 @@ import { StreamMetrics } from "./stream-metrics.ts";
 import { spanFactsOf, type StreamNames, StreamWatch } from "./stream-watch.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { IngestSettings } from "./thread-messages.ts";
+import { WorkTurn } from "./work-turn.ts";
 
 /** Time of one slice at rest: short against a tick, long against reading the clock. */
 const SLICE_MS = 4;
@@ -51,6 +54,8 @@ const SLICE_MS = 4;
 const SLICE_MS_PRESSED = 12;
 /** Longest time between two signs of life of a thread that has nothing to do. */
 const BEAT_MS_MAX = 250;
+/** Longest stretch of work on one message; half of a slice at rest. */
+const TURN_MS = 2;
 /** Items between two looks at the clock. */
 const ITEMS_PER_CLOCK = 4;
 /** Fill of the replay lane up to which further replays are begun. */
@@ -88,6 +93,9 @@ export class Ingest {
   readonly #replays: ReplayRequests;
   readonly #streams = new Map<number, Stream>();
   readonly #dirty = new Set<Stream>();
+  readonly #turn: WorkTurn;
+  /** Streams with a message that is applied in part, the next one first. */
+  readonly #unfinished = new Set<Stream>();
   readonly #decoder: EventBatchDecoder;
   readonly #holdBudget: HoldBudget;
   readonly #gauges: IngestGauges;
@@ -124,6 +132,7 @@ export class Ingest {
     this.#decoder = new EventBatchDecoder(dependencies.index.scratch, {
       payloadBytesMax: settings.queue.messageBytes,
     });
+    this.#turn = new WorkTurn(TURN_MS, dependencies.now);
     this.#holdBudget = new HoldBudget(settings.holdBytesMax);
     this.#gauges = new IngestGauges(settings, dependencies.metrics);
     this.#dialAllowance = settings.dials.burst;
@@ -182,7 +191,7 @@ export class Ingest {
             resumeFrom: rank.resumeFrom ?? undefined,
             limits: this.#dependencies.syncLimits,
           },
-          { index, decoder: this.#decoder, listener, holdBudget: this.#holdBudget },
+          { index, decoder: this.#decoder, listener, holdBudget: this.#holdBudget, turn: this.#turn },
         ),
     });
     this.#streams.set(rank.rankSlot, stream);
@@ -205,6 +214,8 @@ export class Ingest {
     }
     this.#streams.delete(rankSlot);
     this.#dirty.delete(stream);
+    this.#unfinished.delete(stream);
+    this.#queue.letGo(stream);
     stream.connection.close();
     this.#replays.abandonAll(stream);
     stream.closed = true;
@@ -382,9 +393,23 @@ export class Ingest {
       }
     } while (!this.#queue.isEmpty && now() < deadline);
     this.#noteLatency(now());
+    for (const stream of this.#unfinished) {
+      this.#continue(stream);
+      break;
+    }
     this.#replays.startWaiting();
     this.#tell();
-    if (!this.#queue.isEmpty) this.#schedule();
+    if (!this.#queue.isEmpty || this.#unfinished.size > 0) this.#schedule();
+  }
+
+  /** One more turn for a message that is applied in part (G2). */
+  #continue(stream: Stream): void {
+    const nowMs = this.#dependencies.now();
+    this.#dependencies.board.beat();
+    this.#unfinished.delete(stream);
+    this.#turn.begin(nowMs);
+    if (stream.sync.continueApplying(nowMs)) this.#queue.letGo(stream);
+    this.#after(stream);
   }
 
   #applyItem(lane: Lane, item: QueueItem<Stream, Note>): void {
@@ -393,6 +418,7 @@ export class Ingest {
     if (stream.closed) return;
     const nowMs = this.#dependencies.now();
     this.#noteLatency(nowMs);
+    this.#turn.begin(nowMs);
     if (item.kind === "note") this.#applyNote(stream, item.note, nowMs);
     else {
       stream.metrics.taken(lane);
@@ -482,6 +508,11 @@ export class Ingest {
         this.#replays.request(stream, action.attempt, action.from);
       }
     }
+    if (stream.sync.isApplying) {
+      this.#unfinished.add(stream);
+      this.#queue.holdBack(stream);
+      this.#schedule();
+    }
     this.#dependencies.board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
     this.#dirty.add(stream);
   }
@@ -491,6 +522,7 @@ export class Ingest {
     this.#dialDue(nowMs);
     for (const stream of this.#streams.values()) {
       if (stream.sync.nextTickMs > nowMs) continue;
+      this.#turn.begin(this.#dependencies.now());
       stream.sync.tick(nowMs);
       this.#after(stream);
     }

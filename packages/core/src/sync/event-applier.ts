@@ -30,10 +30,17 @@
  *
  * Sources: Dynamo lib/kv-router zmq_wire/filter.rs @ 17b173e9 (kinds), protocols.rs @ 2bd0a36d (media).
  */
+import { assert } from "../assert.ts";
 import { digestExtraKeys } from "../block-hash/extra-keys.ts";
 import { CodedError } from "../errors.ts";
 import type { ContextKey, IndexWriter, StoreOutcome, Tier } from "../prefix-index/contract.ts";
-import type { EventBatchDecoder, EventFault, EventSink, FieldOwner } from "../wire/event-batch-decoder.ts";
+import type {
+  Decoding,
+  EventBatchDecoder,
+  EventFault,
+  EventSink,
+  FieldOwner,
+} from "../wire/event-batch-decoder.ts";
 import type { BatchHeader, DecodedBlockRemoved, DecodedBlockStored } from "../wire/events.ts";
 import { WireError } from "../wire/wire-error.ts";
 import type { EventType, SyncCounters, SyncListener } from "./sync-report.ts";
@@ -88,7 +95,18 @@ export interface ApplierDependencies {
   readonly decoder: EventBatchDecoder;
   readonly counters: SyncCounters;
   readonly listener: SyncListener;
+  /** Absent where a message is always applied in one go. */
+  readonly turn?: Turn | undefined;
 }
+
+/** How long a stream may work on a message before others have their turn. */
+export interface Turn {
+  /** Asked after each event. */
+  isOver(): boolean;
+}
+
+/** What became of a message: its header, null when it broke off, or that there is more of it to apply. */
+export type Applied = BatchHeader | null | "unfinished";
 
 /** Applies the messages of one rank, and knows what was lost on the way. */
 export class EventApplier implements EventSink {
@@ -99,6 +117,8 @@ export class EventApplier implements EventSink {
   readonly #decoder: EventBatchDecoder;
   readonly #counters: SyncCounters;
   readonly #listener: SyncListener;
+  readonly #turn: Turn | undefined;
+  #decoding: Decoding | null = null;
   /** Groups that are not indexed, and why (A1). */
   readonly #otherGroups = new Map<number, EventDropReason>();
   #mainGroup: number | null = null;
@@ -119,6 +139,7 @@ export class EventApplier implements EventSink {
     this.#decoder = dependencies.decoder;
     this.#counters = dependencies.counters;
     this.#listener = dependencies.listener;
+    this.#turn = dependencies.turn;
     this.#context = { model: settings.model, loraName: null, blockSize: 0, lookahead: 0 };
     this.#index.setCopyCounting(settings.rankSlot, settings.reportMode !== "full");
   }
@@ -150,6 +171,7 @@ export class EventApplier implements EventSink {
    * @param isComplete - whether the engine's pool was empty before that message.
    */
   beginAt(fromSequenceNumber: number, isComplete: boolean): void {
+    this.#decoding = null;
     this.#index.clearRank(this.#rankSlot);
     this.#otherGroups.clear();
     this.#blockSizes.clear();
@@ -204,22 +226,51 @@ export class EventApplier implements EventSink {
   }
 
   /**
-   * Applies a message's events, in order.
+   * Applies a message's events, in order, until the turn is over.
    *
-   * @param payload - the third frame; not kept.
-   * @returns its header, reused by the decoder; null when the message broke off, which is counted as a loss (A4).
+   * @param payload - the third frame; kept while the message is unfinished.
+   * @returns its header; null when the message broke off, which is counted as a loss (A4); `unfinished`
+   *   when `proceed` has to be called for the rest.
    */
-  apply(sequenceNumber: number, payload: Uint8Array): BatchHeader | null {
+  apply(sequenceNumber: number, payload: Uint8Array): Applied {
     this.#sequenceNumber = sequenceNumber;
     try {
-      return this.#decoder.decode(payload, this);
+      if (this.#turn === undefined) return this.#decoder.decode(payload, this);
+      return this.#keep(this.#decoder.begin(payload, this));
     } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.#counters.faults[error.code] += 1;
-      this.#listener.messageDropped?.(error.code);
-      this.lose(FAULTS.message.reason);
-      return null;
+      return this.#breakOff(error);
     }
+  }
+
+  /** Goes on with the unfinished message. */
+  proceed(): Applied {
+    const decoding = this.#decoding;
+    assert(decoding !== null, () => "no message is unfinished");
+    this.#decoding = null;
+    try {
+      return this.#keep(this.#decoder.proceed(decoding));
+    } catch (error) {
+      return this.#breakOff(error);
+    }
+  }
+
+  /** Decoder's callback. */
+  isTurnOver(): boolean {
+    return this.#turn?.isOver() ?? false;
+  }
+
+  #keep(decoded: BatchHeader | Decoding): Applied {
+    if (!("isUnfinished" in decoded)) return decoded;
+    this.#decoding = decoded;
+    return "unfinished";
+  }
+
+  #breakOff(error: unknown): null {
+    if (!(error instanceof WireError)) throw error;
+    this.#counters.faults[error.code] += 1;
+    this.#listener.messageDropped?.(error.code);
+    this.lose(FAULTS.message.reason);
+    return null;
   }
 
   /** Decoder's callback. */

@@ -25,7 +25,8 @@ export class HoldBudget {
   }
 }
 
-interface HeldMessage {
+/** A message that waits. */
+export interface HeldMessage {
   readonly sequenceNumber: number;
   readonly payload: Uint8Array;
 }

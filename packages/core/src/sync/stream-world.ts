@@ -121,6 +121,7 @@ export class StreamWorld {
   #replayStalledUntilMs = 0;
   #copies: number[] = [];
   #openAttempt: number | null = null;
+  #turns = 0;
   /** Called after everything that the follower was told. */
   onStep: () => void = () => undefined;
 
@@ -141,6 +142,8 @@ export class StreamWorld {
         {
           index,
           decoder: new EventBatchDecoder(index.scratch),
+          // Work on a message ends after every second event or so: equal to work in one go (Y8).
+          turn: { isOver: () => (this.#turns += 1) % 2 === 0 },
           listener: {
             messageApplied: (lane, _count, timestamp) => {
               const epoch = this.#originOfTimestamp.get(timestamp);
@@ -471,6 +474,7 @@ export class StreamWorld {
   }
 
   #act(): void {
+    while (this.sync.isApplying) this.sync.continueApplying(this.nowMs);
     for (let action = this.sync.takeAction(); action !== null; action = this.sync.takeAction()) {
       if (action.kind === "abandon_replay") {
         if (this.#openAttempt === action.attempt) this.#openAttempt = null;

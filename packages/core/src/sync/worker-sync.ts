@@ -26,6 +26,8 @@
  *  Y5  Trust is `exact` or `partial` only if the index holds nothing that the applied messages took away. Below `exact` it
  *      has a reason (trust-rule.ts), and both are known without a search.
  *  Y6  Everything that waits is bounded, and every failure leads on: to another attempt, a pause, or going on without.
+ *  Y8  A message may be applied in parts: while `isApplying`, the stream is where it was before the message,
+ *      its owner hands in nothing but `continueApplying` and `close`, and nobody can go on from it.
  *  Y7  A bad event costs itself, a bad message itself; what that may have done to the index is in the trust.
  *
  * Not here: sockets, timers, threads. The owner calls `tick` at `nextTickMs`, polls `takeAction` after every call, and
@@ -34,14 +36,15 @@
  * Sources: vllm/distributed/kv_events.py @ b4e69e0a (what a publisher does); llm-d-router
  * pkg/kvevents/zmq_subscriber.go @ ebab6879 (bounds of attempts).
  */
+import { assert } from "../assert.ts";
 import type { EvictionReason, IndexWriter } from "../prefix-index/contract.ts";
 import type { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
 import { parseLiveFrames, parseReplayFrames } from "../wire/message.ts";
 import { WireError } from "../wire/wire-error.ts";
 import { Agreement } from "./agreement.ts";
 import { peekTimestampSeconds } from "./batch-timestamp.ts";
-import { EventApplier } from "./event-applier.ts";
-import { HeldMessages, HoldBudget } from "./held-messages.ts";
+import { type Applied, EventApplier, type Turn } from "./event-applier.ts";
+import { type HeldMessage, HeldMessages, HoldBudget } from "./held-messages.ts";
 import { PublisherFence } from "./publisher-fence.ts";
 import {
   createSyncCounters,
@@ -65,7 +68,20 @@ export interface SyncDependencies {
   readonly listener?: SyncListener | undefined;
   /** Bounds what all streams together hold; each has its own bound beside. */
   readonly holdBudget?: HoldBudget | undefined;
+  /** Ends work on one message for now (Y8). Without it every message is applied in one go. */
+  readonly turn?: Turn | undefined;
 }
+
+/** A message that is applied in parts (Y8), and what follows when all of it is. */
+interface UnfinishedMessage {
+  readonly sequenceNumber: number;
+  readonly payload: Uint8Array;
+  readonly lane: "live" | "replay";
+  readonly then: Sequel;
+}
+
+/** What follows a message: nothing, or what a stream does after a live or a replayed one. */
+type Sequel = "nothing" | "live" | "replayed";
 
 /**
  * What a replay is for.
@@ -168,6 +184,10 @@ export class WorkerSync {
   /** When messages began to arrive without news of a connection. */
   #unannouncedSinceMs = Infinity;
 
+  #unfinished: UnfinishedMessage | null = null;
+  /** Held messages that are being applied, the next one last; null when that is done. */
+  #draining: HeldMessage[] | null = null;
+
   #lastEventAtMs: number | null = null;
   #lastTimestampSeconds: number | null = null;
   /** Rank that this publisher's last batch named. */
@@ -175,13 +195,14 @@ export class WorkerSync {
 
   constructor(settings: SyncSettings, dependencies: SyncDependencies) {
     const limits = { ...DEFAULT_SYNC_LIMITS, ...settings.limits };
-    const { index, decoder, listener = {}, holdBudget = new HoldBudget(limits.heldBytesMax) } = dependencies;
+    const { index, decoder, turn, listener = {} } = dependencies;
+    const { holdBudget = new HoldBudget(limits.heldBytesMax) } = dependencies;
     this.#hasReplay = settings.hasReplay;
     this.#usesReplay = settings.hasReplay;
     this.#dpRank = settings.dpRank;
     this.#limits = limits;
     this.#listener = listener;
-    this.#applier = new EventApplier(settings, { index, decoder, listener, counters: this.counters });
+    this.#applier = new EventApplier(settings, { index, decoder, listener, turn, counters: this.counters });
     this.#doubts = this.#applier.doubts;
     this.#doubts.note("not_connected");
     this.#nowMs = settings.startedAtMs ?? Number.NaN;
@@ -219,6 +240,7 @@ export class WorkerSync {
    */
   position(nowMs: number): StreamPosition | null {
     if (!this.#usesReplay || !this.#isSynced || this.#beginsAnywhere || this.#last === NONE) return null;
+    if (this.isApplying) return null;
     return {
       lastSequenceNumber: this.#last,
       begunAt: this.#begunAt,
@@ -280,8 +302,14 @@ export class WorkerSync {
     return this.#held.count;
   }
 
+  /** Whether a message is applied in part (Y8): `continueApplying` has to be called. */
+  get isApplying(): boolean {
+    return this.#unfinished !== null;
+  }
+
   /** When `tick` has something to do next; Infinity when nothing is planned. */
   get nextTickMs(): number {
+    if (this.isApplying) return Infinity;
     if (this.#attempt !== null) return Math.min(this.#attempt.deadlineMs, this.#attempt.endMs ?? Infinity);
     switch (this.#state) {
       case "paused":
@@ -332,6 +360,7 @@ export class WorkerSync {
    * @param frames - topic, sequence number, payload. While the message is held, its payload must not be overwritten.
    */
   liveMessage(frames: readonly Uint8Array[], nowMs: number): void {
+    this.#assertIdle();
     const message = this.#parse(parseLiveFrames, frames);
     if (message === null) {
       // It took a number that we cannot read. The next message shows the gap; a probe does if none comes.
@@ -358,6 +387,7 @@ export class WorkerSync {
    * @returns whether more of this attempt is wanted; false after its END, and for attempts that were given up.
    */
   replayMessage(attempt: number, frames: readonly Uint8Array[], nowMs: number): boolean {
+    this.#assertIdle();
     const current = this.#attempt;
     if (current?.number !== attempt) {
       this.#dropMessage("late_replay");
@@ -378,6 +408,24 @@ export class WorkerSync {
     }
     this.#reportTrust(nowMs);
     return this.#attempt === current;
+  }
+
+  /**
+   * Goes on with the message that is applied in part (Y8), and with held ones behind it.
+   *
+   * @returns whether the stream takes other calls again.
+   */
+  continueApplying(nowMs: number): boolean {
+    const message = this.#unfinished;
+    assert(message !== null, () => "no message is applied in part");
+    const applied = this.#applier.proceed();
+    if (applied !== "unfinished") {
+      this.#unfinished = null;
+      this.#finish(message, applied, nowMs);
+      this.#drain(nowMs);
+    }
+    this.#reportTrust(nowMs);
+    return !this.isApplying;
   }
 
   /** The transport gave an attempt up: nothing heard for its timeout, no connection, no slot. */
@@ -453,6 +501,8 @@ export class WorkerSync {
   close(): void {
     this.#abandonAttempt();
     this.#held.takeAll();
+    this.#draining = null;
+    this.#unfinished = null;
     this.#applier.beginAt(0, false);
     this.#leaveSync("first_history");
     this.#reportTrust(this.#nowMs);
@@ -494,13 +544,16 @@ export class WorkerSync {
     } else if (this.#isEarlierThanLast(payload)) {
       this.#doubtPublisher(sequenceNumber, payload, nowMs);
     } else {
-      this.#apply(sequenceNumber, payload, "live", nowMs);
-      this.#hasHeardLive = true;
-      this.#failedProbes = 0;
-      if (!this.#usesReplay) this.#isLossSuspected = false;
-      if (!this.#isLossSuspected) this.#probeDueMs = nowMs + this.#limits.probeMs;
-      this.#probeIntervalMs = this.#limits.probeMs;
+      this.#apply({ sequenceNumber, payload, lane: "live", then: "live" }, nowMs);
     }
+  }
+
+  #tookLive(nowMs: number): void {
+    this.#hasHeardLive = true;
+    this.#failedProbes = 0;
+    if (!this.#usesReplay) this.#isLossSuspected = false;
+    if (!this.#isLossSuspected) this.#probeDueMs = nowMs + this.#limits.probeMs;
+    this.#probeIntervalMs = this.#limits.probeMs;
   }
 
   /** A number that was applied before: a replay has overtaken the live stream, or this is another publisher. */
@@ -535,16 +588,28 @@ export class WorkerSync {
   }
 
   #drainHeld(nowMs: number): void {
-    for (const { sequenceNumber, payload } of this.#held.takeAll()) {
-      // A replay was asked for in between: it covers the rest (Y3).
-      if (this.#state === "live") this.#takeLive(sequenceNumber, payload, false, nowMs);
-      else this.#dropMessage("covered_by_replay");
-    }
+    this.#draining = [...this.#held.takeAll()].reverse();
+    this.#drain(nowMs);
+  }
+
+  /** Goes on with what was held, up to a message that is applied in part (Y8). */
+  #drain(nowMs: number): void {
+    const messages = this.#draining;
+    if (messages === null) return;
+    while (!this.isApplying && messages.length > 0) this.#takeHeld(messages.pop()!, nowMs);
+    if (this.isApplying) return;
+    this.#draining = null;
     if (this.#state !== "live" || !this.#usesReplay || this.#beginsAnywhere) return;
     if (this.#lastSeen <= this.#last) return;
     // Some did not fit while the replay ran.
     this.#noteGap(this.#lastSeen - this.#last);
     this.#ask(this.#last === NONE ? "history" : "gap", nowMs);
+  }
+
+  #takeHeld({ sequenceNumber, payload }: HeldMessage, nowMs: number): void {
+    // A replay was asked for in between: it covers the rest (Y3).
+    if (this.#state === "live") this.#takeLive(sequenceNumber, payload, false, nowMs);
+    else this.#dropMessage("covered_by_replay");
   }
 
   // ── replayed messages ──────────────────────────────────────────────────────────────────────────────────────────
@@ -566,14 +631,17 @@ export class WorkerSync {
     } else if (sequenceNumber > expected) {
       this.#missInReplay(attempt, expected, sequenceNumber, payload, nowMs);
     } else {
-      this.#apply(sequenceNumber, payload, "replay", nowMs);
       attempt.appliedCount += 1;
-      if (this.#hasJoined(attempt)) {
-        this.#closeAttempt(attempt);
-        this.#noteReplayEnd("completed");
-        this.#complete(attempt, nowMs);
-      }
+      this.#apply({ sequenceNumber, payload, lane: "replay", then: "replayed" }, nowMs);
     }
+  }
+
+  #tookReplayed(nowMs: number): void {
+    const attempt = this.#attempt;
+    if (attempt === null || !this.#hasJoined(attempt)) return;
+    this.#closeAttempt(attempt);
+    this.#noteReplayEnd("completed");
+    this.#complete(attempt, nowMs);
   }
 
   /** Whether what waits continues what was applied: then neither the rest of the answer nor its END is needed. */
@@ -607,8 +675,8 @@ export class WorkerSync {
     attempt.purpose = "gap";
     attempt.isProven = true;
     this.#beginAt(sequenceNumber);
-    this.#apply(sequenceNumber, payload, "replay", nowMs);
     attempt.appliedCount += 1;
+    this.#apply({ sequenceNumber, payload, lane: "replay", then: "nothing" }, nowMs);
   }
 
   #endReplay(attempt: Attempt, nowMs: number): void {
@@ -804,7 +872,7 @@ export class WorkerSync {
   #beginWith(sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
     this.#beginAt(sequenceNumber);
     this.#isLossSuspected = false;
-    this.#apply(sequenceNumber, payload, "live", nowMs);
+    this.#apply({ sequenceNumber, payload, lane: "live", then: "nothing" }, nowMs);
   }
 
   /** Clears the rank and takes the next live message as its first. */
@@ -896,10 +964,19 @@ export class WorkerSync {
 
   // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #apply(sequenceNumber: number, payload: Uint8Array, lane: "live" | "replay", nowMs: number): void {
+  #apply(message: UnfinishedMessage, nowMs: number): void {
     // A live message noted its arrival itself: it may have been held since.
-    if (lane === "replay") this.#lastEventAtMs = nowMs;
-    const header = this.#applier.apply(sequenceNumber, payload);
+    if (message.lane === "replay") this.#lastEventAtMs = nowMs;
+    const applied = this.#applier.apply(message.sequenceNumber, message.payload);
+    if (applied === "unfinished") this.#unfinished = message;
+    else this.#finish(message, applied, nowMs);
+  }
+
+  #finish(
+    { sequenceNumber, payload, lane, then }: UnfinishedMessage,
+    header: Exclude<Applied, "unfinished">,
+    nowMs: number,
+  ): void {
     this.#last = sequenceNumber;
     this.#fence.note(sequenceNumber, payload, nowMs);
     if (header !== null) {
@@ -915,6 +992,12 @@ export class WorkerSync {
     } else if (this.#usesReplay) {
       this.#rebuildDueMs = Infinity;
     }
+    if (then === "live") this.#tookLive(nowMs);
+    else if (then === "replayed") this.#tookReplayed(nowMs);
+  }
+
+  #assertIdle(): void {
+    assert(this.#unfinished === null, () => "a message is applied in part; what comes next has to wait");
   }
 
   /** Engines number ranks over all their nodes, so that one other number is harmless; two are two publishers. */

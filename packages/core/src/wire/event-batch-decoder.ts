@@ -13,6 +13,8 @@
  *  D5  A field that is not in the vocabulary and is not nil is reported to the sink after its event (a clear ends what was
  *      wrong before it, not what is wrong with itself); one of a faulted event is not, since the fault says more.
  *  D4  Work is linear in the payload's length, which is bounded, and faults are bounded too (wire-limits.ts).
+ *  D6  Decoding may stop between two events, at the sink's wish, and other payloads may be decoded before
+ *      it goes on. The events are the same, in the same order.
  *
  * Decisions where the protocol is silent: `ts` may be an integer or a float32 (other encoders shrink 1757500000.0) but must
  * be finite; the rank may be anything, since the socket knows it better; a key that occurs twice in an event is a fault,
@@ -58,6 +60,8 @@ export interface EventSink {
    * @param name - its key, or its place in an array; bounded in length and number, printable (unknown-names.ts).
    */
   onUnknownField(owner: FieldOwner, name: string): void;
+  /** Asked after each event of a payload that was begun with `begin`: whether to stop for now (D6). */
+  isTurnOver?(): boolean;
 }
 
 /** Where an unknown field stands. */
@@ -68,18 +72,33 @@ const BATCH_SLOTS = 3;
 /** Keys of the unshipped map batch are short; longer ones are unknown. */
 const BATCH_KEY_BYTES_MAX = 32;
 
+/** A payload whose decoding stopped between two events (D6). Owned by its decoder's caller; may be dropped. */
+export interface Decoding {
+  readonly isUnfinished: true;
+}
+
+/** The payload at hand, and how far it is read. */
+interface Batch extends Decoding {
+  readonly payload: Uint8Array;
+  readonly sink: EventSink;
+  readonly header: BatchHeader;
+  /** Whether the sink is asked when to stop. */
+  readonly mayStop: boolean;
+  /** Keys of a map batch that were read; null for an array. */
+  readonly seen: Set<string> | null;
+  readonly partCount: number;
+  /** Slots or pairs that were begun. */
+  partsRead: number;
+  eventsRead: number;
+  /** Where to go on; kept up to date when decoding stops only. */
+  position: number;
+}
+
 /** Decodes event batches of every dialect. One per thread; not re-entrant: a sink must not call `decode` of its caller. */
 export class EventBatchDecoder {
   readonly #limits: WireLimits;
   readonly #cursor = new MsgpackCursor();
   readonly #reader: EventReader;
-  readonly #header: BatchHeader = {
-    timestampSeconds: 0,
-    dataParallelRank: null,
-    eventCount: 0,
-    faultCount: 0,
-    mapEventCount: 0,
-  };
 
   /**
    * @param scratch - receives tokens and hashes of the event at hand; its lengths bound an event. It is read anew per
@@ -96,73 +115,131 @@ export class EventBatchDecoder {
    *
    * @param payload - the third frame of a live message or the last of a replay reply. Borrowed during the call.
    * @param sink - takes events and faults.
-   * @returns what is known of the batch; reused by the next call.
+   * @returns what is known of the batch; the caller's.
    * @throws WireError when the payload is no batch or breaks off (D3): `truncated`, `reserved_byte`, `trailing_bytes`,
    * `payload_too_large`, `too_many_faults`, `wrong_type`, `wrong_length`, `out_of_range`, `limit_exceeded`,
    * `missing_field`, `duplicate_key`.
    */
   decode(payload: Uint8Array, sink: EventSink): BatchHeader {
+    const batch = this.#open(payload, sink, false);
+    this.#read(batch);
+    return batch.header;
+  }
+
+  /**
+   * Decodes a payload until it ends or the sink's turn is over (D6).
+   *
+   * @param payload - as for `decode`; borrowed until the last part.
+   * @param sink - asked after each event whether its turn is over.
+   * @returns what is known of the batch; or what `proceed` goes on with.
+   * @throws WireError as `decode` does.
+   */
+  begin(payload: Uint8Array, sink: EventSink): BatchHeader | Decoding {
+    const batch = this.#open(payload, sink, true);
+    return this.#read(batch) ? batch.header : batch;
+  }
+
+  /**
+   * Goes on with a payload. Others may have been decoded meanwhile.
+   *
+   * @param decoding - of this decoder.
+   * @returns as `begin`.
+   * @throws WireError as `decode` does; the decoding is over then.
+   */
+  proceed(decoding: Decoding): BatchHeader | Decoding {
+    const batch = decoding as Batch;
+    this.#cursor.open(batch.payload);
+    this.#cursor.position = batch.position;
+    return this.#read(batch) ? batch.header : batch;
+  }
+
+  #open(payload: Uint8Array, sink: EventSink, mayStop: boolean): Batch {
     const cursor = this.#cursor;
     cursor.open(payload);
     if (payload.byteLength > this.#limits.payloadBytesMax) {
       const expected = `at most ${this.#limits.payloadBytesMax} bytes`;
       throw cursor.error("payload_too_large", 0, expected, `${payload.byteLength}`);
     }
-    const header = this.#header;
-    header.timestampSeconds = 0;
-    header.dataParallelRank = null;
-    header.eventCount = 0;
-    header.faultCount = 0;
-    header.mapEventCount = 0;
     const format = cursor.format();
-    if ((format & 0xf0) === 0x90 || format === 0xdc || format === 0xdd) this.#readArrayBatch(sink);
-    else if ((format & 0xf0) === 0x80 || format === 0xde || format === 0xdf) this.#readMapBatch(sink);
-    else throw cursor.wrongType("a batch, array or map");
+    const isArray = (format & 0xf0) === 0x90 || format === 0xdc || format === 0xdd;
+    const isMap = (format & 0xf0) === 0x80 || format === 0xde || format === 0xdf;
+    if (!isArray && !isMap) throw cursor.wrongType("a batch, array or map");
+    const partCount = isArray ? cursor.readArrayLength() : cursor.readMapLength();
+    if (isArray && partCount < BATCH_SLOTS_MIN) {
+      throw cursor.error("wrong_length", 0, `a batch of at least ${BATCH_SLOTS_MIN} slots`, `${partCount}`);
+    }
+    return {
+      isUnfinished: true,
+      payload,
+      sink,
+      header: {
+        timestampSeconds: 0,
+        dataParallelRank: null,
+        eventCount: 0,
+        faultCount: 0,
+        mapEventCount: 0,
+      },
+      mayStop,
+      seen: isArray ? null : new Set(),
+      partCount,
+      partsRead: 0,
+      eventsRead: 0,
+      position: 0,
+    };
+  }
+
+  /** Reads to the end of the payload: true; or stops before the next part: false. */
+  #read(batch: Batch): boolean {
+    const cursor = this.#cursor;
+    const { sink, header, mayStop, seen, partCount } = batch;
+    for (;;) {
+      if (batch.eventsRead < header.eventCount) this.#readNextEvent(batch);
+      else if (batch.partsRead === partCount) break;
+      else if (seen === null) this.#readSlot(batch);
+      else this.#readPair(batch, seen);
+      if (!mayStop || sink.isTurnOver?.() !== true) continue;
+      batch.position = cursor.position;
+      return false;
+    }
+    for (const key of seen === null ? [] : ["ts", "events"]) {
+      if (seen?.has(key) !== true)
+        throw cursor.error("missing_field", 0, `the key ${key}`, "a map without it");
+    }
     if (cursor.position !== cursor.end) {
       const actual = `${cursor.end - cursor.position} bytes behind it`;
       throw cursor.error("trailing_bytes", cursor.position, "one batch", actual);
     }
-    return header;
+    return true;
   }
 
-  #readArrayBatch(sink: EventSink): void {
-    const cursor = this.#cursor;
-    const slots = cursor.readArrayLength();
-    if (slots < BATCH_SLOTS_MIN) {
-      throw cursor.error("wrong_length", 0, `a batch of at least ${BATCH_SLOTS_MIN} slots`, `${slots}`);
-    }
-    this.#readTimestamp();
-    this.#readEvents(sink);
-    if (slots > 2) this.#readRank();
-    for (let slot = BATCH_SLOTS; slot < slots; slot += 1) {
-      if (cursor.takeNil()) continue;
-      cursor.skip();
-      sink.onUnknownField("batch", this.#reader.unknown.slot(slot));
+  #readSlot(batch: Batch): void {
+    const slot = batch.partsRead;
+    batch.partsRead += 1;
+    if (slot === 0) this.#readTimestamp(batch);
+    else if (slot === 1) this.#beginEvents(batch);
+    else if (slot < BATCH_SLOTS) this.#readRank(batch);
+    else if (!this.#cursor.takeNil()) {
+      this.#cursor.skip();
+      batch.sink.onUnknownField("batch", this.#reader.unknown.slot(slot));
     }
   }
 
-  #readMapBatch(sink: EventSink): void {
+  #readPair(batch: Batch, seen: Set<string>): void {
     const cursor = this.#cursor;
-    const pairs = cursor.readMapLength();
-    const seen = new Set<string>();
-    for (let pair = 0; pair < pairs; pair += 1) {
-      const start = cursor.position;
-      const key = this.#readBatchKey();
-      if (key !== null && seen.has(key)) {
-        throw cursor.error("duplicate_key", start, `the key ${key} once`, "it again");
-      }
-      if (key === "ts") this.#readTimestamp();
-      else if (key === "events") this.#readEvents(sink);
-      else if (key === "data_parallel_rank") this.#readRank();
-      else {
-        this.#passUnknown(sink, start);
-        continue;
-      }
-      seen.add(key);
+    batch.partsRead += 1;
+    const start = cursor.position;
+    const key = this.#readBatchKey();
+    if (key !== null && seen.has(key)) {
+      throw cursor.error("duplicate_key", start, `the key ${key} once`, "it again");
     }
-    for (const key of ["ts", "events"]) {
-      if (!seen.has(key)) throw cursor.error("missing_field", 0, `the key ${key}`, "a map without it");
+    if (key === "ts") this.#readTimestamp(batch);
+    else if (key === "events") this.#beginEvents(batch);
+    else if (key === "data_parallel_rank") this.#readRank(batch);
+    else {
+      this.#passUnknown(batch.sink, start);
+      return;
     }
+    seen.add(key);
   }
 
   /** Passes over the value of a key of a map batch that is not known, and says so unless it is nil. */
@@ -190,54 +267,58 @@ export class EventBatchDecoder {
     return String.fromCharCode(...cursor.bytes.subarray(start, start + length));
   }
 
-  #readTimestamp(): void {
+  #readTimestamp({ header }: Batch): void {
     const cursor = this.#cursor;
     const start = cursor.position;
     const seconds = cursor.readNumber();
     if (!Number.isFinite(seconds)) {
       throw cursor.error("out_of_range", start, "a finite timestamp in seconds", `${seconds}`);
     }
-    this.#header.timestampSeconds = seconds;
+    header.timestampSeconds = seconds;
   }
 
   /** The rank is only compared with the socket's, so that none that a batch can name costs the batch. */
-  #readRank(): void {
+  #readRank({ header }: Batch): void {
     const cursor = this.#cursor;
     if (cursor.takeNil()) return;
     const start = cursor.position;
     try {
-      this.#header.dataParallelRank = cursor.readNumber();
+      header.dataParallelRank = cursor.readNumber();
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       // Throws when the structure is broken.
       cursor.position = start;
       cursor.skip();
-      this.#header.dataParallelRank = Number.NaN;
+      header.dataParallelRank = Number.NaN;
     }
   }
 
-  #readEvents(sink: EventSink): void {
+  #beginEvents({ header }: Batch): void {
     const cursor = this.#cursor;
-    const reader = this.#reader;
-    const header = this.#header;
     const start = cursor.position;
     const count = cursor.readArrayLength();
     if (count > this.#limits.eventsMax) {
       throw cursor.error("limit_exceeded", start, `at most ${this.#limits.eventsMax} events`, `${count}`);
     }
     header.eventCount = count;
-    for (let eventIndex = 0; eventIndex < count; eventIndex += 1) {
-      const eventStart = cursor.position;
-      const type = this.#readEvent(sink, eventIndex, eventStart);
-      if (type === null) continue;
-      const format = cursor.bytes[eventStart];
-      if ((format & 0xf0) === 0x80 || format === 0xde || format === 0xdf) header.mapEventCount += 1;
-      // Outside of any catch: what a sink throws is not the event's fault.
-      if (type === "BlockStored") sink.onBlockStored(reader.stored);
-      else if (type === "BlockRemoved") sink.onBlockRemoved(reader.removed);
-      else sink.onAllBlocksCleared();
-      if (reader.unknownCount > 0) this.#reportUnknown(sink, type);
-    }
+  }
+
+  #readNextEvent(batch: Batch): void {
+    const cursor = this.#cursor;
+    const reader = this.#reader;
+    const { sink, header } = batch;
+    const eventStart = cursor.position;
+    const eventIndex = batch.eventsRead;
+    batch.eventsRead += 1;
+    const type = this.#readEvent(sink, header, eventIndex, eventStart);
+    if (type === null) return;
+    const format = cursor.bytes[eventStart];
+    if ((format & 0xf0) === 0x80 || format === 0xde || format === 0xdf) header.mapEventCount += 1;
+    // Outside of any catch: what a sink throws is not the event's fault.
+    if (type === "BlockStored") sink.onBlockStored(reader.stored);
+    else if (type === "BlockRemoved") sink.onBlockRemoved(reader.removed);
+    else sink.onAllBlocksCleared();
+    if (reader.unknownCount > 0) this.#reportUnknown(sink, type);
   }
 
   #reportUnknown(sink: EventSink, type: KvEvent["type"]): void {
@@ -246,7 +327,12 @@ export class EventBatchDecoder {
   }
 
   /** Reads one event; null when it became a fault (D2). */
-  #readEvent(sink: EventSink, eventIndex: number, eventStart: number): KvEvent["type"] | null {
+  #readEvent(
+    sink: EventSink,
+    header: BatchHeader,
+    eventIndex: number,
+    eventStart: number,
+  ): KvEvent["type"] | null {
     try {
       return this.#reader.read();
     } catch (error) {
@@ -255,8 +341,8 @@ export class EventBatchDecoder {
       // Throws when the structure is broken: then it is no event's fault but the payload's.
       cursor.position = eventStart;
       cursor.skip();
-      this.#header.faultCount += 1;
-      if (this.#header.faultCount > this.#limits.faultsMax) {
+      header.faultCount += 1;
+      if (header.faultCount > this.#limits.faultsMax) {
         const expected = `at most ${this.#limits.faultsMax} bad events in a batch`;
         throw cursor.error("too_many_faults", eventStart, expected, "one more");
       }
