@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { RECORDED, type Recording } from "../test/coordinator/recording.ts";
-import { type Scenario, SCENARIOS } from "../test/coordinator/scenarios.ts";
+import { type Scenario, SCENARIOS, SGLANG_SCENARIOS } from "../test/coordinator/scenarios.ts";
 import { compareRun, emptyTally, recordRun, type Tally } from "./comparison.ts";
 import { RealEngine } from "./real-engine.ts";
 
@@ -24,46 +24,52 @@ const { values } = parseArgs({
   },
 });
 const EXAMPLES_MAX = 5;
-const installation = process.env["KVSYNC_VLLM"];
-if (installation === undefined)
-  throw new Error("KVSYNC_VLLM: expected the folder that holds the package vllm");
-const script = new URL("./vllm_engine.py", import.meta.url).pathname;
+const isSglang = process.env["KVSYNC_SGLANG"] !== undefined;
+if (!isSglang && process.env["KVSYNC_VLLM"] === undefined)
+  throw new Error("KVSYNC_VLLM or KVSYNC_SGLANG: expected the folder that holds the package vllm or sglang");
+const script = new URL(isSglang ? "./sglang_engine.py" : "./vllm_engine.py", import.meta.url).pathname;
 let port = Number(values.port);
 
 async function withEngine<T>(work: (engine: RealEngine, port: number) => Promise<T>): Promise<T> {
-  const engine = new RealEngine(values.python, script, { KVSYNC_VLLM: installation ?? "" });
+  const engine = new RealEngine(values.python, script);
   port += 1;
   const result = await work(engine, port);
   await engine.close();
   return result;
 }
 
+const facts = {
+  hasModel: !values["without-model"] && !isSglang,
+  adaptersById: !isSglang && !isAtLeast(values.version, "0.14.0"),
+  isSglang,
+};
+
 async function compare(scenario: Scenario): Promise<Tally> {
   const tally = emptyTally();
   const first = Number(values.first);
   for (let seed = first; seed < first + Number(values.seeds); seed += 1)
-    await withEngine((engine, at) => compareRun(engine, scenario, seed, at, !values["without-model"], tally));
+    await withEngine((engine, at) => compareRun(engine, scenario, seed, at, facts, tally));
   return tally;
 }
 
 function print(name: string, tally: Tally): void {
   const { prompts, over, under, overExact, underExact, modelRuns, examples } = tally;
   const trust = [...tally.trust].map(([level, count]) => `${level} ${count}`).join(", ");
-  const model = values["without-model"] ? "not compared" : `${modelRuns} runs differ`;
+  const model = !facts.hasModel ? "not compared" : `${modelRuns} runs differ`;
   console.log(`| ${[name, prompts, trust, over, under, overExact, underExact, model].join(" | ")} |`);
   for (const example of examples.slice(0, EXAMPLES_MAX)) console.log(`    ${example}`);
 }
 
-function isKnownTo(version: string, { since }: Scenario): boolean {
+function isAtLeast(version: string, since: string): boolean {
   const [have, need] = [version, since].map((text) => text.split(".").map(Number));
   for (let at = 0; at < 3; at += 1)
     if (have?.[at] !== need?.[at]) return (have?.[at] ?? 0) > (need?.[at] ?? 0);
   return true;
 }
 
-const scenarios = SCENARIOS.filter(
+const scenarios = (isSglang ? SGLANG_SCENARIOS : SCENARIOS).filter(
   (scenario) =>
-    (values.only === undefined || scenario.name === values.only) && isKnownTo(values.version, scenario),
+    (values.only === undefined || scenario.name === values.only) && isAtLeast(values.version, scenario.since),
 );
 if (values.record === undefined) {
   console.log("| scenario | prompts | trust | over | under | over as exact | under as exact | model |");

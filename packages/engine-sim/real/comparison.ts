@@ -95,17 +95,32 @@ export async function recordRun(
   return real.lines.slice(1);
 }
 
+/** What is known of an engine beside its events. */
+export interface RunFacts {
+  /** Whether the model is of this release. */
+  readonly hasModel: boolean;
+  /** vLLM before 0.14: adapters have numbers on the wire. */
+  readonly adaptersById: boolean;
+  readonly isSglang: boolean;
+}
+
 /** Compares one run; adds to `tally`. */
 export async function compareRun(
   engine: RealEngine,
   scenario: Scenario,
   seed: number,
   port: number,
-  hasModel: boolean,
+  facts: RunFacts,
   tally: Tally,
 ): Promise<void> {
   const real = new RealTranscript();
-  const rank = new FollowedRank();
+  const { hasModel, adaptersById, isSglang } = facts;
+  const { eagle = false, lookahead = 0 } = scenario.cache;
+  const rank = new FollowedRank({
+    dropsLastBlock: eagle && lookahead === 0,
+    recomputesPair: isSglang,
+    ...(adaptersById && { adapterIdOf: loraIdOf }),
+  });
   const ours = new Transcript();
   const model = new KvCacheModel(scenario.cache);
   await runReal(engine, scenario, scenario.shape, seed, port, {
@@ -120,7 +135,7 @@ export async function compareRun(
         const modelled = model.ask(modelPrompt(prompt));
         ours.asked(modelled.held, modelled.reused);
       }
-      judge(rank, prompt, held, `${scenario.name}, seed ${seed}`, tally);
+      judge(rank, prompt, held, reused, `${scenario.name}, seed ${seed}`, tally);
     },
     answered: (command, answer) => {
       real.answered(command, answer);
@@ -136,16 +151,28 @@ export async function compareRun(
   tally.examples.push(`${scenario.name}, seed ${seed}: the model differs: ${different}`);
 }
 
-function judge(rank: FollowedRank, prompt: WorkPrompt, held: number, where: string, tally: Tally): void {
-  const { usable, trust } = rank.ask(prompt);
+function judge(
+  rank: FollowedRank,
+  prompt: WorkPrompt,
+  held: number,
+  reused: number,
+  where: string,
+  tally: Tally,
+): void {
+  const { usable, reusable, trust } = rank.ask(prompt);
   tally.prompts += 1;
   tally.trust.set(trust, (tally.trust.get(trust) ?? 0) + 1);
-  if (usable === held) return;
-  const isOver = usable > held;
-  tally[isOver ? "over" : "under"] += 1;
-  if (trust !== "exact") return;
-  tally[isOver ? "overExact" : "underExact"] += 1;
-  tally.examples.push(`${where}: ${usable} answered, ${held} held, ${prompt.tokens.length} asked`);
+  const isOver = usable > held || reusable > reused;
+  const isUnder = usable < held || reusable < reused;
+  if (isOver) tally.over += 1;
+  if (isUnder) tally.under += 1;
+  if (!(isOver || isUnder) || trust !== "exact") return;
+  if (isOver) tally.overExact += 1;
+  if (isUnder) tally.underExact += 1;
+  const { length } = prompt.tokens;
+  tally.examples.push(
+    `${where}: of ${length} tokens ${usable} usable, ${reusable} reusable; engine ${held}, ${reused}`,
+  );
 }
 
 function firstDifference(ours: readonly string[], real: readonly string[]): string | null {

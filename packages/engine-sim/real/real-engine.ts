@@ -21,14 +21,10 @@ export class RealEngine {
 
   /**
    * @param python - interpreter with the packages of README.md.
-   * @param script - the driver.
-   * @param env - where the engine is installed.
+   * @param script - the driver; it reads from the environment where the engine is installed.
    */
-  constructor(python: string, script: string, env: Readonly<Record<string, string>>) {
-    this.#process = spawn(python, [script], {
-      env: { ...process.env, ...env },
-      stdio: ["pipe", "pipe", "inherit"],
-    });
+  constructor(python: string, script: string) {
+    this.#process = spawn(python, [script], { stdio: ["pipe", "pipe", "inherit"] });
     const { stdout } = this.#process;
     if (stdout === null) throw new Error("the driver has no output");
     createInterface({ input: stdout }).on("line", (line) => this.#waiting.shift()?.(line));

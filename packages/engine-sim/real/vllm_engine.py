@@ -85,7 +85,7 @@ class Adapter:
 
     def __init__(self, name, number):
         self.name = self.lora_name = name
-        self.adapter_id = self.lora_int_id = number
+        self.adapter_id = self.lora_int_id = self.id = number
         self.lora_path = f"/adapters/{name}"
 
 

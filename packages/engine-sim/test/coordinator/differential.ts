@@ -4,7 +4,7 @@
  */
 import { encodeEventBatch, Prng, type Trust } from "@kvsync/core";
 import { KvCacheModel } from "../../src/coordinator/kv-cache-model.ts";
-import { FollowedRank } from "./followed-rank.ts";
+import { type FollowedAnswer, FollowedRank } from "./followed-rank.ts";
 import { modelPrompt, runOnModel, takeStep } from "./model-runner.ts";
 import type { Scenario } from "./scenarios.ts";
 import { type Answer, workload, type WorkPrompt } from "./workload.ts";
@@ -16,9 +16,8 @@ export interface Difference {
   /** The question's number in its run. A run with fewer steps that still has it fails alike. */
   readonly question: number;
   readonly prompt: WorkPrompt;
-  readonly answered: number;
-  readonly engine: number;
-  readonly trust: Trust;
+  readonly answered: FollowedAnswer;
+  readonly engine: { readonly held: number; readonly reused: number };
 }
 
 /** What a run found. */
@@ -30,20 +29,10 @@ export interface Outcome {
   readonly under: Difference[];
 }
 
-/** What counts as the engine's own hit, where the wire cannot say it: the rule of docs/upstream-versions.md. */
-export type EngineRule = (model: KvCacheModel, prompt: WorkPrompt) => number;
-
-const ownHit: EngineRule = (model, prompt) => model.ask(modelPrompt(prompt)).held;
-
 /** Runs one scenario with one seed. Before its first message a rank is `unknown`: nothing is asked then. */
-export function runDifferential(
-  scenario: Scenario,
-  seed: number,
-  outcome: Outcome,
-  rule: EngineRule = ownHit,
-): void {
+export function runDifferential(scenario: Scenario, seed: number, outcome: Outcome): void {
   const model = new KvCacheModel(scenario.cache, seed);
-  const rank = new FollowedRank();
+  const rank = new FollowedRank({ dropsLastBlock: model.settings.dropsBlock.includes(true) });
   const work = workload(model.settings, scenario.shape, new Prng(seed));
   let sequenceNumber = 0;
   let question = 0;
@@ -58,20 +47,11 @@ export function runDifferential(
       }
     } else if (command.do === "ask" && sequenceNumber > 0) {
       const { prompt } = command;
-      const { usable, trust } = rank.ask(prompt);
-      const engine = rule(model, prompt);
+      const answered = rank.ask(prompt);
+      const engine = model.ask(modelPrompt(prompt));
       outcome.questions += 1;
-      outcome.byTrust[trust] += 1;
-      if (usable !== engine)
-        outcome[usable > engine ? "over" : "under"].push({
-          scenario: scenario.name,
-          seed,
-          question,
-          prompt,
-          answered: usable,
-          engine,
-          trust,
-        });
+      outcome.byTrust[answered.trust] += 1;
+      judge(outcome, { scenario: scenario.name, seed, question, prompt, answered, engine });
       question += 1;
     } else if (command.do !== "ask") answer = runOnModel(model, command);
     next = work.next(answer);
@@ -88,4 +68,10 @@ export function noOutcome(): Outcome {
     over: [],
     under: [],
   };
+}
+
+function judge(outcome: Outcome, difference: Difference): void {
+  const { answered, engine } = difference;
+  if (answered.usable > engine.held || answered.reusable > engine.reused) outcome.over.push(difference);
+  if (answered.usable < engine.held || answered.reusable < engine.reused) outcome.under.push(difference);
 }

@@ -19,8 +19,21 @@ const RANK_SLOT = 3;
 
 /** What the daemon answers. */
 export interface FollowedAnswer {
+  /** Leading tokens that the rank holds in a way that an engine can use. */
   readonly usable: number;
+  /** Of them, what a request with this prompt skips: at least its last token is computed. */
+  readonly reusable: number;
   readonly trust: Trust;
+}
+
+/** What an engine's entry says that its events do not. */
+export interface RankFacts {
+  /** The last matched block is dropped for a drafter. */
+  readonly dropsLastBlock?: boolean;
+  /** A block with lookahead is reused only where a further token follows (SGLang's pairs). */
+  readonly recomputesPair?: boolean;
+  /** Adapters are asked for by number, as with vLLM before 0.14. */
+  readonly adapterIdOf?: (name: string) => number;
 }
 
 /** Follows one rank. */
@@ -31,7 +44,10 @@ export class FollowedRank {
   readonly #decoder = new EventBatchDecoder(this.#index.scratch);
   #nowMs = 0;
 
-  constructor() {
+  readonly #facts: RankFacts;
+
+  constructor(facts: RankFacts = {}) {
+    this.#facts = facts;
     this.sync = new WorkerSync(
       { rankSlot: RANK_SLOT, model: MODEL, dpRank: 0, hasReplay: false },
       { index: this.#index, decoder: this.#decoder },
@@ -50,21 +66,34 @@ export class FollowedRank {
     this.receive(encodeLiveFrames("", sequenceNumber, payload));
   }
 
-  ask({ tokens, loraName, cacheSalt }: WorkPrompt): FollowedAnswer {
-    let usable = 0;
+  ask(prompt: WorkPrompt): FollowedAnswer {
+    const { length } = prompt.tokens;
+    const usable = this.#match(prompt, () => length);
+    // A block with lookahead is found only where its lookahead is; another one only if a token follows.
+    const recomputes = this.#facts.recomputesPair === true;
+    const reusable = this.#match(prompt, (lookahead) => (lookahead > 0 && !recomputes ? length : length - 1));
+    return { usable, reusable, trust: this.sync.trust };
+  }
+
+  #match({ tokens, loraName, cacheSalt }: WorkPrompt, lengthFor: (lookahead: number) => number): number {
     const reader = this.#reader;
+    const { adapterIdOf, dropsLastBlock = false } = this.#facts;
+    const adapter = loraName === null || adapterIdOf === undefined ? loraName : `id:${adapterIdOf(loraName)}`;
+    let most = 0;
     for (const { id, key } of reader.contexts()) {
-      if (key.loraName !== loraName) continue;
+      if (key.loraName !== adapter) continue;
       reader.tokens.set(tokens);
       if (cacheSalt !== null) {
         reader.extraDigests.fill(0, 0, 2 * tokens.length);
         saltDigest(cacheSalt, reader, reader.extraDigests, 0);
       }
-      const { rows, matchCount } = reader.matchTokens(id, tokens.length, cacheSalt !== null);
-      for (let row = 0; row < matchCount; row += 1)
-        usable = Math.max(usable, rows[row * MATCH_ROW_WORDS + 1]! * key.blockSize);
+      const { rows, matchCount } = reader.matchTokens(id, lengthFor(key.lookahead), cacheSalt !== null);
+      for (let row = 0; row < matchCount; row += 1) {
+        const blocks = rows[row * MATCH_ROW_WORDS + 1]! - (dropsLastBlock ? 1 : 0);
+        most = Math.max(most, blocks * key.blockSize);
+      }
     }
-    return { usable, trust: this.sync.trust };
+    return most;
   }
 
   close(): void {

@@ -4,13 +4,13 @@ import type { KvCacheModel, Prompt } from "../../src/coordinator/kv-cache-model.
 import type { Answer, Command, WorkPrompt } from "./workload.ts";
 
 /** Numbers of adapters, as an engine gives them in order of registration. */
-export function loraIdOf(name: string | null): number | null {
-  return name === null ? null : name.charCodeAt(name.length - 1);
+export function loraIdOf(name: string): number {
+  return name.charCodeAt(name.length - 1);
 }
 
 /** A prompt as the model takes it. */
 export function modelPrompt({ tokens, loraName, cacheSalt }: WorkPrompt): Prompt {
-  return { tokens, loraName, cacheSalt, loraId: loraIdOf(loraName) };
+  return { tokens, loraName, cacheSalt, loraId: loraName === null ? null : loraIdOf(loraName) };
 }
 
 /** Carries a command out; `publish` and `ask` are the caller's, which wants what they return. */

@@ -21,8 +21,20 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "plain",
     cache: { groups: [{ kind: "full", blockSize: 4 }], blocks: BLOCKS },
-    shape: { ...ORDINARY, loras: ["adapter-a"], salts: ["tenant"] },
+    shape: ORDINARY,
     since: "0.9.1",
+  },
+  {
+    name: "adapters",
+    cache: { groups: [{ kind: "full", blockSize: 4 }], blocks: BLOCKS },
+    shape: { ...ORDINARY, loras: ["adapter-a", "adapter-b"] },
+    since: "0.9.1",
+  },
+  {
+    name: "salts",
+    cache: { groups: [{ kind: "full", blockSize: 4 }], blocks: BLOCKS },
+    shape: { ...ORDINARY, loras: ["adapter-a"], salts: ["tenant"] },
+    since: "0.17.0",
   },
   {
     name: "report",
@@ -62,7 +74,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "window only",
     cache: { groups: [{ kind: "window", blockSize: 4, window: 10 }], blocks: BLOCKS },
     shape: ORDINARY,
-    since: "0.11.0",
+    since: "0.20.0",
   },
   {
     name: "full and window",
@@ -74,7 +86,7 @@ export const SCENARIOS: readonly Scenario[] = [
       blocks: 2 * BLOCKS,
     },
     shape: ORDINARY,
-    since: "0.11.0",
+    since: "0.20.0",
   },
   {
     name: "full and two windows, reports",
@@ -123,7 +135,7 @@ export const SCENARIOS: readonly Scenario[] = [
       blocks: 2 * BLOCKS,
     },
     shape: ORDINARY,
-    since: "0.11.0",
+    since: "0.20.0",
   },
   {
     name: "full and mamba",
@@ -253,5 +265,39 @@ export const SCENARIOS: readonly Scenario[] = [
     },
     shape: { ...ORDINARY, loras: ["adapter-a"], salts: ["tenant"] },
     since: "0.33.0",
+  },
+];
+
+/** What SGLang's radix tree can be set up as; its pages are blocks of one group. */
+export const SGLANG_SCENARIOS: readonly Scenario[] = [
+  {
+    name: "pages of 4",
+    cache: { groups: [{ kind: "full", blockSize: 4 }], blocks: BLOCKS },
+    shape: ORDINARY,
+    since: "0.5.5",
+  },
+  {
+    name: "pages of 1",
+    cache: { groups: [{ kind: "full", blockSize: 1 }], blocks: 4 * BLOCKS },
+    shape: ORDINARY,
+    since: "0.5.5",
+  },
+  {
+    name: "pairs of tokens (EAGLE)",
+    cache: { groups: [{ kind: "full", blockSize: 4 }], blocks: BLOCKS, eagle: true, lookahead: 1 },
+    shape: ORDINARY,
+    since: "0.5.18",
+  },
+  {
+    name: "salts",
+    cache: { groups: [{ kind: "full", blockSize: 4 }], blocks: BLOCKS },
+    shape: { ...ORDINARY, salts: ["tenant"] },
+    since: "0.5.18",
+  },
+  {
+    name: "adapters",
+    cache: { groups: [{ kind: "full", blockSize: 4 }], blocks: BLOCKS },
+    shape: { ...ORDINARY, loras: ["adapter-a", "adapter-b"] },
+    since: "0.5.23",
   },
 ];

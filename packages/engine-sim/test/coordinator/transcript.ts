@@ -16,9 +16,11 @@ export class Transcript {
   readonly #numbers = new Map<bigint, number>();
 
   /** A command that changed the cache, with its answer. */
-  answered(command: Command, { hit, computed }: Answer): void {
-    if (command.do === "start") this.lines.push(`start ${command.id} hit ${hit ?? "-"} computed ${computed}`);
-    if (command.do === "advance") this.lines.push(`advance ${command.id} computed ${computed}`);
+  answered(command: Command, { hit = 0, computed = -1 }: Answer): void {
+    const outcome = computed < 0 ? "no room" : `computed ${computed}`;
+    if (command.do === "start")
+      this.lines.push(`start ${command.id} ${computed < 0 ? "" : `hit ${hit} `}${outcome}`);
+    if (command.do === "advance") this.lines.push(`advance ${command.id} ${outcome}`);
   }
 
   /** The events of a step. */

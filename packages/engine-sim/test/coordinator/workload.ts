@@ -219,5 +219,11 @@ function question(
   const tokens = known.tokens.slice(0, length);
   while (random.chance(0.3)) tokens.push(random.below(shape.vocabulary));
   if (random.chance(0.05)) tokens[random.below(tokens.length)] = random.below(shape.vocabulary);
-  return { ...known, tokens };
+  // Now and then another tenant asks for the same text.
+  if (random.chance(0.9)) return { ...known, tokens };
+  return {
+    tokens,
+    loraName: random.pick([null, ...shape.loras]),
+    cacheSalt: random.pick([null, ...shape.salts]),
+  };
 }
