@@ -64,7 +64,6 @@ function decode(payload: Uint8Array): { header: BatchHeader; types: string[]; fa
     onAllBlocksCleared: () => types.push("AllBlocksCleared"),
     onUnknownField: () => undefined,
     onFault: (fault) => faults.push(fault),
-    onUnknownField: () => undefined,
   });
   return { header, types, faults };
 }
