@@ -16,6 +16,8 @@ import {
 import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
 
 import { epochMs } from "../clock.ts";
+import { systemResolver } from "../engine/host-names.ts";
+import { ResolvingTransport } from "../transport/resolving-transport.ts";
 import { ZmqTransport } from "../transport/zmq-transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
@@ -77,7 +79,10 @@ const index =
     ? PrefixIndex.create(indexOptions)
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const ingest = new Ingest(settings, {
-  transport: new ZmqTransport(settings.curve, frameBytesMax(settings)),
+  transport: new ResolvingTransport(
+    new ZmqTransport(settings.curve, frameBytesMax(settings)),
+    systemResolver,
+  ),
   index,
   board: new BoardWriter(settings.board, settings.workerNumber),
   metrics,

@@ -12,19 +12,17 @@
  * Not here: engines of the configuration file, which the operator wrote.
  */
 
-import { lookup } from "node:dns/promises";
 import { BlockList, isIP, SocketAddress } from "node:net";
 
 import { CodedError } from "@kvsync/core";
 
 import type { Engine, EngineRank } from "../engine/engine-entry.ts";
+import { endpointAt, preferredAddress, type Resolver, systemResolver } from "../engine/host-names.ts";
 import { type AddressRange, readRange } from "../settings/security-settings.ts";
 
 /** Addresses that belong to nobody beyond the site (RFC 1918, 6598, 4193). */
 const PRIVATE_RANGES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"];
 const LOOPBACK_RANGES = ["127.0.0.0/8", "::1"];
-/** A resolver that is slower than this is broken. */
-const RESOLVE_TIMEOUT_MS = 5000;
 /**
  * Where clouds answer whoever is on the machine with the machine's own credentials, though their addresses look private: AWS (metadata, pod identities),
  * Google, Alibaba. Others are link-local, which no range above has.
@@ -46,9 +44,6 @@ export type AdmissionFacts =
 
 /** An endpoint that is refused. */
 export class AdmissionError extends CodedError<AdmissionFacts> {}
-
-/** Resolves a name to all of its addresses. */
-export type Resolver = (host: string) => Promise<readonly string[]>;
 
 /** Decides where registered engines may be. */
 export class EndpointAdmission {
@@ -80,11 +75,10 @@ export class EndpointAdmission {
   async admit(engine: Engine): Promise<Engine> {
     const addresses = new Map<string, Promise<string>>();
     const pinned = async (endpoint: string): Promise<string> => {
-      const { host, port } = this.#parse(endpoint);
+      const host = this.#hostOf(endpoint);
       let address = addresses.get(host);
       if (address === undefined) addresses.set(host, (address = this.#addressOf(host, endpoint)));
-      const found = await address;
-      return `tcp://${isIP(found) === 6 ? `[${found}]` : found}:${port}`;
+      return endpointAt(endpoint, await address);
     };
     const ranks: EngineRank[] = [];
     for (const { dpRank, endpoint, replayEndpoint } of engine.ranks) {
@@ -97,7 +91,7 @@ export class EndpointAdmission {
     return { ...engine, ranks };
   }
 
-  #parse(endpoint: string): { readonly host: string; readonly port: string } {
+  #hostOf(endpoint: string): string {
     const [, bracketed, plain, port] = /^tcp:\/\/(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)$/.exec(endpoint) ?? [];
     const host = bracketed ?? plain ?? "";
     const isUsable =
@@ -111,7 +105,7 @@ export class EndpointAdmission {
         "expected tcp://address:port or tcp://name:port for an engine registered over HTTP",
       );
     }
-    return { host, port };
+    return host;
   }
 
   async #addressOf(host: string, endpoint: string): Promise<string> {
@@ -122,8 +116,7 @@ export class EndpointAdmission {
       if (why === null) continue;
       throw this.#notAllowed(endpoint, address, `${isName ? `${host} is ${address}, which is ` : ""}${why}`);
     }
-    // libzmq dials IPv4 unless told otherwise.
-    return found.find((address) => isIP(address) === 4) ?? found[0] ?? "";
+    return preferredAddress(found) ?? "";
   }
 
   async #addressesOf(host: string, endpoint: string): Promise<readonly string[]> {
@@ -140,7 +133,7 @@ export class EndpointAdmission {
       const { code } = error as { readonly code?: string };
       throw unresolvable(code ?? (error instanceof Error ? error.message : String(error)), error);
     }
-    if (found.length === 0) throw unresolvable("none");
+    if (found.length === 0) throw unresolvable("it has neither an IPv4 nor an IPv6 address");
     return found;
   }
 
@@ -180,19 +173,4 @@ function inOneSpelling(address: string): string {
   const short = new SocketAddress({ address, family: "ipv6" }).address;
   const mapped = short.replace(/^::ffff:/, "");
   return isIP(mapped) === 4 ? mapped : short;
-}
-
-async function systemResolver(host: string): Promise<readonly string[]> {
-  let timer: NodeJS.Timeout | undefined;
-  const overdue = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`no answer within ${RESOLVE_TIMEOUT_MS} ms`));
-    }, RESOLVE_TIMEOUT_MS);
-  });
-  try {
-    const found = await Promise.race([lookup(host, { all: true }), overdue]);
-    return found.map(({ address }) => address);
-  } finally {
-    clearTimeout(timer);
-  }
 }

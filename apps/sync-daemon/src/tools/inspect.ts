@@ -290,6 +290,8 @@ export const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
     "what listens there does not speak ZeroMQ's publisher protocol; is it another port, or does it ask for CURVE?",
   mechanism_mismatch: "the engine speaks CURVE, which this tool does not",
   curve_failed: "the CURVE handshake came to nothing; does the engine have this key?",
+  unresolvable:
+    "the host's name has neither an IPv4 nor an IPv6 address; is it right, and does its DNS server answer?",
   dial_timeout: "no answer; is the address right, and does a firewall let it through?",
   no_socket: "the address is no ZeroMQ address, or the system has no sockets left",
 };

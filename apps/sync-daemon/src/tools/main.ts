@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The process of the `kvsync` tools: arguments in, exit code out. */
 
+import { systemResolver } from "../engine/host-names.ts";
+import { ResolvingTransport } from "../transport/resolving-transport.ts";
 import { ZmqTransport } from "../transport/zmq-transport.ts";
 import { runCli } from "./cli.ts";
 
@@ -21,6 +23,6 @@ process.exitCode = await runCli(process.argv.slice(2), {
   out: process.stdout,
   err: process.stderr,
   environment: process.env,
-  transport: (curve) => new ZmqTransport(curve),
+  transport: (curve) => new ResolvingTransport(new ZmqTransport(curve), systemResolver),
   signal: interrupt.signal,
 });

@@ -27,7 +27,8 @@ export interface SubscriptionEvents {
 /**
  * Why a connection ended. `curve_failed`: we speak CURVE, and the handshake came to nothing: the engine has another key, does not want us, or does not speak
  * CURVE; libzmq cannot tell which, since the engine hangs up without a word. `mechanism_mismatch`: the engine speaks CURVE and we do not; when it hangs
- * up before it has said so, that is a `handshake_failed`.
+ * up before it has said so, that is a `handshake_failed`. `unresolvable`: the host's name has neither an IPv4 nor an IPv6
+ * address at the moment, or its DNS server does not answer.
  */
 export type ConnectionEnd =
   | "refused"
@@ -36,6 +37,7 @@ export type ConnectionEnd =
   | "mechanism_mismatch"
   | "curve_failed"
   | "dial_timeout"
+  | "unresolvable"
   | "no_socket";
 
 /** What a replay request reports. After `ended` nothing more comes. */
