@@ -8,11 +8,11 @@
  * It is checked by starting both from there, away from this workspace.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-import { installAndBuild, pnpm, requireNode, step } from "./workspace.mjs";
+import { ROOT, installAndBuild, pnpm, requireNode, step } from "./workspace.mjs";
 
 const [folder] = process.argv.slice(2);
 if (folder === undefined || process.argv.length > 3) {
@@ -22,6 +22,11 @@ if (folder === undefined || process.argv.length > 3) {
 const target = resolve(folder);
 
 requireNode();
+// Earlier builds leave files in dist, and in turbo's cache of it, that the source has no more.
+process.env.TURBO_FORCE = "true";
+for (const group of ["packages", "apps"])
+  for (const name of readdirSync(join(ROOT, group)))
+    rmSync(join(ROOT, group, name, "dist"), { recursive: true, force: true });
 await installAndBuild();
 rmSync(target, { recursive: true, force: true });
 const deployed = await step(
@@ -42,6 +47,13 @@ for (const [program, argument] of [
   });
   if (status === 0) continue;
   console.error(`${program} ${argument} ended with ${status}: ${stderr}`);
+  process.exit(1);
+}
+const testFiles = [join(target, "dist"), join(target, "node_modules", "@kvsync")]
+  .flatMap((at) => readdirSync(at, { recursive: true }))
+  .filter((name) => /\.(test|bench)\.|(^|[\\/])(testing|vectors)[\\/]/.test(name));
+if (testFiles.length > 0) {
+  console.error(`${target} has files of tests: ${testFiles.slice(0, 5).join(", ")}`);
   process.exit(1);
 }
 console.log(`${target} is complete`);
