@@ -15,6 +15,7 @@
  * prefill checkpoints inside a chunk, HiSparse, R-SWA, cross attention.
  */
 import { assert } from "@kvsync/core";
+import type { OffloadSettings } from "./offload-tier.ts";
 
 /** One group of layers that share a block table. */
 export type GroupSettings =
@@ -32,6 +33,8 @@ export interface CacheSettings {
   readonly hashBlockSize?: number;
   /** Tokens after a block that its hash covers: 0, or what EAGLE and MTP need (vLLM ≥ 0.33). */
   readonly lookahead?: number;
+  /** Chunks on the host, of a cache with one group of full attention. */
+  readonly offload?: OffloadSettings;
   /** Whether the last matched block is dropped for a drafter (vLLM without lookahead hashes). */
   readonly eagle?: boolean;
 }

@@ -35,6 +35,7 @@ import {
 import { GroupTable, type RequestTokens, type TableEvents } from "./group-table.ts";
 import { findGroupHit } from "./group-rules.ts";
 import { KvBlockPool } from "./kv-block-pool.ts";
+import { OffloadTier } from "./offload-tier.ts";
 
 /** A prompt. */
 export interface Prompt extends PromptKeys {
@@ -75,6 +76,7 @@ export class KvCacheModel {
   readonly #chain: BlockChain;
   readonly #tables: readonly GroupTable[];
   readonly #lookups: readonly LookupGroup[];
+  readonly #host: OffloadTier | null;
   readonly #requests = new Map<string, RunningRequest>();
   #events: KvEvent[] = [];
 
@@ -105,6 +107,10 @@ export class KvCacheModel {
       (_, id) => new GroupTable(id, resolved, at(drops, id), this.#pool, events),
     );
     this.#lookups = lookups;
+    const { offload } = settings;
+    assert(offload === undefined || resolved.groups.length === 1, "one group is offloaded");
+    const wireHash = (name: number) => this.#chain.wireHash(name);
+    this.#host = offload === undefined ? null : new OffloadTier(offload, resolved.hashBlockSize, wireHash);
   }
 
   /** Tokens of a running request whose keys and values exist. */
@@ -153,9 +159,12 @@ export class KvCacheModel {
 
   /** Ends a request; what it named stays until it is evicted. */
   free(id: string): void {
-    this.#running(id);
+    const { prompt, names, tokens, computed } = this.#running(id);
     this.#requests.delete(id);
     for (const table of this.#tables) table.free(id);
+    if (this.#host === null) return;
+    const { loraId = null, loraName = null } = prompt;
+    this.#events.push(...this.#host.store({ names, tokens, computed, loraId, loraName }));
   }
 
   /** Forgets every name; false while requests run. */
@@ -184,10 +193,11 @@ export class KvCacheModel {
     const { hashBlockSize, lookahead } = this.settings;
     this.#chain.extend(names, prompt.tokens, hashBlockSize, lookahead, prompt);
     const count = prompt.tokens.length;
-    return {
-      held: this.#findHit(names, Math.min(count, names.length * hashBlockSize)).tokens,
-      reused: this.#findHit(names, count - 1).tokens,
+    const hit = (most: number) => {
+      const { tokens } = this.#findHit(names, most);
+      return this.#host === null ? tokens : this.#host.extend(names, tokens, most);
     };
+    return { held: hit(Math.min(count, names.length * hashBlockSize)), reused: hit(count - 1) };
   }
 
   /** Walks the invariants of the pool. */

@@ -268,6 +268,40 @@ export const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
+/** What the model has beyond the manager: chunks on the host, which a connector keeps. */
+export const OFFLOAD_SCENARIOS: readonly Scenario[] = [
+  {
+    name: "offload of single blocks",
+    cache: {
+      groups: [{ kind: "full", blockSize: 4 }],
+      blocks: BLOCKS / 2,
+      offload: { blocksPerChunk: 1, chunks: 60, describesItself: true },
+    },
+    shape: { ...ORDINARY, loras: ["adapter-a"], resets: 0 },
+    since: "0.24.0",
+  },
+  {
+    name: "offload of chunks that describe themselves",
+    cache: {
+      groups: [{ kind: "full", blockSize: 4 }],
+      blocks: BLOCKS / 2,
+      offload: { blocksPerChunk: 4, chunks: 15, describesItself: true },
+    },
+    shape: { ...ORDINARY, resets: 0 },
+    since: "0.24.0",
+  },
+  {
+    name: "offload of chunks by name",
+    cache: {
+      groups: [{ kind: "full", blockSize: 4 }],
+      blocks: BLOCKS / 2,
+      offload: { blocksPerChunk: 4, chunks: 15, describesItself: false },
+    },
+    shape: { ...ORDINARY, resets: 0 },
+    since: "0.24.0",
+  },
+];
+
 /** What SGLang's radix tree can be set up as; its pages are blocks of one group. */
 export const SGLANG_SCENARIOS: readonly Scenario[] = [
   {
