@@ -26,3 +26,13 @@ export function epochMs(): number {
 export function sharedClockMs(): number {
   return ORIGIN_MS + performance.now();
 }
+
+/**
+ * A moment as answers show it.
+ *
+ * @param ms - since the Unix epoch; NaN for none.
+ * @returns ISO 8601 in UTC with milliseconds; null for none.
+ */
+export function timeText(ms: number): string | null {
+  return Number.isNaN(ms) ? null : new Date(ms).toISOString();
+}

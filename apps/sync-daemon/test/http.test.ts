@@ -472,9 +472,22 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
         { name: "running", ok: true, reason: "not stopping" },
         { name: "ingest_workers", ok: true, reason: "alive" },
         { name: "discovery/http", ok: true, reason: "has named its engines, is current" },
-        { name: "engine/a/0", ok: false, reason: "trust is unknown, the stream is connecting" },
+        {
+          name: "engine/a/0",
+          ok: false,
+          reason: "trust is unknown (not_connected), the stream is connecting",
+        },
       ],
-      engines: [{ worker: "a", dp_rank: 0, state: "connecting", trust: "unknown", in_sync: false }],
+      engines: [
+        {
+          worker: "a",
+          dp_rank: 0,
+          state: "connecting",
+          trust: "unknown",
+          trust_reason: "not_connected",
+          in_sync: false,
+        },
+      ],
     });
     const lines = await waiting.app.inject({ url: "/readyz?verbose", headers: { accept: "text/plain" } });
     expect(lines.headers["content-type"]).toContain("text/plain");
@@ -482,7 +495,7 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
       "[+]running ok: not stopping",
       "[+]ingest_workers ok: alive",
       "[+]discovery/http ok: has named its engines, is current",
-      "[-]engine/a/0 failed: trust is unknown, the stream is connecting",
+      "[-]engine/a/0 failed: trust is unknown (not_connected), the stream is connecting",
       "readyz check failed: waiting_for_engines",
       "",
     ]);

@@ -99,7 +99,7 @@ async function runRoomy(): Promise<void> {
     await engine.server.applyFault({ kind: "drop", percent: 50 }, 0);
     await engine.serve(20);
     await engine.server.applyFault({ kind: "drop", percent: 0 }, 0);
-    for (const form of ["unknown_event_type", "malformed_batch"] as const) {
+    for (const form of ["unknown_event_type", "unknown_field", "malformed_batch"] as const) {
       await engine.server.applyFault({ kind: "poison", form }, 0);
       await engine.serve(5);
     }

@@ -9,5 +9,6 @@ export type {
   Question,
   QuestionOptions,
   Trust,
+  TrustReason,
   WorkerMatch,
 } from "./match-types.ts";

@@ -6,6 +6,50 @@
 /** How far a rank's part of the index can be trusted: complete, perhaps too little, perhaps too much, nothing known. */
 export type Trust = "exact" | "partial" | "stale" | "unknown";
 
+/** Why a rank's trust is below exact: docs/generated/trust.md says what each means and what ends it. */
+export type TrustReason =
+  | "not_connected"
+  | "first_history"
+  | "engine_restarted"
+  | "history_lost"
+  | "rebuilding"
+  | "worker_stalled"
+  | "resumed"
+  | "disconnected"
+  | "verifying"
+  | "gap"
+  | "replay_paused"
+  | "loss_suspected"
+  | "probes_failed"
+  | "unreadable_message"
+  | "unreadable_removal"
+  | "unreadable_event"
+  | "unknown_event_type"
+  | "unknown_store_field"
+  | "unknown_batch_field"
+  | "unplaced_removal"
+  | "mixed_dp_ranks"
+  | "history_incomplete"
+  | "snapshot_incomplete"
+  | "ambiguous_clear"
+  | "unreadable_store"
+  | "unknown_removal_field"
+  | "unannounced_block"
+  | "misaligned_tokens"
+  | "unresolved_placeholder"
+  | "unknown_medium"
+  | "unknown_locality"
+  | "remote_locality"
+  | "park_full"
+  | "index_memory_limit"
+  | "too_many_blocks"
+  | "too_many_block_sizes"
+  | "index_refused"
+  | "context_evicted"
+  | "prefixes_evicted"
+  | "memory_evicted"
+  | "parked_evicted";
+
 /** Why a prompt could not be looked up. */
 export type FallbackReason =
   | "tokenizer_not_configured"
@@ -31,6 +75,10 @@ export interface WorkerMatch {
   /** The matched blocks by the fastest tier that holds them. */
   tiers: { device: number; host: number; disk: number; remote: number };
   trust: Trust;
+  /** Null exactly when `trust` is exact. */
+  trust_reason: TrustReason | null;
+  /** When the present trust and reason began, ISO 8601; null before the rank is followed. */
+  trust_since: string | null;
   /** Since the last event of its stream; null before the first. */
   age_seconds: number | null;
 }

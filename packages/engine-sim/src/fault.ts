@@ -27,12 +27,13 @@ export type Fault =
   | { readonly kind: "restart" };
 
 /**
- * Forms of poison. The first two ride in front of the next batch's own events, which stay good; `malformed_batch` is a
+ * Forms of poison. The first three ride in front of the next batch's own events, which stay good; `malformed_batch` is a
  * message of its own with a number of its own; the last two are extra messages without one.
  */
 export type PoisonForm =
   | "malformed_event"
   | "unknown_event_type"
+  | "unknown_field"
   | "malformed_batch"
   | "short_sequence_frame"
   | "missing_sequence_frame";
@@ -54,6 +55,7 @@ const FAULT = z.discriminatedUnion("kind", [
     form: z.enum([
       "malformed_event",
       "unknown_event_type",
+      "unknown_field",
       "malformed_batch",
       "short_sequence_frame",
       "missing_sequence_frame",

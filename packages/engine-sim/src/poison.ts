@@ -1,11 +1,14 @@
 /**
- * Broken messages, made to order. A listener must lose nothing by them but themselves.
+ * Broken messages, and one of a newer engine, made to order. A listener must lose nothing by them but themselves.
  *
  * A broken event is put in front of a good batch's events, byte for byte behind the array header:
  *
  *     93 │ cb ‹8 bytes› │ 9n ‹events› …     ─▶     93 │ cb ‹8 bytes› │ 9(n+1) ‹broken› ‹events› …
  */
 import { assert, type Dialect, DIALECTS } from "@kvsync/core";
+
+/** Events that ride in front of a batch's own. */
+export type EventPoison = "malformed_event" | "unknown_event_type" | "unknown_field";
 
 const textEncoder = new TextEncoder();
 // Outer array header, float64 tag and its 8 bytes.
@@ -15,15 +18,12 @@ const EVENTS_AT = 10;
  * Puts a broken event in front of a batch's own.
  *
  * @param payload - an encoded batch; not changed.
- * @param form - a store whose hashes are a text, or an event of a type that no version knows.
+ * @param form - a store whose hashes are a text, an event of a type that no version knows, or a removal of nothing with
+ *   a field that no version knows.
  * @param dialect - the batch's.
  * @returns a new payload.
  */
-export function withBrokenEvent(
-  payload: Uint8Array,
-  form: "malformed_event" | "unknown_event_type",
-  dialect: Dialect,
-): Uint8Array {
+export function withBrokenEvent(payload: Uint8Array, form: EventPoison, dialect: Dialect): Uint8Array {
   const head = payload[EVENTS_AT] ?? 0;
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   let count = head & 0x0f;
@@ -55,12 +55,25 @@ export function brokenBatch(timestampSeconds: number): Uint8Array {
   return bytes;
 }
 
-function brokenEvent(form: "malformed_event" | "unknown_event_type", dialect: Dialect): Uint8Array {
+function brokenEvent(form: EventPoison, dialect: Dialect): Uint8Array {
+  if (form === "unknown_field") return removalOfTheFuture(dialect);
   const tag = text(form === "malformed_event" ? "BlockStored" : "BlockTeleported");
   const value = text("not hashes");
   return DIALECTS[dialect].events === "map"
     ? joined([Uint8Array.of(0x82), text("type"), tag, text("block_hashes"), value])
     : joined([Uint8Array.of(0x92), tag, value]);
+}
+
+/** Array dialects have no names: the field is the one behind the longest form. */
+function removalOfTheFuture(dialect: Dialect): Uint8Array {
+  const noHashes = Uint8Array.of(0x90);
+  const field = text("of the future");
+  return DIALECTS[dialect].events === "map"
+    ? joined([
+        Uint8Array.of(0x83),
+        ...[text("type"), text("BlockRemoved"), text("block_hashes"), noHashes, text("pool"), field],
+      ])
+    : joined([Uint8Array.of(0x95), text("BlockRemoved"), noHashes, Uint8Array.of(0xc0, 0xc0), field]);
 }
 
 // A msgpack text of fewer than 32 bytes.

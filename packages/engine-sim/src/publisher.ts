@@ -30,7 +30,7 @@ import {
 import type { NumberedBatch } from "./engine-contract.ts";
 import { EngineError } from "./engine-error.ts";
 import type { PoisonForm } from "./fault.ts";
-import { brokenBatch, withBrokenEvent } from "./poison.ts";
+import { brokenBatch, type EventPoison, withBrokenEvent } from "./poison.ts";
 import { ReplayHistory } from "./replay-history.ts";
 
 /** Queued batches from which on the engine should wait: a step's events are a few kB, so that this is some MB. */
@@ -99,7 +99,7 @@ export class Publisher {
   #queue: Outgoing[] = [];
   #queueHead = 0;
   readonly #requests: ReplayRequest[] = [];
-  #poison: ("malformed_event" | "unknown_event_type")[] = [];
+  #poison: EventPoison[] = [];
   #heldUntilMs = 0;
   #sending = false;
   #closed = false;
@@ -197,6 +197,7 @@ export class Publisher {
     switch (form) {
       case "malformed_event":
       case "unknown_event_type":
+      case "unknown_field":
         this.#poison.push(form);
         break;
       case "malformed_batch":

@@ -1,5 +1,5 @@
 /** What a board says of a rank whose worker has stopped; the clock is a number. */
-import { EventBatchDecoder, PrefixIndex, TRUST_LEVELS, type Trust, WorkerSync } from "@kvsync/core";
+import { EventBatchDecoder, PrefixIndex, type Trust, WorkerSync } from "@kvsync/core";
 import { expect, test } from "vitest";
 
 import { BoardReader, BoardWriter, createBoardMemory, HEARTBEAT_STALE_MS } from "./stream-board.ts";
@@ -15,7 +15,7 @@ test("B4: a rank whose worker has stopped is stale where it was exact or partial
     { rankSlot: 3, model: "m", dpRank: 0, hasReplay: false },
     { index, decoder: new EventBatchDecoder(index.scratch) },
   );
-  const trusts = (): (Trust | undefined)[] => [3, 4, 5].map((slot) => TRUST_LEVELS[board.trustLevel(slot)]);
+  const trusts = (): Trust[] => [3, 4, 5].map((slot) => board.trust(slot).trust);
   second?.position(4, sync, true);
   sync.connected(0);
   first?.position(3, sync, true);
@@ -26,7 +26,11 @@ test("B4: a rank whose worker has stopped is stale where it was exact or partial
   expect(trusts()).toEqual(["partial", "unknown", "unknown"]);
   clock.nowMs += 1;
   expect(trusts()).toEqual(["stale", "unknown", "unknown"]);
-  expect(board.status(3)).toMatchObject({ trust: "stale", workerStalled: true });
+  expect(board.status(3)).toMatchObject({
+    trust: "stale",
+    trustReason: "worker_stalled",
+    workerStalled: true,
+  });
   expect(board.status(4)).toMatchObject({ trust: "unknown", workerStalled: false });
   expect(board.report(3).trust).toBe("stale");
   first?.beat();

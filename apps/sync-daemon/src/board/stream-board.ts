@@ -12,7 +12,8 @@
  *  B3  A row of zeros says that its rank is unknown. The ingest thread makes it so before it gives a slot back, so that a
  *      rank that was just registered never shows its predecessor's trust.
  *  B4  A rank whose worker has shown no sign of life for HEARTBEAT_STALE_MS is `stale` where its row
- *      says `exact` or `partial`: a worker that does not run removes no block either.
+ *      says `exact` or `partial`, for the reason `worker_stalled`: a worker that does not run removes no block either.
+ *  B5  Trust and reason are one cell, so that no reader sees the trust of one moment with the reason of another.
  */
 
 import {
@@ -22,11 +23,13 @@ import {
   type StreamState,
   type SyncCounters,
   type Trust,
-  TRUST_LEVELS,
+  TRUST_REASON_NAMES,
+  TRUST_REASONS,
+  type TrustReason,
   type WorkerSync,
 } from "@kvsync/core";
 
-import { sharedClockMs } from "../clock.ts";
+import { epochMs, sharedClockMs } from "../clock.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "./drop-reasons.ts";
 
 /** Header cells. */
@@ -48,15 +51,16 @@ const WORKERS_MAX = 16;
 
 /** Row cells before the counters. */
 const STATE = 0;
-/** 0 while nothing was written. */
-const TRUST_PLUS_ONE = 1;
+/** Code of trust and reason (B5): 0 while nothing was written, then `exact`, then core's reasons in their order. */
+const TRUST = 1;
 const CONNECTED = 2;
 const LAST_SEQUENCE_NUMBER = 3;
 const HISTORY_FROM = 4;
 const LAST_EVENT_AT_MS = 5;
 /** Number of the worker that follows the rank, plus one; 0 while none does. */
 const WORKER_PLUS_ONE = 6;
-const COUNTERS = 7;
+const TRUST_SINCE_MS = 7;
+const COUNTERS = 8;
 
 /** Paths of every number in SyncCounters: `["gaps"]`, `["faults", "truncated"]`, … in a fixed order. */
 const COUNTER_PATHS: readonly (readonly string[])[] = Object.entries(createSyncCounters()).flatMap(
@@ -73,6 +77,10 @@ export type BoardHeader = Readonly<Record<keyof typeof HEADER, number>>;
 export interface StreamStatus {
   readonly state: StreamState;
   readonly trust: Trust;
+  /** Why not further; null exactly for `exact`. */
+  readonly trustReason: TrustReason | null;
+  /** Since when both are so, milliseconds since the Unix epoch; null before a worker follows the rank. */
+  readonly trustSinceMs: number | null;
   readonly connected: boolean;
   /** Whether the rank's worker has stopped (B4); `trust` reckons with it. */
   readonly workerStalled: boolean;
@@ -90,12 +98,35 @@ export interface StreamReport extends StreamStatus {
   readonly queueDrops: Readonly<Record<QueueDropReason, number>>;
 }
 
-const UNKNOWN = TRUST_LEVELS.indexOf("unknown");
-const STALE = TRUST_LEVELS.indexOf("stale");
+/** Trust with its reason. */
+export interface RankTrust {
+  readonly trust: Trust;
+  /** Null exactly for `exact`. */
+  readonly reason: TrustReason | null;
+}
+
+const EXACT_CODE = 1;
+const FIRST_REASON_CODE = 2;
+/** What each code means; shared objects, so that reading trust allocates nothing. */
+const RANK_TRUSTS: readonly RankTrust[] = [
+  rankTrust("not_connected"),
+  { trust: "exact", reason: null },
+  ...TRUST_REASON_NAMES.map(rankTrust),
+];
+const CODE_OF_REASON: ReadonlyMap<TrustReason, number> = new Map(
+  TRUST_REASON_NAMES.map((reason, i) => [reason, FIRST_REASON_CODE + i]),
+);
+const STALLED = rankTrust("worker_stalled");
+
+function rankTrust(reason: TrustReason): RankTrust {
+  return { trust: TRUST_REASONS[reason].trust, reason };
+}
 
 const UNKNOWN_STREAM: StreamStatus = {
   state: "connecting",
   trust: "unknown",
+  trustReason: "not_connected",
+  trustSinceMs: null,
   connected: false,
   workerStalled: false,
   lastSequenceNumber: null,
@@ -160,7 +191,9 @@ export class BoardWriter {
     const cells = this.#cells;
     const row = rowOf(rankSlot);
     cells[row + STATE] = STREAM_STATES.indexOf(sync.state);
-    cells[row + TRUST_PLUS_ONE] = TRUST_LEVELS.indexOf(sync.trust) + 1;
+    const reason = sync.trustReason;
+    cells[row + TRUST] = reason === null ? EXACT_CODE : (CODE_OF_REASON.get(reason) ?? 0);
+    cells[row + TRUST_SINCE_MS] = sync.trustSinceMs ?? Number.NaN;
     cells[row + CONNECTED] = connected ? 1 : 0;
     cells[row + WORKER_PLUS_ONE] = this.#workerNumber + 1;
     cells[row + LAST_SEQUENCE_NUMBER] = sync.lastSequenceNumber ?? Number.NaN;
@@ -212,22 +245,40 @@ export class BoardReader {
     this.#now = now;
   }
 
-  /** The board's clock: read it once for many ranks and hand it to `trustLevel`. */
+  /** The board's clock: read it once for many ranks and hand it to `trust`. */
   now(): number {
     return this.#now();
   }
 
   /**
-   * A stream's trust (B4); a few nanoseconds.
+   * A stream's trust and its reason (B4, B5); a few nanoseconds.
    *
    * @param rankSlot - a followed slot.
    * @param nowMs - from `now`.
-   * @returns position in TRUST_LEVELS: 0 exact … 3 unknown.
+   * @returns a shared object.
    */
-  trustLevel(rankSlot: number, nowMs: number = this.#now()): number {
-    const trust = this.#cells[rowOf(rankSlot) + TRUST_PLUS_ONE] ?? 0;
-    if (trust === 0) return UNKNOWN;
-    return trust <= STALE && this.isStalled(rankSlot, nowMs) ? STALE : trust - 1;
+  trust(rankSlot: number, nowMs: number = this.#now()): RankTrust {
+    const own = RANK_TRUSTS[this.#cells[rowOf(rankSlot) + TRUST] ?? 0] ?? STALLED;
+    const mayBeLowered = own.trust === "exact" || own.trust === "partial";
+    return mayBeLowered && this.isStalled(rankSlot, nowMs) ? STALLED : own;
+  }
+
+  /**
+   * Since when a stream's trust and reason are what they are.
+   *
+   * @param rankSlot - a followed slot.
+   * @param reason - as `trust` said.
+   * @param nowMs - from `now`.
+   * @returns milliseconds since the Unix epoch; NaN before a worker follows the rank.
+   */
+  trustSinceMs(rankSlot: number, reason: TrustReason | null, nowMs: number = this.#now()): number {
+    const row = rowOf(rankSlot);
+    if (reason === STALLED.reason) {
+      const worker = (this.#cells[row + WORKER_PLUS_ONE] ?? 0) - 1;
+      return epochMs() - this.silentMs(worker, nowMs) + HEARTBEAT_STALE_MS;
+    }
+    const sinceMs = this.#cells[row + TRUST_SINCE_MS] ?? 0;
+    return sinceMs === 0 ? Number.NaN : sinceMs;
   }
 
   /**
@@ -284,10 +335,13 @@ export class BoardReader {
   status(rankSlot: number): StreamStatus {
     const row = rowOf(rankSlot);
     const cells = this.#cells;
-    if (cells[row + TRUST_PLUS_ONE] === 0) return UNKNOWN_STREAM;
+    if (cells[row + TRUST] === 0) return UNKNOWN_STREAM;
+    const { trust, reason } = this.trust(rankSlot);
     return {
       state: STREAM_STATES[cells[row + STATE] ?? 0] ?? "connecting",
-      trust: TRUST_LEVELS[this.trustLevel(rankSlot)] ?? "unknown",
+      trust,
+      trustReason: reason,
+      trustSinceMs: orNull(this.trustSinceMs(rankSlot, reason)),
       connected: cells[row + CONNECTED] === 1,
       workerStalled: this.isStalled(rankSlot),
       lastSequenceNumber: orNull(cells[row + LAST_SEQUENCE_NUMBER]),

@@ -13,6 +13,8 @@ const row = (dp_rank: number, device: number, host = 0, disk = 0): WorkerMatch =
   reusable_tokens: 2 * (device + host + disk),
   tiers: { device, host, disk, remote: 0 },
   trust: "exact",
+  trust_reason: null,
+  trust_since: "2026-01-01T00:00:00.000Z",
   age_seconds: 1,
 });
 

@@ -2,7 +2,7 @@
  * Gauges that are read off registry, board and index when somebody scrapes: nothing is counted for them in between.
  */
 
-import { type PrefixReader, STREAM_STATES, TRUST_LEVELS } from "@kvsync/core";
+import { type PrefixReader, STREAM_STATES, type Trust, TRUST_LEVELS, type TrustReason } from "@kvsync/core";
 import {
   INGEST_METRICS,
   LIMIT_METRICS,
@@ -15,7 +15,7 @@ import {
 
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { HEALTH_STATUSES, type HealthChecks } from "./health-checks.ts";
-import type { BoardReader } from "../board/stream-board.ts";
+import type { BoardReader, StreamStatus } from "../board/stream-board.ts";
 import type { Settings } from "../settings/settings.ts";
 import { GaugeSet } from "../telemetry/gauge-set.ts";
 
@@ -78,6 +78,7 @@ function addStreams(add: Add, { registry, board, reader, now }: FleetGaugeSource
   const nowMs = now();
   let sessions = 0;
   const modelConnected = new Map<string, number>();
+  const reasons = new Map<string, ReasonCount>();
   for (const { engine, ranks } of registry.engines()) {
     const { id: pod, model } = engine;
     let connected = 0;
@@ -91,6 +92,7 @@ function addStreams(add: Add, { registry, board, reader, now }: FleetGaugeSource
       for (const trust of TRUST_LEVELS) {
         add(INGEST_METRICS.streamTrust, { pod, model, trust }, status.trust === trust ? 1 : 0);
       }
+      countReason(reasons, model, status);
       const dp_rank = String(dpRank);
       add(INGEST_METRICS.streamBlocks, { pod, model, dp_rank }, reader.rankBlockCount(rankSlot));
       if (status.lastEventAtMs !== null) {
@@ -104,7 +106,30 @@ function addStreams(add: Add, { registry, board, reader, now }: FleetGaugeSource
     modelConnected.set(model, Math.max(connected, modelConnected.get(model) ?? 0));
   }
   for (const [model, connected] of modelConnected) add(PREFIX_INDEX_METRICS.syncStatus, { model }, connected);
+  for (const { labels, count } of reasons.values()) add(INGEST_METRICS.streamTrustReason, labels, count);
   add(STREAM_METRICS.streamActiveSessions, { kind: "engine" }, sessions);
+}
+
+/** Ranks of a model that share a reason. */
+interface ReasonCount {
+  readonly labels: {
+    readonly model: string;
+    readonly trust: Exclude<Trust, "exact">;
+    readonly reason: TrustReason;
+  };
+  count: number;
+}
+
+function countReason(
+  reasons: Map<string, ReasonCount>,
+  model: string,
+  { trust, trustReason: reason }: StreamStatus,
+): void {
+  if (reason === null || trust === "exact") return;
+  const key = `${reason} ${model}`;
+  const counted = reasons.get(key);
+  if (counted === undefined) reasons.set(key, { labels: { model, trust, reason }, count: 1 });
+  else counted.count += 1;
 }
 
 function addIndex(add: Add, { reader, reservedBytes }: FleetGaugeSources): void {

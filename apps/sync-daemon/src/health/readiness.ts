@@ -5,7 +5,7 @@
  * Liveness is another question (does the event loop turn?) and has no state.
  */
 
-import type { StreamState, Trust } from "@kvsync/core";
+import type { StreamState, Trust, TrustReason } from "@kvsync/core";
 
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
@@ -17,6 +17,7 @@ interface ReadinessEntry {
   readonly dp_rank: number;
   readonly state: StreamState;
   readonly trust: Trust;
+  readonly trust_reason: TrustReason | null;
   readonly in_sync: boolean;
 }
 
@@ -92,9 +93,9 @@ export class Readiness {
     for (const { engine, ranks } of this.#registry.engines()) {
       if (known !== null && !known.has(engine.id)) continue;
       for (const { dpRank, rankSlot } of ranks) {
-        const { state, trust } = this.#board.status(rankSlot);
+        const { state, trust, trustReason: trust_reason } = this.#board.status(rankSlot);
         const in_sync = trust === "exact" || trust === "partial";
-        engines.push({ worker: engine.id, dp_rank: dpRank, state, trust, in_sync });
+        engines.push({ worker: engine.id, dp_rank: dpRank, state, trust, trust_reason, in_sync });
       }
     }
     if (this.#stopping) return { ready: false, reason: "stopping", engines };
@@ -133,10 +134,10 @@ export class Readiness {
       const now = failure === null ? state : `${state}: ${failure.message}`;
       return { name: `discovery/${source}`, ok: lastSuccessMs !== null, reason: `${named}, is ${now}` };
     });
-    const ranks = engines.map(({ worker, dp_rank, state, trust, in_sync }) => ({
+    const ranks = engines.map(({ worker, dp_rank, state, trust, trust_reason, in_sync }) => ({
       name: `engine/${worker}/${dp_rank}`,
       ok: in_sync,
-      reason: `trust is ${trust}, the stream is ${state}`,
+      reason: `trust is ${trust}${trust_reason === null ? "" : ` (${trust_reason})`}, the stream is ${state}`,
     }));
     return [running, workers, ...sources, ...ranks];
   }

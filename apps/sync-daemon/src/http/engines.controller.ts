@@ -4,7 +4,7 @@ import { PrefixReader } from "@kvsync/core";
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
-import { epochMs } from "../clock.ts";
+import { epochMs, timeText } from "../clock.ts";
 import { BoardReader } from "../board/stream-board.ts";
 import { Discovery } from "../discovery/discovery.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
@@ -125,6 +125,8 @@ export class EnginesController {
       rank_slot: rankSlot,
       state: status.state,
       trust: status.trust,
+      trust_reason: status.trustReason,
+      trust_since: timeText(status.trustSinceMs ?? Number.NaN),
       connected: status.connected,
       last_sequence_number: status.lastSequenceNumber,
       history_from_sequence_number: status.historyFromSequenceNumber,
@@ -149,6 +151,7 @@ export class EnginesController {
       queue_losses: counters.queueLosses,
       index_evictions: positive(counters.indexEvictions),
       faults: positive(counters.faults),
+      unknown_fields: positive(counters.unknownFields),
       dropped: positive({ ...counters.eventsDropped, ...counters.messagesDropped, ...queueDrops }),
     };
   }

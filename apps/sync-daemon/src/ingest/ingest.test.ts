@@ -2,15 +2,23 @@
  * The ingest with a network that does what the test says: slices, bounds, order and the end of a rank. Index, streams, queue
  * and metrics are the real ones; the clock is a number where time matters.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
 import {
   type BlockStored,
+  createSyncCounters,
+  DEFAULT_HASH_SEED,
   encodeEventBatch,
   encodeLiveFrames,
   encodeReplayEnd,
   encodeReplayReply,
   PrefixIndex,
+  TRUST_REASONS,
+  TRUST_RULE,
 } from "@kvsync/core";
-import { MetricSlots, TELEMETRY_METRICS } from "@kvsync/observability";
+import { INGEST_METRICS, MetricSlots, STREAM_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
 import { afterEach, expect, test } from "vitest";
 
 import type {
@@ -25,7 +33,15 @@ import { LogLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { Ingest } from "./ingest.ts";
 import { takeOver } from "./rank-takeover.ts";
-import { BoardReader, BoardWriter, createBoardMemory } from "../board/stream-board.ts";
+import {
+  BoardReader,
+  BoardWriter,
+  createBoardMemory,
+  HEARTBEAT_STALE_MS,
+  type StreamStatus,
+} from "../board/stream-board.ts";
+import { writeSnapshot } from "../snapshot/snapshot-file.ts";
+import { restoreSnapshot } from "./snapshot-restore.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { IngestSettings } from "./thread-messages.ts";
 
@@ -109,7 +125,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     random: () => 0.5,
   });
   running.push(ingest);
-  return { ingest, transport, index, clock, log, board: new BoardReader(memory) };
+  return { ingest, transport, index, clock, log, memory, board: new BoardReader(memory) };
 }
 
 function rank(rankSlot: number, replay = true): FollowedRank {
@@ -227,6 +243,106 @@ test.each([
     expect(after.index.takeParked(3)).toHaveLength(isMissing ? 0 : 1);
   },
 );
+
+/** A queue that refuses what comes; the index's limits and the queue's own are the daemon's part of the rule. */
+async function refused(queue: Partial<IngestSettings["queue"]>, messages: number): Promise<StreamStatus> {
+  const parts = setUp({
+    queue: {
+      messages: { live: 1e6, replay: 1e6 },
+      bytes: { live: 1e9, replay: 1e9 },
+      messageBytes: 1e6,
+      ...queue,
+    },
+  });
+  const events = await connectedStream(parts, 3);
+  parts.clock.nowMs += 50;
+  for (let number = 0; number < messages; number++) events.message(live(number));
+  await turns();
+  expect(parts.board.status(3).trustSinceMs).toBe(parts.clock.nowMs);
+  return parts.board.status(3);
+}
+
+/** A snapshot with a store that waits for its parent, read by a daemon whose park takes nothing. */
+async function restoredWithoutRoom(): Promise<StreamStatus> {
+  const before = setUp();
+  const events = await connectedStream(before, 3);
+  const orphan = { ...storedEvent(0), parentBlockHash: 99n };
+  const batch = { timestampSeconds: 1000, events: [orphan], dataParallelRank: 0 };
+  events.message(encodeLiveFrames("", 0, encodeEventBatch(batch, "vllm-0.29")));
+  await turns();
+  const folder = mkdtempSync(join(tmpdir(), "kvsync-walk-"));
+  const path = join(folder, "snapshot");
+  const head = {
+    productVersion: "1",
+    createdMs: 1,
+    hashSeed: String(DEFAULT_HASH_SEED),
+    streams: before.ingest.positions(),
+  };
+  writeSnapshot(path, head, before.index.copy());
+  const after = setUp({}, PrefixIndex.create({ parkedBytesMax: 0 }));
+  const restored = restoreSnapshot(after.index, path, new Set());
+  rmSync(folder, { recursive: true });
+  if (restored.kind !== "restored") throw new Error(restored.message);
+  after.ingest.follow({ ...rank(3), resumeFrom: restored.streams[0]?.position ?? null });
+  await until(() => after.transport.subscriptions.length > 0);
+  after.transport.subscriptions[0]?.events.connected();
+  await turns();
+  // What was stored is asked for again; the answer proves the publisher.
+  const replay = after.transport.replays[0];
+  const identity = new Uint8Array();
+  const reply = {
+    identity,
+    topic: "",
+    sequenceNumber: 0,
+    payload: encodeEventBatch(batch, "vllm-0.29"),
+    shape: "plain",
+  } as const;
+  replay?.events.message(encodeReplayReply(reply).slice(1));
+  replay?.events.message(replayEnd());
+  await turns();
+  return after.board.status(3);
+}
+
+/** A worker that shows no sign of life, as the reader of its board sees it. */
+async function followedByStalledWorker(): Promise<StreamStatus> {
+  const parts = setUp();
+  await connectedStream(parts, 3);
+  const laterMs = parts.board.now() + HEARTBEAT_STALE_MS + 1;
+  parts.ingest.stop();
+  return new BoardReader(parts.memory, () => laterMs).status(3);
+}
+
+const OWNER_WALKS: Readonly<Record<string, () => Promise<StreamStatus>>> = {
+  queue_messages: () => refused({ messages: { live: 2, replay: 2 } }, 4),
+  queue_bytes: () => refused({ bytes: { live: 10, replay: 1e6 } }, 4),
+  message_too_large: () => refused({ messageBytes: 10 }, 1),
+  snapshot_incomplete: restoredWithoutRoom,
+  worker_stalled: followedByStalledWorker,
+};
+const OWNER_ROWS = TRUST_RULE.filter(({ id }) => id.startsWith("owner."));
+
+test("each row of the rule that is the daemon's has a walk, and no walk is without a row", () => {
+  expect(Object.keys(OWNER_WALKS).map((key) => `owner.${key}`)).toEqual(OWNER_ROWS.map(({ id }) => id));
+});
+
+test.each(OWNER_ROWS)("the rule's row $id", async ({ id, reason, counter }) => {
+  const status = await OWNER_WALKS[id.slice("owner.".length)]?.();
+  expect(status?.trustReason).toBe(reason);
+  expect(status?.trust).toBe(reason === null ? "exact" : TRUST_REASONS[reason].trust);
+  const families = Object.values({ ...INGEST_METRICS, ...STREAM_METRICS }).map(({ name }) => name);
+  expect(families).toContain(counter);
+});
+
+test("every counter of the rule is a stream's own or a metric that is exported", () => {
+  const counters: unknown = createSyncCounters();
+  const families = Object.values({ ...INGEST_METRICS, ...STREAM_METRICS }).map(({ name }) => name as string);
+  for (const { counter } of TRUST_RULE) {
+    const at = counter
+      .split(".")
+      .reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], counters);
+    expect([counter, at !== undefined || families.includes(counter)]).toEqual([counter, true]);
+  }
+});
 
 test("while a storm is applied, timers and control messages get their turn", async () => {
   const parts = setUp();

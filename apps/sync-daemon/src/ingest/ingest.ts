@@ -96,6 +96,7 @@ export class Ingest {
   readonly #turn: WorkTurn;
   /** Streams with a message that is applied in part, the next one first. */
   readonly #unfinished = new Set<Stream>();
+  readonly #loggedFields = new Set<string>();
   readonly #decoder: EventBatchDecoder;
   readonly #holdBudget: HoldBudget;
   readonly #gauges: IngestGauges;
@@ -178,7 +179,12 @@ export class Ingest {
     const stream: Stream = new Stream(rank, {
       ingest: this,
       metrics: streamMetrics,
-      watch: new StreamWatch(streamMetrics, this.#dependencies, names, lastNumber),
+      watch: new StreamWatch(
+        streamMetrics,
+        { ...this.#dependencies, loggedFields: this.#loggedFields },
+        names,
+        lastNumber,
+      ),
       connect: (own) => this.#connection(rank, own),
       sync: (listener) =>
         new WorkerSync(
@@ -188,6 +194,7 @@ export class Ingest {
             dpRank: rank.dpRank,
             hasReplay: rank.replayEndpoint !== null,
             reportMode: rank.reportMode,
+            startedAtMs: now(),
             resumeFrom: rank.resumeFrom ?? undefined,
             limits: this.#dependencies.syncLimits,
           },

@@ -8,6 +8,7 @@ import {
   REPLAY_STATUSES,
   STREAM_STATES,
   TRUST_LEVELS,
+  TRUST_REASON_NAMES,
   TRUST_RULE,
 } from "@kvsync/core";
 import { DROP_REASONS, EVENT_TYPES, HARMLESS_DROP_REASONS, INGEST_METRICS } from "@kvsync/observability";
@@ -37,5 +38,6 @@ test("event types, stream states, trust levels and replay statuses are core's", 
   expect(EVENT_TYPES).toEqual(CORE_EVENT_TYPES);
   expect(INGEST_METRICS.streamState.labels.state).toEqual(STREAM_STATES);
   expect(INGEST_METRICS.streamTrust.labels.trust).toEqual(TRUST_LEVELS);
+  expect(INGEST_METRICS.streamTrustReason.labels.reason).toEqual(TRUST_REASON_NAMES);
   expect(INGEST_METRICS.replayRequests.labels.status).toEqual(["requested", ...REPLAY_STATUSES]);
 });

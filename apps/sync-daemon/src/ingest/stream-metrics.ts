@@ -11,6 +11,7 @@
 import {
   type DropReason,
   type EventType,
+  type FieldOwner,
   MESSAGE_DROP_REASONS,
   type ReplayStatus,
   type SyncListener,
@@ -71,6 +72,7 @@ export class StreamMetrics implements SyncListener {
   readonly #handles: (Counter | Gauge | Histogram)[] = [];
   readonly #types: Readonly<Record<EventType, TypeHandles>>;
   readonly #dropped = new Map<string, Counter>();
+  readonly #unknownFields = new Map<FieldOwner, Counter>();
   readonly #insecure = new Map<ConnectionEnd, Counter>();
   readonly #rejected: Readonly<Record<QueueDropReason, Counter>>;
   readonly #gaps: Histogram;
@@ -238,6 +240,17 @@ export class StreamMetrics implements SyncListener {
     this.#types[type].received.inc();
     if (INDEX_REFUSALS.has(reason)) this.#types[type].refused?.inc();
     this.#drop(type, reason).inc();
+  }
+
+  /** An event or batch carries a field that is not known. */
+  unknownField(owner: FieldOwner): void {
+    let counter = this.#unknownFields.get(owner);
+    if (counter === undefined) {
+      const labels = { pod: this.#pod, model: this.#model, owner };
+      counter = this.#keep(this.#slots.counter(INGEST_METRICS.unknownFields, labels));
+      this.#unknownFields.set(owner, counter);
+    }
+    counter.inc();
   }
 
   /** A message was dropped. */

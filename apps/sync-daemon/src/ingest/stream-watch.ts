@@ -7,8 +7,8 @@
  *
  * | verbosity | lines |
  * | --- | --- |
- * | 1 | a publisher that began anew, history that is lost, a rank that is set aside (once until it restarts) |
- * | 2 | each message applied, with the sum of its events; messages dropped, gaps, replays, changes of trust |
+ * | 1 | a publisher that began anew, history that is lost, a rank that is set aside (once until it restarts), changes of trust, unknown fields (each once) |
+ * | 2 | each message applied, with the sum of its events; messages dropped, gaps, replays, changes of a trust's reason |
  * | 3 | each event applied or dropped |
  * | 5 | changes of the stream's state |
  *
@@ -18,11 +18,13 @@
 import {
   type DropReason,
   type EventType,
+  type FieldOwner,
   RANK_BLOCK_SIZES_MAX,
   type ReplayStatus,
   type StreamState,
   type SyncListener,
   type Trust,
+  type TrustReason,
 } from "@kvsync/core";
 
 import type { LineGate } from "../log/line-gate.ts";
@@ -35,6 +37,9 @@ import type { StreamMetrics } from "./stream-metrics.ts";
 // Bound here: an imported table is looked up anew at every event.
 const { summary: SUMMARY, event: EVENT, debug: DEBUG } = LINE_LEVELS;
 
+/** Unknown fields that a thread logs; the counter goes on. As many names as the decoder gives, at each place. */
+const LOGGED_FIELDS_MAX = 128;
+
 /** Whose stream it is, in every line. */
 export type StreamNames = Readonly<Record<"pod" | "model", string>> & { readonly dp_rank: number };
 
@@ -45,6 +50,8 @@ export interface WatchDependencies {
   readonly spans: ThreadSpans | null;
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;
+  /** Unknown fields that were logged, of all streams of the thread: a fleet of newer engines says each once. */
+  readonly loggedFields: Set<string>;
 }
 
 /** A replay under way. */
@@ -175,10 +182,25 @@ export class StreamWatch implements SyncListener {
     this.#say("warn", "history_lost", message, { from_sequence_number: fromSequenceNumber });
   }
 
-  /** Lookups are told another trust from now on. */
-  trustChanged(trust: Trust, previous: Trust): void {
-    if (this.#log.verbosity >= SUMMARY)
-      this.#say("summary", "trust_changed", "a stream's trust has changed", { trust, previous });
+  /** Answers carry another trust, or another reason for it, from now on. */
+  trustChanged(trust: Trust, previous: Trust, reason: TrustReason | null): void {
+    if (trust === previous) {
+      if (this.#log.verbosity >= SUMMARY)
+        this.#say("summary", "trust_reason_changed", "a rank's trust has another reason", { trust, reason });
+      return;
+    }
+    this.#say("info", "trust_changed", "a rank's trust has changed", { trust, reason, previous });
+  }
+
+  /** The engine sends a field that this version does not know. One line for each. */
+  unknownField(owner: FieldOwner, name: string): void {
+    this.#metrics.unknownField(owner);
+    const { loggedFields } = this.#dependencies;
+    const field = `${owner} ${name}`;
+    if (loggedFields.has(field) || loggedFields.size === LOGGED_FIELDS_MAX) return;
+    loggedFields.add(field);
+    const message = "an engine sends a field that is not known; its answers are worth less until it is";
+    this.#say("warn", "unknown_field", message, { owner, field: name });
   }
 
   /** The stream does something else from now on. */

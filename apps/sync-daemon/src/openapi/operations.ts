@@ -23,7 +23,7 @@ import {
   unregisterBody,
   workerList,
 } from "../community/community-api.ts";
-import { matchAnswer, trustLevel } from "../query/match-answer.ts";
+import { matchAnswer, trustLevel, trustReason, trustSince } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
 
 /** A body: JSON by a schema, or bytes or text of a media type. */
@@ -61,6 +61,8 @@ const rankReport = z
     rank_slot: count.describe("As in dumps."),
     state: z.string(),
     trust: trustLevel,
+    trust_reason: trustReason.nullable().describe("Null exactly when trust is exact."),
+    trust_since: trustSince,
     connected: z.boolean(),
     endpoint: z.string().nullable(),
     replay_endpoint: z.string().nullable(),

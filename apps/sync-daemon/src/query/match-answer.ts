@@ -2,7 +2,7 @@
  * The answer to a lookup as it is on the wire: the schema is the documentation (OpenAPI), the type and the test of what is sent.
  */
 
-import { TIERS, TRUST_LEVELS } from "@kvsync/core";
+import { TIERS, TRUST_LEVELS, TRUST_REASON_NAMES, type TrustReason } from "@kvsync/core";
 import { z } from "zod";
 
 import { TOKENIZER_FAILURES, type TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
@@ -14,6 +14,16 @@ export const trustLevel = z.enum(TRUST_LEVELS).meta({
   id: "Trust",
   description: "exact; partial: may under-report; stale: may over-report; unknown: nothing is known.",
 });
+/** Why a rank's trust is below exact. */
+export const trustReason = z.enum(TRUST_REASON_NAMES as readonly [TrustReason]).meta({
+  id: "TrustReason",
+  description: "Why the trust is below exact: docs/generated/trust.md says what each means and what ends it.",
+});
+/** Since when a rank's trust and its reason are what they are. */
+export const trustSince = z.iso
+  .datetime()
+  .nullable()
+  .describe("When the present trust and reason began; null before the rank is followed.");
 const decision = z.enum(["exact", "degraded", "fallback"]).meta({
   id: "Decision",
   description:
@@ -44,6 +54,8 @@ const workerMatch = z
       )
       .meta({ id: "TierCounts", description: "The matched blocks by the fastest tier that holds them." }),
     trust: trustLevel,
+    trust_reason: trustReason.nullable().describe("Null exactly when trust is exact."),
+    trust_since: trustSince,
     age_seconds: z
       .number()
       .min(0)

@@ -23,7 +23,8 @@ import {
 
 import type { Engine } from "../engine/engine-entry.ts";
 import type { EngineRegistry, RegisteredEngine } from "../engine/engine-registry.ts";
-import type { BoardReader } from "../board/stream-board.ts";
+import type { BoardReader, RankTrust } from "../board/stream-board.ts";
+import { timeText } from "../clock.ts";
 import type { TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
 import type { MatchAnswer, WorkerMatch } from "./match-answer.ts";
 import type { MatchQuery, QuestionFields } from "./match-query.ts";
@@ -51,7 +52,7 @@ interface Candidate {
   readonly worker: string;
   readonly dpRank: number;
   readonly rankSlot: number;
-  readonly trustLevel: number;
+  readonly trust: RankTrust;
   readonly engine: Engine;
 }
 
@@ -140,9 +141,9 @@ function consider(
   for (const { engine, ranks } of engines) {
     if (wanted !== null && !wanted.delete(engine.id)) continue;
     for (const { dpRank, rankSlot } of ranks) {
-      const trustLevel = board.trustLevel(rankSlot, nowMs);
-      counts[TRUST_LEVELS[trustLevel] ?? "unknown"] += 1;
-      candidates.push({ worker: engine.id, dpRank, rankSlot, trustLevel, engine });
+      const trust = board.trust(rankSlot, nowMs);
+      counts[trust.trust] += 1;
+      candidates.push({ worker: engine.id, dpRank, rankSlot, trust, engine });
     }
   }
   counts.unknown += wanted?.size ?? 0;
@@ -260,6 +261,7 @@ function rank(
     );
   return (query.topK === null ? found : found.slice(0, query.topK)).map(({ candidate, held }) => {
     const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0] = held?.row ?? [];
+    const { trust, reason } = candidate.trust;
     const lastEventAtMs = board.lastEventAtMs(candidate.rankSlot);
     return {
       worker: candidate.worker,
@@ -269,7 +271,9 @@ function rank(
       matched_tokens: held?.tokens ?? 0,
       reusable_tokens: held === null ? 0 : reusable(query, candidate.engine, held),
       tiers: { device, host, disk, remote },
-      trust: TRUST_LEVELS[candidate.trustLevel] ?? "unknown",
+      trust,
+      trust_reason: reason,
+      trust_since: timeText(board.trustSinceMs(candidate.rankSlot, reason)),
       age_seconds: Number.isNaN(lastEventAtMs) ? null : Math.max(0, (nowMs - lastEventAtMs) / 1000),
     };
   });

@@ -19,8 +19,11 @@ const engines = z.object({
           dp_rank: z.number(),
           state: z.string(),
           trust: z.string(),
+          trust_reason: z.string().nullable(),
+          trust_since: z.string().nullable(),
           connected: z.boolean(),
           faults: z.record(z.string(), z.number()),
+          unknown_fields: z.record(z.string(), z.number()),
         }),
       ),
     }),
@@ -88,15 +91,25 @@ function refusalFinding({ source, id, reason, message }: EngineList["refused"][n
 type EngineList = z.output<typeof engines>;
 type Rank = EngineList["engines"][number]["ranks"][number];
 
-function streamFinding(worker: string, { dp_rank, state, trust, connected, faults }: Rank): Finding {
-  const bad = Object.entries(faults).map(([code, count]) => `${code} ${count}`);
-  const more = bad.length === 0 ? "" : `; faults: ${bad.join(", ")}`;
-  const status = bad.length > 0 ? "warn" : (OF_TRUST[trust] ?? "fail");
-  const message = `${trust}, ${state}${connected ? "" : ", not connected"}${more}`;
+function streamFinding(worker: string, rank: Rank): Finding {
+  const { dp_rank, state, trust, connected } = rank;
+  const faults = countsText("faults", rank.faults);
+  const status = faults === "" ? (OF_TRUST[trust] ?? "fail") : "warn";
+  const more = `${connected ? "" : ", not connected"}${faults}${countsText("unknown fields", rank.unknown_fields)}`;
   return {
     check: "stream",
     subject: `${worker} rank ${dp_rank}`,
     status: connected ? status : "fail",
-    message,
+    message: `${trust}${reasonText(rank)}, ${state}${more}`,
   };
+}
+
+function reasonText({ trust_reason, trust_since }: Rank): string {
+  if (trust_reason === null) return "";
+  return ` (${trust_reason}${trust_since === null ? "" : ` since ${trust_since}`})`;
+}
+
+function countsText(title: string, counts: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
+  return parts.length === 0 ? "" : `; ${title}: ${parts.join(", ")}`;
 }

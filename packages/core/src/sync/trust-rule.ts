@@ -503,7 +503,7 @@ export const EVICTIONS: Readonly<Record<EvictionReason, LoweringCause>> = {
 const STREAM_CAUSES = {
   not_connected: {
     reason: "not_connected",
-    counter: "kv_stream_state",
+    counter: "aibrix_kv_stream_state",
     says: "The rank is registered and its first connection has not been made.",
   },
   first_history: {
@@ -533,15 +533,15 @@ const STREAM_CAUSES = {
   },
   no_replay: {
     reason: "history_incomplete",
-    counter: "kv_stream_state",
+    counter: "aibrix_kv_stream_state",
     says: "The engine has no replay endpoint, or it proved useless, and what was stored before the connection is not known.",
   },
   resumed: {
     reason: "resumed",
-    counter: "kv_stream_state",
+    counter: "aibrix_kv_stream_state",
     says: "The stream goes on from a snapshot or from another worker and is not connected yet.",
   },
-  disconnected: { reason: "disconnected", counter: "kv_stream_state", says: "The connection was lost." },
+  disconnected: { reason: "disconnected", counter: "aibrix_kv_stream_state", says: "The connection was lost." },
   verifying: {
     reason: "verifying",
     counter: "replaysRequested",
@@ -597,27 +597,27 @@ export type StreamCause = keyof typeof STREAM_CAUSES;
 const OWNER_CAUSES = {
   queue_messages: {
     reason: "loss_suspected",
-    counter: "kv_stream_events_rejected_total",
+    counter: "aibrix_kv_stream_events_rejected_total",
     says: "A lane of the queue holds as many messages as it may.",
   },
   queue_bytes: {
     reason: "loss_suspected",
-    counter: "kv_stream_events_rejected_total",
+    counter: "aibrix_kv_stream_events_rejected_total",
     says: "A lane of the queue holds as many bytes as it may.",
   },
   message_too_large: {
     reason: "loss_suspected",
-    counter: "kv_stream_events_rejected_total",
+    counter: "aibrix_kv_stream_events_rejected_total",
     says: "A message is larger than `limits.message_bytes`.",
   },
   snapshot_incomplete: {
     reason: "snapshot_incomplete",
-    counter: "kv_stream_trust",
+    counter: "aibrix_kv_stream_trust",
     says: "A parked store of the snapshot found no place in the index.",
   },
   worker_stalled: {
     reason: "worker_stalled",
-    counter: "kv_stream_trust",
+    counter: "aibrix_kv_stream_trust",
     says: "The ingest worker's heartbeat is too old.",
   },
 } as const;

@@ -3,7 +3,7 @@
  */
 
 import { counter, doubling, gauge, histogram } from "../definition.ts";
-import { DROP_REASONS, EVENT_TYPES, MODEL, POD } from "./label-domains.ts";
+import { DROP_REASONS, EVENT_TYPES, MODEL, POD, TRUST_REASONS } from "./label-domains.ts";
 
 /** Families about following engines. */
 export const INGEST_METRICS = {
@@ -49,6 +49,17 @@ export const INGEST_METRICS = {
     labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES, reason: DROP_REASONS },
     why: "Every drop has a reason; some of them cost trust.",
   }),
+  unknownFields: counter({
+    name: "kv_event_unknown_fields_total",
+    help: "Fields of events and batches that this version does not know, by where they stood.",
+    unit: "none",
+    labels: {
+      pod: POD,
+      model: MODEL,
+      owner: ["BlockStored", "BlockRemoved", "AllBlocksCleared", "batch"],
+    },
+    why: "A newer engine says something that may change what its blocks are; trust is lowered for it.",
+  }),
   eventProcessingDuration: histogram({
     name: "kv_event_processing_duration_seconds",
     help: "Time to decode and apply one event; taken in one message of sixteen.",
@@ -89,6 +100,13 @@ export const INGEST_METRICS = {
     unit: "none",
     labels: { pod: POD, model: MODEL, trust: ["exact", "partial", "stale", "unknown"] },
     why: "Anything but exact is a reason to look.",
+  }),
+  streamTrustReason: gauge({
+    name: "kv_stream_trust_reason",
+    help: "Streams (DP ranks) of a model that are not exact, by trust and reason; absent where there are none.",
+    unit: "none",
+    labels: { model: MODEL, trust: ["partial", "stale", "unknown"], reason: TRUST_REASONS },
+    why: "What keeps answers from being exact, and how much of the fleet it concerns.",
   }),
   streamLastEventAge: gauge({
     name: "kv_stream_last_event_age_seconds",

@@ -5,7 +5,7 @@ import { max, sum } from "../../promql/operators.ts";
 import { rate, value } from "../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, stateTimeline, timeseries } from "../panel.ts";
-import { PODS, RATE } from "../scope.ts";
+import { MODELS, PODS, RATE } from "../scope.ts";
 
 const untrusted = { ...PODS, trust: ["partial", "stale", "unknown"] } as const;
 
@@ -47,6 +47,38 @@ export const STATE = row({
           [label("instance"), label("state")].join(" "),
         ),
       ],
+    }),
+    reasons: timeseries({
+      id: 31,
+      title: "Streams that are not exact, by reason",
+      shows: "Streams whose trust is below exact, by trust and reason, at the replica with the most.",
+      normal: "Empty but for starts and repairs.",
+      width: 24,
+      height: 8,
+      stacked: true,
+      queries: [
+        query(
+          max(sum(value(INGEST_METRICS.streamTrustReason, MODELS), ["instance", "trust", "reason"]), [
+            "trust",
+            "reason",
+          ]),
+          (label) => [label("trust"), label("reason")].join(" "),
+        ),
+      ],
+    }),
+    unknownFields: timeseries({
+      id: 32,
+      title: "Unknown fields",
+      shows: "Fields per second that this version does not know, by engine and by where they stood.",
+      normal: "0. A newer engine than this version was made for is the usual cause.",
+      width: 24,
+      height: 8,
+      queries: [
+        query(sum(rate(INGEST_METRICS.unknownFields, RATE, PODS), ["pod", "owner"]), (label) =>
+          [label("pod"), label("owner")].join(" "),
+        ),
+      ],
+      levels: { warning: 0, bad: "above" },
     }),
     connections: timeseries({
       id: 4,
