@@ -87,7 +87,10 @@ test.each([
   ],
   ["tcp://[fe80::1%eth0]:5557", "endpoint_not_allowed: tcp://[fe80::1%eth0]:5557: expected tcp://"],
   ["tcp://nowhere:5557", "endpoint_unresolvable: tcp://nowhere:5557: no address for nowhere: ENOTFOUND"],
-  ["tcp://empty:5557", "endpoint_unresolvable: tcp://empty:5557: no address for empty: it has neither an IPv4 nor an IPv6 address"],
+  [
+    "tcp://empty:5557",
+    "endpoint_unresolvable: tcp://empty:5557: no address for empty: it has neither an IPv4 nor an IPv6 address",
+  ],
 ])("%s is refused: %s", async (endpoint, message) => {
   expect((await admitted(endpoint)).slice(0, message.length)).toBe(message);
 });

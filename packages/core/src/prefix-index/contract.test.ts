@@ -91,9 +91,7 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     const tokenCount = world.writeTokens(subject.reader, context, pathOf(letters, next), 0, 1);
     const { matchCount, rows } = subject.reader.matchTokens(contextId, tokenCount, true);
     const starts = Array.from({ length: matchCount }, (_, i) => i * MATCH_ROW_WORDS);
-    return Object.fromEntries(
-      starts.map((start) => [rows[start], [...rows.subarray(start + 1, start + 6)]]),
-    );
+    return Object.fromEntries(starts.map((start) => [rows[start], [...rows.subarray(start + 1, start + 6)]]));
   }
 
   describe("S1 a store chains its blocks to the parent", () => {
