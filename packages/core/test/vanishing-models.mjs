@@ -1,0 +1,38 @@
+/**
+ * A process in which models come and go: each has blocks for a moment, and then none. Prints its memory early and late, as JSON.
+ */
+import { PrefixIndex } from "#dist/prefix-index/prefix-index.js";
+
+const EARLY = 2_000;
+const MODELS = 10_000;
+const BLOCKS = 500;
+
+const index = PrefixIndex.create();
+const { tokens, hashes } = index.scratch;
+
+function comeAndGo(model) {
+  const rankSlot = model % 7;
+  const key = { model: `model-${model}`, loraName: null, blockSize: 1, lookahead: 0 };
+  const write = () => {
+    for (let i = 0; i < BLOCKS; i++) {
+      tokens[i] = i;
+      hashes[2 * i] = i;
+      hashes[2 * i + 1] = model;
+    }
+  };
+  write();
+  index.storeBlocks(index.openContext(key, rankSlot), rankSlot, 0, BLOCKS, false, 0, 0, false);
+  write();
+  index.removeBlocks(rankSlot, 0, BLOCKS);
+}
+
+const memory = () => {
+  globalThis.gc?.();
+  return { rss: process.memoryUsage.rss(), allocated: index.stats().allocatedBytes };
+};
+let early = null;
+for (let model = 0; model < MODELS; model++) {
+  comeAndGo(model);
+  if (model === EARLY) early = memory();
+}
+process.stdout.write(JSON.stringify({ early, late: memory() }));
