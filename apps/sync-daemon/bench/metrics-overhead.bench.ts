@@ -153,6 +153,7 @@ async function run(isMetered: boolean): Promise<number> {
       worker: "ingest-0",
       workerNumber: 0,
       sharedIndex: null,
+      prefixHashes: "public",
       restoreFrom: null,
       board: memory,
       logLevel: level.memory,
@@ -191,6 +192,7 @@ async function run(isMetered: boolean): Promise<number> {
     replayEndpoint: "tcp://h:2",
     topic: "",
     reportMode: "delta",
+    engineSlot: 0,
     resumeFrom: null,
   });
   while (board.status(0).trust !== "exact") await new Promise(setImmediate);

@@ -116,6 +116,7 @@ function lookupWith(tracing: Tracing | null): Lookup {
   const tokenizerMetrics = new TokenizerMetrics(slots);
   return new Lookup(dependencies, slots, {
     tokensMax: TOKENS_MAX,
+    prefixHashes: "secret",
     tokenizer: null,
     tokenizerMetrics,
     log,

@@ -115,6 +115,7 @@ export class Daemon {
     this.#tokenizer = parts.tokenization.tokenizer;
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
+      prefixHashes: settings.index.prefix_hashes,
       ...parts.tokenization,
       log: telemetry.log,
       tracing: telemetry.tracing,
@@ -342,7 +343,7 @@ function memoryBytesMax(): number {
 
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
-  { ingest, limits, tracing }: Settings,
+  { index, ingest, limits, tracing }: Settings,
   shared: Pick<IngestSettings, "board" | "logLevel" | "curve">,
   restoreFrom: string | null,
 ): IngestSettings[] {
@@ -374,5 +375,6 @@ function ingestSettings(
       memoryBytesMax: limits.index_bytes,
       parkedBytesMax: share(PARKED_BYTES_MAX),
     },
+    prefixHashes: index.prefix_hashes,
   }));
 }

@@ -19,9 +19,10 @@ export interface DaemonInProcess {
   readonly stop: () => Promise<void>;
 }
 
-/** Starts one with these flags, without environment and file. */
+/** Starts one with these flags, without environment and file; with public prefix hashes unless the flags say otherwise. */
 export async function startInProcess(argv: readonly string[] = []): Promise<DaemonInProcess> {
-  const { settings } = readSettings(argv, {});
+  const hashes = argv.includes("--index-prefix-hashes") ? [] : ["--index-prefix-hashes", "public"];
+  const { settings } = readSettings([...hashes, ...argv], {});
   const log: LogLine[] = [];
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),

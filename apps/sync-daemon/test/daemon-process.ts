@@ -68,7 +68,8 @@ export class DaemonProcess {
   ) {
     this.#directory = mkdtempSync(join(tmpdir(), "kvsync-daemon-"));
     const file = this.configFile;
-    writeFileSync(file, stringify(config));
+    // Public, so that what the index holds can be compared with what engines do (fleet.ts).
+    writeFileSync(file, stringify({ index: { prefix_hashes: "public" }, ...config }));
     const startedMs = performance.now();
     const command = [process.execPath, MAIN, "--config", file, "--port", "0", ...argv];
     const limited =

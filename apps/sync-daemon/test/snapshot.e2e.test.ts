@@ -156,6 +156,20 @@ test("a damaged snapshot is refused by name and place, and the one before it is 
   await settled(third);
 });
 
+test("a secret hash seed lives on in the snapshot, and one of the other setting is refused by reason", async () => {
+  const secret = { index: { prefix_hashes: "secret" } };
+  const first = await start(secret);
+  await Promise.all(engines.map((engine) => engine.serve(4)));
+  await caughtUp(first, engines);
+  await first.end();
+  const second = await start(secret);
+  expect(logged(second, "snapshot_loaded")).toMatchObject({ streams: 2 });
+  await second.end();
+  const third = await start();
+  expect(logged(third, "snapshot_refused")).toMatchObject({ code: "other_hash_seed" });
+  expect(String(logged(third, "snapshot_refused")?.["message"])).not.toMatch(/seed \d/);
+});
+
 test("of streams whose engines are no longer configured nothing stays", async () => {
   const first = await start();
   await settled(first);

@@ -7,9 +7,9 @@
  *
  * A rank's contexts are a list, the one it last stored to first, since removals do not say which they mean.
  */
-import { Context, contextAt, EVICTED_RANKS, fence, FIRST_GROUP_SLOT, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, fence, FIRST_GROUP_SLOT, header, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { allocate, allocateScratch, allocateZeroed, release } from "./heap";
-import { ownerOfHolder } from "./groups";
+import { markEvicted } from "./losses";
 import { LIMBO_CONTEXT, LIMBO_MEMORY, retire } from "./epoch";
 import { arenaInit, releaseChunkTable } from "./arena";
 import { idTableMake, segmentAt } from "./id-table";
@@ -236,14 +236,6 @@ function freeRank(context: Context, rank: RankInContext): void {
   if (rank.copies != 0) release(context, rank.copies);
   if (rank.ownNames != 0) release(context, rank.ownNames);
   release(context, changetype<usize>(rank));
-}
-
-/** Notes a rank that under-reports from now on, for its writer and, in the same moment, for readers. */
-export function markEvicted(slot: u32): void {
-  const rankSlot = ownerOfHolder(slot);
-  const at = EVICTED_RANKS + (<usize>(rankSlot >> 5) << 2);
-  store<u32>(at, load<u32>(at) | (1 << (rankSlot & 31)));
-  atomic.store<u32>(changetype<usize>(rankOf(rankSlot)) + offsetof<Rank>("hasLost"), 1);
 }
 
 /** The rank with a local number. */

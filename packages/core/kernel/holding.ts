@@ -37,7 +37,7 @@ import {
   tiersInList,
 } from "./name-list";
 import { wordCapacity, wordCount, wordEntry, wordFind, wordPut, wordRemove } from "./word-table";
-import { markEvicted } from "./context";
+import { markEvicted } from "./losses";
 import { release } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
 

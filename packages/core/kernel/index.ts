@@ -2,8 +2,8 @@
  * What the kernel exports. u64 arguments come as two words: a bigint made for a call would cost more than the call. Calls
  * that write take the lock themselves; those of readers take none.
  */
-import { Context, contextAt, EVICTED_RANKS, groupOf, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
-import { hashBytes, hashInit } from "./xxh3";
+import { Context, contextAt, EVICTED_RANKS, groupOf, header, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { hashBytes, hashInit, seedOf } from "./xxh3";
 import { hashRun } from "./block-hash";
 import { mixInit } from "./mix";
 import { allocateScratch, heapInit, releaseScratch } from "./heap";
@@ -48,6 +48,11 @@ export function hashSeed(low: u32, high: u32): void {
 /** Sets the secret that tables mix keys with (mix.ts): once, before `indexInit`. */
 export function tableSecret(low0: u32, low1: u32, high0: u32, high1: u32): void {
   mixInit(u64Of(low0, low1), u64Of(high0, high1));
+}
+
+/** Writes the seed of this memory to `out`. */
+export function hashSeedRead(out: usize): void {
+  store<u64>(out, seedOf());
 }
 
 /** Writes XXH3-64 of `bytes` bytes at `at` to `out`. */
@@ -138,9 +143,9 @@ export function rankBlocks(rankSlot: u32): u32 {
   return blocks;
 }
 
-/** 1 from when a limit took blocks of a rank until it is cleared. One load, for readers: after they have looked blocks up. */
-export function rankHasLost(rankSlot: u32): u32 {
-  return atomic.load<u32>(changetype<usize>(rankOf(rankSlot)) + offsetof<Rank>("hasLost"));
+/** Address of the ranks' records (layout.ts), 32 bytes each: readers on a hot path look for themselves. */
+export function ranksAt(): usize {
+  return changetype<usize>(rankOf(0));
 }
 
 /** Says which rank slot stands for a rank's engine, for its share of contexts. */

@@ -10,7 +10,8 @@ import { release } from "./heap";
 import { CHUNK_LOG, chunkOf, clockNext, freeBlock, setAddress } from "./arena";
 import { addReference, canonical, dropReference, freeZombies, kindsOf, planeWord, setAt } from "./holder-set";
 import { evictFromRank, forgetBlock, isDead } from "./holding";
-import { contextDrop, contextFree, localRank, markEvicted } from "./context";
+import { contextDrop, contextFree, localRank } from "./context";
+import { markEvicted } from "./losses";
 
 /** Blocks that each write sweeps at least: with 256 a million is done after 4,000 writes, at about a microsecond each. */
 const SWEEP_BLOCKS: u32 = 256;

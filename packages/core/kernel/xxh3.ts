@@ -57,6 +57,11 @@ export function hashInit(seed: u64): void {
   }
 }
 
+/** The seed of this memory. */
+export function seedOf(): u64 {
+  return load<u64>(SEED);
+}
+
 function putSecret(offset: usize, first: u64, second: u64): void {
   store<u64>(SECRET + offset, first);
   store<u64>(SECRET + offset, second, 8);

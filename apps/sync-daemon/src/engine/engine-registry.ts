@@ -161,6 +161,7 @@ export class EngineRegistry {
       const resumeFrom = claims[i]?.position ?? null;
       this.#follower.follow({
         rankSlot,
+        engineSlot: ranks[0]?.rankSlot ?? rankSlot,
         ...owner,
         endpoint,
         replayEndpoint,

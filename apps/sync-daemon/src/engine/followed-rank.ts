@@ -8,6 +8,8 @@ import type { StreamPosition } from "@kvsync/core";
 /** One DP rank to follow. */
 export interface FollowedRank {
   readonly rankSlot: number;
+  /** Slot of its engine's first rank: ranks of one engine have one share of the index's contexts. */
+  readonly engineSlot: number;
   readonly workerId: string;
   readonly model: string;
   readonly dpRank: number;

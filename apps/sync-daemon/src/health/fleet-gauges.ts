@@ -135,11 +135,13 @@ function countReason(
 function addIndex(add: Add, { reader, reservedBytes }: FleetGaugeSources): void {
   let allocated = 0;
   for (const { key, prefixCount, mappingCount, bytes } of reader.contexts()) {
+    allocated += bytes;
+    // Empty ones go by and by: neither capacity nor series are theirs.
+    if (prefixCount === 0) continue;
     const labels = { model: key.model, lora_id: key.loraName ?? "" };
     add(PREFIX_INDEX_METRICS.indexerContexts, { model: key.model }, 1);
     add(PREFIX_INDEX_METRICS.indexerPrefixes, labels, prefixCount);
     add(PREFIX_INDEX_METRICS.indexerMappings, labels, mappingCount);
-    allocated += bytes;
   }
   add(PREFIX_INDEX_METRICS.indexerMemory, { kind: "allocated" }, allocated);
   add(PREFIX_INDEX_METRICS.indexerMemory, { kind: "reserved" }, reservedBytes());

@@ -23,6 +23,7 @@ import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import { Ingest } from "./ingest.ts";
+import { indexSeed } from "./index-seed.ts";
 import { takeOver } from "./rank-takeover.ts";
 import { letGo, othersStand, type SnapshotBarrier, standStill } from "./snapshot-barrier.ts";
 import { restoreSnapshot } from "./snapshot-restore.ts";
@@ -76,7 +77,7 @@ function tellEvicted(reason: EvictionReason, rankSlots: readonly number[]): void
 
 const index =
   settings.sharedIndex === null
-    ? PrefixIndex.create(indexOptions)
+    ? PrefixIndex.create({ ...indexOptions, seed: indexSeed(settings.prefixHashes, settings.restoreFrom) })
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const ingest = new Ingest(settings, {
   transport: new ResolvingTransport(

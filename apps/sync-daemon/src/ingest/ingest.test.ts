@@ -87,6 +87,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     worker: "ingest-0",
     workerNumber: 0,
     sharedIndex: null,
+    prefixHashes: "public",
     restoreFrom: null,
     board: memory,
     logLevel: level.memory,
@@ -138,6 +139,7 @@ function rank(rankSlot: number, replay = true): FollowedRank {
     replayEndpoint: replay ? `tcp://h:${5000 + rankSlot}` : null,
     topic: "",
     reportMode: "delta",
+    engineSlot: 0,
     resumeFrom: null,
   };
 }

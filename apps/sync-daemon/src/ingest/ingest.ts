@@ -25,6 +25,7 @@ import {
   EventBatchDecoder,
   HoldBudget,
   type IndexWriter,
+  type PrefixIndex,
   type ReplayFailure,
   type StreamPosition,
   type SyncLimits,
@@ -71,7 +72,7 @@ type Note =
 /** What an ingest works with. */
 export interface IngestDependencies {
   readonly transport: Transport;
-  readonly index: IndexWriter;
+  readonly index: IndexWriter & Pick<PrefixIndex, "passTime">;
   readonly board: BoardWriter;
   readonly metrics: MetricSlots;
   readonly log: LineGate;
@@ -527,6 +528,7 @@ export class Ingest {
   #tick(): void {
     const nowMs = this.#dependencies.now();
     this.#dialDue(nowMs);
+    this.#dependencies.index.passTime(nowMs);
     for (const stream of this.#streams.values()) {
       if (stream.sync.nextTickMs > nowMs) continue;
       this.#turn.begin(this.#dependencies.now());

@@ -24,6 +24,7 @@ export function takeOver(
   rank: FollowedRank,
   parked: readonly ParkedRecord[],
 ): void {
+  index.setRankOwner(rank.rankSlot, rank.engineSlot);
   ingest.follow(rank);
   const importer = index.importer();
   for (const record of parked) importer.park(record);

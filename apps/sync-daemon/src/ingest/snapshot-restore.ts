@@ -9,7 +9,7 @@
  * Not here: which file (snapshot-source.ts), who follows the ranks (the registry, through ingest-pool.ts).
  */
 
-import { CodedError, DEFAULT_HASH_SEED, type PrefixIndex, RANK_SLOTS_MAX } from "@kvsync/core";
+import { CodedError, type PrefixIndex, RANK_SLOTS_MAX } from "@kvsync/core";
 
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 import { loadSnapshot } from "../snapshot/snapshot-file.ts";
@@ -30,7 +30,7 @@ export function restoreSnapshot(
 ): RestoredSnapshot {
   const importer = index.importer();
   try {
-    const { head, rows } = loadSnapshot(path, importer, String(DEFAULT_HASH_SEED));
+    const { head, rows } = loadSnapshot(path, importer, String(index.seed));
     const streams = head.streams.map((stream) =>
       importer.incompleteRanks.has(stream.rankSlot) || evicted.has(stream.rankSlot)
         ? incomplete(stream)

@@ -48,6 +48,8 @@ export interface IngestSettings {
     readonly memoryBytesMax: number;
     readonly parkedBytesMax: number;
   };
+  /** Whether callers may ask by prefix hash: with the public seed; or the seed is drawn, or a snapshot's. */
+  readonly prefixHashes: "public" | "secret";
   /** File to fill the index from, found whole before; null for a cold start. */
   readonly restoreFrom: string | null;
 }

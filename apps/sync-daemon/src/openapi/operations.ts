@@ -200,6 +200,7 @@ const lookupProblems = [
   "wrong_block_size",
   "block_size_required",
   "ambiguous_model",
+  "prefix_hashes_secret",
   "too_many_tokens",
 ] as const;
 

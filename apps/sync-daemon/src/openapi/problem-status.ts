@@ -50,6 +50,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   ambiguous_model: { status: 422, title: "Several models have this name" },
   wrong_block_size: { status: 422, title: "No engine uses this block size" },
   block_size_required: { status: 422, title: "Too many block sizes are in use" },
+  prefix_hashes_secret: { status: 422, title: "Prefix hashes are secret here" },
   contradictory_fields: { status: 422, title: "Fields contradict each other" },
   endpoint_not_allowed: { status: 422, title: "Engines may not be there" },
   endpoint_unresolvable: { status: 422, title: "The engine's name has no address" },

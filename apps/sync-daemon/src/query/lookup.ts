@@ -23,6 +23,7 @@ import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import type { TokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import type { TokenizerMetrics } from "../tokenizer/tokenizer-metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
+import { RequestError } from "../request/request-error.ts";
 import { fallback, match, type MatchDependencies } from "./match.ts";
 import type { MatchAnswer } from "./match-answer.ts";
 import {
@@ -58,6 +59,7 @@ export class Lookup {
   readonly #memory: QueryInputMemory;
   readonly #tokenizer: RemoteTokenizer | null;
   readonly #tokenizerMetrics: TokenizerMetrics;
+  readonly #hasSecretHashes: boolean;
   readonly #log: LineGate;
   readonly #tracing: Tracing | null;
   readonly #metrics: MetricSlots;
@@ -74,6 +76,8 @@ export class Lookup {
     metrics: MetricSlots,
     options: {
       readonly tokensMax: number;
+      /** Setting `index.prefix_hashes`. */
+      readonly prefixHashes: "public" | "secret";
       readonly tokenizer: RemoteTokenizer | null;
       readonly tokenizerMetrics: TokenizerMetrics;
       readonly log: LineGate;
@@ -84,6 +88,7 @@ export class Lookup {
     this.#dependencies = dependencies;
     this.#metrics = metrics;
     this.#memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: options.tokensMax };
+    this.#hasSecretHashes = options.prefixHashes === "secret";
     this.#tokenizer = options.tokenizer;
     this.#tokenizerMetrics = options.tokenizerMetrics;
     this.#log = options.log;
@@ -186,6 +191,7 @@ export class Lookup {
   }
 
   #answer(query: MatchQuery, startedMs: number): MatchAnswer {
+    if (query.input === "prefix_hashes" && this.#hasSecretHashes) throw prefixHashesSecret();
     const readMs = performance.now();
     const answer =
       this.#tracing === null ? match(query, this.#dependencies) : this.#tracedMatch(this.#tracing, query);
@@ -260,6 +266,14 @@ export class Lookup {
     this.#models.set(model, handles);
     return handles;
   }
+}
+
+function prefixHashesSecret(): RequestError {
+  const setting = "index.prefix_hashes";
+  return new RequestError(
+    { code: "prefix_hashes_secret", setting },
+    `prefix_hashes: the hash seed of this daemon is secret; ask by token_ids, or set ${setting} to public`,
+  );
 }
 
 /** Tokens that the best answer there could be would have matched: in full blocks of the size in use that covers most. */

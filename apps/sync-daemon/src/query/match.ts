@@ -4,7 +4,8 @@
  *   query ─▶ model by its name (model-name.ts) ─▶ contexts of (model, LoRA, block size) ─▶ PrefixReader, lock-free ─▶ rows by rank slot ─▶ workers + trust
  *
  * Trust is read from the board *before* the index: a rank that is cleared in between answers with fewer blocks under the
- * older, better word, as it would have a moment earlier; it never answers with blocks it does not hold.
+ * older, better word, as it would have a moment earlier; it never answers with blocks it does not hold. Whether limits took
+ * blocks of a rank is read from the index *after* it, for the same reason the other way round.
  *
  * A rank whose engine has several contexts that fit (lookaheads; block sizes, when none was asked for) is credited with the
  * match of most tokens. Engines of one model do differ in block size: during a rollout, by a mistake on one replica, in hybrid models.
@@ -41,6 +42,9 @@ export interface MatchDependencies {
   readonly now: () => number;
 }
 
+/** Of a rank that lost blocks in this moment. Which limit it was, the board tells in the next. */
+const JUST_EVICTED: RankTrust = { trust: "partial", reason: "context_evicted" };
+
 /**
  * Block sizes that one lookup tries. Each costs hashing the prompt once more; a fleet has one or two. One engine brings at most
  * four (core's event-applier.ts, A8), so that it takes several that misbehave to have the others' lookups refused.
@@ -52,7 +56,7 @@ interface Candidate {
   readonly worker: string;
   readonly dpRank: number;
   readonly rankSlot: number;
-  readonly trust: RankTrust;
+  trust: RankTrust;
   readonly engine: Engine;
 }
 
@@ -74,6 +78,7 @@ export function match(asked: MatchQuery, dependencies: MatchDependencies): Match
   const blockSize = blockSizes.length > 1 ? null : (blockSizes[0] ?? query.blockSize);
   const best = new Map<number, RankMatch>();
   for (const context of contexts) keepLonger(best, run(query, context, reader), context);
+  lowerTrustOfLosers(candidates, counts, reader);
   const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
   const considered = TRUST_LEVELS.reduce((sum, trust) => sum + counts[trust], 0);
   return {
@@ -148,6 +153,23 @@ function consider(
   }
   counts.unknown += wanted?.size ?? 0;
   return { candidates, counts };
+}
+
+/**
+ * A limit may have taken blocks of a rank whose own worker has not read of it yet: another worker's write, or one under way. The
+ * index says so in the same moment, so after the lookup nothing that it missed is called exact.
+ */
+function lowerTrustOfLosers(
+  candidates: readonly Candidate[],
+  counts: Record<Trust, number>,
+  reader: PrefixReader,
+): void {
+  for (const candidate of candidates) {
+    if (candidate.trust.trust !== "exact" || !reader.rankHasLost(candidate.rankSlot)) continue;
+    candidate.trust = JUST_EVICTED;
+    counts.exact -= 1;
+    counts.partial += 1;
+  }
 }
 
 /** A context that fits the query. */

@@ -14,6 +14,7 @@ export type RequestFacts =
     }
   | { readonly code: "wrong_block_size"; readonly block_size: number; readonly known: readonly number[] }
   | { readonly code: "block_size_required"; readonly known: readonly number[] }
+  | { readonly code: "prefix_hashes_secret"; readonly setting: "index.prefix_hashes" }
   | { readonly code: "too_many_tokens"; readonly count: number; readonly maximum: number }
   | { readonly code: "malformed_body"; readonly where: string; readonly expected: string }
   | { readonly code: "contradictory_fields"; readonly fields: readonly string[]; readonly expected: string };

@@ -33,6 +33,7 @@ const CONTEXTS_MAX = 4000;
 /** Engines in the file. */
 const LISTED_ENGINES_MAX = 4096;
 
+const PREFIX_HASHES_EXPECTED = "secret or public";
 const ADDRESS_EXPECTED = "an address to listen on";
 
 const engines = z
@@ -110,6 +111,16 @@ const sections = z.strictObject({
     ),
     reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),
     reconnect_ms_max: integer("Longest wait before connecting again.", 5000, 10, 600_000),
+  }),
+  index: section({
+    prefix_hashes: z
+      .enum(["secret", "public"], PREFIX_HASHES_EXPECTED)
+      .default("secret")
+      .register(SETTING_FACTS, {
+        about:
+          "Seed of the hashes: drawn at start, or the public one with which callers may ask by prefix_hashes.",
+        expected: PREFIX_HASHES_EXPECTED,
+      }),
   }),
   discovery: discoverySection,
   security: securitySection,

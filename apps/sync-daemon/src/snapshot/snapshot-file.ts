@@ -126,7 +126,7 @@ const streamShape = z.object({
 const headShape = z.object({
   productVersion: z.string(),
   createdMs: z.number(),
-  hashSeed: z.string(),
+  hashSeed: z.string().regex(/^\d{1,20}$/),
   streams: z.array(streamShape).max(RANK_SLOTS_MAX),
 });
 const orderShape = z.object({ rankSlot, contexts: z.array(contextKey).max(RANK_SLOTS_MAX) });
@@ -149,7 +149,7 @@ export interface SnapshotHead {
   readonly productVersion: string;
   /** When the copy was taken, Unix milliseconds. */
   readonly createdMs: number;
-  /** Decimal. Rows of another seed mean nothing here. */
+  /** Decimal. Rows of another seed mean nothing here. As secret as the file. */
   readonly hashSeed: string;
   readonly streams: readonly SnapshotStream[];
 }
@@ -270,10 +270,27 @@ export function verifySnapshot(path: string): SnapshotSummary {
 export function loadSnapshot(path: string, target: IndexImport, hashSeed: string): SnapshotSummary {
   const { head } = verifySnapshot(path);
   if (head.hashSeed !== hashSeed) {
-    const message = `snapshot ${path}: was made with hash seed ${head.hashSeed}, this daemon uses ${hashSeed}`;
+    // Without the seeds: they are secret, and messages are logged.
+    const message = `snapshot ${path}: was made with another hash seed: index.prefix_hashes was changed since, or it is another daemon's`;
     throw new SnapshotError({ code: "other_hash_seed", path }, message);
   }
   return readSnapshot(path, target);
+}
+
+/**
+ * The seed in a file's head; the rest is not looked at.
+ *
+ * @param path - of the file.
+ * @returns the seed, 0 … 2⁶⁴ − 1.
+ * @throws SnapshotError when it has no sound head.
+ */
+export function snapshotSeed(path: string): bigint {
+  const file = new SectionReader(path);
+  try {
+    return BigInt.asUintN(64, BigInt(file.parsed(file.next(), "head", headShape).hashSeed));
+  } finally {
+    file.close();
+  }
 }
 
 function readSnapshot(path: string, target: IndexImport | null): SnapshotSummary {

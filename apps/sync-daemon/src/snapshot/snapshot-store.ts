@@ -14,7 +14,6 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 
-import { DEFAULT_HASH_SEED } from "@kvsync/core";
 import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
 import type { Span } from "@opentelemetry/api";
 
@@ -210,7 +209,7 @@ export class SnapshotStore {
     const { takenMs, stoodStillMs, streams, copy } = await take();
     const job: SnapshotJob = {
       path,
-      head: { productVersion: version, createdMs: takenMs, hashSeed: String(DEFAULT_HASH_SEED), streams },
+      head: { productVersion: version, createdMs: takenMs, hashSeed: String(copy.seed), streams },
       copy,
     };
     const outcome = await run(script, job);

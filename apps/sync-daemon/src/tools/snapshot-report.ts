@@ -1,7 +1,14 @@
 /** What is in a snapshot file, for people and scripts. Reading it checks all of it. */
 
-import { verifySnapshot } from "../snapshot/snapshot-file.ts";
+import { DEFAULT_HASH_SEED } from "@kvsync/core";
+
+import { type SnapshotHead, verifySnapshot } from "../snapshot/snapshot-file.ts";
 import { isoTime, type Terminal, whole } from "./terminal.ts";
+
+/** The setting that it was made under. The seed itself is not shown. */
+function prefixHashesOf({ hashSeed }: SnapshotHead): "public" | "secret" {
+  return hashSeed === String(DEFAULT_HASH_SEED) ? "public" : "secret";
+}
 
 /**
  * Checks a file and prints what it holds.
@@ -19,14 +26,24 @@ export function printSnapshot(path: string, isJson: boolean, terminal: Terminal)
     historyFrom: position.applier.historyFrom,
   }));
   if (isJson) {
-    const { productVersion, createdMs, hashSeed } = head;
-    terminal.json({ path, bytes, productVersion, createdMs, hashSeed, rows, parked, contexts, streams });
+    const { productVersion, createdMs } = head;
+    terminal.json({
+      path,
+      bytes,
+      productVersion,
+      createdMs,
+      prefixHashes: prefixHashesOf(head),
+      rows,
+      parked,
+      contexts,
+      streams,
+    });
     return;
   }
   const ageSeconds = (Date.now() - head.createdMs) / 1000;
   terminal.line(`${path}: whole, ${whole(bytes)} bytes`);
   terminal.line(
-    `  written by ${head.productVersion}, ${isoTime(head.createdMs)} (${whole(ageSeconds)} s ago), hash seed ${head.hashSeed}`,
+    `  written by ${head.productVersion}, ${isoTime(head.createdMs)} (${whole(ageSeconds)} s ago), prefix hashes ${prefixHashesOf(head)}`,
   );
   terminal.line(`  ${whole(rows)} holders of blocks, ${whole(parked)} stores that wait for a parent`);
   terminal.line("");

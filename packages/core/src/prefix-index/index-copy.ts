@@ -58,6 +58,8 @@ export interface IndexCopy {
   readonly memory: KernelMemory;
   /** Of the index's memory, whole pages. */
   readonly bytes: number;
+  /** Of the hashes in it. */
+  readonly seed: bigint;
   readonly parked: readonly ParkedRecord[];
 }
 

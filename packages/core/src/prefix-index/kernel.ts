@@ -30,6 +30,7 @@ export interface KernelMemory {
 /** What kernel/index.ts exports, where it is told what each does; addresses are byte offsets in the memory. */
 export interface KernelExports {
   hashSeed(low: number, high: number): void;
+  hashSeedRead(out: number): void;
   tableSecret(low0: number, low1: number, high0: number, high1: number): void;
   hashDigest(at: number, bytes: number, out: number): void;
   hashBlocks(
@@ -56,7 +57,7 @@ export interface KernelExports {
   contextSlotCount(): number;
   contextsVersion(): number;
   rankBlocks(rankSlot: number): number;
-  rankHasLost(rankSlot: number): number;
+  ranksAt(): number;
   rankOwner(rankSlot: number, owner: number): void;
   rankCounting(rankSlot: number, isUncounted: number): void;
   indexStats(out: number): void;

@@ -8,7 +8,7 @@
 import { describe, expect, it } from "vitest";
 import { Prng } from "../prng.ts";
 import { KeyChooser } from "./chosen-keys.ts";
-import type { ContextKey, StoreOutcome, Tier } from "./contract.ts";
+import { type ContextKey, MATCH_ROW_WORDS, type StoreOutcome, type Tier } from "./contract.ts";
 import { INDEX_ROW_BYTES } from "./index-copy.ts";
 import { PrefixIndex, type PrefixIndexOptions, type TableSecret } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
@@ -56,7 +56,8 @@ class Chains {
   matched(rankSlot: number, root: number, count: number, key: ContextKey = KEY): number {
     for (let i = 0; i < count; i++) this.#reader.tokens[i] = i === 0 ? root : i;
     const { rows, matchCount } = this.#reader.matchTokens(this.#reader.findContext(key), count, false);
-    for (let row = 0; row < matchCount; row++) if (rows[6 * row] === rankSlot) return rows[6 * row + 1];
+    for (let row = 0; row < matchCount; row++)
+      if (rows[MATCH_ROW_WORDS * row] === rankSlot) return rows[MATCH_ROW_WORDS * row + 1];
     return 0;
   }
 

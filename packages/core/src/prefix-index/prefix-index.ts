@@ -640,7 +640,7 @@ export class PrefixIndex implements IndexWriter {
 
   /** Stores of a rank that wait for their parents: blocks that its engine holds and lookups miss. */
   parkedStoreCount(rankSlot: number): number {
-    return this.#park.storeCountOf(rankSlot);
+    return this.#familyOf(rankSlot).reduce((count, slot) => count + this.#park.storeCountOf(slot), 0);
   }
 
   /**
@@ -672,6 +672,14 @@ export class PrefixIndex implements IndexWriter {
     this.#digester.digest(bytes, out, index);
   }
 
+  /** Seed of all hashes in this index. Who knows it can make two prompts of one hash: it is not for logs. */
+  get seed(): bigint {
+    const { reportAt } = this.#scratch;
+    this.#kernel.hashSeedRead(reportAt);
+    const [low, high] = new Uint32Array(this.#memory.buffer, reportAt, 2);
+    return (BigInt(high) << 32n) | BigInt(low);
+  }
+
   /** The contexts there are, in no particular order. */
   contexts(): ContextSummary[] {
     return listContexts(this.#kernel, this.#memory, -1, this.#scratch.describeAt);
@@ -697,7 +705,7 @@ export class PrefixIndex implements IndexWriter {
     const memory = used?.memory ?? makeKernelMemory(bytes / PAGE_BYTES, PAGES_MAX);
     growTo(memory, bytes);
     new Uint8Array(memory.buffer).set(new Uint8Array(source));
-    return { memory, bytes, parked: this.copyParked() };
+    return { memory, bytes, seed: this.seed, parked: this.copyParked() };
   }
 
   /** This writer's parked stores, in the order of parking; they stay parked. */

@@ -33,6 +33,9 @@ const DUMP_ROWS_MAX = Math.floor((MATCH_ROW_WORDS * RANK_SLOTS_MAX) / DUMP_ROW_W
 
 const NO_CONTEXTS: readonly ContextSummary[] = [];
 const RECORD_WORDS = 13;
+/** Words of a rank's record, and which of them says that it lost blocks (kernel/layout.ts, `Rank`). */
+const RANK_WORDS = 8;
+const RANK_HAS_LOST = 3;
 const [LINE, BLOCK_COUNT, ROW_COUNT] = [0, 1, 2];
 const [ROWS, PIECES, TOKENS, HASHES, EXTRAS] = [8, 9, 10, 11, 12];
 
@@ -48,6 +51,7 @@ export class PrefixReader {
   readonly #memory: KernelMemory;
   readonly #at: number;
   readonly #record: Uint32Array;
+  readonly #ranks: Uint32Array;
   readonly #digester: ByteDigester;
   readonly #describeAt: number;
   /** By key without lookahead. Counts in the summaries are of when they were listed. */
@@ -65,6 +69,7 @@ export class PrefixReader {
         { code: "too_many_readers", readersMax: READERS_MAX },
         `${READERS_MAX} readers are attached already: detach some`,
       );
+    this.#ranks = new Uint32Array(memory.buffer, this.#kernel.ranksAt(), RANK_WORDS * RANK_SLOTS_MAX);
     this.#digester = new ByteDigester(this.#kernel, memory);
     this.#describeAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
     reach(memory, Math.max(this.#describeAt + CONTEXT_RECORD_BYTES, this.#at + 4 * RECORD_WORDS));
@@ -118,10 +123,12 @@ export class PrefixReader {
 
   /**
    * Whether limits took blocks of a rank since it was last cleared: it under-reports. Asked after a lookup, it is true of what
-   * the lookup saw.
+   * the lookup saw. One load.
+   *
+   * @param rankSlot - 0 … RANK_SLOTS_MAX − 1.
    */
   rankHasLost(rankSlot: number): boolean {
-    return rankSlot >= 0 && rankSlot < RANK_SLOTS_MAX && this.#kernel.rankHasLost(rankSlot) !== 0;
+    return Atomics.load(this.#ranks, RANK_WORDS * rankSlot + RANK_HAS_LOST) !== 0;
   }
 
   /** The id of a context, −1 when there is none with this key. A Map lookup, while contexts neither come nor go. */

@@ -1,0 +1,14 @@
+/**
+ * Ranks of which a limit took blocks: for the writer, who reports them after its call (`evictionsTake`), and for readers, who
+ * look after a lookup, until the rank is cleared.
+ */
+import { EVICTED_RANKS, Rank, rankOf } from "./layout";
+import { ownerOfHolder } from "./groups";
+
+/** Notes a rank that under-reports from now on, for its writer and, in the same moment, for readers. */
+export function markEvicted(slot: u32): void {
+  const rankSlot = ownerOfHolder(slot);
+  const at = EVICTED_RANKS + (<usize>(rankSlot >> 5) << 2);
+  store<u32>(at, load<u32>(at) | (1 << (rankSlot & 31)));
+  atomic.store<u32>(changetype<usize>(rankOf(rankSlot)) + offsetof<Rank>("hasLost"), 1);
+}
