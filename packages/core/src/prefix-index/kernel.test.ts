@@ -1,5 +1,6 @@
 /** The committed kernel is the one that its sources make, and instances share nothing but memory. */
 import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -13,10 +14,25 @@ describe("the kernel", () => {
     await expect(run).resolves.toMatchObject({ stderr: "" });
   });
 
+  it("has every file that allocates for a context on the page of bounds", () => {
+    const page = readFileSync(new URL("../../../../docs/bounds.md", import.meta.url), "utf8");
+    const folder = new URL("../../kernel/", import.meta.url);
+    const allocating = readdirSync(folder).filter((name) =>
+      /\ballocate(?:Zeroed|Scratch)?\(/.test(readFileSync(new URL(name, folder), "utf8")),
+    );
+    expect(allocating.length).toBeGreaterThan(7);
+    // Not tables: the allocator itself, the buffers of readers and callers, whose sizes are checked arguments.
+    const missing = allocating.filter((name) => !page.includes(`\`${name}\``));
+    expect(
+      missing.filter((name) => !["heap.ts", "index.ts", "match.ts", "build.mjs"].includes(name)),
+    ).toEqual([]);
+  });
+
   it("keeps all state in memory: a second instance continues where the first one stopped", () => {
     const memory = makeKernelMemory(16, 64);
     const first = instantiateKernel(memory);
     first.hashSeed(1337, 0);
+    first.tableSecret(1, 2, 3, 4);
     first.indexInit(16 * 2 ** 20, 4, 1000);
     const at = first.scratchMake(1000);
     const second = instantiateKernel(memory);
