@@ -32,18 +32,27 @@ export const STREAM_UNTRUSTED = alert({
         query: sum(value(INGEST_METRICS.streamTrust, untrusted), ["pod", "trust"]).text,
       },
       {
+        text: "For which reason? docs/generated/trust.md says what each means and what ends it.",
+        query: sum(value(INGEST_METRICS.streamTrustReason), ["model", "trust", "reason"]).text,
+      },
+      {
         text: "The stream's own account: state, gaps, replays, drops by reason.",
         command: ask("/api/v1/engines"),
       },
     ],
     mitigation: [
       {
-        cause: "partial: the engine keeps too little history (buffer_steps).",
-        fix: "It heals when the engine's old blocks are evicted or cleared. Blocks below a system prompt that was announced before the history begins stay unknown until then: have the idle engine drop its cache (vLLM POST /reset_prefix_cache in its server's dev mode, SGLang POST /flush_cache), or restart it. Raise buffer_steps so that it does not happen again.",
+        cause: "partial, history_incomplete: the engine keeps too little history (buffer_steps).",
+        fix: "It heals when the engine's cache is cleared or the engine restarts. Blocks below a system prompt that was announced before the history begins stay unknown until then: have the idle engine drop its cache (vLLM POST /reset_prefix_cache in its server's dev mode, SGLang POST /flush_cache), or restart it. Raise buffer_steps so that it does not happen again.",
       },
       {
         cause: "stale, and no replay endpoint is configured.",
         fix: "Enable the engine's replay socket (default port 5558) and list it.",
+      },
+      {
+        cause:
+          "unknown_store_field, unknown_batch_field or unknown_removal_field: the engine is newer than kvsync.",
+        fix: "Update kvsync. The log's unknown_field names the field.",
       },
       { cause: "unknown: never connected.", fix: "See KVSyncConnectionFailure." },
     ],
