@@ -191,6 +191,7 @@ async function run(isMetered: boolean): Promise<number> {
     endpoint: "tcp://h:1",
     replayEndpoint: "tcp://h:2",
     topic: "",
+    sharedSocket: false,
     reportMode: "delta",
     engineSlot: 0,
     resumeFrom: null,

@@ -67,7 +67,14 @@ function world(): MatchDependencies {
   for (let i = 0; i < ENGINES; i++) {
     const ranks = [{ dpRank: 0, endpoint: `tcp://127.0.0.1:${5000 + i}`, replayEndpoint: null }];
     const engine = { id: `engine-${i}`, model: MODEL, topic: "", reportMode: "delta", ranks } as const;
-    registry.register({ ...engine, aliases: [], adapters: [], type: null, dropsLastBlock: false });
+    registry.register({
+      ...engine,
+      aliases: [],
+      adapters: [],
+      type: null,
+      dropsLastBlock: false,
+      sharedSocket: false,
+    });
     const { scratch } = index;
     const blocks = TOKENS_MAX / BLOCK_SIZE;
     scratch.tokens.set(tokens);

@@ -132,5 +132,6 @@ export {
 } from "./sync/sync-settings.ts";
 export { RANK_BLOCK_SIZES_MAX, type Turn } from "./sync/event-applier.ts";
 export type { StreamPosition } from "./sync/stream-position.ts";
+export { peekDataParallelRank } from "./sync/batch-rank.ts";
 export { HoldBudget } from "./sync/held-messages.ts";
 export { WorkerSync, type SyncDependencies } from "./sync/worker-sync.ts";

@@ -21,6 +21,7 @@ test("an entry with least fields is one rank without replay", () => {
     reportMode: "delta",
     type: null,
     dropsLastBlock: false,
+    sharedSocket: false,
     ranks: [{ dpRank: 0, endpoint: "tcp://127.0.0.1:5557", replayEndpoint: null }],
   });
 });
@@ -57,6 +58,24 @@ test("explicit endpoints of a later node are its ranks in order", () => {
     [8, "tcp://h:1"],
     [9, "ipc:///run/kv-9"],
   ]);
+});
+
+test("ranks that share a socket are told apart by their number alone", () => {
+  const shared = {
+    ...MINIMAL,
+    replay_endpoint: "tcp://127.0.0.1:5657",
+    first_rank: 4,
+    dp_size: 2,
+    shared_socket: true,
+  };
+  const [endpoint, replayEndpoint] = ["tcp://127.0.0.1:5557", "tcp://127.0.0.1:5657"];
+  expect(engineEntry.parse(shared)).toMatchObject({
+    sharedSocket: true,
+    ranks: [
+      { dpRank: 4, endpoint, replayEndpoint },
+      { dpRank: 5, endpoint, replayEndpoint },
+    ],
+  });
 });
 
 test("an engine has up to 1,024 ranks", () => {
@@ -102,6 +121,8 @@ test.each([
   [{ id: "a", model: "m", endpoints: ["tcp://h:1", "tcp://h:2"], dp_size: 3 }, "endpoints"],
   [{ ...MINIMAL, replay_endpoint: "tcp://h:1", replay_endpoints: ["tcp://h:1"] }, "replay_endpoint"],
   [{ ...MINIMAL, report_mode: "diff" }, "report_mode"],
+  [{ id: "a", model: "m", endpoints: ["tcp://h:1", "tcp://h:2"], shared_socket: true }, "shared_socket"],
+  [{ ...MINIMAL, replay_endpoint: MINIMAL.endpoint, dp_size: 2, shared_socket: true }, "endpoint"],
   [{ ...MINIMAL, type: "Triton" }, "type"],
   [{ ...MINIMAL, aliases: "m2" }, "aliases"],
   [{ ...MINIMAL, aliases: ["m2", ""] }, "aliases.1"],

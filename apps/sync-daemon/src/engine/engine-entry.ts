@@ -90,6 +90,12 @@ const fields = z.strictObject({
     .max(DP_RANKS_MAX - 1, FIRST_RANK_EXPECTED)
     .default(0)
     .describe("Global DP rank of the first one here: 8 on the second node of an engine with eight a node."),
+  shared_socket: z
+    .boolean("true or false")
+    .default(false)
+    .describe(
+      "All dp_size ranks publish through endpoint, told apart by data_parallel_rank in their batches.",
+    ),
   topic: z
     .string("a topic prefix")
     .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
@@ -133,7 +139,23 @@ export interface Engine {
   readonly type: EngineType | null;
   /** Whether the last matched block is computed again (query/reusable-tokens.ts, U2). */
   readonly dropsLastBlock: boolean;
+  /** Whether all ranks publish through one socket. */
+  readonly sharedSocket: boolean;
   readonly ranks: readonly EngineRank[];
+}
+
+function ranksOf(entry: z.output<typeof fields>, size: number): readonly EngineRank[] {
+  return Array.from({ length: size }, (_, i): EngineRank => {
+    const dpRank = entry.first_rank + i;
+    const at = (base: string): string => (entry.shared_socket ? base : endpointOfRank(base, dpRank));
+    return {
+      dpRank,
+      endpoint: entry.endpoints?.[i] ?? at(entry.endpoint ?? ""),
+      replayEndpoint:
+        entry.replay_endpoints?.[i] ??
+        (entry.replay_endpoint === undefined ? null : at(entry.replay_endpoint)),
+    };
+  });
 }
 
 /** What an entry looks like, checked and normalised to an `Engine`. */
@@ -167,17 +189,20 @@ export const engineEntry = fields.transform((entry, context): Engine => {
       `DP ranks up to ${DP_RANKS_MAX - 1}; the last one would be ${first + size - 1}`,
     );
   }
-  const ranks = Array.from({ length: size }, (_, i): EngineRank => {
-    const dpRank = first + i;
-    return {
-      dpRank,
-      endpoint: entry.endpoints?.[i] ?? endpointOfRank(entry.endpoint ?? "", dpRank),
-      replayEndpoint:
-        entry.replay_endpoints?.[i] ??
-        (entry.replay_endpoint === undefined ? null : endpointOfRank(entry.replay_endpoint, dpRank)),
-    };
-  });
-  const unusable = unusableSocket(ranks, entry.endpoints === undefined);
+  const isShared = entry.shared_socket;
+  if (isShared && (entry.endpoints ?? entry.replay_endpoints) !== undefined) {
+    return fail(
+      "shared_socket",
+      isShared,
+      "endpoint and replay_endpoint, which all ranks share, and no lists",
+    );
+  }
+  const ranks = ranksOf(entry, size);
+  // Of ranks that share their sockets one says all that there is to check.
+  const unusable = unusableSocket(
+    isShared ? ranks.slice(0, 1) : ranks,
+    entry.endpoints === undefined && !isShared,
+  );
   if (unusable !== null) {
     return fail(
       unusable.field,
@@ -194,6 +219,7 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     reportMode: entry.report_mode,
     type: entry.type === undefined ? null : engineTypeOf(entry.type),
     dropsLastBlock: entry.drops_last_block,
+    sharedSocket: entry.shared_socket,
     ranks,
   };
 });
@@ -225,7 +251,7 @@ function unusableSocket(
         return { field: "endpoint", used, why };
       }
       if (seen.has(used)) {
-        const why = `distinct sockets per DP rank; ${used} is used twice (keep base ports ${ranks.length} apart)`;
+        const why = `distinct sockets per DP rank; ${used} is used twice (keep base ports ${ranks.length} apart, or set shared_socket)`;
         return { field: "endpoint", used, why };
       }
       seen.add(used);
@@ -245,6 +271,7 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
   adapters: z.array(model).max(ADAPTERS_MAX).default([]),
   type: z.enum(ENGINE_TYPES).nullable().default(null),
   dropsLastBlock: z.boolean().default(false),
+  sharedSocket: z.boolean().default(false),
   ranks: z
     .array(
       z.strictObject({

@@ -157,7 +157,7 @@ export class EngineRegistry {
       const owner = { workerId: engine.id, model: engine.model, dpRank };
       this.#owners[rankSlot] = owner;
       this.#byEndpoint.set(endpoint, engine.id);
-      const { topic, reportMode } = engine;
+      const { topic, reportMode, sharedSocket } = engine;
       const resumeFrom = claims[i]?.position ?? null;
       this.#follower.follow({
         rankSlot,
@@ -166,6 +166,7 @@ export class EngineRegistry {
         endpoint,
         replayEndpoint,
         topic,
+        sharedSocket,
         reportMode,
         resumeFrom,
       });
@@ -383,6 +384,7 @@ const COMPARED_FIELDS = [
   "reportMode",
   "type",
   "dropsLastBlock",
+  "sharedSocket",
   "ranks",
 ] as const;
 

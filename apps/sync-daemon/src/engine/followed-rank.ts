@@ -16,6 +16,8 @@ export interface FollowedRank {
   readonly endpoint: string;
   readonly replayEndpoint: string | null;
   readonly topic: string;
+  /** Whether other ranks publish through the same socket. */
+  readonly sharedSocket: boolean;
   readonly reportMode: "delta" | "full";
   /** Where a snapshot left it; null to begin afresh. Its blocks are in the index under this slot. */
   readonly resumeFrom: StreamPosition | null;

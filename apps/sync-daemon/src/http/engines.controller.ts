@@ -109,6 +109,7 @@ export class EnginesController {
       adapters: engine.adapters,
       type: engine.type,
       drops_last_block: engine.dropsLastBlock,
+      shared_socket: engine.sharedSocket,
       ranks: ranks.map((rank, i) => ({
         ...this.#describeRank(rank),
         endpoint: engine.ranks[i]?.endpoint ?? null,

@@ -138,6 +138,7 @@ function rank(rankSlot: number, replay = true): FollowedRank {
     endpoint: `tcp://h:${1000 + rankSlot}`,
     replayEndpoint: replay ? `tcp://h:${5000 + rankSlot}` : null,
     topic: "",
+    sharedSocket: false,
     reportMode: "delta",
     engineSlot: 0,
     resumeFrom: null,
@@ -374,7 +375,13 @@ test("messages beyond the queue are refused by reason, the stream hears of it an
   expect(parts.board.report(0)).toMatchObject({
     lastSequenceNumber: 3,
     trust: "stale",
-    queueDrops: { queue_messages: 6, queue_bytes: 0, message_too_large: 0 },
+    queueDrops: {
+      queue_messages: 6,
+      queue_bytes: 0,
+      message_too_large: 0,
+      other_dp_rank: 0,
+      unnamed_dp_rank: 0,
+    },
     counters: { queueLosses: 1 },
   });
   await until(() => parts.transport.replays.length > asked);

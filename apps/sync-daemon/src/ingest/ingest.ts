@@ -43,6 +43,7 @@ import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.
 import { IngestQueue, type Lane, type QueueItem } from "./ingest-queue.ts";
 import { type ReplayClient, ReplayRequests } from "./replay-requests.ts";
 import type { BoardWriter } from "../board/stream-board.ts";
+import { StreamFilter } from "./stream-filter.ts";
 import { StreamMetrics } from "./stream-metrics.ts";
 import { spanFactsOf, type StreamNames, StreamWatch } from "./stream-watch.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
@@ -67,6 +68,8 @@ type Note =
   | { readonly kind: "connected" }
   | { readonly kind: "disconnected" }
   | { readonly kind: "lost" }
+  /** Messages of another rank were applied: ranks share the socket. */
+  | { readonly kind: "mixed" }
   | { readonly kind: "replay_failed"; readonly attempt: number; readonly failure: ReplayFailure };
 
 /** What an ingest works with. */
@@ -327,6 +330,33 @@ export class Ingest {
   }
 
   /**
+   * Tells a stream's own messages from those of other ranks that share its socket.
+   *
+   * @param lane - where the message came from.
+   * @param stream - whose socket it came through.
+   * @param frames - the message.
+   * @returns false for one that is another rank's.
+   */
+  isOwn(lane: Lane, stream: Stream, frames: Frames): boolean {
+    const { filter, rank } = stream;
+    const { verdict, mustBegin } = filter.judge(lane, frames);
+    if (mustBegin) this.note(lane, stream, { kind: "mixed" });
+    if (verdict === "own") return true;
+    if (verdict === "unnamed_dp_rank" || !filter.isDeclared) {
+      stream.refused(verdict);
+      this.#dirty.add(stream);
+      this.#schedule();
+    }
+    if (filter.hasFoundSharing && !stream.sharingLogged) {
+      stream.sharingLogged = true;
+      const message = `several DP ranks publish through one socket; of them DP rank ${filter.ownRank ?? rank.dpRank} is followed and the others' messages are dropped: set shared_socket: true and dp_size in the engine's entry`;
+      const facts = { ...namesOf(rank), endpoint: rank.endpoint, reason: verdict };
+      this.#dependencies.log.write({ level: "warn", event: "ranks_share_socket", message, facts });
+    }
+    return false;
+  }
+
+  /**
    * Notes something in its place among a stream's messages (G1).
    *
    * @param lane - where.
@@ -351,6 +381,7 @@ export class Ingest {
       this.#dependencies,
       {
         connected: () => {
+          stream.filter.connected();
           stream.metrics.connected();
           log.write({ level: "info", event: "engine_connected", message: "connected to an engine", facts });
           this.note("live", stream, { kind: "connected" });
@@ -373,7 +404,7 @@ export class Ingest {
           log.write({ level: "warn", event: "engine_unreachable", message, facts: { ...facts, reason } });
         },
         message: (frames) => {
-          this.offer("live", stream, frames, 0);
+          if (this.isOwn("live", stream, frames)) this.offer("live", stream, frames, 0);
         },
       },
     );
@@ -501,6 +532,9 @@ export class Ingest {
         stream.lossNoted = false;
         stream.sync.messagesLost(nowMs);
         break;
+      case "mixed":
+        stream.sync.resync(nowMs);
+        break;
       case "replay_failed":
         stream.sync.replayFailed(note.attempt, note.failure, nowMs);
         break;
@@ -617,6 +651,9 @@ class Stream implements ReplayClient {
   readonly metrics: StreamMetrics;
   readonly watch: StreamWatch;
   readonly connection: EngineConnection;
+  readonly filter: StreamFilter;
+  /** Ranks that share the socket were logged. */
+  sharingLogged = false;
   /** By position in QUEUE_DROP_REASONS. */
   readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
   closed = false;
@@ -637,6 +674,7 @@ class Stream implements ReplayClient {
     },
   ) {
     this.rank = rank;
+    this.filter = new StreamFilter(rank.dpRank, rank.sharedSocket);
     this.#ingest = parts.ingest;
     this.metrics = parts.metrics;
     this.watch = parts.watch;
@@ -653,6 +691,7 @@ class Stream implements ReplayClient {
   }
 
   replayReceived(attempt: number, frames: Frames): boolean {
+    if (!this.#ingest.isOwn("replay", this, frames)) return true;
     return this.#ingest.offer("replay", this, frames, attempt);
   }
 

@@ -100,7 +100,7 @@ test("in the file, the place of an unusable value is named down to the list entr
   const { message, facts } = refusal(["--config", file]);
   expect(facts.faults).toMatchObject([{ code: "unusable_setting", setting: "engines.0.endpoint" }]);
   expect(message).toBe(
-    `file ${file}, line 2: engines.0.endpoint: "tcp://*:5557" is not usable; expected tcp://host:port (port 1-65535, host not a wildcard) or ipc://path`,
+    `file ${file}, line 2: engines.0.endpoint: "tcp://*:5557" is not usable; expected tcp://host:port (port 1-65535, host not a wildcard, an IPv6 address in brackets) or ipc://path`,
   );
 });
 

@@ -49,7 +49,8 @@ const engines = z
     // An entry that is refused itself comes as it was written.
     for (const [i, { id, ranks = [] }] of (list as (Pick<Engine, "id"> & Partial<Engine>)[]).entries()) {
       claim(i, "id", id, (earlier) => `an id of its own; ${earlier} has the same`);
-      for (const { endpoint } of ranks)
+      // Ranks of one engine may share theirs.
+      for (const endpoint of new Set(ranks.map((rank) => rank.endpoint)))
         claim(i, "endpoint", endpoint, (earlier) => `an endpoint of its own; ${earlier} has ${endpoint} too`);
     }
   })

@@ -73,6 +73,8 @@ export const DROP_REASONS = [
   "queue_messages",
   "queue_bytes",
   "message_too_large",
+  "other_dp_rank",
+  "unnamed_dp_rank",
 ] as const;
 
 /** Why a rank's trust is below exact; core has the same closed set, and a test of the daemon compares them. */

@@ -16,9 +16,12 @@ export const STREAM_METRICS = {
   }),
   streamEventsRejected: counter({
     name: "kv_stream_events_rejected_total",
-    help: "Messages refused at the ingest queue.",
+    help: "Messages refused at the ingest queue, or because ranks share a socket.",
     unit: "none",
-    labels: { model: MODEL, reason: ["queue_messages", "queue_bytes", "message_too_large"] },
+    labels: {
+      model: MODEL,
+      reason: ["queue_messages", "queue_bytes", "message_too_large", "other_dp_rank", "unnamed_dp_rank"],
+    },
     why: "Loss of our own making; replay repairs it, but the daemon is too slow.",
   }),
   streamBackpressureActivations: counter({

@@ -9,6 +9,7 @@
  *   kv-events-port         annotation   port of DP rank 0's events, 5557
  *   kv-events-replay-port  annotation   port of DP rank 0's replay, 5558, or "none"
  *   kv-events-dp-size      annotation   DP ranks in this pod, 1; rank r is at both ports + r
+ *   kv-events-shared-socket annotation  "true": all ranks publish through one socket
  *   kv-events-first-rank   annotation   global DP rank of the first one in this pod, 0
  *   kv-events-ports        annotation   instead of port and size: the ports of this pod's ranks in order, with commas between
  *   kv-events-replay-ports annotation   the same for replay
@@ -146,7 +147,8 @@ function socketsOf(host: string, read: Fields): object {
     : replayPorts !== null
       ? { replay_endpoints: replayPorts.map(at) }
       : { replay_endpoint: at(replayPort) };
-  return { first_rank, dp_size: size, ...events, ...replay };
+  const shared_socket = read.text("kv-events-shared-socket") === "true";
+  return { first_rank, dp_size: size, shared_socket, ...events, ...replay };
 }
 
 /** What a field of an engine entry is made of, where that is not the ports. */
@@ -154,6 +156,7 @@ const FIELD_OF_ENTRY: Readonly<Record<string, string>> = {
   model: `${PREFIX}name`,
   id: "metadata.name",
   first_rank: `${PREFIX}kv-events-first-rank`,
+  shared_socket: `${PREFIX}kv-events-shared-socket`,
   dp_size: `${PREFIX}kv-events-dp-size`,
   aliases: `${PREFIX}aliases`,
   adapters: `${PREFIX}adapters`,
