@@ -42,8 +42,14 @@ const streams = Array.from({ length: RANKS }, (_, rankSlot) => ({
     lastBatchTimestampSeconds: null,
     fence: { anchor: mark, newer: mark, last: mark },
     applier: {
-      mainGroup: null,
-      otherGroups: [],
+      groups: {
+        main: null,
+        mainBlockSize: 4,
+        contextBlockSize: 4,
+        groups: [],
+        others: [],
+        isSetAside: false,
+      },
       outlivesClear: false,
       losses: [],
       historyFrom: 0,

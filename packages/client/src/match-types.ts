@@ -40,6 +40,11 @@ export type TrustReason =
   | "unknown_medium"
   | "unknown_locality"
   | "remote_locality"
+  | "unknown_kind"
+  | "group_limit"
+  | "group_misaligned"
+  | "partial_block"
+  | "unplaced_block"
   | "park_full"
   | "index_memory_limit"
   | "too_many_blocks"
@@ -67,9 +72,11 @@ export interface WorkerMatch {
   dp_rank: number;
   /** Tokens per block of what it holds; as the answer's when it holds nothing. */
   block_size: number | null;
-  /** Leading blocks held without a hole. */
+  /** Leading blocks that the engine can reuse: all its KV-cache groups allow them. */
   matched_blocks: number;
   matched_tokens: number;
+  /** Leading tokens held by the main KV-cache group; more than matched_tokens where a hybrid model's other groups allow less. */
+  held_tokens: number;
   /** Of matched_tokens, what the engine will really skip: it computes at least the prompt's last token again. */
   reusable_tokens: number;
   /** The matched blocks by the fastest tier that holds them. */

@@ -24,7 +24,8 @@ import {
 } from "./write";
 import { chunkOf, prefixAddress } from "./arena";
 import { resolve } from "./holding";
-import { match, Reader, readerFree, readerMake } from "./match";
+import { match } from "./lookup";
+import { Reader, readerFree, readerMake } from "./match";
 import { contextRead, dump as dumpRows } from "./dump";
 import { check as checkAll } from "./check";
 import { exportRankContexts, exportRows } from "./export";
@@ -343,6 +344,11 @@ export function rankGroupAt(slot: u32, rankSlot: u32, index: u32, rule: u32, win
   lockTake();
   if (groupOf(slot).rule == 0) groupPut(slot, rankSlot, index, rule, window, blockSize);
   lockLeave();
+}
+
+/** Group slots in use. */
+export function groupsOpen(): u32 {
+  return header().groupsOpen;
 }
 
 /** The rank that a holder slot belongs to. */

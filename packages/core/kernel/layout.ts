@@ -51,11 +51,13 @@ export const HEAP: usize = 692224;
 export const RANK_SLOTS_MAX: u32 = 4096;
 /** Ranks, and behind them the further KV-cache groups of ranks: two on average for every second engine. */
 export const HOLDER_SLOTS_MAX: u32 = 8192;
-export const FIRST_GROUP_SLOT: u32 = RANK_SLOTS_MAX;
+export const FIRST_GROUP_SLOT: u32 = 4096;
 /** Beside the main group; as `GROUPS_PER_RANK_MAX` in contract.ts. */
 export const GROUPS_PER_RANK_MAX: u32 = 15;
 /** Tokens after a block that its hash may cover; as `LOOKAHEAD_MAX` in contract.ts. */
 export const LOOKAHEAD_MAX: u32 = 32;
+/** What a lookup keeps of one group (match-groups.ts). */
+export const GROUP_STATE_BYTES: u32 = 24;
 export const READERS_MAX: u32 = 128;
 export const READER_BYTES: usize = 64;
 /** Blocks whose slots are touched before they are written: their ids and lines stay in the first-level cache. */

@@ -28,9 +28,9 @@
  * drops, partial hits inside a block (Mamba with a finer prefix_match_unit), and the last token of a prompt,
  * which is always computed.
  */
-import { Context, groupOf, header, Header, HEADER, RANK_SLOTS_MAX, RankInContext, TIER_KINDS } from "./layout";
+import { Context, GROUP_STATE_BYTES, groupOf, header, Header, HEADER, RANK_SLOTS_MAX, RankInContext, TIER_KINDS } from "./layout";
 import { SET_HEAD, setAt, kindsOf } from "./holder-set";
-import { CHUNK, LAST, RUN, WINDOW } from "./groups";
+import { LAST, RUN, WINDOW } from "./groups";
 import { groupRank, localRank } from "./context";
 import { hashRun } from "./block-hash";
 import {
@@ -67,7 +67,6 @@ class GroupState {
   segment: u32;
 }
 
-export const GROUP_STATE_BYTES: u32 = 24;
 
 /** Looks up and leaves rows that are cut to what all groups allow. */
 export function matchGroups(reader: Reader, context: Context, isTokens: bool, extras: usize): void {

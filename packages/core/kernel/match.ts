@@ -19,9 +19,8 @@
  */
 import {
   Context,
-  groupOf,
+  GROUP_STATE_BYTES,
   GROUPS_PER_RANK_MAX,
-  header,
   HOLDER_SLOTS_MAX,
   LOOKAHEAD_MAX,
   RANK_SLOTS_MAX,
@@ -31,10 +30,9 @@ import { readerEnter, readerLeave, readerOpen } from "./epoch";
 import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./arena";
 import { idFind } from "./id-table";
 import { planeWord, SET_HEAD, setAt } from "./holder-set";
-import { contextOf, localRank } from "./context";
+import { localRank } from "./context";
 import { allocateScratch, releaseScratch } from "./heap";
 import { hashRun } from "./block-hash";
-import { GROUP_STATE_BYTES, matchGroups } from "./match-groups";
 
 /** Blocks hashed before they are looked up: a query that ends early is not hashed to its end. */
 export const PIECE: u32 = 64;
@@ -100,29 +98,6 @@ export function readerFree(reader: Reader): void {
   releaseScratch(changetype<usize>(reader));
 }
 
-/** Looks up the query in the reader's tokens (`isTokens`: `count` of them) or hashes (`count` blocks). */
-export function match(reader: Reader, slot: u32, serial: u32, count: u32, isTokens: bool, hasExtra: bool): void {
-  beginLookup(reader);
-  reader.blockCount = isTokens ? 0 : count;
-  readerEnter(reader.line);
-  const context = contextOf(slot, serial);
-  if (context !== null) {
-    if (isTokens) reader.blockCount = count < context.lookahead ? 0 : (count - context.lookahead) / context.blockSize;
-    const extras = isTokens && hasExtra ? reader.extras : 0;
-    if (context.groupCount == 0) finishRows(reader, walk(reader, context, isTokens, extras));
-    if (context.groupCount != 0 || (header().groupsOpen != 0 && hasGroups(reader)))
-      matchGroups(reader, context, isTokens, extras);
-  }
-  readerLeave(reader.line);
-}
-
-/** Whether a rank with a row has groups that never stored to this context. */
-function hasGroups(reader: Reader): bool {
-  for (let row: u32 = 0; row < reader.rowCount; row++)
-    if (groupOf(load<u32>(rowAt(reader, row))).next != 0) return true;
-  return false;
-}
-
 /** Forgets the rows of the lookup before. */
 export function beginLookup(reader: Reader): void {
   reader.rowCount = 0;
@@ -133,7 +108,7 @@ export function beginLookup(reader: Reader): void {
 }
 
 /** Walks the query's blocks; returns the first that ends it. */
-function walk(reader: Reader, context: Context, isTokens: bool, extras: usize): u32 {
+export function walk(reader: Reader, context: Context, isTokens: bool, extras: usize): u32 {
   const blockBytes = <usize>context.blockSize << 2;
   const hashedBytes = blockBytes + (<usize>context.lookahead << 2);
   let hashes = isTokens ? reader.pieces : reader.hashes;

@@ -10,6 +10,7 @@ const row = (dp_rank: number, device: number, host = 0, disk = 0): WorkerMatch =
   block_size: 2,
   matched_blocks: device + host + disk,
   matched_tokens: 2 * (device + host + disk),
+  held_tokens: 2 * (device + host + disk),
   reusable_tokens: 2 * (device + host + disk),
   tiers: { device, host, disk, remote: 0 },
   trust: "exact",

@@ -34,6 +34,9 @@ import type { SpanFacts } from "../telemetry/finished-span.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import type { StreamMetrics } from "./stream-metrics.ts";
 
+/** Of a kind as the engine spells it; the longest known has 24. */
+const KIND_CHARACTERS_MAX = 64;
+
 // Bound here: an imported table is looked up anew at every event.
 const { summary: SUMMARY, event: EVENT, debug: DEBUG } = LINE_LEVELS;
 
@@ -163,6 +166,13 @@ export class StreamWatch implements SyncListener {
     this.#isSetAside = true;
     const message = `an engine stores in more than ${RANK_BLOCK_SIZES_MAX} block sizes and is set aside: lookups find nothing of it until it clears its cache or restarts; check its configuration`;
     this.#say("warn", "engine_set_aside", message, { sequence_number: this.#sequenceNumber() });
+  }
+
+  /** The engine has a KV-cache group of a kind that no rule is known for. */
+  unknownKind(kind: string): void {
+    const message =
+      "an engine has a KV-cache group of an unknown kind, or without its size: a match needs all of its blocks, and the rank is partial";
+    this.#say("warn", "unknown_cache_kind", message, { kind: kind.slice(0, KIND_CHARACTERS_MAX) });
   }
 
   /** The publisher is another one than before. */

@@ -40,8 +40,13 @@ const workerMatch = z
     block_size: count
       .nullable()
       .describe("Tokens per block of what it holds; as the answer's when it holds nothing."),
-    matched_blocks: count.describe("Leading blocks held without a hole."),
+    matched_blocks: count.describe(
+      "Leading blocks that the engine can reuse: all its KV-cache groups allow them.",
+    ),
     matched_tokens: count,
+    held_tokens: count.describe(
+      "Leading tokens held by the main KV-cache group; more than matched_tokens where a hybrid model's other groups allow less.",
+    ),
     reusable_tokens: count.describe(
       "Of matched_tokens, what the engine will really skip: it computes at least the prompt's last token again.",
     ),

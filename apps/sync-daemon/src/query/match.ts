@@ -78,6 +78,7 @@ export function match(asked: MatchQuery, dependencies: MatchDependencies): Match
   const blockSize = blockSizes.length > 1 ? null : (blockSizes[0] ?? query.blockSize);
   const best = new Map<number, RankMatch>();
   for (const context of contexts) keepLonger(best, run(query, context, reader), context);
+  if (reader.hasGroups) for (const context of contexts) shortenWhole(best, query, context, reader);
   lowerTrustOfLosers(candidates, counts, reader);
   const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
   const considered = TRUST_LEVELS.reduce((sum, trust) => sum + counts[trust], 0);
@@ -248,6 +249,8 @@ interface RankMatch {
   readonly blockSize: number;
   readonly lookahead: number;
   readonly tokens: number;
+  /** What all KV-cache groups allow before the prompt's last token, which is always computed. */
+  reusableTokens: number;
 }
 
 /** Keeps each rank slot's match of most tokens; rows are copied, since the reader reuses its own. */
@@ -260,7 +263,31 @@ function keepLonger(
     const row = result.rows.slice(i * MATCH_ROW_WORDS, (i + 1) * MATCH_ROW_WORDS);
     const [rankSlot = 0, matched = 0] = row;
     const tokens = matched * blockSize;
-    if (tokens > (best.get(rankSlot)?.tokens ?? 0)) best.set(rankSlot, { row, blockSize, lookahead, tokens });
+    if (tokens > (best.get(rankSlot)?.tokens ?? 0))
+      best.set(rankSlot, { row, blockSize, lookahead, tokens, reusableTokens: tokens });
+  }
+}
+
+/**
+ * A prompt that is held as a whole is reused up to a block before its end, and a window or state that is there at the end need
+ * not be there before it: such a match is looked up again, without the last token.
+ */
+function shortenWhole(
+  best: ReadonlyMap<number, RankMatch>,
+  query: MatchQuery,
+  context: FittingContext,
+  reader: PrefixReader,
+): void {
+  const { blockSize, lookahead } = context;
+  const isWhole = (one: RankMatch): boolean =>
+    one.tokens === query.count && one.blockSize === blockSize && one.lookahead === lookahead;
+  if (query.input !== "token_ids" || query.count === 0 || ![...best.values()].some(isWhole)) return;
+  const { matchCount, rows } = run({ ...query, count: query.count - 1 }, context, reader);
+  for (const one of best.values()) if (isWhole(one)) one.reusableTokens = 0;
+  for (let i = 0; i < matchCount; i++) {
+    const [rankSlot = 0, matched = 0] = rows.subarray(i * MATCH_ROW_WORDS);
+    const one = best.get(rankSlot);
+    if (one !== undefined && isWhole(one)) one.reusableTokens = matched * blockSize;
   }
 }
 
@@ -282,7 +309,7 @@ function rank(
         a.candidate.dpRank - b.candidate.dpRank,
     );
   return (query.topK === null ? found : found.slice(0, query.topK)).map(({ candidate, held }) => {
-    const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0] = held?.row ?? [];
+    const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0, heldBlocks = 0] = held?.row ?? [];
     const { trust, reason } = candidate.trust;
     const lastEventAtMs = board.lastEventAtMs(candidate.rankSlot);
     return {
@@ -291,6 +318,7 @@ function rank(
       block_size: held?.blockSize ?? blockSize,
       matched_blocks: matched,
       matched_tokens: held?.tokens ?? 0,
+      held_tokens: heldBlocks * (held?.blockSize ?? 0),
       reusable_tokens: held === null ? 0 : reusable(query, candidate.engine, held),
       tiers: { device, host, disk, remote },
       trust,
@@ -303,7 +331,7 @@ function rank(
 
 function reusable(query: QuestionFields | MatchQuery, engine: Engine, held: RankMatch): number {
   const isPairs = engine.type === "sglang" && held.lookahead > 0;
-  return reusableTokens(held.tokens, {
+  return reusableTokens(held.reusableTokens, {
     promptTokens: "input" in query && query.input === "token_ids" ? query.count : null,
     blockSize: held.blockSize,
     recomputedTokens: isPairs ? 2 : 1,

@@ -39,8 +39,14 @@ function headOf(slots: readonly number[]): SnapshotHead {
         lastBatchTimestampSeconds: 1.5,
         fence: { anchor: mark, newer: mark, last: mark },
         applier: {
-          mainGroup: 0,
-          otherGroups: [[1, "other_attention_kind"]],
+          groups: {
+            main: 0,
+            mainBlockSize: 4,
+            contextBlockSize: 4,
+            groups: [],
+            others: [],
+            isSetAside: false,
+          },
           outlivesClear: false,
           losses: [],
           historyFrom: 0,

@@ -40,6 +40,9 @@ import {
   type ContextKey,
   EVENT_DROP_REASONS,
   type EventDropReason,
+  GROUP_RULES,
+  type GroupRule,
+  GROUPS_PER_RANK_MAX,
   HOLDER_SLOTS_MAX,
   INDEX_ROW_BYTES,
   type IndexCopy,
@@ -88,6 +91,16 @@ const rankSlot = z
 const mark = z.object({ sequenceNumber: z.int().min(-1), low: z.int(), high: z.int(), atMs: z.number() });
 const dropReason = z.enum(EVENT_DROP_REASONS as readonly [EventDropReason]);
 const trustReason = z.enum(TRUST_REASON_NAMES as readonly [TrustReason]);
+const groupShape = z.object({
+  slot: z
+    .int()
+    .min(RANK_SLOTS_MAX)
+    .max(HOLDER_SLOTS_MAX - 1),
+  index: z.int().min(-1).max(0xffff_ffff),
+  rule: z.enum(Object.keys(GROUP_RULES) as [GroupRule]),
+  windowTokens: u32,
+  blockSize: z.int().min(1).max(0xffff_ffff),
+});
 const position = z.object({
   lastSequenceNumber: count,
   begunAt: count,
@@ -95,8 +108,14 @@ const position = z.object({
   fence: z.object({ anchor: mark, newer: mark, last: mark }),
   suspectSinceMs: z.number().optional(),
   applier: z.object({
-    mainGroup: count.nullable(),
-    otherGroups: z.array(z.tuple([count, dropReason])).max(64),
+    groups: z.object({
+      main: z.int().min(-1).nullable(),
+      mainBlockSize: count,
+      contextBlockSize: count,
+      groups: z.array(groupShape).max(GROUPS_PER_RANK_MAX),
+      others: z.array(z.tuple([z.int().min(-1), dropReason])).max(64),
+      isSetAside: z.boolean(),
+    }),
     blockSizes: z
       .array(z.int().min(1))
       .max(RANK_BLOCK_SIZES_MAX + 1)
@@ -129,11 +148,21 @@ const headShape = z.object({
   hashSeed: z.string().regex(/^\d{1,20}$/),
   streams: z.array(streamShape).max(RANK_SLOTS_MAX),
 });
-const orderShape = z.object({ rankSlot, contexts: z.array(contextKey).max(RANK_SLOTS_MAX) });
+const orderShape = z.object({
+  rankSlot: z
+    .int()
+    .min(0)
+    .max(HOLDER_SLOTS_MAX - 1),
+  contexts: z.array(contextKey).max(RANK_SLOTS_MAX),
+});
 const bytes = z.instanceof(Uint8Array);
 const parkedShape = z.object({
   context: contextKey,
-  rankSlot,
+  /** Of a rank or of one of its groups. */
+  rankSlot: z
+    .int()
+    .min(0)
+    .max(HOLDER_SLOTS_MAX - 1),
   tier: z.int().min(0).max(3),
   parentLow: u32,
   parentHigh: u32,
@@ -208,7 +237,7 @@ function writeSections(
   const file = new SectionWriter(path);
   try {
     const source = new IndexCopyReader(copy);
-    const wanted = new Set(head.streams.map((stream) => stream.rankSlot));
+    const wanted = new Set(head.streams.flatMap(holderSlots));
     const keys = new Map(source.contexts().map(({ id, key }) => [id, key] as const));
     let rows = 0;
     file.pack("head", head);
@@ -298,7 +327,8 @@ function readSnapshot(path: string, target: IndexImport | null): SnapshotSummary
   try {
     const first = file.next();
     const head = file.parsed(first, "head", headShape);
-    const wanted = new Set(head.streams.map((stream) => stream.rankSlot));
+    const wanted = new Set(head.streams.flatMap(holderSlots));
+    if (target !== null) for (const stream of head.streams) openGroups(target, stream);
     const contexts: (ContextKey & { rows: number })[] = [];
     let [rows, parked] = [0, 0];
     for (let section = file.next(); section.kind !== "end"; section = file.next()) {
@@ -328,6 +358,16 @@ function readSnapshot(path: string, target: IndexImport | null): SnapshotSummary
   } finally {
     file.close();
   }
+}
+
+/** A stream's rank slot, and those of its KV-cache groups. */
+function holderSlots({ rankSlot: slot, position: { applier } }: SnapshotStream): number[] {
+  return [slot, ...applier.groups.groups.map((group) => group.slot)];
+}
+
+function openGroups(target: IndexImport, { rankSlot: slot, position: { applier } }: SnapshotStream): void {
+  const { main, mainBlockSize, groups } = applier.groups;
+  target.groups(slot, main === null || mainBlockSize === 0 ? null : mainBlockSize, groups);
 }
 
 function keyOf({ model, loraName, blockSize, lookahead }: ContextKey): ContextKey {

@@ -91,6 +91,7 @@ export interface KernelExports {
     window: number,
     blockSize: number,
   ): void;
+  groupsOpen(): number;
   holderOwner(slot: number): number;
   groupNext(slot: number): number;
   indexClear(rankSlot: number): void;

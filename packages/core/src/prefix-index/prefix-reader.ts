@@ -172,6 +172,11 @@ export class PrefixReader {
     this.#foundVersion = version;
   }
 
+  /** Whether any rank has KV-cache groups beside its main one. One load. */
+  get hasGroups(): boolean {
+    return this.#kernel.groupsOpen() > 0;
+  }
+
   /**
    * XXH3-64 of any bytes with the index's seed, for digests of extra keys.
    *

@@ -72,17 +72,17 @@ export interface GroupRemoveCommand extends Naming {
 }
 
 /** Says that a rank has a main group, with blocks as in a context. */
-export interface MainGroupCommand {
+interface MainGroupCommand {
   readonly kind: "mainGroup";
   readonly context: number;
   readonly slot: number;
 }
 
 /** Writes to groups. */
-export type GroupCommand = GroupStoreCommand | GroupRemoveCommand | MainGroupCommand;
+type GroupCommand = GroupStoreCommand | GroupRemoveCommand | MainGroupCommand;
 
 /** Forgets a rank, or changes how its copies count. */
-export type RankCommand =
+type RankCommand =
   | { readonly kind: "clear"; readonly slot: number }
   | { readonly kind: "count"; readonly slot: number; readonly counted: boolean };
 

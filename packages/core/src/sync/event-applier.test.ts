@@ -142,34 +142,98 @@ describe("stores and removals", () => {
   );
 });
 
-describe("groups (A1)", () => {
+describe("KV-cache groups (A1)", () => {
   const full = { groupIdx: 0, kvCacheSpecKind: "full_attention" };
-  const sliding = { groupIdx: 1, kvCacheSpecKind: "sliding_window" };
+  const sliding = { groupIdx: 1, kvCacheSpecKind: "sliding_window", kvCacheSpecSlidingWindow: 4 };
+  const mamba = { groupIdx: 1, kvCacheSpecKind: "mamba" };
 
-  test("a removal in a window group does not take the main group's block of the same hash", () => {
-    apply(0, stored([1], full), stored([1], sliding), removed([1], { groupIdx: 1 }));
-    expect(matched([1])).toBe(1);
-    expect(dropped()).toEqual({ other_attention_kind: 2 });
+  test("a removal in a window group takes that group's block, and a match needs both", () => {
+    apply(0, stored([1, 2, 3], full), stored([1, 2, 3], sliding), removed([1], { groupIdx: 1 }));
+    expect([matched([1]), matched([1, 2]), matched([1, 2, 3])]).toEqual([0, 0, 3]);
     apply(1, removed([1], { groupIdx: 0 }));
-    expect([matched([1]), doubt()]).toEqual([0, null]);
+    expect([matched([1, 2, 3]), rows().length, doubt()]).toEqual([0, 4, null]);
   });
 
   test.each(["full_attention", "mla_attention", "sink_full_attention", null])("kind %s is main", (kind) => {
     apply(0, stored([1], { groupIdx: 2, kvCacheSpecKind: kind }));
-    expect(matched([1])).toBe(1);
+    expect([matched([1]), rows(), doubt()]).toEqual([1, ["3 0 1"], null]);
   });
 
-  test.each(["mamba", "chunked_local_attention", "cross_attention", "something_new"])(
-    "kind %s is not",
-    (kind) => {
-      apply(0, stored([1], { groupIdx: 2, kvCacheSpecKind: kind }));
-      expect([matched([1]), dropped(), doubt()]).toEqual([0, { other_attention_kind: 1 }, null]);
-    },
-  );
+  test.each(["encoder_only_attention", "cross_attention"])("kind %s is no prefix cache", (kind) => {
+    apply(
+      0,
+      stored([1], full),
+      stored([1], { groupIdx: 2, kvCacheSpecKind: kind }),
+      removed([1], { groupIdx: 2 }),
+    );
+    expect([matched([1]), dropped(), doubt()]).toEqual([1, { other_attention_kind: 2 }, null]);
+  });
 
-  test("of several main groups the first one seen counts, so that copies are not doubled", () => {
-    apply(0, stored([1], full), stored([1], { ...full, groupIdx: 4 }), removed([1], { groupIdx: 4 }));
-    expect([rows(), dropped()]).toEqual([["3 0 1"], { other_main_group: 2 }]);
+  test.each([
+    ["something_new", {}],
+    ["chunked_local_attention", {}],
+    ["sliding_window", {}],
+  ])("kind %s without its size needs all blocks, and the rank is partial (C1)", (kind, fields) => {
+    apply(0, stored([1, 2], full), stored([2], { ...fields, groupIdx: 2, kvCacheSpecKind: kind }));
+    expect([matched([1, 2]), doubt()]).toEqual([0, "unknown_kind"]);
+    apply(1, stored([1], { groupIdx: 2, kvCacheSpecKind: kind }));
+    expect([matched([1, 2]), dropped()]).toEqual([2, { unknown_kind: 1 }]);
+  });
+
+  test("a model whose only group keeps states matches where one lies", () => {
+    apply(0, stored([1, 2, 3], mamba), removed([1, 3], { groupIdx: 1 }));
+    expect([matched([1]), matched([1, 2]), matched([1, 2, 3]), doubt()]).toEqual([0, 2, 2, null]);
+  });
+
+  test("of several main groups both have to allow a match, and each has copies of its own", () => {
+    apply(0, stored([1], full), stored([1], { ...full, groupIdx: 4 }));
+    expect([matched([1]), rows()]).toEqual([1, ["3 0 1", "4096 0 1"]]);
+    apply(1, removed([1], { groupIdx: 4 }));
+    expect([matched([1]), rows(), dropped()]).toEqual([0, ["3 0 1"], {}]);
+  });
+
+  test("blocks that a group leaves out are placed by the names of the others, also when these come later", () => {
+    const masked = stored([2], { ...mamba, tokenIds: [1, 1, 2, 2] });
+    apply(0, masked, stored([1, 2], full));
+    expect([matched([1, 2]), matched([1]), doubt()]).toEqual([2, 0, null]);
+  });
+
+  test("a removal does not overtake the store that waits for a name", () => {
+    const masked = stored([2], { ...mamba, tokenIds: [1, 1, 2, 2] });
+    apply(
+      0,
+      stored([1], full),
+      masked,
+      removed([2], { groupIdx: 1 }),
+      stored([2], { ...full, parentBlockHash: 1n }),
+    );
+    expect([matched([1, 2]), doubt()]).toEqual([0, "unplaced_block"]);
+  });
+
+  test("a group of coarser blocks has a block where all of it is matched (C2)", () => {
+    const coarse = stored([2, 4], { ...sliding, blockSize: 4, tokenIds: [1, 1, 2, 2, 3, 3, 4, 4] });
+    apply(0, stored([1, 2, 3, 4], full), coarse);
+    expect([1, 2, 3, 4].map((count) => matched([1, 2, 3, 4].slice(0, count)))).toEqual([0, 2, 2, 4]);
+    apply(1, removed([4], { groupIdx: 1 }));
+    expect([matched([1, 2, 3, 4]), doubt()]).toEqual([2, null]);
+  });
+
+  test("a main group of coarser blocks than another group's is matched with it (C2)", () => {
+    const coarse = stored([2], { ...full, blockSize: 4, tokenIds: [1, 1, 2, 2] });
+    apply(0, coarse, stored([1, 2], sliding));
+    expect([matched([1, 2]), matched([1]), doubt()]).toEqual([2, 0, null]);
+  });
+
+  test("a group that does not fit the context's blocks leaves nothing to match (C4)", () => {
+    apply(0, stored([1, 2, 3], full));
+    apply(1, stored([2], { ...mamba, blockSize: 3, tokenIds: [1, 1, 2] }));
+    expect([matched([1, 2, 3]), doubt()]).toEqual([0, "group_misaligned"]);
+  });
+
+  test("a rank with more groups than can be followed is set aside (C3)", () => {
+    apply(0, stored([1], full));
+    for (let group = 1; group <= 16; group++) apply(group, stored([1], { ...mamba, groupIdx: group }));
+    expect([matched([1]), rows(), doubt()]).toEqual([0, [], "group_limit"]);
   });
 
   test("events without a group belong to the main one", () => {
@@ -183,21 +247,24 @@ describe("groups (A1)", () => {
   });
 
   test("a removal in a group is not lost on an engine whose stores name none: no ghosts", () => {
-    apply(
-      0,
-      stored([1, 2]),
-      stored([2], sliding),
-      removed([1], { groupIdx: 0 }),
-      removed([2], { groupIdx: 1 }),
-    );
-    expect([rows(), dropped(), doubt()]).toEqual([["3 0 1"], { other_attention_kind: 2 }, null]);
+    apply(0, stored([1, 2]), removed([1], { groupIdx: 0 }));
+    expect([rows(), dropped(), doubt()]).toEqual([["3 0 1"], {}, null]);
   });
 
   test("after a restart groups are learnt anew", () => {
-    apply(0, stored([1], full));
+    apply(0, stored([1], full), stored([1], sliding));
     applier.beginAt(0, true);
     apply(0, stored([1], { ...full, groupIdx: 1 }), removed([1], { groupIdx: 0 }));
     expect([matched([1]), dropped()]).toEqual([1, { unknown_group: 1 }]);
+  });
+
+  test("another applier goes on with the same groups", () => {
+    apply(0, stored([1, 2], full), stored([1, 2], sliding));
+    const state = applier.state();
+    start();
+    applier.restore(state, 0);
+    apply(1, removed([2], { groupIdx: 1 }));
+    expect([matched([1, 2]), rows().length, doubt()]).toEqual([1, 3, null]);
   });
 });
 

@@ -6,11 +6,9 @@
  *                └─────────┴───────────┴──────────┴──▶ dropped under one of EVENT_DROPS' reasons
  *
  * Rules
- *  A1  Only one main-attention group is indexed. Groups share hashes, so a removal in a window group must not take a block
- *      of the main group away; and a second main group repeats the first one's blocks, so indexing both would double their
- *      copies. The first one seen counts, since group numbers mean nothing across models. Kind nil is main (engines before
- *      vLLM 0.21 send none); group nil is the main group. A removal has no kind: its group's stores have told it, and
- *      where no store ever named the main group, a group that none named may be it.
+ *  A1  Every KV-cache group of a rank is indexed under a holder slot of its own (cache-groups.ts), and a match is
+ *      what all of them allow. A removal takes from the group that it names. Stores of a group beside the main one
+ *      are placed by name; those that no other group has yet wait for the end of the message.
  *  A2  The vocabularies of medium and locality are closed: a block on a medium that we cannot name is not reported.
  *  A3  Token ids count only if they divide into the event's blocks exactly. If not, and in offload placeholders (which have
  *      none), the engine's hashes are looked up among the rank's blocks; those that are found gain a copy.
@@ -43,6 +41,7 @@ import type {
 } from "../wire/event-batch-decoder.ts";
 import type { BatchHeader, DecodedBlockRemoved, DecodedBlockStored } from "../wire/events.ts";
 import { WireError } from "../wire/wire-error.ts";
+import { CacheGroups, type GroupPlace, scoutGroups } from "./cache-groups.ts";
 import type { EventType, SyncCounters, SyncListener } from "./sync-report.ts";
 import type { ApplierState } from "./stream-position.ts";
 import type { SyncSettings } from "./sync-settings.ts";
@@ -55,8 +54,6 @@ import {
   type TrustReason,
   UNKNOWN_FIELDS,
 } from "./trust-rule.ts";
-
-const MAIN_KINDS: ReadonlySet<string> = new Set(["full_attention", "mla_attention", "sink_full_attention"]);
 
 const TIER_BY_MEDIUM: ReadonlyMap<string, Tier> = new Map([
   ["GPU", 0],
@@ -83,11 +80,23 @@ const TIER_BY_MEDIUM: ReadonlyMap<string, Tier> = new Map([
  */
 const CLEARED_WITH_DEVICE = "CPU_PINNED";
 
-/** Most groups whose kind is remembered, for the reason under which their removals are dropped; engines have up to eight. */
-const GROUPS_MAX = 64;
+/** Blocks that may wait for the end of a message to be placed: a long prompt's, in one group. */
+const UNPLACED_BLOCKS_MAX = 65_536;
 
 /** Block sizes of one rank (A8). Engines have one; a hybrid model or offloading in larger chunks adds one each. */
 export const RANK_BLOCK_SIZES_MAX = 4;
+
+/** Kinds without a rule that are reported by name; an engine has a handful of groups. */
+const UNKNOWN_KINDS_MAX = 16;
+
+/** Blocks of a group that no group of the rank has yet. */
+interface UnplacedStore {
+  readonly context: ContextKey;
+  readonly tier: Tier;
+  readonly slot: number;
+  /** Shape [2 × blocks], low then high. */
+  readonly hashes: Uint32Array;
+}
 
 /** What an applier works with. */
 export interface ApplierDependencies {
@@ -119,9 +128,12 @@ export class EventApplier implements EventSink {
   readonly #listener: SyncListener;
   readonly #turn: Turn | undefined;
   #decoding: Decoding | null = null;
-  /** Groups that are not indexed, and why (A1). */
-  readonly #otherGroups = new Map<number, EventDropReason>();
-  #mainGroup: number | null = null;
+  readonly #groups: CacheGroups;
+  /** Stores of groups whose blocks no group has yet (A1). */
+  #unplaced: UnplacedStore[] = [];
+  #unplacedBlocks = 0;
+  /** Kinds without a rule that the listener knows of. */
+  readonly #unknownKinds = new Set<string>();
   /** Sizes stored in since the rank was last cleared; more than RANK_BLOCK_SIZES_MAX when it is set aside (A8). */
   readonly #blockSizes = new Set<number>();
   #context: ContextKey;
@@ -140,6 +152,7 @@ export class EventApplier implements EventSink {
     this.#counters = dependencies.counters;
     this.#listener = dependencies.listener;
     this.#turn = dependencies.turn;
+    this.#groups = new CacheGroups(settings.rankSlot, dependencies.index);
     this.#context = { model: settings.model, loraName: null, blockSize: 0, lookahead: 0 };
     this.#index.setCopyCounting(settings.rankSlot, settings.reportMode !== "full");
   }
@@ -173,9 +186,8 @@ export class EventApplier implements EventSink {
   beginAt(fromSequenceNumber: number, isComplete: boolean): void {
     this.#decoding = null;
     this.#index.clearRank(this.#rankSlot);
-    this.#otherGroups.clear();
+    this.#groups.reset(false);
     this.#blockSizes.clear();
-    this.#mainGroup = null;
     this.#outlivesClear = false;
     this.#mayOverReport = false;
     this.doubts.endLosses();
@@ -187,8 +199,7 @@ export class EventApplier implements EventSink {
   /** What is known beside the index; the caller's. */
   state(): ApplierState {
     return {
-      mainGroup: this.#mainGroup,
-      otherGroups: [...this.#otherGroups],
+      groups: this.#groups.state(),
       blockSizes: [...this.#blockSizes],
       outlivesClear: this.#outlivesClear,
       losses: this.doubts.losses(),
@@ -199,8 +210,7 @@ export class EventApplier implements EventSink {
 
   /** Goes on from where another applier stood, whose blocks the index holds. */
   restore(state: ApplierState, lastSequenceNumber: number): void {
-    this.#mainGroup = state.mainGroup;
-    for (const [group, reason] of state.otherGroups) this.#otherGroups.set(group, reason);
+    this.#groups.restore(state.groups);
     for (const blockSize of state.blockSizes ?? []) this.#blockSizes.add(blockSize);
     this.#outlivesClear = state.outlivesClear;
     for (const reason of state.losses) {
@@ -234,8 +244,9 @@ export class EventApplier implements EventSink {
    */
   apply(sequenceNumber: number, payload: Uint8Array): Applied {
     this.#sequenceNumber = sequenceNumber;
+    if (!this.#groups.isScouted) this.#groups.scout(scoutGroups(this.#decoder, payload));
     try {
-      if (this.#turn === undefined) return this.#decoder.decode(payload, this);
+      if (this.#turn === undefined) return this.#keep(this.#decoder.decode(payload, this));
       return this.#keep(this.#decoder.begin(payload, this));
     } catch (error) {
       return this.#breakOff(error);
@@ -260,9 +271,12 @@ export class EventApplier implements EventSink {
   }
 
   #keep(decoded: BatchHeader | Decoding): Applied {
-    if (!("isUnfinished" in decoded)) return decoded;
-    this.#decoding = decoded;
-    return "unfinished";
+    if ("isUnfinished" in decoded) {
+      this.#decoding = decoded;
+      return "unfinished";
+    }
+    if (this.#unplaced.length > 0) this.#placeLeft();
+    return decoded;
   }
 
   #breakOff(error: unknown): null {
@@ -270,18 +284,21 @@ export class EventApplier implements EventSink {
     this.#counters.faults[error.code] += 1;
     this.#listener.messageDropped?.(error.code);
     this.lose(FAULTS.message.reason);
+    if (this.#unplaced.length > 0) this.#placeLeft();
     return null;
   }
 
   /** Decoder's callback. */
   onBlockStored(event: DecodedBlockStored): void {
     const { blockCount } = event;
-    const reason = this.#groupOfStore(event.groupIdx, event.kvCacheSpecKind) ?? localityOfStore(event);
-    if (reason !== null) {
+    const place = this.#groups.ofStore(event);
+    const reason = typeof place === "string" ? place : localityOfStore(event);
+    if (reason !== null || typeof place === "string") {
       if (event.locality !== null && event.locality !== "LOCAL") this.#outlivesClear = true;
-      this.#drop("BlockStored", reason, blockCount);
+      this.#drop("BlockStored", reason ?? "index_refused", blockCount);
       return;
     }
+    if (place.unknownKind !== null) this.#noteUnknownKind(place.unknownKind);
     if (blockCount === 0) {
       this.#drop("BlockStored", "no_blocks", 0);
       return;
@@ -291,6 +308,7 @@ export class EventApplier implements EventSink {
     if (tier === undefined) this.#drop("BlockStored", "unknown_medium", blockCount);
     else if (this.#blockSizes.size > RANK_BLOCK_SIZES_MAX)
       this.#drop("BlockStored", "too_many_block_sizes", blockCount);
+    else if (!place.isMain) this.#storeGroup(event, tier, place);
     else if (event.tokenCount === 0) this.#storeKnown(tier, blockCount, "unresolved_placeholder");
     else if (event.tokenCount === blockCount * event.blockSize) this.#store(event, tier);
     else this.#storeKnown(tier, blockCount, "misaligned_tokens");
@@ -299,17 +317,19 @@ export class EventApplier implements EventSink {
   /** Decoder's callback. */
   onBlockRemoved(event: DecodedBlockRemoved): void {
     const { blockCount } = event;
-    const group = this.#groupOfRemoval(event.groupIdx);
-    if (group !== null) {
-      this.#drop("BlockRemoved", group, blockCount);
+    const slot = this.#groups.ofRemoval(event.groupIdx);
+    if (typeof slot === "string") {
+      this.#drop("BlockRemoved", slot, blockCount);
       return;
     }
+    // What waits may be what is removed: it is placed, or lost, before that.
+    if (this.#unplaced.length > 0) this.#placeLeft();
     const tier = event.medium === null ? 0 : TIER_BY_MEDIUM.get(event.medium);
     if (tier === undefined || (event.locality !== null && event.locality !== "LOCAL")) {
       this.#drop("BlockRemoved", this.#isWhole ? "unplaced_removal" : "never_indexed", blockCount);
       return;
     }
-    const removed = this.#index.removeBlocks(this.#rankSlot, tier, blockCount);
+    const removed = this.#index.removeBlocks(slot, tier, blockCount);
     this.#count("BlockRemoved", removed);
     if (removed === blockCount) return;
     this.#drop("BlockRemoved", this.#isWhole ? "unannounced_block" : "unknown_block", blockCount - removed);
@@ -318,6 +338,9 @@ export class EventApplier implements EventSink {
   /** Decoder's callback. */
   onAllBlocksCleared(): void {
     this.#index.clearRank(this.#rankSlot);
+    this.#groups.reset(true);
+    this.#unplaced = [];
+    this.#unplacedBlocks = 0;
     this.#blockSizes.clear();
     this.#mayOverReport = false;
     this.doubts.endLosses();
@@ -396,39 +419,108 @@ export class EventApplier implements EventSink {
   }
 
   /** The event's context. One object serves all events alike: almost every event of an engine has the same. */
-  #contextOf(event: DecodedBlockStored): ContextKey {
+  #contextOf(event: DecodedBlockStored, blockSize = event.blockSize): ContextKey {
     const last = this.#context;
     const loraName = event.loraName ?? (event.loraId === null ? null : `id:${event.loraId}`);
-    if (
-      last.blockSize !== event.blockSize ||
-      last.loraName !== loraName ||
-      last.lookahead !== event.lookahead
-    ) {
-      const { blockSize, lookahead } = event;
+    if (last.blockSize !== blockSize || last.loraName !== loraName || last.lookahead !== event.lookahead) {
+      const { lookahead } = event;
       this.#context = { model: last.model, loraName, blockSize, lookahead };
     }
     return this.#context;
   }
 
-  #groupOfStore(group: number | null, kind: string | null): EventDropReason | null {
-    if (kind !== null && !MAIN_KINDS.has(kind)) {
-      this.#rememberGroup(group, "other_attention_kind");
-      return "other_attention_kind";
+  /** A1. By name; what no name finds, by tokens if they divide into the blocks, or at the end of the message. */
+  #storeGroup(event: DecodedBlockStored, tier: Tier, place: GroupPlace): void {
+    const { blockCount, hasParent } = event;
+    const context = this.#contextOf(event, place.contextBlockSize);
+    const salt = hasParent ? null : event.cacheSalt;
+    const { scratch } = this.#index;
+    // Keys of a coarse block lie where only a finer one's hash would tell.
+    const hasTokens =
+      event.tokenCount > 0 &&
+      event.tokenCount === blockCount * event.blockSize &&
+      (place.stride === 1 || event.extraKeys === null);
+    try {
+      const hasExtra =
+        hasTokens &&
+        (event.extraKeys !== null || salt !== null) &&
+        digestExtraKeys(
+          event.extraKeys,
+          context.loraName,
+          salt,
+          blockCount,
+          this.#index,
+          scratch.extraDigests,
+        );
+      const { outcome, unplacedCount } = this.#index.storeGroupBlocks(
+        this.#index.openContext(context, this.#rankSlot),
+        place.slot,
+        tier,
+        blockCount,
+        place.stride,
+        hasTokens,
+        hasParent,
+        event.parentLow,
+        event.parentHigh,
+        hasExtra,
+      );
+      const placed = blockCount - unplacedCount;
+      if (outcome !== "stored" && outcome !== "parked")
+        this.#drop("BlockStored", REASON_OF_REJECTION[outcome], blockCount);
+      else if (placed > 0) this.#count("BlockStored", placed);
+      if (unplacedCount > 0) this.#keepUnplaced(context, tier, place.slot, unplacedCount);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      this.#drop("BlockStored", "index_refused", blockCount);
     }
-    if (group === null) return null;
-    this.#mainGroup ??= group;
-    if (group === this.#mainGroup) return null;
-    this.#rememberGroup(group, "other_main_group");
-    return "other_main_group";
   }
 
-  #groupOfRemoval(group: number | null): EventDropReason | null {
-    if (group === null || group === this.#mainGroup) return null;
-    return this.#otherGroups.get(group) ?? (this.#mainGroup === null ? null : "unknown_group");
+  #keepUnplaced(context: ContextKey, tier: Tier, slot: number, blockCount: number): void {
+    if (this.#unplacedBlocks + blockCount > UNPLACED_BLOCKS_MAX) {
+      this.#drop("BlockStored", "unplaced_block", blockCount);
+      return;
+    }
+    const hashes = this.#index.scratch.hashes.slice(0, 2 * blockCount);
+    this.#unplaced.push({ context, tier, slot, hashes });
+    this.#unplacedBlocks += blockCount;
   }
 
-  #rememberGroup(group: number | null, reason: "other_attention_kind" | "other_main_group"): void {
-    if (group !== null && this.#otherGroups.size < GROUPS_MAX) this.#otherGroups.set(group, reason);
+  /** Places what waited, now that more of the message was applied; what no group has is lost. */
+  #placeLeft(): void {
+    const waiting = this.#unplaced;
+    this.#unplaced = [];
+    this.#unplacedBlocks = 0;
+    const { scratch } = this.#index;
+    // A removal that is being applied has its hashes there.
+    const kept = scratch.hashes.slice(0, 2 * Math.max(...waiting.map(({ hashes }) => hashes.length / 2)));
+    for (const { context, tier, slot, hashes } of waiting) {
+      const blockCount = hashes.length / 2;
+      scratch.hashes.set(hashes);
+      const contextId = this.#index.openContext(context, this.#rankSlot);
+      const { outcome, unplacedCount } = this.#index.storeGroupBlocks(
+        contextId,
+        slot,
+        tier,
+        blockCount,
+        1,
+        false,
+        false,
+        0,
+        0,
+        false,
+      );
+      const lost = outcome === "stored" ? unplacedCount : blockCount;
+      if (lost < blockCount) this.#count("BlockStored", blockCount - lost);
+      if (lost > 0) this.#drop("BlockStored", "unplaced_block", lost);
+    }
+    scratch.hashes.set(kept);
+  }
+
+  #noteUnknownKind(kind: string): void {
+    this.#drop("BlockStored", "unknown_kind", 0);
+    if (this.#unknownKinds.has(kind) || this.#unknownKinds.size >= UNKNOWN_KINDS_MAX) return;
+    this.#unknownKinds.add(kind);
+    this.#listener.unknownKind?.(kind);
   }
 
   #count(type: EventType, blockCount: number): void {

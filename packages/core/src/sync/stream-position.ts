@@ -3,12 +3,12 @@
  * another `WorkerSync` goes on from there.
  */
 import type { FenceMarks } from "./publisher-fence.ts";
-import type { EventDropReason, TrustReason } from "./trust-rule.ts";
+import type { CacheGroupsState } from "./cache-groups.ts";
+import type { TrustReason } from "./trust-rule.ts";
 
 /** What an applier knows beside the index. */
 export interface ApplierState {
-  readonly mainGroup: number | null;
-  readonly otherGroups: readonly (readonly [group: number, reason: EventDropReason])[];
+  readonly groups: CacheGroupsState;
   /** Block sizes stored in; left out by snapshots of earlier versions. */
   readonly blockSizes?: readonly number[] | undefined;
   /** Whether copies were stored that an AllBlocksCleared may leave. */

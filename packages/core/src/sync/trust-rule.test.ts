@@ -198,8 +198,18 @@ const EVENTS: Record<EventDropReason, () => Walk> = {
   misaligned_tokens: () => event(stored(1, { tokenIds: [1] })),
   unresolved_placeholder: () => event(stored(1, { tokenIds: [], blockSize: 0, medium: "CPU" })),
   no_blocks: () => event(stored(1, { blockHashes: [], tokenIds: [] })),
-  other_attention_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba" })),
-  other_main_group: () => event(stored(1, { groupIdx: 0 }), stored(1, { groupIdx: 1 })),
+  other_attention_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "cross_attention" })),
+  unknown_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "something_new" })),
+  group_limit: () =>
+    event(...Array.from({ length: 16 }, (_, i) => stored(1, { groupIdx: 1 + i, kvCacheSpecKind: "mamba" }))),
+  group_misaligned: () =>
+    event(stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba", blockSize: 3, tokenIds: [1, 1, 1] })),
+  partial_block: () =>
+    event(
+      stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba", blockSize: 4, tokenIds: [1, 1, 1, 1] }),
+      stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba" }),
+    ),
+  unplaced_block: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba", tokenIds: [1, 1, 1, 1] })),
   unknown_group: () => event(stored(1, { groupIdx: 0 }), removed(1, { groupIdx: 7 })),
   unknown_medium: () => event(stored(1, { medium: "TAPE" })),
   remote_locality: () => event(stored(1, { locality: "REMOTE" })),

@@ -232,6 +232,31 @@ export const TRUST_REASONS = {
     kind: "loss",
     says: "The engine can load blocks from another node, and those are not indexed.",
   },
+  unknown_kind: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine has a KV-cache group of a kind, or without a size, that no rule is known for. A match needs all blocks of it.",
+  },
+  group_limit: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine has more KV-cache groups than can be followed. The rank was set aside and is empty.",
+  },
+  group_misaligned: {
+    trust: "partial",
+    kind: "loss",
+    says: "The blocks of a KV-cache group do not divide into those of the others. Such a rank matches nothing.",
+  },
+  partial_block: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine caches parts of blocks, and those are not indexed.",
+  },
+  unplaced_block: {
+    trust: "partial",
+    kind: "loss",
+    says: "A KV-cache group stored blocks without saying where they lie, and no other group has them.",
+  },
   park_full: {
     trust: "partial",
     kind: "loss",
@@ -314,11 +339,27 @@ export const EVENT_DROPS = {
   },
   other_attention_kind: {
     reason: null,
-    says: "A store or removal of a group that is not main attention: sliding window, Mamba, cross attention.",
+    says: "A store or removal of a group that is no prefix cache: encoder-only and cross attention. No request reuses its blocks.",
   },
-  other_main_group: {
-    reason: null,
-    says: "A second main-attention group, which repeats the first one's blocks.",
+  unknown_kind: {
+    reason: "unknown_kind",
+    says: "The first store of a group whose kind has no rule, or whose window is not announced. It is indexed by the strictest rule.",
+  },
+  group_limit: {
+    reason: "group_limit",
+    says: "A store of a group that found no place, and all of the rank's stores after it: its other groups alone would match too much.",
+  },
+  group_misaligned: {
+    reason: "group_misaligned",
+    says: "A store of a group whose block size is no multiple of the context's.",
+  },
+  partial_block: {
+    reason: "partial_block",
+    says: "A store of another block size than its group's: vLLM's entries for a part of a block.",
+  },
+  unplaced_block: {
+    reason: "unplaced_block",
+    says: "A store names fewer blocks than its tokens make, and no group of the rank had those blocks by the end of the message.",
   },
   unknown_group: {
     reason: null,

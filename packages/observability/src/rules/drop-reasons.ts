@@ -9,7 +9,6 @@ import type { DROP_REASONS } from "../catalogue/label-domains.ts";
 export const HARMLESS_DROP_REASONS = [
   "no_blocks",
   "other_attention_kind",
-  "other_main_group",
   "unknown_group",
   "remote_locality",
   "never_indexed",

@@ -1,0 +1,307 @@
+/**
+ * Which KV-cache group an event is about, and under which holder slot its blocks go into the index.
+ *
+ *     kind on the wire                                        rule (contract.ts, GROUP_RULES)
+ *     full_attention, mla_attention, sink_full_attention      the first one seen is the main group; others: run
+ *     none (engines before vLLM 0.21)                         the same; a second such group is of a kind unknown
+ *     sliding_window, sliding_window_mla                      window; without a window: run, kind unknown
+ *     mamba                                                   last
+ *     chunked_local_attention                                 chunk if the event has its size; else run, kind unknown
+ *     encoder_only_attention, cross_attention                 no prefix cache: not indexed
+ *     any other                                               run, kind unknown
+ *
+ * Rules
+ *  C1  A kind that is unknown gets the strictest rule: no kind of attention needs more of a prefix than all of
+ *      it. What it allows is never too much, and may be too little, so the rank under-reports.
+ *  C2  All groups of a rank share the contexts of its main group. A group of coarser blocks has a block as the
+ *      last of the main group's blocks that it consists of; vLLM names it by the hash at its end.
+ *  C3  A rank of which a group cannot be opened is set aside: its other groups alone would allow too much.
+ *  C4  A group whose blocks do not divide into those of the context, and a store of another block size than its
+ *      group's (vLLM's entries for a part of a block), are not indexed: the rank under-reports.
+ *  C5  Removals name a group by its number. One that no store has named cannot mean a block that is held,
+ *      unless no store has named a main group by number yet. An event without a number is the main group's.
+ *
+ * The context's block size is the greatest that all groups' sizes divide by, of the first message with stores:
+ * it is read once ahead of being applied (`scout`), so that no group comes unexpected.
+ *
+ * Source: vLLM 0.33.0, v1/kv_cache_interface.py (KVCacheSpecKind, get_kv_cache_spec_kind,
+ * get_kv_cache_spec_sliding_window: the size of a chunk is not announced), v1/core/block_pool.py
+ * (cache_full_blocks: hashes of masked and null blocks are left out; cache_partial_block),
+ * v1/core/kv_cache_utils.py (resolve_block_hashes: hashes of coarser blocks).
+ */
+import type { GroupRule, GroupShape, IndexWriter } from "../prefix-index/contract.ts";
+import type { EventBatchDecoder, EventSink } from "../wire/event-batch-decoder.ts";
+import type { DecodedBlockStored } from "../wire/events.ts";
+import { WireError } from "../wire/wire-error.ts";
+import type { EventDropReason } from "./trust-rule.ts";
+
+const MAIN = "main";
+const NO_CACHE = "no cache";
+
+const RULE_BY_KIND: ReadonlyMap<string, GroupRule | typeof MAIN | typeof NO_CACHE> = new Map([
+  ["full_attention", MAIN],
+  ["mla_attention", MAIN],
+  ["sink_full_attention", MAIN],
+  ["sliding_window", "window"],
+  ["sliding_window_mla", "window"],
+  ["mamba", "last"],
+  ["chunked_local_attention", "chunk"],
+  ["encoder_only_attention", NO_CACHE],
+  ["cross_attention", NO_CACHE],
+]);
+
+/** Groups remembered only as not indexed; engines have up to eight in all. */
+const OTHERS_MAX = 64;
+/** Events of a message that are read ahead: the groups of one request's blocks follow each other. */
+const SCOUTED_EVENTS_MAX = 256;
+/** Group number of an event without one: wire numbers are not negative. */
+const UNNUMBERED = -1;
+
+/** Where the blocks of a store go. */
+export interface GroupPlace {
+  /** Holder slot; the rank's own for the main group. */
+  readonly slot: number;
+  readonly isMain: boolean;
+  /** Block size of the context. */
+  readonly contextBlockSize: number;
+  /** The context's blocks in one of the group. */
+  readonly stride: number;
+  /** The kind of a group that was opened by the strictest rule just now (C1). */
+  readonly unknownKind: string | null;
+}
+
+/** What is known of a group with a holder slot. */
+interface OpenGroup extends GroupShape {
+  readonly slot: number;
+}
+
+/** Everything known of a rank's groups, as plain data. */
+export interface CacheGroupsState {
+  /** Number of the main group, −1 for one without a number; null before it was seen. */
+  readonly main: number | null;
+  readonly mainBlockSize: number;
+  readonly contextBlockSize: number;
+  readonly groups: readonly OpenGroup[];
+  readonly others: readonly (readonly [group: number, reason: EventDropReason])[];
+  readonly isSetAside: boolean;
+}
+
+/** The groups of one rank. */
+export class CacheGroups {
+  readonly #rankSlot: number;
+  readonly #index: IndexWriter;
+  readonly #groups = new Map<number, OpenGroup>();
+  readonly #others = new Map<number, EventDropReason>();
+  #main: number | null = null;
+  #mainBlockSize = 0;
+  #contextBlockSize = 0;
+  /** Groups in the message that was read ahead. */
+  #scoutedCount = 0;
+  #isSetAside = false;
+  /** The last store's, which is nearly always the next one's too. */
+  #lastPlace: GroupPlace | null = null;
+  #lastGroup: number | null = null;
+  #lastKind: string | null = null;
+  #lastBlockSize = 0;
+
+  constructor(rankSlot: number, index: IndexWriter) {
+    this.#rankSlot = rankSlot;
+    this.#index = index;
+  }
+
+  /** Whether the groups' block sizes are known, so that messages need not be read ahead. */
+  get isScouted(): boolean {
+    return this.#contextBlockSize > 0;
+  }
+
+  /** Forgets the groups, with their rank in the index; their block sizes may stay known. */
+  reset(keepsBlockSizes: boolean): void {
+    this.#groups.clear();
+    this.#others.clear();
+    this.#main = null;
+    this.#mainBlockSize = 0;
+    this.#isSetAside = false;
+    this.#lastPlace = null;
+    if (!keepsBlockSizes) this.#contextBlockSize = 0;
+  }
+
+  /**
+   * Takes the block sizes of groups that a message will store to.
+   *
+   * @param sizes - by group number, the largest seen; groups that are no prefix caches are not among them.
+   */
+  scout(sizes: ReadonlyMap<number, number>): void {
+    this.#scoutedCount = sizes.size;
+    for (const size of sizes.values()) this.#contextBlockSize = greatestDivisor(this.#contextBlockSize, size);
+  }
+
+  /** Everything known; the caller's. */
+  state(): CacheGroupsState {
+    return {
+      main: this.#main,
+      mainBlockSize: this.#mainBlockSize,
+      contextBlockSize: this.#contextBlockSize,
+      groups: [...this.#groups.values()],
+      others: [...this.#others],
+      isSetAside: this.#isSetAside,
+    };
+  }
+
+  /** Goes on from where another stood, whose groups the index has under the same slots. */
+  restore(state: CacheGroupsState): void {
+    this.#main = state.main;
+    this.#mainBlockSize = state.mainBlockSize;
+    this.#contextBlockSize = state.contextBlockSize;
+    for (const group of state.groups) this.#groups.set(group.index, group);
+    for (const [group, reason] of state.others) this.#others.set(group, reason);
+    this.#isSetAside = state.isSetAside;
+  }
+
+  /** Where a store's blocks go, or why they are not indexed. */
+  ofStore(event: DecodedBlockStored): GroupPlace | EventDropReason {
+    const { groupIdx, kvCacheSpecKind: kind, blockSize } = event;
+    const isLast =
+      groupIdx === this.#lastGroup && kind === this.#lastKind && blockSize === this.#lastBlockSize;
+    if (isLast && this.#lastPlace !== null) return this.#lastPlace;
+    const place = this.#place(event);
+    if (typeof place === "string") return place;
+    this.#lastPlace = place.unknownKind === null ? place : { ...place, unknownKind: null };
+    this.#lastGroup = groupIdx;
+    this.#lastKind = kind;
+    this.#lastBlockSize = blockSize;
+    return place;
+  }
+
+  /** The holder slot that a removal takes from, or why it means nothing here (C5). */
+  ofRemoval(groupIdx: number | null): number | EventDropReason {
+    const group = groupIdx ?? UNNUMBERED;
+    const open = this.#groups.get(group);
+    if (open !== undefined) return open.slot;
+    if (group === this.#main || group === UNNUMBERED) return this.#rankSlot;
+    const reason = this.#others.get(group);
+    if (reason !== undefined) return reason;
+    return this.#hasNumberedMain ? "unknown_group" : this.#rankSlot;
+  }
+
+  #place(event: DecodedBlockStored): GroupPlace | EventDropReason {
+    const { kvCacheSpecKind: kind, kvCacheSpecSlidingWindow: window } = event;
+    const group = event.groupIdx ?? UNNUMBERED;
+    if (this.#isSetAside) return "group_limit";
+    const rule = kind === null ? MAIN : RULE_BY_KIND.get(kind);
+    if (rule === NO_CACHE) {
+      if (this.#others.size < OTHERS_MAX) this.#others.set(group, "other_attention_kind");
+      return "other_attention_kind";
+    }
+    const isMain = group === this.#main || (group === UNNUMBERED && rule === MAIN && this.#main !== null);
+    if (isMain) {
+      if (this.#mainBlockSize === 0) this.#openMain(event.blockSize);
+      return this.#mainPlace(event.blockSize);
+    }
+    const known = this.#groups.get(group);
+    if (known !== undefined) return this.#placeOf(known, event, null);
+    if (rule === MAIN && !this.#hasNumberedMain && this.#canBeMain(event.blockSize)) {
+      this.#main = group;
+      this.#openMain(event.blockSize);
+      return this.#mainPlace(event.blockSize);
+    }
+    return this.#open(group, ruleOf(rule, kind, window), event);
+  }
+
+  get #hasNumberedMain(): boolean {
+    return this.#main !== null && this.#main !== UNNUMBERED;
+  }
+
+  /** A placeholder has no block size: then the next store gives it. */
+  #openMain(blockSize: number): void {
+    this.#mainBlockSize = blockSize;
+    if (blockSize > 0) this.#index.openMainGroup(this.#rankSlot, blockSize);
+  }
+
+  /** A main group has the context's blocks one by one: of a coarser one the blocks would not lie side by side. */
+  #canBeMain(blockSize: number): boolean {
+    const isAlone = this.#scoutedCount < 2;
+    return isAlone || blockSize === this.#contextBlockSize || blockSize === 0;
+  }
+
+  #mainPlace(blockSize: number): GroupPlace | EventDropReason {
+    const slot = this.#rankSlot;
+    const isPart = this.#groups.size > 0 && blockSize > 0 && blockSize < this.#mainBlockSize;
+    return isPart
+      ? "partial_block"
+      : { slot, isMain: true, contextBlockSize: blockSize, stride: 1, unknownKind: null };
+  }
+
+  #open(group: number, [rule, windowTokens, unknownKind]: RuleChoice, event: DecodedBlockStored) {
+    const { blockSize } = event;
+    if (blockSize === 0) return "unresolved_placeholder" as const;
+    const shape = { index: group, rule, windowTokens, blockSize };
+    const slot = this.#index.openGroup(this.#rankSlot, shape);
+    if (slot < 0) {
+      this.#isSetAside = true;
+      this.#index.clearRank(this.#rankSlot);
+      return "group_limit" as const;
+    }
+    if (this.#contextBlockSize === 0)
+      this.#contextBlockSize = this.#mainBlockSize > 0 ? this.#mainBlockSize : blockSize;
+    const open = { ...shape, slot };
+    this.#groups.set(group, open);
+    return this.#placeOf(open, event, unknownKind);
+  }
+
+  #placeOf(group: OpenGroup, { blockSize }: DecodedBlockStored, unknownKind: string | null) {
+    const stride = group.blockSize / this.#contextBlockSize;
+    if (!Number.isInteger(stride)) return "group_misaligned" as const;
+    if (blockSize !== group.blockSize && blockSize !== 0) return "partial_block" as const;
+    const contextBlockSize = this.#contextBlockSize;
+    return { slot: group.slot, isMain: false, contextBlockSize, stride, unknownKind };
+  }
+}
+
+type RuleChoice = readonly [rule: GroupRule, windowTokens: number, unknownKind: string | null];
+
+/** The rule of a group beside the main one, and its kind if that has none of its own (C1). */
+function ruleOf(
+  rule: GroupRule | typeof MAIN | undefined,
+  kind: string | null,
+  window: number | null,
+): RuleChoice {
+  if (rule === MAIN) return ["run", 0, kind === null ? "none" : null];
+  if (rule === "last") return ["last", 0, null];
+  if ((rule === "window" || rule === "chunk") && window !== null && window > 0) return [rule, window, null];
+  return ["run", 0, kind ?? "none"];
+}
+
+function greatestDivisor(one: number, other: number): number {
+  let [a, b] = [one, other];
+  while (b !== 0) [a, b] = [b, a % b];
+  return a;
+}
+
+/**
+ * The block sizes of the groups that a message stores to, by group number: the largest of each, since smaller ones are
+ * parts of blocks. Reads the first events of a message; what of it cannot be read is the applier's to find.
+ */
+export function scoutGroups(decoder: EventBatchDecoder, payload: Uint8Array): Map<number, number> {
+  const sizes = new Map<number, number>();
+  let events = 0;
+  const scout: EventSink = {
+    onBlockStored: ({ groupIdx, kvCacheSpecKind: kind, blockSize, tokenCount, medium }) => {
+      const isCache = kind === null || RULE_BY_KIND.get(kind) !== NO_CACHE;
+      const isDevice = medium === null || medium.toUpperCase() === "GPU";
+      if (!isCache || !isDevice || tokenCount === 0 || blockSize === 0) return;
+      const group = groupIdx ?? UNNUMBERED;
+      if (sizes.size < OTHERS_MAX) sizes.set(group, Math.max(sizes.get(group) ?? 0, blockSize));
+    },
+    onBlockRemoved: () => undefined,
+    onAllBlocksCleared: () => undefined,
+    onFault: () => undefined,
+    onUnknownField: () => undefined,
+    isTurnOver: () => ++events >= SCOUTED_EVENTS_MAX,
+  };
+  try {
+    decoder.begin(payload, scout);
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+  }
+  return sizes;
+}
