@@ -159,7 +159,7 @@ describe("kvsync inspect", () => {
       "0.5",
     ]);
     expect({ code, out }).toEqual({ code: 1, out: "" });
-    expect(err).toMatch(/no answer; is the address right/);
+    expect(err).toMatch(/neither an IPv4 nor an IPv6 address/);
   });
 
   test("says why there is no connection, and ends with 1", async () => {
