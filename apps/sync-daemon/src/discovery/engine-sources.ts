@@ -29,6 +29,7 @@ import {
   type RegisteredEngine,
   RegistryError,
 } from "../engine/engine-registry.ts";
+import { SocketClaims } from "../engine/socket-claims.ts";
 import type { LogLine } from "../log/log-line.ts";
 
 /** Where engines come from; of two that contradict each other the one named first is right. What a person wrote down goes before what was found. */
@@ -262,19 +263,18 @@ export class EngineSources {
   /** E2. */
   #choose(refusals: Map<string, Refusal>): Map<string, Winner> {
     const winners = new Map<string, Winner>();
-    const byEndpoint = new Map<string, Winner>();
+    const sockets = new SocketClaims<Winner>();
     for (const source of ENGINE_SOURCES) {
       for (const stated of this.#stated[source].values()) {
         const { engine } = stated;
-        const taken = engine.ranks.find(({ endpoint }) => byEndpoint.has(endpoint))?.endpoint ?? "";
-        const rival = winners.get(engine.id) ?? byEndpoint.get(taken);
+        const rival = winners.get(engine.id) ?? sockets.rival(engine)?.owner;
         if (rival !== undefined) {
           refusals.set(keyOf(source, engine.id), standBack(source, engine, rival));
           continue;
         }
         const winner = { ...stated, source };
         winners.set(engine.id, winner);
-        for (const { endpoint } of engine.ranks) byEndpoint.set(endpoint, winner);
+        sockets.add(engine, winner);
       }
       for (const malformed of this.#malformed[source]) {
         refusals.set(keyOf(source, malformed.id), malformed);

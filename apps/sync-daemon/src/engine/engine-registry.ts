@@ -7,7 +7,7 @@
  * Invariants
  *  R1  A rank slot belongs to at most one rank at a time; it is given out again only after the ingest thread has cleared
  *      it, so that a lookup never credits a new engine with an old one's blocks.
- *  R2  Ids are unique, and so are endpoints: two engines on one socket would be one engine counted twice.
+ *  R2  Ids are unique, and so are sockets (socket-claims.ts): two engines on one would be one engine counted twice.
  *  R3  Engines, ranks and models are bounded.
  *  R4  A slot that a snapshot filled is kept for the very rank that it belonged to, for a while; whoever else registers under
  *      that id gets another.
@@ -18,6 +18,7 @@ import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";
 import type { FollowedRank } from "./followed-rank.ts";
 import type { SnapshotStream } from "./followed-rank.ts";
 import type { Engine, EngineRank } from "./engine-entry.ts";
+import { SocketClaims } from "./socket-claims.ts";
 
 /** Models served at once: label values and tables grow with them. */
 const MODELS_MAX = 1024;
@@ -80,7 +81,8 @@ export class EngineRegistry {
   /** By each further name of a model, and by each adapter that an entry names. */
   readonly #byAlias = new NamedEngines();
   readonly #byAdapter = new NamedEngines();
-  readonly #byEndpoint = new Map<string, string>();
+  /** By id (R2). */
+  readonly #sockets = new SocketClaims<string>();
   readonly #owners: (SlotOwner | undefined)[] = [];
   /** Streams of a snapshot that nobody has claimed yet, by `claimOf`. */
   readonly #reserved = new Map<string, SnapshotStream>();
@@ -136,10 +138,8 @@ export class EngineRegistry {
       if (field === null) return { registered: existing, created: false };
       throw engineConflict(engine, field, engine.id);
     }
-    for (const { endpoint } of engine.ranks) {
-      const other = this.#byEndpoint.get(endpoint);
-      if (other !== undefined) throw engineConflict(engine, "endpoint", other);
-    }
+    const other = this.#sockets.rival(engine);
+    if (other !== undefined) throw engineConflict(engine, "endpoint", other.owner);
     this.#refuseBeyondLimits(engine);
     const claims = engine.ranks.map((rank) => this.#claim(engine, rank));
     const ranks = engine.ranks.map(({ dpRank }, i) => ({
@@ -150,13 +150,13 @@ export class EngineRegistry {
     this.#engines.set(engine.id, registered);
     const peers = this.#byModel.get(engine.model) ?? new Set();
     this.#byModel.set(engine.model, peers.add(registered));
+    this.#sockets.add(engine, engine.id);
     this.#byAlias.add(engine.aliases, registered);
     this.#byAdapter.add(engine.adapters, registered);
     engine.ranks.forEach(({ endpoint, replayEndpoint, dpRank }, i) => {
       const rankSlot = ranks[i]?.rankSlot ?? 0;
       const owner = { workerId: engine.id, model: engine.model, dpRank };
       this.#owners[rankSlot] = owner;
-      this.#byEndpoint.set(endpoint, engine.id);
       const { topic, reportMode, sharedSocket } = engine;
       const resumeFrom = claims[i]?.position ?? null;
       this.#follower.follow({
@@ -190,13 +190,13 @@ export class EngineRegistry {
       );
     }
     this.#engines.delete(id);
-    const { model, ranks } = registered.engine;
+    const { model } = registered.engine;
     const peers = this.#byModel.get(model);
     peers?.delete(registered);
     if (peers?.size === 0) this.#byModel.delete(model);
     this.#byAlias.remove(registered.engine.aliases, registered);
     this.#byAdapter.remove(registered.engine.adapters, registered);
-    for (const { endpoint } of ranks) this.#byEndpoint.delete(endpoint);
+    this.#sockets.remove(registered.engine);
     const freed = registered.ranks.map(async ({ rankSlot }) => {
       this.#owners[rankSlot] = undefined;
       await this.#forget(rankSlot);

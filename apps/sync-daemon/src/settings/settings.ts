@@ -9,6 +9,7 @@ import { z } from "zod";
 
 import { discoverySection } from "./discovery-settings.ts";
 import { type Engine, engineEntry } from "../engine/engine-entry.ts";
+import { SocketClaims } from "../engine/socket-claims.ts";
 import { healthSection } from "./health-settings.ts";
 import { logSection } from "./log-settings.ts";
 import {
@@ -47,11 +48,18 @@ const engines = z
       else context.addIssue({ code: "custom", path: [i, field], message: expected(`engines.${earlier}`) });
     };
     // An entry that is refused itself comes as it was written.
-    for (const [i, { id, ranks = [] }] of (list as (Pick<Engine, "id"> & Partial<Engine>)[]).entries()) {
-      claim(i, "id", id, (earlier) => `an id of its own; ${earlier} has the same`);
-      // Ranks of one engine may share theirs.
-      for (const endpoint of new Set(ranks.map((rank) => rank.endpoint)))
-        claim(i, "endpoint", endpoint, (earlier) => `an endpoint of its own; ${earlier} has ${endpoint} too`);
+    const sockets = new SocketClaims<number>();
+    for (const [i, engine] of (list as (Pick<Engine, "id"> & Partial<Engine>)[]).entries()) {
+      claim(i, "id", engine.id, (earlier) => `an id of its own; ${earlier} has the same`);
+      // An entry that was refused has no ranks.
+      if (engine.ranks === undefined) continue;
+      const whole = engine as Engine;
+      const rival = sockets.rival(whole);
+      if (rival === undefined) sockets.add(whole, i);
+      else {
+        const message = `an endpoint of its own, or a topic that tells them apart; engines.${rival.owner} has ${rival.endpoint} too`;
+        context.addIssue({ code: "custom", path: [i, "endpoint"], message });
+      }
     }
   })
   .default([])

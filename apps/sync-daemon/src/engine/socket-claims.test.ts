@@ -1,0 +1,25 @@
+import { expect, test } from "vitest";
+
+import { engineEntry } from "./engine-entry.ts";
+import { SocketClaims } from "./socket-claims.ts";
+
+const engine = (id: string, topic: string, endpoint = "tcp://h:1") =>
+  engineEntry.parse({ id, model: "m", endpoint, topic });
+
+test.each([
+  ["a", "b", undefined],
+  ["kv@10.0.0.1@m", "kv@10.0.0.2@m", undefined],
+  ["", "", "first"],
+  ["", "a", "first"],
+  ["a", "", "first"],
+  ["a", "a", "first"],
+  ["kv@1", "kv@10", "first"],
+  ["kv@10", "kv@1", "first"],
+])("engines of topics %j and %j on one socket: the second's rival is %s", (one, other, rival) => {
+  const claims = new SocketClaims<string>();
+  claims.add(engine("first", one), "first");
+  expect(claims.rival(engine("second", other))?.owner).toBe(rival);
+  expect(claims.rival(engine("second", other, "tcp://h:2"))).toBeUndefined();
+  claims.remove(engine("first", one));
+  expect(claims.rival(engine("second", other))).toBeUndefined();
+});
