@@ -23,6 +23,7 @@ import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { IngestPool, type PoolDependencies } from "./ingest/ingest-pool.ts";
+import { SetAsideMessages } from "./ingest/set-aside.ts";
 import { BoardReader, createBoardMemory } from "./board/stream-board.ts";
 import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
 import type { IngestSettings } from "./ingest/thread-messages.ts";
@@ -142,8 +143,11 @@ export class Daemon {
     const board = new BoardReader(boardMemory);
     const shared = { board: boardMemory, logLevel: telemetry.level.memory, curve };
     const workers = ingestSettings(settings, shared, found?.path ?? null);
-    const stallMs = settings.ingest.stall_seconds * 1000;
-    const ingest = await IngestPool.start(workers, { board, stallMs, ...heardOf(dependencies, telemetry) });
+    const ingest = await IngestPool.start(workers, {
+      board,
+      ...endings(settings, log),
+      ...heardOf(dependencies, telemetry),
+    });
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const { configFile } = dependencies;
@@ -215,11 +219,21 @@ function snapshotStoreOf(
   return new SnapshotStore(snapshot, dependencies);
 }
 
+/** What is done about workers that end or stop. */
+function endings(
+  { ingest, discovery, snapshot }: Settings,
+  log: LineGate,
+): Pick<PoolDependencies, "stallMs" | "setAside"> {
+  const folder = discovery.state_directory ?? snapshot.directory;
+  const setAside = new SetAsideMessages(folder, log.write);
+  return { stallMs: ingest.stall_seconds * 1000, setAside };
+}
+
 /** Where ingest threads' code lies, and where their news go. */
 function heardOf(
   { ingestScript, died, stalled }: DaemonDependencies,
   { metrics, log, announce, threadLine, tracing }: Telemetry,
-): Omit<PoolDependencies, "board" | "stallMs"> {
+): Omit<PoolDependencies, "board" | "stallMs" | "setAside"> {
   const span = spanTaker(tracing);
   return { script: ingestScript, died, stalled, metrics, log: log.write, announce, threadLine, span };
 }

@@ -22,6 +22,7 @@ export type TrustReason =
   | "loss_suspected"
   | "probes_failed"
   | "unreadable_message"
+  | "message_set_aside"
   | "unreadable_removal"
   | "unreadable_event"
   | "unknown_event_type"

@@ -137,4 +137,5 @@ export { RANK_BLOCK_SIZES_MAX, type Turn } from "./sync/event-applier.ts";
 export type { StreamPosition } from "./sync/stream-position.ts";
 export { peekDataParallelRank } from "./sync/batch-rank.ts";
 export { HoldBudget } from "./sync/held-messages.ts";
-export { WorkerSync, type SyncDependencies } from "./sync/worker-sync.ts";
+export { peekTimestampSeconds } from "./sync/batch-timestamp.ts";
+export { WorkerSync, type MessageGuard, type SyncDependencies } from "./sync/worker-sync.ts";

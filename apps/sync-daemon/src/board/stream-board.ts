@@ -30,7 +30,10 @@ import {
 } from "@kvsync/core";
 
 import { epochMs, sharedClockMs } from "../clock.ts";
+import type { SetAsideMessage } from "../engine/followed-rank.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "./drop-reasons.ts";
+
+const NO_MESSAGE: SetAsideMessage = { sequenceNumber: 0, timestampSeconds: 0, bytes: 0 };
 
 /** Header cells. */
 const HEADER = {
@@ -43,6 +46,11 @@ const HEADER = {
   heartbeatMs: 6,
   utilization: 7,
 } as const;
+/** Header cells behind those: the message that the worker is at. */
+const AT_RANK_PLUS_ONE = 8;
+const AT_SEQUENCE_NUMBER = 9;
+const AT_TIMESTAMP = 10;
+const AT_BYTES = 11;
 const HEADER_CELLS = 16;
 /** A worker beats four times a second and with every message: eight beats missed in a row. */
 export const HEARTBEAT_STALE_MS = 2000;
@@ -163,6 +171,20 @@ export class BoardWriter {
     this.#workerNumber = workerNumber;
     this.#now = now;
     this.beat();
+  }
+
+  /**
+   * Shows which message the worker is at, for whoever has to say what it died of; some nanoseconds.
+   *
+   * @param rankSlot - whose it is; null between two messages.
+   * @param message - its number, batch timestamp and length.
+   */
+  at(rankSlot: number | null, message: SetAsideMessage = NO_MESSAGE): void {
+    const cells = this.#cells;
+    cells[this.#header + AT_SEQUENCE_NUMBER] = message.sequenceNumber;
+    cells[this.#header + AT_TIMESTAMP] = message.timestampSeconds;
+    cells[this.#header + AT_BYTES] = message.bytes;
+    cells[this.#header + AT_RANK_PLUS_ONE] = rankSlot === null ? 0 : rankSlot + 1;
   }
 
   /** Shows that the worker runs; tens of nanoseconds. To be called between any two pieces of work. */
@@ -301,6 +323,24 @@ export class BoardReader {
    */
   silentMs(workerNumber: number, nowMs: number = this.#now()): number {
     return nowMs - (this.#cells[workerNumber * HEADER_CELLS + HEADER.heartbeatMs] ?? 0);
+  }
+
+  /**
+   * The message that a worker is at, or was at when it ended.
+   *
+   * @param workerNumber - of a worker.
+   * @returns null between two messages.
+   */
+  messageAt(workerNumber: number): { readonly rankSlot: number; readonly message: SetAsideMessage } | null {
+    const cell = (i: number): number => this.#cells[workerNumber * HEADER_CELLS + i] ?? 0;
+    const rankPlusOne = cell(AT_RANK_PLUS_ONE);
+    if (rankPlusOne === 0) return null;
+    const message = {
+      sequenceNumber: cell(AT_SEQUENCE_NUMBER),
+      timestampSeconds: cell(AT_TIMESTAMP),
+      bytes: cell(AT_BYTES),
+    };
+    return { rankSlot: rankPlusOne - 1, message };
   }
 
   /**

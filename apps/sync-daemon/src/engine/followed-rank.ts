@@ -5,6 +5,13 @@
 
 import type { StreamPosition } from "@kvsync/core";
 
+/** A message that is passed over (ingest/set-aside.ts): its number, batch timestamp and length. */
+export interface SetAsideMessage {
+  readonly sequenceNumber: number;
+  readonly timestampSeconds: number;
+  readonly bytes: number;
+}
+
 /** One DP rank to follow. */
 export interface FollowedRank {
   readonly rankSlot: number;
@@ -21,6 +28,8 @@ export interface FollowedRank {
   readonly reportMode: "delta" | "full";
   /** Where a snapshot left it; null to begin afresh. Its blocks are in the index under this slot. */
   readonly resumeFrom: StreamPosition | null;
+  /** Messages during which the process died before; absent without any. */
+  readonly setAside?: readonly SetAsideMessage[];
 }
 
 /** One stream of a snapshot: who it was, and where it stood. */

@@ -23,6 +23,7 @@ import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import { IngestWorker } from "./ingest-worker.ts";
 import type { BoardReader } from "../board/stream-board.ts";
+import type { SetAsideMessages } from "./set-aside.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { makeBarrier } from "./snapshot-barrier.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
@@ -52,6 +53,8 @@ export interface PoolDependencies {
   /** A worker has shown no sign of life for `stallMs`. */
   readonly stalled: (worker: string, silentSeconds: number) => void;
   readonly stallMs: number;
+  /** What was written down of past deaths, and takes this one's. */
+  readonly setAside: SetAsideMessages;
 }
 
 interface Assignment {
@@ -83,6 +86,7 @@ export class IngestPool implements RankFollower {
     this.#dependencies = dependencies;
     const { board, log, stalled, stallMs } = dependencies;
     const lost = (number: number, silentMs: number): void => {
+      this.#writeDown(number, "stalled");
       stalled(`ingest-${number}`, silentMs / 1000);
     };
     this.#stallWatch = new StallWatch(board, stallMs, { lost, log });
@@ -107,6 +111,7 @@ export class IngestPool implements RankFollower {
     dependencies: PoolDependencies,
   ): Promise<IngestPool> {
     const workers: IngestWorker[] = [];
+    let pool: IngestPool | null = null;
     for (const [number, own] of settings.entries()) {
       const sharedIndex = workers[0]?.index ?? null;
       const worker = await IngestWorker.start(
@@ -116,7 +121,10 @@ export class IngestPool implements RankFollower {
           metrics: dependencies.announce,
           log: dependencies.threadLine,
           span: dependencies.span,
-          died: dependencies.died,
+          died: (error) => {
+            if (pool !== null) pool.#writeDown(number, "died");
+            dependencies.died(error);
+          },
           evicted: (reason: EvictionReason, rankSlots) => {
             workers.forEach((other, i) => {
               if (i !== number) other.evicted(reason, rankSlots);
@@ -126,7 +134,7 @@ export class IngestPool implements RankFollower {
       );
       workers.push(worker);
     }
-    const pool = new IngestPool(workers, dependencies);
+    pool = new IngestPool(workers, dependencies);
     pool.#stallWatch.start();
     if (workers.length > 1) pool.#balance();
     return pool;
@@ -143,7 +151,9 @@ export class IngestPool implements RankFollower {
   }
 
   /** {@inheritDoc RankFollower.follow} */
-  follow(rank: FollowedRank): void {
+  follow(wanted: FollowedRank): void {
+    const setAside = this.#dependencies.setAside.of(wanted);
+    const rank = setAside.length === 0 ? wanted : { ...wanted, setAside };
     const counts = this.#workers.map(() => 0);
     for (const { worker } of this.#assignments.values()) counts[worker] = (counts[worker] ?? 0) + 1;
     const worker = counts.indexOf(Math.min(...counts));
@@ -207,6 +217,20 @@ export class IngestPool implements RankFollower {
     this.#stallWatch.stop();
     await Promise.all(this.#moving.values());
     await Promise.all(this.#workers.map((worker) => worker.stop()));
+  }
+
+  /** The message that a worker was at when it ended or stopped is not applied again. */
+  #writeDown(number: number, cause: "died" | "stalled"): void {
+    const { board, setAside, log } = this.#dependencies;
+    const at = board.messageAt(number);
+    const rank = at === null ? undefined : this.#assignments.get(at.rankSlot)?.rank;
+    if (at === null || rank === undefined) return;
+    setAside.add(rank, at.message, cause);
+    const facts = { pod: rank.workerId, dp_rank: rank.dpRank, worker: `ingest-${number}`, cause };
+    const message =
+      "an ingest worker ended during a message of this engine; it is passed over after the restart";
+    const line = { level: "warn", event: "message_set_aside", message } as const;
+    log({ ...line, facts: { ...facts, sequence_number: at.message.sequenceNumber } });
   }
 
   get #first(): IngestWorker {

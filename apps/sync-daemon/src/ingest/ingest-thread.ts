@@ -40,6 +40,16 @@ const tell = (message: FromIngest): void => {
   port.postMessage(message);
 };
 
+/**
+ * A thread that ends with sockets open can abort the process (zeromq.js 6.8), before the main thread
+ * hears of it. So it tells the main thread, which ends the process, and does nothing any more.
+ */
+process.on("uncaughtException", (error: unknown) => {
+  const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+  tell({ kind: "failed", error: { name, message, stack: stack ?? "" } });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+});
+
 const metrics = new MetricSlots(settings.worker, (announcement) => {
   tell({ kind: "metrics", announcement });
 });

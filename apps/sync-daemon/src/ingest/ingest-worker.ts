@@ -63,6 +63,10 @@ export class IngestWorker {
     const worker = new Worker(script, { workerData: settings, name: settings.worker });
     let started: IngestWorker | null = null;
     const ready = new Promise<Extract<FromIngest, { kind: "ready" }>>((resolve, reject) => {
+      const died = (error: Error): void => {
+        reject(error);
+        if (started !== null && !started.#stopping) listener.died(error);
+      };
       worker.on("message", (message: FromIngest) => {
         switch (message.kind) {
           case "ready":
@@ -83,6 +87,9 @@ export class IngestWorker {
           case "forgotten":
             started?.forgotten(message.rankSlot);
             break;
+          case "failed":
+            died(Object.assign(new Error(message.error.message), message.error));
+            break;
           case "metrics":
             listener.metrics(message.announcement);
             break;
@@ -95,14 +102,10 @@ export class IngestWorker {
         }
       });
       worker.on("error", (cause: unknown) => {
-        const error = cause instanceof Error ? cause : new Error(String(cause));
-        reject(error);
-        if (started !== null && !started.#stopping) listener.died(error);
+        died(cause instanceof Error ? cause : new Error(String(cause)));
       });
       worker.on("exit", (code) => {
-        const error = new Error(`ingest thread ended with code ${code}`);
-        reject(error);
-        if (started !== null && !started.#stopping) listener.died(error);
+        died(new Error(`ingest thread ended with code ${code}`));
       });
     });
     const { index, restored } = await ready;

@@ -41,6 +41,7 @@ import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { IngestGauges } from "./ingest-gauges.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
 import { IngestQueue, type Lane, type QueueItem } from "./ingest-queue.ts";
+import { MessageAtHand } from "./message-at-hand.ts";
 import { type ReplayClient, ReplayRequests } from "./replay-requests.ts";
 import type { BoardWriter } from "../board/stream-board.ts";
 import { StreamFilter } from "./stream-filter.ts";
@@ -180,8 +181,14 @@ export class Ingest {
       () => this.#wallClockSeconds,
     );
     const lastNumber = (): number | null => stream.sync.lastSequenceNumber;
+    const atHand = new MessageAtHand(rank, this.#dependencies.board, (sequenceNumber) => {
+      const message = "passes over a message during which the process ended before";
+      const facts = { ...names, sequence_number: sequenceNumber };
+      log.write({ level: "warn", event: "message_passed_over", message, facts });
+    });
     const stream: Stream = new Stream(rank, {
       ingest: this,
+      atHand,
       metrics: streamMetrics,
       watch: new StreamWatch(
         streamMetrics,
@@ -202,7 +209,14 @@ export class Ingest {
             resumeFrom: rank.resumeFrom ?? undefined,
             limits: this.#dependencies.syncLimits,
           },
-          { index, decoder: this.#decoder, listener, holdBudget: this.#holdBudget, turn: this.#turn },
+          {
+            index,
+            decoder: this.#decoder,
+            listener,
+            holdBudget: this.#holdBudget,
+            turn: this.#turn,
+            guard: atHand,
+          },
         ),
     });
     this.#streams.set(rank.rankSlot, stream);
@@ -447,6 +461,7 @@ export class Ingest {
     this.#dependencies.board.beat();
     this.#unfinished.delete(stream);
     this.#turn.begin(nowMs);
+    stream.atHand.show();
     if (stream.sync.continueApplying(nowMs)) this.#queue.letGo(stream);
     this.#after(stream);
   }
@@ -543,6 +558,7 @@ export class Ingest {
 
   /** Does what the stream asks for, and shows where it stands. */
   #after(stream: Stream): void {
+    this.#dependencies.board.at(null);
     for (let action = stream.sync.takeAction(); action !== null; action = stream.sync.takeAction()) {
       if (action.kind === "abandon_replay") this.#replays.abandon(stream, action.attempt);
       else {
@@ -654,6 +670,7 @@ class Stream implements ReplayClient {
   readonly filter: StreamFilter;
   /** Ranks that share the socket were logged. */
   sharingLogged = false;
+  readonly atHand: MessageAtHand;
   /** By position in QUEUE_DROP_REASONS. */
   readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
   closed = false;
@@ -667,6 +684,7 @@ class Stream implements ReplayClient {
     rank: FollowedRank,
     parts: {
       readonly ingest: Ingest;
+      readonly atHand: MessageAtHand;
       readonly metrics: StreamMetrics;
       readonly watch: StreamWatch;
       readonly connect: (stream: Stream) => EngineConnection;
@@ -676,6 +694,7 @@ class Stream implements ReplayClient {
     this.rank = rank;
     this.filter = new StreamFilter(rank.dpRank, rank.sharedSocket);
     this.#ingest = parts.ingest;
+    this.atHand = parts.atHand;
     this.metrics = parts.metrics;
     this.watch = parts.watch;
     this.sync = parts.sync(parts.watch);

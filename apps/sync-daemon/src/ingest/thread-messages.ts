@@ -90,6 +90,8 @@ export type FromIngest =
   | { readonly kind: "evicted"; readonly reason: EvictionReason; readonly rankSlots: readonly number[] }
   /** Everything of the rank is gone from the index: its slot may be given to another. */
   | { readonly kind: "forgotten"; readonly rankSlot: number }
+  /** An error that nothing caught: the thread does nothing from now on. */
+  | { readonly kind: "failed"; readonly error: Readonly<Record<"name" | "message" | "stack", string>> }
   | { readonly kind: "metrics"; readonly announcement: SlotAnnouncement }
   | { readonly kind: "log"; readonly line: LogLine }
   | { readonly kind: "span"; readonly span: FinishedSpan };

@@ -253,6 +253,13 @@ export class EventApplier implements EventSink {
     }
   }
 
+  /** Passes over a message during which the process died before. */
+  setAside(sequenceNumber: number): null {
+    this.#sequenceNumber = sequenceNumber;
+    this.lose("message_set_aside");
+    return null;
+  }
+
   /** Goes on with the unfinished message. */
   proceed(): Applied {
     const decoding = this.#decoding;

@@ -62,11 +62,18 @@ class Walk {
   before: TrustReason | null = null;
   countersBefore = createSyncCounters();
 
+  /** Numbers of messages that are set aside. */
+  readonly setAside = new Set<number>();
+
   constructor(settings: Partial<SyncSettings> = {}, index: IndexWriter = naive) {
     naive.clearRank(RANK);
     this.sync = new WorkerSync(
       { rankSlot: RANK, model: "m", dpRank: 0, hasReplay: true, startedAtMs: this.nowMs, ...settings },
-      { index, decoder: new EventBatchDecoder(index.scratch) },
+      {
+        index,
+        decoder: new EventBatchDecoder(index.scratch),
+        guard: { admits: (sequenceNumber) => !this.setAside.has(sequenceNumber) },
+      },
     );
   }
 
@@ -297,6 +304,13 @@ const MESSAGES: Record<MessageDropReason, () => Walk> = {
       walk.reply(attempt, 0, 1);
       walk.answer([0], 1);
       walk.before = null;
+    });
+  },
+  set_aside: () => {
+    const walk = Walk.exact();
+    walk.setAside.add(1);
+    return walk.cause(() => {
+      walk.live([stored(1)]);
     });
   },
 };

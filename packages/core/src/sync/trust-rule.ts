@@ -141,6 +141,11 @@ export const TRUST_REASONS = {
     kind: "lost_removal",
     says: "A message broke off. What followed may have been removals.",
   },
+  message_set_aside: {
+    trust: "stale",
+    kind: "lost_removal",
+    says: "A message during which the process died is not applied again. It may hold removals.",
+  },
   unreadable_removal: {
     trust: "stale",
     kind: "lost_removal",
@@ -433,6 +438,10 @@ const MESSAGE_DROPS = {
   before_restart: {
     reason: null,
     says: "Received before its publisher was found to be another one. That publisher's blocks are gone, and the rank was cleared.",
+  },
+  set_aside: {
+    reason: "message_set_aside",
+    says: "The process died while it applied this message. After the restart it is passed over, so that a replayed message cannot end the process again and again.",
   },
 } as const;
 

@@ -68,8 +68,21 @@ export interface SyncDependencies {
   readonly listener?: SyncListener | undefined;
   /** Bounds what all streams together hold; each has its own bound beside. */
   readonly holdBudget?: HoldBudget | undefined;
+  /** Asked before each message. */
+  readonly guard?: MessageGuard | undefined;
   /** Ends work on one message for now (Y8). Without it every message is applied in one go. */
   readonly turn?: Turn | undefined;
+}
+
+/** Knows the messages that must not be applied, and keeps a record of the one at hand. */
+export interface MessageGuard {
+  /**
+   * A message is about to be applied.
+   *
+   * @param payload - borrowed during the call.
+   * @returns false when it is to be passed over, as `set_aside`.
+   */
+  admits(sequenceNumber: number, payload: Uint8Array): boolean;
 }
 
 /** A message that is applied in parts (Y8), and what follows when all of it is. */
@@ -123,6 +136,7 @@ export class WorkerSync {
   readonly #dpRank: number;
   readonly #limits: SyncLimits;
   readonly #listener: SyncListener;
+  readonly #guard: MessageGuard | undefined;
   readonly #applier: EventApplier;
   readonly #fence: PublisherFence;
   readonly #held: HeldMessages;
@@ -202,6 +216,7 @@ export class WorkerSync {
     this.#dpRank = settings.dpRank;
     this.#limits = limits;
     this.#listener = listener;
+    this.#guard = dependencies.guard;
     this.#applier = new EventApplier(settings, { index, decoder, listener, turn, counters: this.counters });
     this.#doubts = this.#applier.doubts;
     this.#doubts.note("not_connected");
@@ -967,9 +982,16 @@ export class WorkerSync {
   #apply(message: UnfinishedMessage, nowMs: number): void {
     // A live message noted its arrival itself: it may have been held since.
     if (message.lane === "replay") this.#lastEventAtMs = nowMs;
-    const applied = this.#applier.apply(message.sequenceNumber, message.payload);
+    const applied = this.#applyOrPass(message.sequenceNumber, message.payload);
     if (applied === "unfinished") this.#unfinished = message;
     else this.#finish(message, applied, nowMs);
+  }
+
+  #applyOrPass(sequenceNumber: number, payload: Uint8Array): Applied {
+    if (this.#guard?.admits(sequenceNumber, payload) !== false)
+      return this.#applier.apply(sequenceNumber, payload);
+    this.#dropMessage("set_aside");
+    return this.#applier.setAside(sequenceNumber);
   }
 
   #finish(

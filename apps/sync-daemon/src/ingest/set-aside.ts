@@ -1,0 +1,131 @@
+/**
+ * The messages during which a process of this daemon died: written down by the dying process, passed
+ * over by the next one.
+ *
+ *   worker ─▶ board: "at message n of rank r"        two writes to shared memory a message
+ *   worker dies or stalls ─▶ main thread reads that ─▶ FILE ─▶ exit ─▶ next start ─▶ ranks to follow
+ *
+ * A message is named by its stream (worker, DP rank, endpoint), its number, its batch timestamp and its
+ * length, so that the same number of a restarted engine is another message. Without a folder nothing
+ * is remembered.
+ *
+ * Invariants
+ *  S1  At most ENTRIES_MAX messages are remembered, the newest ones.
+ *  S2  A file that cannot be read or written costs the memory of past deaths, never the process.
+ *
+ * Not here: a death of the whole process at once (out of memory, kill -9). Nothing of it can be written
+ * down by then. health.md says so.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { z } from "zod";
+
+import type { FollowedRank, SetAsideMessage } from "../engine/followed-rank.ts";
+import type { LogLine } from "../log/log-line.ts";
+
+/** In the daemon's folder of states. */
+const FILE = "set-aside.json";
+/** A crash adds one; more than these in one file are the trace of a fault that setting aside does not help. */
+const ENTRIES_MAX = 64;
+
+const entry = z.object({
+  worker_id: z.string(),
+  dp_rank: z.number(),
+  endpoint: z.string(),
+  sequence_number: z.number(),
+  timestamp_seconds: z.number(),
+  bytes: z.number(),
+  /** What happened to the process. */
+  cause: z.enum(["died", "stalled"]),
+  at: z.string(),
+});
+const contents = z.array(entry).max(ENTRIES_MAX);
+
+type Entry = z.output<typeof entry>;
+
+/** The rank whose message it was. */
+export type SetAsideOwner = Pick<FollowedRank, "workerId" | "dpRank" | "endpoint">;
+
+/** What is remembered of past deaths. */
+export class SetAsideMessages {
+  readonly #folder: string | null;
+  readonly #log: (line: LogLine) => void;
+  #entries: Entry[] = [];
+
+  /**
+   * Reads the file.
+   *
+   * @param folder - of states; null to remember nothing.
+   * @param log - is told what is set aside, and what could not be read or written.
+   */
+  constructor(folder: string | null, log: (line: LogLine) => void) {
+    this.#folder = folder;
+    this.#log = log;
+    if (folder === null) return;
+    try {
+      this.#entries = contents.parse(JSON.parse(readFileSync(join(folder, FILE), "utf8")));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") this.#failed("set_aside_unreadable", error);
+    }
+    for (const one of this.#entries) {
+      const facts = { pod: one.worker_id, dp_rank: one.dp_rank, cause: one.cause };
+      const message =
+        "the process ended during a message of this engine; the message is passed over from now on";
+      const line = { level: "warn", component: "sync", event: "message_set_aside", message } as const;
+      log({ ...line, facts: { ...facts, sequence_number: one.sequence_number, ended_at: one.at } });
+    }
+  }
+
+  /**
+   * The messages of a rank that must not be applied.
+   *
+   * @param rank - to be followed.
+   * @returns a list that is nearly always empty.
+   */
+  of({ workerId, dpRank, endpoint }: SetAsideOwner): SetAsideMessage[] {
+    return this.#entries
+      .filter((one) => one.worker_id === workerId && one.dp_rank === dpRank && one.endpoint === endpoint)
+      .map((one) => ({
+        sequenceNumber: one.sequence_number,
+        timestampSeconds: one.timestamp_seconds,
+        bytes: one.bytes,
+      }));
+  }
+
+  /**
+   * Writes a message down, at once: the process is about to end.
+   *
+   * @param owner - whose it was.
+   * @param message - which.
+   * @param cause - what happened during it.
+   */
+  add({ workerId, dpRank, endpoint }: SetAsideOwner, message: SetAsideMessage, cause: Entry["cause"]): void {
+    if (this.#folder === null) return;
+    this.#entries.push({
+      worker_id: workerId,
+      dp_rank: dpRank,
+      endpoint,
+      sequence_number: message.sequenceNumber,
+      timestamp_seconds: message.timestampSeconds,
+      bytes: message.bytes,
+      cause,
+      at: new Date().toISOString(),
+    });
+    const path = join(this.#folder, FILE);
+    try {
+      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+      writeFileSync(`${path}.new`, JSON.stringify(this.#entries.slice(-ENTRIES_MAX), null, 1), {
+        mode: 0o600,
+      });
+      renameSync(`${path}.new`, path);
+    } catch (error) {
+      this.#failed("set_aside_unwritable", error);
+    }
+  }
+
+  #failed(event: string, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#log({ level: "warn", component: "sync", event, message, facts: { file: FILE } });
+  }
+}
