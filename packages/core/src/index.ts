@@ -84,6 +84,7 @@ export {
   type MatchResult,
   GROUP_RULES,
   type GroupRule,
+  type GroupShape,
   GROUPS_PER_RANK_MAX,
   HOLDER_SLOTS_MAX,
   LOOKAHEAD_MAX,
