@@ -12,7 +12,7 @@ import { chmodSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-import { ROOT, installAndBuild, pnpm, requireNode, step } from "./workspace.mjs";
+import { ROOT, installAndBuild, pnpm, step, useSupportedNode } from "./workspace.mjs";
 
 const [folder] = process.argv.slice(2);
 if (folder === undefined || process.argv.length > 3) {
@@ -21,7 +21,7 @@ if (folder === undefined || process.argv.length > 3) {
 }
 const target = resolve(folder);
 
-requireNode();
+await useSupportedNode();
 // Earlier builds leave files in dist, and in turbo's cache of it, that the source has no more.
 process.env.TURBO_FORCE = "true";
 for (const group of ["packages", "apps"])

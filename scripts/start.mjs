@@ -4,9 +4,9 @@
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { ROOT, childEnvironment, installAndBuild, requireNode } from "./workspace.mjs";
+import { ROOT, childEnvironment, forwardSignals, installAndBuild, useSupportedNode } from "./workspace.mjs";
 
-requireNode();
+await useSupportedNode();
 console.log("kvsync: preparing");
 await installAndBuild();
 console.log();
@@ -17,5 +17,5 @@ const demo = spawn(
   { cwd: ROOT, env: childEnvironment(), stdio: "inherit" },
 );
 // Ctrl-C reaches the demonstration as well (same terminal); it cleans up and decides the exit code.
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => demo.kill(signal));
+forwardSignals(demo);
 demo.on("close", (code, signal) => process.exit(code ?? (signal === "SIGINT" ? 130 : 1)));

@@ -2,15 +2,26 @@
  * `npm test`: install, build, every static check, every test; then one table and one closing line. A test that needs something
  * this machine lacks is named as skipped, with what would bring it; in CI a skip is a failure.
  *
- * In CI the folder for a container is made and started, and the demonstration runs once under the newest supported Node, which npm's `node` package brings.
+ * In CI the folder for a container is made and started, and the demonstration runs once under each end of the range of
+ * supported Nodes, which npm's `node` package brings.
  */
 import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { IN_CI, ROOT, installAndBuild, pnpm, requireNode, step } from "./workspace.mjs";
+import {
+  IN_CI,
+  ROOT,
+  bringNode,
+  installAndBuild,
+  pnpm,
+  step,
+  turbo,
+  useSupportedNode,
+} from "./workspace.mjs";
 
-const NEWEST_NODE = "24";
+/** Supported Nodes other than the one that runs the tests: the floor of package.json and the newest. */
+const OTHER_NODES = ["22.14.0", "24"];
 
-requireNode();
+await useSupportedNode();
 const started = performance.now();
 console.log(`kvsync: every check and test, on Node ${process.version}`);
 await installAndBuild();
@@ -27,43 +38,37 @@ const workspaces = ["packages", "apps"].flatMap((group) =>
 );
 
 console.log("\nstatic checks");
-await check("formatting (biome)", pnpm("exec", "biome", "format", "."));
-await check("lint (eslint, type-checked)", pnpm("exec", "eslint", "."));
-await check("direction of dependencies (dependency-cruiser)", pnpm("run", "boundaries"));
-await check("dead code and dependencies (knip)", pnpm("run", "dead-code"));
-
+await check("formatting (biome)", turbo("//#format:check"));
+await check("lint (eslint, type-checked)", turbo("lint", "//#lint:scripts", "--concurrency=2"), {
+  seconds: 90,
+});
+await check("direction of dependencies (dependency-cruiser)", turbo("//#boundaries"));
+await check("dead code and dependencies (knip)", turbo("//#dead-code"));
 await check(
   "export maps (publint)",
   pnpm("--recursive", "--filter", "./packages/*", "exec", "publint", "--strict"),
 );
-
-// The build leaves tests and benchmarks out, and vitest does not check types.
-const projects = workspaces.map((workspace) => join(workspace, "tsconfig.test.json"));
-await check("types of tests and benchmarks (tsc)", pnpm("exec", "tsc", "-b", ...projects));
+// The build knows of the sources alone, and vitest does not look at types.
+await check("types of tests and benchmarks (tsc)", turbo("types"), { seconds: 30 });
 
 console.log("\ntests");
 for (const workspace of workspaces)
   rmSync(join(ROOT, workspace, "test-results"), { recursive: true, force: true });
-await check(
-  "the tests of every package",
-  pnpm("turbo", "test", "--concurrency=1", "--continue", "--output-logs=errors-only"),
-);
+await check("the tests of every package", turbo("test", "--concurrency=1", "--continue"), { seconds: 900 });
 if (IN_CI) {
   await check("the folder that a container is made of", [
     "node",
     join("scripts", "package.mjs"),
     join(".cache", "package"),
   ]);
-  await check(`demonstration under Node ${NEWEST_NODE}`, [
-    "npx",
-    "--yes",
-    "--package",
-    `node@${NEWEST_NODE}`,
-    "node",
-    join("apps", "router-sim", "dist", "main.js"),
-    "demo",
-    "--once",
-  ]);
+  for (const version of OTHER_NODES) {
+    await check(`demonstration under Node ${version}`, [
+      bringNode(version),
+      join("apps", "router-sim", "dist", "main.js"),
+      "demo",
+      "--once",
+    ]);
+  }
 }
 
 /** Reads the JSON reports that vitest left in each package. */
@@ -83,17 +88,23 @@ function readResults() {
         of("failed").length +
         report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0)
           .length,
+      seconds: wallSeconds(report),
       skipped: of("skipped", "pending", "todo", "disabled").map((assertion) => assertion.fullName),
     });
   }
   return rows;
 }
 
+/** From the start of a package's run to the end of its last file. */
+function wallSeconds({ startTime, testResults }) {
+  return (Math.max(startTime, ...testResults.map(({ endTime }) => endTime)) - startTime) / 1000;
+}
+
 const rows = readResults();
 console.log();
 for (const row of rows) {
   console.log(
-    `  ${row.workspace.padEnd(24)} ${String(row.passed).padStart(5)} passed ${String(row.failed).padStart(4)} failed ${String(row.skipped.length).padStart(4)} skipped`,
+    `  ${row.workspace.padEnd(24)} ${String(row.passed).padStart(5)} passed ${String(row.failed).padStart(4)} failed ${String(row.skipped.length).padStart(4)} skipped ${row.seconds.toFixed(0).padStart(5)} s`,
   );
 }
 const skipped = rows.flatMap((row) => row.skipped.map((name) => `${row.workspace}: ${name}`));

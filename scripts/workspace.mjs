@@ -1,33 +1,84 @@
 /**
- * What `npm start` and `npm test` share: the check of the Node version, pnpm at the pinned version (brought by npx, so that a
- * machine needs only git and Node), and steps that print one line each and their output only when they fail.
+ * Shared parts of `npm start` and `npm test`: a supported Node (brought by npm where the machine has an older one), pnpm at
+ * the pinned version (brought by npx), and steps that print one line each, and their output only when they fail. A machine
+ * needs git and Node only.
  *
- * Full output of every step is kept in .cache/logs/.
+ * .cache/logs/ keeps the full output of every step, .cache/step-seconds.json how long each took last time.
  */
-import { spawn } from "node:child_process";
-import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 export const IN_CI = process.env.CI !== undefined && process.env.CI !== "" && process.env.CI !== "false";
 
 const LOG_FOLDER = join(ROOT, ".cache", "logs");
+const SECONDS_FILE = join(ROOT, ".cache", "step-seconds.json");
 /** Lines of a failed step's output that are shown; the whole is in its log file. */
 const FAILURE_LINES_SHOWN = 80;
 
 const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
 
-/** Ends the process with one clear line when Node is older than package.json's engines field asks. */
-export function requireNode() {
-  const wanted = manifest.engines.node.replace(">=", "").split(".").map(Number);
-  const found = process.versions.node.split(".").map(Number);
-  const older = found[0] < wanted[0] || (found[0] === wanted[0] && found[1] < wanted[1]);
-  if (!older) return;
-  console.error(
-    `kvsync needs Node ${wanted.join(".")} or newer; this is ${process.version} (${process.execPath}).`,
+/** Oldest Node that npm scripts of this file can start from: they bring a newer one themselves. */
+const NODE_MAJOR_MIN = 18;
+/** The Node that development and the container use. */
+const NODE_MAJOR = readFileSync(join(ROOT, ".nvmrc"), "utf8").trim();
+
+/**
+ * Returns on a supported Node. On an older one it runs the same script under the Node of `.nvmrc`, which npm's `node`
+ * package brings, and ends with that run's exit code.
+ */
+export async function useSupportedNode() {
+  const floor = manifest.engines.node.replace(">=", "");
+  if (!isOlder(process.versions.node, floor)) return;
+  const found = `This is Node ${process.version}; kvsync needs ${floor} or newer.`;
+  if (isOlder(process.versions.node, `${NODE_MAJOR_MIN}.0`)) fail(`${found} Install Node ${NODE_MAJOR}.`);
+  console.log(`${found} Continuing with Node ${NODE_MAJOR} from npm's "node" package.`);
+  const node = bringNode(NODE_MAJOR);
+  const child = spawn(node, process.argv.slice(1), {
+    stdio: "inherit",
+    // Children that start "node" or "npx" get the same one.
+    env: { ...process.env, PATH: [dirname(node), process.env.PATH].join(delimiter) },
+  });
+  forwardSignals(child);
+  const [code, signal] = await once(child, "close");
+  process.exit(code ?? (signal === "SIGINT" ? 130 : 1));
+}
+
+/**
+ * Brings a Node from the npm registry.
+ *
+ * @param version - a major or a full version.
+ * @returns the path of its executable. Ends the process with one line when it cannot be had.
+ */
+export function bringNode(version) {
+  const { status, stdout, stderr } = spawnSync(
+    "npx",
+    ["--yes", "--package", `node@${version}`, "node", "--print", "process.execPath"],
+    { encoding: "utf8", shell: process.platform === "win32" },
   );
+  if (status === 0) return stdout.trim().split("\n").at(-1);
+  const reason = stderr.trim().split("\n").at(-1) ?? "";
+  return fail(
+    `Node ${version} cannot be brought from the npm registry (${reason}). Install it and try again.`,
+  );
+}
+
+/** Passes the signals that end a process on to a child. */
+export function forwardSignals(child) {
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
+}
+
+function fail(message) {
+  console.error(message);
   process.exit(1);
+}
+
+function isOlder(version, floor) {
+  const [found, wanted] = [version, floor].map((text) => text.split(".").map(Number));
+  return found[0] < wanted[0] || (found[0] === wanted[0] && found[1] < wanted[1]);
 }
 
 /** The command line that runs the pinned pnpm. */
@@ -48,18 +99,20 @@ export function childEnvironment() {
 }
 
 /**
- * Runs one step quietly.
+ * Runs one step quietly. A terminal shows the seconds while it runs, and how long it took last time.
  *
  * @param title - what a newcomer reads.
  * @param command - program and arguments.
+ * @param options - `env`: more variables; `seconds`: about how long it takes on two cores where it never ran.
  * @returns {Promise<{ok: boolean, seconds: number, output: string}>} whether it exited with 0, and all it printed.
  */
 export async function step(title, command, options = {}) {
   mkdirSync(LOG_FOLDER, { recursive: true });
-  const logPath = join(LOG_FOLDER, `${title.replace(/[^a-zA-Z0-9]+/g, "-").toLowerCase()}.log`);
+  const name = title.replace(/[^a-zA-Z0-9]+/g, "-").toLowerCase();
+  const logPath = join(LOG_FOLDER, `${name}.log`);
   const log = createWriteStream(logPath);
   const started = performance.now();
-  process.stdout.write(`  ${title} … `);
+  const stopShowing = showProgress(title, readStepSeconds()[name] ?? options.seconds);
   const [program, ...args] = command;
   const child = spawn(program, args, {
     cwd: ROOT,
@@ -85,8 +138,9 @@ export async function step(title, command, options = {}) {
   const seconds = (performance.now() - started) / 1000;
   const output = Buffer.concat(chunks).toString("utf8");
   const ok = code === 0;
-  console.log(`${ok ? "ok" : `FAILED (exit ${code})`}  ${seconds.toFixed(1)} s`);
-  if (!ok) {
+  stopShowing(`${ok ? "ok" : `FAILED (exit ${code})`}  ${seconds.toFixed(1)} s`);
+  if (ok) writeFileSync(SECONDS_FILE, JSON.stringify({ ...readStepSeconds(), [name]: Math.ceil(seconds) }));
+  else {
     const lines = output.trimEnd().split("\n");
     console.log(lines.slice(-FAILURE_LINES_SHOWN).join("\n"));
     console.log(`  full output: ${logPath}`);
@@ -94,10 +148,42 @@ export async function step(title, command, options = {}) {
   return { ok, seconds, output };
 }
 
+/** Seconds of each step's last run; empty before the first. */
+function readStepSeconds() {
+  try {
+    return JSON.parse(readFileSync(SECONDS_FILE, "utf8"));
+  } catch {
+    return {};
+  }
+}
+
+/** Prints the title of a step, and on a terminal its seconds each second. The returned function ends the line. */
+function showProgress(title, expectedSeconds) {
+  const about = expectedSeconds === undefined ? "" : ` (about ${Math.ceil(expectedSeconds)} s)`;
+  const head = `  ${title}${about} … `;
+  process.stdout.write(head);
+  if (!process.stdout.isTTY) return (result) => console.log(result);
+  const started = performance.now();
+  const timer = setInterval(() => {
+    process.stdout.write(`\r${head}${((performance.now() - started) / 1000).toFixed(0)} s`);
+  }, 1000);
+  return (result) => {
+    clearInterval(timer);
+    process.stdout.write(`\r\u001b[K  ${title} … ${result}\n`);
+  };
+}
+
+/** The command line that runs turbo tasks; only what fails is printed. */
+export function turbo(...args) {
+  return pnpm("turbo", ...args, "--output-logs=errors-only");
+}
+
 /** Installs and builds; ends the process when either fails. */
 export async function installAndBuild() {
-  const installed = await step("install the dependencies", pnpm("install", "--frozen-lockfile"));
+  const installed = await step("install the dependencies", pnpm("install", "--frozen-lockfile"), {
+    seconds: 30,
+  });
   if (!installed.ok) process.exit(1);
-  const built = await step("build every package", pnpm("turbo", "build", "--output-logs=errors-only"));
+  const built = await step("build every package", turbo("build"), { seconds: 60 });
   if (!built.ok) process.exit(1);
 }
