@@ -50,6 +50,14 @@ export default {
       to: { dependencyTypes: ["core"] },
     },
     {
+      name: "routing-is-sans-io",
+      comment:
+        "The policies that run in simulation run in a gateway: no sockets, no clock, no files, nothing of ours.",
+      severity: "error",
+      from: { path: "^packages/routing/src" },
+      to: { pathNot: "^packages/routing/src" },
+    },
+    {
       name: "core-and-observability-are-strangers",
       severity: "error",
       from: { path: "^packages/(core|observability)/" },

@@ -12,7 +12,7 @@ import { compareCommand } from "./compare/compare-command.ts";
 import { DEFAULT_DAEMON_PATH } from "./daemon/daemon-process.ts";
 import { runDemo } from "./demo.ts";
 import { coded, numberParser, parsePolicies } from "./option-parsers.ts";
-import { POLICY_NAMES, type PolicyName } from "./policy/policy.ts";
+import { POLICY_NAMES, type PolicyName } from "./policy/policies.ts";
 import { type FaultKind, parseFault, type PlannedFault } from "./replay/fault-plan.ts";
 import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";

@@ -166,18 +166,17 @@ async function stayUp(options: DemoOptions, console: Console, signal: AbortSigna
     })),
   });
   const client = new DaemonClient(daemon.url);
-  const workers = fleet.engines.map(({ worker }) => worker);
+  const workers = fleet.engines.map(({ worker }) => ({ worker, capacityTokens: BLOCKS * BLOCK_SIZE }));
   router = new Router(
     {
       model: MODEL,
       blockSize: BLOCK_SIZE,
       requestCount: requests.length,
       workers,
-      capacityTokens: BLOCKS * BLOCK_SIZE,
       sessionOf: () => null,
       sharedLater: () => 0,
     },
-    makePolicy("kvsync", workers.length, options.seed),
+    makePolicy("kvsync", workers, options.seed),
     client,
     (request, engine) => {
       fleet.submit(request, engine);

@@ -2,7 +2,7 @@
 import { CodedError } from "@kvsync/core";
 import { InvalidArgumentError } from "commander";
 
-import { POLICY_NAMES, type PolicyName } from "./policy/policy.ts";
+import { POLICY_NAMES, type PolicyName } from "./policy/policies.ts";
 
 /**
  * Makes a parser for numbers.

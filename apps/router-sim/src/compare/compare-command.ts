@@ -7,7 +7,7 @@ import { COST_MODEL_NAMES, type CostModelName } from "@kvsync/engine-sim";
 import { Command, InvalidArgumentError, Option } from "commander";
 
 import { coded, distinct, numberParser, parsePolicies } from "../option-parsers.ts";
-import { POLICY_NAMES, type PolicyName } from "../policy/policy.ts";
+import { POLICY_NAMES, type PolicyName } from "../policy/policies.ts";
 import { Console } from "../report/console.ts";
 import { parseWorkloadSource, WORKLOAD_HELP, type WorkloadSource } from "../workload/workload-source.ts";
 import { runCompare } from "./compare.ts";

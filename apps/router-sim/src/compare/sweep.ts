@@ -8,7 +8,7 @@
  */
 import { Tinypool } from "tinypool";
 
-import type { PolicyName } from "../policy/policy.ts";
+import type { PolicyName } from "../policy/policies.ts";
 import type { SimulationResult } from "../simulate/simulation-result.ts";
 import type { SimulationSettings } from "../simulate/simulation-settings.ts";
 import type { WorkloadSource } from "../workload/workload-source.ts";

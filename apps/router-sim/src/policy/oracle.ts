@@ -18,8 +18,8 @@
  * them): eleven with agents, seven with conversations, five with documents. What it does not foresee is that sessions grow where they are put;
  * which of the cases that explains was not measured.
  */
-import { MemoryPressure } from "./memory-pressure.ts";
-import type { RoutingPolicy, RoutingRequest, WorkerView } from "./policy.ts";
+import { MemoryPressure, type RoutingPolicy, type RoutingRequest, type WorkerView } from "@kvsync/routing";
+
 import { WaitingPrompts } from "./waiting-prompts.ts";
 
 /** Of the tokens that fresh ones drive out of a full cache, the share that somebody would have come back for. */
@@ -30,6 +30,16 @@ const CROWDING_EXPONENT = 3;
 const LATENESS = 0.005;
 /** How finely waiting prompts are compared; shorter than a turn of a chat. */
 const CHUNK_TOKENS = 256;
+
+/** What a ranking decided. */
+interface Ranked {
+  readonly chosen: number;
+  /** Tokens that the chosen worker would have to compute, and the best one that is not set aside. */
+  readonly fresh: number;
+  readonly bestFresh: number;
+  readonly isUnwanted: boolean;
+  readonly isSetAside: boolean;
+}
 
 /** See the header. */
 export class OraclePolicy implements RoutingPolicy {
@@ -46,7 +56,10 @@ export class OraclePolicy implements RoutingPolicy {
   #fresh = 0;
   #unwanted = 0;
 
-  /** @param workerCount - workers that there will be to choose from. */
+  /** The decision of the last `rank`, for `book`. */
+  #ranked: Ranked = { chosen: 0, fresh: 0, bestFresh: 0, isUnwanted: false, isSetAside: false };
+
+  /** @param workerCount - of the fleet, which does not change. */
   constructor(workerCount: number) {
     this.#waiting = new WaitingPrompts(workerCount, CHUNK_TOKENS);
     this.#matched = new Float64Array(workerCount);
@@ -55,7 +68,22 @@ export class OraclePolicy implements RoutingPolicy {
   }
 
   /** See RoutingPolicy. */
-  choose(request: RoutingRequest, workers: readonly WorkerView[]): number {
+  join(position: number, capacityTokens: number): void {
+    this.#pressure.join(position, capacityTokens);
+  }
+
+  /** Simulated fleets do not change. */
+  leave(position: number): never {
+    throw new Error(`worker ${position} left: the oracle knows fleets that do not change`);
+  }
+
+  /** See RoutingPolicy. Ranks one worker: a simulation asks for no more. */
+  rank(
+    request: RoutingRequest,
+    workers: readonly WorkerView[],
+    _nowSeconds: number,
+    into: Uint32Array,
+  ): number {
     this.#waiting.match(request, workers, this.#matched);
     for (const [position, view] of workers.entries())
       view.matchedTokens = Math.max(view.matchedTokens, this.#matched[position] ?? 0);
@@ -63,26 +91,30 @@ export class OraclePolicy implements RoutingPolicy {
     const setsAside = last > 0 && this.#unwanted * workers.length > this.#fresh;
     const best = this.#cheapest(request, workers, setsAside ? last : workers.length);
     const isUnwanted = this.#isUnwanted(request, workers[best], workers[last]);
-    const fresh = freshTokens(request, workers[best]);
-    this.#fresh += fresh;
-    if (isUnwanted) this.#unwanted += fresh;
     const isSetAside = isUnwanted && setsAside;
     const chosen = isSetAside ? last : best;
-    this.#book(chosen, freshTokens(request, workers[chosen]), workers[chosen], isSetAside);
-    return chosen;
+    const bestFresh = freshTokens(request, workers[best]);
+    const fresh = freshTokens(request, workers[chosen]);
+    this.#ranked = { chosen, fresh, bestFresh, isUnwanted, isSetAside };
+    into[0] = chosen;
+    return 1;
+  }
+
+  /** See RoutingPolicy. */
+  book(): void {
+    const { chosen, fresh, bestFresh, isUnwanted, isSetAside } = this.#ranked;
+    this.#fresh += bestFresh;
+    if (isUnwanted) this.#unwanted += bestFresh;
+    if (!isSetAside) this.#pressure.give(chosen, fresh);
+    this.#stored[chosen] = (this.#stored[chosen] ?? 0) + fresh;
+    this.#storedByAll += fresh;
+    this.#waiting.record(chosen);
   }
 
   /** Whether a worker that is set aside is the cheaper one, in a fleet that is full and evenly so. */
   #isUnwanted(request: RoutingRequest, best: WorkerView | undefined, aside: WorkerView | undefined): boolean {
     const wanted = Math.max(0, request.sharedLaterTokens - (aside?.matchedTokens ?? 0));
     return freshTokens(request, aside) + wanted <= freshTokens(request, best) * (1 + USEFUL_SHARE);
-  }
-
-  #book(chosen: number, fresh: number, view: WorkerView | undefined, isSetAside: boolean): void {
-    if (!isSetAside) this.#pressure.give(chosen, fresh, view?.capacityTokens ?? 1);
-    this.#stored[chosen] = (this.#stored[chosen] ?? 0) + fresh;
-    this.#storedByAll += fresh;
-    this.#waiting.record(chosen);
   }
 
   /** Of the first `count` workers. */

@@ -1,55 +1,35 @@
-/** Makes policies by name: the one place that knows them all. */
-import { Prng, unreachable } from "@kvsync/core";
-
-import { ApproximatePolicy } from "./approximate.ts";
+/** The policies of a simulation: those of `@kvsync/routing`, and the oracle, which knows what only a simulation can. */
+import { Prng } from "@kvsync/core";
 import {
-  LeastLoadedPolicy,
-  PowerOfTwoPolicy,
-  RandomPolicy,
-  RoundRobinPolicy,
-  SessionStickyPolicy,
-} from "./blind.ts";
-import { KvsyncPolicy } from "./kvsync.ts";
+  type FixedWorker,
+  makePolicy as makeRoutingPolicy,
+  POLICY_NAMES as ROUTING_POLICY_NAMES,
+  type PolicyName as RoutingPolicyName,
+  type RoutingPolicy,
+} from "@kvsync/routing";
+
 import { OraclePolicy } from "./oracle.ts";
-import { OverlapCostPolicy } from "./overlap-cost.ts";
-import type { PolicyName, RoutingPolicy } from "./policy.ts";
-import { PrefixThresholdPolicy } from "./prefix-threshold.ts";
-import { TierScorePolicy } from "./tier-score.ts";
+
+/** Name of a policy that a simulation can run. */
+export type PolicyName = RoutingPolicyName | "oracle";
+
+/** Every policy's name. The last is kvsync's own. */
+export const POLICY_NAMES: readonly PolicyName[] = [
+  ...ROUTING_POLICY_NAMES.filter((name) => name !== "kvsync"),
+  "oracle",
+  "kvsync",
+];
 
 /**
- * Makes a policy with an empty memory.
+ * Makes a policy for a fleet that does not change.
  *
- * @param name - which.
- * @param workerCount - workers that it will choose from.
- * @param seed - of its random choices; equal seeds give equal ones.
- * @returns a policy for one run.
+ * @param seed - of its random choices; equal seeds give equal choices.
  */
-export function makePolicy(name: PolicyName, workerCount: number, seed: number): RoutingPolicy {
-  const random = new Prng(seed);
-  switch (name) {
-    case "random":
-      return new RandomPolicy(random);
-    case "round-robin":
-      return new RoundRobinPolicy();
-    case "least-loaded":
-      return new LeastLoadedPolicy(random);
-    case "power-of-two":
-      return new PowerOfTwoPolicy(random);
-    case "session-sticky":
-      return new SessionStickyPolicy(random);
-    case "prefix-threshold":
-      return new PrefixThresholdPolicy(random);
-    case "overlap-cost":
-      return new OverlapCostPolicy(random);
-    case "tier-score":
-      return new TierScorePolicy(random);
-    case "approximate":
-      return new ApproximatePolicy(random, workerCount);
-    case "oracle":
-      return new OraclePolicy(workerCount);
-    case "kvsync":
-      return new KvsyncPolicy(workerCount);
-    default:
-      return unreachable(name);
-  }
+export function makePolicy(name: PolicyName, workers: readonly FixedWorker[], seed: number): RoutingPolicy {
+  const policy =
+    name === "oracle"
+      ? new OraclePolicy(workers.length)
+      : makeRoutingPolicy(name, workers.length, new Prng(seed));
+  for (const [position, { capacityTokens }] of workers.entries()) policy.join(position, capacityTokens);
+  return policy;
 }

@@ -1,7 +1,7 @@
 /** What waits for its first token counts as held, for as long as it waits. */
+import type { RoutingRequest, WorkerView } from "@kvsync/routing";
 import { describe, expect, it } from "vitest";
 
-import type { RoutingRequest, WorkerView } from "./policy.ts";
 import { WaitingPrompts } from "./waiting-prompts.ts";
 
 const CHUNK_TOKENS = 128;
@@ -21,6 +21,7 @@ function prompt(...blocks: readonly number[]): RoutingRequest {
 function views(...waiting: readonly number[]): WorkerView[] {
   return waiting.map((waitingRequests, position) => ({
     worker: `w${position}`,
+    isEligible: true,
     capacityTokens: 100_000,
     runningRequests: waitingRequests,
     waitingRequests,

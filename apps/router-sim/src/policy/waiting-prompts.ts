@@ -10,8 +10,7 @@
  *
  * Memory: a number per chunk of the waiting prompts.
  */
-import type { RoutingRequest, WorkerView } from "./policy.ts";
-import { PromptPrefixes } from "./prompt-prefixes.ts";
+import { namePrefixes, type RoutingRequest, type WorkerView } from "@kvsync/routing";
 
 /** One worker's waiting prompts. */
 interface Line {
@@ -22,7 +21,7 @@ interface Line {
 
 /** See the header. */
 export class WaitingPrompts {
-  readonly #prefixes: PromptPrefixes;
+  readonly #chunkTokens: number;
   readonly #lines: readonly Line[];
   readonly #chunks = new Map<number, Map<number, number>>();
   #prompt: readonly number[] = [];
@@ -32,7 +31,7 @@ export class WaitingPrompts {
    * @param chunkTokens - how finely prompts are remembered.
    */
   constructor(workerCount: number, chunkTokens: number) {
-    this.#prefixes = new PromptPrefixes(chunkTokens);
+    this.#chunkTokens = chunkTokens;
     this.#lines = Array.from({ length: workerCount }, () => ({ prompts: [], left: 0 }));
   }
 
@@ -46,7 +45,7 @@ export class WaitingPrompts {
   match(request: RoutingRequest, workers: readonly WorkerView[], matched: Float64Array): void {
     for (const [worker, { waitingRequests }] of workers.entries()) this.#shorten(worker, waitingRequests);
     matched.fill(0);
-    const { prefixes, chunkTokens } = this.#prefixes.of(request);
+    const { prefixes, chunkTokens } = namePrefixes(request, this.#chunkTokens);
     this.#prompt = prefixes;
     for (const [position, key] of prefixes.entries()) {
       const counts = this.#chunks.get(key);

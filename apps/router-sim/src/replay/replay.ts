@@ -1,7 +1,7 @@
 /** The `replay` command: a workload, a run per policy, one report. */
 import type { Dialect } from "@kvsync/core";
 
-import type { PolicyName } from "../policy/policy.ts";
+import type { PolicyName } from "../policy/policies.ts";
 import type { Console } from "../report/console.ts";
 import { describeProvenance, provenanceOf } from "../report/provenance.ts";
 import { checkReportFiles, writeReportFile } from "../report/report-file.ts";

@@ -15,8 +15,8 @@ import {
   type RoutingAdvice,
 } from "../daemon/daemon-client.ts";
 import type { Arrival, FleetListener, Progress } from "../fleet/fleet-client.ts";
-import { LoadBook } from "../policy/load-book.ts";
-import type { RoutingPolicy } from "../policy/policy.ts";
+import { choose, type FixedWorker, LoadBook, type RoutingPolicy } from "@kvsync/routing";
+
 import { Samples } from "../report/percentiles.ts";
 
 /** Why a request was routed without the daemon's advice. */
@@ -28,9 +28,7 @@ export interface RouterSettings {
   readonly blockSize: number;
   readonly requestCount: number;
   /** Workers by the fleet's positions. */
-  readonly workers: readonly string[];
-  /** Tokens of KV that each has room for. */
-  readonly capacityTokens: number;
+  readonly workers: readonly FixedWorker[];
   /** The session of a request; null when it has none. */
   readonly sessionOf: (request: number) => number | null;
   /** Leading prompt tokens of a request that later ones will share; 0 when nobody wants to know. */
@@ -112,7 +110,7 @@ export class Router implements FleetListener, RouterBooks {
     this.#policy = policy;
     this.#daemon = daemon;
     this.#submit = submit;
-    this.#book = new LoadBook(settings.workers, settings.capacityTokens);
+    this.#book = new LoadBook(settings.workers);
     this.#sentTo = settings.workers.map(() => new Set<number>());
   }
 
@@ -128,7 +126,7 @@ export class Router implements FleetListener, RouterBooks {
 
   /** Positions of the requests that a worker was ever sent. */
   requestsSentTo(worker: string): ReadonlySet<number> {
-    return this.#sentTo[this.#settings.workers.indexOf(worker)] ?? new Set();
+    return this.#sentTo[this.#positionOf(worker)] ?? new Set();
   }
 
   /** See FleetListener. */
@@ -161,6 +159,11 @@ export class Router implements FleetListener, RouterBooks {
     }
   }
 
+  /** −1 for a worker that is not of the fleet. */
+  #positionOf(worker: string): number {
+    return this.#settings.workers.findIndex((member) => member.worker === worker);
+  }
+
   async #route(
     request: number,
     tokens: Uint32Array,
@@ -187,7 +190,7 @@ export class Router implements FleetListener, RouterBooks {
       keyTokens: blockSize,
       sharedLaterTokens: this.#settings.sharedLater(request),
     };
-    const engine = this.#policy.choose(asked, this.#book.views, performance.now() / 1000);
+    const engine = choose(this.#policy, asked, this.#book.views, performance.now() / 1000);
     if (this.#book.views[engine] === undefined) throw new RangeError(`policy ${name} chose worker ${engine}`);
     this.#book.send(request, engine, promptTokens);
     this.#sentTo[engine]?.add(request);
@@ -198,7 +201,7 @@ export class Router implements FleetListener, RouterBooks {
   #heed({ decision, matches }: RoutingAdvice): void {
     if (decision === "fallback") return;
     for (const { worker, matchedTokens, trust } of matches) {
-      const view = this.#book.views[this.#settings.workers.indexOf(worker)];
+      const view = this.#book.views[this.#positionOf(worker)];
       if (view === undefined || view.matchedTokens >= matchedTokens) continue;
       view.matchedTokens = matchedTokens;
       view.trust = trust;

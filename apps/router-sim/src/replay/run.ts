@@ -16,7 +16,7 @@ import { DaemonProcess } from "../daemon/daemon-process.ts";
 import { FleetClient } from "../fleet/fleet-client.ts";
 import type { FleetSettings, FleetTotals } from "../fleet/messages.ts";
 import { makePolicy } from "../policy/policies.ts";
-import type { PolicyName } from "../policy/policy.ts";
+import type { PolicyName } from "../policy/policies.ts";
 import { answerTokens, promptTokens } from "../trace/prompt.ts";
 import { TRACE_BLOCK_TOKENS } from "../trace/request.ts";
 import { WorkloadFuture } from "../workload/workload-future.ts";
@@ -120,17 +120,18 @@ export async function runPolicy(
     });
     daemon = new DaemonClient(process.url);
     await waitUntilReady(daemon, signal);
+    const capacityTokens = settings.fleet.blockCount * settings.fleet.blockSize;
+    const workers = fleet.engines.map(({ worker }) => ({ worker, capacityTokens }));
     router = new Router(
       {
         model: settings.fleet.model,
         blockSize: settings.fleet.blockSize,
         requestCount: requests.length,
-        workers: fleet.engines.map(({ worker }) => worker),
-        capacityTokens: settings.fleet.blockCount * settings.fleet.blockSize,
+        workers,
         sessionOf: (request) => requests[request]?.sessionId ?? null,
         sharedLater: settings.policy === "oracle" ? sharedLater(requests) : () => 0,
       },
-      makePolicy(settings.policy, fleet.engines.length, settings.fleet.seed),
+      makePolicy(settings.policy, workers, settings.fleet.seed),
       daemon,
       (request, engine) => {
         fleet.submit(request, engine);

@@ -20,7 +20,7 @@ import { COST_MODEL_NAMES } from "@kvsync/engine-sim";
 import { parse, YAMLParseError } from "yaml";
 import { z } from "zod";
 
-import { POLICY_NAMES } from "../policy/policy.ts";
+import { POLICY_NAMES } from "../policy/policies.ts";
 
 /** A simulated fleet of a scenario; the journal of every message is kept. */
 const ENGINES_MAX = 256;

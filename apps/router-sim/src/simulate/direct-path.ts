@@ -7,7 +7,7 @@
  */
 import type { Prng } from "@kvsync/core";
 
-import type { Trust } from "../policy/policy.ts";
+import type { Trust } from "@kvsync/routing";
 import { ArrivalTimes, type EventPath, type EventPathCounts, type NetworkSettings } from "./event-path.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { FleetIndex } from "./fleet-index.ts";

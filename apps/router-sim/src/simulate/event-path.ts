@@ -9,7 +9,7 @@
  */
 import type { Prng } from "@kvsync/core";
 
-import type { Trust } from "../policy/policy.ts";
+import type { Trust } from "@kvsync/routing";
 import type { StepLog } from "./step-log.ts";
 
 /** Counts of a path since its begin. */

@@ -11,7 +11,7 @@
 import { Prng } from "@kvsync/core";
 import { expect, it } from "vitest";
 
-import { POLICY_NAMES } from "../policy/policy.ts";
+import { POLICY_NAMES } from "../policy/policies.ts";
 import { SESSION_KINDS } from "../workload/session-kind.ts";
 import { openWorkload, parseWorkloadSource } from "../workload/workload-source.ts";
 import { simulate } from "./simulation.ts";

@@ -4,7 +4,7 @@ import { COST_MODEL_NAMES, type CostModelName } from "@kvsync/engine-sim";
 import { Command, Option } from "commander";
 
 import { coded, numberParser, parsePolicies } from "../option-parsers.ts";
-import { POLICY_NAMES, type PolicyName } from "../policy/policy.ts";
+import { POLICY_NAMES, type PolicyName } from "../policy/policies.ts";
 import { describeProvenance, provenanceOf } from "../report/provenance.ts";
 import { checkReportFiles, writeReportFile } from "../report/report-file.ts";
 import {

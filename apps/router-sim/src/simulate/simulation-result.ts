@@ -11,7 +11,7 @@
  */
 import type { CostModelName } from "@kvsync/engine-sim";
 
-import type { PolicyName } from "../policy/policy.ts";
+import type { PolicyName } from "../policy/policies.ts";
 import type { LatencyData } from "./latency-histogram.ts";
 
 /** How a run was set up; with the workload it determines the result. */

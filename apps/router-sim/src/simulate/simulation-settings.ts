@@ -2,7 +2,7 @@
 import { CodedError } from "@kvsync/core";
 import { COST_MODELS, type CostModelName } from "@kvsync/engine-sim";
 
-import type { PolicyName } from "../policy/policy.ts";
+import type { PolicyName } from "../policy/policies.ts";
 import type { Workload } from "../workload/workload.ts";
 import type { SimulationConfig } from "./simulation-result.ts";
 

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 
-import { POLICY_NAMES } from "../policy/policy.ts";
+import { POLICY_NAMES } from "../policy/policies.ts";
 import { generateWorkload } from "../trace/generator.ts";
 import type { TraceRequest } from "../trace/request.ts";
 import type { Workload } from "../workload/workload.ts";

@@ -22,9 +22,9 @@ import {
   type ScheduledStep,
 } from "@kvsync/engine-sim";
 
-import { LoadBook } from "../policy/load-book.ts";
+import { choose, LoadBook, type RoutingPolicy } from "@kvsync/routing";
 import { makePolicy } from "../policy/policies.ts";
-import type { RoutingPolicy } from "../policy/policy.ts";
+
 import { INPUT_TOKENS_MAX } from "../trace/request.ts";
 import type { Workload, WorkloadRequest } from "../workload/workload.ts";
 import { WorkloadFuture } from "../workload/workload-future.ts";
@@ -137,8 +137,10 @@ export class Simulation {
     this.#path = this.#wire ?? new DirectPath(this.#index, engineCount, network, random);
     const digits = String(engineCount - 1).length;
     const workers = this.#units.map((_, position) => `engine-${String(position).padStart(digits, "0")}`);
-    this.#book = new LoadBook(workers, config.blockCount * blockSize);
-    this.#policy = makePolicy(config.policy, engineCount, seed);
+    const capacityTokens = config.blockCount * blockSize;
+    const members = workers.map((worker) => ({ worker, capacityTokens }));
+    this.#book = new LoadBook(members);
+    this.#policy = makePolicy(config.policy, members, seed);
     this.#future = this.#policy.knowledge === "everything" ? new WorkloadFuture(workload) : null;
     this.#recorder = new Recorder(config, workers, keepRequests ? workload.requestCount : 0);
     this.#recorder.sample(0, 0);
@@ -291,7 +293,7 @@ export class Simulation {
       keyTokens: blockSize,
       sharedLaterTokens: this.#future?.sharedTokens(flight.request, flight.id) ?? 0,
     };
-    const engine = this.#policy.choose(request, this.#book.views, this.#nowSeconds);
+    const engine = choose(this.#policy, request, this.#book.views, this.#nowSeconds);
     const predicted = this.#book.views[engine]?.matchedTokens ?? 0;
     this.#book.send(flight.id, engine, inputTokens);
     if (arrivalSeconds !== null) {

@@ -11,7 +11,7 @@ import { COST_MODELS, stepSeconds } from "@kvsync/engine-sim";
 import { Prng } from "@kvsync/core";
 import { expect, it } from "vitest";
 
-import { POLICY_NAMES } from "../policy/policy.ts";
+import { POLICY_NAMES } from "../policy/policies.ts";
 import { generateWorkload } from "../trace/generator.ts";
 import { traceStats } from "../trace/trace-stats.ts";
 import type { Workload, WorkloadRequest } from "../workload/workload.ts";

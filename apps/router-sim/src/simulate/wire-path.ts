@@ -23,7 +23,7 @@ import {
   WorkerSync,
 } from "@kvsync/core";
 
-import type { Trust } from "../policy/policy.ts";
+import type { Trust } from "@kvsync/routing";
 import { NAME_WORDS } from "./block-naming.ts";
 import { ArrivalTimes, type EventPath, type EventPathCounts, type NetworkSettings } from "./event-path.ts";
 import { EventQueue } from "./event-queue.ts";

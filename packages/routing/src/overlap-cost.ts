@@ -8,10 +8,9 @@
  * Source: ai-dynamo/dynamo lib/kv-router/src/scheduling/selector/default.rs @ 07a6c9ce (worker_logit, softmax_sample_index) and the
  * defaults of scheduling/config.rs: overlap credit 1, prefill scale 1, host weight 0.75, temperature 0.
  */
-import type { Prng } from "@kvsync/core";
-
-import { leastBy } from "./least.ts";
-import type { RoutingPolicy, RoutingRequest, WorkerView } from "./policy.ts";
+import { eligibleCount, leastBy, nthEligible } from "./least.ts";
+import { MemorylessPolicy } from "./memoryless-policy.ts";
+import type { RandomSource, RoutingRequest, WorkerView } from "./policy.ts";
 
 const HOST_WEIGHT = 0.75;
 
@@ -29,36 +28,57 @@ export function overlapCost(promptTokens: number, view: WorkerView): number {
 }
 
 /** See the header. */
-export class OverlapCostPolicy implements RoutingPolicy {
+export class OverlapCostPolicy extends MemorylessPolicy {
   readonly name = "overlap-cost";
   readonly knowledge = "index";
-  readonly #random: Prng;
+  readonly #random: RandomSource;
   readonly #temperature: number;
 
   /**
-   * @param random - decides between equals, and draws at a temperature; used by nobody else.
+   * @param random - decides between equals, and draws at a temperature; shared with nothing else.
    * @param temperature - ≥ 0.
    */
-  constructor(random: Prng, temperature = 0) {
+  constructor(random: RandomSource, temperature = 0) {
+    super();
     this.#random = random;
     this.#temperature = temperature;
   }
 
   /** See RoutingPolicy. */
-  choose({ promptTokens }: RoutingRequest, workers: readonly WorkerView[]): number {
+  rank(
+    { promptTokens }: RoutingRequest,
+    views: readonly WorkerView[],
+    _nowSeconds: number,
+    into: Uint32Array,
+  ): number {
     if (this.#temperature === 0)
-      return leastBy(workers, (view) => overlapCost(promptTokens, view), this.#random);
-    const costs = workers.map((view) => overlapCost(promptTokens, view));
-    const least = Math.min(...costs);
-    const range = Math.max(...costs) - least;
-    if (range === 0) return this.#random.below(workers.length);
+      return leastBy(views, (view) => overlapCost(promptTokens, view), this.#random, into);
+    const count = Math.min(eligibleCount(views), into.length);
+    const costs = views.map((view) => (view.isEligible ? overlapCost(promptTokens, view) : Infinity));
+    for (let i = 0; i < count; i++) {
+      const drawn = this.#draw(views, costs, into.subarray(0, i));
+      into[i] = drawn;
+      costs[drawn] = Infinity;
+    }
+    return count;
+  }
+
+  /** Draws a position by softmax; a cost of Infinity is never drawn. */
+  #draw(views: readonly WorkerView[], costs: readonly number[], placed: Uint32Array): number {
+    const finite = costs.filter((cost) => cost !== Infinity);
+    const least = Math.min(...finite);
+    const range = Math.max(...finite) - least;
+    if (range === 0) return nthEligible(views, this.#random.below(finite.length), placed);
     const weights = costs.map((cost) => Math.exp((least - cost) / (range * this.#temperature)));
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     let left = (this.#random.nextU32() / 2 ** 32) * total;
+    let last = 0;
     for (const [position, weight] of weights.entries()) {
+      if (weight === 0) continue;
       left -= weight;
-      if (left < 0) return position;
+      last = position;
+      if (left < 0) break;
     }
-    return workers.length - 1;
+    return last;
   }
 }

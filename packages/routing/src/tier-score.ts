@@ -12,10 +12,9 @@
  * (gpu 1.0, cpu 0.8); llm-d/llm-d-inference-scheduler pkg/plugins/scorer/precise_prefix_cache.go @ 057d2c76 (normalised scores);
  * weights 3 : 2 : 2 as in llm-d's guide to precise prefix-cache-aware routing.
  */
-import type { Prng } from "@kvsync/core";
-
 import { leastBy } from "./least.ts";
-import type { RoutingPolicy, RoutingRequest, WorkerView } from "./policy.ts";
+import { MemorylessPolicy } from "./memoryless-policy.ts";
+import type { RandomSource, RoutingRequest, WorkerView } from "./policy.ts";
 
 const HOST_WEIGHT = 0.8;
 const PREFIX_WEIGHT = 3;
@@ -23,24 +22,31 @@ const MEMORY_WEIGHT = 2;
 const QUEUE_WEIGHT = 2;
 
 /** See the header. */
-export class TierScorePolicy implements RoutingPolicy {
+export class TierScorePolicy extends MemorylessPolicy {
   readonly name = "tier-score";
   readonly knowledge = "index";
-  readonly #random: Prng;
+  readonly #random: RandomSource;
 
-  /** @param random - decides between equals; used by nobody else. */
-  constructor(random: Prng) {
+  /** @param random - decides between equals; shared with nothing else. */
+  constructor(random: RandomSource) {
+    super();
     this.#random = random;
   }
 
   /** See RoutingPolicy. */
-  choose(_request: RoutingRequest, workers: readonly WorkerView[]): number {
+  rank(
+    _request: RoutingRequest,
+    views: readonly WorkerView[],
+    _nowSeconds: number,
+    into: Uint32Array,
+  ): number {
     const prefix = stretched(
-      workers.map((view) => view.matchedTokens - (1 - HOST_WEIGHT) * view.matchedSlowTokens),
+      views,
+      (view) => view.matchedTokens - (1 - HOST_WEIGHT) * view.matchedSlowTokens,
     );
-    const queue = stretched(workers.map((view) => -view.waitingRequests));
+    const queue = stretched(views, (view) => -view.waitingRequests);
     return leastBy(
-      workers,
+      views,
       ({ contextTokens, capacityTokens }, position) => {
         const memory = Math.max(0, 1 - contextTokens / capacityTokens);
         return -(
@@ -50,13 +56,16 @@ export class TierScorePolicy implements RoutingPolicy {
         );
       },
       this.#random,
+      into,
     );
   }
 }
 
-/** Maps the least value to 0 and the greatest to 1; all to 1 when they are equal. */
-function stretched(values: readonly number[]): readonly number[] {
-  const least = Math.min(...values);
-  const range = Math.max(...values) - least;
+/** Maps the least value of the eligible workers to 0 and the greatest to 1; all to 1 when they are equal. */
+function stretched(views: readonly WorkerView[], valueOf: (view: WorkerView) => number): readonly number[] {
+  const values = views.map(valueOf);
+  const counted = values.filter((_, position) => views[position]?.isEligible === true);
+  const least = Math.min(...counted);
+  const range = Math.max(...counted) - least;
   return values.map((value) => (range === 0 ? 1 : (value - least) / range));
 }

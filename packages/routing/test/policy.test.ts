@@ -1,22 +1,26 @@
+/**
+ * Every policy by its interface, and each one by the rule that its header draws.
+ */
 import { Prng } from "@kvsync/core";
-import { describe, expect, it } from "vitest";
-
-import { LoadBook } from "./load-book.ts";
-import { OverlapCostPolicy } from "./overlap-cost.ts";
-import { makePolicy } from "./policies.ts";
 import {
+  choose as chooseFirst,
+  KvsyncPolicy,
+  makePolicy as makeRoutingPolicy,
+  OverlapCostPolicy,
   POLICY_NAMES,
   type PolicyName,
   type RoutingPolicy,
   type RoutingRequest,
   type WorkerView,
-} from "./policy.ts";
+} from "@kvsync/routing";
+import { describe, expect, it } from "vitest";
 
 const CAPACITY_TOKENS = 400_000;
 
 function workers(...changes: readonly Partial<WorkerView>[]): WorkerView[] {
   return changes.map((change, position) => ({
     worker: `w${position}`,
+    isEligible: true,
     capacityTokens: CAPACITY_TOKENS,
     runningRequests: 0,
     waitingRequests: 0,
@@ -36,47 +40,122 @@ function prompt(promptTokens: number, first = 0, sessionId: number | null = null
   return { promptTokens, sessionId, keys, keyWords: 1, keyTokens: 64, sharedLaterTokens: 0 };
 }
 
+/** A policy of a fleet whose workers all joined. */
+function makePolicy(name: PolicyName, workerCount: number, seed: number): RoutingPolicy {
+  const policy = makeRoutingPolicy(name, workerCount, new Prng(seed));
+  for (let position = 0; position < workerCount; position++) policy.join(position, CAPACITY_TOKENS);
+  return policy;
+}
+
 function choose(
   policy: RoutingPolicy,
   request: RoutingRequest,
   views: readonly WorkerView[],
   now = 0,
 ): number {
-  return policy.choose(request, views, now);
+  return chooseFirst(policy, request, views, now);
 }
 
 function once(name: PolicyName, request: RoutingRequest, ...changes: readonly Partial<WorkerView>[]): number {
-  return makePolicy(name, changes.length, 1).choose(request, workers(...changes), 0);
+  return choose(makePolicy(name, changes.length, 1), request, workers(...changes));
+}
+
+/** Fleets, loads and matches of all sorts, by seed. */
+function* cases(seed: number): Generator<{ views: WorkerView[]; request: RoutingRequest }> {
+  const random = new Prng(seed);
+  for (let i = 0; i < 60; i++) {
+    const views = workers(
+      ...Array.from({ length: 1 + random.below(9) }, () => ({
+        isEligible: random.chance(0.8),
+        runningRequests: random.below(4),
+        waitingRequests: random.below(3),
+        pendingPrefillTokens: 100 * random.below(50),
+        contextTokens: 1_000 * random.below(9),
+        matchedTokens: 64 * random.below(9),
+        trust: random.pick(["exact", "partial", "stale", "unknown"] as const),
+      })),
+    );
+    yield { views, request: prompt(640, 100 * random.below(5), random.chance(0.5) ? random.below(9) : null) };
+  }
 }
 
 describe("every policy", () => {
-  it.each(POLICY_NAMES)("%s answers with a worker when nothing is known, and repeats its choices", (name) => {
-    const decide = (): number[] => {
-      const policy = makePolicy(name, 5, 7);
-      return Array.from({ length: 40 }, (_, i) =>
-        choose(policy, prompt(500, i * 1_000, i % 2 === 0 ? i : null), workers({}, {}, {}, {}, {}), i),
-      );
+  it.each(POLICY_NAMES)("P1: %s repeats its rankings when the same calls come in the same order", (name) => {
+    const decide = (): number[][] => {
+      const policy = makePolicy(name, 10, 7);
+      return [...cases(11)].map(({ views, request }, i) => {
+        const into = new Uint32Array(4);
+        const count = policy.rank(request, views, i, into);
+        if (count > 0) policy.book(into[0] ?? 0, i);
+        return [...into.subarray(0, count)];
+      });
     };
-    const choices = decide();
-    for (const chosen of choices) expect(chosen).toBeOneOf([0, 1, 2, 3, 4]);
-    expect(decide()).toEqual(choices);
+    expect(decide()).toEqual(decide());
   });
 
-  it.each(POLICY_NAMES.filter((name) => name !== "oracle"))(
-    "%s spreads equal requests over equal workers",
+  it.each(POLICY_NAMES)("P3: %s ranks every eligible worker once, and no other", (name) => {
+    const policy = makePolicy(name, 10, 3);
+    for (const { views, request } of cases(5)) {
+      const eligible = views.flatMap((view, position) => (view.isEligible ? [position] : []));
+      const into = new Uint32Array(12);
+      const count = policy.rank(request, views, 0, into);
+      expect([...into.subarray(0, count)].toSorted((a, b) => a - b)).toEqual(eligible);
+    }
+  });
+
+  it.each(POLICY_NAMES)("P3: %s finds nobody in an empty fleet and says so", (name) => {
+    expect(choose(makePolicy(name, 2, 1), prompt(100), workers({ isEligible: false }))).toBe(-1);
+    expect(choose(makePolicy(name, 2, 1), prompt(100), [])).toBe(-1);
+  });
+
+  it.each(POLICY_NAMES)("P4: what %s would choose is the first that it ranks", (name) => {
+    const chosen = makePolicy(name, 10, 9);
+    const ranked = makePolicy(name, 10, 9);
+    for (const { views, request } of cases(17)) {
+      const into = new Uint32Array(1);
+      const copies = views.map((view) => ({ ...view }));
+      const first = ranked.rank(request, copies, 0, into) === 0 ? -1 : (into[0] ?? -1);
+      if (first >= 0) ranked.book(first, 0);
+      expect(choose(chosen, request, views)).toBe(first);
+    }
+  });
+
+  it.each(["kvsync", "session-sticky"] as const)(
+    "a ranking of %s is what repeated choosing with the best taken out gives",
     (name) => {
-      const policy = makePolicy(name, 4, 3);
-      const counts = [0, 0, 0, 0];
-      for (let i = 0; i < 400; i++) {
-        const views = workers(
-          ...counts.map((count) => ({ runningRequests: count, contextTokens: 500 * count })),
-        );
-        const chosen = choose(policy, prompt(500, i * 1_000, i), views, i);
-        counts[chosen] = (counts[chosen] ?? 0) + 1;
+      for (const { views, request } of cases(23)) {
+        const into = new Uint32Array(views.length);
+        const copies = (): WorkerView[] => views.map((view) => ({ ...view }));
+        const policy = makePolicy(name, 10, 1);
+        // Without a session, equal loads are decided at random.
+        if (name === "session-sticky" && request.sessionId === null) continue;
+        const ranking = [...into.subarray(0, policy.rank(request, copies(), 0, into))];
+        const left = copies();
+        const repeated: number[] = [];
+        for (;;) {
+          const again = left.map((view) => ({ ...view }));
+          if (policy.rank(request, again, 0, into.subarray(0, 1)) === 0) break;
+          const [best = 0] = into;
+          repeated.push(best);
+          left[best]!.isEligible = false;
+        }
+        expect(ranking).toEqual(repeated);
       }
-      for (const count of counts) expect(count).toBeGreaterThan(50);
     },
   );
+
+  it.each(POLICY_NAMES)("%s spreads equal requests over equal workers", (name) => {
+    const policy = makePolicy(name, 4, 3);
+    const counts = [0, 0, 0, 0];
+    for (let i = 0; i < 400; i++) {
+      const views = workers(
+        ...counts.map((count) => ({ runningRequests: count, contextTokens: 500 * count })),
+      );
+      const chosen = choose(policy, prompt(500, i * 1_000, i), views, i);
+      counts[chosen] = (counts[chosen] ?? 0) + 1;
+    }
+    for (const count of counts) expect(count).toBeGreaterThan(50);
+  });
 });
 
 describe("policies that know no prefixes", () => {
@@ -195,50 +274,6 @@ describe("approximate", () => {
   });
 });
 
-describe("oracle", () => {
-  it("keeps one beginning on one worker while memory is empty, and spreads it when that worker's is full", () => {
-    const policy = makePolicy("oracle", 3, 1);
-    const chosen = Array.from({ length: 30 }, (_, i) => {
-      const request = { ...prompt(60_000, 1_000 * (i + 1)), sharedLaterTokens: 60_000 };
-      return choose(policy, request, workers({ matchedTokens: 15_000 }, {}, {}));
-    });
-    expect(chosen.slice(0, 4)).toEqual([0, 0, 0, 0]);
-    expect(new Set(chosen)).toEqual(new Set([0, 1, 2]));
-  });
-
-  it("knows what waits to be prefilled for as long as it waits", () => {
-    const policy = makePolicy("oracle", 4, 1);
-    const request = { ...prompt(6_400), sharedLaterTokens: 6_400 };
-    const first = choose(policy, request, workers({}, {}, {}, {}));
-    const views = workers({}, {}, {}, {});
-    Object.assign(views[first]!, { waitingRequests: 1, pendingPrefillTokens: 6_400 });
-    expect(choose(policy, request, views, 3_600)).toBe(first);
-    expect(views[first]?.matchedTokens).toBe(6_400);
-  });
-
-  it("of workers that hold the same takes the one with the least to prefill", () => {
-    const loads = [5_000, 3_000, 9_000].map((pendingPrefillTokens) => ({ pendingPrefillTokens }));
-    expect(once("oracle", prompt(8_000), ...loads)).toBe(1);
-  });
-
-  it("takes the longest match whatever the load, and spreads what will be asked for again", () => {
-    const policy = makePolicy("oracle", 4, 1);
-    const wanted = (first: number) => ({ ...prompt(1_000, first), sharedLaterTokens: 900 });
-    const held = workers({ matchedTokens: 900, runningRequests: 99 }, {}, {}, {});
-    expect(choose(policy, wanted(0), held)).toBe(0);
-    const chosen = [1, 2, 3].map((i) => choose(policy, wanted(100 * i), workers({}, {}, {}, {})));
-    expect(chosen.toSorted()).toEqual([1, 2, 3]);
-  });
-
-  it("sets a worker aside for what nobody will want again, unless so much is held that it is worth it", () => {
-    const policy = makePolicy("oracle", 4, 1);
-    const decide = (first: number, matchedTokens: number): number =>
-      choose(policy, prompt(1_000, first), workers({ matchedTokens }, {}, {}, {}));
-    for (let i = 1; i < 9; i++) decide(100 * i, 0);
-    expect([decide(1_000, 0), decide(1_100, 200), decide(1_200, 800)]).toEqual([3, 3, 0]);
-  });
-});
-
 describe("kvsync", () => {
   it("goes to the longest match when the fleet is idle", () => {
     expect(once("kvsync", prompt(8_000), { matchedTokens: 512 }, {}, { matchedTokens: 4_096 })).toBe(2);
@@ -282,6 +317,36 @@ describe("kvsync", () => {
     expect(Math.max(...views.map((view) => view.matchedTokens))).toBe(0);
   });
 
+  it("forgets what it sent to a worker that left, and what that worker was given", () => {
+    const policy = makePolicy("kvsync", 3, 1);
+    const views = workers({}, {}, {});
+    const first = choose(policy, prompt(6_400), views, 0);
+    policy.leave(first);
+    policy.join(first, CAPACITY_TOKENS);
+    for (const view of views) view.matchedTokens = 0;
+    expect(choose(policy, prompt(8_000), views, 1)).toBe(0);
+    expect(views[first]?.matchedTokens).toBe(0);
+  });
+
+  it("explains a ranking by terms whose sum is its order", () => {
+    for (const { views, request } of cases(31)) {
+      const policy = new KvsyncPolicy(10);
+      for (let position = 0; position < 10; position++) policy.join(position, CAPACITY_TOKENS);
+      const terms = policy.explain(
+        request,
+        views.map((view) => ({ ...view })),
+        0,
+      );
+      const into = new Uint32Array(views.length);
+      const count = policy.rank(request, views, 0, into);
+      const costs = [...into.subarray(0, count)].map((position) => {
+        const { pending = 0, prefill = 0, context = 0, running = 0 } = terms[position] ?? {};
+        return pending + prefill + context + running;
+      });
+      expect(costs).toEqual(costs.toSorted((a, b) => a - b));
+    }
+  });
+
   it("spreads new conversations over the fleet although one worker alone holds their common beginning", () => {
     const policy = makePolicy("kvsync", 3, 1);
     const chosen = Array.from({ length: 9 }, (_, i) =>
@@ -289,35 +354,5 @@ describe("kvsync", () => {
     );
     for (const worker of [0, 1, 2])
       expect(chosen.filter((choice) => choice === worker).length).toBeGreaterThanOrEqual(2);
-  });
-});
-
-describe("the books", () => {
-  it("take back exactly what they booked, in whatever order the news come", () => {
-    const book = new LoadBook(["a", "b"], CAPACITY_TOKENS);
-    const [view] = book.views;
-    view!.matchedTokens = 300;
-    book.send(1, 0, 1_000);
-    book.clearMatches();
-    book.send(2, 0, 50);
-    expect(view).toMatchObject({
-      runningRequests: 2,
-      waitingRequests: 2,
-      pendingPrefillTokens: 750,
-      contextTokens: 1_050,
-    });
-    book.firstToken(1);
-    book.firstToken(1);
-    expect(view).toMatchObject({ runningRequests: 2, waitingRequests: 1, pendingPrefillTokens: 50 });
-    book.end(2);
-    book.end(1);
-    book.end(1);
-    book.firstToken(2);
-    expect(view).toMatchObject({
-      runningRequests: 0,
-      waitingRequests: 0,
-      pendingPrefillTokens: 0,
-      contextTokens: 0,
-    });
   });
 });

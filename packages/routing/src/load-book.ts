@@ -1,0 +1,201 @@
+/**
+ * A router's books: what it sent to whom and has not seen end, and what it was told of others' load.
+ * Policies decide by them, in simulation, replay and gateways alike.
+ *
+ *     send ──▶ waiting ── first token ──▶ running ── end ──▶ gone
+ *              pending prefill counts      context counts
+ *
+ *  B1  A worker's load is the sum over its requests that have not ended, plus its foreign load.
+ *      (load-book.test.ts "B1", against a book that adds everything up each time)
+ *  B2  What is booked for a request is taken back exactly, in whatever order its news come, also after
+ *      it moved. (load-book.test.ts "B2")
+ *  B3  A worker that leaves takes its requests and its foreign load along: the next one at its position
+ *      starts at zero. (load-book.test.ts "B3")
+ *
+ * Memory: one entry per request under way.
+ */
+import { POSITIONS_MAX, type WorkerView } from "./policy.ts";
+
+/** Prompts whose mean stands for a foreign request that waits. */
+const RECENT_PROMPTS = 256;
+
+/** A request at a worker. */
+interface Assignment {
+  position: number;
+  readonly promptTokens: number;
+  /** Prompt tokens booked as pending; 0 once the first token has come. */
+  readonly pendingTokens: number;
+  isWaiting: boolean;
+}
+
+/** Foreign load as it stands in a view. */
+interface ForeignLoad {
+  requests: number;
+  waiting: number;
+  pendingTokens: number;
+}
+
+/** A worker of a fleet that does not change. */
+export interface FixedWorker {
+  readonly worker: string;
+  /** Tokens of KV that it has room for. */
+  readonly capacityTokens: number;
+}
+
+/** See the header. */
+export class LoadBook {
+  readonly #views: WorkerView[] = [];
+  readonly #foreign: ForeignLoad[] = [];
+  readonly #assignments = new Map<number, Assignment>();
+  /** Lengths of the last prompts sent, as a ring. */
+  readonly #recent: number[] = [];
+  #recentSum = 0;
+  #sent = 0;
+
+  /** @param workers - members from the start, at positions 0, 1, … */
+  constructor(workers: readonly FixedWorker[] = []) {
+    for (const [position, { worker, capacityTokens }] of workers.entries())
+      this.join(position, worker, capacityTokens);
+  }
+
+  /** The positions, empty ones among them not eligible. Matches are the caller's to write. */
+  get views(): readonly WorkerView[] {
+    return this.#views;
+  }
+
+  /** Requests under way. */
+  get requestCount(): number {
+    return this.#assignments.size;
+  }
+
+  /**
+   * A worker takes an empty position and is eligible.
+   *
+   * @throws RangeError when the position is taken, or not in 0 … POSITIONS_MAX − 1.
+   */
+  join(position: number, worker: string, capacityTokens: number): void {
+    if (!Number.isInteger(position) || position < 0 || position >= POSITIONS_MAX)
+      throw new RangeError(`position ${position} is not in 0 … ${POSITIONS_MAX - 1}`);
+    if ((this.#views[position]?.worker ?? "") !== "") throw new RangeError(`position ${position} is taken`);
+    while (this.#views.length <= position) {
+      this.#views.push(emptyView());
+      this.#foreign.push({ requests: 0, waiting: 0, pendingTokens: 0 });
+    }
+    const view = this.#viewOf(position);
+    view.worker = worker;
+    view.capacityTokens = capacityTokens;
+    view.isEligible = true;
+  }
+
+  /** The worker of a position is gone. Its requests end; news of them are ignored from now on. */
+  leave(position: number): void {
+    for (const [request, assignment] of this.#assignments)
+      if (assignment.position === position) this.#assignments.delete(request);
+    Object.assign(this.#viewOf(position), emptyView());
+    this.#foreign[position] = { requests: 0, waiting: 0, pendingTokens: 0 };
+  }
+
+  /** Forgets the matches of the request before. */
+  clearMatches(): void {
+    for (const view of this.#views) {
+      view.matchedTokens = 0;
+      view.matchedSlowTokens = 0;
+      view.trust = "unknown";
+    }
+  }
+
+  /**
+   * Books that a request goes to a worker; what its view says is matched is expected not to be
+   * prefilled.
+   *
+   * @param request - any number that is not under way.
+   * @throws RangeError when no worker is at the position.
+   */
+  send(request: number, position: number, promptTokens: number): void {
+    const view = this.#viewOf(position);
+    const pendingTokens = Math.max(0, promptTokens - view.matchedTokens);
+    const assignment = { position, promptTokens, pendingTokens, isWaiting: true };
+    this.#assignments.set(request, assignment);
+    addTo(view, assignment, 1);
+    this.#recentSum += promptTokens - (this.#recent[this.#sent % RECENT_PROMPTS] ?? 0);
+    this.#recent[this.#sent % RECENT_PROMPTS] = promptTokens;
+    this.#sent += 1;
+  }
+
+  /** Books that a request's first token has come. Requests that are not under way are ignored. */
+  firstToken(request: number): void {
+    const assignment = this.#assignments.get(request);
+    if (assignment?.isWaiting !== true) return;
+    const view = this.#viewOf(assignment.position);
+    addTo(view, assignment, -1);
+    assignment.isWaiting = false;
+    addTo(view, assignment, 1);
+  }
+
+  /** Books that another worker than the chosen one serves a request. Its prefill counts there in full. */
+  move(request: number, position: number): void {
+    const assignment = this.#assignments.get(request);
+    if (assignment === undefined || assignment.position === position) return;
+    const { promptTokens, isWaiting } = assignment;
+    this.end(request);
+    const moved = { position, promptTokens, pendingTokens: promptTokens, isWaiting };
+    this.#assignments.set(request, moved);
+    addTo(this.#viewOf(position), moved, 1);
+  }
+
+  /** Books that a request is over: finished, refused or lost. Requests not under way are ignored. */
+  end(request: number): void {
+    const assignment = this.#assignments.get(request);
+    if (assignment === undefined) return;
+    this.#assignments.delete(request);
+    addTo(this.#viewOf(assignment.position), assignment, -1);
+  }
+
+  /**
+   * Replaces the load that others caused at a worker. A waiting request counts with the mean of the
+   * last prompts sent, since its length is not known.
+   *
+   * @param running - foreign requests whose first token has come.
+   * @param waiting - foreign requests whose first token has not come.
+   */
+  foreign(position: number, running: number, waiting: number): void {
+    const meanPrompt = this.#recent.length === 0 ? 0 : this.#recentSum / this.#recent.length;
+    const load = { requests: running + waiting, waiting, pendingTokens: waiting * meanPrompt };
+    const view = this.#viewOf(position);
+    const before = this.#foreign[position];
+    view.runningRequests += load.requests - (before?.requests ?? 0);
+    view.waitingRequests += load.waiting - (before?.waiting ?? 0);
+    view.pendingPrefillTokens += load.pendingTokens - (before?.pendingTokens ?? 0);
+    this.#foreign[position] = load;
+  }
+
+  #viewOf(position: number): WorkerView {
+    const view = this.#views[position];
+    if (view === undefined) throw new RangeError(`no worker was ever at position ${position}`);
+    return view;
+  }
+}
+
+function emptyView(): WorkerView {
+  return {
+    worker: "",
+    isEligible: false,
+    runningRequests: 0,
+    waitingRequests: 0,
+    pendingPrefillTokens: 0,
+    contextTokens: 0,
+    capacityTokens: 0,
+    matchedTokens: 0,
+    matchedSlowTokens: 0,
+    trust: "unknown",
+  };
+}
+
+/** Adds a request's load to a view, or takes it back (`sign` −1). */
+function addTo(view: WorkerView, { promptTokens, pendingTokens, isWaiting }: Assignment, sign: 1 | -1): void {
+  view.runningRequests += sign;
+  view.contextTokens += sign * promptTokens;
+  if (!isWaiting) return;
+  view.waitingRequests += sign;
+  view.pendingPrefillTokens += sign * pendingTokens;
+}
