@@ -56,7 +56,7 @@ describe("a lookup", () => {
       response.end(JSON.stringify(MATCH));
     };
     const outcome = await client.match("m/x", 16, TOKENS);
-    expect(seen?.url).toBe("/api/v1/match?model=m%2Fx&block_size=16");
+    expect(seen?.url).toBe("/api/v1/match?input=token_ids&model=m%2Fx&block_size=16");
     expect([...new Uint32Array(Uint8Array.from(seen!.body).buffer)]).toEqual([70_000, 3]);
     expect(outcome).toMatchObject({
       kind: "advice",

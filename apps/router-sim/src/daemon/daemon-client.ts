@@ -1,13 +1,16 @@
 /**
- * The daemon over HTTP, as a router uses it: lookups in the binary form over kept connections, and the pages that the
- * audit needs. Every answer is checked before it is believed; every request has a deadline.
+ * The daemon over HTTP, as a router uses it. Lookups go through `@kvsync/client`, as any gateway's do.
+ * The pages that the audit needs are read here. Every answer is checked before it is used; every
+ * request has a deadline.
  *
- * A lookup never throws: that the daemon is away is an expected outcome for a router, which then routes without advice.
+ * A lookup never throws: an absent daemon is an expected outcome for a router, which then routes
+ * without advice.
  */
 import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
+import { ClientError, KvsyncClient } from "@kvsync/client";
+import { type Trust, TRUSTS } from "@kvsync/routing";
 import { z } from "zod";
 
-import { type Trust, TRUSTS } from "../policy/policy.ts";
 import { DaemonError } from "./daemon-error.ts";
 import { type Dump, readDump } from "./dump.ts";
 
@@ -71,6 +74,13 @@ export interface RoutingAdvice {
 /** Why a lookup brought no advice. */
 export type LookupFailure = "timed_out" | "unreachable" | "refused" | "malformed";
 
+const REASONS: Readonly<Record<ClientError["code"], LookupFailure>> = {
+  timeout: "timed_out",
+  refused: "refused",
+  unreachable: "unreachable",
+  not_a_daemon: "malformed",
+};
+
 /** What became of a lookup. */
 export type LookupOutcome =
   | { readonly kind: "advice"; readonly advice: RoutingAdvice; readonly latencyMs: number }
@@ -80,10 +90,12 @@ export type LookupOutcome =
 export class DaemonClient {
   readonly #url: URL;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
+  readonly #lookups: KvsyncClient;
 
   /** @param url - e.g. `http://127.0.0.1:7070`. */
   constructor(url: string) {
     this.#url = new URL(url);
+    this.#lookups = new KvsyncClient({ url, timeoutMs: LOOKUP_TIMEOUT_MS });
   }
 
   /**
@@ -95,20 +107,20 @@ export class DaemonClient {
    */
   async match(model: string, blockSize: number, tokens: Uint32Array): Promise<LookupOutcome> {
     const beganMs = performance.now();
-    const query = new URLSearchParams({ model, block_size: String(blockSize) });
-    const body = Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength);
     try {
-      const answer = await this.#json(MATCH, "POST", `/api/v1/match?${query.toString()}`, body);
-      const matches = answer.matches.map(({ worker, matched_tokens, trust }) => ({
+      const answer = MATCH.safeParse(await this.#lookups.match({ model, blockSize, tokenIds: tokens }));
+      if (!answer.success)
+        return { kind: "failed", reason: "malformed", detail: z.prettifyError(answer.error) };
+      const matches = answer.data.matches.map(({ worker, matched_tokens, trust }) => ({
         worker,
         matchedTokens: matched_tokens,
         trust,
       }));
       const latencyMs = performance.now() - beganMs;
-      return { kind: "advice", advice: { decision: answer.decision, matches }, latencyMs };
+      return { kind: "advice", advice: { decision: answer.data.decision, matches }, latencyMs };
     } catch (error) {
-      if (!(error instanceof DaemonError)) throw error;
-      return { kind: "failed", reason: failureOf(error), detail: error.message };
+      if (!(error instanceof ClientError)) throw error;
+      return { kind: "failed", reason: REASONS[error.code], detail: `${error.code}: ${error.message}` };
     }
   }
 
@@ -118,7 +130,7 @@ export class DaemonClient {
    * @throws DaemonError when the page cannot be had.
    */
   async engines(): Promise<readonly EngineStatus[]> {
-    return (await this.#json(ENGINES, "GET", "/api/v1/engines")).engines;
+    return (await this.#json(ENGINES, "/api/v1/engines")).engines;
   }
 
   /**
@@ -128,7 +140,7 @@ export class DaemonClient {
    */
   async dump(model: string): Promise<Dump> {
     const path = `/api/v1/dump?${new URLSearchParams({ model }).toString()}`;
-    const { status, body } = await this.#send("GET", path, undefined, PAGE_TIMEOUT_MS, DUMP_BYTES_MAX);
+    const { status, body } = await this.#send(path, PAGE_TIMEOUT_MS, DUMP_BYTES_MAX);
     if (status !== 200) throw refusal(path, status, body);
     return readDump(path, body);
   }
@@ -136,7 +148,7 @@ export class DaemonClient {
   /** Whether the daemon says that it is ready; false as well when it does not answer. */
   async isReady(): Promise<boolean> {
     try {
-      const { status } = await this.#send("GET", "/readyz", undefined, LOOKUP_TIMEOUT_MS, PAGE_BYTES_MAX);
+      const { status } = await this.#send("/readyz", LOOKUP_TIMEOUT_MS, PAGE_BYTES_MAX);
       return status === 200;
     } catch (error) {
       if (error instanceof DaemonError) return false;
@@ -149,42 +161,28 @@ export class DaemonClient {
     this.#agent.destroy();
   }
 
-  async #json<Shape>(
-    schema: z.ZodType<Shape>,
-    method: "GET" | "POST",
-    path: string,
-    requestBody?: Buffer,
-  ): Promise<Shape> {
-    const timeoutMs = method === "POST" ? LOOKUP_TIMEOUT_MS : PAGE_TIMEOUT_MS;
-    const { status, body } = await this.#send(method, path, requestBody, timeoutMs, PAGE_BYTES_MAX);
+  async #json<Shape>(schema: z.ZodType<Shape>, path: string): Promise<Shape> {
+    const { status, body } = await this.#send(path, PAGE_TIMEOUT_MS, PAGE_BYTES_MAX);
     if (status !== 200) throw refusal(path, status, body);
     const parsed = schema.safeParse(parseJson(path, body));
     if (parsed.success) return parsed.data;
     throw malformed(path, z.prettifyError(parsed.error).replaceAll("\n", " "));
   }
 
-  #send(
-    method: string,
-    path: string,
-    body: Buffer | undefined,
-    timeoutMs: number,
-    bytesMax: number,
-  ): Promise<{ status: number; body: Buffer }> {
+  #send(path: string, timeoutMs: number, bytesMax: number): Promise<{ status: number; body: Buffer }> {
     return new Promise((resolve, reject) => {
       const options = {
         agent: this.#agent,
         host: this.#url.hostname,
         port: this.#url.port,
-        method,
         path,
-        headers: { "content-type": "application/octet-stream", "content-length": body?.length ?? 0 },
       };
       const fail = (cause: Error): void => {
         clearTimeout(deadline);
         reject(
           cause instanceof DaemonError
             ? cause
-            : new DaemonError({ code: "daemon_unreachable", path }, `${method} ${path}: ${cause.message}`, {
+            : new DaemonError({ code: "daemon_unreachable", path }, `GET ${path}: ${cause.message}`, {
                 cause,
               }),
         );
@@ -197,10 +195,10 @@ export class DaemonClient {
       });
       const deadline = setTimeout(() => {
         const facts = { code: "daemon_timed_out", path, milliseconds: timeoutMs } as const;
-        request.destroy(new DaemonError(facts, `${method} ${path}: no answer within ${timeoutMs} ms`));
+        request.destroy(new DaemonError(facts, `GET ${path}: no answer within ${timeoutMs} ms`));
       }, timeoutMs);
       request.on("error", fail);
-      request.end(body);
+      request.end();
     });
   }
 }
@@ -234,11 +232,4 @@ function refusal(path: string, status: number, body: Buffer): DaemonError {
   const problem = body.subarray(0, 300).toString("utf8");
   const facts = { code: "daemon_refused", path, status, problem } as const;
   return new DaemonError(facts, `${path}: the daemon answered ${status}: ${problem}`);
-}
-
-function failureOf(error: DaemonError): LookupFailure {
-  const { code } = error.facts;
-  if (code === "daemon_timed_out") return "timed_out";
-  if (code === "daemon_refused") return "refused";
-  return code === "daemon_answer_malformed" ? "malformed" : "unreachable";
 }
