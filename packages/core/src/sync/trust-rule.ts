@@ -591,7 +591,11 @@ const STREAM_CAUSES = {
     counter: "aibrix_kv_stream_state",
     says: "The stream goes on from a snapshot or from another worker and is not connected yet.",
   },
-  disconnected: { reason: "disconnected", counter: "aibrix_kv_stream_state", says: "The connection was lost." },
+  disconnected: {
+    reason: "disconnected",
+    counter: "aibrix_kv_stream_state",
+    says: "The connection was lost.",
+  },
   verifying: {
     reason: "verifying",
     counter: "replaysRequested",
