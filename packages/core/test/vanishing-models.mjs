@@ -1,7 +1,7 @@
 /**
  * A process in which models come and go: each has blocks for a moment, and then none. Prints its memory early and late, as JSON.
  */
-import { PrefixIndex } from "#dist/prefix-index/prefix-index.js";
+import { PrefixIndex } from "@kvsync/core";
 
 const EARLY = 2_000;
 const MODELS = 10_000;

@@ -19,7 +19,7 @@ import { POSITIONS_MAX, type RoutingRequest } from "./policy.ts";
 import { namePrefixes } from "./prompt-prefixes.ts";
 
 /** 2²⁰ chunks of 256 tokens: the prompts of 268 million tokens. About 100 MB. */
-export const CHUNKS_MAX: number = 2 ** 20;
+const CHUNKS_MAX: number = 2 ** 20;
 
 /** See the header. */
 export class DecisionHistory {

@@ -30,10 +30,10 @@ import {
 } from "@kvsync/core";
 
 import { epochMs, sharedClockMs } from "../clock.ts";
-import type { SetAsideMessage } from "../engine/followed-rank.ts";
+import type { MessageIdentity } from "../message-identity.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "./drop-reasons.ts";
 
-const NO_MESSAGE: SetAsideMessage = { sequenceNumber: 0, timestampSeconds: 0, bytes: 0 };
+const NO_MESSAGE: MessageIdentity = { sequenceNumber: 0, timestampSeconds: 0, bytes: 0 };
 
 /** Header cells. */
 const HEADER = {
@@ -179,7 +179,7 @@ export class BoardWriter {
    * @param rankSlot - whose it is; null between two messages.
    * @param message - its number, batch timestamp and length.
    */
-  at(rankSlot: number | null, message: SetAsideMessage = NO_MESSAGE): void {
+  at(rankSlot: number | null, message: MessageIdentity = NO_MESSAGE): void {
     const cells = this.#cells;
     cells[this.#header + AT_SEQUENCE_NUMBER] = message.sequenceNumber;
     cells[this.#header + AT_TIMESTAMP] = message.timestampSeconds;
@@ -331,7 +331,7 @@ export class BoardReader {
    * @param workerNumber - of a worker.
    * @returns null between two messages.
    */
-  messageAt(workerNumber: number): { readonly rankSlot: number; readonly message: SetAsideMessage } | null {
+  messageAt(workerNumber: number): { readonly rankSlot: number; readonly message: MessageIdentity } | null {
     const cell = (i: number): number => this.#cells[workerNumber * HEADER_CELLS + i] ?? 0;
     const rankPlusOne = cell(AT_RANK_PLUS_ONE);
     if (rankPlusOne === 0) return null;

@@ -5,12 +5,7 @@
 
 import type { StreamPosition } from "@kvsync/core";
 
-/** A message that is passed over (ingest/set-aside.ts): its number, batch timestamp and length. */
-export interface SetAsideMessage {
-  readonly sequenceNumber: number;
-  readonly timestampSeconds: number;
-  readonly bytes: number;
-}
+import type { MessageIdentity } from "../message-identity.ts";
 
 /** One DP rank to follow. */
 export interface FollowedRank {
@@ -29,7 +24,7 @@ export interface FollowedRank {
   /** Where a snapshot left it; null to begin afresh. Its blocks are in the index under this slot. */
   readonly resumeFrom: StreamPosition | null;
   /** Messages during which the process died before; absent without any. */
-  readonly setAside?: readonly SetAsideMessage[];
+  readonly setAside?: readonly MessageIdentity[];
 }
 
 /** One stream of a snapshot: who it was, and where it stood. */

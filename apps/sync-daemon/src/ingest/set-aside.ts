@@ -21,7 +21,8 @@ import { join } from "node:path";
 
 import { z } from "zod";
 
-import type { FollowedRank, SetAsideMessage } from "../engine/followed-rank.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
+import type { MessageIdentity } from "../message-identity.ts";
 import type { LogLine } from "../log/log-line.ts";
 
 /** In the daemon's folder of states. */
@@ -83,7 +84,7 @@ export class SetAsideMessages {
    * @param rank - to be followed.
    * @returns a list that is nearly always empty.
    */
-  of({ workerId, dpRank, endpoint }: SetAsideOwner): SetAsideMessage[] {
+  of({ workerId, dpRank, endpoint }: SetAsideOwner): MessageIdentity[] {
     return this.#entries
       .filter((one) => one.worker_id === workerId && one.dp_rank === dpRank && one.endpoint === endpoint)
       .map((one) => ({
@@ -100,7 +101,7 @@ export class SetAsideMessages {
    * @param message - which.
    * @param cause - what happened during it.
    */
-  add({ workerId, dpRank, endpoint }: SetAsideOwner, message: SetAsideMessage, cause: Entry["cause"]): void {
+  add({ workerId, dpRank, endpoint }: SetAsideOwner, message: MessageIdentity, cause: Entry["cause"]): void {
     if (this.#folder === null) return;
     this.#entries.push({
       worker_id: workerId,

@@ -1,0 +1,8 @@
+/** What tells one message of a stream from another one when its bytes are gone. */
+
+/** Number, batch timestamp (Unix seconds) and payload length of a message. */
+export interface MessageIdentity {
+  readonly sequenceNumber: number;
+  readonly timestampSeconds: number;
+  readonly bytes: number;
+}
