@@ -170,18 +170,24 @@ export function isAgreed(context: Context, id: u32, engineHash: u64): bool {
   return load<u64>(engineAddress(chunk, id)) == engineHash && isNamed(chunk, id);
 }
 
+/** Whether the rank has a copy at a tier under a name that it has for the block. */
+export function hasCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): bool {
+  const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
+  if ((kinds & SEVERAL) == 0) return ((kinds >> tier) & 1) != 0;
+  return load<u32>(nameIn(rank, listOf(rank, id), engineHash, id) + 8 + (<usize>tier << 2)) != 0;
+}
+
 /** Adds a copy at a tier under a name that the rank has for the block. */
 export function addCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): void {
   const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
-  const isCounted = rankOf(rank.rankSlot).isUncounted == 0;
   const bit: u32 = 1 << tier;
   if ((kinds & SEVERAL) != 0) {
     const at = nameIn(rank, listOf(rank, id), engineHash, id) + 8 + (<usize>tier << 2);
-    if (isCounted || load<u32>(at) == 0) store<u32>(at, load<u32>(at) + 1);
+    store<u32>(at, load<u32>(at) + 1);
     setKinds(rank, id, kinds, kinds | bit);
   } else if ((kinds & bit) == 0) {
     setKinds(rank, id, kinds, kinds | bit);
-  } else if (isCounted) {
+  } else {
     setExtraCopies(rank, id, tier, extraCopies(rank, id, tier) + 1);
   }
 }
@@ -241,15 +247,20 @@ function listFromOne(rank: RankInContext, id: u32, kinds: u32): usize {
   return list;
 }
 
-/** Takes a copy at a tier away from a name of the rank's (S3). False when the name has none there. */
-export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): bool {
+/** What became of a copy that was to be taken away: there was none; it was one of several; it was the last of its name. */
+export const NO_COPY: u32 = 0;
+export const ONE_OF_SEVERAL: u32 = 1;
+export const LAST_COPY: u32 = 2;
+
+/** Takes a copy at a tier away from a name of the rank's (S3). */
+export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): u32 {
   const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
   if ((kinds & SEVERAL) != 0) return removeFromList(rank, tier, engineHash, id, kinds);
-  if (((kinds >> tier) & 1) == 0) return false;
+  if (((kinds >> tier) & 1) == 0) return NO_COPY;
   const extra = extraCopies(rank, id, tier);
   if (extra > 0) {
     setExtraCopies(rank, id, tier, extra - 1);
-    return true;
+    return ONE_OF_SEVERAL;
   }
   let after = kinds & ~(1 << tier);
   if ((after & TIER_KINDS) == 0) {
@@ -257,18 +268,19 @@ export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, id: 
     after = 0;
   }
   setKinds(rank, id, kinds, after);
-  return true;
+  return LAST_COPY;
 }
 
-function removeFromList(rank: RankInContext, tier: u32, engineHash: u64, id: u32, kinds: u32): bool {
+function removeFromList(rank: RankInContext, tier: u32, engineHash: u64, id: u32, kinds: u32): u32 {
   const list = listOf(rank, id);
   const name = nameIn(rank, list, engineHash, id);
   const at = name + 8 + (<usize>tier << 2);
-  if (load<u32>(at) == 0) return false;
-  store<u32>(at, load<u32>(at) - 1);
+  const copies = load<u32>(at);
+  if (copies == 0) return NO_COPY;
+  store<u32>(at, copies - 1);
   if (load<u64>(name, 8) == 0 && load<u64>(name, 16) == 0) dropFromList(rank, list, name, id);
   settleList(rank, id, list, kinds);
-  return true;
+  return copies == 1 ? LAST_COPY : ONE_OF_SEVERAL;
 }
 
 function dropFromList(rank: RankInContext, list: usize, name: usize, id: u32): void {

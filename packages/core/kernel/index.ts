@@ -154,13 +154,6 @@ export function rankOwner(rankSlot: u32, owner: u32): void {
   rankOf(rankSlot).owner = owner + 1;
 }
 
-/** Whether repeated stores of a block by this rank count once. */
-export function rankCounting(rankSlot: u32, isUncounted: u32): void {
-  rankOf(rankSlot).isUncounted = isUncounted;
-  for (let slot = groupOf(rankSlot).next; slot != 0; slot = groupOf(slot).next)
-    rankOf(slot).isUncounted = isUncounted;
-}
-
 /**
  * Writes nine words: allocated bytes, contexts with blocks, prefixes, (rank, tier, block) triples, mappings, holder sets, dead blocks,
  * blocks still to sweep, things in limbo.
@@ -214,8 +207,8 @@ export function hasEvictions(): bool {
 }
 
 /**
- * Stores a run (write.ts). `prefixes` is room for its prefix hashes. Returns an outcome, 16 added when limits took blocks
- * (`evictionsTake`).
+ * Stores a run (write.ts). `prefixes` is room for its prefix hashes, `notes` for a byte a block (write.ts). Returns an
+ * outcome, 16 added when limits took blocks (`evictionsTake`), 32 when a note is not 0.
  */
 export function indexStore(
   slot: u32,
@@ -231,6 +224,8 @@ export function indexStore(
   extras: usize,
   skips: usize,
   prefixes: usize,
+  repeats: u32,
+  notes: usize,
 ): u32 {
   lockTake();
   const found = contextOf(slot, serial);
@@ -248,7 +243,7 @@ export function indexStore(
     const parentHash: u64 = hasParent ? load<u64>(prefixAddress(chunkOf(context, parent), parent)) : 0;
     const blockBytes = <usize>context.blockSize << 2;
     hashRun(tokens, blockBytes, blockBytes + (<usize>context.lookahead << 2), extras, !hasParent, parentHash, count, prefixes);
-    outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, skips);
+    outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, skips, repeats, notes);
   }
   finishWrite(context, count);
   if ((h.evicted0 | h.evicted1 | h.evicted2) != 0) outcome |= EVICTED;
@@ -283,6 +278,15 @@ function parentInGroups(context: Context, owner: u32, engineHash: u64): u32 {
     if (id != 0) return id;
   }
   return 0;
+}
+
+/** Whether a rank has a block under an engine hash in a context. */
+export function indexHas(slot: u32, serial: u32, rankSlot: u32, low: u32, high: u32): bool {
+  lockTake();
+  const context = contextOf(slot, serial);
+  const isKnown = context !== null && parentOf(context, rankSlot, u64Of(low, high)) != 0;
+  lockLeave();
+  return isKnown;
 }
 
 /** Adds copies of known blocks (write.ts). */
@@ -332,7 +336,6 @@ export function rankGroup(rankSlot: u32, index: u32, rule: u32, window: u32, blo
   lockTake();
   const slot = groupOpen(rankSlot, index, rule, window, blockSize);
   if (slot != 0) {
-    rankOf(slot).isUncounted = rankOf(rankSlot).isUncounted;
     rankOf(slot).owner = rankOf(rankSlot).owner == 0 ? rankSlot + 1 : rankOf(rankSlot).owner;
   }
   lockLeave();
@@ -437,7 +440,7 @@ export function indexImport(
   const h = header();
   h.tick++;
   context.lastStore = h.tick;
-  let outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, 0);
+  let outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, 0, 0, 0);
   finishWrite(context, count);
   if ((h.evicted0 | h.evicted1 | h.evicted2) != 0) outcome |= EVICTED;
   lockLeave();

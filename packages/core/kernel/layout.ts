@@ -126,8 +126,6 @@ export class Header {
 export class Rank {
   /** Its `RankInContext`s, the one last stored to first. */
   first: usize;
-  /** 1 when repeated stores of a block count once. */
-  isUncounted: u32;
   /** Blocks held, over all contexts and tiers. */
   blockCount: u32;
   /** 1 from when a limit took blocks of the rank until it is cleared: the rank under-reports. Readers look at it. */

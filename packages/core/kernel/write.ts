@@ -44,9 +44,12 @@ import {
   addName,
   enterBlock,
   findNamed,
+  hasCopy,
   isAgreed,
   isDead,
+  LAST_COPY,
   nameBlock,
+  NO_COPY,
   removeCopy,
   resolve,
   reviveBlock,
@@ -71,6 +74,21 @@ export const STORED: u32 = 0;
 export const UNKNOWN_PARENT: u32 = 1;
 export const MEMORY_LIMIT: u32 = 2;
 export const TOO_MANY_BLOCKS: u32 = 3;
+/** 4 is a context that is gone (index.ts). All blocks were there already, and nothing was changed. */
+export const REPEATED: u32 = 5;
+/** Added to STORED when a block has a note. */
+export const NOTED: u32 = 32;
+
+/** What a store does with blocks that the holder has under these very names: they gain a copy. */
+const REPEATS_COUNT: u32 = 0;
+/** If it has all of them, the store changes nothing; else they gain a copy. */
+const REPEATS_IF_ALL: u32 = 1;
+/** They do not gain a copy, and get a note. */
+const REPEATS_EACH: u32 = 2;
+
+/** Notes of a store, a byte a block: it was there already and gained no copy; its name meant another block until now. */
+const NOTE_REPEATED: u32 = 1;
+const NOTE_RENAMED: u32 = 2;
 
 /** In a piece's ids: the block was made by this store. Ids take 27 bits. */
 const IS_NEW: u32 = 0x80000000;
@@ -118,7 +136,10 @@ export function contextOpen(blockSize: u32, lookahead: u32, name: usize, nameByt
   return slot;
 }
 
-/** Stores a run whose prefix hashes are at `prefixes`. `skips` is 0, or one byte a block: 1 is not to be stored. */
+/**
+ * Stores a run whose prefix hashes are at `prefixes`. `skips` is 0, or one byte a block: 1 is not to be stored. `notes` is
+ * 0, or room for a byte a block.
+ */
 export function storeRun(
   context: Context,
   rankSlot: u32,
@@ -127,21 +148,49 @@ export function storeRun(
   prefixes: usize,
   engineHashes: usize,
   skips: usize,
+  repeats: u32,
+  notes: usize,
 ): u32 {
   const rank = rankIn(context, rankSlot);
+  if (repeats == REPEATS_IF_ALL && areRepeated(rank, tier, count, prefixes, engineHashes)) return REPEATED;
   if (context.hasClosed != 0 && isAnyClosed(context, count, prefixes, engineHashes)) return MEMORY_LIMIT;
   const refused = makeRoom(rank, count, prefixes);
   if (refused != STORED) return refused;
   listFirst(rank);
+  if (notes != 0) memory.fill(notes, 0, count);
+  let noted: u32 = 0;
   for (let done: u32 = 0; done < count; done += PIECE_BLOCKS) {
     const piece = min(PIECE_BLOCKS, count - done);
     const offset = <usize>done << 3;
     // What came before stays: a leading part of a run is as good as a shorter run.
     if (!hasRoomFor(context, piece, prefixes + offset, engineHashes + offset)) return MEMORY_LIMIT;
-    storePiece(rank, tier, piece, prefixes + offset, engineHashes + offset, skips == 0 ? 0 : skips + done);
+    const pieceSkips: usize = skips == 0 ? 0 : skips + done;
+    const pieceNotes: usize = notes == 0 ? 0 : notes + done;
+    noted |= storePiece(
+      rank,
+      tier,
+      piece,
+      prefixes + offset,
+      engineHashes + offset,
+      pieceSkips,
+      repeats == REPEATS_EACH,
+      pieceNotes,
+    );
     freeZombies(context, false);
   }
-  return STORED;
+  return noted == 0 ? STORED : STORED | NOTED;
+}
+
+/** Whether the holder has all these blocks under these names. */
+function areRepeated(rank: RankInContext, tier: u32, count: u32, prefixes: usize, engineHashes: usize): bool {
+  const context = rank.context;
+  for (let at: usize = 0; at < <usize>count << 3; at += 8) {
+    const engineHash = load<u64>(engineHashes + at);
+    const id = resolve(rank, engineHash);
+    if (id == 0 || !hasCopy(rank, tier, engineHash, id)) return false;
+    if (load<u64>(prefixAddress(chunkOf(context, id), id)) != load<u64>(prefixes + at)) return false;
+  }
+  return true;
 }
 
 /**
@@ -237,8 +286,11 @@ function storePiece(
   prefixes: usize,
   engineHashes: usize,
   skips: usize,
-): void {
+  isRepeatNoted: bool,
+  notes: usize,
+): u32 {
   const context = rank.context;
+  let noted: u32 = 0;
   warmPiece(context, count, prefixes, engineHashes);
   findPiece(context, count, prefixes, engineHashes, skips);
   fence();
@@ -246,13 +298,17 @@ function storePiece(
     const found = load<u32>(PIECE_IDS + (<usize>i << 2));
     if ((found & IS_SKIPPED) != 0) continue;
     const engineHash = load<u64>(engineHashes + (<usize>i << 3));
+    let note: u32 = 0;
     if ((found & IS_NEW) != 0) {
       context.prefixCount++;
-      storeNew(rank, tier, engineHash, found & ID_MASK);
+      note = storeNew(rank, tier, engineHash, found & ID_MASK);
     } else {
-      storeFound(rank, tier, engineHash, found, load<u64>(prefixes + (<usize>i << 3)));
+      note = storeFound(rank, tier, engineHash, found, load<u64>(prefixes + (<usize>i << 3)), isRepeatNoted);
     }
+    noted |= note;
+    if (note != 0 && notes != 0) store<u8>(notes + i, note);
   }
+  return noted;
 }
 
 function warmPiece(context: Context, count: u32, prefixes: usize, engineHashes: usize): void {
@@ -305,18 +361,26 @@ function makeBlock(context: Context, prefix: u64, engineHash: u64): u32 {
   return id;
 }
 
-function storeNew(rank: RankInContext, tier: u32, engineHash: u64, id: u32): void {
+function storeNew(rank: RankInContext, tier: u32, engineHash: u64, id: u32): u32 {
   if (rank.ownNamesCount == 0 && findNamed(rank.context, engineHash) == 0) {
     nameBlock(rank.context, id, engineHash);
     setKinds(rank, id, 0, 1 << tier);
-    return;
+    return 0;
   }
   const other = resolve(rank, engineHash);
   if (other != 0) stripName(rank, engineHash, other);
   addName(rank, tier, engineHash, id);
+  return other == 0 ? 0 : NOTE_RENAMED;
 }
 
-function storeFound(rank: RankInContext, tier: u32, engineHash: u64, id: u32, prefix: u64): void {
+function storeFound(
+  rank: RankInContext,
+  tier: u32,
+  engineHash: u64,
+  id: u32,
+  prefix: u64,
+  isRepeatNoted: bool,
+): u32 {
   const context = rank.context;
   let chunk = chunkOf(context, id);
   const set: usize = chunk == 0 ? 0 : <usize>load<u32>(setAddress(chunk, id));
@@ -325,22 +389,23 @@ function storeFound(rank: RankInContext, tier: u32, engineHash: u64, id: u32, pr
     const fresh = makeBlock(context, prefix, engineHash);
     fence();
     context.prefixCount++;
-    storeNew(rank, tier, engineHash, fresh);
-    return;
+    return storeNew(rank, tier, engineHash, fresh);
   }
   const isPlain = rank.ownNamesCount == 0 && load<u64>(engineAddress(chunk, id)) == engineHash && isNamed(chunk, id);
   if (isPlain && !isDead(set) && kindsOf(set, rank.local) == 0) {
     setKinds(rank, id, 0, 1 << tier);
-    return;
+    return 0;
   }
   const known = resolve(rank, engineHash);
   if (known == id) {
+    if (isRepeatNoted && hasCopy(rank, tier, engineHash, id)) return NOTE_REPEATED;
     addCopy(rank, tier, engineHash, id);
-    return;
+    return 0;
   }
   if (known != 0) stripName(rank, engineHash, known);
   if (isDead(set)) reviveBlock(context, id, engineHash);
   addName(rank, tier, engineHash, id);
+  return known == 0 ? 0 : NOTE_RENAMED;
 }
 
 /** Adds a copy at a tier of what the rank has under these hashes. Returns how many it has. */
@@ -360,7 +425,10 @@ export function storeKnown(rankSlot: u32, tier: u32, count: u32, engineHashes: u
   return known;
 }
 
-/** Takes a copy of each away (S3). `misses` gets one byte a block: 1 where nothing was found. Returns how many were. */
+/**
+ * Takes a copy of each away (S3). `misses` gets one byte a block: 1 where nothing was found, 2 where the name has no copy at
+ * this tier left. Returns how many were found.
+ */
 export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: usize, misses: usize): u32 {
   const first = rankOf(rankSlot).first;
   if (first == 0) {
@@ -373,9 +441,9 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
     warmRemovals(changetype<RankInContext>(first).context, piece, engineHashes + (<usize>done << 3));
     for (let i = done; i < done + piece; i++) {
       const engineHash = load<u64>(engineHashes + (<usize>i << 3));
-      const isRemoved = removeOne(first, tier, engineHash, load<u32>(PIECE_IDS + (<usize>(i - done) << 2)));
-      store<u8>(misses + i, isRemoved ? 0 : 1);
-      if (isRemoved) removed++;
+      const taken = removeOne(first, tier, engineHash, load<u32>(PIECE_IDS + (<usize>(i - done) << 2)));
+      store<u8>(misses + i, taken == NO_COPY ? 1 : taken == LAST_COPY ? 2 : 0);
+      if (taken != NO_COPY) removed++;
     }
     relieve(changetype<RankInContext>(first).context);
   }
@@ -400,19 +468,24 @@ function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
 }
 
 /** `agreed` is the block that the first context called so before this piece, 0 for none. */
-function removeOne(first: usize, tier: u32, engineHash: u64, agreed: u32): bool {
+function removeOne(first: usize, tier: u32, engineHash: u64, agreed: u32): u32 {
   const rank = changetype<RankInContext>(first);
   if (agreed != 0 && rank.ownNamesCount == 0 && isAgreed(rank.context, agreed, engineHash)) {
     const kinds = kindsOf(setOfBlock(rank.context, agreed), rank.local);
     // Held under that name alone: what nearly every removal finds.
-    if (kinds != 0 && kinds <= TIER_KINDS && removeCopy(rank, tier, engineHash, agreed)) return true;
+    if (kinds != 0 && kinds <= TIER_KINDS) {
+      const taken = removeCopy(rank, tier, engineHash, agreed);
+      if (taken != NO_COPY) return taken;
+    }
   }
   for (let at = first; at != 0; at = changetype<RankInContext>(at).next) {
     const other = changetype<RankInContext>(at);
     const id = resolve(other, engineHash);
-    if (id != 0 && removeCopy(other, tier, engineHash, id)) return true;
+    if (id == 0) continue;
+    const taken = removeCopy(other, tier, engineHash, id);
+    if (taken != NO_COPY) return taken;
   }
-  return false;
+  return NO_COPY;
 }
 
 /** Forgets everything of a rank: in time of the sets there are, whatever the number of its blocks (S5). */

@@ -130,11 +130,14 @@ export {
 } from "./sync/trust-rule.ts";
 export {
   DEFAULT_SYNC_LIMITS,
+  REPORT_MODES,
   type ReportMode,
   type SyncLimits,
   type SyncSettings,
 } from "./sync/sync-settings.ts";
 export { RANK_BLOCK_SIZES_MAX, type Turn } from "./sync/event-applier.ts";
+export { CONTENT_NAMES_KEPT_MAX } from "./sync/content-names.ts";
+export { LEDGER_NAMES_KEPT_MAX } from "./sync/copy-ledger.ts";
 export type { StreamPosition } from "./sync/stream-position.ts";
 export { peekDataParallelRank } from "./sync/batch-rank.ts";
 export { HoldBudget } from "./sync/held-messages.ts";

@@ -277,7 +277,15 @@ export class WirePath implements EventPath {
 
   #makeSync(engine: number): WorkerSync {
     return new WorkerSync(
-      { rankSlot: engine, model: SIMULATED_MODEL, dpRank: 0, hasReplay: true, limits: this.#limits },
+      {
+        rankSlot: engine,
+        model: SIMULATED_MODEL,
+        dpRank: 0,
+        hasReplay: true,
+        // Nobody asks these engines for reports: every announcement is a copy, and copies can be compared.
+        reportMode: "delta",
+        limits: this.#limits,
+      },
       {
         index: this.#index.index,
         decoder: this.#decoder,

@@ -18,7 +18,7 @@ test("an entry with least fields is one rank without replay", () => {
     aliases: [],
     adapters: [],
     topic: "",
-    reportMode: "delta",
+    reportMode: "auto",
     type: null,
     dropsLastBlock: false,
     sharedSocket: false,

@@ -9,6 +9,7 @@
  * node is an entry of its own that begins at `first_rank`, and its rank r is still at port + r, on that node.
  */
 
+import { REPORT_MODES, type ReportMode } from "@kvsync/core";
 import { z } from "zod";
 
 import { ENGINE_TYPE_EXPECTED, ENGINE_TYPES, type EngineType, engineTypeOf } from "./engine-type.ts";
@@ -100,7 +101,7 @@ const fields = z.strictObject({
     .string("a topic prefix")
     .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
     .default(""),
-  report_mode: z.enum(["delta", "full"], 'one of "delta", "full"').default("delta"),
+  report_mode: z.enum(REPORT_MODES, 'one of "auto", "delta", "full"').default("auto"),
   type: z
     .string(ENGINE_TYPE_EXPECTED)
     .refine((text) => engineTypeOf(text) !== null, ENGINE_TYPE_EXPECTED)
@@ -133,8 +134,8 @@ export interface Engine {
   readonly adapters: readonly string[];
   /** Prefix of the topics subscribed to; empty for all. */
   readonly topic: string;
-  /** `full`: the engine re-announces blocks, so repeated stores are not counted as copies. */
-  readonly reportMode: "delta" | "full";
+  /** What the operator knows of reports (core, sync-settings.ts). */
+  readonly reportMode: ReportMode;
   /** Null when nobody said. */
   readonly type: EngineType | null;
   /** Whether the last matched block is computed again (query/reusable-tokens.ts, U2). */
@@ -265,7 +266,7 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
   id,
   model,
   topic: z.string("a topic prefix").max(ENDPOINT_LENGTH_MAX),
-  reportMode: z.enum(["delta", "full"]),
+  reportMode: z.enum(REPORT_MODES),
   // Files of earlier versions have none of these.
   aliases: z.array(model).max(ALIASES_MAX).default([]),
   adapters: z.array(model).max(ADAPTERS_MAX).default([]),

@@ -3,7 +3,7 @@
  * and snapshots share these types.
  */
 
-import type { StreamPosition } from "@kvsync/core";
+import type { ReportMode, StreamPosition } from "@kvsync/core";
 
 import type { MessageIdentity } from "../message-identity.ts";
 
@@ -20,7 +20,7 @@ export interface FollowedRank {
   readonly topic: string;
   /** Whether other ranks publish through the same socket. */
   readonly sharedSocket: boolean;
-  readonly reportMode: "delta" | "full";
+  readonly reportMode: ReportMode;
   /** Where a snapshot left it; null to begin afresh. Its blocks are in the index under this slot. */
   readonly resumeFrom: StreamPosition | null;
   /** Messages during which the process died before; absent without any. */
@@ -35,6 +35,6 @@ export interface SnapshotStream {
   readonly dpRank: number;
   readonly endpoint: string;
   readonly topic: string;
-  readonly reportMode: "delta" | "full";
+  readonly reportMode: ReportMode;
   readonly position: StreamPosition;
 }

@@ -230,7 +230,8 @@ test.each([
   async (parkedBytesMax, isMissing) => {
     const before = setUp();
     const events = await connectedStream(before, 3);
-    const orphan = { ...storedEvent(0), parentBlockHash: 99n };
+    // Below the device its parent may come back, so that giving it up is a loss.
+    const orphan = { ...storedEvent(0), parentBlockHash: 99n, medium: "CPU" };
     const batch = encodeEventBatch(
       { timestampSeconds: 1000, events: [orphan], dataParallelRank: 0 },
       "vllm-0.29",

@@ -37,6 +37,7 @@ import { dirname } from "node:path";
 
 import { decode, encode } from "@msgpack/msgpack";
 import {
+  CONTENT_NAMES_KEPT_MAX,
   type ContextKey,
   EVENT_DROP_REASONS,
   type EventDropReason,
@@ -48,9 +49,11 @@ import {
   type IndexCopy,
   IndexCopyReader,
   type IndexImport,
+  LEDGER_NAMES_KEPT_MAX,
   LOOKAHEAD_MAX,
   RANK_BLOCK_SIZES_MAX,
   RANK_SLOTS_MAX,
+  REPORT_MODES,
   type Tier,
   TIERS,
   TRUST_REASON_NAMES,
@@ -124,6 +127,10 @@ const position = z.object({
     losses: z.array(trustReason).max(TRUST_REASON_NAMES.length),
     historyFrom: count,
     overReportsSince: z.int().min(-1),
+    uncertainCopies: z.array(z.tuple([u32, u32, z.int().min(1), z.boolean()])).max(LEDGER_NAMES_KEPT_MAX),
+    contentNames: z.union([z.literal("all"), z.array(z.tuple([u32, u32])).max(CONTENT_NAMES_KEPT_MAX)]),
+    hasParkedBelowDevice: z.boolean(),
+    hasGivenUp: z.boolean(),
   }),
 });
 const contextKey = z.object({
@@ -139,7 +146,7 @@ const streamShape = z.object({
   dpRank: count,
   endpoint: z.string(),
   topic: z.string(),
-  reportMode: z.enum(["delta", "full"]),
+  reportMode: z.enum(REPORT_MODES),
   position,
 });
 const headShape = z.object({

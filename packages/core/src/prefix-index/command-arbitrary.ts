@@ -3,7 +3,7 @@
  * difference can be shortened to what it takes. Tests only: not part of the package's surface.
  */
 import fc from "fast-check";
-import type { ContextKey } from "./contract.ts";
+import type { ContextKey, RepeatRule } from "./contract.ts";
 import { type GroupRemoveCommand, LIES, type IndexCommand, type Path } from "./prefix-world.ts";
 
 /** Commands of a list at most, unless a test says otherwise. */
@@ -98,8 +98,9 @@ export function commandsOf(
       const engineSeed = (naming.slot + reseeded) % engineSeedCount;
       return { ...place, ...naming, engineSeed };
     });
-  const store = fc.tuple(where, rarely(null, lie)).map(([at, parentLie]): IndexCommand => {
-    return { kind: "store", ...at, parentLie: at.from === 0 ? null : parentLie };
+  const repeats = fc.constantFrom<RepeatRule>("count", "count", "skip_all", "skip_each");
+  const store = fc.tuple(where, rarely(null, lie), repeats).map(([at, parentLie, rule]): IndexCommand => {
+    return { kind: "store", ...at, parentLie: at.from === 0 ? null : parentLie, repeats: rule };
   });
   const remove = where.map((at): IndexCommand => ({ kind: "remove", ...at }));
   const storeKnown = where.map((at): IndexCommand => ({ kind: "storeKnown", ...at }));
@@ -112,10 +113,6 @@ export function commandsOf(
       { weight: 24, arbitrary: remove },
       { weight: 6, arbitrary: storeKnown },
       { weight: 2, arbitrary: fc.record({ kind: fc.constant("clear" as const), slot }) },
-      {
-        weight: 1,
-        arbitrary: fc.record({ kind: fc.constant("count" as const), slot, counted: fc.boolean() }),
-      },
       {
         weight: 16,
         arbitrary: fc.record({ kind: fc.constant("matchTokens" as const), context, path, tail: fc.nat(3) }),

@@ -1,10 +1,16 @@
 /**
- * The promises of contract.ts (S1 to S6) and what the specification settles about them (N1 to N6), by example, for every
+ * The promises of contract.ts (S1 to S8) and what the specification settles about them (N1 to N6), by example, for every
  * implementation. A path is written as the letters of its blocks; `hold` reads back what each rank holds of a path.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { ReferenceHash } from "../block-hash/reference-hash.ts";
-import { DEFAULT_HASH_SEED, MATCH_ROW_WORDS, type IndexWriter, type Tier } from "./contract.ts";
+import {
+  DEFAULT_HASH_SEED,
+  MATCH_ROW_WORDS,
+  type IndexWriter,
+  type RepeatRule,
+  type Tier,
+} from "./contract.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
@@ -54,6 +60,7 @@ interface Options {
   /** The same lie for the block behind it. */
   readonly twice?: boolean;
   readonly parentLie?: number;
+  readonly repeats?: RepeatRule;
 }
 
 function pathOf(letters: string, next = 0): Path {
@@ -73,12 +80,18 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
   }
 
   function store(slot: number, letters: string, options: Options = {}): string {
-    const parentLie = options.parentLie ?? null;
-    return world.write(subject.writer, { kind: "store", ...placeOf(slot, letters, options), parentLie });
+    const { parentLie = null, repeats = "count" } = options;
+    const place = placeOf(slot, letters, options);
+    return world.write(subject.writer, { kind: "store", ...place, parentLie, repeats });
   }
 
   function remove(slot: number, letters: string, options: Options = {}): number {
-    return Number(world.write(subject.writer, { kind: "remove", ...placeOf(slot, letters, options) }));
+    return Number(removeNoted(slot, letters, options).split(" ")[0]);
+  }
+
+  /** How many were removed, and a note for each block. */
+  function removeNoted(slot: number, letters: string, options: Options = {}): string {
+    return world.write(subject.writer, { kind: "remove", ...placeOf(slot, letters, options) });
   }
 
   function storeKnown(slot: number, letters: string, options: Options = {}): number {
@@ -309,28 +322,66 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     });
   });
 
-  test("N6 without copy counting a repeated store is one copy, also after a clear", () => {
-    subject.writer.setCopyCounting(0, false);
-    for (const round of [1, 2]) {
-      store(0, "a");
-      store(0, "a");
-      expect([round, remove(0, "a"), hold("a")]).toEqual([round, 1, {}]);
-      subject.writer.clearRank(0);
-    }
-    subject.writer.setCopyCounting(0, true);
+  test("S8 a store of what is all there changes nothing under skip_all, and counts when one block is new", () => {
+    store(0, "ab");
+    expect([store(0, "ab", { repeats: "skip_all" }), remove(0, "ab")]).toEqual(["repeated", 2]);
+    expect(hold("ab")).toEqual({});
     store(0, "a");
-    store(0, "a");
-    remove(0, "a");
-    expect(hold("a")).toEqual({ 0: [1, 1, 0, 0, 0] });
+    expect([store(0, "ab", { repeats: "skip_all" }), remove(0, "ab")]).toEqual(["stored", 2]);
+    expect(hold("ab")).toEqual({ 0: [1, 1, 0, 0, 0] });
   });
 
-  test("N6 without copy counting a removal takes every parked repetition too", () => {
-    subject.writer.setCopyCounting(0, false);
-    store(0, "ab", { from: 1 });
-    store(0, "ab", { from: 1 });
-    expect([remove(0, "ab", { from: 1 }), remove(0, "ab", { from: 1 })]).toEqual([1, 0]);
+  test("S8 only this tier, this name and this content make a block a repeated one", () => {
+    store(0, "a", { tier: 1 });
+    store(0, "a", { engineSeed: 1 });
+    expect(store(0, "a", { repeats: "skip_all" })).toBe("stored");
+    store(0, "b", { lie: 0 });
+    expect(store(0, "c", { lie: 0, repeats: "skip_all" })).toBe("stored 2");
+  });
+
+  test("S8 a repeated block gains no copy under skip_each, and is noted", () => {
+    store(0, "ab");
+    expect(store(0, "abc", { repeats: "skip_each" })).toBe("stored 1,1,0");
+    expect([removeNoted(0, "abc"), removeNoted(0, "a")]).toEqual(["3 2,2,2", "0 1"]);
+  });
+
+  test("S8 a block that waits is a repeated one under skip_each, and is attached by what brings its parent", () => {
+    store(0, "abc", { from: 1 });
+    expect(store(0, "abcd", { repeats: "skip_each" })).toBe("stored 0,1,1,0");
+    expect([hold("abcd"), remove(0, "abcd"), hold("abcd")]).toEqual([{ 0: [4, 4, 0, 0, 0] }, 4, {}]);
+  });
+
+  test("S8 a removal notes which names have no copy left at the tier", () => {
+    store(0, "ab");
     store(0, "a");
-    expect(hold("ab")).toEqual({ 0: [1, 1, 0, 0, 0] });
+    store(0, "a", { tier: 1 });
+    expect([removeNoted(0, "ab"), removeNoted(0, "ab"), hold("a")]).toEqual([
+      "2 0,2",
+      "1 2,1",
+      { 0: [1, 0, 1, 0, 0] },
+    ]);
+  });
+
+  test("S8 a name that comes to mean another block is noted, also when a store that waited does it", () => {
+    store(0, "a", { lie: 1 });
+    expect(store(0, "b", { lie: 1 })).toBe("stored 2");
+    store(0, "cd", { from: 1, lie: 1 });
+    expect(store(0, "c")).toBe("stored 2");
+  });
+
+  test("a rank has parked stores until they are attached, removed or cleared", () => {
+    const isParked: boolean[] = [subject.writer.hasParked(0)];
+    const clear = (): void => {
+      subject.writer.clearRank(0);
+    };
+    for (const end of [() => store(0, "a"), () => remove(0, "ab", { from: 1 }), clear]) {
+      clear();
+      store(0, "ab", { from: 1 });
+      isParked.push(subject.writer.hasParked(0));
+      end();
+      isParked.push(subject.writer.hasParked(0));
+    }
+    expect(isParked).toEqual([false, true, false, true, false, true, false]);
   });
 
   test("copies of blocks that are not known are not made", () => {

@@ -35,6 +35,7 @@
  *      lookups protect nothing. An empty context goes by itself, too, after some more writes. Nobody sees that it did.
  *  S9  No choice of tokens, names, ranks or tiers makes a call cost more than in proportion to its blocks, or the index take
  *      more memory than its limit (by more than one piece of 256 blocks can need): tables mix their keys with a secret.
+ *  S10 A store says what a repeated block means (`RepeatRule`). Blocks of a store or removal may carry a note.
  */
 
 import type { BytesDigester } from "../block-hash/extra-keys.ts";
@@ -98,7 +99,10 @@ export interface ContextKey {
   readonly lookahead: number;
 }
 
-/** Input memory of the next store or remove. Written by the caller, read by the index; contents undefined afterwards. */
+/**
+ * Input memory of the next store or remove. Written by the caller, read by the index. Afterwards `hashes` is as it was, the
+ * rest is undefined.
+ */
 export interface IndexScratch {
   /** Token ids, block after block; `blockCount × blockSize` of them, and the context's lookahead. */
   readonly tokens: Uint32Array;
@@ -115,6 +119,7 @@ export interface IndexScratch {
 export type StoreOutcome =
   | "stored"
   | "parked"
+  | "repeated"
   | "rejected_park_full"
   | "rejected_memory_limit"
   | "rejected_too_many_blocks";
@@ -125,6 +130,24 @@ export interface GroupStoreOutcome {
   /** Blocks that no group of the rank has, of a store without usable tokens. */
   readonly unplacedCount: number;
 }
+
+/**
+ * What a store does with blocks that the holder already has under these very names with this very content (S10):
+ *  - `count`: each gains a copy.
+ *  - `skip_all`: when the holder has all of them, the store changes nothing and its outcome is `repeated`; else as `count`.
+ *  - `skip_each`: none of them gains a copy; each is noted as `REPEATED_BLOCK`. So is a block that waits with a parked store,
+ *    which attaches it if this store brings its parent.
+ */
+export type RepeatRule = "count" | "skip_all" | "skip_each";
+
+/** Note of a stored block: the holder had it, and it gained no copy. */
+export const REPEATED_BLOCK = 1;
+/** Note of a stored block: its name meant another block to this rank until now (S4). */
+export const RENAMED_BLOCK = 2;
+/** Note of a removed block: nothing was found under this name. */
+export const MISSING_BLOCK = 1;
+/** Note of a removed block: its name has no copy at this tier any more. */
+export const LAST_COPY = 2;
 
 /** Why the index itself forgot something. These are metric label values. */
 export type EvictionReason = "context_limit" | "prefix_limit" | "memory_limit" | "park_limit";
@@ -154,6 +177,7 @@ export interface IndexWriter extends BytesDigester {
    * @param contextId - from `openContext`, and still open: call that once per event, it is a map lookup.
    * @param hasParent - false at the root of a chain.
    * @param hasExtra - whether `scratch.extraDigests` counts.
+   * @param repeats - `count` unless given (S10).
    * @returns what became of it; "parked" when the parent is unknown.
    */
   storeBlocks(
@@ -165,7 +189,17 @@ export interface IndexWriter extends BytesDigester {
     parentLow: number,
     parentHigh: number,
     hasExtra: boolean,
+    repeats?: RepeatRule,
   ): StoreOutcome;
+
+  /**
+   * One byte a block of the last store (`REPEATED_BLOCK`, `RENAMED_BLOCK`; a waiting store that was attached by it notes
+   * its names on the first block) or removal (`MISSING_BLOCK`, `LAST_COPY`). Of a store, read it only with `hasNotes`.
+   */
+  readonly notes: Uint8Array;
+
+  /** Whether a block of the last store has a note. */
+  readonly hasNotes: boolean;
 
   /**
    * Adds a copy at `tier` of blocks that the rank has under these engine hashes, in any context (offload placeholders,
@@ -218,11 +252,11 @@ export interface IndexWriter extends BytesDigester {
     hasExtra: boolean,
   ): GroupStoreOutcome;
 
-  /**
-   * Whether repeated stores of one block by this rank count as copies (true, the default) or as one (false: engines
-   * that re-announce everything, vLLM's kv_cache_report_mode=full).
-   */
-  setCopyCounting(rankSlot: number, counted: boolean): void;
+  /** Whether the rank has a block under this engine hash in this context, at any tier: then it may be a parent (S2). */
+  hasBlock(contextId: number, rankSlot: number, low: number, high: number): boolean;
+
+  /** Whether stores of this rank wait for their parent. O(1). */
+  hasParked(rankSlot: number): boolean;
 }
 
 /** One lookup's answer. Reused by the reader: valid until its next call. */

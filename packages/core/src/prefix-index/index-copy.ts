@@ -228,7 +228,7 @@ export class IndexImport {
     );
     run.count = 0;
     if (outcome % EVICTED !== 0) this.#incomplete.add(kernel.holderOwner(rankSlot));
-    if (outcome >= EVICTED) this.#target.evicted();
+    if ((outcome & EVICTED) !== 0) this.#target.evicted();
   }
 }
 

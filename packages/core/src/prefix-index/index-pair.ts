@@ -25,8 +25,6 @@ export class IndexPair {
   reader: PrefixReader;
   readonly #world: PrefixWorld;
   readonly #options: PrefixIndexOptions;
-  /** Ranks whose copies do not count. */
-  readonly #uncounted = new Set<number>();
 
   constructor(world: PrefixWorld, hash: ReferenceHash, options: PrefixIndexOptions = UNLIMITED_PARK) {
     this.#world = world;
@@ -51,7 +49,6 @@ export class IndexPair {
       expected = matchText(world.match(naive, naive.openContext(key), command));
       actual = matchText(world.match(reader, index.openContext(key), command));
     } else {
-      if (command.kind === "count") this.#uncounted[command.counted ? "delete" : "add"](command.slot);
       expected = world.write(naive, command);
       actual = world.write(index, command);
     }
@@ -74,7 +71,6 @@ export class IndexPair {
         source.rankContexts(slot).flatMap((id) => keys.get(id) ?? []),
       );
     for (const parked of copy.parked) target.park(parked);
-    for (const slot of this.#uncounted) index.setCopyCounting(slot, false);
     assert(target.incompleteRanks.size === 0, () => "limits left something out");
     this.index = index;
     this.reader = PrefixReader.attach(index.shared, { tokensMax: 4_096 });

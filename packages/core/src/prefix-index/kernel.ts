@@ -59,7 +59,6 @@ export interface KernelExports {
   rankBlocks(rankSlot: number): number;
   ranksAt(): number;
   rankOwner(rankSlot: number, owner: number): void;
-  rankCounting(rankSlot: number, isUncounted: number): void;
   indexStats(out: number): void;
   evictionsTake(out: number): void;
   hasEvictions(): number;
@@ -77,7 +76,10 @@ export interface KernelExports {
     extras: number,
     skips: number,
     prefixes: number,
+    repeats: number,
+    notes: number,
   ): number;
+  indexHas(slot: number, serial: number, rankSlot: number, low: number, high: number): boolean;
   indexStoreKnown(rankSlot: number, tier: number, count: number, engineHashes: number): number;
   indexRemove(rankSlot: number, tier: number, count: number, engineHashes: number, misses: number): number;
   indexStoreNamed(slot: number, tier: number, count: number, engineHashes: number, misses: number): number;

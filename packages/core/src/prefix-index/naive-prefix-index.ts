@@ -14,9 +14,7 @@
  *      one first, then the others as they were opened, each in the context that it last stored to. A parent is
  *      looked for in the same order, the storing group before all. Tiers of a rank without a main group are those of
  *      the first group that holds blocks in the context; blocks that it lacks count at the tier of the next it has.
- *  N6  With copy counting off, a store adds a copy only where the holder has none under that engine hash, and a removal
- *      takes all parked blocks of that name beside the copy: announced again means no more than announced. The setting
- *      outlives `clearRank`.
+ *  N6  A store that is parked, and one that was, counts copies: the rule for repeated blocks (S10) is that of stores at hand.
  *
  * Tests and benchmarks only: not part of the package's surface.
  */
@@ -26,8 +24,12 @@ import {
   DEFAULT_HASH_SEED,
   GROUPS_PER_RANK_MAX,
   HOLDER_SLOTS_MAX,
+  LAST_COPY,
   MATCH_ROW_WORDS,
+  MISSING_BLOCK,
   RANK_SLOTS_MAX,
+  RENAMED_BLOCK,
+  REPEATED_BLOCK,
 } from "./contract.ts";
 import type {
   ContextKey,
@@ -35,6 +37,7 @@ import type {
   IndexScratch,
   IndexWriter,
   MatchResult,
+  RepeatRule,
   StoreOutcome,
   Tier,
 } from "./contract.ts";
@@ -60,11 +63,12 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   readonly tokens: Uint32Array = new Uint32Array(32 * BLOCKS_MAX);
   readonly hashes: Uint32Array = new Uint32Array(2 * BLOCKS_MAX);
   readonly extraDigests: Uint32Array = new Uint32Array(2 * BLOCKS_MAX);
+  readonly notes: Uint8Array = new Uint8Array(BLOCKS_MAX);
+  hasNotes = false;
   readonly #hash: ReferenceHash;
   readonly #contexts: ContextKey[] = [];
   /** Rank slot → context id, the one last stored to last (N5) → engine hash → meaning. */
   readonly #ranks = new Map<number, Map<number, Map<string, Name>>>();
-  readonly #uncounted = new Set<number>();
   /** Holder slot → group, in the order of opening. */
   readonly #groups = new Map<number, GroupShape & { readonly owner: number }>();
   /** Rank slot → block size of its main group. */
@@ -96,22 +100,25 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
 
   /** Stores (S1, S2, S4), then attaches what waited for it (N3). Never rejects. */
   storeBlocks(...[contextId, rankSlot, tier, ...rest]: Parameters<IndexWriter["storeBlocks"]>): StoreOutcome {
-    const [blockCount, hasParent, parentLow, parentHigh, hasExtra] = rest;
+    const [blockCount, hasParent, parentLow, parentHigh, hasExtra, repeats = "count"] = rest;
+    this.notes.fill(0, 0, blockCount);
+    this.hasNotes = false;
     const blocks = this.#locals(contextId, blockCount, hasExtra).map((local, i) => {
       return { engineHash: hexAt(this.hashes, i), local, removed: false };
     });
     const parent = hasParent ? toHex(parentLow, parentHigh) : null;
-    return this.#storeOrPark({ contextId, rankSlot, tier, parent, blocks });
+    return this.#storeOrPark({ contextId, rankSlot, tier, parent, blocks }, repeats);
   }
 
-  #storeOrPark(store: Store): StoreOutcome {
+  #storeOrPark(store: Store, repeats: RepeatRule = "count"): StoreOutcome {
     if (!this.#isAttachable(store)) return (this.#parked.push(store), "parked");
+    if (repeats === "skip_all" && this.#areRepeated(store)) return "repeated";
     for (
       let next: Store | undefined = store;
       next;
       next = this.#parked.find((one) => this.#isAttachable(one))
     ) {
-      this.#attach(next);
+      this.#attach(next, next === store ? repeats : null);
       const attached = next;
       this.#parked = this.#parked.filter((one) => one !== attached);
     }
@@ -131,7 +138,6 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     while (this.#groups.has(slot)) slot++;
     if (slot === HOLDER_SLOTS_MAX) return -1;
     this.#groups.set(slot, { ...group, owner: rankSlot });
-    if (this.#uncounted.has(rankSlot)) this.#uncounted.add(slot);
     return slot;
   }
 
@@ -189,22 +195,25 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   storeKnownBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
     return this.#countHashes(blockCount, (engineHash) => {
       const names = this.#contextsOf(rankSlot).find((one) => one.has(engineHash));
-      if (names !== undefined) this.#addCopy(rankSlot, names.get(engineHash)!, tier);
+      if (names !== undefined) names.get(engineHash)!.copies[tier]++;
       return names !== undefined;
     });
   }
 
   /** Takes copies away (S3, N4). */
   removeBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
-    return this.#countHashes(blockCount, (engineHash) => {
+    this.notes.fill(0, 0, blockCount);
+    return this.#countHashes(blockCount, (engineHash, i) => {
       const names = this.#contextsOf(rankSlot).find((one) => (one.get(engineHash)?.copies[tier] ?? 0) > 0);
-      const isEvery = this.#uncounted.has(rankSlot);
-      if (!isEvery && this.#removeParked(rankSlot, tier, engineHash, false)) return true;
-      if (names === undefined) return this.#removeParked(rankSlot, tier, engineHash, isEvery);
+      if (this.#removeParked(rankSlot, tier, engineHash)) return true;
+      if (names === undefined) {
+        this.notes[i] = MISSING_BLOCK;
+        return false;
+      }
       const { copies } = names.get(engineHash)!;
       copies[tier]--;
+      if (copies[tier] === 0) this.notes[i] = LAST_COPY;
       if (copies.every((count) => count === 0)) names.delete(engineHash);
-      if (isEvery) this.#removeParked(rankSlot, tier, engineHash, isEvery);
       return true;
     });
   }
@@ -216,14 +225,19 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
       this.#ranks.delete(slot);
       this.#parked = this.#parked.filter((store) => store.rankSlot !== slot);
       this.#groups.delete(slot);
-      if (slot !== rankSlot) this.#uncounted.delete(slot);
     }
     this.#mains.delete(rankSlot);
   }
 
-  /** Chooses between copies counted and not (N6). */
-  setCopyCounting(rankSlot: number, counted: boolean): void {
-    for (const slot of this.#familyOf(rankSlot)) this.#uncounted[counted ? "delete" : "add"](slot);
+  /** Whether the rank knows this name in the context. */
+  hasBlock(contextId: number, rankSlot: number, low: number, high: number): boolean {
+    return this.#ranks.get(rankSlot)?.get(contextId)?.has(toHex(low, high)) === true;
+  }
+
+  /** Whether a store of the rank, or of one of its groups, is parked. */
+  hasParked(rankSlot: number): boolean {
+    const family = new Set(this.#familyOf(rankSlot));
+    return this.#parked.some((one) => family.has(one.rankSlot) && one.blocks.some(({ removed }) => !removed));
   }
 
   /** XXH3-64 of `bytes`; `out` receives low and high at `index`, `index + 1`. */
@@ -255,15 +269,25 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     return lines.sort();
   }
 
-  #attach({ contextId, rankSlot, tier, parent, blocks }: Store): void {
-    this.#storedLast(contextId, rankSlot);
-    const locals = blocks.map((block) => block.local);
-    const prefixes = this.#hash.prefixes(
-      locals,
-      parent === null ? null : this.#parentPrefix(contextId, rankSlot, parent)!,
-    );
-    for (const [i, { engineHash, removed }] of blocks.entries())
-      if (!removed) this.#addNamed(contextId, rankSlot, tier, engineHash, prefixes[i]);
+  /** @param repeats - null for a store that was parked. */
+  #attach({ contextId, rankSlot, tier, parent, blocks }: Store, repeats: RepeatRule | null): void {
+    const names = this.#storedLast(contextId, rankSlot);
+    const prefixes = this.#prefixesOf(contextId, rankSlot, parent, blocks);
+    for (const [i, { engineHash, removed }] of blocks.entries()) {
+      if (removed) continue;
+      const old = names.get(engineHash);
+      const isSame = old?.prefix === prefixes[i];
+      const isHeld = isSame && old.copies[tier] > 0;
+      if (
+        repeats === "skip_each" &&
+        (isHeld || this.#parkedBlock(rankSlot, tier, engineHash) !== undefined)
+      ) {
+        this.#note(i, REPEATED_BLOCK);
+        continue;
+      }
+      this.#addNamed(contextId, rankSlot, tier, engineHash, prefixes[i]);
+      if (old !== undefined && !isSame) this.#note(repeats === null ? 0 : i, RENAMED_BLOCK);
+    }
     this.#view.clear();
   }
 
@@ -282,7 +306,7 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     const old = names.get(engineHash);
     const name = old?.prefix === prefix ? old : { prefix, copies: [0, 0, 0, 0] };
     names.set(engineHash, name);
-    this.#addCopy(slot, name, tier);
+    name.copies[tier]++;
   }
 
   /** What a parent's name means to a group or to others of its rank (N7). */
@@ -292,16 +316,36 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
       .find((prefix) => prefix !== undefined);
   }
 
-  #addCopy(rankSlot: number, { copies }: Name, tier: Tier): void {
-    if (copies[tier] === 0 || !this.#uncounted.has(rankSlot)) copies[tier]++;
+  #areRepeated({ contextId, rankSlot, tier, parent, blocks }: Store): boolean {
+    const names = this.#ranks.get(rankSlot)?.get(contextId);
+    const prefixes = this.#prefixesOf(contextId, rankSlot, parent, blocks);
+    return blocks.every(({ engineHash }, i) => {
+      const name = names?.get(engineHash);
+      return name !== undefined && name.prefix === prefixes[i] && name.copies[tier] > 0;
+    });
   }
 
-  #removeParked(rankSlot: number, tier: Tier, engineHash: string, isEvery: boolean): boolean {
+  #prefixesOf(contextId: number, rankSlot: number, parent: string | null, blocks: Store["blocks"]): string[] {
+    const locals = blocks.map((block) => block.local);
+    const prefix = parent === null ? null : this.#parentPrefix(contextId, rankSlot, parent)!;
+    return this.#hash.prefixes(locals, prefix);
+  }
+
+  #note(block: number, note: number): void {
+    this.notes[block] |= note;
+    this.hasNotes = true;
+  }
+
+  #removeParked(rankSlot: number, tier: Tier, engineHash: string): boolean {
+    const waiting = this.#parkedBlock(rankSlot, tier, engineHash);
+    if (waiting !== undefined) waiting.removed = true;
+    return waiting !== undefined;
+  }
+
+  #parkedBlock(rankSlot: number, tier: Tier, engineHash: string): Store["blocks"][number] | undefined {
     const stores = this.#parked.filter((store) => store.rankSlot === rankSlot && store.tier === tier);
     const blocks = stores.flatMap((store) => store.blocks);
-    const waiting = blocks.filter((block) => block.engineHash === engineHash && !block.removed);
-    for (const block of isEvery ? waiting : waiting.slice(0, 1)) block.removed = true;
-    return waiting.length > 0;
+    return blocks.find((block) => block.engineHash === engineHash && !block.removed);
   }
 
   #isAttachable({ contextId, rankSlot, parent }: Store): boolean {
@@ -312,7 +356,7 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     return [...(this.#ranks.get(rankSlot)?.values() ?? [])].reverse();
   }
 
-  #countHashes(blockCount: number, takes: (engineHash: string) => boolean): number {
+  #countHashes(blockCount: number, takes: (engineHash: string, i: number) => boolean): number {
     this.#view.clear();
     const engineHashes = Array.from({ length: blockCount }, (_, i) => hexAt(this.hashes, i));
     return engineHashes.filter(takes).length;

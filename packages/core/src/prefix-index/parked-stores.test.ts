@@ -80,25 +80,25 @@ describe("ParkedStores", () => {
     expect([park.storeCount, park.bytes, park.storeCountOf(0), park.storeCountOf(3)]).toEqual([0, 0, 0, 0]);
   });
 
-  it("takes a removed block from the store parked first, at its tier only, and all of them when asked to", () => {
+  it("takes a removed block from the store parked first, at its tier only", () => {
     const park = new ParkedStores(1e6, 10);
     const stores = [waiting(1, [5], { tier: 1 }), waiting(2, [5, 6]), waiting(3, [5, 5])];
     for (const store of stores) park.park(store);
-    expect(park.removeBlock(0, 0, 5, 0, false)).toBe(true);
+    expect(park.removeBlock(0, 0, 5, 0)).toBe(true);
     expect(stores.map(({ removed }) => [...removed])).toEqual([[0], [1, 0], [0, 0]]);
-    expect(park.removeBlock(0, 0, 5, 0, true)).toBe(true);
+    expect([park.removeBlock(0, 0, 5, 0), park.removeBlock(0, 0, 5, 0)]).toEqual([true, true]);
     expect(stores.map(({ removed }) => [...removed])).toEqual([[0], [1, 0], [1, 1]]);
-    expect(park.removeBlock(0, 0, 5, 0, true)).toBe(false);
-    expect(park.removeBlock(0, 0, 5, 1, true)).toBe(false);
-    expect(park.removeBlock(7, 0, 5, 0, true)).toBe(false);
+    expect(park.removeBlock(0, 0, 5, 0)).toBe(false);
+    expect(park.removeBlock(0, 0, 5, 1)).toBe(false);
+    expect(park.removeBlock(7, 0, 5, 0)).toBe(false);
   });
 
   it("lets a store go with its last block, since nothing can come of it", () => {
     const park = new ParkedStores(1e6, 10);
     park.park(waiting(1, [5, 6]));
-    park.removeBlock(0, 0, 5, 0, false);
+    park.removeBlock(0, 0, 5, 0);
     expect(park.storeCount).toBe(1);
-    park.removeBlock(0, 0, 6, 0, false);
+    park.removeBlock(0, 0, 6, 0);
     expect([park.storeCount, park.bytes, park.storeCountOf(0), park.waitingFor(CONTEXT, 0, 1, 0)]).toEqual([
       0,
       0,
@@ -113,7 +113,7 @@ describe("ParkedStores", () => {
     for (const store of stores) park.park(store);
     expect(park.expire(0)).toEqual([]);
     expect(park.expire(10)).toEqual([stores[0], stores[1]]);
-    expect(park.removeBlock(0, 0, 1, 0, false)).toBe(true);
+    expect(park.removeBlock(0, 0, 1, 0)).toBe(true);
     expect([park.storeCount, park.bytes]).toEqual([0, 0]);
   });
 
@@ -125,7 +125,7 @@ describe("ParkedStores", () => {
     park.remove(stores[2]);
     park.remove(stores[3]);
     park.park(stores[3]);
-    const taken = Array.from({ length: 5 }, () => park.removeBlock(0, 0, 9, 0, false));
+    const taken = Array.from({ length: 5 }, () => park.removeBlock(0, 0, 9, 0));
     expect(taken).toEqual([true, true, true, true, false]);
     expect([stores[1], stores[3]].map(({ removed }) => [...removed])).toEqual([
       [1, 1, 0],
@@ -146,7 +146,7 @@ describe("ParkedStores", () => {
         park.park(waiting(i, names, { hashes }));
       }
       const began = performance.now();
-      for (let i = 0; i < REMOVALS; i++) park.removeBlock(0, 0, lowOf(i), 1e6 + i, false);
+      for (let i = 0; i < REMOVALS; i++) park.removeBlock(0, 0, lowOf(i), 1e6 + i);
       return performance.now() - began;
     };
     removalsMs((i) => i);
@@ -159,7 +159,7 @@ describe("ParkedStores", () => {
       const park = new ParkedStores(1e9, storeCount);
       for (let i = 0; i < storeCount; i++) park.park(waiting(i, [2 * i, 2 * i + 1]));
       const began = performance.now();
-      for (let i = storeCount - 1; i >= 0; i--) park.removeBlock(0, 0, 2 * i, 0, false);
+      for (let i = storeCount - 1; i >= 0; i--) park.removeBlock(0, 0, 2 * i, 0);
       return (performance.now() - began) / storeCount;
     });
     expect(many / few).toBeLessThan(16);

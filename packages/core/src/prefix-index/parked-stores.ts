@@ -150,26 +150,26 @@ export class ParkedStores {
     return [...(this.#byParent.get(parentKeyOf(number, rankSlot, parentLow, parentHigh)) ?? [])];
   }
 
+  /** Whether a rank has a parked block with this tier and engine hash. O(1). */
+  hasBlock(rankSlot: number, tier: Tier, low: number, high: number): boolean {
+    return this.#byBlock.has(blockKeyOf(rankSlot, tier, low, high));
+  }
+
   /**
    * Takes the first parked block of a rank with this tier and engine hash away. O(1).
    *
-   * @param isEvery - takes all of them instead.
    * @returns whether there was one.
    */
-  removeBlock(rankSlot: number, tier: Tier, low: number, high: number, isEvery: boolean): boolean {
-    const key = blockKeyOf(rankSlot, tier, low, high);
-    let isFound = false;
-    for (let first = this.#byBlock.get(key); first !== undefined; first = this.#byBlock.get(key)) {
-      isFound = true;
-      const { parked, position } = first;
-      this.#unlink(first);
-      parked.blocks[position] = null;
-      parked.store.removed[position] = 1;
-      parked.blocksLeft -= 1;
-      if (parked.blocksLeft === 0) this.remove(parked.store);
-      if (!isEvery) break;
-    }
-    return isFound;
+  removeBlock(rankSlot: number, tier: Tier, low: number, high: number): boolean {
+    const first = this.#byBlock.get(blockKeyOf(rankSlot, tier, low, high));
+    if (first === undefined) return false;
+    const { parked, position } = first;
+    this.#unlink(first);
+    parked.blocks[position] = null;
+    parked.store.removed[position] = 1;
+    parked.blocksLeft -= 1;
+    if (parked.blocksLeft === 0) this.remove(parked.store);
+    return true;
   }
 
   /** Takes all stores of a rank out; returns how many. */

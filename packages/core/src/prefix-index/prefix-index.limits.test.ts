@@ -54,8 +54,6 @@ class LimitedPair {
   readonly #reader: PrefixReader;
   readonly #world: PrefixWorld;
   readonly #underReporting = new Set<number>();
-  /** Ranks with something stored since their last clear. */
-  readonly #begun = new Set<number>();
 
   constructor(world: PrefixWorld, hash: ReferenceHash, options: PrefixIndexOptions) {
     this.#world = world;
@@ -71,7 +69,9 @@ class LimitedPair {
     this.#reader = PrefixReader.attach(this.#index.shared, { tokensMax: 4_096 });
   }
 
-  run(command: IndexCommand): void {
+  run(asked: IndexCommand): void {
+    // What a limit took makes a repeated store a new one, whose copies count here and not there.
+    const command = asked.kind === "store" ? { ...asked, repeats: "count" as const } : asked;
     const [world, naive, index, reader] = [this.#world, this.#naive, this.#index, this.#reader];
     if (command.kind === "matchTokens" || command.kind === "matchHashes") {
       const key = world.contexts[command.context];
@@ -82,11 +82,6 @@ class LimitedPair {
         assert(matched <= (expected.get(slot) ?? 0), `rank ${slot} is over-reported: ${matched} blocks`);
       return;
     }
-    // How copies count is settled when a stream begins. Changed under a store that limits made wait, it would count otherwise
-    // here than there.
-    if (command.kind === "count" && this.#begun.has(command.slot)) return;
-    if (command.kind === "clear") this.#begun.delete(command.slot);
-    else this.#begun.add(command.slot);
     const before = command.kind === "remove" ? this.#held() : null;
     const answer = world.write(index, command);
     world.write(naive, command);

@@ -34,6 +34,9 @@ import {
   type IndexWriter,
   LOOKAHEAD_MAX,
   RANK_SLOTS_MAX,
+  RENAMED_BLOCK,
+  REPEATED_BLOCK,
+  type RepeatRule,
   type StoreOutcome,
   type Tier,
 } from "./contract.ts";
@@ -132,6 +135,7 @@ const OUTCOMES: readonly StoreOutcome[] = [
 ];
 /** Outcome of the kernel beside them: the context was dropped. */
 const GONE = 4;
+const REPEATED = 5;
 /** Times that a store opens its context again; contexts that are dropped faster are too few by far. */
 const REOPEN_MAX = 8;
 /** Names of contexts that are gone, kept beside those there are before they are forgotten. */
@@ -140,6 +144,9 @@ const CONTEXTS_GONE_MAX = 64;
 const NO_RANK = -1;
 /** Added to a store's outcome when limits took blocks (kernel/index.ts). */
 const EVICTED = 16;
+/** Added when a block has a note (kernel/write.ts). */
+const NOTED = 32;
+const REPEAT_RULES: readonly RepeatRule[] = ["count", "skip_all", "skip_each"];
 const KERNEL_REASONS = ["context_limit", "prefix_limit", "memory_limit"] as const;
 const STATS_WORDS = 9;
 const FAULT_WORDS = 3;
@@ -148,10 +155,18 @@ const REPORT_WORDS = Math.max(3 + RANK_SLOTS_MAX / 32, FAULT_WORDS * FAULTS_MAX,
 
 interface Scratch extends IndexScratch {
   readonly skips: Uint8Array;
+  readonly notes: Uint8Array;
   readonly prefixesAt: number;
   readonly reportAt: number;
   readonly describeAt: number;
   readonly nameAt: number;
+}
+
+/** What a removal took out of the park: how many blocks, a byte for each block of the removal, and all its names. */
+interface ParkedRemoval {
+  readonly count: number;
+  readonly taken: Uint8Array;
+  readonly hashes: Uint32Array;
 }
 
 /** The writing side of the index, and its owner. */
@@ -173,7 +188,7 @@ export class PrefixIndex implements IndexWriter {
   #lastContextId = -1;
   /** As `passTime` last said. */
   #nowMs = 0;
-  readonly #uncounted = new Set<number>();
+  #hasNotes = false;
   #parkedSequence = 0;
   #attachedStoreCount = 0;
   #clearedStoreCount = 0;
@@ -182,6 +197,7 @@ export class PrefixIndex implements IndexWriter {
   readonly #storesByOutcome: Record<StoreOutcome, number> = {
     stored: 0,
     parked: 0,
+    repeated: 0,
     rejected_park_full: 0,
     rejected_memory_limit: 0,
     rejected_too_many_blocks: 0,
@@ -293,8 +309,10 @@ export class PrefixIndex implements IndexWriter {
     parentLow: number,
     parentHigh: number,
     hasExtra: boolean,
+    repeats: RepeatRule = "count",
   ): StoreOutcome {
     checkRankSlot(rankSlot);
+    this.#hasNotes = false;
     return this.#storeOrPark(
       contextId,
       rankSlot,
@@ -305,6 +323,7 @@ export class PrefixIndex implements IndexWriter {
       parentHigh,
       hasExtra,
       false,
+      repeats,
     );
   }
 
@@ -318,6 +337,7 @@ export class PrefixIndex implements IndexWriter {
     parentHigh: number,
     hasExtra: boolean,
     hasSkips: boolean,
+    repeats: RepeatRule,
   ): StoreOutcome {
     const key = this.#keyOf(contextId);
     const tokenCount = blockCount * key.blockSize + key.lookahead;
@@ -329,16 +349,19 @@ export class PrefixIndex implements IndexWriter {
       const hasParked = family.some((slot) => this.#park.storeCountOf(slot) > 0);
       // The kernel leaves the hashes alone, but attaching writes the next store's over them.
       const stored = hasParked ? this.#scratch.hashes.slice(0, 2 * blockCount) : null;
-      const skipsAt = hasSkips ? this.#scratch.skips.byteOffset : 0;
-      const rest = [rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra, skipsAt] as const;
+      const rest = [rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra] as const;
+      const isPassed =
+        !hasSkips && hasParked && repeats === "skip_each" && this.#skipParked(rankSlot, tier, blockCount);
+      const rule = [hasSkips || isPassed ? this.#scratch.skips.byteOffset : 0, repeats] as const;
       let stillOpen = contextId;
-      let result = this.#store(contextId, ...rest);
+      let result = this.#store(contextId, ...rest, ...rule);
       for (let attempt = 0; result === "gone" && attempt < REOPEN_MAX; attempt++) {
         // Dropped by another writer between opening and storing.
         stillOpen = this.openContext(key, rankSlot);
-        result = this.#store(stillOpen, ...rest);
+        result = this.#store(stillOpen, ...rest, ...rule);
       }
       outcome = result === "gone" ? "rejected_memory_limit" : result;
+      if (isPassed && outcome === "stored") this.#noteSkipped(blockCount);
       if (outcome === "parked") {
         const store = this.#copyOf(
           key,
@@ -353,13 +376,19 @@ export class PrefixIndex implements IndexWriter {
         if (!this.#parkStore(store)) outcome = "rejected_park_full";
       } else if (outcome === "stored" && stored !== null) {
         this.#attachChildren(key, family, stored);
+        this.#scratch.hashes.set(stored);
       }
     }
     this.#storesByOutcome[outcome]++;
     return outcome;
   }
 
-  /** One store from scratch; `skipsAt` is 0, or the address of `scratch.skips`. */
+  /**
+   * One store from scratch; `skipsAt` is 0, or the address of `scratch.skips`.
+   *
+   * @param repeats - null for a store that was parked: it counts copies, and its notes go to the first block of the store at
+   *   hand, whose own notes stay.
+   */
   #store(
     contextId: number,
     rankSlot: number,
@@ -370,8 +399,9 @@ export class PrefixIndex implements IndexWriter {
     parentHigh: number,
     hasExtra: boolean,
     skipsAt: number,
+    repeats: RepeatRule | null,
   ): StoreOutcome | "gone" {
-    const { tokens, hashes, extraDigests, prefixesAt } = this.#scratch;
+    const { tokens, hashes, extraDigests, prefixesAt, notes } = this.#scratch;
     const outcome = this.#kernel.indexStore(
       slotOf(contextId),
       serialOf(contextId),
@@ -386,9 +416,35 @@ export class PrefixIndex implements IndexWriter {
       hasExtra ? extraDigests.byteOffset : 0,
       skipsAt,
       prefixesAt,
+      repeats === null ? 0 : REPEAT_RULES.indexOf(repeats),
+      repeats === null ? 0 : notes.byteOffset,
     );
-    if (outcome >= EVICTED) this.#reportEvictions();
-    return outcome === GONE ? "gone" : OUTCOMES[outcome % EVICTED];
+    if ((outcome & EVICTED) !== 0) this.#reportEvictions();
+    if ((outcome & NOTED) !== 0) {
+      if (repeats === null) notes[0] |= RENAMED_BLOCK;
+      this.#hasNotes = true;
+    }
+    const kind = outcome % EVICTED;
+    if (kind === GONE) return "gone";
+    return kind === REPEATED ? "repeated" : OUTCOMES[kind];
+  }
+
+  /** Marks the blocks in scratch that wait with a parked store as not to be stored; whether there are any. */
+  #skipParked(rankSlot: number, tier: Tier, blockCount: number): boolean {
+    const { hashes, skips } = this.#scratch;
+    let isAny = false;
+    for (let i = 0; i < blockCount; i++) {
+      const isParked = this.#park.hasBlock(rankSlot, tier, hashes[2 * i], hashes[2 * i + 1]);
+      skips[i] = Number(isParked);
+      isAny ||= isParked;
+    }
+    return isAny;
+  }
+
+  #noteSkipped(blockCount: number): void {
+    const { notes, skips } = this.#scratch;
+    for (let i = 0; i < blockCount; i++) if (skips[i] === 1) notes[i] |= REPEATED_BLOCK;
+    this.#hasNotes = true;
   }
 
   /** Attaches what waits for these blocks, the store parked first to come first (contract.ts S2). */
@@ -432,6 +488,7 @@ export class PrefixIndex implements IndexWriter {
       parentHigh,
       hasExtra,
       skips.byteOffset,
+      null,
     );
     if (outcome === "stored") this.#attachedStoreCount++;
     else if (outcome !== "parked" || !this.#parkStore(store)) this.#countParkedLost([store]);
@@ -500,9 +557,7 @@ export class PrefixIndex implements IndexWriter {
     checkRankSlot(rankSlot);
     checkBlockSize(blockSize);
     const slot = this.#kernel.rankGroup(rankSlot, index, GROUP_RULES[rule], windowTokens, blockSize);
-    if (slot === 0) return -1;
-    if (this.#uncounted.has(rankSlot)) this.#uncounted.add(slot);
-    return slot;
+    return slot === 0 ? -1 : slot;
   }
 
   /** See `IndexWriter.storeGroupBlocks`. O(blocks). */
@@ -548,6 +603,7 @@ export class PrefixIndex implements IndexWriter {
       parentHigh,
       hasExtra,
       true,
+      "count",
     );
     return { outcome, unplacedCount: 0 };
   }
@@ -585,45 +641,46 @@ export class PrefixIndex implements IndexWriter {
   removeBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
     checkHolderSlot(rankSlot);
     checkBlockCount(blockCount);
-    const { hashes, skips } = this.#scratch;
-    const hasParked = this.#park.storeCountOf(rankSlot) > 0;
-    const isEvery = this.#uncounted.has(rankSlot);
-    const taken = hasParked && !isEvery ? this.#removeParked(rankSlot, tier, blockCount) : 0;
-    const left = blockCount - taken;
-    let removed = this.#kernel.indexRemove(rankSlot, tier, left, hashes.byteOffset, skips.byteOffset) + taken;
+    const { hashes, notes } = this.#scratch;
+    const parked =
+      this.#park.storeCountOf(rankSlot) > 0 ? this.#removeParked(rankSlot, tier, blockCount) : null;
+    const left = blockCount - (parked?.count ?? 0);
+    let removed = this.#kernel.indexRemove(rankSlot, tier, left, hashes.byteOffset, notes.byteOffset);
     if (this.#kernel.hasEvictions() !== 0) this.#reportEvictions();
-    // Without copy counting, what was announced again and waits means no more than the copy that is removed.
-    if (hasParked && isEvery)
-      for (let i = 0; i < blockCount; i++) {
-        const isParked = this.#park.removeBlock(rankSlot, tier, hashes[2 * i], hashes[2 * i + 1], true);
-        if (isParked && skips[i] === 1) removed++;
-      }
+    if (parked !== null && parked.count > 0) {
+      removed += parked.count;
+      hashes.set(parked.hashes);
+      let noted = left;
+      for (let i = blockCount - 1; i >= 0; i--) notes[i] = parked.taken[i] === 1 ? 0 : notes[--noted];
+    }
     this.#removedCount += removed;
     this.#unknownRemovalCount += blockCount - removed;
     return removed;
   }
 
   /** Takes what waits under these names out of the park, once a name; the names left move to the front of scratch. */
-  #removeParked(rankSlot: number, tier: Tier, blockCount: number): number {
+  #removeParked(rankSlot: number, tier: Tier, blockCount: number): ParkedRemoval {
     const { hashes } = this.#scratch;
+    const taken = new Uint8Array(blockCount);
+    const before = hashes.slice(0, 2 * blockCount);
     let kept = 0;
     for (let i = 0; i < blockCount; i++) {
       const [low, high] = [hashes[2 * i], hashes[2 * i + 1]];
-      if (this.#park.removeBlock(rankSlot, tier, low, high, false)) continue;
+      if (this.#park.removeBlock(rankSlot, tier, low, high)) {
+        taken[i] = 1;
+        continue;
+      }
       hashes[2 * kept] = low;
       hashes[2 * kept + 1] = high;
       kept++;
     }
-    return blockCount - kept;
+    return { count: blockCount - kept, taken, hashes: before };
   }
 
   /** See `IndexWriter.clearRank`. O(holder sets of the rank's contexts); its blocks are swept by later writes. */
   clearRank(rankSlot: number): void {
     checkRankSlot(rankSlot);
-    for (const slot of this.#familyOf(rankSlot)) {
-      this.#clearedStoreCount += this.#park.clearRank(slot);
-      if (slot !== rankSlot) this.#uncounted.delete(slot);
-    }
+    for (const slot of this.#familyOf(rankSlot)) this.#clearedStoreCount += this.#park.clearRank(slot);
     this.#kernel.indexClear(rankSlot);
   }
 
@@ -654,11 +711,26 @@ export class PrefixIndex implements IndexWriter {
     this.#kernel.rankOwner(rankSlot, ownerSlot);
   }
 
-  /** See `IndexWriter.setCopyCounting`. */
-  setCopyCounting(rankSlot: number, counted: boolean): void {
+  /** See `IndexWriter.notes`. */
+  get notes(): Uint8Array {
+    return this.#scratch.notes;
+  }
+
+  /** See `IndexWriter.hasNotes`. */
+  get hasNotes(): boolean {
+    return this.#hasNotes;
+  }
+
+  /** See `IndexWriter.hasBlock`. */
+  hasBlock(contextId: number, rankSlot: number, low: number, high: number): boolean {
     checkRankSlot(rankSlot);
-    for (const slot of this.#familyOf(rankSlot)) this.#uncounted[counted ? "delete" : "add"](slot);
-    this.#kernel.rankCounting(rankSlot, Number(!counted));
+    return this.#kernel.indexHas(slotOf(contextId), serialOf(contextId), rankSlot, low, high);
+  }
+
+  /** See `IndexWriter.hasParked`. */
+  hasParked(rankSlot: number): boolean {
+    if (this.#park.storeCount === 0) return false;
+    return this.#familyOf(rankSlot).some((slot) => this.#park.storeCountOf(slot) > 0);
   }
 
   /**
@@ -838,6 +910,7 @@ function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
   const extrasAt = kernel.scratchMake(8 * STORE_BLOCKS_MAX);
   const prefixesAt = kernel.scratchMake(8 * STORE_BLOCKS_MAX);
   const skipsAt = kernel.scratchMake(STORE_BLOCKS_MAX);
+  const notesAt = kernel.scratchMake(STORE_BLOCKS_MAX);
   const reportAt = kernel.scratchMake(4 * REPORT_WORDS);
   const describeAt = kernel.scratchMake(CONTEXT_RECORD_BYTES);
   const nameAt = kernel.scratchMake(CONTEXT_NAME_BYTES_MAX);
@@ -848,6 +921,7 @@ function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
     extrasAt + 8 * STORE_BLOCKS_MAX,
     prefixesAt + 8 * STORE_BLOCKS_MAX,
     skipsAt + STORE_BLOCKS_MAX,
+    notesAt + STORE_BLOCKS_MAX,
     reportAt + 4 * REPORT_WORDS,
     describeAt + CONTEXT_RECORD_BYTES,
     nameAt + CONTEXT_NAME_BYTES_MAX,
@@ -858,6 +932,7 @@ function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
     hashes: new Uint32Array(memory.buffer, hashesAt, 2 * STORE_BLOCKS_MAX),
     extraDigests: new Uint32Array(memory.buffer, extrasAt, 2 * STORE_BLOCKS_MAX),
     skips: new Uint8Array(memory.buffer, skipsAt, STORE_BLOCKS_MAX),
+    notes: new Uint8Array(memory.buffer, notesAt, STORE_BLOCKS_MAX),
     prefixesAt,
     reportAt,
     describeAt,

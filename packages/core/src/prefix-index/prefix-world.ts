@@ -14,7 +14,15 @@ import { wordsOf } from "../block-hash/reference-hash.ts";
 import { toHex } from "../block-hash/block-hash.ts";
 import { MATCH_ROW_WORDS } from "./contract.ts";
 import type { IndexImport } from "./index-copy.ts";
-import type { ContextKey, GroupShape, IndexScratch, IndexWriter, MatchResult, Tier } from "./contract.ts";
+import type {
+  ContextKey,
+  GroupShape,
+  IndexScratch,
+  IndexWriter,
+  MatchResult,
+  RepeatRule,
+  Tier,
+} from "./contract.ts";
 
 /** A prompt: its blocks' letters, and the letter after its last block (read in lookahead contexts only). */
 export interface Path {
@@ -40,6 +48,7 @@ export interface StoreCommand extends Naming {
   readonly from: number;
   /** Names the parent by a lie; null for the truth. */
   readonly parentLie: number | null;
+  readonly repeats: RepeatRule;
 }
 
 /** Adds copies of, or removes, the blocks of a path from position `from` on. */
@@ -81,10 +90,11 @@ interface MainGroupCommand {
 /** Writes to groups. */
 type GroupCommand = GroupStoreCommand | GroupRemoveCommand | MainGroupCommand;
 
-/** Forgets a rank, or changes how its copies count. */
-type RankCommand =
-  | { readonly kind: "clear"; readonly slot: number }
-  | { readonly kind: "count"; readonly slot: number; readonly counted: boolean };
+/** Forgets a rank. */
+interface RankCommand {
+  readonly kind: "clear";
+  readonly slot: number;
+}
 
 /** Looks a path up, by tokens with some more behind the last full block, or by hashes of which some are swapped. */
 export type LookupCommand =
@@ -158,8 +168,10 @@ export class PrefixWorld {
       case "storeKnown":
       case "remove": {
         const blockCount = this.#writeNames(index.scratch, command);
-        if (command.kind === "remove")
-          return String(index.removeBlocks(command.slot, command.tier, blockCount));
+        if (command.kind === "remove") {
+          const removed = index.removeBlocks(command.slot, command.tier, blockCount);
+          return `${removed} ${index.notes.slice(0, blockCount).join()}`;
+        }
         return String(index.storeKnownBlocks(command.slot, command.tier, blockCount));
       }
       case "storeGroup":
@@ -179,9 +191,6 @@ export class PrefixWorld {
         index.clearRank(command.slot);
         mapOf(this.#opened, index).delete(command.slot);
         mapOf(this.#mains, index).delete(command.slot);
-        return "";
-      case "count":
-        index.setCopyCounting(command.slot, command.counted);
         return "";
     }
   }
@@ -248,7 +257,7 @@ export class PrefixWorld {
   }
 
   #store(index: IndexWriter, command: StoreCommand): string {
-    const { context, slot, engineSeed, tier, path, from, parentLie } = command;
+    const { context, slot, engineSeed, tier, path, from, parentLie, repeats } = command;
     const contextId = index.openContext(this.contexts[context]);
     const blockCount = this.#writeNames(index.scratch, command);
     this.writeTokens(index.scratch, context, path, from, this.contexts[context].lookahead);
@@ -256,7 +265,19 @@ export class PrefixWorld {
     if (parentLie !== null) parent = LIES[parentLie];
     const [low, high] = parent === null ? [0, 0] : wordsOf(parent);
     const extra = path.letters.slice(from).some(hasExtra);
-    return index.storeBlocks(contextId, slot, tier, blockCount, parent !== null, low, high, extra);
+    const hasParent = parent !== null;
+    const outcome = index.storeBlocks(
+      contextId,
+      slot,
+      tier,
+      blockCount,
+      hasParent,
+      low,
+      high,
+      extra,
+      repeats,
+    );
+    return index.hasNotes ? `${outcome} ${index.notes.slice(0, blockCount).join()}` : outcome;
   }
 
   #storeGroup(index: IndexWriter, command: GroupStoreCommand): string {

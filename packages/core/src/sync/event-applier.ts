@@ -9,7 +9,8 @@
  *  A1  Every KV-cache group of a rank is indexed under a holder slot of its own (cache-groups.ts), and a match is
  *      what all of them allow. A removal takes from the group that it names. Stores of a group beside the main one
  *      are placed by name; those that no other group has yet wait for the end of the message.
- *  A2  The vocabularies of medium and locality are closed: a block on a medium that we cannot name is not reported.
+ *  A2  The vocabularies of medium (medium-tiers.ts) and locality are closed: a block on a medium that we cannot name is not
+ *      reported.
  *  A3  Token ids count only if they divide into the event's blocks exactly. If not, and in offload placeholders (which have
  *      none), the engine's hashes are looked up among the rank's blocks; those that are found gain a copy.
  *  A4  What is lost, skipped or not understood is noted in `doubts` with the reason that trust-rule.ts gives it. A lost
@@ -23,6 +24,18 @@
  *  A8  A rank stores in at most RANK_BLOCK_SIZES_MAX block sizes. One that stores in more is set aside: its blocks are removed
  *      and its stores dropped until its engine clears its pool or restarts. Each size costs every lookup of the model one
  *      more hash of the prompt, so one engine with many sizes would slow down, or stop, the lookups of all others.
+ *  A9  What an engine announces again is a copy, unless it may be a report (repeated-stores.ts). While the engine may hold a
+ *      block that the index had to let go for that, the rank is `copies_uncertain`.
+ *  A10 While a store waits for its parent, the rank is `waiting_for_parent`. One that waits on the device of an engine whose
+ *      whole history is known is a block that the engine cannot reach either: when it is given up, nothing is missing. Of
+ *      others the parent may come back, so that giving one up is a loss.
+ *  A11 A rank's blocks have one size, that of its first store. Where another comes beside it (offloading in larger units,
+ *      tails of a prompt), the engine combines both and the index does not: a loss. A unit whose parent has the other size
+ *      does not wait for it. A copy below the device that has no tokens does not say what it spans: a loss. Nor do several
+ *      blocks that vLLM announces there at once: they may be one unit, of which no part can be reused (vllm#57159). They are
+ *      not stored.
+ *  A12 A name that comes to mean another block is no name of a prefix (content-names.ts). What stands behind it is not
+ *      stored: a loss.
  *
  * Not here: sequence numbers, gaps, restarts (worker-sync.ts).
  *
@@ -31,7 +44,13 @@
 import { assert } from "../assert.ts";
 import { digestExtraKeys } from "../block-hash/extra-keys.ts";
 import { CodedError } from "../errors.ts";
-import type { ContextKey, IndexWriter, StoreOutcome, Tier } from "../prefix-index/contract.ts";
+import {
+  type ContextKey,
+  type IndexWriter,
+  RENAMED_BLOCK,
+  type StoreOutcome,
+  type Tier,
+} from "../prefix-index/contract.ts";
 import type {
   Decoding,
   EventBatchDecoder,
@@ -42,6 +61,9 @@ import type {
 import type { BatchHeader, DecodedBlockRemoved, DecodedBlockStored } from "../wire/events.ts";
 import { WireError } from "../wire/wire-error.ts";
 import { CacheGroups, type GroupPlace, scoutGroups } from "./cache-groups.ts";
+import { ContentNames } from "./content-names.ts";
+import { tierOfMedium } from "./medium-tiers.ts";
+import { RepeatedStores } from "./repeated-stores.ts";
 import type { EventType, SyncCounters, SyncListener } from "./sync-report.ts";
 import type { ApplierState } from "./stream-position.ts";
 import type { SyncSettings } from "./sync-settings.ts";
@@ -55,24 +77,6 @@ import {
   UNKNOWN_FIELDS,
 } from "./trust-rule.ts";
 
-const TIER_BY_MEDIUM: ReadonlyMap<string, Tier> = new Map([
-  ["GPU", 0],
-  ["DEVICE", 0],
-  ["CPU", 1],
-  ["CPU_PINNED", 1],
-  ["CPU_TIER1", 1],
-  ["cpu", 1],
-  ["STORAGE", 2],
-  ["DISK", 2],
-  ["NVME", 2],
-  ["CPU_TIER2", 2],
-  ["FS", 2],
-  ["OBJ", 2],
-  ["EXTERNAL", 3],
-  ["NETWORK", 3],
-  ["REMOTE", 3],
-  ["SHARED", 3],
-]);
 
 /**
  * The one medium beyond the device that AllBlocksCleared surely empties: SGLang clears its host pool with the device
@@ -134,6 +138,17 @@ export class EventApplier implements EventSink {
   #unplacedBlocks = 0;
   /** Kinds without a rule that the listener knows of. */
   readonly #unknownKinds = new Set<string>();
+  readonly #repeats: RepeatedStores;
+  readonly #contentNames = new ContentNames();
+  /** Message of the last store from the root of the main group, and whether it was no report for certain (A9). */
+  #rootAt = -1;
+  #isRootCertain = false;
+  /** Tokens per block of the rank's first store (A11); 0 before it. */
+  #blockSize = 0;
+  /** Whether a store below the device waits, or waited, for its parent (A10). */
+  #hasParkedBelowDevice = false;
+  /** Whether stores that waited were given up without a loss (A10): their removals find nothing. */
+  #hasGivenUp = false;
   /** Sizes stored in since the rank was last cleared; more than RANK_BLOCK_SIZES_MAX when it is set aside (A8). */
   readonly #blockSizes = new Set<number>();
   #context: ContextKey;
@@ -154,7 +169,7 @@ export class EventApplier implements EventSink {
     this.#turn = dependencies.turn;
     this.#groups = new CacheGroups(settings.rankSlot, dependencies.index);
     this.#context = { model: settings.model, loraName: null, blockSize: 0, lookahead: 0 };
-    this.#index.setCopyCounting(settings.rankSlot, settings.reportMode !== "full");
+    this.#repeats = new RepeatedStores(this.#index, settings.reportMode ?? "auto");
   }
 
   /** Whether anything was lost, so that blocks which the engine holds may be missing. */
@@ -185,9 +200,7 @@ export class EventApplier implements EventSink {
    */
   beginAt(fromSequenceNumber: number, isComplete: boolean): void {
     this.#decoding = null;
-    this.#index.clearRank(this.#rankSlot);
-    this.#groups.reset(false);
-    this.#blockSizes.clear();
+    this.#forget(false);
     this.#outlivesClear = false;
     this.#mayOverReport = false;
     this.doubts.endLosses();
@@ -198,11 +211,18 @@ export class EventApplier implements EventSink {
 
   /** What is known beside the index; the caller's. */
   state(): ApplierState {
+    const copies = this.#repeats.state();
+    const losses = this.doubts.losses();
+    if (copies === null && !losses.includes("copies_untracked")) losses.push("copies_untracked");
     return {
       groups: this.#groups.state(),
       blockSizes: [...this.#blockSizes],
       outlivesClear: this.#outlivesClear,
-      losses: this.doubts.losses(),
+      losses,
+      hasParkedBelowDevice: this.#hasParkedBelowDevice,
+      hasGivenUp: this.#hasGivenUp,
+      uncertainCopies: copies ?? [],
+      contentNames: this.#contentNames.state(),
       historyFrom: this.#historyFrom,
       overReportsSince: this.#overReportsSince,
     };
@@ -219,7 +239,13 @@ export class EventApplier implements EventSink {
     }
     this.#historyFrom = state.historyFrom;
     this.#overReportsSince = state.overReportsSince;
+    this.#hasParkedBelowDevice = state.hasParkedBelowDevice;
+    this.#hasGivenUp = state.hasGivenUp;
+    this.#repeats.restore(state.uncertainCopies);
+    this.#contentNames.restore(state.contentNames);
+    this.#blockSize = state.blockSizes?.[0] ?? 0;
     this.#sequenceNumber = lastSequenceNumber;
+    this.#settleConditions();
   }
 
   /**
@@ -235,6 +261,13 @@ export class EventApplier implements EventSink {
     this.#overReportsSince = this.#sequenceNumber;
   }
 
+  /** Stores that waited for their parent were given up by the index, for its limits (A10). */
+  noteGivenUp(): void {
+    if (this.mayUnderReport || this.#hasParkedBelowDevice) this.lose("parked_evicted");
+    this.#hasGivenUp = true;
+    this.#settleConditions();
+  }
+
   /**
    * Applies a message's events, in order, until the turn is over.
    *
@@ -246,8 +279,13 @@ export class EventApplier implements EventSink {
     this.#sequenceNumber = sequenceNumber;
     if (!this.#groups.isScouted) this.#groups.scout(scoutGroups(this.#decoder, payload));
     try {
-      if (this.#turn === undefined) return this.#keep(this.#decoder.decode(payload, this));
-      return this.#keep(this.#decoder.begin(payload, this));
+      const applied = this.#keep(
+        this.#turn === undefined
+          ? this.#decoder.decode(payload, this)
+          : this.#decoder.begin(payload, this),
+      );
+      this.#settleConditions();
+      return applied;
     } catch (error) {
       return this.#breakOff(error);
     }
@@ -266,7 +304,9 @@ export class EventApplier implements EventSink {
     assert(decoding !== null, () => "no message is unfinished");
     this.#decoding = null;
     try {
-      return this.#keep(this.#decoder.proceed(decoding));
+      const applied = this.#keep(this.#decoder.proceed(decoding));
+      this.#settleConditions();
+      return applied;
     } catch (error) {
       return this.#breakOff(error);
     }
@@ -288,6 +328,7 @@ export class EventApplier implements EventSink {
 
   #breakOff(error: unknown): null {
     if (!(error instanceof WireError)) throw error;
+    this.#settleConditions();
     this.#counters.faults[error.code] += 1;
     this.#listener.messageDropped?.(error.code);
     this.lose(FAULTS.message.reason);
@@ -310,13 +351,15 @@ export class EventApplier implements EventSink {
       this.#drop("BlockStored", "no_blocks", 0);
       return;
     }
-    const tier = event.medium === null ? 0 : TIER_BY_MEDIUM.get(event.medium);
+    const tier = tierOfMedium(event.medium);
     if (tier !== 0 && event.medium !== CLEARED_WITH_DEVICE) this.#outlivesClear = true;
     if (tier === undefined) this.#drop("BlockStored", "unknown_medium", blockCount);
     else if (this.#blockSizes.size > RANK_BLOCK_SIZES_MAX)
       this.#drop("BlockStored", "too_many_block_sizes", blockCount);
     else if (!place.isMain) this.#storeGroup(event, tier, place);
     else if (event.tokenCount === 0) this.#storeKnown(tier, blockCount, "unresolved_placeholder");
+    else if (tier > 0 && blockCount > 1 && event.groupIdx !== null)
+      this.#drop("BlockStored", "unit_size_unknown", blockCount);
     else if (event.tokenCount === blockCount * event.blockSize) this.#store(event, tier);
     else this.#storeKnown(tier, blockCount, "misaligned_tokens");
   }
@@ -331,24 +374,25 @@ export class EventApplier implements EventSink {
     }
     // What waits may be what is removed: it is placed, or lost, before that.
     if (this.#unplaced.length > 0) this.#placeLeft();
-    const tier = event.medium === null ? 0 : TIER_BY_MEDIUM.get(event.medium);
+    const tier = tierOfMedium(event.medium);
     if (tier === undefined || (event.locality !== null && event.locality !== "LOCAL")) {
       this.#drop("BlockRemoved", this.#isWhole ? "unplaced_removal" : "never_indexed", blockCount);
       return;
     }
     const removed = this.#index.removeBlocks(slot, tier, blockCount);
+    const uncertain = tier === 0 && slot === this.#rankSlot ? this.#repeats.noteRemoved(blockCount) : 0;
     this.#count("BlockRemoved", removed);
-    if (removed === blockCount) return;
-    this.#drop("BlockRemoved", this.#isWhole ? "unannounced_block" : "unknown_block", blockCount - removed);
+    const missing = blockCount - removed - uncertain;
+    if (missing === 0) return;
+    const isExplained = !this.#isWhole || this.#hasGivenUp;
+    this.#drop("BlockRemoved", isExplained ? "unknown_block" : "unannounced_block", missing);
   }
 
   /** Decoder's callback. */
   onAllBlocksCleared(): void {
-    this.#index.clearRank(this.#rankSlot);
-    this.#groups.reset(true);
+    this.#forget(true);
     this.#unplaced = [];
     this.#unplacedBlocks = 0;
-    this.#blockSizes.clear();
     this.#mayOverReport = false;
     this.doubts.endLosses();
     this.#historyFrom = this.#sequenceNumber;
@@ -382,46 +426,111 @@ export class EventApplier implements EventSink {
     this.#blockSizes.add(blockSize);
     if (this.#blockSizes.size <= RANK_BLOCK_SIZES_MAX) return true;
     this.#index.clearRank(this.#rankSlot);
+    this.#repeats.clear();
+    this.doubts.end("other_block_size");
     return false;
   }
 
   #store(event: DecodedBlockStored, tier: Tier): void {
-    const { blockCount, hasParent } = event;
-    if (!this.#isBlockSizeTaken(event.blockSize)) {
-      this.#drop("BlockStored", "too_many_block_sizes", blockCount);
-      return;
-    }
-    const context = this.#contextOf(event);
-    const salt = hasParent ? null : event.cacheSalt;
-    const digests = this.#index.scratch.extraDigests;
-    let outcome: StoreOutcome;
+    const { blockCount } = event;
+    let outcome: StoreOutcome | "other_block_size" | "too_many_block_sizes" | "content_names";
     try {
-      const hasExtra =
-        (event.extraKeys !== null || salt !== null) &&
-        digestExtraKeys(event.extraKeys, context.loraName, salt, blockCount, this.#index, digests);
-      outcome = this.#index.storeBlocks(
-        this.#index.openContext(context, this.#rankSlot),
-        this.#rankSlot,
-        tier,
-        blockCount,
-        hasParent,
-        event.parentLow,
-        event.parentHigh,
-        hasExtra,
-      );
+      outcome = this.#storeIn(this.#contextOf(event), event, tier);
     } catch (error) {
       // Keys, context or shape that the index does not take are the engine's doing; a failed assertion is ours and passes.
       if (!(error instanceof CodedError)) throw error;
       this.#drop("BlockStored", "index_refused", blockCount);
       return;
     }
-    if (outcome === "stored" || outcome === "parked") this.#count("BlockStored", blockCount);
-    else this.#drop("BlockStored", REASON_OF_REJECTION[outcome], blockCount);
+    if (outcome === "stored") {
+      const repeated = this.#noteStored(blockCount, tier);
+      if (tier === 0) this.#noteRoot(event, repeated === 0);
+    } else if (outcome === "repeated") {
+      this.#noteRepeated(blockCount, true);
+      this.#noteRoot(event, false);
+    } else if (outcome === "parked") {
+      if (tier > 0) this.#hasParkedBelowDevice = true;
+      this.#count("BlockStored", blockCount);
+    } else {
+      this.#drop("BlockStored", REASON_OF_REJECTION[outcome], blockCount);
+    }
+  }
+
+  /** Stores in a context what may be stored there. */
+  #storeIn(
+    context: ContextKey,
+    event: DecodedBlockStored,
+    tier: Tier,
+  ): StoreOutcome | "other_block_size" | "too_many_block_sizes" | "content_names" {
+    const { blockCount, hasParent, parentLow, parentHigh } = event;
+    const index = this.#index;
+    const contextId = index.openContext(context, this.#rankSlot);
+    if (hasParent && !this.#contentNames.isEmpty && this.#contentNames.has(parentLow, parentHigh))
+      return "content_names";
+    if (this.#blockSize === 0) this.#blockSize = event.blockSize;
+    if (event.blockSize !== this.#blockSize) {
+      // Its parent has a name of the other size: it would wait for ever.
+      if (hasParent && !index.hasBlock(contextId, this.#rankSlot, parentLow, parentHigh))
+        return "other_block_size";
+      this.#drop("BlockStored", "other_block_size", 0);
+    }
+    if (!this.#isBlockSizeTaken(event.blockSize)) return "too_many_block_sizes";
+    const salt = hasParent ? null : event.cacheSalt;
+    const digests = index.scratch.extraDigests;
+    const hasExtra =
+      (event.extraKeys !== null || salt !== null) &&
+      digestExtraKeys(event.extraKeys, context.loraName, salt, blockCount, index, digests);
+    const isMap = this.#decoder.isMapEvent;
+    const repeats = tier === 0 ? this.#repeats.ruleFor(event, isMap, this.#mayMiss) : "count";
+    return index.storeBlocks(
+      contextId,
+      this.#rankSlot,
+      tier,
+      blockCount,
+      hasParent,
+      parentLow,
+      parentHigh,
+      hasExtra,
+      repeats,
+    );
+  }
+
+  /** Returns how many blocks of the store were there already. */
+  #noteStored(blockCount: number, tier: Tier): number {
+    let repeated = 0;
+    if (this.#index.hasNotes) {
+      this.#noteRenamed(blockCount);
+      repeated = this.#noteRepeated(blockCount, false);
+    }
+    if (tier === 0) this.#repeats.noteStored(blockCount);
+    this.#count("BlockStored", blockCount - repeated);
+    return repeated;
+  }
+
+  /** Returns how many blocks of the store were there already (A9). */
+  #noteRepeated(blockCount: number, isWhole: boolean): number {
+    const { repeated, untracked } = this.#repeats.noteRepeated(blockCount, isWhole);
+    if (repeated > 0) this.#drop("BlockStored", "repeated_block", repeated);
+    if (untracked > 0) this.#drop("BlockStored", "copies_untracked", 0);
+    return repeated;
+  }
+
+  /** Keeps the names that came to mean other blocks (A12). */
+  #noteRenamed(blockCount: number): void {
+    const { notes, scratch } = this.#index;
+    let isAny = false;
+    for (let i = 0; i < blockCount; i += 1) {
+      if ((notes[i] & RENAMED_BLOCK) === 0) continue;
+      this.#contentNames.add(scratch.hashes[2 * i], scratch.hashes[2 * i + 1]);
+      isAny = true;
+    }
+    if (isAny) this.#drop("BlockStored", "content_names", 0);
   }
 
   #storeKnown(tier: Tier, blockCount: number, reason: "unresolved_placeholder" | "misaligned_tokens"): void {
     const known = this.#index.storeKnownBlocks(this.#rankSlot, tier, blockCount);
     if (known > 0) this.#count("BlockStored", known);
+    if (known > 0 && tier > 0) this.#drop("BlockStored", "unit_size_unknown", 0);
     if (known < blockCount) this.#drop("BlockStored", reason, blockCount - known);
   }
 
@@ -447,6 +556,10 @@ export class EventApplier implements EventSink {
       event.tokenCount > 0 &&
       event.tokenCount === blockCount * event.blockSize &&
       (place.stride === 1 || event.extraKeys === null);
+    if (tier === 0 && this.#mayBeReported(event, context)) {
+      this.#drop("BlockStored", "copies_untracked", blockCount);
+      return;
+    }
     try {
       const hasExtra =
         hasTokens &&
@@ -480,6 +593,24 @@ export class EventApplier implements EventSink {
       if (!(error instanceof CodedError)) throw error;
       this.#drop("BlockStored", "index_refused", blockCount);
     }
+  }
+
+  /**
+   * A9 for a group beside the main one: whether a store may be a report. A report of such a group also names blocks that the
+   * group has let go, so that none of it can be taken. Its main group's store says which it is, where that came before.
+   */
+  #mayBeReported(event: DecodedBlockStored, context: ContextKey): boolean {
+    if (this.#repeats.ruleFor(event, this.#decoder.isMapEvent, this.#mayMiss) === "count") return false;
+    if (this.#rootAt === this.#sequenceNumber) return !this.#isRootCertain;
+    const { hashes } = this.#index.scratch;
+    const contextId = this.#index.openContext(context, this.#rankSlot);
+    return this.#index.hasBlock(contextId, this.#rankSlot, hashes[0], hashes[1]);
+  }
+
+  #noteRoot(event: DecodedBlockStored, isCertain: boolean): void {
+    if (event.hasParent) return;
+    this.#rootAt = this.#sequenceNumber;
+    this.#isRootCertain = isCertain;
   }
 
   #keepUnplaced(context: ContextKey, tier: Tier, slot: number, blockCount: number): void {
@@ -536,6 +667,35 @@ export class EventApplier implements EventSink {
     this.#listener.eventApplied?.(type, blockCount);
   }
 
+  /** Whether the engine may hold blocks that the index lacks, for whatever reason. */
+  get #mayMiss(): boolean {
+    return this.mayUnderReport || this.#repeats.isInDoubt || this.#index.hasParked(this.#rankSlot);
+  }
+
+  /** Begins and ends the conditions that follow from what the index and the ledger of copies hold (A9, A10). */
+  #settleConditions(): void {
+    this.#hold("waiting_for_parent", this.#index.hasParked(this.#rankSlot));
+    this.#hold("copies_uncertain", this.#repeats.isInDoubt);
+  }
+
+  #hold(reason: "waiting_for_parent" | "copies_uncertain", holds: boolean): void {
+    if (holds) this.doubts.note(reason);
+    else this.doubts.end(reason);
+  }
+
+  /** Empties the rank. */
+  #forget(keepsGroups: boolean): void {
+    this.#index.clearRank(this.#rankSlot);
+    this.#groups.reset(keepsGroups);
+    this.#repeats.clear();
+    this.#contentNames.clear();
+    this.#blockSizes.clear();
+    this.#blockSize = 0;
+    this.#hasParkedBelowDevice = false;
+    this.#hasGivenUp = false;
+    this.#settleConditions();
+  }
+
   #drop(type: EventType, reason: EventDropReason, blockCount: number): void {
     this.#counters.eventsDropped[reason] += 1;
     this.#listener.eventDropped?.(type, reason, blockCount);
@@ -544,11 +704,16 @@ export class EventApplier implements EventSink {
   }
 }
 
-const REASON_OF_REJECTION: Record<Exclude<StoreOutcome, "stored" | "parked">, EventDropReason> = {
+const REASON_OF_REJECTION = {
+  other_block_size: "other_block_size",
+  too_many_block_sizes: "too_many_block_sizes",
+  content_names: "content_names",
+  // A group's store has no rule for repeated blocks.
+  repeated: "repeated_block",
   rejected_park_full: "park_full",
   rejected_memory_limit: "index_memory_limit",
   rejected_too_many_blocks: "too_many_blocks",
-};
+} as const satisfies Record<string, EventDropReason>;
 
 function reasonOfFault({ error, eventType }: EventFault): TrustReason {
   switch (eventType) {

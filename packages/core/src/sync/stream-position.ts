@@ -2,6 +2,8 @@
  * Where a stream stands, as plain data: what goes with a copy of its blocks into a snapshot, or to another thread, so that
  * another `WorkerSync` goes on from there.
  */
+import type { NamesState } from "./content-names.ts";
+import type { LedgerEntry } from "./copy-ledger.ts";
 import type { FenceMarks } from "./publisher-fence.ts";
 import type { CacheGroupsState } from "./cache-groups.ts";
 import type { TrustReason } from "./trust-rule.ts";
@@ -9,12 +11,17 @@ import type { TrustReason } from "./trust-rule.ts";
 /** What an applier knows beside the index. */
 export interface ApplierState {
   readonly groups: CacheGroupsState;
-  /** Block sizes stored in; left out by snapshots of earlier versions. */
+  /** Block sizes stored in, the first one first; left out by snapshots of earlier versions. */
   readonly blockSizes?: readonly number[] | undefined;
   /** Whether copies were stored that an AllBlocksCleared may leave. */
   readonly outlivesClear: boolean;
   /** What is wrong with the rank until it begins again, oldest first. */
   readonly losses: readonly TrustReason[];
+  /** Whether a store below the device waited for its parent; whether stores that waited were given up without a loss. */
+  readonly hasParkedBelowDevice: boolean;
+  readonly hasGivenUp: boolean;
+  readonly uncertainCopies: readonly LedgerEntry[];
+  readonly contentNames: NamesState;
   readonly historyFrom: number;
   readonly overReportsSince: number;
 }

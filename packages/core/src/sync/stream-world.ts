@@ -20,7 +20,7 @@ import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { EventBatch, KvEvent } from "../wire/events.ts";
 import { encodeLiveFrames, encodeReplayEnd, encodeReplayReply } from "../wire/message.ts";
 import type { StreamPosition } from "./stream-position.ts";
-import type { SyncLimits } from "./sync-settings.ts";
+import type { ReportMode, SyncLimits } from "./sync-settings.ts";
 import { WorkerSync } from "./worker-sync.ts";
 
 /** Blocks of the tree of prompts. */
@@ -63,6 +63,9 @@ export interface WorldSettings {
   readonly signals: "ordered" | "early" | "late";
   readonly faults: WorldFaults;
   readonly limits: Partial<SyncLimits>;
+  readonly reportMode: ReportMode;
+  /** Probability that a request asks for a report of what it reuses. */
+  readonly reports: number;
 }
 
 /** Copies held, by block number. */
@@ -122,12 +125,15 @@ export class StreamWorld {
   #copies: number[] = [];
   #openAttempt: number | null = null;
   #turns = 0;
+  /** Whether announcements may be reports, so that copies cannot be counted. */
+  readonly hasReports: boolean;
   /** Called after everything that the follower was told. */
   onStep: () => void = () => undefined;
 
   constructor(prng: Prng, settings: WorldSettings, index: IndexWriter, rankSlot: number) {
     this.#prng = prng;
     this.#settings = settings;
+    this.hasReports = settings.reports > 0;
     this.#faults = settings.faults;
     this.#makeSync = (resumeFrom) =>
       new WorkerSync(
@@ -136,6 +142,7 @@ export class StreamWorld {
           model: MODEL,
           dpRank: 0,
           hasReplay: settings.hasReplay,
+          reportMode: settings.reportMode,
           limits: settings.limits,
           resumeFrom,
         },
@@ -291,28 +298,37 @@ export class StreamWorld {
 
   /** Stores a block and whatever is missing of its prefix, as an engine does that computes a prompt. */
   #store(block: number): KvEvent[] {
+    const events: KvEvent[] = [];
     const path: number[] = [];
     for (let node = block; node > 0; node = (node - 1) >> 1) path.unshift(node);
     path.unshift(0);
     let first = path.findIndex((node) => this.#copies[node] === 0);
-    // A fully cached prompt computes its last block anew, on a second copy.
+    // A fully cached prompt computes its last block again, on a second copy.
     if (first < 0) first = path.length - 1;
+    const reused = path.slice(0, first);
+    // A request that skips the cache computes everything again.
+    if (this.#settings.reports > 0 && this.#prng.chance(0.1)) first = 0;
+    else if (reused.length > 0 && this.#prng.chance(this.#settings.reports))
+      events.push(this.#stored(reused, null));
     // Blocks behind a hole are computed anew as well.
     const stored = path.slice(first);
     for (const node of stored) this.#copies[node] += 1;
-    return [
-      {
-        type: "BlockStored",
-        blockHashes: stored.map((node) => engineHash(this.epoch.number, node)),
-        parentBlockHash: first === 0 ? null : engineHash(this.epoch.number, path[first - 1]),
-        tokenIds: stored.flatMap(tokensOf),
-        blockSize: BLOCK_SIZE,
-        medium: "GPU",
-        groupIdx: 0,
-        kvCacheSpecKind: "full_attention",
-        extraKeys: stored.map(() => null),
-      },
-    ];
+    events.push(this.#stored(stored, first === 0 ? null : path[first - 1]));
+    return events;
+  }
+
+  #stored(nodes: readonly number[], parent: number | null): KvEvent {
+    return {
+      type: "BlockStored",
+      blockHashes: nodes.map((node) => engineHash(this.epoch.number, node)),
+      parentBlockHash: parent === null ? null : engineHash(this.epoch.number, parent),
+      tokenIds: nodes.flatMap(tokensOf),
+      blockSize: BLOCK_SIZE,
+      medium: "GPU",
+      groupIdx: 0,
+      kvCacheSpecKind: "full_attention",
+      extraKeys: nodes.map(() => null),
+    };
   }
 
   #restart(): void {

@@ -87,8 +87,18 @@ export const DEFAULT_SYNC_LIMITS: SyncLimits = {
   rebuildMsMax: 3_600_000,
 };
 
-/** How the engine of a stream reports: changes once, or everything again and again (vLLM kv_cache_report_mode). */
-export type ReportMode = "delta" | "full";
+/**
+ * What the operator knows of an engine's reports. A client of vLLM may ask for one with any request
+ * (`kv_cache_report_mode`): the engine then announces again what it reused.
+ *  - `auto`: nothing is known. What cannot be told from a further copy is uncertain, and may make the rank `partial`.
+ *  - `delta`: no client asks for reports. Every announcement is a copy.
+ *  - `full`: clients ask for reports, and none for a request that skips the cache (prompt log probabilities, pooling). A
+ *    repetition of several blocks from the root is a report.
+ */
+export const REPORT_MODES = ["auto", "delta", "full"] as const;
+
+/** One of {@link REPORT_MODES}. */
+export type ReportMode = (typeof REPORT_MODES)[number];
 
 /** What is known of a stream before its first message. */
 export interface SyncSettings {
@@ -100,7 +110,7 @@ export interface SyncSettings {
   readonly dpRank: number;
   /** Whether the engine has a replay endpoint. */
   readonly hasReplay: boolean;
-  /** `delta` unless given. */
+  /** `auto` unless given. */
   readonly reportMode?: ReportMode | undefined;
   /** Replaces single limits. */
   readonly limits?: Partial<SyncLimits> | undefined;

@@ -8,12 +8,14 @@ import { describe, expect, test } from "vitest";
 import type { IndexWriter, StoreOutcome } from "../prefix-index/contract.ts";
 import { IndexError } from "../prefix-index/index-error.ts";
 import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { PrefixIndex } from "../prefix-index/prefix-index.ts";
 import { EventBatchDecoder, type FieldOwner } from "../wire/event-batch-decoder.ts";
 import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { BlockStored, KvEvent } from "../wire/events.ts";
 import { encodeLiveFrames, encodeReplayEnd, encodeReplayReply } from "../wire/message.ts";
 import type { WireErrorCode } from "../wire/wire-error.ts";
 import { DEFAULT_WIRE_LIMITS } from "../wire/wire-limits.ts";
+import { LEDGER_NAMES_MAX } from "./copy-ledger.ts";
 import { createSyncCounters, type SyncAction } from "./sync-report.ts";
 import { DEFAULT_SYNC_LIMITS, type SyncSettings } from "./sync-settings.ts";
 import {
@@ -176,9 +178,10 @@ function storing(storeBlocks: () => StoreOutcome): IndexWriter {
     clearRank: (rankSlot) => {
       naive.clearRank(rankSlot);
     },
-    setCopyCounting: (rankSlot, counted) => {
-      naive.setCopyCounting(rankSlot, counted);
-    },
+    hasBlock: (...call) => naive.hasBlock(...call),
+    hasParked: (rankSlot) => naive.hasParked(rankSlot),
+    notes: naive.notes,
+    hasNotes: false,
     digestBytes: (...call) => {
       naive.digestBytes(...call);
     },
@@ -204,6 +207,20 @@ function event(...events: readonly KvEvent[]): Walk {
 const EVENTS: Record<EventDropReason, () => Walk> = {
   misaligned_tokens: () => event(stored(1, { tokenIds: [1] })),
   unresolved_placeholder: () => event(stored(1, { tokenIds: [], blockSize: 0, medium: "CPU" })),
+  repeated_block: () => event(stored(0, { groupIdx: 0 })),
+  copies_untracked: () => {
+    const walk = Walk.exact({}, PrefixIndex.create());
+    const names = Array.from({ length: LEDGER_NAMES_MAX }, (_, i) => BigInt(i + 1));
+    const tokenIds = names.flatMap((name) => [Number(name), Number(name)]);
+    const all = stored(0, { blockHashes: names, tokenIds, groupIdx: 0 });
+    walk.live([all, all]);
+    return walk.cause(() => {
+      walk.live([stored(0, { groupIdx: 0 })]);
+    });
+  },
+  other_block_size: () => event(stored(1, { blockSize: 1, tokenIds: [1], parentBlockHash: 0n })),
+  unit_size_unknown: () => event(stored(0, { tokenIds: [], blockSize: 0, medium: "CPU" })),
+  content_names: () => event(stored(0, { tokenIds: [5, 5] })),
   no_blocks: () => event(stored(1, { blockHashes: [], tokenIds: [] })),
   other_attention_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "cross_attention" })),
   unknown_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "something_new" })),
@@ -590,7 +607,13 @@ const STREAMS: Record<StreamCause, () => Walk> = {
     });
   },
   parked_store: () => event(stored(1, { parentBlockHash: 99n })),
-  renamed_hash: () => event(stored(0, { tokenIds: [5, 5] })),
+  uncertain_copy: () => {
+    const walk = Walk.exact();
+    walk.live([stored(0, { groupIdx: 0 })]);
+    return walk.cause(() => {
+      walk.live([removed(0)]);
+    });
+  },
   other_dp_rank: () => {
     const walk = new Walk({ hasReplay: false });
     walk.sync.connected(walk.nowMs);
@@ -616,6 +639,9 @@ const WALKS = new Map<string, () => Walk>([
     `eviction.${reason}`,
     () => {
       const walk = Walk.exact();
+      // Something waited below the device: what is given up may come to have its parent.
+      const below = { medium: "CPU", parentBlockHash: 99n };
+      walk.live([stored(1, below), removed(1, { medium: "CPU" })]);
       return walk.cause(() => {
         walk.sync.tick(walk.nowMs);
         walk.sync.indexEvicted(reason as keyof typeof EVICTIONS);

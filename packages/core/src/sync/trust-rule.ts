@@ -212,6 +212,38 @@ export const TRUST_REASONS = {
     kind: "loss",
     says: "The engine removed a block that its whole history does not mention, so that it may hold others like it.",
   },
+  waiting_for_parent: {
+    trust: "partial",
+    kind: "condition",
+    says: "Stores wait for a parent that was not announced yet. The engine holds their blocks, and lookups miss them.",
+    heals: "their parent is stored, they are removed, or they are given up",
+  },
+  copies_uncertain: {
+    trust: "partial",
+    kind: "condition",
+    says: "A block was announced again, as a report or as a further copy, and then removed. The engine may still hold it.",
+    heals: "the block is stored again, or removed as often as it was announced",
+  },
+  copies_untracked: {
+    trust: "partial",
+    kind: "loss",
+    says: "More blocks were announced again than are kept count of. The engine may hold some that were removed once.",
+  },
+  other_block_size: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine stores in blocks of several sizes and combines them: offloading in larger units, tails of prompts.",
+  },
+  unit_size_unknown: {
+    trust: "partial",
+    kind: "loss",
+    says: "Copies beyond the device do not say how many blocks form one unit.",
+  },
+  content_names: {
+    trust: "partial",
+    kind: "loss",
+    says: "The engine names blocks by their content alone, so that one name stands for several prefixes.",
+  },
   misaligned_tokens: {
     trust: "partial",
     kind: "loss",
@@ -337,6 +369,26 @@ export const EVENT_DROPS = {
   unresolved_placeholder: {
     reason: "unresolved_placeholder",
     says: "An offload placeholder (no tokens) names a block that the rank does not have.",
+  },
+  repeated_block: {
+    reason: null,
+    says: "Blocks that the rank holds, announced again from the root: a report, or copies. The index counts none, so that it never names too much; `copies_uncertain` follows when one of them is removed.",
+  },
+  copies_untracked: {
+    reason: "copies_untracked",
+    says: "Such a repetition for which the ledger of copies has no room.",
+  },
+  other_block_size: {
+    reason: "other_block_size",
+    says: "A store in blocks of another size than the rank's first. What continues a prefix of the first size is dropped.",
+  },
+  unit_size_unknown: {
+    reason: "unit_size_unknown",
+    says: "A placeholder beyond the device: its blocks are known, and how many others its unit spans is not. Or several blocks of a vLLM group there at once: they may be one unit, of which no part can be reused, and are not stored.",
+  },
+  content_names: {
+    reason: "content_names",
+    says: "A name that comes to mean another block, or a store behind such a name, which is dropped.",
   },
   no_blocks: {
     reason: null,
@@ -546,7 +598,10 @@ export const EVICTIONS: Readonly<Record<EvictionReason, LoweringCause>> = {
   context_limit: { reason: "context_evicted", says: "More contexts than `limits.contexts` allows." },
   prefix_limit: { reason: "prefixes_evicted", says: "More blocks in one context than the limit allows." },
   memory_limit: { reason: "memory_evicted", says: "The index's memory limit." },
-  park_limit: { reason: "parked_evicted", says: "Stores that waited for a parent made room for newer ones." },
+  park_limit: {
+    reason: "parked_evicted",
+    says: "Stores that waited for a parent made room for newer ones, or waited too long, below the device or without the whole history. On the device of a whole history the engine cannot reach them either.",
+  },
 };
 
 /** What else happens to a stream. `counter` is a path in SyncCounters, or the metric where there is none. */
@@ -623,14 +678,14 @@ const STREAM_CAUSES = {
     says: "AllBlocksCleared of a rank with copies beyond the device. vLLM has a pool per tier and clears each alone. SGLang clears device and host together, so that CPU_PINNED copies do not count.",
   },
   parked_store: {
-    reason: null,
+    reason: "waiting_for_parent",
     counter: "eventsApplied.BlockStored",
-    says: "A store whose parent is not known waits. No lookup can reach it before its parent is stored, and then it is attached.",
+    says: "A store whose parent is not known waits. No lookup reaches it before its parent is stored.",
   },
-  renamed_hash: {
-    reason: null,
-    counter: "eventsApplied.BlockStored",
-    says: "An engine hash is stored again with other content. The newest meaning counts, and the copies of the old one are taken away.",
+  uncertain_copy: {
+    reason: "copies_uncertain",
+    counter: "eventsApplied.BlockRemoved",
+    says: "The last certain copy of a block was removed that was announced again before.",
   },
   other_dp_rank: {
     reason: null,

@@ -462,7 +462,8 @@ export class WorkerSync {
   /** The index forgot something of this rank (an EvictionListener named it). Safe inside the index's call. */
   indexEvicted(reason: EvictionReason): void {
     this.counters.indexEvictions[reason] += 1;
-    this.#applier.lose(EVICTIONS[reason].reason);
+    if (reason === "park_limit") this.#applier.noteGivenUp();
+    else this.#applier.lose(EVICTIONS[reason].reason);
     this.#reportTrust(this.#nowMs);
   }
 

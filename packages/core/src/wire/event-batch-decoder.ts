@@ -100,6 +100,8 @@ export class EventBatchDecoder {
   readonly #cursor = new MsgpackCursor();
   readonly #reader: EventReader;
 
+  #isMap = false;
+
   /**
    * @param scratch - receives tokens and hashes of the event at hand; its lengths bound an event. It is read anew per
    * event, so that its owner may exchange the arrays between events.
@@ -108,6 +110,11 @@ export class EventBatchDecoder {
   constructor(scratch: DecodeScratch, limits: Partial<WireLimits> = {}) {
     this.#limits = { ...DEFAULT_WIRE_LIMITS, ...limits };
     this.#reader = new EventReader(this.#cursor, scratch, this.#limits);
+  }
+
+  /** Whether the event that the sink was last given came as a map: vLLM 0.24 and later, TensorRT-LLM, late SGLang. */
+  get isMapEvent(): boolean {
+    return this.#isMap;
   }
 
   /**
@@ -313,7 +320,8 @@ export class EventBatchDecoder {
     const type = this.#readEvent(sink, header, eventIndex, eventStart);
     if (type === null) return;
     const format = cursor.bytes[eventStart];
-    if ((format & 0xf0) === 0x80 || format === 0xde || format === 0xdf) header.mapEventCount += 1;
+    this.#isMap = (format & 0xf0) === 0x80 || format === 0xde || format === 0xdf;
+    if (this.#isMap) header.mapEventCount += 1;
     // Outside of any catch: what a sink throws is not the event's fault.
     if (type === "BlockStored") sink.onBlockStored(reader.stored);
     else if (type === "BlockRemoved") sink.onBlockRemoved(reader.removed);

@@ -2,6 +2,7 @@
  * One seeded workload on the model of vLLM's cache, followed by the daemon's code, and the daemon's
  * answer to each question held against the engine's own hit.
  */
+import type { ReportMode } from "@kvsync/core";
 import { encodeEventBatch, Prng, type Trust } from "@kvsync/core";
 import { KvCacheModel } from "../../src/coordinator/kv-cache-model.ts";
 import { type FollowedAnswer, FollowedRank } from "./followed-rank.ts";
@@ -30,9 +31,14 @@ export interface Outcome {
 }
 
 /** Runs one scenario with one seed. Before its first message a rank is `unknown`: nothing is asked then. */
-export function runDifferential(scenario: Scenario, seed: number, outcome: Outcome): void {
+export function runDifferential(
+  scenario: Scenario,
+  seed: number,
+  outcome: Outcome,
+  reportMode: ReportMode,
+): void {
   const model = new KvCacheModel(scenario.cache, seed);
-  const rank = new FollowedRank({ dropsLastBlock: model.settings.dropsBlock.includes(true) });
+  const rank = new FollowedRank({ reportMode, dropsLastBlock: model.settings.dropsBlock.includes(true) });
   const work = workload(model.settings, scenario.shape, new Prng(seed));
   let sequenceNumber = 0;
   let question = 0;

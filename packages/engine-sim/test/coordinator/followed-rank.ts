@@ -11,6 +11,7 @@ import {
   saltDigest,
   type Trust,
   WorkerSync,
+  type ReportMode,
 } from "@kvsync/core";
 import type { WorkPrompt } from "./workload.ts";
 
@@ -28,6 +29,8 @@ export interface FollowedAnswer {
 
 /** What an engine's entry says that its events do not. */
 export interface RankFacts {
+  /** What the operator says of reports; `auto` unless given. */
+  readonly reportMode?: ReportMode;
   /** The last matched block is dropped for a drafter. */
   readonly dropsLastBlock?: boolean;
   /** A block with lookahead is reused only where a further token follows (SGLang's pairs). */
@@ -49,7 +52,7 @@ export class FollowedRank {
   constructor(facts: RankFacts = {}) {
     this.#facts = facts;
     this.sync = new WorkerSync(
-      { rankSlot: RANK_SLOT, model: MODEL, dpRank: 0, hasReplay: false },
+      { rankSlot: RANK_SLOT, model: MODEL, dpRank: 0, hasReplay: false, reportMode: facts.reportMode },
       { index: this.#index, decoder: this.#decoder },
     );
     this.sync.connected(0);

@@ -7,6 +7,7 @@ import type { DROP_REASONS } from "../catalogue/label-domains.ts";
 
 /** Reasons that cannot make an answer wrong. */
 export const HARMLESS_DROP_REASONS = [
+  "repeated_block",
   "no_blocks",
   "other_attention_kind",
   "unknown_group",

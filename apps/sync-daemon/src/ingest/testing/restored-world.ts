@@ -19,6 +19,8 @@ import {
   PrefixIndex,
   type PrefixIndexOptions,
   type Prng,
+  REPORT_MODES,
+  type ReportMode,
   type StreamPosition,
   WorkerSync,
 } from "@kvsync/core";
@@ -37,7 +39,7 @@ const MODEL = "world";
 /** One engine's rank: what it says, and what of it it keeps for replay. */
 export class Publisher {
   readonly rankSlot: number;
-  readonly reportMode: "delta" | "full";
+  readonly reportMode: ReportMode;
   readonly #random: Prng;
   readonly #ringMax: number;
   /** Engines with equal seeds call equal blocks alike. */
@@ -47,7 +49,7 @@ export class Publisher {
 
   constructor(rankSlot: number, random: Prng) {
     this.rankSlot = rankSlot;
-    this.reportMode = random.chance(0.2) ? "full" : "delta";
+    this.reportMode = random.pick(REPORT_MODES);
     this.#random = random;
     this.#ringMax = random.pick([3, 20, 10_000]);
     this.#seed = random.pick([0, 0, rankSlot + 1]);
