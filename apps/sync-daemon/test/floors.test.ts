@@ -12,7 +12,7 @@ import { expect, onTestFinished, test } from "vitest";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
 const CONFIG = join(ROOT, ".dependency-cruiser.mjs");
-const DEPCRUISE = join(ROOT, "node_modules", "dependency-cruiser", "bin", "dependency-cruise.mjs");
+const DEPCRUISE = join(ROOT, "node_modules", "dependency-cruiser", "bin", "dependency-cruiser.mjs");
 const SOURCE = join("apps", "sync-daemon", "src");
 
 const { DAEMON_FLOORS } = (await import(pathToFileURL(CONFIG).href)) as {
