@@ -165,7 +165,24 @@ describe("eligibility", () => {
     ]);
   });
 
+  test("a pod says its engine's type and whether its last block is dropped", async () => {
+    const cluster = await clusterOf();
+    const fields = { "engine-type": "TensorRT-LLM", "drops-last-block": "true" };
+    cluster.add("typed", "10.0.0.1", {
+      annotations: Object.fromEntries(Object.entries(fields).map(([name, value]) => [PREFIX + name, value])),
+    });
+    const { registry } = find(cluster.kubeconfig());
+    await wait(() => {
+      expect(registry.engineCount).toBe(1);
+    });
+    expect(registry.engine("serving/typed")?.engine).toMatchObject({
+      type: "tensorrt-llm",
+      dropsLastBlock: true,
+    });
+  });
+
   test.each([
+    ["engine-type", "tgi", "vLLM, SGLang or TensorRT-LLM"],
     ["kv-events-port", "http", '"http" is not usable; expected an integer from 1 to 65535'],
     ["kv-events-port", "0", '"0" is not usable; expected an integer from 1 to 65535'],
     ["kv-events-dp-size", "1e3", '"1e3" is not usable; expected an integer from 1 to 1024'],
@@ -185,7 +202,7 @@ describe("eligibility", () => {
     });
     const [refusal] = finder.sources.refusals();
     expect(refusal).toMatchObject({ source: "kubernetes", id: "serving/bad", reason: "malformed" });
-    expect(refusal?.field).toMatch(/^model\.aibrix\.ai\/kv-events|lora-id/);
+    expect(refusal?.field).toMatch(/^model\.aibrix\.ai\/(kv-events|lora-id|engine-type)/);
     expect(refusal?.message).toContain(message);
     expect(await finder.scrape()).toContain(
       'aibrix_kv_discovery_refusals_total{source="kubernetes",reason="malformed"} 1',

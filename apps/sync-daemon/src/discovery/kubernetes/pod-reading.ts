@@ -13,6 +13,8 @@
  *   kv-events-first-rank   annotation   global DP rank of the first one in this pod, 0
  *   kv-events-ports        annotation   instead of port and size: the ports of this pod's ranks in order, with commas between
  *   kv-events-replay-ports annotation   the same for replay
+ *   engine-type            annotation   vLLM, SGLang or TensorRT-LLM: a hint for `reusable_tokens`
+ *   drops-last-block       annotation   "true": the engine does not reuse its last matched block
  *   kv-events-block-size   annotation   tokens in a block: shown; what counts is what the engine's events say
  *
  *   absent address, not running, on its way out ─▶ waiting      a label that cannot be ─▶ malformed      else ─▶ engine
@@ -117,6 +119,8 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
     model,
     aliases: read.names("aliases"),
     adapters: read.names("adapters"),
+    type: read.text("engine-type") ?? undefined,
+    drops_last_block: read.text("drops-last-block") === "true",
     ...sockets,
   });
   if (entry.success) {
@@ -158,6 +162,7 @@ const FIELD_OF_ENTRY: Readonly<Record<string, string>> = {
   first_rank: `${PREFIX}kv-events-first-rank`,
   shared_socket: `${PREFIX}kv-events-shared-socket`,
   dp_size: `${PREFIX}kv-events-dp-size`,
+  type: `${PREFIX}engine-type`,
   aliases: `${PREFIX}aliases`,
   adapters: `${PREFIX}adapters`,
   endpoints: `${PREFIX}kv-events-ports`,
