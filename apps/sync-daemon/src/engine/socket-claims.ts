@@ -1,10 +1,10 @@
 /**
  * Who reads which socket: two engines on one would be one engine counted twice, unless topics tell them apart.
  *
- *   endpoint ─▶ topic ─▶ owner        topics "a", "b": both        "", "a": one of the two        "kv@1", "kv@10": one of the two
+ *   endpoint ─▶ topic ─▶ owner        topics "a", "b": both        "kv@1", "kv@10": both        "", "a": one of the two
  *
- * A subscription takes every topic that begins with its own, so two topics of which one begins with the other do not tell
- * engines apart, and the empty topic takes all.
+ * A subscription brings every topic that begins with its own; ingest drops those that are not the very same
+ * (ingest/stream-filter.ts, W5). The empty topic takes all, so it shares with none.
  */
 
 import type { Engine } from "./engine-entry.ts";
@@ -22,7 +22,7 @@ export class SocketClaims<Owner> {
   rival({ ranks, topic }: Engine): { readonly owner: Owner; readonly endpoint: string } | undefined {
     for (const { endpoint } of ranks) {
       for (const [claimed, owner] of this.#owners.get(endpoint) ?? []) {
-        if (claimed.startsWith(topic) || topic.startsWith(claimed)) return { owner, endpoint };
+        if (claimed === topic || claimed === "" || topic === "") return { owner, endpoint };
       }
     }
     return undefined;

@@ -382,6 +382,7 @@ test("messages beyond the queue are refused by reason, the stream hears of it an
       message_too_large: 0,
       other_dp_rank: 0,
       unnamed_dp_rank: 0,
+      other_topic: 0,
     },
     counters: { queueLosses: 1 },
   });

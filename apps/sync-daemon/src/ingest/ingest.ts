@@ -64,6 +64,11 @@ const ITEMS_PER_CLOCK = 4;
 /** Fill of the replay lane up to which further replays are begun. */
 const REPLAY_FILL_MAX = 0.5;
 
+/** Messages of other topics after which the log says so: an engine next to a busier one has been heard by then. */
+const OTHER_TOPICS_LOGGED = 16;
+/** As much of a topic as a line of the log shows. */
+const TOPIC_BYTES_SHOWN = 256;
+
 /** What happens to a stream between its messages. */
 type Note =
   | { readonly kind: "connected" }
@@ -356,6 +361,10 @@ export class Ingest {
     const { verdict, mustBegin } = filter.judge(lane, frames);
     if (mustBegin) this.note(lane, stream, { kind: "mixed" });
     if (verdict === "own") return true;
+    if (verdict === "other_topic") {
+      this.#refuseTopic(stream, frames);
+      return false;
+    }
     if (verdict === "unnamed_dp_rank" || !filter.isDeclared) {
       stream.refused(verdict);
       this.#dirty.add(stream);
@@ -368,6 +377,21 @@ export class Ingest {
       this.#dependencies.log.write({ level: "warn", event: "ranks_share_socket", message, facts });
     }
     return false;
+  }
+
+  /** W5: counted while the entry's own topic was not heard, and logged once it looks like half a topic. */
+  #refuseTopic(stream: Stream, frames: Frames): void {
+    const { filter, rank } = stream;
+    if (filter.ownTopicHeard) return;
+    stream.refused("other_topic");
+    this.#dirty.add(stream);
+    this.#schedule();
+    stream.otherTopics += 1;
+    if (stream.otherTopics !== OTHER_TOPICS_LOGGED) return;
+    const heard = new TextDecoder().decode(frames[0]?.subarray(0, TOPIC_BYTES_SHOWN));
+    const message = `messages of the topic ${JSON.stringify(heard)} are dropped, and none of ${JSON.stringify(rank.topic)} came: topic in the engine's entry is the engine's whole topic`;
+    const facts = { ...namesOf(rank), endpoint: rank.endpoint, reason: "other_topic" };
+    this.#dependencies.log.write({ level: "warn", event: "topic_not_published", message, facts });
   }
 
   /**
@@ -670,6 +694,8 @@ class Stream implements ReplayClient {
   readonly filter: StreamFilter;
   /** Ranks that share the socket were logged. */
   sharingLogged = false;
+  /** Messages of longer topics before the first one of its own. */
+  otherTopics = 0;
   readonly atHand: MessageAtHand;
   /** By position in QUEUE_DROP_REASONS. */
   readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
@@ -692,7 +718,7 @@ class Stream implements ReplayClient {
     },
   ) {
     this.rank = rank;
-    this.filter = new StreamFilter(rank.dpRank, rank.sharedSocket);
+    this.filter = new StreamFilter(rank.dpRank, rank.sharedSocket, rank.topic);
     this.#ingest = parts.ingest;
     this.atHand = parts.atHand;
     this.metrics = parts.metrics;

@@ -1,4 +1,4 @@
-/** Which messages a stream gets from a socket that several DP ranks publish through (W1 to W4 of stream-filter.ts). */
+/** Which messages a stream gets from a socket that several DP ranks publish through (W1 to W5 of stream-filter.ts). */
 import { encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -16,7 +16,7 @@ function judged(filter: StreamFilter, messages: readonly (readonly [number, numb
 }
 
 test("W2: a socket of one rank is never filtered, whatever rank it names", () => {
-  const filter = new StreamFilter(0, false);
+  const filter = new StreamFilter(0, false, "");
   expect(
     judged(filter, [
       [0, 3],
@@ -30,7 +30,7 @@ test("W2: a socket of one rank is never filtered, whatever rank it names", () =>
 });
 
 test("W1: two ranks with numbers of their own are told apart at the second one's first message", () => {
-  const filter = new StreamFilter(0, false);
+  const filter = new StreamFilter(0, false, "");
   expect(
     judged(filter, [
       [0, 0],
@@ -45,7 +45,7 @@ test("W1: two ranks with numbers of their own are told apart at the second one's
 });
 
 test("W3: a rank that is always one message ahead is found all the same, and the stream begins anew (W4)", () => {
-  const filter = new StreamFilter(0, false);
+  const filter = new StreamFilter(0, false, "");
   const verdicts = [
     [5, 0],
     [6, 1],
@@ -63,7 +63,7 @@ test("W3: a rank that is always one message ahead is found all the same, and the
 });
 
 test("W4: what came first of another rank has the stream begin anew with its own", () => {
-  const filter = new StreamFilter(1, false);
+  const filter = new StreamFilter(1, false, "");
   expect(filter.judge("live", message(0, 0))).toEqual({ verdict: "own", mustBegin: false });
   expect(filter.judge("live", message(0, 1))).toEqual({ verdict: "own", mustBegin: true });
   expect(
@@ -75,7 +75,7 @@ test("W4: what came first of another rank has the stream begin anew with its own
 });
 
 test("another publisher at the socket is judged afresh", () => {
-  const filter = new StreamFilter(0, false);
+  const filter = new StreamFilter(0, false, "");
   judged(filter, [
     [0, 0],
     [0, 1],
@@ -90,7 +90,7 @@ test("another publisher at the socket is judged afresh", () => {
 });
 
 test("with an entry that says so every message is told apart from the first on, and one without a rank is nobody's", () => {
-  const filter = new StreamFilter(1, true);
+  const filter = new StreamFilter(1, true, "");
   expect(
     judged(filter, [
       [0, 0],
@@ -104,7 +104,7 @@ test("with an entry that says so every message is told apart from the first on, 
 test("W1: of any mix of ranks that begin at 0, after the first switch only the own rank's messages come through", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(2), { minLength: 20, maxLength: 60 }), (order) => {
-      const filter = new StreamFilter(0, false);
+      const filter = new StreamFilter(0, false, "");
       const next = [0, 0, 0];
       order.forEach((rank) => {
         const number = next[rank] ?? 0;
@@ -119,7 +119,26 @@ test("W1: of any mix of ranks that begin at 0, after the first switch only the o
 });
 
 test("what is no message of the protocol is left to the stream", () => {
-  const filter = new StreamFilter(0, true);
+  const filter = new StreamFilter(0, true, "");
   expect(filter.judge("live", [new Uint8Array()]).verdict).toBe("own");
   expect(filter.judge("replay", [new Uint8Array(), new Uint8Array(8), new Uint8Array()]).verdict).toBe("own");
+});
+
+function named(topic: string, number: number): Uint8Array[] {
+  return [new TextEncoder().encode(topic), ...message(number, 0).slice(1)];
+}
+
+test("W5: of topics that begin with the entry's, only the very same one is the stream's", () => {
+  const filter = new StreamFilter(0, false, "kv@a");
+  expect(filter.judge("live", named("kv@ab", 0)).verdict).toBe("other_topic");
+  expect(filter.ownTopicHeard).toBe(false);
+  expect(filter.judge("live", named("kv@a", 0)).verdict).toBe("own");
+  expect(filter.ownTopicHeard).toBe(true);
+  expect(filter.judge("live", named("kv@ab", 1)).verdict).toBe("other_topic");
+  expect(filter.judge("replay", message(1, 0)).verdict).toBe("own");
+});
+
+test("W5: without a topic in the entry every topic is the stream's", () => {
+  const filter = new StreamFilter(0, false, "");
+  expect(filter.judge("live", named("kv@ab", 0)).verdict).toBe("own");
 });

@@ -1,7 +1,8 @@
 /**
- * Which messages of a socket are one stream's. Several DP ranks may publish through one socket, each with its own numbering;
- * what tells them apart is `data_parallel_rank` in the batch.
+ * Which messages of a socket are one stream's. Several engines may publish through one socket, told apart by their topics,
+ * and several DP ranks, told apart by `data_parallel_rank` in the batch. Each has its own numbering.
  *
+ *   live message ─▶ the entry names a topic and the message has another? ─yes─▶ other_topic
  *   message ─┬─ ranks are known to share the socket ─▶ its rank is ours? ─▶ own │ other_dp_rank │ unnamed_dp_rank
  *            └─ they are not ─▶ continues the numbering? ─yes─▶ own
  *                                 └─no─▶ names another rank than the messages before? ─no─▶ own
@@ -15,6 +16,10 @@
  *      the few after each: a rank that is one message ahead continues the other one's numbering every time.
  *  W4  Where a message of another rank may have been let through, the stream begins anew. Numbers begin at 0, so of a socket
  *      that was heard from 0 on, another rank's first message never continues.
+ *  W5  A stream whose entry names a topic gets live messages of that very topic: a subscription is a prefix and brings longer
+ *      topics too. Those are no loss once the stream's own topic was heard; before, the entry may hold half a topic.
+ *
+ * Replies to replay requests are not judged by topic: an engine answers with its own messages, some versions without a topic.
  *
  * Sources: AMD-AGI/Infera#121, ai-dynamo/dynamo#7209 (ranks behind one relay).
  */
@@ -27,7 +32,7 @@ import type { Frames } from "../transport/transport.ts";
 type FilterLane = "live" | "replay";
 
 /** What a message is to the stream. */
-export type Verdict = "own" | "other_dp_rank" | "unnamed_dp_rank";
+export type Verdict = "own" | "other_dp_rank" | "unnamed_dp_rank" | "other_topic";
 
 const SEQUENCE_BYTES = 8;
 const TWO_32 = 4_294_967_296;
@@ -45,12 +50,17 @@ export class StreamFilter {
   readonly #last: Record<FilterLane, number> = { live: -1, replay: -1 };
   readonly #isFromZero: Record<FilterLane, boolean> = { live: false, replay: false };
   #looksLeft = 0;
+  /** UTF-8; empty when every topic is the stream's. */
+  readonly #topic: Uint8Array;
+  #ownTopicHeard = false;
 
   /**
    * @param dpRank - of the stream.
    * @param isShared - whether the entry says that ranks share the socket.
+   * @param topic - of the entry; empty for all.
    */
-  constructor(dpRank: number, isShared: boolean) {
+  constructor(dpRank: number, isShared: boolean, topic: string) {
+    this.#topic = new TextEncoder().encode(topic);
     this.#dpRank = dpRank;
     this.#isDeclared = isShared;
     this.#ownRank = isShared ? dpRank : null;
@@ -64,6 +74,11 @@ export class StreamFilter {
   /** Whether the entry says that ranks share the socket: then other ranks' messages are nobody's loss. */
   get isDeclared(): boolean {
     return this.#isDeclared;
+  }
+
+  /** Whether a message of the entry's very topic came: then longer topics are other engines'. */
+  get ownTopicHeard(): boolean {
+    return this.#ownTopicHeard;
   }
 
   /** Rank whose messages are let through; null while all are. */
@@ -88,6 +103,10 @@ export class StreamFilter {
    * @returns whose it is, and whether messages of another rank were let through before, so that the stream has to begin anew.
    */
   judge(lane: FilterLane, frames: Frames): { readonly verdict: Verdict; readonly mustBegin: boolean } {
+    if (lane === "live" && this.#topic.length > 0) {
+      if (!isSame(frames[0], this.#topic)) return OTHER_TOPIC;
+      this.#ownTopicHeard = true;
+    }
     const payload = frames.at(-1);
     const number = numberOf(frames.at(-2));
     if (payload === undefined || payload.byteLength === 0 || number === null) return OWN;
@@ -118,6 +137,13 @@ export class StreamFilter {
 const OWN = { verdict: "own", mustBegin: false } as const;
 const OTHER = { verdict: "other_dp_rank", mustBegin: false } as const;
 const UNNAMED = { verdict: "unnamed_dp_rank", mustBegin: false } as const;
+
+const OTHER_TOPIC = { verdict: "other_topic", mustBegin: false } as const;
+
+/** Of a frame that begins with `topic`, as the subscription's prefix has it. */
+function isSame(frame: Uint8Array | undefined, topic: Uint8Array): boolean {
+  return frame?.byteLength === topic.byteLength;
+}
 
 function byRank(rank: number | null, own: number): typeof OWN | typeof OTHER | typeof UNNAMED {
   if (rank === null) return UNNAMED;

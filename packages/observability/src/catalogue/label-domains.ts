@@ -85,6 +85,7 @@ export const DROP_REASONS = [
   "message_too_large",
   "other_dp_rank",
   "unnamed_dp_rank",
+  "other_topic",
 ] as const;
 
 /** Why a rank's trust is below exact; core has the same closed set, and a test of the daemon compares them. */

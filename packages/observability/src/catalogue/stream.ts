@@ -16,11 +16,18 @@ export const STREAM_METRICS = {
   }),
   streamEventsRejected: counter({
     name: "kv_stream_events_rejected_total",
-    help: "Messages refused at the ingest queue, or because ranks share a socket.",
+    help: "Messages refused at the ingest queue, or because ranks or topics share a socket.",
     unit: "none",
     labels: {
       model: MODEL,
-      reason: ["queue_messages", "queue_bytes", "message_too_large", "other_dp_rank", "unnamed_dp_rank"],
+      reason: [
+        "queue_messages",
+        "queue_bytes",
+        "message_too_large",
+        "other_dp_rank",
+        "unnamed_dp_rank",
+        "other_topic",
+      ],
     },
     why: "Loss of our own making; replay repairs it, but the daemon is too slow.",
   }),

@@ -1,4 +1,4 @@
-/** Alert: The queue refuses a visible share of messages. */
+/** Alert: A visible share of messages is refused, at the queue or by the filter before it. */
 
 import { INGEST_METRICS } from "../../../catalogue/ingest.ts";
 import { STREAM_METRICS } from "../../../catalogue/stream.ts";
@@ -24,14 +24,15 @@ export const HIGH_REJECTION_RATE = alert({
   for: "5m",
   severity: "warning",
   component: "ingest",
-  summary: "The queue refuses a visible share of messages.",
+  summary: "A visible share of messages is refused before it is applied.",
   description: ({ label, value: share }) =>
     `${label("instance")} refuses ${share} of the messages of ${label("model")}.`,
   panel: panelOf(INGEST, "rejected"),
   runbook: {
     meaning:
-      "Messages are read and thrown away at the queue's bound, each one counted with a reason and repaired by a replay.",
-    impact: "Replays multiply the load; streams are stale while they run.",
+      "Messages are read and dropped before they are applied, each one counted with a reason. Those refused at the queue are repaired by a replay; those of other ranks or topics belong to no stream.",
+    impact:
+      "At the queue: replays multiply the load, and streams are stale while they run. Other ranks or topics: their blocks are missing in answers.",
     diagnosis: [
       {
         text: "Which reason?",
@@ -47,6 +48,21 @@ export const HIGH_REJECTION_RATE = alert({
       {
         cause: "message_too_large: a message exceeds the limit.",
         fix: "Lower the engine's batch size, or raise the limit of message bytes.",
+      },
+      {
+        cause:
+          "other_dp_rank: a relay, or a wrong port, brings messages of several DP ranks through one socket, and the engine's entry names one rank.",
+        fix: "Set shared_socket: true and dp_size in the entry, or give each rank its own endpoint. The log line ranks_share_socket names the engine.",
+      },
+      {
+        cause:
+          "unnamed_dp_rank: the entry says shared_socket, and batches carry no data_parallel_rank: the relay or engine is too old, or only one rank publishes there.",
+        fix: "Upgrade the engine (vLLM from 0.9.1), or remove shared_socket and give each rank its own endpoint.",
+      },
+      {
+        cause:
+          "other_topic: the entry's topic is only the beginning of the topic that the engine publishes under.",
+        fix: "Set topic to the engine's whole topic. The log line topic_not_published names both.",
       },
     ],
     escalation: "kvsync's maintainers when the queue is short and messages are still refused.",
