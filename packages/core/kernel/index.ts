@@ -2,7 +2,7 @@
  * What the kernel exports. u64 arguments come as two words: a bigint made for a call would cost more than the call. Calls
  * that write take the lock themselves; those of readers take none.
  */
-import { Context, contextAt, EVICTED_RANKS, groupOf, header, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, EVICTED_RANKS, groupOf, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit, seedOf } from "./xxh3";
 import { hashRun } from "./block-hash";
 import { mixInit } from "./mix";
@@ -144,9 +144,9 @@ export function rankBlocks(rankSlot: u32): u32 {
   return blocks;
 }
 
-/** Address of the ranks' records (layout.ts), 32 bytes each: readers on a hot path look for themselves. */
-export function ranksAt(): usize {
-  return changetype<usize>(rankOf(0));
+/** Address of rank 0's `hasLost` (layout.ts); the next rank's is 32 bytes on. Readers on a hot path load it. */
+export function rankLossesAt(): usize {
+  return changetype<usize>(rankOf(0)) + offsetof<Rank>("hasLost");
 }
 
 /** Says which rank slot stands for a rank's engine, for its share of contexts. */

@@ -57,7 +57,7 @@ export interface KernelExports {
   contextSlotCount(): number;
   contextsVersion(): number;
   rankBlocks(rankSlot: number): number;
-  ranksAt(): number;
+  rankLossesAt(): number;
   rankOwner(rankSlot: number, owner: number): void;
   indexStats(out: number): void;
   evictionsTake(out: number): void;

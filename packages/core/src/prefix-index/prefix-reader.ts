@@ -33,9 +33,8 @@ const DUMP_ROWS_MAX = Math.floor((MATCH_ROW_WORDS * RANK_SLOTS_MAX) / DUMP_ROW_W
 
 const NO_CONTEXTS: readonly ContextSummary[] = [];
 const RECORD_WORDS = 13;
-/** Words of a rank's record, and which of them says that it lost blocks (kernel/layout.ts, `Rank`). */
+/** From one rank's flag for lost blocks to the next one's (kernel/layout.ts, `Rank.hasLost`). */
 const RANK_WORDS = 8;
-const RANK_HAS_LOST = 3;
 const [LINE, BLOCK_COUNT, ROW_COUNT] = [0, 1, 2];
 const [ROWS, PIECES, TOKENS, HASHES, EXTRAS] = [8, 9, 10, 11, 12];
 
@@ -51,7 +50,7 @@ export class PrefixReader {
   readonly #memory: KernelMemory;
   readonly #at: number;
   readonly #record: Uint32Array;
-  readonly #ranks: Uint32Array;
+  readonly #rankLosses: Uint32Array;
   readonly #digester: ByteDigester;
   readonly #describeAt: number;
   /** By key without lookahead. Counts in the summaries are of when they were listed. */
@@ -69,7 +68,11 @@ export class PrefixReader {
         { code: "too_many_readers", readersMax: READERS_MAX },
         `${READERS_MAX} readers are attached already: detach some`,
       );
-    this.#ranks = new Uint32Array(memory.buffer, this.#kernel.ranksAt(), RANK_WORDS * RANK_SLOTS_MAX);
+    this.#rankLosses = new Uint32Array(
+      memory.buffer,
+      this.#kernel.rankLossesAt(),
+      RANK_WORDS * (RANK_SLOTS_MAX - 1) + 1,
+    );
     this.#digester = new ByteDigester(this.#kernel, memory);
     this.#describeAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
     reach(memory, Math.max(this.#describeAt + CONTEXT_RECORD_BYTES, this.#at + 4 * RECORD_WORDS));
@@ -128,7 +131,7 @@ export class PrefixReader {
    * @param rankSlot - 0 … RANK_SLOTS_MAX − 1.
    */
   rankHasLost(rankSlot: number): boolean {
-    return Atomics.load(this.#ranks, RANK_WORDS * rankSlot + RANK_HAS_LOST) !== 0;
+    return Atomics.load(this.#rankLosses, RANK_WORDS * rankSlot) !== 0;
   }
 
   /** The id of a context, −1 when there is none with this key. A Map lookup, while contexts neither come nor go. */
