@@ -134,6 +134,24 @@ describe("eligibility", () => {
     expect(sources.factsOf("serving/b")).toMatchObject({ lora_id: 3, block_size: null });
   });
 
+  test("default ports of several ranks do not collide", async () => {
+    const cluster = await clusterOf();
+    cluster.add("two", "10.0.0.1", { annotations: { [`${PREFIX}kv-events-dp-size`]: "2" } });
+    cluster.add("second-node", "10.0.0.2", { annotations: { [`${PREFIX}kv-events-first-rank`]: "1" } });
+    const { registry } = find(cluster.kubeconfig());
+    await wait(() => {
+      expect(registry.engineCount).toBe(2);
+    });
+    const ranks = ["serving/two", "serving/second-node"].map((id) => registry.engine(id)?.engine.ranks);
+    expect(ranks).toEqual([
+      [
+        { dpRank: 0, endpoint: "tcp://10.0.0.1:5557", replayEndpoint: "tcp://10.0.0.1:5657" },
+        { dpRank: 1, endpoint: "tcp://10.0.0.1:5558", replayEndpoint: "tcp://10.0.0.1:5658" },
+      ],
+      [{ dpRank: 1, endpoint: "tcp://10.0.0.2:5558", replayEndpoint: "tcp://10.0.0.2:5658" }],
+    ]);
+  });
+
   test("pods of one engine on several nodes name global ranks, at ports that are counted up or listed", async () => {
     const cluster = await clusterOf();
     const annotate = (fields: Readonly<Record<string, string>>) => ({
@@ -187,7 +205,7 @@ describe("eligibility", () => {
     ["kv-events-port", "0", '"0" is not usable; expected an integer from 1 to 65535'],
     ["kv-events-dp-size", "1e3", '"1e3" is not usable; expected an integer from 1 to 1024'],
     ["lora-id", "-2", '"-2" is not usable; expected an integer from -1 to 2147483647'],
-    ["kv-events-dp-size", "2", "distinct sockets per DP rank"],
+    ["kv-events-dp-size", "101", "distinct sockets per DP rank"],
     ["kv-events-first-rank", "1024", '"1024" is not usable; expected an integer from 0 to 1023'],
     ["kv-events-ports", "5557,,5558", '"5557,,5558" is not usable; expected 1 to 1024 ports'],
     ["kv-events-ports", "5557,65536", '"5557,65536" is not usable; expected 1 to 1024 ports'],

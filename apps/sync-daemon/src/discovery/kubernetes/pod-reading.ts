@@ -7,7 +7,7 @@
  *   adapters               annotation   LoRA adapters that it serves under their own names, likewise
  *   lora-id                label        integer from -1 (none, the default): shown; adapters are told by the engine's events
  *   kv-events-port         annotation   port of DP rank 0's events, 5557
- *   kv-events-replay-port  annotation   port of DP rank 0's replay, 5558, or "none"
+ *   kv-events-replay-port  annotation   port of DP rank 0's replay, or "none"; 5558 for one rank, 5657 for several
  *   kv-events-dp-size      annotation   DP ranks in this pod, 1; rank r is at both ports + r
  *   kv-events-shared-socket annotation  "true": all ranks publish through one socket
  *   kv-events-first-rank   annotation   global DP rank of the first one in this pod, 0
@@ -35,7 +35,10 @@ const PREFIX = "model.aibrix.ai/";
 export const ENABLED_SELECTOR = `${PREFIX}kv-events-enabled=true`;
 
 const EVENTS_PORT = 5557;
+/** vLLM's examples use it. It is also DP rank 1's port for events. */
 const REPLAY_PORT = 5558;
+/** With several ranks: leaves 100 ports for their events. */
+const REPLAY_PORT_OF_RANKS = 5657;
 const NO_REPLAY = "none";
 const LORA_NONE = -1;
 const LORA_ID_MAX = 2_147_483_647;
@@ -141,7 +144,8 @@ function socketsOf(host: string, read: Fields): object {
   const eventsPorts = read.ports("kv-events-ports");
   const replayPorts = read.ports("kv-events-replay-ports");
   const size = read.integer("kv-events-dp-size", eventsPorts?.length ?? 1, 1, DP_RANKS_MAX);
-  const replayPort = hasReplay ? read.integer("kv-events-replay-port", REPLAY_PORT, 1, PORT_MAX) : 0;
+  const usualReplayPort = first_rank + size > 1 ? REPLAY_PORT_OF_RANKS : REPLAY_PORT;
+  const replayPort = hasReplay ? read.integer("kv-events-replay-port", usualReplayPort, 1, PORT_MAX) : 0;
   const events =
     eventsPorts === null
       ? { endpoint: at(read.integer("kv-events-port", EVENTS_PORT, 1, PORT_MAX)) }
