@@ -6,7 +6,7 @@ import { assert } from "../assert.ts";
 import type { ReferenceHash } from "../block-hash/reference-hash.ts";
 import { toHex } from "../block-hash/block-hash.ts";
 import { HOLDER_SLOTS_MAX } from "./contract.ts";
-import { IndexCopyReader } from "./index-copy.ts";
+import { type IndexCopy, IndexCopyReader } from "./index-copy.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
 import { PrefixIndex, type PrefixIndexOptions } from "./prefix-index.ts";
 import { DUMP_ROW_WORDS, PrefixReader } from "./prefix-reader.ts";
@@ -17,6 +17,8 @@ const DUMP_PAGE_ROWS = 64;
 
 /** The specification parks without limit. */
 const UNLIMITED_PARK: PrefixIndexOptions = { parkedStoresPerRankMax: 1_000_000, parkedBytesMax: 2 ** 30 };
+
+let usedCopy: IndexCopy | null = null;
 
 /** A fresh `PrefixIndex` beside a fresh `NaivePrefixIndex`. */
 export class IndexPair {
@@ -58,7 +60,9 @@ export class IndexPair {
 
   /** Goes on with another index, filled with what a copy of this one holds. */
   moveToCopy(): void {
-    const copy = this.index.copy();
+    // One copy after the other in the same memory: thousands of them would wait for a garbage collection.
+    const copy = this.index.copy(usedCopy);
+    usedCopy = copy;
     const source = new IndexCopyReader(copy);
     const index = PrefixIndex.create(this.#options);
     const target = index.importer();

@@ -269,6 +269,8 @@ const worlds = ["calm", "lossy", "wild"].flatMap((name) =>
 );
 const kernel = kernelSubject();
 const snapshotIndex = PrefixIndex.create();
+/** The copy before: a new one takes its memory. Without that, a thousand copies would wait for a garbage collection. */
+let usedCopy: IndexCopy | null = null;
 const snapshotSubject = subjectOf(snapshotIndex);
 
 describe.each([
@@ -319,7 +321,8 @@ function runSnapshotSeed(seed: number, name: string, signals: WorldSettings["sig
   try {
     world.runTraffic(prng.below(40));
     const snapshot = world.snapshot();
-    const copy = index.copy();
+    const copy = index.copy(usedCopy);
+    usedCopy = copy;
     world.runTraffic(prng.below(40));
     index.clearRank(RANK);
     if (snapshot.position !== null) refill(index, copy);
