@@ -77,7 +77,6 @@ import {
   UNKNOWN_FIELDS,
 } from "./trust-rule.ts";
 
-
 /**
  * The one medium beyond the device that AllBlocksCleared surely empties: SGLang clears its host pool with the device
  * (mem_cache/unified_radix_cache.py 0.5.23, reset). vLLM has a pool per tier and clears each alone.
@@ -280,9 +279,7 @@ export class EventApplier implements EventSink {
     if (!this.#groups.isScouted) this.#groups.scout(scoutGroups(this.#decoder, payload));
     try {
       const applied = this.#keep(
-        this.#turn === undefined
-          ? this.#decoder.decode(payload, this)
-          : this.#decoder.begin(payload, this),
+        this.#turn === undefined ? this.#decoder.decode(payload, this) : this.#decoder.begin(payload, this),
       );
       this.#settleConditions();
       return applied;
