@@ -5,10 +5,12 @@
  *     FOLDER/dist/main.js                  kvsync-daemon
  *     FOLDER/dist/tools/main.js            kvsync
  *
+ *     FOLDER/build.json            the commit: the variable COMMIT, or what git says, or no such file
+ *
  * It is checked by starting both from there, away from this workspace.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -34,18 +36,22 @@ const deployed = await step(
   pnpm("--filter", "@kvsync/sync-daemon", "deploy", "--prod", "--legacy", target),
 );
 if (!deployed.ok) process.exit(1);
+const commit = process.env.COMMIT || commitOfCheckout();
+if (commit !== null) writeFileSync(join(target, "build.json"), `${JSON.stringify({ commit })}\n`);
 for (const [program, argument] of [
   ["dist/main.js", "--check-config"],
-  ["dist/tools/main.js", "--help"],
+  ["dist/main.js", "--version"],
+  ["dist/tools/main.js", "--version"],
 ]) {
   chmodSync(join(target, program), 0o755);
   // From elsewhere, so that nothing of this workspace is found.
-  const { status, stderr } = spawnSync(process.execPath, [join(target, program), argument], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(target, program), argument], {
     cwd: tmpdir(),
     encoding: "utf8",
     env: { PATH: process.env.PATH },
   });
-  if (status === 0) continue;
+  const isNamed = argument !== "--version" || commit === null || stdout.includes(commit);
+  if (status === 0 && isNamed) continue;
   console.error(`${program} ${argument} ended with ${status}: ${stderr}`);
   process.exit(1);
 }
@@ -57,3 +63,12 @@ if (testFiles.length > 0) {
   process.exit(1);
 }
 console.log(`${target} is complete`);
+
+/** Hash of the checkout's commit, with `+changes` when the tree differs from it; null without git or a repository. */
+function commitOfCheckout() {
+  const git = (...args) => spawnSync("git", args, { cwd: ROOT, encoding: "utf8" });
+  const { status, stdout } = git("rev-parse", "HEAD");
+  if (status !== 0) return null;
+  const isChanged = git("status", "--porcelain", "--untracked-files=no").stdout.trim() !== "";
+  return `${stdout.trim()}${isChanged ? "+changes" : ""}`;
+}

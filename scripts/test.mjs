@@ -7,15 +7,7 @@
  */
 import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import {
-  IN_CI,
-  ROOT,
-  bringNode,
-  installAndBuild,
-  step,
-  turbo,
-  useSupportedNode,
-} from "./workspace.mjs";
+import { IN_CI, ROOT, bringNode, installAndBuild, step, turbo, useSupportedNode } from "./workspace.mjs";
 
 /** Supported Nodes other than the one that runs the tests: the floor of package.json and the newest. */
 const OTHER_NODES = ["22.14.0", "24"];

@@ -17,7 +17,7 @@ import { type FaultKind, parseFault, type PlannedFault } from "./replay/fault-pl
 import { type ReplayOptions, runReplay } from "./replay/replay.ts";
 import type { PlantedDifference } from "./replay/run.ts";
 import { Console } from "./report/console.ts";
-import { describeProvenance, provenanceOf } from "./report/provenance.ts";
+import { describeProvenance, provenanceOf, versionLine } from "./report/provenance.ts";
 import { ReportFileError } from "./report/report-file.ts";
 import { scenarioCommand } from "./scenario/scenario-command.ts";
 import { ScenarioError } from "./scenario/scenario.ts";
@@ -92,6 +92,7 @@ function commandLine(args: readonly string[], signal: AbortSignal, end: (exitCod
     .description(
       "Drives a fleet of simulated engines against a real kvsync daemon, and audits the daemon's index.",
     )
+    .version(versionLine())
     .exitOverride()
     .showHelpAfterError("(--help shows what is expected)")
     .addHelpText(

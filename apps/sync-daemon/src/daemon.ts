@@ -14,6 +14,7 @@ import { totalmem } from "node:os";
 import { PrefixReader } from "@kvsync/core";
 import type { Exposition, MetricSlots } from "@kvsync/observability";
 
+import { type StartFacts, startReport } from "./build-facts.ts";
 import { epochMs } from "./clock.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
@@ -49,7 +50,7 @@ export interface DaemonDependencies {
   /** Compiled entries of the ingest thread and of the one that writes snapshots. */
   readonly ingestScript: URL;
   readonly snapshotScript: URL;
-  readonly version: string;
+  readonly start: StartFacts;
   /** Writes a line; what is not to be written does not get here. */
   readonly log: (line: LogLine) => void;
   /** The ingest thread died; the process cannot do its work any more. */
@@ -94,6 +95,7 @@ export class Daemon {
     readonly health: HealthChecks;
     readonly tokenization: Tokenization;
     readonly ingest: IngestPool;
+    readonly start: StartFacts;
   }) {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
     const { metrics } = telemetry;
@@ -111,7 +113,7 @@ export class Daemon {
     this.health = parts.health;
     this.syncHealth = new SyncHealth({ registry, board }, epochMs);
     this.#ingest = parts.ingest;
-    const waitedFor = { registry, board, discovery: discovery.status };
+    const waitedFor = { registry, board, discovery: discovery.status, start: parts.start };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.#tokenizer = parts.tokenization.tokenizer;
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
@@ -133,8 +135,10 @@ export class Daemon {
   static async start(settings: Settings, dependencies: DaemonDependencies): Promise<Daemon> {
     const curve = readCurveKeys(settings.curve);
     const sync = decideSync(settings.sync);
-    const telemetry = await startTelemetry(settings, dependencies.version, dependencies.log, epochMs);
+    const { version } = dependencies.start;
+    const telemetry = await startTelemetry(settings, version, dependencies.log, epochMs);
     const { metrics, log, tracing } = telemetry;
+    log.write(startLine(dependencies.start));
     if (!sync.on) tellSyncOff(sync, log.write);
     const snapshots = snapshotStoreOf(settings, dependencies, telemetry, () => ingest.takeSnapshot());
     const heard = refusals(metrics, snapshotLog(log));
@@ -155,7 +159,7 @@ export class Daemon {
     const tokenization = tokenizationOf(settings, metrics, telemetry);
     const health = healthOf(
       { settings, board, snapshots, discovery: discovery.status, ...tokenization },
-      dependencies.version,
+      version,
       log,
     );
     const collect = fleetGauges(metrics, {
@@ -166,7 +170,7 @@ export class Daemon {
       settings,
       memoryBytesMax: memoryBytesMax(),
       now: epochMs,
-      version: dependencies.version,
+      version,
       snapshotAgeSeconds: () => snapshots.ageSeconds(),
       health,
       configurationValid: sync.on || !sync.asked,
@@ -190,6 +194,7 @@ export class Daemon {
       health,
       tokenization,
       ingest,
+      start: dependencies.start,
     });
   }
 
@@ -209,9 +214,21 @@ export class Daemon {
   }
 }
 
+/** The first line of the log. */
+function startLine(start: StartFacts): LogLine {
+  const { settings_from, ...facts } = startReport(start);
+  return {
+    level: "info",
+    component: "main",
+    event: "starting",
+    message: "starting",
+    facts: { ...facts, settings_from: settings_from.join(", ") },
+  };
+}
+
 function snapshotStoreOf(
   { snapshot }: Settings,
-  { snapshotScript: script, version }: DaemonDependencies,
+  { snapshotScript: script, start: { version } }: DaemonDependencies,
   { metrics, log, tracing }: Telemetry,
   take: SnapshotDependencies["take"],
 ): SnapshotStore {

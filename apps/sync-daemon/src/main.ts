@@ -10,11 +10,10 @@
  * way end or are cut off, then the sockets to engines close. All of it within STOP_MS.
  */
 
-import { readFileSync } from "node:fs";
-
 import type { Logger } from "pino";
 
 import { createApp } from "./app.module.ts";
+import { buildFacts, versionLine } from "./build-facts.ts";
 import { Daemon } from "./daemon.ts";
 import { EXIT_WORKER_STALLED } from "./ingest/stall-watch.ts";
 import { errorFacts } from "./log/error-facts.ts";
@@ -44,6 +43,7 @@ function settingsOrExit(): { readonly reading: SettingsReading; readonly securit
     process.exit(0);
   };
   if (request === "help") print(helpText());
+  if (request === "version") print(`${versionLine("kvsync-daemon")}\n`);
   try {
     const reading = readSettings(argv, process.env);
     if (request === "print-config") print(effectiveSettings(reading));
@@ -70,16 +70,15 @@ function fail(log: Logger, event: string, message: string, error: unknown): neve
   endAtOnce(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1);
 }
 
-function packageVersion(): string {
-  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { readonly version: string }).version;
-}
-
-async function run({ settings, file }: SettingsReading, security: HttpSecurity, log: Logger): Promise<void> {
+async function run(
+  { settings, file, sources }: SettingsReading,
+  security: HttpSecurity,
+  log: Logger,
+): Promise<void> {
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
-    version: packageVersion(),
+    start: { ...buildFacts(), configFile: file, sources },
     log: lineWriter(log, "sync"),
     died: (error) => fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error),
     stalled: (worker, silentSeconds) => {

@@ -27,7 +27,13 @@ export async function startInProcess(argv: readonly string[] = []): Promise<Daem
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
-    version: "0.0.0-test",
+    start: {
+      version: "0.0.0-test",
+      commit: null,
+      node: process.version,
+      configFile: null,
+      sources: new Map(),
+    },
     log: (line) => log.push(line),
     died: (error) => {
       throw error;

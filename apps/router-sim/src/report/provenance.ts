@@ -1,5 +1,6 @@
 /** Where figures come from: the first line of every output. */
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { promisify } from "node:util";
 
@@ -32,6 +33,12 @@ export async function provenanceOf(seed: number): Promise<Provenance> {
 /** @returns one line. */
 export function describeProvenance({ seed, commit, node, machine }: Provenance): string {
   return `seed ${seed} · commit ${commit} · Node ${node} · ${machine}`;
+}
+
+/** The answer to `--version`: one line. */
+export function versionLine(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return `router-sim ${(JSON.parse(text) as { readonly version: string }).version}, Node ${process.version}`;
 }
 
 async function commitOf(): Promise<string> {

@@ -7,6 +7,7 @@
 
 import type { StreamState, Trust, TrustReason } from "@kvsync/core";
 
+import { type StartFacts, startReport } from "../build-facts.ts";
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../board/stream-board.ts";
@@ -50,11 +51,14 @@ export class Readiness {
   #known: ReadonlySet<string> | null = null;
   readonly #deadlineMs: number;
   readonly #now: () => number;
+  /** What runs and how it was started, for the verbose answer. */
+  readonly start: ReturnType<typeof startReport>;
   #stopping = false;
   #wasReady = false;
 
   /**
-   * @param sources - engines, their status, and whether those that are known now are all there are.
+   * @param sources - engines, their status, whether those that are known now are all there are, and how the
+   *   process was started.
    * @param deadlineSeconds - longest wait, from now.
    * @param now - a clock in milliseconds.
    */
@@ -63,6 +67,7 @@ export class Readiness {
       readonly registry: EngineRegistry;
       readonly board: BoardReader;
       readonly discovery: DiscoveryStatus;
+      readonly start: StartFacts;
     },
     deadlineSeconds: number,
     now: () => number,
@@ -71,6 +76,7 @@ export class Readiness {
     this.#board = sources.board;
     this.#now = now;
     this.#discovery = sources.discovery;
+    this.start = startReport(sources.start);
     this.#deadlineMs = now() + deadlineSeconds * 1000;
     this.#knownEngines();
   }

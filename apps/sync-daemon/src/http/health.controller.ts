@@ -37,7 +37,7 @@ export class HealthController {
   /**
    * Whether to send traffic here.
    *
-   * @param parameters - `?verbose` lists every condition with its reason, and the engines waited for.
+   * @param parameters - `?verbose` lists every condition with its reason, the engines waited for, and what runs.
    * @param accept - with text/plain the list is one of lines, as Kubernetes' own probes give it.
    * @param reply - 200 or 503.
    * @returns the answer and its reason.
@@ -54,7 +54,8 @@ export class HealthController {
     const answer = { status: ready ? "ready" : "not_ready", reason };
     if (!("verbose" in parameters)) return answer;
     const conditions = this.#readiness.conditions(report);
-    if (accept?.includes("text/plain") !== true) return { ...answer, conditions, engines };
+    if (accept?.includes("text/plain") !== true)
+      return { ...answer, conditions, engines, process: this.#readiness.start };
     reply.type("text/plain");
     const lines = conditions.map(
       (one) => `[${one.ok ? "+" : "-"}]${one.name} ${one.ok ? "ok" : "failed"}: ${one.reason}`,

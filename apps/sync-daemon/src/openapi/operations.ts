@@ -139,6 +139,17 @@ const readiness = z
       )
       .optional()
       .describe("With verbose."),
+    process: z
+      .looseObject({
+        version: z.string(),
+        commit: z.string().nullable(),
+        node: z.string(),
+        config_file: z.string().nullable(),
+        settings_from: z.array(z.string()).describe("Sources of settings outside the file."),
+      })
+      .meta({ id: "Process", description: "What runs, and how it was started." })
+      .optional()
+      .describe("With verbose."),
   })
   .meta({ id: "Readiness" });
 const healthStatus = z.enum(HEALTH_STATUSES).meta({ id: "HealthStatus" });

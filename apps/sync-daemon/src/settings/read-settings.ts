@@ -18,7 +18,7 @@ import { SETTING_ROWS, type SettingRow, type Settings, SETTINGS_SCHEMA } from ".
 import { settingsError, type ToldFault } from "./settings-error.ts";
 
 /** What the process was asked to do. */
-export type Request = "run" | "help" | "print-config" | "check-config";
+export type Request = "run" | "help" | "version" | "print-config" | "check-config";
 
 /** Settings, and where they come from. */
 export interface SettingsReading {
@@ -35,7 +35,7 @@ export interface SettingsReading {
 const SHOWN_LENGTH = 200;
 
 /** Flags that ask for something else than to run. */
-const REQUESTS = ["help", "print-config", "check-config"] as const;
+const REQUESTS = ["help", "version", "print-config", "check-config"] as const;
 
 /**
  * What the arguments ask for; settings are not looked at, so that help is there for those who need it.

@@ -23,6 +23,7 @@ export function helpText(): string {
     "  --config FILE\n      YAML file with the same settings by path.",
     "  --check-config\n      Checks the settings and ends: 0 when the daemon would start, 2 with everything that is wrong.",
     "  --print-config\n      Prints the settings in effect as YAML, each with its source, secrets masked, and ends.",
+    "  --version\n      Prints version, commit and Node.",
     "  --help\n      This text.",
     "",
     "Settings (flags win over the environment, which wins over the file):",

@@ -8,6 +8,7 @@
 import { CodedError } from "@kvsync/core";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 
+import { versionLine } from "../build-facts.ts";
 import type { MakeTransport } from "../transport/transport.ts";
 import { readCurveKeys } from "../security/curve-keys.ts";
 import { makeCurveKeys } from "./curve-keypair.ts";
@@ -85,6 +86,7 @@ function commandLine(
 ): Command {
   const program = new Command("kvsync")
     .description("Looks at engines' KV-event streams, at daemons, and at what they leave on disk.")
+    .version(versionLine("kvsync"))
     .exitOverride()
     .configureOutput({
       writeOut: (text) => {
