@@ -24,10 +24,9 @@ async function check(title, command, options) {
   return result;
 }
 
-const workspaces = [
-  ...["packages", "apps"].flatMap((group) => readdirSync(join(ROOT, group)).map((name) => join(group, name))),
-  "examples",
-];
+const workspaces = ["packages", "apps"].flatMap((group) =>
+  readdirSync(join(ROOT, group)).map((name) => join(group, name)),
+);
 
 console.log("\nstatic checks");
 await check("formatting (biome)", turbo("//#format:check"));

@@ -51,7 +51,7 @@ function headOf(slots: readonly number[]): SnapshotHead {
           losses: [],
           hasParkedBelowDevice: true,
           hasGivenUp: false,
-          uncertainCopies: [[1, 0xffff_ffff, 2, true]],
+          uncertainCopies: [[3, 1, 0xffff_ffff, 2, true]],
           contentNames: [[7, 8]],
           historyFrom: 0,
           overReportsSince: 0,

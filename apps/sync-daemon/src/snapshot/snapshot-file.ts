@@ -127,7 +127,9 @@ const position = z.object({
     losses: z.array(trustReason).max(TRUST_REASON_NAMES.length),
     historyFrom: count,
     overReportsSince: z.int().min(-1),
-    uncertainCopies: z.array(z.tuple([u32, u32, z.int().min(1), z.boolean()])).max(LEDGER_NAMES_KEPT_MAX),
+    uncertainCopies: z
+      .array(z.tuple([u32, u32, u32, z.int().min(1), z.boolean()]))
+      .max(LEDGER_NAMES_KEPT_MAX),
     contentNames: z.union([z.literal("all"), z.array(z.tuple([u32, u32])).max(CONTENT_NAMES_KEPT_MAX)]),
     hasParkedBelowDevice: z.boolean(),
     hasGivenUp: z.boolean(),

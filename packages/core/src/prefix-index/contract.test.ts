@@ -369,6 +369,20 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     expect(store(0, "c")).toBe("stored 2");
   });
 
+  test("asked for held blocks, it notes those with a copy at the tier under this very name", () => {
+    store(0, "abc");
+    storeKnown(0, "abc", { from: 2, tier: 1 });
+    remove(0, "ab", { from: 1 });
+    store(1, "ab");
+    const held = (rank: number, tier: Tier): string => {
+      // A removal where nothing is leaves the names in place.
+      remove(2, "abc");
+      subject.writer.noteHeld(rank, tier, 3);
+      return subject.writer.notes.slice(0, 3).join();
+    };
+    expect([held(0, 0), held(0, 1), held(1, 0), held(2, 0)]).toEqual(["1,0,1", "0,0,1", "1,1,0", "0,0,0"]);
+  });
+
   test("a rank has parked stores until they are attached, removed or cleared", () => {
     const isParked: boolean[] = [subject.writer.hasParked(0)];
     const clear = (): void => {

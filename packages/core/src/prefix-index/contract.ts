@@ -149,6 +149,9 @@ export const MISSING_BLOCK = 1;
 /** Note of a removed block: its name has no copy at this tier any more. */
 export const LAST_COPY = 2;
 
+/** Note of a block that was asked for: the holder has a copy of it. */
+export const HELD_BLOCK = 1;
+
 /** Why the index itself forgot something. These are metric label values. */
 export type EvictionReason = "context_limit" | "prefix_limit" | "memory_limit" | "park_limit";
 
@@ -194,7 +197,7 @@ export interface IndexWriter extends BytesDigester {
 
   /**
    * One byte a block of the last store (`REPEATED_BLOCK`, `RENAMED_BLOCK`; a waiting store that was attached by it notes
-   * its names on the first block) or removal (`MISSING_BLOCK`, `LAST_COPY`). Of a store, read it only with `hasNotes`.
+   * its names on the first block) or removal (`MISSING_BLOCK`, `LAST_COPY`), or of `noteHeld`. Of a store, read it only with `hasNotes`.
    */
   readonly notes: Uint8Array;
 
@@ -254,6 +257,12 @@ export interface IndexWriter extends BytesDigester {
 
   /** Whether the rank has a block under this engine hash in this context, at any tier: then it may be a parent (S2). */
   hasBlock(contextId: number, rankSlot: number, low: number, high: number): boolean;
+
+  /**
+   * Notes each block in `scratch.hashes` of which the holder has a copy at this tier under this name, in any context
+   * (`HELD_BLOCK`; 0 for the others). Nothing is changed. O(blocks).
+   */
+  noteHeld(holderSlot: number, tier: Tier, blockCount: number): void;
 
   /** Whether stores of this rank wait for their parent. O(1). */
   hasParked(rankSlot: number): boolean;

@@ -80,6 +80,7 @@ export interface KernelExports {
     notes: number,
   ): number;
   indexHas(slot: number, serial: number, rankSlot: number, low: number, high: number): boolean;
+  indexNoteHeld(holderSlot: number, tier: number, count: number, engineHashes: number, notes: number): void;
   indexStoreKnown(rankSlot: number, tier: number, count: number, engineHashes: number): number;
   indexRemove(rankSlot: number, tier: number, count: number, engineHashes: number, misses: number): number;
   indexStoreNamed(slot: number, tier: number, count: number, engineHashes: number, misses: number): number;

@@ -26,6 +26,7 @@ import {
   HOLDER_SLOTS_MAX,
   LAST_COPY,
   MATCH_ROW_WORDS,
+  HELD_BLOCK,
   MISSING_BLOCK,
   RANK_SLOTS_MAX,
   RENAMED_BLOCK,
@@ -232,6 +233,16 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   /** Whether the rank knows this name in the context. */
   hasBlock(contextId: number, rankSlot: number, low: number, high: number): boolean {
     return this.#ranks.get(rankSlot)?.get(contextId)?.has(toHex(low, high)) === true;
+  }
+
+  /** Notes which of the blocks in `hashes` a holder has (`HELD_BLOCK`). */
+  noteHeld(holderSlot: number, tier: Tier, blockCount: number): void {
+    this.notes.fill(0, 0, blockCount);
+    this.#countHashes(blockCount, (engineHash, i) => {
+      const isHeld = this.#contextsOf(holderSlot).some((one) => (one.get(engineHash)?.copies[tier] ?? 0) > 0);
+      if (isHeld) this.notes[i] = HELD_BLOCK;
+      return isHeld;
+    });
   }
 
   /** Whether a store of the rank, or of one of its groups, is parked. */

@@ -70,8 +70,8 @@ export interface GroupPlace {
   readonly unknownKind: string | null;
 }
 
-/** What is known of a group with a holder slot. */
-interface OpenGroup extends GroupShape {
+/** A group with its holder slot. */
+export interface HolderShape extends GroupShape {
   readonly slot: number;
 }
 
@@ -81,7 +81,7 @@ export interface CacheGroupsState {
   readonly main: number | null;
   readonly mainBlockSize: number;
   readonly contextBlockSize: number;
-  readonly groups: readonly OpenGroup[];
+  readonly groups: readonly HolderShape[];
   readonly others: readonly (readonly [group: number, reason: EventDropReason])[];
   readonly isSetAside: boolean;
 }
@@ -90,7 +90,7 @@ export interface CacheGroupsState {
 export class CacheGroups {
   readonly #rankSlot: number;
   readonly #index: IndexWriter;
-  readonly #groups = new Map<number, OpenGroup>();
+  readonly #groups = new Map<number, HolderShape>();
   readonly #others = new Map<number, EventDropReason>();
   #main: number | null = null;
   #mainBlockSize = 0;
@@ -98,6 +98,8 @@ export class CacheGroups {
   /** Groups in the message that was read ahead. */
   #scoutedCount = 0;
   #isSetAside = false;
+  /** See `holders`; null when they changed. */
+  #holders: readonly HolderShape[] | null = null;
   /** The last store's, which is nearly always the next one's too. */
   #lastPlace: GroupPlace | null = null;
   #lastGroup: number | null = null;
@@ -122,6 +124,7 @@ export class CacheGroups {
     this.#mainBlockSize = 0;
     this.#isSetAside = false;
     this.#lastPlace = null;
+    this.#holders = null;
     if (!keepsBlockSizes) this.#contextBlockSize = 0;
   }
 
@@ -155,6 +158,30 @@ export class CacheGroups {
     for (const group of state.groups) this.#groups.set(group.index, group);
     for (const [group, reason] of state.others) this.#others.set(group, reason);
     this.#isSetAside = state.isSetAside;
+    this.#holders = null;
+  }
+
+  /** Every group that is indexed, the main one first. */
+  holders(): readonly HolderShape[] {
+    this.#holders ??= this.#makeHolders();
+    return this.#holders;
+  }
+
+  #makeHolders(): readonly HolderShape[] {
+    const groups = [...this.#groups.values()];
+    if (this.#main === null || this.#mainBlockSize === 0) return groups;
+    const shape = {
+      index: this.#main,
+      rule: "run",
+      windowTokens: 0,
+      blockSize: this.#mainBlockSize,
+    } as const;
+    return [{ ...shape, slot: this.#rankSlot }, ...groups];
+  }
+
+  /** Whether an event of a group follows the main group's of the same request. */
+  isAfterMain(groupIdx: number | null): boolean {
+    return this.#main !== null && (groupIdx ?? UNNUMBERED) > this.#main;
   }
 
   /** Where a store's blocks go, or why they are not indexed. */
@@ -214,6 +241,7 @@ export class CacheGroups {
   /** A placeholder has no block size: then the next store gives it. */
   #openMain(blockSize: number): void {
     this.#mainBlockSize = blockSize;
+    this.#holders = null;
     if (blockSize > 0) this.#index.openMainGroup(this.#rankSlot, blockSize);
   }
 
@@ -245,10 +273,11 @@ export class CacheGroups {
       this.#contextBlockSize = this.#mainBlockSize > 0 ? this.#mainBlockSize : blockSize;
     const open = { ...shape, slot };
     this.#groups.set(group, open);
+    this.#holders = null;
     return this.#placeOf(open, event, unknownKind);
   }
 
-  #placeOf(group: OpenGroup, { blockSize }: DecodedBlockStored, unknownKind: string | null) {
+  #placeOf(group: HolderShape, { blockSize }: DecodedBlockStored, unknownKind: string | null) {
     const stride = group.blockSize / this.#contextBlockSize;
     if (!Number.isInteger(stride)) return "group_misaligned" as const;
     if (blockSize !== group.blockSize && blockSize !== 0) return "partial_block" as const;

@@ -3,7 +3,8 @@
  *
  * A store that repeats what a rank holds is either a further physical copy or a report of what is there (vLLM
  * `kv_cache_report_mode`). Where the wire does not tell which, the copy is *uncertain*: it is written down here and not in
- * the index. For a name with c copies in the index and u here, the engine has at least c and at most c + u:
+ * the index. Each KV-cache group of a rank counts for itself, by its holder slot. For a name with c copies in the index and
+ * u here, the engine has at least c and at most c + u:
  *
  *     ambiguous store          c      u + 1
  *     removal while c > 0      c − 1  u          at c = 0 and u > 0 the name is *open*: the engine may or may not hold it
@@ -23,8 +24,8 @@ export const LEDGER_NAMES_MAX = 65_536;
 /** Most names that go with a stream to another thread or into a snapshot: 4,096 streams of them fit in a snapshot's head. */
 export const LEDGER_NAMES_KEPT_MAX = 256;
 
-/** One name as plain data: low and high word, uncertain copies, whether it is open. */
-export type LedgerEntry = readonly [low: number, high: number, copies: number, isOpen: boolean];
+/** One name of a holder as plain data: slot, low and high word, uncertain copies, whether it is open. */
+export type LedgerEntry = readonly [slot: number, low: number, high: number, copies: number, isOpen: boolean];
 
 interface Uncertain {
   copies: number;
@@ -47,22 +48,32 @@ export class CopyLedger {
   }
 
   /**
-   * Notes an uncertain copy of a name that has a certain one.
+   * Notes an uncertain copy of a name.
    *
+   * @param isHeld - whether the name has a certain copy; if not, it is open from now on.
    * @returns false when there is no room (L3).
    */
-  note(low: number, high: number): boolean {
-    const key = keyOf(low, high);
+  note(slot: number, low: number, high: number, isHeld: boolean): boolean {
+    const key = keyOf(slot, low, high);
     const known = this.#names.get(key);
-    if (known !== undefined) known.copies += 1;
-    else if (this.#names.size >= LEDGER_NAMES_MAX) return false;
-    else this.#names.set(key, { copies: 1, isOpen: false });
+    if (known !== undefined) {
+      known.copies += 1;
+      return true;
+    }
+    if (this.#names.size >= LEDGER_NAMES_MAX) return false;
+    this.#names.set(key, { copies: 1, isOpen: !isHeld });
+    if (!isHeld) this.#openCount += 1;
     return true;
   }
 
+  /** Whether the engine may hold a name that has no certain copy. */
+  isOpen(slot: number, low: number, high: number): boolean {
+    return this.#openCount > 0 && this.#names.get(keyOf(slot, low, high))?.isOpen === true;
+  }
+
   /** The name's last certain copy was removed. */
-  lastRemoved(low: number, high: number): void {
-    const known = this.#names.get(keyOf(low, high));
+  lastRemoved(slot: number, low: number, high: number): void {
+    const known = this.#names.get(keyOf(slot, low, high));
     if (known === undefined || known.isOpen) return;
     known.isOpen = true;
     this.#openCount += 1;
@@ -73,8 +84,8 @@ export class CopyLedger {
    *
    * @returns whether that was an uncertain copy.
    */
-  missingRemoved(low: number, high: number): boolean {
-    const key = keyOf(low, high);
+  missingRemoved(slot: number, low: number, high: number): boolean {
+    const key = keyOf(slot, low, high);
     const known = this.#names.get(key);
     if (known?.isOpen !== true) return false;
     known.copies -= 1;
@@ -86,8 +97,8 @@ export class CopyLedger {
   }
 
   /** The name has a certain copy again. */
-  stored(low: number, high: number): void {
-    const known = this.#names.get(keyOf(low, high));
+  stored(slot: number, low: number, high: number): void {
+    const known = this.#names.get(keyOf(slot, low, high));
     if (known?.isOpen !== true) return;
     known.isOpen = false;
     this.#openCount -= 1;
@@ -103,21 +114,21 @@ export class CopyLedger {
   entries(): LedgerEntry[] | null {
     if (this.#names.size > LEDGER_NAMES_KEPT_MAX) return null;
     return [...this.#names].map(([key, { copies, isOpen }]) => {
-      const [low, high] = key.split(":").map(Number);
-      return [low, high, copies, isOpen];
+      const [slot, low, high] = key.split(":").map(Number);
+      return [slot, low, high, copies, isOpen];
     });
   }
 
   /** Takes over what another ledger had. */
   restore(entries: readonly LedgerEntry[]): void {
     this.clear();
-    for (const [low, high, copies, isOpen] of entries) {
-      this.#names.set(keyOf(low, high), { copies, isOpen });
+    for (const [slot, low, high, copies, isOpen] of entries) {
+      this.#names.set(keyOf(slot, low, high), { copies, isOpen });
       if (isOpen) this.#openCount += 1;
     }
   }
 }
 
-function keyOf(low: number, high: number): string {
-  return `${low}:${high}`;
+function keyOf(slot: number, low: number, high: number): string {
+  return `${slot}:${low}:${high}`;
 }

@@ -506,6 +506,9 @@ function overriding(storeBlocks: () => StoreOutcome): IndexWriter {
     },
     hasBlock: (...call) => index.hasBlock(...call),
     hasParked: (rankSlot) => index.hasParked(rankSlot),
+    noteHeld: (...call) => {
+      index.noteHeld(...call);
+    },
     notes: index.notes,
     hasNotes: false,
     digestBytes: (...call) => {

@@ -24,8 +24,8 @@
  *  A8  A rank stores in at most RANK_BLOCK_SIZES_MAX block sizes. One that stores in more is set aside: its blocks are removed
  *      and its stores dropped until its engine clears its pool or restarts. Each size costs every lookup of the model one
  *      more hash of the prompt, so one engine with many sizes would slow down, or stop, the lookups of all others.
- *  A9  What an engine announces again is a copy, unless it may be a report (repeated-stores.ts). While the engine may hold a
- *      block that the index had to let go for that, the rank is `copies_uncertain`.
+ *  A9  What an engine announces again is a copy, unless it may be a report (repeated-stores.ts), in every group alike. While
+ *      the engine may hold a block of which the index counts no copy for that, the rank is `copies_uncertain`.
  *  A10 While a store waits for its parent, the rank is `waiting_for_parent`. One that waits on the device of an engine whose
  *      whole history is known is a block that the engine cannot reach either: when it is given up, nothing is missing. Of
  *      others the parent may come back, so that giving one up is a loss.
@@ -48,6 +48,7 @@ import {
   type ContextKey,
   type IndexWriter,
   RENAMED_BLOCK,
+  type RepeatRule,
   type StoreOutcome,
   type Tier,
 } from "../prefix-index/contract.ts";
@@ -139,9 +140,13 @@ export class EventApplier implements EventSink {
   readonly #unknownKinds = new Set<string>();
   readonly #repeats: RepeatedStores;
   readonly #contentNames = new ContentNames();
-  /** Message of the last store from the root of the main group, and whether it was no report for certain (A9). */
+  /** Message and last name of the last store from the root of the main group, and whether it was no report for certain (A9). */
   #rootAt = -1;
+  #rootLow = 0;
+  #rootHigh = 0;
   #isRootCertain = false;
+  /** What the last store of the main group was to do with repeated blocks. */
+  #rule: RepeatRule = "count";
   /** Tokens per block of the rank's first store (A11); 0 before it. */
   #blockSize = 0;
   /** Whether a store below the device waits, or waited, for its parent (A10). */
@@ -168,7 +173,7 @@ export class EventApplier implements EventSink {
     this.#turn = dependencies.turn;
     this.#groups = new CacheGroups(settings.rankSlot, dependencies.index);
     this.#context = { model: settings.model, loraName: null, blockSize: 0, lookahead: 0 };
-    this.#repeats = new RepeatedStores(this.#index, settings.reportMode ?? "auto");
+    this.#repeats = new RepeatedStores(this.#index, this.#groups, settings.reportMode ?? "auto");
   }
 
   /** Whether anything was lost, so that blocks which the engine holds may be missing. */
@@ -377,7 +382,7 @@ export class EventApplier implements EventSink {
       return;
     }
     const removed = this.#index.removeBlocks(slot, tier, blockCount);
-    const uncertain = tier === 0 && slot === this.#rankSlot ? this.#repeats.noteRemoved(blockCount) : 0;
+    const uncertain = tier === 0 ? this.#repeats.noteRemoved(slot, blockCount) : 0;
     this.#count("BlockRemoved", removed);
     const missing = blockCount - removed - uncertain;
     if (missing === 0) return;
@@ -440,11 +445,10 @@ export class EventApplier implements EventSink {
       return;
     }
     if (outcome === "stored") {
-      const repeated = this.#noteStored(blockCount, tier);
-      if (tier === 0) this.#noteRoot(event, repeated === 0);
+      this.#noteStored(blockCount, tier);
+      if (tier === 0) this.#noteRoot(event, this.#rule !== "skip_each");
     } else if (outcome === "repeated") {
-      this.#noteRepeated(blockCount, true);
-      this.#noteRoot(event, false);
+      this.#settleRepeated(event);
     } else if (outcome === "parked") {
       if (tier > 0) this.#hasParkedBelowDevice = true;
       this.#count("BlockStored", blockCount);
@@ -479,6 +483,7 @@ export class EventApplier implements EventSink {
       digestExtraKeys(event.extraKeys, context.loraName, salt, blockCount, index, digests);
     const isMap = this.#decoder.isMapEvent;
     const repeats = tier === 0 ? this.#repeats.ruleFor(event, isMap, this.#mayMiss) : "count";
+    this.#rule = repeats;
     return index.storeBlocks(
       contextId,
       this.#rankSlot,
@@ -492,21 +497,28 @@ export class EventApplier implements EventSink {
     );
   }
 
-  /** Returns how many blocks of the store were there already. */
-  #noteStored(blockCount: number, tier: Tier): number {
+  /** The index changed nothing, since all blocks were there: they are copies for certain, or may be a report (A9). */
+  #settleRepeated(event: DecodedBlockStored): void {
+    const { blockCount } = event;
+    const isCertain = !this.#repeats.canBeReport(event);
+    if (isCertain) this.#count("BlockStored", this.#index.storeKnownBlocks(this.#rankSlot, 0, blockCount));
+    else this.#noteRepeated(blockCount, true);
+    this.#noteRoot(event, isCertain);
+  }
+
+  #noteStored(blockCount: number, tier: Tier): void {
     let repeated = 0;
     if (this.#index.hasNotes) {
       this.#noteRenamed(blockCount);
       repeated = this.#noteRepeated(blockCount, false);
     }
-    if (tier === 0) this.#repeats.noteStored(blockCount);
+    if (tier === 0) this.#repeats.noteStored(this.#rankSlot, blockCount);
     this.#count("BlockStored", blockCount - repeated);
-    return repeated;
   }
 
   /** Returns how many blocks of the store were there already (A9). */
   #noteRepeated(blockCount: number, isWhole: boolean): number {
-    const { repeated, untracked } = this.#repeats.noteRepeated(blockCount, isWhole);
+    const { repeated, untracked } = this.#repeats.noteRepeated(this.#rankSlot, blockCount, isWhole);
     if (repeated > 0) this.#drop("BlockStored", "repeated_block", repeated);
     if (untracked > 0) this.#drop("BlockStored", "copies_untracked", 0);
     return repeated;
@@ -554,9 +566,10 @@ export class EventApplier implements EventSink {
       event.tokenCount === blockCount * event.blockSize &&
       (place.stride === 1 || event.extraKeys === null);
     if (tier === 0 && this.#mayBeReported(event, context)) {
-      this.#drop("BlockStored", "copies_untracked", blockCount);
+      this.#noteGroupReport(place.slot, blockCount);
       return;
     }
+    if (tier === 0) this.#repeats.noteStored(place.slot, blockCount);
     try {
       const hasExtra =
         hasTokens &&
@@ -593,20 +606,42 @@ export class EventApplier implements EventSink {
   }
 
   /**
-   * A9 for a group beside the main one: whether a store may be a report. A report of such a group also names blocks that the
-   * group has let go, so that none of it can be taken. Its main group's store says which it is, where that came before.
+   * A9 for a group beside the main one. Where the main group's store of the same request came before, that one has shown
+   * which it is.
    */
   #mayBeReported(event: DecodedBlockStored, context: ContextKey): boolean {
-    if (this.#repeats.ruleFor(event, this.#decoder.isMapEvent, this.#mayMiss) === "count") return false;
-    if (this.#rootAt === this.#sequenceNumber) return !this.#isRootCertain;
+    if (!this.#repeats.looksLikeReport(event, this.#decoder.isMapEvent)) return false;
     const { hashes } = this.#index.scratch;
-    const contextId = this.#index.openContext(context, this.#rankSlot);
-    return this.#index.hasBlock(contextId, this.#rankSlot, hashes[0], hashes[1]);
+    if (this.#mayMiss) {
+      const contextId = this.#index.openContext(context, this.#rankSlot);
+      return this.#index.hasBlock(contextId, this.#rankSlot, hashes[0], hashes[1]);
+    }
+    return !this.#isRootCertainFor(event) && this.#repeats.canBeReport(event);
   }
 
-  #noteRoot(event: DecodedBlockStored, isCertain: boolean): void {
-    if (event.hasParent) return;
+  /** Where the index may miss blocks, such a store is not taken: a report of a group also names what the group let go. */
+  #noteGroupReport(slot: number, blockCount: number): void {
+    const { untracked } = this.#mayMiss
+      ? { untracked: blockCount }
+      : this.#repeats.noteUncertain(slot, blockCount);
+    if (untracked > 0) this.#drop("BlockStored", "copies_untracked", untracked);
+    else this.#drop("BlockStored", "repeated_block", blockCount);
+  }
+
+  #isRootCertainFor({ groupIdx, blockCount }: DecodedBlockStored): boolean {
+    const { hashes } = this.#index.scratch;
+    const [low, high] = [hashes[2 * blockCount - 2], hashes[2 * blockCount - 1]];
+    const isSameRun =
+      this.#rootAt === this.#sequenceNumber && this.#rootLow === low && this.#rootHigh === high;
+    return isSameRun && this.#isRootCertain && this.#groups.isAfterMain(groupIdx);
+  }
+
+  #noteRoot({ hasParent, blockCount }: DecodedBlockStored, isCertain: boolean): void {
+    if (hasParent) return;
+    const { hashes } = this.#index.scratch;
     this.#rootAt = this.#sequenceNumber;
+    this.#rootLow = hashes[2 * blockCount - 2];
+    this.#rootHigh = hashes[2 * blockCount - 1];
     this.#isRootCertain = isCertain;
   }
 
@@ -664,9 +699,9 @@ export class EventApplier implements EventSink {
     this.#listener.eventApplied?.(type, blockCount);
   }
 
-  /** Whether the engine may hold blocks that the index lacks, for whatever reason. */
+  /** Whether the engine may hold blocks that the index lacks, for another reason than uncertain copies (A9). */
   get #mayMiss(): boolean {
-    return this.mayUnderReport || this.#repeats.isInDoubt || this.#index.hasParked(this.#rankSlot);
+    return this.mayUnderReport || this.#unplaced.length > 0 || this.#index.hasParked(this.#rankSlot);
   }
 
   /** Begins and ends the conditions that follow from what the index and the ledger of copies hold (A9, A10). */

@@ -136,9 +136,10 @@ describe("a store that repeats what is there (A9)", () => {
   test("of several blocks is a report where the operator knows that no request skips the cache", () => {
     applier = make("full");
     applier.beginAt(0, true);
+    apply(stored([1, 2, 3]), stored([1, 2, 3]), removed([1, 2, 3]));
+    expect([matched(blocks(1, 2, 3)), trust()]).toEqual([0, "exact"]);
+    // EAGLE makes a prompt of two blocks compute both again.
     apply(stored([1, 2]), stored([1, 2]), removed([1, 2]));
-    expect([matched(blocks(1, 2)), trust()]).toEqual([0, "exact"]);
-    apply(stored([1]), stored([1]), removed([1]));
     expect(trust()).toBe("partial");
   });
 
@@ -153,6 +154,62 @@ describe("a store that repeats what is there (A9)", () => {
     expect(trust()).toBe("exact");
     apply(stored([1]), stored([1]), removed([1]), { type: "AllBlocksCleared" });
     expect(trust()).toBe("exact");
+  });
+});
+
+describe("a store that no request can have reused is a copy (A9)", () => {
+  const window = { groupIdx: 1, kvCacheSpecKind: "sliding_window", kvCacheSpecSlidingWindow: 4 };
+  const mamba = { groupIdx: 1, kvCacheSpecKind: "mamba" };
+  const removedThere = (names: readonly number[]): KvEvent => ({ ...removed(names), groupIdx: 1 }) as KvEvent;
+  const all = blocks(1, 2, 3);
+
+  test("since a window lacks a block that it needs", () => {
+    apply(stored([1, 2, 3]), stored([1, 2, 3], window), removedThere([2]));
+    apply(stored([1, 2, 3]), stored([1, 2, 3], window));
+    apply(removed([1, 2, 3]), removedThere([1, 3]));
+    expect([matched(all), trust()]).toEqual([6, "exact"]);
+    apply(removedThere([3]));
+    expect([matched(all), trust()]).toEqual([4, "exact"]);
+  });
+
+  test("since the state at its end is not there, and the states before it are left out", () => {
+    const state = stored([3], { ...mamba, tokenIds: all });
+    apply(stored([1, 2, 3]), state, removedThere([3]));
+    apply(stored([1, 2, 3]), state, removed([1, 2, 3]));
+    expect([matched(all), trust()]).toEqual([6, "exact"]);
+    // A masked store is a copy whatever is there.
+    apply(state, removedThere([3]));
+    expect([matched(all), trust()]).toEqual([6, "exact"]);
+  });
+
+  test("but may be a report where every group allows its end, and then leaves each group in doubt", () => {
+    apply(stored([1, 2, 3]), stored([1, 2, 3], window), removedThere([1]));
+    expect(trust()).toBe("exact");
+    apply(stored([1, 2, 3]), stored([1, 2, 3], window));
+    // The first block of the window was let go, and a copy of it may be there.
+    expect([matched(all), trust()]).toEqual([6, "partial"]);
+    apply(removedThere([1]));
+    expect(trust()).toBe("exact");
+    apply(removedThere([3]));
+    expect([matched(all), trust()]).toEqual([0, "partial"]);
+    apply(removedThere([3]));
+    expect(trust()).toBe("exact");
+  });
+
+  test("and is judged with blocks in doubt as held (R1)", () => {
+    apply(stored([1, 2, 3]), stored([1, 2, 3], window), stored([1, 2, 3]), stored([1, 2, 3], window));
+    apply(removedThere([3]));
+    expect(trust()).toBe("partial");
+    apply(stored([1, 2, 3]), stored([1, 2, 3], window), removed([1, 2, 3]));
+    expect(matched(all)).toBe(0);
+  });
+
+  test("and shows what the stores of later groups are, by the message and the name at its end", () => {
+    const run = { groupIdx: 2, kvCacheSpecKind: "full_attention" };
+    apply(stored([1]), stored([1], window), stored([1], run), removed([1]));
+    apply(stored([1]), stored([1], window), stored([1], run));
+    apply(removedThere([1]), { ...removed([1]), groupIdx: 2 } as KvEvent);
+    expect([matched(blocks(1)), trust()]).toEqual([2, "exact"]);
   });
 });
 

@@ -7,16 +7,18 @@
  * be said (vllm/v1/core/block_pool.py, kv_cache_manager.py @ 0.33.0):
  *
  *  - A report begins at the root, is for the device, comes as a map and names a group.
- *  - It holds only blocks that the engine has. A store from the root with a block that is not there is no report, as long
- *    as nothing is missing from the index.
- *  - A physical copy of a whole run from the root that is there comes from a request that did not look at the cache (prompt
- *    log probabilities, pooling), or looked before the run was there (remote prefill). Of one block alone it is common: a
- *    prompt that ends with its first block computes it again, and so does a short prompt whose output fills the block.
+ *  - It announces the blocks of a hit, whose end all groups of the rank allow. Where one does not, the store is a copy, as
+ *    long as nothing is missing from the index (report-proof.ts).
+ *  - It leaves out no block of its tokens. A store of fewer blocks than its tokens fill is a copy.
+ *  - A physical copy of what can be reused comes from a request that did not look at the cache (prompt log probabilities,
+ *    pooling), or looked before the run was there (remote prefill). Of the shortest prefix that all groups allow it is
+ *    common: a prompt that ends with it computes it again, and so does a short prompt whose output fills the block.
  *
  * So such a store adds no copy to the index. It is written into a ledger of uncertain copies (copy-ledger.ts), and removals
  * show how many there were.
  */
 import {
+  HELD_BLOCK,
   LAST_COPY,
   MISSING_BLOCK,
   REPEATED_BLOCK,
@@ -24,17 +26,27 @@ import {
   type RepeatRule,
 } from "../prefix-index/contract.ts";
 import type { DecodedBlockStored } from "../wire/events.ts";
+import type { CacheGroups } from "./cache-groups.ts";
 import { CopyLedger, type LedgerEntry } from "./copy-ledger.ts";
+import { canBeReport } from "./report-proof.ts";
 import type { ReportMode } from "./sync-settings.ts";
+
+/** How many blocks of a store were there, and how many of these the ledger had no room for. */
+export interface Repeated {
+  readonly repeated: number;
+  readonly untracked: number;
+}
 
 /** The repeated stores of one rank, and what they leave in doubt. */
 export class RepeatedStores {
   readonly #index: IndexWriter;
+  readonly #groups: CacheGroups;
   readonly #mode: ReportMode;
   readonly #ledger = new CopyLedger();
 
-  constructor(index: IndexWriter, mode: ReportMode) {
+  constructor(index: IndexWriter, groups: CacheGroups, mode: ReportMode) {
     this.#index = index;
+    this.#groups = groups;
     this.#mode = mode;
   }
 
@@ -43,44 +55,71 @@ export class RepeatedStores {
     return this.#ledger.openCount > 0;
   }
 
-  /**
-   * What the index is to do with blocks of a store on the device that are there already.
-   *
-   * @param isMap - whether the event came as a map.
-   * @param mayMiss - whether blocks may be missing from the index, so that a report may look new.
-   */
-  ruleFor(event: DecodedBlockStored, isMap: boolean, mayMiss: boolean): RepeatRule {
-    if (event.hasParent || event.groupIdx === null || !isMap || this.#mode === "delta") return "count";
-    return mayMiss ? "skip_each" : "skip_all";
+  /** Whether a store on the device looks like a report, whatever is held. */
+  looksLikeReport(event: DecodedBlockStored, isMap: boolean): boolean {
+    const { hasParent, groupIdx, tokenCount, blockCount, blockSize } = event;
+    if (hasParent || groupIdx === null || !isMap || this.#mode === "delta") return false;
+    return tokenCount === blockCount * blockSize;
   }
 
   /**
-   * Takes in a store that changed nothing, or whose repeated blocks were noted.
+   * What the index is to do with blocks of a main group's store on the device that are there already.
    *
-   * @param isWhole - whether all its blocks were there.
-   * @returns how many of its blocks were there, and how many of these the ledger had no room for.
+   * @param mayMiss - whether blocks may be missing from the index otherwise than by a doubt of this ledger.
    */
-  noteRepeated(
-    blockCount: number,
-    isWhole: boolean,
-  ): { readonly repeated: number; readonly untracked: number } {
+  ruleFor(event: DecodedBlockStored, isMap: boolean, mayMiss: boolean): RepeatRule {
+    if (!this.looksLikeReport(event, isMap)) return "count";
+    if (mayMiss) return "skip_each";
+    if (!this.isInDoubt) return "skip_all";
+    return this.canBeReport(event) ? "skip_each" : "count";
+  }
+
+  /** Whether a store from the root may be a report, where the index misses nothing but what is in doubt here. */
+  canBeReport({ blockSize, blockCount }: DecodedBlockStored): boolean {
+    const { hashes } = this.#index.scratch;
+    return canBeReport(this.#index, this.#groups.holders(), blockSize, blockCount, (slot, i) =>
+      this.#ledger.isOpen(slot, hashes[2 * i], hashes[2 * i + 1]),
+    );
+  }
+
+  /**
+   * Takes in a main group's store that changed nothing, or whose repeated blocks were noted.
+   *
+   * @param slot - of the main group.
+   * @param isWhole - whether all its blocks were there.
+   */
+  noteRepeated(slot: number, blockCount: number, isWhole: boolean): Repeated {
     const { notes, scratch } = this.#index;
-    const isReport = this.#mode === "full" && blockCount > 1;
+    // EAGLE makes a prompt of two blocks compute both again, and other groups may do so with any prompt.
+    const isReport = this.#mode === "full" && blockCount > 2 && this.#groups.holders().length === 1;
     let repeated = 0;
     let untracked = 0;
     for (let i = 0; i < blockCount; i += 1) {
       if (!isWhole && (notes[i] & REPEATED_BLOCK) === 0) continue;
       repeated += 1;
-      if (!isReport && !this.#ledger.note(scratch.hashes[2 * i], scratch.hashes[2 * i + 1])) untracked += 1;
+      if (isReport) continue;
+      if (!this.#ledger.note(slot, scratch.hashes[2 * i], scratch.hashes[2 * i + 1], true)) untracked += 1;
     }
     return { repeated, untracked };
   }
 
-  /** The blocks in the index's scratch have a copy on the device now. */
-  noteStored(blockCount: number): void {
+  /** Takes in another group's store that may be a report. It may name blocks that the group has let go: they are open. */
+  noteUncertain(slot: number, blockCount: number): Repeated {
+    const { notes, scratch } = this.#index;
+    this.#index.noteHeld(slot, 0, blockCount);
+    let untracked = 0;
+    for (let i = 0; i < blockCount; i += 1) {
+      const isHeld = notes[i] === HELD_BLOCK;
+      if (!this.#ledger.note(slot, scratch.hashes[2 * i], scratch.hashes[2 * i + 1], isHeld)) untracked += 1;
+    }
+    return { repeated: blockCount, untracked };
+  }
+
+  /** The blocks in the index's scratch have, or are about to get, a copy on the device. */
+  noteStored(slot: number, blockCount: number): void {
     if (!this.isInDoubt) return;
     const { hashes } = this.#index.scratch;
-    for (let i = 0; i < blockCount; i += 1) this.#ledger.stored(hashes[2 * i], hashes[2 * i + 1]);
+    for (let i = 0; i < blockCount; i += 1) this.#ledger.stored(slot, hashes[2 * i], hashes[2 * i + 1]);
   }
 
   /**
@@ -88,15 +127,15 @@ export class RepeatedStores {
    *
    * @returns how many of the blocks that the index did not have were uncertain copies.
    */
-  noteRemoved(blockCount: number): number {
+  noteRemoved(slot: number, blockCount: number): number {
     if (this.#ledger.isEmpty) return 0;
     const { notes, scratch } = this.#index;
     let taken = 0;
     for (let i = 0; i < blockCount; i += 1) {
       const low = scratch.hashes[2 * i];
       const high = scratch.hashes[2 * i + 1];
-      if (notes[i] === LAST_COPY) this.#ledger.lastRemoved(low, high);
-      else if (notes[i] === MISSING_BLOCK && this.#ledger.missingRemoved(low, high)) taken += 1;
+      if (notes[i] === LAST_COPY) this.#ledger.lastRemoved(slot, low, high);
+      else if (notes[i] === MISSING_BLOCK && this.#ledger.missingRemoved(slot, low, high)) taken += 1;
     }
     return taken;
   }

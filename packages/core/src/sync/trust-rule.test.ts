@@ -180,6 +180,9 @@ function storing(storeBlocks: () => StoreOutcome): IndexWriter {
     },
     hasBlock: (...call) => naive.hasBlock(...call),
     hasParked: (rankSlot) => naive.hasParked(rankSlot),
+    noteHeld: (...call) => {
+      naive.noteHeld(...call);
+    },
     notes: naive.notes,
     hasNotes: false,
     digestBytes: (...call) => {

@@ -372,11 +372,11 @@ export const EVENT_DROPS = {
   },
   repeated_block: {
     reason: null,
-    says: "Blocks that the rank holds, announced again from the root: a report, or copies. The index counts none, so that it never names too much; `copies_uncertain` follows when one of them is removed.",
+    says: "Blocks announced again from the root, of a prefix that the engine can reuse: a report, or copies. The index counts none, so that it never names too much; `copies_uncertain` follows when one of them is removed.",
   },
   copies_untracked: {
     reason: "copies_untracked",
-    says: "Such a repetition for which the ledger of copies has no room.",
+    says: "Such a repetition for which the ledger of copies has no room, or one of a group beside the main one while blocks may be missing.",
   },
   other_block_size: {
     reason: "other_block_size",
