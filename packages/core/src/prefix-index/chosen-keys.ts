@@ -42,18 +42,24 @@ export class KeyChooser {
    * @param upper - the 32 bits that they share.
    */
   sameBucket(count: number, upper: bigint): bigint[] {
+    return Array.from({ length: count }, (_, i) => this.inBucket(BigInt(i) + 1n, upper));
+  }
+
+  /** One of the keys of `sameBucket`. */
+  inBucket(i: bigint, upper: bigint): bigint {
     // The bucket is the low byte of the lower half XOR the upper half.
-    return Array.from({ length: count }, (_, i) =>
-      this.keyOf((upper << 32n) | ((BigInt(i) + 1n) << 8n) | (upper & 255n)),
-    );
+    return this.keyOf((upper << 32n) | ((i & 0xff_ffffn) << 8n) | (upper & 255n));
   }
 
   /** Keys that share the lower half of mixed word XOR its upper half: one place in a table without segments. */
   samePlace(count: number): bigint[] {
-    return Array.from({ length: count }, (_, i) => {
-      const upper = BigInt(i + 1) * 40_503n;
-      return this.keyOf((upper << 32n) | (upper ^ 77n));
-    });
+    return Array.from({ length: count }, (_, i) => this.atPlace(BigInt(i + 1) * 40_503n));
+  }
+
+  /** One of the keys of `samePlace`. */
+  atPlace(i: bigint): bigint {
+    const upper = i & 0xffff_ffffn;
+    return this.keyOf((upper << 32n) | (upper ^ 77n));
   }
 }
 

@@ -16,7 +16,10 @@ import { matchText, type IndexCommand, type PrefixWorld } from "./prefix-world.t
 const DUMP_PAGE_ROWS = 64;
 
 /** The specification parks without limit. */
-const UNLIMITED_PARK: PrefixIndexOptions = { parkedStoresPerRankMax: 1_000_000, parkedBytesMax: 2 ** 30 };
+export const UNLIMITED_PARK: PrefixIndexOptions = {
+  parkedStoresPerRankMax: 1_000_000,
+  parkedBytesMax: 2 ** 30,
+};
 
 let usedCopy: IndexCopy | null = null;
 

@@ -5,7 +5,8 @@
  *
  * The world is small so that situations collide: two letters make most prompts, so that stores repeat, fork and overtake
  * each other; paths start anywhere, so that parents are missing as often as not; ranks have tiers, clear themselves and are
- * used again. Each situation below leans on one promise: agreeing engines, aliases, liars, tiers, contexts, many ranks.
+ * used again. Each situation below leans on one promise: agreeing engines, aliases, liars, tiers, contexts, many ranks, and
+ * names that engines choose against the tables.
  * fast-check makes the commands and, on a difference, shortens the list to what it takes; it prints that list, the seed and
  * the path. KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 runs twenty times as much.
  */
@@ -14,7 +15,9 @@ import { describe, expect, test } from "vitest";
 import { ReferenceHash } from "../block-hash/reference-hash.ts";
 import { DEFAULT_HASH_SEED, type ContextKey, type GroupShape } from "./contract.ts";
 import { commandsOf, TWO_LETTERS, type Situation } from "./command-arbitrary.ts";
-import { IndexPair } from "./index-pair.ts";
+import { KeyChooser } from "./chosen-keys.ts";
+import { IndexPair, UNLIMITED_PARK } from "./index-pair.ts";
+import type { TableSecret } from "./prefix-index.ts";
 import { PrefixWorld, type IndexCommand } from "./prefix-world.ts";
 
 const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
@@ -27,11 +30,19 @@ const COPY_EVERY = 60;
 const COPY_SHARE = 20;
 const COMMANDS_MIN = IS_LONG ? 2_000_000 : 100_000;
 
+/** A table secret that attackers know, and what they know without it. */
+const KNOWN: TableSecret = [1, 2, 3, 4];
+const INFORMED = new KeyChooser(KNOWN);
+const BLIND = new KeyChooser(null);
+
 const PLAIN: ContextKey = { model: "m", loraName: null, blockSize: 4, lookahead: 0 };
 const SITUATIONS: readonly (Situation & {
   readonly claim: string;
   readonly namesTellContexts?: boolean;
   readonly groups?: readonly GroupShape[];
+  /** What engines say in place of an honest name. */
+  readonly choose?: (name: bigint) => bigint;
+  readonly secret?: TableSecret;
 })[] = [
   {
     claim: "engines that agree on names share prefixes",
@@ -167,7 +178,57 @@ const SITUATIONS: readonly (Situation & {
     letters: fc.oneof({ weight: 30, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) }),
     lengthMax: 60,
   },
+  {
+    claim: "engine hashes chosen for one bucket by engines that know the secret",
+    contexts: [PLAIN, { ...PLAIN, loraName: "a" }],
+    choose: (name) => INFORMED.inBucket(name, 0x89ab_cdefn),
+    secret: KNOWN,
+    slots: [0, 1, 63, 64, 65],
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 2,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 10,
+  },
+  {
+    claim: "engine hashes chosen for one place of each rank's own names by engines that know the secret",
+    contexts: ["a", "b", "c"].map((loraName) => ({ ...PLAIN, loraName })),
+    namesTellContexts: false,
+    choose: (name) => INFORMED.atPlace(name),
+    secret: KNOWN,
+    slots: [0, 1, 2, 3],
+    engineSeedCount: 4,
+    tierCount: 2,
+    liePercent: 2,
+    reseedPercent: 10,
+    letters: TWO_LETTERS,
+    lengthMax: 8,
+  },
+  {
+    claim: "engine hashes chosen against a mix without a secret",
+    contexts: [PLAIN, { ...PLAIN, loraName: "a" }],
+    choose: (name) => BLIND.inBucket(name, 0x1234_5678n),
+    slots: [0, 1, 2, 3],
+    engineSeedCount: 2,
+    tierCount: 2,
+    liePercent: 2,
+    reseedPercent: 5,
+    letters: TWO_LETTERS,
+    lengthMax: 10,
+  },
 ];
+
+function worldOf(situation: (typeof SITUATIONS)[number], hash: ReferenceHash): PrefixWorld {
+  const { contexts, namesTellContexts, groups, choose } = situation;
+  return new PrefixWorld(contexts, hash, namesTellContexts, groups, choose ?? null);
+}
+
+/** With room for the contexts of the world and no other: just so many that none is ever evicted, empty ones included. */
+function pairOf(situation: (typeof SITUATIONS)[number], world: PrefixWorld, hash: ReferenceHash): IndexPair {
+  const contextCountMax = situation.contexts.length;
+  return new IndexPair(world, hash, { ...UNLIMITED_PARK, contextCountMax, secret: situation.secret });
+}
 
 describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEED})`, async () => {
   const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
@@ -183,11 +244,11 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
   };
 
   test.each(SITUATIONS)("$claim", { timeout: IS_LONG ? 3_600_000 : 300_000 }, (situation) => {
-    const world = new PrefixWorld(situation.contexts, hash, situation.namesTellContexts, situation.groups);
+    const world = worldOf(situation, hash);
     const property = fc.property(
       commandsOf({ ...situation, groupCount: situation.groups?.length ?? 0 }),
       (commands) => {
-        const pair = new IndexPair(world, hash);
+        const pair = pairOf(situation, world, hash);
         commands.forEach((command, i) => {
           note(command, pair.run(command));
           if (i % BATCH === BATCH - 1) pair.compareAll();
@@ -203,11 +264,11 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
     "$claim, also when it goes on from a copy",
     { timeout: IS_LONG ? 3_600_000 : 300_000 },
     (situation) => {
-      const world = new PrefixWorld(situation.contexts, hash, situation.namesTellContexts, situation.groups);
+      const world = worldOf(situation, hash);
       const property = fc.property(
         commandsOf({ ...situation, groupCount: situation.groups?.length ?? 0 }),
         (commands) => {
-          const pair = new IndexPair(world, hash);
+          const pair = pairOf(situation, world, hash);
           commands.forEach((command, i) => {
             pair.run(command);
             if (i % COPY_EVERY !== COPY_EVERY - 1) return;

@@ -137,6 +137,9 @@ export class PrefixWorld {
   readonly contexts: readonly ContextKey[];
   readonly #hash: ReferenceHash;
   readonly #namesTellContexts: boolean;
+  readonly #choose: ((name: bigint) => bigint) | null;
+  /** Honest name → the one chosen for it. */
+  readonly #chosen = new Map<string, string>();
   /** KV-cache groups that ranks may have. */
   readonly groups: readonly GroupShape[];
   /** What each index was told of its ranks' groups: rank slot → group → holder slot. */
@@ -147,13 +150,16 @@ export class PrefixWorld {
    * @param hash - has the seed of the indexes to drive.
    * @param namesTellContexts - false when engines name equal tokens equally in all contexts.
    * @param groups - the first of a rank are opened in the order of their use.
+   * @param choose - what engines that attack the index say in place of an honest name; null when they do not.
    */
   constructor(
     contexts: readonly ContextKey[],
     hash: ReferenceHash,
     namesTellContexts = true,
     groups: readonly GroupShape[] = [],
+    choose: ((name: bigint) => bigint) | null = null,
   ) {
+    this.#choose = choose;
     this.groups = groups;
     this.contexts = contexts;
     this.#hash = hash;
@@ -253,7 +259,18 @@ export class PrefixWorld {
       low = Math.imul(low ^ (letter + 1), 0x9e37_79b1) ^ (high >>> 15);
       high = Math.imul(high ^ (low >>> 13), 0xc2b2_ae35) + i;
     }
-    return toHex(low, high);
+    return this.#attackOf(toHex(low, high));
+  }
+
+  #attackOf(name: string): string {
+    if (this.#choose === null) return name;
+    const known = this.#chosen.get(name);
+    if (known !== undefined) return known;
+    const chosen = this.#choose(BigInt(`0x${name}`))
+      .toString(16)
+      .padStart(16, "0");
+    this.#chosen.set(name, chosen);
+    return chosen;
   }
 
   #store(index: IndexWriter, command: StoreCommand): string {
