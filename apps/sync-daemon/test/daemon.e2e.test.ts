@@ -193,16 +193,21 @@ test.each(Object.keys(DIALECTS) as Dialect[])(
   },
 );
 
-test("adapters, salts and a host tier are kept apart as the engine keeps them", async () => {
-  const engine = await engineWith(
-    { id: "a", dialect: "vllm-0.29", loraNames: ["sql"], hostBlockCount: 200 },
-    12,
-  );
+test("adapters and salts are kept apart as the engine keeps them", async () => {
+  const engine = await engineWith({ id: "a", dialect: "vllm-0.29", loraNames: ["sql"] }, 12);
   const daemon = await daemonWith({ engines: [engine.entry] });
   await engine.serve(15);
   await engine.serve(15, { loraName: "sql" });
   await engine.serve(15, { cacheSalt: "tenant-a" });
   await expectEqual(daemon, [engine]);
+});
+
+test("a host tier announced without token ids makes its rank partial: how many blocks a unit has is not said", async () => {
+  const engine = await engineWith({ id: "a", dialect: "vllm-0.29", hostBlockCount: 200 }, 12);
+  const daemon = await daemonWith({ engines: [engine.entry] });
+  await engine.serve(30);
+  await caughtUp(daemon, [engine], ["partial"]);
+  expect(rankOf(await daemon.engines(), engine)).toMatchObject({ trust_reason: "unit_size_unknown" });
 });
 
 test("a daemon killed in the middle starts over and ends equal", async () => {
