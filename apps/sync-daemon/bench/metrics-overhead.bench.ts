@@ -192,6 +192,7 @@ async function run(isMetered: boolean): Promise<number> {
     replayEndpoint: "tcp://h:2",
     topic: "",
     sharedSocket: false,
+    bind: false,
     reportMode: "delta",
     engineSlot: 0,
     resumeFrom: null,

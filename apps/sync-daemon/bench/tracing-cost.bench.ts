@@ -74,6 +74,7 @@ function world(): MatchDependencies {
       type: null,
       dropsLastBlock: false,
       sharedSocket: false,
+      bind: false,
     });
     const { scratch } = index;
     const blocks = TOKENS_MAX / BLOCK_SIZE;

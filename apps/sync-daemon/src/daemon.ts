@@ -33,6 +33,7 @@ import type { LineGate } from "./log/line-gate.ts";
 import type { LogLine } from "./log/log-line.ts";
 import { fleetGauges } from "./health/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
+import { LOOPBACK_RANGES, PRIVATE_RANGES } from "./security/address-ranges.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
 import { RemoteTokenizer, type TokenizerWatch } from "./tokenizer/remote-tokenizer.ts";
 import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
@@ -374,7 +375,7 @@ function memoryBytesMax(): number {
 
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
-  { index, ingest, limits, tracing }: Settings,
+  { index, ingest, limits, security, tracing }: Settings,
   shared: Pick<IngestSettings, "board" | "logLevel" | "curve">,
   restoreFrom: string | null,
 ): IngestSettings[] {
@@ -407,5 +408,6 @@ function ingestSettings(
       parkedBytesMax: share(PARKED_BYTES_MAX),
     },
     prefixHashes: index.prefix_hashes,
+    publisherRanges: security.publisher_ranges ?? [...PRIVATE_RANGES, ...LOOPBACK_RANGES],
   }));
 }

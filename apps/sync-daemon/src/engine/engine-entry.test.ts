@@ -13,6 +13,7 @@ function refusalOf(entry: unknown): { path: string; message: string } {
 
 test("an entry with least fields is one rank without replay", () => {
   expect(engineEntry.parse(MINIMAL)).toEqual({
+    bind: false,
     id: "engine-0",
     model: "m",
     aliases: [],
@@ -148,4 +149,16 @@ test.each([
 test("only tcp ports are counted up", () => {
   expect(endpointOfRank("tcp://[::1]:5557", 2)).toBe("tcp://[::1]:5559");
   expect(endpointOfRank("ipc:///run/kv", 2)).toBe("ipc:///run/kv");
+});
+
+test.each([
+  ["tcp://0.0.0.0:5557", true],
+  ["tcp://[::]:5557", true],
+  ["tcp://10.0.0.1:5557", true],
+  ["tcp://engine:5557", false],
+  ["ipc:///tmp/events", false],
+])("the daemon can listen for an engine at %s: %s", (endpoint, isUsable) => {
+  const entry = { id: "a", model: "m", endpoint, bind: true };
+  expect(engineEntry.safeParse(entry).success).toBe(isUsable);
+  expect(engineEntry.safeParse({ ...entry, shared_socket: true }).success).toBe(false);
 });

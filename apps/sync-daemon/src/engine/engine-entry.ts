@@ -7,7 +7,12 @@
  * `offset_endpoint_port`, vllm/distributed/kv_events.py). So the two base ports must lie at least `dp_size` apart, which is
  * checked here, or ranks of one engine would read each other's sockets. Ranks are global: of an engine on several nodes, each
  * node is an entry of its own that begins at `first_rank`, and its rank r is still at port + r, on that node.
+ *
+ * An engine may connect where others listen: vLLM's publisher does when its endpoint has no `*` (same file, `_socket_setup`). With
+ * `bind` the daemon listens at `endpoint`, an address of its own machine, and the engine connects. Replay is dialled all the same.
  */
+
+import { isIP } from "node:net";
 
 import { REPORT_MODES, type ReportMode } from "@kvsync/core";
 import { z } from "zod";
@@ -97,8 +102,12 @@ const fields = z.strictObject({
     .describe(
       "All dp_size ranks publish through endpoint, told apart by data_parallel_rank in their batches.",
     ),
+  bind: z
+    .boolean("true or false")
+    .default(false)
+    .describe("The daemon listens at endpoint and the engine connects; in the configuration file alone."),
   topic: z
-    .string("a topic prefix")
+    .string("a topic")
     .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
     .default(""),
   report_mode: z.enum(REPORT_MODES, 'one of "auto", "delta", "full"').default("auto"),
@@ -132,8 +141,10 @@ export interface Engine {
   readonly aliases: readonly string[];
   /** Adapters served under their own names, likewise. */
   readonly adapters: readonly string[];
-  /** Prefix of the topics subscribed to; empty for all. */
+  /** The topic that it publishes under; empty for any. */
   readonly topic: string;
+  /** Whether the daemon listens at the ranks' endpoints, and the engine connects. */
+  readonly bind: boolean;
   /** What the operator knows of reports (core, sync-settings.ts). */
   readonly reportMode: ReportMode;
   /** Null when nobody said. */
@@ -199,6 +210,8 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     );
   }
   const ranks = ranksOf(entry, size);
+  const unbindable = entry.bind ? whyNotBindable(isShared, ranks) : null;
+  if (unbindable !== null) return fail(unbindable.field, entry[unbindable.field], unbindable.why);
   // Of ranks that share their sockets one says all that there is to check.
   const unusable = unusableSocket(
     isShared ? ranks.slice(0, 1) : ranks,
@@ -217,6 +230,7 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     aliases: distinct(entry.aliases),
     adapters: distinct(entry.adapters),
     topic: entry.topic,
+    bind: entry.bind,
     reportMode: entry.report_mode,
     type: entry.type === undefined ? null : engineTypeOf(entry.type),
     dropsLastBlock: entry.drops_last_block,
@@ -224,6 +238,26 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     ranks,
   };
 });
+
+/** The field that keeps the daemon from listening for an engine. */
+function whyNotBindable(
+  isShared: boolean,
+  ranks: readonly EngineRank[],
+): { readonly field: "bind" | "endpoint"; readonly why: string } | null {
+  if (isShared)
+    return { field: "bind", why: "false beside shared_socket: each rank connects to a port of its own" };
+  if (ranks.every(({ endpoint: events }) => isBindable(events))) return null;
+  return {
+    field: "endpoint",
+    why: "with bind tcp://address:port, an address of this machine, 0.0.0.0 or [::]",
+  };
+}
+
+/** Names are not resolved to listen, and a path has no peer's address to check. */
+function isBindable(events: string): boolean {
+  const [, bracketed, plain] = /^tcp:\/\/(?:\[([^\]]+)\]|([^:;[\]]+)):\d+$/.exec(events) ?? [];
+  return isIP(bracketed ?? "") === 6 || isIP(plain ?? "") === 4;
+}
 
 function distinct(names: readonly string[]): readonly string[] {
   return [...new Set(names)].sort();
@@ -273,6 +307,7 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
   type: z.enum(ENGINE_TYPES).nullable().default(null),
   dropsLastBlock: z.boolean().default(false),
   sharedSocket: z.boolean().default(false),
+  bind: z.boolean().default(false),
   ranks: z
     .array(
       z.strictObject({

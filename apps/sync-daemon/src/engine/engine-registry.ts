@@ -157,7 +157,7 @@ export class EngineRegistry {
       const rankSlot = ranks[i]?.rankSlot ?? 0;
       const owner = { workerId: engine.id, model: engine.model, dpRank };
       this.#owners[rankSlot] = owner;
-      const { topic, reportMode, sharedSocket } = engine;
+      const { topic, bind, reportMode, sharedSocket } = engine;
       const resumeFrom = claims[i]?.position ?? null;
       this.#follower.follow({
         rankSlot,
@@ -166,6 +166,7 @@ export class EngineRegistry {
         endpoint,
         replayEndpoint,
         topic,
+        bind,
         sharedSocket,
         reportMode,
         resumeFrom,
@@ -385,6 +386,7 @@ const COMPARED_FIELDS = [
   "type",
   "dropsLastBlock",
   "sharedSocket",
+  "bind",
   "ranks",
 ] as const;
 

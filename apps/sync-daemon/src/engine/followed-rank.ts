@@ -18,6 +18,8 @@ export interface FollowedRank {
   readonly endpoint: string;
   readonly replayEndpoint: string | null;
   readonly topic: string;
+  /** Whether the daemon listens at the endpoint, and the engine connects. */
+  readonly bind: boolean;
   /** Whether other ranks publish through the same socket. */
   readonly sharedSocket: boolean;
   readonly reportMode: ReportMode;

@@ -23,3 +23,13 @@ test.each([
   claims.remove(engine("first", one));
   expect(claims.rival(engine("second", other))).toBeUndefined();
 });
+
+test("an address at which the daemon listens for an engine is that engine's alone, whatever the topics", () => {
+  const bound = { model: "m", endpoint: "tcp://0.0.0.0:5557", bind: true };
+  const claims = new SocketClaims<string>();
+  const first = engineEntry.parse({ ...bound, id: "first", topic: "kv@a" });
+  claims.add(first, "first");
+  expect(claims.rival(engineEntry.parse({ ...bound, id: "second", topic: "kv@b" }))?.owner).toBe("first");
+  claims.remove(first);
+  expect(claims.rival(engineEntry.parse({ ...bound, id: "second", topic: "kv@b" }))).toBeUndefined();
+});

@@ -4,7 +4,8 @@
  *   endpoint ─▶ topic ─▶ owner        topics "a", "b": both        "kv@1", "kv@10": both        "", "a": one of the two
  *
  * A subscription brings every topic that begins with its own; ingest drops those that are not the very same
- * (ingest/stream-filter.ts, W5). The empty topic takes all, so it shares with none.
+ * (ingest/stream-filter.ts, W5). The empty topic takes all, so it shares with none. Nor does an engine for which the daemon
+ * listens (`bind`): an address has one listener, whatever the topics.
  */
 
 import type { Engine } from "./engine-entry.ts";
@@ -19,8 +20,9 @@ export class SocketClaims<Owner> {
    * @param engine - its endpoints and topic.
    * @returns undefined when nobody does. O(ranks + engines on the same endpoints).
    */
-  rival({ ranks, topic }: Engine): { readonly owner: Owner; readonly endpoint: string } | undefined {
-    for (const { endpoint } of ranks) {
+  rival(engine: Engine): { readonly owner: Owner; readonly endpoint: string } | undefined {
+    const topic = claimedTopic(engine);
+    for (const { endpoint } of engine.ranks) {
       for (const [claimed, owner] of this.#owners.get(endpoint) ?? []) {
         if (claimed === topic || claimed === "" || topic === "") return { owner, endpoint };
       }
@@ -34,10 +36,10 @@ export class SocketClaims<Owner> {
    * @param engine - its endpoints and topic.
    * @param owner - who reads them from now on.
    */
-  add({ ranks, topic }: Engine, owner: Owner): void {
-    for (const { endpoint } of ranks) {
+  add(engine: Engine, owner: Owner): void {
+    for (const { endpoint } of engine.ranks) {
       const topics = this.#owners.get(endpoint) ?? new Map<string, Owner>();
-      this.#owners.set(endpoint, topics.set(topic, owner));
+      this.#owners.set(endpoint, topics.set(claimedTopic(engine), owner));
     }
   }
 
@@ -46,11 +48,15 @@ export class SocketClaims<Owner> {
    *
    * @param engine - as it was added.
    */
-  remove({ ranks, topic }: Engine): void {
-    for (const { endpoint } of ranks) {
+  remove(engine: Engine): void {
+    for (const { endpoint } of engine.ranks) {
       const topics = this.#owners.get(endpoint);
-      topics?.delete(topic);
+      topics?.delete(claimedTopic(engine));
       if (topics?.size === 0) this.#owners.delete(endpoint);
     }
   }
+}
+
+function claimedTopic({ bind, topic }: Engine): string {
+  return bind ? "" : topic;
 }

@@ -110,6 +110,7 @@ export class EnginesController {
       type: engine.type,
       drops_last_block: engine.dropsLastBlock,
       shared_socket: engine.sharedSocket,
+      bind: engine.bind,
       ranks: ranks.map((rank, i) => ({
         ...this.#describeRank(rank),
         endpoint: engine.ranks[i]?.endpoint ?? null,

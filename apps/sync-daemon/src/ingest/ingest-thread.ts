@@ -91,7 +91,7 @@ const index =
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const ingest = new Ingest(settings, {
   transport: new ResolvingTransport(
-    new ZmqTransport(settings.curve, frameBytesMax(settings)),
+    new ZmqTransport(settings.curve, frameBytesMax(settings), settings.publisherRanges),
     systemResolver,
   ),
   index,

@@ -56,6 +56,10 @@ class ScriptedTransport implements Transport {
     return { close: () => void (subscription.closed = true) };
   }
 
+  listen(endpoint: string, topic: string, events: SubscriptionEvents) {
+    return this.subscribe(endpoint, topic, events);
+  }
+
   onReplay: () => void = () => undefined;
 
   requestReplay(endpoint: string, from: number, _patience: ReplayPatience, events: ReplayEvents) {
@@ -102,6 +106,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     reconnectMsMin: 100,
     reconnectMsMax: 1000,
     curve: null,
+    publisherRanges: [],
     index: {
       contextCountMax: 10,
       prefixesPerContextMax: 1e6,
@@ -139,6 +144,7 @@ function rank(rankSlot: number, replay = true): FollowedRank {
     replayEndpoint: replay ? `tcp://h:${5000 + rankSlot}` : null,
     topic: "",
     sharedSocket: false,
+    bind: false,
     reportMode: "delta",
     engineSlot: 0,
     resumeFrom: null,

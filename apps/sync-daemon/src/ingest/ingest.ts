@@ -34,7 +34,7 @@ import {
 import { BACKPRESSURE_LEVELS, type MetricSlots } from "@kvsync/observability";
 
 import { EngineConnection } from "../transport/engine-connection.ts";
-import type { Frames, Transport } from "../transport/transport.ts";
+import type { Frames, PublisherRefusal, Transport } from "../transport/transport.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
@@ -66,6 +66,12 @@ const REPLAY_FILL_MAX = 0.5;
 
 /** Messages of other topics after which the log says so: an engine next to a busier one has been heard by then. */
 const OTHER_TOPICS_LOGGED = 16;
+/** What the log says of a publisher that connects where the daemon listens, and is turned away. */
+const REFUSAL_TEXTS: Readonly<Record<PublisherRefusal, string>> = {
+  second_publisher:
+    "refused a second publisher at an engine's address: one engine connects to one address, so give each an entry and a port of its own",
+  publisher_not_allowed: "refused a publisher whose address is outside of security.publisher_ranges",
+};
 /** As much of a topic as a line of the log shows. */
 const TOPIC_BYTES_SHOWN = 256;
 
@@ -413,6 +419,7 @@ export class Ingest {
       {
         endpoint: rank.endpoint,
         topic: rank.topic,
+        bind: rank.bind,
         waitMsMin: this.#settings.reconnectMsMin,
         waitMsMax: this.#settings.reconnectMsMax,
       },
@@ -425,6 +432,7 @@ export class Ingest {
           this.note("live", stream, { kind: "connected" });
         },
         disconnected: () => {
+          stream.refusalLogged = false;
           stream.metrics.disconnected();
           log.write({
             level: "warn",
@@ -438,8 +446,22 @@ export class Ingest {
           stream.metrics.connectionFailed(reason);
           if (stream.failureLogged) return;
           stream.failureLogged = true;
-          const message = "cannot connect to an engine; trying again with growing pauses";
+          const message = rank.bind
+            ? "cannot listen for an engine; trying again with growing pauses"
+            : "cannot connect to an engine; trying again with growing pauses";
           log.write({ level: "warn", event: "engine_unreachable", message, facts: { ...facts, reason } });
+        },
+        refused: (reason, address) => {
+          stream.metrics.publisherRefused(reason);
+          if (stream.refusalLogged) return;
+          stream.refusalLogged = true;
+          const message = REFUSAL_TEXTS[reason];
+          log.write({
+            level: "warn",
+            event: "publisher_refused",
+            message,
+            facts: { ...facts, reason, address },
+          });
         },
         message: (frames) => {
           if (this.isOwn("live", stream, frames)) this.offer("live", stream, frames, 0);
@@ -704,6 +726,8 @@ class Stream implements ReplayClient {
   lossNoted = false;
   /** The current run of failed attempts has been logged. */
   failureLogged = false;
+  /** A publisher that was turned away has been logged; once a connection. */
+  refusalLogged = false;
   readonly #ingest: Ingest;
 
   constructor(

@@ -28,7 +28,7 @@ import {
   STREAM_METRICS,
 } from "@kvsync/observability";
 
-import type { ConnectionEnd } from "../transport/transport.ts";
+import type { ConnectionEnd, PublisherRefusal } from "../transport/transport.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
 import type { Lane } from "./ingest-queue.ts";
 
@@ -73,7 +73,7 @@ export class StreamMetrics implements SyncListener {
   readonly #types: Readonly<Record<EventType, TypeHandles>>;
   readonly #dropped = new Map<string, Counter>();
   readonly #unknownFields = new Map<FieldOwner, Counter>();
-  readonly #insecure = new Map<ConnectionEnd, Counter>();
+  readonly #insecure = new Map<ConnectionEnd | PublisherRefusal, Counter>();
   readonly #rejected: Readonly<Record<QueueDropReason, Counter>>;
   readonly #gaps: Histogram;
   readonly #replays: Readonly<Record<ReplayStatus | "requested", Counter>>;
@@ -169,7 +169,19 @@ export class StreamMetrics implements SyncListener {
    */
   connectionFailed(reason: ConnectionEnd): void {
     this.#failed.inc();
-    if (reason !== "mechanism_mismatch" && reason !== "curve_failed") return;
+    if (reason === "mechanism_mismatch" || reason === "curve_failed") this.#countInsecure(reason);
+  }
+
+  /**
+   * A publisher was turned away where the daemon listens.
+   *
+   * @param reason - why.
+   */
+  publisherRefused(reason: PublisherRefusal): void {
+    this.#countInsecure(reason);
+  }
+
+  #countInsecure(reason: PublisherRefusal | "mechanism_mismatch" | "curve_failed"): void {
     let counter = this.#insecure.get(reason);
     if (counter === undefined) {
       const labels = { pod: this.#pod, model: this.#model, reason };

@@ -7,22 +7,19 @@
  * Invariants
  *  E1  What is dialled is the address that was checked: a name that resolves to something else later changes nothing.
  *  E2  One address outside of the ranges refuses the name.
- *  E3  An address is dialled in one spelling, so that one socket cannot be two engines': the shortest, IPv4 where IPv6 only maps it.
+ *  E3  An address is dialled in one spelling (address-ranges.ts), so that one socket cannot be two engines'.
  *
  * Not here: engines of the configuration file, which the operator wrote.
  */
 
-import { BlockList, isIP, SocketAddress } from "node:net";
+import { isIP } from "node:net";
 
 import { CodedError } from "@kvsync/core";
 
 import type { Engine, EngineRank } from "../engine/engine-entry.ts";
 import { endpointAt, preferredAddress, type Resolver, systemResolver } from "../engine/host-names.ts";
-import { type AddressRange, readRange } from "../settings/security-settings.ts";
+import { AddressRanges, inOneSpelling, LOOPBACK_RANGES, PRIVATE_RANGES } from "./address-ranges.ts";
 
-/** Addresses that belong to nobody beyond the site (RFC 1918, 6598, 4193). */
-const PRIVATE_RANGES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"];
-const LOOPBACK_RANGES = ["127.0.0.0/8", "::1"];
 /**
  * Where clouds answer whoever is on the machine with the machine's own credentials, though their addresses look private: AWS (metadata, pod identities),
  * Google, Alibaba. Others are link-local, which no range above has.
@@ -48,9 +45,9 @@ export class AdmissionError extends CodedError<AdmissionFacts> {}
 /** Decides where registered engines may be. */
 export class EndpointAdmission {
   readonly #allowed: readonly string[];
-  readonly #ranges: BlockList;
+  readonly #ranges: AddressRanges;
   /** Refused though in the ranges. Empty for ranges that are given: then they mean what they say. */
-  readonly #never: BlockList;
+  readonly #never: AddressRanges;
   readonly #resolve: Resolver;
 
   /**
@@ -61,8 +58,8 @@ export class EndpointAdmission {
   constructor(ranges: readonly string[] | null, isLocal: boolean, resolve: Resolver = systemResolver) {
     this.#allowed = ranges ?? [...PRIVATE_RANGES, ...(isLocal ? LOOPBACK_RANGES : [])];
     this.#resolve = resolve;
-    this.#ranges = listOf(this.#allowed);
-    this.#never = listOf(ranges === null ? METADATA_RANGES : []);
+    this.#ranges = new AddressRanges(this.#allowed);
+    this.#never = new AddressRanges(ranges === null ? METADATA_RANGES : []);
   }
 
   /**
@@ -73,6 +70,10 @@ export class EndpointAdmission {
    * @throws AdmissionError endpoint_not_allowed, endpoint_unresolvable.
    */
   async admit(engine: Engine): Promise<Engine> {
+    if (engine.bind) {
+      const why = "the daemon listens (bind) only for engines of the configuration file";
+      throw this.#notAllowed(engine.ranks[0]?.endpoint ?? "", null, why);
+    }
     const addresses = new Map<string, Promise<string>>();
     const pinned = async (endpoint: string): Promise<string> => {
       const host = this.#hostOf(endpoint);
@@ -139,10 +140,9 @@ export class EndpointAdmission {
 
   /** What an address is that no engine may have; null for one that it may. */
   #whyNot(address: string): string | null {
-    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-    if (!this.#ranges.check(address, family))
+    if (!this.#ranges.has(address))
       return `outside of security.registration_ranges (${this.#allowed.join(", ")})`;
-    if (!this.#never.check(address, family)) return null;
+    if (!this.#never.has(address)) return null;
     return "where a cloud hands out credentials; allowed only by security.registration_ranges that are given and have it";
   }
 
@@ -152,25 +152,10 @@ export class EndpointAdmission {
   }
 }
 
-function listOf(ranges: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const range of ranges.map(readRange).filter((read): read is AddressRange => read !== null))
-    list.addSubnet(range.address, range.prefix, range.family);
-  return list;
-}
-
 /** One look at each character: a single expression for all labels would try every way to cut a long text into labels, for hours. */
 function isHostName(host: string): boolean {
   return host
     .replace(/\.$/, "")
     .split(".")
     .every((label) => HOST_LABEL.test(label));
-}
-
-/** E3 */
-function inOneSpelling(address: string): string {
-  if (isIP(address) !== 6) return address;
-  const short = new SocketAddress({ address, family: "ipv6" }).address;
-  const mapped = short.replace(/^::ffff:/, "");
-  return isIP(mapped) === 4 ? mapped : short;
 }

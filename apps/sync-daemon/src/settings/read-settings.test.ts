@@ -260,3 +260,13 @@ test("help and the reference list every setting with its flags, variables and wh
   }
   expect(requestOf(["--port", "x", "--help"])).toBe("help");
 });
+
+test("engines that connect and CURVE exclude each other, and the message names the engine", () => {
+  const path = join(mkdtempSync(join(tmpdir(), "kvsync-bind-")), "kvsync.yaml");
+  writeFileSync(
+    path,
+    `engines: [{ id: a, model: m, endpoint: "tcp://0.0.0.0:5557", bind: true }]\ncurve: { server_key_file: k }\n`,
+  );
+  expect(() => readSettings(["--config", path], {})).toThrow(/curve\.server_key_file.*engine a has bind/);
+  rmSync(join(path, ".."), { recursive: true });
+});

@@ -14,6 +14,16 @@ const RANGES_EXPECTED = "a list of address ranges such as 10.0.0.0/8 or fd00::/8
 /** Each registration is compared with all of them. */
 const RANGES_MAX = 64;
 
+function ranges(about: string) {
+  return z
+    .array(z.string(RANGES_EXPECTED), RANGES_EXPECTED)
+    .max(RANGES_MAX, `at most ${RANGES_MAX} ranges`)
+    .refine((list) => list.every((range) => readRange(range) !== null), RANGES_EXPECTED)
+    .nullable()
+    .default(null)
+    .register(SETTING_FACTS, { about, expected: RANGES_EXPECTED, textForm: "list" });
+}
+
 /** Section `security`. */
 export const securitySection = section({
   tokens_file: text(
@@ -25,18 +35,12 @@ export const securitySection = section({
     false,
   ),
   open_monitoring: flag("Answer /metrics and the health reports without a token.", false),
-  registration_ranges: z
-    .array(z.string(RANGES_EXPECTED), RANGES_EXPECTED)
-    .max(RANGES_MAX, `at most ${RANGES_MAX} ranges`)
-    .refine((list) => list.every((range) => readRange(range) !== null), RANGES_EXPECTED)
-    .nullable()
-    .default(null)
-    .register(SETTING_FACTS, {
-      about:
-        "Where engines may be that are registered over HTTP. Unset: private addresses; when listening on loopback alone, loopback too.",
-      expected: RANGES_EXPECTED,
-      textForm: "list",
-    }),
+  registration_ranges: ranges(
+    "Where engines may be that are registered over HTTP. Unset: private addresses; when listening on loopback alone, loopback too.",
+  ),
+  publisher_ranges: ranges(
+    "From where engines may connect to the addresses of entries with bind. Unset: private addresses and loopback.",
+  ),
   reload_seconds: seconds("Time between two looks at files of tokens and certificates.", 10, 0.1, 3600),
 });
 
@@ -136,6 +140,7 @@ interface Ruled {
   readonly security: SecuritySettings;
   readonly tls: TlsSettings;
   readonly curve: CurveSettings;
+  readonly engines: readonly { readonly id: string; readonly bind?: boolean }[];
 }
 
 /**
@@ -145,7 +150,7 @@ interface Ruled {
  * @param refuse - called with the path that is to blame and what was expected.
  */
 export function refuseOpenDoors(
-  { http, security, tls, curve }: Ruled,
+  { http, security, tls, curve, engines }: Ruled,
   refuse: (path: readonly [string, string], expected: string) => void,
 ): void {
   const isTrusting = security.trust_every_caller_on_the_network === true;
@@ -169,6 +174,13 @@ export function refuseOpenDoors(
     refuse(
       ["tls", "cert_file"],
       "a certificate beside tls.client_ca_file: client certificates belong to HTTPS",
+    );
+  // Only the side that has the server's key can refuse a peer, and with CURVE that is the engine.
+  const binding = engines.find((engine) => engine.bind === true);
+  if (curve.server_key_file !== null && binding !== undefined)
+    refuse(
+      ["curve", "server_key_file"],
+      `no key, since engine ${binding.id} has bind: engines that connect are not spoken to with CURVE`,
     );
   if (curve.server_key_file === null && curve.client_key_file !== null)
     refuse(["curve", "server_key_file"], "the engines' key beside curve.client_key_file");

@@ -109,8 +109,8 @@ async function examineEngines(
   curve: CurveKeys | null,
   { idleSeconds, transport }: DoctorOptions,
 ): Promise<Finding[]> {
-  const ranks = settings.engines.flatMap(({ id, model, topic, ranks: all }) =>
-    all.map((rank): RankToExamine => ({ worker: id, model, topic, rank })),
+  const ranks = settings.engines.flatMap(({ id, model, topic, bind, ranks: all }) =>
+    all.map((rank): RankToExamine => ({ worker: id, model, topic, bind, rank })),
   );
   const results: RankExamination[] = [];
   for (let i = 0; i < ranks.length; i += PARALLEL) {

@@ -23,6 +23,8 @@ export interface RankToExamine {
   readonly worker: string;
   readonly model: string;
   readonly topic: string;
+  /** Whether the daemon listens at its endpoint. */
+  readonly bind: boolean;
   readonly rank: EngineRank;
 }
 
@@ -50,17 +52,17 @@ interface History {
  * @returns the findings; unreachable sockets are findings too.
  */
 export async function examineRank(
-  { worker, topic, rank }: RankToExamine,
+  { worker, topic, bind, rank }: RankToExamine,
   transport: Transport,
   idleSeconds: number,
 ): Promise<RankExamination> {
   const subject = `${worker} rank ${rank.dpRank}`;
   try {
-    const end = await dial(transport, rank.endpoint, topic);
-    const events: Finding =
-      end === null
-        ? { check: "events", subject, status: "ok", message: `${rank.endpoint} publishes` }
-        : { check: "events", subject, status: "fail", message: `${rank.endpoint}: ${WHY_NOT[end]} (${end})` };
+    const events: Finding = {
+      check: "events",
+      subject,
+      ...(bind ? listening(rank.endpoint) : await dialling(transport, rank.endpoint, topic)),
+    };
     if (rank.replayEndpoint === null) {
       const message =
         "no replay endpoint: a lost message cannot be fetched again, and a start learns nothing of the past";
@@ -79,6 +81,23 @@ export async function examineRank(
   } finally {
     transport.close();
   }
+}
+
+/** A tool that listened there would take the engine's connection from the daemon. */
+function listening(endpoint: string): Pick<Finding, "status" | "message"> {
+  const message = `the engine connects to ${endpoint}, where the daemon listens: --url shows whether it has`;
+  return { status: "skip", message };
+}
+
+async function dialling(
+  transport: Transport,
+  endpoint: string,
+  topic: string,
+): Promise<Pick<Finding, "status" | "message">> {
+  const end = await dial(transport, endpoint, topic);
+  return end === null
+    ? { status: "ok", message: `${endpoint} publishes` }
+    : { status: "fail", message: `${endpoint}: ${WHY_NOT[end]} (${end})` };
 }
 
 /** @returns null once connected. */

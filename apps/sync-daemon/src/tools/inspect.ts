@@ -292,6 +292,7 @@ export const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
   curve_failed: "the CURVE handshake came to nothing; does the engine have this key?",
   unresolvable:
     "the host's name has neither an IPv4 nor an IPv6 address; is it right, and does its DNS server answer?",
+  address_in_use: "another socket listens at this address",
   dial_timeout: "no answer; is the address right, and does a firewall let it through?",
   no_socket: "the address is no ZeroMQ address, or the system has no sockets left",
 };

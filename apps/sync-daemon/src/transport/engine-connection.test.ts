@@ -16,19 +16,24 @@ function setUp() {
       dialled.push(events);
       return { close: () => (closed += 1) };
     },
+    listen: (_endpoint, _topic, events) => {
+      dialled.push(events);
+      return { close: () => (closed += 1) };
+    },
     requestReplay: () => {
       throw new Error("not asked for here");
     },
     close: () => undefined,
   };
   const connection = new EngineConnection(
-    { endpoint: "tcp://h:1", topic: "", waitMsMin: 100, waitMsMax: 800 },
+    { endpoint: "tcp://h:1", topic: "", bind: false, waitMsMin: 100, waitMsMax: 800 },
     { transport, now: () => nowMs, random: () => 1 },
     {
       connected: () => happened.push("connected"),
       disconnected: () => happened.push("disconnected"),
       failed: (reason) => happened.push(`failed: ${reason}`),
       message: () => happened.push("message"),
+      refused: (reason) => happened.push(reason),
     },
   );
   return {

@@ -10,10 +10,19 @@
  * back does not come back at one moment. A connection that stood for longer than the longest wait starts them over; one that
  * ends sooner is an attempt that came to nothing, so that a peer whose bytes end its connection costs little too. *When* a due connection may dial is decided by the caller's rate limit (dial()).
  *
+ * Where the daemon listens (`bind`), dialling is waiting for the engine to connect, without an end.
+ *
  * Not here: what the messages mean (core's WorkerSync), replay requests.
  */
 
-import type { Closeable, ConnectionEnd, Frames, Transport } from "./transport.ts";
+import type {
+  Closeable,
+  ConnectionEnd,
+  Frames,
+  ListenEvents,
+  PublisherRefusal,
+  Transport,
+} from "./transport.ts";
 
 /** What a connection reports. */
 export interface ConnectionEvents {
@@ -22,12 +31,16 @@ export interface ConnectionEvents {
   message(frames: Frames): void;
   /** An attempt came to nothing. */
   failed(reason: ConnectionEnd): void;
+  /** Where the daemon listens: a publisher was turned away. */
+  refused(reason: PublisherRefusal, address: string): void;
 }
 
 /** What a connection needs to know. */
 export interface ConnectionSettings {
   readonly endpoint: string;
   readonly topic: string;
+  /** Whether the engine connects and this side listens. */
+  readonly bind: boolean;
   readonly waitMsMin: number;
   readonly waitMsMax: number;
 }
@@ -92,7 +105,8 @@ export class EngineConnection {
 
   /** Dials once. Only when due. */
   dial(): void {
-    this.#subscription = this.#transport.subscribe(this.#settings.endpoint, this.#settings.topic, {
+    const { endpoint, topic, bind } = this.#settings;
+    const events: ListenEvents = {
       connected: () => {
         this.#connected = true;
         this.#connectedMs = this.#now();
@@ -112,7 +126,13 @@ export class EngineConnection {
         if (wasConnected) this.#events.disconnected();
         else this.#events.failed(reason);
       },
-    });
+      refused: (reason, address) => {
+        this.#events.refused(reason, address);
+      },
+    };
+    this.#subscription = bind
+      ? this.#transport.listen(endpoint, topic, events)
+      : this.#transport.subscribe(endpoint, topic, events);
   }
 
   /** Ends it for good; reports nothing. */

@@ -9,7 +9,14 @@
  * a thread of the process's pool for as long as it waits, and files are read by the same threads.
  */
 
-import type { Closeable, ReplayEvents, ReplayPatience, SubscriptionEvents, Transport } from "./transport.ts";
+import type {
+  Closeable,
+  ListenEvents,
+  ReplayEvents,
+  ReplayPatience,
+  SubscriptionEvents,
+  Transport,
+} from "./transport.ts";
 import { endpointAt, hostNameOf, preferredAddress, type Resolver } from "../engine/host-names.ts";
 
 /** Names resolved at once; the pool has four threads. */
@@ -43,6 +50,11 @@ export class ResolvingTransport implements Transport {
         events.ended("unresolvable");
       },
     );
+  }
+
+  /** {@inheritDoc Transport.listen} */
+  listen(endpoint: string, topic: string, events: ListenEvents): Closeable {
+    return this.#inner.listen(endpoint, topic, events);
   }
 
   /** {@inheritDoc Transport.requestReplay} */

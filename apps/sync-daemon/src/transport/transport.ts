@@ -24,11 +24,20 @@ export interface SubscriptionEvents {
   ended(reason: ConnectionEnd): void;
 }
 
+/** Why a publisher that connected is not let in: another one is connected, or its address may not. */
+export type PublisherRefusal = "second_publisher" | "publisher_not_allowed";
+
+/** What a subscription reports that waits for its publisher. */
+export interface ListenEvents extends SubscriptionEvents {
+  /** A publisher is turned away; the one that is connected, if any, stays. */
+  refused(reason: PublisherRefusal, address: string): void;
+}
+
 /**
  * Why a connection ended. `curve_failed`: we speak CURVE, and the handshake came to nothing: the engine has another key, does not want us, or does not speak
  * CURVE; libzmq cannot tell which, since the engine hangs up without a word. `mechanism_mismatch`: the engine speaks CURVE and we do not; when it hangs
  * up before it has said so, that is a `handshake_failed`. `unresolvable`: the host's name has neither an IPv4 nor an IPv6
- * address at the moment, or its DNS server does not answer.
+ * address at the moment, or its DNS server does not answer. `address_in_use`: another socket listens at the address to listen at.
  */
 export type ConnectionEnd =
   | "refused"
@@ -38,6 +47,7 @@ export type ConnectionEnd =
   | "curve_failed"
   | "dial_timeout"
   | "unresolvable"
+  | "address_in_use"
   | "no_socket";
 
 /** What a replay request reports. After `ended` nothing more comes. */
@@ -72,6 +82,17 @@ export interface Transport {
    * @returns the subscription; `close` it when no longer wanted and not ended.
    */
   subscribe(endpoint: string, topic: string, events: SubscriptionEvents): Closeable;
+
+  /**
+   * Listens for a publisher that connects, once: the subscription ends with that publisher's connection. Others are refused
+   * meanwhile.
+   *
+   * @param endpoint - tcp address of this machine.
+   * @param topic - prefix of the topics wanted; empty for all.
+   * @param events - hears of it.
+   * @returns the subscription; `close` it when no longer wanted and not ended.
+   */
+  listen(endpoint: string, topic: string, events: ListenEvents): Closeable;
 
   /**
    * Asks a publisher for its history.

@@ -3,6 +3,8 @@
  *
  *   SUB ──connect──▶ PUB        reconnecting is off (ZMQ_RECONNECT_IVL −1): one socket is one connection
  *    └─ monitor: handshake → connected;  close | disconnect → ended
+ *   SUB ◀──connect── PUB        where the daemon listens: publisher-gate.ts lets one in at a time
+ *    └─ monitor: handshake → connected;  no connection left → ended
  *   DEALER ["", start] ──▶ ROUTER ──▶ ["", …, seq, payload]* , end marker
  *
  * Choices that are not defaults, and why
@@ -24,9 +26,11 @@ import { encodeReplayRequest, parseReplayFrames, type ReplayFailure, WireError }
 import * as zmq from "zeromq";
 
 import type { CurveKeys } from "../security/curve-keys.ts";
+import { PublisherGate } from "./publisher-gate.ts";
 import type {
   Closeable,
   ConnectionEnd,
+  ListenEvents,
   ReplayEvents,
   ReplayPatience,
   SubscriptionEvents,
@@ -38,6 +42,10 @@ const SOCKETS_MAX = 16_384;
 const RECEIVE_MESSAGES_MAX = 100_000;
 /** Longest frame where no limit is given: a tool that looks at one engine. */
 const FRAME_BYTES_MAX = 1_073_741_824;
+/** How long a peer that connected here may take to say what it is, and until one that was refused may try again. */
+const HANDSHAKE_MS_MAX = 2000;
+/** A refusal is noted late when the thread is busy. */
+const REFUSAL_NOTED_MS_MAX = 500;
 /** How long dialling and the handshake may take together. */
 const DIAL_TIMEOUT_MS = 5000;
 const KEEPALIVE_IDLE_SECONDS = 15;
@@ -82,12 +90,19 @@ export class ZmqTransport implements Transport {
   readonly #context = new zmq.Context({ maxSockets: SOCKETS_MAX, blocky: false });
   readonly #open = new Set<Closeable>();
   readonly #options: BoundedOptions & CurveOptions;
+  readonly #gate: PublisherGate;
 
   /**
    * @param curve - keys to speak to engines with; null for none.
    * @param frameBytesMax - a connection that announces a longer frame ends before any of it is stored.
+   * @param publisherRanges - from where engines may connect to addresses that this transport listens at.
    */
-  constructor(curve: CurveKeys | null = null, frameBytesMax: number = FRAME_BYTES_MAX) {
+  constructor(
+    curve: CurveKeys | null = null,
+    frameBytesMax: number = FRAME_BYTES_MAX,
+    publisherRanges: readonly string[] = [],
+  ) {
+    this.#gate = new PublisherGate(this.#context, publisherRanges);
     this.#options = { ...SOCKET_OPTIONS, maxMessageSize: frameBytesMax, ...curveOptions(curve) };
   }
 
@@ -141,6 +156,68 @@ export class ZmqTransport implements Transport {
     return subscription;
   }
 
+  /** {@inheritDoc Transport.listen} */
+  listen(endpoint: string, topic: string, events: ListenEvents): Closeable {
+    let state: "waiting" | "up" | "over" = "waiting";
+    /** When publishers were refused whose connections libzmq has not ended yet. */
+    const refusedMs: number[] = [];
+    const entrance = this.#gate.open((reason, address) => {
+      refusedMs.push(performance.now());
+      events.refused(reason, address);
+    });
+    const socket = new zmq.Subscriber({
+      context: this.#context,
+      ...this.#optionsFor(endpoint),
+      receiveHighWaterMark: RECEIVE_MESSAGES_MAX,
+      handshakeInterval: HANDSHAKE_MS_MAX,
+      zapDomain: entrance.domain,
+    });
+    const subscription: Closeable = {
+      close: () => {
+        if (state === "over") return;
+        state = "over";
+        this.#open.delete(subscription);
+        entrance.close();
+        socket.close();
+      },
+    };
+    this.#open.add(subscription);
+    const end = (reason: ConnectionEnd): void => {
+      if (state === "over") return;
+      subscription.close();
+      events.ended(reason);
+    };
+    const up = (): void => {
+      if (state !== "waiting") return;
+      state = "up";
+      events.connected();
+    };
+    socket.subscribe(topic);
+    void monitorListener(socket, refusedMs, {
+      up,
+      down: (isLast) => {
+        if (state === "up") end("disconnected");
+        // Whoever was let in and left before its handshake leaves its place to the next.
+        else if (isLast) entrance.leave();
+        else end("handshake_failed");
+      },
+    });
+    const run = async (): Promise<void> => {
+      // Both must be there before a publisher can be.
+      await this.#gate.ready();
+      await socket.bind(endpoint);
+      await readAll(socket, (frames) => {
+        // A message can be read before the monitor's news of its connection.
+        up();
+        if (state === "up") events.message(frames);
+      });
+    };
+    run().catch((error: unknown) => {
+      end(hasCode(error, "EADDRINUSE") ? "address_in_use" : state === "up" ? "disconnected" : "no_socket");
+    });
+    return subscription;
+  }
+
   /** {@inheritDoc Transport.requestReplay} */
   requestReplay(endpoint: string, from: number, patience: ReplayPatience, events: ReplayEvents): Closeable {
     const socket = connect(endpoint, () => {
@@ -189,6 +266,7 @@ export class ZmqTransport implements Transport {
   /** {@inheritDoc Transport.close} */
   close(): void {
     for (const open of [...this.#open]) open.close();
+    this.#gate.close();
   }
 }
 
@@ -279,6 +357,55 @@ async function monitor(
         break;
     }
   }
+}
+
+/**
+ * Follows a socket that listens. Its events do not say which connection they are about, so that the end of one is taken for the end of
+ * the publisher's unless it must be another's:
+ *  - libzmq ends a connection right after the event that says why its handshake failed;
+ *  - it ends one that was refused when the handshake interval is over.
+ * A refused publisher that leaves earlier costs the other a reconnection; the end of a publisher is never missed: without any
+ * connection it is over for sure. Read to the end for the reason that `monitor` gives.
+ */
+async function monitorListener(
+  socket: zmq.Subscriber,
+  refusedMs: number[],
+  report: { up: () => void; down: (isLast: boolean) => void },
+): Promise<void> {
+  const { events } = socket;
+  let connections = 0;
+  let previous: zmq.Event["type"] = "unknown";
+  while (!events.closed) {
+    let event: zmq.Event;
+    try {
+      event = await events.receive();
+    } catch {
+      return;
+    }
+    if (socket.closed) continue;
+    if (event.type === "accept") connections += 1;
+    else if (event.type === "handshake") report.up();
+    else if (event.type === "disconnect") {
+      connections -= 1;
+      const isAnothers = isHandshakeFailure(previous) || isRefusalOver(refusedMs);
+      if (connections === 0) refusedMs.length = 0;
+      if (connections === 0 || !isAnothers) report.down(connections === 0);
+    }
+    previous = event.type;
+  }
+}
+
+function isHandshakeFailure(type: zmq.Event["type"]): boolean {
+  return type === "handshake:error:protocol" || type === "handshake:error:other";
+}
+
+/** Whether the oldest refused connection is due to end; it then has. */
+function isRefusalOver(refusedMs: number[]): boolean {
+  const [oldest] = refusedMs;
+  if (oldest === undefined) return false;
+  if (performance.now() - oldest < HANDSHAKE_MS_MAX - REFUSAL_NOTED_MS_MAX) return false;
+  refusedMs.shift();
+  return true;
 }
 
 function handshakeFailure(socket: zmq.Subscriber, error?: unknown): ConnectionEnd {

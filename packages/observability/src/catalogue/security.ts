@@ -46,9 +46,13 @@ export const SECURITY_METRICS = {
   }),
   engineHandshakes: counter({
     name: "kv_zmq_security_failures_total",
-    help: "Connections to engines that failed for their security: curve_failed when the daemon speaks CURVE and the engine has another key or none, mechanism_mismatch when only the engine does.",
+    help: "Connections to engines that failed for their security: curve_failed when the daemon speaks CURVE and the engine has another key or none, mechanism_mismatch when only the engine does, second_publisher and publisher_not_allowed when an engine connects where the daemon listens and is turned away.",
     unit: "none",
-    labels: { pod: POD, model: MODEL, reason: ["curve_failed", "mechanism_mismatch"] },
+    labels: {
+      pod: POD,
+      model: MODEL,
+      reason: ["curve_failed", "mechanism_mismatch", "second_publisher", "publisher_not_allowed"],
+    },
     why: "Such an engine is reachable and yet tells nothing.",
   }),
 };

@@ -71,7 +71,7 @@ export const SECURITY = row({
       id: 135,
       title: "Engines with other ZeroMQ security",
       shows:
-        "Connections to engines per second that failed for CURVE: the engine has another key, or one side does not speak it. The metric has which, as reason.",
+        "Connections to engines per second that failed for CURVE (the engine has another key, or one side does not speak it), or that were turned away where the daemon listens. The metric has which, as reason.",
       normal: "0.",
       width: 12,
       height: 8,
