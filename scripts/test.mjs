@@ -24,9 +24,10 @@ async function check(title, command, options) {
   return result;
 }
 
-const workspaces = ["packages", "apps"].flatMap((group) =>
-  readdirSync(join(ROOT, group)).map((name) => join(group, name)),
-);
+const workspaces = [
+  ...["packages", "apps"].flatMap((group) => readdirSync(join(ROOT, group)).map((name) => join(group, name))),
+  "examples",
+];
 
 console.log("\nstatic checks");
 await check("formatting (biome)", turbo("//#format:check"));

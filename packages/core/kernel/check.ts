@@ -30,7 +30,7 @@ import {
   prefixAddress,
   setAddress,
 } from "./arena";
-import { idCount, idFind, segmentAt, segmentIsSound } from "./id-table";
+import { idCount, idFind, mixKey, segmentAt, segmentIsSound } from "./id-table";
 import { kindsOf, setAt, setIsSound } from "./holder-set";
 import { ownNamesGood, ownNamesStored } from "./own-names";
 import { wordCapacity, wordEntry, wordFind } from "./word-table";
@@ -120,10 +120,11 @@ function checkTable(root: usize): void {
 function checkBlock(context: Context, chunk: usize, id: u32, set: usize): void {
   if (!isUsed(chunk, id)) fault(9, id, 0);
   const prefix = load<u64>(prefixAddress(chunk, id));
-  const found = idFind(context.chunks, context.directory, PREFIX_COLUMN, prefix);
+  const found = idFind(context.chunks, context.directory, PREFIX_COLUMN, prefix, mixKey(prefix));
   if (found != id) fault(2, id, found);
   if (isNamed(chunk, id)) {
-    const named = idFind(context.chunks, context.names, ENGINE_COLUMN, load<u64>(engineAddress(chunk, id)));
+    const name = load<u64>(engineAddress(chunk, id));
+    const named = idFind(context.chunks, context.names, ENGINE_COLUMN, name, mixKey(name));
     if (named != id) fault(3, id, named);
   }
   setAt(set).recount++;

@@ -15,6 +15,7 @@ import { Context, header, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS 
 import { isWordEmpty } from "./dump";
 import { kindsOf, setAt } from "./holder-set";
 import { extraCopies, nameIn } from "./holding";
+import { mixKey } from "./id-table";
 import { listCount, listNameAt } from "./name-list";
 import { localRank } from "./context";
 import { ownNameBlock, ownNameKey } from "./own-names";
@@ -94,7 +95,10 @@ function exportOwnNames(rank: RankInContext, cursor: ExportCursor, out: usize, r
     if (cursor.rows + EXPORT_ROWS_MIN > rowsMax) return false;
     const kinds = kindsOf(<usize>load<u32>(setAddress(chunkOf(rank.context, id), id)), rank.local);
     // Fills in what a list has not read yet: phase 2 writes it.
-    if ((kinds & SEVERAL) != 0) nameIn(rank, <usize>wordFind(rank.lists, id), ownNameKey(rank, cursor.minor), id);
+    if ((kinds & SEVERAL) != 0) {
+      const name = ownNameKey(rank, cursor.minor);
+      nameIn(rank, <usize>wordFind(rank.lists, id), name, mixKey(name), id);
+    }
     if ((kinds & OTHERWISE) != 0 && (kinds & SEVERAL) == 0)
       putCopies(rank, cursor, out, kinds, ownNameKey(rank, cursor.minor), id);
   }

@@ -6,7 +6,8 @@
  *     tiers + OTHERWISE           one in the rank's own names                     1 + `copies`
  *     tiers + SEVERAL             all in a list; the not agreed in own names too  in the list, by name
  *
- * `kinds` 0 means that the rank does not hold the block, and then it has no name for it either.
+ * `kinds` 0 means that the rank does not hold the block, and then it has no name for it either. `mixed` is the mixed word of
+ * the engine hash before it (id-table.ts): the caller has it, as mixing is dear.
  */
 import { Context, header, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
 import {
@@ -20,7 +21,7 @@ import {
   setAddress,
   setNamed,
 } from "./arena";
-import { idFind, idInsert, idRemove } from "./id-table";
+import { idFind, idInsert, idRemove, mixKey } from "./id-table";
 import { addReference, canonical, dropReference, kindsOf, setAt, withKinds } from "./holder-set";
 import { ownNameFind, ownNamePut, ownNameRemove } from "./own-names";
 import {
@@ -50,18 +51,18 @@ export function setOfBlock(context: Context, id: u32): usize {
 /** The block under the context's agreed name, 0 for none. */
 // @ts-ignore: decorator
 @inline
-export function findNamed(context: Context, engineHash: u64): u32 {
-  return idFind(context.chunks, context.names, ENGINE_COLUMN, engineHash);
+export function findNamed(context: Context, engineHash: u64, mixed: u64): u32 {
+  return idFind(context.chunks, context.names, ENGINE_COLUMN, engineHash, mixed);
 }
 
 /** The block that this rank has under an engine hash, 0 for none (S2). */
-export function resolve(rank: RankInContext, engineHash: u64): u32 {
+export function resolve(rank: RankInContext, engineHash: u64, mixed: u64): u32 {
   const context = rank.context;
-  const own = ownNameFind(rank, engineHash);
-  const id = own != 0 ? own : findNamed(context, engineHash);
+  const own = ownNameFind(rank, engineHash, mixed);
+  const id = own != 0 ? own : findNamed(context, engineHash, mixed);
   if (id == 0) return 0;
   const kinds = kindsOf(setOfBlock(context, id), rank.local);
-  if ((kinds & SEVERAL) != 0) return nameIn(rank, listOf(rank, id), engineHash, id) != 0 ? id : 0;
+  if ((kinds & SEVERAL) != 0) return nameIn(rank, listOf(rank, id), engineHash, mixed, id) != 0 ? id : 0;
   return own != 0 || ((kinds & TIER_KINDS) != 0 && (kinds & OTHERWISE) == 0) ? id : 0;
 }
 
@@ -70,11 +71,11 @@ function listOf(rank: RankInContext, id: u32): usize {
 }
 
 /** Address of a name's entry in a block's list, 0 when it has none. */
-export function nameIn(rank: RankInContext, list: usize, engineHash: u64, id: u32): usize {
+export function nameIn(rank: RankInContext, list: usize, engineHash: u64, mixed: u64, id: u32): usize {
   const found = listFind(list, engineHash);
   const unread = listUnread(list);
   // A name of the rank's own for this block that no entry has is the one that is not filled in.
-  if (found != 0 || unread == 0 || ownNameFind(rank, engineHash) != id) return found;
+  if (found != 0 || unread == 0 || ownNameFind(rank, engineHash, mixed) != id) return found;
   listRead(list, engineHash);
   return unread;
 }
@@ -133,32 +134,39 @@ export function setKinds(rank: RankInContext, id: u32, before: u32, after: u32):
 /** Takes a block out of both tables and out of sight. Its set is the caller's to drop. */
 export function forgetBlock(context: Context, id: u32): void {
   const chunk = chunkOf(context, id);
-  idRemove(context.directory, load<u64>(prefixAddress(chunk, id)), id);
-  context.directoryCount--;
+  forgetPrefix(context, id, mixKey(load<u64>(prefixAddress(chunk, id))));
   unname(context, id);
   retireBlock(context, id);
 }
 
+function forgetPrefix(context: Context, id: u32, mixed: u64): void {
+  idRemove(context.directory, mixed, id);
+  context.directoryCount--;
+}
+
 function unname(context: Context, id: u32): void {
   const chunk = chunkOf(context, id);
-  if (!isNamed(chunk, id)) return;
-  idRemove(context.names, load<u64>(engineAddress(chunk, id)), id);
+  if (isNamed(chunk, id)) takeName(context, chunk, id, mixKey(load<u64>(engineAddress(chunk, id))));
+}
+
+function takeName(context: Context, chunk: usize, id: u32, mixed: u64): void {
+  idRemove(context.names, mixed, id);
   context.namesCount--;
   setNamed(chunk, id, false);
 }
 
 /** Agrees on a name for a block. The name must be free, the block without one. */
-export function nameBlock(context: Context, id: u32, engineHash: u64): void {
+export function nameBlock(context: Context, id: u32, engineHash: u64, mixed: u64): void {
   const chunk = chunkOf(context, id);
   store<u64>(engineAddress(chunk, id), engineHash);
   setNamed(chunk, id, true);
-  context.names = idInsert(context, context.names, ENGINE_COLUMN, engineHash, id, context.namesCount);
+  context.names = idInsert(context, context.names, ENGINE_COLUMN, mixed, id, context.namesCount);
   context.namesCount++;
 }
 
-/** Enters a block whose prefix hash is in its column. */
-export function enterBlock(context: Context, id: u32, prefix: u64): void {
-  context.directory = idInsert(context, context.directory, PREFIX_COLUMN, prefix, id, context.directoryCount);
+/** Enters a block whose prefix hash, which is mixed to `mixed`, is in its column. */
+export function enterBlock(context: Context, id: u32, mixed: u64): void {
+  context.directory = idInsert(context, context.directory, PREFIX_COLUMN, mixed, id, context.directoryCount);
   context.directoryCount++;
 }
 
@@ -171,18 +179,18 @@ export function isAgreed(context: Context, id: u32, engineHash: u64): bool {
 }
 
 /** Whether the rank has a copy at a tier under a name that it has for the block. */
-export function hasCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): bool {
+export function hasCopy(rank: RankInContext, tier: u32, engineHash: u64, mixed: u64, id: u32): bool {
   const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
   if ((kinds & SEVERAL) == 0) return ((kinds >> tier) & 1) != 0;
-  return load<u32>(nameIn(rank, listOf(rank, id), engineHash, id) + 8 + (<usize>tier << 2)) != 0;
+  return load<u32>(nameIn(rank, listOf(rank, id), engineHash, mixed, id) + 8 + (<usize>tier << 2)) != 0;
 }
 
 /** Adds a copy at a tier under a name that the rank has for the block. */
-export function addCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): void {
+export function addCopy(rank: RankInContext, tier: u32, engineHash: u64, mixed: u64, id: u32): void {
   const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
   const bit: u32 = 1 << tier;
   if ((kinds & SEVERAL) != 0) {
-    const at = nameIn(rank, listOf(rank, id), engineHash, id) + 8 + (<usize>tier << 2);
+    const at = nameIn(rank, listOf(rank, id), engineHash, mixed, id) + 8 + (<usize>tier << 2);
     store<u32>(at, load<u32>(at) + 1);
     setKinds(rank, id, kinds, kinds | bit);
   } else if ((kinds & bit) == 0) {
@@ -193,24 +201,32 @@ export function addCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32
 }
 
 /** Gives the rank a name for a block that it did not have, with one copy at a tier. The name means nothing else to it. */
-export function addName(rank: RankInContext, tier: u32, engineHash: u64, id: u32): void {
+export function addName(rank: RankInContext, tier: u32, engineHash: u64, mixed: u64, id: u32): void {
   const context = rank.context;
   const before = kindsOf(setOfBlock(context, id), rank.local);
   if (before != 0) {
-    addSeveral(rank, tier, engineHash, id, before);
+    addSeveral(rank, tier, engineHash, mixed, id, before);
     return;
   }
   const chunk = chunkOf(context, id);
-  if (!isNamed(chunk, id) && findNamed(context, engineHash) == 0) nameBlock(context, id, engineHash);
+  if (!isNamed(chunk, id) && findNamed(context, engineHash, mixed) == 0)
+    nameBlock(context, id, engineHash, mixed);
   if (isAgreed(context, id, engineHash)) {
     setKinds(rank, id, 0, 1 << tier);
   } else {
     setKinds(rank, id, 0, (1 << tier) | OTHERWISE);
-    ownNamePut(rank, engineHash, id);
+    ownNamePut(rank, engineHash, mixed, id);
   }
 }
 
-function addSeveral(rank: RankInContext, tier: u32, engineHash: u64, id: u32, before: u32): void {
+function addSeveral(
+  rank: RankInContext,
+  tier: u32,
+  engineHash: u64,
+  mixed: u64,
+  id: u32,
+  before: u32,
+): void {
   const context = rank.context;
   let list = (before & SEVERAL) != 0 ? listOf(rank, id) : listFromOne(rank, id, before);
   if (listCount(list) == LIST_NAMES_MAX) {
@@ -222,7 +238,7 @@ function addSeveral(rank: RankInContext, tier: u32, engineHash: u64, id: u32, be
   store<u32>(listNameAt(list, listCount(list) - 1) + 8 + (<usize>tier << 2), 1);
   rank.lists = wordPut(context, rank.lists, id, <u32>list);
   setKinds(rank, id, before, ((before | (1 << tier)) & ~OTHERWISE) | SEVERAL);
-  if (!isAgreed(context, id, engineHash)) ownNamePut(rank, engineHash, id);
+  if (!isAgreed(context, id, engineHash)) ownNamePut(rank, engineHash, mixed, id);
 }
 
 /** Makes room in a list: a limit takes a name with its copies. One of those read, as the other may be anywhere. */
@@ -253,9 +269,9 @@ export const ONE_OF_SEVERAL: u32 = 1;
 export const LAST_COPY: u32 = 2;
 
 /** Takes a copy at a tier away from a name of the rank's (S3). */
-export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, id: u32): u32 {
+export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, mixed: u64, id: u32): u32 {
   const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
-  if ((kinds & SEVERAL) != 0) return removeFromList(rank, tier, engineHash, id, kinds);
+  if ((kinds & SEVERAL) != 0) return removeFromList(rank, tier, engineHash, mixed, id, kinds);
   if (((kinds >> tier) & 1) == 0) return NO_COPY;
   const extra = extraCopies(rank, id, tier);
   if (extra > 0) {
@@ -264,16 +280,42 @@ export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, id: 
   }
   let after = kinds & ~(1 << tier);
   if ((after & TIER_KINDS) == 0) {
-    if ((kinds & OTHERWISE) != 0) ownNameRemove(rank, engineHash);
+    if ((kinds & OTHERWISE) != 0) ownNameRemove(rank, engineHash, mixed);
     after = 0;
   }
   setKinds(rank, id, kinds, after);
   return LAST_COPY;
 }
 
-function removeFromList(rank: RankInContext, tier: u32, engineHash: u64, id: u32, kinds: u32): u32 {
+/**
+ * Takes the last copy of a block away under its agreed name, as `removeCopy` does, for a caller that has mixed both keys.
+ * False, and nothing is done, unless the rank is the only one that holds it, at that tier only, once.
+ */
+export function removeLast(rank: RankInContext, tier: u32, id: u32, mixedPrefix: u64, mixedName: u64): bool {
+  const context = rank.context;
+  const chunk = chunkOf(context, id);
+  const set = <usize>load<u32>(setAddress(chunk, id));
+  if (setAt(set).rankCount != 1 || kindsOf(set, rank.local) != 1 << tier) return false;
+  if (wordCount(rank.copies) != 0 && extraCopies(rank, id, tier) > 0) return false;
+  countHolds(rank, 1 << tier, 0);
+  context.prefixCount--;
+  forgetPrefix(context, id, mixedPrefix);
+  takeName(context, chunk, id, mixedName);
+  retireBlock(context, id);
+  dropReference(context, set);
+  return true;
+}
+
+function removeFromList(
+  rank: RankInContext,
+  tier: u32,
+  engineHash: u64,
+  mixed: u64,
+  id: u32,
+  kinds: u32,
+): u32 {
   const list = listOf(rank, id);
-  const name = nameIn(rank, list, engineHash, id);
+  const name = nameIn(rank, list, engineHash, mixed, id);
   const at = name + 8 + (<usize>tier << 2);
   const copies = load<u32>(at);
   if (copies == 0) return NO_COPY;
@@ -286,7 +328,8 @@ function removeFromList(rank: RankInContext, tier: u32, engineHash: u64, id: u32
 function dropFromList(rank: RankInContext, list: usize, name: usize, id: u32): void {
   const engineHash = load<u64>(name);
   // Looked for even where the name is agreed: it may have become so after this rank made it its own.
-  if (ownNameFind(rank, engineHash) == id) ownNameRemove(rank, engineHash);
+  const mixed = mixKey(engineHash);
+  if (ownNameFind(rank, engineHash, mixed) == id) ownNameRemove(rank, engineHash, mixed);
   listRemove(list, name);
 }
 
@@ -301,16 +344,16 @@ function settleList(rank: RankInContext, id: u32, list: usize, kinds: u32): void
 }
 
 /** Takes a name from the rank with all its copies, since it comes to mean another block (S4). */
-export function stripName(rank: RankInContext, engineHash: u64, id: u32): void {
+export function stripName(rank: RankInContext, engineHash: u64, mixed: u64, id: u32): void {
   const kinds = kindsOf(setOfBlock(rank.context, id), rank.local);
   if ((kinds & SEVERAL) != 0) {
     const list = listOf(rank, id);
-    dropFromList(rank, list, nameIn(rank, list, engineHash, id), id);
+    dropFromList(rank, list, nameIn(rank, list, engineHash, mixed, id), id);
     settleList(rank, id, list, kinds);
     return;
   }
   for (let tier: u32 = 0; tier < 4; tier++) setExtraCopies(rank, id, tier, 0);
-  if ((kinds & OTHERWISE) != 0) ownNameRemove(rank, engineHash);
+  if ((kinds & OTHERWISE) != 0) ownNameRemove(rank, engineHash, mixed);
   setKinds(rank, id, kinds, 0);
 }
 

@@ -36,7 +36,7 @@ import { Context, fence, FILLS, GATHERED_IDS, GATHERED_KEYS, header, WARMED } fr
 import { allocate, allocateZeroed } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
 import { CHUNK_LOG, chunkIn } from "./arena";
-import { mix } from "./mix";
+import { mix, mixWith, secretFirst, secretFlip, secretSecond } from "./mix";
 
 const SEGMENT_HEAD: usize = 64;
 /** Words of a segment's head. */
@@ -75,8 +75,9 @@ const SPLIT: u32 = 2;
 const TAG_BITS_LOW: u32 = 5;
 
 /**
- * Spreads any key over 64 bits (mix.ts). The upper half, which chooses the segment, is not uniform on purpose: with u uniform in 0 … 1 it is about 2^u − 1 (as a parabola). So segments at the low end are twice
- * as dense as at the high end, and fill one after the other instead of all at once: the table's size follows its
+ * Spreads any key over 64 bits (mix.ts). Costs more than a look at a bucket that is in the cache, so the writer does it once
+ * a key, and all that is done with a key takes the mixed word. The upper half, which chooses the segment, is not uniform on
+ * purpose: with u uniform in 0 … 1 it is about 2^u − 1 (as a parabola). So segments at the low end are twice as dense as at the high end, and fill one after the other instead of all at once: the table's size follows its
  * entries smoothly, at 5 to 9 bytes an entry in one part or another but always about 6.6 over all.
  *
  * Source of the curve: Martin, "Spiral storage", 1979.
@@ -84,7 +85,12 @@ const TAG_BITS_LOW: u32 = 5;
 // @ts-ignore: decorator
 @inline
 export function mixKey(key: u64): u64 {
-  const mixed = mix(key);
+  return bend(mix(key));
+}
+
+// @ts-ignore: decorator
+@inline
+function bend(mixed: u64): u64 {
   const uniform = mixed >> 32;
   const curved = uniform * (CURVE_START + ((uniform * CURVE_RISE) >> 32));
   return (curved & 0xffffffff00000000) | ((mixed ^ uniform) & 0xffffffff);
@@ -123,13 +129,24 @@ function matches(bucket: usize, mask: v128, wanted: v128): u32 {
   );
 }
 
-/** Address of the bucket that a search for `key` looks at first. */
+/** Address of the bucket that a search looks at first. */
 // @ts-ignore: decorator
 @inline
-export function homeBucket(root: usize, key: u64): usize {
-  const mixed = mixKey(key);
+export function homeBucket(root: usize, mixed: u64): usize {
   const segment = <usize>load<u32>(slotOf(root, mixed));
   return bucketOf(segment, <u32>mixed & load<u32>(segment, BUCKET_MASK));
+}
+
+/** Mixes `count` keys, their words to `mixed`, and writes the buckets that a search for each looks at first to `warmed`. */
+export function mixKeys(root: usize, count: u32, keys: usize, mixed: usize, warmed: usize): void {
+  const flip = secretFlip();
+  const first = secretFirst();
+  const second = secretSecond();
+  for (let i: usize = 0; i < <usize>count; i++) {
+    const word = bend(mixWith(load<u64>(keys + (i << 3)), flip, first, second));
+    store<u64>(mixed + (i << 3), word);
+    store<u32>(warmed + (i << 2), <u32>homeBucket(root, word));
+  }
 }
 
 /**
@@ -143,9 +160,8 @@ export function warmBuckets(count: u32): void {
   header().sink = sum;
 }
 
-/** The id under `key`, 0 when there is none. Readers may call it. */
-export function idFind(chunks: usize, root: usize, column: usize, key: u64): u32 {
-  const mixed = mixKey(key);
+/** The id under `key`, which is mixed to `mixed`; 0 when there is none. Readers may call it. */
+export function idFind(chunks: usize, root: usize, column: usize, key: u64, mixed: u64): u32 {
   const segment = <usize>load<u32>(slotOf(root, mixed));
   const bucketMask = load<u32>(segment, BUCKET_MASK);
   const masks = i32x4.splat(load<u32>(segment, TAG_MASK));
@@ -244,8 +260,7 @@ function isFull(root: usize, segment: usize, total: u32): bool {
  * @param total - entries that the table has.
  * @returns the root, which may be a new one.
  */
-export function idInsert(context: Context, root: usize, column: usize, key: u64, id: u32, total: u32): usize {
-  const mixed = mixKey(key);
+export function idInsert(context: Context, root: usize, column: usize, mixed: u64, id: u32, total: u32): usize {
   while (true) {
     const segment = <usize>load<u32>(slotOf(root, mixed));
     const isWide = id >> load<u32>(segment, ID_BITS) == 0;
@@ -274,9 +289,9 @@ function mayGrow(segment: usize, total: u32): bool {
   return <u64>total >= ENTRIES_PER_SEGMENT << load<u32>(segment, DEPTH);
 }
 
-/** Whether a new entry under `key` has to be refused (T2). */
-export function idIsClosed(root: usize, key: u64, total: u32): bool {
-  const segment = <usize>load<u32>(slotOf(root, mixKey(key)));
+/** Whether a new entry whose key is mixed to `mixed` has to be refused (T2). */
+export function idIsClosed(root: usize, mixed: u64, total: u32): bool {
+  const segment = <usize>load<u32>(slotOf(root, mixed));
   const isLarge = load<u32>(segment, BUCKET_MASK) + 1 >= BUCKETS_MAX;
   return isLarge && load<u32>(segment, COUNT) >= CLOSED_ENTRIES && !mayGrow(segment, total);
 }
@@ -428,9 +443,8 @@ function appendTo(low: usize, high: usize, bit: u64, mixed: u64, id: u32): void 
   store<u32>(segment, load<u32>(segment, COUNT) + 1, COUNT);
 }
 
-/** Takes an id out, found by the key in its column. False when it is not there. */
-export function idRemove(root: usize, key: u64, id: u32): bool {
-  const mixed = mixKey(key);
+/** Takes out an id whose key is mixed to `mixed`. False when it is not there. */
+export function idRemove(root: usize, mixed: u64, id: u32): bool {
   const segment = <usize>load<u32>(slotOf(root, mixed));
   const bucketMask = load<u32>(segment, BUCKET_MASK);
   const home = <u32>mixed & bucketMask;

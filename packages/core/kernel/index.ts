@@ -25,6 +25,7 @@ import {
 } from "./write";
 import { chunkOf, prefixAddress } from "./arena";
 import { resolve } from "./holding";
+import { mixKey } from "./id-table";
 import { match } from "./lookup";
 import { Reader, readerFree, readerMake } from "./match";
 import { contextRead, dump as dumpRows } from "./dump";
@@ -33,6 +34,8 @@ import { exportRankContexts, exportRows } from "./export";
 
 /** Added to the outcome of a store. */
 const EVICTED: u32 = 16;
+/** Added to the count that a removal or a store of known blocks returns. */
+const COUNT_EVICTED: u32 = 0x40000000;
 /** Outcome of a store to a context that another writer has dropped. */
 const CONTEXT_GONE: u32 = 4;
 
@@ -201,12 +204,6 @@ export function evictionsTake(out: usize): void {
   lockLeave();
 }
 
-/** Whether limits took blocks that nobody took notice of yet (`evictionsTake`). */
-export function hasEvictions(): bool {
-  const h = header();
-  return (h.evicted0 | h.evicted1 | h.evicted2) != 0;
-}
-
 /**
  * Stores a run (write.ts). `prefixes` is room for its prefix hashes, `notes` for a byte a block (write.ts). Returns an
  * outcome, 16 added when limits took blocks (`evictionsTake`), 32 when a note is not 0.
@@ -244,38 +241,39 @@ export function indexStore(
     const parentHash: u64 = hasParent ? load<u64>(prefixAddress(chunkOf(context, parent), parent)) : 0;
     const blockBytes = <usize>context.blockSize << 2;
     hashRun(tokens, blockBytes, blockBytes + (<usize>context.lookahead << 2), extras, !hasParent, parentHash, count, prefixes);
-    outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, skips, repeats, notes);
+    outcome = storeRun(context, rankSlot, tier, parent, count, prefixes, engineHashes, skips, repeats, notes);
   }
   finishWrite(context, count);
-  if ((h.evicted0 | h.evicted1 | h.evicted2) != 0) outcome |= EVICTED;
+  if (hasEvictions()) outcome |= EVICTED;
   lockLeave();
   return outcome;
 }
 
 function parentOf(context: Context, rankSlot: u32, engineHash: u64): u32 {
+  const mixed = mixKey(engineHash);
   for (let at = rankOf(rankSlot).first; at != 0; ) {
     const rank = changetype<RankInContext>(at);
     if (rank.context === context) {
-      const id = resolve(rank, engineHash);
+      const id = resolve(rank, engineHash, mixed);
       if (id != 0) return id;
       break;
     }
     at = rank.next;
   }
   const owner = ownerOfHolder(rankSlot);
-  return groupOf(owner).next == 0 ? 0 : parentInGroups(context, owner, engineHash);
+  return groupOf(owner).next == 0 ? 0 : parentInGroups(context, owner, engineHash, mixed);
 }
 
 /** A parent may be a block of any group of the rank. */
-function parentInGroups(context: Context, owner: u32, engineHash: u64): u32 {
+function parentInGroups(context: Context, owner: u32, engineHash: u64, mixed: u64): u32 {
   const main = groupRank(context, owner);
   if (main != 0) {
-    const id = resolve(changetype<RankInContext>(main), engineHash);
+    const id = resolve(changetype<RankInContext>(main), engineHash, mixed);
     if (id != 0) return id;
   }
   for (let slot = groupOf(owner).next; slot != 0; slot = groupOf(slot).next) {
     const group = groupRank(context, slot);
-    const id = group == 0 ? 0 : resolve(changetype<RankInContext>(group), engineHash);
+    const id = group == 0 ? 0 : resolve(changetype<RankInContext>(group), engineHash, mixed);
     if (id != 0) return id;
   }
   return 0;
@@ -290,14 +288,26 @@ export function indexHas(slot: u32, serial: u32, rankSlot: u32, low: u32, high: 
   return isKnown;
 }
 
-/** Adds copies of known blocks (write.ts). */
+/** A count with what a caller has to know of limits: `COUNT_EVICTED` in it says that they took blocks. */
+function counted(count: u32): u32 {
+  return hasEvictions() ? count | COUNT_EVICTED : count;
+}
+
+/** Whether limits took blocks that nobody took notice of yet (`evictionsTake`). */
+export function hasEvictions(): bool {
+  const h = header();
+  return (h.evicted0 | h.evicted1 | h.evicted2) != 0;
+}
+
+/** Adds copies of known blocks (write.ts). Returns how many it knew, `COUNT_EVICTED` added when limits took blocks. */
 export function indexStoreKnown(rankSlot: u32, tier: u32, count: u32, engineHashes: usize): u32 {
   lockTake();
   header().tick++;
   const known = storeKnown(rankSlot, tier, count, engineHashes);
   finishRank(rankSlot, count);
+  const outcome = counted(known);
   lockLeave();
-  return known;
+  return outcome;
 }
 
 /** Notes which blocks a holder has (write.ts). */
@@ -307,14 +317,15 @@ export function indexNoteHeld(holderSlot: u32, tier: u32, count: u32, engineHash
   lockLeave();
 }
 
-/** Takes copies away (write.ts). */
+/** Takes copies away (write.ts). Returns how many, `COUNT_EVICTED` added when limits took blocks. */
 export function indexRemove(rankSlot: u32, tier: u32, count: u32, engineHashes: usize, misses: usize): u32 {
   lockTake();
   header().tick++;
   const removed = removeRun(rankSlot, tier, count, engineHashes, misses);
   finishRank(rankSlot, count);
+  const outcome = counted(removed);
   lockLeave();
-  return removed;
+  return outcome;
 }
 
 function finishRank(rankSlot: u32, count: u32): void {
@@ -448,9 +459,9 @@ export function indexImport(
   const h = header();
   h.tick++;
   context.lastStore = h.tick;
-  let outcome = storeRun(context, rankSlot, tier, count, prefixes, engineHashes, 0, 0, 0);
+  let outcome = storeRun(context, rankSlot, tier, 0, count, prefixes, engineHashes, 0, 0, 0);
   finishWrite(context, count);
-  if ((h.evicted0 | h.evicted1 | h.evicted2) != 0) outcome |= EVICTED;
+  if (hasEvictions()) outcome |= EVICTED;
   lockLeave();
   return outcome;
 }

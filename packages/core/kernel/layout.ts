@@ -14,9 +14,10 @@
  *     149 KiB FILLS, GATHERED a segment being made (id-table.ts) yes
  *     152 KiB WARMED          buckets that a piece looks at      yes
  *     156 KiB TEMP_SET        a holder set being made            yes
- *     164 KiB RANKS           `Rank` by holder slot              yes
- *     420 KiB GROUPS          `Group` by holder slot (groups.ts) yes
- *     676 KiB HEAP            everything that grows:
+ *     164 KiB MIXED           mixed keys of a piece              yes
+ *     168 KiB RANKS           `Rank` by holder slot              yes
+ *     424 KiB GROUPS          `Group` by holder slot (groups.ts) yes
+ *     680 KiB HEAP            everything that grows:
  *
  *     Header.contexts ─▶ Context[slot] ─┬─ chunks ──▶ arena chunks of 1,024 blocks (arena.ts)
  *                                       │               prefix hash │ engine hash │ holder set │ bits
@@ -43,9 +44,12 @@ export const GATHERED_IDS: usize = 155136;
 /** Addresses of the buckets that a piece will look at, two a block. */
 export const WARMED: usize = 155648;
 export const TEMP_SET: usize = 159744;
-const RANKS: usize = 167936;
-const GROUPS: usize = 430080;
-export const HEAP: usize = 692224;
+/** Mixed words (id-table.ts) of a piece's keys: of its prefix hashes; behind them, of its engine hashes. */
+export const MIXED_PREFIXES: usize = 167936;
+export const MIXED_NAMES: usize = 169984;
+const RANKS: usize = 172032;
+const GROUPS: usize = 434176;
+export const HEAP: usize = 696320;
 
 /** As `RANK_SLOTS_MAX` in contract.ts. */
 export const RANK_SLOTS_MAX: u32 = 4096;

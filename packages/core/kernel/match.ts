@@ -28,7 +28,7 @@ import {
 } from "./layout";
 import { readerEnter, readerLeave, readerOpen } from "./epoch";
 import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./arena";
-import { idFind } from "./id-table";
+import { idFind, mixKey } from "./id-table";
 import { planeWord, SET_HEAD, setAt } from "./holder-set";
 import { localRank } from "./context";
 import { allocateScratch, releaseScratch } from "./heap";
@@ -162,7 +162,7 @@ export function locate(context: Context, guess: u32, hash: u64): usize {
   let chunk = chunkIn(chunks, id);
   let set: usize = chunk == 0 ? 0 : <usize>atomic.load<u32>(setAddress(chunk, id));
   if (set == 0 || load<u64>(prefixAddress(chunk, id)) != hash) {
-    id = idFind(chunks, context.directory, PREFIX_COLUMN, hash);
+    id = idFind(chunks, context.directory, PREFIX_COLUMN, hash, mixKey(hash));
     if (id == 0) return 0;
     chunk = chunkIn(chunks, id);
     if (chunk == 0) return 0;

@@ -20,8 +20,33 @@ import { TABLE_SECRET } from "./layout";
 // @ts-ignore: decorator
 @inline
 export function mix(key: u64): u64 {
-  const first = (key ^ load<u64>(TABLE_SECRET)) * load<u64>(TABLE_SECRET, 8);
-  return (first ^ (first >> 32)) * load<u64>(TABLE_SECRET, 16);
+  return mixWith(key, secretFlip(), secretFirst(), secretSecond());
+}
+
+/** The same for a loop that keeps the secret in locals: the compiler does not know that nothing writes over it. */
+// @ts-ignore: decorator
+@inline
+export function mixWith(key: u64, flip: u64, firstFactor: u64, secondFactor: u64): u64 {
+  const first = (key ^ flip) * firstFactor;
+  return (first ^ (first >> 32)) * secondFactor;
+}
+
+// @ts-ignore: decorator
+@inline
+export function secretFlip(): u64 {
+  return load<u64>(TABLE_SECRET);
+}
+
+// @ts-ignore: decorator
+@inline
+export function secretFirst(): u64 {
+  return load<u64>(TABLE_SECRET, 8);
+}
+
+// @ts-ignore: decorator
+@inline
+export function secretSecond(): u64 {
+  return load<u64>(TABLE_SECRET, 16);
 }
 
 /** Sets the secret of this memory: once, before any table is made. */

@@ -18,14 +18,24 @@ import { OTHERWISE, RankInContext, SEVERAL } from "./layout";
 import { allocateZeroed, release } from "./heap";
 import { chunkOf, prefixAddress, setAddress } from "./arena";
 import { mix } from "./mix";
+import { mixKey } from "./id-table";
 import { kindsOf } from "./holder-set";
 
 const FIRST: u32 = 15;
 
 // @ts-ignore: decorator
 @inline
-function homeOf(key: u64, capacity: u32): u32 {
-  return <u32>(((mix(key) >> 32) * <u64>capacity) >> 32);
+function homeOf(mixed: u64, capacity: u32): u32 {
+  // The lower half: the upper one is not uniform.
+  return <u32>(((mixed & 0xffffffff) * <u64>capacity) >> 32);
+}
+
+/** The same for a key that is not mixed yet: what it does without is the upper half. */
+// @ts-ignore: decorator
+@inline
+function homeOfKey(key: u64, capacity: u32): u32 {
+  const mixed = mix(key);
+  return homeOf(mixed ^ (mixed >> 32), capacity);
 }
 
 // @ts-ignore: decorator
@@ -48,15 +58,15 @@ function isGood(rank: RankInContext, at: usize): bool {
 // @ts-ignore: decorator
 @inline
 function distanceOf(key: u64, i: u32, capacity: u32): u32 {
-  const home = homeOf(key, capacity);
+  const home = homeOfKey(key, capacity);
   return i >= home ? i - home : i + capacity - home;
 }
 
 /** Address of the entry under `key`, 0 when there is none. */
-function seek(rank: RankInContext, key: u64): usize {
+function seek(rank: RankInContext, key: u64, mixed: u64): usize {
   const capacity = rank.ownNamesCapacity;
   if (rank.ownNamesCount == 0) return 0;
-  let i = homeOf(key, capacity);
+  let i = homeOf(mixed, capacity);
   for (let distance: u32 = 0; ; distance++) {
     const at = entryAt(rank.ownNames, i);
     if (load<u32>(at, 8) == 0) break;
@@ -68,30 +78,30 @@ function seek(rank: RankInContext, key: u64): usize {
   return 0;
 }
 
-/** The block that the rank itself calls `key`, 0 for none. */
-export function ownNameFind(rank: RankInContext, key: u64): u32 {
-  const at = seek(rank, key);
+/** The block that the rank itself calls `key`, which is mixed to `mixed` (id-table.ts); 0 for none. */
+export function ownNameFind(rank: RankInContext, key: u64, mixed: u64): u32 {
+  const at = seek(rank, key, mixed);
   return at != 0 && isGood(rank, at) ? load<u32>(at, 8) : 0;
 }
 
 /** Calls a block `key`; an entry there before is overwritten. */
-export function ownNamePut(rank: RankInContext, key: u64, id: u32): void {
+export function ownNamePut(rank: RankInContext, key: u64, mixed: u64, id: u32): void {
   const check = load<u32>(prefixAddress(chunkOf(rank.context, id), id));
   const meaning = (<u64>check << 32) | id;
-  const at = seek(rank, key);
+  const at = seek(rank, key, mixed);
   if (at != 0) {
     store<u64>(at, meaning, 8);
     return;
   }
   if ((rank.ownNamesCount + 1) * 20 > rank.ownNamesCapacity * 17) grow(rank);
   rank.ownNamesCount++;
-  place(rank, key, meaning);
+  place(rank, key, mixed, meaning);
 }
 
 /** Enters a key that is not there; there is room. */
-function place(rank: RankInContext, key: u64, meaning: u64): void {
+function place(rank: RankInContext, key: u64, mixed: u64, meaning: u64): void {
   const capacity = rank.ownNamesCapacity;
-  let i = homeOf(key, capacity);
+  let i = homeOf(mixed, capacity);
   let distance: u32 = 0;
   while (true) {
     const at = entryAt(rank.ownNames, i);
@@ -126,14 +136,16 @@ function grow(rank: RankInContext): void {
   rank.ownNamesCount = good;
   for (let i: u32 = 0; i < oldCapacity; i++) {
     const from = entryAt(old, i);
-    if (load<u32>(from, 8) != 0 && isGood(rank, from)) place(rank, load<u64>(from), load<u64>(from, 8));
+    if (load<u32>(from, 8) == 0 || !isGood(rank, from)) continue;
+    const key = load<u64>(from);
+    place(rank, key, mixKey(key), load<u64>(from, 8));
   }
   if (old != 0) release(rank.context, old);
 }
 
 /** Forgets what the rank calls `key`. */
-export function ownNameRemove(rank: RankInContext, key: u64): void {
-  let hole = seek(rank, key);
+export function ownNameRemove(rank: RankInContext, key: u64, mixed: u64): void {
+  let hole = seek(rank, key, mixed);
   if (hole == 0) return;
   const capacity = rank.ownNamesCapacity;
   let i = <u32>((hole - rank.ownNames) >> 4);

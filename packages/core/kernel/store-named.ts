@@ -4,6 +4,7 @@
  */
 import { groupOf, header, PIECE_BLOCKS, RankInContext, rankOf } from "./layout";
 import { addCopy, addName, resolve, stripName } from "./holding";
+import { mixKey } from "./id-table";
 import { listFirst, rankIn } from "./context";
 import { relieve } from "./reclaim";
 import { ownNamesGrowthBytes } from "./own-names";
@@ -19,10 +20,11 @@ export function storeNamed(slot: u32, tier: u32, count: u32, engineHashes: usize
   if (h.allocatedBytes + SLACK_BYTES + namesBytes(slot, count) > h.memoryBytesMax) return MEMORY_LIMIT;
   for (let i: u32 = 0; i < count; i++) {
     const engineHash = load<u64>(engineHashes + (<usize>i << 3));
-    const known = resolveInGroups(slot, engineHash);
+    const mixed = mixKey(engineHash);
+    const known = resolveInGroups(slot, engineHash, mixed);
     store<u8>(misses + i, known == 0 ? 1 : 0);
     if (known == 0) continue;
-    addTo(slot, tier, engineHash, changetype<RankInContext>(known), foundBlock);
+    addTo(slot, tier, engineHash, mixed, changetype<RankInContext>(known), foundBlock);
     if ((i & (PIECE_BLOCKS - 1)) == PIECE_BLOCKS - 1) relieve(changetype<RankInContext>(known).context);
   }
   return STORED;
@@ -39,33 +41,33 @@ function namesBytes(slot: u32, count: u32): u32 {
 let foundBlock: u32 = 0;
 
 /** The record of the holder, of any group of a rank, that has a block under a name; 0 for none. */
-function resolveInGroups(slot: u32, engineHash: u64): usize {
+function resolveInGroups(slot: u32, engineHash: u64, mixed: u64): usize {
   const owner = groupOf(slot).owner;
-  const own = resolveAt(owner, engineHash);
+  const own = resolveAt(owner, engineHash, mixed);
   if (own != 0) return own;
   for (let other = groupOf(owner).next; other != 0; other = groupOf(other).next) {
-    const found = resolveAt(other, engineHash);
+    const found = resolveAt(other, engineHash, mixed);
     if (found != 0) return found;
   }
   return 0;
 }
 
-function resolveAt(slot: u32, engineHash: u64): usize {
+function resolveAt(slot: u32, engineHash: u64, mixed: u64): usize {
   for (let at = rankOf(slot).first; at != 0; at = changetype<RankInContext>(at).next) {
-    foundBlock = resolve(changetype<RankInContext>(at), engineHash);
+    foundBlock = resolve(changetype<RankInContext>(at), engineHash, mixed);
     if (foundBlock != 0) return at;
   }
   return 0;
 }
 
-function addTo(slot: u32, tier: u32, engineHash: u64, source: RankInContext, id: u32): void {
+function addTo(slot: u32, tier: u32, engineHash: u64, mixed: u64, source: RankInContext, id: u32): void {
   const holder = source.rankSlot == slot ? source : rankIn(source.context, slot);
-  const known = resolve(holder, engineHash);
+  const known = resolve(holder, engineHash, mixed);
   listFirst(holder);
   if (known == id) {
-    addCopy(holder, tier, engineHash, id);
+    addCopy(holder, tier, engineHash, mixed, id);
     return;
   }
-  if (known != 0) stripName(holder, engineHash, known);
-  addName(holder, tier, engineHash, id);
+  if (known != 0) stripName(holder, engineHash, mixed, known);
+  addName(holder, tier, engineHash, mixed, id);
 }

@@ -5,8 +5,10 @@
  *
  *     hash       prefix hashes of the whole run
  *     limits     are there enough free ids and bytes for what is new? evict or refuse before anything is changed
- *     warm       load the buckets of both tables that the piece will need
+ *     follow     ids of the first blocks, while they are known and lie behind their parent, one after the other
+ *     warm       mix the prefix hashes of the others, load the directory's buckets that they will need
  *     find       ids of the blocks that are known; new ids and keys for the others
+ *     warm       the same for the names of what is new
  *     fence      so that no reader sees a set before the keys of its block
  *     apply      names, sets and counts, block by block (holding.ts)
  */
@@ -16,6 +18,8 @@ import {
   header,
   Header,
   HEADER,
+  MIXED_NAMES,
+  MIXED_PREFIXES,
   PIECE_BLOCKS,
   PIECE_IDS,
   RankInContext,
@@ -37,8 +41,16 @@ import {
   touchBlock,
 } from "./arena";
 import { heapReach } from "./heap";
-import { homeBucket, idFind, idIsClosed, idTableGrowthBytes, warmBuckets } from "./id-table";
-import { clearFromSets, freeZombies, kindsOf } from "./holder-set";
+import {
+  homeBucket,
+  idFind,
+  idIsClosed,
+  idTableGrowthBytes,
+  mixKey,
+  mixKeys,
+  warmBuckets,
+} from "./id-table";
+import { clearFromSets, freeZombies, kindsOf, setAt } from "./holder-set";
 import {
   addCopy,
   addName,
@@ -51,6 +63,7 @@ import {
   nameBlock,
   NO_COPY,
   removeCopy,
+  removeLast,
   resolve,
   reviveBlock,
   setKinds,
@@ -137,13 +150,14 @@ export function contextOpen(blockSize: u32, lookahead: u32, name: usize, nameByt
 }
 
 /**
- * Stores a run whose prefix hashes are at `prefixes`. `skips` is 0, or one byte a block: 1 is not to be stored. `notes` is
+ * Stores a run whose prefix hashes are at `prefixes`. `parent` is the block before it, 0 for none. `skips` is 0, or one byte a block: 1 is not to be stored. `notes` is
  * 0, or room for a byte a block.
  */
 export function storeRun(
   context: Context,
   rankSlot: u32,
   tier: u32,
+  parent: u32,
   count: u32,
   prefixes: usize,
   engineHashes: usize,
@@ -157,8 +171,8 @@ export function storeRun(
   const refused = makeRoom(rank, count, prefixes);
   if (refused != STORED) return refused;
   listFirst(rank);
-  if (notes != 0) memory.fill(notes, 0, count);
   let noted: u32 = 0;
+  let guess = parent + 1;
   for (let done: u32 = 0; done < count; done += PIECE_BLOCKS) {
     const piece = min(PIECE_BLOCKS, count - done);
     const offset = <usize>done << 3;
@@ -169,6 +183,7 @@ export function storeRun(
     noted |= storePiece(
       rank,
       tier,
+      guess,
       piece,
       prefixes + offset,
       engineHashes + offset,
@@ -176,6 +191,7 @@ export function storeRun(
       repeats == REPEATS_EACH,
       pieceNotes,
     );
+    guess = (load<u32>(PIECE_IDS + (<usize>(piece - 1) << 2)) & ID_MASK) + 1;
     freeZombies(context, false);
   }
   return noted == 0 ? STORED : STORED | NOTED;
@@ -186,8 +202,9 @@ function areRepeated(rank: RankInContext, tier: u32, count: u32, prefixes: usize
   const context = rank.context;
   for (let at: usize = 0; at < <usize>count << 3; at += 8) {
     const engineHash = load<u64>(engineHashes + at);
-    const id = resolve(rank, engineHash);
-    if (id == 0 || !hasCopy(rank, tier, engineHash, id)) return false;
+    const mixed = mixKey(engineHash);
+    const id = resolve(rank, engineHash, mixed);
+    if (id == 0 || !hasCopy(rank, tier, engineHash, mixed, id)) return false;
     if (load<u64>(prefixAddress(chunkOf(context, id), id)) != load<u64>(prefixes + at)) return false;
   }
   return true;
@@ -210,9 +227,12 @@ function hasRoomFor(context: Context, count: u32, prefixes: usize, engineHashes:
 function isAnyClosed(context: Context, count: u32, prefixes: usize, engineHashes: usize): bool {
   for (let at: usize = 0; at < <usize>count << 3; at += 8) {
     const prefix = load<u64>(prefixes + at);
+    let mixed = mixKey(prefix);
+    if (idIsClosed(context.directory, mixed, context.directoryCount) && findBlock(context, prefix, mixed) == 0)
+      return true;
     const name = load<u64>(engineHashes + at);
-    if (idIsClosed(context.directory, prefix, context.directoryCount) && findBlock(context, prefix) == 0) return true;
-    if (idIsClosed(context.names, name, context.namesCount) && findNamed(context, name) == 0) return true;
+    mixed = mixKey(name);
+    if (idIsClosed(context.names, mixed, context.namesCount) && findNamed(context, name, mixed) == 0) return true;
   }
   return false;
 }
@@ -265,7 +285,8 @@ function storeBytes(rank: RankInContext, count: u32): u32 {
 function countUnknown(context: Context, count: u32, prefixes: usize): u32 {
   let unknown: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const id = findBlock(context, load<u64>(prefixes + (<usize>i << 3)));
+    const prefix = load<u64>(prefixes + (<usize>i << 3));
+    const id = findBlock(context, prefix, mixKey(prefix));
     if (id == 0) unknown++;
     // Not to be evicted for its own store.
     else touchBlock(chunkOf(context, id), id);
@@ -275,13 +296,14 @@ function countUnknown(context: Context, count: u32, prefixes: usize): u32 {
 
 // @ts-ignore: decorator
 @inline
-function findBlock(context: Context, prefix: u64): u32 {
-  return idFind(context.chunks, context.directory, PREFIX_COLUMN, prefix);
+function findBlock(context: Context, prefix: u64, mixed: u64): u32 {
+  return idFind(context.chunks, context.directory, PREFIX_COLUMN, prefix, mixed);
 }
 
 function storePiece(
   rank: RankInContext,
   tier: u32,
+  guess: u32,
   count: u32,
   prefixes: usize,
   engineHashes: usize,
@@ -291,52 +313,83 @@ function storePiece(
 ): u32 {
   const context = rank.context;
   let noted: u32 = 0;
-  warmPiece(context, count, prefixes, engineHashes);
-  findPiece(context, count, prefixes, engineHashes, skips);
+  const known = skips == 0 ? followKnown(context, guess, count, prefixes) : 0;
+  const offset = <usize>known << 3;
+  mixKeys(context.directory, count - known, prefixes + offset, MIXED_PREFIXES + offset, WARMED);
+  warmBuckets(count - known);
+  findPiece(context, known, count, prefixes, engineHashes, skips);
+  warmNames(rank, count, engineHashes);
   fence();
   for (let i: u32 = 0; i < count; i++) {
     const found = load<u32>(PIECE_IDS + (<usize>i << 2));
+    if (notes != 0) store<u8>(notes + i, 0);
     if ((found & IS_SKIPPED) != 0) continue;
     const engineHash = load<u64>(engineHashes + (<usize>i << 3));
     let note: u32 = 0;
     if ((found & IS_NEW) != 0) {
       context.prefixCount++;
-      note = storeNew(rank, tier, engineHash, found & ID_MASK);
+      note = storeNew(rank, tier, engineHash, load<u64>(MIXED_NAMES + (<usize>i << 3)), found & ID_MASK);
     } else {
       note = storeFound(rank, tier, engineHash, found, load<u64>(prefixes + (<usize>i << 3)), isRepeatNoted);
     }
-    noted |= note;
-    if (note != 0 && notes != 0) store<u8>(notes + i, note);
+    if (note == 0) continue;
+    noted = note;
+    if (notes != 0) store<u8>(notes + i, note);
   }
   return noted;
 }
 
-function warmPiece(context: Context, count: u32, prefixes: usize, engineHashes: usize): void {
-  const directory = context.directory;
-  const names = context.names;
-  for (let at: usize = 0; at < <usize>count << 3; at += 8) {
-    store<u32>(WARMED + at, <u32>homeBucket(directory, load<u64>(prefixes + at)));
-    store<u32>(WARMED + at, <u32>homeBucket(names, load<u64>(engineHashes + at)), 4);
+/** Fills PIECE_IDS for the first blocks of a piece, as many as are known and lie one behind the other from `guess` on. */
+function followKnown(context: Context, guess: u32, count: u32, prefixes: usize): u32 {
+  let known: u32 = 0;
+  for (; known < count; known++) {
+    const id = guess + known;
+    if (!isBlockAt(context, id, load<u64>(prefixes + (<usize>known << 3)))) break;
+    store<u32>(PIECE_IDS + (<usize>known << 2), id);
+    touchBlock(chunkOf(context, id), id);
   }
-  warmBuckets(2 * count);
+  return known;
 }
 
-/** Fills PIECE_IDS. What is new gets an id and its keys, and is entered; nobody sees it before it has a set. */
-function findPiece(context: Context, count: u32, prefixes: usize, engineHashes: usize, skips: usize): void {
+/** Mixes the names that will be looked up, and warms their buckets: of new blocks; for a rank with names of its own, of all. */
+function warmNames(rank: RankInContext, count: u32, engineHashes: usize): void {
+  const names = rank.context.names;
+  const wanted: u32 = rank.ownNamesCount == 0 ? IS_NEW : ~0;
+  let warmed: u32 = 0;
+  for (let i: usize = 0; i < <usize>count; i++) {
+    if ((load<u32>(PIECE_IDS + (i << 2)) & wanted) == 0) continue;
+    const mixed = mixKey(load<u64>(engineHashes + (i << 3)));
+    store<u64>(MIXED_NAMES + (i << 3), mixed);
+    store<u32>(WARMED + (<usize>warmed << 2), <u32>homeBucket(names, mixed));
+    warmed++;
+  }
+  warmBuckets(warmed);
+}
+
+/** Fills PIECE_IDS from `from` on. What is new gets an id and its keys, and is entered; nobody sees it before it has a set. */
+function findPiece(
+  context: Context,
+  from: u32,
+  count: u32,
+  prefixes: usize,
+  engineHashes: usize,
+  skips: usize,
+): void {
   let guess: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
+  for (let i = from; i < count; i++) {
     const out = PIECE_IDS + (<usize>i << 2);
     if (skips != 0 && load<u8>(skips + i) != 0) {
       store<u32>(out, IS_SKIPPED);
       continue;
     }
     const prefix = load<u64>(prefixes + (<usize>i << 3));
-    let id = isBlockAt(context, guess, prefix) ? guess : findBlock(context, prefix);
+    const mixed = load<u64>(MIXED_PREFIXES + (<usize>i << 3));
+    let id = isBlockAt(context, guess, prefix) ? guess : findBlock(context, prefix, mixed);
     if (id != 0) {
       store<u32>(out, id);
       touchBlock(chunkOf(context, id), id);
     } else {
-      id = makeBlock(context, prefix, load<u64>(engineHashes + (<usize>i << 3)));
+      id = makeBlock(context, prefix, mixed, load<u64>(engineHashes + (<usize>i << 3)));
       store<u32>(out, id | IS_NEW);
     }
     guess = id + 1;
@@ -351,25 +404,25 @@ function isBlockAt(context: Context, id: u32, prefix: u64): bool {
   return chunk != 0 && load<u32>(setAddress(chunk, id)) != 0 && load<u64>(prefixAddress(chunk, id)) == prefix;
 }
 
-function makeBlock(context: Context, prefix: u64, engineHash: u64): u32 {
+function makeBlock(context: Context, prefix: u64, mixed: u64, engineHash: u64): u32 {
   const id = allocateBlock(context);
   const chunk = chunkOf(context, id);
   store<u64>(prefixAddress(chunk, id), prefix);
   store<u64>(engineAddress(chunk, id), engineHash);
   beginUntouched(chunk, id);
-  enterBlock(context, id, prefix);
+  enterBlock(context, id, mixed);
   return id;
 }
 
-function storeNew(rank: RankInContext, tier: u32, engineHash: u64, id: u32): u32 {
-  if (rank.ownNamesCount == 0 && findNamed(rank.context, engineHash) == 0) {
-    nameBlock(rank.context, id, engineHash);
+function storeNew(rank: RankInContext, tier: u32, engineHash: u64, mixed: u64, id: u32): u32 {
+  if (rank.ownNamesCount == 0 && findNamed(rank.context, engineHash, mixed) == 0) {
+    nameBlock(rank.context, id, engineHash, mixed);
     setKinds(rank, id, 0, 1 << tier);
     return 0;
   }
-  const other = resolve(rank, engineHash);
-  if (other != 0) stripName(rank, engineHash, other);
-  addName(rank, tier, engineHash, id);
+  const other = resolve(rank, engineHash, mixed);
+  if (other != 0) stripName(rank, engineHash, mixed, other);
+  addName(rank, tier, engineHash, mixed, id);
   return other == 0 ? 0 : NOTE_RENAMED;
 }
 
@@ -386,25 +439,26 @@ function storeFound(
   const set: usize = chunk == 0 ? 0 : <usize>load<u32>(setAddress(chunk, id));
   if (set == 0) {
     // An earlier block of this very run took the last copy of this one away (contract.ts S4), so it is new after all.
-    const fresh = makeBlock(context, prefix, engineHash);
+    const fresh = makeBlock(context, prefix, mixKey(prefix), engineHash);
     fence();
     context.prefixCount++;
-    return storeNew(rank, tier, engineHash, fresh);
+    return storeNew(rank, tier, engineHash, mixKey(engineHash), fresh);
   }
   const isPlain = rank.ownNamesCount == 0 && load<u64>(engineAddress(chunk, id)) == engineHash && isNamed(chunk, id);
   if (isPlain && !isDead(set) && kindsOf(set, rank.local) == 0) {
     setKinds(rank, id, 0, 1 << tier);
     return 0;
   }
-  const known = resolve(rank, engineHash);
+  const mixed = mixKey(engineHash);
+  const known = resolve(rank, engineHash, mixed);
   if (known == id) {
-    if (isRepeatNoted && hasCopy(rank, tier, engineHash, id)) return NOTE_REPEATED;
-    addCopy(rank, tier, engineHash, id);
+    if (isRepeatNoted && hasCopy(rank, tier, engineHash, mixed, id)) return NOTE_REPEATED;
+    addCopy(rank, tier, engineHash, mixed, id);
     return 0;
   }
-  if (known != 0) stripName(rank, engineHash, known);
+  if (known != 0) stripName(rank, engineHash, mixed, known);
   if (isDead(set)) reviveBlock(context, id, engineHash);
-  addName(rank, tier, engineHash, id);
+  addName(rank, tier, engineHash, mixed, id);
   return known == 0 ? 0 : NOTE_RENAMED;
 }
 
@@ -413,11 +467,12 @@ export function storeKnown(rankSlot: u32, tier: u32, count: u32, engineHashes: u
   let known: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const engineHash = load<u64>(engineHashes + (<usize>i << 3));
+    const mixed = mixKey(engineHash);
     for (let at = rankOf(rankSlot).first; at != 0; at = changetype<RankInContext>(at).next) {
       const rank = changetype<RankInContext>(at);
-      const id = resolve(rank, engineHash);
+      const id = resolve(rank, engineHash, mixed);
       if (id == 0) continue;
-      addCopy(rank, tier, engineHash, id);
+      addCopy(rank, tier, engineHash, mixed, id);
       if ((++known & (PIECE_BLOCKS - 1)) == 0) relieve(rank.context);
       break;
     }
@@ -432,8 +487,9 @@ export function noteHeldRun(holderSlot: u32, tier: u32, count: u32, engineHashes
     const rank = changetype<RankInContext>(at);
     for (let i: u32 = 0; i < count; i++) {
       const engineHash = load<u64>(engineHashes + (<usize>i << 3));
-      const id = resolve(rank, engineHash);
-      if (id != 0 && hasCopy(rank, tier, engineHash, id)) store<u8>(notes + i, 1);
+      const mixed = mixKey(engineHash);
+      const id = resolve(rank, engineHash, mixed);
+      if (id != 0 && hasCopy(rank, tier, engineHash, mixed, id)) store<u8>(notes + i, 1);
     }
   }
 }
@@ -453,8 +509,7 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
     const piece = min(PIECE_BLOCKS, count - done);
     warmRemovals(changetype<RankInContext>(first).context, piece, engineHashes + (<usize>done << 3));
     for (let i = done; i < done + piece; i++) {
-      const engineHash = load<u64>(engineHashes + (<usize>i << 3));
-      const taken = removeOne(first, tier, engineHash, load<u32>(PIECE_IDS + (<usize>(i - done) << 2)));
+      const taken = removeOne(first, tier, load<u64>(engineHashes + (<usize>i << 3)), i - done);
       store<u8>(misses + i, taken == NO_COPY ? 1 : taken == LAST_COPY ? 2 : 0);
       if (taken != NO_COPY) removed++;
     }
@@ -463,39 +518,51 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
   return removed;
 }
 
-/** Finds the agreed blocks of a piece, their ids to PIECE_IDS, and warms what taking them out will need. */
+/**
+ * Finds the agreed blocks of a piece, their ids to PIECE_IDS, and warms what taking them out will need. MIXED_PREFIXES is 0
+ * for those that others hold as well.
+ */
 function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
-  for (let i: usize = 0; i < count; i++)
-    store<u32>(WARMED + (i << 2), <u32>homeBucket(context.names, load<u64>(engineHashes + (i << 3))));
+  mixKeys(context.names, count, engineHashes, MIXED_NAMES, WARMED);
   warmBuckets(count);
   let found: u32 = 0;
   for (let i: usize = 0; i < count; i++) {
-    const id = findNamed(context, load<u64>(engineHashes + (i << 3)));
+    const id = findNamed(context, load<u64>(engineHashes + (i << 3)), load<u64>(MIXED_NAMES + (i << 3)));
     store<u32>(PIECE_IDS + (i << 2), id);
     if (id == 0) continue;
-    const prefix = load<u64>(prefixAddress(chunkOf(context, id), id));
-    store<u32>(WARMED + (<usize>found << 2), <u32>homeBucket(context.directory, prefix));
+    const chunk = chunkOf(context, id);
+    const set = <usize>load<u32>(setAddress(chunk, id));
+    store<u64>(MIXED_PREFIXES + (i << 3), 0);
+    // What others hold as well stays in the directory.
+    if (set == 0 || setAt(set).rankCount > 1) continue;
+    const mixed = mixKey(load<u64>(prefixAddress(chunk, id)));
+    store<u64>(MIXED_PREFIXES + (i << 3), mixed);
+    store<u32>(WARMED + (<usize>found << 2), <u32>homeBucket(context.directory, mixed));
     found++;
   }
   warmBuckets(found);
 }
 
-/** `agreed` is the block that the first context called so before this piece, 0 for none. */
-function removeOne(first: usize, tier: u32, engineHash: u64, agreed: u32): u32 {
+/** `position` is in the piece: PIECE_IDS has the block that the first context called so before it, 0 for none. */
+function removeOne(first: usize, tier: u32, engineHash: u64, position: u32): u32 {
+  const agreed = load<u32>(PIECE_IDS + (<usize>position << 2));
+  const mixed = load<u64>(MIXED_NAMES + (<usize>position << 3));
   const rank = changetype<RankInContext>(first);
   if (agreed != 0 && rank.ownNamesCount == 0 && isAgreed(rank.context, agreed, engineHash)) {
+    const mixedPrefix = load<u64>(MIXED_PREFIXES + (<usize>position << 3));
+    if (mixedPrefix != 0 && removeLast(rank, tier, agreed, mixedPrefix, mixed)) return LAST_COPY;
     const kinds = kindsOf(setOfBlock(rank.context, agreed), rank.local);
     // Held under that name alone: what nearly every removal finds.
     if (kinds != 0 && kinds <= TIER_KINDS) {
-      const taken = removeCopy(rank, tier, engineHash, agreed);
+      const taken = removeCopy(rank, tier, engineHash, mixed, agreed);
       if (taken != NO_COPY) return taken;
     }
   }
   for (let at = first; at != 0; at = changetype<RankInContext>(at).next) {
     const other = changetype<RankInContext>(at);
-    const id = resolve(other, engineHash);
+    const id = resolve(other, engineHash, mixed);
     if (id == 0) continue;
-    const taken = removeCopy(other, tier, engineHash, id);
+    const taken = removeCopy(other, tier, engineHash, mixed, id);
     if (taken != NO_COPY) return taken;
   }
   return NO_COPY;

@@ -146,7 +146,10 @@ const NO_RANK = -1;
 const EVICTED = 16;
 /** Added when a block has a note (kernel/write.ts). */
 const NOTED = 32;
-const REPEAT_RULES: readonly RepeatRule[] = ["count", "skip_all", "skip_each"];
+/** As REPEATS_… in kernel/write.ts. */
+const REPEAT_CODES: Readonly<Record<RepeatRule, number>> = { count: 0, skip_all: 1, skip_each: 2 };
+/** Added to the count of a removal or a store of known blocks (kernel/index.ts). */
+const COUNT_EVICTED = 0x4000_0000;
 const KERNEL_REASONS = ["context_limit", "prefix_limit", "memory_limit"] as const;
 const STATS_WORDS = 9;
 const FAULT_WORDS = 3;
@@ -349,17 +352,24 @@ export class PrefixIndex implements IndexWriter {
       const hasParked = family.some((slot) => this.#park.storeCountOf(slot) > 0);
       // The kernel leaves the hashes alone, but attaching writes the next store's over them.
       const stored = hasParked ? this.#scratch.hashes.slice(0, 2 * blockCount) : null;
-      const rest = [rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra] as const;
       const isPassed =
         !hasSkips && hasParked && repeats === "skip_each" && this.#skipParked(rankSlot, tier, blockCount);
-      const rule = [hasSkips || isPassed ? this.#scratch.skips.byteOffset : 0, repeats] as const;
-      let stillOpen = contextId;
-      let result = this.#store(contextId, ...rest, ...rule);
-      for (let attempt = 0; result === "gone" && attempt < REOPEN_MAX; attempt++) {
-        // Dropped by another writer between opening and storing.
-        stillOpen = this.openContext(key, rankSlot);
-        result = this.#store(stillOpen, ...rest, ...rule);
-      }
+      const skipsAt = hasSkips || isPassed ? this.#scratch.skips.byteOffset : 0;
+      let result: StoreOutcome | "gone" = "gone";
+      for (let attempt = 0; result === "gone" && attempt <= REOPEN_MAX; attempt++)
+        result = this.#store(
+          // Dropped by another writer between opening and storing.
+          attempt === 0 ? contextId : this.openContext(key, rankSlot),
+          rankSlot,
+          tier,
+          blockCount,
+          hasParent,
+          parentLow,
+          parentHigh,
+          hasExtra,
+          skipsAt,
+          repeats,
+        );
       outcome = result === "gone" ? "rejected_memory_limit" : result;
       if (isPassed && outcome === "stored") this.#noteSkipped(blockCount);
       if (outcome === "parked") {
@@ -416,7 +426,7 @@ export class PrefixIndex implements IndexWriter {
       hasExtra ? extraDigests.byteOffset : 0,
       skipsAt,
       prefixesAt,
-      repeats === null ? 0 : REPEAT_RULES.indexOf(repeats),
+      repeats === null ? 0 : REPEAT_CODES[repeats],
       repeats === null ? 0 : notes.byteOffset,
     );
     if ((outcome & EVICTED) !== 0) this.#reportEvictions();
@@ -632,9 +642,9 @@ export class PrefixIndex implements IndexWriter {
   storeKnownBlocks(rankSlot: number, tier: Tier, blockCount: number): number {
     checkRankSlot(rankSlot);
     checkBlockCount(blockCount);
-    const known = this.#kernel.indexStoreKnown(rankSlot, tier, blockCount, this.#scratch.hashes.byteOffset);
-    if (this.#kernel.hasEvictions() !== 0) this.#reportEvictions();
-    return known;
+    return this.#countOf(
+      this.#kernel.indexStoreKnown(rankSlot, tier, blockCount, this.#scratch.hashes.byteOffset),
+    );
   }
 
   /** See `IndexWriter.removeBlocks`. */
@@ -645,8 +655,9 @@ export class PrefixIndex implements IndexWriter {
     const parked =
       this.#park.storeCountOf(rankSlot) > 0 ? this.#removeParked(rankSlot, tier, blockCount) : null;
     const left = blockCount - (parked?.count ?? 0);
-    let removed = this.#kernel.indexRemove(rankSlot, tier, left, hashes.byteOffset, notes.byteOffset);
-    if (this.#kernel.hasEvictions() !== 0) this.#reportEvictions();
+    let removed = this.#countOf(
+      this.#kernel.indexRemove(rankSlot, tier, left, hashes.byteOffset, notes.byteOffset),
+    );
     if (parked !== null && parked.count > 0) {
       removed += parked.count;
       hashes.set(parked.hashes);
@@ -656,6 +667,13 @@ export class PrefixIndex implements IndexWriter {
     this.#removedCount += removed;
     this.#unknownRemovalCount += blockCount - removed;
     return removed;
+  }
+
+  /** The count in an outcome of the kernel, after what it says of limits was reported. */
+  #countOf(outcome: number): number {
+    if (outcome < COUNT_EVICTED) return outcome;
+    this.#reportEvictions();
+    return outcome - COUNT_EVICTED;
   }
 
   /** Takes what waits under these names out of the park, once a name; the names left move to the front of scratch. */
