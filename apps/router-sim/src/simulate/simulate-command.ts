@@ -1,10 +1,13 @@
 /** The `simulate` command: options, the run of each policy, the table, the JSON. */
-import { join, parse } from "node:path";
+import { existsSync } from "node:fs";
+import { join, parse, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
 import { COST_MODEL_NAMES, type CostModelName } from "@kvsync/engine-sim";
 import { Command, Option } from "commander";
 
 import { coded, numberParser, parsePolicies } from "../option-parsers.ts";
-import { POLICY_NAMES, type PolicyName } from "../policy/policies.ts";
+import { type CustomPolicy, POLICY_NAMES, type PolicyName } from "../policy/policies.ts";
 import { describeProvenance, provenanceOf } from "../report/provenance.ts";
 import { checkReportFiles, writeReportFile } from "../report/report-file.ts";
 import {
@@ -15,7 +18,7 @@ import {
 } from "../workload/workload-source.ts";
 import { requestLines } from "./request-csv.ts";
 import { simulate, type SimulationRun } from "./simulation.ts";
-import type { SimulationSettings } from "./simulation-settings.ts";
+import { SimulationError, type SimulationSettings } from "./simulation-settings.ts";
 import { simulationTable, speedLine } from "./simulation-table.ts";
 
 const U32_MAX = 4_294_967_295;
@@ -27,6 +30,7 @@ const PERCENT = 100;
 interface SimulateFlags {
   readonly workload: WorkloadSource;
   readonly policy: readonly PolicyName[];
+  readonly policyFile?: string;
   readonly engines: number;
   readonly model: CostModelName;
   readonly blockSize?: number;
@@ -63,6 +67,7 @@ export function simulateCommand(write: (line: string) => void): Command {
     .option("--policy <names>", `comma-separated, of ${POLICY_NAMES.join(", ")}, or all`, parsePolicies, [
       "kvsync" as const,
     ])
+    .option("--policy-file <file>", "module that exports a policy of your own, run after these")
     .option("--engines <n>", "engines", numberParser(1, ENGINES_MAX), 16)
     .addOption(
       new Option("--model <name>", "model and GPUs, which give steps their times")
@@ -127,16 +132,19 @@ function eventOptions(command: Command): void {
 }
 
 async function runSimulate(flags: SimulateFlags, write: (line: string) => void): Promise<void> {
-  const csvPaths = flags.policy.map((policy) => requestsPath(flags, policy));
+  const custom = flags.policyFile === undefined ? [] : [await readPolicyFile(flags.policyFile)];
+  const policies = [...flags.policy, ...custom];
+  const names = policies.map((policy) => (typeof policy === "string" ? policy : policy.name));
+  const csvPaths = names.map((name) => requestsPath(flags, name, names.length));
   await checkReportFiles([flags.json, ...csvPaths]);
   const provenance = await provenanceOf(flags.seed);
   write(describeProvenance(provenance));
   const workload = await openWorkload(flags.workload, flags.seed);
   const runs: SimulationRun[] = [];
-  for (const policy of flags.policy) {
+  for (const [i, policy] of policies.entries()) {
     const run = simulate(workload, settingsOf(flags, policy));
-    write(speedLine(policy, run.speed));
-    const csvPath = requestsPath(flags, policy);
+    write(speedLine(run.result.config.policy, run.speed));
+    const csvPath = csvPaths[i];
     if (csvPath !== undefined && run.requests !== null)
       await writeReportFile(csvPath, requestLines(run.requests));
     runs.push({ ...run, requests: null });
@@ -148,13 +156,29 @@ async function runSimulate(flags: SimulateFlags, write: (line: string) => void):
 }
 
 /** Of several policies, `a/b.csv` becomes `a/b.kvsync.csv`; undefined when none is asked for. */
-function requestsPath({ requestsCsv, policy: all }: SimulateFlags, policy: PolicyName): string | undefined {
-  if (requestsCsv === undefined || all.length === 1) return requestsCsv;
+function requestsPath({ requestsCsv }: SimulateFlags, policy: string, count: number): string | undefined {
+  if (requestsCsv === undefined || count === 1) return requestsCsv;
   const { dir, name, ext } = parse(requestsCsv);
   return join(dir, `${name}.${policy}${ext}`);
 }
 
-function settingsOf(flags: SimulateFlags, policy: PolicyName): SimulationSettings {
+/** Loads the module and takes its `policy`. */
+async function readPolicyFile(file: string): Promise<CustomPolicy> {
+  const wrong = (actual: string): SimulationError => {
+    const expected = `a module that exports "policy" with a name of its own and a function "make"`;
+    const facts = { code: "simulation_setting_wrong", setting: "policy-file", actual, expected } as const;
+    return new SimulationError(facts, `--policy-file ${file}: ${actual}; expected ${expected}`);
+  };
+  const path = resolve(file);
+  if (!existsSync(path)) throw wrong("no such file");
+  const { policy } = (await import(pathToFileURL(path).href)) as { readonly policy?: Partial<CustomPolicy> };
+  const { name, make } = policy ?? {};
+  if (name === undefined || make === undefined) throw wrong('no usable "policy"');
+  if (POLICY_NAMES.some((known) => known === name)) throw wrong(`the name ${name} is taken`);
+  return { name, make };
+}
+
+function settingsOf(flags: SimulateFlags, policy: PolicyName | CustomPolicy): SimulationSettings {
   return {
     seed: flags.seed,
     policy,

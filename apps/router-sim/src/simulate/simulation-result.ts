@@ -11,13 +11,13 @@
  */
 import type { CostModelName } from "@kvsync/engine-sim";
 
-import type { PolicyName } from "../policy/policies.ts";
 import type { LatencyData } from "./latency-histogram.ts";
 
 /** How a run was set up; with the workload it determines the result. */
 export interface SimulationConfig {
   readonly seed: number;
-  readonly policy: PolicyName;
+  /** A `PolicyName`, or the name of a custom policy. */
+  readonly policy: string;
   /** `Workload.name`. */
   readonly workload: string;
   readonly engineCount: number;

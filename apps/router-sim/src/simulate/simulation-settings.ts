@@ -2,14 +2,14 @@
 import { CodedError } from "@kvsync/core";
 import { COST_MODELS, type CostModelName } from "@kvsync/engine-sim";
 
-import type { PolicyName } from "../policy/policies.ts";
+import type { CustomPolicy, PolicyName } from "../policy/policies.ts";
 import type { Workload } from "../workload/workload.ts";
 import type { SimulationConfig } from "./simulation-result.ts";
 
 /** How a run is set up. Everything optional has its default beside it in `resolveSettings`. */
 export interface SimulationSettings {
   readonly seed: number;
-  readonly policy: PolicyName;
+  readonly policy: PolicyName | CustomPolicy;
   readonly engineCount: number;
   readonly costModel?: CostModelName | undefined;
   /** Tokens per KV block; divides the workload's blocks. */
@@ -68,6 +68,7 @@ const U32_MAX = 4_294_967_295;
 /** Complete settings. */
 export interface ResolvedSimulation {
   readonly config: SimulationConfig;
+  readonly policy: PolicyName | CustomPolicy;
   readonly keepRequests: boolean;
 }
 
@@ -94,7 +95,7 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
     throw wrong("eventPath", "direct", "wire: only streams with sequence numbers can lose and repair");
   const config: SimulationConfig = {
     seed: check("seed", settings.seed, 0, U32_MAX),
-    policy: settings.policy,
+    policy: typeof settings.policy === "string" ? settings.policy : settings.policy.name,
     workload: workload.name,
     engineCount: check("engineCount", settings.engineCount, 1, ENGINES_MAX),
     costModel,
@@ -124,7 +125,7 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
       HISTORY_MESSAGES_MAX,
     ),
   };
-  return { config, keepRequests: settings.keepRequests ?? false };
+  return { config, policy: settings.policy, keepRequests: settings.keepRequests ?? false };
 }
 
 function check(setting: string, value: number, min: number, max: number): number {

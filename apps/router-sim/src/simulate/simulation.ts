@@ -140,7 +140,7 @@ export class Simulation {
     const capacityTokens = config.blockCount * blockSize;
     const members = workers.map((worker) => ({ worker, capacityTokens }));
     this.#book = new LoadBook(members);
-    this.#policy = makePolicy(config.policy, members, seed);
+    this.#policy = makePolicy(this.#settings.policy, members, seed);
     this.#future = this.#policy.knowledge === "everything" ? new WorkloadFuture(workload) : null;
     this.#recorder = new Recorder(config, workers, keepRequests ? workload.requestCount : 0);
     this.#recorder.sample(0, 0);
