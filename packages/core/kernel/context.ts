@@ -174,12 +174,15 @@ export function contextVictim(rankSlot: u32): Context | null {
   return oldest;
 }
 
-/** Drops a context: nobody finds it any more, and its memory goes when the readers in it have left. */
-export function contextDrop(context: Context): void {
+/**
+ * Drops a context: nobody finds it any more, and its memory goes when the readers in it have left. `limit` (losses.ts) is why, if
+ * it has blocks.
+ */
+export function contextDrop(context: Context, limit: u32): void {
   const h = header();
   // Before the context is out of sight: a reader that misses it finds its ranks marked.
   for (let local: u32 = 0; local < context.localCount; local++)
-    if (localRank(context, local).blockCount > 0) markEvicted(localRank(context, local).rankSlot);
+    if (localRank(context, local).blockCount > 0) markEvicted(localRank(context, local).rankSlot, limit);
   atomic.store<u32>(changetype<usize>(context) + offsetof<Context>("serial"), 0);
   h.contextCount--;
   h.contextsVersion++;

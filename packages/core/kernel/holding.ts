@@ -38,7 +38,7 @@ import {
   tiersInList,
 } from "./name-list";
 import { wordCapacity, wordCount, wordEntry, wordFind, wordPut, wordRemove } from "./word-table";
-import { markEvicted } from "./losses";
+import { LOST_TO_MEMORY, markEvicted } from "./losses";
 import { release } from "./heap";
 import { LIMBO_MEMORY, retire } from "./epoch";
 
@@ -245,7 +245,7 @@ function addSeveral(
 function forgetFirstName(rank: RankInContext, list: usize, id: u32): void {
   const first = listNameAt(list, 0);
   dropFromList(rank, list, first == listUnread(list) ? listNameAt(list, 1) : first, id);
-  markEvicted(rank.rankSlot);
+  markEvicted(rank.rankSlot, LOST_TO_MEMORY);
   header().evicted2++;
   settleList(rank, id, list, kindsOf(setOfBlock(rank.context, id), rank.local));
 }

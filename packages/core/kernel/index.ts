@@ -148,9 +148,9 @@ export function rankBlocks(rankSlot: u32): u32 {
   return blocks;
 }
 
-/** Address of rank 0's `hasLost` (layout.ts); the next rank's is 32 bytes on. Readers on a hot path load it. */
+/** Address of rank 0's `lostTo` (layout.ts); the next rank's is 32 bytes on. Readers on a hot path load it. */
 export function rankLossesAt(): usize {
-  return changetype<usize>(rankOf(0)) + offsetof<Rank>("hasLost");
+  return changetype<usize>(rankOf(0)) + offsetof<Rank>("lostTo");
 }
 
 /** Says which rank slot stands for a rank's engine, for its share of contexts. */

@@ -132,8 +132,8 @@ export class Rank {
   first: usize;
   /** Blocks held, over all contexts and tiers. */
   blockCount: u32;
-  /** 1 from when a limit took blocks of the rank until it is cleared: the rank under-reports. Readers look at it. */
-  hasLost: u32;
+  /** The limit (losses.ts) that last took blocks of the rank, until it is cleared: the rank under-reports. Readers look at it. */
+  lostTo: u32;
   /** The rank slot that stands for the rank's engine, plus 1; 0: the rank itself. */
   owner: u32;
   /** Scratch of `contextVictim`, by the slot that stands for an engine: contexts that only this engine lives in. */

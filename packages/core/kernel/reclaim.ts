@@ -11,7 +11,7 @@ import { CHUNK_LOG, chunkOf, clockNext, freeBlock, setAddress } from "./arena";
 import { addReference, canonical, dropReference, freeZombies, kindsOf, planeWord, setAt } from "./holder-set";
 import { evictFromRank, forgetBlock, isDead } from "./holding";
 import { contextDrop, contextFree, localRank } from "./context";
-import { markEvicted } from "./losses";
+import { LOST_TO_MEMORY, markEvicted } from "./losses";
 
 /** Blocks that each write sweeps at least: with 256 a million is done after 4,000 writes, at about a microsecond each. */
 const SWEEP_BLOCKS: u32 = 256;
@@ -52,7 +52,8 @@ export function finishWrite(context: Context | null, written: u32): void {
 
 /** Drops a context whose last block went and which takes much: its memory is worth making it again. */
 export function dropIfLarge(context: Context): void {
-  if (context.prefixCount == 0 && context.bytes > EMPTY_BYTES_MAX && context.serial != 0) contextDrop(context);
+  if (context.prefixCount == 0 && context.bytes > EMPTY_BYTES_MAX && context.serial != 0)
+    contextDrop(context, 0);
 }
 
 /** Drops the contexts that have been empty for some time: engines load an adapter, serve it, and never again. */
@@ -62,7 +63,7 @@ function dropEmpty(): void {
   for (let slot: u32 = 0; slot < h.contextSlots; slot++) {
     const context = contextAt(slot);
     if (context.serial == 0 || context.prefixCount > 0) continue;
-    if (context.lastStore + EMPTY_WRITES <= h.tick) contextDrop(context);
+    if (context.lastStore + EMPTY_WRITES <= h.tick) contextDrop(context, 0);
   }
 }
 
@@ -122,10 +123,10 @@ export function sweepAll(context: Context): void {
 }
 
 /**
- * Evicts up to `count` blocks (CLOCK): in the order of the arena, which is about that of storing, those passed over that were
+ * Evicts up to `count` blocks (CLOCK) for a limit (losses.ts): in the order of the arena, which is about that of storing, those passed over that were
  * matched or stored again since the hand last came by. Returns how many went.
  */
-export function evict(context: Context, count: u32): u32 {
+export function evict(context: Context, count: u32, limit: u32): u32 {
   let evicted: u32 = 0;
   while (evicted < count) {
     const id = clockNext(context);
@@ -134,7 +135,7 @@ export function evict(context: Context, count: u32): u32 {
     if (isDead(set)) {
       context.deadCount--;
     } else {
-      evictFromRanks(context, set, id);
+      evictFromRanks(context, set, id, limit);
       context.prefixCount--;
       context.hasEvicted = 1;
       evicted++;
@@ -156,13 +157,13 @@ export function relieve(context: Context): void {
     freeZombies(context, true);
     reclaim();
     if (h.allocatedBytes <= h.memoryBytesMax) return;
-    const evicted = evict(context, RELIEF_BLOCKS);
+    const evicted = evict(context, RELIEF_BLOCKS, LOST_TO_MEMORY);
     if (evicted == 0) return;
     h.evicted2 += evicted;
   }
 }
 
-function evictFromRanks(context: Context, set: usize, id: u32): void {
+function evictFromRanks(context: Context, set: usize, id: u32, limit: u32): void {
   const words = <u32>setAt(set).words;
   for (let word: u32 = 0; word < words; word++) {
     let locals: u64 = 0;
@@ -171,7 +172,7 @@ function evictFromRanks(context: Context, set: usize, id: u32): void {
       const local = (word << 6) | <u32>ctz(locals);
       const rank = localRank(context, local);
       evictFromRank(rank, id, kindsOf(set, local));
-      markEvicted(rank.rankSlot);
+      markEvicted(rank.rankSlot, limit);
     }
   }
 }

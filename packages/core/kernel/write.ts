@@ -82,6 +82,7 @@ import {
 } from "./context";
 import { dropIfLarge, evict, reclaim, relieve, startSweep, sweepAll } from "./reclaim";
 import { ownNamesGrowthBytes } from "./own-names";
+import { LOST_TO_CONTEXTS, LOST_TO_MEMORY, LOST_TO_PREFIXES } from "./losses";
 
 export const STORED: u32 = 0;
 export const UNKNOWN_PARENT: u32 = 1;
@@ -134,7 +135,7 @@ export function contextOpen(blockSize: u32, lookahead: u32, name: usize, nameByt
     const victim = contextVictim(rankSlot);
     if (victim !== null) {
       h.evicted0 += victim.prefixCount;
-      contextDrop(victim);
+      contextDrop(victim, LOST_TO_CONTEXTS);
     }
   }
   reclaim();
@@ -247,7 +248,7 @@ function makeRoom(rank: RankInContext, count: u32, prefixes: usize): u32 {
   if (!isNearPrefixes && !isNearMemory) return STORED;
   const fresh = countUnknown(context, count, prefixes);
   if (context.prefixCount + fresh > h.prefixesMax)
-    h.evicted1 += evict(context, context.prefixCount + fresh - h.prefixesMax);
+    h.evicted1 += evict(context, context.prefixCount + fresh - h.prefixesMax, LOST_TO_PREFIXES);
   return isNearMemory ? makeBytes(rank, fresh) : STORED;
 }
 
@@ -262,13 +263,13 @@ function makeBytes(rank: RankInContext, fresh: u32): u32 {
     const others = leastRecentlyStored(context);
     if (context.prefixCount >= 2 * fresh && (others === null || others.prefixCount < context.prefixCount)) {
       // Ids are what is short: with them the tables have room too.
-      h.evicted2 += evict(context, fresh + (context.chunkCount << 4));
+      h.evicted2 += evict(context, fresh + (context.chunkCount << 4), LOST_TO_MEMORY);
       reclaim();
       return hasFreeIds(context, fresh) || h.limboCount > 0 ? STORED : MEMORY_LIMIT;
     }
     if (others === null) return MEMORY_LIMIT;
     h.evicted2 += others.prefixCount;
-    contextDrop(others);
+    contextDrop(others, LOST_TO_MEMORY);
     reclaim();
   }
   return STORED;
@@ -582,5 +583,5 @@ export function rankClear(rankSlot: u32): void {
     dropIfLarge(context);
   }
   owner.blockCount = 0;
-  owner.hasLost = 0;
+  owner.lostTo = 0;
 }

@@ -112,6 +112,7 @@ export {
 } from "./sync/sync-report.ts";
 export {
   EVENT_DROP_REASONS,
+  EVICTIONS,
   FAULT_COSTS,
   HARMLESS_FIELDS,
   HEALED_BY,

@@ -15,6 +15,7 @@
 import {
   type ContextSummary,
   digestPromptKeys,
+  EVICTIONS,
   type MatchResult,
   type PrefixReader,
   type Trust,
@@ -41,9 +42,6 @@ export interface MatchDependencies {
   /** Milliseconds since the epoch, of the board's clock. */
   readonly now: () => number;
 }
-
-/** Of a rank that lost blocks in this moment. Which limit it was, the board tells in the next. */
-const JUST_EVICTED: RankTrust = { trust: "partial", reason: "context_evicted" };
 
 /**
  * Block sizes that one lookup tries. Each costs hashing the prompt once more; a fleet has one or two. One engine brings at most
@@ -166,8 +164,9 @@ function lowerTrustOfLosers(
   reader: PrefixReader,
 ): void {
   for (const candidate of candidates) {
-    if (candidate.trust.trust !== "exact" || !reader.rankHasLost(candidate.rankSlot)) continue;
-    candidate.trust = JUST_EVICTED;
+    const limit = candidate.trust.trust === "exact" ? reader.rankLostTo(candidate.rankSlot) : null;
+    if (limit === null) continue;
+    candidate.trust = { trust: "partial", reason: EVICTIONS[limit].reason };
     counts.exact -= 1;
     counts.partial += 1;
   }

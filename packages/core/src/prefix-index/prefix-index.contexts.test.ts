@@ -60,7 +60,7 @@ describe("Too many contexts", () => {
     few.store(1, { ...BASE, model: "other" }, 50);
     expect([few.matched(BASE), few.matched({ ...BASE, model: "other" })]).toEqual([2, 2]);
     expect(few.evictions).toEqual([]);
-    expect(few.reader.rankHasLost(0)).toBe(false);
+    expect(few.reader.rankLostTo(0)).toBe(null);
     expect(few.index.stats().contextCount).toBe(2);
   });
 
@@ -93,19 +93,28 @@ describe("Too many contexts", () => {
       contextCountMax: 8,
       onEviction: (_reason, _blockCount, rankSlots) => {
         for (const slot of rankSlots)
-          heard.push(slot, Number(few.reader.rankHasLost(slot)), few.matched(BASE));
+          heard.push(slot, Number(few.reader.rankLostTo(slot) === "context_limit"), few.matched(BASE));
       },
     });
     few.store(0, BASE, 0);
     for (let i = 1; i < 8; i++) few.store(i, adapter(i), i);
-    expect(few.reader.rankHasLost(0)).toBe(false);
+    expect(few.reader.rankLostTo(0)).toBe(null);
     few.store(9, adapter(100), 100, other);
     expect(heard).toEqual([0, 1, 0]);
-    expect(few.reader.rankHasLost(0)).toBe(true);
+    expect(few.reader.rankLostTo(0)).toBe("context_limit");
     few.index.clearRank(0);
-    expect(few.reader.rankHasLost(0)).toBe(false);
-    expect(few.reader.rankHasLost(1)).toBe(false);
+    expect(few.reader.rankLostTo(0)).toBe(null);
+    expect(few.reader.rankLostTo(1)).toBe(null);
   });
+});
+
+test("a rank that lost blocks to the limit of a context's prefixes is marked with that limit", () => {
+  few = new Few({ prefixesPerContextMax: 2 });
+  few.store(0, BASE, 0);
+  few.index.scratch.tokens.set([8, 9]);
+  few.index.scratch.hashes.set([100, 1, 101, 1]);
+  few.index.storeBlocks(few.index.openContext(BASE, 1), 1, 0, 2, false, 0, 0, false);
+  expect([few.reader.rankLostTo(0), few.reader.rankLostTo(1)]).toEqual(["prefix_limit", null]);
 });
 
 describe("Empty contexts", () => {
@@ -151,13 +160,14 @@ describe("Empty contexts", () => {
   test("of ten thousand models that come and go leave the memory of the process where it was", () => {
     const program = fileURLToPath(new URL("../../test/vanishing-models.mjs", import.meta.url));
     const output = execFileSync(process.execPath, ["--expose-gc", program], { encoding: "utf8" });
-    const { early, late } = JSON.parse(output) as Record<
-      "early" | "late",
+    const { empty, early, late, idle } = JSON.parse(output) as Record<
+      "empty" | "early" | "late" | "idle",
       { rss: number; allocated: number }
     >;
     console.log(`rss ${early.rss} then ${late.rss}, allocated ${early.allocated} then ${late.allocated}`);
     expect(late.rss / early.rss).toBeLessThan(1.15);
     expect(late.allocated / early.allocated).toBeLessThan(1.1);
+    expect(idle.allocated - empty.allocated).toBeLessThan(65_536);
   });
 
   test("do not keep a parked store beyond its age", () => {

@@ -61,8 +61,8 @@ class Chains {
     return 0;
   }
 
-  hasLost(rankSlot: number): boolean {
-    return this.#reader.rankHasLost(rankSlot);
+  lostTo(rankSlot: number): string | null {
+    return this.#reader.rankLostTo(rankSlot);
   }
 
   /** Of rows as snapshots hold them: the way by which prefix hashes can be given. */
@@ -239,7 +239,7 @@ describe("Chosen situations", () => {
     const many = new Chains();
     for (const name of names.slice(0, 1000)) many.store(0, 5, [name]);
     expect(many.index.check()).toEqual([]);
-    expect([many.lost.get("memory_limit"), many.hasLost(0)]).toEqual([new Set([0]), true]);
+    expect([many.lost.get("memory_limit"), many.lostTo(0)]).toEqual([new Set([0]), "memory_limit"]);
     cost((i) => i);
     expect(cost(() => 5) / cost((i) => i)).toBeLessThan(8);
   });

@@ -6,7 +6,7 @@
  *
  * (kernel/match.ts, `Reader`.) The caller writes a query into `tokens` or `hashes`, asks, and reads the rows: nothing is copied.
  */
-import type { ContextKey, MatchResult } from "./contract.ts";
+import type { ContextKey, EvictionReason, MatchResult } from "./contract.ts";
 import { HOLDER_SLOTS_MAX, LOOKAHEAD_MAX, MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
 import type { ContextSummary } from "./context-table.ts";
 import { CONTEXT_RECORD_BYTES, keyText, listContexts, serialOf, slotOf } from "./context-table.ts";
@@ -31,9 +31,11 @@ export const DUMP_ROW_WORDS = 5;
 const HOLDERS = 4 * HOLDER_SLOTS_MAX;
 const DUMP_ROWS_MAX = Math.floor((MATCH_ROW_WORDS * RANK_SLOTS_MAX) / DUMP_ROW_WORDS);
 
+/** By the kernel's number of a limit (kernel/losses.ts). */
+const LIMITS: readonly (EvictionReason | null)[] = [null, "context_limit", "prefix_limit", "memory_limit"];
 const NO_CONTEXTS: readonly ContextSummary[] = [];
 const RECORD_WORDS = 13;
-/** From one rank's flag for lost blocks to the next one's (kernel/layout.ts, `Rank.hasLost`). */
+/** From one rank's word for lost blocks to the next one's (kernel/layout.ts, `Rank.lostTo`). */
 const RANK_WORDS = 8;
 const [LINE, BLOCK_COUNT, ROW_COUNT] = [0, 1, 2];
 const [ROWS, PIECES, TOKENS, HASHES, EXTRAS] = [8, 9, 10, 11, 12];
@@ -125,13 +127,14 @@ export class PrefixReader {
   }
 
   /**
-   * Whether limits took blocks of a rank since it was last cleared: it under-reports. Asked after a lookup, it is true of what
+   * The limit that last took blocks of a rank since it was cleared: it under-reports. Asked after a lookup, it is true of what
    * the lookup saw. One load.
    *
    * @param rankSlot - 0 … RANK_SLOTS_MAX − 1.
+   * @returns null when no limit took any.
    */
-  rankHasLost(rankSlot: number): boolean {
-    return Atomics.load(this.#rankLosses, RANK_WORDS * rankSlot) !== 0;
+  rankLostTo(rankSlot: number): EvictionReason | null {
+    return LIMITS[Atomics.load(this.#rankLosses, RANK_WORDS * rankSlot)] ?? null;
   }
 
   /** The id of a context, −1 when there is none with this key. A Map lookup, while contexts neither come nor go. */
