@@ -238,7 +238,8 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     "every panel's query returns data from a fleet with some traffic and some loss",
     async () => {
       await steady.server.applyFault({ kind: "drop", percent: 30 }, 0);
-      await steady.server.applyFault({ kind: "poison", form: "unknown_event_type" }, 0);
+      for (const form of ["unknown_event_type", "unknown_field"] as const)
+        await steady.server.applyFault({ kind: "poison", form }, 0);
       let empty = panelQueries();
       await until(
         "all panels have data",
