@@ -90,6 +90,10 @@ class OneEngine implements Transport {
     return { close: () => undefined };
   }
 
+  listen(): never {
+    throw new Error("no engine connects here");
+  }
+
   requestReplay(_endpoint: string, _from: number, _patience: ReplayPatience, events: ReplayEvents) {
     setImmediate(() => {
       events.message(encodeReplayEnd(new Uint8Array(0), "plain").slice(1));
@@ -155,6 +159,7 @@ async function run(isMetered: boolean): Promise<number> {
       sharedIndex: null,
       prefixHashes: "public",
       restoreFrom: null,
+      publisherRanges: [],
       board: memory,
       logLevel: level.memory,
       tracedRatio: null,
