@@ -45,7 +45,9 @@ const streams = Array.from({ length: RANKS }, (_, rankSlot) => ({
       groups: {
         main: null,
         mainBlockSize: 4,
+        mainKind: "full_attention" as const,
         contextBlockSize: 4,
+        scoutedCount: 1,
         groups: [],
         others: [],
         isSetAside: false,

@@ -10,8 +10,14 @@ const BLOCK_SIZE = 16;
 const RANKS = 32;
 const ROUNDS = 15;
 const LOOKUPS = 20;
-const WINDOW: GroupShape = { index: 1, rule: "window", windowTokens: 1_024, blockSize: BLOCK_SIZE };
-const STATES: GroupShape = { index: 2, rule: "last", windowTokens: 0, blockSize: BLOCK_SIZE };
+const WINDOW: GroupShape = {
+  index: 1,
+  rule: "window",
+  kind: "sliding_window",
+  windowTokens: 1_024,
+  blockSize: BLOCK_SIZE,
+};
+const STATES: GroupShape = { index: 2, rule: "last", kind: "mamba", windowTokens: 0, blockSize: BLOCK_SIZE };
 
 interface Subject {
   readonly name: string;

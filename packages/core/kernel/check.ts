@@ -196,6 +196,11 @@ function checkNames(context: Context, rank: RankInContext): void {
   if (good < atLeast || good > atMost) fault(8, rank.rankSlot, good);
 }
 
+/** What a group of the rank has for `Rank.owner` (groups.ts G4). */
+function engineOf(rankSlot: u32): u32 {
+  return rankOf(rankSlot).owner == 0 ? rankSlot + 1 : rankOf(rankSlot).owner;
+}
+
 /** The lists of groups: each group slot in use in its owner's list once, alignments and the count of loose ranks (I15). */
 function checkGroups(): void {
   let listed: u32 = 0;
@@ -204,10 +209,11 @@ function checkGroups(): void {
     const rank = groupOf(rankSlot);
     for (let slot = rank.next; slot != 0; slot = groupOf(slot).next) {
       if (slot < FIRST_GROUP_SLOT || groupOf(slot).owner != rankSlot || groupOf(slot).rule == 0) fault(15, rankSlot, slot);
+      if (groupOf(slot).kind == 0 || rankOf(slot).owner != engineOf(rankSlot)) fault(15, rankSlot, slot);
       listed++;
     }
     if (rank.next == 0) continue;
-    if (rank.hasMain == 0) loose++;
+    if (rank.kind == 0) loose++;
     const alignment = alignmentOf(rankSlot);
     if (rank.alignment != (alignment > <u64>0xffffffff ? 0 : <u32>alignment)) fault(15, rankSlot, rank.alignment);
   }

@@ -32,11 +32,11 @@ export function contextsInit(max: u32): void {
   memory.fill(h.contexts, 0, bytes);
 }
 
-/** The context with this slot and serial, null when it was dropped. */
+/** The context with this slot and serial, null when it was dropped. No context has serial 0, which empty slots have. */
 // @ts-ignore: decorator
 @inline
 export function contextOf(slot: u32, serial: u32): Context | null {
-  if (slot >= header().contextSlots) return null;
+  if (serial == 0 || slot >= header().contextSlots) return null;
   const context = contextAt(slot);
   return atomic.load<u32>(changetype<usize>(context) + offsetof<Context>("serial")) == serial ? context : null;
 }

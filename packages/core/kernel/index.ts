@@ -2,7 +2,7 @@
  * What the kernel exports. u64 arguments come as two words: a bigint made for a call would cost more than the call. Calls
  * that write take the lock themselves; those of readers take none.
  */
-import { Context, contextAt, EVICTED_RANKS, groupOf, header, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, EVICTED_RANKS, groupOf, header, Header, HEADER, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit, seedOf } from "./xxh3";
 import { hashRun } from "./block-hash";
 import { mixInit } from "./mix";
@@ -142,7 +142,7 @@ export function contextsVersion(): u32 {
 /** Blocks held by a rank over all contexts: by its main group; without one, by the group that has most. */
 export function rankBlocks(rankSlot: u32): u32 {
   let blocks = rankOf(rankSlot).blockCount;
-  if (groupOf(rankSlot).hasMain != 0) return blocks;
+  if (groupOf(rankSlot).kind != 0) return blocks;
   for (let slot = groupOf(rankSlot).next; slot != 0; slot = groupOf(slot).next)
     blocks = max(blocks, rankOf(slot).blockCount);
   return blocks;
@@ -156,6 +156,7 @@ export function rankLossesAt(): usize {
 /** Says which rank slot stands for a rank's engine, for its share of contexts. */
 export function rankOwner(rankSlot: u32, owner: u32): void {
   rankOf(rankSlot).owner = owner + 1;
+  for (let slot = groupOf(rankSlot).next; slot != 0; slot = groupOf(slot).next) rankOf(slot).owner = owner + 1;
 }
 
 /**
@@ -344,28 +345,43 @@ export function indexStoreNamed(slot: u32, tier: u32, count: u32, engineHashes: 
 }
 
 /** Notes that a rank has a main group with blocks of so many tokens (groups.ts). */
-export function rankMain(rankSlot: u32, blockSize: u32): void {
+export function rankMain(rankSlot: u32, blockSize: u32, index: u32, kind: u32): void {
   lockTake();
-  mainOpen(rankSlot, blockSize);
+  mainOpen(rankSlot, blockSize, index, kind);
   lockLeave();
 }
 
 /** Opens a further group of a rank (groups.ts). Returns its holder slot, 0 when there is none left. */
-export function rankGroup(rankSlot: u32, index: u32, rule: u32, window: u32, blockSize: u32): u32 {
+export function rankGroup(rankSlot: u32, index: u32, rule: u32, kind: u32, window: u32, blockSize: u32): u32 {
   lockTake();
-  const slot = groupOpen(rankSlot, index, rule, window, blockSize);
-  if (slot != 0) {
-    rankOf(slot).owner = rankOf(rankSlot).owner == 0 ? rankSlot + 1 : rankOf(rankSlot).owner;
-  }
+  const slot = groupOpen(rankSlot, index, rule, kind, window, blockSize);
   lockLeave();
   return slot;
 }
 
 /** Opens a group in a slot of the caller's choice, which is free: for what comes from another memory. */
-export function rankGroupAt(slot: u32, rankSlot: u32, index: u32, rule: u32, window: u32, blockSize: u32): void {
+export function rankGroupAt(
+  slot: u32,
+  rankSlot: u32,
+  index: u32,
+  rule: u32,
+  kind: u32,
+  window: u32,
+  blockSize: u32,
+): void {
   lockTake();
-  if (groupOf(slot).rule == 0) groupPut(slot, rankSlot, index, rule, window, blockSize);
+  if (groupOf(slot).rule == 0) groupPut(slot, rankSlot, index, rule, kind, window, blockSize);
   lockLeave();
+}
+
+/** Address of the groups' records (layout.ts), 32 bytes each. What is read while the version is odd, or changes, is in change. */
+export function groupsAt(): usize {
+  return changetype<usize>(groupOf(0));
+}
+
+/** Odd while a list of groups changes, and raised by each change. */
+export function groupsVersion(): u32 {
+  return atomic.load<u32>(HEADER + offsetof<Header>("groupsVersion"));
 }
 
 /** Group slots in use. */

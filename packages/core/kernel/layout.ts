@@ -156,10 +156,10 @@ export class Group {
   window: u32;
   /** Tokens of a block; in a rank's own record those of its main group. */
   blockSize: u32;
-  /** The engine's number of the group. */
+  /** The engine's number of the group; in a rank's own record that of its main group. */
   index: u32;
-  /** In a rank's own record: whether it has a main group. */
-  hasMain: u32;
+  /** Number of its kind (contract.ts, GROUP_KINDS); in a rank's own record that of its main group, 0 while it has none. */
+  kind: u32;
   /** In a rank's own record: tokens that a match is a multiple of. */
   alignment: u32;
 }

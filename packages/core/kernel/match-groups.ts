@@ -89,7 +89,7 @@ function hasLooseRanks(context: Context): bool {
   if (header().looseCount == 0) return false;
   for (let local: u32 = 0; local < context.localCount; local++) {
     const slot = localRank(context, local).rankSlot;
-    if (slot >= RANK_SLOTS_MAX && groupOf(slot).rule != 0 && groupOf(groupOf(slot).owner).hasMain == 0) return true;
+    if (slot >= RANK_SLOTS_MAX && groupOf(slot).rule != 0 && groupOf(groupOf(slot).owner).kind == 0) return true;
   }
   return false;
 }
@@ -192,7 +192,7 @@ function cutRows(reader: Reader, context: Context): void {
     const held = load<u32>(at, 4);
     const rank = groupOf(rankSlot);
     // Rows of a rank without a main group come from its groups.
-    const usable = rank.next == 0 ? held : rank.hasMain == 0 ? 0 : sink(reader, context, rankSlot, held);
+    const usable = rank.next == 0 ? held : rank.kind == 0 ? 0 : sink(reader, context, rankSlot, held);
     if (usable == 0) {
       reader.rowCount--;
       memory.copy(at, rowAt(reader, reader.rowCount), ROW_WORDS << 2);
@@ -216,7 +216,7 @@ function addLooseRows(reader: Reader, context: Context, walked: u32): void {
     const slot = localRank(context, local).rankSlot;
     if (slot < RANK_SLOTS_MAX || groupOf(slot).rule == 0) continue;
     const owner = groupOf(slot).owner;
-    if (groupOf(owner).hasMain != 0 || firstHere(context, owner) != slot) continue;
+    if (groupOf(owner).kind != 0 || firstHere(context, owner) != slot) continue;
     const usable = sink(reader, context, owner, walked);
     if (usable == 0) continue;
     const at = rowAt(reader, reader.rowCount);
@@ -277,7 +277,7 @@ function sink(reader: Reader, context: Context, rankSlot: u32, end: u32): u32 {
   const tokens = groupOf(rankSlot).alignment;
   const alignment = tokens / context.blockSize;
   if (alignment == 0 || alignment * context.blockSize != tokens) return 0;
-  if (groupOf(rankSlot).hasMain != 0 && groupOf(rankSlot).blockSize % context.blockSize != 0) return 0;
+  if (groupOf(rankSlot).kind != 0 && groupOf(rankSlot).blockSize % context.blockSize != 0) return 0;
   const count = readGroups(reader, context, rankSlot);
   if (count == NOT_HERE) return 0;
   end -= end % alignment;

@@ -82,7 +82,9 @@ export {
   type IndexWriter,
   MATCH_ROW_WORDS,
   type MatchResult,
+  GROUP_KINDS,
   GROUP_RULES,
+  type GroupKind,
   type GroupRule,
   type GroupShape,
   GROUPS_PER_RANK_MAX,
@@ -92,7 +94,9 @@ export {
   type StoreOutcome,
   type Tier,
   TIERS,
+  UNNUMBERED_GROUP,
 } from "./prefix-index/contract.ts";
+export type { HeldGroup } from "./prefix-index/group-table.ts";
 export { encodeExtraKeys, saltDigest, type BytesDigester } from "./block-hash/extra-keys.ts";
 export { digestPromptKeys, type MediaItem } from "./block-hash/prompt-keys.ts";
 export {

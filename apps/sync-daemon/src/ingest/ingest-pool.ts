@@ -72,7 +72,7 @@ export class IngestPool implements RankFollower {
   readonly #dependencies: PoolDependencies;
   readonly #assignments = new Map<number, Assignment>();
   /** Of a snapshot, by rank slot, until their rank is followed or forgotten. */
-  readonly #parked = new Map<number, ParkedRecord[]>();
+  readonly #parked: Map<number, readonly ParkedRecord[]>;
   /** By worker: there from the start, so that none moved is a figure too. */
   readonly #stolen: readonly Counter[];
   /** Moves under way, by rank slot. */
@@ -94,9 +94,7 @@ export class IngestPool implements RankFollower {
       dependencies.metrics.counter(STREAM_METRICS.streamWorkStolen, { worker: `ingest-${number}` }),
     );
     const restored = workers[0]?.restored;
-    if (restored?.kind !== "restored") return;
-    for (const store of restored.parked)
-      this.#parked.set(store.rankSlot, [...(this.#parked.get(store.rankSlot) ?? []), store]);
+    this.#parked = new Map(restored?.kind === "restored" ? restored.parked : []);
   }
 
   /**

@@ -36,7 +36,7 @@ export function restoreSnapshot(
         ? incomplete(stream)
         : stream,
     );
-    const parked = streams.flatMap(({ rankSlot }) => index.takeParked(rankSlot));
+    const parked = new Map(streams.map(({ rankSlot }) => [rankSlot, index.takeParked(rankSlot)] as const));
     return { kind: "restored", createdMs: head.createdMs, rows, streams, parked };
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;

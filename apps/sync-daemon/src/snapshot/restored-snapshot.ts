@@ -11,7 +11,7 @@ export type RestoredSnapshot =
       readonly createdMs: number;
       readonly rows: number;
       readonly streams: readonly SnapshotStream[];
-      /** Stores that wait for their parents; whoever follows their rank gets them. */
-      readonly parked: readonly ParkedRecord[];
+      /** Stores of a rank and of its groups that wait for their parents, in the order of parking; by rank slot. */
+      readonly parked: ReadonlyMap<number, readonly ParkedRecord[]>;
     }
   | { readonly kind: "refused"; readonly code: string; readonly message: string };

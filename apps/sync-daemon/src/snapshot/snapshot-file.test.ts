@@ -42,7 +42,9 @@ function headOf(slots: readonly number[]): SnapshotHead {
           groups: {
             main: 0,
             mainBlockSize: 4,
+            mainKind: "full_attention",
             contextBlockSize: 4,
+            scoutedCount: 1,
             groups: [],
             others: [],
             isSetAside: false,

@@ -41,6 +41,7 @@ import {
   type ContextKey,
   EVENT_DROP_REASONS,
   type EventDropReason,
+  GROUP_KINDS,
   GROUP_RULES,
   type GroupRule,
   GROUPS_PER_RANK_MAX,
@@ -94,6 +95,8 @@ const rankSlot = z
 const mark = z.object({ sequenceNumber: z.int().min(-1), low: z.int(), high: z.int(), atMs: z.number() });
 const dropReason = z.enum(EVENT_DROP_REASONS as readonly [EventDropReason]);
 const trustReason = z.enum(TRUST_REASON_NAMES as readonly [TrustReason]);
+/** Files written before kinds were kept have none. */
+const groupKind = z.enum(GROUP_KINDS).default("none");
 const groupShape = z.object({
   slot: z
     .int()
@@ -101,6 +104,7 @@ const groupShape = z.object({
     .max(HOLDER_SLOTS_MAX - 1),
   index: z.int().min(-1).max(0xffff_ffff),
   rule: z.enum(Object.keys(GROUP_RULES) as [GroupRule]),
+  kind: groupKind,
   windowTokens: u32,
   blockSize: z.int().min(1).max(0xffff_ffff),
 });
@@ -114,7 +118,9 @@ const position = z.object({
     groups: z.object({
       main: z.int().min(-1).nullable(),
       mainBlockSize: count,
+      mainKind: groupKind,
       contextBlockSize: count,
+      scoutedCount: count.default(0),
       groups: z.array(groupShape).max(GROUPS_PER_RANK_MAX),
       others: z.array(z.tuple([z.int().min(-1), dropReason])).max(64),
       isSetAside: z.boolean(),
@@ -375,8 +381,8 @@ function holderSlots({ rankSlot: slot, position: { applier } }: SnapshotStream):
 }
 
 function openGroups(target: IndexImport, { rankSlot: slot, position: { applier } }: SnapshotStream): void {
-  const { main, mainBlockSize, groups } = applier.groups;
-  target.groups(slot, main === null || mainBlockSize === 0 ? null : mainBlockSize, groups);
+  const { main: index, mainBlockSize: blockSize, mainKind: kind, groups } = applier.groups;
+  target.groups(slot, index === null || blockSize === 0 ? null : { index, kind, blockSize }, groups);
 }
 
 function keyOf({ model, loraName, blockSize, lookahead }: ContextKey): ContextKey {

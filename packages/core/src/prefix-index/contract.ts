@@ -71,11 +71,34 @@ export const GROUP_RULES = { run: 1, window: 2, last: 3, chunk: 4 } as const;
 /** A key of {@link GROUP_RULES}. */
 export type GroupRule = keyof typeof GROUP_RULES;
 
+/**
+ * What groups are: vLLM's names (v1/kv_cache_interface.py 0.33.0, KVCacheSpecKind), `none` for a group whose events name no
+ * kind, and `unknown` for every other name. The position plus 1 is the kernel's number.
+ */
+export const GROUP_KINDS = [
+  "none",
+  "unknown",
+  "full_attention",
+  "mla_attention",
+  "sink_full_attention",
+  "sliding_window",
+  "sliding_window_mla",
+  "mamba",
+  "chunked_local_attention",
+] as const;
+
+/** A member of {@link GROUP_KINDS}. */
+export type GroupKind = (typeof GROUP_KINDS)[number];
+
+/** Number of a group whose events have none. */
+export const UNNUMBERED_GROUP = -1;
+
 /** A KV-cache group beside the main one. */
 export interface GroupShape {
-  /** The engine's number of the group. */
+  /** The engine's number of the group; `UNNUMBERED_GROUP` for none. */
   readonly index: number;
   readonly rule: GroupRule;
+  readonly kind: GroupKind;
   /** Tokens of the window or chunk; 0 for the other rules. */
   readonly windowTokens: number;
   /** Tokens of a block. */
@@ -222,8 +245,11 @@ export interface IndexWriter extends BytesDigester {
   /** Forgets everything of a rank, parked stores and groups too (S5, S8). */
   clearRank(rankSlot: number): void;
 
-  /** Notes that a rank has a main group with blocks of so many tokens. Needed only beside `openGroup`. */
-  openMainGroup(rankSlot: number, blockSize: number): void;
+  /**
+   * Notes that a rank has a main group with blocks of so many tokens. Needed beside `openGroup`, and for the list of a rank's
+   * groups; number and kind are only for the latter, and by default `UNNUMBERED_GROUP` and `none`.
+   */
+  openMainGroup(rankSlot: number, blockSize: number, index?: number, kind?: GroupKind): void;
 
   /**
    * Opens a KV-cache group beside a rank's main one, until `clearRank`.

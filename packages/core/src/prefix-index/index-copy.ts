@@ -14,6 +14,7 @@
  */
 import { CONTEXT_RECORD_BYTES, type ContextSummary, listContexts, slotOf } from "./context-table.ts";
 import { type ContextKey, GROUP_RULES, type GroupShape, type Tier } from "./contract.ts";
+import { type HeldGroup, kindNumber, listGroups } from "./group-table.ts";
 import { growTo, instantiateKernel, type KernelExports, type KernelMemory } from "./kernel.ts";
 import type { ParkedStore } from "./parked-stores.ts";
 
@@ -51,6 +52,9 @@ export interface ParkedRecord {
 export interface RestoredGroup extends GroupShape {
   readonly slot: number;
 }
+
+/** A rank's main group. */
+export type RestoredMainGroup = Pick<GroupShape, "index" | "kind" | "blockSize">;
 
 /** What `PrefixIndex.copy` gives: structured-cloneable, the memory shared without copying again. */
 export interface IndexCopy {
@@ -100,6 +104,11 @@ export class IndexCopyReader {
       if (cursor[CURSOR_ROWS] > 0)
         yield new Uint8Array(this.#memory.buffer, this.#outAt, cursor[CURSOR_ROWS] * INDEX_ROW_BYTES);
     }
+  }
+
+  /** The KV-cache groups of a rank, its main one first. */
+  groups(rankSlot: number): HeldGroup[] {
+    return listGroups(this.#kernel, this.#memory, rankSlot);
   }
 
   /**
@@ -191,11 +200,13 @@ export class IndexImport {
   }
 
   /** Opens the groups of a rank under the holder slots that its rows name. Before `add`. */
-  groups(rankSlot: number, mainBlockSize: number | null, groups: readonly RestoredGroup[]): void {
+  groups(rankSlot: number, main: RestoredMainGroup | null, groups: readonly RestoredGroup[]): void {
     const { kernel } = this.#target;
-    if (mainBlockSize !== null) kernel.rankMain(rankSlot, mainBlockSize);
-    for (const { slot, index, rule, windowTokens, blockSize } of groups)
-      kernel.rankGroupAt(slot, rankSlot, index, GROUP_RULES[rule], windowTokens, blockSize);
+    if (main !== null) kernel.rankMain(rankSlot, main.blockSize, main.index, kindNumber(main.kind));
+    for (const { slot, index, rule, kind, windowTokens, blockSize } of groups) {
+      const numbers = [GROUP_RULES[rule], kindNumber(kind)] as const;
+      kernel.rankGroupAt(slot, rankSlot, index, ...numbers, windowTokens, blockSize);
+    }
   }
 
   /** Says in which order a rank has stored to contexts: the last one is what its removals mean first. */

@@ -84,16 +84,26 @@ export interface KernelExports {
   indexStoreKnown(rankSlot: number, tier: number, count: number, engineHashes: number): number;
   indexRemove(rankSlot: number, tier: number, count: number, engineHashes: number, misses: number): number;
   indexStoreNamed(slot: number, tier: number, count: number, engineHashes: number, misses: number): number;
-  rankMain(rankSlot: number, blockSize: number): void;
-  rankGroup(rankSlot: number, index: number, rule: number, window: number, blockSize: number): number;
+  rankMain(rankSlot: number, blockSize: number, index: number, kind: number): void;
+  rankGroup(
+    rankSlot: number,
+    index: number,
+    rule: number,
+    kind: number,
+    window: number,
+    blockSize: number,
+  ): number;
   rankGroupAt(
     slot: number,
     rankSlot: number,
     index: number,
     rule: number,
+    kind: number,
     window: number,
     blockSize: number,
   ): void;
+  groupsAt(): number;
+  groupsVersion(): number;
   groupsOpen(): number;
   holderOwner(slot: number): number;
   groupNext(slot: number): number;

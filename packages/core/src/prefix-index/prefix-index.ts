@@ -27,6 +27,7 @@ import {
   type EvictionListener,
   type EvictionReason,
   GROUP_RULES,
+  type GroupKind,
   type GroupShape,
   type GroupStoreOutcome,
   HOLDER_SLOTS_MAX,
@@ -39,7 +40,9 @@ import {
   type RepeatRule,
   type StoreOutcome,
   type Tier,
+  UNNUMBERED_GROUP,
 } from "./contract.ts";
+import { kindNumber } from "./group-table.ts";
 import { type IndexCopy, IndexImport, type ParkedRecord } from "./index-copy.ts";
 import { IndexError } from "./index-error.ts";
 import { INVARIANTS } from "./invariants.ts";
@@ -556,17 +559,23 @@ export class PrefixIndex implements IndexWriter {
   }
 
   /** See `IndexWriter.openMainGroup`. */
-  openMainGroup(rankSlot: number, blockSize: number): void {
+  openMainGroup(
+    rankSlot: number,
+    blockSize: number,
+    index: number = UNNUMBERED_GROUP,
+    kind: GroupKind = "none",
+  ): void {
     checkRankSlot(rankSlot);
     checkBlockSize(blockSize);
-    this.#kernel.rankMain(rankSlot, blockSize);
+    this.#kernel.rankMain(rankSlot, blockSize, index, kindNumber(kind));
   }
 
   /** See `IndexWriter.openGroup`. */
-  openGroup(rankSlot: number, { index, rule, windowTokens, blockSize }: GroupShape): number {
+  openGroup(rankSlot: number, { index, rule, kind, windowTokens, blockSize }: GroupShape): number {
     checkRankSlot(rankSlot);
     checkBlockSize(blockSize);
-    const slot = this.#kernel.rankGroup(rankSlot, index, GROUP_RULES[rule], windowTokens, blockSize);
+    const numbers = [GROUP_RULES[rule], kindNumber(kind)] as const;
+    const slot = this.#kernel.rankGroup(rankSlot, index, ...numbers, windowTokens, blockSize);
     return slot === 0 ? -1 : slot;
   }
 

@@ -11,6 +11,7 @@ import { HOLDER_SLOTS_MAX, LOOKAHEAD_MAX, MATCH_ROW_WORDS, RANK_SLOTS_MAX } from
 import type { ContextSummary } from "./context-table.ts";
 import { CONTEXT_RECORD_BYTES, keyText, listContexts, serialOf, slotOf } from "./context-table.ts";
 import { ByteDigester } from "./byte-digester.ts";
+import { type HeldGroup, listGroups } from "./group-table.ts";
 import { IndexError } from "./index-error.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
 import { instantiateKernel, reach } from "./kernel.ts";
@@ -176,6 +177,16 @@ export class PrefixReader {
       if (!models.includes(model)) this.#modelsOfAdapter.set(loraName, [...models, model]);
     }
     this.#foundVersion = version;
+  }
+
+  /**
+   * The KV-cache groups of a rank, its main one first.
+   *
+   * @param rankSlot - 0 … RANK_SLOTS_MAX − 1.
+   * @returns none before the rank's first store. O(groups).
+   */
+  groups(rankSlot: number): HeldGroup[] {
+    return listGroups(this.#kernel, this.#memory, rankSlot);
   }
 
   /** Whether any rank has KV-cache groups beside its main one. One load. */

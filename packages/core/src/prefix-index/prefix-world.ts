@@ -12,7 +12,7 @@
 import type { ReferenceHash } from "../block-hash/reference-hash.ts";
 import { wordsOf } from "../block-hash/reference-hash.ts";
 import { toHex } from "../block-hash/block-hash.ts";
-import { MATCH_ROW_WORDS } from "./contract.ts";
+import { MATCH_ROW_WORDS, UNNUMBERED_GROUP } from "./contract.ts";
 import type { IndexImport } from "./index-copy.ts";
 import type {
   ContextKey,
@@ -343,7 +343,8 @@ export class PrefixWorld {
   moveGroups(from: IndexWriter, to: IndexWriter, target: IndexImport): void {
     this.#mains.set(to, mapOf(this.#mains, from));
     this.#opened.set(to, mapOf(this.#opened, from));
-    for (const [rankSlot, blockSize] of mapOf(this.#mains, from)) target.groups(rankSlot, blockSize, []);
+    for (const [rankSlot, blockSize] of mapOf(this.#mains, from))
+      target.groups(rankSlot, { blockSize, index: UNNUMBERED_GROUP, kind: "none" }, []);
     for (const [rankSlot, ofRank] of mapOf(this.#opened, from))
       target.groups(
         rankSlot,

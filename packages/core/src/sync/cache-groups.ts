@@ -29,7 +29,14 @@
  * (cache_full_blocks: hashes of masked and null blocks are left out; cache_partial_block),
  * v1/core/kv_cache_utils.py (resolve_block_hashes: hashes of coarser blocks).
  */
-import type { GroupRule, GroupShape, IndexWriter } from "../prefix-index/contract.ts";
+import {
+  GROUP_KINDS,
+  type GroupKind,
+  type GroupRule,
+  type GroupShape,
+  type IndexWriter,
+  UNNUMBERED_GROUP,
+} from "../prefix-index/contract.ts";
 import type { EventBatchDecoder, EventSink } from "../wire/event-batch-decoder.ts";
 import type { DecodedBlockStored } from "../wire/events.ts";
 import { WireError } from "../wire/wire-error.ts";
@@ -54,8 +61,6 @@ const RULE_BY_KIND: ReadonlyMap<string, GroupRule | typeof MAIN | typeof NO_CACH
 const OTHERS_MAX = 64;
 /** Events of a message that are read ahead: the groups of one request's blocks follow each other. */
 const SCOUTED_EVENTS_MAX = 256;
-/** Group number of an event without one: wire numbers are not negative. */
-const UNNUMBERED = -1;
 
 /** Where the blocks of a store go. */
 export interface GroupPlace {
@@ -80,7 +85,10 @@ export interface CacheGroupsState {
   /** Number of the main group, −1 for one without a number; null before it was seen. */
   readonly main: number | null;
   readonly mainBlockSize: number;
+  readonly mainKind: GroupKind;
   readonly contextBlockSize: number;
+  /** Groups in the message that was read ahead. */
+  readonly scoutedCount: number;
   readonly groups: readonly HolderShape[];
   readonly others: readonly (readonly [group: number, reason: EventDropReason])[];
   readonly isSetAside: boolean;
@@ -94,6 +102,7 @@ export class CacheGroups {
   readonly #others = new Map<number, EventDropReason>();
   #main: number | null = null;
   #mainBlockSize = 0;
+  #mainKind: GroupKind = "none";
   #contextBlockSize = 0;
   /** Groups in the message that was read ahead. */
   #scoutedCount = 0;
@@ -122,6 +131,7 @@ export class CacheGroups {
     this.#others.clear();
     this.#main = null;
     this.#mainBlockSize = 0;
+    this.#mainKind = "none";
     this.#isSetAside = false;
     this.#lastPlace = null;
     this.#holders = null;
@@ -143,7 +153,9 @@ export class CacheGroups {
     return {
       main: this.#main,
       mainBlockSize: this.#mainBlockSize,
+      mainKind: this.#mainKind,
       contextBlockSize: this.#contextBlockSize,
+      scoutedCount: this.#scoutedCount,
       groups: [...this.#groups.values()],
       others: [...this.#others],
       isSetAside: this.#isSetAside,
@@ -154,7 +166,9 @@ export class CacheGroups {
   restore(state: CacheGroupsState): void {
     this.#main = state.main;
     this.#mainBlockSize = state.mainBlockSize;
+    this.#mainKind = state.mainKind;
     this.#contextBlockSize = state.contextBlockSize;
+    this.#scoutedCount = state.scoutedCount;
     for (const group of state.groups) this.#groups.set(group.index, group);
     for (const [group, reason] of state.others) this.#others.set(group, reason);
     this.#isSetAside = state.isSetAside;
@@ -173,6 +187,7 @@ export class CacheGroups {
     const shape = {
       index: this.#main,
       rule: "run",
+      kind: this.#mainKind,
       windowTokens: 0,
       blockSize: this.#mainBlockSize,
     } as const;
@@ -181,7 +196,7 @@ export class CacheGroups {
 
   /** Whether an event of a group follows the main group's of the same request. */
   isAfterMain(groupIdx: number | null): boolean {
-    return this.#main !== null && (groupIdx ?? UNNUMBERED) > this.#main;
+    return this.#main !== null && (groupIdx ?? UNNUMBERED_GROUP) > this.#main;
   }
 
   /** Where a store's blocks go, or why they are not indexed. */
@@ -201,10 +216,10 @@ export class CacheGroups {
 
   /** The holder slot that a removal takes from, or why it means nothing here (C5). */
   ofRemoval(groupIdx: number | null): number | EventDropReason {
-    const group = groupIdx ?? UNNUMBERED;
+    const group = groupIdx ?? UNNUMBERED_GROUP;
     const open = this.#groups.get(group);
     if (open !== undefined) return open.slot;
-    if (group === this.#main || group === UNNUMBERED) return this.#rankSlot;
+    if (group === this.#main || group === UNNUMBERED_GROUP) return this.#rankSlot;
     const reason = this.#others.get(group);
     if (reason !== undefined) return reason;
     return this.#hasNumberedMain ? "unknown_group" : this.#rankSlot;
@@ -212,37 +227,40 @@ export class CacheGroups {
 
   #place(event: DecodedBlockStored): GroupPlace | EventDropReason {
     const { kvCacheSpecKind: kind, kvCacheSpecSlidingWindow: window } = event;
-    const group = event.groupIdx ?? UNNUMBERED;
+    const group = event.groupIdx ?? UNNUMBERED_GROUP;
     if (this.#isSetAside) return "group_limit";
     const rule = kind === null ? MAIN : RULE_BY_KIND.get(kind);
     if (rule === NO_CACHE) {
       if (this.#others.size < OTHERS_MAX) this.#others.set(group, "other_attention_kind");
       return "other_attention_kind";
     }
-    const isMain = group === this.#main || (group === UNNUMBERED && rule === MAIN && this.#main !== null);
+    const isMain =
+      group === this.#main || (group === UNNUMBERED_GROUP && rule === MAIN && this.#main !== null);
     if (isMain) {
-      if (this.#mainBlockSize === 0) this.#openMain(event.blockSize);
+      if (this.#mainBlockSize === 0) this.#openMain(event);
       return this.#mainPlace(event.blockSize);
     }
     const known = this.#groups.get(group);
     if (known !== undefined) return this.#placeOf(known, event, null);
     if (rule === MAIN && !this.#hasNumberedMain && this.#canBeMain(event.blockSize)) {
       this.#main = group;
-      this.#openMain(event.blockSize);
+      this.#openMain(event);
       return this.#mainPlace(event.blockSize);
     }
     return this.#open(group, ruleOf(rule, kind, window), event);
   }
 
   get #hasNumberedMain(): boolean {
-    return this.#main !== null && this.#main !== UNNUMBERED;
+    return this.#main !== null && this.#main !== UNNUMBERED_GROUP;
   }
 
   /** A placeholder has no block size: then the next store gives it. */
-  #openMain(blockSize: number): void {
+  #openMain({ blockSize, kvCacheSpecKind }: DecodedBlockStored): void {
     this.#mainBlockSize = blockSize;
     this.#holders = null;
-    if (blockSize > 0) this.#index.openMainGroup(this.#rankSlot, blockSize);
+    this.#mainKind = kindOf(kvCacheSpecKind);
+    const index = this.#main ?? UNNUMBERED_GROUP;
+    if (blockSize > 0) this.#index.openMainGroup(this.#rankSlot, blockSize, index, this.#mainKind);
   }
 
   /** A main group has the context's blocks one by one: of a coarser one the blocks would not lie side by side. */
@@ -262,7 +280,7 @@ export class CacheGroups {
   #open(group: number, [rule, windowTokens, unknownKind]: RuleChoice, event: DecodedBlockStored) {
     const { blockSize } = event;
     if (blockSize === 0) return "unresolved_placeholder" as const;
-    const shape = { index: group, rule, windowTokens, blockSize };
+    const shape = { index: group, rule, kind: kindOf(event.kvCacheSpecKind), windowTokens, blockSize };
     const slot = this.#index.openGroup(this.#rankSlot, shape);
     if (slot < 0) {
       this.#isSetAside = true;
@@ -274,6 +292,8 @@ export class CacheGroups {
     const open = { ...shape, slot };
     this.#groups.set(group, open);
     this.#holders = null;
+    // Beside another group, a smaller block of the main one is a part of a block (C4).
+    this.#lastPlace = null;
     return this.#placeOf(open, event, unknownKind);
   }
 
@@ -300,6 +320,11 @@ function ruleOf(
   return ["run", 0, kind ?? "none"];
 }
 
+function kindOf(kind: string | null): GroupKind {
+  if (kind === null) return "none";
+  return GROUP_KINDS.find((known) => known === kind && known !== "none") ?? "unknown";
+}
+
 function greatestDivisor(one: number, other: number): number {
   let [a, b] = [one, other];
   while (b !== 0) [a, b] = [b, a % b];
@@ -318,7 +343,7 @@ export function scoutGroups(decoder: EventBatchDecoder, payload: Uint8Array): Ma
       const isCache = kind === null || RULE_BY_KIND.get(kind) !== NO_CACHE;
       const isDevice = medium === null || medium.toUpperCase() === "GPU";
       if (!isCache || !isDevice || tokenCount === 0 || blockSize === 0) return;
-      const group = groupIdx ?? UNNUMBERED;
+      const group = groupIdx ?? UNNUMBERED_GROUP;
       if (sizes.size < OTHERS_MAX) sizes.set(group, Math.max(sizes.get(group) ?? 0, blockSize));
     },
     onBlockRemoved: () => undefined,

@@ -496,8 +496,8 @@ function overriding(storeBlocks: () => StoreOutcome): IndexWriter {
     storeBlocks,
     storeKnownBlocks: (...call) => index.storeKnownBlocks(...call),
     removeBlocks: (...call) => index.removeBlocks(...call),
-    openMainGroup: (...call) => {
-      index.openMainGroup(...call);
+    openMainGroup: (rankSlot, blockSize) => {
+      index.openMainGroup(rankSlot, blockSize);
     },
     openGroup: (...call) => index.openGroup(...call),
     storeGroupBlocks: (...call) => index.storeGroupBlocks(...call),

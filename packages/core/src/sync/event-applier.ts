@@ -281,6 +281,8 @@ export class EventApplier implements EventSink {
    */
   apply(sequenceNumber: number, payload: Uint8Array): Applied {
     this.#sequenceNumber = sequenceNumber;
+    // A restarted engine's numbers begin again.
+    this.#rootAt = -1;
     if (!this.#groups.isScouted) this.#groups.scout(scoutGroups(this.#decoder, payload));
     try {
       const applied = this.#keep(

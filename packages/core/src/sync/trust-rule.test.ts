@@ -170,8 +170,8 @@ function storing(storeBlocks: () => StoreOutcome): IndexWriter {
     storeBlocks,
     storeKnownBlocks: (...call) => naive.storeKnownBlocks(...call),
     removeBlocks: (...call) => naive.removeBlocks(...call),
-    openMainGroup: (...call) => {
-      naive.openMainGroup(...call);
+    openMainGroup: (rankSlot, blockSize) => {
+      naive.openMainGroup(rankSlot, blockSize);
     },
     openGroup: (...call) => naive.openGroup(...call),
     storeGroupBlocks: (...call) => naive.storeGroupBlocks(...call),

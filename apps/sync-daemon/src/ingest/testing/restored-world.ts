@@ -156,7 +156,7 @@ export interface Seen {
   readonly rows: readonly string[];
   /** Contexts of each rank, the one last stored to last. */
   readonly orders: readonly string[];
-  readonly parked: readonly ParkedRecord[];
+  readonly parked: readonly object[];
   readonly streams: readonly object[];
 }
 
@@ -247,28 +247,51 @@ export class Side {
     const copy = this.copy();
     const reader = new IndexCopyReader(copy);
     const keys = new Map(reader.contexts().map(({ id, key }) => [id, JSON.stringify(key)] as const));
+    // Which slot a group has depends on those that were free when it was opened.
+    const names = new Map(
+      ranks.flatMap((rank) =>
+        reader.groups(rank).map(({ slot, index }) => [slot, `rank ${rank} group ${index}`] as const),
+      ),
+    );
+    const holderName = (slot: number): string => names.get(slot) ?? `slot ${slot}`;
     const rows = [...keys].flatMap(([id, key]) =>
-      [...reader.rows(id)].flatMap((page) => rowTexts(page).map((text) => `${key} ${text}`)),
+      [...reader.rows(id)].flatMap((page) => rowTexts(page, holderName).map((text) => `${key} ${text}`)),
     );
     return {
       rows: rows.sort(),
       orders: ranks.map((rank) => JSON.stringify(reader.rankContexts(rank).map((id) => keys.get(id)))),
-      parked: ranks.flatMap((rank) => copy.parked.filter(({ rankSlot }) => rankSlot === rank)),
+      // Each writer has its own order; that of a holder's stores is what counts.
+      parked: copy.parked
+        .map((record) => ({ ...record, rankSlot: holderName(record.rankSlot) }))
+        .sort((a, b) => (a.rankSlot < b.rankSlot ? -1 : a.rankSlot > b.rankSlot ? 1 : 0)),
       streams: ranks.map((rank) => {
         const sync = this.stream(rank);
         const { trust, lastSequenceNumber, historyFromSequenceNumber, lastBatchTimestampSeconds } = sync;
-        const position = sync.position(nowMs);
+        const position = withoutSlots(sync.position(nowMs));
         return { trust, lastSequenceNumber, historyFromSequenceNumber, lastBatchTimestampSeconds, position };
       }),
     };
   }
 }
 
+function withoutSlots(position: StreamPosition | null): object | null {
+  if (position === null) return null;
+  const { groups } = position.applier;
+  const shapes = groups.groups.map((group) => ({ ...group, slot: null }));
+  return { ...position, applier: { ...position.applier, groups: { ...groups, groups: shapes } } };
+}
+
 const END = [new Uint8Array(), new Uint8Array(8).fill(0xff), new Uint8Array()];
 
-function rowTexts(page: Uint8Array): string[] {
+function rowTexts(page: Uint8Array, holderName: (slot: number) => string): string[] {
   const bytes = Buffer.from(page);
-  return Array.from({ length: bytes.length / INDEX_ROW_BYTES }, (_, i) =>
-    bytes.toString("hex", i * INDEX_ROW_BYTES, (i + 1) * INDEX_ROW_BYTES),
-  );
+  return Array.from({ length: bytes.length / INDEX_ROW_BYTES }, (_, i) => {
+    const at = i * INDEX_ROW_BYTES;
+    const [slot, tier, copies] = [
+      bytes.readUInt16LE(at + 16),
+      bytes.readUInt16LE(at + 18),
+      bytes.readUInt32LE(at + 20),
+    ];
+    return `${bytes.toString("hex", at, at + 16)} ${holderName(slot)} tier ${tier} × ${copies}`;
+  });
 }
