@@ -366,7 +366,7 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     store(0, "a", { lie: 1 });
     expect(store(0, "b", { lie: 1 })).toBe("stored 2");
     store(0, "cd", { from: 1, lie: 1 });
-    expect(store(0, "c")).toBe("stored 2");
+    expect(store(0, "c")).toBe("stored renames 1");
   });
 
   test("asked for held blocks, it notes those with a copy at the tier under this very name", () => {

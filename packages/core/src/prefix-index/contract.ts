@@ -219,13 +219,18 @@ export interface IndexWriter extends BytesDigester {
   ): StoreOutcome;
 
   /**
-   * One byte a block of the last store (`REPEATED_BLOCK`, `RENAMED_BLOCK`; a waiting store that was attached by it notes
-   * its names on the first block) or removal (`MISSING_BLOCK`, `LAST_COPY`), or of `noteHeld`. Of a store, read it only with `hasNotes`.
+   * One byte a block of the last store (`REPEATED_BLOCK`, `RENAMED_BLOCK`) or removal (`MISSING_BLOCK`, `LAST_COPY`), or of `noteHeld`. Of a store, read it only with `hasNotes`.
    */
   readonly notes: Uint8Array;
 
   /** Whether a block of the last store has a note. */
   readonly hasNotes: boolean;
+
+  /** Names, low then high word, that came to mean another block with stores which the last one attached. */
+  readonly attachedRenames: readonly number[];
+
+  /** Whether a store that was given up waited for one of the names in `scratch.hashes`; seldom also for others. */
+  hasGivenUpParent(rankSlot: number, blockCount: number): boolean;
 
   /**
    * Adds a copy at `tier` of blocks that the rank has under these engine hashes, in any context (offload placeholders,

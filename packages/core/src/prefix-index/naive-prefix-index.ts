@@ -66,6 +66,7 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
   readonly extraDigests: Uint32Array = new Uint32Array(2 * BLOCKS_MAX);
   readonly notes: Uint8Array = new Uint8Array(BLOCKS_MAX);
   hasNotes = false;
+  attachedRenames: number[] = [];
   readonly #hash: ReferenceHash;
   readonly #contexts: ContextKey[] = [];
   /** Rank slot → context id, the one last stored to last (N5) → engine hash → meaning. */
@@ -104,6 +105,7 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     const [blockCount, hasParent, parentLow, parentHigh, hasExtra, repeats = "count"] = rest;
     this.notes.fill(0, 0, blockCount);
     this.hasNotes = false;
+    this.attachedRenames = [];
     const blocks = this.#locals(contextId, blockCount, hasExtra).map((local, i) => {
       return { engineHash: hexAt(this.hashes, i), local, removed: false };
     });
@@ -147,6 +149,7 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     outcome: StoreOutcome;
     unplacedCount: number;
   } {
+    this.attachedRenames = [];
     const [blockCount, stride, hasTokens, hasParent, parentLow, parentHigh, hasExtra] = rest;
     const engineHashes = Array.from({ length: blockCount }, (_, i) => hexAt(this.hashes, i));
     const found = engineHashes.map((engineHash) => this.#storeNamed(slot, tier, engineHash));
@@ -245,6 +248,11 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
     });
   }
 
+  /** Nothing that waits is ever given up here. */
+  hasGivenUpParent(): boolean {
+    return false;
+  }
+
   /** Whether a store of the rank, or of one of its groups, is parked. */
   hasParked(rankSlot: number): boolean {
     const family = new Set(this.#familyOf(rankSlot));
@@ -297,7 +305,9 @@ export class NaivePrefixIndex implements IndexWriter, IndexScratch {
         continue;
       }
       this.#addNamed(contextId, rankSlot, tier, engineHash, prefixes[i]);
-      if (old !== undefined && !isSame) this.#note(repeats === null ? 0 : i, RENAMED_BLOCK);
+      if (old === undefined || isSame) continue;
+      if (repeats === null) this.attachedRenames.push(...wordsOf(engineHash));
+      else this.#note(i, RENAMED_BLOCK);
     }
     this.#view.clear();
   }

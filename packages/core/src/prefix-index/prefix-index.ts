@@ -44,6 +44,7 @@ import {
 } from "./contract.ts";
 import { kindNumber } from "./group-table.ts";
 import { type IndexCopy, IndexImport, type ParkedRecord } from "./index-copy.ts";
+import { GivenUpParents } from "./given-up-parents.ts";
 import { IndexError } from "./index-error.ts";
 import { INVARIANTS } from "./invariants.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
@@ -195,6 +196,8 @@ export class PrefixIndex implements IndexWriter {
   /** As `passTime` last said. */
   #nowMs = 0;
   #hasNotes = false;
+  #attachedRenames: number[] = [];
+  readonly #givenUp = new GivenUpParents();
   #parkedSequence = 0;
   #attachedStoreCount = 0;
   #clearedStoreCount = 0;
@@ -319,6 +322,7 @@ export class PrefixIndex implements IndexWriter {
   ): StoreOutcome {
     checkRankSlot(rankSlot);
     this.#hasNotes = false;
+    if (this.#attachedRenames.length > 0) this.#attachedRenames = [];
     return this.#storeOrPark(
       contextId,
       rankSlot,
@@ -388,8 +392,10 @@ export class PrefixIndex implements IndexWriter {
         );
         if (!this.#parkStore(store)) outcome = "rejected_park_full";
       } else if (outcome === "stored" && stored !== null) {
+        const notes = this.#scratch.notes.slice(0, blockCount);
         this.#attachChildren(key, family, stored);
         this.#scratch.hashes.set(stored);
+        this.#scratch.notes.set(notes);
       }
     }
     this.#storesByOutcome[outcome]++;
@@ -399,8 +405,7 @@ export class PrefixIndex implements IndexWriter {
   /**
    * One store from scratch; `skipsAt` is 0, or the address of `scratch.skips`.
    *
-   * @param repeats - null for a store that was parked: it counts copies, and its notes go to the first block of the store at
-   *   hand, whose own notes stay.
+   * @param repeats - null for a store that was parked: it counts copies, and its notes go to `attachedRenames`.
    */
   #store(
     contextId: number,
@@ -415,6 +420,7 @@ export class PrefixIndex implements IndexWriter {
     repeats: RepeatRule | null,
   ): StoreOutcome | "gone" {
     const { tokens, hashes, extraDigests, prefixesAt, notes } = this.#scratch;
+    if (repeats === null) notes.fill(0, 0, blockCount);
     const outcome = this.#kernel.indexStore(
       slotOf(contextId),
       serialOf(contextId),
@@ -430,16 +436,22 @@ export class PrefixIndex implements IndexWriter {
       skipsAt,
       prefixesAt,
       repeats === null ? 0 : REPEAT_CODES[repeats],
-      repeats === null ? 0 : notes.byteOffset,
+      notes.byteOffset,
     );
     if ((outcome & EVICTED) !== 0) this.#reportEvictions();
     if ((outcome & NOTED) !== 0) {
-      if (repeats === null) notes[0] |= RENAMED_BLOCK;
-      this.#hasNotes = true;
+      if (repeats === null) this.#noteAttachedRenames(blockCount);
+      else this.#hasNotes = true;
     }
     const kind = outcome % EVICTED;
     if (kind === GONE) return "gone";
     return kind === REPEATED ? "repeated" : OUTCOMES[kind];
+  }
+
+  #noteAttachedRenames(blockCount: number): void {
+    const { hashes, notes } = this.#scratch;
+    for (let i = 0; i < blockCount; i++)
+      if ((notes[i] & RENAMED_BLOCK) !== 0) this.#attachedRenames.push(hashes[2 * i], hashes[2 * i + 1]);
   }
 
   /** Marks the blocks in scratch that wait with a parked store as not to be stored; whether there are any. */
@@ -546,7 +558,12 @@ export class PrefixIndex implements IndexWriter {
     if (stores.length === 0) return;
     const blockCount = stores.reduce((sum, store) => sum + store.blockCount, 0);
     this.#evictedByReason.park_limit += blockCount;
-    const ranks = new Set(stores.map(({ rankSlot }) => this.#kernel.holderOwner(rankSlot)));
+    const ranks = new Set<number>();
+    for (const { rankSlot, parentLow, parentHigh } of stores) {
+      const owner = this.#kernel.holderOwner(rankSlot);
+      ranks.add(owner);
+      this.#givenUp.add(owner, parentLow, parentHigh);
+    }
     this.#onEviction?.("park_limit", blockCount, [...ranks]);
   }
 
@@ -592,6 +609,7 @@ export class PrefixIndex implements IndexWriter {
     parentHigh: number,
     hasExtra: boolean,
   ): GroupStoreOutcome {
+    if (this.#attachedRenames.length > 0) this.#attachedRenames = [];
     checkBlockCount(blockCount * stride);
     const { hashes, skips } = this.#scratch;
     const named = this.#kernel.indexStoreNamed(
@@ -708,6 +726,7 @@ export class PrefixIndex implements IndexWriter {
   clearRank(rankSlot: number): void {
     checkRankSlot(rankSlot);
     for (const slot of this.#familyOf(rankSlot)) this.#clearedStoreCount += this.#park.clearRank(slot);
+    this.#givenUp.clearRank(rankSlot);
     this.#kernel.indexClear(rankSlot);
   }
 
@@ -746,6 +765,16 @@ export class PrefixIndex implements IndexWriter {
   /** See `IndexWriter.hasNotes`. */
   get hasNotes(): boolean {
     return this.#hasNotes;
+  }
+
+  /** See `IndexWriter.attachedRenames`. */
+  get attachedRenames(): readonly number[] {
+    return this.#attachedRenames;
+  }
+
+  /** See `IndexWriter.hasGivenUpParent`. O(blocks). */
+  hasGivenUpParent(rankSlot: number, blockCount: number): boolean {
+    return this.#givenUp.hasAny(rankSlot, this.#scratch.hashes, blockCount);
   }
 
   /** See `IndexWriter.hasBlock`. */

@@ -294,7 +294,9 @@ export class PrefixWorld {
       extra,
       repeats,
     );
-    return index.hasNotes ? `${outcome} ${index.notes.slice(0, blockCount).join()}` : outcome;
+    const noted = index.hasNotes ? `${outcome} ${index.notes.slice(0, blockCount).join()}` : outcome;
+    const renames = index.attachedRenames.length;
+    return renames > 0 ? `${noted} renames ${renames / 2}` : noted;
   }
 
   #storeGroup(index: IndexWriter, command: GroupStoreCommand): string {

@@ -509,6 +509,8 @@ function overriding(storeBlocks: () => StoreOutcome): IndexWriter {
     noteHeld: (...call) => {
       index.noteHeld(...call);
     },
+    attachedRenames: [],
+    hasGivenUpParent: () => false,
     notes: index.notes,
     hasNotes: false,
     digestBytes: (...call) => {

@@ -27,8 +27,8 @@
  *  A9  What an engine announces again is a copy, unless it may be a report (repeated-stores.ts), in every group alike. While
  *      the engine may hold a block of which the index counts no copy for that, the rank is `copies_uncertain`.
  *  A10 While a store waits for its parent, the rank is `waiting_for_parent`. One that waits on the device of an engine whose
- *      whole history is known is a block that the engine cannot reach either: when it is given up, nothing is missing. Of
- *      others the parent may come back, so that giving one up is a loss.
+ *      whole history is known is a block that the engine cannot reach either: when it is given up, nothing is missing
+ *      until its parent is stored after all, which is a loss. Giving up any other store is a loss at once.
  *  A11 A rank's blocks have one size, that of its first store. Where another comes beside it (offloading in larger units,
  *      tails of a prompt), the engine combines both and the index does not: a loss. A unit whose parent has the other size
  *      does not wait for it. A copy below the device that has no tokens does not say what it spans: a loss. Nor do several
@@ -218,6 +218,8 @@ export class EventApplier implements EventSink {
     const copies = this.#repeats.state();
     const losses = this.doubts.losses();
     if (copies === null && !losses.includes("copies_untracked")) losses.push("copies_untracked");
+    // The parents of what was given up do not go along.
+    if (this.#hasGivenUp && !losses.includes("parked_evicted")) losses.push("parked_evicted");
     return {
       groups: this.#groups.state(),
       blockSizes: [...this.#blockSizes],
@@ -357,6 +359,9 @@ export class EventApplier implements EventSink {
     }
     const tier = tierOfMedium(event.medium);
     if (tier !== 0 && event.medium !== CLEARED_WITH_DEVICE) this.#outlivesClear = true;
+    // A10: what was given up can be reached after all.
+    if (this.#hasGivenUp && this.#index.hasGivenUpParent(this.#rankSlot, blockCount))
+      this.lose("parked_evicted");
     if (tier === undefined) this.#drop("BlockStored", "unknown_medium", blockCount);
     else if (this.#blockSizes.size > RANK_BLOCK_SIZES_MAX)
       this.#drop("BlockStored", "too_many_block_sizes", blockCount);
@@ -514,6 +519,7 @@ export class EventApplier implements EventSink {
       this.#noteRenamed(blockCount);
       repeated = this.#noteRepeated(blockCount, false);
     }
+    if (this.#index.attachedRenames.length > 0) this.#noteAttachedRenames();
     if (tier === 0) this.#repeats.noteStored(this.#rankSlot, blockCount);
     this.#count("BlockStored", blockCount - repeated);
   }
@@ -536,6 +542,14 @@ export class EventApplier implements EventSink {
       isAny = true;
     }
     if (isAny) this.#drop("BlockStored", "content_names", 0);
+  }
+
+  /** Of stores that waited, likewise. */
+  #noteAttachedRenames(): void {
+    const { attachedRenames } = this.#index;
+    for (let i = 0; i < attachedRenames.length; i += 2)
+      this.#contentNames.add(attachedRenames[i], attachedRenames[i + 1]);
+    this.#drop("BlockStored", "content_names", 0);
   }
 
   #storeKnown(tier: Tier, blockCount: number, reason: "unresolved_placeholder" | "misaligned_tokens"): void {
@@ -596,6 +610,7 @@ export class EventApplier implements EventSink {
         event.parentHigh,
         hasExtra,
       );
+      if (this.#index.attachedRenames.length > 0) this.#noteAttachedRenames();
       const placed = blockCount - unplacedCount;
       if (outcome !== "stored" && outcome !== "parked")
         this.#drop("BlockStored", REASON_OF_REJECTION[outcome], blockCount);

@@ -307,6 +307,18 @@ describe("names that stand for several contents (A12)", () => {
   });
 });
 
+describe("a name that comes to mean another block with a store that waited (A12)", () => {
+  const child = (name: number, parent: number): BlockStored =>
+    stored([name], { parentBlockHash: BigInt(parent), groupIdx: null });
+
+  test("is the one that nothing is attached behind", () => {
+    apply(stored([1], { groupIdx: null }), child(2, 1), child(2, 8), stored([8], { groupIdx: null }));
+    expect(counters.eventsDropped.content_names).toBe(1);
+    apply(child(3, 2), child(4, 8));
+    expect([matched(blocks(8, 2, 3)), matched(blocks(8, 4)), trust()]).toEqual([4, 4, "partial"]);
+  });
+});
+
 function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, i) => from + i);
 }

@@ -183,6 +183,8 @@ function storing(storeBlocks: () => StoreOutcome): IndexWriter {
     noteHeld: (...call) => {
       naive.noteHeld(...call);
     },
+    attachedRenames: [],
+    hasGivenUpParent: () => false,
     notes: naive.notes,
     hasNotes: false,
     digestBytes: (...call) => {

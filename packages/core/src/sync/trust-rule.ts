@@ -600,7 +600,7 @@ export const EVICTIONS: Readonly<Record<EvictionReason, LoweringCause>> = {
   memory_limit: { reason: "memory_evicted", says: "The index's memory limit." },
   park_limit: {
     reason: "parked_evicted",
-    says: "Stores that waited for a parent made room for newer ones, or waited longer than ten minutes, below the device or without the whole history. On the device of a whole history the engine cannot reach them either.",
+    says: "Stores that waited for a parent made room for newer ones, or waited longer than ten minutes, below the device or without the whole history. On the device of a whole history the engine cannot reach them either, until their parent is stored.",
   },
 };
 
