@@ -375,7 +375,7 @@ function memoryBytesMax(): number {
 
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
-  { index, ingest, limits, security, tracing }: Settings,
+  { index, ingest, limits, security, discovery, tracing }: Settings,
   shared: Pick<IngestSettings, "board" | "logLevel" | "curve">,
   restoreFrom: string | null,
 ): IngestSettings[] {
@@ -408,6 +408,7 @@ function ingestSettings(
       parkedBytesMax: share(PARKED_BYTES_MAX),
     },
     prefixHashes: index.prefix_hashes,
+    dnsServers: discovery.dns_servers,
     publisherRanges: security.publisher_ranges ?? [...PRIVATE_RANGES, ...LOOPBACK_RANGES],
   }));
 }

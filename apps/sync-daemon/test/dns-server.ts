@@ -39,6 +39,11 @@ export class DnsServer {
     return found;
   };
 
+  /** For `discovery.dns_servers`. */
+  get address(): string {
+    return `127.0.0.1:${this.#socket.address().port}`;
+  }
+
   stop(): void {
     this.#resolver.cancel();
     this.#socket.close();

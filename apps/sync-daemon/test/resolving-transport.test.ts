@@ -102,6 +102,23 @@ test("of a name with both kinds of address the IPv4 one is dialled: engines list
   await hears(events, publisher, "hello");
 });
 
+test("of a name with both kinds of address the IPv6 one is dialled when nothing listens at the IPv4 one", async () => {
+  const { publisher, port } = await publisherAt("[::1]");
+  dns.names.set("engine.test", ["127.0.0.1", "::1"]);
+  const { events } = subscribe(`tcp://engine.test:${port}`);
+  await hears(events, publisher, "hello");
+  expect(events[0]).toBe("connected");
+});
+
+test("a name whose addresses both refuse ends once", async () => {
+  const { publisher, port } = await publisherAt("127.0.0.1");
+  publisher.close();
+  dns.names.set("engine.test", ["127.0.0.1", "::1"]);
+  const { events } = subscribe(`tcp://engine.test:${port}`);
+  await until("it has ended", () => Promise.resolve(events.length > 0));
+  expect(events).toEqual(["refused"]);
+});
+
 test("a name without an address says so, and an engine that moves is found at the next dial", async () => {
   const gone = subscribe("tcp://engine.test:5557");
   await until("it has ended", () => Promise.resolve(gone.events.length > 0));

@@ -8,6 +8,7 @@
 
 import type { MetricSlots } from "@kvsync/observability";
 
+import { resolverOf } from "../engine/host-names.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { LogLine } from "../log/log-line.ts";
@@ -68,7 +69,12 @@ export class Discovery {
           });
     this.registrations = new HttpRegistrations({
       sources,
-      admission: new EndpointAdmission(settings.security.registration_ranges, isLoopback(settings.http.host)),
+      admission: new EndpointAdmission(
+        settings.security.registration_ranges,
+        isLoopback(settings.http.host),
+        resolverOf(settings.discovery.dns_servers),
+      ),
+      resolveMs: settings.discovery.resolve_seconds * 1000,
       status: status.of("http"),
       file: fileOf("registrations.json"),
       log,
@@ -97,6 +103,7 @@ export class Discovery {
   /** Looks no more; resolves when registrations are on the disk. */
   async stop(): Promise<void> {
     this.#configFile?.stop();
+    this.registrations.stop();
     await this.#pods?.stop();
     await this.registrations.saved();
   }

@@ -171,6 +171,28 @@ export class EngineSources {
   }
 
   /**
+   * Takes an engine of a source, in place of what it said of that id before. One that cannot be followed is a refusal.
+   *
+   * @param source - who wants it.
+   * @param engine - checked and normalised.
+   */
+  restate(source: EngineSource, engine: Engine): void {
+    this.#stated[source].set(engine.id, { engine, incarnation: null });
+    this.#reconcile();
+  }
+
+  /**
+   * What a source wants of an id.
+   *
+   * @param source - which.
+   * @param id - the engine's.
+   * @returns null when it does not want it.
+   */
+  statedBy(source: EngineSource, id: string): Engine | null {
+    return this.#stated[source].get(id)?.engine ?? null;
+  }
+
+  /**
    * Takes an engine off a source's wishes.
    *
    * @param source - who wants it no more.

@@ -3,12 +3,19 @@
  *
  *   register │ remove ─▶ sources ─▶ changed ─▶ write (one at a time, what comes meanwhile goes with the next) ─▶ saved()
  *
+ *   names: given (names, kept) ─▶ admission ─▶ stated (addresses, followed)      every resolve_seconds again
+ *
+ * Names are kept as given and looked up again on a clock. A name that moved to an allowed address is followed there; one that has no
+ * address now, or one that is not allowed, is followed where it was. A registration that was kept and whose name has no address
+ * at the start waits for one.
+ *
  * A caller is answered after the file has its change, or has been found not to take it: then the engine is followed all the
  * same, and log, metrics and health say that a restart would forget it.
  */
 
 import type { Engine } from "../engine/engine-entry.ts";
-import type { RegisteredEngine } from "../engine/engine-registry.ts";
+import { firstDifference, type RegisteredEngine } from "../engine/engine-registry.ts";
+import { hostNameOf } from "../engine/host-names.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { AdmissionError, type EndpointAdmission } from "../security/endpoint-admission.ts";
 import type { CommunityRegistration } from "./community-registration.ts";
@@ -25,6 +32,8 @@ export interface HttpRegistrationDependencies {
   readonly sources: EngineSources;
   /** Decides where they may be. */
   readonly admission: EndpointAdmission;
+  /** Time between two looks at the addresses of names. */
+  readonly resolveMs: number;
   readonly status: SourceStatus;
   /** Null when they are not kept. */
   readonly file: RegistrationFile | null;
@@ -36,6 +45,12 @@ export class HttpRegistrations {
   readonly #dependencies: HttpRegistrationDependencies;
   /** What the community's API was told beside the engine, by engine id. */
   readonly #community = new Map<string, CommunityRegistration>();
+  /** As registered, with names, by id. One that is not stated waits for an address. */
+  readonly #given = new Map<string, Engine>();
+  /** What was last wrong with the address of a name, by id: logged when it changes. */
+  readonly #failures = new Map<string, string>();
+  #timer: NodeJS.Timeout | null = null;
+  #isStopped = false;
   #isChanged = false;
   #writing: Promise<void> | null = null;
 
@@ -48,14 +63,17 @@ export class HttpRegistrations {
   async restore(): Promise<void> {
     const { file, sources, status, log } = this.#dependencies;
     status.succeeded();
+    this.#lookLater();
     if (file === null) return;
     try {
-      const kept = await this.#admitted(await file.read());
-      for (const { community } of kept)
+      const { kept, admitted } = await this.#admitted(await file.read());
+      for (const { engine, community } of kept) {
+        this.#given.set(engine.id, engine);
         if (community !== null) this.#community.set(community.engineId, community);
+      }
       sources.state(
         "http",
-        kept.map(({ engine }) => ({ engine, incarnation: null })),
+        admitted.map((engine) => ({ engine, incarnation: null })),
       );
       const facts = { path: file.path, engines: kept.length };
       const message = "took up the engines registered over HTTP before";
@@ -72,21 +90,83 @@ export class HttpRegistrations {
     }
   }
 
-  /** Those that may still be where they are: the ranges allowed may be others since. */
-  async #admitted(kept: readonly StoredRegistration[]): Promise<StoredRegistration[]> {
+  /** Looks no more. */
+  stop(): void {
+    this.#isStopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  #lookLater(): void {
+    if (this.#isStopped) return;
+    this.#timer = setTimeout(() => {
+      void this.#look().finally(() => {
+        this.#lookLater();
+      });
+    }, this.#dependencies.resolveMs);
+    this.#timer.unref();
+  }
+
+  /** One name after the other: the system's resolver takes a thread for each. */
+  async #look(): Promise<void> {
+    for (const given of [...this.#given.values()]) {
+      if (this.#isStopped) return;
+      if (hasName(given)) await this.#lookAt(given);
+    }
+  }
+
+  async #lookAt(given: Engine): Promise<void> {
+    const { admission, sources, log } = this.#dependencies;
+    const { id } = given;
+    const current = sources.statedBy("http", id);
+    try {
+      const admitted = await admission.admit(given, current);
+      // Removed, or registered again, meanwhile.
+      if (this.#given.get(id) !== given || sources.statedBy("http", id) !== current) return;
+      this.#failures.delete(id);
+      if (current !== null && firstDifference(current, admitted) === null) return;
+      sources.restate("http", admitted);
+      const facts = { pod: id, endpoint: admitted.ranks[0]?.endpoint ?? null };
+      const message = "the name of an engine registered over HTTP has another address, which is followed";
+      log({ level: "info", event: "registration_moved", message, facts });
+    } catch (error) {
+      if (!(error instanceof AdmissionError)) throw error;
+      this.#tellFailure(given, error, current === null ? "is not followed" : "is followed where it was");
+    }
+  }
+
+  #tellFailure({ id }: Engine, { message, facts: { code } }: AdmissionError, outcome: string): void {
+    if (this.#failures.get(id) === message) return;
+    this.#failures.set(id, message);
+    const text = `an engine registered over HTTP ${outcome}: ${message}`;
+    const facts = { pod: id, code };
+    this.#dependencies.log({ level: "warn", event: "registration_not_resolved", message: text, facts });
+  }
+
+  /** Those that may still be where they are: the ranges allowed may be others since. Those without an address now are kept. */
+  async #admitted(stored: readonly StoredRegistration[]): Promise<{
+    readonly kept: readonly StoredRegistration[];
+    readonly admitted: readonly Engine[];
+  }> {
     const { admission, log } = this.#dependencies;
-    const admitted: StoredRegistration[] = [];
-    for (const stored of kept) {
+    const kept: StoredRegistration[] = [];
+    const admitted: Engine[] = [];
+    for (const one of stored) {
       try {
-        admitted.push({ ...stored, engine: await admission.admit(stored.engine) });
+        admitted.push(await admission.admit(one.engine));
+        kept.push(one);
       } catch (error) {
         if (!(error instanceof AdmissionError)) throw error;
+        if (error.facts.code === "endpoint_unresolvable") {
+          kept.push(one);
+          this.#tellFailure(one.engine, error, "is not followed yet");
+          continue;
+        }
         const message = `an engine registered before is not taken up: ${error.message}`;
-        const facts = { pod: stored.engine.id, code: error.facts.code };
+        const facts = { pod: one.engine.id, code: error.facts.code };
         log({ level: "warn", event: "registration_not_allowed", message, facts });
       }
     }
-    return admitted;
+    return { kept, admitted };
   }
 
   /**
@@ -102,7 +182,16 @@ export class HttpRegistrations {
     community: CommunityRegistration | null,
   ): Promise<{ readonly registered: RegisteredEngine; readonly created: boolean }> {
     const { admission, sources } = this.#dependencies;
-    const outcome = sources.offer("http", await admission.admit(engine));
+    const known = this.#given.get(engine.id);
+    const isKnown = known !== undefined && firstDifference(known, engine) === null;
+    const current = isKnown ? sources.statedBy("http", engine.id) : null;
+    const admitted = await admission.admit(engine, current);
+    // The same again, and its name has moved: as the clock would find.
+    if (current !== null && sources.statedBy("http", engine.id) === current) {
+      if (firstDifference(current, admitted) !== null) sources.restate("http", admitted);
+    }
+    const outcome = sources.offer("http", admitted);
+    if (!isKnown) this.#given.set(engine.id, engine);
     if (community !== null) this.#community.set(engine.id, community);
     this.#changed();
     return outcome;
@@ -115,7 +204,11 @@ export class HttpRegistrations {
    * @throws RegistryError unknown_engine, stated_elsewhere.
    */
   remove(id: string): void {
-    this.#dependencies.sources.withdraw("http", id);
+    const { sources } = this.#dependencies;
+    const isWaiting = this.#given.has(id) && sources.statedBy("http", id) === null;
+    if (!isWaiting) sources.withdraw("http", id);
+    this.#given.delete(id);
+    this.#failures.delete(id);
     this.#community.delete(id);
     this.#changed();
   }
@@ -152,10 +245,10 @@ export class HttpRegistrations {
   }
 
   async #writeOnce(): Promise<void> {
-    const { file, sources, status } = this.#dependencies;
+    const { file, status } = this.#dependencies;
     this.#isChanged = false;
     if (file === null) return;
-    const all = [...sources.wanted("http")].map((engine) => ({
+    const all = [...this.#given.values()].map((engine) => ({
       engine,
       community: this.community(engine.id),
     }));
@@ -168,4 +261,11 @@ export class HttpRegistrations {
       status.failed("write_failed", message, { path: file.path });
     }
   }
+}
+
+function hasName({ ranks }: Engine): boolean {
+  return ranks.some(
+    ({ endpoint, replayEndpoint }) =>
+      hostNameOf(endpoint) !== null || hostNameOf(replayEndpoint ?? "") !== null,
+  );
 }

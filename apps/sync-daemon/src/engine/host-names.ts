@@ -6,11 +6,14 @@
  * Names are resolved here and not by libzmq: it looks for addresses of one family only, and stands still meanwhile.
  */
 
-import { lookup } from "node:dns/promises";
+import { lookup, Resolver as DnsResolver } from "node:dns/promises";
 import { isIP } from "node:net";
 
 /** A resolver that is slower than this is broken. */
 const RESOLVE_TIMEOUT_MS = 5000;
+
+/** Requests to one DNS server before the next is asked. */
+const TRIES = 2;
 
 /** Resolves a name to all of its addresses; rejects with a `code` where there are none. */
 export type Resolver = (host: string) => Promise<readonly string[]>;
@@ -39,14 +42,35 @@ export function endpointAt(endpoint: string, address: string): string {
 }
 
 /**
- * The address of a name to dial: IPv4 where there is one, since an engine that listens on all IPv4 addresses, as they do by
+ * The addresses of a name to dial, in turn: IPv4 first, since an engine that listens on all IPv4 addresses, as they do by
  * default, is not at the IPv6 address that its host has too.
  *
  * @param addresses - of the name.
- * @returns undefined when there are none.
+ * @returns at most one of each family; none when there are none.
  */
-export function preferredAddress(addresses: readonly string[]): string | undefined {
-  return addresses.find((address) => isIP(address) === 4) ?? addresses[0];
+export function addressesToDial(addresses: readonly string[]): readonly string[] {
+  const firstOf = (family: number): string | undefined =>
+    addresses.find((address) => isIP(address) === family);
+  return [firstOf(4), firstOf(6)].filter((address) => address !== undefined);
+}
+
+/**
+ * The resolver that the settings ask for.
+ *
+ * @param servers - DNS servers as address or address:port; none for the system's resolver.
+ * @returns it.
+ */
+export function resolverOf(servers: readonly string[]): Resolver {
+  if (servers.length === 0) return systemResolver;
+  const resolver = new DnsResolver({ timeout: RESOLVE_TIMEOUT_MS / TRIES, tries: TRIES });
+  resolver.setServers(servers);
+  return async (host) => {
+    const both = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
+    const found = both.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
+    const [failed] = both.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
+    if (found.length === 0 && failed instanceof Error) throw failed;
+    return found;
+  };
 }
 
 /**
@@ -56,7 +80,7 @@ export function preferredAddress(addresses: readonly string[]): string | undefin
  * @returns its addresses.
  * @throws whatever the system says, or an error after five seconds without an answer.
  */
-export async function systemResolver(host: string): Promise<readonly string[]> {
+async function systemResolver(host: string): Promise<readonly string[]> {
   let timer: NodeJS.Timeout | undefined;
   const overdue = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

@@ -16,7 +16,7 @@ import {
 import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
 
 import { epochMs } from "../clock.ts";
-import { systemResolver } from "../engine/host-names.ts";
+import { resolverOf } from "../engine/host-names.ts";
 import { ResolvingTransport } from "../transport/resolving-transport.ts";
 import { ZmqTransport } from "../transport/zmq-transport.ts";
 import { LineGate } from "../log/line-gate.ts";
@@ -92,7 +92,7 @@ const index =
 const ingest = new Ingest(settings, {
   transport: new ResolvingTransport(
     new ZmqTransport(settings.curve, frameBytesMax(settings), settings.publisherRanges),
-    systemResolver,
+    resolverOf(settings.dnsServers),
   ),
   index,
   board: new BoardWriter(settings.board, settings.workerNumber),

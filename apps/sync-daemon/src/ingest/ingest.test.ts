@@ -107,6 +107,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     reconnectMsMax: 1000,
     curve: null,
     publisherRanges: [],
+    dnsServers: [],
     index: {
       contextCountMax: 10,
       prefixesPerContextMax: 1e6,

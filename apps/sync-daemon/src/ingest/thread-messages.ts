@@ -42,6 +42,8 @@ export interface IngestSettings {
   readonly reconnectMsMax: number;
   /** Null: engines are spoken to without CURVE. */
   readonly curve: CurveKeys | null;
+  /** DNS servers for engines' names; none for the system's resolver. */
+  readonly dnsServers: readonly string[];
   /** From where engines may connect to addresses that the daemon listens at. */
   readonly publisherRanges: readonly string[];
   readonly index: {

@@ -5,7 +5,7 @@
  *   tcp://name:port ─▶ addresses of the name ─▶ all of them allowed? ─▶ tcp://address:port, which is what is followed
  *
  * Invariants
- *  E1  What is dialled is the address that was checked: a name that resolves to something else later changes nothing.
+ *  E1  What is dialled is an address that was checked. A name that moves is followed after its new address was (http-registrations.ts).
  *  E2  One address outside of the ranges refuses the name.
  *  E3  An address is dialled in one spelling (address-ranges.ts), so that one socket cannot be two engines'.
  *
@@ -17,7 +17,7 @@ import { isIP } from "node:net";
 import { CodedError } from "@kvsync/core";
 
 import type { Engine, EngineRank } from "../engine/engine-entry.ts";
-import { endpointAt, preferredAddress, type Resolver, systemResolver } from "../engine/host-names.ts";
+import { addressesToDial, endpointAt, type Resolver } from "../engine/host-names.ts";
 import { AddressRanges, inOneSpelling, LOOPBACK_RANGES, PRIVATE_RANGES } from "./address-ranges.ts";
 
 /**
@@ -53,9 +53,9 @@ export class EndpointAdmission {
   /**
    * @param ranges - as the settings have them; null for the ones that fit where the daemon listens.
    * @param isLocal - whether the daemon listens on loopback alone: then engines may be there too.
-   * @param resolve - the system's resolver unless given.
+   * @param resolve - gives the addresses of names.
    */
-  constructor(ranges: readonly string[] | null, isLocal: boolean, resolve: Resolver = systemResolver) {
+  constructor(ranges: readonly string[] | null, isLocal: boolean, resolve: Resolver) {
     this.#allowed = ranges ?? [...PRIVATE_RANGES, ...(isLocal ? LOOPBACK_RANGES : [])];
     this.#resolve = resolve;
     this.#ranges = new AddressRanges(this.#allowed);
@@ -66,27 +66,32 @@ export class EndpointAdmission {
    * Checks an engine's endpoints.
    *
    * @param engine - as registered.
+   * @param current - the same engine with the addresses that are dialled now: a name that still has its address keeps it.
    * @returns the engine with addresses in place of names (E1).
    * @throws AdmissionError endpoint_not_allowed, endpoint_unresolvable.
    */
-  async admit(engine: Engine): Promise<Engine> {
+  async admit(engine: Engine, current: Engine | null = null): Promise<Engine> {
     if (engine.bind) {
       const why = "the daemon listens (bind) only for engines of the configuration file";
       throw this.#notAllowed(engine.ranks[0]?.endpoint ?? "", null, why);
     }
-    const addresses = new Map<string, Promise<string>>();
-    const pinned = async (endpoint: string): Promise<string> => {
+    const addresses = new Map<string, Promise<readonly string[]>>();
+    const pinned = async (endpoint: string, now: string | null): Promise<string> => {
       const host = this.#hostOf(endpoint);
-      let address = addresses.get(host);
-      if (address === undefined) addresses.set(host, (address = this.#addressOf(host, endpoint)));
-      return endpointAt(endpoint, await address);
+      const asked = addresses.get(host) ?? this.#allowedAddresses(host, endpoint);
+      addresses.set(host, asked);
+      const found = await asked;
+      const kept = found.map((address) => endpointAt(endpoint, address)).find((one) => one === now);
+      return kept ?? endpointAt(endpoint, addressesToDial(found)[0] ?? "");
     };
     const ranks: EngineRank[] = [];
-    for (const { dpRank, endpoint, replayEndpoint } of engine.ranks) {
+    for (const [i, { dpRank, endpoint, replayEndpoint }] of engine.ranks.entries()) {
+      const now = current?.ranks[i];
       ranks.push({
         dpRank,
-        endpoint: await pinned(endpoint),
-        replayEndpoint: replayEndpoint === null ? null : await pinned(replayEndpoint),
+        endpoint: await pinned(endpoint, now?.endpoint ?? null),
+        replayEndpoint:
+          replayEndpoint === null ? null : await pinned(replayEndpoint, now?.replayEndpoint ?? null),
       });
     }
     return { ...engine, ranks };
@@ -109,7 +114,7 @@ export class EndpointAdmission {
     return host;
   }
 
-  async #addressOf(host: string, endpoint: string): Promise<string> {
+  async #allowedAddresses(host: string, endpoint: string): Promise<readonly string[]> {
     const isName = isIP(host) === 0;
     const found = (isName ? await this.#addressesOf(host, endpoint) : [host]).map(inOneSpelling);
     for (const address of found) {
@@ -117,7 +122,7 @@ export class EndpointAdmission {
       if (why === null) continue;
       throw this.#notAllowed(endpoint, address, `${isName ? `${host} is ${address}, which is ` : ""}${why}`);
     }
-    return preferredAddress(found) ?? "";
+    return found;
   }
 
   async #addressesOf(host: string, endpoint: string): Promise<readonly string[]> {

@@ -1,5 +1,7 @@
 /** Settings of finding engines: the list in the file, registrations over HTTP, and Kubernetes. */
 
+import { isIP } from "node:net";
+
 import { z } from "zod";
 
 import { flag, seconds, section, SETTING_FACTS, text } from "./setting-field.ts";
@@ -19,6 +21,23 @@ const namespaces = z
     textForm: "list",
   });
 
+const PORT_MAX = 65_535;
+/** More than any system's own list. */
+const DNS_SERVERS_MAX = 8;
+const DNS_SERVERS_EXPECTED = "addresses of DNS servers, such as 10.0.0.10, 10.0.0.10:5353 or [fd00::10]:5353";
+
+const dnsServers = z
+  .array(z.string(DNS_SERVERS_EXPECTED), DNS_SERVERS_EXPECTED)
+  .max(DNS_SERVERS_MAX, `at most ${DNS_SERVERS_MAX} DNS servers`)
+  .refine((servers) => servers.every(isDnsServer), DNS_SERVERS_EXPECTED)
+  .default([])
+  .register(SETTING_FACTS, {
+    about:
+      "DNS servers to ask for engines' names, in this order; none for the system's resolver with its hosts file.",
+    expected: DNS_SERVERS_EXPECTED,
+    textForm: "list",
+  });
+
 /** Section `discovery`. */
 export const discoverySection = section({
   config_poll_seconds: seconds(
@@ -30,6 +49,13 @@ export const discoverySection = section({
   state_directory: text(
     "Folder of this daemon alone where engines registered over HTTP, and those found last among pods, are kept over a restart; unset for not at all.",
     null,
+  ),
+  dns_servers: dnsServers,
+  resolve_seconds: seconds(
+    "Time between two looks at the addresses of names that were registered over HTTP.",
+    10,
+    0.05,
+    3600,
   ),
   kubernetes: section({
     enabled: flag("Find engines among the cluster's pods.", false),
@@ -51,6 +77,13 @@ export const discoverySection = section({
     ),
   }),
 });
+
+function isDnsServer(server: string): boolean {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([\d.]+))(?::(\d{1,5}))?$/.exec(server) ?? [];
+  if (isIP(server) !== 0) return true;
+  const isAddress = isIP(bracketed ?? "") === 6 || isIP(plain ?? "") === 4;
+  return isAddress && (port === undefined || (Number(port) > 0 && Number(port) <= PORT_MAX));
+}
 
 function areNamespaces(names: readonly string[]): boolean {
   if (names.length === 1 && names[0] === "*") return true;

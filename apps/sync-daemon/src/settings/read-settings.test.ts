@@ -270,3 +270,17 @@ test("engines that connect and CURVE exclude each other, and the message names t
   expect(() => readSettings(["--config", path], {})).toThrow(/curve\.server_key_file.*engine a has bind/);
   rmSync(join(path, ".."), { recursive: true });
 });
+
+test.each([
+  ["10.0.0.10", true],
+  ["10.0.0.10:5353", true],
+  ["fd00::10", true],
+  ["[fd00::10]:5353", true],
+  ["dns.example", false],
+  ["10.0.0.10:0", false],
+  ["10.0.0.10:65536", false],
+])("a DNS server may be %s: %s", (server, isUsable) => {
+  const read = () => readSettings(["--discovery-dns-servers", server], {}).settings.discovery.dns_servers;
+  if (isUsable) expect(read()).toEqual([server]);
+  else expect(read).toThrow(/discovery\.dns_servers/);
+});

@@ -114,7 +114,9 @@ async function examineEngines(
   );
   const results: RankExamination[] = [];
   for (let i = 0; i < ranks.length; i += PARALLEL) {
-    const some = ranks.slice(i, i + PARALLEL).map((rank) => examineRank(rank, transport(curve), idleSeconds));
+    const some = ranks
+      .slice(i, i + PARALLEL)
+      .map((rank) => examineRank(rank, transport(curve, settings.discovery.dns_servers), idleSeconds));
     results.push(...(await Promise.all(some)));
   }
   return [...results.flatMap(({ findings }) => findings), ...compareBlockSizes(ranks, results)];

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The process of the `kvsync` tools: arguments in, exit code out. */
 
-import { systemResolver } from "../engine/host-names.ts";
+import { resolverOf } from "../engine/host-names.ts";
 import { ResolvingTransport } from "../transport/resolving-transport.ts";
 import { ZmqTransport } from "../transport/zmq-transport.ts";
 import { runCli } from "./cli.ts";
@@ -23,6 +23,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   out: process.stdout,
   err: process.stderr,
   environment: process.env,
-  transport: (curve) => new ResolvingTransport(new ZmqTransport(curve), systemResolver),
+  transport: (curve, dnsServers = []) =>
+    new ResolvingTransport(new ZmqTransport(curve), resolverOf(dnsServers)),
   signal: interrupt.signal,
 });

@@ -1,12 +1,13 @@
 /**
- * Dials engines by name: each dial and each replay request asks for the name's addresses anew, so that an engine which moved is
+ * Dials engines by name: each dial and each replay request asks for the name's addresses, so that an engine which moved is
  * found at its next connection.
  *
- *   subscribe(tcp://name:port) ─▶ wait for a turn ─▶ resolve ─┬─▶ subscribe(tcp://address:port) of the transport beneath
+ *   subscribe(tcp://name:port) ─▶ wait for a turn ─▶ resolve ─┬─▶ IPv4 address ─no connection─▶ IPv6 address ─▶ ended
  *                                                              └─▶ ended("unresolvable")
  *
- * Endpoints without a name pass through in the same turn. Names resolve LOOKUPS_MAX at a time: the system's resolver takes
- * a thread of the process's pool for as long as it waits, and files are read by the same threads.
+ * A replay is asked for at the address of the name that is connected, while there is one. Endpoints without a name pass through in
+ * the same turn. Names resolve LOOKUPS_MAX at a time: the system's resolver takes a thread of the process's pool for as long as
+ * it waits, and files are read by the same threads.
  */
 
 import type {
@@ -17,7 +18,7 @@ import type {
   SubscriptionEvents,
   Transport,
 } from "./transport.ts";
-import { endpointAt, hostNameOf, preferredAddress, type Resolver } from "../engine/host-names.ts";
+import { addressesToDial, endpointAt, hostNameOf, type Resolver } from "../engine/host-names.ts";
 
 /** Names resolved at once; the pool has four threads. */
 const LOOKUPS_MAX = 2;
@@ -27,7 +28,9 @@ export class ResolvingTransport implements Transport {
   readonly #inner: Transport;
   readonly #resolve: Resolver;
   /** Lookups under way by name: a fleet behind one name is one question. */
-  readonly #lookups = new Map<string, Promise<string | null>>();
+  readonly #lookups = new Map<string, Promise<readonly string[]>>();
+  /** Where a name is connected; gone with the connection. */
+  readonly #connectedAt = new Map<string, string>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #isClosed = false;
@@ -43,13 +46,39 @@ export class ResolvingTransport implements Transport {
 
   /** {@inheritDoc Transport.subscribe} */
   subscribe(endpoint: string, topic: string, events: SubscriptionEvents): Closeable {
-    return this.#at(
-      endpoint,
-      (address) => this.#inner.subscribe(address, topic, events),
-      () => {
+    const host = hostNameOf(endpoint);
+    if (host === null) return this.#inner.subscribe(endpoint, topic, events);
+    const dial = (addresses: readonly string[], hold: (open: Closeable) => void): void => {
+      const [address, ...others] = addresses;
+      if (address === undefined) {
         events.ended("unresolvable");
+        return;
+      }
+      let isConnected = false;
+      const opened = this.#inner.subscribe(endpointAt(endpoint, address), topic, {
+        connected: () => {
+          isConnected = true;
+          this.#connectedAt.set(host, address);
+          events.connected();
+        },
+        message: (frames) => {
+          events.message(frames);
+        },
+        ended: (reason) => {
+          if (isConnected) this.#connectedAt.delete(host);
+          if (isConnected || others.length === 0) events.ended(reason);
+          else dial(others, hold);
+        },
+      });
+      hold(opened);
+    };
+    const dialled = this.#resolved(host, dial);
+    return {
+      close: () => {
+        this.#connectedAt.delete(host);
+        dialled.close();
       },
-    );
+    };
   }
 
   /** {@inheritDoc Transport.listen} */
@@ -59,13 +88,14 @@ export class ResolvingTransport implements Transport {
 
   /** {@inheritDoc Transport.requestReplay} */
   requestReplay(endpoint: string, from: number, patience: ReplayPatience, events: ReplayEvents): Closeable {
-    return this.#at(
-      endpoint,
-      (address) => this.#inner.requestReplay(address, from, patience, events),
-      () => {
-        events.ended("unreachable");
-      },
-    );
+    const host = hostNameOf(endpoint);
+    if (host === null) return this.#inner.requestReplay(endpoint, from, patience, events);
+    return this.#resolved(host, (addresses, hold) => {
+      const connectedAt = this.#connectedAt.get(host);
+      const address = addresses.find((one) => one === connectedAt) ?? addresses[0];
+      if (address === undefined) events.ended("unreachable");
+      else hold(this.#inner.requestReplay(endpointAt(endpoint, address), from, patience, events));
+    });
   }
 
   /** {@inheritDoc Transport.close} */
@@ -74,25 +104,28 @@ export class ResolvingTransport implements Transport {
     this.#inner.close();
   }
 
-  #at(endpoint: string, open: (address: string) => Closeable, fail: () => void): Closeable {
-    const host = hostNameOf(endpoint);
-    if (host === null) return open(endpoint);
-    let opened: Closeable | null = null;
+  /** Goes on with a name's addresses, unless it was given up meanwhile; what is held is closed with it. */
+  #resolved(
+    host: string,
+    go: (addresses: readonly string[], hold: (open: Closeable) => void) => void,
+  ): Closeable {
+    let held: Closeable | null = null;
     let isOver = false;
-    void this.#addressOf(host).then((address) => {
-      if (isOver || this.#isClosed) return;
-      if (address === null) fail();
-      else opened = open(endpointAt(endpoint, address));
+    const hold = (open: Closeable): void => {
+      held = open;
+    };
+    void this.#addressesOf(host).then((addresses) => {
+      if (!isOver && !this.#isClosed) go(addresses, hold);
     });
     return {
       close: () => {
         isOver = true;
-        opened?.close();
+        held?.close();
       },
     };
   }
 
-  #addressOf(host: string): Promise<string | null> {
+  #addressesOf(host: string): Promise<readonly string[]> {
     const known = this.#lookups.get(host);
     if (known !== undefined) return known;
     const asked = this.#ask(host).finally(() => {
@@ -102,14 +135,14 @@ export class ResolvingTransport implements Transport {
     return asked;
   }
 
-  async #ask(host: string): Promise<string | null> {
+  async #ask(host: string): Promise<readonly string[]> {
     if (this.#running >= LOOKUPS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#running += 1;
     try {
-      return preferredAddress(await this.#resolve(host)) ?? null;
+      return addressesToDial(await this.#resolve(host));
     } catch {
       // The resolver's own words differ from system to system: the reason is that there is no address now.
-      return null;
+      return [];
     } finally {
       this.#running -= 1;
       this.#waiting.shift()?.();

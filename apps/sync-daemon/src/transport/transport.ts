@@ -109,5 +109,5 @@ export interface Transport {
   close(): void;
 }
 
-/** Makes a network that speaks CURVE with these keys, or none without. */
-export type MakeTransport = (curve: CurveKeys | null) => Transport;
+/** Makes a network that speaks CURVE with these keys, or none without, and asks these DNS servers, or the system's resolver. */
+export type MakeTransport = (curve: CurveKeys | null, dnsServers?: readonly string[]) => Transport;
