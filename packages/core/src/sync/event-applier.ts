@@ -65,6 +65,7 @@ import { CacheGroups, type GroupPlace, scoutGroups } from "./cache-groups.ts";
 import { ContentNames } from "./content-names.ts";
 import { tierOfMedium } from "./medium-tiers.ts";
 import { RepeatedStores } from "./repeated-stores.ts";
+import { RootVerdict } from "./root-verdict.ts";
 import type { EventType, SyncCounters, SyncListener } from "./sync-report.ts";
 import type { ApplierState } from "./stream-position.ts";
 import type { SyncSettings } from "./sync-settings.ts";
@@ -77,6 +78,7 @@ import {
   type TrustReason,
   UNKNOWN_FIELDS,
 } from "./trust-rule.ts";
+import { UnplacedStores } from "./unplaced-stores.ts";
 
 /**
  * The one medium beyond the device that AllBlocksCleared surely empties: SGLang clears its host pool with the device
@@ -84,23 +86,11 @@ import {
  */
 const CLEARED_WITH_DEVICE = "CPU_PINNED";
 
-/** Blocks that may wait for the end of a message to be placed: a long prompt's, in one group. */
-const UNPLACED_BLOCKS_MAX = 65_536;
-
 /** Block sizes of one rank (A8). Engines have one; a hybrid model or offloading in larger chunks adds one each. */
 export const RANK_BLOCK_SIZES_MAX = 4;
 
 /** Kinds without a rule that are reported by name; an engine has a handful of groups. */
 const UNKNOWN_KINDS_MAX = 16;
-
-/** Blocks of a group that no group of the rank has yet. */
-interface UnplacedStore {
-  readonly context: ContextKey;
-  readonly tier: Tier;
-  readonly slot: number;
-  /** Shape [2 × blocks], low then high. */
-  readonly hashes: Uint32Array;
-}
 
 /** What an applier works with. */
 export interface ApplierDependencies {
@@ -134,17 +124,12 @@ export class EventApplier implements EventSink {
   #decoding: Decoding | null = null;
   readonly #groups: CacheGroups;
   /** Stores of groups whose blocks no group has yet (A1). */
-  #unplaced: UnplacedStore[] = [];
-  #unplacedBlocks = 0;
+  readonly #unplaced: UnplacedStores;
   /** Kinds without a rule that the listener knows of. */
   readonly #unknownKinds = new Set<string>();
   readonly #repeats: RepeatedStores;
   readonly #contentNames = new ContentNames();
-  /** Message and last name of the last store from the root of the main group, and whether it was no report for certain (A9). */
-  #rootAt = -1;
-  #rootLow = 0;
-  #rootHigh = 0;
-  #isRootCertain = false;
+  readonly #root = new RootVerdict();
   /** What the last store of the main group was to do with repeated blocks. */
   #rule: RepeatRule = "count";
   /** Tokens per block of the rank's first store (A11); 0 before it. */
@@ -172,6 +157,7 @@ export class EventApplier implements EventSink {
     this.#listener = dependencies.listener;
     this.#turn = dependencies.turn;
     this.#groups = new CacheGroups(settings.rankSlot, dependencies.index);
+    this.#unplaced = new UnplacedStores(dependencies.index, settings.rankSlot);
     this.#context = { model: settings.model, loraName: null, blockSize: 0, lookahead: 0 };
     this.#repeats = new RepeatedStores(this.#index, this.#groups, settings.reportMode ?? "auto");
   }
@@ -283,8 +269,7 @@ export class EventApplier implements EventSink {
    */
   apply(sequenceNumber: number, payload: Uint8Array): Applied {
     this.#sequenceNumber = sequenceNumber;
-    // A restarted engine's numbers begin again.
-    this.#rootAt = -1;
+    this.#root.forget();
     if (!this.#groups.isScouted) this.#groups.scout(scoutGroups(this.#decoder, payload));
     try {
       const applied = this.#keep(
@@ -328,7 +313,7 @@ export class EventApplier implements EventSink {
       this.#decoding = decoded;
       return "unfinished";
     }
-    if (this.#unplaced.length > 0) this.#placeLeft();
+    if (!this.#unplaced.isEmpty) this.#placeLeft();
     return decoded;
   }
 
@@ -338,7 +323,7 @@ export class EventApplier implements EventSink {
     this.#counters.faults[error.code] += 1;
     this.#listener.messageDropped?.(error.code);
     this.lose(FAULTS.message.reason);
-    if (this.#unplaced.length > 0) this.#placeLeft();
+    if (!this.#unplaced.isEmpty) this.#placeLeft();
     return null;
   }
 
@@ -382,7 +367,7 @@ export class EventApplier implements EventSink {
       return;
     }
     // What waits may be what is removed: it is placed, or lost, before that.
-    if (this.#unplaced.length > 0) this.#placeLeft();
+    if (!this.#unplaced.isEmpty) this.#placeLeft();
     const tier = tierOfMedium(event.medium);
     if (tier === undefined || (event.locality !== null && event.locality !== "LOCAL")) {
       this.#drop("BlockRemoved", this.#isWhole ? "unplaced_removal" : "never_indexed", blockCount);
@@ -400,8 +385,6 @@ export class EventApplier implements EventSink {
   /** Decoder's callback. */
   onAllBlocksCleared(): void {
     this.#forget(true);
-    this.#unplaced = [];
-    this.#unplacedBlocks = 0;
     this.#mayOverReport = false;
     this.doubts.endLosses();
     this.#historyFrom = this.#sequenceNumber;
@@ -615,7 +598,8 @@ export class EventApplier implements EventSink {
       if (outcome !== "stored" && outcome !== "parked")
         this.#drop("BlockStored", REASON_OF_REJECTION[outcome], blockCount);
       else if (placed > 0) this.#count("BlockStored", placed);
-      if (unplacedCount > 0) this.#keepUnplaced(context, tier, place.slot, unplacedCount);
+      if (unplacedCount > 0 && !this.#unplaced.keep(context, tier, place.slot, unplacedCount))
+        this.#drop("BlockStored", "unplaced_block", unplacedCount);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       this.#drop("BlockStored", "index_refused", blockCount);
@@ -647,60 +631,20 @@ export class EventApplier implements EventSink {
 
   #isRootCertainFor({ groupIdx, blockCount }: DecodedBlockStored): boolean {
     const { hashes } = this.#index.scratch;
-    const [low, high] = [hashes[2 * blockCount - 2], hashes[2 * blockCount - 1]];
-    const isSameRun =
-      this.#rootAt === this.#sequenceNumber && this.#rootLow === low && this.#rootHigh === high;
-    return isSameRun && this.#isRootCertain && this.#groups.isAfterMain(groupIdx);
+    const isCertain = this.#root.isCertain(hashes, blockCount);
+    return isCertain && this.#groups.isAfterMain(groupIdx);
   }
 
   #noteRoot({ hasParent, blockCount }: DecodedBlockStored, isCertain: boolean): void {
-    if (hasParent) return;
-    const { hashes } = this.#index.scratch;
-    this.#rootAt = this.#sequenceNumber;
-    this.#rootLow = hashes[2 * blockCount - 2];
-    this.#rootHigh = hashes[2 * blockCount - 1];
-    this.#isRootCertain = isCertain;
-  }
-
-  #keepUnplaced(context: ContextKey, tier: Tier, slot: number, blockCount: number): void {
-    if (this.#unplacedBlocks + blockCount > UNPLACED_BLOCKS_MAX) {
-      this.#drop("BlockStored", "unplaced_block", blockCount);
-      return;
-    }
-    const hashes = this.#index.scratch.hashes.slice(0, 2 * blockCount);
-    this.#unplaced.push({ context, tier, slot, hashes });
-    this.#unplacedBlocks += blockCount;
+    if (!hasParent) this.#root.note(this.#index.scratch.hashes, blockCount, isCertain);
   }
 
   /** Places what waited, now that more of the message was applied; what no group has is lost. */
   #placeLeft(): void {
-    const waiting = this.#unplaced;
-    this.#unplaced = [];
-    this.#unplacedBlocks = 0;
-    const { scratch } = this.#index;
-    // A removal that is being applied has its hashes there.
-    const kept = scratch.hashes.slice(0, 2 * Math.max(...waiting.map(({ hashes }) => hashes.length / 2)));
-    for (const { context, tier, slot, hashes } of waiting) {
-      const blockCount = hashes.length / 2;
-      scratch.hashes.set(hashes);
-      const contextId = this.#index.openContext(context, this.#rankSlot);
-      const { outcome, unplacedCount } = this.#index.storeGroupBlocks(
-        contextId,
-        slot,
-        tier,
-        blockCount,
-        1,
-        false,
-        false,
-        0,
-        0,
-        false,
-      );
-      const lost = outcome === "stored" ? unplacedCount : blockCount;
-      if (lost < blockCount) this.#count("BlockStored", blockCount - lost);
+    this.#unplaced.placeAll((placed, lost) => {
+      if (placed > 0) this.#count("BlockStored", placed);
       if (lost > 0) this.#drop("BlockStored", "unplaced_block", lost);
-    }
-    scratch.hashes.set(kept);
+    });
   }
 
   #noteUnknownKind(kind: string): void {
@@ -718,7 +662,7 @@ export class EventApplier implements EventSink {
 
   /** Whether the engine may hold blocks that the index lacks, for another reason than uncertain copies (A9). */
   get #mayMiss(): boolean {
-    return this.mayUnderReport || this.#unplaced.length > 0 || this.#index.hasParked(this.#rankSlot);
+    return this.mayUnderReport || !this.#unplaced.isEmpty || this.#index.hasParked(this.#rankSlot);
   }
 
   /** Begins and ends the conditions that follow from what the index and the ledger of copies hold (A9, A10). */
@@ -736,6 +680,7 @@ export class EventApplier implements EventSink {
   #forget(keepsGroups: boolean): void {
     this.#index.clearRank(this.#rankSlot);
     this.#groups.reset(keepsGroups);
+    this.#unplaced.clear();
     this.#repeats.clear();
     this.#contentNames.clear();
     this.#blockSizes.clear();
