@@ -1,6 +1,6 @@
 /** `/api/v1/engines`: which engines are followed, for whom, how each stream is doing, and which are not followed and why. */
 
-import { PrefixReader } from "@kvsync/core";
+import { type HeldGroup, PrefixReader, UNNUMBERED_GROUP } from "@kvsync/core";
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
@@ -13,6 +13,17 @@ import { malformed, unknownField } from "../request/request-error.ts";
 
 /** Refusals listed at once; a fleet that is refused as a whole needs no more to be understood. */
 const REFUSED_MAX = 256;
+
+function describeGroup({ index, isMain, kind, rule, windowTokens, blockSize }: HeldGroup): object {
+  return {
+    index: index === UNNUMBERED_GROUP ? null : index,
+    is_main: isMain,
+    kind,
+    rule,
+    window_tokens: windowTokens === 0 ? null : windowTokens,
+    block_size: blockSize,
+  };
+}
 
 /** Lists, registers and removes engines. */
 @Controller("api/v1/engines")
@@ -134,6 +145,7 @@ export class EnginesController {
       history_from_sequence_number: status.historyFromSequenceNumber,
       last_event_age_seconds: age,
       blocks_held: this.#reader.rankBlockCount(rankSlot),
+      groups: this.#reader.groups(rankSlot).map(describeGroup),
       messages_applied: counters.messagesApplied,
       events_applied: counters.eventsApplied,
       blocks_applied: counters.blocksApplied,

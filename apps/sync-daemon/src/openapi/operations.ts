@@ -3,6 +3,7 @@
  * this and nothing else; a test compares it with the routes of a running application, both ways.
  */
 
+import { GROUP_KINDS, GROUP_RULES, type GroupRule, GROUPS_PER_RANK_MAX } from "@kvsync/core";
 import { DISCOVERY_STATES } from "@kvsync/observability";
 import { z } from "zod";
 
@@ -55,6 +56,24 @@ const matchRequest = jsonBody.meta({
   description: "A lookup with exactly one of token_ids, prefix_hashes, prompt, messages.",
   examples: [{ model: "demo/model", token_ids: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16] }],
 });
+const cacheGroup = z
+  .strictObject({
+    index: count.nullable().describe("The engine's number of the group; null when its events have none."),
+    is_main: z.boolean().describe("Whether the group's blocks are what `held_tokens` counts."),
+    kind: z
+      .enum(GROUP_KINDS)
+      .describe(
+        "vLLM's name. `none`: events name no kind. `unknown`: a name that this version does not know.",
+      ),
+    rule: z
+      .enum(Object.keys(GROUP_RULES) as [GroupRule])
+      .describe(
+        "Blocks that a match needs: all (`run`), those of the window before its end (`window`), its last (`last`), or those of the chunk that it ends in (`chunk`).",
+      ),
+    window_tokens: count.nullable().describe("Tokens of the window or chunk; null for other rules."),
+    block_size: count.describe("Tokens of a block."),
+  })
+  .meta({ id: "CacheGroup", description: "What an engine keeps of a prompt for one kind of its layers." });
 const rankReport = z
   .looseObject({
     dp_rank: count,
@@ -69,6 +88,10 @@ const rankReport = z
     last_sequence_number: count.nullable(),
     last_event_age_seconds: z.number().nullable(),
     blocks_held: count.describe("In the index, each counted once, whatever the tiers."),
+    groups: z
+      .array(cacheGroup)
+      .max(1 + GROUPS_PER_RANK_MAX)
+      .describe("KV-cache groups that the rank has stored to; the main group is the first."),
   })
   .meta({ id: "RankReport", description: "How one rank's stream is doing." });
 const engineSource = z
