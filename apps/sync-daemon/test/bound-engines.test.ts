@@ -188,7 +188,7 @@ test("an engine that ends is stale, and the process that follows it is exact wit
   expect(await matched(first.tokens)).toEqual([]);
 });
 
-test("a second publisher at the address is refused by name, once in the log, and costs the first nothing", async () => {
+test("P1: a second publisher at the address is refused by name, once in the log, and costs the first nothing", async () => {
   const { daemon } = await startDaemon();
   const first = await ConnectingEngine.start(1);
   for (let i = 0; i < 2; i++) await first.publish();
@@ -223,7 +223,7 @@ test("the second publisher takes the place of the first when that ends", async (
   expect(await matched(first.tokens)).toEqual([]);
 });
 
-test("a publisher from an address that may not is refused by name", async () => {
+test("P2: a publisher from an address that may not is refused by name", async () => {
   await startDaemon(`security: { publisher_ranges: ["10.0.0.0/8"] }\n`);
   await ConnectingEngine.start(1);
   await until("it is refused", () => Promise.resolve(events("publisher_refused").length > 0));

@@ -10,8 +10,8 @@
  * Invariants
  *  P1  Of one entrance at most one publisher is let in until it is left.
  *  P2  A publisher outside of the ranges is never let in; without ranges none is.
- *  P3  A request that cannot be read, or is of no open entrance, is refused.
  *
+ * A request of no open entrance is refused.
  * Not here: when a publisher's connection ends (zmq-transport.ts).
  * Source: https://rfc.zeromq.org/spec/27/ (ZAP 1.0); libzmq asks for NULL connections of sockets that have a domain.
  */
