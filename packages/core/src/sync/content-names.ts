@@ -8,7 +8,7 @@
  */
 
 /** Most names of a rank: 3 MB. */
-export const CONTENT_NAMES_MAX = 65_536;
+const CONTENT_NAMES_MAX = 65_536;
 /** Most names that go with a stream to another thread or into a snapshot; more are all of them. */
 export const CONTENT_NAMES_KEPT_MAX = 256;
 
