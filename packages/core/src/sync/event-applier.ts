@@ -620,9 +620,9 @@ export class EventApplier implements EventSink {
     return !this.#isRootCertainFor(event) && this.#repeats.canBeReport(event);
   }
 
-  /** Where the index may miss blocks, such a store is not taken: a report of a group also names what the group let go. */
+  /** Where blocks are lost, such a store is not taken: a report of a group also names what the group let go. */
   #noteGroupReport(slot: number, blockCount: number): void {
-    const { untracked } = this.#mayMiss
+    const { untracked } = this.mayUnderReport
       ? { untracked: blockCount }
       : this.#repeats.noteUncertain(slot, blockCount);
     if (untracked > 0) this.#drop("BlockStored", "copies_untracked", untracked);

@@ -196,6 +196,16 @@ describe("a store that no request can have reused is a copy (A9)", () => {
     expect(trust()).toBe("exact");
   });
 
+  test("and is uncertain, but no loss, while a store waits for its parent", () => {
+    apply(stored([1]), stored([1], window), stored([7], { parentBlockHash: 6n }));
+    apply(stored([1]), stored([1], window), stored([6]));
+    expect([applier.doubts.reason, counters.eventsDropped.copies_untracked]).toEqual([null, 0]);
+    apply(removedThere([1]));
+    expect([matched(blocks(1)), trust()]).toEqual([0, "partial"]);
+    apply(removedThere([1]));
+    expect(trust()).toBe("exact");
+  });
+
   test("and is judged with blocks in doubt as held (R1)", () => {
     apply(stored([1, 2, 3]), stored([1, 2, 3], window), stored([1, 2, 3]), stored([1, 2, 3], window));
     apply(removedThere([3]));

@@ -376,7 +376,7 @@ export const EVENT_DROPS = {
   },
   copies_untracked: {
     reason: "copies_untracked",
-    says: "Such a repetition for which the ledger of copies has no room, or one of a group beside the main one while blocks may be missing.",
+    says: "Such a repetition for which the ledger of copies has no room, or one of a group beside the main one while blocks are lost.",
   },
   other_block_size: {
     reason: "other_block_size",
