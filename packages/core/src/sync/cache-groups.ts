@@ -265,7 +265,7 @@ export class CacheGroups {
 
   /** A main group has the context's blocks one by one: of a coarser one the blocks would not lie side by side. */
   #canBeMain(blockSize: number): boolean {
-    const isAlone = this.#scoutedCount < 2;
+    const isAlone = this.#scoutedCount < 2 && this.#groups.size === 0;
     return isAlone || blockSize === this.#contextBlockSize || blockSize === 0;
   }
 

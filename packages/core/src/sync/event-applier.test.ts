@@ -217,6 +217,13 @@ describe("KV-cache groups (A1)", () => {
     expect([matched([1, 2]), matched([1]), doubt()]).toEqual([2, 0, null]);
   });
 
+  test("so is one that comes a message later than the finer group (C2)", () => {
+    apply(0, stored([1], sliding));
+    const coarse = stored([2], { ...full, blockSize: 4, tokenIds: [1, 1, 2, 2] });
+    apply(1, stored([2], { ...sliding, parentBlockHash: 1n, tokenIds: [2, 2] }), coarse);
+    expect([matched([1, 2]), matched([1]), doubt()]).toEqual([2, 0, null]);
+  });
+
   test("a group that does not fit the context's blocks leaves nothing to match (C4)", () => {
     apply(0, stored([1, 2, 3], full));
     apply(1, stored([2], { ...mamba, blockSize: 3, tokenIds: [1, 1, 2] }));
