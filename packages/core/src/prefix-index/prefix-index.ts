@@ -355,12 +355,14 @@ export class PrefixIndex implements IndexWriter {
     let outcome: StoreOutcome = "rejected_too_many_blocks";
     if (fits) {
       // Asked for only when something is parked at all: most stores have nothing to do with it.
-      const family = this.#park.storeCount === 0 ? [] : this.#familyOf(rankSlot);
-      const hasParked = family.some((slot) => this.#park.storeCountOf(slot) > 0);
+      const family = this.#park.storeCount === 0 ? null : this.#parkedFamilyOf(rankSlot);
       // The kernel leaves the hashes alone, but attaching writes the next store's over them.
-      const stored = hasParked ? this.#scratch.hashes.slice(0, 2 * blockCount) : null;
+      const stored = family !== null ? this.#scratch.hashes.slice(0, 2 * blockCount) : null;
       const isPassed =
-        !hasSkips && hasParked && repeats === "skip_each" && this.#skipParked(rankSlot, tier, blockCount);
+        !hasSkips &&
+        family !== null &&
+        repeats === "skip_each" &&
+        this.#skipParked(rankSlot, tier, blockCount);
       const skipsAt = hasSkips || isPassed ? this.#scratch.skips.byteOffset : 0;
       let result: StoreOutcome | "gone" = "gone";
       for (let attempt = 0; result === "gone" && attempt <= REOPEN_MAX; attempt++)
@@ -391,7 +393,7 @@ export class PrefixIndex implements IndexWriter {
           hasSkips,
         );
         if (!this.#parkStore(store)) outcome = "rejected_park_full";
-      } else if (outcome === "stored" && stored !== null) {
+      } else if (outcome === "stored" && stored !== null && family !== null) {
         const notes = this.#scratch.notes.slice(0, blockCount);
         this.#attachChildren(key, family, stored);
         this.#scratch.hashes.set(stored);
@@ -575,6 +577,12 @@ export class PrefixIndex implements IndexWriter {
     return family;
   }
 
+  /** The same, or null when none of it is parked. */
+  #parkedFamilyOf(slot: number): number[] | null {
+    const family = this.#familyOf(slot);
+    return family.some((one) => this.#park.storeCountOf(one) > 0) ? family : null;
+  }
+
   /** See `IndexWriter.openMainGroup`. */
   openMainGroup(
     rankSlot: number,
@@ -680,7 +688,9 @@ export class PrefixIndex implements IndexWriter {
     checkBlockCount(blockCount);
     const { hashes, notes } = this.#scratch;
     const parked =
-      this.#park.storeCountOf(rankSlot) > 0 ? this.#removeParked(rankSlot, tier, blockCount) : null;
+      this.#park.storeCount > 0 && this.#park.storeCountOf(rankSlot) > 0
+        ? this.#removeParked(rankSlot, tier, blockCount)
+        : null;
     const left = blockCount - (parked?.count ?? 0);
     let removed = this.#countOf(
       this.#kernel.indexRemove(rankSlot, tier, left, hashes.byteOffset, notes.byteOffset),
@@ -793,8 +803,7 @@ export class PrefixIndex implements IndexWriter {
 
   /** See `IndexWriter.hasParked`. */
   hasParked(rankSlot: number): boolean {
-    if (this.#park.storeCount === 0) return false;
-    return this.#familyOf(rankSlot).some((slot) => this.#park.storeCountOf(slot) > 0);
+    return this.#park.storeCount > 0 && this.#parkedFamilyOf(rankSlot) !== null;
   }
 
   /**

@@ -4,6 +4,8 @@
  */
 
 const FLOAT64 = 0xcb;
+/** The bytes of the number at hand: a view of the payload itself would be an allocation per message. */
+const number = new DataView(new ArrayBuffer(8));
 
 /**
  * Reads a batch's timestamp.
@@ -15,5 +17,6 @@ export function peekTimestampSeconds(payload: Uint8Array): number {
   const first = payload[0];
   const start = first === 0xdc ? 3 : first === 0xdd ? 5 : 1;
   if (payload.byteLength < start + 9 || payload[start] !== FLOAT64) return Number.NaN;
-  return new DataView(payload.buffer, payload.byteOffset + start + 1, 8).getFloat64(0);
+  for (let i = 0; i < 8; i += 1) number.setUint8(i, payload[start + 1 + i]);
+  return number.getFloat64(0);
 }

@@ -38,7 +38,7 @@ export interface FenceMarks {
   readonly last: Readonly<Mark>;
 }
 
-/** Digests of applied messages, to recognise their publisher by. Allocates only a view per message. */
+/** Digests of applied messages, to recognise their publisher by. Allocates at most a view per message. */
 export class PublisherFence {
   readonly #digester: BytesDigester;
   readonly #anchorAgeMs: number;
@@ -143,7 +143,9 @@ export class PublisherFence {
   }
 
   #digest(payload: Uint8Array): void {
-    this.#digester.digestBytes(payload.subarray(0, FENCE_BYTES_MAX), this.#words, 0);
+    const isShort = payload.byteLength <= FENCE_BYTES_MAX;
+    const head = isShort ? payload : payload.subarray(0, FENCE_BYTES_MAX);
+    this.#digester.digestBytes(head, this.#words, 0);
     this.#words[0] ^= payload.byteLength;
   }
 }

@@ -89,9 +89,12 @@ export interface MessageGuard {
 interface UnfinishedMessage {
   readonly sequenceNumber: number;
   readonly payload: Uint8Array;
-  readonly lane: "live" | "replay";
+  readonly lane: Lane;
   readonly then: Sequel;
 }
+
+/** How a message came. */
+type Lane = "live" | "replay";
 
 /** What follows a message: nothing, or what a stream does after a live or a replayed one. */
 type Sequel = "nothing" | "live" | "replayed";
@@ -436,7 +439,8 @@ export class WorkerSync {
     const applied = this.#applier.proceed();
     if (applied !== "unfinished") {
       this.#unfinished = null;
-      this.#finish(message, applied, nowMs);
+      const { sequenceNumber, payload, lane, then } = message;
+      this.#finish(sequenceNumber, payload, lane, then, applied, nowMs);
       this.#drain(nowMs);
     }
     this.#reportTrust(nowMs);
@@ -560,7 +564,7 @@ export class WorkerSync {
     } else if (this.#isEarlierThanLast(payload)) {
       this.#doubtPublisher(sequenceNumber, payload, nowMs);
     } else {
-      this.#apply({ sequenceNumber, payload, lane: "live", then: "live" }, nowMs);
+      this.#apply(sequenceNumber, payload, "live", "live", nowMs);
     }
   }
 
@@ -648,7 +652,7 @@ export class WorkerSync {
       this.#missInReplay(attempt, expected, sequenceNumber, payload, nowMs);
     } else {
       attempt.appliedCount += 1;
-      this.#apply({ sequenceNumber, payload, lane: "replay", then: "replayed" }, nowMs);
+      this.#apply(sequenceNumber, payload, "replay", "replayed", nowMs);
     }
   }
 
@@ -692,7 +696,7 @@ export class WorkerSync {
     attempt.isProven = true;
     this.#beginAt(sequenceNumber);
     attempt.appliedCount += 1;
-    this.#apply({ sequenceNumber, payload, lane: "replay", then: "nothing" }, nowMs);
+    this.#apply(sequenceNumber, payload, "replay", "nothing", nowMs);
   }
 
   #endReplay(attempt: Attempt, nowMs: number): void {
@@ -888,7 +892,7 @@ export class WorkerSync {
   #beginWith(sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
     this.#beginAt(sequenceNumber);
     this.#isLossSuspected = false;
-    this.#apply({ sequenceNumber, payload, lane: "live", then: "nothing" }, nowMs);
+    this.#apply(sequenceNumber, payload, "live", "nothing", nowMs);
   }
 
   /** Clears the rank and takes the next live message as its first. */
@@ -980,12 +984,12 @@ export class WorkerSync {
 
   // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #apply(message: UnfinishedMessage, nowMs: number): void {
+  #apply(sequenceNumber: number, payload: Uint8Array, lane: Lane, then: Sequel, nowMs: number): void {
     // A live message noted its arrival itself: it may have been held since.
-    if (message.lane === "replay") this.#lastEventAtMs = nowMs;
-    const applied = this.#applyOrPass(message.sequenceNumber, message.payload);
-    if (applied === "unfinished") this.#unfinished = message;
-    else this.#finish(message, applied, nowMs);
+    if (lane === "replay") this.#lastEventAtMs = nowMs;
+    const applied = this.#applyOrPass(sequenceNumber, payload);
+    if (applied === "unfinished") this.#unfinished = { sequenceNumber, payload, lane, then };
+    else this.#finish(sequenceNumber, payload, lane, then, applied, nowMs);
   }
 
   #applyOrPass(sequenceNumber: number, payload: Uint8Array): Applied {
@@ -996,7 +1000,10 @@ export class WorkerSync {
   }
 
   #finish(
-    { sequenceNumber, payload, lane, then }: UnfinishedMessage,
+    sequenceNumber: number,
+    payload: Uint8Array,
+    lane: Lane,
+    then: Sequel,
     header: Exclude<Applied, "unfinished">,
     nowMs: number,
   ): void {

@@ -198,25 +198,25 @@ export class EventBatchDecoder {
   /** Reads to the end of the payload: true; or stops before the next part: false. */
   #read(batch: Batch): boolean {
     const cursor = this.#cursor;
-    const { sink, header, mayStop, seen, partCount } = batch;
-    for (;;) {
-      if (batch.eventsRead < header.eventCount) this.#readNextEvent(batch);
-      else if (batch.partsRead === partCount) break;
-      else if (seen === null) this.#readSlot(batch);
+    const { seen, partCount } = batch;
+    if (!this.#readEvents(batch)) return false;
+    while (batch.partsRead < partCount) {
+      if (seen === null) this.#readSlot(batch);
       else this.#readPair(batch, seen);
-      if (!mayStop || sink.isTurnOver?.() !== true) continue;
-      batch.position = cursor.position;
-      return false;
+      if (!this.#readEvents(batch)) return false;
     }
-    for (const key of seen === null ? [] : ["ts", "events"]) {
-      if (seen?.has(key) !== true)
-        throw cursor.error("missing_field", 0, `the key ${key}`, "a map without it");
-    }
+    if (seen !== null) this.#checkKeys(seen);
     if (cursor.position !== cursor.end) {
       const actual = `${cursor.end - cursor.position} bytes behind it`;
       throw cursor.error("trailing_bytes", cursor.position, "one batch", actual);
     }
     return true;
+  }
+
+  #checkKeys(seen: ReadonlySet<string>): void {
+    for (const key of ["ts", "events"]) {
+      if (!seen.has(key)) throw this.#cursor.error("missing_field", 0, `the key ${key}`, "a map without it");
+    }
   }
 
   #readSlot(batch: Batch): void {
@@ -310,13 +310,24 @@ export class EventBatchDecoder {
     header.eventCount = count;
   }
 
-  #readNextEvent(batch: Batch): void {
+  /** Reads the events that are left: true; or stops between two: false. */
+  #readEvents(batch: Batch): boolean {
+    const { sink, header, mayStop } = batch;
+    for (let eventIndex = batch.eventsRead; eventIndex < header.eventCount; eventIndex += 1) {
+      this.#readNextEvent(sink, header, eventIndex);
+      if (!mayStop || sink.isTurnOver?.() !== true) continue;
+      batch.eventsRead = eventIndex + 1;
+      batch.position = this.#cursor.position;
+      return false;
+    }
+    batch.eventsRead = header.eventCount;
+    return true;
+  }
+
+  #readNextEvent(sink: EventSink, header: BatchHeader, eventIndex: number): void {
     const cursor = this.#cursor;
     const reader = this.#reader;
-    const { sink, header } = batch;
     const eventStart = cursor.position;
-    const eventIndex = batch.eventsRead;
-    batch.eventsRead += 1;
     const type = this.#readEvent(sink, header, eventIndex, eventStart);
     if (type === null) return;
     const format = cursor.bytes[eventStart];
