@@ -17,9 +17,11 @@ export function match(reader: Reader, slot: u32, serial: u32, count: u32, isToke
   if (context !== null) {
     if (isTokens) reader.blockCount = count < context.lookahead ? 0 : (count - context.lookahead) / context.blockSize;
     const extras = isTokens && hasExtra ? reader.extras : 0;
-    if (context.groupCount == 0) finishRows(reader, walk(reader, context, isTokens, extras));
-    if (context.groupCount != 0 || (header().groupsOpen != 0 && hasGroups(reader)))
-      matchGroups(reader, context, isTokens, extras);
+    if (context.groupCount != 0) matchGroups(reader, context, isTokens, extras);
+    else {
+      finishRows(reader, walk(reader, context, isTokens, extras));
+      if (header().groupsOpen != 0 && hasGroups(reader)) matchGroups(reader, context, isTokens, extras);
+    }
   }
   readerLeave(reader.line);
 }

@@ -116,7 +116,8 @@ export function walk(reader: Reader, context: Context, isTokens: bool, extras: u
   let prefix: u64 = 0;
   let guess: u32 = 0;
   for (let done: u32 = 0; done < reader.blockCount; ) {
-    const piece = min(PIECE, reader.blockCount - done);
+    // Hashes that are there need no pieces.
+    const piece = isTokens ? min(PIECE, reader.blockCount - done) : reader.blockCount - done;
     if (isTokens) {
       prefix = hashRun(tokens, blockBytes, hashedBytes, extras, done == 0, prefix, piece, hashes);
       tokens += blockBytes * piece;
@@ -129,7 +130,6 @@ export function walk(reader: Reader, context: Context, isTokens: bool, extras: u
       i += run;
     }
     done += piece;
-    if (!isTokens) hashes += <usize>piece << 3;
   }
   return reader.blockCount;
 }
@@ -244,10 +244,8 @@ export function beginRows(reader: Reader, context: Context, set: usize): bool {
         continue;
       }
       const row = rowAt(reader, rows);
-      store<u32>(row, rankSlot);
-      store<u32>(row, 0, 4);
-      store<u64>(row, 0, 8);
-      store<u64>(row, 0, 16);
+      store<u64>(row, rankSlot);
+      v128.store(row, i64x2.splat(0), 8);
       store<u16>(reader.rowOf + (<usize>local << 1), <u16>rows);
       rows++;
     }
