@@ -15,7 +15,8 @@
  *      it. What it allows is never too much, and may be too little, so the rank under-reports.
  *  C2  All groups of a rank share the contexts of its main group. A group of coarser blocks has a block as the
  *      last of the main group's blocks that it consists of; vLLM names it by the hash at its end.
- *  C3  A rank of which a group cannot be opened is set aside: its other groups alone would allow too much.
+ *  C3  A rank of which a group cannot be opened is set aside: its other groups alone would allow too much. Its groups
+ *      are forgotten, since the index gives their holder slots to other ranks.
  *  C4  A group whose blocks do not divide into those of the context, and a store of another block size than its
  *      group's (vLLM's entries for a part of a block), are not indexed: the rank under-reports.
  *  C5  Removals name a group by its number. One that no store has named cannot mean a block that is held,
@@ -136,6 +137,14 @@ export class CacheGroups {
     this.#lastPlace = null;
     this.#holders = null;
     if (!keepsBlockSizes) this.#contextBlockSize = 0;
+  }
+
+  /** Empties the rank in the index, which may give the slots of its groups to others: nothing of theirs is named any more. */
+  setAside(): void {
+    this.#index.clearRank(this.#rankSlot);
+    this.#groups.clear();
+    this.#lastPlace = null;
+    this.#holders = null;
   }
 
   /**
@@ -283,8 +292,8 @@ export class CacheGroups {
     const shape = { index: group, rule, kind: kindOf(event.kvCacheSpecKind), windowTokens, blockSize };
     const slot = this.#index.openGroup(this.#rankSlot, shape);
     if (slot < 0) {
+      this.setAside();
       this.#isSetAside = true;
-      this.#index.clearRank(this.#rankSlot);
       return "group_limit" as const;
     }
     if (this.#contextBlockSize === 0)

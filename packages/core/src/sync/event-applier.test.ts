@@ -238,6 +238,36 @@ describe("KV-cache groups (A1)", () => {
     expect([matched([1]), rows(), doubt()]).toEqual([0, [], "group_limit"]);
   });
 
+  test.each([
+    ["groups", () => Array.from({ length: 16 }, (_, i) => stored([1], { ...mamba, groupIdx: i + 1 }))],
+    ["block sizes", () => [stored([1], mamba), ...[1, 3, 4, 5, 7].map(storedIn)]],
+  ])(
+    "a rank set aside for its %s takes nothing away from the rank that has its holder slots now",
+    (_, events) => {
+      start({ reportMode: "delta" });
+      apply(0, stored([1], full));
+      events().forEach((event, i) => {
+        apply(1 + i, event);
+      });
+      const aside = applier;
+      const other = RANK + 1;
+      start({ rankSlot: other });
+      apply(0, stored([1], full), stored([1], mamba));
+      const before = rows();
+      applier = aside;
+      apply(20, removed([1], { groupIdx: 1 }), removed([1], { groupIdx: 2 }));
+      expect(before.length).toBe(2);
+      expect(rows()).toEqual(before);
+    },
+  );
+
+  test("what waits for a name goes with the rank that is set aside", () => {
+    start({ reportMode: "delta" });
+    const tooMany = Array.from({ length: 16 }, (_, i) => stored([1], { ...mamba, groupIdx: i + 1 }));
+    apply(0, stored([1], full), stored([1, 9], { ...mamba, tokenIds: [1] }), ...tooMany);
+    expect([rows(), dropped(), doubt()]).toEqual([[], { group_limit: 1 }, "group_limit"]);
+  });
+
   test("events without a group belong to the main one", () => {
     apply(0, stored([1], full), stored([1]), removed([1]), removed([1]));
     expect([rows(), dropped()]).toEqual([[], {}]);

@@ -342,6 +342,8 @@ export class EventApplier implements EventSink {
     const reason = typeof place === "string" ? place : localityOfStore(event);
     if (reason !== null || typeof place === "string") {
       if (event.locality !== null && event.locality !== "LOCAL") this.#outlivesClear = true;
+      // The rank is set aside (C3): what waits names groups that are gone.
+      if (reason === "group_limit") this.#unplaced.clear();
       this.#drop("BlockStored", reason ?? "index_refused", blockCount);
       return;
     }
@@ -445,7 +447,8 @@ export class EventApplier implements EventSink {
       this.#firstTaken ||= blockSize;
       return true;
     }
-    this.#index.clearRank(this.#rankSlot);
+    this.#groups.setAside();
+    this.#unplaced.clear();
     this.#repeats.clear();
     this.doubts.end("other_block_size");
     return false;
