@@ -22,6 +22,9 @@
  *  C5  Removals name a group by its number. One that no store has named cannot mean a block that is held,
  *      unless no store has named a main group by number yet. An event without a number is the main group's.
  *
+ *  C6  A group that comes to have another kind or window is one that we do not understand, and its rank is set
+ *      aside as in C3: by either rule alone it may allow too much. No engine does that.
+ *
  * The context's block size is the greatest that all groups' sizes divide by, of the first message with stores:
  * it is read once ahead of being applied (`scout`), so that no group comes unexpected.
  *
@@ -46,7 +49,11 @@ import type { EventDropReason } from "./trust-rule.ts";
 const MAIN = "main";
 const NO_CACHE = "no cache";
 
-const RULE_BY_KIND: ReadonlyMap<string, GroupRule | typeof MAIN | typeof NO_CACHE> = new Map([
+type KindRule = GroupRule | typeof MAIN | typeof NO_CACHE;
+
+const MAIN_RULE = { rule: "run", windowTokens: 0 } as const;
+
+const RULE_BY_KIND: ReadonlyMap<string, KindRule> = new Map([
   ["full_attention", MAIN],
   ["mla_attention", MAIN],
   ["sink_full_attention", MAIN],
@@ -114,6 +121,7 @@ export class CacheGroups {
   #lastPlace: GroupPlace | null = null;
   #lastGroup: number | null = null;
   #lastKind: string | null = null;
+  #lastWindow: number | null = null;
   #lastBlockSize = 0;
 
   constructor(rankSlot: number, index: IndexWriter) {
@@ -210,15 +218,19 @@ export class CacheGroups {
 
   /** Where a store's blocks go, or why they are not indexed. */
   ofStore(event: DecodedBlockStored): GroupPlace | EventDropReason {
-    const { groupIdx, kvCacheSpecKind: kind, blockSize } = event;
+    const { groupIdx, kvCacheSpecKind: kind, kvCacheSpecSlidingWindow: window, blockSize } = event;
     const isLast =
-      groupIdx === this.#lastGroup && kind === this.#lastKind && blockSize === this.#lastBlockSize;
+      groupIdx === this.#lastGroup &&
+      kind === this.#lastKind &&
+      window === this.#lastWindow &&
+      blockSize === this.#lastBlockSize;
     if (isLast && this.#lastPlace !== null) return this.#lastPlace;
     const place = this.#place(event);
     if (typeof place === "string") return place;
     this.#lastPlace = place.unknownKind === null ? place : { ...place, unknownKind: null };
     this.#lastGroup = groupIdx;
     this.#lastKind = kind;
+    this.#lastWindow = window;
     this.#lastBlockSize = blockSize;
     return place;
   }
@@ -239,6 +251,7 @@ export class CacheGroups {
     const group = event.groupIdx ?? UNNUMBERED_GROUP;
     if (this.#isSetAside) return "group_limit";
     const rule = kind === null ? MAIN : RULE_BY_KIND.get(kind);
+    if (kind !== null && this.#isOtherRule(group, rule, window)) return this.#setAsideForGood();
     if (rule === NO_CACHE) {
       if (this.#others.size < OTHERS_MAX) this.#others.set(group, "other_attention_kind");
       return "other_attention_kind";
@@ -257,6 +270,23 @@ export class CacheGroups {
       return this.#mainPlace(event.blockSize);
     }
     return this.#open(group, ruleOf(rule, kind, window), event);
+  }
+
+  /** C6. What says no window, or a kind without a rule, says nothing against the rule of before. */
+  #isOtherRule(group: number, rule: KindRule | undefined, window: number | null): boolean {
+    const known = group === this.#main ? MAIN_RULE : this.#groups.get(group);
+    if (known === undefined) return false;
+    if (rule === NO_CACHE) return true;
+    if (rule === undefined || (rule !== MAIN && rule !== "last" && !(window !== null && window > 0)))
+      return false;
+    const [now, windowTokens] = ruleOf(rule, "", window);
+    return now !== known.rule || windowTokens !== known.windowTokens;
+  }
+
+  #setAsideForGood(): "group_limit" {
+    this.setAside();
+    this.#isSetAside = true;
+    return "group_limit";
   }
 
   get #hasNumberedMain(): boolean {
@@ -292,9 +322,7 @@ export class CacheGroups {
     const shape = { index: group, rule, kind: kindOf(event.kvCacheSpecKind), windowTokens, blockSize };
     const slot = this.#index.openGroup(this.#rankSlot, shape);
     if (slot < 0) {
-      this.setAside();
-      this.#isSetAside = true;
-      return "group_limit" as const;
+      return this.#setAsideForGood();
     }
     if (this.#contextBlockSize === 0)
       this.#contextBlockSize = this.#mainBlockSize > 0 ? this.#mainBlockSize : blockSize;

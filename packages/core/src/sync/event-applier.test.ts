@@ -261,6 +261,28 @@ describe("KV-cache groups (A1)", () => {
     },
   );
 
+  test.each([
+    ["from a window to full attention", sliding, { ...full, groupIdx: 1 }],
+    ["its window", sliding, { ...sliding, kvCacheSpecSlidingWindow: 40 }],
+    ["from states to a window", mamba, sliding],
+    ["to no prefix cache", mamba, { groupIdx: 1, kvCacheSpecKind: "encoder_only_attention" }],
+    ["from full attention to a window, the main one", sliding, { ...sliding, groupIdx: 0 }],
+  ])("a rank of which a group changes %s is set aside (C6)", (_, before, after) => {
+    apply(0, stored([1, 2], full), stored([1, 2], before));
+    expect(matched([1, 2])).toBe(2);
+    apply(1, stored([3], { ...after, parentBlockHash: 2n }));
+    expect([matched([1, 2]), rows(), dropped(), doubt()]).toEqual([0, [], { group_limit: 1 }, "group_limit"]);
+  });
+
+  test("stores that say less of a group's kind than others did change nothing", () => {
+    apply(0, stored([1, 2], full), stored([1, 2], sliding));
+    const child = { parentBlockHash: 2n };
+    apply(1, stored([3], { ...child, groupIdx: 0 }), stored([3], { ...child, groupIdx: 1 }));
+    apply(2, stored([4], { ...full, parentBlockHash: 3n }));
+    apply(2, stored([4], { ...sliding, parentBlockHash: 3n, kvCacheSpecSlidingWindow: null }));
+    expect([matched([1, 2, 3, 4]), dropped(), doubt()]).toEqual([4, {}, null]);
+  });
+
   test("what waits for a name goes with the rank that is set aside", () => {
     start({ reportMode: "delta" });
     const tooMany = Array.from({ length: 16 }, (_, i) => stored([1], { ...mamba, groupIdx: i + 1 }));

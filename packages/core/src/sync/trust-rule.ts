@@ -277,7 +277,7 @@ export const TRUST_REASONS = {
   group_limit: {
     trust: "partial",
     kind: "loss",
-    says: "The engine has more KV-cache groups than can be followed. The rank was set aside and is empty.",
+    says: "The engine has more KV-cache groups than can be followed, or one that changes its kind or window. The rank was set aside and is empty.",
   },
   group_misaligned: {
     trust: "partial",
@@ -404,7 +404,7 @@ export const EVENT_DROPS = {
   },
   group_limit: {
     reason: "group_limit",
-    says: "A store of a group that found no place, and all of the rank's stores after it: its other groups alone would match too much.",
+    says: "A store of a group that found no place, or has another kind or window than before, and all of the rank's stores after it: what the rank has would match too much.",
   },
   group_misaligned: {
     reason: "group_misaligned",
