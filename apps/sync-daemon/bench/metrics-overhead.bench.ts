@@ -160,6 +160,7 @@ async function run(isMetered: boolean): Promise<number> {
       prefixHashes: "public",
       restoreFrom: null,
       publisherRanges: [],
+      dnsServers: [],
       board: memory,
       logLevel: level.memory,
       tracedRatio: null,
