@@ -25,6 +25,9 @@
  *  C6  A group that comes to have another kind or window is one that we do not understand, and its rank is set
  *      aside as in C3: by either rule alone it may allow too much. No engine does that.
  *
+ *  C7  Groups outlast AllBlocksCleared: the same engine has them still, and until they store again they allow nothing.
+ *      Those with the rule of full attention are learnt again, since that of an unknown kind is to be doubted again.
+ *
  * The context's block size is the greatest that all groups' sizes divide by, of the first message with stores:
  * it is read once ahead of being applied (`scout`), so that no group comes unexpected.
  *
@@ -134,8 +137,13 @@ export class CacheGroups {
     return this.#contextBlockSize > 0;
   }
 
-  /** Forgets the groups, with their rank in the index; their block sizes may stay known. */
-  reset(keepsBlockSizes: boolean): void {
+  /**
+   * Takes in that the index cleared the rank.
+   *
+   * @param isSameEngine - its pool was cleared, and it still has the groups that it has announced (C7).
+   */
+  reset(isSameEngine: boolean): void {
+    const kept = isSameEngine ? [...this.#groups.values()].filter(({ rule }) => rule !== "run") : [];
     this.#groups.clear();
     this.#others.clear();
     this.#main = null;
@@ -144,7 +152,11 @@ export class CacheGroups {
     this.#isSetAside = false;
     this.#lastPlace = null;
     this.#holders = null;
-    if (!keepsBlockSizes) this.#contextBlockSize = 0;
+    if (!isSameEngine) this.#contextBlockSize = 0;
+    for (const group of kept) {
+      const slot = this.#index.openGroup(this.#rankSlot, group);
+      if (slot >= 0) this.#groups.set(group.index, { ...group, slot });
+    }
   }
 
   /** Empties the rank in the index, which may give the slots of its groups to others: nothing of theirs is named any more. */

@@ -283,6 +283,22 @@ describe("KV-cache groups (A1)", () => {
     expect([matched([1, 2, 3, 4]), dropped(), doubt()]).toEqual([4, {}, null]);
   });
 
+  test.each([
+    ["window", sliding],
+    ["group of states", mamba],
+  ])("a %s that stored nothing since the pool was cleared allows nothing (C7)", (_, group) => {
+    apply(0, stored([1, 2], full), stored([1, 2], group));
+    apply(1, { type: "AllBlocksCleared" });
+    apply(2, stored([1, 2], full));
+    expect([matched([1, 2]), doubt()]).toEqual([0, null]);
+    apply(3, stored([1, 2], group));
+    expect([matched([1, 2]), doubt()]).toEqual([2, null]);
+    // The next process may be of another model.
+    applier.beginAt(0, true);
+    apply(0, stored([1, 2], full));
+    expect(matched([1, 2])).toBe(2);
+  });
+
   test("what waits for a name goes with the rank that is set aside", () => {
     start({ reportMode: "delta" });
     const tooMany = Array.from({ length: 16 }, (_, i) => stored([1], { ...mamba, groupIdx: i + 1 }));
