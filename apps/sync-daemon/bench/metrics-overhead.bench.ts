@@ -200,6 +200,7 @@ async function run(isMetered: boolean): Promise<number> {
     sharedSocket: false,
     bind: false,
     reportMode: "delta",
+    dropsLastBlock: false,
     engineSlot: 0,
     resumeFrom: null,
   });

@@ -48,6 +48,7 @@ export type TrustReason =
   | "unknown_locality"
   | "remote_locality"
   | "unknown_kind"
+  | "dropped_block"
   | "group_limit"
   | "group_misaligned"
   | "partial_block"

@@ -157,7 +157,7 @@ export class EngineRegistry {
       const rankSlot = ranks[i]?.rankSlot ?? 0;
       const owner = { workerId: engine.id, model: engine.model, dpRank };
       this.#owners[rankSlot] = owner;
-      const { topic, bind, reportMode, sharedSocket } = engine;
+      const { topic, bind, reportMode, sharedSocket, dropsLastBlock } = engine;
       const resumeFrom = claims[i]?.position ?? null;
       this.#follower.follow({
         rankSlot,
@@ -169,6 +169,7 @@ export class EngineRegistry {
         bind,
         sharedSocket,
         reportMode,
+        dropsLastBlock,
         resumeFrom,
       });
     });

@@ -147,6 +147,7 @@ function rank(rankSlot: number, replay = true): FollowedRank {
     sharedSocket: false,
     bind: false,
     reportMode: "delta",
+    dropsLastBlock: false,
     engineSlot: 0,
     resumeFrom: null,
   };

@@ -216,6 +216,7 @@ export class Ingest {
             dpRank: rank.dpRank,
             hasReplay: rank.replayEndpoint !== null,
             reportMode: rank.reportMode,
+            dropsLastBlock: rank.dropsLastBlock,
             startedAtMs: now(),
             resumeFrom: rank.resumeFrom ?? undefined,
             limits: this.#dependencies.syncLimits,

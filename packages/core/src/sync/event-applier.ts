@@ -35,7 +35,7 @@
  *      blocks that vLLM announces there at once: they may be one unit, of which no part can be reused (vllm#57159). They are
  *      not stored.
  *  A12 A name that comes to mean another block is no name of a prefix (content-names.ts). What stands behind it is not
- *      stored: a loss.
+ *      stored. The rank is `stale`: a removal by such a name may take the copy of another prefix.
  *
  * Not here: sequence numbers, gaps, restarts (worker-sync.ts).
  *
@@ -127,6 +127,9 @@ export class EventApplier implements EventSink {
   readonly #unplaced: UnplacedStores;
   /** Kinds without a rule that the listener knows of. */
   readonly #unknownKinds = new Set<string>();
+  readonly #dropsLastBlock: boolean;
+  /** Whether `dropped_block` is noted since the rank was last empty. */
+  #hasNotedDrop = false;
   readonly #repeats: RepeatedStores;
   readonly #contentNames = new ContentNames();
   readonly #root = new RootVerdict();
@@ -164,6 +167,7 @@ export class EventApplier implements EventSink {
     this.#counters = dependencies.counters;
     this.#listener = dependencies.listener;
     this.#turn = dependencies.turn;
+    this.#dropsLastBlock = settings.dropsLastBlock === true;
     this.#groups = new CacheGroups(settings.rankSlot, dependencies.index);
     this.#unplaced = new UnplacedStores(dependencies.index, settings.rankSlot);
     this.#context = { model: settings.model, loraName: null, blockSize: 0, lookahead: 0 };
@@ -348,6 +352,7 @@ export class EventApplier implements EventSink {
       return;
     }
     if (place.unknownKind !== null) this.#noteUnknownKind(place.unknownKind);
+    if (this.#dropsLastBlock && !place.isMain) this.#noteDroppedBlock();
     if (blockCount === 0) {
       this.#drop("BlockStored", "no_blocks", 0);
       return;
@@ -679,6 +684,12 @@ export class EventApplier implements EventSink {
     });
   }
 
+  #noteDroppedBlock(): void {
+    if (this.#hasNotedDrop) return;
+    this.#hasNotedDrop = true;
+    this.#drop("BlockStored", "dropped_block", 0);
+  }
+
   #noteUnknownKind(kind: string): void {
     this.#drop("BlockStored", "unknown_kind", 0);
     if (this.#unknownKinds.has(kind) || this.#unknownKinds.size >= UNKNOWN_KINDS_MAX) return;
@@ -722,6 +733,7 @@ export class EventApplier implements EventSink {
 
   /** Empties the rank. */
   #forget(keepsGroups: boolean): void {
+    this.#hasNotedDrop = false;
     this.#index.clearRank(this.#rankSlot);
     this.#groups.reset(keepsGroups);
     this.#unplaced.clear();

@@ -299,7 +299,7 @@ describe("units of another size (A11)", () => {
 describe("names that stand for several contents (A12)", () => {
   test("three equal pages, named by their tokens alone (SGLang before 0.5.6)", () => {
     applyHex(CONTENT_NAMES);
-    expect([matched([1, 2, 1, 2, 1, 2]), trust()]).toEqual([0, "partial"]);
+    expect([matched([1, 2, 1, 2, 1, 2]), trust()]).toEqual([0, "stale"]);
     expect(counters.eventsDropped.content_names).toBe(2);
   });
 
@@ -308,7 +308,7 @@ describe("names that stand for several contents (A12)", () => {
       stored([name], { parentBlockHash: BigInt(parent), groupIdx: null });
     apply(stored([1], { groupIdx: null }), child(2, 1), stored([5], { groupIdx: null }), child(2, 5));
     apply(child(3, 2));
-    expect([matched(blocks(5, 2, 3)), matched(blocks(1, 2, 3)), trust()]).toEqual([4, 2, "partial"]);
+    expect([matched(blocks(5, 2, 3)), matched(blocks(1, 2, 3)), trust()]).toEqual([4, 2, "stale"]);
     const next = make();
     next.restore(applier.state(), 1);
     applier = next;
@@ -325,7 +325,7 @@ describe("a name that comes to mean another block with a store that waited (A12)
     apply(stored([1], { groupIdx: null }), child(2, 1), child(2, 8), stored([8], { groupIdx: null }));
     expect(counters.eventsDropped.content_names).toBe(1);
     apply(child(3, 2), child(4, 8));
-    expect([matched(blocks(8, 2, 3)), matched(blocks(8, 4)), trust()]).toEqual([4, 4, "partial"]);
+    expect([matched(blocks(8, 2, 3)), matched(blocks(8, 4)), trust()]).toEqual([4, 4, "stale"]);
   });
 });
 

@@ -112,6 +112,8 @@ export interface SyncSettings {
   readonly hasReplay: boolean;
   /** `auto` unless given. */
   readonly reportMode?: ReportMode | undefined;
+  /** Whether the engine computes the last matched block again (EAGLE without lookahead hashes); not on the wire. */
+  readonly dropsLastBlock?: boolean | undefined;
   /** Replaces single limits. */
   readonly limits?: Partial<SyncLimits> | undefined;
   /** When following began, on the owner's clock: since when the first trust holds. */

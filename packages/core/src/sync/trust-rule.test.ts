@@ -229,6 +229,12 @@ const EVENTS: Record<EventDropReason, () => Walk> = {
   no_blocks: () => event(stored(1, { blockHashes: [], tokenIds: [] })),
   other_attention_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "cross_attention" })),
   unknown_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "something_new" })),
+  dropped_block: () => {
+    const walk = Walk.exact({ dropsLastBlock: true });
+    return walk.cause(() => {
+      walk.live([stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba" })]);
+    });
+  },
   group_limit: () =>
     event(...Array.from({ length: 16 }, (_, i) => stored(1, { groupIdx: 1 + i, kvCacheSpecKind: "mamba" }))),
   group_misaligned: () =>

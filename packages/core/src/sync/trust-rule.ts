@@ -240,9 +240,9 @@ export const TRUST_REASONS = {
     says: "Copies beyond the device do not say how many blocks form one unit.",
   },
   content_names: {
-    trust: "partial",
+    trust: "stale",
     kind: "loss",
-    says: "The engine names blocks by their content alone, so that one name stands for several prefixes.",
+    says: "The engine names blocks by their content alone, so that one name stands for several prefixes. A removal may take the wrong one.",
   },
   misaligned_tokens: {
     trust: "partial",
@@ -273,6 +273,11 @@ export const TRUST_REASONS = {
     trust: "partial",
     kind: "loss",
     says: "The engine has a KV-cache group of a kind, or without a size, that no rule is known for. A match needs all blocks of it.",
+  },
+  dropped_block: {
+    trust: "stale",
+    kind: "loss",
+    says: "The engine drops the last block of a match (`drops_last_block`) and has several KV-cache groups. Each group then needs a block behind the match, and events do not say which.",
   },
   group_limit: {
     trust: "partial",
@@ -401,6 +406,10 @@ export const EVENT_DROPS = {
   unknown_kind: {
     reason: "unknown_kind",
     says: "The first store of a group whose kind has no rule, or whose window is not announced. It is indexed by the strictest rule.",
+  },
+  dropped_block: {
+    reason: "dropped_block",
+    says: "The first store of a further KV-cache group of an engine with `drops_last_block`. The store itself is indexed.",
   },
   group_limit: {
     reason: "group_limit",
