@@ -73,10 +73,13 @@ function generateLoad(options: EngineOptions, driver: EngineDriver): () => void 
   const schedule = () => {
     dueMs += load.nextDelaySeconds() * 1000;
     for (; dueMs <= performance.now(); dueMs += load.nextDelaySeconds() * 1000) submit();
-    timer = setTimeout(() => {
-      submit();
-      schedule();
-    }, dueMs - performance.now());
+    timer = setTimeout(
+      () => {
+        submit();
+        schedule();
+      },
+      Math.max(0, dueMs - performance.now()),
+    );
   };
   schedule();
   return () => {

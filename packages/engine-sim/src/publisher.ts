@@ -340,7 +340,7 @@ export class Publisher {
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
       if (this.#closed) resolve();
-      else if (milliseconds !== null) timer = setTimeout(resolve, milliseconds);
+      else if (milliseconds !== null) timer = setTimeout(resolve, Math.max(0, milliseconds));
     });
     this.#wake = null;
     clearTimeout(timer);
