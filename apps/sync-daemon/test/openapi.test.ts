@@ -63,6 +63,13 @@ test("the document is valid OpenAPI 3.1, and its references lead somewhere", asy
     expect("type" in (schema as object) || "anyOf" in (schema as object), name).toBe(true);
 });
 
+test("no schema reads differently in requests and in answers: one name, one component", () => {
+  const { components } = openapiDocument() as { components: { schemas: Record<string, unknown> } };
+  const names = Object.keys(components.schemas);
+  expect(names.length).toBeGreaterThan(20);
+  expect(names.filter((name) => name.endsWith("Output") && names.includes(name.slice(0, -6)))).toEqual([]);
+});
+
 /** Every object in the document. */
 function* partsOf(value: unknown): Generator<Readonly<Record<string, unknown>>> {
   if (typeof value !== "object" || value === null) return;

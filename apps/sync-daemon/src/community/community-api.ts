@@ -95,12 +95,18 @@ const list = (items: object) =>
 
 // Numbers for those that send them so; clients whose numbers are doubles or i64 send texts.
 const hashes = list({
-  anyOf: [{ type: "integer" }, { type: "string", pattern: HASH_TEXT.source }],
+  anyOf: [
+    { type: "integer", format: "int64" },
+    { type: "string", pattern: HASH_TEXT.source },
+  ],
 });
 
 /** `POST /query`. */
 export const queryBody = z
-  .looseObject({ ...queryFields, token_ids: list({ type: "integer", minimum: 0, maximum: TOKEN_MAX }) })
+  .looseObject({
+    ...queryFields,
+    token_ids: list({ type: "integer", format: "int64", minimum: 0, maximum: TOKEN_MAX }),
+  })
   .meta({ id: "CommunityQuery", description: NAMED });
 
 /** `POST /query_by_hash`. */

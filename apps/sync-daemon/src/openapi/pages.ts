@@ -1,7 +1,8 @@
 /** The generated pages of the daemon, as text by their path in the repository. */
 
 import { settingsReference } from "../settings/settings-reference.ts";
-import { errorReference, openapiDocument } from "./document.ts";
+import { openapiDocument } from "./document.ts";
+import { errorReference } from "./error-reference.ts";
 import { trustReference } from "./trust-reference.ts";
 
 /**

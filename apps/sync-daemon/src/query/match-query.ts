@@ -117,7 +117,7 @@ export const jsonBody = z.strictObject(
     token_ids: list
       .meta({
         type: "array",
-        items: { type: "integer", minimum: 0, maximum: TOKEN_MAX },
+        items: { type: "integer", format: "int64", minimum: 0, maximum: TOKEN_MAX },
         description: "The prompt's tokens. Binary bodies are quicker.",
       })
       .optional(),
