@@ -687,6 +687,29 @@ describe("restarts", () => {
     expect([stage.answer([8, 9], 1), stage.blocks]).toEqual([0, [8, 9]]);
   });
 
+  test("a publisher that proved itself in an answer that broke off is in doubt only since the next break (Y2)", () => {
+    const stage = Stage.synced(3);
+    stage.nowMs = 10_000;
+    stage.live(4);
+    stage.sync.disconnected(10_001);
+    stage.nowMs = 20_000;
+    stage.sync.connected(20_000);
+    const { attempt, from } = stage.request();
+    expect(from).toBe(0);
+    // 0 proves it; 5 and 6 are applied, and the rest of the answer never comes.
+    for (const sequenceNumber of range(0, 6)) stage.reply(attempt, sequenceNumber);
+    expect(stage.sync.lastSequenceNumber).toBe(6);
+    stage.sync.disconnected(30_000);
+    // By now the engine keeps nothing from before 5, which was applied long before this break.
+    stage.nowMs = 40_000;
+    stage.sync.connected(40_000);
+    stage.answer(range(5, 7));
+    expect(stage.sync.state).toBe("live");
+    expect(stage.sync.lastSequenceNumber).toBe(7);
+    expect(stage.blocks, "what the rank held is still there").toEqual(range(0, 7));
+    expect(stage.sync.trust).toBe("exact");
+  });
+
   test("a suspicion of the publisher before does not count against a history that is cut short", () => {
     const stage = longFollowed();
     stage.sync.disconnected(stage.nowMs);

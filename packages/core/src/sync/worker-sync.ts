@@ -642,7 +642,10 @@ export class WorkerSync {
       this.#restart(nowMs, NONE);
       return;
     }
-    if (compared === "same" && this.#fence.proves(sequenceNumber)) attempt.isProven = true;
+    if (compared === "same" && this.#fence.proves(sequenceNumber)) {
+      attempt.isProven = true;
+      this.#suspectSinceMs = null;
+    }
     // Up to the last one they are the proof that was asked for.
     if (sequenceNumber <= this.#last) return;
     const expected = this.#last + 1;
