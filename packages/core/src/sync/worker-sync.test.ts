@@ -316,6 +316,17 @@ describe("gaps", () => {
     expect(budget.take(payloadOf(0).length)).toBe(true);
   });
 
+  test("what waits when the connection breaks gives its room back at once (Y6)", () => {
+    const budget = new HoldBudget(10_000);
+    const stage = new Stage({}, budget);
+    stage.sync.connected(0);
+    stage.live(5);
+    expect(stage.sync.heldCount).toBe(1);
+    stage.sync.disconnected(1);
+    expect(stage.sync.heldCount).toBe(0);
+    expect(budget.take(10_000), "all of the budget is there again").toBe(true);
+  });
+
   test("an answer without END is complete when a live message continues it", () => {
     const stage = Stage.synced(0);
     stage.live(3);

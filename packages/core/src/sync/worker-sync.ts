@@ -366,6 +366,8 @@ export class WorkerSync {
   /** The SUB socket lost its connection. */
   disconnected(nowMs: number): void {
     this.#abandonAttempt();
+    // Nothing that waits would ever be applied (Y3), and the thread's other streams share the room it takes.
+    this.#dropHeld(this.#usesReplay ? "covered_by_replay" : "before_restart");
     this.#unannouncedSinceMs = Infinity;
     this.#suspectSinceMs ??= nowMs;
     this.#setState("disconnected", nowMs);
