@@ -1080,6 +1080,32 @@ describe("poison", () => {
     expect(stage.blocks).toEqual(range(5, 8));
   });
 
+  test("a rebuild is not begun for a rank whose history is whole by then, whatever the publisher before had kept", () => {
+    const stage = new Stage();
+    stage.sync.connected(0);
+    stage.answer(range(30, 31), -1);
+    expect(stage.sync.historyFromSequenceNumber).toBe(30);
+    stage.sync.disconnected(1);
+    stage.nowMs = 2;
+    stage.sync.connected(2);
+    // Thrice without what it was asked for: another publisher, whose whole history is asked for.
+    for (let answers = 0; answers < 4; answers += 1) stage.answer(range(0, 3));
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", range(0, 3)]);
+    stage.sync.liveMessage(frames(withBadEvent(4, "BlockRemoved", []), 4), stage.nowMs);
+    stage.live(5);
+    while (stage.nowMs < DEFAULT_SYNC_LIMITS.rebuildMs) {
+      stage.tick();
+      if (stage.nowMs < DEFAULT_SYNC_LIMITS.rebuildMs) stage.answer([5]);
+    }
+    const { attempt, from } = stage.request();
+    expect(from, "a rebuild was asked for").toBe(5);
+    // While the answer is on its way the engine clears its pool: nothing is lost any more.
+    stage.live(6, 0, [{ type: "AllBlocksCleared" }, stored(60)]);
+    expect(stage.sync.trust).toBe("exact");
+    expect(stage.reply(attempt, 5)).toBe(false);
+    expect([stage.sync.trust, stage.blocks]).toEqual(["exact", [60]]);
+  });
+
   test("a message whose number cannot be read is looked for by a probe", () => {
     const stage = Stage.synced(3);
     const [topic, number, payload] = frames(payloadOf(4), 4);

@@ -980,6 +980,7 @@ export class WorkerSync {
 
   #forgetPublisher(): void {
     this.#last = NONE;
+    this.#begunAt = 0;
     this.#fence.reset();
     this.#batchRank = null;
     this.#suspectSinceMs = null;
