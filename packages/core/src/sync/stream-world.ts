@@ -13,8 +13,8 @@
  * Blocks are the nodes of a small fixed tree of prompts, named by number; block n has parent (n − 1) / 2.
  */
 import { assert } from "../assert.ts";
-import type { Prng } from "../prng.ts";
 import type { IndexWriter } from "../prefix-index/contract.ts";
+import type { Prng } from "../prng.ts";
 import { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
 import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { EventBatch, KvEvent } from "../wire/events.ts";
@@ -484,6 +484,8 @@ export class StreamWorld {
         this.sync.tick(this.nowMs);
       }
       this.#act();
+      const broken = this.sync.check();
+      assert(broken.length === 0, () => broken.join("; "));
       this.onStep();
     }
     this.nowMs = untilMs;

@@ -325,6 +325,7 @@ describe("gaps", () => {
     stage.sync.disconnected(1);
     expect(stage.sync.heldCount).toBe(0);
     expect(budget.take(10_000), "all of the budget is there again").toBe(true);
+    expect(stage.sync.check()).toEqual([]);
   });
 
   test("an answer without END is complete when a live message continues it", () => {
@@ -720,7 +721,6 @@ describe("restarts", () => {
     expect(stage.blocks, "what the rank held is still there").toEqual(range(0, 7));
     expect(stage.sync.trust).toBe("exact");
   });
-
   test("a suspicion of the publisher before does not count against a history that is cut short", () => {
     const stage = longFollowed();
     stage.sync.disconnected(stage.nowMs);

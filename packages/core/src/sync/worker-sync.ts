@@ -17,18 +17,25 @@
  * only connecting, live and disconnected.
  *
  * Invariants (README.md says what each is for; the tests carry the same numbers)
- *  Y1  Between two clears, messages are applied in consecutive order, each once.
+ *  Y1  Between two clears, messages are applied in consecutive order, each once: the number of one that is applied is the
+ *      last plus one.
  *  Y2  A replay asks from the last applied message inclusive (after a reconnect, from an older one), and nothing of it is
- *      applied before that message showed the same bytes. The first request of all asks from 0.
+ *      applied before that message showed the same bytes. The first request of all asks from 0. While the publisher may
+ *      be another one, nothing is applied.
  *  Y3  What was received before a replay is asked for is never applied: the replay contains it, or its publisher is gone.
  *  Y4  A message that several answers agree is missing (one, while the rank is empty) is gone for good: the rank is cleared
  *      and goes on from the next one.
  *  Y5  Trust is `exact` or `partial` only if the index holds nothing that the applied messages took away. Below `exact` it
  *      has a reason (trust-rule.ts), and both are known without a search.
  *  Y6  Everything that waits is bounded, and every failure leads on: to another attempt, a pause, or going on without.
+ *      After every call a stream that is replaying or verifying has an attempt.
+ *  Y7  A bad event costs itself, a bad message itself; what that may have done to the index is in the trust.
  *  Y8  A message may be applied in parts: while `isApplying`, the stream is where it was before the message,
  *      its owner hands in nothing but `continueApplying` and `close`, and nobody can go on from it.
- *  Y7  A bad event costs itself, a bad message itself; what that may have done to the index is in the trust.
+ *
+ * Each in a file of its own: the attempt under way (replay-attempt.ts), when an idle stream asks (probe-schedule.ts), how
+ * patient it is with failures (retry-schedule.ts), who the publisher is (publisher-fence.ts), what is told of the trust
+ * (stream-trust.ts). `check` says what of the numbered does not hold; the simulation calls it after every step.
  *
  * Not here: sockets, timers, threads. The owner calls `tick` at `nextTickMs`, polls `takeAction` after every call, and
  * transports. `nowMs` is any clock that does not go backwards.
@@ -45,7 +52,12 @@ import { Agreement } from "./agreement.ts";
 import { peekTimestampSeconds } from "./batch-timestamp.ts";
 import { type Applied, EventApplier, type Turn } from "./event-applier.ts";
 import { type HeldMessage, HeldMessages, HoldBudget } from "./held-messages.ts";
+import { ProbeSchedule } from "./probe-schedule.ts";
 import { PublisherFence } from "./publisher-fence.ts";
+import { type Purpose, type ReplayAttempt, ReplayAttempts } from "./replay-attempt.ts";
+import { RetrySchedule } from "./retry-schedule.ts";
+import type { StreamPosition } from "./stream-position.ts";
+import { StreamTrust } from "./stream-trust.ts";
 import {
   createSyncCounters,
   type ReplayFailure,
@@ -55,10 +67,9 @@ import {
   type SyncCounters,
   type SyncListener,
 } from "./sync-report.ts";
-import type { StreamPosition } from "./stream-position.ts";
+import { DEFAULT_SYNC_LIMITS, type SyncLimits, type SyncSettings } from "./sync-settings.ts";
 import type { TrustLedger } from "./trust-ledger.ts";
 import { EVICTIONS, type MessageDropReason, type Trust, type TrustReason } from "./trust-rule.ts";
-import { DEFAULT_SYNC_LIMITS, type SyncLimits, type SyncSettings } from "./sync-settings.ts";
 
 /** What a stream works with. All of it may serve many streams of one thread. */
 export interface SyncDependencies {
@@ -99,31 +110,6 @@ type Lane = "live" | "replay";
 /** What follows a message: nothing, or what a stream does after a live or a replayed one. */
 type Sequel = "nothing" | "live" | "replayed";
 
-/**
- * What a replay is for.
- *  - history: the stream's beginning, from 0. - gap: from the last applied message. - verify: likewise, from an older one.
- *  - probe: from the last one, of a live stream that is idle. - rebuild: what came after a lasting loss, or all of it.
- */
-type Purpose = "history" | "gap" | "verify" | "probe" | "rebuild";
-
-interface Attempt {
-  readonly number: number;
-  purpose: Purpose;
-  /** Whether its publisher has shown that it is ours, or need not. */
-  isProven: boolean;
-  /** Answers of any kind, and messages applied from them. */
-  heardCount: number;
-  appliedCount: number;
-  /** Last live number seen when it was asked for; −1 for none. Its answer should reach it. */
-  readonly target: number;
-  /** Highest number heard: only what is beyond it is progress. */
-  heardUpTo: number;
-  /** When it is given up for want of progress; until it is started, for want of a start. */
-  deadlineMs: number;
-  /** When it is given up whatever it brings; null until it is started. */
-  endMs: number | null;
-}
-
 /** No message yet. Sequence numbers begin at 0, so that the one after it is the first. */
 const NONE = -1;
 /** What agreeing answers lacked, when it was the proof of their publisher. */
@@ -146,20 +132,17 @@ export class WorkerSync {
   readonly #absences: Agreement;
   readonly #shortEnds: Agreement;
 
-  #state: StreamState = "connecting";
-  #stateSinceMs: number | null = null;
+  readonly #attempts: ReplayAttempts;
+  readonly #probes: ProbeSchedule;
+  readonly #retries: RetrySchedule;
   /** Every reason that holds; the applier's, which adds losses. The condition at hand is the stream's own. */
   readonly #doubts: TrustLedger;
-  #condition: TrustReason | null = "not_connected";
-  /** Why the rank is not in sync, while it is not. */
-  #unsynced: TrustReason = "first_history";
-  /** Bits of the suspicions that are in the ledger. */
-  #suspicions = 0;
-  #trust: Trust = "unknown";
-  #trustReason: TrustReason | null = "not_connected";
-  #trustSinceMs: number;
-  /** The latest reading of the owner's clock, for calls that bring none. NaN before the first, as a number is stored in place. */
-  #nowMs: number;
+  readonly #trust: StreamTrust;
+
+  #state: StreamState = "connecting";
+  #stateSinceMs: number | null = null;
+  /** Why the index has not caught up with the publisher since the rank was last begun; null once it has. */
+  #unsynced: TrustReason | null = "first_history";
   #last = NONE;
   /** Number of the message that the rank was last begun with. */
   #begunAt = 0;
@@ -167,37 +150,12 @@ export class WorkerSync {
   #lastSeen = NONE;
   /** Whether the next live message begins the rank, whatever its number. */
   #beginsAnywhere = false;
-  /** Whether the index has caught up with the publisher since the rank was last begun. */
-  #isSynced = false;
   /** Whether a live message was applied since the connection was made, and nothing has put its publisher in doubt since. */
   #hasHeardLive = false;
   /** Whether a replay ever brought a message: then the engine keeps some, and a publisher without our last is another. */
   #hasShownHistory = false;
-  #isLossSuspected = false;
-  #isLossSuspectedSinceAsked = false;
-  #wentBackwardsSinceAsked = false;
-  /** Since when the publisher may be another one; null while it is not in doubt. Nothing is applied meanwhile. */
+  /** Since when the publisher may be another one; null while it is not in doubt. Nothing is applied meanwhile (Y2). */
   #suspectSinceMs: number | null = null;
-
-  #attempt: Attempt | null = null;
-  #attemptCount = 0;
-  #request: SyncAction | null = null;
-  #abandonment: SyncAction | null = null;
-  #failures = 0;
-  #pauses = 0;
-  #pausedUntilMs = 0;
-  /** Earliest time of the next verification out of doubt, and of the next probe out of suspected loss. */
-  #nextDoubtMs = 0;
-  /** Earliest time of the next request after a restart, and how long the one after that will have to wait. */
-  #nextRestartMs = -Infinity;
-  #restartPauseMs = 0;
-  #nextLossProbeMs = 0;
-
-  #probeDueMs = Infinity;
-  #probeIntervalMs: number;
-  #failedProbes = 0;
-  #rebuildDueMs = Infinity;
-  #rebuildIntervalMs: number;
   /** When messages began to arrive without news of a connection. */
   #unannouncedSinceMs = Infinity;
 
@@ -222,15 +180,14 @@ export class WorkerSync {
     this.#guard = dependencies.guard;
     this.#applier = new EventApplier(settings, { index, decoder, listener, turn, counters: this.counters });
     this.#doubts = this.#applier.doubts;
-    this.#doubts.note("not_connected");
-    this.#nowMs = settings.startedAtMs ?? Number.NaN;
-    this.#trustSinceMs = this.#nowMs;
+    this.#trust = new StreamTrust(this.#doubts, listener, settings.startedAtMs ?? Number.NaN);
     this.#fence = new PublisherFence(index, limits.anchorAgeMs);
     this.#held = new HeldMessages(limits.heldMessagesMax, limits.heldBytesMax, holdBudget);
     this.#absences = new Agreement(limits.absentAttemptsMax);
     this.#shortEnds = new Agreement(limits.absentAttemptsMax);
-    this.#probeIntervalMs = limits.probeMs;
-    this.#rebuildIntervalMs = limits.rebuildMs;
+    this.#attempts = new ReplayAttempts(limits);
+    this.#probes = new ProbeSchedule(limits);
+    this.#retries = new RetrySchedule(limits);
     if (settings.resumeFrom !== undefined) this.#resume(settings.resumeFrom);
   }
 
@@ -243,10 +200,10 @@ export class WorkerSync {
     this.#lastTimestampSeconds = lastBatchTimestampSeconds;
     this.#fence.restore(fence);
     this.#applier.restore(applier, lastSequenceNumber);
-    this.#isSynced = true;
+    this.#unsynced = null;
     this.#suspectSinceMs = suspectSinceMs ?? fence.last.atMs;
-    if (this.#applier.mayOverReport) this.#rebuildDueMs = 0;
-    this.#reportTrust(this.#nowMs);
+    if (this.#applier.mayOverReport) this.#probes.rebuildAt(0);
+    this.#settle(this.#trust.nowMs);
   }
 
   /**
@@ -257,7 +214,8 @@ export class WorkerSync {
    *   could not prove itself afterwards.
    */
   position(nowMs: number): StreamPosition | null {
-    if (!this.#usesReplay || !this.#isSynced || this.#beginsAnywhere || this.#last === NONE) return null;
+    if (!this.#usesReplay || this.#unsynced !== null || this.#beginsAnywhere || this.#last === NONE)
+      return null;
     if (this.isApplying) return null;
     return {
       lastSequenceNumber: this.#last,
@@ -281,17 +239,18 @@ export class WorkerSync {
 
   /** How far the index can be trusted about this rank, as of the last applied message. */
   get trust(): Trust {
-    return this.#trust;
+    return this.#trust.trust;
   }
 
   /** Why not further; null exactly for `exact`. */
   get trustReason(): TrustReason | null {
-    return this.#trustReason;
+    return this.#trust.reason;
   }
 
   /** Since when both are so, on the owner's clock; null before the first call that brings a reading of it. */
   get trustSinceMs(): number | null {
-    return Number.isNaN(this.#trustSinceMs) ? null : this.#trustSinceMs;
+    const { sinceMs } = this.#trust;
+    return Number.isNaN(sinceMs) ? null : sinceMs;
   }
 
   /** Number of the last message applied to the index; null before the first. */
@@ -301,7 +260,7 @@ export class WorkerSync {
 
   /** First number from which on nothing is missing from the index (0: all of it); null while that is not known. */
   get historyFromSequenceNumber(): number | null {
-    if (this.#beginsAnywhere || (this.#last === NONE && !this.#isSynced)) return null;
+    if (this.#beginsAnywhere || (this.#last === NONE && this.#unsynced !== null)) return null;
     return this.#applier.historyFrom;
   }
 
@@ -328,12 +287,13 @@ export class WorkerSync {
   /** When `tick` has something to do next; Infinity when nothing is planned. */
   get nextTickMs(): number {
     if (this.isApplying) return Infinity;
-    if (this.#attempt !== null) return Math.min(this.#attempt.deadlineMs, this.#attempt.endMs ?? Infinity);
+    const attempt = this.#attempts.current;
+    if (attempt !== null) return attempt.giveUpMs;
     switch (this.#state) {
       case "paused":
-        return this.#pausedUntilMs;
+        return this.#retries.pausedUntilMs;
       case "live":
-        return Math.min(this.#rebuildDueMs, this.#usesReplay ? this.#probeDueMs : Infinity);
+        return this.#probes.dueMs(this.#usesReplay);
       case "connecting":
       case "disconnected":
         return this.#unannouncedSinceMs + this.#limits.connectGraceMs;
@@ -346,8 +306,7 @@ export class WorkerSync {
   /** The SUB socket is connected (again). Messages of the new connection may be handed in before or after. */
   connected(nowMs: number): void {
     this.#unannouncedSinceMs = Infinity;
-    this.#failures = 0;
-    this.#pauses = 0;
+    this.#retries.reset();
     // What was seen before may have been another publisher's.
     this.#lastSeen = NONE;
     this.#hasHeardLive = false;
@@ -358,9 +317,9 @@ export class WorkerSync {
       // What waits may come from either side of the break, and mixed it would be a lie.
       if (this.#state !== "connecting") this.#dropHeld("before_restart");
       this.#beginAnywhere(nowMs);
-      if (this.#hasReplay) this.#rebuildDueMs = nowMs + this.#limits.firstProbeMs;
+      if (this.#hasReplay) this.#probes.rebuildAt(nowMs + this.#limits.firstProbeMs);
     }
-    this.#reportTrust(nowMs);
+    this.#settle(nowMs);
   }
 
   /** The SUB socket lost its connection. */
@@ -371,7 +330,7 @@ export class WorkerSync {
     this.#unannouncedSinceMs = Infinity;
     this.#suspectSinceMs ??= nowMs;
     this.#setState("disconnected", nowMs);
-    this.#reportTrust(nowMs);
+    this.#settle(nowMs);
   }
 
   /**
@@ -393,12 +352,13 @@ export class WorkerSync {
       if (this.#state === "live") this.#takeLive(sequenceNumber, payload, wentBackwards, nowMs);
       else this.#hold(sequenceNumber, payload, wentBackwards, nowMs);
     }
-    this.#reportTrust(nowMs);
+    this.#settle(nowMs);
   }
 
   /** The owner has sent the request of an attempt: from now on its publisher is waited for, no longer a slot. */
   replayStarted(attempt: number, nowMs: number): void {
-    if (this.#attempt?.number === attempt) this.#startAttempt(this.#attempt, nowMs);
+    const current = this.#attempts.current;
+    if (current?.number === attempt) current.start(nowMs);
   }
 
   /**
@@ -408,26 +368,22 @@ export class WorkerSync {
    */
   replayMessage(attempt: number, frames: readonly Uint8Array[], nowMs: number): boolean {
     this.#assertIdle();
-    const current = this.#attempt;
+    const current = this.#attempts.current;
     if (current?.number !== attempt) {
       this.#dropMessage("late_replay");
       return false;
     }
-    if (current.endMs === null) this.#startAttempt(current, nowMs);
+    current.answered(nowMs);
     const reply = this.#parse(parseReplayFrames, frames);
     // A reply that cannot be read leaves a hole, which the next one shows.
     if (reply === null) return true;
     if (reply.kind === "end") this.#endReplay(current, nowMs);
     else {
-      current.heardCount += 1;
-      if (reply.sequenceNumber > current.heardUpTo) {
-        current.heardUpTo = reply.sequenceNumber;
-        current.deadlineMs = nowMs + this.#limits.replaySilenceMs;
-      }
+      current.heard(reply.sequenceNumber, nowMs);
       this.#takeReplayed(current, reply.sequenceNumber, reply.payload, nowMs);
     }
-    this.#reportTrust(nowMs);
-    return this.#attempt === current;
+    this.#settle(nowMs);
+    return this.#attempts.current === current;
   }
 
   /**
@@ -445,17 +401,17 @@ export class WorkerSync {
       this.#finish(sequenceNumber, payload, lane, then, applied, nowMs);
       this.#drain(nowMs);
     }
-    this.#reportTrust(nowMs);
+    this.#settle(nowMs);
     return !this.isApplying;
   }
 
   /** The transport gave an attempt up: nothing heard for its timeout, no connection, no slot. */
   replayFailed(attempt: number, reason: ReplayFailure, nowMs: number): void {
-    const current = this.#attempt;
+    const current = this.#attempts.current;
     if (current?.number !== attempt) return;
-    this.#attempt = null;
+    this.#attempts.end();
     this.#failAttempt(current, reason, nowMs);
-    this.#reportTrust(nowMs);
+    this.#settle(nowMs);
   }
 
   /** The owner's queue had to drop live messages of this stream. */
@@ -470,27 +426,27 @@ export class WorkerSync {
     this.counters.indexEvictions[reason] += 1;
     if (reason === "park_limit") this.#applier.noteGivenUp();
     else this.#applier.lose(EVICTIONS[reason].reason);
-    this.#reportTrust(this.#nowMs);
+    this.#reportTrust(this.#trust.nowMs);
   }
 
   /** Does what is due: call it at `nextTickMs` or a little later. */
   tick(nowMs: number): void {
-    const attempt = this.#attempt;
+    const attempt = this.#attempts.current;
     if (nowMs < this.nextTickMs) {
-      this.#reportTrust(nowMs);
+      this.#settle(nowMs);
       return;
     }
     if (attempt !== null) {
-      this.#closeAttempt(attempt);
+      this.#attempts.abandon();
       this.#failAttempt(attempt, "silent", nowMs);
     } else if (this.#state === "live") {
-      this.#ask(nowMs >= this.#rebuildDueMs ? "rebuild" : "probe", nowMs);
+      this.#ask(this.#probes.purposeAt(nowMs), nowMs);
     } else if (this.#state === "paused") {
       this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
     } else {
       this.connected(nowMs);
     }
-    this.#reportTrust(nowMs);
+    this.#settle(nowMs);
   }
 
   /** Forgets the rank and asks for its whole history again, or begins with the next message. For operators. */
@@ -500,7 +456,7 @@ export class WorkerSync {
       if (this.#usesReplay) this.#ask("history", nowMs);
       else this.#beginAnywhere(nowMs);
     }
-    this.#reportTrust(nowMs);
+    this.#settle(nowMs);
   }
 
   /**
@@ -515,7 +471,7 @@ export class WorkerSync {
     this.#abandonAttempt();
     this.#dropHeld("covered_by_replay");
     this.#setState("disconnected", nowMs);
-    this.#reportTrust(nowMs);
+    this.#settle(nowMs);
     return position;
   }
 
@@ -527,21 +483,44 @@ export class WorkerSync {
     this.#unfinished = null;
     this.#applier.beginAt(0, false);
     this.#leaveSync("first_history");
-    this.#reportTrust(this.#nowMs);
+    this.#reportTrust(this.#trust.nowMs);
   }
 
   /** The next thing to do, or null. Poll it after every call until it says null. */
   takeAction(): SyncAction | null {
-    const action = this.#abandonment ?? this.#request;
-    if (this.#abandonment !== null) this.#abandonment = null;
-    else this.#request = null;
-    return action;
+    return this.#attempts.takeAction();
+  }
+
+  /**
+   * What of the numbered does not hold at the moment, in words; for tests, between two calls.
+   *
+   * @returns empty when all of it holds.
+   */
+  check(): string[] {
+    const claims: readonly (readonly [boolean, string])[] = [
+      [this.#last >= this.#begunAt - 1, "Y1: the last message is not before the first"],
+      [this.#state !== "live" || this.#suspectSinceMs === null, "Y2: live, and its publisher in doubt"],
+      [this.#state !== "live" || this.isApplying || this.#held.count === 0, "Y3: live, and messages wait"],
+      [(this.trustReason === null) === (this.trust === "exact"), "Y5: a reason exactly below exact"],
+      [this.trustReason === this.#doubts.reason, "Y5: what is told is the ledger's"],
+      [this.trust !== "exact" || this.#state === "live", "Y5: exact only while live"],
+      [this.#hasAttemptIfNeeded(), "Y6: replaying or verifying, and no attempt"],
+      [this.#state === "live" || this.#held.count <= this.#limits.heldMessagesMax, "Y6: too many wait"],
+      [
+        this.#held.count === 0 || this.isApplying || this.nextTickMs < Infinity,
+        "Y6: messages wait for nothing",
+      ],
+      [this.#state !== "paused" || this.nextTickMs < Infinity, "Y6: a pause without end"],
+      [!this.isApplying || this.position(0) === null, "Y8: a position amid a message"],
+    ];
+    return claims.filter(([holds]) => !holds).map(([, claim]) => claim);
   }
 
   // ── live messages ──────────────────────────────────────────────────────────────────────────────────────────────
 
   #hold(sequenceNumber: number, payload: Uint8Array, wentBackwards: boolean, nowMs: number): void {
-    if (wentBackwards) this.#wentBackwardsSinceAsked = true;
+    const attempt = this.#attempts.current;
+    if (wentBackwards && attempt !== null) attempt.wentBackwards = true;
     if (this.#state === "connecting" || this.#state === "disconnected") {
       this.#unannouncedSinceMs = Math.min(this.#unannouncedSinceMs, nowMs);
     }
@@ -572,10 +551,7 @@ export class WorkerSync {
 
   #tookLive(nowMs: number): void {
     this.#hasHeardLive = true;
-    this.#failedProbes = 0;
-    if (!this.#usesReplay) this.#isLossSuspected = false;
-    if (!this.#isLossSuspected) this.#probeDueMs = nowMs + this.#limits.probeMs;
-    this.#probeIntervalMs = this.#limits.probeMs;
+    this.#probes.heardLive(this.#usesReplay, nowMs);
   }
 
   /** A number that was applied before: a replay has overtaken the live stream, or this is another publisher. */
@@ -601,12 +577,9 @@ export class WorkerSync {
 
   /** Verifies at once, or after a pause when that was done just before: a confused publisher must not cause a storm. */
   #verifyInTime(nowMs: number): void {
-    if (nowMs < this.#nextDoubtMs) {
-      this.#pause(this.#nextDoubtMs, nowMs);
-    } else {
-      this.#nextDoubtMs = nowMs + this.#limits.pauseMs;
-      this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
-    }
+    const untilMs = this.#retries.doubted(nowMs);
+    if (untilMs > nowMs) this.#pause(untilMs, nowMs);
+    else this.#ask(this.#last === NONE ? "history" : "verify", nowMs);
   }
 
   #drainHeld(nowMs: number): void {
@@ -636,7 +609,7 @@ export class WorkerSync {
 
   // ── replayed messages ──────────────────────────────────────────────────────────────────────────────────────────
 
-  #takeReplayed(attempt: Attempt, sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
+  #takeReplayed(attempt: ReplayAttempt, sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
     this.#hasShownHistory = true;
     if (attempt.purpose === "rebuild" && !this.#beginRebuild(attempt, sequenceNumber, nowMs)) return;
     const compared = this.#fence.compare(sequenceNumber, payload);
@@ -662,22 +635,22 @@ export class WorkerSync {
   }
 
   #tookReplayed(nowMs: number): void {
-    const attempt = this.#attempt;
+    const attempt = this.#attempts.current;
     if (attempt === null || !this.#hasJoined(attempt)) return;
-    this.#closeAttempt(attempt);
+    this.#attempts.abandon();
     this.#noteReplayEnd("completed");
     this.#complete(attempt, nowMs);
   }
 
   /** Whether what waits continues what was applied: then neither the rest of the answer nor its END is needed. */
-  #hasJoined(attempt: Attempt): boolean {
+  #hasJoined(attempt: ReplayAttempt): boolean {
     const first = this.#held.firstSequenceNumber;
     return first !== null && first <= this.#last + 1 && this.#last >= attempt.target;
   }
 
   /** The answer went on to `sequenceNumber` without what was expected: asked again, or gone for good (Y4). */
   #missInReplay(
-    attempt: Attempt,
+    attempt: ReplayAttempt,
     missing: number,
     sequenceNumber: number,
     payload: Uint8Array,
@@ -697,15 +670,14 @@ export class WorkerSync {
     }
     this.#setState("replaying", nowMs);
     this.#leaveSync("history_lost");
-    attempt.purpose = "gap";
-    attempt.isProven = true;
+    attempt.beginsRank();
     this.#beginAt(sequenceNumber);
     attempt.appliedCount += 1;
     this.#apply(sequenceNumber, payload, "replay", "nothing", nowMs);
   }
 
-  #endReplay(attempt: Attempt, nowMs: number): void {
-    this.#attempt = null;
+  #endReplay(attempt: ReplayAttempt, nowMs: number): void {
+    this.#attempts.end();
     this.#noteReplayEnd("completed");
     // Nothing was kept, or nothing came since the loss: a later rebuild may find more.
     if (attempt.purpose === "rebuild") return;
@@ -732,33 +704,26 @@ export class WorkerSync {
     this.#complete(attempt, nowMs);
   }
 
-  #complete(attempt: Attempt, nowMs: number): void {
-    const limits = this.#limits;
+  #complete(attempt: ReplayAttempt, nowMs: number): void {
     const isProbe = attempt.purpose === "probe";
-    this.#failures = 0;
-    this.#pauses = 0;
+    const hasFound = attempt.appliedCount > 0;
+    this.#retries.reset();
     this.#absences.reset();
     this.#shortEnds.reset();
-    if (this.#wentBackwardsSinceAsked) {
+    if (attempt.wentBackwards) {
       this.#verifyInTime(nowMs);
       return;
     }
-    this.#isSynced = true;
+    this.#unsynced = null;
     this.#suspectSinceMs = null;
-    this.#failedProbes = 0;
-    this.#isLossSuspected = this.#isLossSuspectedSinceAsked;
-    if (isProbe && attempt.appliedCount > 0) this.#noteGap(attempt.appliedCount);
-    this.#probeIntervalMs =
-      isProbe && attempt.appliedCount === 0
-        ? Math.min(2 * this.#probeIntervalMs, limits.probeMsMax)
-        : limits.probeMs;
-    if (this.#isLossSuspected) this.#probeDueMs = nowMs + limits.lossProbeMs;
-    else this.#probeDueMs = nowMs + (isProbe ? this.#probeIntervalMs : limits.firstProbeMs);
+    if (isProbe && hasFound) this.#noteGap(attempt.appliedCount);
+    const by = !isProbe ? "replay" : hasFound ? "probe" : "vain_probe";
+    this.#probes.synced(by, attempt.isLossSuspected, nowMs);
     this.#setState("live", nowMs);
     this.#drainHeld(nowMs);
   }
 
-  #failAttempt(attempt: Attempt, reason: ReplayFailure, nowMs: number): void {
+  #failAttempt(attempt: ReplayAttempt, reason: ReplayFailure, nowMs: number): void {
     this.counters.replayFailures[reason] += 1;
     this.#noteReplayEnd("failed");
     if (attempt.purpose === "probe" && attempt.appliedCount > 0) {
@@ -768,8 +733,7 @@ export class WorkerSync {
       return;
     }
     if (attempt.purpose === "probe") {
-      this.#failedProbes += 1;
-      this.#probeDueMs = nowMs + this.#limits.probeMs;
+      this.#probes.probeFailed(nowMs);
       return;
     }
     if (attempt.purpose === "rebuild") return;
@@ -777,30 +741,15 @@ export class WorkerSync {
       this.#complete(attempt, nowMs);
       return;
     }
-    if (attempt.appliedCount > 0) {
-      this.#failures = 0;
-      this.#pauses = 0;
-    } else if (reason !== "refused") {
-      // A refusal is our own lack of room and says nothing of the engine; the owner starts the next one when there is room.
-      this.#failures += 1;
-    }
-    if (this.#failures < this.#limits.failedAttemptsMax) {
-      this.#askAgain(attempt, nowMs);
-      return;
-    }
-    this.#failures = 0;
-    this.#pauses += 1;
-    if (this.#pauses > this.#limits.pausesMax) {
-      this.#goOnWithoutHistory(nowMs);
-    } else {
-      const pauseMs = this.#limits.pauseMs * 2 ** (this.#pauses - 1);
-      this.#pause(nowMs + Math.min(pauseMs, this.#limits.pauseMsMax), nowMs);
-    }
+    const untilMs = this.#retries.failed(reason, attempt.appliedCount > 0, nowMs);
+    if (untilMs === Infinity) this.#goOnWithoutHistory(nowMs);
+    else if (untilMs > nowMs) this.#pause(untilMs, nowMs);
+    else this.#askAgain(attempt, nowMs);
   }
 
   /** Whether only the END is missing: everything known to exist was applied, and what waits continues it. */
-  #isCaughtUp(attempt: Attempt): boolean {
-    if (!attempt.isProven || attempt.heardCount === 0 || this.#last < attempt.target) return false;
+  #isCaughtUp(attempt: ReplayAttempt): boolean {
+    if (!attempt.isProven || !attempt.hasHeard || this.#last < attempt.target) return false;
     if (this.#held.firstSequenceNumber === null) return this.#shortEnds.isSettledBy(this.#last);
     return this.#hasJoined(attempt);
   }
@@ -812,38 +761,21 @@ export class WorkerSync {
     if (purpose === "history") this.#beginHistory();
     if (purpose === "probe") {
       this.counters.probes += 1;
-      this.#nextLossProbeMs = nowMs + this.#limits.lossProbeMs;
+      this.#probes.probed(nowMs);
     } else if (purpose === "rebuild") {
-      this.#scheduleRebuild(nowMs);
+      this.#probes.planRebuild(nowMs);
     } else {
       this.#dropHeld("covered_by_replay");
       this.#setState(purpose === "verify" ? "verifying" : "replaying", nowMs);
     }
-    this.#isLossSuspectedSinceAsked = false;
-    this.#wentBackwardsSinceAsked = false;
-    this.#attemptCount += 1;
-    this.#attempt = {
-      number: this.#attemptCount,
+    const plan = {
       purpose,
-      isProven: this.#last === NONE,
-      heardCount: 0,
-      appliedCount: 0,
-      target: this.#lastSeen,
-      heardUpTo: NONE,
-      deadlineMs: nowMs + this.#limits.replayWaitMs,
-      endMs: null,
-    };
-    this.#request = {
-      kind: "request_replay",
-      attempt: this.#attemptCount,
       from: this.#firstWanted(purpose, nowMs),
+      target: this.#lastSeen,
+      isProven: this.#last === NONE,
     };
+    this.#attempts.begin(plan, nowMs);
     this.counters.replaysRequested += 1;
-  }
-
-  #startAttempt(attempt: Attempt, nowMs: number): void {
-    attempt.deadlineMs = nowMs + this.#limits.replaySilenceMs;
-    attempt.endMs = nowMs + this.#limits.replayMsMax;
   }
 
   #firstWanted(purpose: Purpose, nowMs: number): number {
@@ -856,27 +788,20 @@ export class WorkerSync {
     return this.#fence.askAnchor(this.#suspectSinceMs);
   }
 
-  #askAgain(attempt: Attempt, nowMs: number): void {
+  #askAgain(attempt: ReplayAttempt, nowMs: number): void {
     if (this.#last === NONE) this.#ask("history", nowMs);
     else this.#ask(attempt.isProven ? "gap" : "verify", nowMs);
   }
 
   #abandonAttempt(): void {
-    const attempt = this.#attempt;
-    if (attempt === null) return;
-    this.#closeAttempt(attempt);
+    if (this.#attempts.current === null) return;
+    this.#attempts.abandon();
     this.#noteReplayEnd("abandoned");
-  }
-
-  #closeAttempt(attempt: Attempt): void {
-    this.#attempt = null;
-    if (this.#request === null) this.#abandonment = { kind: "abandon_replay", attempt: attempt.number };
-    else this.#request = null;
   }
 
   #pause(untilMs: number, nowMs: number): void {
     this.#abandonAttempt();
-    this.#pausedUntilMs = untilMs;
+    this.#retries.pauseUntil(untilMs);
     this.#setState("paused", nowMs);
   }
 
@@ -896,7 +821,7 @@ export class WorkerSync {
   /** Clears the rank and applies a live message as its first, where there is no replay to ask. */
   #beginWith(sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
     this.#beginAt(sequenceNumber);
-    this.#isLossSuspected = false;
+    this.#probes.beginsLive();
     this.#apply(sequenceNumber, payload, "live", "nothing", nowMs);
   }
 
@@ -906,47 +831,39 @@ export class WorkerSync {
     this.#applier.beginAt(0, false);
     this.#forgetPublisher();
     this.#beginsAnywhere = true;
-    this.#isSynced = true;
-    this.#isLossSuspected = false;
-    this.#failedProbes = 0;
+    this.#unsynced = null;
+    this.#probes.beginsAnywhere();
     this.#setState("live", nowMs);
     this.#drainHeld(nowMs);
   }
 
   /** The engine's replay is of no use: rather a little cache knowledge than none (Y6), and another try later. */
   #goOnWithoutHistory(nowMs: number): void {
-    this.#failures = 0;
-    this.#pauses = 0;
+    this.#retries.reset();
     this.#usesReplay = false;
-    this.#scheduleRebuild(nowMs);
+    this.#probes.planRebuild(nowMs);
     this.#beginAnywhere(nowMs);
   }
 
   /** Clears the rank for the rebuild's first message, if what follows is worth it. */
-  #beginRebuild(attempt: Attempt, sequenceNumber: number, nowMs: number): boolean {
+  #beginRebuild(attempt: ReplayAttempt, sequenceNumber: number, nowMs: number): boolean {
     this.#usesReplay = true;
     if (sequenceNumber >= this.#begunAt && !this.#applier.mayOverReport && !this.#beginsAnywhere) {
       // What we have reaches as far back.
-      this.#rebuildDueMs = Infinity;
+      this.#probes.cancelRebuild();
       this.#abandonAttempt();
       return false;
     }
-    attempt.purpose = "gap";
-    attempt.isProven = true;
+    attempt.beginsRank();
     this.#setState("replaying", nowMs);
     this.#leaveSync("rebuilding");
     this.#beginAt(sequenceNumber);
     return true;
   }
 
-  #scheduleRebuild(nowMs: number): void {
-    this.#rebuildDueMs = nowMs + this.#rebuildIntervalMs;
-    this.#rebuildIntervalMs = Math.min(2 * this.#rebuildIntervalMs, this.#limits.rebuildMsMax);
-  }
-
   /**
    * Another publisher speaks: what the rank held is gone, and so is what waits. Its history is asked for at once, or after a
-   * pause when the last restart was found just before: a publisher with two faces must not cause a storm.
+   * pause when the last restart was found just before.
    *
    * @param seen - a live number that it has said, which its history must reach; −1 when none is known.
    */
@@ -955,18 +872,13 @@ export class WorkerSync {
     this.#dropHeld("before_restart");
     this.#absences.reset();
     this.#shortEnds.reset();
-    this.#failures = 0;
     this.#lastSeen = seen;
-    const { pauseMs, pauseMsMax } = this.#limits;
-    const dueMs = this.#nextRestartMs;
-    const isCalm = nowMs >= dueMs + pauseMsMax;
-    this.#restartPauseMs = isCalm ? pauseMs : Math.min(2 * this.#restartPauseMs, pauseMsMax);
-    this.#nextRestartMs = Math.max(nowMs, dueMs) + this.#restartPauseMs;
-    if (nowMs >= dueMs) {
-      this.#ask("history", nowMs);
-    } else {
+    const untilMs = this.#retries.restarted(nowMs);
+    if (untilMs > nowMs) {
       this.#beginHistory();
-      this.#pause(dueMs, nowMs);
+      this.#pause(untilMs, nowMs);
+    } else {
+      this.#ask("history", nowMs);
     }
     this.#leaveSync("engine_restarted");
   }
@@ -975,7 +887,7 @@ export class WorkerSync {
   #beginHistory(): void {
     this.#applier.beginAt(0, true);
     this.#forgetPublisher();
-    if (this.#isSynced) this.#leaveSync("first_history");
+    if (this.#unsynced === null) this.#leaveSync("first_history");
   }
 
   #forgetPublisher(): void {
@@ -991,8 +903,16 @@ export class WorkerSync {
   // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   #apply(sequenceNumber: number, payload: Uint8Array, lane: Lane, then: Sequel, nowMs: number): void {
+    assert(sequenceNumber === this.#last + 1, "Y1: a message that is applied continues the last one");
+    assert(this.#suspectSinceMs === null, "Y2: nothing is applied while its publisher is in doubt");
     // A live message noted its arrival itself: it may have been held since.
-    if (lane === "replay") this.#lastEventAtMs = nowMs;
+    if (lane === "replay") {
+      assert(
+        this.#attempts.current?.isProven === true,
+        "Y2: a replay is applied once its publisher is proven",
+      );
+      this.#lastEventAtMs = nowMs;
+    }
     const applied = this.#applyOrPass(sequenceNumber, payload);
     if (applied === "unfinished") this.#unfinished = { sequenceNumber, payload, lane, then };
     else this.#finish(sequenceNumber, payload, lane, then, applied, nowMs);
@@ -1024,16 +944,17 @@ export class WorkerSync {
       this.#listener.messageApplied?.(lane, eventCount, timestampSeconds);
     }
     if (this.#applier.mayOverReport) {
-      if (this.#hasReplay) this.#planRebuild(sequenceNumber, nowMs);
+      const isNew = this.#applier.overReportsSince === sequenceNumber;
+      if (this.#hasReplay) this.#probes.rebuildAfterLoss(isNew, nowMs);
     } else if (this.#usesReplay) {
-      this.#rebuildDueMs = Infinity;
+      this.#probes.cancelRebuild();
     }
     if (then === "live") this.#tookLive(nowMs);
     else if (then === "replayed") this.#tookReplayed(nowMs);
   }
 
   #assertIdle(): void {
-    assert(this.#unfinished === null, () => "a message is applied in part; what comes next has to wait");
+    assert(this.#unfinished === null, "Y8: a message is applied in part; what comes next has to wait");
   }
 
   /** Engines number ranks over all their nodes, so that one other number is harmless; two are two publishers. */
@@ -1044,19 +965,11 @@ export class WorkerSync {
     this.#batchRank = dataParallelRank;
   }
 
-  /** Once the engine's history has refilled behind the last loss; one that keeps losing is not wiped for it. */
-  #planRebuild(sequenceNumber: number, nowMs: number): void {
-    if (this.#rebuildDueMs === Infinity) this.#scheduleRebuild(nowMs);
-    else if (this.#applier.overReportsSince === sequenceNumber) {
-      this.#rebuildDueMs = Math.max(this.#rebuildDueMs, nowMs + this.#limits.rebuildMs);
-    }
-  }
-
   #suspectLoss(probeDueMs: number): void {
     if (this.#beginsAnywhere) return;
-    this.#isLossSuspected = true;
-    this.#isLossSuspectedSinceAsked = true;
-    this.#probeDueMs = Math.min(this.#probeDueMs, Math.max(probeDueMs, this.#nextLossProbeMs));
+    const attempt = this.#attempts.current;
+    if (attempt !== null) attempt.isLossSuspected = true;
+    this.#probes.suspectLoss(probeDueMs);
   }
 
   #isEarlierThanLast(payload: Uint8Array): boolean {
@@ -1100,8 +1013,8 @@ export class WorkerSync {
 
   #noteRestart(): void {
     this.counters.restarts += 1;
-    if (this.#usesReplay) this.#rebuildDueMs = Infinity;
-    this.#rebuildIntervalMs = this.#limits.rebuildMs;
+    if (this.#usesReplay) this.#probes.cancelRebuild();
+    this.#probes.restarted();
     this.#listener.restarted?.();
   }
 
@@ -1120,14 +1033,13 @@ export class WorkerSync {
 
   /** The rank was cleared and is not what its publisher holds until a replay has filled it. */
   #leaveSync(reason: TrustReason): void {
-    this.#isSynced = false;
     this.#unsynced = reason;
   }
 
   /** The one reason that the stream's situation is, if any. */
   #conditionNow(): TrustReason | null {
     const isConnected = this.#state !== "connecting" && this.#state !== "disconnected";
-    if (!this.#isSynced) return isConnected ? this.#unsynced : "not_connected";
+    if (this.#unsynced !== null) return isConnected ? this.#unsynced : "not_connected";
     switch (this.#state) {
       case "live":
         return null;
@@ -1144,35 +1056,18 @@ export class WorkerSync {
     }
   }
 
-  /** Brings the ledger up to date with the stream, and trust with the ledger. Compares two fields when nothing changed. */
-  #reportTrust(nowMs: number): void {
-    this.#nowMs = nowMs;
-    const doubts = this.#doubts;
-    const condition = this.#conditionNow();
-    const haveProbesFailed = this.#failedProbes >= this.#limits.failedProbesMax;
-    const suspicions = (this.#isLossSuspected ? 1 : 0) | (haveProbesFailed ? 2 : 0);
-    if (condition !== this.#condition || suspicions !== this.#suspicions)
-      this.#holdConditions(condition, suspicions);
-    if (Number.isNaN(this.#trustSinceMs)) this.#trustSinceMs = nowMs;
-    if (doubts.reason === this.#trustReason) return;
-    const previous = this.#trust;
-    this.#trust = doubts.trust;
-    this.#trustReason = doubts.reason;
-    this.#trustSinceMs = nowMs;
-    this.#listener.trustChanged?.(this.#trust, previous, this.#trustReason);
+  /** Ends every call: what follows from it is in the trust, and something leads on (Y6). */
+  #settle(nowMs: number): void {
+    assert(this.#hasAttemptIfNeeded(), "Y6: a stream that is replaying or verifying has an attempt");
+    this.#reportTrust(nowMs);
   }
 
-  #holdConditions(condition: TrustReason | null, suspicions: number): void {
-    const doubts = this.#doubts;
-    if (condition !== this.#condition) {
-      if (this.#condition !== null) doubts.end(this.#condition);
-      if (condition !== null) doubts.note(condition);
-      this.#condition = condition;
-    }
-    if ((suspicions & 1) !== 0) doubts.note("loss_suspected");
-    else doubts.end("loss_suspected");
-    if ((suspicions & 2) !== 0) doubts.note("probes_failed");
-    else doubts.end("probes_failed");
-    this.#suspicions = suspicions;
+  #hasAttemptIfNeeded(): boolean {
+    return (this.#state !== "replaying" && this.#state !== "verifying") || this.#attempts.current !== null;
+  }
+
+  #reportTrust(nowMs: number): void {
+    const { isLossSuspected, haveProbesFailed } = this.#probes;
+    this.#trust.report(this.#conditionNow(), isLossSuspected, haveProbesFailed, nowMs);
   }
 }
