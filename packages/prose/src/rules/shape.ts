@@ -18,7 +18,10 @@ const SCENE = /^(?:What|Who|Whom|Where|When|Why|How|Which|Whose)\b/;
  */
 export function checkSentences({ kind, file, line, text }: Passage): readonly Finding[] {
   if (kind === "heading") return [];
-  return sentences(text)
+  // A cell may be a list of items that end with semicolons.
+  const parts = kind === "cell" ? text.split(/;\s/) : [text];
+  return parts
+    .flatMap(sentences)
     .map((sentence) => ({ sentence, words: wordCount(sentence) }))
     .filter(({ words }) => words > SENTENCE_WORDS_MAX)
     .map(({ sentence, words }) => ({

@@ -57,7 +57,7 @@ const IDIOMS: readonly Entry[] = [
   ),
   entry(
     "idiom",
-    /\b(?:needs? no|has no need|is no \w+ at all|there is nothing)\b/i,
+    /\b(?:has no need|is no \w+ at all|there is nothing)\b/i,
     "does not need, is not, has none",
   ),
   entry(
