@@ -1,6 +1,6 @@
 /**
- * An engine with an event format of its own, followed by kvsync's index: its lines are translated into
- * events, and these are handed on as an engine of a known dialect would send them.
+ * An engine with its own event format, followed by kvsync's index. Its lines are translated into events,
+ * and these are passed on as an engine of a known dialect would send them.
  *
  *     {"n": 0, "at": 1757500000, "add": [{"id": 7, "after": null, "tokens": [1, 2]}], "drop": []}
  *

@@ -39,7 +39,7 @@ export interface Finding {
  */
 export function sentences(text: string): readonly string[] {
   return text
-    .split(/(?<=[.!?][)"'”]*)\s+(?=["'“(]?[\p{Lu}\p{N}◊])/u)
+    .split(/(?<=[.!?][)"'”]*)\s+(?=["'“(]?(?:[\p{Lu}\p{N}◊]|vLLM|kvsync|libzmq|llm-d|router-sim))/u)
     .map((sentence) => sentence.trim())
     .filter((sentence) => sentence !== "");
 }

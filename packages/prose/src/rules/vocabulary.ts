@@ -55,11 +55,7 @@ const IDIOMS: readonly Entry[] = [
     /\b(?:as yet|as it stands|as they stand|such as is|what is more|all the same|for all that)\b/i,
     "plain words",
   ),
-  entry(
-    "idiom",
-    /\b(?:has no need|is no \w+ at all|there is nothing)\b/i,
-    "does not need, is not, has none",
-  ),
+  entry("idiom", /\b(?:has no need|is no \w+ at all|there is nothing)\b/i, "does not need, is not, has none"),
   entry(
     "metaphor",
     /\b(?:doors?|strangers?|storms?|ghosts?|two faces|housekeeping|the house|shepherds?|twins?|siblings?' word)\b/i,
