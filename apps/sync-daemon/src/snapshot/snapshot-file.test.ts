@@ -1,6 +1,16 @@
 /** Snapshot files: what is written comes back, and nothing that was damaged, cut or made up does any harm. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -9,7 +19,13 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 
 import { SnapshotError } from "./snapshot-error.ts";
-import { loadSnapshot, type SnapshotHead, verifySnapshot, writeSnapshot } from "./snapshot-file.ts";
+import {
+  loadSnapshot,
+  openSnapshot,
+  type SnapshotHead,
+  verifySnapshot,
+  writeSnapshot,
+} from "./snapshot-file.ts";
 
 const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: 4, lookahead: 0 };
 const folder = mkdtempSync(join(tmpdir(), "kvsync-snapshot-file-"));
@@ -234,5 +250,38 @@ describe("a snapshot file", () => {
     expect(() => writeSnapshot(kept, headOf([0]), filled(3, [0]).copy())).toThrow(/ENOSPC/);
     expect(readFileSync(kept)).toEqual(second);
     expect(readFileSync(`${kept}.previous`)).toEqual(first);
+  });
+
+  test("that was found whole is the one that is applied, whatever takes its name meanwhile (F2)", () => {
+    const swapped = join(folder, "swapped");
+    writeSnapshot(swapped, headOf(slots), index.copy());
+    const snapshot = openSnapshot(swapped);
+    // Another one takes its name, as when a snapshot is written while this one is read; and that one is damaged.
+    writeFileSync(`${swapped}.other`, whole.subarray(0, whole.length - 1));
+    renameSync(`${swapped}.other`, swapped);
+    const target = PrefixIndex.create({ memoryBytesMax: 64 * 1024 * 1024 });
+    snapshot.load(target.importer());
+    snapshot.close();
+    expect(rowsOf(target)).toEqual(rowsOf(index));
+    expect(refusal(() => verifySnapshot(swapped))).toBe("truncated");
+  });
+
+  test("does not lose the one before it when it ends while it takes its name (F3)", () => {
+    const ended = join(folder, "ended");
+    writeSnapshot(ended, headOf([0]), filled(1, [0]).copy());
+    const first = readFileSync(ended);
+    // The end of a process just after the one at hand got its second name.
+    linkSync(ended, `${ended}.previous`);
+    linkSync(ended, `${ended}.linked`);
+    writeSnapshot(ended, headOf([0]), filled(2, [0]).copy());
+    expect(readFileSync(`${ended}.previous`)).toEqual(first);
+    expect(existsSync(`${ended}.linked`)).toBe(false);
+    // And one before it: nothing can be linked to a folder, so that this is as far as it gets.
+    const second = readFileSync(ended);
+    rmSync(ended);
+    mkdirSync(ended);
+    expect(refusal(() => writeSnapshot(ended, headOf([0]), filled(3, [0]).copy()))).toBe("io_failed");
+    expect(readFileSync(`${ended}.previous`)).toEqual(first);
+    expect(second).not.toEqual(first);
   });
 });

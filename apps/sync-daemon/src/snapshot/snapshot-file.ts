@@ -13,8 +13,10 @@
  *
  * Invariants
  *  F1  Every byte is covered by a digest, and each digest by the next: what is flipped, cut, swapped or repeated is found.
- *  F2  Nothing is applied before the whole file was read and checked once.
- *  F3  What is written is on the disk before it takes the name of what was there, and the one before stays beside it.
+ *  F2  Nothing is applied before the whole file was read and checked once: the same file, through one descriptor, whatever
+ *      its name stands for by then.
+ *  F3  What is written is on the disk before it takes the name of what was there, and the one before stays beside it. At
+ *      every moment each of both names is absent only if it was so before.
  *
  * Not here: when to write, what to do with a refusal (snapshot-store.ts), the index (core).
  */
@@ -224,8 +226,7 @@ export function writeSnapshot(
   const temporary = `${path}.writing`;
   try {
     const written = writeSections(temporary, head, copy);
-    rmSync(`${path}.previous`, { force: true });
-    if (exists(path)) linkSync(path, `${path}.previous`);
+    if (exists(path)) keepPrevious(path);
     renameSync(temporary, path);
     syncFolder(dirname(path));
     return written;
@@ -233,6 +234,16 @@ export function writeSnapshot(
     discard(temporary);
     throw ioFailed(path, error);
   }
+}
+
+/** By a third name and a rename: a crash between removing the old name and linking the new one would leave none (F3). */
+function keepPrevious(path: string): void {
+  const linked = `${path}.linked`;
+  rmSync(linked, { force: true });
+  linkSync(path, linked);
+  renameSync(linked, `${path}.previous`);
+  // A rename between two names of one file does nothing: a crash before the new snapshot took its name left both.
+  rmSync(linked, { force: true });
 }
 
 /** As far as it goes: where nothing can be written, often nothing can be removed either, and what failed first is what matters. */
@@ -299,7 +310,49 @@ function boundCopies(rows: Uint8Array): void {
  * @throws SnapshotError of every code but fetch_failed and too_large.
  */
 export function verifySnapshot(path: string): SnapshotSummary {
-  return readSnapshot(path, null);
+  const snapshot = openSnapshot(path);
+  snapshot.close();
+  return snapshot.summary;
+}
+
+/** A file that was found whole, and is kept open. */
+interface OpenSnapshot {
+  readonly summary: SnapshotSummary;
+  /**
+   * Fills an index from it.
+   *
+   * @param target - an empty index's import.
+   * @throws SnapshotError where the file was changed in place since; then the index may hold rows.
+   */
+  load(target: IndexImport): void;
+  close(): void;
+}
+
+/**
+ * Reads a whole file, checks it, and keeps it open (F2).
+ *
+ * @param path - of the file.
+ * @returns it; the caller closes it.
+ * @throws SnapshotError of every code but fetch_failed and too_large.
+ */
+export function openSnapshot(path: string): OpenSnapshot {
+  const file = new SectionReader(path);
+  try {
+    const summary = readSections(file, null);
+    return {
+      summary,
+      load: (target) => {
+        file.rewind();
+        readSections(file, target);
+      },
+      close: () => {
+        file.close();
+      },
+    };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
 }
 
 /**
@@ -312,13 +365,18 @@ export function verifySnapshot(path: string): SnapshotSummary {
  * @throws SnapshotError likewise; then the index may hold rows of ranks that the caller must clear.
  */
 export function loadSnapshot(path: string, target: IndexImport, hashSeed: string): SnapshotSummary {
-  const { head } = verifySnapshot(path);
-  if (head.hashSeed !== hashSeed) {
-    // Without the seeds: they are secret, and messages are logged.
-    const message = `snapshot ${path}: was made with another hash seed: index.prefix_hashes was changed since, or it is another daemon's`;
-    throw new SnapshotError({ code: "other_hash_seed", path }, message);
+  const snapshot = openSnapshot(path);
+  try {
+    if (snapshot.summary.head.hashSeed !== hashSeed) {
+      // Without the seeds: they are secret, and messages are logged.
+      const message = `snapshot ${path}: was made with another hash seed: index.prefix_hashes was changed since, or it is another daemon's`;
+      throw new SnapshotError({ code: "other_hash_seed", path }, message);
+    }
+    snapshot.load(target);
+    return snapshot.summary;
+  } finally {
+    snapshot.close();
   }
-  return readSnapshot(path, target);
 }
 
 /**
@@ -337,42 +395,37 @@ export function snapshotSeed(path: string): bigint {
   }
 }
 
-function readSnapshot(path: string, target: IndexImport | null): SnapshotSummary {
-  const file = new SectionReader(path);
-  try {
-    const first = file.next();
-    const head = file.parsed(first, "head", headShape);
-    const wanted = new Set(head.streams.flatMap(holderSlots));
-    if (target !== null) for (const stream of head.streams) openGroups(target, stream);
-    const contexts: (ContextKey & { rows: number })[] = [];
-    let [rows, parked] = [0, 0];
-    for (let section = file.next(); section.kind !== "end"; section = file.next()) {
-      if (section.kind === "context")
-        contexts.push({ ...file.parsed(section, "context", contextKey), rows: 0 });
-      else if (section.kind === "rows") {
-        const context = contexts.at(-1);
-        if (context === undefined) throw file.malformed("a context before its rows");
-        const added = checkRows(file, section.payload);
-        rows += added;
-        context.rows += added;
-        target?.add(keyOf(context), section.payload, (slot) => wanted.has(slot));
-      } else if (section.kind === "order") {
-        const order = file.parsed(section, "order", orderShape);
-        target?.order(order.rankSlot, order.contexts);
-      } else if (section.kind === "parked") {
-        const store = parkedRecord(file, file.parsed(section, "parked", parkedShape));
-        parked += 1;
-        if (wanted.has(store.rankSlot)) target?.park(store);
-      } else throw file.malformed("one head");
-    }
-    const end = file.parsed(file.last, "end", endShape);
-    if (end.rows !== rows || end.parked !== parked)
-      throw file.malformed(`${end.rows} rows and ${end.parked} parked stores`);
-    file.expectEnd();
-    return { head, contexts, rows, parked, bytes: file.offset };
-  } finally {
-    file.close();
+/** Reads all sections of a file that is at its first one, and hands what they hold to `target`. */
+function readSections(file: SectionReader, target: IndexImport | null): SnapshotSummary {
+  const head = file.parsed(file.next(), "head", headShape);
+  const wanted = new Set(head.streams.flatMap(holderSlots));
+  if (target !== null) for (const stream of head.streams) openGroups(target, stream);
+  const contexts: (ContextKey & { rows: number })[] = [];
+  let [rows, parked] = [0, 0];
+  for (let section = file.next(); section.kind !== "end"; section = file.next()) {
+    if (section.kind === "context")
+      contexts.push({ ...file.parsed(section, "context", contextKey), rows: 0 });
+    else if (section.kind === "rows") {
+      const context = contexts.at(-1);
+      if (context === undefined) throw file.malformed("a context before its rows");
+      const added = checkRows(file, section.payload);
+      rows += added;
+      context.rows += added;
+      target?.add(keyOf(context), section.payload, (slot) => wanted.has(slot));
+    } else if (section.kind === "order") {
+      const order = file.parsed(section, "order", orderShape);
+      target?.order(order.rankSlot, order.contexts);
+    } else if (section.kind === "parked") {
+      const store = parkedRecord(file, file.parsed(section, "parked", parkedShape));
+      parked += 1;
+      if (wanted.has(store.rankSlot)) target?.park(store);
+    } else throw file.malformed("one head");
   }
+  const end = file.parsed(file.last, "end", endShape);
+  if (end.rows !== rows || end.parked !== parked)
+    throw file.malformed(`${end.rows} rows and ${end.parked} parked stores`);
+  file.expectEnd();
+  return { head, contexts, rows, parked, bytes: file.offset };
 }
 
 /** A stream's rank slot, and those of its KV-cache groups. */
@@ -532,6 +585,12 @@ class SectionReader {
     }
   }
 
+  /** Goes back to the first section. */
+  rewind(): void {
+    this.#offset = 0;
+    this.#digest = this.#readPreamble();
+  }
+
   /** Bytes read so far. */
   get offset(): number {
     return this.#offset;
@@ -581,7 +640,7 @@ class SectionReader {
 
   /** Nothing may follow the end. */
   expectEnd(): void {
-    if (readSync(this.#descriptor, Buffer.alloc(1)) !== 0)
+    if (readSync(this.#descriptor, Buffer.alloc(1), 0, 1, this.#offset) !== 0)
       throw this.malformed("nothing behind the end section");
   }
 
@@ -618,7 +677,7 @@ class SectionReader {
     while (done < length) {
       let read: number;
       try {
-        read = readSync(this.#descriptor, chunk, done, length - done, null);
+        read = readSync(this.#descriptor, chunk, done, length - done, this.#offset + done);
       } catch (error) {
         throw ioFailed(this.#path, error);
       }
