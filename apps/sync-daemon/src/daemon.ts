@@ -124,6 +124,9 @@ export class Daemon {
       log: telemetry.log,
       tracing: telemetry.tracing,
     });
+    telemetry.exposition.beforeScrape(() => {
+      this.lookup.releaseGone();
+    });
   }
 
   /**

@@ -142,3 +142,12 @@ test("names go with the engine that had them", async () => {
   await running.app.inject({ method: "DELETE", url: "/api/v1/engines/a" });
   expect((await ask({ model: "prod" })).status).toBe(404);
 });
+
+test("a model that no engine serves any more has no series after the next scrape", async () => {
+  await join("f", "leaving", {});
+  const scrape = async (): Promise<string> => (await running.app.inject("/metrics")).body;
+  expect(await scrape()).toContain('aibrix_prefix_cache_hit_rate{model="leaving"}');
+  const removed = await running.app.inject({ method: "DELETE", url: "/api/v1/engines/f" });
+  expect(removed.statusCode).toBeLessThan(300);
+  await until("its series end", async () => !(await scrape()).includes("leaving"));
+});

@@ -102,6 +102,20 @@ test("a released series ends, its value's place is cleared, and its bound is fre
   ]);
 });
 
+test("a handle says whether it records under other, and has its own series when it is asked for again", async () => {
+  const { slots, lines } = setUp();
+  const writer = slots("a");
+  const [one, two] = ["p", "q"].map((pod) => writer.gauge(PODS, { pod }));
+  if (one === undefined || two === undefined) throw new Error("two handles");
+  expect([writer.isOther(one), writer.isOther(two)]).toEqual([false, true]);
+  writer.release(one);
+  writer.release(two);
+  const again = writer.gauge(PODS, { pod: "q" });
+  again.set(3);
+  expect(writer.isOther(again)).toBe(false);
+  expect(await lines("aibrix_test_pods")).toEqual(['aibrix_test_pods{pod="q"} 3']);
+});
+
 test("gauge handles of one series add up, and a released one takes its part away", async () => {
   const { slots, lines } = setUp();
   const writer = slots("a");

@@ -243,6 +243,16 @@ export class MetricSlots {
     this.#announce({ kind: "released", writer: this.#writer, chunk: series.chunk, slot: series.slot });
   }
 
+  /**
+   * Whether a handle records under `other`, because its label's bound was reached when it was asked for.
+   *
+   * @param handle - from this object.
+   * @returns true also for a value that is too long; asked for again when others were released, it may have its own.
+   */
+  isOther(handle: Counter | Gauge | Histogram): boolean {
+    return this.#seriesOf.get(handle)?.labels.includes(OTHER) ?? false;
+  }
+
   #handle<Handle extends Counter | Gauge | Histogram>(series: Series, handle: Handle): Handle {
     series.handles += 1;
     this.#seriesOf.set(handle, series);

@@ -7,15 +7,7 @@
  */
 
 import type { PrefixReader } from "@kvsync/core";
-import {
-  type Counter,
-  type Gauge,
-  type Histogram,
-  type MetricSlots,
-  PREFIX_INDEX_METRICS,
-  ROUTING_METRICS,
-  STREAM_METRICS,
-} from "@kvsync/observability";
+import { type Histogram, type MetricSlots, PREFIX_INDEX_METRICS } from "@kvsync/observability";
 
 import type { LineGate } from "../log/line-gate.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
@@ -36,22 +28,8 @@ import {
   withInput,
   withTokens,
 } from "./match-query.ts";
+import { ModelMetrics } from "./model-metrics.ts";
 import { namedModel } from "./model-name.ts";
-
-/** Lookups that the rolling hit rate remembers, roughly: long enough to be steady, short enough to show a change in minutes. */
-const HIT_RATE_LOOKUPS = 256;
-
-/** Handles of one model. */
-interface ModelHandles {
-  readonly decision: Histogram;
-  readonly latency: Histogram;
-  readonly percentage: Histogram;
-  readonly ok: Counter;
-  readonly hitRate: Gauge;
-  /** Lookups so far that asked for a block at all, and their rolling average. */
-  lookups: number;
-  averageHit: number;
-}
 
 /** Answers lookups. One per process: it owns the reader's input memory while it reads and matches. */
 export class Lookup {
@@ -62,9 +40,8 @@ export class Lookup {
   readonly #hasSecretHashes: boolean;
   readonly #log: LineGate;
   readonly #tracing: Tracing | null;
-  readonly #metrics: MetricSlots;
   readonly #duration: Histogram;
-  readonly #models = new Map<string, ModelHandles>();
+  readonly #models: ModelMetrics;
 
   /**
    * @param dependencies - index reader, board, engines, clock.
@@ -86,7 +63,7 @@ export class Lookup {
   ) {
     const reader: PrefixReader = dependencies.reader;
     this.#dependencies = dependencies;
-    this.#metrics = metrics;
+    this.#models = new ModelMetrics(metrics, (model) => dependencies.registry.enginesOf(model) !== null);
     this.#memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: options.tokensMax };
     this.#hasSecretHashes = options.prefixHashes === "secret";
     this.#tokenizer = options.tokenizer;
@@ -153,6 +130,11 @@ export class Lookup {
     return this.#answer(query, startedMs);
   }
 
+  /** Ends the series of models that no engine serves any more; before each scrape. */
+  releaseGone(): void {
+    this.#models.releaseGone();
+  }
+
   /** Local hashes in the input memory become prefix hashes: prefix[i] = XXH3(prefix[i-1] ‖ local[i]), prefix[0] = local[0]. */
   #chain(count: number): void {
     const { hashes } = this.#memory;
@@ -177,8 +159,7 @@ export class Lookup {
       return this.#answer(withTokens(question, outcome.tokens, this.#memory), startedMs);
     }
     const answer = fallback(question, outcome.reason, this.#dependencies);
-    const handles = this.#models.get(answer.model) ?? this.#open(answer.model);
-    handles.decision.observe((performance.now() - startedMs) / 1000);
+    this.#models.of(answer.model).fellBack((performance.now() - startedMs) / 1000);
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
   }
@@ -196,14 +177,12 @@ export class Lookup {
     const answer =
       this.#tracing === null ? match(query, this.#dependencies) : this.#tracedMatch(this.#tracing, query);
     const endedMs = performance.now();
-    // Only models that are served get here, so that the map is bounded with the registry.
-    const handles = this.#models.get(answer.model) ?? this.#open(answer.model);
-    handles.ok.inc();
-    handles.decision.observe((endedMs - startedMs) / 1000);
-    handles.latency.observe((endedMs - readMs) / 1000);
+    // Only models that are served get here.
+    const handles = this.#models.of(answer.model);
+    handles.answered((endedMs - startedMs) / 1000, (endedMs - readMs) / 1000);
     this.#duration.observe((endedMs - readMs) / 1000);
     const asked = askedTokens(query, answer);
-    if (asked > 0) recordHit(handles, (answer.matches[0]?.matched_tokens ?? 0) / asked);
+    if (asked > 0) handles.hit((answer.matches[0]?.matched_tokens ?? 0) / asked);
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
   }
@@ -248,24 +227,6 @@ export class Lookup {
     const [component, event, message] = ["lookup", "lookup_answered", "answered a lookup"];
     this.#log.write({ level: "detail", component, event, message, facts });
   }
-
-  #open(model: string): ModelHandles {
-    const handles: ModelHandles = {
-      decision: this.#metrics.histogram(ROUTING_METRICS.routingLatency, { model }),
-      latency: this.#metrics.histogram(STREAM_METRICS.streamLookupLatency, { model }),
-      percentage: this.#metrics.histogram(PREFIX_INDEX_METRICS.indexerMatchPercentage, { model }),
-      ok: this.#metrics.counter(PREFIX_INDEX_METRICS.indexerOperations, {
-        model,
-        operation: "match",
-        status: "ok",
-      }),
-      hitRate: this.#metrics.gauge(ROUTING_METRICS.hitRate, { model }),
-      lookups: 0,
-      averageHit: 0,
-    };
-    this.#models.set(model, handles);
-    return handles;
-  }
 }
 
 function prefixHashesSecret(): RequestError {
@@ -280,12 +241,4 @@ function prefixHashesSecret(): RequestError {
 function askedTokens({ input, count }: MatchQuery, { block_sizes: sizes, matches }: MatchAnswer): number {
   if (input === "prefix_hashes") return count * (matches[0]?.block_size ?? sizes[0] ?? 0);
   return Math.max(0, ...sizes.map((size) => count - (count % size)));
-}
-
-/** The average weighs the first lookups alike and later ones against `HIT_RATE_LOOKUPS`, so that it is right from the start. */
-function recordHit(handles: ModelHandles, share: number): void {
-  handles.percentage.observe(100 * share);
-  handles.lookups = Math.min(handles.lookups + 1, HIT_RATE_LOOKUPS);
-  handles.averageHit += (share - handles.averageHit) / handles.lookups;
-  handles.hitRate.set(handles.averageHit);
 }

@@ -1,13 +1,25 @@
 /**
  * Gauges of things that come and go (engines, contexts), set anew before each scrape: what is not set in a round ends.
+ *
+ *     collect ─▶ sums of this round ─▶ what is gone is released ─▶ what is new is opened ─▶ values
+ *
+ * In this order, so that what is gone takes no label value from what comes. What had to record under `other` is opened anew in
+ * each round: it has its own series as soon as there is room.
  */
 
 import type { Gauge, GaugeDefinition, LabelDomains, LabelValues, MetricSlots } from "@kvsync/observability";
 
+interface Entry {
+  readonly open: () => Gauge;
+  gauge: Gauge | null;
+  round: number;
+  sum: number;
+}
+
 /** The gauges of one collector. */
 export class GaugeSet {
   readonly #slots: MetricSlots;
-  readonly #gauges = new Map<string, { readonly gauge: Gauge; round: number; sum: number }>();
+  readonly #entries = new Map<string, Entry>();
   #round = 0;
 
   /** @param slots - of this thread. */
@@ -25,13 +37,16 @@ export class GaugeSet {
     fill((definition, labels, value) => {
       this.add(definition, labels, value);
     });
-    for (const [key, entry] of this.#gauges) {
-      if (entry.round === this.#round) {
-        entry.gauge.set(entry.sum);
-        continue;
-      }
+    for (const [key, entry] of this.#entries) {
+      const isGone = entry.round !== this.#round;
+      if (isGone) this.#entries.delete(key);
+      if (entry.gauge === null || (!isGone && !this.#slots.isOther(entry.gauge))) continue;
       this.#slots.release(entry.gauge);
-      this.#gauges.delete(key);
+      entry.gauge = null;
+    }
+    for (const entry of this.#entries.values()) {
+      entry.gauge ??= entry.open();
+      entry.gauge.set(entry.sum);
     }
   }
 
@@ -48,10 +63,11 @@ export class GaugeSet {
     value: number,
   ): void {
     const key = `${definition.name} ${Object.values(labels).join("\u0000")}`;
-    let entry = this.#gauges.get(key);
+    const entry = this.#entries.get(key);
     if (entry === undefined) {
-      entry = { gauge: this.#slots.gauge(definition, labels), round: 0, sum: 0 };
-      this.#gauges.set(key, entry);
+      const open = (): Gauge => this.#slots.gauge(definition, labels);
+      this.#entries.set(key, { open, gauge: null, round: this.#round, sum: value });
+      return;
     }
     entry.sum = entry.round === this.#round ? entry.sum + value : value;
     entry.round = this.#round;

@@ -1,0 +1,53 @@
+/** What comes and goes between two scrapes, through the real exposition. */
+import { Exposition, gauge, MetricSlots } from "@kvsync/observability";
+import { expect, test } from "vitest";
+
+import { GaugeSet } from "./gauge-set.ts";
+
+const MODELS = gauge({
+  name: "test_models",
+  help: "Models.",
+  unit: "none",
+  labels: { model: { maxValues: 2 } },
+  why: "A test.",
+});
+
+function setUp(): { round: (models: readonly string[]) => Promise<string[]> } {
+  const exposition = new Exposition([MODELS]);
+  const gauges = new GaugeSet(
+    new MetricSlots("main", (announcement) => {
+      exposition.accept(announcement);
+    }),
+  );
+  return {
+    round: async (models) => {
+      gauges.collect((add) => {
+        for (const model of models) add(MODELS, { model }, 1);
+      });
+      const text = await exposition.scrape();
+      return text.split("\n").filter((line) => line.startsWith("aibrix_test_models"));
+    },
+  };
+}
+
+test("what comes in the round in which others go has its own series, as if they had never been", async () => {
+  const { round } = setUp();
+  await round(["a", "b"]);
+  expect(await round(["c", "d"])).toEqual([
+    'aibrix_test_models{model="c"} 1',
+    'aibrix_test_models{model="d"} 1',
+  ]);
+});
+
+test("what had to record under other has its own series as soon as there is room", async () => {
+  const { round } = setUp();
+  expect(await round(["a", "b", "c"])).toEqual([
+    'aibrix_test_models{model="a"} 1',
+    'aibrix_test_models{model="b"} 1',
+    'aibrix_test_models{model="other"} 1',
+  ]);
+  expect(await round(["b", "c"])).toEqual([
+    'aibrix_test_models{model="b"} 1',
+    'aibrix_test_models{model="c"} 1',
+  ]);
+});
