@@ -1,6 +1,6 @@
 /**
  * A daemon with its HTTP rim in the test's own process, to be asked by `app.inject` and looked into. Its threads are real and
- * run what was built; what must be killed, frozen or watched from outside is daemon-process.ts.
+ * run what was built; every answer is checked against its schema; what must be killed, frozen or watched from outside is daemon-process.ts.
  */
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 
@@ -8,6 +8,7 @@ import { createApp } from "../src/app.module.ts";
 import { Daemon } from "../src/daemon.ts";
 import type { LogLine } from "../src/log/log-line.ts";
 import { readSettings } from "../src/settings/read-settings.ts";
+import { withCheckedAnswers } from "./answer-check.ts";
 
 /** A daemon that runs. */
 export interface DaemonInProcess {
@@ -42,7 +43,7 @@ export async function startInProcess(argv: readonly string[] = []): Promise<Daem
       throw new Error(`${worker} stopped`);
     },
   });
-  const app = await createApp(daemon);
+  const app = withCheckedAnswers(await createApp(daemon));
   const stop = async (): Promise<void> => {
     await app.close();
     await daemon.stop();

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { openapiDocument } from "../src/openapi/document.ts";
 import { OPERATIONS } from "../src/openapi/operations.ts";
 import { generatedPages } from "../src/openapi/pages.ts";
+import { type Answered, answerFault } from "./answer-check.ts";
 import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
 
 let running: DaemonInProcess;
@@ -61,6 +62,23 @@ test("the document is valid OpenAPI 3.1, and its references lead somewhere", asy
   expect(text).not.toContain("$defs");
   for (const [name, schema] of Object.entries(components.schemas))
     expect("type" in (schema as object) || "anyOf" in (schema as object), name).toBe(true);
+});
+
+test("an answer with a field, a status or a problem that its route does not describe is a fault", async () => {
+  const { body } = await running.app.inject("/api/v1/log-level");
+  const answered = { statusCode: 200, headers: { "content-type": "application/json" }, body };
+  const fault = (more: Partial<Answered>): string | null =>
+    answerFault("GET", "/api/v1/log-level", { ...answered, ...more });
+  expect(fault({})).toBeNull();
+  const more = JSON.stringify({ ...(JSON.parse(body) as object), colour: "red" });
+  expect(fault({ body: more })).toMatch(/another body than its schema: .*"colour"/);
+  expect(fault({ body: "{}" })).toMatch(/another body than its schema: .*"level"/);
+  expect(fault({ statusCode: 202 })).toBe("GET /api/v1/log-level answered 202, which is not listed");
+  const headers = { "content-type": "application/problem+json" };
+  expect(fault({ headers, body: '{"code":"registry_full"}', statusCode: 503 })).toMatch(
+    /registry_full, which is not/,
+  );
+  expect(fault({ headers, body: '{"code":"rate_limited"}', statusCode: 429 })).toBeNull();
 });
 
 test("no schema reads differently in requests and in answers: one name, one component", () => {

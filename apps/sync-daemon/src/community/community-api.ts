@@ -124,29 +124,55 @@ export const queryByHashBody = z
 
 const count = z.int().min(0);
 const byRank = z.record(z.string(), count).describe("By DP rank.");
-const instanceTiers = z
-  .looseObject({ longest_matched: count })
-  .meta({ id: "CommunityTiers", description: "Tokens; tiers as GPU, CPU, DISK, DP or gpu, cpu, disk, dp." });
+
+/** What `POST /register` answers in Mooncake's form. */
+export const mooncakeRegistration = z
+  .strictObject({ status: z.literal("registered successfully"), instance_id: z.string() })
+  .meta({ id: "CommunityRegistration", description: "Mooncake's form." });
+/** What `POST /register` answers in Dynamo's form. */
+export const dynamoRegistration = z
+  .strictObject({ status: z.literal("ok") })
+  .meta({ id: "CommunityRegistrationOk", description: "Dynamo's form." });
+/** What `POST /unregister` answers. */
+export const unregistration = z
+  .strictObject({
+    status: z.enum(["ok", "unregistered successfully"]).describe("`ok` is Dynamo's."),
+    removed_instances: z.array(z.string()).optional().describe("Mooncake's form: instance|tenant|rank."),
+  })
+  .meta({ id: "CommunityUnregistration", description: "What was removed." });
+
+const mooncakeTiers = z
+  .strictObject({ longest_matched: count, GPU: count, DP: byRank, CPU: count, DISK: count })
+  .meta({ id: "MooncakeTiers", description: "Tokens by tier." });
+const dynamoTiers = z
+  .strictObject({ longest_matched: count, gpu: count, dp: byRank, cpu: count, disk: count })
+  .meta({ id: "DynamoTiers", description: "Tokens, each tier with those before it." });
+const mooncakeInstances = z.record(z.string(), mooncakeTiers);
+const mooncakeQueryAnswer = z.object({ instances: mooncakeInstances }).catchall(mooncakeInstances).meta({
+  id: "MooncakeQueryAnswer",
+  description: "Cached tokens by instance, also under the tenant's name.",
+});
+const dynamoQueryAnswer = z
+  .strictObject({
+    scores: z.record(z.string(), byRank).describe("Cached tokens by instance and DP rank."),
+    frequencies: z.array(count).describe("Ranks that hold the first block, the first two, …"),
+    instances: z.record(z.string(), dynamoTiers),
+  })
+  .meta({ id: "DynamoQueryAnswer", description: "Cached tokens by instance, with scores." });
 
 /** What both lookups answer. */
-export const queryAnswer = z
-  .looseObject({
-    instances: z.record(z.string(), instanceTiers),
-    scores: z.record(z.string(), byRank).optional().describe("Dynamo's form: cached tokens by instance."),
-    frequencies: z.array(count).optional().describe("Dynamo's form: ranks that hold the first block, two, …"),
-  })
-  .meta({
-    id: "CommunityQueryAnswer",
-    description: "Cached tokens by instance; in Mooncake's form also under the tenant's name.",
-  });
+export const queryAnswer = z.union([mooncakeQueryAnswer, dynamoQueryAnswer]).meta({
+  id: "CommunityQueryAnswer",
+  description: "Cached tokens by instance, in the form of the question.",
+});
 
 /** What `GET /services` answers. */
 export const serviceList = z
-  .looseObject({
+  .strictObject({
     count,
     services: z.array(
       z
-        .looseObject({
+        .strictObject({
           Endpoint: z.string(),
           ReplayEndpoint: z.string(),
           Type: z.string(),
@@ -167,9 +193,9 @@ export const serviceList = z
 export const workerList = z
   .array(
     z
-      .looseObject({
+      .strictObject({
         instance_id: z
-          .union([z.string(), z.int()])
+          .union([z.string(), z.number().meta({ type: "integer", format: "int64", minimum: 0 })])
           .describe("An integer where it is one of 64 bits, as Dynamo's are; read it without rounding."),
         endpoints: z.record(z.string(), z.string()).describe("By DP rank."),
       })
@@ -179,11 +205,11 @@ export const workerList = z
 
 /** What `GET /global_view` answers. */
 export const globalView = z
-  .looseObject({
+  .strictObject({
     context_count: count,
     contexts: z.array(
       z
-        .looseObject({
+        .strictObject({
           model_name: z.string(),
           lora_name: z.string(),
           block_size: count,
@@ -200,7 +226,7 @@ export const globalView = z
 export const dumpList = z
   .array(
     z
-      .looseObject({
+      .strictObject({
         model_name: z.string(),
         lora_name: z.string().nullable(),
         block_size: count,
@@ -213,6 +239,11 @@ export const dumpList = z
 
 /** What `/query` and `/query_by_hash` have in common. */
 export type CommunityQueryFields = z.output<z.ZodObject<typeof queryFields>>;
+
+/** Answer to a lookup in Mooncake's form. */
+type MooncakeQueryAnswer = z.output<typeof mooncakeQueryAnswer>;
+/** Answer to a lookup in Dynamo's form. */
+type DynamoQueryAnswer = z.output<typeof dynamoQueryAnswer>;
 
 /** Who an engine of the registry is to clients of this API. */
 export interface CommunityIdentity {
@@ -269,7 +300,7 @@ export function byInstance(
  * @param tenant - asked for.
  * @returns the body.
  */
-export function mooncakeAnswer(instances: Instances, tenant: string): object {
+export function mooncakeAnswer(instances: Instances, tenant: string): MooncakeQueryAnswer {
   const found = eachInstance(instances, (rows) => ({
     longest_matched: mostTokens(rows, (row) => row.matched_blocks),
     GPU: mostTokens(rows, ({ tiers }) => tiers.device),
@@ -286,7 +317,7 @@ export function mooncakeAnswer(instances: Instances, tenant: string): object {
  * @param instances - from `byInstance`.
  * @returns the body.
  */
-export function dynamoAnswer(instances: Instances): object {
+export function dynamoAnswer(instances: Instances): DynamoQueryAnswer {
   const matched = new Map(
     [...instances]
       .map(([name, rows]) => [name, rows.filter((row) => row.matched_blocks > 0)] as const)
@@ -306,7 +337,10 @@ export function dynamoAnswer(instances: Instances): object {
 }
 
 /** By name, whatever that is: assigned one by one, an instance called `__proto__` would be lost. */
-function eachInstance(instances: Instances, describe: (rows: readonly WorkerMatch[]) => object): object {
+function eachInstance<Description>(
+  instances: Instances,
+  describe: (rows: readonly WorkerMatch[]) => Description,
+): Record<string, Description> {
   return Object.fromEntries([...instances].map(([name, rows]) => [name, describe(rows)]));
 }
 

@@ -54,8 +54,12 @@ export interface Refusal {
   readonly message: string;
 }
 
-/** What a source knows of an engine and nobody needs to follow it. */
-export type EngineFacts = Readonly<Record<string, string | number | null>>;
+/** What a source knows of an engine beside how to follow it. Only pods have such facts. */
+export interface EngineFacts {
+  readonly lora_id: number;
+  readonly block_size: number | null;
+  readonly pod_ip: string;
+}
 
 /** An engine that a source wants. */
 export interface StatedEngine {

@@ -47,7 +47,14 @@ export interface HealthReport {
   readonly timestamp: string;
   readonly checks: Readonly<Record<string, CheckResult>>;
   readonly summary: Readonly<Record<"total" | HealthStatus | "critical", number>>;
-  readonly system_info: Readonly<Record<string, string | number>>;
+  readonly system_info: {
+    readonly runtime_version: string;
+    readonly os: string;
+    readonly arch: string;
+    readonly cpus: number;
+    readonly memory_bytes: number;
+    readonly started_at: string;
+  };
 }
 
 /** Results younger than this are given again. */

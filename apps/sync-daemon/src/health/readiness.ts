@@ -22,16 +22,20 @@ interface ReadinessEntry {
   readonly in_sync: boolean;
 }
 
+/** Why a daemon is ready or not. */
+export const READINESS_REASONS = [
+  "in_sync",
+  "deadline_passed",
+  "waiting_for_discovery",
+  "waiting_for_engines",
+  "worker_stalled",
+  "stopping",
+] as const;
+
 /** The answer, with its reason. */
 export interface ReadinessReport {
   readonly ready: boolean;
-  readonly reason:
-    | "in_sync"
-    | "deadline_passed"
-    | "waiting_for_discovery"
-    | "waiting_for_engines"
-    | "worker_stalled"
-    | "stopping";
+  readonly reason: (typeof READINESS_REASONS)[number];
   readonly engines: readonly ReadinessEntry[];
 }
 

@@ -11,16 +11,23 @@ import {
   type CommunityQueryFields,
   DEFAULT_TENANT,
   dynamoAnswer,
+  type dynamoRegistration,
+  type globalView,
   mooncakeAnswer,
+  type mooncakeRegistration,
+  type queryAnswer,
   queryBody,
   queryByHashBody,
   registerBody,
+  type serviceList,
   tenantOf,
   unregisterBody,
+  type unregistration,
 } from "../community/community-api.ts";
 import { hashTexts, instanceIdJson } from "../community/community-hashes.ts";
 import { CommunityRegistrations, modelOf } from "../community/community-registrations.ts";
 import { EngineRegistry } from "../engine/engine-registry.ts";
+import type { Answer } from "../openapi/answer.ts";
 import { Lookup } from "../query/lookup.ts";
 import type { MatchAnswer } from "../query/match-answer.ts";
 import { checkFields } from "../request/check-fields.ts";
@@ -63,7 +70,10 @@ export class CommunityController {
    * @returns the confirmation in the same form.
    */
   @Post("register")
-  async register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
+  async register(
+    @Body() body: unknown,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<Answer<typeof mooncakeRegistration> | Answer<typeof dynamoRegistration>> {
     const fields = checkFields(registerBody, body);
     const { instance } = await this.#registrations.register(fields);
     await this.#registrations.saved();
@@ -80,7 +90,7 @@ export class CommunityController {
    */
   @Post("unregister")
   @HttpCode(200)
-  async unregister(@Body() body: unknown): Promise<object> {
+  async unregister(@Body() body: unknown): Promise<Answer<typeof unregistration>> {
     const fields = checkFields(unregisterBody, body);
     const removed = this.#registrations.unregister(fields);
     await this.#registrations.saved();
@@ -99,7 +109,7 @@ export class CommunityController {
    */
   @Post("query")
   @HttpCode(200)
-  query(@Body() body: unknown): object {
+  query(@Body() body: unknown): Answer<typeof queryAnswer> {
     const fields = checkFields(queryBody, body);
     const answer = this.#lookup.tokens(this.#question(fields), fields.token_ids);
     return this.#answer(fields, answer);
@@ -113,7 +123,7 @@ export class CommunityController {
    */
   @Post("query_by_hash")
   @HttpCode(200)
-  queryByHash(@Body() body: unknown): object {
+  queryByHash(@Body() body: unknown): Answer<typeof queryAnswer> {
     const fields = checkFields(queryByHashBody, body);
     const given = HASH_FIELDS.filter((field) => fields[field] !== undefined);
     const [field] = given;
@@ -131,7 +141,7 @@ export class CommunityController {
    * @returns those registered through this API.
    */
   @Get("services")
-  services(): object {
+  services(): Answer<typeof serviceList> {
     const services = this.#registrations.list().map((known) => ({
       Endpoint: known.endpoint,
       ReplayEndpoint: known.replayEndpoint,
@@ -174,7 +184,7 @@ export class CommunityController {
    * @returns the view.
    */
   @Get("global_view")
-  globalView(): object {
+  globalView(): Answer<typeof globalView> {
     const contexts = this.#reader.contexts().map(({ key, prefixCount }) => {
       const instances: Record<string, number[]> = {};
       for (const { engine } of this.#registry.enginesOf(key.model) ?? []) {
@@ -220,7 +230,7 @@ export class CommunityController {
     };
   }
 
-  #answer(fields: CommunityQueryFields, answer: MatchAnswer): object {
+  #answer(fields: CommunityQueryFields, answer: MatchAnswer): Answer<typeof queryAnswer> {
     const tenant = tenantOf(fields);
     const wanted = fields.instance_id ?? null;
     const instances = byInstance(answer, (worker) => {

@@ -9,12 +9,19 @@ import { BoardReader } from "../board/stream-board.ts";
 import { Discovery } from "../discovery/discovery.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
 import { EngineRegistry, type RegisteredEngine, type RegisteredRank } from "../engine/engine-registry.ts";
+import type {
+  CacheGroupReport,
+  EngineList,
+  EngineReport,
+  RankReport,
+  RegisteredEngineAnswer,
+} from "../openapi/engine-answers.ts";
 import { malformed, unknownField } from "../request/request-error.ts";
 
 /** Refusals listed at once; a fleet that is refused as a whole needs no more to be understood. */
 const REFUSED_MAX = 256;
 
-function describeGroup({ index, isMain, kind, rule, windowTokens, blockSize }: HeldGroup): object {
+function describeGroup({ index, isMain, kind, rule, windowTokens, blockSize }: HeldGroup): CacheGroupReport {
   return {
     index: index === UNNUMBERED_GROUP ? null : index,
     is_main: isMain,
@@ -51,7 +58,7 @@ export class EnginesController {
    * @returns every engine with the status of its streams, how each source does, and what is refused.
    */
   @Get()
-  list(): object {
+  list(): EngineList {
     const { sources, status } = this.#discovery;
     const refused = [...sources.refusals()];
     return {
@@ -60,8 +67,11 @@ export class EnginesController {
         source,
         state,
         engines: sources.wantedCount(source),
-        last_success: isoTime(lastSuccessMs),
-        failure: failure === null ? null : { ...failure, atMs: undefined, at: isoTime(failure.atMs) },
+        last_success: lastSuccessMs === null ? null : isoTime(lastSuccessMs),
+        failure:
+          failure === null
+            ? null
+            : { reason: failure.reason, message: failure.message, at: isoTime(failure.atMs) },
       })),
       refused_total: refused.length,
       refused: refused.slice(0, REFUSED_MAX),
@@ -76,7 +86,10 @@ export class EnginesController {
    * @returns the engine, with addresses in place of names, when its registration is kept.
    */
   @Post()
-  async register(@Body() body: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
+  async register(
+    @Body() body: unknown,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<RegisteredEngineAnswer> {
     const entry = engineEntry.safeParse(body);
     if (!entry.success) {
       const issue = entry.error.issues[0];
@@ -106,7 +119,7 @@ export class EnginesController {
     await this.#discovery.registrations.saved();
   }
 
-  #describe({ engine, ranks }: RegisteredEngine): object {
+  #describe({ engine, ranks }: RegisteredEngine): EngineReport {
     const { sources } = this.#discovery;
     return {
       id: engine.id,
@@ -130,7 +143,7 @@ export class EnginesController {
     };
   }
 
-  #describeRank({ dpRank, rankSlot }: RegisteredRank): object {
+  #describeRank({ dpRank, rankSlot }: RegisteredRank): Omit<RankReport, "endpoint" | "replay_endpoint"> {
     const { counters, queueDrops, ...status } = this.#board.report(rankSlot);
     const age = status.lastEventAtMs === null ? null : Math.max(0, (epochMs() - status.lastEventAtMs) / 1000);
     return {
@@ -171,8 +184,8 @@ export class EnginesController {
   }
 }
 
-function isoTime(epochMilliseconds: number | null): string | null {
-  return epochMilliseconds === null ? null : new Date(epochMilliseconds).toISOString();
+function isoTime(epochMilliseconds: number): string {
+  return new Date(epochMilliseconds).toISOString();
 }
 
 /** The entries above zero: most reasons never occur. */

@@ -6,6 +6,7 @@ import type { FastifyReply } from "fastify";
 import { HealthChecks } from "../health/health-checks.ts";
 import { Readiness } from "../health/readiness.ts";
 import { SyncHealth } from "../health/sync-health.ts";
+import type { HealthAnswer, Liveness, ReadinessAnswer, SyncHealthAnswer } from "../openapi/health-answers.ts";
 
 /** Answers probes. */
 @Controller()
@@ -30,7 +31,7 @@ export class HealthController {
    * @returns always the same.
    */
   @Get("livez")
-  live(): object {
+  live(): Liveness {
     return { status: "alive" };
   }
 
@@ -47,11 +48,11 @@ export class HealthController {
     @Query() parameters: Readonly<Record<string, unknown>>,
     @Headers("accept") accept: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): object | string {
+  ): ReadinessAnswer | string {
     const report = this.#readiness.report();
     const { ready, reason, engines } = report;
     reply.status(ready ? 200 : 503);
-    const answer = { status: ready ? "ready" : "not_ready", reason };
+    const answer: ReadinessAnswer = { status: ready ? "ready" : "not_ready", reason };
     if (!("verbose" in parameters)) return answer;
     const conditions = this.#readiness.conditions(report);
     if (accept?.includes("text/plain") !== true)
@@ -70,7 +71,7 @@ export class HealthController {
    * @returns the report.
    */
   @Get(["health", "api/v1/health"])
-  async health(@Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
+  async health(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthAnswer> {
     const report = await this.#health.report();
     reply.status(report.status === "unhealthy" ? 503 : 200);
     return report;
@@ -83,7 +84,7 @@ export class HealthController {
    * @returns the report.
    */
   @Get("api/v1/kv-sync/health")
-  syncHealth(@Res({ passthrough: true }) reply: FastifyReply): object {
+  syncHealth(@Res({ passthrough: true }) reply: FastifyReply): SyncHealthAnswer {
     const report = this.#syncHealth.report();
     reply.status(report.status === "unhealthy" ? 503 : 200);
     return report;

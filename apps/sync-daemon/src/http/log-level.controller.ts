@@ -2,8 +2,9 @@
 
 import { Body, Controller, Get, Inject, Put } from "@nestjs/common";
 
-import { LevelControl, type LevelState, logLevelBody } from "../log/level-control.ts";
+import { LevelControl, logLevelBody } from "../log/level-control.ts";
 import { LineGate } from "../log/line-gate.ts";
+import type { LogLevelAnswer } from "../openapi/health-answers.ts";
 import { checkFields } from "../request/check-fields.ts";
 
 /** Asks and changes the level. */
@@ -23,7 +24,7 @@ export class LogLevelController {
    * @returns the level, the configured one, and until when.
    */
   @Get()
-  level(): LevelState {
+  level(): LogLevelAnswer {
     return this.#logLevel.state();
   }
 
@@ -34,7 +35,7 @@ export class LogLevelController {
    * @returns where it stands now.
    */
   @Put()
-  change(@Body() body: unknown): LevelState {
+  change(@Body() body: unknown): LogLevelAnswer {
     const { level, seconds } = checkFields(logLevelBody, body);
     const { level: previous } = this.#logLevel.state();
     this.#logLevel.set(level, seconds ?? null);

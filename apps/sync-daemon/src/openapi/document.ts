@@ -6,8 +6,8 @@
  * Requests are described as they may be sent (before defaults), answers as they are. Schemas with an id become components; one that reads
  * differently in requests and in answers would become two, which a test forbids.
  *
- * What this file adds to zod-openapi: the width of integers, query parameters without defaults, and a response per status of the
- * problems.
+ * What this file adds to zod-openapi: the width of integers, answers that may gain fields, query parameters without defaults, and a
+ * response per status of the problems.
  */
 
 import { z } from "zod";
@@ -185,8 +185,12 @@ function withoutDefaults(query: z.ZodObject): z.ZodObject {
   return z.strictObject(Object.fromEntries(fields));
 }
 
-/** Integers say whether they fit 32 bits: generators for typed languages take an integer for an int32. */
-const completed: ZodOpenApiOverride = ({ jsonSchema }) => {
+/**
+ * Integers say whether they fit 32 bits: generators for typed languages take an integer for an int32. Answers are open: a later version may
+ * add fields, although no test lets this one send a field that its schema lacks.
+ */
+const completed: ZodOpenApiOverride = ({ jsonSchema, io }) => {
+  if (io === "output" && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
   if (jsonSchema.type !== "integer" || jsonSchema.format !== undefined) return;
   jsonSchema.format = (jsonSchema.maximum ?? Infinity) > INT32_MAX ? "int64" : "int32";
 };

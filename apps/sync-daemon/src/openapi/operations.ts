@@ -3,28 +3,29 @@
  * this and nothing else; a test compares it with the routes of a running application, both ways.
  */
 
-import { GROUP_KINDS, GROUP_RULES, type GroupRule, GROUPS_PER_RANK_MAX } from "@kvsync/core";
-import { DISCOVERY_STATES } from "@kvsync/observability";
 import { z } from "zod";
 
 import { engineEntry } from "../engine/engine-entry.ts";
-import { ENGINE_SOURCES, REFUSAL_REASONS } from "../discovery/engine-sources.ts";
-import { HEALTH_STATUSES } from "../health/health-checks.ts";
+import { engineList, registeredEngine } from "./engine-answers.ts";
+import { healthReport, liveness, logLevelState, readiness, syncHealthReport } from "./health-answers.ts";
 import type { ProblemCode } from "./problem-status.ts";
 import { logLevelBody } from "../log/level-control.ts";
 import type { AccessRule } from "../security/access-guard.ts";
 import {
   dumpList,
+  dynamoRegistration,
   globalView,
+  mooncakeRegistration,
   queryAnswer,
   queryBody,
   queryByHashBody,
   registerBody,
   serviceList,
   unregisterBody,
+  unregistration,
   workerList,
 } from "../community/community-api.ts";
-import { matchAnswer, trustLevel, trustReason, trustSince } from "../query/match-answer.ts";
+import { matchAnswer } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
 
 /** A body: JSON by a schema, or bytes or text of a media type. */
@@ -49,175 +50,16 @@ export interface Operation extends AccessRule {
   readonly problems: readonly ProblemCode[];
 }
 
-const count = z.int().min(0);
-const time = z.iso.datetime();
 const matchRequest = jsonBody.meta({
   id: "MatchRequest",
   description: "A lookup with exactly one of token_ids, prefix_hashes, prompt, messages.",
   examples: [{ model: "demo/model", token_ids: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16] }],
 });
-const cacheGroup = z
-  .strictObject({
-    index: count.nullable().describe("The engine's number of the group; null when its events have none."),
-    is_main: z.boolean().describe("Whether the group's blocks are what `held_tokens` counts."),
-    kind: z
-      .enum(GROUP_KINDS)
-      .describe(
-        "vLLM's name. `none`: events name no kind. `unknown`: a name that this version does not know.",
-      ),
-    rule: z
-      .enum(Object.keys(GROUP_RULES) as [GroupRule])
-      .describe(
-        "Blocks that a match needs: all (`run`), those of the window before its end (`window`), its last (`last`), or those of the chunk that it ends in (`chunk`).",
-      ),
-    window_tokens: count.nullable().describe("Tokens of the window or chunk; null for other rules."),
-    block_size: count.describe("Tokens of a block."),
-  })
-  .meta({ id: "CacheGroup", description: "What an engine keeps of a prompt for one kind of its layers." });
-const rankReport = z
-  .looseObject({
-    dp_rank: count,
-    rank_slot: count.describe("As in dumps."),
-    state: z.string(),
-    trust: trustLevel,
-    trust_reason: trustReason.nullable().describe("Null exactly when trust is exact."),
-    trust_since: trustSince,
-    connected: z.boolean(),
-    endpoint: z.string().nullable(),
-    replay_endpoint: z.string().nullable(),
-    last_sequence_number: count.nullable(),
-    last_event_age_seconds: z.number().nullable(),
-    blocks_held: count.describe("In the index, each counted once, whatever the tiers."),
-    groups: z
-      .array(cacheGroup)
-      .max(1 + GROUPS_PER_RANK_MAX)
-      .describe("KV-cache groups that the rank has stored to; the main group is the first."),
-  })
-  .meta({ id: "RankReport", description: "How one rank's stream is doing." });
-const engineSource = z
-  .enum(ENGINE_SOURCES)
-  .meta({ id: "EngineSource", description: "Where an engine is known from." });
-const engineReport = z
-  .looseObject({
-    id: z.string(),
-    model: z.string(),
-    source: engineSource,
-    // Free-form: generators for typed languages fail on a map of either texts or numbers.
-    found: z.looseObject({}).nullable().describe("What its source knows beside it, such as a pod's labels."),
-    ranks: z.array(rankReport),
-  })
-  .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });
-const sourceReport = z
-  .looseObject({
-    source: engineSource,
-    state: z.enum(DISCOVERY_STATES),
-    engines: count.describe("That it wants followed."),
-    last_success: time.nullable(),
-    failure: z
-      .looseObject({ reason: z.string(), message: z.string(), at: time })
-      .meta({ id: "EngineSourceFailure" })
-      .nullable(),
-  })
-  .meta({ id: "EngineSourceReport", description: "A source of engines and how it does." });
-const refusalReport = z
-  .looseObject({
-    source: engineSource,
-    id: z.string(),
-    reason: z.enum(REFUSAL_REASONS),
-    field: z.string().nullable(),
-    winner: z
-      .looseObject({ source: engineSource, id: z.string() })
-      .meta({ id: "EngineRefusalWinner", description: "The engine that is followed instead." })
-      .nullable(),
-    message: z.string(),
-  })
-  .meta({
-    id: "EngineRefusal",
-    description: "An engine that a source wants and that is not followed for it.",
-  });
-const engineList = z
-  .looseObject({
-    engines: z.array(engineReport),
-    sources: z.array(sourceReport),
-    refused_total: count,
-    refused: z.array(refusalReport).describe("The first 256."),
-  })
-  .meta({ id: "EngineList", description: "What is followed, what wants it, and what is not followed." });
-const registered = z
-  .looseObject({ engine: engineReport })
-  .meta({ id: "RegisteredEngine", description: "The engine, with addresses in place of names." });
 const engineEntryBody = engineEntry.meta({
   id: "EngineEntry",
   description: "An engine, as in the configuration file: either endpoint (with dp_size) or endpoints.",
 });
-const loose = z.looseObject({});
-const status = z.looseObject({ status: z.string() }).meta({ id: "Status", description: "How it went." });
-const readiness = z
-  .looseObject({
-    status: z.enum(["ready", "not_ready"]),
-    reason: z.string(),
-    conditions: z
-      .array(
-        z.looseObject({ name: z.string(), ok: z.boolean(), reason: z.string() }).meta({ id: "Condition" }),
-      )
-      .optional()
-      .describe("With verbose."),
-    process: z
-      .looseObject({
-        version: z.string(),
-        commit: z.string().nullable(),
-        node: z.string(),
-        config_file: z.string().nullable(),
-        settings_from: z.array(z.string()).describe("Sources of settings outside the file."),
-      })
-      .meta({ id: "Process", description: "What runs, and how it was started." })
-      .optional()
-      .describe("With verbose."),
-  })
-  .meta({ id: "Readiness" });
-const healthStatus = z.enum(HEALTH_STATUSES).meta({ id: "HealthStatus" });
-const healthReport = z
-  .looseObject({
-    status: healthStatus,
-    version: z.string(),
-    uptime_seconds: z.number(),
-    timestamp: time,
-    checks: z.record(
-      z.string(),
-      z
-        .looseObject({
-          name: z.string(),
-          status: healthStatus,
-          message: z.string(),
-          duration_ms: z.number(),
-          timestamp: time,
-          details: loose,
-          critical: z.boolean(),
-        })
-        .meta({ id: "HealthCheck" }),
-    ),
-    summary: z.looseObject({ total: count, critical: count }).meta({ id: "HealthSummary" }),
-    system_info: loose,
-  })
-  .meta({ id: "HealthReport" });
-const syncHealthReport = z
-  .looseObject({
-    status: healthStatus,
-    models: z.record(
-      z.string(),
-      z
-        .looseObject({
-          status: healthStatus,
-          active_connections: count,
-          event_rate: z.number().nullable(),
-          last_event: time.nullable(),
-          errors: count,
-        })
-        .meta({ id: "ModelSyncHealth" }),
-    ),
-    last_updated: time,
-  })
-  .meta({ id: "SyncHealthReport" });
+
 const octets = (description: string): Content => ({ mediaType: "application/octet-stream", description });
 const scrape: Content = { mediaType: "text/plain", description: "Prometheus text format." };
 const readinessAnswer: readonly Content[] = [
@@ -238,9 +80,6 @@ const lookupProblems = [
   "too_many_tokens",
 ] as const;
 
-const logLevelState = z
-  .looseObject({ level: count, configured_level: count, until: time.nullable() })
-  .meta({ id: "LogLevel" });
 const REGISTRATION_PROBLEMS = [
   "malformed_body",
   "engine_conflict",
@@ -301,8 +140,8 @@ export const OPERATIONS: readonly Operation[] = [
     summary: "Registers an engine; the same again changes nothing.",
     bodies: [{ schema: engineEntryBody }],
     answers: {
-      200: { schema: registered },
-      201: { schema: registered },
+      200: { schema: registeredEngine },
+      201: { schema: registeredEngine },
     },
     problems: REGISTRATION_PROBLEMS,
   },
@@ -324,7 +163,7 @@ export const OPERATIONS: readonly Operation[] = [
     tag: "community",
     summary: "Registers one DP rank, in Mooncake's or Dynamo's form.",
     bodies: [{ schema: registerBody }],
-    answers: { 200: { schema: status }, 201: { schema: status } },
+    answers: { 200: { schema: mooncakeRegistration }, 201: { schema: dynamoRegistration } },
     problems: REGISTRATION_PROBLEMS,
   },
   {
@@ -335,7 +174,7 @@ export const OPERATIONS: readonly Operation[] = [
     tag: "community",
     summary: "Removes one DP rank or all of an instance, in either form.",
     bodies: [{ schema: unregisterBody }],
-    answers: { 200: { schema: status } },
+    answers: { 200: { schema: unregistration } },
     problems: ["malformed_body", "unknown_instance"],
   },
   {
@@ -407,7 +246,7 @@ export const OPERATIONS: readonly Operation[] = [
     access: "open",
     tag: "operations",
     summary: "Whether the process turns.",
-    answers: { 200: { schema: status } },
+    answers: { 200: { schema: liveness } },
     problems: [],
   },
   {
@@ -504,7 +343,7 @@ export const OPERATIONS: readonly Operation[] = [
     access: "open",
     tag: "operations",
     summary: "This document.",
-    answers: { 200: { schema: loose } },
+    answers: { 200: { schema: z.looseObject({}) } },
     problems: [],
   },
 ];

@@ -1,0 +1,188 @@
+/** Answers of `/api/v1/engines`: which engines are followed, for whom, how each stream is doing, and which are not followed and why. */
+
+import {
+  EVENT_TYPES,
+  GROUP_KINDS,
+  GROUP_RULES,
+  type GroupRule,
+  GROUPS_PER_RANK_MAX,
+  REPLAY_STATUSES,
+  REPORT_MODES,
+  STREAM_STATES,
+} from "@kvsync/core";
+import { DISCOVERY_FAILURES, DISCOVERY_STATES } from "@kvsync/observability";
+import { z } from "zod";
+
+import { ENGINE_SOURCES, REFUSAL_REASONS } from "../discovery/engine-sources.ts";
+import { ENGINE_TYPES } from "../engine/engine-type.ts";
+import { trustLevel, trustReason, trustSince } from "../query/match-answer.ts";
+import type { Answer } from "./answer.ts";
+
+const count = z.int().min(0);
+const time = z.iso.datetime();
+/** Most reasons never occur: those that did not are left out. */
+const tally = z.record(z.string(), count);
+
+/** A count for each name, those at zero included. */
+function counts<Name extends string>(names: readonly Name[]) {
+  return z.strictObject(Object.fromEntries(names.map((name) => [name, count])) as Record<Name, typeof count>);
+}
+
+const cacheGroup = z
+  .strictObject({
+    index: count.nullable().describe("The engine's number of the group; null when its events have none."),
+    is_main: z.boolean().describe("Whether the group's blocks are what `held_tokens` counts."),
+    kind: z
+      .enum(GROUP_KINDS)
+      .describe(
+        "vLLM's name. `none`: events name no kind. `unknown`: a name that this version does not know.",
+      ),
+    rule: z
+      .enum(Object.keys(GROUP_RULES) as [GroupRule])
+      .describe(
+        "Blocks that a match needs: all (`run`), those of the window before its end (`window`), its last (`last`), or those of the chunk that it ends in (`chunk`).",
+      ),
+    window_tokens: count.nullable().describe("Tokens of the window or chunk; null for other rules."),
+    block_size: count.describe("Tokens of a block."),
+  })
+  .meta({ id: "CacheGroup", description: "What an engine keeps of a prompt for one kind of its layers." });
+
+const replays = z
+  .strictObject({
+    requested: count,
+    ...counts(REPLAY_STATUSES).shape,
+    probes: count.describe("Checks of an idle stream; each is a requested replay too."),
+    failures: tally.describe("By reason; reasons that did not occur are left out."),
+  })
+  .meta({ id: "ReplayCounts", description: "Replays asked for, and how they ended." });
+
+const eventCounts = counts(EVENT_TYPES).meta({
+  id: "EventCounts",
+  description: "A count for each type of event.",
+});
+
+const rankReport = z
+  .strictObject({
+    dp_rank: count,
+    rank_slot: count.describe("As in dumps."),
+    state: z.enum(STREAM_STATES),
+    trust: trustLevel,
+    trust_reason: trustReason.nullable().describe("Null exactly when trust is exact."),
+    trust_since: trustSince,
+    connected: z.boolean(),
+    endpoint: z.string().nullable(),
+    replay_endpoint: z.string().nullable(),
+    last_sequence_number: count.nullable(),
+    history_from_sequence_number: count
+      .nullable()
+      .describe("The first message that what the index holds of the rank comes from."),
+    last_event_age_seconds: z.number().nullable(),
+    blocks_held: count.describe("In the index, each counted once, whatever the tiers."),
+    groups: z
+      .array(cacheGroup)
+      .max(1 + GROUPS_PER_RANK_MAX)
+      .describe("KV-cache groups that the rank has stored to; the main group is the first."),
+    messages_applied: count,
+    events_applied: eventCounts,
+    blocks_applied: eventCounts,
+    gaps: count.describe("Times that messages were missing."),
+    missed_messages: count.describe("Messages missing in those gaps."),
+    replays,
+    restarts: count.describe("Times that another publisher was found than before."),
+    history_losses: count.describe("Times that history was lost for good and the rank began anew."),
+    duplicates: count,
+    held_messages: count.describe("Live messages held while a replay ran."),
+    dp_rank_mismatches: count.describe("Batches that named another DP rank than their socket's."),
+    queue_losses: count.describe("Times that the queue of messages was full."),
+    index_evictions: tally.describe("By reason, those that occurred."),
+    faults: tally.describe("Messages and events that broke the protocol, by code."),
+    unknown_fields: tally.describe("Fields that this version does not know, by where they stood."),
+    dropped: tally.describe("Messages and events dropped, by reason."),
+  })
+  .meta({
+    id: "RankReport",
+    description: "How one rank's stream is doing. Counts begin when the daemon starts to follow the engine.",
+  });
+
+const engineSource = z
+  .enum(ENGINE_SOURCES)
+  .meta({ id: "EngineSource", description: "Where an engine is known from." });
+const foundFacts = z
+  .strictObject({
+    lora_id: z.int().describe("-1 for none."),
+    block_size: count.nullable().describe("Tokens of a block; null when the pod does not say."),
+    pod_ip: z.string(),
+  })
+  .meta({ id: "PodFacts", description: "What a pod's labels say beside where its engine is. Shown only." });
+const engineReport = z
+  .strictObject({
+    id: z.string(),
+    model: z.string(),
+    source: engineSource.nullable().describe("Null when the engine was removed while the answer was made."),
+    found: foundFacts.nullable().describe("Null for engines that are not pods."),
+    endpoint: z.string().nullable().describe("Of the first rank."),
+    topic: z.string().describe("That it publishes under; empty for any."),
+    report_mode: z.enum(REPORT_MODES),
+    aliases: z.array(z.string()),
+    adapters: z.array(z.string()),
+    type: z.enum(ENGINE_TYPES).nullable(),
+    drops_last_block: z.boolean(),
+    shared_socket: z.boolean(),
+    bind: z.boolean().describe("Whether the daemon listens and the engine connects."),
+    ranks: z.array(rankReport),
+  })
+  .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });
+const sourceReport = z
+  .strictObject({
+    source: engineSource,
+    state: z.enum(DISCOVERY_STATES),
+    engines: count.describe("That it wants followed."),
+    last_success: time.nullable(),
+    failure: z
+      .strictObject({ reason: z.enum(DISCOVERY_FAILURES), message: z.string(), at: time })
+      .meta({ id: "EngineSourceFailure" })
+      .nullable(),
+  })
+  .meta({ id: "EngineSourceReport", description: "A source of engines and how it does." });
+const refusalReport = z
+  .strictObject({
+    source: engineSource,
+    id: z.string(),
+    reason: z.enum(REFUSAL_REASONS),
+    field: z.string().nullable(),
+    winner: z
+      .strictObject({ source: engineSource, id: z.string() })
+      .meta({ id: "EngineRefusalWinner", description: "The engine that is followed instead." })
+      .nullable(),
+    message: z.string(),
+  })
+  .meta({
+    id: "EngineRefusal",
+    description: "An engine that a source wants and that is not followed for it.",
+  });
+
+/** What `GET /api/v1/engines` answers. */
+export const engineList = z
+  .strictObject({
+    engines: z.array(engineReport),
+    sources: z.array(sourceReport),
+    refused_total: count,
+    refused: z.array(refusalReport).describe("The first 256."),
+  })
+  .meta({ id: "EngineList", description: "What is followed, what wants it, and what is not followed." });
+
+/** What `POST /api/v1/engines` answers. */
+export const registeredEngine = z
+  .strictObject({ engine: engineReport })
+  .meta({ id: "RegisteredEngine", description: "The engine, with addresses in place of names." });
+
+/** Every engine, every source, and what is refused. */
+export type EngineList = Answer<typeof engineList>;
+/** The engine that was registered. */
+export type RegisteredEngineAnswer = Answer<typeof registeredEngine>;
+/** One engine. */
+export type EngineReport = Answer<typeof engineReport>;
+/** One rank of it. */
+export type RankReport = Answer<typeof rankReport>;
+/** One KV-cache group of a rank. */
+export type CacheGroupReport = Answer<typeof cacheGroup>;

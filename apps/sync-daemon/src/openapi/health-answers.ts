@@ -1,0 +1,133 @@
+/** Answers of probes and health checks, and of the log's level. */
+
+import { STREAM_STATES } from "@kvsync/core";
+import { z } from "zod";
+
+import { HEALTH_STATUSES } from "../health/health-checks.ts";
+import { READINESS_REASONS } from "../health/readiness.ts";
+import { trustLevel, trustReason } from "../query/match-answer.ts";
+import type { Answer } from "./answer.ts";
+
+const count = z.int().min(0);
+const time = z.iso.datetime();
+
+/** What `/livez` answers. */
+export const liveness = z
+  .strictObject({ status: z.literal("alive") })
+  .meta({ id: "Liveness", description: "The process turns." });
+
+/** What `/readyz` answers. */
+export const readiness = z
+  .strictObject({
+    status: z.enum(["ready", "not_ready"]),
+    reason: z.enum(READINESS_REASONS),
+    conditions: z
+      .array(
+        z.strictObject({ name: z.string(), ok: z.boolean(), reason: z.string() }).meta({ id: "Condition" }),
+      )
+      .optional()
+      .describe("With verbose."),
+    engines: z
+      .array(
+        z
+          .strictObject({
+            worker: z.string(),
+            dp_rank: count,
+            state: z.enum(STREAM_STATES),
+            trust: trustLevel,
+            trust_reason: trustReason.nullable(),
+            in_sync: z.boolean(),
+          })
+          .meta({ id: "AwaitedRank", description: "A rank that readiness waits for." }),
+      )
+      .optional()
+      .describe("With verbose."),
+    process: z
+      .strictObject({
+        version: z.string(),
+        commit: z.string().nullable(),
+        node: z.string(),
+        config_file: z.string().nullable(),
+        settings_from: z.array(z.string()).describe("Sources of settings outside the file."),
+      })
+      .meta({ id: "Process", description: "What runs, and how it was started." })
+      .optional()
+      .describe("With verbose."),
+  })
+  .meta({ id: "Readiness" });
+
+const healthStatus = z.enum(HEALTH_STATUSES).meta({ id: "HealthStatus" });
+
+/** What `/health` answers. */
+export const healthReport = z
+  .strictObject({
+    status: healthStatus,
+    version: z.string(),
+    uptime_seconds: z.number(),
+    timestamp: time,
+    checks: z.record(
+      z.string(),
+      z
+        .strictObject({
+          name: z.string(),
+          status: healthStatus,
+          message: z.string(),
+          duration_ms: z.number(),
+          timestamp: time,
+          // Generators for typed languages fail on a map of either texts or numbers.
+          details: z.looseObject({}).describe("Texts, numbers and booleans; each check has its own."),
+          critical: z.boolean(),
+        })
+        .meta({ id: "HealthCheck" }),
+    ),
+    summary: z
+      .strictObject({ total: count, healthy: count, degraded: count, unhealthy: count, critical: count })
+      .meta({ id: "HealthSummary" }),
+    system_info: z
+      .strictObject({
+        runtime_version: z.string(),
+        os: z.string(),
+        arch: z.string(),
+        cpus: count,
+        memory_bytes: count,
+        started_at: time,
+      })
+      .meta({ id: "SystemInfo" }),
+  })
+  .meta({ id: "HealthReport" });
+
+/** What `/api/v1/kv-sync/health` answers. */
+export const syncHealthReport = z
+  .strictObject({
+    status: healthStatus,
+    models: z.record(
+      z.string(),
+      z
+        .strictObject({
+          status: healthStatus,
+          active_connections: count,
+          event_rate: z.number().nullable(),
+          last_event: time.nullable(),
+          errors: count,
+        })
+        .meta({ id: "ModelSyncHealth" }),
+    ),
+    last_updated: time,
+  })
+  .meta({ id: "SyncHealthReport" });
+
+/** What `/api/v1/log-level` answers. */
+export const logLevelState = z
+  .strictObject({ level: count, configured_level: count, until: time.nullable() })
+  .meta({ id: "LogLevel" });
+
+/** Of `/livez`. */
+export type Liveness = Answer<typeof liveness>;
+/** Of `/readyz`. */
+export type ReadinessAnswer = Answer<typeof readiness>;
+/** Of `/health`. */
+export type HealthAnswer = Answer<typeof healthReport>;
+/** Of `/api/v1/kv-sync/health`. */
+export type SyncHealthAnswer = Answer<typeof syncHealthReport>;
+/** Of `/api/v1/log-level`. */
+export type LogLevelAnswer = Answer<typeof logLevelState>;
