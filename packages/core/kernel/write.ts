@@ -8,8 +8,8 @@
  *     follow     ids of the first blocks, while they are known and lie behind their parent, one after the other
  *     warm       mix the prefix hashes of the others, load the directory's buckets that they will need
  *     find       ids of the blocks that are known; new ids and keys for the others
- *     warm       the same for the names of what is new
- *     fence      so that no reader sees a set before the keys of its block
+ *     warm       the same for the names of what is new; of a short piece the buckets of both tables in the first warming
+ *     fence      if a block is new: so that no reader sees a set before the keys of its block
  *     apply      names, sets and counts, block by block (holding.ts)
  */
 import {
@@ -109,6 +109,8 @@ const IS_NEW: u32 = 0x80000000;
 /** In a piece's ids: the block is not to be stored, only hashed past. */
 const IS_SKIPPED: u32 = 0x40000000;
 const ID_MASK: u32 = 0x3fffffff;
+/** A piece with so few unknown blocks has both its tables warmed together. */
+const SHORT_BLOCKS: u32 = 4;
 /** Sets, records of ranks and growth of small tables in one call: what the estimate of a store's bytes adds. */
 export const SLACK_BYTES: u32 = 131072;
 
@@ -177,8 +179,11 @@ export function storeRun(
   for (let done: u32 = 0; done < count; done += PIECE_BLOCKS) {
     const piece = min(PIECE_BLOCKS, count - done);
     const offset = <usize>done << 3;
-    // What came before stays: a leading part of a run is as good as a shorter run.
-    if (!hasRoomFor(context, piece, prefixes + offset, engineHashes + offset)) return MEMORY_LIMIT;
+    // The first piece had its look above. What came before stays: a leading part of a run is as good as a shorter run.
+    if (done > 0) {
+      freeZombies(context, false);
+      if (!hasRoomFor(context, piece, prefixes + offset, engineHashes + offset)) return MEMORY_LIMIT;
+    }
     const pieceSkips: usize = skips == 0 ? 0 : skips + done;
     const pieceNotes: usize = notes == 0 ? 0 : notes + done;
     noted |= storePiece(
@@ -193,7 +198,6 @@ export function storeRun(
       pieceNotes,
     );
     guess = (load<u32>(PIECE_IDS + (<usize>(piece - 1) << 2)) & ID_MASK) + 1;
-    freeZombies(context, false);
   }
   return noted == 0 ? STORED : STORED | NOTED;
 }
@@ -315,12 +319,20 @@ function storePiece(
   const context = rank.context;
   let noted: u32 = 0;
   const known = skips == 0 ? followKnown(context, guess, count, prefixes) : 0;
-  const offset = <usize>known << 3;
-  mixKeys(context.directory, count - known, prefixes + offset, MIXED_PREFIXES + offset, WARMED);
-  warmBuckets(count - known);
-  findPiece(context, known, count, prefixes, engineHashes, skips);
-  warmNames(rank, count, engineHashes);
-  fence();
+  const unfollowed = count - known;
+  // A rank with names of its own looks up the names of followed blocks too.
+  const looked = rank.ownNamesCount == 0 ? unfollowed : count;
+  if (looked <= SHORT_BLOCKS) {
+    if (unfollowed > 0) warmShort(context, known, count, prefixes, engineHashes);
+    findPiece(context, known, count, prefixes, engineHashes, skips);
+  } else {
+    const offset = <usize>known << 3;
+    mixKeys(context.directory, unfollowed, prefixes + offset, MIXED_PREFIXES + offset, WARMED);
+    warmBuckets(unfollowed);
+    findPiece(context, known, count, prefixes, engineHashes, skips);
+    warmNames(rank, count, engineHashes);
+  }
+  if (unfollowed > 0) fence();
   for (let i: u32 = 0; i < count; i++) {
     const found = load<u32>(PIECE_IDS + (<usize>i << 2));
     if (notes != 0) store<u8>(notes + i, 0);
@@ -350,6 +362,19 @@ function followKnown(context: Context, guess: u32, count: u32, prefixes: usize):
     touchBlock(chunkOf(context, id), id);
   }
   return known;
+}
+
+/** Mixes both keys of a few blocks and loads the buckets of both tables together: a short piece waits once, not twice. */
+function warmShort(context: Context, from: u32, count: u32, prefixes: usize, engineHashes: usize): void {
+  let sum: u32 = 0;
+  for (let at = <usize>from << 3; at < <usize>count << 3; at += 8) {
+    const prefix = mixKey(load<u64>(prefixes + at));
+    const name = mixKey(load<u64>(engineHashes + at));
+    store<u64>(MIXED_PREFIXES + at, prefix);
+    store<u64>(MIXED_NAMES + at, name);
+    sum += load<u32>(homeBucket(context.directory, prefix)) + load<u32>(homeBucket(context.names, name));
+  }
+  header().sink = sum;
 }
 
 /** Mixes the names that will be looked up, and warms their buckets: of new blocks; for a rank with names of its own, of all. */
@@ -524,8 +549,13 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
  * for those that others hold as well.
  */
 function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
-  mixKeys(context.names, count, engineHashes, MIXED_NAMES, WARMED);
-  warmBuckets(count);
+  // The look that follows is as good as warming for it.
+  if (count == 1) {
+    store<u64>(MIXED_NAMES, mixKey(load<u64>(engineHashes)));
+  } else {
+    mixKeys(context.names, count, engineHashes, MIXED_NAMES, WARMED);
+    warmBuckets(count);
+  }
   let found: u32 = 0;
   for (let i: usize = 0; i < count; i++) {
     const id = findNamed(context, load<u64>(engineHashes + (i << 3)), load<u64>(MIXED_NAMES + (i << 3)));
@@ -541,7 +571,7 @@ function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
     store<u32>(WARMED + (<usize>found << 2), <u32>homeBucket(context.directory, mixed));
     found++;
   }
-  warmBuckets(found);
+  if (found > 1) warmBuckets(found);
 }
 
 /** `position` is in the piece: PIECE_IDS has the block that the first context called so before it, 0 for none. */

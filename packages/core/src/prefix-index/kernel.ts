@@ -68,7 +68,7 @@ export interface KernelExports {
     rankSlot: number,
     tier: number,
     count: number,
-    hasParent: boolean,
+    hasParent: number,
     parentLow: number,
     parentHigh: number,
     tokens: number,
@@ -127,8 +127,8 @@ export interface KernelExports {
     slot: number,
     serial: number,
     count: number,
-    isTokens: boolean,
-    hasExtra: boolean,
+    isTokens: number,
+    hasExtra: number,
   ): void;
   readerDump(reader: number, slot: number, serial: number, out: number, rowsMax: number): void;
 }

@@ -163,6 +163,10 @@ const REPORT_WORDS = Math.max(3 + RANK_SLOTS_MAX / 32, FAULT_WORDS * FAULTS_MAX,
 interface Scratch extends IndexScratch {
   readonly skips: Uint8Array;
   readonly notes: Uint8Array;
+  readonly tokensAt: number;
+  readonly hashesAt: number;
+  readonly extrasAt: number;
+  readonly notesAt: number;
   readonly prefixesAt: number;
   readonly reportAt: number;
   readonly describeAt: number;
@@ -421,25 +425,27 @@ export class PrefixIndex implements IndexWriter {
     skipsAt: number,
     repeats: RepeatRule | null,
   ): StoreOutcome | "gone" {
-    const { tokens, hashes, extraDigests, prefixesAt, notes } = this.#scratch;
-    if (repeats === null) notes.fill(0, 0, blockCount);
+    const { tokensAt, hashesAt, extrasAt, prefixesAt, notesAt } = this.#scratch;
+    if (repeats === null) this.#scratch.notes.fill(0, 0, blockCount);
     const outcome = this.#kernel.indexStore(
       slotOf(contextId),
       serialOf(contextId),
       rankSlot,
       tier,
       blockCount,
-      hasParent,
-      parentLow,
-      parentHigh,
-      tokens.byteOffset,
-      hashes.byteOffset,
-      hasExtra ? extraDigests.byteOffset : 0,
+      Number(hasParent),
+      // A word of more than 31 bits would be an object.
+      parentLow | 0,
+      parentHigh | 0,
+      tokensAt,
+      hashesAt,
+      hasExtra ? extrasAt : 0,
       skipsAt,
       prefixesAt,
       repeats === null ? 0 : REPEAT_CODES[repeats],
-      notes.byteOffset,
+      notesAt,
     );
+    if (outcome === 0) return "stored";
     if ((outcome & EVICTED) !== 0) this.#reportEvictions();
     if ((outcome & NOTED) !== 0) {
       if (repeats === null) this.#noteAttachedRenames(blockCount);
@@ -1006,6 +1012,10 @@ function makeScratch(kernel: KernelExports, memory: KernelMemory): Scratch {
     extraDigests: new Uint32Array(memory.buffer, extrasAt, 2 * STORE_BLOCKS_MAX),
     skips: new Uint8Array(memory.buffer, skipsAt, STORE_BLOCKS_MAX),
     notes: new Uint8Array(memory.buffer, notesAt, STORE_BLOCKS_MAX),
+    tokensAt,
+    hashesAt,
+    extrasAt,
+    notesAt,
     prefixesAt,
     reportAt,
     describeAt,

@@ -60,6 +60,8 @@ export class PrefixReader {
   readonly #found = new Map<string, ContextSummary[]>();
   readonly #modelsOfAdapter = new Map<string, readonly string[]>();
   #foundVersion = -1;
+  /** By the number of rows: at most `RANK_SLOTS_MAX` and the empty one. */
+  readonly #rowViews: (Uint32Array | undefined)[] = Array.from({ length: RANK_SLOTS_MAX + 1 });
   readonly #result: MatchResult = { blockCount: 0, matchCount: 0, rows: new Uint32Array(0) };
 
   private constructor(memory: KernelMemory, tokensMax: number) {
@@ -242,12 +244,28 @@ export class PrefixReader {
 
   #match(contextId: number, count: number, isTokens: boolean, hasExtra: boolean): MatchResult {
     const record = this.#record;
-    this.#kernel.readerMatch(this.#at, slotOf(contextId), serialOf(contextId), count, isTokens, hasExtra);
+    this.#kernel.readerMatch(
+      this.#at,
+      slotOf(contextId),
+      serialOf(contextId),
+      count,
+      Number(isTokens),
+      Number(hasExtra),
+    );
     const result = this.#result;
+    const matchCount = record[ROW_COUNT];
     result.blockCount = record[BLOCK_COUNT];
-    result.matchCount = record[ROW_COUNT];
-    result.rows = new Uint32Array(record.buffer, record[ROWS], MATCH_ROW_WORDS * record[ROW_COUNT]);
+    result.matchCount = matchCount;
+    result.rows = this.#rowViews[matchCount] ?? this.#viewRows(matchCount);
     return result;
+  }
+
+  /** Makes the view of so many rows, once: making one takes longer than a short lookup. */
+  #viewRows(matchCount: number): Uint32Array {
+    const record = this.#record;
+    const view = new Uint32Array(record.buffer, record[ROWS], MATCH_ROW_WORDS * matchCount);
+    this.#rowViews[matchCount] = view;
+    return view;
   }
 
   /**
