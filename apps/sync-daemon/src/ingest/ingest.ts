@@ -1,10 +1,10 @@
 /**
  * The inside of an ingest thread: sockets, bounded queue, streams, one clock.
  *
- *   EngineConnection ─frames─▶┐                       ┌─▶ WorkerSync ──▶ index (shared memory)
- *                             ├─▶ IngestQueue ─slice──┤        │ actions
- *   ReplayRequests   ─frames─▶┘                       └─▶ board, metrics
- *        ▲───────────────────────────────────────────────────┘
+ *   Dialler ─▶ EngineConnection ─┐                                    ┌─▶ WorkerSync ──▶ index (shared memory)
+ *                                ├─▶ Stream ─▶ Intake (queue) ─slice──┤        │ actions
+ *              ReplayRequests   ─┘                                    └─▶ board, metrics
+ *                    ▲─────────────────────────────────────────────────────────┘
  *
  * Invariants
  *  G1  A stream sees its live messages, and the coming and going of its connection, in the order they happened: all pass
@@ -18,7 +18,8 @@
  * The clock is milliseconds since the Unix epoch that never go back (clock.ts), so that times on the
  * board can be compared across threads.
  *
- * Not here: what messages mean (core), when to connect again (EngineConnection).
+ * Not here: what a stream hears (stream.ts), what gets in (intake.ts), who dials (dialler.ts), what messages mean (core), when
+ * to connect again (EngineConnection).
  */
 
 import {
@@ -26,28 +27,24 @@ import {
   HoldBudget,
   type IndexWriter,
   type PrefixIndex,
-  type ReplayFailure,
   type StreamPosition,
   type SyncLimits,
-  WorkerSync,
+  type WorkerSync,
 } from "@kvsync/core";
-import { BACKPRESSURE_LEVELS, type MetricSlots } from "@kvsync/observability";
+import type { MetricSlots } from "@kvsync/observability";
 
-import { EngineConnection } from "../transport/engine-connection.ts";
-import type { Frames, PublisherRefusal, Transport } from "../transport/transport.ts";
-import type { LineGate } from "../log/line-gate.ts";
-import type { SnapshotStream } from "../engine/followed-rank.ts";
-import type { ThreadSpans } from "../telemetry/thread-spans.ts";
-import { IngestGauges } from "./ingest-gauges.ts";
-import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
-import { IngestQueue, type Lane, type QueueItem } from "./ingest-queue.ts";
-import { MessageAtHand } from "./message-at-hand.ts";
-import { type ReplayClient, ReplayRequests } from "./replay-requests.ts";
 import type { BoardWriter } from "../board/stream-board.ts";
-import { StreamFilter } from "./stream-filter.ts";
-import { StreamMetrics } from "./stream-metrics.ts";
-import { spanFactsOf, type StreamNames, StreamWatch } from "./stream-watch.ts";
-import type { FollowedRank } from "../engine/followed-rank.ts";
+import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
+import type { LineGate } from "../log/line-gate.ts";
+import type { ThreadSpans } from "../telemetry/thread-spans.ts";
+import type { Frames, Transport } from "../transport/transport.ts";
+import { Dialler } from "./dialler.ts";
+import { IngestGauges } from "./ingest-gauges.ts";
+import type { Lane, QueueItem } from "./ingest-queue.ts";
+import { Intake, type Note } from "./intake.ts";
+import { ReplayRequests } from "./replay-requests.ts";
+import { Stream, type StreamDependencies } from "./stream.ts";
+import { spanFactsOf } from "./stream-watch.ts";
 import type { IngestSettings } from "./thread-messages.ts";
 import { WorkTurn } from "./work-turn.ts";
 
@@ -63,26 +60,6 @@ const TURN_MS = 2;
 const ITEMS_PER_CLOCK = 4;
 /** Fill of the replay lane up to which further replays are begun. */
 const REPLAY_FILL_MAX = 0.5;
-
-/** Messages of other topics after which the log says so: an engine next to a busier one has been heard by then. */
-const OTHER_TOPICS_LOGGED = 16;
-/** What the log says of a publisher that connects where the daemon listens, and is turned away. */
-const REFUSAL_TEXTS: Readonly<Record<PublisherRefusal, string>> = {
-  second_publisher:
-    "refused a second publisher at an engine's address: one engine connects to one address, so give each an entry and a port of its own",
-  publisher_not_allowed: "refused a publisher whose address is outside of security.publisher_ranges",
-};
-/** As much of a topic as a line of the log shows. */
-const TOPIC_BYTES_SHOWN = 256;
-
-/** What happens to a stream between its messages. */
-type Note =
-  | { readonly kind: "connected" }
-  | { readonly kind: "disconnected" }
-  | { readonly kind: "lost" }
-  /** Messages of another rank were applied: ranks share the socket. */
-  | { readonly kind: "mixed" }
-  | { readonly kind: "replay_failed"; readonly attempt: number; readonly failure: ReplayFailure };
 
 /** What an ingest works with. */
 export interface IngestDependencies {
@@ -105,18 +82,15 @@ export interface IngestDependencies {
 export class Ingest {
   readonly #settings: IngestSettings;
   readonly #dependencies: IngestDependencies;
-  readonly #queue: IngestQueue<Stream, Note>;
+  readonly #intake: Intake<Stream>;
   readonly #replays: ReplayRequests;
+  readonly #dialler: Dialler;
   readonly #streams = new Map<number, Stream>();
-  readonly #dirty = new Set<Stream>();
   readonly #turn: WorkTurn;
   /** Streams with a message that is applied in part, the next one first. */
   readonly #unfinished = new Set<Stream>();
-  readonly #loggedFields = new Set<string>();
-  readonly #decoder: EventBatchDecoder;
-  readonly #holdBudget: HoldBudget;
   readonly #gauges: IngestGauges;
-  readonly #spans: ThreadSpans | null;
+  readonly #shared: StreamDependencies;
   #ticker: ReturnType<typeof setInterval> | null = null;
   #beater: ReturnType<typeof setInterval> | null = null;
   #sliceScheduled = false;
@@ -125,36 +99,47 @@ export class Ingest {
   /** Whose live message was applied last, until its latency is noted, and when it had been received. */
   #timed: Stream | null = null;
   #timedFromMs = 0;
-  #level = 0;
-  #dialAllowance: number;
-  #dialClockMs: number;
 
   /**
    * @param settings - of this thread.
    * @param dependencies - network, index, clock, and where things are told.
    */
   constructor(settings: IngestSettings, dependencies: IngestDependencies) {
+    const { index, metrics, now, transport } = dependencies;
     this.#settings = settings;
     this.#dependencies = dependencies;
-    this.#queue = new IngestQueue(settings.queue);
+    this.#gauges = new IngestGauges(settings, metrics);
+    this.#turn = new WorkTurn(TURN_MS, now);
+    this.#dialler = new Dialler(settings.dials, now());
+    this.#intake = new Intake(settings.queue, {
+      gauges: this.#gauges,
+      log: dependencies.log,
+      now,
+      wake: () => {
+        this.#schedule();
+      },
+    });
     this.#replays = new ReplayRequests(
-      dependencies.transport,
+      transport,
       {
         running: settings.replaysMax,
         patience: { firstMs: settings.replayTimeoutMs, nextMs: settings.replayStallMs },
       },
-      () => this.#queue.fill("replay") < REPLAY_FILL_MAX,
-      dependencies.now,
+      () => this.#intake.queue.fill("replay") < REPLAY_FILL_MAX,
+      now,
     );
-    this.#decoder = new EventBatchDecoder(dependencies.index.scratch, {
-      payloadBytesMax: settings.queue.messageBytes,
-    });
-    this.#turn = new WorkTurn(TURN_MS, dependencies.now);
-    this.#holdBudget = new HoldBudget(settings.holdBytesMax);
-    this.#gauges = new IngestGauges(settings, dependencies.metrics);
-    this.#dialAllowance = settings.dials.burst;
-    this.#dialClockMs = dependencies.now();
-    this.#spans = dependencies.spans;
+    this.#shared = {
+      ...dependencies,
+      settings,
+      slots: metrics,
+      intake: this.#intake,
+      turn: this.#turn,
+      decoder: new EventBatchDecoder(index.scratch, { payloadBytesMax: settings.queue.messageBytes }),
+      holdBudget: new HoldBudget(settings.holdBytesMax),
+      loggedFields: new Set(),
+      wallClockSeconds: () => this.#wallClockSeconds,
+      syncLimits: dependencies.syncLimits,
+    };
   }
 
   /** Starts the clock. */
@@ -184,57 +169,12 @@ export class Ingest {
    * @param rank - its slot is free.
    */
   follow(rank: FollowedRank): void {
-    const { metrics, index, log, now } = this.#dependencies;
-    const names = namesOf(rank);
-    const streamMetrics = new StreamMetrics(
-      { pod: rank.workerId, model: rank.model, ingestWorker: this.#settings.worker },
-      metrics,
-      () => this.#wallClockSeconds,
-    );
-    const lastNumber = (): number | null => stream.sync.lastSequenceNumber;
-    const atHand = new MessageAtHand(rank, this.#dependencies.board, (sequenceNumber) => {
-      const message = "passes over a message during which the process ended before";
-      const facts = { ...names, sequence_number: sequenceNumber };
-      log.write({ level: "warn", event: "message_passed_over", message, facts });
-    });
-    const stream: Stream = new Stream(rank, {
-      ingest: this,
-      atHand,
-      metrics: streamMetrics,
-      watch: new StreamWatch(
-        streamMetrics,
-        { ...this.#dependencies, loggedFields: this.#loggedFields },
-        names,
-        lastNumber,
-      ),
-      connect: (own) => this.#connection(rank, own),
-      sync: (listener) =>
-        new WorkerSync(
-          {
-            rankSlot: rank.rankSlot,
-            model: rank.model,
-            dpRank: rank.dpRank,
-            hasReplay: rank.replayEndpoint !== null,
-            reportMode: rank.reportMode,
-            dropsLastBlock: rank.dropsLastBlock,
-            startedAtMs: now(),
-            resumeFrom: rank.resumeFrom ?? undefined,
-            limits: this.#dependencies.syncLimits,
-          },
-          {
-            index,
-            decoder: this.#decoder,
-            listener,
-            holdBudget: this.#holdBudget,
-            turn: this.#turn,
-            guard: atHand,
-          },
-        ),
-    });
+    const stream = new Stream(rank, this.#shared);
     this.#streams.set(rank.rankSlot, stream);
-    log.write({ level: "info", event: "rank_followed", message: "follows a rank", facts: names });
+    this.#dialler.add(stream.connection);
+    this.#log("info", "rank_followed", "follows a rank", stream);
     this.#after(stream);
-    this.#dialDue(now());
+    this.#dialler.dialDue(this.#dependencies.now());
   }
 
   /**
@@ -249,23 +189,23 @@ export class Ingest {
       this.#dependencies.index.clearRank(rankSlot);
       return;
     }
-    this.#streams.delete(rankSlot);
-    this.#dirty.delete(stream);
     this.#unfinished.delete(stream);
-    this.#queue.letGo(stream);
-    stream.connection.close();
-    this.#replays.abandonAll(stream);
-    stream.closed = true;
+    this.#intake.queue.letGo(stream);
+    this.#close(stream);
     stream.sync.close();
     stream.metrics.release();
     this.#dependencies.board.clear(rankSlot);
-    const facts = namesOf(stream.rank);
-    this.#dependencies.log.write({
-      level: "info",
-      event: "rank_forgotten",
-      message: "follows a rank no more",
-      facts,
-    });
+    this.#log("info", "rank_forgotten", "follows a rank no more", stream);
+  }
+
+  /** Hears and dials no more. */
+  #close(stream: Stream): void {
+    this.#streams.delete(stream.rank.rankSlot);
+    this.#intake.dirty.delete(stream);
+    this.#dialler.remove(stream.connection);
+    stream.connection.close();
+    this.#replays.abandonAll(stream);
+    stream.closed = true;
   }
 
   /**
@@ -275,7 +215,7 @@ export class Ingest {
    */
   redial(rankSlot: number): void {
     this.#streams.get(rankSlot)?.connection.redial();
-    this.#dialDue(this.#dependencies.now());
+    this.#dialler.dialDue(this.#dependencies.now());
   }
 
   /**
@@ -288,11 +228,7 @@ export class Ingest {
     const stream = this.#streams.get(rankSlot);
     const position = stream?.sync.handOver(this.#dependencies.now()) ?? null;
     if (stream === undefined || position === null) return null;
-    this.#streams.delete(rankSlot);
-    this.#dirty.delete(stream);
-    stream.connection.close();
-    this.#replays.abandonAll(stream);
-    stream.closed = true;
+    this.#close(stream);
     this.#dependencies.board.position(rankSlot, stream.sync, false);
     stream.metrics.release();
     return position;
@@ -326,149 +262,8 @@ export class Ingest {
       const stream = this.#streams.get(slot);
       if (stream === undefined) continue;
       stream.sync.indexEvicted(reason);
-      this.#dirty.add(stream);
+      this.#intake.changed(stream);
     }
-    this.#schedule();
-  }
-
-  /**
-   * Puts a message into the queue, or counts why not (G3).
-   *
-   * @param lane - where it came from.
-   * @param stream - whose it is.
-   * @param frames - kept until applied.
-   * @param attempt - of the replay; 0 for live.
-   * @returns whether it got in.
-   */
-  offer(lane: Lane, stream: Stream, frames: Frames, attempt: number): boolean {
-    const refusal = this.#queue.offer(lane, stream, frames, this.#dependencies.now(), attempt);
-    this.#schedule();
-    this.#noteLevel();
-    if (refusal === null) return true;
-    stream.refused(refusal);
-    this.#dirty.add(stream);
-    // A lost replay message is told by the failure of its request; of live ones the stream hears once, in its place.
-    if (lane === "live" && !stream.lossNoted) {
-      stream.lossNoted = true;
-      this.#queue.note("live", stream, { kind: "lost" });
-    }
-    return false;
-  }
-
-  /**
-   * Tells a stream's own messages from those of other ranks that share its socket.
-   *
-   * @param lane - where the message came from.
-   * @param stream - whose socket it came through.
-   * @param frames - the message.
-   * @returns false for one that is another rank's.
-   */
-  isOwn(lane: Lane, stream: Stream, frames: Frames): boolean {
-    const { filter, rank } = stream;
-    const { verdict, mustBegin } = filter.judge(lane, frames);
-    if (mustBegin) this.note(lane, stream, { kind: "mixed" });
-    if (verdict === "own") return true;
-    if (verdict === "other_topic") {
-      this.#refuseTopic(stream, frames);
-      return false;
-    }
-    if (verdict === "unnamed_dp_rank" || !filter.isDeclared) {
-      stream.refused(verdict);
-      this.#dirty.add(stream);
-      this.#schedule();
-    }
-    if (filter.hasFoundSharing && !stream.sharingLogged) {
-      stream.sharingLogged = true;
-      const message = `several DP ranks publish through one socket; of them DP rank ${filter.ownRank ?? rank.dpRank} is followed and the others' messages are dropped: set shared_socket: true and dp_size in the engine's entry`;
-      const facts = { ...namesOf(rank), endpoint: rank.endpoint, reason: verdict };
-      this.#dependencies.log.write({ level: "warn", event: "ranks_share_socket", message, facts });
-    }
-    return false;
-  }
-
-  /** W5: counted while the entry's own topic was not heard, and logged once it looks like half a topic. */
-  #refuseTopic(stream: Stream, frames: Frames): void {
-    const { filter, rank } = stream;
-    if (filter.ownTopicHeard) return;
-    stream.refused("other_topic");
-    this.#dirty.add(stream);
-    this.#schedule();
-    stream.otherTopics += 1;
-    if (stream.otherTopics !== OTHER_TOPICS_LOGGED) return;
-    const heard = new TextDecoder().decode(frames[0]?.subarray(0, TOPIC_BYTES_SHOWN));
-    const message = `messages of the topic ${JSON.stringify(heard)} are dropped, and none of ${JSON.stringify(rank.topic)} came: topic in the engine's entry is the engine's whole topic`;
-    const facts = { ...namesOf(rank), endpoint: rank.endpoint, reason: "other_topic" };
-    this.#dependencies.log.write({ level: "warn", event: "topic_not_published", message, facts });
-  }
-
-  /**
-   * Notes something in its place among a stream's messages (G1).
-   *
-   * @param lane - where.
-   * @param stream - whose it is.
-   * @param note - what.
-   */
-  note(lane: Lane, stream: Stream, note: Note): void {
-    this.#queue.note(lane, stream, note);
-    this.#schedule();
-  }
-
-  #connection(rank: FollowedRank, stream: Stream): EngineConnection {
-    const { log } = this.#dependencies;
-    const facts = { ...namesOf(rank), endpoint: rank.endpoint };
-    return new EngineConnection(
-      {
-        endpoint: rank.endpoint,
-        topic: rank.topic,
-        bind: rank.bind,
-        waitMsMin: this.#settings.reconnectMsMin,
-        waitMsMax: this.#settings.reconnectMsMax,
-      },
-      this.#dependencies,
-      {
-        connected: () => {
-          stream.filter.connected();
-          stream.metrics.connected();
-          log.write({ level: "info", event: "engine_connected", message: "connected to an engine", facts });
-          this.note("live", stream, { kind: "connected" });
-        },
-        disconnected: () => {
-          stream.refusalLogged = false;
-          stream.metrics.disconnected();
-          log.write({
-            level: "warn",
-            event: "engine_disconnected",
-            message: "lost an engine's connection",
-            facts,
-          });
-          this.note("live", stream, { kind: "disconnected" });
-        },
-        failed: (reason) => {
-          stream.metrics.connectionFailed(reason);
-          if (stream.failureLogged) return;
-          stream.failureLogged = true;
-          const message = rank.bind
-            ? "cannot listen for an engine; trying again with growing pauses"
-            : "cannot connect to an engine; trying again with growing pauses";
-          log.write({ level: "warn", event: "engine_unreachable", message, facts: { ...facts, reason } });
-        },
-        refused: (reason, address) => {
-          stream.metrics.publisherRefused(reason);
-          if (stream.refusalLogged) return;
-          stream.refusalLogged = true;
-          const message = REFUSAL_TEXTS[reason];
-          log.write({
-            level: "warn",
-            event: "publisher_refused",
-            message,
-            facts: { ...facts, reason, address },
-          });
-        },
-        message: (frames) => {
-          if (this.isOwn("live", stream, frames)) this.offer("live", stream, frames, 0);
-        },
-      },
-    );
   }
 
   #schedule(): void {
@@ -482,16 +277,16 @@ export class Ingest {
   #slice(): void {
     this.#sliceScheduled = false;
     const { now } = this.#dependencies;
-    const deadline = now() + (this.#level === 0 ? SLICE_MS : SLICE_MS_PRESSED);
+    const deadline = now() + (this.#intake.level === 0 ? SLICE_MS : SLICE_MS_PRESSED);
     // Good enough for how old a message is: read once a slice.
     this.#wallClockSeconds = Date.now() / 1000;
     do {
       for (let i = 0; i < ITEMS_PER_CLOCK; i++) {
-        const taken = this.#queue.take();
+        const taken = this.#intake.queue.take();
         if (taken === null) break;
         this.#applyItem(taken.lane, taken.item);
       }
-    } while (!this.#queue.isEmpty && now() < deadline);
+    } while (!this.#intake.queue.isEmpty && now() < deadline);
     this.#noteLatency(now());
     for (const stream of this.#unfinished) {
       this.#continue(stream);
@@ -499,7 +294,7 @@ export class Ingest {
     }
     this.#replays.startWaiting();
     this.#tell();
-    if (!this.#queue.isEmpty || this.#unfinished.size > 0) this.#schedule();
+    if (!this.#intake.queue.isEmpty || this.#unfinished.size > 0) this.#schedule();
   }
 
   /** One more turn for a message that is applied in part (G2). */
@@ -509,7 +304,7 @@ export class Ingest {
     this.#unfinished.delete(stream);
     this.#turn.begin(nowMs);
     stream.atHand.show();
-    if (stream.sync.continueApplying(nowMs)) this.#queue.letGo(stream);
+    if (stream.sync.continueApplying(nowMs)) this.#intake.queue.letGo(stream);
     this.#after(stream);
   }
 
@@ -526,8 +321,8 @@ export class Ingest {
       const waitedMs = nowMs - item.receivedAtMs;
       this.#gauges.wait(lane, waitedMs / 1000);
       if (this.#dependencies.log.isOn("detail")) this.#tellTaken(stream, lane, item.frames, waitedMs);
-      const isTraced = this.#spans !== null && this.#spans.isNext();
-      const eventsBefore = isTraced ? eventsOf(stream) : 0;
+      const isTraced = this.#dependencies.spans?.isNext() === true;
+      const eventsBefore = isTraced ? stream.eventsApplied : 0;
       if (lane === "live") {
         stream.sync.liveMessage(item.frames, nowMs);
         this.#timed = stream;
@@ -553,13 +348,13 @@ export class Ingest {
   ): void {
     const { lane, waitedMs, startMs, eventsBefore } = item;
     const facts = {
-      ...spanFactsOf(namesOf(stream.rank)),
+      ...spanFactsOf(stream.names),
       "kvsync.lane": lane,
       "kvsync.queue_wait_seconds": waitedMs / 1000,
       "kvsync.sequence_number": stream.sync.lastSequenceNumber ?? -1,
-      "kvsync.events": eventsOf(stream) - eventsBefore,
+      "kvsync.events": stream.eventsApplied - eventsBefore,
     };
-    this.#spans?.finished({
+    this.#dependencies.spans?.finished({
       name: "ingest.apply",
       startMs,
       endMs: this.#dependencies.now(),
@@ -568,9 +363,9 @@ export class Ingest {
     });
   }
 
-  #tellTaken({ rank }: Stream, lane: Lane, frames: Frames, waitedMs: number): void {
+  #tellTaken({ names }: Stream, lane: Lane, frames: Frames, waitedMs: number): void {
     const bytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
-    const facts = { ...namesOf(rank), lane, frames: frames.length, bytes, waited_ms: waitedMs };
+    const facts = { ...names, lane, frames: frames.length, bytes, waited_ms: waitedMs };
     const message = "takes a message out of the queue";
     this.#dependencies.log.write({ level: "detail", event: "message_taken", message, facts });
   }
@@ -585,7 +380,7 @@ export class Ingest {
     switch (note.kind) {
       case "connected":
         stream.sync.connected(nowMs);
-        stream.failureLogged = false;
+        stream.connectionHeard();
         break;
       case "disconnected":
         stream.sync.disconnected(nowMs);
@@ -615,16 +410,16 @@ export class Ingest {
     }
     if (stream.sync.isApplying) {
       this.#unfinished.add(stream);
-      this.#queue.holdBack(stream);
+      this.#intake.queue.holdBack(stream);
       this.#schedule();
     }
     this.#dependencies.board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
-    this.#dirty.add(stream);
+    this.#intake.dirty.add(stream);
   }
 
   #tick(): void {
     const nowMs = this.#dependencies.now();
-    this.#dialDue(nowMs);
+    this.#dialler.dialDue(nowMs);
     this.#dependencies.index.passTime(nowMs);
     for (const stream of this.#streams.values()) {
       if (stream.sync.nextTickMs > nowMs) continue;
@@ -638,140 +433,29 @@ export class Ingest {
     this.#tell();
   }
 
-  #dialDue(nowMs: number): void {
-    const { perSecond, burst } = this.#settings.dials;
-    const earned = ((nowMs - this.#dialClockMs) / 1000) * perSecond;
-    this.#dialAllowance = Math.min(burst, this.#dialAllowance + earned);
-    this.#dialClockMs = nowMs;
-    for (const [rankSlot, stream] of this.#streams) {
-      if (this.#dialAllowance < 1) return;
-      if (!stream.connection.isDue(nowMs)) continue;
-      this.#dialAllowance -= 1;
-      // To the end of the queue: or a thousand engines that are down would use up the allowance before the others' turn.
-      this.#streams.delete(rankSlot);
-      this.#streams.set(rankSlot, stream);
-      stream.connection.dial();
-    }
-  }
-
   /** Brings board and gauges up to date. */
   #tell(): void {
     const { board } = this.#dependencies;
-    for (const stream of this.#dirty) {
+    for (const stream of this.#intake.dirty) {
       board.counters(stream.rank.rankSlot, stream.sync.counters, stream.queueDrops);
     }
-    this.#dirty.clear();
-    this.#noteLevel();
-    this.#gauges.queue(this.#queue);
+    this.#intake.dirty.clear();
+    this.#intake.noteLevel();
+    const { queue, level: backpressure } = this.#intake;
+    this.#gauges.queue(queue);
     board.header({
       appliedMessages: this.#appliedMessages,
-      depthLive: this.#queue.depth("live"),
-      depthReplay: this.#queue.depth("replay"),
-      bytesLive: this.#queue.bytes("live"),
-      bytesReplay: this.#queue.bytes("replay"),
-      backpressure: this.#level,
+      depthLive: queue.depth("live"),
+      depthReplay: queue.depth("replay"),
+      bytesLive: queue.bytes("live"),
+      bytesReplay: queue.bytes("replay"),
+      backpressure,
       utilization: this.#gauges.share,
     });
     board.beat();
   }
 
-  #noteLevel(): void {
-    const level = this.#queue.level();
-    if (level === this.#level) return;
-    this.#level = level;
-    const name = BACKPRESSURE_LEVELS[level] ?? "overloaded";
-    this.#gauges.levelEntered(name);
-    const facts = {
-      backpressure: name,
-      live: this.#queue.depth("live"),
-      replay: this.#queue.depth("replay"),
-    };
-    const severity = level > 1 ? "warn" : "info";
-    this.#dependencies.log.write({
-      level: severity,
-      event: "backpressure",
-      message: "back-pressure changed",
-      facts,
-    });
-  }
-}
-
-/** Events that a stream has applied so far. */
-function eventsOf({ sync }: Stream): number {
-  const { BlockStored, BlockRemoved, AllBlocksCleared } = sync.counters.eventsApplied;
-  return BlockStored + BlockRemoved + AllBlocksCleared;
-}
-
-/** How a rank is called in lines of the log. */
-function namesOf({ workerId, model, dpRank }: FollowedRank): StreamNames {
-  return { pod: workerId, model, dp_rank: dpRank };
-}
-
-/** One rank being followed. */
-class Stream implements ReplayClient {
-  readonly rank: FollowedRank;
-  readonly sync: WorkerSync;
-  readonly metrics: StreamMetrics;
-  readonly watch: StreamWatch;
-  readonly connection: EngineConnection;
-  readonly filter: StreamFilter;
-  /** Ranks that share the socket were logged. */
-  sharingLogged = false;
-  /** Messages of longer topics before the first one of its own. */
-  otherTopics = 0;
-  readonly atHand: MessageAtHand;
-  /** By position in QUEUE_DROP_REASONS. */
-  readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
-  closed = false;
-  /** A "lost" note lies in the queue. */
-  lossNoted = false;
-  /** The current run of failed attempts has been logged. */
-  failureLogged = false;
-  /** A publisher that was turned away has been logged; once a connection. */
-  refusalLogged = false;
-  readonly #ingest: Ingest;
-
-  constructor(
-    rank: FollowedRank,
-    parts: {
-      readonly ingest: Ingest;
-      readonly atHand: MessageAtHand;
-      readonly metrics: StreamMetrics;
-      readonly watch: StreamWatch;
-      readonly connect: (stream: Stream) => EngineConnection;
-      readonly sync: (listener: StreamWatch) => WorkerSync;
-    },
-  ) {
-    this.rank = rank;
-    this.filter = new StreamFilter(rank.dpRank, rank.sharedSocket, rank.topic);
-    this.#ingest = parts.ingest;
-    this.atHand = parts.atHand;
-    this.metrics = parts.metrics;
-    this.watch = parts.watch;
-    this.sync = parts.sync(parts.watch);
-    this.connection = parts.connect(this);
-  }
-
-  get replayEndpoint(): string {
-    return this.rank.replayEndpoint ?? "";
-  }
-
-  replayStarted(attempt: number, nowMs: number): void {
-    this.sync.replayStarted(attempt, nowMs);
-  }
-
-  replayReceived(attempt: number, frames: Frames): boolean {
-    if (!this.#ingest.isOwn("replay", this, frames)) return true;
-    return this.#ingest.offer("replay", this, frames, attempt);
-  }
-
-  replayEndedEarly(attempt: number, failure: ReplayFailure): void {
-    this.#ingest.note("replay", this, { kind: "replay_failed", attempt, failure });
-  }
-
-  refused(reason: QueueDropReason): void {
-    const position = QUEUE_DROP_REASONS.indexOf(reason);
-    this.queueDrops[position] = (this.queueDrops[position] ?? 0) + 1;
-    this.metrics.rejected(reason);
+  #log(level: "info", event: string, message: string, { names: facts }: Stream): void {
+    this.#dependencies.log.write({ level, event, message, facts });
   }
 }

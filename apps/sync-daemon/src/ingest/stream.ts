@@ -1,0 +1,290 @@
+/**
+ * One rank being followed: its connection, its state machine, and what is counted and logged of both.
+ *
+ *     EngineConnection ─news, frames─▶┐                    ┌─▶ offer, note ─▶ Intake
+ *                                     ├─▶ Stream ─ filter ─┤
+ *     ReplayRequests ──frames, ends──▶┘                    └─▶ dropped: counted, logged once
+ *
+ * It hands on what it hears, and applies nothing: the ingest does, when the queue gives it back (ingest.ts).
+ */
+
+import {
+  type EventBatchDecoder,
+  type HoldBudget,
+  type IndexWriter,
+  type ReplayFailure,
+  type SyncLimits,
+  WorkerSync,
+} from "@kvsync/core";
+import type { MetricSlots } from "@kvsync/observability";
+
+import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
+import type { BoardWriter } from "../board/stream-board.ts";
+import type { FollowedRank } from "../engine/followed-rank.ts";
+import type { LineGate } from "../log/line-gate.ts";
+import type { ThreadSpans } from "../telemetry/thread-spans.ts";
+import { type ConnectionEvents, EngineConnection } from "../transport/engine-connection.ts";
+import type { ConnectionEnd, Frames, PublisherRefusal, Transport } from "../transport/transport.ts";
+import type { Lane } from "./ingest-queue.ts";
+import type { Intake, IntakeOwner } from "./intake.ts";
+import { MessageAtHand } from "./message-at-hand.ts";
+import type { ReplayClient } from "./replay-requests.ts";
+import { StreamFilter } from "./stream-filter.ts";
+import { StreamMetrics } from "./stream-metrics.ts";
+import { type StreamNames, StreamWatch } from "./stream-watch.ts";
+import type { WorkTurn } from "./work-turn.ts";
+
+/** Messages of other topics after which the log says so: an engine next to a busier one has been heard by then. */
+const OTHER_TOPICS_LOGGED = 16;
+/** As much of a topic as a line of the log shows. */
+const TOPIC_BYTES_SHOWN = 256;
+/** What the log says of a publisher that connects where the daemon listens, and is turned away. */
+const REFUSAL_TEXTS: Readonly<Record<PublisherRefusal, string>> = {
+  second_publisher:
+    "refused a second publisher at an engine's address: one engine connects to one address, so give each an entry and a port of its own",
+  publisher_not_allowed: "refused a publisher whose address is outside of security.publisher_ranges",
+};
+
+/** What all streams of a thread share. */
+export interface StreamDependencies {
+  readonly intake: Intake<Stream>;
+  readonly transport: Transport;
+  readonly index: IndexWriter;
+  readonly decoder: EventBatchDecoder;
+  readonly holdBudget: HoldBudget;
+  readonly turn: WorkTurn;
+  readonly board: BoardWriter;
+  readonly slots: MetricSlots;
+  readonly log: LineGate;
+  /** Null when tracing is off. */
+  readonly spans: ThreadSpans | null;
+  /** Unknown fields that were logged, of all streams of the thread. */
+  readonly loggedFields: Set<string>;
+  readonly now: () => number;
+  /** Good enough for how old a message is. */
+  readonly wallClockSeconds: () => number;
+  /** Jitter, 0 … 1. */
+  readonly random: () => number;
+  readonly syncLimits: Partial<SyncLimits> | undefined;
+  readonly settings: {
+    readonly worker: string;
+    readonly reconnectMsMin: number;
+    readonly reconnectMsMax: number;
+  };
+}
+
+/** See the head of this file. */
+export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
+  readonly rank: FollowedRank;
+  /** How it is called in lines of the log. */
+  readonly names: StreamNames;
+  readonly sync: WorkerSync;
+  readonly metrics: StreamMetrics;
+  readonly watch: StreamWatch;
+  readonly connection: EngineConnection;
+  readonly atHand: MessageAtHand;
+  /** By position in QUEUE_DROP_REASONS. */
+  readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
+  closed = false;
+  /** A "lost" note lies in the queue. */
+  lossNoted = false;
+  readonly #intake: Intake<Stream>;
+  readonly #log: LineGate;
+  readonly #filter: StreamFilter;
+  /** Ranks that share the socket were logged. */
+  #sharingLogged = false;
+  /** Messages of longer topics before the first one of its own. */
+  #otherTopics = 0;
+  /** The current run of failed attempts has been logged. */
+  #failureLogged = false;
+  /** A publisher that was turned away has been logged; once a connection. */
+  #refusalLogged = false;
+
+  /**
+   * @param rank - its slot is free.
+   * @param dependencies - of the thread.
+   */
+  constructor(rank: FollowedRank, dependencies: StreamDependencies) {
+    const { intake, board, slots, log, settings, now } = dependencies;
+    const { workerId: pod, model, dpRank } = rank;
+    this.rank = rank;
+    this.names = { pod, model, dp_rank: dpRank };
+    this.#intake = intake;
+    this.#log = log;
+    this.#filter = new StreamFilter(dpRank, rank.sharedSocket, rank.topic);
+    this.atHand = new MessageAtHand(rank, board, (sequenceNumber) => {
+      this.#passedOver(sequenceNumber);
+    });
+    this.metrics = new StreamMetrics(
+      { pod, model, ingestWorker: settings.worker },
+      slots,
+      dependencies.wallClockSeconds,
+    );
+    this.watch = new StreamWatch(this.metrics, dependencies, this.names, () => this.sync.lastSequenceNumber);
+    this.sync = new WorkerSync(
+      {
+        rankSlot: rank.rankSlot,
+        model,
+        dpRank,
+        hasReplay: rank.replayEndpoint !== null,
+        reportMode: rank.reportMode,
+        dropsLastBlock: rank.dropsLastBlock,
+        startedAtMs: now(),
+        resumeFrom: rank.resumeFrom ?? undefined,
+        limits: dependencies.syncLimits,
+      },
+      {
+        index: dependencies.index,
+        decoder: dependencies.decoder,
+        listener: this.watch,
+        holdBudget: dependencies.holdBudget,
+        turn: dependencies.turn,
+        guard: this.atHand,
+      },
+    );
+    const { endpoint, topic, bind } = rank;
+    const { reconnectMsMin: waitMsMin, reconnectMsMax: waitMsMax } = settings;
+    this.connection = new EngineConnection(
+      { endpoint, topic, bind, waitMsMin, waitMsMax },
+      dependencies,
+      this,
+    );
+  }
+
+  /** Events applied so far. */
+  get eventsApplied(): number {
+    const { BlockStored, BlockRemoved, AllBlocksCleared } = this.sync.counters.eventsApplied;
+    return BlockStored + BlockRemoved + AllBlocksCleared;
+  }
+
+  /** {@inheritDoc ReplayClient.replayEndpoint} */
+  get replayEndpoint(): string {
+    return this.rank.replayEndpoint ?? "";
+  }
+
+  /**
+   * Counts a message that is dropped before it is applied.
+   *
+   * @param reason - why.
+   */
+  dropped(reason: QueueDropReason): void {
+    const position = QUEUE_DROP_REASONS.indexOf(reason);
+    this.queueDrops[position] = (this.queueDrops[position] ?? 0) + 1;
+    this.metrics.rejected(reason);
+  }
+
+  /** The state machine has heard of the connection: the next run of failures is a new one. */
+  connectionHeard(): void {
+    this.#failureLogged = false;
+  }
+
+  // ── what its replays bring ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** {@inheritDoc ReplayClient.replayStarted} */
+  replayStarted(attempt: number, nowMs: number): void {
+    this.sync.replayStarted(attempt, nowMs);
+  }
+
+  /** {@inheritDoc ReplayClient.replayReceived} */
+  replayReceived(attempt: number, frames: Frames): boolean {
+    if (!this.#isOwn("replay", frames)) return true;
+    return this.#intake.offer("replay", this, frames, attempt);
+  }
+
+  /** {@inheritDoc ReplayClient.replayEndedEarly} */
+  replayEndedEarly(attempt: number, failure: ReplayFailure): void {
+    this.#intake.note("replay", this, { kind: "replay_failed", attempt, failure });
+  }
+
+  // ── what its connection brings ─────────────────────────────────────────────────────────────────────────────────
+
+  /** {@inheritDoc ConnectionEvents.connected} */
+  connected(): void {
+    this.#filter.connected();
+    this.metrics.connected();
+    this.#write("info", "engine_connected", "connected to an engine");
+    this.#intake.note("live", this, { kind: "connected" });
+  }
+
+  /** {@inheritDoc ConnectionEvents.disconnected} */
+  disconnected(): void {
+    this.#refusalLogged = false;
+    this.metrics.disconnected();
+    this.#write("warn", "engine_disconnected", "lost an engine's connection");
+    this.#intake.note("live", this, { kind: "disconnected" });
+  }
+
+  /** {@inheritDoc ConnectionEvents.failed} */
+  failed(reason: ConnectionEnd): void {
+    this.metrics.connectionFailed(reason);
+    if (this.#failureLogged) return;
+    this.#failureLogged = true;
+    const message = this.rank.bind
+      ? "cannot listen for an engine; trying again with growing pauses"
+      : "cannot connect to an engine; trying again with growing pauses";
+    this.#write("warn", "engine_unreachable", message, { reason });
+  }
+
+  /** {@inheritDoc ConnectionEvents.refused} */
+  refused(reason: PublisherRefusal, address: string): void {
+    this.metrics.publisherRefused(reason);
+    if (this.#refusalLogged) return;
+    this.#refusalLogged = true;
+    this.#write("warn", "publisher_refused", REFUSAL_TEXTS[reason], { reason, address });
+  }
+
+  /** {@inheritDoc ConnectionEvents.message} */
+  message(frames: Frames): void {
+    if (this.#isOwn("live", frames)) this.#intake.offer("live", this, frames, 0);
+  }
+
+  /** Tells its own messages from those of other ranks that share its socket. */
+  #isOwn(lane: Lane, frames: Frames): boolean {
+    const { verdict, mustBegin } = this.#filter.judge(lane, frames);
+    if (mustBegin) this.#intake.note(lane, this, { kind: "mixed" });
+    if (verdict === "own") return true;
+    if (verdict === "other_topic") {
+      this.#refuseTopic(frames);
+      return false;
+    }
+    if (verdict === "unnamed_dp_rank" || !this.#filter.isDeclared) {
+      this.dropped(verdict);
+      this.#intake.changed(this);
+    }
+    if (this.#filter.hasFoundSharing && !this.#sharingLogged) {
+      this.#sharingLogged = true;
+      const own = this.#filter.ownRank ?? this.rank.dpRank;
+      const message = `several DP ranks publish through one socket; of them DP rank ${own} is followed and the others' messages are dropped: set shared_socket: true and dp_size in the engine's entry`;
+      this.#write("warn", "ranks_share_socket", message, { reason: verdict });
+    }
+    return false;
+  }
+
+  /** W5: counted while the entry's own topic was not heard, and logged once it looks like half a topic. */
+  #refuseTopic(frames: Frames): void {
+    if (this.#filter.ownTopicHeard) return;
+    this.dropped("other_topic");
+    this.#intake.changed(this);
+    this.#otherTopics += 1;
+    if (this.#otherTopics !== OTHER_TOPICS_LOGGED) return;
+    const heard = new TextDecoder().decode(frames[0]?.subarray(0, TOPIC_BYTES_SHOWN));
+    const message = `messages of the topic ${JSON.stringify(heard)} are dropped, and none of ${JSON.stringify(this.rank.topic)} came: topic in the engine's entry is the engine's whole topic`;
+    this.#write("warn", "topic_not_published", message, { reason: "other_topic" });
+  }
+
+  #passedOver(sequenceNumber: number): void {
+    const message = "passes over a message during which the process ended before";
+    const facts = { ...this.names, sequence_number: sequenceNumber };
+    this.#log.write({ level: "warn", event: "message_passed_over", message, facts });
+  }
+
+  #write(
+    level: "info" | "warn",
+    event: string,
+    message: string,
+    more: Readonly<Record<string, string>> = {},
+  ): void {
+    const facts = { ...this.names, endpoint: this.rank.endpoint, ...more };
+    this.#log.write({ level, event, message, facts });
+  }
+}
