@@ -1,25 +1,25 @@
 /**
  * The inside of an ingest thread: sockets, bounded queue, streams, one clock.
  *
- *   Dialler ─▶ EngineConnection ─┐                                    ┌─▶ WorkerSync ──▶ index (shared memory)
+ *   Dialer ─▶ EngineConnection ─┐                                    ┌─▶ WorkerSync ──▶ index (shared memory)
  *                                ├─▶ Stream ─▶ Intake (queue) ─slice──┤        │ actions
  *              ReplayRequests   ─┘                                    └─▶ board, metrics
  *                    ▲─────────────────────────────────────────────────────────┘
  *
  * Invariants
- *  G1  A stream sees its live messages, and the coming and going of its connection, in the order they happened: all pass
- *      through one lane. Replayed messages and the failure of their request likewise.
- *  G2  Nothing runs longer than a slice, so that sockets, ticks and control get their turn while a storm is applied.
- *      A message that takes longer than a turn (work-turn.ts) is applied in parts, one part a slice; its stream is held
- *      back in the queue meanwhile, and the others go on.
- *  G3  A refused message is counted and its stream told, behind the messages that got in: it asks the engine again.
+ *  G1  A stream gets its live messages and the news of its connection in the order in which they happened. All pass
+ *      through one lane. So do replayed messages and the failure of their request.
+ *  G2  Nothing runs longer than a slice, so that sockets, ticks and control get their turn under any load.
+ *      A message that takes longer than a turn (work-turn.ts) is applied in parts, one part a slice. Its stream is held
+ *      back in the queue meanwhile, and the others continue.
+ *  G3  A refused message is counted, and its stream is notified behind the messages that got in: it asks the engine again.
  *  G4  After `forget` has been answered nothing of the rank is in the index and nothing of it is in flight.
  *
  * The clock is milliseconds since the Unix epoch that never go back (clock.ts), so that times on the
  * board can be compared across threads.
  *
- * Not here: what a stream hears (stream.ts), what gets in (intake.ts), who dials (dialler.ts), what messages mean (core), when
- * to connect again (EngineConnection).
+ * Not here: news of sockets (stream.ts), the way into the queue (intake.ts), the order of dials (dialer.ts), the meaning of
+ * messages (core), the time of the next connection (EngineConnection).
  */
 
 import {
@@ -38,7 +38,7 @@ import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import type { Frames, Transport } from "../transport/transport.ts";
-import { Dialler } from "./dialler.ts";
+import { Dialer } from "./dialer.ts";
 import { IngestGauges } from "./ingest-gauges.ts";
 import type { Lane, QueueItem } from "./ingest-queue.ts";
 import { Intake, type Note } from "./intake.ts";
@@ -84,7 +84,7 @@ export class Ingest {
   readonly #dependencies: IngestDependencies;
   readonly #intake: Intake<Stream>;
   readonly #replays: ReplayRequests;
-  readonly #dialler: Dialler;
+  readonly #dialer: Dialer;
   readonly #streams = new Map<number, Stream>();
   readonly #turn: WorkTurn;
   /** Streams with a message that is applied in part, the next one first. */
@@ -110,7 +110,7 @@ export class Ingest {
     this.#dependencies = dependencies;
     this.#gauges = new IngestGauges(settings, metrics);
     this.#turn = new WorkTurn(TURN_MS, now);
-    this.#dialler = new Dialler(settings.dials, now());
+    this.#dialer = new Dialer(settings.dials, now());
     this.#intake = new Intake(settings.queue, {
       gauges: this.#gauges,
       log: dependencies.log,
@@ -171,10 +171,10 @@ export class Ingest {
   follow(rank: FollowedRank): void {
     const stream = new Stream(rank, this.#shared);
     this.#streams.set(rank.rankSlot, stream);
-    this.#dialler.add(stream.connection);
+    this.#dialer.add(stream.connection);
     this.#log("info", "rank_followed", "follows a rank", stream);
     this.#after(stream);
-    this.#dialler.dialDue(this.#dependencies.now());
+    this.#dialer.dialDue(this.#dependencies.now());
   }
 
   /**
@@ -202,7 +202,7 @@ export class Ingest {
   #close(stream: Stream): void {
     this.#streams.delete(stream.rank.rankSlot);
     this.#intake.dirty.delete(stream);
-    this.#dialler.remove(stream.connection);
+    this.#dialer.remove(stream.connection);
     stream.connection.close();
     this.#replays.abandonAll(stream);
     stream.closed = true;
@@ -215,7 +215,7 @@ export class Ingest {
    */
   redial(rankSlot: number): void {
     this.#streams.get(rankSlot)?.connection.redial();
-    this.#dialler.dialDue(this.#dependencies.now());
+    this.#dialer.dialDue(this.#dependencies.now());
   }
 
   /**
@@ -419,7 +419,7 @@ export class Ingest {
 
   #tick(): void {
     const nowMs = this.#dependencies.now();
-    this.#dialler.dialDue(nowMs);
+    this.#dialer.dialDue(nowMs);
     this.#dependencies.index.passTime(nowMs);
     for (const stream of this.#streams.values()) {
       if (stream.sync.nextTickMs > nowMs) continue;

@@ -1,10 +1,10 @@
 /**
- * The way into an ingest thread: what streams hear from their sockets goes into the bounded queue, or is refused.
+ * The way into an ingest thread: messages from the streams' sockets enter the bounded queue, or are refused.
  *
  *     Stream ──offer, note──▶ Intake ──▶ IngestQueue ──take──▶ Ingest
  *                               └──────▶ level of back-pressure, streams whose counters changed
  *
- * It knows neither sockets nor what becomes of a message.
+ * It has no sockets, and applies nothing.
  */
 
 import type { ReplayFailure } from "@kvsync/core";

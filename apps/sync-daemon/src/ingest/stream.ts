@@ -5,7 +5,7 @@
  *                                     ├─▶ Stream ─ filter ─┤
  *     ReplayRequests ──frames, ends──▶┘                    └─▶ dropped: counted, logged once
  *
- * It hands on what it hears, and applies nothing: the ingest does, when the queue gives it back (ingest.ts).
+ * It passes messages on and applies none: the ingest does, when the queue returns them (ingest.ts).
  */
 
 import {
@@ -254,7 +254,7 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     if (this.#filter.hasFoundSharing && !this.#sharingLogged) {
       this.#sharingLogged = true;
       const own = this.#filter.ownRank ?? this.rank.dpRank;
-      const message = `several DP ranks publish through one socket; of them DP rank ${own} is followed and the others' messages are dropped: set shared_socket: true and dp_size in the engine's entry`;
+      const message = `several DP ranks publish through one socket. DP rank ${own} is followed, and the messages of the others are dropped. Set shared_socket: true and dp_size in the engine's entry`;
       this.#write("warn", "ranks_share_socket", message, { reason: verdict });
     }
     return false;

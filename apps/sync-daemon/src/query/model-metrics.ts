@@ -1,12 +1,12 @@
 /**
- * What lookups count, by model: one set of handles per served model, given back when no engine serves it any more.
+ * Metrics of lookups by model: one set of handles per served model, released when no engine serves it any more.
  *
  *     lookup ─▶ of(model) ─▶ handles          before each scrape ─▶ releaseGone ─▶ series of models that are gone end
  *
  * Invariants
  *  Q1  A model that is gone has no series after the next scrape, and takes no label value from one that comes.
- *  Q2  A served model has its own series, unless the bound of the label `model` is full of served ones; then it has its own
- *      as soon as there is room.
+ *  Q2  A served model has its own series while the label `model` has room for all served ones. One that had no room gets
+ *      its own as soon as there is some.
  */
 
 import {

@@ -13,10 +13,10 @@
  *
  * Invariants
  *  F1  Every byte is covered by a digest, and each digest by the next: what is flipped, cut, swapped or repeated is found.
- *  F2  Nothing is applied before the whole file was read and checked once: the same file, through one descriptor, whatever
- *      its name stands for by then.
- *  F3  What is written is on the disk before it takes the name of what was there, and the one before stays beside it. At
- *      every moment each of both names is absent only if it was so before.
+ *  F2  Nothing is applied before the whole file was read and checked once. Both readings use one descriptor, so that a new
+ *      file under the same name changes nothing.
+ *  F3  A snapshot is on the disk before it takes the name of the one before, which stays under a second name. A crash at
+ *      any moment leaves each of the two names as it was or as it will be.
  *
  * Not here: when to write, what to do with a refusal (snapshot-store.ts), the index (core).
  */

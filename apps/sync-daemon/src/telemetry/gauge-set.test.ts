@@ -1,4 +1,4 @@
-/** What comes and goes between two scrapes, through the real exposition. */
+/** Gauges of models that come and go between two scrapes, through the real exposition. */
 import { Exposition, gauge, MetricSlots } from "@kvsync/observability";
 import { expect, test } from "vitest";
 

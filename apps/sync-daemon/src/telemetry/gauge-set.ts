@@ -1,10 +1,10 @@
 /**
- * Gauges of things that come and go (engines, contexts), set anew before each scrape: what is not set in a round ends.
+ * Gauges of things that come and go (engines, contexts), set again before each scrape. One that is not set in a round ends.
  *
  *     collect ─▶ sums of this round ─▶ what is gone is released ─▶ what is new is opened ─▶ values
  *
- * In this order, so that what is gone takes no label value from what comes. What had to record under `other` is opened anew in
- * each round: it has its own series as soon as there is room.
+ * In this order, so that an old gauge takes no label value from a new one. A gauge that had to record under `other` is
+ * opened again in each round, and has its own series as soon as there is room.
  */
 
 import type { Gauge, GaugeDefinition, LabelDomains, LabelValues, MetricSlots } from "@kvsync/observability";

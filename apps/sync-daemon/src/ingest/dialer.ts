@@ -9,7 +9,7 @@
  */
 
 /** What dials. */
-export interface Dialled {
+export interface Dialed {
   /** Whether it is time. */
   isDue(nowMs: number): boolean;
   /** Dials once. */
@@ -17,10 +17,10 @@ export interface Dialled {
 }
 
 /** The connections of one thread. */
-export class Dialler {
+export class Dialer {
   readonly #perSecond: number;
   readonly #burst: number;
-  #line: Dialled[] = [];
+  #line: Dialed[] = [];
   #allowance: number;
   #clockMs: number;
 
@@ -40,7 +40,7 @@ export class Dialler {
    *
    * @param one - that is to dial when it is due.
    */
-  add(one: Dialled): void {
+  add(one: Dialed): void {
     this.#line.push(one);
   }
 
@@ -49,7 +49,7 @@ export class Dialler {
    *
    * @param one - that was added.
    */
-  remove(one: Dialled): void {
+  remove(one: Dialed): void {
     this.#line = this.#line.filter((other) => other !== one);
   }
 
@@ -62,16 +62,16 @@ export class Dialler {
     const earned = ((nowMs - this.#clockMs) / 1000) * this.#perSecond;
     this.#allowance = Math.min(this.#burst, this.#allowance + earned);
     this.#clockMs = nowMs;
-    const dialled = new Set<Dialled>();
+    const dialed = new Set<Dialed>();
     for (const one of this.#line) {
       if (this.#allowance < 1) break;
       if (!one.isDue(nowMs)) continue;
       this.#allowance -= 1;
-      dialled.add(one);
+      dialed.add(one);
     }
-    if (dialled.size === 0) return;
-    this.#line = [...this.#line.filter((one) => !dialled.has(one)), ...dialled];
+    if (dialed.size === 0) return;
+    this.#line = [...this.#line.filter((one) => !dialed.has(one)), ...dialed];
     // Again: what one dials may close another.
-    for (const one of dialled) if (one.isDue(nowMs)) one.dial();
+    for (const one of dialed) if (one.isDue(nowMs)) one.dial();
   }
 }
