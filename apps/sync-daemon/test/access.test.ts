@@ -108,7 +108,7 @@ test("the engines that readiness waits for are for readers, the answer itself fo
   );
 });
 
-test("a route that nobody described cannot be registered, so that none is open by being forgotten", async () => {
+test("a route that nobody described cannot be registered, so that none is open by being forgotten (A1)", async () => {
   const { default: fastify } = await import("fastify");
   const server = fastify();
   AccessGuard.install(server, {
@@ -184,7 +184,7 @@ test("a reader who wants to change something is told whose token it is and what 
   });
 });
 
-test("a stranger's body is not read: one far beyond the limit is refused for its sender", async () => {
+test("a stranger's body is not read: one far beyond the limit is refused for its sender (A2)", async () => {
   const response = await guarded.app.inject({
     method: "POST",
     url: "/api/v1/match",
@@ -242,7 +242,7 @@ test("one caller's requests in a second are bounded by scope, another's are not 
   expect(strangers.map(({ statusCode }) => statusCode)).toContain(401);
 });
 
-test("refusals are counted by code, and who did something as admin is logged by name; no token is in metrics or log", async () => {
+test("refusals are counted by code, and who did something as admin is logged by name; no token is in metrics or log (A4)", async () => {
   await guarded.app.inject({ method: "DELETE", url: "/api/v1/engines/nobody", headers: bearer(ADMIN) });
   const { body } = await guarded.app.inject({ url: "/metrics", headers: bearer(READ) });
   for (const code of ["missing_token", "malformed_authorization", "unknown_token", "insufficient_scope"])

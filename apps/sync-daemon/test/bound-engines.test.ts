@@ -1,5 +1,5 @@
 /**
- * Engines that connect, where the daemon listens (`bind`): vLLM's publisher does so when its endpoint has no `*`. Real sockets; each
+ * Engines that connect (P1 and P2 of publisher-gate.ts), where the daemon listens (`bind`): vLLM's publisher does so when its endpoint has no `*`. Real sockets; each
  * publisher answers replay requests as an engine does.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -137,7 +137,7 @@ test.each([
   },
 );
 
-test("nobody listening is unavailable, and silence is a timeout at the deadline, not later", async () => {
+test("nobody listening is unavailable, and silence is a timeout at the deadline, not later (T1)", async () => {
   const gone = await TokenizerServer.start(silence);
   const { endpoint } = gone;
   await gone.stop();
@@ -153,7 +153,7 @@ test("nobody listening is unavailable, and silence is a timeout at the deadline,
   expect(server.bodies).toHaveLength(1);
 });
 
-test("requests beyond the bound are refused at once, while those under way go on", async () => {
+test("requests beyond the bound are refused at once, while those under way go on (T2)", async () => {
   const server = await serve(silence);
   const { tokenizer } = client(server.endpoint, { requests: 2, timeout_seconds: 0.3 });
   const waiting = ["a", "b"].map((prompt) => tokenizer.tokenize(ask(prompt)));
@@ -187,7 +187,7 @@ test("a tokenizer that keeps failing is left alone, tried once after a while, an
   ]);
 });
 
-test("refusals of prompts are the callers' affair: no number of them opens the circuit", async () => {
+test("refusals of prompts are the callers' affair: no number of them opens the circuit (T3)", async () => {
   const server = await serve(status(400));
   const { tokenizer } = client(server.endpoint);
   for (let i = 0; i < 10; i++) await tokenizer.tokenize(ask(`${i}`));

@@ -1,6 +1,7 @@
 /**
  * Several ingest workers in one daemon: the index is as exact as with one, streams move to where there is time for them, and
  * snapshots show all workers at one moment.
+ * Numbers are those of ingest-pool.ts.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -66,7 +67,7 @@ test("a snapshot shows all workers at one moment, and any number of workers goes
   expect(await audit(daemon, engines)).toEqual([]);
 });
 
-test("streams of a busy worker move to an idle one, and stay exact", async () => {
+test("streams of a busy worker move to an idle one, and stay exact (P2)", async () => {
   const [first, , , fourth] = engines;
   // By number of ranks the first and the fourth engine share a worker, and only they have something to say.
   const busy = [first!, fourth!];

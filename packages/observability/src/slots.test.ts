@@ -52,7 +52,7 @@ test("a family with closed labels is exported as zero before anybody touched it"
   ]);
 });
 
-test("what two threads count for one series is summed", async () => {
+test("what two threads count for one series is summed (M1)", async () => {
   const { slots, lines } = setUp();
   slots("a").counter(EVENTS, { type: "stored", pod: "p" }).inc();
   slots("b").counter(EVENTS, { type: "stored", pod: "p" }).inc(4);
@@ -84,7 +84,7 @@ test("a value longer than a scrape may have is recorded under other, with all ot
   ]);
 });
 
-test("a released series ends, its value's place is cleared, and its bound is free again", async () => {
+test("a released series ends, its value's place is cleared, and its bound is free again (M2)", async () => {
   const { slots, lines } = setUp();
   const writer = slots("a");
   const first = writer.counter(EVENTS, { type: "stored", pod: "p1" });
@@ -132,7 +132,7 @@ test("gauge handles of one series add up, and a released one takes its part away
   expect(await lines('aibrix_test_pods{pod="other')).toEqual(['aibrix_test_pods{pod="other"} 1']);
 });
 
-test("a value that is no finite number, or negative for a counter, leaves no trace", async () => {
+test("a value that is no finite number, or negative for a counter, leaves no trace (M4)", async () => {
   const { slots, lines } = setUp();
   const [counted, depth] = [
     slots("a").counter(EVENTS, { type: "stored", pod: "p" }),
@@ -163,7 +163,7 @@ test("a gauge that was very large shows small values exactly again", async () =>
   }
 });
 
-test("histogram buckets are cumulative, inclusive at their bound, and end in +Inf", async () => {
+test("histogram buckets are cumulative, inclusive at their bound, and end in +Inf (M3)", async () => {
   const { slots, lines } = setUp();
   const wait = slots("a").histogram(WAIT, { lane: "live" });
   for (const value of [0.5, 1, 1.5, 4, 100]) wait.observe(value);

@@ -28,7 +28,7 @@ function engine(id: string, more: Partial<EngineEntryInput> = {}) {
   return engineEntry.parse({ id, model: "m", endpoint: `tcp://h:${port}`, ...more });
 }
 
-test("registering the same again changes nothing, registering another under its id is a conflict that names the field", () => {
+test("registering the same again changes nothing, registering another under its id is a conflict that names the field (R2)", () => {
   const registry = new EngineRegistry(new RecordingFollower(), { engines: 10, openFileRanks: Infinity });
   const first = engine("a", { endpoint: "tcp://h:7" });
   expect(registry.register(first).created).toBe(true);
@@ -42,7 +42,7 @@ test("registering the same again changes nothing, registering another under its 
   expect(registry.engineCount).toBe(1);
 });
 
-test("a slot is given out again only after the index is clear of its former rank", async () => {
+test("a slot is given out again only after the index is clear of its former rank (R1)", async () => {
   const follower = new RecordingFollower();
   const registry = new EngineRegistry(follower, { engines: 10, openFileRanks: Infinity });
   const slot = registry.register(engine("a")).registered.ranks[0]?.rankSlot ?? -1;
@@ -57,7 +57,7 @@ test("a slot is given out again only after the index is clear of its former rank
   expect(registry.ownerOf(slot)).toEqual({ workerId: "c", model: "m", dpRank: 0 });
 });
 
-test("engines and ranks are bounded, and a refusal names the limit and takes nothing", () => {
+test("engines and ranks are bounded, and a refusal names the limit and takes nothing (R3)", () => {
   const engines = new EngineRegistry(new RecordingFollower(), { engines: 1, openFileRanks: Infinity });
   engines.register(engine("a"));
   expect(() => engines.register(engine("b"))).toThrow("no room for engine b: at most 1 engines at once");

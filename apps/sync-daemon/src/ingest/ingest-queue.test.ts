@@ -13,7 +13,7 @@ function queue(messages = 4, bytes = 100): IngestQueue<string, string> {
 
 const frames = (bytes: number): Uint8Array[] => [new Uint8Array(bytes)];
 
-test("each limit refuses with its own reason, and what was in stays in", () => {
+test("each limit refuses with its own reason, and what was in stays in (Q1)", () => {
   const q = queue(2, 60);
   expect(q.offer("live", "a", frames(51), 0, 0)).toBe("message_too_large");
   expect(q.offer("live", "a", frames(40), 0, 0)).toBeNull();
@@ -25,7 +25,7 @@ test("each limit refuses with its own reason, and what was in stays in", () => {
   expect(q.offer("replay", "a", frames(40), 0, 0)).toBeNull();
 });
 
-test("lanes take turns while both have something", () => {
+test("lanes take turns while both have something (Q3)", () => {
   const q = queue(10);
   for (let i = 0; i < 3; i++) q.offer("live", `l${i}`, frames(1), 0, 0);
   for (let i = 0; i < 2; i++) q.offer("replay", `r${i}`, frames(1), 0, 0);
@@ -92,7 +92,7 @@ test("back-pressure rises at once and falls only well below what raised it", () 
   ]);
 });
 
-test("whatever is offered and taken, order per lane holds, sums agree, and notes keep their place", () => {
+test("whatever is offered and taken, order per lane holds, sums agree, and notes keep their place (Q2)", () => {
   const step = fc.oneof(
     fc.record({
       do: fc.constant("offer" as const),

@@ -373,7 +373,7 @@ test("while a storm is applied, timers and control messages get their turn", asy
   expect(turnsSeen).toBeGreaterThan(2);
 });
 
-test("messages beyond the queue are refused by reason, the stream hears of it and asks the engine again", async () => {
+test("messages beyond the queue are refused by reason, the stream hears of it and asks the engine again (G3)", async () => {
   const parts = setUp({
     queue: { messages: { live: 4, replay: 4 }, bytes: { live: 1e6, replay: 1e6 }, messageBytes: 1e6 },
   });
@@ -507,7 +507,7 @@ test("engines that are down and come due again and again do not keep the others 
   expect(seen).toBeLessThanOrEqual(10 + 300);
 });
 
-test("a connection's coming and going keeps its place among the messages", async () => {
+test("a connection's coming and going keeps its place among the messages (G1)", async () => {
   const parts = setUp();
   const events = await connectedStream(parts, 0);
   events.message(live(0));

@@ -35,7 +35,7 @@ test("a copy while all stand still counts, and they go on after it", async () =>
   await Promise.all(ends);
 });
 
-test("a copy during which one went on by itself does not count, however early it had come", async () => {
+test("a copy during which one went on by itself does not count, however early it had come (B1)", async () => {
   const barrier = makeBarrier(2);
   const early = once(standing(barrier, 1), "exit");
   await early;

@@ -38,7 +38,7 @@ test("a line is written exactly when its level is at or below the log's, which i
   );
 });
 
-test("at level 0 warnings and errors are still written", () => {
+test("at level 0 warnings and errors are still written (V2)", () => {
   const { gate, written } = gateAt(0);
   for (const level of ["error", "warn", "info"] as const) gate.write(line(level));
   expect(written.map(({ level }) => level)).toEqual(["error", "warn"]);

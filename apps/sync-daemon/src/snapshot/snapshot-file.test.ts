@@ -177,7 +177,7 @@ describe("a snapshot file", () => {
     expect(target.stats().parkedStoreCount).toBe(1);
   });
 
-  test("is refused, with a code, wherever a bit is flipped", () => {
+  test("is refused, with a code, wherever a bit is flipped (F1)", () => {
     const flipped = join(folder, "flipped");
     fc.assert(
       fc.property(fc.nat(whole.length - 1), fc.nat(7), (at, bit) => {

@@ -29,7 +29,7 @@ test("failures in a row open it, and a success in between starts the count again
   expect(circuit.enter()).toBeNull();
 });
 
-test("after its time one request tries, and only one; its success closes, its failure opens for as long again", () => {
+test("after its time one request tries, and only one; its success closes, its failure opens for as long again (C1)", () => {
   const { circuit, at } = breaker();
   fail(circuit, 3);
   at(999);
@@ -48,7 +48,7 @@ test("after its time one request tries, and only one; its success closes, its fa
   expect(circuit.state).toBe("closed");
 });
 
-test("requests from before the circuit opened neither close it nor keep it open", () => {
+test("requests from before the circuit opened neither close it nor keep it open (C2)", () => {
   const { circuit, at } = breaker(1);
   const [early, other] = [circuit.enter() ?? -1, circuit.enter() ?? -1];
   fail(circuit, 1);

@@ -1,6 +1,7 @@
 /**
  * What odd events of real engines mean (A9 to A12 of event-applier.ts): reports, stores that wait, units of another size,
  * names that are no names of prefixes. Bytes of engines where there are any, events by hand otherwise.
+ * R1 is of report-proof.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";

@@ -25,7 +25,7 @@ test("the last message is recognised by its bytes, and by all of them", () => {
   expect(fence.compare(7, payload(0, 7))).toBe("not_kept");
 });
 
-test("the anchor is one to two anchor ages older than the last message", () => {
+test("the anchor is one to two anchor ages older than the last message (F2)", () => {
   const fence = fenceOf(...Array.from({ length: 50 }, (_, i) => 100 * i));
   const anchor = fence.askAnchor(4900);
   expect(49 - anchor).toBeGreaterThanOrEqual(10);
@@ -37,7 +37,7 @@ test("of a short history the anchor is the first message", () => {
   expect(fenceOf(0, 1, 2).askAnchor(2)).toBe(0);
 });
 
-test("what was asked for proves its publisher, and so does what was applied an anchor age before the suspicion", () => {
+test("what was asked for proves its publisher, and so does what was applied an anchor age before the suspicion (F3)", () => {
   const fence = fenceOf(...Array.from({ length: 50 }, (_, i) => 100 * i));
   const anchor = fence.askAnchor(4900);
   expect([fence.proves(anchor), fence.proves(49), fence.proves(7)]).toEqual([true, false, false]);
@@ -62,7 +62,7 @@ test("bytes past the first thousand do not count, since the time at the head doe
   expect(fence.compare(0, payload(0, 0, 5000).with(500, 9))).toBe("other");
 });
 
-test("after a reset nothing is kept", () => {
+test("after a reset nothing is kept (F1)", () => {
   const fence = fenceOf(0, 1);
   fence.reset();
   expect([fence.compare(0, payload(0, 0)), fence.compare(1, payload(0, 1))]).toEqual([
