@@ -59,13 +59,9 @@ export {
   type ParkedRecord,
 } from "./prefix-index/index-copy.ts";
 export { IndexError, type IndexErrorFacts } from "./prefix-index/index-error.ts";
-export {
-  PrefixIndex,
-  type PrefixIndexOptions,
-  type PrefixIndexStats,
-  STORE_BLOCKS_MAX,
-  STORE_TOKENS_MAX,
-} from "./prefix-index/prefix-index.ts";
+export type { PrefixIndexOptions } from "./prefix-index/index-options.ts";
+export { PrefixIndex, type PrefixIndexStats } from "./prefix-index/prefix-index.ts";
+export { STORE_BLOCKS_MAX, STORE_TOKENS_MAX } from "./prefix-index/writer-memory.ts";
 export {
   DUMP_ROW_WORDS,
   PrefixReader,

@@ -8,7 +8,8 @@ import { toHex } from "../block-hash/block-hash.ts";
 import { HOLDER_SLOTS_MAX } from "./contract.ts";
 import { type IndexCopy, IndexCopyReader } from "./index-copy.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
-import { PrefixIndex, type PrefixIndexOptions } from "./prefix-index.ts";
+import type { PrefixIndexOptions } from "./index-options.ts";
+import { PrefixIndex } from "./prefix-index.ts";
 import { DUMP_ROW_WORDS, PrefixReader } from "./prefix-reader.ts";
 import { matchText, type IndexCommand, type PrefixWorld } from "./prefix-world.ts";
 

@@ -3,7 +3,8 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { ContextKey } from "./contract.ts";
-import { PrefixIndex, type PrefixIndexOptions } from "./prefix-index.ts";
+import type { PrefixIndexOptions } from "./index-options.ts";
+import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
 
 const BASE: ContextKey = { model: "base", loraName: null, blockSize: 1, lookahead: 0 };

@@ -11,7 +11,8 @@ import { commandsOf, TWO_LETTERS, type Situation } from "./command-arbitrary.ts"
 import { DEFAULT_HASH_SEED, MATCH_ROW_WORDS, type ContextKey, type MatchResult } from "./contract.ts";
 import { dumpLines } from "./index-pair.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
-import { PrefixIndex, type PrefixIndexOptions } from "./prefix-index.ts";
+import type { PrefixIndexOptions } from "./index-options.ts";
+import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
 import { PrefixWorld, type IndexCommand, type NamesCommand } from "./prefix-world.ts";
 

@@ -17,7 +17,7 @@ import { DEFAULT_HASH_SEED, type ContextKey, type GroupShape } from "./contract.
 import { commandsOf, TWO_LETTERS, type Situation } from "./command-arbitrary.ts";
 import { KeyChooser } from "./chosen-keys.ts";
 import { IndexPair, UNLIMITED_PARK } from "./index-pair.ts";
-import type { TableSecret } from "./prefix-index.ts";
+import type { TableSecret } from "./index-options.ts";
 import { PrefixWorld, type IndexCommand } from "./prefix-world.ts";
 
 const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));

@@ -8,7 +8,9 @@ import type { ContextKey, EvictionReason, Tier } from "./contract.ts";
 import { INDEX_ROW_BYTES, type IndexCopy, IndexCopyReader } from "./index-copy.ts";
 import { INVARIANTS } from "./invariants.ts";
 import { PrefixHasher } from "./prefix-hasher.ts";
-import { PrefixIndex, type PrefixIndexOptions, STORE_BLOCKS_MAX } from "./prefix-index.ts";
+import type { PrefixIndexOptions } from "./index-options.ts";
+import { STORE_BLOCKS_MAX } from "./writer-memory.ts";
+import { PrefixIndex } from "./prefix-index.ts";
 import { DUMP_ROW_WORDS, PrefixReader } from "./prefix-reader.ts";
 
 const KEY: ContextKey = { model: "m", loraName: null, blockSize: 4, lookahead: 0 };
