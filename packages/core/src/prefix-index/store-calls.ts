@@ -3,10 +3,11 @@
  *
  *     outcome of the kernel   kind │ + EVICTED: limits took blocks │ + NOTED: a block has a note
  *
- * Invariants
+ * Numbers only are passed to the kernel: a boolean, or a word of more than 31 bits, costs a call of V8's runtime.
+ *
+ * Invariant
  *  C1  `hasNotes` says whether a block of the last store of a caller has a note; `attachedRenames` is of the stores that it
  *      attached. Both begin anew with `begin`.
- *  C2  A store passes numbers only to the kernel: a boolean, or a word of more than 31 bits, costs a call of V8's runtime.
  */
 import { RENAMED_BLOCK, type RepeatRule, type StoreOutcome, type Tier } from "./contract.ts";
 import { serialOf, slotOf } from "./context-table.ts";

@@ -4,8 +4,7 @@
  *
  *     scratch of one writer   tokens │ hashes │ extra digests │ prefix hashes │ skips │ notes │ report │ context record │ name
  *
- * Invariant
- *  W1  Views are made when the memory reaches beyond the last of them: a view does not grow with its memory.
+ * Views are made when the memory reaches beyond the last of them: a view does not grow with its memory.
  */
 import { CONTEXT_NAME_BYTES_MAX, CONTEXT_RECORD_BYTES } from "./context-table.ts";
 import { DEFAULT_HASH_SEED, type IndexScratch, LOOKAHEAD_MAX } from "./contract.ts";
