@@ -1,12 +1,12 @@
 /**
- * Instructions that calls of the index take, counted by valgrind: a figure that a busy machine does not move, and that
- * processors without hardware counters give too.
+ * Instructions that calls of the index take, counted by valgrind. Other programs do not move the figure, and no hardware
+ * counters are needed.
  *
  *     node packages/core/bench/instructions.bench.ts [../other-checkout] [part of a call's name, as "removal, 1"]
  *
- * Needs `valgrind` on the path; without it the bench says so and ends. Each figure is the difference of two runs of one process
- * that differ in the number of calls only, by that number: start and compilation fall out. The kernel is compiled by the
- * optimizing compiler from the first call. Instructions are not time: a miss in the cache costs hundreds of them.
+ * Needs `valgrind` on the path; without it the bench reports that and ends. Two runs differ in their number of calls
+ * only. A figure is the difference of their instructions by that number: start and compilation fall out. The kernel
+ * is compiled by the optimizing compiler from the first call. Instructions are not time: a cache miss costs hundreds of them.
  *
  * The other checkout needs no build and no packages: its sources and its committed kernel are run as they are.
  */

@@ -1,6 +1,6 @@
 /**
- * Stores as callers mean them: opened again where the context was dropped meanwhile, parked where the parent is unknown, and
- * followed by what waited for their blocks.
+ * Stores as callers mean them. A store opens its context again if that was dropped meanwhile. It is parked if its parent
+ * is unknown. It attaches the stores that waited for its blocks.
  *
  *     nothing waits   kernel ─▶ outcome
  *     else            pass over what waits (`skip_each`) ─▶ kernel ─▶ attach children, theirs, … ─▶ scratch as it was
@@ -8,7 +8,7 @@
  * Invariants
  *  B1  Every store counts under one outcome.
  *  B2  What waits is attached whole and in the order of parking (contract.ts S2).
- *  B3  After a store, `hashes` and `notes` are the caller's, whatever was attached.
+ *  B3  After a store, `hashes` and `notes` are the caller's, also after attached stores.
  */
 import {
   type ContextKey,

@@ -1,5 +1,5 @@
 /**
- * What a caller of the index may pass: slots of ranks and holders, numbers of blocks, lookaheads. Only what is foreign is
+ * Arguments of the index's calls: slots of ranks and holders, numbers of blocks, lookaheads. Only foreign values are
  * checked; context ids are the caller's promise.
  *
  * Invariant

@@ -1,6 +1,6 @@
 /**
- * Stores of a further KV-cache group of a rank: a copy of each block that any group of the rank has under its name; the others
- * from their tokens, each at the context's block that ends where the group's block does.
+ * Stores of a further KV-cache group of a rank. A block that any group of the rank has under its name gains a copy. The
+ * others are stored from their tokens, each at the context's block that ends with the group's block.
  *
  *     the group's blocks      0           1                 stride 4
  *     the context's blocks    – – – 0     – – – 1           – is skipped: hashed past, not stored

@@ -1,5 +1,5 @@
 /**
- * What the kernel writes down about an index: its counts, what limits took, faults. Each is words at a writer's report address.
+ * Reports of the kernel about an index: counts, blocks that limits took, faults. Each is words at a writer's report address.
  *
  *     counts      9 words, in the order of `indexStats`
  *     evictions   blocks by reason (context, prefix, memory) │ bitset of the rank slots that lost any

@@ -1,6 +1,6 @@
 /**
- * The contexts that a writer has opened, by key and by id. Contexts go by limits, when they are empty, and by other writers'
- * doing; so an id is asked of the kernel each time it is used, which is one load.
+ * The contexts that a writer has opened, by key and by id. A limit, other writers, or being empty ends a context. So each
+ * use of an id asks the kernel for it first, which is one load.
  *
  * Invariants
  *  X1  `open` returns the id of a context that was there when it was asked for.

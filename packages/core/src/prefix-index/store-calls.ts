@@ -1,13 +1,13 @@
 /**
- * One store of a run that lies in a writer's scratch: the kernel's call, its outcome, and the notes that it left.
+ * One store of a run in a writer's scratch: the kernel's call, its outcome, and the notes that it left.
  *
  *     outcome of the kernel   kind │ + EVICTED: limits took blocks │ + NOTED: a block has a note
  *
  * Numbers only are passed to the kernel: a boolean, or a word of more than 31 bits, costs a call of V8's runtime.
  *
  * Invariant
- *  C1  `hasNotes` says whether a block of the last store of a caller has a note; `attachedRenames` is of the stores that it
- *      attached. Both begin anew with `begin`.
+ *  C1  `hasNotes` is true when a block of a caller's last store has a note; `attachedRenames` is of the stores that it
+ *      attached. `begin` clears both.
  */
 import { RENAMED_BLOCK, type RepeatRule, type StoreOutcome, type Tier } from "./contract.ts";
 import { serialOf, slotOf } from "./context-table.ts";

@@ -1,5 +1,5 @@
 /**
- * The stores of one writer that wait for their parents: what goes in the park, what is found in it, and what is given up.
+ * The stores of one writer that wait for their parents: parked, found again, attached or given up.
  *
  *     ParkedStores (parked-stores.ts)         the stores, by parent, block and rank
  *     GivenUpParents (given-up-parents.ts)    parents of those that were given up
@@ -7,8 +7,8 @@
  * A rank and its further groups are one *family*: a parent may be a block of any of them.
  *
  * Invariants
- *  F1  A store that is given up is counted as `park_limit`, reported to the listener, and its parent is remembered until
- *      the rank is cleared.
+ *  F1  A store that is given up is counted as `park_limit` and reported to the listener. Its parent is kept until the
+ *      rank is cleared.
  *  F2  What is parked has arrays of its own: scratch may be written over.
  */
 import type { ContextKey, Tier } from "./contract.ts";

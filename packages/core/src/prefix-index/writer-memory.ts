@@ -1,6 +1,5 @@
 /**
- * The memory of an index, and a writer's place in it: where a caller leaves the input of its next call, and where the kernel
- * leaves what it reports.
+ * The memory of an index, and a writer's scratch in it: the input of the next call, and the kernel's reports.
  *
  *     scratch of one writer   tokens │ hashes │ extra digests │ prefix hashes │ skips │ notes │ report │ context record │ name
  *
