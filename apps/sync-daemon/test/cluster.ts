@@ -86,6 +86,10 @@ export class Cluster {
   isHanging = false;
   /** Callers need this token. */
   token: string | null = null;
+  /** What stands before the API's own paths, as behind Rancher: `/k8s/clusters/c-1`. */
+  base = "";
+  /** Namespaces that no account may read. */
+  readonly forbidden = new Set<string>();
   /** Every version is too old, the one of a moment ago too. */
   forgetsEverything = false;
   /** Watches are not ended in time, get no bookmarks, and hear of nothing. */
@@ -173,6 +177,33 @@ export class Cluster {
       }),
     );
     return path;
+  }
+
+  /** A kubeconfig with these fields of its cluster and its user, in place of those that make it work. */
+  kubeconfigWith(cluster: object, user: object = {}): string {
+    const path = join(this.#folder, "kubeconfig");
+    const fields = {
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "c", cluster: { server: `${this.url}${this.base}`, ...cluster } }],
+      users: [{ name: "u", user }],
+      contexts: [{ name: "x", context: { cluster: "c", user: "u", namespace: "serving" } }],
+      "current-context": "x",
+    };
+    writeFileSync(path, stringify(fields));
+    return path;
+  }
+
+  /** The three files of a pod's service account, and the environment that goes with them. */
+  serviceAccount(ca: string, token: string): { folder: string; environment: Record<string, string> } {
+    writeFileSync(join(this.#folder, "ca.crt"), ca);
+    writeFileSync(join(this.#folder, "token"), token);
+    writeFileSync(join(this.#folder, "namespace"), "serving\n");
+    const environment = {
+      KUBERNETES_SERVICE_HOST: "127.0.0.1",
+      KUBERNETES_SERVICE_PORT: String(this.#port),
+    };
+    return { folder: this.#folder, environment };
   }
 
   get tokenFile(): string {
@@ -339,15 +370,22 @@ export class Cluster {
       this.#refuse(response, refusal);
       return;
     }
-    const path = /^\/api\/v1\/(?:namespaces\/([^/]+)\/)?pods$/.exec(url.pathname);
-    if (request.method !== "GET" || path === null) {
+    const isBehind = url.pathname.startsWith(`${this.base}/`);
+    const path = /^\/api\/v1\/(?:namespaces\/([^/]+)\/)?pods$/.exec(url.pathname.slice(this.base.length));
+    if (request.method !== "GET" || path === null || !isBehind) {
       this.#refuse(response, { status: 404 });
+      return;
+    }
+    if (this.forbidden.has(path[1] ?? "*")) {
+      this.#refuse(response, { status: 403 });
       return;
     }
     const selector = (url.searchParams.get("labelSelector") ?? "").split(",").map((part) => part.split("="));
     const matches = (pod: Pod): boolean =>
       (path[1] === undefined || pod.metadata.namespace === path[1]) &&
-      selector.every(([name = "", value = ""]) => pod.metadata.labels[name] === value);
+      selector.every(([name = "", value]) =>
+        value === undefined ? name in pod.metadata.labels : pod.metadata.labels[name] === value,
+      );
     if (url.searchParams.get("watch") === "true") this.#watch(url, response, matches);
     else this.#list(url, response, matches);
   }

@@ -14,6 +14,11 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 
 import { DiscoveryStatus } from "../src/discovery/discovery-status.ts";
 import { EngineSources } from "../src/discovery/engine-sources.ts";
+import {
+  credentialReader,
+  type CredentialReader,
+  serviceAccount,
+} from "../src/discovery/kubernetes/credentials.ts";
 import { PodSource, type PodSourceSettings } from "../src/discovery/kubernetes/pod-source.ts";
 import { RegistrationFile } from "../src/discovery/registration-file.ts";
 import { EngineRegistry } from "../src/engine/engine-registry.ts";
@@ -26,6 +31,15 @@ const PREFIX = "model.aibrix.ai/";
 const FOUND_MS = 8000;
 const TIMES = { requestMs: 400, watchMs: 60_000, resyncMs: 600_000, pauseMsMin: 10, pauseMsMax: 80 };
 
+/** Part of a token, a password or a key, which no message may repeat. */
+const SECRET = "hush-7f3a";
+const OTHER = await (async () => {
+  const authority = await Authority.make();
+  const [one, another] = [await authority.sign("127.0.0.1"), await authority.sign("127.0.0.1")];
+  return { cert: one.cert, otherKey: another.key };
+})();
+const base64 = (text: string): string => Buffer.from(text).toString("base64");
+
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -37,7 +51,11 @@ async function clusterOf(pem: Parameters<typeof Cluster.start>[0] = null): Promi
   return cluster;
 }
 
-function find(kubeconfig: string, more: Partial<PodSourceSettings> = {}, folder: string | null = null) {
+function find(
+  from: string | CredentialReader,
+  more: Partial<PodSourceSettings> = {},
+  folder: string | null = null,
+) {
   const lines: LogLine[] = [];
   const log = (line: LogLine): void => {
     lines.push(line);
@@ -57,7 +75,8 @@ function find(kubeconfig: string, more: Partial<PodSourceSettings> = {}, folder:
   const discovery = new DiscoveryStatus({ metrics, log, now: () => performance.now() });
   const status = discovery.of("kubernetes");
   const sources = new EngineSources(registry, { log, refused: discovery.refused.bind(discovery) });
-  const settings = { kubeconfig, namespaces: [], selector: null, times: TIMES, ...more };
+  const credentials = typeof from === "string" ? credentialReader(from) : from;
+  const settings = { credentials, namespaces: [], selector: null, times: TIMES, ...more };
   const file = folder === null ? null : new RegistrationFile(folder, "pods.json");
   const source = new PodSource(settings, { sources, status, file, metrics, log });
   void source.start();
@@ -126,7 +145,12 @@ describe("eligibility", () => {
         { dpRank: 1, endpoint: "tcp://10.0.0.1:6001", replayEndpoint: "tcp://10.0.0.1:6101" },
       ],
     });
-    expect(sources.factsOf("serving/a")).toEqual({ lora_id: -1, block_size: 32, pod_ip: "10.0.0.1" });
+    expect(sources.factsOf("serving/a")).toEqual({
+      lora_id: -1,
+      block_size: 32,
+      pod_ip: "10.0.0.1",
+      remarks: [],
+    });
     expect(registry.engine("serving/b")?.engine).toMatchObject({
       model: "test-model",
       ranks: [{ endpoint: "tcp://[fd00::7]:5557", replayEndpoint: null }],
@@ -204,7 +228,6 @@ describe("eligibility", () => {
     ["kv-events-port", "http", '"http" is not usable; expected an integer from 1 to 65535'],
     ["kv-events-port", "0", '"0" is not usable; expected an integer from 1 to 65535'],
     ["kv-events-dp-size", "1e3", '"1e3" is not usable; expected an integer from 1 to 1024'],
-    ["lora-id", "-2", '"-2" is not usable; expected an integer from -1 to 2147483647'],
     ["kv-events-dp-size", "101", "distinct sockets per DP rank"],
     ["kv-events-first-rank", "1024", '"1024" is not usable; expected an integer from 0 to 1023'],
     ["kv-events-ports", "5557,,5558", '"5557,,5558" is not usable; expected 1 to 1024 ports'],
@@ -226,6 +249,50 @@ describe("eligibility", () => {
       'aibrix_kv_discovery_refusals_total{source="kubernetes",reason="malformed"} 1',
     );
   });
+
+  test("a label that is only shown takes no engine out: it is remarked on, once in the log", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1", {
+      annotations: { [`${PREFIX}lora-id`]: "sql-adapter", [`${PREFIX}kv-events-block-size`]: "many" },
+    });
+    const finder = find(cluster.kubeconfig());
+    await settled(cluster, finder);
+    expect(idsOf(finder)).toEqual(["serving/a"]);
+    const remark = (name: string): unknown => expect.stringContaining(`${PREFIX}${name}: `);
+    expect(finder.sources.factsOf("serving/a")).toEqual({
+      lora_id: null,
+      block_size: null,
+      pod_ip: "10.0.0.1",
+      remarks: [remark("lora-id"), remark("kv-events-block-size")],
+    });
+    cluster.edit("serving/a", ({ status }) => (status.podIP = "10.0.0.2"));
+    await settled(cluster, finder);
+    const told = finder.lines.filter(({ event }) => event === "pod_label_unusable");
+    expect(told).toMatchObject([{ level: "warn", facts: { labels: 2 } }]);
+    expect(told[0]?.message).toContain('pod serving/a: model.aibrix.ai/lora-id: "sql-adapter" is not usable');
+  });
+
+  test.each(["True", "1", "yes"])(
+    "a pod that says %j in place of true is not followed, and that is remarked on",
+    async (value) => {
+      const cluster = await clusterOf();
+      cluster.add("a", "10.0.0.1");
+      cluster.edit("serving/a", ({ metadata }) => (metadata.labels[`${PREFIX}kv-events-enabled`] = value));
+      const finder = find(cluster.kubeconfig());
+      await wait(() => {
+        expect([...finder.sources.refusals()]).toMatchObject([
+          { id: "serving/a", reason: "malformed", field: `${PREFIX}kv-events-enabled` },
+        ]);
+      });
+      expect([...finder.sources.refusals()][0]?.message).toContain(
+        `"${value}" does not enable it; expected "true"`,
+      );
+      expect(finder.found().size).toBe(0);
+      cluster.edit("serving/a", ({ metadata }) => (metadata.labels[`${PREFIX}kv-events-enabled`] = "true"));
+      await settled(cluster, finder);
+      expect([...finder.sources.refusals()]).toEqual([]);
+    },
+  );
 
   test("a pod without a model's name is refused by name", async () => {
     const cluster = await clusterOf();
@@ -330,7 +397,7 @@ describe("an API server that fails", () => {
     expect(finder.follows).toHaveLength(2);
   });
 
-  test("a token that ran out is read again at the refusal, and a refusal that stays is a failure that ends by itself", async () => {
+  test("A2: a token that ran out is read again at the refusal, and a refusal that stays is a failure that ends by itself", async () => {
     const authority = await Authority.make();
     const cluster = await clusterOf(await authority.sign("127.0.0.1"));
     cluster.token = "first";
@@ -357,6 +424,148 @@ describe("an API server that fails", () => {
     await wait(() => {
       expect(finder.status.state).toBe("current");
     });
+  });
+
+  test("C3: in a pod three files are enough: a token that ends in a newline, one that is rotated, and the namespace", async () => {
+    const authority = await Authority.make();
+    const cluster = await clusterOf(await authority.sign("127.0.0.1"));
+    cluster.token = "first";
+    cluster.add("a", "10.0.0.1");
+    cluster.add("b", "10.0.0.2", { namespace: "elsewhere" });
+    const { folder, environment } = cluster.serviceAccount(authority.cert, "first\n");
+    const finder = find(serviceAccount(folder, environment));
+    await wait(() => {
+      expect(idsOf(finder)).toEqual(["serving/a"]);
+    });
+    await wait(() => {
+      expect(cluster.openWatches).toBe(1);
+    });
+    writeFileSync(join(folder, "token"), "second\n");
+    cluster.token = "second";
+    cluster.drop();
+    cluster.add("c", "10.0.0.3");
+    await wait(() => {
+      expect(idsOf(finder)).toEqual(["serving/a", "serving/c"]);
+    });
+    expect(finder.events()).not.toContain("discovery_failed");
+    // Half written, and then whole.
+    for (const [content, found] of [
+      ["", "is empty"],
+      ["eyJ\0half", "characters that no header can carry"],
+    ]) {
+      writeFileSync(join(folder, "token"), content ?? "");
+      cluster.drop();
+      await wait(() => {
+        expect(finder.status.failure?.message).toContain(found);
+      });
+      expect(finder.status.failure?.message).not.toContain("half");
+      expect(idsOf(finder)).toEqual(["serving/a", "serving/c"]);
+    }
+    writeFileSync(join(folder, "token"), "second");
+    await wait(() => {
+      expect(finder.status.state).toBe("current");
+    });
+  });
+
+  test.each<[string, string, (cluster: Cluster) => string]>([
+    [
+      "a server without a scheme",
+      "cluster's server: expected an address",
+      (cluster) => cluster.kubeconfigWith({ server: "10.0.0.1:6443" }),
+    ],
+    [
+      "a server with a user",
+      "without a user in it",
+      (cluster) => cluster.kubeconfigWith({ server: `https://me:${SECRET}@10.0.0.1` }),
+    ],
+    [
+      "a token that no header can carry",
+      "its token has characters",
+      (cluster) => cluster.kubeconfigWith({}, { token: `${SECRET}\nx` }),
+    ],
+    [
+      "a key that is garbage",
+      "certificates or key cannot be used",
+      (cluster) =>
+        cluster.kubeconfigWith(
+          {},
+          { "client-certificate-data": base64(OTHER.cert), "client-key-data": base64(SECRET) },
+        ),
+    ],
+    [
+      "a certificate of which the key was rotated alone",
+      "a key that belongs to its certificate",
+      (cluster) =>
+        cluster.kubeconfigWith(
+          {},
+          { "client-certificate-data": base64(OTHER.cert), "client-key-data": base64(OTHER.otherKey) },
+        ),
+    ],
+    [
+      "a file of a key that is not there",
+      "cannot be read",
+      (cluster) =>
+        cluster.kubeconfigWith({}, { "client-certificate": "/nowhere/cert", "client-key": "/nowhere/key" }),
+    ],
+    [
+      "a plugin that prints something else",
+      "its exec plugin",
+      (cluster) =>
+        cluster.kubeconfigWith(
+          {},
+          { exec: { apiVersion: "client.authentication.k8s.io/v1", command: "echo", args: [SECRET] } },
+        ),
+    ],
+    [
+      "broken YAML",
+      "line 2, column",
+      (cluster) => {
+        const path = cluster.kubeconfigWith({});
+        writeFileSync(path, `token: "${SECRET}\n  : [`);
+        return path;
+      },
+    ],
+    [
+      "no clusters",
+      "clusters: expected a list of clusters",
+      (cluster) => {
+        const path = cluster.kubeconfigWith({});
+        writeFileSync(path, `current-context: x\ntoken: ${SECRET}\n`);
+        return path;
+      },
+    ],
+  ])(
+    "C1, C2, A1: %s is a state of the source that names what is wrong, repeats no secret, and ends when it is put right",
+    async (_, message, broken) => {
+      const cluster = await clusterOf();
+      cluster.add("a", "10.0.0.1");
+      const finder = find(broken(cluster));
+      await wait(() => {
+        expect(finder.status.failure).toMatchObject({ reason: "credentials" });
+      });
+      expect(finder.status.failure?.message).toContain(message);
+      expect(JSON.stringify([finder.lines, finder.status.failure])).not.toContain(SECRET);
+      cluster.kubeconfigWith({});
+      await settled(cluster, finder);
+      await wait(() => {
+        expect(finder.status.state).toBe("current");
+      });
+    },
+  );
+
+  test("kubeconfigs that kubectl takes work: plain HTTP, a server behind a path, a token in a file beside it", async () => {
+    const cluster = await clusterOf();
+    cluster.base = "/k8s/clusters/c-1";
+    cluster.token = "of-a-file";
+    writeFileSync(cluster.tokenFile, "of-a-file\n");
+    cluster.add("a", "10.0.0.1");
+    const finder = find(cluster.kubeconfigWith({}, { tokenFile: "token" }));
+    await settled(cluster, finder);
+    writeFileSync(cluster.tokenFile, "rotated\n");
+    cluster.token = "rotated";
+    cluster.drop();
+    cluster.add("b", "10.0.0.2");
+    await settled(cluster, finder);
   });
 
   test("a certificate of somebody else is refused", async () => {
@@ -585,6 +794,40 @@ describe("an API server that fails", () => {
     await settled(cluster, finder);
     await wait(() => {
       expect(finder.status.state).toBe("current");
+    });
+  });
+
+  test("a namespace that may not be read withholds no other's engines at the start, and is named once", async () => {
+    const cluster = await clusterOf();
+    const folder = mkdtempSync(join(tmpdir(), "kvsync-pods-"));
+    cleanups.push(() => {
+      rmSync(folder, { recursive: true, force: true });
+      return Promise.resolve();
+    });
+    cluster.add("a", "10.0.0.1", { namespace: "one" });
+    cluster.add("b", "10.0.0.2", { namespace: "two" });
+    const namespaces = ["one", "two", "three"];
+    const first = find(cluster.kubeconfig(), { namespaces }, folder);
+    await settled(cluster, first);
+    await first.source.stop();
+    cluster.forbidden.add("two").add("three");
+    cluster.add("c", "10.0.0.3", { namespace: "one" });
+    const second = find(cluster.kubeconfig(), { namespaces }, folder);
+    // What was found in `two` before is followed on: nobody has said that it is gone.
+    await wait(() => {
+      expect(idsOf(second)).toEqual(["one/a", "one/c", "two/b"]);
+      expect(second.status.failure?.message).toMatch(/^2 of 3 namespaces: two: .* 403.*; three: .* 403/);
+    });
+    await wait(() => {
+      expect(cluster.counts.refused).toBeGreaterThan(8);
+    });
+    // Each namespace begins to fail once.
+    expect(second.events().filter((event) => event === "discovery_failed").length).toBeLessThan(3);
+    cluster.forbidden.clear();
+    cluster.remove("two/b");
+    await settled(cluster, second);
+    await wait(() => {
+      expect(second.status.state).toBe("current");
     });
   });
 

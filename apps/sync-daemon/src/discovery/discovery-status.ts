@@ -101,10 +101,16 @@ export class SourceStatus {
    * @param reason - what.
    * @param message - where, and what was expected.
    * @param facts - beside source and reason, for the log.
+   * @param counted - what is counted, where the reason shown is that of an earlier failure which still lasts.
    */
-  failed(reason: DiscoveryFailure, message: string, facts: Facts = {}): void {
+  failed(
+    reason: DiscoveryFailure,
+    message: string,
+    facts: Facts = {},
+    counted: DiscoveryFailure = reason,
+  ): void {
     const { log, now } = this.#dependencies;
-    this.count(reason);
+    this.count(counted);
     const isNew = this.#failure?.reason !== reason || this.#failure.message !== message;
     this.#failure = { reason, message, atMs: now() };
     this.#state = "stale";

@@ -19,6 +19,7 @@ import { ConfigFileSource, statedBy } from "./config-file-source.ts";
 import { DiscoveryStatus } from "./discovery-status.ts";
 import { EngineSources } from "./engine-sources.ts";
 import { HttpRegistrations } from "./http-registrations.ts";
+import { credentialReader } from "./kubernetes/credentials.ts";
 import { PodSource, type PodSourceSettings } from "./kubernetes/pod-source.ts";
 import { RegistrationFile } from "./registration-file.ts";
 
@@ -112,7 +113,7 @@ export class Discovery {
 function podSettings(settings: Settings["discovery"]["kubernetes"]): PodSourceSettings {
   const ms = (seconds: number): number => seconds * 1000;
   return {
-    kubeconfig: settings.kubeconfig,
+    credentials: credentialReader(settings.kubeconfig),
     namespaces: settings.namespaces,
     selector: settings.selector,
     times: {

@@ -56,9 +56,11 @@ export interface Refusal {
 
 /** What a source knows of an engine beside how to follow it. Only pods have such facts. */
 export interface EngineFacts {
-  readonly lora_id: number;
+  readonly lora_id: number | null;
   readonly block_size: number | null;
   readonly pod_ip: string;
+  /** On labels that are only shown and cannot be. */
+  readonly remarks: readonly string[];
 }
 
 /** An engine that a source wants. */

@@ -61,10 +61,31 @@ export class HttpRegistrations {
 
   /** Takes up the registrations that were kept; a file that cannot be used costs them, and says so. Before anything is registered. */
   async restore(): Promise<void> {
-    const { file, sources, status, log } = this.#dependencies;
+    const { file, status } = this.#dependencies;
     status.succeeded();
     this.#lookLater();
     if (file === null) return;
+    await this.#restoreFrom(file);
+    // Now, not at the first registration: a restart would forget it.
+    if (status.failure === null) await this.#check(file);
+  }
+
+  async #check(file: RegistrationFile): Promise<void> {
+    try {
+      await file.check();
+    } catch (error) {
+      this.#notKept(file, error);
+    }
+  }
+
+  #notKept({ path }: RegistrationFile, error: unknown): void {
+    if (!(error instanceof RegistrationFileError)) throw error;
+    const message = `registrations over HTTP would not survive a restart: ${error.message}`;
+    this.#dependencies.status.failed("write_failed", message, { path });
+  }
+
+  async #restoreFrom(file: RegistrationFile): Promise<void> {
+    const { sources, status, log } = this.#dependencies;
     try {
       const { kept, admitted } = await this.#admitted(await file.read());
       for (const { engine, community } of kept) {
@@ -256,9 +277,7 @@ export class HttpRegistrations {
       await file.write(all);
       status.succeeded();
     } catch (error) {
-      if (!(error instanceof RegistrationFileError)) throw error;
-      const message = `registrations over HTTP would not survive a restart: ${error.message}`;
-      status.failed("write_failed", message, { path: file.path });
+      this.#notKept(file, error);
     }
   }
 }

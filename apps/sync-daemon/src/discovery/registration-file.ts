@@ -5,20 +5,19 @@
  *   line 2  [{"engine":{…},"community":{…}|null}, …]
  *
  * Invariants
- *  F1  The file is always a whole one: written beside, brought to the disk, renamed.
+ *  F1  The file is always a whole one, of the last writing that was asked for (kept-file.ts).
  *  F2  A file that is not exactly what was written is refused as a whole and by name, and kept aside for whoever wants to look: registering
  *      half of a fleet would look like all of it.
  */
 
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { mkdir, open, readFile, rename } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 
 import { CodedError } from "@kvsync/core";
 import { z } from "zod";
 
 import { type Engine, storedEngine } from "../engine/engine-entry.ts";
+import { KeptFile } from "./kept-file.ts";
 import { type CommunityRegistration, communityRegistration } from "./community-registration.ts";
 
 const FORMAT = "kvsync-registrations";
@@ -62,6 +61,7 @@ const body = z
 /** The file in one folder. */
 export class RegistrationFile {
   readonly path: string;
+  readonly #file: KeptFile;
 
   /**
    * @param folder - of this daemon alone; made when it is not there.
@@ -69,6 +69,7 @@ export class RegistrationFile {
    */
   constructor(folder: string, name: "registrations.json" | "pods.json") {
     this.path = join(folder, name);
+    this.#file = new KeptFile(this.path);
   }
 
   /**
@@ -78,17 +79,13 @@ export class RegistrationFile {
    * @throws RegistrationFileError of every code.
    */
   async read(): Promise<readonly StoredRegistration[]> {
-    let text: string;
+    let text: string | null;
     try {
-      // Without waiting for whoever might write into a pipe: that reads as empty, and is put aside.
-      text = await readFile(this.path, {
-        encoding: "utf8",
-        flag: constants.O_RDONLY | constants.O_NONBLOCK,
-      });
+      text = await this.#file.read();
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
       throw this.#failed(error);
     }
+    if (text === null) return [];
     const { path } = this;
     const end = text.indexOf("\n");
     const head = header.safeParse(jsonOf(text.slice(0, Math.max(0, end))));
@@ -128,16 +125,21 @@ export class RegistrationFile {
   async write(registrations: readonly StoredRegistration[]): Promise<void> {
     const list = JSON.stringify(registrations);
     const head = JSON.stringify({ format: FORMAT, version: VERSION, sha256: digestOf(list) });
-    const folder = dirname(this.path);
-    const temporary = `${this.path}.new`;
     try {
-      await mkdir(folder, { recursive: true });
-      await onDisk(temporary, "w", async (file) => {
-        await file.writeFile(`${head}\n${list}\n`);
-      });
-      await rename(temporary, this.path);
-      // Or the new name may be lost with the power.
-      await onDisk(folder, "r", () => Promise.resolve());
+      await this.#file.write(`${head}\n${list}\n`);
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  /**
+   * Finds out at the start whether it can be written.
+   *
+   * @throws RegistrationFileError io_failed.
+   */
+  async check(): Promise<void> {
+    try {
+      await this.#file.check();
     } catch (error) {
       throw this.#failed(error);
     }
@@ -152,7 +154,7 @@ export class RegistrationFile {
   async setAside(): Promise<string> {
     const aside = `${this.path}.refused`;
     try {
-      await rename(this.path, aside);
+      await this.#file.moveTo(aside);
       return aside;
     } catch (error) {
       throw this.#failed(error);
@@ -162,21 +164,9 @@ export class RegistrationFile {
   #failed(error: unknown): RegistrationFileError {
     const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
     const facts = { code: "io_failed", path: this.path, reason } as const;
-    return new RegistrationFileError(facts, `registrations ${this.path}: ${reason}`, { cause: error });
-  }
-}
-
-async function onDisk(
-  path: string,
-  flags: string,
-  use: (file: Awaited<ReturnType<typeof open>>) => Promise<void>,
-): Promise<void> {
-  const file = await open(path, flags);
-  try {
-    await use(file);
-    await file.sync();
-  } finally {
-    await file.close();
+    const expected = "a folder that this user may make and write (discovery.state_directory)";
+    const message = `${this.path}: ${reason}; expected ${expected}`;
+    return new RegistrationFileError(facts, message, { cause: error });
   }
 }
 

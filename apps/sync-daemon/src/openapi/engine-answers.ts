@@ -109,9 +109,10 @@ const engineSource = z
   .meta({ id: "EngineSource", description: "Where an engine is known from." });
 const foundFacts = z
   .strictObject({
-    lora_id: z.int().describe("-1 for none."),
+    lora_id: z.int().nullable().describe("-1 for none; null when the label is no integer."),
     block_size: count.nullable().describe("Tokens of a block; null when the pod does not say."),
     pod_ip: z.string(),
+    remarks: z.array(z.string()).describe("Labels that are only shown and are not usable."),
   })
   .meta({ id: "PodFacts", description: "What a pod's labels say beside where its engine is. Shown only." });
 const engineReport = z

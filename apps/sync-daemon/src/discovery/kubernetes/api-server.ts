@@ -1,46 +1,27 @@
 /**
- * GET requests to a Kubernetes API server: where it is, who we are, and what can go wrong, as one closed set of reasons.
+ * GET requests to a Kubernetes API server: status, stream of the body, and what can go wrong.
  *
- *   kubeconfig │ service account ──@kubernetes/client-node──▶ address, certificates, token ──▶ node:https ─▶ status, stream of the body
+ *   credentials.ts ─▶ address, certificates, token ──▶ node:https ─▶ status, stream of the body
  *
- * The official client is used for what is hard to get right and easy to get wrong: reading credentials in all their forms (files, inline data, exec
- * plugins, a token that is rotated) and making TLS options of them. Its Watch and Informer are not used; docs/decisions/0011 says why. It is loaded
- * only when Kubernetes is asked for, since it costs half a second and 30 MB.
+ * The official client's Watch and Informer are not used; docs/decisions/0011 says why.
  *
- * Credentials are read anew by `renew`: the client itself looks at a rotated token once a minute, which is up to a minute of refusals.
+ * Invariants
+ *  A1  A request ends with an answer or an ApiError: whatever TLS, HTTP or a file of credentials throws is one.
+ *  A2  Credentials are read again after `renew`, and after each failure that was theirs.
  */
 
-import { existsSync } from "node:fs";
 import { type IncomingMessage, request as httpRequest } from "node:http";
 import { request as httpsRequest, type RequestOptions } from "node:https";
 
-import type { KubeConfig } from "@kubernetes/client-node";
-import { CodedError } from "@kvsync/core";
+import { ApiError } from "./api-error.ts";
+import type { CredentialReader, Credentials } from "./credentials.ts";
 
-/** Where a pod's service account is mounted. */
-const TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /** Bytes of a refusal's body that are read for its message. */
 const REFUSAL_BYTES_MAX = 16 * 1024;
 /** Longest Retry-After that is obeyed; beyond, the server means somebody else. */
 const RETRY_AFTER_MS_MAX = 60_000;
 /** A dead peer is found by the kernel after this and a few probes, where neither side has anything to say. */
 const KEEPALIVE_MS = 15_000;
-
-/** Facts of a request that came to nothing. */
-export type ApiFacts =
-  | { readonly code: "unreachable" | "timeout" | "disconnected" | "credentials"; readonly server: string }
-  | {
-      readonly code: "unauthorized" | "forbidden" | "gone" | "throttled" | "server_error" | "refused";
-      readonly server: string;
-      readonly status: number;
-      /** What the server asks to wait; null when it does not. */
-      readonly retryAfterMs: number | null;
-    }
-  | { readonly code: "malformed"; readonly server: string; readonly expected: string }
-  | { readonly code: "too_large"; readonly server: string; readonly bytesMax: number };
-
-/** The API server does not answer, or not well. */
-export class ApiError extends CodedError<ApiFacts> {}
 
 /** An answer that began with 200. Its body belongs to the caller, who reads it to its end or destroys it. */
 export interface ApiAnswer {
@@ -49,46 +30,41 @@ export interface ApiAnswer {
 
 /** An API server as one account sees it. */
 export class ApiServer {
-  readonly #kubeconfig: string | null;
-  readonly #load: () => KubeConfig;
-  #config: KubeConfig;
+  readonly #read: CredentialReader;
+  #credentials: Credentials;
+  /** A2. */
+  #isStale = false;
 
-  private constructor(kubeconfig: string | null, load: () => KubeConfig) {
-    this.#kubeconfig = kubeconfig;
-    this.#load = load;
-    this.#config = load();
+  private constructor(read: CredentialReader, credentials: Credentials) {
+    this.#read = read;
+    this.#credentials = credentials;
   }
 
   /**
    * Reads address and credentials. Nothing is sent.
    *
-   * @param kubeconfig - a file; null for the pod's service account.
+   * @param read - reads them, now and again.
    * @returns the server.
    * @throws ApiError credentials.
    */
-  static async open(kubeconfig: string | null): Promise<ApiServer> {
-    const client = await import("@kubernetes/client-node");
-    return new ApiServer(kubeconfig, () => loadConfig(new client.KubeConfig(), kubeconfig));
+  static async open(read: CredentialReader): Promise<ApiServer> {
+    return new ApiServer(read, await read());
   }
 
   /** Its address, for people. */
   get address(): string {
-    return this.#config.getCurrentCluster()?.server ?? "";
+    const { origin, pathname } = this.#credentials.server;
+    return `${origin}${pathname === "/" ? "" : pathname}`;
   }
 
   /** The namespace that the account is in. */
   get namespace(): string {
-    const context = this.#config.getContextObject(this.#config.getCurrentContext());
-    return context?.namespace ?? "default";
+    return this.#credentials.namespace;
   }
 
-  /**
-   * Reads address and credentials again.
-   *
-   * @throws ApiError credentials; what was known stays.
-   */
+  /** Has address and credentials read again before the next request. */
   renew(): void {
-    this.#config = this.#load();
+    this.#isStale = true;
   }
 
   /**
@@ -103,18 +79,20 @@ export class ApiServer {
     path: string,
     options: { readonly timeoutMs: number; readonly signal: AbortSignal },
   ): Promise<ApiAnswer> {
-    const url = new URL(path, this.address);
     const requestOptions: RequestOptions = {
       method: "GET",
       headers: { accept: "application/json", "user-agent": "kvsync-daemon" },
       signal: options.signal,
     };
     try {
-      await this.#config.applyToHTTPSOptions(requestOptions);
+      if (this.#isStale) this.#credentials = await this.#read();
+      await this.#credentials.apply(requestOptions);
+      this.#isStale = false;
     } catch (error) {
-      throw credentialsError(this.#kubeconfig, error);
+      this.#isStale = true;
+      throw error;
     }
-    const answer = await this.#send(url, requestOptions, options.timeoutMs);
+    const answer = await this.#send(new URL(`${this.address}${path}`), requestOptions, options.timeoutMs);
     if (answer.statusCode === 200) return { body: answer };
     throw await this.#refusal(answer, options.timeoutMs);
   }
@@ -123,7 +101,14 @@ export class ApiServer {
     const server = this.address;
     const send = url.protocol === "https:" ? httpsRequest : httpRequest;
     return new Promise((resolve, reject) => {
-      const request = send(url, options, resolve);
+      let request: ReturnType<typeof send>;
+      try {
+        request = send(url, options, resolve);
+      } catch (error) {
+        // A1: TLS and HTTP throw at once when they cannot begin.
+        reject(unreachable(server, error));
+        return;
+      }
       const timer = setTimeout(() => {
         const message = `${server} did not begin to answer within ${timeoutMs} ms`;
         request.destroy(new ApiError({ code: "timeout", server }, message));
@@ -184,28 +169,6 @@ export function refusalCode(status: number) {
     default:
       return status >= 500 ? ("server_error" as const) : ("refused" as const);
   }
-}
-
-function loadConfig(config: KubeConfig, kubeconfig: string | null): KubeConfig {
-  try {
-    if (kubeconfig !== null) config.loadFromFile(kubeconfig);
-    else if (process.env["KUBERNETES_SERVICE_HOST"] !== undefined && existsSync(TOKEN_FILE))
-      config.loadFromCluster();
-    else
-      throw new Error(
-        "this process does not run in a pod with a service account, and discovery.kubernetes.kubeconfig is not set",
-      );
-    if (config.getCurrentCluster() === null) throw new Error("no cluster in its current context");
-    return config;
-  } catch (error) {
-    throw credentialsError(kubeconfig, error);
-  }
-}
-
-function credentialsError(kubeconfig: string | null, cause: unknown): ApiError {
-  const from = kubeconfig ?? "the service account";
-  const message = `Kubernetes credentials of ${from} cannot be used: ${reasonOf(cause)}`;
-  return new ApiError({ code: "credentials", server: "" }, message, { cause });
 }
 
 function unreachable(server: string, cause: unknown): ApiError {

@@ -1,7 +1,8 @@
 /**
  * What a pod says of its engine: labels and annotations under `model.aibrix.ai/`, the operators' names.
  *
- *   kv-events-enabled      label        "true": this pod publishes KV events; pods without it are never seen here
+ *   kv-events-enabled      label        "true": this pod publishes KV events; pods without the label are never seen here, and one that says
+ *                                       "True", "1" or "yes" is malformed: whoever wrote it wants it followed
  *   name                   annotation   the model's name; label where it has no slash
  *   aliases                annotation   further names that the engine serves the model under, with commas between
  *   adapters               annotation   LoRA adapters that it serves under their own names, likewise
@@ -18,6 +19,7 @@
  *   kv-events-block-size   annotation   tokens in a block: shown; what counts is what the engine's events say
  *
  *   absent address, not running, on its way out ─▶ waiting      a label that cannot be ─▶ malformed      else ─▶ engine
+ *   A label that is only shown (lora-id, kv-events-block-size) takes no engine out: it is remarked on, and shown as absent.
  *
  * A pod that is being deleted is let go of at once, as Kubernetes takes it out of its services at that moment. The engine's id is `namespace/name`.
  */
@@ -31,8 +33,13 @@ import type { EngineFacts, MalformedEngine } from "../engine-sources.ts";
 
 /** What all labels and annotations begin with. */
 const PREFIX = "model.aibrix.ai/";
+const ENABLED = "kv-events-enabled";
 /** Selects the pods that publish. */
-export const ENABLED_SELECTOR = `${PREFIX}kv-events-enabled=true`;
+export const ENABLED_SELECTOR = `${PREFIX}${ENABLED}=true`;
+/** Selects the pods that say whether they publish: one that says it in another way than expected has to be seen to be remarked on. */
+export const LABELLED_SELECTOR = `${PREFIX}${ENABLED}`;
+/** Ways to say that a pod does not publish. */
+const DISABLED = /^(?:false|no|off|0|disabled|)$/i;
 
 const EVENTS_PORT = 5557;
 /** vLLM's examples use it. It is also DP rank 1's port for events. */
@@ -79,7 +86,7 @@ type PodEngine =
       readonly incarnation: string;
       readonly facts: EngineFacts;
     }
-  | { readonly kind: "waiting"; readonly why: "not_running" | "no_address" | "terminating" }
+  | { readonly kind: "waiting"; readonly why: "disabled" | "not_running" | "no_address" | "terminating" }
   | ({ readonly kind: "malformed" } & MalformedEngine);
 
 /** One pod, as little of it as is needed. */
@@ -105,6 +112,8 @@ export function readPod(pod: unknown): PodReading | null {
 }
 
 function engineOf(id: string, { metadata, status }: Pod): PodEngine {
+  const enabled = metadata.labels?.[PREFIX + ENABLED] ?? "true";
+  if (DISABLED.test(enabled)) return { kind: "waiting", why: "disabled" };
   if (metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null)
     return { kind: "waiting", why: "terminating" };
   if (status?.phase !== "Running") return { kind: "waiting", why: "not_running" };
@@ -112,8 +121,9 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
   if (address === "") return { kind: "waiting", why: "no_address" };
   const read = new Fields(metadata);
   const model = read.text("name");
-  const loraId = read.integer("lora-id", LORA_NONE, LORA_NONE, LORA_ID_MAX);
-  const blockSize = read.integer("kv-events-block-size", null, 1, BLOCK_SIZE_MAX);
+  if (enabled !== "true") read.refuse(ENABLED, `${shown(enabled)} does not enable it; expected "true"`);
+  const loraId = read.shownInteger("lora-id", LORA_NONE, LORA_NONE, LORA_ID_MAX);
+  const blockSize = read.shownInteger("kv-events-block-size", null, 1, BLOCK_SIZE_MAX);
   const sockets = socketsOf(isIPv6(address) ? `[${address}]` : address, read);
   if (model === null) read.refuse("name", "expected a label or an annotation with the model's name");
   if (read.malformed !== null) return { kind: "malformed", id, ...read.malformed };
@@ -127,7 +137,7 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
     ...sockets,
   });
   if (entry.success) {
-    const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address };
+    const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address, remarks: read.remarks };
     return { kind: "engine", engine: entry.data, incarnation: incarnationOf(metadata.uid, status), facts };
   }
   const issue = entry.error.issues[0];
@@ -180,9 +190,15 @@ function incarnationOf(uid: string, status: NonNullable<Pod["status"]>): string 
   return [uid, ...containers, isReady ? "ready" : "not ready"].join(" ");
 }
 
+function shown(text: string): string {
+  return JSON.stringify(text.slice(0, SHOWN_LENGTH));
+}
+
 /** Labels and annotations of one pod; the first that is wrong is remembered. */
 class Fields {
   readonly #pod: Pod["metadata"];
+  /** On those that are only shown and cannot be. */
+  readonly remarks: string[] = [];
   malformed: { readonly field: string; readonly message: string } | null = null;
 
   constructor(pod: Pod["metadata"]) {
@@ -202,12 +218,34 @@ class Fields {
     min: number,
     max: number,
   ): number | Initial {
-    const text = this.text(name);
-    if (text === null) return initial;
-    const value = Number(text);
-    if (/^-?\d{1,10}$/.test(text) && value >= min && value <= max) return value;
-    this.refuse(name, `${JSON.stringify(text)} is not usable; expected an integer from ${min} to ${max}`);
+    const value = this.#integerOf(name, min, max);
+    if (value !== "unusable") return value ?? initial;
+    this.refuse(name, this.#unusable(name, min, max));
     return initial;
+  }
+
+  /** One that nothing depends on. */
+  shownInteger<Initial extends number | null>(
+    name: string,
+    initial: Initial,
+    min: number,
+    max: number,
+  ): number | Initial | null {
+    const value = this.#integerOf(name, min, max);
+    if (value !== "unusable") return value ?? initial;
+    this.remarks.push(`${PREFIX}${name}: ${this.#unusable(name, min, max)}; it is not shown`);
+    return null;
+  }
+
+  #integerOf(name: string, min: number, max: number): number | "unusable" | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    const value = Number(text);
+    return /^-?\d{1,10}$/.test(text) && value >= min && value <= max ? value : "unusable";
+  }
+
+  #unusable(name: string, min: number, max: number): string {
+    return `${shown(this.text(name) ?? "")} is not usable; expected an integer from ${min} to ${max}`;
   }
 
   /** A list of names. */
@@ -226,7 +264,7 @@ class Fields {
     const areUsable = ports.every((port) => /^[1-9]\d{0,4}$/.test(port) && Number(port) <= PORT_MAX);
     if (areUsable && ports.length <= DP_RANKS_MAX) return ports.map(Number);
     const expected = `1 to ${DP_RANKS_MAX} ports from 1 to ${PORT_MAX} with commas between, one per DP rank`;
-    this.refuse(name, `${JSON.stringify(text.slice(0, SHOWN_LENGTH))} is not usable; expected ${expected}`);
+    this.refuse(name, `${shown(text)} is not usable; expected ${expected}`);
     return null;
   }
 

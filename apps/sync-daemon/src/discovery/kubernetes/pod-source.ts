@@ -4,7 +4,8 @@
  *   ApiServer ─▶ PodWatch per namespace ─▶ pods of all of them ─▶ engines, malformed ─▶ EngineSources
  *                       └─▶ up to date only when every namespace is
  *
- *  K1  Engines are stated when every namespace has been listed once: until then the cluster has said nothing, which is not the same as "none".
+ *  K1  The engines of a namespace are stated when it has been listed once: until then it has said nothing, which is not the same as "none".
+ *      One that cannot be read withholds no other's.
  *  K2  What comes in one piece of the network is stated at once, not pod by pod.
  *      What was found before the daemon was restarted is followed meanwhile, if it was kept.
  *  K3  Credentials that cannot be used are tried again, with pauses: a volume may be mounted late.
@@ -17,7 +18,9 @@ import type { LogLine } from "../../log/log-line.ts";
 import type { SourceStatus } from "../discovery-status.ts";
 import type { EngineSources, MalformedEngine, StatedEngine } from "../engine-sources.ts";
 import { type RegistrationFile, RegistrationFileError } from "../registration-file.ts";
-import { ApiError, ApiServer } from "./api-server.ts";
+import { ApiError } from "./api-error.ts";
+import { ApiServer } from "./api-server.ts";
+import type { CredentialReader } from "./credentials.ts";
 import type { PodReading } from "./pod-reading.ts";
 import { PodWatch, type PodWatchListener, type PodWatchTimes } from "./pod-watch.ts";
 
@@ -26,8 +29,8 @@ const ALL_NAMESPACES = "*";
 
 /** What is looked for, and where. */
 export interface PodSourceSettings {
-  /** A kubeconfig file; null for the pod's service account. */
-  readonly kubeconfig: string | null;
+  /** Reads who asks which API server. */
+  readonly credentials: CredentialReader;
   /** Namespaces; empty for the account's own, `*` for all. */
   readonly namespaces: readonly string[];
   readonly selector: string | null;
@@ -49,8 +52,12 @@ export interface PodSourceDependencies {
 
 /** One namespace, as it was last heard of. */
 interface Watched {
+  /** `*` for all. */
+  readonly namespace: string;
+  /** Null before its first list. */
   pods: ReadonlyMap<string, PodReading> | null;
-  isFailing: boolean;
+  /** Null while it goes well. */
+  failure: ApiError | null;
 }
 
 /** A pod that was stated as an engine. */
@@ -73,6 +80,8 @@ export class PodSource {
   #keeping: NodeJS.Timeout | null = null;
   /** What the file holds, as text; null when that is not known. */
   #kept: string | null = null;
+  /** Found before the restart; those of a namespace hold until its first list (K1). */
+  #remembered: readonly StatedEngine[] = [];
 
   /**
    * @param settings - what to look for.
@@ -102,8 +111,8 @@ export class PodSource {
   async stop(): Promise<void> {
     this.#ending.abort();
     await this.#running;
-    if (this.#keeping === null) return;
-    clearTimeout(this.#keeping);
+    if (this.#keeping !== null) clearTimeout(this.#keeping);
+    // Behind whatever is being written: the file takes one writing after the other.
     await this.#keep();
   }
 
@@ -114,6 +123,8 @@ export class PodSource {
     try {
       const kept = await file.read();
       const engines = kept.map(({ engine }) => ({ engine, incarnation: null }));
+      this.#kept = JSON.stringify(kept);
+      this.#remembered = engines;
       sources.state("kubernetes", engines);
       const facts = { path: file.path, engines: engines.length };
       const message = "follows the engines found before, until the cluster is heard";
@@ -127,7 +138,6 @@ export class PodSource {
 
   async #keep(): Promise<void> {
     const { file, sources, status, log } = this.#dependencies;
-    this.#keeping = null;
     const engines = [...sources.wanted("kubernetes")].map((engine) => ({ engine, community: null }));
     const text = JSON.stringify(engines);
     if (file === null || text === this.#kept) return;
@@ -151,7 +161,7 @@ export class PodSource {
     this.#dependencies.log({ level: "info", event: "pods_watched", message, facts });
     const { signal } = this.#ending;
     const watches = wanted.map((name) => {
-      const watched: Watched = { pods: null, isFailing: false };
+      const watched: Watched = { namespace: name, pods: null, failure: null };
       this.#watched.push(watched);
       const namespace = name === ALL_NAMESPACES ? null : name;
       const listener = this.#listener(watched);
@@ -166,7 +176,7 @@ export class PodSource {
     const { status } = this.#dependencies;
     while (!signal.aborted) {
       try {
-        return await ApiServer.open(this.#settings.kubeconfig);
+        return await ApiServer.open(this.#settings.credentials);
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         status.failed(error.facts.code, error.message);
@@ -190,12 +200,12 @@ export class PodSource {
         this.#state();
       },
       heard: () => {
-        watched.isFailing = false;
-        if (this.#watched.every(({ pods, isFailing }) => pods !== null && !isFailing)) status.succeeded();
+        watched.failure = null;
+        if (this.#watched.every(({ pods, failure }) => pods !== null && failure === null)) status.succeeded();
       },
-      failed: ({ facts, message }) => {
-        watched.isFailing = true;
-        status.failed(facts.code, message, { server: facts.server });
+      failed: (error) => {
+        watched.failure = error;
+        this.#tellFailures(error);
       },
       noted: (code) => {
         status.count(code);
@@ -206,33 +216,81 @@ export class PodSource {
     };
   }
 
+  /** One message for all namespaces that fail: told again when one more fails or another reason, not at each try. */
+  #tellFailures({ facts }: ApiError): void {
+    const failing = this.#watched.flatMap(({ namespace, failure }) =>
+      failure === null ? [] : [{ namespace, failure }],
+    );
+    const [first] = failing;
+    if (first === undefined) return;
+    const message =
+      this.#watched.length === 1
+        ? first.failure.message
+        : `${failing.length} of ${this.#watched.length} namespaces: ${failing.map(({ namespace, failure }) => `${namespace}: ${failure.message}`).join("; ")}`;
+    this.#dependencies.status.failed(first.failure.facts.code, message, { server: facts.server }, facts.code);
+  }
+
+  /** What was found before the restart in namespaces that were not listed since. */
+  #unlisted(): readonly StatedEngine[] {
+    const unlisted = this.#watched.filter(({ pods }) => pods === null).map(({ namespace }) => namespace);
+    if (unlisted.length === 0) this.#remembered = [];
+    if (unlisted.includes(ALL_NAMESPACES)) return this.#remembered;
+    return this.#remembered.filter(({ engine }) => unlisted.includes(engine.id.split("/", 1)[0] ?? ""));
+  }
+
+  /** A fleet is labelled as a whole: one line for all of it. */
+  #tellRemarks(remarks: readonly string[]): void {
+    const [first] = remarks;
+    if (first === undefined) return;
+    const message = `a label that is only shown cannot be: ${first}`;
+    const facts = { source: "kubernetes", labels: remarks.length };
+    this.#dependencies.log({ level: "warn", event: "pod_label_unusable", message, facts });
+  }
+
   /** K1, K2. */
   #state(): void {
-    const engines: StatedEngine[] = [];
+    const engines: StatedEngine[] = [...this.#unlisted()];
     const malformed: MalformedEngine[] = [];
     const kept = new Map<string, Kept>();
+    const remarks: string[] = [];
     let known = 0;
     for (const { pods } of this.#watched) {
-      if (pods === null) return;
-      known += pods.size;
+      if (pods === null) continue;
       for (const reading of pods.values()) {
         const { id, found } = reading;
+        if (found.kind !== "waiting" || found.why !== "disabled") known += 1;
         if (found.kind === "malformed") malformed.push(found);
         if (found.kind !== "engine") continue;
         const before = this.#stated.get(id);
         const stated = before?.reading === reading ? before.stated : sameEngine(found, before?.stated);
+        if (before?.reading !== reading) remarks.push(...newRemarks(id, found, before?.stated));
         kept.set(id, { reading, stated });
         engines.push(stated);
       }
     }
     this.#stated = kept;
+    this.#tellRemarks(remarks);
     this.#pods.known.set(known);
-    this.#pods.eligible.set(engines.length);
+    this.#pods.eligible.set(kept.size);
     this.#dependencies.sources.state("kubernetes", engines, malformed);
     if (this.#dependencies.file === null || this.#keeping !== null) return;
-    this.#keeping = setTimeout(() => void this.#keep(), KEEP_MS);
+    this.#keeping = setTimeout(() => {
+      this.#keeping = null;
+      void this.#keep();
+    }, KEEP_MS);
     this.#keeping.unref();
   }
+}
+
+function newRemarks(
+  id: string,
+  { facts }: StatedEngine,
+  before: StatedEngine | undefined,
+): readonly string[] {
+  const known = before?.facts?.remarks ?? [];
+  return (facts?.remarks ?? [])
+    .filter((remark) => !known.includes(remark))
+    .map((remark) => `pod ${id}: ${remark}`);
 }
 
 function sameEngine(found: StatedEngine, before: StatedEngine | undefined): StatedEngine {

@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { ApiError } from "./api-server.ts";
+import { ApiError } from "./api-error.ts";
 import { readPage, readWatch, type WatchEvent } from "./pod-stream.ts";
 
 const pod = (name: string, version: number, note: string) => ({

@@ -14,7 +14,8 @@ import type { Readable } from "node:stream";
 
 import { z } from "zod";
 
-import { ApiError, disconnected, refusalCode } from "./api-server.ts";
+import { ApiError } from "./api-error.ts";
+import { disconnected, refusalCode } from "./api-server.ts";
 import { type PodReading, readPod } from "./pod-reading.ts";
 
 /** One page of 500 pods of the largest kind. */

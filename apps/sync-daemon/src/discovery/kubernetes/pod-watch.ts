@@ -19,8 +19,9 @@
  * at once; the second in a row is a failure like any other.
  */
 
-import { ApiError, type ApiFacts, type ApiServer } from "./api-server.ts";
-import { ENABLED_SELECTOR, type PodReading } from "./pod-reading.ts";
+import { ApiError, type ApiFacts } from "./api-error.ts";
+import type { ApiServer } from "./api-server.ts";
+import { LABELLED_SELECTOR, type PodReading } from "./pod-reading.ts";
 import { readPage, readWatch, type WatchEvent } from "./pod-stream.ts";
 
 /** Pods per page of a list. */
@@ -153,14 +154,8 @@ export class PodWatch {
     if (facts.code === "unauthorized" && !this.#hasRenewed) {
       this.#hasRenewed = true;
       listener.noted("unauthorized");
-      try {
-        api.renew();
-        return 0;
-      } catch (cause) {
-        if (!(cause instanceof ApiError)) throw cause;
-        listener.failed(cause);
-        return this.#failedPause();
-      }
+      api.renew();
+      return 0;
     }
     this.#hasRenewed = false;
     if (facts.code === "malformed" || facts.code === "too_large") {
@@ -308,7 +303,7 @@ export class PodWatch {
 
   get #selector(): string {
     const { selector } = this.#settings;
-    return selector === null ? ENABLED_SELECTOR : `${ENABLED_SELECTOR},${selector}`;
+    return selector === null ? LABELLED_SELECTOR : `${LABELLED_SELECTOR},${selector}`;
   }
 
   #path(query: Readonly<Record<string, string>>): string {

@@ -1,0 +1,130 @@
+/**
+ * A file that a daemon keeps for its next start: written whole or not at all, one writing after the other.
+ *
+ *   write(text) ─▶ behind the writing before it ─▶ name.new ─▶ fsync ─▶ rename ─▶ fsync of the folder
+ *
+ * Invariants
+ *  K1  The name leads to a whole file at every moment: the former one, or the new one.
+ *  K2  Two writings never overlap, whoever asks for them; the one that was asked for last is the one that stays.
+ *  K3  Folders are made for this user alone (0700), files too (0600): they say where engines are.
+ *  K4  A folder is made one level after the other. A recursive mkdir of Node turns without end below /proc.
+ */
+
+import { constants } from "node:fs";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+
+/** One file. */
+export class KeptFile {
+  readonly path: string;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @param path - of the file; its folder is made when it is not there. */
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /**
+   * Reads it, without waiting for whoever might write into a pipe: that reads as empty.
+   *
+   * @returns null when there is none.
+   * @throws the system's error.
+   */
+  async read(): Promise<string | null> {
+    try {
+      const flag = constants.O_RDONLY | constants.O_NONBLOCK;
+      return await readFile(this.path, { encoding: "utf8", flag });
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Finds out whether it can be written, without changing it.
+   *
+   * @throws the system's error.
+   */
+  async check(): Promise<void> {
+    await this.#inTurn(async () => {
+      await makeFolder(dirname(this.path));
+      await onDisk(`${this.path}.new`, "w", () => Promise.resolve());
+      await rm(`${this.path}.new`);
+    });
+  }
+
+  /**
+   * Replaces it (K1, K2).
+   *
+   * @param text - all of it.
+   * @throws the system's error; what was there is there still.
+   */
+  async write(text: string): Promise<void> {
+    const temporary = `${this.path}.new`;
+    await this.#inTurn(async () => {
+      await makeFolder(dirname(this.path));
+      await onDisk(temporary, "w", async (file) => {
+        // The mode of a file that was there already is not that of `open`.
+        await file.chmod(FILE_MODE);
+        await file.writeFile(text);
+      });
+      await rename(temporary, this.path);
+      // Or the new name may be lost with the power.
+      await onDisk(dirname(this.path), "r", () => Promise.resolve());
+    });
+  }
+
+  /**
+   * Gives it another name.
+   *
+   * @param path - the new one.
+   * @throws the system's error.
+   */
+  async moveTo(path: string): Promise<void> {
+    await this.#inTurn(() => rename(this.path, path));
+  }
+
+  #inTurn(use: () => Promise<void>): Promise<void> {
+    const turn = this.#last.then(use);
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+/** K3, K4. */
+async function makeFolder(path: string): Promise<void> {
+  const folder = resolve(path);
+  try {
+    await mkdir(folder, { mode: FOLDER_MODE });
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") return;
+    const above = dirname(folder);
+    if (codeOf(error) !== "ENOENT" || above === folder) throw error;
+    await makeFolder(above);
+    // Below /proc a folder that cannot be made is said not to be there.
+    await mkdir(folder, { mode: FOLDER_MODE }).catch((again: unknown) => {
+      if (codeOf(again) !== "EEXIST") throw again;
+    });
+  }
+}
+
+async function onDisk(
+  path: string,
+  flags: string,
+  use: (file: Awaited<ReturnType<typeof open>>) => Promise<void>,
+): Promise<void> {
+  const file = await open(path, flags, FILE_MODE);
+  try {
+    await use(file);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "";
+}
