@@ -128,7 +128,7 @@ export default {
     },
     {
       name: "kubernetes-client-is-loaded-only-when-on",
-      comment: "Half a second and 30 MB for whoever has no cluster.",
+      comment: "It costs half a second and 30 MB without a cluster.",
       severity: "error",
       from: { path: "^(apps|packages)/" },
       to: {

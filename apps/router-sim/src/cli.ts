@@ -179,7 +179,7 @@ function replayCommand(signal: AbortSignal, end: (exitCode: number) => void): Co
     .option("--blocks <n>", "device KV blocks per engine", number(1, BLOCKS_MAX), 24_576)
     .option("--host-blocks <n>", "host KV blocks per engine", number(0, BLOCKS_MAX), 0)
     .option("--block-size <n>", "tokens per KV block", number(1, BLOCK_SIZE_MAX), 16)
-    .option("--slowness <x>", "factor on the engines' modelled times", number(0.01, 1_000, "number"), 1)
+    .option("--slowness <x>", "factor on the engines' modeled times", number(0.01, 1_000, "number"), 1)
     .addOption(
       new Option("--dialect <name>", "engine version whose events are spoken").choices(Object.keys(DIALECTS)),
     )
@@ -188,7 +188,7 @@ function replayCommand(signal: AbortSignal, end: (exitCode: number) => void): Co
       "messages of replay history per engine (default: 10000)",
       number(1, BLOCKS_MAX),
     )
-    .option("--speedup <x>", "modelled seconds per second", number(0.1, SPEEDUP_MAX, "number"), 30)
+    .option("--speedup <x>", "modeled seconds per second", number(0.1, SPEEDUP_MAX, "number"), 30)
     .option("--seed <n>", "seeds the workload, policies and faults", number(0, U32_MAX), 1)
     .option("--json <file>", "write the whole report there")
     .option("--daemon <path>", "the daemon's main.js", DEFAULT_DAEMON_PATH)
@@ -200,8 +200,8 @@ function replayCommand(signal: AbortSignal, end: (exitCode: number) => void): Co
 }
 
 const REPLAY_EXAMPLES = `
-A fault's VALUE may be followed by @PERCENT, the share of the workload at which it strikes (e.g. 2@50). After each fault
-the recovery is timed, the fleet is paused, and the index is audited; then the run goes on.
+A fault's VALUE may be followed by @PERCENT, the share of the workload at which it strikes (for example 2@50). After each fault
+the recovery is timed, the fleet is paused, and the index is audited; then the run continues.
 
 Examples:
   router-sim replay --generate requests=600,minutes=10,scale=0.25 --engines 4 --policy random,kvsync

@@ -62,7 +62,7 @@ export async function runDemo(options: DemoOptions, console: Console, signal: Ab
   );
   console.line(
     failures.length === 0
-      ? "\nAll audits agree: what the daemon says is what the engines hold."
+      ? "\nAll audits agree: the daemon's index equals the engines' contents."
       : `\nNot as it should be:\n${failures.map((failure) => `  ${failure}`).join("\n")}`,
   );
   if (!options.once) await stayUp(options, console, signal);
@@ -77,7 +77,7 @@ After each run the daemon's whole index is compared with what the engines really
 `;
 
 const TROUBLE = `
-The same again with trouble: 5 % of all messages are lost, two engines restart empty, the daemon is killed and started anew.
+The same again with trouble: 5 % of all messages are lost, two engines restart empty, the daemon is killed and started again.
 `;
 
 function replayOptions({ seed, daemonPath, daemonLogPath }: DemoOptions): ReplayOptions {
@@ -116,7 +116,7 @@ function comparison(blind: RunReport, informed: RunReport): string {
   return [
     `Routed blindly, the engines had ${percent(blind.blockHitRate)} of all prompt blocks cached already; routed by prefix match,`,
     `${percent(informed.blockHitRate)}, which is ${percent(informed.oracleShare)} of what perfect knowledge would have given.`,
-    `The median (modelled) wait for the first token went from ${wait(blind)} to ${wait(informed)}. A lookup took ` +
+    `The median (modeled) wait for the first token went from ${wait(blind)} to ${wait(informed)}. A lookup took ` +
       `${(informed.lookupMs?.p50 ?? 0).toFixed(2)} ms (p50).`,
   ].join("\n");
 }
@@ -124,7 +124,7 @@ function comparison(blind: RunReport, informed: RunReport): string {
 function afterTrouble(run: RunReport): string {
   const fallbacks = Object.values(run.routedWithoutAdvice).reduce((sum, count) => sum + count, 0);
   return (
-    `${run.messagesDropped} messages were lost on the way, ${run.gaps} gaps were found and ` +
+    `${run.messagesDropped} messages were lost in transit, ${run.gaps} gaps were found and ` +
     `${run.replays.completed} replays filled them. ${fallbacks} requests were routed without advice while the daemon was away.`
   );
 }

@@ -153,10 +153,10 @@ test.each([
     `Bearer ${READ}x`,
     401,
     "unknown_token",
-    "nobody here has this token; it may have been replaced",
+    "no caller has this token; it may have been replaced",
     'error="invalid_token"',
   ],
-  [`Bearer ${"x".repeat(4000)}`, 401, "unknown_token", "nobody here has this token", 'error="invalid_token"'],
+  [`Bearer ${"x".repeat(4000)}`, 401, "unknown_token", "no caller has this token", 'error="invalid_token"'],
 ])("with the header %j a caller reads %i %s", async (authorization, status, code, detail, challenge) => {
   const headers = authorization === undefined ? {} : { authorization };
   const response = await guarded.app.inject({ url: "/api/v1/engines", headers });

@@ -186,7 +186,7 @@ test.each([
     { model: "test/model", token_ids: [], add_special_tokens: true },
     422,
     "contradictory_fields",
-    "beside prompt",
+    "with prompt",
   ],
   [{ model: "test/model", messages: [] }, 400, "malformed_body", "messages: expected a list of 1-"],
   [{ model: "test/model", messages: [{ content: "a" }] }, 400, "malformed_body", "messages.0.role"],

@@ -135,7 +135,7 @@ test("every status that a problem can have is listed with its codes, and none is
     "431",
     "500",
   ]);
-  expect(responses?.["404"]?.description).toBe("unknown_model: No engine serves this model.");
+  expect(responses?.["404"]?.description).toBe("unknown_model: Unknown model.");
   for (const part of partsOf(paths)) expect(part).not.toHaveProperty("default.content");
 });
 

@@ -201,7 +201,7 @@ test.each<[string, Partial<PodTarget>, "events" | "replay", RegExp]>([
     "events",
     /misspelt: model.aibrix.ai\/kv-events-port: "many" is not usable; expected an integer/,
   ],
-  ["without-replay", {}, "replay", /its annotations say that it has no replay socket$/],
+  ["without-replay", {}, "replay", /by its annotations it has no replay socket$/],
   ["engine-0", { dpRank: 3 }, "events", /it has no DP rank 3; its annotations name 1$/],
   ["engine-0", { context: "there" }, "events", /no context "there" in the configuration; it has here$/],
   ["engine-0", { kubeconfig: "/nowhere/config" }, "events", /ENOENT.*\/nowhere\/config/],

@@ -102,5 +102,5 @@ test("without it the other rank's messages are refused by name, once in the log,
   expect(await matchedBy(1)).toEqual([]);
   const told = running.log.filter(({ event }) => event === "ranks_share_socket");
   expect(told).toHaveLength(1);
-  expect(told[0]?.message).toMatch(/DP rank 0 is followed.*set shared_socket: true and dp_size/);
+  expect(told[0]?.message).toMatch(/DP rank 0 is followed.*Set shared_socket: true and dp_size/);
 });

@@ -108,7 +108,7 @@ test("a renewed certificate is served without a restart; one that does not fit i
   );
   expect(refused).toMatchObject({ level: "error", facts: { file: "tls" } });
   expect(refused.message).toContain("tls.crt");
-  expect(refused.message).toContain("what was read before stays in use");
+  expect(refused.message).toContain("the last good content stays in use");
   expect(await ask(running.port)).toBe("HTTP/1.1 200 OK first");
   expect(await running.metrics()).toContain('aibrix_kv_security_file_usable{file="tls"} 0');
   writeFileSync(path("tls.key"), second.key);
@@ -193,7 +193,7 @@ test.each([
   ],
   [
     ["--tls-client-ca-file", "CA"],
-    /^settings: tls\.cert_file: is missing; expected a certificate beside tls\.client_ca_file/,
+    /^settings: tls\.cert_file: is missing; expected a certificate with tls\.client_ca_file/,
   ],
   [
     ["--tls-cert-file", "KEY", "--tls-key-file", "KEY"],
@@ -221,12 +221,12 @@ test.each([
   ],
   [
     ["--host", "0.0.0.0"],
-    /^settings: security\.tokens_file: is missing; expected a file of tokens, since http\.host 0\.0\.0\.0 can be reached from other machines; or http\.host 127\.0\.0\.1; or, where something in front of the daemon authenticates callers, security\.trust_every_caller_on_the_network true$/,
+    /^settings: security\.tokens_file: is missing; expected a file of tokens, because http\.host 0\.0\.0\.0 can be reached from other machines\. Alternatives: http\.host 127\.0\.0\.1, or security\.trust_every_caller_on_the_network true where a proxy authenticates callers$/,
   ],
   [["--host", "kvsync.internal"], /can be reached from other machines/],
   [
     ["--security-tokens-file", "CERT", "--security-trust-every-caller-on-the-network", "true"],
-    /trust_every_caller_on_the_network: true is not usable; expected false beside security\.tokens_file/,
+    /trust_every_caller_on_the_network: true is not usable; expected false with security\.tokens_file/,
   ],
   [
     ["--security-registration-ranges", "10.0.0.0/33"],

@@ -72,7 +72,7 @@ export class BlockPool {
   /** Takes the block unused for longest, evicting its name. There must be a free one (`freeCount`). */
   allocate(): number {
     const id = this.#free.shift();
-    assert(id >= 0, "a block is allocated only when one is free");
+    assert(id >= 0, "a block is allocated only when a free block exists");
     if (this.#named[id] === 1) {
       this.#onEvicted(id);
       this.#copies.remove(id);

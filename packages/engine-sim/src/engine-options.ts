@@ -104,7 +104,7 @@ export function engineCommand(run: (options: EngineOptions) => Promise<void>): C
     .option("--buffer-steps <count>", "batches of replay history (default: 10000)", number)
     .option("--load <rate>", "requests per second that the engine gives itself; 0 for none", number, 0)
     .option("--load-prompt-tokens <count>", "prompt length of these", number, 2048)
-    .option("--speed <factor>", "modelled seconds per real second", number, 1)
+    .option("--speed <factor>", "modeled seconds per real second", number, 1)
     .option("--seed <number>", "seed of load and faults", number, 1)
     .showHelpAfterError("--help lists all options.")
     .exitOverride()

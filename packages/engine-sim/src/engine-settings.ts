@@ -103,9 +103,9 @@ function checkVoice(settings: ResolvedEngineSettings, voice: DialectVoice): void
   if (settings.hashForm === "bytes" && !voice.digestHashes)
     throw invalid("hashForm", settings.hashForm, `"int": ${dialect} has no digests on the wire`);
   if (settings.loraNames.length > 0 && !voice.adapters)
-    throw invalid("loraNames", settings.loraNames.join(","), `none: ${dialect} does not tell of adapters`);
+    throw invalid("loraNames", settings.loraNames.join(","), `none: ${dialect} does not announce adapters`);
   if (settings.hostBlockCount > 0 && voice.media.host === null)
-    throw invalid("hostBlockCount", settings.hostBlockCount, `0: ${dialect} does not tell of a host tier`);
+    throw invalid("hostBlockCount", settings.hostBlockCount, `0: ${dialect} does not announce a host tier`);
   if (settings.reportMode === "full" && !(voice.family === "vllm" && voice.maps))
     throw invalid("reportMode", settings.reportMode, `"delta": ${dialect} has no report mode`);
   if (!settings.hostSelfDescribing && voice.family === "sglang")
@@ -114,7 +114,7 @@ function checkVoice(settings: ResolvedEngineSettings, voice: DialectVoice): void
     throw invalid(
       "slidingWindowTokens",
       settings.slidingWindowTokens,
-      `0: ${dialect} does not tell of groups`,
+      `0: ${dialect} does not announce groups`,
     );
 }
 

@@ -310,7 +310,7 @@ export class SimulatedEngine {
     if (!this.voice.extraKeys && !this.voice.salts)
       throw new EngineError(
         { code: "unsupported_by_dialect", feature: "cacheSalt", dialect: this.settings.dialect },
-        `${this.settings.dialect} does not tell of salts, so that salted blocks would pass for unsalted ones`,
+        `${this.settings.dialect} does not announce salts, so salted blocks would pass for unsalted ones`,
       );
     if (salt.length === 0 || Buffer.byteLength(salt) > KEY_BYTES_MAX)
       throw new EngineError(

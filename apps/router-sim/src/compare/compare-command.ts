@@ -51,8 +51,8 @@ interface CompareFlags {
 export function compareCommand(signal: AbortSignal, args: readonly string[]): Command {
   const command = new Command("compare")
     .description(
-      "Simulates policies side by side: every workload with every fleet, event delay, policy and seed; " +
-        "means with confidence intervals, as a table, JSON and one HTML page.",
+      "Compares policies in simulation: every workload with every fleet, event delay, policy and seed. " +
+        "Prints means with confidence intervals, as a table, JSON and one HTML page.",
     )
     .requiredOption("--workload <workload>", `${WORKLOAD_HELP}; may be given several times`, collectWorkload)
     .option(
@@ -69,11 +69,11 @@ export function compareCommand(signal: AbortSignal, args: readonly string[]): Co
     )
     .option(
       "--event-delay-ms <delays>",
-      "comma-separated delays from the end of an engine's step until the index knows",
+      "comma-separated delays from the end of an engine's step until the index has it",
       listParser(0, DELAY_MS_MAX, "number"),
       [0],
     )
-    .option("--event-loss-percent <x>", "event messages lost on the way", numberParser(0, 100, "number"), 0)
+    .option("--event-loss-percent <x>", "event messages lost in transit", numberParser(0, 100, "number"), 0)
     .option("--seeds <list>", "seeds: 1-5, or 1,7,9", parseSeeds, [1, 2, 3, 4, 5]);
   engineOptions(command)
     .option(
@@ -114,7 +114,7 @@ function engineOptions(command: Command): Command {
     )
     .option(
       "--blocks <n>",
-      "device KV blocks per engine (default: what the machine has room for)",
+      "device KV blocks per engine (default: the machine's room)",
       numberParser(1, BLOCKS_MAX),
     )
     .option("--host-blocks <n>", "host KV blocks per engine", numberParser(0, BLOCKS_MAX), 0)

@@ -116,7 +116,7 @@ function hitRateChart({ policies }: ComparisonCase): string {
       ),
       lines,
     ),
-    "Of the requests admitted in each interval, all seeds together.",
+    "Requests admitted in each interval, all seeds together.",
   );
 }
 
@@ -182,7 +182,7 @@ function lagChart({ policies, eventDelaySeconds }: ComparisonCase): string {
       { label: "oldest missing event, ms", scale: "linear", domain: [0, most], format: whole },
       [{ policy: ours.policy, points: timeline({ intervalSeconds, rows: milliseconds }) }],
     ),
-    "The age of the oldest event that the index did not have yet when a request was routed; greatest of each interval and of the seeds.",
+    "Age of the oldest event that was not in the index when a request was routed. The maximum of each interval and of the seeds.",
   );
 }
 

@@ -49,8 +49,8 @@ export function comparisonMarkdown(figures: ComparisonFigures): string {
       ...(ceiling === undefined
         ? []
         : [
-            `One LRU cache with the memory of all engines would hit ${formatMetric(ceiling.hitShare, "percent")} of prompt blocks, ` +
-              "counted in the workload's blocks, the last of a prompt included (engines count full blocks of theirs, and may hit a little more).",
+            `One LRU cache with the memory of all engines would hit ${formatMetric(ceiling.hitShare, "percent")} of prompt blocks. ` +
+              "These are the workload's blocks, the last of a prompt included. Engines count their own full blocks and may hit a little more.",
             "",
           ]),
       ...caseTable(one),
@@ -66,8 +66,8 @@ function verdicts(cases: readonly FiguresCase[]): string[] {
   return [
     `## ${REFERENCE_POLICY} against the others`,
     "",
-    `Change of the p90 time to first token with ${REFERENCE_POLICY} instead, then of the hit rate in percentage points; ▲ better, ▼ worse, ` +
-      "= too small or too uncertain to tell.",
+    `Change of the p90 time to first token with ${REFERENCE_POLICY} instead, then of the hit rate in percentage points. ` +
+      "Marks: ▲ better, ▼ worse, = too small or too uncertain for a verdict.",
     "",
     row(["case", ...others]),
     row(["---", ...others.map(() => "---:")]),

@@ -74,7 +74,7 @@ export class OraclePolicy implements RoutingPolicy {
 
   /** Simulated fleets do not change. */
   leave(position: number): never {
-    throw new Error(`worker ${position} left: the oracle knows fleets that do not change`);
+    throw new Error(`worker ${position} left: the oracle supports only fleets that do not change`);
   }
 
   /** See RoutingPolicy. Ranks one worker: a simulation asks for no more. */

@@ -99,7 +99,7 @@ function wrong(kind: FaultKind, actual: string): FaultPlanError {
   const expected =
     kind === "kill_daemon"
       ? "nothing, or the percent of the workload at which it strikes"
-      : `${value}, then optionally @ and the percent of the workload at which it strikes, e.g. ${min}@50`;
+      : `${value}, then optionally @ and the percent of the workload at which it strikes, for example ${min}@50`;
   return new FaultPlanError(
     { code: "fault_description_wrong", option, actual, expected },
     `${option}: got "${actual}", expected ${expected}`,

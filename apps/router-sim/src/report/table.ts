@@ -35,7 +35,7 @@ const ROWS: readonly Row[] = [
   ["stream faults", (run) => counts(run.streamFaults) || "0"],
   ["stream drops", (run) => counts(run.streamDrops) || "0"],
   ["streams by trust", (run) => counts(run.trust)],
-  ["time: real / modelled / slip", (run) => times(run)],
+  ["time: real / modeled / slip", (run) => times(run)],
   [
     "audit: held / dumped",
     ({ audit }) => `${whole(audit.heldCount)} / ${whole(audit.dumpedCount)} (${coverage(audit)})`,

@@ -77,7 +77,7 @@ export function simulateCommand(write: (line: string) => void): Command {
     .option("--block-size <n>", "tokens per KV block (default: 16)", numberParser(8, U32_MAX))
     .option(
       "--blocks <n>",
-      "device KV blocks per engine (default: what the model leaves room for)",
+      "device KV blocks per engine (default: the room that the model leaves)",
       numberParser(1, BLOCKS_MAX),
     )
     .option("--host-blocks <n>", "host KV blocks per engine", numberParser(0, BLOCKS_MAX), 0)
@@ -89,7 +89,7 @@ export function simulateCommand(write: (line: string) => void): Command {
     .option("--json <file>", "write the results there")
     .option(
       "--requests-csv <file>",
-      "write a line per request there; of several policies, one file each: name.policy.csv",
+      "write a line per request there; with several policies, one file each: name.policy.csv",
     )
     .addHelpText("after", EXAMPLES)
     .action(async (flags: SimulateFlags) => {

@@ -45,7 +45,7 @@ const SINGLE_TURN = { turns: 1, nextTokens: { mean: 1, cv: 0 }, gapSeconds: { me
 /** Every generated kind of sessions by name. */
 export const SESSION_KINDS = {
   chat: {
-    about: "multi-turn chat: one system prompt for all, five turns that repeat what was said",
+    about: "multi-turn chat: one system prompt for all, five turns that repeat the earlier ones",
     sharedBeginnings: { count: 1, exponent: 0, tokens: { mean: 1_024, cv: 0 }, sessionShare: 1 },
     turns: 5,
     firstTokens: { mean: 300, cv: 1.2 },

@@ -163,7 +163,7 @@ export function describeWorkload({ origin }: WorkloadSource): string {
 
 /** What options say about the text that they take. */
 export const WORKLOAD_HELP =
-  `a Mooncake trace's path, conversation, or one of ${SESSION_KIND_NAMES.join(", ")}; then, after commas, ` +
+  `a Mooncake trace's path, conversation, or one of ${SESSION_KIND_NAMES.join(", ")}. Settings follow after commas: ` +
   "requests=N, rate=PER_SECOND, arrival-cv=X (above 1: bursts), minutes=M and scale=S (conversation), " +
   "speedup=X, jitter=SECONDS, duplicate=N, length=2^k, lora=ADAPTERS";
 

@@ -31,7 +31,7 @@ describe("the check of a workload", () => {
 
   it("counts the requests and looks at the block's size", () => {
     const empty = { name: "test", requestCount: 1, blockTokens: 16, requests: () => [] };
-    expect(workloadFlaw(empty)).toBe("0 requests, not 1 as it says");
+    expect(workloadFlaw(empty)).toBe("0 requests, not the 1 that it declares");
     expect(workloadFlaw({ ...empty, blockTokens: 24 })).toMatch(/24, not a power of two/);
   });
 });

@@ -65,7 +65,7 @@ export function workloadFlaw(workload: Workload): string | null {
     previousMs = request.arrivalMs;
     position++;
   }
-  return position === requestCount ? null : `${position} requests, not ${requestCount} as it says`;
+  return position === requestCount ? null : `${position} requests, not the ${requestCount} that it declares`;
 }
 
 function requestFlaw(request: WorkloadRequest, blockTokens: number, previousMs: number): string | null {

@@ -34,7 +34,8 @@ export const DEFAULT_TENANT = "default";
 const TEXT_MAX = 1024;
 const DP_RANK_MAX = DP_RANKS_MAX - 1;
 const TOKEN_MAX = 0xffff_ffff;
-const NAMED = "The model as model, modelname or model_name; which of them tells the form of the answer.";
+const NAMED =
+  "The model as model, modelname or model_name; the field that is used selects the form of the answer.";
 
 const text = z.string("a text").max(TEXT_MAX, `at most ${TEXT_MAX} characters`);
 const required = text.min(1, "a text of at least one character");
@@ -49,9 +50,9 @@ const BLOCK_SIZE_MAX = 999_999_999;
 const BLOCK_SIZE = `tokens per block, from 1 to ${BLOCK_SIZE_MAX}`;
 const size = z.int(BLOCK_SIZE).min(1, BLOCK_SIZE).max(BLOCK_SIZE_MAX, BLOCK_SIZE);
 const names = {
-  model: required.optional().describe("Model name, as Mooncake's queries say it."),
-  modelname: required.optional().describe("Model name, as Mooncake's registrations say it."),
-  model_name: required.optional().describe("Model name, as Dynamo says it."),
+  model: required.optional().describe("Model name, as in Mooncake's queries."),
+  modelname: required.optional().describe("Model name, as in Mooncake's registrations."),
+  model_name: required.optional().describe("Model name, as in Dynamo."),
 };
 const group = {
   lora_name: text.nullish(),

@@ -100,7 +100,7 @@ const fields = z.strictObject({
     .boolean("true or false")
     .default(false)
     .describe(
-      "All dp_size ranks publish through endpoint, told apart by data_parallel_rank in their batches.",
+      "All dp_size ranks publish through endpoint, distinguished by data_parallel_rank in their batches.",
     ),
   bind: z
     .boolean("true or false")
@@ -245,7 +245,7 @@ function whyNotBindable(
   ranks: readonly EngineRank[],
 ): { readonly field: "bind" | "endpoint"; readonly why: string } | null {
   if (isShared)
-    return { field: "bind", why: "false beside shared_socket: each rank connects to a port of its own" };
+    return { field: "bind", why: "false with shared_socket: each rank connects to a port of its own" };
   if (ranks.every(({ endpoint: events }) => isBindable(events))) return null;
   return {
     field: "endpoint",

@@ -142,7 +142,7 @@ function discoveryCheck({ discovery }: CheckSources): HealthCheck {
       const details = Object.fromEntries(sources.map(({ source, state }) => [source, state]));
       if (failures.length > 0) return { status: "degraded", message: failures.join("; "), details };
       if (starting.length > 0)
-        return { status: "degraded", message: `not heard from yet: ${starting.join(", ")}`, details };
+        return { status: "degraded", message: `no answer yet from: ${starting.join(", ")}`, details };
       return { status: "healthy", message: "every source of engines is up to date", details };
     },
   };

@@ -73,7 +73,7 @@ export class ProblemFilter implements ExceptionFilter {
       message: "a request failed",
       facts: { route: routeOf(request), ...errorFacts(exception) },
     });
-    return problem("internal_error", "the request failed; the log says why");
+    return problem("internal_error", "the request failed; the log has the reason");
   }
 }
 

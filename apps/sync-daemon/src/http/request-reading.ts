@@ -81,7 +81,7 @@ function unreadable(code: string): ProblemDocument {
         expected: "at most 16 KiB of them",
       });
     default:
-      return problem("bad_request", "what came is no HTTP request", {
+      return problem("bad_request", "malformed HTTP request", {
         expected: "HTTP/1.1, with one length of the body, over TLS where it is served so",
       });
   }

@@ -302,7 +302,7 @@ export class IngestPool implements RankFollower {
     log({
       level: "info",
       event: "stream_moved",
-      message: "a less busy ingest worker goes on with a stream",
+      message: "a stream moves to a less busy ingest worker",
       facts,
     });
   }

@@ -164,31 +164,26 @@ export class StreamWatch implements SyncListener {
 
   #setAside(): void {
     this.#isSetAside = true;
-    const message = `an engine stores in more than ${RANK_BLOCK_SIZES_MAX} block sizes and is set aside: lookups find nothing of it until it clears its cache or restarts; check its configuration`;
+    const message = `an engine stores in more than ${RANK_BLOCK_SIZES_MAX} block sizes and is set aside. Lookups find none of its blocks until it clears its cache or restarts. Check its configuration`;
     this.#say("warn", "engine_set_aside", message, { sequence_number: this.#sequenceNumber() });
   }
 
   /** The engine has a KV-cache group of a kind that no rule is known for. */
   unknownKind(kind: string): void {
     const message =
-      "an engine has a KV-cache group of an unknown kind, or without its size: a match needs all of its blocks, and the rank is partial";
+      "an engine has a KV-cache group of an unknown kind or without its size. A match needs all of its blocks, and the rank is partial";
     this.#say("warn", "unknown_cache_kind", message, { kind: kind.slice(0, KIND_CHARACTERS_MAX) });
   }
 
   /** The publisher is another one than before. */
   restarted(): void {
     this.#isSetAside = false;
-    this.#say(
-      "info",
-      "engine_restarted",
-      "an engine's publisher has begun anew; its blocks were cleared",
-      {},
-    );
+    this.#say("info", "engine_restarted", "an engine's publisher has restarted; its blocks were cleared", {});
   }
 
   /** History is gone for good. */
   historyLost(fromSequenceNumber: number): void {
-    const message = "an engine's history does not reach back far enough; what it held before is unknown";
+    const message = "an engine's history does not reach back far enough; its earlier blocks are unknown";
     this.#say("warn", "history_lost", message, { from_sequence_number: fromSequenceNumber });
   }
 

@@ -1,5 +1,5 @@
 /**
- * Changes the log's level while the daemon runs, for good or for a while: who looks for something at level 4 and is called away must not
+ * Changes the log's level while the daemon runs, permanently or for a time: who looks for something at level 4 and is called away must not
  * leave it there.
  */
 

@@ -34,7 +34,7 @@ const TOKEN_SCHEME = {
     "A token of the daemon's file of tokens. The scope that a route needs stands with it; admin includes read. A daemon without such a file asks for none.",
 } as const;
 const TAGS = [
-  { name: "lookups", description: "Who holds how much of a prompt: for gateways." },
+  { name: "lookups", description: "Lookups for gateways: the blocks of a prompt that each worker holds." },
   { name: "engines", description: "Which engines are followed." },
   { name: "operations", description: "Health, metrics, dumps, snapshots, the log's level." },
   { name: "community", description: "The API of Mooncake's Conductor and Dynamo's standalone indexer." },
@@ -62,7 +62,7 @@ const problemDocument = z
   })
   .meta({
     id: "Problem",
-    description: "RFC 9457 problem document; facts of the error stand beside the standard members.",
+    description: "RFC 9457 problem document; facts of the error are further members.",
   });
 
 /**

@@ -40,12 +40,12 @@ const cacheGroup = z
     rule: z
       .enum(Object.keys(GROUP_RULES) as [GroupRule])
       .describe(
-        "Blocks that a match needs: all (`run`), those of the window before its end (`window`), its last (`last`), or those of the chunk that it ends in (`chunk`).",
+        "Blocks that a match needs: all (`run`), the window before its end (`window`), its last (`last`), or the chunk of its end (`chunk`).",
       ),
     window_tokens: count.nullable().describe("Tokens of the window or chunk; null for other rules."),
     block_size: count.describe("Tokens of a block."),
   })
-  .meta({ id: "CacheGroup", description: "What an engine keeps of a prompt for one kind of its layers." });
+  .meta({ id: "CacheGroup", description: "The part of a prompt that an engine keeps for one kind of its layers." });
 
 const replays = z
   .strictObject({
@@ -77,7 +77,7 @@ const rankReport = z
       .nullable()
       .describe("The first message that what the index holds of the rank comes from."),
     last_event_age_seconds: z.number().nullable(),
-    blocks_held: count.describe("In the index, each counted once, whatever the tiers."),
+    blocks_held: count.describe("In the index, each counted once, also when it is on several tiers."),
     groups: z
       .array(cacheGroup)
       .max(1 + GROUPS_PER_RANK_MAX)
@@ -170,7 +170,7 @@ export const engineList = z
     refused_total: count,
     refused: z.array(refusalReport).describe("The first 256."),
   })
-  .meta({ id: "EngineList", description: "What is followed, what wants it, and what is not followed." });
+  .meta({ id: "EngineList", description: "Engines that are followed, their sources, and engines that are refused." });
 
 /** What `POST /api/v1/engines` answers. */
 export const registeredEngine = z

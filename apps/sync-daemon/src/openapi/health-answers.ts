@@ -50,7 +50,7 @@ export const readiness = z
         config_file: z.string().nullable(),
         settings_from: z.array(z.string()).describe("Sources of settings outside the file."),
       })
-      .meta({ id: "Process", description: "What runs, and how it was started." })
+      .meta({ id: "Process", description: "The running program and its start." })
       .optional()
       .describe("With verbose."),
   })

@@ -96,7 +96,8 @@ export const OPERATIONS: readonly Operation[] = [
     id: "match",
     access: "read",
     tag: "lookups",
-    summary: "Who holds how many leading blocks of a prompt. The query parameters are for binary bodies.",
+    summary:
+      "The leading blocks of a prompt that each worker holds. The query parameters are for binary bodies.",
     query: binaryParameters.partial(),
     bodies: [
       { schema: matchRequest },
@@ -115,7 +116,7 @@ export const OPERATIONS: readonly Operation[] = [
     query: z.strictObject({ model: z.string().min(1) }),
     answers: {
       200: octets(
-        "A line of JSON, then records of 24 bytes as it describes them. The header x-kvsync-applied-before says how many messages were applied before.",
+        "A line of JSON, then records of 24 bytes as that line describes. The header x-kvsync-applied-before has the number of messages applied before.",
       ),
     },
     problems: ["malformed_body", "unknown_model"],
@@ -126,8 +127,7 @@ export const OPERATIONS: readonly Operation[] = [
     id: "listEngines",
     access: "read",
     tag: "engines",
-    summary:
-      "Engines and how each of their streams is doing; sources of engines, and what they want in vain.",
+    summary: "Engines and the state of their streams; sources of engines, and the entries that are refused.",
     answers: { 200: { schema: engineList } },
     problems: [],
   },
@@ -280,8 +280,7 @@ export const OPERATIONS: readonly Operation[] = [
     id: "syncHealth",
     access: "monitoring",
     tag: "operations",
-    summary:
-      "How well each model's engines are followed; 503 when one is silent and could not be verified as idle.",
+    summary: "State of each model's engines; 503 when an engine is silent and could not be verified as idle.",
     answers: { 200: { schema: syncHealthReport }, 503: { schema: syncHealthReport } },
     problems: [],
   },
@@ -311,7 +310,7 @@ export const OPERATIONS: readonly Operation[] = [
     id: "setLogLevel",
     access: "admin",
     tag: "operations",
-    summary: "Changes how much is logged, in all threads, for good or for a while.",
+    summary: "Changes how much is logged, in all threads, permanently or for a time.",
     bodies: [{ schema: logLevelBody.meta({ id: "LogLevelChange" }) }],
     answers: { 200: { schema: logLevelState } },
     problems: ["malformed_body"],

@@ -17,7 +17,8 @@ export const trustLevel = z.enum(TRUST_LEVELS).meta({
 /** Why a rank's trust is below exact. */
 export const trustReason = z.enum(TRUST_REASON_NAMES as readonly [TrustReason]).meta({
   id: "TrustReason",
-  description: "Why the trust is below exact: docs/generated/trust.md says what each means and what ends it.",
+  description:
+    "Why the trust is below exact: docs/generated/trust.md has its meaning and the event that ends it.",
 });
 /** Since when a rank's trust and its reason are what they are. */
 export const trustSince = z.iso
@@ -78,9 +79,11 @@ export const matchAnswer = z
     block_size: count
       .nullable()
       .describe(
-        "Null while nothing was stored that could tell, and when block_sizes has several and none was asked for.",
+        "It is null when no block is stored, and when block_sizes has several sizes and the request named none.",
       ),
-    block_sizes: z.array(count).describe("Looked in, ascending; each match says its own."),
+    block_sizes: z
+      .array(count)
+      .describe("The block sizes that were tried, ascending; each match has its own."),
     blocks: count
       .nullable()
       .describe(
@@ -103,7 +106,7 @@ export const matchAnswer = z
   })
   .meta({
     id: "MatchAnswer",
-    description: "Who holds how much of a prompt, and how far that can be trusted.",
+    description: "The blocks of a prompt that each worker holds, and the trust of this answer.",
   });
 
 /** The answer to a lookup; keys as they are in JSON. */

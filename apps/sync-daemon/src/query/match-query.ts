@@ -125,7 +125,7 @@ export const jsonBody = z.strictObject(
       .array(mediaItem, MEDIA_EXPECTED)
       .max(MEDIA_MAX, MEDIA_EXPECTED)
       .nullish()
-      .describe("Beside token_ids: the media that the placeholder tokens stand for."),
+      .describe("With token_ids: the media that the placeholder tokens stand for."),
     prefix_hashes: list
       .meta({
         type: "array",
@@ -138,7 +138,7 @@ export const jsonBody = z.strictObject(
       .array(name, "a list of worker ids")
       .max(WORKERS_MAX, `at most ${WORKERS_MAX} worker ids`)
       .nullish()
-      .describe("Only these; one that nobody knows counts as unknown."),
+      .describe("Only these; an unregistered worker counts as unknown."),
     top_k: positive.nullish().describe("Most matches in the answer."),
     include_unmatched: z.boolean("true or false").default(false).describe(INCLUDE_UNMATCHED),
   },
@@ -158,7 +158,7 @@ export const binaryParameters = z.strictObject({
   input: z
     .enum(["token_ids", "prefix_hashes"], "token_ids or prefix_hashes")
     .default("token_ids")
-    .describe("What the bytes are; token_ids unless told."),
+    .describe("Content of the bytes; token_ids by default."),
   block_size: digits.optional().describe(BLOCK_SIZE),
   workers: z
     .string(WORKER_LIST)
@@ -211,7 +211,7 @@ function mediaOf(
   const items = given ?? [];
   if (items.length === 0) return [];
   if (input !== "token_ids") {
-    const expected = "mm_features beside token_ids only: the engine's render answer has both";
+    const expected = "mm_features with token_ids only: the engine's render answer has both";
     throw contradictory([input, "mm_features"], expected);
   }
   const placed = items
@@ -352,7 +352,7 @@ function refuseStrayOptions(fields: z.output<typeof jsonBody>, input: (typeof IN
   const stray = CHAT_OPTIONS.find((option) => fields[option] !== undefined && input !== "messages");
   if (stray !== undefined) throw contradictory([input, stray], `${stray} beside messages only`);
   if (fields.add_special_tokens !== undefined && input !== "prompt" && input !== "messages") {
-    throw contradictory([input, "add_special_tokens"], "add_special_tokens beside prompt or messages only");
+    throw contradictory([input, "add_special_tokens"], "add_special_tokens with prompt or messages only");
   }
 }
 

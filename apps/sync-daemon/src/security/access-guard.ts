@@ -180,10 +180,7 @@ function bearerOf(request: FastifyRequest, tokens: TokenList, scope: TokenScope)
   }
   const bearer = tokens.bearerOf(token);
   if (bearer === null)
-    return new AccessError(
-      { code: "unknown_token" },
-      "nobody here has this token; it may have been replaced",
-    );
+    return new AccessError({ code: "unknown_token" }, "no caller has this token; it may have been replaced");
   if (scope === "admin" && bearer.scope !== "admin") {
     return new AccessError(
       { code: "insufficient_scope", scope, token_name: bearer.name },

@@ -4,7 +4,7 @@
  *   files ──watched──▶ tokens ─▶ AccessGuard
  *                 └──▶ certificate ─▶ the server's secure context, without a restart: connections that stand keep the old one
  *
- * A file that cannot be used keeps the daemon from starting. Changed into one that cannot be used while it runs, what was read before stays in use, and the
+ * A file that cannot be used keeps the daemon from starting. Changed into one that cannot be used while it runs, the last good content stays in use, and the
  * log, a metric and an alert say so.
  */
 
@@ -152,11 +152,11 @@ export class HttpSecurity {
     const facts = { host };
     if (this.#tokens === null) {
       const message =
-        "whoever reaches this address may read and change everything (security.trust_every_caller_on_the_network)";
+        "every caller that reaches this address may read and change everything (security.trust_every_caller_on_the_network)";
       log({ level: "warn", event: "every_caller_trusted", message, facts });
     } else if (this.#tls === null) {
       const message =
-        "tokens are sent in the clear: set tls.cert_file, or let something in front of the daemon serve HTTPS";
+        "tokens are sent without encryption: set tls.cert_file, or let something in front of the daemon serve HTTPS";
       log({ level: "warn", event: "tokens_without_tls", message, facts });
     }
   }
@@ -176,7 +176,7 @@ export class HttpSecurity {
         this.#tell(
           name,
           false,
-          `${paths.join(", ")}: ${messageOf(error)}; what was read before stays in use`,
+          `${paths.join(", ")}: ${messageOf(error)}; the last good content stays in use`,
         );
       },
     });

@@ -47,7 +47,7 @@ export const discoverySection = section({
     3600,
   ),
   state_directory: text(
-    "Folder of this daemon alone where engines registered over HTTP, and those found last among pods, are kept over a restart; unset for not at all.",
+    "Folder of this daemon only. Engines that were registered over HTTP or found among pods survive a restart there. Unset, they do not.",
     null,
   ),
   dns_servers: dnsServers,
@@ -60,14 +60,11 @@ export const discoverySection = section({
   kubernetes: section({
     enabled: flag("Find engines among the cluster's pods.", false),
     namespaces,
-    selector: text(
-      "Labels that pods need beside the one that enables, as a label selector; unset for none.",
-      null,
-    ),
+    selector: text("Further labels that pods need, as a label selector; unset for none.", null),
     kubeconfig: text("Kubeconfig file; unset for the pod's service account.", null),
     request_timeout_seconds: seconds("Longest wait for the API server to begin an answer.", 15, 0.1, 300),
     watch_seconds: seconds("How long one watch is kept open, at least; at most twice this.", 240, 1, 1800),
-    resync_seconds: seconds("Time between two full lists, whatever watches say.", 1800, 1, 86_400),
+    resync_seconds: seconds("Time between two full lists, in addition to watches.", 1800, 1, 86_400),
     retry_seconds_min: seconds("First pause after a request that failed.", 0.8, 0.01, 60),
     retry_seconds_max: seconds(
       "Longest pause after requests that failed, less than twice this with jitter.",

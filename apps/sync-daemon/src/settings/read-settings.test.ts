@@ -148,7 +148,7 @@ test("two engines on one socket are refused, the ranks of one that counts ports 
     "engines:\n  - { id: a, model: m, endpoint: 'tcp://h:1', dp_size: 2 }\n  - { id: b, model: m, endpoint: 'tcp://h:2' }\n",
   );
   expect(refusal(["--config", file]).message).toBe(
-    `file ${file}, line 3: engines.1.endpoint: "tcp://h:2" is not usable; expected an endpoint of its own, or a topic that tells them apart; engines.0 has tcp://h:2 too`,
+    `file ${file}, line 3: engines.1.endpoint: "tcp://h:2" is not usable; expected an endpoint of its own, or a topic of its own; engines.0 has tcp://h:2 too`,
   );
 });
 

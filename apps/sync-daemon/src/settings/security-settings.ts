@@ -31,7 +31,7 @@ export const securitySection = section({
     null,
   ),
   trust_every_caller_on_the_network: flag(
-    "Listen beyond loopback without tokens: whoever reaches the port may do everything. For meshes that authenticate before.",
+    "Listen beyond loopback without tokens: every caller that reaches the port may do everything. For meshes that authenticate before.",
     false,
   ),
   open_monitoring: flag("Answer /metrics and the health reports without a token.", false),
@@ -157,13 +157,13 @@ export function refuseOpenDoors(
   if (security.tokens_file === null && !isTrusting && !isLoopback(http.host)) {
     refuse(
       ["security", "tokens_file"],
-      `a file of tokens, since http.host ${http.host} can be reached from other machines; or http.host 127.0.0.1; or, where something in front of the daemon authenticates callers, security.trust_every_caller_on_the_network true`,
+      `a file of tokens, because http.host ${http.host} can be reached from other machines. Alternatives: http.host 127.0.0.1, or security.trust_every_caller_on_the_network true where a proxy authenticates callers`,
     );
   }
   if (security.tokens_file !== null && isTrusting) {
     refuse(
       ["security", "trust_every_caller_on_the_network"],
-      "false beside security.tokens_file: one of the two decides",
+      "false with security.tokens_file: one of the two decides",
     );
   }
   if (tls.cert_file !== null && tls.key_file === null)
@@ -173,7 +173,7 @@ export function refuseOpenDoors(
   if (tls.cert_file === null && tls.client_ca_file !== null)
     refuse(
       ["tls", "cert_file"],
-      "a certificate beside tls.client_ca_file: client certificates belong to HTTPS",
+      "a certificate with tls.client_ca_file: client certificates belong to HTTPS",
     );
   // Only the side that has the server's key can refuse a peer, and with CURVE that is the engine.
   const binding = engines.find((engine) => engine.bind === true);
@@ -183,5 +183,5 @@ export function refuseOpenDoors(
       `no key, since engine ${binding.id} has bind: engines that connect are not spoken to with CURVE`,
     );
   if (curve.server_key_file === null && curve.client_key_file !== null)
-    refuse(["curve", "server_key_file"], "the engines' key beside curve.client_key_file");
+    refuse(["curve", "server_key_file"], "the engines' key with curve.client_key_file");
 }

@@ -66,8 +66,9 @@ export function settingsReference(): string {
     "<!-- Generated from the code by apps/sync-daemon/src/openapi/main.ts; a test fails when it is out of date. -->",
     "# Settings",
     "",
-    "Each setting can be given in a YAML file (`--config FILE`), in the environment, or as a flag; flags win over the environment, which wins over the file. What cannot be",
-    "used is named with its source, its value and what is expected, and the daemon does not start (exit code 2). How to work with them: docs/operations/settings.md.",
+    "Set a setting in a YAML file (`--config FILE`), in the environment, or with a flag. Flags have priority over the",
+    "environment, and the environment over the file. When a setting is unusable, the daemon does not start (exit code 2). It",
+    "names the source, the value and the expected value. See [settings](../operations/settings.md).",
     "",
     ...sections.flatMap((section) => [
       section === "" ? "## At the top" : `## ${section}`,

@@ -57,7 +57,7 @@ const engines = z
       const rival = sockets.rival(whole);
       if (rival === undefined) sockets.add(whole, i);
       else {
-        const message = `an endpoint of its own, or a topic that tells them apart; engines.${rival.owner} has ${rival.endpoint} too`;
+        const message = `an endpoint of its own, or a topic of its own; engines.${rival.owner} has ${rival.endpoint} too`;
         context.addIssue({ code: "custom", path: [i, "endpoint"], message });
       }
     }

@@ -28,7 +28,7 @@ export const tokenizerSection = section({
   timeout_seconds: seconds("Longest wait for tokens, a second attempt included.", 1, 0.01, 60),
   connections: integer("Connections kept open to the tokenizer.", 16, 1, 1024),
   requests: integer(
-    "Requests to the tokenizer under way or waiting at once; more are answered by fallback.",
+    "Open or waiting requests to the tokenizer at once; more are answered by fallback.",
     256,
     1,
     65_536,

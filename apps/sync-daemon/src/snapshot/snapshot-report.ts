@@ -52,7 +52,7 @@ export function tellRestored(
     const { rows, streams, createdMs } = restored;
     const age_seconds = Math.round((Date.now() - createdMs) / 1000);
     const facts = { origin, path, rows, streams: streams.length, age_seconds };
-    log({ level: "info", event: "snapshot_loaded", message: "goes on from a snapshot", facts });
+    log({ level: "info", event: "snapshot_loaded", message: "continues from a snapshot", facts });
     return;
   }
   metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation, status: "failed" }).inc();

@@ -11,8 +11,7 @@ export const TOKENIZER_FAILURES = {
   tokenizer_timeout: "The tokenizer did not answer within tokenizer.timeout_seconds.",
   tokenizer_refused: "The tokenizer refused this prompt, model or chat template (a 4xx status).",
   tokenizer_malformed: "The tokenizer's answer was not a list of token ids within the limits.",
-  tokenizer_overloaded:
-    "tokenizer.requests are under way already, or the tokenizer said it has too many (429).",
+  tokenizer_overloaded: "tokenizer.requests are open already, or the tokenizer answered 429.",
   circuit_open: "The tokenizer failed several times in a row and is left alone for a moment.",
 } as const;
 

@@ -33,15 +33,15 @@ const DP_RANK_MAX = 63;
 const PORT_MAX = 65_535;
 const NAMESPACE_OPTION = [
   "-n, --namespace <name>",
-  "of a pod: its namespace; the context's unless given",
+  "namespace of the pod; the context's unless given",
 ] as const;
 const KUBECONFIG_OPTION = [
   "--kubeconfig <path>",
-  "of a pod: kubectl's configuration; where kubectl looks unless given",
+  "for a pod: kubectl's configuration; where kubectl looks unless given",
 ] as const;
 const CONTEXT_OPTION = [
   "--context <name>",
-  "of a pod: the configuration's context; the current one unless given",
+  "for a pod: the configuration's context; the current one unless given",
 ] as const;
 const DEFAULT_DAEMON_URL = "http://127.0.0.1:7070";
 
@@ -133,7 +133,7 @@ function addInspect(program: Command, { transport, signal }: CliDependencies, te
     .option(...NAMESPACE_OPTION)
     .option(...KUBECONFIG_OPTION)
     .option(...CONTEXT_OPTION)
-    .option("--dp-rank <n>", "of a pod: which DP rank", wholeOption(0, DP_RANK_MAX), 0)
+    .option("--dp-rank <n>", "for a pod: the DP rank", wholeOption(0, DP_RANK_MAX), 0)
     .option("--json", "one JSON object a message, and the summary last", false)
     .addHelpText(
       "after",
@@ -181,7 +181,7 @@ function addReplayProbe(
     .option(...NAMESPACE_OPTION)
     .option(...KUBECONFIG_OPTION)
     .option(...CONTEXT_OPTION)
-    .option("--dp-rank <n>", "of a pod: which DP rank", wholeOption(0, DP_RANK_MAX), 0)
+    .option("--dp-rank <n>", "for a pod: the DP rank", wholeOption(0, DP_RANK_MAX), 0)
     .option("--json", "one JSON object", false)
     .addHelpText(
       "after",
@@ -225,12 +225,12 @@ function addSnapshot(program: Command, terminal: Terminal): void {
     .command("snapshot")
     .description("Looks at snapshot files.")
     .command("verify")
-    .description("Reads a whole file, checks it, and says what it holds.")
+    .description("Reads a whole file, checks it, and prints its content.")
     .argument("<file>", "such as /var/lib/kvsync/kvsync.snapshot")
     .option("--json", "one JSON object", false)
     .addHelpText(
       "after",
-      "\nExit code 1 when a daemon would refuse the file; the message says why and at which byte.",
+      "\nExit code 1 when a daemon would refuse the file; the message has the reason and the byte.",
     )
     .action((file: string, { json }: { readonly json: boolean }) => {
       printSnapshot(file, json, terminal);

@@ -65,7 +65,7 @@ export async function examineRank(
     };
     if (rank.replayEndpoint === null) {
       const message =
-        "no replay endpoint: a lost message cannot be fetched again, and a start learns nothing of the past";
+        "no replay endpoint: a lost message cannot be fetched again, and a start has no history";
       return {
         findings: [events, { check: "replay", subject, status: "warn", message }],
         blockSizes: new Set(),
@@ -166,7 +166,7 @@ function replayFinding(
   if (first !== null && first > 0) {
     return finding(
       "warn",
-      `${endpoint}: history begins at ${whole(first)}: what was stored before is not known after a first start, and the stream is partial (docs/decisions/0006); a longer buffer_steps or snapshots help`,
+      `${endpoint}: history begins at ${whole(first)}. Earlier blocks are unknown after a first start, and the stream is partial (docs/decisions/0006). Use a larger buffer_steps or snapshots`,
     );
   }
   return finding(

@@ -47,7 +47,7 @@ export interface StreamSummary {
   readonly last_sequence_number: number | null;
   readonly gaps: number;
   readonly missed_messages: number;
-  /** Sequence numbers that went back: duplicates, or the engine began anew. */
+  /** Sequence numbers that went back: duplicates, or the engine restarted. */
   readonly regressions: number;
   readonly connections_lost: number;
   readonly events: Readonly<Record<EventDescription["type"], number>>;
@@ -324,7 +324,7 @@ function linesOf(report: MessageReport | string): Line[] {
     lines.push({ text, style: "yellow" });
   }
   if (missed < 0) {
-    const text = `went back to ${sequence_number}: a duplicate, or the engine began anew`;
+    const text = `went back to ${sequence_number}: a duplicate, or the engine restarted`;
     lines.push({ text, style: "yellow" });
   }
   const { timestampSeconds } = batch;

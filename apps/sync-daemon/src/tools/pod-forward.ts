@@ -158,7 +158,7 @@ function portOf(engine: Engine, dpRank: number, socket: PodSocket, fail: (why: s
   if (rank === undefined)
     throw fail(`it has no DP rank ${dpRank}; its annotations name ${engine.ranks.length}`);
   const endpoint = socket === "events" ? rank.endpoint : rank.replayEndpoint;
-  if (endpoint === null) throw fail("its annotations say that it has no replay socket");
+  if (endpoint === null) throw fail("by its annotations it has no replay socket");
   return Number(endpoint.slice(endpoint.lastIndexOf(":") + 1));
 }
 

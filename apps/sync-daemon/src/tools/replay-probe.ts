@@ -107,5 +107,5 @@ export function printReplay(report: ReplayReport, isJson: boolean, terminal: Ter
     `  holes ${whole(report.holes)}, asked again ${whole(report.asked_again)} times, unreadable ${whole(report.unreadable)}, end marker ${report.has_end ? "seen" : `missing (${report.failure ?? ""})`}`,
   );
   if (first !== null && first > from)
-    terminal.line(`  history begins at ${first}: what came before it is lost to whoever missed it`);
+    terminal.line(`  history begins at ${first}: earlier messages cannot be replayed`);
 }

@@ -12,7 +12,7 @@ export const INVARIANTS: readonly string[] = [
   "a set's hash and rank count are those of its bits, and no two interned sets are equal",
   "a rank's counts are those of the blocks whose sets it is in, at one tier at least",
   "an extra copy belongs to a block that the rank holds at that tier under one name",
-  "a block has exactly the own names and lists that its ranks' kinds say",
+  "a block has exactly the own names and lists that its ranks' kinds require",
   "an id is used while its block has a set, and free counts are those of the bits",
   "prefixCount counts the blocks with holders, deadCount those whose holders were cleared",
   "a finished sweep leaves no block with a dead or forwarded set",

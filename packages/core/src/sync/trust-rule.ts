@@ -79,7 +79,7 @@ export const TRUST_REASONS = {
   history_lost: {
     trust: "unknown",
     kind: "condition",
-    says: "Messages are gone for good. The rank was cleared and is filled from what came after them.",
+    says: "Messages are lost permanently. The rank was cleared and is filled from what came after them.",
     heals: "the end of the replay",
   },
   rebuilding: {
@@ -127,7 +127,7 @@ export const TRUST_REASONS = {
   loss_suspected: {
     trust: "stale",
     kind: "condition",
-    says: "A message was lost on our side or could not be numbered. What it said is not known yet.",
+    says: "A message was lost on our side or could not be numbered. Its content is not known yet.",
     heals: "the probe that follows within a second, or the next message",
   },
   probes_failed: {
@@ -139,7 +139,7 @@ export const TRUST_REASONS = {
   unreadable_message: {
     trust: "stale",
     kind: "lost_removal",
-    says: "A message broke off. What followed may have been removals.",
+    says: "A message broke off. The missing part may contain removals.",
   },
   message_set_aside: {
     trust: "stale",
@@ -184,7 +184,7 @@ export const TRUST_REASONS = {
   history_incomplete: {
     trust: "partial",
     kind: "loss",
-    says: "What the engine stored before the first message that could be had is not known.",
+    says: "Blocks from before the first available message are not known.",
   },
   snapshot_incomplete: {
     trust: "partial",
@@ -194,7 +194,7 @@ export const TRUST_REASONS = {
   ambiguous_clear: {
     trust: "partial",
     kind: "loss",
-    says: "The engine cleared a pool and does not say which. Copies on its other tiers may be left.",
+    says: "The engine cleared a pool without its name. Copies on its other tiers may be left.",
     heals: "a restart of the engine, or a resync",
   },
   unreadable_store: {
@@ -237,7 +237,7 @@ export const TRUST_REASONS = {
   unit_size_unknown: {
     trust: "partial",
     kind: "loss",
-    says: "Copies beyond the device do not say how many blocks form one unit.",
+    says: "Copies beyond the device do not have the number of blocks in a unit.",
   },
   content_names: {
     trust: "stale",
@@ -277,7 +277,7 @@ export const TRUST_REASONS = {
   dropped_block: {
     trust: "stale",
     kind: "loss",
-    says: "The engine drops the last block of a match (`drops_last_block`) and has several KV-cache groups. Each group then needs a block behind the match, and events do not say which.",
+    says: "The engine drops the last block of a match (`drops_last_block`) and has several KV-cache groups. Each group then needs a block behind the match, and events do not show which.",
   },
   group_limit: {
     trust: "partial",
@@ -297,7 +297,7 @@ export const TRUST_REASONS = {
   unplaced_block: {
     trust: "partial",
     kind: "loss",
-    says: "A KV-cache group stored blocks without saying where they lie, and no other group has them.",
+    says: "A KV-cache group stored blocks without their place, and no other group has them.",
   },
   park_full: {
     trust: "partial",
@@ -381,15 +381,15 @@ export const EVENT_DROPS = {
   },
   copies_untracked: {
     reason: "copies_untracked",
-    says: "Such a repetition for which the ledger of copies has no room, or one of a group beside the main one while blocks are lost.",
+    says: "Such a repetition without room in the ledger of copies. Or a repetition of a group other than the main group while blocks are lost.",
   },
   other_block_size: {
     reason: "other_block_size",
-    says: "A store in blocks of another size than the rank's first. What continues a prefix of the first size is dropped.",
+    says: "A store in blocks of another size than the rank's first. Stores that continue a prefix of the first size are dropped.",
   },
   unit_size_unknown: {
     reason: "unit_size_unknown",
-    says: "A placeholder beyond the device: its blocks are known, and how many others its unit spans is not. Or several blocks of a vLLM group there at once: they may be one unit, of which no part can be reused, and are not stored.",
+    says: "A placeholder beyond the device without the number of blocks in its unit. Or several blocks of a vLLM group there at once. They may be one unit that can be reused only as a whole, and are not stored.",
   },
   content_names: {
     reason: "content_names",
@@ -413,7 +413,7 @@ export const EVENT_DROPS = {
   },
   group_limit: {
     reason: "group_limit",
-    says: "A store of a group that found no place, or has another kind or window than before, and all of the rank's stores after it: what the rank has would match too much.",
+    says: "A store of a group that has no place, or has another kind or window than before. It and all later stores of the rank are dropped, because the rank would match too much.",
   },
   group_misaligned: {
     reason: "group_misaligned",
@@ -445,7 +445,7 @@ export const EVENT_DROPS = {
   },
   never_indexed: {
     reason: null,
-    says: "A removal on a medium or locality whose stores were skipped, or may lie before the history. Nothing was indexed there.",
+    says: "A removal on a medium or locality whose stores were skipped, or may be older than the history. Nothing was indexed there.",
   },
   unplaced_removal: {
     reason: "unplaced_removal",
@@ -490,7 +490,7 @@ const MESSAGE_DROPS = {
   },
   hold_full: {
     reason: "gap",
-    says: "The place for held messages is full. What did not fit is asked for again after the replay.",
+    says: "The place for held messages is full. The rest is requested again after the replay.",
   },
   late_replay: {
     reason: null,
@@ -584,7 +584,7 @@ export const UNKNOWN_FIELDS: Readonly<Record<FieldOwner, LoweringCause>> = {
   },
   batch: {
     reason: "unknown_batch_field",
-    says: "What stands beside the events may change what all of them mean.",
+    says: "A field next to the events may change the meaning of all of them.",
   },
 };
 
@@ -597,7 +597,7 @@ export const FIELD_OWNERS = Object.keys(UNKNOWN_FIELDS) as readonly FieldOwner[]
  */
 export const HARMLESS_FIELDS = {
   session_id:
-    "Attribution only. vLLM 0.33 and SGLang 0.5.23 both say that the block may be shared with other sessions and that its hash does not depend on it.",
+    "Attribution only. vLLM 0.33 and SGLang 0.5.23 both document that the block may be shared with other sessions and that its hash does not depend on it.",
   ownership:
     "Names the secondary tier that holds the copy. Copies are counted per hash and tier, so that two owners of one medium are two copies and each removal takes its own away.",
 } as const;
@@ -623,7 +623,7 @@ const STREAM_CAUSES = {
   first_history: {
     reason: "first_history",
     counter: "replaysRequested",
-    says: "The first replay, from number 0, is under way; also after a resync.",
+    says: "The first replay, from number 0, is running; also after a resync.",
   },
   engine_restarted: {
     reason: "engine_restarted",
@@ -633,7 +633,7 @@ const STREAM_CAUSES = {
   history_lost: {
     reason: "history_lost",
     counter: "historyLosses",
-    says: "Several answers agree that messages are gone for good.",
+    says: "Several answers agree that messages are lost permanently.",
   },
   rebuilding: {
     reason: "rebuilding",
@@ -653,7 +653,7 @@ const STREAM_CAUSES = {
   resumed: {
     reason: "resumed",
     counter: "aibrix_kv_stream_state",
-    says: "The stream goes on from a snapshot or from another worker and is not connected yet.",
+    says: "The stream continues from a snapshot or from another worker and is not connected yet.",
   },
   disconnected: {
     reason: "disconnected",
@@ -663,7 +663,7 @@ const STREAM_CAUSES = {
   verifying: {
     reason: "verifying",
     counter: "replaysRequested",
-    says: "After a reconnect, or numbers or times that go backwards, the publisher must prove itself.",
+    says: "After a reconnect, or numbers or times that go backward, the publisher must prove itself.",
   },
   gap: { reason: "gap", counter: "gaps", says: "Sequence numbers did not arrive." },
   replay_paused: {

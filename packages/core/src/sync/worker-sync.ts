@@ -502,7 +502,7 @@ export class WorkerSync {
       [this.#state !== "live" || this.#suspectSinceMs === null, "Y2: live, and its publisher in doubt"],
       [this.#state !== "live" || this.isApplying || this.#held.count === 0, "Y3: live, and messages wait"],
       [(this.trustReason === null) === (this.trust === "exact"), "Y5: a reason exactly below exact"],
-      [this.trustReason === this.#doubts.reason, "Y5: what is told is the ledger's"],
+      [this.trustReason === this.#doubts.reason, "Y5: the reported state is the ledger's"],
       [this.trust !== "exact" || this.#state === "live", "Y5: exact only while live"],
       [this.#hasAttemptIfNeeded(), "Y6: replaying or verifying, and no attempt"],
       [this.#state === "live" || this.#held.count <= this.#limits.heldMessagesMax, "Y6: too many wait"],
@@ -954,7 +954,7 @@ export class WorkerSync {
   }
 
   #assertIdle(): void {
-    assert(this.#unfinished === null, "Y8: a message is applied in part; what comes next has to wait");
+    assert(this.#unfinished === null, "Y8: a message is applied in part; the next message has to wait");
   }
 
   /** Engines number ranks over all their nodes, so that one other number is harmless; two are two publishers. */

@@ -180,7 +180,7 @@ export class KvBlockPool {
     const free = new Set<number>();
     for (let id = at(this.#blocks, sentinel).next; id !== sentinel; id = at(this.#blocks, id).next)
       free.add(id);
-    assert(free.size === this.#freeCount, "M1: the free queue is as long as it says");
+    assert(free.size === this.#freeCount, "M1: the free queue has the stated length");
     for (let id = 1; id < sentinel; id += 1)
       assert(free.has(id) === (at(this.#blocks, id).holders === 0), () => `M1: block ${id}`);
     assert(!free.has(NULL_BLOCK), "M1: the null block is never free");
@@ -188,7 +188,7 @@ export class KvBlockPool {
       assert(ids.length > 0 && new Set(ids).size === ids.length, "M2: bearers are listed once");
       for (const id of ids) {
         const { key: first, others } = at(this.#blocks, id);
-        assert(first === key || others.has(key), () => `M2: block ${id} knows its names`);
+        assert(first === key || others.has(key), () => `M2: block ${id} has its names`);
       }
     }
     for (const [id, { key, others }] of this.#blocks.entries())

@@ -61,6 +61,11 @@ export function checkHeading({ kind, file, line, text }: Passage): readonly Find
   return findings;
 }
 
+/** Columns of a line without what cannot wrap: addresses of links and long commands. */
+function widthOf(text: string): number {
+  return text.replaceAll(/\]\([^)]*\)/g, "]").replaceAll(/`[^`]{60,}`/g, "``").length;
+}
+
 /**
  * Finds lines of Markdown that are too long.
  *
@@ -73,7 +78,7 @@ export function checkColumns({ file, lines }: Page): readonly Finding[] {
   for (const [i, text] of lines.entries()) {
     if (/^\s*(?:```|~~~)/.test(text)) isCode = !isCode;
     const isFree = isCode || /^\s*\||^ {4}|^#/.test(text) || !/^.{2,99}\s/.test(text.trimStart());
-    if (!isFree && text.replaceAll(/\]\([^)]*\)/g, "]").length > COLUMNS_MAX)
+    if (!isFree && widthOf(text) > COLUMNS_MAX)
       findings.push({
         file,
         line: i + 1,

@@ -132,6 +132,9 @@ const SPELLING: readonly (readonly [RegExp, string])[] = [
 const US_TOO =
   /^(?:otherwise|precise|raise[sd]?|exercise[sd]?|promise[sd]?|promiser|surprise[sd]?|comprise[sd]?|advise[sd]?|revise[sd]?|revision|rise|rises|arise|arises|noise|wise|likewise|expertise|concise|compromise[sd]?|disguise[sd]?|enterprise|premise[sd]?|premises|supervise[sd]?|praise[sd]?|merchandise|paradise|improvise|treatise|demise|excise|incise|franchise|raising|promising|rising|advising|exercising|appraise|advertise[sd]?|advertising|clockwise|stepwise|pairwise|bitwise|elementwise|diagnosis|basis)$/i;
 
+/** Characters of the text that a finding shows on either side. */
+const AROUND = 50;
+
 /**
  * Finds words that are not used here.
  *
@@ -142,20 +145,17 @@ const US_TOO =
 export function checkVocabulary(passage: Passage, synonyms: readonly Synonym[]): readonly Finding[] {
   const { file, line, text, kind } = passage;
   const findings: Finding[] = [];
-  const add = (rule: string, found: string, instead: string): void => {
-    findings.push({ file, line, rule, found: found.trim(), instead });
+  const find = (rule: string, pattern: RegExp, instead: string): void => {
+    for (const { 0: found, index } of text.matchAll(new RegExp(pattern, `${pattern.flags}g`))) {
+      if (rule === "us-spelling" && US_TOO.test(found)) continue;
+      const around = text.slice(Math.max(0, index - AROUND), index + found.length + AROUND);
+      findings.push({ file, line, rule, found: `"${found.trim()}" in …${around}…`, instead });
+    }
   };
-  for (const { rule, pattern, instead } of [...SOFTWARE, ...IDIOMS]) {
-    for (const [found] of text.matchAll(new RegExp(pattern, `${pattern.flags}g`))) add(rule, found, instead);
-  }
+  for (const { rule, pattern, instead } of [...SOFTWARE, ...IDIOMS]) find(rule, pattern, instead);
   if (kind !== "heading" && kind !== "cell")
-    for (const { rule, pattern, instead } of CONSTRUCTIONS)
-      for (const [found] of text.matchAll(new RegExp(pattern, `${pattern.flags}g`)))
-        add(rule, found, instead);
-  for (const [pattern, instead] of SPELLING)
-    for (const [found] of text.matchAll(new RegExp(pattern, `${pattern.flags}g`)))
-      if (!US_TOO.test(found)) add("us-spelling", found, instead);
-  for (const { pattern, term } of synonyms)
-    for (const [found] of text.matchAll(new RegExp(pattern, "gi"))) add("glossary", found, term);
+    for (const { rule, pattern, instead } of CONSTRUCTIONS) find(rule, pattern, instead);
+  for (const [pattern, instead] of SPELLING) find("us-spelling", pattern, instead);
+  for (const { pattern, term } of synonyms) find("glossary", pattern, term);
   return findings;
 }

@@ -127,7 +127,7 @@ export class PodSource {
       this.#remembered = engines;
       sources.state("kubernetes", engines);
       const facts = { path: file.path, engines: engines.length };
-      const message = "follows the engines found before, until the cluster is heard";
+      const message = "follows the engines found before, until the cluster answers";
       if (engines.length > 0) log({ level: "info", event: "pods_remembered", message, facts });
     } catch (error) {
       if (!(error instanceof RegistrationFileError)) throw error;
