@@ -45,7 +45,10 @@ const cacheGroup = z
     window_tokens: count.nullable().describe("Tokens of the window or chunk; null for other rules."),
     block_size: count.describe("Tokens of a block."),
   })
-  .meta({ id: "CacheGroup", description: "The part of a prompt that an engine keeps for one kind of its layers." });
+  .meta({
+    id: "CacheGroup",
+    description: "The part of a prompt that an engine keeps for one kind of its layers.",
+  });
 
 const replays = z
   .strictObject({
@@ -89,7 +92,9 @@ const rankReport = z
     missed_messages: count.describe("Messages missing in those gaps."),
     replays,
     restarts: count.describe("Times that another publisher was found than before."),
-    history_losses: count.describe("Times that history was lost for good and the rank began anew."),
+    history_losses: count.describe(
+      "Number of times that history was lost permanently and the rank began again.",
+    ),
     duplicates: count,
     held_messages: count.describe("Live messages held while a replay ran."),
     dp_rank_mismatches: count.describe("Batches that named another DP rank than their socket's."),
@@ -110,18 +115,18 @@ const engineSource = z
 const foundFacts = z
   .strictObject({
     lora_id: z.int().nullable().describe("-1 for none; null when the label is no integer."),
-    block_size: count.nullable().describe("Tokens of a block; null when the pod does not say."),
+    block_size: count.nullable().describe("Tokens of a block; null when the pod has no annotation."),
     pod_ip: z.string(),
     remarks: z.array(z.string()).describe("Labels that are only shown and are not usable."),
   })
-  .meta({ id: "PodFacts", description: "What a pod's labels say beside where its engine is. Shown only." });
+  .meta({ id: "PodFacts", description: "Further labels of a pod. Shown only." });
 const engineReport = z
   .strictObject({
     id: z.string(),
     model: z.string(),
-    source: engineSource.nullable().describe("Null when the engine was removed while the answer was made."),
-    found: foundFacts.nullable().describe("Null for engines that are not pods."),
-    endpoint: z.string().nullable().describe("Of the first rank."),
+    source: engineSource.nullable().describe("It is null when the engine was removed during the request."),
+    found: foundFacts.nullable().describe("It is null for engines that are not pods."),
+    endpoint: z.string().nullable().describe("That of the first rank."),
     topic: z.string().describe("That it publishes under; empty for any."),
     report_mode: z.enum(REPORT_MODES),
     aliases: z.array(z.string()),
@@ -170,7 +175,10 @@ export const engineList = z
     refused_total: count,
     refused: z.array(refusalReport).describe("The first 256."),
   })
-  .meta({ id: "EngineList", description: "Engines that are followed, their sources, and engines that are refused." });
+  .meta({
+    id: "EngineList",
+    description: "Engines that are followed, their sources, and engines that are refused.",
+  });
 
 /** What `POST /api/v1/engines` answers. */
 export const registeredEngine = z
