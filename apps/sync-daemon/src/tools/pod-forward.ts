@@ -147,7 +147,7 @@ function engineOf(pod: unknown, fail: (why: string) => ToolError): Engine {
 }
 
 const WAITING = {
-  disabled: "its label model.aibrix.ai/kv-events-enabled says that it does not publish",
+  disabled: "its label model.aibrix.ai/kv-events-enabled disables publishing",
   not_running: "it is not running",
   no_address: "it has no address yet",
   terminating: "it is being deleted",
