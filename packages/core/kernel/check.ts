@@ -38,16 +38,14 @@ import { LIST_NAMES_MAX, listCount, tiersInList } from "./name-list";
 import { isDead } from "./holding";
 import { localRank } from "./context";
 import { alignmentOf } from "./groups";
-
-/** Where faults go: at most this many (number u32, first u32, second u32). */
-const FAULTS_MAX: u32 = 64;
+import { FAULT_WORDS, FAULTS_MAX } from "./codes";
 
 let faultsAt: usize = 0;
 let faultCount: u32 = 0;
 
 function fault(invariant: u32, first: u32, second: u32): void {
   if (faultCount == FAULTS_MAX) return;
-  const at = faultsAt + <usize>faultCount * 12;
+  const at = faultsAt + <usize>(faultCount * FAULT_WORDS << 2);
   store<u32>(at, invariant);
   store<u32>(at, first, 4);
   store<u32>(at, second, 8);

@@ -13,11 +13,12 @@ import { contextOf, localRank } from "./context";
 import { Reader } from "./match";
 import { readerEnter, readerLeave } from "./epoch";
 
-const ROW_BYTES: usize = 20;
+/** Prefix hash (two words), rank slot, tier, copies. */
+export const DUMP_ROW_WORDS: u32 = 5;
 
 /** Where a dump stands; at the reader's `pieces`. */
 @unmanaged
-class DumpCursor {
+export class DumpCursor {
   id: u32;
   holder: u32;
   rows: u32;
@@ -66,7 +67,7 @@ function dumpSet(context: Context, cursor: DumpCursor, set: usize, prefix: u64, 
     const tier = cursor.holder & 3;
     if (((kinds >> tier) & 1) != 0) {
       if (cursor.rows == rowsMax) return false;
-      const row = out + <usize>cursor.rows * ROW_BYTES;
+      const row = out + <usize>(cursor.rows * DUMP_ROW_WORDS << 2);
       store<u64>(row, prefix);
       store<u32>(row, localRank(context, local).rankSlot, 8);
       store<u32>(row, tier, 12);
@@ -92,22 +93,32 @@ function copiesOf(context: Context, local: u32, id: u32, tier: u32, kinds: u32):
   return list == 0 ? 1 : copiesInList(list, tier);
 }
 
-/**
- * Describes the context in a slot: serial (0: none), block size, lookahead, prefixes, mappings, bytes, bytes of the name, the
- * name.
- */
+/** What is known of a context, and behind it the bytes of its name. Serial 0: there is none. */
+@unmanaged
+export class ContextRecord {
+  serial: u32;
+  blockSize: u32;
+  lookahead: u32;
+  prefixCount: u32;
+  mappingCount: u32;
+  bytes: u32;
+  nameBytes: u32;
+}
+
+/** Describes the context in a slot. */
 export function contextRead(slot: u32, out: usize): void {
   const context = contextAt(slot);
+  const record = changetype<ContextRecord>(out);
   const serial = atomic.load<u32>(changetype<usize>(context) + offsetof<Context>("serial"));
-  store<u32>(out, serial);
+  record.serial = serial;
   if (serial == 0) return;
   let mappings = context.namesCount;
   for (let local: u32 = 0; local < context.localCount; local++) mappings += localRank(context, local).ownNamesCount;
-  store<u32>(out, context.blockSize, 4);
-  store<u32>(out, context.lookahead, 8);
-  store<u32>(out, context.prefixCount, 12);
-  store<u32>(out, mappings, 16);
-  store<u32>(out, context.bytes, 20);
-  store<u32>(out, context.nameBytes, 24);
-  memory.copy(out + 28, context.name, context.nameBytes);
+  record.blockSize = context.blockSize;
+  record.lookahead = context.lookahead;
+  record.prefixCount = context.prefixCount;
+  record.mappingCount = mappings;
+  record.bytes = context.bytes;
+  record.nameBytes = context.nameBytes;
+  memory.copy(out + offsetof<ContextRecord>(), context.name, context.nameBytes);
 }

@@ -21,14 +21,25 @@ import { localRank } from "./context";
 import { ownNameBlock, ownNameKey } from "./own-names";
 import { wordCapacity, wordEntry, wordFind } from "./word-table";
 
-const ROW_BYTES: usize = 24;
+/** A row as the head of this file draws it. */
+@unmanaged
+export class ExportRow {
+  prefix: u64;
+  engineHash: u64;
+  holder: u32;
+  copies: u32;
+}
+
+/** A row's holder: the slot in the low bits, the tier above. */
+export const HOLDER_TIER_SHIFT: u32 = 16;
+export const HOLDER_SLOT_MASK: u32 = 0xffff;
 const TIERS: u32 = 4;
 /** Rows that one block of phase 0 may take: all ranks at all tiers. The caller's room is at least this. */
-const EXPORT_ROWS_MIN: u32 = 32768;
+export const EXPORT_ROWS_MIN: u32 = 32768;
 
 /** Where an export stands. Made by the caller, all 0. */
 @unmanaged
-class ExportCursor {
+export class ExportCursor {
   phase: u32;
   /** Block in phase 0, rank's local number in the others. */
   major: u32;
@@ -137,11 +148,11 @@ function putRow(
   id: u32,
   copies: u32,
 ): void {
-  const row = out + <usize>cursor.rows * ROW_BYTES;
-  store<u64>(row, load<u64>(prefixAddress(chunkOf(rank.context, id), id)));
-  store<u64>(row, engineHash, 8);
-  store<u32>(row, rank.rankSlot | (tier << 16), 16);
-  store<u32>(row, copies, 20);
+  const row = changetype<ExportRow>(out + <usize>cursor.rows * offsetof<ExportRow>());
+  row.prefix = load<u64>(prefixAddress(chunkOf(rank.context, id), id));
+  row.engineHash = engineHash;
+  row.holder = rank.rankSlot | (tier << HOLDER_TIER_SHIFT);
+  row.copies = copies;
   cursor.rows++;
 }
 

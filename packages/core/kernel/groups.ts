@@ -21,7 +21,7 @@
  */
 import { FIRST_GROUP_SLOT, fence, Group, groupOf, GROUPS_PER_RANK_MAX, header, Header, HEADER, HOLDER_SLOTS_MAX, rankOf } from "./layout";
 
-/** How a group limits a lookup; as `GROUP_RULES` in contract.ts. 0 is a free slot. */
+/** How a group limits a lookup. 0 is a free slot. */
 export const RUN: u32 = 1;
 export const WINDOW: u32 = 2;
 export const LAST: u32 = 3;

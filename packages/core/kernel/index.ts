@@ -21,8 +21,8 @@ import {
   removeRun,
   storeKnown,
   storeRun,
-  UNKNOWN_PARENT,
 } from "./write";
+import { CONTEXT_GONE, COUNT_EVICTED, EVICTED, EVICTION_REASONS, STATS_WORDS, UNKNOWN_PARENT } from "./codes";
 import { chunkOf, prefixAddress } from "./arena";
 import { resolve } from "./holding";
 import { mixKey } from "./id-table";
@@ -31,13 +31,6 @@ import { Reader, readerFree, readerMake } from "./match";
 import { contextRead, dump as dumpRows } from "./dump";
 import { check as checkAll } from "./check";
 import { exportRankContexts, exportRows } from "./export";
-
-/** Added to the outcome of a store. */
-const EVICTED: u32 = 16;
-/** Added to the count that a removal or a store of known blocks returns. */
-const COUNT_EVICTED: u32 = 0x40000000;
-/** Outcome of a store to a context that another writer has dropped. */
-const CONTEXT_GONE: u32 = 4;
 
 // @ts-ignore: decorator
 @inline
@@ -165,7 +158,7 @@ export function rankOwner(rankSlot: u32, owner: u32): void {
  */
 export function indexStats(out: usize): void {
   const h = header();
-  memory.fill(out, 0, 36);
+  memory.fill(out, 0, STATS_WORDS << 2);
   store<u32>(out, h.allocatedBytes);
   store<u32>(out, h.limboCount, 32);
   for (let slot: u32 = 0; slot < h.contextSlots; slot++) {
@@ -197,7 +190,7 @@ export function evictionsTake(out: usize): void {
   store<u32>(out, h.evicted0);
   store<u32>(out, h.evicted1, 4);
   store<u32>(out, h.evicted2, 8);
-  memory.copy(out + 12, EVICTED_RANKS, RANK_SLOTS_MAX / 8);
+  memory.copy(out + (EVICTION_REASONS << 2), EVICTED_RANKS, RANK_SLOTS_MAX / 8);
   memory.fill(EVICTED_RANKS, 0, RANK_SLOTS_MAX / 8);
   h.evicted0 = 0;
   h.evicted1 = 0;

@@ -51,14 +51,13 @@ const RANKS: usize = 172032;
 const GROUPS: usize = 434176;
 export const HEAP: usize = 696320;
 
-/** As `RANK_SLOTS_MAX` in contract.ts. */
 export const RANK_SLOTS_MAX: u32 = 4096;
 /** Ranks, and behind them the further KV-cache groups of ranks: two on average for every second engine. */
 export const HOLDER_SLOTS_MAX: u32 = 8192;
 export const FIRST_GROUP_SLOT: u32 = 4096;
-/** Beside the main group; as `GROUPS_PER_RANK_MAX` in contract.ts. */
+/** Beside the main group. */
 export const GROUPS_PER_RANK_MAX: u32 = 15;
-/** Tokens after a block that its hash may cover; as `LOOKAHEAD_MAX` in contract.ts. */
+/** Tokens after a block that its hash may cover. */
 export const LOOKAHEAD_MAX: u32 = 32;
 /** What a lookup keeps of one group (match-groups.ts). */
 export const GROUP_STATE_BYTES: u32 = 24;
@@ -260,16 +259,19 @@ export function fence(): void {
   atomic.add<u32>(HEADER + offsetof<Header>("fences"), 1);
 }
 
+/** Bytes from one record of a holder slot to the next, of ranks and of groups, as a power of two. */
+export const HOLDER_RECORD_LOG: usize = 5;
+
 // @ts-ignore: decorator
 @inline
 export function rankOf(rankSlot: u32): Rank {
-  return changetype<Rank>(RANKS + (<usize>rankSlot << 5));
+  return changetype<Rank>(RANKS + (<usize>rankSlot << HOLDER_RECORD_LOG));
 }
 
 // @ts-ignore: decorator
 @inline
 export function groupOf(slot: u32): Group {
-  return changetype<Group>(GROUPS + (<usize>slot << 5));
+  return changetype<Group>(GROUPS + (<usize>slot << HOLDER_RECORD_LOG));
 }
 
 // @ts-ignore: decorator

@@ -8,7 +8,8 @@ import { mixKey } from "./id-table";
 import { listFirst, rankIn } from "./context";
 import { relieve } from "./reclaim";
 import { ownNamesGrowthBytes } from "./own-names";
-import { MEMORY_LIMIT, SLACK_BYTES, STORED } from "./write";
+import { MEMORY_LIMIT, STORED } from "./codes";
+import { SLACK_BYTES } from "./write";
 
 /**
  * Adds copies at a tier to a holder, of blocks that any group of its rank has under these names. `misses` gets

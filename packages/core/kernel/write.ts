@@ -81,28 +81,22 @@ import {
   rankIn,
 } from "./context";
 import { dropIfLarge, evict, reclaim, relieve, startSweep, sweepAll } from "./reclaim";
+import {
+  MEMORY_LIMIT,
+  NOTE_HELD,
+  NOTE_LAST_COPY,
+  NOTE_MISSING,
+  NOTE_RENAMED,
+  NOTE_REPEATED,
+  NOTED,
+  REPEATED,
+  REPEATS_EACH,
+  REPEATS_IF_ALL,
+  STORED,
+  TOO_MANY_BLOCKS,
+} from "./codes";
 import { ownNamesGrowthBytes } from "./own-names";
 import { LOST_TO_CONTEXTS, LOST_TO_MEMORY, LOST_TO_PREFIXES } from "./losses";
-
-export const STORED: u32 = 0;
-export const UNKNOWN_PARENT: u32 = 1;
-export const MEMORY_LIMIT: u32 = 2;
-export const TOO_MANY_BLOCKS: u32 = 3;
-/** 4 is a context that is gone (index.ts). All blocks were there already, and nothing was changed. */
-export const REPEATED: u32 = 5;
-/** Added to STORED when a block has a note. */
-export const NOTED: u32 = 32;
-
-/** What a store does with blocks that the holder has under these very names: they gain a copy. */
-const REPEATS_COUNT: u32 = 0;
-/** If it has all of them, the store changes nothing; else they gain a copy. */
-const REPEATS_IF_ALL: u32 = 1;
-/** They do not gain a copy, and get a note. */
-const REPEATS_EACH: u32 = 2;
-
-/** Notes of a store, a byte a block: it was there already and gained no copy; its name meant another block until now. */
-const NOTE_REPEATED: u32 = 1;
-const NOTE_RENAMED: u32 = 2;
 
 /** In a piece's ids: the block was made by this store. Ids take 27 bits. */
 const IS_NEW: u32 = 0x80000000;
@@ -506,7 +500,7 @@ export function storeKnown(rankSlot: u32, tier: u32, count: u32, engineHashes: u
   return known;
 }
 
-/** Gives `notes` one byte a block: 1 where the holder has a copy at a tier under this very name. */
+/** Gives `notes` one byte a block: `NOTE_HELD` where the holder has a copy at a tier under this very name. */
 export function noteHeldRun(holderSlot: u32, tier: u32, count: u32, engineHashes: usize, notes: usize): void {
   memory.fill(notes, 0, count);
   for (let at = rankOf(holderSlot).first; at != 0; at = changetype<RankInContext>(at).next) {
@@ -515,19 +509,18 @@ export function noteHeldRun(holderSlot: u32, tier: u32, count: u32, engineHashes
       const engineHash = load<u64>(engineHashes + (<usize>i << 3));
       const mixed = mixKey(engineHash);
       const id = resolve(rank, engineHash, mixed);
-      if (id != 0 && hasCopy(rank, tier, engineHash, mixed, id)) store<u8>(notes + i, 1);
+      if (id != 0 && hasCopy(rank, tier, engineHash, mixed, id)) store<u8>(notes + i, <u8>NOTE_HELD);
     }
   }
 }
 
 /**
- * Takes a copy of each away (S3). `misses` gets one byte a block: 1 where nothing was found, 2 where the name has no copy at
- * this tier left. Returns how many were found.
+ * Takes a copy of each away (S3). `misses` gets one byte a block: `NOTE_MISSING`, `NOTE_LAST_COPY` or 0. Returns how many were found.
  */
 export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: usize, misses: usize): u32 {
   const first = rankOf(rankSlot).first;
   if (first == 0) {
-    memory.fill(misses, 1, count);
+    memory.fill(misses, <u8>NOTE_MISSING, count);
     return 0;
   }
   let removed: u32 = 0;
@@ -536,7 +529,7 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
     warmRemovals(changetype<RankInContext>(first).context, piece, engineHashes + (<usize>done << 3));
     for (let i = done; i < done + piece; i++) {
       const taken = removeOne(first, tier, load<u64>(engineHashes + (<usize>i << 3)), i - done);
-      store<u8>(misses + i, taken == NO_COPY ? 1 : taken == LAST_COPY ? 2 : 0);
+      store<u8>(misses + i, <u8>(taken == NO_COPY ? NOTE_MISSING : taken == LAST_COPY ? NOTE_LAST_COPY : 0));
       if (taken != NO_COPY) removed++;
     }
     relieve(changetype<RankInContext>(first).context);

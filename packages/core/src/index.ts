@@ -52,7 +52,11 @@ export {
 export { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire/wire-limits.ts";
 export { BLOCK_SIZE_MAX, PrefixHasher } from "./prefix-index/prefix-hasher.ts";
 export {
+  holderSlotOf,
+  holderTierOf,
   INDEX_ROW_BYTES,
+  INDEX_ROW_COPIES,
+  INDEX_ROW_HOLDER,
   type IndexCopy,
   IndexCopyReader,
   type IndexImport,

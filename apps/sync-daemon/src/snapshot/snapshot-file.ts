@@ -48,7 +48,11 @@ import {
   type GroupRule,
   GROUPS_PER_RANK_MAX,
   HOLDER_SLOTS_MAX,
+  holderSlotOf,
+  holderTierOf,
   INDEX_ROW_BYTES,
+  INDEX_ROW_COPIES,
+  INDEX_ROW_HOLDER,
   type IndexCopy,
   IndexCopyReader,
   type IndexImport,
@@ -298,7 +302,7 @@ function writeSections(
 /** An engine that stores a block over and over and removes it as rarely must not make a file that is refused. */
 function boundCopies(rows: Uint8Array): void {
   const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
-  for (let at = 20; at < rows.byteLength; at += INDEX_ROW_BYTES)
+  for (let at = INDEX_ROW_COPIES; at < rows.byteLength; at += INDEX_ROW_BYTES)
     if (view.getUint32(at, true) > COPIES_MAX) view.setUint32(at, COPIES_MAX, true);
 }
 
@@ -448,9 +452,9 @@ function checkRows(file: SectionReader, payload: Uint8Array): number {
     throw file.malformed(`whole rows of ${INDEX_ROW_BYTES} bytes`);
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   for (let at = 0; at < payload.byteLength; at += INDEX_ROW_BYTES) {
-    const copies = view.getUint32(at + 20, true);
-    const holder = view.getUint32(at + 16, true);
-    const isHolder = (holder & 0xffff) < HOLDER_SLOTS_MAX && holder >>> 16 < TIERS.length;
+    const copies = view.getUint32(at + INDEX_ROW_COPIES, true);
+    const holder = view.getUint32(at + INDEX_ROW_HOLDER, true);
+    const isHolder = holderSlotOf(holder) < HOLDER_SLOTS_MAX && holderTierOf(holder) < TIERS.length;
     if (!isHolder || copies < 1 || copies > COPIES_MAX)
       throw file.malformed("rows with a rank slot, a tier and at least one copy");
   }

@@ -2,12 +2,22 @@
  * The contexts of an index as both sides see them in shared memory: no messages are needed to find or list them.
  *
  *     id      serial × 4,096 + slot: a serial is never given twice, so an id is not either
- *     record  serial │ block size │ lookahead │ prefixes │ mappings │ bytes │ name bytes │ name        (kernel/dump.ts)
+ *     record  kernel/dump.ts, `ContextRecord` │ name
  *     name    JSON [model, LoRA name] in UTF-8
  */
 import type { ContextKey } from "./contract.ts";
 import { IndexError } from "./index-error.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
+import {
+  CONTEXT_BLOCK_SIZE,
+  CONTEXT_BYTES,
+  CONTEXT_LOOKAHEAD,
+  CONTEXT_MAPPING_COUNT,
+  CONTEXT_NAME_LENGTH,
+  CONTEXT_PREFIX_COUNT,
+  CONTEXT_SERIAL,
+  CONTEXT_WORDS,
+} from "./kernel-boundary.generated.ts";
 
 /** What is known of a context. */
 export interface ContextSummary {
@@ -25,7 +35,7 @@ export interface ContextSummary {
 export const CONTEXT_NAME_BYTES_MAX = 4096;
 
 const SLOTS = 4096;
-const RECORD_BYTES = 28;
+const RECORD_BYTES = 4 * CONTEXT_WORDS;
 /** Bytes that `summaryAt` needs. */
 export const CONTEXT_RECORD_BYTES: number = RECORD_BYTES + CONTEXT_NAME_BYTES_MAX;
 
@@ -79,17 +89,17 @@ export function listContexts(
   const summaries: ContextSummary[] = [];
   for (let slot = 0; slot < kernel.contextSlotCount(); slot++) {
     kernel.contextDescribe(readerLine, slot, recordAt);
-    const words = new Uint32Array(memory.buffer, recordAt, RECORD_BYTES / 4);
-    if (words[0] === 0) continue;
+    const words = new Uint32Array(memory.buffer, recordAt, CONTEXT_WORDS);
+    if (words[CONTEXT_SERIAL] === 0) continue;
     // Copied, as a decoder refuses memory that other threads may change.
-    const name = new Uint8Array(memory.buffer, recordAt + RECORD_BYTES, words[6]).slice();
+    const name = new Uint8Array(memory.buffer, recordAt + RECORD_BYTES, words[CONTEXT_NAME_LENGTH]).slice();
     const [model, loraName] = JSON.parse(new TextDecoder().decode(name)) as [string, string | null];
     summaries.push({
-      id: contextIdOf(slot, words[0]),
-      key: { model, loraName, blockSize: words[1], lookahead: words[2] },
-      prefixCount: words[3],
-      mappingCount: words[4],
-      bytes: words[5],
+      id: contextIdOf(slot, words[CONTEXT_SERIAL]),
+      key: { model, loraName, blockSize: words[CONTEXT_BLOCK_SIZE], lookahead: words[CONTEXT_LOOKAHEAD] },
+      prefixCount: words[CONTEXT_PREFIX_COUNT],
+      mappingCount: words[CONTEXT_MAPPING_COUNT],
+      bytes: words[CONTEXT_BYTES],
     });
   }
   return summaries;

@@ -39,6 +39,22 @@
  */
 
 import type { BytesDigester } from "../block-hash/extra-keys.ts";
+import {
+  CHUNK,
+  GROUPS_PER_RANK_MAX,
+  HOLDER_SLOTS_MAX,
+  LAST,
+  LOOKAHEAD_MAX,
+  MATCH_ROW_WORDS,
+  NOTE_HELD,
+  NOTE_LAST_COPY,
+  NOTE_MISSING,
+  NOTE_RENAMED,
+  NOTE_REPEATED,
+  RANK_SLOTS_MAX,
+  RUN,
+  WINDOW,
+} from "./kernel-boundary.generated.ts";
 
 /** Tiers in order of speed; the position is the tier's number. */
 export const TIERS = ["device", "host", "disk", "remote"] as const;
@@ -47,26 +63,31 @@ export const TIERS = ["device", "host", "disk", "remote"] as const;
 export type Tier = 0 | 1 | 2 | 3;
 
 /** Rank slots lie in 0 … RANK_SLOTS_MAX − 1. A thousand engines with four DP ranks each. */
-export const RANK_SLOTS_MAX = 4096;
+export { RANK_SLOTS_MAX };
 
 /**
  * Longest lookahead of a context. vLLM uses 1, or the number of speculative tokens with MTP of
  * several modules: fewer than ten in every published model.
  */
-export const LOOKAHEAD_MAX = 32;
+export { LOOKAHEAD_MAX };
 
 /** Holder slots of further KV-cache groups lie in RANK_SLOTS_MAX … HOLDER_SLOTS_MAX − 1. */
-export const HOLDER_SLOTS_MAX = 8192;
+export { HOLDER_SLOTS_MAX };
 
 /** KV-cache groups of one rank beside its main one: hybrid models have one to seven. */
-export const GROUPS_PER_RANK_MAX = 15;
+export { GROUPS_PER_RANK_MAX };
 
 /**
  * How a group limits a match (kernel/match-groups.ts has the rules in full; numbers are the kernel's):
  * `run`: all blocks from the first on; `window`: those that the last `window` tokens reach into; `last`: the
  * block that the match ends with; `chunk`: those of the chunk of `window` tokens that it ends in.
  */
-export const GROUP_RULES = { run: 1, window: 2, last: 3, chunk: 4 } as const;
+export const GROUP_RULES: Readonly<Record<"run" | "window" | "last" | "chunk", number>> = {
+  run: RUN,
+  window: WINDOW,
+  last: LAST,
+  chunk: CHUNK,
+};
 
 /** A key of {@link GROUP_RULES}. */
 export type GroupRule = keyof typeof GROUP_RULES;
@@ -164,16 +185,16 @@ export interface GroupStoreOutcome {
 export type RepeatRule = "count" | "skip_all" | "skip_each";
 
 /** Note of a stored block: the holder had it, and it gained no copy. */
-export const REPEATED_BLOCK = 1;
+export { NOTE_REPEATED as REPEATED_BLOCK };
 /** Note of a stored block: its name meant another block to this rank until now (S4). */
-export const RENAMED_BLOCK = 2;
+export { NOTE_RENAMED as RENAMED_BLOCK };
 /** Note of a removed block: nothing was found under this name. */
-export const MISSING_BLOCK = 1;
+export { NOTE_MISSING as MISSING_BLOCK };
 /** Note of a removed block: its name has no copy at this tier any more. */
-export const LAST_COPY = 2;
+export { NOTE_LAST_COPY as LAST_COPY };
 
 /** Note of a block that was asked for: the holder has a copy of it. */
-export const HELD_BLOCK = 1;
+export { NOTE_HELD as HELD_BLOCK };
 
 /** Why the index itself forgot something. These are metric label values. */
 export type EvictionReason = "context_limit" | "prefix_limit" | "memory_limit" | "park_limit";
@@ -314,4 +335,4 @@ export interface MatchResult {
 }
 
 /** u32 words per row of `MatchResult.rows`. */
-export const MATCH_ROW_WORDS = 7;
+export { MATCH_ROW_WORDS };

@@ -12,6 +12,7 @@ import type { GroupStoreOutcome, Tier } from "./contract.ts";
 import type { BlockStores } from "./block-stores.ts";
 import { checkBlockCount } from "./call-checks.ts";
 import type { KernelExports } from "./kernel.ts";
+import { STORED } from "./kernel-boundary.generated.ts";
 import type { StoreRequest } from "./store-calls.ts";
 import type { WriterScratch } from "./writer-memory.ts";
 
@@ -61,7 +62,7 @@ export class GroupStores {
   /** Adds copies by name; `skips` has 1 for each block that no group has, and they are counted. `null`: no memory. */
   #storeNamed(groupSlot: number, tier: Tier, blockCount: number): number | null {
     const { hashesAt, skips, skipsAt } = this.#scratch;
-    if (this.#kernel.indexStoreNamed(groupSlot, tier, blockCount, hashesAt, skipsAt) !== 0) return null;
+    if (this.#kernel.indexStoreNamed(groupSlot, tier, blockCount, hashesAt, skipsAt) !== STORED) return null;
     let missedCount = 0;
     for (let i = 0; i < blockCount; i++) missedCount += skips[i];
     return missedCount;

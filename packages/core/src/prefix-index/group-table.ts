@@ -1,7 +1,7 @@
 /**
  * The KV-cache groups of a rank as all threads see them in shared memory.
  *
- *     record  next │ owner │ rule │ window │ block size │ index │ kind │ alignment       u32 each (kernel/layout.ts, `Group`)
+ * Each slot has a record (kernel/layout.ts, `Group`).
  *
  * Invariant
  *  L1  A list is one that there was: what was read while a writer changed lists is read again, up to `ATTEMPTS_MAX` times. A
@@ -18,6 +18,15 @@ import {
   UNNUMBERED_GROUP,
 } from "./contract.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
+import {
+  GROUP_BLOCK_SIZE,
+  GROUP_INDEX,
+  GROUP_KIND,
+  GROUP_NEXT,
+  GROUP_RULE,
+  GROUP_WINDOW,
+  GROUP_WORDS,
+} from "./kernel-boundary.generated.ts";
 
 /** A KV-cache group of a rank. */
 export interface HeldGroup extends GroupShape {
@@ -26,8 +35,6 @@ export interface HeldGroup extends GroupShape {
   readonly isMain: boolean;
 }
 
-const RECORD_WORDS = 8;
-const [NEXT, RULE, WINDOW, BLOCK_SIZE, INDEX, KIND] = [0, 2, 3, 4, 5, 6];
 /** A change writes ten words. */
 const ATTEMPTS_MAX = 1000;
 
@@ -43,7 +50,7 @@ export function kindNumber(kind: GroupKind): number {
  * @returns none before the rank's first store.
  */
 export function listGroups(kernel: KernelExports, memory: KernelMemory, rankSlot: number): HeldGroup[] {
-  const words = new Uint32Array(memory.buffer, kernel.groupsAt(), RECORD_WORDS * HOLDER_SLOTS_MAX);
+  const words = new Uint32Array(memory.buffer, kernel.groupsAt(), GROUP_WORDS * HOLDER_SLOTS_MAX);
   let groups: HeldGroup[] = [];
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const version = kernel.groupsVersion();
@@ -55,9 +62,9 @@ export function listGroups(kernel: KernelExports, memory: KernelMemory, rankSlot
 
 function readGroups(words: Uint32Array, rankSlot: number): HeldGroup[] {
   const groups: HeldGroup[] = [];
-  if (words[RECORD_WORDS * rankSlot + KIND] !== 0) groups.push(groupAt(words, rankSlot, true));
+  if (words[GROUP_WORDS * rankSlot + GROUP_KIND] !== 0) groups.push(groupAt(words, rankSlot, true));
   for (let slot = rankSlot, count = 0; count < GROUPS_PER_RANK_MAX; count++) {
-    slot = words[RECORD_WORDS * slot + NEXT];
+    slot = words[GROUP_WORDS * slot + GROUP_NEXT];
     if (slot === 0) break;
     groups.push(groupAt(words, slot, false));
   }
@@ -65,16 +72,16 @@ function readGroups(words: Uint32Array, rankSlot: number): HeldGroup[] {
 }
 
 function groupAt(words: Uint32Array, slot: number, isMain: boolean): HeldGroup {
-  const at = RECORD_WORDS * slot;
+  const at = GROUP_WORDS * slot;
   return {
     slot,
     isMain,
     // The kernel keeps −1 as the greatest number.
-    index: words[at + INDEX] === 0xffff_ffff ? UNNUMBERED_GROUP : words[at + INDEX],
-    rule: isMain ? "run" : ruleOf(words[at + RULE]),
-    kind: GROUP_KINDS[words[at + KIND] - 1] ?? "none",
-    windowTokens: words[at + WINDOW],
-    blockSize: words[at + BLOCK_SIZE],
+    index: words[at + GROUP_INDEX] === 0xffff_ffff ? UNNUMBERED_GROUP : words[at + GROUP_INDEX],
+    rule: isMain ? "run" : ruleOf(words[at + GROUP_RULE]),
+    kind: GROUP_KINDS[words[at + GROUP_KIND] - 1] ?? "none",
+    windowTokens: words[at + GROUP_WINDOW],
+    blockSize: words[at + GROUP_BLOCK_SIZE],
   };
 }
 

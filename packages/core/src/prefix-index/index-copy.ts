@@ -16,21 +16,35 @@ import { CONTEXT_RECORD_BYTES, type ContextSummary, listContexts, slotOf } from 
 import { type ContextKey, GROUP_RULES, type GroupShape, type Tier } from "./contract.ts";
 import { type HeldGroup, kindNumber, listGroups } from "./group-table.ts";
 import { growTo, instantiateKernel, type KernelExports, type KernelMemory } from "./kernel.ts";
+import {
+  EVICTED,
+  EXPORT_DONE,
+  EXPORT_ROWS,
+  EXPORT_ROWS_MIN,
+  EXPORT_WORDS,
+  HOLDER_SLOT_MASK,
+  HOLDER_TIER_SHIFT,
+  ROW_BYTES,
+  ROW_COPIES_BYTES,
+  ROW_HOLDER_BYTES,
+  ROW_NAME_BYTES,
+  ROW_PREFIX_BYTES,
+} from "./kernel-boundary.generated.ts";
 import type { ParkedStore } from "./parked-stores.ts";
 
 /** Bytes of a row. */
-export const INDEX_ROW_BYTES = 24;
+export const INDEX_ROW_BYTES: number = ROW_BYTES;
+/** Bytes from the beginning of a row to its holder, a u32. */
+export const INDEX_ROW_HOLDER: number = ROW_HOLDER_BYTES;
+/** The same to its copies. */
+export const INDEX_ROW_COPIES: number = ROW_COPIES_BYTES;
 
-/** Rows read at a time: four times what one block may take (kernel/export.ts). */
-const PAGE_ROWS = 65_536;
-const CURSOR_WORDS = 5;
+/** Rows read at a time: twice what one block may take. */
+const PAGE_ROWS = 2 * EXPORT_ROWS_MIN;
 /** A whole number of u64s, so that what follows is aligned. */
-const CURSOR_BYTES = 24;
-const [CURSOR_ROWS, CURSOR_DONE] = [3, 4];
+const CURSOR_BYTES = 8 * Math.ceil(EXPORT_WORDS / 2);
 /** Rows of one rank and tier that are stored at a time. */
 const RUN_BLOCKS = 4096;
-const SLOT_MASK = 0xffff;
-const TIER_SHIFT = 16;
 
 /** A store that waits for its parent, with its context's key in place of the id. */
 export interface ParkedRecord {
@@ -97,12 +111,12 @@ export class IndexCopyReader {
    * @returns pages of whole rows; each is valid until the next.
    */
   *rows(contextId: number): Generator<Uint8Array> {
-    const cursor = new Uint32Array(this.#memory.buffer, this.#cursorAt, CURSOR_WORDS);
+    const cursor = new Uint32Array(this.#memory.buffer, this.#cursorAt, EXPORT_WORDS);
     cursor.fill(0);
-    while (cursor[CURSOR_DONE] === 0) {
+    while (cursor[EXPORT_DONE] === 0) {
       this.#kernel.indexExport(slotOf(contextId), this.#cursorAt, this.#outAt, PAGE_ROWS);
-      if (cursor[CURSOR_ROWS] > 0)
-        yield new Uint8Array(this.#memory.buffer, this.#outAt, cursor[CURSOR_ROWS] * INDEX_ROW_BYTES);
+      if (cursor[EXPORT_ROWS] > 0)
+        yield new Uint8Array(this.#memory.buffer, this.#outAt, cursor[EXPORT_ROWS] * INDEX_ROW_BYTES);
     }
   }
 
@@ -173,8 +187,8 @@ export class IndexImport {
     const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
     let stored = 0;
     for (let at = 0; at < rows.byteLength; at += INDEX_ROW_BYTES) {
-      const holder = view.getUint32(at + 16, true);
-      if (!isWanted(holder & SLOT_MASK)) continue;
+      const holder = view.getUint32(at + ROW_HOLDER_BYTES, true);
+      if (!isWanted(holderSlotOf(holder))) continue;
       stored += 1;
       let run = runs.get(holder);
       if (run === undefined) {
@@ -185,12 +199,12 @@ export class IndexImport {
         };
         runs.set(holder, run);
       }
-      const copies = view.getUint32(at + 20, true);
+      const copies = view.getUint32(at + ROW_COPIES_BYTES, true);
       for (let copy = 0; copy < copies; copy++) {
-        run.prefixes[2 * run.count] = view.getUint32(at, true);
-        run.prefixes[2 * run.count + 1] = view.getUint32(at + 4, true);
-        run.hashes[2 * run.count] = view.getUint32(at + 8, true);
-        run.hashes[2 * run.count + 1] = view.getUint32(at + 12, true);
+        run.prefixes[2 * run.count] = view.getUint32(at + ROW_PREFIX_BYTES, true);
+        run.prefixes[2 * run.count + 1] = view.getUint32(at + ROW_PREFIX_BYTES + 4, true);
+        run.hashes[2 * run.count] = view.getUint32(at + ROW_NAME_BYTES, true);
+        run.hashes[2 * run.count + 1] = view.getUint32(at + ROW_NAME_BYTES + 4, true);
         run.count += 1;
         if (run.count === RUN_BLOCKS) this.#flush(slot, holder, run);
       }
@@ -228,11 +242,11 @@ export class IndexImport {
     const { kernel, prefixes, hashes } = this.#target;
     prefixes.set(run.prefixes.subarray(0, 2 * run.count));
     hashes.set(run.hashes.subarray(0, 2 * run.count));
-    const rankSlot = holder & SLOT_MASK;
+    const rankSlot = holderSlotOf(holder);
     const outcome = kernel.indexImport(
       slot,
       rankSlot,
-      holder >>> TIER_SHIFT,
+      holderTierOf(holder),
       run.count,
       prefixes.byteOffset,
       hashes.byteOffset,
@@ -243,5 +257,12 @@ export class IndexImport {
   }
 }
 
-/** Added to a store's outcome when limits took blocks (kernel/index.ts). */
-const EVICTED = 16;
+/** The slot in a row's holder. */
+export function holderSlotOf(holder: number): number {
+  return holder & HOLDER_SLOT_MASK;
+}
+
+/** The tier in a row's holder. */
+export function holderTierOf(holder: number): number {
+  return holder >>> HOLDER_TIER_SHIFT;
+}

@@ -5,15 +5,18 @@
  *     evictions   blocks by reason (context, prefix, memory) │ bitset of the rank slots that lost any
  *     faults      invariant │ first │ second        each
  */
-import { type EvictionListener, type EvictionReason, RANK_SLOTS_MAX } from "./contract.ts";
+import type { EvictionListener, EvictionReason } from "./contract.ts";
 import { INVARIANTS } from "./invariants.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
+import {
+  EVICTION_REASONS,
+  EVICTION_WORDS,
+  FAULT_WORDS,
+  FAULTS_MAX,
+  STATS_WORDS,
+} from "./kernel-boundary.generated.ts";
 
 const KERNEL_REASONS = ["context_limit", "prefix_limit", "memory_limit"] as const;
-const EVICTION_WORDS = KERNEL_REASONS.length + RANK_SLOTS_MAX / 32;
-const STATS_WORDS = 9;
-const FAULT_WORDS = 3;
-const FAULTS_MAX = 64;
 /** Room that a report needs. */
 export const REPORT_WORDS: number = Math.max(EVICTION_WORDS, FAULT_WORDS * FAULTS_MAX, STATS_WORDS);
 
@@ -75,9 +78,9 @@ export class IndexReport {
     this.#kernel.evictionsTake(this.#at);
     const words = this.#words(EVICTION_WORDS).slice();
     const rankSlots: number[] = [];
-    for (let word = KERNEL_REASONS.length; word < words.length; word++)
+    for (let word = EVICTION_REASONS; word < words.length; word++)
       for (let bits = words[word]; bits !== 0; bits &= bits - 1)
-        rankSlots.push(32 * (word - KERNEL_REASONS.length) + (31 - Math.clz32(bits & -bits)));
+        rankSlots.push(32 * (word - EVICTION_REASONS) + (31 - Math.clz32(bits & -bits)));
     for (const [i, reason] of KERNEL_REASONS.entries())
       if (words[i] > 0) this.countEvicted(reason, words[i], rankSlots);
   }

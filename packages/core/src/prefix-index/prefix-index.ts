@@ -36,6 +36,7 @@ import { checkOptions, limitsOf, type PrefixIndexOptions } from "./index-options
 import { IndexReport, type KernelCounts } from "./index-report.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
 import { growTo, instantiateKernel, makeKernelMemory, PAGE_BYTES, PAGES_MAX } from "./kernel.ts";
+import { COUNT_EVICTED } from "./kernel-boundary.generated.ts";
 import { OpenContexts } from "./open-contexts.ts";
 import { checkBlockSize } from "./prefix-hasher.ts";
 import type { SharedPrefixIndex } from "./prefix-reader.ts";
@@ -68,8 +69,6 @@ export interface PrefixIndexStats extends KernelCounts {
   readonly evictedByReason: Readonly<Record<EvictionReason, number>>;
 }
 
-/** Added to the count of a removal or a store of known blocks (kernel/index.ts). */
-const COUNT_EVICTED = 0x4000_0000;
 /** For no rank in particular. */
 const NO_RANK = -1;
 

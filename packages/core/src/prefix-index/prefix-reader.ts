@@ -2,9 +2,7 @@
  * The reading side of an index, for any thread: lookups in shared memory without locks. A reader may miss what is being
  * written; it never reports a rank that never held the block.
  *
- *     reader record + 4 blocks │ 8 rows │ 32 address of rows │ 36 dump cursor │ 40 tokens │ 44 hashes │ 48 extra digests
- *
- * (kernel/match.ts, `Reader`.) The caller writes a query into `tokens` or `hashes`, asks, and reads the rows: nothing is copied.
+ * A reader has a record in shared memory (kernel/match.ts, `Reader`). The caller writes a query into `tokens` or `hashes`, asks, and reads the rows: nothing is copied.
  */
 import type { ContextKey, EvictionReason, MatchResult } from "./contract.ts";
 import { HOLDER_SLOTS_MAX, LOOKAHEAD_MAX, MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
@@ -15,6 +13,28 @@ import { type HeldGroup, listGroups } from "./group-table.ts";
 import { IndexError } from "./index-error.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
 import { instantiateKernel, reach } from "./kernel.ts";
+import {
+  DUMP_BLOCK,
+  DUMP_DONE,
+  DUMP_HOLDER,
+  DUMP_ROW_WORDS,
+  DUMP_ROWS,
+  DUMP_WORDS,
+  LOST_TO_CONTEXTS,
+  LOST_TO_MEMORY,
+  LOST_TO_PREFIXES,
+  RANK_WORDS,
+  READER_BLOCK_COUNT,
+  READER_EXTRAS,
+  READER_HASHES,
+  READER_LINE,
+  READER_PIECES,
+  READER_ROW_COUNT,
+  READER_ROWS,
+  READER_TOKENS,
+  READER_WORDS,
+  READERS_MAX,
+} from "./kernel-boundary.generated.ts";
 
 /** What a reader needs: structured-cloneable, so that it can be posted to other threads of the process. */
 export interface SharedPrefixIndex {
@@ -24,22 +44,18 @@ export interface SharedPrefixIndex {
 /** Longest query by default: a million tokens, the longest contexts that engines serve. */
 export const QUERY_TOKENS_MAX = 1_048_576;
 
-/** Lines for readers in shared memory (kernel/layout.ts). */
-const READERS_MAX = 128;
 /** u32 words per row of `PrefixReader.dump`: prefix hash low, high, rank slot, tier, copies. */
-export const DUMP_ROW_WORDS = 5;
+export { DUMP_ROW_WORDS };
 /** `dump` counts holders of one block up to this. */
 const HOLDERS = 4 * HOLDER_SLOTS_MAX;
 const DUMP_ROWS_MAX = Math.floor((MATCH_ROW_WORDS * RANK_SLOTS_MAX) / DUMP_ROW_WORDS);
 
-/** By the kernel's number of a limit (kernel/losses.ts). */
-const LIMITS: readonly (EvictionReason | null)[] = [null, "context_limit", "prefix_limit", "memory_limit"];
+/** By the kernel's number of a limit. */
+const LIMITS: (EvictionReason | null)[] = [null];
+LIMITS[LOST_TO_CONTEXTS] = "context_limit";
+LIMITS[LOST_TO_PREFIXES] = "prefix_limit";
+LIMITS[LOST_TO_MEMORY] = "memory_limit";
 const NO_CONTEXTS: readonly ContextSummary[] = [];
-const RECORD_WORDS = 13;
-/** From one rank's word for lost blocks to the next one's (kernel/layout.ts, `Rank.lostTo`). */
-const RANK_WORDS = 8;
-const [LINE, BLOCK_COUNT, ROW_COUNT] = [0, 1, 2];
-const [ROWS, PIECES, TOKENS, HASHES, EXTRAS] = [8, 9, 10, 11, 12];
 
 /** Looks prefixes up. Made per thread; holds a line and buffers in shared memory until `detach`. */
 export class PrefixReader {
@@ -80,14 +96,18 @@ export class PrefixReader {
     );
     this.#digester = new ByteDigester(this.#kernel, memory);
     this.#describeAt = this.#kernel.scratchMake(CONTEXT_RECORD_BYTES);
-    reach(memory, Math.max(this.#describeAt + CONTEXT_RECORD_BYTES, this.#at + 4 * RECORD_WORDS));
-    this.#record = new Uint32Array(memory.buffer, this.#at, RECORD_WORDS);
+    reach(memory, Math.max(this.#describeAt + CONTEXT_RECORD_BYTES, this.#at + 4 * READER_WORDS));
+    this.#record = new Uint32Array(memory.buffer, this.#at, READER_WORDS);
     const longest = tokensMax + LOOKAHEAD_MAX;
-    const [tokensAt, hashesAt, extrasAt] = [this.#record[TOKENS], this.#record[HASHES], this.#record[EXTRAS]];
+    const [tokensAt, hashesAt, extrasAt] = [
+      this.#record[READER_TOKENS],
+      this.#record[READER_HASHES],
+      this.#record[READER_EXTRAS],
+    ];
     reach(memory, Math.max(tokensAt + 4 * longest, hashesAt + 8 * tokensMax, extrasAt + 8 * longest));
-    this.tokens = new Uint32Array(memory.buffer, this.#record[TOKENS], longest);
-    this.hashes = new Uint32Array(memory.buffer, this.#record[HASHES], 2 * tokensMax);
-    this.extraDigests = new Uint32Array(memory.buffer, this.#record[EXTRAS], 2 * longest);
+    this.tokens = new Uint32Array(memory.buffer, this.#record[READER_TOKENS], longest);
+    this.hashes = new Uint32Array(memory.buffer, this.#record[READER_HASHES], 2 * tokensMax);
+    this.extraDigests = new Uint32Array(memory.buffer, this.#record[READER_EXTRAS], 2 * longest);
   }
 
   /**
@@ -116,7 +136,7 @@ export class PrefixReader {
 
   /** The contexts there are now, in no particular order. */
   contexts(): ContextSummary[] {
-    return listContexts(this.#kernel, this.#memory, this.#record[LINE], this.#describeAt);
+    return listContexts(this.#kernel, this.#memory, this.#record[READER_LINE], this.#describeAt);
   }
 
   /**
@@ -253,8 +273,8 @@ export class PrefixReader {
       Number(hasExtra),
     );
     const result = this.#result;
-    const matchCount = record[ROW_COUNT];
-    result.blockCount = record[BLOCK_COUNT];
+    const matchCount = record[READER_ROW_COUNT];
+    result.blockCount = record[READER_BLOCK_COUNT];
     result.matchCount = matchCount;
     result.rows = this.#rowViews[matchCount] ?? this.#viewRows(matchCount);
     return result;
@@ -263,7 +283,7 @@ export class PrefixReader {
   /** Makes the view of so many rows, once: making one takes longer than a short lookup. */
   #viewRows(matchCount: number): Uint32Array {
     const record = this.#record;
-    const view = new Uint32Array(record.buffer, record[ROWS], MATCH_ROW_WORDS * matchCount);
+    const view = new Uint32Array(record.buffer, record[READER_ROWS], MATCH_ROW_WORDS * matchCount);
     this.#rowViews[matchCount] = view;
     return view;
   }
@@ -278,19 +298,22 @@ export class PrefixReader {
    */
   dump(contextId: number, cursor: number, out: Uint32Array): { cursor: number; rows: number } {
     const record = this.#record;
-    const state = new Uint32Array(record.buffer, record[PIECES], 4);
-    state[0] = Math.floor(cursor / HOLDERS);
-    state[1] = cursor % HOLDERS;
+    const state = new Uint32Array(record.buffer, record[READER_PIECES], DUMP_WORDS);
+    state[DUMP_BLOCK] = Math.floor(cursor / HOLDERS);
+    state[DUMP_HOLDER] = cursor % HOLDERS;
     const capacity = Math.floor(out.length / DUMP_ROW_WORDS);
     let rows = 0;
     for (;;) {
       const page = Math.min(DUMP_ROWS_MAX, capacity - rows);
-      this.#kernel.readerDump(this.#at, slotOf(contextId), serialOf(contextId), record[ROWS], page);
-      const [id, holder, written, isDone] = state;
-      out.set(new Uint32Array(record.buffer, record[ROWS], written * DUMP_ROW_WORDS), rows * DUMP_ROW_WORDS);
+      this.#kernel.readerDump(this.#at, slotOf(contextId), serialOf(contextId), record[READER_ROWS], page);
+      const written = state[DUMP_ROWS];
+      out.set(
+        new Uint32Array(record.buffer, record[READER_ROWS], written * DUMP_ROW_WORDS),
+        rows * DUMP_ROW_WORDS,
+      );
       rows += written;
-      if (isDone === 1) return { cursor: -1, rows };
-      if (rows === capacity) return { cursor: id * HOLDERS + holder, rows };
+      if (state[DUMP_DONE] === 1) return { cursor: -1, rows };
+      if (rows === capacity) return { cursor: state[DUMP_BLOCK] * HOLDERS + state[DUMP_HOLDER], rows };
     }
   }
 }

@@ -13,23 +13,35 @@ import { RENAMED_BLOCK, type RepeatRule, type StoreOutcome, type Tier } from "./
 import { serialOf, slotOf } from "./context-table.ts";
 import type { IndexReport } from "./index-report.ts";
 import type { KernelExports } from "./kernel.ts";
+import {
+  CONTEXT_GONE,
+  EVICTED,
+  MEMORY_LIMIT,
+  NOTED,
+  REPEATED,
+  REPEATS_COUNT,
+  REPEATS_EACH,
+  REPEATS_IF_ALL,
+  STORED,
+  TOO_MANY_BLOCKS,
+  UNKNOWN_PARENT,
+} from "./kernel-boundary.generated.ts";
 import type { WriterScratch } from "./writer-memory.ts";
 
-/** By the kernel's number of an outcome (kernel/write.ts); `gone`: the context was dropped. */
-const OUTCOMES: readonly (StoreOutcome | "gone")[] = [
-  "stored",
-  "parked",
-  "rejected_memory_limit",
-  "rejected_too_many_blocks",
-  "gone",
-  "repeated",
-];
-/** Added to a store's outcome when limits took blocks (kernel/index.ts). */
-const EVICTED = 16;
-/** Added when a block has a note (kernel/write.ts). */
-const NOTED = 32;
-/** As REPEATS_… in kernel/write.ts. */
-const REPEAT_CODES: Readonly<Record<RepeatRule, number>> = { count: 0, skip_all: 1, skip_each: 2 };
+/** By the kernel's number of an outcome; `gone`: the context was dropped. */
+const OUTCOMES: (StoreOutcome | "gone")[] = [];
+OUTCOMES[STORED] = "stored";
+OUTCOMES[UNKNOWN_PARENT] = "parked";
+OUTCOMES[MEMORY_LIMIT] = "rejected_memory_limit";
+OUTCOMES[TOO_MANY_BLOCKS] = "rejected_too_many_blocks";
+OUTCOMES[CONTEXT_GONE] = "gone";
+OUTCOMES[REPEATED] = "repeated";
+
+const REPEAT_CODES: Readonly<Record<RepeatRule, number>> = {
+  count: REPEATS_COUNT,
+  skip_all: REPEATS_IF_ALL,
+  skip_each: REPEATS_EACH,
+};
 
 /** What a store needs to know beside what lies in scratch. */
 export interface StoreRequest {
@@ -113,7 +125,7 @@ export class StoreCalls {
       REPEAT_CODES[repeats],
       notesAt,
     );
-    if (outcome === 0) return "stored";
+    if (outcome === STORED) return "stored";
     if ((outcome & EVICTED) !== 0) this.#report.takeEvictions();
     if ((outcome & NOTED) !== 0) this.#hasNotes = true;
     return OUTCOMES[outcome % EVICTED];
