@@ -5,7 +5,7 @@
 
 /** Invariant I1 is the first. */
 export const INVARIANTS: readonly string[] = [
-  "the heap's blocks tile it, no two free ones touch, and the used ones sum to allocatedBytes",
+  "the heap's blocks tile it, no two free ones touch, and used ones sum to `allocatedBytes`",
   "the directory has each block once, under its prefix hash, and nothing else",
   "the agreed names have each named block once, under its engine hash, and nothing else",
   "a set's references are the blocks that have it and the sets forwarded to it",
@@ -14,7 +14,7 @@ export const INVARIANTS: readonly string[] = [
   "an extra copy belongs to a block that the rank holds at that tier under one name",
   "a block has exactly the own names and lists that its ranks' kinds require",
   "an id is used while its block has a set, and free counts are those of the bits",
-  "prefixCount counts the blocks with holders, deadCount those whose holders were cleared",
+  "`prefixCount` counts the blocks with holders, `deadCount` those whose holders were cleared",
   "a finished sweep leaves no block with a dead or forwarded set",
   "a rank that holds blocks in a context has that context in its list",
   "no table's root is deeper than 17, and no segment has more entries than room",
