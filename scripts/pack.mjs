@@ -17,6 +17,9 @@ await useSupportedNode();
 const target = resolve(process.argv[2] ?? join(ROOT, ".cache", "tarballs"));
 rmSync(target, { recursive: true, force: true });
 
+/** The address that npm's provenance is checked against. */
+const REPOSITORY = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).repository.url;
+
 /** Runs a command and returns its output; ends the script when it fails. */
 function run([program, ...args], cwd) {
   const { status, stdout, stderr } = spawnSync(program, args, { cwd, encoding: "utf8" });
@@ -32,6 +35,8 @@ async function faultsOf(folder) {
   const faults = ["LICENSE", "README.md"].filter((name) => !files.includes(name)).map((name) => `no ${name}`);
   for (const field of ["license", "repository", "engines", "description"])
     if (manifest[field] === undefined) faults.push(`no ${field}`);
+  if (manifest.repository?.url !== REPOSITORY)
+    faults.push(`repository.url is ${manifest.repository?.url}; expected the root's, ${REPOSITORY}`);
   for (const [name, range] of Object.entries(manifest.dependencies ?? {}))
     if (/^(workspace|catalog):/.test(range)) faults.push(`dependency ${name} is ${range}`);
   for (const name of files)
