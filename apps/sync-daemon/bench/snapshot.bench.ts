@@ -1,5 +1,5 @@
 /**
- * What a snapshot costs: how long ingest stands still for the copy, how long writing and loading take beside it, and bytes per
+ * What a snapshot costs: how long ingest stands still for the copy, how long writing and loading take next to it, and bytes per
  * holder. Two million blocks of 16 ranks, seeded.
  *
  *     node apps/sync-daemon/bench/snapshot.bench.ts

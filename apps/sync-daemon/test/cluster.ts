@@ -2,7 +2,7 @@
  * A Kubernetes API server as far as pods are concerned: list with pages, watch with versions, bookmarks and label transitions; and everything that can go
  * wrong with it, on request. What it serves is the truth that a test compares with.
  *
- * Behaviour follows kubernetes.io/docs/reference/using-api/api-concepts: a selector turns a pod that stops matching into DELETED and one that
+ * Behavior follows kubernetes.io/docs/reference/using-api/api-concepts: a selector turns a pod that stops matching into DELETED and one that
  * begins to into ADDED; a version that is no longer in the history is 410, as a status or as an ERROR event in the stream.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

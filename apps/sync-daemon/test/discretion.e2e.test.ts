@@ -1,5 +1,5 @@
 /**
- * Nothing that callers send is told on: tokens and prompts that can be recognised go through every route, in requests that succeed and in requests that fail,
+ * Nothing that callers send is told on: tokens and prompts that can be recognized go through every route, in requests that succeed and in requests that fail,
  * while the daemon logs and traces all it can; then everything that it wrote, logged and exported is searched for them.
  */
 import { mkdtempSync, rmSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
  * A daemon process with an engine whose messages are as expensive as the limits allow. The bounds are
- * ratios and trust: a healthy engine's messages go on being applied, its rank stays exact, probes and
+ * ratios and trust: a healthy engine's messages continue being applied, its rank stays exact, probes and
  * lookups are answered, and the process lives.
  */
 import { encodeEventBatch, encodeLiveFrames, type KvEvent } from "@kvsync/core";

@@ -1,6 +1,6 @@
 /**
- * Snapshots of a real daemon in front of real engines: killed at any moment, restarted, restarted beside engines that began
- * anew, with damaged files, with a folder that takes none, and as the first state of a sibling.
+ * Snapshots of a real daemon in front of real engines: killed at any moment, restarted, restarted next to engines that began
+ * again, with damaged files, with a folder that takes none, and as the first state of a sibling.
  */
 import {
   chmodSync,

@@ -1,4 +1,4 @@
-/** What asking a daemon can end with, beside an answer. */
+/** What asking a daemon can end with, next to an answer. */
 
 /** Facts of a failed request. */
 export type ClientErrorFacts =

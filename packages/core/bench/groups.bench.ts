@@ -1,6 +1,6 @@
 /**
  * What KV-cache groups cost a lookup: one prompt of 8,192 blocks, held by 32 ranks, without further groups, with a window
- * beside the main group, with a window and Mamba states of which most blocks are gone, and in the worst case. All in one
+ * next to the main group, with a window and Mamba states of which most blocks are gone, and in the worst case. All in one
  * run, so that the ratios hold on a busy machine too.
  */
 import { type GroupShape, PrefixIndex, PrefixReader } from "@kvsync/core";

@@ -1,5 +1,5 @@
 /**
- * What following a stream costs: from live frames to the index (parsing, order, fence, decoding, hashing, storing), beside the
+ * What following a stream costs: from live frames to the index (parsing, order, fence, decoding, hashing, storing), next to the
  * decoding and storing alone; and how long a gap takes to repair in an index of a million blocks, from the last reply's frames
  * being there, network not counted (architecture: from gap to exact within 250 ms, network included).
  *

@@ -1,5 +1,5 @@
 /**
- * Runs an engine in real time: a step, its batch to the publisher, then a pause for the step's modelled duration, divided by
+ * Runs an engine in real time: a step, its batch to the publisher, then a pause for the step's modeled duration, divided by
  * the speed. What waits for nothing sleeps until `submit`. Gives requests their ids.
  *
  *  T1  One step at a time, and none while the publisher is backlogged: a stuck publisher stalls the engine, as in vLLM.

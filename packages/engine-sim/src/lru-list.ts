@@ -1,7 +1,7 @@
 /**
  * A queue of small integers in order of use, from which any can be taken out: two link columns and a sentinel.
  *
- *     next:  sentinel → oldest → … → newest → sentinel          prev: the same, backwards
+ *     next:  sentinel → oldest → … → newest → sentinel          prev: the same, backward
  *
  *  L1  Following `next` from the sentinel meets every member once; following `prev` meets the same, reversed.
  *  L2  An id that is no member has `next = prev = NOT_LISTED`.

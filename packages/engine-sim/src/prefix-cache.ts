@@ -1,7 +1,7 @@
 /**
  * The prefix cache of one engine: device pool, host tier, names, and what is announced of them.
  *
- *     match    which leading blocks of a request lie on the device, and which on the host after them
+ *     match    which leading blocks of a request are on the device, and which on the host after them
  *     reserve  blocks for the tokens about to be computed; reusing a named one evicts it (device → host → gone)
  *     publish  full blocks get their names: engine hash, our prefix hash, a BlockStored
  *     release  last block first, so that the tail of a chain is evicted before its head

@@ -2,7 +2,7 @@
  * Policies that use neither prompts' places nor the index: the cost of routing without knowledge.
  *
  *     random, round-robin     ignore everything
- *     least-loaded            the fewest requests under way; the usual default of a load balancer
+ *     least-loaded            the fewest requests in progress; the usual default of a load balancer
  *     power-of-two            the less loaded of two random workers (M. Mitzenmacher, "The Power of
  *                             Two Choices in Randomized Load Balancing", IEEE TPDS 2001)
  *     session-sticky          one worker for all of a session, by rendezvous hashing (D. Thaler,

@@ -12,7 +12,7 @@
  *  B3  A worker that leaves takes its requests and its foreign load along: the next one at its position
  *      starts at zero. (load-book.test.ts "B3")
  *
- * Memory: one entry per request under way.
+ * Memory: one entry per request in progress.
  */
 import { POSITIONS_MAX, type WorkerView } from "./policy.ts";
 

@@ -3,7 +3,7 @@
  * new one is a class that implements it.
  *
  *     request ─▶ how much of it each worker holds ─┐
- *     requests under way at each worker ───────────┼─▶ rank ─▶ workers, best first ─▶ book
+ *     requests in progress at each worker ───────────┼─▶ rank ─▶ workers, best first ─▶ book
  *     the policy's own memory ─────────────────────┘
  *
  *  P1  A policy does no I/O and reads no clock: the same calls in the same order give the same

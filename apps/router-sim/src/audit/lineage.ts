@@ -1,6 +1,6 @@
 /**
  * Each block's parent, rebuilt from the prompts: a prefix hash names a whole prefix, so whoever has the prompts can chain
- * the hashes again and see which follows which. Independent of the engines and of the daemon but for the hash itself.
+ * the hashes again and see which follows which. Independent of the engines and of the daemon except for the hash itself.
  */
 import { PrefixHasher } from "@kvsync/core";
 

@@ -1,5 +1,5 @@
 /**
- * The comparisons under docs/routing: each Markdown page is what the program writes of the figures beside it, the HTML page comes
+ * The comparisons under docs/routing: each Markdown page is what the program writes of the figures next to it, the HTML page comes
  * from the same run, and the table that the conclusions rest on has these figures.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";

@@ -1,13 +1,13 @@
 /**
- * N simulated engines with their servers, and the workload's arrivals, in one stream of modelled time. Runs in a thread of
- * its own (fleet-thread.ts), so that a router beside it measures the daemon and not the engines.
+ * N simulated engines with their servers, and the workload's arrivals, in one stream of modeled time. Runs in a thread of
+ * its own (fleet-thread.ts), so that a router next to it measures the daemon and not the engines.
  *
  *     next event = the earlier of the next arrival and the engines' next steps
  *
  *     arrival   make the prompt, ask the oracle, tell the router; it answers with `submit` some time later
  *     step      what the step before announced goes out (a step's events are published when it ends), then the next
  *
- * F1: events happen in order of modelled time, never before it has come (PacedClock).
+ * F1: events happen in order of modeled time, never before it has come (PacedClock).
  * F2: a batch is published exactly once, in order, by the engine that made it, at the end of its step, or when the clock is
  *     paused or a broken message has to follow it.
  * F3: every request of the workload ends as one completion or one refusal; what a restart aborts arrives again.

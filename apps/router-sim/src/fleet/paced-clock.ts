@@ -1,5 +1,5 @@
 /**
- * Modelled time that follows real time at a fixed ratio, and waits when the machine cannot keep up: a fleet that has fallen
+ * Modeled time that follows real time at a fixed ratio, and waits when the machine cannot keep up: a fleet that has fallen
  * behind by more than LAG_SECONDS_MAX gets its clock set back, and the difference is reported as slip. Without this, an
  * overload would turn into a burst, and queues would show the simulator instead of the engines.
  *

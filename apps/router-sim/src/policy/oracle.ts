@@ -10,7 +10,7 @@
  *
  *  - The last worker is set aside, once what is cheaper there is more than a fair share of all fresh tokens: for what nobody will ask
  *    for again, so that it drives nothing useful out of the others' caches.
- *  - While memory is empty, nothing is driven out, and the most hits are had by computing every beginning once. Towards the day when it
+ *  - While memory is empty, nothing is driven out, and the most hits are had by computing every beginning once. Toward the day when it
  *    is full, crowding spreads what is new (memory-pressure.ts).
  *
  * Not a proof of optimality, which would be a search over all assignments: a rule of thumb with perfect knowledge. In 23 of 1,000 random

@@ -1,8 +1,8 @@
 /**
- * Lets planned faults strike, one after the other, and measures the recovery from each while traffic goes on.
+ * Lets planned faults strike, one after the other, and measures the recovery from each while traffic continues.
  *
  *     wait for its place ─▶ strike ─▶ (fault over) ─▶ all streams caught up with what was published at that moment, and
- *     trusted ─▶ recovery time ─▶ fleet paused ─▶ checkpoint (audit) ─▶ fleet goes on
+ *     trusted ─▶ recovery time ─▶ fleet paused ─▶ checkpoint (audit) ─▶ fleet continues
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Prng, unreachable } from "@kvsync/core";

@@ -3,9 +3,9 @@
  * has applied to its index.
  *
  *     W1  caught up with `target`: target ≤ applied ≤ published now. The upper bound matters after a restart: an engine's
- *         numbers begin anew, and a daemon that has not noticed shows a number from the engine's former life.
+ *         numbers begin again, and a daemon that has not noticed shows a number from the engine's former life.
  *     W2  trusted: the daemon calls the stream exact, or partial with a history that begins later than the stream. Where what
- *         was broken stays broken (a message that nobody can read), `live` is asked for instead: no repair is under way.
+ *         was broken stays broken (a message that nobody can read), `live` is asked for instead: no repair is in progress.
  *     W3  a stream on which nothing was published yet is caught up when the daemon has applied nothing of it.
  */
 import type { EngineStatus, RankStatus } from "../daemon/daemon-client.ts";

@@ -13,7 +13,7 @@
  *     └ ticks, label of x ─────┘
  *
  *  C1  A chart has a title and a description that says in words what the lines say (role img).
- *  C2  Colours are classes (`p-<policy>`); the page's style gives them light and dark ones.
+ *  C2  Colors are classes (`p-<policy>`); the page's style gives them light and dark ones.
  *  C3  Equal arguments give equal text.
  *
  * Scales are d3-scale's, paths d3-shape's; neither needs a document. No legend: the page has one for all charts.

@@ -2,10 +2,10 @@
  * Plays a scenario with everything real: engines that speak ZeroMQ, the daemon as a process, a lookup over HTTP for every request.
  *
  *     timeline ─▶ due ─┬─ fault ───────▶ an engine's publisher, or the daemon's process
- *                      └─ expectation ─▶ wait for the streams ─▶ fleet halted ─▶ audit ─▶ fleet goes on
+ *                      └─ expectation ─▶ wait for the streams ─▶ fleet halted ─▶ audit ─▶ fleet continues
  *
  * P1  `at` and a fault's seconds are the workload's, and shrink with the speed-up. `within` is real time: the daemon knows no speed-up.
- *     Time stands still for the workload while an audit goes on.
+ *     Time stands still for the workload while an audit continues.
  * P2  An audit waits until what was published has been applied, for SETTLE_SECONDS_MAX at most: two processes have no common moment.
  *     That is why `sound` says more here than in a simulation, where it holds in the middle of everything.
  * P3  The run's end is audited, whatever the scenario says, and the daemon has to end in good order.

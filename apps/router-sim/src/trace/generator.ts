@@ -10,8 +10,8 @@
  *     turn 2   │0│ ─── same whole blocks ─── │ answer 1 + question 2 │
  *     turn 3   │0│ ─── same ─────────────────────────── │ …
  *
- * A session that has had k turns goes on with probability (k + A) / (k + B): a Pólya urn, that is sessions whose
- * inclination to go on differs (Beta distributed). A and B, and the quantiles below, are measured on
+ * A session that has had k turns continues with probability (k + A) / (k + B): a Pólya urn, that is sessions whose
+ * inclination to continue differs (Beta distributed). A and B, and the quantiles below, are measured on
  * kvcache-ai/Mooncake `FAST25-release/traces/conversation_trace.jsonl` @ 3b5a5941 (Apache-2.0).
  *
  * What it does not do: imitate the trace's content or its slow rise over the hour beyond what sessions cause.

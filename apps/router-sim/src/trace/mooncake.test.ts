@@ -1,6 +1,6 @@
 /**
  * The reader, on small files for its errors and on the published conversation trace for its facts. That file is not part of
- * the project (it lies beside it in CI, see the data folder's README); without it the facts are skipped by name, and in
+ * the project (it is next to it in CI, see the data folder's README); without it the facts are skipped by name, and in
  * CI that is a failure.
  */
 import { existsSync } from "node:fs";

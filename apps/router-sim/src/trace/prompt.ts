@@ -7,10 +7,10 @@
  *     answer   with ids: what follows in the blocks of the prompt's last id and the answer's ids, for others to share
  *              without: tokens of (request number), in a stream of their own: no two requests answer alike
  *
- * Tokens lie in a vocabulary of 128,256 (Llama 3's), so that ids above 65,535, five bytes on the wire, occur.
+ * Tokens are in a vocabulary of 128,256 (Llama 3's), so that ids above 65,535, five bytes on the wire, occur.
  *
  * Source of the mixing constants: C. Wellons, "Prospecting for Hash Functions" (nullprogram.com, 2018), the 32-bit
- * finaliser `lowbias32`, public domain.
+ * finalizer `lowbias32`, public domain.
  */
 import type { WorkloadRequest } from "../workload/workload.ts";
 import { TRACE_BLOCK_TOKENS } from "./request.ts";

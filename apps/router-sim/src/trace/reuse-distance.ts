@@ -1,7 +1,7 @@
 /**
  * What LRU caches of *every* size would hit, exactly, in one pass over the references. A reference's stack distance is the
  * number of distinct blocks used since its block was last used, itself included; an LRU cache of C blocks holds the block if
- * and only if the distance is at most C. A *prefix* hit needs all blocks before it in the request as well, hence the running
+ * and only if the distance is at most C. A *prefix* hit needs all blocks before it in the request as well, so the running
  * maximum of the distances: that is the least capacity with which this reference is a prefix hit.
  *
  *     time of use    1  2  3  4  5  6  7        a block's mark stands at its last use only;

@@ -6,7 +6,7 @@
  *     turn 1         └───────── prompt ─────────┘
  *     turn 2         └────────────────── prompt ────────────────┘
  *
- * The figures are round ones of plausible services, not measurements, but for `agents` and `documents`, whose shapes follow
+ * The figures are round ones of plausible services, not measurements, except for `agents` and `documents`, whose shapes follow
  * "tool & agent" and "long context" in R. Qin et al., "Mooncake", USENIX FAST'25, section 4; for measured lengths there is
  * `conversation` (trace/generator.ts) and traces.
  */

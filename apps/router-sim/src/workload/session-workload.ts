@@ -1,5 +1,5 @@
 /**
- * Makes a workload of sessions while it is read: memory grows with the sessions under way, not with the requests.
+ * Makes a workload of sessions while it is read: memory grows with the sessions in progress, not with the requests.
  *
  *     session starts (gamma gaps) ─┐
  *                                  ├─▶ the earlier one ─▶ request; its session comes back after a gap, or ends

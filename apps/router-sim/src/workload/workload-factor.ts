@@ -12,7 +12,7 @@
  *                   counts as one with those that have its first two blocks in common
  *
  * They apply in this order: duplicate, length, speedup, lora, jitter. The shape of duplication and length follows Dynamo's
- * trace synthesiser (`benchmarks/data_generator`: copies of the prefix tree with disjoint ids, prefix multiplier).
+ * trace synthesizer (`benchmarks/data_generator`: copies of the prefix tree with disjoint ids, prefix multiplier).
  */
 import { Prng } from "@kvsync/core";
 import TinyQueue from "tinyqueue";

@@ -4,7 +4,7 @@
  *
  *     blocks of `blockTokens` tokens    ┌── hashIds ──────────┬─────┐
  *     prompt                            │  0  │  17  │  18  ░░│     │   the last id's block may be filled in part
- *     prompt and answer                 │  0  │  17  │  18  ██│ 19 ░│   …and `answerIds` go on after it
+ *     prompt and answer                 │  0  │  17  │  18  ██│ 19 ░│   …and `answerIds` continue after it
  *
  *  W1  Arrivals never go back.
  *  W2  hashIds.length = ⌈inputTokens / blockTokens⌉. Equal ids name equal blocks after equal prefixes; a block filled in part

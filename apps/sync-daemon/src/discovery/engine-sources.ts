@@ -6,14 +6,14 @@
  *   kubernetes ─state──▶┘      └─▶ refusals      └─ new, changed ──▶ registry.register ─▶ no room: a refusal, tried again
  *
  * Invariants
- *  E1  After each call the registry holds exactly the winners, but for those it has no room for, which are refusals.
+ *  E1  After each call the registry holds exactly the winners, except for those it has no room for, which are refusals.
  *  E2  An engine is wanted by one source at a time. Two that want the same id or endpoint: the source that comes first in
  *      ENGINE_SOURCES wins, within a source the one stated first. The other is a refusal that names both, and takes its place
  *      as soon as the winner is withdrawn; when both say the same, the stream does not notice.
  *  E3  A refusal costs the engine it is about and nothing else.
  *  E4  A refusal is counted and told once, when it begins; its end is told too.
  *
- * An engine that changes in any field is another one: it is removed and registered anew, with another slot, since what the
+ * An engine that changes in any field is another one: it is removed and registered again, with another slot, since what the
  * index holds of it belongs to its former self.
  *
  * Not here: where the sources get their engines from, and how well they do (discovery-status.ts).

@@ -4,7 +4,7 @@
  *     check ──run──▶ result (healthy │ degraded │ unhealthy) ──▶ report: the worst that counts
  *
  * A check that throws or takes too long is unhealthy, never a failure of the report. Results are kept for a moment, so that
- * a crowd of probes does not become a crowd of writes, and made anew on a clock, so that metrics have them without any probe.
+ * a crowd of probes does not become a crowd of writes, and made again on a clock, so that metrics have them without any probe.
  */
 
 import { arch, cpus, platform, release, totalmem } from "node:os";

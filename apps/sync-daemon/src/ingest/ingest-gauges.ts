@@ -1,5 +1,5 @@
 /**
- * What an ingest thread shows of itself, beside its streams: the queue, its pace, how busy it is and that it lives.
+ * What an ingest thread shows of itself, next to its streams: the queue, its pace, how busy it is and that it lives.
  */
 import {
   type BACKPRESSURE_LEVELS,

@@ -1,7 +1,7 @@
 /**
  * A rank that another worker, or a daemon before this one, has followed: its blocks are in the index, what waits for parents comes along.
  *
- *     stream goes on from its position ─▶ what waits is parked here ─▶ what does not fit makes the stream partial
+ *     stream continues from its position ─▶ what waits is parked here ─▶ what does not fit makes the stream partial
  *
  * In this order: a stream that is not there yet cannot be told that something of it was lost.
  */

@@ -2,10 +2,10 @@
  * Where workers stand still while one of them copies the index that all write to.
  *
  *     word 0   how many stand still
- *     word 1   1: they may go on
+ *     word 1   1: they may continue
  *     word 2   1: one went on by itself, since it had stood for too long
  *
- *  B1  A worker that goes on by itself says so before it writes again. A copy during which nobody had said so is of one moment.
+ *  B1  A worker that continues by itself says so before it writes again. A copy during which nobody had said so is of one moment.
  *
  * Works between threads that block on it; nothing is said by message while they stand.
  */

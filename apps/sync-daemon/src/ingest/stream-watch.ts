@@ -7,7 +7,7 @@
  *
  * | verbosity | lines |
  * | --- | --- |
- * | 1 | a publisher that began anew, history that is lost, a rank that is set aside (once until it restarts), changes of trust, unknown fields (each once) |
+ * | 1 | a publisher that began again, history that is lost, a rank that is set aside (once until it restarts), changes of trust, unknown fields (each once) |
  * | 2 | each message applied, with the sum of its events; messages dropped, gaps, replays, changes of a trust's reason |
  * | 3 | each event applied or dropped |
  * | 5 | changes of the stream's state |

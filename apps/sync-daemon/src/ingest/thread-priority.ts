@@ -3,7 +3,7 @@
  *
  * On Linux a priority belongs to a thread, and setpriority takes a thread's id; Node knows no thread ids, but
  * /proc/thread-self does. Under a storm on two busy cores this took lookups from a p99 of 37-210 ms to 5-16 ms and cost
- * ingest nothing measurable (bench/lookup-latency.bench.ts). Sockets made afterwards inherit it for libzmq's own threads.
+ * ingest nothing measurable (bench/lookup-latency.bench.ts). Sockets made afterward inherit it for libzmq's own threads.
  */
 
 import { readlinkSync } from "node:fs";

@@ -4,7 +4,7 @@
  *   request ─▶ cache ─hit─▶ tokens
  *               │ miss
  *               ▼
- *              under way already? ─yes─▶ share its answer (single flight)
+ *              in progress already? ─yes─▶ share its answer (single flight)
  *               │ no
  *               ▼
  *              room? ─▶ circuit? ─▶ keep-alive pool ─▶ POST /tokenize ─▶ tokens ─▶ cache
@@ -14,7 +14,7 @@
  *
  * Invariants
  *  T1  Whatever the tokenizer does, `tokenize` resolves, at the latest when its deadline has passed.
- *  T2  Memory is bounded: requests under way, bytes of one answer, bytes of the cache.
+ *  T2  Memory is bounded: requests in progress, bytes of one answer, bytes of the cache.
  *  T3  Only what is the tokenizer's fault counts against its circuit: a refusal of one prompt does not.
  *  T4  No prompt and no token is logged, or kept under anything but its digest; prompts are not kept at all.
  */

@@ -1,5 +1,5 @@
 /**
- * A pod's port as a local address, as `kubectl port-forward` gives it: with the same configuration, the same rights, and no program beside this one.
+ * A pod's port as a local address, as `kubectl port-forward` gives it: with the same configuration, the same rights, and no program next to this one.
  *
  *   ZeroMQ ──tcp──▶ 127.0.0.1:free ──WebSocket, channel 0──▶ API server ──▶ pod's port
  *                                  ◀─channel 1: why it cannot be─┘

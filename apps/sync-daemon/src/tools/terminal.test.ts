@@ -1,4 +1,4 @@
-/** What reaches a terminal: colours for people, and nothing that a name could make it do. */
+/** What reaches a terminal: colors for people, and nothing that a name could make it do. */
 import { expect, test } from "vitest";
 
 import { isoTime, Terminal } from "./terminal.ts";

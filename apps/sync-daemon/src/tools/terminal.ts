@@ -1,6 +1,6 @@
 /**
  * Where the tools write: results to standard output, everything else to standard error, so that a pipe gets results alone.
- * Colours only where a person is looking: on a terminal, and not when NO_COLOR is set (no-color.org).
+ * Colors only where a person is looking: on a terminal, and not when NO_COLOR is set (no-color.org).
  *
  * Names come from engines, files and daemons, and a terminal obeys some characters: those are shown, as \u001b, and never written, whoever sent them.
  */

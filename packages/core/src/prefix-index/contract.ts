@@ -5,7 +5,7 @@
  * Terms
  *  - A *context* is (model, LoRA adapter, block size, lookahead). Prefix hashes are compared only inside one.
  *  - A *rank slot* is the dense integer of one (worker, DP rank), given by the caller.
- *  - A *tier* is the class of media a copy lies on: device, host, disk, remote.
+ *  - A *tier* is the class of media a copy is on: device, host, disk, remote.
  *  - A *holder* is (rank slot, tier). It holds a prefix hash while it has stored more copies of it than it removed.
  *
  * Semantics
@@ -16,16 +16,16 @@
  *      and in order; it is never treated as a root. A parked block that is removed (or cleared) is gone from the park.
  *  S3  remove(holder, engine hash) takes one copy away; at zero the holder no longer holds the block there. Removing what
  *      the holder does not have changes nothing and is counted. Where a copy waits in the park and another is stored, the
- *      one in the park goes, the one parked first: the engine still has the block, and lookups go on finding it.
+ *      one in the park goes, the one parked first: the engine still has the block, and lookups continue finding it.
  *  S4  An engine hash that a rank stores again with other content (a lying or reseeded engine): the newest meaning counts; the
  *      copies of the old meaning under that rank are taken away first. Other ranks' entries are never touched.
  *  S5  clearRank(rank): as if that rank had never stored anything. Its time does not depend on its number of blocks.
  *  S6  A lookup returns, per rank slot, the longest run of leading blocks of the query each of which the rank holds on at
  *      least one tier, and splits that number by the fastest tier of each block (device before host before disk before remote).
- *  S8  A rank may have KV-cache groups beside its main one. Each is a holder of its own: it stores, counts and
+ *  S8  A rank may have KV-cache groups next to its main one. Each is a holder of its own: it stores, counts and
  *      removes by itself, under its holder slot. A parent is known when any group of the rank has it. A lookup
  *      returns for such a rank the longest prefix that all its groups allow, each by its rule (`GROUP_RULES`), in
- *      blocks of the context and a multiple of every group's block size; and beside it the main group's run.
+ *      blocks of the context and a multiple of every group's block size; and next to it the main group's run.
  *      A rank without a main group has the query's end in place of that run. `clearRank` closes the groups.
  *  S7  Limits (contexts, prefixes per context, memory, parked bytes) evict the least recently used or refuse; each time
  *      with a counted reason and the rank slots that now under-report. Readers see of a rank that it lost blocks in the same

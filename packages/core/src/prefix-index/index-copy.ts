@@ -1,5 +1,5 @@
 /**
- * A copy of a whole index, taken between two writes, to be read at leisure by another thread while the original goes on; and
+ * A copy of a whole index, taken between two writes, to be read at leisure by another thread while the original continues; and
  * filling an empty index from what was read. Snapshots are made of these.
  *
  *     PrefixIndex.copy() ─▶ IndexCopy (memory, parked stores) ─post─▶ IndexCopyReader ─▶ rows, context by context
@@ -8,7 +8,7 @@
  *
  *     row + 0   prefix hash u64 │ 8 engine block hash u64 │ 16 holder slot + (tier << 16) u32 │ 20 copies u32       little-endian
  *
- * Rows say what is held, not where it lies: another version's kernel, or one with other limits, can take them.
+ * Rows say what is held, not where it is: another version's kernel, or one with other limits, can take them.
  *
  * Not here: files, checksums, who may have what (whoever writes snapshots).
  */

@@ -1,5 +1,5 @@
 /**
- * The exact prefix index: the kernel (kernel/) behind the words of contract.ts. See README.md beside this file for the
+ * The exact prefix index: the kernel (kernel/) behind the words of contract.ts. See README.md next to this file for the
  * layout, the invariants and what each operation costs.
  *
  *     PrefixIndex (one writing thread) ──store, remove, clear──▶ shared memory ◀──lookups── PrefixReader (any thread)

@@ -1,5 +1,5 @@
 /**
- * Copies of blocks on the device that may exist beside those that the index counts.
+ * Copies of blocks on the device that may exist next to those that the index counts.
  *
  * A store that repeats what a rank holds is either a further physical copy or a report of what is there (vLLM
  * `kv_cache_report_mode`). Where the wire does not tell which, the copy is *uncertain*: it is written down here and not in

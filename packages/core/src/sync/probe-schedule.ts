@@ -1,6 +1,6 @@
 /**
  * When a live stream asks its engine without need: an idle one for its last message (probe), one that may have lost messages on
- * our side at once (loss probe), and one that lost something for good for what the engine still has (rebuild).
+ * our side at once (loss probe), and one that lost something permanently for what the engine still has (rebuild).
  *
  *     synced ── firstProbeMs ─▶ probe ── probeMs, doubling ─▶ probe … ─▶ each live message: back to probeMs
  *     loss suspected ── lossProbeMs at least ─▶ probe

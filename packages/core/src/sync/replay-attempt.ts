@@ -6,7 +6,7 @@
  *                   └──abandon──▶ (nothing: nobody has asked for it)
  *
  * Invariants
- *  R2  At most one attempt is under way. Numbers of attempts grow, and no number is asked for twice.
+ *  R2  At most one attempt is in progress. Numbers of attempts grow, and no number is asked for twice.
  *  R3  An attempt is abandoned only if its request was taken, once, and before the next request.
  *
  * Not here: what an attempt is for and what follows from its end (worker-sync.ts).

@@ -8,10 +8,10 @@
  *        ┌───────────────── replaying ◀─ 0 … ─┐     disconnected
  *        │ END, nothing       ▲   │           │          │ connected
  *        │ missing            │   │ failed    │ another  ▼
- *        ▼             a gap  │   ▼ thrice    └───── verifying ◀── numbers or times that go backwards
+ *        ▼             a gap  │   ▼ thrice    └───── verifying ◀── numbers or times that go backward
  *      live ──────────────────┘ paused ──────────────────▲
  *        │ ▲                                              (from live)
- *        └─┘ probe, rebuild: asked for while live messages go on being applied
+ *        └─┘ probe, rebuild: asked for while live messages continue being applied
  *
  * replaying, verifying, paused and disconnected hold live messages; live applies them. Without a replay endpoint there are
  * only connecting, live and disconnected.
@@ -23,22 +23,22 @@
  *      applied before that message showed the same bytes. The first request of all asks from 0. While the publisher may
  *      be another one, nothing is applied.
  *  Y3  What was received before a replay is asked for is never applied: the replay contains it, or its publisher is gone.
- *  Y4  A message that several answers agree is missing (one, while the rank is empty) is gone for good: the rank is cleared
- *      and goes on from the next one.
+ *  Y4  A message that several answers agree is missing (one, while the rank is empty) is gone permanently: the rank is cleared
+ *      and continues from the next one.
  *  Y5  Trust is `exact` or `partial` only if the index holds nothing that the applied messages took away. Below `exact` it
  *      has a reason (trust-rule.ts), and both are known without a search.
- *  Y6  Everything that waits is bounded, and every failure leads on: to another attempt, a pause, or going on without.
+ *  Y6  Everything that waits is bounded, and every failure leads on: to another attempt, a pause, or continuing without.
  *      After every call a stream that is replaying or verifying has an attempt.
  *  Y7  A bad event costs itself, a bad message itself; what that may have done to the index is in the trust.
  *  Y8  A message may be applied in parts: while `isApplying`, the stream is where it was before the message,
- *      its owner hands in nothing but `continueApplying` and `close`, and nobody can go on from it.
+ *      its owner hands in nothing but `continueApplying` and `close`, and nobody can continue from it.
  *
- * Each in a file of its own: the attempt under way (replay-attempt.ts), when an idle stream asks (probe-schedule.ts), how
+ * Each in a file of its own: the attempt in progress (replay-attempt.ts), when an idle stream asks (probe-schedule.ts), how
  * patient it is with failures (retry-schedule.ts), who the publisher is (publisher-fence.ts), what is told of the trust
  * (stream-trust.ts). `check` says what of the numbered does not hold; the simulation calls it after every step.
  *
  * Not here: sockets, timers, threads. The owner calls `tick` at `nextTickMs`, polls `takeAction` after every call, and
- * transports. `nowMs` is any clock that does not go backwards.
+ * transports. `nowMs` is any clock that does not go backward.
  *
  * Sources: vllm/distributed/kv_events.py @ b4e69e0a (what a publisher does); llm-d-router
  * pkg/kvevents/zmq_subscriber.go @ ebab6879 (bounds of attempts).

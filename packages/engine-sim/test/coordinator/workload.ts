@@ -6,7 +6,7 @@
  *     step: start some prompts │ advance every running one │ end some │ publish │ ask
  *
  * Prompts share prefixes: most continue what an earlier request said, cut anywhere. Questions are
- * mostly such cuts too, at block ends and beside them. Everything follows from the seed.
+ * mostly such cuts too, at block ends and next to them. Everything follows from the seed.
  */
 import type { Prng } from "@kvsync/core";
 import type { ResolvedCache } from "../../src/coordinator/cache-settings.ts";

@@ -1,4 +1,4 @@
-/** What a request to a Kubernetes API server can come to, beside an answer: one closed set of reasons. */
+/** What a request to a Kubernetes API server can come to, next to an answer: one closed set of reasons. */
 
 import { CodedError } from "@kvsync/core";
 

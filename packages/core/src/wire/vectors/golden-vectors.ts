@@ -1,6 +1,6 @@
 /**
  * Golden vectors: payloads byte by byte, and what they say. The decoder must read each one so, and the encoder must write
- * each one so in the dialect named. Where they come from stands in README.md beside this file.
+ * each one so in the dialect named. Where they come from stands in README.md next to this file.
  *
  * V… vLLM, S… SGLang, T… TensorRT-LLM; R… were captured from a running engine.
  */
