@@ -1,8 +1,9 @@
 /**
- * Finding pods through an API server that fails in every way that API servers do. Real HTTP and TLS, short pauses; waiting is for what is found,
- * bounded, never for time.
+ * Discovery of pods through an API server that fails in every known way (api-server.ts). HTTP and TLS are real, and
+ * pauses are short. A test waits for a result, within a bound, and never for time.
  *
- * The property at the end churns five hundred pods at random, with faults between, and wants exactly the right engines when the faults are over.
+ * The property at the end changes five hundred pods at random, with faults between the changes. Afterward it expects
+ * exactly the right engines.
  */
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
