@@ -93,6 +93,16 @@ describe("ParkedStores", () => {
     expect(park.removeBlock(7, 0, 5, 0)).toBe(false);
   });
 
+  it("takes no block whose name has the same low word and another high one", () => {
+    const park = new ParkedStores(1e6, 10);
+    const names = Uint32Array.of(5, 1, 5, 2);
+    const store = waiting(1, [5, 5], { hashes: names });
+    park.park(store);
+    expect([park.hasBlock(0, 0, 5, 2), park.hasBlock(0, 0, 5, 3)]).toEqual([true, false]);
+    expect([park.removeBlock(0, 0, 5, 2), [...store.removed]]).toEqual([true, [0, 1]]);
+    expect([park.removeBlock(0, 0, 5, 2), [...store.removed]]).toEqual([false, [0, 1]]);
+  });
+
   it("lets a store go with its last block, since nothing can come of it", () => {
     const park = new ParkedStores(1e6, 10);
     park.park(waiting(1, [5, 6]));
