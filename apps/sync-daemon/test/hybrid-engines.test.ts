@@ -45,7 +45,7 @@ async function join(id: string, events: readonly KvEvent[]): Promise<void> {
   const model = `${id}/model`;
   const engine = await TestEngine.start({ id, model, blockSize: BLOCK_SIZE }, BLOCK_SIZE);
   engines.push(engine);
-  const payload = { ...engine.entry, report_mode: "delta" };
+  const payload = { ...engine.entry, report_mode: "delta", drops_last_block: false };
   const created = await running.app.inject({ method: "POST", url: "/api/v1/engines", payload });
   expect(created.statusCode).toBe(201);
   engine.server.publish({

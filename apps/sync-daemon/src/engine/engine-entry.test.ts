@@ -21,7 +21,7 @@ test("an entry with least fields is one rank without replay", () => {
     topic: "",
     reportMode: "auto",
     type: null,
-    dropsLastBlock: false,
+    dropsLastBlock: null,
     sharedSocket: false,
     ranks: [{ dpRank: 0, endpoint: "tcp://127.0.0.1:5557", replayEndpoint: null }],
   });

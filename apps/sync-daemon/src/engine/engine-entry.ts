@@ -118,7 +118,7 @@ const fields = z.strictObject({
     .describe("vLLM, SGLang or TensorRT-LLM; a hint for reusable_tokens."),
   drops_last_block: z
     .boolean("true or false")
-    .default(false)
+    .optional()
     .describe(
       "vLLM with EAGLE, EAGLE3 or MTP whose hashes do not look ahead: before 0.33, or with a KV connector. Its last matched block is not reused.",
     ),
@@ -149,8 +149,8 @@ export interface Engine {
   readonly reportMode: ReportMode;
   /** Null when nobody said. */
   readonly type: EngineType | null;
-  /** Whether the last matched block is computed again (query/reusable-tokens.ts, U2). */
-  readonly dropsLastBlock: boolean;
+  /** Whether the last matched block is computed again (query/reusable-tokens.ts, U2); null when nobody said. */
+  readonly dropsLastBlock: boolean | null;
   /** Whether all ranks publish through one socket. */
   readonly sharedSocket: boolean;
   readonly ranks: readonly EngineRank[];
@@ -233,7 +233,7 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     bind: entry.bind,
     reportMode: entry.report_mode,
     type: entry.type === undefined ? null : engineTypeOf(entry.type),
-    dropsLastBlock: entry.drops_last_block,
+    dropsLastBlock: entry.drops_last_block ?? null,
     sharedSocket: entry.shared_socket,
     ranks,
   };
@@ -305,7 +305,7 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
   aliases: z.array(model).max(ALIASES_MAX).default([]),
   adapters: z.array(model).max(ADAPTERS_MAX).default([]),
   type: z.enum(ENGINE_TYPES).nullable().default(null),
-  dropsLastBlock: z.boolean().default(false),
+  dropsLastBlock: z.boolean().nullable().default(null),
   sharedSocket: z.boolean().default(false),
   bind: z.boolean().default(false),
   ranks: z

@@ -23,8 +23,8 @@ export interface FollowedRank {
   /** Whether other ranks publish through the same socket. */
   readonly sharedSocket: boolean;
   readonly reportMode: ReportMode;
-  /** Whether the engine computes the last matched block again; see core's SyncSettings. */
-  readonly dropsLastBlock: boolean;
+  /** Whether the engine computes the last matched block again, null when nobody said; see core's SyncSettings. */
+  readonly dropsLastBlock: boolean | null;
   /** Where a snapshot left it; null to begin afresh. Its blocks are in the index under this slot. */
   readonly resumeFrom: StreamPosition | null;
   /** Messages during which the process died before; absent without any. */

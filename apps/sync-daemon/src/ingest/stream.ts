@@ -128,7 +128,7 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
         dpRank,
         hasReplay: rank.replayEndpoint !== null,
         reportMode: rank.reportMode,
-        dropsLastBlock: rank.dropsLastBlock,
+        dropsLastBlock: rank.dropsLastBlock ?? undefined,
         startedAtMs: now(),
         resumeFrom: rank.resumeFrom ?? undefined,
         limits: dependencies.syncLimits,

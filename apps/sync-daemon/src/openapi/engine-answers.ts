@@ -132,7 +132,7 @@ const engineReport = z
     aliases: z.array(z.string()),
     adapters: z.array(z.string()),
     type: z.enum(ENGINE_TYPES).nullable(),
-    drops_last_block: z.boolean(),
+    drops_last_block: z.boolean().nullable(),
     shared_socket: z.boolean(),
     bind: z.boolean().describe("Whether the daemon listens and the engine connects."),
     ranks: z.array(rankReport),

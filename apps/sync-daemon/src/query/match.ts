@@ -334,7 +334,7 @@ function reusable(query: QuestionFields | MatchQuery, engine: Engine, held: Rank
     promptTokens: "input" in query && query.input === "token_ids" ? query.count : null,
     blockSize: held.blockSize,
     recomputedTokens: isPairs ? 2 : 1,
-    dropsLastBlock: engine.dropsLastBlock,
+    dropsLastBlock: engine.dropsLastBlock === true,
   });
 }
 

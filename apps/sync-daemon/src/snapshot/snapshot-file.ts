@@ -40,6 +40,7 @@ import { dirname } from "node:path";
 import { decode, encode } from "@msgpack/msgpack";
 import {
   CONTENT_NAMES_KEPT_MAX,
+  CONTEXTS_KEPT_MAX,
   type ContextKey,
   EVENT_DROP_REASONS,
   type EventDropReason,
@@ -63,6 +64,7 @@ import {
   REPORT_MODES,
   type Tier,
   TIERS,
+  UNKNOWN_KINDS_MAX,
   TRUST_REASON_NAMES,
   type TrustReason,
 } from "@kvsync/core";
@@ -114,6 +116,16 @@ const groupShape = z.object({
   windowTokens: u32,
   blockSize: z.int().min(1).max(0xffff_ffff),
 });
+const rankContext = z.object({
+  loraName: z.string().nullable(),
+  blockSize: z.int().min(1),
+  lookahead: z.int().min(0).max(LOOKAHEAD_MAX),
+});
+const signs = z.object({
+  reusesWholeMatch: z.boolean(),
+  hasShownGroups: z.boolean(),
+  hasStoredOne: z.boolean(),
+});
 const position = z.object({
   lastSequenceNumber: count,
   begunAt: count,
@@ -143,6 +155,13 @@ const position = z.object({
       .array(z.tuple([u32, u32, u32, z.int().min(1), z.boolean()]))
       .max(LEDGER_NAMES_KEPT_MAX),
     contentNames: z.union([z.literal("all"), z.array(z.tuple([u32, u32])).max(CONTENT_NAMES_KEPT_MAX)]),
+    contexts: z.array(rankContext).max(CONTEXTS_KEPT_MAX).nullable().optional(),
+    conditions: z
+      .array(z.tuple([trustReason, count]))
+      .max(TRUST_REASON_NAMES.length)
+      .optional(),
+    signs: signs.optional(),
+    unknownKinds: z.array(z.string()).max(UNKNOWN_KINDS_MAX).optional(),
     hasParkedBelowDevice: z.boolean(),
     hasGivenUp: z.boolean(),
   }),

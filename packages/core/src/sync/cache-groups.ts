@@ -210,6 +210,16 @@ export class CacheGroups {
     return this.#holders;
   }
 
+  /** Whether a group keeps states, so that a match may end inside a block of others. */
+  get hasStates(): boolean {
+    return this.holders().some(({ rule }) => rule === "last");
+  }
+
+  /** Whether the rank has more than one group. */
+  get isHybrid(): boolean {
+    return this.#groups.size > 0 && this.holders().length > 1;
+  }
+
   #makeHolders(): readonly HolderShape[] {
     const groups = [...this.#groups.values()];
     if (this.#main === null || this.#mainBlockSize === 0) return groups;
@@ -268,6 +278,15 @@ export class CacheGroups {
       if (this.#others.size < OTHERS_MAX) this.#others.set(group, "other_attention_kind");
       return "other_attention_kind";
     }
+    return this.#placeIn(group, rule, event);
+  }
+
+  #placeIn(
+    group: number,
+    rule: Exclude<KindRule, typeof NO_CACHE> | undefined,
+    event: DecodedBlockStored,
+  ): GroupPlace | EventDropReason {
+    const { kvCacheSpecKind: kind, kvCacheSpecSlidingWindow: window } = event;
     const isMain =
       group === this.#main || (group === UNNUMBERED_GROUP && rule === MAIN && this.#main !== null);
     if (isMain) {

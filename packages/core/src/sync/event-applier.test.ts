@@ -24,7 +24,7 @@ let applier: EventApplier;
 function start(settings: Partial<SyncSettings> = {}, writer: IndexWriter = index): void {
   counters = createSyncCounters();
   applier = new EventApplier(
-    { rankSlot: RANK, model: "m", dpRank: 0, hasReplay: true, ...settings },
+    { rankSlot: RANK, model: "m", dpRank: 0, hasReplay: true, dropsLastBlock: false, ...settings },
     { index: writer, decoder: new EventBatchDecoder(writer.scratch), counters, listener: {} },
   );
 }
@@ -311,9 +311,16 @@ describe("KV-cache groups (A1)", () => {
     expect([rows(), dropped()]).toEqual([[], {}]);
   });
 
-  test("a removal in a group that never stored is not ours", () => {
+  test("a removal in a group that never stored shows a group that a match needs too (A14)", () => {
     apply(0, stored([1], full), removed([1], { groupIdx: 9 }));
-    expect([matched([1]), dropped(), doubt()]).toEqual([1, { unknown_group: 1 }, null]);
+    expect([matched([1]), dropped(), doubt()]).toEqual([1, { unannounced_group: 1 }, "unannounced_group"]);
+    expect(applier.doubts.trust).toBe("stale");
+  });
+
+  test("such a removal says nothing new where history is missing: the group stored before it", () => {
+    applier.beginAt(1, false);
+    apply(1, stored([1], full), removed([1], { groupIdx: 9 }));
+    expect([dropped(), doubt()]).toEqual([{ unknown_group: 1 }, "history_incomplete"]);
   });
 
   test("a removal in a group is not lost on an engine whose stores name none: no ghosts", () => {
@@ -325,7 +332,7 @@ describe("KV-cache groups (A1)", () => {
     apply(0, stored([1], full), stored([1], sliding));
     applier.beginAt(0, true);
     apply(0, stored([1], { ...full, groupIdx: 1 }), removed([1], { groupIdx: 0 }));
-    expect([matched([1]), dropped()]).toEqual([1, { unknown_group: 1 }]);
+    expect([matched([1]), dropped()]).toEqual([1, { unannounced_group: 1 }]);
   });
 
   test("another applier goes on with the same groups", () => {
@@ -542,6 +549,23 @@ describe("losses (A4)", () => {
     start({}, { ...overriding(() => "stored"), digestBytes });
     apply(0, stored([1], { extraKeys: [["salt"]] }), stored([2]));
     expect([dropped(), counters.eventsApplied.BlockStored]).toEqual([{ index_refused: 1 }, 1]);
+  });
+
+  test("so do those of a rank with several groups, which are looked at before they are stored", () => {
+    let isRefusing = false;
+    const openContext = (key: ContextKey): number => {
+      if (isRefusing) throw new RefusalError();
+      return index.openContext(key);
+    };
+    const groups = [
+      { groupIdx: 0, kvCacheSpecKind: "full_attention" },
+      { groupIdx: 1, kvCacheSpecKind: "mamba" },
+    ];
+    start({ dropsLastBlock: undefined }, { ...overriding(() => "stored"), openContext });
+    apply(0, ...groups.map((group) => stored([1], group)));
+    isRefusing = true;
+    apply(1, ...groups.map((group) => stored([2], { ...group, parentBlockHash: 1n })));
+    expect([dropped(), doubt()]).toEqual([{ index_refused: 2 }, "drafter_unknown"]);
   });
 
   test("an error of our own is not taken for the engine's", () => {

@@ -36,6 +36,15 @@
  *      not stored.
  *  A12 A name that comes to mean another block is no name of a prefix (content-names.ts). What stands behind it is not
  *      stored. The rank is `stale`: a removal by such a name may take the copy of another prefix.
+ *  A13 A name that is held in several contexts of a rank is no name of one block (name-contexts.ts). The rank is `stale` from
+ *      the first removal, placeholder or group's store by such a name on: the index takes the context stored to last.
+ *  A14 A removal may name a KV-cache group that stored nothing, on a rank whose whole history is known. The rule of that
+ *      group may allow less than the others do: the rank is `stale`.
+ *  A15 A rank with several KV-cache groups is `drafter_unknown` until its stores show that a whole match is reused, or the
+ *      operator sets it (engine-signs.ts).
+ *  A16 A rank that may have a group which has not announced itself is `groups_unseen` (engine-signs.ts, S2).
+ *  A17 A block that is removed before the one behind it shows a window that was not announced. The rule of full attention
+ *      asks for more than the engine does: the rank is `partial`.
  *
  * Not here: sequence numbers, gaps, restarts (worker-sync.ts).
  *
@@ -63,6 +72,8 @@ import type { BatchHeader, DecodedBlockRemoved, DecodedBlockStored } from "../wi
 import { WireError } from "../wire/wire-error.ts";
 import { CacheGroups, type GroupPlace, scoutGroups } from "./cache-groups.ts";
 import { ContentNames } from "./content-names.ts";
+import { EngineSigns } from "./engine-signs.ts";
+import { NameContexts } from "./name-contexts.ts";
 import { tierOfMedium } from "./medium-tiers.ts";
 import { RepeatedStores } from "./repeated-stores.ts";
 import { RootVerdict } from "./root-verdict.ts";
@@ -90,7 +101,15 @@ const CLEARED_WITH_DEVICE = "CPU_PINNED";
 export const RANK_BLOCK_SIZES_MAX = 4;
 
 /** Kinds without a rule that are reported by name; an engine has a handful of groups. */
-const UNKNOWN_KINDS_MAX = 16;
+export const UNKNOWN_KINDS_MAX = 16;
+
+/** Conditions that the applier itself begins and ends; the position is the bit (A9, A10, A15, A16). */
+const CONDITIONS = [
+  "waiting_for_parent",
+  "copies_uncertain",
+  "drafter_unknown",
+  "groups_unseen",
+] as const satisfies readonly TrustReason[];
 
 /** What an applier works with. */
 export interface ApplierDependencies {
@@ -132,6 +151,8 @@ export class EventApplier implements EventSink {
   #hasNotedDrop = false;
   readonly #repeats: RepeatedStores;
   readonly #contentNames = new ContentNames();
+  readonly #contexts: NameContexts;
+  readonly #signs: EngineSigns;
   readonly #root = new RootVerdict();
   /** What the last store of the main group was to do with repeated blocks. */
   #rule: RepeatRule = "count";
@@ -171,6 +192,14 @@ export class EventApplier implements EventSink {
     this.#groups = new CacheGroups(settings.rankSlot, dependencies.index);
     this.#unplaced = new UnplacedStores(dependencies.index, settings.rankSlot);
     this.#context = { model: settings.model, loraName: null, blockSize: 0, lookahead: 0 };
+    this.#contexts = new NameContexts(this.#index, settings.rankSlot);
+    this.#signs = new EngineSigns(
+      this.#index,
+      this.#decoder,
+      this.#groups,
+      settings.rankSlot,
+      settings.dropsLastBlock,
+    );
     this.#repeats = new RepeatedStores(this.#index, this.#groups, settings.reportMode ?? "auto");
   }
 
@@ -223,10 +252,14 @@ export class EventApplier implements EventSink {
       blockSizes: [...this.#blockSizes],
       outlivesClear: this.#outlivesClear,
       losses,
+      conditions: this.#conditionsBefore(losses),
       hasParkedBelowDevice: this.#hasParkedBelowDevice,
       hasGivenUp: this.#hasGivenUp,
       uncertainCopies: copies ?? [],
       contentNames: this.#contentNames.state(),
+      contexts: this.#contexts.state(),
+      signs: this.#signs.state(),
+      unknownKinds: [...this.#unknownKinds],
       historyFrom: this.#historyFrom,
       overReportsSince: this.#overReportsSince,
     };
@@ -237,16 +270,16 @@ export class EventApplier implements EventSink {
     this.#groups.restore(state.groups);
     for (const blockSize of state.blockSizes ?? []) this.#addBlockSize(blockSize);
     this.#outlivesClear = state.outlivesClear;
-    for (const reason of state.losses) {
-      this.doubts.note(reason);
-      if (TRUST_REASONS[reason].kind === "lost_removal") this.#mayOverReport = true;
-    }
+    this.#restoreReasons(state);
     this.#historyFrom = state.historyFrom;
     this.#overReportsSince = state.overReportsSince;
     this.#hasParkedBelowDevice = state.hasParkedBelowDevice;
     this.#hasGivenUp = state.hasGivenUp;
     this.#repeats.restore(state.uncertainCopies);
     this.#contentNames.restore(state.contentNames);
+    this.#contexts.restore(this.#context.model, state.contexts === undefined ? [] : state.contexts);
+    if (state.signs !== undefined) this.#signs.restore(state.signs);
+    for (const kind of state.unknownKinds ?? []) this.#tellUnknownKind(kind);
     this.#blockSize = state.blockSizes?.[0] ?? 0;
     this.#sequenceNumber = lastSequenceNumber;
     this.#settleConditions();
@@ -282,6 +315,7 @@ export class EventApplier implements EventSink {
   apply(sequenceNumber: number, payload: Uint8Array): Applied {
     this.#sequenceNumber = sequenceNumber;
     this.#root.forget();
+    this.#signs.begin();
     if (!this.#groups.isScouted) this.#groups.scout(scoutGroups(this.#decoder, payload));
     try {
       const applied = this.#keep(
@@ -326,6 +360,7 @@ export class EventApplier implements EventSink {
       return "unfinished";
     }
     if (!this.#unplaced.isEmpty) this.#placeLeft();
+    this.#noteSigns();
     return decoded;
   }
 
@@ -336,40 +371,86 @@ export class EventApplier implements EventSink {
     this.#listener.messageDropped?.(error.code);
     this.lose(FAULTS.message.reason);
     if (!this.#unplaced.isEmpty) this.#placeLeft();
+    this.#noteSigns();
     return null;
   }
 
   /** Decoder's callback. */
   onBlockStored(event: DecodedBlockStored): void {
-    const { blockCount } = event;
     const place = this.#groups.ofStore(event);
-    const reason = typeof place === "string" ? place : localityOfStore(event);
-    if (reason !== null || typeof place === "string") {
-      if (event.locality !== null && event.locality !== "LOCAL") this.#outlivesClear = true;
-      // The rank is set aside (C3): what waits names groups that are gone.
-      if (reason === "group_limit") this.#unplaced.clear();
-      this.#drop("BlockStored", reason ?? "index_refused", blockCount);
+    if (typeof place === "string") {
+      this.#refuse(event, place);
+      return;
+    }
+    const reason = localityOfStore(event);
+    if (reason !== null) {
+      this.#refuse(event, reason);
       return;
     }
     if (place.unknownKind !== null) this.#noteUnknownKind(place.unknownKind);
     if (this.#dropsLastBlock && !place.isMain) this.#noteDroppedBlock();
-    if (blockCount === 0) {
-      this.#drop("BlockStored", "no_blocks", 0);
-      return;
-    }
-    const tier = this.#tierOf(event.medium);
+    if (event.blockCount === 0) this.#drop("BlockStored", "no_blocks", 0);
+    else this.#storeOn(this.#tierOf(event.medium), event, place);
+  }
+
+  /** A store of which nothing is indexed, for its group or its locality. */
+  #refuse(event: DecodedBlockStored, reason: EventDropReason): void {
+    if (event.locality !== null && event.locality !== "LOCAL") this.#outlivesClear = true;
+    // The rank is set aside (C3): what waits names groups that are gone.
+    if (reason === "group_limit") this.#unplaced.clear();
+    if (reason === "partial_block") this.#signs.noteParts();
+    this.#drop("BlockStored", reason, event.blockCount);
+  }
+
+  #storeOn(tier: Tier | undefined, event: DecodedBlockStored, place: GroupPlace): void {
+    const { blockCount } = event;
     if (tier !== 0 && event.medium !== CLEARED_WITH_DEVICE) this.#outlivesClear = true;
     // A10: what was given up can be reached after all.
     if (this.#hasGivenUp && this.#index.hasGivenUpParent(this.#rankSlot, blockCount))
       this.lose("parked_evicted");
     if (tier === undefined) this.#drop("BlockStored", "unknown_medium", blockCount);
     else if (this.#hasTooManySizes) this.#drop("BlockStored", "too_many_block_sizes", blockCount);
-    else if (!place.isMain) this.#storeGroup(event, tier, place);
-    else if (event.tokenCount === 0) this.#storeKnown(tier, blockCount, "unresolved_placeholder");
+    else {
+      if (!this.#signs.isQuiet) this.#showStore(event, place, tier);
+      if (place.isMain) this.#storeMain(event, tier);
+      else this.#storeGroup(event, tier, place);
+    }
+  }
+
+  #storeMain(event: DecodedBlockStored, tier: Tier): void {
+    const { blockCount, tokenCount } = event;
+    if (tokenCount === 0) this.#storeKnown(tier, blockCount, "unresolved_placeholder");
     else if (tier > 0 && blockCount > 1 && event.groupIdx !== null)
       this.#drop("BlockStored", "unit_size_unknown", blockCount);
-    else if (event.tokenCount === blockCount * event.blockSize) this.#store(event, tier);
+    else if (tokenCount === blockCount * event.blockSize) this.#store(event, tier);
     else this.#storeKnown(tier, blockCount, "misaligned_tokens");
+  }
+
+  /** A12, A15, A16: before the index is given the store. */
+  #showStore(event: DecodedBlockStored, place: GroupPlace, tier: Tier): void {
+    if (tier > 0) {
+      this.#signs.noteBelowDevice();
+      return;
+    }
+    const isKnown = (): boolean => this.#isFirstKnown(event, place);
+    if (this.#signs.noteStore(event, place, isKnown)) this.#drop("BlockStored", "content_names", 0);
+  }
+
+  /** Whether any group of the rank has the first of the event's blocks; true where the index does not take its context. */
+  #isFirstKnown(event: DecodedBlockStored, place: GroupPlace): boolean {
+    const { hashes } = this.#index.scratch;
+    try {
+      const contextId = this.#contexts.open(this.#contextOf(event, place.contextBlockSize));
+      return this.#index.hasBlock(contextId, this.#rankSlot, hashes[0], hashes[1]);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      return true;
+    }
+  }
+
+  /** A17: what the message showed as a whole. */
+  #noteSigns(): void {
+    if (this.#signs.findsWindow()) this.#drop("BlockRemoved", "unannounced_window", 0);
   }
 
   /** Decoder's callback. */
@@ -377,7 +458,7 @@ export class EventApplier implements EventSink {
     const { blockCount } = event;
     const slot = this.#groups.ofRemoval(event.groupIdx);
     if (typeof slot === "string") {
-      this.#drop("BlockRemoved", slot, blockCount);
+      this.#drop("BlockRemoved", slot === "unknown_group" ? this.#reasonOfUnknownGroup() : slot, blockCount);
       return;
     }
     // What waits may be what is removed: it is placed, or lost, before that.
@@ -387,13 +468,26 @@ export class EventApplier implements EventSink {
       this.#drop("BlockRemoved", this.#isWhole ? "unplaced_removal" : "never_indexed", blockCount);
       return;
     }
+    const hadParked = !this.#contexts.isSingle && this.#index.hasParked(this.#rankSlot);
     const removed = this.#index.removeBlocks(slot, tier, blockCount);
     const uncertain = tier === 0 ? this.#repeats.noteRemoved(slot, blockCount) : 0;
+    if (tier === 0 && !this.#signs.isQuiet)
+      this.#signs.noteRemoved(slot, blockCount, slot === this.#rankSlot);
     this.#countRemoved(removed);
     const missing = blockCount - removed - uncertain;
-    if (missing === 0) return;
-    const isExplained = !this.#isWhole || this.#hasGivenUp;
-    this.#drop("BlockRemoved", isExplained ? "unknown_block" : "unannounced_block", missing);
+    if (missing > 0) this.#drop("BlockRemoved", this.#reasonOfMissing(), missing);
+    if (this.#contexts.isSingle) return;
+    const ambiguous = this.#contexts.countRemoved(slot, tier, blockCount, hadParked);
+    if (ambiguous > 0) this.#drop("BlockRemoved", "ambiguous_name", ambiguous);
+  }
+
+  /** A14 */
+  #reasonOfUnknownGroup(): EventDropReason {
+    return this.#isWhole ? "unannounced_group" : "unknown_group";
+  }
+
+  #reasonOfMissing(): EventDropReason {
+    return !this.#isWhole || this.#hasGivenUp ? "unknown_block" : "unannounced_block";
   }
 
   /** Decoder's callback. */
@@ -472,6 +566,7 @@ export class EventApplier implements EventSink {
     }
     if (outcome === "stored") {
       this.#noteStored(blockCount, tier);
+      if (tier === 0 && !this.#signs.isQuiet) this.#signs.noteStored(event, this.#contexts.last);
       if (tier === 0) this.#noteRoot(event, this.#rule !== "skip_each");
     } else if (outcome === "repeated") {
       this.#settleRepeated(event);
@@ -491,7 +586,7 @@ export class EventApplier implements EventSink {
   ): StoreOutcome | "other_block_size" | "too_many_block_sizes" | "content_names" {
     const { blockCount, hasParent, parentLow, parentHigh } = event;
     const index = this.#index;
-    const contextId = index.openContext(context, this.#rankSlot);
+    const contextId = this.#contexts.open(context);
     if (hasParent && !this.#contentNames.isEmpty && this.#contentNames.has(parentLow, parentHigh))
       return "content_names";
     if (this.#blockSize === 0) this.#blockSize = event.blockSize;
@@ -502,11 +597,7 @@ export class EventApplier implements EventSink {
       this.#drop("BlockStored", "other_block_size", 0);
     }
     if (!this.#isBlockSizeTaken(event.blockSize)) return "too_many_block_sizes";
-    const salt = hasParent ? null : event.cacheSalt;
-    const digests = index.scratch.extraDigests;
-    const hasExtra =
-      (event.extraKeys !== null || salt !== null) &&
-      digestExtraKeys(event.extraKeys, context.loraName, salt, blockCount, index, digests);
+    const hasExtra = this.#digestExtras(event);
     const isMap = this.#decoder.isMapEvent;
     // What follows a parent is no report: most stores are not asked about further.
     const repeats = tier > 0 || hasParent ? "count" : this.#repeats.ruleFor(event, isMap, this.#mayMiss);
@@ -574,6 +665,8 @@ export class EventApplier implements EventSink {
 
   #storeKnown(tier: Tier, blockCount: number, reason: "unresolved_placeholder" | "misaligned_tokens"): void {
     const known = this.#index.storeKnownBlocks(this.#rankSlot, tier, blockCount);
+    const ambiguous = this.#contexts.isSingle ? 0 : this.#contexts.countNamed(blockCount);
+    if (ambiguous > 0) this.#drop("BlockStored", "ambiguous_name", ambiguous);
     if (known > 0) this.#countStored(known);
     if (known > 0 && tier > 0) this.#drop("BlockStored", "unit_size_unknown", 0);
     if (known < blockCount) this.#drop("BlockStored", reason, blockCount - known);
@@ -592,55 +685,61 @@ export class EventApplier implements EventSink {
 
   /** A1. By name; what no name finds, by tokens if they divide into the blocks, or at the end of the message. */
   #storeGroup(event: DecodedBlockStored, tier: Tier, place: GroupPlace): void {
-    const { blockCount, hasParent } = event;
+    const { blockCount } = event;
     const context = this.#contextOf(event, place.contextBlockSize);
-    const salt = hasParent ? null : event.cacheSalt;
-    const { scratch } = this.#index;
-    // Keys of a coarse block lie where only a finer one's hash would tell.
-    const hasTokens =
-      event.tokenCount > 0 &&
-      event.tokenCount === blockCount * event.blockSize &&
-      (place.stride === 1 || event.extraKeys === null);
-    if (tier === 0 && this.#mayBeReported(event, context)) {
-      this.#noteGroupReport(place.slot, blockCount);
-      return;
-    }
-    if (tier === 0) this.#repeats.noteStored(place.slot, blockCount);
     try {
-      const hasExtra =
-        hasTokens &&
-        (event.extraKeys !== null || salt !== null) &&
-        digestExtraKeys(
-          event.extraKeys,
-          context.loraName,
-          salt,
-          blockCount,
-          this.#index,
-          scratch.extraDigests,
-        );
-      const { outcome, unplacedCount } = this.#index.storeGroupBlocks(
-        this.#index.openContext(context, this.#rankSlot),
-        place.slot,
-        tier,
-        blockCount,
-        place.stride,
-        hasTokens,
-        hasParent,
-        event.parentLow,
-        event.parentHigh,
-        hasExtra,
-      );
-      if (this.#index.attachedRenames.length > 0) this.#noteAttachedRenames();
-      const placed = blockCount - unplacedCount;
-      if (outcome !== "stored" && outcome !== "parked")
-        this.#drop("BlockStored", REASON_OF_REJECTION[outcome], blockCount);
-      else if (placed > 0) this.#countStored(placed);
+      if (tier === 0 && this.#mayBeReported(event, context)) {
+        this.#noteGroupReport(place.slot, blockCount);
+        return;
+      }
+      if (tier === 0) this.#repeats.noteStored(place.slot, blockCount);
+      const contextId = this.#contexts.open(context);
+      if (!this.#contexts.isSingle && this.#contexts.isRunElsewhere(contextId, blockCount))
+        this.#drop("BlockStored", "ambiguous_name", 0);
+      const unplacedCount = this.#storeGroupIn(contextId, event, tier, place);
       if (unplacedCount > 0 && !this.#unplaced.keep(context, tier, place.slot, unplacedCount))
         this.#drop("BlockStored", "unplaced_block", unplacedCount);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       this.#drop("BlockStored", "index_refused", blockCount);
     }
+  }
+
+  /** Returns how many of the blocks no group has. */
+  #storeGroupIn(contextId: number, event: DecodedBlockStored, tier: Tier, place: GroupPlace): number {
+    const { blockCount, hasParent, parentLow, parentHigh } = event;
+    // Keys of a coarse block lie where only a finer one's hash would tell.
+    const hasTokens =
+      event.tokenCount > 0 &&
+      event.tokenCount === blockCount * event.blockSize &&
+      (place.stride === 1 || event.extraKeys === null);
+    const { outcome, unplacedCount } = this.#index.storeGroupBlocks(
+      contextId,
+      place.slot,
+      tier,
+      blockCount,
+      place.stride,
+      hasTokens,
+      hasParent,
+      parentLow,
+      parentHigh,
+      hasTokens && this.#digestExtras(event),
+    );
+    if (this.#index.attachedRenames.length > 0) this.#noteAttachedRenames();
+    const placed = blockCount - unplacedCount;
+    if (outcome !== "stored" && outcome !== "parked")
+      this.#drop("BlockStored", REASON_OF_REJECTION[outcome], blockCount);
+    else if (placed > 0) this.#countStored(placed);
+    return unplacedCount;
+  }
+
+  /** Digests what a store's blocks depend on beside their tokens; whether there is anything (A6). */
+  #digestExtras({ extraKeys, hasParent, cacheSalt, blockCount }: DecodedBlockStored): boolean {
+    const salt = hasParent ? null : cacheSalt;
+    if (extraKeys === null && salt === null) return false;
+    const { loraName } = this.#context;
+    const { extraDigests } = this.#index.scratch;
+    return digestExtraKeys(extraKeys, loraName, salt, blockCount, this.#index, extraDigests);
   }
 
   /**
@@ -659,7 +758,7 @@ export class EventApplier implements EventSink {
 
   /** Where blocks are lost, such a store is not taken: a report of a group also names what the group let go. */
   #noteGroupReport(slot: number, blockCount: number): void {
-    const { untracked } = this.mayUnderReport
+    const { untracked } = this.#lacksBlocks
       ? { untracked: blockCount }
       : this.#repeats.noteUncertain(slot, blockCount);
     if (untracked > 0) this.#drop("BlockStored", "copies_untracked", untracked);
@@ -692,6 +791,10 @@ export class EventApplier implements EventSink {
 
   #noteUnknownKind(kind: string): void {
     this.#drop("BlockStored", "unknown_kind", 0);
+    this.#tellUnknownKind(kind);
+  }
+
+  #tellUnknownKind(kind: string): void {
     if (this.#unknownKinds.has(kind) || this.#unknownKinds.size >= UNKNOWN_KINDS_MAX) return;
     this.#unknownKinds.add(kind);
     this.#listener.unknownKind?.(kind);
@@ -712,23 +815,63 @@ export class EventApplier implements EventSink {
     this.#listener.eventApplied?.("BlockRemoved", blockCount);
   }
 
+  /**
+   * Whether blocks that the engine holds may be missing from the index. A kind without a rule costs matches and no block. Neither
+   * do parts of blocks, where no group of states lets a match end with one.
+   */
+  get #lacksBlocks(): boolean {
+    if (!this.mayUnderReport) return false;
+    const hasParts = this.doubts.has("partial_block");
+    const harmless = Number(this.doubts.has("unknown_kind")) + Number(hasParts);
+    return this.doubts.lossCount > harmless || (hasParts && this.#groups.hasStates);
+  }
+
   /** Whether the engine may hold blocks that the index lacks, for another reason than uncertain copies (A9). */
   get #mayMiss(): boolean {
-    return this.mayUnderReport || !this.#unplaced.isEmpty || this.#index.hasParked(this.#rankSlot);
+    return this.#lacksBlocks || !this.#unplaced.isEmpty || this.#index.hasParked(this.#rankSlot);
   }
 
   /** Begins and ends the conditions that follow from what the index and the ledger of copies hold (A9, A10). */
   #settleConditions(): void {
-    const conditions = (this.#index.hasParked(this.#rankSlot) ? 1 : 0) | (this.#repeats.isInDoubt ? 2 : 0);
+    const conditions = this.#conditionBits();
     if (conditions === this.#conditions) return;
     this.#conditions = conditions;
-    this.#hold("waiting_for_parent", (conditions & 1) !== 0);
-    this.#hold("copies_uncertain", (conditions & 2) !== 0);
+    CONDITIONS.forEach((reason, bit) => {
+      if ((conditions & (1 << bit)) !== 0) this.doubts.note(reason);
+      else this.doubts.end(reason);
+    });
   }
 
-  #hold(reason: "waiting_for_parent" | "copies_uncertain", holds: boolean): void {
-    if (holds) this.doubts.note(reason);
-    else this.doubts.end(reason);
+  #conditionBits(): number {
+    return (
+      (this.#index.hasParked(this.#rankSlot) ? 1 : 0) |
+      (this.#repeats.isInDoubt ? 2 : 0) |
+      (this.#signs.isDrafterUnknown ? 4 : 0) |
+      (this.#signs.mayHideGroups ? 8 : 0)
+    );
+  }
+
+  /** The applier's conditions that hold, each with the number of losses that are older. */
+  #conditionsBefore(losses: readonly TrustReason[]): [reason: TrustReason, olderLosses: number][] {
+    const reasons = this.doubts.reasons();
+    return CONDITIONS.filter((reason) => reasons.includes(reason))
+      .sort((a, b) => reasons.indexOf(a) - reasons.indexOf(b))
+      .map((reason) => {
+        const older = reasons.slice(0, reasons.indexOf(reason));
+        return [reason, losses.filter((loss) => older.includes(loss)).length];
+      });
+  }
+
+  /** Notes the reasons of before in the order of their age. */
+  #restoreReasons({ losses, conditions = [] }: ApplierState): void {
+    for (let older = 0; older <= losses.length; older += 1) {
+      for (const [reason, olderLosses] of conditions) if (olderLosses === older) this.doubts.note(reason);
+      if (older === losses.length) break;
+      this.doubts.note(losses[older]);
+      if (TRUST_REASONS[losses[older]].kind === "lost_removal") this.#mayOverReport = true;
+    }
+    // What does not hold any more is ended with the next look.
+    this.#conditions = -1;
   }
 
   /** Empties the rank. */
@@ -739,6 +882,8 @@ export class EventApplier implements EventSink {
     this.#unplaced.clear();
     this.#repeats.clear();
     this.#contentNames.clear();
+    this.#contexts.clear();
+    this.#signs.clear(keepsGroups);
     this.#blockSizes.clear();
     this.#blockSizeCount = 0;
     this.#firstTaken = 0;

@@ -20,7 +20,7 @@ let applier: EventApplier;
 function make(reportMode?: ReportMode): EventApplier {
   counters = createSyncCounters();
   return new EventApplier(
-    { rankSlot: RANK, model: "m", dpRank: 0, hasReplay: true, reportMode },
+    { rankSlot: RANK, model: "m", dpRank: 0, hasReplay: true, reportMode, dropsLastBlock: false },
     { index, decoder: new EventBatchDecoder(index.scratch), counters, listener: {} },
   );
 }

@@ -10,15 +10,21 @@
  *
  * Invariants
  *  R1  Where the engine may reuse the blocks, the answer is true. What is not sure counts as held: names that the ledger of
- *      copies has open, and groups whose blocks the store's do not divide into.
+ *      copies has open, and groups whose blocks the store's do not divide into. A group of a kind without a rule allows all.
  *
  * Not here: the block that EAGLE drops, for which an engine needs more than this asks. The answer is then true too often.
  *
  * Source: vLLM 0.33.0, v1/core/kv_cache_manager.py (get_computed_blocks), v1/core/kv_cache_coordinator.py
  * (emit_cached_block_events, find_longest_cache_hit); the rules of groups: kernel/match-groups.ts.
  */
-import { HELD_BLOCK, type GroupRule, type IndexWriter } from "../prefix-index/contract.ts";
+import { type GroupKind, type GroupRule, HELD_BLOCK, type IndexWriter } from "../prefix-index/contract.ts";
 import type { HolderShape } from "./cache-groups.ts";
+
+const FULL_KINDS: ReadonlySet<GroupKind> = new Set([
+  "full_attention",
+  "mla_attention",
+  "sink_full_attention",
+]);
 
 /** Whether the engine may hold block `i` of the store in a group where the index has no copy of it. */
 export type MayHold = (slot: number, i: number) => boolean;
@@ -32,6 +38,7 @@ export function canBeReport(
   mayHold: MayHold,
 ): boolean {
   return holders.every((holder) => {
+    if (!hasKnownRule(holder)) return true;
     const stride = holder.blockSize / blockSize;
     const blocks = blockCount / stride;
     if (!Number.isInteger(stride) || stride === 0 || !Number.isInteger(blocks)) return true;
@@ -42,6 +49,11 @@ export function canBeReport(
     }
     return true;
   });
+}
+
+/** A group of a kind without a rule has that of full attention, and may allow what that does not. */
+function hasKnownRule({ rule, kind }: HolderShape): boolean {
+  return rule !== "run" || FULL_KINDS.has(kind);
 }
 
 /** The first block that a group needs for a prefix of so many of its blocks. */

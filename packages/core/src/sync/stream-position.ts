@@ -6,6 +6,8 @@ import type { NamesState } from "./content-names.ts";
 import type { LedgerEntry } from "./copy-ledger.ts";
 import type { FenceMarks } from "./publisher-fence.ts";
 import type { CacheGroupsState } from "./cache-groups.ts";
+import type { SignsState } from "./engine-signs.ts";
+import type { RankContext } from "./name-contexts.ts";
 import type { TrustReason } from "./trust-rule.ts";
 
 /** What an applier knows beside the index. */
@@ -22,6 +24,17 @@ export interface ApplierState {
   readonly hasGivenUp: boolean;
   readonly uncertainCopies: readonly LedgerEntry[];
   readonly contentNames: NamesState;
+  /** Contexts that the rank stores in; null when they were too many, left out by snapshots of earlier versions. */
+  /** What was shown of the engine; left out by snapshots of earlier versions. */
+  readonly signs?: SignsState | undefined;
+  /**
+   * Conditions that hold beside the losses, oldest first, each with the number of losses that are older; left out by snapshots
+   * of earlier versions.
+   */
+  readonly conditions?: readonly (readonly [reason: TrustReason, olderLosses: number])[] | undefined;
+  /** Kinds of groups without a rule; left out by snapshots of earlier versions. */
+  readonly unknownKinds?: readonly string[] | undefined;
+  readonly contexts?: readonly RankContext[] | null | undefined;
   readonly historyFrom: number;
   readonly overReportsSince: number;
 }

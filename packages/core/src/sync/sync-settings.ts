@@ -112,7 +112,10 @@ export interface SyncSettings {
   readonly hasReplay: boolean;
   /** `auto` unless given. */
   readonly reportMode?: ReportMode | undefined;
-  /** Whether the engine computes the last matched block again (EAGLE without lookahead hashes); not on the wire. */
+  /**
+   * Whether the engine computes the last matched block again (EAGLE without lookahead hashes); not on the wire. Left out when
+   * nothing is known: then a rank with several KV-cache groups is not exact before its stores show it.
+   */
   readonly dropsLastBlock?: boolean | undefined;
   /** Replaces single limits. */
   readonly limits?: Partial<SyncLimits> | undefined;

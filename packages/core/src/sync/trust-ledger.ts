@@ -36,6 +36,11 @@ export class TrustLedger {
     return this.#losses > 0;
   }
 
+  /** How many losses hold. */
+  get lossCount(): number {
+    return this.#losses;
+  }
+
   /** Whether this reason holds. */
   has(reason: TrustReason): boolean {
     return this.#levels.has(reason);
@@ -63,6 +68,11 @@ export class TrustLedger {
     for (const reason of this.losses()) this.#levels.delete(reason);
     this.#losses = 0;
     this.#choose();
+  }
+
+  /** Every reason that holds, oldest first. A fresh array. */
+  reasons(): TrustReason[] {
+    return [...this.#levels.keys()];
   }
 
   /** The losses that hold, oldest first. A fresh array. */

@@ -9,6 +9,7 @@ import type { IndexWriter, StoreOutcome } from "../prefix-index/contract.ts";
 import { IndexError } from "../prefix-index/index-error.ts";
 import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
 import { PrefixIndex } from "../prefix-index/prefix-index.ts";
+import type { Dialect } from "../wire/dialect.ts";
 import { EventBatchDecoder, type FieldOwner } from "../wire/event-batch-decoder.ts";
 import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { BlockStored, KvEvent } from "../wire/events.ts";
@@ -70,7 +71,15 @@ class Walk {
   constructor(settings: Partial<SyncSettings> = {}, index: IndexWriter = naive) {
     naive.clearRank(RANK);
     this.sync = new WorkerSync(
-      { rankSlot: RANK, model: "m", dpRank: 0, hasReplay: true, startedAtMs: this.nowMs, ...settings },
+      {
+        rankSlot: RANK,
+        model: "m",
+        dpRank: 0,
+        hasReplay: true,
+        startedAtMs: this.nowMs,
+        dropsLastBlock: false,
+        ...settings,
+      },
       {
         index,
         decoder: new EventBatchDecoder(index.scratch),
@@ -108,9 +117,14 @@ class Walk {
     return this;
   }
 
-  live(events: readonly KvEvent[], sequenceNumber = this.next, dataParallelRank = 0): void {
+  live(
+    events: readonly KvEvent[],
+    sequenceNumber = this.next,
+    dataParallelRank = 0,
+    dialect: Dialect = "vllm-0.29",
+  ): void {
     const batch = { timestampSeconds: T0 + sequenceNumber, events, dataParallelRank };
-    this.payload(encodeEventBatch(batch, "vllm-0.29"), sequenceNumber);
+    this.payload(encodeEventBatch(batch, dialect), sequenceNumber);
   }
 
   payload(payload: Uint8Array, sequenceNumber = this.next): void {
@@ -226,9 +240,24 @@ const EVENTS: Record<EventDropReason, () => Walk> = {
   other_block_size: () => event(stored(1, { blockSize: 1, tokenIds: [1], parentBlockHash: 0n })),
   unit_size_unknown: () => event(stored(0, { tokenIds: [], blockSize: 0, medium: "CPU" })),
   content_names: () => event(stored(0, { tokenIds: [5, 5] })),
+  ambiguous_name: () => {
+    const walk = Walk.exact();
+    walk.live([stored(1), stored(1, { loraName: "x" })]);
+    return walk.cause(() => {
+      walk.live([removed(1)]);
+    });
+  },
   no_blocks: () => event(stored(1, { blockHashes: [], tokenIds: [] })),
   other_attention_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "cross_attention" })),
   unknown_kind: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "something_new" })),
+  unannounced_window: () => {
+    const walk = new Walk({ hasReplay: false });
+    walk.sync.connected(walk.nowMs);
+    walk.live([stored(1), stored(2, { parentBlockHash: 1n })], 0, 0, "vllm-0.18");
+    return walk.cause(() => {
+      walk.live([removed(1)], walk.next, 0, "vllm-0.18");
+    });
+  },
   dropped_block: () => {
     const walk = Walk.exact({ dropsLastBlock: true });
     return walk.cause(() => {
@@ -245,7 +274,14 @@ const EVENTS: Record<EventDropReason, () => Walk> = {
       stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba" }),
     ),
   unplaced_block: () => event(stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba", tokenIds: [1, 1, 1, 1] })),
-  unknown_group: () => event(stored(1, { groupIdx: 0 }), removed(1, { groupIdx: 7 })),
+  unknown_group: () => {
+    const walk = Walk.truncated();
+    walk.live([stored(1, { groupIdx: 0 })]);
+    return walk.cause(() => {
+      walk.live([removed(1, { groupIdx: 7 })]);
+    });
+  },
+  unannounced_group: () => event(stored(1, { groupIdx: 0 }), removed(1, { groupIdx: 7 })),
   unknown_medium: () => event(stored(1, { medium: "TAPE" })),
   remote_locality: () => event(stored(1, { locality: "REMOTE" })),
   unknown_locality: () => event(stored(1, { locality: "NEARBY" })),
@@ -623,6 +659,21 @@ const STREAMS: Record<StreamCause, () => Walk> = {
     walk.live([stored(0, { groupIdx: 0 })]);
     return walk.cause(() => {
       walk.live([removed(0)]);
+    });
+  },
+  unknown_drafter: () => {
+    const walk = Walk.exact({ dropsLastBlock: undefined });
+    return walk.cause(() => {
+      walk.live([stored(1, { groupIdx: 1, kvCacheSpecKind: "mamba" })]);
+    });
+  },
+  unseen_groups: () => {
+    const walk = new Walk({ hasReplay: false });
+    walk.sync.connected(walk.nowMs);
+    walk.live([]);
+    return walk.cause(() => {
+      const full = { groupIdx: 0, kvCacheSpecKind: "full_attention" };
+      walk.live([stored(1, full)], 1, 0, "vllm-0.33");
     });
   },
   other_dp_rank: () => {

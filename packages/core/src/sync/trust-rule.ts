@@ -244,6 +244,11 @@ export const TRUST_REASONS = {
     kind: "loss",
     says: "The engine names blocks by their content alone, so that one name stands for several prefixes. A removal may take the wrong one.",
   },
+  ambiguous_name: {
+    trust: "stale",
+    kind: "loss",
+    says: "The engine uses one name for blocks of several adapters, lookaheads or block sizes. A removal may take the wrong one.",
+  },
   misaligned_tokens: {
     trust: "partial",
     kind: "loss",
@@ -274,10 +279,27 @@ export const TRUST_REASONS = {
     kind: "loss",
     says: "The engine has a KV-cache group of a kind, or without a size, that no rule is known for. A match needs all blocks of it.",
   },
+  drafter_unknown: {
+    trust: "stale",
+    kind: "condition",
+    says: "The engine has several KV-cache groups, and it is not known whether it drops the last block of a match for a drafter. If it does, each group needs a block behind the match.",
+    heals: "a store that shows that a whole match is reused, or `drops_last_block` in the engine's entry",
+  },
+  groups_unseen: {
+    trust: "stale",
+    kind: "condition",
+    says: "The engine has announced single blocks only, so that it may have a KV-cache group of which nothing was announced yet.",
+    heals: "the first store of several blocks, or of another group",
+  },
   dropped_block: {
     trust: "stale",
     kind: "loss",
     says: "The engine drops the last block of a match (`drops_last_block`) and has several KV-cache groups. Each group then needs a block behind the match, and events do not show which.",
+  },
+  unannounced_group: {
+    trust: "stale",
+    kind: "loss",
+    says: "The engine removed a block of a KV-cache group that its whole history does not mention. A match needs that group too.",
   },
   group_limit: {
     trust: "partial",
@@ -393,7 +415,11 @@ export const EVENT_DROPS = {
   },
   content_names: {
     reason: "content_names",
-    says: "A name that comes to mean another block, or a store behind such a name, which is dropped.",
+    says: "A name that comes to mean another block, or a store behind such a name, which is dropped. Or the rank's first page is named by a hash of its tokens alone.",
+  },
+  ambiguous_name: {
+    reason: "ambiguous_name",
+    says: "A removal, a placeholder or a group's store by a name that is held in several contexts of the rank: adapters, lookaheads, block sizes. The context that was stored to last is taken.",
   },
   no_blocks: {
     reason: null,
@@ -406,6 +432,10 @@ export const EVENT_DROPS = {
   unknown_kind: {
     reason: "unknown_kind",
     says: "The first store of a group whose kind has no rule, or whose window is not announced. It is indexed by the strictest rule.",
+  },
+  unannounced_window: {
+    reason: "unknown_kind",
+    says: "A removal of a block that left the one behind it, by an engine whose events name no kinds of groups. Full attention loses a prefix from its end, so the group has a window. It is indexed by the rule of full attention.",
   },
   dropped_block: {
     reason: "dropped_block",
@@ -429,7 +459,11 @@ export const EVENT_DROPS = {
   },
   unknown_group: {
     reason: null,
-    says: "A removal in a group that stored nothing here. It cannot mean a block that we hold.",
+    says: "A removal in a group that stored nothing here, on a rank that already lacks something: that is why the group is not known. It cannot mean a block that we hold.",
+  },
+  unannounced_group: {
+    reason: "unannounced_group",
+    says: "Such a removal on a rank that lacks nothing. The engine has a group that we do not know, and its rule may allow less than the others do.",
   },
   unknown_medium: {
     reason: "unknown_medium",
@@ -695,6 +729,16 @@ const STREAM_CAUSES = {
     reason: "copies_uncertain",
     counter: "eventsApplied.BlockRemoved",
     says: "The last certain copy of a block was removed that was announced again before.",
+  },
+  unknown_drafter: {
+    reason: "drafter_unknown",
+    counter: "eventsApplied.BlockStored",
+    says: "A store of a second KV-cache group of an engine without lookahead hashes, for which the operator did not set `drops_last_block`.",
+  },
+  unseen_groups: {
+    reason: "groups_unseen",
+    counter: "eventsApplied.BlockStored",
+    says: "vLLM 0.33 and later: a store of a single block, before any store of several blocks or of a second group.",
   },
   other_dp_rank: {
     reason: null,

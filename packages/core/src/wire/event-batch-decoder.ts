@@ -101,6 +101,7 @@ export class EventBatchDecoder {
   readonly #reader: EventReader;
 
   #isMap = false;
+  #isWideMap = false;
 
   /**
    * @param scratch - receives tokens and hashes of the event at hand; its lengths bound an event. It is read anew per
@@ -115,6 +116,11 @@ export class EventBatchDecoder {
   /** Whether the event that the sink was last given came as a map: vLLM 0.24 and later, TensorRT-LLM, late SGLang. */
   get isMapEvent(): boolean {
     return this.#isMap;
+  }
+
+  /** Whether it came as a map with a 16-bit header, as vLLM 0.33 and later encode a store of whatever size. */
+  get isWideMapEvent(): boolean {
+    return this.#isWideMap;
   }
 
   /**
@@ -331,6 +337,7 @@ export class EventBatchDecoder {
     const type = this.#readEvent(sink, header, eventIndex, eventStart);
     if (type === null) return;
     const format = cursor.bytes[eventStart];
+    this.#isWideMap = format === 0xde;
     this.#isMap = (format & 0xf0) === 0x80 || format === 0xde || format === 0xdf;
     if (this.#isMap) header.mapEventCount += 1;
     // Outside of any catch: what a sink throws is not the event's fault.

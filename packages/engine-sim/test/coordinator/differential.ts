@@ -30,15 +30,20 @@ export interface Outcome {
   readonly under: Difference[];
 }
 
+/** Whether the engine's entry says if its last matched block is dropped. */
+export type DrafterHint = "declared" | "undeclared";
+
 /** Runs one scenario with one seed. Before its first message a rank is `unknown`: nothing is asked then. */
 export function runDifferential(
   scenario: Scenario,
   seed: number,
   outcome: Outcome,
   reportMode: ReportMode,
+  says: DrafterHint = "declared",
 ): void {
   const model = new KvCacheModel(scenario.cache, seed);
-  const rank = new FollowedRank({ reportMode, dropsLastBlock: model.settings.dropsBlock.includes(true) });
+  const dropsLastBlock = says === "declared" ? model.settings.dropsBlock.includes(true) : undefined;
+  const rank = new FollowedRank({ reportMode, dropsLastBlock });
   const work = workload(model.settings, scenario.shape, new Prng(seed));
   let sequenceNumber = 0;
   let question = 0;

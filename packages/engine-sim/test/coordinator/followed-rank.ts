@@ -31,8 +31,8 @@ export interface FollowedAnswer {
 export interface RankFacts {
   /** What the operator says of reports; `auto` unless given. */
   readonly reportMode?: ReportMode;
-  /** The last matched block is dropped for a drafter. */
-  readonly dropsLastBlock?: boolean;
+  /** Whether the last matched block is dropped for a drafter; left out where the operator does not say. */
+  readonly dropsLastBlock?: boolean | undefined;
   /** A block with lookahead is reused only where a further token follows (SGLang's pairs). */
   readonly recomputesPair?: boolean;
   /** Adapters are asked for by number, as with vLLM before 0.14. */
@@ -52,7 +52,14 @@ export class FollowedRank {
   constructor(facts: RankFacts = {}) {
     this.#facts = facts;
     this.sync = new WorkerSync(
-      { rankSlot: RANK_SLOT, model: MODEL, dpRank: 0, hasReplay: false, reportMode: facts.reportMode },
+      {
+        rankSlot: RANK_SLOT,
+        model: MODEL,
+        dpRank: 0,
+        hasReplay: false,
+        reportMode: facts.reportMode,
+        dropsLastBlock: facts.dropsLastBlock,
+      },
       { index: this.#index, decoder: this.#decoder },
     );
     this.sync.connected(0);
@@ -80,7 +87,7 @@ export class FollowedRank {
 
   #match({ tokens, loraName, cacheSalt }: WorkPrompt, lengthFor: (lookahead: number) => number): number {
     const reader = this.#reader;
-    const { adapterIdOf, dropsLastBlock = false } = this.#facts;
+    const { adapterIdOf, dropsLastBlock } = this.#facts;
     const adapter = loraName === null || adapterIdOf === undefined ? loraName : `id:${adapterIdOf(loraName)}`;
     let most = 0;
     for (const { id, key } of reader.contexts()) {
@@ -92,7 +99,7 @@ export class FollowedRank {
       }
       const { rows, matchCount } = reader.matchTokens(id, lengthFor(key.lookahead), cacheSalt !== null);
       for (let row = 0; row < matchCount; row += 1) {
-        const blocks = rows[row * MATCH_ROW_WORDS + 1]! - (dropsLastBlock ? 1 : 0);
+        const blocks = rows[row * MATCH_ROW_WORDS + 1]! - (dropsLastBlock === true ? 1 : 0);
         most = Math.max(most, blocks * key.blockSize);
       }
     }

@@ -133,7 +133,7 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
     aliases: read.names("aliases"),
     adapters: read.names("adapters"),
     type: read.text("engine-type") ?? undefined,
-    drops_last_block: read.text("drops-last-block") === "true",
+    drops_last_block: flagOf(read.text("drops-last-block")),
     ...sockets,
   });
   if (entry.success) {
@@ -147,6 +147,11 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
 }
 
 /** The parts of an engine entry that say where its ranks are. */
+/** A flag that was not set is left to the entry's default. */
+function flagOf(text: string | null): boolean | undefined {
+  return text === null ? undefined : text === "true";
+}
+
 function socketsOf(host: string, read: Fields): object {
   const at = (port: number): string => `tcp://${host}:${port}`;
   const first_rank = read.integer("kv-events-first-rank", 0, 0, DP_RANKS_MAX - 1);

@@ -1,0 +1,109 @@
+/**
+ * Names that stand for blocks of several contexts (A13 of event-applier.ts; N1 to N4). One engine hash stands under two
+ * adapters or two lookaheads, and an event carries the name alone. Both indexes are tested.
+ */
+import { describe, expect, test } from "vitest";
+import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { PrefixIndex } from "../prefix-index/prefix-index.ts";
+import { CONTEXTS_KEPT_MAX, CONTEXTS_MAX } from "./name-contexts.ts";
+import { removed, stored, ToldEngine } from "./testing/told-engine.ts";
+
+const naive = await NaivePrefixIndex.create();
+const EXACT = "exact";
+const STALE = "stale: ambiguous_name";
+const NO_DRAFTER = { dropsLastBlock: false };
+const adapter = { loraName: "x" };
+const OTHER_CONTEXTS: readonly (readonly [string, Parameters<typeof stored>[1]])[] = [
+  ["an adapter and none", adapter],
+  ["two lookaheads", { lookaheadTokenIds: [[9]] }],
+];
+
+describe.each([
+  ["the naive index", () => naive],
+  ["the index", () => PrefixIndex.create({ memoryBytesMax: 16 * 1024 * 1024 })],
+])("on %s", (_, make) => {
+  test.each(OTHER_CONTEXTS)(
+    "a removal of a name that is held under %s is ambiguous (N2, A13)",
+    (_name, other) => {
+      const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(stored(1), stored(1, other));
+      expect(engine.trust).toBe(EXACT);
+      engine.says(removed(1));
+      expect([engine.trust, engine.counters.eventsDropped.ambiguous_name]).toEqual([STALE, 1]);
+    },
+  );
+
+  test("whichever copy is taken: of two in one context and one in the other", () => {
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(
+      stored(1, adapter),
+      stored(1),
+      stored(1),
+    );
+    expect(engine.says(removed(1)).trust).toBe(STALE);
+  });
+
+  test("a removal of further copies in one context is none, and neither is one of names that differ (N1)", () => {
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(
+      stored(1),
+      stored(1),
+      stored(2, adapter),
+    );
+    expect(engine.says(removed(1)).trust).toBe(EXACT);
+    expect(engine.says(removed(1), removed(2)).trust).toBe(EXACT);
+  });
+
+  test("a name on the host is no copy of the one on the device", () => {
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(
+      stored(1),
+      stored(1, { ...adapter, medium: "CPU" }),
+    );
+    expect(engine.says(removed(1)).trust).toBe(EXACT);
+  });
+
+  test("a name that waits in one context and is held in another is ambiguous", () => {
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(
+      stored(1),
+      stored(1, { ...adapter, parentBlockHash: 77n }),
+    );
+    engine.says(removed(1));
+    expect(engine.trust).toBe(STALE);
+  });
+
+  test("a placeholder of such a name is ambiguous", () => {
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(stored(1), stored(1, adapter));
+    engine.says(stored(1, { tokenIds: [], blockSize: 0, medium: "CPU" }));
+    expect(engine.trust).toMatch(/^stale/);
+    expect(engine.counters.eventsDropped.ambiguous_name).toBe(1);
+  });
+
+  test("so is the store of a group, which is placed by name", () => {
+    const window = { groupIdx: 1, kvCacheSpecKind: "sliding_window", kvCacheSpecSlidingWindow: 4 };
+    const full = { groupIdx: 0, kvCacheSpecKind: "full_attention" };
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(
+      stored(1, full),
+      stored(1, window),
+      stored(2, { ...full, ...adapter }),
+      stored(2, { ...window, ...adapter }),
+    );
+    expect(engine.trust).toBe("exact");
+    engine.says(stored(1, { ...window, ...adapter }));
+    expect(engine.counters.eventsDropped.ambiguous_name).toBe(1);
+  });
+
+  test("of more contexts than are kept, those stored to last are (N3)", () => {
+    const engine = new ToldEngine(naive, NO_DRAFTER).says(stored(1));
+    for (let i = 0; i <= CONTEXTS_MAX; i += 1) engine.says(stored(100 + i, { loraName: `a${i}` }));
+    engine.says(stored(2), stored(2, adapter));
+    expect(engine.says(removed(2)).trust).toBe(STALE);
+  });
+
+  test.each([
+    ["few", 2],
+    ["more contexts than go along", CONTEXTS_KEPT_MAX + 2],
+  ])("another applier goes on with the contexts: %s (N4)", (_name, count) => {
+    const engine = new ToldEngine(make());
+    for (let i = 0; i < count; i += 1) engine.says(stored(100 + i, { loraName: `a${i}` }));
+    engine.says(stored(1), stored(1, adapter)).isRestored();
+    expect(engine.trust).toBe(EXACT);
+    expect(engine.says(removed(1)).trust).toBe(STALE);
+  });
+});
