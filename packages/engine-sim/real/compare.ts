@@ -19,6 +19,8 @@ const { values } = parseArgs({
     port: { type: "string", default: "15600" },
     /** The model is of 0.33.0; older releases evict in another order. */
     "without-model": { type: "boolean", default: false },
+    /** Leaves out of the engine's entry whether a block is dropped for a drafter. */
+    undeclared: { type: "boolean", default: false },
     /** Writes what the real classes did in one short run per scenario to this file. */
     record: { type: "string" },
   },
@@ -42,6 +44,7 @@ const facts = {
   hasModel: !values["without-model"] && !isSglang,
   adaptersById: !isSglang && !isAtLeast(values.version, "0.14.0"),
   isSglang,
+  isDeclared: !values.undeclared,
 };
 
 async function compare(scenario: Scenario): Promise<Tally> {

@@ -102,6 +102,8 @@ export interface RunFacts {
   /** vLLM before 0.14: adapters have numbers on the wire. */
   readonly adaptersById: boolean;
   readonly isSglang: boolean;
+  /** Whether the entry says if a block is dropped for a drafter. */
+  readonly isDeclared: boolean;
 }
 
 /** Compares one run; adds to `tally`. */
@@ -114,10 +116,10 @@ export async function compareRun(
   tally: Tally,
 ): Promise<void> {
   const real = new RealTranscript();
-  const { hasModel, adaptersById, isSglang } = facts;
+  const { hasModel, adaptersById, isSglang, isDeclared } = facts;
   const { eagle = false, lookahead = 0 } = scenario.cache;
   const rank = new FollowedRank({
-    dropsLastBlock: eagle && lookahead === 0,
+    dropsLastBlock: isDeclared ? eagle && lookahead === 0 : undefined,
     recomputesPair: isSglang,
     ...(adaptersById && { adapterIdOf: loraIdOf }),
   });
