@@ -115,21 +115,9 @@ export class EngineServer {
    */
   static async start(settings: EngineServerSettings): Promise<EngineServer> {
     const { engine, host = "127.0.0.1", port = 0, replayPort = 0, httpPort = null } = settings;
-    const publisher = {
-      dialect: engine.settings.dialect,
-      replayShape: engine.voice.replayShape,
-      topic: settings.topic ?? "",
-      bufferSteps: settings.bufferSteps ?? DEFAULT_BUFFER_STEPS,
-      hwm: settings.hwm ?? DEFAULT_HWM,
-      maxQueueSize: settings.maxQueueSize ?? DEFAULT_QUEUE_SIZE,
-      curve: settings.curve ?? null,
-    };
     const { dpRank } = engine.settings;
     checkPorts(port, replayPort, httpPort, dpRank);
-    checkInteger("bufferSteps", publisher.bufferSteps, 0, HISTORY_MAX);
-    checkInteger("hwm", publisher.hwm, 0, HISTORY_MAX);
-    checkInteger("maxQueueSize", publisher.maxQueueSize, 1, HISTORY_MAX);
-    checkInteger("topic (bytes)", Buffer.byteLength(publisher.topic), 0, TOPIC_BYTES_MAX);
+    const publisher = publisherSettings(settings);
     const onRestart = settings.onRestart ?? (() => undefined);
     const clock = settings.clock ?? (() => Date.now() / 1000);
     const server = new EngineServer(
@@ -303,6 +291,24 @@ export class EngineServer {
       });
     }
   }
+}
+
+/** Fills in defaults and refuses what a publisher cannot be. */
+function publisherSettings({ engine, ...settings }: EngineServerSettings): PublisherSettings {
+  const publisher: PublisherSettings = {
+    dialect: engine.settings.dialect,
+    replayShape: engine.voice.replayShape,
+    topic: settings.topic ?? "",
+    bufferSteps: settings.bufferSteps ?? DEFAULT_BUFFER_STEPS,
+    hwm: settings.hwm ?? DEFAULT_HWM,
+    maxQueueSize: settings.maxQueueSize ?? DEFAULT_QUEUE_SIZE,
+    curve: settings.curve ?? null,
+  };
+  checkInteger("bufferSteps", publisher.bufferSteps, 0, HISTORY_MAX);
+  checkInteger("hwm", publisher.hwm, 0, HISTORY_MAX);
+  checkInteger("maxQueueSize", publisher.maxQueueSize, 1, HISTORY_MAX);
+  checkInteger("topic (bytes)", Buffer.byteLength(publisher.topic), 0, TOPIC_BYTES_MAX);
+  return publisher;
 }
 
 function checkPorts(port: number, replayPort: number | null, httpPort: number | null, dpRank: number): void {

@@ -48,26 +48,43 @@ export function resolveSettings(settings: EngineSettings): ResolvedEngineSetting
     model: settings.model,
     blockSize: settings.blockSize,
     blockCount: settings.blockCount,
-    dpRank: settings.dpRank ?? 0,
-    maxBatchedTokens: settings.maxBatchedTokens ?? DEFAULT_BATCHED_TOKENS,
-    maxSequences: settings.maxSequences ?? DEFAULT_SEQUENCES,
-    maxWaiting: settings.maxWaiting ?? DEFAULT_WAITING,
+    ...numbersOf(settings),
     hashAlgorithm: settings.hashAlgorithm ?? (voice.family === "vllm" ? "sha256" : "sglang"),
     hashSeed: settings.hashSeed === undefined ? DEFAULT_HASH_SEED : settings.hashSeed,
     dialect,
     hashForm: settings.hashForm ?? "int",
     loraNames: settings.loraNames ?? [],
-    hostBlockCount: settings.hostBlockCount ?? 0,
     hostSelfDescribing: settings.hostSelfDescribing ?? voice.family === "sglang",
-    slidingWindowTokens: settings.slidingWindowTokens ?? 0,
     reportMode: settings.reportMode ?? "delta",
     costModel: settings.costModel ?? COST_MODELS["llama-3.1-8b/1xh100"],
-    slowness: settings.slowness ?? 1,
   };
   checkNumbers(resolved);
   checkTexts(resolved);
   checkVoice(resolved, voice);
   return resolved;
+}
+
+function numbersOf(
+  settings: EngineSettings,
+): Pick<
+  ResolvedEngineSettings,
+  | "dpRank"
+  | "maxBatchedTokens"
+  | "maxSequences"
+  | "maxWaiting"
+  | "hostBlockCount"
+  | "slidingWindowTokens"
+  | "slowness"
+> {
+  return {
+    dpRank: settings.dpRank ?? 0,
+    maxBatchedTokens: settings.maxBatchedTokens ?? DEFAULT_BATCHED_TOKENS,
+    maxSequences: settings.maxSequences ?? DEFAULT_SEQUENCES,
+    maxWaiting: settings.maxWaiting ?? DEFAULT_WAITING,
+    hostBlockCount: settings.hostBlockCount ?? 0,
+    slidingWindowTokens: settings.slidingWindowTokens ?? 0,
+    slowness: settings.slowness ?? 1,
+  };
 }
 
 function checkNumbers(settings: ResolvedEngineSettings): void {

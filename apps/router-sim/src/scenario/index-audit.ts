@@ -187,20 +187,31 @@ export class IndexAudit implements WireJournal {
       const held = isBlank ? new Map<string, Holding>() : ledger.holdings;
       for (const { copies } of held.values()) heldCount += copies;
       for (const copies of inIndex.values()) indexedCount += copies;
-      const trust = wire.trustOf(engine);
-      for (const [key, copies] of inIndex) {
-        const holding = held.get(key);
-        const copiesHeld = holding?.copies ?? 0;
-        const isWrong = trust === "exact" ? copies !== copiesHeld : copiesHeld === 0 && trust !== "stale";
-        if (isWrong) differences.push(difference(engine, key, copiesHeld, copies, holding));
-      }
-      if (trust !== "exact") continue;
-      for (const [key, holding] of held)
-        if (holding.copies > 0 && !inIndex.has(key))
-          differences.push(difference(engine, key, holding.copies, 0, holding));
+      differences.push(...differencesOf(engine, wire.trustOf(engine), inIndex, held));
     }
     return { heldCount, indexedCount, differences };
   }
+}
+
+/** What an engine's trust promises, and the index does not keep. */
+function differencesOf(
+  engine: number,
+  trust: ReturnType<WirePath["trustOf"]>,
+  inIndex: ReadonlyMap<string, number>,
+  held: ReadonlyMap<string, Holding>,
+): BlockDifference[] {
+  const differences: BlockDifference[] = [];
+  for (const [key, copies] of inIndex) {
+    const holding = held.get(key);
+    const copiesHeld = holding?.copies ?? 0;
+    const isWrong = trust === "exact" ? copies !== copiesHeld : copiesHeld === 0 && trust !== "stale";
+    if (isWrong) differences.push(difference(engine, key, copiesHeld, copies, holding));
+  }
+  if (trust !== "exact") return differences;
+  for (const [key, holding] of held)
+    if (holding.copies > 0 && !inIndex.has(key))
+      differences.push(difference(engine, key, holding.copies, 0, holding));
+  return differences;
 }
 
 function difference(

@@ -143,22 +143,33 @@ export class ScenarioPlayer {
   }
 
   #strike(entry: TimelineEntry): void {
-    const { at, restart, lose, hold, truncate_history, burn_number, poison, stall, lose_index, corrupt } =
-      entry;
-    const meant = (which: "all" | readonly number[] | undefined): readonly number[] =>
-      which === undefined ? [] : enginesMeant(which, this.#scenario.engines);
-    for (const engine of meant(restart)) this.simulation.restartEngine(engine);
-    for (const engine of meant(lose?.engines)) this.#wire.setLoss(engine, lose?.share ?? 0);
-    if (lose !== undefined) this.#lossEnds.add(at, lose, this.#scenario.engines);
-    for (const engine of meant(hold?.engines)) this.#wire.hold(engine, at + (hold?.seconds ?? 0));
-    for (const engine of meant(truncate_history?.engines))
-      this.#wire.truncateHistory(engine, truncate_history?.keep ?? 0);
-    for (const engine of meant(burn_number)) this.#wire.burnSequenceNumber(engine);
-    for (const engine of meant(poison?.engines)) this.#wire.poison(engine, poison?.count ?? 0);
+    const { at, restart, stall, lose_index, corrupt } = entry;
+    for (const engine of this.#meant(restart)) this.simulation.restartEngine(engine);
+    this.#strikeStreams(entry);
     if (stall !== undefined) this.#wire.stall(at + stall.seconds);
     if (lose_index !== undefined) this.#wire.loseIndex(at);
-    for (const engine of meant(corrupt)) this.#corrupt(engine);
+    for (const engine of this.#meant(corrupt)) this.#corrupt(engine);
     this.#last = `the timeline: ${JSON.stringify({ ...entry, at: undefined })}`;
+  }
+
+  #meant(which: "all" | readonly number[] | undefined): readonly number[] {
+    return which === undefined ? [] : enginesMeant(which, this.#scenario.engines);
+  }
+
+  /** What happens to messages between engines and followers. */
+  #strikeStreams({ at, lose, hold, truncate_history, burn_number, poison }: TimelineEntry): void {
+    if (lose !== undefined) {
+      for (const engine of this.#meant(lose.engines)) this.#wire.setLoss(engine, lose.share);
+      this.#lossEnds.add(at, lose, this.#scenario.engines);
+    }
+    if (hold !== undefined)
+      for (const engine of this.#meant(hold.engines)) this.#wire.hold(engine, at + hold.seconds);
+    if (truncate_history !== undefined)
+      for (const engine of this.#meant(truncate_history.engines))
+        this.#wire.truncateHistory(engine, truncate_history.keep);
+    for (const engine of this.#meant(burn_number)) this.#wire.burnSequenceNumber(engine);
+    if (poison !== undefined)
+      for (const engine of this.#meant(poison.engines)) this.#wire.poison(engine, poison.count);
   }
 
   /** Takes the first block that an engine holds out of the index. */

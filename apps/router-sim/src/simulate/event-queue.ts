@@ -48,9 +48,14 @@ export class EventQueue {
   /** Takes the next event out. @returns its subject; −1 when there is none. */
   take(): number {
     if (this.#size === 0) return -1;
+    const taken = this.#subjects[0] ?? 0;
+    this.#sink(--this.#size);
+    return taken;
+  }
+
+  /** Puts the last event into the hole at the top, and lets it sink to its place. */
+  #sink(last: number): void {
     const [times, orders, subjects] = [this.#times, this.#orders, this.#subjects];
-    const taken = subjects[0] ?? 0;
-    const last = --this.#size;
     const time = times[last] ?? 0;
     const order = orders[last] ?? 0;
     let hole = 0;
@@ -67,7 +72,6 @@ export class EventQueue {
     times[hole] = time;
     orders[hole] = order;
     subjects[hole] = subjects[last] ?? 0;
-    return taken;
   }
 
   #isBefore(at: number, time: number, order: number): boolean {

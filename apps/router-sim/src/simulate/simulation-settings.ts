@@ -100,20 +100,7 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
     engineCount: check("engineCount", settings.engineCount, 1, ENGINES_MAX),
     costModel,
     blockSize,
-    blockCount: check(
-      "blockCount",
-      settings.blockCount ?? Math.floor(COST_MODELS[costModel].kvTokens / blockSize),
-      1,
-      BLOCKS_MAX,
-    ),
-    hostBlockCount: check("hostBlockCount", settings.hostBlockCount ?? 0, 0, BLOCKS_MAX),
-    maxBatchedTokens: check(
-      "maxBatchedTokens",
-      settings.maxBatchedTokens ?? DEFAULT_BATCHED_TOKENS,
-      1,
-      TOKENS_MAX,
-    ),
-    maxSequences: check("maxSequences", settings.maxSequences ?? DEFAULT_SEQUENCES, 1, SEQUENCES_MAX),
+    ...engineLimits(settings, Math.floor(COST_MODELS[costModel].kvTokens / blockSize)),
     eventDelaySeconds: delay(settings.eventDelaySeconds ?? 0),
     eventLoss,
     eventReorder: share("eventReorder", settings.eventReorder ?? 0),
@@ -126,6 +113,24 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
     ),
   };
   return { config, policy: settings.policy, keepRequests: settings.keepRequests ?? false };
+}
+
+function engineLimits(
+  settings: SimulationSettings,
+  blockCountMax: number,
+): Pick<SimulationConfig, "blockCount" | "hostBlockCount" | "maxBatchedTokens" | "maxSequences"> {
+  const {
+    blockCount = blockCountMax,
+    hostBlockCount = 0,
+    maxBatchedTokens = DEFAULT_BATCHED_TOKENS,
+    maxSequences = DEFAULT_SEQUENCES,
+  } = settings;
+  return {
+    blockCount: check("blockCount", blockCount, 1, BLOCKS_MAX),
+    hostBlockCount: check("hostBlockCount", hostBlockCount, 0, BLOCKS_MAX),
+    maxBatchedTokens: check("maxBatchedTokens", maxBatchedTokens, 1, TOKENS_MAX),
+    maxSequences: check("maxSequences", maxSequences, 1, SEQUENCES_MAX),
+  };
 }
 
 function check(setting: string, value: number, min: number, max: number): number {

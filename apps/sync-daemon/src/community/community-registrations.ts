@@ -44,41 +44,9 @@ export class CommunityRegistrations {
    *   registry_full.
    */
   async register(body: z.output<typeof registerBody>): Promise<CommunityRegistration> {
-    const model = modelOf(body);
-    const tenant = tenantOf(body);
-    const dpRank = body.dp_rank ?? 0;
-    const id = engineIdOf(body.instance_id, tenant, dpRank);
-    const replay = body.replay_endpoint ?? "";
-    const lora = body.lora_name ?? "";
-    const entry = engineEntry.safeParse({
-      id,
-      model,
-      endpoint: body.endpoint,
-      type: body.type ?? undefined,
-      adapters: lora === "" ? [] : [lora],
-      ...(replay === "" ? {} : { replay_endpoint: replay }),
-    });
-    if (!entry.success) {
-      const issue = entry.error.issues[0];
-      const field = issue?.path[0] === "id" ? "instance_id" : String(issue?.path[0] ?? "body");
-      throw malformed(field, issue?.message ?? "a registration");
-    }
-    const ranks = entry.data.ranks.map((rank) => ({ ...rank, dpRank }));
-    const registration: CommunityRegistration = {
-      engineId: id,
-      instance: body.instance_id,
-      tenant,
-      dpRank,
-      model,
-      loraName: lora,
-      type: body.type ?? "vLLM",
-      endpoint: body.endpoint,
-      replayEndpoint: replay,
-      blockSize: body.block_size ?? 0,
-      additionalSalt: body.additionalsalt ?? "",
-    };
-    const engine = { ...entry.data, ranks };
-    const earlier = this.#registrations.community(id);
+    const registration = registrationOf(body);
+    const engine = engineOf(registration, body.type ?? undefined);
+    const earlier = this.#registrations.community(registration.engineId);
     if (earlier !== null && IDENTITY.some((field) => earlier[field] !== registration[field]))
       throw engineConflict(engine, "instance_id", `${earlier.instance} of tenant ${earlier.tenant}`);
     await this.#registrations.register(engine, registration);
@@ -159,4 +127,44 @@ export function modelOf(fields: {
 
 function engineIdOf(instance: string, tenant: string, dpRank: number): string {
   return `${tenant === DEFAULT_TENANT ? "" : `${tenant}/`}${instance}${dpRank === 0 ? "" : `/dp${dpRank}`}`;
+}
+
+/** What a body registers, with the defaults of what it leaves out. */
+function registrationOf(body: z.output<typeof registerBody>): CommunityRegistration {
+  const tenant = tenantOf(body);
+  const dpRank = body.dp_rank ?? 0;
+  return {
+    engineId: engineIdOf(body.instance_id, tenant, dpRank),
+    instance: body.instance_id,
+    tenant,
+    dpRank,
+    model: modelOf(body),
+    loraName: body.lora_name ?? "",
+    type: body.type ?? "vLLM",
+    endpoint: body.endpoint,
+    replayEndpoint: body.replay_endpoint ?? "",
+    blockSize: body.block_size ?? 0,
+    additionalSalt: body.additionalsalt ?? "",
+  };
+}
+
+/** The engine of a registration, which is one rank of it. */
+function engineOf(
+  { engineId: id, model, endpoint, loraName, replayEndpoint, dpRank }: CommunityRegistration,
+  type: string | undefined,
+): z.output<typeof engineEntry> {
+  const entry = engineEntry.safeParse({
+    id,
+    model,
+    endpoint,
+    type,
+    adapters: loraName === "" ? [] : [loraName],
+    ...(replayEndpoint === "" ? {} : { replay_endpoint: replayEndpoint }),
+  });
+  if (!entry.success) {
+    const issue = entry.error.issues[0];
+    const field = issue?.path[0] === "id" ? "instance_id" : String(issue?.path[0] ?? "body");
+    throw malformed(field, issue?.message ?? "a registration");
+  }
+  return { ...entry.data, ranks: entry.data.ranks.map((rank) => ({ ...rank, dpRank })) };
 }

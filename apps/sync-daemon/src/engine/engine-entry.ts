@@ -170,45 +170,42 @@ function ranksOf(entry: z.output<typeof fields>, size: number): readonly EngineR
   });
 }
 
+/** What of an entry's fields does not fit together, or null. */
+function contradictionIn(
+  entry: z.output<typeof fields>,
+  size: number,
+): { readonly field: keyof z.output<typeof fields>; readonly why: string } | null {
+  if ((entry.endpoint === undefined) === (entry.endpoints === undefined))
+    return { field: "endpoint", why: "either endpoint (with dp_size) or endpoints, one of the two" };
+  if (entry.replay_endpoint !== undefined && entry.replay_endpoints !== undefined)
+    return { field: "replay_endpoint", why: "either replay_endpoint or replay_endpoints, not both" };
+  for (const field of ["endpoints", "replay_endpoints"] as const)
+    if (entry[field] !== undefined && entry[field].length !== size)
+      return { field, why: `${size} endpoints, one per DP rank` };
+  const last = entry.first_rank + size - 1;
+  if (last >= DP_RANKS_MAX)
+    return {
+      field: "first_rank",
+      why: `DP ranks up to ${DP_RANKS_MAX - 1}; the last one would be ${last}`,
+    };
+  if (entry.shared_socket && (entry.endpoints ?? entry.replay_endpoints) !== undefined)
+    return {
+      field: "shared_socket",
+      why: "endpoint and replay_endpoint, which all ranks share, and no lists",
+    };
+  return null;
+}
+
 /** What an entry looks like, checked and normalised to an `Engine`. */
 export const engineEntry = fields.transform((entry, context): Engine => {
   const fail = (path: string, input: unknown, message: string): never => {
     context.issues.push({ code: "custom", path: [path], input, message });
     return z.NEVER;
   };
-  if ((entry.endpoint === undefined) === (entry.endpoints === undefined)) {
-    return fail("endpoint", entry.endpoint, "either endpoint (with dp_size) or endpoints, one of the two");
-  }
-  if (entry.replay_endpoint !== undefined && entry.replay_endpoints !== undefined) {
-    return fail(
-      "replay_endpoint",
-      entry.replay_endpoint,
-      "either replay_endpoint or replay_endpoints, not both",
-    );
-  }
   const size = entry.dp_size ?? entry.endpoints?.length ?? 1;
-  for (const list of ["endpoints", "replay_endpoints"] as const) {
-    const given = entry[list];
-    if (given !== undefined && given.length !== size) {
-      return fail(list, given, `${size} endpoints, one per DP rank`);
-    }
-  }
-  const first = entry.first_rank;
-  if (first + size > DP_RANKS_MAX) {
-    return fail(
-      "first_rank",
-      first,
-      `DP ranks up to ${DP_RANKS_MAX - 1}; the last one would be ${first + size - 1}`,
-    );
-  }
+  const contradiction = contradictionIn(entry, size);
+  if (contradiction !== null) return fail(contradiction.field, entry[contradiction.field], contradiction.why);
   const isShared = entry.shared_socket;
-  if (isShared && (entry.endpoints ?? entry.replay_endpoints) !== undefined) {
-    return fail(
-      "shared_socket",
-      isShared,
-      "endpoint and replay_endpoint, which all ranks share, and no lists",
-    );
-  }
   const ranks = ranksOf(entry, size);
   const unbindable = entry.bind ? whyNotBindable(isShared, ranks) : null;
   if (unbindable !== null) return fail(unbindable.field, entry[unbindable.field], unbindable.why);

@@ -308,24 +308,48 @@ function rank(
         a.candidate.dpRank - b.candidate.dpRank,
     );
   return (query.topK === null ? found : found.slice(0, query.topK)).map(({ candidate, held }) => {
-    const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0, heldBlocks = 0] = held?.row ?? [];
     const { trust, reason } = candidate.trust;
     const lastEventAtMs = board.lastEventAtMs(candidate.rankSlot);
     return {
       worker: candidate.worker,
       dp_rank: candidate.dpRank,
-      block_size: held?.blockSize ?? blockSize,
-      matched_blocks: matched,
-      matched_tokens: held?.tokens ?? 0,
-      held_tokens: heldBlocks * (held?.blockSize ?? 0),
-      reusable_tokens: held === null ? 0 : reusable(query, candidate.engine, held),
-      tiers: { device, host, disk, remote },
+      ...heldFields(query, candidate.engine, held, blockSize),
       trust,
       trust_reason: reason,
       trust_since: timeText(board.trustSinceMs(candidate.rankSlot, reason)),
       age_seconds: Number.isNaN(lastEventAtMs) ? null : Math.max(0, (nowMs - lastEventAtMs) / 1000),
     };
   });
+}
+
+const NOTHING_HELD = {
+  matched_blocks: 0,
+  matched_tokens: 0,
+  held_tokens: 0,
+  reusable_tokens: 0,
+  tiers: { device: 0, host: 0, disk: 0, remote: 0 },
+} as const;
+
+/** What a worker holds of a question, in the answer's fields; zeros for nothing. */
+function heldFields(
+  query: QuestionFields,
+  engine: Engine,
+  held: RankMatch | null,
+  blockSize: number | null,
+): Pick<
+  WorkerMatch,
+  "block_size" | "matched_blocks" | "matched_tokens" | "held_tokens" | "reusable_tokens" | "tiers"
+> {
+  if (held === null) return { block_size: blockSize, ...NOTHING_HELD };
+  const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0, heldBlocks = 0] = held.row;
+  return {
+    block_size: held.blockSize,
+    matched_blocks: matched,
+    matched_tokens: held.tokens,
+    held_tokens: heldBlocks * held.blockSize,
+    reusable_tokens: reusable(query, engine, held),
+    tiers: { device, host, disk, remote },
+  };
 }
 
 function reusable(query: QuestionFields | MatchQuery, engine: Engine, held: RankMatch): number {

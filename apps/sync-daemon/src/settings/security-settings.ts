@@ -143,16 +143,21 @@ interface Ruled {
   readonly engines: readonly { readonly id: string; readonly bind?: boolean }[];
 }
 
+type Refuse = (path: readonly [string, string], expected: string) => void;
+
 /**
  * The rules between settings: nothing is open by mistake, and no half of a pair is missing.
  *
  * @param settings - each by itself checked.
  * @param refuse - called with the path that is to blame and what was expected.
  */
-export function refuseOpenDoors(
-  { http, security, tls, curve, engines }: Ruled,
-  refuse: (path: readonly [string, string], expected: string) => void,
-): void {
+export function refuseOpenDoors(settings: Ruled, refuse: Refuse): void {
+  refuseWithoutTokens(settings, refuse);
+  refuseHalfTls(settings, refuse);
+  refuseHalfCurve(settings, refuse);
+}
+
+function refuseWithoutTokens({ http, security }: Ruled, refuse: Refuse): void {
   const isTrusting = security.trust_every_caller_on_the_network === true;
   if (security.tokens_file === null && !isTrusting && !isLoopback(http.host)) {
     refuse(
@@ -166,6 +171,9 @@ export function refuseOpenDoors(
       "false with security.tokens_file: one of the two decides",
     );
   }
+}
+
+function refuseHalfTls({ tls }: Ruled, refuse: Refuse): void {
   if (tls.cert_file !== null && tls.key_file === null)
     refuse(["tls", "key_file"], "the key of tls.cert_file");
   if (tls.cert_file === null && tls.key_file !== null)
@@ -175,6 +183,9 @@ export function refuseOpenDoors(
       ["tls", "cert_file"],
       "a certificate with tls.client_ca_file: client certificates belong to HTTPS",
     );
+}
+
+function refuseHalfCurve({ curve, engines }: Ruled, refuse: Refuse): void {
   // Only the side that has the server's key can refuse a peer, and with CURVE that is the engine.
   const binding = engines.find((engine) => engine.bind === true);
   if (curve.server_key_file !== null && binding !== undefined)

@@ -57,13 +57,23 @@ export function checkConfigurations(artefacts: Artefacts, rules: CheckedRules): 
   };
   const ruleText = artefacts.files.get(PLACES.rules) ?? "";
   checkPrometheus(text(PROMETHEUS), ruleText, found);
-  const interval = /scrape_interval: (\S+)/.exec(artefacts.files.get(PROMETHEUS) ?? "")?.[1];
   checkAlertmanager(text(ALERTMANAGER), ruleText, found);
-  const { datasources = [] } = (parse(text(DATASOURCES)) ?? {}) as DatasourcesYaml;
+  const interval = /scrape_interval: (\S+)/.exec(artefacts.files.get(PROMETHEUS) ?? "")?.[1];
+  checkDatasources(text(DATASOURCES), interval, found);
+  checkProviders(text(PROVIDERS), found);
+  checkPages(artefacts, rules, found);
+  return found.found;
+}
+
+function checkDatasources(text: string, interval: string | undefined, found: ProblemList): void {
+  const { datasources = [] } = (parse(text) ?? {}) as DatasourcesYaml;
   for (const { type, jsonData } of datasources)
     if (type !== "prometheus" || jsonData?.timeInterval !== interval)
       found.add("configuration", `the data source must be Prometheus, scraping every ${interval ?? "?"}`);
-  const { providers = [] } = (parse(text(PROVIDERS)) ?? {}) as ProvidersYaml;
+}
+
+function checkProviders(text: string, found: ProblemList): void {
+  const { providers = [] } = (parse(text) ?? {}) as ProvidersYaml;
   for (const { folder, folderUid, allowUiUpdates, disableDeletion } of providers)
     if (
       folderUid !== FOLDER.uid ||
@@ -75,8 +85,6 @@ export function checkConfigurations(artefacts: Artefacts, rules: CheckedRules): 
         "configuration",
         `must fill the folder ${FOLDER.uid} ("${FOLDER.title}"), and let nobody edit or delete in it`,
       );
-  checkPages(artefacts, rules, found);
-  return found.found;
 }
 
 /** G1. */

@@ -12,7 +12,12 @@ import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
 import { checkPanel, lostLabels, undeclaredVariables } from "./check-panels.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { shapeOf } from "./expression-shape.ts";
-import { CHOSEN_DATASOURCE, type DashboardJson, type VariableJson } from "./grafana-json.ts";
+import {
+  type AnnotationJson,
+  CHOSEN_DATASOURCE,
+  type DashboardJson,
+  type VariableJson,
+} from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { plainPromql, type Tree } from "./promql-tree.ts";
 import { walkTree } from "./tree-walk.ts";
@@ -125,8 +130,8 @@ class BoardCheck {
   }
 
   #variable(variable: VariableJson, offered: readonly string[]): void {
-    const { type, query = "", definition, multi, includeAll, allValue, refresh, datasource } = variable;
-    if (type !== "query" || !multi || !includeAll || allValue !== ".+" || refresh !== REFRESH_WITH_TIME_RANGE)
+    const { query = "", definition, datasource } = variable;
+    if (!offersAll(variable))
       this.#found.add(
         "dashboard_variable",
         "must be multi-valued with All = .+, refreshed with the time range",
@@ -158,19 +163,23 @@ class BoardCheck {
     const list = this.#board.annotations?.list ?? [];
     if (list.length === 0)
       this.#found.add("dashboard_annotation", "has no annotations for alerts and restarts");
-    for (const { name = "", enable, datasource, expr = "", titleFormat = "", tagKeys = "" } of list) {
-      this.#found.at(`${this.#path}: annotation ${name}`);
-      this.#declared(expr);
-      if (enable !== true || datasource?.uid !== CHOSEN_DATASOURCE)
-        this.#found.add("dashboard_annotation", "must be on, and ask the chosen data source");
-      const { shape, problems } = shapeOf(plainPromql(expr), this.#rules.names);
-      for (const { code, message } of problems) this.#found.add(code, message);
-      if (shape === null) continue;
-      const tags = tagKeys === "" ? [] : tagKeys.split(",").map((tag) => `{{${tag}}}`);
-      for (const message of lostLabels([titleFormat, ...tags].join(" "), shape))
-        this.#found.add("legend_label", message);
+    for (const annotation of list) {
+      this.#found.at(`${this.#path}: annotation ${annotation.name ?? ""}`);
+      this.#annotation(annotation);
     }
     this.#found.at(this.#path);
+  }
+
+  #annotation({ enable, datasource, expr = "", titleFormat = "", tagKeys = "" }: AnnotationJson): void {
+    this.#declared(expr);
+    if (enable !== true || datasource?.uid !== CHOSEN_DATASOURCE)
+      this.#found.add("dashboard_annotation", "must be on, and ask the chosen data source");
+    const { shape, problems } = shapeOf(plainPromql(expr), this.#rules.names);
+    for (const { code, message } of problems) this.#found.add(code, message);
+    if (shape === null) return;
+    const tags = tagKeys === "" ? [] : tagKeys.split(",").map((tag) => `{{${tag}}}`);
+    for (const message of lostLabels([titleFormat, ...tags].join(" "), shape))
+      this.#found.add("legend_label", message);
   }
 
   /** D6. */
@@ -241,4 +250,9 @@ function isChosen(tree: Tree, name: string): boolean {
     );
   });
   return chosen;
+}
+
+function offersAll({ type, multi, includeAll, allValue, refresh }: VariableJson): boolean {
+  const isMany = multi === true && includeAll === true && allValue === ".+";
+  return type === "query" && isMany && refresh === REFRESH_WITH_TIME_RANGE;
 }

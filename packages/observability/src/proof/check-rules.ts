@@ -266,13 +266,12 @@ class RuleCheck {
 
   #threshold(node: Tree & { kind: "binary" }, threshold: number): void {
     const { left, operator } = node;
-    const counted = left.kind === "aggregation" && left.operator === "count";
-    if (counted && ((operator === "==" && threshold === 0) || (operator === "<" && threshold <= 1)))
+    if (isCount(left) && isNeverOfCounts(operator, threshold))
       this.#found.add("never_true", "a count is never 0, it is absent; use absent()");
     const compared = shapeOfTree(left, this.#names);
     const { measure, additive, nature, buckets } = compared;
-    const most = measure === "percent" ? 100 : 1;
-    if (!additive && (measure === "ratio" || measure === "percent") && (threshold < 0 || threshold > most))
+    const most = additive ? undefined : SHARE_MAX[measure];
+    if (most !== undefined && (threshold < 0 || threshold > most))
       this.#found.add("threshold_out_of_range", `a share lies between 0 and ${most}, not at ${threshold}`);
     const highest = nature === "gauge" ? buckets?.at(-1) : undefined;
     if (highest !== undefined && (operator === ">" || operator === ">=") && threshold >= highest)
@@ -308,6 +307,10 @@ class RuleCheck {
         "rule_template",
         `${doubled[1] ?? ""} writes the unit, and "${doubled[2] ?? ""}" follows it`,
       );
+    this.#actions(description, shape);
+  }
+
+  #actions(description: string, shape: Shape): void {
     for (const [, action = ""] of description.matchAll(/\{\{(.*?)\}\}/g)) {
       const label = /^ \$labels\.(\w+) $/.exec(action)?.[1];
       const humanizer = /^ \$value \| (\w+) $/.exec(action)?.[1];
@@ -426,4 +429,16 @@ export function checkAlertTests(artefacts: Artefacts, alertNames: Iterable<strin
       );
   }
   return found.found;
+}
+
+/** Greatest value of a measure that is a share. */
+const SHARE_MAX: Partial<Record<Shape["measure"], number>> = { ratio: 1, percent: 100 };
+
+/** Whether no count compares so: an empty one is absent. */
+function isNeverOfCounts(operator: string, threshold: number): boolean {
+  return (operator === "==" && threshold === 0) || (operator === "<" && threshold <= 1);
+}
+
+function isCount(tree: Tree): boolean {
+  return tree.kind === "aggregation" && tree.operator === "count";
 }

@@ -221,12 +221,7 @@ class Walk {
           `${tree.operator} by ${label}, but only (${[...inner.labels].join(", ")}) are left there`,
         );
     }
-    const labels =
-      tree.operator === "topk" || tree.operator === "bottomk"
-        ? inner.labels
-        : tree.mode === "by"
-          ? new Set(tree.labels)
-          : new Set([...inner.labels].filter((label) => !tree.labels.includes(label)));
+    const labels = labelsOfAggregation(tree, inner);
     const counted = tree.operator === "count";
     return {
       ...inner,
@@ -271,25 +266,13 @@ class Walk {
       this.add("syntax", `${tree.name}() needs a range such as [5m]`);
       return { ...inner, type: "vector" };
     }
-    const grows = GROWING.has(inner.nature);
-    if (reads === "growing" && !grows)
-      this.add("rate_of_gauge", `${tree.name}() of ${of.name}, which can fall`);
-    if (reads === "gauge" && grows) this.add("raw_counter", `${tree.name}() of ${of.name}, which only grows`);
-    const rangeSeconds = secondsOf(of.range ?? "");
-    if (reads === "growing" && rangeSeconds < RANGE_SECONDS_MIN)
-      this.add(
-        "range_too_short",
-        `${tree.name}()[${of.range ?? ""}] sees too few scrapes; use at least ${RANGE_SECONDS_MIN}s`,
-      );
+    this.#rangeFits(tree.name, of, reads, inner.nature);
     const natures: Partial<Record<Nature, Nature>> = {
       bucket: "bucket_rate",
       sum: "sum_rate",
       count: "count_rate",
     };
-    const countable = inner.nature === "bucket" || inner.nature === "count";
-    const unit = countable ? "none" : inner.measure;
-    const measure =
-      tree.name === "changes" ? "none" : reads === "gauge" || tree.name === "increase" ? unit : rateOf(unit);
+    const measure = measureOverRange(tree.name, reads, inner);
     // The histogram's own unit stays with its bucket rates, for the quantile.
     const kept = inner.nature === "bucket" && isPlainBucketRate(of.matchers) ? inner.measure : measure;
     return {
@@ -300,6 +283,22 @@ class Walk {
       additive: reads === "growing" || tree.name === "changes" || inner.additive,
       buckets: inner.nature === "bucket" ? inner.buckets : null,
     };
+  }
+
+  #rangeFits(
+    name: string,
+    of: Tree & { kind: "selector" },
+    reads: "growing" | "gauge",
+    nature: Nature,
+  ): void {
+    const grows = GROWING.has(nature);
+    if (reads === "growing" && !grows) this.add("rate_of_gauge", `${name}() of ${of.name}, which can fall`);
+    if (reads === "gauge" && grows) this.add("raw_counter", `${name}() of ${of.name}, which only grows`);
+    if (reads === "growing" && secondsOf(of.range ?? "") < RANGE_SECONDS_MIN)
+      this.add(
+        "range_too_short",
+        `${name}()[${of.range ?? ""}] sees too few scrapes; use at least ${RANGE_SECONDS_MIN}s`,
+      );
   }
 
   #quantile(tree: Tree & { kind: "call" }, buckets: Shape): Shape {
@@ -374,18 +373,21 @@ class Walk {
     if (tree.operator === "/" && right.type === "vector" && !right.compared)
       this.add("ratio_without_floor", "the divisor may be 0; divide by (… > 0), or by a floor of traffic");
     if (tree.operator === "/" && both) {
-      if (left.nature === "sum_rate" && right.nature === "count_rate") return unrated(left.measure);
-      if (left.measure === right.measure) return "ratio";
-      this.add("measure_mismatch", `${pair} measures nothing that has a name here`);
-      return "none";
+      const measure = measureOfRatio(left, right);
+      if (measure === null) this.add("measure_mismatch", `${pair} measures nothing that has a name here`);
+      return measure ?? "none";
     }
-    if (tree.operator === "-" && left.measure === "timestamp" && right.measure === "timestamp")
-      return "seconds";
-    const scalarWithPlainNumber = !both && (left === SCALAR || right === SCALAR);
-    if (!scalarWithPlainNumber && tree.operator !== "*" && left.measure !== right.measure)
-      this.add("measure_mismatch", pair);
+    if (tree.operator === "-" && areTimestamps(left, right)) return "seconds";
+    const isComparable = hasPlainNumber(left, right) || left.measure === right.measure;
+    if (tree.operator !== "*" && !isComparable) this.add("measure_mismatch", pair);
     return left.type === "vector" ? left.measure : right.measure;
   }
+}
+
+function labelsOfAggregation(tree: Tree & { kind: "aggregation" }, of: Shape): ReadonlySet<string> {
+  if (tree.operator === "topk" || tree.operator === "bottomk") return of.labels;
+  if (tree.mode === "by") return new Set(tree.labels);
+  return new Set([...of.labels].filter((label) => !tree.labels.includes(label)));
 }
 
 function resultLabels(matching: TreeMatching | null, left: Shape, right: Shape): ReadonlySet<string> {
@@ -396,6 +398,12 @@ function resultLabels(matching: TreeMatching | null, left: Shape, right: Shape):
   return new Set([...left.labels].filter((label) => !matching.labels.includes(label)));
 }
 
+function measureOverRange(name: string, reads: "growing" | "gauge", { nature, measure }: Shape): Measure {
+  if (name === "changes") return "none";
+  const unit = nature === "bucket" || nature === "count" ? "none" : measure;
+  return reads === "gauge" || name === "increase" ? unit : rateOf(unit);
+}
+
 function isPlainBucketRate(matchers: readonly TreeMatcher[]): boolean {
   return !matchers.some(({ label }) => label === "le");
 }
@@ -404,6 +412,22 @@ function rateOf(unit: Measure): Measure {
   if (unit === "none") return "per_second";
   if (unit === "bytes") return "bytes_per_second";
   return unit === "seconds" ? "ratio" : unit;
+}
+
+function areTimestamps(left: Shape, right: Shape): boolean {
+  return left.measure === "timestamp" && right.measure === "timestamp";
+}
+
+/** Whether one side is a number without a measure. */
+function hasPlainNumber(left: Shape, right: Shape): boolean {
+  const both = left.type === "vector" && right.type === "vector";
+  return !both && (left === SCALAR || right === SCALAR);
+}
+
+/** Null for a ratio that measures nothing with a name. */
+function measureOfRatio(left: Shape, right: Shape): Measure | null {
+  if (left.nature === "sum_rate" && right.nature === "count_rate") return unrated(left.measure);
+  return left.measure === right.measure ? "ratio" : null;
 }
 
 function unrated(measure: Measure): Measure {

@@ -11,14 +11,7 @@ export interface DashboardJson {
   readonly tags?: readonly string[];
   readonly templating?: { readonly list?: readonly VariableJson[] };
   readonly annotations?: {
-    readonly list?: readonly {
-      readonly name?: string;
-      readonly enable?: boolean;
-      readonly datasource?: { readonly uid?: string };
-      readonly expr?: string;
-      readonly titleFormat?: string;
-      readonly tagKeys?: string;
-    }[];
+    readonly list?: readonly AnnotationJson[];
   };
   readonly links?: readonly {
     readonly title?: string;
@@ -83,3 +76,13 @@ export interface TargetJson {
 
 /** The data source that is chosen at the top of a dashboard. */
 export const CHOSEN_DATASOURCE = "${datasource}";
+
+/** A query whose results are marked in every panel. */
+export interface AnnotationJson {
+  readonly name?: string;
+  readonly enable?: boolean;
+  readonly datasource?: { readonly uid?: string };
+  readonly expr?: string;
+  readonly titleFormat?: string;
+  readonly tagKeys?: string;
+}

@@ -99,6 +99,9 @@ function checkCommand(text: string, line: number, known: KnownNames, report: Rep
   for (const [, name = "", script = ""] of text.matchAll(/--filter[ =](@kvsync\/[\w-]+) (?:run )?([\w:-]+)/g))
     if (known.scripts.get(name)?.has(script) !== true)
       report(line, "unknown-script", `${name} ${script}`, "a script of that package");
+}
+
+function checkProgram(text: string, line: number, known: KnownNames, report: Report): void {
   for (const [, path = ""] of text.matchAll(/\bnode (?:\S*\/)?((?:apps|packages|scripts)\/[\w./-]+)/g)) {
     const source = path.replace("/dist/", "/src/").replace(/\.js$/, ".ts");
     if (!known.paths.has(path) && !known.paths.has(source))
@@ -128,7 +131,7 @@ export function checkReferences(page: Page, known: KnownNames): readonly Finding
     checkRoutes(code, known, report);
     const commands = code.text.replaceAll(/\\\n\s*/g, " ");
     for (const [i, command] of commands.split("\n").entries())
-      checkCommand(command, code.line + i, known, report);
+      for (const check of [checkCommand, checkProgram]) check(command, code.line + i, known, report);
   }
   return findings;
 }
