@@ -13,7 +13,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { ContextKey } from "../src/prefix-index/contract.ts";
-import { nameHigh, nameLow } from "../src/prefix-index/fleet-world.ts";
+import { nameHigh, nameLow } from "../src/prefix-index/testing/fleet-world.ts";
 import type { PrefixIndex } from "../src/prefix-index/prefix-index.ts";
 import type { PrefixReader } from "../src/prefix-index/prefix-reader.ts";
 

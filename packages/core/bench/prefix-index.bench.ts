@@ -26,8 +26,8 @@ import {
   Prng,
   toBigInt,
 } from "@kvsync/core";
-import { nameHigh, nameLow } from "../src/prefix-index/fleet-world.ts";
-import { NaivePrefixIndex } from "../src/prefix-index/naive-prefix-index.ts";
+import { nameHigh, nameLow } from "../src/prefix-index/testing/fleet-world.ts";
+import { NaivePrefixIndex } from "../src/prefix-index/testing/naive-prefix-index.ts";
 
 const SEED = 20_250_914;
 const IS_QUICK = process.argv.includes("--quick");

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { toHex } from "./block-hash.ts";
 import { digestExtraKeys, encodeExtraKeys, saltDigest, type ExtraKey, type ExtraKeys } from "./extra-keys.ts";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 
 const digester = await NaivePrefixIndex.create();
 

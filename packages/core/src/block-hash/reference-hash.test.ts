@@ -3,7 +3,7 @@
  * (Cyan4973/xxHash, cli/xsum_sanity_check.c, XSUM_XXH3_testdata) over its generated buffer.
  */
 import { expect, test } from "vitest";
-import { ReferenceHash, wordsOf, hexAt } from "./reference-hash.ts";
+import { ReferenceHash, wordsOf, hexAt } from "./testing/reference-hash.ts";
 import { toHex } from "./block-hash.ts";
 
 const PRIME64 = 0x9e3779b185ebca8dn;

@@ -3,7 +3,7 @@
  * implementation. A path is written as the letters of its blocks; `hold` reads back what each rank holds of a path.
  */
 import { beforeEach, describe, expect, test } from "vitest";
-import { ReferenceHash } from "../block-hash/reference-hash.ts";
+import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
 import {
   DEFAULT_HASH_SEED,
   MATCH_ROW_WORDS,
@@ -11,10 +11,10 @@ import {
   type RepeatRule,
   type Tier,
 } from "./contract.ts";
-import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import { NaivePrefixIndex } from "./testing/naive-prefix-index.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
-import { PrefixWorld, type IndexReader, type Path } from "./prefix-world.ts";
+import { PrefixWorld, type IndexReader, type Path } from "./testing/prefix-world.ts";
 
 const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
 const world = new PrefixWorld(

@@ -1,6 +1,6 @@
 /** `PrefixHasher` against an XXH3 that is not ours (hash-wasm, around the C code of its author). */
 import { describe, expect, it } from "vitest";
-import { hexAt, ReferenceHash, wordsOf } from "../block-hash/reference-hash.ts";
+import { hexAt, ReferenceHash, wordsOf } from "../block-hash/testing/reference-hash.ts";
 import { PrefixHasher } from "./prefix-hasher.ts";
 
 function tokensOf(count: number): Uint32Array {

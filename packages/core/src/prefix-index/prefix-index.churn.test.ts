@@ -6,7 +6,7 @@
 import { describe, expect, test } from "vitest";
 import { Prng } from "../prng.ts";
 import type { ContextKey } from "./contract.ts";
-import { nameHigh, nameLow } from "./fleet-world.ts";
+import { nameHigh, nameLow } from "./testing/fleet-world.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 
 /** One sequence by default: how full tables are at a moment is a matter of luck, which should not change from run to run. */

@@ -10,11 +10,11 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
-import { ReferenceHash, wordsOf } from "../block-hash/reference-hash.ts";
+import { ReferenceHash, wordsOf } from "../block-hash/testing/reference-hash.ts";
 import { Prng } from "../prng.ts";
 import { DEFAULT_HASH_SEED, type ContextKey, type IndexWriter, type Tier } from "./contract.ts";
-import { dumpLines } from "./index-pair.ts";
-import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import { dumpLines } from "./testing/index-pair.ts";
+import { NaivePrefixIndex } from "./testing/naive-prefix-index.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
 

@@ -7,7 +7,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { Prng } from "../prng.ts";
-import { KeyChooser } from "./chosen-keys.ts";
+import { KeyChooser } from "./testing/chosen-keys.ts";
 import { type ContextKey, MATCH_ROW_WORDS, type StoreOutcome, type Tier } from "./contract.ts";
 import { INDEX_ROW_BYTES } from "./index-copy.ts";
 import type { PrefixIndexOptions, TableSecret } from "./index-options.ts";

@@ -6,15 +6,15 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { assert } from "../assert.ts";
-import { ReferenceHash } from "../block-hash/reference-hash.ts";
-import { commandsOf, TWO_LETTERS, type Situation } from "./command-arbitrary.ts";
+import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
+import { commandsOf, TWO_LETTERS, type Situation } from "./testing/command-arbitrary.ts";
 import { DEFAULT_HASH_SEED, MATCH_ROW_WORDS, type ContextKey, type MatchResult } from "./contract.ts";
-import { dumpLines } from "./index-pair.ts";
-import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import { dumpLines } from "./testing/index-pair.ts";
+import { NaivePrefixIndex } from "./testing/naive-prefix-index.ts";
 import type { PrefixIndexOptions } from "./index-options.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
-import { PrefixWorld, type IndexCommand, type NamesCommand } from "./prefix-world.ts";
+import { PrefixWorld, type IndexCommand, type NamesCommand } from "./testing/prefix-world.ts";
 
 const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const RUNS = process.env["KVSYNC_MODEL_LONG"] === "1" ? 1_000 : 40;

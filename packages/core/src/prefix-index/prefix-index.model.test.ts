@@ -12,13 +12,13 @@
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ReferenceHash } from "../block-hash/reference-hash.ts";
+import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
 import { DEFAULT_HASH_SEED, type ContextKey, type GroupShape } from "./contract.ts";
-import { commandsOf, TWO_LETTERS, type Situation } from "./command-arbitrary.ts";
-import { KeyChooser } from "./chosen-keys.ts";
-import { IndexPair, UNLIMITED_PARK } from "./index-pair.ts";
+import { commandsOf, TWO_LETTERS, type Situation } from "./testing/command-arbitrary.ts";
+import { KeyChooser } from "./testing/chosen-keys.ts";
+import { IndexPair, UNLIMITED_PARK } from "./testing/index-pair.ts";
 import type { TableSecret } from "./index-options.ts";
-import { PrefixWorld, type IndexCommand } from "./prefix-world.ts";
+import { PrefixWorld, type IndexCommand } from "./testing/prefix-world.ts";
 
 const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const IS_LONG = process.env["KVSYNC_MODEL_LONG"] === "1";

@@ -7,15 +7,15 @@
  * KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 makes a million lookups, which takes a quarter of an hour.
  */
 import { describe, expect, test } from "vitest";
-import { ReferenceHash } from "../block-hash/reference-hash.ts";
+import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
 import { Prng } from "../prng.ts";
 import { DEFAULT_HASH_SEED, type ContextKey, type IndexWriter, type Tier } from "./contract.ts";
-import { FleetWorld, nameHigh, nameLow } from "./fleet-world.ts";
-import { dumpLines } from "./index-pair.ts";
-import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import { FleetWorld, nameHigh, nameLow } from "./testing/fleet-world.ts";
+import { dumpLines } from "./testing/index-pair.ts";
+import { NaivePrefixIndex } from "./testing/naive-prefix-index.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
-import { matchText } from "./prefix-world.ts";
+import { matchText } from "./testing/prefix-world.ts";
 
 const SEED = Number(process.env["KVSYNC_MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const IS_LONG = process.env["KVSYNC_MODEL_LONG"] === "1";

@@ -7,10 +7,10 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { applyStorm } from "../../test/writer-storm.mjs";
-import { ReferenceHash } from "../block-hash/reference-hash.ts";
+import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
 import { DEFAULT_HASH_SEED, type ContextKey, type IndexWriter } from "./contract.ts";
-import { dumpLines } from "./index-pair.ts";
-import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import { dumpLines } from "./testing/index-pair.ts";
+import { NaivePrefixIndex } from "./testing/naive-prefix-index.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
 

@@ -6,7 +6,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { toBigInt } from "../block-hash/block-hash.ts";
-import { hexAt, ReferenceHash, wordsOf } from "../block-hash/reference-hash.ts";
+import { hexAt, ReferenceHash, wordsOf } from "../block-hash/testing/reference-hash.ts";
 import { Prng } from "../prng.ts";
 import { PrefixHasher } from "./prefix-hasher.ts";
 

@@ -5,7 +5,7 @@ import { encode } from "@msgpack/msgpack";
 import { beforeEach, describe, expect, test } from "vitest";
 import { CodedError } from "../errors.ts";
 import type { ContextKey, IndexWriter, StoreOutcome } from "../prefix-index/contract.ts";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
 import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { BlockStored, KvEvent } from "../wire/events.ts";

@@ -4,7 +4,7 @@
  * R1 is of report-proof.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
 import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { BlockStored, KvEvent } from "../wire/events.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import { PublisherFence } from "./publisher-fence.ts";
 
 const digester = await NaivePrefixIndex.create();

@@ -17,7 +17,7 @@ import { describe, expect, test } from "vitest";
 import { toHex, writeBigInt } from "../block-hash/block-hash.ts";
 import type { IndexWriter } from "../prefix-index/contract.ts";
 import { type IndexCopy, IndexCopyReader } from "../prefix-index/index-copy.ts";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import type { PrefixIndexOptions } from "../prefix-index/index-options.ts";
 import { PrefixIndex } from "../prefix-index/prefix-index.ts";
 import { DUMP_ROW_WORDS, PrefixReader } from "../prefix-index/prefix-reader.ts";
@@ -33,7 +33,7 @@ import {
   type Truth,
   type WorldFaults,
   type WorldSettings,
-} from "./stream-world.ts";
+} from "./testing/stream-world.ts";
 
 const SEEDS = Number(process.env["KVSYNC_SEEDS"] ?? 200);
 /** 15 s of pauses and their attempts of 2 s each, a rebuild (at most 60 s apart here), a probe. */

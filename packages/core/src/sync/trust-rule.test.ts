@@ -7,7 +7,7 @@ import { encode } from "@msgpack/msgpack";
 import { describe, expect, test } from "vitest";
 import type { IndexWriter, StoreOutcome } from "../prefix-index/contract.ts";
 import { IndexError } from "../prefix-index/index-error.ts";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import { PrefixIndex } from "../prefix-index/prefix-index.ts";
 import type { Dialect } from "../wire/dialect.ts";
 import { EventBatchDecoder, type FieldOwner } from "../wire/event-batch-decoder.ts";

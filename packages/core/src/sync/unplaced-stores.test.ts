@@ -1,6 +1,6 @@
 /** Blocks of groups that wait for another group's: their bound (U1), and the scratch that they share with removals (U2). */
 import { expect, test } from "vitest";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import { RootVerdict } from "./root-verdict.ts";
 import { UNPLACED_BLOCKS_MAX, UnplacedStores } from "./unplaced-stores.ts";
 

@@ -3,7 +3,7 @@
  * simulation (simulation.test.ts) says that nothing else can happen; this says what the intended things look like.
  */
 import { beforeEach, describe, expect, test } from "vitest";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
 import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
 import type { KvEvent } from "../wire/events.ts";

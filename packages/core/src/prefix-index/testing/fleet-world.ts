@@ -8,9 +8,9 @@
  *
  * All columns are flat, made once and seeded. Engines name block b by a mix of b and their seed. Tests and benchmarks only.
  */
-import { hexAt, type ReferenceHash, wordsOf } from "../block-hash/reference-hash.ts";
-import { Prng } from "../prng.ts";
-import type { IndexScratch } from "./contract.ts";
+import { hexAt, type ReferenceHash, wordsOf } from "../../block-hash/testing/reference-hash.ts";
+import { Prng } from "../../prng.ts";
+import type { IndexScratch } from "../contract.ts";
 
 /** What a world is like. */
 export interface FleetShape {

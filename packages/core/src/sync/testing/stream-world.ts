@@ -12,16 +12,16 @@
  *
  * Blocks are the nodes of a small fixed tree of prompts, named by number; block n has parent (n − 1) / 2.
  */
-import { assert } from "../assert.ts";
-import type { IndexWriter } from "../prefix-index/contract.ts";
-import type { Prng } from "../prng.ts";
-import { EventBatchDecoder } from "../wire/event-batch-decoder.ts";
-import { encodeEventBatch } from "../wire/event-batch-encoder.ts";
-import type { EventBatch, KvEvent } from "../wire/events.ts";
-import { encodeLiveFrames, encodeReplayEnd, encodeReplayReply } from "../wire/message.ts";
-import type { StreamPosition } from "./stream-position.ts";
-import type { ReportMode, SyncLimits } from "./sync-settings.ts";
-import { WorkerSync } from "./worker-sync.ts";
+import { assert } from "../../assert.ts";
+import type { IndexWriter } from "../../prefix-index/contract.ts";
+import type { Prng } from "../../prng.ts";
+import { EventBatchDecoder } from "../../wire/event-batch-decoder.ts";
+import { encodeEventBatch } from "../../wire/event-batch-encoder.ts";
+import type { EventBatch, KvEvent } from "../../wire/events.ts";
+import { encodeLiveFrames, encodeReplayEnd, encodeReplayReply } from "../../wire/message.ts";
+import type { StreamPosition } from "../stream-position.ts";
+import type { ReportMode, SyncLimits } from "../sync-settings.ts";
+import { WorkerSync } from "../worker-sync.ts";
 
 /** Blocks of the tree of prompts. */
 export const BLOCKS = 31;

@@ -2,7 +2,7 @@
  * Keys chosen against an index whose table secret is known (kernel/mix.ts), or against a mix without a secret. Tests only: not
  * part of the package's surface.
  */
-import type { TableSecret } from "./index-options.ts";
+import type { TableSecret } from "../index-options.ts";
 
 const MASK = 2n ** 64n - 1n;
 

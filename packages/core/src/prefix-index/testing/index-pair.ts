@@ -2,15 +2,15 @@
  * An index and its specification, driven together: every answer is compared when it is given, and on demand everything
  * that both hold. Tests only: not part of the package's surface.
  */
-import { assert } from "../assert.ts";
-import type { ReferenceHash } from "../block-hash/reference-hash.ts";
-import { toHex } from "../block-hash/block-hash.ts";
-import { HOLDER_SLOTS_MAX } from "./contract.ts";
-import { type IndexCopy, IndexCopyReader } from "./index-copy.ts";
+import { assert } from "../../assert.ts";
+import type { ReferenceHash } from "../../block-hash/testing/reference-hash.ts";
+import { toHex } from "../../block-hash/block-hash.ts";
+import { HOLDER_SLOTS_MAX } from "../contract.ts";
+import { type IndexCopy, IndexCopyReader } from "../index-copy.ts";
 import { NaivePrefixIndex } from "./naive-prefix-index.ts";
-import type { PrefixIndexOptions } from "./index-options.ts";
-import { PrefixIndex } from "./prefix-index.ts";
-import { DUMP_ROW_WORDS, PrefixReader } from "./prefix-reader.ts";
+import type { PrefixIndexOptions } from "../index-options.ts";
+import { PrefixIndex } from "../prefix-index.ts";
+import { DUMP_ROW_WORDS, PrefixReader } from "../prefix-reader.ts";
 import { matchText, type IndexCommand, type PrefixWorld } from "./prefix-world.ts";
 
 /** Rows asked for at a time: few, so that a dump takes several pages. */

@@ -11,7 +11,7 @@
  * surface: tests and benchmarks only.
  */
 import { createXXHash3, type IHasher } from "hash-wasm";
-import { toHex } from "./block-hash.ts";
+import { toHex } from "../block-hash.ts";
 
 /** XXH3-64 with one seed, and the chain made of it. */
 export class ReferenceHash {

@@ -9,11 +9,11 @@
  * letter that follows its end. Commands say everything that happens in plain data, so that any list of them, and any part
  * of a list, can be run on any index. Tests only: not part of the package's surface.
  */
-import type { ReferenceHash } from "../block-hash/reference-hash.ts";
-import { wordsOf } from "../block-hash/reference-hash.ts";
-import { toHex } from "../block-hash/block-hash.ts";
-import { MATCH_ROW_WORDS, UNNUMBERED_GROUP } from "./contract.ts";
-import type { IndexImport } from "./index-copy.ts";
+import type { ReferenceHash } from "../../block-hash/testing/reference-hash.ts";
+import { wordsOf } from "../../block-hash/testing/reference-hash.ts";
+import { toHex } from "../../block-hash/block-hash.ts";
+import { MATCH_ROW_WORDS, UNNUMBERED_GROUP } from "../contract.ts";
+import type { IndexImport } from "../index-copy.ts";
 import type {
   ContextKey,
   GroupShape,
@@ -22,7 +22,7 @@ import type {
   MatchResult,
   RepeatRule,
   Tier,
-} from "./contract.ts";
+} from "../contract.ts";
 
 /** A prompt: its blocks' letters, and the letter after its last block (read in lookahead contexts only). */
 export interface Path {

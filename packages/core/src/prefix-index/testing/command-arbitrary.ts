@@ -3,7 +3,7 @@
  * difference can be shortened to what it takes. Tests only: not part of the package's surface.
  */
 import fc from "fast-check";
-import type { ContextKey, RepeatRule } from "./contract.ts";
+import type { ContextKey, RepeatRule } from "../contract.ts";
 import { type GroupRemoveCommand, LIES, type IndexCommand, type Path } from "./prefix-world.ts";
 
 /** Commands of a list at most, unless a test says otherwise. */

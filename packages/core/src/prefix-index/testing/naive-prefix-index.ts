@@ -18,8 +18,8 @@
  *
  * Tests and benchmarks only: not part of the package's surface.
  */
-import { hexAt, ReferenceHash, wordsOf } from "../block-hash/reference-hash.ts";
-import { toHex } from "../block-hash/block-hash.ts";
+import { hexAt, ReferenceHash, wordsOf } from "../../block-hash/testing/reference-hash.ts";
+import { toHex } from "../../block-hash/block-hash.ts";
 import {
   DEFAULT_HASH_SEED,
   GROUPS_PER_RANK_MAX,
@@ -31,7 +31,7 @@ import {
   RANK_SLOTS_MAX,
   RENAMED_BLOCK,
   REPEATED_BLOCK,
-} from "./contract.ts";
+} from "../contract.ts";
 import type {
   ContextKey,
   GroupShape,
@@ -41,7 +41,7 @@ import type {
   RepeatRule,
   StoreOutcome,
   Tier,
-} from "./contract.ts";
+} from "../contract.ts";
 
 /** What one engine hash means to one rank in one context, and its copies by tier: at least one is not 0. */
 interface Name {
