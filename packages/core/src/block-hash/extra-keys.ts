@@ -26,6 +26,7 @@
  *
  * Source of the order of keys: vllm/v1/core/kv_cache_utils.py @ 001cabc1, generate_block_hash_extra_keys.
  */
+import { utf8 } from "../text-codec.ts";
 
 /** One entry of `extra_keys`: LoRA name, cache salt, [identifier, offset] of a multimodal item, or a digest. */
 export type ExtraKey = string | number | Uint8Array | readonly ExtraKey[] | null;
@@ -45,8 +46,6 @@ const BYTES = 3;
 const LIST = 4;
 const NIL = 5;
 const NUMBER = 6;
-
-const utf8 = new TextEncoder();
 
 /**
  * The byte form of a block's keys.

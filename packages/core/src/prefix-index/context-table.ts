@@ -5,6 +5,7 @@
  *     record  kernel/dump.ts, `ContextRecord` │ name
  *     name    JSON [model, LoRA name] in UTF-8
  */
+import { lenientUtf8, utf8 } from "../text-codec.ts";
 import type { ContextKey } from "./contract.ts";
 import { IndexError } from "./index-error.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
@@ -60,7 +61,7 @@ export function serialOf(contextId: number): number {
  * @throws IndexError `context_name_too_long`.
  */
 export function encodeName(key: ContextKey): Uint8Array {
-  const bytes = new TextEncoder().encode(JSON.stringify([key.model, key.loraName]));
+  const bytes = utf8.encode(JSON.stringify([key.model, key.loraName]));
   if (bytes.length > CONTEXT_NAME_BYTES_MAX)
     throw new IndexError(
       { code: "context_name_too_long", bytes: bytes.length, bytesMax: CONTEXT_NAME_BYTES_MAX },
@@ -93,7 +94,7 @@ export function listContexts(
     if (words[CONTEXT_SERIAL] === 0) continue;
     // Copied, as a decoder refuses memory that other threads may change.
     const name = new Uint8Array(memory.buffer, recordAt + RECORD_BYTES, words[CONTEXT_NAME_LENGTH]).slice();
-    const [model, loraName] = JSON.parse(new TextDecoder().decode(name)) as [string, string | null];
+    const [model, loraName] = JSON.parse(lenientUtf8.decode(name)) as [string, string | null];
     summaries.push({
       id: contextIdOf(slot, words[CONTEXT_SERIAL]),
       key: { model, loraName, blockSize: words[CONTEXT_BLOCK_SIZE], lookahead: words[CONTEXT_LOOKAHEAD] },

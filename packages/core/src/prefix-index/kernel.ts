@@ -7,7 +7,7 @@
  *     └────┬─────┘            └────┬─────┘
  *          └──── one shared WebAssembly.Memory ────┘     all state
  *
- * The few WebAssembly types that core needs are declared here: its `lib` has no DOM, and nothing else of it is wanted.
+ * The few members of the platform that are used here are declared here: core is compiled without ambient types.
  */
 import { assert } from "../assert.ts";
 import { KERNEL_BASE64 } from "./kernel.generated.ts";
@@ -139,7 +139,10 @@ interface WebAssemblyNamespace {
   readonly Memory: new (descriptor: { initial: number; maximum: number; shared: true }) => KernelMemory;
 }
 
-const { WebAssembly } = globalThis as unknown as { WebAssembly: WebAssemblyNamespace };
+const { atob, WebAssembly } = globalThis as unknown as {
+  atob: (base64: string) => string;
+  WebAssembly: WebAssemblyNamespace;
+};
 
 let compiledModule: object | undefined;
 

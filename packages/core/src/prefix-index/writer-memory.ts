@@ -12,6 +12,9 @@ import type { IndexLimits } from "./index-options.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
 import { makeKernelMemory, PAGE_BYTES, PAGES_MAX, reach } from "./kernel.ts";
 
+/** The platform's random numbers: core is compiled without ambient types. */
+declare const crypto: { getRandomValues(words: Uint32Array): Uint32Array };
+
 /** Longest run of one store, in tokens: the longest prompt that engines serve. */
 export const STORE_TOKENS_MAX = 1_048_576;
 /** Longest run of one store, remove or known store, in blocks. */

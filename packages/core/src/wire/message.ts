@@ -17,14 +17,13 @@
  * Source: vllm/distributed/kv_events.py (ZmqEventPublisher) @ b4e69e0a for the plain replies, the later topic frame from
  * vllm-project/vllm#45177; sglang disaggregation/kv_events.py @ 006d053f; tensorrt_llm/_torch/pyexecutor/kv_cache_events.py.
  */
+import { lenientUtf8, utf8 } from "../text-codec.ts";
 import { assert } from "../assert.ts";
 import { type FrameErrorCode, WireError } from "./wire-error.ts";
 
 const TWO_32 = 4_294_967_296;
 const SEQUENCE_BYTES = 8;
 const NO_BYTES = new Uint8Array(0);
-const utf8Encoder = new TextEncoder();
-const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A published message. The frames are those handed in, not copies. */
 export interface LiveMessage {
@@ -195,7 +194,7 @@ export function topicText(topic: Uint8Array): string {
 }
 
 function topicBytes(topic: string | Uint8Array): Uint8Array {
-  return typeof topic === "string" ? utf8Encoder.encode(topic) : topic;
+  return typeof topic === "string" ? utf8.encode(topic) : topic;
 }
 
 function sequenceFrame(sequenceNumber: number): Uint8Array {

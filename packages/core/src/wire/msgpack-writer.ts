@@ -9,6 +9,7 @@
  *
  * Source of the forms: jcrist/msgspec src/msgspec/_core.c @ 3b2543b8, the mpack_encode functions.
  */
+import { utf8 } from "../text-codec.ts";
 import { assert, AssertionError } from "../assert.ts";
 
 const TWO_32 = 4_294_967_296;
@@ -21,7 +22,6 @@ const U64_MAX = 0xffff_ffff_ffff_ffffn;
 const SAFE_MIN = BigInt(Number.MIN_SAFE_INTEGER);
 const SAFE_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 const I64_MIN = -0x8000_0000_0000_0000n;
-const utf8Encoder = new TextEncoder();
 
 /** A growing buffer of msgpack. */
 export class MsgpackWriter {
@@ -78,13 +78,13 @@ export class MsgpackWriter {
   /** Writes a string. Short ASCII, which names are, is copied letter by letter; the rest goes through TextEncoder. */
   text(value: string): void {
     if (value.length < SHORT_TEXT_BYTES && this.#shortAscii(value)) return;
-    const utf8 = utf8Encoder.encode(value);
-    const length = utf8.byteLength;
+    const encoded = utf8.encode(value);
+    const length = encoded.byteLength;
     this.#reserve(SCALAR_BYTES_MAX + length);
     if (length < SHORT_TEXT_BYTES) this.#byte(0xa0 | length);
     else if (length < 0x100) this.#header8(0xd9, length);
     else this.#header(0xda, length);
-    this.#raw(utf8);
+    this.#raw(encoded);
   }
 
   /** Writes a byte string. */

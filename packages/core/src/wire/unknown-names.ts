@@ -4,6 +4,7 @@
  * They come from engines, so that each bound is a defense. Bytes that were named before get the same string object,
  * without allocation: a newer engine carries its new field in every event.
  */
+import { lenientUtf8 } from "../text-codec.ts";
 
 /** Names that are kept. Further ones are called {@link OTHER_NAME}: an engine adds one field at a time, not hundreds. */
 const NAMES_MAX = 32;
@@ -11,8 +12,6 @@ const NAMES_MAX = 32;
 const NAME_BYTES_MAX = 48;
 /** Name of every field after the first {@link NAMES_MAX}. */
 const OTHER_NAME = "other";
-
-const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Gives names; see the head of this file. */
 export class UnknownNames {

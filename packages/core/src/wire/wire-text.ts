@@ -5,6 +5,7 @@
  * direct-mapped cache from bytes to the string made of them last time: one slot per key, a newcomer takes the slot. So
  * it is bounded without bookkeeping, and a publisher that sends ever new strings only makes it useless, never large.
  */
+import { lenientUtf8, strictUtf8 } from "../text-codec.ts";
 import type { MsgpackCursor } from "./msgpack-cursor.ts";
 import type { WireError } from "./wire-error.ts";
 
@@ -14,9 +15,6 @@ const SLOT_COUNT = 256;
 const KEPT_BYTES_MAX = 128;
 /** Up to this length a loop over characters (4 ns each) beats a call of TextDecoder (60 ns; Node 20.20.2, AMD EPYC). */
 const LOOP_BYTES_MAX = 10;
-
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const lenientUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Reads a string.
