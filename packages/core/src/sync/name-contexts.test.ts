@@ -3,7 +3,7 @@
  * adapters or two lookaheads, and an event carries the name alone. Both indexes are tested.
  */
 import { describe, expect, test } from "vitest";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import { PrefixIndex } from "../prefix-index/prefix-index.ts";
 import { CONTEXTS_KEPT_MAX, CONTEXTS_MAX } from "./name-contexts.ts";
 import { removed, stored, ToldEngine } from "./testing/told-engine.ts";

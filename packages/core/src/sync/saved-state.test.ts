@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { Prng } from "../prng.ts";
-import { NaivePrefixIndex } from "../prefix-index/naive-prefix-index.ts";
+import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import type { BlockStored, KvEvent } from "../wire/events.ts";
 import { behind, removed, stored, ToldEngine } from "./testing/told-engine.ts";
 import { TRUST_LEVELS, type Trust, type TrustReason } from "./trust-rule.ts";
