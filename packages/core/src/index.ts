@@ -50,6 +50,15 @@ export {
   type WireErrorFacts,
 } from "./wire/wire-error.ts";
 export { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire/wire-limits.ts";
+export { encodeMessage, type ZmtpSocketType } from "./zmtp/frame-writer.ts";
+export {
+  ZMTP_ERROR_CODES,
+  ZmtpError,
+  type ZmtpErrorCode,
+  type ZmtpErrorFacts,
+} from "./zmtp/zmtp-error.ts";
+export { DEFAULT_ZMTP_LIMITS, type ZmtpLimits } from "./zmtp/zmtp-limits.ts";
+export { ZmtpPeer, type ZmtpPeerEvents, type ZmtpPeerSettings } from "./zmtp/zmtp-peer.ts";
 export { BLOCK_SIZE_MAX, PrefixHasher } from "./prefix-index/prefix-hasher.ts";
 export {
   holderSlotOf,
