@@ -160,6 +160,8 @@ async function run(isMetered: boolean): Promise<number> {
       prefixHashes: "public",
       restoreFrom: null,
       publisherRanges: [],
+      transport: "own",
+      messagePartsMax: 64,
       dnsServers: [],
       board: memory,
       logLevel: level.memory,

@@ -291,10 +291,15 @@ function tokenizationOf(
   return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, watch), tokenizerMetrics };
 }
 
-function registryOf({ limits, callers }: Settings, follower: RankFollower): EngineRegistry {
+/** CURVE is libzmq's alone. */
+function transportOf({ ingest, curve }: Settings): "own" | "libzmq" {
+  return curve.server_key_file === null ? ingest.transport : "libzmq";
+}
+
+function registryOf(settings: Settings, follower: RankFollower): EngineRegistry {
   return new EngineRegistry(follower, {
-    engines: limits.engines,
-    openFileRanks: filePlan(callers.connections).ranks,
+    engines: settings.limits.engines,
+    openFileRanks: filePlan(settings.callers.connections, transportOf(settings)).ranks,
   });
 }
 
@@ -378,10 +383,11 @@ function memoryBytesMax(): number {
 
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
-  { index, ingest, limits, security, discovery, tracing }: Settings,
+  settings: Settings,
   shared: Pick<IngestSettings, "board" | "logLevel" | "curve">,
   restoreFrom: string | null,
 ): IngestSettings[] {
+  const { index, ingest, limits, security, discovery, tracing } = settings;
   const { workers } = ingest;
   const share = (limit: number): number => Math.max(1, Math.floor(limit / workers));
   return Array.from({ length: workers }, (_, workerNumber) => ({
@@ -412,6 +418,8 @@ function ingestSettings(
     },
     prefixHashes: index.prefix_hashes,
     dnsServers: discovery.dns_servers,
+    transport: transportOf(settings),
+    messagePartsMax: limits.message_parts,
     publisherRanges: security.publisher_ranges ?? [...PRIVATE_RANGES, ...LOOPBACK_RANGES],
   }));
 }

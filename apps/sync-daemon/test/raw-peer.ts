@@ -18,10 +18,15 @@ export function longFrameHeader(bytes: number, hasMore: boolean): Buffer {
   return header;
 }
 
-/** What a publisher says before its first message. */
+/** What a publisher of ZMTP 3.0 says before its first message. */
 export function publisherGreeting(): Buffer {
+  return peerGreeting("PUB");
+}
+
+/** What a socket of this type says before its first message. */
+export function peerGreeting(type: string, minor = 0): Buffer {
   const greeting = Buffer.alloc(GREETING_BYTES);
-  greeting.set([0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0]);
+  greeting.set([0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, minor]);
   greeting.write("NULL", 12);
   const name = "Socket-Type";
   const body = Buffer.concat([
@@ -29,8 +34,8 @@ export function publisherGreeting(): Buffer {
     Buffer.from("READY"),
     Buffer.from([name.length]),
     Buffer.from(name),
-    Buffer.from([0, 0, 0, 3]),
-    Buffer.from("PUB"),
+    Buffer.from([0, 0, 0, type.length]),
+    Buffer.from(type),
   ]);
   return Buffer.concat([greeting, Buffer.from([4, body.length]), body]);
 }

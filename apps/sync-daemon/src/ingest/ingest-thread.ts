@@ -18,7 +18,8 @@ import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/ob
 import { epochMs } from "../clock.ts";
 import { resolverOf } from "../engine/host-names.ts";
 import { ResolvingTransport } from "../transport/resolving-transport.ts";
-import { ZmqTransport } from "../transport/zmq-transport.ts";
+import type { Transport } from "../transport/transport.ts";
+import { ZmtpTransport } from "../transport/zmtp-transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
@@ -90,10 +91,7 @@ const index =
     ? PrefixIndex.create({ ...indexOptions, seed: indexSeed(settings.prefixHashes, settings.restoreFrom) })
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const ingest = new Ingest(settings, {
-  transport: new ResolvingTransport(
-    new ZmqTransport(settings.curve, frameBytesMax(settings), settings.publisherRanges),
-    resolverOf(settings.dnsServers),
-  ),
+  transport: new ResolvingTransport(await socketsOf(settings), resolverOf(settings.dnsServers)),
   index,
   board: new BoardWriter(settings.board, settings.workerNumber),
   metrics,
@@ -110,12 +108,21 @@ const ingest = new Ingest(settings, {
   random: Math.random,
 });
 
-/**
- * Twice the limit on messages, so that one that is only too long is dropped by its name
- * (`message_too_large`) and the stream goes on; what is longer still ends its connection.
- */
-function frameBytesMax({ queue }: IngestSettings): number {
-  return 2 * queue.messageBytes;
+/** The network that the settings ask for. libzmq is loaded by whoever uses it. */
+async function socketsOf({
+  transport,
+  curve,
+  queue,
+  messagePartsMax,
+  publisherRanges,
+}: IngestSettings): Promise<Transport> {
+  // Twice the limit on messages, so that one that is only too long is dropped by its name (`message_too_large`) and the stream
+  // goes on; what is longer still ends its connection.
+  const messageBytes = 2 * queue.messageBytes;
+  if (transport === "own" && curve === null)
+    return new ZmtpTransport({ messageBytes, messageParts: messagePartsMax }, publisherRanges);
+  const { ZmqTransport } = await import("../transport/zmq-transport.ts");
+  return new ZmqTransport(curve, messageBytes, publisherRanges);
 }
 
 function threadSpans(ratio: number | null): ThreadSpans | null {

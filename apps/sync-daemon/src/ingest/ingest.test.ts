@@ -107,6 +107,8 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     reconnectMsMax: 1000,
     curve: null,
     publisherRanges: [],
+    transport: "own",
+    messagePartsMax: 64,
     dnsServers: [],
     index: {
       contextCountMax: 10,

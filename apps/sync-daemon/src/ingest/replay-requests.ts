@@ -16,7 +16,7 @@
 
 import type { ReplayFailure } from "@kvsync/core";
 
-import type { Closeable, Frames, ReplayPatience, Transport } from "../transport/transport.ts";
+import type { Closeable, Frames, ReplayPatience, Transport, Violation } from "../transport/transport.ts";
 
 /** An engine that answers at all begins within milliseconds, unless a step holds it up. */
 const LEND_MS = 250;
@@ -37,8 +37,8 @@ export interface ReplayClient {
    * @returns false when there is no room for it: the request is given up.
    */
   replayReceived(attempt: number, frames: Frames): boolean;
-  /** The request ended early, behind all answers. */
-  replayEndedEarly(attempt: number, failure: ReplayFailure): void;
+  /** The request ended early, behind all answers; `violation` is what the engine sent that ended it. */
+  replayEndedEarly(attempt: number, failure: ReplayFailure, violation?: Violation, detail?: string): void;
 }
 
 interface Request {
@@ -173,9 +173,9 @@ export class ReplayRequests {
 
   #start(request: Request): void {
     const { client, attempt } = request;
-    const giveUp = (failure: ReplayFailure): void => {
+    const giveUp = (failure: ReplayFailure, violation?: Violation, detail?: string): void => {
       this.#forget(request);
-      client.replayEndedEarly(attempt, failure);
+      client.replayEndedEarly(attempt, failure, violation, detail);
     };
     request.sentMs = this.#now();
     this.#running.add(request);
@@ -187,9 +187,9 @@ export class ReplayRequests {
         request.running.close();
         giveUp("refused");
       },
-      ended: (failure) => {
+      ended: (failure, violation, detail) => {
         if (failure === null) this.#forget(request);
-        else giveUp(failure);
+        else giveUp(failure, violation, detail);
       },
     });
   }

@@ -28,7 +28,12 @@ import {
   STREAM_METRICS,
 } from "@kvsync/observability";
 
-import type { ConnectionEnd, PublisherRefusal } from "../transport/transport.ts";
+import {
+  type ConnectionEnd,
+  isViolation,
+  type PublisherRefusal,
+  type Violation,
+} from "../transport/transport.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
 import type { Lane } from "./ingest-queue.ts";
 
@@ -74,6 +79,8 @@ export class StreamMetrics implements SyncListener {
   readonly #dropped = new Map<string, Counter>();
   readonly #unknownFields = new Map<FieldOwner, Counter>();
   readonly #insecure = new Map<ConnectionEnd | PublisherRefusal, Counter>();
+  /** By socket and reason: closed lists. */
+  readonly #violations = new Map<string, Counter>();
   readonly #rejected: Readonly<Record<QueueDropReason, Counter>>;
   readonly #gaps: Histogram;
   readonly #replays: Readonly<Record<ReplayStatus | "requested", Counter>>;
@@ -157,9 +164,31 @@ export class StreamMetrics implements SyncListener {
     this.#active.set(1);
   }
 
-  /** A connection was lost. */
-  disconnected(): void {
+  /**
+   * A connection was lost.
+   *
+   * @param reason - what of.
+   */
+  disconnected(reason: ConnectionEnd): void {
     this.#active.set(0);
+    if (isViolation(reason)) this.violation("events", reason);
+  }
+
+  /**
+   * A connection ended for what the engine sent.
+   *
+   * @param socket - of the engine.
+   * @param reason - what it was.
+   */
+  violation(socket: "events" | "replay", reason: Violation): void {
+    const key = `${socket} ${reason}`;
+    let counter = this.#violations.get(key);
+    if (counter === undefined) {
+      const labels = { pod: this.#pod, model: this.#model, socket, reason };
+      counter = this.#keep(this.#slots.counter(SECURITY_METRICS.protocolViolations, labels));
+      this.#violations.set(key, counter);
+    }
+    counter.inc();
   }
 
   /**
@@ -169,6 +198,7 @@ export class StreamMetrics implements SyncListener {
    */
   connectionFailed(reason: ConnectionEnd): void {
     this.#failed.inc();
+    if (isViolation(reason)) this.violation("events", reason);
     if (reason === "mechanism_mismatch" || reason === "curve_failed") this.#countInsecure(reason);
   }
 
@@ -177,8 +207,9 @@ export class StreamMetrics implements SyncListener {
    *
    * @param reason - why.
    */
-  publisherRefused(reason: PublisherRefusal): void {
-    this.#countInsecure(reason);
+  publisherRefused(reason: PublisherRefusal | Violation): void {
+    if (isViolation(reason)) this.violation("events", reason);
+    else this.#countInsecure(reason);
   }
 
   #countInsecure(reason: PublisherRefusal | "mechanism_mismatch" | "curve_failed"): void {

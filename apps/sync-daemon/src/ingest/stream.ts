@@ -24,7 +24,14 @@ import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { type ConnectionEvents, EngineConnection } from "../transport/engine-connection.ts";
-import type { ConnectionEnd, Frames, PublisherRefusal, Transport } from "../transport/transport.ts";
+import {
+  type ConnectionEnd,
+  type Frames,
+  isViolation,
+  type PublisherRefusal,
+  type Transport,
+  type Violation,
+} from "../transport/transport.ts";
 import type { Lane } from "./ingest-queue.ts";
 import type { Intake, IntakeOwner } from "./intake.ts";
 import { MessageAtHand } from "./message-at-hand.ts";
@@ -44,6 +51,8 @@ const REFUSAL_TEXTS: Readonly<Record<PublisherRefusal, string>> = {
     "refused a second publisher at an engine's address: one engine connects to one address, so give each an entry and a port of its own",
   publisher_not_allowed: "refused a publisher whose address is outside of security.publisher_ranges",
 };
+const VIOLATION_TEXT =
+  "ended the connection of a publisher that broke ZeroMQ's protocol before it was let in";
 
 /** What all streams of a thread share. */
 export interface StreamDependencies {
@@ -97,6 +106,8 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   #otherTopics = 0;
   /** The current run of failed attempts has been logged. */
   #failureLogged = false;
+  /** A violation at the replay socket has been logged; once a connection. */
+  #violationLogged = false;
   /** A publisher that was turned away has been logged; once a connection. */
   #refusalLogged = false;
 
@@ -192,7 +203,8 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   }
 
   /** {@inheritDoc ReplayClient.replayEndedEarly} */
-  replayEndedEarly(attempt: number, failure: ReplayFailure): void {
+  replayEndedEarly(attempt: number, failure: ReplayFailure, violation?: Violation, detail?: string): void {
+    if (violation !== undefined) this.#replayViolated(violation, detail ?? "");
     this.#intake.note("replay", this, { kind: "replay_failed", attempt, failure });
   }
 
@@ -201,36 +213,38 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   /** {@inheritDoc ConnectionEvents.connected} */
   connected(): void {
     this.#filter.connected();
+    this.#violationLogged = false;
     this.metrics.connected();
     this.#write("info", "engine_connected", "connected to an engine");
     this.#intake.note("live", this, { kind: "connected" });
   }
 
   /** {@inheritDoc ConnectionEvents.disconnected} */
-  disconnected(): void {
+  disconnected(reason: ConnectionEnd, detail?: string): void {
     this.#refusalLogged = false;
-    this.metrics.disconnected();
-    this.#write("warn", "engine_disconnected", "lost an engine's connection");
+    this.metrics.disconnected(reason);
+    this.#write("warn", "engine_disconnected", "lost an engine's connection", { reason, ...shown(detail) });
     this.#intake.note("live", this, { kind: "disconnected" });
   }
 
   /** {@inheritDoc ConnectionEvents.failed} */
-  failed(reason: ConnectionEnd): void {
+  failed(reason: ConnectionEnd, detail?: string): void {
     this.metrics.connectionFailed(reason);
     if (this.#failureLogged) return;
     this.#failureLogged = true;
     const message = this.rank.bind
       ? "cannot listen for an engine; trying again with growing pauses"
       : "cannot connect to an engine; trying again with growing pauses";
-    this.#write("warn", "engine_unreachable", message, { reason });
+    this.#write("warn", "engine_unreachable", message, { reason, ...shown(detail) });
   }
 
   /** {@inheritDoc ConnectionEvents.refused} */
-  refused(reason: PublisherRefusal, address: string): void {
+  refused(reason: PublisherRefusal | Violation, address: string, detail?: string): void {
     this.metrics.publisherRefused(reason);
     if (this.#refusalLogged) return;
     this.#refusalLogged = true;
-    this.#write("warn", "publisher_refused", REFUSAL_TEXTS[reason], { reason, address });
+    const message = isViolation(reason) ? VIOLATION_TEXT : REFUSAL_TEXTS[reason];
+    this.#write("warn", "publisher_refused", message, { reason, address, ...shown(detail) });
   }
 
   /** {@inheritDoc ConnectionEvents.message} */
@@ -272,6 +286,16 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     this.#write("warn", "topic_not_published", message, { reason: "other_topic" });
   }
 
+  /** The engine sent at its replay socket what ended the connection; logged once until its events are connected again. */
+  #replayViolated(reason: Violation, detail: string): void {
+    this.metrics.violation("replay", reason);
+    if (this.#violationLogged) return;
+    this.#violationLogged = true;
+    const endpoint = this.replayEndpoint;
+    const message = "ended the connection to an engine's replay socket because of what the engine sent";
+    this.#write("warn", "replay_violation", message, { endpoint, reason, detail });
+  }
+
   #passedOver(sequenceNumber: number): void {
     const message = "passes over a message during which the process ended before";
     const facts = { ...this.names, sequence_number: sequenceNumber };
@@ -287,4 +311,9 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     const facts = { ...this.names, endpoint: this.rank.endpoint, ...more };
     this.#log.write({ level, event, message, facts });
   }
+}
+
+/** A detail for the log, when there is one. */
+function shown(detail: string | undefined): Readonly<Record<string, string>> {
+  return detail === undefined ? {} : { detail };
 }

@@ -40,6 +40,10 @@ export interface IngestSettings {
   readonly dials: { readonly perSecond: number; readonly burst: number };
   readonly reconnectMsMin: number;
   readonly reconnectMsMax: number;
+  /** Who reads ZeroMQ's protocol; with CURVE always libzmq. */
+  readonly transport: "own" | "libzmq";
+  /** Parts of a message beyond which its connection ends. */
+  readonly messagePartsMax: number;
   /** Null: engines are spoken to without CURVE. */
   readonly curve: CurveKeys | null;
   /** DNS servers for engines' names; none for the system's resolver. */

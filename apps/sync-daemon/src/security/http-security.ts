@@ -107,14 +107,17 @@ export class HttpSecurity {
    * @param listeners - hear of it.
    */
   install(server: FastifyInstance, listeners: SecurityListeners): void {
-    const { security, callers } = this.#settings;
+    const { security, callers, ingest } = this.#settings;
     this.#server = server;
     const { metrics, ruleOf } = listeners;
     const log = (line: LogLine): void => {
       listeners.log({ component: "security", ...line });
     };
     this.#log = log;
-    limitConnections(server.server, filePlan(callers.connections).connections, { metrics, log });
+    limitConnections(server.server, filePlan(callers.connections, ingest.transport).connections, {
+      metrics,
+      log,
+    });
     const refusals = byCode((code) => metrics.counter(SECURITY_METRICS.accessRefusals, { code }));
     AccessGuard.install(server, {
       ruleOf,

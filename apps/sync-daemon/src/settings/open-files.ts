@@ -1,13 +1,16 @@
 /**
- * What the process has file descriptors for: HTTP connections and DP ranks. libzmq ends the process when it runs out of them in the wrong
- * place, so that ranks and connections are refused before.
+ * The file descriptors of the process, for HTTP connections and DP ranks. libzmq ends the process when it runs out of them
+ * in the wrong place. The daemon's own reader cannot reach an engine then. So ranks and connections are refused before.
  */
 
 import { readFileSync } from "node:fs";
 
-/** Descriptors per rank, counted in /proc/PID/fd with a thousand ranks: socket, its monitor's pair, the connection. */
-const FILES_PER_RANK = 4;
-/** Left for replays under way (4 each) and the process itself. */
+/**
+ * Descriptors per rank, counted in /proc/PID/fd with a thousand ranks. Own: the connection, and one for a replay of it. libzmq: socket,
+ * its monitor's pair, the connection.
+ */
+const FILES_PER_RANK = { own: 2, libzmq: 4 } as const;
+/** Left for replays under way (libzmq: 4 each) and the process itself. */
 const FILES_RESERVED = 64;
 /** HTTP connections that there is room for under any limit, and the share of a limit that they may take beyond. */
 const CONNECTIONS_SURE = 256;
@@ -27,16 +30,21 @@ export interface FilePlan {
  * Divides the limit on open files.
  *
  * @param connectionsWanted - HTTP connections by the settings; there may be fewer under a low limit.
+ * @param transport - who reads from the engines.
  * @param limits - text of /proc/self/limits; read from there unless given.
  * @returns the plan.
  */
-export function filePlan(connectionsWanted: number, limits: string = readLimits()): FilePlan {
+export function filePlan(
+  connectionsWanted: number,
+  transport: keyof typeof FILES_PER_RANK,
+  limits: string = readLimits(),
+): FilePlan {
   const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
   if (soft === "unlimited") return { connections: connectionsWanted, ranks: Number.POSITIVE_INFINITY };
   const files = soft === undefined ? FILES_ASSUMED : Number(soft);
   const room = Math.max(CONNECTIONS_SURE, Math.floor(files * CONNECTIONS_SHARE));
   const connections = Math.min(connectionsWanted, room);
-  const ranks = Math.floor((files - FILES_RESERVED - connections) / FILES_PER_RANK);
+  const ranks = Math.floor((files - FILES_RESERVED - connections) / FILES_PER_RANK[transport]);
   return { connections, ranks: Math.max(1, ranks) };
 }
 

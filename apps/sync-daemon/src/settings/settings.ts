@@ -36,6 +36,7 @@ const LISTED_ENGINES_MAX = 4096;
 
 const PREFIX_HASHES_EXPECTED = "secret or public";
 const ADDRESS_EXPECTED = "an address to listen on";
+const TRANSPORT_EXPECTED = "own or libzmq";
 
 const engines = z
   .array(engineEntry, "a list of engines")
@@ -118,6 +119,11 @@ const sections = z.strictObject({
       3,
       3600,
     ),
+    transport: z.enum(["own", "libzmq"], TRANSPORT_EXPECTED).default("own").register(SETTING_FACTS, {
+      about:
+        "The reader of ZeroMQ's protocol: the daemon's own, or libzmq, which does not limit the parts of a message. With CURVE always libzmq.",
+      expected: TRANSPORT_EXPECTED,
+    }),
     reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),
     reconnect_ms_max: integer("Longest wait before connecting again.", 5000, 10, 600_000),
   }),
@@ -165,6 +171,12 @@ const sections = z.strictObject({
       16_384 * MIB,
     ),
     message_bytes: integer("Bytes of one message; a larger one is dropped.", 64 * MIB, 1024, 1024 * MIB),
+    message_parts: integer(
+      "Parts of one message; an engine that sends more is disconnected. Engines send three or four.",
+      64,
+      5,
+      65_536,
+    ),
     replays: integer("Replays in progress at once; four whole histories fit the replay queue.", 4, 1, 256),
   }),
 });

@@ -288,7 +288,19 @@ export const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
   disconnected: "the connection was closed at once",
   handshake_failed:
     "what listens there does not speak ZeroMQ's publisher protocol; is it another port, or does it ask for CURVE?",
-  mechanism_mismatch: "the engine speaks CURVE, which this tool does not",
+  mechanism_mismatch:
+    "the engine asks for CURVE or another security mechanism; give its key with --curve-key-file",
+  not_zmtp: "what listens there does not speak ZeroMQ's publisher protocol; is it another port?",
+  unsupported_version: "the peer speaks a ZeroMQ protocol before 3.0; libzmq 4 or later is needed",
+  socket_type_mismatch: "what listens there is a ZeroMQ socket that does not publish; is it the replay port?",
+  peer_refused: "the engine refused the connection",
+  unexpected_frame: "the peer breaks ZeroMQ's protocol in the handshake",
+  malformed_frame: "the peer breaks ZeroMQ's protocol",
+  malformed_command: "the peer breaks ZeroMQ's protocol",
+  command_too_long: "the peer sent a command that is too long",
+  message_too_long: "the engine sent a message that is too long",
+  too_many_parts: "the engine sent a message of too many parts",
+  peer_silent: "the connection died: the engine gave no sign of life",
   curve_failed: "the CURVE handshake came to nothing; does the engine have this key?",
   unresolvable:
     "the host's name has neither an IPv4 nor an IPv6 address; is it right, and does its DNS server answer?",

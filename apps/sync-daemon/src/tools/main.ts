@@ -4,6 +4,7 @@
 import { resolverOf } from "../engine/host-names.ts";
 import { ResolvingTransport } from "../transport/resolving-transport.ts";
 import { ZmqTransport } from "../transport/zmq-transport.ts";
+import { ZmtpTransport } from "../transport/zmtp-transport.ts";
 import { runCli } from "./cli.ts";
 
 const interrupt = new AbortController();
@@ -24,6 +25,9 @@ process.exitCode = await runCli(process.argv.slice(2), {
   err: process.stderr,
   environment: process.env,
   transport: (curve, dnsServers = []) =>
-    new ResolvingTransport(new ZmqTransport(curve), resolverOf(dnsServers)),
+    new ResolvingTransport(
+      curve === null ? new ZmtpTransport() : new ZmqTransport(curve),
+      resolverOf(dnsServers),
+    ),
   signal: interrupt.signal,
 });

@@ -8,31 +8,35 @@
  *
  * Waits grow twofold with jitter between two settings, so that an engine that is down costs little and a fleet that comes
  * back does not come back at one moment. A connection that stood for longer than the longest wait starts them over; one that
- * ends sooner is an attempt that came to nothing, so that a peer whose bytes end its connection costs little too. *When* a due connection may dial is decided by the caller's rate limit (dial()).
+ * ends sooner is an attempt that came to nothing, and one that ends by a violation too, however long it stood: so a peer whose bytes
+ * end its connection costs little. *When* a due connection may dial is decided by the caller's rate limit (dial()).
  *
  * Where the daemon listens (`bind`), dialling is waiting for the engine to connect, without an end.
  *
  * Not here: what the messages mean (core's WorkerSync), replay requests.
  */
 
-import type {
-  Closeable,
-  ConnectionEnd,
-  Frames,
-  ListenEvents,
-  PublisherRefusal,
-  Transport,
+import {
+  type Closeable,
+  type ConnectionEnd,
+  type Frames,
+  isViolation,
+  type ListenEvents,
+  type PublisherRefusal,
+  type Transport,
+  type Violation,
 } from "./transport.ts";
 
 /** What a connection reports. */
 export interface ConnectionEvents {
   connected(): void;
-  disconnected(): void;
+  /** A connection that stood is over. */
+  disconnected(reason: ConnectionEnd, detail?: string): void;
   message(frames: Frames): void;
   /** An attempt came to nothing. */
-  failed(reason: ConnectionEnd): void;
+  failed(reason: ConnectionEnd, detail?: string): void;
   /** Where the daemon listens: a publisher was turned away. */
-  refused(reason: PublisherRefusal, address: string): void;
+  refused(reason: PublisherRefusal | Violation, address: string, detail?: string): void;
 }
 
 /** What a connection needs to know. */
@@ -115,19 +119,20 @@ export class EngineConnection {
       message: (frames) => {
         this.#events.message(frames);
       },
-      ended: (reason) => {
+      ended: (reason, detail) => {
         this.#subscription = null;
         const wasConnected = this.#connected;
         this.#connected = false;
         const stoodMs = wasConnected ? this.#now() - this.#connectedMs : 0;
-        if (stoodMs > this.#settings.waitMsMax) this.#waitMs = this.#settings.waitMsMin;
+        if (stoodMs > this.#settings.waitMsMax && !isViolation(reason))
+          this.#waitMs = this.#settings.waitMsMin;
         this.#dueMs = this.#now() + this.#waitMs * (0.5 + this.#random() / 2);
         this.#waitMs = Math.min(this.#waitMs * 2, this.#settings.waitMsMax);
-        if (wasConnected) this.#events.disconnected();
-        else this.#events.failed(reason);
+        if (wasConnected) this.#events.disconnected(reason, detail);
+        else this.#events.failed(reason, detail);
       },
-      refused: (reason, address) => {
-        this.#events.refused(reason, address);
+      refused: (reason, address, detail) => {
+        this.#events.refused(reason, address, detail);
       },
     };
     this.#subscription = bind

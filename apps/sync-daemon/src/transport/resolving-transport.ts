@@ -64,9 +64,9 @@ export class ResolvingTransport implements Transport {
         message: (frames) => {
           events.message(frames);
         },
-        ended: (reason) => {
+        ended: (reason, detail) => {
           if (isConnected) this.#connectedAt.delete(host);
-          if (isConnected || others.length === 0) events.ended(reason);
+          if (isConnected || others.length === 0) events.ended(reason, detail);
           else dial(others, hold);
         },
       });

@@ -1,13 +1,13 @@
 /**
- * What the ingest thread needs of a network: one-connection subscriptions and one-shot replay requests. The ZeroMQ
- * implementation is zmq-transport.ts; tests put a fake here and nowhere else.
+ * What the ingest thread needs of a network: one-connection subscriptions and one-shot replay requests. zmtp-transport.ts
+ * reads ZeroMQ's protocol itself; zmq-transport.ts has libzmq do it. Tests put a fake here and nowhere else.
  *
  * A subscription is *one connection of its lifetime*: it connects at most once and ends with that connection. So whatever
  * a subscription delivers came from one publisher process, and a reconnect (which may meet another process) is always a new
  * subscription. When to dial again is the caller's business (engine-connection.ts).
  */
 
-import type { ReplayFailure } from "@kvsync/core";
+import { type ReplayFailure, ZMTP_ERROR_CODES, type ZmtpErrorCode } from "@kvsync/core";
 
 import type { CurveKeys } from "../security/curve-keys.ts";
 
@@ -20,17 +20,23 @@ export interface SubscriptionEvents {
   connected(): void;
   /** A message, in the publisher's order. */
   message(frames: Frames): void;
-  /** The connection is over or never came to be. */
-  ended(reason: ConnectionEnd): void;
+  /** The connection is over or never came to be; `detail` is for people. */
+  ended(reason: ConnectionEnd, detail?: string): void;
 }
 
 /** Why a publisher that connected is not let in: another one is connected, or its address may not. */
 export type PublisherRefusal = "second_publisher" | "publisher_not_allowed";
 
+/**
+ * What a peer did that ended its connection: it speaks what is not read here, or sent what no engine sends. The codes of core's
+ * reader (packages/core/src/zmtp/README.md).
+ */
+export type Violation = ZmtpErrorCode;
+
 /** What a subscription reports that waits for its publisher. */
 export interface ListenEvents extends SubscriptionEvents {
-  /** A publisher is turned away; the one that is connected, if any, stays. */
-  refused(reason: PublisherRefusal, address: string): void;
+  /** A publisher is turned away, or broke the protocol before it was let in; the one that is connected, if any, stays. */
+  refused(reason: PublisherRefusal | Violation, address: string, detail?: string): void;
 }
 
 /**
@@ -38,24 +44,37 @@ export interface ListenEvents extends SubscriptionEvents {
  * CURVE; libzmq cannot tell which, since the engine hangs up without a word. `mechanism_mismatch`: the engine speaks CURVE and we do not; when it hangs
  * up before it has said so, that is a `handshake_failed`. `unresolvable`: the host's name has neither an IPv4 nor an IPv6
  * address at the moment, or its DNS server does not answer. `address_in_use`: another socket listens at the address to listen at.
+ * A violation names what the peer sent.
  */
 export type ConnectionEnd =
+  | Violation
   | "refused"
   | "disconnected"
   | "handshake_failed"
-  | "mechanism_mismatch"
   | "curve_failed"
   | "dial_timeout"
   | "unresolvable"
   | "address_in_use"
   | "no_socket";
 
+const VIOLATIONS: ReadonlySet<string> = new Set(ZMTP_ERROR_CODES);
+
+/**
+ * Whether a connection ended for what its peer sent.
+ *
+ * @param reason - of its end.
+ * @returns true for a violation.
+ */
+export function isViolation(reason: ConnectionEnd | PublisherRefusal): reason is Violation {
+  return VIOLATIONS.has(reason);
+}
+
 /** What a replay request reports. After `ended` nothing more comes. */
 export interface ReplayEvents {
   /** One frame list as it came, the end marker included. */
   message(frames: Frames): void;
-  /** Null after the end marker, otherwise why there was none. */
-  ended(failure: ReplayFailure | null): void;
+  /** Null after the end marker, otherwise why there was none; a violation says what the peer sent, `detail` says it to people. */
+  ended(failure: ReplayFailure | null, violation?: Violation, detail?: string): void;
 }
 
 /** How long a replay may be silent. */

@@ -1,5 +1,5 @@
 /**
- * The network as ZeroMQ: SUB sockets for events, a fresh DEALER per replay request.
+ * The network by libzmq, for engines that speak CURVE and for comparison: SUB sockets for events, a fresh DEALER per replay request.
  *
  *   SUB ──connect──▶ PUB        reconnecting is off (ZMQ_RECONNECT_IVL −1): one socket is one connection
  *    └─ monitor: handshake → connected;  close | disconnect → ended
@@ -16,17 +16,18 @@
  *    engines that are merely busy.
  *  - maxMessageSize: libzmq stores a frame while it arrives, before this process can see it. It counts
  *    single frames. A message of endlessly many frames is stored whole, and nothing here can see or end
- *    it: docs/operations/security.md says what that means.
+ *    it, as zmtp-transport.ts can: docs/operations/security.md says what that means.
  *  - maxSockets raised: libzmq stops at 1,023 per context, and a stream takes a socket and its monitor.
  *
  * Frames are not copied: the buffers are the messages' own memory, released when they are collected.
  */
 
-import { encodeReplayRequest, parseReplayFrames, type ReplayFailure, WireError } from "@kvsync/core";
+import { encodeReplayRequest, type ReplayFailure } from "@kvsync/core";
 import * as zmq from "zeromq";
 
 import type { CurveKeys } from "../security/curve-keys.ts";
 import { PublisherGate } from "./publisher-gate.ts";
+import { isReplayEnd } from "./replay-end.ts";
 import type {
   Closeable,
   ConnectionEnd,
@@ -411,18 +412,6 @@ function isRefusalOver(refusedMs: number[]): boolean {
 function handshakeFailure(socket: zmq.Subscriber, error?: unknown): ConnectionEnd {
   if (socket.securityMechanism === "curve") return "curve_failed";
   return hasCode(error, "ERR_ZMTP_MECHANISM_MISMATCH") ? "mechanism_mismatch" : "handshake_failed";
-}
-
-/** Whether a reply ends the replay, in either shape. What only looks like it does not: the stream would wait for ever for the end of it. */
-function isReplayEnd(frames: readonly Uint8Array[]): boolean {
-  // Only the end marker has an empty payload (core's wire/README.md), so that nearly no reply is parsed here.
-  if (frames.at(-1)?.byteLength !== 0) return false;
-  try {
-    return parseReplayFrames(frames).kind === "end";
-  } catch (error) {
-    if (!(error instanceof WireError)) throw error;
-    return false;
-  }
 }
 
 function isTimeout(error: unknown): boolean {

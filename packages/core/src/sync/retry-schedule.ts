@@ -49,7 +49,8 @@ export class RetrySchedule {
    * @returns until when to pause; −Infinity to ask again at once, Infinity to go on without history.
    */
   failed(reason: ReplayFailure, hasApplied: boolean, nowMs: number): number {
-    if (hasApplied) this.reset();
+    // What comes before a violation earns no patience for the next one.
+    if (hasApplied && reason !== "violation") this.reset();
     else if (reason !== "refused") this.#failures += 1;
     if (this.#failures < this.#limits.failedAttemptsMax) return -Infinity;
     this.#failures = 0;

@@ -50,8 +50,11 @@ export const REPLAY_STATUSES = ["completed", "failed", "abandoned"] as const;
 /** One of {@link REPLAY_STATUSES}. */
 export type ReplayStatus = (typeof REPLAY_STATUSES)[number];
 
-/** Why an attempt failed: nothing heard in time, no connection, no slot for it, or the transport never said a word. */
-export const REPLAY_FAILURES = ["idle", "unreachable", "refused", "silent"] as const;
+/**
+ * Why an attempt failed: nothing heard in time, no connection, no slot for it, the transport never said a word, or the engine sent
+ * what ended the connection.
+ */
+export const REPLAY_FAILURES = ["idle", "unreachable", "refused", "silent", "violation"] as const;
 
 /** One of {@link REPLAY_FAILURES}. */
 export type ReplayFailure = (typeof REPLAY_FAILURES)[number];

@@ -1,6 +1,6 @@
 /**
- * R1 to R4 over all inputs: however a connection's bytes are cut, and whatever became of them on the way, the reader says what
- * the naive one says, ends with an error of ours or with none, and keeps to its memory.
+ * R1 to R4 of frame-reader.ts over all inputs. Bytes are cut and changed at random. The reader must return the same as the
+ * naive one, end with an error of its own or with none, and keep to its memory.
  *
  * `KVSYNC_ZMTP_INPUTS=1000000` reads a million mutated connections instead of a share of them.
  */
@@ -121,7 +121,7 @@ test("R1: libzmq's own bytes bring the same in every cut", () => {
   }
 });
 
-test(`${INPUTS} mutated connections bring what the naive reader says, whole and in pieces, within their memory`, () => {
+test(`${INPUTS} mutated connections bring the same as the naive reader, whole and in pieces, within their memory (R1 to R3)`, () => {
   const random = new Prng(SEED);
   const seen = new Map<string, number>();
   for (let i = 0; i < INPUTS; i += 1) {

@@ -1,5 +1,5 @@
 /**
- * Chunks of a connection in, messages and commands out. Only the bytes of the message that is under way are kept.
+ * Chunks of a connection in, messages and commands out. Only the bytes of an incomplete message are kept.
  *
  *     chunk   ▓▓▓▓▓│░░░░░░░░░│▒▒▒▒▒       ▓ the rest of the message that is held
  *                                         ░ a whole message   ▒ the first bytes of the next one: held
@@ -8,15 +8,16 @@
  *
  * Invariants
  *  R1  However the bytes are cut into chunks, the same messages, commands and error come out, in the same order.
- *  R2  Memory follows bytes that have come, not sizes that were announced: the buffer has at most twice as many bytes as are
- *      held (256 at least), and while it grows the previous one stands next to it.
+ *  R2  Memory follows bytes that have come, not sizes that were announced.
+ *      The buffer has at most twice as many bytes as are held, and 256 at least.
+ *      While it grows, the previous one is kept too.
  *  R3  A frame is judged by its header: the limits hold before a byte of its body is kept.
  *  R4  A message's buffer is exactly as long as the message with its headers, and holds no other message.
  *
  * A whole message in a chunk costs one buffer and one copy of its bytes. The chunk stays the caller's and may be overwritten
  * when `push` returns. Commands may stand between the parts of a message, as libzmq's heartbeats do.
  *
- * Not here: what commands mean (zmtp-peer.ts).
+ * Not here: the meaning of commands (zmtp-peer.ts).
  * Source: https://rfc.zeromq.org/spec/37/; libzmq's v2_decoder.cpp for what it accepts.
  */
 import { FLAG_COMMAND, FLAG_LONG, FLAG_MORE, FLAGS_RESERVED } from "./frame-writer.ts";

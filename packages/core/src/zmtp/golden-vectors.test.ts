@@ -1,4 +1,4 @@
-/** libzmq's bytes in both directions: what it writes is read as it means it, and our side writes what it would write. */
+/** The bytes of libzmq in both directions: read as it means them, and written as it would write them. */
 import { describe, expect, test } from "vitest";
 
 import { encodeReplayRequest } from "../wire/message.ts";

@@ -1,7 +1,7 @@
 /**
- * What can be wrong with the bytes of a ZeroMQ peer. One closed set of codes serves the log, the metric label `reason` and
+ * Errors in the bytes of a ZeroMQ peer. One closed set of codes serves the log, the metric label `reason` and
  * the table in README.md. Each error names the byte of the connection where it was found, counted from 0.
- * An error ends its connection: after it, no byte of the peer can be told apart from another.
+ * An error ends its connection, because the next frame cannot be found.
  */
 import { CodedError } from "../errors.ts";
 

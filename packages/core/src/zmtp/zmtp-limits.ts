@@ -1,4 +1,4 @@
-/** How much one connection may cost while it is read. What has no limit of its own is bounded by one of these. */
+/** The limits on one connection while it is read. */
 
 /** Limits of one connection; see {@link DEFAULT_ZMTP_LIMITS} for each one's reason. */
 export interface ZmtpLimits {

@@ -1,4 +1,4 @@
-/** What is said to a peer and what is refused, example by example. */
+/** Bytes to a peer and errors about a peer, example by example (zmtp-peer.ts, frame-reader.ts). */
 import { describe, expect, test } from "vitest";
 
 import { encodeCommand, encodeGreeting, encodeMessage, encodePing, encodeReady } from "./frame-writer.ts";
@@ -73,7 +73,7 @@ describe("greetings", () => {
     expect(peer.peerMinor).toBe(peerMinor);
   });
 
-  test("that do not come leave our side with eleven bytes said, and the rest after a tick", () => {
+  test("Z1: that do not come leave our side with eleven bytes sent, and the rest after a tick", () => {
     const waiting = record([Uint8Array.of(0xff)]);
     expect(waiting.sent).toBe("ff00000000000000017f03");
     waiting.peer.tick();
@@ -86,7 +86,7 @@ describe("greetings", () => {
 
 describe("the handshake", () => {
   test.each([
-    ["a message", encodeMessage([text("early")]), "unexpected_frame", "a message"],
+    ["a message (Z2)", encodeMessage([text("early")]), "unexpected_frame", "a message"],
     ["a command that is neither READY nor ERROR", encodePing(), "unexpected_frame", 'the command "PING"'],
     [
       "ERROR with a reason",
@@ -191,7 +191,7 @@ describe("frames", () => {
     expect(happened).toHaveLength(1);
   });
 
-  test("of a message may have as many bytes as the limit, all parts together, and not one more", () => {
+  test("R3: of a message may have as many bytes as the limit, all parts together, and not one more", () => {
     const half = (more: number, bytes: number) =>
       joined(bytesOf(`0${2 + more}${bytes.toString(16).padStart(16, "0")}`), new Uint8Array(bytes));
     expect(after(half(1, 512), half(0, 512)).happened).toEqual([`${"00".repeat(512)}|${"00".repeat(512)}`]);
@@ -205,7 +205,7 @@ describe("frames", () => {
     expect(after(bytesOf("02000000000000000161")).happened).toEqual(["61"]);
   });
 
-  test("of commands stand between a message's parts without a trace, whole chunks or single bytes", () => {
+  test("Z5: of commands stand between a message's parts without a trace, whole chunks or single bytes", () => {
     const ping = encodeCommand("PING", bytesOf("0000"));
     const unknown = encodeCommand("NEWS", text("of a later version"));
     const bytes = joined(

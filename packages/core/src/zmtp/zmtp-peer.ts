@@ -8,16 +8,16 @@
  *     ZmtpError               ZmtpError            ZmtpError
  *
  * Invariants
- *  Z1  The greeting is sent up to its major version, the rest when the peer's mechanism was accepted, or at the first tick: libzmq hangs
- *      up on a mechanism that is not its own, and says which is its own only if that has not come yet. READY follows the peer's
- *      greeting; a subscription follows its READY, in the form of its version.
+ *  Z1  The greeting is sent up to its major version. The rest follows the peer's mechanism, or the first tick.
+ *      libzmq closes the connection at a mechanism other than its own, often before it has sent its own.
+ *      READY follows the peer's greeting. A subscription follows the peer's READY, in the form of its version.
  *  Z2  Nothing of a peer is delivered before its READY named a socket type that ours may speak to.
  *  Z3  A PING is answered with its context. One with a time to live makes silence of that length an error.
  *  Z4  A peer of ZMTP 3.1 that is quiet for `PING_AFTER_TICKS` is asked for a sign of life; at `SILENT_AFTER_TICKS` it is dead.
  *  Z5  Commands that are not known are passed over, as libzmq does.
  *
- * A tick is a second of the caller's event loop, not of a clock: between two of them the loop has looked at its sockets, so that
- * a reader that stood still itself takes nobody's silence for death.
+ * A tick is a second of the caller's event loop. Between two ticks the loop has looked at its sockets.
+ * So a reader that stood still itself does not take a peer for dead.
  *
  * Not here: sockets, reconnecting, mechanisms other than NULL.
  * Source: https://rfc.zeromq.org/spec/23/ (3.0), https://rfc.zeromq.org/spec/37/ (3.1); libzmq 4.3.5 for what peers really send.

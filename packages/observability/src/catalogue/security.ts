@@ -14,6 +14,22 @@ const ACCESS_CODES = [
   "rate_limited",
 ] as const;
 
+/** What ends a connection to an engine: the codes of the daemon's ZMTP reader. */
+const PROTOCOL_VIOLATIONS = [
+  "not_zmtp",
+  "unsupported_version",
+  "mechanism_mismatch",
+  "socket_type_mismatch",
+  "peer_refused",
+  "unexpected_frame",
+  "malformed_frame",
+  "malformed_command",
+  "command_too_long",
+  "message_too_long",
+  "too_many_parts",
+  "peer_silent",
+] as const;
+
 /** Families about security. */
 export const SECURITY_METRICS = {
   accessRefusals: counter({
@@ -54,5 +70,12 @@ export const SECURITY_METRICS = {
       reason: ["curve_failed", "mechanism_mismatch", "second_publisher", "publisher_not_allowed"],
     },
     why: "Such an engine is reachable and yet tells nothing.",
+  }),
+  protocolViolations: counter({
+    name: "kv_zmq_protocol_violations_total",
+    help: "Connections that ended because of the engine's bytes, by socket of the engine. too_many_parts: beyond limits.message_parts. message_too_long: beyond twice limits.message_bytes. peer_silent: no sign of life. The others: not ZMTP 3 with the mechanism NULL.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, socket: ["events", "replay"], reason: PROTOCOL_VIOLATIONS },
+    why: "An engine that is attacked, broken, or no engine.",
   }),
 };

@@ -1,6 +1,6 @@
 /**
  * The oracle: reads a whole connection at once, frame after frame, in the plainest way. It shares no code with the reader.
- * Says what must come of the bytes: as `testing/peer-recording.ts` writes it, with the error's code alone.
+ * It returns the expected lines of `testing/peer-recording.ts`, with the code of the error alone.
  */
 import { COMMAND_BYTES_MAX, type ZmtpLimits } from "../zmtp-limits.ts";
 

@@ -1,4 +1,4 @@
-/** A peer's connection in a list: what came of bytes that were cut in some way, with the error at its end. */
+/** Everything that a peer's connection brought, in a list, with the error at its end. */
 import { ZmtpError } from "../zmtp-error.ts";
 import type { ZmtpLimits } from "../zmtp-limits.ts";
 import { ZmtpPeer } from "../zmtp-peer.ts";

@@ -1,6 +1,6 @@
 /**
- * What libzmq 4.3.5 writes, recorded byte by byte from zeromq.js 6.8 sockets over TCP, and the peer that it wrote to.
- * Streams begin with the greeting. `apps/sync-daemon/test/zmtp-interop.test.ts` compares the same bytes with a live libzmq.
+ * The bytes of libzmq 4.3.5, recorded from zeromq.js 6.8 sockets over TCP.
+ * Streams begin with the greeting. `apps/sync-daemon/test/zmtp-transport.test.ts` compares the same bytes with a live libzmq.
  */
 
 const GREETING = `ff00000000000000017f0301${"4e554c4c".padEnd(40, "0")}${"00".repeat(32)}`;
