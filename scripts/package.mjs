@@ -7,13 +7,25 @@
  *
  *     FOLDER/build.json            the commit: the variable COMMIT, or what git says, or no such file
  *
- * It is checked by starting both from there, away from this workspace.
+ *     FOLDER/NOTICE, LICENSE       the licenses of all that is in it
+ *
+ * It is checked by starting both from there, away from this workspace, and by loading every dependency.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
+import { licenseTexts, noticeText, shippedPackages } from "./notice.mjs";
+import { prune } from "./prune.mjs";
 import { ROOT, installAndBuild, pnpm, step, useSupportedNode } from "./workspace.mjs";
 
 const [folder] = process.argv.slice(2);
@@ -36,6 +48,12 @@ const deployed = await step(
   pnpm("--filter", "@kvsync/sync-daemon", "deploy", "--prod", "--legacy", target),
 );
 if (!deployed.ok) process.exit(1);
+const packages = shippedPackages(target);
+writeFileSync(join(target, "NOTICE"), `${noticeText(packages)}\n${licenseTexts(packages)}`);
+copyFileSync(join(ROOT, "LICENSE"), join(target, "LICENSE"));
+const bytesBefore = bytesOf(target);
+prune(target);
+console.log(`${megabytes(bytesBefore)} gathered, ${megabytes(bytesOf(target))} left`);
 const commit = process.env.COMMIT || commitOfCheckout();
 if (commit !== null) writeFileSync(join(target, "build.json"), `${JSON.stringify({ commit })}\n`);
 for (const [program, argument] of [
@@ -55,6 +73,20 @@ for (const [program, argument] of [
   console.error(`${program} ${argument} ended with ${status}: ${stderr}`);
   process.exit(1);
 }
+const { dependencies } = JSON.parse(readFileSync(join(target, "package.json"), "utf8"));
+const loading = spawnSync(
+  process.execPath,
+  [
+    "--input-type=module",
+    "--eval",
+    `for (const name of ${JSON.stringify(Object.keys(dependencies))}) await import(name)`,
+  ],
+  { cwd: target, encoding: "utf8", env: { PATH: process.env.PATH } },
+);
+if (loading.status !== 0) {
+  console.error(`a dependency cannot be loaded: ${loading.stderr}`);
+  process.exit(1);
+}
 const testFiles = [join(target, "dist"), join(target, "node_modules", "@kvsync")]
   .flatMap((at) => readdirSync(at, { recursive: true }))
   .filter((name) => /\.(test|bench)\.|(^|[\\/])(testing|vectors)[\\/]/.test(name));
@@ -63,6 +95,17 @@ if (testFiles.length > 0) {
   process.exit(1);
 }
 console.log(`${target} is complete`);
+
+/** Each file once: links lead to the same ones. */
+function bytesOf(at) {
+  const files = readdirSync(at, { recursive: true }).map((name) => lstatSync(join(at, name)));
+  const sizes = new Map(files.filter((one) => one.isFile()).map(({ ino, size }) => [ino, size]));
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+}
+
+function megabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
 
 /** Hash of the checkout's commit, with `+changes` when the tree differs from it; null without git or a repository. */
 function commitOfCheckout() {

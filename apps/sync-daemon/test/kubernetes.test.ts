@@ -398,7 +398,7 @@ describe("an API server that fails", () => {
     expect(finder.follows).toHaveLength(2);
   });
 
-  test("A2: a token that ran out is read again at the refusal, and a refusal that stays is a failure that ends by itself", async () => {
+  test("a token that ran out is read again at the refusal, and a refusal that stays is a failure that ends by itself", async () => {
     const authority = await Authority.make();
     const cluster = await clusterOf(await authority.sign("127.0.0.1"));
     cluster.token = "first";
@@ -536,7 +536,7 @@ describe("an API server that fails", () => {
       },
     ],
   ])(
-    "C1, C2, A1: %s is a state of the source that names what is wrong, repeats no secret, and ends when it is put right",
+    "C1, C2: %s is a state of the source that names what is wrong, repeats no secret, and ends when it is put right",
     async (_, message, broken) => {
       const cluster = await clusterOf();
       cluster.add("a", "10.0.0.1");

@@ -5,9 +5,8 @@
  *
  * The official client's Watch and Informer are not used; docs/decisions/0011 says why.
  *
- * Invariants
- *  A1  A request ends with an answer or an ApiError: whatever TLS, HTTP or a file of credentials throws is one.
- *  A2  Credentials are read again after `renew`, and after each failure that was theirs.
+ * A request ends with an answer or an ApiError: whatever TLS, HTTP or a file of credentials throws is one.
+ * Credentials are read again after `renew`, and after each failure that was theirs.
  */
 
 import { type IncomingMessage, request as httpRequest } from "node:http";
@@ -32,7 +31,7 @@ export interface ApiAnswer {
 export class ApiServer {
   readonly #read: CredentialReader;
   #credentials: Credentials;
-  /** A2. */
+  /** Read again before the next request. */
   #isStale = false;
 
   private constructor(read: CredentialReader, credentials: Credentials) {
@@ -105,7 +104,7 @@ export class ApiServer {
       try {
         request = send(url, options, resolve);
       } catch (error) {
-        // A1: TLS and HTTP throw at once when they cannot begin.
+        // TLS and HTTP throw at once when they cannot begin.
         reject(unreachable(server, error));
         return;
       }
