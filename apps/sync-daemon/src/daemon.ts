@@ -175,7 +175,7 @@ export class Daemon {
       memoryBytesMax: memoryBytesMax(),
       now: epochMs,
       version,
-      snapshotAgeSeconds: () => snapshots.ageSeconds(),
+      snapshotAgeSeconds: () => snapshots.unsavedSeconds(),
       health,
       configurationValid: sync.on || !sync.asked,
     });

@@ -17,6 +17,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 
 import { Authority } from "./certificates.ts";
+import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
@@ -114,6 +115,8 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
   /** HTTPS, as Prometheus meets it in earnest. */
   let tls: { readonly cert_file: string; readonly key_file: string };
   let authority: Authority;
+  /** An API server without pods: what discovery shows is absent where no cluster is asked. */
+  let cluster: Cluster;
 
   async function startDaemon(settings: object): Promise<DaemonProcess> {
     const started = await DaemonProcess.start({ tls, ...settings }, ["--port", `${port}`]);
@@ -126,6 +129,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     limits: { queue_messages: QUEUE_MESSAGES },
     sync: { tokenizer_endpoint: steady.server.httpUrl },
     snapshot: { directory: join(folder, "snapshots"), interval_seconds: 2 },
+    discovery: { kubernetes: { enabled: true, kubeconfig: cluster.kubeconfig() } },
   });
 
   function run(program: string, args: string[]): void {
@@ -171,6 +175,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     steady = await TestEngine.start({ id: "steady" }, 1, { httpPort: 0 });
     fragile = await TestEngine.start({ id: "fragile", model: "fragile/model" }, 2);
     port = await freePort();
+    cluster = await Cluster.start();
     authority = await Authority.make();
     const { cert, key } = await authority.sign("kvsync");
     tls = { cert_file: join(folder, "tls.crt"), key_file: join(folder, "tls.key") };
@@ -229,7 +234,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     for (const program of programs) program.kill();
     platform.close();
     await daemon.end();
-    await Promise.all([steady.stop(), fragile.stop()]);
+    await Promise.all([steady.stop(), fragile.stop(), cluster.stop()]);
     await Promise.all(programs.map(ended));
     rmSync(folder, { recursive: true, force: true });
   });

@@ -49,6 +49,8 @@ export class TestEngine {
     count: number,
     options: { readonly loraName?: string; readonly cacheSalt?: string; readonly isFresh?: boolean } = {},
   ): Promise<void> {
+    // Requests arrive now: messages carry the time at which they are published, and not one long ago.
+    this.#nowSeconds = Math.max(this.#nowSeconds, Date.now() / 1000);
     for (let i = 0; i < count; i++) {
       this.engine.submit(
         {

@@ -63,7 +63,7 @@ function measure(name: string, body: () => void): Row {
 
 function ours(): Row[] {
   const slots = new MetricSlots("bench", () => undefined);
-  const spec = { help: "A benchmark.", why: "A benchmark.", labels: LABELS } as const;
+  const spec = { help: "A benchmark.", why: "A benchmark.", labels: LABELS, preset: "absent until known" } as const;
   const counted = counter({ ...spec, name: "bench_events_total", unit: "none" });
   const set = gauge({ ...spec, name: "bench_depth", unit: "none" });
   const observed = histogram({ ...spec, name: "bench_wait_seconds", unit: "seconds", buckets: BUCKETS });
@@ -135,6 +135,7 @@ function scrapeOurs(): () => Promise<string> {
     name: "bench_series_total",
     unit: "none",
     labels: { ...LABELS, pod: { maxValues: SCRAPED_SERIES } },
+    preset: "absent until known",
     help: "A benchmark.",
     why: "A benchmark.",
   });

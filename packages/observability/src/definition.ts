@@ -54,6 +54,24 @@ type BareName<Kind, U extends Unit> = `${string}${UnitSuffixes[U]}${Kind extends
 /** A full exposition name. */
 type MetricName<Kind, U extends Unit> = `${typeof NAMESPACE}_${BareName<Kind, U>}`;
 
+/**
+ * What a scrape shows of a series that nobody has written yet. `zero is a fact`: 0, since nothing happened; `rate()` then misses
+ * no first increment. `absent until known`: no line, since any number would be an invention.
+ */
+export type Preset = "zero is a fact" | "absent until known";
+
+/** Names of the labels whose values are not listed. */
+type OpenLabels<L extends LabelDomains> = {
+  [K in keyof L]: L[K] extends readonly string[] ? never : K;
+}[keyof L];
+
+/** Zero is never a fact about a gauge, or about series whose labels are not known ahead. */
+type PresetOf<Kind, L extends LabelDomains> = Kind extends "gauge"
+  ? "absent until known"
+  : [OpenLabels<L>] extends [never]
+    ? Preset
+    : "absent until known";
+
 /** What every definition says. */
 interface Definition<Kind extends string, L extends LabelDomains, U extends Unit> {
   readonly kind: Kind;
@@ -63,6 +81,7 @@ interface Definition<Kind extends string, L extends LabelDomains, U extends Unit
   readonly help: string;
   readonly unit: U;
   readonly labels: L;
+  readonly preset: Preset;
   /** Which question of an operator it answers. */
   readonly why: string;
 }
@@ -92,10 +111,12 @@ export interface HistogramDefinition<L extends LabelDomains = LabelDomains, U ex
 export type MetricDefinition = CounterDefinition | GaugeDefinition | HistogramDefinition;
 
 /** A definition as it is written down: without its kind, and its name without the namespace. */
-type Written<D extends Definition<string, LabelDomains, Unit>, Kind, U extends Unit> = Omit<
+type Written<D extends Definition<string, L, U>, Kind, L extends LabelDomains, U extends Unit> = Omit<
   D,
-  "kind" | "name"
+  "kind" | "name" | "preset"
 > & {
+  /** What is exported before the first value. */
+  readonly preset: PresetOf<Kind, NoInfer<L>>;
   /** Without the namespace; ends in the unit, a counter's in `_total` after that. */
   readonly name: BareName<Kind, U>;
 };
@@ -107,7 +128,7 @@ type Written<D extends Definition<string, LabelDomains, Unit>, Kind, U extends U
  * @returns the definition, with label names, closed values and unit as literal types.
  */
 export function counter<const L extends LabelDomains, const U extends Unit>(
-  spec: Written<CounterDefinition<L, U>, "counter", U>,
+  spec: Written<CounterDefinition<L, U>, "counter", L, U>,
 ): CounterDefinition<L, U> {
   return { kind: "counter", ...spec, name: `${NAMESPACE}_${spec.name}` };
 }
@@ -119,7 +140,7 @@ export function counter<const L extends LabelDomains, const U extends Unit>(
  * @returns the definition, with label names, closed values and unit as literal types.
  */
 export function gauge<const L extends LabelDomains, const U extends Unit>(
-  spec: Written<GaugeDefinition<L, U>, "gauge", U>,
+  spec: Written<GaugeDefinition<L, U>, "gauge", L, U>,
 ): GaugeDefinition<L, U> {
   return { kind: "gauge", ...spec, name: `${NAMESPACE}_${spec.name}` };
 }
@@ -131,7 +152,7 @@ export function gauge<const L extends LabelDomains, const U extends Unit>(
  * @returns the definition, with label names, closed values and unit as literal types.
  */
 export function histogram<const L extends LabelDomains, const U extends Unit>(
-  spec: Written<HistogramDefinition<L, U>, "histogram", U>,
+  spec: Written<HistogramDefinition<L, U>, "histogram", L, U>,
 ): HistogramDefinition<L, U> {
   return { kind: "histogram", ...spec, name: `${NAMESPACE}_${spec.name}` };
 }

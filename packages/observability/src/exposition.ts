@@ -5,8 +5,8 @@
  *   writers' slots ──▶ Family: one prepared text per series + its values ──▶ text        ─┐
  *   prom-client registry: process_*, nodejs_* ──────────────────────────────▶ text        ─┴▶ scrape
  *
- * Closed-label families exist from the first scrape on with all their series at 0, so that `rate()` misses no first
- * increment; series with open labels exist from their first handle on. Series that several threads write are summed here.
+ * Series exist from their first handle on, gauges from their first value on. Families whose definition says `zero is a fact` exist
+ * from the first scrape on with all their series at 0. Series that several threads write are summed here.
  *
  * A scrape of a thousand engines is some 40,000 lines. It is rendered in portions with turns of the event loop between them,
  * since whoever asks for a scrape must not make lookups wait; so two lines of one scrape may be a few milliseconds apart.
@@ -49,6 +49,7 @@ export class Exposition {
 
   /**
    * @param catalogue - every family that may be written; one that is not here is refused.
+   * @throws RangeError when a family has too many series to be preset.
    */
   constructor(catalogue: readonly MetricDefinition[]) {
     for (const definition of catalogue) {
@@ -132,7 +133,8 @@ class Family {
   constructor(definition: MetricDefinition) {
     this.#definition = definition;
     this.#labelNames = Object.keys(definition.labels);
-    for (const labels of closedCombinations(definition)) this.#preset.add(this.#ensure(labels));
+    if (definition.preset === "zero is a fact")
+      for (const labels of closedCombinations(definition)) this.#preset.add(this.#ensure(labels));
   }
 
   add(labels: readonly string[], place: string, source: Source): string {
@@ -161,7 +163,10 @@ class Family {
   render(series: ExposedSeries, lines: string[]): void {
     const { name, kind } = this.#definition;
     if (kind === "histogram") renderHistogram(name, this.#definition.buckets, series, lines);
-    else lines.push(`${name}${series.labelText} ${total(series, 0)}`);
+    else {
+      const value = kind === "gauge" ? known(series) : total(series, 0);
+      if (!Number.isNaN(value)) lines.push(`${name}${series.labelText} ${value}`);
+    }
   }
 
   #ensure(values: readonly string[]): string {
@@ -185,6 +190,16 @@ function total(series: ExposedSeries, offset: number): number {
   return sum;
 }
 
+/** The sum of what writers have set; NaN when none of them has. */
+function known(series: ExposedSeries): number {
+  let sum = Number.NaN;
+  for (const { values, slot } of series.sources.values()) {
+    const value = values[slot] ?? Number.NaN;
+    if (!Number.isNaN(value)) sum = (Number.isNaN(sum) ? 0 : sum) + value;
+  }
+  return sum;
+}
+
 function renderHistogram(
   name: string,
   buckets: readonly number[],
@@ -204,13 +219,17 @@ function renderHistogram(
   );
 }
 
-/** All combinations of a family's closed labels; none when a label is open, or when they are too many to make ahead. */
-function closedCombinations(definition: MetricDefinition): string[][] {
+/** All combinations of a family's closed labels. */
+function closedCombinations({ name, labels }: MetricDefinition): string[][] {
   let combinations: string[][] = [[]];
-  for (const domain of Object.values(definition.labels)) {
-    if ("maxValues" in domain) return [];
+  for (const [label, domain] of Object.entries(labels)) {
+    if ("maxValues" in domain)
+      throw new RangeError(`metric ${name} cannot be preset: the values of ${label} are not listed`);
     combinations = combinations.flatMap((head) => domain.map((value) => [...head, value]));
-    if (combinations.length > CLOSED_SERIES_MAX) return [];
   }
+  if (combinations.length > CLOSED_SERIES_MAX)
+    throw new RangeError(
+      `metric ${name} has ${combinations.length} series to preset; the limit is ${CLOSED_SERIES_MAX}`,
+    );
   return combinations;
 }

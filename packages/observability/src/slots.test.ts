@@ -13,14 +13,23 @@ const EVENTS = counter({
   help: "Events.",
   unit: "none",
   labels: { type: ["stored", "removed"], pod: { maxValues: 2 } },
+  preset: "absent until known",
   why: "A test.",
 });
-const DEPTH = gauge({ name: "test_depth", help: "Depth.", unit: "none", labels: {}, why: "A test." });
+const DEPTH = gauge({
+  name: "test_depth",
+  help: "Depth.",
+  unit: "none",
+  labels: {},
+  preset: "absent until known",
+  why: "A test.",
+});
 const PODS = gauge({
   name: "test_pods",
   help: "Pods.",
   unit: "none",
   labels: { pod: { maxValues: 1 } },
+  preset: "absent until known",
   why: "A test.",
 });
 const WAIT = histogram({
@@ -28,6 +37,7 @@ const WAIT = histogram({
   help: "Wait.",
   unit: "seconds",
   labels: { lane: ["live", "replay"] },
+  preset: "zero is a fact",
   buckets: doubling(1, 3),
   why: "A test.",
 });
@@ -43,13 +53,33 @@ function setUp() {
   return { exposition, slots, lines };
 }
 
-test("a family with closed labels is exported as zero before anybody touched it", async () => {
+test("a family of which zero is a fact is exported as zero before anybody touched it", async () => {
   const { lines } = setUp();
-  expect(await lines("aibrix_test_depth")).toEqual(["aibrix_test_depth 0"]);
   expect(await lines("aibrix_test_wait_seconds_count")).toEqual([
     'aibrix_test_wait_seconds_count{lane="live"} 0',
     'aibrix_test_wait_seconds_count{lane="replay"} 0',
   ]);
+});
+
+test("a gauge has no line before its first value, and one that was set to zero has (M5)", async () => {
+  const { slots, lines } = setUp();
+  const writer = slots("a");
+  const [depth, pods] = [writer.gauge(DEPTH, {}), writer.gauge(PODS, { pod: "p" })];
+  expect(await lines("aibrix_test_depth")).toEqual([]);
+  depth.set(0);
+  expect(await lines("aibrix_test_depth")).toEqual(["aibrix_test_depth 0"]);
+  expect(await lines("aibrix_test_pods")).toEqual([]);
+  pods.set(3);
+  writer.release(pods);
+  writer.gauge(PODS, { pod: "q" });
+  expect(await lines("aibrix_test_pods")).toEqual([]);
+});
+
+test("a gauge that one thread has set and another has not shows what was set", async () => {
+  const { slots, lines } = setUp();
+  slots("a").gauge(DEPTH, {});
+  slots("b").gauge(DEPTH, {}).set(4);
+  expect(await lines("aibrix_test_depth")).toEqual(["aibrix_test_depth 4"]);
 });
 
 test("what two threads count for one series is summed (M1)", async () => {
@@ -185,6 +215,7 @@ test("more series than a chunk holds spill into the next chunk", async () => {
     help: "Many.",
     unit: "none",
     labels: { id: { maxValues: 10_000 } },
+    preset: "absent until known",
     why: "A test.",
   });
   const writer = new MetricSlots("b", (a) => announced.push(a.kind));
@@ -201,6 +232,7 @@ test("a family that the catalogue lacks is refused by name", () => {
     help: "Stray.",
     unit: "none",
     labels: {},
+    preset: "absent until known",
     why: "A test.",
   });
   const writer = new MetricSlots("a", (a) => {
@@ -212,6 +244,10 @@ test("a family that the catalogue lacks is refused by name", () => {
 test("wrong, missing and invented labels, wrong values and names do not compile", () => {
   const { slots } = setUp();
   const writer = slots("a");
+  const counted = { help: "x", unit: "none", labels: {}, preset: "zero is a fact", why: "x" } as const;
+  const measured = { ...counted, preset: "absent until known" } as const;
+  const perPod = { ...counted, labels: { pod: { maxValues: 2 } } } as const;
+  const { preset: _, ...undecided } = counted;
   const wrong = [
     // @ts-expect-error a label is missing
     () => writer.counter(EVENTS, { type: "stored" }),
@@ -222,17 +258,23 @@ test("wrong, missing and invented labels, wrong values and names do not compile"
     // @ts-expect-error a gauge is no counter
     () => writer.counter(DEPTH, {}),
     // @ts-expect-error a counter's name ends in _total
-    () => counter({ name: "test_events", help: "x", unit: "none", labels: {}, why: "x" }),
+    () => counter({ ...counted, name: "test_events" }),
     // @ts-expect-error a gauge of seconds says so
-    () => gauge({ name: "test_age", help: "x", unit: "seconds", labels: {}, why: "x" }),
+    () => gauge({ ...measured, name: "test_age", unit: "seconds" }),
     // @ts-expect-error the unit comes before _total
-    () => counter({ name: "test_read_total_bytes", help: "x", unit: "bytes", labels: {}, why: "x" }),
+    () => counter({ ...counted, name: "test_read_total_bytes", unit: "bytes" }),
     // @ts-expect-error milliseconds are no unit
-    () => gauge({ name: "test_age_ms", help: "x", unit: "milliseconds", labels: {}, why: "x" }),
+    () => gauge({ ...measured, name: "test_age_ms", unit: "milliseconds" }),
     // @ts-expect-error a histogram of bytes says so
-    () => histogram({ name: "test_size", help: "x", unit: "bytes", labels: {}, why: "x", buckets: [1] }),
+    () => histogram({ ...counted, name: "test_size", unit: "bytes", buckets: [1] }),
+    // @ts-expect-error what is exported before the first value must be stated
+    () => counter({ ...undecided, name: "test_total" }),
+    // @ts-expect-error zero is never a fact about a gauge
+    () => gauge({ ...counted, name: "test" }),
+    // @ts-expect-error series with open labels are not known ahead
+    () => counter({ ...perPod, name: "test_total" }),
   ];
-  expect(wrong).toHaveLength(9);
+  expect(wrong).toHaveLength(12);
 });
 
 test("names and help of the catalogue follow the rules of the exposition format", () => {
@@ -266,6 +308,7 @@ test("a scrape of many series lets the event loop turn in between", async () => 
     help: "Many.",
     unit: "none",
     labels: { id: { maxValues: 20_000 } },
+    preset: "absent until known",
     why: "A test.",
   });
   const exposition = new Exposition([many]);

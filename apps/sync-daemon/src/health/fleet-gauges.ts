@@ -32,7 +32,7 @@ export interface FleetGaugeSources {
   readonly memoryBytesMax: number;
   readonly now: () => number;
   readonly version: string;
-  /** Null before the first. */
+  /** `null` when no snapshots are kept. */
   readonly snapshotAgeSeconds: () => number | null;
   readonly health: HealthChecks;
   /** False when sync was asked for and cannot run. */

@@ -21,10 +21,12 @@
  * `RELEASE` of the ratio that entered it, so that it does not flutter.
  */
 
+import type { LANES } from "@kvsync/observability";
+
 import type { QueueDropReason } from "../board/drop-reasons.ts";
 
 /** Where a message came from. */
-export type Lane = "live" | "replay";
+export type Lane = (typeof LANES)[number];
 
 /** Ratio of a limit at which each level begins; the position is the level. */
 const LEVEL_RATIOS = [0, 0.5, 0.8, 0.95] as const;

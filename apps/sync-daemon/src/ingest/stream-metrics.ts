@@ -139,6 +139,7 @@ export class StreamMetrics implements SyncListener {
     );
     this.#failed = this.#keep(slots.counter(INGEST_METRICS.connections, { pod, model, status: "failed" }));
     this.#active = this.#keep(slots.gauge(INGEST_METRICS.connectionsActive, { model }));
+    this.#active.set(0);
     this.#taken = byKey(["live", "replay"] as const, (lane) =>
       this.#keep(slots.counter(STREAM_METRICS.streamEvents, { model, lane })),
     );

@@ -60,6 +60,7 @@ export class SnapshotStore {
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<WrittenSnapshot> | null = null;
   #lastTakenMs: number | null = null;
+  #startedMs: number | null = null;
   /** Why the last one could not be written; null when it was, or none was tried. */
   #failure: string | null = null;
 
@@ -87,6 +88,7 @@ export class SnapshotStore {
   /** Makes snapshots from now on, if they are kept. */
   start(): void {
     if (!this.isKept) return;
+    this.#startedMs = this.#dependencies.now();
     this.#timer = setInterval(() => {
       this.write().catch(() => undefined);
     }, this.#settings.interval_seconds * 1000);
@@ -127,6 +129,12 @@ export class SnapshotStore {
   /** Seconds since the state of the last good one; null before the first. */
   ageSeconds(): number | null {
     return this.#lastTakenMs === null ? null : (this.#dependencies.now() - this.#lastTakenMs) / 1000;
+  }
+
+  /** Seconds of the index that no snapshot on disk has: since the last good one, or since the start; null when none are kept. */
+  unsavedSeconds(): number | null {
+    const sinceMs = this.#lastTakenMs ?? this.#startedMs;
+    return !this.isKept || sinceMs === null ? null : (this.#dependencies.now() - sinceMs) / 1000;
   }
 
   /** Takes a snapshot that was loaded as the last good one. */

@@ -36,6 +36,7 @@ export const DISCOVERY_METRICS = {
     help: "1 for the present state of a source of engines, 0 for its other states.",
     unit: "none",
     labels: { source: SOURCES, state: DISCOVERY_STATES },
+    preset: "absent until known",
     why: "A stale source goes on with what it knew: engines that came or went since are missed.",
   }),
   age: gauge({
@@ -43,6 +44,7 @@ export const DISCOVERY_METRICS = {
     help: "Seconds since a source of engines was last known to be up to date; absent before the first time.",
     unit: "seconds",
     labels: { source: SOURCES },
+    preset: "absent until known",
     why: "How old the list of engines may be.",
   }),
   failures: counter({
@@ -50,6 +52,7 @@ export const DISCOVERY_METRICS = {
     help: "What went wrong in finding engines, by source and reason.",
     unit: "none",
     labels: { source: SOURCES, reason: DISCOVERY_FAILURES },
+    preset: "zero is a fact",
     why: "Tells an API server that is away from credentials that ran out and from a file that cannot be read.",
   }),
   engines: gauge({
@@ -57,6 +60,7 @@ export const DISCOVERY_METRICS = {
     help: "Engines that a source wants followed, those refused included.",
     unit: "none",
     labels: { source: SOURCES },
+    preset: "absent until known",
     why: "A source that suddenly wants none has lost its labels or its file.",
   }),
   refused: gauge({
@@ -64,6 +68,7 @@ export const DISCOVERY_METRICS = {
     help: "Engines that a source wants and that are not followed for it at the moment, by reason.",
     unit: "none",
     labels: { source: SOURCES, reason: ["duplicate", "conflict", "no_room", "malformed"] },
+    preset: "absent until known",
     why: "Each but a duplicate is an engine that lookups know nothing of.",
   }),
   refusals: counter({
@@ -71,6 +76,7 @@ export const DISCOVERY_METRICS = {
     help: "Engines that were refused, counted when that began.",
     unit: "none",
     labels: { source: SOURCES, reason: ["duplicate", "conflict", "no_room", "malformed"] },
+    preset: "zero is a fact",
     why: "Sources that keep contradicting each other.",
   }),
   pods: gauge({
@@ -78,6 +84,7 @@ export const DISCOVERY_METRICS = {
     help: "Pods with the label: known, and of those eligible (running, with an address and a model, not on their way out).",
     unit: "none",
     labels: { status: ["known", "eligible"] },
+    preset: "absent until known",
     why: "Known but not eligible for long: pods that do not start.",
   }),
   requests: counter({
@@ -85,6 +92,7 @@ export const DISCOVERY_METRICS = {
     help: "Requests to the Kubernetes API server that were answered well: lists, and watches that were opened.",
     unit: "none",
     labels: { request: ["list", "watch"] },
+    preset: "zero is a fact",
     why: "Many lists are a load on the API server, and a sign of watches that do not hold.",
   }),
 };

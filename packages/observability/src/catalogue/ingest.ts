@@ -12,6 +12,7 @@ export const INGEST_METRICS = {
     help: "1 when KV event sync is configured consistently, 0 when it was asked for and cannot run.",
     unit: "none",
     labels: {},
+    preset: "absent until known",
     why: "Sync that was asked for and is off looks like a low hit rate otherwise.",
   }),
   connections: counter({
@@ -19,6 +20,7 @@ export const INGEST_METRICS = {
     help: "Connection attempts to engine event sockets, by outcome.",
     unit: "none",
     labels: { pod: POD, model: MODEL, status: ["connected", "failed"] },
+    preset: "absent until known",
     why: "An engine that is listed and cannot be reached, or keeps coming and going.",
   }),
   connectionsActive: gauge({
@@ -26,6 +28,7 @@ export const INGEST_METRICS = {
     help: "Open connections to engine event sockets.",
     unit: "none",
     labels: { model: MODEL },
+    preset: "absent until known",
     why: "A model without any is answered from memory at best.",
   }),
   eventsReceived: counter({
@@ -33,6 +36,7 @@ export const INGEST_METRICS = {
     help: "Events decoded from messages, by type; what could not be decoded is type unknown.",
     unit: "none",
     labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES },
+    preset: "absent until known",
     why: "The rate of change of the fleet's caches.",
   }),
   eventsProcessed: counter({
@@ -40,6 +44,7 @@ export const INGEST_METRICS = {
     help: "Events applied to the index, by type.",
     unit: "none",
     labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES },
+    preset: "absent until known",
     why: "Received minus processed is what was dropped.",
   }),
   eventsDropped: counter({
@@ -47,6 +52,7 @@ export const INGEST_METRICS = {
     help: "Events (or whole messages: type unknown) that were not applied, by reason.",
     unit: "none",
     labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES, reason: DROP_REASONS },
+    preset: "absent until known",
     why: "Every drop has a reason; some of them cost trust.",
   }),
   unknownFields: counter({
@@ -58,6 +64,7 @@ export const INGEST_METRICS = {
       model: MODEL,
       owner: ["BlockStored", "BlockRemoved", "AllBlocksCleared", "batch"],
     },
+    preset: "absent until known",
     why: "A newer engine says something that may change what its blocks are; trust is lowered for it.",
   }),
   eventProcessingDuration: histogram({
@@ -65,6 +72,7 @@ export const INGEST_METRICS = {
     help: "Time to decode and apply one event; taken in one message of sixteen.",
     unit: "seconds",
     labels: { model: MODEL, event_type: EVENT_TYPES },
+    preset: "absent until known",
     buckets: doubling(0.0001, 10),
     why: "Large events or an index under pressure.",
   }),
@@ -73,6 +81,7 @@ export const INGEST_METRICS = {
     help: "Messages missed per gap in a stream.",
     unit: "none",
     labels: { pod: POD, model: MODEL },
+    preset: "absent until known",
     buckets: doubling(1, 10),
     why: "Loss between engine and daemon, before replay repairs it.",
   }),
@@ -81,6 +90,7 @@ export const INGEST_METRICS = {
     help: "Replays asked of engines, and how they ended.",
     unit: "none",
     labels: { pod: POD, model: MODEL, status: ["requested", "completed", "failed", "abandoned"] },
+    preset: "absent until known",
     why: "Requested without completed means gaps stay open.",
   }),
   streamState: gauge({
@@ -92,6 +102,7 @@ export const INGEST_METRICS = {
       model: MODEL,
       state: ["connecting", "replaying", "verifying", "paused", "live", "disconnected"],
     },
+    preset: "absent until known",
     why: "Where a stream is on its way to live.",
   }),
   streamTrust: gauge({
@@ -99,6 +110,7 @@ export const INGEST_METRICS = {
     help: "Streams (DP ranks) of a pod by how far the index can be trusted for them.",
     unit: "none",
     labels: { pod: POD, model: MODEL, trust: ["exact", "partial", "stale", "unknown"] },
+    preset: "absent until known",
     why: "Anything but exact is a reason to look.",
   }),
   streamTrustReason: gauge({
@@ -106,6 +118,7 @@ export const INGEST_METRICS = {
     help: "Streams (DP ranks) of a model that are not exact, by trust and reason; absent where there are none.",
     unit: "none",
     labels: { model: MODEL, trust: ["partial", "stale", "unknown"], reason: TRUST_REASONS },
+    preset: "absent until known",
     why: "What keeps answers from being exact, and how much of the fleet it concerns.",
   }),
   streamLastEventAge: gauge({
@@ -113,6 +126,7 @@ export const INGEST_METRICS = {
     help: "Seconds since the last message of a stream was applied; absent before the first.",
     unit: "seconds",
     labels: { pod: POD, model: MODEL, dp_rank: { maxValues: 64 } },
+    preset: "absent until known",
     why: "Silence: idle engine or dead connection.",
   }),
   streamLastSequenceNumber: gauge({
@@ -120,6 +134,7 @@ export const INGEST_METRICS = {
     help: "Sequence number of the last message applied; absent before the first.",
     unit: "none",
     labels: { pod: POD, model: MODEL, dp_rank: { maxValues: 64 } },
+    preset: "absent until known",
     why: "Compared with the engine's own, the lag in messages.",
   }),
   streamBlocks: gauge({
@@ -127,6 +142,7 @@ export const INGEST_METRICS = {
     help: "Blocks that the index holds for a stream, each counted once, whatever the tiers.",
     unit: "none",
     labels: { pod: POD, model: MODEL, dp_rank: { maxValues: 64 } },
+    preset: "absent until known",
     why: "An engine with few of them was cleared, restarted, or gets no load.",
   }),
 };

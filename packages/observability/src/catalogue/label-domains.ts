@@ -15,7 +15,7 @@ export const MODEL: { readonly maxValues: 128 } = { maxValues: 128 };
 export const WORKER: { readonly maxValues: 16 } = { maxValues: 16 };
 
 /** Where a queued message came from. */
-export const LANES = ["live", "replay", "snapshot"] as const;
+export const LANES = ["live", "replay"] as const;
 
 /** Back-pressure levels, mildest first; the position is the value of the state gauge. */
 export const BACKPRESSURE_LEVELS = ["normal", "warning", "critical", "overloaded"] as const;

@@ -13,6 +13,7 @@ export const LIMIT_METRICS = {
     help: "Contexts that the index may hold at once.",
     unit: "none",
     labels: {},
+    preset: "absent until known",
     why: "The bound that the number of contexts is compared with.",
   }),
   memoryLimit: gauge({
@@ -20,6 +21,7 @@ export const LIMIT_METRICS = {
     help: "Memory that the process may use: the container's limit, or the machine's memory without one.",
     unit: "bytes",
     labels: {},
+    preset: "absent until known",
     why: "The bound that resident memory is compared with.",
   }),
   eventLoopLagLimit: gauge({
@@ -27,6 +29,7 @@ export const LIMIT_METRICS = {
     help: "Event-loop lag (p99) above which the daemon calls itself degraded.",
     unit: "seconds",
     labels: {},
+    preset: "absent until known",
     why: "The bound that event-loop lag is compared with.",
   }),
   workerHeartbeat: gauge({
@@ -34,6 +37,7 @@ export const LIMIT_METRICS = {
     help: "When an ingest worker last ran its tick, as seconds since 1970.",
     unit: "timestamp",
     labels: { worker: WORKER },
+    preset: "absent until known",
     why: "A worker that hangs applies nothing and says nothing.",
   }),
 };

@@ -15,6 +15,7 @@ export const PREFIX_INDEX_METRICS = {
     help: "Contexts in the index: (model, LoRA adapter, block size).",
     unit: "none",
     labels: { model: MODEL },
+    preset: "absent until known",
     why: "Near its limit, the least recently used context is forgotten.",
   }),
   indexerPrefixes: gauge({
@@ -22,6 +23,7 @@ export const PREFIX_INDEX_METRICS = {
     help: "Distinct prefix blocks held.",
     unit: "none",
     labels: { model: MODEL, lora_id: LORA_ID },
+    preset: "absent until known",
     why: "The size of what can be matched.",
   }),
   indexerMappings: gauge({
@@ -29,6 +31,7 @@ export const PREFIX_INDEX_METRICS = {
     help: "Entries from engine hashes to prefix hashes.",
     unit: "none",
     labels: { model: MODEL, lora_id: LORA_ID },
+    preset: "absent until known",
     why: "Far above the prefixes: engines disagree on hash seeds, which costs memory.",
   }),
   indexerOperations: counter({
@@ -40,6 +43,7 @@ export const PREFIX_INDEX_METRICS = {
       operation: ["store", "remove", "clear", "match"],
       status: ["ok", "rejected"],
     },
+    preset: "absent until known",
     why: "Lookups per second, and stores that were parked or refused.",
   }),
   indexerOperationDuration: histogram({
@@ -47,6 +51,7 @@ export const PREFIX_INDEX_METRICS = {
     help: "Time of one index operation.",
     unit: "seconds",
     labels: { operation: ["match"] },
+    preset: "zero is a fact",
     buckets: doubling(0.00001, 10),
     why: "The index's own part of a lookup's latency.",
   }),
@@ -55,6 +60,7 @@ export const PREFIX_INDEX_METRICS = {
     help: "Blocks that the index forgot because of its own limits.",
     unit: "none",
     labels: { reason: ["context_limit", "prefix_limit", "memory_limit", "park_limit"] },
+    preset: "zero is a fact",
     why: "Each one is an under-report: a limit is too small for this fleet.",
   }),
   indexerMatchPercentage: histogram({
@@ -62,6 +68,7 @@ export const PREFIX_INDEX_METRICS = {
     help: "Share of a query's blocks that the best worker holds.",
     unit: "percent",
     labels: { model: MODEL },
+    preset: "absent until known",
     buckets: [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100],
     why: "What cache-aware routing can gain.",
   }),
@@ -70,6 +77,7 @@ export const PREFIX_INDEX_METRICS = {
     help: "Bytes of the index: allocated, and reserved from the system.",
     unit: "bytes",
     labels: { kind: ["allocated", "reserved"] },
+    preset: "absent until known",
     why: "Against the configured limit, when eviction will begin.",
   }),
   syncStatus: gauge({
@@ -77,6 +85,7 @@ export const PREFIX_INDEX_METRICS = {
     help: "1 while at least one engine of the model is connected.",
     unit: "none",
     labels: { model: MODEL },
+    preset: "absent until known",
     why: "0 means lookups for the model cannot be believed for long.",
   }),
 };

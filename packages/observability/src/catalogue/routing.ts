@@ -12,6 +12,7 @@ export const ROUTING_METRICS = {
     help: "From a match request's body being read to its answer being ready, tokenization included.",
     unit: "seconds",
     labels: { model: MODEL },
+    preset: "absent until known",
     buckets: doubling(0.00001, 10),
     why: "What a routing decision costs a request before it has begun.",
   }),
@@ -20,6 +21,7 @@ export const ROUTING_METRICS = {
     help: "Rolling average over recent lookups of the share of a prompt's blocks that the best worker holds, 0 to 1.",
     unit: "ratio",
     labels: { model: MODEL },
+    preset: "absent until known",
     why: "The prefill work that cache-aware routing can spare.",
   }),
 };

@@ -37,6 +37,7 @@ export const SECURITY_METRICS = {
     help: "Requests refused for their token, its scope, or how many of them came, by code; never by token.",
     unit: "none",
     labels: { code: ACCESS_CODES },
+    preset: "zero is a fact",
     why: "A gateway with an old token, or a stranger.",
   }),
   fileUsable: gauge({
@@ -44,6 +45,7 @@ export const SECURITY_METRICS = {
     help: "1 when the tokens or certificates on the disk are the ones in use, 0 when they were changed into something that cannot be used.",
     unit: "none",
     labels: { file: ["tokens", "tls"] },
+    preset: "absent until known",
     why: "A rotation that failed is not felt before the old certificate or token ends.",
   }),
   certificateExpiry: gauge({
@@ -51,6 +53,7 @@ export const SECURITY_METRICS = {
     help: "When the certificate that HTTPS is served with ends.",
     unit: "timestamp",
     labels: {},
+    preset: "absent until known",
     why: "Every caller fails at that moment.",
   }),
   connectionsRefused: counter({
@@ -58,6 +61,7 @@ export const SECURITY_METRICS = {
     help: "HTTP connections closed at once because there were as many as allowed.",
     unit: "none",
     labels: {},
+    preset: "zero is a fact",
     why: "Gateways that see resets.",
   }),
   engineHandshakes: counter({
@@ -69,6 +73,7 @@ export const SECURITY_METRICS = {
       model: MODEL,
       reason: ["curve_failed", "mechanism_mismatch", "second_publisher", "publisher_not_allowed"],
     },
+    preset: "absent until known",
     why: "Such an engine is reachable and yet tells nothing.",
   }),
   protocolViolations: counter({

@@ -17,6 +17,7 @@ export const SERVICE_METRICS = {
     help: "HTTP requests by route template and status code.",
     unit: "none",
     labels: { method: METHODS, route: ROUTE, status: { maxValues: 32 } },
+    preset: "absent until known",
     why: "Traffic and its failures.",
   }),
   httpRequestDuration: histogram({
@@ -24,6 +25,7 @@ export const SERVICE_METRICS = {
     help: "HTTP request time, from headers read to response sent.",
     unit: "seconds",
     labels: { method: METHODS, route: ROUTE },
+    preset: "absent until known",
     buckets: doubling(0.0001, 16),
     why: "What callers experience, less the network.",
   }),
@@ -32,6 +34,7 @@ export const SERVICE_METRICS = {
     help: "Bytes of HTTP response bodies whose length is known ahead; streams are not counted.",
     unit: "bytes",
     labels: { method: METHODS, route: ROUTE },
+    preset: "absent until known",
     buckets: doubling(256, 12),
     why: "Large fleets without top_k give large answers.",
   }),
@@ -40,6 +43,7 @@ export const SERVICE_METRICS = {
     help: "HTTP requests answered with a problem document, by error code.",
     unit: "none",
     labels: { route: ROUTE, code: { maxValues: 64 } },
+    preset: "absent until known",
     why: "Which mistake callers make.",
   }),
   healthCheck: gauge({
@@ -47,6 +51,7 @@ export const SERVICE_METRICS = {
     help: "1 for the present status of each health check, 0 for the others.",
     unit: "none",
     labels: { check: { maxValues: 64 }, status: ["healthy", "degraded", "unhealthy"] },
+    preset: "absent until known",
     why: "What /health says, for those who do not ask it.",
   }),
   buildInfo: gauge({
@@ -54,6 +59,7 @@ export const SERVICE_METRICS = {
     help: "Always 1; the labels say which build runs.",
     unit: "none",
     labels: { version: { maxValues: 4 }, node_version: { maxValues: 4 } },
+    preset: "absent until known",
     why: "Which replica runs what during a rollout.",
   }),
 };

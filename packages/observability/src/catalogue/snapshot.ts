@@ -14,6 +14,7 @@ export const SNAPSHOT_METRICS = {
     help: "Snapshots made, read at the start, and taken from a running daemon, by outcome.",
     unit: "none",
     labels: { operation: OPERATIONS, status: ["ok", "failed"] },
+    preset: "zero is a fact",
     why: "Whether there is something to go on from after a restart.",
   }),
   snapshotErrors: counter({
@@ -21,6 +22,7 @@ export const SNAPSHOT_METRICS = {
     help: "Snapshot operations that failed; the log has the code.",
     unit: "none",
     labels: { operation: OPERATIONS },
+    preset: "zero is a fact",
     why: "A full or read-only volume shows here first.",
   }),
   snapshotSize: gauge({
@@ -28,6 +30,7 @@ export const SNAPSHOT_METRICS = {
     help: "Bytes of the last snapshot made.",
     unit: "bytes",
     labels: {},
+    preset: "absent until known",
     why: "How large the volume has to be: twice this, and once more while one is written.",
   }),
   snapshotEntries: gauge({
@@ -35,13 +38,15 @@ export const SNAPSHOT_METRICS = {
     help: "Holders of blocks (block, rank and tier) in the last snapshot made.",
     unit: "none",
     labels: {},
+    preset: "absent until known",
     why: "An index that shrinks from one snapshot to the next has lost engines.",
   }),
   snapshotAge: gauge({
     name: "kv_snapshot_age_seconds",
-    help: "Seconds since the moment that the last good snapshot shows; absent before the first.",
+    help: "Seconds since the index was last saved in a snapshot, or since the daemon started when none was; absent when no snapshots are kept.",
     unit: "seconds",
     labels: {},
+    preset: "absent until known",
     why: "What a restart now would have to replay.",
   }),
   snapshotDuration: histogram({
@@ -49,6 +54,7 @@ export const SNAPSHOT_METRICS = {
     help: "Time of a snapshot operation, from asking the ingest thread for a copy to the renamed file.",
     unit: "seconds",
     labels: { operation: OPERATIONS },
+    preset: "zero is a fact",
     buckets: doubling(0.01, 14),
     why: "It has to stay far below the interval.",
   }),

@@ -12,6 +12,7 @@ export const STREAM_METRICS = {
     help: "Messages taken from the ingest queue.",
     unit: "none",
     labels: { model: MODEL, lane: LANES },
+    preset: "absent until known",
     why: "Throughput, and how much of it is repair.",
   }),
   streamEventsRejected: counter({
@@ -29,6 +30,7 @@ export const STREAM_METRICS = {
         "other_topic",
       ],
     },
+    preset: "absent until known",
     why: "Loss of our own making; replay repairs it, but the daemon is too slow.",
   }),
   streamBackpressureActivations: counter({
@@ -36,6 +38,7 @@ export const STREAM_METRICS = {
     help: "Transitions of the ingest queue into a level.",
     unit: "none",
     labels: { level: BACKPRESSURE_LEVELS },
+    preset: "zero is a fact",
     why: "How often the queue fills.",
   }),
   streamBackpressureState: gauge({
@@ -43,6 +46,7 @@ export const STREAM_METRICS = {
     help: "0 normal, 1 warning, 2 critical, 3 overloaded.",
     unit: "none",
     labels: {},
+    preset: "absent until known",
     why: "Above normal for long: ingest does not keep up.",
   }),
   streamBatchesProcessed: counter({
@@ -50,6 +54,7 @@ export const STREAM_METRICS = {
     help: "Messages applied by an ingest worker.",
     unit: "none",
     labels: { worker: WORKER },
+    preset: "absent until known",
     why: "Load per worker.",
   }),
   streamBatchFailures: counter({
@@ -57,6 +62,7 @@ export const STREAM_METRICS = {
     help: "Messages that could not be applied as a whole.",
     unit: "none",
     labels: { worker: WORKER, error_type: ["undecodable"] },
+    preset: "absent until known",
     why: "A publisher that speaks another dialect, or corruption.",
   }),
   streamQueueDepth: gauge({
@@ -64,6 +70,7 @@ export const STREAM_METRICS = {
     help: "Messages waiting in the ingest queue.",
     unit: "none",
     labels: { lane: LANES },
+    preset: "absent until known",
     why: "How far behind ingest is.",
   }),
   streamQueueCapacity: gauge({
@@ -71,6 +78,7 @@ export const STREAM_METRICS = {
     help: "Messages that the ingest queue holds at most.",
     unit: "none",
     labels: { lane: LANES },
+    preset: "absent until known",
     why: "The bound that depth is compared with.",
   }),
   streamQueueMemory: gauge({
@@ -78,6 +86,7 @@ export const STREAM_METRICS = {
     help: "Payload bytes waiting in the ingest queue.",
     unit: "bytes",
     labels: {},
+    preset: "absent until known",
     why: "The other bound of the queue.",
   }),
   streamWorkerUtilization: gauge({
@@ -85,6 +94,7 @@ export const STREAM_METRICS = {
     help: "Share of the last second in which an ingest worker's event loop was busy.",
     unit: "ratio",
     labels: { worker: WORKER },
+    preset: "absent until known",
     why: "Near 1, the next engine makes the queue grow.",
   }),
   streamActiveSessions: gauge({
@@ -92,6 +102,7 @@ export const STREAM_METRICS = {
     help: "Engine streams being followed.",
     unit: "none",
     labels: { kind: ["engine"] },
+    preset: "absent until known",
     why: "What the daemon thinks it should follow.",
   }),
   streamEventLatency: histogram({
@@ -99,6 +110,7 @@ export const STREAM_METRICS = {
     help: "From reading a message off its socket to having applied it.",
     unit: "seconds",
     labels: { model: MODEL },
+    preset: "absent until known",
     buckets: doubling(0.00005, 16),
     why: "The daemon's own share of staleness.",
   }),
@@ -107,6 +119,7 @@ export const STREAM_METRICS = {
     help: "From the engine's own timestamp to having applied the live message (clocks must agree).",
     unit: "seconds",
     labels: { model: MODEL },
+    preset: "absent until known",
     buckets: doubling(0.001, 14),
     why: "Staleness as a router sees it.",
   }),
@@ -115,6 +128,7 @@ export const STREAM_METRICS = {
     help: "One lookup: hashing, matching and assembling the answer, without HTTP.",
     unit: "seconds",
     labels: { model: MODEL },
+    preset: "absent until known",
     buckets: doubling(0.000005, 16),
     why: "What a gateway waits for.",
   }),
@@ -123,6 +137,7 @@ export const STREAM_METRICS = {
     help: "Events per applied message.",
     unit: "none",
     labels: { worker: WORKER },
+    preset: "absent until known",
     buckets: doubling(1, 12),
     why: "How engines batch; many small messages cost more.",
   }),
@@ -131,6 +146,7 @@ export const STREAM_METRICS = {
     help: "Time a message waited in the ingest queue.",
     unit: "seconds",
     labels: { lane: LANES },
+    preset: "zero is a fact",
     buckets: doubling(0.00005, 16),
     why: "Separates waiting from applying.",
   }),
@@ -139,6 +155,7 @@ export const STREAM_METRICS = {
     help: "Engine streams that an ingest worker took over from a busier one.",
     unit: "none",
     labels: { worker: WORKER },
+    preset: "absent until known",
     why: "Streams that move all the time cost replays, and show a load that no placement evens out.",
   }),
 };

@@ -17,6 +17,7 @@ export const TELEMETRY_METRICS = {
     help: "Lines that the log's level would have let through and its budget did not, by the thread that had them to say.",
     unit: "none",
     labels: { thread: { maxValues: 17 } },
+    preset: "absent until known",
     why: "At a detailed level some lines are missing; who reads the log has to know.",
   }),
   spans: counter({
@@ -24,6 +25,7 @@ export const TELEMETRY_METRICS = {
     help: "Sampled spans by what became of them: taken by the collector, or lost to it, to a full queue, to a thread's budget.",
     unit: "none",
     labels: { outcome: SPAN_OUTCOMES },
+    preset: "zero is a fact",
     why: "Traces that are missing look like requests that were not made.",
   }),
 };

@@ -32,6 +32,7 @@ export const TOKENIZER_METRICS = {
     help: "Lookups by prompt or messages that were not answered from memory, by how getting their tokens ended.",
     unit: "none",
     labels: { outcome: TOKENIZER_OUTCOMES },
+    preset: "zero is a fact",
     why: "Every one that is not ok is a request routed without cache information.",
   }),
   requestDuration: histogram({
@@ -39,6 +40,7 @@ export const TOKENIZER_METRICS = {
     help: "From a question to the remote tokenizer to its answer, a second attempt included.",
     unit: "seconds",
     labels: {},
+    preset: "zero is a fact",
     buckets: doubling(0.0005, 14),
     why: "Tokenization is most of what a routing decision by prompt costs.",
   }),
@@ -47,6 +49,7 @@ export const TOKENIZER_METRICS = {
     help: "Lookups by prompt or messages, by whether their tokens were remembered, being asked for already, or neither.",
     unit: "none",
     labels: { result: ["hit", "joined", "miss"] },
+    preset: "zero is a fact",
     why: "How much the tokenizer is spared.",
   }),
   cacheBytes: gauge({
@@ -54,6 +57,7 @@ export const TOKENIZER_METRICS = {
     help: "Memory of remembered tokens.",
     unit: "bytes",
     labels: {},
+    preset: "absent until known",
     why: "Against the configured limit: a full cache with few hits is too small or of no use.",
   }),
   circuitState: gauge({
@@ -61,6 +65,7 @@ export const TOKENIZER_METRICS = {
     help: "Whether the tokenizer is asked: 0 closed (yes), 1 half open (one request tries), 2 open (no).",
     unit: "none",
     labels: {},
+    preset: "absent until known",
     why: "An open circuit turns every lookup by prompt into a fallback at once.",
   }),
 };

@@ -36,7 +36,7 @@ test.each([
   ["PersistentBackpressure", "> 0", "10m", "critical"],
   ["HighRejectionRate", "> 0.01", "5m", "warning"],
   ["BatchApplyFailures", "> 0", "2m", "critical"],
-  ["LowThroughput", "< 100", "10m", "info"],
+  ["LowThroughput", "< 0.01", "10m", "info"],
   ["ExcessiveWorkStealing", "> 0.1", "10m", "info"],
   ["StreamUntrusted", "> 0", "2m", "warning"],
   ["SyncDaemonDown", "== 0", "30s", "critical"],

@@ -31,8 +31,8 @@ export const THRESHOLDS = {
   routingLatencySeconds: 0.005,
   backpressureActivationsPerSecond: 100,
   rejectedRatio: 0.01,
-  /** A connected fleet of any size says more than this. */
-  eventsPerSecondMin: 100,
+  /** Each request stores at least one block: engines that serve requests and publish less than one event in 100 s publish nothing. */
+  eventsPerSecondMin: 0.01,
   memoryRatio: 0.8,
   cpuRatio: 0.9,
   requestErrorRatio: 0.05,

@@ -33,7 +33,8 @@ export const SNAPSHOTS_AND_HEALTH = row({
     snapshotAge: timeseries({
       id: 41,
       title: "Snapshot age",
-      shows: "Time since the moment that the last good snapshot shows. Empty where none are kept.",
+      shows:
+        "Time since the index was last saved in a snapshot, or since the start of the daemon. Empty when no snapshots are kept.",
       normal: "Up to the interval, one minute unless set otherwise.",
       width: 8,
       height: 8,

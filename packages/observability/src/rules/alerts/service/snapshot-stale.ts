@@ -20,7 +20,7 @@ export const SNAPSHOT_STALE = alert({
   component: "snapshot",
   summary: "The last good snapshot is old.",
   description: ({ label, value: age }) =>
-    `The last good snapshot of ${label("instance")} shows the index as it was ${age} ago.`,
+    `${label("instance")} last saved its index in a snapshot ${age} ago, or has saved none since it started.`,
   panel: panelOf(SERVICE, "snapshotAge"),
   runbook: {
     meaning:

@@ -1,0 +1,238 @@
+/**
+ * Nothing is wrong, so nothing may say so: no alert pends or fires and no panel is red, for a healthy daemon in every configuration. Once over half an hour
+ * of virtual time, in promtool, on what real daemons exported; once in a real Prometheus, with rules, intervals and look-backs fifteen times as fast.
+ *
+ * A gauge of something that is not configured and shows 0, a threshold that a small fleet crosses, a rule that cannot do with slow scrapes: each is found
+ * here, for metrics and alerts that do not exist yet as well.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+
+import { until } from "./fleet.ts";
+import { type HealthyDaemon, HealthyDaemons } from "./healthy-daemons.ts";
+import { panelQueries } from "./panel-colours.ts";
+import { drawnOut, type Scrape } from "./virtual-scrapes.ts";
+
+const RULES = join(import.meta.dirname, "..", "..", "..", "infra", "prometheus", "kvsync.rules.yaml");
+const HAS_PROGRAMS = ["promtool", "prometheus"].every(
+  (program) => spawnSync(program, ["--version"]).status === 0,
+);
+
+/** Scrape intervals that we support (docs/operations/monitoring.md). */
+const INTERVALS_SECONDS = [15, 60];
+const VIRTUAL_SECONDS = 1800;
+/** How much faster the rules run in the real Prometheus. */
+const FASTER = 15;
+/** A quarter of an hour in that time. */
+const REAL_SECONDS = 60;
+/** A fault of rules or metrics shows in each pair of scrapes, a moment without CPU in one of them. */
+const ATTEMPTS = 3;
+const TIMEOUT_MS = 180_000;
+
+/** What Prometheus would add to what it scrapes. */
+const TARGET = { job: "kvsync-daemon", instance: "10.0.0.1:7070" } as const;
+
+describe.skipIf(!HAS_PROGRAMS)("with Prometheus and promtool (Debian package prometheus)", () => {
+  let fleet: HealthyDaemons;
+  const programs: ChildProcess[] = [];
+
+  async function scrape({ daemon, headers }: HealthyDaemon): Promise<Scrape> {
+    const response = await daemon.fetch("/metrics", { headers });
+    return { text: await response.text(), atSeconds: Date.now() / 1000 };
+  }
+
+  /**
+   * Two scrapes of each daemon with traffic in between, at a moment when the machine left the daemons room: what a scrape says of the event loop and of the
+   * workers is about the last second or so.
+   */
+  async function takePair(): Promise<Map<string, [Scrape, Scrape]>> {
+    const first = new Map<string, Scrape>();
+    for (const each of fleet.all) first.set(each.name, await scrape(each));
+    for (let round = 0; round < 10; round++) await fleet.traffic();
+    const pairs = new Map<string, [Scrape, Scrape]>();
+    for (const each of fleet.all) {
+      const second = await until(
+        "the machine has room",
+        async () => {
+          const later = await scrape(each);
+          const figures = later.text.matchAll(
+            /^(?:nodejs_eventloop_lag_p99_seconds|aibrix_kv_stream_worker_utilization_ratio\{.*\}) (\S+)$/gm,
+          );
+          const [lag = 1, ...utilizations] = [...figures].map(([, value]) => Number(value)).reverse();
+          return lag < 0.1 && utilizations.every((share) => share < 0.8) ? later : null;
+        },
+        TIMEOUT_MS / 3,
+      );
+      pairs.set(each.name, [first.get(each.name) ?? second, second]);
+    }
+    return pairs;
+  }
+
+  beforeAll(async () => {
+    fleet = await HealthyDaemons.start();
+    copyFileSync(RULES, fleet.path("kvsync.rules.yaml"));
+  }, TIMEOUT_MS);
+
+  afterAll(async () => {
+    for (const program of programs) program.kill();
+    await Promise.all(
+      programs.map((program) => program.exitCode ?? new Promise((resolve) => program.on("exit", resolve))),
+    );
+    await fleet.stop();
+  });
+
+  const configurations = [
+    "defaults",
+    "engines in the file",
+    "manifests",
+    "tokens",
+    "TLS",
+    "Kubernetes",
+    "snapshots on",
+    "snapshots off",
+  ];
+
+  test.each(INTERVALS_SECONDS)(
+    "over half an hour at scrapes every %d s, no configuration has an alert or a red panel",
+    async (interval) => {
+      expect(fleet.all.map(({ name }) => name)).toEqual(configurations);
+      let found = "not run";
+      for (let attempt = 0; attempt < ATTEMPTS && found !== ""; attempt++)
+        found = problemsOver(await takePair(), interval);
+      expect(found).toBe("");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "in a real Prometheus at both scrape intervals, no configuration has an alert",
+    async () => {
+      const servers = await Promise.all(INTERVALS_SECONDS.map((interval) => startPrometheus(interval)));
+      const all = [[{}, `${configurations.length}`]];
+      for (const ask of servers)
+        await until("every daemon is scraped, and rules have seen that", async () => {
+          const scraped = await ask('sum(up{job="kvsync-daemon"})');
+          const pending = await ask('ALERTS{alertname="SyncDaemonAbsent"}');
+          return scraped[0]?.[1] === `${configurations.length}` && pending.length === 0;
+        });
+      const beganMs = performance.now();
+      while (performance.now() < beganMs + 1000 * REAL_SECONDS) await fleet.traffic();
+      for (const ask of servers) {
+        const recorded = "instance:aibrix_kv_http_errors_per_request:ratio_rate5m";
+        expect(await ask(`count(count_over_time(${recorded}[1m]))`)).toEqual(all);
+        expect(
+          await ask(`sum by (alertname, alertstate, instance) (count_over_time(ALERTS[${REAL_SECONDS}s]))`),
+        ).toEqual([]);
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  /** What promtool finds in half an hour of these scrapes; empty when nothing. */
+  function problemsOver(pairs: ReadonlyMap<string, [Scrape, Scrape]>, interval: number): string {
+    const red = panelQueries(`${4 * interval}s`).filter((panel) => panel.red !== null);
+    expect(red.length).toBeGreaterThan(20);
+    const none = { eval_time: `${VIRTUAL_SECONDS}s`, exp_samples: [] };
+    const alerts = `sum by (alertname, alertstate) (count_over_time(ALERTS[${VIRTUAL_SECONDS}s]))`;
+    const tests = [...pairs].map(([name, pair]) => ({
+      name,
+      interval: `${interval}s`,
+      input_series: drawnOut(pair, TARGET, interval, VIRTUAL_SECONDS),
+      promql_expr_test: [{ expr: alerts, ...none }, ...red.map(({ red: expr }) => ({ expr, ...none }))],
+    }));
+    const file = fleet.path("healthy.test.yaml");
+    writeFileSync(file, stringify({ rule_files: ["kvsync.rules.yaml"], evaluation_interval: "15s", tests }));
+    const { status, stdout, stderr } = spawnSync("promtool", ["test", "rules", file], {
+      cwd: fleet.folder,
+      encoding: "utf8",
+      timeout: TIMEOUT_MS,
+    });
+    return status === 0 ? "" : stdout + stderr;
+  }
+
+  /** Rules, scrapes and look-backs faster than committed; what they compare stays as it is. */
+  async function startPrometheus(
+    interval: number,
+  ): Promise<(query: string) => Promise<(readonly [object, string])[]>> {
+    const port = await freePort();
+    const name = `every-${interval}`;
+    const rules = readFileSync(RULES, "utf8")
+      .replace(/^( {4}interval): .*$/gm, `$1: ${15 / FASTER}s`)
+      .replace(/^( {8}for): (\S+)$/gm, (_, key: string, time: string) => `${key}: ${faster(time)}`)
+      .replace(/\[(\d+[smhd])\]/g, (_, time: string) => `[${faster(time)}]`);
+    writeFileSync(fleet.path(`${name}.rules.yaml`), rules);
+    const scrape_configs = fleet.all.map(({ name: daemonName, daemon }) => ({
+      job_name: daemonName,
+      scheme: new URL(daemon.url).protocol.slice(0, -1),
+      authorization: { credentials: fleet.token },
+      tls_config: { ca_file: fleet.path("ca.crt") },
+      static_configs: [{ targets: [new URL(daemon.url).host] }],
+      relabel_configs: [{ target_label: "job", replacement: "kvsync-daemon" }],
+    }));
+    const config = {
+      global: {
+        scrape_interval: `${interval / FASTER}s`,
+        scrape_timeout: "1s",
+        evaluation_interval: `${15 / FASTER}s`,
+      },
+      rule_files: [`${name}.rules.yaml`],
+      scrape_configs,
+    };
+    writeFileSync(fleet.path(`${name}.yaml`), stringify(config));
+    programs.push(
+      spawn(
+        "prometheus",
+        [
+          `--config.file=${name}.yaml`,
+          `--storage.tsdb.path=${name}`,
+          `--web.listen-address=127.0.0.1:${port}`,
+        ],
+        { stdio: "ignore", cwd: fleet.folder },
+      ),
+    );
+    const base = `http://127.0.0.1:${port}`;
+    await until("Prometheus is ready", async () => {
+      const response = await fetch(`${base}/-/ready`).catch(() => null);
+      return response?.status === 200;
+    });
+    return async (query) => {
+      const response = await fetch(`${base}/api/v1/query?${new URLSearchParams({ query }).toString()}`);
+      const { data } = (await response.json()) as {
+        data: { result: { metric: object; value: [number, string] }[] };
+      };
+      return data.result.map(({ metric, value: [, value] }) => [metric, value] as const);
+    };
+  }
+});
+
+/** Alerts about durations and the event loop, which tell how much of the machine other tests take at the moment. */
+function timedAlerts(): string {
+  const { groups } = parse(readFileSync(RULES, "utf8")) as {
+    groups: { rules: { alert?: string; expr: string }[] }[];
+  };
+  const timed = groups
+    .flatMap(({ rules }) => rules)
+    .filter(({ expr }) => /_seconds(?:_bucket|_sum|:p\d+)|eventloop_lag|slo_latency/.test(expr));
+  return timed.flatMap(({ alert }) => alert ?? []).join("|");
+}
+
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** A duration of the rules in quick motion. */
+function faster(time: string): string {
+  const [, count = "", unit = ""] = /^(\d+)([smhd])$/.exec(time) ?? [];
+  return `${Math.ceil((Number(count) * (SECONDS[unit] ?? 0)) / FASTER)}s`;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
