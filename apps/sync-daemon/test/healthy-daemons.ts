@@ -1,6 +1,7 @@
 /**
- * Daemons in every configuration that we ship or describe, each with its engine well, some lookups answered and nothing wrong: what alerts and panels must
- * be calm about. What is scraped here feeds promtool and Prometheus (healthy.e2e.test.ts).
+ * Healthy daemons in every configuration that we ship or describe. Each has its engine, answers
+ * lookups, and has no fault, so alerts and panels must stay calm. Their scrapes feed promtool and
+ * Prometheus (healthy.e2e.test.ts).
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

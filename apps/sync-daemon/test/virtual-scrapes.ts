@@ -1,6 +1,7 @@
 /**
- * Scrapes of a daemon, drawn out over virtual time for `promtool test rules`: counters go on growing as fast as they did between two scrapes, gauges
- * stay, points in time keep their distance to the clock, which in a promtool test begins at 0.
+ * Scrapes of a daemon, extended over virtual time for `promtool test rules`. Counters continue at
+ * the rate between two scrapes. Gauges stay. Timestamps keep their distance to the clock, which
+ * begins at 0 in a promtool test.
  *
  *   real       first ── seconds ── second
  *   virtual    0 ──────────────────────────────▶ as long as wanted, a sample per scrape interval

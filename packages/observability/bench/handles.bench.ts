@@ -63,7 +63,12 @@ function measure(name: string, body: () => void): Row {
 
 function ours(): Row[] {
   const slots = new MetricSlots("bench", () => undefined);
-  const spec = { help: "A benchmark.", why: "A benchmark.", labels: LABELS, preset: "absent until known" } as const;
+  const spec = {
+    help: "A benchmark.",
+    why: "A benchmark.",
+    labels: LABELS,
+    preset: "absent until known",
+  } as const;
   const counted = counter({ ...spec, name: "bench_events_total", unit: "none" });
   const set = gauge({ ...spec, name: "bench_depth", unit: "none" });
   const observed = histogram({ ...spec, name: "bench_wait_seconds", unit: "seconds", buckets: BUCKETS });

@@ -24,6 +24,13 @@ const CLOSED_SERIES_MAX = 64;
 /** Lines rendered between two turns of the event loop: about a millisecond. */
 const LINES_PER_TURN = 2000;
 
+/** Gauges of the metrics library whose names end like a counter's; each repeats the sum of a gauge that stays. */
+const MISNAMED_DEFAULTS = [
+  "nodejs_active_handles_total",
+  "nodejs_active_requests_total",
+  "nodejs_active_resources_total",
+] as const;
+
 /** Where one writer keeps one series. */
 interface Source {
   readonly values: Float64Array;
@@ -57,6 +64,7 @@ export class Exposition {
       this.#families.set(definition.name, family);
     }
     collectDefaultMetrics({ register: this.#registry });
+    for (const name of MISNAMED_DEFAULTS) this.#registry.removeSingleMetric(name);
   }
 
   /**

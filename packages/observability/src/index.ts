@@ -5,7 +5,7 @@ export { INGEST_METRICS } from "./catalogue/ingest.ts";
 export { BACKPRESSURE_LEVELS, DROP_REASONS, EVENT_TYPES, LANES } from "./catalogue/label-domains.ts";
 export { LIMIT_METRICS } from "./catalogue/limits.ts";
 export { PREFIX_INDEX_METRICS } from "./catalogue/prefix-index.ts";
-export { ROUTING_METRICS } from "./catalogue/routing.ts";
+export { FALLBACK_REASONS, LOOKUP_DECISIONS, ROUTING_METRICS } from "./catalogue/routing.ts";
 export { SECURITY_METRICS } from "./catalogue/security.ts";
 export { SERVICE_METRICS } from "./catalogue/service.ts";
 export { SNAPSHOT_METRICS } from "./catalogue/snapshot.ts";

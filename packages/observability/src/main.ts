@@ -2,10 +2,12 @@
  * The command line of this package.
  *
  *   main.js generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
+ *                    [--target HOST:PORT]… [--alertmanager HOST:PORT]
  *                    [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
- *       writes the generated files; with --check (the default where CI=true) only names those that are stale
- *   main.js import [--dry-run] [--dir DIR]
- *       brings the Grafana at GRAFANA_URL to the generated dashboards, with the token in GRAFANA_TOKEN
+ *                    [--slack-channel TEAM=#CHANNEL]…
+ *       writes the generated files; with --check (the default where CI=true) it lists those that are stale
+ *   main.js import [--dry-run] [--dir DIR] [--example-links]
+ *       writes the generated dashboards to the Grafana at GRAFANA_URL, with the token in GRAFANA_TOKEN
  *
  * Exit codes: 0 all is as it should be, 1 stale files or a failed import, 2 unusable arguments or settings.
  */
@@ -20,12 +22,16 @@ import { staleFiles, writeTree } from "./generated-tree.ts";
 import { GrafanaApi, GrafanaError, type NamedDashboard } from "./import/grafana-api.ts";
 import { importDashboards } from "./import/import-dashboards.ts";
 import { render } from "./render.ts";
-import { DEFAULT_CONTACTS } from "./rules/alertmanager.ts";
+import { type Contacts, DEFAULT_CONTACTS, type Team, TEAM_NAMES } from "./rules/alertmanager.ts";
 import { DEFAULT_LINK_BASES } from "./rules/links.ts";
+import { DEFAULT_ADDRESSES } from "./rules/prometheus.ts";
 
 const USAGE = `usage: main.js generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
+                        [--target HOST:PORT]… [--alertmanager HOST:PORT]
                         [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
-       main.js import [--dry-run] [--dir DIR]      with GRAFANA_URL and GRAFANA_TOKEN set`;
+                        [--slack-channel TEAM=#CHANNEL]…      TEAM is ${TEAM_NAMES.join(", ")}
+       main.js import [--dry-run] [--dir DIR] [--example-links]
+                        with GRAFANA_URL and GRAFANA_TOKEN set`;
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
 
@@ -65,6 +71,27 @@ function matching(name: string, text: string, pattern: RegExp, expected: string)
   throw new UsageError(`${name} is "${text}"; expected ${expected}`);
 }
 
+const HOST_PORT = /^(?:[^\s:[\]]+|\[[\da-fA-F:.]+\]):\d{1,5}$/;
+
+function hostPort(name: string, text: string): string {
+  return matching(name, text, HOST_PORT, "host:port");
+}
+
+/** The channels of the teams that are named; the others keep theirs. */
+function channelsOf(texts: readonly string[]): Contacts["channels"] {
+  const channels: Record<Team, string> = { ...DEFAULT_CONTACTS.channels };
+  for (const text of texts) {
+    const [, team, channel] = /^([a-z]+)=(#[^\s#=]+)$/.exec(text) ?? [];
+    const known = TEAM_NAMES.find((name) => name === team);
+    if (known === undefined || channel === undefined)
+      throw new UsageError(
+        `--slack-channel is "${text}"; expected TEAM=#CHANNEL, where TEAM is ${TEAM_NAMES.join(", ")}`,
+      );
+    channels[known] = channel;
+  }
+  return channels;
+}
+
 function generate(args: readonly string[]): number {
   const { values } = parseArgs({
     args: [...args],
@@ -76,6 +103,9 @@ function generate(args: readonly string[]): number {
       "email-to": { type: "string", default: DEFAULT_CONTACTS.emailTo },
       "email-from": { type: "string", default: DEFAULT_CONTACTS.emailFrom },
       smarthost: { type: "string", default: DEFAULT_CONTACTS.smarthost },
+      target: { type: "string", multiple: true },
+      alertmanager: { type: "string", default: DEFAULT_ADDRESSES.alertmanager },
+      "slack-channel": { type: "string", multiple: true, default: [] },
     },
   });
   const files = render(
@@ -86,11 +116,16 @@ function generate(args: readonly string[]): number {
     {
       emailTo: matching("--email-to", values["email-to"], /^\S+@\S+$/, "an e-mail address"),
       emailFrom: matching("--email-from", values["email-from"], /^\S+@\S+$/, "an e-mail address"),
-      smarthost: matching("--smarthost", values.smarthost, /^[^\s:]+:\d{1,5}$/, "host:port"),
+      smarthost: hostPort("--smarthost", values.smarthost),
+      channels: channelsOf(values["slack-channel"]),
+    },
+    {
+      targets: values.target?.map((target) => hostPort("--target", target)) ?? null,
+      alertmanager: hostPort("--alertmanager", values.alertmanager),
     },
   );
   const stale = values.check ? staleFiles(values.root, files) : writeTree(values.root, files);
-  for (const { path, state } of stale) say(`${values.check ? "stale" : "put right"}: ${path} (${state})`);
+  for (const { path, state } of stale) say(`${values.check ? "stale" : "wrote"}: ${path} (${state})`);
   if (stale.length === 0) say(`${files.size} generated files are up to date`);
   return values.check && stale.length > 0 ? 1 : 0;
 }
@@ -101,11 +136,13 @@ async function runImport(args: readonly string[]): Promise<number> {
     options: {
       "dry-run": { type: "boolean", default: false },
       dir: { type: "string", default: join(ROOT, "infra", "grafana", "dashboards") },
+      "example-links": { type: "boolean", default: false },
     },
   });
   const base = addressOf("GRAFANA_URL", process.env["GRAFANA_URL"]);
   const token = tokenOf(process.env["GRAFANA_TOKEN"]);
   const dashboards = dashboardsIn(values.dir);
+  if (!values["example-links"]) refuseExampleLinks(values.dir, dashboards);
   const api = new GrafanaApi(base, token, async (ms) => {
     await sleep(ms);
   });
@@ -116,6 +153,20 @@ async function runImport(args: readonly string[]): Promise<number> {
     `${dryRun ? "would be: " : ""}${created} created, ${updated} updated, ${unchanged} unchanged, ${failed} failed`,
   );
   return failed > 0 ? 1 : 0;
+}
+
+/** A host of RFC 2606 that nobody serves. */
+const EXAMPLE_HOST = /https?:\/\/[^\s"/]*\.example(?:[:/][^\s"]*)?/;
+
+/** Links to runbooks that lead nowhere are found during an incident, which is too late. */
+function refuseExampleLinks(folder: string, dashboards: readonly NamedDashboard[]): void {
+  for (const dashboard of dashboards) {
+    const [link] = EXAMPLE_HOST.exec(JSON.stringify(dashboard)) ?? [];
+    if (link !== undefined)
+      throw new UsageError(
+        `${folder}: "${dashboard.title}" links to ${link}, a placeholder; run generate with --runbooks-url, or import with --example-links`,
+      );
+  }
 }
 
 function dashboardsIn(folder: string): NamedDashboard[] {

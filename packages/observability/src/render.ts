@@ -11,7 +11,14 @@ import { runbookPage } from "./documents/runbook.ts";
 import { alertmanagerConfiguration, type Contacts, DEFAULT_CONTACTS } from "./rules/alertmanager.ts";
 import { ALERT_GROUPS } from "./rules/alerts.ts";
 import { type LinkBases, RUNBOOK_FOLDER, runbookFile } from "./rules/links.ts";
-import { prometheusConfiguration, RULE_FILE, ruleFile } from "./rules/prometheus.ts";
+import {
+  type Addresses,
+  DEFAULT_ADDRESSES,
+  prometheusConfiguration,
+  RULE_FILE,
+  ruleFile,
+  serviceMonitor,
+} from "./rules/prometheus.ts";
 import { alertTestFiles } from "./rules/promtool-tests.ts";
 
 /** Folders that hold nothing but generated files: what is there and not rendered is stale. */
@@ -35,9 +42,14 @@ function runbooksAt(uid: string, id: number, { runbooks }: LinkBases): PanelLink
  *
  * @param bases - where links in alerts lead.
  * @param contacts - whom Alertmanager writes to.
+ * @param addresses - of the daemons and of Alertmanager.
  * @returns text by path.
  */
-export function render(bases: LinkBases, contacts: Contacts = DEFAULT_CONTACTS): ReadonlyMap<string, string> {
+export function render(
+  bases: LinkBases,
+  contacts: Contacts = DEFAULT_CONTACTS,
+  addresses: Addresses = DEFAULT_ADDRESSES,
+): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const board of DASHBOARDS) {
     files.set(
@@ -53,7 +65,8 @@ export function render(bases: LinkBases, contacts: Contacts = DEFAULT_CONTACTS):
   files.set("infra/grafana/provisioning/datasources/kvsync.yaml", datasourceProvisioning());
   files.set("infra/grafana/provisioning/dashboards/kvsync.yaml", dashboardProvisioning());
   files.set(`infra/prometheus/${RULE_FILE}`, ruleFile(bases));
-  files.set("infra/prometheus/prometheus.yaml", prometheusConfiguration());
+  files.set("infra/prometheus/prometheus.yaml", prometheusConfiguration(addresses));
+  files.set("infra/prometheus/kvsync.service-monitor.yaml", serviceMonitor());
   files.set("infra/alertmanager/alertmanager.yaml", alertmanagerConfiguration(contacts));
   for (const [name, text] of alertTestFiles(bases)) files.set(`infra/prometheus/${name}`, text);
   for (const { alerts } of ALERT_GROUPS)

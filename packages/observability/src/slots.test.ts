@@ -244,10 +244,10 @@ test("a family that the catalogue lacks is refused by name", () => {
 test("wrong, missing and invented labels, wrong values and names do not compile", () => {
   const { slots } = setUp();
   const writer = slots("a");
-  const counted = { help: "x", unit: "none", labels: {}, preset: "zero is a fact", why: "x" } as const;
+  const undecided = { help: "x", unit: "none", labels: {}, why: "x" } as const;
+  const counted = { ...undecided, preset: "zero is a fact" } as const;
   const measured = { ...counted, preset: "absent until known" } as const;
   const perPod = { ...counted, labels: { pod: { maxValues: 2 } } } as const;
-  const { preset: _, ...undecided } = counted;
   const wrong = [
     // @ts-expect-error a label is missing
     () => writer.counter(EVENTS, { type: "stored" }),

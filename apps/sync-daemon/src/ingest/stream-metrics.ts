@@ -28,6 +28,7 @@ import {
   STREAM_METRICS,
 } from "@kvsync/observability";
 
+import { byKey } from "../telemetry/handles-by-key.ts";
 import {
   type ConnectionEnd,
   isViolation,
@@ -345,11 +346,4 @@ function addEvents({ received, processed, operation }: TypeHandles, count: numbe
   received.inc(count);
   processed.inc(count);
   operation?.inc(count);
-}
-
-function byKey<Key extends string, Value>(
-  keys: readonly Key[],
-  make: (key: Key) => Value,
-): Record<Key, Value> {
-  return Object.fromEntries(keys.map((key) => [key, make(key)])) as Record<Key, Value>;
 }

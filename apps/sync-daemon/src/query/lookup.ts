@@ -159,7 +159,9 @@ export class Lookup {
       return this.#answer(withTokens(question, outcome.tokens, this.#memory), startedMs);
     }
     const answer = fallback(question, outcome.reason, this.#dependencies);
-    this.#models.of(answer.model).fellBack((performance.now() - startedMs) / 1000);
+    const handles = this.#models.of(answer.model);
+    handles.fellBack((performance.now() - startedMs) / 1000);
+    handles.decided(answer);
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
   }
@@ -180,6 +182,7 @@ export class Lookup {
     // Only models that are served get here.
     const handles = this.#models.of(answer.model);
     handles.answered((endedMs - startedMs) / 1000, (endedMs - readMs) / 1000);
+    handles.decided(answer);
     this.#duration.observe((endedMs - readMs) / 1000);
     const asked = askedTokens(query, answer);
     if (asked > 0) handles.hit((answer.matches[0]?.matched_tokens ?? 0) / asked);

@@ -71,3 +71,25 @@ test("Q2: a model beyond the label's bound counts as other until there is room, 
   expect(models).not.toContain("other");
   expect(models).toHaveLength(MODELS_MAX);
 });
+
+test("a lookup is counted by its decision, and a fallback by its reason", async () => {
+  served.add("m");
+  const ranks = { exact: 0, partial: 0, stale: 0, unknown: 0 };
+  const handles = metrics.of("m");
+  handles.decided({ decision: "exact", reason: null, ranks: { ...ranks, exact: 1 } });
+  handles.decided({ decision: "fallback", reason: null, ranks: { ...ranks, unknown: 2 } });
+  handles.decided({ decision: "fallback", reason: null, ranks });
+  handles.decided({ decision: "fallback", reason: "circuit_open", ranks: { ...ranks, exact: 1 } });
+  const lines = (await exposition.scrape()).split("\n");
+  const of = (family: string) =>
+    lines.filter((line) => line.startsWith(`aibrix_prefix_cache_${family}_total{`) && !line.endsWith(" 0"));
+  expect(of("lookups")).toEqual([
+    'aibrix_prefix_cache_lookups_total{model="m",decision="exact"} 1',
+    'aibrix_prefix_cache_lookups_total{model="m",decision="fallback"} 3',
+  ]);
+  expect(of("fallbacks")).toEqual([
+    'aibrix_prefix_cache_fallbacks_total{model="m",reason="no_ranks"} 1',
+    'aibrix_prefix_cache_fallbacks_total{model="m",reason="ranks_unknown"} 1',
+    'aibrix_prefix_cache_fallbacks_total{model="m",reason="circuit_open"} 1',
+  ]);
+});

@@ -11,13 +11,18 @@
 
 import {
   type Counter,
+  FALLBACK_REASONS,
   type Gauge,
   type Histogram,
+  LOOKUP_DECISIONS,
   type MetricSlots,
   PREFIX_INDEX_METRICS,
   ROUTING_METRICS,
   STREAM_METRICS,
 } from "@kvsync/observability";
+
+import { byKey } from "../telemetry/handles-by-key.ts";
+import type { MatchAnswer } from "./match-answer.ts";
 
 /** Lookups that the rolling hit rate remembers, roughly: long enough to be steady, short enough to show a change in minutes. */
 const HIT_RATE_LOOKUPS = 256;
@@ -29,6 +34,8 @@ export class ModelHandles {
   readonly #percentage: Histogram;
   readonly #ok: Counter;
   readonly #hitRate: Gauge;
+  readonly #decisions: Readonly<Record<MatchAnswer["decision"], Counter>>;
+  readonly #fallbacks: Readonly<Record<(typeof FALLBACK_REASONS)[number], Counter>>;
   /** Lookups so far that asked for a block at all, and their rolling average. */
   #lookups = 0;
   #averageHit = 0;
@@ -44,11 +51,37 @@ export class ModelHandles {
     this.#percentage = slots.histogram(PREFIX_INDEX_METRICS.indexerMatchPercentage, { model });
     this.#ok = slots.counter(PREFIX_INDEX_METRICS.indexerOperations, operation);
     this.#hitRate = slots.gauge(ROUTING_METRICS.hitRate, { model });
+    // All of them at once: a rate needs the zero before the first increment.
+    this.#decisions = byKey(LOOKUP_DECISIONS, (decision) =>
+      slots.counter(ROUTING_METRICS.lookups, { model, decision }),
+    );
+    this.#fallbacks = byKey(FALLBACK_REASONS, (reason) =>
+      slots.counter(ROUTING_METRICS.fallbacks, { model, reason }),
+    );
   }
 
   /** All of them, for `MetricSlots.release`. */
   all(): readonly (Counter | Gauge | Histogram)[] {
-    return [this.#decision, this.#latency, this.#percentage, this.#ok, this.#hitRate];
+    return [
+      this.#decision,
+      this.#latency,
+      this.#percentage,
+      this.#ok,
+      this.#hitRate,
+      ...Object.values(this.#decisions),
+      ...Object.values(this.#fallbacks),
+    ];
+  }
+
+  /**
+   * Counts an answer by its decision, and a fallback by its reason. Without a reason of its own a fallback is about the ranks.
+   *
+   * @param answer - of the lookup.
+   */
+  decided({ decision, reason, ranks }: Pick<MatchAnswer, "decision" | "reason" | "ranks">): void {
+    this.#decisions[decision].inc();
+    if (decision !== "fallback") return;
+    this.#fallbacks[reason ?? (ranks.unknown > 0 ? "ranks_unknown" : "no_ranks")].inc();
   }
 
   /**

@@ -9,6 +9,7 @@ const MODELS = gauge({
   help: "Models.",
   unit: "none",
   labels: { model: { maxValues: 2 } },
+  preset: "absent until known",
   why: "A test.",
 });
 

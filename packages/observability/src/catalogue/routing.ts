@@ -2,8 +2,15 @@
  * Families about what a gateway gets out of the index: how long an answer takes and how much of a prompt it finds.
  */
 
-import { doubling, gauge, histogram } from "../definition.ts";
+import { counter, doubling, gauge, histogram } from "../definition.ts";
 import { MODEL } from "./label-domains.ts";
+import { TOKENIZER_FAILURES } from "./tokenizer.ts";
+
+/** How a lookup is decided; the daemon's answers have the same closed set, which a test there compares. */
+export const LOOKUP_DECISIONS = ["exact", "degraded", "fallback"] as const;
+
+/** Why a lookup is answered with a fallback: no rank to answer from, only ranks of unknown trust, or no tokens. */
+export const FALLBACK_REASONS = ["no_ranks", "ranks_unknown", ...TOKENIZER_FAILURES] as const;
 
 /** Families about answers to gateways. */
 export const ROUTING_METRICS = {
@@ -15,6 +22,22 @@ export const ROUTING_METRICS = {
     preset: "absent until known",
     buckets: doubling(0.00001, 10),
     why: "What a routing decision costs a request before it has begun.",
+  }),
+  lookups: counter({
+    name: "prefix_cache_lookups_total",
+    help: "Lookups answered, by decision: exact, degraded when some ranks are not exact, fallback when the caller must route without cache information.",
+    unit: "none",
+    labels: { model: MODEL, decision: LOOKUP_DECISIONS },
+    preset: "absent until known",
+    why: "The share of requests that are routed by the cache.",
+  }),
+  fallbacks: counter({
+    name: "prefix_cache_fallbacks_total",
+    help: "Lookups answered with a fallback, by reason.",
+    unit: "none",
+    labels: { model: MODEL, reason: FALLBACK_REASONS },
+    preset: "absent until known",
+    why: "The cause of requests that are routed without cache information.",
   }),
   hitRate: gauge({
     name: "prefix_cache_hit_rate",

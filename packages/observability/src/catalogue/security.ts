@@ -81,6 +81,7 @@ export const SECURITY_METRICS = {
     help: "Connections that ended because of the engine's bytes, by socket of the engine. too_many_parts: beyond limits.message_parts. message_too_long: beyond twice limits.message_bytes. peer_silent: no sign of life. The others: not ZMTP 3 with the mechanism NULL.",
     unit: "none",
     labels: { pod: POD, model: MODEL, socket: ["events", "replay"], reason: PROTOCOL_VIOLATIONS },
+    preset: "absent until known",
     why: "An engine that is attacked, broken, or no engine.",
   }),
 };

@@ -4,9 +4,8 @@
 
 import { counter, doubling, gauge, histogram } from "../definition.ts";
 
-/** How a wish for tokens ends. The daemon's tokenizer has the same closed set, which a test there compares. */
-export const TOKENIZER_OUTCOMES = [
-  "ok",
+/** Why a lookup gets no tokens. */
+export const TOKENIZER_FAILURES = [
   "tokenizer_not_configured",
   "tokenizer_unavailable",
   "tokenizer_timeout",
@@ -15,6 +14,9 @@ export const TOKENIZER_OUTCOMES = [
   "tokenizer_overloaded",
   "circuit_open",
 ] as const;
+
+/** How a wish for tokens ends. The daemon's tokenizer has the same closed set, which a test there compares. */
+export const TOKENIZER_OUTCOMES = ["ok", ...TOKENIZER_FAILURES] as const;
 
 /** Outcomes that are the tokenizer's fault, not a caller's. */
 export const TOKENIZER_FAULTS = [

@@ -1,6 +1,7 @@
 /**
  * The part of Grafana's HTTP API that the import needs, as its documentation has it (developers/http_api, folder and dashboard; Grafana 10 to 13):
  *
+ *   GET  /api/health                     200 {database, version}, without a token
  *   GET  /api/folders/{uid}              200 folder | 404
  *   POST /api/folders                    200 folder | 409, 412 exists
  *   GET  /api/dashboards/uid/{uid}       200 {dashboard, meta} | 404
@@ -127,6 +128,21 @@ export class GrafanaApi {
   }
 
   /**
+   * Confirms that a Grafana answers at the address, before the token goes to it.
+   *
+   * @throws GrafanaError with code unexpected_answer when something else answers.
+   */
+  async confirm(): Promise<void> {
+    const request = "GET /api/health";
+    const { status, body } = await this.#send("GET", "/api/health", undefined, [404], null);
+    if (status === 200 && typeof body["database"] === "string") return;
+    throw new GrafanaError(
+      { code: "unexpected_answer", request, status, detail: "" },
+      "expected Grafana's {database, version}; is GRAFANA_URL a Grafana?",
+    );
+  }
+
+  /**
    * Whether a folder exists.
    *
    * @param uid - of the folder.
@@ -204,11 +220,12 @@ export class GrafanaApi {
     path: string,
     content: Json | undefined,
     expected: readonly number[],
+    token: string | null = this.#token,
   ): Promise<Answer> {
     const request = `${method} ${path}`;
     for (let attempt = 1; ; attempt++) {
       const waitMs = Math.min(FIRST_WAIT_MS * 2 ** (attempt - 1), WAIT_MAX_MS);
-      const reply = await this.#try(method, path, content).catch((error: unknown) => {
+      const reply = await this.#try(method, path, content, token).catch((error: unknown) => {
         if (attempt < ATTEMPTS_MAX && !isAboutCertificates(error)) return null;
         throw this.#unreachable(request, error);
       });
@@ -220,12 +237,12 @@ export class GrafanaApi {
   }
 
   /** The body is read here: an answer that breaks off is no answer. */
-  async #try(method: string, path: string, content: Json | undefined): Promise<Reply> {
+  async #try(method: string, path: string, content: Json | undefined, token: string | null): Promise<Reply> {
     const response = await fetch(this.#base + path, {
       method,
       headers: {
         accept: "application/json",
-        authorization: `Bearer ${this.#token}`,
+        ...(token === null ? {} : { authorization: `Bearer ${token}` }),
         ...(content === undefined ? {} : { "content-type": "application/json" }),
       },
       ...(content === undefined ? {} : { body: JSON.stringify(content) }),

@@ -41,6 +41,9 @@ class FakeGrafana {
   /** Uids of dashboards that come from files there. */
   readonly provisioned = new Set<string>();
   readonly requests: string[] = [];
+  /** Whom `/api/health` says to be, and the tokens that it was asked with. */
+  health: Fault = { status: 200, body: { database: "ok", version: "12.0.0", commit: "abc" } };
+  readonly healthTokens: (string | null)[] = [];
   /** Answers to give instead of the proper ones, first to last. */
   faults: Fault[] = [];
   /** Saves to do and then cut the connection. */
@@ -77,6 +80,10 @@ class FakeGrafana {
     const line = `${request.method ?? ""} ${request.url ?? ""}`;
     this.requests.push(line);
     const content = await text(request);
+    if (line === "GET /api/health") {
+      this.healthTokens.push(request.headers.authorization ?? null);
+      return this.health;
+    }
     const fault = this.faults.shift();
     if (fault !== undefined) return { body: { message: "fault" }, ...fault };
     if (request.headers.authorization !== `Bearer ${TOKEN}`)
@@ -340,6 +347,17 @@ describe("importing into a Grafana", () => {
     expect(grafana.dashboards.get("a")?.dashboard["tags"]).toEqual(["x"]);
   });
 
+  test.each<[string, Fault]>([
+    ["another program with JSON", { status: 200, body: { status: "UP" } }],
+    ["a web page", { status: 200, body: "<html>Welcome</html>" }],
+    ["a server without that path", { status: 404, body: { message: "not found" } }],
+  ])("%s at the address gets neither the token nor a dashboard", async (_, health) => {
+    grafana.health = health;
+    await expect(run()).rejects.toThrow(/GET \/api\/health.*is GRAFANA_URL/);
+    expect(grafana.requests).toEqual(["GET /api/health"]);
+    expect(grafana.healthTokens).toEqual([null]);
+  });
+
   test("an answer that is no Grafana's is said to be none", async () => {
     grafana.folders.set(FOLDER.uid, FOLDER.title);
     grafana.faults = [
@@ -417,12 +435,70 @@ describe("the command", () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     try {
       const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
-      const { code, err } = await command(["import"], { GRAFANA_URL: url, GRAFANA_TOKEN: TOKEN });
+      const { code, err } = await command(["import", "--example-links"], {
+        GRAFANA_URL: url,
+        GRAFANA_TOKEN: TOKEN,
+      });
       expect([code, err]).toEqual([1, expect.stringContaining("self-signed certificate")]);
       expect(err).toContain("NODE_EXTRA_CA_CERTS");
     } finally {
       server.close();
       rmSync(folder, { recursive: true });
+    }
+  });
+
+  test("dashboards that link to a placeholder are refused unless that is asked for", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "kvsync-import-"));
+    const grafana = new FakeGrafana();
+    const base = await grafana.start();
+    try {
+      const links = [{ title: "Runbook", url: "https://runbooks.kvsync.example/worker-down.md" }];
+      const panels = [{ id: 1, title: "One", links }];
+      writeFileSync(join(folder, "a.json"), JSON.stringify({ uid: "a", title: "Board A", panels }));
+      const env = { GRAFANA_URL: base, GRAFANA_TOKEN: TOKEN };
+      const refused = await command(["import", "--dir", folder], env);
+      expect([refused.code, refused.err]).toEqual([
+        2,
+        expect.stringContaining('"Board A" links to https://runbooks.kvsync.example/worker-down.md'),
+      ]);
+      expect(refused.err).toContain("--runbooks-url");
+      expect(grafana.requests).toEqual([]);
+      const wanted = await command(["import", "--dir", folder, "--example-links"], env);
+      expect(wanted.code).toBe(0);
+    } finally {
+      await grafana.stop();
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test("targets, Alertmanager and channels are options, and each unusable one is named", async () => {
+    const root = mkdtempSync(join(tmpdir(), "kvsync-generate-"));
+    const generate = (...options: string[]) => command(["generate", "--root", root, ...options], {});
+    try {
+      const { code, out } = await generate(
+        ...["--target", "10.0.0.1:7070", "--target", "[::1]:7071", "--alertmanager", "alerts:9094"],
+        ...["--slack-channel", "kvsync=#cache", "--slack-channel", "monitoring=#meta"],
+      );
+      expect([code, out]).toEqual([0, expect.stringContaining("wrote: infra/prometheus/prometheus.yaml")]);
+      const prometheus = readFileSync(join(root, "infra/prometheus/prometheus.yaml"), "utf8");
+      expect(prometheus).toContain('- 10.0.0.1:7070\n          - "[::1]:7071"');
+      expect(prometheus.match(/alerts:9094/g)).toHaveLength(2);
+      expect(prometheus).not.toContain("kubernetes_sd_configs");
+      const alertmanager = readFileSync(join(root, "infra/alertmanager/alertmanager.yaml"), "utf8");
+      const channels = [...alertmanager.matchAll(/channel: "(.*)"/g)].map(([, channel]) => channel);
+      expect([...new Set(channels)].sort()).toEqual(["#cache", "#meta", "#platform-alerts"]);
+      for (const [option, text_, expected] of [
+        ["--target", "daemon", "expected host:port"],
+        ["--alertmanager", "http://alerts:9094", "expected host:port"],
+        ["--slack-channel", "kvsync=cache", "expected TEAM=#CHANNEL"],
+        ["--slack-channel", "sales=#cache", "TEAM is kvsync, platform, monitoring"],
+      ] as const) {
+        const refused = await generate(option, text_);
+        expect([refused.code, refused.err]).toEqual([2, expect.stringContaining(`${option} is "${text_}"`)]);
+        expect(refused.err).toContain(expected);
+      }
+    } finally {
+      rmSync(root, { recursive: true });
     }
   });
 

@@ -45,6 +45,7 @@ export async function importDashboards(
 ): Promise<ImportResult> {
   const result = { created: 0, updated: 0, unchanged: 0, failed: 0 };
   const { folder, dryRun } = plan;
+  await api.confirm();
   if ((await api.folderTitle(folder.uid)) === null) {
     say(`${dryRun ? "would create" : "create"} folder "${folder.title}" (${folder.uid})`);
     if (!dryRun) await api.createFolder(folder.uid, folder.title);

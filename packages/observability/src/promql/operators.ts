@@ -3,7 +3,19 @@
  * and what the value measures.
  */
 
-import type { Buckets, Comparator, Condition, Measure, PerSecond, SummedBuckets, Vec } from "./vector.ts";
+import type { LabelDomains } from "../definition.ts";
+import { type LabelsOf, type Matchers, selector } from "./selector.ts";
+import type { HistogramFamily } from "./series.ts";
+import type {
+  Buckets,
+  Comparator,
+  Condition,
+  Measure,
+  PerSecond,
+  Range,
+  SummedBuckets,
+  Vec,
+} from "./vector.ts";
 import { operand } from "./vector.ts";
 
 type Aggregation = "sum" | "min" | "max" | "avg";
@@ -37,6 +49,51 @@ export function sum<L extends string, M extends Measure, const By extends L>(
   by: readonly By[],
 ): Vec<By, M> {
   return aggregate("sum", vector, by);
+}
+
+/**
+ * Sum over what every replica sees, each thing once: of each thing the replica with the most counts, however many replicas there are. A
+ * replica without a series of it takes nothing away.
+ *
+ * @param vector - what each replica reports.
+ * @param each - labels of one thing that all replicas see, such as an engine.
+ * @param by - labels to keep.
+ * @returns one series per combination of them.
+ */
+export function sumOnce<L extends string, M extends Measure, const Each extends L, const By extends Each>(
+  vector: Vec<L | "job" | "instance", M>,
+  each: readonly Each[],
+  by: readonly By[],
+): Vec<By, M> {
+  const kept = new Set<string>(["job", "instance", ...each]);
+  const perReplica = vector.labels.every((label) => kept.has(label))
+    ? vector.text
+    : `sum by (${[...kept].join(", ")}) (${vector.text})`;
+  const once = { ...vector, text: `max by (${["job", ...each].join(", ")}) (${perReplica})` };
+  return aggregate("sum", once as Vec<string, M>, by);
+}
+
+/**
+ * Smallest over replicas, where a replica without a series has 0: it does not know of what the others see.
+ *
+ * @param perReplica - aggregated to `job`, `instance` and the labels of one thing.
+ * @param replicas - one series for each replica.
+ * @param by - labels of the thing.
+ * @returns one series for each thing that any replica knows.
+ */
+export function leastOf<L extends string, M extends Measure, const By extends L>(
+  perReplica: Vec<L, M>,
+  replicas: Vec<"job" | "instance", Measure>,
+  by: readonly By[],
+): Vec<By, M> {
+  const least = `min${byClause(by)} (${perReplica.text})`;
+  const known = `count${byClause(by)} (${perReplica.text})`;
+  return {
+    text: `${least} * (${known} >= bool scalar(count (${replicas.text})))`,
+    labels: by,
+    measure: perReplica.measure,
+    compound: true,
+  };
 }
 
 /**
@@ -116,6 +173,48 @@ export function summed<L extends string, U extends Measure, const By extends L>(
     labels: by,
     measure: buckets.measure,
     summed: true,
+  };
+}
+
+/**
+ * Sums buckets that every replica fills with the same observations, each observation once.
+ *
+ * @param buckets - from `bucketRate`.
+ * @returns what heat maps take.
+ */
+export function summedOnce<L extends string, U extends Measure>(
+  buckets: Buckets<L | "job" | "instance", U>,
+): SummedBuckets<never, U> {
+  return {
+    text: `sum by (le) (max by (job, le) (sum by (job, instance, le) (${buckets.text})))`,
+    labels: [],
+    measure: buckets.measure,
+    summed: true,
+  };
+}
+
+/**
+ * The mean of a histogram of per cents, as a share: every observation weighs the same, whichever replica made it.
+ *
+ * @param family - a histogram of per cents.
+ * @param range - look-back.
+ * @param matchers - which series.
+ * @param by - labels to keep.
+ * @returns 0 to 1; nothing without observations.
+ */
+export function meanShare<L extends LabelDomains, const By extends LabelsOf<L>>(
+  family: HistogramFamily<L, "percent">,
+  range: Range,
+  matchers: Matchers<NoInfer<L>>,
+  by: readonly By[],
+): Vec<By, "ratio"> {
+  const part = (suffix: string) =>
+    `sum${byClause(by)} (rate(${selector(`${family.name}_${suffix}`, matchers)}[${range}]))`;
+  return {
+    text: `${part("sum")} / (${part("count")} > 0) / 100`,
+    labels: by,
+    measure: "ratio",
+    compound: true,
   };
 }
 
@@ -267,6 +366,21 @@ export function plus<L extends string, M extends Measure>(
 export function age<L extends string>(timestamp: Vec<L, "timestamp">): Vec<L, "seconds"> {
   return {
     text: `time() - ${operand(timestamp)}`,
+    labels: timestamp.labels,
+    measure: "seconds",
+    compound: true,
+  };
+}
+
+/**
+ * Seconds until a point in time.
+ *
+ * @param timestamp - seconds since 1970.
+ * @returns the time left; negative once it is over.
+ */
+export function timeLeft<L extends string>(timestamp: Vec<L, "timestamp">): Vec<L, "seconds"> {
+  return {
+    text: `${operand(timestamp)} - time()`,
     labels: timestamp.labels,
     measure: "seconds",
     compound: true,

@@ -105,6 +105,10 @@ function checkAlertmanager(text: string, ruleText: string, found: ProblemList): 
   for (const [, component = ""] of ruleText.matchAll(/component: (\S+)/g))
     if (!new RegExp(`component=~"(?:[^"]*\\|)?${component}(?:\\|[^"]*)?"`).test(text))
       found.add("configuration", `routes nothing of the component ${component}`);
+  for (const [, components = ""] of text.matchAll(/component=~\\?"([^"\\]+)/g))
+    for (const component of components.split("|"))
+      if (!new RegExp(`component: ${component}$`, "m").test(ruleText))
+        found.add("configuration", `routes the component ${component}, which no alert has`);
   if (/send_resolved: false/.test(text)) found.add("configuration", "does not tell when an alert ends");
   if (SECRET.test(text)) found.add("configuration", "holds a secret; secrets are read from files");
 }

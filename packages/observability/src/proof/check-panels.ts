@@ -7,9 +7,11 @@
  *  D7  lines can be told apart: a legend names every label that is left, none that is not, and no two queries share a legend or a letter;
  *  D8  quantiles: legend, title and description speak of those that are computed;
  *  D10 what every replica has a view of (the fleet's engines, models, blocks) is not summed over replicas;
+ *  D11 a text that speaks of the most, the fewest or the oldest has the aggregation that finds it;
  *  D9  links lead to dashboards that exist, with variables that they have.
  */
 
+import { SEEN_BY_EVERY_REPLICA } from "../catalogue/families.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { type Shape, shapeOf } from "./expression-shape.ts";
@@ -17,7 +19,7 @@ import { CHOSEN_DATASOURCE, type PanelJson, type TargetJson } from "./grafana-js
 import { type Problem, ProblemList } from "./problem.ts";
 import { plainPromql, type Tree } from "./promql-tree.ts";
 import { quantilesIn, quantilesOf } from "./quantile-names.ts";
-import { canonicalText, walkTree } from "./tree-walk.ts";
+import { canonicalText, childrenOf, walkTree } from "./tree-walk.ts";
 
 /** Written a second time on purpose: a slip in the table that panels are made with must not pass here. */
 const UNITS: Readonly<Record<Measure, readonly string[]>> = {
@@ -30,6 +32,13 @@ const UNITS: Readonly<Record<Measure, readonly string[]>> = {
   per_second: ["cps", "ops", "reqps"],
   bytes_per_second: ["binBps"],
 };
+
+/** Words that order replicas, with the aggregation that they promise. */
+const ORDER_WORDS: readonly (readonly [RegExp, RegExp])[] = [
+  [/\bwith the fewest\b/, /\bmin\b/],
+  [/\bwith the most\b/, /\bmax\b/],
+  [/\bthe worst one's\b/, /\b(?:min|max)\b/],
+];
 
 /** The kinds of panel that every supported Grafana has. */
 const KINDS: ReadonlySet<string> = new Set(["timeseries", "stat", "table", "heatmap", "state-timeline"]);
@@ -115,6 +124,7 @@ class PanelCheck {
     if (targets.length === 0) this.#found.add("panel_targets", "asks nothing");
     for (const target of targets) this.#target(target);
     this.#apart(targets);
+    this.#orderWords(targets);
     this.#quantileTexts();
     for (const override of this.#panel.fieldConfig?.overrides ?? []) {
       for (const { id, value } of override.properties ?? []) {
@@ -134,6 +144,17 @@ class PanelCheck {
       this.#found.add("panel_datasource", "must ask the data source that is chosen at the top");
     if (options?.legend?.showLegend === false)
       this.#found.add("legend_label", "the legend is hidden: nobody can tell which line is which");
+  }
+
+  /** D11. */
+  #orderWords(targets: readonly TargetJson[]): void {
+    const [shows = ""] = (this.#panel.description ?? "").split("\n\nNormal:");
+    for (const [words, operator] of ORDER_WORDS)
+      if (words.test(shows) && !targets.some(({ expr = "" }) => operator.test(expr)))
+        this.#found.add(
+          "order_word",
+          `"${words.exec(shows)?.[0] ?? ""}", but no query has ${operator.source}`,
+        );
   }
 
   #thresholds(): void {
@@ -225,19 +246,38 @@ class PanelCheck {
     });
   }
 
-  /** D10: gauges by model or engine are one replica's view of something that the others see too. */
+  /**
+   * D10: every replica follows every engine, so that what one reports of the ingest the others report too. Below a sum over replicas, the largest or the
+   * smallest of them has to be taken first. A quantile or a ratio is the same however often each thing is in it.
+   */
   #replicas(tree: Tree): void {
-    walkTree(tree, (node) => {
-      if (node.kind !== "aggregation" || node.operator !== "sum" || node.of.kind !== "selector") return;
-      const { name } = node.of;
-      const exposed = this.#around.rules.names.get(name);
-      const isView = exposed?.nature === "gauge" && exposed.isOfDaemon && exposed.labels.has("model");
-      if (isView && !name.includes(":") && !node.labels.includes("instance"))
-        this.#found.add(
-          "replicas_summed",
-          `each replica counts ${name}; sum by (instance, …), then take min or max`,
-        );
-    });
+    if (tree.kind === "call" && tree.name === "histogram_quantile") return;
+    if (tree.kind === "binary" && tree.operator === "/") return;
+    if (tree.kind === "aggregation") {
+      if (tree.operator === "min" || tree.operator === "max") return;
+      const keepsReplicas = tree.mode === "by" && tree.labels.includes("instance");
+      if (tree.operator === "sum" && !keepsReplicas) this.#summed(tree.of);
+    }
+    for (const child of childrenOf(tree)) this.#replicas(child);
+  }
+
+  #summed(tree: Tree): void {
+    if (tree.kind === "aggregation" && (tree.operator === "min" || tree.operator === "max")) return;
+    if (tree.kind === "selector" && this.#isOfEveryReplica(tree))
+      this.#found.add(
+        "replicas_summed",
+        `each replica counts ${tree.name}; take min or max by what is counted before the sum`,
+      );
+    for (const child of childrenOf(tree)) this.#summed(child);
+  }
+
+  #isOfEveryReplica({ name, matchers }: Tree & { kind: "selector" }): boolean {
+    const recorded = this.#around.rules.recordExpressions.get(name);
+    if (recorded !== undefined) return [...SEEN_BY_EVERY_REPLICA].some((seen) => recorded.includes(seen));
+    const family = this.#around.rules.names.get(name)?.family ?? name;
+    // Lookups are spread over replicas; each is counted by one of them.
+    const isLookup = matchers.some(({ label, value }) => label === "operation" && value === "match");
+    return SEEN_BY_EVERY_REPLICA.has(family) && !isLookup;
   }
 
   /** D8: a query's own legend. */

@@ -52,6 +52,11 @@ const COMPONENTS = new Set([
   "alerting",
 ]);
 
+/** A rate per minute, and a noun after a count, as the alerts' texts write them. */
+const PER_MINUTE =
+  /\{\{ with printf "60 \* vector\(%g\)" \$value \| query \}\}\{\{ \. \| first \| value \| printf "%\.1f" \}\}\{\{ end \}\}/g;
+const PLURAL = /\{\{ if eq \$value 1\.0 \}\}[^{}]+\{\{ else \}\}[^{}]+\{\{ end \}\}/g;
+
 /** mixtool's limits. */
 const NAME_LENGTH_MAX = 40;
 const RULES_PER_GROUP_MAX = 20;
@@ -64,8 +69,8 @@ const HEADINGS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation", "#
 
 /** How a value of each measure may be written in a text. */
 const HUMANIZERS: Readonly<Record<Measure, readonly string[]>> = {
-  none: ["humanize"],
-  per_second: ["humanize"],
+  none: ["humanize", "plural"],
+  per_second: ["perMinute"],
   percent: ["humanize"],
   seconds: ["humanizeDuration"],
   ratio: ["humanizePercentage"],
@@ -292,7 +297,10 @@ class RuleCheck {
 
   /** R4. */
   #texts(annotations: Readonly<Record<string, string>>, shape: Shape): void {
-    const { summary = "", description = "" } = annotations;
+    const { summary = "", description: templated = "" } = annotations;
+    const description = templated
+      .replace(PER_MINUTE, "{{ $value | perMinute }}")
+      .replace(PLURAL, "{{ $value | plural }}");
     if (!/^[A-Z][^{}]+\.$/.test(summary))
       this.#found.add("rule_annotation", "the summary must be a fixed sentence");
     // Of an absence there is neither a which nor a how much.
@@ -307,6 +315,10 @@ class RuleCheck {
         "rule_template",
         `${doubled[1] ?? ""} writes the unit, and "${doubled[2] ?? ""}" follows it`,
       );
+    if (/\{\{ \$value \| perMinute \}\}(?!.* (?:per|a) minute)/.test(description))
+      this.#found.add("rule_template", "a rate per minute is not called one");
+    if (/\{\{ \$value \| humanize \}\} [a-z]/.test(description))
+      this.#found.add("rule_template", "a count needs a noun that fits one and many");
     this.#actions(description, shape);
   }
 

@@ -85,6 +85,7 @@ test.each([
   ["sum(rate(x_events_total[5m])) + sum(rate(x_read_bytes_total[5m]))", "measure_mismatch"],
   ["sum(rate(x_events_total[5m])) / sum(rate(x_events_total[5m]))", "ratio_without_floor"],
   ["rate(x_events_total[30s])", "range_too_short"],
+  ["rate(x_events_total[3m])", "range_too_short"],
   ["timestamp(max by (job) (x_start_time_seconds))", "outside_subset"],
 ])("%s is found out as %s", (text, code) => {
   expect(codes(text)).toContain(code);

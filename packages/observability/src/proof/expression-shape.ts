@@ -19,6 +19,7 @@ import type { LabelDomain } from "../definition.ts";
 import { secondsOf } from "../duration.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { ExposedName, Nature } from "../documents/exposed-names.ts";
+import { SLOWEST_INTERVAL_SECONDS } from "../rules/thresholds.ts";
 import type { ProblemCode } from "./problem.ts";
 import { parsePromql, type Tree, type TreeMatcher, type TreeMatching } from "./promql-tree.ts";
 
@@ -50,8 +51,8 @@ export interface ShapeAnswer {
   readonly problems: readonly ExpressionProblem[];
 }
 
-/** Shortest look-back of a rate: four scrapes, so that one lost scrape leaves two samples. */
-const RANGE_SECONDS_MIN = 60;
+/** Shortest look-back of a rate: four scrapes at the slowest interval, so that one lost scrape leaves two samples. */
+const RANGE_SECONDS_MIN = 4 * SLOWEST_INTERVAL_SECONDS;
 
 const GROWING: ReadonlySet<Nature> = new Set(["counter", "bucket", "sum", "count"]);
 
@@ -242,6 +243,7 @@ class Walk {
     if (tree.name === "timestamp") return this.#sampleTime(tree, first ?? SCALAR);
     if (tree.name === "absent")
       return { ...SCALAR, type: "vector", labels: this.#absentLabels(tree), compared: true };
+    if (tree.name === "scalar") return { ...SCALAR, measure: (first ?? SCALAR).measure };
     if (tree.name === "histogram_quantile") return this.#quantile(tree, second ?? SCALAR);
     this.add("outside_subset", `${tree.name}() is not used here`);
     return first ?? SCALAR;
@@ -378,6 +380,8 @@ class Walk {
       return measure ?? "none";
     }
     if (tree.operator === "-" && areTimestamps(left, right)) return "seconds";
+    // Per cents by 100 are a share.
+    if (tree.operator === "/" && left.measure === "percent" && isHundred(tree.right)) return "ratio";
     const isComparable = hasPlainNumber(left, right) || left.measure === right.measure;
     if (tree.operator !== "*" && !isComparable) this.add("measure_mismatch", pair);
     return left.type === "vector" ? left.measure : right.measure;
@@ -402,6 +406,10 @@ function measureOverRange(name: string, reads: "growing" | "gauge", { nature, me
   if (name === "changes") return "none";
   const unit = nature === "bucket" || nature === "count" ? "none" : measure;
   return reads === "gauge" || name === "increase" ? unit : rateOf(unit);
+}
+
+function isHundred(tree: Tree): boolean {
+  return tree.kind === "number" && tree.value === 100;
 }
 
 function isPlainBucketRate(matchers: readonly TreeMatcher[]): boolean {

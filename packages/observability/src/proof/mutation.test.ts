@@ -94,29 +94,29 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a gauge under rate",
     OVERVIEW,
-    "sum by (instance, model) (aibrix_kv_zmq_connections_active{",
-    "sum by (instance, model) (rate(aibrix_kv_zmq_connections_active[$__rate_interval]) + aibrix_kv_zmq_connections_active{",
+    "sum by (job, instance, model) (aibrix_kv_zmq_connections_active{",
+    "sum by (job, instance, model) (rate(aibrix_kv_zmq_connections_active[$__rate_interval]) + aibrix_kv_zmq_connections_active{",
     "rate_of_gauge",
   ],
   [
     "a raw counter",
     OVERVIEW,
-    /sum by \(event_type\) \(rate\((aibrix_kv_events_received_total\{[^}]*\})\[\$__rate_interval\]\)\)/,
-    "sum by (event_type) ($1)",
+    /rate\((aibrix_kv_events_received_total\{[^}]*\})\[\$__rate_interval\]\)/,
+    "$1",
     "raw_counter",
   ],
   [
     "a quantile without sum by (le)",
     RULES,
-    /histogram_quantile\(0.95, sum by \(job, instance, model, le\) \((rate\(aibrix_kv_event_sequence_gap_bucket\[5m\]\))\)\)/,
+    /histogram_quantile\(0.95, sum by \(job, instance, pod, model, le\) \((rate\(aibrix_kv_event_sequence_gap_bucket\[5m\]\))\)\)/,
     "histogram_quantile(0.95, $1)",
     "quantile_without_le",
   ],
   [
     "le aggregated away before the quantile",
     RULES,
-    /sum by \(job, instance, model, le\) \(rate\(aibrix_kv_event_sequence_gap/,
-    "sum by (job, instance, model) (rate(aibrix_kv_event_sequence_gap",
+    /sum by \(job, instance, pod, model, le\) \(rate\(aibrix_kv_event_sequence_gap/,
+    "sum by (job, instance, pod, model) (rate(aibrix_kv_event_sequence_gap",
     "quantile_without_le",
   ],
   [
@@ -136,8 +136,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a look-back shorter than four scrapes",
     RULES,
-    "aibrix_kv_stream_events_total[1m]",
-    "aibrix_kv_stream_events_total[30s]",
+    "aibrix_kv_stream_events_total[5m]",
+    "aibrix_kv_stream_events_total[2m]",
     "range_too_short",
   ],
   [
@@ -157,15 +157,15 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a label that an inner aggregation took away",
     OVERVIEW,
-    "sum by (event_type) (rate(",
-    "sum by (event_type) (sum by (pod) (rate(",
+    "max by (job, pod, model, event_type) (rate(",
+    "max by (job, pod, model, event_type) (sum by (pod) (rate(",
     "syntax",
   ],
   [
     "a by clause with a label that is not there",
     OVERVIEW,
-    "sum by (event_type) (rate(",
-    "sum by (event) (rate(",
+    "sum by (event_type) (max by",
+    "sum by (event) (max by",
     "label_lost",
   ],
   [
@@ -192,8 +192,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a sum of shares",
     OVERVIEW,
-    "max by (model) (instance_model:aibrix_prefix_cache_hit_rate:max",
-    "sum by (model) (instance_model:aibrix_prefix_cache_hit_rate:max",
+    "max by (instance, model) (instance_model:aibrix_prefix_cache_hit_rate:max",
+    "sum by (instance, model) (instance_model:aibrix_prefix_cache_hit_rate:max",
     "sum_of_shares",
   ],
   [
@@ -216,7 +216,7 @@ const MISTAKES: readonly Mistake[] = [
     "a recording called after another look-back",
     RULES,
     /(record: instance:process_cpu:ratio_rate5m\n\s+expr: .*)\[5m\]/,
-    "$1[1m]",
+    "$1[10m]",
     "rule_name",
   ],
   [
@@ -251,8 +251,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a label in an annotation that was aggregated away",
     RULES,
-    "drops {{ $value | humanize }} events per second of {{ $labels.model }}",
-    "drops {{ $value | humanize }} events per second of {{ $labels.pod }}",
+    "events per minute of {{ $labels.model }}",
+    "events per minute of {{ $labels.pod }}",
     "rule_template",
   ],
   [
@@ -329,8 +329,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a recording whose level lies",
     RULES,
-    "record: instance_model:aibrix_kv_stream_events:rate1m",
-    "record: model:aibrix_kv_stream_events:rate1m",
+    "record: instance_model:aibrix_kv_stream_events:rate5m",
+    "record: model:aibrix_kv_stream_events:rate5m",
     "record_level",
   ],
   ["a group without an interval", RULES, "    interval: 1m\n", "", "rule_group"],
@@ -472,9 +472,86 @@ const MISTAKES: readonly Mistake[] = [
   [
     "engines counted once for each replica",
     OVERVIEW,
-    "sum by (instance, model) (aibrix_kv_zmq_connections_active{",
-    "sum by (model) (aibrix_kv_zmq_connections_active{",
+    "max by (model) (sum by (instance, model) (aibrix_sync_indexer_contexts{",
+    "sum by (model) (sum by (instance, model) (aibrix_sync_indexer_contexts{",
     "replicas_summed",
+  ],
+  [
+    "events counted once for each replica",
+    OVERVIEW,
+    "sum by (event_type) (max by (job, pod, model, event_type)",
+    "sum by (event_type) (sum by (job, pod, model, event_type)",
+    "replicas_summed",
+  ],
+  [
+    "a recorded rate of messages counted once for each replica",
+    INGEST,
+    "sum by (model) (max by (job, model) (instance_model",
+    "sum by (model) (sum by (job, model) (instance_model",
+    "replicas_summed",
+  ],
+  [
+    "a distribution of messages counted once for each replica",
+    INGEST,
+    "sum by (le) (max by (job, le)",
+    "sum by (le) (sum by (job, le)",
+    "replicas_summed",
+  ],
+  [
+    "waiting messages counted once for each replica",
+    INGEST,
+    "max by (lane) (sum by (instance, lane) (aibrix_kv_stream_queue_depth",
+    "sum by (lane) (sum by (instance, lane) (aibrix_kv_stream_queue_depth",
+    "replicas_summed",
+  ],
+  [
+    "failed replays of an engine counted once for each replica",
+    ENGINES,
+    "sum by (pod) (max by (job, pod, model) (sum by (job, instance, pod, model) (rate(aibrix_kv_replay_requests_total",
+    "sum by (pod) (sum by (job, pod, model) (sum by (job, instance, pod, model) (rate(aibrix_kv_replay_requests_total",
+    "replicas_summed",
+  ],
+  [
+    "a rate per minute that is called one per second",
+    RULES,
+    "{{ end }} events per minute",
+    "{{ end }} events per second",
+    "rule_template",
+  ],
+  [
+    "a rate per second in milli-units",
+    RULES,
+    '{{ with printf "60 * vector(%g)" $value | query }}{{ . | first | value | printf "%.1f" }}{{ end }} events',
+    "{{ $value | humanize }} events",
+    "rule_template",
+  ],
+  [
+    "a count with one noun for one and many",
+    RULES,
+    "{{ if eq $value 1.0 }}engine{{ else }}engines{{ end }}",
+    "engines",
+    "rule_template",
+  ],
+  [
+    "the fewest of something by its largest value",
+    OVERVIEW,
+    '"expr": "min (sum by (job, instance) (aibrix_kv_zmq',
+    '"expr": "max (sum by (job, instance) (aibrix_kv_zmq',
+    "order_word",
+  ],
+  [
+    "the replica with the most by its smallest value",
+    OVERVIEW,
+    "max by (kind) (sum by (instance, kind)",
+    "min by (kind) (sum by (instance, kind)",
+    "order_word",
+  ],
+  [
+    "a route for a component that no alert has",
+    ALERTMANAGER,
+    'component=~"configuration|',
+    'component=~"configurations|configuration|',
+    "configuration",
   ],
   ["a legend for several lines", OVERVIEW, '"{{model}}"', '"model"', "legend_ambiguous"],
   [
@@ -654,6 +731,26 @@ for (const [what, path, from, to, code, saidAt] of MISTAKES)
     expect(found, describeProblems(problems)).not.toEqual([]);
     expect(found.map(({ where }) => where.split(":")[0])).toContain(saidAt ?? path);
   });
+
+test("the table of planted mistakes lists each with the check that finds it", async () => {
+  const rows = MISTAKES.map(
+    ([what, path, , , code, saidAt]) => `| ${what} | \`${saidAt ?? path}\` | \`${code}\` |`,
+  );
+  const table = [
+    "# Planted mistakes",
+    "",
+    "`packages/observability/src/proof/mutation.test.ts` plants each mistake into the generated files and expects its check to",
+    "find it. Renew this page with `npx vitest run -u` there.",
+    "",
+    `${MISTAKES.length} mistakes, ${new Set(MISTAKES.map(([, , , , code]) => code)).size} checks.`,
+    "",
+    "| mistake | reported at | check |",
+    "| --- | --- | --- |",
+    ...rows,
+    "",
+  ].join("\n");
+  await expect(table).toMatchFileSnapshot("../../../../docs/generated/planted-mistakes.md");
+});
 
 test("a metric that is renamed in the catalogue alone is found in every file that still has its old name", () => {
   const renamed = CATALOGUE.map((family) =>

@@ -62,6 +62,7 @@ export type ProblemCode =
   | "legend_label"
   | "legend_ambiguous"
   | "replicas_summed"
+  | "order_word"
   | "grid"
   | "dead_link"
   | "schema"

@@ -12,25 +12,29 @@ import type { Tree } from "./promql-tree.ts";
  */
 export function walkTree(tree: Tree, visit: (node: Tree) => void): void {
   visit(tree);
+  for (const child of childrenOf(tree)) walkTree(child, visit);
+}
+
+/**
+ * The parts that a node is made of.
+ *
+ * @param tree - any node.
+ * @returns its operands, in the order of the text.
+ */
+export function childrenOf(tree: Tree): readonly Tree[] {
   switch (tree.kind) {
     case "number":
     case "string":
     case "selector":
-      return;
+      return [];
     case "aggregation":
-      if (tree.parameter !== null) walkTree(tree.parameter, visit);
-      walkTree(tree.of, visit);
-      return;
+      return tree.parameter === null ? [tree.of] : [tree.parameter, tree.of];
     case "negation":
-      walkTree(tree.of, visit);
-      return;
+      return [tree.of];
     case "call":
-      for (const argument of tree.arguments) walkTree(argument, visit);
-      return;
+      return tree.arguments;
     case "binary":
-      walkTree(tree.left, visit);
-      walkTree(tree.right, visit);
-      return;
+      return [tree.left, tree.right];
   }
 }
 

@@ -90,8 +90,10 @@ export interface Alert {
 interface DescriptionParts<L extends string> {
   /** A label of the firing series. */
   readonly label: (name: L) => string;
-  /** Its value, written by its measure. */
+  /** Its value, written by its measure; a rate as so many per minute. */
   readonly value: string;
+  /** Its value as a count, with the noun that fits it. */
+  readonly counted: (one: string, many: string) => string;
 }
 
 /** An alert as it is written down. */
@@ -111,15 +113,20 @@ export interface AlertSpec<L extends string, M extends Measure> {
   };
 }
 
-const HUMANIZERS: Readonly<Record<Measure, string>> = {
-  none: "humanize",
-  seconds: "humanizeDuration",
-  bytes: "humanize1024",
-  ratio: "humanizePercentage",
-  percent: "humanize",
-  timestamp: "humanizeTimestamp",
-  per_second: "humanize",
-  bytes_per_second: "humanize1024",
+/** A rate as so many per minute. Templates cannot multiply, but they can query. */
+const PER_MINUTE =
+  '{{ with printf "60 * vector(%g)" $value | query }}{{ . | first | value | printf "%.1f" }}{{ end }}';
+
+/** A value, written by its measure. */
+const VALUES: Readonly<Record<Measure, string>> = {
+  none: "{{ $value | humanize }}",
+  seconds: "{{ $value | humanizeDuration }}",
+  bytes: "{{ $value | humanize1024 }}",
+  ratio: "{{ $value | humanizePercentage }}",
+  percent: "{{ $value | humanize }}",
+  timestamp: "{{ $value | humanizeTimestamp }}",
+  per_second: PER_MINUTE,
+  bytes_per_second: "{{ $value | humanize1024 }}",
 };
 
 /** Look-back of most rates, and a scrape. */
@@ -142,7 +149,9 @@ export function alert<L extends string, M extends Measure>(spec: AlertSpec<L, M>
     threshold: when.threshold,
     description: description({
       label: (name) => `{{ $labels.${name} }}`,
-      value: `{{ $value | ${HUMANIZERS[when.measure]} }}`,
+      value: VALUES[when.measure],
+      counted: (one, many) =>
+        `{{ $value | humanize }} {{ if eq $value 1.0 }}${one}{{ else }}${many}{{ end }}`,
     }),
     trial: { settle: SETTLE, ...trial },
   };

@@ -15,28 +15,28 @@ import { generatedYaml } from "./prometheus.ts";
 /** Where Alertmanager finds its secrets. */
 const SECRETS = "/etc/alertmanager/secrets";
 
-/** Whom notifications go to, outside of Slack. */
+/** Who receives notifications. */
 export interface Contacts {
   readonly emailTo: string;
   readonly emailFrom: string;
   /** host:port of the mail server. */
   readonly smarthost: string;
+  /** The Slack channel of each team, with its `#`. */
+  readonly channels: Readonly<Record<Team, string>>;
 }
+
+/** Every team with a channel of its own. */
+export const TEAM_NAMES = ["kvsync", "platform", "monitoring"] as const;
+
+/** One of the teams. */
+export type Team = (typeof TEAM_NAMES)[number];
 
 /** The contacts of the committed file. */
 export const DEFAULT_CONTACTS: Contacts = {
   emailTo: "kvsync-on-call@kvsync.example",
   emailFrom: "alertmanager@kvsync.example",
   smarthost: "smtp.kvsync.example:587",
-};
-
-/** Teams with a channel of their own. */
-type Team = "kvsync" | "platform" | "monitoring";
-
-const CHANNELS: Readonly<Record<Team, string>> = {
-  kvsync: "#kvsync-alerts",
-  platform: "#platform-alerts",
-  monitoring: "#monitoring-alerts",
+  channels: { kvsync: "#kvsync-alerts", platform: "#platform-alerts", monitoring: "#monitoring-alerts" },
 };
 
 /** Which team looks first; a component without one does not compile. */
@@ -60,7 +60,6 @@ const PACE: Readonly<Record<Exclude<Severity, "info">, object>> = {
 };
 
 const NOBODY = "nobody";
-const ALL_TEAMS = Object.keys(CHANNELS) as Team[];
 
 /**
  * The receiver of an alert.
@@ -80,7 +79,7 @@ function receiverName(severity: Exclude<Severity, "info">, team: Team): string {
 /**
  * Alertmanager's configuration.
  *
- * @param contacts - whom mail goes to.
+ * @param contacts - who receives notifications.
  * @returns the file.
  */
 export function alertmanagerConfiguration(contacts: Contacts): string {
@@ -88,7 +87,7 @@ export function alertmanagerConfiguration(contacts: Contacts): string {
     matchers: [`severity="${severity}"`],
     receiver: receiverName(severity, "kvsync"),
     ...PACE[severity],
-    routes: ALL_TEAMS.map((team) => ({
+    routes: TEAM_NAMES.map((team) => ({
       matchers: [`component=~"${componentsOf(team).join("|")}"`],
       receiver: receiverName(severity, team),
     })),
@@ -110,13 +109,13 @@ export function alertmanagerConfiguration(contacts: Contacts): string {
     },
     inhibit_rules: INHIBITIONS.map(inhibitRule),
     receivers: [
-      ...ALL_TEAMS.flatMap((team) => [
+      ...TEAM_NAMES.flatMap((team) => [
         {
           name: receiverName("critical", team),
-          slack_configs: [slack(team)],
+          slack_configs: [slack(contacts.channels[team])],
           email_configs: [{ to: contacts.emailTo, send_resolved: true }],
         },
-        { name: receiverName("warning", team), slack_configs: [slack(team)] },
+        { name: receiverName("warning", team), slack_configs: [slack(contacts.channels[team])] },
       ]),
       { name: NOBODY },
     ],
@@ -127,11 +126,11 @@ function componentsOf(team: Team): Component[] {
   return (Object.keys(TEAMS) as Component[]).filter((component) => TEAMS[component] === team);
 }
 
-function slack(team: Team): object {
+function slack(channel: string): object {
   const each =
     "{{ range .Alerts }}{{ .Annotations.summary }} {{ .Annotations.description }} <{{ .Annotations.runbook_url }}|runbook> <{{ .Annotations.dashboard_url }}|panel>\n{{ end }}";
   return {
-    channel: CHANNELS[team],
+    channel,
     send_resolved: true,
     title:
       "{{ .Status | toUpper }} {{ .CommonLabels.alertname }} ({{ .Alerts | len }}) {{ .CommonLabels.severity }}",

@@ -9,6 +9,7 @@ import { DISCOVERY_SILENT } from "./alerts/discovery/discovery-silent.ts";
 import { DISCOVERY_STALE } from "./alerts/discovery/discovery-stale.ts";
 import { ENGINES_REFUSED } from "./alerts/discovery/engines-refused.ts";
 import { HIGH_LOOKUP_LATENCY } from "./alerts/index/high-lookup-latency.ts";
+import { LOOKUP_FALLBACKS } from "./alerts/index/lookup-fallbacks.ts";
 import { PREFIX_CACHE_LOW_HIT_RATE } from "./alerts/index/prefix-cache-low-hit-rate.ts";
 import { SYNC_INDEXER_EVICTION_RATE } from "./alerts/index/sync-indexer-eviction-rate.ts";
 import { SYNC_INDEXER_NEAR_CAPACITY } from "./alerts/index/sync-indexer-near-capacity.ts";
@@ -94,6 +95,7 @@ export const ALERT_GROUPS: readonly AlertGroup[] = [
       SYNC_INDEXER_NEAR_CAPACITY,
       SYNC_INDEXER_EVICTION_RATE,
       PREFIX_CACHE_LOW_HIT_RATE,
+      LOOKUP_FALLBACKS,
       HIGH_LOOKUP_LATENCY,
     ],
   },

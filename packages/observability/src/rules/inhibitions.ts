@@ -37,16 +37,30 @@ export const INHIBITIONS: readonly Inhibition[] = [
   {
     because: "with sync off by its settings nothing is connected and nothing is found",
     source: "KVSyncConfigurationError",
-    targets: { alerts: ["KVSyncNoActiveConnections", "LowThroughput", "PrefixCacheLowHitRate"] },
+    targets: {
+      alerts: ["KVSyncNoActiveConnections", "LowThroughput", "LookupFallbacks", "PrefixCacheLowHitRate"],
+    },
     equal: REPLICA,
   },
   {
     because: "a model without connections has streams that nobody can vouch for",
     source: "KVSyncNoActiveConnections",
     targets: {
-      alerts: ["KVSyncConnectionFailure", "StreamUntrusted", "LowThroughput", "PrefixCacheLowHitRate"],
+      alerts: [
+        "KVSyncConnectionFailure",
+        "StreamUntrusted",
+        "LowThroughput",
+        "LookupFallbacks",
+        "PrefixCacheLowHitRate",
+      ],
     },
     equal: [...REPLICA, "model"],
+  },
+  {
+    because: "lookups by prompt need the tokenizer",
+    source: "TokenizerUnavailable",
+    targets: { alerts: ["LookupFallbacks"] },
+    equal: REPLICA,
   },
   {
     because: "the same queue, further on",

@@ -80,12 +80,52 @@ export function ruleFile(bases: LinkBases): string {
   return generatedYaml({ groups: [...recordings, ...alerts] });
 }
 
+/** Where Prometheus finds what it talks to. */
+export interface Addresses {
+  /** `host:port` of each daemon; `null` to discover the daemon's pods in Kubernetes. */
+  readonly targets: readonly string[] | null;
+  /** `host:port` of Alertmanager. */
+  readonly alertmanager: string;
+}
+
+/** The addresses of the committed file. */
+export const DEFAULT_ADDRESSES: Addresses = { targets: null, alertmanager: "alertmanager:9093" };
+
+/** The label that names the daemon's pod: `pod` is an engine in our series. */
+const REPLICA = "replica";
+
+/** Labels of a discovered target that would collide with ours, or that repeat `job`, `instance` and `replica`. */
+const COLLIDING = ["pod", "container", "endpoint", "service", "node"];
+
+const REPLICA_RELABELINGS = [
+  { source: ["__meta_kubernetes_namespace"], target: "namespace" },
+  { source: ["__meta_kubernetes_pod_name"], target: REPLICA },
+] as const;
+
+/** Pods of the daemon, one target for each. */
+function discovery(): object {
+  return {
+    kubernetes_sd_configs: [
+      { role: "pod", selectors: [{ role: "pod", label: `app.kubernetes.io/name=${DAEMON_JOB}` }] },
+    ],
+    relabel_configs: [
+      { source_labels: ["__meta_kubernetes_pod_container_port_name"], regex: "http", action: "keep" },
+      ...REPLICA_RELABELINGS.map(({ source, target }) => ({
+        source_labels: source,
+        target_label: target,
+      })),
+      { regex: COLLIDING.join("|"), action: "labeldrop" },
+    ],
+  };
+}
+
 /**
  * A Prometheus configuration that scrapes the daemon and loads the rules; a starting point.
  *
+ * @param addresses - of the daemons and of Alertmanager.
  * @returns the configuration file.
  */
-export function prometheusConfiguration(): string {
+export function prometheusConfiguration({ targets, alertmanager }: Addresses = DEFAULT_ADDRESSES): string {
   return generatedYaml({
     global: {
       scrape_interval: `${INTERVAL_SECONDS}s`,
@@ -93,7 +133,7 @@ export function prometheusConfiguration(): string {
       evaluation_interval: `${INTERVAL_SECONDS}s`,
     },
     rule_files: [RULE_FILE],
-    alerting: { alertmanagers: [{ static_configs: [{ targets: ["alertmanager:9093"] }] }] },
+    alerting: { alertmanagers: [{ static_configs: [{ targets: [alertmanager] }] }] },
     scrape_configs: [
       {
         job_name: DAEMON_JOB,
@@ -101,10 +141,43 @@ export function prometheusConfiguration(): string {
         sample_limit: SAMPLES_MAX,
         label_name_length_limit: 64,
         label_value_length_limit: LABEL_VALUE_BYTES_MAX,
-        static_configs: [{ targets: ["sync-daemon:7070"] }],
+        ...(targets === null ? discovery() : { static_configs: [{ targets }] }),
       },
       { job_name: "prometheus", static_configs: [{ targets: ["localhost:9090"] }] },
-      { job_name: "alertmanager", static_configs: [{ targets: ["alertmanager:9093"] }] },
+      { job_name: "alertmanager", static_configs: [{ targets: [alertmanager] }] },
     ],
+  });
+}
+
+/**
+ * What the Prometheus Operator scrapes the daemon by. The operator writes `pod` and other labels to each target before these relabelings run.
+ *
+ * @returns the ServiceMonitor for the Service in infra/kubernetes.
+ */
+export function serviceMonitor(): string {
+  return generatedYaml({
+    apiVersion: "monitoring.coreos.com/v1",
+    kind: "ServiceMonitor",
+    metadata: { name: DAEMON_JOB, labels: { "app.kubernetes.io/name": DAEMON_JOB } },
+    spec: {
+      selector: { matchLabels: { "app.kubernetes.io/name": DAEMON_JOB } },
+      sampleLimit: SAMPLES_MAX,
+      labelNameLengthLimit: 64,
+      labelValueLengthLimit: LABEL_VALUE_BYTES_MAX,
+      endpoints: [
+        {
+          port: "http",
+          path: "/metrics",
+          interval: `${INTERVAL_SECONDS}s`,
+          relabelings: [
+            ...REPLICA_RELABELINGS.map(({ source, target }) => ({
+              sourceLabels: source,
+              targetLabel: target,
+            })),
+            { regex: COLLIDING.join("|"), action: "labeldrop" },
+          ],
+        },
+      ],
+    },
   });
 }

@@ -47,9 +47,9 @@ function requestQuantile(q: number) {
 export const RECORDINGS = {
   eventRate: recording({
     metric: `${NAMESPACE}_kv_stream_events`,
-    operations: "rate1m",
+    operations: "rate5m",
     help: "Messages applied per second, by model.",
-    expression: sum(rate(STREAM_METRICS.streamEvents, "1m"), BY_MODEL),
+    expression: sum(rate(STREAM_METRICS.streamEvents, "5m"), BY_MODEL),
   }),
   queueUtilization: recording({
     metric: `${NAMESPACE}_kv_stream_queue_utilization`,
@@ -80,9 +80,9 @@ export const RECORDINGS = {
   }),
   requestRate: recording({
     metric: `${NAMESPACE}_kv_http_requests`,
-    operations: "rate1m",
+    operations: "rate5m",
     help: "Requests per second, by route.",
-    expression: sum(rate(SERVICE_METRICS.httpRequests, "1m"), BY_ROUTE),
+    expression: sum(rate(SERVICE_METRICS.httpRequests, "5m"), BY_ROUTE),
   }),
   errorRatio: recording({
     metric: `${NAMESPACE}_kv_http_errors_per_request`,

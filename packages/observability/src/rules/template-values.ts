@@ -36,6 +36,13 @@ function humanizeDuration(seconds: number): string {
   return `${fourDigits(seconds)}s`;
 }
 
+/** The template of a rate per minute, which asks Prometheus to multiply. */
+const PER_MINUTE =
+  /\{\{ with printf "60 \* vector\(%g\)" \$value \| query \}\}\{\{ \. \| first \| value \| printf "%\.1f" \}\}\{\{ end \}\}/g;
+
+/** The template of a noun after a count. */
+const PLURAL = /\{\{ if eq \$value 1\.0 \}\}([^{}]*)\{\{ else \}\}([^{}]*)\{\{ end \}\}/g;
+
 const FUNCTIONS: Readonly<Record<string, (value: number) => string>> = {
   humanize,
   humanizeDuration,
@@ -45,7 +52,7 @@ const FUNCTIONS: Readonly<Record<string, (value: number) => string>> = {
 /**
  * Fills in a template of ours.
  *
- * @param template - with `{{ $labels.x }}` and `{{ $value | f }}` only.
+ * @param template - with `{{ $labels.x }}`, `{{ $value | f }}`, and our templates of rates and nouns.
  * @param labels - of the firing series.
  * @param value - of the firing series.
  * @returns the text that Alertmanager would get.
@@ -57,6 +64,8 @@ export function fillTemplate(
   value: number,
 ): string {
   return template
+    .replace(PER_MINUTE, () => (60 * value).toFixed(1))
+    .replace(PLURAL, (_, one: string, many: string) => (value === 1 ? one : many))
     .replace(/\{\{ \$labels\.(\w+) \}\}/g, (_, name: string) => {
       const text = labels[name];
       if (text === undefined) throw new RangeError(`template names label ${name}, which the series lacks`);

@@ -34,11 +34,13 @@ export const THRESHOLDS = {
   /** Each request stores at least one block: engines that serve requests and publish less than one event in 100 s publish nothing. */
   eventsPerSecondMin: 0.01,
   memoryRatio: 0.8,
-  cpuRatio: 0.9,
+  cpuRatio: 0.8,
   requestErrorRatio: 0.05,
   requestSeconds: 1,
   /** Single failures happen at restarts of the tokenizer; one in ten for minutes is an outage. */
   tokenizerFailureRatio: 0.1,
+  /** A start answers with fallbacks for seconds; one lookup in ten for minutes is a model that is not followed, or a tokenizer that is down. */
+  fallbackRatio: 0.1,
   /** Engines and daemon share a data centre; a second is queueing or a clock that is off. */
   propagationSeconds: 1,
   diskFreeRatio: 0.1,
@@ -73,6 +75,9 @@ export const OBJECTIVES = {
 
 /** The scrape job of the daemon. */
 export const DAEMON_JOB = "kvsync-daemon";
+
+/** The slowest scrape interval that rules and panels support: every look-back has four scrapes in it. */
+export const SLOWEST_INTERVAL_SECONDS = 60;
 
 /** How often Prometheus scrapes and evaluates; short, so that a critical condition is told within a minute of its `for`. */
 export const INTERVAL_SECONDS = 15;

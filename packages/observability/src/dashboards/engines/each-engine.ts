@@ -1,15 +1,14 @@
 /** Row of the dashboard "KV engines": Each engine. */
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
-import { max, min, sum } from "../../promql/operators.ts";
+import { leastOf, max, sum } from "../../promql/operators.ts";
 import { countIncrease, increase, rate, value } from "../../promql/series.ts";
 import { HARMLESS_DROP_REASONS } from "../../rules/drop-reasons.ts";
 import { query, row, table } from "../panel.ts";
-import { PODS, RATE } from "../scope.ts";
+import { ENGINE, PODS, RATE, REPLICAS } from "../scope.ts";
 
-const ENGINE = ["pod", "model"] as const;
 /** Every replica follows every engine: a sum over replicas would count each stream as often as there are replicas. */
-const EACH_REPLICA = ["instance", ...ENGINE] as const;
+const EACH_REPLICA = ["job", "instance", ...ENGINE] as const;
 const trusted = { ...PODS, trust: "exact" } as const;
 const lossy = { reason: { not: HARMLESS_DROP_REASONS } } as const;
 const untrusted = { ...PODS, trust: ["partial", "stale", "unknown"] } as const;
@@ -31,7 +30,10 @@ export const EACH_ENGINE = row({
       columns: [
         {
           title: "Streams exact",
-          query: query(min(sum(value(INGEST_METRICS.streamTrust, trusted), EACH_REPLICA), ENGINE), "exact"),
+          query: query(
+            leastOf(sum(value(INGEST_METRICS.streamTrust, trusted), EACH_REPLICA), REPLICAS, ENGINE),
+            "exact",
+          ),
         },
         {
           title: "Streams not exact",
@@ -44,7 +46,11 @@ export const EACH_ENGINE = row({
         {
           title: "Streams live",
           query: query(
-            min(sum(value(INGEST_METRICS.streamState, { ...PODS, state: "live" }), EACH_REPLICA), ENGINE),
+            leastOf(
+              sum(value(INGEST_METRICS.streamState, { ...PODS, state: "live" }), EACH_REPLICA),
+              REPLICAS,
+              ENGINE,
+            ),
             "live",
           ),
         },
@@ -58,7 +64,10 @@ export const EACH_ENGINE = row({
         },
         {
           title: "Blocks held",
-          query: query(min(sum(value(INGEST_METRICS.streamBlocks, PODS), EACH_REPLICA), ENGINE), "blocks"),
+          query: query(
+            leastOf(sum(value(INGEST_METRICS.streamBlocks, PODS), EACH_REPLICA), REPLICAS, ENGINE),
+            "blocks",
+          ),
         },
         {
           title: "Events/s",

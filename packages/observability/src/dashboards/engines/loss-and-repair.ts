@@ -1,11 +1,11 @@
 /** Row of the dashboard "KV engines": Loss and repair. */
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
-import { quantile, sum, summed } from "../../promql/operators.ts";
+import { quantile, summed, sumOnce } from "../../promql/operators.ts";
 import { bucketRate, countRate, rate } from "../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, timeseries } from "../panel.ts";
-import { PODS, RATE } from "../scope.ts";
+import { ENGINE, PODS, RATE } from "../scope.ts";
 
 /** The row with its panels. */
 export const LOSS_AND_REPAIR = row({
@@ -20,7 +20,9 @@ export const LOSS_AND_REPAIR = row({
       width: 6,
       height: 8,
       queries: [
-        query(sum(countRate(INGEST_METRICS.sequenceGap, RATE, PODS), ["pod"]), (label) => label("pod")),
+        query(sumOnce(countRate(INGEST_METRICS.sequenceGap, RATE, PODS), ENGINE, ["pod"]), (label) =>
+          label("pod"),
+        ),
       ],
     }),
     gapSize: timeseries({
@@ -46,7 +48,7 @@ export const LOSS_AND_REPAIR = row({
       height: 8,
       queries: [
         query(
-          sum(rate(INGEST_METRICS.replayRequests, RATE, { ...PODS, status: "failed" }), ["pod"]),
+          sumOnce(rate(INGEST_METRICS.replayRequests, RATE, { ...PODS, status: "failed" }), ENGINE, ["pod"]),
           (label) => label("pod"),
         ),
       ],
@@ -60,7 +62,7 @@ export const LOSS_AND_REPAIR = row({
       height: 8,
       queries: [
         query(
-          sum(rate(INGEST_METRICS.eventsDropped, RATE, PODS), ["pod", "reason"]),
+          sumOnce(rate(INGEST_METRICS.eventsDropped, RATE, PODS), [...ENGINE, "reason"], ["pod", "reason"]),
           (label) => `${label("pod")} ${label("reason")}`,
         ),
       ],

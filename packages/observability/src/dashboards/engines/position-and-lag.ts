@@ -1,10 +1,10 @@
 /** Row of the dashboard "KV engines": Position and lag. */
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
-import { max, sum } from "../../promql/operators.ts";
+import { max, sumOnce } from "../../promql/operators.ts";
 import { rate, value } from "../../promql/series.ts";
 import { query, row, timeseries } from "../panel.ts";
-import { PODS, RATE } from "../scope.ts";
+import { ENGINE, PODS, RATE } from "../scope.ts";
 
 /** The row with its panels. */
 export const POSITION_AND_LAG = row({
@@ -48,7 +48,9 @@ export const POSITION_AND_LAG = row({
       width: 8,
       height: 8,
       queries: [
-        query(sum(rate(INGEST_METRICS.eventsProcessed, RATE, PODS), ["pod"]), (label) => label("pod")),
+        query(sumOnce(rate(INGEST_METRICS.eventsProcessed, RATE, PODS), ENGINE, ["pod"]), (label) =>
+          label("pod"),
+        ),
       ],
     }),
     blocks: timeseries({
@@ -74,9 +76,11 @@ export const POSITION_AND_LAG = row({
       height: 8,
       queries: [
         query(
-          sum(rate(INGEST_METRICS.eventsProcessed, RATE, { ...PODS, event_type: "AllBlocksCleared" }), [
-            "pod",
-          ]),
+          sumOnce(
+            rate(INGEST_METRICS.eventsProcessed, RATE, { ...PODS, event_type: "AllBlocksCleared" }),
+            ENGINE,
+            ["pod"],
+          ),
           (label) => label("pod"),
         ),
       ],

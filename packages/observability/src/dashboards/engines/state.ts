@@ -1,11 +1,11 @@
 /** Row of the dashboard "KV engines": State. */
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
-import { max, sum } from "../../promql/operators.ts";
+import { max, sum, sumOnce } from "../../promql/operators.ts";
 import { rate, value } from "../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, stateTimeline, timeseries } from "../panel.ts";
-import { MODELS, PODS, RATE } from "../scope.ts";
+import { ENGINE, MODELS, PODS, RATE } from "../scope.ts";
 
 const untrusted = { ...PODS, trust: ["partial", "stale", "unknown"] } as const;
 
@@ -74,8 +74,9 @@ export const STATE = row({
       width: 24,
       height: 8,
       queries: [
-        query(sum(rate(INGEST_METRICS.unknownFields, RATE, PODS), ["pod", "owner"]), (label) =>
-          [label("pod"), label("owner")].join(" "),
+        query(
+          sumOnce(rate(INGEST_METRICS.unknownFields, RATE, PODS), [...ENGINE, "owner"], ["pod", "owner"]),
+          (label) => [label("pod"), label("owner")].join(" "),
         ),
       ],
       levels: { warning: 0, bad: "above" },
@@ -88,8 +89,9 @@ export const STATE = row({
       width: 12,
       height: 8,
       queries: [
-        query(sum(rate(INGEST_METRICS.connections, RATE, { ...PODS, status: "failed" }), ["pod"]), (label) =>
-          label("pod"),
+        query(
+          sumOnce(rate(INGEST_METRICS.connections, RATE, { ...PODS, status: "failed" }), ENGINE, ["pod"]),
+          (label) => label("pod"),
         ),
       ],
       levels: { warning: THRESHOLDS.connectionFailuresPerSecond, bad: "above" },

@@ -2,7 +2,7 @@
 
 import { LIMIT_METRICS } from "../../catalogue/limits.ts";
 import { STREAM_METRICS } from "../../catalogue/stream.ts";
-import { max, min, sum } from "../../promql/operators.ts";
+import { max, min, sum, sumOnce } from "../../promql/operators.ts";
 import { recorded } from "../../promql/recording.ts";
 import { ageAtScrape, value } from "../../promql/series.ts";
 import { RECORDINGS } from "../../rules/recordings.ts";
@@ -18,20 +18,21 @@ export const KEY_FIGURES = row({
     rateNow: stat({
       id: 1,
       title: "Messages per second",
-      shows: "Messages taken from the queue and applied, over the last minute.",
+      shows:
+        "Messages taken from the queue and applied over five minutes, each model at the replica with the most.",
       normal: "Follows the load of the engines.",
       width: 5,
       height: 4,
-      queries: [query(sum(recorded(RECORDINGS.eventRate, MODELS), []), "messages/s")],
+      queries: [query(sumOnce(recorded(RECORDINGS.eventRate, MODELS), ["model"], []), "messages/s")],
     }),
     depthNow: stat({
       id: 2,
       title: "Queue depth",
-      shows: "Messages waiting in the ingest queue now.",
+      shows: "Messages waiting in the ingest queue now, at the replica with the most.",
       normal: "0 or close to it.",
       width: 5,
       height: 4,
-      queries: [query(sum(value(STREAM_METRICS.streamQueueDepth, HERE), []), "messages")],
+      queries: [query(max(sum(value(STREAM_METRICS.streamQueueDepth, HERE), ["instance"]), []), "messages")],
     }),
     utilizationNow: stat({
       id: 3,

@@ -1,7 +1,7 @@
 /** Row of the dashboard "KV ingest stream": Back-pressure and errors. */
 
 import { STREAM_METRICS } from "../../catalogue/stream.ts";
-import { max, sum } from "../../promql/operators.ts";
+import { max, sumOnce } from "../../promql/operators.ts";
 import { rate, value } from "../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, stateTimeline, timeseries } from "../panel.ts";
@@ -34,13 +34,14 @@ export const PRESSURE_AND_ERRORS = row({
     pressure: timeseries({
       id: 15,
       title: "Back-pressure events",
-      shows: "Transitions of the queue into a level, per second.",
+      shows: "Transitions of the queue into a level, per second, at the replica with the most.",
       normal: "0.",
       width: 12,
       height: 6,
       queries: [
-        query(sum(rate(STREAM_METRICS.streamBackpressureActivations, RATE, HERE), ["level"]), (label) =>
-          label("level"),
+        query(
+          sumOnce(rate(STREAM_METRICS.streamBackpressureActivations, RATE, HERE), ["level"], ["level"]),
+          (label) => label("level"),
         ),
       ],
       levels: { warning: THRESHOLDS.backpressureActivationsPerSecond, bad: "above" },
@@ -48,26 +49,30 @@ export const PRESSURE_AND_ERRORS = row({
     rejected: timeseries({
       id: 16,
       title: "Rejected messages",
-      shows: "Messages refused at the queue per second, by reason. Replay repairs them, at a cost.",
+      shows:
+        "Messages refused at the queue per second, by reason, at the replica with the most. Replay repairs them, at a cost.",
       normal: "0.",
       width: 12,
       height: 8,
       queries: [
-        query(sum(rate(STREAM_METRICS.streamEventsRejected, RATE, MODELS), ["reason"]), (label) =>
-          label("reason"),
+        query(
+          sumOnce(rate(STREAM_METRICS.streamEventsRejected, RATE, MODELS), ["model", "reason"], ["reason"]),
+          (label) => label("reason"),
         ),
       ],
     }),
     failures: timeseries({
       id: 17,
       title: "Failed messages",
-      shows: "Messages per second that could not be applied as a whole, by kind of error.",
+      shows:
+        "Messages per second that could not be applied as a whole, by kind of error, at the replica with the most.",
       normal: "0.",
       width: 12,
       height: 8,
       queries: [
-        query(sum(rate(STREAM_METRICS.streamBatchFailures, RATE, HERE), ["error_type"]), (label) =>
-          label("error_type"),
+        query(
+          sumOnce(rate(STREAM_METRICS.streamBatchFailures, RATE, HERE), ["error_type"], ["error_type"]),
+          (label) => label("error_type"),
         ),
       ],
     }),

@@ -17,14 +17,17 @@ export const QUEUE = row({
     depth: timeseries({
       id: 10,
       title: "Queue depth by lane",
-      shows: "Messages waiting, by lane, beside the lane's bound.",
+      shows: "Messages waiting, by lane, and the bound of the lane, at the replica with the most.",
       normal: "Near 0 with short peaks; never a slope.",
       width: 6,
       height: 8,
       queries: [
-        query(sum(value(STREAM_METRICS.streamQueueDepth, HERE), ["lane"]), (label) => label("lane")),
         query(
-          sum(value(STREAM_METRICS.streamQueueCapacity, HERE), ["lane"]),
+          max(sum(value(STREAM_METRICS.streamQueueDepth, HERE), ["instance", "lane"]), ["lane"]),
+          (label) => label("lane"),
+        ),
+        query(
+          max(sum(value(STREAM_METRICS.streamQueueCapacity, HERE), ["instance", "lane"]), ["lane"]),
           (label) => `${label("lane")} bound`,
         ),
       ],

@@ -1,7 +1,7 @@
 /** Row of the dashboard "KV ingest stream": Throughput. */
 
 import { STREAM_METRICS } from "../../catalogue/stream.ts";
-import { sum, summed } from "../../promql/operators.ts";
+import { sum, summedOnce, sumOnce } from "../../promql/operators.ts";
 import { recorded } from "../../promql/recording.ts";
 import { bucketRate, rate } from "../../promql/series.ts";
 import { RECORDINGS } from "../../rules/recordings.ts";
@@ -16,21 +16,28 @@ export const THROUGHPUT = row({
     rateByModel: timeseries({
       id: 6,
       title: "Rate by model",
-      shows: "Messages applied per second, by model.",
+      shows: "Messages applied per second, by model, at the replica with the most.",
       normal: "Follows the load; no model falls to 0 while its engines work.",
       width: 12,
       height: 8,
-      queries: [query(sum(recorded(RECORDINGS.eventRate, MODELS), ["model"]), (label) => label("model"))],
+      queries: [
+        query(sumOnce(recorded(RECORDINGS.eventRate, MODELS), ["model"], ["model"]), (label) =>
+          label("model"),
+        ),
+      ],
     }),
     lanes: timeseries({
       id: 7,
       title: "Rate by lane",
-      shows: "Messages taken per second, by where they came from.",
+      shows: "Messages taken per second, by where they came from, at the replica with the most.",
       normal: "Almost all live; replay only after starts and gaps.",
       width: 12,
       height: 8,
       queries: [
-        query(sum(rate(STREAM_METRICS.streamEvents, RATE, MODELS), ["lane"]), (label) => label("lane")),
+        query(
+          sumOnce(rate(STREAM_METRICS.streamEvents, RATE, MODELS), ["model", "lane"], ["lane"]),
+          (label) => label("lane"),
+        ),
       ],
       stacked: true,
     }),
@@ -65,12 +72,13 @@ export const THROUGHPUT = row({
     batchSize: heatmap({
       id: 9,
       title: "Events per message",
-      shows: "How engines batch: messages per second by the number of events they carry.",
+      shows:
+        "How engines batch: messages per second by the number of events they carry, at the replica with the most.",
       normal: "A few to tens; all at 1 costs more per event.",
       width: 12,
       height: 8,
       rows: "buckets",
-      queries: [bucketsQuery(summed(bucketRate(STREAM_METRICS.streamBatchSize, RATE, HERE), []))],
+      queries: [bucketsQuery(summedOnce(bucketRate(STREAM_METRICS.streamBatchSize, RATE, HERE)))],
     }),
   },
 });

@@ -2,9 +2,9 @@
 
 import { PREFIX_INDEX_METRICS } from "../../catalogue/prefix-index.ts";
 import { ROUTING_METRICS } from "../../catalogue/routing.ts";
-import { max, summed } from "../../promql/operators.ts";
+import { max, meanShare, ratio, sum, summed } from "../../promql/operators.ts";
 import { recorded } from "../../promql/recording.ts";
-import { bucketRate } from "../../promql/series.ts";
+import { bucketRate, rate } from "../../promql/series.ts";
 import { RECORDINGS } from "../../rules/recordings.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { bucketsQuery, heatmap, quantileQueries, query, row, timeseries } from "../panel.ts";
@@ -18,11 +18,20 @@ export const CACHE_BENEFIT = row({
     hitRate: timeseries({
       id: 23,
       title: "Prefix cache hit rate",
-      shows: "Rolling share of a prompt's blocks that the best worker holds, by model.",
+      shows:
+        "Share of a prompt's blocks that the best worker holds, averaged over the lookups of all replicas, by model. The rolling lines are the averages of each replica.",
       normal: "Steady for a steady workload; a sudden fall without a change of workload means lost events.",
       width: 8,
       height: 8,
-      queries: [query(max(recorded(RECORDINGS.hitRate, MODELS), ["model"]), (label) => label("model"))],
+      queries: [
+        query(meanShare(PREFIX_INDEX_METRICS.indexerMatchPercentage, RATE, MODELS, ["model"]), (label) =>
+          label("model"),
+        ),
+        query(
+          max(recorded(RECORDINGS.hitRate, MODELS), ["instance", "model"]),
+          (label) => `${label("model")} at ${label("instance")}, rolling`,
+        ),
+      ],
       levels: { warning: THRESHOLDS.hitRate, bad: "below" },
     }),
     matchShare: heatmap({
@@ -49,6 +58,48 @@ export const CACHE_BENEFIT = row({
         [0.5, 0.99],
       ),
       levels: { warning: THRESHOLDS.routingLatencySeconds, bad: "above" },
+    }),
+    decisions: timeseries({
+      id: 26,
+      title: "Lookups by decision",
+      shows: "Lookups answered per second, by decision, all replicas together.",
+      normal: "Almost all exact; degraded and fallback for seconds after starts.",
+      width: 8,
+      height: 8,
+      stacked: true,
+      queries: [
+        query(sum(rate(ROUTING_METRICS.lookups, RATE, MODELS), ["decision"]), (label) => label("decision")),
+      ],
+    }),
+    fallbackShare: timeseries({
+      id: 27,
+      title: "Fallback share",
+      shows: "Share of lookups answered without cache information, by model, all replicas together.",
+      normal: "0 %.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          ratio(
+            sum(rate(ROUTING_METRICS.lookups, RATE, { ...MODELS, decision: "fallback" }), ["model"]),
+            sum(rate(ROUTING_METRICS.lookups, RATE, MODELS), ["model"]),
+          ),
+          (label) => label("model"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.fallbackRatio, bad: "above" },
+    }),
+    fallbackReasons: timeseries({
+      id: 28,
+      title: "Fallbacks by reason",
+      shows: "Lookups answered with a fallback per second, by reason, all replicas together.",
+      normal: "0.",
+      width: 8,
+      height: 8,
+      stacked: true,
+      queries: [
+        query(sum(rate(ROUTING_METRICS.fallbacks, RATE, MODELS), ["reason"]), (label) => label("reason")),
+      ],
     }),
   },
 });

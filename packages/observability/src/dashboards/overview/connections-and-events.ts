@@ -1,11 +1,11 @@
 /** Row of the dashboard "KV event sync overview": Connections and events. */
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
-import { min, sum } from "../../promql/operators.ts";
+import { leastOf, sum, sumOnce } from "../../promql/operators.ts";
 import { rate, value } from "../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, timeseries } from "../panel.ts";
-import { MODELS, PODS, RATE } from "../scope.ts";
+import { ENGINE, MODELS, PODS, RATE, REPLICAS } from "../scope.ts";
 
 /** The row with its panels. */
 export const CONNECTIONS_AND_EVENTS = row({
@@ -21,7 +21,11 @@ export const CONNECTIONS_AND_EVENTS = row({
       height: 8,
       queries: [
         query(
-          min(sum(value(INGEST_METRICS.connectionsActive, MODELS), ["instance", "model"]), ["model"]),
+          leastOf(
+            sum(value(INGEST_METRICS.connectionsActive, MODELS), ["job", "instance", "model"]),
+            REPLICAS,
+            ["model"],
+          ),
           (label) => label("model"),
         ),
       ],
@@ -30,12 +34,16 @@ export const CONNECTIONS_AND_EVENTS = row({
     attempts: timeseries({
       id: 7,
       title: "Connection attempts",
-      shows: "Attempts per second to connect to engines, by outcome.",
+      shows:
+        "Attempts per second to connect to engines, by outcome. Each engine counts once, at the replica with the most.",
       normal: "0 but for the start of engines; failures stay below one in ten seconds.",
       width: 12,
       height: 8,
       queries: [
-        query(sum(rate(INGEST_METRICS.connections, RATE, PODS), ["status"]), (label) => label("status")),
+        query(
+          sumOnce(rate(INGEST_METRICS.connections, RATE, PODS), [...ENGINE, "status"], ["status"]),
+          (label) => label("status"),
+        ),
       ],
       levels: { warning: THRESHOLDS.connectionFailuresPerSecond, bad: "above" },
     }),
@@ -43,13 +51,14 @@ export const CONNECTIONS_AND_EVENTS = row({
       id: 8,
       title: "Events received",
       shows:
-        "Events decoded per second, by type. Stores follow prompts, removals follow eviction in the engines.",
+        "Events decoded per second, by type, each engine once however many replicas follow it. Stores follow prompts, removals follow eviction in the engines.",
       normal: "Follows the load; removals a little behind stores once the engines' caches are full.",
       width: 12,
       height: 8,
       queries: [
-        query(sum(rate(INGEST_METRICS.eventsReceived, RATE, PODS), ["event_type"]), (label) =>
-          label("event_type"),
+        query(
+          sumOnce(rate(INGEST_METRICS.eventsReceived, RATE, PODS), [...ENGINE, "event_type"], ["event_type"]),
+          (label) => label("event_type"),
         ),
       ],
       stacked: true,
@@ -57,12 +66,15 @@ export const CONNECTIONS_AND_EVENTS = row({
     processed: timeseries({
       id: 9,
       title: "Event processing rate",
-      shows: "Events applied to the index per second, by model.",
+      shows:
+        "Events applied to the index per second, by model, each engine once however many replicas follow it.",
       normal: "The same curve as the events received.",
       width: 12,
       height: 8,
       queries: [
-        query(sum(rate(INGEST_METRICS.eventsProcessed, RATE, PODS), ["model"]), (label) => label("model")),
+        query(sumOnce(rate(INGEST_METRICS.eventsProcessed, RATE, PODS), ENGINE, ["model"]), (label) =>
+          label("model"),
+        ),
       ],
     }),
   },

@@ -1,13 +1,16 @@
 /** Row of the dashboard "KV event sync overview": Latency and loss. */
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
-import { max, quantile, sum, summed } from "../../promql/operators.ts";
+import { max, orZero, quantile, ratio, sum, summed, sumOnce } from "../../promql/operators.ts";
 import { recorded } from "../../promql/recording.ts";
 import { bucketRate, rate } from "../../promql/series.ts";
 import { RECORDINGS } from "../../rules/recordings.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, timeseries } from "../panel.ts";
-import { MODELS, PODS, RATE } from "../scope.ts";
+import { ENGINE, MODELS, PODS, RATE } from "../scope.ts";
+
+const dropped = sum(rate(INGEST_METRICS.eventsDropped, RATE, PODS), ["model"]);
+const received = sum(rate(INGEST_METRICS.eventsReceived, RATE, PODS), ["model"]);
 
 /** The row with its panels. */
 export const LATENCY_AND_LOSS = row({
@@ -36,23 +39,32 @@ export const LATENCY_AND_LOSS = row({
       id: 11,
       title: "Dropped events",
       shows:
-        "Events per second that were not applied, by reason. The reference of reasons is in the alert's runbook.",
+        "Events per second that were not applied, by reason, each engine once at the replica with the most. The reference of reasons is in the alert's runbook.",
       normal: "0. What an engine publishes by design and we do not index appears here too, with its reason.",
       width: 8,
       height: 8,
       queries: [
-        query(sum(rate(INGEST_METRICS.eventsDropped, RATE, PODS), ["reason"]), (label) => label("reason")),
+        query(
+          sumOnce(rate(INGEST_METRICS.eventsDropped, RATE, PODS), [...ENGINE, "reason"], ["reason"]),
+          (label) => label("reason"),
+        ),
       ],
       levels: { warning: THRESHOLDS.droppedEventsPerSecond, bad: "above" },
     }),
     dropRatio: timeseries({
       id: 12,
       title: "Drop ratio by model",
-      shows: "Events dropped per event received over five minutes.",
+      shows: "Events dropped per event received, over all replicas and at the worst one.",
       normal: "0 %.",
       width: 8,
       height: 8,
-      queries: [query(max(recorded(RECORDINGS.dropRatio, MODELS), ["model"]), (label) => label("model"))],
+      queries: [
+        query(ratio(orZero(dropped, received), received), (label) => label("model")),
+        query(
+          max(recorded(RECORDINGS.dropRatio, MODELS), ["model"]),
+          (label) => `${label("model")}, worst replica`,
+        ),
+      ],
       levels: { warning: THRESHOLDS.rejectedRatio, bad: "above" },
     }),
     gaps: timeseries({
@@ -73,12 +85,16 @@ export const LATENCY_AND_LOSS = row({
     replays: timeseries({
       id: 14,
       title: "Replays",
-      shows: "Replays per second, asked for and as they ended.",
+      shows:
+        "Replays per second, requested and by how they ended, each engine once at the replica with the most.",
       normal: "Requested and completed lie on each other; failed stays at 0.",
       width: 12,
       height: 8,
       queries: [
-        query(sum(rate(INGEST_METRICS.replayRequests, RATE, PODS), ["status"]), (label) => label("status")),
+        query(
+          sumOnce(rate(INGEST_METRICS.replayRequests, RATE, PODS), [...ENGINE, "status"], ["status"]),
+          (label) => label("status"),
+        ),
       ],
     }),
   },

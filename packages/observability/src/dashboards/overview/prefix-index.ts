@@ -2,11 +2,14 @@
 
 import { LIMIT_METRICS } from "../../catalogue/limits.ts";
 import { PREFIX_INDEX_METRICS } from "../../catalogue/prefix-index.ts";
-import { max, quantile, ratio, sum, summed } from "../../promql/operators.ts";
+import { max, quantile, ratio, sum, summed, sumOnce } from "../../promql/operators.ts";
 import { bucketRate, rate, value } from "../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, timeseries } from "../panel.ts";
 import { HERE, MODELS, RATE } from "../scope.ts";
+
+const OPERATION = ["model", "operation", "status"] as const;
+const changes = { operation: ["store", "remove", "clear"] } as const;
 
 /** The row with its panels. */
 export const PREFIX_INDEX = row({
@@ -77,24 +80,30 @@ export const PREFIX_INDEX = row({
     memory: timeseries({
       id: 19,
       title: "Index memory",
-      shows: "Bytes that the index uses, and bytes that it has reserved from the system.",
+      shows:
+        "Bytes that the index uses, and bytes that it has reserved from the system, at the replica with the most.",
       normal: "Level once the fleet's caches are full; churn does not make it grow.",
       width: 6,
       height: 8,
       queries: [
-        query(sum(value(PREFIX_INDEX_METRICS.indexerMemory, HERE), ["kind"]), (label) => label("kind")),
+        query(
+          max(sum(value(PREFIX_INDEX_METRICS.indexerMemory, HERE), ["instance", "kind"]), ["kind"]),
+          (label) => label("kind"),
+        ),
       ],
     }),
     evictions: timeseries({
       id: 20,
       title: "Index evictions",
-      shows: "Blocks per second that the index forgot because of a limit of its own, by limit.",
+      shows:
+        "Blocks per second that the index forgot because of a limit of its own, by limit, at the replica with the most.",
       normal: "0: the engines evict, the index only follows.",
       width: 6,
       height: 8,
       queries: [
-        query(sum(rate(PREFIX_INDEX_METRICS.indexerEvictions, RATE, HERE), ["reason"]), (label) =>
-          label("reason"),
+        query(
+          sumOnce(rate(PREFIX_INDEX_METRICS.indexerEvictions, RATE, HERE), ["reason"], ["reason"]),
+          (label) => label("reason"),
         ),
       ],
       levels: { warning: THRESHOLDS.evictionsPerSecond, bad: "above" },
@@ -102,14 +111,25 @@ export const PREFIX_INDEX = row({
     operations: timeseries({
       id: 21,
       title: "Index operations",
-      shows: "Operations per second, by kind and outcome.",
+      shows:
+        "Operations per second, by kind and outcome: lookups of all replicas together, changes at the replica with the most.",
       normal: "Hardly any rejected.",
       width: 6,
       height: 8,
       queries: [
         query(
-          sum(rate(PREFIX_INDEX_METRICS.indexerOperations, RATE, MODELS), ["operation", "status"]),
+          sumOnce(rate(PREFIX_INDEX_METRICS.indexerOperations, RATE, { ...MODELS, ...changes }), OPERATION, [
+            "operation",
+            "status",
+          ]),
           (label) => `${label("operation")} ${label("status")}`,
+        ),
+        query(
+          sum(rate(PREFIX_INDEX_METRICS.indexerOperations, RATE, { ...MODELS, operation: "match" }), [
+            "operation",
+            "status",
+          ]),
+          (label) => `${label("operation")} ${label("status")}, all replicas`,
         ),
       ],
     }),

@@ -2,13 +2,11 @@
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
 import { PREFIX_INDEX_METRICS } from "../../catalogue/prefix-index.ts";
-import { max, min, sum } from "../../promql/operators.ts";
-import { recorded } from "../../promql/recording.ts";
+import { max, meanShare, min, orZero, sum } from "../../promql/operators.ts";
 import { value } from "../../promql/series.ts";
-import { RECORDINGS } from "../../rules/recordings.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, stat, stateTimeline } from "../panel.ts";
-import { HERE, MODELS, PODS } from "../scope.ts";
+import { HERE, MODELS, PODS, RATE, REPLICAS } from "../scope.ts";
 
 const untrusted = { trust: ["partial", "stale", "unknown"] } as const;
 
@@ -39,7 +37,13 @@ export const SYNC_STATUS = row({
       width: 4,
       height: 4,
       queries: [
-        query(min(sum(value(INGEST_METRICS.connectionsActive, MODELS), ["instance"]), []), "connections"),
+        query(
+          min(
+            orZero(sum(value(INGEST_METRICS.connectionsActive, MODELS), ["job", "instance"]), REPLICAS),
+            [],
+          ),
+          "connections",
+        ),
       ],
       levels: { critical: 1, warning: 1, bad: "below" },
     }),
@@ -62,11 +66,12 @@ export const SYNC_STATUS = row({
     hitRateNow: stat({
       id: 4,
       title: "Hit rate",
-      shows: "Rolling share of a prompt's blocks that the best worker holds, over the chosen models.",
+      shows:
+        "Share of a prompt's blocks that the best worker holds, averaged over the lookups of the chosen models.",
       normal: "Depends on the workload; conversations reach 0.3 to 0.6.",
       width: 4,
       height: 4,
-      queries: [query(max(recorded(RECORDINGS.hitRate, MODELS), []), "hit rate")],
+      queries: [query(meanShare(PREFIX_INDEX_METRICS.indexerMatchPercentage, RATE, MODELS, []), "hit rate")],
       levels: { warning: THRESHOLDS.hitRate, bad: "below" },
     }),
     syncStatus: stateTimeline({

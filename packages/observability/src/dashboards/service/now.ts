@@ -40,7 +40,7 @@ export const NOW = row({
     requestsNow: stat({
       id: 3,
       title: "Requests per second",
-      shows: "HTTP requests over the last minute, all routes.",
+      shows: "HTTP requests over five minutes, all routes.",
       normal: "Follows the gateways' traffic.",
       width: 4,
       height: 5,

@@ -2,11 +2,11 @@
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
 import { SECURITY_METRICS } from "../../catalogue/security.ts";
-import { age, max, min, orZero, sum } from "../../promql/operators.ts";
+import { min, orZero, sum, sumOnce, timeLeft } from "../../promql/operators.ts";
 import { rate, value } from "../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, stat, stateTimeline, timeseries } from "../panel.ts";
-import { HERE, INSTANCE, RATE } from "../scope.ts";
+import { ENGINE, HERE, INSTANCE, RATE } from "../scope.ts";
 
 /** The row with its panels. */
 export const SECURITY = row({
@@ -45,14 +45,13 @@ export const SECURITY = row({
     }),
     certificate: stat({
       id: 133,
-      title: "Oldest certificate",
-      shows:
-        "Time since the certificate that ends first has ended: negative as long as it is good. Empty without TLS.",
-      normal: "Minus two weeks or less.",
+      title: "Certificate time left",
+      shows: "Time until the first certificate of the HTTP API ends. Empty without TLS.",
+      normal: "More than two weeks.",
       width: 8,
       height: 8,
-      queries: [query(max(age(value(SECURITY_METRICS.certificateExpiry, HERE)), []), "since its end")],
-      levels: { warning: -THRESHOLDS.certificateSecondsLeft, critical: 0, bad: "above" },
+      queries: [query(timeLeft(min(value(SECURITY_METRICS.certificateExpiry, HERE), [])), "time left")],
+      levels: { warning: THRESHOLDS.certificateSecondsLeft, critical: 86_400, bad: "below" },
     }),
     refusedConnections: timeseries({
       id: 134,
@@ -78,10 +77,29 @@ export const SECURITY = row({
       queries: [
         query(
           orZero(
-            sum(rate(SECURITY_METRICS.engineHandshakes, RATE, HERE), ["pod"]),
-            sum(rate(INGEST_METRICS.connections, RATE, HERE), ["pod"]),
+            sumOnce(rate(SECURITY_METRICS.engineHandshakes, RATE, HERE), ENGINE, ["pod"]),
+            sumOnce(rate(INGEST_METRICS.connections, RATE, HERE), ENGINE, ["pod"]),
           ),
           (label) => label("pod"),
+        ),
+      ],
+    }),
+    protocolViolations: timeseries({
+      id: 136,
+      title: "Protocol violations of engines",
+      shows:
+        "Connections to engines per second that ended because the engine broke the ZeroMQ protocol, at the replica with the most.",
+      normal: "0.",
+      width: 24,
+      height: 8,
+      queries: [
+        query(
+          sumOnce(
+            rate(SECURITY_METRICS.protocolViolations, RATE, HERE),
+            [...ENGINE, "reason"],
+            ["pod", "reason"],
+          ),
+          (label) => `${label("pod")} ${label("reason")}`,
         ),
       ],
     }),

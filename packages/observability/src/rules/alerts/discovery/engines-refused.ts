@@ -20,8 +20,8 @@ export const ENGINES_REFUSED = alert({
   severity: "warning",
   component: "ingest",
   summary: "Engines that should be followed are not.",
-  description: ({ label, value: count }) =>
-    `${label("instance")} does not follow ${count} engines that ${label("source")} wants followed.`,
+  description: ({ label, counted }) =>
+    `${label("instance")} does not follow ${counted("engine", "engines")} of the source ${label("source")}.`,
   panel: panelOf(ENGINES, "refused"),
   runbook: {
     meaning:

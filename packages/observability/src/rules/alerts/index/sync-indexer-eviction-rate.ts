@@ -21,7 +21,7 @@ export const SYNC_INDEXER_EVICTION_RATE = alert({
   component: "index",
   summary: "The index forgets blocks because of its own limits.",
   description: ({ label, value: rateText }) =>
-    `${label("instance")} forgets ${rateText} blocks per second (${label("reason")}).`,
+    `${label("instance")} evicts ${rateText} blocks per minute (${label("reason")}).`,
   panel: panelOf(OVERVIEW, "evictions"),
   runbook: {
     meaning: "The engines hold more than the index may: blocks are dropped that are still in a cache.",

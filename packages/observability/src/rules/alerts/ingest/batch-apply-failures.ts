@@ -19,7 +19,7 @@ export const BATCH_APPLY_FAILURES = alert({
   component: "ingest",
   summary: "Whole messages cannot be applied.",
   description: ({ label, value: rateText }) =>
-    `${label("instance")} fails to apply ${rateText} messages per second (${label("error_type")}).`,
+    `${label("instance")} fails to apply ${rateText} messages per minute (${label("error_type")}).`,
   panel: panelOf(INGEST, "failures"),
   runbook: {
     meaning:

@@ -24,7 +24,7 @@ export const FREQUENT_BACKPRESSURE = alert({
   component: "ingest",
   summary: "Ingest flaps in and out of back-pressure.",
   description: ({ label, value: rateText }) =>
-    `${label("instance")} enters a back-pressure level ${rateText} times per second.`,
+    `${label("instance")} enters a back-pressure level ${rateText} times per minute.`,
   panel: panelOf(INGEST, "pressure"),
   runbook: {
     meaning:

@@ -5,17 +5,17 @@ import { STREAM_METRICS } from "../../../catalogue/stream.ts";
 import { INGEST } from "../../../dashboards/ingest.ts";
 import { panelOf } from "../../../dashboards/panel.ts";
 import { above, orZero, plus, ratio, sum } from "../../../promql/operators.ts";
+import { recorded } from "../../../promql/recording.ts";
 import { rate } from "../../../promql/series.ts";
 import { alert } from "../../alert.ts";
 import { BY_MODEL } from "../../label-sets.ts";
+import { RECORDINGS } from "../../recordings.ts";
 import { MESSAGE_FLOOR_PER_SECOND, THRESHOLDS } from "../../thresholds.ts";
 import { growing, MODEL, MODEL_LABELS } from "../../trial.ts";
 
 const rejected = sum(rate(STREAM_METRICS.streamEventsRejected, "5m"), BY_MODEL);
-const offered = plus(
-  orZero(rejected, sum(rate(STREAM_METRICS.streamEvents, "5m"), BY_MODEL)),
-  sum(rate(STREAM_METRICS.streamEvents, "5m"), BY_MODEL),
-);
+const taken = recorded(RECORDINGS.eventRate);
+const offered = plus(orZero(rejected, taken), taken);
 
 /** Its condition, texts, runbook and trial. */
 export const HIGH_REJECTION_RATE = alert({

@@ -26,7 +26,7 @@ export const KV_EVENT_DROP_RATE = alert({
   component: "ingest",
   summary: "Events are dropped for reasons that cost accuracy.",
   description: ({ label, value: rateText }) =>
-    `${label("instance")} drops ${rateText} events per second of ${label("model")}; the index under-reports what was in them.`,
+    `${label("instance")} drops ${rateText} events per minute of ${label("model")}; the index lacks their blocks.`,
   panel: panelOf(OVERVIEW, "dropped"),
   runbook: {
     meaning:

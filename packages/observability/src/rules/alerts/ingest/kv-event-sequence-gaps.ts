@@ -7,24 +7,24 @@ import { above, quantile, sum, summed } from "../../../promql/operators.ts";
 import { recorded } from "../../../promql/recording.ts";
 import { bucketRate, countRate, rate } from "../../../promql/series.ts";
 import { alert } from "../../alert.ts";
-import { BY_MODEL } from "../../label-sets.ts";
+import { BY_ENGINE } from "../../label-sets.ts";
 import { RECORDINGS } from "../../recordings.ts";
 import { THRESHOLDS } from "../../thresholds.ts";
-import { distributed, ENGINE, MODEL_LABELS } from "../../trial.ts";
+import { distributed, ENGINE, TARGET } from "../../trial.ts";
 
 /** Its condition, texts, runbook and trial. */
 export const KV_EVENT_SEQUENCE_GAPS = alert({
   name: "KVEventSequenceGaps",
   when: above(
-    quantile(0.95, summed(bucketRate(INGEST_METRICS.sequenceGap, "5m"), BY_MODEL)),
+    quantile(0.95, summed(bucketRate(INGEST_METRICS.sequenceGap, "5m"), BY_ENGINE)),
     THRESHOLDS.sequenceGapMessages,
   ),
   for: "2m",
   severity: "warning",
   component: "ingest",
   summary: "Long runs of messages from engines are lost on the way.",
-  description: ({ label, value: messages }) =>
-    `Gaps in streams of ${label("model")} at ${label("instance")} span up to ${messages} messages.`,
+  description: ({ label, counted }) =>
+    `${label("instance")} misses up to ${counted("message", "messages")} at once from the engine ${label("pod")} of ${label("model")}.`,
   panel: panelOf(OVERVIEW, "gaps"),
   runbook: {
     meaning:
@@ -59,6 +59,6 @@ export const KV_EVENT_SEQUENCE_GAPS = alert({
     series: (level) => distributed(INGEST_METRICS.sequenceGap, ENGINE, 0.95, level),
     fires: 10.1,
     calm: 9.9,
-    labels: MODEL_LABELS,
+    labels: { ...TARGET, ...ENGINE },
   },
 });

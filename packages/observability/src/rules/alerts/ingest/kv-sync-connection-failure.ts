@@ -6,15 +6,15 @@ import { panelOf } from "../../../dashboards/panel.ts";
 import { above, sum } from "../../../promql/operators.ts";
 import { rate } from "../../../promql/series.ts";
 import { alert } from "../../alert.ts";
-import { BY_MODEL } from "../../label-sets.ts";
+import { BY_ENGINE } from "../../label-sets.ts";
 import { THRESHOLDS } from "../../thresholds.ts";
-import { ENGINE, growing, MODEL_LABELS } from "../../trial.ts";
+import { ENGINE, growing, TARGET } from "../../trial.ts";
 
 /** Its condition, texts, runbook and trial. */
 export const KV_SYNC_CONNECTION_FAILURE = alert({
   name: "KVSyncConnectionFailure",
   when: above(
-    sum(rate(INGEST_METRICS.connections, "5m", { status: "failed" }), BY_MODEL),
+    sum(rate(INGEST_METRICS.connections, "5m", { status: "failed" }), BY_ENGINE),
     THRESHOLDS.connectionFailuresPerSecond,
   ),
   for: "2m",
@@ -22,7 +22,7 @@ export const KV_SYNC_CONNECTION_FAILURE = alert({
   component: "ingest",
   summary: "Connections to engines keep failing.",
   description: ({ label, value: rateText }) =>
-    `${label("instance")} fails to connect to engines of ${label("model")} ${rateText} times per second.`,
+    `${label("instance")} fails to connect to the engine ${label("pod")} of ${label("model")}: ${rateText} failed attempts per minute.`,
   panel: panelOf(ENGINES, "connections"),
   runbook: {
     meaning: "Engines that are listed cannot be reached at their event socket, or accept and close at once.",
@@ -63,6 +63,6 @@ export const KV_SYNC_CONNECTION_FAILURE = alert({
     series: (level) => [growing(INGEST_METRICS.connections, { ...ENGINE, status: "failed" }, level)],
     fires: 0.11,
     calm: 0.09,
-    labels: MODEL_LABELS,
+    labels: { ...TARGET, ...ENGINE },
   },
 });

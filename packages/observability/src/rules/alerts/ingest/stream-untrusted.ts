@@ -19,8 +19,8 @@ export const STREAM_UNTRUSTED = alert({
   severity: "warning",
   component: "ingest",
   summary: "An engine's part of the index cannot be trusted.",
-  description: ({ label, value: streams }) =>
-    `${streams} streams of ${label("pod")} (${label("model")}) at ${label("instance")} have not been exact for two minutes.`,
+  description: ({ label, counted }) =>
+    `${label("instance")} does not trust ${counted("stream", "streams")} of ${label("pod")} (${label("model")}) as exact for two minutes or longer.`,
   panel: panelOf(ENGINES, "trust"),
   runbook: {
     meaning:

@@ -25,8 +25,8 @@ export const DEPLOYMENT_REPLICA_MISMATCH = alert({
   severity: "warning",
   component: "platform",
   summary: "A deployment has fewer replicas than it asks for.",
-  description: ({ label, value: missing }) =>
-    `${label("deployment")} in ${label("namespace")} lacks ${missing} of its replicas.`,
+  description: ({ label, counted }) =>
+    `${label("deployment")} in ${label("namespace")} lacks ${counted("replica", "replicas")}.`,
   panel: panelOf(SERVICE, "deployment"),
   runbook: {
     meaning: "For ten minutes, some replicas that the deployment wants have not been available.",

@@ -25,7 +25,7 @@ export const POD_RESTARTING_TOO_OFTEN = alert({
   component: "platform",
   summary: "A container keeps restarting.",
   description: ({ label, value: restarts }) =>
-    `${label("container")} of ${label("pod")} restarted ${restarts} times in a quarter of an hour.`,
+    `Restarts of ${label("container")} of ${label("pod")} in a quarter of an hour: ${restarts}.`,
   panel: panelOf(SERVICE, "podRestarts"),
   runbook: {
     meaning:

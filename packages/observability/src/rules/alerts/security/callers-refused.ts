@@ -23,8 +23,8 @@ export const CALLERS_REFUSED = alert({
   severity: "warning",
   component: "http",
   summary: "Callers are refused again and again.",
-  description: ({ label, value: perSecond }) =>
-    `${label("instance")} refuses ${perSecond} requests a second with ${label("code")}.`,
+  description: ({ label, value: perMinute }) =>
+    `${label("instance")} rejects ${perMinute} requests per minute with ${label("code")}.`,
   panel: panelOf(SERVICE, "refusedCallers"),
   runbook: {
     meaning:
