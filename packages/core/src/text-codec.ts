@@ -1,5 +1,5 @@
 /**
- * UTF-8 to and from strings, by the two classes that Node, Deno, browsers and workers all have.
+ * UTF-8 to and from strings, and Latin-1 to strings, by the two classes that Node, Deno, browsers and workers all have.
  *
  * Core is compiled without ambient types of a platform, so that it cannot use one by accident. The members in use are
  * declared here. Not here: short ASCII, which a loop converts faster (wire/wire-text.ts, wire/msgpack-writer.ts).
@@ -19,7 +19,7 @@ export interface BytesToText {
 
 declare const TextEncoder: new () => TextToBytes;
 declare const TextDecoder: new (
-  label: "utf-8",
+  label: "utf-8" | "latin1",
   options: { readonly fatal?: boolean; readonly ignoreBOM: true },
 ) => BytesToText;
 
@@ -29,3 +29,5 @@ export const utf8: TextToBytes = new TextEncoder();
 export const strictUtf8: BytesToText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** Decodes UTF-8; bytes that are none become U+FFFD. */
 export const lenientUtf8: BytesToText = new TextDecoder("utf-8", { ignoreBOM: true });
+/** Decodes a character per byte; never fails. */
+export const latin1: BytesToText = new TextDecoder("latin1", { ignoreBOM: true });

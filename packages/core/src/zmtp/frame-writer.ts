@@ -11,6 +11,7 @@
  * Source: https://rfc.zeromq.org/spec/23/ (3.0), https://rfc.zeromq.org/spec/37/ (3.1).
  */
 import { assert } from "../assert.ts";
+import { utf8 } from "../text-codec.ts";
 import { PING_CONTEXT_BYTES_MAX } from "./zmtp-limits.ts";
 
 /** Flag of a frame: the message goes on. */
@@ -31,7 +32,6 @@ export const MECHANISM_BYTES = 20;
 
 const SHORT_SIZE_MAX = 255;
 const TWO_32 = 2 ** 32;
-const utf8 = new TextEncoder();
 
 /** What a socket of ours can be: it reads events, or asks for a replay. */
 export type ZmtpSocketType = "SUB" | "DEALER";

@@ -22,6 +22,7 @@
  * Not here: sockets, reconnecting, mechanisms other than NULL.
  * Source: https://rfc.zeromq.org/spec/23/ (3.0), https://rfc.zeromq.org/spec/37/ (3.1); libzmq 4.3.5 for what peers really send.
  */
+import { latin1, utf8 } from "../text-codec.ts";
 import { FrameReader } from "./frame-reader.ts";
 import {
   encodeGreeting,
@@ -58,10 +59,6 @@ const COUNTERPARTS: Readonly<Record<ZmtpSocketType, readonly string[]>> = {
   SUB: ["PUB", "XPUB"],
   DEALER: ["ROUTER", "REP", "DEALER"],
 };
-
-/** Every byte is a character, so that foreign names never fail to decode. */
-const ascii = new TextDecoder("latin1");
-const utf8 = new TextEncoder();
 
 /** What a connection brings. All of it during `receive` or `tick`. */
 export interface ZmtpPeerEvents {
@@ -207,7 +204,7 @@ export class ZmtpPeer {
     const mechanism = greeting.subarray(MECHANISM_AT, MECHANISM_AT + MECHANISM_BYTES);
     const end = mechanism.indexOf(0);
     const name = mechanism.subarray(0, end === -1 ? MECHANISM_BYTES : end);
-    if (ascii.decode(name) !== "NULL") {
+    if (latin1.decode(name) !== "NULL") {
       throw refusal("mechanism_mismatch", MECHANISM_AT, "security mechanism NULL", shown(name));
     }
     // A later major version speaks ours to us.
@@ -228,7 +225,7 @@ export class ZmtpPeer {
         `a body of ${body.byteLength} bytes`,
       );
     }
-    const name = ascii.decode(body.subarray(1, 1 + nameBytes));
+    const name = latin1.decode(body.subarray(1, 1 + nameBytes));
     const data = body.subarray(1 + nameBytes);
     if (!this.#isReady) this.#handshake(name, data, offset);
     else if (name === "PING") this.#ping(data, offset);
@@ -290,8 +287,8 @@ function socketTypeOf(metadata: Uint8Array, offset: number): string | null {
         `a break at its byte ${at}`,
       );
     }
-    const name = ascii.decode(metadata.subarray(at + 1, nameEnd));
-    if (name.toLowerCase() === "socket-type") type = ascii.decode(metadata.subarray(valueAt, valueEnd));
+    const name = latin1.decode(metadata.subarray(at + 1, nameEnd));
+    if (name.toLowerCase() === "socket-type") type = latin1.decode(metadata.subarray(valueAt, valueEnd));
     at = valueEnd;
   }
   return type;
@@ -308,7 +305,7 @@ function refusal(code: ZmtpErrorCode, offset: number, expected: string, actual: 
 /** Foreign bytes for people: text in quotes where it is printable, otherwise hex; cut. */
 function shown(bytes: Uint8Array): string {
   const some = bytes.subarray(0, TEXT_SHOWN_MAX);
-  const text = ascii.decode(some);
+  const text = latin1.decode(some);
   if (/^[\t\n\r\x20-\x7e]*$/.test(text)) return JSON.stringify(text);
   return `bytes ${Array.from(some.subarray(0, TEXT_SHOWN_MAX / 4), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
