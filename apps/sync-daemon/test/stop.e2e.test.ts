@@ -56,7 +56,7 @@ test("what still comes on a kept connection while stopping is answered as ever, 
   let received = "";
   socket.on("data", (bytes) => (received += String(bytes)));
   const ended = new Promise((resolve) => socket.once("close", resolve));
-  const head = "Host: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n";
+  const head = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n";
   socket.write(`POST /api/v1/match HTTP/1.1\r\n${head}{`);
   // Its head is read when a later request, on a connection of its own, is answered.
   await fetch(new URL("/livez", daemon.url));
@@ -67,7 +67,7 @@ test("what still comes on a kept connection while stopping is answered as ever, 
       () => true,
     ),
   );
-  socket.write("}GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+  socket.write("}GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
   await ended;
   expect(received).toContain('"code":"malformed_body"');
   expect(received).toContain('{"status":"alive"}');
@@ -92,7 +92,7 @@ test("SIGTERM ends the process within 5 s, kept connections, half a request and 
   const { hostname, port } = new URL(daemon.url);
   const half = connect(Number(port), hostname);
   half.on("error", () => undefined);
-  half.write("POST /api/v1/match?model=m HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc");
+  half.write("POST /api/v1/match?model=m HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc");
   await new Promise((resolve) => half.once("connect", resolve));
   const ended = await daemon.end("SIGTERM");
   expect(ended.code).toBe(0);
@@ -164,7 +164,9 @@ test.each([
       const { hostname, port } = new URL(daemon.url);
       const answer = await new Promise<string>((resolve) => {
         let text = "";
-        const socket = connect(Number(port), hostname, () => socket.write(`${sent}\r\nhost: test\r\n\r\n`));
+        const socket = connect(Number(port), hostname, () =>
+          socket.write(`${sent}\r\nhost: localhost\r\n\r\n`),
+        );
         socket.on("data", (data: Buffer) => (text += data.toString()));
         socket.on("error", () => undefined);
         socket.on("close", () => {

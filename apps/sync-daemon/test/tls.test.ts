@@ -1,7 +1,9 @@
 /**
  * HTTPS over real sockets, with certificates made here: who may connect, with what, and what happens when files change under a running daemon.
  */
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect as connectPlain } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type ConnectionOptions } from "node:tls";
@@ -74,7 +76,7 @@ async function ask(port: number, options: ConnectionOptions = {}): Promise<strin
     let text = "";
     const socket = connect({ host: "127.0.0.1", port, ca: authority.cert, ...options }, () => {
       name = String(socket.getPeerCertificate().subject.CN);
-      socket.write("GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+      socket.write("GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     });
     socket.on("data", (data: Buffer) => (text += data.toString()));
     socket.on("error", (error: Error & { code?: string }) => {
@@ -134,30 +136,54 @@ test("with an authority for clients only their certificates get in, also after a
   }
 });
 
-test("connections beyond the limit are closed at once and counted; those that stand go on", async () => {
+/** A connection over TLS that stays open, with a request under way or none. */
+async function hold(port: number, text: string): Promise<ReturnType<typeof connect>> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: "127.0.0.1", port, ca: authority.cert }, () => {
+      if (text === "") resolve(socket);
+      else socket.write(text);
+    });
+    socket.once("data", () => {
+      resolve(socket);
+    });
+    socket.on("error", reject);
+  });
+}
+
+test("connections beyond the limit are closed and counted; those with requests under way go on, idle ones give way", async () => {
   writePair(server);
   const small = await start("--callers-connections", "2");
-  const open = (): Promise<ReturnType<typeof connect>> =>
-    new Promise((resolve, reject) => {
-      const socket = connect({ host: "127.0.0.1", port: small.port, ca: authority.cert }, () => {
-        resolve(socket);
-      });
-      socket.on("error", reject);
-    });
-  const held = [await open(), await open()];
+  const busy =
+    "POST /api/v1/match HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+  const held = [await hold(small.port, busy), await hold(small.port, busy)];
   try {
     expect(await ask(small.port)).not.toContain("200");
-    expect(await small.metrics()).toMatch(/http_connections_refused_total [1-9]/);
+    expect(await small.metrics()).toMatch(/http_connections_refused_total\{reason="address_full"\} [1-9]/);
     expect(small.log.find(({ event }) => event === "connection_refused")).toMatchObject({
       facts: { connections_max: 2 },
     });
     held.pop()?.destroy();
     await until("there is room again", async () => (await ask(small.port)).includes("200"));
+    held.push(await hold(small.port, ""));
+    expect(await ask(small.port)).toContain("200");
+    expect(await small.metrics()).toMatch(/http_connections_refused_total\{reason="gave_way"\} [1-9]/);
   } finally {
     for (const socket of held) socket.destroy();
     await small.stop();
   }
 });
+
+test("a connection that does not begin its handshake ends after callers.request_seconds", async () => {
+  writePair(server);
+  const strict = await start("--callers-request-seconds", "1");
+  const silent = connectPlain({ host: "127.0.0.1", port: strict.port });
+  silent.on("error", () => undefined);
+  await once(silent, "connect");
+  const beganMs = performance.now();
+  await once(silent.resume(), "close");
+  expect(performance.now() - beganMs).toBeLessThan(10_000);
+  await strict.stop();
+}, 15_000);
 
 test("a request that does not arrive in its time is answered with 408", async () => {
   writePair(server);
@@ -166,7 +192,7 @@ test("a request that does not arrive in its time is answered with 408", async ()
     let text = "";
     const socket = connect({ host: "127.0.0.1", port: slow.port, ca: authority.cert }, () => {
       socket.write(
-        "POST /api/v1/match HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+        "POST /api/v1/match HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
       );
     });
     socket.on("data", (data: Buffer) => (text += data.toString()));

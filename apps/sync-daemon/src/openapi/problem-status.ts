@@ -54,6 +54,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   contradictory_fields: { status: 422, title: "Contradictory fields" },
   endpoint_not_allowed: { status: 422, title: "Endpoint not allowed" },
   endpoint_unresolvable: { status: 422, title: "Unresolvable endpoint" },
+  foreign_host: { status: 421, title: "Host name is not served" },
   rate_limited: { status: 429, title: "Too many requests" },
   headers_too_large: { status: 431, title: "Headers too large" },
   caller_gone: { status: 499, title: "Connection closed by the caller" },

@@ -10,6 +10,7 @@ import type { ProblemCode } from "./problem-status.ts";
 /** Problems that every route can answer with. */
 const ANYWHERE: readonly ProblemCode[] = [
   "bad_request",
+  "foreign_host",
   "request_overdue",
   "headers_too_large",
   "internal_error",

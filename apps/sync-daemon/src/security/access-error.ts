@@ -11,6 +11,7 @@ export type AccessFacts =
   | { readonly code: "malformed_authorization"; readonly expected: string }
   | { readonly code: "unknown_token" }
   | { readonly code: "insufficient_scope"; readonly scope: TokenScope; readonly token_name: string }
+  | { readonly code: "foreign_host"; readonly expected: string }
   | { readonly code: "rate_limited"; readonly per_second: number; readonly retry_after_seconds: number };
 
 /** A caller that is refused. */

@@ -196,6 +196,7 @@ function challenge(facts: AccessFacts): string {
   switch (facts.code) {
     case "missing_token":
     case "rate_limited":
+    case "foreign_host":
       return realm;
     case "malformed_authorization":
       return `${realm}, error="invalid_request"`;

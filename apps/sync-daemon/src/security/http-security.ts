@@ -21,6 +21,8 @@ import { filePlan } from "../settings/open-files.ts";
 import type { AccessFacts } from "./access-error.ts";
 import { AccessGuard, type AccessRule } from "./access-guard.ts";
 import { isLoopback, type TlsSettings } from "../settings/security-settings.ts";
+import { type ClosedReason, ConnectionLimit } from "./connection-limit.ts";
+import { checkHosts } from "./host-check.ts";
 import { checkTlsFiles, type PemFile } from "./tls-files.ts";
 import { TokenList } from "./token-list.ts";
 import { WatchedFiles } from "./watched-files.ts";
@@ -29,8 +31,8 @@ import { WatchedFiles } from "./watched-files.ts";
 const TLS_VERSION_MIN = "TLSv1.2";
 /** Looks at requests that are still arriving, within the time that they have for it. */
 const CHECKS_PER_TIMEOUT = 4;
-/** Time between two lines about connections that were refused. */
-const DROP_LOG_MS = 60_000;
+/** Time between two log lines about connections that were closed. */
+const CLOSED_LOG_MS = 60_000;
 
 /** What an installed security tells, and to whom. */
 export interface SecurityListeners {
@@ -96,8 +98,11 @@ export class HttpSecurity {
       // It looks every 30 s unless told otherwise.
       connectionsCheckingInterval: requestTimeout / CHECKS_PER_TIMEOUT,
     };
-    if (this.#tls === null) return { requestTimeout, http };
-    return { requestTimeout, https: { ...http, ...this.#tls, ...clientCertificates(tls) } };
+    const times = { requestTimeout, keepAliveTimeout: callers.keep_alive_seconds * 1000 };
+    if (this.#tls === null) return { ...times, http };
+    // Node waits 120 s for a handshake unless told otherwise.
+    const handshakeTimeout = requestTimeout;
+    return { ...times, https: { ...http, handshakeTimeout, ...this.#tls, ...clientCertificates(tls) } };
   }
 
   /**
@@ -107,18 +112,21 @@ export class HttpSecurity {
    * @param listeners - hear of it.
    */
   install(server: FastifyInstance, listeners: SecurityListeners): void {
-    const { security, callers, ingest } = this.#settings;
+    const { security, callers, http, ingest } = this.#settings;
     this.#server = server;
     const { metrics, ruleOf } = listeners;
     const log = (line: LogLine): void => {
       listeners.log({ component: "security", ...line });
     };
     this.#log = log;
-    limitConnections(server.server, filePlan(callers.connections, ingest.transport).connections, {
-      metrics,
-      log,
-    });
+    const { connections } = filePlan(callers.connections, ingest.transport);
+    limitConnections(server.server, connections, callers.connections_per_address, { metrics, log });
     const refusals = byCode((code) => metrics.counter(SECURITY_METRICS.accessRefusals, { code }));
+    if (this.#tokens === null && isLoopback(http.host)) {
+      checkHosts(server, http.host_names, () => {
+        refusals.foreign_host.inc();
+      });
+    }
     AccessGuard.install(server, {
       ruleOf,
       tokens: () => this.#tokens,
@@ -225,6 +233,7 @@ function byCode<Value>(make: (code: AccessFacts["code"]) => Value): Record<Acces
     malformed_authorization: make("malformed_authorization"),
     unknown_token: make("unknown_token"),
     insufficient_scope: make("insufficient_scope"),
+    foreign_host: make("foreign_host"),
     rate_limited: make("rate_limited"),
   };
 }
@@ -233,25 +242,40 @@ function clientCertificates({ client_ca_file }: TlsSettings): object {
   return client_ca_file === null ? {} : { requestCert: true, rejectUnauthorized: true };
 }
 
-/** Beyond so many, a connection is closed as soon as it is made: counted, and told once a minute. */
+/** Bounds connections, counts those that are closed for it, and logs that once a minute. */
 function limitConnections(
   server: Server,
-  connectionsMax: number,
+  connections: number,
+  perAddressWanted: number,
   { metrics, log }: Pick<SecurityListeners, "metrics" | "log">,
 ): void {
-  const refused: Counter = metrics.counter(SECURITY_METRICS.connectionsRefused, {});
-  let toldMs = Number.NEGATIVE_INFINITY;
-  server.maxConnections = connectionsMax;
-  server.on("drop", () => {
-    refused.inc();
+  const perAddress = Math.min(perAddressWanted, connections);
+  const counterOf = (reason: ClosedReason): Counter =>
+    metrics.counter(SECURITY_METRICS.connectionsRefused, { reason });
+  const counters = {
+    all_taken: counterOf("all_taken"),
+    address_full: counterOf("address_full"),
+    gave_way: counterOf("gave_way"),
+  };
+  let loggedMs = Number.NEGATIVE_INFINITY;
+  const closed = (reason: ClosedReason): void => {
+    counters[reason].inc();
     const nowMs = performance.now();
-    if (nowMs - toldMs < DROP_LOG_MS) return;
-    toldMs = nowMs;
-    const message =
-      "a connection is refused: there are as many as callers.connections, or the limit on open files, allows";
-    log({ level: "warn", event: "connection_refused", message, facts: { connections_max: connectionsMax } });
-  });
+    if (nowMs - loggedMs < CLOSED_LOG_MS) return;
+    loggedMs = nowMs;
+    const facts = { reason, connections_max: connections, connections_per_address_max: perAddress };
+    log({ level: "warn", event: "connection_refused", message: CLOSED_MESSAGES[reason], facts });
+  };
+  ConnectionLimit.install(server, { connections, perAddress, closed }, server instanceof TlsServer);
 }
+
+const CLOSED_MESSAGES: Readonly<Record<ClosedReason, string>> = {
+  all_taken:
+    "a connection was refused: callers.connections, or the limit on open files, allows no more, and none is idle",
+  address_full:
+    "a connection was refused: its address holds callers.connections_per_address connections, and none is idle",
+  gave_way: "an idle connection was closed to make room for a new one (callers.connections)",
+};
 
 function unusable(setting: string, paths: readonly string[], why: string): SettingsError {
   return settingsError([

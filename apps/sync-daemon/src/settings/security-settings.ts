@@ -77,7 +77,19 @@ export const callersSection = section({
     1,
     65_536,
   ),
-  request_seconds: seconds("Longest time for a request to arrive.", 30, 1, 3600),
+  connections_per_address: integer(
+    "HTTP connections of one address (of IPv6: one /64) at once; its longest idle one is closed for a new one.",
+    512,
+    1,
+    65_536,
+  ),
+  request_seconds: seconds("Longest time for a request, or a TLS handshake, to arrive.", 30, 1, 3600),
+  keep_alive_seconds: seconds(
+    "Time that an idle connection is kept; longer than a proxy keeps it, or its requests meet closed connections.",
+    3660,
+    1,
+    86_400,
+  ),
   read_per_second: integer(
     "Requests with read scope of a token, or of an address; 0 for no limit.",
     0,

@@ -37,6 +37,19 @@ const LISTED_ENGINES_MAX = 4096;
 const PREFIX_HASHES_EXPECTED = "secret or public";
 const ADDRESS_EXPECTED = "an address to listen on";
 const TRANSPORT_EXPECTED = "own or libzmq";
+const HOST_NAMES_EXPECTED = "a list of at most 64 host names without ports";
+const HOST_NAMES_MAX = 64;
+
+const hostNames = z
+  .array(z.string(HOST_NAMES_EXPECTED).regex(/^[\w.:[\]-]{1,255}$/, HOST_NAMES_EXPECTED), HOST_NAMES_EXPECTED)
+  .max(HOST_NAMES_MAX, HOST_NAMES_EXPECTED)
+  .default([])
+  .register(SETTING_FACTS, {
+    about:
+      "Names in the Host header to serve besides loopback's, while listening on loopback without tokens.",
+    expected: HOST_NAMES_EXPECTED,
+    textForm: "list",
+  });
 
 const engines = z
   .array(engineEntry, "a list of engines")
@@ -74,6 +87,7 @@ const sections = z.strictObject({
       .default("127.0.0.1")
       .register(SETTING_FACTS, { about: "Address to listen on.", expected: ADDRESS_EXPECTED, flag: "host" }),
     port: integer("Port to listen on; 0 takes a free one and logs it.", 7070, 0, 65_535, { flag: "port" }),
+    host_names: hostNames,
     body_bytes: integer("Largest request body.", 16 * MIB, 1024, 256 * MIB),
     drain_seconds: seconds(
       "Time between losing readiness and refusing connections when stopping.",

@@ -11,6 +11,7 @@ const ACCESS_CODES = [
   "malformed_authorization",
   "unknown_token",
   "insufficient_scope",
+  "foreign_host",
   "rate_limited",
 ] as const;
 
@@ -34,7 +35,7 @@ const PROTOCOL_VIOLATIONS = [
 export const SECURITY_METRICS = {
   accessRefusals: counter({
     name: "kv_access_refusals_total",
-    help: "Requests refused for their token, its scope, or how many of them came, by code; never by token.",
+    help: "Requests refused for their token, its scope, their host name, or how many of them came, by code; never by token.",
     unit: "none",
     labels: { code: ACCESS_CODES },
     preset: "zero is a fact",
@@ -58,9 +59,9 @@ export const SECURITY_METRICS = {
   }),
   connectionsRefused: counter({
     name: "kv_http_connections_refused_total",
-    help: "HTTP connections closed at once because there were as many as allowed.",
+    help: "HTTP connections closed because there were as many as allowed: new ones (all_taken, address_full), or an idle one that gave its place to a new one (gave_way).",
     unit: "none",
-    labels: {},
+    labels: { reason: ["all_taken", "address_full", "gave_way"] },
     preset: "zero is a fact",
     why: "Gateways that see resets.",
   }),

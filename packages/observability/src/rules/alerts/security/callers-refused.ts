@@ -51,6 +51,10 @@ export const CALLERS_REFUSED = alert({
       },
       { cause: "rate_limited.", fix: "Raise callers.read_per_second, or find out what asks so often." },
       {
+        cause: "foreign_host: a proxy on the same machine passes its own host name on.",
+        fix: "List the name in http.host_names. A name that is not yours may be an attack by DNS rebinding.",
+      },
+      {
         cause: "Nobody of yours.",
         fix: "Keep the port from whoever it is: a network policy, or listening on fewer addresses.",
       },

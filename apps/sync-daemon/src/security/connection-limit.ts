@@ -1,0 +1,172 @@
+/**
+ * Who holds the HTTP server's connections: bounded in all and by address, so that no caller locks the others out.
+ *
+ *   accept ─▶ address at its bound? ─▶ all places taken? ─▶ held
+ *                  └────────┬───────────────┘
+ *             an idle connection is closed for the new one; without an idle one the new one is closed
+ *
+ * Layout: for each address (for IPv6 its /64) the number of its connections, and the idle ones in the order in which they became idle. A connection is idle
+ * while none of its requests is being received or answered, thus also while the first bytes of its first request are awaited.
+ *
+ * Invariants
+ *  C1  At most `connections` are held, and at most `perAddress` of one address.
+ *  C2  The last places (at most RESERVED_MAX) go to addresses that hold fewer than FEW: probes find room whatever one address does.
+ *  C3  A connection with a request under way is never closed for another one.
+ *  C4  Only an address that holds at least as many connections as the new one's address gives a connection up.
+ *  C5  Each connection that is closed here is counted by its reason.
+ *
+ * It does not bound requests (rate-limit.ts) or their bodies (body-budget.ts), and time limits are the server's own.
+ */
+
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+
+import { siteOf } from "./rate-limit.ts";
+
+/** Places for addresses with few connections: kubelets, scrapers, operators. */
+const RESERVED_MAX = 16;
+/** Reserved of a small number of places: one of so many. */
+const RESERVED_SHARE = 8;
+/** Connections of one address that may take a reserved place. */
+const FEW = 4;
+
+/** Why a connection was closed. */
+export type ClosedReason = "all_taken" | "address_full" | "gave_way";
+
+/** What bounds the connections, and where news go. */
+export interface ConnectionBounds {
+  readonly connections: number;
+  readonly perAddress: number;
+  /** Called for each connection that is closed. */
+  readonly closed: (reason: ClosedReason) => void;
+}
+
+/** The connections of one address. */
+interface Holder {
+  readonly address: string;
+  count: number;
+  /** Longest idle first. */
+  readonly idle: Set<Connection>;
+}
+
+interface Connection {
+  readonly socket: Socket;
+  readonly holder: Holder;
+  requests: number;
+  isOpen: boolean;
+}
+
+/** Bounds the connections of one server. */
+export class ConnectionLimit {
+  readonly #bounds: ConnectionBounds;
+  readonly #reserved: number;
+  readonly #holders = new Map<string, Holder>();
+  readonly #bySocket = new WeakMap<Socket, Connection>();
+  /** Connections whose TLS handshake has not ended, by peer. */
+  readonly #handshakes = new Map<string, Connection>();
+  #count = 0;
+
+  private constructor(bounds: ConnectionBounds) {
+    this.#bounds = bounds;
+    this.#reserved = Math.min(RESERVED_MAX, Math.floor(bounds.connections / RESERVED_SHARE));
+  }
+
+  /**
+   * Bounds the connections of a server. Before it listens.
+   *
+   * @param server - HTTP or HTTPS.
+   * @param bounds - how many, and what hears of it.
+   * @param isTls - whether connections begin with a handshake.
+   */
+  static install(server: Server, bounds: ConnectionBounds, isTls: boolean): void {
+    const limit = new ConnectionLimit(bounds);
+    server.prependListener("connection", (socket: Socket) => {
+      limit.#accept(socket, isTls);
+    });
+    if (isTls) {
+      server.prependListener("secureConnection", (socket: Socket) => {
+        const connection = limit.#handshakes.get(peerOf(socket));
+        if (connection === undefined) return;
+        limit.#handshakes.delete(peerOf(socket));
+        limit.#bySocket.set(socket, connection);
+      });
+    }
+    server.prependListener("request", (request: IncomingMessage, response: ServerResponse) => {
+      const connection = limit.#bySocket.get(request.socket);
+      if (connection === undefined) return;
+      connection.requests += 1;
+      connection.holder.idle.delete(connection);
+      response.once("close", () => {
+        connection.requests -= 1;
+        if (connection.requests === 0 && connection.isOpen) connection.holder.idle.add(connection);
+      });
+    });
+  }
+
+  #accept(socket: Socket, isTls: boolean): void {
+    const address = siteOf(socket.remoteAddress ?? "");
+    const holder = this.#holders.get(address) ?? { address, count: 0, idle: new Set() };
+    const refusal = this.#refusal(holder);
+    if (refusal !== null) {
+      this.#bounds.closed(refusal);
+      // The server's own listeners run first: they expect an open socket.
+      process.nextTick(() => socket.destroy());
+      return;
+    }
+    const connection: Connection = { socket, holder, requests: 0, isOpen: true };
+    this.#holders.set(address, holder);
+    holder.count += 1;
+    holder.idle.add(connection);
+    this.#count += 1;
+    this.#bySocket.set(socket, connection);
+    const peer = peerOf(socket);
+    if (isTls) this.#handshakes.set(peer, connection);
+    socket.once("close", () => {
+      if (this.#handshakes.get(peer) === connection) this.#handshakes.delete(peer);
+      this.#release(connection);
+    });
+  }
+
+  /** Makes room for a connection of an address; why there is none. */
+  #refusal(holder: Holder): ClosedReason | null {
+    const { connections, perAddress } = this.#bounds;
+    if (holder.count >= perAddress && !this.#close(holder)) return "address_full";
+    const places = holder.count < FEW ? connections : connections - this.#reserved;
+    if (this.#count < places) return null;
+    return this.#close(this.#largestIdle(holder.count)) ? null : "all_taken";
+  }
+
+  /** The address that holds most, of those with an idle connection and at least so many (C4). Runs only when all places are taken. */
+  #largestIdle(countMin: number): Holder | undefined {
+    let largest: Holder | undefined;
+    for (const holder of this.#holders.values()) {
+      if (holder.idle.size === 0 || holder.count < countMin) continue;
+      if (holder.count > (largest?.count ?? 0)) largest = holder;
+    }
+    return largest;
+  }
+
+  /** Closes the connection that has been idle longest; false when none is idle. */
+  #close(holder: Holder | undefined): boolean {
+    const [connection] = holder?.idle ?? [];
+    if (connection === undefined) return false;
+    this.#release(connection);
+    this.#bounds.closed("gave_way");
+    connection.socket.destroy();
+    return true;
+  }
+
+  #release(connection: Connection): void {
+    if (!connection.isOpen) return;
+    connection.isOpen = false;
+    const { holder } = connection;
+    holder.idle.delete(connection);
+    holder.count -= 1;
+    if (holder.count === 0) this.#holders.delete(holder.address);
+    this.#count -= 1;
+  }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress ?? ""} ${remotePort ?? ""}`;
+}

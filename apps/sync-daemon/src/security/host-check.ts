@@ -1,0 +1,43 @@
+/**
+ * Refuses requests under a foreign host name where nothing else tells callers apart: on loopback without tokens. A page in a browser of the same machine
+ * can have its own name resolve to 127.0.0.1 (DNS rebinding); its requests then carry that name in the Host header.
+ *
+ * Names of this machine's loopback and those in `http.host_names` are served. A request without a Host header is served too: browsers always send one.
+ */
+
+import type { FastifyInstance } from "fastify";
+
+import { isLoopback } from "../settings/security-settings.ts";
+import { AccessError } from "./access-error.ts";
+
+const EXPECTED = "localhost, 127.0.0.1 or [::1], or a name listed in http.host_names";
+
+/**
+ * Checks the Host header of each request. Before the server's routes are registered.
+ *
+ * @param server - any.
+ * @param names - further names that are served.
+ * @param refused - called for each refusal.
+ */
+export function checkHosts(server: FastifyInstance, names: readonly string[], refused: () => void): void {
+  const served = new Set(names.map((name) => name.toLowerCase()));
+  server.addHook("onRequest", (request, _reply, done) => {
+    const host = request.headers.host ?? "";
+    if (host === "" || isServed(host, served)) {
+      done();
+      return;
+    }
+    refused();
+    done(
+      new AccessError(
+        { code: "foreign_host", expected: EXPECTED },
+        `the Host header names another host; expected ${EXPECTED}`,
+      ),
+    );
+  });
+}
+
+function isServed(host: string, served: ReadonlySet<string>): boolean {
+  const name = host.replace(/:\d*$/, "").toLowerCase();
+  return isLoopback(name.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "")) || served.has(name);
+}
