@@ -38,6 +38,7 @@ import { LevelControl } from "./log/level-control.ts";
 import { LineGate } from "./log/line-gate.ts";
 import { accessRuleOf } from "./openapi/operations.ts";
 import { Lookup } from "./query/lookup.ts";
+import { BodyBudget } from "./security/body-budget.ts";
 import { HttpSecurity } from "./security/http-security.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 
@@ -112,11 +113,14 @@ export async function createApp(
   const idsOf = daemon.tracing === null ? (): null => null : traceRequests(server, daemon.tracing);
   logRequests(server, daemon.log, idsOf);
   refuseEncodings(server);
+  const { body_bytes: bodyBytes, json_bytes: jsonLimit } = daemon.settings.http;
+  const jsonBytes = Math.min(jsonLimit, bodyBytes);
+  BodyBudget.install(server, { bytes: daemon.settings.callers.bodies_bytes, jsonBytes, bodyBytes });
   // A binary body stays the one buffer that it was received into.
-  app.useBodyParser("application/octet-stream", { bodyLimit: daemon.settings.http.body_bytes });
+  app.useBodyParser("application/octet-stream", { bodyLimit: bodyBytes });
   app.useGlobalFilters(new ProblemFilter(daemon.log, daemon.metrics));
   await app.init();
-  readBodies(server, daemon.settings.http.body_bytes);
+  readBodies(server, jsonBytes);
   await server.ready();
   return app;
 }

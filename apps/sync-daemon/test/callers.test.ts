@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import { request } from "node:http";
 import { connect, type Socket } from "node:net";
+import { performance } from "node:perf_hooks";
 
 import { expect, onTestFinished, test } from "vitest";
 
@@ -129,4 +130,125 @@ test("a request under a foreign host name is a problem that names the setting, a
   expect((await daemon.app.inject("/metrics")).body).toMatch(
     /kv_access_refusals_total\{code="foreign_host"\} 1/,
   );
+});
+
+/** Sends a head that announces a body, and a first byte of it; resolves when the request has begun. */
+async function announce(port: number, localAddress: string, bytes: number): Promise<Socket> {
+  const type = "application/octet-stream";
+  const head = `POST /api/v1/match?model=m HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\nExpect: 100-continue\r\nContent-Length: ${bytes}\r\n\r\n`;
+  return hold(port, localAddress, head);
+}
+
+test("bodies under way are bounded in sum and by address: beyond it 503 with Retry-After, and room again when they end", async () => {
+  const daemon = await start("--http-body-bytes", "524288", "--callers-bodies-bytes", "1048576");
+  const lookup = async (localAddress: string): Promise<{ status: number; retryAfter: string | undefined }> =>
+    new Promise((resolve, reject) => {
+      const headers = { "content-type": "application/octet-stream", "content-length": "8" };
+      const path = "/api/v1/match?model=m";
+      const asked = request({ port: daemon.port, localAddress, path, method: "POST", headers, agent: false });
+      asked.on("response", (response) => {
+        response.resume();
+        resolve({ status: response.statusCode ?? 0, retryAfter: response.headers["retry-after"] });
+      });
+      asked.on("error", reject);
+      asked.end(Buffer.alloc(8));
+    });
+  const first = await announce(daemon.port, "127.0.0.2", 524_288);
+  // Half is taken by one address: it gets no more, others do.
+  expect(await lookup("127.0.0.2")).toEqual({ status: 503, retryAfter: "1" });
+  expect((await lookup("127.0.0.3")).status).toBe(404);
+  await announce(daemon.port, "127.0.0.3", 524_288);
+  expect((await lookup("127.0.0.4")).status).toBe(503);
+  first.destroy();
+  await until("there is room again", async () => (await lookup("127.0.0.4")).status === 404);
+  const { body } = await daemon.app.inject("/metrics");
+  expect(body).toMatch(/kv_http_request_errors_total\{[^}]*code="bodies_full"[^}]*\} [1-9]/);
+});
+
+const MIB = 2 ** 20;
+/** Bodies of the largest length, each with something in it that takes long to read. */
+const HARD_BODIES: readonly (readonly [string, number, (bytes: number) => string])[] = [
+  ["unknown names", 400, (bytes) => `{${repeated(bytes, (i) => `"k${i.toString(36)}":0`)}}`],
+  ["names of a conversation", 400, (bytes) => `{"messages":[${repeated(bytes, (i) => `{"k${i}":0}`)}]}`],
+  ["empty objects", 400, (bytes) => `{"messages":[${repeated(bytes, () => "{}")}]}`],
+  ["arrays inside each other", 400, (bytes) => "[".repeat(bytes)],
+  ["token ids", 404, (bytes) => `{"model":"m","token_ids":[${repeated(bytes, (i) => String(i))}]}`],
+  [
+    "hashes as texts",
+    422,
+    (bytes) => `{"model":"m","prefix_hashes":[${repeated(bytes, (i) => `"${10n ** 19n + BigInt(i)}"`)}]}`,
+  ],
+  ["escapes", 400, (bytes) => `{"${"\\u0041".repeat(Math.floor(bytes / 6) - 1)}":0}`],
+];
+
+function repeated(bytes: number, part: (i: number) => string): string {
+  const parts: string[] = [];
+  // As much as fits, with the rest of the body.
+  for (let i = 0, length = 64; length + part(i).length < bytes; i += 1) {
+    parts.push(part(i));
+    length += part(i).length + 1;
+  }
+  return parts.join(",");
+}
+
+test.each(HARD_BODIES)(
+  "a JSON body of the largest length, full of %s, keeps the loop for less than 50 ms",
+  async (_name, status, make) => {
+    const daemon = await startInProcess(["--index-prefix-hashes", "secret"]);
+    onTestFinished(daemon.stop);
+    const payload = make(MIB);
+    expect(payload.length).toBeLessThanOrEqual(MIB);
+    const headers = { "content-type": "application/json" };
+    let leastMs = Number.POSITIVE_INFINITY;
+    // The least of several: what else the machine does is not this daemon's.
+    for (let i = 0; i < 5; i += 1) {
+      const before = performance.eventLoopUtilization();
+      const response = await daemon.app.inject({ method: "POST", url: "/api/v1/match", headers, payload });
+      // All that the loop did for the request, which is at least what it did at a stretch.
+      const { active } = performance.eventLoopUtilization(before);
+      expect(response.statusCode).toBe(status);
+      leastMs = Math.min(leastMs, active);
+    }
+    expect(leastMs).toBeLessThan(50);
+  },
+);
+
+test("a longer JSON body is refused with the setting and the binary form that takes it", async () => {
+  const daemon = await startInProcess();
+  onTestFinished(daemon.stop);
+  const headers = { "content-type": "application/json" };
+  const payload = `{"model":"m","prompt":"${"x".repeat(MIB)}"}`;
+  const { body } = await daemon.app.inject({ method: "POST", url: "/api/v1/match", headers, payload });
+  expect(JSON.parse(body)).toMatchObject({
+    status: 413,
+    code: "body_too_large",
+    expected: expect.stringMatching(/http\.json_bytes.*application\/octet-stream/) as string,
+  });
+});
+
+const HALF = String.raw`\ud83d`;
+const REGISTRATION = '"id":"a","endpoint":"tcp://127.0.0.1:5557"';
+const INSTANCE = '"instance_id":"a","endpoint":"tcp://127.0.0.1:5557"';
+test.each([
+  ["/api/v1/engines", "model", `{${REGISTRATION},"model":"m${HALF}"}`],
+  ["/api/v1/engines", "aliases.0", `{${REGISTRATION},"model":"m","aliases":["${HALF}"]}`],
+  ["/api/v1/engines", "adapters.0", `{${REGISTRATION},"model":"m","adapters":["${HALF}"]}`],
+  ["/api/v1/engines", "topic", `{${REGISTRATION},"model":"m","topic":"${HALF}"}`],
+  ["/api/v1/match", "model", `{"model":"m${HALF}","token_ids":[1]}`],
+  ["/api/v1/match", "lora_name", `{"model":"m","lora_name":"${HALF}","token_ids":[1]}`],
+  ["/api/v1/match", "cache_salt", `{"model":"m","cache_salt":"${HALF}","token_ids":[1]}`],
+  ["/register", "modelname", `{${INSTANCE},"modelname":"m${HALF}"}`],
+  ["/register", "lora_name", `{${INSTANCE},"modelname":"m","lora_name":"${HALF}"}`],
+  ["/register", "tenant_id", `{${INSTANCE},"modelname":"m","tenant_id":"${HALF}"}`],
+  ["/query", "cache_salt", `{"model":"m","cache_salt":"${HALF}","token_ids":[1]}`],
+])("%s refuses %s with half of a surrogate pair", async (url, where, payload) => {
+  const daemon = await startInProcess();
+  onTestFinished(daemon.stop);
+  const headers = { "content-type": "application/json" };
+  const { body } = await daemon.app.inject({ method: "POST", url, headers, payload });
+  expect(JSON.parse(body)).toMatchObject({
+    status: 400,
+    where,
+    expected: expect.stringContaining("lone surrogates") as string,
+  });
 });

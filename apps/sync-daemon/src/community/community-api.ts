@@ -26,6 +26,7 @@ import { z } from "zod";
 
 import { DP_RANKS_MAX, ENDPOINT, ENDPOINT_EXPECTED } from "../engine/engine-entry.ts";
 import { ENGINE_TYPE_EXPECTED, engineTypeOf } from "../engine/engine-type.ts";
+import { isWellFormed, WELL_FORMED_EXPECTED } from "../engine/well-formed.ts";
 import { HASH_TEXT } from "./community-hashes.ts";
 import type { MatchAnswer, WorkerMatch } from "../query/match-answer.ts";
 
@@ -37,7 +38,10 @@ const TOKEN_MAX = 0xffff_ffff;
 const NAMED =
   "The model as model, modelname or model_name; the field that is used selects the form of the answer.";
 
-const text = z.string("a text").max(TEXT_MAX, `at most ${TEXT_MAX} characters`);
+const text = z
+  .string("a text")
+  .max(TEXT_MAX, `at most ${TEXT_MAX} characters`)
+  .refine(isWellFormed, WELL_FORMED_EXPECTED);
 const required = text.min(1, "a text of at least one character");
 const rank = z.int("a DP rank").min(0, "a DP rank").max(DP_RANK_MAX, `a DP rank up to ${DP_RANK_MAX}`);
 const INSTANCE = "an instance id: a text, or an integer from 0 to 2^64 - 1";

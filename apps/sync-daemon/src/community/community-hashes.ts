@@ -9,6 +9,7 @@
  * number only from Node 21 on.
  */
 
+import { endOfString } from "../request/json-shape.ts";
 import { malformed } from "../request/request-error.ts";
 
 /** An integer of so many digits may be more than a double has, and no more than 64 bits can have. */
@@ -61,16 +62,6 @@ function startOfLongInteger(json: string, begin: number, end: number): number | 
   const from = json[begin - 1] === "-" ? begin - 1 : begin;
   const isPart = [json[from - 1], json[end]].some((beside) => PART_OF_NUMBER.includes(beside ?? " "));
   return isPart ? null : from;
-}
-
-/** Behind the quote that ends the string which begins at `open`; the end of the text when none does. */
-function endOfString(json: string, open: number): number {
-  for (let close = json.indexOf('"', open + 1); close >= 0; close = json.indexOf('"', close + 1)) {
-    let escapes = 0;
-    while (json[close - 1 - escapes] === "\\") escapes += 1;
-    if (escapes % 2 === 0) return close + 1;
-  }
-  return json.length;
 }
 
 /** An integer as JSON writes it: no sign, no zero in front. */

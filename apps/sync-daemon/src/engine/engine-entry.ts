@@ -18,6 +18,7 @@ import { REPORT_MODES, type ReportMode } from "@kvsync/core";
 import { z } from "zod";
 
 import { ENGINE_TYPE_EXPECTED, ENGINE_TYPES, type EngineType, engineTypeOf } from "./engine-type.ts";
+import { isWellFormed, WELL_FORMED_EXPECTED } from "./well-formed.ts";
 
 /** DP ranks of one engine, over all of its nodes. The largest published deployments use hundreds; the bound keeps one entry from taking every slot. */
 export const DP_RANKS_MAX = 1024;
@@ -55,7 +56,8 @@ const id = z
 const model = z
   .string("a model name")
   .min(1, "a model name")
-  .max(NAME_LENGTH_MAX, `a model name of at most ${NAME_LENGTH_MAX} characters`);
+  .max(NAME_LENGTH_MAX, `a model name of at most ${NAME_LENGTH_MAX} characters`)
+  .refine(isWellFormed, `a model name of ${WELL_FORMED_EXPECTED}`);
 const endpoint = z
   .string(ENDPOINT_EXPECTED)
   .max(ENDPOINT_LENGTH_MAX, ENDPOINT_EXPECTED)
@@ -109,6 +111,7 @@ const fields = z.strictObject({
   topic: z
     .string("a topic")
     .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
+    .refine(isWellFormed, `a topic of ${WELL_FORMED_EXPECTED}`)
     .default(""),
   report_mode: z.enum(REPORT_MODES, 'one of "auto", "delta", "full"').default("auto"),
   type: z

@@ -82,7 +82,7 @@ function expectation(status: number): string {
     case 404:
       return "a route of this API";
     case 413:
-      return "a body within http.body_bytes";
+      return "a JSON body within http.json_bytes, or a body of application/octet-stream within http.body_bytes";
     case 415:
       return "application/json or application/octet-stream";
     default:

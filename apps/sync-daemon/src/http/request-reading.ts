@@ -8,6 +8,7 @@
  *  R1  A body is read as what it is, or refused: compressed bytes taken for token ids would be looked up, and matched by nobody, without a word.
  *  R2  Types that no route takes are refused, not parsed. Forms are among them: a browser sends those for any page, without asking first.
  *  R3  What is refused here is answered with a problem document, as everything else, and repeats nothing of what came.
+ *  R4  One JSON body does not block the event loop for more than 50 ms: its length (http.json_bytes) and its shape (request/json-shape.ts) are bounded.
  */
 
 import { STATUS_CODES } from "node:http";
@@ -19,6 +20,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 
 import { quoteLongIntegers } from "../community/community-hashes.ts";
 import { problem, type ProblemDocument } from "../openapi/problem-status.ts";
+import { checkJsonShape } from "../request/json-shape.ts";
 
 /** Of the framework's and Nest's own parsers, those that no route has a use for (R2). */
 const UNUSED_TYPES = ["text/plain", "application/x-www-form-urlencoded"];
@@ -91,11 +93,11 @@ function unreadable(code: string): ProblemDocument {
  * Has a server read bodies as its routes take them. After Nest has put its own parsers there.
  *
  * @param server - before it is ready.
- * @param bodyLimit - bytes.
+ * @param jsonBytes - largest JSON body.
  */
-export function readBodies(server: FastifyInstance, bodyLimit: number): void {
+export function readBodies(server: FastifyInstance, jsonBytes: number): void {
   server.removeContentTypeParser(UNUSED_TYPES);
-  readLongIntegers(server, bodyLimit);
+  readJson(server, jsonBytes);
 }
 
 /**
@@ -123,14 +125,22 @@ const LONG_INTEGER_ROUTES: ReadonlySet<string | undefined> = new Set([
   "/query_by_hash",
 ]);
 
-/** JSON.parse would round long integers: on those routes they arrive as texts. */
-function readLongIntegers(server: FastifyInstance, bodyLimit: number): void {
+/**
+ * JSON whose shape is bounded before it is parsed (R4). JSON.parse would round long integers: on their routes they arrive as texts.
+ */
+function readJson(server: FastifyInstance, bodyLimit: number): void {
   const parse = server.getDefaultJsonParser("error", "error");
   server.removeContentTypeParser("application/json");
   server.addContentTypeParser(
     "application/json",
     { parseAs: "string", bodyLimit },
     (request: FastifyRequest, body: string, done) => {
+      try {
+        checkJsonShape(body);
+      } catch (error) {
+        done(error as Error);
+        return;
+      }
       void parse(
         request,
         LONG_INTEGER_ROUTES.has(request.routeOptions.url) ? quoteLongIntegers(body) : body,

@@ -4,6 +4,7 @@
 
 import type { RequestFacts } from "../request/request-error.ts";
 import type { RegistryFacts } from "../engine/engine-registry.ts";
+import type { BudgetFacts } from "../security/body-budget.ts";
 import type { AccessFacts } from "../security/access-error.ts";
 import type { AdmissionFacts } from "../security/endpoint-admission.ts";
 
@@ -26,6 +27,7 @@ export type ProblemCode =
   | RegistryFacts["code"]
   | AccessFacts["code"]
   | AdmissionFacts["code"]
+  | BudgetFacts["code"]
   | RimCode;
 
 /** Status and title of each code. */
@@ -54,13 +56,14 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   contradictory_fields: { status: 422, title: "Contradictory fields" },
   endpoint_not_allowed: { status: 422, title: "Endpoint not allowed" },
   endpoint_unresolvable: { status: 422, title: "Unresolvable endpoint" },
-  foreign_host: { status: 421, title: "Host name is not served" },
+  foreign_host: { status: 421, title: "Host name not served" },
   rate_limited: { status: 429, title: "Too many requests" },
   headers_too_large: { status: 431, title: "Headers too large" },
   caller_gone: { status: 499, title: "Connection closed by the caller" },
   internal_error: { status: 500, title: "Internal error" },
   registry_full: { status: 503, title: "Engine limit reached" },
   snapshot_unavailable: { status: 503, title: "Snapshot unavailable" },
+  bodies_full: { status: 503, title: "Too many request bodies" },
 };
 
 /** A problem document; facts of the error are further members next to those of RFC 9457. */

@@ -25,7 +25,7 @@ const WITH_TOKEN: readonly ProblemCode[] = [
   "rate_limited",
 ];
 /** Problems that every route with a body can answer with. */
-const WITH_BODY: readonly ProblemCode[] = ["body_too_large", "unsupported_media_type"];
+const WITH_BODY: readonly ProblemCode[] = ["body_too_large", "unsupported_media_type", "bodies_full"];
 
 /**
  * The problems of a route.

@@ -19,6 +19,7 @@ import {
   type TokenizeRequest,
   tokenizeRequest,
 } from "../tokenizer/tokenize-request.ts";
+import { isWellFormed, WELL_FORMED_EXPECTED } from "../engine/well-formed.ts";
 import { checkFields } from "../request/check-fields.ts";
 import { contradictory, malformed, RequestError } from "../request/request-error.ts";
 
@@ -75,7 +76,11 @@ export interface QueryInputMemory {
   readonly tokensMax: number;
 }
 
-const name = z.string(NAME).min(1, NAME).max(TEXT_MAX, NAME);
+const name = z
+  .string(NAME)
+  .min(1, NAME)
+  .max(TEXT_MAX, NAME)
+  .refine(isWellFormed, `${NAME}, ${WELL_FORMED_EXPECTED}`);
 const POSITIVE = `an integer from 1 to ${POSITIVE_MAX}`;
 const positive = z.int(POSITIVE).min(1, POSITIVE).max(POSITIVE_MAX, POSITIVE);
 const common = {
@@ -84,6 +89,7 @@ const common = {
   cache_salt: z
     .string(NAME)
     .max(TEXT_MAX, NAME)
+    .refine(isWellFormed, `${NAME}, ${WELL_FORMED_EXPECTED}`)
     .nullish()
     .describe("The request's cache_salt, if it has one."),
 };

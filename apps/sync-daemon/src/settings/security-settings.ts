@@ -10,6 +10,7 @@ import { z } from "zod";
 
 import { flag, integer, seconds, section, SETTING_FACTS, text } from "./setting-field.ts";
 
+const MIB = 1024 * 1024;
 const RANGES_EXPECTED = "a list of address ranges such as 10.0.0.0/8 or fd00::/8";
 /** Each registration is compared with all of them. */
 const RANGES_MAX = 64;
@@ -82,6 +83,12 @@ export const callersSection = section({
     512,
     1,
     65_536,
+  ),
+  bodies_bytes: integer(
+    "Bytes of all bodies that are received and answered at once; half of it for one address.",
+    256 * MIB,
+    MIB,
+    65_536 * MIB,
   ),
   request_seconds: seconds("Longest time for a request, or a TLS handshake, to arrive.", 30, 1, 3600),
   keep_alive_seconds: seconds(

@@ -89,6 +89,12 @@ const sections = z.strictObject({
     port: integer("Port to listen on; 0 takes a free one and logs it.", 7070, 0, 65_535, { flag: "port" }),
     host_names: hostNames,
     body_bytes: integer("Largest request body.", 16 * MIB, 1024, 256 * MIB),
+    json_bytes: integer(
+      "Largest JSON body, within http.body_bytes; a larger one blocks other requests longer. Token ids go beyond it in binary.",
+      MIB,
+      1024,
+      256 * MIB,
+    ),
     drain_seconds: seconds(
       "Time between losing readiness and refusing connections when stopping.",
       0.2,
