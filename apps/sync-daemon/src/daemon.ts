@@ -54,6 +54,8 @@ export interface DaemonDependencies {
   readonly start: StartFacts;
   /** Writes a line; what is not to be written does not get here. */
   readonly log: (line: LogLine) => void;
+  /** Takes the function that closes all sockets to engines, before the first one is opened. */
+  readonly opened?: (close: () => Promise<void>) => void;
   /** The ingest thread died; the process cannot do its work any more. */
   readonly died: (error: Error) => void;
   /** An ingest worker stopped and did not come back in `ingest.stall_seconds`; likewise. */
@@ -156,6 +158,7 @@ export class Daemon {
       ...endings(settings, log),
       ...heardOf(dependencies, telemetry),
     });
+    dependencies.opened?.(() => ingest.stop());
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const { configFile } = dependencies;

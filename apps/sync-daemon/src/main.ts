@@ -3,8 +3,8 @@
  * The process: settings → daemon → HTTP → signals.
  *
  * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for an ingest worker that stopped and did not come back
- * (ingest/stall-watch.ts), 1 for everything else that should not happen. A daemon that
- * fails leaves by exit, not by limping on: its state can be rebuilt from the engines.
+ * (ingest/stall-watch.ts), 1 for everything else that should not happen, a port that is taken among it. A daemon that
+ * fails exits and does not limp on: its state can be rebuilt from the engines. Sockets are closed on every way out (process-end.ts).
  *
  * Stopping: readiness goes first, then (a moment later, so that balancers see it) no new connections, then requests under
  * way end or are cut off, then the sockets to engines close. All of it within STOP_MS.
@@ -19,7 +19,7 @@ import { EXIT_WORKER_STALLED } from "./ingest/stall-watch.ts";
 import { errorFacts } from "./log/error-facts.ts";
 import { createLog, lineWriter } from "./log/log.ts";
 import type { LogLine } from "./log/log-line.ts";
-import { endAtOnce } from "./process-end.ts";
+import { endProcess } from "./process-end.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
 import { HttpSecurity } from "./security/http-security.ts";
 import { effectiveSettings } from "./settings/effective-settings.ts";
@@ -65,9 +65,12 @@ function checkedText(settings: Settings): string {
   return `${warning}the settings can be used; ${settings.engines.length} engines are listed\n`;
 }
 
-function fail(log: Logger, event: string, message: string, error: unknown): never {
+/** Closes the sockets to engines; null before there are any. */
+let closeSockets: (() => Promise<void>) | null = null;
+
+function fail(log: Logger, event: string, message: string, error: unknown): void {
   log.fatal({ component: "main", event, ...errorFacts(error) }, message);
-  endAtOnce(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1);
+  endProcess(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1, closeSockets);
 }
 
 async function run(
@@ -80,11 +83,16 @@ async function run(
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
     start: { ...buildFacts(), configFile: file, sources },
     log: lineWriter(log, "sync"),
-    died: (error) => fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error),
+    opened: (close) => {
+      closeSockets = close;
+    },
+    died: (error) => {
+      fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error);
+    },
     stalled: (worker, silentSeconds) => {
       const facts = { component: "main", event: "ingest_stalled", worker, silent_seconds: silentSeconds };
       log.fatal(facts, "an ingest worker did not come back; a restart rebuilds everything");
-      endAtOnce(EXIT_WORKER_STALLED);
+      endProcess(EXIT_WORKER_STALLED, closeSockets);
     },
     ...(file === null ? {} : { configFile: { path: file, read: readAgain } }),
   });
@@ -106,7 +114,9 @@ async function run(
     stopping = true;
     say("stopping", { signal });
     daemon.readiness.stop();
-    setTimeout(() => fail(log, "stop_overdue", "stopping took too long", null), STOP_MS).unref();
+    setTimeout(() => {
+      fail(log, "stop_overdue", "stopping took too long", null);
+    }, STOP_MS).unref();
     await new Promise((resolve) => setTimeout(resolve, drain_seconds * 1000));
     setTimeout(
       () => {
@@ -121,7 +131,9 @@ async function run(
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
-      stop(signal).catch((error: unknown) => fail(log, "stop_failed", "stopping failed", error));
+      stop(signal).catch((error: unknown) => {
+        fail(log, "stop_failed", "stopping failed", error);
+      });
     });
   }
 }
@@ -133,8 +145,10 @@ function readAgain(): Settings {
 const { reading, security } = settingsOrExit();
 const log = createLog();
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
-  process.on(event, (error) => fail(log, "crash", "an error that nothing expected", error));
+  process.on(event, (error) => {
+    fail(log, "crash", "an error that nothing expected", error);
+  });
 }
-run(reading, security, log).catch((error: unknown) =>
-  fail(log, "start_failed", "the daemon could not start", error),
-);
+run(reading, security, log).catch((error: unknown) => {
+  fail(log, "start_failed", "the daemon could not start", error);
+});

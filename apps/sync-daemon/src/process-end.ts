@@ -1,24 +1,29 @@
 /**
  * Ends the process with an exit code while its threads may be doing anything.
  *
- * `process.exit` first ends the worker threads and waits for them. A thread inside libzmq is waited
- * for without end, and one whose sockets are open can throw while it is torn down, which aborts the
- * process (SIGABRT instead of the exit code; zeromq.js 6.8). Replacing the process image ends all
- * threads at once and cannot fail in them. Node before 22.15 and Windows cannot do that: there it
- * is `process.exit`.
+ * `process.exit` ends the worker threads first. A thread inside libzmq is waited for without end, and a thread whose sockets are open can throw while it is
+ * torn down, which aborts the process (SIGABRT instead of the exit code; zeromq.js 6.8). Replacing the process image ends all threads at once and closes
+ * every socket. Node before 22.15 and Windows cannot do that: there the sockets are closed first, within CLOSE_MS. If that fails too, SIGKILL ends the process,
+ * and the supervisor sees 137 instead of the code.
  */
 
-/** What the declarations of the oldest supported Node do not know. */
+/** Time to close sockets where the process image cannot be replaced. */
+const CLOSE_MS = 2000;
+
+/** The declarations of the oldest supported Node do not have it. */
 interface Replaceable {
   readonly execve?: (file: string, args: readonly string[], environment: object) => never;
 }
 
+let isEnding = false;
+
 /**
- * Ends the process. Nothing is cleaned up, no `exit` listener runs.
+ * Ends the process, at the latest after CLOSE_MS. Nothing is saved, no `exit` listener runs where the image is replaced.
  *
  * @param code - exit code for the supervisor.
+ * @param close - closes the sockets of all threads; null when none is open.
  */
-export function endAtOnce(code: number): never {
+export function endProcess(code: number, close: (() => Promise<void>) | null): void {
   try {
     (process as Replaceable).execve?.(
       process.execPath,
@@ -28,5 +33,12 @@ export function endAtOnce(code: number): never {
   } catch {
     // Not supported here.
   }
-  process.exit(code);
+  if (isEnding) return;
+  isEnding = true;
+  if (close === null) process.exit(code);
+  setTimeout(() => process.kill(process.pid, "SIGKILL"), CLOSE_MS);
+  close().then(
+    () => process.exit(code),
+    () => process.kill(process.pid, "SIGKILL"),
+  );
 }

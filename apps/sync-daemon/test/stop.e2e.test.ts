@@ -7,7 +7,7 @@ import { Agent, get } from "node:http";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
@@ -183,4 +183,74 @@ test.each([
       await daemon.end();
     }
   },
+);
+
+/** Code that runs in the process before the daemon. */
+const before = (code: string): Record<string, string> => ({
+  NODE_OPTIONS: `--import "data:text/javascript,${encodeURIComponent(code)}"`,
+});
+/** Node before 22.15 cannot replace the process image. */
+const WITHOUT_EXECVE = "process.execve = undefined;";
+
+test.each([
+  ["a port that is taken", "", ["--host", "127.0.0.1"], "EADDRINUSE"],
+  ["a port that is taken, on the oldest Node", WITHOUT_EXECVE, ["--host", "127.0.0.1"], "EADDRINUSE"],
+  ["an address of another machine", "", ["--host", "192.0.2.1"], "EADDRNOTAVAIL"],
+  [
+    "an address of another machine, on the oldest Node",
+    WITHOUT_EXECVE,
+    ["--host", "192.0.2.1"],
+    "EADDRNOTAVAIL",
+  ],
+])(
+  "%s ends a daemon with engines listed by code 1, not by a signal",
+  async (_name, code, argv, error) => {
+    const engine = await TestEngine.start({ id: "a" }, 2);
+    const taken = await DaemonProcess.start();
+    onTestFinished(async () => {
+      await taken.end();
+      await engine.stop();
+    });
+    const { port } = new URL(taken.url);
+    const trusting = ["--security-trust-every-caller-on-the-network", "true"];
+    const starts = Array.from({ length: 3 }, () =>
+      DaemonProcess.start(
+        { engines: [engine.entry] },
+        [...argv, ...trusting, "--port", port],
+        null,
+        before(code),
+      ),
+    );
+    for (const start of await Promise.allSettled(starts)) {
+      const reason = start.status === "rejected" ? String(start.reason) : "started";
+      expect(reason).toContain("the daemon ended with 1");
+      expect(reason).toContain(error);
+    }
+  },
+  60_000,
+);
+
+const THROWS = "process.on('SIGUSR2', () => { throw new Error('planted'); });";
+const REJECTS = "process.on('SIGUSR2', () => { void Promise.reject(new Error('planted')); });";
+test.each([
+  ["an exception", THROWS],
+  ["an exception, on the oldest Node", THROWS + WITHOUT_EXECVE],
+  ["a rejection", REJECTS],
+  ["a rejection, on the oldest Node", REJECTS + WITHOUT_EXECVE],
+])(
+  "%s that nothing catches ends a daemon with connected engines by code 1, not by a signal",
+  async (_name, code) => {
+    const engine = await TestEngine.start({ id: "a" }, 2);
+    const daemon = await DaemonProcess.start({ engines: [engine.entry] }, [], null, before(code));
+    onTestFinished(async () => {
+      await daemon.end();
+      await engine.stop();
+    });
+    await engine.serve(5);
+    await caughtUp(daemon, [engine]);
+    daemon.signal("SIGUSR2");
+    expect(await daemon.exited).toMatchObject({ code: 1, signal: null });
+    expect(daemon.log.at(-1)).toMatchObject({ event: "crash", error_message: "planted" });
+  },
+  60_000,
 );
