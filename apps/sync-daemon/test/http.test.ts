@@ -374,10 +374,10 @@ test("a compressed body is refused, not taken for what it would be uncompressed"
   expect((await send("identity")).statusCode).toBe(200);
 });
 
-test("messages that are nested deeper than can be passed on are the caller's mistake, by name", async () => {
+test("messages that are nested deeper than bodies may be are the caller's mistake", async () => {
   const payload = `{"model":"test/model","messages":[{"role":"user","content":${"[".repeat(50_000)}${"]".repeat(50_000)}}]}`;
   const response = await app.inject({ method: "POST", url: "/api/v1/match", headers: JSON_HEADERS, payload });
-  expect(response.json()).toMatchObject({ status: 400, code: "malformed_body", where: "messages" });
+  expect(response.json()).toMatchObject({ status: 400, code: "malformed_body", where: "body" });
 });
 
 test("whoever asks for metrics while they are rendered gets the same ones, and the next one anew", async () => {
@@ -557,7 +557,7 @@ test("with sync off engines are known and not followed, and every lookup says fa
 });
 
 test("sync asked for without its tokenizer is off and says so in a metric; the service keeps running", async () => {
-  const invalid = await startInProcess(["--sync-enabled", "true"]);
+  const invalid = await startInProcess(["--sync-aibrix-enabled", "true"]);
   try {
     expect((await invalid.app.inject("/livez")).statusCode).toBe(200);
     expect((await invalid.app.inject("/metrics")).body).toContain("aibrix_kv_sync_configuration_valid 0\n");

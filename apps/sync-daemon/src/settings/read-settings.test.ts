@@ -81,7 +81,7 @@ test.each([
   [
     [],
     { AIBRIX_KV_EVENT_SYNC_ENABLED: "yes" },
-    'environment AIBRIX_KV_EVENT_SYNC_ENABLED: sync.enabled: "yes" is not usable; expected true or false',
+    'environment AIBRIX_KV_EVENT_SYNC_ENABLED: sync.aibrix_enabled: "yes" is not usable; expected true or false',
   ],
   [
     ["--log-level", "loud"],
@@ -116,6 +116,9 @@ test("misspelt keys, flags and variables are refused, Kubernetes' service variab
   expect(
     settingsOf([], { KVSYNC_DAEMON_SERVICE_HOST: "10.0.0.1", KVSYNC_PORT: "tcp://10.0.0.1:80" }).http.port,
   ).toBe(7070);
+  expect(refusal([], { KVSYNC_HTPP_PORT: "7071" }).message).toBe(
+    "environment KVSYNC_HTPP_PORT: no such setting (--help lists them)",
+  );
 });
 
 test("a file that is missing or no mapping says which file and why", () => {
@@ -228,14 +231,17 @@ test("credentials in addresses are shown neither by --print-config nor by an err
   }
 });
 
-test("sync is on unless told otherwise; asked for without its tokenizer it is off and names the variable", () => {
+test("sync.enabled decides alone; AIBrix's switch without its tokenizer is off, and names setting and variable", () => {
   expect(decideSync(settingsOf([]).sync)).toEqual({ on: true });
   const asked = { AIBRIX_KV_EVENT_SYNC_ENABLED: "true" };
   expect(decideSync(settingsOf([], asked).sync)).toEqual({
     on: false,
     asked: true,
-    reason: "AIBRIX_USE_REMOTE_TOKENIZER must be true",
+    reason:
+      "sync.remote_tokenizer (AIBRIX_USE_REMOTE_TOKENIZER) must be true, since sync.aibrix_enabled (AIBRIX_KV_EVENT_SYNC_ENABLED) is true; sync.enabled: true follows engines without a tokenizer",
   });
+  expect(decideSync(settingsOf(["--sync-enabled", "true"]).sync)).toEqual({ on: true });
+  expect(decideSync(settingsOf(["--sync-enabled", "true"], asked).sync)).toEqual({ on: true });
   const complete = {
     ...asked,
     AIBRIX_USE_REMOTE_TOKENIZER: "true",

@@ -185,15 +185,20 @@ function fromText(row: SettingRow, value: string): unknown {
 }
 
 /** `{NAME}_SERVICE_HOST` and its kin, which Kubernetes sets for every service of the namespace. */
-const SERVICE_LINK = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$/;
+const SERVICE_LINK = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)$/;
+
+/** `{NAME}_PORT` is one too when it has an address; a number there is a misspelt port. */
+function isServiceLink(name: string, value: string): boolean {
+  return SERVICE_LINK.test(name) || (name.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//.test(value));
+}
 
 function refuseUnknownVariables(
   environment: Readonly<Record<string, string | undefined>>,
   faults: ToldFault[],
 ): void {
   const known = new Set(SETTING_ROWS.flatMap((row) => row.environment));
-  for (const name of Object.keys(environment)) {
-    if (!name.startsWith("KVSYNC_") || known.has(name) || SERVICE_LINK.test(name)) continue;
+  for (const [name, value = ""] of Object.entries(environment)) {
+    if (!name.startsWith("KVSYNC_") || known.has(name) || isServiceLink(name, value)) continue;
     faults.push({
       fault: { code: "unknown_setting", setting: name, source: "environment" },
       line: `environment ${name}: no such setting (--help lists them)`,

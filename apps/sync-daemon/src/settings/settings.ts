@@ -41,12 +41,13 @@ const HOST_NAMES_EXPECTED = "a list of at most 64 host names without ports";
 const HOST_NAMES_MAX = 64;
 
 const hostNames = z
-  .array(z.string(HOST_NAMES_EXPECTED).regex(/^[\w.:[\]-]{1,255}$/, HOST_NAMES_EXPECTED), HOST_NAMES_EXPECTED)
+  .array(z.string(HOST_NAMES_EXPECTED), HOST_NAMES_EXPECTED)
+  .refine((names) => names.every((name) => /^[A-Za-z0-9[][\w.:[\]-]{0,254}$/.test(name)), HOST_NAMES_EXPECTED)
   .max(HOST_NAMES_MAX, HOST_NAMES_EXPECTED)
   .default([])
   .register(SETTING_FACTS, {
     about:
-      "Names in the Host header to serve besides loopback's, while listening on loopback without tokens.",
+      "Names in the Host header to serve in addition to loopback's, while listening on loopback without tokens.",
     expected: HOST_NAMES_EXPECTED,
     textForm: "list",
   });
@@ -106,11 +107,14 @@ const sections = z.strictObject({
   tracing: tracingSection,
   engines,
   sync: section({
-    enabled: flag("Follow engines. Unset: yes, without a tokenizer.", null, {
-      env: "AIBRIX_KV_EVENT_SYNC_ENABLED",
-    }),
+    enabled: flag("Follow engines. Unset: sync.aibrix_enabled decides; without that too, yes.", null),
+    aibrix_enabled: flag(
+      "AIBrix's switch, where sync.enabled is unset: true follows engines only with a remote tokenizer's three settings, false follows none.",
+      null,
+      { env: "AIBRIX_KV_EVENT_SYNC_ENABLED" },
+    ),
     remote_tokenizer: flag("Use a remote tokenizer.", false, { env: "AIBRIX_USE_REMOTE_TOKENIZER" }),
-    tokenizer_type: text("Must be `remote` when sync.enabled is true.", null, {
+    tokenizer_type: text("Must be `remote` when sync.aibrix_enabled decides and is true.", null, {
       env: "AIBRIX_PREFIX_CACHE_TOKENIZER_TYPE",
     }),
     tokenizer_engine: tokenizerEngine,
