@@ -144,7 +144,7 @@ export class Daemon {
     const { version } = dependencies.start;
     const telemetry = await startTelemetry(settings, version, dependencies.log, epochMs);
     const { metrics, log, tracing } = telemetry;
-    log.write(startLine(dependencies.start));
+    log.write(startLine(dependencies.start, settings));
     if (!sync.on) tellSyncOff(sync, log.write);
     const snapshots = snapshotStoreOf(settings, dependencies, telemetry, () => ingest.takeSnapshot());
     const heard = refusals(metrics, snapshotLog(log));
@@ -222,14 +222,14 @@ export class Daemon {
 }
 
 /** The first line of the log. */
-function startLine(start: StartFacts): LogLine {
+function startLine(start: StartFacts, { snapshot }: Settings): LogLine {
   const { settings_from, ...facts } = startReport(start);
   return {
     level: "info",
     component: "main",
     event: "starting",
     message: "starting",
-    facts: { ...facts, settings_from: settings_from.join(", ") },
+    facts: { ...facts, settings_from: settings_from.join(", "), snapshots: snapshot.directory ?? "off" },
   };
 }
 

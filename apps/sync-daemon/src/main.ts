@@ -27,6 +27,7 @@ import { readSettings, requestOf, type SettingsReading } from "./settings/read-s
 import { EXIT_UNUSABLE_SETTINGS, SettingsError } from "./settings/settings-error.ts";
 import { helpText } from "./settings/settings-reference.ts";
 import type { Settings } from "./settings/settings.ts";
+import { whyNoFolder } from "./settings/state-directory.ts";
 import { decideSync } from "./settings/sync-decision.ts";
 
 /** Total time to stop. */
@@ -73,11 +74,21 @@ function fail(log: Logger, event: string, message: string, error: unknown): void
   endProcess(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1, closeSockets);
 }
 
-async function run(
-  { settings, file, sources }: SettingsReading,
-  security: HttpSecurity,
-  log: Logger,
-): Promise<void> {
+/** The settings with snapshots only where they can be written. A folder that the settings name is used in any case: its state is a health check. */
+function withUsableFolder({ settings, given }: SettingsReading, log: Logger): Settings {
+  const { snapshot } = settings;
+  const named = (given["snapshot"] as { readonly directory?: unknown } | undefined)?.directory;
+  if (snapshot.directory === null || (named !== undefined && named !== null)) return settings;
+  const reason = whyNoFolder(snapshot.directory);
+  if (reason === null) return settings;
+  const facts = { component: "main", event: "snapshots_off", folder: snapshot.directory, reason };
+  log.warn(facts, "no snapshots are kept: a restart loses the index; set snapshot.directory");
+  return { ...settings, snapshot: { ...snapshot, directory: null } };
+}
+
+async function run(reading: SettingsReading, security: HttpSecurity, log: Logger): Promise<void> {
+  const { file, sources } = reading;
+  const settings = withUsableFolder(reading, log);
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),

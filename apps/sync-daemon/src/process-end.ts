@@ -1,10 +1,10 @@
 /**
  * Ends the process with an exit code while its threads may be doing anything.
  *
- * `process.exit` ends the worker threads first. A thread inside libzmq is waited for without end, and a thread whose sockets are open can throw while it is
- * torn down, which aborts the process (SIGABRT instead of the exit code; zeromq.js 6.8). Replacing the process image ends all threads at once and closes
+ * `process.exit` ends the worker threads first. It waits without end for a thread inside libzmq. A thread with open sockets can throw while it is torn down,
+ * which aborts the process (SIGABRT instead of the exit code; zeromq.js 6.8). Replacing the process image ends all threads at once and closes
  * every socket. Node before 22.15 and Windows cannot do that: there the sockets are closed first, within CLOSE_MS. If that fails too, SIGKILL ends the process,
- * and the supervisor sees 137 instead of the code.
+ * and the supervisor gets 137 instead of the code.
  */
 
 /** Time to close sockets where the process image cannot be replaced. */

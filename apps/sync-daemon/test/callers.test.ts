@@ -1,5 +1,7 @@
 /**
- * What one caller can do to the others: connections that it holds, bodies that it sends, names that it uses. Sockets are real; the daemon runs in this process.
+ * Bounds on one caller: the connections that it holds, the bodies that it sends, the names that it uses. Sockets are real; the daemon runs in this process.
+ *
+ * It executes the numbers of security/connection-limit.ts, security/body-budget.ts, request/json-shape.ts and http/request-reading.ts.
  */
 import { once } from "node:events";
 import { request } from "node:http";
@@ -63,7 +65,7 @@ async function closedCount({ app }: Listening, reason: string): Promise<number> 
   return Number(count);
 }
 
-test("idle kept connections of one address give way: others are answered, and so is that address", async () => {
+test("C4, C5: idle kept connections of one address give way: others are answered, and so is that address", async () => {
   const daemon = await start("--callers-connections", "16", "--callers-connections-per-address", "16");
   const held: Socket[] = [];
   for (let i = 0; i < 16; i += 1) held.push(await hold(daemon.port, "127.0.0.2", REQUEST));
@@ -78,7 +80,7 @@ test("idle kept connections of one address give way: others are answered, and so
   });
 });
 
-test("connections with requests under way are bounded by address, and a few places are left for others", async () => {
+test("C1, C2, C3: connections with requests under way are bounded by address, and a few places are left for others", async () => {
   const daemon = await start("--callers-connections", "16", "--callers-connections-per-address", "8");
   const busy =
     "POST /api/v1/match HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
@@ -139,7 +141,7 @@ async function announce(port: number, localAddress: string, bytes: number): Prom
   return hold(port, localAddress, head);
 }
 
-test("bodies under way are bounded in sum and by address: beyond it 503 with Retry-After, and room again when they end", async () => {
+test("B1, B2: bodies under way are bounded in sum and by address: beyond it 503 with Retry-After, and room again when they end", async () => {
   const daemon = await start("--http-body-bytes", "524288", "--callers-bodies-bytes", "1048576");
   const lookup = async (localAddress: string): Promise<{ status: number; retryAfter: string | undefined }> =>
     new Promise((resolve, reject) => {
@@ -192,7 +194,7 @@ function repeated(bytes: number, part: (i: number) => string): string {
 }
 
 test.each(HARD_BODIES)(
-  "a JSON body of the largest length, full of %s, keeps the loop for less than 50 ms",
+  "R4, J1, J2: a JSON body of the largest length, full of %s, keeps the loop for less than 50 ms",
   async (_name, status, make) => {
     const daemon = await startInProcess(["--index-prefix-hashes", "secret"]);
     onTestFinished(daemon.stop);

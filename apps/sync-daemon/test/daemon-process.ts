@@ -59,6 +59,7 @@ export class DaemonProcess {
   readonly #directory: string;
   #url = "";
   #agent: Agent | null = null;
+  #headers: Readonly<Record<string, string>> = {};
 
   private constructor(
     config: object,
@@ -149,7 +150,13 @@ export class DaemonProcess {
   async fetch(path: string, init?: RequestInit): Promise<Response> {
     // The runtime's fetch takes undici's dispatchers, whatever its declaration says.
     const through: object = this.#agent === null ? {} : { dispatcher: this.#agent };
-    return fetch(`${this.#url}${path}`, { ...init, ...through });
+    const headers = { ...this.#headers, ...(init?.headers as Record<string, string> | undefined) };
+    return fetch(`${this.#url}${path}`, { ...init, headers, ...through });
+  }
+
+  /** Has `fetch` send a bearer token. */
+  authorize(token: string): void {
+    this.#headers = { authorization: `Bearer ${token}` };
   }
 
   /** Has `fetch` trust an authority, over at most so many connections, which it keeps. */

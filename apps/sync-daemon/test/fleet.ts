@@ -44,6 +44,11 @@ export class TestEngine {
     return entryOf([this]);
   }
 
+  /** The prompt of its first request. */
+  get firstPrompt(): Uint32Array {
+    return this.#prompts[0] ?? new Uint32Array();
+  }
+
   /** Serves seeded requests, growing conversations among them, until each is done and everything is published. */
   async serve(
     count: number,

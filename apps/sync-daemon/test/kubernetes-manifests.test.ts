@@ -1,7 +1,8 @@
 /**
  * The manifests in infra/kubernetes, read as data: least rights, no secrets, settings that the daemon takes, and names that fit each other.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -58,9 +59,11 @@ const manifests = files.flatMap((name) =>
 );
 
 const NONE: Manifest = { kind: "", metadata: { name: "" } };
-/** The only manifest of its kind. */
-function only(kind: string): Manifest {
-  const found = manifests.filter((manifest) => manifest.kind === kind);
+/** The only manifest of its kind, or of its kind and name. */
+function only(kind: string, name?: string): Manifest {
+  const found = manifests.filter(
+    (manifest) => manifest.kind === kind && (name === undefined || manifest.metadata.name === name),
+  );
   expect(found).toHaveLength(1);
   return found[0] ?? NONE;
 }
@@ -84,11 +87,13 @@ const reading = (() => {
 const { settings } = reading;
 
 test("the daemon may list and watch pods, and nothing else at all", () => {
-  expect(only("Role")["rules"]).toEqual([{ apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] }]);
+  expect(only("Role", "kvsync-daemon")["rules"]).toEqual([
+    { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] },
+  ]);
   expect(manifests.filter(({ kind }) => kind.startsWith("ClusterRole"))).toEqual([]);
   const account = only("ServiceAccount");
   expect(only("RoleBinding")).toMatchObject({
-    roleRef: { kind: "Role", name: only("Role").metadata.name },
+    roleRef: { kind: "Role", name: only("Role", "kvsync-daemon").metadata.name },
     subjects: [{ kind: "ServiceAccount", name: account.metadata.name }],
   });
   expect(account["automountServiceAccountToken"]).toBe(false);
@@ -104,7 +109,7 @@ test("no manifest holds a secret, and none goes through the environment", () => 
   );
   const volume = pod.volumes.find(({ name }) => name === mount?.name);
   expect(volume).toEqual({ name: "tokens", secret: { secretName: "kvsync-tokens" } });
-  expect(JSON.stringify(reading.given)).not.toMatch(/token"|password|secret|sha256/i);
+  expect(JSON.stringify(reading.given)).not.toMatch(/token":|password|secret|sha256/i);
 });
 
 test("the settings are ones that the daemon takes, and every file that they name lies in a volume, none by subPath", () => {
@@ -117,6 +122,7 @@ test("the settings are ones that the daemon takes, and every file that they name
     settings.security.tokens_file,
     settings.discovery.state_directory,
     settings.snapshot.directory,
+    settings.snapshot.warm_token_file,
   ];
   for (const path of named) expect([path, mounted(path ?? "")]).toEqual([path, true]);
   for (const mount of container.volumeMounts) {
@@ -177,4 +183,39 @@ test("the kustomization has every manifest, and the image by the name that they 
   };
   expect([...resources].sort()).toEqual([...files].sort());
   expect(images.map(({ name }) => name)).toEqual([container.image]);
+});
+
+test("a new pod begins with a ready one's index before an old one leaves, and an apply does not reset the autoscaler's number", () => {
+  expect(deployment.spec).toMatchObject({ strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } } });
+  expect(deployment.spec).not.toHaveProperty("replicas");
+  const { port } = settings.http;
+  expect(settings.snapshot.warm_from).toBe(`http://${only("Service").metadata.name}:${port}`);
+  expect(container.readinessProbe.httpGet.path).toBe("/readyz");
+  expect(deployment.spec.template.spec).toMatchObject({
+    topologySpreadConstraints: [
+      { topologyKey: "kubernetes.io/hostname" },
+      { topologyKey: "topology.kubernetes.io/zone" },
+    ],
+  });
+});
+
+test("the port is open to callers alone, and the tools' role forwards ports in both ways that API servers ask for", () => {
+  expect(only("NetworkPolicy")).toMatchObject({
+    spec: { podSelector: deployment.spec.selector, policyTypes: ["Ingress"] },
+  });
+  expect(only("Role", "kvsync-tools")["rules"]).toEqual([
+    { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
+    { apiGroups: [""], resources: ["pods/portforward"], verbs: ["get", "create"] },
+  ]);
+});
+
+const kubectl = spawnSync("kubectl", ["version", "--client"]);
+test.skipIf(kubectl.status !== 0)("every namespace is the kustomization's, whatever it is", () => {
+  const folder = join(scratch, "kustomization");
+  cpSync(FOLDER, folder, { recursive: true });
+  const text = read("kustomization.yaml").replace("namespace: serving", "namespace: elsewhere");
+  writeFileSync(join(folder, "kustomization.yaml"), text);
+  const { stdout } = spawnSync("kubectl", ["kustomize", folder], { encoding: "utf8" });
+  expect(stdout).toContain("namespace: elsewhere");
+  expect(stdout).not.toContain("serving");
 });

@@ -130,10 +130,12 @@ test("every status that a problem can have is listed with its codes, and none is
     "408",
     "413",
     "415",
+    "421",
     "422",
     "429",
     "431",
     "500",
+    "503",
   ]);
   expect(responses?.["404"]?.description).toBe("unknown_model: Unknown model.");
   for (const part of partsOf(paths)) expect(part).not.toHaveProperty("default.content");

@@ -1,6 +1,6 @@
 /**
- * Names of models, adapters, topics, tenants and instances are well-formed Unicode. A text with half of a surrogate pair turns into another one as soon as
- * it is written as UTF-8, so that two names become one label in metrics and one key in files.
+ * Names of models, adapters, topics, tenants and instances are well-formed Unicode. Half of a surrogate pair is replaced when
+ * the text is written as UTF-8. Two such names become one label in metrics and one key in files.
  */
 
 /** What is expected of a name. */

@@ -3,7 +3,7 @@
  * of token ids takes 2 ms.
  *
  * A walk over the characters: strings are skipped, so text is free. Whether the text is JSON is for the parser to find out; a text that is none is bounded
- * all the same.
+ * too.
  *
  * Invariants
  *  J1  A text that passes has at most NAMES_MAX names, CONTAINERS_MAX objects and arrays, and DEPTH_MAX of those inside each other.

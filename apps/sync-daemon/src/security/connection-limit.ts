@@ -1,17 +1,17 @@
 /**
- * Who holds the HTTP server's connections: bounded in all and by address, so that no caller locks the others out.
+ * Bounds the HTTP server's connections in all and by address, so that no caller locks the others out.
  *
  *   accept ─▶ address at its bound? ─▶ all places taken? ─▶ held
  *                  └────────┬───────────────┘
- *             an idle connection is closed for the new one; without an idle one the new one is closed
+ *             an idle connection is closed; without an idle one the new one is closed
  *
  * Layout: for each address (for IPv6 its /64) the number of its connections, and the idle ones in the order in which they became idle. A connection is idle
- * while none of its requests is being received or answered, thus also while the first bytes of its first request are awaited.
+ * while none of its requests is being received or answered. It is idle before its first request, too.
  *
  * Invariants
  *  C1  At most `connections` are held, and at most `perAddress` of one address.
- *  C2  The last places (at most RESERVED_MAX) go to addresses that hold fewer than FEW: probes find room whatever one address does.
- *  C3  A connection with a request under way is never closed for another one.
+ *  C2  The last places (at most RESERVED_MAX) go to addresses that hold fewer than FEW: one address cannot take the room for probes.
+ *  C3  A connection with an open request is never closed for another one.
  *  C4  Only an address that holds at least as many connections as the new one's address gives a connection up.
  *  C5  Each connection that is closed here is counted by its reason.
  *

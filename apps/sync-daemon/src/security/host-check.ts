@@ -1,6 +1,6 @@
 /**
- * Refuses requests under a foreign host name where nothing else tells callers apart: on loopback without tokens. A page in a browser of the same machine
- * can have its own name resolve to 127.0.0.1 (DNS rebinding); its requests then carry that name in the Host header.
+ * Refuses requests under a foreign host name where no token is checked: on loopback without tokens. A page in a browser of the same machine
+ * can have its own name resolve to 127.0.0.1 (DNS rebinding). Its requests then carry that name in the Host header.
  *
  * Names of this machine's loopback and those in `http.host_names` are served. A request without a Host header is served too: browsers always send one.
  */

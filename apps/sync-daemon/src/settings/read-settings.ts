@@ -15,6 +15,7 @@ import { type Document, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 
 import { SETTING_ROWS, type SettingRow, type Settings, SETTINGS_SCHEMA } from "./settings.ts";
+import { defaultSnapshotFolder } from "./state-directory.ts";
 import { settingsError, type ToldFault } from "./settings-error.ts";
 
 /** What the process was asked to do. */
@@ -93,7 +94,17 @@ export function readSettings(
     for (const issue of result.error.issues) faults.push(...tellIssue(issue, given, sources, file));
   }
   if (!result.success || faults.length > 0) throw settingsError(faults);
-  return { settings: result.data, given, sources, file: path };
+  return { settings: withSnapshotFolder(result.data, environment), given, sources, file: path };
+}
+
+/** The folder of snapshots, where the settings leave it to the platform's convention. */
+function withSnapshotFolder(
+  settings: Settings,
+  environment: Readonly<Record<string, string | undefined>>,
+): Settings {
+  const { snapshot, http } = settings;
+  const found = snapshot.directory ?? defaultSnapshotFolder(environment, http);
+  return { ...settings, snapshot: { ...snapshot, directory: snapshot.enabled === false ? null : found } };
 }
 
 function parseFlags(argv: readonly string[], faults: ToldFault[]): Map<string, string> {

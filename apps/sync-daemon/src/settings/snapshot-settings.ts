@@ -4,14 +4,18 @@
 
 import type { z } from "zod";
 
-import { seconds, section, text } from "./setting-field.ts";
+import { flag, seconds, section, text } from "./setting-field.ts";
 
 /** File name of the snapshot in its folder. */
 export const SNAPSHOT_NAME = "kvsync.snapshot";
 
 /** Section `snapshot`. */
 export const snapshotSection = section({
-  directory: text("Folder for snapshots, of this daemon alone; unset for none.", null),
+  enabled: flag("Keep snapshots: a restarted daemon continues from the last one.", true),
+  directory: text(
+    "Folder for snapshots, of this daemon alone. Unset: below STATE_DIRECTORY or XDG_STATE_HOME, else in ~/.local/state/kvsync; none with http.port 0.",
+    null,
+  ),
   interval_seconds: seconds("Time between snapshots.", 60, 1, 86_400),
   warm_from: text("Base URL of a running daemon whose snapshot a first start may take.", null),
   warm_timeout_seconds: seconds("Longest wait for that.", 30, 0.1, 3600),

@@ -59,7 +59,7 @@ export const SECURITY_METRICS = {
   }),
   connectionsRefused: counter({
     name: "kv_http_connections_refused_total",
-    help: "HTTP connections closed because there were as many as allowed: new ones (all_taken, address_full), or an idle one that gave its place to a new one (gave_way).",
+    help: "HTTP connections closed because as many were open as allowed. New ones have all_taken or address_full; gave_way is an idle one that made room.",
     unit: "none",
     labels: { reason: ["all_taken", "address_full", "gave_way"] },
     preset: "zero is a fact",
