@@ -58,7 +58,7 @@ type MetricName<Kind, U extends Unit> = `${typeof NAMESPACE}_${BareName<Kind, U>
  * What a scrape shows of a series that nobody has written yet. `zero is a fact`: 0, since nothing happened; `rate()` then misses
  * no first increment. `absent until known`: no line, since any number would be an invention.
  */
-export type Preset = "zero is a fact" | "absent until known";
+type Preset = "zero is a fact" | "absent until known";
 
 /** Names of the labels whose values are not listed. */
 type OpenLabels<L extends LabelDomains> = {

@@ -370,21 +370,32 @@ class Walk {
 
   /** E6 measures, and E7. */
   #combined(tree: Tree & { kind: "binary" }, left: Shape, right: Shape): Measure {
-    const both = left.type === "vector" && right.type === "vector";
-    const pair = `${left.measure} ${tree.operator} ${right.measure}`;
-    if (tree.operator === "/" && right.type === "vector" && !right.compared)
-      this.add("ratio_without_floor", "the divisor may be 0; divide by (… > 0), or by a floor of traffic");
-    if (tree.operator === "/" && both) {
-      const measure = measureOfRatio(left, right);
-      if (measure === null) this.add("measure_mismatch", `${pair} measures nothing that has a name here`);
-      return measure ?? "none";
+    if (tree.operator === "/") {
+      const ratio = this.#divided(tree.right, left, right);
+      if (ratio !== null) return ratio;
     }
     if (tree.operator === "-" && areTimestamps(left, right)) return "seconds";
-    // Per cents by 100 are a share.
-    if (tree.operator === "/" && left.measure === "percent" && isHundred(tree.right)) return "ratio";
     const isComparable = hasPlainNumber(left, right) || left.measure === right.measure;
-    if (tree.operator !== "*" && !isComparable) this.add("measure_mismatch", pair);
+    if (tree.operator !== "*" && !isComparable)
+      this.add("measure_mismatch", `${left.measure} ${tree.operator} ${right.measure}`);
     return left.type === "vector" ? left.measure : right.measure;
+  }
+
+  /** What a quotient measures, or null where it keeps the dividend's measure. */
+  #divided(divisor: Tree, left: Shape, right: Shape): Measure | null {
+    if (right.type === "vector" && !right.compared)
+      this.add("ratio_without_floor", "the divisor may be 0; divide by (… > 0), or by a floor of traffic");
+    if (left.type === "vector" && right.type === "vector") {
+      const measure = measureOfRatio(left, right);
+      if (measure === null)
+        this.add(
+          "measure_mismatch",
+          `${left.measure} / ${right.measure} measures nothing that has a name here`,
+        );
+      return measure ?? "none";
+    }
+    // Per cents by 100 are a share.
+    return left.measure === "percent" && isHundred(divisor) ? "ratio" : null;
   }
 }
 

@@ -15,16 +15,14 @@ export function naiveReading(bytes: readonly number[], limits: ZmtpLimits): stri
   let rest = bytes.slice(64);
   while (rest.length > 0) {
     const [flags = 0] = rest;
-    const isCommand = (flags >> 2) % 2 === 1;
-    if (flags > 7 || (isCommand && flags % 2 === 1)) return [...happened, "malformed_frame"];
-    if (!isCommand && !isReady) return [...happened, "unexpected_frame"];
-    const sizeBytes = (flags >> 1) % 2 === 1 ? 8 : 1;
+    const isCommand = isCommandByFlags(flags);
+    const flagsFault = faultOfFlags(flags, isReady);
+    if (flagsFault !== null) return [...happened, flagsFault];
+    const sizeBytes = sizeBytesByFlags(flags);
     if (rest.length < 1 + sizeBytes) break;
     const size = rest.slice(1, 1 + sizeBytes).reduce((sum, byte) => sum * 256 + byte, 0);
-    const fault = isCommand
-      ? size > COMMAND_BYTES_MAX && "command_too_long"
-      : faultOfPart(parts.length, total + size, limits);
-    if (fault !== false) return [...happened, fault];
+    const fault = isCommand ? faultOfCommand(size) : faultOfPart(parts.length, total + size, limits);
+    if (fault !== null) return [...happened, fault];
     if (rest.length < 1 + sizeBytes + size) break;
     const body = rest.slice(1 + sizeBytes, 1 + sizeBytes + size);
     rest = rest.slice(1 + sizeBytes + size);
@@ -45,9 +43,27 @@ export function naiveReading(bytes: readonly number[], limits: ZmtpLimits): stri
   return happened;
 }
 
-function faultOfPart(partsBefore: number, bytes: number, limits: ZmtpLimits): string | false {
+function isCommandByFlags(flags: number): boolean {
+  return (flags >> 2) % 2 === 1;
+}
+
+function sizeBytesByFlags(flags: number): number {
+  return (flags >> 1) % 2 === 1 ? 8 : 1;
+}
+
+function faultOfFlags(flags: number, isReady: boolean): string | null {
+  const isCommand = isCommandByFlags(flags);
+  if (flags > 7 || (isCommand && flags % 2 === 1)) return "malformed_frame";
+  return isCommand || isReady ? null : "unexpected_frame";
+}
+
+function faultOfCommand(bytes: number): string | null {
+  return bytes > COMMAND_BYTES_MAX ? "command_too_long" : null;
+}
+
+function faultOfPart(partsBefore: number, bytes: number, limits: ZmtpLimits): string | null {
   if (partsBefore === limits.messageParts) return "too_many_parts";
-  return bytes > limits.messageBytes && "message_too_long";
+  return bytes > limits.messageBytes ? "message_too_long" : null;
 }
 
 function isFault(outcome: string): boolean {
@@ -84,8 +100,12 @@ function outcomeOfCommand(body: readonly number[], isReady: boolean): string {
   }
   if (name === "ERROR") return "peer_refused";
   if (name !== "READY") return "unexpected_frame";
+  return outcomeOfProperties(data);
+}
+
+function outcomeOfProperties(properties: readonly number[]): string {
   let type = "";
-  let rest = data;
+  let rest = properties;
   while (rest.length > 0) {
     const [length = 0] = rest;
     const key = rest.slice(1, 1 + length);
