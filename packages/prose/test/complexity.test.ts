@@ -12,7 +12,7 @@ import { expect, test } from "vitest";
 /** The limit of `eslint.config.mjs`. */
 const COMPLEXITY_MAX = 15;
 /** Lowered together with the list. */
-const FILES_LEFT_MAX = 5;
+const FILES_LEFT_MAX = 4;
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const LEFT = JSON.parse(readFileSync(new URL("complexity.json", import.meta.url), "utf8")) as Readonly<
   Record<string, number>

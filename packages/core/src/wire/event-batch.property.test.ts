@@ -392,46 +392,67 @@ const REMOVED_SLOTS = ["type", "block_hashes", "medium", "group_idx"];
 /** Plain fields as the general decoder leaves them; it checks nothing, and neither do we. */
 interface RawFields {
   readonly type: "BlockStored";
-  readonly block_hashes?: readonly (number | bigint | Uint8Array)[];
-  readonly parent_block_hash?: number | bigint | Uint8Array | null;
-  readonly token_ids?: readonly number[];
-  readonly block_size?: number;
-  readonly lora_id?: number | bigint | null;
-  readonly medium?: string | null;
-  readonly lora_name?: string | null;
-  readonly extra_keys?: unknown;
-  readonly group_idx?: number | null;
-  readonly kv_cache_spec_kind?: string | null;
-  readonly kv_cache_spec_sliding_window?: number | null;
-  readonly locality?: string | null;
-  readonly ownership?: string | null;
-  readonly session_id?: string | null;
-  readonly cache_salt?: string | null;
-  readonly lookahead_token_ids?: readonly (readonly number[])[] | null;
+  readonly block_hashes: readonly (number | bigint | Uint8Array)[];
+  readonly parent_block_hash: number | bigint | Uint8Array | null;
+  readonly token_ids: readonly number[];
+  readonly block_size: number;
+  readonly lora_id: number | bigint | null;
+  readonly medium: string | null;
+  readonly lora_name: string | null;
+  readonly extra_keys: unknown;
+  readonly group_idx: number | null;
+  readonly kv_cache_spec_kind: string | null;
+  readonly kv_cache_spec_sliding_window: number | null;
+  readonly locality: string | null;
+  readonly ownership: string | null;
+  readonly session_id: string | null;
+  readonly cache_salt: string | null;
+  readonly lookahead_token_ids: readonly (readonly number[])[] | null;
 }
+
+/** What an absent field means. */
+const ABSENT: Omit<RawFields, "type"> = {
+  block_hashes: [],
+  parent_block_hash: null,
+  token_ids: [],
+  block_size: 0,
+  lora_id: null,
+  medium: null,
+  lora_name: null,
+  extra_keys: null,
+  group_idx: null,
+  kv_cache_spec_kind: null,
+  kv_cache_spec_sliding_window: null,
+  locality: null,
+  ownership: null,
+  session_id: null,
+  cache_salt: null,
+  lookahead_token_ids: null,
+};
 
 /** The naive decoder: names the slots, then takes the fields it knows out of a plain object. */
 function naiveEvent(raw: unknown): KvEvent {
-  const fields = (Array.isArray(raw) ? named(raw) : raw) as RawFields;
-  const parent = fields.parent_block_hash ?? null;
+  const present = (Array.isArray(raw) ? named(raw) : raw) as Partial<RawFields> & Pick<RawFields, "type">;
+  const fields: RawFields = { ...ABSENT, ...present };
+  const parent = fields.parent_block_hash;
   return normalizeEvent({
     type: fields.type,
-    blockHashes: (fields.block_hashes ?? []).map(big),
+    blockHashes: fields.block_hashes.map(big),
     parentBlockHash: parent === null ? null : big(parent),
-    tokenIds: fields.token_ids ?? [],
-    blockSize: fields.block_size ?? 0,
-    loraId: small(fields.lora_id),
-    medium: fields.medium ?? null,
-    loraName: fields.lora_name ?? null,
-    extraKeys: smallKeys(fields.extra_keys ?? null) as ExtraKeys | null,
-    groupIdx: fields.group_idx ?? null,
-    kvCacheSpecKind: fields.kv_cache_spec_kind ?? null,
-    kvCacheSpecSlidingWindow: fields.kv_cache_spec_sliding_window ?? null,
-    locality: fields.locality ?? null,
-    ownership: fields.ownership ?? null,
-    sessionId: fields.session_id ?? null,
-    cacheSalt: fields.cache_salt ?? null,
-    lookaheadTokenIds: fields.lookahead_token_ids ?? null,
+    tokenIds: fields.token_ids,
+    blockSize: fields.block_size,
+    loraId: fields.lora_id === null ? null : Number(fields.lora_id),
+    medium: fields.medium,
+    loraName: fields.lora_name,
+    extraKeys: smallKeys(fields.extra_keys) as ExtraKeys | null,
+    groupIdx: fields.group_idx,
+    kvCacheSpecKind: fields.kv_cache_spec_kind,
+    kvCacheSpecSlidingWindow: fields.kv_cache_spec_sliding_window,
+    locality: fields.locality,
+    ownership: fields.ownership,
+    sessionId: fields.session_id,
+    cacheSalt: fields.cache_salt,
+    lookaheadTokenIds: fields.lookahead_token_ids,
   });
 }
 
@@ -449,11 +470,7 @@ function big(value: number | bigint | Uint8Array): bigint | Uint8Array {
   return typeof value === "number" ? BigInt(value) : value;
 }
 
-/** useBigInt64 makes a bigint of every integer that was written in 64 bits. */
-function small(value: number | bigint | null | undefined): number | null {
-  return value === null || value === undefined ? null : Number(value);
-}
-
+/** The general decoder makes a bigint of every integer that was written in 64 bits. */
 function smallKeys(key: unknown): unknown {
   if (typeof key === "bigint") return Number(key);
   return Array.isArray(key) ? key.map(smallKeys) : key;

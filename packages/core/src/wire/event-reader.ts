@@ -103,56 +103,25 @@ const U32_MAX = 0xffff_ffff;
 const WORDS_PER_NAME = 7;
 const NAME_WORDS = new Uint32Array(NAMES.length * WORDS_PER_NAME);
 const NAME_TAILS = new Uint32Array(NAMES.length);
+/**
+ * The name, if any, by its length and by six bits of its first byte, which tell letters apart. No two names share both, so
+ * that one read finds the only name to compare with.
+ */
+const NAME_LENGTH_MAX = 4 * WORDS_PER_NAME;
+const NAME_OF_START = new Uint8Array((NAME_LENGTH_MAX + 1) << 6).fill(UNKNOWN);
 for (const [row, name] of NAMES.entries()) {
   const view = new DataView(Uint8Array.from(name, (letter) => letter.charCodeAt(0)).buffer);
   for (let at = 0; at + 4 <= name.length; at += 4) {
     NAME_WORDS[row * WORDS_PER_NAME + (at >>> 2)] = view.getUint32(at);
   }
   NAME_TAILS[row] = view.getUint32(name.length - 4);
-}
-
-/** The name, if any, that has this length and this first byte. No two names share both. */
-function candidate(length: number, first: number): number {
-  switch (length) {
-    case 4:
-      return TYPE;
-    case 6:
-      return MEDIUM;
-    case 7:
-      return LORA_ID;
-    case 8:
-      return LOCALITY;
-    case 9:
-      if (first === 0x74) return TOKEN_IDS;
-      if (first === 0x6c) return LORA_NAME;
-      return first === 0x67 ? GROUP_IDX : OWNERSHIP;
-    case 10:
-      if (first === 0x62) return BLOCK_SIZE;
-      if (first === 0x65) return EXTRA_KEYS;
-      return first === 0x73 ? SESSION_ID : CACHE_SALT;
-    case 11:
-      return BLOCK_STORED;
-    case 12:
-      return first === 0x62 ? BLOCK_HASHES : BLOCK_REMOVED;
-    case 16:
-      return ALL_BLOCKS_CLEARED;
-    case 17:
-      return PARENT_BLOCK_HASH;
-    case 18:
-      return KIND;
-    case 19:
-      return LOOKAHEAD_TOKEN_IDS;
-    case 28:
-      return SLIDING_WINDOW;
-    default:
-      return UNKNOWN;
-  }
+  NAME_OF_START[(name.length << 6) | (name.charCodeAt(0) & 63)] = row;
 }
 
 /** The name that these `length` bytes spell, or UNKNOWN. All of them lie inside the payload. */
 function nameAt(bytes: Uint8Array, view: DataView, start: number, length: number): number {
-  if (length < 4) return UNKNOWN;
-  const name = candidate(length, bytes[start]);
+  if (length < 4 || length > NAME_LENGTH_MAX) return UNKNOWN;
+  const name = NAME_OF_START[(length << 6) | (bytes[start] & 63)];
   if (name === UNKNOWN) return UNKNOWN;
   const last = start + length - 4;
   let word = name * WORDS_PER_NAME;
@@ -456,6 +425,16 @@ export class EventReader {
       case SLIDING_WINDOW:
         stored.kvCacheSpecSlidingWindow = this.#readOptionalCount();
         break;
+      default:
+        this.#readMapField(field);
+    }
+  }
+
+  /** A field that has no slot in the array form, or TYPE. */
+  #readMapField(field: number): void {
+    const cursor = this.#cursor;
+    const stored = this.stored;
+    switch (field) {
       case LOCALITY:
         stored.locality = this.#readName();
         break;
