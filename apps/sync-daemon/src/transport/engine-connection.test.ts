@@ -65,6 +65,23 @@ test("waits between attempts double up to their maximum, and a connection that s
   expect(waits).toEqual([0, 100, 200, 400, 800, 800, 100, 200]);
 });
 
+test("a connection that ends by its peer's bytes starts no waits over, however long it stood", () => {
+  const waits = (reason: "too_many_parts" | "disconnected"): number[] => {
+    const { connection, dialled, advance, now } = setUp();
+    return Array.from({ length: 5 }, () => {
+      connection.dial();
+      dialled.at(-1)?.connected();
+      advance(100_000);
+      dialled.at(-1)?.ended(reason);
+      const endedMs = now();
+      while (!connection.isDue(now())) advance(10);
+      return now() - endedMs;
+    });
+  };
+  expect(waits("too_many_parts")).toEqual([100, 200, 400, 800, 800]);
+  expect(waits("disconnected")).toEqual([100, 100, 100, 100, 100]);
+});
+
 test("nothing is dialled while an attempt is under way, while connected, or after closing", () => {
   const { connection, dialled, closed } = setUp();
   connection.dial();
