@@ -127,6 +127,41 @@ describe("N1: a message without end", () => {
     expect(grown).toBeLessThan(4 * MESSAGE_BYTES + 48 * MIB);
   });
 
+  test("S5, N2: incomplete messages of many connections have a budget together, and the largest one ends beyond it", async () => {
+    transport.close();
+    transport = new ZmtpTransport(LIMITS, [], 4.5 * MIB);
+    // None is beyond the limits of one connection, and none ends. A buffer is at most twice as large as what it holds.
+    const dripping = (bytes: number): Promise<RawPeer> =>
+      RawPeer.start((socket) => {
+        socket.write(publisherGreeting());
+        socket.write(longFrameHeader(MESSAGE_BYTES, false));
+        socket.write(Buffer.alloc(bytes));
+      });
+    const small: Heard[] = [];
+    for (let i = 0; i < 3; i += 1) small.push(subscribe(keep(await dripping(MIB / 2)).endpoint));
+    const large = keep(await dripping(3.5 * MIB));
+    // A connection that has ended gives its room back: ten have no more than one.
+    for (let i = 0; i < 10; i += 1) {
+      const heard = subscribe(large.endpoint);
+      await ended(heard, 2);
+      expect(heard.events).toEqual(["connected", "buffers_full"]);
+      expect(heard.details[0]).toMatch(/buffers_full at byte \d+ of the connection: .* in 4718592 bytes/);
+    }
+    expect(small.map(({ events }) => events)).toEqual(small.map(() => ["connected"]));
+    // And one that is closed, too: then the large one has room.
+    for (const { subscription } of small) subscription.close();
+    const alone = subscribe(large.endpoint);
+    await ended(alone, 1);
+    const publisher = keep(new Publisher({ linger: 0 }));
+    await publisher.bind("tcp://127.0.0.1:*");
+    const healthy = subscribe(publisher.lastEndpoint ?? "");
+    await until("another is heard beside it", async () => {
+      await publisher.send(["", SEQUENCE, "a"]);
+      return healthy.messages.length > 0;
+    });
+    expect(alone.events).toEqual(["connected"]);
+  });
+
   test("S2: costs another engine nothing, though they share a buffer", async () => {
     const publisher = keep(new Publisher({ linger: 0 }));
     await publisher.bind("tcp://127.0.0.1:*");

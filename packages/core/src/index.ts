@@ -57,7 +57,7 @@ export {
   type ZmtpErrorCode,
   type ZmtpErrorFacts,
 } from "./zmtp/zmtp-error.ts";
-export { DEFAULT_ZMTP_LIMITS, type ZmtpLimits } from "./zmtp/zmtp-limits.ts";
+export { DEFAULT_ZMTP_LIMITS, messageMemoryBytesMax, type ZmtpLimits } from "./zmtp/zmtp-limits.ts";
 export { ZmtpPeer, type ZmtpPeerEvents, type ZmtpPeerSettings } from "./zmtp/zmtp-peer.ts";
 export { BLOCK_SIZE_MAX, PrefixHasher } from "./prefix-index/prefix-hasher.ts";
 export {

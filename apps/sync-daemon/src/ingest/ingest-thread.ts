@@ -120,7 +120,11 @@ async function socketsOf({
   // goes on; what is longer still ends its connection.
   const messageBytes = 2 * queue.messageBytes;
   if (transport === "own" && curve === null)
-    return new ZmtpTransport({ messageBytes, messageParts: messagePartsMax }, publisherRanges);
+    return new ZmtpTransport(
+      { messageBytes, messageParts: messagePartsMax },
+      publisherRanges,
+      queue.bytes.live,
+    );
   const { ZmqTransport } = await import("../transport/zmq-transport.ts");
   return new ZmqTransport(curve, messageBytes, publisherRanges);
 }

@@ -300,6 +300,7 @@ export const WHY_NOT: Readonly<Record<ConnectionEnd, string>> = {
   command_too_long: "the peer sent a command that is too long",
   message_too_long: "the engine sent a message that is too long",
   too_many_parts: "the engine sent a message of too many parts",
+  buffers_full: "the memory for incomplete messages is full, and the engine's was the largest",
   peer_silent: "the connection died: the engine gave no sign of life",
   curve_failed: "the CURVE handshake came to nothing; does the engine have this key?",
   unresolvable:

@@ -10,6 +10,8 @@
  *  S3  A socket that has filled the buffer waits for a turn of the event loop. So a busy one leaves time to the others.
  *      Meanwhile bytes wait in the kernel, then at the publisher, which drops at its high-water mark.
  *  S4  Nothing is queued for a peer that does not read: while bytes wait to be sent, a PING is left unanswered.
+ *  S5  The incomplete messages of all connections of a thread take no more than a budget when a chunk has been read.
+ *      Beyond it the connection with the largest one ends (`buffers_full`), until the rest has room.
  *
  * Not here: when to dial, who may connect.
  */
@@ -39,7 +41,14 @@ export class ZmtpSockets {
   readonly #buffer = new Uint8Array(READ_BYTES);
   readonly #open = new Set<ZmtpSocket>();
   readonly #waiting = new Set<Socket>();
+  readonly #heldBytesMax: number;
+  #heldBytes = 0;
   #ticker: NodeJS.Timeout | null = null;
+
+  /** @param heldBytesMax - of memory for the incomplete messages of all connections (S5). */
+  constructor(heldBytesMax: number) {
+    this.#heldBytesMax = heldBytesMax;
+  }
 
   /**
    * Dials.
@@ -91,7 +100,9 @@ export class ZmtpSockets {
   }
 
   #add(socket: Socket, settings: ZmtpPeerSettings, events: ZmtpSocketEvents): ZmtpSocket {
-    const own = new ZmtpSocket(socket, settings, events);
+    const own = new ZmtpSocket(socket, settings, events, (change) => {
+      this.#count(change);
+    });
     this.#open.add(own);
     this.#ticker ??= this.#startTicking();
     socket.once("close", () => {
@@ -102,6 +113,15 @@ export class ZmtpSockets {
       this.#ticker = null;
     });
     return own;
+  }
+
+  #count(change: number): void {
+    this.#heldBytes += change;
+    if (change <= 0 || this.#heldBytes <= this.#heldBytesMax) return;
+    for (const largest of [...this.#open].toSorted((one, other) => other.heldBytes - one.heldBytes)) {
+      largest.giveUp(this.#heldBytesMax);
+      if (this.#heldBytes <= this.#heldBytesMax) return;
+    }
   }
 
   #startTicking(): NodeJS.Timeout {
@@ -129,11 +149,19 @@ export class ZmtpSocket {
   readonly #socket: Socket;
   readonly #peer: ZmtpPeer;
   readonly #events: ZmtpSocketEvents;
+  readonly #count: (change: number) => void;
+  #heldBytes = 0;
   #state: "dialling" | "handshake" | "up" | "over" = "dialling";
 
   /** Made by {@link ZmtpSockets}. */
-  constructor(socket: Socket, settings: ZmtpPeerSettings, events: ZmtpSocketEvents) {
+  constructor(
+    socket: Socket,
+    settings: ZmtpPeerSettings,
+    events: ZmtpSocketEvents,
+    count: (change: number) => void,
+  ) {
     this.#socket = socket;
+    this.#count = count;
     this.#events = events;
     socket.setKeepAlive(true, KEEPALIVE_IDLE_MS);
     this.#peer = new ZmtpPeer(settings, {
@@ -189,6 +217,23 @@ export class ZmtpSocket {
     this.#guard(() => {
       this.#peer.receive(chunk);
     });
+    this.#hold(this.#peer.heldCapacity);
+  }
+
+  /** Bytes of memory that the message under way has. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /**
+   * Ends it with its incomplete message (S5).
+   *
+   * @param bytesMax - of all connections.
+   */
+  giveUp(bytesMax: number): void {
+    this.#guard(() => {
+      this.#peer.giveUp(bytesMax);
+    });
   }
 
   /** A second has passed. */
@@ -204,6 +249,14 @@ export class ZmtpSocket {
   close(): void {
     this.#state = "over";
     this.#socket.destroy();
+    this.#hold(0);
+  }
+
+  #hold(bytes: number): void {
+    const change = (this.#state === "over" ? 0 : bytes) - this.#heldBytes;
+    if (change === 0) return;
+    this.#heldBytes += change;
+    this.#count(change);
   }
 
   #guard(work: () => void): void {

@@ -7,6 +7,7 @@
  *
  * Invariants
  *  N1  What one connection costs is bounded while a message is received: limits on its bytes and parts, zmtp/frame-reader.ts.
+ *  N2  So is what all connections cost together, by one budget for their incomplete messages (S5 in zmtp-socket.ts).
  *  P1  Of one address that is listened at, at most one publisher is let in until it is gone.
  *  P2  A publisher outside of the ranges is never let in; without ranges none is.
  *  P3  At most `PENDING_MAX` connections wait there: open handshakes, and publishers that were turned away.
@@ -24,6 +25,7 @@ import {
   DEFAULT_ZMTP_LIMITS,
   encodeMessage,
   encodeReplayRequest,
+  messageMemoryBytesMax,
   type ReplayFailure,
   type ZmtpLimits,
   type ZmtpPeerSettings,
@@ -51,20 +53,28 @@ const DIAL_TIMEOUT_MS = 5000;
 const HANDSHAKE_MS_MAX = 2000;
 /** Connections at one listening address that are not the publisher's. */
 const PENDING_MAX = 64;
+/** Memory of the incomplete messages of all connections: the longest message twice over. */
+const HELD_BYTES_MAX = 2 * DEFAULT_ZMTP_LIMITS.messageBytes;
 
 /** Sockets of one thread. */
 export class ZmtpTransport implements Transport {
   readonly #limits: ZmtpLimits;
   readonly #ranges: AddressRanges;
-  readonly #sockets = new ZmtpSockets();
+  readonly #sockets: ZmtpSockets;
   readonly #open = new Set<Closeable>();
 
   /**
    * @param limits - of one message while it is received; a connection that sends more ends.
    * @param publisherRanges - from where engines may connect to addresses that this transport listens at.
+   * @param heldBytesMax - of memory for the incomplete messages of all connections; one message of the limits has room in any case.
    */
-  constructor(limits: ZmtpLimits = DEFAULT_ZMTP_LIMITS, publisherRanges: readonly string[] = []) {
+  constructor(
+    limits: ZmtpLimits = DEFAULT_ZMTP_LIMITS,
+    publisherRanges: readonly string[] = [],
+    heldBytesMax: number = HELD_BYTES_MAX,
+  ) {
     this.#limits = limits;
+    this.#sockets = new ZmtpSockets(Math.max(heldBytesMax, messageMemoryBytesMax(limits)));
     this.#ranges = new AddressRanges(publisherRanges);
   }
 

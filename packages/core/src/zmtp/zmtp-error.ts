@@ -18,6 +18,7 @@ export const ZMTP_ERROR_CODES = [
   "command_too_long",
   "message_too_long",
   "too_many_parts",
+  "buffers_full",
   "peer_silent",
 ] as const;
 

@@ -22,6 +22,19 @@ export const DEFAULT_ZMTP_LIMITS: ZmtpLimits = {
  */
 export const COMMAND_BYTES_MAX = 4096;
 
+/** Bytes before a frame's body, at most. */
+const HEADER_BYTES_MAX = 9;
+
+/**
+ * Most memory that the incomplete message of one connection has, with a command between its parts.
+ *
+ * @param limits - of the connection.
+ * @returns bytes of the buffer, without the smaller one before it.
+ */
+export function messageMemoryBytesMax(limits: ZmtpLimits): number {
+  return limits.messageBytes + COMMAND_BYTES_MAX + HEADER_BYTES_MAX * (limits.messageParts + 1);
+}
+
 /** Longest context of a PING, which is sent back (RFC 37). */
 export const PING_CONTEXT_BYTES_MAX = 16;
 

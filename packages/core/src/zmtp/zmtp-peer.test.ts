@@ -3,7 +3,12 @@ import { describe, expect, test } from "vitest";
 
 import { encodeCommand, encodeGreeting, encodeMessage, encodePing, encodeReady } from "./frame-writer.ts";
 import { bytesOf, hexOf, record } from "./testing/peer-recording.ts";
-import { COMMAND_BYTES_MAX, PING_AFTER_TICKS, SILENT_AFTER_TICKS } from "./zmtp-limits.ts";
+import {
+  COMMAND_BYTES_MAX,
+  messageMemoryBytesMax,
+  PING_AFTER_TICKS,
+  SILENT_AFTER_TICKS,
+} from "./zmtp-limits.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const joined = (...pieces: readonly Uint8Array[]): Uint8Array =>
@@ -251,6 +256,29 @@ describe("memory", () => {
       }).toThrow(/too_many_parts|message_too_long/);
       expect(most).toBeLessThanOrEqual(2 * (100_000 + 9 * 1000));
     }
+  });
+
+  test("R2: of the longest message, with the longest command before its end, is what the limits say at most", () => {
+    const limits = { messageBytes: 100_000, messageParts: 4 };
+    const long = (flags: number, size: number) => bytesOf(`0${flags}${size.toString(16).padStart(16, "0")}`);
+    const command = joined(
+      long(6, COMMAND_BYTES_MAX),
+      Uint8Array.of(1),
+      new Uint8Array(COMMAND_BYTES_MAX - 1),
+    );
+    const part = joined(long(3, 25_000), new Uint8Array(25_000));
+    const { peer } = record([OPEN, part, part, part, command.subarray(0, -1)], "SUB", limits);
+    peer.receive(command.subarray(-1));
+    peer.receive(joined(long(2, 25_000), new Uint8Array(24_999)));
+    expect(peer.heldCapacity).toBeGreaterThan(100_000);
+    expect(peer.heldCapacity).toBeLessThanOrEqual(messageMemoryBytesMax(limits));
+  });
+
+  test("is given up with an error that names the budget and what is held", () => {
+    const { peer } = record([joined(OPEN, bytesOf("020000000000000300"), new Uint8Array(300))]);
+    expect(() => peer.giveUp(256)).toThrow(
+      /^buffers_full at byte \d+ of the connection: expected incomplete messages of all connections in 256 bytes, got more, 309 bytes of them here$/,
+    );
   });
 
   test("R4: a message keeps its own bytes and no others", () => {

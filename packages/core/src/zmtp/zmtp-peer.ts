@@ -167,6 +167,18 @@ export class ZmtpPeer {
     if (this.#quietTicks === PING_AFTER_TICKS) this.#events.send(encodePing());
   }
 
+  /**
+   * Gives up the message under way, since all connections together hold too much: the connection is over.
+   *
+   * @param bytesMax - of all of them.
+   * @throws ZmtpError `buffers_full`, always.
+   */
+  giveUp(bytesMax: number): never {
+    const expected = `incomplete messages of all connections in ${bytesMax} bytes`;
+    const actual = `more, ${this.heldCapacity} bytes of them here`;
+    throw new ZmtpError({ code: "buffers_full", offset: this.#reader.passed, expected, actual });
+  }
+
   #sendRest(): void {
     if (this.#isGreetingSent) return;
     this.#isGreetingSent = true;
