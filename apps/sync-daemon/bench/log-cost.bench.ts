@@ -1,7 +1,8 @@
 /**
- * What the log costs ingest where nothing of it is written: the listener of a stream with the gate in front of it, at level 1, against the metrics
- * alone; and what it costs where everything is, for comparison. Time is the median of rounds that alternate in one process; memory
- * is what the heap grew by while nothing was collected, for which the process needs room:
+ * The cost of the log for ingest. The listener of a stream with the gate in front of it, at level 1
+ * where it writes nothing, is compared with the metrics alone. A run that writes every line is
+ * shown as well. Time is the median of rounds that alternate in one process. Memory is the growth
+ * of the heap while no garbage collection ran, for which the process needs room:
  *
  *     node --expose-gc --min-semi-space-size=128 --max-semi-space-size=128 apps/sync-daemon/bench/log-cost.bench.ts [--json]
  */

@@ -1,11 +1,13 @@
 /**
- * What a lookup costs a router: binary queries of 12k tokens over kept HTTP connections, from a process of their own, against a
- * real daemon that follows simulated engines over ZeroMQ; at rest, and while one engine publishes as fast as the daemon takes it.
+ * The latency of a lookup for a router: binary queries of 12k tokens over kept HTTP connections,
+ * from a separate process. A real daemon follows simulated engines over ZeroMQ. It is measured at
+ * rest, and while one engine publishes as fast as the daemon reads.
  *
- *   this process ──HTTP──▶ daemon ◀──ZeroMQ── publisher (a worker thread here: engines, then the storm)
+ *   this process ──HTTP──▶ daemon ◀──ZeroMQ── publisher (a worker thread here: engines, then the burst)
  *
- * The storm is replayed from memory: batches made beforehand, so that making them costs nothing while measuring. Its rate is
- * what came through, read off the daemon's board. Latency is from sending the request until the answer is parsed.
+ * The burst is replayed from memory: its batches are made before the measurement. Its rate is the
+ * number of messages that arrived, read from the daemon's board. Latency is from sending the
+ * request until the answer is parsed.
  *
  * Run: pnpm --filter @kvsync/sync-daemon bench
  */

@@ -1,11 +1,12 @@
 /**
- * What metrics cost ingest: the real Ingest (queue, streams, decoder, index) fed from memory, with the handles that the daemon
- * uses and with handles that do nothing. Each run is a process of its own, so that neither sees the other's compiled code;
- * runs alternate, so that a machine that slows down does so for both. CPU time is measured, not time, since other processes
- * want the machine too; the median of the pairs' ratios counts, and the spread is printed.
+ * The cost of metrics for ingest. The real Ingest (queue, streams, decoder, index) is fed from
+ * memory, with the daemon's metric handles and with handles that do nothing. Each run is a separate
+ * process, so that no run uses the other's compiled code. Runs alternate, so that a machine that
+ * slows down affects both. The bench measures CPU time because other processes use the machine too.
+ * It prints the median of the pairs' ratios, and the spread.
  *
- * Messages are seeded and have the shape of an engine under load: decode steps that fill a block for some requests and evict
- * as many, and now and then a prefill chunk.
+ * Messages are seeded and have the shape of an engine under load. Decode steps fill a block for
+ * some requests and evict as many. A prefill chunk comes now and then.
  *
  *     node apps/sync-daemon/bench/metrics-overhead.bench.ts [pairs]
  */

@@ -1,6 +1,6 @@
 /**
- * What a snapshot costs: how long ingest stands still for the copy, how long writing and loading take next to it, and bytes per
- * holder. Two million blocks of 16 ranks, seeded.
+ * The cost of a snapshot: how long ingest pauses for the copy, how long writing and loading take,
+ * and bytes per holder. Two million blocks of 16 ranks, seeded.
  *
  *     node apps/sync-daemon/bench/snapshot.bench.ts
  */

@@ -1,7 +1,9 @@
 /**
- * What tracing costs a lookup: the daemon's own Lookup with tracing off; the same steps written out without a word of tracing or log; and the Lookup with
- * tracing on, outside of any trace and within one that is sent to a collector. One process, one index, rounds in
- * changing order; the fastest twentieth counts, since other processes want the machine too.
+ * The cost of tracing for a lookup. Three forms are compared: the daemon's own Lookup with tracing
+ * off, the same steps written without tracing and log, and the Lookup with tracing on. The last
+ * runs outside a trace and within a trace that is sent to a collector. One process and one index
+ * are used, with rounds in changing order. The fastest twentieth counts because other processes use
+ * the machine too.
  *
  *     node apps/sync-daemon/bench/tracing-cost.bench.ts
  */

@@ -1,5 +1,6 @@
 /**
- * What runs here: the version of the package, the commit that it was built from, and Node.
+ * Facts about the running build: the version of the package, the commit that it was built from, and
+ * Node.
  *
  *     package.json   version
  *     build.json     commit: written by scripts/package.mjs; absent in a checkout, and then `null`

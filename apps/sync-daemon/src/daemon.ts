@@ -6,7 +6,8 @@
  *                    └─▶ shared board ─▶ BoardReader ─────────────┤
  *   file, HTTP, Kubernetes ─▶ Discovery ─▶ EngineRegistry ────────┘
  *
- * With sync off (settings/sync-decision.ts) engines are registered and not followed: they stay unknown, and lookups say "fallback".
+ * With sync off (settings/sync-decision.ts) engines are registered and not followed: they stay
+ * unknown, and lookups return "fallback".
  */
 
 import { totalmem } from "node:os";

@@ -1,4 +1,4 @@
-/** What a board says of a rank whose worker has stopped; the clock is a number. */
+/** The board's state for a rank whose worker has stopped; the clock is a number. */
 import { EventBatchDecoder, PrefixIndex, type Trust, WorkerSync } from "@kvsync/core";
 import { expect, test } from "vitest";
 

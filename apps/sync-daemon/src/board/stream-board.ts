@@ -1,19 +1,22 @@
 /**
- * What the ingest thread tells about itself and each stream, in shared memory, so that a request never waits for ingest.
+ * The state of the ingest thread and of each stream, in shared memory, so that a request never
+ * waits for ingest.
  *
- *   Float64 cells   ┌ header of worker 0 … 15 ┬ row of rank slot 0 ┬ row of rank slot 1 ┬ …
- *                   └─────────────────────────┴────────────────────┴────────────────────┴──
- *   row   state · trust · connected · numbers … · counters (every number in core's SyncCounters, flattened) · queue drops
+ *     Float64 cells   ┌ header of worker 0 … 15 ┬ row of rank slot 0 ┬ row of rank slot 1 ┬ …
+ *                     └─────────────────────────┴────────────────────┴────────────────────┴──
+ *     row   state · trust · connected · numbers … · counters (every number in core's SyncCounters, flattened) · queue drops
  *
  * Invariants
  *  B1  One writer each: a header's worker, and the worker that follows a row's rank. A cell is read whole; a row as a whole may be a few messages apart between cells.
  *  B2  State, trust and positions of a row are written after each call of its stream, counters at the end of a slice. So
  *      `lastSequenceNumber` never runs ahead of the index.
- *  B3  A row of zeros says that its rank is unknown. The ingest thread makes it so before it gives a slot back, so that a
- *      rank that was just registered never shows its predecessor's trust.
- *  B4  A rank whose worker has shown no sign of life for HEARTBEAT_STALE_MS is `stale` where its row
- *      says `exact` or `partial`, for the reason `worker_stalled`: a worker that does not run removes no block either.
- *  B5  Trust and reason are one cell, so that no reader sees the trust of one moment with the reason of another.
+ *  B3  A row of zeros means that its rank is unknown. The ingest thread clears a row before it
+ *      returns the slot, so that a new rank never shows its predecessor's trust.
+ *  B4  A rank is `stale` where its row has `exact` or `partial` and its worker gave no heartbeat
+ *      for HEARTBEAT_STALE_MS. The reason is `worker_stalled`: a worker that does not run removes
+ *      no block either.
+ *  B5  Trust and reason are one cell, so that a reader never gets the trust of one moment with the
+ *      reason of another.
  */
 
 import {

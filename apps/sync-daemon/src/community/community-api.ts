@@ -1,20 +1,22 @@
 /**
  * The community's indexer API: the shapes that clients of Mooncake's Conductor and of Dynamo's standalone indexer send and expect.
  *
- *                      Mooncake (`model`, `modelname`)                       Dynamo (`model_name`)
- *   /register          {"status":"registered successfully", …}  200         {"status":"ok"}  201
- *   /query             {‹tenant›: {‹instance›: tiers}, "instances": …}       {"scores", "frequencies", "instances"}
- *   /query_by_hash     seq_hashes | block_hash: rolling, as ours             block_hashes: local, i64; chained here
- *   tiers              longest_matched, GPU, CPU, DISK, DP                   longest_matched, gpu, cpu, disk, dp
+ *                        Mooncake (`model`, `modelname`)                       Dynamo (`model_name`)
+ *     /register          {"status":"registered successfully", …}  200         {"status":"ok"}  201
+ *     /query             {‹tenant›: {‹instance›: tiers}, "instances": …}       {"scores", "frequencies", "instances"}
+ *     /query_by_hash     seq_hashes | block_hash: rolling, as ours             block_hashes: local, i64; chained here
+ *     tiers              longest_matched, GPU, CPU, DISK, DP                   longest_matched, gpu, cpu, disk, dp
  *
  * Which of the two a request is follows from what it calls the model. All counts are tokens.
  *
  * Where the two differ from this index
- *  - `GPU`, `CPU`, `DISK` (Mooncake: what each tier holds) count each block for its fastest tier only, so slower tiers are lower bounds;
- *    Dynamo's `cpu` and `disk` are cumulative by definition, and exact.
+ *  - `GPU`, `CPU`, `DISK` (Mooncake: the blocks of each tier) count each block for its fastest tier
+ *    only. Slower tiers are lower bounds. Dynamo's `cpu` and `disk` are cumulative by definition,
+ *    and exact.
  *  - Dynamo's former `tree_sizes` is not served, as Dynamo itself no longer does.
  *  - `/dump` lists blocks by prefix hash. Dynamo's RouterEvents cannot be rebuilt: parents are not kept.
- *  - `additionalsalt` and `hash_profile` are accepted and of no effect: blocks are hashed from their tokens, whatever the engine's own hashes are.
+ *  - `additionalsalt` and `hash_profile` are accepted and have no effect: blocks are hashed from
+ *    their tokens, not from the engine's own hashes.
  *  - Publishers of type Mooncake (the store's pool events) are refused: their events name no worker that a request could be sent to.
  *
  * Sources: docs/source/design/conductor/{indexer-api-design,usage}.md @ 02785988328c, ca17b97a5e6a (kvcache-ai/Mooncake, RFC #1403);

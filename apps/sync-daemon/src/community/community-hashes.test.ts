@@ -1,4 +1,7 @@
-/** 64 bits come through JSON whole, whatever else the body has in it, and what is no hash is named as the caller named it. */
+/**
+ * Integers of 64 bits pass through JSON unchanged in any body. An invalid hash is named as the
+ * caller named it.
+ */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 

@@ -1,9 +1,9 @@
 /**
  * Integers of 64 bits in the community's indexer API: hashes (signed at Dynamo) and instance ids, as JSON numbers or as texts.
  *
- *   body ─▶ quoteLongIntegers ─▶ JSON.parse, which would round them ─┬─▶ hashTexts ─▶ texts of u64, as lookups take them
- *                                                                     └─▶ instance ids: their own digits
- *   answer ◀─ instanceIdJson: an id that is a u64 goes out as a number again, digit for digit
+ *     body ─▶ quoteLongIntegers ─▶ JSON.parse, which would round them ─┬─▶ hashTexts ─▶ texts of u64, as lookups take them
+ *                                                                       └─▶ instance ids: their own digits
+ *     answer ◀─ instanceIdJson: an id that is a u64 goes out as a number again, digit for digit
  *
  * Every route of that API reads its body this way (http/request-reading.ts). `JSON.parse` gives a reviver the source text of a
  * number only from Node 21 on.

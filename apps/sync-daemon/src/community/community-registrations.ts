@@ -1,11 +1,12 @@
 /**
  * Engines registered through the community's API, which registers one DP rank at a time under (instance, tenant, rank).
  *
- *   (instance, tenant, rank) ─▶ one engine of the registry, of one rank: id ‹tenant›/‹instance›/dp‹rank›,
- *                               without the tenant when it is the default, without the rank when it is 0
+ *     (instance, tenant, rank) ─▶ one engine of the registry, of one rank: id ‹tenant›/‹instance›/dp‹rank›,
+ *                                 without the tenant when it is the default, without the rank when it is 0
  *
- * So `/api/v1/engines` and `/api/v1/match` know them too, by that id. Engines from elsewhere are instances of the default tenant
- * under their own id. What is registered is held, and kept over a restart, by discovery/http-registrations.ts.
+ * So `/api/v1/engines` and `/api/v1/match` list them too, by that id. Engines from elsewhere are
+ * instances of the default tenant under their own id. Registrations are held, and kept over a
+ * restart, by discovery/http-registrations.ts.
  */
 
 import type { z } from "zod";

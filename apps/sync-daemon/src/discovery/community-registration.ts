@@ -1,4 +1,7 @@
-/** A registration as a client of the community's API made it: what `/services` shows, and what is kept over a restart. */
+/**
+ * A registration as a client of the community's API made it. `/services` shows it, and it is kept
+ * over a restart.
+ */
 
 import { z } from "zod";
 

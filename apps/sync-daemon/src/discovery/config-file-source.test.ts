@@ -1,6 +1,7 @@
 /**
- * The configuration file changing under a source that watches it, in each way that files change: written in place, replaced, and swapped as
- * Kubernetes swaps a ConfigMap. Real files; waiting is for what the source says, never for time.
+ * The configuration file changes under a source that watches it, in each way that files change. It
+ * is written in place, replaced, and swapped as Kubernetes swaps a ConfigMap. The files are real;
+ * tests wait for the source's report, never for time.
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

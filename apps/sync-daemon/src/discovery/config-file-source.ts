@@ -1,14 +1,16 @@
 /**
  * The list of engines in the configuration file, read again when the file changes.
  *
- *   directory's watch ─┐
- *                      ├─▶ content's digest differs from the last one looked at, and is the same a moment later ─▶ read ─▶ engines
- *   slow clock ────────┘                                                                                            └──▶ stale: the old list holds
+ *     directory's watch ─┐
+ *                        ├─▶ content's digest differs from the last one looked at, and is the same a moment later ─▶ read ─▶ engines
+ *     slow clock ────────┘                                                                                            └──▶ stale: the old list holds
  *
- * Both, because neither suffices. A ConfigMap's file is a link through a directory that is swapped as a whole: the directory sees that, the file's own
- * inode does not. Network file systems and exhausted inotify instances tell nothing: the clock sees it then. The digest is of what is read
- * through all links, so it does not matter how the content came there. Read twice, since an editor that truncates and writes leaves a
- * file for a moment that parses well and lacks engines.
+ * Both triggers are needed because neither suffices. A ConfigMap's file is a link through a
+ * directory that is swapped as a whole. A watch on the directory fires; a watch on the file's own
+ * inode does not. Network file systems and exhausted inotify instances report nothing: the clock
+ * detects the change then. The digest is of the content read through all links, so it does not
+ * matter how the content came there. The file is read twice because an editor that truncates and
+ * writes leaves a valid file that lacks engines for a moment.
  *
  * Only the engines are taken. Other settings that changed are named in the log: they wait for a restart.
  */

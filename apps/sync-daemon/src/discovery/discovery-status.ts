@@ -1,5 +1,6 @@
 /**
- * How each source of engines does: whether what it says is up to date, since when not, and why.
+ * The status of each source of engines: whether its list is up to date, since when it is not, and
+ * why.
  *
  *   starting ──succeeded──▶ current ──failed──▶ stale ──succeeded──▶ current
  *

@@ -1,6 +1,7 @@
 /**
- * Several sources, one registry. The property test drives sources at random and holds the registry against the rule said
- * naively: walk the sources by rank, take each engine whose id and endpoints nobody before it has.
+ * Several sources, one registry. The property test drives sources at random and compares the
+ * registry with a naive form of the rule. It walks the sources by rank and takes each engine whose
+ * id and endpoints are still free.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";

@@ -1,5 +1,6 @@
 /**
- * Which engines should be followed: what the sources want, brought into one set, and that set into the registry.
+ * The engines that should be followed: joins the wishes of the sources into one set, and applies
+ * that set to the registry.
  *
  *   file ───────state──▶┐                        ┌─ gone, changed ─▶ registry.remove
  *   http ───────offer──▶├─▶ winners (by rank) ─▶ diff
@@ -7,14 +8,15 @@
  *
  * Invariants
  *  E1  After each call the registry holds exactly the winners, except for those it has no room for, which are refusals.
- *  E2  An engine is wanted by one source at a time. Two that want the same id or endpoint: the source that comes first in
- *      ENGINE_SOURCES wins, within a source the one stated first. The other is a refusal that names both, and takes its place
- *      as soon as the winner is withdrawn; when both say the same, the stream does not notice.
+ *  E2  An engine is wanted by one source at a time. Two that want the same id or endpoint: the
+ *      source that comes first in ENGINE_SOURCES wins, within a source the one stated first. The
+ *      other is a refusal that names both, and takes its place as soon as the winner is withdrawn.
+ *      When both state the same engine, the stream continues without a change.
  *  E3  A refusal costs the engine it is about and nothing else.
- *  E4  A refusal is counted and told once, when it begins; its end is told too.
+ *  E4  A refusal is counted and logged once, when it begins; its end is logged too.
  *
- * An engine that changes in any field is another one: it is removed and registered again, with another slot, since what the
- * index holds of it belongs to its former self.
+ * An engine that changes in any field is another engine: it is removed and registered again, with
+ * another slot. The blocks that the index holds for it belong to the former engine.
  *
  * Not here: where the sources get their engines from, and how well they do (discovery-status.ts).
  */

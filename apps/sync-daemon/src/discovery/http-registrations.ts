@@ -5,12 +5,13 @@
  *
  *   names: given (names, kept) ─▶ admission ─▶ stated (addresses, followed)      every resolve_seconds again
  *
- * Names are kept as given and looked up again on a clock. A name that moved to an allowed address is followed there; one that has no
- * address now, or one that is not allowed, is followed where it was. A registration that was kept and whose name has no address
- * at the start waits for one.
+ * Names are kept as given and looked up again on a clock. A name that moved to an allowed address
+ * is followed there. A name without an address, or with an address that is not allowed, is followed
+ * at its former address. A registration that was kept and whose name has no address at the start
+ * waits for one.
  *
- * A caller is answered after the file has its change, or has been found not to take it: then the engine is followed all the
- * same, and log, metrics and health say that a restart would forget it.
+ * A caller is answered after the file has its change or the write has failed. After a failure the
+ * engine is still followed; log, metrics and health report that a restart would forget it.
  */
 
 import type { Engine } from "../engine/engine-entry.ts";

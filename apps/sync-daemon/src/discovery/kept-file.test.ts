@@ -1,4 +1,7 @@
-/** A kept file is whole at every moment, whoever writes and however often, is for this user alone, and where it cannot be is said at once. */
+/**
+ * A kept file is whole at every moment, for any number of writers, and readable by this user alone.
+ * A path that cannot be written is reported at once.
+ */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -5,8 +5,9 @@
  *
  * Invariants
  *  K1  The name leads to a whole file at every moment: the former one, or the new one.
- *  K2  Two writings never overlap, whoever asks for them; the one that was asked for last is the one that stays.
- *  K3  Folders are made for this user alone (0700), files too (0600): they say where engines are.
+ *  K2  Two writings never overlap, even from different callers; the last one requested stays.
+ *  K3  Folders are made for this user alone (0700), files too (0600): they contain the addresses of
+ *      engines.
  *  K4  A folder is made one level after the other. A recursive mkdir of Node turns without end below /proc.
  */
 

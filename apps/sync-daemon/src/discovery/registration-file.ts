@@ -1,13 +1,14 @@
 /**
- * Engines on the disk, so that a restarted daemon knows them before anybody tells of them again: those registered over HTTP, and those found last among pods.
+ * Engines on the disk, so that a restarted daemon follows them before they are registered or found
+ * again. The file holds engines registered over HTTP, or the engines last found among pods.
  *
  *   line 1  {"format":"kvsync-registrations","version":1,"sha256":"…"}    digest of line 2, without its end
  *   line 2  [{"engine":{…},"community":{…}|null}, …]
  *
  * Invariants
  *  F1  The file is always a whole one, of the last writing that was asked for (kept-file.ts).
- *  F2  A file that is not exactly what was written is refused as a whole and by name, and kept aside for whoever wants to look: registering
- *      half of a fleet would look like all of it.
+ *  F2  A file that differs from the written one is refused as a whole and by name, and kept aside
+ *      for inspection. Half of a fleet would look like all of it.
  */
 
 import { createHash } from "node:crypto";

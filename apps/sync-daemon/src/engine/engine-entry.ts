@@ -3,13 +3,15 @@
  *
  *   entry { id, model, endpoint, dp_size … }  ──parse──▶  Engine { id, model, ranks: [{dpRank, endpoint, replayEndpoint}] }
  *
- * DP ranks publish on ports of their own: rank r at port + r, for events and for replay alike (vLLM's
- * `offset_endpoint_port`, vllm/distributed/kv_events.py). So the two base ports must lie at least `dp_size` apart, which is
- * checked here, or ranks of one engine would read each other's sockets. Ranks are global: of an engine on several nodes, each
- * node is an entry of its own that begins at `first_rank`, and its rank r is still at port + r, on that node.
+ * DP ranks publish on ports of their own: rank r at port + r, for events and for replay alike
+ * (vLLM's `offset_endpoint_port`, vllm/distributed/kv_events.py). So the two base ports must be at
+ * least `dp_size` apart, or ranks of one engine would read each other's sockets. This is checked
+ * here. Ranks are global: each node of an engine on several nodes has its own entry, which begins
+ * at `first_rank`. The node's rank r is still at port + r.
  *
- * An engine may connect where others listen: vLLM's publisher does when its endpoint has no `*` (same file, `_socket_setup`). With
- * `bind` the daemon listens at `endpoint`, an address of its own machine, and the engine connects. Replay is dialled all the same.
+ * An engine may connect where others listen: vLLM's publisher does when its endpoint has no `*`
+ * (same file, `_socket_setup`). With `bind` the daemon listens at `endpoint`, an address of its own
+ * machine, and the engine connects. The daemon still connects to the replay socket.
  */
 
 import { isIP } from "node:net";

@@ -1,16 +1,16 @@
 /**
- * The engines that are followed, and the rank slots they have. Who wants which engine is decided before, by
- * discovery/engine-sources.ts, which alone calls `register` and `remove`.
+ * The engines that are followed, and the rank slots they have. discovery/engine-sources.ts decides
+ * which engines are wanted; it alone calls `register` and `remove`.
  *
  *   absent ──register──▶ followed ──remove──▶ leaving ──ingest has cleared it──▶ absent, slot free
  *
  * Invariants
- *  R1  A rank slot belongs to at most one rank at a time; it is given out again only after the ingest thread has cleared
- *      it, so that a lookup never credits a new engine with an old one's blocks.
+ *  R1  A rank slot belongs to at most one rank at a time. It is reused only after the ingest thread
+ *      has cleared it. So a lookup never credits a new engine with an old one's blocks.
  *  R2  Ids are unique, and so are sockets (socket-claims.ts): two engines on one would be one engine counted twice.
  *  R3  Engines, ranks and models are bounded.
- *  R4  A slot that a snapshot filled is kept for the very rank that it belonged to, for a while; whoever else registers under
- *      that id gets another.
+ *  R4  A slot that a snapshot filled is kept for its own rank for a limited time. Another engine
+ *      that registers under that id gets another slot.
  */
 
 import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";

@@ -1,6 +1,7 @@
 /**
- * What an engine is, by the names that people and registering clients give it: each project writes its own name in several ways.
- * A hint for `reusable_tokens` and for people; the dialect of the events is recognized event by event.
+ * The type of an engine, by the names that people and registering clients give it: each project
+ * writes its own name in several ways. A hint for `reusable_tokens` and for people; the dialect of
+ * the events is recognized event by event.
  */
 
 /** The engines that speak the protocol. */

@@ -1,11 +1,12 @@
 /**
- * Who reads which socket: two engines on one would be one engine counted twice, unless topics tell them apart.
+ * The owner of each socket: two engines on one would be one engine counted twice, unless their
+ * topics differ.
  *
  *   endpoint ─▶ topic ─▶ owner        topics "a", "b": both        "kv@1", "kv@10": both        "", "a": one of the two
  *
- * A subscription brings every topic that begins with its own; ingest drops those that are not the very same
- * (ingest/stream-filter.ts, W5). The empty topic takes all, so it shares with none. Nor does an engine for which the daemon
- * listens (`bind`): an address has one listener, whatever the topics.
+ * A subscription brings every topic that begins with its own; ingest drops those that are not the
+ * very same (ingest/stream-filter.ts, W5). The empty topic takes all, so it shares with none. Nor
+ * does an engine for which the daemon listens (`bind`): an address has one listener for all topics.
  */
 
 import type { Engine } from "./engine-entry.ts";

@@ -1,6 +1,6 @@
 /**
- * What a daemon looks at to say how it is: its memory, its event loop, its ingest workers, its sources of engines, its
- * snapshots' folder, its tokenizer, and the services that the settings name.
+ * The daemon's health checks. They cover memory, event loop, ingest workers, sources of engines,
+ * the folder of snapshots, the tokenizer, and the services that the settings name.
  */
 
 import { monitorEventLoopDelay } from "node:perf_hooks";

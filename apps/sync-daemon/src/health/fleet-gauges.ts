@@ -1,5 +1,6 @@
 /**
- * Gauges that are read off registry, board and index when somebody scrapes: nothing is counted for them in between.
+ * Gauges that are read from registry, board and index at each scrape: nothing is counted for them
+ * in between.
  */
 
 import { type PrefixReader, STREAM_STATES, type Trust, TRUST_LEVELS, type TrustReason } from "@kvsync/core";

@@ -1,4 +1,7 @@
-/** The round of checks: in parallel, each within its time, and told of when a status changes. The clock is a number. */
+/**
+ * The round of checks: they run in parallel, each within its time, and changes of status are
+ * reported. The clock is a number.
+ */
 import { expect, test } from "vitest";
 
 import { type CheckFinding, type HealthCheck, HealthChecks } from "./health-checks.ts";

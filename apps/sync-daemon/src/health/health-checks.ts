@@ -3,8 +3,9 @@
  *
  *     check ──run──▶ result (healthy │ degraded │ unhealthy) ──▶ report: the worst that counts
  *
- * A check that throws or takes too long is unhealthy, never a failure of the report. Results are kept for a moment, so that
- * a crowd of probes does not become a crowd of writes, and made again on a clock, so that metrics have them without any probe.
+ * A check that throws or takes too long is unhealthy, never a failure of the report. Results are
+ * cached briefly, so that many probes do not cause many writes. A clock renews them, so that
+ * metrics have them without any probe.
  */
 
 import { arch, cpus, platform, release, totalmem } from "node:os";

@@ -1,6 +1,8 @@
 /**
- * When to send traffic here: once the engines known at start are in sync or their deadline has passed, and not while
- * stopping. Known at start are those that the sources name when each of them has named its engines for the first time. An index that is still empty says "no match" about everything, which looks like an answer.
+ * When to send traffic here: once the engines known at start are in sync or their deadline has
+ * passed, and not while stopping. Known at start are those that the sources name when each of them
+ * has named its engines for the first time. An empty index returns "no match" for every prompt,
+ * which looks like an answer.
  *
  * Liveness is another question (does the event loop turn?) and has no state.
  */

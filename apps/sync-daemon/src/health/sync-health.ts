@@ -1,8 +1,9 @@
 /**
  * How well each model's engines are followed: the body of `/api/v1/kv-sync/health`.
  *
- * A model is degraded when none of its engines is connected, unhealthy when its last event is older than SILENCE_MS_MAX and
- * none of its streams could be verified as merely idle (a probe of the engine's replay socket does that, and trust shows it).
+ * A model is degraded when none of its engines is connected. It is unhealthy when its last event is
+ * older than SILENCE_MS_MAX and no stream was verified as idle. A probe of the engine's replay
+ * socket verifies that, and trust shows it.
  */
 
 import type { EngineRegistry } from "../engine/engine-registry.ts";

@@ -1,4 +1,7 @@
-/** `/api/v1/engines`: which engines are followed, for whom, how each stream is doing, and which are not followed and why. */
+/**
+ * `/api/v1/engines`: the engines that are followed, their sources, the state of each stream, and
+ * the engines that are not followed, with the reason.
+ */
 
 import { type HeldGroup, PrefixReader, UNNUMBERED_GROUP } from "@kvsync/core";
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Res } from "@nestjs/common";

@@ -1,4 +1,4 @@
-/** `/livez` and `/readyz`, for whoever sends traffic or restarts processes; `/health`, for whoever wants to know more. */
+/** `/livez` and `/readyz`, for load balancers and supervisors; `/health`, for details. */
 
 import { Controller, Get, Headers, Inject, Query, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";

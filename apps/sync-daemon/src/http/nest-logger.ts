@@ -1,4 +1,4 @@
-/** Nest's own log lines, through the daemon's log: one JSON line each, like everybody's. */
+/** Nest's own log lines, through the daemon's log: one JSON line each, like all others. */
 
 import type { LoggerService } from "@nestjs/common";
 

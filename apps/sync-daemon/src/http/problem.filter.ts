@@ -1,6 +1,7 @@
 /**
- * Turns whatever a request ended with into a problem document: our coded errors by the table, errors of the framework by
- * their status, everything else as `internal_error` with its details in the log only.
+ * Turns every error of a request into a problem document. Coded errors are mapped by the table,
+ * errors of the framework by their status. Any other error becomes `internal_error`, with its
+ * details in the log only.
  */
 
 import { CodedError } from "@kvsync/core";

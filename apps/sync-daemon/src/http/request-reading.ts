@@ -1,13 +1,14 @@
 /**
- * What of a request is read at all, before any route is asked.
+ * Checks and reads a request before any route gets it.
  *
  *   bytes ─▶ HTTP ─▶ address ─▶ (who may: security/access-guard.ts) ─▶ content encoding, type ─▶ body ─▶ route
  *            408, 431, 400  400                                        415
  *
  * Invariants
- *  R1  A body is read as what it is, or refused: compressed bytes taken for token ids would be looked up, and matched by nobody, without a word.
+ *  R1  A body is read by its declared encoding, or refused. Compressed bytes read as token ids
+ *      would match no engine, without an error.
  *  R2  Types that no route takes are refused, not parsed. Forms are among them: a browser sends those for any page, without asking first.
- *  R3  What is refused here is answered with a problem document, as everything else, and repeats nothing of what came.
+ *  R3  A refusal here is a problem document, as elsewhere, and repeats nothing of the request.
  *  R4  One JSON body does not block the event loop for more than 50 ms: its length (http.json_bytes) and its shape (request/json-shape.ts) are bounded.
  */
 

@@ -1,6 +1,7 @@
 /**
- * A span per request: begun with what the caller's `traceparent` says, named by method and route, ended with the response or when the caller goes away.
- * What asks whether the process is well is left out: probes and scrapes would be most of what is traced, and say nothing.
+ * A span per request. It continues the caller's `traceparent`, is named by method and route, and
+ * ends with the response or the caller's disconnect. Probes and scrapes are not traced: they would
+ * be most of the traces, without information.
  *
  * Installed only where tracing is on.
  */

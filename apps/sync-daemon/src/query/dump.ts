@@ -1,8 +1,8 @@
 /**
  * Everything the index holds of a model, as a stream: for audits, by people and by router-sim.
  *
- *   header   one line of JSON, ended by \n: {"version":2,"model":…,"contexts":[{id, lora_name, block_size, lookahead}], "record_bytes":24, "columns":[…]}
- *   record   ┌ u64 prefix hash ┬ u32 context ┬ u32 rank slot ┬ u32 tier ┬ u32 copies ┐   little-endian, 24 bytes, until the end
+ *     header   one line of JSON, ended by \n: {"version":2,"model":…,"contexts":[{id, lora_name, block_size, lookahead}], "record_bytes":24, "columns":[…]}
+ *     record   ┌ u64 prefix hash ┬ u32 context ┬ u32 rank slot ┬ u32 tier ┬ u32 copies ┐   little-endian, 24 bytes, until the end
  *
  * `context` is a position in the header's list, `rank slot` as `GET /api/v1/engines` gives it, `copies` 0 when not known.
  *

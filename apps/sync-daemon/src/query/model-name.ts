@@ -1,9 +1,9 @@
 /**
  * Which model a lookup means by the name that it has for it: one rule for all routes.
  *
- *   name ─▶ an engine's `model`? ─▶ an engine's alias? ─▶ a LoRA adapter? ─▶ unknown_model
- *                                                          │ of an entry's `adapters`, or blocks of it were stored
- *                                                          └▶ its model, with the adapter as `lora_name`
+ *     name ─▶ an engine's `model`? ─▶ an engine's alias? ─▶ a LoRA adapter? ─▶ unknown_model
+ *                                                            │ of an entry's `adapters`, or blocks of it were stored
+ *                                                            └▶ its model, with the adapter as `lora_name`
  *
  * Rules
  *  M1  The first step that knows the name decides. An alias selects the engines that have it: only they take such requests.

@@ -1,9 +1,9 @@
 /**
  * What an engine will really skip of a prompt whose leading blocks it holds.
  *
- *   n tokens, the engine holds m of them in blocks of b
- *     last tokens: computed again, since they give the first output  ─▶ at most floor((n − r) / b) blocks, r ≥ 1
- *     EAGLE, EAGLE3, MTP without lookahead hashes                    ─▶ one block less
+ *     n tokens, the engine holds m of them in blocks of b
+ *       last tokens: computed again, since they give the first output  ─▶ at most floor((n − r) / b) blocks, r ≥ 1
+ *       EAGLE, EAGLE3, MTP without lookahead hashes                    ─▶ one block less
  *
  * Rules
  *  U1  vLLM and TensorRT-LLM look for at most n − 1 tokens, so a prompt that is held as a whole is computed again from its last

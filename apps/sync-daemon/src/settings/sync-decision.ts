@@ -1,12 +1,12 @@
 /**
  * Whether engines are followed.
  *
- *   sync.enabled          true    engines that are listed, registered or found are followed; lookups by token ids need no tokenizer
- *                         false   nothing is followed, every lookup answers "fallback"
- *                         unset   sync.aibrix_enabled decides
- *   sync.aibrix_enabled   unset   engines are followed
- *                         true    AIBrix's rule: the remote tokenizer's settings belong to it, or sync is off with one warning
- *                         false   nothing is followed
+ *     sync.enabled          true    engines that are listed, registered or found are followed; lookups by token ids need no tokenizer
+ *                           false   nothing is followed, every lookup answers "fallback"
+ *                           unset   sync.aibrix_enabled decides
+ *     sync.aibrix_enabled   unset   engines are followed
+ *                           true    AIBrix's rule: the remote tokenizer's settings belong to it, or sync is off with one warning
+ *                           false   nothing is followed
  */
 
 import type { Settings } from "./settings.ts";

@@ -1,16 +1,16 @@
 /**
  * Turns prompts and conversations into tokens by asking an engine's `/tokenize`, without ever making a lookup wait long or fail.
  *
- *   request ─▶ cache ─hit─▶ tokens
- *               │ miss
- *               ▼
- *              in progress already? ─yes─▶ share its answer (single flight)
- *               │ no
- *               ▼
- *              room? ─▶ circuit? ─▶ keep-alive pool ─▶ POST /tokenize ─▶ tokens ─▶ cache
- *               │no      │no            │ connection failed, or 5xx: once more, within the same deadline
- *               ▼        ▼              ▼
- *            tokenizer_overloaded  circuit_open   tokenizer_unavailable | _timeout | _refused | _malformed
+ *     request ─▶ cache ─hit─▶ tokens
+ *                 │ miss
+ *                 ▼
+ *                in progress already? ─yes─▶ share its answer (single flight)
+ *                 │ no
+ *                 ▼
+ *                room? ─▶ circuit? ─▶ keep-alive pool ─▶ POST /tokenize ─▶ tokens ─▶ cache
+ *                 │no      │no            │ connection failed, or 5xx: once more, within the same deadline
+ *                 ▼        ▼              ▼
+ *              tokenizer_overloaded  circuit_open   tokenizer_unavailable | _timeout | _refused | _malformed
  *
  * Invariants
  *  T1  Whatever the tokenizer does, `tokenize` resolves, at the latest when its deadline has passed.

@@ -1,9 +1,9 @@
 /**
  * `kvsync doctor`: looks at everything a daemon depends on, and names what is wrong.
  *
- *   settings ─▶ engines listed ─▶ each rank: events, replay, spelling, block size ─▶ per model: do they agree?
- *           └─▶ tokenizer: does it answer, does it make the engine's tokens?
- *   --url ────▶ the running daemon: readiness, checks, streams
+ *     settings ─▶ engines listed ─▶ each rank: events, replay, spelling, block size ─▶ per model: do they agree?
+ *             └─▶ tokenizer: does it answer, does it make the engine's tokens?
+ *     --url ────▶ the running daemon: readiness, checks, streams
  *
  * It reads the daemon's settings exactly as the daemon does (file, environment, flags behind `--`), changes nothing, and ends with 1 when something fails.
  */

@@ -1,4 +1,4 @@
-/** What a request to a Kubernetes API server can come to, next to an answer: one closed set of reasons. */
+/** The reasons for which a request to a Kubernetes API server fails: one closed set. */
 
 import { CodedError } from "@kvsync/core";
 

@@ -1,12 +1,13 @@
 /**
- * GET requests to a Kubernetes API server: status, stream of the body, and what can go wrong.
+ * GET requests to a Kubernetes API server: status, stream of the body, and errors.
  *
  *   credentials.ts ─▶ address, certificates, token ──▶ node:https ─▶ status, stream of the body
  *
- * The official client's Watch and Informer are not used; docs/decisions/0011 says why.
+ * The official client's Watch and Informer are not used; docs/decisions/0011 gives the reasons.
  *
- * A request ends with an answer or an ApiError: whatever TLS, HTTP or a file of credentials throws is one.
- * Credentials are read again after `renew`, and after each failure that was theirs.
+ * A request ends with an answer or an ApiError: every error that TLS, HTTP or a file of credentials
+ * throws becomes one. Credentials are read again after `renew`, and after each failure that was
+ * theirs.
  */
 
 import { type IncomingMessage, request as httpRequest } from "node:http";

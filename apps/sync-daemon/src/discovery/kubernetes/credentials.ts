@@ -1,12 +1,14 @@
 /**
- * Where a Kubernetes API server is, and who asks it.
+ * The address of a Kubernetes API server, and the credentials for it.
  *
- *   service account   KUBERNETES_SERVICE_HOST, _PORT; token, ca.crt, namespace: three files, read at each request
- *   kubeconfig        YAML, checked here ─▶ @kubernetes/client-node ─▶ certificates, token, exec plugins, proxies; tokenFile read here
+ *     service account   KUBERNETES_SERVICE_HOST, _PORT; token, ca.crt, namespace: three files, read at each request
+ *     kubeconfig        YAML, checked here ─▶ @kubernetes/client-node ─▶ certificates, token, exec plugins, proxies; tokenFile read here
  *
  * Invariants
- *  C1  No message repeats anything of a credential: not a line of a broken file, not what a plugin printed, not a user in an address.
- *  C2  Whatever is wrong with credentials is an ApiError `credentials` that names the file and the field; nothing else is thrown.
+ *  C1  No message repeats any part of a credential. That includes lines of a broken file, a
+ *      plugin's output and a user in an address.
+ *  C2  Every fault of credentials is an ApiError `credentials` that names the file and the field;
+ *      nothing else is thrown.
  *  C3  A token is sent without the white space around it. One that no header can carry is an error.
  *
  * In a pod nothing but three files is needed, so the official client (20 MB, half a second) is loaded for a kubeconfig only. It stays for

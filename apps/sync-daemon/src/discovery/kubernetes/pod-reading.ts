@@ -1,27 +1,28 @@
 /**
- * What a pod says of its engine: labels and annotations under `model.aibrix.ai/`, the operators' names.
+ * Reads a pod's description of its engine: labels and annotations under `model.aibrix.ai/`, set by
+ * operators.
  *
- *   kv-events-enabled      label        "true": this pod publishes KV events; pods without the label are never seen here, and one that says
- *                                       "True", "1" or "yes" is malformed: whoever wrote it wants it followed
- *   name                   annotation   the model's name; label where it has no slash
- *   aliases                annotation   further names that the engine serves the model under, with commas between
- *   adapters               annotation   LoRA adapters that it serves under their own names, likewise
- *   lora-id                label        integer from -1 (none, the default): shown; adapters are told by the engine's events
- *   kv-events-port         annotation   port of DP rank 0's events, 5557
- *   kv-events-replay-port  annotation   port of DP rank 0's replay, or "none"; 5558 for one rank, 5657 for several
- *   kv-events-dp-size      annotation   DP ranks in this pod, 1; rank r is at both ports + r
- *   kv-events-shared-socket annotation  "true": all ranks publish through one socket
- *   kv-events-first-rank   annotation   global DP rank of the first one in this pod, 0
- *   kv-events-ports        annotation   instead of port and size: the ports of this pod's ranks in order, with commas between
- *   kv-events-replay-ports annotation   the same for replay
- *   engine-type            annotation   vLLM, SGLang or TensorRT-LLM: a hint for `reusable_tokens`
- *   drops-last-block       annotation   "true": the engine does not reuse its last matched block
- *   kv-events-block-size   annotation   tokens in a block: shown; what counts is what the engine's events say
+ *     kv-events-enabled      label        "true": this pod publishes KV events; pods without the label never arrive here, and one with "True", "1" or "yes" is malformed: its author wants it followed
+ *     name                   annotation   the model's name; label where it has no slash
+ *     aliases                annotation   further names that the engine serves the model under, with commas between
+ *     adapters               annotation   LoRA adapters that it serves under their own names, likewise
+ *     lora-id                label        integer from -1 (none, the default): shown; adapters come from the engine's events
+ *     kv-events-port         annotation   port of DP rank 0's events, 5557
+ *     kv-events-replay-port  annotation   port of DP rank 0's replay, or "none"; 5558 for one rank, 5657 for several
+ *     kv-events-dp-size      annotation   DP ranks in this pod, 1; rank r is at both ports + r
+ *     kv-events-shared-socket annotation  "true": all ranks publish through one socket
+ *     kv-events-first-rank   annotation   global DP rank of the first one in this pod, 0
+ *     kv-events-ports        annotation   instead of port and size: the ports of this pod's ranks in order, with commas between
+ *     kv-events-replay-ports annotation   the same for replay
+ *     engine-type            annotation   vLLM, SGLang or TensorRT-LLM: a hint for `reusable_tokens`
+ *     drops-last-block       annotation   "true": the engine does not reuse its last matched block
+ *     kv-events-block-size   annotation   tokens in a block: shown; the size in the engine's events counts
  *
- *   absent address, not running, on its way out ─▶ waiting      a label that cannot be ─▶ malformed      else ─▶ engine
- *   A label that is only shown (lora-id, kv-events-block-size) takes no engine out: it is remarked on, and shown as absent.
+ *     absent address, not running, on its way out ─▶ waiting      a label that cannot be ─▶ malformed      else ─▶ engine
+ *     A label that is only shown (lora-id, kv-events-block-size) takes no engine out: it is remarked on, and shown as absent.
  *
- * A pod that is being deleted is let go of at once, as Kubernetes takes it out of its services at that moment. The engine's id is `namespace/name`.
+ * A pod that is being deleted is dropped at once, as Kubernetes takes it out of its services at
+ * that moment. The engine's id is `namespace/name`.
  */
 
 import { isIPv6 } from "node:net";

@@ -4,10 +4,10 @@
  *   ApiServer ─▶ PodWatch per namespace ─▶ pods of all of them ─▶ engines, malformed ─▶ EngineSources
  *                       └─▶ up to date only when every namespace is
  *
- *  K1  The engines of a namespace are stated when it has been listed once: until then it has said nothing, which is not the same as "none".
- *      One that cannot be read withholds no other's.
- *  K2  What comes in one piece of the network is stated at once, not pod by pod.
- *      What was found before the daemon was restarted is followed meanwhile, if it was kept.
+ *  K1  The engines of a namespace are stated after its first list: before it they are unknown,
+ *      which is not the same as "none". One that cannot be read withholds no other's.
+ *  K2  All pods in one piece from the network are stated together, not pod by pod. Pods found
+ *      before a restart are followed meanwhile, if they were kept.
  *  K3  Credentials that cannot be used are tried again, with pauses: a volume may be mounted late.
  */
 

@@ -6,8 +6,9 @@
  *                                   {"type":"BOOKMARK","object":{"metadata":{"resourceVersion":…}}}
  *                                   {"type":"ERROR","object":{"code":410,"message":…}}
  *
- * Lines are cut at bytes, before they are text: an event may be cut anywhere by the network, in the middle of a character too. A line that is
- * no event ends the watch: it may have been one, and only asking again from the last good version tells.
+ * Lines are cut at bytes, before they are text: an event may be cut anywhere by the network, in the
+ * middle of a character too. A line that is no event ends the watch: it may be a damaged event. A
+ * new watch from the last good version recovers it.
  */
 
 import type { Readable } from "node:stream";

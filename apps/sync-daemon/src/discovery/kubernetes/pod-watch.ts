@@ -1,5 +1,5 @@
 /**
- * Keeps one namespace's pods up to date: list, watch from there, and whatever it takes to continue.
+ * Keeps one namespace's pods up to date: list, watch from there, and recovery from failures.
  *
  *                   ok, or resync is due                     ended in time, bookmark or event seen last
  *      ┌──────────▶ listing ─────────────▶ watching(version) ◀──────────────┐
@@ -9,10 +9,12 @@
  *      └── 410 Gone, or garbage at one version again and again
  *
  * Invariants
- *  W1  Pods leave only by a list that lacks them or by a DELETED event: whatever fails, what is known is kept.
+ *  W1  Pods leave only by a list that lacks them or by a DELETED event. Any failure keeps the known
+ *      pods.
  *  W2  After a list and the events since, the set is the server's at one version; events of before that are not applied.
- *  W3  Between two requests is a pause, but after a watch that went well to its end: a server that accepts and drops at once is
- *      asked about once a second, one that fails every half a minute.
+ *  W3  There is a pause between two requests, except after a watch that ended normally. A server
+ *      that accepts and drops at once is asked about once a second. A server that fails is asked
+ *      every half a minute.
  *  W4  No watch outlives its time by more than a grace, bookmarks or not: a connection that is dead without a word is noticed.
  *
  * The pauses are client-go's (tools/cache/reflector.go: 800 ms to 30 s, doubling, jitter of one). A 401 reads the credentials again and tries
