@@ -2,12 +2,14 @@
 /**
  * The process: settings → daemon → HTTP → signals.
  *
- * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for an ingest worker that stopped and did not come back
- * (ingest/stall-watch.ts), 1 for everything else that should not happen, a port that is taken among it. A daemon that
- * fails exits and does not limp on: its state can be rebuilt from the engines. Sockets are closed on every way out (process-end.ts).
+ * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for an ingest worker that
+ * stopped and did not come back (ingest/stall-watch.ts). Every other failure ends with 1, for
+ * example a port that is in use. A daemon that fails exits and does not continue: its state can be
+ * rebuilt from the engines. Sockets are closed on every way out (process-end.ts).
  *
- * Stopping: readiness goes first, then (a moment later, so that balancers see it) no new connections, then requests under
- * way end or are cut off, then the sockets to engines close. All of it within STOP_MS.
+ * Stopping: readiness ends first. After a pause, so that balancers detect it, no new connections
+ * are accepted. Then running requests end or are cut off, and the sockets to engines close. All of
+ * it happens within STOP_MS.
  */
 
 import type { Logger } from "pino";

@@ -1,4 +1,4 @@
-/** What tells one message of a stream from another one when its bytes are gone. */
+/** The identity of a message of a stream, which remains when its bytes are gone. */
 
 /** Number, batch timestamp (Unix seconds) and payload length of a message. */
 export interface MessageIdentity {

@@ -1,6 +1,7 @@
 /**
- * Who is let in: every route with every kind of token, what a refused caller reads, and that nothing of tokens, prompts or token ids is in it. The daemon
- * core is real, requests are injected; sockets, TLS and rotation are in tls.test.ts.
+ * Access: every route with every kind of token, and the answer to a refused caller, which contains
+ * no token, prompt or token id. The daemon core is real and requests are injected. Sockets, TLS and
+ * rotation are in tls.test.ts.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";

@@ -3,8 +3,9 @@
  * Every panel's query must return data, every rule must be healthy; then things break, the right alerts must reach Alertmanager, and end after
  * the repair.
  *
- * The rules are the committed ones in quick motion: intervals of a second, look-backs of seconds, a `for` of two seconds. What they compare stays as it
- * is. That the real durations are right is shown by promtool's tests in packages/observability.
+ * The rules are the committed ones in quick motion: intervals of a second, look-backs of seconds, a
+ * `for` of two seconds. Their comparisons stay the same. The real durations are tested by promtool
+ * in packages/observability.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,6 +1,7 @@
 /**
- * Every answer of a daemon is what its schema says: no field that the schema lacks, no status and no problem that the route does not
- * list. Wrapped around the application that tests ask, so that each of their questions checks it.
+ * Checks that every answer of a daemon has only fields of its schema, and only statuses and
+ * problems that the route lists. It wraps the application that tests ask, so that each of their
+ * requests is checked.
  */
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 

@@ -1,6 +1,7 @@
 /**
- * Engines of one model whose blocks differ in size: what a rollout, a wrong flag on one replica, or a hybrid model does to lookups.
- * One daemon, five engines, each with a size of its own.
+ * Engines of one model whose blocks differ in size, and the effect on lookups. Causes are a
+ * rollout, a wrong flag on one replica, or a hybrid model. One daemon, five engines, each with a
+ * size of its own.
  */
 import { PrefixHasher, toBigInt } from "@kvsync/core";
 import { afterAll, beforeAll, expect, test } from "vitest";

@@ -1,5 +1,6 @@
 /**
- * What `@kvsync/client` tells gateways' authors is what the daemon sends: checked by the compiler, here, because packages do not import apps.
+ * Checks that the types of `@kvsync/client` match the daemon's answers. The compiler checks it
+ * here, because packages do not import apps.
  */
 
 import type { MatchAnswer as ClientAnswer } from "@kvsync/client";

@@ -1,9 +1,11 @@
 /**
- * A Kubernetes API server as far as pods are concerned: list with pages, watch with versions, bookmarks and label transitions; and everything that can go
- * wrong with it, on request. What it serves is the truth that a test compares with.
+ * A Kubernetes API server for pods: list with pages, watch with versions, bookmarks and label
+ * transitions. It fails in each way on request. The pods that it serves are the truth that a test
+ * compares with.
  *
- * Behavior follows kubernetes.io/docs/reference/using-api/api-concepts: a selector turns a pod that stops matching into DELETED and one that
- * begins to into ADDED; a version that is no longer in the history is 410, as a status or as an ERROR event in the stream.
+ * Behavior follows kubernetes.io/docs/reference/using-api/api-concepts. A selector turns a pod that
+ * stops matching into DELETED and a pod that begins to match into ADDED. A version that is no
+ * longer in the history is 410, as a status or as an ERROR event in the stream.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";

@@ -1,6 +1,6 @@
 /**
- * CURVE between a daemon and engines: with the engines' key everything flows, events and replay; with another key, or when only one side speaks it, nothing
- * flows, and the log and a metric say what it is.
+ * CURVE between a daemon and engines. With the engines' key, events and replay flow. With another
+ * key, or when only one side speaks CURVE, nothing flows, and the log and a metric show the cause.
  */
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

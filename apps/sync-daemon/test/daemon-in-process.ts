@@ -1,6 +1,7 @@
 /**
- * A daemon with its HTTP rim in the test's own process, to be asked by `app.inject` and looked into. Its threads are real and
- * run what was built; every answer is checked against its schema; what must be killed, frozen or watched from outside is daemon-process.ts.
+ * A daemon with its HTTP rim in the test's own process, asked by `app.inject` and inspected. Its
+ * threads are real and run the built files; every answer is checked against its schema. Tests that
+ * kill, freeze or watch a daemon from outside use daemon-process.ts.
  */
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 

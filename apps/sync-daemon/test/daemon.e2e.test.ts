@@ -1,6 +1,7 @@
 /**
- * The whole daemon, as a process, following simulated engines over real ZeroMQ while things go wrong. Whatever happens, each
- * test ends with the same claim: the daemon's index equals what the engines hold, row by row.
+ * The whole daemon, as a process, following simulated engines over real ZeroMQ while things go
+ * wrong. Each test ends with the same claim: the daemon's index equals what the engines hold, row
+ * by row.
  */
 import { readdirSync, readFileSync } from "node:fs";
 

@@ -1,8 +1,11 @@
 /**
- * A daemon in front of a cluster: real engines at addresses of their own (all of 127.0.0.0/8 is here), pods that come, go, move, restart in place and lose
- * their label, while the API server fails; and in the end exactly the right subscriptions, an index equal to the engines' truth, and nothing left open.
+ * A daemon in front of a cluster: real engines at addresses of their own (all of 127.0.0.0/8 is
+ * here). Pods come, go, move, restart in place and lose their label, while the API server fails. In
+ * the end the subscriptions are exactly right, the index equals the engines' truth, and nothing is
+ * left open.
  *
- * CI churns 500 pods; elsewhere, and where the system does not give files enough for so many engines in one process, it is 48. KVSYNC_TEST_PODS says another number.
+ * CI churns 500 pods. Elsewhere, and where the system's limit of open files is too low for so many
+ * engines, it is 48. KVSYNC_TEST_PODS sets another number.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";

@@ -1,6 +1,7 @@
 /**
- * Nothing that callers send is told on: tokens and prompts that can be recognized go through every route, in requests that succeed and in requests that fail,
- * while the daemon logs and traces all it can; then everything that it wrote, logged and exported is searched for them.
+ * Nothing that callers send is disclosed. Recognizable tokens and prompts go through every route,
+ * in requests that succeed and that fail, while the daemon logs and traces all it can. Then
+ * everything that it wrote, logged and exported is searched for them.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * A DNS server of a test's own, on a UDP socket, and the resolver that asks it (RFC 1035): names have the addresses that the test gives
- * them at the moment, and others do not exist.
+ * A test's own DNS server on a UDP socket, and the resolver that asks it (RFC 1035). Names have the
+ * addresses that the test gives them at the moment, and others do not exist.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { Resolver as DnsResolver } from "node:dns/promises";

@@ -1,5 +1,5 @@
 /**
- * Engines that are listed or registered by name, through a daemon that asks a DNS server of the test's own
+ * Engines that are listed or registered by name. The daemon asks a DNS server of the test's own
  * (`discovery.dns_servers`), with real sockets on several addresses of this machine.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,6 +1,7 @@
 /**
- * Simulated engines on real sockets with a seeded load, and the audit that compares what they hold with what a daemon says
- * they hold: prefix hash by prefix hash, tier by tier, copy by copy.
+ * Simulated engines on real sockets with a seeded load, and the audit of a daemon's index. It
+ * compares the index with the engines' blocks: prefix hash by prefix hash, tier by tier, copy by
+ * copy.
  */
 import { Prng, toHex } from "@kvsync/core";
 import {

@@ -1,6 +1,7 @@
 /**
- * Checks the daemon's floors (.dependency-cruiser.mjs) against a tree with an import between every
- * two rooms, against the folders of the source, and against the table in docs/architecture.md.
+ * Checks the daemon's floors (.dependency-cruiser.mjs). They are compared with a tree that has an
+ * import between every two rooms, with the source's folders, and with the table in
+ * docs/architecture.md.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,6 +1,7 @@
 /**
- * The README and the page that connects engines: their configurations are usable as they stand, their
- * commands run against a daemon and an engine, and their ports and pods are what the daemon reads.
+ * The README and the page that connects engines. Their configurations are usable without a change,
+ * and their commands run against a daemon and an engine. Their ports and pods are what the daemon
+ * reads.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";

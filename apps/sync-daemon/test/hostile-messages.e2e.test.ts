@@ -1,7 +1,7 @@
 /**
- * A daemon process with an engine whose messages are as expensive as the limits allow. The bounds are
- * ratios and trust: a healthy engine's messages continue being applied, its rank stays exact, probes and
- * lookups are answered, and the process lives.
+ * A daemon process with an engine whose messages are as expensive as the limits allow. The bounds
+ * are ratios and trust. A healthy engine's messages are still applied, its rank stays exact, probes
+ * and lookups are answered, and the process lives.
  */
 import { encodeEventBatch, encodeLiveFrames, type KvEvent } from "@kvsync/core";
 import { Publisher } from "zeromq";

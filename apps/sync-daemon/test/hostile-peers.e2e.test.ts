@@ -1,6 +1,7 @@
 /**
- * A daemon process whose engines include peers that send what no engine sends. Bounds: memory of the
- * process, time until the healthy engine's messages are applied, and how often a peer is dialled.
+ * A daemon process whose engines include peers that send what no engine sends. Bounds: memory of
+ * the process, time until the healthy engine's messages are applied, and how often the daemon
+ * connects to a peer.
  */
 import { readFileSync } from "node:fs";
 

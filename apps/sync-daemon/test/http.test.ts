@@ -1,6 +1,7 @@
 /**
- * The HTTP rim over a real daemon core (ingest thread and all), asked by injection: what every endpoint takes, answers
- * and refuses. What needs real sockets is in stop.e2e.test.ts, what needs engines in daemon.e2e.test.ts.
+ * The HTTP rim over a real daemon core (ingest thread and all), asked by injection: the inputs,
+ * answers and refusals of every endpoint. Tests with real sockets are in stop.e2e.test.ts, tests
+ * with engines in daemon.e2e.test.ts.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,7 @@
 /**
- * Engines with several KV-cache groups behind a real daemon: events over ZeroMQ, lookups and reports over HTTP.
- * What such an engine reuses is modelled in packages/engine-sim/test/coordinator; here are single cases by hand.
+ * Engines with several KV-cache groups behind a real daemon: events over ZeroMQ, lookups and
+ * reports over HTTP. The model of the reuse of such an engine is in
+ * packages/engine-sim/test/coordinator; here are single cases by hand.
  */
 import type { KvEvent } from "@kvsync/core";
 import { afterAll, beforeAll, expect, test } from "vitest";

@@ -1,4 +1,7 @@
-/** The log of a real daemon: what a line has, and its level being changed while it runs, in the ingest threads too. */
+/**
+ * The log of a real daemon: the fields of a line, and changes of its level at run time, also in the
+ * ingest threads.
+ */
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { DaemonProcess, type LogEntry } from "./daemon-process.ts";

@@ -1,10 +1,12 @@
 /**
- * The catalogue against running daemons, both ways: whatever is declared is emitted, and moves, in runs that see a bit of
- * everything; whatever is emitted under our namespace is declared, with the labels and the label values declared.
+ * The catalog against running daemons, both ways. Every declared metric is emitted and moves, in
+ * runs that cover all features. Every emitted metric under our namespace is declared, with the
+ * declared labels and label values.
  *
- * Five daemons, since one cannot have all: a roomy one, whose engines lose, poison and fail to answer; a cramped one, whose
- * limits are small enough to be hit; one with two ingest workers and a lopsided load; one with HTTPS, tokens and CURVE; and one that logs and traces
- * more than it may.
+ * There are five daemons, since a single daemon cannot cover all of it. The first has room, and its
+ * engines lose, poison and fail to answer. The second has limits that are small enough to be
+ * reached. The third has two ingest workers and an uneven load. The fourth has HTTPS, tokens and
+ * CURVE. The fifth logs and traces more than it may.
  */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";

@@ -1,6 +1,7 @@
 /**
- * A lookup names its model as requests do: by the model's name, by a further name that some engines serve it under, or by an
- * adapter's (M1 to M4 of query/model-name.ts). One daemon, real engines.
+ * A lookup names its model as requests do. It uses the model's name, a further name that some
+ * engines serve it under, or an adapter's (M1 to M4 of query/model-name.ts). One daemon, real
+ * engines.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 

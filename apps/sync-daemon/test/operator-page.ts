@@ -1,5 +1,6 @@
 /**
- * Runs the commands of an operator's page (docs/operations/*.md, or a path from there), so that what a page tells people to type works.
+ * Runs the commands of an operator's page (docs/operations/*.md, or a path from there), so that the
+ * commands on a page work.
  *
  *   ```sh run                      run by a test, in the page's order, in one folder
  *   ```sh not run: <why>           shown only, for the reason given: it needs a cluster, or it starts what the test has started

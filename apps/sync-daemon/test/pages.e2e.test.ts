@@ -1,6 +1,7 @@
 /**
- * The operator's pages: each of their commands is run, in order, against a daemon that follows an engine of `demo/model`, has a tokenizer and
- * keeps snapshots. Pages that want another daemon have tests of their own, named here.
+ * The operator's pages. Each of their commands is run, in order, against a daemon that follows an
+ * engine of `demo/model`, has a tokenizer and keeps snapshots. Pages that want another daemon have
+ * tests of their own, named here.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";

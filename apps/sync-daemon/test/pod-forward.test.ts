@@ -1,6 +1,7 @@
 /**
- * An engine's sockets in a pod, reached through an API server: a real WebSocket server that forwards as the API server does (v4.channel.k8s.io), a real engine behind
- * it, and what a person is told when configuration, pod or port are not what they should be.
+ * An engine's sockets in a pod, reached through an API server. A real WebSocket server forwards as
+ * the API server does (v4.channel.k8s.io), with a real engine behind it. The errors for a wrong
+ * configuration, pod or port are tested too.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";

@@ -1,6 +1,6 @@
 /**
- * The setting `index.prefix_hashes`: by default the seed of the hashes is drawn, and questions by hash are refused by name; with
- * the public seed they are answered.
+ * The setting `index.prefix_hashes`. By default the seed of the hashes is drawn, and lookups by
+ * hash are refused with a named error. With the public seed they are answered.
  */
 import { PrefixHasher, toBigInt } from "@kvsync/core";
 import { afterEach, beforeEach, expect, test } from "vitest";

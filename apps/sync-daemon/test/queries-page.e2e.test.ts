@@ -1,6 +1,6 @@
 /**
- * The page for gateways' authors and the client's README do what they say: each command and the five lines are run against a real daemon with a real
- * engine, and the client asks it in each of its forms.
+ * The page for gateways' authors and the client's README are correct. Each command and the five
+ * lines are run against a real daemon with a real engine. The client asks it in each of its forms.
  */
 import { execFile, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * A peer that speaks ZMTP 3.0 byte by byte and then does what a test wants: what no ZeroMQ library can
- * be made to send.
+ * A peer that speaks ZMTP 3.0 byte by byte and then does what a test wants. It sends bytes that no
+ * ZeroMQ library would send.
  *
  * Source: https://rfc.zeromq.org/spec/23/ (ZMTP 3.0): greeting, NULL handshake, frame flags.
  */

@@ -1,6 +1,7 @@
 /**
- * The tokenizer's client against real servers that answer, refuse, stumble, hang and hang up. What is claimed: every failure
- * has its reason, none takes longer than the deadline, and nothing is asked twice that is known or being asked.
+ * The tokenizer's client against real servers that answer, refuse, fail once, hang and hang up. The
+ * claims: every failure has its reason, none takes longer than the deadline, and no known or
+ * pending prompt is asked twice.
  */
 import {
   Exposition,

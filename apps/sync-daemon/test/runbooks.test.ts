@@ -1,6 +1,7 @@
 /**
- * What runbooks tell people to type, and what rules take for granted of the daemon, against the daemon: a route, an event of the log, a subcommand or the
- * name of a health check that is renamed here must not be left behind there, where only an alert at night would show it.
+ * The commands of runbooks and the assumptions of rules, against the daemon. A renamed route, log
+ * event, subcommand or health check must not remain in a runbook, where only an alert at night
+ * would show it.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";

@@ -1,6 +1,7 @@
 /**
- * The page about security works from its first command to its last: the files that it makes are what the daemon is started with, on loopback. Then a sibling
- * takes that daemon's snapshot over HTTPS with the operator's token, and not with the gateway's.
+ * The page about security works from its first command to its last: the daemon starts on loopback
+ * with the files that the page makes. Then a sibling takes that daemon's snapshot over HTTPS with
+ * the operator's token, and not with the gateway's.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

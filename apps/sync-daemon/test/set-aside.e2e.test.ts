@@ -1,7 +1,7 @@
 /**
- * A message that ends the process, again and again: no message is known that does, so a module that the
- * process preloads makes the kernel trap (a real WebAssembly `unreachable`) at a token that one message
- * holds. The engine replays that message after every restart.
+ * A message that ends the process after every restart. No such message is known, so a module that
+ * the process preloads makes the kernel trap (a real WebAssembly `unreachable`). It traps at a
+ * token that one message holds. The engine replays that message after every restart.
  */
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,7 @@
 /**
- * Two DP ranks behind one relay socket, each with its own numbering (AMD-AGI/Infera#121, ai-dynamo/dynamo#7209): with an entry
- * that says so both are followed, without one the second is refused by name; never is it taken for restarts.
+ * Two DP ranks behind one relay socket, each with its own numbering (AMD-AGI/Infera#121,
+ * ai-dynamo/dynamo#7209). With an entry that declares it, both are followed; without it, the second
+ * is refused with a named reason. It is never taken for restarts.
  */
 import { encodeEventBatch } from "@kvsync/core";
 import { afterAll, beforeAll, expect, test } from "vitest";

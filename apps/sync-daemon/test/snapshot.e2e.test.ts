@@ -1,6 +1,7 @@
 /**
- * Snapshots of a real daemon in front of real engines: killed at any moment, restarted, restarted next to engines that began
- * again, with damaged files, with a folder that takes none, and as the first state of a sibling.
+ * Snapshots of a real daemon in front of real engines. The daemon is killed at any moment and
+ * restarted, also next to engines that began again. It meets damaged files and a folder that it
+ * cannot write, and it gives its snapshot to a sibling as the first state.
  */
 import {
   chmodSync,

@@ -1,6 +1,6 @@
 /**
- * A daemon process one of whose ingest workers really stops: a module that the process preloads keeps
- * the worker's thread busy as long as a file exists. Nothing of the product takes part in it.
+ * A daemon process in which one ingest worker really stops. A module that the process preloads
+ * keeps the worker's thread busy as long as a file exists. Nothing of the product takes part in it.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** What a process says of itself: `--version`, the first line of its log, and the verbose answer of `/readyz`. */
+/**
+ * A process's description of itself: `--version`, the first line of its log, and the verbose answer
+ * of `/readyz`.
+ */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

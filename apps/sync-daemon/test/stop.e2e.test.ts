@@ -1,6 +1,6 @@
 /**
- * How the process begins and ends: refused settings as a person sees them, stopping with everything still open, and the
- * end of a daemon whose ingest thread is gone.
+ * The start and end of the process. The tests cover the message for refused settings, stopping with
+ * everything still open, and the end of a daemon whose ingest thread is gone.
  */
 import { spawnSync } from "node:child_process";
 import { Agent, get } from "node:http";

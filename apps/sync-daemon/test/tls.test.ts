@@ -1,5 +1,6 @@
 /**
- * HTTPS over real sockets, with certificates made here: who may connect, with what, and what happens when files change under a running daemon.
+ * HTTPS over real sockets, with certificates made here. The tests cover which clients may connect,
+ * with which credentials, and the effect of files that change under a running daemon.
  */
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** A tokenizer that misbehaves as told, on a real socket. */
+/** A tokenizer that misbehaves as the test sets, on a real socket. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 

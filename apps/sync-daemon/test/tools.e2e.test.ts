@@ -1,6 +1,6 @@
 /**
- * The `kvsync` tools against real engines, a real daemon and the built program: what they print, what they never print, and
- * how they say that something is wrong.
+ * The `kvsync` tools against real engines, a real daemon and the built program. The tests cover
+ * their output, the data that they never print, and their errors.
  */
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";

@@ -1,6 +1,7 @@
 /**
- * Traces of real daemons, received by a collector: names, parents and attributes of spans, the caller's context gone on with and handed on, and what
- * becomes of spans while the collector is away.
+ * Traces of real daemons, received by a collector. The tests cover names, parents and attributes of
+ * spans, and the caller's context continued and passed on. They also cover the loss of spans while
+ * the collector is away.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

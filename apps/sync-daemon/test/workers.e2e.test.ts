@@ -1,7 +1,7 @@
 /**
- * Several ingest workers in one daemon: the index is as exact as with one, streams move to where there is time for them, and
- * snapshots show all workers at one moment.
- * Numbers are those of ingest-pool.ts.
+ * Several ingest workers in one daemon: the index is as exact as with one worker. Streams move to
+ * workers that have time for them, and snapshots show all workers at one moment. Numbers are those
+ * of ingest-pool.ts.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * The workflows in .github, read as data: what they run exists, with the pinned pnpm and supported Nodes,
- * and no job has more rights than it needs.
+ * The workflows in .github, read as data. The commands that they run exist, with the pinned pnpm
+ * and supported Nodes, and no job has more rights than it needs.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** What is said of an error, and what is not. */
+/** The facts that the log states about an error, and those that it omits. */
 import { expect, test } from "vitest";
 
 import { errorFacts } from "./error-facts.ts";

@@ -1,4 +1,4 @@
-/** What the log may say of an error that nothing expected. */
+/** The facts that the log may state about an unexpected error. */
 
 /**
  * Facts of an error: its type, its code where it has one, its message and where it arose. The message of a SyntaxError is left out: it quotes

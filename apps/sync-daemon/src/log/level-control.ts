@@ -1,6 +1,6 @@
 /**
- * Changes the log's level while the daemon runs, permanently or for a time: who looks for something at level 4 and is called away must not
- * leave it there.
+ * Changes the log's level while the daemon runs, permanently or for a time. A time limit ends level
+ * 4 even when the operator forgets to reset it.
  */
 
 import { z } from "zod";

@@ -1,4 +1,4 @@
-/** What the gate lets through, by level and by budget. The clock is a number. */
+/** The lines that the gate passes, by level and by budget. The clock is a number. */
 import { Counter } from "@kvsync/observability";
 import fc from "fast-check";
 import { expect, test } from "vitest";

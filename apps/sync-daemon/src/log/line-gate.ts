@@ -1,13 +1,15 @@
 /**
- * One thread's way to the log: lines beyond the level or beyond the budget end here, before anybody formats or sends them.
+ * One thread's way to the log: lines beyond the level or beyond the budget end here, before they
+ * are formatted or sent.
  *
  *     line ─▶ level ─▶ budget ─▶ write (pino, or the main thread)
  *               │        │ spent
  *               ▼        ▼
  *            nothing   counted, and reported in one line a second
  *
- * The budget bounds what the log can cost: at a million events a second, level 3 would be a million lines, which nobody reads and which would
- * hold up lookups, since the main thread writes them. What is important has a budget of its own, so that details cannot displace it.
+ * The budget bounds the cost of the log. At a million events per second, level 3 would be a million
+ * lines per second. They would delay lookups, since the main thread writes them. Important lines
+ * have a budget of their own, so that details cannot displace them.
  */
 
 import type { Counter } from "@kvsync/observability";

@@ -5,11 +5,13 @@
  *                                   └─ a while later, if asked so: back to the level of the settings
  *
  * Invariants
- *  V1  Whoever would make a line asks `isOn` before making it: a line that is switched off costs one load and a comparison.
+ *  V1  Callers ask `isOn` before they make a line: a line that is switched off costs one load and a
+ *      comparison.
  *  V2  Warnings and errors are not asked about: they are written at every level.
  *
- * The load is a plain one. A change is seen by another thread at its next call, since memory is coherent and no loop holds on to
- * the value; an atomic load would cost several times as much and order nothing that matters here.
+ * The load is not atomic. Another thread reads a change at its next call, since memory is coherent
+ * and no loop caches the value. An atomic load would cost several times as much and order nothing
+ * that matters here.
  */
 
 /** What a line's level is called, and the verbosity from which on it is written. */

@@ -3,8 +3,9 @@
  *
  *     {"level":"info","time":"…","component":"ingest-0","event":"engine_connected","pod":"…","model":"…","message":"…"}
  *
- * `level` is what log stores know (error, warn, info, debug); lines beyond `info` have the contract's number in `verbosity`. A line that belongs to
- * a trace has `trace_id` and `span_id`. What is written is decided before (line-gate.ts).
+ * `level` is what log stores know (error, warn, info, debug); lines beyond `info` have the
+ * contract's number in `verbosity`. A line that belongs to a trace has `trace_id` and `span_id`.
+ * line-gate.ts decides which lines are written.
  */
 
 import { type Logger, pino, stdTimeFunctions } from "pino";

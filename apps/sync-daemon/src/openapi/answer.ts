@@ -1,4 +1,7 @@
-/** What a handler returns for an answer's schema: the schema's output, which nobody changes on its way out. */
+/**
+ * The value that a handler returns for an answer's schema: the schema's output, sent without a
+ * change.
+ */
 
 import type { z } from "zod";
 

@@ -6,8 +6,8 @@
  * Requests are described as they may be sent (before defaults), answers as they are. Schemas with an id become components; one that reads
  * differently in requests and in answers would become two, which a test forbids.
  *
- * What this file adds to zod-openapi: the width of integers, answers that may gain fields, query parameters without defaults, and a
- * response per status of the problems.
+ * This file adds to zod-openapi: the width of integers, answers that may gain fields, and query
+ * parameters without defaults. It also adds a response per status of the problems.
  */
 
 import { z } from "zod";

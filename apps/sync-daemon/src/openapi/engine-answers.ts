@@ -1,4 +1,7 @@
-/** Answers of `/api/v1/engines`: which engines are followed, for whom, how each stream is doing, and which are not followed and why. */
+/**
+ * Answers of `/api/v1/engines`: the engines that are followed, their sources, the state of each
+ * stream, and the engines that are not followed, with the reason.
+ */
 
 import {
   EVENT_TYPES,

@@ -1,7 +1,8 @@
 /**
  * Which problems a route can answer with: its own, and those that come from tokens, bodies and the server itself.
  *
- * It does not say what a problem is (problem-status.ts) or which are a route's own (operations.ts).
+ * Not here: the definition of a problem (problem-status.ts), the list of a route's own problems
+ * (operations.ts).
  */
 
 import type { Operation } from "./operations.ts";

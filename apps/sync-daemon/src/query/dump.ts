@@ -6,8 +6,9 @@
  *
  * `context` is a position in the header's list, `rank slot` as `GET /api/v1/engines` gives it, `copies` 0 when not known.
  *
- * Pages are read lock-free between other requests: the whole is consistent only while nothing is being applied. Whoever needs
- * that compares the number of applied messages (a response header) before and after.
+ * Pages are read lock-free between other requests: the whole is consistent only while nothing is
+ * being applied. To check that, compare the number of applied messages (a response header) before
+ * and after.
  */
 
 import type { PrefixReader } from "@kvsync/core";

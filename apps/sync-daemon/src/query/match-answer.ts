@@ -1,5 +1,6 @@
 /**
- * The answer to a lookup as it is on the wire: the schema is the documentation (OpenAPI), the type and the test of what is sent.
+ * The answer to a lookup as it is on the wire. The schema is the documentation (OpenAPI), the type,
+ * and the test of the sent answer.
  */
 
 import { TIERS, TRUST_LEVELS, TRUST_REASON_NAMES, type TrustReason } from "@kvsync/core";

@@ -2,12 +2,14 @@
  * A lookup as it arrives, in two forms with one meaning:
  *
  *     JSON    {model, lora_name?, block_size?, token_ids: [u32], mm_features? | prefix_hashes: ["u64"] | prompt | messages, cache_salt?, workers?, top_k?,
- *              include_unmatched?}; beside prompt or messages, the tokenizer's options (tokenizer/tokenize-request.ts)
- *     binary  body = u32 LE token ids, or u64 LE hashes; the other fields as query parameters of the same names
+ *              include_unmatched?}; with prompt or messages, the tokenizer's options
+ *     (tokenizer/tokenize-request.ts) binary  body = u32 LE token ids, or u64 LE hashes; the other
+ *     fields as query parameters of the same names
  *
- * Reading goes straight into the index reader's input memory: a prompt of 128k tokens is not turned into an array of
- * numbers on the way. That memory is one, so writing and matching happen in one turn of the event loop: a prompt's tokens are
- * written (`withTokens`) only when the tokenizer has answered.
+ * Reading goes straight into the index reader's input memory: a prompt of 128k tokens is not copied
+ * into an array of numbers first. There is one such memory, so writing and matching happen in one
+ * turn of the event loop. A prompt's tokens are written (`withTokens`) only after the tokenizer has
+ * answered.
  */
 
 import { type MediaItem, writeBigInt } from "@kvsync/core";

@@ -3,13 +3,15 @@
  *
  *   query ─▶ model by its name (model-name.ts) ─▶ contexts of (model, LoRA, block size) ─▶ PrefixReader, lock-free ─▶ rows by rank slot ─▶ workers + trust
  *
- * Trust is read from the board *before* the index: a rank that is cleared in between answers with fewer blocks under the
- * older, better word, as it would have a moment earlier; it never answers with blocks it does not hold. Whether limits took
- * blocks of a rank is read from the index *after* it, for the same reason the other way round.
+ * Trust is read from the board *before* the index. A rank that is cleared in between answers with
+ * fewer blocks under its older, better trust. It never answers with blocks it does not hold. The
+ * flag that limits removed blocks of a rank is read from the index *after* it, for the opposite
+ * reason.
  *
- * A rank whose engine has several contexts that fit (lookaheads; block sizes, when none was asked for) is credited with the
- * match of most tokens. Engines of one model do differ in block size: during a rollout, by a mistake on one replica, in hybrid models.
- * A gateway that follows tokens need not know.
+ * A rank whose engine has several contexts that fit (lookaheads; block sizes, when none was asked
+ * for) is credited with the match of most tokens. Engines of one model do differ in block size:
+ * during a rollout, by a mistake on one replica, in hybrid models. A gateway that follows tokens
+ * needs no change for that.
  */
 
 import {

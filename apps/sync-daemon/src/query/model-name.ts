@@ -1,12 +1,13 @@
 /**
- * Which model a lookup means by the name that it has for it: one rule for all routes.
+ * The model that a lookup means by the name that it gives: one rule for all routes.
  *
  *     name ─▶ an engine's `model`? ─▶ an engine's alias? ─▶ a LoRA adapter? ─▶ unknown_model
  *                                                            │ of an entry's `adapters`, or blocks of it were stored
  *                                                            └▶ its model, with the adapter as `lora_name`
  *
  * Rules
- *  M1  The first step that knows the name decides. An alias selects the engines that have it: only they take such requests.
+ *  M1  The first step that has the name decides. An alias selects the engines that have it: only
+ *      they take such requests.
  *  M2  A name that belongs to two models in one step is refused (ambiguous_model): blocks of two models are not compared.
  *  M3  Clients of OpenAI's API name an adapter as the model. Any engine of the model may load it, so all are considered.
  *  M4  A lookup that names an adapter in both ways names the same one.

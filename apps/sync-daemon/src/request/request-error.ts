@@ -1,4 +1,7 @@
-/** What can be wrong with a lookup or a dump request. Codes are stable; openapi/problem-status.ts gives each its status. */
+/**
+ * The errors of a lookup or a dump request. Codes are stable; openapi/problem-status.ts gives each
+ * its status.
+ */
 
 import { CodedError } from "@kvsync/core";
 

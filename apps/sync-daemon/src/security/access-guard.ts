@@ -1,5 +1,6 @@
 /**
- * Who may use which route: a hook in front of each, so that nothing is looked up per request. What no route takes is answered with 404.
+ * The access check of each route: a hook in front of the route, so that nothing is looked up per
+ * request. An unknown route is answered with 404.
  *
  *   request ─▶ access of its route ─▶ token ─▶ scope ─▶ rate ─▶ its body is read
  *                open: at once         401      403     429
@@ -7,7 +8,8 @@
  * Invariants
  *  A1  A route that declares no access cannot be registered: the application does not start.
  *  A2  A request is refused before its body is read.
- *  A3  Without tokens everybody has every scope; who may listen so is a matter of settings (refuseOpenDoors). Rates count in any case.
+ *  A3  Without tokens every caller has every scope. Settings decide which addresses may be served
+ *      so (`refuseOpenDoors`). Rates count in any case.
  *  A4  No token and no part of one is logged, counted or answered: only the name that operators gave it.
  *
  * Rates count requests in seconds of the clock, per token, per address where there are none. Routes that are open are for probes and have no rate.

@@ -1,4 +1,7 @@
-/** Where engines may be that are registered over HTTP: what is dialled is what was checked. The resolver is the test's. */
+/**
+ * The allowed addresses of engines that are registered over HTTP: the daemon connects only to a
+ * checked address. The resolver is the test's.
+ */
 import { expect, test } from "vitest";
 
 import { engineEntry } from "../engine/engine-entry.ts";

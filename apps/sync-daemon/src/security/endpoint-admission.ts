@@ -1,13 +1,16 @@
 /**
- * Where engines may be that somebody registers over HTTP. Without a bound, whoever may register could have the daemon dial any address that it can reach
- * and learn from the answer what is there (server-side request forgery).
+ * The allowed addresses of engines that are registered over HTTP. Without a bound, a registering
+ * client could make the daemon connect to any address that it can reach. The answer would reveal
+ * the service there (server-side request forgery).
  *
- *   tcp://name:port ─▶ addresses of the name ─▶ all of them allowed? ─▶ tcp://address:port, which is what is followed
+ *   tcp://name:port ─▶ addresses of the name ─▶ all of them allowed? ─▶ tcp://address:port, which is followed
  *
  * Invariants
- *  E1  What is dialled is an address that was checked. A name that moves is followed after its new address was (http-registrations.ts).
+ *  E1  The daemon connects only to an address that was checked. A name that moves is followed after
+ *      its new address was checked (http-registrations.ts).
  *  E2  One address outside of the ranges refuses the name.
- *  E3  An address is dialled in one spelling (address-ranges.ts), so that one socket cannot be two engines'.
+ *  E3  An address is used in one spelling (address-ranges.ts), so that one socket cannot be two
+ *      engines'.
  *
  * Not here: engines of the configuration file, which the operator wrote.
  */

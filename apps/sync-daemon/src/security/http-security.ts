@@ -1,11 +1,12 @@
 /**
- * What secures the HTTP side: the tokens and certificates as they are on the disk now, and the server's own limits.
+ * The security of the HTTP side: the tokens and certificates as they are on the disk now, and the
+ * server's own limits.
  *
  *   files ──watched──▶ tokens ─▶ AccessGuard
  *                 └──▶ certificate ─▶ the server's secure context, without a restart: connections that stand keep the old one
  *
- * A file that cannot be used keeps the daemon from starting. Changed into one that cannot be used while it runs, the last good content stays in use, and the
- * log, a metric and an alert say so.
+ * A file that cannot be used keeps the daemon from starting. When a file becomes unusable while the
+ * daemon runs, the last good content stays in use. The log, a metric and an alert report it.
  */
 
 import type { Server } from "node:http";

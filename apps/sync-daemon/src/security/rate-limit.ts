@@ -1,8 +1,9 @@
 /**
  * How often one caller may ask: a bucket per caller that holds a second's worth of requests and fills evenly.
  *
- * Decides at once, in the request's own turn of the event loop. The plugin for this (@fastify/rate-limit 11) reads its count after a promise, when the requests
- * that came in the same turn have raised it too: of eleven at once it refused all, not six.
+ * Decides at once, in the request's own turn of the event loop. The plugin for this
+ * (@fastify/rate-limit 11) reads its count after a promise. By then, requests that came in the same
+ * turn have raised it too: it refused all of eleven at once, not six.
  */
 
 import { isIPv6 } from "node:net";

@@ -1,6 +1,7 @@
 /**
- * The files of HTTPS, looked at before a server gets them. OpenSSL would refuse most of what is wrong too, without saying which file it was; a file of
- * authorities without any it takes, and then lets nobody in.
+ * Checks the files of HTTPS before a server gets them. OpenSSL would refuse most broken files too,
+ * but without the file's name. It would accept a file of authorities that contains none, and then
+ * refuse every client.
  */
 
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";

@@ -1,4 +1,7 @@
-/** The file of tokens: whom it lets in, and what a person sees of one that cannot be used, which is never a token. */
+/**
+ * The file of tokens: the callers that it admits, and the error for an unusable file, which never
+ * contains a token.
+ */
 import { createHash } from "node:crypto";
 
 import { expect, test } from "vitest";

@@ -5,7 +5,8 @@
  *       - { name: gateway, scope: read, sha256: <64 hex digits of the token's SHA-256> }
  *       - { name: operator, scope: admin, token: <the token itself> }
  *
- * Only digests are kept, and a caller's digest is compared with each of them in constant time: how long an answer takes says nothing about any token.
+ * Only digests are kept, and a caller's digest is compared with each of them in constant time. So
+ * the time of an answer reveals nothing about a token.
  */
 
 import { hash, timingSafeEqual } from "node:crypto";

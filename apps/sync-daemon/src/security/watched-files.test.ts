@@ -1,4 +1,7 @@
-/** Files that change under a running process: what is used, what is told, and how often. Looks are made by hand, so that nobody waits. */
+/**
+ * Files that change under a running process: which content is used, what is reported, and how
+ * often. The test triggers the checks by hand, so that it does not wait.
+ */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -2,10 +2,11 @@
  * Small files that are read again when they change: tokens, certificates.
  *
  *   load ─▶ in use ──changed, usable──▶ in use (new)
- *              └─────changed, unusable─▶ in use (old), refused is told once per content, looked at again
+ *              └─────changed, unusable─▶ in use (old), a refusal is reported once per content, looked at again
  *
- * Looks at the contents at intervals. File events would be cheaper and miss what matters: Kubernetes replaces a mounted secret by moving a link two
- * folders up, and two files of one certificate change at two moments.
+ * Reads the contents at intervals. File events would be cheaper and miss the important changes.
+ * Kubernetes replaces a mounted secret by moving a link two folders up, and two files of one
+ * certificate change at two moments.
  */
 
 import { createHash } from "node:crypto";

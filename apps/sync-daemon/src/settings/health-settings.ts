@@ -1,4 +1,4 @@
-/** Settings of health checks: what is too much, and which other services are looked at. */
+/** Settings of health checks: their thresholds, and the other services that they check. */
 
 import { z } from "zod";
 

@@ -1,4 +1,7 @@
-/** Settings of the log: how much is said from the start. At run time the level is changed over HTTP (http/log-level.controller.ts). */
+/**
+ * Settings of the log: its level at the start. At run time the level is changed over HTTP
+ * (http/log-level.controller.ts).
+ */
 
 import { integer, section } from "./setting-field.ts";
 import { LOG_LEVEL_MAX } from "../log/log-level.ts";

@@ -3,9 +3,10 @@
  *
  *   defaults  <  YAML file (--config)  <  environment (ours over the operators' name)  <  flags
  *
- * An unusable setting is named with its value, its source (flag, variable, or file and line) and what would be usable; all that is wrong is told at once, and
- * the process then ends with exit code 2. Unknown keys, flags and `KVSYNC_*` variables are refused too, since a misspelt limit is worse than a refused
- * start; the variables Kubernetes makes for services are not meant for us.
+ * An unusable setting is named with its value, its source (flag, variable, or file and line) and
+ * the usable values. All errors are reported at once, and the process then ends with exit code 2.
+ * Unknown keys, flags and `KVSYNC_*` variables are refused too, since a misspelled limit is worse
+ * than a refused start. The variables that Kubernetes makes for services are ignored.
  */
 
 import { readFileSync } from "node:fs";

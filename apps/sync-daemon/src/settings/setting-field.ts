@@ -1,9 +1,11 @@
 /**
- * What a section of the settings is made of: zod fields that know what they are called elsewhere and what they mean.
+ * The parts of a section of the settings: zod fields that carry their other names and their
+ * meaning.
  *
- * Each field has a default, so that every section may be absent. What is expected of a value is said once: it is the message for every way in which a value
- * can be unusable, and the column of the generated reference. The schema that joins the sections is settings.ts, the reading of files, environment and
- * flags read-settings.ts.
+ * Each field has a default, so that every section may be absent. The expectation of a value is
+ * written once. It is the message for every unusable value, and the column of the generated
+ * reference. The schema that joins the sections is settings.ts, the reading of files, environment
+ * and flags read-settings.ts.
  */
 
 import { z } from "zod";

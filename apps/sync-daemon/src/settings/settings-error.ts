@@ -1,5 +1,6 @@
 /**
- * What can be wrong with the settings, all of it at once: a person who corrects three mistakes should not need three starts to hear of them.
+ * The errors in the settings, all at once: a person who corrects three mistakes should not need
+ * three starts to find them.
  */
 
 import { CodedError } from "@kvsync/core";

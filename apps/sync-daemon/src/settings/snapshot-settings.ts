@@ -1,5 +1,6 @@
 /**
- * Settings of snapshots: where they lie, how often they are made, and who may be asked for a first one.
+ * Settings of snapshots: their folder, how often they are made, and which daemon may give a first
+ * one.
  */
 
 import type { z } from "zod";

@@ -1,4 +1,7 @@
-/** Snapshot files: what is written comes back, and nothing that was damaged, cut or made up does any harm. */
+/**
+ * Snapshot files: the content that was written comes back, and damaged, cut or forged files do no
+ * harm.
+ */
 import { execFileSync } from "node:child_process";
 import {
   existsSync,

@@ -12,7 +12,8 @@
  *     end       once, last: how many rows and parked stores there are                                 msgpack
  *
  * Invariants
- *  F1  Every byte is covered by a digest, and each digest by the next: what is flipped, cut, swapped or repeated is found.
+ *  F1  Every byte is covered by a digest, and each digest by the next: flipped, cut, swapped or
+ *      repeated bytes are detected.
  *  F2  Nothing is applied before the whole file was read and checked once. Both readings use one descriptor, so that a new
  *      file under the same name changes nothing.
  *  F3  A snapshot is on the disk before it takes the name of the one before, which stays under a second name. A crash at

@@ -1,5 +1,5 @@
 /**
- * What becomes of snapshots at the start, told to those who watch: log lines and counters.
+ * Reports the use of snapshots at the start: log lines and counters.
  */
 
 import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";

@@ -1,9 +1,10 @@
 /**
- * Which snapshot a daemon starts from: its own last one, the one before that, or one that a running daemon gives.
+ * The snapshot that a daemon starts from: its own last one, the one before that, or one that a
+ * running daemon gives.
  *
  *     own ──refused or absent──▶ own.previous ──refused or absent──▶ sibling ──refused or none──▶ cold start
  *
- * Nothing here can keep a daemon from starting: each refusal is told, and the next is tried.
+ * Nothing here can keep a daemon from starting: each refusal is reported, and the next is tried.
  */
 
 import { createWriteStream, mkdirSync, readFileSync, rmSync } from "node:fs";

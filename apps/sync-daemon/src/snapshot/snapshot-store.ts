@@ -3,8 +3,8 @@
  *
  *     clock │ stop │ GET /api/v1/snapshot ─▶ write() ─▶ ingest thread copies (between two messages) ─▶ snapshot thread writes
  *
- * One at a time; who asks while one is being made gets that one. A failure is counted and told, what was on the disk stays,
- * and the next one is tried as if nothing had happened.
+ * One at a time; a request while one is being made gets that one. A failure is counted and logged,
+ * the files on the disk stay, and the next snapshot is tried as usual.
  */
 
 import { once } from "node:events";

@@ -1,4 +1,4 @@
-/** The bound on waiting spans, over a processor that sends when the test says so. */
+/** The bound on waiting spans, over a processor that sends when the test triggers it. */
 import type { ReadableSpan, SpanProcessor } from "@opentelemetry/sdk-trace";
 import { expect, test } from "vitest";
 

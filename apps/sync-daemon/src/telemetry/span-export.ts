@@ -6,8 +6,8 @@
  *               ▼
  *            queue_full
  *
- * The SDK bounds its queue too, but tells nobody what it drops: so the bound is here, and the SDK's is as large.
- * A collector that is away costs the spans of that time and one line in the log.
+ * The SDK bounds its queue too, but does not report its drops. So the bound is here, and the SDK's
+ * is as large. A collector that is away costs the spans of that time and one line in the log.
  */
 
 import type { SpanOutcome } from "@kvsync/observability";

@@ -1,5 +1,5 @@
 /**
- * What a daemon tells of itself, made before anything that has something to tell: metrics, log, traces.
+ * The daemon's metrics, log and traces, made before the parts that use them.
  *
  *     main thread's slots ─┐
  *     ingest threads' ─────┴─▶ Exposition ─▶ /metrics

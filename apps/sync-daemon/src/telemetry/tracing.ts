@@ -1,6 +1,7 @@
 /**
- * Traces, for a daemon that was told where to send them. Nothing of OpenTelemetry is imported but by this file and span-export.ts, and this file
- * only when tracing is on (`startTracing`): a daemon without it has neither the SDK in memory nor a call into it.
+ * Traces, for a daemon whose settings name a collector. Only this file and span-export.ts import
+ * OpenTelemetry, and this file is imported only when tracing is on (`startTracing`). A daemon
+ * without tracing has neither the SDK in memory nor a call into it.
  *
  *     traceparent ─▶ request span ─┬─▶ lookup                    spans begin and end here, the active one
  *                                  ├─▶ tokenize ─▶ POST ─▶ …      travels with the asynchronous context
@@ -8,8 +9,9 @@
  *     ingest threads ─FinishedSpan─▶ ingest.apply, ingest.replay  begun and ended there, sampled there
  *
  * Invariants
- *  S1  Who calls with a `traceparent` decides whether the request is traced; else the ratio does. What happens now and then (snapshots,
- *      replays) is always traced, and so is what an ingest thread has chosen.
+ *  S1  A caller's `traceparent` decides whether the request is traced; else the ratio does. Rare
+ *      work (snapshots, replays) is always traced, and so are the spans that an ingest thread has
+ *      chosen.
  *  S2  Attributes are names, numbers and codes. No token, prompt, hash, address of a request, or message of an error.
  *  S3  Nothing global: two daemons in one process have each their own.
  */

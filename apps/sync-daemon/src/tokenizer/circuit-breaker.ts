@@ -10,7 +10,7 @@
  *  C1  While half open, exactly one request is in progress; others are refused.
  *  C2  A request that began before the circuit opened changes nothing by how it ends: its news is older than the decision.
  *
- * No library: what is kept here are three numbers, and the state has to be a metric.
+ * No library is used: the state is three numbers, and it has to be a metric.
  */
 
 /** Where it stands; the position is the value of the gauge. */

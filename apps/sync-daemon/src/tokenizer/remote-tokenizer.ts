@@ -13,7 +13,7 @@
  *              tokenizer_overloaded  circuit_open   tokenizer_unavailable | _timeout | _refused | _malformed
  *
  * Invariants
- *  T1  Whatever the tokenizer does, `tokenize` resolves, at the latest when its deadline has passed.
+ *  T1  `tokenize` always resolves, at the latest when its deadline has passed.
  *  T2  Memory is bounded: requests in progress, bytes of one answer, bytes of the cache.
  *  T3  Only what is the tokenizer's fault counts against its circuit: a refusal of one prompt does not.
  *  T4  No prompt and no token is logged, or kept under anything but its digest; prompts are not kept at all.

@@ -1,6 +1,7 @@
 /**
- * What asking for tokens can come to. A failure is an expected outcome, not an exception: the lookup then answers "fallback" with this reason,
- * and the caller routes as it would without us. The reasons are metric label values, fields of answers and rows of the reference of errors.
+ * The outcomes of a request for tokens. A failure is an expected outcome, not an exception. The
+ * lookup then answers "fallback" with this reason, and the caller routes as it would without us.
+ * The reasons are metric label values, fields of answers and rows of the reference of errors.
  */
 
 /** Every reason for which there are no tokens, with what it means to an operator. */

@@ -1,4 +1,4 @@
-/** What the tokenizer's use shows of itself: handles of every label value, made once. */
+/** Metrics of the tokenizer's use: handles of every label value, made once. */
 
 import {
   type Counter,

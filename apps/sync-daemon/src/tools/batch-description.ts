@@ -1,5 +1,6 @@
 /**
- * A message's events for people: sizes, media, names, never token ids. What `inspect` prints and `doctor` judges.
+ * A message's events for people: sizes, media, names, never token ids. `inspect` prints it and
+ * `doctor` judges it.
  *
  *   payload ──EventBatchDecoder──▶ BatchDescriber (sink) ──▶ BatchDescription
  */

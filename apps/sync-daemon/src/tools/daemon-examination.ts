@@ -1,4 +1,7 @@
-/** A running daemon as `doctor` sees it: is it ready, what do its checks say, which engines are wanted in vain, which streams are not what they should be? */
+/**
+ * `doctor`'s examination of a running daemon: its readiness, its health checks, the engines that
+ * are refused, and the streams with a fault.
+ */
 
 import { z } from "zod";
 

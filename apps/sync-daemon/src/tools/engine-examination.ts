@@ -1,10 +1,12 @@
 /**
- * Looks at one DP rank of an engine as a daemon would meet it: does its event socket publish, does its replay socket answer, what do its messages say?
+ * Examines one DP rank of an engine as a daemon would. Does its event socket publish, does its
+ * replay socket answer, what do its messages contain?
  *
  *   events  ── subscribe once ──▶ connected | why not
  *   replay  ── ask from 0 ──▶ first, last, holes ── every payload ─▶ BatchDescriber ─▶ spelling, block sizes, faults
  *
- * It reads the engine's history because that is all an idle engine has to say, and stops asking when it has seen enough. No index is made.
+ * It reads the engine's history because an idle engine sends nothing else, and stops after a
+ * sufficient part. No index is made.
  */
 
 import type { EngineRank } from "../engine/engine-entry.ts";

@@ -1,4 +1,4 @@
-/** What `doctor` has to say: one finding per thing looked at. */
+/** The findings of `doctor`: one per thing looked at. */
 
 /** How it is: `fail` needs a person, `warn` should be known, `skip` could not be looked at. */
 export type FindingStatus = "ok" | "warn" | "fail" | "skip";

@@ -1,6 +1,6 @@
 /**
- * What a daemon's index holds of a model, read as a stream (query/dump.ts has the format): added up by context, worker and
- * DP rank, or record by record.
+ * The content of a daemon's index for a model, read as a stream (query/dump.ts has the format). It
+ * is added up by context, worker and DP rank, or read record by record.
  */
 
 import { TIERS, toHex } from "@kvsync/core";

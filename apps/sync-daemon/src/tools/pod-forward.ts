@@ -4,8 +4,8 @@
  *   ZeroMQ ──tcp──▶ 127.0.0.1:free ──WebSocket, channel 0──▶ API server ──▶ pod's port
  *                                  ◀─channel 1: why it cannot be─┘
  *
- * One WebSocket per connection. It ends with its connection, and the other way round, so that whoever connects sees a pod that goes away as what it is. The official client
- * is loaded only when a pod is asked for: it costs half a second.
+ * One WebSocket per connection. Each ends with the other, so that a client detects when the pod
+ * goes away. The official client is loaded only when a pod is asked for: it costs half a second.
  *
  * Source: kubernetes/client-node (PortForward), subprotocol v4.channel.k8s.io.
  */

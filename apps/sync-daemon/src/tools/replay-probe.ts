@@ -1,6 +1,6 @@
 /**
- * Asks an engine's replay socket for its history and says what came: from where to where, whether without holes, how fast.
- * A daemon can repair gaps only as far back as this reaches.
+ * Asks an engine's replay socket for its history and reports the range, holes and speed of the
+ * answer. A daemon can repair gaps only as far back as this history reaches.
  */
 
 import type { ReplayFailure } from "@kvsync/core";

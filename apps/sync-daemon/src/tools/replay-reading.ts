@@ -1,6 +1,7 @@
 /**
- * Reads an engine's history as a daemon does: what was lost on the way (a ROUTER drops for a reader that falls behind, end marker included) is asked for again from the first hole. So
- * what is still missing in the end is missing in the history itself.
+ * Reads an engine's history as a daemon does. A ROUTER drops messages for a reader that falls
+ * behind, the end marker included. Lost messages are asked for again from the first hole. So a
+ * message that is still missing in the end is missing in the history itself.
  *
  *   ask from n ─▶ n, n+1, … hole or silence ─▶ ask from there ─▶ … ─▶ END, or nothing new
  */

@@ -1,4 +1,4 @@
-/** What is in a snapshot file, for people and scripts. Reading it checks all of it. */
+/** The contents of a snapshot file, for people and scripts. Reading it checks all of it. */
 
 import { DEFAULT_HASH_SEED } from "@kvsync/core";
 

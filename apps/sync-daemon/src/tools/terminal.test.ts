@@ -1,4 +1,4 @@
-/** What reaches a terminal: colors for people, and nothing that a name could make it do. */
+/** The output for a terminal: colors for people, and no control characters from names. */
 import { expect, test } from "vitest";
 
 import { isoTime, Terminal } from "./terminal.ts";

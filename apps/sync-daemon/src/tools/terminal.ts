@@ -2,7 +2,8 @@
  * Where the tools write: results to standard output, everything else to standard error, so that a pipe gets results alone.
  * Colors only where a person is looking: on a terminal, and not when NO_COLOR is set (no-color.org).
  *
- * Names come from engines, files and daemons, and a terminal obeys some characters: those are shown, as \u001b, and never written, whoever sent them.
+ * Names come from engines, files and daemons, and a terminal obeys some characters. Those are
+ * shown, as \u001b, and never written, for every source.
  */
 
 import { styleText } from "node:util";

@@ -1,10 +1,12 @@
 /**
- * Whether the tokenizer that lookups use makes the same tokens as the engine itself: where they differ, no prompt is ever found, and nothing else looks wrong.
+ * Checks whether the tokenizer that lookups use makes the same tokens as the engine. Where they
+ * differ, no prompt is ever found, and nothing else looks wrong.
  *
  *   probe ─▶ POST {tokenizer}/tokenize ─▶ ids ─┐
  *   probe ─▶ POST {engine}/tokenize ────▶ ids ─┴─▶ equal, or the first position at which they are not
  *
- * Probes are texts of our own (no user's), chosen for what tokenizers disagree about: special tokens, spaces, digits, scripts, the chat template.
+ * Probes are texts of our own (no user's), chosen for the differences between tokenizers: special
+ * tokens, spaces, digits, scripts, the chat template.
  */
 
 import { tokenizeAnswer, tokenizeRequest, type TokenizerFields } from "../tokenizer/tokenize-request.ts";

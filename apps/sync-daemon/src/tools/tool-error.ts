@@ -1,5 +1,6 @@
 /**
- * What a tool tells its user when it cannot do what was asked. The message says what was wrong, where, and what to look at.
+ * The error of a tool that cannot do its task. The message names the fault, its place, and what to
+ * check.
  */
 
 import { CodedError } from "@kvsync/core";
