@@ -315,10 +315,6 @@ async function monitor(
 ): Promise<void> {
   const { events } = socket;
   let state: "dialling" | "up" | "down" = "dialling";
-  const down = (reason: ConnectionEnd): void => {
-    state = "down";
-    report.down(reason);
-  };
   while (!events.closed) {
     let event: zmq.Event;
     try {
@@ -329,35 +325,26 @@ async function monitor(
     // Closed by whoever made it: what happened before that is of no interest any more, and the socket tells nothing.
     if (socket.closed) state = "down";
     if (state === "down") continue;
-    switch (event.type) {
-      case "handshake":
-        state = "up";
-        report.up();
-        break;
-      case "disconnect":
-        down(state === "up" ? "disconnected" : handshakeFailure(socket));
-        break;
-      case "close":
-        down("refused");
-        break;
-      case "handshake:error:protocol":
-      case "handshake:error:auth":
-      case "handshake:error:other":
-        down(handshakeFailure(socket, event.error));
-        break;
-      case "accept":
-      case "accept:error":
-      case "bind":
-      case "bind:error":
-      case "connect":
-      case "connect:delay":
-      case "connect:retry":
-      case "close:error":
-      case "end":
-      case "unknown":
-        break;
-    }
+    const outcome = outcomeOf(event, socket, state === "up");
+    if (outcome === null) continue;
+    state = outcome === "up" ? "up" : "down";
+    if (outcome === "up") report.up();
+    else report.down(outcome);
   }
+}
+
+/** Reads one monitor event: the connection is up, or why it ended; `null` when it changes neither. */
+function outcomeOf(event: zmq.Event, socket: zmq.Subscriber, isUp: boolean): "up" | ConnectionEnd | null {
+  if (event.type === "handshake") return "up";
+  if (event.type === "disconnect") return isUp ? "disconnected" : handshakeFailure(socket);
+  if (event.type === "close") return "refused";
+  if (
+    event.type === "handshake:error:protocol" ||
+    event.type === "handshake:error:auth" ||
+    event.type === "handshake:error:other"
+  )
+    return handshakeFailure(socket, event.error);
+  return null;
 }
 
 /**

@@ -69,6 +69,17 @@ interface LookupGroup {
   dropsBlock: boolean;
 }
 
+/** The state of one search for the longest hit (C1). */
+interface HitSearch {
+  readonly names: readonly number[];
+  /** By group, by block: the hit so far. */
+  readonly blocks: (readonly number[])[];
+  /** Groups that dropped their last block at the present length. */
+  readonly settled: Set<LookupGroup>;
+  /** Tokens that groups with full attention allow: they are asked once. */
+  readonly fullHits: Map<LookupGroup, number>;
+}
+
 /** The model. */
 export class KvCacheModel {
   readonly settings: ResolvedCache;
@@ -252,56 +263,62 @@ export class KvCacheModel {
 
   // C1
   #findHit(names: readonly number[], maxTokens: number): Hit {
-    const { alignment, hashBlockSize, schedulerBlockSize, groups } = this.settings;
-    const blocks: (readonly number[])[] = groups.map(() => []);
+    const { groups } = this.settings;
     const isSingle = groups.length === 1;
     const isSimple = this.#lookups.length === 2 && at(this.#lookups, 0).settings.kind === "full";
-    const settled = new Set<LookupGroup>();
-    const fullHits = new Map<LookupGroup, number>();
-    let length = maxTokens;
+    const blocks: (readonly number[])[] = groups.map(() => []);
+    const search: HitSearch = { names, blocks, settled: new Set(), fullHits: new Map() };
+    let tokens = maxTokens;
     for (;;) {
-      let current = length;
-      for (const lookup of this.#lookups) {
-        const known = fullHits.get(lookup);
-        if (known !== undefined) {
-          current = Math.min(current, known);
-          continue;
-        }
-        const drops = lookup.dropsBlock && !settled.has(lookup);
-        const { kind, blockSize } = lookup.settings;
-        let max = current;
-        if (drops && kind !== "mamba" && !isSingle) {
-          const looksInside = alignment < schedulerBlockSize && kind === "full" && blockSize > hashBlockSize;
-          max = Math.min(current + (looksInside ? hashBlockSize : blockSize), names.length * hashBlockSize);
-        }
-        const hits = findGroupHit({
-          pool: this.#pool,
-          groupIds: lookup.ids,
-          settings: lookup.settings,
-          names,
-          hashBlockSize,
-          alignment,
-          maxTokens: max,
-          dropsBlock: drops,
-        });
-        const { tokens } = at(hits, 0);
-        if (drops) settled.add(lookup);
-        else if (tokens < current) settled.clear();
-        current = tokens;
-        for (const [place, id] of lookup.ids.entries()) blocks[id] = at(hits, place).blocks;
-        if (kind === "full") fullHits.set(lookup, tokens);
-      }
-      if (current >= length || isSingle) {
-        length = Math.min(current, length);
-        break;
-      }
-      length = current;
-      if (isSimple) break;
+      const allowed = this.#askGroups(search, tokens);
+      const isAgreed = allowed >= tokens;
+      tokens = Math.min(allowed, tokens);
+      if (isAgreed || isSingle || isSimple) break;
     }
     for (const { settings, ids } of this.#lookups)
       if (settings.kind === "full")
-        for (const id of ids) blocks[id] = at(blocks, id).slice(0, Math.ceil(length / settings.blockSize));
-    return { tokens: length, blocks };
+        for (const id of ids) blocks[id] = at(blocks, id).slice(0, Math.ceil(tokens / settings.blockSize));
+    return { tokens, blocks };
+  }
+
+  /** Asks every group once, each for at most what the groups before it allow. Returns the tokens that the last one allows. */
+  #askGroups(search: HitSearch, maxTokens: number): number {
+    let allowed = maxTokens;
+    for (const lookup of this.#lookups) {
+      const known = search.fullHits.get(lookup);
+      allowed = known === undefined ? this.#askGroup(lookup, search, allowed) : Math.min(allowed, known);
+    }
+    return allowed;
+  }
+
+  #askGroup(lookup: LookupGroup, search: HitSearch, maxTokens: number): number {
+    const { names, blocks, settled, fullHits } = search;
+    const { alignment, hashBlockSize } = this.settings;
+    const drops = lookup.dropsBlock && !settled.has(lookup);
+    const hits = findGroupHit({
+      pool: this.#pool,
+      groupIds: lookup.ids,
+      settings: lookup.settings,
+      names,
+      hashBlockSize,
+      alignment,
+      maxTokens: drops ? this.#withDroppedBlock(lookup.settings, maxTokens, names.length) : maxTokens,
+      dropsBlock: drops,
+    });
+    const { tokens } = at(hits, 0);
+    if (drops) settled.add(lookup);
+    else if (tokens < maxTokens) settled.clear();
+    for (const [place, id] of lookup.ids.entries()) blocks[id] = at(hits, place).blocks;
+    if (lookup.settings.kind === "full") fullHits.set(lookup, tokens);
+    return tokens;
+  }
+
+  /** A group that drops its last block searches one block further, as far as there are names. */
+  #withDroppedBlock({ kind, blockSize }: GroupSettings, tokens: number, nameCount: number): number {
+    const { alignment, hashBlockSize, schedulerBlockSize, groups } = this.settings;
+    if (kind === "mamba" || groups.length === 1) return tokens;
+    const looksInside = alignment < schedulerBlockSize && kind === "full" && blockSize > hashBlockSize;
+    return Math.min(tokens + (looksInside ? hashBlockSize : blockSize), nameCount * hashBlockSize);
   }
 
   // C5

@@ -79,6 +79,11 @@ const podSchema = z.object({
 
 type Pod = z.output<typeof podSchema>;
 
+type WaitingReason = "disabled" | "not_running" | "no_address" | "terminating";
+
+/** The field that cannot be used, and why. */
+type Refusal = Omit<MalformedEngine, "id">;
+
 /** What a pod amounts to. */
 type PodEngine =
   | {
@@ -87,7 +92,7 @@ type PodEngine =
       readonly incarnation: string;
       readonly facts: EngineFacts;
     }
-  | { readonly kind: "waiting"; readonly why: "disabled" | "not_running" | "no_address" | "terminating" }
+  | { readonly kind: "waiting"; readonly why: WaitingReason }
   | ({ readonly kind: "malformed" } & MalformedEngine);
 
 /** One pod, as little of it as is needed. */
@@ -112,15 +117,32 @@ export function readPod(pod: unknown): PodReading | null {
   return { id, resourceVersion, found: engineOf(id, parsed.data) };
 }
 
-function engineOf(id: string, { metadata, status }: Pod): PodEngine {
-  const enabled = metadata.labels?.[PREFIX + ENABLED] ?? "true";
-  if (DISABLED.test(enabled)) return { kind: "waiting", why: "disabled" };
-  if (metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null)
-    return { kind: "waiting", why: "terminating" };
-  if (status?.phase !== "Running") return { kind: "waiting", why: "not_running" };
-  const address = status.podIP ?? "";
-  if (address === "") return { kind: "waiting", why: "no_address" };
+function engineOf(id: string, pod: Pod): PodEngine {
+  const why = waitingReason(pod);
+  return why === null ? publishingEngine(id, pod) : { kind: "waiting", why };
+}
+
+/** `null` when the pod runs, has an address, and has labels to read. */
+function waitingReason({ metadata, status }: Pod): WaitingReason | null {
+  if (DISABLED.test(enablingText(metadata))) return "disabled";
+  if (metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null) return "terminating";
+  if (status?.phase !== "Running") return "not_running";
+  return addressOf(status) === "" ? "no_address" : null;
+}
+
+function enablingText({ labels }: Pod["metadata"]): string {
+  return labels?.[PREFIX + ENABLED] ?? "true";
+}
+
+function addressOf(status: Pod["status"]): string {
+  return status?.podIP ?? "";
+}
+
+/** Reads a pod that does not wait. */
+function publishingEngine(id: string, { metadata, status }: Pod): PodEngine {
   const read = new Fields(metadata);
+  const enabled = enablingText(metadata);
+  const address = addressOf(status);
   const model = read.text("name");
   if (enabled !== "true") read.refuse(ENABLED, `${shown(enabled)} does not enable it; expected "true"`);
   const loraId = read.shownInteger("lora-id", LORA_NONE, LORA_NONE, LORA_ID_MAX);
@@ -137,22 +159,22 @@ function engineOf(id: string, { metadata, status }: Pod): PodEngine {
     drops_last_block: flagOf(read.text("drops-last-block")),
     ...sockets,
   });
-  if (entry.success) {
-    const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address, remarks: read.remarks };
-    return { kind: "engine", engine: entry.data, incarnation: incarnationOf(metadata.uid, status), facts };
-  }
-  const issue = entry.error.issues[0];
-  const field = FIELD_OF_ENTRY[String(issue?.path[0])] ?? `${PREFIX}kv-events-port`;
-  const message = `pod ${id}: ${field}: expected ${issue?.message ?? "an engine"}`;
-  return { kind: "malformed", id, field, message };
+  if (!entry.success) return { kind: "malformed", id, ...refusedEntry(id, entry.error) };
+  const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address, remarks: read.remarks };
+  return { kind: "engine", engine: entry.data, incarnation: incarnationOf(metadata.uid, status), facts };
 }
 
-/** The parts of an engine entry that say where its ranks are. */
+function refusedEntry(id: string, { issues: [issue] }: z.ZodError): Refusal {
+  const field = FIELD_OF_ENTRY[String(issue?.path[0])] ?? `${PREFIX}kv-events-port`;
+  return { field, message: `pod ${id}: ${field}: expected ${issue?.message ?? "an engine"}` };
+}
+
 /** A flag that was not set is left to the entry's default. */
 function flagOf(text: string | null): boolean | undefined {
   return text === null ? undefined : text === "true";
 }
 
+/** The parts of an engine entry that say where its ranks are. */
 function socketsOf(host: string, read: Fields): object {
   const at = (port: number): string => `tcp://${host}:${port}`;
   const first_rank = read.integer("kv-events-first-rank", 0, 0, DP_RANKS_MAX - 1);
@@ -190,9 +212,9 @@ const FIELD_OF_ENTRY: Readonly<Record<string, string>> = {
 };
 
 /** Differs once a container was started anew, and once the pod has become ready: then the engine may have begun to listen. */
-function incarnationOf(uid: string, status: NonNullable<Pod["status"]>): string {
-  const containers = (status.containerStatuses ?? []).map(({ containerID }) => containerID ?? "");
-  const isReady = (status.conditions ?? []).some((one) => one.type === "Ready" && one.status === "True");
+function incarnationOf(uid: string, status: Pod["status"]): string {
+  const containers = (status?.containerStatuses ?? []).map(({ containerID }) => containerID ?? "");
+  const isReady = (status?.conditions ?? []).some((one) => one.type === "Ready" && one.status === "True");
   return [uid, ...containers, isReady ? "ready" : "not ready"].join(" ");
 }
 
@@ -205,7 +227,7 @@ class Fields {
   readonly #pod: Pod["metadata"];
   /** On those that are only shown and cannot be. */
   readonly remarks: string[] = [];
-  malformed: { readonly field: string; readonly message: string } | null = null;
+  malformed: Refusal | null = null;
 
   constructor(pod: Pod["metadata"]) {
     this.#pod = pod;

@@ -254,25 +254,31 @@ export class PodSource {
     const kept = new Map<string, Kept>();
     const remarks: string[] = [];
     let known = 0;
-    for (const { pods } of this.#watched) {
-      if (pods === null) continue;
-      for (const reading of pods.values()) {
-        const { id, found } = reading;
-        if (found.kind !== "waiting" || found.why !== "disabled") known += 1;
-        if (found.kind === "malformed") malformed.push(found);
-        if (found.kind !== "engine") continue;
-        const before = this.#stated.get(id);
-        const stated = before?.reading === reading ? before.stated : sameEngine(found, before?.stated);
-        if (before?.reading !== reading) remarks.push(...newRemarks(id, found, before?.stated));
-        kept.set(id, { reading, stated });
-        engines.push(stated);
-      }
+    for (const reading of this.#readings()) {
+      const { id, found } = reading;
+      if (found.kind !== "waiting" || found.why !== "disabled") known += 1;
+      if (found.kind === "malformed") malformed.push(found);
+      if (found.kind !== "engine") continue;
+      const before = this.#stated.get(id);
+      const stated = before?.reading === reading ? before.stated : sameEngine(found, before?.stated);
+      if (before?.reading !== reading) remarks.push(...newRemarks(id, found, before?.stated));
+      kept.set(id, { reading, stated });
+      engines.push(stated);
     }
     this.#stated = kept;
     this.#tellRemarks(remarks);
     this.#pods.known.set(known);
     this.#pods.eligible.set(kept.size);
     this.#dependencies.sources.state("kubernetes", engines, malformed);
+    this.#keepSoon();
+  }
+
+  /** The pods of every namespace that was listed. */
+  *#readings(): Generator<PodReading> {
+    for (const { pods } of this.#watched) if (pods !== null) yield* pods.values();
+  }
+
+  #keepSoon(): void {
     if (this.#dependencies.file === null || this.#keeping !== null) return;
     this.#keeping = setTimeout(() => {
       this.#keeping = null;
