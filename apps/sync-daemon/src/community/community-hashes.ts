@@ -5,8 +5,7 @@
  *                                                                       └─▶ instance ids: their own digits
  *     answer ◀─ instanceIdJson: an id that is a u64 goes out as a number again, digit for digit
  *
- * Every route of that API reads its body this way (http/request-reading.ts). `JSON.parse` gives a reviver the source text of a
- * number only from Node 21 on.
+ * Every route of that API with a body declares this (http/community.controller.ts).
  */
 
 import { endOfString } from "../request/json-shape.ts";

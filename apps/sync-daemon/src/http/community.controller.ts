@@ -4,7 +4,8 @@ import { Readable } from "node:stream";
 
 import { PrefixReader, TIERS, toHex } from "@kvsync/core";
 import { Body, Controller, Get, HttpCode, Inject, Post, Res } from "@nestjs/common";
-import type { FastifyReply } from "fastify";
+import { RouteConfig } from "@nestjs/platform-fastify";
+import type { FastifyContextConfig, FastifyReply } from "fastify";
 
 import {
   byInstance,
@@ -24,7 +25,7 @@ import {
   unregisterBody,
   type unregistration,
 } from "../community/community-api.ts";
-import { hashTexts, instanceIdJson } from "../community/community-hashes.ts";
+import { hashTexts, instanceIdJson, quoteLongIntegers } from "../community/community-hashes.ts";
 import { CommunityRegistrations, modelOf } from "../community/community-registrations.ts";
 import { EngineRegistry } from "../engine/engine-registry.ts";
 import type { Answer } from "../openapi/answer.ts";
@@ -41,6 +42,9 @@ const PAGE_ROWS = 4096;
 
 /** Where hashes may be: Mooncake's two, both rolling, and Dynamo's, local. */
 const HASH_FIELDS = ["seq_hashes", "block_hash", "block_hashes"] as const;
+
+/** `JSON.parse` would round hashes and instance ids of 64 bits: on routes with a body they arrive as texts. */
+const LONG_INTEGERS: FastifyContextConfig = { rewriteJson: quoteLongIntegers };
 
 /** Answers clients of Mooncake's and Dynamo's indexers. */
 @Controller()
@@ -70,6 +74,7 @@ export class CommunityController {
    * @returns the confirmation in the same form.
    */
   @Post("register")
+  @RouteConfig(LONG_INTEGERS)
   async register(
     @Body() body: unknown,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -89,6 +94,7 @@ export class CommunityController {
    * @returns the confirmation in the same form.
    */
   @Post("unregister")
+  @RouteConfig(LONG_INTEGERS)
   @HttpCode(200)
   async unregister(@Body() body: unknown): Promise<Answer<typeof unregistration>> {
     const fields = checkFields(unregisterBody, body);
@@ -108,6 +114,7 @@ export class CommunityController {
    * @returns the answer in the same form.
    */
   @Post("query")
+  @RouteConfig(LONG_INTEGERS)
   @HttpCode(200)
   query(@Body() body: unknown): Answer<typeof queryAnswer> {
     const fields = checkFields(queryBody, body);
@@ -118,10 +125,11 @@ export class CommunityController {
   /**
    * Looks hashes up.
    *
-   * @param body - in either form; long integers come as texts (app.module.ts).
+   * @param body - in either form; long integers come as texts.
    * @returns the answer in the same form.
    */
   @Post("query_by_hash")
+  @RouteConfig(LONG_INTEGERS)
   @HttpCode(200)
   queryByHash(@Body() body: unknown): Answer<typeof queryAnswer> {
     const fields = checkFields(queryByHashBody, body);

@@ -19,7 +19,6 @@ import { CodedError } from "@kvsync/core";
 import { type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-import { quoteLongIntegers } from "../community/community-hashes.ts";
 import { problem, type ProblemDocument } from "../openapi/problem-status.ts";
 import { checkJsonShape } from "../request/json-shape.ts";
 
@@ -118,17 +117,14 @@ export function refuseEncodings(server: FastifyInstance): void {
   });
 }
 
-/** Routes whose bodies may have integers of 64 bits: hashes and instance ids of the community's API. */
-const LONG_INTEGER_ROUTES: ReadonlySet<string | undefined> = new Set([
-  "/register",
-  "/unregister",
-  "/query",
-  "/query_by_hash",
-]);
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Rewrites the text of a JSON body before it is parsed. A route that needs it declares it with `RouteConfig`. */
+    readonly rewriteJson?: (text: string) => string;
+  }
+}
 
-/**
- * JSON whose shape is bounded before it is parsed (R4). JSON.parse would round long integers: on their routes they arrive as texts.
- */
+/** JSON whose shape is bounded before it is parsed (R4). */
 function readJson(server: FastifyInstance, bodyLimit: number): void {
   const parse = server.getDefaultJsonParser("error", "error");
   server.removeContentTypeParser("application/json");
@@ -142,11 +138,7 @@ function readJson(server: FastifyInstance, bodyLimit: number): void {
         done(error as Error);
         return;
       }
-      void parse(
-        request,
-        LONG_INTEGER_ROUTES.has(request.routeOptions.url) ? quoteLongIntegers(body) : body,
-        done,
-      );
+      void parse(request, request.routeOptions.config.rewriteJson?.(body) ?? body, done);
     },
   );
 }
