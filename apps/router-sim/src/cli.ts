@@ -11,7 +11,7 @@ import { Command, CommanderError, Option } from "commander";
 import { compareCommand } from "./compare/compare-command.ts";
 import { DEFAULT_DAEMON_PATH } from "./daemon/daemon-process.ts";
 import { runDemo } from "./demo.ts";
-import { coded, numberParser, parsePolicies } from "./option-parsers.ts";
+import { coded, numberOption, parsePolicies } from "./option-parsers.ts";
 import { POLICY_NAMES, type PolicyName } from "./policy/policies.ts";
 import { type FaultKind, parseFault, type PlannedFault } from "./replay/fault-plan.ts";
 import { type ReplayOptions, runReplay } from "./replay/replay.ts";
@@ -151,8 +151,6 @@ interface ReplayFlags {
 }
 
 function replayCommand(signal: AbortSignal, end: (exitCode: number) => void): Command {
-  const number = (min: number, max: number, kind: "integer" | "number" = "integer") =>
-    numberParser(min, max, kind);
   const command = new Command("replay")
     .description(
       "Replays a trace through N engines, once per policy, and compares what the engines hold with the index.",
@@ -174,26 +172,26 @@ function replayCommand(signal: AbortSignal, end: (exitCode: number) => void): Co
         .conflicts(["trace", "generate"])
         .argParser(coded(parseWorkloadSource)),
     )
-    .option("--requests <n>", "only the first n requests", number(1, U32_MAX))
-    .option("--engines <n>", "engines", number(1, ENGINES_MAX), 16)
-    .option("--blocks <n>", "device KV blocks per engine", number(1, BLOCKS_MAX), 24_576)
-    .option("--host-blocks <n>", "host KV blocks per engine", number(0, BLOCKS_MAX), 0)
-    .option("--block-size <n>", "tokens per KV block", number(1, BLOCK_SIZE_MAX), 16)
-    .option("--slowness <x>", "factor on the engines' modeled times", number(0.01, 1_000, "number"), 1)
+    .option("--requests <n>", "only the first n requests", numberOption(1, U32_MAX))
+    .option("--engines <n>", "engines", numberOption(1, ENGINES_MAX), 16)
+    .option("--blocks <n>", "device KV blocks per engine", numberOption(1, BLOCKS_MAX), 24_576)
+    .option("--host-blocks <n>", "host KV blocks per engine", numberOption(0, BLOCKS_MAX), 0)
+    .option("--block-size <n>", "tokens per KV block", numberOption(1, BLOCK_SIZE_MAX), 16)
+    .option("--slowness <x>", "factor on the engines' modeled times", numberOption(0.01, 1_000, "number"), 1)
     .addOption(
       new Option("--dialect <name>", "engine version whose events are spoken").choices(Object.keys(DIALECTS)),
     )
     .option(
       "--buffer-steps <n>",
       "messages of replay history per engine (default: 10000)",
-      number(1, BLOCKS_MAX),
+      numberOption(1, BLOCKS_MAX),
     )
-    .option("--speedup <x>", "modeled seconds per second", number(0.1, SPEEDUP_MAX, "number"), 30)
-    .option("--seed <n>", "seeds the workload, policies and faults", number(0, U32_MAX), 1)
+    .option("--speedup <x>", "modeled seconds per second", numberOption(0.1, SPEEDUP_MAX, "number"), 30)
+    .option("--seed <n>", "seeds the workload, policies and faults", numberOption(0, U32_MAX), 1)
     .option("--json <file>", "write the whole report there")
     .option("--daemon <path>", "the daemon's main.js", DEFAULT_DAEMON_PATH)
     .option("--daemon-log <file>", "append the daemon's log there");
-  faultOptions(command, number);
+  faultOptions(command);
   return command.addHelpText("after", REPLAY_EXAMPLES).action(async (flags: ReplayFlags) => {
     end((await runReplay(replayOptions(flags, command), new Console(), signal)) ? EXIT_OK : EXIT_FAILED);
   });
@@ -208,16 +206,13 @@ Examples:
   router-sim replay --trace conversation_trace.jsonl --speedup 30 --json report.json
   router-sim replay --generate conversation --requests 2000 --drop-percent 5 --restart-engines 2 --kill-daemon`;
 
-function faultOptions(
-  command: Command,
-  number: (min: number, max: number, kind?: "integer" | "number") => (text: string) => number,
-): void {
+function faultOptions(command: Command): void {
   const fault = (kind: FaultKind) => coded((text: string) => parseFault(kind, text));
   command
     .option(
       "--drop-percent <x>",
       "lose this share of live messages all the time",
-      number(0, 100, "number"),
+      numberOption(0, 100, "number"),
       0,
     )
     .option("--stall-subscriber <seconds>", "freeze the daemon", fault("stall_subscriber"))
@@ -231,10 +226,10 @@ function faultOptions(
     .option(
       "--settle-seconds <s>",
       "most time for the daemon to catch up before an audit",
-      number(0.1, 3_600, "number"),
+      numberOption(0.1, 3_600, "number"),
       60,
     )
-    .option("--recovery-seconds <s>", "most time for a recovery", number(0.1, 3_600, "number"), 30)
+    .option("--recovery-seconds <s>", "most time for a recovery", numberOption(0.1, 3_600, "number"), 30)
     .addOption(
       new Option(
         "--plant-difference <kind>",
@@ -296,7 +291,7 @@ function demoCommand(signal: AbortSignal, end: (exitCode: number) => void): Comm
       "Shows in about a minute what kvsync does: routing with and without it, then faults and recoveries.",
     )
     .option("--once", "end after one round, with exit code 0 or 1")
-    .option("--seed <n>", "seeds everything", numberParser(0, U32_MAX, "integer"), 1)
+    .option("--seed <n>", "seeds everything", numberOption(0, U32_MAX, "integer"), 1)
     .option("--daemon <path>", "the daemon's main.js", DEFAULT_DAEMON_PATH)
     .option("--daemon-log <file>", "append the daemon's log there")
     .action(async (flags: { once?: true; seed: number; daemon: string; daemonLog?: string }) => {
@@ -330,7 +325,7 @@ function traceCommand(): Command {
         "Prints a workload's lengths, how much of each prompt came up before, and what caches of several sizes would hit.",
       )
       .argument("<workload>", WORKLOAD_HELP, coded(parseWorkloadSource))
-      .option("--seed <n>", "seeds a generated workload", numberParser(0, U32_MAX), 1)
+      .option("--seed <n>", "seeds a generated workload", numberOption(0, U32_MAX), 1)
       .option(
         "--cache-blocks <sizes>",
         "comma-separated sizes of LRU caches, in the workload's blocks",
@@ -361,7 +356,7 @@ function renamedCommand(before: string, now: string): Command {
 }
 
 function parseCacheSizes(text: string): readonly number[] {
-  return text.split(",").map(numberParser(1, U32_MAX));
+  return text.split(",").map(numberOption(1, U32_MAX));
 }
 
 function generateTraceCommand(): Command {
@@ -369,7 +364,7 @@ function generateTraceCommand(): Command {
     .description("Writes a workload as a Mooncake trace: its four fields, blocks of 512 tokens.")
     .argument("<workload>", WORKLOAD_HELP, coded(parseWorkloadSource))
     .argument("<file>", "where to")
-    .option("--seed <n>", "seeds the workload", numberParser(0, U32_MAX, "integer"), 1)
+    .option("--seed <n>", "seeds the workload", numberOption(0, U32_MAX, "integer"), 1)
     .action(async (source: WorkloadSource, file: string, flags: { seed: number }) => {
       await writeMooncakeTrace(file, await openWorkload(source, flags.seed));
     });

@@ -90,3 +90,25 @@ it("refuses to restart more engines than there are", async () => {
   expect(errors).toContain("3 of 2 engines cannot be restarted");
   expect(exitCode).toBe(2);
 });
+
+it.each([
+  [["simulate", "--engines", "0"], "--engines <n>", "0", "Too small: expected an integer from 1 to "],
+  [
+    ["compare", "--event-loss-percent", "half"],
+    "--event-loss-percent <x>",
+    "half",
+    "Not a number: expected a number",
+  ],
+  [["replay", "--speedup", "0x10"], "--speedup <x>", "0x10", "Not a number: expected a number from 0.1 to "],
+  [["scenario", "--speedup", ""], "--speedup <x>", "", "Not a number: expected a number from 0.1 to "],
+  [
+    ["generate-trace", "--seed", "1.5"],
+    "--seed <n>",
+    "1.5",
+    "Not an integer: expected an integer from 0 to ",
+  ],
+])("refuses %j: names the option, what is wrong and what was expected", async (args, option, text, fault) => {
+  const { exitCode, errors, lines } = await start(...args).ended;
+  expect(errors).toContain(`error: option '${option}' argument '${text}' is invalid. ${fault}`);
+  expect([exitCode, lines]).toEqual([2, ""]);
+});

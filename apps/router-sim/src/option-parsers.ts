@@ -1,29 +1,22 @@
 /** How the text of an option or argument becomes a checked value: shared by the files that declare commands. */
-import { CodedError } from "@kvsync/core";
+import { CodedError, numberParser } from "@kvsync/core";
 import { InvalidArgumentError } from "commander";
 
 import { POLICY_NAMES, type PolicyName } from "./policy/policies.ts";
 
 /**
- * Makes a parser for numbers.
+ * Makes the parser of a number option.
  *
- * @param min - the least that is accepted.
- * @param max - the most.
- * @param kind - whether fractions are.
- * @returns the parser; it throws InvalidArgumentError that says what was expected.
+ * @param min - the smallest number that it accepts.
+ * @param max - the largest one.
+ * @param kind - whether it accepts fractions.
  */
-export function numberParser(
+export function numberOption(
   min: number,
   max: number,
   kind: "integer" | "number" = "integer",
 ): (text: string) => number {
-  return (text) => {
-    const value = text.trim() === "" ? Number.NaN : Number(text);
-    if (value >= min && value <= max && (kind === "number" || Number.isInteger(value))) return value;
-    throw new InvalidArgumentError(
-      `Expected ${kind === "integer" ? "an integer" : "a number"} from ${min} to ${max}.`,
-    );
-  };
+  return numberParser({ kind, min, max }, InvalidArgumentError);
 }
 
 /**

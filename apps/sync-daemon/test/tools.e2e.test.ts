@@ -440,10 +440,25 @@ describe("kvsync, used wrongly,", () => {
   test.each([
     [["inspect"], /missing required argument 'endpoint'/],
     [["inspect", "10.0.0.7:5557"], /expected tcp:\/\/host:port, ipc:\/\/path or pod\/NAME/],
-    [["inspect", "tcp://10.0.0.7:5557", "--count", "many"], /expected a whole number from 1 to/],
+    [
+      ["inspect", "tcp://10.0.0.7:5557", "--count", "many"],
+      /'--count <n>' argument 'many' is invalid\. Not a number: expected an integer from 1 to 1000000000; write/,
+    ],
+    [
+      ["inspect", "tcp://10.0.0.7:5557", "--dp-rank", "1.5"],
+      /Not an integer: expected an integer from 0 to 63; leave/,
+    ],
+    [
+      ["inspect", "tcp://10.0.0.7:5557", "--seconds", "0"],
+      /Too small: expected a number from 0\.1 to 86400; use 0\.1 or/,
+    ],
     [["inspect", "tcp://10.0.0.7:65536"], /ports are 1 to 65535/],
     [["replay-probe", "tcp://10.0.0.7:0"], /ports are 1 to 65535/],
-    [["replay-probe", "tcp://10.0.0.7:5558", "--from", "-1"], /expected a whole number from 0/],
+    [
+      ["replay-probe", "tcp://10.0.0.7:5558", "--from", "-1"],
+      /Too small: expected an integer from 0 to 9007199254740991; use 0/,
+    ],
+    [["doctor", "--idle", "301"], /Too large: expected a number from 0\.1 to 300; use 300 or less/],
     [["dump"], /required option '--model <name>' not specified/],
     [["dump", "--model", "m", "--url", "localhost:7070"], /expected an http or https address/],
     [["doctor", "--engine-http", "engine-0"], /expected ID=URL/],

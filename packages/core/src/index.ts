@@ -2,6 +2,7 @@
 export { assert, AssertionError, unreachable } from "./assert.ts";
 export { CodedError, type ErrorFacts } from "./errors.ts";
 export { toBigInt, toHex, writeBigInt, writeInteger } from "./block-hash/block-hash.ts";
+export { numberParser, type NumberRange, readDecimal } from "./number-text.ts";
 export { Prng } from "./prng.ts";
 export type {
   AllBlocksCleared,

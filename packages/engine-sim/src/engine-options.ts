@@ -4,7 +4,7 @@
  * Numbers are checked where they are used (EngineError `invalid_setting`), so that a wrong option and a wrong setting get the
  * same sentence; here only what is not a number at all is refused.
  */
-import { type Dialect, DIALECTS } from "@kvsync/core";
+import { type Dialect, DIALECTS, numberParser } from "@kvsync/core";
 import { Command, InvalidArgumentError, Option } from "commander";
 import {
   DEFAULT_BATCHED_TOKENS,
@@ -51,11 +51,7 @@ export interface EngineOptions {
  * @returns the caller calls `parseAsync`. Wrong usage ends the process with 2 by commander's `exitOverride`.
  */
 export function engineCommand(run: (options: EngineOptions) => Promise<void>): Command {
-  const number = (text: string): number => {
-    const value = Number(text);
-    if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("Expected a number.");
-    return value;
-  };
+  const number = numberParser({ kind: "number" }, InvalidArgumentError);
   const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value];
   return new Command("engine-sim")
     .description(

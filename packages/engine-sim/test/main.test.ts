@@ -100,7 +100,11 @@ test("answers completions, tells how much of the prompt was cached, and loses th
   expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
 });
 test.each([
-  [["--port=x"], /--port.*Expected a number/],
+  [
+    ["--port=x"],
+    /'--port <port>' argument 'x' is invalid\. Not a number: expected a number; write it in decimal/,
+  ],
+  [["--blocks=0x10"], /'--blocks <count>' argument '0x10' is invalid\. Not a number/],
   [["--dialect=vllm-1"], /--dialect.*Allowed choices are vllm-0.9.0/],
   [["--blocks=0"], /blockCount is 0, expected a whole number in 1/],
   [["--speed=0"], /speed is 0, expected a factor above 0/],

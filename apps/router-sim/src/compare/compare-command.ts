@@ -6,7 +6,7 @@ import { availableParallelism } from "node:os";
 import { COST_MODEL_NAMES, type CostModelName } from "@kvsync/engine-sim";
 import { Command, InvalidArgumentError, Option } from "commander";
 
-import { coded, distinct, numberParser, parsePolicies } from "../option-parsers.ts";
+import { coded, distinct, numberOption, parsePolicies } from "../option-parsers.ts";
 import { POLICY_NAMES, type PolicyName } from "../policy/policies.ts";
 import { Console } from "../report/console.ts";
 import { parseWorkloadSource, WORKLOAD_HELP, type WorkloadSource } from "../workload/workload-source.ts";
@@ -73,13 +73,13 @@ export function compareCommand(signal: AbortSignal, args: readonly string[]): Co
       listParser(0, DELAY_MS_MAX, "number"),
       [0],
     )
-    .option("--event-loss-percent <x>", "event messages lost in transit", numberParser(0, 100, "number"), 0)
+    .option("--event-loss-percent <x>", "event messages lost in transit", numberOption(0, 100, "number"), 0)
     .option("--seeds <list>", "seeds: 1-5, or 1,7,9", parseSeeds, [1, 2, 3, 4, 5]);
   engineOptions(command)
     .option(
       "--threads <n>",
       "runs at a time; changes nothing but the speed",
-      numberParser(1, THREADS_MAX),
+      numberOption(1, THREADS_MAX),
       Math.min(availableParallelism(), THREADS_MAX),
     )
     .option("--json <file>", "write the comparison there")
@@ -115,10 +115,10 @@ function engineOptions(command: Command): Command {
     .option(
       "--blocks <n>",
       "device KV blocks per engine (default: the machine's room)",
-      numberParser(1, BLOCKS_MAX),
+      numberOption(1, BLOCKS_MAX),
     )
-    .option("--host-blocks <n>", "host KV blocks per engine", numberParser(0, BLOCKS_MAX), 0)
-    .option("--block-size <n>", "tokens per KV block (default: 16)", numberParser(1, BLOCK_SIZE_MAX));
+    .option("--host-blocks <n>", "host KV blocks per engine", numberOption(0, BLOCKS_MAX), 0)
+    .option("--block-size <n>", "tokens per KV block (default: 16)", numberOption(1, BLOCK_SIZE_MAX));
 }
 
 function sweepOf(flags: CompareFlags): SweepSettings {
@@ -147,7 +147,7 @@ function listParser(
   max: number,
   kind: "integer" | "number",
 ): (text: string) => readonly number[] {
-  const parse = numberParser(min, max, kind);
+  const parse = numberOption(min, max, kind);
   return (text) => distinct(text.split(",").map(parse), text);
 }
 

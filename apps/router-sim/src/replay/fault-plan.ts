@@ -5,7 +5,7 @@
  *     0 % ────────── 30 % ──────── 45 % ──────── 60 % ──────── 75 % ──────── 100 %
  *     drop (always)  stall         restart       kill          truncate
  */
-import { CodedError, unreachable } from "@kvsync/core";
+import { CodedError, readDecimal, unreachable } from "@kvsync/core";
 
 /** One fault. `at` is a share of the workload, 0 … 1. */
 export type PlannedFault =
@@ -63,8 +63,8 @@ const KINDS: Readonly<
 export function parseFault(kind: FaultKind, text: string): PlannedFault {
   const limits = KINDS[kind];
   const [valueText = "", atText, ...rest] = kind === "kill_daemon" ? splitPercent(text) : text.split("@");
-  const value = numberOf(valueText);
-  const percent = atText === undefined ? 100 * limits.at : numberOf(atText.replace(/%$/, ""));
+  const value = readDecimal(valueText);
+  const percent = atText === undefined ? 100 * limits.at : readDecimal(atText.replace(/%$/, ""));
   const whole = kind === "stall_subscriber" || Number.isInteger(value);
   const inRange = value >= limits.min && value <= limits.max && percent >= 0 && percent <= 100;
   if (rest.length > 0 || !whole || !inRange) throw wrong(kind, text);
@@ -86,10 +86,6 @@ export function parseFault(kind: FaultKind, text: string): PlannedFault {
 /** A kill has no value of its own. */
 function splitPercent(text: string): string[] {
   return text === "" ? ["1"] : ["1", ...text.replace(/^@/, "").split("@")];
-}
-
-function numberOf(text: string): number {
-  return text.trim() === "" ? Number.NaN : Number(text);
 }
 
 function wrong(kind: FaultKind, actual: string): FaultPlanError {

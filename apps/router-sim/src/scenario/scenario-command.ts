@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { Command } from "commander";
 
 import { DEFAULT_DAEMON_PATH } from "../daemon/daemon-process.ts";
-import { numberParser } from "../option-parsers.ts";
+import { numberOption } from "../option-parsers.ts";
 import type { Console } from "../report/console.ts";
 import { describeProvenance, provenanceOf } from "../report/provenance.ts";
 import type { Workload } from "../workload/workload.ts";
@@ -48,7 +48,7 @@ export function scenarioCommand(
     .option(
       "--speedup <x>",
       "workload seconds per second (default: 1; only with --real)",
-      numberParser(0.1, SPEEDUP_MAX, "number"),
+      numberOption(0.1, SPEEDUP_MAX, "number"),
     )
     .option("--daemon <path>", "the daemon's main.js (only with --real)")
     .option("--daemon-log <file>", "append the daemon's log there (only with --real)");

@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { COST_MODEL_NAMES, type CostModelName } from "@kvsync/engine-sim";
 import { Command, Option } from "commander";
 
-import { coded, numberParser, parsePolicies } from "../option-parsers.ts";
+import { coded, numberOption, parsePolicies } from "../option-parsers.ts";
 import { type CustomPolicy, POLICY_NAMES, type PolicyName } from "../policy/policies.ts";
 import { describeProvenance, provenanceOf } from "../report/provenance.ts";
 import { checkReportFiles, writeReportFile } from "../report/report-file.ts";
@@ -68,24 +68,24 @@ export function simulateCommand(write: (line: string) => void): Command {
       "kvsync" as const,
     ])
     .option("--policy-file <file>", "module that exports a policy of your own, run after these")
-    .option("--engines <n>", "engines", numberParser(1, ENGINES_MAX), 16)
+    .option("--engines <n>", "engines", numberOption(1, ENGINES_MAX), 16)
     .addOption(
       new Option("--model <name>", "model and GPUs, which give steps their times")
         .choices(COST_MODEL_NAMES)
         .default("llama-3.1-8b/1xh100"),
     )
-    .option("--block-size <n>", "tokens per KV block (default: 16)", numberParser(8, U32_MAX))
+    .option("--block-size <n>", "tokens per KV block (default: 16)", numberOption(8, U32_MAX))
     .option(
       "--blocks <n>",
       "device KV blocks per engine (default: the room that the model leaves)",
-      numberParser(1, BLOCKS_MAX),
+      numberOption(1, BLOCKS_MAX),
     )
-    .option("--host-blocks <n>", "host KV blocks per engine", numberParser(0, BLOCKS_MAX), 0)
-    .option("--max-batched-tokens <n>", "token budget of a step (default: 8192)", numberParser(1, BLOCKS_MAX))
-    .option("--max-sequences <n>", "requests running at once (default: 256)", numberParser(1, 100_000));
+    .option("--host-blocks <n>", "host KV blocks per engine", numberOption(0, BLOCKS_MAX), 0)
+    .option("--max-batched-tokens <n>", "token budget of a step (default: 8192)", numberOption(1, BLOCKS_MAX))
+    .option("--max-sequences <n>", "requests running at once (default: 256)", numberOption(1, 100_000));
   eventOptions(command);
   return command
-    .option("--seed <n>", "seeds workload, policies and network", numberParser(0, U32_MAX), 1)
+    .option("--seed <n>", "seeds workload, policies and network", numberOption(0, U32_MAX), 1)
     .option("--json <file>", "write the results there")
     .option(
       "--requests-csv <file>",
@@ -108,26 +108,26 @@ function eventOptions(command: Command): void {
     .option(
       "--event-delay-ms <ms>",
       "from a step's end until the index has its events",
-      numberParser(0, 3_600_000, "number"),
+      numberOption(0, 3_600_000, "number"),
       0,
     )
     .option(
       "--event-loss-percent <x>",
       "live messages lost, which streams must find and repair",
-      numberParser(0, 100, "number"),
+      numberOption(0, 100, "number"),
       0,
     )
     .option(
       "--event-reorder-percent <x>",
       "messages held up, so that other engines' later ones overtake them",
-      numberParser(0, 100, "number"),
+      numberOption(0, 100, "number"),
       0,
     )
     .option("--wire", "encode every event and run the streams' state machines, also without loss")
     .option(
       "--history-messages <n>",
       "messages that publishers keep for replays (default: 1000)",
-      numberParser(0, 100_000),
+      numberOption(0, 100_000),
     );
 }
 

@@ -16,7 +16,7 @@
  *
  * What it does not do: imitate the trace's content or its slow rise over the hour beyond what sessions cause.
  */
-import { Prng } from "@kvsync/core";
+import { Prng, readDecimal } from "@kvsync/core";
 
 import {
   INPUT_TOKENS_MAX,
@@ -143,7 +143,7 @@ export function parseWorkloadSpec(text: string): WorkloadSpec {
       throw settingError(part, part, "requests=…, minutes=… or scale=…, separated by commas");
     }
     const [min, max, kind] = limits;
-    const number = value.trim() === "" ? Number.NaN : Number(value);
+    const number = readDecimal(value);
     if (!(number >= min && number <= max) || (kind === "integer" && !Number.isInteger(number))) {
       throw settingError(
         name,

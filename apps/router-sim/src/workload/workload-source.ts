@@ -11,6 +11,8 @@
  */
 import { basename } from "node:path";
 
+import { readDecimal } from "@kvsync/core";
+
 import { DEFAULT_WORKLOAD, generateWorkload, type WorkloadSpec } from "../trace/generator.ts";
 import { loadMooncakeTrace } from "../trace/mooncake.ts";
 import { TRACE_BLOCK_TOKENS, TraceError } from "../trace/request.ts";
@@ -202,7 +204,7 @@ function readSettings(parts: readonly string[], allowed: readonly Setting[]): Re
 
 function readValue(setting: Setting, value: string): number {
   const { min, max, kind } = RULES[setting];
-  const number = value.trim() === "" ? Number.NaN : Number(value);
+  const number = readDecimal(value);
   const fits = kind === "number" || Number.isInteger(kind === "integer" ? number : Math.log2(number));
   if (number >= min && number <= max && fits) return number;
   throw settingError(

@@ -5,7 +5,7 @@
  *     output       results to standard output (`--json`: machine-readable), notes and errors to standard error
  */
 
-import { CodedError } from "@kvsync/core";
+import { CodedError, numberParser } from "@kvsync/core";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 
 import { versionLine } from "../build-facts.ts";
@@ -126,14 +126,14 @@ function addInspect(program: Command, { transport, signal }: CliDependencies, te
       targetOption,
     )
     .option("--topic <prefix>", "only topics with this prefix", "")
-    .option("--count <n>", "end after so many messages", wholeOption(1, COUNT_MAX))
+    .option("--count <n>", "end after so many messages", integerOption(1, COUNT_MAX))
     .option("--seconds <n>", "end after so long", numberOption(0.1, SECONDS_MAX))
     .option("--hashes", "show the engine's block hashes", false)
     .option(...CURVE_OPTION)
     .option(...NAMESPACE_OPTION)
     .option(...KUBECONFIG_OPTION)
     .option(...CONTEXT_OPTION)
-    .option("--dp-rank <n>", "for a pod: the DP rank", wholeOption(0, DP_RANK_MAX), 0)
+    .option("--dp-rank <n>", "for a pod: the DP rank", integerOption(0, DP_RANK_MAX), 0)
     .option("--json", "one JSON object a message, and the summary last", false)
     .addHelpText(
       "after",
@@ -175,13 +175,13 @@ function addReplayProbe(
       "the engine's replay socket, such as tcp://10.0.0.7:5558, or pod/NAME",
       targetOption,
     )
-    .option("--from <n>", "first sequence number wanted", wholeOption(0, Number.MAX_SAFE_INTEGER), 0)
+    .option("--from <n>", "first sequence number wanted", integerOption(0, Number.MAX_SAFE_INTEGER), 0)
     .option("--idle <seconds>", "give up after so much silence", numberOption(0.1, 300), 5)
     .option(...CURVE_OPTION)
     .option(...NAMESPACE_OPTION)
     .option(...KUBECONFIG_OPTION)
     .option(...CONTEXT_OPTION)
-    .option("--dp-rank <n>", "for a pod: the DP rank", wholeOption(0, DP_RANK_MAX), 0)
+    .option("--dp-rank <n>", "for a pod: the DP rank", integerOption(0, DP_RANK_MAX), 0)
     .option("--json", "one JSON object", false)
     .addHelpText(
       "after",
@@ -359,18 +359,10 @@ function urlOption(text: string): string {
   throw new InvalidArgumentError("expected an http or https address.");
 }
 
-function wholeOption(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}.`);
-  };
+function integerOption(min: number, max: number): (text: string) => number {
+  return numberParser({ kind: "integer", min, max }, InvalidArgumentError);
 }
 
 function numberOption(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+(\.\d+)?$/.test(text) && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`expected a number from ${min} to ${max}.`);
-  };
+  return numberParser({ kind: "number", min, max }, InvalidArgumentError);
 }
