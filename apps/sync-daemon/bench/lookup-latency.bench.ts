@@ -9,7 +9,7 @@
  * number of messages that arrived, read from the daemon's board. Latency is from sending the
  * request until the answer is parsed.
  *
- * Run: pnpm --filter @kvsync/sync-daemon bench
+ * Run: npx pnpm@12.21.0 --filter @kvsync/sync-daemon bench
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";

@@ -149,7 +149,7 @@ test("operation ids are unique, and the document is served as it is generated", 
 });
 
 test.each([...generatedPages()])(
-  "%s is committed as it is generated (pnpm --filter @kvsync/sync-daemon run reference)",
+  "%s is committed as it is generated (npx pnpm@12.21.0 --filter @kvsync/sync-daemon run reference)",
   (path, text) => {
     expect(readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8")).toBe(text);
   },

@@ -4,8 +4,8 @@
  * over the workers, each behind its parent. What is timed is the call alone: its input is written to the scratch just before
  * it, as a decoder would. Lookups go round over several prompts, so that they do not live in the first-level cache.
  *
- *     pnpm --filter @kvsync/core bench            about a minute
- *     pnpm --filter @kvsync/core bench --quick    an eighth of the size
+ *     npx pnpm@12.21.0 --filter @kvsync/core bench            about a minute
+ *     npx pnpm@12.21.0 --filter @kvsync/core bench --quick    an eighth of the size
  *
  * Everything is seeded. Results go to docs/benchmarks.md, with machine, Node version and command.
  */

@@ -4,7 +4,7 @@
  * being there, network not counted (architecture: from gap to exact within 250 ms, network included).
  *
  * Messages are seeded and have the sizes of real ones: prefill chunks, decode steps, the steady mixture of a removal per store.
- * Rounds of the two are interleaved, so that a busy machine is busy for both; the least of the rounds counts. Run: pnpm
+ * Rounds of the two are interleaved, so that a busy machine is busy for both; the least of the rounds counts. Run: npx pnpm@12.21.0
  * --filter @kvsync/core bench
  */
 import { cpus } from "node:os";

@@ -4,7 +4,7 @@
  * Messages are seeded and have the sizes of real ones: token ids of a 152k vocabulary, of which two in five take two bytes and
  * the others four, hashes of 64 random bits. The sink does nothing, so that this is decoding into the scratch
  * and nothing else. Each measurement goes round many messages of one kind: with a single one the processor learns its
- * widths by heart, which no stream allows. Run: pnpm --filter @kvsync/core bench
+ * widths by heart, which no stream allows. Run: npx pnpm@12.21.0 --filter @kvsync/core bench
  */
 import { cpus } from "node:os";
 import { argv, execPath, version } from "node:process";

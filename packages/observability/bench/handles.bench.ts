@@ -1,7 +1,7 @@
 /**
  * What an update of a metric costs, next to prom-client's own; what a scrape of many series costs, and how long it holds up the event loop.
  *
- *     pnpm --filter @kvsync/observability bench
+ *     npx pnpm@12.21.0 --filter @kvsync/observability bench
  *
  * 64 label sets of 3 labels are updated in an order drawn once from a seeded generator, so that neither side profits from a single hot series.
  * Histogram values are log-uniform over the buckets. Prints the smallest and the median of the rounds; results go to docs/benchmarks.md.
@@ -168,7 +168,7 @@ function scrapePromClient(): () => Promise<string> {
 console.log(
   `machine: ${cpus().length} × ${cpus()[0]?.model ?? "unknown"}; Node ${process.version}; seed ${SEED}`,
 );
-console.log("command: pnpm --filter @kvsync/observability bench\n");
+console.log("command: npx pnpm@12.21.0 --filter @kvsync/observability bench\n");
 console.log("| update | min ns | median ns |\n| --- | ---: | ---: |");
 for (const { name, min, median } of [...ours(), ...promClient()])
   console.log(`| ${name} | ${min.toFixed(1)} | ${median.toFixed(1)} |`);

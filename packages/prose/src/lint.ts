@@ -9,7 +9,7 @@ import type { Finding, Passage } from "./passage.ts";
 import { checkChangelog } from "./rules/changelog.ts";
 import { readSynonyms, type Synonym } from "./rules/glossary.ts";
 import { checkNames } from "./rules/names.ts";
-import { checkReferences } from "./rules/references.ts";
+import { checkPnpm, checkReferences } from "./rules/references.ts";
 import { checkColumns, checkHeading, checkSentences } from "./rules/shape.ts";
 import { checkVocabulary } from "./rules/vocabulary.ts";
 import { readSource } from "./source-text.ts";
@@ -17,6 +17,9 @@ import { knownNames, readTree } from "./tree.ts";
 
 /** Pages whose texts are written in sources. */
 const GENERATED = /^docs\/(?:generated|operations\/runbooks|routing\/(?!README))/;
+
+/** Calls pnpm wrongly, to test the rule. */
+const PNPM_EXAMPLES = "packages/prose/src/rules/rules.test.ts";
 
 /**
  * Applies the rules of English to one passage.
@@ -53,7 +56,9 @@ export function lintTree(root: string): readonly Finding[] {
     for (const passage of page.passages) findings.push(...lintPassage(passage, synonyms));
     if (page.file === "CHANGELOG.md") findings.push(...checkChangelog(page.passages));
   }
-  for (const { file, text } of tree.sources)
+  for (const { file, text } of tree.sources) {
+    if (file !== PNPM_EXAMPLES) findings.push(...checkPnpm(file, text, known.pnpm));
     for (const passage of readSource(file, text)) findings.push(...lintPassage(passage, synonyms));
+  }
   return findings.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line));
 }

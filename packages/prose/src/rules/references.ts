@@ -91,8 +91,6 @@ const PROGRAM =
   /(?:^|[\s;|(`])(?:kvsync|kvsync-daemon|router-sim|node \S*(?:apps|packages)\/[\w-]+\/dist\/\S+)(?=\s)/;
 
 function checkCommand(text: string, line: number, known: KnownNames, report: Report): void {
-  for (const [found] of text.matchAll(/(?:npx )?(?<![\w/.-])pnpm(?:@[\d.]+)?(?= [\w-])/g))
-    if (found !== known.pnpm) report(line, "pnpm", found, known.pnpm);
   for (const [, script = ""] of text.matchAll(/\bnpm run ([\w:-]+)/g))
     if (known.scripts.get("")?.has(script) !== true)
       report(line, "unknown-script", script, "a script of package.json");
@@ -112,6 +110,26 @@ function checkProgram(text: string, line: number, known: KnownNames, report: Rep
       if (!known.flags.has(flag)) report(line, "unknown-flag", flag, "a flag that `--help` lists");
 }
 
+/** A call of pnpm in any text: comments break lines before its arguments. Sentences about pnpm have another word behind it. */
+const PNPM_CALL =
+  /(?:npx )?(?:--yes )?(?<![\w/.-])pnpm(?:@[\d.]+)?(?=\s+(?:(?:\*|\/\/)\s+)?(?:--?[a-z]|(?:add|bench|build|dlx|exec|install|lint|run|start|test|turbo)\b))/g;
+
+/**
+ * Checks that a text calls pnpm in the one way.
+ *
+ * @param file - from the root.
+ * @param text - a page or a source file as it is written, its code and comments included.
+ * @param pnpm - the one way.
+ */
+export function checkPnpm(file: string, text: string, pnpm: string): readonly Finding[] {
+  return [...text.matchAll(PNPM_CALL)]
+    .filter(([found]) => found !== pnpm)
+    .map(({ 0: found, index }) => {
+      const line = text.slice(0, index).split("\n").length;
+      return { file, line, rule: "pnpm", found, instead: pnpm };
+    });
+}
+
 /**
  * Checks every name of a page.
  *
@@ -126,6 +144,7 @@ export function checkReferences(page: Page, known: KnownNames): readonly Finding
   };
   for (const link of page.links) checkLink(page.file, link, known, report);
   checkMetricsAndVariables(page, known, report);
+  findings.push(...checkPnpm(page.file, page.lines.join("\n"), known.pnpm));
   for (const code of page.codes) {
     if (!code.isBlock) checkSpan(code, known, report);
     checkRoutes(code, known, report);

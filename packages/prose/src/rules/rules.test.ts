@@ -6,7 +6,7 @@ import { readPage } from "../markdown.ts";
 import { readSource } from "../source-text.ts";
 import { checkChangelog } from "./changelog.ts";
 import { readSynonyms } from "./glossary.ts";
-import { checkReferences, type KnownNames } from "./references.ts";
+import { checkPnpm, checkReferences, type KnownNames } from "./references.ts";
 import { checkColumns } from "./shape.ts";
 
 const SYNONYMS = readSynonyms(
@@ -128,6 +128,17 @@ describe("names in a page", () => {
       expect(found(wrong)).toContain(rule);
       expect(found(right)).toEqual([]);
     });
+});
+
+test.each([
+  ["// Run: pnpm\n// --filter @kvsync/a bench", ["pnpm"]],
+  [" * Run: pnpm\n *     --filter @kvsync/a bench", ["pnpm"]],
+  ["<!-- Generated (pnpm turbo build). -->", ["pnpm"]],
+  ['console.log("npx pnpm@1.2.2 run bench")', ["npx pnpm@1.2.2"]],
+  ["npx pnpm@1.2.3 run bench; npx pnpm@1.2.3 turbo build", []],
+  ['node_modules/.pnpm/x, pnpm("exec", "publint"), pnpm links its files', []],
+] as const)("calls of pnpm in comments and texts have one form: %j", (text, found) => {
+  expect(checkPnpm("a.ts", text, "npx pnpm@1.2.3").map((finding) => finding.found)).toEqual(found);
 });
 
 test("a changelog has dated versions, its sections in order, and upgrade notes first", () => {
