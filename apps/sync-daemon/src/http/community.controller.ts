@@ -11,6 +11,7 @@ import {
   byInstance,
   type CommunityQueryFields,
   DEFAULT_TENANT,
+  type dumpList,
   dynamoAnswer,
   type dynamoRegistration,
   type globalView,
@@ -24,6 +25,7 @@ import {
   tenantOf,
   unregisterBody,
   type unregistration,
+  type workerList,
 } from "../community/community-api.ts";
 import { hashTexts, instanceIdJson, quoteLongIntegers } from "../community/community-hashes.ts";
 import { CommunityRegistrations, modelOf } from "../community/community-registrations.ts";
@@ -168,10 +170,11 @@ export class CommunityController {
   /**
    * Lists instances with the endpoints of their ranks, as Dynamo does.
    *
-   * @param reply - receives the text: an id of 64 bits would lose digits as a JavaScript number.
+   * @param reply - gets the content type.
+   * @returns JSON as a text: an id of 64 bits would lose digits as a JavaScript number.
    */
   @Get("workers")
-  workers(@Res() reply: FastifyReply): void {
+  workers(@Res({ passthrough: true }) reply: FastifyReply): string {
     const workers = new Map<string, Record<string, string>>();
     for (const { engine } of this.#registry.engines()) {
       const { instance } = this.#registrations.identityOf(engine.id);
@@ -179,11 +182,16 @@ export class CommunityController {
       for (const { dpRank, endpoint } of engine.ranks) endpoints[dpRank] = endpoint;
       workers.set(instance, endpoints);
     }
-    const rows = [...workers].map(
-      ([instance, endpoints]) =>
-        `{"instance_id":${instanceIdJson(instance)},"endpoints":${JSON.stringify(endpoints)}}`,
+    reply.header("content-type", "application/json");
+    const rows: Answer<typeof workerList> = [...workers].map(([instance_id, endpoints]) => ({
+      instance_id,
+      endpoints,
+    }));
+    const texts = rows.map(
+      ({ instance_id, endpoints }) =>
+        `{"instance_id":${instanceIdJson(String(instance_id))},"endpoints":${JSON.stringify(endpoints)}}`,
     );
-    void reply.header("content-type", "application/json").send(`[${rows.join(",")}]`);
+    return `[${texts.join(",")}]`;
   }
 
   /**
@@ -256,9 +264,13 @@ export class CommunityController {
     yield "[";
     let separator = "";
     for (const { id, key } of reader.contexts()) {
-      const head = { model_name: key.model, lora_name: key.loraName, block_size: key.blockSize };
-      const columns = ["prefix_hash", "instance_id", "dp_rank", "tier", "copies"];
-      yield `${separator}{${JSON.stringify({ ...head, columns }).slice(1, -1)},"blocks":[`;
+      const head: Omit<Answer<typeof dumpList>[number], "blocks"> = {
+        model_name: key.model,
+        lora_name: key.loraName,
+        block_size: key.blockSize,
+        columns: ["prefix_hash", "instance_id", "dp_rank", "tier", "copies"],
+      };
+      yield `${separator}{${JSON.stringify(head).slice(1, -1)},"blocks":[`;
       separator = ",\n";
       let comma = "";
       for (let cursor = 0; cursor >= 0; ) {
