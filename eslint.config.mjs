@@ -1,16 +1,10 @@
 // Lint rules of the whole tree: correctness from the type checker, TSDoc on exports, size of functions. Formatting is biome's.
-import { readFileSync } from "node:fs";
-
 import js from "@eslint/js";
 import jsdoc from "eslint-plugin-jsdoc";
 import tseslint from "typescript-eslint";
 
 /** Branches in one function. */
 const COMPLEXITY_MAX = 15;
-/** The most complex function of files from before the limit; packages/prose/test/complexity.test.ts lets it only shrink. */
-const COMPLEXITY_LEFT = JSON.parse(
-  readFileSync(new URL("packages/prose/test/complexity.json", import.meta.url), "utf8"),
-);
 const SCRIPTS = ["**/*.mjs", "vitest*.config.ts"];
 const NODE_GLOBALS = Object.fromEntries(
   [
@@ -92,10 +86,6 @@ export default tseslint.config(
     // noUncheckedIndexedAccess is off in core (typed-array reads), so `!` says something there and nowhere else.
     rules: { "@typescript-eslint/no-non-null-assertion": "off" },
   },
-  ...Object.entries(COMPLEXITY_LEFT).map(([file, max]) => ({
-    files: [file],
-    rules: { complexity: ["error", max] },
-  })),
   {
     files: ["**/*.test.ts", "**/*.bench.ts", "**/test/**", "**/bench/**", "**/real/**"],
     rules: {
