@@ -1,14 +1,17 @@
 /**
- * The prefix index of this checkout against that of another, in one process and turn by turn, so that a busy machine slows
- * both alike: the only figures that mean something while others work on the same cores.
+ * Compares the prefix index of this checkout with that of another checkout. Both run in one process
+ * and in turn, so that a busy machine slows both alike. Only these figures are meaningful while
+ * other processes use the same cores.
  *
  *     node packages/core/bench/against.bench.ts ../other-checkout [rounds] [blocks in a call]
  *
  * The other checkout needs no build and no packages: its sources and its committed kernel are run as they are.
  *
- * Each round fills a fresh pair of indexes: 2,048 runs of new blocks, the same by a second rank and by one with names of
- * its own, lookups, removals by all three. Both do each call, one directly after the other, and who begins alternates. A figure is the ratio of the 10th
- * percentiles of the two times; below it, that of the sums without the slowest tenth. Above 1 this checkout is slower.
+ * Each round fills a fresh pair of indexes. It stores 2,048 runs of new blocks, and the same runs
+ * by a second rank and by a rank with its own names. Then it looks them up. Removals by all three
+ * ranks follow. Both indexes do each call, directly one after the other, and the first one
+ * alternates. A figure is the ratio of the 10th percentiles of the two times. The figure below it
+ * is the ratio of the sums without the slowest tenth. Above 1 this checkout is slower.
  */
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";

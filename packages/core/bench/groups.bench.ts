@@ -1,7 +1,8 @@
 /**
- * What KV-cache groups cost a lookup: one prompt of 8,192 blocks, held by 32 ranks, without further groups, with a window
- * next to the main group, with a window and Mamba states of which most blocks are gone, and in the worst case. All in one
- * run, so that the ratios hold on a busy machine too.
+ * The cost of KV-cache groups for a lookup: one prompt of 8,192 blocks, held by 32 ranks. Four
+ * cases are compared. They are no further groups, a window next to the main group, a window and
+ * Mamba states with most blocks gone, and the worst case. All are in one run, so that the ratios
+ * hold on a busy machine too.
  */
 import { type GroupShape, PrefixIndex, PrefixReader } from "@kvsync/core";
 

@@ -1,6 +1,7 @@
 /**
- * What a message costs from its bytes to the index, and a lookup, against another build of core: both in one
- * process and slice by slice in turn, so that a busy machine slows both alike.
+ * The cost of a message from its bytes to the index, and of a lookup, against another build of
+ * core. Both run in one process and slice by slice in turn, so that a busy machine slows both
+ * alike.
  *
  *     node packages/core/bench/path.bench.ts DIST [OTHER_DIST] [pairs of slices]
  *
@@ -8,7 +9,8 @@
  * copy of one build against itself shows what a ratio can mean: within 0.99 … 1.01. The compiler of JavaScript decides
  * differently from process to process, so that a figure is the median of at least three of them.
  *
- * A full pool is followed: each message stores as much as it removes, and what it removes was stored half a cycle ago.
+ * A full pool is followed: each message stores as many blocks as it removes. The removed blocks
+ * were stored half a cycle ago.
  */
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";

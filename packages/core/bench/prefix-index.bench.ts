@@ -1,8 +1,9 @@
 /**
- * Benchmarks of the prefix index at the size of a fleet: 128 workers with pools of 16,384 blocks of 16 tokens. Half of each
- * pool are prompts of 8,192 blocks (128k tokens), half are prompts of 512; all arrive in stores of 64 blocks, interleaved
- * over the workers, each behind its parent. What is timed is the call alone: its input is written to the scratch just before
- * it, as a decoder would. Lookups go round over several prompts, so that they do not live in the first-level cache.
+ * Benchmarks of the prefix index at the size of a fleet: 128 workers with pools of 16,384 blocks of
+ * 16 tokens. Half of each pool are prompts of 8,192 blocks (128k tokens), half are prompts of 512.
+ * All arrive in stores of 64 blocks, interleaved over the workers, each behind its parent. The call
+ * alone is timed: its input is written to the scratch before it, as a decoder would. Lookups go
+ * round over several prompts, so that they do not live in the first-level cache.
  *
  *     npx pnpm@12.21.0 --filter @kvsync/core bench            about a minute
  *     npx pnpm@12.21.0 --filter @kvsync/core bench --quick    an eighth of the size

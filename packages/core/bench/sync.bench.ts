@@ -1,7 +1,8 @@
 /**
- * What following a stream costs: from live frames to the index (parsing, order, fence, decoding, hashing, storing), next to the
- * decoding and storing alone; and how long a gap takes to repair in an index of a million blocks, from the last reply's frames
- * being there, network not counted (architecture: from gap to exact within 250 ms, network included).
+ * The cost of following a stream: from live frames to the index (parsing, order, fence, decoding,
+ * hashing, storing), next to the decoding and storing alone. It also measures the repair of a gap
+ * in an index of a million blocks, from the arrival of the last reply's frames. The network is not
+ * counted (architecture: from gap to exact within 250 ms, network included).
  *
  * Messages are seeded and have the sizes of real ones: prefill chunks, decode steps, the steady mixture of a removal per store.
  * Rounds of the two are interleaved, so that a busy machine is busy for both; the least of the rounds counts. Run: npx pnpm@12.21.0

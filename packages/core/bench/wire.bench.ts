@@ -1,10 +1,12 @@
 /**
- * What decoding costs, per KV block of 16 tokens, next to a general msgpack decoder on the same bytes.
+ * The cost of decoding, per KV block of 16 tokens, next to a general msgpack decoder on the same
+ * bytes.
  *
- * Messages are seeded and have the sizes of real ones: token ids of a 152k vocabulary, of which two in five take two bytes and
- * the others four, hashes of 64 random bits. The sink does nothing, so that this is decoding into the scratch
- * and nothing else. Each measurement goes round many messages of one kind: with a single one the processor learns its
- * widths by heart, which no stream allows. Run: npx pnpm@12.21.0 --filter @kvsync/core bench
+ * Messages are seeded and have the sizes of real ones: token ids of a 152k vocabulary and hashes of
+ * 64 random bits. Two in five token ids take two bytes and the others four. The sink does nothing,
+ * so that only decoding into the scratch is measured. Each measurement uses many messages of one
+ * kind. With a single message the processor predicts its widths, which no real stream allows.
+ * Run: npx pnpm@12.21.0 --filter @kvsync/core bench
  */
 import { cpus } from "node:os";
 import { argv, execPath, version } from "node:process";

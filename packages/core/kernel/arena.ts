@@ -4,15 +4,17 @@
  *     chunk + 0       prefix hash   u64 × 1,024
  *             8,192   engine hash   u64 × 1,024    the agreed name, or the first one given
  *             16,384  holder set    u32 × 1,024    address; 0: no holder yet, or none any more
- *             20,480  used          1,024 bits     1 from allocation until limbo lets the id go
+ *             20,480  used          1,024 bits     1 from allocation until limbo releases the id
  *             20,608  referenced    1,024 bits     CLOCK: matched or stored again since the hand came by
  *             20,736  named         1,024 bits     the engine hash is in the context's agreed names
  *             20,864  free count    u32
  *
- * Ids are given next-fit, so a store's new blocks lie one behind the other, and a lookup finds block i + 1 beside block i.
+ * Ids are given next-fit, so a store's new blocks are consecutive, and a lookup finds block i + 1
+ * next to block i.
  *
- * Readers: `set` is loaded first, atomically, and the prefix hash after it. A set that is not 0 was stored after the hash,
- * and an id that was live when the reader came is not given to other content before the reader has left (epoch.ts).
+ * Readers: `set` is loaded first, atomically, and the prefix hash after it. A set that is not 0 was
+ * stored after the hash. An id that was live when the reader came is not given to other content
+ * before the reader has left (epoch.ts).
  */
 import { Context, fence } from "./layout";
 import { allocate, allocateZeroed, release } from "./heap";

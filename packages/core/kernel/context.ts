@@ -5,7 +5,8 @@
  *               readers are still in
  *     serial    1, 2, 3, … never given twice: an id is (slot, serial), so an old id finds nothing
  *
- * A rank's contexts are a list, the one it last stored to first, since removals do not say which they mean.
+ * A rank's contexts are a list, the one it last stored to first, since removals do not name a
+ * context.
  */
 import { Context, contextAt, fence, FIRST_GROUP_SLOT, header, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { allocate, allocateScratch, allocateZeroed, release } from "./heap";

@@ -1,7 +1,9 @@
 /**
- * What a context holds, row by row, for audits and snapshots; and what contexts there are. Any thread, no locks.
+ * The content of a context, row by row, and the list of contexts, for audits and snapshots. Any
+ * thread, no locks.
  *
- * A dump is paged: `cursor` is the next block, `holder` the next holder of it. What is written meanwhile may be in it or not.
+ * A dump is paged: `cursor` is the next block, `holder` the next holder of it. Data that is written
+ * meanwhile may be in it or not.
  */
 import { Context, contextAt, SEVERAL } from "./layout";
 import { CHUNK_LOG, chunkIn, prefixAddress, setAddress } from "./arena";

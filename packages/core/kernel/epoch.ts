@@ -1,16 +1,18 @@
 /**
- * Readers without locks: what a reader may be looking at is not reused before it has left.
+ * Readers without locks: memory that a reader may be using is not reused before it has left.
  *
  *     reader                               writer
  *     line := epoch        (announce)      unlink a thing; put it in limbo with the epoch's number e
  *     … look around …                      epoch := e + 1
  *     line := 0            (leave)         free what is in limbo with a number below every announced one
  *
- * Both sides' stores and loads of lines and epoch are sequentially consistent: a reader that the writer does not see has
- * not looked yet, and will not find what was unlinked before. A reader that never leaves (a thread killed in the middle
- * of a call) stops all reuse; `limboCount` shows it.
+ * Both sides' stores and loads of lines and epoch are sequentially consistent. A reader that the
+ * writer does not see has not looked yet, and will not find things that were unlinked before. A
+ * reader that never leaves (a thread killed in the middle of a call) stops all reuse; `limboCount`
+ * shows it.
  *
- * Limbo is a queue of (epoch, context, kind, value), in pieces of 4 KiB; it is empty after each write while nobody reads.
+ * Limbo is a queue of (epoch, context, kind, value), in pieces of 4 KiB; it is empty after each
+ * write while there are no readers.
  *
  * Source: Fraser, "Practical lock-freedom", 2004, section 5.2.3.
  */

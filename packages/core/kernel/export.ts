@@ -1,6 +1,6 @@
 /**
- * Everything that a context holds, with names and copies, for snapshots; and the way back. Only on memory that nobody else
- * writes or reads: a copy, or an index that is being filled.
+ * The whole content of a context, with names and copies, for snapshots; and the import of it. Use
+ * it only on memory that no other thread writes or reads: a copy, or an index that is being filled.
  *
  *     row + 0   prefix hash u64 │ 8 engine hash u64 │ 16 holder slot + (tier << 16) u32 │ 20 copies u32
  *
@@ -8,7 +8,7 @@
  *     phase 1   by rank, its own names: blocks that it calls otherwise
  *     phase 2   by rank, its lists: blocks that it has several names for
  *
- * Agreed names come first, so that whoever fills an index in this order agrees on the same ones.
+ * Agreed names come first, so that an index that is filled in this order agrees on the same ones.
  */
 import { chunkOf, engineAddress, prefixAddress, setAddress, CHUNK_LOG } from "./arena";
 import { Context, header, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";

@@ -1,5 +1,6 @@
 /**
- * KV-cache groups: what an engine holds of a block beside its main attention layers, by kind of layer.
+ * KV-cache groups: the parts of a block that an engine holds in addition to its main attention
+ * layers, by kind of layer.
  *
  *     holder slot   0 … 4,095      a rank: the blocks of its main group
  *                   4,096 … 8,191  a further group of a rank, given out lowest first
@@ -7,8 +8,8 @@
  *     group of a rank slot    next ─▶ group ─▶ group ─▶ 0        kind, block size and number of the main group, alignment
  *     group of a group slot   owner, rule, kind, window, block size, the engine's number of it
  *
- * A group is a holder like a rank: it has bits in the holder sets, names and copies of its own, and no
- * blocks of its own. A lookup counts for a rank what all its groups allow (match-groups.ts).
+ * A group is a holder like a rank. It has bits in the holder sets, names and copies of its own, and
+ * no blocks of its own. A lookup counts for a rank what all its groups allow (match-groups.ts).
  *
  * Invariants
  *  G1  A group slot in use is in exactly one rank's list, and its owner is that rank.
@@ -16,8 +17,8 @@
  *  G3  `Header.looseCount` counts the ranks that have groups and no main one, `groupsOpen` the groups.
  *  G4  A group stands for the same engine as its rank (`Rank.owner`): for its share of contexts they are one.
  *
- * Readers follow the lists without a lock: `Header.groupsVersion` is odd while a list changes, and a
- * lookup that sees another number at its end than at its beginning is repeated.
+ * Readers follow the lists without a lock. `Header.groupsVersion` is odd while a list changes. A
+ * lookup that reads different numbers at its beginning and at its end is repeated.
  */
 import { FIRST_GROUP_SLOT, fence, Group, groupOf, GROUPS_PER_RANK_MAX, header, Header, HEADER, HOLDER_SLOTS_MAX, rankOf } from "./layout";
 

@@ -1,17 +1,18 @@
 /**
- * The allocator: two-level segregated fit over blocks of whole 64-byte granules, so that buckets of the tables lie on
- * cache lines.
+ * The allocator: two-level segregated fit over blocks of whole 64-byte granules, so that buckets of
+ * the tables are aligned to cache lines.
  *
  *     … │ size, isFree │ previous │ payload, a multiple of 64 bytes less 8 ………………… │ size, isFree │ …
  *         └ 8 bytes before a 64-byte boundary       free: next and previous in the list of its size
  *
- * Neighbours that are free are joined at once, so no two free blocks touch. Lists: 24 powers of two × 16 steps. Memory
- * that was asked of the engine is never given back to it (WebAssembly cannot), but is reused.
+ * Neighbors that are free are joined at once, so no two free blocks touch. Lists: 24 powers of two
+ * × 16 steps. Memory that was asked of the engine is never given back to it (WebAssembly cannot),
+ * but is reused.
  *
  * `allocatedBytes` counts used blocks with their 8 bytes. Scratch of writers and readers is not counted: it is fixed, and
  * only touched pages of it are real.
  *
- * Source: Masmano et al., "TLSF: a new dynamic memory allocator for real-time systems", 2004.
+ * Source: Masmano and others, "TLSF: a new dynamic memory allocator for real-time systems", 2004.
  */
 import { Context, FREE_LISTS, header, HEAP } from "./layout";
 

@@ -1,5 +1,6 @@
 /**
- * Holder sets: who holds a block, as interned bitsets; blocks held by the same ranks in the same way share one.
+ * Holder sets: the holders of a block, as interned bitsets; blocks held by the same ranks in the
+ * same way share one.
  *
  *     set + 0   planes u8 │ is zombie u8 │ words u16      bit k of planes: the set has a plane of kind k
  *           4   references: blocks whose set this is, and sets forwarded here
@@ -14,12 +15,14 @@
  *          40   scratch of check.ts
  *          48   planes: `words` u64 each, in order of kind; bit `local` of a plane is the rank with that number
  *
- * A set does not change once it is in use, with one exception: clearing a rank takes its bits out of all sets, in place, so
- * that the time does not depend on the number of blocks. Sets that become equal by that are merged by forwarding, and the
- * sweep (reclaim.ts) moves their blocks over. A set without ranks is dead, and so are its blocks.
+ * A set does not change once it is in use, with one exception. Clearing a rank takes its bits out
+ * of all sets, in place. So the time does not depend on the number of blocks. Sets that become
+ * equal by that are merged by forwarding, and the sweep (reclaim.ts) moves their blocks over. A set
+ * without ranks is dead, and so are its blocks.
  *
- * A set whose last reference went is a zombie: still interned, soon wanted again as a rule. Zombies are freed many at a
- * time, and the cache of transitions (set, rank, kinds) → set is emptied with them, so that it never names a freed set.
+ * A set whose last reference went is a zombie: still interned, soon wanted again as a rule. Zombies
+ * are freed many at a time. The cache of transitions (set, rank, kinds) → set is emptied with them,
+ * so that it never names a freed set.
  *
  * Readers look at planes, words and bits only; bits may be cleared under their eyes, which is what clearing means.
  */

@@ -1,5 +1,6 @@
 /**
- * What a rank holds under which name: the rules of contract.ts S1, S3 and S4 for one block at a time.
+ * The blocks that a rank holds, and their names: the rules of contract.ts S1, S3 and S4 for one
+ * block at a time.
  *
  *     kinds of (rank, block)      its names                                       its copies at a tier
  *     tiers only                  the agreed one: the block's engine hash         1 + `copies`

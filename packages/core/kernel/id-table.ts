@@ -1,36 +1,42 @@
 /**
- * Hash → block id, for the directory (by prefix hash) and the agreed names (by engine hash). The hash itself is not in
- * the table: it is in the arena's column, and the entry's tag spares nearly every look there that would be in vain.
+ * Hash → block id, for the directory (by prefix hash) and the agreed names (by engine hash). The
+ * hash itself is not in the table but in the arena's column. The entry's tag avoids nearly every
+ * useless look there.
  *
  *     root:     depth │ segments │ segment[2^depth]                       chosen by the top bits of the mixed hash
  *     segment:  bucket mask, depth, count, id bits, tag │ bucket │ bucket │ …    64 bytes each, on cache lines
  *     bucket:   entry × 15 │ passed by                                chosen by the low bits
  *     entry:    tag │ is displaced │ block id          0 is empty; ids take the bits that they need, the tag the rest
  *
- * A full bucket sends its entries on to the next ones, as displaced, and counts them in "passed by": a search goes on only
- * while that is not 0. So an entry, once written, never moves inside its segment, and removing one leaves nothing behind:
- * readers need no retries.
+ * A full bucket passes its entries to the next ones, as displaced, and counts them in "passed by".
+ * A search continues only while that is not 0. So an entry, once written, never moves inside its
+ * segment, and removing one leaves nothing behind: readers need no retries.
  *
- * A segment at 90 % is made anew: of twice the size up to 256 buckets, then as two, each with one more bit of the hash. So
- * no single store waits for a table of millions to be rebuilt. It waits up to 97 % while the table as a whole is
- * emptier than tables are when they grow: then it is only luck that filled it, and blocks that come and go at a
- * constant number would make the table creep. The tag is the bits of the hash that come after those that
- * chose the segment: its first bit says which of the two an entry goes to, and that is all that a split needs, since
- * the bucket stays the same. Only displaced entries need a look at their key. (Looking at every key, each a cache miss,
- * was half the time of storing a new block.) The bits that the tag loses go to the id, which needs one more as often.
+ * A segment at 90 % is rebuilt. Up to 256 buckets it doubles; then it becomes two, each with one
+ * more bit of the hash. So no single store waits for a table of millions to be rebuilt. A segment
+ * waits up to 97 % while the table as a whole is emptier than tables are when they grow. In that
+ * case chance filled it, and blocks that come and go at a constant number would make the table
+ * creep. The tag is the bits of the hash after those that chose the segment. Its first bit selects
+ * one of the two segments for an entry. A split needs nothing else, since the bucket stays the
+ * same. Only displaced entries need a look at their key. (Looking at every key, each a cache miss,
+ * was half the time of storing a new block.) The bits that the tag loses go to the id, which needs
+ * one more as often.
  *
- * Keys are mixed with a secret (mix.ts), so nobody can choose many for one segment. Were the secret known all the same:
+ * Keys are mixed with a secret (mix.ts), so an engine cannot choose many for one segment. If the
+ * secret is known:
  *
- *     T1  a segment is split only while the table has at least 1,440 entries for each segment of its depth, three eighths of
- *         what it holds. Segments of mixed keys are never denser than 1.53 times the mean, and split at 3,456 entries or
- *         more, so they always may. Depth is thereby at most 17, and all segments together take at most 33 bytes an
- *         entry, whatever the keys.
- *     T2  a full segment that may not be split is closed: a store that needs it is refused before it begins
- *         (`idIsClosed`), piece by piece. What the piece at hand still brings is put in a segment of 512 buckets, made in
- *         place, so `put` always finds a place. Removals open a closed segment again.
+ *     T1  a segment is split only while the table has at least 1,440 entries for each segment of
+ *         its depth, three eighths of what it holds. Segments of mixed keys are never denser than
+ *         1.53 times the mean, and split at 3,456 entries or more, so they always may. So depth is
+ *         at most 17, and all segments together take at most 33 bytes an entry, for any keys.
+ *     T2  a full segment that may not be split is closed: a store that needs it is refused before
+ *         it begins (`idIsClosed`), piece by piece. The rest of the current piece is put in a
+ *         segment of 512 buckets, made in place, so `put` always finds a place. Removals open a
+ *         closed segment again.
  *     T3  a search looks at one segment only, 7,680 entries at most.
  *
- * Source: Fagin et al., "Extendible hashing", 1979; the counted overflow is that of F14 (facebook/folly, F14Table.h).
+ * Source: Fagin and others, "Extendible hashing", 1979; the counted overflow is that of F14
+ * (facebook/folly, F14Table.h).
  */
 import { Context, fence, FILLS, GATHERED_IDS, GATHERED_KEYS, header, WARMED } from "./layout";
 import { allocate, allocateZeroed } from "./heap";

@@ -1,6 +1,6 @@
 /**
- * What the kernel exports. u64 arguments come as two words: a bigint made for a call would cost more than the call. Calls
- * that write take the lock themselves; those of readers take none.
+ * The kernel's exports. u64 arguments come as two words: a bigint made for a call would cost more
+ * than the call. Calls that write take the lock themselves; those of readers take none.
  */
 import { Context, contextAt, EVICTED_RANKS, groupOf, header, Header, HEADER, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit, seedOf } from "./xxh3";

@@ -1,6 +1,7 @@
 /**
- * What lies where in linear memory. All state is here, none in wasm globals (but for what one call passes on inside
- * itself): each thread has an instance of its own over the same memory. Address 0 is "none" everywhere.
+ * The layout of linear memory. All state is here. The wasm globals hold only values that one call
+ * passes on inside itself, because each thread has its own instance over the same memory. Address 0
+ * is "none" everywhere.
  *
  *     0       unused                                             writers' lock held?
  *     1 KiB   HASH_STATE      seed and secrets (xxh3.ts)         written once

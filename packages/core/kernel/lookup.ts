@@ -1,6 +1,6 @@
 /**
- * A lookup: of a context whose ranks have no further KV-cache groups (match.ts), or of one whose ranks do (match-groups.ts).
- * Any thread, no locks.
+ * A lookup in a context whose ranks have no further KV-cache groups (match.ts), or in a context
+ * whose ranks have them (match-groups.ts). Any thread, no locks.
  */
 import { groupOf, header } from "./layout";
 import { readerEnter, readerLeave } from "./epoch";

@@ -1,6 +1,6 @@
 /**
- * Ranks of which a limit took blocks: for the writer, who reports them after its call (`evictionsTake`), and for readers, who
- * look after a lookup, until the rank is cleared.
+ * Ranks that lost blocks to a limit. The writer reports them after its call (`evictionsTake`).
+ * Readers check them after a lookup, until the rank is cleared.
  */
 import { EVICTED_RANKS, Rank, rankOf } from "./layout";
 import { ownerOfHolder } from "./groups";

@@ -6,12 +6,13 @@
  *     window of 3      –   –   ■   ■   ■   ■   –   –          allows 6 (blocks 3, 4, 5 are there), 5
  *     matched                                                 6
  *
- * Rules, in blocks of the group; e is the end of a prefix, s the context's blocks in one of the group:
- *  RUN     [0, e) are held. Full attention of any kind, and whatever kind has no rule of its own: no kind
+ * Rules, in blocks of the group; e is the end of a prefix, s the context's blocks in a block of the
+ * group.
+ *  RUN     [0, e) are held. Full attention of any kind, and every kind without a rule of its own: no kind
  *          of attention needs more.
  *  WINDOW  the last max(1, ⌈(w − 1) / block size⌉) blocks before e are held; [0, e) when there are fewer.
  *  LAST    block e − 1 is held (Mamba: the state at that point), or e is 0.
- *  CHUNK   [start of the chunk that e lies in, e) are held.
+ *  CHUNK   [start of the chunk that contains e, e) are held.
  *  And e is a multiple of all groups' block sizes.
  * A group of a coarse block size holds a block as the last of the s that it consists of.
  *
@@ -21,12 +22,13 @@
  *
  * While the query is walked, its blocks are noted as segments with one holder set; rules look at these.
  *
- * Source: vLLM 0.33.0, v1/core/kv_cache_coordinator.py (HybridKVCacheCoordinator.find_longest_cache_hit and
- * verify_and_split_kv_cache_groups; UnitaryKVCacheCoordinator for a single group) and
- * v1/core/single_type_kv_cache_manager.py (find_longest_cache_hit of each manager);
- * block sizes: v1/core/kv_cache_utils.py (resolve_kv_cache_block_sizes). Left out: the block that EAGLE
- * drops, partial hits inside a block (Mamba with a finer prefix_match_unit), and the last token of a prompt,
- * which is always computed.
+ * Source: vLLM 0.33.0, v1/core/kv_cache_coordinator.py
+ * (HybridKVCacheCoordinator.find_longest_cache_hit and verify_and_split_kv_cache_groups;
+ * UnitaryKVCacheCoordinator for a single group) and v1/core/single_type_kv_cache_manager.py
+ * (find_longest_cache_hit of each manager); block sizes: v1/core/kv_cache_utils.py
+ * (resolve_kv_cache_block_sizes). Left out: the block that EAGLE drops, and partial hits inside a
+ * block (Mamba with a finer prefix_match_unit). The last token of a prompt, which is always
+ * computed, is left out too.
  */
 import { Context, GROUP_STATE_BYTES, groupOf, header, Header, HEADER, RANK_SLOTS_MAX, RankInContext, TIER_KINDS } from "./layout";
 import { SET_HEAD, setAt, kindsOf } from "./holder-set";

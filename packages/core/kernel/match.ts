@@ -1,8 +1,8 @@
 /**
  * Lookup: how many leading blocks of a query does each rank hold, and on which tier each. Any thread, no locks.
  *
- * The blocks of a query are walked until nobody holds them all. Work on ranks is done only where the set changes from one
- * block to the next, and there only for the ranks that leave a tier:
+ * The blocks of a query are walked until no rank holds them all. Work on ranks is done only where
+ * the set changes between two blocks, and there only for the ranks that leave a tier:
  *
  *     block        0   1   2   3   4   5   6
  *     set          A   A   A   B   B   B   –          A = {r1 device, r2 device}, B = {r1 host}

@@ -1,15 +1,16 @@
 /**
- * What every table mixes its keys with. Engines choose their block hashes, and callers choose what is stored: under a fixed
- * mix they could choose keys that all fall on one place. So the mix has a secret, drawn when the index is made (or given,
- * in tests), and nobody outside learns it.
+ * The mixing of keys for every table. Engines choose their block hashes, and callers choose what is
+ * stored: under a fixed mix they could choose keys that all fall on one place. So the mix has a
+ * secret, drawn when the index is made (or given, in tests), and it never leaves the index.
  *
  *     TABLE_SECRET + 0   u64   is added by XOR
  *                    8   u64   first factor, odd
  *                   16   u64   second factor, odd
  *
- * The first product brings the low bits of a key up, the shift brings them down again, the second product spreads both:
- * without the secret no two keys are known to differ in few bits of the result. The mix is no cipher. What it rests on is
- * that results are never shown: no answer depends on the place of a key.
+ * The first product brings the low bits of a key up, the shift brings them down again, the second
+ * product spreads both. Without the secret, no two keys are known to differ in few bits of the
+ * result. The mix is no cipher. It relies on hidden results: no answer depends on the place of a
+ * key.
  *
  * Source of the shape: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014 (the finalizer), with
  * secret factors in place of fixed ones.

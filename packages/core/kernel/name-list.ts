@@ -4,14 +4,14 @@
  *
  *     count u32 │ capacity u32 │ unread u32 │ – │ name × capacity          name: engine hash u64 │ copies by tier u32 × 4
  *
- * `unread` is the position, plus 1, of the name whose hash is not filled in yet: the rank's first one, when it is among the
- * rank's own names, where to find it would take a walk over all of them. It is filled in when it is first asked for
- * (holding.ts, `nameIn`). 0: all are.
+ * `unread` is the position, plus 1, of the name whose hash is not filled in yet. That is the rank's
+ * first name when it is among the rank's own names. A search there would walk over all of them. It
+ * is filled in when it is first asked for (holding.ts, `nameIn`). 0: all are.
  *
  * A list has at most `LIST_NAMES_MAX` names: engines give a block one, two while it is announced twice. Longer lists would
  * make a search that grows with what an engine sends.
  *
- * The writer's own, but for `copiesInList`, which `dump` calls from other threads.
+ * Only the writer uses it, except `copiesInList`, which `dump` calls from other threads.
  */
 import { Context } from "./layout";
 import { allocate } from "./heap";

@@ -1,16 +1,18 @@
 /**
- * A rank's own names: what it calls blocks that the context calls otherwise. Used by engines whose hash seeds differ
- * (vLLM's default: a random one per process), and for conflicts, where two ranks mean different blocks by one hash.
+ * A rank's own names: its names for blocks that have another name in the context. Engines whose
+ * hash seeds differ need them (vLLM's default: a random seed per process). They also resolve
+ * conflicts, where two ranks mean different blocks by one hash.
  *
  *     entry: engine hash u64 │ block id u32 │ check u32        id 0 is empty; at most 85 % full, grown by a third
  *
- * `check` is the low half of the block's prefix hash. It shows entries of blocks that a limit evicted since (their ids may
- * name other blocks by now): those are passed over, and dropped when the table grows. Anyone else who takes a rank's
- * last copy of a block away takes the name out too, so every entry that passes the check is good (I8).
+ * `check` is the low half of the block's prefix hash. It shows entries of blocks that a limit
+ * evicted since (their ids may name other blocks by now). Those are passed over, and dropped when
+ * the table grows. Every other removal of a rank's last copy of a block removes the name too. So
+ * every entry that passes the check is good (I8).
  *
- * Open addressing with linear steps, in the order of Robin Hood: an entry that is nearer to its home gives way to one that is
- * farther, so a search in vain ends early even in a full table. Removal moves what follows back. The writer's own:
- * readers know no engine hashes.
+ * Open addressing with linear steps, in the order of Robin Hood: an entry nearer to its home gives
+ * way to an entry that is farther. So an unsuccessful search ends early even in a full table.
+ * Removal moves the following entries back. Only the writer uses it: readers have no engine hashes.
  *
  * Source: Celis, "Robin Hood hashing", 1986.
  */

@@ -1,8 +1,9 @@
 /**
- * What makes room again: the end of limbo, the sweep after a clear, and eviction by limits.
+ * Reclaims memory: the end of limbo, the sweep after a clear, and eviction by limits.
  *
- * The sweep walks a context's blocks after a rank was cleared: dead ones go, those with a forwarded set get the one that
- * it was forwarded to. Each write does a bounded piece of it, so that a clear costs no one call much.
+ * The sweep walks a context's blocks after a rank was cleared. Dead blocks are freed; blocks with a
+ * forwarded set get the set that it was forwarded to. Each write does a bounded piece of it, so
+ * that a clear does not make any call slow.
  */
 import { Context, contextAt, header } from "./layout";
 import { epochEnd, LIMBO_BLOCK, LIMBO_CONTEXT, limboTake } from "./epoch";

@@ -1,6 +1,6 @@
 /**
- * Copies of a further KV-cache group, found by name: its blocks are those of the rank's other groups, so
- * most stores of a group need neither tokens nor a parent.
+ * Copies of a further KV-cache group, found by name. Its blocks are those of the rank's other
+ * groups, so most stores of a group need neither tokens nor a parent.
  */
 import { groupOf, header, PIECE_BLOCKS, RankInContext, rankOf } from "./layout";
 import { addCopy, addName, resolve, stripName } from "./holding";

@@ -3,10 +3,11 @@
  *
  *     table + 0   capacity u32 │ count u32 │ entry × capacity        entry: key u32 │ value u32, key 0 is empty
  *
- * Open addressing with linear steps; removal moves what follows back; at most 80 % full, grown by half. Table 0 is the
- * empty one. The writer's own, but for `dump`, which looks from other threads: it may miss an entry that is being moved,
- * so tables have their capacity with them, and go through limbo. Keys are block ids, which an engine may guess and choose
- * among, so they are mixed with the secret (mix.ts).
+ * Open addressing with linear steps; removal moves what follows back; at most 80 % full, grown by
+ * half. Table 0 is the empty one. Only the writer uses it, except `dump`, which reads from other
+ * threads. It may miss an entry that is being moved, so tables carry their capacity, and go through
+ * limbo. Keys are block ids, which an engine may guess and choose among, so they are mixed with the
+ * secret (mix.ts).
  */
 import { Context } from "./layout";
 import { allocateZeroed } from "./heap";

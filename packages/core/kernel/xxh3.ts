@@ -5,8 +5,9 @@
  *     what is hashed  prefix chain ──┘        │                └ blocks of more than 60 tokens
  *                     (two u64s)              └ blocks of 5–32 tokens; 16 tokens are 64 bytes
  *
- * `HASH_STATE` holds, for the one seed of this memory: the seed, two words for short inputs, the standard secret, and the
- * secret with the seed applied. Written once by `hashInit`, read-only afterwards, so threads share it.
+ * `HASH_STATE` belongs to the one seed of this memory. It holds the seed, two words for short
+ * inputs, the standard secret, and the secret with the seed applied. `hashInit` writes it once;
+ * then it is read-only, so threads share it.
  *
  * Source: the specification in github.com/Cyan4973/xxHash, doc/xxhash_spec.md and xxhash.h (BSD-2-Clause).
  */

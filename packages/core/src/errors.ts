@@ -1,6 +1,7 @@
 /**
- * Coded errors: what is thrown when something foreign is wrong. A code is a snake_case literal; the same string is the
- * value of a metric label, the `code` of an HTTP problem document and a row of the generated reference.
+ * Coded errors, which are thrown for wrong foreign input. A code is a snake_case literal. The same
+ * string is the value of a metric label, the `code` of an HTTP problem document and a row of the
+ * generated reference.
  */
 
 /** The least that a set of facts holds. Each error class narrows it to a union discriminated by `code`. */

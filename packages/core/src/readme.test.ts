@@ -1,4 +1,4 @@
-/** README.md's program does what the words next to it say. */
+/** README.md's program does what the text next to it describes. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 

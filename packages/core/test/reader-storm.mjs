@@ -1,6 +1,7 @@
 /**
- * A reader in a thread of its own, for prefix-index.concurrency.test.ts: it looks prompts up as fast as it can while the
- * test's thread writes, and holds each answer to what is true at any moment whatsoever:
+ * A reader in its own thread, for prefix-index.concurrency.test.ts. It looks prompts up as fast as
+ * it can while the test's thread writes. It checks each answer against facts that hold at any
+ * moment:
  *
  *   - a rank belongs to one family of prompts and is never reported for another family's;
  *   - a rank is never reported deeper than it ever stores;

@@ -6,9 +6,10 @@
  *          │ low₀ │ high₀│ low₁ │ high₁│ …
  *          └──────┴──────┴──────┴──────┘
  *
- * Low word first: on the little-endian machines that Node runs on these are the bytes of the u64 as the kernel reads
- * it, so nothing is swapped on the way in (docs/decisions/0001-u64-as-low-high-words.md). `bigint` exists only here, for
- * people and JSON, never on a hot path.
+ * The low word comes first. On the little-endian machines that Node runs on, these are the bytes of
+ * the u64 as the kernel reads it. So nothing is swapped on input
+ * (docs/decisions/0001-u64-as-low-high-words.md). `bigint` exists only here, for people and JSON,
+ * never on a hot path.
  */
 
 const TWO_32 = 4_294_967_296;

@@ -1,6 +1,7 @@
 /**
- * What distinguishes blocks of equal tokens (cache salt, multimodal items, prompt embeddings), as bytes and as a digest that
- * goes into the block's hash. Engines and clients must arrive at the same digest, so the byte form is fixed here:
+ * The keys that distinguish blocks of equal tokens (cache salt, multimodal items, prompt
+ * embeddings). They exist as bytes and as a digest that goes into the block's hash. Engines and
+ * clients must arrive at the same digest, so the byte form is fixed here:
  *
  *     keys of a block, in the engine's order, one after the other:
  *       text      01  u32 LE length in bytes   UTF-8
@@ -19,10 +20,11 @@
  *      therefore has `saltDigest` at block 0 and 0 everywhere else.
  *  E3  vLLM lists the salt among block 0's keys; SGLang gives it in a field of its own, on children too. The field counts on
  *      block 0 of a root only, as a text behind the keys, so that both engines' salted blocks have equal hashes.
- *  E4  Bare texts are not told apart (salt, or a multimodal identifier of older vLLMs): equal keys in equal order are equal.
+ *  E4  Bare texts are not distinguished (salt, or a multimodal identifier of older vLLMs): equal
+ *      keys in equal order are equal.
  *  E5  The keys of a block with lookahead are those of the block and of its lookahead (vLLM's
- *      generate_lookahead_block_hash_extra_keys, 0.33.0): an image that begins right behind a block is among them, with an
- *      offset past the block's end. They are taken as they come.
+ *      generate_lookahead_block_hash_extra_keys, 0.33.0). An image that begins right behind a block
+ *      is among them. Its offset is past the block's end. They are used unchanged.
  *
  * Source of the order of keys: vllm/v1/core/kv_cache_utils.py @ 001cabc1, generate_block_hash_extra_keys.
  */

@@ -1,6 +1,7 @@
 /**
- * Keys of prompts against those that vLLM 0.33.0's own functions gave for the same requests (vllm-extra-keys.json: its
- * generate_(lookahead_)block_hash_extra_keys and to_event_extra_keys, run block by block as block_pool.py does).
+ * Keys of prompts against those that vLLM 0.33.0's own functions gave for the same requests
+ * (vllm-extra-keys.json). The functions are its generate_(lookahead_)block_hash_extra_keys and
+ * to_event_extra_keys, run block by block as block_pool.py does.
  */
 import { readFileSync } from "node:fs";
 

@@ -1,5 +1,6 @@
 /**
- * The extra keys of a prompt's blocks, as an engine would list them for the same request: what its media are, and its cache salt.
+ * The extra keys of a prompt's blocks, as an engine would list them for the same request. They are
+ * the identifiers of its media, and its cache salt.
  *
  *     tokens     0 ······· 16 ······· 32 ······· 48          an image at 10, of 30 tokens
  *     keys       [id, 10]  [id, -6]   [id, -22]              its identifier, and where it begins in the block

@@ -1,6 +1,7 @@
 /**
- * The reference itself, held against vectors that neither it nor the kernel made: the sanity table of XXH3's author
- * (Cyan4973/xxHash, cli/xsum_sanity_check.c, XSUM_XXH3_testdata) over its generated buffer.
+ * The reference itself, against vectors from a source that is neither the reference nor the kernel.
+ * They are the sanity table of XXH3's author (Cyan4973/xxHash, cli/xsum_sanity_check.c,
+ * XSUM_XXH3_testdata) over its generated buffer.
  */
 import { expect, test } from "vitest";
 import { ReferenceHash, wordsOf, hexAt } from "./testing/reference-hash.ts";

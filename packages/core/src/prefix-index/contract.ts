@@ -1,6 +1,7 @@
 /**
- * What a prefix index promises, in words and types. Two things keep it: `PrefixIndex` (the kernel, fast) and
- * `NaivePrefixIndex` (Maps and Sets, the specification). Model tests drive both with the same commands.
+ * The contract of a prefix index, in words and types. Two classes implement it: `PrefixIndex` (the
+ * kernel, fast) and `NaivePrefixIndex` (Maps and Sets, the specification). Model tests drive both
+ * with the same commands.
  *
  * Terms
  *  - A *context* is (model, LoRA adapter, block size, lookahead). Prefix hashes are compared only inside one.
@@ -9,33 +10,43 @@
  *  - A *holder* is (rank slot, tier). It holds a prefix hash while it has stored more copies of it than it removed.
  *
  * Semantics
- *  S1  store(ctx, holder, parent, blocks): the prefix hash of each block is chained from the parent's; each block gains one
- *      copy at the holder, and its engine hash names it *for that rank*.
- *  S2  A parent is known iff this very rank has a block under that engine hash at any tier at that moment in that context.
- *      A store with an unknown parent is parked in a bounded place and attached when the rank stores that parent, whole
- *      and in order; it is never treated as a root. A parked block that is removed (or cleared) is gone from the park.
- *  S3  remove(holder, engine hash) takes one copy away; at zero the holder no longer holds the block there. Removing what
- *      the holder does not have changes nothing and is counted. Where a copy waits in the park and another is stored, the
- *      one in the park goes, the one parked first: the engine still has the block, and lookups continue finding it.
- *  S4  An engine hash that a rank stores again with other content (a lying or reseeded engine): the newest meaning counts; the
- *      copies of the old meaning under that rank are taken away first. Other ranks' entries are never touched.
+ *  S1  store(ctx, holder, parent, blocks): chains the prefix hash of each block from the parent's.
+ *      Each block gains one copy at the holder, and its engine hash names it *for that rank*.
+ *  S2  A parent is known iff this very rank has a block under that engine hash at any tier at that
+ *      moment in that context. A store with an unknown parent is parked in a bounded place and
+ *      attached when the rank stores that parent. It is attached whole and in order, and never
+ *      treated as a root. A parked block that is removed (or cleared) is gone from the park.
+ *  S3  remove(holder, engine hash) takes one copy away; at zero the holder no longer holds the
+ *      block there. Removing what the holder does not have changes nothing and is counted. Where a
+ *      copy waits in the park and another is stored, the copy that was parked first goes. The
+ *      engine still has the block, and lookups continue to find it.
+ *  S4  A rank may store an engine hash again with other content (a faulty or reseeded engine). The
+ *      newest meaning counts; the copies of the old meaning under that rank are removed first.
+ *      Other ranks' entries are never touched.
  *  S5  clearRank(rank): as if that rank had never stored anything. Its time does not depend on its number of blocks.
- *  S6  A lookup returns, per rank slot, the longest run of leading blocks of the query each of which the rank holds on at
- *      least one tier, and splits that number by the fastest tier of each block (device before host before disk before remote).
- *  S8  A rank may have KV-cache groups next to its main one. Each is a holder of its own: it stores, counts and
- *      removes by itself, under its holder slot. A parent is known when any group of the rank has it. A lookup
- *      returns for such a rank the longest prefix that all its groups allow, each by its rule (`GROUP_RULES`), in
- *      blocks of the context and a multiple of every group's block size; and next to it the main group's run.
- *      A rank without a main group has the query's end in place of that run. `clearRank` closes the groups.
- *  S7  Limits (contexts, prefixes per context, memory, parked bytes) evict the least recently used or refuse; each time
- *      with a counted reason and the rank slots that now under-report. Readers see of a rank that it lost blocks in the same
- *      moment, whichever writer's call took them, until the rank is cleared.
- *  S8  Of too many contexts an empty one goes first; then, of the contexts in which one engine lives alone, one of the
- *      engine that has most, if that is more than an equal share; else any. Among these the one stored to longest ago:
- *      lookups protect nothing. An empty context goes by itself, too, after some more writes. Nobody sees that it did.
- *  S9  No choice of tokens, names, ranks or tiers makes a call cost more than in proportion to its blocks, or the index take
- *      more memory than its limit (by more than one piece of 256 blocks can need): tables mix their keys with a secret.
- *  S10 A store says what a repeated block means (`RepeatRule`). Blocks of a store or removal may carry a note.
+ *  S6  A lookup returns, per rank slot, the longest run of leading blocks of the query that the
+ *      rank holds on at least one tier. It splits that number by the fastest tier of each block
+ *      (device before host before disk before remote).
+ *  S8  A rank may have KV-cache groups next to its main one. Each is a holder of its own: it
+ *      stores, counts and removes by itself, under its holder slot. A parent is known when any
+ *      group of the rank has it. A lookup returns for such a rank the longest prefix that all its
+ *      groups allow, each by its rule (`GROUP_RULES`). It counts in blocks of the context, a
+ *      multiple of every group's block size. It also returns the main group's run. A rank without a
+ *      main group has the query's end in place of that run. `clearRank` closes the groups.
+ *  S7  Limits (contexts, prefixes per context, memory, parked bytes) evict the least recently used
+ *      or refuse. Each time they give a counted reason and the rank slots that now under-report.
+ *      Readers see a rank's loss in the same moment, for any writer's call, until the rank is
+ *      cleared.
+ *  S8  When there are too many contexts, an empty one goes first. Next come contexts with a single
+ *      engine, from the engine that has most, if that is more than an equal share. Otherwise any
+ *      context may go. Among these the context that was stored to longest ago goes: lookups protect
+ *      nothing. An empty context also goes by itself after some more writes. No caller can observe
+ *      it.
+ *  S9  For any choice of tokens, names, ranks and tiers, the cost of a call is at most in
+ *      proportion to its blocks. The index exceeds its memory limit at most by the need of one
+ *      piece of 256 blocks. To that end, tables mix their keys with a secret.
+ *  S10 A store states the meaning of a repeated block (`RepeatRule`). Blocks of a store or removal
+ *      may carry a note.
  */
 
 import type { BytesDigester } from "../block-hash/extra-keys.ts";

@@ -1,4 +1,4 @@
-/** Parents of given-up stores: what is found (G1), and the bound (G2). */
+/** Parents of given-up stores: the parents that are found (G1), and the bound (G2). */
 import { describe, expect, test } from "vitest";
 import { GivenUpParents, PARENTS_MAX } from "./given-up-parents.ts";
 

@@ -4,8 +4,9 @@
  * Each slot has a record (kernel/layout.ts, `Group`).
  *
  * Invariant
- *  L1  A list is one that there was: what was read while a writer changed lists is read again, up to `ATTEMPTS_MAX` times. A
- *      writer that lost its core in the middle of a change may take longer; then the list is the last one read.
+ *  L1  A list is one that there was: a list read while a writer changed lists is read again, up to
+ *      `ATTEMPTS_MAX` times. A writer that lost its core in the middle of a change may take longer;
+ *      then the list is the last one read.
  */
 import {
   GROUP_KINDS,

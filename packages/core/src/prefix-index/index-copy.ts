@@ -1,6 +1,6 @@
 /**
- * A copy of a whole index, taken between two writes, to be read at leisure by another thread while the original continues; and
- * filling an empty index from what was read. Snapshots are made of these.
+ * A copy of a whole index, taken between two writes. Another thread reads it while the original
+ * continues. The module also fills an empty index from such rows. Snapshots are made of these.
  *
  *     PrefixIndex.copy() ─▶ IndexCopy (memory, parked stores) ─post─▶ IndexCopyReader ─▶ rows, context by context
  *                                                                                           │
@@ -8,9 +8,10 @@
  *
  *     row + 0   prefix hash u64 │ 8 engine block hash u64 │ 16 holder slot + (tier << 16) u32 │ 20 copies u32       little-endian
  *
- * Rows say what is held, not where it is: another version's kernel, or one with other limits, can take them.
+ * Rows contain holders, not addresses: another version's kernel, or a kernel with other limits, can
+ * read them.
  *
- * Not here: files, checksums, who may have what (whoever writes snapshots).
+ * Not here: files, checksums and access to snapshots (the writer of snapshots has them).
  */
 import { CONTEXT_RECORD_BYTES, type ContextSummary, listContexts, slotOf } from "./context-table.ts";
 import { type ContextKey, GROUP_RULES, type GroupShape, type Tier } from "./contract.ts";

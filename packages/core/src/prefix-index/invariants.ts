@@ -1,6 +1,6 @@
 /**
- * What `PrefixIndex.check` holds the index against, by number. README.md lists the same, and a test compares; the walk
- * itself is kernel/check.ts.
+ * The invariants that `PrefixIndex.check` verifies, by number. README.md lists the same, and a test
+ * compares; the walk itself is kernel/check.ts.
  */
 
 /** Invariant I1 is the first. */

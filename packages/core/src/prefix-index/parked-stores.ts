@@ -1,13 +1,14 @@
 /**
- * Stores whose parent is unknown, kept until the rank stores that parent (contract.ts S2). Bounded in bytes over all ranks,
- * in stores per rank, and in age: what waits longest most likely waits for something lost.
+ * Stores whose parent is unknown, kept until the rank stores that parent (contract.ts S2). Bounded
+ * in bytes over all ranks, in stores per rank, and in age: the store that waits longest most likely
+ * waits for a lost block.
  *
  *     by parent   (context, rank, parent's engine hash) → stores that wait for it
  *     by block    (rank, tier, engine hash) → blocks left under this name, the one parked first to come first
  *     by rank     rank slot → its stores, the one parked first to come first
  *
- *  P1  A removed block is found by its whole name, and leaves in constant time: neither depends on how many blocks share a
- *      part of the name, or the name itself.
+ *  P1  A removed block is found by its whole name, and leaves in constant time. Neither depends on
+ *      the number of blocks that share a part of the name, or the whole name.
  *  P2  A store whose last block was removed goes at once: nothing can come of it any more.
  *  P3  For bytes, the oldest store goes of the rank that takes most of them: a rank that parks without end displaces its own.
  *

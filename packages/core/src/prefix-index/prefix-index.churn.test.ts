@@ -1,7 +1,8 @@
 /**
- * What hours of work do to the index: memory must not creep, limits must be kept and reported, and forgetting a rank must
- * not cost by the block. Contents never repeat here (each block's tokens are a serial number), which is the worst case for
- * reuse; pools stay at one size, so that memory should too.
+ * The effect of hours of work on the index. Memory must not creep, limits must be kept and
+ * reported, and the cost of forgetting a rank must not grow with its blocks. Contents never repeat
+ * here (each block's tokens are a serial number), which is the worst case for reuse. Pools stay at
+ * one size, so that memory should too.
  */
 import { describe, expect, test } from "vitest";
 import { Prng } from "../prng.ts";

@@ -1,11 +1,14 @@
 /**
- * One thread writes as fast as it can, others look up (test/reader-storm.mjs). Nothing synchronises them, so an answer cannot
- * be compared with a state; it can be compared with what is true in every state. The writer keeps to a plan that makes this
- * decidable: prompts come in families, a rank only ever stores prompts of its family, and never deeper than a depth of its
- * own. Block ids, holder sets, contexts and tables are freed and used again all the time, across families, so that a reader
- * that trusts memory it should not trust reports the wrong family, a wrong depth, or nothing that adds up.
+ * One thread writes as fast as it can, others look up (`test/reader-storm.mjs`). Nothing
+ * synchronizes them, so an answer cannot be compared with a state. It can be compared with facts
+ * that are true in every state. The writer keeps to a plan that makes this decidable. Prompts come
+ * in families, a rank stores only prompts of its family, and never deeper than its own depth. Block
+ * ids, holder sets, contexts and tables are freed and used again all the time, across families. So
+ * a reader that trusts invalid memory reports the wrong family, a wrong depth, or numbers that do
+ * not add up.
  *
- * When the storm is over, the index must be whole (check()) and equal to its specification, driven by the same commands.
+ * At the end the index must be whole (check()) and equal to its specification, driven by the same
+ * commands.
  */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";

@@ -1,4 +1,7 @@
-/** Contexts that come and go (contract.ts S7, S8): which goes for which, who is told, and what of them stays. */
+/**
+ * Contexts that come and go (contract.ts S7, S8): which context is evicted for which, which ranks
+ * are reported, and what remains of them.
+ */
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { beforeEach, describe, expect, test } from "vitest";

@@ -1,9 +1,11 @@
 /**
- * Chosen keys (contract.ts S9): no choice of engine hashes, prefix hashes, names, ranks or tiers makes the index slow, large or
- * wrong, and none ends it. Times are ratios of two things in one run; what is compared differs in the choice only.
+ * Chosen keys (contract.ts S9). No choice of engine hashes, prefix hashes, names, ranks or tiers
+ * makes the index slow, large or wrong, and none ends it. Times are ratios of two things in one
+ * run; the compared runs differ in the choice only.
  *
- * Under a secret that is drawn, keys chosen against the mix cost what others cost. Under one that is known, keys can be
- * chosen that share everything a table looks at: these are refused, and nobody else's are lost.
+ * Under a secret that is drawn, keys chosen against the mix cost the same as others. Under a known
+ * secret, keys can be chosen that share every bit that a table uses. These are refused, and no
+ * other rank's keys are lost.
  */
 import { describe, expect, it } from "vitest";
 import { Prng } from "../prng.ts";

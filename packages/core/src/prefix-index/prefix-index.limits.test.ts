@@ -1,7 +1,8 @@
 /**
- * What limits do (contract.ts S7): the index forgets, or refuses, and says so. Under honest engines forgetting has one
- * direction. The index then holds a subset of what its specification, which has no limits, holds: fewer copies, never one
- * that is not there. And every rank that it now under-reports was named to the listener, or had a store refused.
+ * The effect of limits (contract.ts S7): the index forgets, or refuses, and reports it. Under
+ * honest engines forgetting has one direction. The index then holds a subset of what its
+ * specification, which has no limits, holds: fewer copies, never one that is not there. And every
+ * rank that it now under-reports was named to the listener, or had a store refused.
  */
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";

@@ -1,14 +1,16 @@
 /**
- * The index against its specification. Random commands over a small world (prefix-world.ts) are run on `PrefixIndex` and on
- * `NaivePrefixIndex`; every answer is compared when it is given, and after each batch of commands everything that both hold
- * (the dump, copies included), the block count of each rank, and the index's own invariants, `check()`.
+ * The index against its specification. Random commands over a small world (prefix-world.ts) are run
+ * on `PrefixIndex` and on `NaivePrefixIndex`. Every answer is compared when it is given. After each
+ * batch of commands, everything that both hold is compared (the dump, copies included), with the
+ * block count of each rank. The index's own invariants are checked with `check()`.
  *
- * The world is small so that situations collide: two letters make most prompts, so that stores repeat, fork and overtake
- * each other; paths start anywhere, so that parents are missing as often as not; ranks have tiers, clear themselves and are
- * used again. Each situation below leans on one promise: agreeing engines, aliases, liars, tiers, contexts, many ranks, and
- * names that engines choose against the tables.
- * fast-check makes the commands and, on a difference, shortens the list to what it takes; it prints that list, the seed and
- * the path. KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 runs twenty times as much.
+ * The world is small so that situations collide. Two letters make most prompts, so that stores
+ * repeat, fork and overtake each other. Paths start anywhere, so that about half of the parents are
+ * missing. Ranks have tiers, clear themselves and are used again. Each situation below tests one
+ * promise: agreeing engines, aliases, liars, tiers, contexts, many ranks, and names that engines
+ * choose against the tables. The library fast-check makes the commands and, on a difference,
+ * shortens the list to the necessary ones. It prints that list, the seed and the path.
+ * KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 runs twenty times as much.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,8 +1,9 @@
 /**
- * The index against its specification at a size where its tables grow, split and are used again: a tree of conversations
- * (fleet-world.ts) and ranks of which each behaves like an engine. It stores the part of a prompt that it lacks, behind
- * the part that it has; it evicts single blocks, which leaves holes; it offloads, clears itself, and now and then
- * says something senseless. Between batches of writes, prompts are looked up and everything is compared.
+ * The index against its specification at a size where its tables grow, split and are used again.
+ * There is a tree of conversations (fleet-world.ts), and each rank behaves like an engine. It
+ * stores the part of a prompt that it lacks, behind the part that it has. It evicts single blocks,
+ * which leaves holes. It offloads, clears itself, and now and then sends a senseless event. Between
+ * batches of writes, prompts are looked up and everything is compared.
  *
  * KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 makes a million lookups, which takes a quarter of an hour.
  */

@@ -1,6 +1,7 @@
 /**
- * What `PrefixIndex` and `PrefixReader` add to the contract: limits and refusals, contexts in shared memory, dumps, counts, and a
- * check that finds damage. The contract itself: contract.test.ts; both indexes compared: prefix-index.model.test.ts.
+ * The additions of `PrefixIndex` and `PrefixReader` to the contract: limits and refusals, contexts
+ * in shared memory, dumps, counts, and a check that finds damage. The contract itself:
+ * contract.test.ts; both indexes compared: prefix-index.model.test.ts.
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";

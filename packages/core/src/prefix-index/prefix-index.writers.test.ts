@@ -1,7 +1,7 @@
 /**
- * Several writers of one index, each in a thread of its own and with ranks of its own (test/writer-storm.mjs). What a rank
- * holds does not depend on what other ranks do, so afterwards the index has to equal its specification, which runs the
- * writers' lists one after the other.
+ * Several writers of one index, each in its own thread and with its own ranks
+ * (`test/writer-storm.mjs`). The blocks of a rank do not depend on other ranks. So in the end the
+ * index has to equal its specification, which runs the writers' lists one after the other.
  */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";

@@ -1,8 +1,9 @@
 /**
- * The kernel's XXH3-64 and its chain against one that is not ours (hash-wasm, the C code of the algorithm's author). XXH3 has
- * a way of its own for each range of lengths (0, 1–3, 4–8, 9–16, 17–128, 129–240, more; beyond 1,024 bytes stripes come in
- * blocks), each seeded differently, so that every length up to 300 is tried and the borders of all blocks up to 5,000 bytes.
- * Random contents are seeded; a difference names seed, length and content seed.
+ * The kernel's XXH3-64 and its chain against one that is not ours (hash-wasm, the C code of the
+ * algorithm's author). XXH3 treats each range of lengths separately: 0, 1–3, 4–8, 9–16, 17–128,
+ * 129–240, and more; beyond 1,024 bytes stripes come in blocks. Each range uses the seed in another
+ * way. So every length up to 300 is tried, and the borders of all blocks up to 5,000 bytes. Random
+ * contents are seeded; a difference names seed, length and content seed.
  */
 import { describe, expect, test } from "vitest";
 import { toBigInt } from "../block-hash/block-hash.ts";

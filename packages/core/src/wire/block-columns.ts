@@ -5,11 +5,12 @@
  *     wire   94 01 cd.... ce........ cc..          tokens  │  t₀  │  t₁  │  t₂  │  t₃  │     1 word per token
  *     wire   92 92 t₀ t₁ 92 t₁ t₂   (EAGLE pairs)  tokens  │  t₀  │  t₁  │  t₂  │            pairs + 1 words
  *
- * Each loop has a fast part, which runs while the widest form of an element still fits before the end and so needs one
- * comparison per element, and a careful part for the payload's last bytes and for unusual forms. Nothing is allocated.
+ * Each loop has a fast part, which runs while the widest form of an element still fits before the
+ * end. It needs one comparison per element. A careful part handles the payload's last bytes and
+ * unusual forms. Nothing is allocated.
  *
- * A hash is taken modulo 2⁶⁴: vLLM writes unsigned integers, SGLang and TensorRT-LLM signed ones, and raw digests count
- * by their last eight bytes, big-endian, which is how vLLM itself shortens them
+ * A hash is taken modulo 2⁶⁴: vLLM writes unsigned integers, SGLang and TensorRT-LLM signed ones.
+ * Raw digests count by their last eight bytes, big-endian, as vLLM itself shortens them
  * (vllm/v1/core/kv_cache_utils.py @ 001cabc1, maybe_convert_block_hash).
  */
 import { writeInteger } from "../block-hash/block-hash.ts";

@@ -1,11 +1,12 @@
 /**
- * How each engine and version spells the protocol, as data for the encoder. A dialect is named after the first release that
- * spoke it and lasts until the next of its family; the table with sources and dates is README.md's.
+ * How each engine and version spells the protocol, as data for the encoder. A dialect is named
+ * after the first release that used it and lasts until the next of its family. The table with
+ * sources and dates is in README.md.
  *
  *     array   [tag, field, field, …]                         all fields, nil where an event has none
  *     map     {"type": tag, required…, optional…}            required fields even when nil, optional ones only when not
  *
- * The decoder knows no dialects: it reads each event by its shape.
+ * The decoder uses no dialects: it reads each event by its shape.
  */
 
 /** Name of a dialect: engine and first release. */

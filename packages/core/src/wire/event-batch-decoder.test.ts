@@ -1,7 +1,7 @@
 /**
- * The decoder by example: each dialect, each way of being wrong. Payloads of engines come from our encoder, which the golden
- * vectors hold to the engines' bytes; payloads that no engine writes come from a foreign msgpack encoder or are
- * spelled out byte by byte.
+ * The decoder by example: each dialect, each way of being wrong. Payloads of engines come from our
+ * encoder, which the golden vectors hold to the engines' bytes. Payloads that no engine writes come
+ * from a foreign msgpack encoder or are written byte by byte.
  */
 import { encode } from "@msgpack/msgpack";
 import { describe, expect, test } from "vitest";

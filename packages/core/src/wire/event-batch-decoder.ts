@@ -7,18 +7,20 @@
  * Invariants
  *  D1  Events reach the sink in the order of the wire, each either as itself or as one fault; none is left out.
  *  D2  A bad event costs itself only: the cursor goes back to its first byte and passes over it by structure.
- *  D3  A payload whose structure is broken (cut, c1, not a batch, something behind it) throws. What stood before the break
- *      has been delivered, since it was complete and true; what came after is unknown, so whoever follows the stream
- *      must treat the message as lost in part.
- *  D5  A field that is not in the vocabulary and is not nil is reported to the sink after its event (a clear ends what was
- *      wrong before it, not what is wrong with itself); one of a faulted event is not, since the fault says more.
+ *  D3  A payload whose structure is broken (cut, c1, not a batch, something behind it) throws. The
+ *      events before the break have been delivered, since they were complete and true. The rest is
+ *      unknown, so the follower of the stream must treat the message as lost in part.
+ *  D5  A field that is not in the vocabulary and is not nil is reported to the sink after its
+ *      event. (A clear ends earlier faults, not its own.) A field of a faulted event is not
+ *      reported, since the fault has more details.
  *  D4  Work is linear in the payload's length, which is bounded, and faults are bounded too (wire-limits.ts).
- *  D6  Decoding may stop between two events, at the sink's wish, and other payloads may be decoded before
- *      it goes on. The events are the same, in the same order.
+ *  D6  Decoding may stop between two events, at the sink's wish, and other payloads may be decoded
+ *      before it continues. The events are the same, in the same order.
  *
- * Decisions where the protocol is silent: `ts` may be an integer or a float32 (other encoders shrink 1757500000.0) but must
- * be finite; the rank may be anything, since the socket knows it better; a key that occurs twice in an event is a fault,
- * since no engine does that and readers differ on its meaning.
+ * Decisions where the protocol is silent: `ts` may be an integer or a float32 (other encoders
+ * shrink 1757500000.0) but must be finite. The rank may be anything, since the socket determines
+ * it. A key that occurs twice in an event is a fault, since no engine does that and readers differ
+ * on its meaning.
  */
 import type {
   BatchHeader,

@@ -2,11 +2,13 @@
  * From events to a message's payload, byte for byte as the engine of a dialect would write it (dialect.ts). For simulated
  * engines and tests: the daemon only decodes.
  *
- * A field that the dialect does not have is left out in silence, as it is by an engine that does not know it; a field that
- * the event does not have is written as the dialect demands, nil or nothing. Values are written as given: whether
- * hashes are signed, or lists of extra keys present, is the business of whoever plays the engine.
+ * A field that the dialect does not have is left out, as by an engine without that field. A field
+ * that the event does not have is written as the dialect demands, nil or nothing. Values are
+ * written as given: the simulated engine decides whether hashes are signed, and whether lists of
+ * extra keys are present.
  *
- * The encoder trusts its input, which comes from our own code: what cannot be encoded breaks an assertion.
+ * The encoder trusts its input, which comes from our own code: a value that cannot be encoded
+ * breaks an assertion.
  */
 import { type Dialect, type DialectForm, DIALECTS, type FieldOrder, type WireField } from "./dialect.ts";
 import type { BlockStored, EventBatch, ExtraKey, KvEvent } from "./events.ts";

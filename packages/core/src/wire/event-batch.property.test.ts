@@ -1,13 +1,14 @@
 /**
  * Claims about every batch and about every sequence of bytes.
  *
- * Batches are random in all that the protocol leaves open: dialect, event types, widths of integers, forms of hashes, which optional
- * fields are there. Three oracles: the plain events that were encoded, a naive decoder of thirty lines over a
- * general msgpack library, and the decoder itself on other spellings of the same batch.
+ * Batches are random in all that the protocol leaves open: dialect, event types, widths of
+ * integers, forms of hashes, which optional fields are there. There are three oracles: the plain
+ * events that were encoded, a naive decoder of thirty lines over a general msgpack library, and the
+ * decoder itself. The last gets other spellings of the same batch.
  *
- * Hostile bytes are made from valid ones by cutting, by flipping and by putting foreign values in an event's place, since
- * random bytes die at the first header. What must hold is: a coded error or an account of every event, nothing read
- * outside the payload, and time linear in its length.
+ * Hostile bytes are made from valid ones by cutting, flipping and replacing an event by foreign
+ * values. Random bytes would fail at the first header. The claims: a coded error or an account of
+ * every event, nothing read outside the payload, and time linear in its length.
  */
 import { decode as decodeGenerally, encode } from "@msgpack/msgpack";
 import fc from "fast-check";

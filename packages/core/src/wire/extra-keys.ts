@@ -1,12 +1,13 @@
 /**
- * `extra_keys`: what distinguishes blocks of equal tokens. One entry per block hash, nil or a list:
+ * `extra_keys`, which distinguish blocks of equal tokens. One entry per block hash, nil or a list:
  *
  *     [ nil,  ["adapter", ["mm-abc", 0], "salt-1", bin] ]
  *       block 0            block 1: LoRA name, [multimodal identifier, offset in the block], salt, prompt-embedding digest
  *
- * Almost every event has nils only, which costs one comparison per block and gives null. The rest is rare and is read
- * into plain values. It is read by this schema, not by a general decoder, since that would give wrong values where
- * we owe an offset (integers past 2⁵³, broken UTF-8) and would need a second walk to see that no map is among them.
+ * Almost every event has nils only, which costs one comparison per block and gives null. The rest
+ * is rare and is read into plain values. It is read by this schema, not by a general decoder. That
+ * would give wrong values where an error with an offset is required (integers past 2⁵³, broken
+ * UTF-8). It would also need a second walk to reject maps.
  *
  * Source: vllm/v1/core/kv_cache_utils.py @ 001cabc1, generate_block_hash_extra_keys.
  */

@@ -1,5 +1,6 @@
 /**
- * The golden vectors in both directions: what engines write is read as they mean it, and our encoder writes the same bytes.
+ * The golden vectors in both directions: the decoder reads engines' bytes as the engines mean them,
+ * and our encoder writes the same bytes.
  */
 import { describe, expect, test } from "vitest";
 import { EventBatchDecoder } from "./event-batch-decoder.ts";

@@ -7,12 +7,13 @@
  *     reply, topic  ROUTER → DEALER    [""] [topic] [sequence number] [payload]        (vLLM ≥ 0.26, TensorRT-LLM)
  *     end           ROUTER → DEALER    as a reply with sequence number ff…ff, payload "" (and topic "")
  *
- * A sequence number is a u64, big-endian, in eight bytes. Here it is a JavaScript number: at a thousand messages a second
- * 2⁵³ lasts 285,000 years, so that a greater one is an error, not a publisher that has come far. All ones mean "end",
- * and mean it in a replay only.
+ * A sequence number is a u64, big-endian, in eight bytes. Here it is a JavaScript number. At a
+ * thousand messages per second, 2⁵³ lasts 285,000 years, so a greater number is an error. All ones
+ * mean "end", and mean it in a replay only.
  *
- * Replies are read by shape, not by version: the last frame is the payload, the one before it the number, and a leading empty
- * frame of three or four is the delimiter (or, without delimiter, an empty topic, which is dropped just the same).
+ * Replies are read by shape, not by version. The last frame is the payload, the frame before it the
+ * number. A leading empty frame of three or four is the delimiter (or, without delimiter, an empty
+ * topic, which is also dropped).
  *
  * Source: vllm/distributed/kv_events.py (ZmqEventPublisher) @ b4e69e0a for the plain replies, the later topic frame from
  * vllm-project/vllm#45177; sglang disaggregation/kv_events.py @ 006d053f; tensorrt_llm/_torch/pyexecutor/kv_cache_events.py.

@@ -6,10 +6,10 @@
  *
  * Invariants
  *  M1  Nothing at or after `end` is ever read: each read is preceded by a comparison with `end`.
- *  M2  A header's element count is believed only if the remaining bytes can hold that many elements (one byte each at
- *      least), so that a five-byte header cannot announce four billion elements.
- *  M3  A read that throws leaves `position` where the value began or inside it, never behind it. Whoever wants to continue
- *      sets `position` back and calls `skip`.
+ *  M2  A header's element count is accepted only if the remaining bytes can hold that many elements
+ *      (one byte each at least). So a five-byte header cannot announce four billion elements.
+ *  M3  A read that throws leaves `position` where the value began or inside it, never behind it. To
+ *      continue, set `position` back and call `skip`.
  *  M4  `skip` keeps one counter and no stack; nesting of any depth costs time linear in its bytes.
  *
  * It builds no objects and no strings. `position` is a public field on purpose: the loops over tokens and hashes

@@ -4,8 +4,9 @@
  *     bytes  ┌── written ──┬── free ──┐        doubles when full; `take` copies out what was written
  *            0       length ▲     capacity
  *
- * A general encoder would do but for three things that have to be exact here: floats stay floats when they are integral,
- * headers may be non-minimal, and token arrays of thousands of elements should cost nanoseconds each.
+ * A general encoder is not used, for three reasons. Floats must stay floats when they are integral,
+ * headers may be non-minimal, and token arrays of thousands of elements should cost nanoseconds per
+ * element.
  *
  * Source of the forms: jcrist/msgspec src/msgspec/_core.c @ 3b2543b8, the mpack_encode functions.
  */

@@ -1,5 +1,6 @@
 /**
- * Cursor and writer against a foreign implementation: what one writes the other must read, in every width.
+ * Cursor and writer against a foreign implementation: each must read the bytes of the other, in
+ * every width.
  */
 import { decode, encode, ExtData } from "@msgpack/msgpack";
 import fc from "fast-check";

@@ -1,7 +1,7 @@
 /**
- * Normal form of plain events: what remains of an event once the wire's freedom of spelling is taken away. Two spellings
- * that mean the same have the same normal form, so that tests and audits can compare an engine's own events with decoded
- * ones.
+ * Normal form of plain events: an event without the wire's freedom of spelling. Two spellings that
+ * mean the same have the same normal form, so that tests and audits can compare an engine's own
+ * events with decoded ones.
  */
 import type { BlockRemoved, BlockStored, ExtraKeys, KvEvent } from "./events.ts";
 

@@ -1,6 +1,6 @@
 /**
- * A sink that keeps what a batch said as plain values, for tests, audits and tools that show a stream to people. It makes
- * objects and bigints freely, so is nothing for the daemon's ingest.
+ * A sink that keeps the content of a batch as plain values, for tests, audits and tools that show a
+ * stream to people. It makes objects and bigints freely, so it is not for the daemon's ingest.
  */
 import { toBigInt } from "../block-hash/block-hash.ts";
 import type { EventFault, EventSink, FieldOwner } from "./event-batch-decoder.ts";

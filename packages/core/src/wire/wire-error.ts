@@ -1,6 +1,6 @@
 /**
- * What can be wrong with bytes from an engine. One closed set of codes serves the log, the metric label `reason` and the
- * reference table in README.md. Two families:
+ * The errors of bytes from an engine. One closed set of codes serves the log, the metric label
+ * `reason` and the reference table in README.md. Two families:
  *  - payload codes carry `offset`, the byte in the payload (third frame) where reading stopped making sense;
  *  - frame codes carry `frameIndex`, the frame of the ZeroMQ message as it was handed in.
  * Foreign bytes never end the process: the decoder turns a bad event into a fault and a broken message into a throw.

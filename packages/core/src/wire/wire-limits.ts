@@ -1,7 +1,8 @@
 /**
- * How much one message may cost. The port is unauthenticated, so that each number that a message can announce has a limit
- * here or is bounded by memory that the caller gave (`DecodeScratch` bounds tokens and blocks of an event). Whatever
- * has none is bounded by the payload's length, since every element takes a byte.
+ * Limits on the cost of one message. The port is unauthenticated. So each number that a message can
+ * announce has a limit here, or is bounded by the caller's memory. (`DecodeScratch` bounds tokens
+ * and blocks of an event.) A number without a limit is bounded by the payload's length, since every
+ * element takes a byte.
  */
 
 /** Limits of decoding; see {@link DEFAULT_WIRE_LIMITS} for each one's reason. */

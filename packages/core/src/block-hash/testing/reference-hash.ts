@@ -1,6 +1,7 @@
 /**
- * The chain of block hashes (docs/architecture.md, "Two key spaces"), written down plainly over an XXH3 that is not ours:
- * hash-wasm wraps the C code of the algorithm's author. What the kernel hashes is compared with this, byte for byte.
+ * The chain of block hashes (docs/architecture.md, "Two key spaces"), in plain code over an
+ * external XXH3: hash-wasm wraps the C code of the algorithm's author. The kernel's hashes are
+ * compared with it, byte for byte.
  *
  *     local      = XXH3-64(tokens of the block as u32 LE, and as many tokens after it as the lookahead)
  *     local      = XXH3-64(LE64(local) ‖ LE64(extra digest))         where the block has an extra digest, that is not 0

@@ -1,6 +1,7 @@
 /**
- * Random commands over a small world of prompts (prefix-world.ts), as fast-check's arbitraries, so that a list that shows a
- * difference can be shortened to what it takes. Tests only: not part of the package's surface.
+ * Random commands over a small world of prompts (prefix-world.ts), as fast-check's arbitraries. So
+ * a list that shows a difference can be shortened to the necessary commands. Tests only: not part
+ * of the package's surface.
  */
 import fc from "fast-check";
 import type { ContextKey, RepeatRule } from "../contract.ts";

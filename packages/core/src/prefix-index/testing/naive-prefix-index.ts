@@ -1,20 +1,23 @@
 /**
- * The prefix index in Maps and Sets: the specification that `PrefixIndex` is compared with, command by command. No limits
- * (contract.ts S7), no lock-free readers, no speed; hashes are 16 hex digits. What contract.ts leaves open is settled here:
+ * The prefix index in Maps and Sets: the specification that `PrefixIndex` is compared with, command
+ * by command. No limits (contract.ts S7), no lock-free readers, no speed; hashes are 16 hex digits.
+ * It settles the points that contract.ts leaves open:
  *
- *  N1  Copies are counted per engine hash. A rank that stored one prefix under two engine hashes has copies under each; a
- *      removal takes from the one it names, and a name without copies is forgotten. The holder has the prefix while any
- *      of its names has a copy.
+ *  N1  Copies are counted per engine hash. A rank that stored one prefix under two engine hashes
+ *      has copies under each. A removal takes from the hash that it names, and a name without
+ *      copies is forgotten. The holder has the prefix while any of its names has a copy.
  *  N2  The blocks of one call take effect one after the other, also where two of them have the same engine hash.
  *  N3  When a store makes several parked ones attachable, the one that was parked first goes first, and so on.
  *  N4  A removal takes from what is parked (the store parked first), else from what is stored, never from both. A parked
  *      block that was removed stays a hole in its store: the blocks behind it keep their prefix hashes.
  *  N5  An engine hash that a rank has in several contexts means the one that the rank last stored to.
- *  N7  A group's store takes its blocks one after the other from whatever group of the rank knows the name: the main
- *      one first, then the others as they were opened, each in the context that it last stored to. A parent is
- *      looked for in the same order, the storing group before all. Tiers of a rank without a main group are those of
- *      the first group that holds blocks in the context; blocks that it lacks count at the tier of the next it has.
- *  N6  A store that is parked, and one that was, counts copies: the rule for repeated blocks (S10) is that of stores at hand.
+ *  N7  A group's store takes its blocks one after the other from any group of the rank that has the
+ *      name. The main group comes first, then the others as they were opened, each in the context
+ *      that it last stored to. A parent is looked for in the same order, the storing group before
+ *      all. Tiers of a rank without a main group are those of the first group that holds blocks in
+ *      the context. Blocks that it lacks count at the tier of the next group that has them.
+ *  N6  A store that is parked, and one that was, counts copies: the rule for repeated blocks (S10)
+ *      is that of direct stores.
  *
  * Tests and benchmarks only: not part of the package's surface.
  */

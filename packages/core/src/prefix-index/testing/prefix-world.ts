@@ -4,10 +4,12 @@
  *
  *     letter 0 … 15      letter & 3: which tokens the block has      letter >> 2: which extra digest, 0 for none
  *
- * An engine names the block at the end of a path by a hash of its own seed, the context, and the path: engines with one
- * seed agree, others alias. (SGLang's names leave the adapter out: that world can be had, too.) In a lookahead context the letter after a block belongs to its content, so a path carries the
- * letter that follows its end. Commands say everything that happens in plain data, so that any list of them, and any part
- * of a list, can be run on any index. Tests only: not part of the package's surface.
+ * An engine names the block at the end of a path by a hash of its own seed, the context, and the
+ * path. Engines with one seed agree, others alias. (SGLang's names leave the adapter out: the world
+ * has an option for it.) In a lookahead context the letter after a block belongs to its content, so
+ * a path carries the letter that follows its end. Commands describe everything in plain data. So
+ * any list of them, and any part of a list, can be run on any index. Tests only: not part of the
+ * package's surface.
  */
 import type { ReferenceHash } from "../../block-hash/testing/reference-hash.ts";
 import { wordsOf } from "../../block-hash/testing/reference-hash.ts";

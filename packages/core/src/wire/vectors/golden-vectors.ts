@@ -1,6 +1,7 @@
 /**
- * Golden vectors: payloads byte by byte, and what they say. The decoder must read each one so, and the encoder must write
- * each one so in the dialect named. Where they come from stands in README.md next to this file.
+ * Golden vectors: payloads byte by byte, and the events in them. The decoder must read each payload
+ * so, and the encoder must write it so in the named dialect. README.md next to this file lists
+ * their sources.
  *
  * V… vLLM, S… SGLang, T… TensorRT-LLM; R… were captured from a running engine.
  */
