@@ -5,11 +5,11 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { curveKeyPair, Dealer, Publisher, Pull, Subscriber } from "zeromq";
 
 import type { Closeable, Frames } from "../src/transport/transport.ts";
@@ -339,6 +339,76 @@ describe("bytes", () => {
     });
     expect(heard.events).toEqual(["connected"]);
     expect(lost).toBe(0);
+  });
+});
+
+describe("a host that vanishes without a word", () => {
+  /** A wire to a port that can be cut: the connections stand, and nothing passes. */
+  class Wire {
+    readonly #server: Server;
+    #isCut = false;
+    bytesFromPeer = 0;
+
+    constructor(port: number) {
+      this.#server = createServer((near) => {
+        const far = connect(port, "127.0.0.1");
+        cleanUp.push({ close: () => near.destroy() }, { close: () => far.destroy() });
+        near.on("error", () => undefined).on("data", (chunk) => this.#isCut || far.write(chunk));
+        far
+          .on("error", () => undefined)
+          .on("data", (chunk) => {
+            if (this.#isCut) return;
+            this.bytesFromPeer += chunk.byteLength;
+            near.write(chunk);
+          });
+      });
+    }
+
+    async listen(): Promise<string> {
+      cleanUp.push({ close: () => this.#server.close() });
+      await once(this.#server.listen(0, "127.0.0.1"), "listening");
+      return `tcp://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    }
+
+    cut(): void {
+      this.#isCut = true;
+    }
+  }
+
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** Lets a second of ticks pass, then the event loop look at its sockets. */
+  const second = async (): Promise<void> => {
+    vi.advanceTimersByTime(1000);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  test("is noticed after 30 seconds, while a quiet libzmq answers for as long as it is there", async () => {
+    const publisher = keep(new Publisher({ linger: 0 }));
+    await publisher.bind("tcp://127.0.0.1:*");
+    const wire = new Wire(Number(new URL(publisher.lastEndpoint ?? "").port));
+    const endpoint = await wire.listen();
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    const heard = subscribe(endpoint);
+    await ended(heard, 1);
+    for (let round = 0; round < 4; round += 1) {
+      const before = wire.bytesFromPeer;
+      for (let i = 0; i < 15; i += 1) await second();
+      await until("PING is answered", () => Promise.resolve(wire.bytesFromPeer > before));
+      await second();
+    }
+    expect(heard.events).toEqual(["connected"]);
+    wire.cut();
+    let seconds = 0;
+    while (heard.events.length === 1 && seconds < 100) {
+      await second();
+      seconds += 1;
+    }
+    expect(heard.events).toEqual(["connected", "peer_silent"]);
+    expect(heard.details[0]).toContain("expected an answer to PING, got nothing for 30 s");
+    expect(seconds).toBeLessThanOrEqual(30);
   });
 });
 
