@@ -4,9 +4,10 @@
  * Runs alternate, so that a machine that slows down does so for both. The median counts.
  *
  * Messages store single blocks and evict as many, with a prefill now and then. The engines are sockets of this process.
- * With many engines the run is a soak: memory and descriptors are printed.
+ * Then all engines go and come back on their ports, `storms` times: descriptors, memory and the time to reconnect are printed.
+ * A run whose messages are not all applied within a minute is an error, so that a loss does not look like a slow machine.
  *
- *     node apps/sync-daemon/bench/engine-streams.bench.ts [engines=128] [seconds=8] [rounds=3]
+ *     node apps/sync-daemon/bench/engine-streams.bench.ts [engines=128] [seconds=8] [rounds=3] [storms=0]
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -23,18 +24,22 @@ import { encodeEventBatch, encodeLiveFrames, encodeMessage, type KvEvent, Prng }
 const SEED = 20_261_129;
 const BLOCK_SIZE = 16;
 /** Blocks that an engine holds before it evicts. */
-const POOL = 4000;
-/** Messages a second of one engine, all engines together at most. */
+const POOL = 300;
+/** One message in as many stores a whole prompt: 7.7 blocks a message, with the removals. */
+const PREFILL_EVERY = 45;
+/** Messages a second of one engine, all engines together at most: half of what two cores apply. */
 const RATE = 100;
-const RATE_OF_ALL = 12_800;
+const RATE_OF_ALL = 3200;
 const TICK_MS = 50;
-const WARM_SECONDS = 2;
+/** Messages of an engine before the ones that are measured: they fill its pool. */
+const WARM_MESSAGES = 100;
+const PATIENCE_MS = 60_000;
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const CLOCK_TICKS = 100;
 const PAGE_BYTES = 4096;
 const MIB = 1024 * 1024;
 
-const [engines = 128, seconds = 8, rounds = 3] = argv.slice(2).map(Number);
+const [engines = 128, seconds = 8, rounds = 3, storms = 0] = argv.slice(2).map(Number);
 
 /** What a publisher says before its messages. */
 const OPENING = Buffer.concat([
@@ -43,7 +48,7 @@ const OPENING = Buffer.concat([
   Buffer.from("04190552454144590b536f636b65742d5479706500000003505542", "hex"),
 ]);
 
-/** The messages of every engine, as bytes, and their blocks: stores and removals. */
+/** The messages of every engine, as bytes, and the blocks of those that are measured: stores and removals. */
 function published(count: number): { readonly messages: Uint8Array[]; readonly blocks: number } {
   const random = new Prng(SEED);
   const held: bigint[] = [];
@@ -63,16 +68,18 @@ function published(count: number): { readonly messages: Uint8Array[]; readonly b
     };
   };
   const messages = Array.from({ length: count }, (_, number) => {
-    const stores = random.chance(0.02)
-      ? [store(64)]
-      : Array.from({ length: 1 + random.below(4) }, () => store(1));
+    const stores =
+      number % PREFILL_EVERY === 0
+        ? [store(64)]
+        : Array.from({ length: 1 + random.below(4) }, () => store(1));
     const gone = held.splice(0, Math.max(0, held.length - POOL));
     const removals = gone.map(
       (hash): KvEvent => ({ type: "BlockRemoved", blockHashes: [hash], medium: "GPU" }),
     );
-    blocks +=
-      gone.length +
-      stores.reduce((sum, event) => sum + ("blockHashes" in event ? event.blockHashes.length : 0), 0);
+    if (number >= WARM_MESSAGES)
+      blocks +=
+        gone.length +
+        stores.reduce((sum, event) => sum + ("blockHashes" in event ? event.blockHashes.length : 0), 0);
     const batch = { timestampSeconds: 1_757_500_000, events: [...removals, ...stores], dataParallelRank: 0 };
     return encodeMessage(encodeLiveFrames("", number, encodeEventBatch(batch, "vllm-0.24")));
   });
@@ -94,20 +101,23 @@ function sample(pid: number): Sample {
 
 /** One engine's event socket. */
 class Engine {
-  readonly server: Server;
+  #server: Server | null = null;
   #socket: Socket | null = null;
+  #port = 0;
 
-  constructor() {
-    this.server = createServer((socket) => {
+  async listen(): Promise<void> {
+    this.#server = createServer((socket) => {
       socket.on("error", () => undefined);
       socket.resume();
       socket.write(OPENING);
       this.#socket = socket;
-    }).listen(0, "127.0.0.1");
+    }).listen(this.#port, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   get endpoint(): string {
-    return `tcp://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    return `tcp://127.0.0.1:${this.#port}`;
   }
 
   get isConnected(): boolean {
@@ -120,14 +130,29 @@ class Engine {
 
   close(): void {
     this.#socket?.destroy();
-    this.server.close();
+    this.#socket = null;
+    this.#server?.close();
   }
 }
 
-async function appliedMessages(url: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  return Number(/^\S*kv_stream_events_total\{[^}]*lane="live"\} (\S+)$/m.exec(text)?.[1] ?? 0);
+/** Waits until it holds. */
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const dueMs = performance.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    if (performance.now() > dueMs) throw new Error(`not within ${PATIENCE_MS / 1000} s: ${what}`);
+    await sleep(20);
+  }
 }
+
+/** The sum of a family's samples whose labels match. */
+async function metric(url: string, family: string, labels = ""): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const lines = text.matchAll(new RegExp(`^\\S*${family}\\{[^}]*${labels}[^}]*\\} (\\S+)$`, "gm"));
+  return [...lines].reduce((sum, [, value]) => sum + Number(value), 0);
+}
+
+const appliedMessages = (url: string): Promise<number> =>
+  metric(url, "kv_stream_events_total", 'lane="live"');
 
 const sleep = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -150,10 +175,50 @@ async function start(
   throw new Error("the daemon ended before it listened");
 }
 
+/** Sends messages from..to of each engine at the rate. Returns when all are applied. */
+async function publish(all: readonly Engine[], url: string, from: number, to: number): Promise<void> {
+  const beganMs = performance.now();
+  let sent = from;
+  while (sent < to) {
+    const due = Math.min(to, from + Math.floor(((performance.now() - beganMs) / 1000) * rate));
+    if (due > sent) {
+      const bytes = Buffer.concat(messages.slice(sent, due));
+      for (const engine of all) engine.send(bytes);
+      sent = due;
+    }
+    await sleep(TICK_MS);
+  }
+  await until(`${to} messages of each engine are applied`, async () => {
+    const rejected = await metric(url, "kv_stream_events_rejected_total");
+    if (rejected > 0) throw new Error(`${rejected} messages were dropped: the rate is beyond this machine`);
+    return (await appliedMessages(url)) >= to * all.length;
+  });
+}
+
+/** All engines go and come back. Prints what that costs. */
+async function storm(all: readonly Engine[], pid: number): Promise<void> {
+  const up = sample(pid);
+  for (const engine of all) engine.close();
+  // Dials that are under way end within their time, since nobody listens.
+  await until("the connections are gone", () => sample(pid).files <= up.files - all.length);
+  await sleep(1000);
+  const down = sample(pid);
+  const beganMs = performance.now();
+  await Promise.all(all.map((engine) => engine.listen()));
+  await until("all engines are connected again", () => all.every(({ isConnected }) => isConnected));
+  const reconnectMs = performance.now() - beganMs;
+  await until("the descriptors are back", () => sample(pid).files >= up.files);
+  const back = sample(pid);
+  process.stdout.write(
+    `  storm: ${((up.files - down.files) / all.length).toFixed(2)} descriptors an engine, all back after ${reconnectMs.toFixed(0)} ms, ` +
+      `${back.files - up.files} descriptors and ${((back.residentBytes - up.residentBytes) / MIB).toFixed(1)} MiB more than before\n`,
+  );
+}
+
 async function run(transport: string): Promise<{ readonly micros: number; readonly end: Sample }> {
   const folder = mkdtempSync(join(tmpdir(), "kvsync-bench-"));
   const all = Array.from({ length: engines }, () => new Engine());
-  await Promise.all(all.map(({ server }) => once(server, "listening")));
+  for (const engine of all) await engine.listen();
   const { child, url } = await start(
     {
       engines: all.map(({ endpoint }, i) => ({ id: `engine-${i}`, model: "bench/model", endpoint })),
@@ -163,31 +228,14 @@ async function run(transport: string): Promise<{ readonly micros: number; readon
   );
   const pid = child.pid ?? 0;
   try {
-    while (!all.every(({ isConnected }) => isConnected)) await sleep(50);
-    await sleep(1000);
-    const beganMs = performance.now();
-    let sent = 0;
-    let from: Sample | null = null;
-    let fromApplied = 0;
-    for (;;) {
-      const passed = (performance.now() - beganMs) / 1000;
-      if (passed >= WARM_SECONDS + seconds) break;
-      if (passed >= WARM_SECONDS && from === null) {
-        fromApplied = await appliedMessages(url);
-        from = sample(pid);
-      }
-      const due = Math.min(messages.length, Math.floor(passed * rate));
-      if (due > sent) {
-        const bytes = Buffer.concat(messages.slice(sent, due));
-        for (const engine of all) engine.send(bytes);
-        sent = due;
-      }
-      await sleep(TICK_MS);
-    }
-    while ((await appliedMessages(url)) < sent * engines) await sleep(50);
+    await until("all engines are connected", () => all.every(({ isConnected }) => isConnected));
+    await publish(all, url, 0, WARM_MESSAGES);
+    const from = sample(pid);
+    await publish(all, url, WARM_MESSAGES, messages.length);
     const end = sample(pid);
-    const count = (await appliedMessages(url)) - fromApplied;
-    return { micros: ((end.cpuSeconds - (from?.cpuSeconds ?? 0)) / count) * 1e6, end };
+    const count = (messages.length - WARM_MESSAGES) * engines;
+    for (let i = 0; i < storms; i += 1) await storm(all, pid);
+    return { micros: ((end.cpuSeconds - from.cpuSeconds) / count) * 1e6, end };
   } finally {
     child.kill("SIGKILL");
     for (const engine of all) engine.close();
@@ -196,11 +244,11 @@ async function run(transport: string): Promise<{ readonly micros: number; readon
 }
 
 const rate = Math.min(RATE, RATE_OF_ALL / engines);
-const { messages, blocks } = published(Math.ceil(rate * (WARM_SECONDS + seconds)) + 1);
+const { messages, blocks } = published(WARM_MESSAGES + Math.ceil(rate * seconds));
 const bytes = messages.reduce((sum, message) => sum + message.byteLength, 0) / messages.length;
 process.stdout.write(
   `Node ${version}, ${cpus()[0]?.model ?? ""}; ${engines} engines, ${rate.toFixed(1)} messages a second each, ` +
-    `${(blocks / messages.length).toFixed(1)} blocks and ${bytes.toFixed(0)} bytes a message\n`,
+    `${(blocks / (messages.length - WARM_MESSAGES)).toFixed(1)} blocks and ${bytes.toFixed(0)} bytes a message\n`,
 );
 const results = new Map<string, number[]>([
   ["own", []],
