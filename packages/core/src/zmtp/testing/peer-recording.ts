@@ -3,6 +3,7 @@ import { ZmtpError } from "../zmtp-error.ts";
 import type { ZmtpLimits } from "../zmtp-limits.ts";
 import { ZmtpPeer } from "../zmtp-peer.ts";
 import type { ZmtpSocketType } from "../frame-writer.ts";
+import { within } from "./time-limit.ts";
 
 /** Bytes of a text in hex. */
 export function bytesOf(hex: string): Uint8Array {
@@ -25,12 +26,17 @@ export interface Recording {
   readonly peer: ZmtpPeer;
 }
 
+/** As {@link recordUnbounded} does, within two seconds. */
+export function record(...args: Parameters<typeof recordUnbounded>): Recording {
+  return within(2000, () => recordUnbounded(...args));
+}
+
 /**
- * Feeds chunks to a fresh peer, up to its error.
+ * Feeds chunks to a fresh peer, up to its error. The time limit is the caller's.
  *
  * @param chunks - copies are fed, and overwritten after they were read, as a reused buffer is.
  */
-export function record(
+export function recordUnbounded(
   chunks: readonly Uint8Array[],
   type: ZmtpSocketType = "SUB",
   limits: ZmtpLimits = { messageBytes: 1024, messageParts: 8 },
