@@ -1,6 +1,6 @@
 /**
- * Counts how often in a row the same thing was observed, where one observation may be an accident of a lossy answer and
- * several are a fact.
+ * Counts how often in a row the same thing was observed. One observation may be an accident of a
+ * lossy answer; several are a fact.
  */
 
 /** Consecutive equal observations. */

@@ -1,6 +1,7 @@
 /**
- * The DP rank at the end of a batch, read without decoding its events: [ts, events, data_parallel_rank, …]. For sockets through
- * which several ranks publish: each numbers its own messages, and nothing in the frames tells them apart.
+ * The DP rank at the end of a batch, read without decoding its events: [ts, events,
+ * data_parallel_rank, …]. It is for sockets through which several ranks publish: each numbers its
+ * own messages, and the frames do not distinguish them.
  */
 import { MsgpackCursor } from "../wire/msgpack-cursor.ts";
 import { WireError } from "../wire/wire-error.ts";

@@ -1,6 +1,7 @@
 /**
- * The wall-clock time at the head of a batch, read without decoding the rest: 9x (or dc n n, dd n n n n), cb, float64.
- * Every release of every engine writes it so; for any other form the answer is "unknown", which raises no suspicion.
+ * The wall-clock time at the head of a batch, read without decoding the rest. Its bytes are 9x (or
+ * dc n n, dd n n n n), cb, float64. Every release of every engine writes it so. For any other form
+ * the answer is "unknown", which raises no suspicion.
  */
 
 const FLOAT64 = 0xcb;

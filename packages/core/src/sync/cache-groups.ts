@@ -1,5 +1,6 @@
 /**
- * Which KV-cache group an event is about, and under which holder slot its blocks go into the index.
+ * Selects the KV-cache group of an event, and the holder slot under which its blocks go into the
+ * index.
  *
  *     kind on the wire                                        rule (contract.ts, GROUP_RULES)
  *     full_attention, mla_attention, sink_full_attention      the first one seen is the main group; others: run
@@ -11,30 +12,35 @@
  *     any other                                               run, kind unknown
  *
  * Rules
- *  C1  A kind that is unknown gets the strictest rule: no kind of attention needs more of a prefix than all of
- *      it. What it allows is never too much, and may be too little, so the rank under-reports.
- *  C2  All groups of a rank share the contexts of its main group. A group of coarser blocks has a block as the
- *      last of the main group's blocks that it consists of; vLLM names it by the hash at its end.
+ *  C1  A kind that is unknown gets the strictest rule: no kind of attention needs more of a prefix
+ *      than all of it. It never allows too much, and may allow too little, so the rank
+ *      under-reports.
+ *  C2  All groups of a rank share the contexts of its main group. A group of coarser blocks has a
+ *      block as the last of the main group's blocks in it. vLLM names it by the hash at its end.
  *  C3  A rank of which a group cannot be opened is set aside: its other groups alone would allow too much. Its groups
  *      are forgotten, since the index gives their holder slots to other ranks.
- *  C4  A group whose blocks do not divide into those of the context, and a store of another block size than its
- *      group's (vLLM's entries for a part of a block), are not indexed: the rank under-reports.
+ *  C4  A group whose blocks do not divide into those of the context is not indexed. A store of
+ *      another block size than its group's (vLLM's entries for a part of a block) is not indexed
+ *      either. The rank under-reports.
  *  C5  Removals name a group by its number. One that no store has named cannot mean a block that is held,
  *      unless no store has named a main group by number yet. An event without a number is the main group's.
  *
- *  C6  A group that comes to have another kind or window is one that we do not understand, and its rank is set
- *      aside as in C3: by either rule alone it may allow too much. No engine does that.
+ *  C6  A group whose kind or window changes is not understood, and its rank is set aside as in C3.
+ *      By either rule alone it may allow too much. No engine does that.
  *
- *  C7  Groups outlast AllBlocksCleared: the same engine has them still, and until they store again they allow nothing.
- *      Those with the rule of full attention are learnt again, since that of an unknown kind is to be doubted again.
+ *  C7  Groups outlast AllBlocksCleared: the same engine has them still, and until they store again
+ *      they allow nothing. Groups with the rule of full attention are read again from events, since
+ *      a group of an unknown kind must be doubted again.
  *
- * The context's block size is the greatest that all groups' sizes divide by, of the first message with stores:
- * it is read once ahead of being applied (`scout`), so that no group comes unexpected.
+ * The context's block size is the greatest common divisor of all groups' sizes in the first message
+ * with stores. That message is read once before it is applied (`scout`), so that no group comes
+ * unexpected.
  *
- * Source: vLLM 0.33.0, v1/kv_cache_interface.py (KVCacheSpecKind, get_kv_cache_spec_kind,
- * get_kv_cache_spec_sliding_window: the size of a chunk is not announced), v1/core/block_pool.py
- * (cache_full_blocks: hashes of masked and null blocks are left out; cache_partial_block),
- * v1/core/kv_cache_utils.py (resolve_block_hashes: hashes of coarser blocks).
+ * Sources, vLLM 0.33.0: v1/kv_cache_interface.py (`KVCacheSpecKind`, `get_kv_cache_spec_kind`;
+ * `get_kv_cache_spec_sliding_window`: the size of a chunk is not announced). File
+ * `v1/core/block_pool.py` (`cache_full_blocks`: hashes of masked and null blocks are left out;
+ * `cache_partial_block`). In `v1/core/kv_cache_utils.py`, `resolve_block_hashes` makes hashes of
+ * coarser blocks.
  */
 import {
   GROUP_KINDS,

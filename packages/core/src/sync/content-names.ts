@@ -1,8 +1,9 @@
 /**
- * Names that stand for several contents. SGLang before 0.5.6 names a page by its tokens alone, whatever stands before it
- * (sgl-project/sglang#13488): the same name then comes behind several prefixes, and a parent of that name says nothing of
- * which. A name that came to mean another block is kept here, and stores behind it are not indexed: they would be attached
- * to a prefix that the engine may not hold.
+ * Names that stand for several contents. SGLang before 0.5.6 names a page by its tokens alone,
+ * without the prefix (sgl-project/sglang#13488). The same name then comes behind several prefixes,
+ * and a parent of that name does not identify its prefix. A name that came to mean another block is
+ * kept here, and stores behind it are not indexed. They would be attached to a prefix that the
+ * engine may not hold.
  *
  * Bounded: beyond `CONTENT_NAMES_MAX` names, every name counts as one of them.
  */

@@ -1,10 +1,11 @@
 /**
  * Copies of blocks on the device that may exist next to those that the index counts.
  *
- * A store that repeats what a rank holds is either a further physical copy or a report of what is there (vLLM
- * `kv_cache_report_mode`). Where the wire does not tell which, the copy is *uncertain*: it is written down here and not in
- * the index. Each KV-cache group of a rank counts for itself, by its holder slot. For a name with c copies in the index and
- * u here, the engine has at least c and at most c + u:
+ * A store that repeats what a rank holds is either a further physical copy or a report of what is
+ * there (vLLM `kv_cache_report_mode`). Where the event does not show which, the copy is
+ * *uncertain*: it is recorded here and not in the index. Each KV-cache group of a rank counts for
+ * itself, by its holder slot. For a name with c copies in the index and u here, the engine has at
+ * least c and at most c + u:
  *
  *     ambiguous store          c      u + 1
  *     removal while c > 0      c − 1  u          at c = 0 and u > 0 the name is *open*: the engine may or may not hold it
@@ -12,9 +13,10 @@
  *     certain store            c + 1  u          the name is no longer open
  *
  * Invariants
- *  L1  The index answers only what is certain: nothing here makes it name more.
- *  L2  A block is hidden only while its name is open, and `openCount` says that there are any.
- *  L3  At most `LEDGER_NAMES_MAX` names. What does not fit is not counted, and `note` says so.
+ *  L1  The index answers only with certain copies: nothing here makes it name more.
+ *  L2  A block is hidden only while its name is open, and `openCount` counts open names.
+ *  L3  At most `LEDGER_NAMES_MAX` names. A name that does not fit is not counted, and `note`
+ *      returns false.
  *
  * Almost every rank has an empty ledger: callers ask `isEmpty` before they look at blocks.
  */

@@ -1,4 +1,7 @@
-/** Stores whose parents never come, given up by a real index (A10, G1): what is missing for them, and what is not. */
+/**
+ * Stores whose parents never come, given up by a real index (A10, G1). The tests cover the blocks
+ * that are missing for them, and the blocks that are not.
+ */
 import { beforeEach, describe, expect, test } from "vitest";
 import { PrefixIndex } from "../prefix-index/prefix-index.ts";
 import { PrefixReader } from "../prefix-index/prefix-reader.ts";

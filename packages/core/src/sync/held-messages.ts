@@ -1,6 +1,7 @@
 /**
- * Live messages that wait while a replay fills the gap before them: first in, first out, bounded in count and bytes, and in
- * bytes over all streams of a thread. What does not fit is refused; the stream asks for it again later.
+ * Live messages that wait while a replay fills the gap before them: first in, first out. They are
+ * bounded in count and bytes, and in bytes over all streams of a thread. A message that does not
+ * fit is refused; the stream asks for it again later.
  */
 
 /** Bytes that many streams may hold together. One per ingest thread. */

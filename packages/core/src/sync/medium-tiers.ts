@@ -1,6 +1,7 @@
 /**
- * Which tier a medium is: the one list of the words that publishers use, with their sources. Words are compared without
- * regard to case, since publishers spell the same word differently and no two words differ only in case.
+ * The tier of each medium: the one list of the words that publishers use, with their sources. Words
+ * are compared without regard to case, since publishers spell the same word differently and no two
+ * words differ only in case.
  *
  *     device  GPU         vLLM kv_events.py @ 0.33.0; SGLang kv_events.py @ 0.5.23; TensorRT-LLM kv_cache_events.py; in lower
  *                         case llm-d-inference-sim; absent: vLLM before 0.10.2, SGLang before 2026-02
@@ -16,7 +17,8 @@
  *     remote  EXTERNAL    SGLang kv_events.py @ 0.5.23
  *             NETWORK, REMOTE, SHARED   Dynamo lib/kv-router protocols.rs @ 2bd0a36d
  *
- * A word that is not on the list has no tier: blocks there are not reported, and the rank says that some may be missing.
+ * A word that is not on the list has no tier: blocks there are not reported, and the rank reports
+ * that some may be missing.
  */
 import type { Tier } from "../prefix-index/contract.ts";
 

@@ -1,7 +1,7 @@
 /**
- * What odd events of real engines mean (A9 to A12 of event-applier.ts): reports, stores that wait, units of another size,
- * names that are no names of prefixes. Bytes of engines where there are any, events by hand otherwise.
- * R1 is of report-proof.ts.
+ * The meaning of odd events of real engines (A9 to A12 of event-applier.ts). They are reports,
+ * stores that wait, units of another size, and names that are not names of prefixes. Bytes of
+ * engines are used where they exist, events by hand otherwise. R1 is of report-proof.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";

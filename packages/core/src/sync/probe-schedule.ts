@@ -1,12 +1,13 @@
 /**
- * When a live stream asks its engine without need: an idle one for its last message (probe), one that may have lost messages on
- * our side at once (loss probe), and one that lost something permanently for what the engine still has (rebuild).
+ * The times at which a live stream asks its engine without a visible gap. An idle stream asks for
+ * its last message (probe). A stream that may have lost messages on our side asks at once (loss
+ * probe). A stream with a permanent loss asks for the history that the engine still has (rebuild).
  *
  *     synced ── firstProbeMs ─▶ probe ── probeMs, doubling ─▶ probe … ─▶ each live message: back to probeMs
  *     loss suspected ── lossProbeMs at least ─▶ probe
  *     lasting loss ── rebuildMs, doubling ─▶ rebuild
  *
- * Times only: the state machine asks, and reports what became of it.
+ * Times only: the state machine asks, and reports the result.
  */
 import type { SyncLimits } from "./sync-settings.ts";
 

@@ -1,16 +1,18 @@
 /**
- * Is this still the publisher we followed? The protocol has no epoch: a restarted engine counts from 0 again, and may have
- * passed our last number before we hear of it. So we keep digests of a few messages that we applied, and a replay that
- * begins at one of them proves its publisher by showing the same bytes (every batch begins with its own wall-clock time).
+ * Is this still the publisher we followed? The protocol has no epoch: a restarted engine counts
+ * from 0 again, and may have passed our last number before we detect it. So we keep digests of a
+ * few messages that we applied. A replay that begins at one of them proves its publisher by the
+ * same bytes (every batch begins with its own wall-clock time).
  *
  *     applied     … ───●──────────────●─────────●──────▶ time
  *                    anchor         newer      last
  *                    └─ 1 to 2 anchor ages ago ─┘
  *
- * `last` fences gaps and probes. A reconnect is fenced at the anchor, which is older, because the news of the reconnect may
- * arrive after some messages of the new connection: if one of these happened to continue our count, it has been applied,
- * and `last` would vouch for the wrong publisher. The anchor is older than any such delay. A history that no longer reaches
- * back to it is vouched for by a younger mark that is older than such a delay too (F3).
+ * `last` fences gaps and probes. A reconnect is fenced at the anchor, which is older. The reason:
+ * the news of the reconnect may arrive after some messages of the new connection. If one of these
+ * continued our count by chance, it has been applied, and `last` would vouch for the wrong
+ * publisher. The anchor is older than any such delay. A history that no longer reaches back to it
+ * is vouched for by a younger mark that is older than such a delay too (F3).
  *
  * Invariants
  *  F1  Kept digests are of messages that were applied, from the publisher that the rank was last begun with.

@@ -1,21 +1,23 @@
 /**
- * What it means that an engine announces blocks that it holds already.
+ * The meaning of a store that announces blocks which the engine holds already.
  *
- * vLLM announces a block for each physical copy, and one more time for each request that asks for a report
- * (`kv_cache_report_mode` of a request, vLLM 0.26 to 0.33): then `emit_cached_block_events` repeats the blocks that the
- * request reuses, from the root and with parent nil, and changes nothing. Nothing on the wire tells the two apart. What can
- * be said (vllm/v1/core/block_pool.py, kv_cache_manager.py @ 0.33.0):
+ * vLLM announces a block for each physical copy. It announces it one more time for each request
+ * that asks for a report (`kv_cache_report_mode` of a request, vLLM 0.26 to 0.33). Then
+ * `emit_cached_block_events` repeats the blocks that the request reuses, from the root and with
+ * parent nil, and changes nothing. The events do not distinguish the two. The known facts
+ * (vllm/v1/core/block_pool.py, kv_cache_manager.py @ 0.33.0):
  *
  *  - A report begins at the root, is for the device, comes as a map and names a group.
- *  - It announces the blocks of a hit, whose end all groups of the rank allow. Where one does not, the store is a copy, as
- *    long as nothing is missing from the index (report-proof.ts).
+ *  - It announces the blocks of a hit, whose end all groups of the rank allow. Where a group does
+ *    not, the store is a copy, as long as nothing is missing from the index (report-proof.ts).
  *  - It leaves out no block of its tokens. A store of fewer blocks than its tokens fill is a copy.
- *  - A physical copy of what can be reused comes from a request that did not look at the cache (prompt log probabilities,
- *    pooling), or looked before the run was there (remote prefill). Of the shortest prefix that all groups allow it is
- *    common: a prompt that ends with it computes it again, and so does a short prompt whose output fills the block.
+ *  - A physical copy of reusable blocks comes from a request that did not look at the cache (prompt
+ *    log probabilities, pooling). It also comes from a request that looked before the run was there
+ *    (remote prefill). Copies of the shortest prefix that all groups allow are common. A prompt
+ *    that ends with it computes it again, and so does a short prompt whose output fills the block.
  *
- * So such a store adds no copy to the index. It is written into a ledger of uncertain copies (copy-ledger.ts), and removals
- * show how many there were.
+ * So such a store adds no copy to the index. It is written into a ledger of uncertain copies
+ * (copy-ledger.ts), and removals show their number.
  */
 import {
   HELD_BLOCK,

@@ -1,15 +1,16 @@
 /**
- * One request for replay from the moment it is wanted to its end, and what its owner has still to be asked for.
+ * One request for replay from the moment it is wanted to its end, and the actions that remain for
+ * its owner.
  *
  *     begin ──▶ requested ──takeAction──▶ sent ──start──▶ answered ──▶ end
  *                   │                      └────abandon────▶ abandonment ──takeAction──▶ (nothing)
- *                   └──abandon──▶ (nothing: nobody has asked for it)
+ *                   └──abandon──▶ (nothing: no request was sent)
  *
  * Invariants
  *  R2  At most one attempt is in progress. Numbers of attempts grow, and no number is asked for twice.
  *  R3  An attempt is abandoned only if its request was taken, once, and before the next request.
  *
- * Not here: what an attempt is for and what follows from its end (worker-sync.ts).
+ * Not here: the purpose of an attempt and the effect of its end (worker-sync.ts).
  */
 import { assert } from "../assert.ts";
 import type { SyncAction } from "./sync-report.ts";

@@ -1,16 +1,18 @@
 /**
- * Whether a store from the root can be a report of what the engine reuses.
+ * Decides whether a store from the root can be a report of blocks that the engine reuses.
  *
  *     block             0   1   2   3           a store from the root of blocks 0 … 3
  *     main group        ■   ■   ■   ■           allows 4
  *     window of 2       ■   ■   ■   –           does not: no request reuses four blocks, so this is no report
  *
- * A report announces, for each group, the blocks of one request's hit, whose end every group allows. Where one group of
- * the rank does not, the store is a physical copy. The index decides this where it knows all that the engine holds.
+ * A report announces, for each group, the blocks of one request's hit, whose end every group
+ * allows. Where one group of the rank does not, the store is a physical copy. The index decides
+ * this where it has all that the engine holds.
  *
  * Invariants
- *  R1  Where the engine may reuse the blocks, the answer is true. What is not sure counts as held: names that the ledger of
- *      copies has open, and groups whose blocks the store's do not divide into. A group of a kind without a rule allows all.
+ *  R1  Where the engine may reuse the blocks, the answer is true. Uncertain blocks count as held:
+ *      names that the ledger of copies has open, and groups whose blocks the store's do not divide
+ *      into. A group of a kind without a rule allows all.
  *
  * Not here: the block that EAGLE drops, for which an engine needs more than this asks. The answer is then true too often.
  *

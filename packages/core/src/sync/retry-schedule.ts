@@ -1,10 +1,11 @@
 /**
- * How patient a stream is with its publisher: attempts that fail, pauses that grow, publishers in doubt and restarts.
+ * The patience of a stream with its publisher: attempts that fail, pauses that grow, publishers in
+ * doubt and restarts.
  *
  *     failed, failed, failed ─▶ pause 1 s ─▶ … ─▶ pause 8 s ─▶ without history
  *     doubt ─▶ at once, the next one pauseMs later        restart ─▶ at once, the next one after 1, 2, 4 … 30 s
  *
- * Nothing the peer says brings requests faster than these times (Y6 in worker-sync.ts).
+ * No message of the peer brings requests faster than these times (Y6 in worker-sync.ts).
  */
 import type { ReplayFailure } from "./sync-report.ts";
 import type { SyncLimits } from "./sync-settings.ts";

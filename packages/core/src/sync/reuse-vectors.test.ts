@@ -1,6 +1,6 @@
 /**
- * The vectors of what engines reuse (vectors/reuse-vectors.ts), from bytes to lookups: a match is what the
- * engine itself would take from its cache, or the rank may under-report.
+ * The vectors of engines' reuse (vectors/reuse-vectors.ts), from bytes to lookups. A match is the
+ * prefix that the engine itself would take from its cache, or the rank may under-report.
  */
 import { expect, test } from "vitest";
 import { PrefixIndex } from "../prefix-index/prefix-index.ts";

@@ -1,14 +1,17 @@
 /**
- * The whole stream under virtual time: a publisher that tells the truth about itself, a network that does not (losses live and
- * in replay, duplicates, broken connections, stalls), restarts, burnt numbers, poison; and WorkerSync following.
+ * The whole stream under virtual time: a truthful publisher, a faulty network, and WorkerSync
+ * following. The network has losses (live and in replay), duplicates, broken connections and
+ * stalls. The publisher has restarts, skipped numbers and poison.
  *
  * Claims, for every seed
- *  C1  At any moment, while trust is `exact`, the index equals what the publisher held after the last applied message; while it is
- *      `partial`, it holds nothing more than that. (With news of connections that come late, only from C2 on: until the news,
- *      a restarted publisher that continues our count by chance cannot be told.)
- *  C2  Once faults stop and the publisher has said one more message, the stream is live, up to date, and exact or partial,
- *      within SETTLE_MS of virtual time.
- *  C3  A partial index then has everything that the messages from `historyFrom` on tell by themselves.
+ *  C1  While trust is `exact`, the index equals the publisher's blocks after the last applied
+ *      message. While it is `partial`, it holds nothing more than that. When news of connections
+ *      comes late, this holds only from C2 on. Until the news, a restarted publisher that continues
+ *      our count by chance cannot be detected.
+ *  C2  After faults stop and the publisher has sent one more message, the stream becomes live and
+ *      up to date. It is exact or partial within SETTLE_MS of virtual time.
+ *  C3  A partial index then has everything that the messages from `historyFrom` on announce by
+ *      themselves.
  *  C4  Where the publisher still has its whole history, nothing of it is poisoned and replays are not lossy, it is exact.
  *
  * A failing seed prints its number, settings and log: run it alone with KVSYNC_SEED.

@@ -1,6 +1,6 @@
 /**
- * Where a stream stands, as plain data: what goes with a copy of its blocks into a snapshot, or to another thread, so that
- * another `WorkerSync` goes on from there.
+ * The position of a stream, as plain data. It goes with a copy of the stream's blocks into a
+ * snapshot, or to another thread, so that another `WorkerSync` continues from there.
  */
 import type { NamesState } from "./content-names.ts";
 import type { LedgerEntry } from "./copy-ledger.ts";

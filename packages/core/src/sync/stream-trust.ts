@@ -1,6 +1,7 @@
 /**
- * A stream's trust as its owner sees it: the ledger of reasons (trust-ledger.ts), kept up to date with the stream's situation,
- * and since when both are so. Compares two fields when nothing changed.
+ * A stream's trust as its owner reads it: the ledger of reasons (trust-ledger.ts), kept up to date
+ * with the stream's situation. It also has the time since which both are so. Compares two fields
+ * when nothing changed.
  */
 import type { SyncListener } from "./sync-report.ts";
 import type { TrustLedger } from "./trust-ledger.ts";

@@ -1,6 +1,7 @@
 /**
- * What a stream tells about itself: how far it can be trusted, what it is doing, what it applied, and what it dropped and
- * why. All sets are closed, so that they serve as metric labels as they stand.
+ * A stream's report: its trust, its state, the events that it applied, and the events that it
+ * dropped, with the reasons. All sets are closed, so that they serve as metric labels without a
+ * change.
  */
 import type { EvictionReason } from "../prefix-index/contract.ts";
 import type { FieldOwner } from "../wire/event-batch-decoder.ts";

@@ -1,8 +1,10 @@
 /**
- * What a stream's owner decides: which worker rank it is, whether the engine answers replay requests, and how patient the
- * state machine is. Times are in milliseconds of whatever clock the owner passes in; nothing here reads one.
+ * The decisions of a stream's owner: the worker rank, whether the engine answers replay requests,
+ * and the patience of the state machine. Times are in milliseconds of the clock that the owner
+ * passes in; nothing here reads a clock.
  *
- * Every limit has its reason beside its default. A smaller one never makes a wrong answer, only an earlier "partial".
+ * Every limit has its reason next to its default. A smaller one never makes a wrong answer, only an
+ * earlier "partial".
  */
 import type { StreamPosition } from "./stream-position.ts";
 

@@ -1,7 +1,8 @@
 /**
- * The table of the rule behind `exact`, walked: each row's cause is produced through WorkerSync, as an engine and a network
- * would produce it, and trust, reason and counter are compared with the row (T1 to T3 of trust-rule.ts). Rows of the
- * program that follows streams are tested there (sync-daemon: stream-board.test.ts, stall.e2e.test.ts).
+ * A walk over the table of the rule behind `exact`. Each row's cause is produced through
+ * WorkerSync, as an engine and a network would produce it. Trust, reason and counter are compared
+ * with the row (T1 to T3 of trust-rule.ts). Rows of the program that follows streams are tested
+ * there (sync-daemon: stream-board.test.ts, stall.e2e.test.ts).
  */
 import { encode } from "@msgpack/msgpack";
 import { describe, expect, test } from "vitest";

@@ -1,17 +1,18 @@
 /**
- * The rule behind `exact`, as one table: everything that can happen to a rank, what it makes of the rank's trust, and
- * what counts it.
+ * The rule behind `exact`, as one table: everything that can happen to a rank, its effect on the
+ * rank's trust, and its counter.
  *
  *     `exact` means: for any prompt, the answer is what the engine itself would reuse.
  *
  *     cause (drop, fault, field, eviction, condition) ──▶ reason ──▶ trust
  *
- * Whatever cannot be interpreted in a way that keeps this sentence true has a reason here. A cause without a reason
- * changes nothing, and its row argues why. Where several reasons hold, the worst trust wins, then the oldest reason
- * (trust-ledger.ts). docs/generated/trust.md is made from this table.
+ * Everything that cannot be interpreted in a way that keeps this sentence true has a reason here. A
+ * cause without a reason changes nothing, and its row argues why. Where several reasons hold, the
+ * worst trust wins, then the oldest reason (trust-ledger.ts). docs/generated/trust.md is made from
+ * this table.
  *
  * Invariants (trust-rule.test.ts)
- *  T1  A reason lowers to one trust, whatever causes it.
+ *  T1  A reason lowers to one trust, for every cause.
  *  T2  Each row is walked: a test produces the input that causes it and checks trust, reason and counter.
  *  T3  Each reason has a row that causes it.
  *

@@ -1,14 +1,15 @@
 /**
  * Stores of KV-cache groups whose blocks no group of the rank has yet (A1 of event-applier.ts).
  *
- *     store without usable tokens ─▶ placed by name ─▶ what is left waits here ─▶ end of the message, or a removal
+ *     store without usable tokens ─▶ placed by name ─▶ the rest waits here ─▶ end of the message, or a removal
  *                                                                                     │ placed by name, or lost
  *
  * Invariants
- *  U1  At most UNPLACED_BLOCKS_MAX blocks of a rank wait. What does not fit is lost at once, and `keep` says so.
+ *  U1  At most UNPLACED_BLOCKS_MAX blocks of a rank wait. A block that does not fit is lost at
+ *      once, and `keep` returns false.
  *  U2  Placing leaves the names in the index's scratch as they were: a removal that is being applied has its own there.
  *
- * Not here: when to place, and what a loss means (event-applier.ts).
+ * Not here: when to place, and the meaning of a loss (event-applier.ts).
  */
 import type { ContextKey, IndexWriter, Tier } from "../prefix-index/contract.ts";
 

@@ -1,6 +1,7 @@
 /**
- * One example per rule of WorkerSync, by hand: who says what when, and what comes of it. Numbers are README.md's. The
- * simulation (simulation.test.ts) says that nothing else can happen; this says what the intended things look like.
+ * One example per rule of WorkerSync, by hand: the messages in order, and their effect. Numbers are
+ * those of README.md. The simulation (simulation.test.ts) shows that nothing else can happen; these
+ * tests show the intended cases.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";

@@ -1,6 +1,7 @@
 /**
- * One engine stream, followed: frames and clock readings in; index writes, requests for replay and a measure of trust out.
- * Best-effort delivery goes in, and what comes out is either equal to the engine's truth or says that it is not.
+ * One engine stream, followed: frames and clock readings in; index writes, requests for replay and
+ * a measure of trust out. Best-effort delivery goes in. The result is equal to the engine's truth
+ * or is marked as not equal.
  *
  *                     connected                    disconnected (from every state)
  *     connecting ───────────────┐                        │
@@ -16,31 +17,35 @@
  * replaying, verifying, paused and disconnected hold live messages; live applies them. Without a replay endpoint there are
  * only connecting, live and disconnected.
  *
- * Invariants (README.md says what each is for; the tests carry the same numbers)
- *  Y1  Between two clears, messages are applied in consecutive order, each once: the number of one that is applied is the
- *      last plus one.
- *  Y2  A replay asks from the last applied message inclusive (after a reconnect, from an older one), and nothing of it is
- *      applied before that message showed the same bytes. The first request of all asks from 0. While the publisher may
- *      be another one, nothing is applied.
- *  Y3  What was received before a replay is asked for is never applied: the replay contains it, or its publisher is gone.
- *  Y4  A message that several answers agree is missing (one, while the rank is empty) is gone permanently: the rank is cleared
- *      and continues from the next one.
+ * Invariants (README.md gives the purpose of each; the tests carry the same numbers):
+ *  Y1  Between two clears, messages are applied in consecutive order, each once. The number of an
+ *      applied message is the last plus one.
+ *  Y2  A replay asks from the last applied message inclusive (after a reconnect, from an older
+ *      one). Nothing of it is applied before that message showed the same bytes. The first request
+ *      of all asks from 0. While the publisher may be another one, nothing is applied.
+ *  Y3  A message received before a replay is asked for is never applied: the replay contains it, or
+ *      its publisher is gone.
+ *  Y4  A message is gone permanently when several answers agree that it is missing (one answer,
+ *      while the rank is empty). The rank is cleared and continues from the next message.
  *  Y5  Trust is `exact` or `partial` only if the index holds nothing that the applied messages took away. Below `exact` it
  *      has a reason (trust-rule.ts), and both are known without a search.
  *  Y6  Everything that waits is bounded, and every failure leads on: to another attempt, a pause, or continuing without.
  *      After every call a stream that is replaying or verifying has an attempt.
- *  Y7  A bad event costs itself, a bad message itself; what that may have done to the index is in the trust.
- *  Y8  A message may be applied in parts: while `isApplying`, the stream is where it was before the message,
- *      its owner hands in nothing but `continueApplying` and `close`, and nobody can continue from it.
+ *  Y7  A bad event costs itself, a bad message itself; the possible effect on the index is in the
+ *      trust.
+ *  Y8  A message may be applied in parts. While `isApplying`, the stream's position is that before
+ *      the message. Its owner calls only `continueApplying` and `close`, and no other stream can
+ *      continue from it.
  *
- * Each in a file of its own: the attempt in progress (replay-attempt.ts), when an idle stream asks (probe-schedule.ts), how
- * patient it is with failures (retry-schedule.ts), who the publisher is (publisher-fence.ts), what is told of the trust
- * (stream-trust.ts). `check` says what of the numbered does not hold; the simulation calls it after every step.
+ * Other files have the attempt in progress (replay-attempt.ts), the times of an idle stream
+ * (probe-schedule.ts), and the patience with failures (retry-schedule.ts). The identity of the
+ * publisher is in publisher-fence.ts, the reported trust in stream-trust.ts. `check` returns the
+ * violated invariants; the simulation calls it after every step.
  *
  * Not here: sockets, timers, threads. The owner calls `tick` at `nextTickMs`, polls `takeAction` after every call, and
  * transports. `nowMs` is any clock that does not go backward.
  *
- * Sources: vllm/distributed/kv_events.py @ b4e69e0a (what a publisher does); llm-d-router
+ * Sources: vllm/distributed/kv_events.py @ b4e69e0a (the behavior of a publisher); llm-d-router
  * pkg/kvevents/zmq_subscriber.go @ ebab6879 (bounds of attempts).
  */
 import { assert } from "../assert.ts";

@@ -6,9 +6,10 @@
  *        └──replay, FIFO, lossy, END──────▶┘        ▲
  *                                        signals, ticks, lost messages
  *
- * The publisher keeps the truth: after each message, the copies of each block it holds. A restart begins a new *epoch*:
- * empty pool, sequence number 0. The world knows which message was applied last, since every batch has its own timestamp, and
- * so can compare the index with the truth *as of that message* at any moment.
+ * The publisher keeps the truth: after each message, the copies of each block it holds. A restart
+ * begins a new *epoch*: empty pool, sequence number 0. Every batch has its own timestamp, so the
+ * world finds which message was applied last. So it can compare the index with the truth *as of
+ * that message* at any moment.
  *
  * Blocks are the nodes of a small fixed tree of prompts, named by number; block n has parent (n − 1) / 2.
  */

@@ -1,6 +1,7 @@
 /**
- * What an engine announced, byte by byte, and how much of a prompt it then reuses. Payloads are those of
- * messages 0, 1, …; `reused` is what the engine's own scheduler would take from its cache.
+ * An engine's announcements, byte by byte, and the part of a prompt that it then reuses. Payloads
+ * are those of messages 0, 1, …; `reused` is what the engine's own scheduler would take from its
+ * cache.
  */
 
 /** Messages of one engine, and lookups with their right answers. */
