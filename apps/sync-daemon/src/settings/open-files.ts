@@ -6,8 +6,8 @@
 import { readFileSync } from "node:fs";
 
 /**
- * Descriptors per rank, counted in /proc/PID/fd with a thousand ranks. Own: the connection, and one for a replay of it. libzmq: socket,
- * its monitor's pair, the connection.
+ * Descriptors per rank. Counted between 16 and 128 engines (bench/engine-streams.bench.ts): 1 with the own reader, 4 with libzmq, which
+ * has a socket, its monitor's pair and the connection. Own: one more, for a replay.
  */
 const FILES_PER_RANK = { own: 2, libzmq: 4 } as const;
 /** Left for replays under way (libzmq: 4 each) and the process itself. */
