@@ -53,7 +53,7 @@ describe("the byte form of extra keys", () => {
     expect(hexOf(encodeExtraKeys([]))).toBe("");
   });
 
-  test("differs whenever the keys differ", () => {
+  test("differs whenever the keys differ, and only then (E4)", () => {
     const keys = fc.array(key, { maxLength: 4 });
     fc.assert(
       fc.property(keys, keys, (one, other) => {
@@ -65,7 +65,7 @@ describe("the byte form of extra keys", () => {
 });
 
 describe("a block's digest", () => {
-  test("of a salt is what clients compute, wherever the engine says it", () => {
+  test("of a salt is what clients compute, wherever the engine says it, at block 0 and nowhere else (E2, E3)", () => {
     // XXH3-64 of the bytes above with seed 1337, by hash-wasm: a client in any language can check itself.
     expect(salted("salt-1")).toBe("5e423938a5a4399a");
     expect(digests([["salt-1"], null], null, null, 2)).toEqual([salted("salt-1"), NOTHING]);
@@ -85,13 +85,19 @@ describe("a block's digest", () => {
     expect(digests([["adapter"]], null, null, 1)).toEqual([salted("adapter")]);
   });
 
+  test("takes the key of an image that begins behind the block, in its lookahead, as it comes (E5)", () => {
+    const [inside, behind] = digests([[["image", 3]], [["image", 4]]], null, null, 2);
+    expect(digests([[["image", 4]]], null, null, 1)).toEqual([behind]);
+    expect([inside, NOTHING]).not.toContain(behind);
+  });
+
   test("fills every block of the store, also those before the first with keys", () => {
     const all = digests([null, null, [["mm-abc", -3]], null], null, null, 4);
     expect([all[0], all[1], all[3]]).toEqual([NOTHING, NOTHING, NOTHING]);
     expect(all[2]).not.toBe(NOTHING);
   });
 
-  test("keeps the order of keys, and a salt behind them", () => {
+  test("keeps the order of keys, and a salt behind them (E3, E4)", () => {
     expect(digests([["a", "b"]], null, null, 1)).not.toEqual(digests([["b", "a"]], null, null, 1));
     expect(digests([["a"]], null, "b", 1)).toEqual(digests([["a", "b"]], null, null, 1));
   });

@@ -32,7 +32,7 @@ const withoutAdapter = (keys: ExtraKeys, loraName: string | null): ExtraKeys =>
     return rest.length === 0 ? null : rest;
   });
 
-test.each(cases)("K1, K2, K3: vLLM's own keys: $says", (one) => {
+test.each(cases)("K1, K2, K3, and E5 of extra-keys.ts: vLLM's own keys: $says", (one) => {
   const media = one.media.map(([identifier, offset, length]) => ({ identifier, offset, length }));
   const { blockSize, lookahead, salt } = one;
   const shape = { blockCount: one.keys.length, blockSize, lookahead };

@@ -1,6 +1,6 @@
 /**
- * The promises of contract.ts (S1 to S8) and what the specification settles about them (N1 to N6), by example, for every
- * implementation. A path is written as the letters of its blocks; `hold` reads back what each rank holds of a path.
+ * The promises of contract.ts (S1 to S6, S10) and what the specification (naive-prefix-index.ts) settles about them (N1 to N6),
+ * by example, for every implementation. A path is written as the letters of its blocks; `hold` reads back what each rank holds of a path.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
@@ -322,7 +322,7 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     });
   });
 
-  test("S8 a store of what is all there changes nothing under skip_all, and counts when one block is new", () => {
+  test("S10 a store of what is all there changes nothing under skip_all, and counts when one block is new", () => {
     store(0, "ab");
     expect([store(0, "ab", { repeats: "skip_all" }), remove(0, "ab")]).toEqual(["repeated", 2]);
     expect(hold("ab")).toEqual({});
@@ -331,7 +331,7 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     expect(hold("ab")).toEqual({ 0: [1, 1, 0, 0, 0] });
   });
 
-  test("S8 only this tier, this name and this content make a block a repeated one", () => {
+  test("S10 only this tier, this name and this content make a block a repeated one", () => {
     store(0, "a", { tier: 1 });
     store(0, "a", { engineSeed: 1 });
     expect(store(0, "a", { repeats: "skip_all" })).toBe("stored");
@@ -339,19 +339,28 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     expect(store(0, "c", { lie: 0, repeats: "skip_all" })).toBe("stored 2");
   });
 
-  test("S8 a repeated block gains no copy under skip_each, and is noted", () => {
+  test("S10 a repeated block gains no copy under skip_each, and is noted", () => {
     store(0, "ab");
     expect(store(0, "abc", { repeats: "skip_each" })).toBe("stored 1,1,0");
     expect([removeNoted(0, "abc"), removeNoted(0, "a")]).toEqual(["3 2,2,2", "0 1"]);
   });
 
-  test("S8 a block that waits is a repeated one under skip_each, and is attached by what brings its parent", () => {
+  test("S10 a block that waits is a repeated one under skip_each, and is attached by what brings its parent", () => {
     store(0, "abc", { from: 1 });
     expect(store(0, "abcd", { repeats: "skip_each" })).toBe("stored 0,1,1,0");
     expect([hold("abcd"), remove(0, "abcd"), hold("abcd")]).toEqual([{ 0: [4, 4, 0, 0, 0] }, 4, {}]);
   });
 
-  test("S8 a removal notes which names have no copy left at the tier", () => {
+  test("N6 a store that is parked counts copies by any rule, and so does what is attached", () => {
+    store(0, "ab");
+    remove(0, "a");
+    expect(store(0, "abc", { from: 1, repeats: "skip_all" })).toBe("parked");
+    expect(store(0, "abc", { from: 1, repeats: "skip_each" })).toBe("parked");
+    store(0, "a");
+    expect([remove(0, "abc", { from: 1 }), hold("abc")]).toEqual([2, { 0: [3, 3, 0, 0, 0] }]);
+  });
+
+  test("S10 a removal notes which names have no copy left at the tier", () => {
     store(0, "ab");
     store(0, "a");
     store(0, "a", { tier: 1 });
@@ -362,7 +371,7 @@ describe.each(SUBJECTS)("$name", ({ make }) => {
     ]);
   });
 
-  test("S8 a name that comes to mean another block is noted, also when a store that waited does it", () => {
+  test("S10 a name that comes to mean another block is noted, also when a store that waited does it", () => {
     store(0, "a", { lie: 1 });
     expect(store(0, "b", { lie: 1 })).toBe("stored 2");
     store(0, "cd", { from: 1, lie: 1 });

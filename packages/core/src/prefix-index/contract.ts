@@ -37,7 +37,7 @@
  *      or refuse. Each time they give a counted reason and the rank slots that now under-report.
  *      Readers see a rank's loss in the same moment, for any writer's call, until the rank is
  *      cleared.
- *  S8  When there are too many contexts, an empty one goes first. Next come contexts with a single
+ *  S11 When there are too many contexts, an empty one goes first. Next come contexts with a single
  *      engine, from the engine that has most, if that is more than an equal share. Otherwise any
  *      context may go. Among these the context that was stored to longest ago goes: lookups protect
  *      nothing. An empty context also goes by itself after some more writes. No caller can observe
@@ -222,7 +222,7 @@ export interface IndexWriter extends BytesDigester {
   readonly scratch: IndexScratch;
 
   /**
-   * The id of a context, made on first use. Making one may drop another (S8).
+   * The id of a context, made on first use. Making one may drop another (S11).
    *
    * @param rankSlot - the rank that will store to it.
    * @returns a number that is never given to another context again (slot and generation).

@@ -103,7 +103,7 @@ describe("ParkedStores", () => {
     expect([park.removeBlock(0, 0, 5, 2), [...store.removed]]).toEqual([false, [0, 1]]);
   });
 
-  it("lets a store go with its last block, since nothing can come of it", () => {
+  it("lets a store go with its last block, since nothing can come of it (P2)", () => {
     const park = new ParkedStores(1e6, 10);
     park.park(waiting(1, [5, 6]));
     park.removeBlock(0, 0, 5, 0);

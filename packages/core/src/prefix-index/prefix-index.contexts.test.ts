@@ -1,5 +1,5 @@
 /**
- * Contexts that come and go (contract.ts S7, S8): which context is evicted for which, which ranks
+ * Contexts that come and go (contract.ts S7, S11): which context is evicted for which, which ranks
  * are reported, and what remains of them.
  */
 import { execFileSync } from "node:child_process";
@@ -54,7 +54,7 @@ beforeEach(() => {
   few = new Few();
 });
 
-describe("Too many contexts", () => {
+describe("Too many contexts (S11)", () => {
   test("adapters that were stored and removed cost a model nothing that nobody asks about", () => {
     few.store(0, BASE, 0);
     for (let i = 0; i < 30; i++) {
@@ -91,7 +91,7 @@ describe("Too many contexts", () => {
     expect(few.evictions).toEqual([["context_limit", 2, [7]]]);
   });
 
-  test("a rank that lost blocks is marked for readers in the same call, whoever's call it was, until it is cleared", () => {
+  test("a rank that lost blocks is marked for readers in the same call, whoever's call it was, until it is cleared (S7)", () => {
     const heard: number[] = [];
     const other = PrefixIndex.attach(few.index.shared, {
       contextCountMax: 8,
@@ -121,7 +121,7 @@ test("a rank that lost blocks to the limit of a context's prefixes is marked wit
   expect([few.reader.rankLostTo(0), few.reader.rankLostTo(1)]).toEqual(["prefix_limit", null]);
 });
 
-describe("Empty contexts", () => {
+describe("Empty contexts (S11)", () => {
   test("go by themselves after some more writes, and what waits in one for its parent does not", () => {
     few.store(3, adapter(1), 5, few.index, true);
     few.store(0, BASE, 0);

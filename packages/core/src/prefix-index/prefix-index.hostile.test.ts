@@ -110,7 +110,7 @@ function timeMs(work: () => void): number {
   return (user + system) / 1_000;
 }
 
-describe("Chosen keys, with a secret that is drawn", () => {
+describe("Chosen keys, with a secret that is drawn (S9)", () => {
   it("engine hashes that share 32 bits of a known mix take the memory and time of others", () => {
     const cost = (names: readonly bigint[]): { ms: number; bytes: number } => {
       const chains = new Chains();
@@ -229,7 +229,7 @@ describe("Chosen keys, with a secret that is known", () => {
   });
 });
 
-describe("Chosen situations", () => {
+describe("Chosen situations (S9)", () => {
   it("names without end for one block cost what names of as many blocks cost", () => {
     const names = randomNames(20_000, 11);
     const cost = (rootOf: (i: number) => number): number => {

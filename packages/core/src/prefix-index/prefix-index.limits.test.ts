@@ -146,7 +146,7 @@ function copiesOf(lines: readonly string[]): Map<string, number> {
   );
 }
 
-describe(`under limits the index forgets in one direction, and says so (KVSYNC_MODEL_SEED=${SEED})`, async () => {
+describe(`under limits the index forgets in one direction, and says so (S7, KVSYNC_MODEL_SEED=${SEED})`, async () => {
   const hash = await ReferenceHash.create(DEFAULT_HASH_SEED);
   const world = new PrefixWorld(CONTEXTS, hash);
 
@@ -208,7 +208,7 @@ describe(`ids that limits freed are used again (KVSYNC_MODEL_SEED=${SEED})`, asy
   });
 });
 
-describe("what was used lately outlives what was not", () => {
+describe("what was used lately outlives what was not (S7)", () => {
   /** Stores a root of 50 blocks that is like no other. */
   function storeRoot(index: PrefixIndex, key: ContextKey, root: number): void {
     const { tokens, hashes } = index.scratch;
@@ -262,7 +262,7 @@ describe("what was used lately outlives what was not", () => {
   });
 });
 
-describe("a limit of memory", () => {
+describe("a limit of memory (S7, S9)", () => {
   const MEMORY_BYTES_MAX = 16 * 2 ** 20;
   const SCRATCH_BYTES_MAX = 16 * 2 ** 20;
   const reasons = new Set<string>();

@@ -11,6 +11,7 @@
  * choose against the tables. The library fast-check makes the commands and, on a difference,
  * shortens the list to the necessary ones. It prints that list, the seed and the path.
  * KVSYNC_MODEL_SEED repeats a run; KVSYNC_MODEL_LONG=1 runs twenty times as much.
+ * Numbers in claims: S of contract.ts, N of naive-prefix-index.ts.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -150,7 +151,7 @@ const SITUATIONS: readonly (Situation & {
     lengthMax: 12,
   },
   {
-    claim: "groups of every rule, with blocks of two sizes and lookahead",
+    claim: "groups of every rule, with blocks of two sizes and lookahead (S8, N7)",
     contexts: [
       { ...PLAIN, lookahead: 1 },
       { ...PLAIN, loraName: "a" },

@@ -138,7 +138,7 @@ export class PrefixIndex implements IndexWriter {
   }
 
   /**
-   * The id of a context, made on first use. Making one beyond `contextCountMax` drops another (contract.ts S8).
+   * The id of a context, made on first use. Making one beyond `contextCountMax` drops another (contract.ts S11).
    *
    * @param rankSlot - the rank that will store to it, for its engine's share of contexts.
    * @throws IndexError `invalid_block_size`, `invalid_lookahead`, `context_name_too_long`.
@@ -282,7 +282,7 @@ export class PrefixIndex implements IndexWriter {
   }
 
   /**
-   * Says that a rank is of the same engine as others: engines share contexts (contract.ts S8), not ranks. Default: of its own.
+   * Says that a rank is of the same engine as others: engines share contexts (contract.ts S11), not ranks. Default: of its own.
    *
    * @param ownerSlot - the rank slot that stands for the engine: any of its ranks', the same for all.
    */

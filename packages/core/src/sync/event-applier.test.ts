@@ -1,5 +1,6 @@
 /**
  * What becomes of each kind of event, rule by rule (A1 to A8 of event-applier.ts; odd-events.test.ts has A9 to A12), from encoded batches to the index's contents.
+ * C1 to C7 are of cache-groups.ts, E3 of extra-keys.ts.
  */
 import { encode } from "@msgpack/msgpack";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -230,6 +231,15 @@ describe("KV-cache groups (A1)", () => {
     expect([matched([1, 2, 3]), doubt()]).toEqual([0, "group_misaligned"]);
   });
 
+  test("a store of another block size than its group's is not indexed, and the rank under-reports (C4)", () => {
+    apply(0, stored([1, 2], full), stored([1, 2], sliding));
+    const before = rows();
+    const child = { parentBlockHash: 2n, blockSize: 1, tokenIds: [9] };
+    apply(1, stored([9], { ...full, ...child }), stored([9], { ...sliding, ...child }));
+    expect([rows(), matched([1, 2]), dropped()]).toEqual([before, 2, { partial_block: 2 }]);
+    expect([doubt(), applier.doubts.trust]).toEqual(["partial_block", "partial"]);
+  });
+
   test("a rank with more groups than can be followed is set aside (C3)", () => {
     // Groups come apart here, which reports do as well.
     start({ reportMode: "delta" });
@@ -242,7 +252,7 @@ describe("KV-cache groups (A1)", () => {
     ["groups", () => Array.from({ length: 16 }, (_, i) => stored([1], { ...mamba, groupIdx: i + 1 }))],
     ["block sizes", () => [stored([1], mamba), ...[1, 3, 4, 5, 7].map(storedIn)]],
   ])(
-    "a rank set aside for its %s takes nothing away from the rank that has its holder slots now",
+    "a rank set aside for its %s takes nothing away from the rank that has its holder slots now (C3)",
     (_, events) => {
       start({ reportMode: "delta" });
       apply(0, stored([1], full));
@@ -306,12 +316,12 @@ describe("KV-cache groups (A1)", () => {
     expect([rows(), dropped(), doubt()]).toEqual([[], { group_limit: 1 }, "group_limit"]);
   });
 
-  test("events without a group belong to the main one", () => {
+  test("events without a group belong to the main one (C5)", () => {
     apply(0, stored([1], full), stored([1]), removed([1]), removed([1]));
     expect([rows(), dropped()]).toEqual([[], {}]);
   });
 
-  test("a removal in a group that never stored shows a group that a match needs too (A14)", () => {
+  test("a removal in a group that never stored takes no block, and shows a group that a match needs too (A14, C5)", () => {
     apply(0, stored([1], full), removed([1], { groupIdx: 9 }));
     expect([matched([1]), dropped(), doubt()]).toEqual([1, { unannounced_group: 1 }, "unannounced_group"]);
     expect(applier.doubts.trust).toBe("stale");
@@ -323,7 +333,7 @@ describe("KV-cache groups (A1)", () => {
     expect([dropped(), doubt()]).toEqual([{ unknown_group: 1 }, "history_incomplete"]);
   });
 
-  test("a removal in a group is not lost on an engine whose stores name none: no ghosts", () => {
+  test("a removal in a group is not lost on an engine whose stores name none: no ghosts (C5)", () => {
     apply(0, stored([1, 2]), removed([1], { groupIdx: 0 }));
     expect([rows(), dropped(), doubt()]).toEqual([["3 0 1"], {}, null]);
   });
@@ -488,7 +498,7 @@ describe("adapters, salts and other keys", () => {
     expect(matched([2])).toBe(1);
   });
 
-  test("a salted prompt is found with its salt only, whichever engine stored it (A6)", () => {
+  test("a salted prompt is found with its salt only, whichever engine stored it (A6, E3)", () => {
     apply(0, stored([1, 2], { extraKeys: [["pepper"], null] }), stored([3], { parentBlockHash: 2n }));
     expect([matched([1, 2, 3]), matched([1, 2, 3], {}, "pepper"), matched([1], {}, "salt")]).toEqual([
       0, 3, 0,

@@ -2,6 +2,7 @@
  * The meaning of odd events of real engines (A9 to A12 of event-applier.ts). They are reports,
  * stores that wait, units of another size, and names that are not names of prefixes. Bytes of
  * engines are used where they exist, events by hand otherwise. R1 is of report-proof.ts.
+ * L1 is of copy-ledger.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
@@ -83,7 +84,7 @@ describe("a store that repeats what is there (A9)", () => {
     expect(matched(range(50, 66), 4)).toBe(16);
   });
 
-  test("may be a copy: after as many removals as stores, nothing is in doubt", () => {
+  test("may be a copy, which the index does not name: after as many removals as stores, nothing is in doubt (L1)", () => {
     apply(stored([1]), stored([1]));
     expect([matched(blocks(1)), trust()]).toEqual([2, "exact"]);
     apply(removed([1]));

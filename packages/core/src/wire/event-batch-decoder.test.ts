@@ -2,6 +2,7 @@
  * The decoder by example: each dialect, each way of being wrong. Payloads of engines come from our
  * encoder, which the golden vectors hold to the engines' bytes. Payloads that no engine writes come
  * from a foreign msgpack encoder or are written byte by byte.
+ * Numbers in titles: D of event-batch-decoder.ts, R of event-reader.ts.
  */
 import { encode } from "@msgpack/msgpack";
 import { describe, expect, test } from "vitest";
@@ -179,7 +180,7 @@ describe("every dialect", () => {
     ]);
   });
 
-  test("an array shorter than the newest one has nil in the slots it lacks, and one longer is read as far as known", () => {
+  test("an array shorter than the newest one has nil in the slots it lacks, and one longer is read as far as known (R2, R3)", () => {
     const short = ["BlockStored", [1], null, [10, 11], 2, null];
     const long = [...storedArray, "adapter", [null], 0, "full_attention", null, "new", { x: [1] }];
     expect(decode(batchOf(short, long, [...removedArray, 2, "kind", 128])).events).toEqual([
@@ -195,7 +196,25 @@ describe("every dialect", () => {
     expect(event).toEqual({ ...storedNormal, sessionId: "s", cacheSalt: "tenant-b" });
   });
 
-  test("keys come in any order, and those that nobody knows are passed over with their values", () => {
+  test("a field that is absent or nil is null (R2)", () => {
+    const { type, block_hashes, token_ids, block_size } = storedMap;
+    const absent = { type, block_hashes, token_ids, block_size };
+    const nil = { ...absent, ...Object.fromEntries(Object.keys(properties).map((key) => [key, null])) };
+    const removal = { type: "BlockRemoved", block_hashes };
+    const bare = { ...storedNormal, medium: null };
+    const decoded = decode(
+      batchOf(absent, nil, removal, { ...removal, medium: null, group_idx: null, locality: null }),
+    );
+    expect(decoded.faults).toEqual([]);
+    expect(decoded.events).toEqual([
+      bare,
+      bare,
+      { ...removedNormal, medium: null },
+      { ...removedNormal, medium: null },
+    ]);
+  });
+
+  test("keys come in any order, and those that nobody knows are passed over with their values (R3)", () => {
     const { type, ...rest } = storedMap;
     const reversed = Object.fromEntries(Object.entries({ ...rest, origin: { deep: [[[1]]] } }).reverse());
     const decoded = decode(batchOf({ ...reversed, event_version: 2, type }));
@@ -203,7 +222,7 @@ describe("every dialect", () => {
     expect(decoded.events).toEqual([storedNormal]);
   });
 
-  test("a name that differs from a known one in a single letter is unknown", () => {
+  test("a name that differs from a known one in a single letter is unknown (R3)", () => {
     const misspellings = (name: string): string[] =>
       Array.from(name, (letter, at) => name.slice(0, at) + (letter === "x" ? "y" : "x") + name.slice(at + 1));
     const optional = ["extra_keys", "group_idx", "kv_cache_spec_kind", "kv_cache_spec_sliding_window"];
@@ -227,21 +246,33 @@ describe("every dialect", () => {
     expect(decode(payload).events).toEqual([{ type: "AllBlocksCleared" }]);
   });
 
-  test("a removal ignores the keys of a store, even when their values are none", () => {
+  test("a removal ignores the keys of a store, even when their values are none (R3)", () => {
     const removal = { type: "BlockRemoved", token_ids: "none", block_hashes: [1], medium: "GPU" };
     expect(decode(batchOf(removal)).events).toEqual([removedNormal]);
   });
 
-  test("an event leaves nothing behind for the next one", () => {
+  test("an event leaves nothing behind for the next one (R4)", () => {
+    const { medium, groupIdx, locality, ownership } = full;
+    const removal = {
+      type: "BlockRemoved",
+      blockHashes: [1n],
+      medium,
+      groupIdx,
+      locality,
+      ownership,
+    } as const;
+    const bare = { type: "BlockRemoved", blockHashes: [1n], medium } as const;
     const rich = encodeEventBatch(
       {
         timestampSeconds: TS,
-        events: [{ ...full, blockHashes: [1n, 2n], parentBlockHash: 9n }, stored],
+        events: [{ ...full, blockHashes: [1n, 2n], parentBlockHash: 9n }, stored, removal, bare],
         dataParallelRank: 0,
       },
       "vllm-0.29",
     );
-    expect(decode(rich).events[1]).toEqual(storedNormal);
+    const { events } = decode(rich);
+    expect(events[1]).toEqual(storedNormal);
+    expect(events[3]).toEqual(removedNormal);
   });
 
   test("strings come in every length form", () => {
@@ -309,7 +340,7 @@ describe("every dialect", () => {
   });
 });
 
-describe("a bad event costs itself only", () => {
+describe("a bad event costs itself only (D2, R1, R2)", () => {
   const bad: readonly [claim: string, event: unknown, fault: string][] = [
     ["nil instead of an event", null, "wrong_type null"],
     ["a bare string instead of an event", "AllBlocksCleared", "wrong_type null"],
@@ -493,7 +524,7 @@ describe("limits", () => {
     expect(sink.events).toEqual([{ ...storedNormal, tokenIds: [1, 2, 3], blockHashes: [1n, 2n] }]);
   });
 
-  test("a payload, a batch and its faults are bounded, at their limits still accepted", () => {
+  test("a payload, a batch and its faults are bounded, at their limits still accepted (D4)", () => {
     const payload = batchOf(removedArray, null, null);
     expect(breakage(payload, { payloadBytesMax: payload.byteLength })).toBe("none");
     expect(breakage(payload, { payloadBytesMax: payload.byteLength - 1 })).toBe("payload_too_large at 0");
@@ -548,7 +579,7 @@ describe("the batch", () => {
     expect(decoded.events).toEqual([{ type: "AllBlocksCleared" }]);
   });
 
-  test("what is no batch is refused whole, with the reason and the place", () => {
+  test("what is no batch is refused whole, with the reason and the place (D3)", () => {
     expect(breakage(new Uint8Array(0))).toBe("truncated at 0");
     expect(breakage(encode("batch"))).toBe("wrong_type at 0");
     expect(breakage(encode([TS]))).toBe("wrong_length at 0");
@@ -592,8 +623,12 @@ describe("the batch", () => {
     }
   });
 
-  test("bytes behind the batch break it", () => {
+  test("bytes behind the batch break it, after its events were delivered (D3)", () => {
     const payload = Uint8Array.of(...batchOf(cleared), 0xc0);
+    const scratch = { tokens: new Uint32Array(4), hashes: new Uint32Array(4) };
+    const sink = new RecordingSink(scratch);
+    expect(() => new EventBatchDecoder(scratch).decode(payload, sink)).toThrow(WireError);
+    expect(sink.events).toEqual([{ type: "AllBlocksCleared" }]);
     expect(breakage(payload)).toBe(`trailing_bytes at ${payload.byteLength - 1}`);
   });
 

@@ -9,12 +9,14 @@
  * Hostile bytes are made from valid ones by cutting, flipping and replacing an event by foreign
  * values. Random bytes would fail at the first header. The claims: a coded error or an account of
  * every event, nothing read outside the payload, and time linear in its length.
+ *
+ * Numbers in titles: M of msgpack-cursor.ts, D of event-batch-decoder.ts, R of event-reader.ts.
  */
 import { decode as decodeGenerally, encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Dialect, DIALECTS } from "./dialect.ts";
-import { EventBatchDecoder } from "./event-batch-decoder.ts";
+import { EventBatchDecoder, type EventSink } from "./event-batch-decoder.ts";
 import { encodeEventBatch } from "./event-batch-encoder.ts";
 import type { BatchHeader, BlockStored, EventBatch, ExtraKey, ExtraKeys, KvEvent } from "./events.ts";
 import { normalizeEvent } from "./plain-event.ts";
@@ -207,6 +209,37 @@ describe("every batch", () => {
   });
 });
 
+/** Decodes and stops wherever `stops` says, with another payload decoded in each pause. */
+function outcomeInParts(payload: Uint8Array, stops: readonly boolean[], between: Uint8Array): Outcome {
+  const sink = new RecordingSink(scratch);
+  let asked = 0;
+  const stopping: EventSink = {
+    onBlockStored: (event) => {
+      sink.onBlockStored(event);
+    },
+    onBlockRemoved: (event) => {
+      sink.onBlockRemoved(event);
+    },
+    onAllBlocksCleared: () => {
+      sink.onAllBlocksCleared();
+    },
+    onFault: (fault) => {
+      sink.onFault(fault);
+    },
+    onUnknownField: (owner, name) => {
+      sink.onUnknownField(owner, name);
+    },
+    isTurnOver: () => stops[asked++ % stops.length],
+  };
+  let at = decoder.begin(payload, stopping);
+  while ("isUnfinished" in at) {
+    outcomeOf(between);
+    at = decoder.proceed(at);
+  }
+  const faultIndexes = sink.faults.map(({ eventIndex }) => eventIndex);
+  return { events: sink.events, faultIndexes, header: at, error: null };
+}
+
 const validPayload = fc.oneof(
   fc.tuple(batch, dialect).map(([plain, spelling]) => encodeEventBatch(plain, spelling)),
   fc.constantFrom(...GOLDEN_VECTORS.map(({ hex }) => fromHex(hex))),
@@ -229,6 +262,15 @@ function expectAccount(outcome: Outcome): void {
   expect([outcome.events.length, outcome.faultIndexes.length]).toEqual([eventCount - faultCount, faultCount]);
 }
 
+test("a batch decoded in parts, others between them, gives the events of one decoded at once (D6)", () => {
+  const stops = fc.array(fc.boolean(), { minLength: 1, maxLength: 5 });
+  fc.assert(
+    fc.property(validPayload, validPayload, stops, (payload, between, where) => {
+      expect(outcomeInParts(payload, where, between)).toEqual(outcomeOf(payload));
+    }),
+  );
+});
+
 describe("hostile bytes", () => {
   test("each vector cut anywhere is refused, after the events that were whole", () => {
     for (const { hex } of GOLDEN_VECTORS) {
@@ -243,7 +285,7 @@ describe("hostile bytes", () => {
     }
   });
 
-  test("any batch cut anywhere is refused, after the events that were whole", () => {
+  test("any batch cut anywhere is refused, after the events that were whole (D3)", () => {
     fc.assert(
       fc.property(
         validPayload,
@@ -259,7 +301,7 @@ describe("hostile bytes", () => {
     );
   });
 
-  test("flipped bytes give a coded error or an account of every event, whatever lies around the payload", () => {
+  test("flipped bytes give a coded error or an account of every event, whatever lies around the payload (D1, M1)", () => {
     const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), {
       minLength: 1,
       maxLength: 4,
@@ -294,7 +336,7 @@ describe("hostile bytes", () => {
     }
   });
 
-  test("a foreign value in an event's place costs that event alone", () => {
+  test("a foreign value in an event's place costs that event alone (D1, D2, R1)", () => {
     const foreign = fc.anything({ withNullPrototype: false, withBigInt: false, maxDepth: 3 }).map(encodable);
     fc.assert(
       fc.property(batch, foreign, fc.nat(), (plain, value, where) => {
@@ -314,7 +356,7 @@ describe("hostile bytes", () => {
     );
   });
 
-  test("nesting of any depth and batches of nothing but faults cost time in proportion to their bytes", () => {
+  test("nesting of any depth and batches of nothing but faults cost time in proportion to their bytes (D4, M4)", () => {
     const size = 1 << 20;
     const head = fromHex("92cb41da305498100000");
     const withHead = (...bytes: readonly Uint8Array[]): Uint8Array =>

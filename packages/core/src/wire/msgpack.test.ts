@@ -227,12 +227,41 @@ describe("the cursor", () => {
     );
   });
 
-  test("passes over nesting deeper than any call stack", () => {
+  test("passes over nesting deeper than any call stack (M4)", () => {
     const deep = new Uint8Array(4_000_000).fill(0x91);
     deep[deep.length - 1] = 0xc0;
     const cursor = at(deep);
     cursor.skip();
     expect(cursor.position).toBe(deep.length);
+  });
+
+  test("stands inside the value of which a read throws, so that it can be passed over from its first byte (M3)", () => {
+    const reads: readonly ((cursor: MsgpackCursor) => unknown)[] = [
+      (cursor) => cursor.readArrayLength(),
+      (cursor) => cursor.readMapLength(),
+      (cursor) => cursor.readTextLength(),
+      (cursor) => cursor.readBinaryLength(),
+      (cursor) => cursor.readInteger(),
+      (cursor) => cursor.readNumber(),
+    ];
+    const foreign = [null, true, 2.5, -1, 2 ** 40, 2n ** 63n, "text", new Uint8Array(3), [1, 2], { a: 1 }];
+    let thrown = 0;
+    for (const value of foreign) {
+      const bytes = encode(value, { useBigInt64: true });
+      for (const read of reads) {
+        const cursor = at(Uint8Array.from([0xc0, ...bytes, 0x2a]));
+        cursor.skip();
+        if (codeOf(() => read(cursor)) === "none") continue;
+        thrown += 1;
+        expect(cursor.position).toBeGreaterThanOrEqual(1);
+        expect(cursor.position).toBeLessThan(1 + bytes.byteLength);
+        cursor.position = 1;
+        cursor.skip();
+        expect(cursor.readInteger()).toBe(0x2a);
+      }
+    }
+    // Each value is refused by most of the reads.
+    expect(thrown).toBeGreaterThan(4 * foreign.length);
   });
 
   test("says what stood where something else was wanted", () => {
@@ -260,7 +289,7 @@ describe("the cursor", () => {
     expect(at(fromHex("c1")).wrongType("another").code).toBe("reserved_byte");
   });
 
-  test("never believes a length that its bytes cannot hold", () => {
+  test("never believes a length that its bytes cannot hold (M2)", () => {
     const lying = ["9f", "dc0001", "ddffffffff", "8f", "82c0c0c0", "de0001", "dfffffffff"];
     for (const hex of lying) {
       expect(
