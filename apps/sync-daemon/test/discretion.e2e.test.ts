@@ -2,6 +2,7 @@
  * Nothing that callers send is disclosed. Recognizable tokens and prompts go through every route,
  * in requests that succeed and that fail, while the daemon logs and traces all it can. Then
  * everything that it wrote, logged and exported is searched for them.
+ * S2 is of tracing.ts, T4 of remote-tokenizer.ts.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -165,7 +166,7 @@ async function send({ method, path, headers = {}, body }: Sent): Promise<number>
   return response.status;
 }
 
-test("tokens and prompts are in no log line, no other output and no span, whatever becomes of the request", async () => {
+test("tokens and prompts are in no log line, no other output and no span, whatever becomes of the request (S2, T4)", async () => {
   const statuses: number[] = [];
   for (const route of routes) for (const request of requestsOf(route)) statuses.push(await send(request));
   for (const answer of [status(500), status(400), hangUp]) {

@@ -2,6 +2,7 @@
  * The HTTP rim over a real daemon core (ingest thread and all), asked by injection: the inputs,
  * answers and refusals of every endpoint. Tests with real sockets are in stop.e2e.test.ts, tests
  * with engines in daemon.e2e.test.ts.
+ * R in titles is of request-reading.ts.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -287,7 +288,7 @@ test("a tokenizer that is up but fails at tokens is degraded in the health repor
   }
 });
 
-test("bodies that are too large, of a foreign type, or for no route are refused as problems with their own codes", async () => {
+test("bodies that are too large, of a foreign type, or for no route are refused as problems with their own codes (R2)", async () => {
   const small = await startInProcess(["--http-body-bytes", "2048", "--limits-query-tokens", "100"]);
   try {
     const post = (headers: Record<string, string>, payload: Buffer) =>
@@ -357,7 +358,7 @@ test("query parameters beside a JSON lookup are refused, not ignored", async () 
   expect((await ask("%0asecret=2")).body).not.toContain("secret");
 });
 
-test("a compressed body is refused, not taken for what it would be uncompressed", async () => {
+test("a compressed body is refused, not taken for what it would be uncompressed (R1)", async () => {
   const send = (encoding: string) =>
     app.inject({
       method: "POST",

@@ -4,6 +4,8 @@
  *
  * The property at the end changes five hundred pods at random, with faults between the changes. Afterward it expects
  * exactly the right engines.
+ *
+ * Numbers in titles: D of discovery-status.ts, K of pod-source.ts, W of pod-watch.ts.
  */
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -344,7 +346,7 @@ describe("eligibility", () => {
 
 describe("an API server that fails", () => {
   test.each([true, false])(
-    "a version that is too old (as an event: %s) leads to a new list, and nothing is lost or kept too long",
+    "a version that is too old (as an event: %s) leads to a new list, and nothing is lost or kept too long (W1, W2)",
     async (inStream) => {
       const cluster = await clusterOf();
       cluster.goneInStream = inStream;
@@ -365,7 +367,7 @@ describe("an API server that fails", () => {
     },
   );
 
-  test("while it is away, what is known is followed on, and status, log, metrics and health say so until it is back", async () => {
+  test("while it is away, what is known is followed on, and status, log, metrics and health say so until it is back (D1, D2, W1)", async () => {
     const cluster = await clusterOf();
     cluster.add("a", "10.0.0.1");
     const finder = find(cluster.kubeconfig());
@@ -388,6 +390,7 @@ describe("an API server that fails", () => {
     });
     // Many attempts, one line.
     expect(finder.events().filter((event) => event === "discovery_failed")).toHaveLength(1);
+    expect(finder.events()).not.toContain("discovery_recovered");
     await cluster.up();
     await wait(() => {
       expect(finder.status.state).toBe("current");
@@ -628,6 +631,29 @@ describe("an API server that fails", () => {
     },
   );
 
+  test("an address that goes from one pod to another in one piece of the network is never two engines' (K2)", async () => {
+    const cluster = await clusterOf();
+    cluster.add("old", "10.0.0.1");
+    const finder = find(cluster.kubeconfig());
+    await settled(cluster, finder);
+    await wait(() => {
+      expect(cluster.openWatches).toBe(1);
+    });
+    const [old] = cluster.pods();
+    const moved = structuredClone(old);
+    if (old === undefined || moved === undefined) throw new Error("the cluster has no pod");
+    moved.metadata.name = "new";
+    const events = [
+      { type: "ADDED", object: moved },
+      { type: "DELETED", object: old },
+    ];
+    cluster.inject(events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+    await wait(() => {
+      expect(idsOf(finder)).toEqual(["serving/new"]);
+    });
+    expect(finder.events()).not.toContain("engine_refused");
+  });
+
   test("garbage at one version again and again leads to a new list", async () => {
     const cluster = await clusterOf();
     cluster.add("a", "10.0.0.1");
@@ -660,7 +686,7 @@ describe("an API server that fails", () => {
     expect(await finder.scrape()).toContain('failures_total{source="kubernetes",reason="malformed"} 2');
   });
 
-  test("a server that accepts and says nothing is given up after a while, before headers and after", async () => {
+  test("a server that accepts and says nothing is given up after a while, before headers and after (W4)", async () => {
     const cluster = await clusterOf();
     cluster.add("a", "10.0.0.1");
     cluster.isHanging = true;
@@ -697,7 +723,7 @@ describe("an API server that fails", () => {
     expect(cluster.counts.list).toBeGreaterThanOrEqual(3);
   });
 
-  test("a server that drops every watch at once is asked with growing pauses, not in a storm", async () => {
+  test("a server that drops every watch at once is asked with growing pauses, not in a storm (W3)", async () => {
     const cluster = await clusterOf();
     cluster.add("a", "10.0.0.1");
     const finder = find(cluster.kubeconfig(), { times: { ...TIMES, pauseMsMin: 50, pauseMsMax: 400 } });
@@ -719,7 +745,7 @@ describe("an API server that fails", () => {
     await settled(cluster, finder);
   });
 
-  test("a server to which every version is too old is listed again with growing pauses, not in a storm", async () => {
+  test("a server to which every version is too old is listed again with growing pauses, not in a storm (W3)", async () => {
     const cluster = await clusterOf();
     cluster.add("a", "10.0.0.1");
     cluster.forgetsEverything = true;
@@ -766,7 +792,7 @@ describe("an API server that fails", () => {
     expect(await finder.scrape()).toMatch(/discovery_requests_total\{request="list"\} [2-9]/);
   });
 
-  test("credentials that are not there are tried again", async () => {
+  test("credentials that are not there are tried again (K3)", async () => {
     const cluster = await clusterOf();
     cluster.add("a", "10.0.0.1");
     const kubeconfig = cluster.kubeconfig();
@@ -798,7 +824,7 @@ describe("an API server that fails", () => {
     });
   });
 
-  test("a namespace that may not be read withholds no other's engines at the start, and is named once", async () => {
+  test("a namespace that may not be read withholds no other's engines at the start, and is named once (K1)", async () => {
     const cluster = await clusterOf();
     const folder = mkdtempSync(join(tmpdir(), "kvsync-pods-"));
     cleanups.push(() => {
@@ -832,7 +858,7 @@ describe("an API server that fails", () => {
     });
   });
 
-  test("what was found before a restart is followed while the server is away, and what it says when it is back holds", async () => {
+  test("what was found before a restart is followed while the server is away, and what it says when it is back holds (K1, K2)", async () => {
     const cluster = await clusterOf();
     const folder = mkdtempSync(join(tmpdir(), "kvsync-pods-"));
     cleanups.push(() => {
@@ -962,7 +988,7 @@ const round = fc.record({
   isPatient: fc.boolean(),
 });
 
-test("five hundred pods churned at random between faults end as exactly the right engines, each followed once", async () => {
+test("five hundred pods churned at random between faults end as exactly the right engines, each followed once (W2)", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(round, { minLength: 5, maxLength: 15 }),

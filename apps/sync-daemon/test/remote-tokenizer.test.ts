@@ -196,7 +196,7 @@ test("refusals of prompts are the callers' affair: no number of them opens the c
   expect(server.bodies).toHaveLength(10);
 });
 
-test("questions that differ in any option have digests of their own, and a digest does not hold the prompt", () => {
+test("questions that differ in any option have digests of their own, and a digest does not hold the prompt (T4)", () => {
   const fields = [
     { prompt: "a secret" },
     { prompt: "a secret", add_special_tokens: false },
@@ -210,6 +210,7 @@ test("questions that differ in any option have digests of their own, and a diges
   ];
   expect(new Set(digests.map(({ digest }) => digest)).size).toBe(digests.length);
   expect(digests.every(({ digest }) => digest.length === 44)).toBe(true);
+  expect(digests.map(({ digest }) => digest).join()).not.toMatch(/a secret|YSBzZWNyZXQ/);
 });
 
 test("the catalogue's outcomes are exactly ok and the reasons there are", () => {

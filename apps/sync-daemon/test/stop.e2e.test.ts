@@ -1,6 +1,7 @@
 /**
  * The start and end of the process. The tests cover the message for refused settings, stopping with
  * everything still open, and the end of a daemon whose ingest thread is gone.
+ * R3 is of request-reading.ts.
  */
 import { spawnSync } from "node:child_process";
 import { Agent, get } from "node:http";
@@ -147,17 +148,27 @@ test("callers that hang up in the middle of a request are counted as that, and a
 });
 
 test.each([
-  ["something else", "\u0016\u0003\u0001 hello", 400, "bad_request"],
-  ["two lengths", "POST /query HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2", 400, "bad_request"],
+  ["something else", "\u0016\u0003\u0001 hush-7f3a", 400, "bad_request"],
   [
-    "a length and chunks",
-    "POST /query HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked",
+    "two lengths",
+    "POST /query?hush-7f3a HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2",
     400,
     "bad_request",
   ],
-  ["headers without end", `GET /livez HTTP/1.1\r\nx: ${"a".repeat(20_000)}`, 431, "headers_too_large"],
+  [
+    "a length and chunks",
+    "POST /query?hush-7f3a HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked",
+    400,
+    "bad_request",
+  ],
+  [
+    "headers without end",
+    `GET /livez HTTP/1.1\r\nx: hush-7f3a${"a".repeat(20_000)}`,
+    431,
+    "headers_too_large",
+  ],
 ])(
-  "%s in place of a request is answered with a problem document, and counted",
+  "%s in place of a request is answered with a problem document that repeats none of it, and counted (R3)",
   async (_what, sent, status, code) => {
     const daemon = await DaemonProcess.start();
     try {
@@ -175,6 +186,7 @@ test.each([
       });
       expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
       expect(answer).toContain("Content-Type: application/problem+json");
+      expect(answer).not.toContain("hush-7f3a");
       expect(JSON.parse(answer.slice(answer.indexOf("{")))).toMatchObject({ status, code });
       expect(await (await daemon.fetch("/metrics")).text()).toContain(
         `aibrix_kv_http_request_errors_total{route="unmatched",code="${code}"} 1`,

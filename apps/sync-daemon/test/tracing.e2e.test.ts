@@ -2,6 +2,7 @@
  * Traces of real daemons, received by a collector. The tests cover names, parents and attributes of
  * spans, and the caller's context continued and passed on. They also cover the loss of spans while
  * the collector is away.
+ * S1 and S2 are of tracing.ts.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -72,7 +73,7 @@ async function traceOf(traceId: string): Promise<Map<string, ReceivedSpan>> {
   });
 }
 
-test("a lookup is a child of its request, which is a child of the caller's span", async () => {
+test("a lookup is a child of its request, which is a child of the caller's span (S1, S2)", async () => {
   const { traceId, spanId, headers } = caller();
   expect((await match({ token_ids: Array.from({ length: 40 }, (_, i) => i) }, headers)).status).toBe(200);
   const trace = await traceOf(traceId);
@@ -156,7 +157,7 @@ test("a request that is refused says its status, and nothing of what was sent", 
   expect(trace.get("lookup")?.attributes).toEqual({ "error.type": "unknown_model" });
 });
 
-test("who is not traced by its caller is not traced here, and hands that on", async () => {
+test("who is not traced by its caller is not traced here, and hands that on (S1)", async () => {
   const { traceId, headers } = caller(false);
   await match({ prompt: `not traced: ${traceId}` }, headers);
   expect(tokenizer.traceparents.at(-1)).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-00$`));
@@ -188,7 +189,7 @@ test("lines of the log about a request have its trace", async () => {
   expect(line).toMatchObject({ event: "request", span_id: trace.get("POST /api/v1/match")?.spanId });
 });
 
-test("messages are traced where they are applied, and replays from asking to their end", async () => {
+test("messages are traced where they are applied, and replays from asking to their end, whatever the ratio (S1, S2)", async () => {
   await engine.server.applyFault({ kind: "drop", percent: 60 }, 0);
   await engine.serve(20);
   await engine.server.applyFault({ kind: "drop", percent: 0 }, 0);
@@ -225,7 +226,7 @@ test("messages are traced where they are applied, and replays from asking to the
   }
 });
 
-test("a snapshot given to a sibling is one trace through both daemons", async () => {
+test("a snapshot given to a sibling is one trace through both daemons, whatever the ratio (S1)", async () => {
   const sibling = await DaemonProcess.start({
     engines: [engine.entry],
     snapshot: { warm_from: daemon.url },

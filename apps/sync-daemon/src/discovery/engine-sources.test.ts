@@ -54,7 +54,7 @@ function engine(id: string, port: number, more: Partial<EngineEntryInput> = {}):
 }
 const stated = (...engines: Engine[]) => engines.map((one) => ({ engine: one, incarnation: null }));
 
-test("of two sources that contradict each other the one named first is followed, and the other is named with its field", () => {
+test("of two sources that contradict each other the one named first is followed, and the other is named with its field (E2, E4)", () => {
   const { sources, registry, refused, logged, ids } = setUp();
   sources.state("kubernetes", stated(engine("a", 1), engine("pod", 2)));
   sources.state("file", stated(engine("a", 1, { model: "other" }), engine("b", 2)));
@@ -85,9 +85,10 @@ test("of two sources that contradict each other the one named first is followed,
   expect(registry.engine("a")?.engine.model).toBe("m");
   expect([...sources.refusals()].map(({ id }) => id)).toEqual(["pod"]);
   expect(refused).toHaveLength(2);
+  expect(logged.slice(2)).toEqual(["engines_refused"]);
 });
 
-test("a duplicate takes over from its source without the stream noticing", () => {
+test("a duplicate takes over from its source without the stream noticing (E2)", () => {
   const { sources, registry, follower, refused } = setUp();
   sources.state("http", stated(engine("a", 1)));
   sources.state("kubernetes", stated(engine("a", 1)));
@@ -119,7 +120,7 @@ test("an endpoint may go from one engine to another in one step", () => {
   expect(refused).toEqual([]);
 });
 
-test("an engine without room is refused by name, costs nothing else, and is followed once there is room", async () => {
+test("an engine without room is refused by name, costs nothing else, and is followed once there is room (E3)", async () => {
   const { sources, follower, refused, ids } = setUp({ openFileRanks: 2 });
   follower.isSlow = true;
   sources.state("file", stated(engine("a", 1), engine("b", 2)));
@@ -188,7 +189,7 @@ test("a new incarnation of an engine that stayed is dialled at once, and nothing
   expect(follower.redialled).toEqual([registry.engine("a")?.ranks[0]?.rankSlot]);
 });
 
-test("a fleet that is refused as a whole is counted one by one and told in a few lines", () => {
+test("a fleet that is refused as a whole is counted one by one, once, and told in a few lines (E4)", () => {
   const { sources, refused, logged } = setUp();
   const fleet = Array.from({ length: 500 }, (_, i) => ({ id: `p${i}`, field: "port", message: "no port" }));
   sources.state("kubernetes", [], fleet);
@@ -221,7 +222,7 @@ function expected(wishes: ReadonlyMap<EngineSource, readonly Engine[]>): Map<str
   return winners;
 }
 
-test("whatever sources state in whatever order, the registry holds the winners by the rule, and everything else is a refusal", async () => {
+test("whatever sources state in whatever order, the registry holds the winners by the rule, and everything else is a refusal (E1, E2, E3)", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyStatement, { maxLength: 12 }), async (statements) => {
       const { sources, registry, follower } = setUp();

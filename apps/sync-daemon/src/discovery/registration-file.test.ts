@@ -60,7 +60,7 @@ async function codeOf(file: RegistrationFile): Promise<string> {
   }
 }
 
-test("what was written is read again, by whoever comes next; nothing written is nothing to read", async () => {
+test("what was written last is read again, by whoever comes next; nothing written is nothing to read (F1)", async () => {
   const at = folder();
   expect(await new RegistrationFile(at, "registrations.json").read()).toEqual([]);
   await new RegistrationFile(at, "registrations.json").write([plain, rank]);
@@ -68,9 +68,13 @@ test("what was written is read again, by whoever comes next; nothing written is 
   await new RegistrationFile(at, "registrations.json").write([plain]);
   expect(await new RegistrationFile(at, "registrations.json").read()).toEqual([plain]);
   expect(readdirSync(at)).toEqual(["registrations.json"]);
+  const file = new RegistrationFile(at, "registrations.json");
+  const writings = [[plain], [plain, rank], [], [rank]].map((registrations) => file.write(registrations));
+  await Promise.all(writings);
+  expect(await file.read()).toEqual([rank]);
 });
 
-test("a file that is cut off anywhere, or in which any byte differs, is refused by code", async () => {
+test("a file that is cut off anywhere, or in which any byte differs, is refused by code (F2)", async () => {
   const file = new RegistrationFile(folder(), "registrations.json");
   await file.write([plain, rank]);
   const whole = readFileSync(file.path);
@@ -90,14 +94,16 @@ test("a file that is cut off anywhere, or in which any byte differs, is refused 
   );
 });
 
-test("a well-made file of something else is refused, and says what was expected where", async () => {
+test("a well-made file of something else is refused and kept aside, and says what was expected where (F2)", async () => {
   const file = new RegistrationFile(folder(), "registrations.json");
   const broken = { engine: { ...plain.engine, ranks: [] }, community: null };
   await file.write([plain, broken]);
   await expect(file.read()).rejects.toMatchObject({
     facts: { code: "malformed_registration", where: "1.engine.ranks", expected: "at least one rank" },
   });
+  const written = readFileSync(file.path, "utf8");
   expect(await file.setAside()).toBe(`${file.path}.refused`);
+  expect(readFileSync(`${file.path}.refused`, "utf8")).toBe(written);
   expect(await codeOf(file)).toBe("read");
 });
 

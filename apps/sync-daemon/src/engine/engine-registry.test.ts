@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import type { FollowedRank } from "./followed-rank.ts";
+import type { FollowedRank, SnapshotStream } from "./followed-rank.ts";
 import { engineEntry, type EngineEntryInput } from "./engine-entry.ts";
 import { EngineRegistry } from "./engine-registry.ts";
 
@@ -70,6 +70,34 @@ test("engines and ranks are bounded, and a refusal names the limit and takes not
   expect(() => files.register(engine("b", { dp_size: 2 }))).toThrow(
     "at most 3 ranks within the limit on open files",
   );
+});
+
+test("a slot that a snapshot filled is for the rank that it belonged to; another under that id gets another (R4)", async () => {
+  const follower = new RecordingFollower();
+  const registry = new EngineRegistry(follower, { engines: 10, openFileRanks: Infinity });
+  const endpoint = "tcp://h:7";
+  const kept = (workerId: string, rankSlot: number): SnapshotStream => {
+    const { model, topic, reportMode } = engineEntry.parse({ id: workerId, model: "m", endpoint });
+    // The registry hands the position on and reads nothing of it.
+    const position = { of: workerId } as unknown as SnapshotStream["position"];
+    return { workerId, rankSlot, dpRank: 0, endpoint, model, topic, reportMode, position };
+  };
+  registry.reserve([kept("same", 3), kept("changed", 5), kept("gone", 6)]);
+  const slotOf = (id: string, more: Partial<EngineEntryInput>): number | undefined =>
+    registry.register(engine(id, more)).registered.ranks[0]?.rankSlot;
+  expect(slotOf("new", {})).toBe(0);
+  expect(slotOf("changed", { endpoint: "tcp://h:8" })).toBe(1);
+  expect(slotOf("same", { endpoint })).toBe(3);
+  expect(follower.followed.find(({ workerId }) => workerId === "same")).toMatchObject({
+    resumeFrom: { of: "same" },
+  });
+  // The other's slot, and after a while the one that nobody came for, are given out once the index is clear of them.
+  expect(slotOf("next", {})).toBe(2);
+  const released = registry.releaseReserved();
+  follower.clean(5);
+  follower.clean(6);
+  expect(await released).toBe(1);
+  expect([slotOf("e", {}), slotOf("f", {}), slotOf("g", {})]).toEqual([4, 5, 6]);
 });
 
 test("removing an engine that is not there is an error by code", () => {

@@ -12,9 +12,8 @@
  *  W1  Pods leave only by a list that lacks them or by a DELETED event. Any failure keeps the known
  *      pods.
  *  W2  After a list and the events since, the set is the server's at one version; events of before that are not applied.
- *  W3  There is a pause between two requests, except after a watch that ended normally. A server
- *      that accepts and drops at once is asked about once a second. A server that fails is asked
- *      every half a minute.
+ *  W3  Between two requests is a pause, except after a watch that lasted. The pauses grow while the server fails or drops
+ *      at once.
  *  W4  No watch outlives its time by more than a grace, bookmarks or not: a connection that is dead without a word is noticed.
  *
  * The pauses are client-go's (tools/cache/reflector.go: 800 ms to 30 s, doubling, jitter of one). A 401 reads the credentials again and tries
