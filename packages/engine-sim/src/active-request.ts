@@ -1,7 +1,7 @@
 /**
  * A request whose tokens are known: they are all drawn at its first admission, and its blocks are named by their hashes.
  *
- *  R3  digests of blocks 0 … digestCount − 1 are known; they outlive a preemption. (R1, R2: scheduled-request.ts)
+ * The digests of blocks 0 … digestCount − 1 are known, and kept through a preemption. R1 and R2 are in scheduled-request.ts.
  */
 import { Prng } from "@kvsync/core";
 import type { EngineRequest } from "./engine-contract.ts";

@@ -2,6 +2,8 @@
  * The pool against a naive one: arrays in order of use, searched from the front. Both get the same random commands over
  * a handful of blocks and hashes, so that copies, evictions and reuse are the rule; after each command every answer
  * is compared. Hashes collide in their home cells on purpose: their low words differ in few bits.
+ *
+ * The pool's free queue is lru-list.ts (L), its names are in copy-table.ts (C).
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -107,7 +109,7 @@ function run(command: Command, pool: BlockPool, naive: NaivePool): void {
   }
 }
 
-test("the pool answers and evicts as the naive one, whatever happens to it", () => {
+test("the pool answers and evicts as the naive one, whatever happens to it (P1, P2, P3; C1, C2; L1, L2)", () => {
   let evictions = 0;
   let copies = 0;
   fc.assert(

@@ -100,8 +100,8 @@ export class BlockPool {
 
   /** Names a held block by the engine hash that its column holds. */
   register(id: number): void {
-    assert(this.#named[id] === 0, () => `block ${id} is named twice`);
-    assert((this.#holders[id] ?? 0) > 0, () => `block ${id} is named while free`);
+    assert(this.#named[id] === 0, () => `P4: block ${id} is not named twice`);
+    assert((this.#holders[id] ?? 0) > 0, () => `P4: block ${id} is held when it is named`);
     this.#named[id] = 1;
     this.#copies.add(id);
   }

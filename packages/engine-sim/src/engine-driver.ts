@@ -3,8 +3,9 @@
  * the speed. What waits for nothing sleeps until `submit`. Gives requests their ids.
  *
  *  T1  One step at a time, and none while the publisher is backlogged: a stuck publisher stalls the engine, as in vLLM.
- *  T2  Pauses are measured against a running due time, so that timers' coarseness does not add up.
- *  T3  Every submitted request ends in its promise: finished, or `request_aborted` by a restart or the end.
+ *  T2  Every submitted request ends in its promise: finished, or `request_aborted` by a restart or the end.
+ *
+ * Pauses are measured against a running due time, so that the coarseness of timers does not add up.
  */
 import type { EngineRequest, FinishedRequest } from "./engine-contract.ts";
 import { EngineError } from "./engine-error.ts";

@@ -77,7 +77,7 @@ describe("vLLM's block hashes", () => {
     },
   );
 
-  test("sha256 gives the digests captured from a real vLLM 0.28.0", () => {
+  test("sha256 gives the digests captured from a real vLLM 0.28.0 (E2)", () => {
     const tokens = [
       [
         11611, 5943, 13937, 22329, 2582, 3373, 27911, 18559, 4084, 12982, 20096, 2900, 17627, 8035, 2228,
@@ -133,7 +133,7 @@ describe("SGLang's page hashes", () => {
 
 describe("any algorithm", () => {
   test.each<HashAlgorithm>(["sha256", "sha256_cbor", "sglang"])(
-    "%s names a prompt the same in one go and in pieces",
+    "%s names a prompt the same in one go and in pieces (E1)",
     (algorithm) => {
       const hasher = new EngineHasher(algorithm, "7");
       const tokens = Uint32Array.from({ length: 40 }, (_, i) => (i * 2_654_435_761) >>> 0);

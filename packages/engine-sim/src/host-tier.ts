@@ -4,6 +4,8 @@
  *  H1  A hash is in the tier at most once.
  *  H2  A full tier announces an eviction before it takes a new block.
  */
+import { assert } from "@kvsync/core";
+
 import { BlockNames, type NameColumns } from "./block-names.ts";
 import { CopyTable } from "./copy-table.ts";
 import { LruList } from "./lru-list.ts";
@@ -63,6 +65,7 @@ export class HostTier {
     }
     const slot = this.#unused.pop() ?? this.#evictOldest();
     this.names.copyFrom(source, id, slot);
+    assert(this.find(low, high) < 0, "H1: a hash is in the tier at most once");
     this.#table.add(slot);
     this.#used.push(slot);
     return slot;

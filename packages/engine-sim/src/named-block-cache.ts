@@ -4,10 +4,11 @@
  *
  *     words of a request   │ low₀ high₀ │ low₁ high₁ │ …        block i's name also says what every block before it is
  *
- *  N1  Equal names are equal prefixes: the giver's promise. Names are compared, never looked into; their low words should be
- *      well mixed, since the table's home cells are taken from them.
- *  N2  Replaying what the listener is told gives what the cache holds.
- *  N3  A request never hits its last token's block (F2 of prefix-cache.ts), and an offload is told before its eviction.
+ * The caller promises that equal names are equal prefixes. Names are compared, and no part of a name is read. The low words
+ * should be well mixed, since the home cells of the table are taken from them.
+ *
+ *  N1  Replaying what the listener is told gives what the cache holds.
+ *  N2  A request never hits its last token's block (F2 of prefix-cache.ts), and an offload is told before its eviction.
  */
 import { BlockPool } from "./block-pool.ts";
 import { HostTier } from "./host-tier.ts";

@@ -10,8 +10,10 @@
  *  D1  A step computes at most `maxBatchedTokens` tokens, and runs at most `maxSequences` requests.
  *  D2  Requests are admitted in the order of submission; a preempted one goes first.
  *  D3  While any request waits or runs, a step computes at least one token: submission refused what can never fit.
- *  D4  A step in which no request fills or needs a block costs a few comparisons per running request. Several such steps in a row
- *      (a quiet run: everybody decodes, nobody waits) can be made at once, for the price of one.
+ *  D4  Several steps in a row in which no request fills or needs a block (a quiet run: all requests decode, none waits) can
+ *      be made at once, with the result of the single steps.
+ *
+ * A step of a quiet run costs a few comparisons per running request.
  *
  * It knows no tokens and no hashes: what is cached, and under which name, is the cache's business (SchedulerCache).
  *
@@ -244,6 +246,8 @@ export class Scheduler<Request extends ScheduledRequest> {
         this.#blockedOnBlocks = true;
         break;
       }
+      const held = request.blockCount + request.registered + request.computed;
+      assert(held === 0, () => `R2: waiting request ${request.id} holds no block`);
       this.#leaveQueue(request);
       this.#cache.retainMatched(request);
       this.#cache.reserve(request, needed);
@@ -281,6 +285,10 @@ export class Scheduler<Request extends ScheduledRequest> {
     this.#work.contextTokens += tokens;
     request.computed += tokens;
     this.#cache.publish(request);
+    assert(
+      isWithinBounds(request, this.#settings.blockSize),
+      () => `R1: request ${request.id} is within its bounds`,
+    );
     // The token that fills the last block must pass here again, to be published.
     request.quietUntil = request.blockCount * this.#settings.blockSize - 1;
   }
@@ -316,6 +324,12 @@ export class Scheduler<Request extends ScheduledRequest> {
     }
     running.length = kept;
   }
+}
+
+/** R1 of scheduled-request.ts. */
+function isWithinBounds(request: ScheduledRequest, blockSize: number): boolean {
+  const { registered, computed, tokenCount, blockCount } = request;
+  return registered * blockSize <= computed && computed <= Math.min(tokenCount, blockCount * blockSize);
 }
 
 function report(request: ScheduledRequest, finishedAtSeconds: number, blockSize: number): FinishedRequest {

@@ -1,5 +1,9 @@
-// What an engine does, by example; that its events are faithful in general is test/event-faithfulness.test.ts.
-import type { BlockRemoved, BlockStored, KvEvent } from "@kvsync/core";
+/**
+ * One engine by example; test/event-faithfulness.test.ts tests that the events of any engine are faithful.
+ *
+ * Numbers in titles: F of prefix-cache.ts, V of event-log.ts, H of host-tier.ts, D of scheduler.ts, G of simulated-engine.ts.
+ */
+import type { BlockRemoved, BlockStored, Dialect, KvEvent } from "@kvsync/core";
 import { describe, expect, test } from "vitest";
 import type { EngineRequest, EngineSettings, FinishedRequest } from "./engine-contract.ts";
 import { SimulatedEngine } from "./simulated-engine.ts";
@@ -63,7 +67,7 @@ describe("caching", () => {
     expect(second.tokenCounts[0]).toBe(5);
   });
 
-  test("a fully cached prompt computes its last block again and announces a second copy of it", () => {
+  test("a fully cached prompt computes its last block again and announces a second copy of it (F2)", () => {
     const engine = engineWith();
     const first = stores(finish(engine, request(tokensOf(8))))[0];
     const again = finish(engine, request(tokensOf(8)));
@@ -84,10 +88,12 @@ describe("caching", () => {
     expect(taken.filter((hash) => hash === twice[0]).length).toBe(2);
   });
 
-  test("the tail of a chain is evicted before its head, one event per hash", () => {
+  test("the tail of a chain is evicted before its head, before the store that takes its place (V1)", () => {
     const engine = engineWith({ blockCount: 4 });
     const stored = stores(finish(engine, request(tokensOf(13))))[0];
-    const evicted = removals(finish(engine, request(tokensOf(5, 500))));
+    const evicting = finish(engine, request(tokensOf(5, 500)));
+    expect(evicting.events.map(({ type }) => type)).toEqual(["BlockRemoved", "BlockStored"]);
+    const evicted = removals(evicting);
     expect(evicted.map((event) => event.blockHashes.length)).toEqual([1]);
     expect(evicted[0]?.blockHashes[0]).toBe(stored?.blockHashes[2]);
     expect(engine.cachedPrefixBlocks(tokensOf(13))).toBe(2);
@@ -128,7 +134,7 @@ describe("caching", () => {
 });
 
 describe("scheduling", () => {
-  test("a prompt beyond the token budget is prefilled in chunks, each with an event of its own", () => {
+  test("a prompt beyond the token budget is prefilled in chunks, each with an event of its own (D1)", () => {
     const run = finish(engineWith({ maxBatchedTokens: 8 }), request(tokensOf(20)));
     expect(run.tokenCounts).toEqual([8, 8, 4]);
     expect(stores(run).map((store) => store.blockHashes.length)).toEqual([2, 2, 1]);
@@ -142,12 +148,22 @@ describe("scheduling", () => {
     expect(engine.pressure()).toMatchObject({ running: 2, waiting: 0, pendingPrefillTokens: 11 });
   });
 
-  test("no more requests run than allowed, first come first served", () => {
+  test("no more requests run than allowed, first come first served (D1, D2)", () => {
     const engine = engineWith({ maxSequences: 2 });
     const requests = [0, 1, 2].map((i) => request(tokensOf(4, i * 100), { output: { count: 2, seed: 1 } }));
     for (const each of requests) engine.submit(each, 0);
     expect(engine.step(0).firstTokens).toEqual([requests[0]?.id, requests[1]?.id]);
     expect(engine.pressure()).toMatchObject({ running: 2, waiting: 1 });
+  });
+
+  test("a preempted request goes before those that wait (D2)", () => {
+    const engine = engineWith({ blockCount: 6 });
+    const [older, younger, later] = [tokensOf(8), tokensOf(8, 100), tokensOf(4, 200)].map((tokens) =>
+      request(tokens, { output: { count: 9, seed: 1 } }),
+    );
+    const run = finish(engine, older!, younger!, later!);
+    expect(run.preemptions).toBeGreaterThan(0);
+    expect(run.finished.map(({ id }) => id)).toEqual([older!.id, younger!.id, later!.id]);
   });
 
   test("out of blocks, the youngest request loses its own, and finishes later with its prefix found again", () => {
@@ -213,7 +229,7 @@ describe("scheduling", () => {
 });
 
 describe("the host tier", () => {
-  test("takes in what the device evicts, announced before the eviction, and gives it back as a hit", () => {
+  test("takes in what the device evicts, announced before the eviction, and gives it back as a hit (F3)", () => {
     const engine = engineWith({ blockCount: 4, hostBlockCount: 8 });
     const stored = stores(finish(engine, request(tokensOf(13))))[0];
     const evicting = finish(engine, request(tokensOf(13, 500)));
@@ -231,17 +247,25 @@ describe("the host tier", () => {
     });
   });
 
-  test("is full at its capacity, and then the least recently used goes with an event", () => {
+  test("is full at its capacity, and then the least recently used goes with an event, before the new one (H2)", () => {
     const engine = engineWith({ blockCount: 4, hostBlockCount: 2 });
     finish(engine, request(tokensOf(13)));
     const evicting = finish(engine, request(tokensOf(13, 500)));
-    expect(removals(evicting).filter((event) => event.medium === "CPU").length).toBe(1);
+    const onHost = evicting.events.filter(
+      (event) => event.type !== "AllBlocksCleared" && event.medium === "CPU",
+    );
+    expect(onHost.map(({ type }) => type)).toEqual([
+      "BlockStored",
+      "BlockStored",
+      "BlockRemoved",
+      "BlockStored",
+    ]);
     expect(engine.contents().tierOf.filter((tier) => tier === 1).length).toBe(2);
   });
 });
 
 describe("numbers and restarts", () => {
-  test("batches are numbered without a hole, but for numbers that were burnt", () => {
+  test("batches are numbered without a hole, but for numbers that were burnt (G1)", () => {
     const engine = engineWith();
     const numbers: number[] = [];
     for (let i = 0; i < 3; i++) {
@@ -263,6 +287,19 @@ describe("numbers and restarts", () => {
     const [after] = stores(finish(engine, { ...waiting }));
     expect(after?.blockHashes).not.toEqual(before?.blockHashes);
     expect(engine.lastSequenceNumber).toBe(0);
+  });
+
+  test("equal settings, requests and times give equal batches (G3)", () => {
+    const [one, other] = [0, 1].map(() => {
+      const engine = engineWith({ hashSeed: "7", blockCount: 6, hostBlockCount: 4 });
+      const batches: unknown[] = [];
+      for (let id = 0; id < 8; id++)
+        engine.submit({ id, promptTokens: tokensOf(9 + id, 3 * id), output: { count: 4, seed: id } }, 0);
+      for (let now = 0; engine.hasWork; now++) batches.push(engine.step(now).batch);
+      return batches;
+    });
+    expect(one).toEqual(other);
+    expect(one?.length).toBeGreaterThan(8);
   });
 
   test("engines with equal seeds name blocks alike, with different seeds differently, and hold the same prefixes", () => {
@@ -299,12 +336,16 @@ describe("groups, reports and removals by dialect", () => {
     expect(engine.contents().rowCount).toBe(4);
   });
 
-  test("SGLang takes a run of blocks back in one event", () => {
-    const engine = engineWith({ dialect: "sglang-map", blockCount: 4 });
+  test.each<[Dialect, number[]]>([
+    ["vllm-0.26", [1, 1, 1]],
+    ["sglang-map", [3]],
+    ["trtllm", [3]],
+  ])("%s takes a run of three blocks back in events of %j hashes (V2)", (dialect, counts) => {
+    const engine = engineWith({ dialect, blockCount: 4 });
     finish(engine, request(tokensOf(13)));
     expect(
       removals(finish(engine, request(tokensOf(13, 500)))).map((event) => event.blockHashes.length),
-    ).toEqual([3]);
+    ).toEqual(counts);
   });
 });
 

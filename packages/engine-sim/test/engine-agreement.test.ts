@@ -3,6 +3,8 @@
  * Every step must take the same time, compute the same tokens, preempt and finish the same requests with the same hits, and
  * what the listener heard must be what the other engine holds. Pools are small, so that eviction, preemption and the host tier
  * are the rule.
+ *
+ * N is of named-block-cache.ts, D of scheduler.ts.
  */
 import { Prng, PrefixHasher } from "@kvsync/core";
 import { type BlockListener, COST_MODELS, NamedBlockEngine, SimulatedEngine } from "@kvsync/engine-sim";
@@ -49,6 +51,7 @@ class Ledger implements BlockListener {
   }
 
   offloaded(low: number, high: number): void {
+    expect(this.copies.has(`0:${low}:${high}`), "N2: the device has it still").toBe(true);
     this.#add("1", low, high, 1);
   }
 
@@ -119,7 +122,7 @@ function runBoth(made: Case): { steps: number; preemptions: number; hits: number
 }
 
 describe("the engine of names", () => {
-  it("decides in every step as the engine of tokens does", () => {
+  it("decides in every step as the engine of tokens does, and tells its listener what it holds (N1, N2)", () => {
     const cases = fc.record({
       seed: fc.nat(),
       blockCount: fc.integer({ min: 20, max: 60 }),
@@ -143,7 +146,7 @@ describe("the engine of names", () => {
     expect(seen.preemptions).toBeGreaterThan(20);
   });
 
-  it("makes a quiet run at once as the other makes it step by step", () => {
+  it("makes a quiet run at once as the other makes it step by step (D4)", () => {
     const cases = fc.record({
       seed: fc.nat(),
       requests: fc.integer({ min: 1, max: 4 }),

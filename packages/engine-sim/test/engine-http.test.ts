@@ -85,7 +85,7 @@ describe("as vLLM and SGLang", () => {
 });
 
 describe("faults", () => {
-  test("are applied, and a restart says how many requests it aborted", async () => {
+  test("are applied, and a restart keeps this server and says how many requests it aborted (N1)", async () => {
     expect(await post("/faults", { kind: "drop", percent: 5, replay_percent: 1 })).toMatchObject({
       status: 200,
       body: { applied: true, aborted_requests: 0 },

@@ -1,6 +1,8 @@
 /**
  * The publisher over real ZeroMQ on loopback: what a subscriber and a replay client see of it, well and with every fault.
  * Nothing waits for a time to pass; conditions are polled with a deadline, and clocks are only compared with a lower bound.
+ *
+ * Numbers in titles: B of publisher.ts, H of replay-history.ts, N of engine-server.ts.
  */
 import {
   type BatchHeader,
@@ -69,7 +71,7 @@ function decode(payload: Uint8Array): { header: BatchHeader; types: string[]; fa
 }
 
 describe("live messages", () => {
-  test("are topic, number and payload, in order, byte for byte the encoded batches", async () => {
+  test("are topic, number and payload, in order, byte for byte the encoded batches (B3)", async () => {
     const { engine, server } = await serve({}, { topic: "kv@engine@m" });
     await using listener = await Listener.to(server);
     const batches = work(engine, server, 50);
@@ -112,7 +114,7 @@ describe("replay", () => {
     },
   );
 
-  test("from the future is an end alone, and from before the history what is left of it", async () => {
+  test("from the future is an end alone, and from before the history what is left of it (H1)", async () => {
     const { engine, server } = await serve({}, { bufferSteps: 5 });
     work(engine, server, 12);
     await server.drained();
@@ -136,7 +138,7 @@ describe("replay", () => {
     mute.close();
   });
 
-  test("stalls live publishing until it is answered", async () => {
+  test("stalls live publishing until it is answered (B1)", async () => {
     const { engine, server } = await serve();
     work(engine, server, 3000);
     await server.drained();
@@ -192,7 +194,7 @@ describe("faults", () => {
     expect(listener.numbers()).toEqual(numbersTo(10));
   });
 
-  test("lose loses live messages while it lasts and keeps them in history", async () => {
+  test("lose loses live messages while it lasts and keeps them in history (B2)", async () => {
     const { engine, server } = await serve();
     await using listener = await Listener.to(server);
     await server.applyFault({ kind: "lose", seconds: 60 }, 0);
@@ -250,7 +252,7 @@ describe("faults", () => {
 });
 
 describe("a restart", () => {
-  test("keeps the ports, begins again at 0 with an empty cache, and subscribers come back by themselves", async () => {
+  test("keeps the ports, begins again at 0 with an empty cache, and subscribers come back by themselves (N1)", async () => {
     const { engine, server } = await serve();
     const before = [server.endpoint, server.replayEndpoint];
     await using listener = await Listener.to(server);
@@ -266,6 +268,20 @@ describe("a restart", () => {
     expect(listener.numbers()).toEqual([0, 1, 2]);
     expect((await replay(server.replayEndpoint!, 0)).numbers).toEqual([0, 1, 2]);
     expect(server.counters.restarts).toBe(1);
+  });
+
+  test("loses what is queued, and keeps the faults of the network (B4, N1)", async () => {
+    const { engine, server } = await serve();
+    await server.applyFault({ kind: "drop", percent: 100 }, 0);
+    await server.applyFault({ kind: "hold", seconds: 0.2 }, 0);
+    work(engine, server, 3);
+    expect(server.queueLength).toBe(3);
+    await server.restart(1);
+    expect(server.queueLength).toBe(0);
+    work(engine, server, 2);
+    await server.drained();
+    expect((await replay(server.replayEndpoint!, 0)).numbers).toEqual([0, 1]);
+    expect(server.counters.droppedLive).toBe(2);
   });
 
   test("of SGLang announces itself with a clear, as its first start does", async () => {
@@ -292,7 +308,7 @@ describe("a restart", () => {
 });
 
 describe("ports", () => {
-  test("are offset by the DP rank", async () => {
+  test("are offset by the DP rank, and free again once `stop` resolves (N2)", async () => {
     const { server: first } = await serve();
     const port = Number(new URL(first.endpoint).port);
     await first.stop();

@@ -1,5 +1,5 @@
 /**
- * Whatever an engine does, replaying its batches from 0 gives exactly what it holds (simulated-engine.ts G2). Random
+ * Whatever an engine does, replaying its batches from 0 gives exactly what it holds (G1 and G2 of simulated-engine.ts, F1 of prefix-cache.ts). Random
  * workloads run on pools so small that hits, evictions, preemptions and copies are the rule; after every step a replica
  * built from the events alone is compared with `contents()`. A failing seed is printed by fast-check with its path.
  */
@@ -96,7 +96,7 @@ const settingsOf = (dialect: Dialect, more: Partial<EngineSettings>): EngineSett
   ...more,
 });
 
-describe("replaying every batch gives exactly what the engine holds", () => {
+describe("replaying every batch gives exactly what the engine holds (G2, F1)", () => {
   test("for random workloads on tiny pools, in the dialects with all the features", () => {
     const total = { preemptions: 0, copies: 0, hits: 0, hostHits: 0 };
     fc.assert(

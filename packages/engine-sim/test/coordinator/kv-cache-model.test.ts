@@ -1,7 +1,7 @@
 /**
  * The model against what vLLM's own classes did: `vectors/vllm-0.33.0.json` was recorded by
  * `real/compare.ts --record` from the release's wheel, one run per scenario. The same commands must get
- * the same hits and the same events in the same order (C1 to C5 of the model; T1 to T3 of its tables).
+ * the same hits and the same events in the same order (C1 to C5 of kv-cache-model.ts, T1 to T3 of group-table.ts). N1 is of block-chain.ts.
  */
 import { readFileSync } from "node:fs";
 import { Prng } from "@kvsync/core";
@@ -22,28 +22,31 @@ test("every scenario was recorded", () => {
   expect(recordings.map(({ scenario }) => scenario)).toEqual(SCENARIOS.map(({ name }) => name));
 });
 
-test.each(recordings)("$scenario: hits and events are those of vLLM 0.33.0", ({ scenario, lines }) => {
-  const found = SCENARIOS.find(({ name }) => name === scenario);
-  if (found === undefined) throw new Error(`unknown scenario ${scenario}`);
-  const model = new KvCacheModel(found.cache);
-  const transcript = new Transcript();
-  const work = workload(model.settings, { ...found.shape, ...RECORDED.shape }, new Prng(RECORDED.seed));
-  for (let next = work.next(); next.done !== true; ) {
-    const command = next.value;
-    let answer: Answer = {};
-    if (command.do === "publish") transcript.published(model.takeEvents());
-    else if (command.do === "ask") {
-      const { held, reused } = model.ask(modelPrompt(command.prompt));
-      transcript.asked(held, reused);
-    } else {
-      answer = runOnModel(model, command);
-      transcript.answered(command, answer);
+test.each(recordings)(
+  "$scenario: hits and events are those of vLLM 0.33.0 (C1 to C5, T1 to T3)",
+  ({ scenario, lines }) => {
+    const found = SCENARIOS.find(({ name }) => name === scenario);
+    if (found === undefined) throw new Error(`unknown scenario ${scenario}`);
+    const model = new KvCacheModel(found.cache);
+    const transcript = new Transcript();
+    const work = workload(model.settings, { ...found.shape, ...RECORDED.shape }, new Prng(RECORDED.seed));
+    for (let next = work.next(); next.done !== true; ) {
+      const command = next.value;
+      let answer: Answer = {};
+      if (command.do === "publish") transcript.published(model.takeEvents());
+      else if (command.do === "ask") {
+        const { held, reused } = model.ask(modelPrompt(command.prompt));
+        transcript.asked(held, reused);
+      } else {
+        answer = runOnModel(model, command);
+        transcript.answered(command, answer);
+      }
+      model.check();
+      next = work.next(answer);
     }
-    model.check();
-    next = work.next(answer);
-  }
-  expect(transcript.lines).toEqual(lines);
-});
+    expect(transcript.lines).toEqual(lines);
+  },
+);
 
 describe("the pool", () => {
   function poolOf(blocks: number): { pool: KvBlockPool; removed: number[] } {
