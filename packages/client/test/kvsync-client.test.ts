@@ -125,7 +125,7 @@ test("token ids and hashes out of range are refused before anything is sent", as
   expect(received).toEqual([]);
 });
 
-test("a reset is tried again once, and a second one is unreachable", async () => {
+test("a reset is tried again once, and a second one is unreachable (L2)", async () => {
   const once = await serve(reset, good);
   expect(
     await new KvsyncClient({ url: once.url, timeoutMs: PATIENT_MS }).match({ model: "m", prompt: "a" }),
@@ -139,14 +139,28 @@ test("a reset is tried again once, and a second one is unreachable", async () =>
   expect(always.received).toHaveLength(2);
 });
 
-test("silence ends at the deadline, and is not asked twice", async () => {
+test("a full daemon is not asked twice (L2)", async () => {
+  const { url, received } = await serve((response) => {
+    response.statusCode = 503;
+    response.end(JSON.stringify({ code: "overloaded", status: 503 }));
+  });
+  const client = new KvsyncClient({ url, timeoutMs: PATIENT_MS });
+  expect((await failure(client.match({ model: "m", tokenIds: [1] }))).facts).toMatchObject({ status: 503 });
+  expect(received).toHaveLength(1);
+});
+
+test("silence ends at the deadline, after a second attempt too, and is not asked twice (L1, L2)", async () => {
+  const second = await serve(reset, silent);
+  const late = new KvsyncClient({ url: second.url, timeoutMs: 200 }).match({ model: "m", tokenIds: [1] });
+  expect((await failure(late)).facts).toEqual({ code: "timeout", timeoutMs: 200 });
+  expect(second.received).toHaveLength(2);
   const { url, received } = await serve(silent);
   const error = await failure(new KvsyncClient({ url, timeoutMs: 60 }).match({ model: "m", tokenIds: [1] }));
   expect(error.facts).toEqual({ code: "timeout", timeoutMs: 60 });
   expect(received).toHaveLength(1);
 });
 
-test("an aborted call rejects with the reason of its signal", async () => {
+test("an aborted call rejects with the reason of its signal (L1)", async () => {
   const { url } = await serve(silent);
   const controller = new AbortController();
   const call = new KvsyncClient({ url, timeoutMs: 10_000 }).match(
@@ -185,7 +199,7 @@ test("a problem document is told with its code, and something else with its stat
 });
 
 test.each([302, 307, 308])(
-  "a redirect (%i) is not followed: neither prompt nor token go elsewhere",
+  "a redirect (%i) is not followed: neither prompt nor token go elsewhere (L3)",
   async (status) => {
     const { url, received } = await serve((response) => {
       response.writeHead(status, { location: "/elsewhere" }).end();
@@ -203,7 +217,7 @@ test.each([
   '{"decision":1,"matches":[]}',
   '{"decision":"exact","matches":{}}',
   "null",
-])("%s is no answer: a gateway would trip over it", async (body) => {
+])("%s is no answer: a gateway would fail on it (L4)", async (body) => {
   const { url } = await serve((response) => response.end(body));
   const error = await failure(
     new KvsyncClient({ url, timeoutMs: PATIENT_MS }).match({ model: "m", prompt: "a" }),
@@ -211,7 +225,7 @@ test.each([
   expect(error.facts).toEqual({ code: "not_a_daemon", status: 200 });
 });
 
-test("a token from a file may end in a newline; one that cannot be sent is refused at once, and not repeated", async () => {
+test("a token from a file may end in a newline; one that cannot be sent is refused at once, and not repeated (L4)", async () => {
   const { url, received } = await serve(good);
   await new KvsyncClient({ url, token: "secret\n", timeoutMs: PATIENT_MS }).match({
     model: "m",
@@ -228,6 +242,7 @@ test("a token from a file may end in a newline; one that cannot be sent is refus
   };
   expect(told({ url, token: "sec\nret" })).toBe("TypeError: token: expected visible ASCII without spaces");
   expect(told({ url: "http://user:hidden@localhost" })).toMatch(/^TypeError: url: expected none with a user/);
+  expect(told({ url: "http://user:hidden@localhost" })).not.toContain("hidden");
   expect(told({ url: "ftp://localhost" })).toBe("TypeError: url: expected http or https, not ftp:");
 });
 

@@ -216,12 +216,12 @@ describe("a stream that is not exact", () => {
     ]);
   const empty = { ...dumpOf(truthOf("a", [])) };
 
-  it("may miss what was announced before its history, and what hangs on that", () => {
+  it("may miss what was announced before its history, and what hangs on that (A3)", () => {
     const result = audit([chain], [empty], [standing("a", "partial", 11)], lineage);
     expect(result).toMatchObject({ differenceCount: 0, excusedCount: 3 });
   });
 
-  it("may not miss what it could have learnt", () => {
+  it("may not miss what it could have learnt (A3)", () => {
     const result = audit([chain], [empty], [standing("a", "partial", 10)], lineage);
     expect(result.differences.map(({ prefixHash }) => prefixHash.slice(-1))).toEqual(["1", "2", "3"]);
   });

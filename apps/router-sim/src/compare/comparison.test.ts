@@ -1,6 +1,6 @@
 /**
  * A comparison of made-up results whose answer is known, in its three forms: values, terminal, page. The page is held to what
- * it promises: one file that asks nobody for anything, with a text alternative for every chart.
+ * it promises: one file that asks nobody for anything, with a text alternative for every chart. C is of chart.ts.
  */
 import { Prng } from "@kvsync/core";
 import { describe, expect, it } from "vitest";
@@ -288,7 +288,7 @@ describe("the page", () => {
     expect(page).not.toMatch(/https?:|src=|href=|@import|url\(|<script/);
   });
 
-  it("has a text alternative with figures for every chart", () => {
+  it("has a text alternative with figures for every chart (C1)", () => {
     const charts = page.match(/<svg viewBox[^>]*role="img"[^>]*>/g) ?? [];
     expect(charts.length).toBeGreaterThanOrEqual(6 * 2);
     for (const chart of charts) expect(chart).toMatch(/aria-label="[^"]{20,}\d[^"]*"/);
@@ -334,7 +334,7 @@ describe("the page", () => {
     expect(page).toContain("<h2>a &lt;b&gt; &amp; &quot;c&quot;</h2>");
   });
 
-  it("is the same for the same document", () => {
+  it("is the same for the same document (C3)", () => {
     expect(comparisonPage(document())).toBe(page);
   });
 });

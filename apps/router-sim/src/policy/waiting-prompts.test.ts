@@ -40,7 +40,7 @@ function matched(prompts: WaitingPrompts, request: RoutingRequest, ...waiting: r
 }
 
 describe("waiting prompts", () => {
-  it("give a worker the whole chunks that wait there, from the begin and without a hole", () => {
+  it("give a worker the whole chunks that wait there, from the begin and without a hole (H1)", () => {
     const prompts = new WaitingPrompts(2, CHUNK_TOKENS);
     expect(matched(prompts, prompt(1, 2, 3, 4, 5, 6), 0, 0)).toEqual([0, 0]);
     prompts.record(1);
@@ -49,7 +49,7 @@ describe("waiting prompts", () => {
     expect(matched(prompts, prompt(1), 0, 1)).toEqual([0, 0]);
   });
 
-  it("are forgotten in the order in which they were sent, one by one, as fewer wait", () => {
+  it("are forgotten in the order in which they were sent, one by one, as fewer wait (H2)", () => {
     const prompts = new WaitingPrompts(1, CHUNK_TOKENS);
     for (const [waiting, blocks] of [
       [0, [1, 2]],

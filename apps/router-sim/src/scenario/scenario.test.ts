@@ -1,6 +1,6 @@
 /**
  * Scenarios: those that ship come true, the audit holds at any moment of a bad run and finds what is planted, and a wrong file is
- * refused with the place that is wrong.
+ * refused with the place that is wrong. Q is of index-audit.ts.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -47,7 +47,7 @@ describe("the scenarios that ship", () => {
 });
 
 describe("the audit", () => {
-  it("holds at any moment of the worst of them", async () => {
+  it("holds at any moment of the worst of them (Q2, Q3)", async () => {
     const { scenario, workload } = await shipped("everything-at-once.yaml");
     const player = new ScenarioPlayer(scenario, workload, true);
     let audits = 0;
@@ -66,7 +66,7 @@ describe("the audit", () => {
     player.simulation.close();
   });
 
-  it("finds a block that vanishes without a word, and names the event after which it was gone", async () => {
+  it("finds a block that vanishes without a word, and names the event after which it was gone (Q2)", async () => {
     const { scenario, workload } = await small(`
   - { at: 3, expect: { audit: exact } }
   - { at: 6, corrupt: [1] }
@@ -81,6 +81,16 @@ describe("the audit", () => {
     expect(report.checks[1]?.detail).toMatch(
       /First different after event \d+: at 6\.000000 s: the timeline: \{"corrupt":\[1\]\}$/,
     );
+  });
+
+  it("finds a block that the engine does not hold, unless the stream is stale (Q1)", async () => {
+    const { scenario, workload } = await small("  - { at: 3, expect: { audit: exact } }");
+    const player = new ScenarioPlayer(scenario, workload, true);
+    while (player.simulation.nowSeconds < 5) player.next();
+    expect(player.audit().differences).toEqual([]);
+    player.simulation.index.writer(1).stored(Uint32Array.of(123, 456), 1, false);
+    expect(player.audit().differences).toMatchObject([{ kind: "ghost", engine: 1 }]);
+    player.simulation.close();
   });
 
   it("agrees with playing step by step where the first difference is", async () => {

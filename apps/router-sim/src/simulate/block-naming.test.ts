@@ -29,7 +29,7 @@ const requests = fc.array(
   { minLength: 2, maxLength: 6 },
 );
 
-it("two blocks have one name if and only if the texts up to their ends are equal", () => {
+it("two blocks have one name if and only if the texts up to their ends are equal (M1)", () => {
   fc.assert(
     fc.property(requests, fc.constantFrom(16, 64, 512), (made, blockSize) => {
       const naming = new BlockNaming(BLOCK_TOKENS);
@@ -54,7 +54,23 @@ it("two blocks have one name if and only if the texts up to their ends are equal
   );
 });
 
-it("the same ids under another adapter are other blocks, and an answer with ids goes on under them", () => {
+it("low words fall into a table's cells as random ones do (M2)", () => {
+  const CELLS = 256;
+  const naming = new BlockNaming(BLOCK_TOKENS);
+  const hashIds = Array.from({ length: 400 }, (_, id) => id);
+  const request = { arrivalMs: 0, inputTokens: 400 * BLOCK_TOKENS, outputTokens: 20_000, hashIds };
+  const lowWords = nameOf(naming, request, 7, 16).map((name) => Number(name.split(",")[0]));
+  for (const cellOf of [(low: number) => low % CELLS, (low: number) => low >>> 24]) {
+    const counts = new Array<number>(CELLS).fill(0);
+    for (const low of lowWords) counts[cellOf(low)]! += 1;
+    const mean = lowWords.length / CELLS;
+    // Pearson's statistic of 255 degrees of freedom: its mean, plus or minus six standard deviations.
+    const chiSquare = counts.reduce((sum, count) => sum + (count - mean) ** 2 / mean, 0);
+    expect(chiSquare).toBeLessThan(CELLS - 1 + 6 * Math.sqrt(2 * (CELLS - 1)));
+  }
+});
+
+it("the same ids under another adapter are other blocks, and an answer with ids goes on under them (M1)", () => {
   const naming = new BlockNaming(BLOCK_TOKENS);
   const first = { arrivalMs: 0, inputTokens: 600, outputTokens: 500, hashIds: [1, 2], answerIds: [3] };
   const next = { arrivalMs: 1, inputTokens: 1_100, outputTokens: 1, hashIds: [1, 2, 3] };

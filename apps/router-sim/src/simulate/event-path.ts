@@ -5,7 +5,8 @@
  *     step ends ─▶ publish ─▶ delay, the engine's own order kept ─▶ index
  *
  *  E1  Messages of one engine arrive in order; those of different engines may overtake each other.
- *  E2  Nothing happens but in `publish`, `restarted` and `advance`.
+ *
+ * A path changes only in `publish`, `restarted` and `advance`: it has no clock of its own.
  */
 import type { Prng } from "@kvsync/core";
 

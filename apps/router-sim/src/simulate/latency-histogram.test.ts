@@ -12,7 +12,7 @@ function histogramOf(values: readonly number[]): LatencyHistogram {
 }
 
 describe("a latency histogram", () => {
-  it("gives every quantile within 0.8 % of the sample at that rank", () => {
+  it("gives every quantile within 0.8 % of the sample at that rank (H1)", () => {
     const durations = fc.array(fc.double({ min: 2e-6, max: 500_000, noNaN: true }), { minLength: 1 });
     fc.assert(
       fc.property(durations, fc.double({ min: 0, max: 1, noNaN: true }), (values, share) => {
@@ -24,7 +24,7 @@ describe("a latency histogram", () => {
     );
   });
 
-  it("keeps count, mean, least and greatest exactly, and a repeated recording counts as often as it says", () => {
+  it("keeps count, mean, least and greatest exactly (H1), and a repeated recording counts as often as it says", () => {
     const histogram = histogramOf([0.25, 0.5]);
     histogram.record(1, 6);
     const data = histogram.data();

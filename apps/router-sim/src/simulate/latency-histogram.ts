@@ -5,7 +5,8 @@
  *     bucket = the float's exponent and the first BITS bits of its mantissa: 2^BITS buckets per doubling
  *
  *  H1  A quantile's value is within 2^−(BITS+1) = 0.8 % of a recorded one; count, sum, least and greatest are exact.
- *  H2  Equal recordings in equal order give equal data, bit for bit: no logarithm is involved.
+ *
+ * The buckets need no logarithm, so that equal recordings in equal order give equal data on every machine.
  *
  * Source of the idea: G. Tene, HdrHistogram (hdrhistogram.org).
  */

@@ -1,6 +1,8 @@
 /**
  * What a simulated run promises as a whole: it repeats itself, its two event paths agree, it conserves requests and tokens, and
  * its settings are checked. That it is right, by theory, is theory.test.ts.
+ *
+ * Numbers in titles: V of simulation.ts, E of event-path.ts, X of wire-path.ts.
  */
 import { describe, expect, it } from "vitest";
 
@@ -44,11 +46,11 @@ function withoutPath(text: string): unknown {
 }
 
 describe("a simulated run", () => {
-  it.each(POLICY_NAMES)("of %s is repeated byte for byte by its seed", (policy) => {
+  it.each(POLICY_NAMES)("of %s is repeated byte for byte by its seed (V4)", (policy) => {
     expect(json({ policy })).toBe(json({ policy }));
   });
 
-  it("with loss, delay and reordering is repeated byte for byte too, and another seed gives another run", () => {
+  it("with loss, delay and reordering is repeated byte for byte too (V4), and another seed gives another run", () => {
     const faults = { eventLoss: 0.05, eventDelaySeconds: 0.05, eventReorder: 0.2 };
     expect(json(faults)).toBe(json(faults));
     expect(json(faults)).not.toBe(json({ ...faults, seed: 2 }));
@@ -61,13 +63,13 @@ describe("a simulated run", () => {
     { eventDelaySeconds: 0.02, eventReorder: 0.3 },
     { hostBlockCount: 1_000 },
   ])(
-    "whose events travel on the wire is the same as one whose events are written directly: %o",
+    "whose events travel on the wire is the same as one whose events are written directly (E1): %o",
     (changes) => {
       expect(withoutPath(json({ ...changes, eventPath: "wire" }))).toEqual(withoutPath(json(changes)));
     },
   );
 
-  it("ends every request once, and its sums agree with each other", () => {
+  it("ends every request once, and its sums agree with each other (V3)", () => {
     const { result, requests } = simulate(CONVERSATION, {
       ...SMALL,
       keepRequests: true,
@@ -109,7 +111,7 @@ describe("a simulated run", () => {
     expect(total("first_token_s")).toBeCloseTo(result.firstToken.sumSeconds, 2);
   });
 
-  it("counts a request that is longer than an engine's memory as refused, and goes on", () => {
+  it("counts a request that is longer than an engine's memory as refused, and goes on (V3)", () => {
     const { result, requests } = simulate(CONVERSATION, { ...SMALL, blockCount: 100, keepRequests: true });
     expect(result.totals.refused).toBeGreaterThan(10);
     expect(result.totals.completed + result.totals.refused).toBe(400);
@@ -118,7 +120,7 @@ describe("a simulated run", () => {
     );
   });
 
-  it("routes again what a restarted engine lost, and its index follows", () => {
+  it("routes again what a restarted engine lost, and its index follows (V3, X1)", () => {
     const run = (changes: Partial<SimulationSettings>): Simulation => {
       const simulation = new Simulation(CONVERSATION, { ...SMALL, ...changes });
       simulation.runUntil(200);
@@ -132,6 +134,52 @@ describe("a simulated run", () => {
     expect(wire.result().totals).toMatchObject({ requests: 400, completed: 400 });
     expect(wire.wire?.syncOf(1).counters.restarts).toBe(1);
     expect(wire.wire?.trustOf(1)).toBe("exact");
+  });
+
+  it("lets events happen in order of time: messages before arrivals, and these before ends of steps (V1)", () => {
+    const requests = [...CONVERSATION.requests()];
+    // Arrivals of one second come together, so that events of one time are the rule.
+    const together = requests.map((request) => ({
+      ...request,
+      arrivalMs: 1000 * Math.floor(request.arrivalMs / 1000),
+    }));
+    const simulation = new Simulation(
+      { ...CONVERSATION, requests: () => together },
+      { ...SMALL, eventDelaySeconds: 0.5 },
+    );
+    const order = ["network", "arrival", "step"];
+    let ties = 0;
+    let before = { at: 0, kind: 0 };
+    while (simulation.hasWork) {
+      simulation.next();
+      const event = { at: simulation.nowSeconds, kind: order.indexOf(simulation.lastEvent) };
+      expect(event.at).toBeGreaterThanOrEqual(before.at);
+      if (event.at === before.at) {
+        ties++;
+        expect(event.kind).toBeGreaterThanOrEqual(before.kind);
+      }
+      before = event;
+    }
+    expect(ties).toBeGreaterThan(100);
+    simulation.close();
+  });
+
+  it("publishes what a step changes when it ends; the engine holds it from the beginning of the step (V2)", () => {
+    const simulation = new Simulation(CONVERSATION, { ...SMALL, engineCount: 1, eventDelaySeconds: 0 });
+    const held = (): number => {
+      let copies = 0;
+      simulation.forEachHeld(0, () => copies++);
+      return copies;
+    };
+    const indexed = (): number => simulation.index.dump(0, new Uint32Array(8_000)).rows;
+    while (held() === 0) simulation.next();
+    const begun = simulation.nowSeconds;
+    const first = held();
+    expect([simulation.lastEvent, indexed()]).toEqual(["step", 0]);
+    while (indexed() === 0) simulation.next();
+    expect(simulation.nowSeconds).toBeGreaterThan(begun);
+    expect(indexed()).toBe(first);
+    simulation.close();
   });
 
   it("is described by a table with a line per policy", () => {

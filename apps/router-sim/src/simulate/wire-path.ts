@@ -7,9 +7,10 @@
  *        └ history ◀──── request ──────────┘  ▲
  *             └──replay, one round trip later─┘
  *
- *  X1  An attempt's replies arrive together, a round trip after it was asked for; nothing of a replay is lost.
- *  X2  Streams are connected when the run begins: a fleet that is up, not a cold start.
- *  X3  A restarted engine has no history, and numbers from 0; its stream sees the connection break and come back.
+ * The network of replays is ideal: the replies of an attempt arrive together, a round trip after the request, and none is
+ * lost. Streams are connected when the run begins.
+ *
+ *  X1  A restarted engine has no history, and numbers from 0; its stream sees the connection break and come back.
  */
 import {
   encodeEventBatch,

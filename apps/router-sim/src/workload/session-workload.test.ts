@@ -89,7 +89,7 @@ describe.each(SESSION_KIND_NAMES)("the generated workload %s", (name) => {
   const requests = requestsOf(name);
   const observed = observe(requests);
 
-  it("keeps the rules of a workload, and is the same each time it is read, and another for another seed", async () => {
+  it("keeps the rules of a workload, and is the same each time it is read, and another for another seed (S1, S2)", async () => {
     const workload = await openWorkload(parseWorkloadSource(`${name},requests=3000`), 7);
     expect(workloadFlaw(workload)).toBeNull();
     expect([...workload.requests()]).toEqual([...workload.requests()]);
@@ -97,7 +97,7 @@ describe.each(SESSION_KIND_NAMES)("the generated workload %s", (name) => {
     expect([...workload.requests()]).not.toEqual([...other.requests()]);
   });
 
-  it("has the stated rate, the same at the begin and at the end (three standard errors)", () => {
+  it("has the stated rate, the same at the begin and at the end (S3; three standard errors)", () => {
     // Sessions begin at random and have a geometric number of turns each: the variance of a count is 2 · turns − 1 times it.
     const errorOf = (count: number): number => Math.sqrt((2 * kind.turns - 1) / count);
     const endMs = requests.at(-1)?.arrivalMs ?? 0;

@@ -8,9 +8,10 @@
  *  S1  Equal settings and seeds give equal requests.
  *  S2  A session's text only grows: a turn's prompt is the whole text so far, its answer is appended. A block that was filled in
  *      part keeps its id when it fills up (W2 of workload.ts), so what turns share they share to the token.
- *  S3  Shared beginnings are whole blocks long.
- *  S4  The service has been running for long when the workload begins: sessions began before time 0 and only their later
+ *  S3  The service has been running for long when the workload begins: sessions began before time 0 and only their later
  *      turns are in it, as in a trace that is cut out of a day. The rate is therefore the same at the begin and at the end.
+ *
+ * Shared beginnings are whole blocks long.
  */
 import { Prng } from "@kvsync/core";
 import TinyQueue from "tinyqueue";
@@ -23,7 +24,7 @@ import type { WorkloadRequest } from "./workload.ts";
 /** Longest prompt with its answer: the context of the models that the cost model has presets for. */
 const CONTEXT_TOKENS_MAX = 131_072;
 
-/** A session is let begin so many mean lengths of sessions before time 0 (S4): e⁻⁸ of them are longer. */
+/** A session is let begin so many mean lengths of sessions before time 0 (S3): e⁻⁸ of them are longer. */
 const WARM_UP_LENGTHS = 8;
 
 /** Names sequences of random numbers; one each, so that more of one kind of draw does not shift the others. */
