@@ -1,6 +1,6 @@
 /**
  * The combinators: the text they make, and the mistakes that do not compile. Each `@ts-expect-error` fails the build when
- * the mistake below it becomes possible.
+ * the mistake below it becomes possible. Q is of vector.ts.
  */
 import { expect, test } from "vitest";
 
@@ -127,7 +127,7 @@ test("values of open labels are escaped in alternations and strings", () => {
   expect(value(DEPTH, { instance: 'quo"te' }).text).toBe('test_depth{instance="quo\\"te"}');
 });
 
-test("measures follow from metric and operators", () => {
+test("measures follow from metric and operators (Q4)", () => {
   expect(rate(BYTES, "5m").measure).toBe("bytes_per_second");
   expect(increase(BYTES, "5m").measure).toBe("bytes");
   expect(sumRate(WAIT, "5m").measure).toBe("ratio");
@@ -161,7 +161,7 @@ test("a recording rule's name says the labels that it kept, and must keep job", 
   ).toThrow("keeps (pod), not job");
 });
 
-test("each class of mistake is a compile error", () => {
+test("each class of mistake is a compile error (Q1, Q2, Q3)", () => {
   const perPod: Vec<"pod", "per_second"> = sum(rate(EVENTS, "5m"), ["pod"]);
   const rule = recording({
     metric: "test_events",

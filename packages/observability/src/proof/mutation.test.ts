@@ -2,8 +2,13 @@
  * Plants one mistake after another into the rendered files and expects the checks to name each. A check that finds nothing wrong with a planted
  * mistake is no check; a planted text that no longer occurs fails too, so that the list cannot rot.
  *
+ * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts and check-panels.ts,
+ * C of check-coverage.ts, G of check-configurations.ts.
+ *
  * Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
  */
+import { readFileSync } from "node:fs";
+
 import { expect, test } from "vitest";
 
 import { CATALOGUE } from "../catalogue/catalogue.ts";
@@ -25,6 +30,72 @@ const PROVIDERS = "infra/grafana/provisioning/dashboards/kvsync.yaml";
 const DATASOURCES = "infra/grafana/provisioning/datasources/kvsync.yaml";
 const PREVIEW = "infra/grafana/preview/kvsync-overview.svg";
 const DROPS = "docs/operations/runbooks/kv-event-drop-rate.md";
+
+/** The numbered checks by what they report; codes without a number are of files that cannot be read at all, and the like. */
+const CHECKS: Partial<Record<ProblemCode, string>> = {
+  unknown_metric: "E1",
+  bare_histogram: "E1",
+  unknown_label: "E2",
+  unknown_label_value: "E2",
+  pattern_matches_nothing: "E2",
+  bad_pattern: "E2",
+  label_lost: "E3",
+  rate_of_gauge: "E4",
+  raw_counter: "E4",
+  unknown_bucket_bound: "E5",
+  quantile_without_le: "E5",
+  vector_mismatch: "E6",
+  measure_mismatch: "E6",
+  ratio_without_floor: "E7",
+  sum_of_shares: "E8",
+  rule_name: "R1",
+  record_level: "R1",
+  rule_label: "R2",
+  rule_for: "R3",
+  no_comparison: "R3",
+  rank_in_alert: "R3",
+  never_true: "R3",
+  threshold_outside_buckets: "R3",
+  threshold_out_of_range: "R3",
+  rule_annotation: "R4",
+  rule_template: "R4",
+  dead_runbook: "R5",
+  dead_panel_link: "R5",
+  recorded_series_exists: "R6",
+  dashboard_uid: "D1",
+  dashboard_editable: "D1",
+  dashboard_refresh: "D1",
+  dashboard_variable: "D2",
+  undeclared_variable: "D2",
+  dashboard_annotation: "D2",
+  panel_id: "D3",
+  grid: "D3",
+  panel_text: "D4",
+  panel_datasource: "D4",
+  panel_unit: "D4",
+  panel_threshold: "D4",
+  panel_range: "D5",
+  panel_scope: "D5",
+  dead_link: "D6, D9",
+  legend_label: "D7",
+  legend_ambiguous: "D7",
+  quantile_name: "D8",
+  replicas_summed: "D10",
+  order_word: "D11",
+  panel_unrelated: "C2",
+  runbook_unreachable: "C2",
+  document_gap: "G4",
+};
+const CONFIGURATIONS: ReadonlyMap<string, string> = new Map([
+  [PROMETHEUS, "G1"],
+  [ALERTMANAGER, "G2"],
+  [PROVIDERS, "G3"],
+  [DATASOURCES, "G3"],
+]);
+
+function checksOf(code: ProblemCode, path: string): string {
+  return (code === "configuration" ? CONFIGURATIONS.get(path) : CHECKS[code]) ?? "";
+}
 
 /** A planted mistake: what it is, where, which text becomes which, what must be said about it, and the file at which it is said, when it is another. */
 type Mistake = readonly [
@@ -724,13 +795,30 @@ function plant(path: string, from: string | RegExp, to: string): ReadonlyMap<str
 }
 
 for (const [what, path, from, to, code, saidAt] of MISTAKES)
-  test(`${what} is found`, () => {
+  test(`${what} is found (${checksOf(code, saidAt ?? path) || code})`, () => {
     const files = plant(path, from, to);
     const problems = checkAll({ files, ownFamilies: CATALOGUE, externalFamilies: EXTERNAL_CATALOGUE });
     const found = problems.filter((problem) => problem.code === code);
     expect(found, describeProblems(problems)).not.toEqual([]);
     expect(found.map(({ where }) => where.split(":")[0])).toContain(saidAt ?? path);
   });
+
+test("every numbered check finds a planted mistake", () => {
+  const files = [
+    "expression-shape",
+    "check-rules",
+    "check-dashboards",
+    "check-panels",
+    "check-configurations",
+  ];
+  const numbered = files.flatMap((file) => {
+    const [header = ""] = readFileSync(new URL(`${file}.ts`, import.meta.url), "utf8").split("*/");
+    return [...header.matchAll(/^ \* {2}([A-Z]\d+) /gm)].map(([, number = ""]) => number);
+  });
+  const found = MISTAKES.flatMap(([, path, , , code, saidAt]) => checksOf(code, saidAt ?? path).split(", "));
+  expect(numbered.length).toBeGreaterThan(25);
+  expect(numbered.filter((number) => !found.includes(number))).toEqual([]);
+});
 
 test("the table of planted mistakes lists each with the check that finds it", async () => {
   const rows = MISTAKES.map(
@@ -774,7 +862,7 @@ test("a label that is renamed in the catalogue alone is found", () => {
   expect(problems.map(({ code }) => code)).toContain("label_lost");
 });
 
-test("a metric that nobody shows is found", () => {
+test("a metric that nobody shows is found (C1)", () => {
   const secret = {
     kind: "gauge",
     name: "aibrix_kv_secret",
@@ -794,7 +882,7 @@ test("a metric that nobody shows is found", () => {
   ]);
 });
 
-test("a recorded series that nobody reads is found", () => {
+test("a recorded series that nobody reads is found (C1)", () => {
   const rule =
     "\n      - record: instance:process_cpu_minutes:ratio\n        expr: sum by (job, instance) (rate(process_cpu_seconds_total[10m]))";
   const files = plant(RULES, "    rules:", `    rules:${rule}`);
