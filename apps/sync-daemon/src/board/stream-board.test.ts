@@ -2,7 +2,30 @@
 import { EventBatchDecoder, PrefixIndex, type Trust, WorkerSync } from "@kvsync/core";
 import { expect, test } from "vitest";
 
+import { QUEUE_DROP_REASONS } from "./drop-reasons.ts";
 import { BoardReader, BoardWriter, createBoardMemory, HEARTBEAT_STALE_MS } from "./stream-board.ts";
+
+test("B3: a row that was cleared says the same as one that was never written", () => {
+  const memory = createBoardMemory();
+  const writer = new BoardWriter(memory, 0, () => 1000);
+  const board = new BoardReader(memory, () => 1000);
+  const index = PrefixIndex.create();
+  const sync = new WorkerSync(
+    { rankSlot: 3, model: "m", dpRank: 0, hasReplay: false },
+    { index, decoder: new EventBatchDecoder(index.scratch) },
+  );
+  sync.connected(0);
+  writer.position(3, sync, true);
+  writer.counters(
+    3,
+    { ...sync.counters, messagesApplied: 7 },
+    new Float64Array(QUEUE_DROP_REASONS.length).fill(2),
+  );
+  expect(board.report(3)).toMatchObject({ trust: "partial", counters: { messagesApplied: 7 } });
+  writer.clear(3);
+  expect(board.report(3)).toEqual(board.report(4));
+  expect(board.trust(3)).toEqual({ trust: "unknown", reason: "not_connected" });
+});
 
 test("B4: a rank whose worker has stopped is stale where it was exact or partial, and comes back with the next beat", () => {
   const memory = createBoardMemory();

@@ -49,7 +49,7 @@ test.each([
   ["tcp://[FD00:0::0001]:5557", "tcp://[fd00::1]:5557"],
   ["tcp://[::ffff:10.1.2.3]:5557", "tcp://10.1.2.3:5557"],
   ["tcp://[0:0:0:0:0:ffff:0a01:0203]:5557", "tcp://10.1.2.3:5557"],
-])("%s is dialled as %s", async (endpoint, dialled) => {
+])("%s is dialled as %s (E1, E3)", async (endpoint, dialled) => {
   expect(await admitted(endpoint)).toBe(dialled);
 });
 
@@ -94,7 +94,7 @@ test.each([
     "tcp://empty:5557",
     "endpoint_unresolvable: tcp://empty:5557: no address for empty: it has neither an IPv4 nor an IPv6 address",
   ],
-])("%s is refused: %s", async (endpoint, message) => {
+])("%s is refused (E2): %s", async (endpoint, message) => {
   expect((await admitted(endpoint)).slice(0, message.length)).toBe(message);
 });
 

@@ -6,11 +6,12 @@
  *   tcp://name:port ─▶ addresses of the name ─▶ all of them allowed? ─▶ tcp://address:port, which is followed
  *
  * Invariants
- *  E1  The daemon connects only to an address that was checked. A name that moves is followed after
- *      its new address was checked (http-registrations.ts).
+ *  E1  The daemon connects only to an address that was checked.
  *  E2  One address outside of the ranges refuses the name.
  *  E3  An address is used in one spelling (address-ranges.ts), so that one socket cannot be two
  *      engines'.
+ *
+ * http-registrations.ts checks the new address of a name that moves before the engine is followed there.
  *
  * Not here: engines of the configuration file, which the operator wrote.
  */
