@@ -4,8 +4,9 @@
  *     public   1337, which clients that hash prompts themselves use, too
  *     secret   drawn at start; or the one that the snapshot was made with, so that its rows mean something
  *
- * Two prompts of one prefix hash can be written down by hand for a seed that is known, and one of them would be answered
- * for the other, as `exact` (docs/architecture.md). So a snapshot made with the public seed is no source of a secret one.
+ * For a known seed, two prompts with one prefix hash can be constructed. One of them would be
+ * answered for the other, as `exact` (docs/architecture.md). So a snapshot made with the public
+ * seed is no source of a secret one.
  */
 import { CodedError, DEFAULT_HASH_SEED } from "@kvsync/core";
 

@@ -1,5 +1,6 @@
 /**
- * What an ingest thread shows of itself, next to its streams: the queue, its pace, how busy it is and that it lives.
+ * Gauges of an ingest thread itself, next to its streams: the queue, its pace, its utilization and
+ * its heartbeat.
  */
 import {
   type BACKPRESSURE_LEVELS,

@@ -1,15 +1,16 @@
 /**
- * The ingest workers together: who follows which rank, and moving a stream from a busy worker to an idle one.
+ * The ingest workers together: which worker follows which rank, and moving a stream from a busy
+ * worker to an idle one.
  *
  *     rank ──follow──▶ the worker with the fewest ranks
- *                        │ once a second: utilisation of all workers
+ *                        │ once a second: utilization of all workers
  *                        ▼
  *     busiest − idlest > SPREAD, three times in a row ──▶ one stream: release ─▶ position, parked stores ─▶ follow there
  *
  * Invariants
  *  P1  A rank is followed by one worker at a time: the next one follows after the one before has answered.
- *  P2  A stream that moves keeps its blocks; its publisher proves itself at the new connection, and what was said in between is
- *      replayed. So a move costs a moment of `stale`, never an answer.
+ *  P2  A stream that moves keeps its blocks; its publisher proves itself at the new connection, and
+ *      messages sent in between are replayed. So a move costs a moment of `stale`, never an answer.
  *  P3  A stream moves at most once in COOLDOWN_MS, and only where the move makes the difference smaller.
  */
 

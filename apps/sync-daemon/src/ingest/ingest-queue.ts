@@ -6,16 +6,19 @@
  *                      │ replay  a ░░      │
  *
  * Invariants
- *  Q1  A lane holds at most its limit of messages and of bytes; what comes beyond is refused with a reason.
- *  Q2  Notes (a connection came, went, messages were lost, a replay failed) keep their place among the messages of their
- *      stream, take no room, and are never refused: there is at most one of each kind per change of a connection.
- *  Q3  Lanes take turns, so that neither a storm of live messages nor a long replay starves the other: a replay is what
- *      unblocks a stream, and live messages held meanwhile fill a bounded place in it.
+ *  Q1  A lane holds at most its limit of messages and of bytes; further messages are refused with a
+ *      reason.
+ *  Q2  Notes (a connection came, went, messages were lost, a replay failed) keep their place among
+ *      the messages of their stream. They take no room and are never refused: there is at most one
+ *      of each kind per change of a connection.
+ *  Q3  Lanes take turns, so that neither a burst of live messages nor a long replay starves the
+ *      other. A replay unblocks a stream, and live messages held meanwhile fill a bounded buffer in
+ *      it.
  *
- *  Q4  The streams of a lane take turns, message by message. A stream that is held back keeps its place
- *      and its messages, and they go on counting.
- *  Q5  A stream's share of a lane is at most SHARE times the room that is left in it, so that one that
- *      sends without measure leaves room for the others.
+ *  Q4  The streams of a lane take turns, message by message. A stream that is held back keeps its
+ *      place and its messages, and they still count.
+ *  Q5  A stream's share of a lane is at most SHARE times the room that is left in it. So a stream
+ *      that floods the lane leaves room for the others.
  *
  * Back-pressure is the fuller of the four ratios (messages and bytes, by lane). A level is left only below
  * `RELEASE` of the ratio that entered it, so that it does not flutter.

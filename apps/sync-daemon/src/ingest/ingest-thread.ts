@@ -1,7 +1,8 @@
 /**
- * Entry of an ingest worker thread: makes the index (shared memory), the sockets and the ingest, and obeys the main
- * thread's messages (thread-messages.ts). An error that nothing catches ends the thread, and with it the process: what it
- * was doing is unknown, and everything can be rebuilt from the engines.
+ * Entry of an ingest worker thread: makes the index (shared memory), the sockets and the ingest,
+ * and obeys the main thread's messages (thread-messages.ts). An uncaught error ends the thread, and
+ * with it the process. The thread's state is unknown then, and everything can be rebuilt from the
+ * engines.
  */
 
 import { parentPort, workerData } from "node:worker_threads";

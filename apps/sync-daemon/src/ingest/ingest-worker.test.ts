@@ -1,4 +1,4 @@
-/** The main thread's hold on a thread, against threads that behave as the test says. */
+/** The main thread's control of a thread, against threads that behave as the test sets. */
 import { expect, test } from "vitest";
 
 import { IngestWorker } from "./ingest-worker.ts";

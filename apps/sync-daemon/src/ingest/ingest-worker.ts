@@ -1,6 +1,6 @@
 /**
- * The main thread's hold on the ingest thread: starts it, tells it which ranks to follow, hears when it is ready, when a
- * rank is gone, and when it died.
+ * The main thread's control of the ingest thread. It starts the thread and sends it the ranks to
+ * follow. It receives when the thread is ready, when a rank is gone, and when the thread died.
  */
 
 import { once } from "node:events";

@@ -1,6 +1,6 @@
 /**
- * The ingest with a network that does what the test says: slices, bounds, order and the end of a rank. Index, streams, queue
- * and metrics are the real ones; the clock is a number where time matters.
+ * The ingest with a network that the test drives: slices, bounds, order and the end of a rank.
+ * Index, streams, queue and metrics are the real ones; the clock is a number where time matters.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

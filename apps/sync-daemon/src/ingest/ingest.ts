@@ -18,8 +18,9 @@
  * The clock is milliseconds since the Unix epoch that never go back (clock.ts), so that times on the
  * board can be compared across threads.
  *
- * Not here: news of sockets (stream.ts), the way into the queue (intake.ts), the order of dials (dialer.ts), the meaning of
- * messages (core), the time of the next connection (EngineConnection).
+ * Not here: news of sockets (stream.ts), the way into the queue (intake.ts), and the order of dials
+ * (dialer.ts). The meaning of messages is in core, the time of the next connection in
+ * EngineConnection.
  */
 
 import {

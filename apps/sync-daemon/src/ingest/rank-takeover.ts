@@ -1,9 +1,10 @@
 /**
- * A rank that another worker, or a daemon before this one, has followed: its blocks are in the index, what waits for parents comes along.
+ * A rank that another worker, or a daemon before this one, has followed. Its blocks are in the
+ * index, and stores that wait for parents come along.
  *
  *     stream continues from its position ─▶ what waits is parked here ─▶ what does not fit makes the stream partial
  *
- * In this order: a stream that is not there yet cannot be told that something of it was lost.
+ * The order matters: a stream that does not exist yet cannot record a loss.
  */
 import type { ParkedRecord, PrefixIndex } from "@kvsync/core";
 

@@ -1,17 +1,21 @@
 /**
- * Replays under way, at most so many at once: a fleet that restarts must not have a thousand histories in memory together.
+ * Running replays, with a limit on their number: a fleet that restarts must not have a thousand
+ * histories in memory together.
  *
  *   request ──▶ waiting (first in first out) ──slot──▶ running ──▶ ended | abandoned
- *                                                       │ silent at first, or long at it: goes on without its slot
+ *                                                       │ silent at first, or too long: continues without its slot
  *                                                       ▼
  *                                                    overdue (at most OVERDUE_MAX)
  *
- * A request starts only while the lane that its answers go to has room: an engine answers with all it has, and stands
- * still meanwhile, so asking without room would make it do so in vain, again and again. A running request reads as fast as it can into the queue's replay lane. When that lane is full the request is given
- * up, and its failure is noted behind the messages that got in: the stream applies those and asks again from there.
+ * A request starts only while the lane for its answers has room. An engine answers with all it has,
+ * and pauses meanwhile. A request without room would make the engine pause again and again, without
+ * a result. A running request reads as fast as it can into the queue's replay lane. When that lane
+ * is full the request is given up, and its failure is noted behind the messages that were queued.
+ * The stream applies those and asks again from there.
  *
- * A slot is for a history that flows. What has not begun within LEND_MS (a mute or unreachable engine), or is not done within SLOT_MS (one that trickles), holds no slot any more, so
- * that it can be patient with itself but not at the cost of others.
+ * A slot is for a history that flows. A replay loses its slot when it has not begun within LEND_MS
+ * (a silent or unreachable engine). It also loses the slot when it is not done within SLOT_MS (a
+ * slow engine). So a slow replay can continue, but other replays do not wait for it.
  */
 
 import type { ReplayFailure } from "@kvsync/core";

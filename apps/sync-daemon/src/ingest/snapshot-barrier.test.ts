@@ -1,4 +1,4 @@
-/** The barrier between real threads: who copies here, who stands still there. */
+/** The barrier between real threads: one of them copies while the others pause. */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { afterEach, expect, test } from "vitest";

@@ -1,13 +1,14 @@
 /**
- * Where workers stand still while one of them copies the index that all write to.
+ * The barrier at which workers pause while one of them copies the index that all write to.
  *
- *     word 0   how many stand still
+ *     word 0   number of paused workers
  *     word 1   1: they may continue
- *     word 2   1: one went on by itself, since it had stood for too long
+ *     word 2   1: one continued by itself, since it had paused for too long
  *
- *  B1  A worker that continues by itself says so before it writes again. A copy during which nobody had said so is of one moment.
+ *  B1  A worker that continues by itself sets word 2 before it writes again. A copy during which
+ *      word 2 stayed 0 is of one moment.
  *
- * Works between threads that block on it; nothing is said by message while they stand.
+ * Works between threads that block on it; no messages are sent while they pause.
  */
 
 /** See the header; made by the main thread, for one snapshot. */

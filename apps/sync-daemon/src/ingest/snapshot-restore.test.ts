@@ -1,15 +1,16 @@
 /**
- * A daemon's state and what comes back of it, held against each other.
+ * Compares a daemon's state with the state restored from its snapshot.
  *
- * Goal: whatever a snapshot loses or garbles shows here, whether or not somebody thought of it. Methodology: random streams are
- * followed (late starts, so that stores wait for parents; losses, duplicates, damage, groups of which stores wait, too, tiers, adapters, pairs, salts,
- * placeholders, names used twice, engines that report everything again), a snapshot is written and read through the daemon's
- * own code into a fresh index, by more or fewer writers. Then both daemons connect again and hear the same. Claims:
+ * Goal: everything that a snapshot loses or damages shows here, also in unforeseen cases.
+ * Methodology: random streams are followed. The daemon's own code writes a snapshot and reads it
+ * into a fresh index, by more or fewer writers. The streams have late starts, so that stores wait
+ * for parents, and losses, duplicates and damage. They have groups whose stores wait too, tiers,
+ * adapters, pairs, salts and placeholders. Names are used twice, and engines report everything
+ * again. Then both daemons connect again and receive the same messages. Claims:
  *
- *  1  The restored one has the same holders under the same names with the same copies, the same stores waiting, word for word, and its streams stand
- *     where the others stood.
- *  2  It asks for the same replays, and after the same messages all that holds again.
- *  3  The index is sound at every stop.
+ *  1  The restored daemon has the same holders under the same names with the same copies. The same
+ *  stores wait, word for word, and its streams have the same positions. 2  It asks for the same
+ *  replays, and after the same messages all that holds again. 3  The index is sound at every stop.
  *
  * KVSYNC_SEED repeats one seed, KVSYNC_SEEDS runs more.
  */

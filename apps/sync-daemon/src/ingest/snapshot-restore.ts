@@ -4,9 +4,11 @@
  *     file ─▶ rows, orders ─▶ index
  *          └▶ parked stores ─▶ the index's park, for its limits ─▶ out again: any worker may come to follow their ranks
  *
- * A file that cannot be used leaves the index empty. What limits took is in the positions: those streams are partial.
+ * A file that cannot be used leaves the index empty. The positions record the losses to limits:
+ * those streams are partial.
  *
- * Not here: which file (snapshot-source.ts), who follows the ranks (the registry, through ingest-pool.ts).
+ * Not here: which file (snapshot-source.ts), which workers follow the ranks (the registry, through
+ * ingest-pool.ts).
  */
 
 import { CodedError, type PrefixIndex, RANK_SLOTS_MAX } from "@kvsync/core";

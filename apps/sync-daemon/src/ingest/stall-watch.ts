@@ -2,9 +2,9 @@
  * Watches the ingest workers' signs of life from the main thread, and gives up on one that does not
  * come back.
  *
- *   silent > HEARTBEAT_STALE_MS ──▶ log `worker_stalled`   (trust and readiness follow by themselves)
- *   a beat again                ──▶ log `worker_resumed`
- *   silent for the limit        ──▶ `lost`, once: the process ends with EXIT_WORKER_STALLED
+ *     silent > HEARTBEAT_STALE_MS ──▶ log `worker_stalled`   (trust and readiness follow by themselves)
+ *     a beat again                ──▶ log `worker_resumed`
+ *     silent for the limit        ──▶ `lost`, once: the process ends with EXIT_WORKER_STALLED
  *
  * Why the process and not the worker alone: a worker that is terminated may hold the index's lock or
  * have written half of a change. The others would wait for that lock without end, or read what the

@@ -1,23 +1,28 @@
 /**
- * Which messages of a socket are one stream's. Several engines may publish through one socket, distinguished by their topics,
- * and several DP ranks, distinguished by `data_parallel_rank` in the batch. Each has its own numbering.
+ * Selects the messages of a socket that belong to one stream. Several engines may publish through
+ * one socket, distinguished by their topics, and several DP ranks, distinguished by
+ * `data_parallel_rank` in the batch. Each has its own numbering.
  *
- *   live message ─▶ the entry names a topic and the message has another? ─yes─▶ other_topic
- *   message ─┬─ ranks are known to share the socket ─▶ its rank is ours? ─▶ own │ other_dp_rank │ unnamed_dp_rank
- *            └─ they are not ─▶ continues the numbering? ─yes─▶ own
- *                                 └─no─▶ names another rank than the messages before? ─no─▶ own
- *                                          └─yes─▶ they share it: from now on as above
+ *     live message ─▶ the entry names a topic and the message has another? ─yes─▶ other_topic
+ *     message ─┬─ ranks are known to share the socket ─▶ its rank is ours? ─▶ own │ other_dp_rank │ unnamed_dp_rank
+ *              └─ they are not ─▶ continues the numbering? ─yes─▶ own
+ *                                   └─no─▶ names another rank than the messages before? ─no─▶ own
+ *                                            └─yes─▶ they share it: from now on as above
  *
  * Invariants
- *  W1  Of ranks that share a socket, a stream gets the messages of its own rank and no others: it never takes two ranks for a
- *      publisher that begins again repeatedly.
- *  W2  A socket of one rank is never filtered, whatever rank its messages name: the entry decides whose it is.
- *  W3  While nothing says that ranks share the socket, only messages that do not continue the numbering are looked into, and
- *      the few after each: a rank that is one message ahead continues the other one's numbering every time.
- *  W4  Where a message of another rank may have been let through, the stream begins again. Numbers begin at 0, so of a socket
- *      that was heard from 0 on, another rank's first message never continues.
- *  W5  A stream whose entry names a topic gets live messages of that very topic: a subscription is a prefix and brings longer
- *      topics too. Those are no loss once the stream's own topic was heard; before, the entry may hold half a topic.
+ *  W1  When ranks share a socket, a stream gets the messages of its own rank and no others. It
+ *      never takes two ranks for a publisher that begins again repeatedly.
+ *  W2  A socket of one rank is never filtered, for any rank in its messages: the entry decides the
+ *      owner.
+ *  W3  While ranks are not known to share the socket, only messages that do not continue the
+ *      numbering are examined, and the few after each. A rank that is one message ahead continues
+ *      the other rank's numbering every time.
+ *  W4  Where a message of another rank may have been let through, the stream begins again. Numbers
+ *      begin at 0. So on a socket that was read from 0 on, another rank's first message never
+ *      continues.
+ *  W5  A stream whose entry names a topic gets live messages of that very topic: a subscription is
+ *      a prefix and brings longer topics too. Those are no loss after a message of the stream's own
+ *      topic arrived; before, the entry may hold half a topic.
  *
  * Replies to replay requests are not judged by topic: an engine answers with its own messages, some versions without a topic.
  *

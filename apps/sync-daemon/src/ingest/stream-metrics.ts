@@ -1,11 +1,13 @@
 /**
- * One stream's metrics: what core's state machine reports, turned into handle updates.
+ * One stream's metrics: turns the reports of core's state machine into handle updates.
  *
- * Handles of common series are made at once; those of drop reasons on first use, since a thousand engines times forty
- * reasons would be mostly zeros. Handles of several ranks of one pod share their series and add up.
+ * Handles of common series are made at once. Handles of drop reasons are made on first use, since a
+ * thousand engines times forty reasons would be mostly zeros. Handles of several ranks of one pod
+ * share their series and add up.
  *
- * Timing events costs more than counting them (two clock readings are 110 ns), so one message in `TIMED_EVERY` is timed: each
- * of its events from the end of its predecessor to its own end, decoding included.
+ * Timing events costs more than counting them (two clock readings are 110 ns), so one message in
+ * `TIMED_EVERY` is timed. Each of its events is timed from the end of its predecessor to its own
+ * end, decoding included.
  */
 
 import {

@@ -1,5 +1,5 @@
 /**
- * Listens to one stream for everybody: metrics get all of it, the log what its level lets through.
+ * The only listener of a stream: metrics get all of its events, the log the lines of its level.
  *
  *     core's WorkerSync ─▶ StreamWatch ─┬─▶ StreamMetrics (always)
  *                                       ├─▶ LineGate      (asked first, so that a line that is off is never made)
@@ -7,7 +7,7 @@
  *
  * | verbosity | lines |
  * | --- | --- |
- * | 1 | a publisher that began again, history that is lost, a rank that is set aside (once until it restarts), changes of trust, unknown fields (each once) |
+ * | 1 | restarts of a publisher, lost history, ranks set aside (once until a restart), changes of trust, unknown fields (each once) |
  * | 2 | each message applied, with the sum of its events; messages dropped, gaps, replays, changes of a trust's reason |
  * | 3 | each event applied or dropped |
  * | 5 | changes of the stream's state |

@@ -1,9 +1,10 @@
 /**
  * Lets lookups go first when cores are short: the ingest thread asks the kernel for a lower priority than its process has.
  *
- * On Linux a priority belongs to a thread, and setpriority takes a thread's id; Node knows no thread ids, but
- * /proc/thread-self does. Under a storm on two busy cores this took lookups from a p99 of 37-210 ms to 5-16 ms and cost
- * ingest nothing measurable (bench/lookup-latency.bench.ts). Sockets made afterward inherit it for libzmq's own threads.
+ * On Linux a priority belongs to a thread, and setpriority takes a thread's id; Node has no thread
+ * ids, but /proc/thread-self has them. Under a burst of events on two busy cores, this took lookups
+ * from a p99 of 37-210 ms to 5-16 ms. It cost ingest nothing measurable
+ * (bench/lookup-latency.bench.ts). Sockets made afterward inherit it for libzmq's own threads.
  */
 
 import { readlinkSync } from "node:fs";

@@ -1,6 +1,7 @@
 /**
- * How long one stream may work on one message at a stretch. What is left of the message is applied in
- * later turns, so that a message costs the other streams of its worker a part of the time, never all.
+ * Limits the time that one stream may work on one message without a pause. The rest of the message
+ * is applied in later turns. So a message costs the other streams of its worker a part of the time,
+ * never all.
  *
  *   begin ─▶ event ─▶ event ─▶ … ─▶ isOver: the clock is read at every EVENTS_PER_CLOCK-th event
  *

@@ -1,5 +1,5 @@
 /**
- * The connection's states over a transport that does what the test says; the clock is a number.
+ * The connection's states over a transport that the test drives; the clock is a number.
  */
 import { expect, test } from "vitest";
 

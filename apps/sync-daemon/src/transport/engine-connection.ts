@@ -2,18 +2,19 @@
  * Keeps one DP rank's event socket connected.
  *
  *            due and allowed              handshake
- *   waiting ────────────────▶ dialling ────────────▶ connected
+ *   waiting ────────────────▶ dialing ─────────────▶ connected
  *      ▲                         │                       │
  *      └──────── ended: wait ×2 ─┴───────────────────────┘
  *
- * Waits grow twofold with jitter between two settings, so that an engine that is down costs little and a fleet that comes
- * back does not come back at one moment. A connection that stood for longer than the longest wait starts them over; one that
- * ends sooner is an attempt that came to nothing, and one that ends by a violation too, however long it stood: so a peer whose bytes
- * end its connection costs little. *When* a due connection may dial is decided by the caller's rate limit (dial()).
+ * Waits grow twofold with jitter between two settings. So an engine that is down costs little, and
+ * a fleet that comes back does not reconnect at one moment. A connection that lasted longer than
+ * the longest wait resets them. A connection that ends sooner, or by a violation after any time,
+ * counts as a failed attempt. So a peer whose bytes end its connection costs little. *When* a due
+ * connection may dial is decided by the caller's rate limit (dial()).
  *
- * Where the daemon listens (`bind`), dialling is waiting for the engine to connect, without an end.
+ * Where the daemon listens (`bind`), dialing waits for the engine to connect, without an end.
  *
- * Not here: what the messages mean (core's WorkerSync), replay requests.
+ * Not here: the meaning of messages (core's WorkerSync), replay requests.
  */
 
 import {

@@ -3,9 +3,10 @@
  *
  *   libzmq, for each connection ──ZAP──▶ ["1.0", id, domain, address, …] ─▶ entrance of the domain ─▶ "200" │ "300"
  *
- * Every entrance has a domain of its own, which its socket names. 300 refuses for now: libzmq keeps the connection until the
- * socket's handshake interval ends, and the publisher then tries again by itself. After a 400 libzmq's publishers give up for
- * good, so that an engine which restarts before the end of its old connection was noticed would never come back.
+ * Every entrance has a domain of its own, which its socket names. 300 refuses for now: libzmq keeps
+ * the connection until the socket's handshake interval ends, and the publisher then tries again by
+ * itself. After a 400 libzmq's publishers give up permanently. An engine that restarts before the
+ * end of its old connection was detected would never come back.
  *
  * Invariants
  *  P1  Of one entrance at most one publisher is let in until it is left.

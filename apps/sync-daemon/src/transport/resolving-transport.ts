@@ -1,13 +1,14 @@
 /**
- * Dials engines by name: each dial and each replay request asks for the name's addresses, so that an engine which moved is
- * found at its next connection.
+ * Dials engines by name: each dial and each replay request asks for the name's addresses. So an
+ * engine that moved is found at its next connection.
  *
  *   subscribe(tcp://name:port) ─▶ wait for a turn ─▶ resolve ─┬─▶ IPv4 address ─no connection─▶ IPv6 address ─▶ ended
  *                                                              └─▶ ended("unresolvable")
  *
- * A replay is asked for at the address of the name that is connected, while there is one. Endpoints without a name pass through in
- * the same turn. Names resolve LOOKUPS_MAX at a time: the system's resolver takes a thread of the process's pool for as long as
- * it waits, and files are read by the same threads.
+ * A replay is asked for at the address of the name that is connected, while there is one. Endpoints
+ * without a name pass through in the same turn. At most LOOKUPS_MAX names resolve at a time. The
+ * system's resolver takes a thread of the process's pool for as long as it waits, and files are
+ * read by the same threads.
  */
 
 import type {

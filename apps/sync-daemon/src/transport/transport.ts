@@ -1,10 +1,12 @@
 /**
- * What the ingest thread needs of a network: one-connection subscriptions and one-shot replay requests. zmtp-transport.ts
- * reads ZeroMQ's protocol itself; zmq-transport.ts has libzmq do it. Tests put a fake here and nowhere else.
+ * The ingest thread's interface to a network: one-connection subscriptions and one-shot replay
+ * requests. zmtp-transport.ts reads ZeroMQ's protocol itself; zmq-transport.ts has libzmq do it.
+ * Tests put a fake here and nowhere else.
  *
- * A subscription is *one connection of its lifetime*: it connects at most once and ends with that connection. So whatever
- * a subscription delivers came from one publisher process, and a reconnect (which may meet another process) is always a new
- * subscription. When to dial again is the caller's business (engine-connection.ts).
+ * A subscription is *one connection of its lifetime*: it connects at most once and ends with that
+ * connection. So all messages of a subscription came from one publisher process, and a reconnect
+ * (which may meet another process) is always a new subscription. When to dial again is the caller's
+ * business (engine-connection.ts).
  */
 
 import { type ReplayFailure, ZMTP_ERROR_CODES, type ZmtpErrorCode } from "@kvsync/core";

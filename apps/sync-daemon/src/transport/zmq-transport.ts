@@ -1,22 +1,24 @@
 /**
  * The network by libzmq, for engines that speak CURVE and for comparison: SUB sockets for events, a fresh DEALER per replay request.
  *
- *   SUB ──connect──▶ PUB        reconnecting is off (ZMQ_RECONNECT_IVL −1): one socket is one connection
- *    └─ monitor: handshake → connected;  close | disconnect → ended
- *   SUB ◀──connect── PUB        where the daemon listens: publisher-gate.ts lets one in at a time
- *    └─ monitor: handshake → connected;  no connection left → ended
- *   DEALER ["", start] ──▶ ROUTER ──▶ ["", …, seq, payload]* , end marker
+ *     SUB ──connect──▶ PUB        reconnecting is off (ZMQ_RECONNECT_IVL −1): one socket is one connection
+ *      └─ monitor: handshake → connected;  close | disconnect → ended
+ *     SUB ◀──connect── PUB        where the daemon listens: publisher-gate.ts lets one in at a time
+ *      └─ monitor: handshake → connected;  no connection left → ended
+ *     DEALER ["", start] ──▶ ROUTER ──▶ ["", …, seq, payload]* , end marker
  *
  * Choices that are not defaults, and why
  *  - linger 0 everywhere: a daemon that stops does not wait for an engine that is stuck.
- *  - SUB receive high-water mark 100,000, vLLM's own for sending: beyond it libzmq leaves bytes in TCP, and the publisher
- *    drops for us alone; 1,000, the default, would lose a burst that we could take.
+ *  - SUB receive high-water mark 100,000, vLLM's own for sending. Beyond it libzmq leaves bytes in
+ *    TCP, and the publisher drops for us alone. The default of 1,000 would lose a burst that we
+ *    could take.
  *  - DEALER receive high-water mark 0 and a tight read loop: ROUTER drops at 1,000 messages if we are slow.
- *  - TCP keepalive on: a vanished host ends the connection in half a minute. ZMTP heartbeats would also end connections to
- *    engines that are merely busy.
- *  - maxMessageSize: libzmq stores a frame while it arrives, before this process can see it. It counts
- *    single frames. A message of endlessly many frames is stored whole, and nothing here can see or end
- *    it, as zmtp-transport.ts can: docs/operations/security.md says what that means.
+ *  - TCP keepalive on: a vanished host ends the connection in half a minute. ZMTP heartbeats would
+ *    also end connections to engines that are only busy.
+ *  - maxMessageSize: libzmq stores a frame while it arrives, before this process can see it. It
+ *    counts single frames. A message of endlessly many frames is stored whole, and nothing here can
+ *    see or end it, as zmtp-transport.ts can: docs/operations/security.md describes the
+ *    consequences.
  *  - maxSockets raised: libzmq stops at 1,023 per context, and a stream takes a socket and its monitor.
  *
  * Frames are not copied: the buffers are the messages' own memory, released when they are collected.

@@ -6,36 +6,46 @@
  *                └─────────┴───────────┴──────────┴──▶ dropped under one of EVENT_DROPS' reasons
  *
  * Rules
- *  A1  Every KV-cache group of a rank is indexed under a holder slot of its own (cache-groups.ts), and a match is
- *      what all of them allow. A removal takes from the group that it names. Stores of a group beside the main one
- *      are placed by name; those that no other group has yet wait for the end of the message.
+ *  A1  Every KV-cache group of a rank has its own holder slot in the index (cache-groups.ts). A
+ *      match is the prefix that all groups allow. A removal takes from the group that it names.
+ *      Stores of a further group are placed by name. Blocks that no other group has yet wait for
+ *      the end of the message.
  *  A2  The vocabularies of medium (medium-tiers.ts) and locality are closed: a block on a medium that we cannot name is not
  *      reported.
- *  A3  Token ids count only if they divide into the event's blocks exactly. If not, and in offload placeholders (which have
- *      none), the engine's hashes are looked up among the rank's blocks; those that are found gain a copy.
- *  A4  What is lost, skipped or not understood is noted in `doubts` with the reason that trust-rule.ts gives it. A lost
- *      removal or clear leaves blocks too long (`mayOverReport`), and the rank is rebuilt for it; what might have been
- *      anything counts as one: a fault without a known type, an unknown type, a broken message.
- *  A5  AllBlocksCleared ends every loss: the engine's pool is empty, and so is the rank. Which pool is meant the event does
- *      not say, so that a rank with copies beyond the device is `ambiguous_clear` from then on.
+ *  A3  Token ids count only if they divide into the event's blocks exactly. Otherwise, and in
+ *      offload placeholders (which have none), the engine's hashes are looked up among the rank's
+ *      blocks. Blocks that are found gain a copy.
+ *  A4  Every loss, skip or misunderstood part is noted in `doubts` with the reason that
+ *      trust-rule.ts gives it. A lost removal or clear leaves blocks too long (`mayOverReport`),
+ *      and the rank is rebuilt for it. An input that could have been a removal counts as one: a
+ *      fault without a known type, an unknown type, a broken message.
+ *  A5  AllBlocksCleared ends every loss: the engine's pool is empty, and so is the rank. The event
+ *      does not name the pool. So a rank with copies beyond the device is `ambiguous_clear` from
+ *      then on.
  *  A6  The cache salt of SGLang's extra field counts at the root; children inherit it through the chain (extra-keys.ts).
- *  A7  An adapter known only by `lora_id` (vLLM ≤ 0.13) is named "id:7". Such ids are given in order of registration, so
- *      the name holds on one engine only; clients of such engines ask for it by that name.
- *  A8  A rank stores in at most RANK_BLOCK_SIZES_MAX block sizes. One that stores in more is set aside: its blocks are removed
- *      and its stores dropped until its engine clears its pool or restarts. Each size costs every lookup of the model one
- *      more hash of the prompt, so one engine with many sizes would slow down, or stop, the lookups of all others.
- *  A9  What an engine announces again is a copy, unless it may be a report (repeated-stores.ts), in every group alike. While
- *      the engine may hold a block of which the index counts no copy for that, the rank is `copies_uncertain`.
- *  A10 While a store waits for its parent, the rank is `waiting_for_parent`. One that waits on the device of an engine whose
- *      whole history is known is a block that the engine cannot reach either: when it is given up, nothing is missing
- *      until its parent is stored after all, which is a loss. Giving up any other store is a loss at once.
- *  A11 A rank's blocks have one size, that of its first store. Where another comes beside it (offloading in larger units,
- *      tails of a prompt), the engine combines both and the index does not: a loss. A unit whose parent has the other size
- *      does not wait for it. A copy below the device that has no tokens does not say what it spans: a loss. Nor do several
- *      blocks that vLLM announces there at once: they may be one unit, of which no part can be reused (vllm#57159). They are
- *      not stored.
- *  A12 A name that comes to mean another block is no name of a prefix (content-names.ts). What stands behind it is not
- *      stored. The rank is `stale`: a removal by such a name may take the copy of another prefix.
+ *  A7  An adapter known only by `lora_id` (vLLM ≤ 0.13) is named "id:7". Such ids are given in
+ *      order of registration, so the name holds on one engine only. Clients of such engines ask for
+ *      it by that name.
+ *  A8  A rank stores in at most RANK_BLOCK_SIZES_MAX block sizes. A rank that stores in more is set
+ *      aside: its blocks are removed and its stores dropped until its engine clears its pool or
+ *      restarts. Each size costs every lookup of the model one more hash of the prompt. So one
+ *      engine with many sizes would slow down, or stop, the lookups of all others.
+ *  A9  A block that an engine announces again is a copy, unless it may be a report
+ *      (repeated-stores.ts), in every group alike. While the engine may hold a block of which the
+ *      index counts no copy for that, the rank is `copies_uncertain`.
+ *  A10 While a store waits for its parent, the rank is `waiting_for_parent`. On the device of an
+ *      engine whose whole history is known, the engine cannot reach a waiting block either. When
+ *      its store is given up, nothing is missing until its parent is stored after all, which is a
+ *      loss. Giving up any other store is a loss at once.
+ *  A11 A rank's blocks have one size, that of its first store. When another size appears
+ *      (offloading in larger units, tails of a prompt), the engine combines both and the index does
+ *      not: a loss. A unit whose parent has the other size does not wait for it. A copy below the
+ *      device that has no tokens does not show its span: a loss. The same holds for several blocks
+ *      that vLLM announces there at once. They may be one unit, of which no part can be reused
+ *      (vllm#57159). They are not stored.
+ *  A12 A name that comes to mean another block is no name of a prefix (content-names.ts). Blocks
+ *      behind it are not stored. The rank is `stale`: a removal by such a name may take the copy of
+ *      another prefix.
  *  A13 A name that is held in several contexts of a rank is no name of one block (name-contexts.ts). The rank is `stale` from
  *      the first removal, placeholder or group's store by such a name on: the index takes the context stored to last.
  *  A14 A removal may name a KV-cache group that stored nothing, on a rank whose whole history is known. The rule of that

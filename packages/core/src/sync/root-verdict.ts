@@ -2,9 +2,8 @@
  * The verdict on the main group's last store from the root: a copy for certain, or maybe a report
  * (repeated-stores.ts).
  *
- * vLLM announces the same blocks for each group, in the order of their numbers. So a store of a
- * later group has the verdict of the main group's store, if both have the same name at the end and
- * are in the same message.
+ * vLLM announces the same blocks for each group, in the order of their numbers. So a later group's
+ * store in the same message, with the same name at its end, has the verdict of the main group's.
  *
  * Invariant
  *  V1  `isCertain` is true only for a run that ends with the very name of the main group's last one, in its message.

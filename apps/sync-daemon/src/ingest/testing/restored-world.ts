@@ -1,11 +1,12 @@
 /**
- * Engines' streams and the daemon's side of them without sockets or clock, so that a daemon can be snapshot, restored, and
- * held against the one it was taken from. Everything is decided by a seed. Tests only.
+ * Engines' streams and the daemon's side of them without sockets or clock. So a daemon can be
+ * snapshot, restored, and compared with its original. Everything is decided by a seed. Tests only.
  *
  *     Publisher ──messages, ring──▶ Side { writers of one index, a WorkerSync per rank }
  *
- * What a publisher says need not be true of any pool: stores begin anywhere in a prompt (so that they wait for parents),
- * removals name what was never stored, names are used twice. Two sides that hear the same must hold the same.
+ * A publisher's events need not match any pool. Stores begin anywhere in a prompt (so that they
+ * wait for parents), removals name blocks that were never stored, and names are used twice. Two
+ * sides that receive the same messages must hold the same.
  */
 import {
   encodeEventBatch,
