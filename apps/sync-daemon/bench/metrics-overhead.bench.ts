@@ -166,6 +166,7 @@ async function run(isMetered: boolean): Promise<number> {
       dnsServers: [],
       board: memory,
       logLevel: level.memory,
+      journal: null,
       tracedRatio: null,
       queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 4e9, replay: 1e9 }, messageBytes: 1e8 },
       holdBytesMax: 1e9,

@@ -25,6 +25,7 @@ import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { IngestPool, type PoolDependencies } from "./ingest/ingest-pool.ts";
+import { RunJournal } from "./ingest/message-journal.ts";
 import { SetAsideMessages } from "./ingest/set-aside.ts";
 import { BoardReader, createBoardMemory } from "./board/stream-board.ts";
 import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
@@ -87,6 +88,7 @@ export class Daemon {
   /** Null when none is configured. */
   readonly #tokenizer: RemoteTokenizer | null;
   readonly #ingest: IngestPool;
+  readonly #run: RunJournal;
 
   private constructor(parts: {
     readonly settings: Settings;
@@ -99,6 +101,7 @@ export class Daemon {
     readonly health: HealthChecks;
     readonly tokenization: Tokenization;
     readonly ingest: IngestPool;
+    readonly run: RunJournal;
     readonly start: StartFacts;
   }) {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
@@ -117,6 +120,7 @@ export class Daemon {
     this.health = parts.health;
     this.syncHealth = new SyncHealth({ registry, board }, epochMs);
     this.#ingest = parts.ingest;
+    this.#run = parts.run;
     const waitedFor = { registry, board, discovery: discovery.status, start: parts.start };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.#tokenizer = parts.tokenization.tokenizer;
@@ -152,14 +156,18 @@ export class Daemon {
     const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard, tracing) : null;
     const boardMemory = createBoardMemory();
     const board = new BoardReader(boardMemory);
-    const shared = { board: boardMemory, logLevel: telemetry.level.memory, curve };
+    const { run, ...endings } = endingsOf(settings, log);
+    const shared = { board: boardMemory, logLevel: telemetry.level.memory, curve, journal: run.order };
     const workers = ingestSettings(settings, shared, found?.path ?? null);
     const ingest = await IngestPool.start(workers, {
       board,
-      ...endings(settings, log),
+      ...endings,
       ...heardOf(dependencies, telemetry),
     });
-    dependencies.opened?.(() => ingest.stop());
+    dependencies.opened?.(async () => {
+      await ingest.stop();
+      run.end();
+    });
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const { configFile } = dependencies;
@@ -202,6 +210,7 @@ export class Daemon {
       health,
       tokenization,
       ingest,
+      run,
       start: dependencies.start,
     });
   }
@@ -218,6 +227,7 @@ export class Daemon {
     await this.#tokenizer?.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
     await this.#ingest.stop();
+    this.#run.end();
     await this.tracing?.stop();
   }
 }
@@ -245,13 +255,16 @@ function snapshotStoreOf(
 }
 
 /** What is done about workers that end or stop. */
-function endings(
+function endingsOf(
   { ingest, discovery, snapshot }: Settings,
   log: LineGate,
-): Pick<PoolDependencies, "stallMs" | "setAside"> {
+): Pick<PoolDependencies, "stallMs" | "setAside"> & { readonly run: RunJournal } {
   const folder = discovery.state_directory ?? snapshot.directory;
   const setAside = new SetAsideMessages(folder, log.write);
-  return { stallMs: ingest.stall_seconds * 1000, setAside };
+  const run = new RunJournal(folder, log.write, epochMs());
+  for (const { owner, message } of run.found) setAside.add(owner, message, "killed");
+  setAside.tell();
+  return { stallMs: ingest.stall_seconds * 1000, setAside, run };
 }
 
 /** Where ingest threads' code lies, and where their news go. */
@@ -388,7 +401,7 @@ function memoryBytesMax(): number {
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
   settings: Settings,
-  shared: Pick<IngestSettings, "board" | "logLevel" | "curve">,
+  shared: Pick<IngestSettings, "board" | "logLevel" | "curve" | "journal">,
   restoreFrom: string | null,
 ): IngestSettings[] {
   const { index, ingest, limits, security, discovery, tracing } = settings;

@@ -1,9 +1,10 @@
 /**
  * A message that ends the process after every restart. No such message is known, so a module that
- * the process preloads makes the kernel trap (a real WebAssembly `unreachable`). It traps at a
- * token that one message holds. The engine replays that message after every restart.
+ * the process preloads ends it at a token that one message holds. The kernel traps (a real
+ * WebAssembly `unreachable`), or the process gets SIGKILL. The engine replays that message after
+ * every restart.
  */
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -18,7 +19,7 @@ import { afterEach, expect, test } from "vitest";
 import { Publisher, Router } from "zeromq";
 
 import { DaemonProcess } from "./daemon-process.ts";
-import { caughtUp, TestEngine, until } from "./fleet.ts";
+import { audit, caughtUp, TestEngine, until } from "./fleet.ts";
 
 const DEADLY_TOKEN = 666_666;
 
@@ -28,7 +29,10 @@ afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
-const PRELOAD = `
+const TRAP = "trap()";
+const KILL = 'process.kill(process.pid, "SIGKILL")';
+
+const preloadOf = (end: string): string => `
   import { isMainThread } from "node:worker_threads";
   if (!isMainThread) {
     // (module (func (export "trap") unreachable))
@@ -40,7 +44,7 @@ const PRELOAD = `
       const { indexStore } = exports;
       exports.indexStore = (...args) => {
         const words = new Uint32Array(imports.env.memory.buffer);
-        if (args.some((at) => at > 0 && at % 4 === 0 && words[at / 4] === ${DEADLY_TOKEN})) trap();
+        if (args.some((at) => at > 0 && at % 4 === 0 && words[at / 4] === ${DEADLY_TOKEN})) ${end};
         return indexStore(...args);
       };
       return { exports };
@@ -48,8 +52,8 @@ const PRELOAD = `
   }
 `;
 
-/** An engine with a history of three messages, told once `open` says so; the second one is deadly. */
-async function deadlyEngine(open: Promise<unknown>): Promise<object> {
+/** An engine with a history of three messages, replayed once `open` says so; the second one is deadly. */
+async function deadlyEngine(open: () => Promise<unknown>): Promise<object> {
   const publisher = new Publisher({ linger: 0 });
   const router = new Router({ linger: 0 });
   await publisher.bind("tcp://127.0.0.1:*");
@@ -79,7 +83,7 @@ async function deadlyEngine(open: Promise<unknown>): Promise<object> {
   );
   void (async () => {
     for await (const frames of router) {
-      await open;
+      await open();
       const { identity, startSequenceNumber } = parseReplayRequest(frames);
       for (const [sequenceNumber, payload] of payloads.entries()) {
         if (sequenceNumber < startSequenceNumber) continue;
@@ -105,22 +109,39 @@ async function deadlyEngine(open: Promise<unknown>): Promise<object> {
   };
 }
 
-test("a message during which the process died is passed over after the restart, named, and costs its engine alone", async () => {
+/** A healthy engine, a deadly one, and daemons that end at its message once the gate is open. */
+async function fleetWith(end: string) {
   const folder = mkdtempSync(join(tmpdir(), "kvsync-set-aside-"));
   cleanUp.push(() => {
     rmSync(folder, { recursive: true });
   });
   const preload = join(folder, "preload.mjs");
-  writeFileSync(preload, PRELOAD);
+  writeFileSync(preload, preloadOf(end));
   const healthy = await TestEngine.start({ id: "healthy" }, 1);
   cleanUp.push(() => healthy.stop());
   let open: () => void = () => undefined;
-  const listening = new Promise<void>((resolve) => (open = resolve));
+  let gate: Promise<void> = Promise.resolve();
+  const shut = (): void => {
+    gate = new Promise((resolve) => (open = resolve));
+  };
+  shut();
   const config = {
-    engines: [healthy.entry, await deadlyEngine(listening)],
+    engines: [healthy.entry, await deadlyEngine(() => gate)],
     discovery: { state_directory: join(folder, "state") },
   };
-  const start = () => DaemonProcess.start(config, [], null, { NODE_OPTIONS: `--import ${preload}` });
+  return {
+    folder,
+    healthy,
+    start: () => DaemonProcess.start(config, [], null, { NODE_OPTIONS: `--import ${preload}` }),
+    open: () => {
+      open();
+    },
+    shut,
+  };
+}
+
+test("a message during which the process died is passed over after the restart, named, and costs its engine alone", async () => {
+  const { folder, healthy, start, open } = await fleetWith(TRAP);
   const first = await start();
   open();
   const { code, signal } = await first.exited;
@@ -151,3 +172,50 @@ test("a message during which the process died is passed over after the restart, 
     expect.objectContaining({ event: "message_passed_over", pod: "deadly", sequence_number: 1 }),
   ]);
 }, 60_000);
+
+test("a message that kills the whole process is recorded after the first kill and passed over after the second, and a clean stop ends the recording", async () => {
+  const { folder, healthy, start, open, shut } = await fleetWith(KILL);
+  await healthy.serve(3);
+  const journal = join(folder, "state", "run.journal");
+  for (const kill of [1, 2]) {
+    shut();
+    const daemon = await start();
+    expect(daemon.log.some(({ event }) => event === "run_was_killed")).toBe(kill === 2);
+    expect(statSync(journal).size > 0).toBe(kill === 2);
+    open();
+    expect((await daemon.exited).signal).toBe("SIGKILL");
+    expect(daemon.log.some(({ event }) => event === "message_set_aside")).toBe(false);
+  }
+
+  const third = await start();
+  cleanUp.push(() => third.end("SIGKILL"));
+  await healthy.serve(3);
+  await caughtUp(third, [healthy]);
+  const rank = await until("the stream continues behind the message", async () => {
+    const deadly = (await third.engines()).find(({ id }) => id === "deadly")?.ranks[0];
+    return deadly?.last_sequence_number === 2 && deadly.trust === "stale" ? deadly : null;
+  });
+  expect(rank).toMatchObject({ trust_reason: "message_set_aside", dropped: { set_aside: 1 } });
+  expect(await audit(third, [healthy]).then((all) => all.filter((one) => !one.startsWith("ghost")))).toEqual(
+    [],
+  );
+  const told = third.log.filter(
+    ({ event }) => event === "message_set_aside" || event === "message_passed_over",
+  );
+  expect(told).toEqual([
+    expect.objectContaining({
+      event: "message_set_aside",
+      pod: "deadly",
+      sequence_number: 1,
+      cause: "killed",
+    }),
+    expect.objectContaining({ event: "message_passed_over", pod: "deadly", sequence_number: 1 }),
+  ]);
+
+  await third.end("SIGTERM");
+  expect(existsSync(journal)).toBe(false);
+  const fourth = await start();
+  cleanUp.push(() => fourth.end("SIGKILL"));
+  expect(fourth.log.map(({ event }) => event)).not.toContain("run_was_killed");
+  expect(statSync(journal).size).toBe(0);
+}, 90_000);

@@ -95,6 +95,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     restoreFrom: null,
     board: memory,
     logLevel: level.memory,
+    journal: null,
     tracedRatio: null,
     queue: { messages: { live: 1e6, replay: 1e6 }, bytes: { live: 1e9, replay: 1e9 }, messageBytes: 1e6 },
     holdBytesMax: 1e9,

@@ -43,6 +43,7 @@ import { Dialer } from "./dialer.ts";
 import { IngestGauges } from "./ingest-gauges.ts";
 import type { Lane, QueueItem } from "./ingest-queue.ts";
 import { Intake, type Note } from "./intake.ts";
+import { MessageJournal } from "./message-journal.ts";
 import { ReplayRequests } from "./replay-requests.ts";
 import { Stream, type StreamDependencies } from "./stream.ts";
 import { spanFactsOf } from "./stream-watch.ts";
@@ -92,6 +93,8 @@ export class Ingest {
   readonly #unfinished = new Set<Stream>();
   readonly #gauges: IngestGauges;
   readonly #shared: StreamDependencies;
+  /** Null after a clean stop. */
+  readonly #journal: MessageJournal | null;
   #ticker: ReturnType<typeof setInterval> | null = null;
   #beater: ReturnType<typeof setInterval> | null = null;
   #sliceScheduled = false;
@@ -129,8 +132,16 @@ export class Ingest {
       () => this.#intake.queue.fill("replay") < REPLAY_FILL_MAX,
       now,
     );
+    const { journal, workerNumber } = settings;
+    this.#journal =
+      journal === null
+        ? null
+        : new MessageJournal(journal, workerNumber, (line) => {
+            dependencies.log.write(line);
+          });
     this.#shared = {
       ...dependencies,
+      journal: this.#journal,
       settings,
       slots: metrics,
       intake: this.#intake,
@@ -162,6 +173,7 @@ export class Ingest {
     this.#beater = null;
     for (const stream of this.#streams.values()) stream.connection.close();
     this.#dependencies.transport.close();
+    this.#journal?.close();
   }
 
   /**
@@ -428,6 +440,7 @@ export class Ingest {
       stream.sync.tick(nowMs);
       this.#after(stream);
     }
+    this.#journal?.tick(nowMs);
     this.#replays.startWaiting();
     this.#gauges.ticked(nowMs);
     this.#gauges.utilization(nowMs);
@@ -437,6 +450,7 @@ export class Ingest {
   /** Brings board and gauges up to date. */
   #tell(): void {
     const { board } = this.#dependencies;
+    this.#journal?.rest();
     for (const stream of this.#intake.dirty) {
       board.counters(stream.rank.rankSlot, stream.sync.counters, stream.queueDrops);
     }

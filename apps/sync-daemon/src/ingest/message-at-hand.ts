@@ -1,28 +1,41 @@
 /**
  * The message that a stream works on: shown on the board while it does, so that the main thread can say
- * what a worker died of; and passed over when a process died of it before (set-aside.ts).
+ * what a worker died of; and passed over when a process died of it before (set-aside.ts). After
+ * a run that was killed it is written to a file too (message-journal.ts).
  */
 import { type MessageGuard, peekTimestampSeconds } from "@kvsync/core";
 
 import type { BoardWriter } from "../board/stream-board.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
+import { MessageJournal } from "./message-journal.ts";
 
 /** One stream's guard. */
 export class MessageAtHand implements MessageGuard {
   readonly #rank: FollowedRank;
   readonly #board: BoardWriter;
   readonly #passed: (sequenceNumber: number) => void;
+  readonly #journal: MessageJournal | null;
+  /** Null when the journal is not written. */
+  readonly #record: Buffer | null;
   readonly #message = { sequenceNumber: 0, timestampSeconds: 0, bytes: 0 };
 
   /**
    * @param rank - whose messages, and which of them are set aside.
    * @param board - of this worker.
    * @param passed - is told of each message that is passed over.
+   * @param journal - of this worker; null after a clean stop.
    */
-  constructor(rank: FollowedRank, board: BoardWriter, passed: (sequenceNumber: number) => void) {
+  constructor(
+    rank: FollowedRank,
+    board: BoardWriter,
+    passed: (sequenceNumber: number) => void,
+    journal: MessageJournal | null,
+  ) {
     this.#rank = rank;
     this.#board = board;
     this.#passed = passed;
+    this.#journal = journal;
+    this.#record = journal === null ? null : MessageJournal.record(rank);
   }
 
   /** {@inheritDoc MessageGuard.admits} */
@@ -42,6 +55,7 @@ export class MessageAtHand implements MessageGuard {
   /** Shows the message again, before another part of it is applied. */
   show(): void {
     this.#board.at(this.#rank.rankSlot, this.#message);
+    if (this.#record !== null) this.#journal?.at(this.#record, this.#message);
   }
 
   #isSetAside(): boolean {
@@ -49,6 +63,7 @@ export class MessageAtHand implements MessageGuard {
     const known = this.#rank.setAside?.find((one) => one.sequenceNumber === sequenceNumber);
     if (known?.bytes !== bytes) return false;
     // A payload that does not begin like a batch has no timestamp, before and after.
-    return Object.is(known.timestampSeconds, timestampSeconds);
+    const [one, other] = [known.timestampSeconds, timestampSeconds];
+    return one === other || (Number.isNaN(one) && Number.isNaN(other));
   }
 }

@@ -4,6 +4,7 @@
  *
  *   worker ─▶ board: "at message n of rank r"        two writes to shared memory a message
  *   worker dies or stalls ─▶ main thread reads that ─▶ FILE ─▶ exit ─▶ next start ─▶ ranks to follow
+ *   process is killed ─▶ next start reads message-journal.ts ─▶ FILE ─▶ ranks to follow
  *
  * A message is named by its stream (worker, DP rank, endpoint), its number, its batch timestamp and its
  * length, so that the same number of a restarted engine is another message. Without a folder nothing
@@ -13,11 +14,11 @@
  *  S1  At most ENTRIES_MAX messages are remembered, the newest ones.
  *  S2  A file that cannot be read or written costs the memory of past deaths, never the process.
  *
- * Not here: a death of the whole process at once (out of memory, kill -9). Nothing of it can be written
- * down by then. health.md says so.
+ * Not here: how a message is known that a killed process was at (message-journal.ts).
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 
 import { z } from "zod";
 
@@ -35,10 +36,11 @@ const entry = z.object({
   dp_rank: z.number(),
   endpoint: z.string(),
   sequence_number: z.number(),
-  timestamp_seconds: z.number(),
+  /** JSON has no spelling for a number that is not finite. */
+  timestamp_seconds: z.union([z.number(), z.enum(["NaN", "Infinity", "-Infinity"]).transform(Number)]),
   bytes: z.number(),
   /** What happened to the process. */
-  cause: z.enum(["died", "stalled"]),
+  cause: z.enum(["died", "stalled", "killed"]),
   at: z.string(),
 });
 const contents = z.array(entry).max(ENTRIES_MAX);
@@ -69,12 +71,16 @@ export class SetAsideMessages {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") this.#failed("set_aside_unreadable", error);
     }
+  }
+
+  /** Logs every message that is passed over in this run. */
+  tell(): void {
     for (const one of this.#entries) {
       const facts = { pod: one.worker_id, dp_rank: one.dp_rank, cause: one.cause };
       const message =
         "the process ended during a message of this engine; the message is passed over from now on";
       const line = { level: "warn", component: "sync", event: "message_set_aside", message } as const;
-      log({ ...line, facts: { ...facts, sequence_number: one.sequence_number, ended_at: one.at } });
+      this.#log({ ...line, facts: { ...facts, sequence_number: one.sequence_number, ended_at: one.at } });
     }
   }
 
@@ -95,7 +101,7 @@ export class SetAsideMessages {
   }
 
   /**
-   * Writes a message down, at once: the process is about to end.
+   * Writes a message down, at once: the process is about to end, or has just started.
    *
    * @param owner - whose it was.
    * @param message - which.
@@ -103,6 +109,8 @@ export class SetAsideMessages {
    */
   add({ workerId, dpRank, endpoint }: SetAsideOwner, message: MessageIdentity, cause: Entry["cause"]): void {
     if (this.#folder === null) return;
+    const known = this.of({ workerId, dpRank, endpoint });
+    if (known.some((one) => isDeepStrictEqual(one, message))) return;
     this.#entries.push({
       worker_id: workerId,
       dp_rank: dpRank,
@@ -116,7 +124,7 @@ export class SetAsideMessages {
     const path = join(this.#folder, FILE);
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-      writeFileSync(`${path}.new`, JSON.stringify(this.#entries.slice(-ENTRIES_MAX), null, 1), {
+      writeFileSync(`${path}.new`, JSON.stringify(this.#entries.slice(-ENTRIES_MAX), spelled, 1), {
         mode: 0o600,
       });
       renameSync(`${path}.new`, path);
@@ -129,4 +137,8 @@ export class SetAsideMessages {
     const message = error instanceof Error ? error.message : String(error);
     this.#log({ level: "warn", component: "sync", event, message, facts: { file: FILE } });
   }
+}
+
+function spelled(_key: string, value: unknown): unknown {
+  return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 }

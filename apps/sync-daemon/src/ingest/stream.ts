@@ -35,6 +35,7 @@ import {
 import type { Lane } from "./ingest-queue.ts";
 import type { Intake, IntakeOwner } from "./intake.ts";
 import { MessageAtHand } from "./message-at-hand.ts";
+import type { MessageJournal } from "./message-journal.ts";
 import type { ReplayClient } from "./replay-requests.ts";
 import { StreamFilter } from "./stream-filter.ts";
 import { StreamMetrics } from "./stream-metrics.ts";
@@ -67,6 +68,8 @@ export interface StreamDependencies {
   readonly log: LineGate;
   /** Null when tracing is off. */
   readonly spans: ThreadSpans | null;
+  /** Null after a clean stop. */
+  readonly journal: MessageJournal | null;
   /** Unknown fields that were logged, of all streams of the thread. */
   readonly loggedFields: Set<string>;
   readonly now: () => number;
@@ -123,9 +126,10 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     this.#intake = intake;
     this.#log = log;
     this.#filter = new StreamFilter(dpRank, rank.sharedSocket, rank.topic);
-    this.atHand = new MessageAtHand(rank, board, (sequenceNumber) => {
+    const passed = (sequenceNumber: number): void => {
       this.#passedOver(sequenceNumber);
-    });
+    };
+    this.atHand = new MessageAtHand(rank, board, passed, dependencies.journal);
     this.metrics = new StreamMetrics(
       { pod, model, ingestWorker: settings.worker },
       slots,

@@ -13,6 +13,7 @@ import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
+import type { JournalOrder } from "./message-journal.ts";
 import type { SnapshotBarrier } from "./snapshot-barrier.ts";
 
 /** What an ingest thread is started with. */
@@ -24,6 +25,8 @@ export interface IngestSettings {
   /** The index of the first worker; null for the first one, which makes it. */
   readonly sharedIndex: SharedPrefixIndex | null;
   readonly board: SharedArrayBuffer;
+  /** Where to record messages before they are applied; null after a clean stop. */
+  readonly journal: JournalOrder | null;
   /** Memory of the log's level. */
   readonly logLevel: SharedArrayBuffer;
   /** Share of messages whose application is traced; null when tracing is off. */
