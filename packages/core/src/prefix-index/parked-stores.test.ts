@@ -6,6 +6,15 @@ import { type ParkedStore, ParkedStores } from "./parked-stores.ts";
 const CONTEXT: ContextKey = { model: "m", loraName: null, blockSize: 16, lookahead: 0 };
 const OTHER: ContextKey = { ...CONTEXT, loraName: "adapter" };
 
+/** Names, low then high, that differ from the first one in one of its four halves of a word. */
+const NAMES_IN_HALVES: readonly (readonly [low: number, high: number])[] = [
+  [5, 6],
+  [7, 6],
+  [5 + 0x10000, 6],
+  [5, 7],
+  [5, 6 + 0x10000],
+];
+
 let sequence = 0;
 
 /** A store of blocks with these names that waits for `parent`; names fit in the low word. */
@@ -101,6 +110,38 @@ describe("ParkedStores", () => {
     expect([park.hasBlock(0, 0, 5, 2), park.hasBlock(0, 0, 5, 3)]).toEqual([true, false]);
     expect([park.removeBlock(0, 0, 5, 2), [...store.removed]]).toEqual([true, [0, 1]]);
     expect([park.removeBlock(0, 0, 5, 2), [...store.removed]]).toEqual([false, [0, 1]]);
+  });
+
+  it("tells blocks apart by each half of each word of a name, by tier and by rank", () => {
+    const park = new ParkedStores(1e6, 20);
+    const stores = NAMES_IN_HALVES.map((name) =>
+      waiting(1, [0, 1], { hashes: Uint32Array.of(...name, 1, 1) }),
+    );
+    for (const store of stores) park.park(store);
+    for (const [at, [low, high]] of NAMES_IN_HALVES.entries()) {
+      expect([park.hasBlock(1, 0, low, high), park.hasBlock(0, 1, low, high)]).toEqual([false, false]);
+      expect([park.removeBlock(1, 0, low, high), park.removeBlock(0, 1, low, high)]).toEqual([false, false]);
+      expect(park.removeBlock(0, 0, low, high)).toBe(true);
+      expect(stores.map(({ removed }) => removed[0])).toEqual(stores.map((_, i) => (i <= at ? 1 : 0)));
+      expect(park.hasBlock(0, 0, low, high)).toBe(false);
+    }
+  });
+
+  it("tells parents apart by each half of each word of a name, by context and by rank", () => {
+    const park = new ParkedStores(1e6, 20);
+    const places = [
+      { context: CONTEXT, rankSlot: 0 },
+      { context: OTHER, rankSlot: 0 },
+      { context: CONTEXT, rankSlot: 1 },
+    ];
+    const stores = places.flatMap((place) =>
+      NAMES_IN_HALVES.map(([low, high]) => waiting(low, [1], { parentHigh: high, ...place })),
+    );
+    for (const store of stores) park.park(store);
+    for (const store of stores) {
+      const { context, rankSlot, parentLow, parentHigh } = store;
+      expect(park.waitingFor(context, rankSlot, parentLow, parentHigh)).toEqual([store]);
+    }
   });
 
   it("lets a store go with its last block, since nothing can come of it (P2)", () => {
