@@ -150,7 +150,8 @@ export {
   type SyncLimits,
   type SyncSettings,
 } from "./sync/sync-settings.ts";
-export { RANK_BLOCK_SIZES_MAX, type Turn, UNKNOWN_KINDS_MAX } from "./sync/event-applier.ts";
+export { type Turn, UNKNOWN_KINDS_MAX } from "./sync/event-applier.ts";
+export { RANK_BLOCK_SIZES_MAX } from "./sync/rank-block-sizes.ts";
 export { CONTENT_NAMES_KEPT_MAX } from "./sync/content-names.ts";
 export { CONTEXTS_KEPT_MAX } from "./sync/name-contexts.ts";
 export { LEDGER_NAMES_KEPT_MAX } from "./sync/copy-ledger.ts";

@@ -85,6 +85,8 @@ import { ContentNames } from "./content-names.ts";
 import { EngineSigns } from "./engine-signs.ts";
 import { NameContexts } from "./name-contexts.ts";
 import { tierOfMedium } from "./medium-tiers.ts";
+import { RankBlockSizes } from "./rank-block-sizes.ts";
+import { RankConditions } from "./rank-conditions.ts";
 import { RepeatedStores } from "./repeated-stores.ts";
 import { RootVerdict } from "./root-verdict.ts";
 import type { EventType, SyncCounters, SyncListener } from "./sync-report.ts";
@@ -107,19 +109,8 @@ import { UnplacedStores } from "./unplaced-stores.ts";
  */
 const CLEARED_WITH_DEVICE = "CPU_PINNED";
 
-/** Block sizes of one rank (A8). Engines have one; a hybrid model or offloading in larger chunks adds one each. */
-export const RANK_BLOCK_SIZES_MAX = 4;
-
 /** Kinds without a rule that are reported by name; an engine has a handful of groups. */
 export const UNKNOWN_KINDS_MAX = 16;
-
-/** Conditions that the applier itself begins and ends; the position is the bit (A9, A10, A15, A16). */
-const CONDITIONS = [
-  "waiting_for_parent",
-  "copies_uncertain",
-  "drafter_unknown",
-  "groups_unseen",
-] as const satisfies readonly TrustReason[];
 
 /** What an applier works with. */
 export interface ApplierDependencies {
@@ -166,26 +157,18 @@ export class EventApplier implements EventSink {
   readonly #root = new RootVerdict();
   /** What the last store of the main group was to do with repeated blocks. */
   #rule: RepeatRule = "count";
-  /** Tokens per block of the rank's first store (A11); 0 before it. */
-  #blockSize = 0;
   /** Whether a store below the device waits, or waited, for its parent (A10). */
   #hasParkedBelowDevice = false;
   /** Whether stores that waited were given up without a loss (A10): their removals find nothing. */
   #hasGivenUp = false;
-  /** Sizes stored in since the rank was last cleared; more than RANK_BLOCK_SIZES_MAX when it is set aside (A8). */
-  readonly #blockSizes = new Set<number>();
-  /** Its size. */
-  #blockSizeCount = 0;
-  /** The first size that was taken; 0 while none was since the last clear. */
-  #firstTaken = 0;
+  readonly #blockSizes = new RankBlockSizes();
   #lastMedium: string | null = null;
   #lastTier: Tier | undefined = 0;
   #context: ContextKey;
   /** The message at hand, or the last one. */
   #sequenceNumber = -1;
   #mayOverReport = false;
-  /** Bits of the conditions that are in the ledger (A9, A10). */
-  #conditions = 0;
+  readonly #conditions = new RankConditions(this.doubts);
   /** Whether this publisher has put copies where an AllBlocksCleared may leave them (A5). */
   #outlivesClear = false;
   #historyFrom = 0;
@@ -259,10 +242,10 @@ export class EventApplier implements EventSink {
     if (this.#hasGivenUp && !losses.includes("parked_evicted")) losses.push("parked_evicted");
     return {
       groups: this.#groups.state(),
-      blockSizes: [...this.#blockSizes],
+      blockSizes: this.#blockSizes.state(),
       outlivesClear: this.#outlivesClear,
       losses,
-      conditions: this.#conditionsBefore(losses),
+      conditions: this.#conditions.state(losses),
       hasParkedBelowDevice: this.#hasParkedBelowDevice,
       hasGivenUp: this.#hasGivenUp,
       uncertainCopies: copies ?? [],
@@ -278,9 +261,10 @@ export class EventApplier implements EventSink {
   /** Goes on from where another applier stood, whose blocks the index holds. */
   restore(state: ApplierState, lastSequenceNumber: number): void {
     this.#groups.restore(state.groups);
-    for (const blockSize of state.blockSizes ?? []) this.#addBlockSize(blockSize);
+    this.#blockSizes.restore(state.blockSizes ?? []);
     this.#outlivesClear = state.outlivesClear;
-    this.#restoreReasons(state);
+    this.#conditions.restore(state.losses, state.conditions ?? []);
+    this.#mayOverReport ||= state.losses.some((loss) => TRUST_REASONS[loss].kind === "lost_removal");
     this.#historyFrom = state.historyFrom;
     this.#overReportsSince = state.overReportsSince;
     this.#hasParkedBelowDevice = state.hasParkedBelowDevice;
@@ -290,7 +274,6 @@ export class EventApplier implements EventSink {
     this.#contexts.restore(this.#context.model, state.contexts === undefined ? [] : state.contexts);
     if (state.signs !== undefined) this.#signs.restore(state.signs);
     for (const kind of state.unknownKinds ?? []) this.#tellUnknownKind(kind);
-    this.#blockSize = state.blockSizes?.[0] ?? 0;
     this.#sequenceNumber = lastSequenceNumber;
     this.#settleConditions();
   }
@@ -419,7 +402,7 @@ export class EventApplier implements EventSink {
     if (this.#hasGivenUp && this.#index.hasGivenUpParent(this.#rankSlot, blockCount))
       this.lose("parked_evicted");
     if (tier === undefined) this.#drop("BlockStored", "unknown_medium", blockCount);
-    else if (this.#hasTooManySizes) this.#drop("BlockStored", "too_many_block_sizes", blockCount);
+    else if (this.#blockSizes.areTooMany) this.#drop("BlockStored", "too_many_block_sizes", blockCount);
     else {
       if (!this.#signs.isQuiet) this.#showStore(event, place, tier);
       if (place.isMain) this.#storeMain(event, tier);
@@ -539,23 +522,9 @@ export class EventApplier implements EventSink {
     return this.#lastTier;
   }
 
-  get #hasTooManySizes(): boolean {
-    return this.#blockSizeCount > RANK_BLOCK_SIZES_MAX;
-  }
-
-  #addBlockSize(blockSize: number): void {
-    this.#blockSizes.add(blockSize);
-    this.#blockSizeCount = this.#blockSizes.size;
-  }
-
-  /** A8. One set lookup for an event of another size than the rank's first. */
+  /** A8 */
   #isBlockSizeTaken(blockSize: number): boolean {
-    if (blockSize === this.#firstTaken || this.#blockSizes.has(blockSize)) return true;
-    this.#addBlockSize(blockSize);
-    if (!this.#hasTooManySizes) {
-      this.#firstTaken ||= blockSize;
-      return true;
-    }
+    if (this.#blockSizes.take(blockSize)) return true;
     this.#groups.setAside();
     this.#unplaced.clear();
     this.#repeats.clear();
@@ -599,8 +568,7 @@ export class EventApplier implements EventSink {
     const contextId = this.#contexts.open(context);
     if (hasParent && !this.#contentNames.isEmpty && this.#contentNames.has(parentLow, parentHigh))
       return "content_names";
-    if (this.#blockSize === 0) this.#blockSize = event.blockSize;
-    if (event.blockSize !== this.#blockSize) {
+    if (this.#blockSizes.isOther(event.blockSize)) {
       // Its parent has a name of the other size: it would wait for ever.
       if (hasParent && !index.hasBlock(contextId, this.#rankSlot, parentLow, parentHigh))
         return "other_block_size";
@@ -841,47 +809,14 @@ export class EventApplier implements EventSink {
     return this.#lacksBlocks || !this.#unplaced.isEmpty || this.#index.hasParked(this.#rankSlot);
   }
 
-  /** Begins and ends the conditions that follow from what the index and the ledger of copies hold (A9, A10). */
+  /** Begins and ends the conditions that follow from what the rank's rooms hold (A9, A10, A15, A16). */
   #settleConditions(): void {
-    const conditions = this.#conditionBits();
-    if (conditions === this.#conditions) return;
-    this.#conditions = conditions;
-    CONDITIONS.forEach((reason, bit) => {
-      if ((conditions & (1 << bit)) !== 0) this.doubts.note(reason);
-      else this.doubts.end(reason);
-    });
-  }
-
-  #conditionBits(): number {
-    return (
-      (this.#index.hasParked(this.#rankSlot) ? 1 : 0) |
-      (this.#repeats.isInDoubt ? 2 : 0) |
-      (this.#signs.isDrafterUnknown ? 4 : 0) |
-      (this.#signs.mayHideGroups ? 8 : 0)
+    this.#conditions.settle(
+      this.#index.hasParked(this.#rankSlot),
+      this.#repeats.isInDoubt,
+      this.#signs.isDrafterUnknown,
+      this.#signs.mayHideGroups,
     );
-  }
-
-  /** The applier's conditions that hold, each with the number of losses that are older. */
-  #conditionsBefore(losses: readonly TrustReason[]): [reason: TrustReason, olderLosses: number][] {
-    const reasons = this.doubts.reasons();
-    return CONDITIONS.filter((reason) => reasons.includes(reason))
-      .sort((a, b) => reasons.indexOf(a) - reasons.indexOf(b))
-      .map((reason) => {
-        const older = reasons.slice(0, reasons.indexOf(reason));
-        return [reason, losses.filter((loss) => older.includes(loss)).length];
-      });
-  }
-
-  /** Notes the reasons of before in the order of their age. */
-  #restoreReasons({ losses, conditions = [] }: ApplierState): void {
-    for (let older = 0; older <= losses.length; older += 1) {
-      for (const [reason, olderLosses] of conditions) if (olderLosses === older) this.doubts.note(reason);
-      if (older === losses.length) break;
-      this.doubts.note(losses[older]);
-      if (TRUST_REASONS[losses[older]].kind === "lost_removal") this.#mayOverReport = true;
-    }
-    // What does not hold any more is ended with the next look.
-    this.#conditions = -1;
   }
 
   /** Empties the rank. */
@@ -895,9 +830,6 @@ export class EventApplier implements EventSink {
     this.#contexts.clear();
     this.#signs.clear(keepsGroups);
     this.#blockSizes.clear();
-    this.#blockSizeCount = 0;
-    this.#firstTaken = 0;
-    this.#blockSize = 0;
     this.#hasParkedBelowDevice = false;
     this.#hasGivenUp = false;
     this.#settleConditions();
