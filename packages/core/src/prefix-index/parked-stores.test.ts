@@ -56,6 +56,11 @@ describe("ParkedStores", () => {
     expect(park.storeCount).toBe(3);
   });
 
+  it("refuses every store where a rank may park none", () => {
+    const park = new ParkedStores(1e6, 0);
+    expect([park.park(waiting(1, [1])), park.storeCount, park.bytes]).toEqual([null, 0, 0]);
+  });
+
   it("lets the oldest of the rank with most go for bytes (P3), and refuses what could never fit", () => {
     const [mine, first, second] = [waiting(1, [1], { rankSlot: 4 }), waiting(1, [1]), waiting(2, [2])];
     const park = new ParkedStores(3900, 10);
@@ -183,6 +188,25 @@ describe("ParkedStores", () => {
       [1, 1, 0],
     ]);
     expect(park.storeCount).toBe(2);
+  });
+
+  it("keeps what has one name together when the first goes, or one between", () => {
+    const park = new ParkedStores(1e6, 10);
+    const stores = [1, 2, 3, 4, 5].map((parent) => waiting(parent, [5, parent + 10]));
+    for (const store of stores.slice(0, 4)) park.park(store);
+    const order = (): number => {
+      expect(park.removeBlock(0, 0, 5, 0)).toBe(true);
+      return stores.findLastIndex(({ removed }) => removed[0] === 1);
+    };
+    expect(order()).toBe(0);
+    park.park(stores[4]);
+    park.remove(stores[2]);
+    expect([order(), order(), order()]).toEqual([1, 3, 4]);
+    expect(stores[2].removed[0]).toBe(0);
+    expect(park.hasBlock(0, 0, 5, 0)).toBe(false);
+    // A block that was taken is none of its store's any more.
+    park.remove(stores[0]);
+    expect(park.hasBlock(0, 0, 5, 0)).toBe(false);
   });
 
   it("removes names that share a low word with all that is parked as fast as any others (P1)", () => {

@@ -115,6 +115,14 @@ describe("whether every group has announced itself (A16)", () => {
     expect(engine.says(...both(1)).trust).toBe("exact");
     expect(told().says(stored(1, full)).trust).toBe("exact");
   });
+
+  test("is asked of each engine anew (S3)", () => {
+    const shown = late()
+      .says(stored([1, 2], full))
+      .isRestarted();
+    expect(shown.says(stored(1, full)).trust).toBe(UNSEEN);
+    expect(shown.isRestarted().trust).toBe("exact");
+  });
 });
 
 test("a rank with one group and a kind on the wire is looked at no more (S1)", () => {
