@@ -56,6 +56,17 @@ describe("ParkedStores", () => {
     expect(park.storeCount).toBe(3);
   });
 
+  it("counts the bytes of each array of a store", () => {
+    const bytesOf = (change: Partial<ParkedStore>): number => {
+      const park = new ParkedStores(1e6, 10);
+      park.park(waiting(1, [1, 2], change));
+      return park.bytes;
+    };
+    const bytes = bytesOf({});
+    expect(bytesOf({ extraDigests: new Uint32Array(4) }) - bytes).toBe(16);
+    expect(bytesOf({ tokens: new Uint32Array(33) }) - bytes).toBe(4);
+  });
+
   it("refuses every store where a rank may park none", () => {
     const park = new ParkedStores(1e6, 0);
     expect([park.park(waiting(1, [1])), park.storeCount, park.bytes]).toEqual([null, 0, 0]);

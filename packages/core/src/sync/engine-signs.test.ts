@@ -91,6 +91,14 @@ describe("whether the last block of a match is dropped (A15)", () => {
     expect(engine.says(...both(1, ahead)).trust).toBe("exact");
   });
 
+  test("is not known where hashes look ahead and no group has a kind", () => {
+    const engine = new ToldEngine(PrefixIndex.create(), {}, "vllm-0.33");
+    const ahead = { lookaheadTokenIds: [[9]] };
+    expect(
+      engine.says(stored(1, { groupIdx: 0, ...ahead }), stored(1, { groupIdx: 1, ...ahead })).trust,
+    ).toBe(UNKNOWN);
+  });
+
   test("is still shown after more names than are remembered (P2)", () => {
     const names = Array.from({ length: 10_000 }, (_, i) => 100 + i);
     const engine = watched().says(...both(names), ...both([1, 2, 3]), ...both(4, behind(3)));
@@ -114,6 +122,13 @@ describe("whether every group has announced itself (A16)", () => {
     const engine = new ToldEngine(PrefixIndex.create(), { dropsLastBlock: false }, "vllm-0.33");
     expect(engine.says(...both(1)).trust).toBe("exact");
     expect(told().says(stored(1, full)).trust).toBe("exact");
+  });
+
+  test("is still known of a rank that goes on from its state", () => {
+    const shown = late()
+      .says(stored([1, 2], full))
+      .isRestored();
+    expect(shown.says(stored(3, full)).trust).toBe("exact");
   });
 
   test("is asked of each engine anew (S3)", () => {

@@ -96,6 +96,21 @@ describe.each([
     expect(engine.says(removed(2)).trust).toBe(STALE);
   });
 
+  test("stored to again is a context among the last ones (N3)", () => {
+    const engine = new ToldEngine(naive, NO_DRAFTER).says(stored(1));
+    for (let i = 0; i < CONTEXTS_MAX - 1; i += 1) engine.says(stored(100 + i, { loraName: `a${i}` }));
+    engine.says(stored(1), stored(1, adapter), stored(1, adapter), stored(1, adapter));
+    expect(engine.says(removed(1)).trust).toBe(STALE);
+  });
+
+  test("contexts of before a clear are none, and those stored to after it are", () => {
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(stored(1, adapter), stored(1));
+    engine.says({ type: "AllBlocksCleared" });
+    expect(engine.state.contexts).toEqual([]);
+    engine.says(stored(1), stored(1, adapter));
+    expect(engine.says(removed(1)).trust).toBe(STALE);
+  });
+
   test.each([
     ["few", 2],
     ["more contexts than go along", CONTEXTS_KEPT_MAX + 2],
