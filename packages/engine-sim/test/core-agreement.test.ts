@@ -38,8 +38,15 @@ class CoreListener {
   constructor(dialect: Dialect) {
     this.#dialect = dialect;
     this.sync = new WorkerSync(
-      // No request asks this engine for a report, so that copies can be compared.
-      { rankSlot: RANK_SLOT, model: MODEL, dpRank: 0, hasReplay: true, reportMode: "delta" },
+      // No request asks this engine for a report, so that copies can be compared; and it has no drafter.
+      {
+        rankSlot: RANK_SLOT,
+        model: MODEL,
+        dpRank: 0,
+        hasReplay: true,
+        reportMode: "delta",
+        dropsLastBlock: false,
+      },
       { index: this.#index, decoder: new EventBatchDecoder(this.#index.scratch) },
     );
     this.sync.connected(0);
