@@ -3,8 +3,9 @@
  *
  *     node scripts/pack.mjs [FOLDER]      FOLDER gets the tarballs; .cache/tarballs by default
  *
- * Checked: publint accepts it; LICENSE and README are in it; no source, test or unresolved workspace
- * version is; what it exports is there and, where it has no dependencies, can be imported.
+ * Checks: publint accepts the tarball, and LICENSE and README are in it. It has no source, test or
+ * unresolved workspace version. Its exports exist and, where it has no dependencies, can be
+ * imported.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";

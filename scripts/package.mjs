@@ -1,5 +1,6 @@
 /**
- * Makes the folder that a container image is made of: the built daemon and its tools with everything they need at run time, and nothing else.
+ * Makes the folder of a container image: the built daemon, its tools, and everything that they need
+ * at run time.
  *
  *     node scripts/package.mjs FOLDER      FOLDER is made anew
  *     FOLDER/dist/main.js                  kvsync-daemon

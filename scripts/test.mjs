@@ -2,8 +2,8 @@
  * `npm test`: install, build, every static check, every test; then one table and one closing line. A test that needs something
  * this machine lacks is named as skipped, with what would bring it; in CI a skip is a failure.
  *
- * In CI the folder for a container is made and started, and the demonstration runs once under each end of the range of
- * supported Nodes, which npm's `node` package brings.
+ * In CI the folder for a container is made and started. The demonstration runs once under each end
+ * of the range of supported Nodes, which npm's `node` package brings.
  */
 import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";

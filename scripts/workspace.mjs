@@ -1,7 +1,7 @@
 /**
- * Shared parts of `npm start` and `npm test`: a supported Node (brought by npm where the machine has an older one), pnpm at
- * the pinned version (brought by npx), and steps that print one line each, and their output only when they fail. A machine
- * needs git and Node only.
+ * Shared parts of `npm start` and `npm test`. They bring a supported Node (from npm where the
+ * machine has an older one) and pnpm at the pinned version (from npx). Steps print one line each,
+ * and their output only when they fail. A machine needs git and Node only.
  *
  * .cache/logs/ keeps the full output of every step, .cache/step-seconds.json how long each took last time.
  */

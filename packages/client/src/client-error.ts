@@ -1,4 +1,4 @@
-/** What asking a daemon can end with, next to an answer. */
+/** The errors of a request to a daemon. */
 
 /** Facts of a failed request. */
 export type ClientErrorFacts =

@@ -1,6 +1,6 @@
 /**
- * A lookup and its answer, as a gateway's author sees them. Names of the answer are those of the wire; that they are exactly the daemon's is
- * checked where the daemon is tested, by the compiler.
+ * A lookup and its answer, as a gateway's author uses them. Names of the answer are those of the
+ * wire. The compiler checks in the daemon's tests that they are exactly the daemon's.
  */
 
 /** How far a rank's part of the index can be trusted: complete, perhaps too little, perhaps too much, nothing known. */

@@ -1,8 +1,9 @@
 /**
- * What a simulated engine costs: the share of one core that a fleet of them takes in a replay. Prompts of 12,000 tokens
- * (the mean of the Mooncake conversation trace), half of each shared with an earlier one, through one engine whose pool
- * holds a few of them, so that nearly every stored block evicts another. Hashing, prefix hashing, events and, on the second line,
- * encoding are inside the measured time; making the prompts is not.
+ * The cost of a simulated engine: the share of one core that a fleet of them takes in a replay.
+ * Prompts have 12,000 tokens (the mean of the Mooncake conversation trace), half of each shared
+ * with an earlier one. They go through one engine whose pool holds a few of them, so that nearly
+ * every stored block evicts another. Hashing, prefix hashing, events and, on the second line,
+ * encoding are inside the measured time. Making the prompts is not.
  *
  *     node bench/engine.bench.ts [requests, default 2000]
  */

@@ -1,4 +1,7 @@
-/** Compares a real engine, the model and the daemon on every scenario. README.md says how to run it. */
+/**
+ * Compares a real engine, the model and the daemon on every scenario. README.md shows how to run
+ * it.
+ */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { RECORDED, type Recording } from "../test/coordinator/recording.ts";

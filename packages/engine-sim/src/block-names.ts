@@ -1,5 +1,5 @@
 /**
- * What is known of each named block of a tier, in columns by block id:
+ * The data of each named block of a tier, in columns by block id:
  *
  *     engineWords   2 × u32   the engine's hash in its u64 form, low then high (`engineHashes`: the same bytes as u64)
  *     prefixWords   2 × u32   our prefix hash
@@ -8,7 +8,8 @@
  *     digests       32 × u8   the whole digest; only when the wire carries digests
  *     tokens, parents, hasParent, saltOf   only when the host tier describes itself
  *
- * Optional columns have length 0 when nobody reads them: that is 100 bytes per block saved in a pool of many.
+ * Optional columns have length 0 when no part reads them: that is 100 bytes per block saved in a
+ * pool of many.
  */
 import { DIGEST_BYTES } from "./engine-hash.ts";
 

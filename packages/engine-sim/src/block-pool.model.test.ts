@@ -1,7 +1,8 @@
 /**
- * The pool against a naive one: arrays in order of use, searched from the front. Both get the same random commands over
- * a handful of blocks and hashes, so that copies, evictions and reuse are the rule; after each command every answer
- * is compared. Hashes collide in their home cells on purpose: their low words differ in few bits.
+ * The pool against a naive one: arrays in order of use, searched from the front. Both get the same
+ * random commands over a handful of blocks and hashes, so that copies, evictions and reuse are the
+ * rule. After each command every answer is compared. Hashes collide in their home cells on purpose:
+ * their low words differ in few bits.
  *
  * The pool's free queue is lru-list.ts (L), its names are in copy-table.ts (C).
  */

@@ -1,6 +1,7 @@
 /**
- * From an engine's block hash to the blocks that bear it: open addressing over block ids, whose hashes are in a column
- * outside. Blocks of one hash (physical copies) form a chain, oldest first, of which the table knows the head:
+ * From an engine's block hash to the blocks that bear it: open addressing over block ids, whose
+ * hashes are in a column outside. Blocks of one hash (physical copies) form a chain, oldest first,
+ * of which the table has the head:
  *
  *     cells:   … │ −1 │ id │ −1 │ …          cell = low word of the hash, linear probing
  *                       └─▶ nextCopy[id] ─▶ nextCopy[…] ─▶ −1

@@ -1,6 +1,7 @@
 /**
- * How long a scheduler step takes: what the hardware must at least do, added up. It is a model, not a measurement; it makes
- * prefill, decode, long contexts, host loads and tensor parallelism cost what they cost relative to each other.
+ * The time of a scheduler step: the sum of the least work of the hardware. It is a model, not a
+ * measurement. It gives prefill, decode, long contexts, host loads and tensor parallelism the right
+ * costs relative to each other.
  *
  *     seconds = step                                         every weight is read once, and the GPUs meet
  *             + tokens × token                               two operations per weight of the layers
@@ -8,14 +9,16 @@
  *             + context tokens × context token               the KV of every request in the step is read
  *             + tokens loaded from the host × load token
  *
- * Sums instead of the roofline's maximum: a step is never faster than this says it is for either limit alone, and at most twice as
- * slow as it says it must be. What is attained of the data sheet's figures is the model's one free choice; it is the same
- * for every preset. Left out: the last layer's vocabulary, kernel launches, sampling, pipeline bubbles.
+ * It uses sums instead of the roofline's maximum. A step is never faster than either limit alone
+ * allows, and at most twice as slow as that. The attained share of the data sheet's figures is the
+ * model's one free choice; it is the same for every preset. Left out: the last layer's vocabulary,
+ * kernel launches, sampling, pipeline bubbles.
  *
- * Sources: layers, widths, heads and vocabulary from the models' config.json (meta-llama/Llama-3.1-8B and -70B), from which the
- * published counts of 8.03 and 70.6 billion parameters follow; 989 TFLOP/s (dense bf16), 3.35 TB/s, 80 GB, NVLink 450 GB/s in each
- * direction and PCIe 5 × 16 from NVIDIA's H100 SXM data sheet; operations per token and per pair as in J. Kaplan et al.,
- * "Scaling Laws for Neural Language Models" (2020), table 1.
+ * Sources: layers, widths, heads and vocabulary from the models' config.json
+ * (meta-llama/Llama-3.1-8B and -70B), which give the published counts of 8.03 and 70.6 billion
+ * parameters. From NVIDIA's H100 SXM data sheet: 989 TFLOP/s (dense bf16), 3.35 TB/s, 80 GB, NVLink
+ * 450 GB/s in each direction and PCIe 5 × 16. Operations per token and per pair are those of Kaplan
+ * and others, "Scaling Laws for Neural Language Models" (2020), table 1.
  */
 
 /** What one model needs, from its config.json. All weights and KV are bf16. */

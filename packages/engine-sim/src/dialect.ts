@@ -1,10 +1,11 @@
 /**
- * What an engine of a dialect says beyond the bytes: core knows which fields a dialect has and how they are written, here is
- * what such an engine puts in them and how it behaves as a publisher. Which version says what is in the README of core's
- * wire.
+ * The behavior of an engine of a dialect beyond the bytes. Core has the fields of a dialect and
+ * their encoding. This file has the values that such an engine puts in them, and its behavior as a
+ * publisher. The README of core's wire lists the versions.
  *
- * A dialect changes how the engine speaks, not how it caches: the pool is vLLM's in all of them. SGLang's radix tree would
- * share a recomputed last block where ours keeps two copies; listeners must cope with copies anyway.
+ * A dialect changes the engine's messages, not its cache: the pool is vLLM's in all of them.
+ * SGLang's radix tree would share a recomputed last block where ours keeps two copies; listeners
+ * must cope with copies anyway.
  */
 import { type Dialect, type DialectForm, DIALECTS, type ReplayShape, type WireField } from "@kvsync/core";
 

@@ -1,12 +1,13 @@
 /**
- * What goes into a simulated engine and what comes out of it, in types. `SimulatedEngine` keeps these promises;
+ * The inputs and outputs of a simulated engine, in types. `SimulatedEngine` keeps these promises;
  * `EngineServer` puts them on the wire.
  *
  * One engine is one publisher: one (worker, DP rank). A worker with DP size 2 is two engines with one id.
  *
  * Numbers that every reader needs:
  *  - a *batch* is one scheduler step's events and takes one sequence number; a step without events takes none;
- *  - the engine, not the publisher, gives the numbers, so that its `contents()` can say which message announced what.
+ *  - the engine, not the publisher, gives the numbers, so that its `contents()` can name the
+ *    message that announced each block.
  */
 import type { Dialect, EventBatch } from "@kvsync/core";
 import type { CostModel } from "./cost-model.ts";

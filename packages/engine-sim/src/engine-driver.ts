@@ -1,6 +1,7 @@
 /**
- * Runs an engine in real time: a step, its batch to the publisher, then a pause for the step's modeled duration, divided by
- * the speed. What waits for nothing sleeps until `submit`. Gives requests their ids.
+ * Runs an engine in real time: a step, its batch to the publisher, then a pause for the step's
+ * modeled duration, divided by the speed. An idle engine sleeps until `submit`. Gives requests
+ * their ids.
  *
  *  T1  One step at a time, and none while the publisher is backlogged: a stuck publisher stalls the engine, as in vLLM.
  *  T2  Every submitted request ends in its promise: finished, or `request_aborted` by a restart or the end.

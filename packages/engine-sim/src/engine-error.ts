@@ -1,6 +1,7 @@
 /**
- * What an engine refuses, and why: settings it cannot run with, requests it cannot serve, commands it does not know.
- * Foreign input is always answered so; a broken promise of our own asserts (core's assert.ts).
+ * The refusals of an engine, with reasons: settings it cannot run with, requests it cannot serve,
+ * unknown commands. Foreign input is always answered so; a broken promise of our own asserts
+ * (core's assert.ts).
  */
 import { CodedError } from "@kvsync/core";
 

@@ -11,11 +11,13 @@
  *                             43 20 ‹parent› 94   28 ‹ints› 74 94   4e   87 94 2e
  *                                  int: 4b u8 | 4d u16 LE | 4a i32 LE | 8a 05 ‹5 bytes LE›
  *
- *  E1  The digest of a block depends on nothing but the root digest, the tokens up to its end and the keys on the way.
+ *  E1  The digest of a block depends on nothing but the root digest, the tokens up to its end and
+ *      the keys up to there.
  *  E2  Equal settings and equal seed give equal digests in any process.
  *
- * Not reproduced: Python memoises equal strings by object identity, so the pickle of a block *with* keys has no one
- * byte form; ours writes every string out. Such digests are as opaque and as stable as the real ones, but differ.
+ * Not reproduced: Python memoizes equal strings by object identity, so the pickle of a block *with*
+ * keys has several byte forms. Ours writes every string out. Such digests are as opaque and as
+ * stable as the real ones, but differ.
  *
  * Sources: vllm/v1/core/kv_cache_utils.py @ 001cabc1, vllm/utils/hashing.py; sglang mem_cache/utils (get_hash_str).
  */

@@ -1,5 +1,6 @@
 /**
- * The HTTP face of a simulated engine: what vLLM and SGLang offer to a listener, and a few routes to drive it by.
+ * The HTTP server of a simulated engine: the routes that vLLM and SGLang offer to a listener, and a
+ * few routes that drive it.
  *
  *     GET  /health               200, empty, as vLLM
  *     POST /tokenize             vLLM's: {prompt} or {messages} ─▶ {tokens, count, max_model_len}

@@ -1,8 +1,8 @@
 /**
  * The command line of `engine-sim`, one engine as a process.
  *
- * Numbers are checked where they are used (EngineError `invalid_setting`), so that a wrong option and a wrong setting get the
- * same sentence; here only what is not a number at all is refused.
+ * Numbers are checked where they are used (EngineError `invalid_setting`), so that a wrong option
+ * and a wrong setting get the same sentence. Here only texts that are not numbers are refused.
  */
 import { type Dialect, DIALECTS, numberParser } from "@kvsync/core";
 import { Command, InvalidArgumentError, Option } from "commander";

@@ -1,6 +1,6 @@
 /**
- * A simulated engine on the network: publisher and HTTP around one `SimulatedEngine`. Whoever drives the engine's steps
- * hands each batch to `publish`; the server only carries.
+ * A simulated engine on the network: publisher and HTTP around one `SimulatedEngine`. The driver of
+ * the engine's steps hands each batch to `publish`; the server only carries.
  *
  *     driver ── step ──▶ SimulatedEngine
  *        └── publish ──▶ EngineServer ─▶ Publisher (this life) ─▶ PUB, ROUTER      HTTP ─▶ faults, contents, /tokenize

@@ -1,6 +1,6 @@
 /**
- * The events of the step at hand, in the words of one dialect. The cache says what happened; here it becomes the plain
- * objects that core's encoder takes.
+ * The events of the current step, in the words of one dialect. The cache reports each change; here
+ * it becomes the plain objects that core's encoder takes.
  *
  *  V1  Events are in the order of what happened: evictions before the stores that caused them.
  *  V2  vLLM takes back one hash per event; SGLang and TensorRT-LLM one event per run of removals on one medium.

@@ -1,8 +1,8 @@
 /**
- * What can be made to go wrong at an engine's publisher, on command. Each fault is one that real deployments show: a stuck
- * publishing thread (vllm-project/vllm#53883), numbers that are never sent (#20511), replays with holes (sglang#38945), a
- * subscriber past its high-water mark, short histories, events from other versions. None of them changes what the engine
- * holds, except `restart`.
+ * The faults of an engine's publisher, on command. Real deployments show each of them: a stuck
+ * publishing thread (vllm-project/vllm#53883), numbers that are never sent (#20511) and replays
+ * with holes (sglang#38945). Others are a subscriber past its high-water mark, short histories, and
+ * events from other versions. None of them changes what the engine holds, except `restart`.
  *
  * As JSON (POST /faults) a fault is the same object with snake_case keys: {"kind":"drop","percent":5,"replay_percent":1}.
  */

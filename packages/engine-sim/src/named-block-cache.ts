@@ -1,14 +1,16 @@
 /**
- * The prefix cache of an engine whose blocks come with their names: two words that stand for a whole prefix, so that nothing is
- * hashed and no token exists. What is held, shared, evicted and offloaded is what `PrefixCache` does with the same blocks.
+ * The prefix cache of an engine whose blocks come with their names. A name is two words that stand
+ * for a whole prefix, so that nothing is hashed and no token exists. It holds, shares, evicts and
+ * offloads blocks as `PrefixCache` does.
  *
  *     words of a request   │ low₀ high₀ │ low₁ high₁ │ …        block i's name also says what every block before it is
  *
  * The caller promises that equal names are equal prefixes. Names are compared, and no part of a name is read. The low words
  * should be well mixed, since the home cells of the table are taken from them.
  *
- *  N1  Replaying what the listener is told gives what the cache holds.
- *  N2  A request never hits its last token's block (F2 of prefix-cache.ts), and an offload is told before its eviction.
+ *  N1  Replaying the listener's events gives the blocks that the cache holds.
+ *  N2  A request never hits its last token's block (F2 of prefix-cache.ts), and an offload is
+ *      reported before its eviction.
  */
 import { BlockPool } from "./block-pool.ts";
 import { HostTier } from "./host-tier.ts";

@@ -1,10 +1,11 @@
 /**
- * An engine for simulations of many: the scheduler, block pool and host tier of `SimulatedEngine`, but blocks come with names
- * instead of tokens (named-block-cache.ts) and events go to a listener as they happen instead of into batches. It costs some
- * hundred nanoseconds per block where the other hashes for microseconds; test/engine-agreement.test.ts holds the two to the same
+ * An engine for simulations of many: it has the scheduler, block pool and host tier of
+ * `SimulatedEngine`. Blocks come with names instead of tokens (named-block-cache.ts), and events go
+ * to a listener as they happen instead of into batches. It costs some hundred nanoseconds per block
+ * where the other hashes for microseconds; test/engine-agreement.test.ts holds the two to the same
  * decisions, step by step.
  *
- * The owner keeps the time, names the blocks, and turns what the listener hears into messages.
+ * The owner keeps the time, names the blocks, and turns the listener's events into messages.
  */
 import { COST_MODELS, type CostModel } from "./cost-model.ts";
 import type { ScheduledStep } from "./engine-contract.ts";

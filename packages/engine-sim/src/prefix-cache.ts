@@ -12,8 +12,8 @@
  *      second time, a copy with an event of its own.
  *  F3  A block's offload is announced before its eviction, while its name still means something to the listener.
  *
- * A reset empties the host tier too: AllBlocksCleared names no medium, and a listener that keeps host entries after it is
- * the rarer kind: Dynamo and llm-d drop them.
+ * A reset empties the host tier too. AllBlocksCleared names no medium, and a listener that keeps
+ * host entries after it is the rarer kind: Dynamo and llm-d drop them.
  */
 import { saltDigest, type PrefixHasher } from "@kvsync/core";
 import type { ActiveRequest } from "./active-request.ts";

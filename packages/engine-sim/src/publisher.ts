@@ -8,7 +8,8 @@
  *  B1  Live messages stall while a replay is answered, so that a replay is a snapshot up to the last one published.
  *  B2  History holds what was sent, also what was then lost on purpose on the live path.
  *  B3  A batch is encoded and sent in the order of its publication, once.
- *  B4  Nothing lingers: what is queued when the publisher closes is gone, as with a process that dies.
+ *  B4  Nothing lingers: messages queued when the publisher closes are gone, as with a process that
+ *      dies.
  *
  * The library's own drops stay what they are: PUB drops for a subscriber at `hwm`, ROUTER at libzmq's default of 1,000.
  *

@@ -1,5 +1,6 @@
 /**
- * A request from its submission to its last token, as the scheduler sees it; what names its blocks is its subclasses' business.
+ * A request from its submission to its last token, as the scheduler treats it; its subclasses name
+ * its blocks.
  *
  *     tokens   │ prompt │ generated so far │ still to come │
  *              0     promptLength      tokenCount     promptLength + outputCount

@@ -10,15 +10,17 @@
  *  D1  A step computes at most `maxBatchedTokens` tokens, and runs at most `maxSequences` requests.
  *  D2  Requests are admitted in the order of submission; a preempted one goes first.
  *  D3  While any request waits or runs, a step computes at least one token: submission refused what can never fit.
- *  D4  Several steps in a row in which no request fills or needs a block (a quiet run: all requests decode, none waits) can
- *      be made at once, with the result of the single steps.
+ *  D4  A quiet run is several steps in a row in which all requests decode, none waits, and no
+ *      request fills or needs a block. It can be made at once, with the result of the single steps.
  *
  * A step of a quiet run costs a few comparisons per running request.
  *
- * It knows no tokens and no hashes: what is cached, and under which name, is the cache's business (SchedulerCache).
+ * It handles no tokens and no hashes: the cache decides which blocks are cached, and under which
+ * names (SchedulerCache).
  *
- * One deviation: a head of the queue that lacked blocks is tried again only after a block was let go, not at every step;
- * vLLM would notice a little earlier that a running request has meanwhile cached a part of it.
+ * One deviation: a head of the queue that lacked blocks is tried again only after a block was
+ * released, not at every step. vLLM detects a little earlier that a running request has meanwhile
+ * cached a part of it.
  *
  * Source: vllm/v1/core/sched/scheduler.py (schedule, update_from_output), vllm/v1/core/kv_cache_manager.py.
  */

@@ -1,6 +1,7 @@
 /**
- * A small load of an engine's own: requests at random times (a Poisson process), whose prompts begin with one of a few
- * shared prefixes, the popular ones more often. Seeded; not a model of any real traffic, for which router-sim reads traces.
+ * A small load of an engine's own: requests at random times (a Poisson process). Their prompts
+ * begin with one of a few shared prefixes, the popular ones more often. Seeded; not a model of any
+ * real traffic, for which router-sim reads traces.
  */
 import { Prng } from "@kvsync/core";
 import { VOCABULARY_SIZE } from "./active-request.ts";

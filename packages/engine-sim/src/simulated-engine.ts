@@ -1,11 +1,12 @@
 /**
- * A simulated inference engine: what it caches, when it computes what, what it announces. No sockets and no clock: its
- * owner tells it the time, takes each step's batch to a publisher, and lets the step's modeled duration pass.
+ * A simulated inference engine: its cache, the timing of its work, and its events. No sockets and
+ * no clock: its owner gives it the time, takes each step's batch to a publisher, and lets the
+ * step's modeled duration pass.
  *
  *     submit ─▶ Scheduler ──match, reserve, publish, release──▶ PrefixCache ─▶ EventLog ─▶ step().batch
  *
- *  G1  Every event is in exactly one batch; batches are numbered 0, 1, 2, … since the last start, without a hole except for
- *      those that `burnSequenceNumber` made.
+ *  G1  Every event is in exactly one batch. Batches are numbered 0, 1, 2, … since the last start.
+ *      Only `burnSequenceNumber` makes holes.
  *  G2  Replaying batches 0 … n into an exact index gives `contents()` as of batch n.
  *  G3  Equal settings, requests and times give equal batches (with a hash seed; without one the hashes differ).
  *

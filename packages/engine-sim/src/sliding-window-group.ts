@@ -1,7 +1,8 @@
 /**
- * The second KV group of a hybrid model, as far as a listener can tell: it announces the main group's hashes under
- * `group_idx` 1 and takes them back early, because blocks outside the window are freed. A listener that mixes groups up
- * loses the main group's blocks with them; that is what this is for.
+ * The second KV-cache group of a hybrid model, from a listener's view. It announces the main
+ * group's hashes under `group_idx` 1 and takes them back early, because blocks outside the window
+ * are freed. A listener that mixes groups up loses the main group's blocks with them; this group
+ * tests that.
  *
  * A ring of the newest hashes, `capacity` long. It models no memory and serves no hits.
  */

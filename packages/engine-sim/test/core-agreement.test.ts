@@ -1,7 +1,8 @@
 /**
- * Engine and core against each other, on the bytes: every batch is encoded in its dialect, taken through core's stream state
- * machine and decoder into its index, and the index must then hold exactly what the engine does, copies counted, while
- * the stream stays `exact`. The two sides share the encoder's and the hasher's code and nothing else.
+ * Engine and core against each other, on the bytes. Every batch is encoded in its dialect and taken
+ * through core's stream state machine and decoder into its index. Then the index must hold exactly
+ * the engine's blocks, copies counted, while the stream stays `exact`. The two sides share the
+ * encoder's and the hasher's code and nothing else.
  *
  * A dialect that names adapters by number only is read back under that number.
  */

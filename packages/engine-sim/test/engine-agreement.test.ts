@@ -1,8 +1,9 @@
 /**
- * The engine of names against the engine of tokens: the same requests at the same times, blocks named by our own prefix hashes.
- * Every step must take the same time, compute the same tokens, preempt and finish the same requests with the same hits, and
- * what the listener heard must be what the other engine holds. Pools are small, so that eviction, preemption and the host tier
- * are the rule.
+ * The engine of names against the engine of tokens: the same requests at the same times, blocks
+ * named by our own prefix hashes. Every step must take the same time, compute the same tokens, and
+ * preempt and finish the same requests with the same hits. The listener's events must give the
+ * blocks that the other engine holds. Pools are small, so that eviction, preemption and the host
+ * tier are the rule.
  *
  * N is of named-block-cache.ts, D of scheduler.ts.
  */

@@ -1,6 +1,7 @@
 /**
- * The publisher over real ZeroMQ on loopback: what a subscriber and a replay client see of it, well and with every fault.
- * Nothing waits for a time to pass; conditions are polled with a deadline, and clocks are only compared with a lower bound.
+ * The publisher over real ZeroMQ on loopback: the messages that a subscriber and a replay client
+ * get, without a fault and with every fault. Nothing waits for a time to pass; conditions are
+ * polled with a deadline, and clocks are only compared with a lower bound.
  *
  * Numbers in titles: B of publisher.ts, H of replay-history.ts, N of engine-server.ts.
  */

@@ -1,7 +1,8 @@
 /**
- * Whatever an engine does, replaying its batches from 0 gives exactly what it holds (G1 and G2 of simulated-engine.ts, F1 of prefix-cache.ts). Random
- * workloads run on pools so small that hits, evictions, preemptions and copies are the rule; after every step a replica
- * built from the events alone is compared with `contents()`. A failing seed is printed by fast-check with its path.
+ * For every run of an engine, replaying its batches from 0 gives exactly its blocks (G1 and G2 of
+ * simulated-engine.ts, F1 of prefix-cache.ts). Random workloads run on pools so small that hits,
+ * evictions, preemptions and copies are the rule. After every step a replica built from the events
+ * alone is compared with `contents()`. A failing seed is printed by fast-check with its path.
  */
 import { DIALECTS, type Dialect, Prng } from "@kvsync/core";
 import fc from "fast-check";

@@ -1,6 +1,7 @@
 /**
- * A listener made of Maps: applies an engine's batches one by one and says what the engine must then hold. Written from
- * the protocol alone, it shares nothing with the engine but core's PrefixHasher, which it calls block by block.
+ * A listener made of Maps: applies an engine's batches one by one and returns the blocks that the
+ * engine must then hold. Written from the protocol alone, it shares nothing with the engine but
+ * core's PrefixHasher, which it calls block by block.
  */
 import { type EventBatch, type ExtraKey, type KvEvent, PrefixHasher, saltDigest } from "@kvsync/core";
 import type { EngineContents } from "../src/engine-contract.ts";

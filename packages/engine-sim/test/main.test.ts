@@ -1,4 +1,4 @@
-// engine-sim as a process: what it says, what it serves, how it ends. Runs the built program.
+// engine-sim as a process: its output, its routes and its end. Runs the built program.
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";

@@ -1,4 +1,4 @@
-/** What executes a numbered invariant, and what does not. */
+/** The texts that execute a numbered invariant, and the texts that do not. */
 import { expect, test } from "vitest";
 
 import { unexecuted } from "./invariants.ts";

@@ -4,8 +4,9 @@
  *     header of x.ts: " *  Y1  Messages are applied …"      x.ts:      assert(…, "Y1: …")
  *                                                             x.test.ts: test("… (Y1)", …)
  *
- * A string that holds the number executes it, in one of three places of its package: the file itself; a file of its folder
- * that names it; a test or bench that names it, or is named after it. "Y1 to Y3" holds three numbers. A number in a comment executes nothing.
+ * A string that holds the number executes it, in one of three places of its package. They are the
+ * file itself, a file of its folder that names it, and a test or bench that names it or has its
+ * name. "Y1 to Y3" holds three numbers. A number in a comment executes nothing.
  */
 import { posix } from "node:path";
 

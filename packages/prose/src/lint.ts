@@ -1,7 +1,8 @@
 /**
  * The linter: every rule over the whole tree.
  *
- * 1. A generated page is linted where its texts are written, in the sources. Its links are checked all the same.
+ * 1. A generated page is linted where its texts are written, in the sources. Its links are still
+ *    checked.
  * 2. Findings are sorted by file and line.
  */
 import { readPage } from "./markdown.ts";

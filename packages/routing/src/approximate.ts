@@ -1,7 +1,8 @@
 /**
- * Routing without events: the index is a history of the policy's own decisions, which fade after two
- * minutes, and the cost is Dynamo's (overlap-cost.ts). It does not learn what engines evict, and it
- * forgets what they keep longer. The difference to `overlap-cost` is what events are worth.
+ * Routing without events: the index is a history of the policy's own decisions, which fade after
+ * two minutes, and the cost is Dynamo's (overlap-cost.ts). It does not detect evictions of engines,
+ * and it forgets blocks that they keep longer. The difference to `overlap-cost` is the value of
+ * events.
  *
  * Source: Dynamo's router with `--no-kv-events`, ai-dynamo/dynamo lib/kv-router/src/approx.rs
  * @ 209c9e83 (120 seconds).

@@ -1,16 +1,16 @@
 /**
- * What a router knows without any event: where it sent which prefixes lately.
+ * A router's record without any event: the worker to which it sent each prefix lately.
  *
  *     prompt   │ chunk 0 │ chunk 1 │ chunk 2 │ rest │     named by prompt-prefixes.ts at their ends
  *     table    prefix ─▶ tenant, until; tenant, until; …
  *     tenant   position + POSITIONS_MAX × how many workers left that position before
  *
- *  D1  `match` gives a worker the chunks that were all sent to it and have not expired, without a hole.
- *      (decision-history.test.ts "D1")
- *  D2  A prefix sent to a worker again lives on from then. (decision-history.test.ts "D2")
- *  D3  At most CHUNKS_MAX entries live; the oldest go first. (decision-history.test.ts "D3")
- *  D4  What was sent to a worker does not count for the next one at its position.
- *      (decision-history.test.ts "D4")
+ *  D1  `match` gives a worker the chunks that were all sent to it and have not expired, without a
+ *      hole (decision-history.test.ts "D1").
+ *  D2  A prefix sent to a worker again lives on from then (decision-history.test.ts "D2").
+ *  D3  At most CHUNKS_MAX entries live; the oldest go first (decision-history.test.ts "D3").
+ *  D4  A prefix sent to a worker does not count for the next worker at its position
+ *      (decision-history.test.ts "D4").
  *
  * Source of the idea, of the two minutes and of the limit: Dynamo's approximate indexer,
  * ai-dynamo/dynamo lib/kv-router/src/approx.rs @ 209c9e83 (PruneConfig).

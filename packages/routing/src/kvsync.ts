@@ -9,12 +9,12 @@
  *     held(worker) = the greater of: weight(trust) · what the index says it holds
  *                                    what this router sent it within OWN_SECONDS
  *
- *  - The router's own decisions count at once: of two requests with one prefix, the second knows where
- *    the first went before the engine has computed it and reported it.
+ *  - The router's own decisions count at once. The second request with a prefix finds the first
+ *    one's worker before the engine has computed and reported it.
  *  - A match counts by its trust. `exact` and `partial` are held for sure (partial may only
- *    under-report), `stale` may over-report and counts half, `unknown` counts nothing. With nothing
- *    known at all the rule becomes least load with a memory.
- *  - What is new drives something old out of the cache (memory-pressure.ts).
+ *    under-report), `stale` may over-report and counts half, `unknown` counts nothing. Without any
+ *    match the rule becomes least load with a memory.
+ *  - A new block drives an old one out of the cache (memory-pressure.ts).
  *
  * The two small terms were chosen by simulation over the conversation trace and generated chat,
  * documents and agents. Factors of two on either move no figure of the report by more than a few

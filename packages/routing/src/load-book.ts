@@ -1,16 +1,16 @@
 /**
- * A router's books: what it sent to whom and has not seen end, and what it was told of others' load.
- * Policies decide by them, in simulation, replay and gateways alike.
+ * A router's books: the requests that it sent to each worker and that have not ended, and the
+ * reported load of others. Policies decide by them, in simulation, replay and gateways alike.
  *
  *     send ──▶ waiting ── first token ──▶ running ── end ──▶ gone
  *              pending prefill counts      context counts
  *
- *  B1  A worker's load is the sum over its requests that have not ended, plus its foreign load.
- *      (load-book.test.ts "B1", against a book that adds everything up each time)
- *  B2  What is booked for a request is taken back exactly, in whatever order its news come, also after
- *      it moved. (load-book.test.ts "B2")
- *  B3  A worker that leaves takes its requests and its foreign load along: the next one at its position
- *      starts at zero. (load-book.test.ts "B3")
+ *  B1  A worker's load is the sum over its requests that have not ended, plus its foreign load
+ *      (load-book.test.ts "B1", against a book that adds everything up each time).
+ *  B2  The booking of a request is taken back exactly, in any order of its news, also after it
+ *      moved (load-book.test.ts "B2").
+ *  B3  A worker that leaves takes its requests and its foreign load along: the next one at its
+ *      position starts at zero (load-book.test.ts "B3").
  *
  * Memory: one entry per request in progress.
  */

@@ -1,13 +1,14 @@
 /**
- * What a new token drives out of a worker's cache, as a factor on its cost. A stored token takes the
- * place of an old one that a later prompt may need, the sooner the harder the cache is used.
+ * The eviction that a new token causes in a worker's cache, as a factor on its cost. A stored token
+ * takes the place of an old one that a later prompt may need, the sooner the harder the cache is
+ * used.
  *
  *     pressure(worker) = new tokens given to it lately ÷ the mean of the members'
  *                        0 for an unused worker, 1 in a balanced fleet
  *
  * "Lately" fades by e when the fleet's whole memory has turned over once. Without pressure, a
- * beginning that all requests share would draw every new conversation to the few workers that happen
- * to hold it, while the memory of the others stays empty.
+ * beginning that all requests share would draw every new conversation to the few workers that hold
+ * it. The memory of the others would stay empty.
  */
 
 /** A worker that is given four times the mean is avoided as much as need be. */

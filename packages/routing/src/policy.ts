@@ -7,10 +7,10 @@
  *     the policy's own memory ─────────────────────┘
  *
  *  P1  A policy does no I/O and reads no clock: the same calls in the same order give the same
- *      rankings. (policy.test.ts "P1")
- *  P3  A ranking names every eligible worker that fits, each once, also when nothing is known.
- *      (policy.test.ts "P3")
- *  P4  `choose` is the first of `rank`, then booked. (policy.test.ts "P4")
+ *      rankings (policy.test.ts "P1").
+ *  P3  A ranking names every eligible worker that fits, each once, also without any match
+ *      (policy.test.ts "P3").
+ *  P4  `choose` is the first of `rank`, then booked (policy.test.ts "P4").
  *
  * Loads are the router's own books, and what the router was given as foreign load. The dependency rule
  * `routing-is-sans-io` keeps policies from asking an engine.

@@ -1,7 +1,7 @@
 /**
- * Numbers for the beginnings of prompts, for policies that remember what they sent where: a chained
- * hash at the end of every whole chunk of some tokens, cut to the 53 bits that a Map's number keys
- * hold exactly.
+ * Numbers for the beginnings of prompts, for policies that remember their decisions. They are a
+ * chained hash at the end of every whole chunk of some tokens. It is cut to the 53 bits that a
+ * Map's number keys hold exactly.
  *
  *     lanes (a, b) ─ word ─▶ (a, b) ─ word ─▶ …      two multiplications a word, each lane feeds the other
  *     prefix = 21 bits of a, 32 bits of b

@@ -8,9 +8,10 @@
  * Stretching gives every worker 1 when all are equal. There, memory and queue are scraped from the engines some tens of
  * milliseconds late; here they are the router's books, which are fresher.
  *
- * Sources: llm-d/llm-d-kv-cache pkg/kvcache/kvblock_scorer.go @ 05c77d51 (LongestPrefixScorer) and its DefaultKVCacheBackendConfig
- * (gpu 1.0, cpu 0.8); llm-d/llm-d-inference-scheduler pkg/plugins/scorer/precise_prefix_cache.go @ 057d2c76 (normalized scores);
- * weights 3 : 2 : 2 as in llm-d's guide to precise prefix-cache-aware routing.
+ * Sources: llm-d/llm-d-kv-cache pkg/kvcache/kvblock_scorer.go @ 05c77d51 (LongestPrefixScorer) and
+ * its DefaultKVCacheBackendConfig (gpu 1.0, cpu 0.8). Normalized scores:
+ * llm-d/llm-d-inference-scheduler pkg/plugins/scorer/precise_prefix_cache.go @ 057d2c76. Weights 3
+ * : 2 : 2 as in llm-d's guide to precise prefix-cache-aware routing.
  */
 import { leastBy } from "./least.ts";
 import { MemorylessPolicy } from "./memoryless-policy.ts";

@@ -1,4 +1,4 @@
-/** A history of decisions: what counts, for how long, and for whom. */
+/** A history of decisions: the decisions that count, for how long, and for which worker. */
 import { describe, expect, it } from "vitest";
 
 import { DecisionHistory, namePrefixes, type RoutingRequest } from "@kvsync/routing";

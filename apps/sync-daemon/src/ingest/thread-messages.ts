@@ -1,6 +1,6 @@
 /**
- * What the main thread and the ingest thread say to each other. Rare things only: engines come and go. Messages, lookups
- * and status never pass this way.
+ * The messages between the main thread and the ingest thread. Rare messages only: engines come and
+ * go. Messages, lookups and status never pass this way.
  */
 
 import type { EvictionReason, ParkedRecord, SharedPrefixIndex, StreamPosition } from "@kvsync/core";

@@ -1,5 +1,6 @@
 /**
- * What becomes of each kind of event, rule by rule (A1 to A8 of event-applier.ts; odd-events.test.ts has A9 to A12), from encoded batches to the index's contents.
+ * The effect of each kind of event, rule by rule, from encoded batches to the index's contents. A1
+ * to A8 are of event-applier.ts; odd-events.test.ts has A9 to A12.
  * C1 to C7 are of cache-groups.ts, E3 of extra-keys.ts.
  */
 import { encode } from "@msgpack/msgpack";

@@ -3,8 +3,8 @@
  *
  *     name of block n = of (name of block n − 1, tokens of block n, lookahead tokens, extra keys)
  *
- * Equal content gets an equal name, as a hash would give it; different content never does, so that a
- * comparison with the index meets no collisions of the model's own making. On the wire a name is
+ * Equal content gets an equal name, as a hash would give it; different content never does. So a
+ * comparison with the index meets no collisions that the model itself made. On the wire a name is
  * spread over 64 bits by a multiplication that can be undone.
  *
  *  N1  A name's tokens are final: with a lookahead of L, a block has a name once L tokens follow it.

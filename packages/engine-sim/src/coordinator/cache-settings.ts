@@ -1,14 +1,14 @@
 /**
- * What a model of vLLM's KV cache is made of: its groups of layers and their block sizes.
+ * The parts of a model of vLLM's KV cache: its groups of layers and their block sizes.
  *
  *     group           kind                     block size
  *     0               full attention           16 ┐
  *     1               sliding window of 128    16 ├─ hash block size = gcd, scheduler block size = lcm
  *     2               Mamba                   512 ┘
  *
- * A prompt's blocks are hashed once, at the hash block size; a group with larger blocks uses the hash
- * at the end of each. A hit ends at a multiple of the *alignment*: the scheduler block size, or the
- * hash block size where every group can look inside its blocks.
+ * A prompt's blocks are hashed once, at the hash block size; a group with larger blocks uses the
+ * hash at the end of each. A hit ends at a multiple of the *alignment*. That is the scheduler block
+ * size, or the hash block size where every group can look inside its blocks.
  *
  * Source: vllm/v1/core/kv_cache_utils.py (resolve_kv_cache_block_sizes, partial_hash_hits_enabled),
  * vllm/v1/kv_cache_interface.py, 0.33.0. Left out: context parallelism, retention intervals,

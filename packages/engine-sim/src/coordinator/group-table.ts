@@ -6,9 +6,9 @@
  *             │ 0 … `cached` blocks need not be looked at again
  *
  *  T1  Blocks of a request are in the order of its tokens; a null block is held by none.
- *  T2  A Mamba group holds the state at the end of each step and the one before it; older states are
- *      given back, and a state that another request may copy is named only at a block's end, or at
- *      the last boundary inside its prompt (M3 of the pool).
+ *  T2  A Mamba group holds the state at the end of each step and the one before it. Older states
+ *      are given back. A state that another request may copy is named only at a block's end or the
+ *      last boundary inside its prompt (M3 of the pool).
  *  T3  A hit that ends inside a block is continued on a private copy.
  *
  * Source: vllm/v1/core/single_type_kv_cache_manager.py, 0.33.0.

@@ -10,8 +10,8 @@
  *  M1  A block is in the free queue iff no request holds it; block 0, the null block, never is.
  *  M2  A key (group, name) leads to every block that bears it, the oldest first; a lookup finds that one.
  *  M3  A block has one name, and may have more of other prefixes that end inside it.
- *  M4  Names end when the block is taken for something else, when it is promoted from a shorter to a
- *      whole prefix, or with a reset; each end of a name is announced, a reset as a whole.
+ *  M4  Names end when the block is taken for something else or promoted from a shorter to a whole
+ *      prefix, or with a reset. Each end of a name is announced, a reset as a whole.
  *  M5  A released block without a name is the next to be reused, a named one the last.
  *
  * Source: vllm/v1/core/block_pool.py, kv_cache_utils.py (FreeKVCacheBlockQueue), 0.33.0.

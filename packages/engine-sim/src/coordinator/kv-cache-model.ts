@@ -1,7 +1,7 @@
 /**
- * A model of vLLM's KV-cache manager: requests take blocks in every group of layers, name them as
- * they fill, and give them back; the events say what an engine would say, and a hit for any prompt
- * is what the engine would reuse.
+ * A model of vLLM's KV-cache manager. Requests take blocks in every group of layers, name them as
+ * they fill, and give them back. The events are those of an engine, and a hit for any prompt is
+ * what the engine would reuse.
  *
  *     start ─▶ longest hit of all groups ─▶ hold its blocks ─▶ take new ones ─▶ name the full ones
  *     advance ─▶ give back what no group needs any more ─▶ take new ones ─▶ name the full ones
@@ -13,8 +13,9 @@
  *  C4  Stores and removals are announced in the order in which they happen.
  *  C5  A full report announces every block of a hit again, from the root, null blocks included.
  *
- * `check()` walks the pool's invariants; the tests hold C1 to C5 against what the real classes said.
- * Its events and hits are compared with those of the real classes by packages/engine-sim/real.
+ * `check()` walks the pool's invariants; the tests compare C1 to C5 with recordings of the real
+ * classes. Its events and hits are compared with those of the real classes by
+ * packages/engine-sim/real.
  *
  * Not here: time, batches and preemption (the driver's), sub-block states of prefill checkpoints,
  * retention intervals, context parallelism, connectors.

@@ -5,8 +5,9 @@
  *     host            chunk 0 │ chunk 1 │ –             whole chunks only; named by their last block
  *
  *  O1  A hit continues on the host from the chunk that the device's hit ends in, by whole chunks.
- *  O2  With self-describing events a chunk announces all its blocks, and blocks that two chunks share are
- *      announced by both; without, it announces the name of its last block and no tokens.
+ *  O2  With self-describing events a chunk announces all its blocks, and blocks that two chunks
+ *      share are announced by both. Without them, it announces the name of its last block and no
+ *      tokens.
  *  O3  The chunk unused for longest goes first, and takes back what it announced.
  *
  * Source: vllm/distributed/kv_transfer/kv_connector/v1/offloading/{scheduler,events}.py, 0.33.0. Left out:

@@ -1,7 +1,7 @@
 /**
- * The daemon's answers against the engine's own hits, over random work on every kind of cache that the
- * model of vLLM's coordinator knows. A failure names scenario, seed and question: run that seed alone
- * with `KVSYNC_SEED`, and make it a named example.
+ * The daemon's answers against the engine's own hits, over random work on every kind of cache that
+ * the model of vLLM's coordinator has. A failure names scenario, seed and question: run that seed
+ * alone with `KVSYNC_SEED`, and make it a named example.
  */
 import type { ReportMode } from "@kvsync/core";
 import { describe, expect, test } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * One seeded workload on the model of vLLM's cache, followed by the daemon's code, and the daemon's
- * answer to each question held against the engine's own hit.
+ * One seeded workload on the model of vLLM's cache, followed by the daemon's code. The daemon's
+ * answer to each question is compared with the engine's own hit.
  */
 import type { ReportMode } from "@kvsync/core";
 import { encodeEventBatch, Prng, type Trust } from "@kvsync/core";

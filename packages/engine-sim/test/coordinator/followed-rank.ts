@@ -1,6 +1,6 @@
 /**
- * The daemon's view of one rank: messages go through the stream's state machine and the decoder into
- * an index, and questions through a reader, by the code that the daemon runs.
+ * The daemon's view of one rank, by the code that the daemon runs. Messages go through the stream's
+ * state machine and the decoder into an index, and questions through a reader.
  */
 import {
   encodeLiveFrames,

@@ -1,7 +1,8 @@
 /**
  * The model against what vLLM's own classes did: `vectors/vllm-0.33.0.json` was recorded by
- * `real/compare.ts --record` from the release's wheel, one run per scenario. The same commands must get
- * the same hits and the same events in the same order (C1 to C5 of kv-cache-model.ts, T1 to T3 of group-table.ts). N1 is of block-chain.ts.
+ * `real/compare.ts --record` from the release's wheel, one run per scenario. The same commands must
+ * get the same hits, and the same events in order (C1 to C5 of kv-cache-model.ts, T1 to T3 of
+ * group-table.ts). N1 is of block-chain.ts.
  */
 import { readFileSync } from "node:fs";
 import { Prng } from "@kvsync/core";

@@ -1,4 +1,4 @@
-/** What `vectors/vllm-0.33.0.json` holds, and which runs were recorded in it. */
+/** The contents of `vectors/vllm-0.33.0.json`, and the runs that were recorded in it. */
 
 /** One scenario's run. */
 export interface Recording {

@@ -1,6 +1,7 @@
 /**
- * What a cache said in a run, as lines that can be compared: hashes are replaced by the numbers 1, 2, …
- * in order of first use, so that two processes with hashes of their own write the same lines.
+ * The events and answers of a cache in a run, as lines that can be compared. Hashes are replaced by
+ * the numbers 1, 2, … in order of first use. So two processes with hashes of their own write the
+ * same lines.
  *
  *     start r3 hit 8 computed 20
  *     stored full_attention group 0 size 4: 1 2 3 after - tokens 1 0 2 …

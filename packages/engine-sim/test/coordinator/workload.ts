@@ -1,12 +1,12 @@
 /**
- * Random work for a KV cache, the same for the model and for the real classes: a generator that yields
- * commands and is given their answers, so that a synchronous model and a process at the end of a pipe
- * run it alike.
+ * Random work for a KV cache, the same for the model and for the real classes. It is a generator
+ * that yields commands and is given their answers. So a synchronous model and a process at the end
+ * of a pipe run it alike.
  *
  *     step: start some prompts │ advance every running one │ end some │ publish │ ask
  *
- * Prompts share prefixes: most continue what an earlier request said, cut anywhere. Questions are
- * mostly such cuts too, at block ends and next to them. Everything follows from the seed.
+ * Prompts share prefixes: most continue the tokens of an earlier request, cut anywhere. Questions
+ * are mostly such cuts too, at block ends and next to them. Everything follows from the seed.
  */
 import type { Prng } from "@kvsync/core";
 import type { ResolvedCache } from "../../src/coordinator/cache-settings.ts";

@@ -1,6 +1,7 @@
 /**
- * What a page names exists: link targets and anchors, files, scripts, programs, flags, metrics, settings,
- * variables and routes. The names come from the generated references and from the sources.
+ * Checks that the things named on a page exist: link targets and anchors, files, scripts, programs,
+ * flags, metrics, settings, variables and routes. The names come from the generated references and
+ * from the sources.
  */
 import { dirname, join, normalize } from "node:path";
 
