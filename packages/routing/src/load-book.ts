@@ -5,8 +5,8 @@
  *     send ──▶ waiting ── first token ──▶ running ── end ──▶ gone
  *              pending prefill counts      context counts
  *
- *  B1  A worker's load is the sum over its requests that have not ended, plus its foreign load
- *      (load-book.test.ts "B1", against a book that adds everything up each time).
+ *  B1  A worker's load is the sum over its requests that have not ended, plus its foreign load. The
+ *      test compares it with a book that adds everything up each time (load-book.test.ts "B1").
  *  B2  The booking of a request is taken back exactly, in any order of its news, also after it
  *      moved (load-book.test.ts "B2").
  *  B3  A worker that leaves takes its requests and its foreign load along: the next one at its

@@ -1,7 +1,8 @@
 /**
- * The message that a stream works on: shown on the board while it does, so that the main thread can say
- * what a worker died of; and passed over when a process died of it before (set-aside.ts). After
- * a run that was killed it is written to a file too (message-journal.ts).
+ * The message that a stream works on. The board shows it meanwhile, so that the main thread can
+ * report during which message a worker died. A message during which a process died before is passed
+ * over (set-aside.ts). After a run that was killed, the message is also written to a file
+ * (message-journal.ts).
  */
 import { type MessageGuard, peekTimestampSeconds } from "@kvsync/core";
 

@@ -2,19 +2,19 @@
  * The messages during which a process of this daemon died: written down by the dying process, passed
  * over by the next one.
  *
- *   worker ─▶ board: "at message n of rank r"        two writes to shared memory a message
- *   worker dies or stalls ─▶ main thread reads that ─▶ FILE ─▶ exit ─▶ next start ─▶ ranks to follow
- *   process is killed ─▶ next start reads message-journal.ts ─▶ FILE ─▶ ranks to follow
+ *     worker ─▶ board: "at message n of rank r"        two writes to shared memory a message
+ *     worker dies or stalls ─▶ main thread reads that ─▶ FILE ─▶ exit ─▶ next start ─▶ ranks to follow
+ *     process is killed ─▶ next start reads message-journal.ts ─▶ FILE ─▶ ranks to follow
  *
- * A message is named by its stream (worker, DP rank, endpoint), its number, its batch timestamp and its
- * length, so that the same number of a restarted engine is another message. Without a folder nothing
+ * A message is named by its stream (worker, DP rank, endpoint), its number, its batch timestamp and
+ * its length. So the same number of a restarted engine is another message. Without a folder nothing
  * is remembered.
  *
  * Invariants
  *  S1  At most ENTRIES_MAX messages are remembered, the newest ones.
  *  S2  A file that cannot be read or written costs the memory of past deaths, never the process.
  *
- * Not here: how a message is known that a killed process was at (message-journal.ts).
+ * Not here: the record of the message that a killed process worked on (message-journal.ts).
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
