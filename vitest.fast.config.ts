@@ -1,19 +1,49 @@
-// The inner loop: `npm run test:fast` runs the tests that stand next to the code, without the long searches and real processes.
+/**
+ * The tests of `npm run test:fast`: those next to the code (`src/`), without the files whose name has a slow kind. A package
+ * that keeps all its tests in `test/` runs those.
+ */
+import { readdirSync } from "node:fs";
+
 import { configDefaults, defineConfig } from "vitest/config";
 
 import shared from "./vitest.config.ts";
+
+/** Kinds of tests that only `npm test` runs, as in `frame-reader.property.test.ts`: SUBJECT.KIND.test.ts. */
+export const SLOW_KINDS = [
+  // Real processes and outside tools.
+  "e2e",
+  // Long random searches.
+  "model",
+  "property",
+  "simulation",
+  // Planted mistakes, one run of the checks for each.
+  "mutation",
+  // Size and threads.
+  "scale",
+  "churn",
+  "concurrency",
+  "writers",
+];
+
+/** @returns the globs of a package's fast set. Vitest runs in the folder of the package. */
+export function fastSet(folder = process.cwd()) {
+  const nextToCode = readdirSync(`${folder}/src`, { recursive: true, encoding: "utf8" });
+  return {
+    include: [
+      nextToCode.some((name) => name.endsWith(".test.ts")) ? "src/**/*.test.ts" : "test/**/*.test.ts",
+    ],
+    exclude: SLOW_KINDS.map((kind) => `**/*.${kind}.test.ts`),
+  };
+}
+
+const { include, exclude } = fastSet();
 
 export default defineConfig({
   ...shared,
   test: {
     ...shared.test,
-    exclude: [
-      ...configDefaults.exclude,
-      "test/**",
-      "**/*.{e2e,model,property,scale,churn,concurrency,writers,simulation}.test.ts",
-    ],
+    include,
+    exclude: [...configDefaults.exclude, ...exclude],
     reporters: ["default"],
-    // A package whose tests all need real processes has none here.
-    passWithNoTests: true,
   },
 });

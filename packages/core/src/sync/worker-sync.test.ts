@@ -1,7 +1,7 @@
 /**
  * One example per rule of WorkerSync, by hand: the messages in order, and their effect. Numbers are
- * those of README.md. The simulation (simulation.test.ts) shows that nothing else can happen; these
- * tests show the intended cases.
+ * those of README.md. The simulation (worker-sync.simulation.test.ts) shows that nothing else can
+ * happen; these tests show the intended cases.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";

@@ -827,7 +827,7 @@ test("the table of planted mistakes lists each with the check that finds it", as
   const table = [
     "# Planted mistakes",
     "",
-    "`packages/observability/src/proof/mutation.test.ts` plants each mistake into the generated files and expects its check to",
+    "`packages/observability/src/proof/check-all.mutation.test.ts` plants each mistake into the generated files and expects its check to",
     "find it. Renew this page with `npx vitest run -u` there.",
     "",
     `${MISTAKES.length} mistakes, ${new Set(MISTAKES.map(([, , , , code]) => code)).size} checks.`,
