@@ -52,7 +52,7 @@ if (IN_CI) {
   ]);
   for (const version of OTHER_NODES) {
     await check(`demonstration under Node ${version}`, [
-      bringNode(version),
+      await bringNode(version),
       join("apps", "router-sim", "dist", "main.js"),
       "demo",
       "--once",

@@ -5,7 +5,7 @@
  *
  * .cache/logs/ keeps the full output of every step, .cache/step-seconds.json how long each took last time.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
@@ -26,6 +26,12 @@ const NODE_MAJOR_MIN = 18;
 /** The Node that development and the container use. */
 const NODE_MAJOR = readFileSync(join(ROOT, ".nvmrc"), "utf8").trim();
 
+/** About how long npm takes to bring a Node, and after how long it is given up. */
+const NODE_SECONDS = 30;
+const NODE_MS_MAX = 300_000;
+/** What the Node that was brought prints. */
+const PATH_AND_VERSION = "process.execPath+'|'+process.versions.node";
+
 /**
  * Returns on a supported Node. On an older one it runs the same script under the Node of `.nvmrc`, which npm's `node`
  * package brings, and ends with that run's exit code.
@@ -36,7 +42,7 @@ export async function useSupportedNode() {
   const found = `This is Node ${process.version}; kvsync needs ${floor} or newer.`;
   if (isOlder(process.versions.node, `${NODE_MAJOR_MIN}.0`)) fail(`${found} Install Node ${NODE_MAJOR}.`);
   console.log(`${found} Continuing with Node ${NODE_MAJOR} from npm's "node" package.`);
-  const node = bringNode(NODE_MAJOR);
+  const node = await bringNode(NODE_MAJOR);
   const child = spawn(node, process.argv.slice(1), {
     stdio: "inherit",
     // Children that start "node" or "npx" get the same one.
@@ -48,19 +54,44 @@ export async function useSupportedNode() {
 }
 
 /**
- * Brings a Node from the npm registry.
+ * Brings a Node from the npm registry, with its progress, in at most NODE_MS_MAX.
  *
  * @param version - a major or a full version.
- * @returns the path of its executable. Ends the process with one line when it cannot be had.
+ * @returns {Promise<string>} the path of its executable. Ends the process with one line when it cannot be had.
  */
-export function bringNode(version) {
-  const { status, stdout, stderr } = spawnSync(
+export async function bringNode(version) {
+  const stopShowing = showProgress(`bring Node ${version} from the npm registry`, NODE_SECONDS);
+  const started = performance.now();
+  // npm's "node" package unpacks its executable in an install script.
+  const child = spawn(
     "npx",
-    ["--yes", "--package", `node@${version}`, "node", "--print", "process.execPath"],
-    { encoding: "utf8", shell: process.platform === "win32" },
+    ["--yes", "--ignore-scripts=false", "--package", `node@${version}`, "node", "--print", PATH_AND_VERSION],
+    { stdio: ["ignore", "pipe", "pipe"], shell: process.platform === "win32", timeout: NODE_MS_MAX },
   );
-  if (status === 0) return stdout.trim().split("\n").at(-1);
-  const reason = stderr.trim().split("\n").at(-1) ?? "";
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) {
+    child[name].setEncoding("utf8").on("data", (text) => {
+      output[name] += text;
+    });
+  }
+  const [code, signal] = await new Promise((resolve) => {
+    child.on("error", (error) => {
+      output.stderr += error.message;
+      resolve([127, null]);
+    });
+    child.on("close", (...end) => resolve(end));
+  });
+  const [path, found = ""] = (output.stdout.trim().split("\n").at(-1) ?? "").split("|");
+  const ok = code === 0 && `${found}.`.startsWith(`${version}.`);
+  stopShowing(`${ok ? "ok" : "FAILED"}  ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  if (ok) return path;
+  // Without the executable of the package, npx runs the old Node of this machine: the script would start itself without end.
+  const reason =
+    signal !== null
+      ? `no answer in ${NODE_MS_MAX / 1000} s`
+      : code === 0
+        ? `npx ran Node ${found} instead`
+        : (output.stderr.trim().split("\n").at(-1) ?? "");
   return fail(
     `Node ${version} cannot be brought from the npm registry (${reason}). Install it and try again.`,
   );
