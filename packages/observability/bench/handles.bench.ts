@@ -1,9 +1,11 @@
 /**
- * What an update of a metric costs, next to prom-client's own; what a scrape of many series costs, and how long it holds up the event loop.
+ * The cost of a metric's update, next to prom-client's own. The cost of a scrape of many series,
+ * and how long it blocks the event loop.
  *
  *     npx pnpm@12.21.0 --filter @kvsync/observability bench
  *
- * 64 label sets of 3 labels are updated in an order drawn once from a seeded generator, so that neither side profits from a single hot series.
+ * 64 label sets of 3 labels are updated in an order drawn once from a seeded generator. So neither
+ * side profits from a single hot series.
  * Histogram values are log-uniform over the buckets. Prints the smallest and the median of the rounds; results go to docs/benchmarks.md.
  */
 import { cpus } from "node:os";

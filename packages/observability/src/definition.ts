@@ -1,15 +1,17 @@
 /**
- * What a metric is, as typed data. Code, exposition and (later) dashboards, rules and documents are projections of such
+ * The definition of a metric, as typed data. Code, exposition and (later) dashboards, rules and
+ * documents are projections of such
  * definitions, so a name or label exists exactly once.
  *
  *   definition ──▶ handle (slots.ts)       a wrong or missing label does not compile
  *              └─▶ exposition (exposition.ts)  HELP, TYPE, label order
  *
- * Label values are closed (listed here) or open with a bound: past `maxValues` distinct values, a new one is recorded
- * under `OTHER`, and so is one of more than `LABEL_VALUE_BYTES_MAX`. So the number of series is known before the first one exists.
+ * Label values are closed (listed here) or open with a bound: past `maxValues` distinct values, a
+ * new one is recorded under `OTHER`. A value of more than `LABEL_VALUE_BYTES_MAX` is recorded
+ * there, too. So the number of series is known before the first one exists.
  *
  * Literal types carry the knowledge, kept by `const` type parameters. That is why this package compiles without
- * isolatedDeclarations: spelling each definition's type beside its value would say everything twice.
+ * isolatedDeclarations: a type written next to each definition's value would repeat everything.
  */
 
 /** The value under which open labels record what exceeds their bound. */

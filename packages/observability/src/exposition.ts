@@ -1,15 +1,18 @@
 /**
- * The Prometheus text of a process: reads every writer's slots at scrape time. The only import of prom-client, which
- * contributes the default process metrics and whose successor needs a newer Node; moving over is a change of this file.
+ * The Prometheus text of a process: reads every writer's slots at scrape time. The only import of
+ * prom-client, which contributes the default process metrics. Its successor needs a newer Node;
+ * moving to it changes this file only.
  *
  *   writers' slots ──▶ Family: one prepared text per series + its values ──▶ text        ─┐
  *   prom-client registry: process_*, nodejs_* ──────────────────────────────▶ text        ─┴▶ scrape
  *
- * Series exist from their first handle on, gauges from their first value on. Families whose definition says `zero is a fact` exist
+ * Series exist from their first handle on, gauges from their first value on. Families whose
+ * definition has `zero is a fact` exist
  * from the first scrape on with all their series at 0. Series that several threads write are summed here.
  *
- * A scrape of a thousand engines is some 40,000 lines. It is rendered in portions with turns of the event loop between them,
- * since whoever asks for a scrape must not make lookups wait; so two lines of one scrape may be a few milliseconds apart.
+ * A scrape of a thousand engines is some 40,000 lines. It is rendered in portions with turns of the
+ * event loop between them, since a scrape must not make lookups wait. So two lines of one scrape
+ * may be a few milliseconds apart.
  * Lines are made from prepared texts: through prom-client's own rendering they would cost seven times as much.
  */
 

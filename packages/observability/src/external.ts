@@ -1,6 +1,7 @@
 /**
- * Families that others export and our rules and dashboards read: declared like our own, so that a query on them is held to
- * the same checks. The exporter is named, since a name without its owner cannot be looked up.
+ * Families that others export and our rules and dashboards read. They are declared like our own, so
+ * that a query on them passes the same checks. The exporter is named, since a name without its
+ * owner cannot be looked up.
  *
  * Not here: our own families (definition.ts, catalogue/). Nothing in this repository emits what is declared through here.
  */

@@ -1,5 +1,6 @@
 /**
- * Rendered files against those on disk: what is missing, different, or no longer rendered.
+ * Rendered files against those on disk: the missing, the different, and the ones no longer
+ * rendered.
  */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,13 +1,13 @@
 /**
  * The command line of this package.
  *
- *   main.js generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
- *                    [--target HOST:PORT]… [--alertmanager HOST:PORT]
- *                    [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
- *                    [--slack-channel TEAM=#CHANNEL]…
- *       writes the generated files; with --check (the default where CI=true) it lists those that are stale
- *   main.js import [--dry-run] [--dir DIR] [--example-links]
- *       writes the generated dashboards to the Grafana at GRAFANA_URL, with the token in GRAFANA_TOKEN
+ *     main.js generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
+ *                      [--target HOST:PORT]… [--alertmanager HOST:PORT]
+ *                      [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
+ *                      [--slack-channel TEAM=#CHANNEL]…
+ *         writes the generated files; with --check (the default where CI=true) it lists those that are stale
+ *     main.js import [--dry-run] [--dir DIR] [--example-links]
+ *         writes the generated dashboards to the Grafana at GRAFANA_URL, with the token in GRAFANA_TOKEN
  *
  * Exit codes: 0 all is as it should be, 1 stale files or a failed import, 2 unusable arguments or settings.
  */
@@ -46,7 +46,7 @@ function say(line: string): void {
 
 /** Slashes at the end are dropped; what could not be part of a request's address, or be seen in a log, is refused. */
 function addressOf(name: string, text: string | undefined): string {
-  const expected = "expected an http(s) address, without user, query or fragment";
+  const expected = "expected an http or https address, without user, query or fragment";
   if (text === undefined || text === "") throw new UsageError(`${name} is not set; ${expected}`);
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url !== null && url.username + url.password !== "")

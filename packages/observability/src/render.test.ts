@@ -1,5 +1,5 @@
 /**
- * What is committed is what is rendered, and rendering is repeatable.
+ * The committed files are the rendered ones, and rendering is repeatable.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

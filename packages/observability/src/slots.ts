@@ -15,8 +15,8 @@
  *  M2  A slot carries one series at a time. Announcements arrive in the order they were made, and a released slot is
  *      cleared before it is given away again.
  *  M3  Histogram buckets are not cumulated here; the scraper does that.
- *  M4  A value that is no number, or not finite, or would make a counter fall, is left out: added once, it would stay in the series until the
- *      process ends.
+ *  M4  A value that is no number, or not finite, or would make a counter fall, is left out. If it
+ *      were added once, it would stay in the series until the process ends.
  *  M5  A gauge's slot is NaN until a handle sets it. The scraper exports no line for NaN.
  *
  * Not here: rendering (exposition.ts), default process metrics. Figures that led to this shape: prom-client's cached

@@ -1,5 +1,6 @@
 /**
- * Families about finding engines: what each source wants, how well it does, and what is not followed and why.
+ * Families about finding engines: the engines of each source, its state, and the refused engines by
+ * reason.
  */
 
 import { counter, gauge } from "../definition.ts";
@@ -37,7 +38,7 @@ export const DISCOVERY_METRICS = {
     unit: "none",
     labels: { source: SOURCES, state: DISCOVERY_STATES },
     preset: "absent until known",
-    why: "A stale source goes on with what it knew: engines that came or went since are missed.",
+    why: "A stale source keeps its last list. Engines that came or went since are missing from it.",
   }),
   age: gauge({
     name: "kv_discovery_age_seconds",
@@ -49,11 +50,11 @@ export const DISCOVERY_METRICS = {
   }),
   failures: counter({
     name: "kv_discovery_failures_total",
-    help: "What went wrong in finding engines, by source and reason.",
+    help: "Failures of finding engines, by source and reason.",
     unit: "none",
     labels: { source: SOURCES, reason: DISCOVERY_FAILURES },
     preset: "zero is a fact",
-    why: "Tells an API server that is away from credentials that ran out and from a file that cannot be read.",
+    why: "The reason separates an unreachable API server, expired credentials and an unreadable file.",
   }),
   engines: gauge({
     name: "kv_discovery_engines",

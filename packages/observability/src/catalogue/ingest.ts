@@ -33,7 +33,7 @@ export const INGEST_METRICS = {
   }),
   eventsReceived: counter({
     name: "kv_events_received_total",
-    help: "Events decoded from messages, by type; what could not be decoded is type unknown.",
+    help: "Events decoded from messages, by type. Events that could not be decoded have the type unknown.",
     unit: "none",
     labels: { pod: POD, model: MODEL, event_type: EVENT_TYPES },
     preset: "absent until known",
@@ -65,7 +65,7 @@ export const INGEST_METRICS = {
       owner: ["BlockStored", "BlockRemoved", "AllBlocksCleared", "batch"],
     },
     preset: "absent until known",
-    why: "A newer engine says something that may change what its blocks are; trust is lowered for it.",
+    why: "A newer engine sends fields that may change the meaning of its blocks, so the daemon lowers its trust.",
   }),
   eventProcessingDuration: histogram({
     name: "kv_event_processing_duration_seconds",
@@ -119,7 +119,7 @@ export const INGEST_METRICS = {
     unit: "none",
     labels: { model: MODEL, trust: ["partial", "stale", "unknown"], reason: TRUST_REASONS },
     preset: "absent until known",
-    why: "What keeps answers from being exact, and how much of the fleet it concerns.",
+    why: "The reasons why answers are not exact, and the share of the fleet that each affects.",
   }),
   streamLastEventAge: gauge({
     name: "kv_stream_last_event_age_seconds",
@@ -139,7 +139,7 @@ export const INGEST_METRICS = {
   }),
   streamBlocks: gauge({
     name: "kv_stream_blocks",
-    help: "Blocks that the index holds for a stream, each counted once, whatever the tiers.",
+    help: "Blocks that the index holds for a stream. A block on several tiers counts once.",
     unit: "none",
     labels: { pod: POD, model: MODEL, dp_rank: { maxValues: 64 } },
     preset: "absent until known",

@@ -1,6 +1,6 @@
 /**
- * The limits that gauges are compared with, exported beside them, so that a rule states a share and not a setting; and the sign of life
- * of the ingest workers.
+ * The limits of gauges, exported as metrics, so that a rule states a share and not a setting. The
+ * heartbeat of the ingest workers is here too.
  */
 
 import { gauge } from "../definition.ts";
@@ -38,6 +38,6 @@ export const LIMIT_METRICS = {
     unit: "timestamp",
     labels: { worker: WORKER },
     preset: "absent until known",
-    why: "A worker that hangs applies nothing and says nothing.",
+    why: "A worker that hangs applies nothing and logs nothing.",
   }),
 };

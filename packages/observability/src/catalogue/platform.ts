@@ -1,6 +1,7 @@
 /**
- * Families of other exporters that our rules and dashboards read, as those exporters document them: Prometheus itself, our process
- * (prom-client's default metrics), Alertmanager, kube-state-metrics, cAdvisor, node-exporter.
+ * Families of other exporters that our rules and dashboards read, as those exporters document them.
+ * The exporters are Prometheus itself, our process (prom-client's default metrics), Alertmanager,
+ * kube-state-metrics, cAdvisor and node-exporter.
  */
 
 import { external, type ExternalDefinition } from "../external.ts";

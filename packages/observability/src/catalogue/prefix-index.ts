@@ -70,7 +70,7 @@ export const PREFIX_INDEX_METRICS = {
     labels: { model: MODEL },
     preset: "absent until known",
     buckets: [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100],
-    why: "What cache-aware routing can gain.",
+    why: "The share of each prompt that cache-aware routing can save.",
   }),
   indexerMemory: gauge({
     name: "sync_indexer_memory_bytes",
@@ -86,6 +86,6 @@ export const PREFIX_INDEX_METRICS = {
     unit: "none",
     labels: { model: MODEL },
     preset: "absent until known",
-    why: "0 means lookups for the model cannot be believed for long.",
+    why: "At 0, lookups for the model soon become stale.",
   }),
 };

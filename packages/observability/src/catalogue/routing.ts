@@ -21,7 +21,7 @@ export const ROUTING_METRICS = {
     labels: { model: MODEL },
     preset: "absent until known",
     buckets: doubling(0.00001, 10),
-    why: "What a routing decision costs a request before it has begun.",
+    why: "Every request waits this long before it starts.",
   }),
   lookups: counter({
     name: "prefix_cache_lookups_total",

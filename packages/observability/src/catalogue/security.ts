@@ -1,5 +1,6 @@
 /**
- * Families about what keeps strangers out: files of tokens and certificates, refused connections, and engines whose ZeroMQ security does not fit ours.
+ * Families about access: files of tokens and certificates, refused connections, and engines whose
+ * ZeroMQ security does not fit ours.
  */
 
 import { counter, gauge } from "../definition.ts";
@@ -40,7 +41,7 @@ export const SECURITY_METRICS = {
     unit: "none",
     labels: { code: ACCESS_CODES },
     preset: "zero is a fact",
-    why: "A gateway with an old token, or a stranger.",
+    why: "A gateway has an old token, or an unknown client calls the API.",
   }),
   fileUsable: gauge({
     name: "kv_security_file_usable",
@@ -68,7 +69,7 @@ export const SECURITY_METRICS = {
   }),
   engineHandshakes: counter({
     name: "kv_zmq_security_failures_total",
-    help: "Connections to engines that failed for their security: curve_failed when the daemon speaks CURVE and the engine has another key or none, mechanism_mismatch when only the engine does, second_publisher and publisher_not_allowed when an engine connects where the daemon listens and is turned away.",
+    help: "Connections to engines that failed for security. The reason curve_failed: the daemon speaks CURVE, and the engine has another key or none. The reason mechanism_mismatch: only the engine speaks CURVE. The reasons second_publisher and publisher_not_allowed: an engine connected where the daemon listens and was refused.",
     unit: "none",
     labels: {
       pod: POD,
@@ -76,7 +77,7 @@ export const SECURITY_METRICS = {
       reason: ["curve_failed", "mechanism_mismatch", "second_publisher", "publisher_not_allowed"],
     },
     preset: "absent until known",
-    why: "Such an engine is reachable and yet tells nothing.",
+    why: "Such an engine is reachable, but none of its events arrive.",
   }),
   protocolViolations: counter({
     name: "kv_zmq_protocol_violations_total",

@@ -27,7 +27,7 @@ export const SERVICE_METRICS = {
     labels: { method: METHODS, route: ROUTE },
     preset: "absent until known",
     buckets: doubling(0.0001, 16),
-    why: "What callers experience, less the network.",
+    why: "The latency of callers without the network.",
   }),
   httpResponseSize: histogram({
     name: "kv_http_response_size_bytes",
@@ -52,11 +52,11 @@ export const SERVICE_METRICS = {
     unit: "none",
     labels: { check: { maxValues: 64 }, status: ["healthy", "degraded", "unhealthy"] },
     preset: "absent until known",
-    why: "What /health says, for those who do not ask it.",
+    why: "The result of /health, for dashboards and alerts.",
   }),
   buildInfo: gauge({
     name: "kv_build_info",
-    help: "Always 1; the labels say which build runs.",
+    help: "Always 1; the labels name the running build.",
     unit: "none",
     labels: { version: { maxValues: 4 }, node_version: { maxValues: 4 } },
     preset: "absent until known",

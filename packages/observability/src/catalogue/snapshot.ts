@@ -1,5 +1,5 @@
 /**
- * Families about snapshots: what a restarted daemon or a new replica goes on from.
+ * Families about snapshots. A restarted daemon or a new replica continues from one.
  */
 
 import { counter, doubling, gauge, histogram } from "../definition.ts";
@@ -15,7 +15,7 @@ export const SNAPSHOT_METRICS = {
     unit: "none",
     labels: { operation: OPERATIONS, status: ["ok", "failed"] },
     preset: "zero is a fact",
-    why: "Whether there is something to go on from after a restart.",
+    why: "Shows whether a restart can continue from a snapshot.",
   }),
   snapshotErrors: counter({
     name: "kv_snapshot_errors_total",
@@ -47,7 +47,7 @@ export const SNAPSHOT_METRICS = {
     unit: "seconds",
     labels: {},
     preset: "absent until known",
-    why: "What a restart now would have to replay.",
+    why: "A restart now would have to replay this much time.",
   }),
   snapshotDuration: histogram({
     name: "kv_snapshot_duration_seconds",

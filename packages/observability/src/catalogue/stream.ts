@@ -103,7 +103,7 @@ export const STREAM_METRICS = {
     unit: "none",
     labels: { kind: ["engine"] },
     preset: "absent until known",
-    why: "What the daemon thinks it should follow.",
+    why: "The engines that the daemon should follow.",
   }),
   streamEventLatency: histogram({
     name: "kv_stream_event_latency_seconds",
@@ -121,7 +121,7 @@ export const STREAM_METRICS = {
     labels: { model: MODEL },
     preset: "absent until known",
     buckets: doubling(0.001, 14),
-    why: "Staleness as a router sees it.",
+    why: "The staleness of the answers that routers get.",
   }),
   streamLookupLatency: histogram({
     name: "kv_stream_lookup_latency_seconds",
@@ -130,7 +130,7 @@ export const STREAM_METRICS = {
     labels: { model: MODEL },
     preset: "absent until known",
     buckets: doubling(0.000005, 16),
-    why: "What a gateway waits for.",
+    why: "A gateway waits this long for each lookup.",
   }),
   streamBatchSize: histogram({
     name: "kv_stream_batch_size",

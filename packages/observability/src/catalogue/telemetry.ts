@@ -1,5 +1,5 @@
 /**
- * Families about what the daemon tells beside metrics: lines of the log, and spans.
+ * Families about the daemon's log lines and trace spans.
  */
 
 import { counter } from "../definition.ts";
@@ -14,11 +14,11 @@ export type SpanOutcome = (typeof SPAN_OUTCOMES)[number];
 export const TELEMETRY_METRICS = {
   logLinesDropped: counter({
     name: "kv_log_lines_dropped_total",
-    help: "Lines that the log's level would have let through and its budget did not, by the thread that had them to say.",
+    help: "Log lines dropped because the thread's rate limit was reached, by thread.",
     unit: "none",
     labels: { thread: { maxValues: 17 } },
     preset: "absent until known",
-    why: "At a detailed level some lines are missing; who reads the log has to know.",
+    why: "At a detailed level the log is incomplete, and its readers need this count.",
   }),
   spans: counter({
     name: "kv_trace_spans_total",

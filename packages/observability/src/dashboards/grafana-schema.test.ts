@@ -1,10 +1,13 @@
 /**
- * Dashboards against Grafana's own JSON Schema (draft-07, of the Foundation SDK's repository), which lies beside the repository.
+ * Dashboards against Grafana's own JSON Schema (draft-07, of the Foundation SDK's repository). The
+ * schema is in a folder next to this repository.
  *
- * Four traps of those schemas: most have no root `$ref`, so that compiling the file as it is accepts everything; options and custom field
- * settings of panels are open in the dashboard's schema and must be checked against the panel's own; a mismatch of panel or row
- * reports both, so the kind is told first; and what may be anything (a field matcher's options, an overridden value) is declared an
- * object there, although Grafana and the SDK write names and numbers, so these two are opened up.
+ * Those schemas have four traps. Most have no root `$ref`, so the file compiled as it is accepts
+ * everything. Options and custom field settings of panels are open in the dashboard's schema, so
+ * the test checks them against the panel's own schema. A mismatch of panel or row reports both, so
+ * the test reports the kind first. A field matcher's options and an overridden value are declared
+ * objects there. Grafana and the SDK write names and numbers, so the test accepts any value for
+ * these two.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,14 +1,14 @@
 /**
- * Dashboards as Grafana's JSON, schema v1 (Grafana 10 to 13 import it; 13 turns it into v2 by itself). The only file that knows
- * the Foundation SDK, and the place where its defaults are put right:
+ * Dashboards as Grafana's JSON, schema v1 (Grafana 10 to 13 import it; 13 turns it into v2 by
+ * itself). The only file that imports the Foundation SDK. It corrects the SDK's defaults:
  *
  *  - every panel and row gets its id, every panel its place (the SDK leaves out the first and packs the second by its own rule);
  *  - legends and tooltips show all series;
  *  - links and annotations stay visible instead of behind a menu;
- *  - what the SDK returns is an internal object with functions in it: one trip through JSON makes it data.
+ *  - the SDK returns an internal object with functions in it; one trip through JSON makes it data.
  *
- * The dashboard itself is filled in as data: the SDK's builder for it is deprecated in favour of schema v2, which file provisioning and
- * the HTTP API of Grafana 10 and 11 refuse.
+ * The dashboard itself is filled in as data. The SDK's builder for it is deprecated, and its
+ * successor writes schema v2. File provisioning and the HTTP API of Grafana 10 and 11 refuse v2.
  */
 
 import type { Builder } from "@grafana/grafana-foundation-sdk/cog";

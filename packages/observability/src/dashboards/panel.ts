@@ -1,6 +1,8 @@
 /**
- * Dashboards as data that no version of Grafana's schema shows through: rows of panels, each a question, its queries, and what is
- * normal. grafana.ts turns them into Grafana's JSON, preview.ts into a picture, documents/ into the panel guide.
+ * Dashboards as data that does not depend on a version of Grafana's schema: rows of panels. A panel
+ * has a question, its queries, and the normal state. The file grafana.ts turns them into Grafana's
+ * JSON,
+ * preview.ts into a picture, documents/ into the panel guide.
  *
  * Ids are written down, not counted: links and alerts point at them, so a panel keeps its id when others come and go.
  */

@@ -1,5 +1,6 @@
 /**
- * What the variables at the top of a dashboard select, as matchers; and the look-back that fits the zoom.
+ * The selections of the variables at the top of a dashboard, as matchers; and the look-back that
+ * fits the zoom.
  */
 
 import { SERVICE_METRICS } from "../catalogue/service.ts";

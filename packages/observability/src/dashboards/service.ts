@@ -1,5 +1,6 @@
 /**
- * The dashboard of the daemon as a service: what callers experience, what it promised them, and what it costs the machine.
+ * The dashboard of the daemon as a service: the latency and errors of callers, the objectives, and
+ * the load on the machine.
  */
 
 import { LOG_AND_TRACES } from "./service/log-and-traces.ts";

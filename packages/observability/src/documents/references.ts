@@ -21,8 +21,8 @@ import { anchorOf, familiesRead, GENERATED_NOTE, markdownTable } from "./markdow
 
 const RUNBOOKS = "../operations/runbooks";
 
-const ROUTING_TEXT = `Receivers of infra/alertmanager/alertmanager.yaml: one notification per alert and job, with all replicas in it. Critical is told at once, in Slack and by mail; a warning after
-30 seconds, in Slack; info is not told.`;
+const ROUTING_TEXT = `Receivers of infra/alertmanager/alertmanager.yaml: one notification per alert and job, with all replicas in it. A critical alert is sent at once, in Slack and by mail; a warning after
+30 seconds, in Slack; info is not sent.`;
 
 const NAMES = exposedNames(ALL_FAMILIES);
 
@@ -104,7 +104,7 @@ export function metricCatalogue(): string {
 
 # Metrics
 
-What the daemon exports, what Prometheus records from it, and what is read from other exporters. All times are seconds, all sizes bytes.
+The metrics that the daemon exports, the series that Prometheus records from them, and the metrics that are read from other exporters. All times are seconds, all sizes bytes.
 
 ## Exported
 
@@ -147,11 +147,11 @@ ${markdownTable(
 
 # Alerts
 
-Critical pages somebody, warning opens a ticket, info is for reading along. Each links to its runbook.
+A critical alert pages the on-call engineer, a warning opens a ticket, and info is only on the dashboard. Each links to its runbook.
 
 ${sections.join("\n\n")}
 
-## Who is told
+## Receivers
 ${ROUTING_TEXT}
 
 ${markdownTable(
@@ -164,7 +164,7 @@ ${markdownTable(
 )}
 
 ## What silences what
-While the cause fires, its symptoms are not told where the labels are the same (\`inhibit_rules\`).
+While the cause fires, alerts for its symptoms are not sent where the labels are the same (\`inhibit_rules\`).
 
 ${markdownTable(
   ["cause", "symptoms", "same", "why"],

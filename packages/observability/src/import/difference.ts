@@ -1,8 +1,9 @@
 /**
  * How a dashboard in Grafana differs from ours, as lines that a person can read.
  *
- * Ours must be contained in theirs: Grafana adds keys of its own (id, version, plugin versions) and that is no difference; a key of ours that
- * has another value there, or an array of another length, is.
+ * Ours must be contained in theirs. A key that Grafana adds (id, version, plugin versions) is no
+ * difference. A key of ours with another value there, or an array of another length, is a
+ * difference.
  */
 
 import type { Json } from "../dashboards/grafana.ts";

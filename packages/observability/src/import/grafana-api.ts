@@ -1,15 +1,17 @@
 /**
  * The part of Grafana's HTTP API that the import needs, as its documentation has it (developers/http_api, folder and dashboard; Grafana 10 to 13):
  *
- *   GET  /api/health                     200 {database, version}, without a token
- *   GET  /api/folders/{uid}              200 folder | 404
- *   POST /api/folders                    200 folder | 409, 412 exists
- *   GET  /api/dashboards/uid/{uid}       200 {dashboard, meta} | 404
- *   POST /api/dashboards/db              200 {uid, version, url} | 400 | 412 {status} | 422
+ *     GET  /api/health                     200 {database, version}, without a token
+ *     GET  /api/folders/{uid}              200 folder | 404
+ *     POST /api/folders                    200 folder | 409, 412 exists
+ *     GET  /api/dashboards/uid/{uid}       200 {dashboard, meta} | 404
+ *     POST /api/dashboards/db              200 {uid, version, url} | 400 | 412 {status} | 422
  *
- * What may pass by itself (429, 502, 503, 504, no connection, no answer in time, half an answer) is tried again, a few times, ever later; a
- * `Retry-After` of seconds is kept to, up to a limit. What will not (a redirect, a certificate that is not trusted) is an error that names the request,
- * the cause and what would help. A 404 counts only from a Grafana, whose answers are JSON. The token is never part of a message.
+ * Failures that may pass (429, 502, 503, 504, no connection, no answer in time, half an answer) are
+ * retried a few times, with growing delays. A `Retry-After` of seconds is followed, up to a limit.
+ * Lasting failures (a redirect, a certificate that is not trusted) are errors that name the
+ * request, the cause and the remedy. A 404 counts only from a Grafana, whose answers are JSON. The
+ * token is never part of a message.
  */
 
 import type { Json } from "../dashboards/grafana.ts";
@@ -326,7 +328,10 @@ function verdict(status: number, reason: string): { code: GrafanaErrorCode; advi
       return { code: "conflict", advice: "something of the same name exists already" };
     case 412:
       if (reason === "version-mismatch")
-        return { code: "conflict", advice: "somebody saved the dashboard meanwhile: run the import again" };
+        return {
+          code: "conflict",
+          advice: "the dashboard was saved by another client meanwhile: run the import again",
+        };
       if (reason === "name-exists")
         return {
           code: "conflict",
@@ -348,7 +353,7 @@ function verdict(status: number, reason: string): { code: GrafanaErrorCode; advi
       if (PASSING.has(status))
         return { code: "unavailable", advice: `still so after ${ATTEMPTS_MAX} attempts: try again later` };
       return status >= 500
-        ? { code: "failed", advice: "Grafana failed at it: its own log says why" }
+        ? { code: "failed", advice: "Grafana failed at it: its own log has the cause" }
         : {
             code: "unexpected_answer",
             advice: "is GRAFANA_URL the address of a Grafana, with its sub-path if it has one?",

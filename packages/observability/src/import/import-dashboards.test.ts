@@ -1,6 +1,7 @@
 /**
- * The import against an HTTP server on loopback that answers as Grafana's API documents: folders and dashboards by uid, versions that must match, the
- * documented statuses. Time between attempts is faked; everything else is real.
+ * The import against an HTTP server on loopback that answers as Grafana's API documents. It has
+ * folders and dashboards by uid, versions that must match, and the documented statuses. Time
+ * between attempts is faked; everything else is real.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createServer, type IncomingMessage, type Server } from "node:http";
@@ -266,7 +267,7 @@ describe("importing into a Grafana", () => {
     [422, { message: "Validation failed", error: "panels: bad" }, "does not accept the content"],
     [400, { message: "Cannot save provisioned dashboard" }, "provisioned from a file"],
     [418, { message: "teapot" }, "is GRAFANA_URL the address of a Grafana"],
-    [500, { message: "database is locked" }, "its own log says why"],
+    [500, { message: "database is locked" }, "its own log has the cause"],
   ])(
     "%i on saving one dashboard (%j) is explained, and the other is still imported",
     async (status, body, advice) => {
@@ -391,9 +392,9 @@ describe("the command", () => {
     expect(existsSync(MAIN), "build first").toBe(true);
     const unset = await command(["import"], {});
     expect(unset.code).toBe(2);
-    expect(unset.err).toContain("GRAFANA_URL is not set; expected an http(s) address");
+    expect(unset.err).toContain("GRAFANA_URL is not set; expected an http or https address");
     const scheme = await command(["import"], { GRAFANA_URL: "ftp://127.0.0.1", GRAFANA_TOKEN: "x" });
-    expect(scheme.err).toContain('GRAFANA_URL is "ftp://127.0.0.1"; expected an http(s) address');
+    expect(scheme.err).toContain('GRAFANA_URL is "ftp://127.0.0.1"; expected an http or https address');
     const query = await command(["import"], { GRAFANA_URL: "http://127.0.0.1/?orgId=1", GRAFANA_TOKEN: "x" });
     expect([query.code, query.err]).toEqual([2, expect.stringContaining("without user, query or fragment")]);
     const token = await command(["import"], { GRAFANA_URL: "http://127.0.0.1:1" });

@@ -1,6 +1,7 @@
 /**
- * Brings a Grafana to the generated dashboards: the folder first, then each dashboard by its uid. What is as it should be is left alone, so a second
- * run changes nothing. One dashboard that fails does not keep the others from being imported.
+ * Brings a Grafana to the generated dashboards: the folder first, then each dashboard by its uid.
+ * An equal dashboard is left alone, so a second run changes nothing. One dashboard that fails does
+ * not keep the others from being imported.
  *
  *   absent ──▶ created        different ──▶ updated (with what differs)        contained ──▶ unchanged
  */

@@ -1,6 +1,6 @@
 /**
- * From expressions to expressions: aggregation, quantiles, ratios, comparisons. Each says in its type which labels are left
- * and what the value measures.
+ * From expressions to expressions: aggregation, quantiles, ratios, comparisons. The type of each
+ * holds the labels that are left and what the value measures.
  */
 
 import type { LabelDomains } from "../definition.ts";

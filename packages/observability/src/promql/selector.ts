@@ -1,6 +1,7 @@
 /**
- * Selectors: `name{label="value"}` from a family and typed matchers. Values of closed labels are the declared ones; what a
- * dashboard variable stands for is matched by `=~"$name"`, as Grafana fills in alternations.
+ * Selectors: `name{label="value"}` from a family and typed matchers. Values of closed labels are
+ * the declared ones. The values of a dashboard variable are matched by `=~"$name"`, as Grafana
+ * fills in alternations.
  */
 
 import type { LabelDomain, LabelDomains, Unit } from "../definition.ts";

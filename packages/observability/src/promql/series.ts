@@ -1,6 +1,7 @@
 /**
- * From families to expressions: the only doors into PromQL. Each takes the kind it makes sense for, so that `rate` of a
- * gauge, a raw counter, or a quantile of anything but a histogram do not compile.
+ * From families to expressions: the only entries into PromQL. Each takes the kind it makes sense
+ * for. So `rate` of a gauge, a raw counter, or a quantile of anything but a histogram do not
+ * compile.
  */
 
 import type { LabelDomains, Unit } from "../definition.ts";

@@ -1,5 +1,6 @@
 /**
- * What a PromQL expression is to the compiler: its text, and the facts that decide whether using it makes sense.
+ * A PromQL expression for the compiler: its text, and the facts that decide whether using it makes
+ * sense.
  *
  *   family ──rate, value──▶ Vec<labels, measure> ──sum by, ratio──▶ Vec ──above──▶ Condition (what an alert is made of)
  *   histogram ──bucketRate──▶ Buckets ──summed──▶ SummedBuckets ──quantile──▶ Vec

@@ -1,5 +1,5 @@
 /**
- * What is rendered passes every check.
+ * All rendered files pass every check.
  */
 import { expect, test } from "vitest";
 

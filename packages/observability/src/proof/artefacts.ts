@@ -1,5 +1,5 @@
 /**
- * What the checks look at: the rendered files, and the little that they must know besides to judge them.
+ * The input of the checks: the rendered files, and the few facts needed to judge them.
  */
 
 import { type ExposedName, exposedNames, type KnownFamily } from "../documents/exposed-names.ts";

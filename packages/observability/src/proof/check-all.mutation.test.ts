@@ -1,6 +1,7 @@
 /**
- * Plants one mistake after another into the rendered files and expects the checks to name each. A check that finds nothing wrong with a planted
- * mistake is no check; a planted text that no longer occurs fails too, so that the list cannot rot.
+ * Plants one mistake after another into the rendered files and expects the checks to name each. A
+ * check that misses a planted mistake fails. A planted text that no longer occurs fails too, so
+ * that the list stays current.
  *
  * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts and check-panels.ts,
  * C of check-coverage.ts, G of check-configurations.ts.

@@ -1,10 +1,12 @@
 /**
  * Checks what else is rendered: the configurations of Prometheus, Alertmanager and Grafana, and the pages and pictures for people.
  *
- *  G1  Prometheus: loads the rule file that is there, scrapes the job that rules and dashboards ask for, as often as rules are evaluated;
- *  G2  Alertmanager: routes every component, tells when an alert ends, holds no secret;
- *  G3  Grafana's provisioning: the folder that the import uses, nothing edited by hand, the scrape interval that `$__rate_interval` is made from;
- *  G4  every family, alert and panel is in its page, every panel in its dashboard's picture.
+ *  G1  Prometheus loads the rule file that is there. It scrapes the job that rules and dashboards
+ *      ask for, as often as rules are evaluated.
+ *  G2  Alertmanager routes every component, notifies when an alert ends, and holds no secret.
+ *  G3  Grafana's provisioning has the folder that the import uses, and refuses edits by hand. It
+ *      has the scrape interval that `$__rate_interval` is made from.
+ *  G4  Every family, alert and panel is in its page, every panel in its dashboard's picture.
  */
 
 import { parse } from "yaml";
@@ -83,7 +85,7 @@ function checkProviders(text: string, found: ProblemList): void {
     )
       found.add(
         "configuration",
-        `must fill the folder ${FOLDER.uid} ("${FOLDER.title}"), and let nobody edit or delete in it`,
+        `must fill the folder ${FOLDER.uid} ("${FOLDER.title}"), and forbid edits and deletions in it`,
       );
 }
 
@@ -109,7 +111,7 @@ function checkAlertmanager(text: string, ruleText: string, found: ProblemList): 
     for (const component of components.split("|"))
       if (!new RegExp(`component: ${component}$`, "m").test(ruleText))
         found.add("configuration", `routes the component ${component}, which no alert has`);
-  if (/send_resolved: false/.test(text)) found.add("configuration", "does not tell when an alert ends");
+  if (/send_resolved: false/.test(text)) found.add("configuration", "does not notify when an alert ends");
   if (SECRET.test(text)) found.add("configuration", "holds a secret; secrets are read from files");
 }
 

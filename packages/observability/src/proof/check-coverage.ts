@@ -1,8 +1,10 @@
 /**
- * The reverse direction: nothing is exported, recorded or alerted on that nobody would ever see.
+ * The reverse direction: no page or panel is missing for anything that is exported, recorded or
+ * alerted on.
  *
- *  C1  every family of ours is on a panel, every recorded series is read;
- *  C2  the panel that an alert points at shows what the alert is about, is coloured at its threshold where it is coloured at all, and leads back to its runbook.
+ *  C1  Every family of ours is on a panel, and every recorded series is read.
+ *  C2  The panel that an alert points at shows the alert's families and leads back to its runbook.
+ *      If the panel has colors, one begins at the alert's threshold.
  */
 
 import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
@@ -14,7 +16,7 @@ import { type Problem, ProblemList } from "./problem.ts";
 import { plainPromql } from "./promql-tree.ts";
 import { walkTree } from "./tree-walk.ts";
 
-/** Panels of objectives are coloured at the budget, their alerts fire at multiples of it. */
+/** Panels of objectives are colored at the budget, their alerts fire at multiples of it. */
 const BUDGETS = /:slo_/;
 
 /**
@@ -77,7 +79,7 @@ class CoverageCheck {
     if (steps.length > 0 && at !== null && at !== 0 && !steps.includes(at) && !BUDGETS.test(alert.expression))
       this.#found.add(
         "panel_threshold",
-        `${title} is coloured at ${steps.join(", ")}, the alert fires at ${at}`,
+        `${title} is colored at ${steps.join(", ")}, the alert fires at ${at}`,
       );
   }
 

@@ -1,11 +1,14 @@
 /**
  * Checks dashboards as JSON text: dashboard-linter's rules and the layout; each panel by itself in check-panels.ts.
  *
- *  D1  uid: lower case, at most 40 characters, the file's name; not editable; no import placeholders; read anew often enough;
- *  D2  variables: datasource first, then job and instance, multi-valued, refreshed with the time range, each limited by the choices before it; every
- *      `$name` in use is declared; annotations are on and ask the chosen data source;
- *  D3  ids: positive, unique, rows included; titles: unique, rows have one; the grid: no overlap, no hole, at most 24 columns;
- *  D6  links lead to dashboards that exist, and take time and choices along.
+ *  D1  The uid is lower case, at most 40 characters, and the file's name. Dashboards are not
+ *      editable, have no import placeholders, and refresh often enough.
+ *  D2  The variables are datasource, job and instance, in this order. They are multi-valued,
+ *      refreshed with the time range, and each limited by the choices before it. Every `$name` in
+ *      use is declared. Annotations are on and ask the chosen data source.
+ *  D3  Ids are positive and unique, also those of rows. Titles are unique, and rows have one. The
+ *      grid has no overlap, no hole, and at most 24 columns.
+ *  D6  Links lead to dashboards that exist, and take time and choices along.
  */
 
 import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
@@ -137,7 +140,10 @@ class BoardCheck {
         "must be multi-valued with All = .+, refreshed with the time range",
       );
     if (datasource?.uid !== CHOSEN_DATASOURCE || definition !== query)
-      this.#found.add("dashboard_variable", "must ask the chosen data source what it says it asks");
+      this.#found.add(
+        "dashboard_variable",
+        "must ask the chosen data source, with the query of its definition",
+      );
     const [, selector, label = ""] = /^label_values\((.+), (\w+)\)$/.exec(query) ?? [];
     if (selector === undefined) {
       this.#found.add("dashboard_variable", `must ask label_values(selector, label), not ${query}`);
@@ -235,7 +241,7 @@ class BoardCheck {
     const bottom = Math.max(-1, ...lines);
     for (let y = 0; y < bottom; y++)
       if (!lines.has(y)) {
-        this.#found.add("grid", `nothing lies at line ${y}, and something below it`);
+        this.#found.add("grid", `nothing is at line ${y}, and something below it`);
         return;
       }
   }

@@ -1,14 +1,18 @@
 /**
  * Checks one panel of a dashboard.
  *
- *  D4  title, a description that says what is normal, the data source variable, the unit that the expression measures, thresholds that
- *      ascend from or to green;
- *  D5  queries: `$__rate_interval` (a fixed look-back only in instant queries), and every choice that the dashboard offers and the metric can follow;
- *  D7  lines can be told apart: a legend names every label that is left, none that is not, and no two queries share a legend or a letter;
- *  D8  quantiles: legend, title and description speak of those that are computed;
- *  D10 what every replica has a view of (the fleet's engines, models, blocks) is not summed over replicas;
- *  D11 a text that speaks of the most, the fewest or the oldest has the aggregation that finds it;
- *  D9  links lead to dashboards that exist, with variables that they have.
+ *  D4  A panel has a title, a description with the normal state, and the data source variable. It
+ *      has the unit that the expression measures, and thresholds that ascend from or to green.
+ *  D5  Queries use `$__rate_interval` (a fixed look-back only in instant queries). They use every
+ *      choice that the dashboard offers and the metric can follow.
+ *  D7  Lines have different names: a legend names every label that is left and no other. No two
+ *      queries share a legend or a letter.
+ *  D8  Legend, title and description name the quantiles that are computed.
+ *  D10 Values that every replica has (of the fleet's engines, models, blocks) are not summed over
+ *      replicas.
+ *  D11 A panel whose text names the most, the fewest or the oldest has the aggregation that finds
+ *      it.
+ *  D9  Links lead to dashboards that exist, with variables that they have.
  */
 
 import { SEEN_BY_EVERY_REPLICA } from "../catalogue/families.ts";
@@ -139,11 +143,11 @@ class PanelCheck {
     const { type = "", title, description = "", datasource, options } = this.#panel;
     if (!KINDS.has(type)) this.#found.add("schema", `${type} is no kind of panel that Grafana 10 to 13 have`);
     if (!title || !/Normal: \S/.test(description))
-      this.#found.add("panel_text", "needs a title and a description that says what is normal");
+      this.#found.add("panel_text", "needs a title and a description with the normal state");
     if (datasource?.uid !== CHOSEN_DATASOURCE)
       this.#found.add("panel_datasource", "must ask the data source that is chosen at the top");
     if (options?.legend?.showLegend === false)
-      this.#found.add("legend_label", "the legend is hidden: nobody can tell which line is which");
+      this.#found.add("legend_label", "the legend is hidden: the lines cannot be identified");
   }
 
   /** D11. */
@@ -162,7 +166,7 @@ class PanelCheck {
     const values = steps.map(({ value }) => value ?? -Infinity);
     const ascending = values.every((value, i) => i === 0 || value > (values[i - 1] ?? Infinity));
     if (steps.length === 0 || steps[0]?.value !== null || !ascending || steps.some(({ color }) => !color))
-      this.#found.add("panel_threshold", "thresholds must begin with no value, ascend, and be coloured");
+      this.#found.add("panel_threshold", "thresholds must begin with no value, ascend, and be colored");
     const greens = steps.flatMap(({ color }, i) => (color === "green" ? [i] : []));
     if (greens.length !== 1 || (greens[0] !== 0 && greens[0] !== steps.length - 1))
       this.#found.add("panel_threshold", "thresholds must lead from green, or to it");
@@ -287,10 +291,10 @@ class PanelCheck {
     for (const name of computed) this.#quantiles.add(name);
     for (const name of stated)
       if (!computed.has(name))
-        this.#found.add("quantile_name", `the legend says ${name}, the query asks for ${listed(computed)}`);
+        this.#found.add("quantile_name", `the legend names ${name}, the query asks for ${listed(computed)}`);
     for (const name of computed)
       if (!stated.has(name) && !quantilesIn(this.#panel.title ?? "").has(name))
-        this.#found.add("quantile_name", `neither title nor legend says that this is the ${name}`);
+        this.#found.add("quantile_name", `neither title nor legend names the ${name}`);
   }
 
   /** D8: the panel's texts. */

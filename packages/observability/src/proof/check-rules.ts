@@ -2,12 +2,15 @@
  * Checks the rule file as text: every expression (expression-shape.ts), then what makes a rule a good one. Follows mixtool's lint and pint's
  * alerts/{annotation,comparison,count,for,template}, rule/{duplicate,label,link,name} and promql/impossible.
  *
- *  R1  names: CamelCase for alerts, level:metric:operations for recordings, the level being the labels that are left;
- *  R2  severity and component from closed sets; nothing templated in labels;
- *  R3  `for` of at least two evaluations; a comparison; no ranks; a threshold that can be passed;
- *  R4  summary a fixed sentence; description templated with labels that are left and values written by their measure;
- *  R5  links lead to a runbook that is rendered, with its headings, and to a panel that exists;
- *  R6  what a recording rule computes is not computed again.
+ *  R1  Names are CamelCase for alerts, and level:metric:operations for recordings. The level is the
+ *      labels that are left.
+ *  R2  Severity and component are from closed sets. No label is templated.
+ *  R3  An alert has a `for` of at least two evaluations, a comparison, no ranks, and a threshold
+ *      that can be passed.
+ *  R4  The summary is a fixed sentence. The description is templated with labels that are left and
+ *      values written by their measure.
+ *  R5  Links lead to a runbook that is rendered, with its headings, and to a panel that exists.
+ *  R6  An expression that a recording rule computes is not computed again.
  */
 
 import { parse } from "yaml";
@@ -178,7 +181,7 @@ class RuleCheck {
     if (metric === undefined || operations === undefined || rest.length > 0)
       this.#found.add("rule_name", "a recorded series is named level:metric:operations");
     if (stated !== level)
-      this.#found.add("record_level", `the level says ${stated ?? "nothing"}, the labels are ${level}`);
+      this.#found.add("record_level", `the level names ${stated ?? "nothing"}, the labels are ${level}`);
     if (this.#names.has(name)) this.#found.add("rule_duplicate", `${name} is defined already`);
     this.#recordedByText.set(canonicalText(tree), name);
     this.#recordExpressions.set(name, expression);
@@ -201,14 +204,14 @@ class RuleCheck {
     if (stated.join() !== computed.join())
       this.#found.add(
         "quantile_name",
-        `the name says ${stated.join() || "nothing"}, it is ${computed.join() || "no quantile"}`,
+        `the name has ${stated.join() || "nothing"}, it is ${computed.join() || "no quantile"}`,
       );
     const windows = new Set([...expression.matchAll(/\[(\w+)\]/g)].map(([, range]) => range));
     const window = /rate(\d+[smhd])$/.exec(operations)?.[1];
     if ([...windows].join() !== (window ?? ""))
       this.#found.add(
         "rule_name",
-        `the name says ${window ?? "no"} look-back, it is ${[...windows].join() || "none"}`,
+        `the name has ${window ?? "no"} look-back, it is ${[...windows].join() || "none"}`,
       );
   }
 
@@ -252,7 +255,7 @@ class RuleCheck {
       );
     for (const [label, text] of Object.entries(labels)) {
       if (label !== "severity" && label !== "component")
-        this.#found.add("rule_label", `${label} would hide what the series themselves say`);
+        this.#found.add("rule_label", `${label} would hide the label of the series themselves`);
       if (text.includes("{{"))
         this.#found.add("rule_label", `${label} is templated: every value would be another alert`);
     }
@@ -277,7 +280,7 @@ class RuleCheck {
     const { measure, additive, nature, buckets } = compared;
     const most = additive ? undefined : SHARE_MAX[measure];
     if (most !== undefined && (threshold < 0 || threshold > most))
-      this.#found.add("threshold_out_of_range", `a share lies between 0 and ${most}, not at ${threshold}`);
+      this.#found.add("threshold_out_of_range", `a share is between 0 and ${most}, not at ${threshold}`);
     const highest = nature === "gauge" ? buckets?.at(-1) : undefined;
     if (highest !== undefined && (operator === ">" || operator === ">=") && threshold >= highest)
       this.#found.add(
@@ -306,7 +309,7 @@ class RuleCheck {
     // Of an absence there is neither a which nor a how much.
     const saysSomething = shape.labels.size > 0 || shape.measure !== "none";
     if (saysSomething && !description.includes("{{"))
-      this.#found.add("rule_annotation", "the description must say which and how much");
+      this.#found.add("rule_annotation", "the description must name which and how much");
     const doubled = /\{\{ \$value \| (humanize\w+) \}\} ?(%|per cent|m?s\b|seconds|bytes|B\b)/.exec(
       description,
     );

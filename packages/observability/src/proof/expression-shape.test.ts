@@ -1,5 +1,6 @@
 /**
- * The second look at PromQL text: what it finds, by example. Families are made here, so that the catalogue may change.
+ * Examples of the findings in PromQL text. Families are made here, so that the catalogue may
+ * change.
  */
 import { expect, test } from "vitest";
 

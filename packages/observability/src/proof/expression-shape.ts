@@ -1,16 +1,18 @@
 /**
- * The shape of an expression, found bottom-up from its text: which labels survive, what the value measures, whether it is a rate, a
- * gauge or something that only grows. Every step that makes no sense is a finding.
+ * The shape of an expression, found bottom-up from its text: the labels that survive and what the
+ * value measures. It is a rate, a gauge or something that only grows. Every step that makes no
+ * sense is a finding.
  *
  * Invariants, by the numbers of the checks they make
- *  E1  every name is exposed by the catalogue, an external exporter or a recording rule;
- *  E2  every matched label belongs to the metric, every literal value to the label's domain, every pattern hits a value;
- *  E3  `by`, `without`, `on`, `ignoring` and `group_*` name labels that are still there;
- *  E4  `rate` and `increase` read what only grows; what only grows is read by nothing else;
- *  E5  `le` matchers are bucket bounds; `histogram_quantile` reads bucket rates summed by (…, le);
- *  E6  both sides of an operator carry the same labels (or say `on`) and measures that go together;
- *  E7  a division has a floor under its divisor, so that it is never NaN;
- *  E8  what does not add up (shares, ages, times, quantiles) is not summed.
+ *  E1  Every name is exposed by the catalogue, an external exporter or a recording rule.
+ *  E2  Every matched label belongs to the metric, every literal value to the label's domain. Every
+ *      pattern hits a value.
+ *  E3  `by`, `without`, `on`, `ignoring` and `group_*` name labels that are still there.
+ *  E4  `rate` and `increase` read series that only grow, and nothing else reads those series.
+ *  E5  `le` matchers are bucket bounds. `histogram_quantile` reads bucket rates summed by (…, le).
+ *  E6  Both sides of an operator carry the same labels (or use `on`) and measures that go together.
+ *  E7  A division has a floor under its divisor, so that it is never NaN.
+ *  E8  Values that do not add up (shares, ages, times, quantiles) are not summed.
  *
  * It follows the checks of pint (promql/series, impossible, aggregate, rate, counter, vector_matching, nan, regexp, fragile).
  */
@@ -86,7 +88,7 @@ export function shapeOf(text: string, names: ReadonlyMap<string, ExposedName>): 
   const walk = new Walk(names);
   const shape = walk.shape(parsed.tree);
   if (shape.type === "vector" && GROWING.has(shape.nature))
-    walk.add("raw_counter", "the value of a counter says nothing; take its rate or increase");
+    walk.add("raw_counter", "the value of a counter has no meaning; take its rate or increase");
   return { shape, tree: parsed.tree, problems: walk.problems };
 }
 
@@ -157,7 +159,7 @@ class Walk {
     for (const matcher of tree.matchers) this.#matcher(exposed, matcher);
     const matched = tree.matchers.map(({ label }) => label);
     for (const label of matched.filter((name, i) => matched.indexOf(name) !== i))
-      this.add("matcher_repeated", `${exposed.name} is matched by ${label} twice; say it once`);
+      this.add("matcher_repeated", `${exposed.name} is matched by ${label} twice; match it once`);
     return {
       type: tree.range === null ? "vector" : "matrix",
       labels: new Set(exposed.labels.keys()),
@@ -299,7 +301,7 @@ class Walk {
     if (reads === "growing" && secondsOf(of.range ?? "") < RANGE_SECONDS_MIN)
       this.add(
         "range_too_short",
-        `${name}()[${of.range ?? ""}] sees too few scrapes; use at least ${RANGE_SECONDS_MIN}s`,
+        `${name}()[${of.range ?? ""}] covers too few scrapes; use at least ${RANGE_SECONDS_MIN}s`,
       );
   }
 

@@ -1,5 +1,6 @@
 /**
- * The parts of Grafana's dashboard schema (v1) that the checks look at. Everything may be missing: what is checked is text that anybody may have written.
+ * The parts of Grafana's dashboard schema (v1) that the checks look at. Everything may be missing:
+ * the checked text may come from any author.
  */
 
 /** The parts of Grafana's schema that are looked at. */

@@ -1,5 +1,6 @@
 /**
- * What a check of a rendered artefact finds. Codes are closed, so that the mutation test can ask for each by name.
+ * The findings of a check of a rendered file. Codes are closed, so that the mutation test can ask
+ * for each by name.
  */
 
 /** Every kind of mistake that the checks know. */

@@ -1,8 +1,9 @@
 /**
- * PromQL text to a small tree, by Prometheus's own grammar for editors (lezer-promql): a second pair of eyes that knows nothing of
- * the combinators that wrote the text.
+ * PromQL text to a small tree, by Prometheus's own grammar for editors (lezer-promql): a second
+ * reading, independent of the combinators that wrote the text.
  *
- * The subset is what our artefacts need: selectors, ranges, aggregations, calls, unary minus, binary operators with matching, and
+ * The subset is what our files need: selectors, ranges, aggregations, calls, unary minus, binary
+ * operators with matching, and
  * offsets. `@`, subqueries and syntax newer than Prometheus 2.42 are refused by name, since the oldest supported server would refuse them.
  *
  * Grafana's macros are no PromQL: `plainPromql` puts representative values in their place first.

@@ -1,9 +1,11 @@
 /**
- * An alert as data: the condition, what it says when it fires, what to do then, and a trial that shows it firing. Rule file,
+ * An alert as data: the condition, its texts when it fires, what to do then, and a trial that shows
+ * it firing. Rule file,
  * promtool test, runbook and reference are made from it, so that none of them can be forgotten or contradict another.
  *
- * Labels in texts go through `label`, which knows the condition's label set: an annotation cannot name what the expression has aggregated
- * away. `value` writes the value by its measure, so that seconds read as a duration and ratios as per cent.
+ * Labels in texts go through `label`, which has the condition's label set. So an annotation cannot
+ * name a label that the expression has aggregated away. `value` writes the value by its measure, so
+ * that seconds read as a duration and ratios as per cent.
  */
 
 import type { PanelReference } from "../dashboards/panel.ts";

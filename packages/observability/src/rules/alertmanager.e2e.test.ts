@@ -1,6 +1,7 @@
 /**
- * Alertmanager's configuration: each alert reaches the receiver of its component and severity, causes silence their symptoms and nothing else, and what is
- * critical is told at once, in Slack and by mail. With Debian's Alertmanager and its tool.
+ * Alertmanager's configuration. Each alert reaches the receiver of its component and severity.
+ * Causes silence their symptoms and nothing else. Critical alerts go out at once, in Slack and by
+ * mail. With Debian's Alertmanager and its tool.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

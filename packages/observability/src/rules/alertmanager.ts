@@ -1,5 +1,5 @@
 /**
- * Who is told of an alert, how soon and how often: Alertmanager's configuration.
+ * Alertmanager's configuration: the receivers of an alert, how soon and how often it is sent.
  *
  *     severity    critical ──at once──▶ Slack and e-mail      warning ──30 s──▶ Slack      info ──▶ nobody, it is on the dashboard
  *     component                         whose channel: kvsync's own, the platform's, monitoring's

@@ -1,4 +1,4 @@
-/** Checks that the files of alerts are where their names say. */
+/** Checks that each alert is in the file of its name. */
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,8 @@
 /**
- * Commands of runbooks that several of them share, so that each is right in one place. They work with infra/kubernetes as it is, and in the image: two
- * replicas (`kubectl logs deploy/…` would pick one of them, not the one that the alert is about), tokens in use, and no tools but Node's and the shell's.
+ * Commands of runbooks that several of them share, so that each is right in one place. They work
+ * with infra/kubernetes as it is: two replicas, and tokens in use. `kubectl logs deploy/…` would
+ * pick one replica, not the one that the alert is about. In the image they need no tools but Node's
+ * and the shell's.
  */
 
 const REPLICAS = "-l app.kubernetes.io/name=kvsync-daemon";
@@ -38,4 +40,4 @@ export function ask(path: `/${string}`): string {
 
 /** What the placeholders stand for, for every runbook that has one. */
 export const PLACEHOLDERS =
-  "DAEMON is the alert's label `instance`; `$TOKEN` is a token with the scope read, and empty where none are in use; write `https` where the daemon serves HTTPS.";
+  "DAEMON is the alert's label `instance`. `$TOKEN` is a token with the scope read, and empty where none are in use. Write `https` where the daemon serves HTTPS.";

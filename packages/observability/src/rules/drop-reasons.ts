@@ -1,6 +1,6 @@
 /**
- * Drop reasons that lose nothing: what engines publish beside what is indexed, and messages that a replay covers. They are counted like every
- * drop, but nobody is woken for them.
+ * Drop reasons that lose nothing: events that engines publish and the index does not hold, and
+ * messages that a replay covers. They are counted like every drop, but fire no alert.
  */
 
 import type { DROP_REASONS } from "../catalogue/label-domains.ts";

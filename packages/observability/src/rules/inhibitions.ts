@@ -1,8 +1,9 @@
 /**
- * Which alert silences which: while a cause is known, its symptoms are not told beside it.
+ * Which alert silences which: while a cause fires, alerts for its symptoms are not sent.
  *
- * A rule of Alertmanager compares labels that are missing on both sides as equal, so that one label too many in `equal` silences strangers. Hence the invariants,
- * which `inhibitionProblems` checks:
+ * A rule of Alertmanager compares labels that are missing on both sides as equal, so that one label
+ * too many in `equal` silences unrelated alerts. The invariants prevent this; `inhibitionProblems`
+ * checks them:
  *
  *  N1  Source and targets are alerts that exist, and no alert silences itself.
  *  N2  Each label in `equal` is one that source and every target carry.
@@ -43,7 +44,7 @@ export const INHIBITIONS: readonly Inhibition[] = [
     equal: REPLICA,
   },
   {
-    because: "a model without connections has streams that nobody can vouch for",
+    because: "a model without connections has streams below exact trust",
     source: "KVSyncNoActiveConnections",
     targets: {
       alerts: [

@@ -1,6 +1,6 @@
 /**
- * Where alerts point: a runbook's page and a dashboard's panel. The bases differ by installation and are settings of the generator; what
- * follows them is made here, once.
+ * Where alerts point: a runbook's page and a dashboard's panel. The bases differ by installation
+ * and are settings of the generator. The rest of each link is made here, once.
  */
 
 import type { PanelReference } from "../dashboards/panel.ts";

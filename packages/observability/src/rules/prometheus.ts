@@ -1,8 +1,9 @@
 /**
  * Rules and scrape configuration as Prometheus reads them.
  *
- * Scrape and evaluation run every 15 s: a critical condition is seen within one scrape, evaluated within one interval, and so reaches
- * Alertmanager well within a minute of the end of its `for`. Objectives look at hours and are evaluated every minute.
+ * Scrape and evaluation run every 15 s. A critical condition is scraped within one interval and
+ * evaluated within the next. So it reaches Alertmanager well within a minute of the end of its
+ * `for`. Objectives look at hours and are evaluated every minute.
  */
 
 import { stringify } from "yaml";

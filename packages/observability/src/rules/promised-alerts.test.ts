@@ -1,6 +1,9 @@
 /**
- * What operators were promised, written a second time: thresholds, patience, severities and bucket bounds are a public interface that people plan by, and a
- * slip in one of them passes every other test, since rules and their tests are made from the same data. Names of families are in promised-families.test.ts. Where the promise differs from the operators' contract, decision 13 says why.
+ * The alerts that operators were promised, written a second time. Thresholds, patience, severities
+ * and bucket bounds are a public interface that people plan by. Rules and their tests are made from
+ * the same data, so a slip passes every other test. Names of families are in
+ * promised-families.test.ts. Where the promise differs from the operators' contract, decision 13
+ * has the reason.
  */
 import { expect, test } from "vitest";
 

@@ -1,7 +1,9 @@
 /**
- * Tests for `promtool test rules`, one pair per alert: a level just past the threshold fires once the `for` is over, with exactly the labels and
- * texts that it should have, and not before; a level just before it never does, wherever between two scrapes the rule is evaluated: a server
- * evaluates at the same distance from the scrape in every round, so an expression that is true only late in the interval would fire for good.
+ * Tests for `promtool test rules`, one pair per alert. A level barely past the threshold fires once
+ * the `for` is over and not before, with exactly its labels and texts. A level barely before the
+ * threshold never fires, wherever between two scrapes the rule is evaluated. A server evaluates at
+ * the same distance from the scrape in every round. So an expression that is true only late in the
+ * interval would fire without end.
  *
  *   0 ────── settle ──────────────── settle + for ──▶
  *   │ expression reaches its value │ pending │ firing

@@ -1,5 +1,5 @@
 /**
- * The recorded series have the names that the contract's form asks for, and say of themselves what their text means.
+ * The recorded series have names in the contract's form, and each name agrees with its expression.
  */
 import { expect, test } from "vitest";
 

@@ -1,6 +1,7 @@
 /**
- * Recording rules: what dashboards and alerts both read is computed once. All keep `job` and `instance`, so that one replica can be told
- * from another; the objectives keep `job` alone, since they are promises of the service.
+ * Recording rules: values that dashboards and alerts both read are computed once. All keep `job`
+ * and `instance`, so that replicas stay separate. The objectives keep `job` alone, since they are
+ * promises of the service.
  */
 
 import { INGEST_METRICS } from "../catalogue/ingest.ts";

@@ -1,5 +1,6 @@
 /**
- * What Prometheus's template functions make of a value, for the expected texts of rule tests. Follows prometheus/template/template.go
+ * Values as Prometheus's template functions write them, for the expected texts of rule tests.
+ * Follows prometheus/template/template.go
  * (humanize, humanize1024, humanizePercentage, humanizeDuration) as far as the values of trials need it.
  */
 

@@ -1,5 +1,6 @@
 /**
- * The figures that alerts fire at and panels colour by: each stated once, each with its reason. Ratios are 0 to 1.
+ * The figures that alerts fire at and panels color by: each stated once, each with its reason.
+ * Ratios are 0 to 1.
  */
 
 /** Every threshold, by what it bounds. */

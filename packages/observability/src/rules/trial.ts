@@ -1,6 +1,7 @@
 /**
- * Made-up series that drive an alert across its threshold, for `promtool test rules`. An alert's trial is a function of the level that the
- * alert watches; the test asks it for a level just past the threshold and one just before.
+ * Made-up series that drive an alert across its threshold, for `promtool test rules`. An alert's
+ * trial is a function of the level that the alert watches. The test passes a level barely past the
+ * threshold and one barely before it.
  *
  * Series are typed over the catalogue like everything else: a trial with a label or value that the metric lacks does not compile.
  */

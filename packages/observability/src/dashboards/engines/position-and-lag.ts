@@ -16,7 +16,7 @@ export const POSITION_AND_LAG = row({
       title: "Last event age",
       shows: "Time since the last message of a stream was applied.",
       normal:
-        "A saw-tooth that follows the load; a straight line up is silence, and a probe tells idle from dead.",
+        "A saw-tooth that follows the load. A straight line up is silence; a probe then shows whether the engine is idle or dead.",
       width: 12,
       height: 8,
       queries: [
@@ -71,7 +71,7 @@ export const POSITION_AND_LAG = row({
       id: 8,
       title: "Caches cleared",
       shows: "AllBlocksCleared events per second, by engine: each empties the engine's part of the index.",
-      normal: "0, but for weight updates and restarts.",
+      normal: "0, except during weight updates and restarts.",
       width: 8,
       height: 8,
       queries: [

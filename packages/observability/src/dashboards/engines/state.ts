@@ -18,8 +18,8 @@ export const STATE = row({
       id: 2,
       title: "Trust",
       shows:
-        "Per engine, how many of its streams are not exact, at the replica that trusts it least: their part of the index may miss or invent blocks.",
-      normal: "Exact all the time but for starts and repairs.",
+        "Streams of each engine that are not exact, at the replica with the most. Their part of the index may miss blocks or list blocks that are gone.",
+      normal: "Exact, except during starts and repairs.",
       width: 24,
       height: 8,
       queries: [
@@ -52,7 +52,7 @@ export const STATE = row({
       id: 31,
       title: "Streams that are not exact, by reason",
       shows: "Streams whose trust is below exact, by trust and reason, at the replica with the most.",
-      normal: "Empty but for starts and repairs.",
+      normal: "Empty, except during starts and repairs.",
       width: 24,
       height: 8,
       stacked: true,

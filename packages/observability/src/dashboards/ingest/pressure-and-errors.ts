@@ -16,7 +16,7 @@ export const PRESSURE_AND_ERRORS = row({
       id: 14,
       title: "Back-pressure state",
       shows: "The level that the queue is in, by replica.",
-      normal: "Normal; warning for moments during a storm.",
+      normal: "Normal; warning for moments during a burst of messages.",
       width: 12,
       height: 6,
       queries: [

@@ -45,7 +45,7 @@ export const THROUGHPUT = row({
       id: 8,
       title: "Messages by worker",
       shows: "Messages applied per second by each ingest worker.",
-      normal: "Workers lie close together.",
+      normal: "All workers have about the same rate.",
       width: 12,
       height: 8,
       queries: [

@@ -1,4 +1,4 @@
-/** Row of the dashboard "KV event sync overview": What it is worth. */
+/** Row of the dashboard "KV event sync overview": Cache benefit. */
 
 import { PREFIX_INDEX_METRICS } from "../../catalogue/prefix-index.ts";
 import { ROUTING_METRICS } from "../../catalogue/routing.ts";
@@ -13,7 +13,7 @@ import { MODELS, RATE } from "../scope.ts";
 /** The row with its panels. */
 export const CACHE_BENEFIT = row({
   id: 104,
-  title: "What it is worth",
+  title: "Cache benefit",
   panels: {
     hitRate: timeseries({
       id: 23,

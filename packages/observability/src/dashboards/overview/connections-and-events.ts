@@ -36,7 +36,7 @@ export const CONNECTIONS_AND_EVENTS = row({
       title: "Connection attempts",
       shows:
         "Attempts per second to connect to engines, by outcome. Each engine counts once, at the replica with the most.",
-      normal: "0 but for the start of engines; failures stay below one in ten seconds.",
+      normal: "0, except when engines start; failures stay below one in ten seconds.",
       width: 12,
       height: 8,
       queries: [

@@ -40,7 +40,8 @@ export const LATENCY_AND_LOSS = row({
       title: "Dropped events",
       shows:
         "Events per second that were not applied, by reason, each engine once at the replica with the most. The reference of reasons is in the alert's runbook.",
-      normal: "0. What an engine publishes by design and we do not index appears here too, with its reason.",
+      normal:
+        "0. Events that engines publish by design and the daemon does not index appear here too, with their reason.",
       width: 8,
       height: 8,
       queries: [
@@ -87,7 +88,7 @@ export const LATENCY_AND_LOSS = row({
       title: "Replays",
       shows:
         "Replays per second, requested and by how they ended, each engine once at the replica with the most.",
-      normal: "Requested and completed lie on each other; failed stays at 0.",
+      normal: "Requested and completed are equal; failed stays at 0.",
       width: 12,
       height: 8,
       queries: [

@@ -14,7 +14,7 @@ export const LOG_AND_TRACES = row({
     logLinesDropped: timeseries({
       id: 50,
       title: "Log lines left out",
-      shows: "Lines per second that a thread had to say at the present level and its budget did not allow.",
+      shows: "Log lines dropped per second because the thread's rate limit was reached.",
       normal: "0; at the levels 2 to 5 under load the log is a sample.",
       width: 12,
       height: 8,

@@ -28,7 +28,7 @@ export const SECURITY = row({
     securityFiles: stateTimeline({
       id: 132,
       title: "Files of tokens and certificates",
-      shows: "Whether what lies on the disk is what is in use.",
+      shows: "Whether the files on the disk are the ones in use.",
       normal: "In use; refused after a rotation that went wrong.",
       width: 8,
       height: 8,
@@ -46,7 +46,8 @@ export const SECURITY = row({
     certificate: stat({
       id: 133,
       title: "Certificate time left",
-      shows: "Time until the first certificate of the HTTP API ends. Empty without TLS.",
+      shows:
+        "Time until the first certificate of the HTTP API expires. The panel is empty when the API does not use TLS.",
       normal: "More than two weeks.",
       width: 8,
       height: 8,
@@ -70,7 +71,7 @@ export const SECURITY = row({
       id: 135,
       title: "Engines with other ZeroMQ security",
       shows:
-        "Connections to engines per second that failed for CURVE (the engine has another key, or one side does not speak it), or that were turned away where the daemon listens. The metric has which, as reason.",
+        "Connections to engines per second that failed for security. Either CURVE failed (another key, or only one side speaks it), or the daemon listens and refused the engine. The label reason has the cause.",
       normal: "0.",
       width: 12,
       height: 8,

@@ -34,7 +34,7 @@ export const SNAPSHOTS_AND_HEALTH = row({
       id: 41,
       title: "Snapshot age",
       shows:
-        "Time since the index was last saved in a snapshot, or since the start of the daemon. Empty when no snapshots are kept.",
+        "Time since the index was last saved in a snapshot, or since the start of the daemon. The panel is empty when no snapshots are kept.",
       normal: "Up to the interval, one minute unless set otherwise.",
       width: 8,
       height: 8,
@@ -46,7 +46,7 @@ export const SNAPSHOTS_AND_HEALTH = row({
     snapshotSize: timeseries({
       id: 42,
       title: "Snapshot size",
-      shows: "Bytes of the last snapshot. Two are kept, and a third is written beside them.",
+      shows: "Bytes of the last snapshot. Two are kept while a third is written.",
       normal: "24 bytes per holder of a block.",
       width: 8,
       height: 8,

@@ -27,7 +27,7 @@ export const SYSTEM = row({
     memory: timeseries({
       id: 15,
       title: "Memory",
-      shows: "Resident memory, index included, beside the limit.",
+      shows: "Resident memory with the index, and the limit.",
       normal: "Level once the fleet's caches are full.",
       width: 6,
       height: 8,
@@ -59,7 +59,7 @@ export const SYSTEM = row({
       id: 18,
       title: "Event-loop lag",
       shows:
-        "How late the main thread's event loop is, beside the limit of its p99: every request waits this long on top.",
+        "Delay of the main thread's event loop, and the limit of its p99. Every request waits this much longer.",
       normal: "p99 below 20 ms.",
       width: 6,
       height: 8,

@@ -19,7 +19,7 @@ export const CONFIG_RELOAD_FAILED = alert({
   component: "configuration",
   summary: "A changed configuration file is not used.",
   description: ({ label }) =>
-    `${label("instance")} could not use the changed configuration file and goes on with the engines listed before.`,
+    `${label("instance")} could not use the changed configuration file and keeps the engines of the previous one.`,
   panel: panelOf(ENGINES, "discoveryState"),
   runbook: {
     meaning:
@@ -42,14 +42,14 @@ export const CONFIG_RELOAD_FAILED = alert({
     mitigation: [
       {
         cause: "The new file has a mistake.",
-        fix: "Correct it, or bring the old one back; the daemon sees it within seconds.",
+        fix: "Correct it, or bring the old one back. The daemon reads it within seconds.",
       },
       {
         cause: "The file cannot be read (its volume or its rights).",
         fix: "Mount it again. A ConfigMap mounted with subPath is never updated: mount the folder.",
       },
     ],
-    escalation: "Whoever changed the configuration last.",
+    escalation: "The person who changed the configuration last.",
   },
   trial: {
     series: (level) => [steady(DISCOVERY_METRICS.state, { source: "file", state: "stale" }, level)],

@@ -1,4 +1,4 @@
-/** Alert: Nothing has been heard of the Kubernetes API server for long. */
+/** Alert: The Kubernetes API server has sent nothing for a long time. */
 
 import { DISCOVERY_METRICS } from "../../../catalogue/discovery.ts";
 import { ENGINES } from "../../../dashboards/engines.ts";
@@ -20,7 +20,7 @@ export const DISCOVERY_SILENT = alert({
   for: "2m",
   severity: "warning",
   component: "ingest",
-  summary: "Nothing has been heard of the Kubernetes API server for long.",
+  summary: "The Kubernetes API server has sent nothing for a long time.",
   description: ({ label, value: seconds }) =>
     `${label("instance")} was last in touch with the API server ${seconds} ago.`,
   panel: panelOf(ENGINES, "discoveryAge"),
@@ -39,10 +39,10 @@ export const DISCOVERY_SILENT = alert({
       { cause: "It fails.", fix: "See DiscoveryStale." },
       {
         cause: "It is silent without failing, or discovery.kubernetes.watch_seconds is set long.",
-        fix: "Restart the replica, which goes on from its snapshot; report it with the log.",
+        fix: "Restart the replica; it continues from its snapshot. Report the fault with the log.",
       },
     ],
-    escalation: "kvsync's maintainers when there are no failures beside it.",
+    escalation: "kvsync's maintainers when no failures are counted.",
   },
   trial: {
     series: (level) => [steady(DISCOVERY_METRICS.age, { source: "kubernetes" }, level)],

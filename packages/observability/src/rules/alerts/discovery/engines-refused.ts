@@ -25,7 +25,7 @@ export const ENGINES_REFUSED = alert({
   panel: panelOf(ENGINES, "refused"),
   runbook: {
     meaning:
-      "Two sources contradict each other about an engine (the file goes before registrations over HTTP, those before Kubernetes), an engine is described in a way that cannot be, or there is no room for it.",
+      "Two sources contradict each other about an engine, an engine's description is invalid, or there is no room for it. The file takes precedence over registrations over HTTP, and those over Kubernetes.",
     impact: "Lookups do not know these engines, or know them as the source that won describes them.",
     diagnosis: [
       { text: "Why?", query: sum(value(DISCOVERY_METRICS.refused), ["instance", "source", "reason"]).text },
@@ -37,7 +37,7 @@ export const ENGINES_REFUSED = alert({
     mitigation: [
       {
         cause: "conflict",
-        fix: "Take the engine out of one of the two sources, or make both say the same.",
+        fix: "Remove the engine from one of the two sources, or make both equal.",
       },
       {
         cause: "malformed",

@@ -25,7 +25,7 @@ export const SYNC_INDEXER_EVICTION_RATE = alert({
   panel: panelOf(OVERVIEW, "evictions"),
   runbook: {
     meaning: "The engines hold more than the index may: blocks are dropped that are still in a cache.",
-    impact: "Lookups under-report; trust says partial.",
+    impact: "Lookups under-report; trust is partial.",
     diagnosis: [
       {
         text: "Which limit?",

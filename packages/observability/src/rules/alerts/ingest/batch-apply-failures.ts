@@ -37,7 +37,7 @@ export const BATCH_APPLY_FAILURES = alert({
     mitigation: [
       {
         cause: "An engine version with another message format.",
-        fix: "Roll the engine back, or the daemon forward to a version that knows it.",
+        fix: "Roll the engine back, or upgrade the daemon to a version that supports the format.",
       },
       {
         cause: "Something else publishes on that port.",

@@ -37,7 +37,9 @@ export const FREQUENT_BACKPRESSURE = alert({
       },
       { text: "How full is the queue?", query: recorded(RECORDINGS.queueUtilization).text },
     ],
-    mitigation: [{ cause: "Capacity is just enough.", fix: "Add an ingest worker before the load grows." }],
+    mitigation: [
+      { cause: "There is no spare capacity.", fix: "Add an ingest worker before the load grows." },
+    ],
     escalation: "None; plan capacity in working hours.",
   },
   trial: {

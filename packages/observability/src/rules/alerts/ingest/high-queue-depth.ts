@@ -35,9 +35,12 @@ export const HIGH_QUEUE_DEPTH = alert({
         fix: "Add ingest workers, or move models to another replica.",
       },
       { cause: "CPU throttling.", fix: "Raise the CPU limit; see HighCPUUsage." },
-      { cause: "A storm after a network cut.", fix: "It drains by itself; watch that the slope is down." },
+      {
+        cause: "A burst of messages after a network cut.",
+        fix: "It drains by itself; watch that the slope is down.",
+      },
     ],
-    escalation: "kvsync's maintainers if utilisation is below 50 % and the queue still grows.",
+    escalation: "kvsync's maintainers if utilization is below 50 % and the queue still grows.",
   },
   trial: {
     series: (level) => [

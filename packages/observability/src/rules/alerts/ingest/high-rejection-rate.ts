@@ -56,7 +56,7 @@ export const HIGH_REJECTION_RATE = alert({
       },
       {
         cause:
-          "unnamed_dp_rank: the entry says shared_socket, and batches carry no data_parallel_rank: the relay or engine is too old, or only one rank publishes there.",
+          "unnamed_dp_rank: the entry sets shared_socket, and batches carry no data_parallel_rank. The relay or engine is too old, or only one rank publishes there.",
         fix: "Upgrade the engine (vLLM from 0.9.1), or remove shared_socket and give each rank its own endpoint.",
       },
       {

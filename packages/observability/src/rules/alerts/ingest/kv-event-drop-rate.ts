@@ -53,7 +53,7 @@ export const KV_EVENT_DROP_RATE = alert({
       },
       {
         cause: "Reason unknown_medium or unknown_locality.",
-        fix: "The engine is newer than the vocabulary; what it offloads there is not indexed.",
+        fix: "The engine is newer than the daemon's list. Blocks that it offloads there are not indexed. Upgrade the daemon.",
       },
     ],
     escalation: "kvsync's maintainers, with the reason and the engine's version.",

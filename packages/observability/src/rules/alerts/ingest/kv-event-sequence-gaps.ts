@@ -1,4 +1,4 @@
-/** Alert: Long runs of messages from engines are lost on the way. */
+/** Alert: Long runs of messages from engines are lost in transit. */
 
 import { INGEST_METRICS } from "../../../catalogue/ingest.ts";
 import { OVERVIEW } from "../../../dashboards/overview.ts";
@@ -22,7 +22,7 @@ export const KV_EVENT_SEQUENCE_GAPS = alert({
   for: "2m",
   severity: "warning",
   component: "ingest",
-  summary: "Long runs of messages from engines are lost on the way.",
+  summary: "Long runs of messages from engines are lost in transit.",
   description: ({ label, counted }) =>
     `${label("instance")} misses up to ${counted("message", "messages")} at once from the engine ${label("pod")} of ${label("model")}.`,
   panel: panelOf(OVERVIEW, "gaps"),

@@ -23,7 +23,7 @@ export const KV_SYNC_CONFIGURATION_ERROR = alert({
   panel: panelOf(OVERVIEW, "configuration"),
   runbook: {
     meaning:
-      "AIBRIX_KV_EVENT_SYNC_ENABLED is on, but a setting that it depends on (remote tokenizer, its type or endpoint) is absent or unusable. The daemon keeps running and tells callers that it knows nothing.",
+      "sync.enabled is unset and sync.aibrix_enabled (AIBRIX_KV_EVENT_SYNC_ENABLED) is true, so AIBrix's rule applies. One of the three tokenizer settings that the rule requires is missing or has another value. The daemon runs but follows no engine, and every lookup answers fallback.",
     impact:
       "Routing falls back to load alone: no request is lost, but the prefill of shared prompts is paid again and again.",
     diagnosis: [
@@ -35,17 +35,24 @@ export const KV_SYNC_CONFIGURATION_ERROR = alert({
     ],
     mitigation: [
       {
-        cause: "The tokenizer's endpoint is not set.",
+        cause: "sync.tokenizer_endpoint is not set.",
         fix: "Set AIBRIX_REMOTE_TOKENIZER_ENDPOINT and restart.",
       },
       {
-        cause: "The tokenizer's type is not `remote`.",
+        cause: "sync.tokenizer_type is not `remote`, or sync.remote_tokenizer is not true.",
         fix: "Set AIBRIX_PREFIX_CACHE_TOKENIZER_TYPE=remote and AIBRIX_USE_REMOTE_TOKENIZER=true, and restart.",
       },
-      { cause: "Sync is not wanted here.", fix: "Set AIBRIX_KV_EVENT_SYNC_ENABLED=false; the alert ends." },
+      {
+        cause: "Engines should be followed without a remote tokenizer.",
+        fix: "Set sync.enabled to true (KVSYNC_SYNC_ENABLED=true) and restart. It decides alone, and AIBrix's rule no longer applies.",
+      },
+      {
+        cause: "Sync is not wanted here.",
+        fix: "Set sync.enabled to false (KVSYNC_SYNC_ENABLED=false) and restart; the alert ends.",
+      },
     ],
     escalation:
-      "Whoever rolled out the configuration last; roll it back when the cause is not found in ten minutes.",
+      "The person who rolled out the configuration last. Roll it back when the cause is not found in ten minutes.",
   },
   trial: {
     series: (level) => [steady(INGEST_METRICS.configurationValid, {}, level)],

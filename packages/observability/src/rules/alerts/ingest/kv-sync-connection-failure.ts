@@ -27,7 +27,7 @@ export const KV_SYNC_CONNECTION_FAILURE = alert({
   runbook: {
     meaning: "Engines that are listed cannot be reached at their event socket, or accept and close at once.",
     impact:
-      "The index does not learn what these engines hold; lookups report them with trust unknown or stale.",
+      "The index does not receive these engines' blocks. Lookups report the engines with trust unknown or stale.",
     diagnosis: [
       {
         text: "Which engines?",
@@ -44,8 +44,8 @@ export const KV_SYNC_CONNECTION_FAILURE = alert({
         fix: "Start it with its KV events configuration (publisher zmq, endpoint tcp://*:5557).",
       },
       {
-        cause: "A network policy blocks ports 5557 and 5558.",
-        fix: "Allow them from the daemon to the engines.",
+        cause: "A network policy blocks the engines' ports.",
+        fix: "Allow the daemon to reach them. Each DP rank needs one events port from 5557 on, and one replay port from the replay endpoint's port on (docs/getting-started/engines.md).",
       },
       {
         cause:

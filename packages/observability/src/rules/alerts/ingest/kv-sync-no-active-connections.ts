@@ -22,7 +22,7 @@ export const KV_SYNC_NO_ACTIVE_CONNECTIONS = alert({
   runbook: {
     meaning:
       "All event connections of one model are down at the same time: a network cut, or all its engines are gone.",
-    impact: "What the index holds for the model grows stale; lookups say so, and gateways fall back.",
+    impact: "The model's part of the index becomes stale. Lookups report it, and gateways fall back.",
     diagnosis: [
       { text: "All models, or one?", query: sum(value(INGEST_METRICS.connectionsActive), ["model"]).text },
       {

@@ -23,7 +23,7 @@ export const PERSISTENT_BACKPRESSURE = alert({
     `${label("instance")} has been at back-pressure level ${level} (1 warning, 2 critical, 3 overloaded) for ten minutes.`,
   panel: panelOf(INGEST, "pressureState"),
   runbook: {
-    meaning: "The queue never got back to normal: the daemon applies less than the engines say.",
+    meaning: "The queue never got back to normal: the daemon applies fewer messages than the engines send.",
     impact: "Staleness grows with the queue; at the top level messages are refused.",
     diagnosis: [
       { text: "Since when, and is it getting worse?", query: recorded(RECORDINGS.queueUtilization).text },

@@ -38,7 +38,7 @@ export const PROPAGATION_LAG = alert({
       },
     ],
     mitigation: [
-      { cause: "Clocks differ.", fix: "Repair time synchronisation on the node." },
+      { cause: "Clocks differ.", fix: "Repair time synchronization on the node." },
       {
         cause: "The engine's event loop is overloaded.",
         fix: "Its events leave late; look at the engine's own latency.",

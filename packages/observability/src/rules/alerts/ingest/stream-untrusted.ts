@@ -24,15 +24,15 @@ export const STREAM_UNTRUSTED = alert({
   panel: panelOf(ENGINES, "trust"),
   runbook: {
     meaning:
-      "A stream is partial (history was shorter than the gap), stale (a gap is open, or the connection is down) or unknown (nothing heard yet). Two minutes is far beyond a normal start or repair.",
-    impact: "Lookups that involve this engine say degraded or fallback.",
+      "A stream is partial (history was shorter than the gap), stale (a gap is open, or the connection is down) or unknown (no message yet). Two minutes is far beyond a normal start or repair.",
+    impact: "Lookups that involve this engine answer degraded or fallback.",
     diagnosis: [
       {
         text: "Which trust?",
         query: sum(value(INGEST_METRICS.streamTrust, untrusted), ["pod", "trust"]).text,
       },
       {
-        text: "For which reason? docs/generated/trust.md says what each means and what ends it.",
+        text: "For which reason? docs/generated/trust.md has the meaning and the end of each.",
         query: sum(value(INGEST_METRICS.streamTrustReason), ["model", "trust", "reason"]).text,
       },
       {
@@ -43,7 +43,7 @@ export const STREAM_UNTRUSTED = alert({
     mitigation: [
       {
         cause: "partial, history_incomplete: the engine keeps too little history (buffer_steps).",
-        fix: "It heals when the engine's cache is cleared or the engine restarts. Blocks below a system prompt that was announced before the history begins stay unknown until then: have the idle engine drop its cache (vLLM POST /reset_prefix_cache in its server's dev mode, SGLang POST /flush_cache), or restart it. Raise buffer_steps so that it does not happen again.",
+        fix: "It ends when the engine's cache is cleared or the engine restarts. Blocks below a system prompt that was announced before the history begins stay unknown until then. Clear the idle engine's cache (vLLM POST /reset_prefix_cache in its server's dev mode, SGLang POST /flush_cache), or restart it. Raise buffer_steps so that it does not happen again.",
       },
       {
         cause: "stale, and no replay endpoint is configured.",

@@ -25,7 +25,7 @@ export const WORKER_DOWN = alert({
   panel: panelOf(INGEST, "heartbeat"),
   runbook: {
     meaning:
-      "A worker that ends takes the process with it; one that is alive and silent is blocked in one piece of work. After `ingest.stall_seconds` (30 by default) the daemon logs `ingest_stalled` and ends with exit code 3, so this alert fires only where that setting is longer or the end itself is blocked.",
+      "A worker that ends takes the process with it; one that is alive and silent is blocked in one piece of work. After `ingest.stall_seconds` (30 by default) the daemon logs `ingest_stalled` and ends with exit code 3. So this alert fires only where that setting is longer or the exit itself is blocked.",
     impact:
       "Nothing reaches the index for the engines of this worker. From two seconds on their trust is `stale` and the replica is not ready (`worker_stalled`).",
     diagnosis: [

@@ -26,10 +26,10 @@ export const WORKER_UTILIZATION_IMBALANCE = alert({
   component: "ingest",
   summary: "Ingest workers carry very different loads.",
   description: ({ label, value: spread }) =>
-    `Between the busiest and the idlest ingest worker of ${label("instance")} lie ${spread} of a core.`,
+    `The busiest and the idlest ingest worker of ${label("instance")} differ by ${spread} of a core.`,
   panel: panelOf(INGEST, "workers"),
   runbook: {
-    meaning: "Engines are spread over workers unevenly, by number or by how much they say.",
+    meaning: "Engines are spread over workers unevenly, by number or by their message rates.",
     impact: "The busiest worker becomes the bottleneck while others idle.",
     diagnosis: [
       {
@@ -44,7 +44,7 @@ export const WORKER_UTILIZATION_IMBALANCE = alert({
     mitigation: [
       {
         cause: "A few very busy engines share a worker.",
-        fix: "The balancer moves one stream at a time, and none that would only turn the difference around; engines that talk this much want a worker each.",
+        fix: "Add workers: engines with this rate need one each. The balancer moves one stream at a time, and not where the move only reverses the difference.",
       },
     ],
     escalation: "None needed while the busiest worker is below 80 %.",

@@ -1,11 +1,12 @@
 /**
- * Alerts on how fast the error budgets burn, two windows each: the long one says that it matters, the short one that it is still going on.
+ * Alerts on how fast the error budgets burn, two windows each. The long window shows that the burn
+ * matters, the short one that it continues.
  * Factors and windows are those of the SRE workbook, chapter 5, as kubernetes-mixin uses them for 30 days.
  *
- *   page    14.4 × budget over 1h and 5m    2 % of the budget in an hour
- *   page     6   × budget over 6h and 30m   5 % of it in six hours
- *   ticket   3   × budget over 1d and 2h   10 % of it in a day
- *   ticket   1   × budget over 3d and 6h   10 % of it in three days
+ *     page    14.4 × budget over 1h and 5m    2 % of the budget in an hour
+ *     page     6   × budget over 6h and 30m   5 % of it in six hours
+ *     ticket   3   × budget over 1d and 2h   10 % of it in a day
+ *     ticket   1   × budget over 3d and 6h   10 % of it in three days
  */
 
 import { SERVICE_METRICS } from "../../../catalogue/service.ts";
@@ -58,7 +59,7 @@ const OBJECTIVE_LIST: readonly Objective[] = [
     runbook: {
       meaning: `Match requests fail at a rate that would use up the error budget of 30 days (${OBJECTIVES.budgets.availability * 100} % of requests) too early.`,
       impact:
-        "Gateways fall back for the requests concerned; the promise to them will be broken if it goes on.",
+        "Gateways fall back for the requests concerned; the objective will be missed if this continues.",
       diagnosis: [
         { text: "Which replica?", query: recorded(RECORDINGS.errorRatio).text },
         {

@@ -42,7 +42,7 @@ export const DEPLOYMENT_REPLICA_MISMATCH = alert({
       },
       { cause: "No room on the nodes.", fix: "Add nodes." },
     ],
-    escalation: "Whoever rolls out; platform on-call otherwise.",
+    escalation: "During a roll-out, the person who started it; otherwise platform on-call.",
   },
   trial: {
     series: (level) => [

@@ -25,7 +25,7 @@ export const NOTIFICATION_DELIVERY_FAILURES = alert({
   panel: panelOf(SERVICE, "notifications"),
   runbook: {
     meaning: "More than a tenth of the notifications of one integration do not get through.",
-    impact: "Somebody is not told what they should be told, possibly this.",
+    impact: "Operators do not receive some alerts, possibly this one too.",
     diagnosis: [
       { text: "Which integration?", query: missed.text },
       { text: "Why?", command: "kubectl logs statefulset/alertmanager | grep -i notify | tail" },

@@ -1,4 +1,4 @@
-/** Alert: Prometheus knows no replica of the sync daemon at all. */
+/** Alert: Prometheus has no replica of the sync daemon as a target. */
 
 import { PROMETHEUS_METRICS } from "../../../catalogue/platform.ts";
 import { panelOf } from "../../../dashboards/panel.ts";
@@ -17,7 +17,7 @@ export const SYNC_DAEMON_ABSENT = alert({
   for: "5m",
   severity: "critical",
   component: "platform",
-  summary: "Prometheus knows no replica of the sync daemon at all.",
+  summary: "Prometheus has no replica of the sync daemon as a target.",
   description: () =>
     `Prometheus has no target of the job ${DAEMON_JOB}: not one that fails, none. No other alert about the daemon can fire.`,
   panel: panelOf(SERVICE, "up"),
@@ -25,7 +25,7 @@ export const SYNC_DAEMON_ABSENT = alert({
     meaning:
       "Service discovery finds nothing to scrape. A target that fails is SyncDaemonDown; one that is gone leaves no series behind, and everything that is computed from them falls silent.",
     impact:
-      "Nobody sees how the daemon is. It may be well, scaled to nothing, or deleted; gateways without it route without cache knowledge.",
+      "The daemon is not monitored. It may run well, be scaled to zero, or be deleted. Gateways without it route without cache information.",
     diagnosis: [
       {
         text: "Is it there?",

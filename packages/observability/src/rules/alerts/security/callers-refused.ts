@@ -28,8 +28,9 @@ export const CALLERS_REFUSED = alert({
   panel: panelOf(SERVICE, "refusedCallers"),
   runbook: {
     meaning:
-      "Requests come without a token, with one that nobody has, with one of too little scope, or more often than the rate for one caller allows.",
-    impact: "Whoever sends them routes without cache information. If it is a stranger: none.",
+      "Requests have no token, an unknown token or a token of too little scope, or exceed the rate for one caller.",
+    impact:
+      "A gateway that sends them routes without cache information. Requests of an unknown client have no impact.",
     diagnosis: [
       {
         text: "Which routes, and for what?",
@@ -43,7 +44,7 @@ export const CALLERS_REFUSED = alert({
     mitigation: [
       {
         cause: "unknown_token after a rotation: a gateway still has the old token.",
-        fix: "Give it the new one; keep both in the file until everybody has it (docs/operations/security.md).",
+        fix: "Give it the new one; keep both in the file until all gateways have it (docs/operations/security.md).",
       },
       {
         cause: "insufficient_scope.",
@@ -55,11 +56,11 @@ export const CALLERS_REFUSED = alert({
         fix: "List the name in http.host_names. A name that is not yours may be an attack by DNS rebinding.",
       },
       {
-        cause: "Nobody of yours.",
-        fix: "Keep the port from whoever it is: a network policy, or listening on fewer addresses.",
+        cause: "An unknown client.",
+        fix: "Close the port to it: use a network policy, or listen on fewer addresses.",
       },
     ],
-    escalation: "The team of the gateways; security when it is nobody's.",
+    escalation: "The team of the gateways; the security team when the client is unknown.",
   },
   trial: {
     series: (level) => [growing(SECURITY_METRICS.accessRefusals, { code: "unknown_token" }, level)],

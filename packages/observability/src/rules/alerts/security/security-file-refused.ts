@@ -19,11 +19,11 @@ export const SECURITY_FILE_REFUSED = alert({
   component: "configuration",
   summary: "Tokens or certificates on the disk cannot be used.",
   description: ({ label }) =>
-    `${label("instance")} goes on with the ${label("file")} that it read before; what lies on the disk cannot be used.`,
+    `${label("instance")} keeps the ${label("file")} that it read before; the version on the disk cannot be used.`,
   panel: panelOf(SERVICE, "securityFiles"),
   runbook: {
     meaning:
-      "A file was changed into something that cannot be read or used. What was read before stays in use.",
+      "A file was changed into something that cannot be read or used. The previous content stays in use.",
     impact: "None yet. A restart would fail, new tokens do not count, and an old certificate will end.",
     diagnosis: [
       {

@@ -27,7 +27,7 @@ export const STORAGE_UNHEALTHY = alert({
   panel: panelOf(SERVICE, "health"),
   runbook: {
     meaning:
-      "A small file could not be written to the snapshot folder or did not read back the same, or the last snapshot could not be written: the check's message says which.",
+      "The daemon could not write a test file to the snapshot folder, or read back other bytes, or could not write the last snapshot. The check's message names the case.",
     impact:
       "None while the daemon runs. After a restart the index is rebuilt from the engines' histories, which may not reach far enough.",
     diagnosis: [
@@ -51,7 +51,7 @@ export const STORAGE_UNHEALTHY = alert({
         fix: "Move the pod; a replica without snapshots can warm from a sibling.",
       },
     ],
-    escalation: "Whoever owns the cluster's storage.",
+    escalation: "The owner of the cluster's storage.",
   },
   trial: {
     series: (level) => [

@@ -30,7 +30,7 @@ export const SYNC_DAEMON_DOWN = alert({
     diagnosis: [
       { text: "One replica, or all?", query: sum(value(PROMETHEUS_METRICS.up, daemon), ["job"]).text },
       {
-        text: "What did it say last?",
+        text: "What did it log last?",
         command: lastWords(40),
       },
       { text: "Does it answer at all?", command: ask("/livez") },
