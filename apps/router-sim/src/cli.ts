@@ -1,9 +1,10 @@
 /**
- * The command line: options, their checks, their help. Every option is checked before anything starts; a wrong one ends with
- * exit code 2 and a message that names it, what was given and what was expected.
+ * The command line: options, their checks, their help. Every option is checked before anything
+ * starts. A wrong one ends with exit code 2. The message names the option, the given value and the
+ * expected one.
  *
  *     exit codes   0 all is well   1 audit differences, or something expected did not come   2 usage   130 interrupted
- *                  141 whoever read stdout has gone (main.ts)
+ *                  141 the reader of stdout has gone (main.ts)
  */
 import { CodedError, type Dialect, DIALECTS } from "@kvsync/core";
 import { Command, CommanderError, Option } from "commander";

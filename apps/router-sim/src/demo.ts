@@ -1,6 +1,6 @@
 /**
- * The `demo` command: what kvsync is for, in about a minute and in plain words. Nothing in it is staged: it is `replay` with
- * small settings, and what it says is computed from the runs.
+ * The `demo` command: the purpose of kvsync, in about a minute and in plain words. Nothing in it is
+ * staged: it is `replay` with small settings, and its output is computed from the runs.
  *
  *     round 1   the same workload routed blindly and by prefix match
  *     round 2   prefix match again, while messages are lost, an engine restarts and the daemon is killed

@@ -1,6 +1,6 @@
 /**
  * router-sim as a process among others: pipes whose readers go, signals, paths that cannot be written, options that contradict each
- * other. Whatever goes wrong is said in one line, never as a stack trace.
+ * other. Every error is one line, never a stack trace.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /**
- * router-sim as a process: the command line, interruption, the exit code. A signal ends what runs and lets it clean up;
- * further ones change nothing (a terminal and a parent may both send one), and a clean-up that hangs is cut off. Where there is
- * nothing to clean up, a signal does what it does to any process.
+ * router-sim as a process: the command line, interruption, the exit code. A signal ends the run and
+ * starts its clean-up. Further signals change nothing (a terminal and a parent may both send one).
+ * A clean-up that hangs is cut off. Without a clean-up, a signal has its default effect.
  *
- * When whoever reads stdout goes (`| head`), that is an interruption, too: without a word, and with the exit code that a process has in a
- * shell when it dies of SIGPIPE.
+ * When the reader of stdout goes (`| head`), that is an interruption, too. It prints nothing, and
+ * ends with the exit code that a shell reports for SIGPIPE.
  */
 import { runCli } from "./cli.ts";
 

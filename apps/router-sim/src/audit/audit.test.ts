@@ -1,6 +1,7 @@
 /**
- * The audit must find what is planted. A small fleet of truths is made, the dump is copied from it, and then each kind of
- * corruption is planted, one at a time, at a random place; the audit has to find exactly that one.
+ * The audit must find what is planted. The test makes a small fleet of truths and copies the dump
+ * from it. Then it plants each kind of corruption, one at a time, at a random place. The audit has
+ * to find exactly that one.
  */
 import { Prng } from "@kvsync/core";
 import fc from "fast-check";

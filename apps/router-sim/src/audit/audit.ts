@@ -1,5 +1,5 @@
 /**
- * The audit: what the engines hold, row by row, against what the daemon says they hold.
+ * The audit: the engines' contents, row by row, against the daemon's dump of them.
  *
  *     truth   (stream, context, tier, prefix hash) → copies, and the number of the message that announced each
  *     dump    (stream, context, tier, prefix hash) → copies, 0 when the daemon does not count them; those that may be
@@ -14,8 +14,10 @@
  *         dropped the older one. The daemon must then forget it; the audit would list it. No run has shown one.
  *     A4  Every stream of the truth is known to the daemon, and no other is.
  *
- * A stream is one (worker, DP rank). The caller sees to quiescence: engines idle, everything published and applied.
- * A3 needs each block's parent, which neither side tells; the caller rebuilds it from the prompts (lineage.ts).
+ * A stream is one (worker, DP rank). The caller ensures quiescence: engines idle, everything
+ * published and applied.
+ * A3 needs each block's parent, which neither side reports. The caller rebuilds it from the prompts
+ *    (lineage.ts).
  *
  * Hashes are bigint here: an audit runs seldom, and a Map is the plainest code there is (about 1 s per million rows).
  */

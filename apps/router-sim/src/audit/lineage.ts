@@ -1,6 +1,7 @@
 /**
- * Each block's parent, rebuilt from the prompts: a prefix hash names a whole prefix, so whoever has the prompts can chain
- * the hashes again and see which follows which. Independent of the engines and of the daemon except for the hash itself.
+ * Each block's parent, rebuilt from the prompts. A prefix hash names a whole prefix. So the prompts
+ * are enough to chain the hashes again and find which follows which. Independent of the engines and
+ * of the daemon except for the hash itself.
  */
 import { PrefixHasher } from "@kvsync/core";
 

@@ -1,6 +1,7 @@
 /**
- * The comparisons under docs/routing: each Markdown page is what the program writes of the figures next to it, the HTML page comes
- * from the same run, and the table that the conclusions rest on has these figures.
+ * The comparisons under docs/routing: each Markdown page is the program's output for the figures
+ * next to it. The HTML page comes from the same run. The table that the conclusions rest on has
+ * these figures.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * `compare` as a process, on workloads of seconds: what it writes is the same however many threads make it, and says
- * what it was made with.
+ * `compare` as a process, on workloads of seconds. Its output is the same for any number of
+ * threads, and names its settings.
  */
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";

@@ -1,6 +1,7 @@
 /**
- * The `compare` command: a sweep, its comparison, and the report in three forms. What is written depends on the command line,
- * the commit and the machine's name alone: no time of day, no duration.
+ * The `compare` command: a sweep, its comparison, and the report in three forms. The report depends
+ * on the command line, the commit and the machine's name alone. It has no time of day and no
+ * duration.
  */
 import type { Console } from "../report/console.ts";
 import { provenanceOf } from "../report/provenance.ts";

@@ -1,7 +1,8 @@
 /**
- * The charts of a comparison's case, each a figure with title, drawing, text alternative and caption: a figure side by side, the
- * distribution of the time to first token, the course of hit rate and queue, load by engine, lag, and sweeps over engines and
- * event delays. What they look like is chart.ts's and the page's style sheet's.
+ * The charts of a comparison's case, each a figure with title, drawing, text alternative and
+ * caption. They show a figure side by side, the distribution of the time to first token, and the
+ * course of hit rate and queue. Others show load by engine, lag, and sweeps over engines and event
+ * delays. Their look is in chart.ts and the page's style sheet.
  */
 import { type Axis, type ChartLine, escaped, intervalChart, lineChart, stripChart } from "../report/chart.ts";
 import { type ChartSeries, type ComparisonCase, type PolicyResult, REFERENCE_POLICY } from "./comparison.ts";

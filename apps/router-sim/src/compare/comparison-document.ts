@@ -1,4 +1,7 @@
-/** What a comparison is written down with: where it comes from, how engines were set up, what the workloads are like. */
+/**
+ * The description of a comparison: its origin, the settings of engines, and facts about the
+ * workloads.
+ */
 import type { Provenance } from "../report/provenance.ts";
 import type { Comparison, ComparisonCase, PolicyFigures } from "./comparison.ts";
 

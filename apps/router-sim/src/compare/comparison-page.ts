@@ -1,5 +1,6 @@
 /**
- * A comparison as one HTML page that asks nobody for anything: the verdicts first, then each workload with its charts and
+ * A comparison as one HTML page that loads nothing else: the verdicts first, then each workload
+ * with its charts and
  * all figures. Works without scripts (check boxes and style alone show and hide lines), in light and dark, on paper.
  *
  *     provenance                          first line of the file, as a comment, and first line on the page

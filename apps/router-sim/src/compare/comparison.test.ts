@@ -1,6 +1,7 @@
 /**
- * A comparison of made-up results whose answer is known, in its three forms: values, terminal, page. The page is held to what
- * it promises: one file that asks nobody for anything, with a text alternative for every chart. C is of chart.ts.
+ * A comparison of made-up results whose answer is known, in its three forms: values, terminal,
+ * page. The page is one file that loads nothing else, with a text alternative for every chart. C is
+ * of chart.ts.
  */
 import { Prng } from "@kvsync/core";
 import { describe, expect, it } from "vitest";

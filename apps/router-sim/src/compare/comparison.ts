@@ -1,14 +1,16 @@
 /**
- * Many runs made one comparison: per case (workload × engines × event delay) and policy the figures with their confidence
- * intervals over seeds, what charts draw, and how our policy did against each other one. Plain values, fit for JSON, and the
- * same for the same runs in whatever order they were made.
+ * Many runs made one comparison. Each case (workload × engines × event delay) and policy has its
+ * figures, with confidence intervals over seeds, and the data of the charts. Each case also has our
+ * policy's result against each other one. All are plain values, fit for JSON. They are the same for
+ * the same runs in any order.
  *
  *     case        ┌ policy ┬ metrics: mean, interval, a value per seed
  *     ────────────┤        └ charts: TTFT quantiles, hit rate and queue over time, load by engine, lag over time
  *                 └ contrasts: ours minus another policy, seed by seed
  *
- * A contrast is *won* or *lost* when the interval of the differences leaves out zero and the difference is one that matters
- * (MATTERS_SHARE, MATTERS_POINTS); else it is a *tie*. Every interval is right in 95 of 100 cases: among twenty contrasts expect
+ * A contrast is *won* or *lost* when the interval of the differences leaves out zero and the
+ * difference matters (MATTERS_SHARE, MATTERS_POINTS). Otherwise it is a *tie*. Every interval is
+ * right in 95 of 100 cases: among twenty contrasts expect
  * one that is wrong.
  */
 import { meanInterval, pairedDifference, type Interval } from "../report/statistics.ts";

@@ -1,7 +1,8 @@
 /**
- * The comparison page's style sheet: light and dark by the reader's setting, one column on a phone. A policy's color is one
- * custom property of its class, so that lines, marks and legend agree; hues differ in lightness too, and dashes tell families
- * apart where colors do not. Contrast against the page is at least 3 : 1 in both modes.
+ * The comparison page's style sheet: light and dark by the reader's setting, one column on a phone.
+ * A policy's color is one custom property of its class, so that lines, marks and legend agree. Hues
+ * differ in lightness too, and dashes separate families where colors do not. Contrast against the
+ * page is at least 3 : 1 in both modes.
  */
 
 /** How a policy is drawn. */

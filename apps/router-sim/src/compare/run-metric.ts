@@ -1,5 +1,6 @@
 /**
- * The figures that runs are compared by: what each is called, which direction is good, and how it is read from a result. One list,
+ * The figures that runs are compared by: each with its name, its good direction, and its place in a
+ * result. One list,
  * which the terminal's table, the JSON and the page share.
  */
 import { BUCKET_SHARE, latencyMean, type LatencyData } from "../simulate/latency-histogram.ts";

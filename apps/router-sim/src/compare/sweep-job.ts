@@ -1,6 +1,6 @@
 /**
- * One run of a sweep, in whatever thread. A thread keeps the workload that it opened last: runs of one workload and seed follow each
- * other, and a trace is read once for all of them.
+ * One run of a sweep, in any thread. A thread keeps the workload that it opened last. Runs of one
+ * workload and seed follow each other, so a trace is read once for all of them.
  */
 import { simulate } from "../simulate/simulation.ts";
 import type { SimulationResult } from "../simulate/simulation-result.ts";

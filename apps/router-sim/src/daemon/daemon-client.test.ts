@@ -1,6 +1,7 @@
 /**
- * The client against a real HTTP server that answers what it is told to, well or badly: the transport is the only thing
- * that is not the daemon's. What the daemon really answers is met in test/replay.e2e.test.ts.
+ * The client against a real HTTP server that sends prepared answers, good and bad ones. The
+ * transport is real, the answers are not the daemon's. The daemon's own answers are in
+ * test/replay.e2e.test.ts.
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";

@@ -1,4 +1,4 @@
-/** What can go wrong between router-sim and the daemon that it drives, by code. */
+/** Errors between router-sim and the daemon that it drives, by code. */
 import { CodedError } from "@kvsync/core";
 
 /** Facts by code. */

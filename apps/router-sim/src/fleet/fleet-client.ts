@@ -1,6 +1,6 @@
 /**
- * The fleet, as the router's thread sees it: calls with answers, and arrivals and progress as they come. Owns the worker
- * thread; what goes wrong there ends the run through `failed`.
+ * The fleet in the router's thread: calls with answers, and arrivals and progress as they come.
+ * Owns the worker thread; an error there ends the run through `failed`.
  */
 import { Worker } from "node:worker_threads";
 import { CodedError } from "@kvsync/core";

@@ -1,6 +1,6 @@
 /**
- * The fleet's thread: a Fleet behind messages (messages.ts). It ends when the router's thread calls `stop`, or dies with an
- * error that the router's thread sees as the worker's `error` event.
+ * The fleet's thread: a Fleet behind messages (messages.ts). It ends when the router's thread calls
+ * `stop`, or dies with an error, which reaches the router's thread as the worker's `error` event.
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { assert, unreachable } from "@kvsync/core";

@@ -8,11 +8,12 @@
  *     step      what the step before announced goes out (a step's events are published when it ends), then the next
  *
  * F1: events happen in order of modeled time, never before it has come (PacedClock).
- * F2: a batch is published exactly once, in order, by the engine that made it, at the end of its step, or when the clock is
- *     paused or a broken message has to follow it.
- * F3: every request of the workload ends as one completion or one refusal; what a restart aborts arrives again.
+ * F2: a batch is published exactly once, in order, by the engine that made it. It is published at
+ * the end of its step, or when the clock is paused or a broken message has to follow it.
+ * F3: every request of the workload ends as one completion or one refusal; a request that a restart
+ * aborts arrives again.
  *
- * It knows no policy and no daemon.
+ * It uses neither policies nor the daemon.
  */
 import {
   COST_MODELS,

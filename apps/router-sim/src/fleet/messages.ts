@@ -1,5 +1,6 @@
 /**
- * What the router's thread and the fleet's thread say to each other. Everything is structured-cloneable; token ids and
+ * The messages between the router's thread and the fleet's thread. Everything is
+ * structured-cloneable; token ids and
  * contents travel by transfer, not by copy.
  *
  *     router ── call ──▶ fleet        answered by exactly one `reply` with the call's id

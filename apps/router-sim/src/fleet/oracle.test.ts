@@ -1,6 +1,6 @@
 /**
- * The oracle against asking every engine about the whole prompt. Engines are sets of token prefixes here: what matters
- * is only that an engine holds nothing but leading parts of prompts that were sent to it.
+ * The oracle against asking every engine about the whole prompt. Engines are sets of token prefixes
+ * here. An engine holds only leading parts of prompts that were sent to it.
  */
 import { Prng } from "@kvsync/core";
 import fc from "fast-check";

@@ -2,10 +2,11 @@
  * Perfect knowledge: the longest prefix of a prompt that any engine holds at this moment, asked of the engines
  * themselves. It bounds what any router could reach with the contents as they are.
  *
- * Asking every engine means hashing the prompt for each, so most are ruled out first: an engine can hold no more of a
- * prompt than the leading trace ids that were ever sent to it, prompts and answers, since equal ids mean equal
- * prefixes. Engines are asked in order of that bound, about prompts cut to it, until the bound says that none can do
- * better. The result is the same as asking all (oracle.test.ts).
+ * Asking every engine means hashing the prompt for each, so most are ruled out first. An engine can
+ * hold no more of a prompt than the leading trace ids that were ever sent to it, in prompts and
+ * answers. Equal ids mean equal prefixes. Engines are asked in order of that bound, about prompts
+ * cut to it, until no bound of the rest is better. The result is the same as asking all
+ * (oracle.test.ts).
  */
 import { TRACE_BLOCK_TOKENS } from "../trace/request.ts";
 import type { WorkloadRequest } from "../workload/workload.ts";

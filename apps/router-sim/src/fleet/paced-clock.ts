@@ -1,10 +1,12 @@
 /**
- * Modeled time that follows real time at a fixed ratio, and waits when the machine cannot keep up: a fleet that has fallen
- * behind by more than LAG_SECONDS_MAX gets its clock set back, and the difference is reported as slip. Without this, an
+ * Modeled time that follows real time at a fixed ratio, and waits when the machine cannot keep up.
+ * When a fleet is behind by more than LAG_SECONDS_MAX, its clock is set back, and the difference is
+ * reported as slip. Without this, an
  * overload would turn into a burst, and queues would show the simulator instead of the engines.
  *
- * The schedule is not set back: it says when things should have happened, so that who measures from it sees slowness as latency
- * and not as less load (G. Tene's "coordinated omission").
+ * The schedule is not set back: it holds the times when things should have happened. So a
+ * measurement from it shows slowness as latency and not as less load. This avoids the "coordinated
+ * omission" that G. Tene describes.
  */
 
 /** Real seconds of backlog that are caught up with; more is slip. */

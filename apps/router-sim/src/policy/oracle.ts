@@ -1,6 +1,8 @@
 /**
- * Perfect knowledge, used for hits alone: what every engine holds at this moment, with no delay and no loss, what waits to be prefilled
- * there, and how much of this prompt later requests will share. It bounds what knowledge is worth. Its queues may grow without limit,
+ * Perfect knowledge, used for hits alone. It has the contents of every engine at this moment, with
+ * no delay and no loss, and the tokens that wait for prefill. It also has the part of this prompt
+ * that later requests will share. It bounds what knowledge is worth. Its queues may grow without
+ * limit,
  * so that only its hit rate means anything.
  *
  *     cost(worker)     = fresh · (1 + USEFUL_SHARE · crowding · pressure)    hits lost now, and hits lost later to what is driven out
@@ -8,15 +10,17 @@
  *     cost(set aside)  = fresh + wanted tokens that it does not hold         they would be driven out before they are asked for
  *     crowding         = (what was stored ÷ memory)³, of the fleet or of the worker, whichever is more, at most 1
  *
- *  - The last worker is set aside, once what is cheaper there is more than a fair share of all fresh tokens: for what nobody will ask
- *    for again, so that it drives nothing useful out of the others' caches.
+ *  - The last worker is set aside, once the tokens that are cheaper there are more than a fair
+ *    share of all fresh tokens. It takes blocks that no later request shares, so that they drive
+ *    nothing useful out of the others' caches.
  *  - While memory is empty, nothing is driven out, and the most hits are had by computing every beginning once. Toward the day when it
  *    is full, crowding spreads what is new (memory-pressure.ts).
  *
- * Not a proof of optimality, which would be a search over all assignments: a rule of thumb with perfect knowledge. In 23 of 1,000 random
- * small fleets some policy hit more by over a tenth of a percentage point, by 3.3 points at most (oracle-sweep.test.ts runs a sample of
- * them): eleven with agents, seven with conversations, five with documents. What it does not foresee is that sessions grow where they are put;
- * which of the cases that explains was not measured.
+ * Not a proof of optimality, which would be a search over all assignments: a rule of thumb with
+ * perfect knowledge. In 23 of 1,000 random small fleets some policy hit more by over a tenth of a
+ * percentage point, by 3.3 points at most. Eleven of them had agents, seven conversations, five
+ * documents; oracle-sweep.test.ts runs a sample. The oracle does not foresee that sessions grow
+ * where they are put. Which of the cases that explains was not measured.
  */
 import { MemoryPressure, type RoutingPolicy, type RoutingRequest, type WorkerView } from "@kvsync/routing";
 

@@ -1,4 +1,7 @@
-/** The policies of a simulation: those of `@kvsync/routing`, and the oracle, which knows what only a simulation can. */
+/**
+ * The policies of a simulation: those of `@kvsync/routing`, and the oracle, which has data that
+ * only a simulation has.
+ */
 import { Prng } from "@kvsync/core";
 import {
   type FixedWorker,

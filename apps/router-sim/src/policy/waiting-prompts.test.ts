@@ -1,4 +1,4 @@
-/** What waits for its first token counts as held, for as long as it waits. */
+/** A prompt that waits for its first token counts as held, for as long as it waits. */
 import type { RoutingRequest, WorkerView } from "@kvsync/routing";
 import { describe, expect, it } from "vitest";
 

@@ -1,11 +1,13 @@
 /**
- * What is on its way into the engines' caches: the prompts of each worker's requests whose first token has not come.
+ * The prompts that will soon be in the engines' caches: those of each worker's requests whose first
+ * token has not come.
  *
  *     worker   │ oldest │ … │ youngest │     as many as its view says are waiting; they are taken up in the order they were sent
  *     table    prefix ─▶ worker: how many of its waiting prompts begin so
  *
  *  H1  `match` gives a worker the chunks that its waiting prompts have in common with this one, from the begin.
- *  H2  A prompt counts until its worker has fewer waiting than were sent after it: the engine holds it from then on, or has said no.
+ *  H2  A prompt counts until its worker has fewer waiting than were sent after it. From then on the
+ *      engine holds it, or has refused it.
  *      When requests end out of order, an older one is taken for the one that ended.
  *
  * Memory: a number per chunk of the waiting prompts.

@@ -1,6 +1,6 @@
 /**
- * A checkpoint: wait until the daemon has applied all that the halted fleet has published, then audit. The fleet must be
- * paused; the caller sees to that, and lets it continue afterward.
+ * A checkpoint: wait until the daemon has applied all that the halted fleet has published, then
+ * audit. The caller pauses the fleet before, and lets it continue afterward.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 

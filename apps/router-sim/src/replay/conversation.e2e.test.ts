@@ -1,7 +1,8 @@
 /**
- * The main job on real input: the whole Mooncake conversation trace (an hour, 12,031 requests) through sixteen engines and
- * the real daemon, calm and in trouble. After every fault and at the end the audit finds no difference: each (worker,
- * tier, prefix) that an engine holds is in the index, and nothing else is.
+ * The main job on real input: the whole Mooncake conversation trace (an hour, 12,031 requests). It
+ * runs through sixteen engines and the real daemon, without faults and with them. After every fault
+ * and at the end the audit finds no difference. Each (worker, tier, prefix) that an engine holds is
+ * in the index, and nothing else is.
  *
  * The trace is not part of this repository; its README names the source. Where it is absent the runs are named as skipped,
  * and in CI they fail.

@@ -1,6 +1,7 @@
 /**
- * Which faults a run has, and when. A fault is written VALUE, or VALUE@PERCENT with the share of the workload that has
- * arrived when it strikes; without one each kind has its own place, so that they do not fall together.
+ * Which faults a run has, and when. A fault is written VALUE, or VALUE@PERCENT with the share of
+ * the workload that has arrived when it strikes. By default each kind has its own share, so that
+ * faults do not coincide.
  *
  *     0 % ────────── 30 % ──────── 45 % ──────── 60 % ──────── 75 % ──────── 100 %
  *     drop (always)  stall         restart       kill          truncate

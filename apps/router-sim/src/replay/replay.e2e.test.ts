@@ -1,8 +1,9 @@
 /**
- * Everything real, end to end: the built command line starts engines that speak ZeroMQ and the built daemon as a process,
- * sends them a generated workload, makes trouble, and audits. A run's claims are its exit code and its JSON report.
+ * Everything real, end to end. The built command line starts engines that speak ZeroMQ, and the
+ * built daemon as a process. It sends them a generated workload, injects faults, and audits. A
+ * run's claims are its exit code and its JSON report.
  *
- * Runs are small (some seconds); what is claimed of them holds at any size.
+ * Runs are small (some seconds); the claims hold at any size.
  */
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";

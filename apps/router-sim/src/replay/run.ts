@@ -4,7 +4,7 @@
  *     start fleet ─▶ start daemon ─▶ daemon ready ─▶ clock begins ─▶ arrivals … faults … ─▶ all requests ended
  *     ─▶ pause ─▶ checkpoint ─▶ collect ─▶ stop daemon ─▶ stop fleet
  *
- * Whatever happens, daemon and fleet are stopped before the run ends.
+ * Daemon and fleet are always stopped before the run ends, also after an error.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 

@@ -1,4 +1,7 @@
-/** What the daemon says of its streams, summed over the fleet; over several lives of the daemon when it was killed. */
+/**
+ * The daemon's report of its streams, summed over the fleet; over several lives of the daemon when
+ * it was killed.
+ */
 import type { EngineStatus } from "../daemon/daemon-client.ts";
 
 /** Sums of the daemon's counters, and its last word on trust. */

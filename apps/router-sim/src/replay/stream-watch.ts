@@ -1,6 +1,6 @@
 /**
- * Whether the daemon has caught up with the engines: for each stream, what the engine has published against what the daemon
- * has applied to its index.
+ * Whether the daemon has caught up with the engines. For each stream it compares the engine's last
+ * published message with the last one that the daemon applied.
  *
  *     W1  caught up with `target`: target ≤ applied ≤ published now. The upper bound matters after a restart: an engine's
  *         numbers begin again, and a daemon that has not noticed shows a number from the engine's former life.

@@ -1,5 +1,5 @@
 /**
- * Charts as inline SVG, for pages that ask nobody for anything. Three forms, one frame:
+ * Charts as inline SVG, for pages that load nothing else. Three forms, one frame:
  *
  *     lines      y against x, one line per policy           distribution, course over time, sweep
  *     intervals  one row per policy: mean and interval      a figure side by side
@@ -12,7 +12,7 @@
  *     ├──┴─────────────────────┤
  *     └ ticks, label of x ─────┘
  *
- *  C1  A chart has a title and a description that says in words what the lines say (role img).
+ *  C1  A chart has a title and a description of its lines in words (role img).
  *  C2  Colors are classes (`p-<policy>`); the page's style gives them light and dark ones.
  *  C3  Equal arguments give equal text.
  *

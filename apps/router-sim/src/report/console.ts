@@ -1,5 +1,6 @@
 /**
- * What goes to the terminal: lines on stdout, and progress on stderr so that the output can be kept. On a terminal progress
+ * The output in the terminal: lines on stdout, and progress on stderr so that the output can be
+ * kept. On a terminal progress
  * is a bar that lines push down; elsewhere it is a plain line every few seconds.
  */
 import { MultiBar, Presets, type SingleBar } from "cli-progress";

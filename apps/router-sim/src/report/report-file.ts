@@ -1,6 +1,6 @@
 /**
- * The files that options name for results. Whether one can be written is looked at before a run begins: half an hour of simulation
- * must not end at a slip in a path.
+ * The files that options name for results. A run begins only when they can be written. So half an
+ * hour of simulation is not lost to a wrong path.
  */
 import { constants } from "node:fs";
 import { access, stat, writeFile } from "node:fs/promises";

@@ -1,10 +1,12 @@
 /**
- * A run in figures: what `--json` writes and what the table shows, computed once.
+ * A run in figures for `--json` and the table, computed once.
  *
- *  block hit rate   blocks whose prefill the chosen engines skipped ÷ full blocks of all prompts, as the engines counted
- *  token hit rate   the same in tokens ÷ prompt tokens
- *  oracle hit rate  for each request, at the moment of its arrival, the longest leading run of its blocks that any engine
- *                   held, capped as engines cap hits (the block of the last token is always computed) ÷ full blocks.
+ *  Block hit rate   blocks whose prefill the chosen engines skipped ÷ full blocks of all prompts.
+ *                   The engines count both.
+ *  Token hit rate   the same in tokens ÷ prompt tokens.
+ *  Oracle hit rate  the longest leading run of each request's blocks that any engine held at its
+ *                   arrival ÷ full blocks. It is capped as engines cap hits: the block of the last
+ *                   token is always computed.
  *                   It is perfect knowledge of the contents as *this* policy made them, regardless of load. A hit is
  *                   counted later, when the engine takes the request up, so a share above 100 % is possible.
  */

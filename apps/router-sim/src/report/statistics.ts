@@ -1,5 +1,6 @@
 /**
- * What a few runs tell about all runs: means with 95 % confidence intervals after Student, and differences of runs that had the
+ * From a few runs to all runs: means with 95 % confidence intervals after Student, and differences
+ * of runs that had the
  * same seed. Runs are independent and their figures are means or quantiles of thousands of requests, so that a normal
  * distribution is a fair assumption.
  *
@@ -7,8 +8,9 @@
  *     difference   the interval of the pairs' differences: the same arrivals and lengths befall both sides of a pair, which
  *                  takes out what the workload's chance adds to both
  *
- * Source of the quantiles: the t table of NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2, for up to 30 degrees of
- * freedom; beyond, the expansion of Abramowitz and Stegun, 26.7.5, exact to five digits there.
+ * Source of the quantiles: the t table of NIST/SEMATECH e-Handbook of Statistical Methods,
+ * 1.3.6.7.2, for up to 30 degrees of freedom. Above 30, the expansion of Abramowitz and Stegun,
+ * 26.7.5, exact to five digits there.
  */
 import { assert } from "@kvsync/core";
 

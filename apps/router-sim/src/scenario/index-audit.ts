@@ -4,11 +4,13 @@
  *     publisher ─▶ journal: every message, in order ─▶ ledger: replayed up to the message that the stream applied last
  *     index     ─▶ dump                              ─▶ compared, by prefix hash, tier and copies
  *
- *  Q1  Nothing is in the index that the engine did not hold as of the last applied message, unless the stream says `stale`.
- *  Q2  A stream that says `exact` misses nothing, and copies agree.
- *  Q3  Another stream may miss what it likes: it says so.
+ *  Q1  Nothing is in the index that the engine did not hold as of the last applied message, unless
+ *      the stream is `stale`.
+ *  Q2  A stream that is `exact` misses nothing, and copies agree.
+ *  Q3  Another stream may miss any block, since its trust is below `exact`.
  *
- * What has been published and not applied yet is no difference: it is lag. The journal keeps every message of the run, so this is
+ * A message that is published and not applied yet is no difference but lag. The journal keeps every
+ * message of the run, so this is
  * for scenarios, not for a million requests.
  */
 import { DUMP_ROW_WORDS, PrefixHasher } from "@kvsync/core";

@@ -1,4 +1,7 @@
-/** When the losses of a scenario end, by engine: one at a time, since a later loss of an engine takes the place of an earlier one. */
+/**
+ * When the losses of a scenario end, by engine. A later loss of an engine replaces an earlier one,
+ * so an engine has one end at a time.
+ */
 import { enginesMeant, type TimelineEntry } from "./scenario.ts";
 
 /** The end of a loss: the workload's seconds, and whose it is. */

@@ -1,4 +1,4 @@
-/** What a scenario's expectations came to, whichever way it was played. */
+/** The results of a scenario's expectations, from a simulation or a replay. */
 import type { EndExpectation, Scenario } from "./scenario.ts";
 
 /** Of an audit's differences, how many are told. */

@@ -1,4 +1,7 @@
-/** The `scenario` command: plays scenario files, simulated or with everything real, and says what came true. */
+/**
+ * The `scenario` command: plays scenario files, simulated or with everything real, and reports
+ * which expectations came true.
+ */
 import { readFile } from "node:fs/promises";
 import { Command } from "commander";
 

@@ -1,6 +1,7 @@
 /**
- * Scenarios with everything real: those made for it come true, one that asks for too much fails and says why, and what cannot be done for
- * real is refused before anything starts. Real time runs: what is claimed is what the scenario's own limits claim.
+ * Scenarios with everything real. Those made for it come true. One that expects too much fails with
+ * the reason. A scenario that cannot be replayed is refused before anything starts. Real time runs,
+ * so the tests claim no more than the scenario's own limits.
  */
 import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";

@@ -4,13 +4,15 @@
  *     timeline ─▶ due ─┬─ fault ───────▶ an engine's publisher, or the daemon's process
  *                      └─ expectation ─▶ wait for the streams ─▶ fleet halted ─▶ audit ─▶ fleet continues
  *
- * P1  `at` and a fault's seconds are the workload's, and shrink with the speed-up. `within` is real time: the daemon knows no speed-up.
+ * P1  `at` and a fault's seconds are the workload's, and shrink with the speed-up. `within` is real
+ *     time: the daemon has no speed-up.
  *     Time stands still for the workload while an audit continues.
  * P2  An audit waits until what was published has been applied, for SETTLE_SECONDS_MAX at most: two processes have no common moment.
- *     That is why `sound` says more here than in a simulation, where it holds in the middle of everything.
- * P3  The run's end is audited, whatever the scenario says, and the daemon has to end in good order.
+ *     So `sound` also requires here that the streams settle. In a simulation it holds at any
+ *     moment.
+ * P3  The run's end is always audited, and the daemon has to end in good order.
  *
- * What it does not do: delay and reorder messages (that is the network's), or corrupt the daemon's index.
+ * It does not delay or reorder messages (that is the network's), or corrupt the daemon's index.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { COST_MODELS, type Fault } from "@kvsync/engine-sim";

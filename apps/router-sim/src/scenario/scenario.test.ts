@@ -1,6 +1,6 @@
 /**
- * Scenarios: those that ship come true, the audit holds at any moment of a bad run and finds what is planted, and a wrong file is
- * refused with the place that is wrong. Q is of index-audit.ts.
+ * Scenarios: those that ship come true. The audit holds at any moment of a bad run and finds
+ * planted differences. A wrong file is refused with the place of the error. Q is of index-audit.ts.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -5,11 +5,13 @@
  *     name                       low = mix(id + number · φ)   high = adapter << 16 | number
  *     answer that nobody shares  low = mix(request + block · φ)   high = 2³¹ | block
  *
- *  M1  Equal names are equal prefixes: equal ids are (W2 of workload.ts), and the number says where in the id's block. Different
+ *  M1  Equal names are equal prefixes: equal ids are (W2 of workload.ts), and the number is the
+ *      place in the id's block. Different
  *      (id, number, adapter) have different names, since mix is a bijection of its word for each high word.
  *  M2  Low words are well mixed, since tables take their home cells from them.
  *
- * The index gets the two words of a block as its "tokens", with blocks of two: it hashes, chains and matches them as it does any.
+ * The index gets the two words of a block as its "tokens", with blocks of two. It hashes, chains
+ * and matches them like any others.
  */
 import type { WorkloadRequest } from "../workload/workload.ts";
 

@@ -2,8 +2,8 @@
  * Events without the protocol: each engine's changes are written to the index when their message would arrive. For what loses
  * nothing it is exactly what the streams do, at a fraction of the cost; loss and broken streams need `WirePath`.
  *
- * An engine's restart reaches the index as one more message, which forgets the rank: a stream notices a new publisher as soon as
- * it is connected to it.
+ * An engine's restart reaches the index as one more message, which forgets the rank. A stream
+ * detects a new publisher as soon as it is connected to it.
  */
 import type { Prng } from "@kvsync/core";
 

@@ -1,6 +1,7 @@
 /**
- * How engines' events reach the router's index, and how late. Two things keep this promise: `DirectPath` writes the index as an
- * ideal stream would, `WirePath` encodes, loses and replays (wire-path.test.ts holds them to the same results without faults).
+ * How engines' events reach the router's index, and how late. It has two implementations.
+ * `DirectPath` writes the index as an ideal stream would. `WirePath` encodes, loses and replays.
+ * Without faults both have the same results (wire-path.test.ts).
  *
  *     step ends ─▶ publish ─▶ delay, the engine's own order kept ─▶ index
  *

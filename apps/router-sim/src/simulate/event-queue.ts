@@ -1,6 +1,6 @@
 /**
- * Things that will happen, by virtual time: a binary heap in columns. Of two at one time the one that was planned first happens
- * first, so that a run does not depend on how a heap breaks ties.
+ * Things that will happen, by virtual time: a binary heap in columns. When two have one time, the
+ * one that was planned first happens first. So a run does not depend on how a heap breaks ties.
  *
  *     times    f64  │ t₀ │ t₁ │ t₂ │ …     t[i] ≤ t[2i + 1], t[2i + 2]
  *     orders   f64  │ the how manieth it was planned

@@ -1,6 +1,6 @@
 /**
- * Durations in bounded memory: a histogram whose buckets grow with the value, as HdrHistogram's do, so that a quantile of
- * microseconds and one of minutes are equally exact.
+ * Durations in bounded memory: a histogram whose buckets grow with the value, as HdrHistogram's do.
+ * So a quantile of microseconds and one of minutes are equally exact.
  *
  *     bucket = the float's exponent and the first BITS bits of its mantissa: 2^BITS buckets per doubling
  *

@@ -1,12 +1,14 @@
 /**
- * How far the oracle is a bound: all policies through random small fleets and workloads, with memory from far too tight to ample and load
- * from idle to twice what was meant.
+ * How far the oracle is a bound: all policies through random small fleets and workloads. Memory is
+ * from far too tight to ample, and load from idle to twice the intended one.
  *
- * Nobody can say which assignment hits most (that is a search over all of them), so the oracle is a rule of thumb with perfect knowledge, and
- * may be beaten; this holds by how much. The cases are hard on purpose: a hundred requests are so few that one prompt more or less
+ * Only a search over all assignments finds the one that hits most. So the oracle is a rule of thumb
+ * with perfect knowledge, and may be beaten. This test limits by how much. The cases are hard on
+ * purpose: a hundred requests are so few that one prompt more or less
  * is half a point.
  *
- * KVSYNC_ORACLE_CASES=1000 runs the sweep that the README tells of, in some four minutes, and lists the cases.
+ * KVSYNC_ORACLE_CASES=1000 runs the sweep that the README describes, in some four minutes, and
+ * lists the cases.
  */
 import { Prng } from "@kvsync/core";
 import { expect, it } from "vitest";

@@ -1,6 +1,7 @@
 /**
- * Turns what happens in a run into its result, in memory that does not grow with the requests: histograms, sums, and a series of at
- * most ROWS_MAX rows, whose interval doubles when a run is longer (columns of single requests are kept only when asked for).
+ * Turns the events of a run into its result, in memory that does not grow with the requests. It
+ * keeps histograms, sums, and a series of at most ROWS_MAX rows, whose interval doubles when a run
+ * is longer. Columns of single requests are kept only on demand.
  */
 import type { FinishedRequest, QuietPace, ScheduledStep } from "@kvsync/engine-sim";
 

@@ -1,4 +1,4 @@
-/** A run's requests as CSV, one line each, for whoever wants to draw something else of them. */
+/** A run's requests as CSV, one line each, for other charts. */
 import type { RequestColumns } from "./simulation-result.ts";
 
 const HEADER =

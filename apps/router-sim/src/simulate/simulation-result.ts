@@ -1,6 +1,7 @@
 /**
- * What one simulated run brings, as plain values fit for JSON: no clock of the real world, no machine, so that equal settings
- * and seeds give equal bytes. How fast the run was is told next to it (SimulationSpeed).
+ * The result of one simulated run, as plain values fit for JSON. It has no clock of the real world
+ * and no machine, so that equal settings and seeds give equal bytes. The run's speed is apart
+ * (SimulationSpeed).
  *
  * Times are virtual seconds since the begin. A *block* is an engine's KV block. A *hit* is a full block of a prompt whose
  * prefill was skipped at the request's first admission.

@@ -1,4 +1,7 @@
-/** What a simulated run is told: defaults with their reasons, limits with theirs, and the check of what a caller gave. */
+/**
+ * The settings of a simulated run: defaults with their reasons, limits with theirs, and the check
+ * of a caller's values.
+ */
 import { CodedError } from "@kvsync/core";
 import { COST_MODELS, type CostModelName } from "@kvsync/engine-sim";
 

@@ -5,9 +5,11 @@
  *                                      the next arrival               look up ─▶ policy ─▶ submit
  *                                      the end of an engine's step    publish, book, begin the next
  *
- *  V1  Events happen in order of time; of those at one time messages come first, then arrivals, then ends of steps.
+ *  V1  Events happen in order of time. At one time messages come first, then arrivals, then ends of
+ *      steps.
  *  V2  What a step changes is published when it ends, as its tokens are. The engine's own contents change when it begins.
- *  V3  Every request that arrives ends as one completion or one refusal; what a restart aborts is routed again at once.
+ *  V3  Every request that arrives ends as one completion or one refusal; a request that a restart
+ *      aborts is routed again at once.
  *  V4  Equal workloads, settings and calls give equal results, bit for bit.
  *
  * The index, its hashing, the streams and the scheduler are those of core and engine-sim; the policies are replay's. Not here: the

@@ -1,6 +1,6 @@
 /**
- * What one engine step changed, as words: it is written while the step runs, published when the step ends, and applied when the
- * message arrives.
+ * The changes of one engine step, as words. The log is written while the step runs, published when
+ * it ends, and applied when the message arrives.
  *
  *     STORED    first, count, then the names of blocks first − 1 (when there is one) … first + count − 1
  *     OFFLOADED low, high

@@ -1,11 +1,12 @@
 /**
  * The simulator against what must be true of any that is right.
  *
- *  T1  One engine that takes one request at a time, equal requests, Poisson arrivals: an M/D/1 queue, whose mean wait is
+ *  T1  One engine that takes one request at a time, with equal requests and Poisson arrivals, is an
+ *      M/D/1 queue. Its mean wait is
  *      ρ S / (2 (1 − ρ)) (Pollaczek–Khinchine).
  *  T2  One engine with memory for everything hits what a cache without limit hits, block for block.
- *  T3  Who knows everything and cares for nothing but hits is not beaten on hits: here on nine workloads of which a run's size is
- *      usual; oracle-sweep.test.ts says how often it is on random small ones.
+ *  T3  The oracle, which routes for hits alone, is not beaten on hits on nine workloads of usual
+ *      size. On random small ones oracle-sweep.test.ts counts how often it is.
  */
 import { COST_MODELS, stepSeconds } from "@kvsync/engine-sim";
 import { Prng } from "@kvsync/core";

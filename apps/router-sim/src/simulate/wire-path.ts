@@ -1,6 +1,7 @@
 /**
- * Events as they travel in reality, in virtual time: each step's changes become a batch in vLLM's bytes under a sequence number, a
- * network delays and loses messages, and core's stream states find gaps, ask for replays and judge how far they trust themselves.
+ * Events as they travel in reality, in virtual time. Each step's changes become a batch in vLLM's
+ * bytes under a sequence number. A network delays and loses messages. Core's stream states find
+ * gaps, request replays and set their trust.
  * The code is the daemon's; only sockets and clock are missing.
  *
  *     publisher ──live: delayed, lossy──▶ WorkerSync ─▶ decoder ─▶ index
@@ -10,7 +11,8 @@
  * The network of replays is ideal: the replies of an attempt arrive together, a round trip after the request, and none is
  * lost. Streams are connected when the run begins.
  *
- *  X1  A restarted engine has no history, and numbers from 0; its stream sees the connection break and come back.
+ *  X1  A restarted engine has no history, and numbers from 0; its stream detects that the
+ *      connection breaks and comes back.
  */
 import {
   encodeEventBatch,

@@ -1,6 +1,6 @@
 /**
- * The generated workload against the published facts of the trace that it resembles: every tolerance is stated where it is
- * used, and holds for each of several seeds.
+ * The generated workload against the published facts of the trace that it resembles. Every
+ * tolerance is stated where it is used, and holds for each of several seeds.
  */
 import { describe, expect, it } from "vitest";
 

@@ -2,19 +2,22 @@
  * Makes a workload that resembles the Mooncake conversation trace, for machines that do not have the trace.
  *
  * Model. Sessions begin at a constant rate. Every prompt of the service begins with the same 890-odd tokens of system
- * prompt (id 0 is its first block). A session's next turn comes after a think time and repeats the whole blocks of the
- * turn before, followed by that turn's answer and a new question; some turns branch off from an earlier point instead
- * (an edited or regenerated message). Arrivals fall on a grid of three seconds, as the trace's do.
+ * prompt (id 0 is its first block). A session's next turn comes after a think time. It repeats the
+ * whole blocks of the turn before, followed by that turn's answer and a new question. Some turns
+ * branch off from an earlier point instead (an edited or regenerated message). Arrivals fall on a
+ * grid of three seconds, as the trace's do.
  *
  *     turn 1   │0│ document or question │
  *     turn 2   │0│ ─── same whole blocks ─── │ answer 1 + question 2 │
  *     turn 3   │0│ ─── same ─────────────────────────── │ …
  *
- * A session that has had k turns continues with probability (k + A) / (k + B): a Pólya urn, that is sessions whose
- * inclination to continue differs (Beta distributed). A and B, and the quantiles below, are measured on
+ * A session that has had k turns continues with probability (k + A) / (k + B). This is a Pólya urn:
+ * sessions whose inclination to continue differs (Beta distributed). A and B, and the quantiles
+ * below, are measured on
  * kvcache-ai/Mooncake `FAST25-release/traces/conversation_trace.jsonl` @ 3b5a5941 (Apache-2.0).
  *
- * What it does not do: imitate the trace's content or its slow rise over the hour beyond what sessions cause.
+ * It does not imitate the trace's content, or its slow rise over the hour beyond the part that
+ * sessions cause.
  */
 import { Prng, readDecimal } from "@kvsync/core";
 

@@ -1,7 +1,8 @@
 /**
- * Writes workloads as Mooncake traces, the counterpart of mooncake.ts: one request a line while they are made, whatever their
- * number. What the format has no field for is left out: sessions, adapters (whose blocks have ids of their own already), and
- * the ids of answers, which later turns repeat.
+ * Writes workloads as Mooncake traces, the counterpart of mooncake.ts: one request a line while
+ * they are made, for any number of them. The format has no field for sessions, adapters and the ids
+ * of answers, so they are left out. Blocks of adapters have ids of their own already, and later
+ * turns repeat the ids of answers.
  */
 import { createWriteStream } from "node:fs";
 import { Readable } from "node:stream";

@@ -1,7 +1,7 @@
 /**
- * The reader, on small files for its errors and on the published conversation trace for its facts. That file is not part of
- * the project (it is next to it in CI, see the data folder's README); without it the facts are skipped by name, and in
- * CI that is a failure.
+ * The reader, on small files for its errors and on the published conversation trace for its facts.
+ * That file is not part of the project; in CI it is next to it (see the data folder's README).
+ * Without it the facts are skipped by name, and in CI that is a failure.
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

@@ -1,9 +1,10 @@
 /**
  * Reads a Mooncake trace: JSON Lines, one request a line, exactly four fields. Strict, because a wrong workload gives
- * right-looking figures: the first flaw ends the reading with a TraceError that says file, line, field, value, expectation.
+ * right-looking figures: the first flaw ends the reading with a TraceError that has file, line,
+ * field, value and expectation.
  *
- * Streams the file in chunks and holds one line of at most LINE_BYTES_MAX; what it yields satisfies T1 and T2
- * (request.ts). It makes no tokens: that is prompt.ts.
+ * Streams the file in chunks and holds one line of at most LINE_BYTES_MAX; the requests satisfy T1
+ * and T2 (request.ts). It makes no tokens: that is prompt.ts.
  */
 import { createReadStream } from "node:fs";
 

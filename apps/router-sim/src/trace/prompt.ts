@@ -1,7 +1,7 @@
 /**
- * Turns a trace's ids into token ids. Token j of block `id` is a pure function of (seed, id, j), so equal ids give equal
- * tokens whoever asks, and a partial last block is the beginning of the full one: two requests with the same last id
- * and different lengths share exactly what they share.
+ * Turns a trace's ids into token ids. Token j of block `id` is a pure function of (seed, id, j), so
+ * equal ids always give equal tokens. A partial last block is the beginning of the full one. So two
+ * requests with the same last id and different lengths share the shorter one's tokens.
  *
  *     prompt   ├ tokens of id₀: 512 ┤├ id₁: 512 ┤├ id₂: the rest ┤
  *     answer   with ids: what follows in the blocks of the prompt's last id and the answer's ids, for others to share

@@ -1,5 +1,5 @@
 /**
- * What a trace is made of: requests in order of arrival, in the terms of the Mooncake traces.
+ * The requests of a trace in order of arrival, in the terms of the Mooncake traces.
  *
  *     timestamp       hash_ids, one per started 512-token block
  *     ─────┬─────     ┌────────┬────────┬─────┐
@@ -9,7 +9,8 @@
  * Equal ids name equal blocks *and* equal prefixes: id 17 always follows the same ids. T1: arrivals never go back.
  * T2: hashIds.length = ⌈inputTokens / 512⌉.
  *
- * Source: kvcache-ai/Mooncake `FAST25-release/traces` @ 3b5a5941; R. Qin et al., "Mooncake", USENIX FAST'25.
+ * Source: kvcache-ai/Mooncake `FAST25-release/traces` @ 3b5a5941; R. Qin and others, "Mooncake",
+ * USENIX FAST'25.
  */
 import { CodedError } from "@kvsync/core";
 

@@ -1,18 +1,20 @@
 /**
- * What LRU caches of *every* size would hit, exactly, in one pass over the references. A reference's stack distance is the
- * number of distinct blocks used since its block was last used, itself included; an LRU cache of C blocks holds the block if
- * and only if the distance is at most C. A *prefix* hit needs all blocks before it in the request as well, so the running
- * maximum of the distances: that is the least capacity with which this reference is a prefix hit.
+ * The exact hits of LRU caches of *every* size, in one pass over the references. A reference's
+ * stack distance is the number of distinct blocks used since its block was last used, itself
+ * included. An LRU cache of C blocks holds the block if and only if the distance is at most C. A
+ * *prefix* hit needs all blocks before it in the request as well. So the running maximum of the
+ * distances is the least capacity with which this reference is a prefix hit.
  *
  *     time of use    1  2  3  4  5  6  7        a block's mark stands at its last use only;
  *     marks          ·  ·  1  ·  1  1  1        distance = marks after its own + 1, from a Fenwick tree: O(log n)
  *
  * D1: as many marks as distinct blocks. When the times run out, the marks move together to the front, in their order.
- * Memory: at most some 60 bytes a distinct block, whatever the number of references.
+ * Memory: at most some 60 bytes a distinct block, for any number of references.
  *
- * What it does not do: other policies of eviction than LRU, which have no such property.
+ * It does not cover other policies of eviction than LRU, which have no such property.
  *
- * Source: R. L. Mattson et al., "Evaluation techniques for storage hierarchies", IBM Systems Journal 9(2), 1970; the tree
+ * Source: R. L. Mattson and others, "Evaluation techniques for storage hierarchies", IBM Systems
+ * Journal 9(2), 1970; the tree
  * after B. T. Bennett and V. J. Kruskal, "LRU stack processing", IBM J. Res. Dev. 19(4), 1975.
  */
 

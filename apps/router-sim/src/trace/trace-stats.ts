@@ -1,15 +1,18 @@
 /**
- * Facts about a workload, in the words of the Mooncake traces' publication: lengths, block references, how much of each
- * prompt was seen before, and what caches of several sizes would have hit.
+ * Facts about a workload, in the words of the Mooncake traces' publication: lengths, block
+ * references, and the part of each prompt that was seen before. They include the hits of caches of
+ * several sizes.
  *
- *  prefix hit     a block reference in the leading run of a request's blocks that the cache holds. The cache is one for all
+ *  Prefix hit     a block reference in the leading run of a request's blocks that the cache holds. The cache is one for all
  *                 requests, takes every block of a request, and forgets the least recently used. It is a ceiling: a fleet that
- *                 splits the same memory among engines, or serves a prompt where it is not held, hits less
- *  prefix length  tokens of a prompt's longest beginning that came up before; a partial last block counts with its tokens
- *  pause          seconds since the last request that had that beginning, for beginnings of more than one block
+ *                 splits the same memory among engines, or serves a prompt where it is not held, hits less.
+ *  Prefix length  tokens of a prompt's longest beginning that came up before. A partial last block
+ *                 counts with its tokens.
+ *  Pause          seconds since the last request that had that beginning, for beginnings of more than one block.
  *
- * Exact, and without any engine: it is what a reader is checked against, what a generated workload is compared with, and what
- * a simulation with unlimited memory must meet. One pass; memory grows with distinct blocks, and 40 bytes a request.
+ * Exact, and without any engine. Readers are checked against these facts, and generated workloads
+ * are compared with them. A simulation with unlimited memory must meet them. One pass; memory grows
+ * with distinct blocks, and 40 bytes a request.
  */
 import { Samples } from "../report/percentiles.ts";
 import { ReuseDistances } from "./reuse-distance.ts";

@@ -1,6 +1,6 @@
 /**
- * Random variables as data, so that a workload's statistics can be stated, printed and tested: each has a mean that it is
- * drawn around, in the unit of whoever uses it.
+ * Random variables as data, so that a workload's statistics can be stated, printed and tested. Each
+ * has a mean that it is drawn around, in the unit of its user.
  *
  *     fixed                        always the mean
  *     log-normal (mean, cv)        lengths and think times: positive, right-skewed; cv = standard deviation ÷ mean

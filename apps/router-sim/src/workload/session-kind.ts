@@ -1,5 +1,6 @@
 /**
- * The generated workloads as data: what their sessions look like. All means are of what is asked for, before the limit on a
+ * The generated workloads as data: the shapes of their sessions. All means are of what is asked
+ * for, before the limit on a
  * context's length, which cuts off less than a hundredth of the turns.
  *
  *     one session    │ shared beginning │ first │ answer │ next │ answer │ next │ answer │
@@ -7,7 +8,8 @@
  *     turn 2         └────────────────── prompt ────────────────┘
  *
  * The figures are round ones of plausible services, not measurements, except for `agents` and `documents`, whose shapes follow
- * "tool & agent" and "long context" in R. Qin et al., "Mooncake", USENIX FAST'25, section 4; for measured lengths there is
+ * "tool & agent" and "long context" in R. Qin and others, "Mooncake", USENIX FAST'25, section 4;
+ * for measured lengths there is
  * `conversation` (trace/generator.ts) and traces.
  */
 import type { Spread } from "./distribution.ts";

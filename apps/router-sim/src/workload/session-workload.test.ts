@@ -1,6 +1,7 @@
 /**
- * Every generated kind against the statistics that session-kind.ts states, measured on the requests alone. Tolerances are
- * at least three standard errors of the sample at hand; each is said where it is used.
+ * Every generated kind against the statistics that session-kind.ts states, measured on the requests
+ * alone. Tolerances are at least three standard errors of the sample; each is stated where it is
+ * used.
  */
 import { describe, expect, it } from "vitest";
 

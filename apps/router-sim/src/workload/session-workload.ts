@@ -6,10 +6,12 @@
  *     next turns (heap by time) ───┘
  *
  *  S1  Equal settings and seeds give equal requests.
- *  S2  A session's text only grows: a turn's prompt is the whole text so far, its answer is appended. A block that was filled in
- *      part keeps its id when it fills up (W2 of workload.ts), so what turns share they share to the token.
- *  S3  The service has been running for long when the workload begins: sessions began before time 0 and only their later
- *      turns are in it, as in a trace that is cut out of a day. The rate is therefore the same at the begin and at the end.
+ *  S2  A session's text only grows: a turn's prompt is the whole text so far, its answer is
+ *      appended. A block that was filled in part keeps its id when it fills up (W2 of workload.ts).
+ *      So turns share their common text to the token.
+ *  S3  The service has been running for long when the workload begins. Some sessions began before
+ *      time 0, and only their later turns are in it, as in a trace cut out of a day. The rate is
+ *      therefore the same at the begin and at the end.
  *
  * Shared beginnings are whole blocks long.
  */

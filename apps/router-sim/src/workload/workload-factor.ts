@@ -1,5 +1,5 @@
 /**
- * What can be done to any workload, generated or recorded, without touching what its prompts share:
+ * Changes to any workload, generated or recorded, that keep what its prompts share:
  *
  *     speedup x     arrivals come x times as fast
  *     jitter s      every arrival moves by up to s seconds to the future, at random: recorded arrivals that were rounded to a

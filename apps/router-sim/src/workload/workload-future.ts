@@ -1,5 +1,6 @@
 /**
- * What of a prompt will be asked for again: the future of a workload, for the policy that knows everything. It holds a number per
+ * The future of a workload, for the oracle policy: which part of a prompt later requests share. It
+ * holds a number per
  * distinct id, some 50 bytes each.
  */
 import type { Workload, WorkloadRequest } from "./workload.ts";

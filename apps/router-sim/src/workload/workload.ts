@@ -1,6 +1,7 @@
 /**
- * What a run is fed with: requests in order of arrival, wherever they come from (a trace, a generator, a file). A workload is
- * read as often as one likes, and is the same each time; a long one is made while it is read, not held in memory.
+ * The input of a run: requests in order of arrival, from a trace, a generator or a file. A workload
+ * can be read many times, and is the same each time. A long one is made while it is read, not held
+ * in memory.
  *
  *     blocks of `blockTokens` tokens    ┌── hashIds ──────────┬─────┐
  *     prompt                            │  0  │  17  │  18  ░░│     │   the last id's block may be filled in part
@@ -10,7 +11,8 @@
  *  W2  hashIds.length = ⌈inputTokens / blockTokens⌉. Equal ids name equal blocks after equal prefixes; a block filled in part
  *      holds the beginning of what the whole block holds.
  *  W3  With `answerIds`, hashIds and answerIds together cover ⌈(inputTokens + outputTokens) / blockTokens⌉ blocks, and the
- *      answer fills the prompt's last block up. Without, nobody ever shares the answer's blocks.
+ *      answer fills the prompt's last block up. Without them, no request shares the answer's
+ *      blocks.
  *
  * A `TraceRequest` is a `WorkloadRequest` of blocks of TRACE_BLOCK_TOKENS.
  */

@@ -81,7 +81,7 @@ export const SECURITY_METRICS = {
   }),
   protocolViolations: counter({
     name: "kv_zmq_protocol_violations_total",
-    help: "Connections that ended because of the engine's bytes, by socket of the engine. too_many_parts: beyond limits.message_parts. message_too_long: beyond twice limits.message_bytes. buffers_full: the largest incomplete message when all together take more than limits.queue_bytes. peer_silent: no sign of life. The others: not ZMTP 3 with the mechanism NULL.",
+    help: "Connections that ended because of the engine's bytes, by socket of the engine. The reason too_many_parts: beyond limits.message_parts. The reason message_too_long: beyond twice limits.message_bytes. The reason buffers_full: the largest incomplete message when all together take more than limits.queue_bytes. The reason peer_silent: no sign of life. The others: not ZMTP 3 with the mechanism NULL.",
     unit: "none",
     labels: { pod: POD, model: MODEL, socket: ["events", "replay"], reason: PROTOCOL_VIOLATIONS },
     preset: "absent until known",

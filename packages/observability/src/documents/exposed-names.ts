@@ -4,7 +4,7 @@
  *   counter    aibrix_x_total                          counter
  *   gauge      aibrix_x                                gauge
  *   histogram  aibrix_x_bucket | _sum | _count         bucket, sum, count (all of them grow)
- *   recorded level:metric:operations by its expression's shape
+ *   recorded   level:metric:operations                 by its expression's shape
  */
 
 import { DAEMON_EXPORTERS } from "../catalogue/platform.ts";
