@@ -15,7 +15,7 @@
  * parts of blocks prove nothing: a part behind C is dropped there in place of a block. Nor do groups of coarser blocks or of
  * states, whose matches are cut by the others.
  *
- * Invariants (engine-signs.test.ts)
+ * Invariants (drafter-proof.test.ts, engine-signs.test.ts)
  *  P1  A store proves something only where no group of the rank has its first block. Its parent was announced once in the
  *      watched group and is held. An earlier store behind the same parent began with another block.
  *  P2  The memory for names is bounded, and a forgotten name makes the proof later, never wrong.
@@ -132,7 +132,6 @@ export class DrafterProof {
   reset(): void {
     this.#isProved = this.#isDeclared;
     this.#slot = null;
-    this.#names = null;
     this.#isImpossible = false;
   }
 
