@@ -5,7 +5,7 @@
 import { describe, expect, test } from "vitest";
 import { NaivePrefixIndex } from "../prefix-index/testing/naive-prefix-index.ts";
 import { PrefixIndex } from "../prefix-index/prefix-index.ts";
-import { CONTEXTS_KEPT_MAX, CONTEXTS_MAX } from "./name-contexts.ts";
+import { CONTEXTS_KEPT_MAX, CONTEXTS_MAX, NameContexts } from "./name-contexts.ts";
 import { removed, stored, ToldEngine } from "./testing/told-engine.ts";
 
 const naive = await NaivePrefixIndex.create();
@@ -89,6 +89,36 @@ describe.each([
     expect(engine.counters.eventsDropped.ambiguous_name).toBe(1);
   });
 
+  test("a placeholder is not ambiguous where each name is held in one context", () => {
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(stored(1), stored(2, adapter));
+    engine.says(stored([1, 2], { tokenIds: [], blockSize: 0, medium: "CPU" }));
+    expect(engine.counters.eventsDropped.ambiguous_name).toBe(0);
+  });
+
+  test.each([
+    ["first", 1],
+    ["last", 2],
+  ])("a group's run is ambiguous whose %s name is held in another context", (_name, shared) => {
+    const window = { groupIdx: 1, kvCacheSpecKind: "sliding_window", kvCacheSpecSlidingWindow: 4 };
+    const full = { groupIdx: 0, kvCacheSpecKind: "full_attention" };
+    const engine = new ToldEngine(make(), NO_DRAFTER, "vllm-0.33").says(
+      stored(shared, full),
+      stored(shared, window),
+      stored([1, 2], { ...full, ...adapter }),
+    );
+    expect(engine.trust).toBe(EXACT);
+    engine.says(stored([1, 2], { ...window, ...adapter }));
+    expect([engine.trust, engine.counters.eventsDropped.ambiguous_name]).toEqual([STALE, 1]);
+  });
+
+  test("of more contexts than go along, a removal is ambiguous that leaves a copy in its context (N4)", () => {
+    const engine = new ToldEngine(make(), NO_DRAFTER);
+    for (let i = 0; i <= CONTEXTS_KEPT_MAX; i += 1) engine.says(stored(100 + i, { loraName: `a${i}` }));
+    engine.says(stored(1, adapter), stored(1), stored(1)).isRestored();
+    expect(engine.trust).toBe(EXACT);
+    expect(engine.says(removed(1)).trust).toBe(STALE);
+  });
+
   test("of more contexts than are kept, those stored to last are (N3)", () => {
     const engine = new ToldEngine(naive, NO_DRAFTER).says(stored(1));
     for (let i = 0; i <= CONTEXTS_MAX; i += 1) engine.says(stored(100 + i, { loraName: `a${i}` }));
@@ -120,5 +150,47 @@ describe.each([
     engine.says(stored(1), stored(1, adapter)).isRestored();
     expect(engine.trust).toBe(EXACT);
     expect(engine.says(removed(1)).trust).toBe(STALE);
+  });
+});
+
+describe("the contexts of a rank", () => {
+  const SLOT = 3;
+
+  function opened(count: number): NameContexts {
+    naive.clearRank(SLOT);
+    const contexts = new NameContexts(naive, SLOT);
+    for (let i = 0; i < count; i += 1)
+      contexts.open({ model: "m", loraName: `a${i}`, blockSize: 2, lookahead: 0 });
+    return contexts;
+  }
+
+  test("go along up to a number of them, and beyond it not at all (N4)", () => {
+    expect(opened(CONTEXTS_KEPT_MAX).state()).toHaveLength(CONTEXTS_KEPT_MAX);
+    expect(opened(CONTEXTS_KEPT_MAX + 1).state()).toBeNull();
+  });
+
+  test("stay unknown from one applier to the next, until the rank is empty (N4)", () => {
+    const contexts = opened(0);
+    contexts.restore("m", null);
+    expect([contexts.isSingle, contexts.state()]).toEqual([false, null]);
+    contexts.clear();
+    expect([contexts.isSingle, contexts.state()]).toEqual([true, []]);
+  });
+
+  test("are asked about a name up to a number of them (N3)", () => {
+    const contexts = opened(CONTEXTS_MAX + 8);
+    const hasBlock = naive.hasBlock.bind(naive);
+    let looks = 0;
+    naive.hasBlock = (...call) => {
+      looks += 1;
+      return hasBlock(...call);
+    };
+    try {
+      naive.scratch.hashes.fill(0, 0, 2);
+      contexts.countNamed(1);
+    } finally {
+      naive.hasBlock = hasBlock;
+    }
+    expect(looks).toBe(CONTEXTS_MAX);
   });
 });
