@@ -85,6 +85,19 @@ describe("whether the last block of a match is dropped (A15)", () => {
     expect(engine.says(...all(5, behind(3))).trust).toBe(UNKNOWN);
   });
 
+  test("is not shown by a group of coarser blocks, whose matches the others cut", () => {
+    const coarse = (name: number, parent = {}): KvEvent => {
+      const tokenIds = [name - 1, name - 1, name, name];
+      return stored(name, { ...window, groupIdx: 0, blockSize: 4, tokenIds, ...parent });
+    };
+    const fine = (names: number[], parent = {}): KvEvent =>
+      stored(names, { ...full, groupIdx: 1, ...parent });
+    const engine = told().says(fine([1, 2]), coarse(2), fine([3, 4]), coarse(4));
+    engine.says(coarse(6, behind(4)), coarse(8, behind(4)));
+    expect([engine.trust, Math.max(...Object.values(engine.counters.eventsDropped))]).toEqual([UNKNOWN, 0]);
+    expect(engine.says(fine([5], behind(4)), fine([7], behind(4))).trust).toBe("exact");
+  });
+
   test("is known where hashes look ahead", () => {
     const ahead = { lookaheadTokenIds: [[9]] };
     const engine = new ToldEngine(PrefixIndex.create(), {}, "vllm-0.33");
