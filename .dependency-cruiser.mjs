@@ -46,7 +46,7 @@ export default {
       comment:
         "core has no sockets, no clock, no files: it runs the same in the daemon, in simulation and in tools.",
       severity: "error",
-      from: { path: "^packages/core/src", pathNot: "\\.(test|bench)\\.ts$" },
+      from: { path: "^packages/core/src", pathNot: "(/testing/|\\.(test|bench)\\.ts$)" },
       to: { dependencyTypes: ["core"] },
     },
     {
