@@ -277,10 +277,10 @@ test("a daemon short of file descriptors refuses engines by code instead of fail
   const engine = await engineWith({ id: "real" }, 20);
   const daemon = await DaemonProcess.start({ engines: [engine.entry] }, [], 600);
   cleanups.push(() => daemon.end("SIGKILL"));
-  const ghosts = Array.from({ length: 100 }, (_, i) => engineOfNobody(i));
+  const ghosts = Array.from({ length: 160 }, (_, i) => engineOfNobody(i));
   const statuses = await Promise.all(ghosts.map((entry) => register(daemon, entry)));
-  expect(statuses.filter((status) => status === 201)).toHaveLength(69);
-  expect(statuses.filter((status) => status === 503)).toHaveLength(31);
+  expect(statuses.filter((status) => status === 201)).toHaveLength(139);
+  expect(statuses.filter((status) => status === 503)).toHaveLength(21);
   await engine.serve(10);
   await expectEqual(daemon, [engine]);
 });

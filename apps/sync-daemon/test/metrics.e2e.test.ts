@@ -4,7 +4,7 @@
  * declared labels and label values.
  *
  * There are five daemons, since a single daemon cannot cover all of it. The first has room, and its
- * engines lose, poison and fail to answer. The second has limits that are small enough to be
+ * engines lose, poison, fail to answer and break the protocol. The second has limits that are small enough to be
  * reached. The third has two ingest workers and an uneven load. The fourth has HTTPS, tokens and
  * CURVE. The fifth logs and traces more than it may.
  */
@@ -23,6 +23,7 @@ import { Authority } from "./certificates.ts";
 import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
+import { longFrameHeader, publisherGreeting, RawPeer } from "./raw-peer.ts";
 
 /** Messages that the cramped daemon's queue holds; a burst after a pause is several times that. */
 const CRAMPED_QUEUE = 100;
@@ -83,11 +84,15 @@ async function runRoomy(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "kvsync-metrics-"));
   const engine = await TestEngine.start({ id: "engine-0" }, 1, { httpPort: 0 });
   const ghost = { id: "ghost", model: "test/model", endpoint: "tcp://127.0.0.1:19996" };
+  // It announces a frame that is longer than any message may be.
+  const hostile = await RawPeer.start((socket) => {
+    socket.write(Buffer.concat([publisherGreeting(), longFrameHeader(2 ** 40, false)]));
+  });
   // A pod at the ghost's address: known, eligible, and in conflict with the file.
   const cluster = await Cluster.start();
   cluster.add("ghost", "127.0.0.1", { annotations: { "model.aibrix.ai/kv-events-port": "19996" } });
   const daemon = await DaemonProcess.start({
-    engines: [engine.entry, ghost],
+    engines: [engine.entry, ghost, { id: "hostile", model: "test/model", endpoint: hostile.endpoint }],
     sync: { tokenizer_endpoint: engine.server.httpUrl },
     snapshot: { directory: folder, interval_seconds: 1 },
     discovery: { kubernetes: { enabled: true, kubeconfig: cluster.kubeconfig() } },
@@ -120,6 +125,7 @@ async function runRoomy(): Promise<void> {
   } finally {
     await daemon.end();
     await engine.stop();
+    hostile.stop();
     await cluster.stop();
     rmSync(folder, { recursive: true, force: true });
   }

@@ -89,18 +89,17 @@ export const SECURITY = row({
       id: 136,
       title: "Protocol violations of engines",
       shows:
-        "Connections to engines per second that ended because the engine broke the ZeroMQ protocol, at the replica with the most.",
+        "Connections to engines per second that ended because the engine broke the ZeroMQ protocol, at the replica with the most. The label reason of the metric has the cause.",
       normal: "0.",
       width: 24,
       height: 8,
       queries: [
         query(
-          sumOnce(
-            rate(SECURITY_METRICS.protocolViolations, RATE, HERE),
-            [...ENGINE, "reason"],
-            ["pod", "reason"],
+          orZero(
+            sumOnce(rate(SECURITY_METRICS.protocolViolations, RATE, HERE), ENGINE, ["pod"]),
+            sumOnce(rate(INGEST_METRICS.connections, RATE, HERE), ENGINE, ["pod"]),
           ),
-          (label) => `${label("pod")} ${label("reason")}`,
+          (label) => label("pod"),
         ),
       ],
     }),
