@@ -243,6 +243,22 @@ test("one caller's requests in a second are bounded by scope, another's are not 
   expect(strangers.map(({ statusCode }) => statusCode)).toContain(401);
 });
 
+test("without tokens every caller has every scope, and the rates of both scopes count (A3)", async () => {
+  const open = await start(["--callers-read-per-second", "5", "--callers-admin-per-second", "2"]);
+  const statuses = async (method: "GET" | "DELETE", url: string): Promise<number[]> => {
+    const asked = Array.from({ length: 30 }, () => open.app.inject({ method, url }));
+    return (await Promise.all(asked)).map(({ statusCode }) => statusCode);
+  };
+  try {
+    const reads = await statuses("GET", "/api/v1/engines");
+    expect([...new Set(reads)].sort()).toEqual([200, 429]);
+    const removals = await statuses("DELETE", "/api/v1/engines/nobody");
+    expect([...new Set(removals)].sort()).toEqual([404, 429]);
+  } finally {
+    await open.stop();
+  }
+});
+
 test("refusals are counted by code, and who did something as admin is logged by name; no token is in metrics or log (A4)", async () => {
   await guarded.app.inject({ method: "DELETE", url: "/api/v1/engines/nobody", headers: bearer(ADMIN) });
   const { body } = await guarded.app.inject({ url: "/metrics", headers: bearer(READ) });

@@ -297,6 +297,17 @@ describe("the page", () => {
     for (const other of others) expect(other).toContain('aria-hidden="true"');
   });
 
+  it("draws no color in a chart, and has a light and a dark color for every policy drawn (C2)", () => {
+    const charts = (page.match(/<svg[\s\S]*?<\/svg>/g) ?? []).join("");
+    expect(charts).not.toMatch(/ (?:fill|stroke|color|style)=|#[0-9a-f]{3,8}\b|rgb|hsl/i);
+    const drawn = new Set([...charts.matchAll(/class="(?:line|mark) p-([\w-]+)"/g)].map(([, name]) => name));
+    expect(drawn.size).toBeGreaterThan(1);
+    const [light = "", dark = ""] = page.split("@media (prefers-color-scheme:dark)");
+    for (const policy of drawn)
+      for (const style of [light, dark])
+        expect(style).toMatch(new RegExp(`\\.p-${policy}\\{--c:#[0-9a-f]{6}`));
+  });
+
   it("labels every axis with its unit", () => {
     for (const label of [
       "hit rate, %",

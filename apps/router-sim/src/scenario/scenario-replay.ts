@@ -4,13 +4,12 @@
  *     timeline ─▶ due ─┬─ fault ───────▶ an engine's publisher, or the daemon's process
  *                      └─ expectation ─▶ wait for the streams ─▶ fleet halted ─▶ audit ─▶ fleet continues
  *
- * P1  `at` and a fault's seconds are the workload's, and shrink with the speed-up. `within` is real
- *     time: the daemon has no speed-up.
- *     Time stands still for the workload while an audit continues.
- * P2  An audit waits until what was published has been applied, for SETTLE_SECONDS_MAX at most: two processes have no common moment.
- *     So `sound` also requires here that the streams settle. In a simulation it holds at any
- *     moment.
- * P3  The run's end is always audited, and the daemon has to end in good order.
+ * `at` and the seconds of a fault are workload time, which the speed-up shortens and an audit stops.
+ * `within` is real time, because the daemon has no speed-up.
+ *
+ * Two processes have no common moment. An audit therefore waits until the published messages are
+ * applied, for at most SETTLE_SECONDS_MAX. `replay/run.ts` audits the end of each run and stops the
+ * daemon; failures of both are failed checks here.
  *
  * It does not delay or reorder messages (that is the network's), or corrupt the daemon's index.
  */

@@ -27,6 +27,57 @@ test("B3: a row that was cleared says the same as one that was never written", (
   expect(board.trust(3)).toEqual({ trust: "unknown", reason: "not_connected" });
 });
 
+function streamOf(): WorkerSync {
+  const index = PrefixIndex.create();
+  return new WorkerSync(
+    { rankSlot: 3, model: "m", dpRank: 0, hasReplay: false },
+    { index, decoder: new EventBatchDecoder(index.scratch) },
+  );
+}
+
+test("B1: a writer changes its own header and the row it is given, and no other cell", () => {
+  const memory = createBoardMemory();
+  const board = new BoardReader(memory, () => 1000);
+  const other = new BoardWriter(memory, 1, () => 1000);
+  const sync = streamOf();
+  other.position(2, sync, true);
+  other.position(4, sync, true);
+  const others = () => [board.report(2), board.report(4), board.worker(1), board.worker(2), board.report(5)];
+  const before = others();
+  const writer = new BoardWriter(memory, 0, () => 2000);
+  sync.connected(0);
+  writer.position(3, sync, true);
+  writer.counters(3, sync.counters, new Float64Array(QUEUE_DROP_REASONS.length).fill(2));
+  writer.header({ appliedMessages: 7, depthLive: 1, utilization: 1 });
+  writer.at(3, { sequenceNumber: 1, timestampSeconds: 2, bytes: 3 });
+  expect(board.report(3)).toMatchObject({ trust: "partial", connected: true });
+  expect(others()).toEqual(before);
+  writer.clear(3);
+  expect(others()).toEqual(before);
+});
+
+test("B5: whichever cells of a row are written already, trust and reason are of one moment", () => {
+  const memory = createBoardMemory();
+  const cells = new Float64Array(memory);
+  const writer = new BoardWriter(memory, 0, () => 1000);
+  const board = new BoardReader(memory, () => 1000);
+  const sync = streamOf();
+  writer.position(3, sync, false);
+  const before = { cells: cells.slice(), trust: board.trust(3) };
+  sync.connected(0);
+  writer.position(3, sync, true);
+  const after = { cells: cells.slice(), trust: board.trust(3) };
+  expect(after.trust).not.toEqual(before.trust);
+  const changed = [...cells.keys()].filter((i) => !Object.is(before.cells[i], after.cells[i]));
+  expect(changed.length).toBeGreaterThan(1);
+  for (let written = 0; written < 2 ** changed.length; written += 1) {
+    changed.forEach((cell, bit) => {
+      cells[cell] = ((written >> bit) & 1 ? after : before).cells[cell] ?? 0;
+    });
+    expect([before.trust, after.trust]).toContainEqual(board.trust(3));
+  }
+});
+
 test("B4: a rank whose worker has stopped is stale where it was exact or partial, and comes back with the next beat", () => {
   const memory = createBoardMemory();
   const clock = { nowMs: 1000 };

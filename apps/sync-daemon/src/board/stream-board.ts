@@ -7,15 +7,18 @@
  *     row   state · trust · connected · numbers … · counters (every number in core's SyncCounters, flattened) · queue drops
  *
  * Invariants
- *  B1  One writer each: a header's worker, and the worker that follows a row's rank. A cell is read whole; a row as a whole may be a few messages apart between cells.
- *  B2  State, trust and positions of a row are written after each call of its stream, counters at the end of a slice. So
- *      `lastSequenceNumber` never runs ahead of the index.
+ *  B1  A writer writes the header of its worker and the row of the rank it is given, no other cell.
+ *  B2  `lastSequenceNumber` of a row never runs ahead of the index: the ingest thread writes it
+ *      after each call of the stream.
  *  B3  A row of zeros, which `clear` leaves, means that its rank is unknown.
  *  B4  A rank is `stale` where its row has `exact` or `partial` and its worker gave no heartbeat
  *      for HEARTBEAT_STALE_MS. The reason is `worker_stalled`: a worker that does not run removes
  *      no block either.
  *  B5  Trust and reason are one cell, so that a reader never gets the trust of one moment with the
  *      reason of another.
+ *
+ * One worker follows a rank at a time. A cell is read whole, but the cells of a row may be a few
+ * messages apart. Counters are written at the end of a slice.
  *
  * The ingest thread clears a row before it returns the slot, so that a new rank never shows its predecessor's trust.
  */

@@ -11,10 +11,11 @@
  *  P1  A rank is followed by one worker at a time: the next one follows after the one before has answered.
  *  P2  A stream that moves keeps its blocks; its publisher proves itself at the new connection, and
  *      messages sent in between are replayed. So a move costs a moment of `stale`, never an answer.
- *  P3  A stream moves at most once in COOLDOWN_MS, and only where the move makes the difference smaller.
+ *
+ * `stream-choice.ts` chooses the stream that moves.
  */
 
-import type { EvictionReason, ParkedRecord, SharedPrefixIndex } from "@kvsync/core";
+import { assert, type EvictionReason, type ParkedRecord, type SharedPrefixIndex } from "@kvsync/core";
 import { type Counter, type MetricSlots, type SlotAnnouncement, STREAM_METRICS } from "@kvsync/observability";
 
 import type { RankFollower } from "../engine/engine-registry.ts";
@@ -29,6 +30,7 @@ import { StallWatch } from "./stall-watch.ts";
 import { makeBarrier } from "./snapshot-barrier.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
+import { streamToMove } from "./stream-choice.ts";
 import type { IngestSettings } from "./thread-messages.ts";
 
 const LOOK_MS = 1000;
@@ -36,7 +38,6 @@ const LOOK_MS = 1000;
 const SPREAD = 0.25;
 /** Looks in a row that have to show it: a burst is no reason. */
 const LOOKS_MIN = 3;
-const COOLDOWN_MS = 30_000;
 
 /** What a pool needs. */
 export interface PoolDependencies {
@@ -153,6 +154,7 @@ export class IngestPool implements RankFollower {
   follow(wanted: FollowedRank): void {
     const setAside = this.#dependencies.setAside.of(wanted);
     const rank = setAside.length === 0 ? wanted : { ...wanted, setAside };
+    assert(!this.#assignments.has(rank.rankSlot), "P1: a worker follows the rank already");
     const counts = this.#workers.map(() => 0);
     for (const { worker } of this.#assignments.values()) counts[worker] = (counts[worker] ?? 0) + 1;
     const worker = counts.indexOf(Math.min(...counts));
@@ -258,23 +260,11 @@ export class IngestPool implements RankFollower {
     this.#looksSpread = spread > SPREAD ? this.#looksSpread + 1 : 0;
     if (this.#looksSpread < LOOKS_MIN || this.#moving.size > 0) return;
     const from = shares.indexOf(Math.max(...shares));
-    const slot = this.#streamToMove(from, spread / (shares[from] ?? 1));
+    const own = [...this.#assignments].filter(([, { worker }]) => worker === from);
+    const slot = streamToMove(own, spread / (shares[from] ?? 1), performance.now());
     if (slot === null) return;
     this.#looksSpread = 0;
     this.#move(slot, shares.indexOf(Math.min(...shares)));
-  }
-
-  /** The stream of a worker that makes the difference smallest, if any makes it smaller; `excess` in shares of its load. */
-  #streamToMove(from: number, excess: number): number | null {
-    const own = [...this.#assignments].filter(([, { worker }]) => worker === from);
-    const load = own.reduce((sum, [, { rate }]) => sum + rate, 0);
-    if (load === 0) return null;
-    const nowMs = performance.now();
-    const distance = (rate: number): number => Math.abs(rate / load - excess / 2);
-    const [best] = own
-      .filter(([, { rate, movedMs }]) => rate > 0 && rate / load < excess && nowMs - movedMs > COOLDOWN_MS)
-      .sort(([, one], [, other]) => distance(one.rate) - distance(other.rate));
-    return best?.[0] ?? null;
   }
 
   #move(rankSlot: number, to: number): void {
@@ -293,6 +283,10 @@ export class IngestPool implements RankFollower {
     const moved = await this.#workers[assignment.worker]?.release(rankSlot);
     assignment.movedMs = performance.now();
     if (moved === null || moved === undefined) return;
+    assert(
+      this.#assignments.get(rankSlot) === assignment,
+      "P1: the rank was forgotten or moved during its move",
+    );
     const from = assignment.worker;
     assignment.worker = to;
     assignment.applied = 0;

@@ -551,7 +551,7 @@ test("a message that is no message costs itself and is counted by code", async (
   expect(counters.faults.wrong_frame_count).toBe(1);
 });
 
-test("G2: a message that takes long is applied in parts, in its order, while other streams go on", async () => {
+test("G2: a message that takes long is applied in parts, in its order, while other streams go on; the board is never ahead of the index (B2)", async () => {
   const parts = setUp();
   const long = await connectedStream(parts, 1);
   const short = await connectedStream(parts, 2);
@@ -566,6 +566,8 @@ test("G2: a message that takes long is applied in parts, in its order, while oth
   const appliedBefore: (number | null)[] = [];
   await until(() => {
     const { lastSequenceNumber } = parts.board.status(1);
+    if (lastSequenceNumber !== null)
+      expect(parts.index.rankBlockCount(1)).toBeGreaterThanOrEqual(4000 + lastSequenceNumber);
     if (lastSequenceNumber === null) appliedBefore.push(parts.board.status(2).lastSequenceNumber);
     return lastSequenceNumber === 3;
   });

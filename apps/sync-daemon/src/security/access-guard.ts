@@ -8,10 +8,10 @@
  * Invariants
  *  A1  A route that declares no access cannot be registered: the application does not start.
  *  A2  A request is refused before its body is read.
- *  A3  Without tokens every caller has every scope. Settings decide which addresses may be served
- *      so (`refuseOpenDoors`). Rates count in any case.
+ *  A3  Without tokens every caller has every scope, and the rates count.
  *  A4  No token and no part of one is logged, counted or answered: only the name that operators gave it.
  *
+ * The settings decide which addresses may be served without tokens (`refuseOpenDoors`).
  * Rates count requests in seconds of the clock, per token, per address where there are none. Routes that are open are for probes and have no rate.
  */
 
