@@ -1,6 +1,6 @@
 /**
- * The stores that prove a whole match, and those that prove nothing (P1, P2 of drafter-proof.ts), on an index. What they change
- * in the trust of a rank is tested in engine-signs.test.ts.
+ * The stores that prove a whole match, and those that prove nothing (P1, P2 of drafter-proof.ts), on an index. Their effect on
+ * the trust of a rank is tested in engine-signs.test.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { PrefixIndex } from "../prefix-index/prefix-index.ts";

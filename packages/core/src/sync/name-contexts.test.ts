@@ -177,8 +177,8 @@ describe("the contexts of a rank", () => {
     expect([contexts.isSingle, contexts.state()]).toEqual([true, []]);
   });
 
-  test("are asked about a name up to a number of them (N3)", () => {
-    const contexts = opened(CONTEXTS_MAX + 8);
+  /** What a name is counted as, and how many contexts were looked into for it. */
+  function asked(contexts: NameContexts): { ambiguous: number; looks: number } {
     const hasBlock = naive.hasBlock.bind(naive);
     let looks = 0;
     naive.hasBlock = (...call) => {
@@ -187,10 +187,22 @@ describe("the contexts of a rank", () => {
     };
     try {
       naive.scratch.hashes.fill(0, 0, 2);
-      contexts.countNamed(1);
+      return { ambiguous: contexts.countNamed(1), looks };
     } finally {
       naive.hasBlock = hasBlock;
     }
-    expect(looks).toBe(CONTEXTS_MAX);
+  }
+
+  test("are asked about a name up to a number of them (N3)", () => {
+    expect(asked(opened(CONTEXTS_MAX))).toEqual({ ambiguous: 0, looks: CONTEXTS_MAX });
+  });
+
+  test("make every name ambiguous once one of them is no longer kept (N4)", () => {
+    const contexts = opened(CONTEXTS_MAX + 1);
+    expect(asked(contexts)).toEqual({ ambiguous: 1, looks: 0 });
+    expect(contexts.isRunElsewhere(contexts.last, 1)).toBe(true);
+    expect(contexts.state()).toBeNull();
+    contexts.clear();
+    expect(contexts.isSingle).toBe(true);
   });
 });

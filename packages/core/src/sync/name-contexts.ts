@@ -11,7 +11,9 @@
  *  N1  A rank with one context is asked nothing: almost every rank has one.
  *  N2  A name that is held in two contexts of the rank is found by each question.
  *  N3  At most `CONTEXTS_MAX` contexts are kept, those stored to last.
- *  N4  Of a rank with more contexts than go along with it, every name that is still held after a removal is ambiguous.
+ *  N4  Where contexts of a rank are not known (more than are kept, or than go along with it), every name may be held in one
+ *      of them. A name that is still held after a removal is ambiguous, and so is one that a placeholder or a group's store
+ *      carries.
  *
  * Not here: the effect of an ambiguous name on trust (event-applier.ts, A13).
  */
@@ -70,6 +72,7 @@ export class NameContexts {
     if (this.#contexts.size <= CONTEXTS_MAX) return;
     const [oldest] = this.#contexts.keys();
     this.#contexts.delete(oldest);
+    this.#areSomeUnknown = true;
   }
 
   /** Forgets everything: the rank is empty. */
@@ -119,6 +122,7 @@ export class NameContexts {
 
   /** How many of the names in the index's scratch are held in several contexts. */
   countNamed(blockCount: number): number {
+    if (this.#areSomeUnknown) return blockCount;
     let ambiguous = 0;
     for (let i = 0; i < blockCount; i += 1) if (this.#contextsOf(i, 2, -1) > 1) ambiguous += 1;
     return ambiguous;
@@ -129,6 +133,7 @@ export class NameContexts {
    * its last show it.
    */
   isRunElsewhere(contextId: number, blockCount: number): boolean {
+    if (this.#areSomeUnknown) return true;
     return this.#contextsOf(0, 1, contextId) > 0 || this.#contextsOf(blockCount - 1, 1, contextId) > 0;
   }
 
