@@ -11,7 +11,7 @@
  *  N1  A rank with one context is asked nothing: almost every rank has one.
  *  N2  A name that is held in two contexts of the rank is found by each question.
  *  N3  At most `CONTEXTS_MAX` contexts are kept, those stored to last.
- *  N4  Where contexts of a rank are not known (more than are kept, or than go along with it), every name may be held in one
+ *  N4  Some contexts of a rank may be unknown: more than are kept, or than go along with it. Then every name may be held in one
  *      of them. A name that is still held after a removal is ambiguous, and so is one that a placeholder or a group's store
  *      carries.
  *
