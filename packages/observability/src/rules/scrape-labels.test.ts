@@ -65,10 +65,12 @@ function scrapedLabels(relabelings: readonly Relabeling[]): object[] {
   rmSync(folder, { recursive: true });
   expect(stdout, stderr).not.toBe("");
   const found = JSON.parse(stdout) as { labels: Record<string, string> | null }[];
-  return found.flatMap(({ labels }) => {
+  const scraped = found.flatMap(({ labels }) => {
     const kept = Object.entries(labels ?? {}).filter(([name]) => !name.startsWith("__"));
     return kept.length === 0 ? [] : [Object.fromEntries(kept)];
   });
+  // promtool lists targets in no order.
+  return scraped.sort((a, b) => (a["instance"] ?? "").localeCompare(b["instance"] ?? ""));
 }
 
 const REPLICAS = [
