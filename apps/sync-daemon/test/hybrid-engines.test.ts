@@ -105,6 +105,7 @@ test("a Mamba state is needed at the end of a match, and nowhere else", async ()
 test("the list of engines names the groups of each rank, the main one first", async () => {
   expect(await groupsOf("windowed")).toEqual([
     {
+      holder_slot: expect.any(Number) as number,
       index: 0,
       is_main: true,
       kind: "full_attention",
@@ -113,6 +114,7 @@ test("the list of engines names the groups of each rank, the main one first", as
       block_size: BLOCK_SIZE,
     },
     {
+      holder_slot: expect.any(Number) as number,
       index: 1,
       is_main: false,
       kind: "sliding_window",

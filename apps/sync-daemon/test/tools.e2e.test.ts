@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import type { KvEvent } from "@kvsync/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Cluster } from "./cluster.ts";
@@ -235,7 +236,7 @@ describe("kvsync dump", () => {
     const sum = holdings.reduce((total, { blocks }) => total + (blocks["device"] ?? 0), 0);
     expect(sum).toBe(rows.size);
     const table = await kvsync(["dump", "--url", daemon.url, "--model", "test/model"]);
-    expect(table.out).toMatch(/^worker +rank +lora +block size +device +host +disk +remote\n/);
+    expect(table.out).toMatch(/^worker +rank +group +lora +block size +device +host +disk +remote\n/);
     const records = await kvsync([
       "dump",
       "--url",
@@ -246,6 +247,55 @@ describe("kvsync dump", () => {
       "--json",
     ]);
     expect(jsonLines(records.out)).toHaveLength(rows.size);
+  });
+
+  test("names engine, rank and KV-cache group of every block of a hybrid engine", async () => {
+    const model = "hybrid/model";
+    const hybrid = await TestEngine.start({ id: "hybrid-0", model, blockSize: 4 }, 11);
+    const hybridDaemon = await DaemonProcess.start({
+      engines: [{ ...hybrid.entry, report_mode: "delta", drops_last_block: false }],
+    });
+    try {
+      const stored = { type: "BlockStored", parentBlockHash: null, blockSize: 4 } as const;
+      const blockHashes = [11n, 12n, 13n];
+      const tokenIds = Array.from({ length: 12 }, (_, i) => 500 + i);
+      const full = { groupIdx: 0, kvCacheSpecKind: "full_attention" };
+      const window = { groupIdx: 1, kvCacheSpecKind: "sliding_window", kvCacheSpecSlidingWindow: 9 };
+      const events: KvEvent[] = [
+        { ...stored, ...full, blockHashes, tokenIds },
+        { ...stored, ...window, blockHashes: [11n, 12n], tokenIds: tokenIds.slice(0, 8) },
+      ];
+      const batch = { timestampSeconds: Date.now() / 1000, events, dataParallelRank: 0 };
+      hybrid.server.publish({ sequenceNumber: 0, batch });
+      const dump = ["dump", "--url", hybridDaemon.url, "--model", model];
+      await until("its blocks are known", async () => (await dumped(hybridDaemon, model)).size === 5);
+      const { out } = await kvsync([...dump, "--json"]);
+      const holder = { worker: "hybrid-0", dp_rank: 0, lora_name: null, block_size: 4 };
+      const shape = { block_size: 4 };
+      const onDevice = (device: number): object => ({ device, host: 0, disk: 0, remote: 0 });
+      const main = { ...shape, index: 0, is_main: true, kind: "full_attention", window_tokens: null };
+      const other = { ...shape, index: 1, is_main: false, kind: "sliding_window", window_tokens: 9 };
+      expect(jsonLines(out)[0]?.["holdings"]).toEqual([
+        { ...holder, group: main, blocks: onDevice(3) },
+        { ...holder, group: other, blocks: onDevice(2) },
+      ]);
+      const records = jsonLines((await kvsync([...dump, "--records", "--json"])).out);
+      const groups = records.map(({ worker, dp_rank, group }) => ({ worker, dp_rank, group }));
+      const row = { worker: "hybrid-0", dp_rank: 0 };
+      expect(groups.filter(({ group }) => (group as typeof main).index === 0)).toEqual(
+        Array.from({ length: 3 }, () => ({ ...row, group: main })),
+      );
+      expect(groups.filter(({ group }) => (group as typeof main).index === 1)).toEqual(
+        Array.from({ length: 2 }, () => ({ ...row, group: other })),
+      );
+      const { out: table } = await kvsync(dump);
+      expect(table).toMatch(/^hybrid-0 +0 +1 sliding_window 9 +- +4 +2 +0 +0 +0$/m);
+      const { out: lines } = await kvsync([...dump, "--records"]);
+      expect(lines.match(/ hybrid-0 rank 0 group 1 sliding_window 9 device ×1$/gm)).toHaveLength(2);
+    } finally {
+      await hybridDaemon.end();
+      await hybrid.stop();
+    }
   });
 
   test("passes on what the daemon says is wrong", async () => {

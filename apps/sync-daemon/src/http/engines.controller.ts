@@ -24,8 +24,17 @@ import { malformed, unknownField } from "../request/request-error.ts";
 /** Refusals listed at once; a fleet that is refused as a whole needs no more to be understood. */
 const REFUSED_MAX = 256;
 
-function describeGroup({ index, isMain, kind, rule, windowTokens, blockSize }: HeldGroup): CacheGroupReport {
+function describeGroup({
+  slot,
+  index,
+  isMain,
+  kind,
+  rule,
+  windowTokens,
+  blockSize,
+}: HeldGroup): CacheGroupReport {
   return {
+    holder_slot: slot,
     index: index === UNNUMBERED_GROUP ? null : index,
     is_main: isMain,
     kind,

@@ -33,6 +33,9 @@ function counts<Name extends string>(names: readonly Name[]) {
 
 const cacheGroup = z
   .strictObject({
+    holder_slot: count.describe(
+      "The group's slot in dumps: the rank's for the main group, 4,096 or more for others.",
+    ),
     index: count.nullable().describe("The engine's number of the group; null when its events have none."),
     is_main: z.boolean().describe("Whether the group's blocks are what `held_tokens` counts."),
     kind: z
@@ -70,7 +73,7 @@ const eventCounts = counts(EVENT_TYPES).meta({
 const rankReport = z
   .strictObject({
     dp_rank: count,
-    rank_slot: count.describe("As in dumps."),
+    rank_slot: count.describe("The slot in dumps of the blocks of the main group."),
     state: z.enum(STREAM_STATES),
     trust: trustLevel,
     trust_reason: trustReason.nullable().describe("Null exactly when trust is exact."),

@@ -116,7 +116,7 @@ export const OPERATIONS: readonly Operation[] = [
     query: z.strictObject({ model: z.string().min(1) }),
     answers: {
       200: octets(
-        "A line of JSON, then records of 24 bytes as that line describes. The header x-kvsync-applied-before has the number of messages applied before.",
+        "A line of JSON, then records of 24 bytes as that line describes. A record's slot is the `holder_slot` of a KV-cache group in the list of engines. The header x-kvsync-applied-before has the number of messages applied before.",
       ),
     },
     problems: ["malformed_body", "unknown_model"],

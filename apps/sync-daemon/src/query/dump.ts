@@ -4,7 +4,8 @@
  *     header   one line of JSON, ended by \n: {"version":2,"model":…,"contexts":[{id, lora_name, block_size, lookahead}], "record_bytes":24, "columns":[…]}
  *     record   ┌ u64 prefix hash ┬ u32 context ┬ u32 rank slot ┬ u32 tier ┬ u32 copies ┐   little-endian, 24 bytes, until the end
  *
- * `context` is a position in the header's list, `rank slot` as `GET /api/v1/engines` gives it, `copies` 0 when not known.
+ * `context` is a position in the header's list, `copies` 0 when not known. `rank slot` is the holder: a `rank_slot` of
+ * `GET /api/v1/engines`, or the `holder_slot` of a KV-cache group there (4,096 and above for all but main groups).
  *
  * Pages are read lock-free between other requests: the whole is consistent only while nothing is
  * being applied. To check that, compare the number of applied messages (a response header) before

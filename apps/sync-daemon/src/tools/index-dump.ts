@@ -1,6 +1,9 @@
 /**
  * The content of a daemon's index for a model, read as a stream (query/dump.ts has the format). It
- * is added up by context, worker and DP rank, or read record by record.
+ * is added up by context, worker, DP rank and KV-cache group, or read record by record.
+ *
+ * The list of engines names the owner of each slot. The list is read before the dump, so a group
+ * that opens in between has no owner here.
  */
 
 import { TIERS, toHex } from "@kvsync/core";
@@ -20,20 +23,34 @@ const headerShape = z.object({
   ),
   record_bytes: z.literal(24),
 });
+const groupShape = z.object({
+  index: z.number().nullable(),
+  is_main: z.boolean(),
+  kind: z.string(),
+  window_tokens: z.number().nullable(),
+  block_size: z.number(),
+});
+const rankShape = z.object({
+  dp_rank: z.number(),
+  rank_slot: z.number(),
+  groups: z.array(groupShape.extend({ holder_slot: z.number() })),
+});
 const enginesShape = z.object({
-  engines: z.array(
-    z.object({ id: z.string(), ranks: z.array(z.object({ dp_rank: z.number(), rank_slot: z.number() })) }),
-  ),
+  engines: z.array(z.object({ id: z.string(), ranks: z.array(rankShape) })),
 });
 
+/** A KV-cache group of a rank, as JSON shows it. */
+type Group = z.infer<typeof groupShape>;
 type Context = z.infer<typeof headerShape>["contexts"][number];
 
-/** One holder's part of one context. */
+/** The part of one context that a group of a rank holds. */
 interface Holding {
   readonly lora_name: string | null;
   readonly block_size: number;
   readonly worker: string;
   readonly dp_rank: number | null;
+  /** Null when the owner is not known, or its rank has not named its groups. */
+  readonly group: Group | null;
   /** Blocks by tier, in the order device, host, disk, remote. */
   readonly blocks: number[];
 }
@@ -93,17 +110,20 @@ export async function printDump(api: DaemonApi, options: DumpOptions, terminal: 
 interface Owner {
   readonly worker: string;
   readonly dpRank: number | null;
+  readonly group: Group | null;
 }
 
 async function slotOwners(api: DaemonApi): Promise<ReadonlyMap<number, Owner>> {
   const path = "/api/v1/engines";
   const parsed = enginesShape.safeParse(await (await api.get(path)).json());
   if (!parsed.success) throw unusable(path, "a list of engines");
-  return new Map(
-    parsed.data.engines.flatMap(({ id, ranks }) =>
-      ranks.map(({ dp_rank, rank_slot }) => [rank_slot, { worker: id, dpRank: dp_rank }] as const),
-    ),
-  );
+  const owners = new Map<number, Owner>();
+  for (const { id: worker, ranks } of parsed.data.engines)
+    for (const { dp_rank: dpRank, rank_slot, groups } of ranks) {
+      owners.set(rank_slot, { worker, dpRank, group: null });
+      for (const { holder_slot, ...group } of groups) owners.set(holder_slot, { worker, dpRank, group });
+    }
+  return owners;
 }
 
 function headerOf(path: string, text: string): readonly Context[] {
@@ -136,7 +156,7 @@ function recordAt(
     throw unusable(path, "records of known contexts and tiers");
   return {
     context,
-    owner: owners.get(slot) ?? { worker: `(slot ${slot}, engine removed)`, dpRank: null },
+    owner: owners.get(slot) ?? { worker: `(slot ${slot}, no engine listed)`, dpRank: null, group: null },
     prefixHash: toHex(bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)),
     tier,
     copies: bytes.readUInt32LE(at + 20),
@@ -156,13 +176,23 @@ function printRecord(
       block_size: context.block_size,
       worker: owner.worker,
       dp_rank: owner.dpRank,
+      group: owner.group,
       tier: tierName,
       copies: copies === 0 ? null : copies,
     });
     return;
   }
   const lora = context.lora_name === null ? "" : ` lora ${context.lora_name}`;
-  terminal.line(`${prefixHash} ${owner.worker} rank ${owner.dpRank ?? "?"} ${tierName} ×${copies}${lora}`);
+  const holder = `${owner.worker} rank ${owner.dpRank ?? "?"} group ${groupText(owner.group)}`;
+  terminal.line(`${prefixHash} ${holder} ${tierName} ×${copies}${lora}`);
+}
+
+/** "1 sliding_window 1024"; "main" for a rank whose events name no groups. */
+function groupText(group: Group | null): string {
+  if (group === null) return "-";
+  const { index, is_main, kind, window_tokens } = group;
+  const name = index ?? (is_main ? "main" : "unnumbered");
+  return [name, kind === "none" ? null : kind, window_tokens].filter((part) => part !== null).join(" ");
 }
 
 function addTo(holdings: Map<string, Holding>, { context, owner, tier }: DumpRecord): void {
@@ -172,6 +202,7 @@ function addTo(holdings: Map<string, Holding>, { context, owner, tier }: DumpRec
     context.lookahead,
     owner.worker,
     owner.dpRank,
+    owner.group,
   ]);
   let holding = holdings.get(key);
   if (holding === undefined) {
@@ -180,6 +211,7 @@ function addTo(holdings: Map<string, Holding>, { context, owner, tier }: DumpRec
       block_size: context.block_size,
       worker: owner.worker,
       dp_rank: owner.dpRank,
+      group: owner.group,
       blocks: TIERS.map(() => 0),
     };
     holdings.set(key, holding);
@@ -205,10 +237,11 @@ function printHoldings(
     return;
   }
   terminal.table(
-    ["worker", "rank", "lora", "block size", ...TIERS],
-    holdings.map(({ worker, dp_rank, lora_name, block_size, blocks }) => [
+    ["worker", "rank", "group", "lora", "block size", ...TIERS],
+    holdings.map(({ worker, dp_rank, group, lora_name, block_size, blocks }) => [
       worker,
       String(dp_rank ?? "-"),
+      groupText(group),
       lora_name ?? "-",
       String(block_size),
       ...blocks.map(whole),
