@@ -50,7 +50,7 @@ function subjectAt(verbosity: number, slots: MetricSlots): Subject {
   const names = { pod: `pod-${verbosity}`, model: "m", dp_rank: 0 };
   const listener = new StreamWatch(
     metricsOf(slots, names.pod),
-    { log: gate, spans: null, loggedFields: new Set(), now: () => 0 },
+    { log: gate, spans: null, loggedFields: new Set(), now: () => 0, unknownKind: () => undefined },
     names,
     () => 7,
   );

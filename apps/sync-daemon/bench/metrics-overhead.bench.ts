@@ -186,6 +186,7 @@ async function run(isMetered: boolean): Promise<number> {
       board: new BoardWriter(memory, 0),
       metrics,
       spans: null,
+      unknownKind: () => undefined,
       log: new LineGate({ level, write: () => undefined, dropped, now }),
       now,
       random: Math.random,

@@ -12,6 +12,7 @@ import { NestFactory } from "@nestjs/core";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
 
 import { BoardReader } from "./board/stream-board.ts";
+import { UnknownKinds } from "./board/unknown-kinds.ts";
 import { CommunityRegistrations } from "./community/community-registrations.ts";
 import type { Daemon } from "./daemon.ts";
 import { Discovery } from "./discovery/discovery.ts";
@@ -63,6 +64,7 @@ class AppModule {
         given(Discovery, daemon.discovery),
         given(CommunityRegistrations, new CommunityRegistrations(daemon.discovery.registrations)),
         given(BoardReader, daemon.board),
+        given(UnknownKinds, daemon.unknownKinds),
         given(PrefixReader, daemon.reader),
         given(Lookup, daemon.lookup),
         given(SnapshotStore, daemon.snapshots),

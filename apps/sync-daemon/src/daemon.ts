@@ -28,6 +28,7 @@ import { IngestPool, type PoolDependencies } from "./ingest/ingest-pool.ts";
 import { RunJournal } from "./ingest/message-journal.ts";
 import { SetAsideMessages } from "./ingest/set-aside.ts";
 import { BoardReader, createBoardMemory } from "./board/stream-board.ts";
+import type { UnknownKinds } from "./board/unknown-kinds.ts";
 import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
 import type { IngestSettings } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
@@ -73,6 +74,7 @@ export class Daemon {
   readonly discovery: Discovery;
   readonly reader: PrefixReader;
   readonly board: BoardReader;
+  readonly unknownKinds: UnknownKinds;
   readonly readiness: Readiness;
   readonly lookup: Lookup;
   readonly exposition: Exposition;
@@ -111,6 +113,7 @@ export class Daemon {
     this.discovery = discovery;
     this.reader = reader;
     this.board = board;
+    this.unknownKinds = parts.ingest.unknownKinds;
     this.exposition = telemetry.exposition;
     this.metrics = metrics;
     this.log = telemetry.log;
@@ -118,7 +121,7 @@ export class Daemon {
     this.tracing = telemetry.tracing;
     this.snapshots = parts.snapshots;
     this.health = parts.health;
-    this.syncHealth = new SyncHealth({ registry, board }, epochMs);
+    this.syncHealth = new SyncHealth({ registry, board, reader, unknownKinds: this.unknownKinds }, epochMs);
     this.#ingest = parts.ingest;
     this.#run = parts.run;
     const waitedFor = { registry, board, discovery: discovery.status, start: parts.start };

@@ -4,13 +4,33 @@
  * A model is degraded when none of its engines is connected. It is unhealthy when its last event is
  * older than SILENCE_MS_MAX and no stream was verified as idle. A probe of the engine's replay
  * socket verifies that, and trust shows it.
+ *
+ * A model's KV-cache groups are counted by shape, and its unknown kinds by name: engines of one
+ * model usually agree. `/api/v1/engines` has those of each rank.
  */
+
+import type { HeldGroup, PrefixReader } from "@kvsync/core";
 
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../board/stream-board.ts";
+import type { UnknownKinds } from "../board/unknown-kinds.ts";
 import type { HealthStatus } from "./health-checks.ts";
 
 const SILENCE_MS_MAX = 300_000;
+/** Shapes of KV-cache groups listed for a model: a model has a handful, the same for all of its engines. */
+export const GROUPS_LISTED_MAX = 64;
+/** Unknown kinds listed for a model. */
+export const KINDS_LISTED_MAX = 64;
+
+/** A shape of KV-cache groups, and how many ranks have such a group. */
+interface GroupCount {
+  readonly is_main: boolean;
+  readonly kind: HeldGroup["kind"];
+  readonly rule: HeldGroup["rule"];
+  readonly window_tokens: number | null;
+  readonly block_size: number;
+  readonly ranks: number;
+}
 
 /** One model's streams, added up. */
 interface ModelHealth {
@@ -22,6 +42,12 @@ interface ModelHealth {
   readonly last_event: string | null;
   /** Messages and events dropped for faults, and failed replays. */
   readonly errors: number;
+  /** The most frequent ones, at most GROUPS_LISTED_MAX. */
+  readonly groups: readonly GroupCount[];
+  readonly groups_total: number;
+  /** The most frequent ones, at most KINDS_LISTED_MAX. */
+  readonly unknown_kinds: readonly { readonly kind: string; readonly ranks: number }[];
+  readonly unknown_kinds_total: number;
 }
 
 /** The body. */
@@ -43,21 +69,30 @@ const RATE_MS_MIN = 1000;
 export class SyncHealth {
   readonly #registry: EngineRegistry;
   readonly #board: BoardReader;
+  readonly #reader: PrefixReader;
+  readonly #unknownKinds: UnknownKinds;
   readonly #now: () => number;
   readonly #startedMs: number;
   readonly #samples = new Map<string, Sample>();
   readonly #rates = new Map<string, number>();
 
   /**
-   * @param sources - engines and their status.
+   * @param sources - engines, their status and their groups.
    * @param now - milliseconds since the Unix epoch.
    */
   constructor(
-    sources: { readonly registry: EngineRegistry; readonly board: BoardReader },
+    sources: {
+      readonly registry: EngineRegistry;
+      readonly board: BoardReader;
+      readonly reader: PrefixReader;
+      readonly unknownKinds: UnknownKinds;
+    },
     now: () => number,
   ) {
     this.#registry = sources.registry;
     this.#board = sources.board;
+    this.#reader = sources.reader;
+    this.#unknownKinds = sources.unknownKinds;
     this.#now = now;
     this.#startedMs = now();
   }
@@ -84,6 +119,8 @@ export class SyncHealth {
     const nowMs = this.#now();
     let [connections, events, errors, lastEventMs] = [0, 0, 0, Number.NEGATIVE_INFINITY];
     let isVerified = false;
+    const groups = new RankCounts<Omit<GroupCount, "ranks">>();
+    const kinds = new RankCounts<{ readonly kind: string }>();
     for (const { ranks } of this.#registry.enginesOf(model) ?? []) {
       for (const { rankSlot } of ranks) {
         const { connected, trust, lastEventAtMs, counters } = this.#board.report(rankSlot);
@@ -92,6 +129,8 @@ export class SyncHealth {
         lastEventMs = Math.max(lastEventMs, lastEventAtMs ?? Number.NEGATIVE_INFINITY);
         events += sumOf(counters.eventsApplied);
         errors += sumOf(counters.faults) + counters.replayEnds.failed;
+        groups.add(this.#reader.groups(rankSlot).map(shapeOf));
+        kinds.add(this.#unknownKinds.of(rankSlot).map((kind) => ({ kind })));
       }
     }
     const silentMs = nowMs - Math.max(lastEventMs, this.#startedMs);
@@ -103,6 +142,10 @@ export class SyncHealth {
       event_rate: this.#rate(model, { atMs: nowMs, events }),
       last_event: Number.isFinite(lastEventMs) ? new Date(lastEventMs).toISOString() : null,
       errors,
+      groups: groups.first(GROUPS_LISTED_MAX),
+      groups_total: groups.size,
+      unknown_kinds: kinds.first(KINDS_LISTED_MAX),
+      unknown_kinds_total: kinds.size,
     };
   }
 
@@ -118,6 +161,42 @@ export class SyncHealth {
     }
     return this.#rates.get(model) ?? null;
   }
+}
+
+/** Counts the ranks that have a thing. Things are equal when their JSON is. */
+class RankCounts<Thing extends object> {
+  readonly #counts = new Map<string, { readonly thing: Thing; ranks: number }>();
+
+  /** Adds one rank's things; a thing that the rank has twice counts once. */
+  add(things: readonly Thing[]): void {
+    const own = new Map(things.map((thing) => [JSON.stringify(thing), thing]));
+    for (const [key, thing] of own) {
+      const count = this.#counts.get(key) ?? { thing, ranks: 0 };
+      count.ranks += 1;
+      this.#counts.set(key, count);
+    }
+  }
+
+  /** Number of different things. */
+  get size(): number {
+    return this.#counts.size;
+  }
+
+  /** The most frequent things. */
+  first(max: number): (Thing & { readonly ranks: number })[] {
+    const all = [...this.#counts.values()].sort((a, b) => b.ranks - a.ranks);
+    return all.slice(0, max).map(({ thing, ranks }) => ({ ...thing, ranks }));
+  }
+}
+
+function shapeOf({ isMain, kind, rule, windowTokens, blockSize }: HeldGroup): Omit<GroupCount, "ranks"> {
+  return {
+    is_main: isMain,
+    kind,
+    rule,
+    window_tokens: windowTokens === 0 ? null : windowTokens,
+    block_size: blockSize,
+  };
 }
 
 function sumOf(counts: Readonly<Record<string, number>>): number {

@@ -9,6 +9,7 @@ import type { FastifyReply } from "fastify";
 
 import { epochMs, timeText } from "../clock.ts";
 import { BoardReader } from "../board/stream-board.ts";
+import { UnknownKinds } from "../board/unknown-kinds.ts";
 import { Discovery } from "../discovery/discovery.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
 import { EngineRegistry, type RegisteredEngine, type RegisteredRank } from "../engine/engine-registry.ts";
@@ -51,17 +52,20 @@ export class EnginesController {
   readonly #discovery: Discovery;
   readonly #board: BoardReader;
   readonly #reader: PrefixReader;
+  readonly #unknownKinds: UnknownKinds;
 
   constructor(
     @Inject(EngineRegistry) registry: EngineRegistry,
     @Inject(Discovery) discovery: Discovery,
     @Inject(BoardReader) board: BoardReader,
     @Inject(PrefixReader) reader: PrefixReader,
+    @Inject(UnknownKinds) unknownKinds: UnknownKinds,
   ) {
     this.#registry = registry;
     this.#discovery = discovery;
     this.#board = board;
     this.#reader = reader;
+    this.#unknownKinds = unknownKinds;
   }
 
   /**
@@ -171,6 +175,7 @@ export class EnginesController {
       last_event_age_seconds: age,
       blocks_held: this.#reader.rankBlockCount(rankSlot),
       groups: this.#reader.groups(rankSlot).map(describeGroup),
+      unknown_kinds: this.#unknownKinds.of(rankSlot),
       messages_applied: counters.messagesApplied,
       events_applied: counters.eventsApplied,
       blocks_applied: counters.blocksApplied,

@@ -25,6 +25,7 @@ import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import { IngestWorker } from "./ingest-worker.ts";
 import type { BoardReader } from "../board/stream-board.ts";
+import { UnknownKinds } from "../board/unknown-kinds.ts";
 import type { SetAsideMessages } from "./set-aside.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { makeBarrier } from "./snapshot-barrier.ts";
@@ -70,6 +71,8 @@ interface Assignment {
 
 /** All ingest workers of a daemon. */
 export class IngestPool implements RankFollower {
+  /** Of each rank's KV-cache groups. */
+  readonly unknownKinds = new UnknownKinds();
   readonly #workers: readonly IngestWorker[];
   readonly #dependencies: PoolDependencies;
   readonly #assignments = new Map<number, Assignment>();
@@ -121,6 +124,9 @@ export class IngestPool implements RankFollower {
           metrics: dependencies.announce,
           log: dependencies.threadLine,
           span: dependencies.span,
+          unknownKind: (rankSlot, kind) => {
+            pool?.unknownKinds.note(rankSlot, kind);
+          },
           died: (error) => {
             if (pool !== null) pool.#writeDown(number, "died");
             dependencies.died(error);
@@ -177,6 +183,7 @@ export class IngestPool implements RankFollower {
     this.#assignments.delete(rankSlot);
     this.#parked.delete(rankSlot);
     await this.#workers[worker]?.forget(rankSlot);
+    this.unknownKinds.forget(rankSlot);
   }
 
   /** {@inheritDoc RankFollower.redial} */

@@ -105,6 +105,9 @@ const ingest = new Ingest(settings, {
     now: epochMs,
   }),
   spans: threadSpans(settings.tracedRatio),
+  unknownKind: (rankSlot, name) => {
+    tell({ kind: "unknown_kind", rankSlot, name });
+  },
   now: epochMs,
   random: Math.random,
 });

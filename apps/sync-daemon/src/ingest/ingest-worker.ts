@@ -27,6 +27,8 @@ export interface IngestListener {
   span(span: FinishedSpan): void;
   /** The index forgot something of these ranks by this thread's writes. */
   evicted(reason: EvictionReason, rankSlots: readonly number[]): void;
+  /** The rank has a KV-cache group of a kind that no rule is known for. */
+  unknownKind(rankSlot: number, kind: string): void;
   /** The thread ended on its own: nothing is followed any more. */
   died(error: Error): void;
 }
@@ -72,20 +74,11 @@ export class IngestWorker {
           case "ready":
             resolve(message);
             break;
-          case "snapshot":
-            started?.taken(message.taken);
-            break;
-          case "standing":
-            started?.standing(message.part);
-            break;
-          case "released":
-            started?.released(message.rankSlot, message.moved);
-            break;
           case "evicted":
             listener.evicted(message.reason, message.rankSlots);
             break;
-          case "forgotten":
-            started?.forgotten(message.rankSlot);
+          case "unknown_kind":
+            listener.unknownKind(message.rankSlot, message.name);
             break;
           case "failed":
             died(Object.assign(new Error(message.error.message), message.error));
@@ -98,6 +91,12 @@ export class IngestWorker {
             break;
           case "log":
             listener.log({ component: settings.worker, ...message.line });
+            break;
+          case "snapshot":
+          case "standing":
+          case "released":
+          case "forgotten":
+            started?.answered(message);
             break;
         }
       });
@@ -134,12 +133,6 @@ export class IngestWorker {
       this.#releasing.set(rankSlot, resolve);
       this.#send({ kind: "release", rankSlot });
     });
-  }
-
-  /** Called with the thread's answer to `release`. */
-  private released(rankSlot: number, moved: MovedStream | null): void {
-    this.#releasing.get(rankSlot)?.(moved);
-    this.#releasing.delete(rankSlot);
   }
 
   /** Tells it that the index forgot something of these ranks. */
@@ -195,20 +188,26 @@ export class IngestWorker {
     });
   }
 
-  /** Called with the thread's answers to `takeSnapshot`, which come in order. */
-  private taken(taken: TakenSnapshot | null): void {
-    this.#taking.shift()?.(taken);
-  }
-
-  /** Called with the thread's answers to `standStill`, likewise. */
-  private standing(part: StandingPart): void {
-    this.#standing.shift()?.(part);
-  }
-
-  /** Called with the thread's answer to `forget`. */
-  private forgotten(rankSlot: number): void {
-    this.#forgetting.get(rankSlot)?.();
-    this.#forgetting.delete(rankSlot);
+  /** Resolves what waits for this answer of the thread. Snapshots and parts arrive in the order of their orders. */
+  private answered(
+    message: Extract<FromIngest, { kind: "snapshot" | "standing" | "released" | "forgotten" }>,
+  ) {
+    switch (message.kind) {
+      case "snapshot":
+        this.#taking.shift()?.(message.taken);
+        break;
+      case "standing":
+        this.#standing.shift()?.(message.part);
+        break;
+      case "released":
+        this.#releasing.get(message.rankSlot)?.(message.moved);
+        this.#releasing.delete(message.rankSlot);
+        break;
+      case "forgotten":
+        this.#forgetting.get(message.rankSlot)?.();
+        this.#forgetting.delete(message.rankSlot);
+        break;
+    }
   }
 
   /**

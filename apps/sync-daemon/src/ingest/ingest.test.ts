@@ -125,6 +125,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     board: new BoardWriter(memory, 0),
     metrics,
     spans: null,
+    unknownKind: () => undefined,
     log: new LineGate({
       level,
       write: (line) => log.push(line),

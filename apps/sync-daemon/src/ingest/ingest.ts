@@ -72,6 +72,8 @@ export interface IngestDependencies {
   readonly log: LineGate;
   /** Null when tracing is off. */
   readonly spans: ThreadSpans | null;
+  /** Takes the unknown kinds of KV-cache groups of a rank. */
+  readonly unknownKind: (rankSlot: number, kind: string) => void;
   /** Milliseconds since the epoch, never going back. */
   readonly now: () => number;
   /** Jitter, 0 … 1. */

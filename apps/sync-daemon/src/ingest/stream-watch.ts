@@ -3,7 +3,8 @@
  *
  *     core's WorkerSync ─▶ StreamWatch ─┬─▶ StreamMetrics (always)
  *                                       ├─▶ LineGate      (asked first, so that a line that is off is never made)
- *                                       └─▶ ThreadSpans   (each replay that brought something or failed; null when tracing is off)
+ *                                       ├─▶ ThreadSpans   (each replay that brought something or failed; null when tracing is off)
+ *                                       └─▶ main thread   (unknown kinds of KV-cache groups, for its answers)
  *
  * | verbosity | lines |
  * | --- | --- |
@@ -27,15 +28,13 @@ import {
   type TrustReason,
 } from "@kvsync/core";
 
+import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import { LINE_LEVELS, type LineLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
 import type { SpanFacts } from "../telemetry/finished-span.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import type { StreamMetrics } from "./stream-metrics.ts";
-
-/** Of a kind as the engine spells it; the longest known has 24. */
-const KIND_CHARACTERS_MAX = 64;
 
 // Bound here: an imported table is looked up anew at every event.
 const { summary: SUMMARY, event: EVENT, debug: DEBUG } = LINE_LEVELS;
@@ -55,6 +54,8 @@ export interface WatchDependencies {
   readonly now: () => number;
   /** Unknown fields that were logged, of all streams of the thread: a fleet of newer engines says each once. */
   readonly loggedFields: Set<string>;
+  /** Takes each kind of KV-cache group that no rule is known for, at most KIND_CHARACTERS_MAX characters of it. */
+  readonly unknownKind: (kind: string) => void;
 }
 
 /** A replay under way. */
@@ -170,9 +171,11 @@ export class StreamWatch implements SyncListener {
 
   /** The engine has a KV-cache group of a kind that no rule is known for. */
   unknownKind(kind: string): void {
+    const name = kind.slice(0, KIND_CHARACTERS_MAX);
+    this.#dependencies.unknownKind(name);
     const message =
       "an engine has a KV-cache group of an unknown kind or without its size. A match needs all of its blocks, and the rank is partial";
-    this.#say("warn", "unknown_cache_kind", message, { kind: kind.slice(0, KIND_CHARACTERS_MAX) });
+    this.#say("warn", "unknown_cache_kind", message, { kind: name });
   }
 
   /** The publisher is another one than before. */

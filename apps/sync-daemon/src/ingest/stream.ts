@@ -72,6 +72,8 @@ export interface StreamDependencies {
   readonly journal: MessageJournal | null;
   /** Unknown fields that were logged, of all streams of the thread. */
   readonly loggedFields: Set<string>;
+  /** Takes the unknown kinds of KV-cache groups of a rank. */
+  readonly unknownKind: (rankSlot: number, kind: string) => void;
   readonly now: () => number;
   /** Good enough for how old a message is. */
   readonly wallClockSeconds: () => number;
@@ -135,7 +137,16 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
       slots,
       dependencies.wallClockSeconds,
     );
-    this.watch = new StreamWatch(this.metrics, dependencies, this.names, () => this.sync.lastSequenceNumber);
+    const { spans, loggedFields } = dependencies;
+    const unknownKind = (kind: string): void => {
+      dependencies.unknownKind(rank.rankSlot, kind);
+    };
+    this.watch = new StreamWatch(
+      this.metrics,
+      { log, spans, loggedFields, now, unknownKind },
+      this.names,
+      () => this.sync.lastSequenceNumber,
+    );
     this.sync = new WorkerSync(
       {
         rankSlot: rank.rankSlot,

@@ -101,6 +101,8 @@ export type FromIngest =
   | { readonly kind: "evicted"; readonly reason: EvictionReason; readonly rankSlots: readonly number[] }
   /** Everything of the rank is gone from the index: its slot may be given to another. */
   | { readonly kind: "forgotten"; readonly rankSlot: number }
+  /** The rank has a KV-cache group of a kind that no rule is known for; UNKNOWN_KINDS_MAX of these for a stream. */
+  | { readonly kind: "unknown_kind"; readonly rankSlot: number; readonly name: string }
   /** An error that nothing caught: the thread does nothing from now on. */
   | { readonly kind: "failed"; readonly error: Readonly<Record<"name" | "message" | "stack", string>> }
   | { readonly kind: "metrics"; readonly announcement: SlotAnnouncement }

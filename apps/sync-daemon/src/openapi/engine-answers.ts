@@ -12,10 +12,12 @@ import {
   REPLAY_STATUSES,
   REPORT_MODES,
   STREAM_STATES,
+  UNKNOWN_KINDS_MAX,
 } from "@kvsync/core";
 import { DISCOVERY_FAILURES, DISCOVERY_STATES } from "@kvsync/observability";
 import { z } from "zod";
 
+import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
 import { ENGINE_SOURCES, REFUSAL_REASONS } from "../discovery/engine-sources.ts";
 import { ENGINE_TYPES } from "../engine/engine-type.ts";
 import { trustLevel, trustReason, trustSince } from "../query/match-answer.ts";
@@ -31,7 +33,8 @@ function counts<Name extends string>(names: readonly Name[]) {
   return z.strictObject(Object.fromEntries(names.map((name) => [name, count])) as Record<Name, typeof count>);
 }
 
-const cacheGroup = z
+/** A KV-cache group of a rank. */
+export const cacheGroup = z
   .strictObject({
     holder_slot: count.describe(
       "The group's slot in dumps: the rank's for the main group, 4,096 or more for others.",
@@ -91,6 +94,12 @@ const rankReport = z
       .array(cacheGroup)
       .max(1 + GROUPS_PER_RANK_MAX)
       .describe("KV-cache groups that the rank has stored to; the main group is the first."),
+    unknown_kinds: z
+      .array(z.string().max(KIND_CHARACTERS_MAX))
+      .max(UNKNOWN_KINDS_MAX)
+      .describe(
+        "Kinds of groups that this version has no rule for, as the engine spells them, and kinds whose size is not announced. A name stays while the daemon follows the rank.",
+      ),
     messages_applied: count,
     events_applied: eventCounts,
     blocks_applied: eventCounts,

@@ -3,10 +3,13 @@
 import { STREAM_STATES } from "@kvsync/core";
 import { z } from "zod";
 
+import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
 import { HEALTH_STATUSES } from "../health/health-checks.ts";
 import { READINESS_REASONS } from "../health/readiness.ts";
+import { GROUPS_LISTED_MAX, KINDS_LISTED_MAX } from "../health/sync-health.ts";
 import { trustLevel, trustReason } from "../query/match-answer.ts";
 import type { Answer } from "./answer.ts";
+import { cacheGroup } from "./engine-answers.ts";
 
 const count = z.int().min(0);
 const time = z.iso.datetime();
@@ -96,6 +99,14 @@ export const healthReport = z
   })
   .meta({ id: "HealthReport" });
 
+const groupCount = cacheGroup
+  .omit({ holder_slot: true, index: true })
+  .extend({ ranks: count.describe("Ranks that have such a group.") })
+  .meta({ id: "CacheGroupCount", description: "KV-cache groups of one shape." });
+const unknownKindCount = z
+  .strictObject({ kind: z.string().max(KIND_CHARACTERS_MAX), ranks: count })
+  .meta({ id: "UnknownKindCount", description: "A kind of group that this version has no rule for." });
+
 /** What `/api/v1/kv-sync/health` answers. */
 export const syncHealthReport = z
   .strictObject({
@@ -109,6 +120,16 @@ export const syncHealthReport = z
           event_rate: z.number().nullable(),
           last_event: time.nullable(),
           errors: count,
+          groups: z
+            .array(groupCount)
+            .max(GROUPS_LISTED_MAX)
+            .describe("Shapes of KV-cache groups, the most frequent first."),
+          groups_total: count.describe("Shapes, listed or not."),
+          unknown_kinds: z
+            .array(unknownKindCount)
+            .max(KINDS_LISTED_MAX)
+            .describe("Unknown kinds as the engines spell them, the most frequent first."),
+          unknown_kinds_total: count.describe("Unknown kinds, listed or not."),
         })
         .meta({ id: "ModelSyncHealth" }),
     ),

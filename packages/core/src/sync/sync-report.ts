@@ -158,9 +158,9 @@ export interface SyncListener {
   historyLost?(fromSequenceNumber: number): void;
   /** An event or batch carries a field that is not known. `name` is one of a bounded number, fit for a log. */
   unknownField?(owner: FieldOwner, name: string): void;
-  /** Trust or its reason changed; `reason` is null exactly for `exact`. */
   /** The engine has a KV-cache group of a kind that no rule is known for; once per kind and stream. */
   unknownKind?(kind: string): void;
+  /** Trust or its reason changed; `reason` is null exactly for `exact`. */
   trustChanged?(trust: Trust, previous: Trust, reason: TrustReason | null): void;
   stateChanged?(state: StreamState, previous: StreamState): void;
 }
