@@ -14,7 +14,9 @@ import {
   encodeLiveFrames,
   encodeReplayEnd,
   encodeReplayReply,
+  type KvEvent,
   PrefixIndex,
+  PrefixReader,
   TRUST_REASONS,
   TRUST_RULE,
 } from "@kvsync/core";
@@ -257,6 +259,129 @@ test.each([
     takeOver(after.ingest, after.index, { ...rank(3), resumeFrom: position }, parked);
     expect(after.ingest.positions()[0]?.position.applier.losses).toEqual(isMissing ? ["parked_evicted"] : []);
     expect(after.index.takeParked(3)).toHaveLength(isMissing ? 0 : 1);
+  },
+);
+
+const BLOCK_SIZE = 4;
+const GROUP_NAMES = [101n, 102n, 103n, 104n, 105n];
+const FULL_GROUP = { groupIdx: 0, kvCacheSpecKind: "full_attention" };
+/** A window of 5 tokens needs the one block before the end of a prefix. */
+const WINDOW_GROUP = { groupIdx: 1, kvCacheSpecKind: "sliding_window", kvCacheSpecSlidingWindow: 5 };
+/** Of a kind without a rule: all of a prefix is needed. */
+const UNKNOWN_GROUP = { groupIdx: 1, kvCacheSpecKind: "holographic" };
+
+/** Blocks `from` to `end` of one prompt, in one KV-cache group. */
+function storedInGroup(group: object, from: number, end: number): KvEvent {
+  return {
+    type: "BlockStored",
+    blockHashes: GROUP_NAMES.slice(from, end),
+    parentBlockHash: GROUP_NAMES[from - 1] ?? null,
+    tokenIds: Array.from({ length: (end - from) * BLOCK_SIZE }, (_, i) => 9000 + from * BLOCK_SIZE + i),
+    blockSize: BLOCK_SIZE,
+    medium: "GPU",
+    ...group,
+  };
+}
+
+function removedFromGroup(groupIdx: number, ...blocks: readonly number[]): KvEvent {
+  const blockHashes = blocks.map((block) => GROUP_NAMES[block] ?? 0n);
+  return { type: "BlockRemoved", blockHashes, medium: "GPU", groupIdx };
+}
+
+/** Blocks that lookups of one to five blocks of the prompt find. */
+function foundOfPrompt(index: PrefixIndex): number[] {
+  const reader = PrefixReader.attach(index.shared, { tokensMax: 64 });
+  const context = reader.findContext({ model: "m", loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 });
+  const found = GROUP_NAMES.map((_, block) => {
+    const length = (block + 1) * BLOCK_SIZE;
+    for (let i = 0; i < length; i++) reader.tokens[i] = 9000 + i;
+    const { rows, matchCount } = reader.matchTokens(context, length, false);
+    return matchCount === 0 ? 0 : (rows[1] ?? 0);
+  });
+  reader.detach();
+  return found;
+}
+
+interface GroupMove {
+  readonly group: string;
+  readonly second: object;
+  readonly trust: string;
+  readonly trustReason: string | null;
+  /** Blocks found by lookups of one to five blocks, before and after the move with the next message. */
+  readonly before: readonly number[];
+  readonly next: readonly KvEvent[];
+  readonly after: readonly number[];
+}
+
+test.each<GroupMove>([
+  {
+    group: "a sliding window",
+    second: WINDOW_GROUP,
+    trust: "exact",
+    trustReason: null,
+    before: [1, 2, 2, 4, 4],
+    next: [removedFromGroup(1, 1), storedInGroup(FULL_GROUP, 4, 5)],
+    after: [1, 1, 1, 4, 4],
+  },
+  {
+    group: "of an unknown kind",
+    second: UNKNOWN_GROUP,
+    trust: "partial",
+    trustReason: "unknown_kind",
+    before: [1, 2, 2, 2, 2],
+    next: [storedInGroup(UNKNOWN_GROUP, 2, 3), storedInGroup(FULL_GROUP, 4, 5)],
+    after: [1, 2, 3, 4, 4],
+  },
+])(
+  "a rank whose second group is $group moves to another worker: answers, trust and its reason stay, and later messages are applied by group (P2)",
+  async ({ second, trust, trustReason, before: foundBefore, next, after: foundAfter }) => {
+    const before = setUp();
+    const events = await connectedStream(before, 3);
+    const batchOf = (kvEvents: readonly KvEvent[]): Uint8Array =>
+      encodeEventBatch({ timestampSeconds: 1000, events: [...kvEvents], dataParallelRank: 0 }, "vllm-0.29");
+    const first = batchOf([
+      storedInGroup(FULL_GROUP, 0, 4),
+      storedInGroup(second, 0, 4),
+      removedFromGroup(1, 2),
+    ]);
+    events.message(encodeLiveFrames("", 0, first));
+    await turns();
+    expect(before.board.status(3)).toMatchObject({ trust, trustReason });
+    expect(foundOfPrompt(before.index)).toEqual(foundBefore);
+
+    const { position, parked } = structuredClone({
+      position: before.ingest.release(3),
+      parked: before.index.takeParked(3),
+    });
+    expect(position).not.toBeNull();
+    const after = setUp({}, PrefixIndex.attach(before.index.shared));
+    takeOver(after.ingest, after.index, { ...rank(3), resumeFrom: position }, parked);
+    expect(foundOfPrompt(after.index)).toEqual(foundBefore);
+
+    await until(() => after.transport.subscriptions.length > 0);
+    after.transport.subscriptions[0]?.events.connected();
+    await turns();
+    // The message applied last comes again: it proves the publisher.
+    const replay = after.transport.replays[0];
+    expect(replay?.from).toBe(0);
+    const reply = {
+      identity: new Uint8Array(),
+      topic: "",
+      sequenceNumber: 0,
+      payload: first,
+      shape: "plain",
+    } as const;
+    replay?.events.message(encodeReplayReply(reply).slice(1));
+    replay?.events.message(replayEnd());
+    replay?.events.ended(null);
+    await turns();
+    expect(after.board.status(3)).toMatchObject({ lastSequenceNumber: 0, trust, trustReason });
+    expect(foundOfPrompt(after.index)).toEqual(foundBefore);
+
+    after.transport.subscriptions[0]?.events.message(encodeLiveFrames("", 1, batchOf(next)));
+    await turns();
+    expect(after.board.status(3)).toMatchObject({ lastSequenceNumber: 1, trust, trustReason });
+    expect(foundOfPrompt(after.index)).toEqual(foundAfter);
   },
 );
 
