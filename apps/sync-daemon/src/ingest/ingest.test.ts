@@ -385,6 +385,16 @@ test.each<GroupMove>([
   },
 );
 
+test("a rank that loses blocks to a limit by another thread's write is partial on the board at the end of the slice", async () => {
+  const parts = setUp();
+  await connectedStream(parts, 3);
+  parts.ingest.evicted("context_limit", [3]);
+  await turns();
+  // Nothing of the stream itself is due: the clock stands still, and its engine sends nothing.
+  expect(parts.board.status(3)).toMatchObject({ trust: "partial", trustReason: "context_evicted" });
+  expect(parts.board.report(3).counters.indexEvictions.context_limit).toBe(1);
+});
+
 /** A queue that refuses what comes; the index's limits and the queue's own are the daemon's part of the rule. */
 async function refused(queue: Partial<IngestSettings["queue"]>, messages: number): Promise<StreamStatus> {
   const parts = setUp({

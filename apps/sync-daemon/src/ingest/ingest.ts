@@ -454,6 +454,8 @@ export class Ingest {
     const { board } = this.#dependencies;
     this.#journal?.rest();
     for (const stream of this.#intake.dirty) {
+      // An eviction by another stream's message changes the trust, too.
+      board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
       board.counters(stream.rank.rankSlot, stream.sync.counters, stream.queueDrops);
     }
     this.#intake.dirty.clear();
