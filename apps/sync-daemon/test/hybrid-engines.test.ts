@@ -1,7 +1,7 @@
 /**
  * Engines with several KV-cache groups behind a real daemon: events over ZeroMQ, lookups and
- * reports over HTTP. The model of the reuse of such an engine is in
- * packages/engine-sim/test/coordinator; here are single cases by hand.
+ * reports over HTTP. These are single cases by hand. Random work, compared with the model of an
+ * engine's cache, is in hybrid-hits.test.ts.
  */
 import type { KvEvent } from "@kvsync/core";
 import { afterAll, beforeAll, expect, test } from "vitest";
