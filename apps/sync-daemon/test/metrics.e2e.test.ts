@@ -180,7 +180,8 @@ async function runStealing(): Promise<void> {
   );
   const daemon = await DaemonProcess.start({
     engines: engines.map((engine) => engine.entry),
-    ingest: { workers: 2 },
+    // libzmq costs more a message: one process that publishes is enough to keep a worker busy.
+    ingest: { workers: 2, transport: "libzmq" },
   });
   try {
     await until(

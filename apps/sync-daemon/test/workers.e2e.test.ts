@@ -21,7 +21,8 @@ let folder: string;
 async function start(workers: number): Promise<DaemonProcess> {
   return DaemonProcess.start({
     engines: engines.map((engine) => engine.entry),
-    ingest: { workers },
+    // libzmq costs more a message: one process that publishes is enough to keep a worker busy.
+    ingest: { workers, transport: "libzmq" },
     snapshot: { directory: folder, interval_seconds: 3600 },
   });
 }
