@@ -45,7 +45,6 @@ export const SYNC_STATUS = row({
           "connections",
         ),
       ],
-      levels: { critical: 1, warning: 1, bad: "below" },
     }),
     untrusted: stat({
       id: 3,
