@@ -11,7 +11,8 @@ import { layOut } from "../dashboards/layout.ts";
 import { type Dashboard, type Panel, queriesOf } from "../dashboards/panel.ts";
 import type { LabelDomain } from "../definition.ts";
 import { exposedNames, type KnownFamily } from "./exposed-names.ts";
-import type { Alert } from "../rules/alert.ts";
+import type { Measure } from "../promql/vector.ts";
+import type { Alert, Severity } from "../rules/alert.ts";
 import { receiverOf } from "../rules/alertmanager.ts";
 import { ALERT_GROUPS } from "../rules/alerts.ts";
 import { INHIBITIONS } from "../rules/inhibitions.ts";
@@ -23,6 +24,9 @@ const RUNBOOKS = "../operations/runbooks";
 
 const ROUTING_TEXT = `Receivers of infra/alertmanager/alertmanager.yaml: one notification per alert and job, with all replicas in it. A critical alert is sent at once, in Slack and by mail; a warning after
 30 seconds, in Slack; info is not sent.`;
+
+/** Mildest first, as the tables of levels have them. */
+const SEVERITIES: readonly Severity[] = ["info", "warning", "critical"];
 
 const NAMES = exposedNames(ALL_FAMILIES);
 
@@ -67,10 +71,47 @@ function exampleQuery({ kind, name, labels }: KnownFamily): string {
   return `histogram_quantile(0.99, sum by (${by === undefined ? "" : `${by}, `}le) (rate(${name}_bucket[5m])))`;
 }
 
+/** How soon a person acts, by severity. */
+const ACTIONS: Readonly<Record<Severity, string>> = {
+  critical: "At once",
+  warning: "The same day",
+  info: "When capacity is planned",
+};
+
+const MEASURED: Partial<Record<Measure, string>> = {
+  seconds: " s",
+  bytes: " bytes",
+  percent: " %",
+  per_second: " per second",
+  bytes_per_second: " bytes per second",
+};
+
+/** The baseline of a family: its normal state as its first panels have it, and the levels of its alerts with an action each. */
+function levels(name: string): string {
+  const panels = PANELS_OF_FAMILY.get(name) ?? [];
+  return markdownTable(
+    ["level", "value", "what to do"],
+    [
+      ...panels
+        .slice(0, 3)
+        .map(({ board, panel }) => [
+          "normal",
+          `${panel.normal} (${board.title} › ${panel.title})`,
+          "Nothing.",
+        ]),
+      ...alertsOn(name)
+        .toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
+        .map((alert) => [
+          alert.severity,
+          `${alert.comparator} ${alert.threshold}${MEASURED[alert.measure] ?? ""} for ${alert.for}`,
+          `${ACTIONS[alert.severity]}: [${alert.name}](${RUNBOOKS}/${runbookFile(alert.name)}).`,
+        ]),
+    ],
+  );
+}
+
 function familySection(family: KnownFamily & { help: string; why?: string; exporter?: string }): string {
   const labels = Object.entries(family.labels);
-  const alerts = alertsOn(family.name);
-  const panels = PANELS_OF_FAMILY.get(family.name) ?? [];
   const facts = [
     `${family.help}${family.why === undefined ? "" : ` ${family.why}`}`,
     "",
@@ -81,14 +122,9 @@ function familySection(family: KnownFamily & { help: string; why?: string; expor
     ...(family.buckets === undefined
       ? []
       : [`- buckets: ${family.buckets.map((bound) => Number(bound.toPrecision(6))).join(", ")}`]),
-    ...panels
-      .slice(0, 3)
-      .map(({ board, panel }) => `- normal (${board.title} › ${panel.title}): ${panel.normal}`),
-    ...alerts.map(
-      (alert) =>
-        `- ${alert.severity}: ${alert.comparator} ${alert.threshold} for ${alert.for} ([${alert.name}](${RUNBOOKS}/${runbookFile(alert.name)}), measured in ${alert.measure})`,
-    ),
     `- example: \`${exampleQuery(family)}\``,
+    "",
+    levels(family.name),
   ];
   return `### ${family.name}\n\n${facts.join("\n")}`;
 }

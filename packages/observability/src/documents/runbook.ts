@@ -1,8 +1,9 @@
 /**
- * One runbook per alert, in the shape of the prometheus-operator runbooks: meaning, impact, diagnosis, mitigation, escalation.
+ * One runbook per alert, in the shape of the prometheus-operator runbooks: meaning, impact,
+ * diagnosis, mitigation, prevention, escalation.
  */
 
-import type { Alert, DiagnosisStep } from "../rules/alert.ts";
+import { type Alert, type DiagnosisStep, MINUTES_BEFORE_ESCALATION } from "../rules/alert.ts";
 import { PLACEHOLDERS } from "../rules/commands.ts";
 import { GENERATED_NOTE, markdownTable } from "./markdown.ts";
 
@@ -15,6 +16,13 @@ function step({ text, query, command }: DiagnosisStep, index: number): string {
 
 function hasPlaceholders(steps: readonly DiagnosisStep[]): boolean {
   return steps.some(({ command }) => command?.includes("DAEMON") ?? false);
+}
+
+/** Info is on the dashboard only: no response is under way that could take too long. */
+function escalationTime({ severity }: Alert): string {
+  return severity === "info"
+    ? "This alert sends no notification."
+    : `Escalate when the alert still fires ${MINUTES_BEFORE_ESCALATION} minutes after you began.`;
 }
 
 /**
@@ -66,8 +74,12 @@ ${markdownTable(
   runbook.mitigation.map(({ cause, fix }) => [cause, fix]),
 )}
 
+## Prevention
+
+${runbook.prevention}
+
 ## Escalation
 
-${runbook.escalation}
+${escalationTime(alert)} ${runbook.escalation}
 `;
 }

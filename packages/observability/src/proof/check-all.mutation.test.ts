@@ -424,6 +424,14 @@ const MISTAKES: readonly Mistake[] = [
   ],
   ["a runbook without a section", DROPS, "## Mitigation", "## What to do", "alert_without_runbook", RULES],
   [
+    "a runbook that prevents nothing",
+    DROPS,
+    /## Prevention\n[\s\S]*?\n## /,
+    "## ",
+    "alert_without_runbook",
+    RULES,
+  ],
+  [
     "a runbook query that does not work",
     DROPS,
     "sum by (pod, reason) (rate(aibrix_kv_events_dropped_total",

@@ -68,7 +68,14 @@ const RULES_PER_GROUP_MAX = 20;
 const INTERVAL_SECONDS_MAX = 60;
 
 const PANEL_ADDRESS = /\/d\/([\w-]+)\?viewPanel=(\d+)$/;
-const HEADINGS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation", "## Escalation"];
+const HEADINGS = [
+  "## Meaning",
+  "## Impact",
+  "## Diagnosis",
+  "## Mitigation",
+  "## Prevention",
+  "## Escalation",
+];
 
 /** How a value of each measure may be written in a text. */
 const HUMANIZERS: Readonly<Record<Measure, readonly string[]>> = {

@@ -28,6 +28,9 @@ export type Component =
   | "platform"
   | "alerting";
 
+/** How long the first responder tries alone, where the severity asks for action. */
+export const MINUTES_BEFORE_ESCALATION = 30;
+
 /** How long a condition must hold. */
 export type AlertFor = `${number}${"s" | "m" | "h"}`;
 
@@ -51,6 +54,9 @@ export interface Runbook {
   readonly impact: string;
   readonly diagnosis: readonly DiagnosisStep[];
   readonly mitigation: readonly Remedy[];
+  /** What keeps the alert from firing again. */
+  readonly prevention: string;
+  /** Who helps when the mitigation does not. */
   readonly escalation: string;
 }
 

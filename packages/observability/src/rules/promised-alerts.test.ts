@@ -85,6 +85,14 @@ test.each(PROMISED)("%s fires at %s after %s as %s", (name, condition, patience,
   ]);
 });
 
+test.each([
+  ["KVSyncConnectionFailure", "{{ $labels.pod }}"],
+  ["KVEventSequenceGaps", "{{ $labels.pod }}"],
+  ["KVSyncConfigurationError", "AIBRIX_USE_REMOTE_TOKENIZER=true"],
+])("the text of %s names %s", (name, text) => {
+  expect(ALERTS.get(name)?.description).toContain(text);
+});
+
 test("every alert is promised", () => {
   expect([...ALERTS.keys()].sort()).toEqual(PROMISED.map(([name]) => name).sort());
 });

@@ -49,6 +49,7 @@ export const CONFIG_RELOAD_FAILED = alert({
         fix: "Mount it again. A ConfigMap mounted with subPath is never updated: mount the folder.",
       },
     ],
+    prevention: "Run `kvsync-daemon --config FILE --check-config` in the pipeline that rolls the file out.",
     escalation: "The person who changed the configuration last.",
   },
   trial: {

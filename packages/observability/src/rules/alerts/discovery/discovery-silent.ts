@@ -42,6 +42,8 @@ export const DISCOVERY_SILENT = alert({
         fix: "Restart the replica; it continues from its snapshot. Report the fault with the log.",
       },
     ],
+    prevention:
+      "Leave discovery.kubernetes.watch_seconds at its default, which is well below the threshold of this alert.",
     escalation: "kvsync's maintainers when no failures are counted.",
   },
   trial: {

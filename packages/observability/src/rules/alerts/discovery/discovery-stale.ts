@@ -65,6 +65,8 @@ export const DISCOVERY_STALE = alert({
         fix: "Register the engines again; the first one that is written ends the alert.",
       },
     ],
+    prevention:
+      "Apply the role and its binding together with the daemon, and keep room in the volume of discovery.state_directory.",
     escalation:
       "The platform team that runs the cluster; kvsync's maintainers when other clients watch pods well.",
   },

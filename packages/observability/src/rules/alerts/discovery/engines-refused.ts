@@ -48,6 +48,8 @@ export const ENGINES_REFUSED = alert({
         fix: "Raise limits.engines, or the limit on open files (four for each DP rank); the message names the limit.",
       },
     ],
+    prevention:
+      "Let one source describe each engine, and set limits.engines and the limit on open files above the planned fleet.",
     escalation: "The team that runs the engines, with the list of the second step.",
   },
   trial: {

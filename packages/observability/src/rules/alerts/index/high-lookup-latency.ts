@@ -43,6 +43,8 @@ export const HIGH_LOOKUP_LATENCY = alert({
       },
       { cause: "More lookups than one thread answers.", fix: "Add replicas behind the gateway." },
     ],
+    prevention:
+      "Give the main thread a core of its own, and plan replicas by the lookups per second of docs/operations/capacity.md.",
     escalation: "kvsync's maintainers, with the size of prompts and fleet.",
   },
   trial: {

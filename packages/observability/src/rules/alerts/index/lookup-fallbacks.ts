@@ -61,6 +61,8 @@ export const LOOKUP_FALLBACKS = alert({
         fix: "Set AIBRIX_REMOTE_TOKENIZER_ENDPOINT, or have the gateway send token ids.",
       },
     ],
+    prevention:
+      "Deploy engines with KV events and a replay socket, and have gateways send token ids, which need no tokenizer.",
     escalation: "kvsync's maintainers when the streams are exact and the tokenizer answers.",
   },
   trial: {

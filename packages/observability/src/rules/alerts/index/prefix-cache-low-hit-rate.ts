@@ -50,7 +50,9 @@ export const PREFIX_CACHE_LOW_HIT_RATE = alert({
       },
       { cause: "Caches are too small for the working set.", fix: "More KV memory per engine, or tiers." },
     ],
-    escalation: "None.",
+    prevention:
+      "After a change of tokenizer, chat template or block size, run `kvsync doctor` before traffic returns.",
+    escalation: "The owners of the workload, in working hours.",
   },
   trial: {
     series: (level) => [

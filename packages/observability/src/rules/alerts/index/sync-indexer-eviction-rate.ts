@@ -43,6 +43,8 @@ export const SYNC_INDEXER_EVICTION_RATE = alert({
         fix: "Look for gaps; parents are lost messages.",
       },
     ],
+    prevention:
+      "Set limits.index_bytes by the formula of docs/operations/capacity.md, and again before the fleet grows.",
     escalation: "Capacity planning.",
   },
   trial: {

@@ -51,6 +51,8 @@ export const SYNC_INDEXER_NEAR_CAPACITY = alert({
         fix: "Find the engine, and correct its adapter names.",
       },
     ],
+    prevention:
+      "Set AIBRIX_SYNC_MAX_CONTEXTS to twice the number of models, adapters and block sizes in use.",
     escalation: "Capacity planning, in working hours.",
   },
   trial: {

@@ -44,6 +44,8 @@ export const BATCH_APPLY_FAILURES = alert({
         fix: "Correct the endpoint in the engine's registration.",
       },
     ],
+    prevention:
+      "Try a new engine version with `kvsync inspect` against one engine before the fleet is rolled.",
     escalation: "kvsync's maintainers, with the fault's code and the engine's version.",
   },
   trial: {

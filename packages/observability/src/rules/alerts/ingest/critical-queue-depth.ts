@@ -40,6 +40,8 @@ export const CRITICAL_QUEUE_DEPTH = alert({
       },
       { cause: "The worker hangs.", fix: "See WorkerDown; restart the replica." },
     ],
+    prevention:
+      "Size the queue for the longest burst (docs/operations/capacity.md), and act on HighQueueDepth before this alert fires.",
     escalation: "Page kvsync's maintainers if scaling does not bend the curve within ten minutes.",
   },
   trial: {

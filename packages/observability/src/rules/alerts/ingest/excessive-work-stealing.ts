@@ -50,7 +50,8 @@ export const EXCESSIVE_WORK_STEALING = alert({
         fix: "Raise the CPU limit, or set fewer workers.",
       },
     ],
-    escalation: "None needed while streams are exact most of the time.",
+    prevention: "Set AIBRIX_KV_EVENT_WORKERS to no more than the cores that the process has.",
+    escalation: "kvsync's maintainers, once streams are often stale.",
   },
   trial: {
     series: (level) => [growing(STREAM_METRICS.streamWorkStolen, { worker: "ingest-0" }, level)],

@@ -40,7 +40,8 @@ export const FREQUENT_BACKPRESSURE = alert({
     mitigation: [
       { cause: "There is no spare capacity.", fix: "Add an ingest worker before the load grows." },
     ],
-    escalation: "None; plan capacity in working hours.",
+    prevention: "Add an ingest worker when the busiest one is half used.",
+    escalation: "Capacity planning, in working hours.",
   },
   trial: {
     series: (level) => [growing(STREAM_METRICS.streamBackpressureActivations, { level: "warning" }, level)],

@@ -37,6 +37,7 @@ export const HIGH_EVENT_LATENCY = alert({
       { cause: "Queue wait is most of it.", fix: "As for HighQueueDepth: more ingest capacity." },
       { cause: "It comes with replays.", fix: "Find out why there are gaps (KVEventSequenceGaps)." },
     ],
+    prevention: "Keep each ingest worker below half of a core, as docs/operations/capacity.md plans it.",
     escalation: "kvsync's maintainers when neither queue nor CPU explains it.",
   },
   trial: {

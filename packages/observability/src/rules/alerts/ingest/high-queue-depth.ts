@@ -40,6 +40,8 @@ export const HIGH_QUEUE_DEPTH = alert({
         fix: "It drains by itself; watch that the slope is down.",
       },
     ],
+    prevention:
+      "Plan ingest workers for the peak of the day, and set a CPU limit of one core for each of them and one for HTTP.",
     escalation: "kvsync's maintainers if utilization is below 50 % and the queue still grows.",
   },
   trial: {

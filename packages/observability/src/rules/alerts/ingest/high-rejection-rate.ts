@@ -65,6 +65,8 @@ export const HIGH_REJECTION_RATE = alert({
         fix: "Set topic to the engine's whole topic. The log line topic_not_published names both.",
       },
     ],
+    prevention:
+      "Check new engine entries with `kvsync inspect`: it shows topics and DP ranks before the entry is used.",
     escalation: "kvsync's maintainers when the queue is short and messages are still refused.",
   },
   trial: {

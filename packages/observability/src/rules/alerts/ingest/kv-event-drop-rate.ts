@@ -44,6 +44,10 @@ export const KV_EVENT_DROP_RATE = alert({
     ],
     mitigation: [
       {
+        cause: "Reason queue_messages or queue_bytes: messages arrive faster than they are applied.",
+        fix: "Raise AIBRIX_KV_EVENT_WORKERS, and the CPU limit by one core for each worker (docs/operations/capacity.md).",
+      },
+      {
         cause: "Reason index_memory_limit or park_full.",
         fix: "Raise the index's memory budget; see the capacity panels.",
       },
@@ -56,6 +60,7 @@ export const KV_EVENT_DROP_RATE = alert({
         fix: "The engine is newer than the daemon's list. Blocks that it offloads there are not indexed. Upgrade the daemon.",
       },
     ],
+    prevention: "Update the daemon before the engines, and keep the index below its memory budget.",
     escalation: "kvsync's maintainers, with the reason and the engine's version.",
   },
   trial: {

@@ -49,6 +49,7 @@ export const KV_EVENT_PROCESSING_LATENCY = alert({
         fix: "Harmless while the queue is short; otherwise add an ingest worker (AIBRIX_KV_EVENT_WORKERS).",
       },
     ],
+    prevention: "Set a CPU limit of one core for each ingest worker and one for HTTP.",
     escalation: "kvsync's maintainers, with a CPU profile of the worker.",
   },
   trial: {

@@ -53,6 +53,8 @@ export const KV_EVENT_SEQUENCE_GAPS = alert({
         fix: "Follow connection attempts per engine; look at the node.",
       },
     ],
+    prevention:
+      "Set hwm and buffer_steps of the engines by docs/operations/capacity.md, and keep the ingest queue short.",
     escalation: "The engines' team when only some engines are affected, network on-call otherwise.",
   },
   trial: {

@@ -19,7 +19,7 @@ export const KV_SYNC_CONFIGURATION_ERROR = alert({
   component: "configuration",
   summary: "KV event sync was asked for and cannot run.",
   description: ({ label }) =>
-    `${label("instance")} runs without KV event sync, because a setting that sync needs is missing or contradicts another. Lookups answer "no cache information".`,
+    `${label("instance")} runs without KV event sync, because a setting that sync needs is missing or contradicts another. Sync needs AIBRIX_USE_REMOTE_TOKENIZER=true, and the type and endpoint of the tokenizer. Lookups answer "no cache information".`,
   panel: panelOf(OVERVIEW, "configuration"),
   runbook: {
     meaning:
@@ -51,6 +51,8 @@ export const KV_SYNC_CONFIGURATION_ERROR = alert({
         fix: "Set sync.enabled to false (KVSYNC_SYNC_ENABLED=false) and restart; the alert ends.",
       },
     ],
+    prevention:
+      "Run `kvsync-daemon --check-config` with the environment of the deployment before it is rolled out.",
     escalation:
       "The person who rolled out the configuration last. Roll it back when the cause is not found in ten minutes.",
   },

@@ -6,6 +6,7 @@ import { panelOf } from "../../../dashboards/panel.ts";
 import { above, sum } from "../../../promql/operators.ts";
 import { rate } from "../../../promql/series.ts";
 import { alert } from "../../alert.ts";
+import { logLines } from "../../commands.ts";
 import { BY_ENGINE } from "../../label-sets.ts";
 import { THRESHOLDS } from "../../thresholds.ts";
 import { ENGINE, growing, TARGET } from "../../trial.ts";
@@ -34,6 +35,10 @@ export const KV_SYNC_CONNECTION_FAILURE = alert({
         query: sum(rate(INGEST_METRICS.connections, "5m", { status: "failed" }), ["pod", "model"]).text,
       },
       {
+        text: "Which address does the daemon try, and how does it fail?",
+        command: logLines("engine_unreachable", 20),
+      },
+      {
         text: "Is the port open from the daemon?",
         command: "kubectl exec POD -- kvsync inspect tcp://ENGINE_IP:5557 --seconds 10",
       },
@@ -57,6 +62,7 @@ export const KV_SYNC_CONNECTION_FAILURE = alert({
         fix: "Take it out of the configuration file, or DELETE /api/v1/engines/ID when it was registered over HTTP.",
       },
     ],
+    prevention: "Take engines off the list when they are scaled down, or let Kubernetes discovery do it.",
     escalation: "The team that runs the engines, with the list of pods from the first query.",
   },
   trial: {

@@ -44,6 +44,8 @@ export const KV_SYNC_NO_ACTIVE_CONNECTIONS = alert({
         fix: "Delete its pod; it starts elsewhere and rebuilds from replay.",
       },
     ],
+    prevention:
+      "Keep engines of each model on several nodes, and allow their ports in the network policy that is deployed with them.",
     escalation: "Network on-call when several models are affected, the model's owners otherwise.",
   },
   trial: {

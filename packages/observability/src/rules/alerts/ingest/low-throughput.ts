@@ -58,6 +58,8 @@ export const LOW_THROUGHPUT = alert({
         fix: "Compare the gateway's list of engines with /api/v1/engines.",
       },
     ],
+    prevention:
+      "Set the arguments for prefix caching and event publishing in the template that all engines are started from.",
     escalation: "The team that runs the engines.",
   },
   trial: {

@@ -39,7 +39,9 @@ export const PERSISTENT_BACKPRESSURE = alert({
         fix: "Find it by events per pod, and unregister it until it is fixed.",
       },
     ],
-    escalation: "Page kvsync's maintainers after thirty minutes.",
+    prevention:
+      "Watch the queue and the workers against the plan of docs/operations/capacity.md, and add workers before the load grows.",
+    escalation: "Page kvsync's maintainers.",
   },
   trial: {
     series: (level) => [steady(STREAM_METRICS.streamBackpressureState, {}, level)],

@@ -44,6 +44,7 @@ export const PROPAGATION_LAG = alert({
         fix: "Its events leave late; look at the engine's own latency.",
       },
     ],
+    prevention: "Run time synchronization on every node, and alert on its offset.",
     escalation: "The engines' team, once the daemon's own latency is ruled out.",
   },
   trial: {

@@ -56,6 +56,8 @@ export const STREAM_UNTRUSTED = alert({
       },
       { cause: "unknown: never connected.", fix: "See KVSyncConnectionFailure." },
     ],
+    prevention:
+      "Give every engine a replay endpoint, and a history (buffer_steps) longer than a restart of the daemon takes.",
     escalation: "kvsync's maintainers when a stream stays stale with a working replay endpoint.",
   },
   trial: {

@@ -37,6 +37,8 @@ export const WORKER_DOWN = alert({
       },
     ],
     mitigation: [{ cause: "Any.", fix: "Restart the replica: it rebuilds from the engines' replay." }],
+    prevention:
+      "None is known: a worker that does not answer is a defect, and the report of it is the prevention.",
     escalation:
       "kvsync's maintainers, with a profile or core of the hanging process taken before the restart.",
   },

@@ -47,7 +47,9 @@ export const WORKER_UTILIZATION_IMBALANCE = alert({
         fix: "Add workers: engines with this rate need one each. The balancer moves one stream at a time, and not where the move only reverses the difference.",
       },
     ],
-    escalation: "None needed while the busiest worker is below 80 %.",
+    prevention:
+      "Set at least as many ingest workers as there are engines with an unusually high rate of events.",
+    escalation: "kvsync's maintainers, once the busiest worker is above 80 %.",
   },
   trial: {
     series: (level) => [

@@ -42,6 +42,8 @@ export const DEPLOYMENT_REPLICA_MISMATCH = alert({
       },
       { cause: "No room on the nodes.", fix: "Add nodes." },
     ],
+    prevention:
+      "Keep free room for one more replica on the nodes, and roll out with the probes of infra/kubernetes/daemon.yaml.",
     escalation: "During a roll-out, the person who started it; otherwise platform on-call.",
   },
   trial: {

@@ -39,6 +39,8 @@ export const DISK_SPACE_LOW = alert({
       { text: "What is large?", command: "du -xh --max-depth=2 MOUNTPOINT | sort -h | tail" },
     ],
     mitigation: [{ cause: "Old metrics or logs.", fix: "Shorten retention, or enlarge the volume." }],
+    prevention:
+      "Set a retention by size in addition to the one by time, and alert on the trend of the volume.",
     escalation: "Platform on-call.",
   },
   trial: {

@@ -48,6 +48,7 @@ export const HIGH_CPU_USAGE = alert({
       },
       { cause: "A loop that should not be there.", fix: "Take a CPU profile, restart, report." },
     ],
+    prevention: "Plan the CPU limit by docs/operations/capacity.md when engines or traffic are added.",
     escalation: "Capacity planning.",
   },
   trial: {

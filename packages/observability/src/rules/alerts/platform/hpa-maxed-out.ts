@@ -42,6 +42,8 @@ export const HPA_MAXED_OUT = alert({
       { cause: "Growth.", fix: "Raise maxReplicas, or the resources of each replica." },
       { cause: "A burst of retries.", fix: "Find out why callers retry." },
     ],
+    prevention:
+      "Set maxReplicas above the planned peak, and keep the fixed share of ingest below half of the target.",
     escalation: "Capacity planning.",
   },
   trial: {

@@ -37,6 +37,7 @@ export const NOTIFICATION_DELIVERY_FAILURES = alert({
       },
       { cause: "The receiver limits the rate.", fix: "Group more, or repeat less often." },
     ],
+    prevention: "Renew webhooks and passwords before they end, and send a test alert after each renewal.",
     escalation: "Platform on-call, by telephone.",
   },
   trial: {

@@ -40,6 +40,7 @@ export const POD_DOWN = alert({
       { cause: "Failed: the image cannot be pulled, or the process exits at once.", fix: "Roll back." },
       { cause: "Unknown: the node is gone.", fix: "Delete the pod once the node is known to be off." },
     ],
+    prevention: "Reserve room for the pod with requests and a priority class, and pin the image by digest.",
     escalation: "Platform on-call.",
   },
   trial: {

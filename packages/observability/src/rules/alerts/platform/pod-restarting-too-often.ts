@@ -49,6 +49,8 @@ export const POD_RESTARTING_TOO_OFTEN = alert({
       { cause: "Exit code 1.", fix: "Report the last log lines; roll back if it began with a release." },
       { cause: "Liveness probe.", fix: "See HighEventLoopLag." },
     ],
+    prevention:
+      "Set the memory limit by docs/operations/capacity.md, and roll a release out to one replica first.",
     escalation: "kvsync's maintainers.",
   },
   trial: {

@@ -47,7 +47,8 @@ export const SYNC_DAEMON_ABSENT = alert({
       },
       { cause: "Scaled to zero, or deleted.", fix: "Bring it back; it resumes from its snapshot." },
     ],
-    escalation: "Whoever runs Prometheus.",
+    prevention: "Deploy the scrape configuration together with the daemon, from the same commit.",
+    escalation: "The team that runs Prometheus.",
   },
   trial: {
     series: (level) => [steady(PROMETHEUS_METRICS.up, level === 1 ? { job: "another" } : {}, 1)],

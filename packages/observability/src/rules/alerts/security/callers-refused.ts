@@ -60,6 +60,8 @@ export const CALLERS_REFUSED = alert({
         fix: "Close the port to it: use a network policy, or listen on fewer addresses.",
       },
     ],
+    prevention:
+      "Rotate tokens in two steps, with old and new in the file until every gateway has the new one.",
     escalation: "The team of the gateways; the security team when the client is unknown.",
   },
   trial: {

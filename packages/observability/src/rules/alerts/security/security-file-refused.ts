@@ -42,7 +42,9 @@ export const SECURITY_FILE_REFUSED = alert({
       },
       { cause: "The file is gone or may not be read.", fix: "Restore the secret, or its permissions." },
     ],
-    escalation: "Whoever rotates secrets.",
+    prevention:
+      "Write a changed secret to all its files at once, and check it with `kvsync-daemon --check-config` first.",
+    escalation: "The team that rotates secrets.",
   },
   trial: {
     series: (level) => [steady(SECURITY_METRICS.fileUsable, { file: "tls" }, level)],

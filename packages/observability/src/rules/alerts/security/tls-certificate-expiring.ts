@@ -44,7 +44,8 @@ export const TLS_CERTIFICATE_EXPIRING = alert({
       { cause: "It was not renewed.", fix: "Renew it; see why its automation did not." },
       { cause: "It was renewed and cannot be used.", fix: "See SecurityFileRefused." },
     ],
-    escalation: "Whoever renews certificates.",
+    prevention: "Renew certificates by automation at two thirds of their life.",
+    escalation: "The team that renews certificates.",
   },
   trial: {
     // Time in a promtool test begins at 0: an end that moves with the clock stays as far away.

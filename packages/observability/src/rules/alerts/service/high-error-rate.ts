@@ -46,6 +46,7 @@ export const HIGH_ERROR_RATE = alert({
       },
       { cause: "500: a defect.", fix: "Restart the replica; report the log line with its code." },
     ],
+    prevention: "Roll a release out to one replica first, and compare its errors with those of the others.",
     escalation: "Page kvsync's maintainers.",
   },
   trial: {

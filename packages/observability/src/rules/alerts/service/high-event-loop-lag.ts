@@ -48,6 +48,8 @@ export const HIGH_EVENT_LOOP_LAG = alert({
       },
       { cause: "Very large JSON bodies.", fix: "Send prompts as binary bodies." },
     ],
+    prevention:
+      "Give the process one core more than it has ingest workers, and let large callers use the binary form.",
     escalation: "kvsync's maintainers, with a CPU profile.",
   },
   trial: {

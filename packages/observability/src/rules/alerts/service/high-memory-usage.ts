@@ -36,6 +36,8 @@ export const HIGH_MEMORY_USAGE = alert({
       },
       { cause: "The heap rises without end.", fix: "Restart, and report: it is a leak." },
     ],
+    prevention:
+      "Set the limit of the container to the sum of the memory table in docs/operations/capacity.md.",
     escalation: "kvsync's maintainers for a rising heap.",
   },
   trial: {

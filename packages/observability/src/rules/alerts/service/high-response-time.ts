@@ -36,6 +36,7 @@ export const HIGH_RESPONSE_TIME = alert({
       },
       { cause: "Event-loop lag.", fix: "See HighEventLoopLag." },
     ],
+    prevention: "Have gateways send token ids, and dump the index in quiet hours.",
     escalation: "kvsync's maintainers when matches with token ids are slow.",
   },
   trial: {

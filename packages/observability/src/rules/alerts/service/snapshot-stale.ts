@@ -41,6 +41,8 @@ export const SNAPSHOT_STALE = alert({
         fix: "Raise the alert's threshold with it.",
       },
     ],
+    prevention:
+      "Keep three times the size of a snapshot free on its volume, and the interval below ten minutes.",
     escalation: "kvsync's maintainers when the log shows no reason.",
   },
   trial: {

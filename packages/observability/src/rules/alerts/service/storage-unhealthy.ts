@@ -51,6 +51,8 @@ export const STORAGE_UNHEALTHY = alert({
         fix: "Move the pod; a replica without snapshots can warm from a sibling.",
       },
     ],
+    prevention:
+      "Keep three times the size of a snapshot free on its volume, and mount it for the user of the image.",
     escalation: "The owner of the cluster's storage.",
   },
   trial: {

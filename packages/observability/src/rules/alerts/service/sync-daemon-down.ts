@@ -46,6 +46,8 @@ export const SYNC_DAEMON_DOWN = alert({
         fix: "It restarts and rebuilds by itself; report the log line.",
       },
     ],
+    prevention:
+      "Run two replicas or more on different nodes, with the memory limit of docs/operations/capacity.md.",
     escalation: "kvsync's maintainers when it does not come back by itself.",
   },
   trial: {

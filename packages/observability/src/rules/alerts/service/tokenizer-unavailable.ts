@@ -61,6 +61,7 @@ export const TOKENIZER_UNAVAILABLE = alert({
         fix: "Point it at a server with vLLM's POST /tokenize.",
       },
     ],
+    prevention: "Give the tokenizer replicas and capacity of its own, or have gateways send token ids.",
     escalation: "The owners of the tokenizer; kvsync's maintainers when it answers well by hand.",
   },
   trial: {
