@@ -36,12 +36,23 @@ const OWN_CHUNK_TOKENS = 256;
 
 const TRUST_WEIGHTS: Readonly<Record<Trust, number>> = { exact: 1, partial: 1, stale: 0.5, unknown: 0 };
 
-/** The terms of one worker's cost, in tokens of prefill; their sum is the cost. */
+/**
+ * The terms of one worker's cost, in tokens of prefill: `pending`, `prefill`, `context` and `running`
+ * add up to the cost. The others are what `prefill` was made of.
+ */
 export interface CostTerms {
-  /** Tokens of the prompt that count as held. */
+  /** Tokens of the prompt that count as held: the greater of the next two. */
   readonly heldTokens: number;
+  /** What the index says it holds, by the weight of its trust. */
+  readonly indexTokens: number;
+  /** What this router sent it lately. */
+  readonly ownTokens: number;
+  /** Tokens of the prompt to prefill. */
+  readonly freshTokens: number;
+  /** How hard its cache is used, 0 to 4; 1 is the mean. */
+  readonly pressure: number;
   readonly pending: number;
-  /** Tokens of the prompt to prefill, and what they drive out. */
+  /** freshTokens × (1 + pressure): the prefill, and what it drives out. */
   readonly prefill: number;
   readonly context: number;
   readonly running: number;
@@ -53,6 +64,8 @@ export class KvsyncPolicy implements RoutingPolicy {
   readonly knowledge = "index";
   readonly #history: DecisionHistory;
   readonly #own: Float64Array;
+  /** What the index says of the last ranked request, by position and weighed by trust. */
+  readonly #indexed: Float64Array;
   readonly #pressure: MemoryPressure;
   /** Fresh tokens of the last ranked request, by position. */
   readonly #fresh: Float64Array;
@@ -61,6 +74,7 @@ export class KvsyncPolicy implements RoutingPolicy {
   constructor(positionCount: number) {
     this.#history = new DecisionHistory(positionCount, OWN_SECONDS, OWN_CHUNK_TOKENS);
     this.#own = new Float64Array(positionCount);
+    this.#indexed = new Float64Array(positionCount);
     this.#fresh = new Float64Array(positionCount);
     this.#pressure = new MemoryPressure(positionCount);
   }
@@ -68,6 +82,11 @@ export class KvsyncPolicy implements RoutingPolicy {
   /** See RoutingPolicy. */
   join(position: number, capacityTokens: number): void {
     this.#pressure.join(position, capacityTokens);
+  }
+
+  /** See RoutingPolicy. */
+  resize(position: number, capacityTokens: number): void {
+    this.#pressure.resize(position, capacityTokens);
   }
 
   /** See RoutingPolicy. */
@@ -89,6 +108,11 @@ export class KvsyncPolicy implements RoutingPolicy {
     this.#history.record(position, nowSeconds);
   }
 
+  /** Whether this router's own decisions hold some of the last ranked prompt anywhere. */
+  get isOwnMatch(): boolean {
+    return this.#own.some((tokens) => tokens > 0);
+  }
+
   /**
    * The terms of every position's cost for a request, for answers that explain a ranking. As `rank`
    * does, it replaces the views' matches by what counts as held.
@@ -105,17 +129,24 @@ export class KvsyncPolicy implements RoutingPolicy {
   #weigh(request: RoutingRequest, views: readonly WorkerView[], nowSeconds: number): void {
     this.#history.match(request, this.#own, nowSeconds);
     for (const [position, view] of views.entries()) {
-      view.matchedTokens = Math.max(view.matchedTokens * TRUST_WEIGHTS[view.trust], this.#own[position] ?? 0);
+      const indexed = view.matchedTokens * TRUST_WEIGHTS[view.trust];
+      this.#indexed[position] = indexed;
+      view.matchedTokens = Math.max(indexed, this.#own[position] ?? 0);
       this.#fresh[position] = Math.max(0, request.promptTokens - view.matchedTokens);
     }
   }
 
   #terms(view: WorkerView, position: number, meanGiven: number): CostTerms {
-    const fresh = this.#fresh[position] ?? 0;
+    const freshTokens = this.#fresh[position] ?? 0;
+    const pressure = this.#pressure.of(position, meanGiven);
     return {
       heldTokens: view.matchedTokens,
+      indexTokens: this.#indexed[position] ?? 0,
+      ownTokens: this.#own[position] ?? 0,
+      freshTokens,
+      pressure,
       pending: view.pendingPrefillTokens,
-      prefill: fresh * (1 + this.#pressure.of(position, meanGiven)),
+      prefill: freshTokens * (1 + pressure),
       context: view.contextTokens / CONTEXT_PER_TOKEN,
       running: view.runningRequests * RUNNING_TOKENS,
     };

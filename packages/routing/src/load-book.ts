@@ -10,7 +10,9 @@
  *  B2  The booking of a request is taken back exactly, in any order of its news, also after it
  *      moved (load-book.test.ts "B2").
  *  B3  A worker that leaves takes its requests and its foreign load along: the next one at its
- *      position starts at zero (load-book.test.ts "B3").
+ *      position starts at zero. Late news of the last one change nothing (load-book.test.ts "B3").
+ *
+ * Loads are whole tokens, so that adding and taking back leaves no remainder.
  *
  * Memory: one entry per request in progress.
  */
@@ -76,7 +78,7 @@ export class LoadBook {
   join(position: number, worker: string, capacityTokens: number): void {
     if (!Number.isInteger(position) || position < 0 || position >= POSITIONS_MAX)
       throw new RangeError(`position ${position} is not in 0 … ${POSITIONS_MAX - 1}`);
-    if ((this.#views[position]?.worker ?? "") !== "") throw new RangeError(`position ${position} is taken`);
+    if (this.#hasMember(position)) throw new RangeError(`position ${position} is taken`);
     while (this.#views.length <= position) {
       this.#views.push(emptyView());
       this.#foreign.push({ requests: 0, waiting: 0, pendingTokens: 0 });
@@ -95,6 +97,15 @@ export class LoadBook {
     this.#foreign[position] = { requests: 0, waiting: 0, pendingTokens: 0 };
   }
 
+  /**
+   * Replaces the room of a worker, when it becomes known after the worker joined. Its load stays.
+   *
+   * @throws RangeError when no worker is at the position.
+   */
+  resize(position: number, capacityTokens: number): void {
+    this.#memberAt(position).capacityTokens = capacityTokens;
+  }
+
   /** Forgets the matches of the request before. */
   clearMatches(): void {
     for (const view of this.#views) {
@@ -109,10 +120,11 @@ export class LoadBook {
    * prefilled.
    *
    * @param request - any number that is not under way.
-   * @throws RangeError when no worker is at the position.
+   * @throws RangeError when no worker is at the position, or the request is under way already.
    */
   send(request: number, position: number, promptTokens: number): void {
-    const view = this.#viewOf(position);
+    const view = this.#memberAt(position);
+    if (this.#assignments.has(request)) throw new RangeError(`request ${request} was sent already and has not ended`);
     const pendingTokens = Math.max(0, promptTokens - view.matchedTokens);
     const assignment = { position, promptTokens, pendingTokens, isWaiting: true };
     this.#assignments.set(request, assignment);
@@ -132,12 +144,16 @@ export class LoadBook {
     addTo(view, assignment, 1);
   }
 
-  /** Books that another worker than the chosen one serves a request. Its prefill counts there in full. */
+  /**
+   * Books that another worker than the chosen one serves a request. Its prefill counts there in full.
+   * At a position without a worker the booking ends.
+   */
   move(request: number, position: number): void {
     const assignment = this.#assignments.get(request);
     if (assignment === undefined || assignment.position === position) return;
     const { promptTokens, isWaiting } = assignment;
     this.end(request);
+    if (!this.#hasMember(position)) return;
     const moved = { position, promptTokens, pendingTokens: promptTokens, isWaiting };
     this.#assignments.set(request, moved);
     addTo(this.#viewOf(position), moved, 1);
@@ -153,20 +169,31 @@ export class LoadBook {
 
   /**
    * Replaces the load that others caused at a worker. A waiting request counts with the mean of the
-   * last prompts sent, since its length is not known.
+   * last prompts sent, since its length is not known. Ignored at a position without a worker.
    *
    * @param running - foreign requests whose first token has come.
    * @param waiting - foreign requests whose first token has not come.
    */
   foreign(position: number, running: number, waiting: number): void {
+    if (!this.#hasMember(position)) return;
     const meanPrompt = this.#recent.length === 0 ? 0 : this.#recentSum / this.#recent.length;
-    const load = { requests: running + waiting, waiting, pendingTokens: waiting * meanPrompt };
+    const pendingTokens = Math.round(waiting * meanPrompt);
+    const load = { requests: running + waiting, waiting, pendingTokens };
     const view = this.#viewOf(position);
     const before = this.#foreign[position];
     view.runningRequests += load.requests - (before?.requests ?? 0);
     view.waitingRequests += load.waiting - (before?.waiting ?? 0);
     view.pendingPrefillTokens += load.pendingTokens - (before?.pendingTokens ?? 0);
     this.#foreign[position] = load;
+  }
+
+  #hasMember(position: number): boolean {
+    return (this.#views[position]?.worker ?? "") !== "";
+  }
+
+  #memberAt(position: number): WorkerView {
+    if (!this.#hasMember(position)) throw new RangeError(`no worker is at position ${position}`);
+    return this.#viewOf(position);
   }
 
   #viewOf(position: number): WorkerView {

@@ -37,6 +37,14 @@ export class MemoryPressure {
     this.#memberCount += 1;
   }
 
+  /** Replaces the room of a member; what it was given stays. Ignored at an empty position. */
+  resize(position: number, capacityTokens: number): void {
+    const before = this.#capacities[position] ?? 0;
+    if (before === 0) return;
+    this.#capacities[position] = capacityTokens;
+    this.#capacityTokens += capacityTokens - before;
+  }
+
   /** A position becomes empty. */
   leave(position: number): void {
     const capacityTokens = this.#capacities[position] ?? 0;

@@ -88,6 +88,12 @@ export interface RoutingPolicy {
   /** A worker takes an empty position. */
   join(position: number, capacityTokens: number): void;
 
+  /**
+   * The room of a worker becomes known, or another, after it joined; what is remembered of it stays.
+   * Optional: a policy that does not weigh memory has no use for it.
+   */
+  resize?(position: number, capacityTokens: number): void;
+
   /** The worker of a position is gone; nothing remembered of it applies to the next one there. */
   leave(position: number): void;
 

@@ -347,6 +347,52 @@ describe("kvsync", () => {
     }
   });
 
+  it("explains a prefill by what index and own decisions hold, what is fresh, and the pressure", () => {
+    const policy = new KvsyncPolicy(2);
+    for (const position of [0, 1]) policy.join(position, CAPACITY_TOKENS);
+    const first = choose(policy, prompt(6_400), workers({}, {}), 0);
+    const views = workers({}, {});
+    Object.assign(views[1 - first]!, { matchedTokens: 4_096, trust: "stale" });
+    const terms = policy.explain(prompt(8_000), views, 1);
+    // 6,400 tokens in chunks of 256; the other worker was given nothing, and this one all there is.
+    expect(terms[first]).toMatchObject({ ownTokens: 6_400, indexTokens: 0, heldTokens: 6_400 });
+    expect(terms[first]).toMatchObject({ freshTokens: 1_600, pressure: 2, prefill: 4_800 });
+    expect(terms[1 - first]).toMatchObject({ ownTokens: 0, indexTokens: 2_048, heldTokens: 2_048 });
+    expect(terms[1 - first]).toMatchObject({ freshTokens: 5_952, pressure: 0, prefill: 5_952 });
+    expect(policy.isOwnMatch).toBe(true);
+    policy.explain(prompt(8_000, 99_000), workers({}, {}), 2);
+    expect(policy.isOwnMatch).toBe(false);
+  });
+
+  it("takes pressure as a share of the members' mean, and keeps it when a room changes", () => {
+    const policy = new KvsyncPolicy(8);
+    const pressures = (): (number | undefined)[] =>
+      policy.explain(prompt(640, 7_000_000), workers({}, {}, {}), 1).map(({ pressure }) => pressure);
+    for (const position of [0, 1]) policy.join(position, CAPACITY_TOKENS);
+    choose(policy, prompt(6_400), workers({ isEligible: true }, { isEligible: false }), 0);
+    // Two members, not eight positions: all that was given is twice the mean.
+    expect(pressures()).toEqual([2, 0, 0]);
+    policy.resize(0, CAPACITY_TOKENS / 4);
+    expect(pressures()).toEqual([2, 0, 0]);
+    policy.join(2, CAPACITY_TOKENS);
+    expect(pressures()).toEqual([3, 0, 0]);
+    policy.leave(0);
+    expect(pressures()).toEqual([0, 0, 0]);
+  });
+
+  it("forgets what it gave sooner when the fleet's whole room is smaller", () => {
+    const keptAfter = (capacityTokens: number): number => {
+      const policy = new KvsyncPolicy(2);
+      for (const position of [0, 1]) policy.join(position, CAPACITY_TOKENS);
+      for (const position of [0, 1]) policy.resize(position, capacityTokens);
+      choose(policy, prompt(6_400), workers({}, { isEligible: false }), 0);
+      choose(policy, prompt(6_400, 1_000_000), workers({ isEligible: false }, {}), 0);
+      return policy.explain(prompt(640, 7_000_000), workers({}, {}), 1)[0]?.pressure ?? 0;
+    };
+    expect(keptAfter(CAPACITY_TOKENS)).toBeGreaterThan(0.99);
+    expect(keptAfter(6_400)).toBeLessThan(0.8);
+  });
+
   it("spreads new conversations over the fleet although one worker alone holds their common beginning", () => {
     const policy = makePolicy("kvsync", 3, 1);
     const chosen = Array.from({ length: 9 }, (_, i) =>
