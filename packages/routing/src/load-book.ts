@@ -124,7 +124,8 @@ export class LoadBook {
    */
   send(request: number, position: number, promptTokens: number): void {
     const view = this.#memberAt(position);
-    if (this.#assignments.has(request)) throw new RangeError(`request ${request} was sent already and has not ended`);
+    if (this.#assignments.has(request))
+      throw new RangeError(`request ${request} was sent already and has not ended`);
     const pendingTokens = Math.max(0, promptTokens - view.matchedTokens);
     const assignment = { position, promptTokens, pendingTokens, isWaiting: true };
     this.#assignments.set(request, assignment);
