@@ -23,9 +23,6 @@ export const OTHER = "other";
  */
 export const LABEL_VALUE_BYTES_MAX = 256;
 
-/** The one place where the namespace of our metrics is said; every name begins with it. */
-export const NAMESPACE = "aibrix";
-
 /** What a value counts or measures. Only base units; `none` counts things, `timestamp` is seconds since 1970. */
 export type Unit = "none" | "seconds" | "bytes" | "ratio" | "percent" | "timestamp";
 
@@ -53,8 +50,8 @@ export type LabelValues<L extends LabelDomains> = {
 /** A name without the namespace: it ends in its unit, a counter's in `_total` after that. */
 type BareName<Kind, U extends Unit> = `${string}${UnitSuffixes[U]}${Kind extends "counter" ? "_total" : ""}`;
 
-/** A full exposition name. */
-type MetricName<Kind, U extends Unit> = `${typeof NAMESPACE}_${BareName<Kind, U>}`;
+/** A full exposition name: the namespace, and the bare name after it. */
+type MetricName<Kind, U extends Unit> = `${string}_${BareName<Kind, U>}`;
 
 /**
  * What a scrape shows of a series that nobody has written yet. `zero is a fact`: 0, since nothing happened; `rate()` then misses
@@ -123,40 +120,55 @@ type Written<D extends Definition<string, L, U>, Kind, L extends LabelDomains, U
   readonly name: BareName<Kind, U>;
 };
 
-/**
- * Defines a counter.
- *
- * @param spec - everything but the kind, the name without the namespace.
- * @returns the definition, with label names, closed values and unit as literal types.
- */
-export function counter<const L extends LabelDomains, const U extends Unit>(
-  spec: Written<CounterDefinition<L, U>, "counter", L, U>,
-): CounterDefinition<L, U> {
-  return { kind: "counter", ...spec, name: `${NAMESPACE}_${spec.name}` };
+/** Defines the metrics of one application: every name begins with its namespace. */
+export interface Definers {
+  /**
+   * Defines a counter.
+   *
+   * @param spec - everything but the kind, the name without the namespace.
+   * @returns the definition, with label names, closed values and unit as literal types.
+   */
+  readonly counter: <const L extends LabelDomains, const U extends Unit>(
+    spec: Written<CounterDefinition<L, U>, "counter", L, U>,
+  ) => CounterDefinition<L, U>;
+  /**
+   * Defines a gauge.
+   *
+   * @param spec - everything but the kind, the name without the namespace.
+   * @returns the definition, with label names, closed values and unit as literal types.
+   */
+  readonly gauge: <const L extends LabelDomains, const U extends Unit>(
+    spec: Written<GaugeDefinition<L, U>, "gauge", L, U>,
+  ) => GaugeDefinition<L, U>;
+  /**
+   * Defines a histogram.
+   *
+   * @param spec - everything but the kind, the name without the namespace.
+   * @returns the definition, with label names, closed values and unit as literal types.
+   */
+  readonly histogram: <const L extends LabelDomains, const U extends Unit>(
+    spec: Written<HistogramDefinition<L, U>, "histogram", L, U>,
+  ) => HistogramDefinition<L, U>;
 }
 
-/**
- * Defines a gauge.
- *
- * @param spec - everything but the kind, the name without the namespace.
- * @returns the definition, with label names, closed values and unit as literal types.
- */
-export function gauge<const L extends LabelDomains, const U extends Unit>(
-  spec: Written<GaugeDefinition<L, U>, "gauge", L, U>,
-): GaugeDefinition<L, U> {
-  return { kind: "gauge", ...spec, name: `${NAMESPACE}_${spec.name}` };
-}
+/** Words in lower case; no colon, which is for recorded series. */
+const NAMESPACE_FORM = /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/;
 
 /**
- * Defines a histogram.
+ * The definers of an application.
  *
- * @param spec - everything but the kind, the name without the namespace.
- * @returns the definition, with label names, closed values and unit as literal types.
+ * @param namespace - what every name of its metrics begins with, without the underscore after it.
+ * @returns one function for each kind of metric.
+ * @throws RangeError when names that begin so would not be words in lower case.
  */
-export function histogram<const L extends LabelDomains, const U extends Unit>(
-  spec: Written<HistogramDefinition<L, U>, "histogram", L, U>,
-): HistogramDefinition<L, U> {
-  return { kind: "histogram", ...spec, name: `${NAMESPACE}_${spec.name}` };
+export function definersOf(namespace: string): Definers {
+  if (!NAMESPACE_FORM.test(namespace))
+    throw new RangeError(`the namespace is "${namespace}"; expected words in lower case, such as my_app`);
+  return {
+    counter: (spec) => ({ kind: "counter", ...spec, name: `${namespace}_${spec.name}` }),
+    gauge: (spec) => ({ kind: "gauge", ...spec, name: `${namespace}_${spec.name}` }),
+    histogram: (spec) => ({ kind: "histogram", ...spec, name: `${namespace}_${spec.name}` }),
+  };
 }
 
 /**

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
-import { FOLDER } from "./dashboards/dashboards.ts";
+import { FOLDER } from "./kvsync/dashboards/dashboards.ts";
 import { staleFiles, writeTree } from "./generated-tree.ts";
 import { GrafanaApi, GrafanaError, type NamedDashboard } from "./import/grafana-api.ts";
 import { importDashboards } from "./import/import-dashboards.ts";

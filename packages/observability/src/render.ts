@@ -2,14 +2,14 @@
  * Everything that is generated, as text by path from the repository's root. Pure: main.ts writes it, a test compares it with what is committed.
  */
 
-import { DASHBOARDS } from "./dashboards/dashboards.ts";
+import { DASHBOARDS } from "./kvsync/dashboards/dashboards.ts";
 import { grafanaDashboard, type PanelLink } from "./dashboards/grafana.ts";
 import { previewSvg } from "./dashboards/preview.ts";
 import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/provisioning.ts";
 import { alertReference, metricCatalogue, panelGuide } from "./documents/references.ts";
 import { runbookPage } from "./documents/runbook.ts";
 import { alertmanagerConfiguration, type Contacts, DEFAULT_CONTACTS } from "./rules/alertmanager.ts";
-import { ALERT_GROUPS } from "./rules/alerts.ts";
+import { ALERT_GROUPS } from "./kvsync/rules/alerts.ts";
 import { type LinkBases, RUNBOOK_FOLDER, runbookFile } from "./rules/links.ts";
 import {
   type Addresses,

@@ -3,10 +3,11 @@
  */
 import { expect, test } from "vitest";
 
-import { CATALOGUE } from "./catalogue/catalogue.ts";
-import { counter, doubling, gauge, histogram, NAMESPACE } from "./definition.ts";
+import { definersOf, doubling } from "./definition.ts";
 import { Exposition } from "./exposition.ts";
 import { MetricSlots, type SlotAnnouncement } from "./slots.ts";
+
+const { counter, gauge, histogram } = definersOf("app");
 
 const EVENTS = counter({
   name: "test_events_total",
@@ -55,9 +56,9 @@ function setUp() {
 
 test("a family of which zero is a fact is exported as zero before anybody touched it", async () => {
   const { lines } = setUp();
-  expect(await lines("aibrix_test_wait_seconds_count")).toEqual([
-    'aibrix_test_wait_seconds_count{lane="live"} 0',
-    'aibrix_test_wait_seconds_count{lane="replay"} 0',
+  expect(await lines("app_test_wait_seconds_count")).toEqual([
+    'app_test_wait_seconds_count{lane="live"} 0',
+    'app_test_wait_seconds_count{lane="replay"} 0',
   ]);
 });
 
@@ -65,40 +66,38 @@ test("a gauge has no line before its first value, and one that was set to zero h
   const { slots, lines } = setUp();
   const writer = slots("a");
   const [depth, pods] = [writer.gauge(DEPTH, {}), writer.gauge(PODS, { pod: "p" })];
-  expect(await lines("aibrix_test_depth")).toEqual([]);
+  expect(await lines("app_test_depth")).toEqual([]);
   depth.set(0);
-  expect(await lines("aibrix_test_depth")).toEqual(["aibrix_test_depth 0"]);
-  expect(await lines("aibrix_test_pods")).toEqual([]);
+  expect(await lines("app_test_depth")).toEqual(["app_test_depth 0"]);
+  expect(await lines("app_test_pods")).toEqual([]);
   pods.set(3);
   writer.release(pods);
   writer.gauge(PODS, { pod: "q" });
-  expect(await lines("aibrix_test_pods")).toEqual([]);
+  expect(await lines("app_test_pods")).toEqual([]);
 });
 
 test("a gauge that one thread has set and another has not shows what was set", async () => {
   const { slots, lines } = setUp();
   slots("a").gauge(DEPTH, {});
   slots("b").gauge(DEPTH, {}).set(4);
-  expect(await lines("aibrix_test_depth")).toEqual(["aibrix_test_depth 4"]);
+  expect(await lines("app_test_depth")).toEqual(["app_test_depth 4"]);
 });
 
 test("what two threads count for one series is summed (M1)", async () => {
   const { slots, lines } = setUp();
   slots("a").counter(EVENTS, { type: "stored", pod: "p" }).inc();
   slots("b").counter(EVENTS, { type: "stored", pod: "p" }).inc(4);
-  expect(await lines("aibrix_test_events_total")).toEqual([
-    'aibrix_test_events_total{type="stored",pod="p"} 5',
-  ]);
+  expect(await lines("app_test_events_total")).toEqual(['app_test_events_total{type="stored",pod="p"} 5']);
 });
 
 test("past its bound an open label records under other, and known values keep their own series", async () => {
   const { slots, lines } = setUp();
   const writer = slots("a");
   for (const pod of ["p1", "p2", "p3", "p4", "p1"]) writer.counter(EVENTS, { type: "removed", pod }).inc();
-  expect(await lines("aibrix_test_events_total")).toEqual([
-    'aibrix_test_events_total{type="removed",pod="p1"} 2',
-    'aibrix_test_events_total{type="removed",pod="p2"} 1',
-    'aibrix_test_events_total{type="removed",pod="other"} 2',
+  expect(await lines("app_test_events_total")).toEqual([
+    'app_test_events_total{type="removed",pod="p1"} 2',
+    'app_test_events_total{type="removed",pod="p2"} 1',
+    'app_test_events_total{type="removed",pod="other"} 2',
   ]);
 });
 
@@ -108,9 +107,9 @@ test("a value longer than a scrape may have is recorded under other, with all ot
   const longest = "é".repeat(128);
   for (const pod of [longest, `${longest}x`, "y".repeat(4096)])
     writer.counter(EVENTS, { type: "stored", pod }).inc();
-  expect(await lines("aibrix_test_events_total")).toEqual([
-    `aibrix_test_events_total{type="stored",pod="${longest}"} 1`,
-    'aibrix_test_events_total{type="stored",pod="other"} 2',
+  expect(await lines("app_test_events_total")).toEqual([
+    `app_test_events_total{type="stored",pod="${longest}"} 1`,
+    'app_test_events_total{type="stored",pod="other"} 2',
   ]);
 });
 
@@ -121,14 +120,14 @@ test("a released series ends, its value's place is cleared, and its bound is fre
   const second = writer.counter(EVENTS, { type: "stored", pod: "p1" });
   first.inc(7);
   writer.release(first);
-  expect(await lines("aibrix_test_events_total")).toHaveLength(1);
+  expect(await lines("app_test_events_total")).toHaveLength(1);
   writer.release(second);
-  expect(await lines("aibrix_test_events_total")).toEqual([]);
+  expect(await lines("app_test_events_total")).toEqual([]);
   writer.counter(EVENTS, { type: "stored", pod: "p2" });
   writer.counter(EVENTS, { type: "stored", pod: "p3" });
-  expect(await lines("aibrix_test_events_total")).toEqual([
-    'aibrix_test_events_total{type="stored",pod="p2"} 0',
-    'aibrix_test_events_total{type="stored",pod="p3"} 0',
+  expect(await lines("app_test_events_total")).toEqual([
+    'app_test_events_total{type="stored",pod="p2"} 0',
+    'app_test_events_total{type="stored",pod="p3"} 0',
   ]);
 });
 
@@ -143,7 +142,7 @@ test("a handle says whether it records under other, and has its own series when 
   const again = writer.gauge(PODS, { pod: "q" });
   again.set(3);
   expect(writer.isOther(again)).toBe(false);
-  expect(await lines("aibrix_test_pods")).toEqual(['aibrix_test_pods{pod="q"} 3']);
+  expect(await lines("app_test_pods")).toEqual(['app_test_pods{pod="q"} 3']);
 });
 
 test("gauge handles of one series add up, and a released one takes its part away", async () => {
@@ -154,12 +153,9 @@ test("gauge handles of one series add up, and a released one takes its part away
   two?.set(2);
   three?.set(3);
   two?.set(1);
-  expect(await lines("aibrix_test_pods")).toEqual([
-    'aibrix_test_pods{pod="p"} 5',
-    'aibrix_test_pods{pod="other"} 4',
-  ]);
+  expect(await lines("app_test_pods")).toEqual(['app_test_pods{pod="p"} 5', 'app_test_pods{pod="other"} 4']);
   if (three !== undefined) writer.release(three);
-  expect(await lines('aibrix_test_pods{pod="other')).toEqual(['aibrix_test_pods{pod="other"} 1']);
+  expect(await lines('app_test_pods{pod="other')).toEqual(['app_test_pods{pod="other"} 1']);
 });
 
 test("a value that is no finite number, or negative for a counter, leaves no trace (M4)", async () => {
@@ -178,10 +174,10 @@ test("a value that is no finite number, or negative for a counter, leaves no tra
     wait.observe(nonsense);
   }
   counted.inc(-1);
-  expect((await lines("aibrix_test_events_total"))[0]).toMatch(/ 2$/);
-  expect(await lines("aibrix_test_depth")).toEqual(["aibrix_test_depth 3"]);
-  expect((await lines('aibrix_test_wait_seconds_sum{lane="live"}'))[0]).toMatch(/ 1$/);
-  expect((await lines('aibrix_test_wait_seconds_count{lane="live"}'))[0]).toMatch(/ 1$/);
+  expect((await lines("app_test_events_total"))[0]).toMatch(/ 2$/);
+  expect(await lines("app_test_depth")).toEqual(["app_test_depth 3"]);
+  expect((await lines('app_test_wait_seconds_sum{lane="live"}'))[0]).toMatch(/ 1$/);
+  expect((await lines('app_test_wait_seconds_count{lane="live"}'))[0]).toMatch(/ 1$/);
 });
 
 test("a gauge that was very large shows small values exactly again", async () => {
@@ -189,7 +185,7 @@ test("a gauge that was very large shows small values exactly again", async () =>
   const depth = slots("a").gauge(DEPTH, {});
   for (const value of [2 ** 63, 5, 1e300, 7, 0.1]) {
     depth.set(value);
-    expect(await lines("aibrix_test_depth")).toEqual([`aibrix_test_depth ${value}`]);
+    expect(await lines("app_test_depth")).toEqual([`app_test_depth ${value}`]);
   }
 });
 
@@ -197,13 +193,13 @@ test("histogram buckets are cumulative, inclusive at their bound, and end in +In
   const { slots, lines } = setUp();
   const wait = slots("a").histogram(WAIT, { lane: "live" });
   for (const value of [0.5, 1, 1.5, 4, 100]) wait.observe(value);
-  expect((await lines("aibrix_test_wait_seconds")).filter((line) => line.includes("live"))).toEqual([
-    'aibrix_test_wait_seconds_bucket{lane="live",le="1"} 2',
-    'aibrix_test_wait_seconds_bucket{lane="live",le="2"} 3',
-    'aibrix_test_wait_seconds_bucket{lane="live",le="4"} 4',
-    'aibrix_test_wait_seconds_bucket{lane="live",le="+Inf"} 5',
-    'aibrix_test_wait_seconds_sum{lane="live"} 107',
-    'aibrix_test_wait_seconds_count{lane="live"} 5',
+  expect((await lines("app_test_wait_seconds")).filter((line) => line.includes("live"))).toEqual([
+    'app_test_wait_seconds_bucket{lane="live",le="1"} 2',
+    'app_test_wait_seconds_bucket{lane="live",le="2"} 3',
+    'app_test_wait_seconds_bucket{lane="live",le="4"} 4',
+    'app_test_wait_seconds_bucket{lane="live",le="+Inf"} 5',
+    'app_test_wait_seconds_sum{lane="live"} 107',
+    'app_test_wait_seconds_count{lane="live"} 5',
   ]);
 });
 
@@ -222,7 +218,7 @@ test("more series than a chunk holds spill into the next chunk", async () => {
   for (let i = 0; i < 10_000; i++) writer.counter(many, { id: `${i}` }).inc();
   expect(announced.filter((kind) => kind === "chunk")).toHaveLength(2);
   slots("a").gauge(DEPTH, {}).set(3);
-  expect(await exposition.scrape()).toContain("aibrix_test_depth 3");
+  expect(await exposition.scrape()).toContain("app_test_depth 3");
 });
 
 test("a family that the catalogue lacks is refused by name", () => {
@@ -238,7 +234,7 @@ test("a family that the catalogue lacks is refused by name", () => {
   const writer = new MetricSlots("a", (a) => {
     exposition.accept(a);
   });
-  expect(() => writer.gauge(stray, {})).toThrow("aibrix_test_stray is not in the catalogue");
+  expect(() => writer.gauge(stray, {})).toThrow("app_test_stray is not in the catalogue");
 });
 
 test("wrong, missing and invented labels, wrong values and names do not compile", () => {
@@ -277,29 +273,16 @@ test("wrong, missing and invented labels, wrong values and names do not compile"
   expect(wrong).toHaveLength(12);
 });
 
-test("names and help of the catalogue follow the rules of the exposition format", () => {
-  const suffixes = {
-    seconds: /_seconds$/,
-    bytes: /_bytes$/,
-    ratio: /_(ratio|rate)$/,
-    percent: /_percentage$/,
-    timestamp: /_timestamp_seconds$/,
-    none: /(?<!_(seconds|bytes|ratio|percentage|count|sum|bucket|created|info_total))$/,
-  };
-  for (const { name, unit, help, why, kind } of CATALOGUE) {
-    expect(name).toMatch(new RegExp(`^${NAMESPACE}_[a-z0-9_]+$`));
-    expect(name.replace(/_total$/, "")).toMatch(suffixes[unit]);
-    expect(name.endsWith("_total"), name).toBe(kind === "counter");
-    expect(help, name).toMatch(/\.$/);
-    expect(why, name).toMatch(/\.$/);
-  }
-  expect(new Set(CATALOGUE.map(({ name }) => name)).size).toBe(CATALOGUE.length);
+test.each(["", "Shop", "1shop", "shop_", "shop:x"])("the namespace %j is refused by name", (namespace) => {
+  expect(() => definersOf(namespace)).toThrow(
+    `the namespace is "${namespace}"; expected words in lower case`,
+  );
 });
 
 test("label values are escaped as the text format demands", async () => {
   const { slots, lines } = setUp();
   slots("a").gauge(PODS, { pod: 'say "a\\b"\nnext' }).set(1);
-  expect(await lines("aibrix_test_pods")).toEqual(['aibrix_test_pods{pod="say \\"a\\\\b\\"\\nnext"} 1']);
+  expect(await lines("app_test_pods")).toEqual(['app_test_pods{pod="say \\"a\\\\b\\"\\nnext"} 1']);
 });
 
 test("a scrape of many series lets the event loop turn in between", async () => {
@@ -320,6 +303,6 @@ test("a scrape of many series lets the event loop turn in between", async () => 
   const timer = setInterval(() => (turns += 1), 0);
   const text = await exposition.scrape();
   clearInterval(timer);
-  expect(text).toContain('aibrix_test_many_total{id="19999"} 19999\n');
+  expect(text).toContain('app_test_many_total{id="19999"} 19999\n');
   expect(turns).toBeGreaterThan(2);
 });

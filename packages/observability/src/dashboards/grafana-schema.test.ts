@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { Ajv, type ValidateFunction } from "ajv";
 import { describe, expect, test } from "vitest";
 
-import { DASHBOARDS } from "./dashboards.ts";
+import { DASHBOARDS } from "../kvsync/dashboards/dashboards.ts";
 import { grafanaDashboard } from "./grafana.ts";
 
 const FOLDER = join(import.meta.dirname, "..", "..", "..", "..", "..", "shared", "data", "grafana-schema");

@@ -62,16 +62,16 @@ import { PanelBuilder as StateTimelinePanel } from "@grafana/grafana-foundation-
 import { PanelBuilder as TablePanel } from "@grafana/grafana-foundation-sdk/table";
 import { PanelBuilder as TimeseriesPanel } from "@grafana/grafana-foundation-sdk/timeseries";
 
-import { INGEST_METRICS } from "../catalogue/ingest.ts";
-import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../catalogue/platform.ts";
-import { SERVICE_METRICS } from "../catalogue/service.ts";
+import { INGEST_METRICS } from "../kvsync/catalogue/ingest.ts";
+import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../exporters.ts";
+import { SERVICE_METRICS } from "../kvsync/catalogue/service.ts";
 import { above, sum } from "../promql/operators.ts";
 import type { VariableName } from "../promql/selector.ts";
 import { changes, value } from "../promql/series.ts";
 import type { Measure, Vec } from "../promql/vector.ts";
 import { layOut } from "./layout.ts";
 import type { Dashboard, Levels, Panel, Query, StateName } from "./panel.ts";
-import { HERE, MODELS, RATE } from "./scope.ts";
+import { HERE, MODELS, RATE } from "../kvsync/dashboards/scope.ts";
 import { GRAFANA_UNITS } from "./unit.ts";
 
 /** Every dashboard carries it; links find the others by it. */

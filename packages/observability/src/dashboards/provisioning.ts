@@ -3,8 +3,8 @@
  */
 
 import { generatedYaml } from "../rules/prometheus.ts";
-import { INTERVAL_SECONDS } from "../rules/thresholds.ts";
-import { FOLDER } from "./dashboards.ts";
+import { INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
+import { FOLDER } from "../kvsync/dashboards/dashboards.ts";
 
 /**
  * The data source.

@@ -7,7 +7,7 @@
  *   recorded   level:metric:operations                 by its expression's shape
  */
 
-import { DAEMON_EXPORTERS } from "../catalogue/platform.ts";
+import { TARGET_EXPORTERS } from "../exporters.ts";
 import type { LabelDomain, LabelDomains } from "../definition.ts";
 import type { Measure } from "../promql/vector.ts";
 import { TARGET_LABELS } from "../promql/selector.ts";
@@ -79,7 +79,7 @@ export function exposedNames(families: readonly KnownFamily[]): Map<string, Expo
       measure: family.unit,
       buckets: family.buckets ?? null,
       additive: isAdditive(family),
-      isOfDaemon: family.exporter === undefined || DAEMON_EXPORTERS.has(family.exporter),
+      isOfDaemon: family.exporter === undefined || TARGET_EXPORTERS.has(family.exporter),
     };
     if (family.kind !== "histogram") {
       names.set(family.name, { ...common, name: family.name, nature: family.kind, labels });

@@ -3,10 +3,10 @@
  * something that does not exist or leave something out.
  */
 
-import { CATALOGUE } from "../catalogue/catalogue.ts";
-import { ALL_FAMILIES } from "../catalogue/families.ts";
-import { EXTERNAL_CATALOGUE } from "../catalogue/platform.ts";
-import { DASHBOARDS } from "../dashboards/dashboards.ts";
+import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
+import { ALL_FAMILIES } from "../kvsync/catalogue/families.ts";
+import { EXTERNAL_CATALOGUE } from "../kvsync/catalogue/platform.ts";
+import { DASHBOARDS } from "../kvsync/dashboards/dashboards.ts";
 import { layOut } from "../dashboards/layout.ts";
 import { type Dashboard, type Panel, queriesOf } from "../dashboards/panel.ts";
 import type { LabelDomain } from "../definition.ts";
@@ -14,10 +14,10 @@ import { exposedNames, type KnownFamily } from "./exposed-names.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { Alert, Severity } from "../rules/alert.ts";
 import { receiverOf } from "../rules/alertmanager.ts";
-import { ALERT_GROUPS } from "../rules/alerts.ts";
-import { INHIBITIONS } from "../rules/inhibitions.ts";
+import { ALERT_GROUPS } from "../kvsync/rules/alerts.ts";
+import { INHIBITIONS } from "../kvsync/rules/inhibitions.ts";
 import { runbookFile } from "../rules/links.ts";
-import { RECORDING_GROUPS } from "../rules/recordings.ts";
+import { RECORDING_GROUPS } from "../kvsync/rules/recordings.ts";
 import { anchorOf, familiesRead, GENERATED_NOTE, markdownTable } from "./markdown.ts";
 
 const RUNBOOKS = "../operations/runbooks";

@@ -3,8 +3,8 @@
  * diagnosis, mitigation, prevention, escalation.
  */
 
+import { PLACEHOLDERS } from "../kvsync/rules/commands.ts";
 import { type Alert, type DiagnosisStep, MINUTES_BEFORE_ESCALATION } from "../rules/alert.ts";
-import { PLACEHOLDERS } from "../rules/commands.ts";
 import { GENERATED_NOTE, markdownTable } from "./markdown.ts";
 
 function step({ text, query, command }: DiagnosisStep, index: number): string {

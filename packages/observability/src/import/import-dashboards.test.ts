@@ -14,7 +14,7 @@ import { text } from "node:stream/consumers";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { FOLDER } from "../dashboards/dashboards.ts";
+import { FOLDER } from "../kvsync/dashboards/dashboards.ts";
 import type { Json } from "../dashboards/grafana.ts";
 import { GrafanaApi, GrafanaError } from "./grafana-api.ts";
 import { importDashboards } from "./import-dashboards.ts";

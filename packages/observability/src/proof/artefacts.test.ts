@@ -3,8 +3,8 @@
  */
 import { expect, test } from "vitest";
 
-import { CATALOGUE } from "../catalogue/catalogue.ts";
-import { EXTERNAL_CATALOGUE } from "../catalogue/platform.ts";
+import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
+import { EXTERNAL_CATALOGUE } from "../kvsync/catalogue/platform.ts";
 import { render } from "../render.ts";
 import { DEFAULT_LINK_BASES } from "../rules/links.ts";
 import { checkAll } from "./check-all.ts";

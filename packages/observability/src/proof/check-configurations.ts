@@ -11,7 +11,7 @@
 
 import { parse } from "yaml";
 
-import { FOLDER } from "../dashboards/dashboards.ts";
+import { FOLDER } from "../kvsync/dashboards/dashboards.ts";
 import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import type { DashboardJson } from "./grafana-json.ts";

@@ -15,7 +15,7 @@
  *  D9  Links lead to dashboards that exist, with variables that they have.
  */
 
-import { SEEN_BY_EVERY_REPLICA } from "../catalogue/families.ts";
+import { SEEN_BY_EVERY_REPLICA } from "../kvsync/catalogue/families.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { type Shape, shapeOf } from "./expression-shape.ts";

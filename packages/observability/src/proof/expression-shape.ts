@@ -21,7 +21,7 @@ import type { LabelDomain } from "../definition.ts";
 import { secondsOf } from "../duration.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { ExposedName, Nature } from "../documents/exposed-names.ts";
-import { SLOWEST_INTERVAL_SECONDS } from "../rules/thresholds.ts";
+import { SLOWEST_INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
 import type { ProblemCode } from "./problem.ts";
 import { parsePromql, type Tree, type TreeMatcher, type TreeMatching } from "./promql-tree.ts";
 

@@ -5,14 +5,14 @@
  * Grafana's macros and variables get values that select everything.
  */
 
-import { ALL_FAMILIES } from "../catalogue/families.ts";
-import { DASHBOARDS } from "../dashboards/dashboards.ts";
+import { ALL_FAMILIES } from "../kvsync/catalogue/families.ts";
+import { DASHBOARDS } from "../kvsync/dashboards/dashboards.ts";
 import { queriesOf } from "../dashboards/panel.ts";
 import type { LabelDomain } from "../definition.ts";
 import { plainPromql } from "./promql-tree.ts";
 import type { KnownFamily } from "../documents/exposed-names.ts";
 import { generatedYaml, RULE_FILE } from "../rules/prometheus.ts";
-import { DAEMON_JOB, INTERVAL_SECONDS } from "../rules/thresholds.ts";
+import { DAEMON_JOB, INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
 
 /** Open labels get so many values. */
 const OPEN_VALUES = 2;

@@ -13,9 +13,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import type { Alert } from "./alert.ts";
-import { ALERT_GROUPS } from "./alerts.ts";
+import { ALERT_GROUPS } from "../kvsync/rules/alerts.ts";
 import { alertmanagerConfiguration, DEFAULT_CONTACTS, receiverOf } from "./alertmanager.ts";
-import { type Inhibition, INHIBITIONS, inhibitionProblems, targetsOf } from "./inhibitions.ts";
+import { type Inhibition, INHIBITIONS, inhibitionProblems, targetsOf } from "../kvsync/rules/inhibitions.ts";
 
 const ALERTS = ALERT_GROUPS.flatMap((group) => group.alerts);
 const HAS_ALERTMANAGER = ["amtool", "prometheus-alertmanager"].every(

@@ -9,7 +9,7 @@
  */
 
 import type { Component, Severity } from "./alert.ts";
-import { INHIBITIONS, type Inhibition } from "./inhibitions.ts";
+import { INHIBITIONS, type Inhibition } from "../kvsync/rules/inhibitions.ts";
 import { generatedYaml } from "./prometheus.ts";
 
 /** Where Alertmanager finds its secrets. */

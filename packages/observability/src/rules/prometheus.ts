@@ -8,13 +8,13 @@
 
 import { stringify } from "yaml";
 
-import { POD } from "../catalogue/label-domains.ts";
+import { POD } from "../kvsync/catalogue/label-domains.ts";
 import { LABEL_VALUE_BYTES_MAX } from "../definition.ts";
 import type { Alert } from "./alert.ts";
-import { ALERT_GROUPS } from "./alerts.ts";
+import { ALERT_GROUPS } from "../kvsync/rules/alerts.ts";
 import { type LinkBases, panelUrl, runbookFile } from "./links.ts";
-import { RECORDING_GROUPS } from "./recordings.ts";
-import { DAEMON_JOB, INTERVAL_SECONDS } from "./thresholds.ts";
+import { RECORDING_GROUPS } from "../kvsync/rules/recordings.ts";
+import { DAEMON_JOB, INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
 
 /** The rule file's name, beside its tests. */
 export const RULE_FILE = "kvsync.rules.yaml";

@@ -11,11 +11,11 @@
 
 import { secondsOf } from "../duration.ts";
 import type { Alert } from "./alert.ts";
-import { ALERT_GROUPS } from "./alerts.ts";
+import { ALERT_GROUPS } from "../kvsync/rules/alerts.ts";
 import type { LinkBases } from "./links.ts";
 import { annotationsOf, generatedYaml, RULE_FILE } from "./prometheus.ts";
 import { fillTemplate } from "./template-values.ts";
-import { INTERVAL_SECONDS } from "./thresholds.ts";
+import { INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
 import type { TrialSeries } from "./trial.ts";
 
 /** Longest `for` that is tested at the normal interval; longer ones at one of a minute, so that tests stay quick. */

@@ -11,9 +11,9 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 
-import { CATALOGUE } from "../catalogue/catalogue.ts";
+import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
 import { prometheusConfiguration, serviceMonitor } from "./prometheus.ts";
-import { DAEMON_JOB } from "./thresholds.ts";
+import { DAEMON_JOB } from "../kvsync/rules/thresholds.ts";
 
 const HAS_PROMTOOL = spawnSync("promtool", ["--version"]).status === 0;
 

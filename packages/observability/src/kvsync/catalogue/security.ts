@@ -1,0 +1,90 @@
+/**
+ * Families about access: files of tokens and certificates, refused connections, and engines whose
+ * ZeroMQ security does not fit ours.
+ */
+
+import { counter, gauge } from "../namespace.ts";
+import { MODEL, POD } from "./label-domains.ts";
+
+/** Codes of requests that were refused for who sent them. */
+const ACCESS_CODES = [
+  "missing_token",
+  "malformed_authorization",
+  "unknown_token",
+  "insufficient_scope",
+  "foreign_host",
+  "rate_limited",
+] as const;
+
+/** What ends a connection to an engine: the codes of the daemon's ZMTP reader. */
+const PROTOCOL_VIOLATIONS = [
+  "not_zmtp",
+  "unsupported_version",
+  "mechanism_mismatch",
+  "socket_type_mismatch",
+  "peer_refused",
+  "unexpected_frame",
+  "malformed_frame",
+  "malformed_command",
+  "command_too_long",
+  "message_too_long",
+  "too_many_parts",
+  "buffers_full",
+  "peer_silent",
+] as const;
+
+/** Families about security. */
+export const SECURITY_METRICS = {
+  accessRefusals: counter({
+    name: "kv_access_refusals_total",
+    help: "Requests refused for their token, its scope, their host name, or how many of them came, by code; never by token.",
+    unit: "none",
+    labels: { code: ACCESS_CODES },
+    preset: "zero is a fact",
+    why: "A gateway has an old token, or an unknown client calls the API.",
+  }),
+  fileUsable: gauge({
+    name: "kv_security_file_usable",
+    help: "1 when the tokens or certificates on the disk are the ones in use, 0 when they were changed into something that cannot be used.",
+    unit: "none",
+    labels: { file: ["tokens", "tls"] },
+    preset: "absent until known",
+    why: "A rotation that failed is not felt before the old certificate or token ends.",
+  }),
+  certificateExpiry: gauge({
+    name: "kv_tls_certificate_expiry_timestamp_seconds",
+    help: "When the certificate that HTTPS is served with ends.",
+    unit: "timestamp",
+    labels: {},
+    preset: "absent until known",
+    why: "Every caller fails at that moment.",
+  }),
+  connectionsRefused: counter({
+    name: "kv_http_connections_refused_total",
+    help: "HTTP connections closed because as many were open as allowed. New ones have all_taken or address_full; gave_way is an idle one that made room.",
+    unit: "none",
+    labels: { reason: ["all_taken", "address_full", "gave_way"] },
+    preset: "zero is a fact",
+    why: "Gateways that see resets.",
+  }),
+  engineHandshakes: counter({
+    name: "kv_zmq_security_failures_total",
+    help: "Connections to engines that failed for security. The reason curve_failed: the daemon speaks CURVE, and the engine has another key or none. The reason mechanism_mismatch: only the engine speaks CURVE. The reasons second_publisher and publisher_not_allowed: an engine connected where the daemon listens and was refused.",
+    unit: "none",
+    labels: {
+      pod: POD,
+      model: MODEL,
+      reason: ["curve_failed", "mechanism_mismatch", "second_publisher", "publisher_not_allowed"],
+    },
+    preset: "absent until known",
+    why: "Such an engine is reachable, but none of its events arrive.",
+  }),
+  protocolViolations: counter({
+    name: "kv_zmq_protocol_violations_total",
+    help: "Connections that ended because of the engine's bytes, by socket of the engine. The reason too_many_parts: beyond limits.message_parts. The reason message_too_long: beyond twice limits.message_bytes. The reason buffers_full: the largest incomplete message when all together take more than limits.queue_bytes. The reason peer_silent: no sign of life. The others: not ZMTP 3 with the mechanism NULL.",
+    unit: "none",
+    labels: { pod: POD, model: MODEL, socket: ["events", "replay"], reason: PROTOCOL_VIOLATIONS },
+    preset: "absent until known",
+    why: "An engine that is attacked, broken, or no engine.",
+  }),
+};

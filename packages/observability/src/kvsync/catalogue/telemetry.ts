@@ -1,0 +1,31 @@
+/**
+ * Families about the daemon's log lines and trace spans.
+ */
+
+import { counter } from "../namespace.ts";
+
+/** What becomes of a span that was to be exported. */
+export const SPAN_OUTCOMES = ["exported", "export_failed", "queue_full", "thread_budget"] as const;
+
+/** One of SPAN_OUTCOMES. */
+export type SpanOutcome = (typeof SPAN_OUTCOMES)[number];
+
+/** Families about the log and traces. */
+export const TELEMETRY_METRICS = {
+  logLinesDropped: counter({
+    name: "kv_log_lines_dropped_total",
+    help: "Log lines dropped because the thread's rate limit was reached, by thread.",
+    unit: "none",
+    labels: { thread: { maxValues: 17 } },
+    preset: "absent until known",
+    why: "At a detailed level the log is incomplete, and its readers need this count.",
+  }),
+  spans: counter({
+    name: "kv_trace_spans_total",
+    help: "Sampled spans by what became of them: taken by the collector, or lost to it, to a full queue, to a thread's budget.",
+    unit: "none",
+    labels: { outcome: SPAN_OUTCOMES },
+    preset: "zero is a fact",
+    why: "Traces that are missing look like requests that were not made.",
+  }),
+};

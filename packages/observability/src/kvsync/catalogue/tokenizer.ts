@@ -1,0 +1,74 @@
+/**
+ * Families about the remote tokenizer, which turns prompts and messages of lookups into tokens.
+ */
+
+import { doubling } from "../../definition.ts";
+import { counter, gauge, histogram } from "../namespace.ts";
+
+/** Why a lookup gets no tokens. */
+export const TOKENIZER_FAILURES = [
+  "tokenizer_not_configured",
+  "tokenizer_unavailable",
+  "tokenizer_timeout",
+  "tokenizer_refused",
+  "tokenizer_malformed",
+  "tokenizer_overloaded",
+  "circuit_open",
+] as const;
+
+/** How a wish for tokens ends. The daemon's tokenizer has the same closed set, which a test there compares. */
+export const TOKENIZER_OUTCOMES = ["ok", ...TOKENIZER_FAILURES] as const;
+
+/** Outcomes that are the tokenizer's fault, not a caller's. */
+export const TOKENIZER_FAULTS = [
+  "tokenizer_unavailable",
+  "tokenizer_timeout",
+  "tokenizer_malformed",
+  "tokenizer_overloaded",
+  "circuit_open",
+] as const;
+
+/** Families about the tokenizer. */
+export const TOKENIZER_METRICS = {
+  requests: counter({
+    name: "kv_tokenizer_requests_total",
+    help: "Lookups by prompt or messages that were not answered from memory, by how getting their tokens ended.",
+    unit: "none",
+    labels: { outcome: TOKENIZER_OUTCOMES },
+    preset: "zero is a fact",
+    why: "Every one that is not ok is a request routed without cache information.",
+  }),
+  requestDuration: histogram({
+    name: "kv_tokenizer_request_duration_seconds",
+    help: "From a question to the remote tokenizer to its answer, a second attempt included.",
+    unit: "seconds",
+    labels: {},
+    preset: "zero is a fact",
+    buckets: doubling(0.0005, 14),
+    why: "Tokenization is most of what a routing decision by prompt costs.",
+  }),
+  cacheLookups: counter({
+    name: "kv_tokenizer_cache_lookups_total",
+    help: "Lookups by prompt or messages, by whether their tokens were remembered, being asked for already, or neither.",
+    unit: "none",
+    labels: { result: ["hit", "joined", "miss"] },
+    preset: "zero is a fact",
+    why: "How much the tokenizer is spared.",
+  }),
+  cacheBytes: gauge({
+    name: "kv_tokenizer_cache_bytes",
+    help: "Memory of remembered tokens.",
+    unit: "bytes",
+    labels: {},
+    preset: "absent until known",
+    why: "Against the configured limit: a full cache with few hits is too small or of no use.",
+  }),
+  circuitState: gauge({
+    name: "kv_tokenizer_circuit_state",
+    help: "Whether the tokenizer is asked: 0 closed (yes), 1 half open (one request tries), 2 open (no).",
+    unit: "none",
+    labels: {},
+    preset: "absent until known",
+    why: "An open circuit turns every lookup by prompt into a fallback at once.",
+  }),
+};

@@ -1,0 +1,15 @@
+/**
+ * All dashboards, in the order in which one opens them.
+ */
+
+import { ENGINES } from "./engines.ts";
+import { INGEST } from "./ingest.ts";
+import { OVERVIEW } from "./overview.ts";
+import type { Dashboard } from "../../dashboards/panel.ts";
+import { SERVICE } from "./service.ts";
+
+/** All dashboards. */
+export const DASHBOARDS: readonly Dashboard[] = [OVERVIEW, INGEST, SERVICE, ENGINES];
+
+/** The folder that holds them. */
+export const FOLDER = { uid: "kvsync", title: "KV sync" } as const;

@@ -1,0 +1,20 @@
+/**
+ * The dashboard to open first: is sync on, are engines connected, is anything lost, does it pay off?
+ */
+
+import { CACHE_BENEFIT } from "./overview/cache-benefit.ts";
+import { CONNECTIONS_AND_EVENTS } from "./overview/connections-and-events.ts";
+import { LATENCY_AND_LOSS } from "./overview/latency-and-loss.ts";
+import { PREFIX_INDEX } from "./overview/prefix-index.ts";
+import { SYNC_STATUS } from "./overview/sync-status.ts";
+import { dashboard } from "../../dashboards/panel.ts";
+
+/** KV event sync overview. */
+export const OVERVIEW = dashboard({
+  uid: "kvsync-overview",
+  title: "KV event sync overview",
+  description: "Is sync on, are engines connected, is anything lost, and does cache-aware routing pay off?",
+  variables: ["job", "instance", "model", "pod"],
+  refresh: "10s",
+  rows: [SYNC_STATUS, CONNECTIONS_AND_EVENTS, LATENCY_AND_LOSS, PREFIX_INDEX, CACHE_BENEFIT],
+});

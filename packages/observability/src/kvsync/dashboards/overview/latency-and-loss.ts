@@ -1,0 +1,102 @@
+/** Row of the dashboard "KV event sync overview": Latency and loss. */
+
+import { INGEST_METRICS } from "../../catalogue/ingest.ts";
+import { max, orZero, quantile, ratio, sum, summed, sumOnce } from "../../../promql/operators.ts";
+import { recorded } from "../../../promql/recording.ts";
+import { bucketRate, rate } from "../../../promql/series.ts";
+import { RECORDINGS } from "../../rules/recordings.ts";
+import { THRESHOLDS } from "../../rules/thresholds.ts";
+import { query, row, timeseries } from "../../../dashboards/panel.ts";
+import { ENGINE, MODELS, PODS, RATE } from "../scope.ts";
+
+const dropped = sum(rate(INGEST_METRICS.eventsDropped, RATE, PODS), ["model"]);
+const received = sum(rate(INGEST_METRICS.eventsReceived, RATE, PODS), ["model"]);
+
+/** The row with its panels. */
+export const LATENCY_AND_LOSS = row({
+  id: 102,
+  title: "Latency and loss",
+  panels: {
+    processingLatency: timeseries({
+      id: 10,
+      title: "Processing latency p99",
+      shows: "Time to decode and apply one event that 99 % stay below, by type.",
+      normal: "Well below a millisecond; events of thousands of blocks take longer.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          quantile(
+            0.99,
+            summed(bucketRate(INGEST_METRICS.eventProcessingDuration, RATE, MODELS), ["event_type"]),
+          ),
+          (label) => label("event_type"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.eventProcessingSeconds, bad: "above" },
+    }),
+    dropped: timeseries({
+      id: 11,
+      title: "Dropped events",
+      shows:
+        "Events per second that were not applied, by reason, each engine once at the replica with the most. The reference of reasons is in the alert's runbook.",
+      normal:
+        "0. Events that engines publish by design and the daemon does not index appear here too, with their reason.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          sumOnce(rate(INGEST_METRICS.eventsDropped, RATE, PODS), [...ENGINE, "reason"], ["reason"]),
+          (label) => label("reason"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.droppedEventsPerSecond, bad: "above" },
+    }),
+    dropRatio: timeseries({
+      id: 12,
+      title: "Drop ratio by model",
+      shows: "Events dropped per event received, over all replicas and at the worst one.",
+      normal: "0 %.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(ratio(orZero(dropped, received), received), (label) => label("model")),
+        query(
+          max(recorded(RECORDINGS.dropRatio, MODELS), ["model"]),
+          (label) => `${label("model")}, worst replica`,
+        ),
+      ],
+      levels: { warning: THRESHOLDS.rejectedRatio, bad: "above" },
+    }),
+    gaps: timeseries({
+      id: 13,
+      title: "Sequence gaps p95",
+      shows: "Messages missed per gap: 95 % of gaps are smaller. No line means no gap at all.",
+      normal: "No data, or single messages.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          quantile(0.95, summed(bucketRate(INGEST_METRICS.sequenceGap, RATE, PODS), ["model"])),
+          (label) => label("model"),
+        ),
+      ],
+      levels: { warning: THRESHOLDS.sequenceGapMessages, bad: "above" },
+    }),
+    replays: timeseries({
+      id: 14,
+      title: "Replays",
+      shows:
+        "Replays per second, requested and by how they ended, each engine once at the replica with the most.",
+      normal: "Requested and completed are equal; failed stays at 0.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          sumOnce(rate(INGEST_METRICS.replayRequests, RATE, PODS), [...ENGINE, "status"], ["status"]),
+          (label) => label("status"),
+        ),
+      ],
+    }),
+  },
+});

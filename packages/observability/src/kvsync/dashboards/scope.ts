@@ -1,0 +1,29 @@
+/**
+ * The selections of the variables at the top of a dashboard, as matchers; and the look-back that
+ * fits the zoom.
+ */
+
+import { SERVICE_METRICS } from "../catalogue/service.ts";
+import { sum } from "../../promql/operators.ts";
+import { value } from "../../promql/series.ts";
+
+/** Labels of a line per replica. */
+export const INSTANCE = ["instance"] as const;
+
+/** Grafana's look-back: at least four scrapes, and never less than a pixel. */
+export const RATE = "$__rate_interval";
+
+/** The chosen replicas of the daemon. */
+export const HERE = { job: { variable: "job" }, instance: { variable: "instance" } } as const;
+
+/** One series for each chosen replica that answers. */
+export const REPLICAS = sum(value(SERVICE_METRICS.buildInfo, HERE), ["job", "instance"]);
+
+/** The chosen models on them. */
+export const MODELS = { ...HERE, model: { variable: "model" } } as const;
+
+/** Labels of one engine, which every replica follows. */
+export const ENGINE = ["pod", "model"] as const;
+
+/** The chosen engines of those models. */
+export const PODS = { ...MODELS, pod: { variable: "pod" } } as const;

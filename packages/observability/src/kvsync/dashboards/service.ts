@@ -1,0 +1,36 @@
+/**
+ * The dashboard of the daemon as a service: the latency and errors of callers, the objectives, and
+ * the load on the machine.
+ */
+
+import { LOG_AND_TRACES } from "./service/log-and-traces.ts";
+import { NOW } from "./service/now.ts";
+import { SERVICE_OBJECTIVES } from "./service/service-objectives.ts";
+import { PLATFORM } from "./service/platform.ts";
+import { REQUESTS } from "./service/requests.ts";
+import { SECURITY } from "./service/security.ts";
+import { SNAPSHOTS_AND_HEALTH } from "./service/snapshots-and-health.ts";
+import { SYSTEM } from "./service/system.ts";
+import { TOKENIZER } from "./service/tokenizer.ts";
+import { dashboard } from "../../dashboards/panel.ts";
+
+/** Service and system. */
+export const SERVICE = dashboard({
+  uid: "kvsync-service",
+  title: "KV sync service and system",
+  description:
+    "Requests, errors, response times, objectives; CPU, memory, event loop, garbage collection; build and uptime.",
+  variables: ["job", "instance"],
+  refresh: "10s",
+  rows: [
+    NOW,
+    REQUESTS,
+    TOKENIZER,
+    SERVICE_OBJECTIVES,
+    SNAPSHOTS_AND_HEALTH,
+    LOG_AND_TRACES,
+    SECURITY,
+    SYSTEM,
+    PLATFORM,
+  ],
+});

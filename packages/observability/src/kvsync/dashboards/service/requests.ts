@@ -1,0 +1,92 @@
+/** Row of the dashboard "KV sync service and system": Requests. */
+
+import { SERVICE_METRICS } from "../../catalogue/service.ts";
+import { max, quantile, sum, summed } from "../../../promql/operators.ts";
+import { recorded } from "../../../promql/recording.ts";
+import { bucketRate, rate } from "../../../promql/series.ts";
+import { RECORDINGS } from "../../rules/recordings.ts";
+import { THRESHOLDS } from "../../rules/thresholds.ts";
+import { query, row, timeseries } from "../../../dashboards/panel.ts";
+import { HERE, INSTANCE, RATE } from "../scope.ts";
+
+/** The row with its panels. */
+export const REQUESTS = row({
+  id: 101,
+  title: "Requests",
+  panels: {
+    requests: timeseries({
+      id: 6,
+      title: "Requests by route",
+      shows: "HTTP requests per second, by route template.",
+      normal: "Mostly matches.",
+      width: 8,
+      height: 8,
+      queries: [query(sum(recorded(RECORDINGS.requestRate, HERE), ["route"]), (label) => label("route"))],
+    }),
+    errorRatio: timeseries({
+      id: 7,
+      title: "Error ratio by replica",
+      shows: "Share of requests answered with a 5xx status over five minutes.",
+      normal: "0 %.",
+      width: 8,
+      height: 8,
+      queries: [query(max(recorded(RECORDINGS.errorRatio, HERE), INSTANCE), (label) => label("instance"))],
+      levels: { warning: 0.01, critical: THRESHOLDS.requestErrorRatio, bad: "above" },
+    }),
+    errorCodes: timeseries({
+      id: 8,
+      title: "Errors by code",
+      shows:
+        "Requests per second answered with a problem document, by its code. 4xx codes are callers' mistakes.",
+      normal: "0; a caller with an old model list shows as unknown_model.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(SERVICE_METRICS.httpRequestErrors, RATE, HERE), ["route", "code"]),
+          (label) => `${label("code")} ${label("route")}`,
+        ),
+      ],
+    }),
+    latency: timeseries({
+      id: 9,
+      title: "Response time",
+      shows: "Request time over all routes, slowest route of each quantile.",
+      normal: "p95 below ten milliseconds.",
+      width: 8,
+      height: 8,
+      logarithmic: true,
+      queries: [
+        query(max(recorded(RECORDINGS.requestP50, HERE), []), "p50"),
+        query(max(recorded(RECORDINGS.requestP95, HERE), []), "p95"),
+        query(max(recorded(RECORDINGS.requestP99, HERE), []), "p99"),
+      ],
+      levels: { warning: THRESHOLDS.requestSeconds, bad: "above" },
+    }),
+    latencyByRoute: timeseries({
+      id: 10,
+      title: "Response time p95 by route",
+      shows: "Request time that 95 % stay below, by route template.",
+      normal: "Matches below ten milliseconds; dumps take as long as they are large.",
+      width: 8,
+      height: 8,
+      logarithmic: true,
+      queries: [query(max(recorded(RECORDINGS.requestP95, HERE), ["route"]), (label) => label("route"))],
+      levels: { warning: THRESHOLDS.requestSeconds, bad: "above" },
+    }),
+    size: timeseries({
+      id: 11,
+      title: "Response size p95 by route",
+      shows: "Bytes of response bodies that 95 % stay below, by route template.",
+      normal: "Kilobytes; large fleets without top_k give large answers.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          quantile(0.95, summed(bucketRate(SERVICE_METRICS.httpResponseSize, RATE, HERE), ["route"])),
+          (label) => label("route"),
+        ),
+      ],
+    }),
+  },
+});
