@@ -9,10 +9,12 @@ import { render } from "../render.ts";
 import { DEFAULT_LINK_BASES } from "../rules/links.ts";
 import { checkAll } from "./check-all.ts";
 import { describeProblems } from "./problem.ts";
+import { surroundings } from "./surroundings.ts";
 
 test("rules, tests, dashboards and runbooks pass every static check", () => {
   const problems = checkAll({
     files: render(DEFAULT_LINK_BASES),
+    surroundings: surroundings(),
     ownFamilies: CATALOGUE,
     externalFamilies: EXTERNAL_CATALOGUE,
   });

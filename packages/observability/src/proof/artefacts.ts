@@ -7,12 +7,17 @@ import { type ExposedName, exposedNames, type KnownFamily } from "../documents/e
 /** Rendered text by path from the repository's root. */
 export type Files = ReadonlyMap<string, string>;
 
+/** A family with the sentence that says what it is. */
+type DescribedFamily = KnownFamily & { readonly help: string };
+
 /** Everything a check may use. */
 export interface Artefacts {
   readonly files: Files;
+  /** Files that are not rendered here, and that rendered ones must agree with. */
+  readonly surroundings: Files;
   /** Own families first; those must be on a panel. */
-  readonly ownFamilies: readonly KnownFamily[];
-  readonly externalFamilies: readonly KnownFamily[];
+  readonly ownFamilies: readonly DescribedFamily[];
+  readonly externalFamilies: readonly DescribedFamily[];
 }
 
 /** Paths by what lies there. */

@@ -3,8 +3,8 @@
  * check that misses a planted mistake fails. A planted text that no longer occurs fails too, so
  * that the list stays current.
  *
- * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts and check-panels.ts,
- * C of check-coverage.ts, G of check-configurations.ts.
+ * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts, check-panels.ts and
+ * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts.
  *
  * Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
  */
@@ -16,21 +16,38 @@ import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
 import { EXTERNAL_CATALOGUE } from "../kvsync/catalogue/platform.ts";
 import { render } from "../render.ts";
 import { DEFAULT_LINK_BASES } from "../rules/links.ts";
+import type { Artefacts } from "./artefacts.ts";
 import { checkAll } from "./check-all.ts";
+import { checkPanelTexts } from "./check-panel-texts.ts";
+import { checkRules } from "./check-rules.ts";
+import type { PanelJson } from "./grafana-json.ts";
 import { describeProblems, type ProblemCode } from "./problem.ts";
+import { surroundings } from "./surroundings.ts";
 
 const FILES = render(DEFAULT_LINK_BASES);
+const INPUT: Artefacts = {
+  files: FILES,
+  surroundings: surroundings(),
+  ownFamilies: CATALOGUE,
+  externalFamilies: EXTERNAL_CATALOGUE,
+};
 const RULES = "infra/prometheus/kvsync.rules.yaml";
 const TESTS = "infra/prometheus/kvsync.alerts.test.yaml";
 const OVERVIEW = "infra/grafana/dashboards/kvsync-overview.json";
 const ENGINES = "infra/grafana/dashboards/kvsync-engines.json";
 const INGEST = "infra/grafana/dashboards/kvsync-ingest.json";
+const SERVICE = "infra/grafana/dashboards/kvsync-service.json";
 const PROMETHEUS = "infra/prometheus/prometheus.yaml";
 const ALERTMANAGER = "infra/alertmanager/alertmanager.yaml";
 const PROVIDERS = "infra/grafana/provisioning/dashboards/kvsync.yaml";
 const DATASOURCES = "infra/grafana/provisioning/datasources/kvsync.yaml";
 const PREVIEW = "infra/grafana/preview/kvsync-overview.svg";
 const DROPS = "docs/operations/runbooks/kv-event-drop-rate.md";
+const CONNECTIONS = "docs/operations/runbooks/kv-sync-connection-failure.md";
+const MANIFESTS = "infra/kubernetes/daemon.yaml";
+const POLICY = "infra/kubernetes/network-policy.yaml";
+const MONITOR = "infra/prometheus/kvsync.service-monitor.yaml";
+const MONITORING = "docs/operations/monitoring.md";
 
 /** The numbered checks by what they report; codes without a number are of files that cannot be read at all, and the like. */
 const CHECKS: Partial<Record<ProblemCode, string>> = {
@@ -83,9 +100,14 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   quantile_name: "D8",
   replicas_summed: "D10",
   order_word: "D11",
+  panel_exchanged: "D12",
   panel_unrelated: "C2",
   runbook_unreachable: "C2",
   document_gap: "G4",
+  coarse_buckets: "R3",
+  unknown_setting: "R7",
+  unknown_option: "R7",
+  deployment: "G5, G6",
 };
 const CONFIGURATIONS: ReadonlyMap<string, string> = new Map([
   [PROMETHEUS, "G1"],
@@ -102,11 +124,22 @@ function checksOf(code: ProblemCode, path: string): string {
 type Mistake = readonly [
   what: string,
   path: string,
-  from: string | RegExp,
+  from: string | RegExp | ((text: string) => string),
   to: string,
   code: ProblemCode,
   saidAt?: string,
 ];
+
+/** Two panels of a dashboard, each with the other's queries. */
+function exchanged(one: string, other: string): (text: string) => string {
+  return (text) => {
+    const board = JSON.parse(text) as { panels: { title: string; targets?: unknown }[] };
+    const [a, b] = [one, other].map((title) => board.panels.find((panel) => panel.title === title));
+    if (a === undefined || b === undefined) return text;
+    [a.targets, b.targets] = [b.targets, a.targets];
+    return JSON.stringify(board, null, 2);
+  };
+}
 
 const MISTAKES: readonly Mistake[] = [
   // names, labels, values
@@ -626,6 +659,188 @@ const MISTAKES: readonly Mistake[] = [
     "min by (kind) (sum by (instance, kind)",
     "order_word",
   ],
+  // names in runbooks
+  [
+    "a setting in a runbook that is gone",
+    CONNECTIONS,
+    "curve.server_key_file",
+    "curve.server_key",
+    "unknown_setting",
+  ],
+  [
+    "a variable in a runbook that is gone",
+    DROPS,
+    "AIBRIX_KV_EVENT_WORKERS",
+    "AIBRIX_KV_EVENT_THREADS",
+    "unknown_setting",
+  ],
+  [
+    "a metric in a runbook's text that is gone",
+    DROPS,
+    "## Impact\n",
+    "## Impact\naibrix_kv_drops_total.",
+    "unknown_metric",
+  ],
+  [
+    "an alert in a runbook that is gone",
+    "docs/operations/runbooks/lookup-fallbacks.md",
+    "runbook of TokenizerUnavailable",
+    "runbook of TokenizerMissing",
+    "dead_runbook",
+  ],
+  ["an option that kubectl lacks", CONNECTIONS, "--prefix", "--with-pod", "unknown_option"],
+  ["a subcommand that kubectl lacks", CONNECTIONS, "kubectl logs", "kubectl log", "unknown_option"],
+  // order
+  ["the youngest process by its greatest age", SERVICE, "min (time()", "max (time()", "order_word"],
+  [
+    "the oldest heartbeat by the smallest age",
+    INGEST,
+    "max (timestamp(aibrix_kv_stream_worker_heartbeat",
+    "min (timestamp(aibrix_kv_stream_worker_heartbeat",
+    "order_word",
+  ],
+  [
+    "the busiest worker in a text about the smallest value",
+    RULES,
+    "max by (job, instance) (aibrix_kv_stream_worker_utilization_ratio) -",
+    "min by (job, instance) (aibrix_kv_stream_worker_utilization_ratio) -",
+    "order_word",
+  ],
+  [
+    "a step of a runbook that asks for the longest and shows a sum",
+    DROPS,
+    /1\. Which reason, which engine\?/,
+    "1. Which engine has the longest list of reasons?",
+    "order_word",
+    RULES,
+  ],
+  // buckets
+  [
+    "a threshold between two distant bucket bounds",
+    RULES,
+    "instance_model:aibrix_kv_stream_lookup_latency_seconds:p99_rate5m > 0.05",
+    "instance_model:aibrix_kv_stream_lookup_latency_seconds:p99_rate5m > 0.000001",
+    "coarse_buckets",
+  ],
+  // ports, hosts and numbers
+  ["another port of the container", MANIFESTS, "containerPort: 7070", "containerPort: 7071", "deployment"],
+  ["another port of the Service", MANIFESTS, "port: 7070, targetPort", "port: 80, targetPort", "deployment"],
+  ["a Service that leads to no port", MANIFESTS, "targetPort: http", "targetPort: web", "deployment"],
+  [
+    "a setting of another port",
+    MANIFESTS,
+    "host: 0.0.0.0\n",
+    "host: 0.0.0.0\n      port: 8080\n",
+    "deployment",
+  ],
+  [
+    "a probe of another port",
+    MANIFESTS,
+    "path: /livez, port: http",
+    "path: /livez, port: health",
+    "deployment",
+  ],
+  [
+    "a sibling at another host",
+    MANIFESTS,
+    "warm_from: http://kvsync-daemon:",
+    "warm_from: http://kvsync:",
+    "deployment",
+  ],
+  [
+    "an annotation that names another port",
+    MANIFESTS,
+    "    metadata:\n      labels: { app",
+    '    metadata:\n      annotations: { prometheus.io/port: "9090" }\n      labels: { app',
+    "deployment",
+  ],
+  ["a policy that opens another port", POLICY, "port: http", "port: metrics", "deployment"],
+  ["a scrape of another port", PROMETHEUS, "regex: http\n", "regex: metrics\n", "deployment"],
+  [
+    "a scrape of pods with another label",
+    PROMETHEUS,
+    "app.kubernetes.io/name=kvsync-daemon",
+    "app.kubernetes.io/name=kvsync",
+    "deployment",
+  ],
+  [
+    "an Alertmanager that is not scraped",
+    PROMETHEUS,
+    /(?<=job_name: alertmanager[\s\S]*)alertmanager:9093/,
+    "alerts:9093",
+    "deployment",
+  ],
+  ["a ServiceMonitor for another port", MONITOR, "port: http", "port: metrics", "deployment"],
+  [
+    "a ServiceMonitor that selects no Service",
+    MONITOR,
+    /(matchLabels:\n +app\.kubernetes\.io\/name: )kvsync-daemon/,
+    "$1kvsync",
+    "deployment",
+  ],
+  [
+    "a page with another scrape interval",
+    MONITORING,
+    "run every 15 seconds",
+    "run every 30 seconds",
+    "deployment",
+  ],
+  [
+    "a page with another pause of notifications",
+    MONITORING,
+    "Slack after 30 seconds",
+    "Slack after 60 seconds",
+    "deployment",
+  ],
+  [
+    "a page with another port of the daemon",
+    "docs/operations/troubleshooting.md",
+    "127.0.0.1:7070/health",
+    "127.0.0.1:8080/health",
+    "deployment",
+  ],
+  [
+    "a page with another default",
+    "docs/operations/capacity.md",
+    "(200,000 by default)",
+    "(20,000 by default)",
+    "deployment",
+  ],
+  [
+    "a table with another default",
+    "docs/operations/security.md",
+    "`callers.connections_per_address` | 512",
+    "`callers.connections_per_address` | 1024",
+    "deployment",
+  ],
+  [
+    "a runbook with another default",
+    "docs/operations/runbooks/worker-down.md",
+    "(30 by default)",
+    "(60 by default)",
+    "deployment",
+  ],
+  [
+    "two panels with each other's queries",
+    OVERVIEW,
+    exchanged("Events received", "Event processing rate"),
+    "",
+    "panel_exchanged",
+  ],
+  [
+    "refusals at the queue shown as failures",
+    INGEST,
+    exchanged("Rejected messages", "Failed messages"),
+    "",
+    "panel_exchanged",
+  ],
+  [
+    "engines wanted shown as engines refused",
+    ENGINES,
+    exchanged("Engines wanted", "Engines refused"),
+    "",
+    "panel_exchanged",
+  ],
   [
     "a route for a component that no alert has",
     ALERTMANAGER,
@@ -796,21 +1011,47 @@ const MISTAKES: readonly Mistake[] = [
   ["a dashboard that is no JSON", OVERVIEW, '"panels": [', '"panels": [,', "unreadable_file"],
 ];
 
-function plant(path: string, from: string | RegExp, to: string): ReadonlyMap<string, string> {
-  const text = FILES.get(path) ?? "";
-  const planted = typeof from === "string" ? text.replace(from, () => to) : text.replace(from, to);
+function plant(path: string, from: Mistake[2], to: string): Artefacts {
+  const where = FILES.has(path) ? "files" : "surroundings";
+  const text = INPUT[where].get(path) ?? "";
+  const planted = replaced(text, from, to);
   expect(planted, `nothing in ${path} to plant this in`).not.toBe(text);
-  return new Map([...FILES, [path, planted]]);
+  return { ...INPUT, [where]: new Map([...INPUT[where], [path, planted]]) };
+}
+
+function replaced(text: string, from: Mistake[2], to: string): string {
+  if (typeof from === "function") return from(text);
+  return typeof from === "string" ? text.replace(from, () => to) : text.replace(from, to);
 }
 
 for (const [what, path, from, to, code, saidAt] of MISTAKES)
   test(`${what} is found (${checksOf(code, saidAt ?? path) || code})`, () => {
-    const files = plant(path, from, to);
-    const problems = checkAll({ files, ownFamilies: CATALOGUE, externalFamilies: EXTERNAL_CATALOGUE });
+    const problems = checkAll(plant(path, from, to));
     const found = problems.filter((problem) => problem.code === code);
     expect(found, describeProblems(problems)).not.toEqual([]);
     expect(found.map(({ where }) => where.split(":")[0])).toContain(saidAt ?? path);
   });
+
+test("any two panels of one kind and unit with each other's queries are found (D12)", () => {
+  const checkedRules = checkRules(INPUT);
+  const missed: string[] = [];
+  let pairs = 0;
+  for (const path of [OVERVIEW, ENGINES, INGEST, SERVICE]) {
+    const { panels } = JSON.parse(FILES.get(path) ?? "") as { panels: PanelJson[] };
+    const shown = panels.filter(({ type }) => type !== "row");
+    for (const [i, one] of shown.entries())
+      for (const other of shown.slice(i + 1)) {
+        if (one.type !== other.type || one.fieldConfig?.defaults?.unit !== other.fieldConfig?.defaults?.unit)
+          continue;
+        pairs += 1;
+        const planted = plant(path, exchanged(one.title ?? "", other.title ?? ""), "");
+        const problems = checkPanelTexts(planted, checkedRules);
+        if (problems.length === 0) missed.push(`${path}: ${one.title ?? ""}, ${other.title ?? ""}`);
+      }
+  }
+  expect(missed).toEqual([]);
+  expect(pairs).toBeGreaterThan(300);
+});
 
 test("every numbered check finds a planted mistake", () => {
   const files = [
@@ -818,7 +1059,10 @@ test("every numbered check finds a planted mistake", () => {
     "check-rules",
     "check-dashboards",
     "check-panels",
+    "check-panel-texts",
     "check-configurations",
+    "check-runbook-names",
+    "check-deployment",
   ];
   const numbered = files.flatMap((file) => {
     const [header = ""] = readFileSync(new URL(`${file}.ts`, import.meta.url), "utf8").split("*/");
@@ -855,7 +1099,7 @@ test("a metric that is renamed in the catalogue alone is found in every file tha
       ? { ...family, name: "aibrix_kv_events_lost_total" }
       : family,
   );
-  const problems = checkAll({ files: FILES, ownFamilies: renamed, externalFamilies: EXTERNAL_CATALOGUE });
+  const problems = checkAll({ ...INPUT, ownFamilies: renamed });
   const places = problems
     .filter(({ code }) => code === "unknown_metric")
     .map(({ where }) => where.split(":")[0]);
@@ -867,7 +1111,7 @@ test("a label that is renamed in the catalogue alone is found", () => {
   const renamed = CATALOGUE.map((family) =>
     family.name === "aibrix_kv_stream_queue_depth" ? { ...family, labels: { queue: ["live"] } } : family,
   );
-  const problems = checkAll({ files: FILES, ownFamilies: renamed, externalFamilies: EXTERNAL_CATALOGUE });
+  const problems = checkAll({ ...INPUT, ownFamilies: renamed });
   expect(problems.map(({ code }) => code)).toContain("label_lost");
 });
 
@@ -880,11 +1124,7 @@ test("a metric that nobody shows is found (C1)", () => {
     help: "x",
     exporter: "x",
   } as const;
-  const problems = checkAll({
-    files: FILES,
-    ownFamilies: [...CATALOGUE, secret],
-    externalFamilies: EXTERNAL_CATALOGUE,
-  });
+  const problems = checkAll({ ...INPUT, ownFamilies: [...CATALOGUE, secret] });
   expect(problems.map(({ code, message }) => [code, message])).toEqual([
     ["metric_without_panel", "aibrix_kv_secret is on no panel"],
     ["document_gap", "lacks ### aibrix_kv_secret"],
@@ -895,6 +1135,6 @@ test("a recorded series that nobody reads is found (C1)", () => {
   const rule =
     "\n      - record: instance:process_cpu_minutes:ratio\n        expr: sum by (job, instance) (rate(process_cpu_seconds_total[10m]))";
   const files = plant(RULES, "    rules:", `    rules:${rule}`);
-  const problems = checkAll({ files, ownFamilies: CATALOGUE, externalFamilies: EXTERNAL_CATALOGUE });
+  const problems = checkAll(files);
   expect(problems.map(({ code }) => code)).toContain("recording_unused");
 });

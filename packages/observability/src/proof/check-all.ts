@@ -5,7 +5,10 @@
 import type { Artefacts } from "./artefacts.ts";
 import { checkConfigurations } from "./check-configurations.ts";
 import { checkCoverage } from "./check-coverage.ts";
+import { checkPanelTexts } from "./check-panel-texts.ts";
+import { checkDeployment } from "./check-deployment.ts";
 import { checkDashboards } from "./check-dashboards.ts";
+import { checkRunbookNames } from "./check-runbook-names.ts";
 import { checkAlertTests, checkRules } from "./check-rules.ts";
 import type { Problem } from "./problem.ts";
 
@@ -21,7 +24,10 @@ export function checkAll(artefacts: Artefacts): readonly Problem[] {
     ...rules.problems,
     ...checkAlertTests(artefacts, rules.alerts.keys()),
     ...checkDashboards(artefacts, rules),
+    ...checkPanelTexts(artefacts, rules),
     ...checkCoverage(artefacts, rules),
     ...checkConfigurations(artefacts, rules),
+    ...checkDeployment(artefacts),
+    ...checkRunbookNames(artefacts, rules),
   ];
 }

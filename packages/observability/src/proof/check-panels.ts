@@ -20,6 +20,7 @@ import type { Measure } from "../promql/vector.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { type Shape, shapeOf } from "./expression-shape.ts";
 import { CHOSEN_DATASOURCE, type PanelJson, type TargetJson } from "./grafana-json.ts";
+import { unanswered } from "./order-words.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { plainPromql, type Tree } from "./promql-tree.ts";
 import { quantilesIn, quantilesOf } from "./quantile-names.ts";
@@ -36,13 +37,6 @@ const UNITS: Readonly<Record<Measure, readonly string[]>> = {
   per_second: ["cps", "ops", "reqps"],
   bytes_per_second: ["binBps"],
 };
-
-/** Words that order replicas, with the aggregation that they promise. */
-const ORDER_WORDS: readonly (readonly [RegExp, RegExp])[] = [
-  [/\bwith the fewest\b/, /\bmin\b/],
-  [/\bwith the most\b/, /\bmax\b/],
-  [/\bthe worst one's\b/, /\b(?:min|max)\b/],
-];
 
 /** The kinds of panel that every supported Grafana has. */
 const KINDS: ReadonlySet<string> = new Set(["timeseries", "stat", "table", "heatmap", "state-timeline"]);
@@ -152,13 +146,10 @@ class PanelCheck {
 
   /** D11. */
   #orderWords(targets: readonly TargetJson[]): void {
-    const [shows = ""] = (this.#panel.description ?? "").split("\n\nNormal:");
-    for (const [words, operator] of ORDER_WORDS)
-      if (words.test(shows) && !targets.some(({ expr = "" }) => operator.test(expr)))
-        this.#found.add(
-          "order_word",
-          `"${words.exec(shows)?.[0] ?? ""}", but no query has ${operator.source}`,
-        );
+    const { title = "", description = "" } = this.#panel;
+    const [shows = ""] = description.split("\n\nNormal:");
+    const queries = targets.map(({ expr = "" }) => expr);
+    for (const message of unanswered(`${title}. ${shows}`, queries)) this.#found.add("order_word", message);
   }
 
   #thresholds(): void {

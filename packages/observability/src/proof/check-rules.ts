@@ -6,9 +6,9 @@
  *      labels that are left.
  *  R2  Severity and component are from closed sets. No label is templated.
  *  R3  An alert has a `for` of at least two evaluations, a comparison, no ranks, and a threshold
- *      that can be passed.
+ *      that can be passed. A quantile is compared where its buckets are fine enough.
  *  R4  The summary is a fixed sentence. The description is templated with labels that are left and
- *      values written by their measure.
+ *      values written by their measure. Words of order have their function.
  *  R5  Links lead to a runbook that is rendered, with its headings, and to a panel that exists.
  *  R6  An expression that a recording rule computes is not computed again.
  */
@@ -20,6 +20,7 @@ import type { Measure } from "../promql/vector.ts";
 import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
 import type { ExposedName } from "../documents/exposed-names.ts";
 import { type Shape, shapeOf, shapeOfTree } from "./expression-shape.ts";
+import { unanswered } from "./order-words.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { quantilesIn, quantilesOf } from "./quantile-names.ts";
 import type { Tree } from "./promql-tree.ts";
@@ -63,6 +64,9 @@ const PLURAL = /\{\{ if eq \$value 1\.0 \}\}[^{}]+\{\{ else \}\}[^{}]+\{\{ end \
 /** mixtool's limits. */
 const NAME_LENGTH_MAX = 40;
 const RULES_PER_GROUP_MAX = 20;
+
+/** Two bounds this close on each side leave a quantile an error of less than half. */
+const BOUND_DISTANCE_MAX = 4;
 
 /** Anything evaluated more rarely is told too late. */
 const INTERVAL_SECONDS_MAX = 60;
@@ -244,7 +248,7 @@ class RuleCheck {
       );
     this.#condition(shape, tree);
     this.#recomputed(tree);
-    this.#texts(annotations, shape);
+    this.#texts(annotations, shape, rule.expr);
     this.#links(name, annotations);
   }
 
@@ -288,11 +292,20 @@ class RuleCheck {
     const most = additive ? undefined : SHARE_MAX[measure];
     if (most !== undefined && (threshold < 0 || threshold > most))
       this.#found.add("threshold_out_of_range", `a share is between 0 and ${most}, not at ${threshold}`);
-    const highest = nature === "gauge" ? buckets?.at(-1) : undefined;
-    if (highest !== undefined && (operator === ">" || operator === ">=") && threshold >= highest)
+    if (nature === "gauge" && buckets !== null) this.#quantileThreshold(operator, threshold, buckets);
+  }
+
+  #quantileThreshold(operator: string, threshold: number, buckets: readonly number[]): void {
+    const highest = buckets.at(-1) ?? Infinity;
+    if ((operator === ">" || operator === ">=") && threshold >= highest)
       this.#found.add(
         "threshold_outside_buckets",
         `a quantile never exceeds the last bucket bound, ${highest}`,
+      );
+    else if (isBetweenDistantBounds(buckets, threshold))
+      this.#found.add(
+        "coarse_buckets",
+        `${threshold} is no bucket bound, and has no two of them within a factor of ${BOUND_DISTANCE_MAX} on each side: the quantile is a guess`,
       );
   }
 
@@ -306,7 +319,7 @@ class RuleCheck {
   }
 
   /** R4. */
-  #texts(annotations: Readonly<Record<string, string>>, shape: Shape): void {
+  #texts(annotations: Readonly<Record<string, string>>, shape: Shape, expression: string): void {
     const { summary = "", description: templated = "" } = annotations;
     const description = templated
       .replace(PER_MINUTE, "{{ $value | perMinute }}")
@@ -329,6 +342,7 @@ class RuleCheck {
       this.#found.add("rule_template", "a rate per minute is not called one");
     if (/\{\{ \$value \| humanize \}\} [a-z]/.test(description))
       this.#found.add("rule_template", "a count needs a noun that fits one and many");
+    this.#orderWords(description, expression);
     this.#actions(description, shape);
   }
 
@@ -390,8 +404,22 @@ class RuleCheck {
     return this.#artefacts.files.get(`${PLACES.runbooks}/${address.split("/").at(-1) ?? ""}`);
   }
 
+  #orderWords(text: string, expression: string, where = ""): void {
+    for (const message of unanswered(text, [expression, ...this.#recordedBehind(expression)]))
+      this.#found.add("order_word", `${where}${message}`);
+  }
+
+  /** What recorded series of an expression compute. */
+  #recordedBehind(expression: string): string[] {
+    return [...this.#recordExpressions].flatMap(([name, recorded]) =>
+      expression.includes(name) ? [recorded] : [],
+    );
+  }
+
   /** Queries of runbooks are held to the same checks: they are copied when it is urgent. */
   #runbookQueries(page: string): void {
+    for (const [, step = "", text = ""] of page.matchAll(/^\d+\. (.*)\n\n +```promql\n([\s\S]*?)```/gm))
+      this.#orderWords(step, text, "in the runbook: ");
     for (const [, text = ""] of page.matchAll(/```promql\n([\s\S]*?)```/g)) {
       for (const { code, message } of shapeOf(text.trim(), this.#names).problems)
         this.#found.add(code, `in the runbook: ${message}`);
@@ -451,6 +479,17 @@ export function checkAlertTests(artefacts: Artefacts, alertNames: Iterable<strin
       );
   }
   return found.found;
+}
+
+/** Whether a quantile near this value is interpolated over a range that is too wide to tell one side from the other. */
+function isBetweenDistantBounds(bounds: readonly number[], threshold: number): boolean {
+  const within = (low: number, high: number): number =>
+    bounds.filter((bound) => bound > low && bound < high).length;
+  return (
+    !bounds.includes(threshold) &&
+    (within(threshold / BOUND_DISTANCE_MAX, threshold) < 2 ||
+      within(threshold, threshold * BOUND_DISTANCE_MAX) < 2)
+  );
 }
 
 /** Greatest value of a measure that is a share. */

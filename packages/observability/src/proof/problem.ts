@@ -38,6 +38,7 @@ export type ProblemCode =
   | "rule_template"
   | "no_comparison"
   | "threshold_outside_buckets"
+  | "coarse_buckets"
   | "never_true"
   | "rank_in_alert"
   | "dead_runbook"
@@ -64,6 +65,7 @@ export type ProblemCode =
   | "legend_ambiguous"
   | "replicas_summed"
   | "order_word"
+  | "panel_exchanged"
   | "grid"
   | "dead_link"
   | "schema"
@@ -75,6 +77,9 @@ export type ProblemCode =
   | "document_gap"
   // configurations of other programs
   | "configuration"
+  | "deployment"
+  | "unknown_setting"
+  | "unknown_option"
   | "alert_without_test"
   | "alert_without_runbook"
   | "stale_file";

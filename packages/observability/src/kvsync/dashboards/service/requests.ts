@@ -51,7 +51,7 @@ export const REQUESTS = row({
     latency: timeseries({
       id: 9,
       title: "Response time",
-      shows: "Request time over all routes, slowest route of each quantile.",
+      shows: "Request time p50, p95 and p99, each of the slowest route.",
       normal: "p95 below ten milliseconds.",
       width: 8,
       height: 8,

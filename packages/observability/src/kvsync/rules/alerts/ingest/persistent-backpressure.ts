@@ -27,7 +27,7 @@ export const PERSISTENT_BACKPRESSURE = alert({
     impact: "Staleness grows with the queue; at the top level messages are refused.",
     diagnosis: [
       { text: "Since when, and is it getting worse?", query: recorded(RECORDINGS.queueUtilization).text },
-      { text: "What is the most that it applies?", query: recorded(RECORDINGS.eventRate).text },
+      { text: "How many messages does it apply?", query: recorded(RECORDINGS.eventRate).text },
     ],
     mitigation: [
       {

@@ -37,7 +37,7 @@ export const WORKER_UTILIZATION_IMBALANCE = alert({
         query: max(value(STREAM_METRICS.streamWorkerUtilization), ["instance", "worker"]).text,
       },
       {
-        text: "Which engines talk most?",
+        text: "How many events does each engine send?",
         query: sum(rate(INGEST_METRICS.eventsReceived, "5m"), ["pod"]).text,
       },
     ],

@@ -1,0 +1,151 @@
+/**
+ * Checks that texts and queries of panels belong together: a query under another panel's title is valid PromQL, and wrong.
+ *
+ *  D12 No two panels of a dashboard fit better with their queries exchanged. Compared are panels of one kind and unit, since other
+ *      exchanges fail the check of units.
+ *
+ * How well a text fits a query is the cosine of their words. Words of a text are those of title and description. Words of a query are
+ * its families' names and help, labels, values and functions. A word counts by how few panels have it in their query.
+ *
+ * Not here: the words of quantiles (D8) and of order (D11) in check-panels.ts.
+ */
+
+import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
+import type { CheckedRules } from "./check-rules.ts";
+import type { DashboardJson, PanelJson } from "./grafana-json.ts";
+import { type Problem, ProblemList } from "./problem.ts";
+
+/** How much a word counts, by where it stands. */
+const IN_TITLE = 3;
+const IN_FAMILY_NAME = 2;
+const ELSEWHERE = 1;
+
+/** Words that nearly every text or name has. */
+const EVERYWHERE = new Set(
+  "the and that are with for from its was which each not one all over per time this has have how what when than into".split(
+    " ",
+  ),
+);
+
+/** Endings that make one word of several forms, longest first. */
+const ENDINGS = ["ations", "ation", "ings", "ions", "ing", "ies", "ied", "ion", "ed", "es", "s", "e", "y"];
+const STEM_MIN = 3;
+
+type Weights = ReadonlyMap<string, number>;
+
+interface Panel {
+  readonly json: PanelJson;
+  readonly text: Weights;
+  readonly query: Weights;
+}
+
+/**
+ * Compares every two panels.
+ *
+ * @param artefacts - all rendered files.
+ * @param rules - what the check of rules found out.
+ * @returns findings.
+ */
+export function checkPanelTexts(artefacts: Artefacts, rules: CheckedRules): readonly Problem[] {
+  const found = new ProblemList();
+  const helps = new Map(
+    [...artefacts.ownFamilies, ...artefacts.externalFamilies].map(({ name, help }) => [name, help] as const),
+  );
+  const boards = filesAt(artefacts.files, PLACES.dashboards).map(
+    ([path, text]) => [path, panelsOf(text, rules, helps)] as const,
+  );
+  const rarity = rarityOf(boards.flatMap(([, panels]) => panels));
+  for (const [path, panels] of boards)
+    panels.forEach((one, i) => {
+      for (const other of panels.slice(i + 1)) {
+        if (!isAlike(one.json, other.json)) continue;
+        const asTheyAre = fit(one.text, one.query, rarity) + fit(other.text, other.query, rarity);
+        const exchanged = fit(one.text, other.query, rarity) + fit(other.text, one.query, rarity);
+        if (asTheyAre > exchanged) continue;
+        found.at(`${path}: panel ${one.json.id ?? 0} "${one.json.title ?? ""}"`);
+        found.add(
+          "panel_exchanged",
+          `its text fits the queries of "${other.json.title ?? ""}" better, and the other way round; name in the text what the query counts`,
+        );
+      }
+    });
+  return found.found;
+}
+
+function panelsOf(text: string, rules: CheckedRules, helps: ReadonlyMap<string, string>): Panel[] {
+  let board: DashboardJson;
+  try {
+    board = JSON.parse(text) as DashboardJson;
+  } catch {
+    // Reported by the check of dashboards.
+    return [];
+  }
+  return (board.panels ?? [])
+    .filter(({ type }) => type !== "row")
+    .map((json) => ({ json, text: wordsOfText(json), query: wordsOfQueries(json, rules, helps) }));
+}
+
+function isAlike(one: PanelJson, other: PanelJson): boolean {
+  return one.type === other.type && one.fieldConfig?.defaults?.unit === other.fieldConfig?.defaults?.unit;
+}
+
+function wordsOfText({ title = "", description = "" }: PanelJson): Weights {
+  const [shows = ""] = description.split("\n\nNormal:");
+  return weighed([
+    [shows, ELSEWHERE],
+    [title, IN_TITLE],
+  ]);
+}
+
+function wordsOfQueries(
+  { targets = [] }: PanelJson,
+  rules: CheckedRules,
+  helps: ReadonlyMap<string, string>,
+): Weights {
+  const parts: [string, number][] = [];
+  const read = (expression: string): void => {
+    for (const [name] of expression.matchAll(/[A-Za-z_:][\w:]*/g)) {
+      const recorded = rules.recordExpressions.get(name);
+      const family = rules.names.get(name)?.family;
+      if (recorded !== undefined) {
+        parts.push([name.split(":").at(-1) ?? "", ELSEWHERE]);
+        read(recorded);
+      } else if (family === undefined) parts.push([name, ELSEWHERE]);
+      else parts.push([family, IN_FAMILY_NAME], [helps.get(family) ?? "", ELSEWHERE]);
+    }
+  };
+  for (const { expr = "" } of targets) read(expr);
+  return weighed(parts);
+}
+
+/** Each word with the largest of its weights. */
+function weighed(parts: readonly (readonly [text: string, weight: number])[]): Weights {
+  const weights = new Map<string, number>();
+  for (const [text, weight] of parts)
+    for (const word of stems(text)) weights.set(word, Math.max(weights.get(word) ?? 0, weight));
+  return weights;
+}
+
+function stems(text: string): string[] {
+  return (text.toLowerCase().match(/[a-z]+\d*/g) ?? [])
+    .filter((word) => word.length >= STEM_MIN && !EVERYWHERE.has(word))
+    .map((word) => {
+      const ending = ENDINGS.find((end) => word.endsWith(end) && word.length - end.length >= STEM_MIN);
+      return ending === undefined ? word : word.slice(0, -ending.length);
+    });
+}
+
+function rarityOf(panels: readonly Panel[]): (word: string) => number {
+  const counts = new Map<string, number>();
+  for (const { query } of panels)
+    for (const word of query.keys()) counts.set(word, (counts.get(word) ?? 0) + 1);
+  return (word) => Math.log((panels.length + 1) / ((counts.get(word) ?? 0) + 0.5));
+}
+
+function fit(text: Weights, query: Weights, rarity: (word: string) => number): number {
+  let common = 0;
+  for (const [word, weight] of text) common += weight * (query.get(word) ?? 0) * rarity(word) ** 2;
+  const length = (weights: Weights): number =>
+    Math.hypot(...[...weights].map(([word, weight]) => weight * rarity(word)));
+  return common / Math.max(length(text) * length(query), Number.MIN_VALUE);
+}
