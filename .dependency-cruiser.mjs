@@ -6,7 +6,7 @@
  */
 export const DAEMON_FLOORS = [
   ["build-facts.ts", "clock.ts", "message-identity.ts", "process-end.ts", "token-bucket.ts"],
-  ["board", "engine", "log", "request"],
+  ["board", "engine", "log", "picker", "request"],
   ["settings"],
   ["security", "telemetry"],
   ["discovery", "snapshot", "tokenizer", "transport"],
