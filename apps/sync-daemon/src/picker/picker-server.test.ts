@@ -1,0 +1,274 @@
+import { connect, type Socket } from "node:net";
+
+import { afterEach, describe, expect, it, vi } from "vitest";
+
+import { Authority } from "../../test/certificates.ts";
+import {
+  PickerServer,
+  type PickerServerOptions,
+  type SessionHost,
+  type StreamFault,
+} from "./picker-server.ts";
+import type { Decision, SessionEnd } from "./session.ts";
+import { GatewayClient } from "./testing/gateway-client.ts";
+import { framed } from "./wire/ext-proc-codec.ts";
+
+const PICK: Decision = {
+  kind: "pick",
+  answer: { destination: "10.0.0.1:8000", setHeaders: [], removeHeaders: [], facts: {} },
+  leaves: false,
+};
+const LIMITS = {
+  bodyBytes: 1_000_000,
+  bufferedBytes: 2_000_000,
+  streams: 100,
+  connections: 4,
+  headersBytes: 96 * 1024,
+};
+const FULL_DUPLEX = { requestBodyMode: 4, responseBodyMode: 4 };
+
+interface Books {
+  readonly ends: SessionEnd[];
+  readonly faults: StreamFault[];
+  asked: number;
+}
+
+const cleanups: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const clean of cleanups.splice(0).reverse()) await clean();
+});
+
+async function serve(
+  options: {
+    limits?: Partial<PickerServerOptions["limits"]>;
+    tls?: PickerServerOptions["tls"];
+    host?: Partial<SessionHost>;
+  } = {},
+): Promise<{ server: PickerServer; port: number; books: Books; client: () => GatewayClient }> {
+  const books: Books = { ends: [], faults: [], asked: 0 };
+  const host: SessionHost = {
+    ask: (session) => {
+      books.asked += 1;
+      session.decide(PICK);
+    },
+    served: () => undefined,
+    firstToken: () => undefined,
+    responseChunk: () => undefined,
+    responseTail: () => undefined,
+    over: (_session, end) => {
+      books.ends.push(end);
+    },
+    fault: (fault) => {
+      books.faults.push(fault);
+    },
+    health: (service) =>
+      service === "" ? "serving" : service === "readiness" ? "not_serving" : "service_unknown",
+    ...options.host,
+  };
+  const tls = options.tls ?? null;
+  const server = new PickerServer(
+    { host: "127.0.0.1", port: 0, tls, limits: { ...LIMITS, ...options.limits } },
+    host,
+  );
+  const port = await server.listen();
+  cleanups.push(() => server.stop());
+  const client = (): GatewayClient => {
+    const made = new GatewayClient(`${tls === null ? "http" : "https"}://127.0.0.1:${port}`, {
+      rejectUnauthorized: false,
+    });
+    cleanups.push(() => {
+      made.close();
+    });
+    return made;
+  };
+  return { server, port, books, client };
+}
+
+describe("the picker's server", () => {
+  it("answers a request of a gateway from its headers to the end of its response", async () => {
+    const { books, client, server } = await serve();
+    const stream = client().open();
+    stream.send({ requestHeaders: {}, protocolConfig: FULL_DUPLEX });
+    stream.send({ requestBody: { body: Buffer.from("{}"), endOfStream: true } });
+    expect(await stream.answered(2)).toMatchObject([{ requestHeaders: {} }, { requestBody: {} }]);
+    stream.send({ responseHeaders: {} });
+    stream.send({ responseBody: { body: Buffer.from("answer"), endOfStream: true } });
+    stream.stream.end();
+    expect(await stream.outcome).toEqual({ status: 0, message: "" });
+    expect([books.ends, books.faults, server.streamCount]).toEqual([["complete"], [], 0]);
+  });
+
+  it.each([
+    ["", 1],
+    ["readiness", 2],
+    ["stranger", 3],
+  ])("answers the health check of %j", async (service, status) => {
+    const { client } = await serve();
+    expect(await client().health(service)).toBe(status);
+  });
+
+  it("V1: ends one stream for its fault, by name, and answers the next one of the same connection", async () => {
+    const { books, client } = await serve({ limits: { bodyBytes: 1000 } });
+    const connection = client();
+    const cases: [Buffer | string, number, StreamFault][] = [
+      [framed(Buffer.of(0x0a, 9)), 3, "truncated"],
+      [Buffer.of(1, 0, 0, 0, 0), 3, "compressed"],
+      [Buffer.of(0, 0x7f, 0, 0, 0), 3, "message_too_large"],
+      [framed(Buffer.alloc(0)), 13, "message_without_part"],
+    ];
+    for (const [bytes, status, message] of cases) {
+      const stream = connection.open();
+      stream.stream.end(bytes);
+      expect(await stream.outcome).toEqual({ status, message });
+    }
+    const cut = connection.open();
+    cut.stream.end(Buffer.of(0, 0));
+    expect(await cut.outcome).toEqual({ status: 3, message: "cut_short" });
+    const stranger = connection.open("/some.Service/Method");
+    stranger.stream.end();
+    expect(await stranger.outcome).toEqual({ status: 12, message: "unknown_path" });
+    expect(books.faults).toEqual([...cases.map(([, , fault]) => fault), "cut_short", "unknown_path"]);
+    expect(await connection.health("")).toBe(1);
+  });
+
+  it("ends a stream whose decision throws, and no other", async () => {
+    let asked = 0;
+    const { books, client } = await serve({
+      host: {
+        ask: (session) => {
+          if (asked++ === 0) throw new Error("broken");
+          session.decide(PICK);
+        },
+      },
+    });
+    const connection = client();
+    const first = connection.open();
+    first.send({ requestHeaders: { endOfStream: true } });
+    expect(await first.outcome).toEqual({ status: 13, message: "host_failed" });
+    const second = connection.open();
+    second.send({ requestHeaders: { endOfStream: true } });
+    expect(await second.answered(1)).toHaveLength(1);
+    expect(books.faults).toEqual(["host_failed"]);
+  });
+
+  it("V2: keeps a connection that resets ten thousand streams, each after its pick", async () => {
+    const { books, client, server } = await serve();
+    const connection = client();
+    for (let round = 0; round < 200; round++) {
+      await Promise.all(
+        Array.from({ length: 50 }, async () => {
+          const stream = connection.open();
+          stream.send({ requestHeaders: { endOfStream: true } });
+          expect(await stream.answered(1)).toHaveLength(1);
+          stream.stream.close(8);
+          await stream.outcome;
+        }),
+      );
+    }
+    expect(await connection.health("")).toBe(1);
+    expect(connection.session.destroyed).toBe(false);
+    await vi.waitFor(() => {
+      expect(server.streamCount).toBe(0);
+    });
+    expect([books.ends.length, new Set(books.ends), books.faults]).toEqual([10_000, new Set(["client"]), []]);
+  }, 120_000);
+
+  it("refuses streams and connections beyond their limits, by name", async () => {
+    const { books, client } = await serve({
+      limits: { streams: 2, connections: 2 },
+      host: { ask: () => undefined },
+    });
+    const [one, two] = [client(), client()];
+    const open = [one.open(), two.open()];
+    for (const stream of open) stream.send({ requestHeaders: { endOfStream: true } });
+    await Promise.all([one.health(""), two.health("")]);
+    const third = one.open();
+    third.stream.end();
+    expect(await third.outcome).toEqual({ status: 8, message: "streams_limit" });
+    const stranger = client();
+    await new Promise((resolve) => stranger.session.once("close", resolve));
+    expect(books.faults).toEqual(["streams_limit", "connections_limit"]);
+    open[0]?.stream.close(8);
+    await open[0]?.outcome;
+    const again = one.open();
+    again.send({ requestHeaders: { endOfStream: true } });
+    await one.health("");
+    expect(books.faults).toHaveLength(2);
+  });
+
+  it("V3: does not read from a gateway that does not read, while another stream is served", async () => {
+    const { client, server } = await serve({ limits: { bodyBytes: 100 } });
+    const stuck = client();
+    const stream = stuck.open();
+    stream.stream.pause();
+    stream.send({ requestHeaders: {}, protocolConfig: FULL_DUPLEX });
+    const chunk = { requestBody: { body: Buffer.alloc(60_000, 1) } };
+    // The client takes nothing, so that its window fills; from then on the server leaves what comes unread.
+    for (let i = 0; i < 400; i++) stream.send(chunk);
+    const other = client();
+    for (let i = 0; i < 50; i++) expect(await other.health("")).toBe(1);
+    expect(stream.stream.writableLength).toBeGreaterThan(10_000_000);
+    expect(server.bufferedBytes).toBeLessThanOrEqual(100 + 60_000);
+  });
+
+  it("V4: bounds the bodies that are held over all streams, and gives the room back", async () => {
+    const { client, server } = await serve({ limits: { bufferedBytes: 100_000 } });
+    const connection = client();
+    const streams = Array.from({ length: 3 }, () => connection.open());
+    for (const stream of streams) {
+      stream.send({ requestHeaders: {}, protocolConfig: FULL_DUPLEX });
+      stream.send({ requestBody: { body: Buffer.alloc(45_000, 1) } });
+      await connection.health("");
+      expect(server.bufferedBytes).toBeLessThanOrEqual(100_000);
+    }
+    // The third had no room: its pick was made at once.
+    expect(await streams[2]?.answered(2)).toMatchObject([{ requestHeaders: {} }, { requestBody: {} }]);
+    for (const stream of streams) stream.stream.close(8);
+    await Promise.all(streams.map((stream) => stream.outcome));
+    await vi.waitFor(() => {
+      expect(server.bufferedBytes).toBe(0);
+    });
+  });
+
+  it("V5: holds nothing after it stopped in the middle of requests", async () => {
+    const { books, client, server } = await serve({ host: { ask: () => undefined } });
+    const connection = client();
+    const streams = Array.from({ length: 5 }, () => connection.open());
+    for (const stream of streams) {
+      stream.send({ requestHeaders: {}, protocolConfig: FULL_DUPLEX });
+      stream.send({ requestBody: { body: Buffer.from("text") } });
+    }
+    await connection.health("");
+    expect(server.bufferedBytes).toBe(20);
+    await server.stop();
+    expect([server.streamCount, server.bufferedBytes, books.ends]).toEqual([0, 0, Array(5).fill("drained")]);
+  });
+
+  it("lets open requests end when it drains, and takes no new connection", async () => {
+    const { client, server, port } = await serve();
+    const stream = client().open();
+    stream.send({ requestHeaders: {}, protocolConfig: FULL_DUPLEX });
+    await vi.waitFor(() => {
+      expect(server.streamCount).toBe(1);
+    });
+    const drained = server.drained();
+    stream.send({ requestBody: { body: Buffer.from("{}"), endOfStream: true } });
+    expect(await stream.answered(2)).toHaveLength(2);
+    stream.send({ responseHeaders: { endOfStream: true } });
+    expect(await stream.outcome).toMatchObject({ status: 0 });
+    await drained;
+    const refused = connect(port, "127.0.0.1");
+    const error = await new Promise<NodeJS.ErrnoException>((resolve) => refused.once("error", resolve));
+    expect(error.code).toBe("ECONNREFUSED");
+  });
+
+  it("serves TLS, and ends a connection that speaks none", async () => {
+    const { key, cert } = await (await Authority.make()).sign("picker");
+    const { client, port } = await serve({ tls: { key, cert } });
+    expect(await client().health("")).toBe(1);
+    const plain: Socket = connect(port, "127.0.0.1");
+    plain.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    await new Promise((resolve) => plain.once("close", resolve).on("error", () => undefined));
+    expect(await client().health("")).toBe(1);
+  });
+});

@@ -1,0 +1,433 @@
+/**
+ * gRPC over HTTP/2 for the picker: connections and streams in, sessions and health checks out.
+ *
+ *     connection ─▶ stream ─┬─ …ExternalProcessor/Process ─▶ GrpcFrames ─▶ Session ◀─▶ SessionHost
+ *                           ├─ …Health/Check ─▶ SessionHost.health
+ *                           └─ anything else ─▶ grpc-status 12
+ *
+ *  V1  One stream's fault ends that stream with a status and a counted reason; its connection stays
+ *      (picker-server.test.ts "V1").
+ *  V2  A gateway that ends every stream by a reset keeps its connection: resets are not limited, streams and
+ *      connections are (picker-server.test.ts "V2").
+ *  V3  A gateway that does not read holds its own stream alone: it is not read from until its answers are gone
+ *      (picker-server.test.ts "V3").
+ *  V4  Bodies that are held are bounded over all streams (picker-server.test.ts "V4").
+ *  V5  When the server has stopped, no session is open and no byte is held (picker-server.test.ts "V5").
+ *
+ * Not here: the decisions (SessionHost), the source of certificates.
+ * Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md; node:http2's `streamResetBurst` for V2:
+ * Envoy resets each stream, and nghttp2's own limit ends the connection after about a thousand.
+ */
+import {
+  constants,
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type SecureServerOptions,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import type { AddressInfo } from "node:net";
+
+import { AssertionError } from "@kvsync/core";
+
+import { decodeRequest, framed, isFault } from "./wire/ext-proc-codec.ts";
+import { type FrameFaultCode, GrpcFrames } from "./wire/grpc-frames.ts";
+import { decodeHealthRequest, encodeHealthAnswer, type ServingStatus } from "./wire/health-codec.ts";
+import type { ProtoFaultCode } from "./wire/proto-fault.ts";
+import {
+  type Decision,
+  type PickQuestion,
+  Session,
+  type SessionEnd,
+  type SessionFault,
+  type SessionPort,
+} from "./session.ts";
+
+const PROCESS_PATH = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
+const HEALTH_PATH = "/grpc.health.v1.Health/Check";
+
+/** Statuses of gRPC that are answered. */
+const STATUS = {
+  ok: 0,
+  invalidArgument: 3,
+  resourceExhausted: 8,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+};
+
+const MIB = 1024 * 1024;
+/** What a gateway may send of one stream before it is read: many chunks of a body. */
+const STREAM_WINDOW_BYTES = MIB;
+/** The same over all streams of a connection. */
+const CONNECTION_WINDOW_BYTES = 16 * MIB;
+/** A gateway opens one stream per request, on few connections. */
+const STREAMS_PER_CONNECTION_MAX = 10_000;
+/** Memory that node:http2 grants a connection, in MB: its window, and as much again to send. */
+const SESSION_MEMORY_MB = 64;
+/** Far above any gateway's resets, since streams are bounded otherwise (V2). */
+const RESETS_PER_SECOND = 1_000_000;
+/** A connection that opens no stream for so long is no gateway's: these check health every few seconds. */
+const FIRST_STREAM_MS = 10_000;
+/** Longest message of a health check: a name. */
+const HEALTH_MESSAGE_BYTES_MAX = 1024;
+/** Largest message beside a body: headers, metadata and attributes. */
+const MESSAGE_BYTES_MORE = 256 * 1024;
+
+/** Why a stream of a gateway ended with an error; label values of one counter. */
+export type StreamFault =
+  | SessionFault
+  | ProtoFaultCode
+  | FrameFaultCode
+  | "unknown_path"
+  | "streams_limit"
+  | "connections_limit"
+  | "host_failed";
+
+/** A stream as its host sees it. */
+export interface OpenSession {
+  /** Unlike every other's of this server. */
+  readonly id: number;
+  /** See Session.decide. */
+  decide(decision: Decision): boolean;
+}
+
+/** Who decides, and hears how requests go. A throw out of `ask` ends its stream; a failed assertion the process. */
+export interface SessionHost {
+  /** Is to call `session.decide` once, at once or later. */
+  ask(session: OpenSession, question: PickQuestion): void;
+  served(session: OpenSession, endpoint: string): void;
+  firstToken(session: OpenSession): void;
+  responseChunk(session: OpenSession): void;
+  responseTail(session: OpenSession, tail: Buffer): void;
+  /** The request is over; once per session, whether or not it asked. */
+  over(session: OpenSession, end: SessionEnd): void;
+  /** A stream or connection ended with an error. */
+  fault(fault: StreamFault): void;
+  /** Answers a health check of a service; empty for the server as a whole. */
+  health(service: string): ServingStatus;
+}
+
+/** Bounds. */
+interface PickerLimits {
+  /** Longest body that is read before the pick. */
+  readonly bodyBytes: number;
+  /** All bodies that are held. */
+  readonly bufferedBytes: number;
+  readonly streams: number;
+  readonly connections: number;
+  /** Headers of one gRPC call; those of the request are in a message. */
+  readonly headersBytes: number;
+}
+
+/** What a server is made of. */
+export interface PickerServerOptions {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** Null: no TLS. */
+  readonly tls: Pick<SecureServerOptions, "key" | "cert" | "ca" | "requestCert"> | null;
+  readonly limits: PickerLimits;
+}
+
+/** See the header. */
+export class PickerServer {
+  readonly #options: PickerServerOptions;
+  readonly #host: SessionHost;
+  readonly #server: Http2Server | Http2SecureServer;
+  readonly #connections = new Set<ServerHttp2Session>();
+  readonly #sessions = new Map<OpenSession, Session>();
+  readonly #ended = new Set<() => void>();
+  #lastId = 0;
+  #bufferedBytes = 0;
+
+  constructor(options: PickerServerOptions, host: SessionHost) {
+    this.#options = options;
+    this.#host = host;
+    this.#server = serverOf(options);
+    this.#server.on("session", (connection: ServerHttp2Session) => {
+      this.#connected(connection);
+    });
+    this.#server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      this.#opened(stream, headers);
+    });
+    // A client's fault in TLS or in its first bytes: that connection is gone, and nothing else.
+    this.#server.on("sessionError", () => undefined);
+  }
+
+  /** Streams of requests that are open. */
+  get streamCount(): number {
+    return this.#sessions.size;
+  }
+
+  /** Connections that are open. */
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Bytes of bodies that wait for a pick. */
+  get bufferedBytes(): number {
+    return this.#bufferedBytes;
+  }
+
+  /** The port that it listens at; 0 before it does, and after it stopped. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo | null)?.port ?? 0;
+  }
+
+  /**
+   * Listens.
+   *
+   * @returns the port.
+   * @throws Error with `code`, as node:net has it: EADDRINUSE, EACCES, …
+   */
+  async listen(): Promise<number> {
+    const { host, port } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(port, host, () => {
+        this.#server.off("error", reject);
+        resolve();
+      });
+    });
+    return this.port;
+  }
+
+  /** Takes no new connections; resolves when the open streams have ended. */
+  async drained(): Promise<void> {
+    this.#server.close();
+    for (const connection of this.#connections) connection.close();
+    if (this.#sessions.size > 0) await new Promise<void>((resolve) => this.#ended.add(resolve));
+  }
+
+  /** Ends everything that is open; resolves when the port is free. */
+  async stop(): Promise<void> {
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+    });
+    for (const session of this.#sessions.values()) session.drain();
+    for (const connection of this.#connections) connection.destroy();
+    await closed;
+  }
+
+  #connected(connection: ServerHttp2Session): void {
+    // Faults of one connection end it; its streams hear of it by themselves.
+    connection.on("error", () => undefined);
+    if (this.#connections.size >= this.#options.limits.connections) {
+      this.#host.fault("connections_limit");
+      connection.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      connection.destroy();
+      return;
+    }
+    this.#connections.add(connection);
+    connection.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    const silent = setTimeout(() => {
+      connection.destroy();
+    }, FIRST_STREAM_MS);
+    connection.once("stream", () => {
+      clearTimeout(silent);
+    });
+    connection.once("close", () => {
+      clearTimeout(silent);
+      this.#connections.delete(connection);
+    });
+  }
+
+  #opened(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    // A reset by the gateway is its ordinary way to end a stream; "close" tells it.
+    stream.on("error", () => undefined);
+    const path = headers[":path"];
+    if (path === HEALTH_PATH) this.#checkHealth(stream);
+    else if (path !== PROCESS_PATH) this.#refuse(stream, "unknown_path");
+    else if (this.#sessions.size >= this.#options.limits.streams) this.#refuse(stream, "streams_limit");
+    else this.#process(stream);
+  }
+
+  /** Answers a stream with an error and nothing else. */
+  #refuse(stream: ServerHttp2Stream, fault: StreamFault): void {
+    this.#host.fault(fault);
+    const head = { ":status": 200, "content-type": "application/grpc" };
+    stream.respond(
+      { ...head, "grpc-status": String(statusOf(fault)), "grpc-message": fault },
+      { endStream: true },
+    );
+    // What it still sends is read and forgotten, so that it can end its side.
+    stream.resume();
+  }
+
+  #process(stream: ServerHttp2Stream): void {
+    const answers = answerStream(stream);
+    const open: OpenSession = { id: ++this.#lastId, decide: (decision) => session.decide(decision) };
+    const { bodyBytes } = this.#options.limits;
+    const session = new Session(this.#portOf(stream, answers, open), { bodyBytes });
+    this.#sessions.set(open, session);
+    const frames = new GrpcFrames(bodyBytes + MESSAGE_BYTES_MORE, (bytes) => {
+      const decoded = decodeRequest(bytes);
+      if (isFault(decoded)) this.#fail(open, answers, decoded.code);
+      else session.receive(decoded);
+    });
+    stream.on("data", (chunk: Buffer) => {
+      const fault = session.isOver ? null : frames.push(chunk);
+      if (fault !== null) this.#fail(open, answers, fault);
+    });
+    stream.on("drain", () => {
+      stream.resume();
+    });
+    stream.on("end", () => {
+      const fault = frames.end();
+      if (fault !== null) this.#fail(open, answers, fault);
+      session.close();
+      answers.end(STATUS.ok, "");
+    });
+    stream.on("close", () => {
+      session.close();
+    });
+  }
+
+  /** What a session acts on: its stream, and the host. */
+  #portOf(stream: ServerHttp2Stream, answers: AnswerStream, open: OpenSession): SessionPort {
+    const host = this.#host;
+    return {
+      send: (frame) => {
+        // V3: what cannot be sent now is not added to by reading on.
+        if (!stream.write(frame)) stream.pause();
+      },
+      end: () => {
+        answers.end(STATUS.ok, "");
+      },
+      fail: (fault) => {
+        host.fault(fault);
+        answers.end(STATUS.internal, fault);
+      },
+      ask: (question) => {
+        try {
+          host.ask(open, question);
+        } catch (error) {
+          if (error instanceof AssertionError) throw error;
+          this.#fail(open, answers, "host_failed");
+        }
+      },
+      hold: (bytes) => this.#hold(bytes),
+      served: (endpoint) => {
+        host.served(open, endpoint);
+      },
+      firstToken: () => {
+        host.firstToken(open);
+      },
+      responseChunk: () => {
+        host.responseChunk(open);
+      },
+      responseTail: (tail) => {
+        host.responseTail(open, tail);
+      },
+      over: (end) => {
+        this.#over(open, end);
+      },
+    };
+  }
+
+  /** Ends a stream for a fault that its session does not know. */
+  #fail(open: OpenSession, answers: AnswerStream, fault: StreamFault): void {
+    const session = this.#sessions.get(open);
+    if (session === undefined) return;
+    this.#host.fault(fault);
+    answers.end(statusOf(fault), fault);
+    session.fail();
+  }
+
+  #over(open: OpenSession, end: SessionEnd): void {
+    this.#sessions.delete(open);
+    this.#host.over(open, end);
+    if (this.#sessions.size > 0) return;
+    for (const tell of this.#ended) tell();
+    this.#ended.clear();
+  }
+
+  #hold(bytes: number): boolean {
+    const held = this.#bufferedBytes + bytes;
+    if (bytes > 0 && held > this.#options.limits.bufferedBytes) return false;
+    this.#bufferedBytes = held;
+    return true;
+  }
+
+  #checkHealth(stream: ServerHttp2Stream): void {
+    const answers = answerStream(stream);
+    const fail = (fault: StreamFault): void => {
+      this.#host.fault(fault);
+      answers.end(statusOf(fault), fault);
+    };
+    const frames = new GrpcFrames(HEALTH_MESSAGE_BYTES_MAX, (bytes) => {
+      const service = decodeHealthRequest(bytes);
+      if (typeof service !== "string") {
+        fail(service.code);
+        return;
+      }
+      stream.write(framed(encodeHealthAnswer(this.#host.health(service))));
+      answers.end(STATUS.ok, "");
+    });
+    stream.on("data", (chunk: Buffer) => {
+      const fault = frames.push(chunk);
+      if (fault !== null) fail(fault);
+    });
+    stream.on("end", () => {
+      const fault = frames.end();
+      if (fault !== null) fail(fault);
+      answers.end(STATUS.ok, "");
+    });
+  }
+}
+
+function serverOf({ tls, limits }: PickerServerOptions): Http2Server | Http2SecureServer {
+  const options = {
+    settings: {
+      initialWindowSize: STREAM_WINDOW_BYTES,
+      maxConcurrentStreams: STREAMS_PER_CONNECTION_MAX,
+      maxHeaderListSize: limits.headersBytes,
+    },
+    maxSessionMemory: SESSION_MEMORY_MB,
+    streamResetBurst: RESETS_PER_SECOND,
+    streamResetRate: RESETS_PER_SECOND,
+  };
+  return tls === null
+    ? createServer(options)
+    : createSecureServer({ ...options, ...tls, ALPNProtocols: ["h2"] });
+}
+
+/** The answering side of a stream. */
+interface AnswerStream {
+  /** Ends it with a status; only the first call does. */
+  readonly end: (status: number, message: string) => void;
+}
+
+/** Sends a stream's head at once, and its status with the end. */
+function answerStream(stream: ServerHttp2Stream): AnswerStream {
+  let trailers: Record<string, string> | null = null;
+  stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  stream.on("wantTrailers", () => {
+    stream.sendTrailers(trailers ?? { "grpc-status": String(STATUS.unavailable) });
+    // A call is over with its status: a gateway that has not ended its side is told to send no more.
+    setImmediate(() => {
+      stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+  });
+  return {
+    end: (status, message) => {
+      if (trailers !== null || stream.destroyed) return;
+      trailers = { "grpc-status": String(status), ...(message !== "" && { "grpc-message": message }) };
+      stream.end();
+      // What the gateway still sends is read and forgotten.
+      stream.resume();
+    },
+  };
+}
+
+function statusOf(fault: StreamFault): number {
+  if (fault === "unknown_path") return STATUS.unimplemented;
+  if (fault === "streams_limit" || fault === "connections_limit") return STATUS.resourceExhausted;
+  return fault === "host_failed" ? STATUS.internal : STATUS.invalidArgument;
+}
