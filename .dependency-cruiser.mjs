@@ -64,6 +64,17 @@ export default {
       to: { path: "^packages/(core|observability)/", pathNot: "^packages/$1/" },
     },
     {
+      name: "kvsync-catalogue-stands-apart",
+      comment:
+        "Other applications use packages/observability without kvsync/: only kvsync's own command line imports it.",
+      severity: "error",
+      from: {
+        path: "^packages/observability/src/",
+        pathNot: "^packages/observability/src/(kvsync/|main\\.ts$)|\\.test\\.ts$",
+      },
+      to: { path: "^packages/observability/src/kvsync/" },
+    },
+    {
       name: "wire-and-prefix-index-are-strangers",
       severity: "error",
       from: { path: "^packages/core/src/(wire|prefix-index)/", pathNot: "\\.(test|bench)\\.ts$" },

@@ -29,6 +29,13 @@ function run([program, ...args], cwd) {
   process.exit(1);
 }
 
+/** Whether a package has the file that an export names; of a pattern, at least one. */
+function isThere(folder, files, path) {
+  const [start, end] = path.replace("./", "").split("*");
+  if (end === undefined) return existsSync(join(folder, path));
+  return files.some((name) => name.startsWith(start) && name.endsWith(end));
+}
+
 /** What is wrong with an unpacked package. */
 async function faultsOf(folder) {
   const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
@@ -44,7 +51,7 @@ async function faultsOf(folder) {
     if (/^src\b|\.test\.|(?<!\.d)\.ts$|\btesting\b/.test(name)) faults.push(`has ${name}`);
   for (const [entry, conditions] of Object.entries(manifest.exports))
     for (const [condition, path] of Object.entries(conditions))
-      if (!existsSync(join(folder, path))) faults.push(`${entry} ${condition}: no ${path}`);
+      if (!isThere(folder, files, path)) faults.push(`${entry} ${condition}: no ${path}`);
   if (manifest.dependencies === undefined)
     await import(pathToFileURL(join(folder, manifest.exports["."].default)).href);
   return faults;

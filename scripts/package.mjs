@@ -74,14 +74,19 @@ for (const [program, argument] of [
   console.error(`${program} ${argument} ended with ${status}: ${stderr}`);
   process.exit(1);
 }
-const { dependencies } = JSON.parse(readFileSync(join(target, "package.json"), "utf8"));
+const { dependencies } = manifestIn(target);
+/** A package of subpaths alone has no main module; the daemon, started above, loads what it uses of it. */
+const loadable = Object.keys(dependencies).filter((name) => {
+  const { exports } = manifestIn(join(target, "node_modules", name));
+  return (
+    typeof exports !== "object" ||
+    Object.keys(exports).every((entry) => !entry.startsWith("./")) ||
+    "." in exports
+  );
+});
 const loading = spawnSync(
   process.execPath,
-  [
-    "--input-type=module",
-    "--eval",
-    `for (const name of ${JSON.stringify(Object.keys(dependencies))}) await import(name)`,
-  ],
+  ["--input-type=module", "--eval", `for (const name of ${JSON.stringify(loadable)}) await import(name)`],
   { cwd: target, encoding: "utf8", env: { PATH: process.env.PATH } },
 );
 if (loading.status !== 0) {
@@ -96,6 +101,10 @@ if (testFiles.length > 0) {
   process.exit(1);
 }
 console.log(`${target} is complete`);
+
+function manifestIn(folder) {
+  return JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+}
 
 /** Each file once: links lead to the same ones. */
 function bytesOf(at) {

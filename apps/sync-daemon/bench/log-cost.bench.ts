@@ -10,7 +10,8 @@ import { cpus } from "node:os";
 import { argv, execPath, version } from "node:process";
 
 import type { SyncListener } from "@kvsync/core";
-import { MetricSlots, TELEMETRY_METRICS } from "@kvsync/observability";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
+import { MetricSlots } from "@kvsync/observability/slots";
 
 import { StreamMetrics } from "../dist/ingest/stream-metrics.js";
 import { StreamWatch } from "../dist/ingest/stream-watch.js";

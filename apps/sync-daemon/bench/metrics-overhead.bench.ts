@@ -23,7 +23,8 @@ import {
   PrefixIndex,
   Prng,
 } from "@kvsync/core";
-import { Counter, Gauge, Histogram, MetricSlots, TELEMETRY_METRICS } from "@kvsync/observability";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
+import { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import type {
   Frames,

@@ -13,13 +13,11 @@ import { cpus } from "node:os";
 import { argv, execPath, version } from "node:process";
 
 import { PrefixIndex, PrefixReader, Prng } from "@kvsync/core";
-import {
-  MetricSlots,
-  PREFIX_INDEX_METRICS,
-  ROUTING_METRICS,
-  STREAM_METRICS,
-  TELEMETRY_METRICS,
-} from "@kvsync/observability";
+import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
+import { ROUTING_METRICS } from "@kvsync/observability/kvsync/routing";
+import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
+import { MetricSlots } from "@kvsync/observability/slots";
 
 import { EngineRegistry } from "../dist/engine/engine-registry.js";
 import { BoardReader, createBoardMemory } from "../dist/board/stream-board.js";

@@ -6,7 +6,7 @@
 import "reflect-metadata";
 
 import { PrefixReader } from "@kvsync/core";
-import { Exposition } from "@kvsync/observability";
+import { Exposition } from "@kvsync/observability/exposition";
 import { type Abstract, type DynamicModule, type FactoryProvider, Logger, Module } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";

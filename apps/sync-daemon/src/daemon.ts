@@ -13,7 +13,8 @@
 import { totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
-import type { Exposition, MetricSlots } from "@kvsync/observability";
+import type { Exposition } from "@kvsync/observability/exposition";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { type StartFacts, startReport } from "./build-facts.ts";
 import { epochMs } from "./clock.ts";

@@ -8,7 +8,8 @@
  *
  * `EXACT` lists the families whose values a script can know.
  */
-import { CATALOGUE, type MetricDefinition } from "@kvsync/observability";
+import type { MetricDefinition } from "@kvsync/observability/definition";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";

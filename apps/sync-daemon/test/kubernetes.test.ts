@@ -11,7 +11,9 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { CATALOGUE, Exposition, MetricSlots } from "@kvsync/observability";
+import { Exposition } from "@kvsync/observability/exposition";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { MetricSlots } from "@kvsync/observability/slots";
 import fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 

@@ -15,7 +15,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { CATALOGUE, type MetricDefinition } from "@kvsync/observability";
+import type { MetricDefinition } from "@kvsync/observability/definition";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { beforeAll, describe, expect, test } from "vitest";
 import { curveKeyPair } from "zeromq";
 

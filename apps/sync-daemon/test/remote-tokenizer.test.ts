@@ -3,13 +3,11 @@
  * claims: every failure has its reason, none takes longer than the deadline, and no known or
  * pending prompt is asked twice.
  */
-import {
-  Exposition,
-  CATALOGUE,
-  MetricSlots,
-  TELEMETRY_METRICS,
-  TOKENIZER_OUTCOMES,
-} from "@kvsync/observability";
+import { Exposition } from "@kvsync/observability/exposition";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
+import { TOKENIZER_OUTCOMES } from "@kvsync/observability/kvsync/tokenizer";
+import { MetricSlots } from "@kvsync/observability/slots";
 import { afterEach, expect, test } from "vitest";
 
 import { LineGate } from "../src/log/line-gate.ts";

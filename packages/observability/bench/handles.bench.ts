@@ -11,7 +11,10 @@
 import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { counter, doubling, Exposition, gauge, histogram, MetricSlots } from "@kvsync/observability";
+import { doubling } from "@kvsync/observability/definition";
+import { Exposition } from "@kvsync/observability/exposition";
+import { counter, gauge, histogram } from "@kvsync/observability/kvsync/namespace";
+import { MetricSlots } from "@kvsync/observability/slots";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 const SEED = 20_261_121;

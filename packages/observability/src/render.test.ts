@@ -8,11 +8,11 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 
 import { staleFiles, writeTree } from "./generated-tree.ts";
+import { KVSYNC } from "./kvsync/project.ts";
 import { render } from "./render.ts";
-import { DEFAULT_LINK_BASES } from "./rules/links.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
-const FILES = render(DEFAULT_LINK_BASES);
+const FILES = render(KVSYNC);
 
 const folders: string[] = [];
 afterEach(() => {
@@ -26,17 +26,17 @@ function emptyFolder(): string {
 }
 
 test("no committed file is stale", () => {
-  expect(staleFiles(ROOT, FILES)).toEqual([]);
+  expect(staleFiles(ROOT, KVSYNC, FILES)).toEqual([]);
 });
 
 test("rendering twice gives the same bytes", () => {
-  expect([...render(DEFAULT_LINK_BASES)]).toEqual([...FILES]);
+  expect([...render(KVSYNC)]).toEqual([...FILES]);
 });
 
 test("missing, different and leftover files are each named, and writing puts them right", () => {
   const folder = emptyFolder();
-  expect(writeTree(folder, FILES)).toHaveLength(FILES.size);
-  expect(staleFiles(folder, FILES)).toEqual([]);
+  expect(writeTree(folder, KVSYNC, FILES)).toHaveLength(FILES.size);
+  expect(staleFiles(folder, KVSYNC, FILES)).toEqual([]);
   const [rules, left, gone] = [
     "infra/prometheus/kvsync.rules.yaml",
     "infra/prometheus/old.yaml",
@@ -50,9 +50,9 @@ test("missing, different and leftover files are each named, and writing puts the
     { path: gone, state: "missing" },
     { path: left, state: "no longer rendered" },
   ];
-  expect(staleFiles(folder, FILES)).toEqual(stale);
-  expect(writeTree(folder, FILES)).toEqual(stale);
-  expect(staleFiles(folder, FILES)).toEqual([]);
+  expect(staleFiles(folder, KVSYNC, FILES)).toEqual(stale);
+  expect(writeTree(folder, KVSYNC, FILES)).toEqual(stale);
+  expect(staleFiles(folder, KVSYNC, FILES)).toEqual([]);
   expect(readFileSync(join(folder, rules), "utf8")).toBe(FILES.get(rules));
 });
 
@@ -60,14 +60,15 @@ test("files of others beside the generated ones are left alone", () => {
   const folder = emptyFolder();
   mkdirSync(join(folder, "docs"), { recursive: true });
   writeFileSync(join(folder, "docs", "style.md"), "mine");
-  writeTree(folder, FILES);
+  writeTree(folder, KVSYNC, FILES);
   expect(readFileSync(join(folder, "docs", "style.md"), "utf8")).toBe("mine");
 });
 
 test("links in alerts follow the bases that are given", () => {
-  const rules = render({ runbooks: "https://wiki.test/kv", grafana: "https://g.test" }).get(
-    "infra/prometheus/kvsync.rules.yaml",
-  );
+  const rules = render({
+    ...KVSYNC,
+    links: { runbooks: "https://wiki.test/kv", grafana: "https://g.test" },
+  }).get("infra/prometheus/kvsync.rules.yaml");
   expect(rules).toContain("runbook_url: https://wiki.test/kv/worker-down.md");
   expect(rules).toContain("dashboard_url: https://g.test/d/kvsync-ingest?viewPanel=5");
 });

@@ -7,7 +7,9 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { CATALOGUE, Exposition, MetricSlots } from "@kvsync/observability";
+import { Exposition } from "@kvsync/observability/exposition";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { MetricSlots } from "@kvsync/observability/slots";
 import { afterEach, expect, test, vi } from "vitest";
 
 import { EngineRegistry } from "../engine/engine-registry.ts";

@@ -13,8 +13,8 @@ import {
   type DISCOVERY_FAILURES,
   DISCOVERY_METRICS,
   DISCOVERY_STATES,
-  type MetricSlots,
-} from "@kvsync/observability";
+} from "@kvsync/observability/kvsync/discovery";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import type { LogLine } from "../log/log-line.ts";
 import { GaugeSet } from "../telemetry/gauge-set.ts";

@@ -6,7 +6,7 @@
  *   PodSource ─────────▶┘         └─▶ DiscoveryStatus: log, metrics, health, GET /api/v1/engines
  */
 
-import type { MetricSlots } from "@kvsync/observability";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { resolverOf } from "../engine/host-names.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";

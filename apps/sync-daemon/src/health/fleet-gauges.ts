@@ -4,15 +4,13 @@
  */
 
 import { type PrefixReader, STREAM_STATES, type Trust, TRUST_LEVELS, type TrustReason } from "@kvsync/core";
-import {
-  INGEST_METRICS,
-  LIMIT_METRICS,
-  type MetricSlots,
-  PREFIX_INDEX_METRICS,
-  SERVICE_METRICS,
-  SNAPSHOT_METRICS,
-  STREAM_METRICS,
-} from "@kvsync/observability";
+import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
+import { LIMIT_METRICS } from "@kvsync/observability/kvsync/limits";
+import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
+import { SERVICE_METRICS } from "@kvsync/observability/kvsync/service";
+import { SNAPSHOT_METRICS } from "@kvsync/observability/kvsync/snapshot";
+import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { HEALTH_STATUSES, type HealthChecks } from "./health-checks.ts";

@@ -1,6 +1,6 @@
 /** `GET /metrics`, and its alias under /api/v1: the Prometheus text. */
 
-import { Exposition } from "@kvsync/observability";
+import { Exposition } from "@kvsync/observability/exposition";
 import { Controller, Get, Inject, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 

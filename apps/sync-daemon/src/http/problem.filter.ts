@@ -6,7 +6,8 @@
 
 import { CodedError } from "@kvsync/core";
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from "@nestjs/common";
-import { type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
+import { SERVICE_METRICS } from "@kvsync/observability/kvsync/service";
+import type { MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyReply, FastifyRequest } from "fastify";
 
 import { errorFacts } from "../log/error-facts.ts";

@@ -2,7 +2,8 @@
  * Counts and times requests by route template: a raw path is never a label.
  */
 
-import { type Counter, type Histogram, type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
+import { SERVICE_METRICS } from "@kvsync/observability/kvsync/service";
+import type { Counter, Histogram, MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 type Method = "GET" | "POST" | "PUT" | "DELETE" | "other";

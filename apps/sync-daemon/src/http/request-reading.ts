@@ -16,7 +16,8 @@ import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 
 import { CodedError } from "@kvsync/core";
-import { type MetricSlots, SERVICE_METRICS } from "@kvsync/observability";
+import { SERVICE_METRICS } from "@kvsync/observability/kvsync/service";
+import type { MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { problem, type ProblemDocument } from "../openapi/problem-status.ts";

@@ -2,12 +2,10 @@
  * Gauges of an ingest thread itself, next to its streams: the queue, its pace, its utilization and
  * its heartbeat.
  */
-import {
-  type BACKPRESSURE_LEVELS,
-  LIMIT_METRICS,
-  type MetricSlots,
-  STREAM_METRICS,
-} from "@kvsync/observability";
+import type { BACKPRESSURE_LEVELS } from "@kvsync/observability/kvsync/label-domains";
+import { LIMIT_METRICS } from "@kvsync/observability/kvsync/limits";
+import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import type { IngestQueue, Lane } from "./ingest-queue.ts";
 import type { IngestSettings } from "./thread-messages.ts";

@@ -16,7 +16,8 @@
  */
 
 import { assert, type EvictionReason, type ParkedRecord, type SharedPrefixIndex } from "@kvsync/core";
-import { type Counter, type MetricSlots, type SlotAnnouncement, STREAM_METRICS } from "@kvsync/observability";
+import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
+import type { Counter, MetricSlots, SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { RankFollower } from "../engine/engine-registry.ts";
 import type { LogLine } from "../log/log-line.ts";

@@ -24,7 +24,7 @@
  * `RELEASE` of the ratio that entered it, so that it does not flutter.
  */
 
-import type { LANES } from "@kvsync/observability";
+import type { LANES } from "@kvsync/observability/kvsync/label-domains";
 
 import type { QueueDropReason } from "../board/drop-reasons.ts";
 

@@ -14,7 +14,9 @@ import {
   PrefixIndex,
   type PrefixIndexOptions,
 } from "@kvsync/core";
-import { MetricSlots, PREFIX_INDEX_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
+import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
+import { MetricSlots } from "@kvsync/observability/slots";
 
 import { epochMs } from "../clock.ts";
 import { resolverOf } from "../engine/host-names.ts";

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 
 import type { EvictionReason, ParkedRecord, SharedPrefixIndex } from "@kvsync/core";
-import type { SlotAnnouncement } from "@kvsync/observability";
+import type { SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { LogLine } from "../log/log-line.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";

@@ -20,7 +20,10 @@ import {
   TRUST_REASONS,
   TRUST_RULE,
 } from "@kvsync/core";
-import { INGEST_METRICS, MetricSlots, STREAM_METRICS, TELEMETRY_METRICS } from "@kvsync/observability";
+import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
+import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
+import { MetricSlots } from "@kvsync/observability/slots";
 import { afterEach, expect, test } from "vitest";
 
 import type {

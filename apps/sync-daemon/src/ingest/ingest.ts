@@ -32,7 +32,7 @@ import {
   type SyncLimits,
   type WorkerSync,
 } from "@kvsync/core";
-import type { MetricSlots } from "@kvsync/observability";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import type { BoardWriter } from "../board/stream-board.ts";
 import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";

@@ -8,7 +8,7 @@
  */
 
 import type { ReplayFailure } from "@kvsync/core";
-import { BACKPRESSURE_LEVELS } from "@kvsync/observability";
+import { BACKPRESSURE_LEVELS } from "@kvsync/observability/kvsync/label-domains";
 
 import type { QueueDropReason } from "../board/drop-reasons.ts";
 import type { LineGate } from "../log/line-gate.ts";

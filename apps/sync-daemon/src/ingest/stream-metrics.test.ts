@@ -11,7 +11,9 @@ import {
   TRUST_REASON_NAMES,
   TRUST_RULE,
 } from "@kvsync/core";
-import { DROP_REASONS, EVENT_TYPES, HARMLESS_DROP_REASONS, INGEST_METRICS } from "@kvsync/observability";
+import { HARMLESS_DROP_REASONS } from "@kvsync/observability/kvsync/drop-reasons";
+import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
+import { DROP_REASONS, EVENT_TYPES } from "@kvsync/observability/kvsync/label-domains";
 import { expect, test } from "vitest";
 
 import { QUEUE_DROP_REASONS } from "../board/drop-reasons.ts";

@@ -18,17 +18,12 @@ import {
   type ReplayStatus,
   type SyncListener,
 } from "@kvsync/core";
-import {
-  type Counter,
-  EVENT_TYPES,
-  type Gauge,
-  type Histogram,
-  INGEST_METRICS,
-  type MetricSlots,
-  PREFIX_INDEX_METRICS,
-  SECURITY_METRICS,
-  STREAM_METRICS,
-} from "@kvsync/observability";
+import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
+import { EVENT_TYPES } from "@kvsync/observability/kvsync/label-domains";
+import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
+import { SECURITY_METRICS } from "@kvsync/observability/kvsync/security";
+import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
+import type { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import { byKey } from "../telemetry/handles-by-key.ts";
 import {

@@ -16,7 +16,7 @@ import {
   type SyncLimits,
   WorkerSync,
 } from "@kvsync/core";
-import type { MetricSlots } from "@kvsync/observability";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
 import type { BoardWriter } from "../board/stream-board.ts";

@@ -4,7 +4,7 @@
  */
 
 import type { EvictionReason, ParkedRecord, SharedPrefixIndex, StreamPosition } from "@kvsync/core";
-import type { SlotAnnouncement } from "@kvsync/observability";
+import type { SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
 import type { LogLine } from "../log/log-line.ts";

@@ -1,5 +1,5 @@
 /** The lines that the gate passes, by level and by budget. The clock is a number. */
-import { Counter } from "@kvsync/observability";
+import { Counter } from "@kvsync/observability/slots";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 

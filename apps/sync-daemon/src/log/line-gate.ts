@@ -12,7 +12,7 @@
  * have a budget of their own, so that details cannot displace them.
  */
 
-import type { Counter } from "@kvsync/observability";
+import type { Counter } from "@kvsync/observability/slots";
 
 import { TokenBucket } from "../token-bucket.ts";
 import { LINE_LEVELS, type LineLevel, type LogLevel } from "./log-level.ts";

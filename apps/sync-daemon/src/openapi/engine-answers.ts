@@ -14,7 +14,7 @@ import {
   STREAM_STATES,
   UNKNOWN_KINDS_MAX,
 } from "@kvsync/core";
-import { DISCOVERY_FAILURES, DISCOVERY_STATES } from "@kvsync/observability";
+import { DISCOVERY_FAILURES, DISCOVERY_STATES } from "@kvsync/observability/kvsync/discovery";
 import { z } from "zod";
 
 import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";

@@ -7,7 +7,8 @@
  */
 
 import type { PrefixReader } from "@kvsync/core";
-import { type Histogram, type MetricSlots, PREFIX_INDEX_METRICS } from "@kvsync/observability";
+import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
+import type { Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import type { LineGate } from "../log/line-gate.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";

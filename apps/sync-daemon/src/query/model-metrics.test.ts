@@ -1,5 +1,7 @@
 /** Metrics of models that come and go, through the real exposition. */
-import { CATALOGUE, Exposition, MetricSlots } from "@kvsync/observability";
+import { Exposition } from "@kvsync/observability/exposition";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { MetricSlots } from "@kvsync/observability/slots";
 import { beforeEach, expect, test } from "vitest";
 
 import { ModelMetrics } from "./model-metrics.ts";

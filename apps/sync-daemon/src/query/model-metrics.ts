@@ -9,17 +9,10 @@
  *      its own as soon as there is some.
  */
 
-import {
-  type Counter,
-  FALLBACK_REASONS,
-  type Gauge,
-  type Histogram,
-  LOOKUP_DECISIONS,
-  type MetricSlots,
-  PREFIX_INDEX_METRICS,
-  ROUTING_METRICS,
-  STREAM_METRICS,
-} from "@kvsync/observability";
+import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
+import { FALLBACK_REASONS, LOOKUP_DECISIONS, ROUTING_METRICS } from "@kvsync/observability/kvsync/routing";
+import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
+import type { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import { byKey } from "../telemetry/handles-by-key.ts";
 import type { MatchAnswer } from "./match-answer.ts";

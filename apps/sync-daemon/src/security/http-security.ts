@@ -12,7 +12,8 @@
 import type { Server } from "node:http";
 import { createSecureContext, Server as TlsServer, type SecureContextOptions } from "node:tls";
 
-import { type Counter, type Gauge, type MetricSlots, SECURITY_METRICS } from "@kvsync/observability";
+import { SECURITY_METRICS } from "@kvsync/observability/kvsync/security";
+import type { Counter, Gauge, MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyInstance } from "fastify";
 
 import type { LogLine } from "../log/log-line.ts";

@@ -2,7 +2,8 @@
  * Reports the use of snapshots at the start: log lines and counters.
  */
 
-import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
+import { SNAPSHOT_METRICS } from "@kvsync/observability/kvsync/snapshot";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import type { RestoredSnapshot } from "./restored-snapshot.ts";
 import type { LogLine } from "../log/log-line.ts";

@@ -14,7 +14,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 
-import { type MetricSlots, SNAPSHOT_METRICS } from "@kvsync/observability";
+import { SNAPSHOT_METRICS } from "@kvsync/observability/kvsync/snapshot";
+import type { MetricSlots } from "@kvsync/observability/slots";
 import type { Span } from "@opentelemetry/api";
 
 import type { LogLine } from "../log/log-line.ts";

@@ -1,5 +1,7 @@
 /** Gauges of models that come and go between two scrapes, through the real exposition. */
-import { Exposition, gauge, MetricSlots } from "@kvsync/observability";
+import { Exposition } from "@kvsync/observability/exposition";
+import { gauge } from "@kvsync/observability/kvsync/namespace";
+import { MetricSlots } from "@kvsync/observability/slots";
 import { expect, test } from "vitest";
 
 import { GaugeSet } from "./gauge-set.ts";

@@ -7,7 +7,8 @@
  * opened again in each round, and has its own series as soon as there is room.
  */
 
-import type { Gauge, GaugeDefinition, LabelDomains, LabelValues, MetricSlots } from "@kvsync/observability";
+import type { GaugeDefinition, LabelDomains, LabelValues } from "@kvsync/observability/definition";
+import type { Gauge, MetricSlots } from "@kvsync/observability/slots";
 
 interface Entry {
   readonly open: () => Gauge;

@@ -10,7 +10,7 @@
  * is as large. A collector that is away costs the spans of that time and one line in the log.
  */
 
-import type { SpanOutcome } from "@kvsync/observability";
+import type { SpanOutcome } from "@kvsync/observability/kvsync/telemetry";
 import type { Context } from "@opentelemetry/api";
 import { type ExportResult, ExportResultCode } from "@opentelemetry/core";
 import type { ReadableSpan, Span, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace";

@@ -8,15 +8,10 @@
  *     requests, lookups, snapshots, ingest threads' spans ─▶ Tracing, null when off
  */
 
-import {
-  CATALOGUE,
-  Exposition,
-  MetricSlots,
-  type SlotAnnouncement,
-  SPAN_OUTCOMES,
-  type SpanOutcome,
-  TELEMETRY_METRICS,
-} from "@kvsync/observability";
+import { Exposition } from "@kvsync/observability/exposition";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { SPAN_OUTCOMES, type SpanOutcome, TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
+import { MetricSlots, type SlotAnnouncement } from "@kvsync/observability/slots";
 
 import { LevelControl } from "../log/level-control.ts";
 import { LineGate } from "../log/line-gate.ts";

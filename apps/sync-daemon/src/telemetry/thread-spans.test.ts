@@ -1,6 +1,6 @@
 /** Which messages an ingest thread takes, and how many spans it hands over. Clock and chance are numbers. */
 import { Prng } from "@kvsync/core";
-import { Counter } from "@kvsync/observability";
+import { Counter } from "@kvsync/observability/slots";
 import { expect, test } from "vitest";
 
 import type { FinishedSpan } from "./finished-span.ts";

@@ -7,7 +7,7 @@
  * Which messages are taken is random, by drawing the distance to the next one: a message that is not taken costs a decrement.
  */
 
-import type { Counter } from "@kvsync/observability";
+import type { Counter } from "@kvsync/observability/slots";
 
 import { TokenBucket } from "../token-bucket.ts";
 import type { FinishedSpan } from "./finished-span.ts";

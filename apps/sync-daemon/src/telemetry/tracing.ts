@@ -18,7 +18,7 @@
 
 import { hostname } from "node:os";
 
-import type { SpanOutcome } from "@kvsync/observability";
+import type { SpanOutcome } from "@kvsync/observability/kvsync/telemetry";
 import {
   type Attributes,
   type Context,

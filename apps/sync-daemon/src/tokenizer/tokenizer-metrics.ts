@@ -1,13 +1,7 @@
 /** Metrics of the tokenizer's use: handles of every label value, made once. */
 
-import {
-  type Counter,
-  type Gauge,
-  type Histogram,
-  type MetricSlots,
-  TOKENIZER_METRICS,
-  TOKENIZER_OUTCOMES,
-} from "@kvsync/observability";
+import { TOKENIZER_METRICS, TOKENIZER_OUTCOMES } from "@kvsync/observability/kvsync/tokenizer";
+import type { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import { CIRCUIT_STATES, type CircuitState } from "./circuit-breaker.ts";
 

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { Ajv, type ValidateFunction } from "ajv";
 import { describe, expect, test } from "vitest";
 
-import { DASHBOARDS } from "../kvsync/dashboards/dashboards.ts";
+import { KVSYNC } from "../kvsync/project.ts";
 import { grafanaDashboard } from "./grafana.ts";
 
 const FOLDER = join(import.meta.dirname, "..", "..", "..", "..", "..", "shared", "data", "grafana-schema");
@@ -53,11 +53,11 @@ describe.skipIf(!existsSync(FOLDER))("Grafana's JSON Schema (../shared/data/graf
     return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message ?? ""}`);
   }
 
-  const boards = DASHBOARDS.map(
+  const boards = KVSYNC.dashboards.map(
     (board) =>
       [
         board.uid,
-        grafanaDashboard(board, () => [{ title: "Runbook", url: "https://runbooks.example/x.md" }]),
+        grafanaDashboard(KVSYNC, board, () => [{ title: "Runbook", url: "https://runbooks.example/x.md" }]),
       ] as const,
   );
 

@@ -8,7 +8,6 @@
  */
 
 import { quantile, quantileName } from "../promql/operators.ts";
-import type { VariableName } from "../promql/selector.ts";
 import type { Measure, SummedBuckets, Vec } from "../promql/vector.ts";
 
 /** One query of a panel. */
@@ -86,7 +85,7 @@ export interface TableSpec {
   readonly height: number;
   readonly columns: readonly [Column, ...Column[]];
   /** Dashboard that a row leads to, with the label that becomes its variable. */
-  readonly drillDown?: { readonly uid: string; readonly variable: VariableName };
+  readonly drillDown?: { readonly uid: string; readonly variable: string };
 }
 
 /** One column of a table. */
@@ -113,6 +112,15 @@ export interface Row<Keys extends string = string> {
   readonly panels: Readonly<Record<Keys, Panel>>;
 }
 
+/** A choice at the top of a dashboard: the values that a label has. */
+export interface Variable {
+  /** The label, by which queries are matched with the choice. */
+  readonly name: string;
+  readonly title: string;
+  /** Grafana's query for the values. */
+  readonly query: string;
+}
+
 /** A dashboard. */
 export interface Dashboard<Keys extends string = string> {
   /** Fixed; at most 40 characters; part of every link. */
@@ -120,7 +128,7 @@ export interface Dashboard<Keys extends string = string> {
   readonly title: string;
   readonly description: string;
   /** The template variables beside the data source. */
-  readonly variables: readonly VariableName[];
+  readonly variables: readonly Variable[];
   readonly refresh: "5s" | "10s" | "30s";
   readonly rows: readonly Row[];
   /** Panels of all rows. */
@@ -180,6 +188,22 @@ export function quantileQueries<L extends string, M extends Measure>(
  */
 export function bucketsQuery(buckets: SummedBuckets<never, Measure>): Query<"per_second"> {
   return { text: buckets.text, legend: "{{le}}", measure: "per_second", labels: ["le"] };
+}
+
+/**
+ * A choice at the top of a dashboard.
+ *
+ * @param name - a label of the series.
+ * @param title - for people.
+ * @param series - whose values of the label are offered; matched with the choices before it.
+ * @returns the variable.
+ */
+export function variable<L extends string>(
+  name: NoInfer<L>,
+  title: string,
+  series: Vec<L, Measure>,
+): Variable {
+  return { name, title, query: `label_values(${series.text}, ${name})` };
 }
 
 /**

@@ -1,18 +1,18 @@
 /**
- * Files by which a Grafana finds its data source and our dashboards without a hand on it.
+ * Files by which a Grafana finds its data source and the dashboards without a hand on it.
  */
 
+import type { Project } from "../project.ts";
 import { generatedYaml } from "../rules/prometheus.ts";
-import { INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
-import { FOLDER } from "../kvsync/dashboards/dashboards.ts";
 
 /**
  * The data source.
  *
+ * @param project - whose scrape interval the data source has.
  * @returns for Grafana's `provisioning/datasources`.
  */
-export function datasourceProvisioning(): string {
-  return generatedYaml({
+export function datasourceProvisioning(project: Project): string {
+  return generatedYaml(project, {
     apiVersion: 1,
     datasources: [
       {
@@ -22,7 +22,7 @@ export function datasourceProvisioning(): string {
         access: "proxy",
         url: "http://prometheus:9090",
         isDefault: true,
-        jsonData: { timeInterval: `${INTERVAL_SECONDS}s`, httpMethod: "POST" },
+        jsonData: { timeInterval: `${project.intervalSeconds}s`, httpMethod: "POST" },
       },
     ],
   });
@@ -31,22 +31,24 @@ export function datasourceProvisioning(): string {
 /**
  * The folder of dashboards.
  *
+ * @param project - whose.
  * @returns for Grafana's `provisioning/dashboards`.
  */
-export function dashboardProvisioning(): string {
-  return generatedYaml({
+export function dashboardProvisioning(project: Project): string {
+  const { name, title } = project;
+  return generatedYaml(project, {
     apiVersion: 1,
     providers: [
       {
-        name: FOLDER.uid,
+        name,
         orgId: 1,
-        folder: FOLDER.title,
-        folderUid: FOLDER.uid,
+        folder: title,
+        folderUid: name,
         type: "file",
         disableDeletion: true,
         allowUiUpdates: false,
         updateIntervalSeconds: 30,
-        options: { path: "/var/lib/grafana/dashboards/kvsync", foldersFromFilesStructure: false },
+        options: { path: `/var/lib/grafana/dashboards/${name}`, foldersFromFilesStructure: false },
       },
     ],
   });

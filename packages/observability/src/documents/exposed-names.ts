@@ -1,9 +1,9 @@
 /**
  * The names that a scrape, or a recording rule, makes available to queries, with what each of them is:
  *
- *   counter    aibrix_x_total                          counter
- *   gauge      aibrix_x                                gauge
- *   histogram  aibrix_x_bucket | _sum | _count         bucket, sum, count (all of them grow)
+ *   counter    shop_x_total                            counter
+ *   gauge      shop_x                                  gauge
+ *   histogram  shop_x_bucket | _sum | _count           bucket, sum, count (all of them grow)
  *   recorded   level:metric:operations                 by its expression's shape
  */
 
@@ -37,8 +37,8 @@ export interface ExposedName {
   readonly buckets: readonly number[] | null;
   /** Whether a sum over its series means something: not so for shares, ages and times. */
   readonly additive: boolean;
-  /** Whether `job` and `instance` are the daemon's, and not another exporter's. */
-  readonly isOfDaemon: boolean;
+  /** Whether `job` and `instance` are the application's, and not another exporter's. */
+  readonly isOfTarget: boolean;
 }
 
 /** A family as the catalogue and the list of external metrics have it. */
@@ -79,7 +79,7 @@ export function exposedNames(families: readonly KnownFamily[]): Map<string, Expo
       measure: family.unit,
       buckets: family.buckets ?? null,
       additive: isAdditive(family),
-      isOfDaemon: family.exporter === undefined || TARGET_EXPORTERS.has(family.exporter),
+      isOfTarget: family.exporter === undefined || TARGET_EXPORTERS.has(family.exporter),
     };
     if (family.kind !== "histogram") {
       names.set(family.name, { ...common, name: family.name, nature: family.kind, labels });

@@ -3,59 +3,21 @@
  * something that does not exist or leave something out.
  */
 
-import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
-import { ALL_FAMILIES } from "../kvsync/catalogue/families.ts";
-import { EXTERNAL_CATALOGUE } from "../kvsync/catalogue/platform.ts";
-import { DASHBOARDS } from "../kvsync/dashboards/dashboards.ts";
+import { posix } from "node:path";
+
 import { layOut } from "../dashboards/layout.ts";
 import { type Dashboard, type Panel, queriesOf } from "../dashboards/panel.ts";
 import type { LabelDomain } from "../definition.ts";
-import { exposedNames, type KnownFamily } from "./exposed-names.ts";
+import { type ExposedName, exposedNames, type KnownFamily } from "./exposed-names.ts";
+import type { Project } from "../project.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { Alert, Severity } from "../rules/alert.ts";
 import { receiverOf } from "../rules/alertmanager.ts";
-import { ALERT_GROUPS } from "../kvsync/rules/alerts.ts";
-import { INHIBITIONS } from "../kvsync/rules/inhibitions.ts";
 import { runbookFile } from "../rules/links.ts";
-import { RECORDING_GROUPS } from "../kvsync/rules/recordings.ts";
-import { anchorOf, familiesRead, GENERATED_NOTE, markdownTable } from "./markdown.ts";
-
-const RUNBOOKS = "../operations/runbooks";
-
-const ROUTING_TEXT = `Receivers of infra/alertmanager/alertmanager.yaml: one notification per alert and job, with all replicas in it. A critical alert is sent at once, in Slack and by mail; a warning after
-30 seconds, in Slack; info is not sent.`;
+import { anchorOf, familiesRead, generatedNote, markdownTable } from "./markdown.ts";
 
 /** Mildest first, as the tables of levels have them. */
 const SEVERITIES: readonly Severity[] = ["info", "warning", "critical"];
-
-const NAMES = exposedNames(ALL_FAMILIES);
-
-/** A recorded series stands for the families that its expression reads. */
-const RECORDED = new Map(
-  RECORDING_GROUPS.flatMap(({ rules }) =>
-    rules.map((rule) => [rule.name, familiesRead(rule.expression, NAMES)] as const),
-  ),
-);
-
-function familiesBehind(text: string): Set<string> {
-  const recorded = (text.match(/[a-z_]+:[a-z_:0-9]+/g) ?? []).flatMap((name) => RECORDED.get(name) ?? []);
-  return new Set([...familiesRead(text, NAMES), ...recorded]);
-}
-
-const PANELS_OF_FAMILY = new Map<string, { board: Dashboard; panel: Panel }[]>();
-for (const board of DASHBOARDS) {
-  for (const panel of Object.values(board.panels)) {
-    const families = new Set(queriesOf(panel).flatMap((query) => [...familiesBehind(query.text)]));
-    for (const family of families)
-      PANELS_OF_FAMILY.set(family, [...(PANELS_OF_FAMILY.get(family) ?? []), { board, panel }]);
-  }
-}
-
-const ALERTS: readonly Alert[] = ALERT_GROUPS.flatMap(({ alerts }) => alerts);
-
-function alertsOn(family: string): Alert[] {
-  return ALERTS.filter((alert) => familiesBehind(alert.expression).has(family));
-}
 
 function domainText(domain: LabelDomain): string {
   return "maxValues" in domain
@@ -86,65 +48,51 @@ const MEASURED: Partial<Record<Measure, string>> = {
   bytes_per_second: " bytes per second",
 };
 
-/** The baseline of a family: its normal state as its first panels have it, and the levels of its alerts with an action each. */
-function levels(name: string): string {
-  const panels = PANELS_OF_FAMILY.get(name) ?? [];
-  return markdownTable(
-    ["level", "value", "what to do"],
-    [
-      ...panels
-        .slice(0, 3)
-        .map(({ board, panel }) => [
-          "normal",
-          `${panel.normal} (${board.title} › ${panel.title})`,
-          "Nothing.",
-        ]),
-      ...alertsOn(name)
-        .toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
-        .map((alert) => [
-          alert.severity,
-          `${alert.comparator} ${alert.threshold}${MEASURED[alert.measure] ?? ""} for ${alert.for}`,
-          `${ACTIONS[alert.severity]}: [${alert.name}](${RUNBOOKS}/${runbookFile(alert.name)}).`,
-        ]),
-    ],
-  );
-}
+/** The pages of one project. */
+export class ReferencePages {
+  readonly #project: Project;
+  readonly #names: ReadonlyMap<string, ExposedName>;
+  /** A recorded series stands for the families that its expression reads. */
+  readonly #recorded: ReadonlyMap<string, readonly string[]>;
+  readonly #alerts: readonly Alert[];
+  readonly #panelsOfFamily = new Map<string, { readonly board: Dashboard; readonly panel: Panel }[]>();
+  /** Addresses of runbooks and pictures, from the folder of these pages. */
+  readonly #runbooks: string;
+  readonly #previews: string;
 
-function familySection(family: KnownFamily & { help: string; why?: string; exporter?: string }): string {
-  const labels = Object.entries(family.labels);
-  const facts = [
-    `${family.help}${family.why === undefined ? "" : ` ${family.why}`}`,
-    "",
-    `- ${family.kind}, unit ${family.unit}${family.exporter === undefined ? "" : `, exported by ${family.exporter}`}`,
-    ...(labels.length === 0
-      ? []
-      : labels.map(([label, domain]) => `- label \`${label}\`: ${domainText(domain)}`)),
-    ...(family.buckets === undefined
-      ? []
-      : [`- buckets: ${family.buckets.map((bound) => Number(bound.toPrecision(6))).join(", ")}`]),
-    `- example: \`${exampleQuery(family)}\``,
-    "",
-    levels(family.name),
-  ];
-  return `### ${family.name}\n\n${facts.join("\n")}`;
-}
+  /** @param project - whose. */
+  constructor(project: Project) {
+    this.#project = project;
+    this.#names = exposedNames([...project.families, ...project.externalFamilies]);
+    this.#recorded = new Map(
+      project.recordingGroups.flatMap(({ rules }) =>
+        rules.map((rule) => [rule.name, familiesRead(rule.expression, this.#names)] as const),
+      ),
+    );
+    this.#alerts = project.alertGroups.flatMap(({ alerts }) => alerts);
+    for (const board of project.dashboards)
+      for (const panel of Object.values(board.panels)) this.#addPanel(board, panel);
+    const { documents, runbooks, grafana } = project.places;
+    this.#runbooks = posix.relative(documents, runbooks);
+    this.#previews = posix.relative(documents, `${grafana}/preview`);
+  }
 
-/**
- * The metric catalogue.
- *
- * @returns Markdown.
- */
-export function metricCatalogue(): string {
-  const recordings = RECORDING_GROUPS.flatMap(({ rules }) => rules);
-  return `${GENERATED_NOTE}
+  /**
+   * The metric catalogue.
+   *
+   * @returns Markdown.
+   */
+  metricCatalogue(): string {
+    const recordings = this.#project.recordingGroups.flatMap(({ rules }) => rules);
+    return `${generatedNote(this.#project.generator)}
 
 # Metrics
 
-The metrics that the daemon exports, the series that Prometheus records from them, and the metrics that are read from other exporters. All times are seconds, all sizes bytes.
+The metrics that ${this.#project.exporter} exports, the series that Prometheus records from them, and the metrics that are read from other exporters. All times are seconds, all sizes bytes.
 
 ## Exported
 
-${CATALOGUE.map(familySection).join("\n\n")}
+${this.#project.families.map((family) => this.#familySection(family)).join("\n\n")}
 
 ## Recorded
 
@@ -155,31 +103,31 @@ ${markdownTable(
 
 ## Read from others
 
-${EXTERNAL_CATALOGUE.map(familySection).join("\n\n")}
+${this.#project.externalFamilies.map((family) => this.#familySection(family)).join("\n\n")}
 `;
-}
+  }
 
-/**
- * The alert reference.
- *
- * @returns Markdown.
- */
-export function alertReference(): string {
-  const sections = ALERT_GROUPS.map(
-    (group) => `## ${group.name}
+  /**
+   * The alert reference.
+   *
+   * @returns Markdown.
+   */
+  alertReference(): string {
+    const sections = this.#project.alertGroups.map(
+      (group) => `## ${group.name}
 
 ${markdownTable(
   ["alert", "severity", "fires when", "for", "component"],
   group.alerts.map((alert) => [
-    `[${alert.name}](${RUNBOOKS}/${runbookFile(alert.name)})`,
+    `[${alert.name}](${this.#runbooks}/${runbookFile(alert.name)})`,
     alert.severity,
     `${alert.summary} \`${alert.expression}\``,
     alert.for,
     alert.component,
   ]),
 )}`,
-  );
-  return `${GENERATED_NOTE}
+    );
+    return `${generatedNote(this.#project.generator)}
 
 # Alerts
 
@@ -188,14 +136,15 @@ A critical alert pages the on-call engineer, a warning opens a ticket, and info 
 ${sections.join("\n\n")}
 
 ## Receivers
-${ROUTING_TEXT}
+Receivers of ${this.#project.places.alertmanager}/alertmanager.yaml: one notification per alert and job, with all replicas in it. A critical alert is sent at once, in Slack and by mail; a warning after
+30 seconds, in Slack; info is not sent.
 
 ${markdownTable(
   ["component", "critical", "warning"],
-  [...new Set(ALERTS.map(({ component }) => component))].map((component) => [
+  [...new Set(this.#alerts.map(({ component }) => component))].map((component) => [
     component,
-    receiverOf("critical", component),
-    receiverOf("warning", component),
+    receiverOf(this.#project, "critical", component),
+    receiverOf(this.#project, "warning", component),
   ]),
 )}
 
@@ -204,7 +153,7 @@ While the cause fires, alerts for its symptoms are not sent where the labels are
 
 ${markdownTable(
   ["cause", "symptoms", "same", "why"],
-  INHIBITIONS.map((inhibition) => [
+  this.#project.inhibitions.map((inhibition) => [
     inhibition.source,
     "alerts" in inhibition.targets
       ? inhibition.targets.alerts.join(", ")
@@ -214,48 +163,113 @@ ${markdownTable(
   ]),
 )}
 `;
-}
+  }
 
-function panelSection(board: Dashboard, panel: Panel): string {
-  const alerts = ALERTS.filter((alert) => alert.panel.uid === board.uid && alert.panel.id === panel.id);
-  const queries = queriesOf(panel).map((query) => `   ${query.text}`);
-  return `#### ${panel.title}
-
-${panel.shows} **Normal:** ${panel.normal}${alerts.length === 0 ? "" : ` Alerts: ${alerts.map((alert) => `[${alert.name}](${RUNBOOKS}/${runbookFile(alert.name)})`).join(", ")}.`}
-
-\`\`\`promql
-${queries.map((query) => query.trim()).join("\n")}
-\`\`\``;
-}
-
-function dashboardSection(board: Dashboard): string {
-  const parts = layOut(board).map((item) =>
-    item.kind === "row" ? `### ${item.row.title}` : panelSection(board, item.panel),
-  );
-  return `## ${board.title}
-
-${board.description} Address: \`/d/${board.uid}\`; refreshed every ${board.refresh}.
-
-![layout](../../infra/grafana/preview/${board.uid}.svg)
-
-${parts.join("\n\n")}`;
-}
-
-/**
- * The panel guide.
- *
- * @returns Markdown.
- */
-export function panelGuide(): string {
-  const contents = DASHBOARDS.map(
-    (board) => `- [${board.title}](#${anchorOf(board.title)}): ${board.description}`,
-  );
-  return `${GENERATED_NOTE}
+  /**
+   * The panel guide.
+   *
+   * @returns Markdown.
+   */
+  panelGuide(): string {
+    const contents = this.#project.dashboards.map(
+      (board) => `- [${board.title}](#${anchorOf(board.title)}): ${board.description}`,
+    );
+    return `${generatedNote(this.#project.generator)}
 
 # Dashboards
 
 ${contents.join("\n")}
 
-${DASHBOARDS.map(dashboardSection).join("\n\n")}
+${this.#project.dashboards.map((board) => this.#dashboardSection(board)).join("\n\n")}
 `;
+  }
+
+  /** The baseline of a family: its normal state as its first panels have it, and the levels of its alerts with an action each. */
+  #levels(name: string): string {
+    const panels = this.#panelsOfFamily.get(name) ?? [];
+    return markdownTable(
+      ["level", "value", "what to do"],
+      [
+        ...panels
+          .slice(0, 3)
+          .map(({ board, panel }) => [
+            "normal",
+            `${panel.normal} (${board.title} › ${panel.title})`,
+            "Nothing.",
+          ]),
+        ...this.#alertsOn(name)
+          .toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
+          .map((alert) => [
+            alert.severity,
+            `${alert.comparator} ${alert.threshold}${MEASURED[alert.measure] ?? ""} for ${alert.for}`,
+            `${ACTIONS[alert.severity]}: [${alert.name}](${this.#runbooks}/${runbookFile(alert.name)}).`,
+          ]),
+      ],
+    );
+  }
+
+  #familySection(family: KnownFamily & { help: string; why?: string; exporter?: string }): string {
+    const labels = Object.entries(family.labels);
+    const facts = [
+      `${family.help}${family.why === undefined ? "" : ` ${family.why}`}`,
+      "",
+      `- ${family.kind}, unit ${family.unit}${family.exporter === undefined ? "" : `, exported by ${family.exporter}`}`,
+      ...(labels.length === 0
+        ? []
+        : labels.map(([label, domain]) => `- label \`${label}\`: ${domainText(domain)}`)),
+      ...(family.buckets === undefined
+        ? []
+        : [`- buckets: ${family.buckets.map((bound) => Number(bound.toPrecision(6))).join(", ")}`]),
+      `- example: \`${exampleQuery(family)}\``,
+      "",
+      this.#levels(family.name),
+    ];
+    return `### ${family.name}\n\n${facts.join("\n")}`;
+  }
+
+  #panelSection(board: Dashboard, panel: Panel): string {
+    const alerts = this.#alerts.filter(
+      (alert) => alert.panel.uid === board.uid && alert.panel.id === panel.id,
+    );
+    const queries = queriesOf(panel).map((query) => `   ${query.text}`);
+    return `#### ${panel.title}
+
+${panel.shows} **Normal:** ${panel.normal}${alerts.length === 0 ? "" : ` Alerts: ${alerts.map((alert) => `[${alert.name}](${this.#runbooks}/${runbookFile(alert.name)})`).join(", ")}.`}
+
+\`\`\`promql
+${queries.map((query) => query.trim()).join("\n")}
+\`\`\``;
+  }
+
+  #dashboardSection(board: Dashboard): string {
+    const parts = layOut(board).map((item) =>
+      item.kind === "row" ? `### ${item.row.title}` : this.#panelSection(board, item.panel),
+    );
+    return `## ${board.title}
+
+${board.description} Address: \`/d/${board.uid}\`; refreshed every ${board.refresh}.
+
+![layout](${this.#previews}/${board.uid}.svg)
+
+${parts.join("\n\n")}`;
+  }
+
+  #addPanel(board: Dashboard, panel: Panel): void {
+    const families = new Set(queriesOf(panel).flatMap((query) => [...this.#familiesBehind(query.text)]));
+    for (const family of families) {
+      const panels = this.#panelsOfFamily.get(family) ?? [];
+      this.#panelsOfFamily.set(family, [...panels, { board, panel }]);
+    }
+  }
+
+  #familiesBehind(text: string): Set<string> {
+    const recorded = (text.match(/[a-z_]+:[a-z_:0-9]+/g) ?? []).flatMap(
+      (name) => this.#recorded.get(name) ?? [],
+    );
+    return new Set([...familiesRead(text, this.#names), ...recorded]);
+  }
+
+  #alertsOn(family: string): Alert[] {
+    return this.#alerts.filter((alert) => this.#familiesBehind(alert.expression).has(family));
+  }
 }

@@ -3,9 +3,9 @@
  * diagnosis, mitigation, prevention, escalation.
  */
 
-import { PLACEHOLDERS } from "../kvsync/rules/commands.ts";
+import type { Project } from "../project.ts";
 import { type Alert, type DiagnosisStep, MINUTES_BEFORE_ESCALATION } from "../rules/alert.ts";
-import { GENERATED_NOTE, markdownTable } from "./markdown.ts";
+import { generatedNote, markdownTable } from "./markdown.ts";
 
 function step({ text, query, command }: DiagnosisStep, index: number): string {
   const block = query === undefined ? command : query;
@@ -14,8 +14,11 @@ function step({ text, query, command }: DiagnosisStep, index: number): string {
   return `${index + 1}. ${text}${code}`;
 }
 
-function hasPlaceholders(steps: readonly DiagnosisStep[]): boolean {
-  return steps.some(({ command }) => command?.includes("DAEMON") ?? false);
+/** What placeholders in the commands stand for, where there are any. */
+function placeholderNote({ placeholders }: Project, steps: readonly DiagnosisStep[]): string {
+  if (placeholders === null) return "";
+  const { word, text } = placeholders;
+  return steps.some(({ command }) => command?.includes(word) ?? false) ? `${text}\n\n` : "";
 }
 
 /** Info is on the dashboard only: no response is under way that could take too long. */
@@ -28,12 +31,13 @@ function escalationTime({ severity }: Alert): string {
 /**
  * The runbook of an alert.
  *
+ * @param project - whose.
  * @param alert - which.
  * @returns Markdown.
  */
-export function runbookPage(alert: Alert): string {
+export function runbookPage(project: Project, alert: Alert): string {
   const { runbook, panel } = alert;
-  return `${GENERATED_NOTE}
+  return `${generatedNote(project.generator)}
 
 # ${alert.name}
 
@@ -65,7 +69,7 @@ ${runbook.impact}
 
 ## Diagnosis
 
-${hasPlaceholders(runbook.diagnosis) ? `${PLACEHOLDERS}\n\n` : ""}${runbook.diagnosis.map(step).join("\n\n")}
+${placeholderNote(project, runbook.diagnosis)}${runbook.diagnosis.map(step).join("\n\n")}
 
 ## Mitigation
 

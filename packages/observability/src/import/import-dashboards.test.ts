@@ -14,7 +14,6 @@ import { text } from "node:stream/consumers";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { FOLDER } from "../kvsync/dashboards/dashboards.ts";
 import type { Json } from "../dashboards/grafana.ts";
 import { GrafanaApi, GrafanaError } from "./grafana-api.ts";
 import { importDashboards } from "./import-dashboards.ts";
@@ -130,6 +129,8 @@ const BOARDS = [
   { uid: "a", title: "Board A", panels: [{ id: 1, title: "One", targets: [{ expr: "up" }] }], tags: ["x"] },
   { uid: "b", title: "Board B", panels: [], tags: [] },
 ];
+
+const FOLDER = { uid: "kvsync", title: "KV sync" };
 
 describe("importing into a Grafana", () => {
   let grafana: FakeGrafana;

@@ -180,7 +180,7 @@ test("each class of mistake is a compile error (Q1, Q2, Q3)", () => {
     () => rate(EVENTS, "5m", { type: { not: "store" } }),
     // @ts-expect-error one of the values to exclude does not exist
     () => rate(EVENTS, "5m", { type: { not: ["stored", "evicted"] } }),
-    // @ts-expect-error no such variable
+    // @ts-expect-error the choice of another label
     () => rate(EVENTS, "5m", { pod: { variable: "pods" } }),
     // @ts-expect-error a gauge has no rate
     () => rate(DEPTH, "5m"),

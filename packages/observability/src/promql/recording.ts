@@ -19,6 +19,12 @@ export interface RecordingRule<L extends string = string, M extends Measure = Me
   readonly help: string;
 }
 
+/** Rules that are evaluated together. */
+export interface RecordingGroup {
+  readonly name: string;
+  readonly rules: readonly RecordingRule[];
+}
+
 /**
  * Defines a recording rule.
  *

@@ -12,12 +12,9 @@ export const TARGET_LABELS = ["job", "instance"] as const;
 /** One of the labels that Prometheus adds. */
 type TargetLabel = (typeof TARGET_LABELS)[number];
 
-/** Template variables that dashboards may declare. */
-export type VariableName = "job" | "instance" | "model" | "pod";
-
-/** Values of a label that fit one of Grafana's variables. */
-interface VariableMatch {
-  readonly variable: VariableName;
+/** Values of a label that fit the choice at the top of a dashboard, which has the label's name. */
+interface VariableMatch<Label extends string> {
+  readonly variable: Label;
 }
 
 /** Values that match an anchored regular expression. */
@@ -31,19 +28,19 @@ interface NotMatch<Value extends string> {
 }
 
 /** What a label may be matched with. */
-export type Match<Value extends string> =
+export type Match<Value extends string, Label extends string = string> =
   | Value
   | readonly Value[]
   | NotMatch<Value>
-  | VariableMatch
+  | VariableMatch<Label>
   | PatternMatch;
 
 type ValueOf<D extends LabelDomain> = D extends readonly (infer Value extends string)[] ? Value : string;
 
 /** Matchers that fit a family: its own labels with their values, and the target's. */
 export type Matchers<L extends LabelDomains> = {
-  readonly [K in keyof L]?: Match<ValueOf<L[K]>>;
-} & { readonly [K in TargetLabel]?: Match<string> };
+  readonly [K in keyof L]?: Match<ValueOf<L[K]>, K & string>;
+} & { readonly [K in TargetLabel]?: Match<string, K> };
 
 /** The label names of a family's series. */
 export type LabelsOf<L extends LabelDomains> = (keyof L & string) | TargetLabel;

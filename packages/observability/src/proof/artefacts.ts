@@ -1,36 +1,58 @@
 /**
- * The input of the checks: the rendered files, and the few facts needed to judge them.
+ * The input of the checks: the rendered files, the files around them, and the project that judges them.
  */
 
-import { type ExposedName, exposedNames, type KnownFamily } from "../documents/exposed-names.ts";
+import { type ExposedName, exposedNames } from "../documents/exposed-names.ts";
+import { type Project, ruleFileName } from "../project.ts";
 
-/** Rendered text by path from the repository's root. */
+/** Rendered text by path from the root. */
 export type Files = ReadonlyMap<string, string>;
-
-/** A family with the sentence that says what it is. */
-type DescribedFamily = KnownFamily & { readonly help: string };
 
 /** Everything a check may use. */
 export interface Artefacts {
   readonly files: Files;
   /** Files that are not rendered here, and that rendered ones must agree with. */
   readonly surroundings: Files;
-  /** Own families first; those must be on a panel. */
-  readonly ownFamilies: readonly DescribedFamily[];
-  readonly externalFamilies: readonly DescribedFamily[];
+  readonly project: Project;
+  readonly places: ArtefactPlaces;
 }
 
 /** Paths by what lies there. */
-export const PLACES = {
-  rules: "infra/prometheus/kvsync.rules.yaml",
-  tests: /^infra\/prometheus\/.+\.test\.yaml$/,
-  dashboards: /^infra\/grafana\/dashboards\/.+\.json$/,
-  runbooks: "docs/operations/runbooks",
-} as const;
+interface ArtefactPlaces {
+  readonly rules: string;
+  readonly tests: RegExp;
+  readonly dashboards: RegExp;
+}
+
+/**
+ * The input of the checks.
+ *
+ * @param files - as rendered, or as they lie on disk.
+ * @param project - whose.
+ * @param surroundings - files of others that a check of the project reads.
+ * @returns all of them, with the paths that the project states.
+ */
+export function artefactsOf(files: Files, project: Project, surroundings: Files = new Map()): Artefacts {
+  const { prometheus, grafana } = project.places;
+  return {
+    files,
+    surroundings,
+    project,
+    places: {
+      rules: `${prometheus}/${ruleFileName(project)}`,
+      tests: new RegExp(`^${escaped(prometheus)}/.+\\.test\\.yaml$`),
+      dashboards: new RegExp(`^${escaped(grafana)}/dashboards/.+\\.json$`),
+    },
+  };
+}
+
+function escaped(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}
 
 /** The names that exporters provide. */
-export function scrapedNames(artefacts: Artefacts): Map<string, ExposedName> {
-  return exposedNames([...artefacts.ownFamilies, ...artefacts.externalFamilies]);
+export function scrapedNames({ project }: Artefacts): Map<string, ExposedName> {
+  return exposedNames([...project.families, ...project.externalFamilies]);
 }
 
 /**

@@ -12,25 +12,21 @@ import { readFileSync } from "node:fs";
 
 import { expect, test } from "vitest";
 
+import type { MetricDefinition } from "../definition.ts";
 import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
-import { EXTERNAL_CATALOGUE } from "../kvsync/catalogue/platform.ts";
+import { INGEST_METRICS } from "../kvsync/catalogue/ingest.ts";
+import { KVSYNC } from "../kvsync/project.ts";
+import { checkKvsync } from "../kvsync/proof/check-kvsync.ts";
+import { surroundings } from "../kvsync/proof/surroundings.ts";
 import { render } from "../render.ts";
-import { DEFAULT_LINK_BASES } from "../rules/links.ts";
-import type { Artefacts } from "./artefacts.ts";
-import { checkAll } from "./check-all.ts";
+import { type Artefacts, artefactsOf } from "./artefacts.ts";
 import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkRules } from "./check-rules.ts";
 import type { PanelJson } from "./grafana-json.ts";
 import { describeProblems, type ProblemCode } from "./problem.ts";
-import { surroundings } from "./surroundings.ts";
 
-const FILES = render(DEFAULT_LINK_BASES);
-const INPUT: Artefacts = {
-  files: FILES,
-  surroundings: surroundings(),
-  ownFamilies: CATALOGUE,
-  externalFamilies: EXTERNAL_CATALOGUE,
-};
+const FILES = render(KVSYNC);
+const INPUT = artefactsOf(FILES, KVSYNC, surroundings());
 const RULES = "infra/prometheus/kvsync.rules.yaml";
 const TESTS = "infra/prometheus/kvsync.alerts.test.yaml";
 const OVERVIEW = "infra/grafana/dashboards/kvsync-overview.json";
@@ -1026,7 +1022,7 @@ function replaced(text: string, from: Mistake[2], to: string): string {
 
 for (const [what, path, from, to, code, saidAt] of MISTAKES)
   test(`${what} is found (${checksOf(code, saidAt ?? path) || code})`, () => {
-    const problems = checkAll(plant(path, from, to));
+    const problems = checkKvsync(plant(path, from, to));
     const found = problems.filter((problem) => problem.code === code);
     expect(found, describeProblems(problems)).not.toEqual([]);
     expect(found.map(({ where }) => where.split(":")[0])).toContain(saidAt ?? path);
@@ -1061,8 +1057,8 @@ test("every numbered check finds a planted mistake", () => {
     "check-panels",
     "check-panel-texts",
     "check-configurations",
-    "check-runbook-names",
-    "check-deployment",
+    "../kvsync/proof/check-runbook-names",
+    "../kvsync/proof/check-deployment",
   ];
   const numbered = files.flatMap((file) => {
     const [header = ""] = readFileSync(new URL(`${file}.ts`, import.meta.url), "utf8").split("*/");
@@ -1094,12 +1090,13 @@ test("the table of planted mistakes lists each with the check that finds it", as
 });
 
 test("a metric that is renamed in the catalogue alone is found in every file that still has its old name", () => {
-  const renamed = CATALOGUE.map((family) =>
-    family.name === "aibrix_kv_events_dropped_total"
-      ? { ...family, name: "aibrix_kv_events_lost_total" }
-      : family,
+  const renamed = CATALOGUE.map(
+    (family): MetricDefinition =>
+      family.kind === "counter" && family.name === INGEST_METRICS.eventsDropped.name
+        ? { ...family, name: "aibrix_kv_events_lost_total" }
+        : family,
   );
-  const problems = checkAll({ ...INPUT, ownFamilies: renamed });
+  const problems = checkKvsync({ ...INPUT, project: { ...KVSYNC, families: renamed } });
   const places = problems
     .filter(({ code }) => code === "unknown_metric")
     .map(({ where }) => where.split(":")[0]);
@@ -1111,7 +1108,7 @@ test("a label that is renamed in the catalogue alone is found", () => {
   const renamed = CATALOGUE.map((family) =>
     family.name === "aibrix_kv_stream_queue_depth" ? { ...family, labels: { queue: ["live"] } } : family,
   );
-  const problems = checkAll({ ...INPUT, ownFamilies: renamed });
+  const problems = checkKvsync({ ...INPUT, project: { ...KVSYNC, families: renamed } });
   expect(problems.map(({ code }) => code)).toContain("label_lost");
 });
 
@@ -1122,9 +1119,10 @@ test("a metric that nobody shows is found (C1)", () => {
     unit: "none",
     labels: {},
     help: "x",
-    exporter: "x",
+    preset: "absent until known",
+    why: "x",
   } as const;
-  const problems = checkAll({ ...INPUT, ownFamilies: [...CATALOGUE, secret] });
+  const problems = checkKvsync({ ...INPUT, project: { ...KVSYNC, families: [...CATALOGUE, secret] } });
   expect(problems.map(({ code, message }) => [code, message])).toEqual([
     ["metric_without_panel", "aibrix_kv_secret is on no panel"],
     ["document_gap", "lacks ### aibrix_kv_secret"],
@@ -1135,6 +1133,6 @@ test("a recorded series that nobody reads is found (C1)", () => {
   const rule =
     "\n      - record: instance:process_cpu_minutes:ratio\n        expr: sum by (job, instance) (rate(process_cpu_seconds_total[10m]))";
   const files = plant(RULES, "    rules:", `    rules:${rule}`);
-  const problems = checkAll(files);
+  const problems = checkKvsync(files);
   expect(problems.map(({ code }) => code)).toContain("recording_unused");
 });

@@ -2,23 +2,37 @@
  * All static checks over a set of rendered files.
  */
 
-import type { Artefacts } from "./artefacts.ts";
+import type { Project } from "../project.ts";
+import { type Artefacts, artefactsOf, type Files } from "./artefacts.ts";
 import { checkConfigurations } from "./check-configurations.ts";
 import { checkCoverage } from "./check-coverage.ts";
-import { checkPanelTexts } from "./check-panel-texts.ts";
-import { checkDeployment } from "./check-deployment.ts";
 import { checkDashboards } from "./check-dashboards.ts";
-import { checkRunbookNames } from "./check-runbook-names.ts";
-import { checkAlertTests, checkRules } from "./check-rules.ts";
+import { checkPanelTexts } from "./check-panel-texts.ts";
+import { checkAlertTests, type CheckedRules, checkRules } from "./check-rules.ts";
 import type { Problem } from "./problem.ts";
+
+/** A check that only one application has. */
+export type OwnCheck = (artefacts: Artefacts, rules: CheckedRules) => readonly Problem[];
 
 /**
  * Runs them.
  *
- * @param artefacts - all rendered files.
- * @returns findings; empty when all is well. Cost: about a hundred milliseconds for our files.
+ * @param files - as rendered, by path.
+ * @param project - whose.
+ * @returns findings; empty when all is well. Cost: about a second for the 80 files of kvsync.
  */
-export function checkAll(artefacts: Artefacts): readonly Problem[] {
+export function checkAll(files: Files, project: Project): readonly Problem[] {
+  return checkArtefacts(artefactsOf(files, project), []);
+}
+
+/**
+ * Runs them, and those of the application.
+ *
+ * @param artefacts - rendered files, and files around them.
+ * @param ownChecks - of the application.
+ * @returns findings; empty when all is well.
+ */
+export function checkArtefacts(artefacts: Artefacts, ownChecks: readonly OwnCheck[]): readonly Problem[] {
   const rules = checkRules(artefacts);
   return [
     ...rules.problems,
@@ -27,7 +41,6 @@ export function checkAll(artefacts: Artefacts): readonly Problem[] {
     ...checkPanelTexts(artefacts, rules),
     ...checkCoverage(artefacts, rules),
     ...checkConfigurations(artefacts, rules),
-    ...checkDeployment(artefacts),
-    ...checkRunbookNames(artefacts, rules),
+    ...ownChecks.flatMap((check) => check(artefacts, rules)),
   ];
 }

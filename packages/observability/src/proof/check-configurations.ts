@@ -11,16 +11,12 @@
 
 import { parse } from "yaml";
 
-import { FOLDER } from "../kvsync/dashboards/dashboards.ts";
-import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
+import type { Project } from "../project.ts";
+import { type Artefacts, filesAt } from "./artefacts.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import type { DashboardJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 
-const PROMETHEUS = "infra/prometheus/prometheus.yaml";
-const ALERTMANAGER = "infra/alertmanager/alertmanager.yaml";
-const DATASOURCES = "infra/grafana/provisioning/datasources/kvsync.yaml";
-const PROVIDERS = "infra/grafana/provisioning/dashboards/kvsync.yaml";
 const SECRET = /hooks\.slack\.com|(?:password|token|secret|api_url): (?!\/)\S/i;
 
 /** The parts of the configurations that are looked at. */
@@ -57,12 +53,16 @@ export function checkConfigurations(artefacts: Artefacts, rules: CheckedRules): 
     found.at(path);
     return artefacts.files.get(path) ?? "";
   };
-  const ruleText = artefacts.files.get(PLACES.rules) ?? "";
-  checkPrometheus(text(PROMETHEUS), ruleText, found);
-  checkAlertmanager(text(ALERTMANAGER), ruleText, found);
-  const interval = /scrape_interval: (\S+)/.exec(artefacts.files.get(PROMETHEUS) ?? "")?.[1];
-  checkDatasources(text(DATASOURCES), interval, found);
-  checkProviders(text(PROVIDERS), found);
+  const { project, places } = artefacts;
+  const { name } = project;
+  const prometheusPath = `${project.places.prometheus}/prometheus.yaml`;
+  const provisioning = `${project.places.grafana}/provisioning`;
+  const ruleText = artefacts.files.get(places.rules) ?? "";
+  checkPrometheus(text(prometheusPath), places.rules, ruleText, found);
+  checkAlertmanager(text(`${project.places.alertmanager}/alertmanager.yaml`), ruleText, found);
+  const interval = /scrape_interval: (\S+)/.exec(artefacts.files.get(prometheusPath) ?? "")?.[1];
+  checkDatasources(text(`${provisioning}/datasources/${name}.yaml`), interval, found);
+  checkProviders(text(`${provisioning}/dashboards/${name}.yaml`), project, found);
   checkPages(artefacts, rules, found);
   return found.found;
 }
@@ -74,26 +74,21 @@ function checkDatasources(text: string, interval: string | undefined, found: Pro
       found.add("configuration", `the data source must be Prometheus, scraping every ${interval ?? "?"}`);
 }
 
-function checkProviders(text: string, found: ProblemList): void {
+function checkProviders(text: string, { name, title }: Project, found: ProblemList): void {
   const { providers = [] } = (parse(text) ?? {}) as ProvidersYaml;
   for (const { folder, folderUid, allowUiUpdates, disableDeletion } of providers)
-    if (
-      folderUid !== FOLDER.uid ||
-      folder !== FOLDER.title ||
-      allowUiUpdates !== false ||
-      disableDeletion !== true
-    )
+    if (folderUid !== name || folder !== title || allowUiUpdates !== false || disableDeletion !== true)
       found.add(
         "configuration",
-        `must fill the folder ${FOLDER.uid} ("${FOLDER.title}"), and forbid edits and deletions in it`,
+        `must fill the folder ${name} ("${title}"), and forbid edits and deletions in it`,
       );
 }
 
 /** G1. */
-function checkPrometheus(text: string, ruleText: string, found: ProblemList): void {
+function checkPrometheus(text: string, rules: string, ruleText: string, found: ProblemList): void {
   const { global, rule_files = [], scrape_configs = [] } = (parse(text) ?? {}) as PrometheusYaml;
-  if (!rule_files.some((name) => PLACES.rules.endsWith(`/${name}`)))
-    found.add("configuration", `does not load ${PLACES.rules}`);
+  if (!rule_files.some((name) => rules.endsWith(`/${name}`)))
+    found.add("configuration", `does not load ${rules}`);
   const asked = new Set([...ruleText.matchAll(/\{job="([^"]+)"/g)].map(([, job = ""]) => job));
   for (const job of asked)
     if (!scrape_configs.some(({ job_name, metrics_path }) => job_name === job && metrics_path === "/metrics"))
@@ -116,25 +111,22 @@ function checkAlertmanager(text: string, ruleText: string, found: ProblemList): 
 }
 
 /** G4. */
-function checkPages(
-  { files, ownFamilies, externalFamilies }: Artefacts,
-  rules: CheckedRules,
-  found: ProblemList,
-): void {
+function checkPages({ files, project, places }: Artefacts, rules: CheckedRules, found: ProblemList): void {
+  const { documents, grafana } = project.places;
   const need = (path: string, part: string) => {
     found.at(path);
     if (!(files.get(path) ?? "").includes(part)) found.add("document_gap", `lacks ${part.trim()}`);
   };
-  for (const { name } of [...ownFamilies, ...externalFamilies])
-    need("docs/generated/metrics.md", `\n### ${name}\n`);
-  for (const name of rules.alerts.keys()) need("docs/generated/alerts.md", `| [${name}](`);
-  for (const [, text] of filesAt(files, PLACES.dashboards)) {
+  for (const { name } of [...project.families, ...project.externalFamilies])
+    need(`${documents}/metrics.md`, `\n### ${name}\n`);
+  for (const name of rules.alerts.keys()) need(`${documents}/alerts.md`, `| [${name}](`);
+  for (const [, text] of filesAt(files, places.dashboards)) {
     const { uid = "", panels } = readable(text);
-    const picture = `infra/grafana/preview/${uid}.svg`;
+    const picture = `${grafana}/preview/${uid}.svg`;
     need(picture, "</svg>");
     for (const { id, title = "", type } of panels ?? []) {
       if (type === "row") continue;
-      need("docs/generated/dashboards.md", title);
+      need(`${documents}/dashboards.md`, title);
       need(picture, `>#${id ?? ""}</text>`);
       need(picture, `>${title.slice(0, TITLE_SHOWN)}`);
     }

@@ -7,7 +7,7 @@
  *      If the panel has colors, one begins at the alert's threshold.
  */
 
-import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
+import { type Artefacts, filesAt, scrapedNames } from "./artefacts.ts";
 import type { CheckedAlert, CheckedRules } from "./check-rules.ts";
 import type { ExposedName } from "../documents/exposed-names.ts";
 import { shapeOf } from "./expression-shape.ts";
@@ -51,9 +51,9 @@ class CoverageCheck {
     const inAlerts = new Set(alerts.flatMap(([, { expression }]) => this.#namesIn(expression)));
     this.#found.at("catalogue");
     const families = this.#familiesOf(onPanels);
-    for (const { name } of this.#artefacts.ownFamilies)
+    for (const { name } of this.#artefacts.project.families)
       if (!families.has(name)) this.#found.add("metric_without_panel", `${name} is on no panel`);
-    this.#found.at(PLACES.rules);
+    this.#found.at(this.#artefacts.places.rules);
     for (const name of this.#rules.recordExpressions.keys())
       if (!onPanels.has(name) && !inAlerts.has(name))
         this.#found.add("recording_unused", `nothing reads ${name}`);
@@ -65,7 +65,7 @@ class CoverageCheck {
   #alert(name: string, alert: CheckedAlert): void {
     const panel = this.#panels.get(alert.panel);
     if (panel === undefined) return;
-    this.#found.at(`${PLACES.rules}: ${name}`);
+    this.#found.at(`${this.#artefacts.places.rules}: ${name}`);
     const watched = this.#familiesOf(this.#namesIn(alert.expression));
     const shown = this.#familiesOf(this.#namesOnPanel(panel));
     const title = `"${panel.title ?? ""}"`;
@@ -107,9 +107,9 @@ class CoverageCheck {
   }
 }
 
-function panelsOf({ files }: Artefacts): Map<string, PanelJson> {
+function panelsOf({ files, places }: Artefacts): Map<string, PanelJson> {
   return new Map(
-    filesAt(files, PLACES.dashboards).flatMap(([, text]) => {
+    filesAt(files, places.dashboards).flatMap(([, text]) => {
       try {
         const { uid = "", panels } = JSON.parse(text) as DashboardJson;
         return (panels ?? []).map((panel) => [`${uid}#${panel.id ?? ""}`, panel] as const);

@@ -11,7 +11,8 @@
  *  D6  Links lead to dashboards that exist, and take time and choices along.
  */
 
-import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
+import type { Knowledge } from "../project.ts";
+import { type Artefacts, filesAt } from "./artefacts.ts";
 import { checkPanel, lostLabels, undeclaredVariables } from "./check-panels.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { shapeOf } from "./expression-shape.ts";
@@ -39,7 +40,7 @@ const REFRESHES: ReadonlySet<string> = new Set(["5s", "10s", "30s"]);
 export function checkDashboards(artefacts: Artefacts, rules: CheckedRules): readonly Problem[] {
   const found = new ProblemList();
   const boards: [string, DashboardJson][] = [];
-  for (const [path, text] of filesAt(artefacts.files, PLACES.dashboards)) {
+  for (const [path, text] of filesAt(artefacts.files, artefacts.places.dashboards)) {
     found.at(path);
     try {
       boards.push([path, JSON.parse(text) as DashboardJson]);
@@ -48,7 +49,10 @@ export function checkDashboards(artefacts: Artefacts, rules: CheckedRules): read
     }
   }
   const variablesByUid = new Map(boards.map(([, board]) => [board.uid ?? "", variableNames(board)]));
-  for (const [path, board] of boards) found.addAll(new BoardCheck(path, board, rules, variablesByUid).run());
+  for (const [path, board] of boards)
+    found.addAll(
+      new BoardCheck(path, board, rules, { variablesByUid, knowledge: artefacts.project.knowledge }).run(),
+    );
   return found.found;
 }
 
@@ -56,24 +60,26 @@ function variableNames(board: DashboardJson): Set<string> {
   return new Set((board.templating?.list ?? []).map(({ name }) => name ?? ""));
 }
 
+/** What a dashboard's check knows beside the dashboard. */
+interface BoardSurroundings {
+  /** Variables of every dashboard, by uid. */
+  readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly knowledge: Knowledge;
+}
+
 class BoardCheck {
   readonly #found = new ProblemList();
   readonly #path: string;
   readonly #board: DashboardJson;
   readonly #rules: CheckedRules;
-  readonly #variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly #around: BoardSurroundings;
   readonly #variables: ReadonlySet<string>;
 
-  constructor(
-    path: string,
-    board: DashboardJson,
-    rules: CheckedRules,
-    variablesByUid: ReadonlyMap<string, ReadonlySet<string>>,
-  ) {
+  constructor(path: string, board: DashboardJson, rules: CheckedRules, around: BoardSurroundings) {
     this.#path = path;
     this.#board = board;
     this.#rules = rules;
-    this.#variablesByUid = variablesByUid;
+    this.#around = around;
     this.#variables = variableNames(board);
   }
 
@@ -89,7 +95,7 @@ class BoardCheck {
       path: this.#path,
       uid: this.#board.uid ?? "",
       variables: new Set([...this.#variables].filter((name) => name !== "datasource")),
-      variablesByUid: this.#variablesByUid,
+      ...this.#around,
       rules: this.#rules,
     };
     for (const panel of this.#board.panels ?? [])

@@ -10,7 +10,7 @@
  * Not here: the words of quantiles (D8) and of order (D11) in check-panels.ts.
  */
 
-import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
+import { type Artefacts, filesAt } from "./artefacts.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import type { DashboardJson, PanelJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
@@ -49,9 +49,11 @@ interface Panel {
 export function checkPanelTexts(artefacts: Artefacts, rules: CheckedRules): readonly Problem[] {
   const found = new ProblemList();
   const helps = new Map(
-    [...artefacts.ownFamilies, ...artefacts.externalFamilies].map(({ name, help }) => [name, help] as const),
+    [...artefacts.project.families, ...artefacts.project.externalFamilies].map(
+      ({ name, help }) => [name, help] as const,
+    ),
   );
-  const boards = filesAt(artefacts.files, PLACES.dashboards).map(
+  const boards = filesAt(artefacts.files, artefacts.places.dashboards).map(
     ([path, text]) => [path, panelsOf(text, rules, helps)] as const,
   );
   const rarity = rarityOf(boards.flatMap(([, panels]) => panels));

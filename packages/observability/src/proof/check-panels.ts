@@ -15,7 +15,7 @@
  *  D9  Links lead to dashboards that exist, with variables that they have.
  */
 
-import { SEEN_BY_EVERY_REPLICA } from "../kvsync/catalogue/families.ts";
+import type { Knowledge } from "../project.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { type Shape, shapeOf } from "./expression-shape.ts";
@@ -41,14 +41,6 @@ const UNITS: Readonly<Record<Measure, readonly string[]>> = {
 /** The kinds of panel that every supported Grafana has. */
 const KINDS: ReadonlySet<string> = new Set(["timeseries", "stat", "table", "heatmap", "state-timeline"]);
 
-/** Choices that a panel leaves out on purpose: uid, id and label, with the reason. */
-const UNCHOSEN: ReadonlyMap<string, string> = new Map([
-  [
-    "kvsync-overview#16#model",
-    "the limit is of all models' contexts together, so must be what is compared with it",
-  ],
-]);
-
 /** What a panel's check knows of the dashboards around it. */
 export interface PanelSurroundings {
   /** Path of the dashboard. */
@@ -59,6 +51,7 @@ export interface PanelSurroundings {
   /** Variables of every dashboard, by uid. */
   readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
   readonly rules: CheckedRules;
+  readonly knowledge: Knowledge;
 }
 
 /**
@@ -229,12 +222,14 @@ class PanelCheck {
       for (const { label, operator, value } of node.matchers)
         if (value.startsWith("$") && (operator !== "=~" || value !== `$${label}`))
           this.#found.add("panel_scope", `${label}${operator}"${value}" is not ${label}=~"$${label}"`);
-      if (exposed?.isOfDaemon !== true) return;
+      if (exposed?.isOfTarget !== true) return;
       for (const label of variables) {
         const isChosen = node.matchers.some(
           (matcher) => matcher.label === label && matcher.value === `$${label}`,
         );
-        const isExempt = UNCHOSEN.has(`${this.#around.uid}#${this.#panel.id ?? 0}#${label}`);
+        const isExempt = this.#around.knowledge.unchosen.has(
+          `${this.#around.uid}#${this.#panel.id ?? 0}#${label}`,
+        );
         if (exposed.labels.has(label) && !isChosen && !isExempt)
           this.#found.add("panel_scope", `${node.name} must be matched with ${label}=~"$${label}"`);
       }
@@ -242,7 +237,7 @@ class PanelCheck {
   }
 
   /**
-   * D10: every replica follows every engine, so that what one reports of the ingest the others report too. Below a sum over replicas, the largest or the
+   * D10: what every replica sees (kvsync's replicas all follow every engine), each of them reports. Below a sum over replicas, the largest or the
    * smallest of them has to be taken first. A quantile or a ratio is the same however often each thing is in it.
    */
   #replicas(tree: Tree): void {
@@ -267,12 +262,12 @@ class PanelCheck {
   }
 
   #isOfEveryReplica({ name, matchers }: Tree & { kind: "selector" }): boolean {
+    const { seenByEveryReplica, ofOneReplica } = this.#around.knowledge;
     const recorded = this.#around.rules.recordExpressions.get(name);
-    if (recorded !== undefined) return [...SEEN_BY_EVERY_REPLICA].some((seen) => recorded.includes(seen));
+    if (recorded !== undefined) return [...seenByEveryReplica].some((seen) => recorded.includes(seen));
     const family = this.#around.rules.names.get(name)?.family ?? name;
-    // Lookups are spread over replicas; each is counted by one of them.
-    const isLookup = matchers.some(({ label, value }) => label === "operation" && value === "match");
-    return SEEN_BY_EVERY_REPLICA.has(family) && !isLookup;
+    const isOfOne = matchers.some(({ label, value }) => ofOneReplica[label] === value);
+    return seenByEveryReplica.has(family) && !isOfOne;
   }
 
   /** D8: a query's own legend. */

@@ -4,7 +4,7 @@
  *
  *  R1  Names are CamelCase for alerts, and level:metric:operations for recordings. The level is the
  *      labels that are left.
- *  R2  Severity and component are from closed sets. No label is templated.
+ *  R2  Severity and component are from closed sets (components have a team). No label is templated.
  *  R3  An alert has a `for` of at least two evaluations, a comparison, no ranks, and a threshold
  *      that can be passed. A quantile is compared where its buckets are fine enough.
  *  R4  The summary is a fixed sentence. The description is templated with labels that are left and
@@ -17,7 +17,7 @@ import { parse } from "yaml";
 
 import { secondsOf } from "../duration.ts";
 import type { Measure } from "../promql/vector.ts";
-import { type Artefacts, filesAt, PLACES, scrapedNames } from "./artefacts.ts";
+import { type Artefacts, filesAt, scrapedNames } from "./artefacts.ts";
 import type { ExposedName } from "../documents/exposed-names.ts";
 import { type Shape, shapeOf, shapeOfTree } from "./expression-shape.ts";
 import { unanswered } from "./order-words.ts";
@@ -43,18 +43,6 @@ interface GroupText {
 }
 
 const SEVERITIES = new Set(["critical", "warning", "info"]);
-const COMPONENTS = new Set([
-  "configuration",
-  "ingest",
-  "index",
-  "routing",
-  "http",
-  "process",
-  "snapshot",
-  "objectives",
-  "platform",
-  "alerting",
-]);
 
 /** A rate per minute, and a noun after a count, as the alerts' texts write them. */
 const PER_MINUTE =
@@ -137,14 +125,14 @@ class RuleCheck {
     this.#artefacts = artefacts;
     this.#names = scrapedNames(artefacts);
     this.#panels = new Set(
-      filesAt(artefacts.files, PLACES.dashboards).flatMap(([, text]) => panelAddresses(text)),
+      filesAt(artefacts.files, artefacts.places.dashboards).flatMap(([, text]) => panelAddresses(text)),
     );
   }
 
   run(): CheckedRules {
-    this.#found.at(PLACES.rules);
+    this.#found.at(this.#artefacts.places.rules);
     for (const group of this.#groups()) {
-      this.#found.at(`${PLACES.rules}: group ${group.name}`);
+      this.#found.at(`${this.#artefacts.places.rules}: group ${group.name}`);
       if (group.name.length > NAME_LENGTH_MAX)
         this.#found.add("rule_group", "the name is longer than 40 characters");
       if (group.rules.length > RULES_PER_GROUP_MAX)
@@ -165,7 +153,9 @@ class RuleCheck {
 
   #groups(): readonly GroupText[] {
     try {
-      const content = parse(this.#artefacts.files.get(PLACES.rules) ?? "") as { groups?: unknown } | null;
+      const content = parse(this.#artefacts.files.get(this.#artefacts.places.rules) ?? "") as {
+        groups?: unknown;
+      } | null;
       if (Array.isArray(content?.groups)) return content.groups as readonly GroupText[];
     } catch (error) {
       this.#found.add("unreadable_file", error instanceof Error ? error.message : String(error));
@@ -177,7 +167,7 @@ class RuleCheck {
 
   #rule(rule: RuleText, intervalSeconds: number): void {
     const name = rule.alert ?? rule.record ?? "";
-    this.#found.at(`${PLACES.rules}: ${name}`);
+    this.#found.at(`${this.#artefacts.places.rules}: ${name}`);
     const { shape, tree, problems } = shapeOf(rule.expr, this.#names);
     for (const { code, message } of problems) this.#found.add(code, message);
     if (shape === null || tree === null) return;
@@ -204,7 +194,7 @@ class RuleCheck {
       labels: new Map([...shape.labels].map((label) => [label, { maxValues: Infinity }])),
       buckets: shape.buckets,
       additive: shape.additive,
-      isOfDaemon: true,
+      isOfTarget: true,
     });
     this.#operations(operations ?? "", expression, tree);
   }
@@ -259,7 +249,7 @@ class RuleCheck {
         "rule_label",
         `severity "${labels["severity"] ?? ""}" is none of critical, warning, info`,
       );
-    if (!COMPONENTS.has(labels["component"] ?? ""))
+    if (!((labels["component"] ?? "") in this.#artefacts.project.teamOf))
       this.#found.add(
         "rule_label",
         `component "${labels["component"] ?? ""}" is not one that Alertmanager routes`,
@@ -392,7 +382,7 @@ class RuleCheck {
 
   /** R5: alerts that a runbook sends its reader to. */
   #namedAlerts(name: string, runbookUrl: string): void {
-    this.#found.at(`${PLACES.rules}: ${name}`);
+    this.#found.at(`${this.#artefacts.places.rules}: ${name}`);
     const page = this.#page(runbookUrl) ?? "";
     for (const [, other = ""] of page.matchAll(/\b[Ss]ee ([A-Z][a-z]*[A-Z]\w+)/g))
       if (!this.#alerts.has(other))
@@ -401,7 +391,9 @@ class RuleCheck {
 
   #page(runbookUrl: string): string | undefined {
     const [address = ""] = runbookUrl.split("#");
-    return this.#artefacts.files.get(`${PLACES.runbooks}/${address.split("/").at(-1) ?? ""}`);
+    return this.#artefacts.files.get(
+      `${this.#artefacts.project.places.runbooks}/${address.split("/").at(-1) ?? ""}`,
+    );
   }
 
   #orderWords(text: string, expression: string, where = ""): void {
@@ -458,7 +450,7 @@ export function checkAlertTests(artefacts: Artefacts, alertNames: Iterable<strin
   const found = new ProblemList();
   const fires = new Set<string>();
   const calm = new Set<string>();
-  for (const [path, text] of filesAt(artefacts.files, PLACES.tests)) {
+  for (const [path, text] of filesAt(artefacts.files, artefacts.places.tests)) {
     found.at(path);
     const content = parse(text) as {
       tests?: { alert_rule_test?: { alertname: string; exp_alerts?: unknown[] }[] }[];
@@ -471,7 +463,7 @@ export function checkAlertTests(artefacts: Artefacts, alertNames: Iterable<strin
     }
   }
   for (const name of alertNames) {
-    found.at(`${PLACES.rules}: ${name}`);
+    found.at(`${artefacts.places.rules}: ${name}`);
     if (!fires.has(name) || !calm.has(name))
       found.add(
         "alert_without_test",

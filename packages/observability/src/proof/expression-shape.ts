@@ -21,7 +21,6 @@ import type { LabelDomain } from "../definition.ts";
 import { secondsOf } from "../duration.ts";
 import type { Measure } from "../promql/vector.ts";
 import type { ExposedName, Nature } from "../documents/exposed-names.ts";
-import { SLOWEST_INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
 import type { ProblemCode } from "./problem.ts";
 import { parsePromql, type Tree, type TreeMatcher, type TreeMatching } from "./promql-tree.ts";
 
@@ -54,6 +53,8 @@ export interface ShapeAnswer {
 }
 
 /** Shortest look-back of a rate: four scrapes at the slowest interval, so that one lost scrape leaves two samples. */
+/** The slowest scrape interval that rules and panels support: every look-back has four scrapes in it. */
+export const SLOWEST_INTERVAL_SECONDS = 60;
 const RANGE_SECONDS_MIN = 4 * SLOWEST_INTERVAL_SECONDS;
 
 const GROWING: ReadonlySet<Nature> = new Set(["counter", "bucket", "sum", "count"]);

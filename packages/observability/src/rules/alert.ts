@@ -15,19 +15,6 @@ import type { TrialSeries } from "./trial.ts";
 /** How urgent: critical pages, warning opens a ticket, info is for the curious. */
 export type Severity = "critical" | "warning" | "info";
 
-/** Who looks first; Alertmanager routes by it. */
-export type Component =
-  | "configuration"
-  | "ingest"
-  | "index"
-  | "routing"
-  | "http"
-  | "snapshot"
-  | "process"
-  | "objectives"
-  | "platform"
-  | "alerting";
-
 /** How long the first responder tries alone, where the severity asks for action. */
 export const MINUTES_BEFORE_ESCALATION = 30;
 
@@ -75,7 +62,7 @@ interface Trial {
 }
 
 /** An alert. */
-export interface Alert {
+export interface Alert<Component extends string = string> {
   readonly name: string;
   readonly expression: string;
   readonly labels: readonly string[];
@@ -84,6 +71,7 @@ export interface Alert {
   readonly threshold: number | string;
   readonly for: AlertFor;
   readonly severity: Severity;
+  /** What is concerned; the project states its team, and Alertmanager routes by it. */
   readonly component: Component;
   /** A fixed sentence. */
   readonly summary: string;
@@ -92,6 +80,12 @@ export interface Alert {
   readonly panel: PanelReference;
   readonly runbook: Runbook;
   readonly trial: Trial;
+}
+
+/** Alerts that are evaluated together. */
+export interface AlertGroup<Component extends string = string> {
+  readonly name: string;
+  readonly alerts: readonly Alert<Component>[];
 }
 
 /** What a description may use. */
@@ -105,7 +99,7 @@ interface DescriptionParts<L extends string> {
 }
 
 /** An alert as it is written down. */
-export interface AlertSpec<L extends string, M extends Measure> {
+export interface AlertSpec<L extends string, M extends Measure, Component extends string> {
   readonly name: string;
   readonly when: Condition<L, M>;
   readonly for: AlertFor;
@@ -146,7 +140,9 @@ const SETTLE: AlertFor = "6m";
  * @param spec - its data.
  * @returns the alert with its texts rendered to Prometheus templates.
  */
-export function alert<L extends string, M extends Measure>(spec: AlertSpec<L, M>): Alert {
+export function alert<L extends string, M extends Measure, const Component extends string>(
+  spec: AlertSpec<L, M, Component>,
+): Alert<Component> {
   const { when, description, trial, ...rest } = spec;
   return {
     ...rest,

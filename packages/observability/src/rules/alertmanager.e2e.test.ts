@@ -13,11 +13,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import type { Alert } from "./alert.ts";
-import { ALERT_GROUPS } from "../kvsync/rules/alerts.ts";
-import { alertmanagerConfiguration, DEFAULT_CONTACTS, receiverOf } from "./alertmanager.ts";
-import { type Inhibition, INHIBITIONS, inhibitionProblems, targetsOf } from "../kvsync/rules/inhibitions.ts";
+import { KVSYNC } from "../kvsync/project.ts";
+import { alertmanagerConfiguration, receiverOf } from "./alertmanager.ts";
+import { type Inhibition, inhibitionProblems, targetsOf } from "./inhibition.ts";
 
-const ALERTS = ALERT_GROUPS.flatMap((group) => group.alerts);
+const ALERTS = KVSYNC.alertGroups.flatMap((group) => group.alerts);
 const HAS_ALERTMANAGER = ["amtool", "prometheus-alertmanager"].every(
   (program) => spawnSync(program, ["--version"]).status === 0,
 );
@@ -25,7 +25,7 @@ const TIMEOUT_MS = 30_000;
 const INHIBITED_WITHIN_MS = 10_000;
 
 test("causes and symptoms are alerts that exist, with the labels they are compared by", () => {
-  expect(inhibitionProblems()).toEqual([]);
+  expect(inhibitionProblems(KVSYNC.inhibitions, ALERTS)).toEqual([]);
 });
 
 test.each<[string, Partial<Inhibition>, RegExp]>([
@@ -45,8 +45,8 @@ test.each<[string, Partial<Inhibition>, RegExp]>([
     targets: { alerts: ["SnapshotStale"] },
     equal: ["job"],
   };
-  expect(inhibitionProblems([sound])).toEqual([]);
-  expect(inhibitionProblems([{ ...sound, ...planted }]).join("\n")).toMatch(message);
+  expect(inhibitionProblems([sound], ALERTS)).toEqual([]);
+  expect(inhibitionProblems([{ ...sound, ...planted }], ALERTS).join("\n")).toMatch(message);
 });
 
 describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus-alertmanager)", () => {
@@ -88,7 +88,10 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
     const [slackPort, smtpPort, port] = [await listen(slack), await listen(smtp), await freePort()];
     writeFileSync(join(folder, "slack"), `http://127.0.0.1:${slackPort}/hook`);
     writeFileSync(join(folder, "smtp"), "unused");
-    const text = alertmanagerConfiguration({ ...DEFAULT_CONTACTS, smarthost: `127.0.0.1:${smtpPort}` })
+    const text = alertmanagerConfiguration({
+      ...KVSYNC,
+      contacts: { ...KVSYNC.contacts, smarthost: `127.0.0.1:${smtpPort}` },
+    })
       .replace(/slack_api_url_file: .*/, `slack_api_url_file: ${join(folder, "slack")}`)
       .replace(/ {2}smtp_auth_username: .*\n/, "  smtp_require_tls: false\n")
       .replace(/ {2}smtp_auth_password_file: .*\n/, "");
@@ -125,7 +128,7 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
 
   test("amtool takes the committed file", () => {
     const committed = join(folder, "committed.yaml");
-    writeFileSync(committed, alertmanagerConfiguration(DEFAULT_CONTACTS));
+    writeFileSync(committed, alertmanagerConfiguration(KVSYNC));
     const { status, stdout, stderr } = spawnSync("amtool", ["check-config", committed], { encoding: "utf8" });
     expect(status, stdout + stderr).toBe(0);
   });
@@ -138,7 +141,7 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
         ["config", "routes", "test", `--config.file=${file}`, ...labels],
         { encoding: "utf8" },
       );
-      const expected = receiverOf(alert.severity, alert.component);
+      const expected = receiverOf(KVSYNC, alert.severity, alert.component);
       return stdout.trim() === expected ? [] : [`${alert.name}: ${stdout.trim()}, expected ${expected}`];
     });
     expect(wrong).toEqual([]);
@@ -147,7 +150,7 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
   test(
     "a cause silences its symptoms where the labels are the same, and nowhere else",
     async () => {
-      const cases = INHIBITIONS.flatMap((inhibition, i) =>
+      const cases = KVSYNC.inhibitions.flatMap((inhibition, i) =>
         targetsOf(inhibition, ALERTS).map((target, j) => ({ inhibition, target, id: `c${i}-${j}` })),
       );
       const shared = (equal: readonly string[], value: string) =>
@@ -222,7 +225,7 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
       expect(performance.now() - beganMs).toBeLessThan(30_000);
       expect(mine().map(({ title }) => title)).toEqual(["FIRING PodDown (1) critical"]);
       expect(mine()[0]?.text).toContain("<http://r/x.md|runbook> <http://g/d/x|panel>");
-      expect(mails.join("\n")).toContain(`To: ${DEFAULT_CONTACTS.emailTo}`);
+      expect(mails.join("\n")).toContain(`To: ${KVSYNC.contacts.emailTo}`);
     },
     TIMEOUT_MS,
   );

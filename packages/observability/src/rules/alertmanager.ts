@@ -2,56 +2,19 @@
  * Alertmanager's configuration: the receivers of an alert, how soon and how often it is sent.
  *
  *     severity    critical ──at once──▶ Slack and e-mail      warning ──30 s──▶ Slack      info ──▶ nobody, it is on the dashboard
- *     component                         whose channel: kvsync's own, the platform's, monitoring's
- *     together    one notification per alert and job, with all replicas in it; symptoms of a known cause are silent (inhibitions.ts)
+ *     component                         whose channel: that of its team
+ *     together    one notification per alert and job, with all replicas in it; symptoms of a known cause are silent (inhibition.ts)
  *
  * Secrets are read from files that a Kubernetes secret mounts; the committed file has addresses in example domains, which `generate` replaces.
  */
 
-import type { Component, Severity } from "./alert.ts";
-import { INHIBITIONS, type Inhibition } from "../kvsync/rules/inhibitions.ts";
+import { type Project, teamsOf } from "../project.ts";
+import type { Severity } from "./alert.ts";
+import type { Inhibition } from "./inhibition.ts";
 import { generatedYaml } from "./prometheus.ts";
 
 /** Where Alertmanager finds its secrets. */
 const SECRETS = "/etc/alertmanager/secrets";
-
-/** Who receives notifications. */
-export interface Contacts {
-  readonly emailTo: string;
-  readonly emailFrom: string;
-  /** host:port of the mail server. */
-  readonly smarthost: string;
-  /** The Slack channel of each team, with its `#`. */
-  readonly channels: Readonly<Record<Team, string>>;
-}
-
-/** Every team with a channel of its own. */
-export const TEAM_NAMES = ["kvsync", "platform", "monitoring"] as const;
-
-/** One of the teams. */
-export type Team = (typeof TEAM_NAMES)[number];
-
-/** The contacts of the committed file. */
-export const DEFAULT_CONTACTS: Contacts = {
-  emailTo: "kvsync-on-call@kvsync.example",
-  emailFrom: "alertmanager@kvsync.example",
-  smarthost: "smtp.kvsync.example:587",
-  channels: { kvsync: "#kvsync-alerts", platform: "#platform-alerts", monitoring: "#monitoring-alerts" },
-};
-
-/** Which team looks first; a component without one does not compile. */
-const TEAMS: Readonly<Record<Component, Team>> = {
-  configuration: "kvsync",
-  ingest: "kvsync",
-  index: "kvsync",
-  routing: "kvsync",
-  http: "kvsync",
-  snapshot: "kvsync",
-  process: "kvsync",
-  objectives: "kvsync",
-  platform: "platform",
-  alerting: "monitoring",
-};
 
 /** When a severity is told. Info is not: it is for those who look. */
 const PACE: Readonly<Record<Exclude<Severity, "info">, object>> = {
@@ -64,35 +27,45 @@ const NOBODY = "nobody";
 /**
  * The receiver of an alert.
  *
+ * @param project - whose.
  * @param severity - of the alert.
  * @param component - of the alert.
  * @returns its receiver's name.
+ * @throws RangeError for a component without a team.
  */
-export function receiverOf(severity: Severity, component: Component): string {
-  return severity === "info" ? NOBODY : receiverName(severity, TEAMS[component]);
+export function receiverOf({ teamOf }: Project, severity: Severity, component: string): string {
+  const team = teamOf[component];
+  if (team === undefined)
+    throw new RangeError(
+      `the component ${component} has no team; expected one of ${Object.keys(teamOf).join(", ")}`,
+    );
+  return severity === "info" ? NOBODY : receiverName(severity, team);
 }
 
-function receiverName(severity: Exclude<Severity, "info">, team: Team): string {
+function receiverName(severity: Exclude<Severity, "info">, team: string): string {
   return `${team}-${severity}`;
 }
 
 /**
  * Alertmanager's configuration.
  *
- * @param contacts - who receives notifications.
+ * @param project - whose.
  * @returns the file.
  */
-export function alertmanagerConfiguration(contacts: Contacts): string {
+export function alertmanagerConfiguration(project: Project): string {
+  const { contacts, teamOf } = project;
+  const teams = teamsOf(project);
+  const [first = "team"] = teams;
   const routes = (["critical", "warning"] as const).map((severity) => ({
     matchers: [`severity="${severity}"`],
-    receiver: receiverName(severity, "kvsync"),
+    receiver: receiverName(severity, first),
     ...PACE[severity],
-    routes: TEAM_NAMES.map((team) => ({
-      matchers: [`component=~"${componentsOf(team).join("|")}"`],
+    routes: teams.map((team) => ({
+      matchers: [`component=~"${componentsOf(teamOf, team).join("|")}"`],
       receiver: receiverName(severity, team),
     })),
   }));
-  return generatedYaml({
+  return generatedYaml(project, {
     global: {
       resolve_timeout: "5m",
       slack_api_url_file: `${SECRETS}/slack-webhook-url`,
@@ -102,28 +75,32 @@ export function alertmanagerConfiguration(contacts: Contacts): string {
       smtp_auth_password_file: `${SECRETS}/smtp-password`,
     },
     route: {
-      receiver: receiverName("warning", "kvsync"),
+      receiver: receiverName("warning", first),
       group_by: ["alertname", "job", "namespace"],
       ...PACE.warning,
       routes: [...routes, { matchers: ['severity="info"'], receiver: NOBODY }],
     },
-    inhibit_rules: INHIBITIONS.map(inhibitRule),
+    inhibit_rules: project.inhibitions.map(inhibitRule),
     receivers: [
-      ...TEAM_NAMES.flatMap((team) => [
+      ...teams.flatMap((team) => [
         {
           name: receiverName("critical", team),
-          slack_configs: [slack(contacts.channels[team])],
+          slack_configs: [slack(channelOf(contacts, team))],
           email_configs: [{ to: contacts.emailTo, send_resolved: true }],
         },
-        { name: receiverName("warning", team), slack_configs: [slack(contacts.channels[team])] },
+        { name: receiverName("warning", team), slack_configs: [slack(channelOf(contacts, team))] },
       ]),
       { name: NOBODY },
     ],
   });
 }
 
-function componentsOf(team: Team): Component[] {
-  return (Object.keys(TEAMS) as Component[]).filter((component) => TEAMS[component] === team);
+function componentsOf(teamOf: Project["teamOf"], team: string): string[] {
+  return Object.keys(teamOf).filter((component) => teamOf[component] === team);
+}
+
+function channelOf({ channels }: Project["contacts"], team: string): string {
+  return channels[team] ?? `#${team}-alerts`;
 }
 
 function slack(channel: string): object {

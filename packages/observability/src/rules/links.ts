@@ -11,15 +11,6 @@ export interface LinkBases {
   readonly grafana: string;
 }
 
-/** The bases of the committed files: Grafana where it listens by default, runbooks at a name that everybody replaces. */
-export const DEFAULT_LINK_BASES: LinkBases = {
-  runbooks: "https://runbooks.kvsync.example",
-  grafana: "http://localhost:3000",
-};
-
-/** Where the runbooks lie in the repository. */
-export const RUNBOOK_FOLDER = "docs/operations/runbooks";
-
 /**
  * The file name of an alert's runbook.
  *

@@ -10,12 +10,10 @@
  */
 
 import { secondsOf } from "../duration.ts";
+import { type Project, ruleFileName } from "../project.ts";
 import type { Alert } from "./alert.ts";
-import { ALERT_GROUPS } from "../kvsync/rules/alerts.ts";
-import type { LinkBases } from "./links.ts";
-import { annotationsOf, generatedYaml, RULE_FILE } from "./prometheus.ts";
+import { annotationsOf, generatedYaml, isSlowGroup } from "./prometheus.ts";
 import { fillTemplate } from "./template-values.ts";
-import { INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
 import type { TrialSeries } from "./trial.ts";
 
 /** Longest `for` that is tested at the normal interval; longer ones at one of a minute, so that tests stay quick. */
@@ -43,7 +41,7 @@ function promtoolValues(series: TrialSeries, intervalSeconds: number, seconds: n
   return `${series.start}${step < 0 ? "" : "+"}${step}x${Math.ceil(seconds / intervalSeconds)}`;
 }
 
-function testsOf(alert: Alert, bases: LinkBases, intervalSeconds: number): PromtoolTest[] {
+function testsOf(alert: Alert, links: Project["links"], intervalSeconds: number): PromtoolTest[] {
   const { trial } = alert;
   const firesAt = secondsOf(trial.settle) + secondsOf(alert.for) + 2 * intervalSeconds;
   const early = Math.max(0, secondsOf(alert.for) - intervalSeconds);
@@ -53,7 +51,7 @@ function testsOf(alert: Alert, bases: LinkBases, intervalSeconds: number): Promt
       values: promtoolValues(series, intervalSeconds, firesAt + intervalSeconds),
     }));
   const annotations = Object.fromEntries(
-    Object.entries(annotationsOf(alert, bases)).map(([name, text]) => [
+    Object.entries(annotationsOf(alert, links)).map(([name, text]) => [
       name,
       fillTemplate(text, trial.labels, trial.fires),
     ]),
@@ -87,32 +85,31 @@ function testsOf(alert: Alert, bases: LinkBases, intervalSeconds: number): Promt
   ];
 }
 
-function isSlow(alert: Alert): boolean {
-  return secondsOf(alert.for) > SLOW_FOR_SECONDS || alert.component === "objectives";
-}
-
 /**
  * The tests of all alerts.
  *
- * @param bases - as for the rule file.
+ * @param project - whose.
  * @returns files by name, to lie beside the rule file.
  */
-export function alertTestFiles(bases: LinkBases): ReadonlyMap<string, string> {
-  const alerts = ALERT_GROUPS.flatMap((group) => group.alerts);
-  const file = (chosen: readonly Alert[], intervalSeconds: number) =>
-    generatedYaml({
-      rule_files: [RULE_FILE],
-      evaluation_interval: `${intervalSeconds}s`,
-      tests: chosen.flatMap((alert) => testsOf(alert, bases, intervalSeconds)),
-    });
-  return new Map([
-    [
-      "kvsync.alerts.test.yaml",
-      file(
-        alerts.filter((alert) => !isSlow(alert)),
-        INTERVAL_SECONDS,
-      ),
-    ],
-    ["kvsync.objectives.test.yaml", file(alerts.filter(isSlow), 60)],
-  ]);
+export function alertTestFiles(project: Project): ReadonlyMap<string, string> {
+  const alerts = project.alertGroups.flatMap((group) =>
+    group.alerts.map((alert) => ({
+      alert,
+      isSlow: isSlowGroup(group.name) || secondsOf(alert.for) > SLOW_FOR_SECONDS,
+    })),
+  );
+  const files = new Map<string, string>();
+  const add = (part: string, isSlow: boolean, intervalSeconds: number): void => {
+    const chosen = alerts.filter((one) => one.isSlow === isSlow);
+    if (chosen.length === 0) return;
+    const tests = chosen.flatMap(({ alert }) => testsOf(alert, project.links, intervalSeconds));
+    const evaluation_interval = `${intervalSeconds}s`;
+    files.set(
+      `${project.name}.${part}.test.yaml`,
+      generatedYaml(project, { rule_files: [ruleFileName(project)], evaluation_interval, tests }),
+    );
+  };
+  add("alerts", false, project.intervalSeconds);
+  add("objectives", true, 60);
+  return files;
 }

@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 
+import { KVSYNC } from "../kvsync/project.ts";
 import { render } from "../render.ts";
-import { DEFAULT_LINK_BASES } from "./links.ts";
 import { panelTestFile } from "../proof/panel-tests.ts";
 
 const HAS_PROMTOOL = spawnSync("promtool", ["--version"]).status === 0;
@@ -23,11 +23,11 @@ describe.skipIf(!HAS_PROMTOOL)("promtool (Debian package prometheus)", () => {
 
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "kvsync-promtool-"));
-    for (const [path, text] of render(DEFAULT_LINK_BASES)) {
+    for (const [path, text] of render(KVSYNC)) {
       if (path.startsWith("infra/prometheus/"))
         writeFileSync(join(folder, path.slice("infra/prometheus/".length)), text);
     }
-    writeFileSync(join(folder, "kvsync.panels.test.yaml"), panelTestFile());
+    writeFileSync(join(folder, "kvsync.panels.test.yaml"), panelTestFile(KVSYNC));
   });
   afterAll(() => {
     rmSync(folder, { recursive: true });
@@ -77,10 +77,10 @@ describe.skipIf(!HAS_PROMTOOL)("promtool (Debian package prometheus)", () => {
   );
 
   test("a threshold that was moved makes its alert's test fail", () => {
-    const rules = render(DEFAULT_LINK_BASES).get("infra/prometheus/kvsync.rules.yaml") ?? "";
+    const rules = render(KVSYNC).get("infra/prometheus/kvsync.rules.yaml") ?? "";
     const moved = rules.replace("p99_rate5m > 0.05", "p99_rate5m > 0.06");
     expect(moved).not.toBe(rules);
-    const tests = (render(DEFAULT_LINK_BASES).get("infra/prometheus/kvsync.alerts.test.yaml") ?? "").split(
+    const tests = (render(KVSYNC).get("infra/prometheus/kvsync.alerts.test.yaml") ?? "").split(
       /^ {2}- name: /m,
     );
     const [head, lookup] = [tests[0], tests.find((text) => text.startsWith("HighLookupLatency fires"))];

@@ -13,6 +13,7 @@ import { parse, stringify } from "yaml";
 
 import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
 import { prometheusConfiguration, serviceMonitor } from "./prometheus.ts";
+import { KVSYNC } from "../kvsync/project.ts";
 import { DAEMON_JOB } from "../kvsync/rules/thresholds.ts";
 
 const HAS_PROMTOOL = spawnSync("promtool", ["--version"]).status === 0;
@@ -83,7 +84,7 @@ const jobOf = (configuration: string) =>
 
 const monitored = () =>
   (
-    parse(serviceMonitor()) as {
+    parse(serviceMonitor(KVSYNC)) as {
       spec: { endpoints: { relabelings: Record<string, unknown>[] }[] };
     }
   ).spec.endpoints.flatMap(({ relabelings }) =>
@@ -96,7 +97,7 @@ const monitored = () =>
 
 describe.skipIf(!HAS_PROMTOOL)("promtool (Debian package prometheus)", () => {
   test("the scrape job keeps each replica's pod as replica, and no label that our series have", () => {
-    const labels = scrapedLabels(jobOf(prometheusConfiguration())?.relabel_configs ?? []);
+    const labels = scrapedLabels(jobOf(prometheusConfiguration(KVSYNC))?.relabel_configs ?? []);
     expect(labels).toEqual(REPLICAS);
   });
 

@@ -11,7 +11,8 @@
  *  K3  Credentials that cannot be used are tried again, with pauses: a volume may be mounted late.
  */
 
-import { DISCOVERY_METRICS, type MetricSlots } from "@kvsync/observability";
+import { DISCOVERY_METRICS } from "@kvsync/observability/kvsync/discovery";
+import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { firstDifference } from "../../engine/engine-registry.ts";
 import type { LogLine } from "../../log/log-line.ts";

@@ -10,6 +10,3 @@ import { SERVICE } from "./service.ts";
 
 /** All dashboards. */
 export const DASHBOARDS: readonly Dashboard[] = [OVERVIEW, INGEST, SERVICE, ENGINES];
-
-/** The folder that holds them. */
-export const FOLDER = { uid: "kvsync", title: "KV sync" } as const;

@@ -8,13 +8,14 @@ import { LOSS_AND_REPAIR } from "./engines/loss-and-repair.ts";
 import { POSITION_AND_LAG } from "./engines/position-and-lag.ts";
 import { STATE } from "./engines/state.ts";
 import { dashboard } from "../../dashboards/panel.ts";
+import { ENGINE_VARIABLE, MODEL_VARIABLE, REPLICA_VARIABLES } from "./variables.ts";
 
 /** Engines. */
 export const ENGINES = dashboard({
   uid: "kvsync-engines",
   title: "KV engines",
   description: "One row per engine: state, trust, position, lag, gaps and replays of its streams.",
-  variables: ["job", "instance", "model", "pod"],
+  variables: [...REPLICA_VARIABLES, MODEL_VARIABLE, ENGINE_VARIABLE],
   refresh: "10s",
   rows: [EACH_ENGINE, STATE, POSITION_AND_LAG, LOSS_AND_REPAIR, FINDING_ENGINES],
 });

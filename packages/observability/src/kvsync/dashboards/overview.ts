@@ -8,13 +8,14 @@ import { LATENCY_AND_LOSS } from "./overview/latency-and-loss.ts";
 import { PREFIX_INDEX } from "./overview/prefix-index.ts";
 import { SYNC_STATUS } from "./overview/sync-status.ts";
 import { dashboard } from "../../dashboards/panel.ts";
+import { ENGINE_VARIABLE, MODEL_VARIABLE, REPLICA_VARIABLES } from "./variables.ts";
 
 /** KV event sync overview. */
 export const OVERVIEW = dashboard({
   uid: "kvsync-overview",
   title: "KV event sync overview",
   description: "Is sync on, are engines connected, is anything lost, and does cache-aware routing pay off?",
-  variables: ["job", "instance", "model", "pod"],
+  variables: [...REPLICA_VARIABLES, MODEL_VARIABLE, ENGINE_VARIABLE],
   refresh: "10s",
   rows: [SYNC_STATUS, CONNECTIONS_AND_EVENTS, LATENCY_AND_LOSS, PREFIX_INDEX, CACHE_BENEFIT],
 });

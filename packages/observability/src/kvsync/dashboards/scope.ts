@@ -3,18 +3,12 @@
  * fits the zoom.
  */
 
+import { HERE } from "../../dashboards/scope.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { sum } from "../../promql/operators.ts";
 import { value } from "../../promql/series.ts";
 
-/** Labels of a line per replica. */
-export const INSTANCE = ["instance"] as const;
-
-/** Grafana's look-back: at least four scrapes, and never less than a pixel. */
-export const RATE = "$__rate_interval";
-
-/** The chosen replicas of the daemon. */
-export const HERE = { job: { variable: "job" }, instance: { variable: "instance" } } as const;
+export { HERE, INSTANCE, RATE } from "../../dashboards/scope.ts";
 
 /** One series for each chosen replica that answers. */
 export const REPLICAS = sum(value(SERVICE_METRICS.buildInfo, HERE), ["job", "instance"]);

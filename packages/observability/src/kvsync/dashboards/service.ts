@@ -13,6 +13,7 @@ import { SNAPSHOTS_AND_HEALTH } from "./service/snapshots-and-health.ts";
 import { SYSTEM } from "./service/system.ts";
 import { TOKENIZER } from "./service/tokenizer.ts";
 import { dashboard } from "../../dashboards/panel.ts";
+import { REPLICA_VARIABLES } from "./variables.ts";
 
 /** Service and system. */
 export const SERVICE = dashboard({
@@ -20,7 +21,7 @@ export const SERVICE = dashboard({
   title: "KV sync service and system",
   description:
     "Requests, errors, response times, objectives; CPU, memory, event loop, garbage collection; build and uptime.",
-  variables: ["job", "instance"],
+  variables: REPLICA_VARIABLES,
   refresh: "10s",
   rows: [
     NOW,

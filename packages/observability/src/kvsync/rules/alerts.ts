@@ -3,7 +3,7 @@
  * folder of its group.
  */
 
-import type { Alert } from "../../rules/alert.ts";
+import type { AlertGroup } from "../../rules/alert.ts";
 import { CONFIG_RELOAD_FAILED } from "./alerts/discovery/config-reload-failed.ts";
 import { DISCOVERY_SILENT } from "./alerts/discovery/discovery-silent.ts";
 import { DISCOVERY_STALE } from "./alerts/discovery/discovery-stale.ts";
@@ -52,15 +52,10 @@ import { SNAPSHOT_STALE } from "./alerts/service/snapshot-stale.ts";
 import { STORAGE_UNHEALTHY } from "./alerts/service/storage-unhealthy.ts";
 import { SYNC_DAEMON_DOWN } from "./alerts/service/sync-daemon-down.ts";
 import { TOKENIZER_UNAVAILABLE } from "./alerts/service/tokenizer-unavailable.ts";
-
-/** Alerts that are evaluated together. */
-export interface AlertGroup {
-  readonly name: string;
-  readonly alerts: readonly Alert[];
-}
+import type { Component } from "./teams.ts";
 
 /** Every alert there is. */
-export const ALERT_GROUPS: readonly AlertGroup[] = [
+export const ALERT_GROUPS: readonly AlertGroup<Component>[] = [
   {
     name: "kvsync-discovery",
     alerts: [DISCOVERY_STALE, DISCOVERY_SILENT, CONFIG_RELOAD_FAILED, ENGINES_REFUSED],

@@ -14,7 +14,7 @@ import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { secondsOf } from "../../duration.ts";
 import { ALERT_GROUPS } from "./alerts.ts";
 import { prometheusConfiguration, ruleFile } from "../../rules/prometheus.ts";
-import { DEFAULT_LINK_BASES } from "../../rules/links.ts";
+import { KVSYNC } from "../project.ts";
 
 const ALERTS = new Map(ALERT_GROUPS.flatMap(({ alerts }) => alerts).map((alert) => [alert.name, alert]));
 
@@ -114,8 +114,8 @@ test("matches are counted in steps of ten per cent", () => {
 
 test("a critical condition is evaluated, and what it reads is scraped, well within a minute", () => {
   const intervals = [
-    ...[...prometheusConfiguration().matchAll(/(?:scrape|evaluation)_interval: (\S+)/g)],
-    ...[...ruleFile(DEFAULT_LINK_BASES).matchAll(/name: (?!kvsync-objective)\S+\n {4}interval: (\S+)/g)],
+    ...[...prometheusConfiguration(KVSYNC).matchAll(/(?:scrape|evaluation)_interval: (\S+)/g)],
+    ...[...ruleFile(KVSYNC).matchAll(/name: (?!kvsync-objective)\S+\n {4}interval: (\S+)/g)],
   ].map(([, interval = ""]) => secondsOf(interval));
   expect(intervals.length).toBeGreaterThan(5);
   expect(Math.max(...intervals)).toBeLessThanOrEqual(15);

@@ -22,7 +22,7 @@ import {
   sum,
   summed,
 } from "../../promql/operators.ts";
-import { recording, type RecordingRule } from "../../promql/recording.ts";
+import { recording, type RecordingGroup } from "../../promql/recording.ts";
 import { bucketRate, countRate, rate, rateWithin, value } from "../../promql/series.ts";
 import { OBJECTIVES } from "./thresholds.ts";
 
@@ -166,12 +166,6 @@ export const OBJECTIVE_RECORDINGS = {
   availability: eachWindow(availabilityErrors),
   latency: eachWindow(latencyErrors),
 } as const;
-
-/** A named list of rules, evaluated together. */
-export interface RecordingGroup {
-  readonly name: string;
-  readonly rules: readonly RecordingRule[];
-}
 
 /** Everything recorded, as Prometheus groups it. */
 export const RECORDING_GROUPS: readonly RecordingGroup[] = [

@@ -76,9 +76,3 @@ export const OBJECTIVES = {
 
 /** The scrape job of the daemon. */
 export const DAEMON_JOB = "kvsync-daemon";
-
-/** The slowest scrape interval that rules and panels support: every look-back has four scrapes in it. */
-export const SLOWEST_INTERVAL_SECONDS = 60;
-
-/** How often Prometheus scrapes and evaluates; short, so that a critical condition is told within a minute of its `for`. */
-export const INTERVAL_SECONDS = 15;

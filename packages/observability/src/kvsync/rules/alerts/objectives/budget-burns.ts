@@ -105,7 +105,7 @@ const OBJECTIVE_LIST: readonly Objective[] = [
   },
 ];
 
-function burnAlert(objective: Objective, burn: Burn): Alert {
+function burnAlert(objective: Objective, burn: Burn): Alert<"objectives"> {
   const recordings = OBJECTIVE_RECORDINGS[objective.key];
   // Rounded, so that the threshold reads as a person would write it.
   const threshold = Number((burn.factor * OBJECTIVES.budgets[objective.key]).toPrecision(6));
@@ -134,6 +134,6 @@ function burnAlert(objective: Objective, burn: Burn): Alert {
 }
 
 /** Burn-rate alerts of both objectives. */
-export const OBJECTIVE_ALERTS: readonly Alert[] = OBJECTIVE_LIST.flatMap((objective) =>
+export const OBJECTIVE_ALERTS: readonly Alert<"objectives">[] = OBJECTIVE_LIST.flatMap((objective) =>
   BURNS.map((burn) => burnAlert(objective, burn)),
 );

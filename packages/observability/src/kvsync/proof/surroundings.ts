@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { SETTINGS_PAGE } from "./settings-table.ts";
 
-const ROOT = join(import.meta.dirname, "..", "..", "..", "..");
+const ROOT = join(import.meta.dirname, "..", "..", "..", "..", "..");
 const FOLDERS = ["infra/kubernetes", "docs/operations", "docs/getting-started"];
 
 /**

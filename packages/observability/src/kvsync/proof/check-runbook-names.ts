@@ -7,13 +7,16 @@
  * Not here: routes, log events and subcommands of the tools, which the daemon's runbooks.test.ts compares with the daemon.
  */
 
-import { type Artefacts, filesAt, PLACES } from "./artefacts.ts";
-import type { CheckedRules } from "./check-rules.ts";
-import { type Problem, ProblemList } from "./problem.ts";
+import { type Artefacts, filesAt } from "../../proof/artefacts.ts";
+import type { CheckedRules } from "../../proof/check-rules.ts";
+import { type Problem, ProblemList } from "../../proof/problem.ts";
+import { NAMESPACE } from "../namespace.ts";
 import { SETTINGS_PAGE, type SettingRow, settingRows } from "./settings-table.ts";
 
 /** CamelCase that names no alert. */
 const OTHER_NAMES = new Set(["ZeroMQ", "LoRA", "ConfigMap", "StatefulSet"]);
+
+const METRIC_NAMES = new RegExp(`(?<![\\w.])(${NAMESPACE}_[a-z0-9_]+)\\b`, "g");
 
 /** Options of kubectl by subcommand, as `kubectl SUBCOMMAND --help` of 1.30 lists them, as far as runbooks use them. */
 const KUBECTL: Readonly<Record<string, readonly string[]>> = {
@@ -40,7 +43,7 @@ export function checkRunbookNames(artefacts: Artefacts, rules: CheckedRules): re
   const settings = settingRows(artefacts.surroundings.get(SETTINGS_PAGE) ?? "");
   found.at(SETTINGS_PAGE);
   if (settings.size === 0) found.add("unreadable_file", "has no rows of settings");
-  for (const [path, page] of filesAt(artefacts.files, new RegExp(`^${PLACES.runbooks}/`))) {
+  for (const [path, page] of filesAt(artefacts.files, new RegExp(`^${artefacts.project.places.runbooks}/`))) {
     found.at(path);
     const text = page.replace(/```promql[\s\S]*?```/g, "");
     checkSettings(text, settings, found);
@@ -62,7 +65,7 @@ function checkSettings(text: string, settings: ReadonlyMap<string, SettingRow>, 
 }
 
 function checkSignals(text: string, rules: CheckedRules, found: ProblemList): void {
-  for (const name of wordsOf(/(?<![\w.])(aibrix_[a-z0-9_]+)\b/g, text))
+  for (const name of wordsOf(METRIC_NAMES, text))
     if (!rules.names.has(name)) found.add("unknown_metric", `${name} is not exported`);
   for (const name of wordsOf(/\b([A-Z][A-Za-z]*[a-z][A-Z]\w*)\b/g, text))
     if (!rules.alerts.has(name) && !OTHER_NAMES.has(name)) found.add("dead_runbook", `${name} is no alert`);

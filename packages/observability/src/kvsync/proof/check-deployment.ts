@@ -8,9 +8,9 @@
 
 import { parse, parseAllDocuments } from "yaml";
 
-import { INTERVAL_SECONDS, SLOWEST_INTERVAL_SECONDS } from "../kvsync/rules/thresholds.ts";
-import { type Artefacts, filesAt } from "./artefacts.ts";
-import { type Problem, ProblemList } from "./problem.ts";
+import { type Artefacts, filesAt } from "../../proof/artefacts.ts";
+import { SLOWEST_INTERVAL_SECONDS } from "../../proof/expression-shape.ts";
+import { type Problem, ProblemList } from "../../proof/problem.ts";
 import { SETTINGS_PAGE, settingRows } from "./settings-table.ts";
 
 const MANIFESTS = /^infra\/kubernetes\/.+\.yaml$/;
@@ -153,10 +153,11 @@ class DeploymentCheck {
     const wait = /group_wait: (\d+)s\n +group_interval: 5m/.exec(
       this.#artefacts.files.get(ALERTMANAGER) ?? "",
     );
+    const { intervalSeconds } = this.#artefacts.project;
     const stated: readonly (readonly [RegExp, readonly (string | number | undefined)[]])[] = [
-      [/scrape intervals from (\d+) to (\d+) seconds/, [INTERVAL_SECONDS, SLOWEST_INTERVAL_SECONDS]],
-      [/another interval than (\d+) seconds/, [INTERVAL_SECONDS]],
-      [/Scrapes and rules run every (\d+) seconds/, [INTERVAL_SECONDS]],
+      [/scrape intervals from (\d+) to (\d+) seconds/, [intervalSeconds, SLOWEST_INTERVAL_SECONDS]],
+      [/another interval than (\d+) seconds/, [intervalSeconds]],
+      [/Scrapes and rules run every (\d+) seconds/, [intervalSeconds]],
       [/warnings to Slack after (\d+) seconds/, [wait?.[1]]],
     ];
     this.#found.at(MONITORING);

@@ -1,0 +1,56 @@
+/** kvsync's observability, put together. */
+
+import { projectOf } from "../project.ts";
+import { CATALOGUE } from "./catalogue/catalogue.ts";
+import { SEEN_BY_EVERY_REPLICA } from "./catalogue/families.ts";
+import { POD } from "./catalogue/label-domains.ts";
+import { EXTERNAL_CATALOGUE } from "./catalogue/platform.ts";
+import { DASHBOARDS } from "./dashboards/dashboards.ts";
+import { ALERT_GROUPS } from "./rules/alerts.ts";
+import { PLACEHOLDERS } from "./rules/commands.ts";
+import { INHIBITIONS } from "./rules/inhibitions.ts";
+import { RECORDING_GROUPS } from "./rules/recordings.ts";
+import { TEAM_OF } from "./rules/teams.ts";
+import { DAEMON_JOB } from "./rules/thresholds.ts";
+
+/**
+ * A DP rank takes 40 samples, and one more for each reason for which its events are dropped; so much
+ * is enough for as many as the catalogue tells apart.
+ */
+const SAMPLES_MAX = 60 * POD.maxValues;
+
+/** All of it. */
+export const KVSYNC = projectOf({
+  name: "kvsync",
+  title: "KV sync",
+  exporter: "the daemon",
+  generator: "packages/observability",
+  job: DAEMON_JOB,
+  samplesMax: SAMPLES_MAX,
+  families: CATALOGUE,
+  externalFamilies: EXTERNAL_CATALOGUE,
+  recordingGroups: RECORDING_GROUPS,
+  alertGroups: ALERT_GROUPS,
+  inhibitions: INHIBITIONS,
+  dashboards: DASHBOARDS,
+  teamOf: TEAM_OF,
+  placeholders: { word: "DAEMON", text: PLACEHOLDERS },
+  knowledge: {
+    seenByEveryReplica: SEEN_BY_EVERY_REPLICA,
+    // Lookups are spread over replicas; each is counted by one of them.
+    ofOneReplica: { operation: "match" },
+    unchosen: new Map([
+      [
+        "kvsync-overview#16#model",
+        "the limit is of all models' contexts together, so must be what is compared with it",
+      ],
+    ]),
+    namedValues: {
+      route: ["/api/v1/match", "/metrics"],
+      status: ["200", "500"],
+      pod: ["kvsync-daemon-0", "engine-0"],
+      deployment: ["kvsync-daemon"],
+      horizontalpodautoscaler: ["kvsync-daemon"],
+    },
+  },
+});

@@ -1,0 +1,18 @@
+/** The components that kvsync's alerts are about, each with the team that looks first. */
+
+/** A component without a team does not compile. */
+export const TEAM_OF = {
+  configuration: "kvsync",
+  ingest: "kvsync",
+  index: "kvsync",
+  routing: "kvsync",
+  http: "kvsync",
+  snapshot: "kvsync",
+  process: "kvsync",
+  objectives: "kvsync",
+  platform: "platform",
+  alerting: "monitoring",
+} as const;
+
+/** One of them. */
+export type Component = keyof typeof TEAM_OF;
