@@ -1,0 +1,97 @@
+/** The shop's metrics over HTTP, and its generated monitoring under its own checks and Prometheus's tool. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+import { panelTestFile } from "@kvsync/observability/proof/panel-tests";
+import { projectOf } from "@kvsync/observability/project";
+import { render } from "@kvsync/observability/render";
+import { afterAll, expect, test } from "vitest";
+
+import { PROJECT } from "../src/shop/monitoring.ts";
+
+/** Node 22.14 reads TypeScript only with this; later ones without. */
+const NODE = ["--experimental-strip-types", "--no-warnings"];
+const HAS_PROMTOOL = spawnSync("promtool", ["--version"]).status === 0;
+const folder = mkdtempSync(join(tmpdir(), "kvsync-example-shop-"));
+
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const at = (name: string): string => fileURLToPath(new URL(`../src/shop/${name}`, import.meta.url));
+
+function command(...args: string[]): { readonly status: number | null; readonly output: string } {
+  const env = { ...process.env, CI: "false" };
+  const options = { cwd: folder, encoding: "utf8", env } as const;
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [...NODE, at("command.ts"), ...args],
+    options,
+  );
+  return { status, output: stdout + stderr };
+}
+
+test("generate writes every file, generate --check names a changed one, and check accepts all", () => {
+  expect(command("generate").status).toBe(0);
+  expect(command("generate", "--check")).toEqual({
+    status: 0,
+    output: "14 generated files are up to date\n",
+  });
+  appendFileSync(join(folder, "infra/prometheus/shop.rules.yaml"), "#\n");
+  const stale = "stale: infra/prometheus/shop.rules.yaml (different)\n";
+  expect(command("generate", "--check")).toEqual({ status: 1, output: stale });
+  expect(command("generate").status).toBe(0);
+  expect(command("check")).toEqual({ status: 0, output: "14 files pass every check\n" });
+});
+
+test("no generated file has a name of kvsync's own", () => {
+  for (const [path, text] of render(PROJECT))
+    expect(text.replaceAll("@kvsync/observability", ""), path).not.toMatch(/kvsync|aibrix|daemon/i);
+});
+
+test("an alert whose component has no team does not compile", () => {
+  const { name, title, job, families, dashboards } = PROJECT;
+  const alerts = [{ ...PROJECT.alertGroups[0]!.alerts[0]!, component: "payment" as const }];
+  const spec = { name, title, job, families, dashboards, alertGroups: [{ name: "shop", alerts }] };
+  // @ts-expect-error payment has no team
+  const project = projectOf({ ...spec, teamOf: { checkout: "shop" } });
+  expect(() => render(project)).toThrow("the component payment has no team; expected one of checkout");
+});
+
+test.skipIf(!HAS_PROMTOOL)(
+  "promtool: both alerts fire past their threshold, and every panel has a result",
+  () => {
+    command("generate");
+    const prometheus = join(folder, "infra", "prometheus");
+    writeFileSync(join(prometheus, "shop.panels.yaml"), panelTestFile(PROJECT));
+    for (const file of ["shop.alerts.test.yaml", "shop.panels.yaml"]) {
+      const options = { cwd: prometheus, encoding: "utf8" } as const;
+      const { status, stdout, stderr } = spawnSync("promtool", ["test", "rules", file], options);
+      expect(status, stdout + stderr).toBe(0);
+    }
+  },
+);
+
+test("the shop counts an order, and exports zero for outcomes that have not happened", async () => {
+  const child = spawn(process.execPath, [...NODE, at("main.ts"), "0"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  try {
+    const [line] = (await once(createInterface(child.stdout), "line")) as [string];
+    const url = line.replace("shop: ", "");
+    const { status } = await fetch(`${url}/orders`, { method: "POST" });
+    const [is, isNot] = status === 201 ? ["paid", "declined"] : ["declined", "paid"];
+    const lines = (await (await fetch(`${url}/metrics`)).text()).split("\n");
+    expect(lines).toContain(`shop_orders_total{outcome="${is}"} 1`);
+    expect(lines).toContain(`shop_orders_total{outcome="${isNot}"} 0`);
+    expect(lines).toContain("shop_open_carts 0");
+    expect(lines).toContain("shop_checkout_duration_seconds_count 1");
+  } finally {
+    child.kill();
+  }
+});
