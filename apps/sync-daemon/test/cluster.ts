@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 
 import type { Pem } from "./certificates.ts";
+import { selects } from "./selector.ts";
 
 /** A pod, as far as anybody looks. */
 export interface Pod {
@@ -29,6 +30,7 @@ export interface Pod {
     labels: Record<string, string>;
     annotations: Record<string, string>;
   };
+  spec?: object;
   status: {
     phase: string;
     podIP?: string;
@@ -382,12 +384,9 @@ export class Cluster {
       this.#refuse(response, { status: 403 });
       return;
     }
-    const selector = (url.searchParams.get("labelSelector") ?? "").split(",").map((part) => part.split("="));
+    const selector = url.searchParams.get("labelSelector") ?? "";
     const matches = (pod: Pod): boolean =>
-      (path[1] === undefined || pod.metadata.namespace === path[1]) &&
-      selector.every(([name = "", value]) =>
-        value === undefined ? name in pod.metadata.labels : pod.metadata.labels[name] === value,
-      );
+      (path[1] === undefined || pod.metadata.namespace === path[1]) && selects(selector, pod.metadata.labels);
     if (url.searchParams.get("watch") === "true") this.#watch(url, response, matches);
     else this.#list(url, response, matches);
   }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { ENABLED_SELECTOR } from "../src/discovery/kubernetes/pod-reading.ts";
+import { presetRule } from "../src/discovery/kubernetes/pod-rule.ts";
 import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { until } from "./fleet.ts";
@@ -15,7 +15,9 @@ import { PageShell, pageCommands } from "./operator-page.ts";
 const blocks = pageCommands("discovery.md");
 
 test("the page's label is the one that is looked for", () => {
-  expect(blocks.map(({ text }) => text).join("")).toContain(`-l ${ENABLED_SELECTOR}`);
+  expect(blocks.map(({ text }) => text).join("")).toContain(
+    `-l ${presetRule("aibrix").enabledBy ?? ""}=true`,
+  );
 });
 
 const hasCurl = spawnSync("curl", ["--version"]).status === 0;

@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 
 import { readPod } from "../src/discovery/kubernetes/pod-reading.ts";
+import { presetRule } from "../src/discovery/kubernetes/pod-rule.ts";
 import { engineEntry } from "../src/engine/engine-entry.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { PAGES, PageShell, pageCommands } from "./operator-page.ts";
@@ -54,10 +55,14 @@ test("the page's entries and its pod are read as engines on the ports that it na
   const [config] = yamlBlocks(ENGINES) as [{ engines: unknown[] }];
   expect(engineEntry.parse(config.engines[0]).ranks).toHaveLength(8);
   const [pod] = yamlBlocks(ENGINES, " pod") as [{ metadata: object; spec: object }];
-  const found = readPod({
-    metadata: { ...pod.metadata, resourceVersion: "1" },
-    status: { phase: "Running", podIP: "10.0.0.7" },
-  })?.found;
+  const found = readPod(
+    {
+      spec: pod.spec,
+      metadata: { ...pod.metadata, resourceVersion: "1" },
+      status: { phase: "Running", podIP: "10.0.0.7" },
+    },
+    presetRule("aibrix"),
+  )?.found;
   expect(found).toMatchObject({
     kind: "engine",
     engine: {

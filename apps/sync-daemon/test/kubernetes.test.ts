@@ -11,30 +11,15 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { Exposition } from "@kvsync/observability/exposition";
-import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
-import { MetricSlots } from "@kvsync/observability/slots";
 import fc from "fast-check";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 
-import { DiscoveryStatus } from "../src/discovery/discovery-status.ts";
-import { EngineSources } from "../src/discovery/engine-sources.ts";
-import {
-  credentialReader,
-  type CredentialReader,
-  serviceAccount,
-} from "../src/discovery/kubernetes/credentials.ts";
-import { PodSource, type PodSourceSettings } from "../src/discovery/kubernetes/pod-source.ts";
-import { RegistrationFile } from "../src/discovery/registration-file.ts";
-import { EngineRegistry } from "../src/engine/engine-registry.ts";
-import type { FollowedRank } from "../src/engine/followed-rank.ts";
-import type { LogLine } from "../src/log/log-line.ts";
+import { serviceAccount } from "../src/discovery/kubernetes/credentials.ts";
 import { Authority } from "./certificates.ts";
-import { Cluster, eligibleEngines } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
+import { cleanups, clusterOf, find, idsOf, settled, TIMES, wait } from "./pod-finder.ts";
 
 const PREFIX = "model.aibrix.ai/";
-const FOUND_MS = 8000;
-const TIMES = { requestMs: 400, watchMs: 60_000, resyncMs: 600_000, pauseMsMin: 10, pauseMsMax: 80 };
 
 /** Part of a token, a password or a key, which no message may repeat. */
 const SECRET = "hush-7f3a";
@@ -44,64 +29,6 @@ const OTHER = await (async () => {
   return { cert: one.cert, otherKey: another.key };
 })();
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
-
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function clusterOf(pem: Parameters<typeof Cluster.start>[0] = null): Promise<Cluster> {
-  const cluster = await Cluster.start(pem);
-  cleanups.push(() => cluster.stop());
-  return cluster;
-}
-
-function find(
-  from: string | CredentialReader,
-  more: Partial<PodSourceSettings> = {},
-  folder: string | null = null,
-) {
-  const lines: LogLine[] = [];
-  const log = (line: LogLine): void => {
-    lines.push(line);
-  };
-  const exposition = new Exposition(CATALOGUE);
-  const metrics = new MetricSlots("main", (announcement) => {
-    exposition.accept(announcement);
-  });
-  const follows: FollowedRank[] = [];
-  const redialled: number[] = [];
-  const follower = {
-    follow: (rank: FollowedRank) => void follows.push(rank),
-    forget: () => Promise.resolve(),
-    redial: (slot: number) => void redialled.push(slot),
-  };
-  const registry = new EngineRegistry(follower, { engines: 4096, openFileRanks: Infinity });
-  const discovery = new DiscoveryStatus({ metrics, log, now: () => performance.now() });
-  const status = discovery.of("kubernetes");
-  const sources = new EngineSources(registry, { log, refused: discovery.refused.bind(discovery) });
-  const credentials = typeof from === "string" ? credentialReader(from) : from;
-  const settings = { credentials, namespaces: [], selector: null, times: TIMES, ...more };
-  const file = folder === null ? null : new RegistrationFile(folder, "pods.json");
-  const source = new PodSource(settings, { sources, status, file, metrics, log });
-  void source.start();
-  cleanups.push(() => source.stop());
-  const found = () =>
-    new Map([...registry.engines()].map(({ engine }) => [engine.id, engine.ranks[0]?.endpoint ?? ""]));
-  const events = () => lines.map(({ event }) => event);
-  const scrape = () => exposition.scrape();
-  return { registry, sources, status, found, events, lines, follows, redialled, scrape, source };
-}
-
-const wait = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: FOUND_MS, interval: 5 });
-const idsOf = ({ found }: { found: () => Map<string, string> }) => [...found().keys()].sort();
-
-/** Waits until what is found is what the cluster has. */
-async function settled(cluster: Cluster, finder: { found: () => Map<string, string> }): Promise<void> {
-  await wait(() => {
-    expect(finder.found()).toEqual(eligibleEngines(cluster.pods()));
-  });
-}
 
 describe("eligibility", () => {
   test("a pod is an engine once it runs, has an address and a model, and no longer when it is on its way out", async () => {

@@ -92,6 +92,11 @@ async function runRoomy(): Promise<void> {
   // A pod at the ghost's address: known, eligible, and in conflict with the file.
   const cluster = await Cluster.start();
   cluster.add("ghost", "127.0.0.1", { annotations: { "model.aibrix.ai/kv-events-port": "19996" } });
+  cluster.add("off", "127.0.0.1");
+  cluster.edit(
+    "serving/off",
+    ({ metadata }) => (metadata.labels["model.aibrix.ai/kv-events-enabled"] = "false"),
+  );
   const daemon = await DaemonProcess.start({
     engines: [engine.entry, ghost, { id: "hostile", model: "test/model", endpoint: hostile.endpoint }],
     sync: { tokenizer_endpoint: engine.server.httpUrl },

@@ -145,7 +145,7 @@ function configOf(token: string): string {
 }
 
 const target = (name: string, more: Partial<PodTarget> = {}): PodTarget => {
-  return { name, namespace: null, dpRank: 0, kubeconfig, context: null, ...more };
+  return { name, namespace: null, preset: "aibrix", dpRank: 0, kubeconfig, context: null, ...more };
 };
 
 test("a pod's history and its events come as they would from the engine itself, and nothing stays open", async () => {

@@ -20,6 +20,7 @@ import { DiscoveryStatus } from "./discovery-status.ts";
 import { EngineSources } from "./engine-sources.ts";
 import { HttpRegistrations } from "./http-registrations.ts";
 import { credentialReader } from "./kubernetes/credentials.ts";
+import { ruleOf } from "./kubernetes/pod-rule.ts";
 import { PodSource, type PodSourceSettings } from "./kubernetes/pod-source.ts";
 import { RegistrationFile } from "./registration-file.ts";
 
@@ -116,6 +117,8 @@ function podSettings(settings: Settings["discovery"]["kubernetes"]): PodSourceSe
     credentials: credentialReader(settings.kubeconfig),
     namespaces: settings.namespaces,
     selector: settings.selector,
+    rule: ruleOf(settings),
+    modelsTokenFile: settings.models_token_file,
     times: {
       requestMs: ms(settings.request_timeout_seconds),
       watchMs: ms(settings.watch_seconds),

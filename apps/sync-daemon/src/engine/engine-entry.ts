@@ -31,11 +31,11 @@ export const DP_RANKS_MAX = 1024;
  */
 const ID_LENGTH_MAX = 512;
 /** Length of a model's name. */
-const NAME_LENGTH_MAX = 128;
+export const NAME_LENGTH_MAX = 128;
 /** Further names that one engine serves its model under. */
-const ALIASES_MAX = 16;
+export const ALIASES_MAX = 16;
 /** Adapters named in one entry; those that stored anything are known without it. */
-const ADAPTERS_MAX = 256;
+export const ADAPTERS_MAX = 256;
 /** Length of an endpoint or topic. */
 const ENDPOINT_LENGTH_MAX = 256;
 const PORT_MAX = 65_535;

@@ -4,22 +4,8 @@ import { isIP } from "node:net";
 
 import { z } from "zod";
 
-import { flag, seconds, section, SETTING_FACTS, text } from "./setting-field.ts";
-
-/** Namespaces watched one by one; each is a connection to the API server. Beyond, all of them are one. */
-const NAMESPACES_MAX = 32;
-const NAMESPACE_EXPECTED = "names of namespaces, or * alone for all";
-
-const namespaces = z
-  .array(z.string(NAMESPACE_EXPECTED), NAMESPACE_EXPECTED)
-  .max(NAMESPACES_MAX, `at most ${NAMESPACES_MAX} namespaces, or * for all`)
-  .refine(areNamespaces, NAMESPACE_EXPECTED)
-  .default([])
-  .register(SETTING_FACTS, {
-    about: "Namespaces to look for pods in; none for the one that the daemon's account is in, * for all.",
-    expected: NAMESPACE_EXPECTED,
-    textForm: "list",
-  });
+import { kubernetesSection } from "./kubernetes-settings.ts";
+import { seconds, section, SETTING_FACTS, text } from "./setting-field.ts";
 
 const PORT_MAX = 65_535;
 /** More than any system's own list. */
@@ -57,22 +43,7 @@ export const discoverySection = section({
     0.05,
     3600,
   ),
-  kubernetes: section({
-    enabled: flag("Find engines among the cluster's pods.", false),
-    namespaces,
-    selector: text("Further labels that pods need, as a label selector; unset for none.", null),
-    kubeconfig: text("Kubeconfig file; unset for the pod's service account.", null),
-    request_timeout_seconds: seconds("Longest wait for the API server to begin an answer.", 15, 0.1, 300),
-    watch_seconds: seconds("How long one watch is kept open, at least; at most twice this.", 240, 1, 1800),
-    resync_seconds: seconds("Time between two full lists, in addition to watches.", 1800, 1, 86_400),
-    retry_seconds_min: seconds("First pause after a request that failed.", 0.8, 0.01, 60),
-    retry_seconds_max: seconds(
-      "Longest pause after requests that failed, less than twice this with jitter.",
-      30,
-      0.01,
-      600,
-    ),
-  }),
+  kubernetes: kubernetesSection,
 });
 
 function isDnsServer(server: string): boolean {
@@ -80,12 +51,4 @@ function isDnsServer(server: string): boolean {
   if (isIP(server) !== 0) return true;
   const isAddress = isIP(bracketed ?? "") === 6 || isIP(plain ?? "") === 4;
   return isAddress && (port === undefined || (Number(port) > 0 && Number(port) <= PORT_MAX));
-}
-
-function areNamespaces(names: readonly string[]): boolean {
-  if (names.length === 1 && names[0] === "*") return true;
-  return (
-    new Set(names).size === names.length &&
-    names.every((name) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
-  );
 }

@@ -11,6 +11,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { versionLine } from "../build-facts.ts";
 import type { MakeTransport } from "../transport/transport.ts";
 import { readCurveKeys } from "../security/curve-keys.ts";
+import { type PresetName, PRESETS } from "../settings/kubernetes-settings.ts";
 import { makeCurveKeys } from "./curve-keypair.ts";
 import { DaemonApi } from "./daemon-api.ts";
 import { examine, printFindings } from "./doctor.ts";
@@ -38,6 +39,10 @@ const NAMESPACE_OPTION = [
 const KUBECONFIG_OPTION = [
   "--kubeconfig <path>",
   "for a pod: kubectl's configuration; where kubectl looks unless given",
+] as const;
+const PRESET_OPTION = [
+  "--preset <name>",
+  "for a pod: the project whose ports it has, one of aibrix, llm-d, production-stack, dynamo",
 ] as const;
 const CONTEXT_OPTION = [
   "--context <name>",
@@ -133,6 +138,7 @@ function addInspect(program: Command, { transport, signal }: CliDependencies, te
     .option(...NAMESPACE_OPTION)
     .option(...KUBECONFIG_OPTION)
     .option(...CONTEXT_OPTION)
+    .option(...PRESET_OPTION, presetOption, "aibrix")
     .option("--dp-rank <n>", "for a pod: the DP rank", integerOption(0, DP_RANK_MAX), 0)
     .option("--json", "one JSON object a message, and the summary last", false)
     .addHelpText(
@@ -181,6 +187,7 @@ function addReplayProbe(
     .option(...NAMESPACE_OPTION)
     .option(...KUBECONFIG_OPTION)
     .option(...CONTEXT_OPTION)
+    .option(...PRESET_OPTION, presetOption, "aibrix")
     .option("--dp-rank <n>", "for a pod: the DP rank", integerOption(0, DP_RANK_MAX), 0)
     .option("--json", "one JSON object", false)
     .addHelpText(
@@ -309,6 +316,7 @@ function engineHttpOption(text: string, before: readonly EngineHttp[]): readonly
 type Target = { readonly endpoint: string } | { readonly pod: string };
 
 interface PodFlags {
+  readonly preset: PresetName;
   readonly namespace?: string;
   readonly kubeconfig?: string;
   readonly context?: string;
@@ -319,7 +327,7 @@ interface PodFlags {
 async function atEndpoint<Result>(
   target: Target,
   socket: PodSocket,
-  { namespace, kubeconfig, context, dpRank }: PodFlags,
+  { preset, namespace, kubeconfig, context, dpRank }: PodFlags,
   terminal: Terminal,
   use: (endpoint: string) => Promise<Result>,
 ): Promise<Result> {
@@ -329,6 +337,7 @@ async function atEndpoint<Result>(
     namespace: namespace ?? null,
     kubeconfig: kubeconfig ?? null,
     context: context ?? null,
+    preset,
     dpRank,
   };
   const forward = await PodForward.open(pod, socket, (text) => {
@@ -339,6 +348,12 @@ async function atEndpoint<Result>(
   } finally {
     forward.close();
   }
+}
+
+function presetOption(text: string): PresetName {
+  const preset = PRESETS.find((name) => name === text);
+  if (preset === undefined) throw new InvalidArgumentError(`expected one of ${PRESETS.join(", ")}`);
+  return preset;
 }
 
 function targetOption(text: string): Target {

@@ -17,8 +17,10 @@ import type { KubeConfig } from "@kubernetes/client-node";
 
 import { z } from "zod";
 
-import { readPod } from "../discovery/kubernetes/pod-reading.ts";
+import { completed, readPod } from "../discovery/kubernetes/pod-reading.ts";
+import { presetRule } from "../discovery/kubernetes/pod-rule.ts";
 import type { Engine } from "../engine/engine-entry.ts";
+import type { PresetName } from "../settings/kubernetes-settings.ts";
 import { ToolError } from "./tool-error.ts";
 
 /** Which pod, and whose configuration. */
@@ -26,6 +28,8 @@ export interface PodTarget {
   readonly name: string;
   /** Null for the context's own, or `default`. */
   readonly namespace: string | null;
+  /** The project whose pod it is: it decides the ports that the pod does not name. */
+  readonly preset: PresetName;
   /** DP rank in the pod. */
   readonly dpRank: number;
   /** Path; null for $KUBECONFIG, ~/.kube/config or the service account, as kubectl has it. */
@@ -73,7 +77,7 @@ export class PodForward {
       .catch((error: unknown) => {
         throw fail(apiReason(error), error);
       });
-    const port = portOf(engineOf(pod, fail), target.dpRank, socket, fail);
+    const port = portOf(engineOf(pod, target.preset, fail), target.dpRank, socket, fail);
     const sockets = new Set<Socket>();
     const server = createServer((connection) => {
       sockets.add(connection);
@@ -137,20 +141,24 @@ function loadConfig(config: KubeConfig, { kubeconfig, context, namespace, name }
   return namespace ?? current.namespace ?? "default";
 }
 
-function engineOf(pod: unknown, fail: (why: string) => ToolError): Engine {
+function engineOf(pod: unknown, preset: PresetName, fail: (why: string) => ToolError): Engine {
   // As it came over the wire: the client has made Dates of its times.
-  const reading = readPod(JSON.parse(JSON.stringify(pod)));
+  const reading = readPod(JSON.parse(JSON.stringify(pod)), presetRule(preset));
   if (reading === null) throw fail("the API server's answer is no pod");
-  const { found } = reading;
+  // Its ports are known before its model is.
+  const found = reading.found.kind === "part" ? completed(reading.found, NAMELESS) : reading.found;
   if (found.kind === "engine") return found.engine;
   throw fail(found.kind === "waiting" ? WAITING[found.why] : found.message);
 }
 
+const NAMELESS = { name: "unknown", aliases: [], adapters: [] };
 const WAITING = {
-  disabled: "its label model.aibrix.ai/kv-events-enabled disables publishing",
+  disabled: "a label of its project disables it",
   not_running: "it is not running",
   no_address: "it has no address yet",
   terminating: "it is being deleted",
+  not_ready: "it is not ready",
+  model_unknown: "its engine has not reported the model that it serves",
 } as const;
 
 function portOf(engine: Engine, dpRank: number, socket: PodSocket, fail: (why: string) => ToolError): number {

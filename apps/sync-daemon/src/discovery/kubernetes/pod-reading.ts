@@ -1,48 +1,52 @@
 /**
- * Reads a pod's description of its engine: labels and annotations under `model.aibrix.ai/`, set by
- * operators.
+ * Reads a pod's description of its engine. Its project's rule (pod-rule.ts) is applied. Labels and
+ * annotations under `model.aibrix.ai/`, set by operators, go before the rule.
  *
- *     kv-events-enabled      label        "true": this pod publishes KV events; pods without the label never arrive here, and one with "True", "1" or "yes" is malformed: its author wants it followed
- *     name                   annotation   the model's name; label where it has no slash
+ *     kv-events-enabled      label        "true": this pod publishes KV events; one with "True", "1" or "yes" is malformed: its author wants it followed
+ *     name                   annotation   the model's name, where the rule does not say otherwise; with the preset aibrix a label too
  *     aliases                annotation   further names that the engine serves the model under, with commas between
  *     adapters               annotation   LoRA adapters that it serves under their own names, likewise
  *     lora-id                label        integer from -1 (none, the default): shown; adapters come from the engine's events
- *     kv-events-port         annotation   port of DP rank 0's events, 5557
- *     kv-events-replay-port  annotation   port of DP rank 0's replay, or "none"; 5558 for one rank, 5657 for several
- *     kv-events-dp-size      annotation   DP ranks in this pod, 1; rank r is at both ports + r
+ *     kv-events-port         annotation   port of DP rank 0's events; else the container's port of the rule's name, else the rule's number
+ *     kv-events-replay-port  annotation   port of DP rank 0's replay, or "none"; likewise
+ *     kv-events-dp-size      annotation   DP ranks in this pod; rank r is at both ports + r
  *     kv-events-shared-socket annotation  "true": all ranks publish through one socket
  *     kv-events-first-rank   annotation   global DP rank of the first one in this pod, 0
  *     kv-events-ports        annotation   instead of port and size: the ports of this pod's ranks in order, with commas between
  *     kv-events-replay-ports annotation   the same for replay
- *     engine-type            annotation   vLLM, SGLang or TensorRT-LLM: a hint for `reusable_tokens`
+ *     kv-events-topic        annotation   the topic that it publishes under, whole
+ *     kv-events-report-mode  annotation   auto, delta or full
+ *     engine-type            annotation   vLLM, SGLang or TensorRT-LLM: a hint for `reusable_tokens`; the project's own label else
  *     drops-last-block       annotation   "true": the engine does not reuse its last matched block
  *     kv-events-block-size   annotation   tokens in a block: shown; the size in the engine's events counts
  *
- *     absent address, not running, on its way out ─▶ waiting      a label that cannot be ─▶ malformed      else ─▶ engine
+ *     disabled, absent address, not running, on its way out, not ready ─▶ waiting      a label that cannot be ─▶ malformed
+ *     a model that only the engine's /v1/models has ─▶ part                            else ─▶ engine
  *     A label that is only shown (lora-id, kv-events-block-size) takes no engine out: it is remarked on, and shown as absent.
  *
  * A pod that is being deleted is dropped at once, as Kubernetes takes it out of its services at
- * that moment. The engine's id is `namespace/name`.
+ * that moment. The engine's id is `namespace/name`. Nothing here is kept between two pods.
  */
 
 import { isIPv6 } from "node:net";
 
-import { z } from "zod";
+import type { POD_WAITING_REASONS } from "@kvsync/observability/kvsync/discovery";
+import type { z } from "zod";
 
-import { DP_RANKS_MAX, type Engine, engineEntry } from "../../engine/engine-entry.ts";
+import { DP_RANKS_MAX, type Engine, type EngineEntryInput, engineEntry } from "../../engine/engine-entry.ts";
+import { engineTypeOf } from "../../engine/engine-type.ts";
+import type { ModelSource } from "../../settings/kubernetes-settings.ts";
 import type { EngineFacts, MalformedEngine } from "../engine-sources.ts";
+import { modelOfFlags, modelOfTopic, topicOfFlags } from "./command-line.ts";
+import { podFacts, type PodFacts } from "./pod-facts.ts";
+import type { PodRule } from "./pod-rule.ts";
+import { disablingLabel } from "./presets.ts";
+import type { ResourceKind } from "./resource-stream.ts";
 
 /** What all labels and annotations begin with. */
 const PREFIX = "model.aibrix.ai/";
 const ENABLED = "kv-events-enabled";
-/** Selects the pods that publish. */
-export const ENABLED_SELECTOR = `${PREFIX}${ENABLED}=true`;
-/** Selects the pods that say whether they publish: one that says it in another way than expected has to be seen to be remarked on. */
-export const LABELLED_SELECTOR = `${PREFIX}${ENABLED}`;
-/** Ways to say that a pod does not publish. */
-const DISABLED = /^(?:false|no|off|0|disabled|)$/i;
 
-const EVENTS_PORT = 5557;
 /** vLLM's examples use it. It is also DP rank 1's port for events. */
 const REPLAY_PORT = 5558;
 /** With several ranks: leaves 100 ports for their events. */
@@ -56,42 +60,45 @@ const PORT_MAX = 65_535;
 /** Longest value that a message shows. */
 const SHOWN_LENGTH = 100;
 
-const texts = z.record(z.string(), z.string()).nullish();
-const podSchema = z.object({
-  metadata: z.object({
-    name: z.string().min(1),
-    namespace: z.string().min(1),
-    uid: z.string().default(""),
-    resourceVersion: z.string().min(1),
-    deletionTimestamp: z.string().nullish(),
-    labels: texts,
-    annotations: texts,
-  }),
-  status: z
-    .object({
-      phase: z.string().nullish(),
-      podIP: z.string().nullish(),
-      conditions: z.array(z.object({ type: z.string(), status: z.string() })).nullish(),
-      containerStatuses: z.array(z.object({ containerID: z.string().nullish() })).nullish(),
-    })
-    .nullish(),
-});
-
-type Pod = z.output<typeof podSchema>;
-
-type WaitingReason = "disabled" | "not_running" | "no_address" | "terminating";
+/** Why a pod is no engine at the moment, without a fault. */
+export type WaitingReason = (typeof POD_WAITING_REASONS)[number];
 
 /** The field that cannot be used, and why. */
 type Refusal = Omit<MalformedEngine, "id">;
 
+/** What only the engine can say of a model. */
+export interface ServedModel {
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly adapters: readonly string[];
+}
+
+/** A pod that is an engine. */
+interface FoundEngine {
+  readonly kind: "engine";
+  readonly engine: Engine;
+  readonly incarnation: string;
+  readonly facts: EngineFacts;
+}
+
+/** A pod that is an engine once its model is known. */
+export interface FoundPart {
+  readonly kind: "part";
+  /** All of its entry but the model. */
+  readonly entry: Omit<EngineEntryInput, "model">;
+  /** Where its HTTP API is. */
+  readonly api: { readonly address: string; readonly port: number };
+  /** Another text says that the engine's process began anew. */
+  readonly process: string;
+  readonly isReady: boolean;
+  readonly incarnation: string;
+  readonly facts: EngineFacts;
+}
+
 /** What a pod amounts to. */
-type PodEngine =
-  | {
-      readonly kind: "engine";
-      readonly engine: Engine;
-      readonly incarnation: string;
-      readonly facts: EngineFacts;
-    }
+export type PodEngine =
+  | FoundEngine
+  | FoundPart
   | { readonly kind: "waiting"; readonly why: WaitingReason }
   | ({ readonly kind: "malformed" } & MalformedEngine);
 
@@ -104,64 +111,111 @@ export interface PodReading {
 }
 
 /**
+ * Pods under a rule, as a kind that can be watched.
+ *
+ * @param rule - how they become engines.
+ * @returns the kind.
+ */
+export function podsOf(rule: PodRule): ResourceKind<PodReading> {
+  return { noun: "pods", group: "/api/v1", plural: "pods", read: (object) => readPod(object, rule) };
+}
+
+/**
  * Reads a pod as the API server sends it.
  *
- * @param pod - parsed JSON.
+ * @param object - parsed JSON.
+ * @param rule - how it becomes an engine.
  * @returns null when it is no pod at all.
  */
-export function readPod(pod: unknown): PodReading | null {
-  const parsed = podSchema.safeParse(pod);
-  if (!parsed.success) return null;
-  const { name, namespace, resourceVersion } = parsed.data.metadata;
-  const id = `${namespace}/${name}`;
-  return { id, resourceVersion, found: engineOf(id, parsed.data) };
+export function readPod(object: unknown, rule: PodRule): PodReading | null {
+  const pod = podFacts(object);
+  return pod === null ? null : readFacts(pod, rule);
 }
 
-function engineOf(id: string, pod: Pod): PodEngine {
-  const why = waitingReason(pod);
-  return why === null ? publishingEngine(id, pod) : { kind: "waiting", why };
+/**
+ * Reads what is known of a pod or an endpoint.
+ *
+ * @param pod - its facts.
+ * @param rule - how it becomes an engine.
+ * @returns what it amounts to.
+ */
+function readFacts(pod: PodFacts, rule: PodRule): PodReading {
+  const { id, resourceVersion } = pod;
+  const why = waitingReason(pod, rule);
+  return { id, resourceVersion, found: why === null ? publishing(pod, rule) : { kind: "waiting", why } };
 }
 
-/** `null` when the pod runs, has an address, and has labels to read. */
-function waitingReason({ metadata, status }: Pod): WaitingReason | null {
-  if (DISABLED.test(enablingText(metadata))) return "disabled";
-  if (metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null) return "terminating";
-  if (status?.phase !== "Running") return "not_running";
-  return addressOf(status) === "" ? "no_address" : null;
+/**
+ * Completes a pod with what its engine serves.
+ *
+ * @param part - the pod.
+ * @param model - of its engine.
+ * @returns an engine, or why it is none.
+ */
+export function completed(
+  { entry, incarnation, facts }: FoundPart,
+  model: ServedModel,
+): Exclude<PodEngine, FoundPart> {
+  const { aliases = [], adapters = [] } = entry;
+  return engineOf(
+    {
+      ...entry,
+      model: model.name,
+      aliases: [...aliases, ...model.aliases],
+      adapters: [...adapters, ...model.adapters],
+    },
+    { incarnation, facts },
+  );
 }
 
-function enablingText({ labels }: Pod["metadata"]): string {
-  return labels?.[PREFIX + ENABLED] ?? "true";
-}
-
-function addressOf(status: Pod["status"]): string {
-  return status?.podIP ?? "";
+/** `null` when the pod may be followed. */
+function waitingReason({ labels, state, address, isReady }: PodFacts, rule: PodRule): WaitingReason | null {
+  if (disablingLabel(labels) !== null) return "disabled";
+  if (state !== "running") return state;
+  if (address === "") return "no_address";
+  return rule.onlyReady && !isReady ? "not_ready" : null;
 }
 
 /** Reads a pod that does not wait. */
-function publishingEngine(id: string, { metadata, status }: Pod): PodEngine {
-  const read = new Fields(metadata);
-  const enabled = enablingText(metadata);
-  const address = addressOf(status);
-  const model = read.text("name");
+function publishing(pod: PodFacts, rule: PodRule): PodEngine {
+  const { id, labels, address } = pod;
+  const read = new Fields(pod);
+  const enabled = labels[PREFIX + ENABLED] ?? "true";
   if (enabled !== "true") read.refuse(ENABLED, `${shown(enabled)} does not enable it; expected "true"`);
   const loraId = read.shownInteger("lora-id", LORA_NONE, LORA_NONE, LORA_ID_MAX);
   const blockSize = read.shownInteger("kv-events-block-size", null, 1, BLOCK_SIZE_MAX);
-  const sockets = socketsOf(isIPv6(address) ? `[${address}]` : address, read);
-  if (model === null) read.refuse("name", "expected a label or an annotation with the model's name");
+  const sockets = socketsOf(pod, rule, read);
+  const model = modelOf(pod, rule.modelFrom, read);
   if (read.malformed !== null) return { kind: "malformed", id, ...read.malformed };
-  const entry = engineEntry.safeParse({
+  const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address, remarks: read.remarks };
+  // What a pod says is text; the entry's schema decides whether it is one of its values.
+  const entry = {
     id,
-    model,
     aliases: read.names("aliases"),
     adapters: read.names("adapters"),
-    type: read.text("engine-type") ?? undefined,
+    type: read.text("engine-type") ?? typeOf(labels, rule.typeLabel),
+    topic: read.text("kv-events-topic") ?? undefined,
+    report_mode: read.text("kv-events-report-mode") ?? undefined,
     drops_last_block: flagOf(read.text("drops-last-block")),
     ...sockets,
-  });
-  if (!entry.success) return { kind: "malformed", id, ...refusedEntry(id, entry.error) };
-  const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address, remarks: read.remarks };
-  return { kind: "engine", engine: entry.data, incarnation: incarnationOf(metadata.uid, status), facts };
+  } as Omit<EngineEntryInput, "model">;
+  const incarnation = `${pod.process} ${pod.isReady ? "ready" : "not ready"}`;
+  if (model !== null) return engineOf({ ...entry, model }, { incarnation, facts });
+  // Whatever else cannot be is said at once, and not when the engine has answered.
+  const checked = engineOf({ ...entry, model: "unknown" }, { incarnation, facts });
+  if (checked.kind === "malformed") return checked;
+  const port = portOf(pod, rule.http) ?? 0;
+  const { process, isReady } = pod;
+  return { kind: "part", entry, api: { address, port }, process, isReady, incarnation, facts };
+}
+
+function engineOf(
+  written: EngineEntryInput,
+  rest: Pick<FoundEngine, "incarnation" | "facts">,
+): Exclude<PodEngine, FoundPart> {
+  const entry = engineEntry.safeParse(written);
+  if (entry.success) return { kind: "engine", engine: entry.data, ...rest };
+  return { kind: "malformed", id: written.id, ...refusedEntry(written.id, entry.error) };
 }
 
 function refusedEntry(id: string, { issues: [issue] }: z.ZodError): Refusal {
@@ -169,32 +223,98 @@ function refusedEntry(id: string, { issues: [issue] }: z.ZodError): Refusal {
   return { field, message: `pod ${id}: ${field}: expected ${issue?.message ?? "an engine"}` };
 }
 
+/** The model's name; null when only the engine has it, and when there is none, which is a refusal. */
+function modelOf(pod: PodFacts, sources: readonly ModelSource[], read: Fields): string | null {
+  for (const source of sources) {
+    if (source.from === "served") return null;
+    const name = nameFrom(source, pod, read);
+    if (name !== null && name !== "") return name;
+  }
+  read.refuse("name", `expected the model's name from ${sources.map(sourceText).join(", ")}`);
+  return null;
+}
+
+function nameFrom(
+  source: Exclude<ModelSource, { from: "served" }>,
+  { labels, annotations, containers }: PodFacts,
+  read: Fields,
+): string | null {
+  switch (source.from) {
+    case "label":
+      return labels[source.key] ?? null;
+    case "annotation":
+      return annotations[source.key] ?? null;
+    case "fixed":
+      return source.name;
+    case "topic": {
+      const topic = read.text("kv-events-topic") ?? topicOfFlags(containers);
+      return topic === null ? null : modelOfTopic(topic);
+    }
+    case "args":
+      return modelOfFlags(containers);
+  }
+}
+
+function sourceText(source: ModelSource): string {
+  switch (source.from) {
+    case "label":
+    case "annotation":
+      return `the ${source.from} ${source.key}`;
+    case "topic":
+      return "a topic kv@POD@MODEL of --kv-events-config";
+    case "args":
+      return "--served-model-name, --model or what `vllm serve` names";
+    case "fixed":
+    case "served":
+      return source.from;
+  }
+}
+
+/** A label that is not one of ours is a hint: a type that is not known here is none. */
+function typeOf(labels: Readonly<Record<string, string>>, label: string | null): string | undefined {
+  const text = label === null ? undefined : labels[label];
+  return text === undefined || engineTypeOf(text) === null ? undefined : text;
+}
+
 /** A flag that was not set is left to the entry's default. */
 function flagOf(text: string | null): boolean | undefined {
   return text === null ? undefined : text === "true";
 }
 
+/** Of the container's port with the rule's name, or else the rule's number. */
+function portOf({ ports }: PodFacts, { name, number }: PodRule["events"]): number | null {
+  return (name === null ? undefined : ports.get(name)) ?? number;
+}
+
 /** The parts of an engine entry that say where its ranks are. */
-function socketsOf(host: string, read: Fields): object {
+function socketsOf(pod: PodFacts, rule: PodRule, read: Fields): object {
+  const host = isIPv6(pod.address) ? `[${pod.address}]` : pod.address;
   const at = (port: number): string => `tcp://${host}:${port}`;
   const first_rank = read.integer("kv-events-first-rank", 0, 0, DP_RANKS_MAX - 1);
-  const hasReplay = read.text("kv-events-replay-port") !== NO_REPLAY;
   const eventsPorts = read.ports("kv-events-ports");
-  const replayPorts = read.ports("kv-events-replay-ports");
-  const size = read.integer("kv-events-dp-size", eventsPorts?.length ?? 1, 1, DP_RANKS_MAX);
-  const usualReplayPort = first_rank + size > 1 ? REPLAY_PORT_OF_RANKS : REPLAY_PORT;
-  const replayPort = hasReplay ? read.integer("kv-events-replay-port", usualReplayPort, 1, PORT_MAX) : 0;
+  const size = read.integer("kv-events-dp-size", eventsPorts?.length ?? rule.dpSize, 1, DP_RANKS_MAX);
   const events =
     eventsPorts === null
-      ? { endpoint: at(read.integer("kv-events-port", EVENTS_PORT, 1, PORT_MAX)) }
+      ? { endpoint: at(read.integer("kv-events-port", portOf(pod, rule.events) ?? 0, 1, PORT_MAX)) }
       : { endpoints: eventsPorts.map(at) };
-  const replay = !hasReplay
-    ? {}
-    : replayPorts !== null
-      ? { replay_endpoints: replayPorts.map(at) }
-      : { replay_endpoint: at(replayPort) };
+  const replay = replayOf(pod, rule, read, first_rank + size > 1, at);
   const shared_socket = read.text("kv-events-shared-socket") === "true";
   return { first_rank, dp_size: size, shared_socket, ...events, ...replay };
+}
+
+function replayOf(
+  pod: PodFacts,
+  rule: PodRule,
+  read: Fields,
+  hasRanks: boolean,
+  at: (port: number) => string,
+): object {
+  if (read.text("kv-events-replay-port") === NO_REPLAY) return {};
+  const ports = read.ports("kv-events-replay-ports");
+  if (ports !== null) return { replay_endpoints: ports.map(at) };
+  const usual = portOf(pod, rule.replay) ?? (hasRanks ? REPLAY_PORT_OF_RANKS : REPLAY_PORT);
+  const port = read.integer("kv-events-replay-port", usual, 1, PORT_MAX);
+  return port === 0 ? {} : { replay_endpoint: at(port) };
 }
 
 /** What a field of an engine entry is made of, where that is not the ports. */
@@ -205,18 +325,13 @@ const FIELD_OF_ENTRY: Readonly<Record<string, string>> = {
   shared_socket: `${PREFIX}kv-events-shared-socket`,
   dp_size: `${PREFIX}kv-events-dp-size`,
   type: `${PREFIX}engine-type`,
+  topic: `${PREFIX}kv-events-topic`,
+  report_mode: `${PREFIX}kv-events-report-mode`,
   aliases: `${PREFIX}aliases`,
   adapters: `${PREFIX}adapters`,
   endpoints: `${PREFIX}kv-events-ports`,
   replay_endpoints: `${PREFIX}kv-events-replay-ports`,
 };
-
-/** Differs once a container was started anew, and once the pod has become ready: then the engine may have begun to listen. */
-function incarnationOf(uid: string, status: Pod["status"]): string {
-  const containers = (status?.containerStatuses ?? []).map(({ containerID }) => containerID ?? "");
-  const isReady = (status?.conditions ?? []).some((one) => one.type === "Ready" && one.status === "True");
-  return [uid, ...containers, isReady ? "ready" : "not ready"].join(" ");
-}
 
 function shown(text: string): string {
   return JSON.stringify(text.slice(0, SHOWN_LENGTH));
@@ -224,19 +339,19 @@ function shown(text: string): string {
 
 /** Labels and annotations of one pod; the first that is wrong is remembered. */
 class Fields {
-  readonly #pod: Pod["metadata"];
+  readonly #pod: PodFacts;
   /** On those that are only shown and cannot be. */
   readonly remarks: string[] = [];
   malformed: Refusal | null = null;
 
-  constructor(pod: Pod["metadata"]) {
+  constructor(pod: PodFacts) {
     this.#pod = pod;
   }
 
   /** An annotation goes before a label of the same name: labels cannot hold every name, and who writes both knows that. */
   text(name: string): string | null {
     const key = PREFIX + name;
-    const text = this.#pod.annotations?.[key] ?? this.#pod.labels?.[key] ?? "";
+    const text = this.#pod.annotations[key] ?? this.#pod.labels[key] ?? "";
     return text === "" ? null : text;
   }
 
@@ -298,7 +413,6 @@ class Fields {
 
   refuse(name: string, why: string): void {
     const field = PREFIX + name;
-    const { namespace, name: pod } = this.#pod;
-    this.malformed ??= { field, message: `pod ${namespace}/${pod}: ${field}: ${why}` };
+    this.malformed ??= { field, message: `pod ${this.#pod.id}: ${field}: ${why}` };
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Engines found in Kubernetes: the pods of some namespaces, as the wishes of the source `kubernetes`.
  *
- *   ApiServer ─▶ PodWatch per namespace ─▶ pods of all of them ─▶ engines, malformed ─▶ EngineSources
+ *   ApiServer ─▶ ResourceWatch per namespace ─▶ pods of all of them ─▶ engines, malformed ─▶ EngineSources
  *                       └─▶ up to date only when every namespace is
  *
  *  K1  The engines of a namespace are stated after its first list: before it they are unknown,
@@ -11,8 +11,10 @@
  *  K3  Credentials that cannot be used are tried again, with pauses: a volume may be mounted late.
  */
 
-import { DISCOVERY_METRICS } from "@kvsync/observability/kvsync/discovery";
-import type { MetricSlots } from "@kvsync/observability/slots";
+import { readFile } from "node:fs/promises";
+
+import { DISCOVERY_METRICS, POD_WAITING_REASONS } from "@kvsync/observability/kvsync/discovery";
+import type { Gauge, MetricSlots } from "@kvsync/observability/slots";
 
 import { firstDifference } from "../../engine/engine-registry.ts";
 import type { LogLine } from "../../log/log-line.ts";
@@ -22,8 +24,17 @@ import { type RegistrationFile, RegistrationFileError } from "../registration-fi
 import { ApiError } from "./api-error.ts";
 import { ApiServer } from "./api-server.ts";
 import type { CredentialReader } from "./credentials.ts";
-import type { PodReading } from "./pod-reading.ts";
-import { PodWatch, type PodWatchListener, type PodWatchTimes } from "./pod-watch.ts";
+import {
+  completed,
+  type FoundPart,
+  type PodEngine,
+  type PodReading,
+  podsOf,
+  type WaitingReason,
+} from "./pod-reading.ts";
+import type { PodRule } from "./pod-rule.ts";
+import { ResourceWatch, type WatchListener, type WatchTimes } from "./resource-watch.ts";
+import { ServedModels } from "./served-models.ts";
 
 /** Stands for every namespace. */
 const ALL_NAMESPACES = "*";
@@ -34,8 +45,13 @@ export interface PodSourceSettings {
   readonly credentials: CredentialReader;
   /** Namespaces; empty for the account's own, `*` for all. */
   readonly namespaces: readonly string[];
+  /** Beside the one of the rule that enables. */
   readonly selector: string | null;
-  readonly times: PodWatchTimes;
+  /** How pods become engines. */
+  readonly rule: PodRule;
+  /** File with the token for the engines' own API; null for none. */
+  readonly modelsTokenFile: string | null;
+  readonly times: WatchTimes;
 }
 
 /** Changes of what is found are kept at most this often: it is only for a restart. */
@@ -63,8 +79,19 @@ interface Watched {
 
 /** A pod that was stated as an engine. */
 interface Kept {
-  readonly reading: PodReading;
+  /** What it was made of: the reading, or what a part and its model came to. */
+  readonly from: object;
   readonly stated: StatedEngine;
+}
+
+/** A pod whose model is known, or not yet. */
+type Whole = Exclude<PodEngine, FoundPart>;
+
+interface Resolved {
+  readonly id: string;
+  readonly found: Whole;
+  /** The same object as long as nothing of it changed. */
+  readonly from: object;
 }
 
 /** Finds engines in one cluster. */
@@ -75,7 +102,9 @@ export class PodSource {
   readonly #watched: Watched[] = [];
   /** By pod: pods tell of themselves often and mostly the same, and the same engine as the same object costs no comparing. */
   #stated = new Map<string, Kept>();
+  readonly #served: ServedModels;
   readonly #pods;
+  readonly #waiting: ReadonlyMap<WaitingReason, Gauge>;
   readonly #requests;
   #running: Promise<void> = Promise.resolve();
   #keeping: NodeJS.Timeout | null = null;
@@ -96,6 +125,23 @@ export class PodSource {
       known: metrics.gauge(DISCOVERY_METRICS.pods, { status: "known" }),
       eligible: metrics.gauge(DISCOVERY_METRICS.pods, { status: "eligible" }),
     };
+    this.#waiting = new Map(
+      POD_WAITING_REASONS.map((reason) => [reason, metrics.gauge(DISCOVERY_METRICS.waiting, { reason })]),
+    );
+    this.#served = new ServedModels({
+      timeoutMs: settings.times.requestMs,
+      pauseMsMin: settings.times.pauseMsMin,
+      pauseMsMax: settings.times.pauseMsMax,
+      token: tokenReader(settings.modelsTokenFile),
+      answered: () => {
+        this.#state();
+      },
+      failed: (id, why) => {
+        dependencies.status.count("models_unanswered");
+        const message = `pod ${id} does not report the model that it serves: ${why}`;
+        dependencies.log({ level: "info", event: "model_unanswered", message, facts: { pod: id } });
+      },
+    });
     this.#requests = {
       list: metrics.counter(DISCOVERY_METRICS.requests, { request: "list" }),
       watch: metrics.counter(DISCOVERY_METRICS.requests, { request: "watch" }),
@@ -111,6 +157,7 @@ export class PodSource {
   /** Looks no more; resolves when no request is open and what was found is kept. */
   async stop(): Promise<void> {
     this.#ending.abort();
+    this.#served.stop();
     await this.#running;
     if (this.#keeping !== null) clearTimeout(this.#keeping);
     // Behind whatever is being written: the file takes one writing after the other.
@@ -155,7 +202,9 @@ export class PodSource {
   async #run(): Promise<void> {
     const api = await this.#open();
     if (api === null) return;
-    const { namespaces, selector, times } = this.#settings;
+    const { namespaces, rule, times } = this.#settings;
+    const kind = podsOf(rule);
+    const selector = bothSelectors(rule.enabledBy, this.#settings.selector);
     const wanted = namespaces.length === 0 ? [api.namespace] : namespaces;
     const facts = { server: api.address, namespaces: wanted.join(",") };
     const message = "looks for engines in Kubernetes";
@@ -166,7 +215,11 @@ export class PodSource {
       this.#watched.push(watched);
       const namespace = name === ALL_NAMESPACES ? null : name;
       const listener = this.#listener(watched);
-      return new PodWatch({ namespace, selector, times }, { api, listener, random: Math.random }, signal);
+      return new ResourceWatch(
+        { kind, namespace, selector, times },
+        { api, listener, random: Math.random },
+        signal,
+      );
     });
     await Promise.all(watches.map((watch) => watch.run()));
   }
@@ -193,7 +246,7 @@ export class PodSource {
     return null;
   }
 
-  #listener(watched: Watched): PodWatchListener {
+  #listener(watched: Watched): WatchListener<PodReading> {
     const { status } = this.#dependencies;
     return {
       listed: (pods) => {
@@ -254,24 +307,46 @@ export class PodSource {
     const malformed: MalformedEngine[] = [];
     const kept = new Map<string, Kept>();
     const remarks: string[] = [];
-    let known = 0;
-    for (const reading of this.#readings()) {
-      const { id, found } = reading;
-      if (found.kind !== "waiting" || found.why !== "disabled") known += 1;
+    const resolved = this.#resolved();
+    for (const { id, found, from } of resolved) {
       if (found.kind === "malformed") malformed.push(found);
       if (found.kind !== "engine") continue;
       const before = this.#stated.get(id);
-      const stated = before?.reading === reading ? before.stated : sameEngine(found, before?.stated);
-      if (before?.reading !== reading) remarks.push(...newRemarks(id, found, before?.stated));
-      kept.set(id, { reading, stated });
+      const stated = before?.from === from ? before.stated : sameEngine(found, before?.stated);
+      if (before?.from !== from) remarks.push(...newRemarks(id, found, before?.stated));
+      kept.set(id, { from, stated });
       engines.push(stated);
     }
     this.#stated = kept;
     this.#tellRemarks(remarks);
-    this.#pods.known.set(known);
-    this.#pods.eligible.set(kept.size);
+    this.#count(resolved);
     this.#dependencies.sources.state("kubernetes", engines, malformed);
     this.#keepSoon();
+  }
+
+  #count(resolved: readonly Resolved[]): void {
+    const waiting = new Map<WaitingReason, number>();
+    for (const { found } of resolved)
+      if (found.kind === "waiting") waiting.set(found.why, (waiting.get(found.why) ?? 0) + 1);
+    for (const [reason, gauge] of this.#waiting) gauge.set(waiting.get(reason) ?? 0);
+    this.#pods.known.set(resolved.length - (waiting.get("disabled") ?? 0));
+    this.#pods.eligible.set(this.#stated.size);
+  }
+
+  /** Every pod that is known, with the models that only engines could say. */
+  #resolved(): readonly Resolved[] {
+    const readings = [...this.#readings()];
+    const parts = new Map<string, FoundPart>();
+    for (const { id, found } of readings) if (found.kind === "part") parts.set(id, found);
+    const models = this.#served.of(parts);
+    return readings.map((reading): Resolved => {
+      const { id, found } = reading;
+      if (found.kind !== "part") return { id, found, from: reading };
+      const model = models.get(id);
+      const whole: Whole =
+        model === undefined ? { kind: "waiting", why: "model_unknown" } : completed(found, model);
+      return { id, found: whole, from: whole };
+    });
   }
 
   /** The pods of every namespace that was listed. */
@@ -287,6 +362,26 @@ export class PodSource {
     }, KEEP_MS);
     this.#keeping.unref();
   }
+}
+
+/** With the label selector of the settings beside the one that enables; null for none. */
+function bothSelectors(...selectors: readonly (string | null)[]): string | null {
+  const given = selectors.filter((one) => one !== null);
+  return given.length === 0 ? null : given.join(",");
+}
+
+/** Read at each request: a volume may be mounted late, and a token may be rotated. */
+function tokenReader(path: string | null): (() => Promise<string>) | null {
+  if (path === null) return null;
+  return async () => {
+    const token = (await readFile(path, "utf8")).trim();
+    // What stands in the file is not shown: it is a secret.
+    if (!/^[\x21-\x7e]+$/.test(token))
+      throw new Error(
+        `discovery.kubernetes.models_token_file: ${path} holds no token that a header can carry`,
+      );
+    return token;
+  };
 }
 
 function newRemarks(

@@ -11,7 +11,7 @@ const SOURCES = ["file", "http", "kubernetes"] as const;
 /** How a source does: not asked yet, up to date, or known to be behind. */
 export const DISCOVERY_STATES = ["starting", "current", "stale"] as const;
 
-/** What can go wrong with a source: first the API server's watch, then the configuration file, then the file of registrations. */
+/** What can go wrong with a source: first the API server's watch and what engines say of themselves, then the configuration file, then the file of registrations. */
 export const DISCOVERY_FAILURES = [
   "unreachable",
   "timeout",
@@ -25,9 +25,20 @@ export const DISCOVERY_FAILURES = [
   "malformed",
   "too_large",
   "credentials",
+  "models_unanswered",
   "unusable_settings",
   "registrations_refused",
   "write_failed",
+] as const;
+
+/** Why a pod is no engine at the moment, without a fault. */
+export const POD_WAITING_REASONS = [
+  "disabled",
+  "not_running",
+  "no_address",
+  "terminating",
+  "not_ready",
+  "model_unknown",
 ] as const;
 
 /** Families about discovery. */
@@ -82,11 +93,19 @@ export const DISCOVERY_METRICS = {
   }),
   pods: gauge({
     name: "kv_discovery_pods",
-    help: "Pods with the label: known, and of those eligible (running, with an address and a model, not on their way out).",
+    help: "Pods that the selector enables: known, and of those eligible (running, with an address and a model, not on their way out).",
     unit: "none",
     labels: { status: ["known", "eligible"] },
     preset: "absent until known",
     why: "Known but not eligible for long: pods that do not start.",
+  }),
+  waiting: gauge({
+    name: "kv_discovery_waiting_pods",
+    help: "Pods that are known and no engines at the moment, by reason.",
+    unit: "none",
+    labels: { reason: POD_WAITING_REASONS },
+    preset: "absent until known",
+    why: "A pod that waits for long does not start, is not ready, or has no model's name.",
   }),
   requests: counter({
     name: "kv_discovery_requests_total",

@@ -105,9 +105,9 @@ export const FINDING_ENGINES = row({
     pods: timeseries({
       id: 26,
       title: "Pods",
-      shows: "Pods with the label that enables, and those of them that are eligible, by replica.",
+      shows: "Pods that the selector enables, and those of them that are eligible, by replica.",
       normal: "Close together; apart while pods start or end.",
-      width: 12,
+      width: 8,
       height: 8,
       queries: [
         query(
@@ -116,12 +116,26 @@ export const FINDING_ENGINES = row({
         ),
       ],
     }),
+    podsWaiting: timeseries({
+      id: 28,
+      title: "Pods that wait",
+      shows: "Pods that are known and no engines at the moment, by reason and replica.",
+      normal: "0, except while pods start or end.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          sum(value(DISCOVERY_METRICS.waiting, HERE), ["instance", "reason"]),
+          (label) => `${label("reason")} ${label("instance")}`,
+        ),
+      ],
+    }),
     apiRequests: timeseries({
       id: 27,
       title: "Requests to the API server",
       shows: "Lists and watches that the Kubernetes API server answered well, per second.",
       normal: "A watch every few minutes, a list twice an hour, for each namespace and replica.",
-      width: 12,
+      width: 8,
       height: 8,
       queries: [
         query(sum(rate(DISCOVERY_METRICS.requests, RATE, HERE), ["request"]), (label) => label("request")),

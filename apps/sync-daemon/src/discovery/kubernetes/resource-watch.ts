@@ -1,5 +1,5 @@
 /**
- * Keeps one namespace's pods up to date: list, watch from there, and recovery from failures.
+ * Keeps the objects of one kind in one namespace up to date: list, watch from there, and recovery from failures.
  *
  *                   ok, or resync is due                     ended in time, bookmark or event seen last
  *      ┌──────────▶ listing ─────────────▶ watching(version) ◀──────────────┐
@@ -9,8 +9,8 @@
  *      └── 410 Gone, or garbage at one version again and again
  *
  * Invariants
- *  W1  Pods leave only by a list that lacks them or by a DELETED event. Any failure keeps the known
- *      pods.
+ *  W1  Objects leave only by a list that lacks them or by a DELETED event. Any failure keeps the known
+ *      objects.
  *  W2  After a list and the events since, the set is the server's at one version; events of before that are not applied.
  *  W3  Between two requests is a pause, except after a watch that lasted. The pauses grow while the server fails or drops
  *      at once.
@@ -22,13 +22,19 @@
 
 import { ApiError, type ApiFacts } from "./api-error.ts";
 import type { ApiServer } from "./api-server.ts";
-import { LABELLED_SELECTOR, type PodReading } from "./pod-reading.ts";
-import { readPage, readWatch, type WatchEvent } from "./pod-stream.ts";
+import {
+  readPage,
+  readWatch,
+  type Resource,
+  type ResourceKind,
+  type ResourcePage,
+  type WatchEvent,
+} from "./resource-stream.ts";
 
-/** Pods per page of a list. */
-const PAGE_PODS = 500;
-/** Pods of one namespace; four times the most engines of a registry. More is a selector that matches what it should not. */
-const PODS_MAX = 16_384;
+/** Objects per page of a list. */
+const PAGE_ITEMS = 500;
+/** Objects of one watch; four times the most engines of a registry. More is a selector that matches what it should not. */
+const ITEMS_MAX = 16_384;
 /** What a watch may last beyond its time. */
 const WATCH_GRACE_MS = 15_000;
 /** A list of many pages may take this many times what one answer may. */
@@ -41,7 +47,7 @@ const STEADY_PAUSES = 4;
 const GARBAGE_MAX = 2;
 
 /** Times, all in milliseconds. */
-export interface PodWatchTimes {
+export interface WatchTimes {
   /** Until the headers of an answer, and until the end of a list. */
   readonly requestMs: number;
   /** How long the server shall keep one watch open. */
@@ -53,18 +59,19 @@ export interface PodWatchTimes {
 }
 
 /** What is watched. */
-export interface PodWatchSettings {
-  /** Null for all namespaces. */
+export interface WatchSettings<Item extends Resource> {
+  readonly kind: ResourceKind<Item>;
+  /** Null for all namespaces, and for objects that have none. */
   readonly namespace: string | null;
-  /** Beside the label that enables; null for none. */
+  /** A label selector; null for none. */
   readonly selector: string | null;
-  readonly times: PodWatchTimes;
+  readonly times: WatchTimes;
 }
 
-/** Hears of pods and of how the watch does. */
-export interface PodWatchListener {
-  /** All pods there are. */
-  listed(pods: ReadonlyMap<string, PodReading>): void;
+/** Hears of objects and of how the watch does. */
+export interface WatchListener<Item extends Resource> {
+  /** All objects there are. */
+  listed(items: ReadonlyMap<string, Item>): void;
   /** The watch is open, or has brought something: the set is up to date. */
   heard(): void;
   /** Something failed; a pause follows. */
@@ -76,19 +83,19 @@ export interface PodWatchListener {
 }
 
 /** Where jitter comes from. */
-export interface PodWatchDependencies {
+export interface WatchDependencies<Item extends Resource> {
   readonly api: ApiServer;
-  readonly listener: PodWatchListener;
+  readonly listener: WatchListener<Item>;
   /** 0 … 1. */
   readonly random: () => number;
 }
 
-/** One namespace's pods. */
-export class PodWatch {
-  readonly #settings: PodWatchSettings;
-  readonly #dependencies: PodWatchDependencies;
+/** The objects of one kind in one namespace. */
+export class ResourceWatch<Item extends Resource> {
+  readonly #settings: WatchSettings<Item>;
+  readonly #dependencies: WatchDependencies<Item>;
   readonly #signal: AbortSignal;
-  readonly #pods = new Map<string, PodReading>();
+  readonly #items = new Map<string, Item>();
   /** Where the next watch begins; null when a list has to come first. */
   #version: string | null = null;
   #listedMs = 0;
@@ -105,7 +112,7 @@ export class PodWatch {
    * @param dependencies - the server, and who hears.
    * @param signal - ends it.
    */
-  constructor(settings: PodWatchSettings, dependencies: PodWatchDependencies, signal: AbortSignal) {
+  constructor(settings: WatchSettings<Item>, dependencies: WatchDependencies<Item>, signal: AbortSignal) {
     this.#settings = settings;
     this.#dependencies = dependencies;
     this.#signal = signal;
@@ -199,20 +206,23 @@ export class PodWatch {
 
   async #list(): Promise<void> {
     const { api, listener } = this.#dependencies;
-    const pods = new Map<string, PodReading>();
+    const items = new Map<string, Item>();
     this.#wasOpen = false;
     const overdue = deadline(this.#signal, this.#settings.times.requestMs * LIST_REQUESTS);
     let version = "";
     let more: string | null = null;
     try {
       do {
-        const query: Record<string, string> = { limit: String(PAGE_PODS) };
+        const query: Record<string, string> = { limit: String(PAGE_ITEMS) };
         if (more !== null) query["continue"] = more;
         const page = await this.#page(query, overdue.signal);
-        for (const pod of page.pods) pods.set(pod.id, pod);
-        if (pods.size > PODS_MAX) {
-          const facts = { code: "too_large", server: api.address, bytesMax: PODS_MAX } as const;
-          throw new ApiError(facts, `more than ${PODS_MAX} pods match ${this.#selector}`);
+        for (const item of page.items) items.set(item.id, item);
+        if (items.size > ITEMS_MAX) {
+          const facts = { code: "too_large", server: api.address, bytesMax: ITEMS_MAX } as const;
+          throw new ApiError(
+            facts,
+            `more than ${ITEMS_MAX} ${this.#settings.kind.noun} match ${this.#settings.selector ?? "no selector"}`,
+          );
         }
         for (let i = 0; i < page.unreadable; i++) listener.noted("malformed");
         ({ resourceVersion: version, more } = page);
@@ -222,19 +232,19 @@ export class PodWatch {
     } finally {
       overdue.clear();
     }
-    this.#pods.clear();
-    for (const [id, pod] of pods) this.#pods.set(id, pod);
+    this.#items.clear();
+    for (const [id, item] of items) this.#items.set(id, item);
     this.#version = version;
     this.#listedMs = performance.now();
     listener.answered("list");
-    listener.listed(this.#pods);
+    listener.listed(this.#items);
     this.#progressed();
   }
 
-  async #page(query: Record<string, string>, signal: AbortSignal) {
+  async #page(query: Record<string, string>, signal: AbortSignal): Promise<ResourcePage<Item>> {
     const { api } = this.#dependencies;
     const { body } = await api.get(this.#path(query), { timeoutMs: this.#settings.times.requestMs, signal });
-    return readPage(body, api.address);
+    return readPage(body, api.address, this.#settings.kind);
   }
 
   async #watch(): Promise<void> {
@@ -257,7 +267,7 @@ export class PodWatch {
       listener.answered("watch");
       if (this.#failures === 0) listener.heard();
       else steady = setTimeout(this.#watchProgressed.bind(this), STEADY_PAUSES * pauseMsMin);
-      for await (const events of readWatch(body, api.address)) this.#take(events);
+      for await (const events of readWatch(body, api.address, this.#settings.kind)) this.#take(events);
     } catch (error) {
       // A server that never ends a watch is no failure: it is ended here, and the next one goes on.
       if (this.#wasOpen && overdue.isOver && !this.#hasEnded()) return;
@@ -268,7 +278,7 @@ export class PodWatch {
     }
   }
 
-  #take(events: readonly WatchEvent[]): void {
+  #take(events: readonly WatchEvent<Item>[]): void {
     const { listener } = this.#dependencies;
     let isChanged = false;
     for (const event of events) {
@@ -281,19 +291,19 @@ export class PodWatch {
           break;
         case "present":
         case "absent":
-          this.#apply(event.kind, event.pod);
+          this.#apply(event.kind, event.item);
           isChanged = true;
           break;
       }
     }
-    if (isChanged) listener.listed(this.#pods);
+    if (isChanged) listener.listed(this.#items);
     if (events.length > 0) this.#watchProgressed();
   }
 
-  #apply(kind: "present" | "absent", pod: PodReading): void {
-    this.#version = pod.resourceVersion;
-    if (kind === "absent") this.#pods.delete(pod.id);
-    else if (this.#pods.size < PODS_MAX || this.#pods.has(pod.id)) this.#pods.set(pod.id, pod);
+  #apply(kind: "present" | "absent", item: Item): void {
+    this.#version = item.resourceVersion;
+    if (kind === "absent") this.#items.delete(item.id);
+    else if (this.#items.size < ITEMS_MAX || this.#items.has(item.id)) this.#items.set(item.id, item);
     else this.#dependencies.listener.noted("too_large");
   }
 
@@ -302,15 +312,11 @@ export class PodWatch {
     return new ApiError({ code: "timeout", server }, `${server} did not end a ${what} in time`, { cause });
   }
 
-  get #selector(): string {
-    const { selector } = this.#settings;
-    return selector === null ? LABELLED_SELECTOR : `${LABELLED_SELECTOR},${selector}`;
-  }
-
   #path(query: Readonly<Record<string, string>>): string {
-    const { namespace } = this.#settings;
-    const pods = namespace === null ? "pods" : `namespaces/${encodeURIComponent(namespace)}/pods`;
-    return `/api/v1/${pods}?${new URLSearchParams({ labelSelector: this.#selector, ...query }).toString()}`;
+    const { kind, namespace, selector } = this.#settings;
+    const within = namespace === null ? "" : `namespaces/${encodeURIComponent(namespace)}/`;
+    const labels: Record<string, string> = selector === null ? {} : { labelSelector: selector };
+    return `${kind.group}/${within}${kind.plural}?${new URLSearchParams({ ...labels, ...query }).toString()}`;
   }
 }
 

@@ -1,8 +1,8 @@
 /**
- * The body of a list and of a watch, as pods.
+ * The body of a list and of a watch, as objects of one kind.
  *
- *   list    {"metadata":{"resourceVersion":…,"continue":…},"items":[pod, …]}
- *   watch   one JSON object a line: {"type":"ADDED"|"MODIFIED"|"DELETED","object":pod}
+ *   list    {"metadata":{"resourceVersion":…,"continue":…},"items":[object, …]}
+ *   watch   one JSON object a line: {"type":"ADDED"|"MODIFIED"|"DELETED","object":object}
  *                                   {"type":"BOOKMARK","object":{"metadata":{"resourceVersion":…}}}
  *                                   {"type":"ERROR","object":{"code":410,"message":…}}
  *
@@ -17,27 +17,45 @@ import { z } from "zod";
 
 import { ApiError } from "./api-error.ts";
 import { disconnected, refusalCode } from "./api-server.ts";
-import { type PodReading, readPod } from "./pod-reading.ts";
 
-/** One page of 500 pods of the largest kind. */
+/** One page of 500 objects of the largest kind. */
 const LIST_BYTES_MAX = 128 * 1024 * 1024;
 /** etcd takes objects of 1.5 MiB; a watch repeats them with a frame. */
 const EVENT_BYTES_MAX = 4 * 1024 * 1024;
 const NEWLINE = 0x0a;
 
+/** An object of the API server, as much of it as is needed. */
+export interface Resource {
+  /** `namespace/name`, or `name` where it has no namespace. */
+  readonly id: string;
+  readonly resourceVersion: string;
+}
+
+/** What is watched, and how an object of it is read. */
+export interface ResourceKind<Item extends Resource> {
+  /** For people: "pods". */
+  readonly noun: string;
+  /** Path of its API group and version: `/api/v1`. */
+  readonly group: string;
+  /** Its name in paths. */
+  readonly plural: string;
+  /** Reads an object as the API server sends it; null when it is no such object at all. */
+  readonly read: (object: unknown) => Item | null;
+}
+
 /** One page of a list. */
-export interface PodPage {
-  readonly pods: readonly PodReading[];
-  /** Items that are no pods. */
+export interface ResourcePage<Item extends Resource> {
+  readonly items: readonly Item[];
+  /** Items that are none of the kind. */
   readonly unreadable: number;
   readonly resourceVersion: string;
   /** Asks for the next page; null at the last. */
   readonly more: string | null;
 }
 
-/** Something that happened to a pod, or where the watch stands. */
-export type WatchEvent =
-  | { readonly kind: "present" | "absent"; readonly pod: PodReading }
+/** Something that happened to an object, or where the watch stands. */
+export type WatchEvent<Item extends Resource> =
+  | { readonly kind: "present" | "absent"; readonly item: Item }
   | { readonly kind: "unreadable" }
   | { readonly kind: "bookmark"; readonly resourceVersion: string };
 
@@ -54,23 +72,29 @@ const status = z.object({ code: z.number().default(500), message: z.string().def
  *
  * @param body - of the answer.
  * @param server - who sends it, for messages.
- * @returns its pods.
+ * @param kind - what it lists.
+ * @returns its objects.
  * @throws ApiError disconnected, malformed, too_large.
  */
-export async function readPage(body: Readable, server: string): Promise<PodPage> {
+export async function readPage<Item extends Resource>(
+  body: Readable,
+  server: string,
+  kind: ResourceKind<Item>,
+): Promise<ResourcePage<Item>> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of chunksOf(body, server)) {
     bytes += chunk.length;
-    if (bytes > LIST_BYTES_MAX) throw tooLarge(server, "a page of pods", LIST_BYTES_MAX);
+    if (bytes > LIST_BYTES_MAX) throw tooLarge(server, `a page of ${kind.noun}`, LIST_BYTES_MAX);
     chunks.push(chunk);
   }
   const parsed = page.safeParse(jsonOf(Buffer.concat(chunks)));
-  if (!parsed.success) throw malformed(server, "a list of pods");
-  const items = parsed.data.items ?? [];
-  const pods = items.map(readPod).filter((pod) => pod !== null);
+  if (!parsed.success) throw malformed(server, `a list of ${kind.noun}`);
+  const objects = parsed.data.items ?? [];
+  const items = objects.map((object) => kind.read(object)).filter((item) => item !== null);
   const { resourceVersion, continue: more = "" } = parsed.data.metadata;
-  return { pods, unreadable: items.length - pods.length, resourceVersion, more: more === "" ? null : more };
+  const unreadable = objects.length - items.length;
+  return { items, unreadable, resourceVersion, more: more === "" ? null : more };
 }
 
 /**
@@ -78,21 +102,26 @@ export async function readPage(body: Readable, server: string): Promise<PodPage>
  *
  * @param body - of the answer.
  * @param server - who sends it, for messages.
+ * @param kind - what is watched.
  * @returns ends when the server ends it.
  * @throws ApiError disconnected, malformed, too_large; the reason of an ERROR event.
  */
-export async function* readWatch(body: Readable, server: string): AsyncGenerator<WatchEvent[], void> {
+export async function* readWatch<Item extends Resource>(
+  body: Readable,
+  server: string,
+  kind: ResourceKind<Item>,
+): AsyncGenerator<WatchEvent<Item>[], void> {
   let rest: Buffer[] = [];
   let restBytes = 0;
   for await (const chunk of chunksOf(body, server)) {
-    const events: WatchEvent[] = [];
+    const events: WatchEvent<Item>[] = [];
     let begin = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, begin)) {
       const line = Buffer.concat([...rest, chunk.subarray(begin, end)]);
       [rest, restBytes, begin] = [[], 0, end + 1];
       if (line.length === 0) continue;
       try {
-        events.push(readEvent(line, server));
+        events.push(readEvent(line, server, kind));
       } catch (error) {
         // What came before it is good.
         yield events;
@@ -108,7 +137,11 @@ export async function* readWatch(body: Readable, server: string): AsyncGenerator
   if (restBytes > 0) throw disconnected(server, "in the middle of an event");
 }
 
-function readEvent(line: Buffer, server: string): WatchEvent {
+function readEvent<Item extends Resource>(
+  line: Buffer,
+  server: string,
+  kind: ResourceKind<Item>,
+): WatchEvent<Item> {
   const parsed = event.safeParse(jsonOf(line));
   if (!parsed.success) throw malformed(server, "an event of a watch");
   const { type, object } = parsed.data;
@@ -116,9 +149,9 @@ function readEvent(line: Buffer, server: string): WatchEvent {
     case "ADDED":
     case "MODIFIED":
     case "DELETED": {
-      const pod = readPod(object);
-      if (pod === null) return { kind: "unreadable" };
-      return { kind: type === "DELETED" ? "absent" : "present", pod };
+      const item = kind.read(object);
+      if (item === null) return { kind: "unreadable" };
+      return { kind: type === "DELETED" ? "absent" : "present", item };
     }
     case "BOOKMARK": {
       const read = bookmark.safeParse(object);
@@ -128,7 +161,7 @@ function readEvent(line: Buffer, server: string): WatchEvent {
     case "ERROR":
       throw statusError(object, server);
     default:
-      // A kind of event that is not known yet says nothing about pods.
+      // A kind of event that is not known yet says nothing about objects.
       return { kind: "unreadable" };
   }
 }

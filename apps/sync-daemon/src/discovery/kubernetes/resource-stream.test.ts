@@ -4,7 +4,11 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { ApiError } from "./api-error.ts";
-import { readPage, readWatch, type WatchEvent } from "./pod-stream.ts";
+import { podsOf, type PodReading } from "./pod-reading.ts";
+import { presetRule } from "./pod-rule.ts";
+import { readPage, readWatch, type WatchEvent } from "./resource-stream.ts";
+
+const PODS = podsOf(presetRule("aibrix"));
 
 const pod = (name: string, version: number, note: string) => ({
   metadata: {
@@ -18,10 +22,12 @@ const pod = (name: string, version: number, note: string) => ({
 });
 
 /** What a body delivers, in these pieces, and the code of what ended it. */
-async function watched(pieces: readonly Buffer[]): Promise<{ events: WatchEvent[]; code: string | null }> {
-  const events: WatchEvent[] = [];
+async function watched(
+  pieces: readonly Buffer[],
+): Promise<{ events: WatchEvent<PodReading>[]; code: string | null }> {
+  const events: WatchEvent<PodReading>[] = [];
   try {
-    for await (const batch of readWatch(Readable.from(pieces), "server")) events.push(...batch);
+    for await (const batch of readWatch(Readable.from(pieces), "server", PODS)) events.push(...batch);
     return { events, code: null };
   } catch (error) {
     if (error instanceof ApiError) return { events, code: error.code };
@@ -45,7 +51,7 @@ test("events are the same however the network cuts them, in the middle of a char
       const pieces = at.slice(1).map((end, i) => bytes.subarray(at[i], end));
       const { events: read, code } = await watched(pieces);
       expect(code).toBeNull();
-      expect(read.map((one) => [one.kind, "pod" in one ? one.pod.resourceVersion : ""])).toEqual(
+      expect(read.map((one) => [one.kind, "item" in one ? one.item.resourceVersion : ""])).toEqual(
         events.map(({ type, object }) => [
           type === "DELETED" ? "absent" : "present",
           object.metadata.resourceVersion,
@@ -80,16 +86,17 @@ test("an event without an end is bounded", async () => {
 });
 
 test("a page counts the items that are no pods, and is refused as a whole when it is no list", async () => {
-  const page = (body: unknown) => readPage(Readable.from([Buffer.from(JSON.stringify(body))]), "server");
+  const page = (body: unknown) =>
+    readPage(Readable.from([Buffer.from(JSON.stringify(body))]), "server", PODS);
   const metadata = { resourceVersion: "7" };
   expect(await page({ metadata, items: [pod("a", 1, ""), { kind: "Node" }, null] })).toMatchObject({
-    pods: [{ id: "serving/a" }],
+    items: [{ id: "serving/a" }],
     unreadable: 2,
     resourceVersion: "7",
     more: null,
   });
   expect(await page({ metadata: { ...metadata, continue: "next" }, items: null })).toMatchObject({
-    pods: [],
+    items: [],
     more: "next",
   });
   await expect(page({ items: [] })).rejects.toMatchObject({ code: "malformed" });
