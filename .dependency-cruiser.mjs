@@ -6,12 +6,12 @@
  */
 export const DAEMON_FLOORS = [
   ["build-facts.ts", "clock.ts", "message-identity.ts", "process-end.ts", "token-bucket.ts"],
-  ["board", "engine", "log", "picker", "request"],
+  ["board", "engine", "log", "request"],
   ["settings"],
   ["security", "telemetry"],
   ["discovery", "snapshot", "tokenizer", "transport"],
   ["health", "ingest", "query", "tools"],
-  ["community", "daemon.ts"],
+  ["community", "daemon.ts", "picker"],
   ["openapi"],
   ["http"],
   ["app.module.ts"],

@@ -1,0 +1,303 @@
+import { KvsyncPolicy, LoadBook } from "@kvsync/routing";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+
+import {
+  EndpointFleet,
+  type PickOutcome,
+  type PickRequest,
+  type PoolEngine,
+  type RankHold,
+} from "./endpoint-fleet.ts";
+
+function engine(id: string, http: readonly string[], ranks = 1): PoolEngine {
+  return { id, model: "m", http, ranks: Array.from({ length: ranks }, (_, dpRank) => ({ dpRank })) };
+}
+
+function hold(worker: string, matchedTokens: number, more: Partial<RankHold> = {}): RankHold {
+  return { worker, dpRank: 0, matchedTokens, slowTokens: 0, trust: "exact", ...more };
+}
+
+function request(more: Partial<PickRequest> = {}): PickRequest {
+  return {
+    workers: null,
+    subset: null,
+    promptTokens: 1000,
+    names: new Uint32Array(0),
+    holds: [],
+    ...more,
+  };
+}
+
+function fleet(engines: readonly PoolEngine[], rankHeader = false): EndpointFleet {
+  const made = new EndpointFleet({ capacityTokens: 100_000, rankHeader });
+  made.update(engines);
+  return made;
+}
+
+const THREE = [engine("a", ["10.0.0.1:80"]), engine("b", ["10.0.0.2:80"]), engine("c", ["10.0.0.3:80"])];
+
+function workersOf(outcome: PickOutcome): readonly string[] {
+  return outcome.kind === "pick" ? outcome.endpoints.map(({ worker }) => worker) : [outcome.kind];
+}
+
+describe("a pick", () => {
+  it("goes to the engine that holds most of the prompt, and names the next best ones", () => {
+    const holds = [hold("a", 100), hold("b", 900), hold("c", 500)];
+    const outcome = fleet(THREE).pick(1, request({ holds }), 3, 0);
+    expect(workersOf(outcome)).toEqual(["b", "c", "a"]);
+    expect(outcome).toMatchObject({ basis: "index", heldTokens: 900, trust: "exact" });
+  });
+
+  it("goes to the engine with the least load where the index knows nothing", () => {
+    const all = fleet(THREE);
+    const picks = Array.from(
+      { length: 6 },
+      (_, id) => workersOf(all.pick(id, request({ promptTokens: 10_000 }), 1, id * 100))[0],
+    );
+    expect(picks).toEqual(["a", "b", "c", "a", "b", "c"]);
+  });
+
+  it("follows its own decision until the index knows it", () => {
+    const all = fleet(THREE);
+    const names = Uint32Array.from({ length: 1024 }, (_, i) => i);
+    const first = all.pick(1, request({ names, promptTokens: 1024 }), 1, 0);
+    all.end(1);
+    const second = all.pick(2, request({ names, promptTokens: 1024 }), 1, 1);
+    expect([first, second]).toMatchObject([{ basis: "load" }, { basis: "own", heldTokens: 1024 }]);
+    expect(workersOf(second)).toEqual(workersOf(first));
+  });
+
+  it("counts half of the best rank's match behind one address, and all of it where the rank can be told", () => {
+    const several = [engine("a", ["10.0.0.1:80"], 2), engine("b", ["10.0.0.2:80"])];
+    const holds = [hold("a", 100), hold("a", 800, { dpRank: 1 }), hold("b", 500)];
+    expect(fleet(several).pick(1, request({ holds }), 1, 0)).toMatchObject({
+      heldTokens: 500,
+      rankToTell: null,
+    });
+    expect(fleet(several, true).pick(1, request({ holds }), 1, 0)).toMatchObject({
+      heldTokens: 800,
+      rankToTell: 1,
+    });
+  });
+
+  it("takes each rank for an endpoint where each has an address", () => {
+    const one = fleet([engine("a", ["10.0.0.1:80", "10.0.0.1:81"], 2)]);
+    const holds = [hold("a", 100), hold("a", 800, { dpRank: 1 })];
+    const outcome = one.pick(1, request({ holds }), 2, 0);
+    expect(outcome.kind === "pick" && outcome.endpoints.map(({ address }) => address)).toEqual([
+      "10.0.0.1:81",
+      "10.0.0.1:80",
+    ]);
+  });
+
+  it("takes only what the gateway allows, and says when that is nothing", () => {
+    const all = fleet(THREE);
+    const holds = [hold("a", 900)];
+    expect(workersOf(all.pick(1, request({ holds, subset: ["10.0.0.3:80", "1.2.3.4:5"] }), 3, 0))).toEqual([
+      "c",
+    ]);
+    expect(workersOf(all.pick(2, request({ subset: [] }), 1, 0))).toEqual(["subset_empty"]);
+    expect(workersOf(all.pick(3, request({ subset: ["1.2.3.4:5"] }), 1, 0))).toEqual(["subset_empty"]);
+    expect(workersOf(fleet([]).pick(4, request(), 1, 0))).toEqual(["no_endpoint"]);
+    expect(all.bookingCount).toBe(1);
+  });
+
+  it("goes to the engines of its model alone", () => {
+    expect(
+      workersOf(
+        fleet(THREE).pick(1, request({ workers: new Set(["b", "c"]), holds: [hold("a", 900)] }), 3, 0),
+      ),
+    ).not.toContain("a");
+  });
+});
+
+describe("the endpoints", () => {
+  it("E1: an address is the first engine's that has it, and the other hears of it", () => {
+    const all = fleet([]);
+    expect(all.update([engine("a", ["x:1"]), engine("b", ["x:1"])])).toEqual(["x:1"]);
+    expect(all.endpoints.map(({ worker }) => worker)).toEqual(["a"]);
+    expect(all.update([engine("c", ["y:1", "y:2"], 3)])).toEqual(["y:1", "y:2"]);
+    expect(all.endpoints).toEqual([]);
+  });
+
+  it("E2: a position that is given again has nothing of the endpoint before", () => {
+    const all = fleet([THREE[0]!]);
+    const names = Uint32Array.from({ length: 1024 }, (_, i) => i);
+    all.pick(1, request({ names, promptTokens: 1024 }), 1, 0);
+    all.update([engine("d", ["10.0.0.4:80"])]);
+    expect(all.endpoints).toMatchObject([{ worker: "d", position: 0 }]);
+    expect(all.bookingCount).toBe(0);
+    expect(all.pick(2, request({ names, promptTokens: 1024 }), 1, 1)).toMatchObject({
+      basis: "load",
+      heldTokens: 0,
+    });
+    expect(all.served(1, "10.0.0.4:80", 1)).toBe(false);
+    all.end(1);
+    expect(all.bookingCount).toBe(1);
+  });
+
+  it("keep their loads while others come and go", () => {
+    const all = fleet(THREE);
+    all.pick(1, request({ promptTokens: 50_000 }), 1, 0);
+    all.update([...THREE, engine("d", ["10.0.0.4:80"])]);
+    expect(all.bookingCount).toBe(1);
+    expect(workersOf(all.pick(2, request(), 4, 0)).at(-1)).toBe("a");
+  });
+
+  it("E5: rest after three picks in a row that others served, longer each time, unless all rest", () => {
+    const all = fleet(THREE.slice(0, 2));
+    let id = 0;
+    const miss = (now: number): void => {
+      id += 1;
+      all.pick(id, request({ holds: [hold("a", 1000)] }), 1, now);
+      all.served(id, "10.0.0.2:80", now);
+      all.end(id);
+    };
+    const best = (now: number): string | undefined => {
+      id += 1;
+      const [worker] = workersOf(all.pick(id, request({ holds: [hold("a", 1000)] }), 1, now));
+      all.end(id);
+      return worker;
+    };
+    for (let i = 0; i < 3; i++) {
+      expect(best(0)).toBe("a");
+      miss(0);
+    }
+    expect([best(0), best(4.9), best(5)]).toEqual(["b", "b", "a"]);
+    for (let i = 0; i < 3; i++) miss(5);
+    expect([best(14.9), best(15)]).toEqual(["b", "a"]);
+    for (let i = 0; i < 3; i++) miss(15);
+    all.update([THREE[0]!]);
+    expect(best(16)).toBe("a");
+  });
+
+  it("E5: forget their misses with the first pick that they serve", () => {
+    const all = fleet(THREE.slice(0, 2));
+    const pick = (id: number, by: string): void => {
+      all.pick(id, request({ holds: [hold("a", 1000)] }), 1, 0);
+      all.served(id, by, 0);
+      all.end(id);
+    };
+    for (const [i, by] of ["2", "2", "1", "2", "2"].entries()) pick(i, `10.0.0.${by}:80`);
+    expect(workersOf(all.pick(9, request({ holds: [hold("a", 1000)] }), 1, 0))).toEqual(["a"]);
+  });
+});
+
+const command = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant("pick" as const),
+      tokens: fc.nat(5000),
+      held: fc.array(fc.nat(3000), { minLength: 4, maxLength: 4 }),
+      subset: fc.option(fc.array(fc.nat(5), { maxLength: 3 })),
+      count: fc.integer({ min: 1, max: 5 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("served" as const), request: fc.nat(40), by: fc.nat(5) }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("firstToken" as const), request: fc.nat(40) }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("end" as const), request: fc.nat(40) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("update" as const),
+      members: fc.array(fc.nat(4), { maxLength: 5 }),
+    }),
+  },
+);
+const addressOf = (number: number): string => `10.0.0.${number}:80`;
+
+describe("any order of requests, news and changes", () => {
+  it("E3, E4: picks are eligible and best first, and every booking ends", () => {
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 60 }), (commands) => {
+        const all = fleet([]);
+        let members = new Set<number>();
+        const set = (numbers: readonly number[]): void => {
+          members = new Set(numbers);
+          all.update([...members].map((number) => engine(`w${number}`, [addressOf(number)])));
+        };
+        set([0, 1, 2]);
+        const open = new Set<number>();
+        let id = 0;
+        for (const [i, one] of commands.entries()) {
+          if (one.kind === "update") set(one.members);
+          else if (one.kind === "served") all.served(one.request, addressOf(one.by), i);
+          else if (one.kind === "firstToken") all.firstToken(one.request);
+          else if (one.kind === "end") {
+            all.end(one.request);
+            open.delete(one.request);
+          } else {
+            const subset = one.subset?.map(addressOf) ?? null;
+            const holds = one.held.map((tokens, number) => hold(`w${number}`, Math.min(tokens, one.tokens)));
+            const outcome = all.pick(id, request({ promptTokens: one.tokens, holds, subset }), one.count, i);
+            const allowed = [...members]
+              .map(addressOf)
+              .filter((address) => subset === null || subset.includes(address));
+            if (outcome.kind === "pick") {
+              open.add(id);
+              const addresses = outcome.endpoints.map(({ address }) => address);
+              expect(new Set(addresses).size).toBe(addresses.length);
+              expect(addresses.every((address) => allowed.includes(address))).toBe(true);
+            } else expect(allowed).toEqual([]);
+            id += 1;
+          }
+        }
+        expect(all.bookingCount).toBeLessThanOrEqual(open.size);
+        for (const request of open) all.end(request);
+        expect(all.bookingCount).toBe(0);
+        const rest = all.pick(id, request({ promptTokens: 0 }), 5, 1e6);
+        if (rest.kind === "pick") expect(rest.endpoints).toHaveLength(members.size);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("E3: the order is the policy's own over the same loads and matches", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat(4000), { minLength: 3, maxLength: 3 }),
+        fc.array(fc.nat(4000), { maxLength: 8 }),
+        (held, sent) => {
+          const all = fleet(THREE);
+          const book = new LoadBook(THREE.map(({ id }) => ({ worker: id, capacityTokens: 100_000 })));
+          const policy = new KvsyncPolicy(3);
+          THREE.forEach((_, position) => {
+            policy.join(position, 100_000);
+          });
+          const into = new Uint32Array(3);
+          const expected = (promptTokens: number): number[] => {
+            const keys = new Uint32Array(0);
+            const routing = {
+              promptTokens,
+              sessionId: null,
+              keys,
+              keyWords: 16,
+              keyTokens: 16,
+              sharedLaterTokens: 0,
+            };
+            return [...into.subarray(0, policy.rank(routing, book.views, 0, into))];
+          };
+          sent.forEach((tokens, i) => {
+            all.pick(i, request({ promptTokens: tokens }), 1, 0);
+            book.clearMatches();
+            const [first = 0] = expected(tokens);
+            policy.book(first, 0);
+            book.send(i, first, tokens);
+          });
+          const holds = THREE.map(({ id }, i) => hold(id, held[i] ?? 0));
+          const outcome = all.pick(99, request({ promptTokens: 4000, holds }), 3, 0);
+          book.clearMatches();
+          for (const [i, view] of book.views.entries())
+            Object.assign(view, { matchedTokens: held[i] ?? 0, trust: "exact" });
+          const order = outcome.kind === "pick" ? outcome.endpoints.map(({ position }) => position) : [];
+          expect(order).toEqual(expected(4000));
+        },
+      ),
+    );
+  });
+});

@@ -1,0 +1,333 @@
+/**
+ * The endpoints that requests can be sent to, with their loads, and the choice among them.
+ *
+ *     engines with HTTP addresses ──update──▶ endpoints, each at a position ─┐
+ *     matches of the prompt, by worker and rank ──────────────────────────────┼─▶ pick ─▶ endpoints, best first ─▶ booked
+ *     endpoints that the gateway allows, penalties ───────────────────────────┘
+ *     news of requests: served, first token, over ───────────────────────────▶ books
+ *
+ *     addresses of an engine      endpoint                       its match
+ *     as many as ranks            rank i at address i            that rank's
+ *     one, several ranks          all ranks behind it            the best rank's; half of it when the endpoint
+ *                                                                cannot be told the rank (no `rankHeader`)
+ *
+ *  E1  An address is one endpoint's. The first engine that has it keeps it (endpoint-fleet.test.ts "E1").
+ *  E2  A position is given again only after its endpoint left, with nothing of it in books and policy
+ *      (endpoint-fleet.test.ts "E2").
+ *  E3  A pick names eligible endpoints only, each once, best first by the policy's cost
+ *      (endpoint-fleet.test.ts "E3").
+ *  E4  A pick is booked once and its booking ends once; without requests every load is 0
+ *      (endpoint-fleet.test.ts "E4").
+ *  E5  An endpoint that did not serve three of its picks in a row rests, longer each time, unless all rest
+ *      (endpoint-fleet.test.ts "E5").
+ *
+ * Not here: lookups and tokens, the gateway's protocol (session.ts), the costs (packages/routing).
+ */
+import { assert } from "@kvsync/core";
+import { KvsyncPolicy, LoadBook, POSITIONS_MAX, type Trust } from "@kvsync/routing";
+
+/** Picks in a row that others served before an endpoint rests. */
+const MISSES_MAX = 3;
+/** First rest; each one after it is twice as long. */
+const REST_SECONDS_MIN = 5;
+const REST_SECONDS_MAX = 60;
+/** Tokens of a block, by which the policy remembers its own decisions. */
+const KEY_WORDS = 16;
+
+/** An engine as far as the picker needs it. */
+export interface PoolEngine {
+  readonly id: string;
+  readonly model: string;
+  readonly ranks: readonly { readonly dpRank: number }[];
+  /** `ip:port`, IPv6 in brackets: one, or one per rank. */
+  readonly http: readonly string[];
+}
+
+/** Where a request can be sent. */
+export interface Endpoint {
+  readonly address: string;
+  readonly worker: string;
+  readonly model: string;
+  /** Null: all ranks of the engine are behind it. */
+  readonly dpRank: number | null;
+  readonly position: number;
+}
+
+/** What one rank holds of a prompt. */
+export interface RankHold {
+  readonly worker: string;
+  readonly dpRank: number;
+  readonly matchedTokens: number;
+  /** Of these, the ones below the device. */
+  readonly slowTokens: number;
+  readonly trust: Trust;
+}
+
+/** What a pick is made by. */
+export interface PickRequest {
+  /** Null: any. */
+  readonly workers: ReadonlySet<string> | null;
+  /** Endpoints that the gateway allows; null: all. */
+  readonly subset: readonly string[] | null;
+  readonly promptTokens: number;
+  /** Tokens of the prompt. Where they are not known: the bytes of the body, four for a token. */
+  readonly names: Uint32Array;
+  readonly holds: readonly RankHold[];
+}
+
+/** By what a pick was decided. */
+export type PickBasis = "index" | "own" | "load";
+
+/** A pick, or why there is none. */
+export type PickOutcome =
+  | {
+      readonly kind: "pick";
+      /** Best first. */
+      readonly endpoints: readonly [Endpoint, ...Endpoint[]];
+      readonly basis: PickBasis;
+      /** Tokens that count as held at the first endpoint. */
+      readonly heldTokens: number;
+      readonly trust: Trust;
+      /** The rank that holds most, where the engine can be told; null otherwise. */
+      readonly rankToTell: number | null;
+    }
+  | { readonly kind: "no_endpoint" | "subset_empty" };
+
+interface Health {
+  misses: number;
+  restSeconds: number;
+  restsUntil: number;
+}
+
+/** See the header. */
+export class EndpointFleet {
+  readonly #capacityTokens: number;
+  readonly #rankHeader: boolean;
+  readonly #book = new LoadBook();
+  readonly #policy = new KvsyncPolicy(POSITIONS_MAX);
+  readonly #endpoints: (Endpoint | null)[] = [];
+  readonly #health: Health[] = [];
+  readonly #byAddress = new Map<string, Endpoint>();
+  /** Endpoints that were picked and have not answered, by request. */
+  readonly #picked = new Map<number, Endpoint>();
+
+  /**
+   * @param options - tokens of KV that an engine has room for; whether endpoints with several ranks take the
+   * header that names one.
+   */
+  constructor(options: { readonly capacityTokens: number; readonly rankHeader: boolean }) {
+    this.#capacityTokens = options.capacityTokens;
+    this.#rankHeader = options.rankHeader;
+  }
+
+  /** The endpoints there are, by position. */
+  get endpoints(): readonly Endpoint[] {
+    return this.#endpoints.filter((endpoint) => endpoint !== null);
+  }
+
+  /** Requests that were picked for and are not over. */
+  get bookingCount(): number {
+    return this.#book.requestCount;
+  }
+
+  /**
+   * Replaces the endpoints. Those that stay keep their loads.
+   *
+   * @param engines - all there are.
+   * @returns addresses without an endpoint: of an engine whose number of addresses fits no rule, taken by an
+   * engine before it, or beyond the limit.
+   */
+  update(engines: readonly PoolEngine[]): readonly string[] {
+    const wanted = new Map<string, Omit<Endpoint, "position">>();
+    const refused: string[] = [];
+    for (const engine of engines)
+      for (const endpoint of endpointsOf(engine) ?? []) {
+        if (wanted.has(endpoint.address)) refused.push(endpoint.address);
+        else wanted.set(endpoint.address, endpoint);
+      }
+    for (const engine of engines) if (endpointsOf(engine) === null) refused.push(...engine.http);
+    for (const endpoint of [...this.#byAddress.values()])
+      if (!isSame(endpoint, wanted.get(endpoint.address))) this.#leave(endpoint);
+    for (const [address, endpoint] of wanted)
+      if (!this.#byAddress.has(address) && !this.#join(endpoint)) refused.push(address);
+    return refused;
+  }
+
+  /**
+   * Chooses endpoints for a request, and books the first.
+   *
+   * @param id - unlike those of all requests under way.
+   * @param request - what it is chosen by.
+   * @param count - endpoints wanted.
+   * @param nowSeconds - on a clock that never goes back.
+   * @returns them, or why there are none; then nothing is booked.
+   */
+  pick(id: number, request: PickRequest, count: number, nowSeconds: number): PickOutcome {
+    const eligible = this.#markEligible(request, nowSeconds);
+    if (eligible === "none") return { kind: request.subset === null ? "no_endpoint" : "subset_empty" };
+    const rankOf = this.#writeMatches(request);
+    const into = new Uint32Array(Math.max(1, count));
+    const routing = {
+      promptTokens: request.promptTokens,
+      sessionId: null,
+      keys: request.names.subarray(0, request.names.length - (request.names.length % KEY_WORDS)),
+      keyWords: KEY_WORDS,
+      keyTokens: KEY_WORDS,
+      sharedLaterTokens: 0,
+    };
+    const { views } = this.#book;
+    const isIndexed = views.some((view) => view.isEligible && view.trust !== "unknown");
+    const found = this.#policy.rank(routing, views, nowSeconds, into);
+    const [first, ...others] = Array.from(into.subarray(0, found), (position) => this.#at(position));
+    assert(first !== undefined, "a fleet with an eligible endpoint has a best one");
+    this.#policy.book(first.position, nowSeconds);
+    this.#book.send(id, first.position, request.promptTokens);
+    this.#picked.set(id, first);
+    const view = views[first.position];
+    return {
+      kind: "pick",
+      endpoints: [first, ...others],
+      basis: isIndexed ? "index" : this.#policy.isOwnMatch ? "own" : "load",
+      heldTokens: view?.matchedTokens ?? 0,
+      trust: view?.trust ?? "unknown",
+      rankToTell: this.#rankHeader && first.dpRank === null ? (rankOf[first.position] ?? null) : null,
+    };
+  }
+
+  /**
+   * A request was answered by an endpoint.
+   *
+   * @param id - the request's.
+   * @param address - who answered.
+   * @param nowSeconds - on the clock of `pick`.
+   * @returns whether it was the one that was picked. False also ends a booking that belongs to no endpoint.
+   */
+  served(id: number, address: string, nowSeconds: number): boolean {
+    const picked = this.#picked.get(id);
+    if (picked === undefined) return false;
+    this.#picked.delete(id);
+    if (picked.address === address) {
+      this.#health[picked.position] = healthy();
+      return true;
+    }
+    this.#missed(picked, nowSeconds);
+    const endpoint = this.#byAddress.get(address);
+    if (endpoint === undefined) this.#book.end(id);
+    else this.#book.move(id, endpoint.position);
+    return false;
+  }
+
+  /** The first token of a request's answer has come. */
+  firstToken(id: number): void {
+    this.#book.firstToken(id);
+  }
+
+  /** A request is over. */
+  end(id: number): void {
+    this.#picked.delete(id);
+    this.#book.end(id);
+  }
+
+  #at(position: number): Endpoint {
+    const endpoint = this.#endpoints[position];
+    assert(endpoint !== undefined && endpoint !== null, "a position that is ranked has an endpoint");
+    return endpoint;
+  }
+
+  #join(endpoint: Omit<Endpoint, "position">): boolean {
+    const free = this.#endpoints.indexOf(null);
+    const position = free < 0 ? this.#endpoints.length : free;
+    if (position >= POSITIONS_MAX) return false;
+    const joined = { ...endpoint, position };
+    this.#endpoints[position] = joined;
+    this.#health[position] = healthy();
+    this.#byAddress.set(endpoint.address, joined);
+    this.#book.join(position, endpoint.address, this.#capacityTokens);
+    this.#policy.join(position, this.#capacityTokens);
+    return true;
+  }
+
+  #leave({ address, position }: Endpoint): void {
+    this.#endpoints[position] = null;
+    this.#byAddress.delete(address);
+    this.#book.leave(position);
+    this.#policy.leave(position);
+    for (const [id, endpoint] of this.#picked) if (endpoint.position === position) this.#picked.delete(id);
+  }
+
+  /** Marks the views of endpoints that may be picked now. Endpoints that rest are passed over, unless all do. */
+  #markEligible({ workers, subset }: PickRequest, nowSeconds: number): "some" | "none" {
+    const allowed = subset === null ? null : new Set(subset);
+    const isAllowed = (endpoint: Endpoint | null | undefined): boolean =>
+      endpoint !== null &&
+      endpoint !== undefined &&
+      (allowed === null || allowed.has(endpoint.address)) &&
+      (workers === null || workers.has(endpoint.worker));
+    const isAwake = (position: number): boolean => (this.#health[position]?.restsUntil ?? 0) <= nowSeconds;
+    let awake = 0;
+    let all = 0;
+    for (const [position, view] of this.#book.views.entries()) {
+      view.isEligible = isAllowed(this.#endpoints[position]);
+      if (!view.isEligible) continue;
+      all += 1;
+      if (isAwake(position)) awake += 1;
+    }
+    if (awake > 0)
+      for (const [position, view] of this.#book.views.entries()) view.isEligible &&= isAwake(position);
+    return all === 0 ? "none" : "some";
+  }
+
+  /** Writes what each endpoint holds into its view. @returns the rank that holds most, by position. */
+  #writeMatches({ holds }: PickRequest): readonly (number | null)[] {
+    this.#book.clearMatches();
+    const byWorker = new Map<string, RankHold[]>();
+    for (const hold of holds) {
+      const others = byWorker.get(hold.worker);
+      if (others === undefined) byWorker.set(hold.worker, [hold]);
+      else others.push(hold);
+    }
+    return this.#book.views.map((view, position) => {
+      const endpoint = this.#endpoints[position];
+      if (endpoint === null || endpoint === undefined) return null;
+      const behind = (byWorker.get(endpoint.worker) ?? []).filter(
+        ({ dpRank }) => endpoint.dpRank === null || dpRank === endpoint.dpRank,
+      );
+      const [first, ...others] = behind;
+      if (first === undefined) return null;
+      const best = others.reduce((most, one) => (one.matchedTokens > most.matchedTokens ? one : most), first);
+      // The engine itself chooses among its ranks, when it cannot be told.
+      const share = behind.length > 1 && !this.#rankHeader ? 0.5 : 1;
+      view.matchedTokens = best.matchedTokens * share;
+      view.matchedSlowTokens = best.slowTokens * share;
+      view.trust = best.trust;
+      return best.matchedTokens > 0 ? best.dpRank : null;
+    });
+  }
+
+  #missed({ position }: Endpoint, nowSeconds: number): void {
+    const health = this.#health[position] ?? healthy();
+    health.misses += 1;
+    this.#health[position] = health;
+    if (health.misses < MISSES_MAX) return;
+    health.misses = 0;
+    health.restsUntil = nowSeconds + health.restSeconds;
+    health.restSeconds = Math.min(REST_SECONDS_MAX, 2 * health.restSeconds);
+  }
+}
+
+/** An endpoint about which nothing bad is known. */
+function healthy(): Health {
+  return { misses: 0, restSeconds: REST_SECONDS_MIN, restsUntil: 0 };
+}
+
+/** Null when the number of addresses fits neither rule. */
+function endpointsOf({ id, model, ranks, http }: PoolEngine): Omit<Endpoint, "position">[] | null {
+  const common = { worker: id, model };
+  if (http.length === ranks.length)
+    return http.map((address, i) => ({ ...common, address, dpRank: ranks[i]?.dpRank ?? 0 }));
+  return http.length <= 1 ? http.map((address) => ({ ...common, address, dpRank: null })) : null;
+}
+
+function isSame(a: Endpoint, b: Omit<Endpoint, "position"> | undefined): boolean {
+  return b !== undefined && a.worker === b.worker && a.model === b.model && a.dpRank === b.dpRank;
+}

@@ -1,0 +1,367 @@
+/**
+ * Chooses an endpoint for each request, and follows the request to its end.
+ *
+ *     question ─▶ read ─▶ model ─▶ tokens ─┬─ in time ─▶ lookup ─┐
+ *                                          └─ late, none ────────┴─▶ EndpointFleet.pick ─▶ answer
+ *     served, first token, usage, over ─▶ books, and the prediction against the engine's count
+ *
+ *  K1  Every question gets one decision, at the latest `decisionMs` after it was asked (picker.test.ts "K1").
+ *  K2  A request that cannot be looked up is picked by own decisions and load. Only an empty pool and an empty subset
+ *      are answered with an error (picker.test.ts "K2").
+ *  K3  A prediction is compared once with the engine's own count, where the answer has it (picker.test.ts "K3").
+ *  K4  No text of a prompt leaves: not in answers, not to the watch (picker.test.ts "K4").
+ *
+ * Not here: connections (picker-server.ts), costs (packages/routing), the source of endpoints (its owner calls `update`).
+ */
+import { randomUUID } from "node:crypto";
+
+import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
+import { type TokenizeRequest, tokenizeRequest } from "../tokenizer/tokenize-request.ts";
+import { RequestError } from "../request/request-error.ts";
+import {
+  type Endpoint,
+  EndpointFleet,
+  type PickBasis,
+  type PickOutcome,
+  type PoolEngine,
+  type RankHold,
+} from "./endpoint-fleet.ts";
+import type { OpenSession, SessionHost, StreamFault } from "./picker-server.ts";
+import type { PromptLookup, ServedModel } from "./prompt-lookup.ts";
+import { type InferenceRequest, type ReadingReason, readRequest } from "./request-reading.ts";
+import type { Decision, PickQuestion, SessionEnd } from "./session.ts";
+import type { ImmediateAnswer } from "./wire/ext-proc-codec.ts";
+import type { ServingStatus } from "./wire/health-codec.ts";
+
+/** Why a pick was made without the index; `none` when it was made with it. */
+export type PickReason =
+  | "none"
+  | ReadingReason
+  | "model_unknown"
+  | "no_tokens"
+  | "late"
+  | "tokens_unusable"
+  | "index_unknown";
+
+/** A decision, as it is counted. */
+export interface PickReport {
+  readonly basis: PickBasis | "immediate";
+  readonly reason: PickReason;
+  /** From the question to the decision. */
+  readonly seconds: number;
+  readonly bodyBytes: number;
+  readonly promptTokens: number;
+  readonly heldTokens: number;
+}
+
+/** Who hears of it. */
+interface PickerWatch {
+  decided(report: PickReport): void;
+  /** An endpoint that was not the picked one answered. */
+  servedElsewhere(): void;
+  firstToken(seconds: number): void;
+  /** Tokens that were predicted as cached, and those that the engine says were. */
+  reported(predictedTokens: number, cachedTokens: number): void;
+  ended(end: SessionEnd, seconds: number): void;
+  fault(fault: StreamFault): void;
+}
+
+/** What a picker works with. */
+export interface PickerParts {
+  readonly lookup: PromptLookup;
+  /** Null: no tokens but those of requests. */
+  readonly tokenizer: { tokenize(request: TokenizeRequest): Promise<TokenizeOutcome> } | null;
+  readonly watch: PickerWatch;
+  /** Whether requests may come. */
+  readonly isReady: () => boolean;
+  /** Milliseconds, on a clock that never goes back. */
+  readonly now: () => number;
+}
+
+/** Settings of a picker. */
+export interface PickerOptions {
+  readonly decisionMs: number;
+  /** Endpoints named after the first. */
+  readonly fallbacks: number;
+  readonly rankHeader: boolean;
+  readonly capacityTokens: number;
+  /** False: streams are left right after the pick, and loads are not known. */
+  readonly followsResponses: boolean;
+}
+
+/** Headers that a client could steer us or an engine with. */
+const REMOVED = [
+  "x-gateway-destination-endpoint-subset",
+  "x-gateway-destination-endpoint-served",
+  "x-gateway-inference-objective",
+  "x-gateway-inference-fairness-id",
+  "x-gateway-model-name-rewrite",
+  "x-llm-d-inference-objective",
+  "x-llm-d-inference-fairness-id",
+  "x-llm-d-model-name-rewrite",
+  "x-prefiller-host-port",
+] as const;
+/** Services of the health check that say whether requests may come. */
+const SERVICES: ReadonlySet<string> = new Set([
+  "",
+  "readiness",
+  "envoy.service.ext_proc.v3.ExternalProcessor",
+  "inference-extension",
+]);
+/** In the last bytes of an OpenAI answer, streamed or not. */
+const CACHED_TOKENS = /"cached_tokens"\s*:\s*(\d{1,9})\b/g;
+
+/** A request under way. */
+interface Followed {
+  readonly askedMs: number;
+  readonly predictedTokens: number;
+  isServed: boolean;
+}
+
+/** See the header. */
+export class Picker implements SessionHost {
+  readonly #parts: PickerParts;
+  readonly #options: PickerOptions;
+  readonly #fleet: EndpointFleet;
+  readonly #followed = new Map<number, Followed>();
+  #isDraining = false;
+
+  constructor(options: PickerOptions, parts: PickerParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#fleet = new EndpointFleet(options);
+  }
+
+  /** Requests that were picked for and are not over. */
+  get bookingCount(): number {
+    return this.#fleet.bookingCount;
+  }
+
+  /** The endpoints there are. */
+  get endpoints(): readonly Endpoint[] {
+    return this.#fleet.endpoints;
+  }
+
+  /** Replaces the endpoints; see EndpointFleet. */
+  update(engines: readonly PoolEngine[]): readonly string[] {
+    return this.#fleet.update(engines);
+  }
+
+  /** From now on health checks say that no request is to come. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** See SessionHost. */
+  ask(session: OpenSession, question: PickQuestion): void {
+    const askedMs = this.#parts.now();
+    const request = readRequest(question);
+    const served = request.model === null ? null : this.#parts.lookup.model(request.model, request.cacheSalt);
+    const decide = (tokens: Uint32Array | readonly unknown[] | null, reason: PickReason): void => {
+      this.#decide(session, question, { request, served, tokens, reason, askedMs });
+    };
+    if (request.reason !== null) decide(null, request.reason);
+    else if (served === null) decide(null, "model_unknown");
+    else if (request.prompt?.kind === "token_ids") decide(request.prompt.tokens, "none");
+    else this.#decideByText(request, served, decide);
+  }
+
+  /** Waits for the tokens of a text, as long as there is time. */
+  #decideByText(
+    { prompt }: InferenceRequest,
+    { tokenizerModel }: ServedModel,
+    decide: (tokens: Uint32Array | null, reason: PickReason) => void,
+  ): void {
+    const question = prompt?.kind === "text" ? questionOf(tokenizerModel, prompt.fields) : null;
+    if (this.#parts.tokenizer === null || question === null) {
+      decide(null, "no_tokens");
+      return;
+    }
+    let isDecided = false;
+    const once = (tokens: Uint32Array | null, reason: PickReason): void => {
+      if (isDecided) return;
+      isDecided = true;
+      clearTimeout(timer);
+      decide(tokens, reason);
+    };
+    const timer = setTimeout(once, this.#options.decisionMs, null, "late");
+    void this.#parts.tokenizer.tokenize(question).then((outcome) => {
+      if (outcome.kind === "tokens") once(outcome.tokens, "none");
+      else once(null, "no_tokens");
+    });
+  }
+
+  #decide(
+    session: OpenSession,
+    question: PickQuestion,
+    known: {
+      readonly request: InferenceRequest;
+      readonly served: ServedModel | null;
+      readonly tokens: Uint32Array | readonly unknown[] | null;
+      readonly reason: PickReason;
+      readonly askedMs: number;
+    },
+  ): void {
+    const { request, served, tokens, askedMs } = known;
+    const nowMs = this.#parts.now();
+    const { holds, names, promptTokens, isUsable } = this.#look(question, request, served, tokens);
+    const outcome = this.#fleet.pick(
+      session.id,
+      {
+        workers: served?.workers ?? null,
+        subset: question.subset,
+        promptTokens,
+        names,
+        holds: holds ?? [],
+      },
+      1 + this.#options.fallbacks,
+      nowMs / 1000,
+    );
+    const told = session.decide(this.#answer(question, outcome, promptTokens));
+    if (!told) this.#fleet.end(session.id);
+    else if (outcome.kind === "pick")
+      this.#followed.set(session.id, { askedMs, predictedTokens: outcome.heldTokens, isServed: false });
+    this.#parts.watch.decided({
+      basis: outcome.kind === "pick" ? outcome.basis : "immediate",
+      reason: isUsable ? reasonOf(known.reason, holds, outcome) : "tokens_unusable",
+      seconds: (this.#parts.now() - askedMs) / 1000,
+      bodyBytes: question.bodyBytes,
+      promptTokens,
+      heldTokens: outcome.kind === "pick" ? outcome.heldTokens : 0,
+    });
+  }
+
+  /** What is known of the prompt: by its tokens, or by the bytes of its body. */
+  #look(
+    { body }: PickQuestion,
+    { estimatedTokens, otherTokens }: InferenceRequest,
+    served: ServedModel | null,
+    tokens: Uint32Array | readonly unknown[] | null,
+  ): {
+    readonly holds: readonly RankHold[] | null;
+    readonly names: Uint32Array;
+    readonly promptTokens: number;
+    /** False for tokens that are none. */
+    readonly isUsable: boolean;
+  } {
+    const holds = served === null || tokens === null ? null : this.#parts.lookup.holds(served, tokens);
+    if (tokens === null || holds === null) {
+      const isUsable = tokens === null || served === null;
+      return { holds, names: wordsOf(body), promptTokens: estimatedTokens, isUsable };
+    }
+    const names = Uint32Array.from(tokens as ArrayLike<number>);
+    return { holds, names, promptTokens: tokens.length + otherTokens, isUsable: true };
+  }
+
+  #answer(question: PickQuestion, outcome: PickOutcome, promptTokens: number): Decision {
+    if (outcome.kind !== "pick") return { kind: "immediate", answer: unavailable(outcome.kind) };
+    const { endpoints, basis, heldTokens, trust, rankToTell } = outcome;
+    const setHeaders: [string, string][] = [];
+    if (!question.headers.has("x-request-id")) setHeaders.push(["x-request-id", randomUUID()]);
+    if (rankToTell !== null) setHeaders.push(["x-data-parallel-rank", String(rankToTell)]);
+    const facts = {
+      worker: endpoints[0].worker,
+      matched_tokens: Math.round(heldTokens),
+      prompt_tokens: promptTokens,
+      trust,
+      decision: basis,
+    };
+    const destination = endpoints.map(({ address }) => address).join(",");
+    const leaves = !this.#options.followsResponses;
+    return { kind: "pick", answer: { destination, setHeaders, removeHeaders: REMOVED, facts }, leaves };
+  }
+
+  /** See SessionHost. */
+  served({ id }: OpenSession, endpoint: string): void {
+    const followed = this.#followed.get(id);
+    if (followed === undefined || followed.isServed) return;
+    followed.isServed = true;
+    if (!this.#fleet.served(id, endpoint, this.#parts.now() / 1000)) this.#parts.watch.servedElsewhere();
+  }
+
+  /** See SessionHost. */
+  firstToken({ id }: OpenSession): void {
+    const followed = this.#followed.get(id);
+    if (followed === undefined) return;
+    this.#fleet.firstToken(id);
+    this.#parts.watch.firstToken((this.#parts.now() - followed.askedMs) / 1000);
+  }
+
+  /** See SessionHost. */
+  responseTail({ id }: OpenSession, tail: Buffer): void {
+    const followed = this.#followed.get(id);
+    const cached = [...tail.toString("latin1").matchAll(CACHED_TOKENS)].at(-1)?.[1];
+    if (followed !== undefined && cached !== undefined)
+      this.#parts.watch.reported(followed.predictedTokens, Number(cached));
+  }
+
+  /** See SessionHost. */
+  responseChunk(): void {
+    // Chunks are counted by the server's owner, who sees all sessions.
+  }
+
+  /** See SessionHost. */
+  over({ id }: OpenSession, end: SessionEnd): void {
+    const followed = this.#followed.get(id);
+    this.#followed.delete(id);
+    this.#fleet.end(id);
+    this.#parts.watch.ended(end, followed === undefined ? 0 : (this.#parts.now() - followed.askedMs) / 1000);
+  }
+
+  /** See SessionHost. */
+  fault(fault: StreamFault): void {
+    this.#parts.watch.fault(fault);
+  }
+
+  /** See SessionHost. */
+  health(service: string): ServingStatus {
+    if (service === "liveness") return "serving";
+    if (!SERVICES.has(service)) return "service_unknown";
+    return !this.#isDraining && this.#parts.isReady() ? "serving" : "not_serving";
+  }
+}
+
+/** Null for messages that are nested too deep to be passed on. */
+function questionOf(model: string, fields: Parameters<typeof tokenizeRequest>[1]): TokenizeRequest | null {
+  try {
+    return tokenizeRequest(model, fields);
+  } catch (error) {
+    if (error instanceof RequestError || error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+function reasonOf(reason: PickReason, holds: readonly RankHold[] | null, outcome: PickOutcome): PickReason {
+  const isIndexed = outcome.kind === "pick" && outcome.basis === "index";
+  return reason === "none" && holds !== null && !isIndexed && outcome.kind === "pick"
+    ? "index_unknown"
+    : reason;
+}
+
+/** A body as words of four bytes, which stand for its tokens; the rest is left out. */
+function wordsOf(body: readonly Uint8Array[]): Uint32Array {
+  const bytes = body.reduce((sum, chunk) => sum + chunk.length, 0);
+  const words = new Uint32Array(bytes >>> 2);
+  const target = new Uint8Array(words.buffer);
+  let at = 0;
+  for (const chunk of body) {
+    const part = chunk.subarray(0, target.length - at);
+    target.set(part, at);
+    at += part.length;
+  }
+  return words;
+}
+
+/** OpenAI's error object. */
+function unavailable(kind: "no_endpoint" | "subset_empty"): ImmediateAnswer {
+  const message =
+    kind === "no_endpoint"
+      ? "No engine can take this request now. Try again later."
+      : "None of the endpoints that the gateway allows is an engine of this pool.";
+  return {
+    status: 503,
+    headers: [["content-type", "application/json"]],
+    body: JSON.stringify({ error: { message, type: "service_unavailable", code: kind } }),
+    details: `kvsync_${kind}`,
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * Looks up the tokens of a prompt that each rank holds, for the picker: the daemon's own lookup, in the form that a pick needs.
+ *
+ *     model's name ─▶ model, adapter, workers (model-name.ts) ─▶ tokens into the reader's memory ─▶ match ─▶ holds
+ *
+ * A model that no engine serves is no error here: the caller picks by load.
+ */
+import type { Trust } from "@kvsync/core";
+
+import { RequestError } from "../request/request-error.ts";
+import { match, type MatchDependencies } from "../query/match.ts";
+import type { QuestionFields } from "../query/match-query.ts";
+import { withInput, withTokens } from "../query/match-query.ts";
+import { namedModel } from "../query/model-name.ts";
+import type { RankHold } from "./endpoint-fleet.ts";
+
+/** A model that is served. */
+export interface ServedModel {
+  readonly question: QuestionFields;
+  /** The name to ask a tokenizer by: the adapter's where there is one. */
+  readonly tokenizerModel: string;
+  readonly workers: ReadonlySet<string>;
+}
+
+/** See the header. One per reader, whose memory it writes. */
+export class PromptLookup {
+  readonly #dependencies: MatchDependencies;
+  readonly #tokensMax: number;
+
+  /** @param tokensMax - longest prompt that is looked up. */
+  constructor(dependencies: MatchDependencies, tokensMax: number) {
+    this.#dependencies = dependencies;
+    this.#tokensMax = tokensMax;
+  }
+
+  /**
+   * Finds the model of a request.
+   *
+   * @returns null when no engine serves it, or several models have the name.
+   */
+  model(name: string, cacheSalt: string | null): ServedModel | null {
+    try {
+      const { model, loraName, engines } = namedModel({ model: name, loraName: null }, this.#dependencies);
+      const question: QuestionFields = {
+        model,
+        loraName,
+        blockSize: null,
+        cacheSalt,
+        media: [],
+        workers: null,
+        topK: null,
+        includeUnmatched: true,
+      };
+      const workers = new Set([...engines].map(({ engine }) => engine.id));
+      return { question, tokenizerModel: loraName ?? model, workers };
+    } catch (error) {
+      if (error instanceof RequestError) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Looks a prompt up.
+   *
+   * @param served - from `model`.
+   * @param tokens - checked as u32, or a request's own list, unchecked.
+   * @returns one entry per rank of the model; null when these are no tokens, or too many.
+   */
+  holds({ question }: ServedModel, tokens: Uint32Array | readonly unknown[]): readonly RankHold[] | null {
+    const { reader } = this.#dependencies;
+    const memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: this.#tokensMax };
+    try {
+      const query =
+        tokens instanceof Uint32Array
+          ? withTokens(question, tokens, memory)
+          : withInput(question, "token_ids", tokens, memory);
+      const answer = match(query, this.#dependencies);
+      return answer.matches.map((one) => ({
+        worker: one.worker,
+        dpRank: one.dp_rank,
+        matchedTokens: one.matched_tokens,
+        slowTokens: (one.tiers.host + one.tiers.disk + one.tiers.remote) * (one.block_size ?? 0),
+        trust: one.trust satisfies Trust,
+      }));
+    } catch (error) {
+      if (error instanceof RequestError) return null;
+      throw error;
+    }
+  }
+}

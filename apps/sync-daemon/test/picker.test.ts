@@ -1,0 +1,301 @@
+/** The picker's decisions (K1 to K4 of picker/picker.ts) over a real daemon's index, with engines that publish real events. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+
+import { Picker, type PickerOptions, type PickerParts, type PickReport } from "../src/picker/picker.ts";
+import { PromptLookup } from "../src/picker/prompt-lookup.ts";
+import type { BodyGap, Decision } from "../src/picker/session.ts";
+import type { TokenizeOutcome } from "../src/tokenizer/tokenize-outcome.ts";
+import type { TokenizeRequest } from "../src/tokenizer/tokenize-request.ts";
+import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
+import { TestEngine, until } from "./fleet.ts";
+
+const PROMPT = Array.from({ length: 200 }, (_, i) => 300 + i * 7);
+const HELD_TOKENS = 192;
+const OPTIONS: PickerOptions = {
+  decisionMs: 50,
+  fallbacks: 2,
+  rankHeader: false,
+  capacityTokens: 100_000,
+  followsResponses: true,
+};
+const ADDRESSES = ["10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000"] as const;
+
+let running: DaemonInProcess;
+const engines: TestEngine[] = [];
+
+beforeAll(async () => {
+  running = await startInProcess();
+  for (const id of ["a", "b", "c"]) {
+    const engine = await TestEngine.start({ id, model: "base", loraNames: ["tuned"] }, 1);
+    engines.push(engine);
+    const payload = { ...engine.entry, aliases: ["prod"] };
+    expect((await running.app.inject({ method: "POST", url: "/api/v1/engines", payload })).statusCode).toBe(
+      201,
+    );
+    if (id === "b") {
+      const promptTokens = Uint32Array.from(PROMPT);
+      const output = { count: 1, seed: 1 };
+      engine.engine.submit(
+        { id: 0, promptTokens, output, loraName: null, cacheSalt: null },
+        Date.now() / 1000,
+      );
+    } else await engine.serve(1, { isFresh: true });
+    await engine.serve(0);
+  }
+  await until("all ranks are exact and b holds the prompt", async () => {
+    const payload = { model: "base", token_ids: PROMPT };
+    const { decision, matches } = (
+      await running.app.inject({ method: "POST", url: "/api/v1/match", payload })
+    ).json<{
+      decision: string;
+      matches: { worker: string }[];
+    }>();
+    return decision === "exact" && matches[0]?.worker === "b";
+  });
+});
+
+afterAll(async () => {
+  await running.stop();
+  for (const engine of engines) await engine.stop();
+});
+
+/** A request, as far as it is not the usual one. */
+interface Asked {
+  readonly path?: string;
+  readonly gap?: BodyGap;
+  readonly subset?: readonly string[] | null;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A picker over the daemon's index, and everything that it reports. */
+class Bench {
+  readonly reports: PickReport[] = [];
+  readonly reported: [number, number][] = [];
+  elsewhere = 0;
+  firstTokens = 0;
+  asked: TokenizeRequest[] = [];
+  tokenize: (request: TokenizeRequest) => Promise<TokenizeOutcome> = () =>
+    Promise.resolve({ kind: "tokens", tokens: Uint32Array.from(PROMPT) });
+  readonly picker: Picker;
+  #nextId = 1;
+
+  constructor(options: Partial<PickerOptions> = {}, tokenizer = true) {
+    const { reader, board, registry } = running.daemon;
+    const lookup = new PromptLookup({ reader, board, registry, now: Date.now }, 1_000_000);
+    const parts: PickerParts = {
+      lookup,
+      tokenizer: tokenizer
+        ? {
+            tokenize: (request) => {
+              this.asked.push(request);
+              return this.tokenize(request);
+            },
+          }
+        : null,
+      watch: {
+        decided: (report) => this.reports.push(report),
+        servedElsewhere: () => (this.elsewhere += 1),
+        firstToken: () => (this.firstTokens += 1),
+        reported: (predicted, cached) => this.reported.push([predicted, cached]),
+        ended: () => undefined,
+        fault: () => undefined,
+      },
+      isReady: () => true,
+      now: () => performance.now(),
+    };
+    this.picker = new Picker({ ...OPTIONS, ...options }, parts);
+    this.picker.update(
+      ["a", "b", "c"].map((id, i) => ({
+        id,
+        model: "base",
+        ranks: [{ dpRank: 0 }],
+        http: [ADDRESSES[i] ?? ""],
+      })),
+    );
+  }
+
+  /** Asks for a decision; resolves with it and the request's id. */
+  ask(
+    body: unknown,
+    { path = "/v1/completions", gap = "none", subset = null, headers = {} }: Asked = {},
+  ): Promise<{ id: number; decision: Decision }> {
+    const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
+    return new Promise((resolve) => {
+      const id = this.#nextId++;
+      const session = {
+        id,
+        decide: (decision: Decision): boolean => {
+          resolve({ id, decision });
+          return true;
+        },
+      };
+      this.picker.ask(session, {
+        headers: new Map([[":path", path], ...Object.entries(headers)]),
+        body: [bytes],
+        bodyBytes: bytes.length,
+        gap,
+        subset,
+      });
+    });
+  }
+}
+
+let bench: Bench;
+beforeEach(() => {
+  bench = new Bench();
+});
+
+/** Endpoints of a pick, in order. */
+function destinations({ decision }: { decision: Decision }): readonly string[] {
+  return decision.kind === "pick" ? decision.answer.destination.split(",") : [decision.answer.details];
+}
+
+describe("the picker", () => {
+  it("sends a prompt to the engine that holds it, by its token ids", async () => {
+    const asked = await bench.ask({ model: "base", prompt: PROMPT });
+    expect(destinations(asked)[0]).toBe(ADDRESSES[1]);
+    expect(destinations(asked)).toHaveLength(3);
+    expect(asked.decision).toMatchObject({
+      answer: {
+        facts: {
+          worker: "b",
+          matched_tokens: HELD_TOKENS,
+          prompt_tokens: PROMPT.length,
+          trust: "exact",
+          decision: "index",
+        },
+      },
+      leaves: false,
+    });
+    expect(bench.reports).toMatchObject([
+      { basis: "index", reason: "none", heldTokens: HELD_TOKENS, promptTokens: 200 },
+    ]);
+  });
+
+  it.each([
+    ["the model's name", "base"],
+    ["a further name of it", "prod"],
+  ])("asks the tokenizer for a text's tokens, under %s", async (_what, model) => {
+    expect(destinations(await bench.ask({ model, prompt: "some text" }))[0]).toBe(ADDRESSES[1]);
+    expect(JSON.parse(bench.asked[0]?.body ?? "")).toEqual({ model: "base", prompt: "some text" });
+  });
+
+  it("looks up another prompt under a salt", async () => {
+    const asked = await bench.ask({ model: "base", prompt: PROMPT, cache_salt: "mine" });
+    expect(bench.reports).toMatchObject([{ heldTokens: 0 }]);
+    expect(asked.decision.kind).toBe("pick");
+  });
+
+  it("K1: decides without the tokens when they are late, once", async () => {
+    let answer: (outcome: TokenizeOutcome) => void = () => undefined;
+    bench.tokenize = () => new Promise((resolve) => (answer = resolve));
+    const { decision } = await bench.ask({ model: "base", prompt: "some text" });
+    expect(decision.kind).toBe("pick");
+    expect(bench.reports).toMatchObject([{ basis: "load", reason: "late" }]);
+    answer({ kind: "tokens", tokens: Uint32Array.from(PROMPT) });
+    await Promise.resolve();
+    expect(bench.reports).toHaveLength(1);
+  });
+
+  it.each([
+    ["no_tokens", { model: "base", prompt: "text" }, {}],
+    ["path", { model: "base", input: "text" }, { path: "/v1/embeddings" }],
+    ["not_json", "{", {}],
+    ["no_body", "", { gap: "no_body" as const }],
+    ["model_unknown", { model: "stranger", prompt: [1, 2, 3] }, {}],
+    ["tokens_unusable", { model: "base", prompt: [1, -2, 3.5] }, {}],
+  ])("K2: picks by load what cannot be looked up: %s", async (reason, body, options) => {
+    bench = new Bench({}, false);
+    expect((await bench.ask(body, options)).decision.kind).toBe("pick");
+    expect(bench.reports).toMatchObject([{ basis: "load", reason, heldTokens: 0 }]);
+  });
+
+  it("K2: sends a growing text to one engine without any tokenizer", async () => {
+    bench = new Bench({}, false);
+    const text = "once upon a time ".repeat(2000);
+    const turn = async (prompt: string): Promise<string | undefined> => {
+      const asked = await bench.ask({ model: "base", prompt });
+      bench.picker.over({ id: asked.id, decide: () => false }, "complete");
+      return destinations(asked)[0];
+    };
+    const first = await turn(text);
+    for (let turns = 1; turns <= 4; turns++)
+      expect(await turn(text + "and then ".repeat(10 * turns))).toBe(first);
+    expect(bench.reports.map(({ basis }) => basis)).toEqual(["load", "own", "own", "own", "own"]);
+  });
+
+  it("K2: answers with an error for an empty pool and an empty subset alone", async () => {
+    expect(destinations(await bench.ask({ model: "base", prompt: PROMPT }, { subset: [] }))).toEqual([
+      "kvsync_subset_empty",
+    ]);
+    bench.picker.update([]);
+    const { decision } = await bench.ask({ model: "base", prompt: PROMPT });
+    expect(decision).toMatchObject({
+      kind: "immediate",
+      answer: { status: 503, details: "kvsync_no_endpoint" },
+    });
+    expect(decision.kind === "immediate" && JSON.parse(decision.answer.body)).toMatchObject({
+      error: { type: "service_unavailable", code: "no_endpoint" },
+    });
+    expect([bench.reports.map(({ basis }) => basis), bench.picker.bookingCount]).toEqual([
+      ["immediate", "immediate"],
+      0,
+    ]);
+  });
+
+  it("K3: compares its prediction with the engine's own count, streamed or not", async () => {
+    const one = await bench.ask({ model: "base", prompt: PROMPT });
+    const session = { id: one.id, decide: () => false };
+    bench.picker.served(session, ADDRESSES[1]);
+    bench.picker.firstToken(session);
+    bench.picker.responseTail(
+      session,
+      Buffer.from('data: {"usage":{"prompt_tokens_details":{"cached_tokens": 176}}}\n\ndata: [DONE]\n\n'),
+    );
+    bench.picker.over(session, "complete");
+    expect([bench.reported, bench.elsewhere, bench.firstTokens, bench.picker.bookingCount]).toEqual([
+      [[HELD_TOKENS, 176]],
+      0,
+      1,
+      0,
+    ]);
+    bench.picker.responseTail(session, Buffer.from('"cached_tokens":1'));
+    expect(bench.reported).toHaveLength(1);
+  });
+
+  it("counts an answer of another endpoint, and moves the booking there", async () => {
+    const one = await bench.ask({ model: "base", prompt: PROMPT });
+    bench.picker.served({ id: one.id, decide: () => false }, ADDRESSES[2]);
+    bench.picker.served({ id: one.id, decide: () => false }, ADDRESSES[2]);
+    expect([bench.elsewhere, bench.picker.bookingCount]).toEqual([1, 1]);
+  });
+
+  it("K4: tells no text of a prompt, and strips headers that steer", async () => {
+    const secret = "the secret text";
+    const { decision } = await bench.ask({ model: "base", prompt: secret.repeat(50) });
+    expect(JSON.stringify([decision, bench.reports])).not.toContain("secret");
+    expect(decision.kind === "pick" && decision.answer.removeHeaders).toContain(
+      "x-gateway-destination-endpoint-served",
+    );
+  });
+
+  it("adds a request id where none came, and leaves where responses are not followed", async () => {
+    bench = new Bench({ followsResponses: false });
+    const named = await bench.ask({ model: "base", prompt: PROMPT }, { headers: { "x-request-id": "mine" } });
+    const unnamed = await bench.ask({ model: "base", prompt: PROMPT });
+    const names = ({ decision }: { decision: Decision }): unknown =>
+      decision.kind === "pick" && [decision.answer.setHeaders.map(([name]) => name), decision.leaves];
+    expect([names(named), names(unnamed)]).toEqual([
+      [[], true],
+      [["x-request-id"], true],
+    ]);
+  });
+
+  it("says that it serves while it is ready, and not while it drains", () => {
+    const services = ["", "readiness", "liveness", "envoy.service.ext_proc.v3.ExternalProcessor", "stranger"];
+    const health = (): string[] => services.map((service) => bench.picker.health(service));
+    expect(health()).toEqual(["serving", "serving", "serving", "serving", "service_unknown"]);
+    bench.picker.drain();
+    expect(health()).toEqual(["not_serving", "not_serving", "serving", "not_serving", "service_unknown"]);
+  });
+});
