@@ -10,6 +10,8 @@ import { cpus } from "node:os";
 import { argv, execPath, version } from "node:process";
 
 import type { SyncListener } from "@kvsync/core";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { openLabel } from "@kvsync/observability/definition";
 import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { MetricSlots } from "@kvsync/observability/slots";
 
@@ -40,7 +42,15 @@ interface Subject {
 }
 
 function metricsOf(slots: MetricSlots, pod: string): StreamMetrics {
-  return new StreamMetrics({ pod, model: "m", ingestWorker: "ingest-0" }, slots, () => 1);
+  return new StreamMetrics(
+    {
+      pod: openLabel("pod", pod),
+      model: openLabel("model", "m"),
+      ingestWorker: openLabel("worker", "ingest-0"),
+    },
+    slots,
+    () => 1,
+  );
 }
 
 function subjectAt(verbosity: number, slots: MetricSlots): Subject {
@@ -82,7 +92,7 @@ function bytesOnce(subject: Subject): number {
 }
 
 function measure(rounds: number): LogCost {
-  const slots = new MetricSlots("ingest-0", () => undefined);
+  const slots = new MetricSlots(CATALOGUE, "ingest-0", () => undefined);
   const subjects = {
     metrics: { listener: metricsOf(slots, "pod"), times: [], messages: MESSAGES } as Subject,
     off: subjectAt(1, slots),

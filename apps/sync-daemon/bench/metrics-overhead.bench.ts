@@ -23,6 +23,7 @@ import {
   PrefixIndex,
   Prng,
 } from "@kvsync/core";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
@@ -148,8 +149,8 @@ async function run(isMetered: boolean): Promise<number> {
   const memory = createBoardMemory();
   const now = (): number => performance.timeOrigin + performance.now();
   const metrics = isMetered
-    ? new MetricSlots("ingest-0", () => undefined)
-    : new NoSlots("ingest-0", () => undefined);
+    ? new MetricSlots(CATALOGUE, "ingest-0", () => undefined)
+    : new NoSlots(CATALOGUE, "ingest-0", () => undefined);
   const level = LogLevel.create(1);
   const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "ingest-0" });
   const board = new BoardReader(memory);

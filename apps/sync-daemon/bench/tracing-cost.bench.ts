@@ -13,6 +13,8 @@ import { cpus } from "node:os";
 import { argv, execPath, version } from "node:process";
 
 import { PrefixIndex, PrefixReader, Prng } from "@kvsync/core";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { openLabel } from "@kvsync/observability/definition";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
 import { ROUTING_METRICS } from "@kvsync/observability/kvsync/routing";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
@@ -52,7 +54,7 @@ const QUESTION: QuestionFields = {
 };
 
 const now = (): number => performance.timeOrigin + performance.now();
-const slots = new MetricSlots("main", () => undefined);
+const slots = new MetricSlots(CATALOGUE, "main", () => undefined);
 const prng = new Prng(SEED);
 const tokens = Array.from({ length: TOKENS_MAX }, () => prng.below(152_064));
 
@@ -92,12 +94,13 @@ const { reader } = dependencies;
 /** What Lookup.tokens does, less tracing and log. */
 function plainLookup(): (ids: readonly number[]) => MatchAnswer {
   const memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: TOKENS_MAX };
-  const labels = { model: MODEL };
+  const model = openLabel("model", MODEL);
+  const labels = { model };
   const decision = slots.histogram(ROUTING_METRICS.routingLatency, labels);
   const latency = slots.histogram(STREAM_METRICS.streamLookupLatency, labels);
   const percentage = slots.histogram(PREFIX_INDEX_METRICS.indexerMatchPercentage, labels);
   const hitRate = slots.gauge(ROUTING_METRICS.hitRate, labels);
-  const operation = { model: MODEL, operation: "match", status: "ok" } as const;
+  const operation = { model, operation: "match", status: "ok" } as const;
   const ok = slots.counter(PREFIX_INDEX_METRICS.indexerOperations, operation);
   const duration = slots.histogram(PREFIX_INDEX_METRICS.indexerOperationDuration, { operation: "match" });
   const models = new Map([[MODEL, { decision, latency, percentage, hitRate, ok }]]);

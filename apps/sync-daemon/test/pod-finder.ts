@@ -43,7 +43,7 @@ export function find(
     lines.push(line);
   };
   const exposition = new Exposition(CATALOGUE);
-  const metrics = new MetricSlots("main", (announcement) => {
+  const metrics = new MetricSlots(CATALOGUE, "main", (announcement) => {
     exposition.accept(announcement);
   });
   const follows: FollowedRank[] = [];

@@ -47,7 +47,7 @@ function client(
 ): { tokenizer: RemoteTokenizer; scrape: () => Promise<string>; lines: LogLine[] } {
   const lines: LogLine[] = [];
   const exposition = new Exposition(CATALOGUE);
-  const slots = new MetricSlots("main", (announcement) => {
+  const slots = new MetricSlots(CATALOGUE, "main", (announcement) => {
     exposition.accept(announcement);
   });
   const log = new LineGate({

@@ -49,7 +49,7 @@ export const FAMILIES = [ORDERS, OPEN_CARTS, CHECKOUT_DURATION];
 /** What `/metrics` answers. */
 export const exposition = new Exposition(FAMILIES);
 
-const slots = new MetricSlots("main", (announcement) => {
+const slots = new MetricSlots(FAMILIES, "main", (announcement) => {
   exposition.accept(announcement);
 });
 

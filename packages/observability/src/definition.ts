@@ -36,16 +36,39 @@ interface UnitSuffixes {
   readonly timestamp: "_timestamp_seconds";
 }
 
-/** A label's values: listed, or open with a bound on how many there may be. */
-export type LabelDomain = readonly string[] | { readonly maxValues: number };
+/** What an open label names. Only `openLabel` makes one, so that the name of a model is not written where a pod's belongs. */
+export type OpenLabel<Names extends string> = string & { readonly [named]: Names };
+
+declare const named: unique symbol;
+
+/**
+ * A label's values: listed, or open with a bound on how many there may be. Open labels that are easily taken for each other say
+ * what they name.
+ */
+export type LabelDomain = readonly string[] | { readonly maxValues: number; readonly names?: string };
 
 /** Labels by name, in the order of exposition. */
 export type LabelDomains = Readonly<Record<string, LabelDomain>>;
 
 /** The values a series needs: one per label, of the closed set where there is one. */
 export type LabelValues<L extends LabelDomains> = {
-  readonly [K in keyof L]: L[K] extends readonly (infer Value extends string)[] ? Value : string;
+  readonly [K in keyof L]: L[K] extends readonly (infer Value extends string)[]
+    ? Value
+    : L[K] extends { readonly names: infer Names extends string }
+      ? OpenLabel<Names>
+      : string;
 };
+
+/**
+ * A value of an open label.
+ *
+ * @param _names - what it names, as its domain has it.
+ * @param text - the name.
+ * @returns the same text.
+ */
+export function openLabel<const Names extends string>(_names: Names, text: string): OpenLabel<Names> {
+  return text as OpenLabel<Names>;
+}
 
 /** A name without the namespace: it ends in its unit, a counter's in `_total` after that. */
 type BareName<Kind, U extends Unit> = `${string}${UnitSuffixes[U]}${Kind extends "counter" ? "_total" : ""}`;

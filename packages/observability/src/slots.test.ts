@@ -3,7 +3,7 @@
  */
 import { expect, test } from "vitest";
 
-import { definersOf, doubling } from "./definition.ts";
+import { definersOf, doubling, openLabel } from "./definition.ts";
 import { Exposition } from "./exposition.ts";
 import { MetricSlots, type SlotAnnouncement } from "./slots.ts";
 
@@ -43,10 +43,20 @@ const WAIT = histogram({
   why: "A test.",
 });
 
+const LINKS = counter({
+  name: "test_links_total",
+  help: "Links.",
+  unit: "none",
+  labels: { pod: { maxValues: 2, names: "pod" }, model: { maxValues: 2, names: "model" } },
+  preset: "absent until known",
+  why: "A test.",
+});
+const ALL = [EVENTS, DEPTH, PODS, WAIT, LINKS];
+
 function setUp() {
-  const exposition = new Exposition([EVENTS, DEPTH, PODS, WAIT]);
+  const exposition = new Exposition(ALL);
   const slots = (writer: string) =>
-    new MetricSlots(writer, (a) => {
+    new MetricSlots(ALL, writer, (a) => {
       exposition.accept(structuredClone(a));
     });
   const lines = async (name: string) =>
@@ -214,7 +224,7 @@ test("more series than a chunk holds spill into the next chunk", async () => {
     preset: "absent until known",
     why: "A test.",
   });
-  const writer = new MetricSlots("b", (a) => announced.push(a.kind));
+  const writer = new MetricSlots([many], "b", (a) => announced.push(a.kind));
   for (let i = 0; i < 10_000; i++) writer.counter(many, { id: `${i}` }).inc();
   expect(announced.filter((kind) => kind === "chunk")).toHaveLength(2);
   slots("a").gauge(DEPTH, {}).set(3);
@@ -231,10 +241,12 @@ test("a family that the catalogue lacks is refused by name", () => {
     preset: "absent until known",
     why: "A test.",
   });
-  const writer = new MetricSlots("a", (a) => {
+  const { slots } = setUp();
+  expect(() => slots("a").gauge(stray, {})).toThrow("app_test_stray is not in the catalogue");
+  const ofAnother = new MetricSlots([stray], "a", (a) => {
     exposition.accept(a);
   });
-  expect(() => writer.gauge(stray, {})).toThrow("app_test_stray is not in the catalogue");
+  expect(() => ofAnother.gauge(stray, {})).toThrow("app_test_stray is not in the catalogue");
 });
 
 test("wrong, missing and invented labels, wrong values and names do not compile", () => {
@@ -251,6 +263,10 @@ test("wrong, missing and invented labels, wrong values and names do not compile"
     () => writer.counter(EVENTS, { type: "store", pod: "p" }),
     // @ts-expect-error no such label
     () => writer.counter(EVENTS, { type: "stored", pod: "p", zone: "z" }),
+    // @ts-expect-error text of unknown origin where a pod is named
+    () => writer.counter(LINKS, { pod: "p", model: openLabel("model", "m") }),
+    // @ts-expect-error pod and model in each other's place
+    () => writer.counter(LINKS, { pod: openLabel("model", "m"), model: openLabel("pod", "p") }),
     // @ts-expect-error a gauge is no counter
     () => writer.counter(DEPTH, {}),
     // @ts-expect-error a counter's name ends in _total
@@ -270,7 +286,8 @@ test("wrong, missing and invented labels, wrong values and names do not compile"
     // @ts-expect-error series with open labels are not known ahead
     () => counter({ ...perPod, name: "test_total" }),
   ];
-  expect(wrong).toHaveLength(12);
+  expect(wrong).toHaveLength(14);
+  writer.counter(LINKS, { pod: openLabel("pod", "p"), model: openLabel("model", "m") }).inc();
 });
 
 test.each(["", "Shop", "1shop", "shop_", "shop:x"])("the namespace %j is refused by name", (namespace) => {
@@ -295,7 +312,7 @@ test("a scrape of many series lets the event loop turn in between", async () => 
     why: "A test.",
   });
   const exposition = new Exposition([many]);
-  const writer = new MetricSlots("a", (a) => {
+  const writer = new MetricSlots([many], "a", (a) => {
     exposition.accept(a);
   });
   for (let i = 0; i < 20_000; i++) writer.counter(many, { id: `${i}` }).inc(i);

@@ -41,7 +41,7 @@ function watchFile(path: string, pollMs = 60_000) {
     lines.push(line);
   };
   const exposition = new Exposition(CATALOGUE);
-  const metrics = new MetricSlots("main", (announcement) => {
+  const metrics = new MetricSlots(CATALOGUE, "main", (announcement) => {
     exposition.accept(announcement);
   });
   const follower = { follow: () => undefined, forget: () => Promise.resolve(), redial: () => undefined };

@@ -4,6 +4,7 @@
  */
 
 import { type PrefixReader, STREAM_STATES, type Trust, TRUST_LEVELS, type TrustReason } from "@kvsync/core";
+import { type OpenLabel, openLabel } from "@kvsync/observability/definition";
 import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
 import { LIMIT_METRICS } from "@kvsync/observability/kvsync/limits";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
@@ -76,10 +77,11 @@ function addHealth(add: Add, health: HealthChecks): void {
 function addStreams(add: Add, { registry, board, reader, now }: FleetGaugeSources): void {
   const nowMs = now();
   let sessions = 0;
-  const modelConnected = new Map<string, number>();
+  const modelConnected = new Map<OpenLabel<"model">, number>();
   const reasons = new Map<string, ReasonCount>();
   for (const { engine, ranks } of registry.engines()) {
-    const { id: pod, model } = engine;
+    const pod = openLabel("pod", engine.id);
+    const model = openLabel("model", engine.model);
     let connected = 0;
     for (const { dpRank, rankSlot } of ranks) {
       sessions += 1;
@@ -112,7 +114,7 @@ function addStreams(add: Add, { registry, board, reader, now }: FleetGaugeSource
 /** Ranks of a model that share a reason. */
 interface ReasonCount {
   readonly labels: {
-    readonly model: string;
+    readonly model: OpenLabel<"model">;
     readonly trust: Exclude<Trust, "exact">;
     readonly reason: TrustReason;
   };
@@ -121,7 +123,7 @@ interface ReasonCount {
 
 function countReason(
   reasons: Map<string, ReasonCount>,
-  model: string,
+  model: OpenLabel<"model">,
   { trust, trustReason: reason }: StreamStatus,
 ): void {
   if (reason === null || trust === "exact") return;
@@ -137,8 +139,9 @@ function addIndex(add: Add, { reader, reservedBytes }: FleetGaugeSources): void 
     allocated += bytes;
     // Empty ones go by and by: neither capacity nor series are theirs.
     if (prefixCount === 0) continue;
-    const labels = { model: key.model, lora_id: key.loraName ?? "" };
-    add(PREFIX_INDEX_METRICS.indexerContexts, { model: key.model }, 1);
+    const model = openLabel("model", key.model);
+    const labels = { model, lora_id: key.loraName ?? "" };
+    add(PREFIX_INDEX_METRICS.indexerContexts, { model }, 1);
     add(PREFIX_INDEX_METRICS.indexerPrefixes, labels, prefixCount);
     add(PREFIX_INDEX_METRICS.indexerMappings, labels, mappingCount);
   }

@@ -2,6 +2,7 @@
  * Gauges of an ingest thread itself, next to its streams: the queue, its pace, its utilization and
  * its heartbeat.
  */
+import { openLabel } from "@kvsync/observability/definition";
 import type { BACKPRESSURE_LEVELS } from "@kvsync/observability/kvsync/label-domains";
 import { LIMIT_METRICS } from "@kvsync/observability/kvsync/limits";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
@@ -31,7 +32,7 @@ export class IngestGauges {
    * @param metrics - its slots.
    */
   constructor(settings: IngestSettings, metrics: MetricSlots) {
-    const { worker } = settings;
+    const worker = openLabel("worker", settings.worker);
     this.#metrics = metrics;
     const lanes = ["live", "replay"] as const;
     this.#waits = {

@@ -16,6 +16,7 @@
  */
 
 import { assert, type EvictionReason, type ParkedRecord, type SharedPrefixIndex } from "@kvsync/core";
+import { openLabel } from "@kvsync/observability/definition";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
 import type { Counter, MetricSlots, SlotAnnouncement } from "@kvsync/observability/slots";
 
@@ -97,7 +98,9 @@ export class IngestPool implements RankFollower {
     };
     this.#stallWatch = new StallWatch(board, stallMs, { lost, log });
     this.#stolen = workers.map((_, number) =>
-      dependencies.metrics.counter(STREAM_METRICS.streamWorkStolen, { worker: `ingest-${number}` }),
+      dependencies.metrics.counter(STREAM_METRICS.streamWorkStolen, {
+        worker: openLabel("worker", `ingest-${number}`),
+      }),
     );
     const restored = workers[0]?.restored;
     this.#parked = new Map(restored?.kind === "restored" ? restored.parked : []);

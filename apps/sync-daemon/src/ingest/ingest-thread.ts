@@ -14,6 +14,7 @@ import {
   PrefixIndex,
   type PrefixIndexOptions,
 } from "@kvsync/core";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
 import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { MetricSlots } from "@kvsync/observability/slots";
@@ -54,7 +55,7 @@ process.on("uncaughtException", (error: unknown) => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 });
 
-const metrics = new MetricSlots(settings.worker, (announcement) => {
+const metrics = new MetricSlots(CATALOGUE, settings.worker, (announcement) => {
   tell({ kind: "metrics", announcement });
 });
 /** Longest wait for the other workers before a snapshot: many slices. */

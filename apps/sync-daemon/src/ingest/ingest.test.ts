@@ -20,6 +20,7 @@ import {
   TRUST_REASONS,
   TRUST_RULE,
 } from "@kvsync/core";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
 import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
@@ -91,7 +92,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
   const log: LogLine[] = [];
   const clock = { nowMs: 1000 };
   const level = LogLevel.create(1);
-  const metrics = new MetricSlots("ingest-0", () => undefined);
+  const metrics = new MetricSlots(CATALOGUE, "ingest-0", () => undefined);
   const settings: IngestSettings = {
     worker: "ingest-0",
     workerNumber: 0,

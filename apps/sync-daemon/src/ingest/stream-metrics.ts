@@ -18,6 +18,7 @@ import {
   type ReplayStatus,
   type SyncListener,
 } from "@kvsync/core";
+import type { OpenLabel } from "@kvsync/observability/definition";
 import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
 import { EVENT_TYPES } from "@kvsync/observability/kvsync/label-domains";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
@@ -70,8 +71,8 @@ interface TypeHandles {
 /** Listens to one stream. Made when it is followed, released when it is dropped. */
 export class StreamMetrics implements SyncListener {
   readonly #slots: MetricSlots;
-  readonly #pod: string;
-  readonly #model: string;
+  readonly #pod: OpenLabel<"pod">;
+  readonly #model: OpenLabel<"model">;
   readonly #handles: (Counter | Gauge | Histogram)[] = [];
   readonly #types: Readonly<Record<EventType, TypeHandles>>;
   readonly #dropped = new Map<string, Counter>();
@@ -105,7 +106,11 @@ export class StreamMetrics implements SyncListener {
    * @param wallClockSeconds - Unix time, comparable with engines' clocks.
    */
   constructor(
-    stream: { readonly pod: string; readonly model: string; readonly ingestWorker: string },
+    stream: {
+      readonly pod: OpenLabel<"pod">;
+      readonly model: OpenLabel<"model">;
+      readonly ingestWorker: OpenLabel<"worker">;
+    },
     slots: MetricSlots,
     wallClockSeconds: () => number,
   ) {

@@ -16,6 +16,7 @@ import {
   type SyncLimits,
   WorkerSync,
 } from "@kvsync/core";
+import { openLabel } from "@kvsync/observability/definition";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
@@ -133,7 +134,11 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     };
     this.atHand = new MessageAtHand(rank, board, passed, dependencies.journal);
     this.metrics = new StreamMetrics(
-      { pod, model, ingestWorker: settings.worker },
+      {
+        pod: openLabel("pod", pod),
+        model: openLabel("model", model),
+        ingestWorker: openLabel("worker", settings.worker),
+      },
       slots,
       dependencies.wallClockSeconds,
     );

@@ -15,7 +15,7 @@ let exposition: Exposition;
 beforeEach(() => {
   served = new Set();
   exposition = new Exposition(CATALOGUE);
-  const slots = new MetricSlots("main", (announcement) => {
+  const slots = new MetricSlots(CATALOGUE, "main", (announcement) => {
     exposition.accept(announcement);
   });
   metrics = new ModelMetrics(slots, (model) => served.has(model));

@@ -9,6 +9,7 @@
  *      its own as soon as there is some.
  */
 
+import { openLabel } from "@kvsync/observability/definition";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
 import { FALLBACK_REASONS, LOOKUP_DECISIONS, ROUTING_METRICS } from "@kvsync/observability/kvsync/routing";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
@@ -35,9 +36,10 @@ export class ModelHandles {
 
   /**
    * @param slots - of the main thread.
-   * @param model - a served one.
+   * @param name - of a served model.
    */
-  constructor(slots: MetricSlots, model: string) {
+  constructor(slots: MetricSlots, name: string) {
+    const model = openLabel("model", name);
     const operation = { model, operation: "match", status: "ok" } as const;
     this.#decision = slots.histogram(ROUTING_METRICS.routingLatency, { model });
     this.#latency = slots.histogram(STREAM_METRICS.streamLookupLatency, { model });
@@ -130,7 +132,7 @@ export class ModelMetrics {
   /**
    * The handles of a model: a map lookup, but for its first lookup.
    *
-   * @param model - a served one.
+   * @param name - of a served model.
    * @returns its handles.
    */
   of(model: string): ModelHandles {

@@ -18,7 +18,7 @@ const MODELS = gauge({
 function setUp(): { round: (models: readonly string[]) => Promise<string[]> } {
   const exposition = new Exposition([MODELS]);
   const gauges = new GaugeSet(
-    new MetricSlots("main", (announcement) => {
+    new MetricSlots([MODELS], "main", (announcement) => {
       exposition.accept(announcement);
     }),
   );

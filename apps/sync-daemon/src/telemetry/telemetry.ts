@@ -57,7 +57,7 @@ export async function startTelemetry(
   const announce = (announcement: SlotAnnouncement): void => {
     exposition.accept(announcement);
   };
-  const metrics = new MetricSlots("main", announce);
+  const metrics = new MetricSlots(CATALOGUE, "main", announce);
   const level = LogLevel.create(settings.log.level);
   const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "main" });
   let tracing: Tracing | null = null;

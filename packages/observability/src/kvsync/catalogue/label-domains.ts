@@ -6,13 +6,16 @@
 export const EVENT_TYPES = ["BlockStored", "BlockRemoved", "AllBlocksCleared", "unknown"] as const;
 
 /** A worker's id. A thousand engines are the design size; four times that leaves room for churn within a scrape. */
-export const POD: { readonly maxValues: 4096 } = { maxValues: 4096 };
+export const POD: { readonly maxValues: 4096; readonly names: "pod" } = { maxValues: 4096, names: "pod" };
 
 /** Model names served by the fleet. */
-export const MODEL: { readonly maxValues: 128 } = { maxValues: 128 };
+export const MODEL: { readonly maxValues: 128; readonly names: "model" } = { maxValues: 128, names: "model" };
 
 /** Ingest threads. */
-export const WORKER: { readonly maxValues: 16 } = { maxValues: 16 };
+export const WORKER: { readonly maxValues: 16; readonly names: "worker" } = {
+  maxValues: 16,
+  names: "worker",
+};
 
 /** Where a queued message came from. */
 export const LANES = ["live", "replay"] as const;
