@@ -10,10 +10,12 @@ import {
   TRUST_LEVELS,
   TRUST_REASON_NAMES,
   TRUST_RULE,
+  ZMTP_ERROR_CODES,
 } from "@kvsync/core";
 import { HARMLESS_DROP_REASONS } from "@kvsync/observability/kvsync/drop-reasons";
 import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
 import { DROP_REASONS, EVENT_TYPES } from "@kvsync/observability/kvsync/label-domains";
+import { SECURITY_METRICS } from "@kvsync/observability/kvsync/security";
 import { expect, test } from "vitest";
 
 import { QUEUE_DROP_REASONS } from "../board/drop-reasons.ts";
@@ -42,4 +44,8 @@ test("event types, stream states, trust levels and replay statuses are core's", 
   expect(INGEST_METRICS.streamTrust.labels.trust).toEqual(TRUST_LEVELS);
   expect(INGEST_METRICS.streamTrustReason.labels.reason).toEqual(TRUST_REASON_NAMES);
   expect(INGEST_METRICS.replayRequests.labels.status).toEqual(["requested", ...REPLAY_STATUSES]);
+});
+
+test("the reasons of protocol violations are the codes of core's ZMTP reader", () => {
+  expect(SECURITY_METRICS.protocolViolations.labels.reason).toEqual(ZMTP_ERROR_CODES);
 });
