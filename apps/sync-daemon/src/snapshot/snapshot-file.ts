@@ -126,6 +126,7 @@ const signs = z.object({
   reusesWholeMatch: z.boolean(),
   hasShownGroups: z.boolean(),
   hasStoredOne: z.boolean(),
+  storesParts: z.boolean().optional(),
 });
 const position = z.object({
   lastSequenceNumber: count,

@@ -60,3 +60,10 @@ test("what was sampled of one engine says nothing of the next", () => {
     .isRestarted();
   expect(engine.says(stored(2), removed(2)).trust).toBe("exact");
 });
+
+test("a window is the engine's: it is known after a cleared pool and a restart of the follower (A17, T4)", () => {
+  const engine = told().says(stored([1, 2]), removed(1));
+  expect(engine.says({ type: "AllBlocksCleared" }, stored([1, 2])).trust).toBe(WINDOW);
+  expect(engine.isRestored().says({ type: "AllBlocksCleared" }).trust).toBe(WINDOW);
+  expect(engine.isRestarted().says(stored([1, 2])).trust).toBe("exact");
+});

@@ -37,6 +37,13 @@ describe("a rank whose first page is named by its tokens alone", () => {
     expect(engine.says(page([1, 2])).trust).toBe("stale: content_names");
   });
 
+  test("stays so through a cleared pool and a restart of the follower, until another engine begins (T4)", () => {
+    const engine = new ToldEngine(PrefixIndex.create(), {}, "sglang-v1").says(page([1, 2]));
+    expect(engine.says({ type: "AllBlocksCleared" }, stored(7)).trust).toBe("stale: content_names");
+    expect(engine.isRestored().says({ type: "AllBlocksCleared" }).trust).toBe("stale: content_names");
+    expect(engine.isRestarted().says(stored(7)).trust).toBe("exact");
+  });
+
   test("so is one whose pages are pairs of tokens", () => {
     const engine = new ToldEngine(PrefixIndex.create(), {}, "sglang-v1");
     const tokenIds = [

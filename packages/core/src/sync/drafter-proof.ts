@@ -58,6 +58,11 @@ export class DrafterProof {
     return this.#isProved;
   }
 
+  /** Whether the engine matches parts of blocks, so that nothing can be proved. */
+  get isImpossible(): boolean {
+    return this.#isImpossible;
+  }
+
   /** A message begins. */
   begin(): void {
     if (!this.#hasRemoved) return;

@@ -191,6 +191,15 @@ describe("what was shown", () => {
     ).toBe(UNKNOWN);
   });
 
+  test("nor is a drafter excluded on another thread where parts of blocks are matched (S3)", () => {
+    const part = { ...full, ...behind(3), blockSize: 1, tokenIds: [8] };
+    const engine = watched()
+      .says(...both([1, 2, 3]), stored(8, part))
+      .isRestored();
+    engine.says(...both(30)).says(...both(4, behind(30)));
+    expect(engine.says(...both(5, behind(30))).trust).toBe(UNKNOWN);
+  });
+
   test("and what was not shown goes along too", () => {
     expect(
       told()

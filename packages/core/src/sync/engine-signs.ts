@@ -12,7 +12,8 @@
  *  S2  vLLM 0.33 matches inside of a larger Mamba block. Its main group can announce single blocks before the Mamba group
  *      announces any. A prompt's chunk of several blocks brings the group's state at its end in the same message. So a rank of
  *      which only single blocks came may have a group that is not known.
- *  S3  A fact that was shown holds until another engine begins, through AllBlocksCleared too.
+ *  S3  A fact that was shown holds until another engine begins: through AllBlocksCleared, snapshots and moves to another
+ *      thread too.
  *
  * Not here: the effect on trust (event-applier.ts, A12, A15 to A17).
  *
@@ -35,6 +36,8 @@ export interface SignsState {
   readonly hasShownGroups: boolean;
   /** Whether the main group stored single blocks before that. */
   readonly hasStoredOne: boolean;
+  /** Whether the engine stores parts of blocks; left out by snapshots of earlier versions. */
+  readonly storesParts?: boolean | undefined;
 }
 
 /** The signs of one rank. */
@@ -145,12 +148,14 @@ export class EngineSigns {
       reusesWholeMatch: this.#drafter.isSettled,
       hasShownGroups: this.#hasShownGroups,
       hasStoredOne: this.#hasStoredOne,
+      storesParts: this.#drafter.isImpossible,
     };
   }
 
   /** Takes over what another one had. */
-  restore({ reusesWholeMatch, hasShownGroups, hasStoredOne }: SignsState): void {
+  restore({ reusesWholeMatch, hasShownGroups, hasStoredOne, storesParts }: SignsState): void {
     if (reusesWholeMatch) this.#drafter.settle();
+    if (storesParts === true) this.#drafter.giveUp();
     this.#hasShownGroups = hasShownGroups;
     this.#hasStoredOne = hasStoredOne;
   }

@@ -19,9 +19,9 @@
  *      trust-rule.ts gives it. A lost removal or clear leaves blocks too long (`mayOverReport`),
  *      and the rank is rebuilt for it. An input that could have been a removal counts as one: a
  *      fault without a known type, an unknown type, a broken message.
- *  A5  AllBlocksCleared ends every loss: the engine's pool is empty, and so is the rank. The event
- *      does not name the pool. So a rank with copies beyond the device is `ambiguous_clear` from
- *      then on.
+ *  A5  AllBlocksCleared ends every loss: the engine's pool is empty, and so is the rank. Traits of
+ *      the engine stay (trust-rule.ts, T4). The event does not name the pool. So a rank with copies
+ *      beyond the device is `ambiguous_clear` from then on.
  *  A6  The cache salt of SGLang's extra field counts at the root; children inherit it through the chain (extra-keys.ts).
  *  A7  An adapter known only by `lora_id` (vLLM ≤ 0.13) is named "id:7". Such ids are given in
  *      order of registration, so the name holds on one engine only. Clients of such engines ask for
@@ -148,8 +148,6 @@ export class EventApplier implements EventSink {
   /** Kinds without a rule that the listener knows of. */
   readonly #unknownKinds = new Set<string>();
   readonly #dropsLastBlock: boolean;
-  /** Whether `dropped_block` is noted since the rank was last empty. */
-  #hasNotedDrop = false;
   readonly #repeats: RepeatedStores;
   readonly #contentNames = new ContentNames();
   readonly #contexts: NameContexts;
@@ -227,7 +225,7 @@ export class EventApplier implements EventSink {
     this.#forget(false);
     this.#outlivesClear = false;
     this.#mayOverReport = false;
-    this.doubts.endLosses();
+    this.doubts.endLosses(false);
     if (!isComplete) this.doubts.note("history_incomplete");
     this.#historyFrom = fromSequenceNumber;
     this.#sequenceNumber = fromSequenceNumber - 1;
@@ -281,7 +279,7 @@ export class EventApplier implements EventSink {
   /**
    * Something of the rank is lost, up to the message at hand; what comes after it will be there.
    *
-   * @param reason - of kind `loss` or `lost_removal`.
+   * @param reason - no condition.
    */
   lose(reason: TrustReason): void {
     this.doubts.note(reason);
@@ -381,7 +379,8 @@ export class EventApplier implements EventSink {
       return;
     }
     if (place.unknownKind !== null) this.#noteUnknownKind(place.unknownKind);
-    if (this.#dropsLastBlock && !place.isMain) this.#noteDroppedBlock();
+    if (this.#dropsLastBlock && !place.isMain && !this.doubts.has("dropped_block"))
+      this.#drop("BlockStored", "dropped_block", 0);
     if (event.blockCount === 0) this.#drop("BlockStored", "no_blocks", 0);
     else this.#storeOn(this.#tierOf(event.medium), event, place);
   }
@@ -487,7 +486,7 @@ export class EventApplier implements EventSink {
   onAllBlocksCleared(): void {
     this.#forget(true);
     this.#mayOverReport = false;
-    this.doubts.endLosses();
+    this.doubts.endLosses(true);
     this.#historyFrom = this.#sequenceNumber;
     if (this.#outlivesClear) this.doubts.note("ambiguous_clear");
     this.#counters.eventsApplied.AllBlocksCleared += 1;
@@ -761,12 +760,6 @@ export class EventApplier implements EventSink {
     });
   }
 
-  #noteDroppedBlock(): void {
-    if (this.#hasNotedDrop) return;
-    this.#hasNotedDrop = true;
-    this.#drop("BlockStored", "dropped_block", 0);
-  }
-
   #noteUnknownKind(kind: string): void {
     this.#drop("BlockStored", "unknown_kind", 0);
     this.#tellUnknownKind(kind);
@@ -821,7 +814,6 @@ export class EventApplier implements EventSink {
 
   /** Empties the rank. */
   #forget(keepsGroups: boolean): void {
-    this.#hasNotedDrop = false;
     this.#index.clearRank(this.#rankSlot);
     this.#groups.reset(keepsGroups);
     this.#unplaced.clear();

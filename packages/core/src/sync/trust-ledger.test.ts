@@ -35,11 +35,14 @@ describe("the reason that speaks", () => {
     expect(ledger.reason).toBe("park_full");
   });
 
-  test("a rank that begins again keeps its conditions and loses its losses", () => {
+  test("a rank that begins again keeps its conditions, loses its losses, and keeps traits of the same engine", () => {
     const ledger = new TrustLedger();
-    for (const reason of ["unreadable_removal", "disconnected", "park_full"] as const) ledger.note(reason);
+    for (const reason of ["unreadable_removal", "unknown_kind", "disconnected", "park_full"] as const)
+      ledger.note(reason);
     expect([ledger.hasLoss, ledger.reason]).toEqual([true, "unreadable_removal"]);
-    ledger.endLosses();
+    ledger.endLosses(true);
+    expect([ledger.losses(), ledger.lossCount, ledger.reason]).toEqual([["unknown_kind"], 1, "disconnected"]);
+    ledger.endLosses(false);
     expect([ledger.hasLoss, ledger.trust, ledger.reason]).toEqual([false, "stale", "disconnected"]);
   });
 
@@ -50,8 +53,10 @@ describe("the reason that speaks", () => {
     for (let step = 0; step < 20_000; step += 1) {
       const reason = TRUST_REASON_NAMES[prng.below(TRUST_REASON_NAMES.length)];
       if (prng.below(40) === 0) {
-        ledger.endLosses();
-        oldestFirst = oldestFirst.filter((held) => TRUST_REASONS[held].kind === "condition");
+        const isSameEngine = prng.chance(0.5);
+        const stays = isSameEngine ? ["condition", "trait"] : ["condition"];
+        ledger.endLosses(isSameEngine);
+        oldestFirst = oldestFirst.filter((held) => stays.includes(TRUST_REASONS[held].kind));
       } else if (prng.below(2) === 0) {
         ledger.note(reason);
         if (!oldestFirst.includes(reason)) oldestFirst.push(reason);

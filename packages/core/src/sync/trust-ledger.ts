@@ -31,12 +31,12 @@ export class TrustLedger {
     return this.#reason;
   }
 
-  /** Whether a reason of kind `loss` or `lost_removal` holds: then the rank may lack blocks, whatever else. */
+  /** Whether a reason holds that is no condition: then the rank may lack blocks, whatever else. */
   get hasLoss(): boolean {
     return this.#losses > 0;
   }
 
-  /** How many losses hold. */
+  /** How many losses and traits hold. */
   get lossCount(): number {
     return this.#losses;
   }
@@ -62,11 +62,18 @@ export class TrustLedger {
     this.#choose();
   }
 
-  /** Ends every loss: the rank begins again. Conditions stay. */
-  endLosses(): void {
+  /**
+   * Ends every loss: the rank begins again. Conditions stay.
+   *
+   * @param isSameEngine - its traits stay too.
+   */
+  endLosses(isSameEngine: boolean): void {
     if (this.#losses === 0) return;
-    for (const reason of this.losses()) this.#levels.delete(reason);
-    this.#losses = 0;
+    for (const reason of this.losses()) {
+      if (isSameEngine && TRUST_REASONS[reason].kind === "trait") continue;
+      this.#levels.delete(reason);
+      this.#losses -= 1;
+    }
     this.#choose();
   }
 
@@ -75,7 +82,7 @@ export class TrustLedger {
     return [...this.#levels.keys()];
   }
 
-  /** The losses that hold, oldest first. A fresh array. */
+  /** The losses and traits that hold, oldest first. A fresh array. */
   losses(): TrustReason[] {
     return [...this.#levels.keys()].filter((reason) => TRUST_REASONS[reason].kind !== "condition");
   }

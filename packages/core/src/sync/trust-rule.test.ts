@@ -1,7 +1,7 @@
 /**
  * A walk over the table of the rule behind `exact`. Each row's cause is produced through
  * WorkerSync, as an engine and a network would produce it. Trust, reason and counter are compared
- * with the row (T1 to T3 of trust-rule.ts). Rows of the program that follows streams are tested
+ * with the row (T1 to T4 of trust-rule.ts). Rows of the program that follows streams are tested
  * there (sync-daemon: stream-board.test.ts, stall.e2e.test.ts).
  */
 import { encode } from "@msgpack/msgpack";
@@ -168,6 +168,12 @@ class Walk {
   tick(): void {
     this.nowMs = this.sync.nextTickMs;
     this.sync.tick(this.nowMs);
+  }
+
+  /** The engine clears its pool. */
+  cleared(): this {
+    this.live([{ type: "AllBlocksCleared" }]);
+    return this;
   }
 
   /** The probe at hand fails. */
@@ -752,6 +758,19 @@ describe("the table of the rule", () => {
     // A metric of the daemon stands where no counter of the stream does.
     if (before === undefined) expect(counter).toMatch(/^aibrix_kv_/);
     else expect(counterAt(walk.sync.counters, counter)).toBeGreaterThan(before);
+  });
+
+  const lasting = TRUST_RULE.filter(({ id, reason }) => {
+    const isOfEvents = /^(event|field)\.|^stream\.mixed_dp_ranks/.test(id);
+    return isOfEvents && reason !== null && TRUST_REASONS[reason].kind !== "condition";
+  });
+
+  test.each(lasting)("a cleared pool ends $id, unless it is a trait of the engine (T4)", ({ id, reason }) => {
+    const { sync, next } = WALKS.get(id)!().cleared();
+    expect(sync.lastSequenceNumber).toBe(next - 1);
+    const isTrait = TRUST_REASONS[reason!].kind === "trait";
+    // Copies beyond the device may be left.
+    expect([isTrait ? reason : null, "ambiguous_clear"]).toContain(sync.trustReason);
   });
 
   test("names every code of the wire, and each place is one of the table", () => {

@@ -15,6 +15,7 @@
  *  T1  A reason lowers to one trust, for every cause.
  *  T2  Each row is walked: a test produces the input that causes it and checks trust, reason and counter.
  *  T3  Each reason has a row that causes it.
+ *  T4  After AllBlocksCleared, a trait holds and a loss does not. Another engine has neither.
  *
  * Not here: when a reason heals is stated in words here and done by worker-sync.ts and event-applier.ts.
  */
@@ -41,9 +42,10 @@ export interface TrustReasonRow {
   /**
    * `condition`: it ends by itself when the stream's situation ends. `loss`: it stays until the rank begins again, by
    * AllBlocksCleared, a restart or a resync. `lost_removal`: likewise, and the rank is rebuilt for it, once the engine's
-   * history has refilled.
+   * history has refilled. `trait`: it is a property of the engine and not of its blocks, so that it stays through
+   * AllBlocksCleared, until another engine begins or a resync (T4).
    */
-  readonly kind: "condition" | "loss" | "lost_removal";
+  readonly kind: "condition" | "loss" | "lost_removal" | "trait";
   /** For people: what is wrong with the answers. */
   readonly says: string;
   /** For people: what ends it, where the kind does not say so ({@link HEALED_BY}). */
@@ -55,6 +57,7 @@ export const HEALED_BY: Readonly<Record<TrustReasonRow["kind"], string>> = {
   condition: "the end of the situation",
   loss: "AllBlocksCleared, a restart of the engine, or a resync",
   lost_removal: "AllBlocksCleared, a restart of the engine, a resync, or the rebuild that follows by itself",
+  trait: "a restart of the engine, or a resync",
 };
 
 /** Every reason for a trust below `exact`. A closed set: metric labels and answers carry these names. */
@@ -179,7 +182,7 @@ export const TRUST_REASONS = {
   },
   mixed_dp_ranks: {
     trust: "stale",
-    kind: "loss",
+    kind: "trait",
     says: "Batches of one stream name different data-parallel ranks: several publishers share a socket.",
   },
   history_incomplete: {
@@ -194,9 +197,8 @@ export const TRUST_REASONS = {
   },
   ambiguous_clear: {
     trust: "partial",
-    kind: "loss",
+    kind: "trait",
     says: "The engine cleared a pool without its name. Copies on its other tiers may be left.",
-    heals: "a restart of the engine, or a resync",
   },
   unreadable_store: {
     trust: "partial",
@@ -242,7 +244,7 @@ export const TRUST_REASONS = {
   },
   content_names: {
     trust: "stale",
-    kind: "loss",
+    kind: "trait",
     says: "The engine names blocks by their content alone, so that one name stands for several prefixes. A removal may take the wrong one.",
   },
   ambiguous_name: {
@@ -277,7 +279,7 @@ export const TRUST_REASONS = {
   },
   unknown_kind: {
     trust: "partial",
-    kind: "loss",
+    kind: "trait",
     says: "The engine has a KV-cache group of a kind, or without a size, that no rule is known for. A match needs all blocks of it.",
   },
   drafter_unknown: {
@@ -294,12 +296,12 @@ export const TRUST_REASONS = {
   },
   dropped_block: {
     trust: "stale",
-    kind: "loss",
+    kind: "trait",
     says: "The engine drops the last block of a match (`drops_last_block`) and has several KV-cache groups. Each group then needs a block behind the match, and events do not show which.",
   },
   unannounced_group: {
     trust: "stale",
-    kind: "loss",
+    kind: "trait",
     says: "The engine removed a block of a KV-cache group that its whole history does not mention. A match needs that group too.",
   },
   group_limit: {
