@@ -75,6 +75,29 @@ describe("what a caller may pass", () => {
     expect(() => index.openContext({ ...KEY, lookahead: 33 })).toThrow("lookahead");
     expect(index.stats()).toMatchObject({ holderCount: 0, unknownRemovalCount: 0 });
   });
+
+  it("is held to its range by a second writer too, each limit by its name (O1)", () => {
+    const { shared } = new Rank().index;
+    for (const option of ["memoryBytesMax", "contextCountMax", "parkedBytesMax", "parkedAgeMsMax"])
+      expect(() => PrefixIndex.attach(shared, { [option]: -1 })).toThrow(option);
+  });
+
+  it.each<[call: string, use: (index: PrefixIndex, slot: number) => unknown]>([
+    [
+      "storeGroupBlocks",
+      (index, slot) => index.storeGroupBlocks(0, slot, 0, 1, 1, false, false, 0, 0, false),
+    ],
+    ["hasGivenUpParent", (index, slot) => index.hasGivenUpParent(slot, 1)],
+    ["hasParked", (index, slot) => index.hasParked(slot)],
+    ["parkedStoreCount", (index, slot) => index.parkedStoreCount(slot)],
+    ["takeParked", (index, slot) => index.takeParked(slot)],
+  ])("has a slot within its range in %s, also while stores wait (K1)", (_, use) => {
+    const rank = new Rank();
+    expect(rank.store(4, 1)).toBe("parked");
+    for (const slot of [-1, 0.5, 8192, Number.NaN]) expect(() => use(rank.index, slot)).toThrow("rank slot");
+    expect(rank.index.stats()).toMatchObject({ holderCount: 0, parkedStoreCount: 1 });
+    expect(rank.index.check()).toEqual([]);
+  });
 });
 
 describe("contexts that a writer has opened", () => {

@@ -127,8 +127,10 @@ export class PrefixIndex implements IndexWriter {
    * @param shared - `PrefixIndex.shared` of the first.
    * @param options - park and listener are this writer's own; the limits of the index are the first one's, and have to be
    *   the same here.
+   * @throws IndexError `invalid_option` when a limit is out of its range.
    */
   static attach(shared: SharedPrefixIndex, options: PrefixIndexOptions = {}): PrefixIndex {
+    checkOptions(options);
     return new PrefixIndex(options, shared);
   }
 
@@ -209,6 +211,7 @@ export class PrefixIndex implements IndexWriter {
     parentHigh: number,
     hasExtra: boolean,
   ): GroupStoreOutcome {
+    checkHolderSlot(groupSlot);
     this.#calls.begin();
     return this.#groupStores.store(
       {
@@ -278,6 +281,7 @@ export class PrefixIndex implements IndexWriter {
 
   /** Stores of a rank that wait for their parents: blocks that its engine holds and lookups miss. */
   parkedStoreCount(rankSlot: number): number {
+    checkRankSlot(rankSlot);
     return this.#waiting.countOf(rankSlot);
   }
 
@@ -309,6 +313,8 @@ export class PrefixIndex implements IndexWriter {
 
   /** See `IndexWriter.hasGivenUpParent`. O(blocks). */
   hasGivenUpParent(rankSlot: number, blockCount: number): boolean {
+    checkRankSlot(rankSlot);
+    checkBlockCount(blockCount);
     return this.#waiting.hasGivenUpParent(rankSlot, blockCount);
   }
 
@@ -328,6 +334,7 @@ export class PrefixIndex implements IndexWriter {
 
   /** See `IndexWriter.hasParked`. */
   hasParked(rankSlot: number): boolean {
+    checkRankSlot(rankSlot);
     return this.#waiting.storeCount > 0 && this.#waiting.familyOf(rankSlot) !== null;
   }
 
@@ -382,6 +389,7 @@ export class PrefixIndex implements IndexWriter {
 
   /** Takes a rank's parked stores out, for the writer that the rank goes to. In the order of parking. */
   takeParked(rankSlot: number): ParkedRecord[] {
+    checkRankSlot(rankSlot);
     return this.#waiting.takeRank(rankSlot);
   }
 
