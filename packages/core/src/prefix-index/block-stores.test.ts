@@ -3,12 +3,16 @@
  * store-calls.ts, waiting-stores.ts, block-stores.ts, group-stores.ts.
  */
 import { describe, expect, it } from "vitest";
+import { BlockStores } from "./block-stores.ts";
 import type { ContextKey, EvictionReason, RepeatRule, StoreOutcome } from "./contract.ts";
 import { limitsOf, type PrefixIndexOptions } from "./index-options.ts";
+import { IndexReport } from "./index-report.ts";
 import { instantiateKernel } from "./kernel.ts";
 import { OpenContexts } from "./open-contexts.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { PrefixReader } from "./prefix-reader.ts";
+import { StoreCalls } from "./store-calls.ts";
+import { WaitingStores } from "./waiting-stores.ts";
 import { initialiseIndex, makeIndexMemory, makeWriterScratch, STORE_BLOCKS_MAX } from "./writer-memory.ts";
 
 const KEY: ContextKey = { model: "m", loraName: null, blockSize: 4, lookahead: 0 };
@@ -147,6 +151,42 @@ describe("stores", () => {
     expect([...rank.index.scratch.hashes.subarray(0, 4)]).toEqual([1, 7, 2, 7]);
     expect([...rank.index.notes.subarray(0, 2)]).toEqual([0, 0]);
     expect(rank.index.stats()).toMatchObject({ attachedStoreCount: 2, parkedStoreCount: 0 });
+  });
+
+  it("wait on where another writer drops their context while they are attached (B4)", () => {
+    const lost: EvictionReason[] = [];
+    const limits = limitsOf({ ...SMALL, contextCountMax: 1, onEviction: (reason) => lost.push(reason) });
+    const memory = makeIndexMemory(limits);
+    const kernel = instantiateKernel(memory);
+    initialiseIndex(kernel, limits);
+    const scratch = makeWriterScratch(kernel, memory);
+    const report = new IndexReport(kernel, memory, scratch.reportAt, limits.onEviction);
+    const takeEvictions = (): void => {
+      report.takeEvictions();
+    };
+    const other = new OpenContexts(kernel, memory, scratch.nameAt, 1, takeEvictions);
+    let isRaced = false;
+    class RacedContexts extends OpenContexts {
+      override open(key: ContextKey, rankSlot: number): number {
+        const id = super.open(key, rankSlot);
+        if (isRaced) other.open({ ...KEY, model: "other" }, 1);
+        isRaced = false;
+        return id;
+      }
+    }
+    const contexts = new RacedContexts(kernel, memory, scratch.nameAt, 1, takeEvictions);
+    const waiting = new WaitingStores(kernel, scratch, report, limits);
+    const stores = new BlockStores(scratch, contexts, new StoreCalls(kernel, scratch, report), waiting);
+    const store = (name: number, hasParent: boolean): StoreOutcome => {
+      scratch.tokens.fill(name, 0, 4);
+      scratch.hashes.set([name, 7]);
+      const context = contexts.open(KEY, 0);
+      isRaced = !hasParent;
+      return stores.store(context, 0, 0, 1, hasParent, name - 1, 7, false, false, "count");
+    };
+    expect([store(2, true), store(1, false)]).toEqual(["parked", "stored"]);
+    expect([isRaced, waiting.countOf(0), stores.attachedCount]).toEqual([false, 1, 0]);
+    expect(lost).toEqual(["context_limit"]);
   });
 
   it("have notes of their own, and what they attach is noted apart, both until the next store (C1)", () => {

@@ -9,6 +9,8 @@
  *  B1  Every store counts under one outcome.
  *  B2  What waits is attached whole and in the order of parking (contract.ts S2).
  *  B3  After a store, `hashes` and `notes` are the caller's, also after attached stores.
+ *  B4  A context that another writer drops meanwhile is opened again, at most REOPEN_MAX times a store. A store that waited
+ *      in it waits on.
  */
 import {
   type ContextKey,
@@ -80,8 +82,9 @@ export class BlockStores {
   ): StoreOutcome {
     const { blockSize, lookahead } = this.#contexts.keyOf(contextId);
     const isFitting = blockCount <= STORE_BLOCKS_MAX && blockCount * blockSize + lookahead <= TOKENS_MAX;
+    let first: StoreOutcome | "gone" | null = null;
     if (isFitting && this.#waiting.storeCount === 0) {
-      const outcome = this.#calls.store(
+      first = this.#calls.store(
         contextId,
         rankSlot,
         tier,
@@ -93,16 +96,17 @@ export class BlockStores {
         hasSkips ? this.#scratch.skipsAt : 0,
         repeats,
       );
-      if (outcome === "stored") {
+      if (first === "stored") {
         this.#countByOutcome.stored++;
-        return outcome;
+        return first;
       }
-      const request = { contextId, rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra };
-      return this.#counted(this.#settle(outcome, request, hasSkips, hasSkips, repeats));
     }
+    if (!isFitting) return this.#counted("rejected_too_many_blocks");
     const request = { contextId, rankSlot, tier, blockCount, hasParent, parentLow, parentHigh, hasExtra };
     return this.#counted(
-      isFitting ? this.#storeBesideWaiting(request, hasSkips, repeats) : "rejected_too_many_blocks",
+      first === null
+        ? this.#storeBesideWaiting(request, hasSkips, repeats)
+        : this.#settle(first, request, hasSkips, hasSkips, repeats),
     );
   }
 
@@ -196,16 +200,11 @@ export class BlockStores {
     skips.set(store.removed);
     if (store.extraDigests !== null) extraDigests.set(store.extraDigests);
     const { context, rankSlot, tier, blockCount, parentLow, parentHigh } = store;
-    const outcome = this.#calls.attach({
-      contextId: this.#contexts.open(context, rankSlot),
-      rankSlot,
-      tier,
-      blockCount,
-      hasParent: true,
-      parentLow,
-      parentHigh,
-      hasExtra: store.extraDigests !== null,
-    });
+    const hasExtra = store.extraDigests !== null;
+    const run = { rankSlot, tier, blockCount, hasParent: true, parentLow, parentHigh, hasExtra };
+    let outcome: StoreOutcome | "gone" = "gone";
+    for (let attempt = 0; attempt <= REOPEN_MAX && outcome === "gone"; attempt++)
+      outcome = this.#calls.attach({ contextId: this.#contexts.open(context, rankSlot), ...run });
     if (outcome === "stored") this.#attachedCount++;
     else if (outcome !== "parked" || !this.#waiting.parkAgain(store)) this.#waiting.giveUp([store]);
     return outcome === "stored";
