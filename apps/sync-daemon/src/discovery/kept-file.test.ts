@@ -52,11 +52,8 @@ test("a writing that fails is not in the way of the next one", async () => {
   expect(await file.read()).toBe("two");
 });
 
-test.runIf(process.platform === "linux")(
-  "K4: a folder that cannot be made is said to be so at once",
-  async () => {
-    await expect(new KeptFile("/proc/kvsync/state/kept.json").check()).rejects.toMatchObject({
-      code: "ENOENT",
-    });
-  },
-);
+test.runIf(process.platform === "linux")("a folder that cannot be made is an error at once", async () => {
+  await expect(new KeptFile("/proc/kvsync/state/kept.json").check()).rejects.toMatchObject({
+    code: "ENOENT",
+  });
+});

@@ -6,16 +6,16 @@
  * Invariants
  *  K1  The name leads to a whole file at every moment: the former one, or the new one.
  *  K2  Two writings never overlap, even from different callers; the last one requested stays.
- *  K3  Folders are made for this user alone (0700), files too (0600): they contain the addresses of
- *      engines.
- *  K4  A folder is made one level after the other. A recursive mkdir of Node turns without end below /proc.
+ *  K3  Files are for this user alone (0600), as their folders are (folder.ts): they contain the
+ *      addresses of engines.
  */
 
 import { constants } from "node:fs";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 
-const FOLDER_MODE = 0o700;
+import { makeFolder } from "../folder.ts";
+
 const FILE_MODE = 0o600;
 
 /** One file. */
@@ -51,8 +51,7 @@ export class KeptFile {
    */
   async check(): Promise<void> {
     await this.#inTurn(async () => {
-      await makeFolder(dirname(this.path));
-      await onDisk(`${this.path}.new`, "w", () => Promise.resolve());
+      await this.#onNew(() => Promise.resolve());
       await rm(`${this.path}.new`);
     });
   }
@@ -64,15 +63,13 @@ export class KeptFile {
    * @throws the system's error; what was there is there still.
    */
   async write(text: string): Promise<void> {
-    const temporary = `${this.path}.new`;
     await this.#inTurn(async () => {
-      await makeFolder(dirname(this.path));
-      await onDisk(temporary, "w", async (file) => {
+      await this.#onNew(async (file) => {
         // The mode of a file that was there already is not that of `open`.
         await file.chmod(FILE_MODE);
         await file.writeFile(text);
       });
-      await rename(temporary, this.path);
+      await rename(`${this.path}.new`, this.path);
       // Or the new name may be lost with the power.
       await onDisk(dirname(this.path), "r", () => Promise.resolve());
     });
@@ -88,6 +85,18 @@ export class KeptFile {
     await this.#inTurn(() => rename(this.path, path));
   }
 
+  /** Opens the file that is to take the name. Its folder is made when it is not there: nearly always it is. */
+  async #onNew(use: (file: FileHandle) => Promise<void>): Promise<void> {
+    const temporary = `${this.path}.new`;
+    try {
+      await onDisk(temporary, "w", use);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error;
+      makeFolder(dirname(this.path));
+      await onDisk(temporary, "w", use);
+    }
+  }
+
   #inTurn(use: () => Promise<void>): Promise<void> {
     const turn = this.#last.then(use);
     this.#last = turn.catch(() => undefined);
@@ -95,28 +104,7 @@ export class KeptFile {
   }
 }
 
-/** K3, K4. */
-async function makeFolder(path: string): Promise<void> {
-  const folder = resolve(path);
-  try {
-    await mkdir(folder, { mode: FOLDER_MODE });
-  } catch (error) {
-    if (codeOf(error) === "EEXIST") return;
-    const above = dirname(folder);
-    if (codeOf(error) !== "ENOENT" || above === folder) throw error;
-    await makeFolder(above);
-    // Below /proc a folder that cannot be made is said not to be there.
-    await mkdir(folder, { mode: FOLDER_MODE }).catch((again: unknown) => {
-      if (codeOf(again) !== "EEXIST") throw again;
-    });
-  }
-}
-
-async function onDisk(
-  path: string,
-  flags: string,
-  use: (file: Awaited<ReturnType<typeof open>>) => Promise<void>,
-): Promise<void> {
+async function onDisk(path: string, flags: string, use: (file: FileHandle) => Promise<void>): Promise<void> {
   const file = await open(path, flags, FILE_MODE);
   try {
     await use(file);

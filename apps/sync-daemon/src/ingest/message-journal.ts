@@ -24,7 +24,6 @@
 import {
   closeSync,
   existsSync,
-  mkdirSync,
   openSync,
   readFileSync,
   rmSync,
@@ -35,6 +34,7 @@ import { join } from "node:path";
 
 import { z } from "zod";
 
+import { makeFolder } from "../folder.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { LogLine } from "../log/log-line.ts";
 import type { MessageIdentity } from "../message-identity.ts";
@@ -86,7 +86,7 @@ export class RunJournal {
     const wasKilled = existsSync(path);
     this.found = wasKilled ? this.#read(path) : [];
     const isWritten = this.#try(() => {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
       writeFileSync(path, Buffer.alloc(wasKilled ? SECTIONS * SECTION_BYTES : 0), { mode: 0o600 });
     });
     this.order = wasKilled && isWritten ? { path, untilMs: nowMs + WATCH_MS } : null;

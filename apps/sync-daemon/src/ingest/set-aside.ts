@@ -16,12 +16,13 @@
  *
  * Not here: the record of the message that a killed process worked on (message-journal.ts).
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 
 import { z } from "zod";
 
+import { makeFolder } from "../folder.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { MessageIdentity } from "../message-identity.ts";
 import type { LogLine } from "../log/log-line.ts";
@@ -123,7 +124,7 @@ export class SetAsideMessages {
     });
     const path = join(this.#folder, FILE);
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+      makeFolder(this.#folder);
       writeFileSync(`${path}.new`, JSON.stringify(this.#entries.slice(-ENTRIES_MAX), spelled, 1), {
         mode: 0o600,
       });

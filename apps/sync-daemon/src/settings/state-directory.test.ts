@@ -51,6 +51,6 @@ test("a folder is made for its user alone; one that cannot be is named with the 
   expect(whyNoFolder(path)).toBeNull();
   expect(statSync(path).mode & 0o777).toBe(0o700);
   writeFileSync(join(base, "file"), "");
-  expect(whyNoFolder(join(base, "file"))).toBe("it is not a folder");
+  expect(whyNoFolder(join(base, "file"))).toContain("not a folder");
   expect(whyNoFolder(join(base, "file", "c"))).toContain("ENOTDIR");
 });

@@ -11,8 +11,10 @@
  * successor could not find it.
  */
 
-import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
-import { dirname, isAbsolute, join } from "node:path";
+import { accessSync, constants } from "node:fs";
+import { isAbsolute, join } from "node:path";
+
+import { makeFolder } from "../folder.ts";
 
 /** Environment variables by name. */
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -57,17 +59,9 @@ function below(base: string | undefined, ...path: readonly string[]): string | n
 export function whyNoFolder(path: string): string | null {
   try {
     makeFolder(path);
-    if (!statSync(path).isDirectory()) return "it is not a folder";
     accessSync(path, constants.W_OK | constants.X_OK);
     return null;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-}
-
-/** Not by mkdir's own recursion, which does not end under /proc (Node 20). */
-function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  if (dirname(path) !== path) makeFolder(dirname(path));
-  mkdirSync(path, { mode: 0o700 });
 }

@@ -7,13 +7,14 @@
  * Nothing here can keep a daemon from starting: each refusal is reported, and the next is tried.
  */
 
-import { createWriteStream, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { createWriteStream, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import type { Span } from "@opentelemetry/api";
 
+import { makeFolder } from "../folder.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { SnapshotError } from "./snapshot-error.ts";
 import { verifySnapshot } from "./snapshot-file.ts";
@@ -133,7 +134,7 @@ async function fetchSnapshot(
       signal: AbortSignal.timeout(warm_timeout_seconds * 1000),
     });
     if (response.status !== 200 || response.body === null) throw failed(`status ${response.status}`);
-    mkdirSync(join(path, ".."), { recursive: true });
+    makeFolder(dirname(path));
     await pipeline(Readable.fromWeb(response.body), bounded, createWriteStream(path, { mode: 0o600 }));
   } catch (error) {
     if (error instanceof SnapshotError) throw error;

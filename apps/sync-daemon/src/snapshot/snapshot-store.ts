@@ -9,15 +9,16 @@
 
 import { once } from "node:events";
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 
 import { SNAPSHOT_METRICS } from "@kvsync/observability/kvsync/snapshot";
 import type { MetricSlots } from "@kvsync/observability/slots";
 import type { Span } from "@opentelemetry/api";
 
+import { makeFolder } from "../folder.ts";
 import type { LogLine } from "../log/log-line.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
@@ -230,13 +231,6 @@ export class SnapshotStore {
     log({ level: "info", event: "snapshot_written", message: "wrote a snapshot", facts });
     return { path, rows, bytes, streams: streams.length };
   }
-}
-
-/** Not by mkdir's own recursion, which goes round for ever under /proc (Node 20). */
-function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  makeFolder(dirname(path));
-  mkdirSync(path, { mode: 0o700 });
 }
 
 async function run(script: URL, job: SnapshotJob): Promise<SnapshotOutcome> {
