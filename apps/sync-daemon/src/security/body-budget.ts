@@ -14,7 +14,7 @@
  */
 
 import { CodedError } from "@kvsync/core";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { siteOf } from "./rate-limit.ts";
 
@@ -40,15 +40,9 @@ export interface BodyBounds {
   readonly bodyBytes: number;
 }
 
-interface Claim {
-  readonly address: string;
-  readonly bytes: number;
-}
-
 /** Bounds the bodies of one server. */
 export class BodyBudget {
   readonly #bounds: BodyBounds;
-  readonly #claims = new WeakMap<FastifyRequest, Claim>();
   readonly #byAddress = new Map<string, number>();
   #bytes = 0;
 
@@ -66,21 +60,13 @@ export class BodyBudget {
     const budget = new BodyBudget(bounds);
     server.addHook("preParsing", (request, reply, _payload, done) => {
       const bytes = budget.#bytesOf(request);
-      if (bytes === 0 || budget.#claim(request, bytes)) {
-        // Fastify calls onResponse for answers alone, and none is sent when the caller is gone.
-        reply.raw.once("close", () => {
-          budget.#release(request);
-        });
+      if (bytes === 0 || budget.#claim(request, reply, bytes)) {
         done();
         return;
       }
       reply.header("retry-after", String(RETRY_AFTER_SECONDS));
       const facts = { code: "bodies_full", retry_after_seconds: RETRY_AFTER_SECONDS } as const;
       done(new BudgetError(facts, "the bodies being received add up to callers.bodies_bytes; try again"));
-    });
-    server.addHook("onResponse", (request, _reply, done) => {
-      budget.#release(request);
-      done();
     });
   }
 
@@ -94,24 +80,22 @@ export class BodyBudget {
     return bytes > limit ? 0 : bytes;
   }
 
-  #claim(request: FastifyRequest, bytes: number): boolean {
-    const address = siteOf(request.ip);
+  #claim({ ip }: FastifyRequest, { raw }: FastifyReply, bytes: number): boolean {
+    const address = siteOf(ip);
     const ofAddress = this.#byAddress.get(address) ?? 0;
     const max = this.#bounds.bytes;
     const isOver = this.#bytes + bytes > max || ofAddress + bytes > max * ADDRESS_SHARE;
     if (isOver && this.#bytes > 0) return false;
-    this.#claims.set(request, { address, bytes });
     this.#byAddress.set(address, ofAddress + bytes);
     this.#bytes += bytes;
+    // B2: it comes after an answer, and also when the caller is gone and none is sent.
+    raw.once("close", () => {
+      this.#release(address, bytes);
+    });
     return true;
   }
 
-  /** B2 */
-  #release(request: FastifyRequest): void {
-    const claim = this.#claims.get(request);
-    if (claim === undefined) return;
-    this.#claims.delete(request);
-    const { address, bytes } = claim;
+  #release(address: string, bytes: number): void {
     const left = (this.#byAddress.get(address) ?? 0) - bytes;
     if (left > 0) this.#byAddress.set(address, left);
     else this.#byAddress.delete(address);
