@@ -20,7 +20,7 @@ import { type StartFacts, startReport } from "./build-facts.ts";
 import { epochMs } from "./clock.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
-import { filePlan } from "./settings/open-files.ts";
+import { engineReaderOf, filePlan } from "./settings/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
@@ -312,15 +312,10 @@ function tokenizationOf(
   return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, watch), tokenizerMetrics };
 }
 
-/** CURVE is libzmq's alone. */
-function transportOf({ ingest, curve }: Settings): "own" | "libzmq" {
-  return curve.server_key_file === null ? ingest.transport : "libzmq";
-}
-
 function registryOf(settings: Settings, follower: RankFollower): EngineRegistry {
   return new EngineRegistry(follower, {
     engines: settings.limits.engines,
-    openFileRanks: filePlan(settings.callers.connections, transportOf(settings)).ranks,
+    openFileRanks: filePlan(settings.callers.connections, engineReaderOf(settings)).ranks,
   });
 }
 
@@ -439,7 +434,7 @@ function ingestSettings(
     },
     prefixHashes: index.prefix_hashes,
     dnsServers: discovery.dns_servers,
-    transport: transportOf(settings),
+    transport: engineReaderOf(settings),
     messagePartsMax: limits.message_parts,
     publisherRanges: security.publisher_ranges ?? [...PRIVATE_RANGES, ...LOOPBACK_RANGES],
   }));

@@ -126,7 +126,7 @@ async function socketsOf({
   // Twice the limit on messages, so that one that is only too long is dropped by its name (`message_too_large`) and the stream
   // goes on; what is longer still ends its connection.
   const messageBytes = 2 * queue.messageBytes;
-  if (transport === "own" && curve === null)
+  if (transport === "own")
     return new ZmtpTransport(
       { messageBytes, messageParts: messagePartsMax },
       publisherRanges,

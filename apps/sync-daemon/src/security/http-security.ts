@@ -19,7 +19,7 @@ import type { FastifyInstance } from "fastify";
 import type { LogLine } from "../log/log-line.ts";
 import { settingsError, type SettingsError } from "../settings/settings-error.ts";
 import type { Settings } from "../settings/settings.ts";
-import { filePlan } from "../settings/open-files.ts";
+import { engineReaderOf, filePlan } from "../settings/open-files.ts";
 import type { AccessFacts } from "./access-error.ts";
 import { AccessGuard, type AccessRule } from "./access-guard.ts";
 import { isLoopback, type TlsSettings } from "../settings/security-settings.ts";
@@ -114,14 +114,14 @@ export class HttpSecurity {
    * @param listeners - hear of it.
    */
   install(server: FastifyInstance, listeners: SecurityListeners): void {
-    const { security, callers, http, ingest } = this.#settings;
+    const { security, callers, http } = this.#settings;
     this.#server = server;
     const { metrics, ruleOf } = listeners;
     const log = (line: LogLine): void => {
       listeners.log({ component: "security", ...line });
     };
     this.#log = log;
-    const { connections } = filePlan(callers.connections, ingest.transport);
+    const { connections } = filePlan(callers.connections, engineReaderOf(this.#settings));
     limitConnections(server.server, connections, callers.connections_per_address, { metrics, log });
     const refusals = byCode((code) => metrics.counter(SECURITY_METRICS.accessRefusals, { code }));
     if (this.#tokens === null && isLoopback(http.host)) {

@@ -5,6 +5,8 @@
 
 import { readFileSync } from "node:fs";
 
+import type { Settings } from "./settings.ts";
+
 /**
  * Descriptors per rank. Counted between 16 and 128 engines (bench/engine-streams.bench.ts): 1 with the own reader, 4 with libzmq, which
  * has a socket, its monitor's pair and the connection. Own: one more, for a replay.
@@ -18,6 +20,14 @@ const CONNECTIONS_SHARE = 1 / 4;
 /** Where the limit cannot be read (no /proc): macOS's default, which Node raises to. */
 const FILES_ASSUMED = 10_240;
 
+/** Who reads ZeroMQ's protocol. */
+export type EngineReader = keyof typeof FILES_PER_RANK;
+
+/** Who reads from the engines: CURVE is libzmq's alone. */
+export function engineReaderOf({ ingest, curve }: Pick<Settings, "ingest" | "curve">): EngineReader {
+  return curve.server_key_file === null ? ingest.transport : "libzmq";
+}
+
 /** How many of each there may be. */
 export interface FilePlan {
   /** HTTP connections. */
@@ -30,13 +40,13 @@ export interface FilePlan {
  * Divides the limit on open files.
  *
  * @param connectionsWanted - HTTP connections by the settings; there may be fewer under a low limit.
- * @param transport - who reads from the engines.
+ * @param reader - of the engines' messages.
  * @param limits - text of /proc/self/limits; read from there unless given.
  * @returns the plan.
  */
 export function filePlan(
   connectionsWanted: number,
-  transport: keyof typeof FILES_PER_RANK,
+  reader: EngineReader,
   limits: string = readLimits(),
 ): FilePlan {
   const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
@@ -44,7 +54,7 @@ export function filePlan(
   const files = soft === undefined ? FILES_ASSUMED : Number(soft);
   const room = Math.max(CONNECTIONS_SURE, Math.floor(files * CONNECTIONS_SHARE));
   const connections = Math.min(connectionsWanted, room);
-  const ranks = Math.floor((files - FILES_RESERVED - connections) / FILES_PER_RANK[transport]);
+  const ranks = Math.floor((files - FILES_RESERVED - connections) / FILES_PER_RANK[reader]);
   return { connections, ranks: Math.max(1, ranks) };
 }
 
