@@ -5,7 +5,15 @@
  * It imports rooms of lower floors only. A new room takes the lowest floor above all its imports.
  */
 export const DAEMON_FLOORS = [
-  ["build-facts.ts", "clock.ts", "folder.ts", "message-identity.ts", "process-end.ts", "token-bucket.ts"],
+  [
+    "build-facts.ts",
+    "clock.ts",
+    "folder.ts",
+    "handles-by-key.ts",
+    "message-identity.ts",
+    "process-end.ts",
+    "token-bucket.ts",
+  ],
   ["board", "engine", "log", "request"],
   ["settings"],
   ["security", "telemetry"],

@@ -26,7 +26,7 @@ import { SECURITY_METRICS } from "@kvsync/observability/kvsync/security";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
 import type { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
-import { byKey } from "../telemetry/handles-by-key.ts";
+import { byKey } from "../handles-by-key.ts";
 import {
   type ConnectionEnd,
   isViolation,

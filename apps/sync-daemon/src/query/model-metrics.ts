@@ -15,7 +15,7 @@ import { FALLBACK_REASONS, LOOKUP_DECISIONS, ROUTING_METRICS } from "@kvsync/obs
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
 import type { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
-import { byKey } from "../telemetry/handles-by-key.ts";
+import { byKey } from "../handles-by-key.ts";
 import type { MatchAnswer } from "./match-answer.ts";
 
 /** Lookups that the rolling hit rate remembers, roughly: long enough to be steady, short enough to show a change in minutes. */

@@ -13,14 +13,14 @@ import type { Server } from "node:http";
 import { createSecureContext, Server as TlsServer, type SecureContextOptions } from "node:tls";
 
 import { SECURITY_METRICS } from "@kvsync/observability/kvsync/security";
-import type { Counter, Gauge, MetricSlots } from "@kvsync/observability/slots";
+import type { Gauge, MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyInstance } from "fastify";
 
+import { byKey } from "../handles-by-key.ts";
 import type { LogLine } from "../log/log-line.ts";
 import { settingsError, type SettingsError } from "../settings/settings-error.ts";
 import type { Settings } from "../settings/settings.ts";
 import { engineReaderOf, filePlan } from "../settings/open-files.ts";
-import type { AccessFacts } from "./access-error.ts";
 import { AccessGuard, type AccessRule } from "./access-guard.ts";
 import { isLoopback, type TlsSettings } from "../settings/security-settings.ts";
 import { type ClosedReason, ConnectionLimit } from "./connection-limit.ts";
@@ -123,7 +123,9 @@ export class HttpSecurity {
     this.#log = log;
     const { connections } = filePlan(callers.connections, engineReaderOf(this.#settings));
     limitConnections(server.server, connections, callers.connections_per_address, { metrics, log });
-    const refusals = byCode((code) => metrics.counter(SECURITY_METRICS.accessRefusals, { code }));
+    const refusals = byKey(SECURITY_METRICS.accessRefusals.labels.code, (code) =>
+      metrics.counter(SECURITY_METRICS.accessRefusals, { code }),
+    );
     if (this.#tokens === null && isLoopback(http.host)) {
       checkHosts(server, http.host_names, () => {
         refusals.foreign_host.inc();
@@ -229,17 +231,6 @@ export class HttpSecurity {
   }
 }
 
-function byCode<Value>(make: (code: AccessFacts["code"]) => Value): Record<AccessFacts["code"], Value> {
-  return {
-    missing_token: make("missing_token"),
-    malformed_authorization: make("malformed_authorization"),
-    unknown_token: make("unknown_token"),
-    insufficient_scope: make("insufficient_scope"),
-    foreign_host: make("foreign_host"),
-    rate_limited: make("rate_limited"),
-  };
-}
-
 function clientCertificates({ client_ca_file }: TlsSettings): object {
   return client_ca_file === null ? {} : { requestCert: true, rejectUnauthorized: true };
 }
@@ -252,13 +243,9 @@ function limitConnections(
   { metrics, log }: Pick<SecurityListeners, "metrics" | "log">,
 ): void {
   const perAddress = Math.min(perAddressWanted, connections);
-  const counterOf = (reason: ClosedReason): Counter =>
-    metrics.counter(SECURITY_METRICS.connectionsRefused, { reason });
-  const counters = {
-    all_taken: counterOf("all_taken"),
-    address_full: counterOf("address_full"),
-    gave_way: counterOf("gave_way"),
-  };
+  const counters = byKey(SECURITY_METRICS.connectionsRefused.labels.reason, (reason) =>
+    metrics.counter(SECURITY_METRICS.connectionsRefused, { reason }),
+  );
   let loggedMs = Number.NEGATIVE_INFINITY;
   const closed = (reason: ClosedReason): void => {
     counters[reason].inc();
