@@ -70,18 +70,19 @@ describe.each([
     expect(events[0]).toBe("connected");
   });
 
-  test("a replay is asked for at such a name too", async () => {
+  /** Asks an engine whose replay socket is at the IPv6 address alone; numbers of what it answers. */
+  async function replayed(): Promise<number[]> {
     const router = new Router({ ipv6: true, linger: 0 });
     sockets.push(router);
     await router.bind("tcp://[::1]:*");
-    dns.names.set("engine.test", ["::1"]);
-    const answered = (async () => {
+    void (async () => {
       const [identity = Buffer.alloc(0)] = await router.receive();
       const payload = Buffer.from("batch");
       const reply = encodeReplayReply({ identity, shape: "plain", topic: "", sequenceNumber: 7, payload });
       await router.send(reply.map((frame) => Buffer.from(frame)));
-    })();
+    })().catch(() => undefined);
     const numbers: number[] = [];
+    let failure: string | null = null;
     const port = /\d+$/.exec(router.lastEndpoint ?? "")?.[0] ?? "";
     const request = transport.requestReplay(
       `tcp://engine.test:${port}`,
@@ -92,13 +93,38 @@ describe.each([
           const reply = parseReplayFrames(frames);
           if (reply.kind === "message") numbers.push(reply.sequenceNumber);
         },
-        ended: () => undefined,
+        ended: (reason) => (failure = reason),
       },
     );
-    await answered;
-    await until("the answer is here", () => Promise.resolve(numbers.length > 0));
-    expect(numbers).toEqual([7]);
+    await until("the answer is here", () => Promise.resolve(numbers.length > 0 || failure !== null));
     request.close();
+    return numbers;
+  }
+
+  test("a replay is asked for at such a name too", async () => {
+    dns.names.set("engine.test", ["::1"]);
+    expect(await replayed()).toEqual([7]);
+  });
+
+  test("a replay is asked for where the name is connected, also after another rank of it has ended", async () => {
+    const [first, second, third] = [
+      await publisherAt("[::1]"),
+      await publisherAt("[::1]"),
+      await publisherAt("[::1]"),
+    ];
+    dns.names.set("engine.test", ["127.0.0.1", "::1"]);
+    const ranks = [first, second, third].map(({ port }) => subscribe(`tcp://engine.test:${port}`));
+    await until("all are connected", () => Promise.resolve(ranks.every(({ events }) => events.length > 0)));
+    expect(await replayed()).toEqual([7]);
+    ranks[0]?.close();
+    second.publisher.close();
+    await until("the second has ended", () => Promise.resolve(ranks[1]?.events.length === 2));
+    expect(ranks.map(({ events }) => events)).toEqual([
+      ["connected"],
+      ["connected", "disconnected"],
+      ["connected"],
+    ]);
+    expect(await replayed()).toEqual([7]);
   });
 
   test("of a name with both kinds of address the IPv4 one is dialled: engines listen there by default", async () => {

@@ -5,8 +5,8 @@
  *   subscribe(tcp://name:port) ─▶ wait for a turn ─▶ resolve ─┬─▶ IPv4 address ─no connection─▶ IPv6 address ─▶ ended
  *                                                              └─▶ ended("unresolvable")
  *
- * A replay is asked for at the address of the name that is connected, while there is one. Endpoints
- * without a name pass through in the same turn. At most LOOKUPS_MAX names resolve at a time. The
+ * A replay is asked for at an address of the name that is connected, while there is one. An address
+ * counts until its last connection ends. Endpoints without a name pass through in the same turn. At most LOOKUPS_MAX names resolve at a time. The
  * system's resolver takes a thread of the process's pool for as long as it waits, and files are
  * read by the same threads.
  */
@@ -30,8 +30,8 @@ export class ResolvingTransport implements Transport {
   readonly #resolve: Resolver;
   /** Lookups under way by name: a fleet behind one name is one question. */
   readonly #lookups = new Map<string, Promise<readonly string[]>>();
-  /** Where a name is connected; gone with the connection. */
-  readonly #connectedAt = new Map<string, string>();
+  /** Connections by name and address: several ranks of an engine have one name. */
+  readonly #connections = new Map<string, Map<string, number>>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #isClosed = false;
@@ -49,25 +49,29 @@ export class ResolvingTransport implements Transport {
   subscribe(endpoint: string, topic: string, events: SubscriptionEvents): Closeable {
     const host = hostNameOf(endpoint);
     if (host === null) return this.#inner.subscribe(endpoint, topic, events);
+    let leave: (() => void) | null = null;
+    const end = (): void => {
+      leave?.();
+      leave = null;
+    };
     const dial = (addresses: readonly string[], hold: (open: Closeable) => void): void => {
       const [address, ...others] = addresses;
       if (address === undefined) {
         events.ended("unresolvable");
         return;
       }
-      let isConnected = false;
       const opened = this.#inner.subscribe(endpointAt(endpoint, address), topic, {
         connected: () => {
-          isConnected = true;
-          this.#connectedAt.set(host, address);
+          leave = this.#enter(host, address);
           events.connected();
         },
         message: (frames) => {
           events.message(frames);
         },
         ended: (reason, detail) => {
-          if (isConnected) this.#connectedAt.delete(host);
-          if (isConnected || others.length === 0) events.ended(reason, detail);
+          const wasConnected = leave !== null;
+          end();
+          if (wasConnected || others.length === 0) events.ended(reason, detail);
           else dial(others, hold);
         },
       });
@@ -76,7 +80,7 @@ export class ResolvingTransport implements Transport {
     const dialled = this.#resolved(host, dial);
     return {
       close: () => {
-        this.#connectedAt.delete(host);
+        end();
         dialled.close();
       },
     };
@@ -92,8 +96,8 @@ export class ResolvingTransport implements Transport {
     const host = hostNameOf(endpoint);
     if (host === null) return this.#inner.requestReplay(endpoint, from, patience, events);
     return this.#resolved(host, (addresses, hold) => {
-      const connectedAt = this.#connectedAt.get(host);
-      const address = addresses.find((one) => one === connectedAt) ?? addresses[0];
+      const connections = this.#connections.get(host);
+      const address = addresses.find((one) => connections?.has(one)) ?? addresses[0];
       if (address === undefined) events.ended("unreachable");
       else hold(this.#inner.requestReplay(endpointAt(endpoint, address), from, patience, events));
     });
@@ -103,6 +107,19 @@ export class ResolvingTransport implements Transport {
   close(): void {
     this.#isClosed = true;
     this.#inner.close();
+  }
+
+  /** Counts a connection; the answer ends it. */
+  #enter(host: string, address: string): () => void {
+    const connections = this.#connections.get(host) ?? new Map<string, number>();
+    this.#connections.set(host, connections);
+    connections.set(address, (connections.get(address) ?? 0) + 1);
+    return () => {
+      const left = (connections.get(address) ?? 0) - 1;
+      if (left > 0) connections.set(address, left);
+      else connections.delete(address);
+      if (connections.size === 0) this.#connections.delete(host);
+    };
   }
 
   /** Goes on with a name's addresses, unless it was given up meanwhile; what is held is closed with it. */
