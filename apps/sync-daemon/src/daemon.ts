@@ -168,10 +168,7 @@ export class Daemon {
       ...endings,
       ...heardOf(dependencies, telemetry),
     });
-    dependencies.opened?.(async () => {
-      await ingest.stop();
-      run.end();
-    });
+    dependencies.opened?.(() => ingest.stop());
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const { configFile } = dependencies;

@@ -4,8 +4,11 @@
  * R3 is of request-reading.ts.
  */
 import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { Agent, get } from "node:http";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { expect, onTestFinished, test } from "vitest";
@@ -250,19 +253,24 @@ test.each([
   ["a rejection", REJECTS],
   ["a rejection, on the oldest Node", REJECTS + WITHOUT_EXECVE],
 ])(
-  "%s that nothing catches ends a daemon with connected engines by code 1, not by a signal",
+  "%s that nothing catches ends a daemon with connected engines by code 1, not by a signal, and is no clean stop",
   async (_name, code) => {
     const engine = await TestEngine.start({ id: "a" }, 2);
-    const daemon = await DaemonProcess.start({ engines: [engine.entry] }, [], null, before(code));
+    const state = mkdtempSync(join(tmpdir(), "kvsync-stop-"));
+    const settings = { engines: [engine.entry], discovery: { state_directory: state } };
+    const daemon = await DaemonProcess.start(settings, [], null, before(code));
     onTestFinished(async () => {
       await daemon.end();
       await engine.stop();
+      rmSync(state, { recursive: true });
     });
     await engine.serve(5);
     await caughtUp(daemon, [engine]);
     daemon.signal("SIGUSR2");
     expect(await daemon.exited).toMatchObject({ code: 1, signal: null });
     expect(daemon.log.at(-1)).toMatchObject({ event: "crash", error_message: "planted" });
+    // J1 of message-journal.ts: the next run looks for a message that did it.
+    expect(existsSync(join(state, "run.journal"))).toBe(true);
   },
   60_000,
 );

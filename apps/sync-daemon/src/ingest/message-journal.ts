@@ -14,7 +14,8 @@
  * a kill is early enough to look, and a run that follows a clean stop pays nothing.
  *
  * Invariants
- *  J1  After a clean stop there is no file, and the next run writes no section.
+ *  J1  After a clean stop there is no file, and the next run writes no section. After every other end of a process that had
+ *      begun to follow engines there is a file.
  *  J2  A section names a message from before it is applied until the slice in which it was ends.
  *  J3  A file that cannot be read or written costs the memory of past deaths, never the process.
  *
