@@ -61,8 +61,8 @@ const AT_BYTES = 11;
 const HEADER_CELLS = 16;
 /** A worker beats four times a second and with every message: eight beats missed in a row. */
 export const HEARTBEAT_STALE_MS = 2000;
-/** Ingest workers at most. */
-const WORKERS_MAX = 16;
+/** Most ingest workers: each has a header here, and a section of the journal. */
+export const INGEST_WORKERS_MAX = 16;
 
 /** Row cells before the counters. */
 const STATE = 0;
@@ -156,7 +156,7 @@ const UNKNOWN_STREAM: StreamStatus = {
  */
 export function createBoardMemory(): SharedArrayBuffer {
   return new SharedArrayBuffer(
-    (WORKERS_MAX * HEADER_CELLS + RANK_SLOTS_MAX * ROW_CELLS) * Float64Array.BYTES_PER_ELEMENT,
+    (INGEST_WORKERS_MAX * HEADER_CELLS + RANK_SLOTS_MAX * ROW_CELLS) * Float64Array.BYTES_PER_ELEMENT,
   );
 }
 
@@ -169,7 +169,7 @@ export class BoardWriter {
 
   /**
    * @param memory - from `createBoardMemory`.
-   * @param workerNumber - below WORKERS_MAX.
+   * @param workerNumber - below INGEST_WORKERS_MAX.
    * @param now - the clock that the reader reads too.
    */
   constructor(memory: SharedArrayBuffer, workerNumber: number, now: () => number = sharedClockMs) {
@@ -357,7 +357,7 @@ export class BoardReader {
    */
   stalledWorkers(): number[] {
     const nowMs = this.#now();
-    return Array.from({ length: WORKERS_MAX }, (_, i) => i).filter(
+    return Array.from({ length: INGEST_WORKERS_MAX }, (_, i) => i).filter(
       (i) => this.worker(i).heartbeatMs > 0 && this.silentMs(i, nowMs) > HEARTBEAT_STALE_MS,
     );
   }
@@ -438,7 +438,7 @@ export class BoardReader {
    * @returns in the order of their numbers.
    */
   workers(): BoardHeader[] {
-    const all = Array.from({ length: WORKERS_MAX }, (_, i) => this.worker(i));
+    const all = Array.from({ length: INGEST_WORKERS_MAX }, (_, i) => this.worker(i));
     return all.filter(({ heartbeatMs }) => heartbeatMs > 0);
   }
 
@@ -453,7 +453,7 @@ export class BoardReader {
 }
 
 function rowOf(rankSlot: number): number {
-  return WORKERS_MAX * HEADER_CELLS + rankSlot * ROW_CELLS;
+  return INGEST_WORKERS_MAX * HEADER_CELLS + rankSlot * ROW_CELLS;
 }
 
 function orNull(value: number | undefined): number | null {

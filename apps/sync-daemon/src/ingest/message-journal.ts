@@ -22,27 +22,19 @@
  * Not here: a message whose engine does not replay it; it does not come again. Whether the kill had
  * to do with the message: any of the workers' messages may be the one, so each is set aside.
  */
-import {
-  closeSync,
-  existsSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 import { z } from "zod";
 
 import { makeFolder } from "../folder.ts";
+import { INGEST_WORKERS_MAX } from "../board/stream-board.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { LogLine } from "../log/log-line.ts";
 import type { MessageIdentity } from "../message-identity.ts";
 
 /** In the daemon's folder of states. */
 const FILE = "run.journal";
-const SECTIONS = 16;
 const SECTION_BYTES = 4096;
 const NAMES_FROM = 32;
 /** Time after the start in which a message that killed the run before has come again. */
@@ -88,7 +80,7 @@ export class RunJournal {
     this.found = wasKilled ? this.#read(path) : [];
     const isWritten = this.#try(() => {
       makeFolder(folder);
-      writeFileSync(path, Buffer.alloc(wasKilled ? SECTIONS * SECTION_BYTES : 0), { mode: 0o600 });
+      writeFileSync(path, Buffer.alloc(wasKilled ? INGEST_WORKERS_MAX * SECTION_BYTES : 0), { mode: 0o600 });
     });
     this.order = wasKilled && isWritten ? { path, untilMs: nowMs + WATCH_MS } : null;
     if (!wasKilled) return;
@@ -114,7 +106,7 @@ export class RunJournal {
     const found: RunJournal["found"][number][] = [];
     for (
       let at = 0;
-      at + SECTION_BYTES <= Math.min(bytes.length, SECTIONS * SECTION_BYTES);
+      at + SECTION_BYTES <= Math.min(bytes.length, INGEST_WORKERS_MAX * SECTION_BYTES);
       at += SECTION_BYTES
     )
       this.#try(() => {

@@ -7,6 +7,7 @@
 
 import { z } from "zod";
 
+import { INGEST_WORKERS_MAX } from "../board/stream-board.ts";
 import { discoverySection } from "./discovery-settings.ts";
 import { type Engine, engineEntry } from "../engine/engine-entry.ts";
 import { SocketClaims } from "../engine/socket-claims.ts";
@@ -134,7 +135,7 @@ const sections = z.strictObject({
       0.05,
       300,
     ),
-    workers: integer("Ingest threads; streams move between them by load.", 1, 1, 16, {
+    workers: integer("Ingest threads; streams move between them by load.", 1, 1, INGEST_WORKERS_MAX, {
       env: "AIBRIX_KV_EVENT_WORKERS",
     }),
     stall_seconds: seconds(
