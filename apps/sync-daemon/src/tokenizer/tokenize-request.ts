@@ -16,8 +16,6 @@ import { createHash } from "node:crypto";
 
 import { z } from "zod";
 
-import { malformed } from "../request/request-error.ts";
-
 const MESSAGES_MAX = 4096;
 const MESSAGES_EXPECTED = `a list of 1-${MESSAGES_MAX} messages, each an object with a role`;
 const yes = z.boolean("true or false").optional();
@@ -69,10 +67,10 @@ export interface TokenizeRequest {
  * @param model - as the engine serves it; the adapter's name where there is one.
  * @param fields - with prompt or messages, one of the two.
  * @returns the request. O(length of the prompt).
- * @throws RequestError malformed_body for messages that are nested too deep to be passed on.
  */
 export function tokenizeRequest(model: string, fields: TokenizerFields): TokenizeRequest {
-  const body = textOf({
+  // No value is nested too deep for it: json-shape.ts bounds the depth of a body.
+  const body = JSON.stringify({
     model,
     prompt: fields.prompt,
     messages: fields.messages,
@@ -84,14 +82,4 @@ export function tokenizeRequest(model: string, fields: TokenizerFields): Tokeniz
     tools: fields.tools,
   });
   return { body, digest: createHash("sha256").update(body).digest("base64") };
-}
-
-/** JSON.parse takes what JSON.stringify has no stack for, so that such a question arrives here. */
-function textOf(question: object): string {
-  try {
-    return JSON.stringify(question);
-  } catch (error) {
-    if (error instanceof RangeError) throw malformed("messages", "values nested less deep");
-    throw error;
-  }
 }
