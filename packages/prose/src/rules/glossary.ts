@@ -23,6 +23,6 @@ export function readSynonyms(text: string): readonly Synonym[] {
     const unused = (cells[3] ?? "").split(",").map((word) => word.trim());
     return unused
       .filter((word) => word !== "")
-      .map((word) => ({ pattern: new RegExp(`(?<![-\\w])${word}s?\\b`, "i"), term }));
+      .map((word) => ({ pattern: new RegExp(`(?<![-\\w])${word}s?\\b`, "gi"), term }));
   });
 }

@@ -13,7 +13,16 @@ interface Entry {
   readonly instead: string;
 }
 
-const entry = (rule: string, pattern: RegExp, instead: string): Entry => ({ rule, pattern, instead });
+const entry = (rule: string, pattern: RegExp, instead: string): Entry => ({
+  rule,
+  pattern: everywhere(pattern),
+  instead,
+});
+
+/** The pattern for all matches of a text. Made once: each of thousands of passages is read with it. */
+function everywhere(pattern: RegExp): RegExp {
+  return new RegExp(pattern, `${pattern.flags}g`);
+}
 
 /** Software does things that one can see in a log or an answer. */
 const SOFTWARE: readonly Entry[] = [
@@ -105,28 +114,30 @@ const CONSTRUCTIONS: readonly Entry[] = [
 ];
 
 /** Spelling of the United States. */
-const SPELLING: readonly (readonly [RegExp, string])[] = [
-  [/\bbehaviour\w*\b/i, "behavior"],
+const SPELLING: readonly Entry[] = (
   [
-    /\b\w*(?:colou|honou|favou|labou|neighbou|harbou|flavou|rumou|vigou|endeavou)r\w*\b/i,
-    "-or: color, neighbor",
-  ],
-  [/\b(?:cent|lit|fib|theat)re[sd]?\b/i, "-er: center"],
-  [/\b(?:licence|defence|offence|pretence)s?\b/i, "-se: license, defense"],
-  [
-    /\b(?:\w+(?:al|er|or|an|im|iz|il|on|gn|at|ut|ar|it|ym|ic|ist|ond|mar|thes|ent|ess|gan)|real|util|init|minim|maxim|optim|emphas|summar|recogn|organ|author|apolog)is(?:e|es|ed|ing|ation|ations|er|ers)\b/i,
-    "-ize",
-  ],
-  [/\banaly(?:se[sd]?|sing)\b/i, "analyze"],
-  [
-    /\b(?:cancel|label|model|signal|travel|dial|channel|total|level|fuel|tunnel|equal|initial|panel|marshal|parcel|rival|pencil)l(?:ed|ing|er|ers)\b/i,
-    "one l: canceled, labeled",
-  ],
-  [
-    /\b(?:artefact|grey|whilst|amongst|learnt|burnt|spelt|towards|afterwards|backwards|programme|practise|judgement|acknowledgement|sceptical|cheque|tyre|plough|mould|manoeuvre|ageing|fulfil|enrol|instal|dialogue box|storey|kerb|aluminium|maths|cosy|quicker than)s?\b/i,
-    "the US form",
-  ],
-];
+    [/\bbehaviour\w*\b/i, "behavior"],
+    [
+      /\b\w*(?:colou|honou|favou|labou|neighbou|harbou|flavou|rumou|vigou|endeavou)r\w*\b/i,
+      "-or: color, neighbor",
+    ],
+    [/\b(?:cent|lit|fib|theat)re[sd]?\b/i, "-er: center"],
+    [/\b(?:licence|defence|offence|pretence)s?\b/i, "-se: license, defense"],
+    [
+      /\b(?:\w+(?:al|er|or|an|im|iz|il|on|gn|at|ut|ar|it|ym|ic|ist|ond|mar|thes|ent|ess|gan)|real|util|init|minim|maxim|optim|emphas|summar|recogn|organ|author|apolog)is(?:e|es|ed|ing|ation|ations|er|ers)\b/i,
+      "-ize",
+    ],
+    [/\banaly(?:se[sd]?|sing)\b/i, "analyze"],
+    [
+      /\b(?:cancel|label|model|signal|travel|dial|channel|total|level|fuel|tunnel|equal|initial|panel|marshal|parcel|rival|pencil)l(?:ed|ing|er|ers)\b/i,
+      "one l: canceled, labeled",
+    ],
+    [
+      /\b(?:artefact|grey|whilst|amongst|learnt|burnt|spelt|towards|afterwards|backwards|programme|practise|judgement|acknowledgement|sceptical|cheque|tyre|plough|mould|manoeuvre|ageing|fulfil|enrol|instal|dialogue box|storey|kerb|aluminium|maths|cosy|quicker than)s?\b/i,
+      "the US form",
+    ],
+  ] as const
+).map(([pattern, instead]) => entry("us-spelling", pattern, instead));
 
 /** Words that look British and are not. */
 const US_TOO =
@@ -146,7 +157,7 @@ export function checkVocabulary(passage: Passage, synonyms: readonly Synonym[]):
   const { file, line, text, kind } = passage;
   const findings: Finding[] = [];
   const find = (rule: string, pattern: RegExp, instead: string): void => {
-    for (const { 0: found, index } of text.matchAll(new RegExp(pattern, `${pattern.flags}g`))) {
+    for (const { 0: found, index } of text.matchAll(pattern)) {
       if (rule === "us-spelling" && US_TOO.test(found)) continue;
       const around = text.slice(Math.max(0, index - AROUND), index + found.length + AROUND);
       findings.push({ file, line, rule, found: `"${found.trim()}" in …${around}…`, instead });
@@ -155,7 +166,7 @@ export function checkVocabulary(passage: Passage, synonyms: readonly Synonym[]):
   for (const { rule, pattern, instead } of [...SOFTWARE, ...IDIOMS]) find(rule, pattern, instead);
   if (kind !== "heading" && kind !== "cell")
     for (const { rule, pattern, instead } of CONSTRUCTIONS) find(rule, pattern, instead);
-  for (const [pattern, instead] of SPELLING) find("us-spelling", pattern, instead);
+  for (const { rule, pattern, instead } of SPELLING) find(rule, pattern, instead);
   for (const { pattern, term } of synonyms) find("glossary", pattern, term);
   return findings;
 }
