@@ -42,8 +42,8 @@ export class DrafterProof {
   #slot: number | null = null;
   #isImpossible = false;
   #names: FirstNames | null = null;
-  /** One bit for each name removed in this message, or of another one with the same hash. */
-  readonly #removed = new Uint32Array(REMOVED_BITS / 32);
+  /** One bit for each name removed in this message, or of another one with the same hash. `null` before the first removal. */
+  #removed: Uint32Array | null = null;
   #hasRemoved = false;
 
   /** @param dropsLastBlock - what the operator says; undefined when nothing is known. */
@@ -66,7 +66,7 @@ export class DrafterProof {
   /** A message begins. */
   begin(): void {
     if (!this.#hasRemoved) return;
-    this.#removed.fill(0);
+    this.#removed?.fill(0);
     this.#hasRemoved = false;
   }
 
@@ -74,6 +74,7 @@ export class DrafterProof {
   settle(): void {
     this.#isProved = true;
     this.#names = null;
+    this.#removed = null;
   }
 
   /** The engine matches parts of blocks: nothing can be proved. */
@@ -120,10 +121,11 @@ export class DrafterProof {
   noteRemoved(slot: number, blockCount: number): void {
     if (slot !== this.#slot || this.#names === null) return;
     const { hashes } = this.#index.scratch;
+    const bits = (this.#removed ??= new Uint32Array(REMOVED_BITS / 32));
     this.#hasRemoved = true;
     for (let i = 0; i < blockCount; i += 1) {
       const bit = bitOf(hashes[2 * i], hashes[2 * i + 1]);
-      this.#removed[bit >>> 5] |= 1 << (bit & 31);
+      bits[bit >>> 5] |= 1 << (bit & 31);
       this.#names.erase(hashes[2 * i], hashes[2 * i + 1]);
     }
   }
@@ -143,7 +145,7 @@ export class DrafterProof {
   /** P1 */
   #isProof(parentLow: number, parentHigh: number, low: number, high: number): boolean {
     const bit = bitOf(low, high);
-    if ((this.#removed[bit >>> 5] & (1 << (bit & 31))) !== 0) return false;
+    if (this.#removed !== null && (this.#removed[bit >>> 5] & (1 << (bit & 31))) !== 0) return false;
     return this.#names?.isSecondBehind(parentLow, parentHigh, low, high) === true;
   }
 }
