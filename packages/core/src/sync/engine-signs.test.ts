@@ -36,6 +36,10 @@ describe("whether the last block of a match is dropped (A15)", () => {
     expect(told(true).says(...both([1, 2, 3])).trust).toBe("stale: dropped_block");
   });
 
+  test("is asked after all that a message did, also of one that breaks off", () => {
+    expect(told().breaksOff(...both([1, 2])).trust).toBe("stale: unreadable_message");
+  });
+
   test("changes a block at most where there is one group", () => {
     expect(told().says(stored([1, 2, 3], full)).trust).toBe("exact");
   });

@@ -309,11 +309,9 @@ export class EventApplier implements EventSink {
     this.#signs.begin();
     if (!this.#groups.isScouted) this.#groups.scout(scoutGroups(this.#decoder, payload));
     try {
-      const applied = this.#keep(
+      return this.#keep(
         this.#turn === undefined ? this.#decoder.decode(payload, this) : this.#decoder.begin(payload, this),
       );
-      this.#settleConditions();
-      return applied;
     } catch (error) {
       return this.#breakOff(error);
     }
@@ -332,9 +330,7 @@ export class EventApplier implements EventSink {
     assert(decoding !== null, () => "no message is unfinished");
     this.#decoding = null;
     try {
-      const applied = this.#keep(this.#decoder.proceed(decoding));
-      this.#settleConditions();
-      return applied;
+      return this.#keep(this.#decoder.proceed(decoding));
     } catch (error) {
       return this.#breakOff(error);
     }
@@ -348,21 +344,27 @@ export class EventApplier implements EventSink {
   #keep(decoded: BatchHeader | Decoding): Applied {
     if ("isUnfinished" in decoded) {
       this.#decoding = decoded;
+      this.#settleConditions();
       return "unfinished";
     }
-    if (!this.#unplaced.isEmpty) this.#placeLeft();
-    this.#noteSigns();
+    this.#endMessage();
     return decoded;
+  }
+
+  /** After the last event of a message, also of one that broke off: conditions follow from all that it did. */
+  #endMessage(): void {
+    if (!this.#unplaced.isEmpty) this.#placeLeft();
+    // A17: what the message showed as a whole.
+    if (this.#signs.findsWindow()) this.#drop("BlockRemoved", "unannounced_window", 0);
+    this.#settleConditions();
   }
 
   #breakOff(error: unknown): null {
     if (!(error instanceof WireError)) throw error;
-    this.#settleConditions();
     this.#counters.faults[error.code] += 1;
     this.#listener.messageDropped?.(error.code);
     this.lose(FAULTS.message.reason);
-    if (!this.#unplaced.isEmpty) this.#placeLeft();
-    this.#noteSigns();
+    this.#endMessage();
     return null;
   }
 
@@ -438,11 +440,6 @@ export class EventApplier implements EventSink {
       if (!(error instanceof CodedError)) throw error;
       return true;
     }
-  }
-
-  /** A17: what the message showed as a whole. */
-  #noteSigns(): void {
-    if (this.#signs.findsWindow()) this.#drop("BlockRemoved", "unannounced_window", 0);
   }
 
   /** Decoder's callback. */

@@ -41,6 +41,13 @@ export class ToldEngine {
     return this;
   }
 
+  /** A message whose last byte is missing. */
+  breaksOff(...events: KvEvent[]): this {
+    const batch = { timestampSeconds: 1.5, events, dataParallelRank: 0 };
+    this.#applier.apply(this.#next++, encodeEventBatch(batch, this.#dialect).subarray(0, -1));
+    return this;
+  }
+
   /** Goes on from the state as plain data, as after a restart of the follower. */
   isRestored(): this {
     const state = JSON.parse(JSON.stringify(this.#applier.state())) as ApplierState;
