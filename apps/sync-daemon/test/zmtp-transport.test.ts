@@ -517,12 +517,14 @@ describe("where publishers connect", () => {
     expect([events, refusals]).toEqual([[], ["publisher_not_allowed 127.0.0.1"]]);
   });
 
-  test("P3: a flood of connections is closed beyond its bound, and the publisher behind it still comes in", async () => {
-    const { port, events } = await listen();
+  test("P3: a flood of connections is closed and named beyond its bound, and the publisher behind it still comes in", async () => {
+    const { port, events, refusals } = await listen();
     const flood = await Promise.all(Array.from({ length: 300 }, () => dial(port, Buffer.alloc(0))));
     await until("most of them are closed", () =>
       Promise.resolve(flood.filter((socket) => socket.closed).length >= 300 - 64),
     );
+    expect(new Set(refusals)).toEqual(new Set(["too_many_pending 127.0.0.1"]));
+    expect(refusals.length).toBeGreaterThanOrEqual(300 - 64);
     const publisher = keep(new Publisher({ linger: 0, reconnectInterval: 50 }));
     publisher.connect(`tcp://127.0.0.1:${port}`);
     await until("the publisher is in", () => Promise.resolve(events.length > 0));

@@ -52,6 +52,8 @@ const REFUSAL_TEXTS: Readonly<Record<PublisherRefusal, string>> = {
   second_publisher:
     "refused a second publisher at an engine's address: one engine connects to one address, so give each an entry and a port of its own",
   publisher_not_allowed: "refused a publisher whose address is outside of security.publisher_ranges",
+  too_many_pending:
+    "closed a connection at an engine's address because too many wait there: open handshakes and refused publishers; let a network policy admit only the engines",
 };
 const VIOLATION_TEXT =
   "ended the connection of a publisher that broke ZeroMQ's protocol before it was let in";

@@ -26,8 +26,8 @@ export interface SubscriptionEvents {
   ended(reason: ConnectionEnd, detail?: string): void;
 }
 
-/** Why a publisher that connected is not let in: another one is connected, or its address may not. */
-export type PublisherRefusal = "second_publisher" | "publisher_not_allowed";
+/** Why a publisher that connected is not let in: another one is connected, its address may not, or too many wait already. */
+export type PublisherRefusal = "second_publisher" | "publisher_not_allowed" | "too_many_pending";
 
 /**
  * What a peer did that ended its connection: it speaks what is not read here, or sent what no engine sends. The codes of core's

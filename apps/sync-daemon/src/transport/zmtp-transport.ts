@@ -12,6 +12,7 @@
  *  P2  A publisher outside of the ranges is never let in; without ranges none is.
  *  P3  At most `PENDING_MAX` connections wait there: open handshakes, and publishers that were turned away.
  *      These are kept, silent, until they may try again: libzmq's publishers dial a closed connection again at once.
+ *      Further connections are closed and reported.
  *
  * Messages wait in the caller's queue, in the kernel and at the publisher; there is no queue here, and so no high-water mark. A
  * publisher of libzmq drops for us alone what its own mark (vLLM: 100,000 messages) does not hold.
@@ -127,11 +128,12 @@ export class ZmtpTransport implements Transport {
       events.ended(reason, detail);
     };
     const take = (socket: Socket): void => {
+      const address = inOneSpelling(socket.remoteAddress ?? "");
       if (isOver || pending.size >= PENDING_MAX) {
         socket.destroy();
+        if (!isOver) events.refused("too_many_pending", address);
         return;
       }
-      const address = inOneSpelling(socket.remoteAddress ?? "");
       pending.add(socket);
       const giveUp = setTimeout(() => socket.destroy(), HANDSHAKE_MS_MAX);
       socket.once("close", () => {

@@ -69,12 +69,18 @@ export const SECURITY_METRICS = {
   }),
   engineHandshakes: counter({
     name: "kv_zmq_security_failures_total",
-    help: "Connections to engines that failed for security. The reason curve_failed: the daemon speaks CURVE, and the engine has another key or none. The reason mechanism_mismatch: only the engine speaks CURVE. The reasons second_publisher and publisher_not_allowed: an engine connected where the daemon listens and was refused.",
+    help: "Connections to engines that failed for security. The reason curve_failed: the daemon speaks CURVE, and the engine has another key or none. The reason mechanism_mismatch: only the engine speaks CURVE. The reasons second_publisher and publisher_not_allowed: an engine connected where the daemon listens and was refused. The reason too_many_pending: such a connection was closed, because 64 others wait there for their handshake or for another attempt.",
     unit: "none",
     labels: {
       pod: POD,
       model: MODEL,
-      reason: ["curve_failed", "mechanism_mismatch", "second_publisher", "publisher_not_allowed"],
+      reason: [
+        "curve_failed",
+        "mechanism_mismatch",
+        "second_publisher",
+        "publisher_not_allowed",
+        "too_many_pending",
+      ],
     },
     preset: "absent until known",
     why: "Such an engine is reachable, but none of its events arrive.",
