@@ -10,7 +10,7 @@ import type { Finding, Passage } from "./passage.ts";
 import { checkChangelog } from "./rules/changelog.ts";
 import { readSynonyms, type Synonym } from "./rules/glossary.ts";
 import { checkNames } from "./rules/names.ts";
-import { checkPnpm, checkReferences } from "./rules/references.ts";
+import { checkPnpm, checkReferences, checkSettings } from "./rules/references.ts";
 import { checkColumns, checkHeading, checkSentences } from "./rules/shape.ts";
 import { checkVocabulary } from "./rules/vocabulary.ts";
 import { readSource } from "./source-text.ts";
@@ -52,6 +52,7 @@ export function lintTree(root: string): readonly Finding[] {
   const findings: Finding[] = [];
   for (const page of pages) {
     findings.push(...checkReferences(page, known));
+    for (const passage of page.passages) findings.push(...checkSettings(passage, known));
     if (GENERATED.test(page.file)) continue;
     findings.push(...checkColumns(page));
     for (const passage of page.passages) findings.push(...lintPassage(passage, synonyms));
@@ -59,7 +60,8 @@ export function lintTree(root: string): readonly Finding[] {
   }
   for (const { file, text } of tree.sources) {
     if (file !== PNPM_EXAMPLES) findings.push(...checkPnpm(file, text, known.pnpm));
-    for (const passage of readSource(file, text)) findings.push(...lintPassage(passage, synonyms));
+    for (const passage of readSource(file, text))
+      findings.push(...lintPassage(passage, synonyms), ...checkSettings(passage, known));
   }
   return findings.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line));
 }

@@ -6,7 +6,7 @@
 import { dirname, join, normalize } from "node:path";
 
 import type { CodeInPage, LinkInPage, Page } from "../markdown.ts";
-import type { Finding } from "../passage.ts";
+import type { Finding, Passage } from "../passage.ts";
 
 /** Names that exist in the tree. */
 export interface KnownNames {
@@ -63,12 +63,40 @@ const SPANS = new Set(["snapshot.write", "snapshot.find", "ingest.apply", "inges
 
 const FILE_ENDING = /^(?:ts|md|yaml|json|mjs|js)$/;
 
-function checkSpan({ text, line }: CodeInPage, known: KnownNames, report: Report): void {
+/** Whether a name of two words with a dot begins like a setting and is none. */
+function isUnknownSetting(text: string, settings: ReadonlySet<string>): boolean {
   const [, section = "", key = ""] = /^([a-z_]+)\.([a-z_]+)$/.exec(text) ?? [];
-  const settings = [...known.settings];
-  const isSection = settings.some((path) => path.startsWith(`${section}.`));
-  const isKnown = known.settings.has(text) || settings.some((path) => path.startsWith(`${text}.`));
-  if (section !== "" && isSection && !isKnown && !SPANS.has(text) && !FILE_ENDING.test(key))
+  if (section === "" || FILE_ENDING.test(key) || SPANS.has(text)) return false;
+  const paths = [...settings];
+  const isSection = paths.some((path) => path.startsWith(`${section}.`));
+  return isSection && !settings.has(text) && !paths.some((path) => path.startsWith(`${text}.`));
+}
+
+/**
+ * Checks the settings that a text names without backticks: descriptions of metrics and alerts, log
+ * lines, errors, help.
+ *
+ * @param passage - the text.
+ * @param known - what exists.
+ * @returns the findings.
+ */
+export function checkSettings(
+  { file, line, text }: Passage,
+  known: Pick<KnownNames, "settings">,
+): readonly Finding[] {
+  return [...text.matchAll(/(?<![\w./:@-])[a-z_]+\.[a-z_]+(?![\w/(-]|\.\w)/g)]
+    .filter(([name]) => isUnknownSetting(name, known.settings))
+    .map(([found]) => ({
+      file,
+      line,
+      rule: "unknown-setting",
+      found,
+      instead: "a setting of docs/generated/settings.md",
+    }));
+}
+
+function checkSpan({ text, line }: CodeInPage, known: KnownNames, report: Report): void {
+  if (isUnknownSetting(text, known.settings))
     report(line, "unknown-setting", text, "a setting of docs/generated/settings.md");
   if (/^(?:apps|packages|docs|infra|scripts|examples)\/[\w./-]+$/.test(text) && !/[A-Z]{4}/.test(text)) {
     const path = text.replace(/\/$/, "");

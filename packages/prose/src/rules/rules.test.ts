@@ -6,7 +6,7 @@ import { readPage } from "../markdown.ts";
 import { readSource } from "../source-text.ts";
 import { checkChangelog } from "./changelog.ts";
 import { readSynonyms } from "./glossary.ts";
-import { checkPnpm, checkReferences, type KnownNames } from "./references.ts";
+import { checkPnpm, checkReferences, checkSettings, type KnownNames } from "./references.ts";
 import { checkColumns } from "./shape.ts";
 
 const SYNONYMS = readSynonyms(
@@ -128,6 +128,16 @@ describe("names in a page", () => {
       expect(found(wrong)).toContain(rule);
       expect(found(right)).toEqual([]);
     });
+});
+
+test.each([
+  ["Messages are refused: limits.queue_mesages was reached.", ["limits.queue_mesages"]],
+  ["Raise limits.queue_messages.", []],
+  ["See limits.ts, data.limits.other and http://limits.example.", []],
+])("a setting that a text of a source names exists: %j", (text, unknown) => {
+  const known = { settings: new Set(["limits.queue_messages"]) };
+  const passage = { kind: "message", file: "a.ts", line: 1, text } as const;
+  expect(checkSettings(passage, known).map(({ found }) => found)).toEqual(unknown);
 });
 
 test.each([
