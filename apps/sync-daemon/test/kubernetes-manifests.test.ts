@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 
+import { ENABLED_SELECTOR } from "../src/discovery/kubernetes/pod-reading.ts";
 import { OPERATIONS } from "../src/openapi/operations.ts";
 import { readSettings } from "../src/settings/read-settings.ts";
 
@@ -193,20 +194,174 @@ test("a new pod begins with a ready one's index before an old one leaves, and an
   expect(container.readinessProbe.httpGet.path).toBe("/readyz");
   expect(deployment.spec.template.spec).toMatchObject({
     topologySpreadConstraints: [
-      { topologyKey: "kubernetes.io/hostname" },
-      { topologyKey: "topology.kubernetes.io/zone" },
+      { topologyKey: "kubernetes.io/hostname", labelSelector: deployment.spec.selector },
+      { topologyKey: "topology.kubernetes.io/zone", labelSelector: deployment.spec.selector },
     ],
   });
 });
 
-test("the port is open to callers alone, and the tools' role forwards ports in both ways that API servers ask for", () => {
-  expect(only("NetworkPolicy")).toMatchObject({
-    spec: { podSelector: deployment.spec.selector, policyTypes: ["Ingress"] },
+/** A peer of a connection, as a network policy sees it. */
+interface Peer {
+  readonly namespace: Readonly<Record<string, string>>;
+  readonly pod: Readonly<Record<string, string>>;
+  readonly address?: string;
+}
+
+interface Selector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+}
+
+interface PolicyPeer {
+  readonly podSelector?: Selector;
+  readonly namespaceSelector?: Selector;
+  readonly ipBlock?: { readonly cidr: string };
+}
+
+interface PolicyRule {
+  readonly from?: readonly PolicyPeer[];
+  readonly to?: readonly PolicyPeer[];
+  readonly ports?: readonly { readonly protocol: string; readonly port: number | string }[];
+}
+
+const OWN_NAMESPACE = { "kubernetes.io/metadata.name": "serving" };
+const policy = only("NetworkPolicy")["spec"] as {
+  podSelector: Selector;
+  policyTypes: string[];
+  ingress: PolicyRule[];
+  egress: PolicyRule[];
+};
+
+/** Whether every label that is asked for is there. An empty selector selects everything. */
+function selects(selector: Selector, labels: Readonly<Record<string, string>>): boolean {
+  return Object.entries(selector.matchLabels ?? {}).every(([name, value]) => labels[name] === value);
+}
+
+/** The rules of kubernetes.io/docs/concepts/services-networking/network-policies, for the fields that we use. */
+function allows(rules: readonly PolicyRule[], peer: Peer, protocol: string, port: number | string): boolean {
+  return rules.some(({ from, to, ports }) => {
+    const peers = from ?? to;
+    const isPeer = peers?.some(({ podSelector, namespaceSelector, ipBlock }) => {
+      if (ipBlock !== undefined) return ipBlock.cidr === `${peer.address}/32`;
+      const inNamespace =
+        namespaceSelector === undefined
+          ? peer.namespace === OWN_NAMESPACE
+          : selects(namespaceSelector, peer.namespace);
+      return inNamespace && selects(podSelector ?? {}, peer.pod);
+    });
+    const isPort = ports?.some((one) => one.protocol === protocol && one.port === port);
+    return (isPeer ?? true) && (isPort ?? true);
   });
+}
+
+test("the port is open to callers alone", () => {
+  expect(policy.podSelector).toEqual(deployment.spec.selector);
+  expect(policy.policyTypes).toEqual(["Ingress", "Egress"]);
+  const gateway = { namespace: OWN_NAMESPACE, pod: { app: "gateway" } };
+  const prometheus = { namespace: { "kvsync.io/callers": "true" }, pod: { app: "prometheus" } };
+  const foreign = { namespace: { "kubernetes.io/metadata.name": "other" }, pod: { app: "gateway" } };
+  expect([gateway, prometheus, foreign].map((peer) => allows(policy.ingress, peer, "TCP", "http"))).toEqual([
+    true,
+    true,
+    false,
+  ]);
+  expect(allows(policy.ingress, gateway, "TCP", 22)).toBe(false);
+});
+
+test("the daemon reaches what its settings name: DNS, the API server, engines at any port, a sibling's snapshot; nothing else", () => {
+  const { egress } = policy;
+  const outside = { namespace: {}, pod: {}, address: "203.0.113.7" };
+  const dns = { namespace: { "kubernetes.io/metadata.name": "kube-system" }, pod: { "k8s-app": "kube-dns" } };
+  for (const peer of [dns, { ...outside, address: "169.254.20.10" }])
+    for (const protocol of ["UDP", "TCP"]) expect(allows(egress, peer, protocol, 53)).toBe(true);
+  expect(settings.discovery.kubernetes.enabled).toBe(true);
+  for (const port of [443, 6443]) expect(allows(egress, outside, "TCP", port)).toBe(true);
+  // The label by which pods are discovered, and any port that their annotations may name.
+  const [label = "", value = ""] = ENABLED_SELECTOR.split("=");
+  const engine = { namespace: OWN_NAMESPACE, pod: { [label]: value } };
+  for (const port of [5557, 5657, 5564, 31_000]) expect(allows(egress, engine, "TCP", port)).toBe(true);
+  expect(settings.discovery.kubernetes.namespaces).toEqual([]);
+  const sibling = { namespace: OWN_NAMESPACE, pod: { ...deployment.spec.template.metadata.labels } };
+  expect(settings.snapshot.warm_from).not.toBeNull();
+  expect(allows(egress, sibling, "TCP", container.ports[0]?.name ?? "")).toBe(true);
+
+  const other = { namespace: OWN_NAMESPACE, pod: { app: "database" } };
+  const metadata = { ...outside, address: "169.254.169.254" };
+  const blocked = [other, outside, metadata].map((peer) => allows(egress, peer, "TCP", 80));
+  expect([...blocked, allows(egress, outside, "UDP", 53)]).toEqual([false, false, false, false]);
+  // Each of these would need a rule.
+  const { sync, tracing, health, discovery } = settings;
+  expect([sync.tokenizer_endpoint, tracing.endpoint]).toEqual([null, null]);
+  expect([health.dependencies, discovery.dns_servers, settings.engines]).toEqual([[], [], []]);
+});
+
+test("the tools' role forwards ports in both ways that API servers ask for", () => {
   expect(only("Role", "kvsync-tools")["rules"]).toEqual([
     { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
     { apiGroups: [""], resources: ["pods/portforward"], verbs: ["get", "create"] },
   ]);
+});
+
+/** The fields of a kustomization that ours uses; another one needs a case in `rendered`. */
+interface Kustomization {
+  readonly namespace: string;
+  readonly resources: readonly string[];
+  readonly replacements: readonly {
+    readonly source: { readonly kind: string; readonly name: string; readonly fieldPath: string };
+    readonly targets: readonly {
+      readonly select: { readonly kind: string; readonly name?: string };
+      readonly fieldPaths: readonly string[];
+    }[];
+  }[];
+}
+
+type Tree = Record<string, unknown>;
+
+/** Where the last part of a path lies. */
+function parentOf(root: object, path: string): readonly [parent: Tree, key: string] {
+  const parts = path.split(".");
+  const key = parts.pop() ?? "";
+  const parent = parts.reduce((tree, part) => tree[part] as Tree, root as Tree);
+  expect(Object.hasOwn(parent, key), path).toBe(true);
+  return [parent, key];
+}
+
+/** What `kubectl kustomize` makes of ours: a namespace for everything that lives in one, then the replacements. */
+function rendered(namespace: string): readonly Manifest[] {
+  const ours = parse(read("kustomization.yaml")) as Kustomization;
+  const fields = ["apiVersion", "kind", "namespace", "resources", "replacements", "images"];
+  expect(Object.keys(ours).filter((field) => !fields.includes(field))).toEqual([]);
+  const all = ours.resources
+    .flatMap((name) => parseAllDocuments(read(name)))
+    .map((document) => document.toJS() as Manifest);
+  const inNamespace = all.filter(({ kind }) => kind !== "Namespace");
+  for (const { metadata } of inNamespace) Object.assign(metadata, { namespace });
+  for (const { source, targets } of ours.replacements) {
+    const from = all.find(({ kind, metadata }) => kind === source.kind && metadata.name === source.name);
+    const [parent, key] = parentOf(from ?? NONE, source.fieldPath);
+    for (const { select, fieldPaths } of targets) {
+      const selected = all.filter(
+        ({ kind, metadata }) =>
+          kind === select.kind && (select.name === undefined || select.name === metadata.name),
+      );
+      expect(selected, JSON.stringify(select)).not.toEqual([]);
+      for (const manifest of selected)
+        for (const path of fieldPaths) {
+          const [target, field] = parentOf(manifest, path);
+          target[field] = parent[key];
+        }
+    }
+  }
+  return all;
+}
+
+test("the namespace of the kustomization decides where everything goes, also the Namespace itself and the account of the binding", () => {
+  const all = rendered("elsewhere");
+  expect(all.find(({ kind }) => kind === "Namespace")?.metadata.name).toBe("elsewhere");
+  expect(all.find(({ kind }) => kind === "RoleBinding")).toMatchObject({
+    subjects: [{ kind: "ServiceAccount", namespace: "elsewhere" }],
+  });
+  // `warm_from` is a name without a namespace.
+  expect(JSON.stringify(all)).not.toMatch(/\bserving\b/);
 });
 
 const kubectl = spawnSync("kubectl", ["version", "--client"]);
