@@ -1,10 +1,11 @@
 /**
- * Plants one mistake after another into the rendered files and expects the checks to name each. A
- * check that misses a planted mistake fails. A planted text that no longer occurs fails too, so
- * that the list stays current.
+ * Plants one mistake after another into the rendered files and into a scrape, and expects the checks
+ * to name each. A check that misses a planted mistake fails. A planted text that no longer occurs
+ * fails too, so that the list stays current.
  *
  * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts, check-panels.ts and
- * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts.
+ * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts,
+ * S of check-scrapes.ts.
  *
  * Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
  */
@@ -13,16 +14,20 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 
 import type { MetricDefinition } from "../definition.ts";
+import { Exposition } from "../exposition.ts";
 import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
 import { INGEST_METRICS } from "../kvsync/catalogue/ingest.ts";
+import { counter, NAMESPACE } from "../kvsync/namespace.ts";
 import { KVSYNC } from "../kvsync/project.ts";
 import { checkKvsync } from "../kvsync/proof/check-kvsync.ts";
 import { surroundings } from "../kvsync/proof/surroundings.ts";
 import { render } from "../render.ts";
+import { MetricSlots } from "../slots.ts";
 import { type Artefacts, artefactsOf } from "./artefacts.ts";
 import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkRules } from "./check-rules.ts";
 import type { PanelJson } from "./grafana-json.ts";
+import { checkScrapes } from "./check-scrapes.ts";
 import { describeProblems, type ProblemCode } from "./problem.ts";
 
 const FILES = render(KVSYNC);
@@ -104,6 +109,11 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   unknown_setting: "R7",
   unknown_option: "R7",
   deployment: "G5, G6",
+  metric_not_emitted: "S1",
+  metric_labels: "S1",
+  metric_label_value: "S2",
+  metric_unmoved: "S3",
+  metric_undeclared: "S4",
 };
 const CONFIGURATIONS: ReadonlyMap<string, string> = new Map([
   [PROMETHEUS, "G1"],
@@ -1049,6 +1059,123 @@ test("any two panels of one kind and unit with each other's queries are found (D
   expect(pairs).toBeGreaterThan(300);
 });
 
+/** A metric that is in the catalogue, and whose zero is a fact. No code has a handle on it. */
+const FORGOTTEN = counter({
+  name: "kv_forgotten_total",
+  help: "Events that nothing counts.",
+  unit: "none",
+  labels: { reason: ["one", "another"] },
+  preset: "zero is a fact",
+  why: "A planted mistake.",
+});
+/** The same without series from the start. */
+const ABSENT = { ...FORGOTTEN, name: "aibrix_kv_absent_total", preset: "absent until known" } as const;
+
+/** The scrape of a process that makes every family move except these. */
+async function scrapeWithout(
+  unmoved: readonly string[],
+  catalogue: readonly MetricDefinition[] = CATALOGUE,
+): Promise<string> {
+  const exposition = new Exposition(catalogue);
+  const slots = new MetricSlots("test", exposition.accept.bind(exposition));
+  for (const definition of catalogue) {
+    if (unmoved.includes(definition.name)) continue;
+    const labels = Object.fromEntries(
+      Object.entries(definition.labels).map(([label, domain]) => [
+        label,
+        "maxValues" in domain ? "any" : (domain[0] ?? ""),
+      ]),
+    );
+    if (definition.kind === "counter") slots.counter(definition, labels).inc();
+    else if (definition.kind === "gauge") slots.gauge(definition, labels).set(1);
+    else slots.histogram(definition, labels).observe(1);
+  }
+  return exposition.scrape();
+}
+
+/** A mistake in what a process emits: what it is, the family, the catalogue and the scrape with it, and what must be reported. */
+const SCRAPE_MISTAKES: readonly (readonly [
+  what: string,
+  family: string,
+  planted: () => Promise<readonly [readonly MetricDefinition[], string]>,
+  code: ProblemCode,
+])[] = [
+  [
+    "a metric that is preset and that no code emits",
+    FORGOTTEN.name,
+    async () => {
+      const catalogue = [...CATALOGUE, FORGOTTEN];
+      const text = await scrapeWithout([FORGOTTEN.name], catalogue);
+      // What the preset alone exports.
+      expect(text).toContain(`${FORGOTTEN.name}{reason="one"} 0`);
+      return [catalogue, text];
+    },
+    "metric_unmoved",
+  ],
+  [
+    "a metric that is not preset and that no code emits",
+    ABSENT.name,
+    async () => {
+      const catalogue = [...CATALOGUE, ABSENT];
+      return [catalogue, await scrapeWithout([ABSENT.name], catalogue)];
+    },
+    "metric_not_emitted",
+  ],
+  [
+    "a metric that has another kind in the scrape",
+    FORGOTTEN.name,
+    async () => {
+      const catalogue = [...CATALOGUE, FORGOTTEN];
+      const text = await scrapeWithout([], catalogue);
+      return [catalogue, text.replace(`TYPE ${FORGOTTEN.name} counter`, `TYPE ${FORGOTTEN.name} gauge`)];
+    },
+    "metric_not_emitted",
+  ],
+  [
+    "a label in the scrape that the catalogue lacks",
+    FORGOTTEN.name,
+    async () => [
+      [...CATALOGUE, { ...FORGOTTEN, labels: {} }],
+      await scrapeWithout([], [...CATALOGUE, FORGOTTEN]),
+    ],
+    "metric_labels",
+  ],
+  [
+    "a label value in the scrape that is not listed",
+    FORGOTTEN.name,
+    async () => [
+      [...CATALOGUE, { ...FORGOTTEN, labels: { reason: ["one"] } }],
+      await scrapeWithout([], [...CATALOGUE, FORGOTTEN]),
+    ],
+    "metric_label_value",
+  ],
+  [
+    "a metric in the scrape that the catalogue lacks",
+    FORGOTTEN.name,
+    async () => [CATALOGUE, await scrapeWithout([], [...CATALOGUE, FORGOTTEN])],
+    "metric_undeclared",
+  ],
+];
+
+test("a scrape in which every family moves has no problem", async () => {
+  expect(describeProblems(checkScrapes(CATALOGUE, NAMESPACE, [await scrapeWithout([])]))).toBe("");
+});
+
+for (const [what, family, planted, code] of SCRAPE_MISTAKES)
+  test(`${what} is found (${checksOf(code, "")})`, async () => {
+    const [catalogue, text] = await planted();
+    const problems = checkScrapes(catalogue, NAMESPACE, [text]);
+    // Nothing else is said.
+    expect(problems.map((problem) => [problem.where, problem.code])).toEqual([[family, code]]);
+  });
+
+test("a family that moves in one of several scrapes has moved", async () => {
+  const name = CATALOGUE[0]?.name ?? "";
+  const scrapes = [await scrapeWithout([name]), await scrapeWithout([])];
+  expect(describeProblems(checkScrapes(CATALOGUE, NAMESPACE, scrapes))).toBe("");
+  expect(checkScrapes(CATALOGUE, NAMESPACE, []).length).toBeGreaterThanOrEqual(CATALOGUE.length);
+});
+
 test("every numbered check finds a planted mistake", () => {
   const files = [
     "expression-shape",
@@ -1059,31 +1186,36 @@ test("every numbered check finds a planted mistake", () => {
     "check-configurations",
     "../kvsync/proof/check-runbook-names",
     "../kvsync/proof/check-deployment",
+    "check-scrapes",
   ];
   const numbered = files.flatMap((file) => {
     const [header = ""] = readFileSync(new URL(`${file}.ts`, import.meta.url), "utf8").split("*/");
     return [...header.matchAll(/^ \* {2}([A-Z]\d+) /gm)].map(([, number = ""]) => number);
   });
-  const found = MISTAKES.flatMap(([, path, , , code, saidAt]) => checksOf(code, saidAt ?? path).split(", "));
+  const found = [
+    ...MISTAKES.flatMap(([, path, , , code, saidAt]) => checksOf(code, saidAt ?? path).split(", ")),
+    ...SCRAPE_MISTAKES.map(([, , , code]) => checksOf(code, "")),
+  ];
   expect(numbered.length).toBeGreaterThan(25);
   expect(numbered.filter((number) => !found.includes(number))).toEqual([]);
 });
 
 test("the table of planted mistakes lists each with the check that finds it", async () => {
-  const rows = MISTAKES.map(
-    ([what, path, , , code, saidAt]) => `| ${what} | \`${saidAt ?? path}\` | \`${code}\` |`,
-  );
+  const rows = [
+    ...MISTAKES.map(([what, path, , , code, saidAt]) => [what, saidAt ?? path, code] as const),
+    ...SCRAPE_MISTAKES.map(([what, , , code]) => [what, "/metrics", code] as const),
+  ];
   const table = [
     "# Planted mistakes",
     "",
-    "`packages/observability/src/proof/check-all.mutation.test.ts` plants each mistake into the generated files and expects its check to",
-    "find it. Renew this page with `npx vitest run -u` there.",
+    "`packages/observability/src/proof/check-all.mutation.test.ts` plants each mistake into the generated files or a scrape and expects its",
+    "check to find it. Renew this page with `npx vitest run -u` there.",
     "",
-    `${MISTAKES.length} mistakes, ${new Set(MISTAKES.map(([, , , , code]) => code)).size} checks.`,
+    `${rows.length} mistakes, ${new Set(rows.map(([, , code]) => code)).size} checks.`,
     "",
     "| mistake | reported at | check |",
     "| --- | --- | --- |",
-    ...rows,
+    ...rows.map(([what, path, code]) => `| ${what} | \`${path}\` | \`${code}\` |`),
     "",
   ].join("\n");
   await expect(table).toMatchFileSnapshot("../../../../docs/generated/planted-mistakes.md");

@@ -75,6 +75,12 @@ export type ProblemCode =
   | "panel_unrelated"
   | "runbook_unreachable"
   | "document_gap"
+  // scrapes
+  | "metric_not_emitted"
+  | "metric_labels"
+  | "metric_label_value"
+  | "metric_unmoved"
+  | "metric_undeclared"
   // configurations of other programs
   | "configuration"
   | "deployment"
