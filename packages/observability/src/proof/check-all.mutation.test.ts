@@ -4,8 +4,7 @@
  * fails too, so that the list stays current.
  *
  * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts, check-panels.ts and
- * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts,
- * S of check-scrapes.ts.
+ * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts.
  *
  * Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
  */
