@@ -9,7 +9,7 @@
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import { createServer as createTlsServer, Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,7 +61,24 @@ export interface Refusal {
   readonly retryAfterSeconds?: number;
   /** Begins to say why and never ends. */
   readonly isEndless?: boolean;
+  /** A page in place of what an API server answers, as proxies send it. */
+  readonly html?: string;
 }
+
+/** What an API server writes with a refusal; `{path}` is what was asked for. */
+const REFUSALS: Readonly<Record<number, readonly [reason: string, message: string]>> = {
+  401: ["Unauthorized", "Unauthorized"],
+  403: [
+    "Forbidden",
+    'pods is forbidden: User "system:serviceaccount:serving:kvsync-daemon" cannot list resource "pods" in API group "" at {path}',
+  ],
+  404: ["NotFound", "the server could not find the requested resource"],
+  410: ["Expired", "The provided continue parameter is too old to display a consistent list result."],
+  500: ["InternalError", "Internal error occurred: etcdserver: request timed out"],
+  503: ["ServiceUnavailable", "apiserver not ready"],
+};
+/** The limit on requests in flight answers in plain text. */
+const TOO_MANY = "Too many requests, please try again later.\n";
 
 const PREFIX = "model.aibrix.ai/";
 
@@ -98,6 +115,10 @@ export class Cluster {
   forgetsEverything = false;
   /** Watches are not ended in time, get no bookmarks, and hear of nothing. */
   makesDeafWatches = false;
+  /** Watches get bookmarks and no event, as where nothing changes that they match. */
+  sendsOnlyBookmarks = false;
+  /** Lists come in pieces of this many bytes, with this pause between two. */
+  trickle: { readonly bytes: number; readonly pauseMs: number } | null = null;
 
   private constructor(pem: Pem | null) {
     this.#scheme = pem === null ? "http" : "https";
@@ -291,6 +312,17 @@ export class Cluster {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Breaks every connection with a reset, as a balancer does that forgot it. */
+  reset(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  /** Gives new connections another certificate, and breaks those there are. */
+  certify(pem: Pem): void {
+    if (this.#server instanceof TlsServer) this.#server.setSecureContext(pem);
+    this.drop();
+  }
+
   /** Ends every watch in order. */
   endWatches(): void {
     for (const watcher of this.#watchers) {
@@ -325,6 +357,8 @@ export class Cluster {
     this.#refusals.length = 0;
     this.isHanging = false;
     this.makesDeafWatches = false;
+    this.sendsOnlyBookmarks = false;
+    this.trickle = null;
   }
 
   #change(id: string, after: Pod | null): void {
@@ -342,6 +376,7 @@ export class Cluster {
   }
 
   #tell(watcher: Watcher, { version, before, after }: Change): void {
+    if (this.sendsOnlyBookmarks) return;
     const was = before !== null && watcher.matches(before);
     const is = after !== null && watcher.matches(after);
     if (!was && !is) return;
@@ -391,12 +426,18 @@ export class Cluster {
     else this.#list(url, response, matches);
   }
 
-  #refuse(response: ServerResponse, { status, retryAfterSeconds, isEndless = false }: Refusal): void {
+  #refuse(response: ServerResponse, { status, retryAfterSeconds, isEndless = false, html }: Refusal): void {
     this.counts.refused += 1;
     if (retryAfterSeconds !== undefined) response.setHeader("retry-after", retryAfterSeconds);
-    response.writeHead(status, { "content-type": "application/json" });
+    const [type, text] =
+      html !== undefined
+        ? ["text/html", html]
+        : status === 429
+          ? ["text/plain; charset=utf-8", TOO_MANY]
+          : ["application/json", statusText(status, response.req.url ?? "")];
+    response.writeHead(status, { "content-type": type });
     if (isEndless) response.write("becau");
-    else response.end(JSON.stringify({ kind: "Status", code: status, message: `refused with ${status}` }));
+    else response.end(text);
   }
 
   #list(url: URL, response: ServerResponse, matches: (pod: Pod) => boolean): void {
@@ -414,7 +455,20 @@ export class Cluster {
     if (more !== "") this.#pages.set(more, rest);
     response.writeHead(200, { "content-type": "application/json" });
     const metadata = { resourceVersion: String(this.#version), continue: more };
-    response.end(JSON.stringify({ kind: "PodList", apiVersion: "v1", metadata, items }));
+    void this.#send(response, JSON.stringify({ kind: "PodList", apiVersion: "v1", metadata, items }));
+  }
+
+  async #send(response: ServerResponse, text: string): Promise<void> {
+    for (let rest = Buffer.from(text); ; ) {
+      const { trickle } = this;
+      if (trickle === null || response.destroyed) {
+        response.end(rest);
+        return;
+      }
+      response.write(rest.subarray(0, trickle.bytes));
+      rest = rest.subarray(trickle.bytes);
+      await new Promise((resolve) => setTimeout(resolve, trickle.pauseMs));
+    }
   }
 
   /** Forgets the pages of lists under way. */
@@ -462,6 +516,22 @@ export class Cluster {
     if (!watcher.isDeaf)
       for (const change of this.#history) if (change.version > from) this.#tell(watcher, change);
   }
+}
+
+/** A Status object. */
+function statusText(code: number, path: string): string {
+  const [reason, message] = REFUSALS[code] ?? ["Unknown", `refused with ${code}`];
+  const text = message.replace("{path}", path);
+  const status = {
+    kind: "Status",
+    apiVersion: "v1",
+    metadata: {},
+    status: "Failure",
+    message: text,
+    reason,
+    code,
+  };
+  return JSON.stringify(status);
 }
 
 function flush(watcher: Watcher): void {

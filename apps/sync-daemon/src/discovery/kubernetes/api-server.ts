@@ -6,8 +6,8 @@
  * The official client's Watch and Informer are not used; docs/decisions/0011 gives the reasons.
  *
  * A request ends with an answer or an ApiError: every error that TLS, HTTP or a file of credentials
- * throws becomes one. Credentials are read again after `renew`, and after each failure that was
- * theirs.
+ * throws becomes one. Credentials are read again after `renew`, after each failure that was theirs,
+ * and after each request without an answer.
  */
 
 import { type IncomingMessage, request as httpRequest } from "node:http";
@@ -92,7 +92,14 @@ export class ApiServer {
       this.#isStale = true;
       throw error;
     }
-    const answer = await this.#send(new URL(`${this.address}${path}`), requestOptions, options.timeoutMs);
+    let answer: IncomingMessage;
+    try {
+      answer = await this.#send(new URL(`${this.address}${path}`), requestOptions, options.timeoutMs);
+    } catch (error) {
+      // The server may have another address or another authority since they were read.
+      this.#isStale = true;
+      throw error;
+    }
     if (answer.statusCode === 200) return { body: answer };
     throw await this.#refusal(answer, options.timeoutMs);
   }
