@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 
-import { ENABLED_SELECTOR } from "../src/discovery/kubernetes/pod-reading.ts";
+import { ruleOf } from "../src/discovery/kubernetes/pod-rule.ts";
 import { OPERATIONS } from "../src/openapi/operations.ts";
 import { readSettings } from "../src/settings/read-settings.ts";
 
@@ -276,7 +276,7 @@ test("the daemon reaches what its settings name: DNS, the API server, engines at
   expect(settings.discovery.kubernetes.enabled).toBe(true);
   for (const port of [443, 6443]) expect(allows(egress, outside, "TCP", port)).toBe(true);
   // The label by which pods are discovered, and any port that their annotations may name.
-  const [label = "", value = ""] = ENABLED_SELECTOR.split("=");
+  const [label = "", value = "true"] = (ruleOf(settings.discovery.kubernetes).enabledBy ?? "").split("=");
   const engine = { namespace: OWN_NAMESPACE, pod: { [label]: value } };
   for (const port of [5557, 5657, 5564, 31_000]) expect(allows(egress, engine, "TCP", port)).toBe(true);
   expect(settings.discovery.kubernetes.namespaces).toEqual([]);
