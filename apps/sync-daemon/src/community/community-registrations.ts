@@ -61,7 +61,7 @@ export class CommunityRegistrations {
    * @returns what was removed, at least one.
    * @throws RequestError unknown_instance.
    */
-  unregister(body: z.output<typeof unregisterBody>): readonly CommunityRegistration[] {
+  async unregister(body: z.output<typeof unregisterBody>): Promise<readonly CommunityRegistration[]> {
     const tenant = tenantOf(body);
     const removed = this.list().filter(
       (known) =>
@@ -80,7 +80,7 @@ export class CommunityRegistrations {
         `instance ${body.instance_id} of tenant ${tenant} is not registered here${body.dp_rank === undefined || body.dp_rank === null ? "" : ` with DP rank ${body.dp_rank}`}`,
       );
     }
-    for (const { engineId } of removed) this.#registrations.remove(engineId);
+    for (const { engineId } of removed) await this.#registrations.remove(engineId);
     return removed;
   }
 

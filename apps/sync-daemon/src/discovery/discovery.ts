@@ -6,6 +6,8 @@
  *   PodSource ─────────▶┘         └─▶ DiscoveryStatus: log, metrics, health, GET /api/v1/engines
  */
 
+import { hostname } from "node:os";
+
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { resolverOf } from "../engine/host-names.ts";
@@ -23,6 +25,7 @@ import { credentialReader } from "./kubernetes/credentials.ts";
 import { ruleOf } from "./kubernetes/pod-rule.ts";
 import { PodSource, type PodSourceSettings } from "./kubernetes/pod-source.ts";
 import { RegistrationFile } from "./registration-file.ts";
+import { SharedRegistrations } from "./shared-registrations.ts";
 
 /** What discovery works with. */
 export interface DiscoveryDependencies {
@@ -52,7 +55,11 @@ export class Discovery {
     const log = (line: LogLine): void => {
       told.log.write({ component: "discovery", ...line });
     };
-    const { state_directory: folder, config_poll_seconds } = settings.discovery;
+    const { state_directory: folder, shared_directory: shared, ...times } = settings.discovery;
+    const { config_poll_seconds, shared_poll_seconds } = times;
+    const { port } = settings.http;
+    // A port that the system chooses says nothing; the process does.
+    const replica = `${hostname()}:${port === 0 ? `process-${process.pid}` : port}`;
     const status = new DiscoveryStatus({ metrics, log, now });
     const sources = new EngineSources(registry, { log, refused: status.refused.bind(status) });
     const fileOf = (name: "registrations.json" | "pods.json"): RegistrationFile | null =>
@@ -78,7 +85,12 @@ export class Discovery {
       ),
       resolveMs: settings.discovery.resolve_seconds * 1000,
       status: status.of("http"),
-      file: fileOf("registrations.json"),
+      file: shared === null ? fileOf("registrations.json") : null,
+      shared:
+        shared === null
+          ? null
+          : { registrations: new SharedRegistrations(shared, replica), pollMs: shared_poll_seconds * 1000 },
+      replica,
       log,
     });
     const { kubernetes } = settings.discovery;
@@ -105,9 +117,9 @@ export class Discovery {
   /** Looks no more; resolves when registrations are on the disk. */
   async stop(): Promise<void> {
     this.#configFile?.stop();
-    this.registrations.stop();
     await this.#pods?.stop();
     await this.registrations.saved();
+    await this.registrations.stop();
   }
 }
 

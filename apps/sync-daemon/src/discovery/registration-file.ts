@@ -24,7 +24,7 @@ import { type CommunityRegistration, communityRegistration } from "./community-r
 const FORMAT = "kvsync-registrations";
 const VERSION = 1;
 /** Registrations that a file may hold: the most engines that a registry takes. */
-const REGISTRATIONS_MAX = 4096;
+export const REGISTRATIONS_MAX = 4096;
 
 /** What is kept of one registration. */
 export interface StoredRegistration {
@@ -87,34 +87,7 @@ export class RegistrationFile {
       throw this.#failed(error);
     }
     if (text === null) return [];
-    const { path } = this;
-    const end = text.indexOf("\n");
-    const head = header.safeParse(jsonOf(text.slice(0, Math.max(0, end))));
-    if (!head.success)
-      throw new RegistrationFileError(
-        { code: "not_registrations", path },
-        `${path}: its first line is not that of a file of registrations`,
-      );
-    const { version, sha256 } = head.data;
-    if (version !== VERSION) {
-      const facts = { code: "other_version", path, version, expected: VERSION } as const;
-      throw new RegistrationFileError(facts, `${path}: is of version ${version}, expected ${VERSION}`);
-    }
-    const list = text.slice(end + 1).replace(/\n$/, "");
-    if (digestOf(list) !== sha256)
-      throw new RegistrationFileError(
-        { code: "checksum_mismatch", path },
-        `${path}: its content is not what was written (checksum)`,
-      );
-    const parsed = body.safeParse(jsonOf(list));
-    if (parsed.success) return parsed.data;
-    const issue = parsed.error.issues[0];
-    const where = (issue?.path ?? []).map(String).join(".");
-    const expected = issue?.message ?? "a registration";
-    throw new RegistrationFileError(
-      { code: "malformed_registration", path, where, expected },
-      `${path}: ${where}: expected ${expected}`,
-    );
+    return registrationsOf(text, this.path);
   }
 
   /**
@@ -124,10 +97,8 @@ export class RegistrationFile {
    * @throws RegistrationFileError io_failed; what was there is there still.
    */
   async write(registrations: readonly StoredRegistration[]): Promise<void> {
-    const list = JSON.stringify(registrations);
-    const head = JSON.stringify({ format: FORMAT, version: VERSION, sha256: digestOf(list) });
     try {
-      await this.#file.write(`${head}\n${list}\n`);
+      await this.#file.write(registrationFileText(registrations));
     } catch (error) {
       throw this.#failed(error);
     }
@@ -169,6 +140,56 @@ export class RegistrationFile {
     const message = `${this.path}: ${reason}; expected ${expected}`;
     return new RegistrationFileError(facts, message, { cause: error });
   }
+}
+
+/**
+ * The text of a file.
+ *
+ * @param registrations - all that it holds.
+ * @returns both lines.
+ */
+export function registrationFileText(registrations: readonly StoredRegistration[]): string {
+  const list = JSON.stringify(registrations);
+  const head = JSON.stringify({ format: FORMAT, version: VERSION, sha256: digestOf(list) });
+  return `${head}\n${list}\n`;
+}
+
+/**
+ * Reads the text of a file (F2).
+ *
+ * @param text - all of it.
+ * @param path - for errors.
+ * @returns what it holds.
+ * @throws RegistrationFileError of every code but io_failed.
+ */
+export function registrationsOf(text: string, path: string): readonly StoredRegistration[] {
+  const end = text.indexOf("\n");
+  const head = header.safeParse(jsonOf(text.slice(0, Math.max(0, end))));
+  if (!head.success)
+    throw new RegistrationFileError(
+      { code: "not_registrations", path },
+      `${path}: its first line is not that of a file of registrations`,
+    );
+  const { version, sha256 } = head.data;
+  if (version !== VERSION) {
+    const facts = { code: "other_version", path, version, expected: VERSION } as const;
+    throw new RegistrationFileError(facts, `${path}: is of version ${version}, expected ${VERSION}`);
+  }
+  const list = text.slice(end + 1).replace(/\n$/, "");
+  if (digestOf(list) !== sha256)
+    throw new RegistrationFileError(
+      { code: "checksum_mismatch", path },
+      `${path}: its content is not what was written (checksum)`,
+    );
+  const parsed = body.safeParse(jsonOf(list));
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const where = (issue?.path ?? []).map(String).join(".");
+  const expected = issue?.message ?? "a registration";
+  throw new RegistrationFileError(
+    { code: "malformed_registration", path, where, expected },
+    `${path}: ${where}: expected ${expected}`,
+  );
 }
 
 function digestOf(text: string): string {

@@ -100,7 +100,7 @@ export class CommunityController {
   @HttpCode(200)
   async unregister(@Body() body: unknown): Promise<Answer<typeof unregistration>> {
     const fields = checkFields(unregisterBody, body);
-    const removed = this.#registrations.unregister(fields);
+    const removed = await this.#registrations.unregister(fields);
     await this.#registrations.saved();
     if (fields.model_name !== undefined) return { status: "ok" };
     return {

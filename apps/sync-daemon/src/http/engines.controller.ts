@@ -91,6 +91,7 @@ export class EnginesController {
       })),
       refused_total: refused.length,
       refused: refused.slice(0, REFUSED_MAX),
+      replicas: this.#discovery.registrations.replicas(),
     };
   }
 
@@ -99,7 +100,7 @@ export class EnginesController {
    *
    * @param body - one entry as in the configuration file.
    * @param reply - 201 when it is new, 200 when the same was there.
-   * @returns the engine, with addresses in place of names, when its registration is kept.
+   * @returns the engine, with addresses in place of names, when its registration is kept, and the replicas that follow it.
    */
   @Post()
   async register(
@@ -120,7 +121,7 @@ export class EnginesController {
     const { registered, created } = await registrations.register(entry.data, null);
     await registrations.saved();
     reply.status(created ? 201 : 200);
-    return { engine: this.#describe(registered) };
+    return { engine: this.#describe(registered), replicas: registrations.replicas() };
   }
 
   /**
@@ -131,7 +132,7 @@ export class EnginesController {
   @Delete(":id")
   @HttpCode(204)
   async remove(@Param("id") id: string): Promise<void> {
-    this.#discovery.registrations.remove(id);
+    await this.#discovery.registrations.remove(id);
     await this.#discovery.registrations.saved();
   }
 

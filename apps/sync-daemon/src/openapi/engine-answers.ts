@@ -182,6 +182,22 @@ const refusalReport = z
     description: "An engine that a source wants and that is not followed for it.",
   });
 
+const replicas = z
+  .array(
+    z
+      .strictObject({
+        name: z.string().describe("Host name and port."),
+        is_this: z.boolean().describe("Whether it is the daemon that answers."),
+        registrations: z
+          .enum(["current", "behind"])
+          .describe("Whether it follows the registrations over HTTP that this daemon follows."),
+      })
+      .meta({ id: "Replica", description: "A daemon that shares registrations over HTTP." }),
+  )
+  .describe(
+    "The daemon that answers, and with `discovery.shared_directory` the other replicas. Without it, no other replica gets registrations of this one.",
+  );
+
 /** What `GET /api/v1/engines` answers. */
 export const engineList = z
   .strictObject({
@@ -189,6 +205,7 @@ export const engineList = z
     sources: z.array(sourceReport),
     refused_total: count,
     refused: z.array(refusalReport).describe("The first 256."),
+    replicas,
   })
   .meta({
     id: "EngineList",
@@ -196,9 +213,10 @@ export const engineList = z
   });
 
 /** What `POST /api/v1/engines` answers. */
-export const registeredEngine = z
-  .strictObject({ engine: engineReport })
-  .meta({ id: "RegisteredEngine", description: "The engine, with addresses in place of names." });
+export const registeredEngine = z.strictObject({ engine: engineReport, replicas }).meta({
+  id: "RegisteredEngine",
+  description: "The engine, with addresses in place of names, and the replicas that follow it.",
+});
 
 /** Every engine, every source, and what is refused. */
 export type EngineList = Answer<typeof engineList>;

@@ -86,6 +86,7 @@ const REGISTRATION_PROBLEMS = [
   "endpoint_not_allowed",
   "endpoint_unresolvable",
   "registry_full",
+  "registrations_unavailable",
 ] as const;
 
 /** All of them. */
@@ -153,7 +154,7 @@ export const OPERATIONS: readonly Operation[] = [
     tag: "engines",
     summary: "Removes an engine that was registered over HTTP: at once from lookups, soon from the index.",
     answers: { 204: null },
-    problems: ["unknown_engine", "stated_elsewhere"],
+    problems: ["unknown_engine", "stated_elsewhere", "registrations_unavailable"],
   },
   {
     method: "post",
@@ -175,7 +176,7 @@ export const OPERATIONS: readonly Operation[] = [
     summary: "Removes one DP rank or all of an instance, in either form.",
     bodies: [{ schema: unregisterBody }],
     answers: { 200: { schema: unregistration } },
-    problems: ["malformed_body", "unknown_instance"],
+    problems: ["malformed_body", "unknown_instance", "registrations_unavailable"],
   },
   {
     method: "post",

@@ -2,6 +2,7 @@
  * The one table from error code to HTTP status, and the shape of a problem document (RFC 9457).
  */
 
+import type { UnavailableFacts } from "../discovery/http-registrations.ts";
 import type { RequestFacts } from "../request/request-error.ts";
 import type { RegistryFacts } from "../engine/engine-registry.ts";
 import type { BudgetFacts } from "../security/body-budget.ts";
@@ -27,6 +28,7 @@ export type ProblemCode =
   | RegistryFacts["code"]
   | AccessFacts["code"]
   | AdmissionFacts["code"]
+  | UnavailableFacts["code"]
   | BudgetFacts["code"]
   | RimCode;
 
@@ -62,6 +64,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   caller_gone: { status: 499, title: "Connection closed by the caller" },
   internal_error: { status: 500, title: "Internal error" },
   registry_full: { status: 503, title: "Engine limit reached" },
+  registrations_unavailable: { status: 503, title: "Registrations unavailable" },
   snapshot_unavailable: { status: 503, title: "Snapshot unavailable" },
   bodies_full: { status: 503, title: "Too many request bodies" },
 };

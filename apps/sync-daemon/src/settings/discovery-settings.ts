@@ -36,6 +36,11 @@ export const discoverySection = section({
     "Folder of this daemon only. Engines that were registered over HTTP or found among pods survive a restart there. Unset, they do not.",
     null,
   ),
+  shared_directory: text(
+    "Folder that all replicas can read and write. All of them follow the engines that one registers over HTTP. Unset, each replica has its own registrations.",
+    null,
+  ),
+  shared_poll_seconds: seconds("Time between two looks at the shared folder.", 2, 0.05, 60),
   dns_servers: dnsServers,
   resolve_seconds: seconds(
     "Time between two looks at the addresses of names that were registered over HTTP.",
