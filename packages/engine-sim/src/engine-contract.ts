@@ -126,6 +126,12 @@ export interface StepResult extends ScheduledStep {
   batch: NumberedBatch | null;
 }
 
+/** Adapters of unfinished requests, each once, in order of first use. */
+export interface AdaptersInUse {
+  readonly running: readonly string[];
+  readonly waiting: readonly string[];
+}
+
 /** How busy an engine is. */
 export interface EnginePressure {
   readonly running: number;
@@ -167,9 +173,20 @@ export interface EngineCounters {
   readonly removedBlocks: number;
   readonly storedHostBlocks: number;
   readonly removedHostBlocks: number;
+  /** Prompt tokens looked up in the cache when their request was admitted first. */
+  readonly queriedTokens: number;
+  /** Of these, the ones found on the device, and on the host after them. */
+  readonly hitTokens: number;
+  readonly hostHitTokens: number;
   readonly clears: number;
   readonly preemptions: number;
   readonly requestsFinished: number;
+  /** Requests ended by `abort` before their last token; a restart's are not among them. */
+  readonly requestsAborted: number;
+  /** Prompt tokens of requests whose first output token has come. */
+  readonly prefilledTokens: number;
+  readonly generatedTokens: number;
+  /** These are of finished requests. */
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly promptBlocks: number;

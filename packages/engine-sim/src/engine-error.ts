@@ -18,6 +18,14 @@ export type EngineErrorFacts =
   /** `maxWaiting` requests wait already. */
   | { readonly code: "too_many_waiting"; readonly waitingMax: number }
   | { readonly code: "unknown_lora"; readonly loraName: string }
+  /** Neither the model nor one of its adapters. */
+  | { readonly code: "unknown_model"; readonly model: string }
+  /** No rank of this number is served at this port. */
+  | { readonly code: "unknown_rank"; readonly rank: string }
+  /** A parameter of a request whose effect is not simulated; without it the request is served. */
+  | { readonly code: "unsupported_parameter"; readonly where: string }
+  /** The process ends: what is under way is finished, nothing new is taken. */
+  | { readonly code: "draining" }
   /** What was asked cannot be said on this engine's wire, so that no listener could ever be right about it. */
   | { readonly code: "unsupported_by_dialect"; readonly feature: string; readonly dialect: string }
   /** Batches were published faster than sent, past `maxQueueSize`. */

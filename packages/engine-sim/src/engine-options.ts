@@ -12,6 +12,7 @@ import {
   DEFAULT_HASH_SEED,
   DEFAULT_SEQUENCES,
 } from "./engine-settings.ts";
+import { DEFAULT_ANSWER_TOKENS } from "./engine-server.ts";
 import { HASH_ALGORITHMS, type HashAlgorithm } from "./engine-hash.ts";
 
 /** What the command line says, by option. */
@@ -23,7 +24,9 @@ export interface EngineOptions {
   readonly replayPort: number;
   readonly replay: boolean;
   readonly httpPort: number;
+  readonly portPerRank?: boolean;
   readonly dpRank: number;
+  readonly dpSize: number;
   readonly blocks: number;
   readonly blockSize: number;
   readonly hostBlocks: number;
@@ -41,6 +44,8 @@ export interface EngineOptions {
   readonly load: number;
   readonly loadPromptTokens: number;
   readonly speed: number;
+  readonly answerTokens: number;
+  readonly drainSeconds: number;
   readonly seed: number;
 }
 
@@ -64,7 +69,9 @@ export function engineCommand(run: (options: EngineOptions) => Promise<void>): C
     .option("--replay-port <port>", "replay port of DP rank 0; 0 takes a free one", number, 5657)
     .option("--no-replay", "run without a replay socket")
     .option("--http-port <port>", "HTTP port; 0 takes a free one", number, 8000)
-    .option("--dp-rank <rank>", "data-parallel rank, added to both ports", number, 0)
+    .option("--dp-rank <rank>", "first data-parallel rank; a rank is added to both event ports", number, 0)
+    .option("--dp-size <count>", "data-parallel ranks, all in this process", number, 1)
+    .option("--port-per-rank", "give each rank an HTTP port of its own, from --http-port on")
     .option("--blocks <count>", "physical KV blocks", number, 16_384)
     .option("--block-size <tokens>", "tokens per KV block", number, 16)
     .option("--host-blocks <count>", "blocks of the host tier", number, 0)
@@ -101,6 +108,13 @@ export function engineCommand(run: (options: EngineOptions) => Promise<void>): C
     .option("--load <rate>", "requests per second that the engine gives itself; 0 for none", number, 0)
     .option("--load-prompt-tokens <count>", "prompt length of these", number, 2048)
     .option("--speed <factor>", "modeled seconds per real second", number, 1)
+    .option(
+      "--answer-tokens <count>",
+      "tokens after which an answer ends by itself, if max_tokens allows",
+      number,
+      DEFAULT_ANSWER_TOKENS,
+    )
+    .option("--drain-seconds <seconds>", "how long completions may take after SIGTERM", number, 30)
     .option("--seed <number>", "seed of load and faults", number, 1)
     .showHelpAfterError("--help lists all options.")
     .exitOverride()

@@ -3,18 +3,18 @@
  * the engine's steps hands each batch to `publish`; the server only carries.
  *
  *     driver ── step ──▶ SimulatedEngine
- *        └── publish ──▶ EngineServer ─▶ Publisher (this life) ─▶ PUB, ROUTER      HTTP ─▶ faults, contents, /tokenize
+ *        └── publish ──▶ EngineServer ─▶ Publisher (this life) ─▶ PUB, ROUTER      HTTP (http/engine-http.ts)
  *
  *  N1  A restart keeps ports, HTTP and network faults, and nothing else.
  *  N2  Sockets are made in the calling process; all of them are closed when `stop` resolves.
  */
 import { Prng, unreachable } from "@kvsync/core";
-import type { FastifyInstance } from "fastify";
-import { buildEngineHttp } from "./engine-http.ts";
-import type { EngineRequest, FinishedRequest, NumberedBatch } from "./engine-contract.ts";
+import type { NumberedBatch } from "./engine-contract.ts";
+import type { EngineDriver } from "./engine-driver.ts";
 import { EngineError } from "./engine-error.ts";
 import { checkInteger } from "./engine-settings.ts";
 import type { Fault } from "./fault.ts";
+import { EngineHttp, type HttpRank } from "./http/engine-http.ts";
 import {
   BACKLOG_BATCHES,
   type CurveServerKeys,
@@ -33,7 +33,11 @@ const DEFAULT_HWM = 100_000;
 /** vLLM's default of `max_queue_size`. */
 const DEFAULT_QUEUE_SIZE = 100_000;
 
-const PORT_MAX = 65_535;
+/** A short paragraph: an answer of a chat takes a second or two of modeled time. */
+export const DEFAULT_ANSWER_TOKENS = 256;
+
+/** Highest TCP port. */
+export const PORT_MAX = 65_535;
 const HISTORY_MAX = 10_000_000;
 const TOPIC_BYTES_MAX = 1024;
 
@@ -46,8 +50,10 @@ export interface EngineServerSettings {
   readonly port?: number | undefined;
   /** Replay port of rank 0; 0, the default, takes any free one, null runs without replay. */
   readonly replayPort?: number | null | undefined;
-  /** HTTP port, 0 for any free one; null, the default, runs without HTTP. */
+  /** HTTP port for this engine alone, 0 for any free one; null, the default, runs without HTTP. */
   readonly httpPort?: number | null | undefined;
+  /** Tokens after which an answer over HTTP ends by itself. */
+  readonly answerTokens?: number | undefined;
   /** First frame of every message; empty by default. */
   readonly topic?: string | undefined;
   /** Batches of replay history. */
@@ -62,10 +68,8 @@ export interface EngineServerSettings {
   readonly seed?: number | undefined;
   /** Time in seconds of what the server itself makes the engine say (its first message, faults over HTTP); the wall clock. */
   readonly clock?: (() => number) | undefined;
-  /** Serves POST /v1/completions: runs a request to its end. Without it that route is unknown. */
-  readonly complete?: ((request: Omit<EngineRequest, "id">) => Promise<FinishedRequest>) | undefined;
-  /** Told of every restart as it begins, with the requests it aborted: how a driver hears of one that came over HTTP. */
-  readonly onRestart?: ((abortedRequests: readonly number[]) => void) | undefined;
+  /** Runs the engine in real time, for completions over HTTP; without it the owner steps the engine. */
+  readonly driver?: EngineDriver | undefined;
 }
 
 /** Counters of the publisher since the server started. */
@@ -75,8 +79,7 @@ interface ResolvedServer {
   readonly engine: SimulatedEngine;
   readonly publisher: PublisherSettings;
   readonly clock: () => number;
-  readonly complete: EngineServerSettings["complete"];
-  readonly onRestart: (abortedRequests: readonly number[]) => void;
+  readonly driver: EngineDriver | null;
 }
 
 /** One engine's sockets. */
@@ -97,8 +100,7 @@ export class EngineServer {
   #publisher: Publisher;
   #endpoint = "";
   #replayEndpoint: string | null = null;
-  #http: FastifyInstance | null = null;
-  #httpUrl: string | null = null;
+  #http: EngineHttp | null = null;
   #stopped = false;
 
   private constructor(settings: ResolvedServer, seed: number) {
@@ -114,20 +116,19 @@ export class EngineServer {
    * @throws EngineError `invalid_setting`, `bind_failed`; nothing stays open then.
    */
   static async start(settings: EngineServerSettings): Promise<EngineServer> {
-    const { engine, host = "127.0.0.1", port = 0, replayPort = 0, httpPort = null } = settings;
+    const { engine, host = "127.0.0.1", port = 0, replayPort = 0, httpPort = null, driver = null } = settings;
     const { dpRank } = engine.settings;
     checkPorts(port, replayPort, httpPort, dpRank);
     const publisher = publisherSettings(settings);
-    const onRestart = settings.onRestart ?? (() => undefined);
     const clock = settings.clock ?? (() => Date.now() / 1000);
-    const server = new EngineServer(
-      { engine, publisher, clock, complete: settings.complete, onRestart },
-      settings.seed ?? 0,
-    );
+    const server = new EngineServer({ engine, publisher, clock, driver }, settings.seed ?? 0);
     try {
       const replayEndpoint = replayPort === null ? null : endpointOf(host, replayPort, dpRank);
       await server.#open(endpointOf(host, port, dpRank), replayEndpoint, 1);
-      if (httpPort !== null) await server.#listen(host, httpPort);
+      if (httpPort !== null) {
+        const { answerTokens = DEFAULT_ANSWER_TOKENS } = settings;
+        server.#http = await EngineHttp.listen([server.httpRank], { host, port: httpPort, answerTokens });
+      }
     } catch (error) {
       await server.stop();
       throw error;
@@ -149,7 +150,27 @@ export class EngineServer {
 
   /** E.g. `http://127.0.0.1:8000`; null without HTTP. */
   get httpUrl(): string | null {
-    return this.#httpUrl;
+    return this.#http?.url ?? null;
+  }
+
+  /** This rank for an HTTP server, which may serve others too. */
+  get httpRank(): HttpRank {
+    const { engine, publisher, clock, driver } = this.#settings;
+    return {
+      engine,
+      driver,
+      endpoint: this.#endpoint,
+      replayEndpoint: this.#replayEndpoint,
+      topic: publisher.topic,
+      bufferSteps: publisher.bufferSteps,
+      counters: () => this.counters,
+      applyFault: (fault) => this.applyFault(fault, clock()),
+      reset: () => {
+        const batch = engine.reset(clock());
+        if (batch !== null) this.publish(batch);
+        return batch !== null;
+      },
+    };
   }
 
   /** Counts over all lives of the publisher. A new object. */
@@ -258,38 +279,10 @@ export class EngineServer {
     this.#counts.restarts++;
     const { abortedRequests, batch } = this.#settings.engine.restart(nowSeconds);
     if (batch !== null) this.publish(batch);
-    this.#settings.onRestart(abortedRequests);
+    this.#settings.driver?.abort(abortedRequests);
     await dead.close();
     await this.#open(this.#endpoint, this.#replayEndpoint, REBIND_ATTEMPTS);
     return abortedRequests;
-  }
-
-  async #listen(host: string, httpPort: number): Promise<void> {
-    const { engine, publisher, clock, complete } = this.#settings;
-    this.#http = buildEngineHttp({
-      engine,
-      endpoint: this.#endpoint,
-      replayEndpoint: this.#replayEndpoint,
-      topic: publisher.topic,
-      bufferSteps: publisher.bufferSteps,
-      counters: () => this.counters,
-      applyFault: (fault) => this.applyFault(fault, clock()),
-      complete,
-      reset: () => {
-        const batch = engine.reset(clock());
-        if (batch !== null) this.publish(batch);
-        return batch !== null;
-      },
-    });
-    try {
-      this.#httpUrl = await this.#http.listen({ host, port: httpPort });
-    } catch (error) {
-      const endpoint = `http://${host}:${httpPort}`;
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new EngineError({ code: "bind_failed", endpoint }, `cannot bind ${endpoint}: ${reason}`, {
-        cause: error,
-      });
-    }
   }
 }
 

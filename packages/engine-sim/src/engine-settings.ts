@@ -27,7 +27,8 @@ const BLOCK_COUNT_MAX = 10_000_000;
 const TOKENS_MAX = 10_000_000;
 const SEQUENCES_MAX = 100_000;
 const WAITING_MAX = 10_000_000;
-const DP_RANK_MAX = 255;
+/** Highest data-parallel rank. */
+export const DP_RANK_MAX = 255;
 const LORA_COUNT_MAX = 1000;
 const TEXT_MAX = 256;
 

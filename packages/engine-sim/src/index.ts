@@ -16,6 +16,8 @@ export type { ResolvedEngineSettings } from "./engine-settings.ts";
 export type { Fault, PoisonForm } from "./fault.ts";
 export type { QuietPace } from "./scheduler.ts";
 export { SimulatedEngine, type RestartResult } from "./simulated-engine.ts";
+export type { DrivenRequest, RequestWatch } from "./engine-driver.ts";
+export { EngineWorker, type EngineWorkerSettings, type WorkerRank } from "./engine-worker.ts";
 export { EngineServer, type EngineServerSettings, type PublisherCounters } from "./engine-server.ts";
 export {
   COST_MODEL_NAMES,

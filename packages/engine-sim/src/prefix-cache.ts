@@ -29,12 +29,18 @@ import type { SchedulerCache } from "./scheduler.ts";
 // Blocks hashed ahead while a prefix still matches: few enough not to waste work at the first miss.
 const HASH_AHEAD_BLOCKS = 16;
 
-/** Blocks that moved, since the engine was made. */
+/** What moved and what was found, since the engine was made. */
 export interface CacheCounters {
   storedBlocks: number;
   removedBlocks: number;
   storedHostBlocks: number;
   removedHostBlocks: number;
+  /** Tokens looked up at first admissions: prompts. */
+  queriedTokens: number;
+  /** Of these, the ones found on the device. */
+  hitTokens: number;
+  /** Of these, the ones found on the host after them. */
+  hostHitTokens: number;
 }
 
 /** Cached blocks of one engine and their announcements. */
@@ -46,6 +52,9 @@ export class PrefixCache implements SchedulerCache<ActiveRequest> {
     removedBlocks: 0,
     storedHostBlocks: 0,
     removedHostBlocks: 0,
+    queriedTokens: 0,
+    hitTokens: 0,
+    hostHitTokens: 0,
   };
   /** Number of the message that the step's events will travel in; the engine keeps it current. */
   sequenceNumber = 0;
@@ -119,6 +128,7 @@ export class PrefixCache implements SchedulerCache<ActiveRequest> {
   retainMatched(request: ActiveRequest): void {
     const { pool, host } = this;
     const { matchedDevice, matchedHost } = request;
+    this.#countHit(request);
     for (let block = 0; block < matchedDevice; block++) pool.retain(request.blocks[block] ?? 0);
     request.blockCount = matchedDevice;
     request.registered = matchedDevice;
@@ -172,6 +182,14 @@ export class PrefixCache implements SchedulerCache<ActiveRequest> {
     this.host.clear();
     this.#log.cleared();
     return true;
+  }
+
+  // As vLLM, which keeps the lookups of preempted requests out of these counts.
+  #countHit({ cachedBlocks, tokenCount, matchedDevice, matchedHost }: ActiveRequest): void {
+    if (cachedBlocks >= 0) return;
+    this.counters.queriedTokens += tokenCount;
+    this.counters.hitTokens += matchedDevice * this.#settings.blockSize;
+    this.counters.hostHitTokens += matchedHost * this.#settings.blockSize;
   }
 
   #announceDevice(request: ActiveRequest, first: number, hashes: readonly WireHash[]): void {

@@ -12,6 +12,8 @@
  *  D3  While any request waits or runs, a step computes at least one token: submission refused what can never fit.
  *  D4  A quiet run is several steps in a row in which all requests decode, none waits, and no
  *      request fills or needs a block. It can be made at once, with the result of the single steps.
+ *  D5  An aborted request holds no block and counts nowhere from the call on; the others keep their
+ *      places (test/abort.test.ts).
  *
  * A step of a quiet run costs a few comparisons per running request.
  *
@@ -179,6 +181,28 @@ export class Scheduler<Request extends ScheduledRequest> {
     this.#work.contextTokens += steps * this.#running.length;
   }
 
+  /**
+   * Ends one request before its last token, as when its client leaves, and lets go of its blocks at
+   * once. Named blocks stay cached. O(requests).
+   *
+   * @returns whether the request was waiting or running.
+   */
+  abort(id: number): boolean {
+    const isIt = (request: Request): boolean => request.id === id;
+    const running = this.#running.findIndex(isIt);
+    const [request] = running >= 0 ? this.#running.splice(running, 1) : [];
+    if (request !== undefined) {
+      this.#release(request);
+      return true;
+    }
+    const waiting = this.#dropWaiting(isIt);
+    if (waiting === undefined) return false;
+    this.#waitingTokens -= waiting.tokenCount;
+    // It may have been the head of the queue that lacked blocks.
+    this.#blockedOnBlocks = false;
+    return true;
+  }
+
   /** Forgets every request without a word and lets go of their blocks. @returns their ids. */
   abortAll(): number[] {
     const all = [...this.#running, ...this.#returned, ...this.#queue.slice(this.#queueHead)];
@@ -266,6 +290,13 @@ export class Scheduler<Request extends ScheduledRequest> {
       budget -= tokens;
     }
     return budget;
+  }
+
+  #dropWaiting(isIt: (request: Request) => boolean): Request | undefined {
+    const returned = this.#returned.findIndex(isIt);
+    if (returned >= 0) return this.#returned.splice(returned, 1)[0];
+    const queued = this.#queue.findIndex((request, position) => position >= this.#queueHead && isIt(request));
+    return queued >= 0 ? this.#queue.splice(queued, 1)[0] : undefined;
   }
 
   #leaveQueue(request: Request): void {

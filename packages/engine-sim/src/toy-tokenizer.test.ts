@@ -24,9 +24,9 @@ describe("the toy tokenizer", () => {
   test("a conversation's next turn extends the tokens of the last one", () => {
     const first = [{ role: "user", content: "What is a KV block?" }];
     const second = [...first, { role: "assistant", content: "A run of tokens." }];
-    const before = tokenizeMessages(first, false);
-    expect(tokenizeMessages(second, false).slice(0, before.length)).toEqual(before);
-    const opened = tokenizeMessages(first, true);
-    expect(tokenizeMessages(second, true).slice(0, opened.length)).toEqual(opened);
+    const before = tokenizeMessages(first, { addGenerationPrompt: false });
+    expect(tokenizeMessages(second, { addGenerationPrompt: false }).slice(0, before.length)).toEqual(before);
+    const opened = tokenizeMessages(first, { addGenerationPrompt: true });
+    expect(tokenizeMessages(second, { addGenerationPrompt: true }).slice(0, opened.length)).toEqual(opened);
   });
 });

@@ -7,6 +7,8 @@
  *
  *     prompt    1 ‹text›                                      1 only with special tokens
  *     messages  1 (2 ‹role› 3 ‹content› 4)…  2 ‹assistant› 3   the last three only with a generation prompt
+ *     tools     the JSON of the list, as the content of a first turn of the role "tools"
+ *     calls     the JSON of a turn's tool calls, after its content
  *
  * A message's tokens depend on nothing after it, so that a conversation's next turn extends the prompt of the last one.
  */
@@ -16,12 +18,23 @@ import { VOCABULARY_SIZE } from "./active-request.ts";
 export interface ChatMessage {
   readonly role: string;
   readonly content: string;
+  readonly toolCalls?: readonly unknown[] | undefined;
+}
+
+/** How a conversation is put into tokens. */
+export interface ChatTemplateOptions {
+  readonly tools?: readonly unknown[] | undefined;
+  /** Whether the assistant's turn is opened at the end. */
+  readonly addGenerationPrompt: boolean;
+  /** Whether the last turn is left open, to be continued. */
+  readonly continueFinalMessage?: boolean | undefined;
 }
 
 const BEGIN = 1;
 const ROLE = 2;
 const ROLE_END = 3;
-const TURN_END = 4;
+/** Ends a turn; also the token with which an answer ends by itself. */
+export const TURN_END = 4;
 // Below it are the special tokens, as in real vocabularies.
 const FIRST_TEXT_ID = 256;
 // English text comes out at some 4 letters a token, as with real ones.
@@ -47,18 +60,23 @@ export function tokenizeText(text: string, addSpecialTokens: boolean): number[] 
  * Tokens of a conversation under the built-in chat template.
  *
  * @param messages - its turns.
- * @param addGenerationPrompt - whether the assistant's turn is opened at the end.
  * @returns ids below `VOCABULARY_SIZE`.
  */
-export function tokenizeMessages(messages: readonly ChatMessage[], addGenerationPrompt: boolean): number[] {
+export function tokenizeMessages(messages: readonly ChatMessage[], options: ChatTemplateOptions): number[] {
+  const { tools = [], addGenerationPrompt, continueFinalMessage = false } = options;
   const ids = [BEGIN];
-  for (const { role, content } of messages) {
-    appendRole(ids, role);
-    appendText(ids, content);
-    ids.push(TURN_END);
-  }
+  if (tools.length > 0) appendTurn(ids, "tools", JSON.stringify(tools));
+  for (const { role, content, toolCalls = [] } of messages)
+    appendTurn(ids, role, toolCalls.length === 0 ? content : content + JSON.stringify(toolCalls));
+  if (continueFinalMessage) ids.pop();
   if (addGenerationPrompt) appendRole(ids, "assistant");
   return ids;
+}
+
+function appendTurn(ids: number[], role: string, content: string): void {
+  appendRole(ids, role);
+  appendText(ids, content);
+  ids.push(TURN_END);
 }
 
 function appendRole(ids: number[], role: string): void {

@@ -122,7 +122,21 @@ describe("what is not understood", () => {
     const answer = await post("/tokenize", body);
     expect(answer.status).toBe(status);
     expect(Object.keys(answer.body)).toEqual(["error"]);
-    expect(Object.keys(answer.body["error"] as object)).toEqual(["code", "message"]);
+    expect(Object.keys(answer.body["error"] as object)).toEqual(["message", "type", "param", "code"]);
+  });
+
+  test("as a completion is unknown while nobody drives the engine", async () => {
+    expect(await post("/v1/completions", { prompt: "x" })).toMatchObject({
+      status: 404,
+      body: { error: { code: "unknown_route" } },
+    });
+  });
+
+  test("as a rank is refused with the ranks that there are", async () => {
+    expect(await get("/contents?dp_rank=3")).toMatchObject({
+      status: 400,
+      body: expect.stringContaining("served: 0") as string,
+    });
   });
 
   test("as a route is 404 with the route named", async () => {

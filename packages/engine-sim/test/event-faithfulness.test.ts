@@ -25,6 +25,7 @@ interface Outcome {
   readonly copies: number;
   readonly hits: number;
   readonly hostHits: number;
+  readonly aborts: number;
 }
 
 /** Prompts that share prefixes: each continues a random cut of an earlier one. */
@@ -48,7 +49,7 @@ function run(workload: Workload): Outcome {
   const replica = new EventReplica();
   const earlier: Uint32Array[] = [];
   const tokensMax = engine.settings.blockCount * engine.settings.blockSize - 8;
-  const outcome = { differences: [] as string[], preemptions: 0, copies: 0, hits: 0, hostHits: 0 };
+  const outcome = { differences: [] as string[], preemptions: 0, copies: 0, hits: 0, hostHits: 0, aborts: 0 };
   const apply = (batch: ReturnType<SimulatedEngine["reset"]>) => {
     if (batch !== null) replica.apply(batch.batch, batch.sequenceNumber);
   };
@@ -63,6 +64,7 @@ function run(workload: Workload): Outcome {
       engine.submit({ id: submitted++, promptTokens, output, loraName, cacheSalt }, step);
     }
     if (random.chance(0.02)) apply(engine.reset(step));
+    if (random.chance(0.1) && engine.abort(random.below(submitted + 1))) outcome.aborts++;
     const result = engine.step(step);
     apply(result.batch);
     outcome.preemptions += result.preemptionCount;
@@ -83,6 +85,8 @@ function run(workload: Workload): Outcome {
     outcome.differences.push(...replica.differences(contents));
     if (outcome.differences.length > 0) break;
   }
+  // Whatever was aborted when: in the end no request holds a block.
+  if (!engine.hasWork) expect(engine.pressure().freeBlocks).toBe(engine.settings.blockCount);
   return outcome;
 }
 
@@ -99,7 +103,7 @@ const settingsOf = (dialect: Dialect, more: Partial<EngineSettings>): EngineSett
 
 describe("replaying every batch gives exactly what the engine holds (G2, F1)", () => {
   test("for random workloads on tiny pools, in the dialects with all the features", () => {
-    const total = { preemptions: 0, copies: 0, hits: 0, hostHits: 0 };
+    const total = { preemptions: 0, copies: 0, hits: 0, hostHits: 0, aborts: 0 };
     fc.assert(
       fc.property(
         fc.record({
@@ -117,7 +121,7 @@ describe("replaying every batch gives exactly what the engine holds (G2, F1)", (
             settings: settingsOf(dialect, { ...more, loraNames: ["adapter-a"] }),
             salts: true,
           });
-          for (const key of ["preemptions", "copies", "hits", "hostHits"] as const)
+          for (const key of ["preemptions", "copies", "hits", "hostHits", "aborts"] as const)
             total[key] += outcome[key];
           expect(outcome.differences).toEqual([]);
         },

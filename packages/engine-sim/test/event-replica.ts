@@ -51,6 +51,18 @@ export class EventReplica {
     return found;
   }
 
+  /** Leading blocks of a prompt that are on the device. */
+  heldBlocks(prompt: Uint32Array, blockSize: number, loraName: string | null, salt: string | null): number {
+    let parent: Name | null = null;
+    let count = 0;
+    for (; (count + 1) * blockSize <= prompt.length; count++) {
+      const tokens = prompt.slice(count * blockSize, (count + 1) * blockSize);
+      parent = nameOf(tokens, parent, count === 0 ? salt : null, loraName ?? "");
+      if (!this.#copies.has(keyOf("device", parent))) break;
+    }
+    return count;
+  }
+
   #applyEvent(event: KvEvent, sequenceNumber: number): void {
     if (event.type === "AllBlocksCleared") {
       this.#copies.clear();

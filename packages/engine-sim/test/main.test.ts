@@ -2,6 +2,7 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { complete, events, post as postTo, send } from "./http-client.ts";
 import { replay, until } from "./listener.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
@@ -19,6 +20,16 @@ function start(...options: string[]): Program {
   child.stderr.on("data", (chunk: Buffer) => (output.stderr += chunk.toString()));
   const exit = new Promise<number | null>((resolve) => child.on("close", resolve));
   return { child, output, exit };
+}
+
+/** Asks until the answer is as wanted, one question after the other. */
+async function untilAnswer(
+  url: string,
+  isWanted: (response: Response) => boolean | Promise<boolean>,
+): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!(await isWanted(await fetch(url))))
+    if (performance.now() > deadline) throw new Error(`${url} did not answer as wanted in 10 seconds`);
 }
 
 test("serves events of its own load, tells its ports in one line, and ends with 0 on SIGTERM", async () => {
@@ -83,14 +94,10 @@ test("answers completions, tells how much of the prompt was cached, and loses th
       error: { code: "malformed_body" },
     });
     expect(await post("/v1/completions", { model: "other", prompt })).toMatchObject({ status: 404 });
-    const endless = post("/v1/completions", { prompt, max_tokens: 100_000 });
-    let running = false;
-    await until("it runs", () => {
-      void fetch(`${httpUrl}/counters`).then(async (response) => {
-        const { engine } = (await response.json()) as { engine: { steps: number } };
-        running = engine.steps > 20;
-      });
-      return running;
+    const endless = post("/v1/completions", { prompt, max_tokens: 100_000, ignore_eos: true });
+    await untilAnswer(`${httpUrl}/counters`, async (response) => {
+      const { engine } = (await response.json()) as { engine: { steps: number } };
+      return engine.steps > 20;
     });
     await post("/faults", { kind: "restart" });
     expect(await endless).toMatchObject({ status: 503, body: { error: { code: "request_aborted" } } });
@@ -99,6 +106,143 @@ test("answers completions, tells how much of the prompt was cached, and loses th
   }
   expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
 });
+const ON_FREE_PORTS = ["--port=0", "--replay-port=0", "--http-port=0"];
+
+interface Listening {
+  readonly httpUrl: string;
+  readonly ranks: readonly {
+    readonly dpRank: number;
+    readonly endpoint: string;
+    readonly replayEndpoint: string;
+    readonly httpUrl: string;
+  }[];
+}
+
+async function listening(program: Program): Promise<Listening> {
+  await until("it listens", () => program.output.stdout.includes("\n"));
+  return JSON.parse(program.output.stdout) as Listening;
+}
+
+/** Completion tokens and finish reason of a stream, or its error. */
+async function outcomeOf(response: Response): Promise<unknown> {
+  const data = await events(response);
+  if (data.at(-1) !== "[DONE]") return JSON.parse(data.at(-1) ?? "null");
+  const { choices } = JSON.parse(data.at(-2) ?? "null") as {
+    choices: readonly { finish_reason: string | null }[];
+  };
+  return [data.length - 1, choices[0]?.finish_reason];
+}
+
+const isDraining = ({ status }: Response): boolean => status === 503;
+
+test("serves the ranks of --dp-size at one port, each with events of its own", async () => {
+  const program = start(...ON_FREE_PORTS, "--speed=1000", "--dp-size=3", "--dp-rank=1");
+  try {
+    const { httpUrl, ranks } = await listening(program);
+    expect(ranks.map(({ dpRank, httpUrl: url }) => [dpRank, url])).toEqual(
+      [1, 2, 3].map((rank) => [rank, httpUrl]),
+    );
+    const prompt = Array.from({ length: 40 }, (_, i) => i);
+    for (const rank of ["3", "3", "1"])
+      await complete(
+        `${httpUrl}/v1/completions`,
+        { prompt, max_tokens: 1 },
+        { "x-data-parallel-rank": rank },
+      );
+    const counts = await Promise.all(ranks.map(({ replayEndpoint }) => replay(replayEndpoint, 0)));
+    expect(counts.map(({ numbers }) => numbers)).toEqual([[0], [], [0]]);
+    const info = await fetch(`${httpUrl}/server_info?dp_rank=3`);
+    expect(await info.json()).toMatchObject({
+      dp_size: 3,
+      kv_events: { dp_rank: 3, endpoint: ranks[2]?.endpoint },
+    });
+  } finally {
+    program.child.kill("SIGTERM");
+  }
+  expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
+});
+
+test("serves each rank at a port of its own with --port-per-rank", async () => {
+  const program = start(...ON_FREE_PORTS, "--speed=1000", "--dp-size=2", "--port-per-rank");
+  try {
+    const { ranks } = await listening(program);
+    const [first = "", second = ""] = ranks.map(({ httpUrl }) => httpUrl);
+    expect(first).not.toBe(second);
+    const cached = async (url: string): Promise<number> => {
+      const { usage } = await complete(`${url}/v1/completions`, { prompt: "x ".repeat(100), max_tokens: 1 });
+      return usage.prompt_tokens_details.cached_tokens;
+    };
+    expect([await cached(first), await cached(second)]).toEqual([0, 0]);
+    expect((await cached(second)) > 0).toBe(true);
+    const refused = await postTo(
+      `${second}/v1/completions`,
+      { prompt: "x" },
+      { "x-data-parallel-rank": "0" },
+    );
+    expect(refused).toMatchObject({ status: 400, body: { error: { code: "unknown_rank" } } });
+    const page = await (await fetch(`${second}/metrics`)).text();
+    expect([page.includes('engine="0"'), page.includes('engine="1"')]).toEqual([false, true]);
+  } finally {
+    program.child.kill("SIGTERM");
+  }
+  expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
+});
+
+test("O3: after SIGTERM it finishes what is under way, refuses what is new, and ends with 0", async () => {
+  const program = start(...ON_FREE_PORTS);
+  const { httpUrl } = await listening(program);
+  const url = `${httpUrl}/v1/completions`;
+  const body = { prompt: "Once", max_tokens: 150, ignore_eos: true, stream: true };
+  const streamed = await send(url, body);
+  const whole = complete(url, { ...body, stream: false });
+  await untilAnswer(`${httpUrl}/metrics`, async (response) =>
+    /num_requests_running\{.*\} 2/.test(await response.text()),
+  );
+  program.child.kill("SIGTERM");
+  await untilAnswer(`${httpUrl}/health`, isDraining);
+  expect(await postTo(url, body)).toMatchObject({ status: 503, body: { error: { code: "draining" } } });
+  expect(await outcomeOf(streamed)).toEqual([150, "length"]);
+  expect((await whole).usage.completion_tokens).toBe(150);
+  expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
+});
+
+test("after --drain-seconds, or a second signal, it ends what is still under way with an error", async () => {
+  for (const [option, signals] of [
+    ["--drain-seconds=0.2", 1],
+    ["--drain-seconds=60", 2],
+  ] as const) {
+    const program = start(...ON_FREE_PORTS, option);
+    const { httpUrl } = await listening(program);
+    const body = { prompt: "Once", max_tokens: 100_000, ignore_eos: true, stream: true };
+    const streamed = await send(`${httpUrl}/v1/completions`, body);
+    program.child.kill("SIGTERM");
+    if (signals === 2) {
+      await untilAnswer(`${httpUrl}/health`, isDraining);
+      program.child.kill("SIGINT");
+    }
+    expect(await outcomeOf(streamed)).toMatchObject({ error: { code: "request_aborted" } });
+    expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
+  }
+});
+
+test("stopped and continued, it answers nothing meanwhile and loses nothing", async () => {
+  const program = start(...ON_FREE_PORTS);
+  try {
+    const { httpUrl } = await listening(program);
+    const body = { prompt: "Once", max_tokens: 200, ignore_eos: true, stream: true };
+    const streamed = await send(`${httpUrl}/v1/completions`, body);
+    program.child.kill("SIGSTOP");
+    await expect(fetch(`${httpUrl}/health`, { signal: AbortSignal.timeout(300) })).rejects.toThrow("timeout");
+    program.child.kill("SIGCONT");
+    expect(await outcomeOf(streamed)).toEqual([200, "length"]);
+    expect((await fetch(`${httpUrl}/health`)).status).toBe(200);
+  } finally {
+    program.child.kill("SIGCONT");
+    program.child.kill("SIGTERM");
+  }
+  expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
+});
+
 test.each([
   [
     ["--port=x"],
@@ -108,6 +252,14 @@ test.each([
   [["--dialect=vllm-1"], /--dialect.*Allowed choices are vllm-0.9.0/],
   [["--blocks=0"], /blockCount is 0, expected a whole number in 1/],
   [["--speed=0"], /speed is 0, expected a factor above 0/],
+  [["--dp-size=0"], /dpSize is 0, expected a whole number in 1 … 256/],
+  [["--dp-size=2", "--dp-rank=255"], /dpSize is 2, expected a whole number in 1 … 1/],
+  [["--answer-tokens=0"], /answerTokens is 0, expected a whole number in 1/],
+  [["--drain-seconds=-1"], /drainSeconds is -1, expected 0 to 3600 seconds/],
+  [
+    ["--http-port=65535", "--dp-size=2", "--port-per-rank"],
+    /httpPort is 65535, expected a whole number in 0 … 65534/,
+  ],
   [["--seed=1.5"], /seed is 1.5, expected a whole number in 0/],
   [["--load=20", "--speed=1000"], /load is 20, expected a rate of 0 to 10000, times the speed/],
   [["--load=1", "--blocks=10"], /loadPromptTokens is 2048, expected at most 96/],
@@ -132,6 +284,10 @@ test("--help lists every option and ends with 0", async () => {
     "--block-size",
     "--dialect",
     "--load",
+    "--dp-size",
+    "--port-per-rank",
+    "--answer-tokens",
+    "--drain-seconds",
   ])
     expect(program.output.stdout).toContain(option);
 });
