@@ -23,7 +23,7 @@ import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { engineReaderOf, filePlan } from "./settings/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { HealthChecks } from "./health/health-checks.ts";
-import { Readiness } from "./health/readiness.ts";
+import { type IndexStart, Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { IngestPool, type PoolDependencies } from "./ingest/ingest-pool.ts";
 import { RunJournal } from "./ingest/message-journal.ts";
@@ -44,7 +44,7 @@ import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
 import type { Settings } from "./settings/settings.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
-import { findSnapshot } from "./snapshot/snapshot-source.ts";
+import { findSnapshot, type FoundSnapshot } from "./snapshot/snapshot-source.ts";
 import { type SnapshotDependencies, SnapshotStore } from "./snapshot/snapshot-store.ts";
 import type { FinishedSpan } from "./telemetry/finished-span.ts";
 import type { Tracing } from "./telemetry/tracing.ts";
@@ -106,6 +106,7 @@ export class Daemon {
     readonly ingest: IngestPool;
     readonly run: RunJournal;
     readonly start: StartFacts;
+    readonly index: IndexStart;
   }) {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
     const { metrics } = telemetry;
@@ -125,7 +126,8 @@ export class Daemon {
     this.syncHealth = new SyncHealth({ registry, board, reader, unknownKinds: this.unknownKinds }, epochMs);
     this.#ingest = parts.ingest;
     this.#run = parts.run;
-    const waitedFor = { registry, board, discovery: discovery.status, start: parts.start };
+    const { start, index } = parts;
+    const waitedFor = { registry, board, discovery: discovery.status, start, index };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.#tokenizer = parts.tokenization.tokenizer;
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
@@ -213,6 +215,7 @@ export class Daemon {
       ingest,
       run,
       start: dependencies.start,
+      index: indexStart(settings, ingest.restored, found),
     });
   }
 
@@ -339,6 +342,15 @@ function tellSyncOff(
 ): void {
   const message = `engines are not followed: ${reason}`;
   log({ level: asked ? "warn" : "info", event: "sync_off", message, facts: {} });
+}
+
+function indexStart(
+  { snapshot, sync }: Settings,
+  restored: RestoredSnapshot | null,
+  found: FoundSnapshot | null,
+): IndexStart {
+  const hasSibling = snapshot.warm_from !== null && decideSync(sync).on;
+  return { origin: restored?.kind === "restored" ? (found?.origin ?? "none") : "none", hasSibling };
 }
 
 /** Takes over what a snapshot knew, if there was one: its age, and the slots of its streams. */

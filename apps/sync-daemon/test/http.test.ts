@@ -451,6 +451,7 @@ test("probes: alive always, ready with its reason and, on request, with every co
       { name: "running", ok: true, reason: "not stopping" },
       { name: "ingest_workers", ok: true, reason: "alive" },
       { name: "discovery/http", ok: true, reason: "has named its engines, is current" },
+      { name: "index", ok: true, reason: "began without a snapshot" },
     ],
     engines: [],
     process: {
@@ -481,6 +482,7 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
         { name: "running", ok: true, reason: "not stopping" },
         { name: "ingest_workers", ok: true, reason: "alive" },
         { name: "discovery/http", ok: true, reason: "has named its engines, is current" },
+        { name: "index", ok: true, reason: "began without a snapshot, and 1 of 1 ranks are not exact" },
         {
           name: "engine/a/0",
           ok: false,
@@ -504,6 +506,7 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
       "[+]running ok: not stopping",
       "[+]ingest_workers ok: alive",
       "[+]discovery/http ok: has named its engines, is current",
+      "[+]index ok: began without a snapshot, and 1 of 1 ranks are not exact",
       "[-]engine/a/0 failed: trust is unknown (not_connected), the stream is connecting",
       "readyz check failed: waiting_for_engines",
       "",

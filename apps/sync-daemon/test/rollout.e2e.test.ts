@@ -173,3 +173,69 @@ test("a roll-out of two replicas under load never answers from a cold index once
     expect(await audit(pod, [engine])).toEqual([]);
   }
 }, 120_000);
+
+interface Readiness {
+  readonly status: "ready" | "not_ready";
+  readonly reason: string;
+  readonly conditions: readonly { readonly name: string; readonly ok: boolean; readonly reason: string }[];
+}
+
+async function readinessOf(daemon: DaemonProcess): Promise<Readiness> {
+  return (await (await daemon.fetch("/readyz?verbose")).json()) as Readiness;
+}
+
+/** A replica that no other one gives a snapshot. */
+async function coldReplica(engine: TestEngine, deadlineSeconds: number): Promise<DaemonProcess> {
+  const service = await Service.start();
+  const daemon = await DaemonProcess.start({
+    engines: [engine.entry],
+    snapshot: { enabled: true, warm_from: service.url },
+    readiness: { deadline_seconds: deadlineSeconds },
+  });
+  onTestFinished(async () => {
+    await daemon.end("SIGKILL");
+    service.stop();
+    await engine.stop();
+  });
+  expect(daemon.log.filter(({ event }) => event === "snapshot_refused")).toMatchObject([
+    { code: "fetch_failed" },
+  ]);
+  return daemon;
+}
+
+test("a replica that began without a snapshot, and whose engines' histories are too short, gets traffic only after the deadline, and says why", async () => {
+  const engine = await TestEngine.start({ id: "a", blockCount: 50_000 }, 6, { bufferSteps: 20 });
+  await engine.serve(100);
+  const daemon = await coldReplica(engine, 8);
+  const waiting = await until("its engine is followed", async () => {
+    const report = await readinessOf(daemon);
+    return report.reason === "waiting_for_index" ? report : null;
+  });
+  expect(waiting.status).toBe("not_ready");
+  expect(waiting.conditions.find(({ name }) => name === "index")).toEqual({
+    name: "index",
+    ok: false,
+    reason: "began without a snapshot, and 1 of 1 ranks are not exact",
+  });
+  const ready = await until("the deadline passes", async () => {
+    const report = await readinessOf(daemon);
+    return report.status === "ready" ? report : null;
+  });
+  expect(ready.reason).toBe("deadline_passed");
+  expect(ready.conditions.find(({ name }) => name === "index")?.ok).toBe(false);
+});
+
+test("a replica that began without a snapshot is ready at once when the engines' histories are whole", async () => {
+  const engine = await TestEngine.start({ id: "a", blockCount: 50_000 }, 7);
+  await engine.serve(10);
+  const daemon = await coldReplica(engine, 600);
+  const ready = await until("it is ready", async () => {
+    const report = await readinessOf(daemon);
+    return report.status === "ready" ? report : null;
+  });
+  expect(ready.reason).toBe("in_sync");
+  expect(ready.conditions.find(({ name }) => name === "index")).toMatchObject({
+    ok: true,
+    reason: "began without a snapshot",
+  });
+});

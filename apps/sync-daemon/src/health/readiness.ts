@@ -4,6 +4,12 @@
  * has named its engines for the first time. An empty index returns "no match" for every prompt,
  * which looks like an answer.
  *
+ *                        │ index from a snapshot │ without, and no other replica to take it from │ without, though one is named
+ *   a rank is in sync    │ exact, partial        │ exact, partial                                 │ exact
+ *
+ * In a roll-out a replica that began without a snapshot leaves the traffic to those that have one. A
+ * rank that is exact lacks nothing, and the deadline ends the wait in any case.
+ *
  * Liveness is another question (does the event loop turn?) and has no state.
  */
 
@@ -30,6 +36,7 @@ export const READINESS_REASONS = [
   "deadline_passed",
   "waiting_for_discovery",
   "waiting_for_engines",
+  "waiting_for_index",
   "worker_stalled",
   "stopping",
 ] as const;
@@ -48,11 +55,27 @@ export interface ReadinessCondition {
   readonly reason: string;
 }
 
+/** What the index began with. */
+export interface IndexStart {
+  /** The snapshot that it continues from; `none` without one. */
+  readonly origin: "own" | "previous" | "sibling" | "none";
+  /** Whether another replica is named that could have given one (snapshot.warm_from). */
+  readonly hasSibling: boolean;
+}
+
+const INDEX_TEXTS: Readonly<Record<IndexStart["origin"], string>> = {
+  own: "continues from the last snapshot",
+  previous: "continues from the snapshot before the last one",
+  sibling: "continues from another replica's snapshot",
+  none: "began without a snapshot",
+};
+
 /** Knows whether the daemon is ready. */
 export class Readiness {
   readonly #registry: EngineRegistry;
   readonly #board: BoardReader;
   readonly #discovery: DiscoveryStatus;
+  readonly #index: IndexStart;
   /** Null until every source has spoken. */
   #known: ReadonlySet<string> | null = null;
   readonly #deadlineMs: number;
@@ -64,7 +87,7 @@ export class Readiness {
 
   /**
    * @param sources - engines, their status, whether those that are known now are all there are, and how the
-   *   process was started.
+   *   process and its index were started.
    * @param deadlineSeconds - longest wait, from now.
    * @param now - a clock in milliseconds.
    */
@@ -74,6 +97,7 @@ export class Readiness {
       readonly board: BoardReader;
       readonly discovery: DiscoveryStatus;
       readonly start: StartFacts;
+      readonly index: IndexStart;
     },
     deadlineSeconds: number,
     now: () => number,
@@ -82,6 +106,7 @@ export class Readiness {
     this.#board = sources.board;
     this.#now = now;
     this.#discovery = sources.discovery;
+    this.#index = sources.index;
     this.start = startReport(sources.start);
     this.#deadlineMs = now() + deadlineSeconds * 1000;
     this.#knownEngines();
@@ -112,12 +137,14 @@ export class Readiness {
     }
     if (this.#stopping) return { ready: false, reason: "stopping", engines };
     if (this.#board.stalledWorkers().length > 0) return { ready: false, reason: "worker_stalled", engines };
-    if (this.#wasReady || (known !== null && engines.every((entry) => entry.in_sync))) {
+    const isInSync = known !== null && engines.every((entry) => entry.in_sync);
+    if (this.#wasReady || (isInSync && !this.#lacksBlocks(engines))) {
       this.#wasReady = true;
       return { ready: true, reason: "in_sync", engines };
     }
     if (this.#now() < this.#deadlineMs) {
-      const reason = known === null ? "waiting_for_discovery" : "waiting_for_engines";
+      const waited = isInSync ? "waiting_for_index" : "waiting_for_engines";
+      const reason = known === null ? "waiting_for_discovery" : waited;
       return { ready: false, reason, engines };
     }
     return { ready: true, reason: "deadline_passed", engines };
@@ -127,7 +154,8 @@ export class Readiness {
    * What a report comes from, one by one. A condition that does not hold may have been waited for long enough: the report's reason says so.
    *
    * @param report - of this moment.
-   * @returns whether the daemon goes on running, its ingest workers, each source of engines, each rank that is waited for.
+   * @returns whether the daemon goes on running, its ingest workers, each source of engines, what the index began with, each rank
+   *   that is waited for.
    */
   conditions({ engines }: ReadinessReport): readonly ReadinessCondition[] {
     const running = {
@@ -146,12 +174,27 @@ export class Readiness {
       const now = failure === null ? state : `${state}: ${failure.message}`;
       return { name: `discovery/${source}`, ok: lastSuccessMs !== null, reason: `${named}, is ${now}` };
     });
+    const lacking = engines.filter(({ trust }) => trust !== "exact").length;
+    const index = {
+      name: "index",
+      ok: this.#wasReady || !this.#lacksBlocks(engines),
+      reason:
+        this.#index.origin === "none" && lacking > 0
+          ? `${INDEX_TEXTS.none}, and ${lacking} of ${engines.length} ranks are not exact`
+          : INDEX_TEXTS[this.#index.origin],
+    };
     const ranks = engines.map(({ worker, dp_rank, state, trust, trust_reason, in_sync }) => ({
       name: `engine/${worker}/${dp_rank}`,
       ok: in_sync,
       reason: `trust is ${trust}${trust_reason === null ? "" : ` (${trust_reason})`}, the stream is ${state}`,
     }));
-    return [running, workers, ...sources, ...ranks];
+    return [running, workers, ...sources, index, ...ranks];
+  }
+
+  /** Whether another replica's index would have blocks that this one may lack. */
+  #lacksBlocks(engines: readonly ReadinessEntry[]): boolean {
+    const { origin, hasSibling } = this.#index;
+    return origin === "none" && hasSibling && engines.some(({ trust }) => trust !== "exact");
   }
 
   #knownEngines(): ReadonlySet<string> | null {

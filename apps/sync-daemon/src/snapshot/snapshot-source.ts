@@ -23,6 +23,10 @@ import { SNAPSHOT_NAME, type SnapshotSettings } from "../settings/snapshot-setti
 /** Largest snapshot taken over the network: what the largest index (3 GiB) could make, at 24 bytes a holder. */
 const FETCH_BYTES_MAX = 8 * 1024 * 1024 * 1024;
 
+/** Attempts to take another replica's snapshot: the network of a new pod can be seconds late. A fleet that starts as a whole waits as long for nothing. */
+const FETCHES_MAX = 5;
+const FETCH_PAUSE_MS = 1000;
+
 /** A snapshot that was found whole. */
 export interface FoundSnapshot {
   readonly path: string;
@@ -78,15 +82,22 @@ async function find(
   }
   if (settings.warm_from === null) return null;
   const path = join(folder, `${SNAPSHOT_NAME}.fetched`);
-  try {
-    await fetchFrom(settings, settings.warm_from, path);
-  } catch (error) {
-    rmSync(path, { force: true });
-    if (!(error instanceof SnapshotError)) throw error;
-    listener.refused("sibling", error);
-    return null;
+  const deadlineMs = performance.now() + settings.warm_timeout_seconds * 1000;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await fetchFrom(settings, settings.warm_from, path);
+      return isWhole(path, "sibling", listener) ? { path, origin: "sibling" } : null;
+    } catch (error) {
+      rmSync(path, { force: true });
+      if (!(error instanceof SnapshotError)) throw error;
+      const isLast = attempt === FETCHES_MAX || performance.now() + FETCH_PAUSE_MS > deadlineMs;
+      if (isLast || error.facts.code !== "fetch_failed") {
+        listener.refused("sibling", error);
+        return null;
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, FETCH_PAUSE_MS));
   }
-  return isWhole(path, "sibling", listener) ? { path, origin: "sibling" } : null;
 }
 
 function isWhole(path: string, origin: FoundSnapshot["origin"], listener: SourceListener): boolean {
