@@ -1,7 +1,5 @@
 /** The community's indexer API (shapes and differences: community/community-api.ts). */
 
-import { Readable } from "node:stream";
-
 import { PrefixReader, TIERS, toHex } from "@kvsync/core";
 import { Body, Controller, Get, HttpCode, Inject, Post, Res } from "@nestjs/common";
 import { RouteConfig } from "@nestjs/platform-fastify";
@@ -36,6 +34,7 @@ import type { MatchAnswer } from "../query/match-answer.ts";
 import { checkFields } from "../request/check-fields.ts";
 import type { QuestionFields } from "../query/match-query.ts";
 import { contradictory } from "../request/request-error.ts";
+import { pageStream } from "./page-stream.ts";
 
 /** u32 words per row of the index's dump. */
 const ROW_WORDS = 5;
@@ -226,9 +225,7 @@ export class CommunityController {
    */
   @Get("dump")
   dump(@Res() reply: FastifyReply): void {
-    void reply
-      .header("content-type", "application/json")
-      .send(Readable.from(this.#dumpText(), { objectMode: false }));
+    void reply.header("content-type", "application/json").send(pageStream(this.#dumpText()));
   }
 
   #question(fields: CommunityQueryFields): QuestionFields {

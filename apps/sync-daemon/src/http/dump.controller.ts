@@ -1,7 +1,5 @@
 /** `GET /api/v1/dump`: everything the index holds of a model (format: query/dump.ts). */
 
-import { Readable } from "node:stream";
-
 import { PrefixReader } from "@kvsync/core";
 import { Controller, Get, Inject, Query, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
@@ -11,6 +9,7 @@ import { EngineRegistry } from "../engine/engine-registry.ts";
 import { dump } from "../query/dump.ts";
 import { unknownModel } from "../query/model-name.ts";
 import { malformed } from "../request/request-error.ts";
+import { pageStream } from "./page-stream.ts";
 
 /** Streams the index. */
 @Controller("api/v1/dump")
@@ -43,6 +42,6 @@ export class DumpController {
     void reply
       .header("content-type", "application/octet-stream")
       .header("x-kvsync-applied-before", String(this.#board.appliedMessages()))
-      .send(Readable.from(dump(model, this.#reader), { objectMode: false }));
+      .send(pageStream(dump(model, this.#reader)));
   }
 }
