@@ -17,6 +17,7 @@ import { PAGES, PageShell, pageCommands } from "./operator-page.ts";
 /** Pages whose commands run here, with the programs that they need. */
 const PAGES_HERE: Readonly<Record<string, readonly string[]>> = {
   "capacity.md": ["curl"],
+  "cost.md": [],
   "health.md": ["curl"],
   "logs-and-traces.md": ["curl"],
   "monitoring.md": ["curl", "promtool", "amtool"],

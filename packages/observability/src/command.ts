@@ -4,7 +4,7 @@
  *     generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
  *              [--target HOST:PORT]… [--alertmanager HOST:PORT]
  *              [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
- *              [--slack-channel TEAM=#CHANNEL]…
+ *              [--slack-channel TEAM=#CHANNEL]… [--alert-prefix PREFIX] [--without-group GROUP]…
  *         writes the generated files; with --check (the default where CI=true) it lists those that are stale
  *     check
  *         checks the rendered files as proof/ does, without writing any
@@ -25,6 +25,7 @@ import { importDashboards } from "./import/import-dashboards.ts";
 import { type Contacts, type Project, teamsOf } from "./project.ts";
 import { checkAll } from "./proof/check-all.ts";
 import { describeProblems } from "./proof/problem.ts";
+import { ALERT_NAME_LENGTH_MAX, withAlertPrefix, withoutGroups } from "./rules/shared-prometheus.ts";
 import { render } from "./render.ts";
 
 function usageOf(project: Project): string {
@@ -32,6 +33,8 @@ function usageOf(project: Project): string {
                 [--target HOST:PORT]… [--alertmanager HOST:PORT]
                 [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
                 [--slack-channel TEAM=#CHANNEL]…      TEAM is ${teamsOf(project).join(", ")}
+                [--alert-prefix PREFIX]               before the name of every alert
+                [--without-group GROUP]…              GROUP is ${project.alertGroups.map((group) => group.name).join(", ")}
        check
        import [--dry-run] [--dir DIR] [--example-links]
                 with GRAFANA_URL and GRAFANA_TOKEN set`;
@@ -94,6 +97,28 @@ function channelsOf(project: Project, texts: readonly string[]): Contacts["chann
   return channels;
 }
 
+/** Alerts of the platform are often another team's, which has its own. */
+function fewerGroups(project: Project, names: readonly string[]): Project {
+  const known = project.alertGroups.map(({ name }) => name);
+  for (const name of names)
+    if (!known.includes(name))
+      throw new UsageError(`--without-group is "${name}"; expected one of ${known.join(", ")}`);
+  return names.length === 0 ? project : withoutGroups(project, names);
+}
+
+function alertPrefix(project: Project, prefix: string): string {
+  const longest = Math.max(
+    ...project.alertGroups.flatMap(({ alerts }) => alerts.map(({ name }) => name.length)),
+  );
+  const most = ALERT_NAME_LENGTH_MAX - longest;
+  return matching(
+    "--alert-prefix",
+    prefix,
+    new RegExp(`^(?:[A-Z][A-Za-z0-9]{0,${most - 1}})?$`),
+    `a word in CamelCase of at most ${most} characters`,
+  );
+}
+
 function generate(project: Project, rootFolder: string, args: readonly string[]): number {
   const { links, contacts, addresses } = project;
   const { values } = parseArgs({
@@ -109,10 +134,12 @@ function generate(project: Project, rootFolder: string, args: readonly string[])
       target: { type: "string", multiple: true },
       alertmanager: { type: "string", default: addresses.alertmanager },
       "slack-channel": { type: "string", multiple: true, default: [] },
+      "alert-prefix": { type: "string", default: "" },
+      "without-group": { type: "string", multiple: true, default: [] },
     },
   });
   const settled: Project = {
-    ...project,
+    ...fewerGroups(project, values["without-group"]),
     links: {
       runbooks: addressOf("--runbooks-url", values["runbooks-url"]),
       grafana: addressOf("--grafana-url", values["grafana-url"]),
@@ -128,7 +155,7 @@ function generate(project: Project, rootFolder: string, args: readonly string[])
       alertmanager: hostPort("--alertmanager", values.alertmanager),
     },
   };
-  const files = render(settled);
+  const files = withAlertPrefix(render(settled), settled, alertPrefix(settled, values["alert-prefix"]));
   const stale = (values.check ? staleFiles : writeTree)(values.root, settled, files);
   for (const { path, state } of stale) say(`${values.check ? "stale" : "wrote"}: ${path} (${state})`);
   if (stale.length === 0) say(`${files.size} generated files are up to date`);

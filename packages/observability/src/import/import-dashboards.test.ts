@@ -489,11 +489,17 @@ describe("the command", () => {
       const alertmanager = readFileSync(join(root, "infra/alertmanager/alertmanager.yaml"), "utf8");
       const channels = [...alertmanager.matchAll(/channel: "(.*)"/g)].map(([, channel]) => channel);
       expect([...new Set(channels)].sort()).toEqual(["#cache", "#meta", "#platform-alerts"]);
+      await generate("--alert-prefix", "KVSync", "--without-group", "kvsync-platform");
+      const rules = readFileSync(join(root, "infra/prometheus/kvsync.rules.yaml"), "utf8");
+      expect(rules).toContain("alert: KVSyncHighErrorRate\n");
+      expect(rules).not.toContain("PodDown");
       for (const [option, text_, expected] of [
         ["--target", "daemon", "expected host:port"],
         ["--alertmanager", "http://alerts:9094", "expected host:port"],
         ["--slack-channel", "kvsync=cache", "expected TEAM=#CHANNEL"],
         ["--slack-channel", "sales=#cache", "TEAM is kvsync, platform, monitoring"],
+        ["--alert-prefix", "kv-", "expected a word in CamelCase of at most 12 characters"],
+        ["--without-group", "platform", "kvsync-platform"],
       ] as const) {
         const refused = await generate(option, text_);
         expect([refused.code, refused.err]).toEqual([2, expect.stringContaining(`${option} is "${text_}"`)]);

@@ -4,7 +4,7 @@
  */
 
 import type { LabelDomains } from "../definition.ts";
-import { type LabelsOf, type Matchers, selector } from "./selector.ts";
+import { INSTALLATION_LABELS, type LabelsOf, type Matchers, selector } from "./selector.ts";
 import type { HistogramFamily } from "./series.ts";
 import type {
   Buckets,
@@ -51,6 +51,10 @@ export function sum<L extends string, M extends Measure, const By extends L>(
   return aggregate("sum", vector, by);
 }
 
+function isOfInstallation(label: string): boolean {
+  return INSTALLATION_LABELS.some((one) => one === label);
+}
+
 /**
  * Sum over what every replica sees, each thing once: of each thing the replica with the most counts, however many replicas there are. A
  * replica without a series of it takes nothing away.
@@ -66,7 +70,7 @@ export function sumOnce<L extends string, M extends Measure, const Each extends 
   by: readonly By[],
 ): Vec<By, M> {
   const kept = new Set<string>(["job", "instance", ...each]);
-  const perReplica = vector.labels.every((label) => kept.has(label))
+  const perReplica = vector.labels.every((label) => kept.has(label) || isOfInstallation(label))
     ? vector.text
     : `sum by (${[...kept].join(", ")}) (${vector.text})`;
   const once = { ...vector, text: `max by (${["job", ...each].join(", ")}) (${perReplica})` };

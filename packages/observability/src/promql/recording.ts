@@ -5,7 +5,7 @@
  * `job` is always kept, and spelled in the level only where it is the whole of it: every series of ours has it.
  */
 
-import { type Match, selector } from "./selector.ts";
+import { INSTALLATION_LABELS, type Match, selector } from "./selector.ts";
 import type { Measure, Vec } from "./vector.ts";
 
 /** A recording rule. */
@@ -26,6 +26,18 @@ export interface RecordingGroup {
 }
 
 /**
+ * The first part of a recorded name: the labels that tell series of one job apart. As in Prometheus's own examples, `job` is named where
+ * no other label is left.
+ *
+ * @param labels - those of the expression.
+ * @returns for example `instance_model`.
+ */
+export function levelOf(labels: Iterable<string>): string {
+  const implied = new Set<string>([...INSTALLATION_LABELS, "job"]);
+  return [...labels].filter((label) => !implied.has(label)).join("_") || "job";
+}
+
+/**
  * Defines a recording rule.
  *
  * @param spec - `metric` and `operations` are the second and third part of the name; the first comes from the labels.
@@ -39,11 +51,11 @@ export function recording<L extends string, M extends Measure>(spec: {
   readonly expression: Vec<L, M>;
 }): RecordingRule<L, M> {
   const { labels, text, measure } = spec.expression;
-  const level = labels.filter((label) => label !== "job");
-  if (level.length === labels.length)
+  const level = levelOf(labels);
+  if (!labels.includes("job" as L))
     throw new RangeError(`recording rule of ${spec.metric} keeps (${labels.join(", ")}), not job`);
   return {
-    name: `${level.join("_") || "job"}:${spec.metric}:${spec.operations}`,
+    name: `${level}:${spec.metric}:${spec.operations}`,
     expression: text,
     labels,
     measure,

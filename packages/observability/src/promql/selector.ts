@@ -6,8 +6,14 @@
 
 import type { LabelDomain, LabelDomains, Unit } from "../definition.ts";
 
+/**
+ * Labels that may tell two installations apart which share a Prometheus. Rules keep them, so that alerts can be grouped and routed by
+ * them. Where they are not set they are empty, and cost nothing.
+ */
+export const INSTALLATION_LABELS = ["cluster", "namespace"] as const;
+
 /** Labels that Prometheus adds to everything it scrapes. */
-export const TARGET_LABELS = ["job", "instance"] as const;
+export const TARGET_LABELS = [...INSTALLATION_LABELS, "job", "instance"] as const;
 
 /** One of the labels that Prometheus adds. */
 type TargetLabel = (typeof TARGET_LABELS)[number];

@@ -107,6 +107,7 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   coarse_buckets: "R3",
   unknown_setting: "R7",
   unknown_option: "R7",
+  unscoped_selector: "R8",
   deployment: "G5, G6",
   metric_not_emitted: "S1",
   metric_labels: "S1",
@@ -218,15 +219,15 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a quantile without sum by (le)",
     RULES,
-    /histogram_quantile\(0.95, sum by \(job, instance, pod, model, le\) \((rate\(aibrix_kv_event_sequence_gap_bucket\[5m\]\))\)\)/,
+    /histogram_quantile\(0.95, sum by \(cluster, namespace, job, instance, pod, model, le\) \((rate\(aibrix_kv_event_sequence_gap_bucket\[5m\]\))\)\)/,
     "histogram_quantile(0.95, $1)",
     "quantile_without_le",
   ],
   [
     "le aggregated away before the quantile",
     RULES,
-    /sum by \(job, instance, pod, model, le\) \(rate\(aibrix_kv_event_sequence_gap/,
-    "sum by (job, instance, pod, model) (rate(aibrix_kv_event_sequence_gap",
+    /sum by \(cluster, namespace, job, instance, pod, model, le\) \(rate\(aibrix_kv_event_sequence_gap/,
+    "sum by (cluster, namespace, job, instance, pod, model) (rate(aibrix_kv_event_sequence_gap",
     "quantile_without_le",
   ],
   [
@@ -239,8 +240,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a division by what may be 0",
     RULES,
-    /\(sum by \(job, instance, lane\) \(aibrix_kv_stream_queue_capacity\) > 0\)/,
-    "sum by (job, instance, lane) (aibrix_kv_stream_queue_capacity)",
+    /\(sum by \(cluster, namespace, job, instance, lane\) \(aibrix_kv_stream_queue_capacity\) > 0\)/,
+    "sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_capacity)",
     "ratio_without_floor",
   ],
   [
@@ -253,15 +254,15 @@ const MISTAKES: readonly Mistake[] = [
   [
     "sides of an operator that never meet",
     RULES,
-    "sum by (job, instance, lane) (aibrix_kv_stream_queue_depth)",
-    "sum by (job, lane) (aibrix_kv_stream_queue_depth)",
+    "sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_depth)",
+    "sum by (cluster, namespace, job, lane) (aibrix_kv_stream_queue_depth)",
     "vector_mismatch",
   ],
   [
     "a sum of messages and bytes",
     RULES,
-    "sum by (job, instance, lane) (aibrix_kv_stream_queue_depth)",
-    "sum by (job, instance) (aibrix_kv_stream_queue_memory_bytes)",
+    "sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_depth)",
+    "sum by (cluster, namespace, job, instance) (aibrix_kv_stream_queue_memory_bytes)",
     "measure_mismatch",
   ],
   [
@@ -281,15 +282,15 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a parenthesis too few",
     RULES,
-    "sum by (job, instance) (rate(process_cpu_seconds_total[5m]))",
-    "sum by (job, instance) (rate(process_cpu_seconds_total[5m])",
+    'sum by (cluster, namespace, job, instance) (rate(process_cpu_seconds_total{job="kvsync-daemon"}[5m]))',
+    'sum by (cluster, namespace, job, instance) (rate(process_cpu_seconds_total{job="kvsync-daemon"}[5m])',
     "syntax",
   ],
   [
     "syntax that Prometheus 2.42 lacks",
     RULES,
-    "sum by (job, instance) (rate(process_cpu_seconds_total[5m]))",
-    "limitk(3, rate(process_cpu_seconds_total[5m]))",
+    'sum by (cluster, namespace, job, instance) (rate(process_cpu_seconds_total{job="kvsync-daemon"}[5m]))',
+    'limitk(3, rate(process_cpu_seconds_total{job="kvsync-daemon"}[5m]))',
     "outside_subset",
   ],
   [
@@ -318,8 +319,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a recording called after another quantile",
     RULES,
-    "histogram_quantile(0.99, sum by (job, instance, model, le) (rate(aibrix_kv_stream_event_latency",
-    "histogram_quantile(0.9, sum by (job, instance, model, le) (rate(aibrix_kv_stream_event_latency",
+    "histogram_quantile(0.99, sum by (cluster, namespace, job, instance, model, le) (rate(aibrix_kv_stream_event_latency",
+    "histogram_quantile(0.9, sum by (cluster, namespace, job, instance, model, le) (rate(aibrix_kv_stream_event_latency",
     "quantile_name",
   ],
   [
@@ -383,15 +384,15 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a count that shall be 0",
     RULES,
-    "sum by (job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
-    "count by (job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
+    "sum by (cluster, namespace, job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
+    "count by (cluster, namespace, job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
     "never_true",
   ],
   [
     "a rank in an alert",
     RULES,
-    "sum by (job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
-    "topk(1, sum by (job, instance, model) (aibrix_kv_zmq_connections_active)) == 0",
+    "sum by (cluster, namespace, job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
+    "topk(1, sum by (cluster, namespace, job, instance, model) (aibrix_kv_zmq_connections_active)) == 0",
     "rank_in_alert",
   ],
   ["an unknown severity", RULES, "severity: critical", "severity: page", "rule_label"],
@@ -448,7 +449,7 @@ const MISTAKES: readonly Mistake[] = [
     "what a recording computes, computed again",
     RULES,
     "expr: instance_lane:aibrix_kv_stream_queue_utilization:ratio > 0.9",
-    "expr: (sum by (job, instance, lane) (aibrix_kv_stream_queue_depth) / (sum by (job, instance, lane) (aibrix_kv_stream_queue_capacity) > 0)) > 0.9",
+    "expr: (sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_depth) / (sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_capacity) > 0)) > 0.9",
     "recorded_series_exists",
   ],
   ["a rule file that is no YAML", RULES, "groups:", "groups: [", "unreadable_file"],
@@ -664,6 +665,29 @@ const MISTAKES: readonly Mistake[] = [
     "min by (kind) (sum by (instance, kind)",
     "order_word",
   ],
+  // other programs in a shared Prometheus
+  [
+    "a recording of every process there is",
+    RULES,
+    'rate(process_cpu_seconds_total{job="kvsync-daemon"}[5m])',
+    "rate(process_cpu_seconds_total[5m])",
+    "unscoped_selector",
+  ],
+  [
+    "an alert on the disks of every exporter",
+    RULES,
+    'node_filesystem_avail_bytes{job="node-exporter",',
+    "node_filesystem_avail_bytes{",
+    "unscoped_selector",
+  ],
+  ["an alert on pods of others", RULES, 'pod=~"kvsync-.+",phase=~', "phase=~", "unscoped_selector"],
+  [
+    "an alert on every Alertmanager",
+    RULES,
+    'rate(alertmanager_notifications_failed_total{job="alertmanager"}[5m])',
+    "rate(alertmanager_notifications_failed_total[5m])",
+    "unscoped_selector",
+  ],
   // names in runbooks
   [
     "a setting in a runbook that is gone",
@@ -707,8 +731,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "the busiest worker in a text about the smallest value",
     RULES,
-    "max by (job, instance) (aibrix_kv_stream_worker_utilization_ratio) -",
-    "min by (job, instance) (aibrix_kv_stream_worker_utilization_ratio) -",
+    "max by (cluster, namespace, job, instance) (aibrix_kv_stream_worker_utilization_ratio) -",
+    "min by (cluster, namespace, job, instance) (aibrix_kv_stream_worker_utilization_ratio) -",
     "order_word",
   ],
   [
@@ -994,7 +1018,7 @@ const MISTAKES: readonly Mistake[] = [
     "a variable that asks for a label that is not there",
     OVERVIEW,
     "label_values(aibrix_kv_build_info, job)",
-    "label_values(aibrix_kv_build_info, cluster)",
+    "label_values(aibrix_kv_build_info, region)",
     "unknown_label",
   ],
   [
@@ -1076,7 +1100,7 @@ async function scrapeWithout(
   catalogue: readonly MetricDefinition[] = CATALOGUE,
 ): Promise<string> {
   const exposition = new Exposition(catalogue);
-  const slots = new MetricSlots("test", exposition.accept.bind(exposition));
+  const slots = new MetricSlots(catalogue, "test", exposition.accept.bind(exposition));
   for (const definition of catalogue) {
     if (unmoved.includes(definition.name)) continue;
     const labels = Object.fromEntries(
@@ -1183,6 +1207,7 @@ test("every numbered check finds a planted mistake", () => {
     "check-panels",
     "check-panel-texts",
     "check-configurations",
+    "check-scopes",
     "../kvsync/proof/check-runbook-names",
     "../kvsync/proof/check-deployment",
     "check-scrapes",
@@ -1262,7 +1287,7 @@ test("a metric that nobody shows is found (C1)", () => {
 
 test("a recorded series that nobody reads is found (C1)", () => {
   const rule =
-    "\n      - record: instance:process_cpu_minutes:ratio\n        expr: sum by (job, instance) (rate(process_cpu_seconds_total[10m]))";
+    '\n      - record: instance:process_cpu_minutes:ratio\n        expr: sum by (cluster, namespace, job, instance) (rate(process_cpu_seconds_total{job="kvsync-daemon"}[10m]))';
   const files = plant(RULES, "    rules:", `    rules:${rule}`);
   const problems = checkKvsync(files);
   expect(problems.map(({ code }) => code)).toContain("recording_unused");

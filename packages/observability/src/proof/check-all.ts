@@ -9,6 +9,7 @@ import { checkCoverage } from "./check-coverage.ts";
 import { checkDashboards } from "./check-dashboards.ts";
 import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkAlertTests, type CheckedRules, checkRules } from "./check-rules.ts";
+import { checkScopes } from "./check-scopes.ts";
 import type { Problem } from "./problem.ts";
 
 /** A check that only one application has. */
@@ -37,6 +38,7 @@ export function checkArtefacts(artefacts: Artefacts, ownChecks: readonly OwnChec
   return [
     ...rules.problems,
     ...checkAlertTests(artefacts, rules.alerts.keys()),
+    ...checkScopes(artefacts, rules),
     ...checkDashboards(artefacts, rules),
     ...checkPanelTexts(artefacts, rules),
     ...checkCoverage(artefacts, rules),

@@ -58,7 +58,7 @@ export function checkConfigurations(artefacts: Artefacts, rules: CheckedRules): 
   const prometheusPath = `${project.places.prometheus}/prometheus.yaml`;
   const provisioning = `${project.places.grafana}/provisioning`;
   const ruleText = artefacts.files.get(places.rules) ?? "";
-  checkPrometheus(text(prometheusPath), places.rules, ruleText, found);
+  checkPrometheus(text(prometheusPath), places.rules, ruleText, rules.names, found);
   checkAlertmanager(text(`${project.places.alertmanager}/alertmanager.yaml`), ruleText, found);
   const interval = /scrape_interval: (\S+)/.exec(artefacts.files.get(prometheusPath) ?? "")?.[1];
   checkDatasources(text(`${provisioning}/datasources/${name}.yaml`), interval, found);
@@ -85,11 +85,22 @@ function checkProviders(text: string, { name, title }: Project, found: ProblemLi
 }
 
 /** G1. */
-function checkPrometheus(text: string, rules: string, ruleText: string, found: ProblemList): void {
+function checkPrometheus(
+  text: string,
+  rules: string,
+  ruleText: string,
+  names: CheckedRules["names"],
+  found: ProblemList,
+): void {
   const { global, rule_files = [], scrape_configs = [] } = (parse(text) ?? {}) as PrometheusYaml;
   if (!rule_files.some((name) => rules.endsWith(`/${name}`)))
     found.add("configuration", `does not load ${rules}`);
-  const asked = new Set([...ruleText.matchAll(/\{job="([^"]+)"/g)].map(([, job = ""]) => job));
+  // The cluster's own configuration scrapes its exporters.
+  const asked = new Set(
+    [...ruleText.matchAll(/([A-Za-z_:][\w:]*)\{job="([^"]+)"/g)].flatMap(([, name = "", job = ""]) =>
+      names.get(name)?.isOfTarget === true ? [job] : [],
+    ),
+  );
   for (const job of asked)
     if (!scrape_configs.some(({ job_name, metrics_path }) => job_name === job && metrics_path === "/metrics"))
       found.add("configuration", `does not scrape /metrics of the job ${job}, which rules ask for`);

@@ -177,7 +177,8 @@ class RuleCheck {
 
   /** R1, R6. */
   #record(name: string, expression: string, shape: Shape, tree: Tree): void {
-    const level = [...shape.labels].filter((label) => label !== "job").join("_") || "job";
+    const level =
+      [...shape.labels].filter((label) => !/^(?:cluster|namespace|job)$/.test(label)).join("_") || "job";
     const [stated, metric, operations, ...rest] = name.split(":");
     if (metric === undefined || operations === undefined || rest.length > 0)
       this.#found.add("rule_name", "a recorded series is named level:metric:operations");

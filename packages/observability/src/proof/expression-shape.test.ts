@@ -39,18 +39,26 @@ function labels(text: string): string[] {
 
 test.each([
   ['sum by (pod) (rate(x_events_total{type="stored",pod=~"$pod"}[$__rate_interval]))', "per_second", ["pod"]],
-  ["sum without (pod, type) (rate(x_events_total[5m]))", "per_second", ["instance", "job"]],
+  [
+    "sum without (pod, type) (rate(x_events_total[5m]))",
+    "per_second",
+    ["cluster", "instance", "job", "namespace"],
+  ],
   ["histogram_quantile(0.99, sum by (pod, le) (rate(x_wait_seconds_bucket[5m])))", "seconds", ["pod"]],
   ["sum(rate(x_wait_seconds_sum[5m])) / (sum(rate(x_wait_seconds_count[5m])) > 0)", "seconds", []],
   ["sum(rate(x_events_total[5m])) / (sum(rate(x_wait_seconds_count[5m])) > 0)", "ratio", []],
-  ["time() - x_start_time_seconds", "seconds", ["instance", "job"]],
-  ["timestamp(x_start_time_seconds) - x_start_time_seconds", "seconds", ["instance", "job"]],
+  ["time() - x_start_time_seconds", "seconds", ["cluster", "instance", "job", "namespace"]],
+  [
+    "timestamp(x_start_time_seconds) - x_start_time_seconds",
+    "seconds",
+    ["cluster", "instance", "job", "namespace"],
+  ],
   ["1 - (sum(rate(x_events_total[5m])) / (sum(rate(x_events_total[5m])) > 1))", "ratio", []],
   ["max by (job) (x_depth) - min by (job) (x_depth) > 3", "none", ["job"]],
   ['absent(x_depth{job="a"})', "none", ["job"]],
   ["count by (pod) (x_depth == 0)", "none", ["pod"]],
-  ["x_depth and on (job) x_start_time_seconds", "none", ["instance", "job", "pod"]],
-  ["increase(x_read_bytes_total[1h])", "bytes", ["instance", "job", "pod"]],
+  ["x_depth and on (job) x_start_time_seconds", "none", ["cluster", "instance", "job", "namespace", "pod"]],
+  ["increase(x_read_bytes_total[1h])", "bytes", ["cluster", "instance", "job", "namespace", "pod"]],
 ])("%s is clean, and its shape is known", (text, measure, left) => {
   expect(codes(text)).toEqual([]);
   expect(shapeOf(plainPromql(text), NAMES).shape?.measure).toBe(measure);

@@ -86,6 +86,7 @@ export type ProblemCode =
   | "deployment"
   | "unknown_setting"
   | "unknown_option"
+  | "unscoped_selector"
   | "alert_without_test"
   | "alert_without_runbook"
   | "stale_file";

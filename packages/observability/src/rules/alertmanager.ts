@@ -3,7 +3,7 @@
  *
  *     severity    critical ──at once──▶ Slack and e-mail      warning ──30 s──▶ Slack      info ──▶ nobody, it is on the dashboard
  *     component                         whose channel: that of its team
- *     together    one notification per alert and job, with all replicas in it; symptoms of a known cause are silent (inhibition.ts)
+ *     together    one notification per alert, cluster, namespace and job, with all replicas in it; symptoms of a known cause are silent (inhibition.ts)
  *
  * Secrets are read from files that a Kubernetes secret mounts; the committed file has addresses in example domains, which `generate` replaces.
  */
@@ -76,7 +76,7 @@ export function alertmanagerConfiguration(project: Project): string {
     },
     route: {
       receiver: receiverName("warning", first),
-      group_by: ["alertname", "job", "namespace"],
+      group_by: ["alertname", "cluster", "namespace", "job"],
       ...PACE.warning,
       routes: [...routes, { matchers: ['severity="info"'], receiver: NOBODY }],
     },

@@ -27,6 +27,8 @@ type SeriesLabels<L extends LabelDomains> = { readonly [K in keyof L]: ValueOf<L
 
 /** The scraped process that trials speak of unless they say otherwise. */
 export interface Target {
+  readonly cluster?: string;
+  readonly namespace?: string;
   readonly job: string;
   readonly instance: string;
 }

@@ -3,7 +3,7 @@
 import type { Inhibition } from "../../rules/inhibition.ts";
 import type { Component } from "./teams.ts";
 
-const REPLICA = ["job", "instance"] as const;
+const REPLICA = ["cluster", "namespace", "job", "instance"] as const;
 
 /** What a replica that is down cannot do. */
 const OF_A_REPLICA: readonly Component[] = [
@@ -81,13 +81,13 @@ export const INHIBITIONS: readonly Inhibition[] = [
       because: "the same budget, burning faster",
       source: `${objective}BudgetBurn1h`,
       targets: { alerts: ["6h", "1d", "3d"].map((span) => `${objective}BudgetBurn${span}`) },
-      equal: ["job"],
+      equal: ["cluster", "namespace", "job"],
     },
     {
       because: "the same budget, burning faster",
       source: `${objective}BudgetBurn6h`,
       targets: { alerts: ["1d", "3d"].map((span) => `${objective}BudgetBurn${span}`) },
-      equal: ["job"],
+      equal: ["cluster", "namespace", "job"],
     },
   ]),
 ];

@@ -13,6 +13,7 @@ import { ROUTING_METRICS } from "../catalogue/routing.ts";
 import { LIMIT_METRICS } from "../catalogue/limits.ts";
 import { secondsOf } from "../../duration.ts";
 import { ALERT_GROUPS } from "./alerts.ts";
+import { RECORDING_GROUPS } from "./recordings.ts";
 import { prometheusConfiguration, ruleFile } from "../../rules/prometheus.ts";
 import { KVSYNC } from "../project.ts";
 
@@ -91,6 +92,17 @@ test.each([
   ["KVSyncConfigurationError", "AIBRIX_USE_REMOTE_TOKENIZER=true"],
 ])("the text of %s names %s", (name, text) => {
   expect(ALERTS.get(name)?.description).toContain(text);
+});
+
+test("every alert and recording keeps cluster and namespace, by which it is grouped and routed", () => {
+  const platform = ["SyncDaemonAbsent", "DiskSpaceLow"];
+  const labels = [
+    ...[...ALERTS.values()].filter(({ name }) => !platform.includes(name)),
+    ...RECORDING_GROUPS.flatMap(({ rules }) => rules),
+  ].map((rule) => [rule.name, rule.labels.includes("cluster"), rule.labels.includes("namespace")]);
+  expect(labels.length).toBeGreaterThan(70);
+  expect(labels.filter(([, cluster, namespace]) => cluster !== true || namespace !== true)).toEqual([]);
+  expect(ALERTS.get("DiskSpaceLow")?.labels).toContain("cluster");
 });
 
 test("every alert is promised", () => {

@@ -24,11 +24,14 @@ import {
 } from "../../promql/operators.ts";
 import { recording, type RecordingGroup } from "../../promql/recording.ts";
 import { bucketRate, countRate, rate, rateWithin, value } from "../../promql/series.ts";
-import { OBJECTIVES } from "./thresholds.ts";
+import { DAEMON_JOB, OBJECTIVES } from "./thresholds.ts";
 
-const INSTANCE = ["job", "instance"] as const;
-const BY_MODEL = ["job", "instance", "model"] as const;
-const BY_ROUTE = ["job", "instance", "route"] as const;
+const INSTANCE = ["cluster", "namespace", "job", "instance"] as const;
+const BY_MODEL = ["cluster", "namespace", "job", "instance", "model"] as const;
+const BY_ROUTE = ["cluster", "namespace", "job", "instance", "route"] as const;
+
+/** Metrics of every process have these names. */
+const OF_DAEMON = { job: DAEMON_JOB } as const;
 
 const failed = { status: { pattern: "5.." } } as const;
 const requests = sum(rate(SERVICE_METRICS.httpRequests, "5m"), INSTANCE);
@@ -57,8 +60,8 @@ export const RECORDINGS = {
     operations: "ratio",
     help: "Share of the ingest queue in use, by lane.",
     expression: ratio(
-      sum(value(STREAM_METRICS.streamQueueDepth), ["job", "instance", "lane"]),
-      sum(value(STREAM_METRICS.streamQueueCapacity), ["job", "instance", "lane"]),
+      sum(value(STREAM_METRICS.streamQueueDepth), ["cluster", "namespace", "job", "instance", "lane"]),
+      sum(value(STREAM_METRICS.streamQueueCapacity), ["cluster", "namespace", "job", "instance", "lane"]),
     ),
   }),
   workerUtilization: recording({
@@ -101,14 +104,14 @@ export const RECORDINGS = {
     metric: "process_cpu",
     operations: "ratio_rate5m",
     help: "Cores in use: 1 is one core busy all the time.",
-    expression: sum(rate(PROCESS_METRICS.cpuSeconds, "5m"), INSTANCE),
+    expression: sum(rate(PROCESS_METRICS.cpuSeconds, "5m", OF_DAEMON), INSTANCE),
   }),
   memory: recording({
     metric: "process_resident_memory",
     operations: "ratio",
     help: "Resident memory per memory that the process may use.",
     expression: ratio(
-      sum(value(PROCESS_METRICS.residentMemory), INSTANCE),
+      sum(value(PROCESS_METRICS.residentMemory, OF_DAEMON), INSTANCE),
       sum(value(LIMIT_METRICS.memoryLimit), INSTANCE),
     ),
   }),
@@ -135,8 +138,16 @@ export type BurnWindow = (typeof BURN_WINDOWS)[number];
 const MATCH_ROUTE = "/api/v1/match";
 
 function availabilityErrors(window: BurnWindow) {
-  const all = sum(rate(SERVICE_METRICS.httpRequests, window, { route: MATCH_ROUTE }), ["job"]);
-  const errors = sum(rate(SERVICE_METRICS.httpRequests, window, { route: MATCH_ROUTE, ...failed }), ["job"]);
+  const all = sum(rate(SERVICE_METRICS.httpRequests, window, { route: MATCH_ROUTE }), [
+    "cluster",
+    "namespace",
+    "job",
+  ]);
+  const errors = sum(rate(SERVICE_METRICS.httpRequests, window, { route: MATCH_ROUTE, ...failed }), [
+    "cluster",
+    "namespace",
+    "job",
+  ]);
   return recording({
     metric: "slo_availability_errors_per_request",
     operations: `ratio_rate${window}`,
@@ -148,12 +159,18 @@ function availabilityErrors(window: BurnWindow) {
 function latencyErrors(window: BurnWindow) {
   const { httpRequestDuration } = SERVICE_METRICS;
   const route = { route: MATCH_ROUTE };
-  const within = sum(rateWithin(httpRequestDuration, OBJECTIVES.latencySeconds, window, route), ["job"]);
+  const within = sum(rateWithin(httpRequestDuration, OBJECTIVES.latencySeconds, window, route), [
+    "cluster",
+    "namespace",
+    "job",
+  ]);
   return recording({
     metric: "slo_latency_errors_per_request",
     operations: `ratio_rate${window}`,
     help: `Share of match requests over ${window} that took longer than ${OBJECTIVES.latencySeconds * 1000} ms.`,
-    expression: complement(ratio(within, sum(countRate(httpRequestDuration, window, route), ["job"]))),
+    expression: complement(
+      ratio(within, sum(countRate(httpRequestDuration, window, route), ["cluster", "namespace", "job"])),
+    ),
   });
 }
 

@@ -74,5 +74,11 @@ export const OBJECTIVES = {
   latencySeconds: 0.0512,
 } as const;
 
+/** The scrape job of Alertmanager. */
+export const ALERTMANAGER_JOB = "alertmanager";
+
+/** The scrape job of node-exporter, as its own dashboards and rules name it. */
+export const NODE_JOB = "node-exporter";
+
 /** The scrape job of the daemon. */
 export const DAEMON_JOB = "kvsync-daemon";

@@ -4,7 +4,12 @@ import { type TrialMakers, trialMakersOf } from "../../rules/trial.ts";
 import { DAEMON_JOB } from "./thresholds.ts";
 
 /** The replica that trials speak of unless they say otherwise. */
-export const TARGET = { job: DAEMON_JOB, instance: "10.0.0.1:7070" } as const;
+export const TARGET = {
+  cluster: "example",
+  namespace: "kvsync",
+  job: DAEMON_JOB,
+  instance: "10.0.0.1:7070",
+} as const;
 
 /** The model that trials use. */
 export const MODEL = "example/model";
@@ -16,7 +21,7 @@ export const MODEL_LABELS = { ...TARGET, model: MODEL } as const;
 export const ENGINE = { pod: "engine-0", model: MODEL } as const;
 
 /** The daemon's pod, as exporters of the cluster name it. */
-export const POD = { namespace: "kvsync", pod: "kvsync-daemon-0" } as const;
+export const POD = { cluster: "example", namespace: "kvsync", pod: "kvsync-daemon-0" } as const;
 
 /** The daemon's container in that pod. */
 export const CONTAINER = { ...POD, container: "daemon" } as const;

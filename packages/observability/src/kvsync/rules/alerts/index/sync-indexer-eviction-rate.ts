@@ -13,7 +13,13 @@ import { growing, TARGET } from "../../trial.ts";
 export const SYNC_INDEXER_EVICTION_RATE = alert({
   name: "SyncIndexerEvictionRate",
   when: above(
-    sum(rate(PREFIX_INDEX_METRICS.indexerEvictions, "5m"), ["job", "instance", "reason"]),
+    sum(rate(PREFIX_INDEX_METRICS.indexerEvictions, "5m"), [
+      "cluster",
+      "namespace",
+      "job",
+      "instance",
+      "reason",
+    ]),
     THRESHOLDS.evictionsPerSecond,
   ),
   for: "5m",

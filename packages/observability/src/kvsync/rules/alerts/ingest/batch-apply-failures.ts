@@ -13,7 +13,16 @@ import { growing, TARGET } from "../../trial.ts";
 /** Its condition, texts, runbook and trial. */
 export const BATCH_APPLY_FAILURES = alert({
   name: "BatchApplyFailures",
-  when: above(sum(rate(STREAM_METRICS.streamBatchFailures, "5m"), ["job", "instance", "error_type"]), 0),
+  when: above(
+    sum(rate(STREAM_METRICS.streamBatchFailures, "5m"), [
+      "cluster",
+      "namespace",
+      "job",
+      "instance",
+      "error_type",
+    ]),
+    0,
+  ),
   for: "2m",
   severity: "critical",
   component: "ingest",

@@ -14,7 +14,17 @@ const untrusted = { trust: ["partial", "stale", "unknown"] } as const;
 /** Its condition, texts, runbook and trial. */
 export const STREAM_UNTRUSTED = alert({
   name: "StreamUntrusted",
-  when: above(sum(value(INGEST_METRICS.streamTrust, untrusted), ["job", "instance", "model", "pod"]), 0),
+  when: above(
+    sum(value(INGEST_METRICS.streamTrust, untrusted), [
+      "cluster",
+      "namespace",
+      "job",
+      "instance",
+      "model",
+      "pod",
+    ]),
+    0,
+  ),
   for: "2m",
   severity: "warning",
   component: "ingest",

@@ -7,13 +7,13 @@ import { above, max } from "../../../../promql/operators.ts";
 import { ageAtScrape } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
 import { THRESHOLDS } from "../../thresholds.ts";
-import { TARGET } from "../../trial.ts";
+import { steady, TARGET } from "../../trial.ts";
 
 /** Its condition, texts, runbook and trial. */
 export const WORKER_DOWN = alert({
   name: "WorkerDown",
   when: above(
-    max(ageAtScrape(LIMIT_METRICS.workerHeartbeat), ["job", "instance", "worker"]),
+    max(ageAtScrape(LIMIT_METRICS.workerHeartbeat), ["cluster", "namespace", "job", "instance", "worker"]),
     THRESHOLDS.workerSilenceSeconds,
   ),
   for: "1m",
@@ -44,13 +44,7 @@ export const WORKER_DOWN = alert({
   },
   trial: {
     // Time in a promtool test begins at 0: a heartbeat that grows by a second per second lags by a constant.
-    series: (level) => [
-      {
-        series: `${LIMIT_METRICS.workerHeartbeat.name}{job="${TARGET.job}",instance="${TARGET.instance}",worker="0"}`,
-        start: -level,
-        perSecond: 1,
-      },
-    ],
+    series: (level) => [{ ...steady(LIMIT_METRICS.workerHeartbeat, { worker: "0" }, -level), perSecond: 1 }],
     fires: 11,
     calm: 9,
     labels: { ...TARGET, worker: "0" },

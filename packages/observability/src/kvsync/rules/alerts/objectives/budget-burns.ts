@@ -127,7 +127,7 @@ function burnAlert(objective: Objective, burn: Burn): Alert<"objectives"> {
       series: objective.series,
       fires: threshold * 1.02,
       calm: threshold * 0.98,
-      labels: { job: TARGET.job },
+      labels: { cluster: TARGET.cluster, namespace: TARGET.namespace, job: TARGET.job },
       settle: "10m",
     },
   });

@@ -7,13 +7,15 @@ import { SERVICE } from "../../../dashboards/service.ts";
 import { above, minus, sum } from "../../../../promql/operators.ts";
 import { value } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { steady } from "../../trial.ts";
+import { steady, TARGET } from "../../trial.ts";
 
 const available = sum(value(CLUSTER_METRICS.deploymentReplicasAvailable, { deployment: OF_KVSYNC }), [
+  "cluster",
   "namespace",
   "deployment",
 ]);
 const wanted = sum(value(CLUSTER_METRICS.deploymentReplicasWanted, { deployment: OF_KVSYNC }), [
+  "cluster",
   "namespace",
   "deployment",
 ]);
@@ -62,7 +64,7 @@ export const DEPLOYMENT_REPLICA_MISMATCH = alert({
     ],
     fires: 1,
     calm: 0,
-    labels: { namespace: "kvsync", deployment: "kvsync-daemon" },
+    labels: { cluster: TARGET.cluster, namespace: "kvsync", deployment: "kvsync-daemon" },
     settle: "1m",
   },
 });

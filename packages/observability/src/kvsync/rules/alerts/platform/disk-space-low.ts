@@ -6,18 +6,19 @@ import { SERVICE } from "../../../dashboards/service.ts";
 import { below, max, ratio } from "../../../../promql/operators.ts";
 import { value } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { THRESHOLDS } from "../../thresholds.ts";
+import { NODE_JOB, THRESHOLDS } from "../../thresholds.ts";
 import { steady, TARGET } from "../../trial.ts";
 
-const DISK = { device: "/dev/vda1", fstype: "ext4", mountpoint: "/" } as const;
+const disks = { job: NODE_JOB, ...REAL_DISKS } as const;
+const DISK = { job: NODE_JOB, device: "/dev/vda1", fstype: "ext4", mountpoint: "/" } as const;
 
 /** Its condition, texts, runbook and trial. */
 export const DISK_SPACE_LOW = alert({
   name: "DiskSpaceLow",
   when: below(
     ratio(
-      max(value(CLUSTER_METRICS.filesystemAvailable, REAL_DISKS), ["instance", "mountpoint"]),
-      max(value(CLUSTER_METRICS.filesystemSize, REAL_DISKS), ["instance", "mountpoint"]),
+      max(value(CLUSTER_METRICS.filesystemAvailable, disks), ["cluster", "job", "instance", "mountpoint"]),
+      max(value(CLUSTER_METRICS.filesystemSize, disks), ["cluster", "job", "instance", "mountpoint"]),
     ),
     THRESHOLDS.diskFreeRatio,
   ),
@@ -34,7 +35,12 @@ export const DISK_SPACE_LOW = alert({
     diagnosis: [
       {
         text: "How fast does it fill?",
-        query: max(value(CLUSTER_METRICS.filesystemAvailable, REAL_DISKS), ["instance", "mountpoint"]).text,
+        query: max(value(CLUSTER_METRICS.filesystemAvailable, disks), [
+          "cluster",
+          "job",
+          "instance",
+          "mountpoint",
+        ]).text,
       },
       { text: "What is large?", command: "du -xh --max-depth=2 MOUNTPOINT | sort -h | tail" },
     ],
@@ -50,7 +56,7 @@ export const DISK_SPACE_LOW = alert({
     ],
     fires: 0.09,
     calm: 0.11,
-    labels: { instance: TARGET.instance, mountpoint: "/" },
+    labels: { cluster: TARGET.cluster, job: NODE_JOB, instance: TARGET.instance, mountpoint: "/" },
     settle: "1m",
   },
 });

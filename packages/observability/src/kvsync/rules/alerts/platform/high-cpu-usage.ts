@@ -17,8 +17,13 @@ export const HIGH_CPU_USAGE = alert({
   name: "HighCPUUsage",
   when: above(
     ratio(
-      sum(rate(CLUSTER_METRICS.containerCpu, "5m", { pod: OF_KVSYNC }), ["namespace", "pod", "container"]),
-      sum(value(CLUSTER_METRICS.containerCpuLimit, cores), ["namespace", "pod", "container"]),
+      sum(rate(CLUSTER_METRICS.containerCpu, "5m", { pod: OF_KVSYNC }), [
+        "cluster",
+        "namespace",
+        "pod",
+        "container",
+      ]),
+      sum(value(CLUSTER_METRICS.containerCpuLimit, cores), ["cluster", "namespace", "pod", "container"]),
     ),
     THRESHOLDS.cpuRatio,
   ),

@@ -7,13 +7,15 @@ import { SERVICE } from "../../../dashboards/service.ts";
 import { above, both, equals, minus, sum } from "../../../../promql/operators.ts";
 import { value } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { steady } from "../../trial.ts";
+import { steady, TARGET } from "../../trial.ts";
 
 const replicas = sum(value(CLUSTER_METRICS.autoscalerReplicas, { horizontalpodautoscaler: OF_KVSYNC }), [
+  "cluster",
   "namespace",
   "horizontalpodautoscaler",
 ]);
 const most = sum(value(CLUSTER_METRICS.autoscalerMaxReplicas, { horizontalpodautoscaler: OF_KVSYNC }), [
+  "cluster",
   "namespace",
   "horizontalpodautoscaler",
 ]);
@@ -62,7 +64,7 @@ export const HPA_MAXED_OUT = alert({
     ],
     fires: 0,
     calm: 1,
-    labels: { namespace: "kvsync", horizontalpodautoscaler: "kvsync-daemon" },
+    labels: { cluster: TARGET.cluster, namespace: "kvsync", horizontalpodautoscaler: "kvsync-daemon" },
     settle: "1m",
   },
 });

@@ -6,11 +6,22 @@ import { SERVICE } from "../../../dashboards/service.ts";
 import { above, orZero, ratio, sum } from "../../../../promql/operators.ts";
 import { rate } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { THRESHOLDS } from "../../thresholds.ts";
-import { growing } from "../../trial.ts";
+import { ALERTMANAGER_JOB, THRESHOLDS } from "../../thresholds.ts";
+import { growing, TARGET } from "../../trial.ts";
 
-const attempted = sum(rate(ALERTMANAGER_METRICS.notifications, "5m"), ["job", "integration"]);
-const missed = sum(rate(ALERTMANAGER_METRICS.notificationsFailed, "5m"), ["job", "integration"]);
+const ofAlertmanager = { job: ALERTMANAGER_JOB } as const;
+const attempted = sum(rate(ALERTMANAGER_METRICS.notifications, "5m", ofAlertmanager), [
+  "cluster",
+  "namespace",
+  "job",
+  "integration",
+]);
+const missed = sum(rate(ALERTMANAGER_METRICS.notificationsFailed, "5m", ofAlertmanager), [
+  "cluster",
+  "namespace",
+  "job",
+  "integration",
+]);
 
 /** Its condition, texts, runbook and trial. */
 export const NOTIFICATION_DELIVERY_FAILURES = alert({
@@ -42,11 +53,20 @@ export const NOTIFICATION_DELIVERY_FAILURES = alert({
   },
   trial: {
     series: (level) => [
-      growing(ALERTMANAGER_METRICS.notificationsFailed, { integration: "slack", job: "alertmanager" }, level),
-      growing(ALERTMANAGER_METRICS.notifications, { integration: "slack", job: "alertmanager" }, 1),
+      growing(
+        ALERTMANAGER_METRICS.notificationsFailed,
+        { integration: "slack", job: ALERTMANAGER_JOB },
+        level,
+      ),
+      growing(ALERTMANAGER_METRICS.notifications, { integration: "slack", job: ALERTMANAGER_JOB }, 1),
     ],
     fires: 0.11,
     calm: 0.09,
-    labels: { job: "alertmanager", integration: "slack" },
+    labels: {
+      cluster: TARGET.cluster,
+      namespace: TARGET.namespace,
+      job: ALERTMANAGER_JOB,
+      integration: "slack",
+    },
   },
 });

@@ -14,6 +14,7 @@ export const POD_DOWN = alert({
   name: "PodDown",
   when: above(
     sum(value(CLUSTER_METRICS.podPhase, { pod: OF_KVSYNC, phase: ["Pending", "Failed", "Unknown"] }), [
+      "cluster",
       "namespace",
       "pod",
       "phase",

@@ -15,6 +15,7 @@ export const POD_RESTARTING_TOO_OFTEN = alert({
   name: "PodRestartingTooOften",
   when: above(
     sum(increase(CLUSTER_METRICS.containerRestarts, "15m", { pod: OF_KVSYNC }), [
+      "cluster",
       "namespace",
       "pod",
       "container",
