@@ -14,7 +14,7 @@ import { TestEngine, until } from "./fleet.ts";
 const MODEL = "test/model";
 const RUNS = 5;
 /** Engines that are not there, so that the list is long. */
-const ENGINES = 500;
+const ENGINES = 2000;
 const away = (i: number) => ({
   id: `away-${i}`,
   model: MODEL,
@@ -41,7 +41,7 @@ async function turnsOf(work: () => Promise<void>): Promise<{ longest: number; to
   return { longest, total };
 }
 
-test.each([`/api/v1/dump?model=${MODEL}`, "/dump", "/api/v1/engines"])(
+test.each([`/api/v1/dump?model=${MODEL}`, "/dump", "/api/v1/engines", "/api/v1/kv-sync/health"])(
   "GET %s keeps the loop for a small part of its time at a stretch",
   async (url) => {
     const engine = await TestEngine.start({ id: "engine-0", blockCount: 100_000 }, 1);
@@ -63,7 +63,7 @@ test.each([`/api/v1/dump?model=${MODEL}`, "/dump", "/api/v1/engines"])(
       const { longest, total } = await turnsOf(async () => {
         const response = await app.getHttpAdapter().getInstance().inject(url);
         expect(response.statusCode).toBe(200);
-        expect(response.rawPayload.length).toBeGreaterThan(500_000);
+        if (!url.endsWith("health")) expect(response.rawPayload.length).toBeGreaterThan(500_000);
       });
       least = Math.min(least, longest / total);
     }

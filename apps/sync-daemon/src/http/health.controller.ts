@@ -84,8 +84,8 @@ export class HealthController {
    * @returns the report.
    */
   @Get("api/v1/kv-sync/health")
-  syncHealth(@Res({ passthrough: true }) reply: FastifyReply): SyncHealthAnswer {
-    const report = this.#syncHealth.report();
+  async syncHealth(@Res({ passthrough: true }) reply: FastifyReply): Promise<SyncHealthAnswer> {
+    const report = await this.#syncHealth.report();
     reply.status(report.status === "unhealthy" ? 503 : 200);
     return report;
   }
