@@ -1,6 +1,7 @@
 /**
  * Two daemons that share registrations over HTTP in one folder. Both follow the same engines, over
- * restarts, removals, conflicts, and while the folder is away.
+ * restarts, removals, conflicts, and while the folder is away. The invariants are those of
+ * shared-registrations.ts and of http-registrations.ts.
  */
 import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
