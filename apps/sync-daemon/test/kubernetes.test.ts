@@ -5,7 +5,7 @@
  * The property at the end changes five hundred pods at random, with faults between the changes. Afterward it expects
  * exactly the right engines.
  *
- * Numbers in titles: D of discovery-status.ts, K of pod-source.ts, W of pod-watch.ts.
+ * Numbers in titles: D of discovery-status.ts, K of pod-source.ts, W of resource-watch.ts.
  */
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -13,7 +13,7 @@ function submit(engine: SimulatedEngine, id: number, promptLength: number, count
   engine.submit({ id, promptTokens, output: { count, seed: id } }, 0);
 }
 
-test("an aborted request frees its blocks at once, and what it stored stays cached", () => {
+test("D5: an aborted request frees its blocks at once, and what it stored stays cached", () => {
   const engine = engineOf({});
   submit(engine, 1, 17, 30);
   engine.step(0);

@@ -6,6 +6,7 @@
  * Random conversations, texts and token lists run one after the other. The pool holds a few of them:
  * hits, misses and evictions are the rule. Before each request the replica counts how much of the
  * prompt the engine holds; the answer's `cached_tokens` must be that.
+ * Q in a title: prompt-reading.ts.
  */
 import { type Dialect, EventBatchDecoder, parseLiveFrames, Prng, RecordingSink } from "@kvsync/core";
 import { afterEach, describe, expect, test } from "vitest";

@@ -1,6 +1,6 @@
 /**
  * Completions over real HTTP: answers, streams, refusals, and clients that leave. Their form is that of
- * OpenAI's API as vLLM serves it.
+ * OpenAI's API as vLLM serves it. Numbers in titles: O of completion-routes.ts, E of event-stream.ts.
  */
 import { connect } from "node:net";
 import { once } from "node:events";

@@ -1,4 +1,5 @@
 // engine-sim as a process: its output, its routes and its end. Runs the built program.
+// Numbers in titles: O of completion-routes.ts, W of engine-worker.ts.
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -206,7 +207,7 @@ test("O3: after SIGTERM it finishes what is under way, refuses what is new, and 
   expect([await program.exit, program.output.stderr]).toEqual([0, ""]);
 });
 
-test("after --drain-seconds, or a second signal, it ends what is still under way with an error", async () => {
+test("W2: after --drain-seconds, or a second signal, it ends what is still under way with an error", async () => {
   for (const [option, signals] of [
     ["--drain-seconds=0.2", 1],
     ["--drain-seconds=60", 2],

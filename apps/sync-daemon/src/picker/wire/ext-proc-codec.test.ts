@@ -222,6 +222,7 @@ describe("requests of the gateway", () => {
   });
 });
 
+// W1: of proto-writer.ts.
 describe("answers to the gateway", () => {
   const kinds = REQUEST_KINDS.map((kind) => [kind, camel(kind)] as const);
 
