@@ -8,7 +8,6 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import { panelTestFile } from "@kvsync/observability/proof/panel-tests";
-import { projectOf } from "@kvsync/observability/project";
 import { render } from "@kvsync/observability/render";
 import { afterAll, expect, test } from "vitest";
 
@@ -52,15 +51,6 @@ test("generate writes every file, generate --check names a changed one, and chec
 test("no generated file has a name of kvsync's own", () => {
   for (const [path, text] of render(PROJECT))
     expect(text.replaceAll("@kvsync/observability", ""), path).not.toMatch(/kvsync|aibrix|daemon/i);
-});
-
-test("an alert whose component has no team does not compile", () => {
-  const { name, title, job, families, dashboards } = PROJECT;
-  const alerts = [{ ...PROJECT.alertGroups[0]!.alerts[0]!, component: "payment" as const }];
-  const spec = { name, title, job, families, dashboards, alertGroups: [{ name: "shop", alerts }] };
-  // @ts-expect-error payment has no team
-  const project = projectOf({ ...spec, teamOf: { checkout: "shop" } });
-  expect(() => render(project)).toThrow("the component payment has no team; expected one of checkout");
 });
 
 test.skipIf(!HAS_PROMTOOL)(

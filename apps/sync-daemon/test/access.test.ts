@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { OPERATIONS } from "../src/openapi/operations.ts";
@@ -263,7 +264,7 @@ test("refusals are counted by code, and who did something as admin is logged by 
   await guarded.app.inject({ method: "DELETE", url: "/api/v1/engines/nobody", headers: bearer(ADMIN) });
   const { body } = await guarded.app.inject({ url: "/metrics", headers: bearer(READ) });
   for (const code of ["missing_token", "malformed_authorization", "unknown_token", "insufficient_scope"])
-    expect(body).toMatch(new RegExp(`aibrix_kv_access_refusals_total\\{code="${code}"\\} [1-9]`));
+    expect(body).toMatch(new RegExp(`${NAMESPACE}_kv_access_refusals_total\\{code="${code}"\\} [1-9]`));
   const admin = guarded.log.filter(({ event }) => event === "admin_request");
   expect(admin.at(-1)).toMatchObject({
     facts: { token_name: "operator", method: "DELETE", route: "/api/v1/engines/:id", status: 404 },

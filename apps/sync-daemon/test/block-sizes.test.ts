@@ -4,6 +4,7 @@
  * size of its own.
  */
 import { PrefixHasher, toBigInt } from "@kvsync/core";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
@@ -119,7 +120,7 @@ test("prefix hashes of one size match only the engines of that size, and need no
 
 async function percentageOf(suffix: "sum" | "count", model: string): Promise<number> {
   const { body } = await running.app.inject("/metrics");
-  const name = `aibrix_sync_indexer_match_percentage_${suffix}{model="${model}"} `;
+  const name = `${NAMESPACE}_sync_indexer_match_percentage_${suffix}{model="${model}"} `;
   return Number(
     body
       .split("\n")

@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 import { type Dialect, DIALECTS } from "@kvsync/core";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterEach, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -171,7 +172,9 @@ test("poison costs itself: bad events and bad messages are counted by code, and 
     expect.arrayContaining(["unknown_event_type", "wrong_sequence_length", "wrong_frame_count"]),
   );
   const metrics = await (await daemon.fetch("/metrics")).text();
-  expect(metrics).toMatch(/aibrix_kv_events_dropped_total\{.*reason="unknown_event_type"\} [1-9]/);
+  expect(metrics).toMatch(
+    new RegExp(String.raw`${NAMESPACE}_kv_events_dropped_total\{.*reason="unknown_event_type"\} [1-9]`),
+  );
 });
 
 test("two DP ranks of one worker are two streams with one name", async () => {

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { presetRule } from "../src/discovery/kubernetes/pod-rule.ts";
@@ -63,7 +64,7 @@ describe.skipIf(!hasCurl)("the page's commands (need curl)", () => {
       { id: "serving/engine-0", source: "kubernetes", found: { pod_ip: "127.0.0.1", lora_id: -1 } },
     ]);
     expect(printed[1]).toContain("1 engines are listed");
-    expect(printed.at(-1)).toContain('aibrix_kv_discovery_pods{status="eligible"} 1');
+    expect(printed.at(-1)).toContain(`${NAMESPACE}_kv_discovery_pods{status="eligible"} 1`);
     expect((await daemon.engines()).map(({ id }) => id)).not.toContain("by-hand");
   });
 });

@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Prng } from "@kvsync/core";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { Cluster, eligibleEngines } from "./cluster.ts";
@@ -105,7 +106,8 @@ async function metric(pattern: RegExp): Promise<number> {
   const text = await (await daemon.fetch("/metrics")).text();
   return Number(pattern.exec(text)?.[1] ?? Number.NaN);
 }
-const connections = () => metric(/^aibrix_kv_zmq_connections_active\{model="test\/model"\} (\d+)/m);
+const connections = () =>
+  metric(new RegExp(String.raw`^${NAMESPACE}_kv_zmq_connections_active\{model="test\/model"\} (\d+)`, "m"));
 const timers = () => metric(/^nodejs_active_resources\{type="Timeout"\} (\d+)/m);
 const residentBytes = () => metric(/^process_resident_memory_bytes (\d+)/m);
 
@@ -211,7 +213,11 @@ test.skipIf(!isLinux)(
     const crowd = Array.from({ length: 400 }, (_, i) => `ghost${i}`);
     const dials = async (): Promise<number> => {
       const text = await (await daemon.fetch("/metrics")).text();
-      const counts = [...text.matchAll(/^aibrix_kv_zmq_connections_total\{.*model="ghosts".*\} (\d+)/gm)];
+      const counts = [
+        ...text.matchAll(
+          new RegExp(String.raw`^${NAMESPACE}_kv_zmq_connections_total\{.*model="ghosts".*\} (\d+)`, "gm"),
+        ),
+      ];
       return counts.reduce((sum, [, count]) => sum + Number(count), 0);
     };
     const memory: number[] = [];

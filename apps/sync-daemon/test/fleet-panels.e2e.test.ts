@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { parse, stringify } from "yaml";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -159,7 +160,7 @@ describe.skipIf(!HAS_PROMETHEUS)("with Prometheus (Debian package prometheus)", 
     // Two scrapes later everything is in Prometheus.
     const at = Date.now() / 1000;
     await until("the traffic is scraped and recorded", async () => {
-      const rows = await ask("min(timestamp(aibrix_kv_build_info))");
+      const rows = await ask(`min(timestamp(${NAMESPACE}_kv_build_info))`);
       return (rows[0]?.value ?? 0) > at + 2;
     });
   }
@@ -178,7 +179,7 @@ describe.skipIf(!HAS_PROMETHEUS)("with Prometheus (Debian package prometheus)", 
     ...more,
   });
   const events = (labels: Readonly<Record<string, string>>) => () =>
-    grown("aibrix_kv_events_processed_total", labels);
+    grown(`${NAMESPACE}_kv_events_processed_total`, labels);
   /** Messages that probes of idle streams replay are in it: a few, and far from a second replica's worth. */
   const taken = (count: () => number) => ({ happened: count, within: 0.4 });
   const of = (board: "engines" | "ingest", panel: number, more: Omit<Compared, "dashboard" | "panel">) => ({
@@ -205,7 +206,8 @@ describe.skipIf(!HAS_PROMETHEUS)("with Prometheus (Debian package prometheus)", 
     overview(21, {
       line: { operation: "store", status: "ok" },
       refId: "A",
-      happened: () => grown("aibrix_sync_indexer_operations_total", { operation: "store", status: "ok" }),
+      happened: () =>
+        grown(`${NAMESPACE}_sync_indexer_operations_total`, { operation: "store", status: "ok" }),
     }),
     overview(21, { line: { operation: "match", status: "ok" }, refId: "B", happened: () => lookups }),
     overview(23, { line: { model: a }, refId: "A", shows: () => HITS / lookups }),
@@ -265,7 +267,9 @@ describe.skipIf(!HAS_PROMETHEUS)("with Prometheus (Debian package prometheus)", 
   });
 
   test("a target that has a label pod of its own leaves the engines' pods as they are", async () => {
-    const pods = await ask('count by (pod, exported_pod, replica) (aibrix_kv_stream_trust{job="labelled"})');
+    const pods = await ask(
+      `count by (pod, exported_pod, replica) (${NAMESPACE}_kv_stream_trust{job="labelled"})`,
+    );
     expect(
       pods.map(({ metric }) => metric).sort((x, y) => (x["pod"] ?? "").localeCompare(y["pod"] ?? "")),
     ).toEqual([

@@ -8,6 +8,7 @@
  *
  * `EXACT` lists the families whose values a script can know.
  */
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import type { MetricDefinition } from "@kvsync/observability/definition";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -113,93 +114,117 @@ test("the script did what it says", () => {
 });
 
 const EXACT: readonly [what: string, shown: () => number, happened: () => number][] = [
-  ["answered requests", () => last("aibrix_kv_http_requests_total", { route, status: "200" }), () => LOOKUPS],
+  [
+    "answered requests",
+    () => last(`${NAMESPACE}_kv_http_requests_total`, { route, status: "200" }),
+    () => LOOKUPS,
+  ],
   [
     "rejected requests",
-    () => last("aibrix_kv_http_requests_total", { route, status: "404" }),
+    () => last(`${NAMESPACE}_kv_http_requests_total`, { route, status: "404" }),
     () => UNKNOWN_MODEL,
   ],
   [
     "errors by code",
-    () => last("aibrix_kv_http_request_errors_total", { route, code: "unknown_model" }),
+    () => last(`${NAMESPACE}_kv_http_request_errors_total`, { route, code: "unknown_model" }),
     () => UNKNOWN_MODEL,
   ],
   [
     "timed requests",
-    () => last("aibrix_kv_http_request_duration_seconds_count", { route }),
+    () => last(`${NAMESPACE}_kv_http_request_duration_seconds_count`, { route }),
     () => LOOKUPS + UNKNOWN_MODEL,
   ],
   [
     "lookups by decision",
-    () => last("aibrix_prefix_cache_lookups_total", { decision: "exact" }),
+    () => last(`${NAMESPACE}_prefix_cache_lookups_total`, { decision: "exact" }),
     () => LOOKUPS,
   ],
-  ["fallbacks", () => last("aibrix_prefix_cache_fallbacks_total"), () => 0],
-  ["routing decisions timed", () => last("aibrix_prefix_cache_routing_latency_seconds_count"), () => LOOKUPS],
-  ["lookups timed", () => last("aibrix_kv_stream_lookup_latency_seconds_count"), () => LOOKUPS],
+  ["fallbacks", () => last(`${NAMESPACE}_prefix_cache_fallbacks_total`), () => 0],
+  [
+    "routing decisions timed",
+    () => last(`${NAMESPACE}_prefix_cache_routing_latency_seconds_count`),
+    () => LOOKUPS,
+  ],
+  ["lookups timed", () => last(`${NAMESPACE}_kv_stream_lookup_latency_seconds_count`), () => LOOKUPS],
   [
     "match operations timed",
-    () => last("aibrix_sync_indexer_operation_duration_seconds_count"),
+    () => last(`${NAMESPACE}_sync_indexer_operation_duration_seconds_count`),
     () => LOOKUPS,
   ],
   [
     "match operations",
-    () => last("aibrix_sync_indexer_operations_total", { operation: "match", status: "ok" }),
+    () => last(`${NAMESPACE}_sync_indexer_operations_total`, { operation: "match", status: "ok" }),
     () => LOOKUPS,
   ],
-  ["match shares", () => last("aibrix_sync_indexer_match_percentage_count"), () => LOOKUPS],
-  ["per cents found", () => last("aibrix_sync_indexer_match_percentage_sum"), () => 100 * HITS],
-  ["rolling hit rate", () => Number(last("aibrix_prefix_cache_hit_rate").toFixed(6)), () => HITS / LOOKUPS],
+  ["match shares", () => last(`${NAMESPACE}_sync_indexer_match_percentage_count`), () => LOOKUPS],
+  ["per cents found", () => last(`${NAMESPACE}_sync_indexer_match_percentage_sum`), () => 100 * HITS],
+  [
+    "rolling hit rate",
+    () => Number(last(`${NAMESPACE}_prefix_cache_hit_rate`).toFixed(6)),
+    () => HITS / LOOKUPS,
+  ],
   [
     "messages taken",
-    () => last("aibrix_kv_stream_events_total", { lane: "live" }),
+    () => last(`${NAMESPACE}_kv_stream_events_total`, { lane: "live" }),
     () => engine.engine.lastSequenceNumber + 1,
   ],
   [
     "messages applied",
-    () => last("aibrix_kv_stream_batches_processed_total"),
-    () => last("aibrix_kv_stream_events_total"),
+    () => last(`${NAMESPACE}_kv_stream_batches_processed_total`),
+    () => last(`${NAMESPACE}_kv_stream_events_total`),
   ],
   [
     "messages by size",
-    () => last("aibrix_kv_stream_batch_size_count"),
+    () => last(`${NAMESPACE}_kv_stream_batch_size_count`),
     () => engine.engine.lastSequenceNumber + 1,
   ],
   [
     "messages timed",
-    () => last("aibrix_kv_stream_event_latency_seconds_count"),
+    () => last(`${NAMESPACE}_kv_stream_event_latency_seconds_count`),
     () => engine.engine.lastSequenceNumber + 1,
   ],
   [
     "messages waited",
-    () => last("aibrix_kv_stream_queue_wait_seconds_count", { lane: "live" }),
+    () => last(`${NAMESPACE}_kv_stream_queue_wait_seconds_count`, { lane: "live" }),
     () => engine.engine.lastSequenceNumber + 1,
   ],
   [
     "events in messages",
-    () => last("aibrix_kv_stream_batch_size_sum"),
-    () => last("aibrix_kv_events_received_total"),
+    () => last(`${NAMESPACE}_kv_stream_batch_size_sum`),
+    () => last(`${NAMESPACE}_kv_events_received_total`),
   ],
   [
     "events applied",
-    () => last("aibrix_kv_events_processed_total"),
-    () => last("aibrix_kv_events_received_total"),
+    () => last(`${NAMESPACE}_kv_events_processed_total`),
+    () => last(`${NAMESPACE}_kv_events_received_total`),
   ],
   [
     "blocks held",
-    () => last("aibrix_kv_stream_blocks"),
+    () => last(`${NAMESPACE}_kv_stream_blocks`),
     () => new Set(engine.engine.contents().prefixHashes).size / 2,
   ],
-  ["position", () => last("aibrix_kv_stream_last_sequence_number"), () => engine.engine.lastSequenceNumber],
-  ["connections", () => last("aibrix_kv_zmq_connections_active"), () => 1],
-  ["connection attempts", () => last("aibrix_kv_zmq_connections_total", { status: "connected" }), () => 1],
-  ["failed attempts", () => last("aibrix_kv_zmq_connections_total", { status: "failed" }), () => 0],
-  ["streams that are exact", () => last("aibrix_kv_stream_trust", { trust: "exact" }), () => 1],
-  ["streams that are live", () => last("aibrix_kv_stream_state", { state: "live" }), () => 1],
-  ["sessions", () => last("aibrix_kv_stream_active_sessions"), () => 1],
-  ["gaps", () => last("aibrix_kv_event_sequence_gap_count"), () => 0],
-  ["models in sync", () => last("aibrix_prefix_cache_sync_status"), () => 1],
-  ["bytes of answers", () => last("aibrix_kv_http_response_size_bytes_sum", { route }), () => bytesAnswered],
+  [
+    "position",
+    () => last(`${NAMESPACE}_kv_stream_last_sequence_number`),
+    () => engine.engine.lastSequenceNumber,
+  ],
+  ["connections", () => last(`${NAMESPACE}_kv_zmq_connections_active`), () => 1],
+  [
+    "connection attempts",
+    () => last(`${NAMESPACE}_kv_zmq_connections_total`, { status: "connected" }),
+    () => 1,
+  ],
+  ["failed attempts", () => last(`${NAMESPACE}_kv_zmq_connections_total`, { status: "failed" }), () => 0],
+  ["streams that are exact", () => last(`${NAMESPACE}_kv_stream_trust`, { trust: "exact" }), () => 1],
+  ["streams that are live", () => last(`${NAMESPACE}_kv_stream_state`, { state: "live" }), () => 1],
+  ["sessions", () => last(`${NAMESPACE}_kv_stream_active_sessions`), () => 1],
+  ["gaps", () => last(`${NAMESPACE}_kv_event_sequence_gap_count`), () => 0],
+  ["models in sync", () => last(`${NAMESPACE}_prefix_cache_sync_status`), () => 1],
+  [
+    "bytes of answers",
+    () => last(`${NAMESPACE}_kv_http_response_size_bytes_sum`, { route }),
+    () => bytesAnswered,
+  ],
 ];
 
 test.each(EXACT)("%s are counted as they happened", (_, shown, happened) => {

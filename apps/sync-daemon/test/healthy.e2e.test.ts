@@ -15,6 +15,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { parse, stringify } from "yaml";
 
 import { until } from "./fleet.ts";
@@ -70,7 +71,10 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and promtool (Debian package pro
         async () => {
           const later = await scrape(each);
           const figures = later.text.matchAll(
-            /^(?:nodejs_eventloop_lag_p99_seconds|aibrix_kv_stream_worker_utilization_ratio\{.*\}) (\S+)$/gm,
+            new RegExp(
+              String.raw`^(?:nodejs_eventloop_lag_p99_seconds|${NAMESPACE}_kv_stream_worker_utilization_ratio\{.*\}) (\S+)$`,
+              "gm",
+            ),
           );
           const [lag = 1, ...utilizations] = [...figures].map(([, value]) => Number(value)).reverse();
           return lag < 0.1 && utilizations.every((share) => share < 0.8) ? later : null;
@@ -138,7 +142,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and promtool (Debian package pro
         await new Promise((resolve) => setTimeout(resolve, TRAFFIC_PAUSE_MS));
       }
       for (const ask of servers) {
-        const recorded = "instance:aibrix_kv_http_errors_per_request:ratio_rate5m";
+        const recorded = `instance:${NAMESPACE}_kv_http_errors_per_request:ratio_rate5m`;
         expect(await ask(`count(count_over_time(${recorded}[1m]))`)).toEqual(all);
         const series = `alertname=~".+"}[${REAL_SECONDS}s]`;
         const alerts = `sum by (alertname, alertstate, instance) (count_over_time(ALERTS{SELECTED,${series}))`;

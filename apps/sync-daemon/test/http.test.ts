@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 
 import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
@@ -555,7 +556,7 @@ test("with sync off engines are known and not followed, and every lookup says fa
       payload: lookup,
     });
     expect(answer.json()).toMatchObject({ decision: "fallback", trust: "unknown", matches: [] });
-    expect((await off.app.inject("/metrics")).body).toContain("aibrix_kv_sync_configuration_valid 1\n");
+    expect((await off.app.inject("/metrics")).body).toContain(`${NAMESPACE}_kv_sync_configuration_valid 1\n`);
   } finally {
     await off.stop();
   }
@@ -565,7 +566,9 @@ test("sync asked for without its tokenizer is off and says so in a metric; the s
   const invalid = await startInProcess(["--sync-aibrix-enabled", "true"]);
   try {
     expect((await invalid.app.inject("/livez")).statusCode).toBe(200);
-    expect((await invalid.app.inject("/metrics")).body).toContain("aibrix_kv_sync_configuration_valid 0\n");
+    expect((await invalid.app.inject("/metrics")).body).toContain(
+      `${NAMESPACE}_kv_sync_configuration_valid 0\n`,
+    );
   } finally {
     await invalid.stop();
   }

@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import fc from "fast-check";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { describe, expect, test } from "vitest";
 
 import { serviceAccount } from "../src/discovery/kubernetes/credentials.ts";
@@ -178,7 +179,7 @@ describe("eligibility", () => {
     expect(refusal?.field).toMatch(/^model\.aibrix\.ai\/(kv-events|lora-id|engine-type)/);
     expect(refusal?.message).toContain(message);
     expect(await finder.scrape()).toContain(
-      'aibrix_kv_discovery_refusals_total{source="kubernetes",reason="malformed"} 1',
+      `${NAMESPACE}_kv_discovery_refusals_total{source="kubernetes",reason="malformed"} 1`,
     );
   });
 

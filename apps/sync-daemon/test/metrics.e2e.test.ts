@@ -126,7 +126,7 @@ async function runRoomy(): Promise<void> {
     await until("a snapshot was made", () => Promise.resolve(existsSync(join(folder, "kvsync.snapshot"))));
     text = await until("its metrics are there", async () => {
       const scraped = await scrape(daemon);
-      return isMoved("aibrix_kv_snapshot_size_bytes") && isMoved("aibrix_kv_snapshot_age_seconds")
+      return isMoved(`${NAMESPACE}_kv_snapshot_size_bytes`) && isMoved(`${NAMESPACE}_kv_snapshot_age_seconds`)
         ? scraped
         : null;
     });
@@ -167,9 +167,9 @@ async function runCramped(): Promise<void> {
         daemon.signal("SIGCONT");
         await Promise.all(during);
         return [
-          "aibrix_kv_stream_backpressure_state",
-          "aibrix_kv_stream_queue_depth",
-          "aibrix_kv_snapshot_errors_total",
+          `${NAMESPACE}_kv_stream_backpressure_state`,
+          `${NAMESPACE}_kv_stream_queue_depth`,
+          `${NAMESPACE}_kv_snapshot_errors_total`,
         ].every(isMoved);
       },
       60_000,
@@ -236,8 +236,8 @@ async function runSecured(): Promise<void> {
       const scraped = await daemon.fetch("/metrics", { headers: { authorization: `Bearer ${token}` } });
       scrapes.push(await scraped.text());
       return (
-        isMoved("aibrix_kv_zmq_security_failures_total") &&
-        isMoved("aibrix_kv_http_connections_refused_total")
+        isMoved(`${NAMESPACE}_kv_zmq_security_failures_total`) &&
+        isMoved(`${NAMESPACE}_kv_http_connections_refused_total`)
       );
     });
   } finally {
@@ -261,7 +261,9 @@ async function runTalkative(): Promise<void> {
       async () => {
         await engine.serve(400, { isFresh: true });
         await scrape(daemon);
-        return ["aibrix_kv_log_lines_dropped_total", "aibrix_kv_trace_spans_total"].every(isMoved);
+        return [`${NAMESPACE}_kv_log_lines_dropped_total`, `${NAMESPACE}_kv_trace_spans_total`].every(
+          isMoved,
+        );
       },
       60_000,
     );
@@ -330,25 +332,53 @@ test("a model that no engine serves any more has no series a minute later", asyn
 
 test("what a run did can be read off the counters", () => {
   const value = (pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? Number.NaN);
-  expect(value(/aibrix_kv_zmq_connections_active\{model="test\/model"\} (\d+)/)).toBe(1);
+  expect(
+    value(new RegExp(String.raw`${NAMESPACE}_kv_zmq_connections_active\{model="test\/model"\} (\d+)`)),
+  ).toBe(1);
   expect(
     value(
-      /aibrix_kv_events_processed_total\{pod="engine-0",model="test\/model",event_type="BlockStored"\} (\d+)/,
+      new RegExp(
+        String.raw`${NAMESPACE}_kv_events_processed_total\{pod="engine-0",model="test\/model",event_type="BlockStored"\} (\d+)`,
+      ),
     ),
   ).toBeGreaterThan(10);
   expect(
-    value(/aibrix_kv_event_sequence_gap_count\{pod="engine-0",model="test\/model"\} (\d+)/),
+    value(
+      new RegExp(
+        String.raw`${NAMESPACE}_kv_event_sequence_gap_count\{pod="engine-0",model="test\/model"\} (\d+)`,
+      ),
+    ),
   ).toBeGreaterThan(0);
-  expect(value(/aibrix_kv_stream_state\{pod="engine-0",model="test\/model",state="live"\} (\d+)/)).toBe(1);
   expect(
-    value(/aibrix_kv_zmq_connections_total\{pod="ghost",model="test\/model",status="failed"\} (\d+)/),
+    value(
+      new RegExp(
+        String.raw`${NAMESPACE}_kv_stream_state\{pod="engine-0",model="test\/model",state="live"\} (\d+)`,
+      ),
+    ),
+  ).toBe(1);
+  expect(
+    value(
+      new RegExp(
+        String.raw`${NAMESPACE}_kv_zmq_connections_total\{pod="ghost",model="test\/model",status="failed"\} (\d+)`,
+      ),
+    ),
   ).toBeGreaterThan(0);
-  expect(value(/aibrix_sync_indexer_prefixes\{model="test\/model",lora_id=""\} (\d+)/)).toBeGreaterThan(10);
   expect(
-    value(/aibrix_kv_http_requests_total\{method="POST",route="\/api\/v1\/match",status="200"\} (\d+)/),
+    value(new RegExp(String.raw`${NAMESPACE}_sync_indexer_prefixes\{model="test\/model",lora_id=""\} (\d+)`)),
+  ).toBeGreaterThan(10);
+  expect(
+    value(
+      new RegExp(
+        String.raw`${NAMESPACE}_kv_http_requests_total\{method="POST",route="\/api\/v1\/match",status="200"\} (\d+)`,
+      ),
+    ),
   ).toBe(2);
   expect(
-    value(/aibrix_kv_http_request_errors_total\{route="\/api\/v1\/match",code="unknown_model"\} (\d+)/),
+    value(
+      new RegExp(
+        String.raw`${NAMESPACE}_kv_http_request_errors_total\{route="\/api\/v1\/match",code="unknown_model"\} (\d+)`,
+      ),
+    ),
   ).toBe(1);
   expect(value(/process_resident_memory_bytes (\d+)/)).toBeGreaterThan(1e6);
 });

@@ -3,6 +3,7 @@
  * engines serve it under, or an adapter's (M1 to M4 of query/model-name.ts). One daemon, real
  * engines.
  */
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { type MatchAnswer, matchAnswer } from "../src/query/match-answer.ts";
@@ -147,7 +148,7 @@ test("names go with the engine that had them", async () => {
 test("a model that no engine serves any more has no series after the next scrape", async () => {
   await join("f", "leaving", {});
   const scrape = async (): Promise<string> => (await running.app.inject("/metrics")).body;
-  expect(await scrape()).toContain('aibrix_prefix_cache_hit_rate{model="leaving"}');
+  expect(await scrape()).toContain(`${NAMESPACE}_prefix_cache_hit_rate{model="leaving"}`);
   const removed = await running.app.inject({ method: "DELETE", url: "/api/v1/engines/f" });
   expect(removed.statusCode).toBeLessThan(300);
   await until("its series end", async () => !(await scrape()).includes("leaving"));

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -127,8 +128,12 @@ test("a folder that takes no file costs the memory of registrations, not the reg
     "write_failed",
   );
   const text = await (await only.fetch("/metrics")).text();
-  expect(text).toContain('aibrix_kv_discovery_state{source="http",state="stale"} 1');
-  expect(text).toMatch(/aibrix_kv_discovery_failures_total\{source="http",reason="write_failed"\} [1-9]/);
+  expect(text).toContain(`${NAMESPACE}_kv_discovery_state{source="http",state="stale"} 1`);
+  expect(text).toMatch(
+    new RegExp(
+      String.raw`${NAMESPACE}_kv_discovery_failures_total\{source="http",reason="write_failed"\} [1-9]`,
+    ),
+  );
 });
 
 test("an engine of the configuration file is not removed over HTTP, and the answer says where it is from", async () => {

@@ -3,6 +3,7 @@
  * claims: every failure has its reason, none takes longer than the deadline, and no known or
  * pending prompt is asked twice.
  */
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { Exposition } from "@kvsync/observability/exposition";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
@@ -77,8 +78,8 @@ test("a prompt's tokens come from /tokenize below the endpoint's path, over kept
   expect(server.urls).toEqual(["/proxy/tokenize", "/proxy/tokenize"]);
   expect(JSON.parse(server.bodies[0] ?? "")).toEqual({ model: "m", prompt: "ab" });
   const text = await scrape();
-  expect(text).toContain('aibrix_kv_tokenizer_cache_lookups_total{result="hit"} 1');
-  expect(text).toContain('aibrix_kv_tokenizer_requests_total{outcome="ok"} 2');
+  expect(text).toContain(`${NAMESPACE}_kv_tokenizer_cache_lookups_total{result="hit"} 1`);
+  expect(text).toContain(`${NAMESPACE}_kv_tokenizer_requests_total{outcome="ok"} 2`);
   for (let i = 0; i < 20; i++) await tokenizer.tokenize(ask(`${i}`));
   expect(server.connections).toBeLessThanOrEqual(OPTIONS.connections);
 });
@@ -132,7 +133,7 @@ test.each([
     expect(await tokenizer.tokenize(ask("a"))).toEqual({ kind: "failed", reason });
     expect(server.bodies).toHaveLength(attempts);
     expect(tokenizer.status.lastFailure).toBe(reason);
-    expect(await scrape()).toContain(`aibrix_kv_tokenizer_requests_total{outcome="${reason}"} 1`);
+    expect(await scrape()).toContain(`${NAMESPACE}_kv_tokenizer_requests_total{outcome="${reason}"} 1`);
   },
 );
 
@@ -169,12 +170,12 @@ test("a tokenizer that keeps failing is left alone, tried once after a while, an
   const asked = server.bodies.length;
   expect(await tokenizer.tokenize(ask("d"))).toEqual({ kind: "failed", reason: "circuit_open" });
   expect(server.bodies).toHaveLength(asked);
-  expect(await scrape()).toContain("aibrix_kv_tokenizer_circuit_state 2");
+  expect(await scrape()).toContain(`${NAMESPACE}_kv_tokenizer_circuit_state 2`);
   server.answers = [byByte];
   now = 10_000;
   expect(await tokenizer.tokenize(ask("d"))).toMatchObject({ kind: "tokens" });
   expect(tokenizer.status).toEqual({ circuit: "closed", lastFailure: null });
-  expect(await scrape()).toContain("aibrix_kv_tokenizer_circuit_state 0");
+  expect(await scrape()).toContain(`${NAMESPACE}_kv_tokenizer_circuit_state 0`);
   expect(lines).toMatchObject([
     {
       level: "warn",

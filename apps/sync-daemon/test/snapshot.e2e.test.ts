@@ -18,6 +18,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 
 import { verifySnapshot } from "../src/snapshot/snapshot-file.ts";
@@ -206,7 +207,9 @@ test("a folder that takes no file fails the check, the metric and the log, and n
   expect(health.checks["snapshot_store"]).toMatchObject({ status: "unhealthy" });
   expect(health.checks["snapshot_store"]?.message).toMatch(/ENOTDIR|EEXIST/);
   const metrics = await (await daemon.fetch("/metrics")).text();
-  expect(metrics).toMatch(/aibrix_kv_snapshot_errors_total\{operation="write"\} [1-9]/);
+  expect(metrics).toMatch(
+    new RegExp(String.raw`${NAMESPACE}_kv_snapshot_errors_total\{operation="write"\} [1-9]`),
+  );
 });
 
 test("a folder that takes small files but not the snapshot fails the check too, until one is written", async () => {

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { expect, onTestFinished, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -140,7 +141,7 @@ test("callers that hang up in the middle of a request are counted as that, and a
       const text = await (await daemon.fetch("/metrics")).text();
       const lines = text
         .split("\n")
-        .filter((line) => line.startsWith("aibrix_kv_http_request_errors_total{"));
+        .filter((line) => line.startsWith(`${NAMESPACE}_kv_http_request_errors_total{`));
       return lines.some((line) => /code="caller_gone"\} 5$/.test(line)) ? lines : null;
     });
     expect(counted).toHaveLength(1);
@@ -192,7 +193,7 @@ test.each([
       expect(answer).not.toContain("hush-7f3a");
       expect(JSON.parse(answer.slice(answer.indexOf("{")))).toMatchObject({ status, code });
       expect(await (await daemon.fetch("/metrics")).text()).toContain(
-        `aibrix_kv_http_request_errors_total{route="unmatched",code="${code}"} 1`,
+        `${NAMESPACE}_kv_http_request_errors_total{route="unmatched",code="${code}"} 1`,
       );
     } finally {
       await daemon.end();

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type ConnectionOptions } from "node:tls";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { LogLine } from "../src/log/log-line.ts";
@@ -101,7 +102,11 @@ test("a caller that trusts the authority is answered over TLS 1.2 and 1.3, an ol
 test("a renewed certificate is served without a restart; one that does not fit its key is refused, told, and the old one stays", async () => {
   const second = await authority.sign("second", 10);
   const expiry = async (): Promise<number> =>
-    Number(/^aibrix_kv_tls_certificate_expiry_timestamp_seconds (\S+)/m.exec(await running.metrics())?.[1]);
+    Number(
+      new RegExp(String.raw`^${NAMESPACE}_kv_tls_certificate_expiry_timestamp_seconds (\S+)`, "m").exec(
+        await running.metrics(),
+      )?.[1],
+    );
   const before = await expiry();
   expect(before).toBeCloseTo(Date.now() / 1000 + 30 * 86_400, -2);
   // As certificates are renewed by most tools: one file, then the other.
@@ -113,10 +118,10 @@ test("a renewed certificate is served without a restart; one that does not fit i
   expect(refused.message).toContain("tls.crt");
   expect(refused.message).toContain("the last good content stays in use");
   expect(await ask(running.port)).toBe("HTTP/1.1 200 OK first");
-  expect(await running.metrics()).toContain('aibrix_kv_security_file_usable{file="tls"} 0');
+  expect(await running.metrics()).toContain(`${NAMESPACE}_kv_security_file_usable{file="tls"} 0`);
   writeFileSync(path("tls.key"), second.key);
   await until("the new one is served", async () => (await ask(running.port)) === "HTTP/1.1 200 OK second");
-  expect(await running.metrics()).toContain('aibrix_kv_security_file_usable{file="tls"} 1');
+  expect(await running.metrics()).toContain(`${NAMESPACE}_kv_security_file_usable{file="tls"} 1`);
   expect(before - (await expiry())).toBeCloseTo(20 * 86_400, -2);
   expect(running.log.filter(({ event }) => event === "security_file_refused")).toHaveLength(1);
 });

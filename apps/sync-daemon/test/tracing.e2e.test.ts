@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { KvsyncClient } from "@kvsync/client";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -259,7 +260,9 @@ test("a snapshot given to a sibling is one trace through both daemons, whatever 
 test("a collector that refuses costs spans, which are counted, and one line; and is used again when it takes them", async () => {
   const outcome = async (name: string): Promise<number> => {
     const text = await (await daemon.fetch("/metrics")).text();
-    return Number(new RegExp(`aibrix_kv_trace_spans_total\\{outcome="${name}"\\} (\\d+)`).exec(text)?.[1]);
+    return Number(
+      new RegExp(`${NAMESPACE}_kv_trace_spans_total\\{outcome="${name}"\\} (\\d+)`).exec(text)?.[1],
+    );
   };
   const told = (event: string): number => daemon.log.filter((line) => line["event"] === event).length;
   expect(await outcome("exported")).toBeGreaterThan(0);

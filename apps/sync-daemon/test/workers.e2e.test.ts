@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -53,7 +54,7 @@ test("three workers keep one exact index, through losses and restarts of engines
   const metrics = await (await daemon.fetch("/metrics")).text();
   for (const worker of ["ingest-0", "ingest-1", "ingest-2"])
     expect(metrics).toMatch(
-      new RegExp(`aibrix_kv_stream_batches_processed_total\\{worker="${worker}"\\} [1-9]`),
+      new RegExp(`${NAMESPACE}_kv_stream_batches_processed_total\\{worker="${worker}"\\} [1-9]`),
     );
 });
 
@@ -84,5 +85,7 @@ test("streams of a busy worker move to an idle one, and stay exact (P2)", async 
   await caughtUp(daemon, engines);
   expect(await audit(daemon, engines)).toEqual([]);
   const metrics = await (await daemon.fetch("/metrics")).text();
-  expect(metrics).toMatch(/aibrix_kv_stream_work_stolen_total\{worker="ingest-\d"\} [1-9]/);
+  expect(metrics).toMatch(
+    new RegExp(String.raw`${NAMESPACE}_kv_stream_work_stolen_total\{worker="ingest-\d"\} [1-9]`),
+  );
 }, 90_000);

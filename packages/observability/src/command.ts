@@ -19,6 +19,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
+import { renamedPages } from "./documents/page-names.ts";
 import { staleFiles, writeTree } from "./generated-tree.ts";
 import { GrafanaApi, GrafanaError, type NamedDashboard } from "./import/grafana-api.ts";
 import { importDashboards } from "./import/import-dashboards.ts";
@@ -155,7 +156,10 @@ function generate(project: Project, rootFolder: string, args: readonly string[])
       alertmanager: hostPort("--alertmanager", values.alertmanager),
     },
   };
-  const files = withAlertPrefix(render(settled), settled, alertPrefix(settled, values["alert-prefix"]));
+  const files = new Map([
+    ...withAlertPrefix(render(settled), settled, alertPrefix(settled, values["alert-prefix"])),
+    ...renamedPages(values.root, settled),
+  ]);
   const stale = (values.check ? staleFiles : writeTree)(values.root, settled, files);
   for (const { path, state } of stale) say(`${values.check ? "stale" : "wrote"}: ${path} (${state})`);
   if (stale.length === 0) say(`${files.size} generated files are up to date`);

@@ -54,6 +54,13 @@ export interface Placeholders {
   readonly text: string;
 }
 
+/** Pages written by hand, whose names of metrics the generator keeps in the namespace. */
+export interface Pages {
+  readonly namespace: string;
+  /** Pages, and folders with pages. */
+  readonly paths: readonly string[];
+}
+
 /** Facts for the checks that no file states. */
 export interface Knowledge {
   /** Families of which every replica reports the same things, so that a sum over replicas counts each of them several times. */
@@ -96,6 +103,7 @@ export interface Project {
   readonly addresses: Addresses;
   readonly places: Places;
   readonly placeholders: Placeholders | null;
+  readonly pages: Pages | null;
   readonly knowledge: Knowledge;
 }
 
@@ -154,6 +162,7 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
     addresses: { targets: null, alertmanager: "alertmanager:9093" },
     places: PLACES,
     placeholders: null,
+    pages: null,
     ...spec,
     knowledge: {
       seenByEveryReplica: new Set(),

@@ -59,6 +59,11 @@ interface Manifest {
 const matches = (text: string, pattern: RegExp): ReadonlySet<string> =>
   new Set([...text.matchAll(pattern)].map(([, name = ""]) => name));
 
+/** The part of the metric reference with our own metrics. */
+function exportedMetrics(page: string): string {
+  return /^## Exported$([\s\S]*?)^## /m.exec(page)?.[1] ?? "";
+}
+
 /**
  * Collects the names that pages may use.
  *
@@ -82,7 +87,7 @@ export function knownNames(root: string, tree: Tree, pages: readonly Page[]): Kn
   return {
     paths: tree.paths,
     anchors: new Map(pages.map(({ file, anchors }) => [file, anchors])),
-    metrics: matches(generated("metrics.md"), /^### (aibrix_[a-z0-9_]+)$/gm),
+    metrics: matches(exportedMetrics(generated("metrics.md")), /^### ([a-z0-9_]+)$/gm),
     settings: settingPaths,
     variables: matches(`${settings}\n${sources}`, /\b((?:KVSYNC|AIBRIX)_[A-Z][A-Z0-9_]*[A-Z0-9])\b/g),
     routes: new Set(Object.keys(openapi.paths).map((path) => path.replaceAll(/\{[^}]*\}/g, "{}"))),

@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { Exposition } from "@kvsync/observability/exposition";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { MetricSlots } from "@kvsync/observability/slots";
@@ -131,7 +132,7 @@ test.each([
     expect(line?.message).toMatch(/the list of 1 engines stays/);
     expect(line?.message).toMatch(message);
     expect(await exposition.scrape()).toContain(
-      'aibrix_kv_discovery_failures_total{source="file",reason="unusable_settings"} 1',
+      `${NAMESPACE}_kv_discovery_failures_total{source="file",reason="unusable_settings"} 1`,
     );
     writeFileSync(path, listing("a", "b"));
     await become("a", "b");

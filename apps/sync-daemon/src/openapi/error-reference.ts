@@ -1,6 +1,7 @@
 /** The reference of error codes: a projection of the table of problems, the routes, and what core finds wrong with an engine's messages. */
 
 import { FRAME_ERROR_CODES, PAYLOAD_ERROR_CODES } from "@kvsync/core";
+import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
 
 import { TOKENIZER_FAILURES } from "../tokenizer/tokenize-outcome.ts";
 import { OPERATIONS } from "./operations.ts";
@@ -37,7 +38,7 @@ export function errorReference(): string {
     ...Object.entries(TOKENIZER_FAILURES).map(([reason, meaning]) => row(`\`${reason}\``, meaning)),
     "",
     "## What can be wrong with an engine's message",
-    "Reasons in `aibrix_kv_events_dropped_total` and in the log, with the offset where it was found.",
+    `Reasons in \`${INGEST_METRICS.eventsDropped.name}\` and in the log, with the offset where it was found.`,
     "",
     row("code", "costs"),
     row("---", "---"),

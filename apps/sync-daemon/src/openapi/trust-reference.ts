@@ -10,6 +10,8 @@ import {
   type TrustReasonRow,
   type TrustRow,
 } from "@kvsync/core";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 
 /** Families of causes, by the first part of a row's id, in the order of the page. */
 const FAMILIES: Readonly<Record<string, string>> = {
@@ -67,10 +69,22 @@ function reasonRow(reason: keyof typeof TRUST_REASONS): string[] {
 function causeRow({ id, reason, counter, says }: TrustRow): string[] {
   const cause = id.slice(id.indexOf(".") + 1);
   const trust = reason === null ? "unchanged" : `\`${TRUST_REASONS[reason].trust}\``;
-  return [`\`${cause}\``, trust, reason === null ? "–" : `\`${reason}\``, `\`${counter}\``, says];
+  return [
+    `\`${cause}\``,
+    trust,
+    reason === null ? "–" : `\`${reason}\``,
+    `\`${exportedName(counter)}\``,
+    says,
+  ];
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   return [line(head), line(head.map(() => "---")), ...rows.map(line), ""];
+}
+
+/** A metric with its namespace; a counter of the stream, which is a path in core, as it is. */
+function exportedName(counter: string): string {
+  const name = `${NAMESPACE}_${counter}`;
+  return CATALOGUE.some((family) => family.name === name) ? name : counter;
 }

@@ -1,4 +1,5 @@
 /** Metrics of models that come and go, through the real exposition. */
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { Exposition } from "@kvsync/observability/exposition";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { MetricSlots } from "@kvsync/observability/slots";
@@ -36,7 +37,9 @@ function ask(models: readonly string[]): void {
 /** Models with a lookup counted, by name. */
 async function counted(): Promise<string[]> {
   const text = await exposition.scrape();
-  const found = text.matchAll(/^aibrix_prefix_cache_hit_rate\{model="([^"]*)"\} 1$/gm);
+  const found = text.matchAll(
+    new RegExp(String.raw`^${NAMESPACE}_prefix_cache_hit_rate\{model="([^"]*)"\} 1$`, "gm"),
+  );
   return [...found].map(([, model = ""]) => model).sort();
 }
 
@@ -84,14 +87,16 @@ test("a lookup is counted by its decision, and a fallback by its reason", async 
   handles.decided({ decision: "fallback", reason: "circuit_open", ranks: { ...ranks, exact: 1 } });
   const lines = (await exposition.scrape()).split("\n");
   const of = (family: string) =>
-    lines.filter((line) => line.startsWith(`aibrix_prefix_cache_${family}_total{`) && !line.endsWith(" 0"));
+    lines.filter(
+      (line) => line.startsWith(`${NAMESPACE}_prefix_cache_${family}_total{`) && !line.endsWith(" 0"),
+    );
   expect(of("lookups")).toEqual([
-    'aibrix_prefix_cache_lookups_total{model="m",decision="exact"} 1',
-    'aibrix_prefix_cache_lookups_total{model="m",decision="fallback"} 3',
+    `${NAMESPACE}_prefix_cache_lookups_total{model="m",decision="exact"} 1`,
+    `${NAMESPACE}_prefix_cache_lookups_total{model="m",decision="fallback"} 3`,
   ]);
   expect(of("fallbacks")).toEqual([
-    'aibrix_prefix_cache_fallbacks_total{model="m",reason="no_ranks"} 1',
-    'aibrix_prefix_cache_fallbacks_total{model="m",reason="ranks_unknown"} 1',
-    'aibrix_prefix_cache_fallbacks_total{model="m",reason="circuit_open"} 1',
+    `${NAMESPACE}_prefix_cache_fallbacks_total{model="m",reason="no_ranks"} 1`,
+    `${NAMESPACE}_prefix_cache_fallbacks_total{model="m",reason="ranks_unknown"} 1`,
+    `${NAMESPACE}_prefix_cache_fallbacks_total{model="m",reason="circuit_open"} 1`,
   ]);
 });

@@ -1,4 +1,5 @@
 /** Gauges of models that come and go between two scrapes, through the real exposition. */
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { Exposition } from "@kvsync/observability/exposition";
 import { gauge } from "@kvsync/observability/kvsync/namespace";
 import { MetricSlots } from "@kvsync/observability/slots";
@@ -28,7 +29,7 @@ function setUp(): { round: (models: readonly string[]) => Promise<string[]> } {
         for (const model of models) add(MODELS, { model }, 1);
       });
       const text = await exposition.scrape();
-      return text.split("\n").filter((line) => line.startsWith("aibrix_test_models"));
+      return text.split("\n").filter((line) => line.startsWith(`${NAMESPACE}_test_models`));
     },
   };
 }
@@ -37,20 +38,20 @@ test("what comes in the round in which others go has its own series, as if they 
   const { round } = setUp();
   await round(["a", "b"]);
   expect(await round(["c", "d"])).toEqual([
-    'aibrix_test_models{model="c"} 1',
-    'aibrix_test_models{model="d"} 1',
+    `${NAMESPACE}_test_models{model="c"} 1`,
+    `${NAMESPACE}_test_models{model="d"} 1`,
   ]);
 });
 
 test("what had to record under other has its own series as soon as there is room", async () => {
   const { round } = setUp();
   expect(await round(["a", "b", "c"])).toEqual([
-    'aibrix_test_models{model="a"} 1',
-    'aibrix_test_models{model="b"} 1',
-    'aibrix_test_models{model="other"} 1',
+    `${NAMESPACE}_test_models{model="a"} 1`,
+    `${NAMESPACE}_test_models{model="b"} 1`,
+    `${NAMESPACE}_test_models{model="other"} 1`,
   ]);
   expect(await round(["b", "c"])).toEqual([
-    'aibrix_test_models{model="b"} 1',
-    'aibrix_test_models{model="c"} 1',
+    `${NAMESPACE}_test_models{model="b"} 1`,
+    `${NAMESPACE}_test_models{model="c"} 1`,
   ]);
 });

@@ -756,7 +756,7 @@ describe("the table of the rule", () => {
     checkReason(walk, reason);
     const before = counterAt(walk.countersBefore, counter);
     // A metric of the daemon stands where no counter of the stream does.
-    if (before === undefined) expect(counter).toMatch(/^aibrix_kv_/);
+    if (before === undefined) expect(counter).toMatch(/^kv_/);
     else expect(counterAt(walk.sync.counters, counter)).toBeGreaterThan(before);
   });
 

@@ -650,11 +650,11 @@ export const EVICTIONS: Readonly<Record<EvictionReason, LoweringCause>> = {
   },
 };
 
-/** What else happens to a stream. `counter` is a path in SyncCounters, or the metric where there is none. */
+/** What else happens to a stream. `counter` is a path in SyncCounters, or the metric where there is none, without its namespace. */
 const STREAM_CAUSES = {
   not_connected: {
     reason: "not_connected",
-    counter: "aibrix_kv_stream_state",
+    counter: "kv_stream_state",
     says: "The rank is registered and its first connection has not been made.",
   },
   first_history: {
@@ -684,17 +684,17 @@ const STREAM_CAUSES = {
   },
   no_replay: {
     reason: "history_incomplete",
-    counter: "aibrix_kv_stream_state",
+    counter: "kv_stream_state",
     says: "The engine has no replay endpoint, or it proved useless, and what was stored before the connection is not known.",
   },
   resumed: {
     reason: "resumed",
-    counter: "aibrix_kv_stream_state",
+    counter: "kv_stream_state",
     says: "The stream continues from a snapshot or from another worker and is not connected yet.",
   },
   disconnected: {
     reason: "disconnected",
-    counter: "aibrix_kv_stream_state",
+    counter: "kv_stream_state",
     says: "The connection was lost.",
   },
   verifying: {
@@ -758,31 +758,31 @@ const STREAM_CAUSES = {
 /** A key of {@link STREAM_CAUSES}. */
 export type StreamCause = keyof typeof STREAM_CAUSES;
 
-/** What happens outside of core, in the program that follows streams. `counter` is a metric. */
+/** What happens outside of core, in the program that follows streams. `counter` is a metric without its namespace. */
 const OWNER_CAUSES = {
   queue_messages: {
     reason: "loss_suspected",
-    counter: "aibrix_kv_stream_events_rejected_total",
+    counter: "kv_stream_events_rejected_total",
     says: "A lane of the queue holds as many messages as it may.",
   },
   queue_bytes: {
     reason: "loss_suspected",
-    counter: "aibrix_kv_stream_events_rejected_total",
+    counter: "kv_stream_events_rejected_total",
     says: "A lane of the queue holds as many bytes as it may.",
   },
   message_too_large: {
     reason: "loss_suspected",
-    counter: "aibrix_kv_stream_events_rejected_total",
+    counter: "kv_stream_events_rejected_total",
     says: "A message is larger than `limits.message_bytes`.",
   },
   snapshot_incomplete: {
     reason: "snapshot_incomplete",
-    counter: "aibrix_kv_stream_trust",
+    counter: "kv_stream_trust",
     says: "A parked store of the snapshot found no place in the index.",
   },
   worker_stalled: {
     reason: "worker_stalled",
-    counter: "aibrix_kv_stream_trust",
+    counter: "kv_stream_trust",
     says: "The ingest worker's heartbeat is too old.",
   },
 } as const;

@@ -6,6 +6,7 @@ import { SEEN_BY_EVERY_REPLICA } from "./catalogue/families.ts";
 import { POD } from "./catalogue/label-domains.ts";
 import { EXTERNAL_CATALOGUE } from "./catalogue/platform.ts";
 import { DASHBOARDS } from "./dashboards/dashboards.ts";
+import { NAMESPACE } from "./namespace.ts";
 import { ALERT_GROUPS } from "./rules/alerts.ts";
 import { PLACEHOLDERS } from "./rules/commands.ts";
 import { INHIBITIONS } from "./rules/inhibitions.ts";
@@ -34,6 +35,8 @@ export const KVSYNC = projectOf({
   inhibitions: INHIBITIONS,
   dashboards: DASHBOARDS,
   teamOf: TEAM_OF,
+  // The changelog keeps the names that its versions had.
+  pages: { namespace: NAMESPACE, paths: ["README.md", "CONTRIBUTING.md", "docs"] },
   placeholders: { word: "DAEMON", text: PLACEHOLDERS },
   knowledge: {
     seenByEveryReplica: SEEN_BY_EVERY_REPLICA,

@@ -4,7 +4,8 @@
  * fails too, so that the list stays current.
  *
  * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts, check-panels.ts and
- * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts.
+ * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts, R7
+ * of check-runbook-names.ts, G5 and G6 of check-deployment.ts.
  *
  * Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
  */
@@ -152,36 +153,36 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a misspelt metric in an alert",
     RULES,
-    "aibrix_kv_sync_configuration_valid",
-    "aibrix_kv_sync_configuration_invalid",
+    `${NAMESPACE}_kv_sync_configuration_valid`,
+    `${NAMESPACE}_kv_sync_configuration_invalid`,
     "unknown_metric",
   ],
   [
     "a misspelt metric on a panel",
     OVERVIEW,
-    "aibrix_kv_events_received_total",
-    "aibrix_kv_event_received_total",
+    `${NAMESPACE}_kv_events_received_total`,
+    `${NAMESPACE}_kv_event_received_total`,
     "unknown_metric",
   ],
   [
     "a counter without its suffix",
     OVERVIEW,
-    "aibrix_kv_events_received_total",
-    "aibrix_kv_events_received",
+    `${NAMESPACE}_kv_events_received_total`,
+    `${NAMESPACE}_kv_events_received`,
     "unknown_metric",
   ],
   [
     "a histogram by its bare name",
     RULES,
-    "aibrix_kv_event_sequence_gap_bucket",
-    "aibrix_kv_event_sequence_gap",
+    `${NAMESPACE}_kv_event_sequence_gap_bucket`,
+    `${NAMESPACE}_kv_event_sequence_gap`,
     "bare_histogram",
   ],
   [
     "a misspelt recorded series",
     INGEST,
-    "instance_lane:aibrix_kv_stream_queue_utilization:ratio",
-    "instance_lane:aibrix_kv_stream_queue_use:ratio",
+    `instance_lane:${NAMESPACE}_kv_stream_queue_utilization:ratio`,
+    `instance_lane:${NAMESPACE}_kv_stream_queue_use:ratio`,
     "unknown_metric",
   ],
   ["a label that the metric lacks", RULES, 'status="failed"', 'state="failed"', "unknown_label"],
@@ -205,29 +206,33 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a gauge under rate",
     OVERVIEW,
-    "sum by (job, instance, model) (aibrix_kv_zmq_connections_active{",
-    "sum by (job, instance, model) (rate(aibrix_kv_zmq_connections_active[$__rate_interval]) + aibrix_kv_zmq_connections_active{",
+    `sum by (job, instance, model) (${NAMESPACE}_kv_zmq_connections_active{`,
+    `sum by (job, instance, model) (rate(${NAMESPACE}_kv_zmq_connections_active[$__rate_interval]) + ${NAMESPACE}_kv_zmq_connections_active{`,
     "rate_of_gauge",
   ],
   [
     "a raw counter",
     OVERVIEW,
-    /rate\((aibrix_kv_events_received_total\{[^}]*\})\[\$__rate_interval\]\)/,
+    new RegExp(String.raw`rate\((${NAMESPACE}_kv_events_received_total\{[^}]*\})\[\$__rate_interval\]\)`),
     "$1",
     "raw_counter",
   ],
   [
     "a quantile without sum by (le)",
     RULES,
-    /histogram_quantile\(0.95, sum by \(cluster, namespace, job, instance, pod, model, le\) \((rate\(aibrix_kv_event_sequence_gap_bucket\[5m\]\))\)\)/,
+    new RegExp(
+      String.raw`histogram_quantile\(0.95, sum by \(cluster, namespace, job, instance, pod, model, le\) \((rate\(${NAMESPACE}_kv_event_sequence_gap_bucket\[5m\]\))\)\)`,
+    ),
     "histogram_quantile(0.95, $1)",
     "quantile_without_le",
   ],
   [
     "le aggregated away before the quantile",
     RULES,
-    /sum by \(cluster, namespace, job, instance, pod, model, le\) \(rate\(aibrix_kv_event_sequence_gap/,
-    "sum by (cluster, namespace, job, instance, pod, model) (rate(aibrix_kv_event_sequence_gap",
+    new RegExp(
+      String.raw`sum by \(cluster, namespace, job, instance, pod, model, le\) \(rate\(${NAMESPACE}_kv_event_sequence_gap`,
+    ),
+    `sum by (cluster, namespace, job, instance, pod, model) (rate(${NAMESPACE}_kv_event_sequence_gap`,
     "quantile_without_le",
   ],
   [
@@ -240,29 +245,31 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a division by what may be 0",
     RULES,
-    /\(sum by \(cluster, namespace, job, instance, lane\) \(aibrix_kv_stream_queue_capacity\) > 0\)/,
-    "sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_capacity)",
+    new RegExp(
+      String.raw`\(sum by \(cluster, namespace, job, instance, lane\) \(${NAMESPACE}_kv_stream_queue_capacity\) > 0\)`,
+    ),
+    `sum by (cluster, namespace, job, instance, lane) (${NAMESPACE}_kv_stream_queue_capacity)`,
     "ratio_without_floor",
   ],
   [
     "a look-back shorter than four scrapes",
     RULES,
-    "aibrix_kv_stream_events_total[5m]",
-    "aibrix_kv_stream_events_total[2m]",
+    `${NAMESPACE}_kv_stream_events_total[5m]`,
+    `${NAMESPACE}_kv_stream_events_total[2m]`,
     "range_too_short",
   ],
   [
     "sides of an operator that never meet",
     RULES,
-    "sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_depth)",
-    "sum by (cluster, namespace, job, lane) (aibrix_kv_stream_queue_depth)",
+    `sum by (cluster, namespace, job, instance, lane) (${NAMESPACE}_kv_stream_queue_depth)`,
+    `sum by (cluster, namespace, job, lane) (${NAMESPACE}_kv_stream_queue_depth)`,
     "vector_mismatch",
   ],
   [
     "a sum of messages and bytes",
     RULES,
-    "sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_depth)",
-    "sum by (cluster, namespace, job, instance) (aibrix_kv_stream_queue_memory_bytes)",
+    `sum by (cluster, namespace, job, instance, lane) (${NAMESPACE}_kv_stream_queue_depth)`,
+    `sum by (cluster, namespace, job, instance) (${NAMESPACE}_kv_stream_queue_memory_bytes)`,
     "measure_mismatch",
   ],
   [
@@ -303,15 +310,15 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a sum of shares",
     OVERVIEW,
-    "max by (instance, model) (instance_model:aibrix_prefix_cache_hit_rate:max",
-    "sum by (instance, model) (instance_model:aibrix_prefix_cache_hit_rate:max",
+    `max by (instance, model) (instance_model:${NAMESPACE}_prefix_cache_hit_rate:max`,
+    `sum by (instance, model) (instance_model:${NAMESPACE}_prefix_cache_hit_rate:max`,
     "sum_of_shares",
   ],
   [
     "a sum of quantiles",
     INGEST,
-    "max by (model) (instance_model:aibrix_kv_stream_lookup_latency",
-    "sum by (model) (instance_model:aibrix_kv_stream_lookup_latency",
+    `max by (model) (instance_model:${NAMESPACE}_kv_stream_lookup_latency`,
+    `sum by (model) (instance_model:${NAMESPACE}_kv_stream_lookup_latency`,
     "sum_of_shares",
   ],
   ["a sum of ages", INGEST, "max (timestamp(", "sum (timestamp(", "sum_of_shares"],
@@ -319,8 +326,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a recording called after another quantile",
     RULES,
-    "histogram_quantile(0.99, sum by (cluster, namespace, job, instance, model, le) (rate(aibrix_kv_stream_event_latency",
-    "histogram_quantile(0.9, sum by (cluster, namespace, job, instance, model, le) (rate(aibrix_kv_stream_event_latency",
+    `histogram_quantile(0.99, sum by (cluster, namespace, job, instance, model, le) (rate(${NAMESPACE}_kv_stream_event_latency`,
+    `histogram_quantile(0.9, sum by (cluster, namespace, job, instance, model, le) (rate(${NAMESPACE}_kv_stream_event_latency`,
     "quantile_name",
   ],
   [
@@ -377,22 +384,22 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a threshold that no quantile can pass",
     RULES,
-    "instance_model:aibrix_kv_stream_lookup_latency_seconds:p99_rate5m > 0.05",
-    "instance_model:aibrix_kv_stream_lookup_latency_seconds:p99_rate5m > 0.5",
+    `instance_model:${NAMESPACE}_kv_stream_lookup_latency_seconds:p99_rate5m > 0.05`,
+    `instance_model:${NAMESPACE}_kv_stream_lookup_latency_seconds:p99_rate5m > 0.5`,
     "threshold_outside_buckets",
   ],
   [
     "a count that shall be 0",
     RULES,
-    "sum by (cluster, namespace, job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
-    "count by (cluster, namespace, job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
+    `sum by (cluster, namespace, job, instance, model) (${NAMESPACE}_kv_zmq_connections_active) == 0`,
+    `count by (cluster, namespace, job, instance, model) (${NAMESPACE}_kv_zmq_connections_active) == 0`,
     "never_true",
   ],
   [
     "a rank in an alert",
     RULES,
-    "sum by (cluster, namespace, job, instance, model) (aibrix_kv_zmq_connections_active) == 0",
-    "topk(1, sum by (cluster, namespace, job, instance, model) (aibrix_kv_zmq_connections_active)) == 0",
+    `sum by (cluster, namespace, job, instance, model) (${NAMESPACE}_kv_zmq_connections_active) == 0`,
+    `topk(1, sum by (cluster, namespace, job, instance, model) (${NAMESPACE}_kv_zmq_connections_active)) == 0`,
     "rank_in_alert",
   ],
   ["an unknown severity", RULES, "severity: critical", "severity: page", "rule_label"],
@@ -440,16 +447,16 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a recording whose level lies",
     RULES,
-    "record: instance_model:aibrix_kv_stream_events:rate5m",
-    "record: model:aibrix_kv_stream_events:rate5m",
+    `record: instance_model:${NAMESPACE}_kv_stream_events:rate5m`,
+    `record: model:${NAMESPACE}_kv_stream_events:rate5m`,
     "record_level",
   ],
   ["a group without an interval", RULES, "    interval: 1m\n", "", "rule_group"],
   [
     "what a recording computes, computed again",
     RULES,
-    "expr: instance_lane:aibrix_kv_stream_queue_utilization:ratio > 0.9",
-    "expr: (sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_depth) / (sum by (cluster, namespace, job, instance, lane) (aibrix_kv_stream_queue_capacity) > 0)) > 0.9",
+    `expr: instance_lane:${NAMESPACE}_kv_stream_queue_utilization:ratio > 0.9`,
+    `expr: (sum by (cluster, namespace, job, instance, lane) (${NAMESPACE}_kv_stream_queue_depth) / (sum by (cluster, namespace, job, instance, lane) (${NAMESPACE}_kv_stream_queue_capacity) > 0)) > 0.9`,
     "recorded_series_exists",
   ],
   ["a rule file that is no YAML", RULES, "groups:", "groups: [", "unreadable_file"],
@@ -473,8 +480,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a runbook query that does not work",
     DROPS,
-    "sum by (pod, reason) (rate(aibrix_kv_events_dropped_total",
-    "sum by (pod, cause) (rate(aibrix_kv_events_dropped_total",
+    `sum by (pod, reason) (rate(${NAMESPACE}_kv_events_dropped_total`,
+    `sum by (pod, cause) (rate(${NAMESPACE}_kv_events_dropped_total`,
     "label_lost",
     RULES,
   ],
@@ -546,8 +553,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a metric without its section",
     "docs/generated/metrics.md",
-    "### aibrix_kv_events_dropped_total",
-    "### aibrix_kv_events_drop_total",
+    `### ${NAMESPACE}_kv_events_dropped_total`,
+    `### ${NAMESPACE}_kv_events_drop_total`,
     "document_gap",
   ],
   [
@@ -570,8 +577,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "another quantile under its legend",
     INGEST,
-    "histogram_quantile(0.99, sum by (le) (rate(aibrix_kv_stream_event_latency",
-    "histogram_quantile(0.5, sum by (le) (rate(aibrix_kv_stream_event_latency",
+    `histogram_quantile(0.99, sum by (le) (rate(${NAMESPACE}_kv_stream_event_latency`,
+    `histogram_quantile(0.5, sum by (le) (rate(${NAMESPACE}_kv_stream_event_latency`,
     "quantile_name",
   ],
   [
@@ -591,8 +598,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "engines counted once for each replica",
     OVERVIEW,
-    "max by (model) (sum by (instance, model) (aibrix_sync_indexer_contexts{",
-    "sum by (model) (sum by (instance, model) (aibrix_sync_indexer_contexts{",
+    `max by (model) (sum by (instance, model) (${NAMESPACE}_sync_indexer_contexts{`,
+    `sum by (model) (sum by (instance, model) (${NAMESPACE}_sync_indexer_contexts{`,
     "replicas_summed",
   ],
   [
@@ -619,15 +626,15 @@ const MISTAKES: readonly Mistake[] = [
   [
     "waiting messages counted once for each replica",
     INGEST,
-    "max by (lane) (sum by (instance, lane) (aibrix_kv_stream_queue_depth",
-    "sum by (lane) (sum by (instance, lane) (aibrix_kv_stream_queue_depth",
+    `max by (lane) (sum by (instance, lane) (${NAMESPACE}_kv_stream_queue_depth`,
+    `sum by (lane) (sum by (instance, lane) (${NAMESPACE}_kv_stream_queue_depth`,
     "replicas_summed",
   ],
   [
     "failed replays of an engine counted once for each replica",
     ENGINES,
-    "sum by (pod) (max by (job, pod, model) (sum by (job, instance, pod, model) (rate(aibrix_kv_replay_requests_total",
-    "sum by (pod) (sum by (job, pod, model) (sum by (job, instance, pod, model) (rate(aibrix_kv_replay_requests_total",
+    `sum by (pod) (max by (job, pod, model) (sum by (job, instance, pod, model) (rate(${NAMESPACE}_kv_replay_requests_total`,
+    `sum by (pod) (sum by (job, pod, model) (sum by (job, instance, pod, model) (rate(${NAMESPACE}_kv_replay_requests_total`,
     "replicas_summed",
   ],
   [
@@ -654,8 +661,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "the fewest of something by its largest value",
     OVERVIEW,
-    '"expr": "min (sum by (job, instance) (aibrix_kv_zmq',
-    '"expr": "max (sum by (job, instance) (aibrix_kv_zmq',
+    `"expr": "min (sum by (job, instance) (${NAMESPACE}_kv_zmq`,
+    `"expr": "max (sum by (job, instance) (${NAMESPACE}_kv_zmq`,
     "order_word",
   ],
   [
@@ -707,7 +714,7 @@ const MISTAKES: readonly Mistake[] = [
     "a metric in a runbook's text that is gone",
     DROPS,
     "## Impact\n",
-    "## Impact\naibrix_kv_drops_total.",
+    `## Impact\n${NAMESPACE}_kv_drops_total.`,
     "unknown_metric",
   ],
   [
@@ -724,15 +731,15 @@ const MISTAKES: readonly Mistake[] = [
   [
     "the oldest heartbeat by the smallest age",
     INGEST,
-    "max (timestamp(aibrix_kv_stream_worker_heartbeat",
-    "min (timestamp(aibrix_kv_stream_worker_heartbeat",
+    `max (timestamp(${NAMESPACE}_kv_stream_worker_heartbeat`,
+    `min (timestamp(${NAMESPACE}_kv_stream_worker_heartbeat`,
     "order_word",
   ],
   [
     "the busiest worker in a text about the smallest value",
     RULES,
-    "max by (cluster, namespace, job, instance) (aibrix_kv_stream_worker_utilization_ratio) -",
-    "min by (cluster, namespace, job, instance) (aibrix_kv_stream_worker_utilization_ratio) -",
+    `max by (cluster, namespace, job, instance) (${NAMESPACE}_kv_stream_worker_utilization_ratio) -`,
+    `min by (cluster, namespace, job, instance) (${NAMESPACE}_kv_stream_worker_utilization_ratio) -`,
     "order_word",
   ],
   [
@@ -747,8 +754,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a threshold between two distant bucket bounds",
     RULES,
-    "instance_model:aibrix_kv_stream_lookup_latency_seconds:p99_rate5m > 0.05",
-    "instance_model:aibrix_kv_stream_lookup_latency_seconds:p99_rate5m > 0.000001",
+    `instance_model:${NAMESPACE}_kv_stream_lookup_latency_seconds:p99_rate5m > 0.05`,
+    `instance_model:${NAMESPACE}_kv_stream_lookup_latency_seconds:p99_rate5m > 0.000001`,
     "coarse_buckets",
   ],
   // ports, hosts and numbers
@@ -894,21 +901,21 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a choice that is forgotten",
     OVERVIEW,
-    /(aibrix_kv_events_received_total\{[^}]*),model=~\\"\$model\\"/,
+    new RegExp(String.raw`(${NAMESPACE}_kv_events_received_total\{[^}]*),model=~\\"\$model\\"`),
     "$1",
     "panel_scope",
   ],
   [
     "a choice turned around",
     OVERVIEW,
-    /(aibrix_kv_events_received_total\{[^}]*model)=~/,
+    new RegExp(String.raw`(${NAMESPACE}_kv_events_received_total\{[^}]*model)=~`),
     "$1!~",
     "panel_scope",
   ],
   [
     "several choices taken for one",
     OVERVIEW,
-    /(aibrix_kv_events_received_total\{[^}]*model)=~/,
+    new RegExp(String.raw`(${NAMESPACE}_kv_events_received_total\{[^}]*model)=~`),
     "$1=",
     "panel_scope",
   ],
@@ -934,14 +941,14 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a variable that shows what was not chosen",
     OVERVIEW,
-    'label_values(aibrix_kv_build_info{job=~\\"$job\\"}, instance)',
-    "label_values(aibrix_kv_build_info, instance)",
+    `label_values(${NAMESPACE}_kv_build_info{job=~\\"$job\\"}, instance)`,
+    `label_values(${NAMESPACE}_kv_build_info, instance)`,
     "dashboard_variable",
   ],
   [
     "a variable that asks something else than it says",
     OVERVIEW,
-    '"definition": "label_values(aibrix_kv_build_info, job)"',
+    `"definition": "label_values(${NAMESPACE}_kv_build_info, job)"`,
     '"definition": "label_values(up, job)"',
     "dashboard_variable",
   ],
@@ -978,7 +985,7 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a fixed look-back",
     OVERVIEW,
-    /(aibrix_kv_events_received_total\{[^}]*\})\[\$__rate_interval\]/,
+    new RegExp(String.raw`(${NAMESPACE}_kv_events_received_total\{[^}]*\})\[\$__rate_interval\]`),
     "$1[5m]",
     "panel_range",
   ],
@@ -1017,8 +1024,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a variable that asks for a label that is not there",
     OVERVIEW,
-    "label_values(aibrix_kv_build_info, job)",
-    "label_values(aibrix_kv_build_info, region)",
+    `label_values(${NAMESPACE}_kv_build_info, job)`,
+    `label_values(${NAMESPACE}_kv_build_info, region)`,
     "unknown_label",
   ],
   [
@@ -1092,7 +1099,7 @@ const FORGOTTEN = counter({
   why: "A planted mistake.",
 });
 /** The same without series from the start. */
-const ABSENT = { ...FORGOTTEN, name: "aibrix_kv_absent_total", preset: "absent until known" } as const;
+const ABSENT = { ...FORGOTTEN, name: `${NAMESPACE}_kv_absent_total`, preset: "absent until known" } as const;
 
 /** The scrape of a process that makes every family move except these. */
 async function scrapeWithout(
@@ -1249,7 +1256,7 @@ test("a metric that is renamed in the catalogue alone is found in every file tha
   const renamed = CATALOGUE.map(
     (family): MetricDefinition =>
       family.kind === "counter" && family.name === INGEST_METRICS.eventsDropped.name
-        ? { ...family, name: "aibrix_kv_events_lost_total" }
+        ? { ...family, name: `${NAMESPACE}_kv_events_lost_total` }
         : family,
   );
   const problems = checkKvsync({ ...INPUT, project: { ...KVSYNC, families: renamed } });
@@ -1262,7 +1269,9 @@ test("a metric that is renamed in the catalogue alone is found in every file tha
 
 test("a label that is renamed in the catalogue alone is found", () => {
   const renamed = CATALOGUE.map((family) =>
-    family.name === "aibrix_kv_stream_queue_depth" ? { ...family, labels: { queue: ["live"] } } : family,
+    family.name === `${NAMESPACE}_kv_stream_queue_depth`
+      ? { ...family, labels: { queue: ["live"] } }
+      : family,
   );
   const problems = checkKvsync({ ...INPUT, project: { ...KVSYNC, families: renamed } });
   expect(problems.map(({ code }) => code)).toContain("label_lost");
@@ -1271,7 +1280,7 @@ test("a label that is renamed in the catalogue alone is found", () => {
 test("a metric that nobody shows is found (C1)", () => {
   const secret = {
     kind: "gauge",
-    name: "aibrix_kv_secret",
+    name: `${NAMESPACE}_kv_secret`,
     unit: "none",
     labels: {},
     help: "x",
@@ -1280,8 +1289,8 @@ test("a metric that nobody shows is found (C1)", () => {
   } as const;
   const problems = checkKvsync({ ...INPUT, project: { ...KVSYNC, families: [...CATALOGUE, secret] } });
   expect(problems.map(({ code, message }) => [code, message])).toEqual([
-    ["metric_without_panel", "aibrix_kv_secret is on no panel"],
-    ["document_gap", "lacks ### aibrix_kv_secret"],
+    ["metric_without_panel", `${NAMESPACE}_kv_secret is on no panel`],
+    ["document_gap", `lacks ### ${NAMESPACE}_kv_secret`],
   ]);
 });
 

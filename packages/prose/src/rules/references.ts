@@ -42,14 +42,20 @@ function checkLink(file: string, { target, line }: LinkInPage, known: KnownNames
     report(line, "dead-anchor", target, "the anchor of a heading of that page");
 }
 
-const METRIC = /\baibrix_(?:kv|sync|prefix)_[a-z0-9_]*[a-z0-9](?![\w:])/g;
 const VARIABLE = /\b(?:KVSYNC|AIBRIX)_[A-Z][A-Z0-9_]*[A-Z0-9]\b/g;
 /** Variables that Kubernetes makes from the name of a service. */
 const VARIABLE_OF_KUBERNETES = /_SERVICE_HOST$|^KVSYNC_PORT$/;
 
+/** Names that begin with the same two words as a metric that exists. */
+function metricPattern(metrics: ReadonlySet<string>): RegExp {
+  const heads = new Set([...metrics].map((name) => name.split("_", 2).join("_")));
+  return new RegExp(String.raw`\b(?:${[...heads].join("|")})_[a-z0-9_]*[a-z0-9](?![\w:])`, "g");
+}
+
 function checkMetricsAndVariables(page: Page, known: KnownNames, report: Report): void {
+  const pattern = metricPattern(known.metrics);
   for (const [i, text] of page.lines.entries()) {
-    for (const [metric] of text.matchAll(METRIC))
+    for (const [metric] of text.matchAll(pattern))
       if (!known.metrics.has(metric) && !known.metrics.has(metric.replace(/_(?:bucket|count|sum)$/, "")))
         report(i + 1, "unknown-metric", metric, "a metric of docs/generated/metrics.md");
     for (const [variable] of text.matchAll(VARIABLE))
