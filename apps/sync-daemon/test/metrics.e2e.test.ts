@@ -10,7 +10,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -94,6 +94,7 @@ async function runRoomy(): Promise<void> {
   // A pod at the ghost's address: known, eligible, and in conflict with the file.
   const cluster = await Cluster.start();
   cluster.add("ghost", "127.0.0.1", { annotations: { "model.aibrix.ai/kv-events-port": "19996" } });
+  cluster.add("malformed", "127.0.0.1", { annotations: { "model.aibrix.ai/kv-events-port": "none" } });
   cluster.add("off", "127.0.0.1");
   cluster.edit(
     "serving/off",
@@ -106,11 +107,13 @@ async function runRoomy(): Promise<void> {
     discovery: { kubernetes: { enabled: true, kubeconfig: cluster.kubeconfig() } },
   });
   try {
+    expect((await daemon.fetch("/readyz")).status).toBe(503);
     await until("the ghost is missed", () =>
       Promise.resolve(daemon.log.some(({ event }) => event === "engine_unreachable")),
     );
     await engine.serve(10);
     await caughtUp(daemon, [engine]);
+    await fetch(`${engine.server.httpUrl}/reset_prefix_cache`, { method: "POST" });
     await engine.server.applyFault({ kind: "drop", percent: 50 }, 0);
     await engine.serve(20);
     await engine.server.applyFault({ kind: "drop", percent: 0 }, 0);
@@ -157,6 +160,7 @@ async function runCramped(): Promise<void> {
     await caughtUp(daemon, [engine], ["exact", "partial", "stale"]);
     expect(await match(daemon, "test/model", prompt)).toBe(200);
     expect(await matchPrompt(daemon)).toBe("tokenizer_unavailable");
+    expect(await matchPrompt(daemon)).toBe("circuit_open");
     await engine.serve(1, { loraName: "adapter" });
     await until(
       "a scrape sees the queue under pressure",
@@ -251,7 +255,8 @@ async function runSecured(): Promise<void> {
 async function runTalkative(): Promise<void> {
   const engine = await TestEngine.start({ id: "engine-0" }, 6);
   const daemon = await DaemonProcess.start({
-    engines: [engine.entry],
+    // No replay ever comes from there.
+    engines: [{ ...engine.entry, replay_endpoints: ["tcp://127.0.0.1:19995"] }],
     log: { level: 4 },
     tracing: { endpoint: NOBODY, batch_ratio: 1 },
   });
@@ -261,9 +266,8 @@ async function runTalkative(): Promise<void> {
       async () => {
         await engine.serve(400, { isFresh: true });
         await scrape(daemon);
-        return [`${NAMESPACE}_kv_log_lines_dropped_total`, `${NAMESPACE}_kv_trace_spans_total`].every(
-          isMoved,
-        );
+        const names = [`${NAMESPACE}_kv_log_lines_dropped_total`, `${NAMESPACE}_kv_trace_spans_total`];
+        return names.every(isMoved) && hasFailedReplay();
       },
       60_000,
     );
@@ -271,6 +275,11 @@ async function runTalkative(): Promise<void> {
     await daemon.end();
     await engine.stop();
   }
+}
+
+function hasFailedReplay(): boolean {
+  const failed = new RegExp(`^${NAMESPACE}_kv_replay_requests_total\\{.*status="failed"\\} [1-9]`, "m");
+  return scrapes.some((scraped) => failed.test(scraped));
 }
 
 /** Whether any scrape has a sample of this name that is not 0. */
@@ -298,6 +307,54 @@ test.each(CATALOGUE.map(({ name }) => [name]))(
 test("nothing else is emitted under the namespace, and the first daemon alone declares every family", () => {
   expect(describeProblems(checkScrapes(CATALOGUE, NAMESPACE, scrapes))).toBe("");
   for (const { name, kind } of CATALOGUE) expect(text).toContain(`# TYPE ${name} ${kind}`);
+});
+
+/** Values that these runs do not reach, by the test in which a daemon shows them. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  [`${NAMESPACE}_kv_discovery_refused_engines reason no_room`]: "../src/discovery/engine-sources.test.ts",
+  [`${NAMESPACE}_kv_tokenizer_requests_total outcome tokenizer_timeout`]: "remote-tokenizer.test.ts",
+  [`${NAMESPACE}_kv_tokenizer_requests_total outcome tokenizer_malformed`]: "remote-tokenizer.test.ts",
+  [`${NAMESPACE}_kv_tokenizer_requests_total outcome tokenizer_overloaded`]: "remote-tokenizer.test.ts",
+};
+
+/** What rules and panels match our families with: name, label, pattern. Variables and what is left out say nothing about a value. */
+function matchedValues(): [name: string, label: string, pattern: string][] {
+  const infra = join(import.meta.dirname, "..", "..", "..", "infra");
+  const boards = readdirSync(join(infra, "grafana", "dashboards")).map((file) =>
+    join("grafana", "dashboards", file),
+  );
+  const texts = [join("prometheus", "kvsync.rules.yaml"), ...boards].map((file) =>
+    readFileSync(join(infra, file), "utf8").replaceAll('\\"', '"'),
+  );
+  const selectors = texts.flatMap((found) => [
+    ...found.matchAll(new RegExp(`\\b(${NAMESPACE}_\\w+)\\{([^}]*)\\}`, "g")),
+  ]);
+  const pairs = selectors.flatMap(([, name = "", matchers = ""]) =>
+    [...matchers.matchAll(/(\w+)=(~?)"([^"$]+)"/g)].flatMap(([, label = "", isPattern, value = ""]) =>
+      (isPattern === "~" ? value.split("|") : [value]).map(
+        (one) => [name, label, one] as [string, string, string],
+      ),
+    ),
+  );
+  return [...new Map(pairs.map((pair) => [pair.join(" "), pair])).values()].filter(
+    ([, label]) => label !== "le",
+  );
+}
+
+test("every value that rules and panels ask for has moved in one of these runs", () => {
+  const asked = matchedValues();
+  expect(asked.length).toBeGreaterThan(20);
+  const lines = scrapes.flatMap((scraped) => scraped.split("\n"));
+  const missing = asked.filter(([name, label, pattern]) => {
+    const moved = new RegExp(`^${name}\\{(?:.*,)?${label}="(?:${pattern})".*\\} (?!0$)`);
+    return !lines.some((line) => moved.test(line));
+  });
+  expect(missing.map((parts) => parts.join(" ")).filter((one) => !(one in ELSEWHERE))).toEqual([]);
+  for (const [one, file] of Object.entries(ELSEWHERE)) {
+    expect(asked.map((parts) => parts.join(" "))).toContain(one);
+    const value = one.split(" ").at(-1) ?? "";
+    expect(readFileSync(join(import.meta.dirname, file), "utf8"), one).toContain(value);
+  }
 });
 
 test("a model that no engine serves any more has no series a minute later", async () => {
