@@ -1,5 +1,5 @@
 /**
- * A Kubernetes API server for pods: list with pages, watch with versions, bookmarks and label
+ * A Kubernetes API server for pods, inference pools, endpoint slices and namespaces: list with pages, watch with versions, bookmarks and label
  * transitions. It fails in each way on request. The pods that it serves are the truth that a test
  * compares with.
  *
@@ -39,15 +39,38 @@ export interface Pod {
   };
 }
 
+/** Any object, as far as the server itself looks. */
+export interface ApiObject {
+  metadata: {
+    name: string;
+    namespace?: string;
+    resourceVersion: string;
+    labels?: Record<string, string>;
+  };
+}
+
+/** What is served, by the plural of its paths. */
+const GROUPS = {
+  pods: "/api/v1",
+  namespaces: "/api/v1",
+  inferencepools: "/apis/inference.networking.k8s.io/v1",
+  endpointslices: "/apis/discovery.k8s.io/v1",
+} as const;
+
+/** One of them. */
+export type Plural = keyof typeof GROUPS;
+
 interface Change {
   readonly version: number;
-  readonly before: Pod | null;
-  readonly after: Pod | null;
+  readonly plural: Plural;
+  readonly before: ApiObject | null;
+  readonly after: ApiObject | null;
 }
 
 interface Watcher {
   readonly response: ServerResponse;
-  readonly matches: (pod: Pod) => boolean;
+  readonly plural: Plural;
+  readonly matches: (object: ApiObject) => boolean;
   readonly bookmarks: boolean;
   /** Hears nothing any more, and does not know. */
   isDeaf: boolean;
@@ -88,8 +111,13 @@ export class Cluster {
   readonly #sockets = new Set<Socket>();
   readonly #folder = mkdtempSync(join(tmpdir(), "kvsync-cluster-"));
   readonly #scheme: "http" | "https";
-  readonly #pods = new Map<string, Pod>();
-  readonly #pages = new Map<string, readonly Pod[]>();
+  readonly #objects: Record<Plural, Map<string, ApiObject>> = {
+    pods: new Map(),
+    namespaces: new Map(),
+    inferencepools: new Map(),
+    endpointslices: new Map(),
+  };
+  readonly #pages = new Map<string, readonly ApiObject[]>();
   readonly #watchers = new Set<Watcher>();
   readonly #refusals: Refusal[] = [];
   #history: Change[] = [];
@@ -109,7 +137,7 @@ export class Cluster {
   token: string | null = null;
   /** What stands before the API's own paths, as behind Rancher: `/k8s/clusters/c-1`. */
   base = "";
-  /** Namespaces that no account may read. */
+  /** Namespaces that no account may read, and plurals of what no account may. */
   readonly forbidden = new Set<string>();
   /** Every version is too old, the one of a moment ago too. */
   forgetsEverything = false;
@@ -237,18 +265,31 @@ export class Cluster {
 
   /** Every pod there is. */
   pods(): readonly Pod[] {
-    return [...this.#pods.values()];
+    return [...this.#objects.pods.values()] as Pod[];
   }
 
-  pod(id: string): Pod | null {
-    return this.#pods.get(id) ?? null;
+  /** Makes an object, or puts it in the place of the one of its name. */
+  put(plural: Exclude<Plural, "pods">, object: object, name: string, namespace?: string): void {
+    const { metadata, ...rest } = object as { metadata?: object };
+    const place = namespace === undefined ? { name } : { name, namespace };
+    const stamped = { ...rest, metadata: { ...metadata, ...place, resourceVersion: "" } };
+    this.#change(plural, namespace === undefined ? name : `${namespace}/${name}`, stamped);
+  }
+
+  /** Deletes an object. */
+  delete(plural: Plural, id: string): void {
+    this.#change(plural, id, null);
   }
 
   /** Makes a running, ready pod that publishes. */
   add(
     name: string,
     podIP: string,
-    more: { namespace?: string; annotations?: Record<string, string> } = {},
+    more: {
+      namespace?: string;
+      labels?: Record<string, string>;
+      annotations?: Record<string, string>;
+    } = {},
   ): Pod {
     const namespace = more.namespace ?? "serving";
     this.#uid += 1;
@@ -258,7 +299,7 @@ export class Cluster {
         namespace,
         uid: `uid-${this.#uid}`,
         resourceVersion: "",
-        labels: { [`${PREFIX}kv-events-enabled`]: "true", [`${PREFIX}name`]: "test-model" },
+        labels: more.labels ?? { [`${PREFIX}kv-events-enabled`]: "true", [`${PREFIX}name`]: "test-model" },
         annotations: { ...more.annotations },
       },
       status: {
@@ -268,17 +309,17 @@ export class Cluster {
         containerStatuses: [{ name: "engine", containerID: `containerd://${this.#uid}`, restartCount: 0 }],
       },
     };
-    this.#change(`${namespace}/${name}`, pod);
+    this.#change("pods", `${namespace}/${name}`, pod);
     return pod;
   }
 
   /** Changes a pod in place. */
   edit(id: string, change: (pod: Pod) => void): void {
-    const before = this.#pods.get(id);
+    const before = this.#objects.pods.get(id);
     if (before === undefined) return;
-    const pod = structuredClone(before);
+    const pod = structuredClone(before) as Pod;
     change(pod);
-    this.#change(id, pod);
+    this.#change("pods", id, pod);
   }
 
   /** The pod's container ends and another takes its place, at the same address. */
@@ -293,7 +334,7 @@ export class Cluster {
   }
 
   remove(id: string): void {
-    this.#change(id, null);
+    this.#change("pods", id, null);
   }
 
   /** Forgets the history: whoever asks for what came before is told that it is gone. */
@@ -361,22 +402,23 @@ export class Cluster {
     this.trickle = null;
   }
 
-  #change(id: string, after: Pod | null): void {
-    const before = this.#pods.get(id) ?? null;
+  #change(plural: Plural, id: string, after: ApiObject | null): void {
+    const objects = this.#objects[plural];
+    const before = objects.get(id) ?? null;
     if (before === null && after === null) return;
     this.#version += 1;
     const version = this.#version;
     const stamped = after ?? structuredClone(before);
     if (stamped !== null) stamped.metadata.resourceVersion = String(version);
-    if (after === null) this.#pods.delete(id);
-    else this.#pods.set(id, after);
-    const change = { version, before, after: after === null ? null : stamped };
+    if (after === null) objects.delete(id);
+    else objects.set(id, after);
+    const change = { version, plural, before, after: after === null ? null : stamped };
     this.#history.push(change);
     for (const watcher of this.#watchers) if (!watcher.isDeaf) this.#tell(watcher, change);
   }
 
-  #tell(watcher: Watcher, { version, before, after }: Change): void {
-    if (this.sendsOnlyBookmarks) return;
+  #tell(watcher: Watcher, { version, plural, before, after }: Change): void {
+    if (this.sendsOnlyBookmarks || watcher.plural !== plural) return;
     const was = before !== null && watcher.matches(before);
     const is = after !== null && watcher.matches(after);
     if (!was && !is) return;
@@ -410,20 +452,22 @@ export class Cluster {
       return;
     }
     const isBehind = url.pathname.startsWith(`${this.base}/`);
-    const path = /^\/api\/v1\/(?:namespaces\/([^/]+)\/)?pods$/.exec(url.pathname.slice(this.base.length));
-    if (request.method !== "GET" || path === null || !isBehind) {
+    const asked = askedFor(url.pathname.slice(this.base.length));
+    if (request.method !== "GET" || asked === null || !isBehind) {
       this.#refuse(response, { status: 404 });
       return;
     }
-    if (this.forbidden.has(path[1] ?? "*")) {
+    const { plural, namespace } = asked;
+    if (this.forbidden.has(namespace ?? "*") || this.forbidden.has(plural)) {
       this.#refuse(response, { status: 403 });
       return;
     }
     const selector = url.searchParams.get("labelSelector") ?? "";
-    const matches = (pod: Pod): boolean =>
-      (path[1] === undefined || pod.metadata.namespace === path[1]) && selects(selector, pod.metadata.labels);
-    if (url.searchParams.get("watch") === "true") this.#watch(url, response, matches);
-    else this.#list(url, response, matches);
+    const matches = ({ metadata }: ApiObject): boolean =>
+      (namespace === undefined || metadata.namespace === namespace) &&
+      selects(selector, metadata.labels ?? {});
+    if (url.searchParams.get("watch") === "true") this.#watch(url, response, plural, matches);
+    else this.#list(url, response, plural, matches);
   }
 
   #refuse(response: ServerResponse, { status, retryAfterSeconds, isEndless = false, html }: Refusal): void {
@@ -440,11 +484,12 @@ export class Cluster {
     else response.end(text);
   }
 
-  #list(url: URL, response: ServerResponse, matches: (pod: Pod) => boolean): void {
+  #list(url: URL, response: ServerResponse, plural: Plural, matches: (object: ApiObject) => boolean): void {
     this.counts.list += 1;
     const limit = Number(url.searchParams.get("limit") ?? "0") || Infinity;
     const token = url.searchParams.get("continue");
-    const known = token === null ? [...this.#pods.values()].filter(matches) : this.#pages.get(token);
+    const known =
+      token === null ? [...this.#objects[plural].values()].filter(matches) : this.#pages.get(token);
     if (known === undefined) {
       this.#refuse(response, { status: 410 });
       return;
@@ -455,7 +500,7 @@ export class Cluster {
     if (more !== "") this.#pages.set(more, rest);
     response.writeHead(200, { "content-type": "application/json" });
     const metadata = { resourceVersion: String(this.#version), continue: more };
-    void this.#send(response, JSON.stringify({ kind: "PodList", apiVersion: "v1", metadata, items }));
+    void this.#send(response, JSON.stringify({ kind: "List", apiVersion: "v1", metadata, items }));
   }
 
   async #send(response: ServerResponse, text: string): Promise<void> {
@@ -476,7 +521,7 @@ export class Cluster {
     this.#pages.clear();
   }
 
-  #watch(url: URL, response: ServerResponse, matches: (pod: Pod) => boolean): void {
+  #watch(url: URL, response: ServerResponse, plural: Plural, matches: (object: ApiObject) => boolean): void {
     const from = Number(url.searchParams.get("resourceVersion"));
     const isGone = from < this.#oldest || this.forgetsEverything;
     if (isGone && !this.goneInStream) {
@@ -494,6 +539,7 @@ export class Cluster {
     const bookmarks = url.searchParams.get("allowWatchBookmarks") === "true";
     const watcher: Watcher = {
       response,
+      plural,
       matches,
       bookmarks,
       isDeaf: this.makesDeafWatches,
@@ -532,6 +578,16 @@ function statusText(code: number, path: string): string {
     code,
   };
   return JSON.stringify(status);
+}
+
+/** The kind and the namespace of a path. */
+function askedFor(path: string): { readonly plural: Plural; readonly namespace: string | undefined } | null {
+  for (const [plural, group] of Object.entries(GROUPS)) {
+    const [, namespace, found] =
+      new RegExp(`^${group}/(?:namespaces/([^/]+)/)?(${plural})$`).exec(path) ?? [];
+    if (found !== undefined) return { plural: plural as Plural, namespace };
+  }
+  return null;
 }
 
 function flush(watcher: Watcher): void {

@@ -91,7 +91,7 @@ test("the daemon may list and watch pods, and nothing else at all", () => {
   expect(only("Role", "kvsync-daemon")["rules"]).toEqual([
     { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] },
   ]);
-  expect(manifests.filter(({ kind }) => kind.startsWith("ClusterRole"))).toEqual([]);
+  expect(manifests.filter(({ kind }) => kind === "ClusterRoleBinding")).toEqual([]);
   const account = only("ServiceAccount");
   expect(only("RoleBinding")).toMatchObject({
     roleRef: { kind: "Role", name: only("Role", "kvsync-daemon").metadata.name },
@@ -99,6 +99,15 @@ test("the daemon may list and watch pods, and nothing else at all", () => {
   });
   expect(account["automountServiceAccountToken"]).toBe(false);
   expect(pod.serviceAccountName).toBe(account.metadata.name);
+});
+
+test("rights that single settings need list and watch one kind each, and are bound to no account", () => {
+  const kinds = { pools: "inferencepools", services: "endpointslices", namespaces: "namespaces" };
+  for (const [setting, resource] of Object.entries(kinds)) {
+    const role = only(setting === "namespaces" ? "ClusterRole" : "Role", `kvsync-daemon-${setting}`);
+    expect(role["rules"]).toMatchObject([{ resources: [resource], verbs: ["list", "watch"] }]);
+  }
+  expect(manifests.filter(({ kind }) => kind === "ClusterRole")).toHaveLength(1);
 });
 
 test("no manifest holds a secret, and none goes through the environment", () => {

@@ -61,6 +61,9 @@ export function find(
   const settings = {
     credentials,
     namespaces: [],
+    namespaceSelector: null,
+    pools: [],
+    services: [],
     selector: null,
     rule: presetRule("aibrix"),
     modelsTokenFile: null,

@@ -128,6 +128,9 @@ function podSettings(settings: Settings["discovery"]["kubernetes"]): PodSourceSe
   return {
     credentials: credentialReader(settings.kubeconfig),
     namespaces: settings.namespaces,
+    namespaceSelector: settings.namespace_selector,
+    pools: settings.pools,
+    services: settings.services,
     selector: settings.selector,
     rule: ruleOf(settings),
     modelsTokenFile: settings.models_token_file,

@@ -42,9 +42,16 @@ test.each([
   ["replay-port", "65536", "an integer from 0 to 65535"],
   ["events-port-name", "KV", "the name of a container's port"],
   ["http-port-name", "a-name-that-is-too-long", "up to 15"],
+  ["pools", "a,*", "or \\* alone"],
+  ["services", "*", "names of Services"],
+  ["services", "a,a", "names of Services"],
+  ["namespace-selector", "team=a b", "a label selector"],
+  ["group-label", "a/b/c", "the key of a label"],
+  ["group-publishing", "some", "all or first"],
+  ["group-rank-ports", "none", "global or local"],
   ["dp-size", "1025", "an integer from 1 to 1024"],
 ])("%s %j is refused with the setting's name and what was expected", (name, value, expected) => {
-  const setting = `discovery.kubernetes.${name.replaceAll("-", "_")}`;
+  const setting = `discovery.kubernetes.${name.replace(/^group-/, "group.").replaceAll("-", "_")}`;
   expect(() => kubernetes(`--discovery-kubernetes-${name}`, value)).toThrow(
     new RegExp(`flag --discovery-kubernetes-${name}: ${setting.replaceAll(".", "\\.")}: .*${expected}`),
   );

@@ -8,7 +8,7 @@ import { z } from "zod";
 
 import { DP_RANKS_MAX, NAME_LENGTH_MAX } from "../engine/engine-entry.ts";
 import { isWellFormed } from "../engine/well-formed.ts";
-import { isLabelKey, isLabelSelector, SELECTOR_EXPECTED } from "./label-selector.ts";
+import { isLabelKey, isLabelSelector, LABEL_KEY_EXPECTED, SELECTOR_EXPECTED } from "./label-selector.ts";
 import { flag, seconds, section, SETTING_FACTS, text } from "./setting-field.ts";
 
 /** The projects whose pods are known. */
@@ -22,6 +22,8 @@ const NAMESPACES_MAX = 32;
 const NAMESPACE_EXPECTED = "names of namespaces, or * alone for all";
 const PRESET_EXPECTED = "one of aibrix, llm-d, production-stack, dynamo";
 const PORT_MAX = 65_535;
+/** Names of pools or Services; the selector of their slices goes into the address of each request. */
+const SOURCES_MAX = 16;
 /** Places to look for the model's name. */
 const MODEL_SOURCES_MAX = 8;
 const MODEL_FROM_EXPECTED = `at most ${MODEL_SOURCES_MAX} of label:KEY, annotation:KEY, fixed:NAME, topic, args, and served last; the first that has a name counts`;
@@ -46,6 +48,17 @@ const namespaces = z
     textForm: "list",
   });
 
+const pools = names(
+  "InferencePools whose pods are the engines, * for all of the namespaces; none for pods by enabled_by.",
+  `up to ${SOURCES_MAX} names of InferencePools, or * alone for all`,
+  true,
+);
+const services = names(
+  "Services whose endpoints are the engines, by their EndpointSlices; none for pods by enabled_by.",
+  `up to ${SOURCES_MAX} names of Services`,
+  false,
+);
+
 const preset = z.enum(PRESETS, PRESET_EXPECTED).default("aibrix").register(SETTING_FACTS, {
   about:
     "The project whose pods these are: it decides which are enabled, where their models' names come from, and their ports.",
@@ -69,6 +82,11 @@ export const kubernetesSection = section({
   enabled: flag("Find engines among the cluster's pods.", false),
   preset,
   namespaces,
+  namespace_selector: selector(
+    "Label selector of the namespaces to look in, in place of namespaces; unset for none.",
+  ),
+  pools,
+  services,
   enabled_by: selector("Label selector of the pods that publish events; unset for the preset's."),
   selector: selector("Further labels that pods need, as a label selector; unset for none."),
   only_ready: flag("Follow pods only while they are ready. A pod that is not leaves lookups at once.", false),
@@ -90,6 +108,21 @@ export const kubernetesSection = section({
     "File with the bearer token for the engines' /v1/models; read at each request; unset for none.",
     null,
   ),
+  group: section({
+    label: labelKey("Label that names a worker over several pods; unset when each pod is a worker."),
+    index_label: labelKeyField().default("leaderworkerset.sigs.k8s.io/worker-index").register(SETTING_FACTS, {
+      about: "Label with a pod's place in its worker, from 0. Its ranks begin at that place times dp_size.",
+      expected: LABEL_KEY_EXPECTED,
+    }),
+    publishing: choice(
+      "Which pods of a worker publish: all of them their own ranks, or the first one alone.",
+      ["all", "first"],
+    ),
+    rank_ports: choice(
+      "Whether a rank's port is the base port plus its number in the whole worker (vLLM), or in its pod.",
+      ["global", "local"],
+    ),
+  }),
   kubeconfig: text("Kubeconfig file; unset for the pod's service account.", null),
   request_timeout_seconds: seconds("Longest wait for the API server to begin an answer.", 15, 0.1, 300),
   watch_seconds: seconds("How long one watch is kept open, at least; at most twice this.", 240, 1, 1800),
@@ -132,6 +165,40 @@ function selector(about: string) {
     .nullable()
     .default(null)
     .register(SETTING_FACTS, { about, expected: SELECTOR_EXPECTED });
+}
+
+/** Names of objects, with a star for all where that can be. */
+function names(about: string, expected: string, hasAll: boolean) {
+  return z
+    .array(z.string(expected), expected)
+    .max(SOURCES_MAX, expected)
+    .refine((given) => (hasAll && given.length === 1 && given[0] === "*") || areNames(given), expected)
+    .default([])
+    .register(SETTING_FACTS, { about, expected, textForm: "list" });
+}
+
+function areNames(given: readonly string[]): boolean {
+  return (
+    new Set(given).size === given.length &&
+    given.every((name) => /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
+  );
+}
+
+function labelKey(about: string) {
+  return labelKeyField()
+    .nullable()
+    .default(null)
+    .register(SETTING_FACTS, { about, expected: LABEL_KEY_EXPECTED });
+}
+
+function labelKeyField() {
+  return z.string(LABEL_KEY_EXPECTED).refine(isLabelKey, LABEL_KEY_EXPECTED);
+}
+
+/** The first one is the default. */
+function choice<const Choices extends readonly [string, ...string[]]>(about: string, choices: Choices) {
+  const expected = choices.join(" or ");
+  return z.enum(choices, expected).default(choices[0]).register(SETTING_FACTS, { about, expected });
 }
 
 function optionalInteger(about: string, min: number, max: number) {

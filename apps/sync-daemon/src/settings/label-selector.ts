@@ -18,7 +18,9 @@ const SELECTOR = new RegExp(`^${REQUIREMENT}(?:,${REQUIREMENT})*$`);
 const LABEL_KEY = new RegExp(`^${KEY}$`);
 
 /** What is expected of a selector. */
-export const SELECTOR_EXPECTED = `a label selector of at most ${SELECTOR_LENGTH_MAX} characters, such as app=vllm,tier in (gold, silver)`;
+export const SELECTOR_EXPECTED = `a label selector of at most ${SELECTOR_LENGTH_MAX} characters, such as app=vllm,tier in (gold, silver)`; /** What is expected of the key of a label or an annotation. */
+export const LABEL_KEY_EXPECTED = "the key of a label, such as model.aibrix.ai/name";
+
 /**
  * Whether a text is a label selector.
  *

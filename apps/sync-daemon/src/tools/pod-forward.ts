@@ -158,6 +158,8 @@ const WAITING = {
   no_address: "it has no address yet",
   terminating: "it is being deleted",
   not_ready: "it is not ready",
+  not_publishing: "another pod of its worker publishes",
+  group_incomplete: "a pod of its worker is missing",
   model_unknown: "its engine has not reported the model that it serves",
 } as const;
 

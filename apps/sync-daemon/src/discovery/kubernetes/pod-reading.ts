@@ -20,8 +20,8 @@
  *     drops-last-block       annotation   "true": the engine does not reuse its last matched block
  *     kv-events-block-size   annotation   tokens in a block: shown; the size in the engine's events counts
  *
- *     disabled, absent address, not running, on its way out, not ready ─▶ waiting      a label that cannot be ─▶ malformed
- *     a model that only the engine's /v1/models has ─▶ part                            else ─▶ engine
+ *     disabled, absent address, not publishing, not running, on its way out, not ready ─▶ waiting      a label that cannot be ─▶ malformed
+ *     a model that only the engine's /v1/models has, a rank of a worker over several pods ─▶ part       else ─▶ engine
  *     A label that is only shown (lora-id, kv-events-block-size) takes no engine out: it is remarked on, and shown as absent.
  *
  * A pod that is being deleted is dropped at once, as Kubernetes takes it out of its services at
@@ -33,19 +33,29 @@ import { isIPv6 } from "node:net";
 import type { POD_WAITING_REASONS } from "@kvsync/observability/kvsync/discovery";
 import type { z } from "zod";
 
-import { DP_RANKS_MAX, type Engine, type EngineEntryInput, engineEntry } from "../../engine/engine-entry.ts";
+import {
+  DP_RANKS_MAX,
+  endpointOfRank,
+  type Engine,
+  type EngineEntryInput,
+  engineEntry,
+  type EngineRank,
+} from "../../engine/engine-entry.ts";
 import { engineTypeOf } from "../../engine/engine-type.ts";
 import type { ModelSource } from "../../settings/kubernetes-settings.ts";
 import type { EngineFacts, MalformedEngine } from "../engine-sources.ts";
 import { modelOfFlags, modelOfTopic, topicOfFlags } from "./command-line.ts";
+import type { Member } from "./engine-groups.ts";
 import { podFacts, type PodFacts } from "./pod-facts.ts";
-import type { PodRule } from "./pod-rule.ts";
+import type { GroupRule, PodRule } from "./pod-rule.ts";
 import { disablingLabel } from "./presets.ts";
 import type { ResourceKind } from "./resource-stream.ts";
 
 /** What all labels and annotations begin with. */
 const PREFIX = "model.aibrix.ai/";
 const ENABLED = "kv-events-enabled";
+/** Pods of a LeaderWorkerSet's group; other groups are as large as their highest place says. */
+const GROUP_SIZE = "leaderworkerset.sigs.k8s.io/size";
 
 /** vLLM's examples use it. It is also DP rank 1's port for events. */
 const REPLAY_PORT = 5558;
@@ -86,6 +96,11 @@ export interface FoundPart {
   readonly kind: "part";
   /** All of its entry but the model. */
   readonly entry: Omit<EngineEntryInput, "model">;
+  /** Null when only the engine has it. */
+  readonly model: ServedModel | null;
+  /** Its place in a worker over several pods; null when it is one by itself. */
+  readonly member: Member | null;
+  readonly ranks: readonly EngineRank[];
   /** Where its HTTP API is. */
   readonly api: { readonly address: string; readonly port: number };
   /** Another text says that the engine's process began anew. */
@@ -94,6 +109,9 @@ export interface FoundPart {
   readonly incarnation: string;
   readonly facts: EngineFacts;
 }
+
+/** The fields of an entry that are addresses. */
+type Sockets = Pick<EngineEntryInput, "endpoint" | "endpoints" | "replay_endpoint" | "replay_endpoints">;
 
 /** What a pod amounts to. */
 export type PodEngine =
@@ -139,7 +157,7 @@ export function readPod(object: unknown, rule: PodRule): PodReading | null {
  * @param rule - how it becomes an engine.
  * @returns what it amounts to.
  */
-function readFacts(pod: PodFacts, rule: PodRule): PodReading {
+export function readFacts(pod: PodFacts, rule: PodRule): PodReading {
   const { id, resourceVersion } = pod;
   const why = waitingReason(pod, rule);
   return { id, resourceVersion, found: why === null ? publishing(pod, rule) : { kind: "waiting", why } };
@@ -173,7 +191,41 @@ function waitingReason({ labels, state, address, isReady }: PodFacts, rule: PodR
   if (disablingLabel(labels) !== null) return "disabled";
   if (state !== "running") return state;
   if (address === "") return "no_address";
-  return rule.onlyReady && !isReady ? "not_ready" : null;
+  if (rule.onlyReady && !isReady) return "not_ready";
+  return isFollower(labels, rule.group) ? "not_publishing" : null;
+}
+
+/** A pod for which the first one of its worker publishes. */
+function isFollower(labels: PodFacts["labels"], group: GroupRule | null): boolean {
+  if (group?.publishing !== "first" || labels[group.label] === undefined) return false;
+  return /^0*[1-9]\d*$/.test(labels[group.indexLabel] ?? "");
+}
+
+/** A pod's place in its worker; null when it is one by itself, and when the label cannot be, which is a refusal. */
+function memberOf(
+  { namespace, labels, annotations }: PodFacts,
+  group: GroupRule | null,
+  read: Fields,
+): Member | null {
+  const value = group === null ? undefined : labels[group.label];
+  if (group === null || value === undefined) return null;
+  const { indexLabel } = group;
+  const index = labels[indexLabel] ?? "";
+  if (!/^\d{1,4}$/.test(index) || Number(index) >= DP_RANKS_MAX) {
+    read.refuseKey(
+      indexLabel,
+      `${shown(index)} is not usable; expected the pod's place in ${group.label}, an integer from 0 to ${DP_RANKS_MAX - 1}`,
+    );
+    return null;
+  }
+  if (group.publishing === "first") return null;
+  const size = annotations[GROUP_SIZE] ?? "";
+  return {
+    group: `${namespace}/${value}`,
+    index: Number(index),
+    size: /^[1-9]\d{0,3}$/.test(size) ? Number(size) : null,
+    indexLabel,
+  };
 }
 
 /** Reads a pod that does not wait. */
@@ -185,6 +237,7 @@ function publishing(pod: PodFacts, rule: PodRule): PodEngine {
   const loraId = read.shownInteger("lora-id", LORA_NONE, LORA_NONE, LORA_ID_MAX);
   const blockSize = read.shownInteger("kv-events-block-size", null, 1, BLOCK_SIZE_MAX);
   const sockets = socketsOf(pod, rule, read);
+  const member = memberOf(pod, rule.group, read);
   const model = modelOf(pod, rule.modelFrom, read);
   if (read.malformed !== null) return { kind: "malformed", id, ...read.malformed };
   const facts = { lora_id: loraId, block_size: blockSize, pod_ip: address, remarks: read.remarks };
@@ -200,13 +253,24 @@ function publishing(pod: PodFacts, rule: PodRule): PodEngine {
     ...sockets,
   } as Omit<EngineEntryInput, "model">;
   const incarnation = `${pod.process} ${pod.isReady ? "ready" : "not ready"}`;
-  if (model !== null) return engineOf({ ...entry, model }, { incarnation, facts });
+  if (model !== null && member === null) return engineOf({ ...entry, model }, { incarnation, facts });
   // Whatever else cannot be is said at once, and not when the engine has answered.
   const checked = engineOf({ ...entry, model: "unknown" }, { incarnation, facts });
-  if (checked.kind === "malformed") return checked;
+  if (checked.kind !== "engine") return checked;
   const port = portOf(pod, rule.http) ?? 0;
   const { process, isReady } = pod;
-  return { kind: "part", entry, api: { address, port }, process, isReady, incarnation, facts };
+  return {
+    kind: "part",
+    entry,
+    model: model === null ? null : { name: model, aliases: [], adapters: [] },
+    member,
+    ranks: checked.engine.ranks,
+    api: { address, port },
+    process,
+    isReady,
+    incarnation,
+    facts,
+  };
 }
 
 function engineOf(
@@ -290,16 +354,35 @@ function portOf({ ports }: PodFacts, { name, number }: PodRule["events"]): numbe
 function socketsOf(pod: PodFacts, rule: PodRule, read: Fields): object {
   const host = isIPv6(pod.address) ? `[${pod.address}]` : pod.address;
   const at = (port: number): string => `tcp://${host}:${port}`;
-  const first_rank = read.integer("kv-events-first-rank", 0, 0, DP_RANKS_MAX - 1);
   const eventsPorts = read.ports("kv-events-ports");
-  const size = read.integer("kv-events-dp-size", eventsPorts?.length ?? rule.dpSize, 1, DP_RANKS_MAX);
+  const size = read.integer("kv-events-dp-size", eventsPorts?.length ?? rule.dpSize ?? 1, 1, DP_RANKS_MAX);
+  const first_rank = read.integer("kv-events-first-rank", placeOf(pod, rule) * size, 0, DP_RANKS_MAX - 1);
   const events =
     eventsPorts === null
       ? { endpoint: at(read.integer("kv-events-port", portOf(pod, rule.events) ?? 0, 1, PORT_MAX)) }
       : { endpoints: eventsPorts.map(at) };
   const replay = replayOf(pod, rule, read, first_rank + size > 1, at);
   const shared_socket = read.text("kv-events-shared-socket") === "true";
-  return { first_rank, dp_size: size, shared_socket, ...events, ...replay };
+  const sockets: Sockets = { ...events, ...replay };
+  const local = rule.group?.rankPorts === "local" && !shared_socket && first_rank > 0;
+  return { first_rank, dp_size: size, shared_socket, ...(local ? countedLocally(sockets, size) : sockets) };
+}
+
+/** Ports are counted from the pod's first rank: the pods of a worker listen at the same ones. */
+function countedLocally({ endpoint, replay_endpoint, ...lists }: Sockets, size: number): object {
+  const counted = (base: string): string[] => Array.from({ length: size }, (_, i) => endpointOfRank(base, i));
+  return {
+    ...lists,
+    ...(endpoint === undefined ? {} : { endpoints: counted(endpoint) }),
+    ...(replay_endpoint === undefined ? {} : { replay_endpoints: counted(replay_endpoint) }),
+  };
+}
+
+/** The pod's place in its worker, as far as it can be read. */
+function placeOf({ labels }: PodFacts, { group }: PodRule): number {
+  if (group === null || labels[group.label] === undefined) return 0;
+  const index = labels[group.indexLabel] ?? "";
+  return /^\d{1,4}$/.test(index) ? Number(index) : 0;
 }
 
 function replayOf(
@@ -308,7 +391,7 @@ function replayOf(
   read: Fields,
   hasRanks: boolean,
   at: (port: number) => string,
-): object {
+): Sockets {
   if (read.text("kv-events-replay-port") === NO_REPLAY) return {};
   const ports = read.ports("kv-events-replay-ports");
   if (ports !== null) return { replay_endpoints: ports.map(at) };
@@ -412,7 +495,11 @@ class Fields {
   }
 
   refuse(name: string, why: string): void {
-    const field = PREFIX + name;
+    this.refuseKey(PREFIX + name, why);
+  }
+
+  /** One that has not our prefix. */
+  refuseKey(field: string, why: string): void {
     this.malformed ??= { field, message: `pod ${this.#pod.id}: ${field}: ${why}` };
   }
 }

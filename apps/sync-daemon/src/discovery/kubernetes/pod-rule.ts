@@ -24,11 +24,25 @@ export interface PodRule {
   readonly replay: PortRule;
   /** The engine's HTTP API. */
   readonly http: PortRule;
-  /** DP ranks of a pod that does not say. */
-  readonly dpSize: number;
+  /** DP ranks of a pod that does not say; null for as many as its pool has ports, or one. */
+  readonly dpSize: number | null;
   /** Label with the engine's type, a hint; null for none. */
   readonly typeLabel: string | null;
   readonly onlyReady: boolean;
+  /** Workers over several pods; null when each pod is one. */
+  readonly group: GroupRule | null;
+}
+
+/** How the pods of one worker are known. */
+export interface GroupRule {
+  /** Label with a value of its own for each worker. */
+  readonly label: string;
+  /** Label with the pod's place in its worker, from 0. */
+  readonly indexLabel: string;
+  /** Whether each pod publishes its ranks, or the first one all there is. */
+  readonly publishing: "all" | "first";
+  /** Whether a rank's port is the base port + its number over the whole worker, or in its pod. */
+  readonly rankPorts: "global" | "local";
 }
 
 /**
@@ -55,9 +69,18 @@ export function ruleOf(settings: Settings["discovery"]["kubernetes"]): PodRule {
       name: settings.http_port_name ?? preset.http.name,
       number: settings.http_port ?? preset.http.number,
     },
-    dpSize: settings.dp_size ?? preset.dpSize,
+    dpSize: settings.dp_size,
     typeLabel: preset.typeLabel,
     onlyReady: settings.only_ready === true,
+    group:
+      settings.group.label === null
+        ? null
+        : {
+            label: settings.group.label,
+            indexLabel: settings.group.index_label,
+            publishing: settings.group.publishing,
+            rankPorts: settings.group.rank_ports,
+          },
   };
 }
 

@@ -1,8 +1,8 @@
 /**
- * Engines found in Kubernetes: the pods of some namespaces, as the wishes of the source `kubernetes`.
+ * Engines found in Kubernetes: pods and endpoints, as the wishes of the source `kubernetes`.
  *
- *   ApiServer ─▶ ResourceWatch per namespace ─▶ pods of all of them ─▶ engines, malformed ─▶ EngineSources
- *                       └─▶ up to date only when every namespace is
+ *   ApiServer ─▶ PodSearch ─▶ pods of all watches ─▶ groups, models ─▶ engines, malformed ─▶ EngineSources
+ *                    └─▶ up to date only when every watch is
  *
  *  K1  The engines of a namespace are stated after its first list: before it they are unknown,
  *      which is not the same as "none". One that cannot be read withholds no other's.
@@ -24,34 +24,24 @@ import { type RegistrationFile, RegistrationFileError } from "../registration-fi
 import { ApiError } from "./api-error.ts";
 import { ApiServer } from "./api-server.ts";
 import type { CredentialReader } from "./credentials.ts";
+import { type GroupPart, joinGroup } from "./engine-groups.ts";
 import {
   completed,
   type FoundPart,
   type PodEngine,
   type PodReading,
-  podsOf,
+  type ServedModel,
   type WaitingReason,
 } from "./pod-reading.ts";
-import type { PodRule } from "./pod-rule.ts";
-import { ResourceWatch, type WatchListener, type WatchTimes } from "./resource-watch.ts";
+import { PodSearch, type PodSearchSettings, type SearchListener } from "./pod-search.ts";
 import { ServedModels } from "./served-models.ts";
 
-/** Stands for every namespace. */
-const ALL_NAMESPACES = "*";
-
 /** What is looked for, and where. */
-export interface PodSourceSettings {
+export interface PodSourceSettings extends PodSearchSettings {
   /** Reads who asks which API server. */
   readonly credentials: CredentialReader;
-  /** Namespaces; empty for the account's own, `*` for all. */
-  readonly namespaces: readonly string[];
-  /** Beside the one of the rule that enables. */
-  readonly selector: string | null;
-  /** How pods become engines. */
-  readonly rule: PodRule;
   /** File with the token for the engines' own API; null for none. */
   readonly modelsTokenFile: string | null;
-  readonly times: WatchTimes;
 }
 
 /** Changes of what is found are kept at most this often: it is only for a restart. */
@@ -67,16 +57,6 @@ export interface PodSourceDependencies {
   readonly log: (line: LogLine) => void;
 }
 
-/** One namespace, as it was last heard of. */
-interface Watched {
-  /** `*` for all. */
-  readonly namespace: string;
-  /** Null before its first list. */
-  pods: ReadonlyMap<string, PodReading> | null;
-  /** Null while it goes well. */
-  failure: ApiError | null;
-}
-
 /** A pod that was stated as an engine. */
 interface Kept {
   /** What it was made of: the reading, or what a part and its model came to. */
@@ -84,8 +64,8 @@ interface Kept {
   readonly stated: StatedEngine;
 }
 
-/** A pod whose model is known, or not yet. */
-type Whole = Exclude<PodEngine, FoundPart>;
+/** A pod whose model is known, or not yet, or that is a part of another pod's engine. */
+type Whole = Exclude<PodEngine, FoundPart> | { readonly kind: "joined" };
 
 interface Resolved {
   readonly id: string;
@@ -99,7 +79,8 @@ export class PodSource {
   readonly #settings: PodSourceSettings;
   readonly #dependencies: PodSourceDependencies;
   readonly #ending = new AbortController();
-  readonly #watched: Watched[] = [];
+  /** Null before the API server's address is known. */
+  #search: PodSearch | null = null;
   /** By pod: pods tell of themselves often and mostly the same, and the same engine as the same object costs no comparing. */
   #stated = new Map<string, Kept>();
   readonly #served: ServedModels;
@@ -112,6 +93,8 @@ export class PodSource {
   #kept: string | null = null;
   /** Found before the restart; those of a namespace hold until its first list (K1). */
   #remembered: readonly StatedEngine[] = [];
+  /** Models of engines found before the restart, until the engines have said theirs again. */
+  readonly #rememberedModels = new Map<string, ServedModel>();
 
   /**
    * @param settings - what to look for.
@@ -173,6 +156,10 @@ export class PodSource {
       const engines = kept.map(({ engine }) => ({ engine, incarnation: null }));
       this.#kept = JSON.stringify(kept);
       this.#remembered = engines;
+      for (const { engine } of engines) {
+        const { id, model, aliases, adapters } = engine;
+        this.#rememberedModels.set(id, { name: model, aliases, adapters });
+      }
       sources.state("kubernetes", engines);
       const facts = { path: file.path, engines: engines.length };
       const message = "follows the engines found before, until the cluster answers";
@@ -202,26 +189,13 @@ export class PodSource {
   async #run(): Promise<void> {
     const api = await this.#open();
     if (api === null) return;
-    const { namespaces, rule, times } = this.#settings;
-    const kind = podsOf(rule);
-    const selector = bothSelectors(rule.enabledBy, this.#settings.selector);
-    const wanted = namespaces.length === 0 ? [api.namespace] : namespaces;
-    const facts = { server: api.address, namespaces: wanted.join(",") };
+    const { namespaces, namespaceSelector } = this.#settings;
+    const where = namespaces.length === 0 ? api.namespace : namespaces.join(",");
+    const facts = { server: api.address, namespaces: namespaceSelector ?? where };
     const message = "looks for engines in Kubernetes";
     this.#dependencies.log({ level: "info", event: "pods_watched", message, facts });
-    const { signal } = this.#ending;
-    const watches = wanted.map((name) => {
-      const watched: Watched = { namespace: name, pods: null, failure: null };
-      this.#watched.push(watched);
-      const namespace = name === ALL_NAMESPACES ? null : name;
-      const listener = this.#listener(watched);
-      return new ResourceWatch(
-        { kind, namespace, selector, times },
-        { api, listener, random: Math.random },
-        signal,
-      );
-    });
-    await Promise.all(watches.map((watch) => watch.run()));
+    this.#search = new PodSearch(this.#settings, api, this.#listener(), this.#ending.signal);
+    await this.#search.run();
   }
 
   /** K3. Null when told to end meanwhile. */
@@ -246,19 +220,16 @@ export class PodSource {
     return null;
   }
 
-  #listener(watched: Watched): WatchListener<PodReading> {
+  #listener(): SearchListener {
     const { status } = this.#dependencies;
     return {
-      listed: (pods) => {
-        watched.pods = pods;
+      changed: () => {
         this.#state();
       },
       heard: () => {
-        watched.failure = null;
-        if (this.#watched.every(({ pods, failure }) => pods !== null && failure === null)) status.succeeded();
+        if (this.#search?.isWell === true) status.succeeded();
       },
       failed: (error) => {
-        watched.failure = error;
         this.#tellFailures(error);
       },
       noted: (code) => {
@@ -270,26 +241,21 @@ export class PodSource {
     };
   }
 
-  /** One message for all namespaces that fail: told again when one more fails or another reason, not at each try. */
+  /** One message for all watches that fail: told again when one more fails or another reason, not at each try. */
   #tellFailures({ facts }: ApiError): void {
-    const failing = this.#watched.flatMap(({ namespace, failure }) =>
-      failure === null ? [] : [{ namespace, failure }],
-    );
-    const [first] = failing;
-    if (first === undefined) return;
-    const message =
-      this.#watched.length === 1
-        ? first.failure.message
-        : `${failing.length} of ${this.#watched.length} namespaces: ${failing.map(({ namespace, failure }) => `${namespace}: ${failure.message}`).join("; ")}`;
-    this.#dependencies.status.failed(first.failure.facts.code, message, { server: facts.server }, facts.code);
+    const failure = this.#search?.failure ?? null;
+    if (failure === null) return;
+    const { code, message } = failure;
+    this.#dependencies.status.failed(code, message, { server: facts.server }, facts.code);
   }
 
-  /** What was found before the restart in namespaces that were not listed since. */
+  /** What was found before the restart where nothing was listed since. */
   #unlisted(): readonly StatedEngine[] {
-    const unlisted = this.#watched.filter(({ pods }) => pods === null).map(({ namespace }) => namespace);
-    if (unlisted.length === 0) this.#remembered = [];
-    if (unlisted.includes(ALL_NAMESPACES)) return this.#remembered;
-    return this.#remembered.filter(({ engine }) => unlisted.includes(engine.id.split("/", 1)[0] ?? ""));
+    const search = this.#search;
+    this.#remembered = this.#remembered.filter(
+      ({ engine }) => search?.isUnlisted(engine.id.split("/", 1)[0] ?? "") !== false,
+    );
+    return this.#remembered;
   }
 
   /** A fleet is labelled as a whole: one line for all of it. */
@@ -304,7 +270,7 @@ export class PodSource {
   /** K1, K2. */
   #state(): void {
     const engines: StatedEngine[] = [...this.#unlisted()];
-    const malformed: MalformedEngine[] = [];
+    const malformed: MalformedEngine[] = [...(this.#search?.malformed() ?? [])];
     const kept = new Map<string, Kept>();
     const remarks: string[] = [];
     const resolved = this.#resolved();
@@ -330,28 +296,37 @@ export class PodSource {
       if (found.kind === "waiting") waiting.set(found.why, (waiting.get(found.why) ?? 0) + 1);
     for (const [reason, gauge] of this.#waiting) gauge.set(waiting.get(reason) ?? 0);
     this.#pods.known.set(resolved.length - (waiting.get("disabled") ?? 0));
-    this.#pods.eligible.set(this.#stated.size);
+    this.#pods.eligible.set(
+      resolved.filter(({ found }) => found.kind === "engine" || found.kind === "joined").length,
+    );
   }
 
-  /** Every pod that is known, with the models that only engines could say. */
+  /** Every pod that is known: those of one worker joined, and with the models that only engines could say. */
   #resolved(): readonly Resolved[] {
-    const readings = [...this.#readings()];
-    const parts = new Map<string, FoundPart>();
-    for (const { id, found } of readings) if (found.kind === "part") parts.set(id, found);
-    const models = this.#served.of(parts);
+    const readings = this.#search?.readings() ?? [];
+    const whole = joinedParts(readings);
+    const asking = new Map<string, FoundPart>();
+    for (const found of whole.values())
+      if (found.kind === "part" && found.model === null) asking.set(found.entry.id, found);
+    const served = this.#served.of(asking);
+    this.#forgetModels(asking, served);
     return readings.map((reading): Resolved => {
-      const { id, found } = reading;
-      if (found.kind !== "part") return { id, found, from: reading };
-      const model = models.get(id);
-      const whole: Whole =
+      const { id } = reading;
+      const found = whole.get(id) ?? reading.found;
+      if (found.kind !== "part") return { id, found, from: found.kind === "engine" ? reading : found };
+      const model = found.model ?? served.get(id) ?? this.#rememberedModels.get(id);
+      const complete: Whole =
         model === undefined ? { kind: "waiting", why: "model_unknown" } : completed(found, model);
-      return { id, found: whole, from: whole };
+      return { id, found: complete, from: complete };
     });
   }
 
-  /** The pods of every namespace that was listed. */
-  *#readings(): Generator<PodReading> {
-    for (const { pods } of this.#watched) if (pods !== null) yield* pods.values();
+  /** A remembered model holds until its engine has said its own, or its pod is known to be gone. */
+  #forgetModels(asking: ReadonlyMap<string, FoundPart>, served: ReadonlyMap<string, ServedModel>): void {
+    for (const id of [...this.#rememberedModels.keys()]) {
+      const isGone = !asking.has(id) && this.#search?.isUnlisted(id.split("/", 1)[0] ?? "") === false;
+      if (served.has(id) || isGone) this.#rememberedModels.delete(id);
+    }
   }
 
   #keepSoon(): void {
@@ -362,12 +337,6 @@ export class PodSource {
     }, KEEP_MS);
     this.#keeping.unref();
   }
-}
-
-/** With the label selector of the settings beside the one that enables; null for none. */
-function bothSelectors(...selectors: readonly (string | null)[]): string | null {
-  const given = selectors.filter((one) => one !== null);
-  return given.length === 0 ? null : given.join(",");
 }
 
 /** Read at each request: a volume may be mounted late, and a token may be rotated. */
@@ -382,6 +351,31 @@ function tokenReader(path: string | null): (() => Promise<string>) | null {
       );
     return token;
   };
+}
+
+/** What pods of several-pod workers amount to, by the pod; and each other part as it is. */
+function joinedParts(readings: readonly PodReading[]): ReadonlyMap<string, FoundPart | Whole> {
+  const found = new Map<string, FoundPart | Whole>();
+  const groups = new Map<string, GroupPart[]>();
+  for (const reading of readings) {
+    if (reading.found.kind !== "part") continue;
+    const part = reading.found;
+    if (part.member === null) found.set(reading.id, part);
+    else
+      groups.set(part.member.group, [
+        ...(groups.get(part.member.group) ?? []),
+        { ...part, member: part.member },
+      ]);
+  }
+  for (const pods of groups.values()) {
+    const group = joinGroup(pods);
+    for (const { entry, member } of pods) {
+      if (group.kind === "incomplete") found.set(entry.id, { kind: "waiting", why: "group_incomplete" });
+      else if (member.index !== 0) found.set(entry.id, { kind: "joined" });
+      else found.set(entry.id, group.kind === "whole" ? group.leader : group);
+    }
+  }
+  return found;
 }
 
 function newRemarks(

@@ -51,7 +51,6 @@ export interface Preset {
   readonly events: PortRule;
   readonly replay: PortRule;
   readonly http: PortRule;
-  readonly dpSize: number;
   readonly typeLabel: string | null;
 }
 
@@ -65,7 +64,6 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
     events: { name: "kv-events", number: 5557 },
     replay: { name: "kv-replay", number: null },
     http: { name: null, number: 8000 },
-    dpSize: 1,
     typeLabel: "model.aibrix.ai/engine",
   },
   "llm-d": {
@@ -75,7 +73,6 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
     events: { name: "kv-events", number: 5557 },
     replay: { name: "kv-replay", number: 0 },
     http: { name: "modelserver", number: 8000 },
-    dpSize: 1,
     typeLabel: "llm-d.ai/engine-type",
   },
   "production-stack": {
@@ -85,7 +82,6 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
     events: { name: "kv-events", number: 5557 },
     replay: { name: "kv-replay", number: 5657 },
     http: { name: "container-port", number: 8000 },
-    dpSize: 1,
     typeLabel: null,
   },
   dynamo: {
@@ -96,7 +92,6 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
     events: { name: "kv-events", number: 20_080 },
     replay: { name: "kv-replay", number: 0 },
     http: { name: null, number: 8000 },
-    dpSize: 1,
     typeLabel: null,
   },
 };

@@ -69,7 +69,7 @@ export interface WatchSettings<Item extends Resource> {
 }
 
 /** Hears of objects and of how the watch does. */
-export interface WatchListener<Item extends Resource> {
+interface WatchListener<Item extends Resource> {
   /** All objects there are. */
   listed(items: ReadonlyMap<string, Item>): void;
   /** The watch is open, or has brought something: the set is up to date. */

@@ -38,6 +38,8 @@ export const POD_WAITING_REASONS = [
   "no_address",
   "terminating",
   "not_ready",
+  "not_publishing",
+  "group_incomplete",
   "model_unknown",
 ] as const;
 
