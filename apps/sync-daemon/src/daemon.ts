@@ -14,6 +14,7 @@ import { totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
 import type { Exposition } from "@kvsync/observability/exposition";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { type StartFacts, startReport } from "./build-facts.ts";
@@ -22,6 +23,7 @@ import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { engineReaderOf, filePlan } from "./settings/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
+import { ExactnessWatch } from "./health/exactness-watch.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { type IndexStart, Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
@@ -33,6 +35,7 @@ import type { UnknownKinds } from "./board/unknown-kinds.ts";
 import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
 import type { IngestSettings } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
+import { BurstGate } from "./log/burst-gate.ts";
 import type { LineGate } from "./log/line-gate.ts";
 import type { LogLine } from "./log/log-line.ts";
 import { fleetGauges } from "./health/fleet-gauges.ts";
@@ -92,6 +95,7 @@ export class Daemon {
   readonly #tokenizer: RemoteTokenizer | null;
   readonly #ingest: IngestPool;
   readonly #run: RunJournal;
+  readonly #exactness: ExactnessWatch;
 
   private constructor(parts: {
     readonly settings: Settings;
@@ -126,9 +130,12 @@ export class Daemon {
     this.syncHealth = new SyncHealth({ registry, board, reader, unknownKinds: this.unknownKinds }, epochMs);
     this.#ingest = parts.ingest;
     this.#run = parts.run;
+    this.#exactness = exactnessWatchOf(registry, board, telemetry);
+    this.#exactness.start();
     const { start, index } = parts;
     const waitedFor = { registry, board, discovery: discovery.status, start, index };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
+    this.readiness.watch();
     this.#tokenizer = parts.tokenization.tokenizer;
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
@@ -177,7 +184,7 @@ export class Daemon {
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
     const tokenization = tokenizationOf(settings, metrics, telemetry);
     const health = healthOf(
-      { settings, board, snapshots, discovery: discovery.status, ...tokenization },
+      { settings, registry, board, snapshots, discovery: discovery.status, ...tokenization },
       version,
       log,
     );
@@ -226,6 +233,8 @@ export class Daemon {
    */
   async stop(): Promise<void> {
     this.health.stop();
+    this.readiness.stop();
+    this.#exactness.stop();
     this.logLevel.stop();
     await this.discovery.stop();
     await this.#tokenizer?.close();
@@ -334,6 +343,16 @@ function healthOf(
       log.write({ level, component: "health", event: "check_changed", message, facts });
     },
   );
+}
+
+function exactnessWatchOf(
+  registry: EngineRegistry,
+  board: BoardReader,
+  { metrics, log: gate }: Telemetry,
+): ExactnessWatch {
+  const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "main" });
+  const log = new BurstGate({ gate, dropped, now: epochMs });
+  return new ExactnessWatch({ registry, board, log, now: epochMs });
 }
 
 function tellSyncOff(

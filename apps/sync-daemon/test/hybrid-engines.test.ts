@@ -167,7 +167,13 @@ test("the health of a model counts the ranks with each shape of group and each u
   await someUnknownKindsOf("fleet-2");
   const shape = { window_tokens: null, block_size: BLOCK_SIZE };
   expect(await healthOf(model)).toMatchObject({
-    status: "healthy",
+    status: "degraded",
+    streams: {
+      expected: 3,
+      connected: 3,
+      exact: 2,
+      not_exact: [{ trust: "partial", reason: "unknown_kind", streams: 1 }],
+    },
     groups: [
       { ...shape, is_main: true, kind: "full_attention", rule: "run", ranks: 3 },
       { ...shape, is_main: false, kind: "sliding_window", rule: "window", window_tokens: 17, ranks: 2 },

@@ -1,5 +1,5 @@
 /** The board's state for a rank whose worker has stopped; the clock is a number. */
-import { EventBatchDecoder, PrefixIndex, type Trust, WorkerSync } from "@kvsync/core";
+import { encodeReplayEnd, EventBatchDecoder, PrefixIndex, type Trust, WorkerSync } from "@kvsync/core";
 import { expect, test } from "vitest";
 
 import { QUEUE_DROP_REASONS } from "./drop-reasons.ts";
@@ -76,6 +76,40 @@ test("B5: whichever cells of a row are written already, trust and reason are of 
     });
     expect([before.trust, after.trust]).toContainEqual(board.trust(3));
   }
+});
+
+test("B6: the latest time of exactness is there with its begin and end, also a short one and behind other reasons", () => {
+  const memory = createBoardMemory();
+  const writer = new BoardWriter(memory, 0, () => 1000);
+  const board = new BoardReader(memory, () => 1000);
+  const index = PrefixIndex.create();
+  const sync = new WorkerSync(
+    { rankSlot: 3, model: "m", dpRank: 0, hasReplay: true },
+    { index, decoder: new EventBatchDecoder(index.scratch) },
+  );
+  const show = () => {
+    writer.position(3, sync, true);
+    return board.status(3).lastExact;
+  };
+  const connect = (nowMs: number): void => {
+    sync.connected(nowMs);
+    for (let action = sync.takeAction(); action !== null; action = sync.takeAction()) {
+      show();
+      const end = encodeReplayEnd(new Uint8Array(), "plain").slice(1);
+      if (action.kind === "request_replay") sync.replayMessage(action.attempt, end, nowMs);
+    }
+  };
+  expect(show()).toBeNull();
+  connect(100);
+  expect(show()).toEqual({ sinceMs: 100, untilMs: null });
+  sync.disconnected(250);
+  expect(show()).toEqual({ sinceMs: 100, untilMs: 250 });
+  sync.connected(300);
+  expect(show()).toEqual({ sinceMs: 100, untilMs: 250 });
+  connect(400);
+  expect(show()).toEqual({ sinceMs: 400, untilMs: null });
+  writer.clear(3);
+  expect(board.status(3).lastExact).toBeNull();
 });
 
 test("B4: a rank whose worker has stopped is stale where it was exact or partial, and comes back with the next beat", () => {

@@ -16,6 +16,8 @@
  *      no block either.
  *  B5  Trust and reason are one cell, so that a reader never gets the trust of one moment with the
  *      reason of another.
+ *  B6  The row has the begin and the end of the latest time for which it was `exact`, however short
+ *      that was.
  *
  * One worker follows a rank at a time. A cell is read whole, but the cells of a row may be a few
  * messages apart. Counters are written at the end of a slice.
@@ -75,7 +77,10 @@ const LAST_EVENT_AT_MS = 5;
 /** Number of the worker that follows the rank, plus one; 0 while none does. */
 const WORKER_PLUS_ONE = 6;
 const TRUST_SINCE_MS = 7;
-const COUNTERS = 8;
+/** Begin and end of the latest time that the row said `exact`; 0 before the first, and while it lasts. */
+const EXACT_SINCE_MS = 8;
+const EXACT_UNTIL_MS = 9;
+const COUNTERS = 10;
 
 /** Paths of every number in SyncCounters: `["gaps"]`, `["faults", "truncated"]`, … in a fixed order. */
 const COUNTER_PATHS: readonly (readonly string[])[] = Object.entries(createSyncCounters()).flatMap(
@@ -96,6 +101,8 @@ export interface StreamStatus {
   readonly trustReason: TrustReason | null;
   /** Since when both are so, milliseconds since the Unix epoch; null before a worker follows the rank. */
   readonly trustSinceMs: number | null;
+  /** When the worker last had the rank as `exact`, milliseconds since the Unix epoch (B6); null before the first time. */
+  readonly lastExact: ExactTime | null;
   readonly connected: boolean;
   /** Whether the rank's worker has stopped (B4); `trust` reckons with it. */
   readonly workerStalled: boolean;
@@ -105,6 +112,13 @@ export interface StreamStatus {
   readonly historyFromSequenceNumber: number | null;
   /** Milliseconds since the Unix epoch; null before the first message. */
   readonly lastEventAtMs: number | null;
+}
+
+/** A time for which a rank was exact. */
+export interface ExactTime {
+  readonly sinceMs: number;
+  /** Null while it lasts. */
+  readonly untilMs: number | null;
 }
 
 /** A stream's status with all its counters. */
@@ -142,6 +156,7 @@ const UNKNOWN_STREAM: StreamStatus = {
   trust: "unknown",
   trustReason: "not_connected",
   trustSinceMs: null,
+  lastExact: null,
   connected: false,
   workerStalled: false,
   lastSequenceNumber: null,
@@ -221,8 +236,14 @@ export class BoardWriter {
     const row = rowOf(rankSlot);
     cells[row + STATE] = STREAM_STATES.indexOf(sync.state);
     const reason = sync.trustReason;
+    const sinceMs = sync.trustSinceMs ?? Number.NaN;
+    const wasExact = cells[row + TRUST] === EXACT_CODE;
+    if (wasExact !== (reason === null)) {
+      cells[row + (wasExact ? EXACT_UNTIL_MS : EXACT_SINCE_MS)] = sinceMs;
+      if (!wasExact) cells[row + EXACT_UNTIL_MS] = 0;
+    }
     cells[row + TRUST] = reason === null ? EXACT_CODE : (CODE_OF_REASON.get(reason) ?? 0);
-    cells[row + TRUST_SINCE_MS] = sync.trustSinceMs ?? Number.NaN;
+    cells[row + TRUST_SINCE_MS] = sinceMs;
     cells[row + CONNECTED] = connected ? 1 : 0;
     cells[row + WORKER_PLUS_ONE] = this.#workerNumber + 1;
     cells[row + LAST_SEQUENCE_NUMBER] = sync.lastSequenceNumber ?? Number.NaN;
@@ -389,12 +410,19 @@ export class BoardReader {
       trust,
       trustReason: reason,
       trustSinceMs: orNull(this.trustSinceMs(rankSlot, reason)),
+      lastExact: this.#lastExact(row),
       connected: cells[row + CONNECTED] === 1,
       workerStalled: this.isStalled(rankSlot),
       lastSequenceNumber: orNull(cells[row + LAST_SEQUENCE_NUMBER]),
       historyFromSequenceNumber: orNull(cells[row + HISTORY_FROM]),
       lastEventAtMs: orNull(cells[row + LAST_EVENT_AT_MS]),
     };
+  }
+
+  #lastExact(row: number): ExactTime | null {
+    const sinceMs = this.#cells[row + EXACT_SINCE_MS] ?? 0;
+    const untilMs = this.#cells[row + EXACT_UNTIL_MS] ?? 0;
+    return sinceMs === 0 ? null : { sinceMs, untilMs: untilMs === 0 ? null : untilMs };
   }
 
   /**

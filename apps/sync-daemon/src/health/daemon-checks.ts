@@ -1,6 +1,7 @@
 /**
- * The daemon's health checks. They cover memory, event loop, ingest workers, sources of engines,
- * the folder of snapshots, the tokenizer, and the services that the settings name.
+ * The daemon's health checks. They cover memory, event loop, ingest workers, sources of engines and
+ * streams. Others cover the folder of snapshots, the tokenizer, and the services that the settings
+ * name.
  */
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -8,13 +9,17 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Settings } from "../settings/settings.ts";
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { BoardReader } from "../board/stream-board.ts";
+import type { EngineRegistry } from "../engine/engine-registry.ts";
+import { decideSync } from "../settings/sync-decision.ts";
 import type { SnapshotStore } from "../snapshot/snapshot-store.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
 import type { CheckFinding, HealthCheck } from "./health-checks.ts";
+import { countsText, StreamCounter } from "./stream-counts.ts";
 
 /** What the checks look at. */
 export interface CheckSources {
   readonly settings: Settings;
+  readonly registry: EngineRegistry;
   readonly board: BoardReader;
   readonly snapshots: SnapshotStore;
   readonly discovery: DiscoveryStatus;
@@ -44,6 +49,8 @@ export function healthChecks(sources: CheckSources): HealthCheck[] {
     workerCheck(sources),
     discoveryCheck(sources),
   ];
+  // What is not followed on purpose is no fault.
+  if (decideSync(settings.sync).on) checks.push(streamsCheck(sources));
   if (snapshots.isKept) checks.push(storeCheck(snapshots));
   const endpoint = settings.sync.tokenizer_endpoint;
   if (endpoint !== null && tokenizer !== null) {
@@ -144,6 +151,27 @@ function discoveryCheck({ discovery }: CheckSources): HealthCheck {
       if (starting.length > 0)
         return { status: "degraded", message: `no answer yet from: ${starting.join(", ")}`, details };
       return { status: "healthy", message: "every source of engines is up to date", details };
+    },
+  };
+}
+
+/** Not exact costs the lookups that involve these engines, and each answer says so: never a reason to take the daemon away. */
+function streamsCheck({ registry, board }: CheckSources): HealthCheck {
+  return {
+    name: "streams",
+    critical: false,
+    timeoutMs: LOCAL_TIMEOUT_MS,
+    run: () => {
+      const counter = new StreamCounter();
+      for (const { ranks } of registry.engines())
+        for (const { rankSlot } of ranks) counter.add(board.status(rankSlot));
+      const { counts } = counter;
+      const { expected, connected, exact } = counts;
+      return {
+        status: exact < expected ? "degraded" : "healthy",
+        message: countsText(counts),
+        details: { expected, connected, exact },
+      };
     },
   };
 }

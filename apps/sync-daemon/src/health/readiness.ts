@@ -20,6 +20,9 @@ import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../board/stream-board.ts";
 
+/** Time between two looks until the engines were in sync: that they were must not depend on who asked. */
+const LOOK_MS = 250;
+
 /** One rank that readiness waits for. */
 interface ReadinessEntry {
   readonly worker: string;
@@ -33,6 +36,7 @@ interface ReadinessEntry {
 /** Why a daemon is ready or not. */
 export const READINESS_REASONS = [
   "in_sync",
+  "was_in_sync",
   "deadline_passed",
   "waiting_for_discovery",
   "waiting_for_engines",
@@ -83,7 +87,8 @@ export class Readiness {
   /** What runs and how it was started, for the verbose answer. */
   readonly start: ReturnType<typeof startReport>;
   #stopping = false;
-  #wasReady = false;
+  #wasInSync = false;
+  #timer: NodeJS.Timeout | null = null;
 
   /**
    * @param sources - engines, their status, whether those that are known now are all there are, and how the
@@ -112,36 +117,43 @@ export class Readiness {
     this.#knownEngines();
   }
 
+  /** Looks from now on, until the engines were in sync. */
+  watch(): void {
+    this.#timer = setInterval(() => {
+      this.report();
+    }, LOOK_MS);
+    this.#timer.unref();
+  }
+
   /** Not ready from now on. */
   stop(): void {
     this.#stopping = true;
+    this.#endLooks();
+  }
+
+  #endLooks(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
   }
 
   /**
-   * Where things stand. Once ready, engines falling out of sync do not take it back: each lookup says how far it can be
-   * trusted, and taking every replica out of service at once would help nobody. A stalled ingest worker does: that is
-   * this replica's fault alone.
+   * Where things stand. Once ready, engines falling out of sync do not take it back, and the reason says that they were
+   * in sync: each lookup says how far it can be trusted, and taking every replica out of service at once would help
+   * nobody. A stalled ingest worker does take it back: that is this replica's fault alone.
    *
    * @returns readiness and the engines it waited for, those since removed left out.
    */
   report(): ReadinessReport {
-    const engines: ReadinessEntry[] = [];
     const known = this.#knownEngines();
-    for (const { engine, ranks } of this.#registry.engines()) {
-      if (known !== null && !known.has(engine.id)) continue;
-      for (const { dpRank, rankSlot } of ranks) {
-        const { state, trust, trustReason: trust_reason } = this.#board.status(rankSlot);
-        const in_sync = trust === "exact" || trust === "partial";
-        engines.push({ worker: engine.id, dp_rank: dpRank, state, trust, trust_reason, in_sync });
-      }
-    }
+    const engines = this.#entriesOf(known);
     if (this.#stopping) return { ready: false, reason: "stopping", engines };
     if (this.#board.stalledWorkers().length > 0) return { ready: false, reason: "worker_stalled", engines };
     const isInSync = known !== null && engines.every((entry) => entry.in_sync);
-    if (this.#wasReady || (isInSync && !this.#lacksBlocks(engines))) {
-      this.#wasReady = true;
-      return { ready: true, reason: "in_sync", engines };
+    if (isInSync && !this.#lacksBlocks(engines)) {
+      this.#wasInSync = true;
+      this.#endLooks();
     }
+    if (this.#wasInSync) return { ready: true, reason: isInSync ? "in_sync" : "was_in_sync", engines };
     if (this.#now() < this.#deadlineMs) {
       const waited = isInSync ? "waiting_for_index" : "waiting_for_engines";
       const reason = known === null ? "waiting_for_discovery" : waited;
@@ -177,7 +189,7 @@ export class Readiness {
     const lacking = engines.filter(({ trust }) => trust !== "exact").length;
     const index = {
       name: "index",
-      ok: this.#wasReady || !this.#lacksBlocks(engines),
+      ok: this.#wasInSync || !this.#lacksBlocks(engines),
       reason:
         this.#index.origin === "none" && lacking > 0
           ? `${INDEX_TEXTS.none}, and ${lacking} of ${engines.length} ranks are not exact`
@@ -195,6 +207,20 @@ export class Readiness {
   #lacksBlocks(engines: readonly ReadinessEntry[]): boolean {
     const { origin, hasSibling } = this.#index;
     return origin === "none" && hasSibling && engines.some(({ trust }) => trust !== "exact");
+  }
+
+  /** The ranks that are waited for; all of them before that is known. */
+  #entriesOf(known: ReadonlySet<string> | null): ReadinessEntry[] {
+    const entries: ReadinessEntry[] = [];
+    for (const { engine, ranks } of this.#registry.engines()) {
+      if (known !== null && !known.has(engine.id)) continue;
+      for (const { dpRank, rankSlot } of ranks) {
+        const { state, trust, trustReason: trust_reason } = this.#board.status(rankSlot);
+        const in_sync = trust === "exact" || trust === "partial";
+        entries.push({ worker: engine.id, dp_rank: dpRank, state, trust, trust_reason, in_sync });
+      }
+    }
+    return entries;
   }
 
   #knownEngines(): ReadonlySet<string> | null {

@@ -1,9 +1,10 @@
 /**
  * How well each model's engines are followed: the body of `/api/v1/kv-sync/health`.
  *
- * A model is degraded when none of its engines is connected. It is unhealthy when its last event is
- * older than SILENCE_MS_MAX and no stream was verified as idle. A probe of the engine's replay
- * socket verifies that, and trust shows it.
+ * A model is degraded when one of its streams is not exact (stream-counts.ts), which one that is
+ * not connected never is. It is unhealthy when its last event is older than SILENCE_MS_MAX and no
+ * stream was verified as idle. A probe of the engine's replay socket verifies that, and trust shows
+ * it.
  *
  * A model's KV-cache groups are counted by shape, and its unknown kinds by name: engines of one
  * model usually agree. `/api/v1/engines` has those of each rank.
@@ -17,6 +18,7 @@ import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../board/stream-board.ts";
 import type { UnknownKinds } from "../board/unknown-kinds.ts";
 import type { HealthStatus } from "./health-checks.ts";
+import { StreamCounter, type StreamCounts } from "./stream-counts.ts";
 
 const SILENCE_MS_MAX = 300_000;
 /** Ranks between two turns of the event loop: about 5 ms. */
@@ -39,6 +41,8 @@ interface GroupCount {
 /** One model's streams, added up. */
 interface ModelHealth {
   readonly status: HealthStatus;
+  readonly streams: StreamCounts;
+  /** As many as streams are connected; the name that clients of AIBrix know. */
   readonly active_connections: number;
   /** Events applied per second since the last look, at most a minute ago; null at the first. */
   readonly event_rate: number | null;
@@ -57,6 +61,8 @@ interface ModelHealth {
 /** The body. */
 export interface SyncHealthReport {
   readonly status: HealthStatus;
+  /** Of all models. */
+  readonly streams: StreamCounts;
   readonly models: Readonly<Record<string, ModelHealth>>;
   readonly last_updated: string;
 }
@@ -112,7 +118,8 @@ export class SyncHealth {
 
   async #report(): Promise<SyncHealthReport> {
     const models: Record<string, ModelHealth> = {};
-    for (const model of [...this.#registry.models()]) models[model] = await this.#look(model);
+    const total = new StreamCounter();
+    for (const model of [...this.#registry.models()]) models[model] = await this.#look(model, total);
     for (const model of this.#samples.keys()) {
       if (model in models) continue;
       this.#samples.delete(model);
@@ -124,13 +131,14 @@ export class SyncHealth {
       : all.some((one) => one.status === "degraded")
         ? "degraded"
         : "healthy";
-    return { status, models, last_updated: new Date(this.#now()).toISOString() };
+    return { status, streams: total.counts, models, last_updated: new Date(this.#now()).toISOString() };
   }
 
-  async #look(model: string): Promise<ModelHealth> {
+  async #look(model: string, total: StreamCounter): Promise<ModelHealth> {
     const nowMs = this.#now();
-    let [connections, events, errors, lastEventMs] = [0, 0, 0, Number.NEGATIVE_INFINITY];
+    let [events, errors, lastEventMs] = [0, 0, Number.NEGATIVE_INFINITY];
     let isVerified = false;
+    const counter = new StreamCounter();
     const groups = new RankCounts<Omit<GroupCount, "ranks">>();
     const kinds = new RankCounts<{ readonly kind: string }>();
     let looked = 0;
@@ -140,8 +148,10 @@ export class SyncHealth {
         if (looked % RANKS_PER_TURN === 0) await turn();
         // Removed meanwhile: its slots may be another one's.
         if (this.#registry.engine(engine.engine.id) !== engine) break;
-        const { connected, trust, lastEventAtMs, counters } = this.#board.report(rankSlot);
-        if (connected) connections += 1;
+        const report = this.#board.report(rankSlot);
+        const { trust, lastEventAtMs, counters } = report;
+        counter.add(report);
+        total.add(report);
         if (trust === "exact" || trust === "partial") isVerified = true;
         lastEventMs = Math.max(lastEventMs, lastEventAtMs ?? Number.NEGATIVE_INFINITY);
         events += sumOf(counters.eventsApplied);
@@ -151,11 +161,12 @@ export class SyncHealth {
       }
     }
     const silentMs = nowMs - Math.max(lastEventMs, this.#startedMs);
-    const status =
-      silentMs > SILENCE_MS_MAX && !isVerified ? "unhealthy" : connections === 0 ? "degraded" : "healthy";
+    const streams = counter.counts;
+    const isSilent = silentMs > SILENCE_MS_MAX && !isVerified;
     return {
-      status,
-      active_connections: connections,
+      status: isSilent ? "unhealthy" : streams.exact < streams.expected ? "degraded" : "healthy",
+      streams,
+      active_connections: streams.connected,
       event_rate: this.#rate(model, { atMs: nowMs, events }),
       last_event: Number.isFinite(lastEventMs) ? new Date(lastEventMs).toISOString() : null,
       errors,

@@ -32,10 +32,12 @@ import {
   type SyncLimits,
   type WorkerSync,
 } from "@kvsync/core";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import type { BoardWriter } from "../board/stream-board.ts";
 import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
+import { BurstGate } from "../log/burst-gate.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import type { Frames, Transport } from "../transport/transport.ts";
@@ -95,6 +97,8 @@ export class Ingest {
   readonly #unfinished = new Set<Stream>();
   readonly #gauges: IngestGauges;
   readonly #shared: StreamDependencies;
+  /** Takes the lines about single engines. */
+  readonly #engineLog: BurstGate;
   /** Null after a clean stop. */
   readonly #journal: MessageJournal | null;
   #ticker: ReturnType<typeof setInterval> | null = null;
@@ -115,6 +119,8 @@ export class Ingest {
     this.#settings = settings;
     this.#dependencies = dependencies;
     this.#gauges = new IngestGauges(settings, metrics);
+    const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: settings.worker });
+    this.#engineLog = new BurstGate({ gate: dependencies.log, dropped, now });
     this.#turn = new WorkTurn(TURN_MS, now);
     this.#dialer = new Dialer(settings.dials, now());
     this.#intake = new Intake(settings.queue, {
@@ -143,6 +149,7 @@ export class Ingest {
           });
     this.#shared = {
       ...dependencies,
+      log: this.#engineLog,
       journal: this.#journal,
       settings,
       slots: metrics,
@@ -446,6 +453,7 @@ export class Ingest {
     this.#replays.startWaiting();
     this.#gauges.ticked(nowMs);
     this.#gauges.utilization(nowMs);
+    this.#engineLog.tick();
     this.#tell();
   }
 
@@ -475,6 +483,6 @@ export class Ingest {
   }
 
   #log(level: "info", event: string, message: string, { names: facts }: Stream): void {
-    this.#dependencies.log.write({ level, event, message, facts });
+    this.#engineLog.write({ level, event, message, facts });
   }
 }

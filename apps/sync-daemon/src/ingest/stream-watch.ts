@@ -2,7 +2,7 @@
  * The only listener of a stream: metrics get all of its events, the log the lines of its level.
  *
  *     core's WorkerSync ─▶ StreamWatch ─┬─▶ StreamMetrics (always)
- *                                       ├─▶ LineGate      (asked first, so that a line that is off is never made)
+ *                                       ├─▶ BurstGate     (asked first, so that a line that is off is never made)
  *                                       ├─▶ ThreadSpans   (each replay that brought something or failed; null when tracing is off)
  *                                       └─▶ main thread   (unknown kinds of KV-cache groups, for its answers)
  *
@@ -47,7 +47,7 @@ export type StreamNames = Readonly<Record<"pod" | "model", string>> & { readonly
 
 /** What a watch tells to, beside metrics. */
 export interface WatchDependencies {
-  readonly log: LineGate;
+  readonly log: Pick<LineGate, "verbosity" | "write">;
   /** Null when tracing is off. */
   readonly spans: ThreadSpans | null;
   /** Milliseconds since the Unix epoch. */
@@ -69,7 +69,7 @@ interface OpenReplay {
 export class StreamWatch implements SyncListener {
   readonly #metrics: StreamMetrics;
   readonly #dependencies: WatchDependencies;
-  readonly #log: LineGate;
+  readonly #log: WatchDependencies["log"];
   readonly #names: StreamNames;
   readonly #sequenceNumber: () => number | null;
   /** Of the message at hand. */

@@ -22,7 +22,7 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
 import type { BoardWriter } from "../board/stream-board.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
-import type { LineGate } from "../log/line-gate.ts";
+import type { BurstGate } from "../log/burst-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { type ConnectionEvents, EngineConnection } from "../transport/engine-connection.ts";
 import {
@@ -68,7 +68,7 @@ export interface StreamDependencies {
   readonly turn: WorkTurn;
   readonly board: BoardWriter;
   readonly slots: MetricSlots;
-  readonly log: LineGate;
+  readonly log: BurstGate;
   /** Null when tracing is off. */
   readonly spans: ThreadSpans | null;
   /** Null after a clean stop. */
@@ -106,7 +106,7 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   /** A "lost" note lies in the queue. */
   lossNoted = false;
   readonly #intake: Intake<Stream>;
-  readonly #log: LineGate;
+  readonly #log: BurstGate;
   readonly #filter: StreamFilter;
   /** Ranks that share the socket were logged. */
   #sharingLogged = false;

@@ -1,6 +1,6 @@
 /** Answers of probes and health checks, and of the log's level. */
 
-import { STREAM_STATES } from "@kvsync/core";
+import { STREAM_STATES, TRUST_LEVELS, TRUST_REASON_NAMES } from "@kvsync/core";
 import { z } from "zod";
 
 import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
@@ -107,15 +107,40 @@ const unknownKindCount = z
   .strictObject({ kind: z.string().max(KIND_CHARACTERS_MAX), ranks: count })
   .meta({ id: "UnknownKindCount", description: "A kind of group that this version has no rule for." });
 
+const streamCounts = z
+  .strictObject({
+    expected: count.describe("Streams that should be followed: every rank of every engine."),
+    connected: count,
+    exact: count.describe("Fewer than expected make the status degraded."),
+    not_exact: z
+      .array(
+        z
+          .strictObject({
+            trust: z.enum(TRUST_LEVELS).exclude(["exact"]),
+            reason: trustReason,
+            streams: count,
+          })
+          .meta({ id: "StreamsNotExact", description: "Streams that are not exact for one reason." }),
+      )
+      .max(TRUST_REASON_NAMES.length)
+      .describe("The other streams by reason, the most frequent first."),
+  })
+  .meta({
+    id: "StreamCounts",
+    description: "How many streams there should be, are connected, and are exact.",
+  });
+
 /** What `/api/v1/kv-sync/health` answers. */
 export const syncHealthReport = z
   .strictObject({
     status: healthStatus,
+    streams: streamCounts.describe("Of all models."),
     models: z.record(
       z.string(),
       z
         .strictObject({
           status: healthStatus,
+          streams: streamCounts,
           active_connections: count,
           event_rate: z.number().nullable(),
           last_event: time.nullable(),
