@@ -25,12 +25,13 @@ import { endProcess } from "./process-end.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
 import { HttpSecurity } from "./security/http-security.ts";
 import { effectiveSettings } from "./settings/effective-settings.ts";
-import { readSettings, requestOf, type SettingsReading } from "./settings/read-settings.ts";
-import { EXIT_UNUSABLE_SETTINGS, SettingsError } from "./settings/settings-error.ts";
+import { readSettings, readUsable, requestOf, type SettingsReading } from "./settings/read-settings.ts";
+import { EXIT_UNUSABLE_SETTINGS, SettingsError, settingsError } from "./settings/settings-error.ts";
 import { helpText } from "./settings/settings-reference.ts";
 import type { Settings } from "./settings/settings.ts";
 import { whyNoFolder } from "./settings/state-directory.ts";
 import { decideSync } from "./settings/sync-decision.ts";
+import { checkFiles, checkStart } from "./tools/start-check.ts";
 
 /** Total time to stop. */
 const STOP_MS = 4500;
@@ -38,7 +39,10 @@ const STOP_MS = 4500;
 const REQUESTS_MS = 2500;
 
 /** Ends the process unless it is asked to run. */
-function settingsOrExit(): { readonly reading: SettingsReading; readonly security: HttpSecurity } {
+async function settingsOrExit(): Promise<{
+  readonly reading: SettingsReading;
+  readonly security: HttpSecurity;
+}> {
   const argv = process.argv.slice(2);
   const request = requestOf(argv);
   const print = (text: string): never => {
@@ -47,25 +51,47 @@ function settingsOrExit(): { readonly reading: SettingsReading; readonly securit
   };
   if (request === "help") print(helpText());
   if (request === "version") print(`${versionLine("kvsync-daemon")}\n`);
+  if (request === "check-config") print(await checkedText(argv));
   try {
     const reading = readSettings(argv, process.env);
     if (request === "print-config") print(effectiveSettings(reading));
     const security = HttpSecurity.read(reading.settings);
     readCurveKeys(reading.settings.curve);
-    if (request === "check-config") print(checkedText(reading.settings));
     return { reading, security };
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
-    process.stderr.write(`kvsync-daemon: ${error.message}\n`);
-    process.exit(EXIT_UNUSABLE_SETTINGS);
+    // Another file may be wrong too, and a person should not need a start for each.
+    const { reading, faults } = readUsable(argv, process.env);
+    const files = reading === null ? [] : checkFiles(reading.settings, Date.now()).faults;
+    const all = [...faults, ...files];
+    return refuse(all.length === 0 ? error : settingsError(all));
   }
 }
 
-/** What a person wants to know of settings that can be used. */
-function checkedText(settings: Settings): string {
-  const sync = decideSync(settings.sync);
-  const warning = !sync.on && sync.asked ? `warning: sync is asked for but off: ${sync.reason}\n` : "";
-  return `${warning}the settings can be used; ${settings.engines.length} engines are listed\n`;
+function refuse(error: SettingsError): never {
+  process.stderr.write(`kvsync-daemon: ${error.message}\n`);
+  process.exit(EXIT_UNUSABLE_SETTINGS);
+}
+
+/** What a person wants to know of settings before a start. Ends the process when something is wrong. */
+async function checkedText(argv: readonly string[]): Promise<string> {
+  const { reading, faults } = readUsable(argv, process.env);
+  const found =
+    reading === null
+      ? { faults: [], warnings: [] }
+      : await checkStart(reading, "files and ports", Date.now());
+  const warnings = [...found.warnings];
+  if (reading !== null) {
+    const sync = decideSync(reading.settings.sync);
+    if (!sync.on && sync.asked) warnings.push(`sync is asked for but off: ${sync.reason}`);
+  }
+  const text = warnings.map((warning) => `warning: ${warning}\n`).join("");
+  const all = [...faults, ...found.faults];
+  if (reading === null || all.length > 0) {
+    process.stderr.write(text);
+    return refuse(settingsError(all));
+  }
+  return `${text}the settings can be used; ${reading.settings.engines.length} engines are listed\n`;
 }
 
 /** Closes the sockets to engines; null before there are any. */
@@ -155,7 +181,7 @@ function readAgain(): Settings {
   return readSettings(process.argv.slice(2), process.env).settings;
 }
 
-const { reading, security } = settingsOrExit();
+const { reading, security } = await settingsOrExit();
 const log = createLog();
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   process.on(event, (error) => {

@@ -36,14 +36,36 @@ export function readCurveKeys({ server_key_file, client_key_file }: CurveSetting
   if (server_key_file === null) return null;
   if (zmq.capability.curve !== true)
     throw unusable("curve.server_key_file", server_key_file, "a libzmq that was built with CURVE");
-  const [serverKey = "", ...more] = keysIn("curve.server_key_file", server_key_file);
-  if (!KEY.test(serverKey) || more.length > 0)
-    throw unusable("curve.server_key_file", server_key_file, KEY_EXPECTED);
+  const serverKey = serverKeyIn(server_key_file);
   if (client_key_file === null) return { serverKey, ...zmq.curveKeyPair() };
-  const [publicKey = "", secretKey = "", ...others] = keysIn("curve.client_key_file", client_key_file);
+  return { serverKey, ...clientKeysIn(client_key_file) };
+}
+
+/**
+ * Reads the engines' key.
+ *
+ * @param path - of the file (curve.server_key_file).
+ * @returns the public key.
+ * @throws SettingsError for a file that cannot be read or holds something else.
+ */
+export function serverKeyIn(path: string): string {
+  const [serverKey = "", ...more] = keysIn("curve.server_key_file", path);
+  if (!KEY.test(serverKey) || more.length > 0) throw unusable("curve.server_key_file", path, KEY_EXPECTED);
+  return serverKey;
+}
+
+/**
+ * Reads our own keys.
+ *
+ * @param path - of the file (curve.client_key_file).
+ * @returns both keys.
+ * @throws SettingsError for a file that cannot be read or holds something else.
+ */
+export function clientKeysIn(path: string): Pick<CurveKeys, "publicKey" | "secretKey"> {
+  const [publicKey = "", secretKey = "", ...others] = keysIn("curve.client_key_file", path);
   if (!KEY.test(publicKey) || !KEY.test(secretKey) || others.length > 0)
-    throw unusable("curve.client_key_file", client_key_file, PAIR_EXPECTED);
-  return { serverKey, publicKey, secretKey };
+    throw unusable("curve.client_key_file", path, PAIR_EXPECTED);
+  return { publicKey, secretKey };
 }
 
 function keysIn(setting: string, path: string): string[] {

@@ -26,14 +26,30 @@ export interface PemFile {
  */
 export function checkTlsFiles(chain: PemFile, key: PemFile, authorities: PemFile | null): X509Certificate {
   const certificate = certificateOf(chain);
-  if (!certificate.checkPrivateKey(keyOf(key)))
-    throw new Error(`${key.path}: expected the key of the first certificate in ${chain.path}, not another's`);
+  if (!certificate.checkPrivateKey(keyOf(key))) throw new Error(notItsKey(chain, key));
   if (authorities !== null) certificateOf(authorities);
   return certificate;
 }
 
-/** The first of a file's certificates, all of which can be read. */
-function certificateOf({ path, content }: PemFile): X509Certificate {
+/**
+ * What is said of a key that belongs to another certificate.
+ *
+ * @param chain - the server's certificate.
+ * @param key - that is not its key.
+ * @returns one sentence.
+ */
+export function notItsKey(chain: PemFile, key: PemFile): string {
+  return `${key.path}: expected the key of the first certificate in ${chain.path}, not another's`;
+}
+
+/**
+ * The first of a file's certificates, all of which can be read.
+ *
+ * @param file - in PEM.
+ * @returns the certificate.
+ * @throws Error whose message names the file and what was expected.
+ */
+export function certificateOf({ path, content }: PemFile): X509Certificate {
   const blocks = content.toString("latin1").match(CERTIFICATE) ?? [];
   const certificates = blocks.map((block, i) => {
     try {
@@ -52,7 +68,14 @@ function certificateOf({ path, content }: PemFile): X509Certificate {
   return first;
 }
 
-function keyOf({ path, content }: PemFile): KeyObject {
+/**
+ * A private key.
+ *
+ * @param file - in PEM.
+ * @returns the key.
+ * @throws Error whose message names the file and what was expected, and nothing of the key.
+ */
+export function keyOf({ path, content }: PemFile): KeyObject {
   try {
     return createPrivateKey(content);
   } catch (error) {

@@ -90,7 +90,14 @@ export class WatchedFiles {
   }
 }
 
-function readBounded(path: string): Buffer {
+/**
+ * Reads a small file.
+ *
+ * @param path - of it.
+ * @returns its content.
+ * @throws Error of the system, and for what is no regular file or too large.
+ */
+export function readBounded(path: string): Buffer {
   const found = statSync(path);
   // A pipe or a device may give no end, and a name that is a folder says so more plainly here than when it is read.
   if (!found.isFile()) throw new Error(`${path}: is no regular file`);

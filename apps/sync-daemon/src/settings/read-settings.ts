@@ -7,6 +7,8 @@
  * the usable values. All errors are reported at once, and the process then ends with exit code 2.
  * Unknown keys, flags and `KVSYNC_*` variables are refused too, since a misspelled limit is worse
  * than a refused start. The variables that Kubernetes makes for services are ignored.
+ *
+ * Rules between settings need usable ones. So they are judged over the rest when some are not.
  */
 
 import { readFileSync } from "node:fs";
@@ -15,7 +17,13 @@ import { parseArgs } from "node:util";
 import { type Document, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 
-import { SETTING_ROWS, type SettingRow, type Settings, SETTINGS_SCHEMA } from "./settings.ts";
+import {
+  SECTIONS_SCHEMA,
+  SETTING_ROWS,
+  type SettingRow,
+  type Settings,
+  SETTINGS_SCHEMA,
+} from "./settings.ts";
 import { defaultSnapshotFolder } from "./state-directory.ts";
 import { settingsError, type ToldFault } from "./settings-error.ts";
 
@@ -49,6 +57,13 @@ export function requestOf(argv: readonly string[]): Request {
   return REQUESTS.find((name) => argv.includes(`--${name}`)) ?? "run";
 }
 
+/** Settings as far as they can be used, and what is wrong with the others. */
+export interface UsableSettings {
+  /** The settings, with defaults in the place of those that cannot be used; null when nothing is left of them. */
+  readonly reading: SettingsReading | null;
+  readonly faults: readonly ToldFault[];
+}
+
 /**
  * Reads the settings of this process.
  *
@@ -61,6 +76,22 @@ export function readSettings(
   argv: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
 ): SettingsReading {
+  const { reading, faults } = readUsable(argv, environment);
+  if (reading === null || faults.length > 0) throw settingsError(faults);
+  return reading;
+}
+
+/**
+ * Reads what can be used of the settings, for checks that go on after a fault.
+ *
+ * @param argv - arguments after the script's name.
+ * @param environment - usually `process.env`.
+ * @returns the settings and all faults.
+ */
+export function readUsable(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): UsableSettings {
   const faults: ToldFault[] = [];
   const flags = parseFlags(argv, faults);
   const path = flags.get("config") ?? null;
@@ -90,12 +121,66 @@ export function readSettings(
     }
   }
   refuseUnknownVariables(environment, faults);
-  const result = SETTINGS_SCHEMA.safeParse(given);
-  if (!result.success) {
-    for (const issue of result.error.issues) faults.push(...tellIssue(issue, given, sources, file));
+  const settings = judged(given, (issue) => {
+    faults.push(...tellIssue(issue, given, sources, file));
+  });
+  if (settings === null) return { reading: null, faults };
+  return {
+    reading: { settings: withSnapshotFolder(settings, environment), given, sources, file: path },
+    faults,
+  };
+}
+
+/** The settings without what cannot be used of them; null when that is not possible. */
+function judged(
+  given: Readonly<Record<string, unknown>>,
+  tell: (issue: z.core.$ZodIssue) => void,
+): Settings | null {
+  const whole = SETTINGS_SCHEMA.safeParse(given);
+  if (whole.success) return whole.data;
+  whole.error.issues.forEach(tell);
+  const rest = without(given, whole.error.issues);
+  const ruled = SETTINGS_SCHEMA.safeParse(rest);
+  if (ruled.success) return ruled.data;
+  // Those of settings that were told of come from their absence, and entries of lists have other places now.
+  const isTold = ({ path }: z.core.$ZodIssue): boolean =>
+    path.some((key) => typeof key === "number") ||
+    whole.error.issues.some((issue) => issue.path.join(".") === path.join("."));
+  ruled.error.issues.filter((issue) => !isTold(issue)).forEach(tell);
+  return SECTIONS_SCHEMA.safeParse(rest).data ?? null;
+}
+
+/** A copy without the values that issues name. Of a list the whole entry goes: without one field it would have another fault. */
+function without(
+  given: Readonly<Record<string, unknown>>,
+  issues: readonly z.core.$ZodIssue[],
+): Record<string, unknown> {
+  const copy = structuredClone(given);
+  const paths = issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path],
+  );
+  // From the last entry of a list on, so that those before it keep their places.
+  const placeOf = (path: readonly PropertyKey[]): number => path.find((key) => typeof key === "number") ?? -1;
+  const seen = new Set<string>();
+  for (const path of paths.toSorted((one, other) => placeOf(other) - placeOf(one))) {
+    const index = path.findIndex((key) => typeof key === "number");
+    const target = index === -1 ? path : path.slice(0, index + 1);
+    const name = target.map(String).join(".");
+    if (!seen.has(name)) removeAt(copy, target);
+    seen.add(name);
   }
-  if (!result.success || faults.length > 0) throw settingsError(faults);
-  return { settings: withSnapshotFolder(result.data, environment), given, sources, file: path };
+  return copy;
+}
+
+function removeAt(root: unknown, path: readonly PropertyKey[]): void {
+  let node = root;
+  for (const key of path.slice(0, -1))
+    node =
+      typeof node === "object" && node !== null ? (node as Record<PropertyKey, unknown>)[key] : undefined;
+  const last = path.at(-1);
+  if (Array.isArray(node) && typeof last === "number") node.splice(last, 1);
+  else if (typeof node === "object" && node !== null && last !== undefined)
+    Reflect.deleteProperty(node, last);
 }
 
 /** The folder of snapshots, where the settings leave it to the platform's convention. */

@@ -21,7 +21,7 @@ export function helpText(): string {
     "usage: kvsync-daemon [--config FILE] [--SETTING VALUE ...]",
     "",
     "  --config FILE\n      YAML file with the same settings by path.",
-    "  --check-config\n      Checks the settings and ends: 0 when the daemon would start, 2 with everything that is wrong.",
+    "  --check-config\n      Checks the settings, and the files, folders, credentials and ports that they name, and ends: 0 when nothing is wrong, 2 with everything that is.",
     "  --print-config\n      Prints the settings in effect as YAML, each with its source, secrets masked, and ends.",
     "  --version\n      Prints version, commit and Node.",
     "  --help\n      This text.",
@@ -30,7 +30,7 @@ export function helpText(): string {
     ...lines,
     "",
     `In the file alone: ${fileOnly.join(", ")}.`,
-    "Exit codes: 0 stopped by a signal, 1 failed, 2 settings that cannot be used.",
+    "Exit codes: 0 stopped by a signal, 1 failed, 2 settings that cannot be used, 3 an ingest worker stopped.",
     "",
   ].join("\n");
 }

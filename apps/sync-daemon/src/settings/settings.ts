@@ -81,7 +81,8 @@ const engines = z
   .default([])
   .register(SETTING_FACTS, { about: "Engines to follow.", expected: "a list of engines", textForm: "none" });
 
-const sections = z.strictObject({
+/** Every section by itself, without the rules between them: what can be used of settings with faults is read with it. */
+export const SECTIONS_SCHEMA = z.strictObject({
   http: section({
     host: z
       .string(ADDRESS_EXPECTED)
@@ -207,14 +208,14 @@ const sections = z.strictObject({
 });
 
 /** Every section, with the rules of each and those between them. */
-export const SETTINGS_SCHEMA: typeof sections = sections.superRefine((settings, context) => {
+export const SETTINGS_SCHEMA: typeof SECTIONS_SCHEMA = SECTIONS_SCHEMA.superRefine((settings, context) => {
   refuseOpenDoors(settings, (path, message) => {
     context.addIssue({ code: "custom", path: [...path], message });
   });
 });
 
 /** Every setting, checked. */
-export type Settings = z.output<typeof SETTINGS_SCHEMA>;
+export type Settings = z.output<typeof SECTIONS_SCHEMA>;
 
 /** One row of the settings table: what a setting is called where, and what it means. */
 export interface SettingRow {

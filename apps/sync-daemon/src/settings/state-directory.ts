@@ -11,8 +11,8 @@
  * successor could not find it.
  */
 
-import { accessSync, constants } from "node:fs";
-import { isAbsolute, join } from "node:path";
+import { accessSync, constants, existsSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 
 import { makeFolder } from "../folder.ts";
 
@@ -64,4 +64,33 @@ export function whyNoFolder(path: string): string | null {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+/**
+ * Finds out whether files can be made in a folder, without leaving a trace: a folder that is not
+ * there is not made.
+ *
+ * @param path - absolute or not.
+ * @returns why not; null when they can.
+ */
+export function whyNotWritable(path: string): string | null {
+  let folder = resolve(path);
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+  const isThere = folder === resolve(path);
+  const subject = isThere ? "it" : `it does not exist, and ${folder}, where it would be made,`;
+  try {
+    if (!statSync(folder).isDirectory()) return `${subject} is not a folder`;
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    // A file system can refuse what the rights allow: it is full, or read-only.
+    const probe = join(folder, `.kvsync-check-${process.pid}`);
+    writeFileSync(probe, "");
+    rmSync(probe);
+    return null;
+  } catch (error) {
+    return `${subject} cannot be written by this user (${codeOf(error)})`;
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : String(error);
 }

@@ -13,7 +13,7 @@ import type { MakeTransport } from "../transport/transport.ts";
 import { readCurveKeys } from "../security/curve-keys.ts";
 import { type PresetName, PRESETS } from "../settings/kubernetes-settings.ts";
 import { makeCurveKeys } from "./curve-keypair.ts";
-import { DaemonApi } from "./daemon-api.ts";
+import { type DaemonAccess, DaemonApi, DEFAULT_DAEMON_URL } from "./daemon-api.ts";
 import { examine, printFindings } from "./doctor.ts";
 import { printDump } from "./index-dump.ts";
 import { inspect } from "./inspect.ts";
@@ -48,7 +48,6 @@ const CONTEXT_OPTION = [
   "--context <name>",
   "for a pod: the configuration's context; the current one unless given",
 ] as const;
-const DEFAULT_DAEMON_URL = "http://127.0.0.1:7070";
 
 /** What the tools run on. */
 export interface CliDependencies {
@@ -204,9 +203,15 @@ function addReplayProbe(
     });
 }
 
-interface DumpFlags {
-  readonly url: string;
+interface AccessFlags {
   readonly tokenFile?: string;
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+}
+
+interface DumpFlags extends AccessFlags {
+  readonly url: string;
   readonly model: string;
   readonly records: boolean;
   readonly json: boolean;
@@ -218,12 +223,20 @@ function addDump(program: Command, terminal: Terminal): void {
     .description("Shows what a daemon's index holds of a model.")
     .requiredOption("--model <name>", "the model")
     .option("--url <base>", "the daemon", urlOption, DEFAULT_DAEMON_URL)
-    .option("--token-file <path>", "file with a bearer token")
+    .option(...TOKEN_OPTION)
+    .option(...CA_OPTION)
+    .option(...CERT_OPTION)
+    .option(...KEY_OPTION)
     .option("--records", "every block instead of sums", false)
     .option("--json", "JSON instead of a table", false)
-    .action(async ({ url, tokenFile, model, records, json }: DumpFlags) => {
+    .action(async ({ url, model, records, json, ...access }: DumpFlags) => {
       const options = { model, isJson: json, showsRecords: records };
-      await printDump(new DaemonApi(url, tokenFile ?? null), options, terminal);
+      const api = new DaemonApi(url, accessOf(access));
+      try {
+        await printDump(api, options, terminal);
+      } finally {
+        await api.close();
+      }
     });
 }
 
@@ -244,9 +257,10 @@ function addSnapshot(program: Command, terminal: Terminal): void {
     });
 }
 
-interface DoctorFlags {
+interface DoctorFlags extends AccessFlags {
   readonly url?: string;
-  readonly tokenFile?: string;
+  readonly engines: boolean;
+  readonly curveKeyFile?: string;
   readonly engineHttp: readonly EngineHttp[];
   readonly idle: number;
   readonly json: boolean;
@@ -260,10 +274,19 @@ function addDoctor(
 ): void {
   program
     .command("doctor")
-    .description("Checks settings, engines, tokenizer and daemon, and names what is wrong.")
+    .description("Asks a running daemon, examines each engine, and names what is wrong.")
     .argument("[settings...]", "after --: the daemon's own flags, such as --config kvsync.yaml", [])
-    .option("--url <base>", "a running daemon to ask too", urlOption)
-    .option("--token-file <path>", "file with a bearer token for it")
+    .option(
+      "--url <base>",
+      `the daemon; unless given the address in the settings after --, else ${DEFAULT_DAEMON_URL}`,
+      urlOption,
+    )
+    .option(...TOKEN_OPTION)
+    .option(...CA_OPTION)
+    .option(...CERT_OPTION)
+    .option(...KEY_OPTION)
+    .option("--no-engines", "ask the daemon only, and no engine")
+    .option(...CURVE_OPTION)
     .option(
       "--engine-http <id=url>",
       "an engine's HTTP address, to compare its tokens with the tokenizer's; may be repeated",
@@ -279,13 +302,27 @@ function addDoctor(
     .option("--json", "one JSON object", false)
     .addHelpText(
       "after",
-      "\nReads the settings as the daemon does: KVSYNC_* variables, and its flags after --.\nEach engine is asked for the beginning of its history, and stands still while it sends it.\nExit code 1 when something fails.\n\nExample:\n  kvsync doctor --url http://127.0.0.1:7070 -- --config kvsync.yaml",
+      "\nExamines the engines that the daemon follows, and those in the settings. Reads the settings as the daemon does: KVSYNC_* variables, and its flags after --.\nEach engine is asked for the beginning of its history, and stands still while it sends it; --no-engines asks none.\nExit code 1 when something fails.\n\nExamples:\n  kvsync doctor\n  kvsync doctor --url https://kvsync.example:7070 --ca-file ca.pem --token-file token\n  kvsync doctor -- --config kvsync.yaml",
     )
-    .action(async (argv: string[], { url, tokenFile, engineHttp, idle, json }: DoctorFlags) => {
-      const daemon = url === undefined ? null : { api: new DaemonApi(url, tokenFile ?? null), url };
-      const findings = await examine({ argv, environment, daemon, engineHttp, idleSeconds: idle, transport });
-      exit(printFindings(findings, json, terminal) ? EXIT_OK : EXIT_FAILED);
-    });
+    .action(
+      async (
+        argv: string[],
+        { url, engines, curveKeyFile, engineHttp, idle, json, ...access }: DoctorFlags,
+      ) => {
+        const findings = await examine({
+          argv,
+          environment,
+          url: url ?? null,
+          access: accessOf(access),
+          asksEngines: engines,
+          curveKeyFile: curveKeyFile ?? null,
+          engineHttp,
+          idleSeconds: idle,
+          transport,
+        });
+        exit(printFindings(findings, json, terminal) ? EXIT_OK : EXIT_FAILED);
+      },
+    );
 }
 
 function addCurveKeys(program: Command, terminal: Terminal): void {
@@ -297,6 +334,26 @@ function addCurveKeys(program: Command, terminal: Terminal): void {
     .action((name: string) => {
       makeCurveKeys(name, terminal);
     });
+}
+
+const TOKEN_OPTION = ["--token-file <path>", "file with a bearer token for the daemon"] as const;
+const CA_OPTION = [
+  "--ca-file <path>",
+  "PEM file with the authority of the daemon's certificate; the machine's own unless given",
+] as const;
+const CERT_OPTION = [
+  "--cert-file <path>",
+  "PEM file with a client certificate for the daemon, with --key-file",
+] as const;
+const KEY_OPTION = ["--key-file <path>", "PEM file with the client certificate's key"] as const;
+
+function accessOf({ tokenFile, caFile, certFile, keyFile }: AccessFlags): DaemonAccess {
+  return {
+    tokenFile: tokenFile ?? null,
+    caFile: caFile ?? null,
+    certFile: certFile ?? null,
+    keyFile: keyFile ?? null,
+  };
 }
 
 const CURVE_OPTION = ["--curve-key-file <path>", "file with the engine's CURVE public key"] as const;

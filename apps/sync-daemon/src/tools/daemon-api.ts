@@ -1,27 +1,59 @@
 /**
- * A running daemon as the tools ask it: over HTTP, with a token where it wants one.
+ * A running daemon as the tools ask it: over HTTP or HTTPS, with a token and a client certificate
+ * where it wants them.
+ *
+ * Each failure has a reason in one sentence with the remedy. The sentence is without the address,
+ * which its reader adds where it is not there already.
  */
 
 import { readFileSync } from "node:fs";
+
+import { Agent, fetch, type Response } from "undici";
 
 import { ToolError } from "./tool-error.ts";
 
 /** Longest wait for a daemon to begin its answer. */
 const TIMEOUT_MS = 30_000;
+/** What a header can carry. */
+const TOKEN = /^[\x21-\x7e]+$/;
+
+/** Where a daemon is when the user does not say: the defaults of http.host and http.port. */
+export const DEFAULT_DAEMON_URL = "http://127.0.0.1:7070";
+
+/** How the daemon is asked. Paths of files, null for none. */
+export interface DaemonAccess {
+  readonly tokenFile: string | null;
+  /** Authorities that the daemon's certificate may be signed by; the machine's own without it. */
+  readonly caFile: string | null;
+  /** Client certificate and its key. */
+  readonly certFile: string | null;
+  readonly keyFile: string | null;
+}
 
 /** One daemon. */
 export class DaemonApi {
-  readonly #url: string;
+  /** Base address, without a slash at its end. */
+  readonly url: string;
+  readonly #access: DaemonAccess;
   readonly #headers: Readonly<Record<string, string>>;
+  readonly #agent: Agent;
 
   /**
    * @param url - base, such as http://127.0.0.1:7070.
-   * @param tokenFile - file with a bearer token; null for none.
+   * @param access - token and certificates.
    * @throws ToolError unreadable_file.
    */
-  constructor(url: string, tokenFile: string | null) {
-    this.#url = url.replace(/\/+$/, "");
+  constructor(url: string, access: DaemonAccess) {
+    this.url = url.replace(/\/+$/, "");
+    this.#access = access;
+    const { tokenFile, caFile, certFile, keyFile } = access;
     this.#headers = tokenFile === null ? {} : { authorization: `Bearer ${readToken(tokenFile)}` };
+    const connect = {
+      ...(caFile === null ? {} : { ca: readText("--ca-file", caFile) }),
+      ...(certFile === null ? {} : { cert: readText("--cert-file", certFile) }),
+      ...(keyFile === null ? {} : { key: readText("--key-file", keyFile) }),
+    };
+    this.#agent = new Agent({ connect });
   }
 
   /**
@@ -30,18 +62,23 @@ export class DaemonApi {
    * @param path - with query, beginning with a slash.
    * @param accepted - statuses that are an answer; others throw.
    * @returns the answer, its body unread.
-   * @throws ToolError unreachable, http_status (with the problem document's own sentence).
+   * @throws ToolError daemon_unreachable, http_status (with the problem document's own sentence).
    */
   async get(path: string, accepted: readonly number[] = [200]): Promise<Response> {
-    const url = `${this.#url}${path}`;
     let response: Response;
     try {
-      response = await fetch(url, { headers: this.#headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const signal = AbortSignal.timeout(TIMEOUT_MS);
+      response = await fetch(`${this.url}${path}`, {
+        headers: this.#headers,
+        signal,
+        dispatcher: this.#agent,
+      });
     } catch (error) {
-      const reason = causeOf(error);
+      const code = codeOf(error);
+      const reason = whyUnreachable(code, this.url, error);
       throw new ToolError(
-        { code: "unreachable", endpoint: url, reason },
-        `${url}: ${reason}; is a daemon running there?`,
+        { code: "daemon_unreachable", url: this.url, cause: code, reason },
+        `${this.url}: ${reason}`,
         {
           cause: error,
         },
@@ -49,28 +86,106 @@ export class DaemonApi {
     }
     if (accepted.includes(response.status)) return response;
     const detail = await detailOf(response);
+    const { status } = response;
+    const reason = `${path.split("?")[0] ?? path} answered ${status}${detail === "" ? "" : `: ${detail}`}${this.#remedyOf(status)}`;
     throw new ToolError(
-      { code: "http_status", url, status: response.status },
-      `${url}: answered ${response.status}${detail === "" ? "" : `: ${detail}`}${response.status === 401 ? "; pass --token-file" : ""}`,
+      { code: "http_status", url: `${this.url}${path}`, status, reason },
+      `${this.url}: ${reason}`,
     );
+  }
+
+  /** Closes its connections. */
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  #remedyOf(status: number): string {
+    const { tokenFile } = this.#access;
+    if (status === 401 && tokenFile === null) return "; pass --token-file";
+    if (status === 401) return `; the daemon does not know the token in ${tokenFile} (--token-file)`;
+    if (status === 403 && tokenFile !== null)
+      return `; the token in ${tokenFile} (--token-file) needs another scope`;
+    return "";
+  }
+}
+
+function readText(option: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ToolError({ code: "unreadable_file", path }, `${option} ${path}: ${why}`, { cause: error });
   }
 }
 
 function readToken(path: string): string {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new ToolError({ code: "unreadable_file", path }, `--token-file ${path}: ${why}`, { cause: error });
-  }
+  const token = readText("--token-file", path).trim();
+  if (TOKEN.test(token)) return token;
+  const why = token === "" ? "is empty" : "has white space or characters that no header can carry";
+  throw new ToolError(
+    { code: "unreadable_file", path },
+    `--token-file ${path}: ${why}; expected one token in one line`,
+  );
 }
 
 /** What fetch failed of: its own message says only "fetch failed". */
-function causeOf(error: unknown): string {
+function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { cause } = error;
   if (cause instanceof Error && "code" in cause) return String(cause.code);
-  return cause instanceof Error ? cause.message : error.message;
+  return cause instanceof Error ? cause.message : error.name;
+}
+
+const UNTRUSTED =
+  "its certificate is not signed by an authority that this machine trusts; pass the authority's certificate with --ca-file";
+const PLAIN =
+  "it does not speak TLS there; write http:// instead of https://, or give the daemon tls.cert_file";
+const WANTS_CERTIFICATE = "it wants a client certificate; pass --cert-file and --key-file";
+
+/** What to do about each error of TLS, by OpenSSL's and Node's codes. */
+const TLS_REASONS: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
+  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT: UNTRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
+  CERT_HAS_EXPIRED:
+    "its certificate has expired; renew the file of tls.cert_file, which the daemon reads again by itself",
+  CERT_NOT_YET_VALID: "its certificate is not valid yet; compare the clocks of both machines",
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    "its certificate is for other names; write one of them in --url, or add this one to the certificate",
+  ERR_SSL_WRONG_VERSION_NUMBER: PLAIN,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: PLAIN,
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: WANTS_CERTIFICATE,
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA:
+    "it does not trust the client certificate in --cert-file; use one that an authority in tls.client_ca_file signed",
+  ERR_OSSL_X509_KEY_VALUES_MISMATCH: "--key-file does not have the key of the certificate in --cert-file",
+};
+const NO_ANSWER = "no answer; check the address, and whether a firewall or a network policy is in between";
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there; is a daemon running there, and at this port (http.port)?",
+  ENOTFOUND: "there is no host of this name; check --url",
+  EAI_AGAIN: "the name server does not answer; check --url",
+  EHOSTUNREACH: NO_ANSWER,
+  ENETUNREACH: NO_ANSWER,
+  ETIMEDOUT: NO_ANSWER,
+  UND_ERR_CONNECT_TIMEOUT: NO_ANSWER,
+  UND_ERR_HEADERS_TIMEOUT: NO_ANSWER,
+  TimeoutError: NO_ANSWER,
+};
+
+function whyUnreachable(code: string, url: string, error: unknown): string {
+  const known = TLS_REASONS[code] ?? REASONS[code];
+  if (known !== undefined) return `${known} (${code})`;
+  const isEnded = code === "ECONNRESET" || code === "UND_ERR_SOCKET" || code === "EPIPE";
+  if (isEnded && url.startsWith("http:"))
+    return `it ended the connection without an answer; does it serve HTTPS? Then write https:// instead of http:// (${code})`;
+  if (isEnded)
+    return `it ended the connection; ${WANTS_CERTIFICATE.replace("it wants", "does it want")}? (${code})`;
+  if (code.startsWith("HPE_"))
+    return `it does not speak HTTP there; is it the port of a daemon (http.port)? (${code})`;
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
+  return `no request was possible (${code}${cause === "" || cause === code ? "" : `: ${cause}`})`;
 }
 
 async function detailOf(response: Response): Promise<string> {

@@ -1,11 +1,13 @@
 /**
  * `doctor`'s examination of a running daemon: its readiness, its health checks, the engines that
- * are refused, and the streams with a fault.
+ * are refused, and the streams with a fault. It also returns the engines that the daemon follows,
+ * so that `doctor` examines each of them.
  */
 
 import { z } from "zod";
 
 import type { DaemonApi } from "./daemon-api.ts";
+import type { RankToExamine } from "./engine-examination.ts";
 import type { Finding, FindingStatus } from "./finding.ts";
 import { ToolError } from "./tool-error.ts";
 
@@ -17,9 +19,14 @@ const engines = z.object({
   engines: z.array(
     z.object({
       id: z.string(),
+      model: z.string(),
+      topic: z.string(),
+      bind: z.boolean(),
       ranks: z.array(
         z.object({
           dp_rank: z.number(),
+          endpoint: z.string().nullable(),
+          replay_endpoint: z.string().nullable(),
           state: z.string(),
           trust: z.string(),
           trust_reason: z.string().nullable(),
@@ -37,23 +44,37 @@ const engines = z.object({
 const OF_HEALTH: Readonly<Record<string, FindingStatus>> = { healthy: "ok", degraded: "warn" };
 const OF_TRUST: Readonly<Record<string, FindingStatus>> = { exact: "ok", partial: "warn", stale: "warn" };
 
+/** What a daemon says. */
+export interface DaemonExamination {
+  readonly findings: readonly Finding[];
+  /** Every rank that it follows; null when it could not be asked. */
+  readonly ranks: readonly FollowedRank[] | null;
+}
+
+/** A rank that the daemon follows. */
+export interface FollowedRank extends RankToExamine {
+  /** Whether the daemon is connected to it. */
+  readonly connected: boolean;
+}
+
 /**
  * Asks a daemon.
  *
  * @param api - the daemon.
- * @param url - for the findings.
- * @returns readiness, checks, engines wanted in vain, and streams; one failed finding when it cannot be asked.
+ * @param isNamed - whether the user asked for it. One at the address of the settings need not run.
+ * @returns readiness, checks, engines that are not followed, and streams; one finding when it cannot be asked.
  */
-export async function examineDaemon(api: DaemonApi, url: string): Promise<Finding[]> {
+export async function examineDaemon(api: DaemonApi, isNamed: boolean): Promise<DaemonExamination> {
+  const { url } = api;
   try {
     const ready = readiness.parse(await (await api.get("/readyz", [200, 503])).json());
     const { checks } = health.parse(await (await api.get("/health", [200, 503])).json());
     const list = engines.parse(await (await api.get("/api/v1/engines")).json());
-    return [
+    const findings: Finding[] = [
       {
         check: "daemon",
         subject: url,
-        status: ready.status === "ready" ? "ok" : "fail",
+        status: ofReadiness(ready),
         message: `${ready.status}: ${ready.reason}`,
       },
       ...Object.entries(checks).map(([name, { status, message }]): Finding => {
@@ -67,20 +88,40 @@ export async function examineDaemon(api: DaemonApi, url: string): Promise<Findin
       ...list.refused.flatMap(refusalFinding),
       ...list.engines.flatMap(({ id, ranks }) => ranks.map((rank) => streamFinding(id, rank))),
     ];
+    return { findings, ranks: list.engines.flatMap(ranksOf) };
   } catch (error) {
-    if (error instanceof ToolError)
-      return [{ check: "daemon", subject: url, status: "fail", message: error.message }];
-    if (error instanceof z.ZodError || error instanceof SyntaxError)
-      return [
-        {
-          check: "daemon",
-          subject: url,
-          status: "fail",
-          message: "its answers are not those of a kvsync daemon",
-        },
-      ];
-    throw error;
+    return { findings: [unasked(url, isNamed, error)], ranks: null };
   }
+}
+
+/** The daemon answers, and some engines were not in sync in time or are not any more: their findings say why. */
+function ofReadiness({ status, reason }: z.output<typeof readiness>): FindingStatus {
+  if (status !== "ready") return "fail";
+  return reason === "in_sync" ? "ok" : "warn";
+}
+
+/** @throws what is no failure of asking. */
+function unasked(url: string, isNamed: boolean, error: unknown): Finding {
+  const finding = (status: FindingStatus, message: string): Finding => {
+    return { check: "daemon", subject: url, status, message };
+  };
+  if (error instanceof ToolError) {
+    const { facts } = error;
+    // The subject has the address already.
+    const isOfDaemon = facts.code === "daemon_unreachable" || facts.code === "http_status";
+    const reason = isOfDaemon ? facts.reason : error.message;
+    const isAway = facts.code === "daemon_unreachable" && facts.cause === "ECONNREFUSED";
+    const isClosed = facts.code === "http_status" && facts.status === 401;
+    return isNamed || !(isAway || isClosed)
+      ? finding("fail", reason)
+      : finding("skip", `not looked at: ${reason}. The address is that of the settings; --url names another`);
+  }
+  if (error instanceof z.ZodError || error instanceof SyntaxError)
+    return finding(
+      "fail",
+      "its answers are not those of a kvsync daemon; another program or another version answers there. Check --url",
+    );
+  throw error;
 }
 
 /** A duplicate is followed all the same: of no interest here. */
@@ -92,7 +133,16 @@ function refusalFinding({ source, id, reason, message }: EngineList["refused"][n
 }
 
 type EngineList = z.output<typeof engines>;
-type Rank = EngineList["engines"][number]["ranks"][number];
+type Engine = EngineList["engines"][number];
+type Rank = Engine["ranks"][number];
+
+function ranksOf({ id, model, topic, bind, ranks }: Engine): FollowedRank[] {
+  return ranks.flatMap(({ dp_rank: dpRank, endpoint, replay_endpoint: replayEndpoint, connected }) =>
+    endpoint === null
+      ? []
+      : [{ worker: id, model, topic, bind, rank: { dpRank, endpoint, replayEndpoint }, connected }],
+  );
+}
 
 function streamFinding(worker: string, rank: Rank): Finding {
   const { dp_rank, state, trust, connected } = rank;

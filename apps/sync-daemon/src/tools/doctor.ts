@@ -1,87 +1,186 @@
 /**
  * `kvsync doctor`: looks at everything a daemon depends on, and names what is wrong.
  *
- *     settings ─▶ engines listed ─▶ each rank: events, replay, spelling, block size ─▶ per model: do they agree?
- *             └─▶ tokenizer: does it answer, does it make the engine's tokens?
- *     --url ────▶ the running daemon: readiness, checks, streams
+ *     --url, or the settings' address, or the default ─▶ the running daemon: readiness, checks, streams, engines
+ *     settings ─┬─▶ files, folders, certificates, credentials (start-check.ts)
+ *               ├─▶ engines listed ─┐
+ *     daemon ───┼─▶ its engines ────┴─▶ each rank once: events, replay, spelling, block size ─▶ per model: do they agree?
+ *               └─▶ tokenizer: does it answer, does it make the engine's tokens?
  *
  * It reads the daemon's settings exactly as the daemon does (file, environment, flags behind `--`), changes nothing, and ends with 1 when something fails.
  */
 
-import { readSettings } from "../settings/read-settings.ts";
-import { SettingsError } from "../settings/settings-error.ts";
+import { readUsable, type SettingsReading } from "../settings/read-settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { decideSync } from "../settings/sync-decision.ts";
 import type { MakeTransport } from "../transport/transport.ts";
 import { type CurveKeys, readCurveKeys } from "../security/curve-keys.ts";
-import { HttpSecurity } from "../security/http-security.ts";
-import type { DaemonApi } from "./daemon-api.ts";
-import { examineDaemon } from "./daemon-examination.ts";
+import { type DaemonAccess, DaemonApi, DEFAULT_DAEMON_URL } from "./daemon-api.ts";
+import { type DaemonExamination, examineDaemon, type FollowedRank } from "./daemon-examination.ts";
 import { examineRank, type RankExamination, type RankToExamine } from "./engine-examination.ts";
 import type { Finding, FindingStatus } from "./finding.ts";
+import { checkStart } from "./start-check.ts";
 import type { Terminal } from "./terminal.ts";
 import { type EngineHttp, examineTokenizer } from "./tokenizer-parity.ts";
 
 /** Ranks looked at side by side. */
 const PARALLEL = 8;
+/** Addresses that mean every one of this machine. */
+const EVERY_ADDRESS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
 /** What to look at. */
 export interface DoctorOptions {
   /** Arguments as the daemon would get them. */
   readonly argv: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** A running daemon; null for none. */
-  readonly daemon: { readonly api: DaemonApi; readonly url: string } | null;
+  /** Of the running daemon; null when the user does not say. */
+  readonly url: string | null;
+  readonly access: DaemonAccess;
+  /** False to ask no engine for its history. */
+  readonly asksEngines: boolean;
+  /** File with the engines' CURVE key; null for that of the settings. */
+  readonly curveKeyFile: string | null;
   /** Engines' HTTP addresses, to compare tokens with. */
   readonly engineHttp: readonly EngineHttp[];
   readonly idleSeconds: number;
   readonly transport: MakeTransport;
 }
 
-/** Whoever asks a daemon on another machine has not its settings here: defaults would be looked at in their place. */
+/** Defaults would be looked at in their place, and the daemon may run on another machine. */
 const NOT_GIVEN: Finding = {
   check: "settings",
   subject: "settings",
   status: "skip",
-  message: "not given; the daemon's flags go behind --, and engines and tokenizer are then looked at too",
+  message:
+    "not given; put the daemon's flags behind --, and its files, folders and tokenizer are looked at too",
 };
+
+/** What the settings say, as far as they were given. */
+interface SettingsExamination {
+  readonly findings: readonly Finding[];
+  /** Null when they were not given, or cannot be used. */
+  readonly settings: Settings | null;
+  /** Address of the daemon with these settings; null when they have none. */
+  readonly url: string | null;
+}
 
 /**
  * Looks at everything.
  *
  * @param options - what to look at.
  * @returns all findings, in the order in which one would read them.
+ * @throws ToolError for a file of the options that cannot be read.
  */
 export async function examine(options: DoctorOptions): Promise<Finding[]> {
-  const { daemon, argv, environment } = options;
+  const { argv, environment } = options;
   const isGiven = argv.length > 0 || Object.keys(environment).some((name) => name.startsWith("KVSYNC_"));
-  const findings = isGiven || daemon === null ? await examineSettings(options) : [NOT_GIVEN];
-  return daemon === null ? findings : [...findings, ...(await examineDaemon(daemon.api, daemon.url))];
+  const given = isGiven ? await examineSettings(options) : WITHOUT_SETTINGS;
+  const url = options.url ?? given.url;
+  const isWanted = options.url !== null || !isGiven;
+  const daemon = url === null ? NO_DAEMON : await examineDaemonAt(url, options.access, isWanted);
+  const { settings } = given;
+  return [
+    ...given.findings,
+    ...(options.asksEngines ? await examineAllEngines(settings, daemon.ranks, options) : []),
+    ...(settings === null ? [] : await examineTokens(settings, options.engineHttp)),
+    ...daemon.findings,
+  ];
 }
 
-async function examineSettings(options: DoctorOptions): Promise<Finding[]> {
-  let settings: Settings;
-  let curve: CurveKeys | null;
+const WITHOUT_SETTINGS: SettingsExamination = {
+  findings: [NOT_GIVEN],
+  settings: null,
+  url: DEFAULT_DAEMON_URL,
+};
+const NO_DAEMON: DaemonExamination = { findings: [], ranks: null };
+
+const NO_ENGINES: Finding = {
+  check: "events",
+  subject: "engines",
+  status: "warn",
+  message:
+    "the daemon follows no engine, so that every lookup answers fallback; list engines in its file, register them, or set discovery.kubernetes.enabled",
+};
+
+async function examineDaemonAt(
+  url: string,
+  access: DaemonAccess,
+  isWanted: boolean,
+): Promise<DaemonExamination> {
+  const api = new DaemonApi(url, access);
   try {
-    ({ settings } = readSettings(options.argv, options.environment));
-    // The files that they name, as a start would read them.
-    HttpSecurity.read(settings);
-    curve = readCurveKeys(settings.curve);
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error;
-    const lines = error.message.split("\n  ").filter((line) => !line.endsWith("cannot be used:"));
-    return [
-      ...lines.map(
-        (message): Finding => ({ check: "settings", subject: "settings", status: "fail", message }),
-      ),
-      {
-        check: "events",
-        subject: "engines",
-        status: "skip",
-        message: "not looked at: the settings cannot be used",
-      },
-    ];
+    return await examineDaemon(api, isWanted);
+  } finally {
+    await api.close();
   }
+}
+
+/** Those of the settings and those of the daemon, each once. */
+async function examineAllEngines(
+  settings: Settings | null,
+  followed: readonly FollowedRank[] | null,
+  options: DoctorOptions,
+): Promise<Finding[]> {
+  // Also without an engine: a wrong file is to be known.
+  const curve = curveOf(options, settings);
+  const listed = settings === null ? [] : ranksOf(settings);
+  const ranks = withoutRepeats([...listed, ...(followed ?? [])]);
+  if (ranks.length > 0) return examineEngines(ranks, curve, settings, options);
+  return followed === null ? [] : [NO_ENGINES];
+}
+
+function curveOf({ curveKeyFile }: DoctorOptions, settings: Settings | null): CurveKeys | null {
+  if (curveKeyFile !== null) return readCurveKeys({ server_key_file: curveKeyFile, client_key_file: null });
+  return settings === null ? null : readCurveKeys(settings.curve);
+}
+
+/** A rank of the settings, or of the daemon: what the daemon says of its connection is known of the latter. */
+type AnyRank = RankToExamine & Partial<Pick<FollowedRank, "connected">>;
+
+function ranksOf({ engines }: Settings): AnyRank[] {
+  return engines.flatMap(({ id, model, topic, bind, ranks }) =>
+    ranks.map((rank) => ({ worker: id, model, topic, bind, rank })),
+  );
+}
+
+/** The later one wins, which is the daemon's: it says whether it is connected. */
+function withoutRepeats(ranks: readonly AnyRank[]): AnyRank[] {
+  return [...new Map(ranks.map((one) => [`${one.worker} ${one.rank.dpRank}`, one])).values()];
+}
+
+/** Where a daemon with these settings listens. */
+function urlOf({ http, tls }: Settings): string | null {
+  if (http.port === 0) return null;
+  const host = EVERY_ADDRESS[http.host] ?? http.host;
+  const scheme = tls.cert_file === null ? "http" : "https";
+  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${http.port}`;
+}
+
+async function examineSettings(options: DoctorOptions): Promise<SettingsExamination> {
+  const { reading, faults } = readUsable(options.argv, options.environment);
+  const start =
+    reading === null ? { faults: [], warnings: [] } : await checkStart(reading, "files", Date.now());
+  const all = [...faults, ...start.faults];
+  const found = (status: FindingStatus, message: string): Finding => {
+    return { check: "settings", subject: "settings", status, message };
+  };
+  const findings = [
+    ...all.map(({ line }) => found("fail", line)),
+    ...start.warnings.map((line) => found("warn", line)),
+  ];
+  const url = reading === null ? null : urlOf(reading.settings);
+  if (reading === null || all.length > 0) {
+    const message = "those of the settings are not looked at: the settings cannot be used";
+    return {
+      findings: [...findings, { check: "events", subject: "engines", status: "skip", message }],
+      settings: null,
+      url,
+    };
+  }
+  return { findings: [...findings, ...usableFindings(reading)], settings: reading.settings, url };
+}
+
+function usableFindings({ settings }: SettingsReading): Finding[] {
   const sync = decideSync(settings.sync);
   const syncFinding: Finding = sync.on
     ? { check: "sync", subject: "sync", status: "ok", message: "engines are followed" }
@@ -96,30 +195,40 @@ async function examineSettings(options: DoctorOptions): Promise<Finding[]> {
       check: "settings",
       subject: "settings",
       status: "ok",
-      message: `usable; ${settings.engines.length} engines are listed${settings.discovery.kubernetes.enabled === true ? "; those found among pods are looked at through a daemon (--url)" : ""}`,
+      message: `usable; ${settings.engines.length} engines are listed${settings.discovery.kubernetes.enabled === true ? "; those found among pods are looked at through a daemon" : ""}`,
     },
     syncFinding,
-    ...(await examineEngines(settings, curve, options)),
-    ...(await examineTokens(settings, options.engineHttp)),
   ];
 }
 
 async function examineEngines(
-  settings: Settings,
+  ranks: readonly AnyRank[],
   curve: CurveKeys | null,
+  settings: Settings | null,
   { idleSeconds, transport }: DoctorOptions,
 ): Promise<Finding[]> {
-  const ranks = settings.engines.flatMap(({ id, model, topic, bind, ranks: all }) =>
-    all.map((rank): RankToExamine => ({ worker: id, model, topic, bind, rank })),
-  );
   const results: RankExamination[] = [];
   for (let i = 0; i < ranks.length; i += PARALLEL) {
-    const some = ranks
-      .slice(i, i + PARALLEL)
-      .map((rank) => examineRank(rank, transport(curve, settings.discovery.dns_servers), idleSeconds));
+    const some = ranks.slice(i, i + PARALLEL).map(async (rank) => {
+      const own = transport(curve, settings?.discovery.dns_servers);
+      return asSeenFromHere(rank, await examineRank(rank, own, idleSeconds));
+    });
     results.push(...(await Promise.all(some)));
   }
   return [...results.flatMap(({ findings }) => findings), ...compareBlockSizes(ranks, results)];
+}
+
+/** Engines may be closed for this machine and open for the daemon's: then nothing is wrong with them. */
+function asSeenFromHere({ connected }: AnyRank, examination: RankExamination): RankExamination {
+  const { findings } = examination;
+  const isClosed = findings.some(({ check, status }) => check === "events" && status === "fail");
+  if (connected !== true || !isClosed) return examination;
+  const shown = findings.map((finding): Finding => {
+    if (finding.status !== "fail") return finding;
+    const message = `${finding.message}. The daemon is connected to the engine: run kvsync doctor where the daemon runs`;
+    return { ...finding, status: "skip", message };
+  });
+  return { ...examination, findings: shown };
 }
 
 /** Each size costs every lookup another hashing of the prompt; more often than not it is a mistake of configuration. */

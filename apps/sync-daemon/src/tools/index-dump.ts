@@ -70,7 +70,7 @@ export interface DumpOptions {
  * @param options - what and how.
  * @param terminal - where to.
  * @returns the number of records.
- * @throws ToolError unreachable, http_status, unusable_answer.
+ * @throws ToolError daemon_unreachable, http_status, unusable_answer.
  */
 export async function printDump(api: DaemonApi, options: DumpOptions, terminal: Terminal): Promise<number> {
   const path = `/api/v1/dump?model=${encodeURIComponent(options.model)}`;

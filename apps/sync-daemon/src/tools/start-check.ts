@@ -1,0 +1,347 @@
+/**
+ * Everything outside of the settings that a start depends on: files, folders, certificates,
+ * credentials and ports. `--check-config` and `kvsync doctor` report all of it at once.
+ *
+ *     settings ─┬─▶ tokens, TLS, CURVE, token of a sibling   read as a start reads them
+ *               ├─▶ folders of state and snapshots           a file is made and removed
+ *               ├─▶ Kubernetes credentials                   read; the cluster gets no request
+ *               └─▶ http.port, endpoints of bind             opened and closed
+ *
+ * Invariants
+ *  I1  Each fault names the setting, the path or address, what is wrong and what was expected. The
+ *      path or address stands in it once.
+ *  I2  A fault ends no other check.
+ *  I3  Nothing is left behind: no folder, no file, no open port.
+ *  I4  No line has a part of a key or token.
+ *
+ * A fault keeps something from working that the settings ask for. A warning may be intended: a port
+ * is taken by the daemon that runs with the same settings.
+ */
+
+import type { X509Certificate } from "node:crypto";
+import { createServer } from "node:net";
+import { createSecureContext } from "node:tls";
+
+import { ApiError } from "../discovery/kubernetes/api-error.ts";
+import { credentialReader } from "../discovery/kubernetes/credentials.ts";
+import { clientKeysIn, readCurveKeys, serverKeyIn } from "../security/curve-keys.ts";
+import { certificateOf, keyOf, notItsKey, type PemFile } from "../security/tls-files.ts";
+import { TokenList } from "../security/token-list.ts";
+import { readBounded } from "../security/watched-files.ts";
+import { filePlan } from "../settings/open-files.ts";
+import { SettingsError, type ToldFault } from "../settings/settings-error.ts";
+import type { Settings } from "../settings/settings.ts";
+import { whyNotWritable } from "../settings/state-directory.ts";
+import { listenOptions } from "../transport/endpoint-address.ts";
+
+/** A certificate that ends sooner is a warning; the alert TlsCertificateExpiring has the same time. */
+const EXPIRY_WARNING_DAYS = 14;
+const DAY_MS = 86_400_000;
+/** Longest wait for an exec plugin of a kubeconfig. */
+const CREDENTIALS_MS_MAX = 10_000;
+/** What a header can carry as a token. */
+const TOKEN = /^[\x21-\x7e]+$/;
+
+/** What the checks found. */
+export interface StartReport {
+  readonly faults: readonly ToldFault[];
+  readonly warnings: readonly string[];
+}
+
+/** What is known of the settings. */
+export interface StartSettings {
+  readonly settings: Settings;
+  /** As they were given: a folder of snapshots that is not among them is the platform's. */
+  readonly given: Readonly<Record<string, unknown>>;
+}
+
+/** Collects faults and warnings (I2). */
+class Findings implements StartReport {
+  readonly faults: ToldFault[] = [];
+  readonly warnings: string[] = [];
+
+  fault(setting: string, source: string, line: string, expected: string): void {
+    this.faults.push({
+      fault: { code: "unusable_setting", setting, source, expected },
+      line: `${setting}: ${line}`,
+    });
+  }
+
+  /** Reads a file for a setting; null when it cannot be read, which is a fault. */
+  file(setting: string, path: string, expected: string): PemFile | null {
+    try {
+      return { path, content: readBounded(path) };
+    } catch (error) {
+      this.fault(setting, path, `${path}: ${whyUnreadable(error, path)}; expected ${expected}`, expected);
+      return null;
+    }
+  }
+
+  /** Does what throws for what is wrong. */
+  attempt<Result>(setting: string, source: string, expected: string, use: () => Result): Result | null {
+    try {
+      return use();
+    } catch (error) {
+      if (error instanceof SettingsError) {
+        const [line = ""] = error.message.split("\n");
+        this.faults.push(...error.facts.faults.map((fault) => ({ fault, line })));
+      } else this.fault(setting, source, messageOf(error), expected);
+      return null;
+    }
+  }
+}
+
+/**
+ * Looks at the files that a start reads.
+ *
+ * @param settings - that can be used.
+ * @param nowMs - the time that certificates are judged by.
+ * @returns everything that is wrong.
+ */
+export function checkFiles(settings: Settings, nowMs: number): StartReport {
+  const findings = new Findings();
+  const { tokens_file: tokens } = settings.security;
+  if (tokens !== null) {
+    const expected = "a YAML file of tokens that this user can read";
+    const file = findings.file("security.tokens_file", tokens, expected);
+    if (file !== null)
+      findings.attempt("security.tokens_file", tokens, expected, () => {
+        try {
+          return TokenList.parse(file.content.toString("utf8"));
+        } catch (error) {
+          throw new Error(`${tokens}: ${messageOf(error)}`, { cause: error });
+        }
+      });
+  }
+  checkTls(settings, findings, nowMs);
+  checkCurve(settings, findings);
+  const { warm_token_file: warm } = settings.snapshot;
+  if (warm !== null) {
+    const expected = "a file with one token in one line";
+    const token = findings.file("snapshot.warm_token_file", warm, expected)?.content.toString("utf8").trim();
+    if (token !== undefined && !TOKEN.test(token)) {
+      const found = token === "" ? "is empty" : "has white space or characters that no header can carry";
+      findings.fault("snapshot.warm_token_file", warm, `${warm}: ${found}; expected ${expected}`, expected);
+    }
+  }
+  return findings;
+}
+
+/**
+ * Looks at everything that a start depends on.
+ *
+ * @param start - settings that can be used.
+ * @param looksAt - the ports of a daemon that runs are taken.
+ * @param nowMs - the time that certificates are judged by.
+ * @returns everything that is wrong.
+ */
+export async function checkStart(
+  { settings, given }: StartSettings,
+  looksAt: "files" | "files and ports",
+  nowMs: number,
+): Promise<StartReport> {
+  const findings = new Findings();
+  const files = checkFiles(settings, nowMs);
+  checkFolders(settings, given, findings);
+  checkOpenFiles(settings, findings);
+  await checkCredentials(settings, findings);
+  if (looksAt === "files and ports") await checkPorts(settings, findings);
+  return {
+    faults: [...files.faults, ...findings.faults],
+    warnings: [...files.warnings, ...findings.warnings],
+  };
+}
+
+function checkTls({ tls }: Settings, findings: Findings, nowMs: number): void {
+  const chainFile = pem(findings, "tls.cert_file", tls.cert_file, "a PEM file with the certificate chain");
+  const keyFile = pem(findings, "tls.key_file", tls.key_file, "a PEM file with the private key");
+  const caFile = pem(findings, "tls.client_ca_file", tls.client_ca_file, "a PEM file with authorities");
+  const certificate = certificateIn(findings, "tls.cert_file", chainFile);
+  const ca = certificateIn(findings, "tls.client_ca_file", caFile);
+  const key =
+    keyFile === null
+      ? null
+      : findings.attempt("tls.key_file", keyFile.path, "a private key in PEM", () => keyOf(keyFile));
+  if (certificate !== null && chainFile !== null) checkValidity(certificate, chainFile.path, findings, nowMs);
+  if (certificate === null || key === null || chainFile === null || keyFile === null) return;
+  if (!certificate.checkPrivateKey(key)) {
+    findings.fault("tls.key_file", keyFile.path, notItsKey(chainFile, keyFile), "the certificate's key");
+    return;
+  }
+  findings.attempt("tls.cert_file", chainFile.path, "files that OpenSSL can use", () => {
+    try {
+      const authorities = ca === null ? undefined : caFile?.content;
+      createSecureContext({ cert: chainFile.content, key: keyFile.content, ca: authorities });
+    } catch (error) {
+      // Not as the cause: nothing that came near the key is handed on (I4).
+      throw new Error(`${chainFile.path}: OpenSSL cannot use it (${messageOf(error)})`);
+    }
+  });
+}
+
+function pem(findings: Findings, setting: string, path: string | null, expected: string): PemFile | null {
+  return path === null ? null : findings.file(setting, path, `${expected} that this user can read`);
+}
+
+function certificateIn(findings: Findings, setting: string, file: PemFile | null): X509Certificate | null {
+  if (file === null) return null;
+  return findings.attempt(setting, file.path, "a certificate in PEM", () => certificateOf(file));
+}
+
+function checkValidity(certificate: X509Certificate, path: string, findings: Findings, nowMs: number): void {
+  const [fromMs, toMs] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)];
+  const expected = "a certificate that is valid now";
+  const wrong = (found: string): void => {
+    findings.fault("tls.cert_file", path, `${path}: ${found}; expected ${expected}`, expected);
+  };
+  if (toMs <= nowMs) wrong(`expired at ${new Date(toMs).toISOString()}, and callers refuse it`);
+  else if (fromMs > nowMs) wrong(`is not valid before ${new Date(fromMs).toISOString()}`);
+  else if (toMs - nowMs < EXPIRY_WARNING_DAYS * DAY_MS)
+    findings.warnings.push(`tls.cert_file: ${path}: expires at ${new Date(toMs).toISOString()}; renew it`);
+}
+
+function checkCurve({ curve }: Settings, findings: Findings): void {
+  const { server_key_file: server, client_key_file: client } = curve;
+  if (server === null) return;
+  const expected = "CURVE keys";
+  const serverKey = findings.attempt("curve.server_key_file", server, expected, () => serverKeyIn(server));
+  if (client !== null)
+    findings.attempt("curve.client_key_file", client, expected, () => clientKeysIn(client));
+  // A library without CURVE is found here.
+  if (serverKey !== null)
+    findings.attempt("curve.server_key_file", server, expected, () =>
+      readCurveKeys({ server_key_file: server, client_key_file: null }),
+    );
+}
+
+function checkFolders(
+  { discovery, snapshot }: Settings,
+  given: StartSettings["given"],
+  findings: Findings,
+): void {
+  const expected = "a folder that this user may make and write";
+  const state = discovery.state_directory;
+  if (state !== null) {
+    const why = whyNotWritable(state);
+    if (why !== null)
+      findings.fault("discovery.state_directory", state, `${state}: ${why}; expected ${expected}`, expected);
+  }
+  if (snapshot.directory === null) return;
+  const why = whyNotWritable(snapshot.directory);
+  if (why === null) return;
+  const named = (given["snapshot"] as { readonly directory?: unknown } | undefined)?.directory;
+  const line = `${snapshot.directory}: ${why}`;
+  if (named !== undefined && named !== null)
+    findings.fault("snapshot.directory", snapshot.directory, `${line}; expected ${expected}`, expected);
+  else
+    findings.warnings.push(
+      `snapshot.directory: ${line}. No snapshots are kept, and a restart loses the index: set snapshot.directory`,
+    );
+}
+
+/** Ranks beyond the limit are refused one by one at a start. */
+function checkOpenFiles({ engines, callers, ingest, curve }: Settings, findings: Findings): void {
+  const listed = engines.reduce((sum, { ranks }) => sum + ranks.length, 0);
+  const transport = curve.server_key_file === null ? ingest.transport : "libzmq";
+  const { ranks } = filePlan(callers.connections, transport);
+  if (listed > ranks)
+    findings.warnings.push(
+      `engines: ${listed} DP ranks are listed, and the limit on open files (ulimit -n) has room for ${ranks}. The others are refused: raise the limit`,
+    );
+}
+
+async function checkCredentials({ discovery }: Settings, findings: Findings): Promise<void> {
+  const { enabled, kubeconfig } = discovery.kubernetes;
+  if (enabled !== true) return;
+  const setting = kubeconfig === null ? "discovery.kubernetes.enabled" : "discovery.kubernetes.kubeconfig";
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`${kubeconfig}: its credentials took longer than ${CREDENTIALS_MS_MAX / 1000} s`));
+    }, CREDENTIALS_MS_MAX);
+  });
+  try {
+    const { apply } = await credentialReader(kubeconfig)();
+    await Promise.race([apply({}), late]);
+  } catch (error) {
+    const more =
+      kubeconfig === null && error instanceof ApiError
+        ? ". Run it in a pod with a service account, or set discovery.kubernetes.kubeconfig"
+        : "";
+    findings.fault(
+      setting,
+      kubeconfig ?? "the pod's service account",
+      `${messageOf(error)}${more}`,
+      "credentials",
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** An address that the daemon would listen at. */
+interface Listening {
+  readonly setting: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+async function checkPorts({ http, engines }: Settings, findings: Findings): Promise<void> {
+  const host = http.host === "localhost" ? "127.0.0.1" : http.host;
+  const all: Listening[] = [{ setting: "http.port", host, port: http.port }];
+  for (const [i, { bind, ranks }] of engines.entries()) {
+    if (!bind) continue;
+    for (const { endpoint } of ranks) {
+      const at = listenOptions(endpoint);
+      if (at !== null) all.push({ setting: `engines.${i}.endpoint`, ...at });
+    }
+  }
+  for (const each of all) tellPort(each, await listenError(each), findings);
+}
+
+/** @returns the code of the error; null when it could be listened at. */
+function listenError({ host, port }: Listening): Promise<string | null> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      resolve(error.code ?? error.message);
+    });
+    server.listen({ host, port, exclusive: true }, () => {
+      server.close(() => {
+        resolve(null);
+      });
+    });
+  });
+}
+
+function tellPort({ setting, host, port }: Listening, code: string | null, findings: Findings): void {
+  if (code === null) return;
+  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  if (code === "EADDRINUSE") {
+    findings.warnings.push(
+      `${setting}: ${address} is taken, and a start would fail. A running daemon with the same settings is a reason; otherwise end the program that listens there, or set another port`,
+    );
+    return;
+  }
+  const isOfHost = code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EAI_AGAIN";
+  const named = isOfHost && setting === "http.port" ? "http.host" : setting;
+  const expected = isOfHost ? "an address of this machine" : "a port that this user may listen at";
+  findings.fault(
+    named,
+    address,
+    `${address}: cannot be listened at (${code}); expected ${expected}`,
+    expected,
+  );
+}
+
+/** The system's own message has the path a second time (I1). */
+function whyUnreadable(error: unknown, path: string): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code === "ENOENT") return "there is no such file";
+  if (code === "EACCES" || code === "EPERM") return `this user may not read it (${code})`;
+  return messageOf(error).replace(`${path}: `, "").replace(`'${path}'`, "it");
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
