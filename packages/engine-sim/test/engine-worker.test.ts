@@ -1,4 +1,4 @@
-/** A whole worker's opening and closing (W1 of engine-worker.ts), seen from outside: ports are free afterwards. */
+/** A whole worker's opening and closing (W1 of engine-worker.ts), seen from outside by its ports. */
 import { createServer, type Server } from "node:net";
 
 import { expect, test } from "vitest";
