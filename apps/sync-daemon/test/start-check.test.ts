@@ -59,7 +59,7 @@ function linesOf({ faults }: StartReport): readonly string[] {
 /** As many as a text has of another. */
 const count = (text: string, part: string): number => text.split(part).length - 1;
 
-test("settings whose files, folders and ports can be used have no fault and no warning, and nothing is left behind", async () => {
+test("I3: settings whose files, folders and ports can be used have no fault and no warning, and nothing is left behind", async () => {
   const before = readdirSync(folder);
   const report = await check({
     security: { tokens_file: write("tokens", `tokens: [{ name: a, scope: read, token: ${TOKEN} }]`) },

@@ -231,7 +231,7 @@ test("more series than a chunk holds spill into the next chunk", async () => {
   expect(await exposition.scrape()).toContain("app_test_depth 3");
 });
 
-test("a family that the catalogue lacks is refused by name", () => {
+test("M6: a family that the catalogue lacks is refused by name", () => {
   const { exposition } = setUp();
   const stray = gauge({
     name: "test_stray",

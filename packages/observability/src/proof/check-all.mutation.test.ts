@@ -7,7 +7,7 @@
  * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts, R7
  * of check-runbook-names.ts, G5 and G6 of check-deployment.ts.
  *
- * Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
+ * R8 is of check-scopes.ts. Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
  */
 import { readFileSync } from "node:fs";
 
