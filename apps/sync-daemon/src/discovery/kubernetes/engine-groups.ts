@@ -20,18 +20,7 @@
  */
 
 import type { MalformedEngine } from "../engine-sources.ts";
-import type { FoundPart } from "./pod-reading.ts";
-
-/** A pod's place in its group. */
-export interface Member {
-  /** Unique over all namespaces. */
-  readonly group: string;
-  readonly index: number;
-  /** Pods of the group; null when the pod does not say. */
-  readonly size: number | null;
-  /** Label with the index, for messages. */
-  readonly indexLabel: string;
-}
+import type { FoundPart, Member } from "./pod-reading.ts";
 
 /** A pod of a group. */
 export type GroupPart = FoundPart & { readonly member: Member };

@@ -45,7 +45,6 @@ import { engineTypeOf } from "../../engine/engine-type.ts";
 import type { ModelSource } from "../../settings/kubernetes-settings.ts";
 import type { EngineFacts, MalformedEngine } from "../engine-sources.ts";
 import { modelOfFlags, modelOfTopic, topicOfFlags } from "./command-line.ts";
-import type { Member } from "./engine-groups.ts";
 import { podFacts, type PodFacts } from "./pod-facts.ts";
 import type { GroupRule, PodRule } from "./pod-rule.ts";
 import { disablingLabel } from "./presets.ts";
@@ -89,6 +88,17 @@ interface FoundEngine {
   readonly engine: Engine;
   readonly incarnation: string;
   readonly facts: EngineFacts;
+}
+
+/** A pod's place in its group. */
+export interface Member {
+  /** Unique over all namespaces. */
+  readonly group: string;
+  readonly index: number;
+  /** Pods of the group; null when the pod does not say. */
+  readonly size: number | null;
+  /** Label with the index, for messages. */
+  readonly indexLabel: string;
 }
 
 /** A pod that is an engine once its model is known. */
