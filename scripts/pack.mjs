@@ -14,8 +14,13 @@ import { pathToFileURL } from "node:url";
 
 import { ROOT, pnpm, useSupportedNode } from "./workspace.mjs";
 
+const [folder = join(ROOT, ".cache", "tarballs")] = process.argv.slice(2);
+if (folder.startsWith("-") || process.argv.length > 3) {
+  console.error("usage: node scripts/pack.mjs [FOLDER]");
+  process.exit(2);
+}
 await useSupportedNode();
-const target = resolve(process.argv[2] ?? join(ROOT, ".cache", "tarballs"));
+const target = resolve(folder);
 rmSync(target, { recursive: true, force: true });
 
 /** The address that npm's provenance is checked against. */

@@ -30,7 +30,7 @@ import { prune } from "./prune.mjs";
 import { ROOT, installAndBuild, pnpm, step, useSupportedNode } from "./workspace.mjs";
 
 const [folder] = process.argv.slice(2);
-if (folder === undefined || process.argv.length > 3) {
+if (folder === undefined || folder.startsWith("-") || process.argv.length > 3) {
   console.error("usage: node scripts/package.mjs FOLDER");
   process.exit(2);
 }
