@@ -296,6 +296,33 @@ describe("the response", () => {
     expect(gateway.ends).toEqual(["complete"]);
   });
 
+  it("ends with its trailers where these come", () => {
+    const gateway = new Gateway();
+    gateway.headers({ response: "full_duplex" }, true);
+    gateway.session.decide(PICK);
+    gateway.send({ responseHeaders: {} });
+    gateway.send({ responseBody: { body: Buffer.from("text") } });
+    expect(gateway.ends).toEqual([]);
+    gateway.send({ responseTrailers: {} });
+    expect([gateway.kinds.at(-1), gateway.isEnded, gateway.ends]).toEqual([
+      "response_trailers",
+      true,
+      ["complete"],
+    ]);
+  });
+
+  it("S3: is followed to its end when it begins before the request has ended, although the stream was to be left", () => {
+    const gateway = new Gateway(4);
+    gateway.headers({ request: "full_duplex", response: "full_duplex" });
+    gateway.body("longer than the limit");
+    gateway.session.decide(LEAVING);
+    gateway.send({ responseHeaders: {} });
+    gateway.body("the rest", true);
+    expect([gateway.isEnded, gateway.ends]).toEqual([false, []]);
+    gateway.send({ responseBody: { body: Buffer.from("answer"), endOfStream: true } });
+    expect(gateway.ends).toEqual(["complete"]);
+  });
+
   it("passes unchanged when the gateway answered before the pick, and no pick is told", () => {
     const gateway = new Gateway();
     gateway.headers({ request: "full_duplex", response: "full_duplex" });
