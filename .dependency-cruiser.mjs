@@ -132,6 +132,13 @@ export default {
       to: { path: "node_modules/(\\.pnpm/)?prom-client" },
     },
     {
+      name: "pino-in-one-file",
+      comment: "Lines come from declared events (log/log-line.ts), and only log.ts writes them.",
+      severity: "error",
+      from: { path: "^(apps|packages)/", pathNot: "^apps/sync-daemon/src/log/log\\.ts$" },
+      to: { path: "node_modules/(\\.pnpm/)?pino(@|/|$)" },
+    },
+    {
       name: "tracing-is-loaded-only-when-on",
       comment: "OpenTelemetry is imported by two files, which are imported by name alone, or as types.",
       severity: "error",

@@ -12,13 +12,13 @@ import { argv, execPath, version } from "node:process";
 import type { SyncListener } from "@kvsync/core";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { openLabel } from "@kvsync/observability/definition";
-import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { MetricSlots } from "@kvsync/observability/slots";
 
 import { StreamMetrics } from "../dist/ingest/stream-metrics.js";
 import { StreamWatch } from "../dist/ingest/stream-watch.js";
 import { LineGate } from "../dist/log/line-gate.js";
 import { LOG_LEVEL_MAX, LogLevel } from "../dist/log/log-level.js";
+import { droppedCounters } from "../dist/telemetry/dropped-lines.js";
 
 /** Of time; memory alone needs what the compiler needs to be done. */
 const ROUNDS = 31;
@@ -54,10 +54,10 @@ function metricsOf(slots: MetricSlots, pod: string): StreamMetrics {
 }
 
 function subjectAt(verbosity: number, slots: MetricSlots): Subject {
-  const dropped = slots.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "ingest-0" });
+  const dropped = droppedCounters(slots, "ingest-0");
   const level = LogLevel.create(verbosity);
   // The clock never ends the second's budget: beyond it a line is still made, which is what is measured.
-  const gate = new LineGate({ level, write: () => undefined, dropped, now: () => 0 });
+  const gate = new LineGate({ thread: "ingest-0", level, write: () => undefined, dropped, now: () => 0 });
   const names = { pod: `pod-${verbosity}`, model: "m", dp_rank: 0 };
   const listener = new StreamWatch(
     metricsOf(slots, names.pod),

@@ -24,7 +24,6 @@ import {
   Prng,
 } from "@kvsync/core";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
-import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import type {
@@ -36,6 +35,7 @@ import type {
 } from "../dist/transport/transport.js";
 import { LineGate } from "../dist/log/line-gate.js";
 import { LogLevel } from "../dist/log/log-level.js";
+import { droppedCounters } from "../dist/telemetry/dropped-lines.js";
 import { Ingest } from "../dist/ingest/ingest.js";
 import { BoardReader, BoardWriter, createBoardMemory } from "../dist/board/stream-board.js";
 
@@ -152,7 +152,7 @@ async function run(isMetered: boolean): Promise<number> {
     ? new MetricSlots(CATALOGUE, "ingest-0", () => undefined)
     : new NoSlots(CATALOGUE, "ingest-0", () => undefined);
   const level = LogLevel.create(1);
-  const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "ingest-0" });
+  const dropped = droppedCounters(metrics, "ingest-0");
   const board = new BoardReader(memory);
   const transport = new OneEngine();
   const ingest = new Ingest(
@@ -189,7 +189,7 @@ async function run(isMetered: boolean): Promise<number> {
       metrics,
       spans: null,
       unknownKind: () => undefined,
-      log: new LineGate({ level, write: () => undefined, dropped, now }),
+      log: new LineGate({ thread: "ingest-0", level, write: () => undefined, dropped, now }),
       now,
       random: Math.random,
     },

@@ -18,13 +18,13 @@ import { openLabel } from "@kvsync/observability/definition";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
 import { ROUTING_METRICS } from "@kvsync/observability/kvsync/routing";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
-import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { MetricSlots } from "@kvsync/observability/slots";
 
 import { EngineRegistry } from "../dist/engine/engine-registry.js";
 import { BoardReader, createBoardMemory } from "../dist/board/stream-board.js";
 import { LineGate } from "../dist/log/line-gate.js";
 import { LogLevel } from "../dist/log/log-level.js";
+import { droppedCounters } from "../dist/telemetry/dropped-lines.js";
 import { Lookup } from "../dist/query/lookup.js";
 import { match, type MatchDependencies } from "../dist/query/match.js";
 import type { MatchAnswer } from "../dist/query/match-answer.js";
@@ -122,8 +122,14 @@ function plainLookup(): (ids: readonly number[]) => MatchAnswer {
 }
 
 function lookupWith(tracing: Tracing | null): Lookup {
-  const dropped = slots.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "main" });
-  const log = new LineGate({ level: LogLevel.create(1), write: () => undefined, dropped, now });
+  const dropped = droppedCounters(slots, "main");
+  const log = new LineGate({
+    thread: "main",
+    level: LogLevel.create(1),
+    write: () => undefined,
+    dropped,
+    now,
+  });
   const tokenizerMetrics = new TokenizerMetrics(slots);
   return new Lookup(dependencies, slots, {
     tokensMax: TOKENS_MAX,

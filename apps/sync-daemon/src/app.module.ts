@@ -112,8 +112,10 @@ export async function createApp(
   measureRequests(server, daemon.metrics);
   security.install(server, { metrics: daemon.metrics, log: daemon.log.write, ruleOf: accessRuleOf });
   // Behind the door: who is refused there cannot have anything traced.
-  const idsOf = daemon.tracing === null ? (): null => null : traceRequests(server, daemon.tracing);
-  logRequests(server, daemon.log, idsOf);
+  const untraced = (_request: unknown, work: () => void): void => {
+    work();
+  };
+  logRequests(server, daemon.log, daemon.tracing === null ? untraced : traceRequests(server, daemon.tracing));
   refuseEncodings(server);
   const { body_bytes: bodyBytes, json_bytes: jsonLimit } = daemon.settings.http;
   const jsonBytes = Math.min(jsonLimit, bodyBytes);

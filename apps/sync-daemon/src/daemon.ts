@@ -14,7 +14,6 @@ import { totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
 import type { Exposition } from "@kvsync/observability/exposition";
-import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { type StartFacts, startReport } from "./build-facts.ts";
@@ -35,9 +34,8 @@ import type { UnknownKinds } from "./board/unknown-kinds.ts";
 import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
 import type { IngestSettings } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
-import { BurstGate } from "./log/burst-gate.ts";
 import type { LineGate } from "./log/line-gate.ts";
-import type { LogLine } from "./log/log-line.ts";
+import type { LogLine, WriteEvent } from "./log/log-line.ts";
 import { fleetGauges } from "./health/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { LOOPBACK_RANGES, PRIVATE_RANGES } from "./security/address-ranges.ts";
@@ -162,10 +160,10 @@ export class Daemon {
     const { version } = dependencies.start;
     const telemetry = await startTelemetry(settings, version, dependencies.log, epochMs);
     const { metrics, log, tracing } = telemetry;
-    log.write(startLine(dependencies.start, settings));
+    logStart(log.write, dependencies.start, settings);
     if (!sync.on) tellSyncOff(sync, log.write);
     const snapshots = snapshotStoreOf(settings, dependencies, telemetry, () => ingest.takeSnapshot());
-    const heard = refusals(metrics, snapshotLog(log));
+    const heard = refusals(metrics, log.write);
     const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard, tracing) : null;
     const boardMemory = createBoardMemory();
     const board = new BoardReader(boardMemory);
@@ -203,7 +201,7 @@ export class Daemon {
     });
     telemetry.exposition.beforeScrape(collect);
     telemetry.exposition.beforeScrape(discovery.status.gauges(discovery.sources));
-    if (found !== null) tellRestored(found, ingest.restored, metrics, snapshotLog(log));
+    if (found !== null) tellRestored(found, ingest.restored, metrics, log.write);
     goOnFrom(ingest.restored, { snapshots, registry, settings, discovery });
     await discovery.start();
     // Before that, sources that have not spoken yet would look like a fault.
@@ -246,15 +244,13 @@ export class Daemon {
 }
 
 /** The first line of the log. */
-function startLine(start: StartFacts, { snapshot }: Settings): LogLine {
+function logStart(log: WriteEvent, start: StartFacts, { snapshot }: Settings): void {
   const { settings_from, ...facts } = startReport(start);
-  return {
-    level: "info",
-    component: "main",
-    event: "starting",
-    message: "starting",
-    facts: { ...facts, settings_from: settings_from.join(", "), snapshots: snapshot.directory ?? "off" },
-  };
+  log("starting", {
+    ...facts,
+    settings_from: settings_from.join(", "),
+    snapshots: snapshot.directory ?? "off",
+  });
 }
 
 function snapshotStoreOf(
@@ -263,7 +259,7 @@ function snapshotStoreOf(
   { metrics, log, tracing }: Telemetry,
   take: SnapshotDependencies["take"],
 ): SnapshotStore {
-  const dependencies = { take, script, version, metrics, log: snapshotLog(log), tracing, now: epochMs };
+  const dependencies = { take, script, version, metrics, log: log.write, tracing, now: epochMs };
   return new SnapshotStore(snapshot, dependencies);
 }
 
@@ -293,13 +289,6 @@ function heardOf(
 function spanTaker(tracing: Tracing | null): (span: FinishedSpan) => void {
   return (span) => {
     tracing?.record(span);
-  };
-}
-
-/** Where the snapshots' lines go. */
-function snapshotLog(log: LineGate): (line: LogLine) => void {
-  return (line) => {
-    log.write({ component: "snapshot", ...line });
   };
 }
 
@@ -337,30 +326,19 @@ function healthOf(
     healthChecks({ ...sources, memoryBytesMax: memoryBytesMax() }),
     version,
     epochMs,
-    ({ name, status, message, critical }, previous) => {
+    ({ name, status, message: text, critical }, previous) => {
       const level = status === "unhealthy" ? "warn" : "info";
-      const facts = { check: name, status, previous, critical };
-      log.write({ level, component: "health", event: "check_changed", message, facts });
+      log.write("check_changed", { check: name, status, previous, critical }, { level, text });
     },
   );
 }
 
-function exactnessWatchOf(
-  registry: EngineRegistry,
-  board: BoardReader,
-  { metrics, log: gate }: Telemetry,
-): ExactnessWatch {
-  const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "main" });
-  const log = new BurstGate({ gate, dropped, now: epochMs });
+function exactnessWatchOf(registry: EngineRegistry, board: BoardReader, { log }: Telemetry): ExactnessWatch {
   return new ExactnessWatch({ registry, board, log, now: epochMs });
 }
 
-function tellSyncOff(
-  { asked, reason }: Extract<SyncDecision, { on: false }>,
-  log: DaemonDependencies["log"],
-): void {
-  const message = `engines are not followed: ${reason}`;
-  log({ level: asked ? "warn" : "info", event: "sync_off", message, facts: {} });
+function tellSyncOff({ asked, reason }: Extract<SyncDecision, { on: false }>, log: WriteEvent): void {
+  log("sync_off", {}, { level: asked ? "warn" : "info", text: `engines are not followed: ${reason}` });
 }
 
 function indexStart(

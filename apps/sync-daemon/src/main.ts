@@ -12,15 +12,13 @@
  * it happens within STOP_MS.
  */
 
-import type { Logger } from "pino";
-
 import { createApp } from "./app.module.ts";
 import { buildFacts, versionLine } from "./build-facts.ts";
 import { Daemon } from "./daemon.ts";
 import { EXIT_WORKER_STALLED } from "./ingest/stall-watch.ts";
 import { errorFacts } from "./log/error-facts.ts";
-import { createLog, lineWriter } from "./log/log.ts";
-import type { LogLine } from "./log/log-line.ts";
+import { openLog } from "./log/log.ts";
+import { eventWriter, type LogLine, type WriteEvent } from "./log/log-line.ts";
 import { endProcess } from "./process-end.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
 import { HttpSecurity } from "./security/http-security.ts";
@@ -97,47 +95,52 @@ async function checkedText(argv: readonly string[]): Promise<string> {
 /** Closes the sockets to engines; null before there are any. */
 let closeSockets: (() => Promise<void>) | null = null;
 
-function fail(log: Logger, event: string, message: string, error: unknown): void {
-  log.fatal({ component: "main", event, ...errorFacts(error) }, message);
+/** Logs an error that ends the process, and ends it. */
+function fail(
+  log: WriteEvent,
+  code: "start_failed" | "crash" | "ingest_died" | "stop_failed",
+  error: unknown,
+): void {
+  log(code, errorFacts(error));
   endProcess(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1, closeSockets);
 }
 
 /** The settings with snapshots only where they can be written. A folder that the settings name is used in any case: its state is a health check. */
-function withUsableFolder({ settings, given }: SettingsReading, log: Logger): Settings {
+function withUsableFolder({ settings, given }: SettingsReading, log: WriteEvent): Settings {
   const { snapshot } = settings;
   const named = (given["snapshot"] as { readonly directory?: unknown } | undefined)?.directory;
   if (snapshot.directory === null || (named !== undefined && named !== null)) return settings;
   const reason = whyNoFolder(snapshot.directory);
   if (reason === null) return settings;
-  const facts = { component: "main", event: "snapshots_off", folder: snapshot.directory, reason };
-  log.warn(facts, "no snapshots are kept: a restart loses the index; set snapshot.directory");
+  log("snapshots_off", { folder: snapshot.directory, reason });
   return { ...settings, snapshot: { ...snapshot, directory: null } };
 }
 
-async function run(reading: SettingsReading, security: HttpSecurity, log: Logger): Promise<void> {
+async function run(
+  reading: SettingsReading,
+  security: HttpSecurity,
+  write: (line: LogLine) => void,
+  log: WriteEvent,
+): Promise<void> {
   const { file, sources } = reading;
   const settings = withUsableFolder(reading, log);
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
     start: { ...buildFacts(), configFile: file, sources },
-    log: lineWriter(log, "sync"),
+    log: write,
     opened: (close) => {
       closeSockets = close;
     },
     died: (error) => {
-      fail(log, "ingest_died", "the ingest thread died; a restart rebuilds everything", error);
+      fail(log, "ingest_died", error);
     },
     stalled: (worker, silentSeconds) => {
-      const facts = { component: "main", event: "ingest_stalled", worker, silent_seconds: silentSeconds };
-      log.fatal(facts, "an ingest worker did not come back; a restart rebuilds everything");
+      log("ingest_stalled", { worker, silent_seconds: silentSeconds });
       endProcess(EXIT_WORKER_STALLED, closeSockets);
     },
     ...(file === null ? {} : { configFile: { path: file, read: readAgain } }),
   });
-  const say = (event: string, facts: LogLine["facts"]): void => {
-    daemon.log.write({ level: "info", component: "main", event, message: event, facts });
-  };
   const app = await createApp(daemon, security);
   const { host, port, drain_seconds } = settings.http;
   // For the name Fastify makes a second server at ::1, which would hear of no renewed certificate and no limit on connections.
@@ -145,16 +148,21 @@ async function run(reading: SettingsReading, security: HttpSecurity, log: Logger
   const server = app.getHttpServer();
   const address = server.address();
   const scheme = settings.tls.cert_file === null ? "http" : "https";
-  say("listening", { scheme, host, port: typeof address === "object" ? (address?.port ?? port) : port });
+  daemon.log.write("listening", {
+    scheme,
+    host,
+    port: typeof address === "object" ? (address?.port ?? port) : port,
+  });
 
   let stopping = false;
-  const stop = async (signal: string): Promise<void> => {
+  const stop = async (signal: "SIGTERM" | "SIGINT"): Promise<void> => {
     if (stopping) return;
     stopping = true;
-    say("stopping", { signal });
+    daemon.log.write("stopping", { signal });
     daemon.readiness.stop();
     setTimeout(() => {
-      fail(log, "stop_overdue", "stopping took too long", null);
+      log("stop_overdue", {});
+      endProcess(1, closeSockets);
     }, STOP_MS).unref();
     await new Promise((resolve) => setTimeout(resolve, drain_seconds * 1000));
     setTimeout(
@@ -165,13 +173,13 @@ async function run(reading: SettingsReading, security: HttpSecurity, log: Logger
     ).unref();
     await app.close();
     await daemon.stop();
-    say("stopped", {});
+    daemon.log.write("stopped", {});
     process.exit(0);
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
       stop(signal).catch((error: unknown) => {
-        fail(log, "stop_failed", "stopping failed", error);
+        fail(log, "stop_failed", error);
       });
     });
   }
@@ -182,12 +190,14 @@ function readAgain(): Settings {
 }
 
 const { reading, security } = await settingsOrExit();
-const log = createLog();
+const writeLine = openLog();
+/** For what comes before the daemon's own log, and for what ends the process. */
+const log = eventWriter("main", writeLine);
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   process.on(event, (error) => {
-    fail(log, "crash", "an error that nothing expected", error);
+    fail(log, "crash", error);
   });
 }
-run(reading, security, log).catch((error: unknown) => {
-  fail(log, "start_failed", "the daemon could not start", error);
+run(reading, security, writeLine, log).catch((error: unknown) => {
+  fail(log, "start_failed", error);
 });

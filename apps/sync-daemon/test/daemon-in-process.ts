@@ -8,6 +8,7 @@ import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { createApp } from "../src/app.module.ts";
 import { Daemon } from "../src/daemon.ts";
 import type { LogLine } from "../src/log/log-line.ts";
+import { recordedLines } from "../src/log/testing/recorded-log.ts";
 import { readSettings } from "../src/settings/read-settings.ts";
 import { withCheckedAnswers } from "./answer-check.ts";
 
@@ -25,7 +26,7 @@ export interface DaemonInProcess {
 export async function startInProcess(argv: readonly string[] = []): Promise<DaemonInProcess> {
   const hashes = argv.includes("--index-prefix-hashes") ? [] : ["--index-prefix-hashes", "public"];
   const { settings } = readSettings([...hashes, ...argv], {});
-  const log: LogLine[] = [];
+  const { lines: log, write } = recordedLines();
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
@@ -36,7 +37,7 @@ export async function startInProcess(argv: readonly string[] = []): Promise<Daem
       configFile: null,
       sources: new Map(),
     },
-    log: (line) => log.push(line),
+    log: write,
     died: (error) => {
       throw error;
     },

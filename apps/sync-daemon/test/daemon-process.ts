@@ -11,6 +11,8 @@ import { fileURLToPath } from "node:url";
 import { Agent } from "undici";
 import { stringify } from "yaml";
 
+import { declarationFaults } from "../src/log/testing/declared-lines.ts";
+
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const START_TIMEOUT_MS = 20_000;
 const LOG_LINES_KEPT = 2000;
@@ -55,6 +57,9 @@ export interface EngineReport {
 export class DaemonProcess {
   readonly #child: ChildProcess;
   readonly #log: LogEntry[] = [];
+  /** Lines that are not as the catalogue declares them. */
+  readonly #faults: string[] = [];
+  readonly #codes = new Set<string>();
   readonly #exited: Promise<Ended>;
   readonly #directory: string;
   #url = "";
@@ -102,6 +107,8 @@ export class DaemonProcess {
       createInterface({ input: output }).on("line", (line) => {
         const entry = JSON.parse(line) as LogEntry;
         if (daemon.#log.push(entry) > LOG_LINES_KEPT) daemon.#log.shift();
+        daemon.#codes.add(String(entry["event"]));
+        daemon.#faults.push(...declarationFaults(entry));
         if (entry["event"] === "listening") resolve(entry);
       });
       void daemon.#exited.then(({ code }) => {
@@ -132,6 +139,11 @@ export class DaemonProcess {
   /** The last log lines. */
   get log(): readonly LogEntry[] {
     return this.#log;
+  }
+
+  /** Codes of all events that were logged. */
+  get codes(): ReadonlySet<string> {
+    return this.#codes;
   }
 
   /** Hears everything that the process writes from now on. */
@@ -169,13 +181,19 @@ export class DaemonProcess {
     return ((await response.json()) as { engines: EngineReport[] }).engines;
   }
 
-  /** Sends a signal and waits for the end. */
+  /**
+   * Sends a signal and waits for the end.
+   *
+   * @throws Error when a line of the log was not as declared.
+   */
   async end(signal: NodeJS.Signals = "SIGTERM"): Promise<Ended> {
     const beganMs = performance.now();
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill(signal);
     const ended = await this.#exited;
     await this.#agent?.destroy();
     rmSync(this.#directory, { recursive: true, force: true });
+    if (this.#faults.length > 0)
+      throw new Error(`lines that are not as declared: ${this.#faults.join("; ")}`);
     return { ...ended, afterMs: performance.now() - beganMs };
   }
 

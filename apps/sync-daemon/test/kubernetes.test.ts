@@ -819,6 +819,16 @@ describe("an API server that fails", () => {
     expect(third.events()).toContain("pods_forgotten");
   });
 
+  test("what was found and cannot be kept is reported", async () => {
+    const cluster = await clusterOf();
+    cluster.add("a", "10.0.0.1");
+    const found = find(cluster.kubeconfig(), {}, "/dev/null/nowhere");
+    await settled(cluster, found);
+    await wait(() => {
+      expect(found.events()).toContain("pods_not_kept");
+    });
+  });
+
   test("nothing is open after it has been stopped, whatever it was doing", async () => {
     const cluster = await clusterOf();
     cluster.add("a", "10.0.0.1");

@@ -5,9 +5,9 @@
  */
 import { createServer, connect, type Server, type Socket, type AddressInfo } from "node:net";
 
+import { LINE_BOUNDS } from "@kvsync/observability/signals/log-event";
 import { afterEach, expect, test } from "vitest";
 
-import { BURST_LINES_MAX } from "../src/log/burst-gate.ts";
 import type { HealthAnswer, ReadinessAnswer, SyncHealthAnswer } from "../src/openapi/health-answers.ts";
 import { DaemonProcess, type LogEntry } from "./daemon-process.ts";
 import { EngineProcess } from "./engine-process.ts";
@@ -245,7 +245,7 @@ test("the loss of a whole fleet writes a bounded number of lines of each event, 
       return Promise.resolve(report === undefined ? null : since);
     });
     const told = lines.filter(({ event }) => event === "stream_not_exact").length;
-    expect(told).toBeGreaterThanOrEqual(BURST_LINES_MAX);
+    expect(told).toBeGreaterThanOrEqual(LINE_BOUNDS.peer.burst);
     expect(told).toBeLessThan(80);
     const counts = new Map<unknown, number>();
     for (const { event } of lines) counts.set(event, (counts.get(event) ?? 0) + 1);

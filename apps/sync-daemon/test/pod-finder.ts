@@ -12,7 +12,7 @@ import { PodSource, type PodSourceSettings } from "../src/discovery/kubernetes/p
 import { RegistrationFile } from "../src/discovery/registration-file.ts";
 import { EngineRegistry } from "../src/engine/engine-registry.ts";
 import type { FollowedRank } from "../src/engine/followed-rank.ts";
-import type { LogLine } from "../src/log/log-line.ts";
+import { recordedLog } from "../src/log/testing/recorded-log.ts";
 import { Cluster, eligibleEngines } from "./cluster.ts";
 
 const FOUND_MS = 8000;
@@ -38,10 +38,7 @@ export function find(
   more: Partial<PodSourceSettings> = {},
   folder: string | null = null,
 ) {
-  const lines: LogLine[] = [];
-  const log = (line: LogLine): void => {
-    lines.push(line);
-  };
+  const { log, lines } = recordedLog();
   const exposition = new Exposition(CATALOGUE);
   const metrics = new MetricSlots(CATALOGUE, "main", (announcement) => {
     exposition.accept(announcement);

@@ -6,7 +6,6 @@
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { Exposition } from "@kvsync/observability/exposition";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
-import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { TOKENIZER_OUTCOMES } from "@kvsync/observability/kvsync/tokenizer";
 import { MetricSlots } from "@kvsync/observability/slots";
 import { afterEach, expect, test } from "vitest";
@@ -14,6 +13,8 @@ import { afterEach, expect, test } from "vitest";
 import { LineGate } from "../src/log/line-gate.ts";
 import { LogLevel } from "../src/log/log-level.ts";
 import type { LogLine } from "../src/log/log-line.ts";
+import { recordedLines } from "../src/log/testing/recorded-log.ts";
+import { droppedCounters } from "../src/telemetry/dropped-lines.ts";
 import { RemoteTokenizer, type RemoteTokenizerOptions } from "../src/tokenizer/remote-tokenizer.ts";
 import { TOKENIZER_FAILURES } from "../src/tokenizer/tokenize-outcome.ts";
 import { tokenizeRequest } from "../src/tokenizer/tokenize-request.ts";
@@ -46,15 +47,16 @@ function client(
   options: Partial<RemoteTokenizerOptions> = {},
   now: () => number = () => performance.now(),
 ): { tokenizer: RemoteTokenizer; scrape: () => Promise<string>; lines: LogLine[] } {
-  const lines: LogLine[] = [];
+  const { lines, write } = recordedLines();
   const exposition = new Exposition(CATALOGUE);
   const slots = new MetricSlots(CATALOGUE, "main", (announcement) => {
     exposition.accept(announcement);
   });
   const log = new LineGate({
+    thread: "sync",
     level: LogLevel.create(1),
-    write: (line) => lines.push(line),
-    dropped: slots.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "main" }),
+    write,
+    dropped: droppedCounters(slots, "main"),
     now,
   });
   const tokenizer = new RemoteTokenizer(

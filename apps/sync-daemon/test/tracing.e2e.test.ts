@@ -10,6 +10,8 @@ import { join } from "node:path";
 
 import { KvsyncClient } from "@kvsync/client";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
+import { type SpanName, spanOf, SPANS } from "@kvsync/observability/kvsync/spans";
+import { attributeFaults } from "@kvsync/observability/signals/span";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -46,6 +48,10 @@ afterAll(async () => {
   await Promise.all([engine.stop(), tokenizer.stop(), collector.stop()]);
   rmSync(folder, { recursive: true, force: true });
 });
+
+function isDeclared(name: string): name is SpanName {
+  return Object.hasOwn(SPANS, name);
+}
 
 /** A trace of a caller: its header, with the decision to trace or not. */
 function caller(isSampled = true): { traceId: string; spanId: string; headers: Record<string, string> } {
@@ -257,6 +263,22 @@ test("a snapshot given to a sibling is one trace through both daemons, whatever 
   }
 });
 
+test("every span that was received is declared, with its kind and exactly its attributes, and every declared span was received", () => {
+  const declaredName = ({ kind, name }: ReceivedSpan): string => (kind === "server" ? "request" : name);
+  const faults = collector.spans.flatMap((span) => {
+    const name = declaredName(span);
+    if (!isDeclared(name)) return [`${name} is not declared`];
+    const definition = spanOf(name);
+    const kindFault = definition.kind === span.kind ? [] : [`${name} is of the kind ${span.kind}`];
+    return [
+      ...kindFault,
+      ...attributeFaults(definition, span.attributes).map((fault) => `${name}: ${fault}`),
+    ];
+  });
+  expect(faults).toEqual([]);
+  expect(new Set(collector.spans.map(declaredName))).toEqual(new Set(Object.keys(SPANS)));
+});
+
 test("a collector that refuses costs spans, which are counted, and one line; and is used again when it takes them", async () => {
   const outcome = async (name: string): Promise<number> => {
     const text = await (await daemon.fetch("/metrics")).text();
@@ -280,7 +302,7 @@ test("a collector that refuses costs spans, which are counted, and one line; and
   expect(told("traces_not_delivered")).toBe(1);
   expect(daemon.log.find(({ event }) => event === "traces_not_delivered")).toMatchObject({
     collector: collector.endpoint,
-    reason: 400,
+    reason: "400",
   });
   expect(collector.spans.some(({ traceId }) => traceId === lost.traceId)).toBe(false);
 });

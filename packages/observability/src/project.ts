@@ -19,6 +19,9 @@ import type { RecordingGroup } from "./promql/recording.ts";
 import type { AlertGroup } from "./rules/alert.ts";
 import type { Inhibition } from "./rules/inhibition.ts";
 import type { LinkBases } from "./rules/links.ts";
+import type { HealthCheckDefinitions } from "./signals/health-check.ts";
+import type { LogEvents } from "./signals/log-event.ts";
+import type { Spans } from "./signals/span.ts";
 
 /** Who receives notifications. */
 export interface Contacts {
@@ -90,6 +93,14 @@ export interface Project {
   /** A scrape with more samples is lost as a whole. */
   readonly samplesMax: number;
   readonly families: readonly MetricDefinition[];
+  /** Every event of the log, by code. */
+  readonly logEvents: LogEvents;
+  /** Labels of the log's stream in Loki, as the collector sets them. */
+  readonly logSelector: string;
+  /** Every span of traces, by name. */
+  readonly spans: Spans;
+  /** Every health check, by name. */
+  readonly healthChecks: HealthCheckDefinitions;
   readonly externalFamilies: readonly ExternalDefinition[];
   readonly recordingGroups: readonly RecordingGroup[];
   /** Groups with `objective` in their name are evaluated every minute. */
@@ -150,6 +161,10 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
       ...Object.values<ExternalDefinition>(PROMETHEUS_METRICS),
       ...Object.values<ExternalDefinition>(PROCESS_METRICS),
     ],
+    logEvents: {},
+    logSelector: `service_name="${name}"`,
+    spans: {},
+    healthChecks: {},
     recordingGroups: [],
     inhibitions: [],
     links: { runbooks: `https://runbooks.${domain}`, grafana: "http://localhost:3000" },
@@ -192,7 +207,14 @@ export function teamsOf({ teamOf }: Pick<Project, "teamOf">): readonly string[] 
  */
 export function generatedFolders({ places }: Pick<Project, "places">): readonly string[] {
   const { grafana, alertmanager, prometheus, runbooks } = places;
-  return [`${grafana}/dashboards`, `${grafana}/preview`, alertmanager, prometheus, runbooks];
+  return [
+    `${grafana}/dashboards`,
+    `${grafana}/log-dashboards`,
+    `${grafana}/preview`,
+    alertmanager,
+    prometheus,
+    runbooks,
+  ];
 }
 
 /**

@@ -12,6 +12,8 @@ import { alertmanagerConfiguration } from "./rules/alertmanager.ts";
 import { runbookFile } from "./rules/links.ts";
 import { prometheusConfiguration, ruleFile, serviceMonitor } from "./rules/prometheus.ts";
 import { alertTestFiles } from "./rules/promtool-tests.ts";
+import { logDashboard } from "./signals/log-dashboard.ts";
+import { signalReferences } from "./signals/signal-references.ts";
 
 /** The runbooks of the alerts that point at a panel, so that a reader of the panel finds them too. */
 function runbooksAt({ alertGroups, links }: Project, uid: string, id: number): PanelLink[] {
@@ -48,6 +50,12 @@ export function render(project: Project): ReadonlyMap<string, string> {
       files.set(`${runbooks}/${runbookFile(alert.name)}`, runbookPage(project, alert));
   const pages = new ReferencePages(project);
   files.set(`${documents}/metrics.md`, pages.metricCatalogue());
+  if (Object.keys(project.logEvents).length > 0)
+    files.set(
+      `${grafana}/log-dashboards/${name}-logs.json`,
+      `${JSON.stringify(logDashboard(project), null, 2)}\n`,
+    );
+  for (const [page, text] of signalReferences(project)) files.set(`${documents}/${page}`, text);
   files.set(`${documents}/alerts.md`, pages.alertReference());
   files.set(`${documents}/dashboards.md`, pages.panelGuide());
   return files;

@@ -89,6 +89,7 @@ export function knownNames(root: string, tree: Tree, pages: readonly Page[]): Kn
     anchors: new Map(pages.map(({ file, anchors }) => [file, anchors])),
     metrics: matches(exportedMetrics(generated("metrics.md")), /^### ([a-z0-9_]+)$/gm),
     settings: settingPaths,
+    spans: matches(generated("spans.md"), /`([a-z]+(?:\.[a-z_]+)+)`/g),
     variables: matches(`${settings}\n${sources}`, /\b((?:KVSYNC|AIBRIX)_[A-Z][A-Z0-9_]*[A-Z0-9])\b/g),
     routes: new Set(Object.keys(openapi.paths).map((path) => path.replaceAll(/\{[^}]*\}/g, "{}"))),
     flags: new Set([

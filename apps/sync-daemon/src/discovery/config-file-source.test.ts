@@ -14,7 +14,7 @@ import { MetricSlots } from "@kvsync/observability/slots";
 import { afterEach, expect, test, vi } from "vitest";
 
 import { EngineRegistry } from "../engine/engine-registry.ts";
-import type { LogLine } from "../log/log-line.ts";
+import { recordedLog } from "../log/testing/recorded-log.ts";
 import { readSettings } from "../settings/read-settings.ts";
 import { ConfigFileSource } from "./config-file-source.ts";
 import { DiscoveryStatus } from "./discovery-status.ts";
@@ -37,10 +37,7 @@ const listing = (...ids: string[]): string =>
   `engines:\n${ids.map((id) => `  - { id: ${id}, model: m, endpoint: 'tcp://h-${id}:1' }\n`).join("")}`;
 
 function watchFile(path: string, pollMs = 60_000) {
-  const lines: LogLine[] = [];
-  const log = (line: LogLine): void => {
-    lines.push(line);
-  };
+  const { log, lines } = recordedLog();
   const exposition = new Exposition(CATALOGUE);
   const metrics = new MetricSlots(CATALOGUE, "main", (announcement) => {
     exposition.accept(announcement);

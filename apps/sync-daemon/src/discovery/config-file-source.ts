@@ -20,7 +20,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 import { SettingsError } from "../settings/settings-error.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { EngineSources, StatedEngine } from "./engine-sources.ts";
@@ -36,7 +36,7 @@ export interface ConfigFileDependencies {
   readonly read: () => Settings;
   readonly sources: EngineSources;
   readonly status: SourceStatus;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
 }
 
 /** Watches one configuration file. */
@@ -80,12 +80,7 @@ export class ConfigFileSource {
     }
     this.#timer = setInterval(() => void this.#look(), this.#pollMs);
     this.#timer.unref();
-    log({
-      level: "debug",
-      event: "config_watched",
-      message: "the configuration file is watched",
-      facts: { path },
-    });
+    log("config_watched", { path });
     void this.#look();
   }
 
@@ -102,13 +97,7 @@ export class ConfigFileSource {
     this.#watcher?.close();
     this.#watcher = null;
     const reason = error instanceof Error ? error.message : String(error);
-    const message = "the configuration file's directory cannot be watched; it is read on a clock instead";
-    log({
-      level: "warn",
-      event: "config_watch_failed",
-      message,
-      facts: { path, reason, poll_ms: this.#pollMs },
-    });
+    log("config_watch_failed", { path, reason, poll_ms: this.#pollMs });
   }
 
   #lookSoon(): void {
@@ -161,14 +150,10 @@ export class ConfigFileSource {
     const isChanged = JSON.stringify(settings.engines) !== JSON.stringify(this.#settings.engines);
     this.#settings = { ...this.#settings, engines: settings.engines };
     this.#state();
-    if (isChanged) {
-      const facts = { path, engines: settings.engines.length };
-      const message = "took the engines of the changed configuration";
-      log({ level: "info", event: "config_reloaded", message, facts });
-    }
+    if (isChanged) log("config_reloaded", { path, engines: settings.engines.length });
     if (waiting === "") return;
-    const message = `changed settings wait for a restart: ${waiting}`;
-    log({ level: "warn", event: "config_needs_restart", message, facts: { path, settings: waiting } });
+    const text = `changed settings wait for a restart: ${waiting}`;
+    log("config_needs_restart", { path, settings: waiting }, { text });
   }
 
   #state(): void {

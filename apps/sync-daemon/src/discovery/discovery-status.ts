@@ -16,7 +16,7 @@ import {
 } from "@kvsync/observability/kvsync/discovery";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 import { GaugeSet } from "../telemetry/gauge-set.ts";
 import {
   ENGINE_SOURCES,
@@ -29,8 +29,13 @@ import {
 /** What can go wrong. Metric label values. */
 export type DiscoveryFailure = (typeof DISCOVERY_FAILURES)[number];
 
-/** Facts of a log line. */
-type Facts = LogLine["facts"];
+/** What a source adds to source and reason in the log. */
+interface Facts {
+  readonly path?: string;
+  readonly faults?: number;
+  readonly code?: string;
+  readonly server?: string;
+}
 
 /** A failure, as it is shown. */
 export interface ShownFailure {
@@ -42,7 +47,7 @@ export interface ShownFailure {
 /** What a status works with. */
 export interface StatusDependencies {
   readonly metrics: MetricSlots;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;
 }
@@ -83,13 +88,7 @@ export class SourceStatus {
   succeeded(): void {
     const { log, now } = this.#dependencies;
     if (this.#failure !== null) {
-      const facts = { source: this.source, reason: this.#failure.reason };
-      log({
-        level: "info",
-        event: "discovery_recovered",
-        message: "a source of engines is up to date again",
-        facts,
-      });
+      log("discovery_recovered", { source: this.source, reason: this.#failure.reason });
     }
     this.#state = "current";
     this.#failure = null;
@@ -116,12 +115,7 @@ export class SourceStatus {
     this.#failure = { reason, message, atMs: now() };
     this.#state = "stale";
     if (!isNew) return;
-    log({
-      level: "error",
-      event: "discovery_failed",
-      message,
-      facts: { source: this.source, reason, ...facts },
-    });
+    log("discovery_failed", { source: this.source, reason, ...facts }, { text: message });
   }
 
   /**

@@ -13,7 +13,6 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 import { resolverOf } from "../engine/host-names.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { LineGate } from "../log/line-gate.ts";
-import type { LogLine } from "../log/log-line.ts";
 import { EndpointAdmission } from "../security/endpoint-admission.ts";
 import { isLoopback } from "../settings/security-settings.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -52,9 +51,7 @@ export class Discovery {
    * @param dependencies - the registry, and who hears.
    */
   constructor(settings: Settings, { registry, metrics, now, configFile, ...told }: DiscoveryDependencies) {
-    const log = (line: LogLine): void => {
-      told.log.write({ component: "discovery", ...line });
-    };
+    const log = told.log.write;
     const { state_directory: folder, shared_directory: shared, ...times } = settings.discovery;
     const { config_poll_seconds, shared_poll_seconds } = times;
     const { port } = settings.http;

@@ -9,6 +9,7 @@ import { expect, test } from "vitest";
 import { type Engine, engineEntry, type EngineEntryInput } from "../engine/engine-entry.ts";
 import { EngineRegistry, RegistryError } from "../engine/engine-registry.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
+import { eventWriter } from "../log/log-line.ts";
 import { ENGINE_SOURCES, type EngineSource, EngineSources, type Refusal } from "./engine-sources.ts";
 
 /** Follows in memory, and complains when a slot is given out twice (R1). */
@@ -40,9 +41,10 @@ function setUp(limits: { engines?: number; openFileRanks?: number } = {}) {
   const follower = new MemoryFollower();
   const registry = new EngineRegistry(follower, { engines: 100, openFileRanks: Infinity, ...limits });
   const logged: string[] = [];
+  const log = eventWriter("test", ({ event }) => logged.push(event));
   const refused: Refusal[] = [];
   const sources = new EngineSources(registry, {
-    log: ({ event }) => logged.push(event),
+    log,
     refused: (refusal) => refused.push(refusal),
   });
   const ids = () => [...registry.engines()].map(({ engine }) => engine.id).sort();

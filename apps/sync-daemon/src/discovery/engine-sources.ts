@@ -32,7 +32,7 @@ import {
   RegistryError,
 } from "../engine/engine-registry.ts";
 import { SocketClaims } from "../engine/socket-claims.ts";
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 
 /** Where engines come from; of two that contradict each other the one named first is right. What a person wrote down goes before what was found. */
 export const ENGINE_SOURCES = ["file", "http", "kubernetes"] as const;
@@ -83,7 +83,7 @@ export interface MalformedEngine {
 
 /** What hears of refusals. */
 export interface RefusalListener {
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
   /** A refusal began. */
   readonly refused: (refusal: Refusal) => void;
 }
@@ -341,18 +341,11 @@ export class EngineSources {
       refused(refusal);
       if (i >= REFUSALS_TOLD_MAX) continue;
       const { source, id, reason, field, winner, message } = refusal;
-      log({
-        level: reason === "duplicate" ? "info" : "warn",
-        event: "engine_refused",
-        message,
-        facts: { source, pod: id, reason, field, winner_source: winner?.source ?? null },
-      });
+      const facts = { source, pod: id, reason, field, winner_source: winner?.source ?? null };
+      log("engine_refused", facts, { level: reason === "duplicate" ? "info" : "warn", text: message });
     }
     const facts = { refused: this.#refusals.size, begun: begun.length, ended };
-    if (begun.length > REFUSALS_TOLD_MAX || ended > 0) {
-      const message = "engines that sources want and that are not followed have changed";
-      log({ level: "info", event: "engines_refused", message, facts });
-    }
+    if (begun.length > REFUSALS_TOLD_MAX || ended > 0) log("engines_refused", facts);
   }
 
   /** Why an engine is not followed at all; null when it is. */

@@ -28,7 +28,7 @@ import { CodedError } from "@kvsync/core";
 import type { Engine } from "../engine/engine-entry.ts";
 import { engineConflict, firstDifference, type RegisteredEngine } from "../engine/engine-registry.ts";
 import { hostNameOf } from "../engine/host-names.ts";
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 import { AdmissionError, type EndpointAdmission } from "../security/endpoint-admission.ts";
 import type { CommunityRegistration } from "./community-registration.ts";
 import type { SourceStatus } from "./discovery-status.ts";
@@ -66,7 +66,7 @@ export interface HttpRegistrationDependencies {
   readonly shared: { readonly registrations: SharedRegistrations; readonly pollMs: number } | null;
   /** This daemon's name. */
   readonly replica: string;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
 }
 
 /** The registrations of one daemon. */
@@ -135,18 +135,14 @@ export class HttpRegistrations {
         "http",
         admitted.map((engine) => ({ engine, incarnation: null })),
       );
-      const facts = { path: file.path, engines: kept.length };
-      const message = "took up the engines registered over HTTP before";
-      if (kept.length > 0) log({ level: "info", event: "registrations_restored", message, facts });
+      if (kept.length > 0) log("registrations_restored", { path: file.path, engines: kept.length });
     } catch (error) {
       if (!(error instanceof RegistrationFileError)) throw error;
       const { code } = error;
       const message = `engines registered over HTTP are forgotten and have to be registered again: ${error.message}`;
       status.failed("registrations_refused", message, { path: file.path, code });
       if (code === "io_failed") return;
-      const aside = await file.setAside().catch(() => null);
-      const kept = "the refused file is kept aside";
-      log({ level: "warn", event: "registrations_set_aside", message: kept, facts: { path: aside } });
+      log("registrations_set_aside", { path: await file.setAside().catch(() => null) });
     }
   }
 
@@ -323,9 +319,7 @@ export class HttpRegistrations {
       this.#failures.delete(id);
       if (current !== null && firstDifference(current, admitted) === null) return;
       sources.restate("http", admitted);
-      const facts = { pod: id, endpoint: admitted.ranks[0]?.endpoint ?? null };
-      const message = "the name of an engine registered over HTTP has another address, which is followed";
-      log({ level: "info", event: "registration_moved", message, facts });
+      log("registration_moved", { pod: id, endpoint: admitted.ranks[0]?.endpoint ?? null });
     } catch (error) {
       if (!(error instanceof AdmissionError)) throw error;
       this.#tellFailure(given, error, current === null ? "is not followed" : "is followed where it was");
@@ -336,8 +330,7 @@ export class HttpRegistrations {
     if (this.#failures.get(id) === message) return;
     this.#failures.set(id, message);
     const text = `an engine registered over HTTP ${outcome}: ${message}`;
-    const facts = { pod: id, code };
-    this.#dependencies.log({ level: "warn", event: "registration_not_resolved", message: text, facts });
+    this.#dependencies.log("registration_not_resolved", { pod: id, code }, { text });
   }
 
   /** Those that may still be where they are: the ranges allowed may be others since. Those without an address now are kept. */
@@ -354,14 +347,14 @@ export class HttpRegistrations {
         kept.push(one);
       } catch (error) {
         if (!(error instanceof AdmissionError)) throw error;
-        if (error.facts.code === "endpoint_unresolvable") {
+        const { code } = error.facts;
+        if (code === "endpoint_unresolvable") {
           kept.push(one);
           this.#tellFailure(one.engine, error, "is not followed yet");
           continue;
         }
-        const message = `an engine registered before is not taken up: ${error.message}`;
-        const facts = { pod: one.engine.id, code: error.facts.code };
-        log({ level: "warn", event: "registration_not_allowed", message, facts });
+        const text = `an engine registered before is not taken up: ${error.message}`;
+        log("registration_not_allowed", { pod: one.engine.id, code }, { text });
       }
     }
     return { kept, admitted };

@@ -6,6 +6,9 @@
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
+import { type CheckName, HEALTH_CHECKS } from "@kvsync/observability/kvsync/health-checks";
+import type { Details } from "@kvsync/observability/signals/health-check";
+
 import type { Settings } from "../settings/settings.ts";
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { BoardReader } from "../board/stream-board.ts";
@@ -13,7 +16,7 @@ import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { decideSync } from "../settings/sync-decision.ts";
 import type { SnapshotStore } from "../snapshot/snapshot-store.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
-import type { CheckFinding, HealthCheck } from "./health-checks.ts";
+import type { CheckFinding, HealthCheck, HealthStatus } from "./health-checks.ts";
 import { countsText, StreamCounter } from "./stream-counts.ts";
 
 /** What the checks look at. */
@@ -34,6 +37,23 @@ const MEMORY_UNHEALTHY = 0.97;
 /** Lag, as a multiple of the limit, at which requests fail for their callers. */
 const LAG_UNHEALTHY_FACTOR = 10;
 const LAG_RESOLUTION_MS = 10;
+
+/** What a check of the catalogue found, with the details that it declares. */
+interface Finding<Name extends CheckName> {
+  readonly status: HealthStatus;
+  readonly message: string;
+  readonly details: Details<(typeof HEALTH_CHECKS)[Name]>;
+}
+
+/** A check of the catalogue, which has whether it is critical. */
+function declared<Name extends CheckName>(
+  name: Name,
+  run: () => Finding<Name> | Promise<Finding<Name>>,
+  timeoutMs: number = LOCAL_TIMEOUT_MS,
+): HealthCheck {
+  const { critical } = HEALTH_CHECKS[name];
+  return { name, critical, timeoutMs, run: async () => ({ ...(await run()) }) };
+}
 
 /**
  * The checks of a daemon with these settings.
@@ -62,162 +82,131 @@ export function healthChecks(sources: CheckSources): HealthCheck[] {
 
 /** A tokenizer can answer its own health and still fail at tokens: what lookups met counts too. */
 function tokenizerCheck(tokenizer: RemoteTokenizer, url: string): HealthCheck {
-  const reachable = addressCheck({ name: "tokenizer", url, timeout_seconds: 2, critical: false });
-  return {
-    ...reachable,
-    run: async () => {
-      const finding = await reachable.run();
-      const { circuit, lastFailure } = tokenizer.status;
-      const details = { ...finding.details, circuit, last_failure: lastFailure };
-      if (finding.status !== "healthy" || circuit === "closed") return { ...finding, details };
-      return {
-        status: "degraded",
-        message: `${finding.message}, but lookups got ${String(lastFailure)}`,
-        details,
-      };
-    },
-  };
+  return declared("tokenizer", async () => {
+    const finding = await addressFinding(url, LOCAL_TIMEOUT_MS);
+    const { circuit, lastFailure } = tokenizer.status;
+    const details = { ...finding.details, circuit, last_failure: lastFailure };
+    if (finding.status !== "healthy" || circuit === "closed") return { ...finding, details };
+    return {
+      status: "degraded",
+      message: `${finding.message}, but lookups got ${String(lastFailure)}`,
+      details,
+    };
+  });
 }
 
 function memoryCheck({ settings, memoryBytesMax }: CheckSources): HealthCheck {
-  return {
-    name: "memory",
-    critical: true,
-    timeoutMs: LOCAL_TIMEOUT_MS,
-    run: () => {
-      const rss = process.memoryUsage.rss();
-      const share = rss / memoryBytesMax;
-      const limit = settings.health.memory_percent / 100;
-      const status = share > MEMORY_UNHEALTHY ? "unhealthy" : share > limit ? "degraded" : "healthy";
-      const message = `${(share * 100).toFixed(1)} % of the limit in use`;
-      return { status, message, details: { resident_bytes: rss, limit_bytes: memoryBytesMax } };
-    },
-  };
+  return declared("memory", () => {
+    const rss = process.memoryUsage.rss();
+    const share = rss / memoryBytesMax;
+    const limit = settings.health.memory_percent / 100;
+    const status = share > MEMORY_UNHEALTHY ? "unhealthy" : share > limit ? "degraded" : "healthy";
+    const message = `${(share * 100).toFixed(1)} % of the limit in use`;
+    return { status, message, details: { resident_bytes: rss, limit_bytes: memoryBytesMax } };
+  });
 }
 
 function eventLoopCheck({ settings }: CheckSources): HealthCheck {
   const delay = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   delay.enable();
-  return {
-    name: "event_loop",
-    critical: true,
-    timeoutMs: LOCAL_TIMEOUT_MS,
-    run: () => {
-      const limitMs = settings.health.event_loop_lag_ms;
-      // The histogram measures its own interval with the lag.
-      const lagMs = delay.count === 0 ? 0 : Math.max(0, delay.percentile(99) / 1e6 - LAG_RESOLUTION_MS);
-      delay.reset();
-      const status =
-        lagMs > limitMs * LAG_UNHEALTHY_FACTOR ? "unhealthy" : lagMs > limitMs ? "degraded" : "healthy";
-      const details = { p99_ms: Math.round(lagMs * 10) / 10, limit_ms: limitMs };
-      return { status, message: `p99 of ${lagMs.toFixed(1)} ms since the last look`, details };
-    },
-  };
+  return declared("event_loop", () => {
+    const limitMs = settings.health.event_loop_lag_ms;
+    // The histogram measures its own interval with the lag.
+    const lagMs = delay.count === 0 ? 0 : Math.max(0, delay.percentile(99) / 1e6 - LAG_RESOLUTION_MS);
+    delay.reset();
+    const status =
+      lagMs > limitMs * LAG_UNHEALTHY_FACTOR ? "unhealthy" : lagMs > limitMs ? "degraded" : "healthy";
+    const details = { p99_ms: Math.round(lagMs * 10) / 10, limit_ms: limitMs };
+    return { status, message: `p99 of ${lagMs.toFixed(1)} ms since the last look`, details };
+  });
 }
 
 function workerCheck({ board }: CheckSources): HealthCheck {
-  return {
-    name: "ingest_workers",
-    critical: true,
-    timeoutMs: LOCAL_TIMEOUT_MS,
-    run: () => {
-      const workers = board.workers();
-      const backpressure = Math.max(0, ...workers.map((worker) => worker.backpressure));
-      const silentMs = Math.max(0, ...workers.map((_, number) => board.silentMs(number)));
-      const isSilent = board.stalledWorkers().length > 0;
-      return {
-        status: isSilent ? "unhealthy" : "healthy",
-        message: isSilent ? `no sign of life for ${Math.round(silentMs / 1000)} s` : "alive",
-        details: { workers: workers.length, silent_ms: Math.round(silentMs), backpressure },
-      };
-    },
-  };
+  return declared("ingest_workers", () => {
+    const workers = board.workers();
+    const backpressure = Math.max(0, ...workers.map((worker) => worker.backpressure));
+    const silentMs = Math.max(0, ...workers.map((_, number) => board.silentMs(number)));
+    const isSilent = board.stalledWorkers().length > 0;
+    return {
+      status: isSilent ? "unhealthy" : "healthy",
+      message: isSilent ? `no sign of life for ${Math.round(silentMs / 1000)} s` : "alive",
+      details: { workers: workers.length, silent_ms: Math.round(silentMs), backpressure },
+    };
+  });
 }
 
 /** A stale source costs what came or went since: lookups over the other engines are as good as ever. */
 function discoveryCheck({ discovery }: CheckSources): HealthCheck {
-  return {
-    name: "discovery",
-    critical: false,
-    timeoutMs: LOCAL_TIMEOUT_MS,
-    run: () => {
-      const sources = discovery.inUse();
-      const failures = sources.flatMap(({ source, failure }) =>
-        failure === null ? [] : `${source}: ${failure.message}`,
-      );
-      const starting = sources.filter(({ state }) => state === "starting").map(({ source }) => source);
-      const details = Object.fromEntries(sources.map(({ source, state }) => [source, state]));
-      if (failures.length > 0) return { status: "degraded", message: failures.join("; "), details };
-      if (starting.length > 0)
-        return { status: "degraded", message: `no answer yet from: ${starting.join(", ")}`, details };
-      return { status: "healthy", message: "every source of engines is up to date", details };
-    },
-  };
+  return declared("discovery", () => {
+    const sources = discovery.inUse();
+    const failures = sources.flatMap(({ source, failure }) =>
+      failure === null ? [] : `${source}: ${failure.message}`,
+    );
+    const starting = sources.filter(({ state }) => state === "starting").map(({ source }) => source);
+    const details = Object.fromEntries(sources.map(({ source, state }) => [source, state]));
+    if (failures.length > 0) return { status: "degraded", message: failures.join("; "), details };
+    if (starting.length > 0)
+      return { status: "degraded", message: `no answer yet from: ${starting.join(", ")}`, details };
+    return { status: "healthy", message: "every source of engines is up to date", details };
+  });
 }
 
 /** Not exact costs the lookups that involve these engines, and each answer says so: never a reason to take the daemon away. */
 function streamsCheck({ registry, board }: CheckSources): HealthCheck {
-  return {
-    name: "streams",
-    critical: false,
-    timeoutMs: LOCAL_TIMEOUT_MS,
-    run: () => {
-      const counter = new StreamCounter();
-      for (const { ranks } of registry.engines())
-        for (const { rankSlot } of ranks) counter.add(board.status(rankSlot));
-      const { counts } = counter;
-      const { expected, connected, exact } = counts;
-      return {
-        status: exact < expected ? "degraded" : "healthy",
-        message: countsText(counts),
-        details: { expected, connected, exact },
-      };
-    },
-  };
+  return declared("streams", () => {
+    const counter = new StreamCounter();
+    for (const { ranks } of registry.engines())
+      for (const { rankSlot } of ranks) counter.add(board.status(rankSlot));
+    const { counts } = counter;
+    const { expected, connected, exact } = counts;
+    return {
+      status: exact < expected ? "degraded" : "healthy",
+      message: countsText(counts),
+      details: { expected, connected, exact },
+    };
+  });
 }
 
 function storeCheck(snapshots: SnapshotStore): HealthCheck {
-  return {
-    name: "snapshot_store",
-    critical: false,
-    timeoutMs: LOCAL_TIMEOUT_MS,
-    run: () => {
-      const { ok, message } = snapshots.check();
-      const age = snapshots.ageSeconds();
-      const details = {
-        folder: snapshots.folder,
-        last_snapshot_age_seconds: age === null ? null : Math.round(age),
-      };
-      return { status: ok ? "healthy" : "unhealthy", message, details };
-    },
-  };
+  return declared("snapshot_store", () => {
+    const { ok, message } = snapshots.check();
+    const age = snapshots.ageSeconds();
+    const details = {
+      folder: snapshots.folder,
+      last_snapshot_age_seconds: age === null ? null : Math.round(age),
+    };
+    return { status: ok ? "healthy" : "unhealthy", message, details };
+  });
 }
 
+/** What a service at an address answers; the details of every check of one. */
+async function addressFinding(
+  url: string,
+  timeoutMs: number,
+): Promise<{ status: HealthStatus; message: string; details: { http_status?: number } }> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) });
+    await response.body?.cancel();
+    const isUp = response.status < 500;
+    return {
+      status: isUp ? "healthy" : "unhealthy",
+      message: `answers ${response.status}`,
+      details: { http_status: response.status },
+    };
+  } catch (error) {
+    const { cause } = error as { readonly cause?: { readonly code?: string } };
+    const reason = cause?.code ?? (error instanceof Error ? error.name : String(error));
+    return { status: "unhealthy", message: `does not answer: ${reason}`, details: {} };
+  }
+}
+
+/** A service that the settings name. */
 function addressCheck({
   name,
   url,
   timeout_seconds,
   critical,
 }: Settings["health"]["dependencies"][number]): HealthCheck {
-  return {
-    name,
-    critical,
-    timeoutMs: timeout_seconds * 1000,
-    run: async (): Promise<CheckFinding> => {
-      try {
-        const response = await fetch(url, { signal: AbortSignal.timeout(timeout_seconds * 1000) });
-        await response.body?.cancel();
-        const isUp = response.status < 500;
-        return {
-          status: isUp ? "healthy" : "unhealthy",
-          message: `answers ${response.status}`,
-          details: { http_status: response.status },
-        };
-      } catch (error) {
-        const { cause } = error as { readonly cause?: { readonly code?: string } };
-        const reason = cause?.code ?? (error instanceof Error ? error.name : String(error));
-        return { status: "unhealthy", message: `does not answer: ${reason}` };
-      }
-    },
-  };
+  const timeoutMs = timeout_seconds * 1000;
+  return { name, critical, timeoutMs, run: (): Promise<CheckFinding> => addressFinding(url, timeoutMs) };
 }

@@ -3,16 +3,17 @@
  * a number.
  */
 import { encodeReplayEnd, EventBatchDecoder, PrefixIndex, WorkerSync } from "@kvsync/core";
+import { LINE_BOUNDS } from "@kvsync/observability/signals/log-event";
 import { Counter } from "@kvsync/observability/slots";
 import { expect, test } from "vitest";
 
 import { BoardReader, BoardWriter, createBoardMemory, HEARTBEAT_STALE_MS } from "../board/stream-board.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
 import { EngineRegistry } from "../engine/engine-registry.ts";
-import { BURST_LINES_MAX, BurstGate } from "../log/burst-gate.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
+import { recordedLines } from "../log/testing/recorded-log.ts";
 import { ExactnessWatch, REPORT_AGAIN_MS } from "./exactness-watch.ts";
 
 const REPLAY_END = encodeReplayEnd(new Uint8Array(), "plain").slice(1);
@@ -20,7 +21,7 @@ const REPLAY_END = encodeReplayEnd(new Uint8Array(), "plain").slice(1);
 /** Streams of a fleet, one rank each, whose engines have nothing to replay. */
 class Fleet {
   readonly clock = { nowMs: 1_000_000 };
-  readonly lines: LogLine[] = [];
+  readonly lines: readonly LogLine[];
   readonly watch: ExactnessWatch;
   readonly registry: EngineRegistry;
   readonly #index = PrefixIndex.create();
@@ -39,10 +40,11 @@ class Fleet {
     };
     const follower = { follow: () => undefined, forget, redial: () => undefined };
     this.registry = new EngineRegistry(follower, { engines: 4096, openFileRanks: 4096 });
-    const dropped = new Counter(new Float64Array(1), 0);
-    const write = (line: LogLine): void => void this.lines.push(line);
-    const gate = new LineGate({ level: LogLevel.create(0), write, dropped, now });
-    const log = new BurstGate({ gate, dropped, now });
+    const counter = new Counter(new Float64Array(1), 0);
+    const dropped = { thread: counter, details: counter, peer: counter };
+    const { lines, write } = recordedLines();
+    this.lines = lines;
+    const log = new LineGate({ thread: "sync", level: LogLevel.create(0), write, dropped, now });
     this.watch = new ExactnessWatch({ registry: this.registry, board, log, now });
   }
 
@@ -115,7 +117,8 @@ test("a stream that stops being exact is told of once with its reason and how lo
       level: "warn",
       component: "health",
       event: "stream_not_exact",
-      message: expect.stringContaining("docs/generated/trust.md") as string,
+      message: "a stream is no longer exact, and lookups that involve it answer with less trust",
+      trace: null,
       facts: {
         pod: "a",
         model: "m",
@@ -260,10 +263,10 @@ test("a fleet of a thousand that restarts writes at most two bursts of lines, an
   fleet.lookAfter(0.75);
   fleet.lookAfter(0.25);
   const count = (event: string): number => fleet.lines.filter((line) => line.event === event).length;
-  expect(count("stream_not_exact")).toBe(BURST_LINES_MAX);
-  expect(count("stream_exact_again")).toBe(BURST_LINES_MAX);
+  expect(count("stream_not_exact")).toBe(LINE_BOUNDS.peer.burst);
+  expect(count("stream_exact_again")).toBe(LINE_BOUNDS.peer.burst);
   expect(fleet.lines.filter(({ event }) => event === "lines_left_out")).toMatchObject([
-    { facts: { of_event: "stream_not_exact", lines: 1000 - BURST_LINES_MAX } },
-    { facts: { of_event: "stream_exact_again", lines: 1000 - BURST_LINES_MAX } },
+    { facts: { of_event: "stream_not_exact", lines: 1000 - LINE_BOUNDS.peer.burst } },
+    { facts: { of_event: "stream_exact_again", lines: 1000 - LINE_BOUNDS.peer.burst } },
   ]);
 });

@@ -14,7 +14,7 @@
  *
  * It looks at the board and not at the news of streams. So a worker that has stopped counts, and a
  * stream that moves between workers is one stream. A loss that begins and ends between two looks is
- * counted in the next line and has none of its own; `trust_changed` has it. BurstGate bounds the
+ * counted in the next line and has none of its own; `trust_changed` has it. LineGate bounds the
  * lines of a whole fleet.
  *
  * Both lines are warnings, so that a filter which shows the beginning shows the end too.
@@ -22,8 +22,7 @@
 
 import type { BoardReader, StreamStatus } from "../board/stream-board.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
-import type { BurstGate } from "../log/burst-gate.ts";
-import type { LogLine } from "../log/log-line.ts";
+import type { LineGate } from "../log/line-gate.ts";
 
 /** Time between two looks. A look takes about a microsecond per stream. */
 const LOOK_MS = 250;
@@ -34,9 +33,16 @@ export const REPORT_AGAIN_MS = 30_000;
 export interface ExactnessSources {
   readonly registry: Pick<EngineRegistry, "engines">;
   readonly board: Pick<BoardReader, "status">;
-  readonly log: Pick<BurstGate, "write" | "tick">;
+  readonly log: Pick<LineGate, "write" | "tick">;
   /** Milliseconds since the Unix epoch, as on the board. */
   readonly now: () => number;
+}
+
+/** Names of a stream in its lines. */
+interface Names {
+  readonly pod: string;
+  readonly model: string;
+  readonly dp_rank: number;
 }
 
 /** One stream, as of the last look. */
@@ -96,7 +102,7 @@ export class ExactnessWatch {
     log.tick();
   }
 
-  #judge(watched: Watched, status: StreamStatus, names: LogLine["facts"], nowMs: number): void {
+  #judge(watched: Watched, status: StreamStatus, names: Names, nowMs: number): void {
     const { trust, trustSinceMs, lastExact } = status;
     if (lastExact === null) return;
     if (lastExact.sinceMs !== watched.exactSinceMs) {
@@ -120,26 +126,20 @@ export class ExactnessWatch {
       this.#reportLost(watched, status, names, nowMs);
   }
 
-  #reportLost(watched: Watched, status: StreamStatus, names: LogLine["facts"], nowMs: number): void {
+  #reportLost(watched: Watched, status: StreamStatus, names: Names, nowMs: number): void {
     const { trust, trustReason: reason, state, connected } = status;
     const exact_seconds = secondsBetween(watched.exactSinceMs ?? watched.lostMs, watched.lostMs);
     const facts = { ...names, trust, reason, state, connected, exact_seconds, losses: watched.losses };
-    const message =
-      "a stream is no longer exact, and lookups that involve it answer with less trust. docs/generated/trust.md has the reason; kvsync doctor looks for the cause";
-    this.#say("stream_not_exact", message, facts);
+    this.#sources.log.write("stream_not_exact", facts);
     watched.isReported = true;
     watched.reportedMs = nowMs;
     watched.losses = 0;
   }
 
-  #reportExact(watched: Watched, sinceMs: number, names: LogLine["facts"]): void {
-    const facts = { ...names, trust: "exact", not_exact_seconds: secondsBetween(watched.lostMs, sinceMs) };
-    this.#say("stream_exact_again", "a stream is exact again", facts);
+  #reportExact(watched: Watched, sinceMs: number, names: Names): void {
+    const not_exact_seconds = secondsBetween(watched.lostMs, sinceMs);
+    this.#sources.log.write("stream_exact_again", { ...names, trust: "exact", not_exact_seconds });
     watched.isReported = false;
-  }
-
-  #say(event: string, message: string, facts: LogLine["facts"]): void {
-    this.#sources.log.write({ level: "warn", component: "health", event, message, facts });
   }
 }
 

@@ -16,7 +16,7 @@ export const HEALTH_STATUSES = ["healthy", "degraded", "unhealthy"] as const;
 /** One of HEALTH_STATUSES. */
 export type HealthStatus = (typeof HEALTH_STATUSES)[number];
 
-/** What a check found. */
+/** What a check found. Its details are those of its name in the catalogue (daemon-checks.ts). */
 export interface CheckFinding {
   readonly status: HealthStatus;
   readonly message: string;

@@ -40,13 +40,7 @@ export class LogLevelController {
     const { level: previous } = this.#logLevel.state();
     this.#logLevel.set(level, seconds ?? null);
     // Whatever the level: that it was changed has to be found later.
-    this.#log.write({
-      level: "warn",
-      component: "log",
-      event: "log_level_changed",
-      message: "the log's level was changed",
-      facts: { from: previous, to: level, seconds: seconds ?? null },
-    });
+    this.#log.write("log_level_changed", { from: previous, to: level, seconds: seconds ?? null });
     return this.#logLevel.state();
   }
 }

@@ -3,7 +3,6 @@
 import type { LoggerService } from "@nestjs/common";
 
 import type { LineGate } from "../log/line-gate.ts";
-import type { LineLevel } from "../log/log-level.ts";
 
 /** Hands Nest's lines on. Its start-up chatter is for debugging. */
 export class NestLogger implements LoggerService {
@@ -28,8 +27,7 @@ export class NestLogger implements LoggerService {
     this.#write("warn", message, context);
   }
 
-  #write(level: LineLevel, message: unknown, context: string | undefined): void {
-    const facts = context === undefined ? {} : { context };
-    this.#log.write({ level, component: "nest", event: "framework", message: String(message), facts });
+  #write(level: "debug" | "error" | "warn", message: unknown, context: string | undefined): void {
+    this.#log.write("framework", { context: context ?? null }, { level, text: String(message) });
   }
 }

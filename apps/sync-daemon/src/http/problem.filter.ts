@@ -68,13 +68,7 @@ export class ProblemFilter implements ExceptionFilter {
         expected: expectation(status),
       });
     }
-    this.#log.write({
-      level: "error",
-      component: "http",
-      event: "request_failed",
-      message: "a request failed",
-      facts: { route: routeOf(request), ...errorFacts(exception) },
-    });
+    this.#log.write("request_failed", { route: routeOf(request), ...errorFacts(exception) });
     return problem("internal_error", "the request failed; the log has the reason");
   }
 }

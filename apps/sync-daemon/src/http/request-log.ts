@@ -2,7 +2,6 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-import type { TraceIds } from "../telemetry/tracing.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import { routeOf } from "./request-metrics.ts";
 
@@ -11,12 +10,12 @@ import { routeOf } from "./request-metrics.ts";
  *
  * @param server - before it listens.
  * @param log - of the main thread.
- * @param idsOf - the trace that a request belongs to; null when to none.
+ * @param within - runs work in the trace that a request belongs to, if there is one.
  */
 export function logRequests(
   server: FastifyInstance,
   log: LineGate,
-  idsOf: (request: FastifyRequest) => TraceIds | null,
+  within: (request: FastifyRequest, work: () => void) => void,
 ): void {
   server.addHook("onResponse", (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
     if (log.isOn("summary")) {
@@ -25,14 +24,9 @@ export function logRequests(
         route: routeOf(request),
         status: reply.statusCode,
         duration_ms: Math.round(reply.elapsedTime * 1000) / 1000,
-        ...idsOf(request),
       };
-      log.write({
-        level: "summary",
-        component: "http",
-        event: "request",
-        message: "answered a request",
-        facts,
+      within(request, () => {
+        log.write("request", facts);
       });
     }
     done();

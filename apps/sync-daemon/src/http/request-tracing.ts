@@ -8,7 +8,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-import type { OpenSpan, TraceIds, Tracing } from "../telemetry/tracing.ts";
+import type { OpenSpan, Tracing } from "../telemetry/tracing.ts";
 import { routeOf } from "./request-metrics.ts";
 
 const UNTRACED: ReadonlySet<string> = new Set([
@@ -27,24 +27,21 @@ const STATUS_FAILED = 500;
  *
  * @param server - before it listens.
  * @param tracing - of the daemon.
- * @returns tells the ids of a request under way, null of one that is not traced.
+ * @returns runs work in the trace of a request, if the request is traced.
  */
 export function traceRequests(
   server: FastifyInstance,
   tracing: Tracing,
-): (request: FastifyRequest) => TraceIds | null {
+): (request: FastifyRequest, work: () => void) => void {
   const open = new WeakMap<FastifyRequest, OpenSpan>();
   const end = (request: FastifyRequest, status: number | null, error: string | null): void => {
     const span = open.get(request);
     if (span === undefined) return;
-    tracing.close(span, status === null ? {} : { "http.response.status_code": status }, error);
+    tracing.close(span, status, error);
   };
   server.addHook("onRequest", (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
     const route = routeOf(request);
-    if (!UNTRACED.has(route)) {
-      const facts = { "http.request.method": request.method, "http.route": route };
-      open.set(request, tracing.openRequest(`${request.method} ${route}`, request.headers, facts));
-    }
+    if (!UNTRACED.has(route)) open.set(request, tracing.openRequest(request.method, route, request.headers));
     done();
   });
   // After the body was read: what the socket's events call would not be in the request's context.
@@ -62,8 +59,9 @@ export function traceRequests(
     end(request, null, "aborted");
     done();
   });
-  return (request) => {
+  return (request, work) => {
     const span = open.get(request);
-    return span === undefined ? null : tracing.idsOf(span);
+    if (span === undefined) work();
+    else tracing.run(span, work);
   };
 }

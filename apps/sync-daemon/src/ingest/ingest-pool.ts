@@ -21,7 +21,7 @@ import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
 import type { Counter, MetricSlots, SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { RankFollower } from "../engine/engine-registry.ts";
-import type { LogLine } from "../log/log-line.ts";
+import type { LogLine, WriteEvent } from "../log/log-line.ts";
 import { SnapshotError } from "../snapshot/snapshot-error.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
@@ -49,7 +49,7 @@ export interface PoolDependencies {
   /** Of the main thread: moves are counted. */
   readonly metrics: MetricSlots;
   readonly announce: (announcement: SlotAnnouncement) => void;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
   /** Hears lines that a worker has decided to write. */
   readonly threadLine: (line: LogLine) => void;
   /** Hears of spans that a worker has chosen. */
@@ -239,10 +239,9 @@ export class IngestPool implements RankFollower {
     if (at === null || rank === undefined) return;
     setAside.add(rank, at.message, cause);
     const facts = { pod: rank.workerId, dp_rank: rank.dpRank, worker: `ingest-${number}`, cause };
-    const message =
+    const text =
       "an ingest worker ended during a message of this engine; it is passed over after the restart";
-    const line = { level: "warn", event: "message_set_aside", message } as const;
-    log({ ...line, facts: { ...facts, sequence_number: at.message.sequenceNumber } });
+    log("message_set_aside", { ...facts, sequence_number: at.message.sequenceNumber }, { text });
   }
 
   get #first(): IngestWorker {
@@ -304,12 +303,6 @@ export class IngestPool implements RankFollower {
     target.follow({ ...assignment.rank, resumeFrom: moved.position }, moved.parked);
     this.#stolen[to]?.inc();
     const { workerId: pod, model, dpRank: dp_rank } = assignment.rank;
-    const facts = { pod, model, dp_rank, from, to };
-    log({
-      level: "info",
-      event: "stream_moved",
-      message: "a stream moves to a less busy ingest worker",
-      facts,
-    });
+    log("stream_moved", { pod, model, dp_rank, from, to });
   }
 }

@@ -32,6 +32,7 @@ import { indexSeed } from "./index-seed.ts";
 import { takeOver } from "./rank-takeover.ts";
 import { letGo, othersStand, type SnapshotBarrier, standStill } from "./snapshot-barrier.ts";
 import { restoreSnapshot } from "./snapshot-restore.ts";
+import { droppedCounters } from "../telemetry/dropped-lines.ts";
 import { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { BoardWriter } from "../board/stream-board.ts";
 import type { FromIngest, IngestSettings, ToIngest } from "./thread-messages.ts";
@@ -100,11 +101,12 @@ const ingest = new Ingest(settings, {
   board: new BoardWriter(settings.board, settings.workerNumber),
   metrics,
   log: new LineGate({
+    thread: settings.worker,
     level: LogLevel.attach(settings.logLevel),
     write: (line) => {
       tell({ kind: "log", line });
     },
-    dropped: metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: settings.worker }),
+    dropped: droppedCounters(metrics, settings.worker),
     now: epochMs,
   }),
   spans: threadSpans(settings.tracedRatio),

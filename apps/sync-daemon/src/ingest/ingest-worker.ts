@@ -90,7 +90,7 @@ export class IngestWorker {
             listener.span(message.span);
             break;
           case "log":
-            listener.log({ component: settings.worker, ...message.line });
+            listener.log(message.line);
             break;
           case "snapshot":
           case "standing":

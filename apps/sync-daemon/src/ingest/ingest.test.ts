@@ -23,7 +23,6 @@ import {
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
 import { STREAM_METRICS } from "@kvsync/observability/kvsync/stream";
-import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { MetricSlots } from "@kvsync/observability/slots";
 import { afterEach, expect, test } from "vitest";
 
@@ -36,7 +35,8 @@ import type {
 } from "../transport/transport.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
-import type { LogLine } from "../log/log-line.ts";
+import { recordedLines } from "../log/testing/recorded-log.ts";
+import { droppedCounters } from "../telemetry/dropped-lines.ts";
 import { Ingest } from "./ingest.ts";
 import { takeOver } from "./rank-takeover.ts";
 import {
@@ -89,7 +89,7 @@ afterEach(() => {
 function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.create()) {
   const memory = createBoardMemory();
   const transport = new ScriptedTransport();
-  const log: LogLine[] = [];
+  const { lines: log, write } = recordedLines();
   const clock = { nowMs: 1000 };
   const level = LogLevel.create(1);
   const metrics = new MetricSlots(CATALOGUE, "ingest-0", () => undefined);
@@ -133,9 +133,10 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     spans: null,
     unknownKind: () => undefined,
     log: new LineGate({
+      thread: "ingest-0",
       level,
-      write: (line) => log.push(line),
-      dropped: metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "ingest-0" }),
+      write,
+      dropped: droppedCounters(metrics, "ingest-0"),
       now: () => clock.nowMs,
     }),
     now: () => clock.nowMs,

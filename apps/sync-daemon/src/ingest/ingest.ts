@@ -32,12 +32,10 @@ import {
   type SyncLimits,
   type WorkerSync,
 } from "@kvsync/core";
-import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import type { BoardWriter } from "../board/stream-board.ts";
 import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
-import { BurstGate } from "../log/burst-gate.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import type { Frames, Transport } from "../transport/transport.ts";
@@ -97,8 +95,6 @@ export class Ingest {
   readonly #unfinished = new Set<Stream>();
   readonly #gauges: IngestGauges;
   readonly #shared: StreamDependencies;
-  /** Takes the lines about single engines. */
-  readonly #engineLog: BurstGate;
   /** Null after a clean stop. */
   readonly #journal: MessageJournal | null;
   #ticker: ReturnType<typeof setInterval> | null = null;
@@ -119,8 +115,6 @@ export class Ingest {
     this.#settings = settings;
     this.#dependencies = dependencies;
     this.#gauges = new IngestGauges(settings, metrics);
-    const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: settings.worker });
-    this.#engineLog = new BurstGate({ gate: dependencies.log, dropped, now });
     this.#turn = new WorkTurn(TURN_MS, now);
     this.#dialer = new Dialer(settings.dials, now());
     this.#intake = new Intake(settings.queue, {
@@ -142,14 +136,9 @@ export class Ingest {
     );
     const { journal, workerNumber } = settings;
     this.#journal =
-      journal === null
-        ? null
-        : new MessageJournal(journal, workerNumber, (line) => {
-            dependencies.log.write(line);
-          });
+      journal === null ? null : new MessageJournal(journal, workerNumber, dependencies.log.write);
     this.#shared = {
       ...dependencies,
-      log: this.#engineLog,
       journal: this.#journal,
       settings,
       slots: metrics,
@@ -194,7 +183,7 @@ export class Ingest {
     const stream = new Stream(rank, this.#shared);
     this.#streams.set(rank.rankSlot, stream);
     this.#dialer.add(stream.connection);
-    this.#log("info", "rank_followed", "follows a rank", stream);
+    this.#dependencies.log.write("rank_followed", stream.names);
     this.#after(stream);
     this.#dialer.dialDue(this.#dependencies.now());
   }
@@ -217,7 +206,7 @@ export class Ingest {
     stream.sync.close();
     stream.metrics.release();
     this.#dependencies.board.clear(rankSlot);
-    this.#log("info", "rank_forgotten", "follows a rank no more", stream);
+    this.#dependencies.log.write("rank_forgotten", stream.names);
   }
 
   /** Hears and dials no more. */
@@ -388,8 +377,7 @@ export class Ingest {
   #tellTaken({ names }: Stream, lane: Lane, frames: Frames, waitedMs: number): void {
     const bytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
     const facts = { ...names, lane, frames: frames.length, bytes, waited_ms: waitedMs };
-    const message = "takes a message out of the queue";
-    this.#dependencies.log.write({ level: "detail", event: "message_taken", message, facts });
+    this.#dependencies.log.write("message_taken", facts);
   }
 
   /** The live message before this moment was dealt with by now: one reading of the clock serves both. */
@@ -453,7 +441,7 @@ export class Ingest {
     this.#replays.startWaiting();
     this.#gauges.ticked(nowMs);
     this.#gauges.utilization(nowMs);
-    this.#engineLog.tick();
+    this.#dependencies.log.tick();
     this.#tell();
   }
 
@@ -480,9 +468,5 @@ export class Ingest {
       utilization: this.#gauges.share,
     });
     board.beat();
-  }
-
-  #log(level: "info", event: string, message: string, { names: facts }: Stream): void {
-    this.#engineLog.write({ level, event, message, facts });
   }
 }

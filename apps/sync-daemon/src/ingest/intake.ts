@@ -119,7 +119,6 @@ export class Intake<Owner extends IntakeOwner> {
     const { gauges, log } = this.#dependencies;
     gauges.levelEntered(name);
     const facts = { backpressure: name, live: this.queue.depth("live"), replay: this.queue.depth("replay") };
-    const severity = level > 1 ? "warn" : "info";
-    log.write({ level: severity, event: "backpressure", message: "back-pressure changed", facts });
+    log.write("backpressure", facts, { level: level > 1 ? "warn" : "info" });
   }
 }

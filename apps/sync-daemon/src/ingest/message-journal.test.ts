@@ -5,20 +5,19 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import type { LogLine } from "../log/log-line.ts";
+import { recordedLog } from "../log/testing/recorded-log.ts";
 import { MessageJournal, RunJournal } from "./message-journal.ts";
 import { SetAsideMessages } from "./set-aside.ts";
 
 const OWNER = { workerId: "engine-ü", dpRank: 3, endpoint: "tcp://h:1" };
 
 let folder = "";
-let log: LogLine[] = [];
-const hear = (line: LogLine): void => void log.push(line);
+let { log: hear, lines: log } = recordedLog();
 const file = (): string => join(folder, "run.journal");
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "kvsync-journal-"));
-  log = [];
+  ({ log: hear, lines: log } = recordedLog());
 });
 afterEach(() => {
   rmSync(folder, { recursive: true });
@@ -84,11 +83,11 @@ test("J3: a file that is damaged, or a folder that cannot be written, is logged 
   const bytes = readFileSync(file());
   bytes.writeUInt32LE(0xffff_ffff, 0);
   writeFileSync(file(), bytes);
-  log = [];
+  ({ log: hear, lines: log } = recordedLog());
   expect(new RunJournal(folder, hear, 1000).found).toHaveLength(1);
   expect(log.map(({ event }) => event)).toEqual(["run_journal_failed", "run_was_killed"]);
 
-  log = [];
+  ({ log: hear, lines: log } = recordedLog());
   const blocked = new RunJournal(join(file(), "no-folder"), hear, 1000);
   blocked.end();
   expect(blocked.order).toBeNull();
@@ -113,6 +112,15 @@ test.each([Number.NaN, Number.POSITIVE_INFINITY, -0])(
     expect(more).toEqual([]);
   },
 );
+
+test("S2: a folder that cannot be written costs the memory of a death, and is reported", () => {
+  new SetAsideMessages("/dev/null/nowhere", hear).add(
+    OWNER,
+    { sequenceNumber: 5, timestampSeconds: 1, bytes: 9 },
+    "killed",
+  );
+  expect(log.map(({ event }) => event)).toContain("set_aside_unwritable");
+});
 
 test("S1: of more messages than are remembered the newest stay", () => {
   const set = new SetAsideMessages(folder, hear);

@@ -30,7 +30,7 @@ import { z } from "zod";
 import { makeFolder } from "../folder.ts";
 import { INGEST_WORKERS_MAX } from "../board/stream-board.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 import type { MessageIdentity } from "../message-identity.ts";
 
 /** In the daemon's folder of states. */
@@ -55,7 +55,7 @@ export interface JournalOrder {
 /** The main thread's side: the file is there from the start of a run until its clean stop. */
 export class RunJournal {
   readonly #path: string | null;
-  readonly #log: (line: LogLine) => void;
+  readonly #log: WriteEvent;
   /** Messages that the workers of a killed run were at. */
   readonly found: readonly { readonly owner: MessageOwner; readonly message: MessageIdentity }[];
   /** Null when the workers write nothing. */
@@ -68,7 +68,7 @@ export class RunJournal {
    * @param log - is told of a killed run, and of a file that could not be read or written.
    * @param nowMs - milliseconds since the Unix epoch.
    */
-  constructor(folder: string | null, log: (line: LogLine) => void, nowMs: number) {
+  constructor(folder: string | null, log: WriteEvent, nowMs: number) {
     this.#log = log;
     this.#path = folder === null ? null : join(folder, FILE);
     const path = this.#path;
@@ -84,9 +84,7 @@ export class RunJournal {
     });
     this.order = wasKilled && isWritten ? { path, untilMs: nowMs + WATCH_MS } : null;
     if (!wasKilled) return;
-    const message = "the last run did not end by itself; messages are recorded before they are applied";
-    const facts = { messages_at_hand: this.found.length, seconds: WATCH_MS / 1000 };
-    log({ level: "warn", component: "sync", event: "run_was_killed", message, facts });
+    log("run_was_killed", { messages_at_hand: this.found.length, seconds: WATCH_MS / 1000 });
   }
 
   /** Ends the run: the next one begins after a clean stop (J1). */
@@ -121,7 +119,7 @@ export class RunJournal {
       step();
       return true;
     } catch (error) {
-      this.#log(failed(error));
+      logFailure(this.#log, error);
       return false;
     }
   }
@@ -144,7 +142,7 @@ function sectionOf(section: Buffer): RunJournal["found"][number] | null {
 
 /** A worker's side: its section. */
 export class MessageJournal {
-  readonly #log: (line: LogLine) => void;
+  readonly #log: WriteEvent;
   readonly #untilMs: number;
   readonly #from: number;
   /** Null after the watch. */
@@ -158,14 +156,14 @@ export class MessageJournal {
    * @param workerNumber - whose section.
    * @param log - is told when it cannot be written.
    */
-  constructor({ path, untilMs }: JournalOrder, workerNumber: number, log: (line: LogLine) => void) {
+  constructor({ path, untilMs }: JournalOrder, workerNumber: number, log: WriteEvent) {
     this.#log = log;
     this.#untilMs = untilMs;
     this.#from = workerNumber * SECTION_BYTES;
     try {
       this.#file = openSync(path, "r+");
     } catch (error) {
-      log(failed(error));
+      logFailure(log, error);
     }
   }
 
@@ -227,7 +225,7 @@ export class MessageJournal {
     try {
       writeSync(this.#file, bytes, 0, bytes.length, this.#from);
     } catch (error) {
-      this.#log(failed(error));
+      logFailure(this.#log, error);
       const file = this.#file;
       this.#file = null;
       closeSync(file);
@@ -237,7 +235,7 @@ export class MessageJournal {
 
 const AT_REST = Buffer.alloc(4);
 
-function failed(error: unknown): LogLine {
-  const message = error instanceof Error ? error.message : String(error);
-  return { level: "warn", component: "sync", event: "run_journal_failed", message, facts: { file: FILE } };
+function logFailure(log: WriteEvent, error: unknown): void {
+  const text = error instanceof Error ? error.message : String(error);
+  log("run_journal_failed", { file: FILE }, { text });
 }

@@ -25,7 +25,7 @@ import { z } from "zod";
 import { makeFolder } from "../folder.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { MessageIdentity } from "../message-identity.ts";
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 
 /** In the daemon's folder of states. */
 const FILE = "set-aside.json";
@@ -54,7 +54,7 @@ export type SetAsideOwner = Pick<FollowedRank, "workerId" | "dpRank" | "endpoint
 /** What is remembered of past deaths. */
 export class SetAsideMessages {
   readonly #folder: string | null;
-  readonly #log: (line: LogLine) => void;
+  readonly #log: WriteEvent;
   #entries: Entry[] = [];
 
   /**
@@ -63,7 +63,7 @@ export class SetAsideMessages {
    * @param folder - of states; null to remember nothing.
    * @param log - is told what is set aside, and what could not be read or written.
    */
-  constructor(folder: string | null, log: (line: LogLine) => void) {
+  constructor(folder: string | null, log: WriteEvent) {
     this.#folder = folder;
     this.#log = log;
     if (folder === null) return;
@@ -77,11 +77,10 @@ export class SetAsideMessages {
   /** Logs every message that is passed over in this run. */
   tell(): void {
     for (const one of this.#entries) {
-      const facts = { pod: one.worker_id, dp_rank: one.dp_rank, cause: one.cause };
-      const message =
+      const { worker_id: pod, dp_rank, cause, sequence_number, at: ended_at } = one;
+      const text =
         "the process ended during a message of this engine; the message is passed over from now on";
-      const line = { level: "warn", component: "sync", event: "message_set_aside", message } as const;
-      this.#log({ ...line, facts: { ...facts, sequence_number: one.sequence_number, ended_at: one.at } });
+      this.#log("message_set_aside", { pod, dp_rank, cause, sequence_number, ended_at }, { text });
     }
   }
 
@@ -134,9 +133,9 @@ export class SetAsideMessages {
     }
   }
 
-  #failed(event: string, error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    this.#log({ level: "warn", component: "sync", event, message, facts: { file: FILE } });
+  #failed(code: "set_aside_unreadable" | "set_aside_unwritable", error: unknown): void {
+    const text = error instanceof Error ? error.message : String(error);
+    this.#log(code, { file: FILE }, { text });
   }
 }
 

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 
 import { StallWatch } from "./stall-watch.ts";
 import { BoardReader, BoardWriter, createBoardMemory, HEARTBEAT_STALE_MS } from "../board/stream-board.ts";
+import { eventWriter } from "../log/log-line.ts";
 
 function setUp(limitMs = 30_000) {
   const memory = createBoardMemory();
@@ -13,7 +14,7 @@ function setUp(limitMs = 30_000) {
   const events: string[] = [];
   const watch = new StallWatch(board, limitMs, {
     lost: (worker, silentMs) => events.push(`lost ${worker} after ${silentMs}`),
-    log: ({ event, facts }) => events.push(`${event} ${String(facts["worker"])}`),
+    log: eventWriter("test", ({ event, facts }) => events.push(`${event} ${String(facts["worker"])}`)),
   });
   /** Lets time pass in which these workers beat and the watch looks. */
   const pass = (ms: number, beating: readonly number[]): void => {

@@ -16,7 +16,7 @@
  *
  * Not here: the trust of the ranks (board/stream-board.ts B4), readiness (health/readiness.ts).
  */
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 import { type BoardReader, HEARTBEAT_STALE_MS } from "../board/stream-board.ts";
 
 /** Exit code of a process whose ingest worker did not come back. */
@@ -38,7 +38,7 @@ export class StallWatch {
   readonly #board: BoardReader;
   readonly #limitMs: number;
   readonly #lost: (worker: number, silentMs: number) => void;
-  readonly #log: (line: LogLine) => void;
+  readonly #log: WriteEvent;
   readonly #watched = new Map<number, Watched>();
   #lookedMs: number;
   #timer: NodeJS.Timeout | null = null;
@@ -54,7 +54,7 @@ export class StallWatch {
     limitMs: number,
     listener: {
       readonly lost: (worker: number, silentMs: number) => void;
-      readonly log: (line: LogLine) => void;
+      readonly log: WriteEvent;
     },
   ) {
     this.#board = board;
@@ -90,8 +90,7 @@ export class StallWatch {
         watched.silentMs += countedMs;
         this.#silent(number, watched);
       } else {
-        if (watched.isReported)
-          this.#say("info", "worker_resumed", "an ingest worker runs again", number, watched);
+        if (watched.isReported) this.#say("worker_resumed", number, watched);
         Object.assign(watched, { heartbeatMs, silentMs: 0, isReported: false });
       }
     }
@@ -100,16 +99,14 @@ export class StallWatch {
   #silent(number: number, watched: Watched): void {
     if (watched.silentMs > HEARTBEAT_STALE_MS && !watched.isReported) {
       watched.isReported = true;
-      const message = "an ingest worker has stopped; the trust of its ranks is stale";
-      this.#say("warn", "worker_stalled", message, number, watched);
+      this.#say("worker_stalled", number, watched);
     }
     if (watched.silentMs < this.#limitMs || this.#isOver) return;
     this.#isOver = true;
     this.#lost(number, watched.silentMs);
   }
 
-  #say(level: "info" | "warn", event: string, message: string, number: number, { silentMs }: Watched): void {
-    const facts = { worker: `ingest-${number}`, silent_seconds: Math.round(silentMs / 100) / 10 };
-    this.#log({ level, event, message, facts });
+  #say(code: "worker_stalled" | "worker_resumed", number: number, { silentMs }: Watched): void {
+    this.#log(code, { worker: `ingest-${number}`, silent_seconds: Math.round(silentMs / 100) / 10 });
   }
 }

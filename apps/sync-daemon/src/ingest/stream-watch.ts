@@ -2,7 +2,7 @@
  * The only listener of a stream: metrics get all of its events, the log the lines of its level.
  *
  *     core's WorkerSync ─▶ StreamWatch ─┬─▶ StreamMetrics (always)
- *                                       ├─▶ BurstGate     (asked first, so that a line that is off is never made)
+ *                                       ├─▶ LineGate      (asked first, so that a line that is off is never made)
  *                                       ├─▶ ThreadSpans   (each replay that brought something or failed; null when tracing is off)
  *                                       └─▶ main thread   (unknown kinds of KV-cache groups, for its answers)
  *
@@ -27,12 +27,10 @@ import {
   type Trust,
   type TrustReason,
 } from "@kvsync/core";
+import { LINE_LEVELS } from "@kvsync/observability/signals/log-event";
 
 import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
 import type { LineGate } from "../log/line-gate.ts";
-import { LINE_LEVELS, type LineLevel } from "../log/log-level.ts";
-import type { LogLine } from "../log/log-line.ts";
-import type { SpanFacts } from "../telemetry/finished-span.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import type { StreamMetrics } from "./stream-metrics.ts";
 
@@ -100,7 +98,8 @@ export class StreamWatch implements SyncListener {
   messageApplied(lane: "live" | "replay", eventCount: number, timestampSeconds: number): void {
     this.#metrics.messageApplied(lane, eventCount, timestampSeconds);
     if (this.#log.verbosity >= SUMMARY)
-      this.#say("summary", "message_applied", "applied a message", {
+      this.#log.write("message_applied", {
+        ...this.#names,
         lane,
         sequence_number: this.#sequenceNumber(),
         events: eventCount,
@@ -116,7 +115,7 @@ export class StreamWatch implements SyncListener {
     this.#metrics.eventApplied(type);
     this.#blocks += blockCount;
     if (this.#log.verbosity >= EVENT)
-      this.#say("event", "event_applied", "applied an event", { event_type: type, blocks: blockCount });
+      this.#log.write("event_applied", { ...this.#names, event_type: type, blocks: blockCount });
   }
 
   /** An event, or some of its blocks, was dropped. */
@@ -124,7 +123,8 @@ export class StreamWatch implements SyncListener {
     this.#metrics.eventDropped(type, reason);
     if (reason === "too_many_block_sizes" && !this.#isSetAside) this.#setAside();
     if (this.#log.verbosity >= EVENT)
-      this.#say("event", "event_dropped", "dropped an event", {
+      this.#log.write("event_dropped", {
+        ...this.#names,
         event_type: type,
         reason,
         blocks: blockCount,
@@ -135,15 +135,14 @@ export class StreamWatch implements SyncListener {
   messageDropped(reason: DropReason): void {
     this.#metrics.messageDropped(reason);
     this.#blocks = 0;
-    if (this.#log.verbosity >= SUMMARY)
-      this.#say("summary", "message_dropped", "dropped a message", { reason });
+    if (this.#log.verbosity >= SUMMARY) this.#log.write("message_dropped", { ...this.#names, reason });
   }
 
   /** Messages were found missing. */
   gapFound(missedMessages: number): void {
     this.#metrics.gapFound(missedMessages);
     if (this.#log.verbosity >= SUMMARY)
-      this.#say("summary", "gap_found", "messages are missing", { missed_messages: missedMessages });
+      this.#log.write("gap_found", { ...this.#names, missed_messages: missedMessages });
   }
 
   /** A replay is asked for. */
@@ -152,52 +151,52 @@ export class StreamWatch implements SyncListener {
     const { spans, now } = this.#dependencies;
     if (spans !== null) this.#replay = { startMs: now(), from, messages: 0 };
     if (this.#log.verbosity >= SUMMARY)
-      this.#say("summary", "replay_requested", "asks for a replay", { from_sequence_number: from });
+      this.#log.write("replay_requested", { ...this.#names, from_sequence_number: from });
   }
 
   /** A replay ended. */
   replayEnded(status: ReplayStatus): void {
     this.#metrics.replayEnded(status);
     if (this.#replay !== null) this.#finishReplay(this.#replay, status);
-    if (this.#log.verbosity >= SUMMARY)
-      this.#say("summary", "replay_ended", "a replay has ended", { status });
+    if (this.#log.verbosity >= SUMMARY) this.#log.write("replay_ended", { ...this.#names, status });
   }
 
   #setAside(): void {
     this.#isSetAside = true;
-    const message = `an engine stores in more than ${RANK_BLOCK_SIZES_MAX} block sizes and is set aside. Lookups find none of its blocks until it clears its cache or restarts. Check its configuration`;
-    this.#say("warn", "engine_set_aside", message, { sequence_number: this.#sequenceNumber() });
+    const text = `an engine stores in more than ${RANK_BLOCK_SIZES_MAX} block sizes and is set aside. Lookups find none of its blocks until it clears its cache or restarts. Check its configuration`;
+    this.#log.write(
+      "engine_set_aside",
+      { ...this.#names, sequence_number: this.#sequenceNumber() },
+      { text },
+    );
   }
 
   /** The engine has a KV-cache group of a kind that no rule is known for. */
   unknownKind(kind: string): void {
     const name = kind.slice(0, KIND_CHARACTERS_MAX);
     this.#dependencies.unknownKind(name);
-    const message =
-      "an engine has a KV-cache group of an unknown kind or without its size. A match needs all of its blocks, and the rank is partial";
-    this.#say("warn", "unknown_cache_kind", message, { kind: name });
+    this.#log.write("unknown_cache_kind", { ...this.#names, kind: name });
   }
 
   /** The publisher is another one than before. */
   restarted(): void {
     this.#isSetAside = false;
-    this.#say("info", "engine_restarted", "an engine's publisher has restarted; its blocks were cleared", {});
+    this.#log.write("engine_restarted", this.#names);
   }
 
   /** History is gone for good. */
   historyLost(fromSequenceNumber: number): void {
-    const message = "an engine's history does not reach back far enough; its earlier blocks are unknown";
-    this.#say("warn", "history_lost", message, { from_sequence_number: fromSequenceNumber });
+    this.#log.write("history_lost", { ...this.#names, from_sequence_number: fromSequenceNumber });
   }
 
   /** Answers carry another trust, or another reason for it, from now on. */
   trustChanged(trust: Trust, previous: Trust, reason: TrustReason | null): void {
     if (trust === previous) {
       if (this.#log.verbosity >= SUMMARY)
-        this.#say("summary", "trust_reason_changed", "a rank's trust has another reason", { trust, reason });
+        this.#log.write("trust_reason_changed", { ...this.#names, trust, reason });
       return;
     }
-    this.#say("info", "trust_changed", "a rank's trust has changed", { trust, reason, previous });
+    this.#log.write("trust_changed", { ...this.#names, trust, reason, previous });
   }
 
   /** The engine sends a field that this version does not know. One line for each. */
@@ -207,14 +206,12 @@ export class StreamWatch implements SyncListener {
     const field = `${owner} ${name}`;
     if (loggedFields.has(field) || loggedFields.size === LOGGED_FIELDS_MAX) return;
     loggedFields.add(field);
-    const message = "an engine sends a field that is not known; its answers are worth less until it is";
-    this.#say("warn", "unknown_field", message, { owner, field: name });
+    this.#log.write("unknown_field", { ...this.#names, owner, field: name });
   }
 
   /** The stream does something else from now on. */
   stateChanged(state: StreamState, previous: StreamState): void {
-    if (this.#log.verbosity >= DEBUG)
-      this.#say("debug", "state_changed", "a stream's state has changed", { state, previous });
+    if (this.#log.verbosity >= DEBUG) this.#log.write("state_changed", { ...this.#names, state, previous });
   }
 
   /** One that ended well and brought nothing was a look at an idle stream. */
@@ -235,10 +232,6 @@ export class StreamWatch implements SyncListener {
       error: status === "failed" ? "replay_failed" : null,
     });
   }
-
-  #say(level: LineLevel, event: string, message: string, facts: LogLine["facts"]): void {
-    this.#log.write({ level, event, message, facts: { ...this.#names, ...facts } });
-  }
 }
 
 /**
@@ -247,6 +240,10 @@ export class StreamWatch implements SyncListener {
  * @param names - of the stream.
  * @returns attributes.
  */
-export function spanFactsOf({ pod, model, dp_rank }: StreamNames): SpanFacts {
+export function spanFactsOf({ pod, model, dp_rank }: StreamNames): {
+  readonly "kvsync.pod": string;
+  readonly "kvsync.model": string;
+  readonly "kvsync.dp_rank": number;
+} {
   return { "kvsync.pod": pod, "kvsync.model": model, "kvsync.dp_rank": dp_rank };
 }

@@ -22,7 +22,7 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "../board/drop-reasons.ts";
 import type { BoardWriter } from "../board/stream-board.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
-import type { BurstGate } from "../log/burst-gate.ts";
+import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { type ConnectionEvents, EngineConnection } from "../transport/engine-connection.ts";
 import {
@@ -68,7 +68,7 @@ export interface StreamDependencies {
   readonly turn: WorkTurn;
   readonly board: BoardWriter;
   readonly slots: MetricSlots;
-  readonly log: BurstGate;
+  readonly log: LineGate;
   /** Null when tracing is off. */
   readonly spans: ThreadSpans | null;
   /** Null after a clean stop. */
@@ -106,7 +106,7 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   /** A "lost" note lies in the queue. */
   lossNoted = false;
   readonly #intake: Intake<Stream>;
-  readonly #log: BurstGate;
+  readonly #log: LineGate;
   readonly #filter: StreamFilter;
   /** Ranks that share the socket were logged. */
   #sharingLogged = false;
@@ -237,7 +237,7 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     this.#filter.connected();
     this.#violationLogged = false;
     this.metrics.connected();
-    this.#write("info", "engine_connected", "connected to an engine");
+    this.#log.write("engine_connected", this.#place);
     this.#intake.note("live", this, { kind: "connected" });
   }
 
@@ -245,7 +245,7 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   disconnected(reason: ConnectionEnd, detail?: string): void {
     this.#refusalLogged = false;
     this.metrics.disconnected(reason);
-    this.#write("warn", "engine_disconnected", "lost an engine's connection", { reason, ...shown(detail) });
+    this.#log.write("engine_disconnected", { ...this.#place, reason, ...shown(detail) });
     this.#intake.note("live", this, { kind: "disconnected" });
   }
 
@@ -254,10 +254,10 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     this.metrics.connectionFailed(reason);
     if (this.#failureLogged) return;
     this.#failureLogged = true;
-    const message = this.rank.bind
+    const text = this.rank.bind
       ? "cannot listen for an engine; trying again with growing pauses"
       : "cannot connect to an engine; trying again with growing pauses";
-    this.#write("warn", "engine_unreachable", message, { reason, ...shown(detail) });
+    this.#log.write("engine_unreachable", { ...this.#place, reason, ...shown(detail) }, { text });
   }
 
   /** {@inheritDoc ConnectionEvents.refused} */
@@ -265,8 +265,8 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     this.metrics.publisherRefused(reason);
     if (this.#refusalLogged) return;
     this.#refusalLogged = true;
-    const message = isViolation(reason) ? VIOLATION_TEXT : REFUSAL_TEXTS[reason];
-    this.#write("warn", "publisher_refused", message, { reason, address, ...shown(detail) });
+    const text = isViolation(reason) ? VIOLATION_TEXT : REFUSAL_TEXTS[reason];
+    this.#log.write("publisher_refused", { ...this.#place, reason, address, ...shown(detail) }, { text });
   }
 
   /** {@inheritDoc ConnectionEvents.message} */
@@ -290,8 +290,8 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     if (this.#filter.hasFoundSharing && !this.#sharingLogged) {
       this.#sharingLogged = true;
       const own = this.#filter.ownRank ?? this.rank.dpRank;
-      const message = `several DP ranks publish through one socket. DP rank ${own} is followed, and the messages of the others are dropped. Set shared_socket: true and dp_size in the engine's entry`;
-      this.#write("warn", "ranks_share_socket", message, { reason: verdict });
+      const text = `several DP ranks publish through one socket. DP rank ${own} is followed, and the messages of the others are dropped. Set shared_socket: true and dp_size in the engine's entry`;
+      this.#log.write("ranks_share_socket", { ...this.#place, reason: verdict }, { text });
     }
     return false;
   }
@@ -304,8 +304,8 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     this.#otherTopics += 1;
     if (this.#otherTopics !== OTHER_TOPICS_LOGGED) return;
     const heard = new TextDecoder().decode(frames[0]?.subarray(0, TOPIC_BYTES_SHOWN));
-    const message = `messages of the topic ${JSON.stringify(heard)} are dropped, and none of ${JSON.stringify(this.rank.topic)} came: topic in the engine's entry is the engine's whole topic`;
-    this.#write("warn", "topic_not_published", message, { reason: "other_topic" });
+    const text = `messages of the topic ${JSON.stringify(heard)} are dropped, and none of ${JSON.stringify(this.rank.topic)} came: topic in the engine's entry is the engine's whole topic`;
+    this.#log.write("topic_not_published", { ...this.#place, reason: "other_topic" }, { text });
   }
 
   /** The engine sent at its replay socket what ended the connection; logged once until its events are connected again. */
@@ -313,29 +313,20 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     this.metrics.violation("replay", reason);
     if (this.#violationLogged) return;
     this.#violationLogged = true;
-    const endpoint = this.replayEndpoint;
-    const message = "ended the connection to an engine's replay socket because of what the engine sent";
-    this.#write("warn", "replay_violation", message, { endpoint, reason, detail });
+    this.#log.write("replay_violation", { ...this.names, endpoint: this.replayEndpoint, reason, detail });
   }
 
   #passedOver(sequenceNumber: number): void {
-    const message = "passes over a message during which the process ended before";
-    const facts = { ...this.names, sequence_number: sequenceNumber };
-    this.#log.write({ level: "warn", event: "message_passed_over", message, facts });
+    this.#log.write("message_passed_over", { ...this.names, sequence_number: sequenceNumber });
   }
 
-  #write(
-    level: "info" | "warn",
-    event: string,
-    message: string,
-    more: Readonly<Record<string, string>> = {},
-  ): void {
-    const facts = { ...this.names, endpoint: this.rank.endpoint, ...more };
-    this.#log.write({ level, event, message, facts });
+  /** Whose connection it is, in lines of the log. */
+  get #place(): StreamNames & { readonly endpoint: string } {
+    return { ...this.names, endpoint: this.rank.endpoint };
   }
 }
 
 /** A detail for the log, when there is one. */
-function shown(detail: string | undefined): Readonly<Record<string, string>> {
+function shown(detail: string | undefined): { readonly detail?: string } {
   return detail === undefined ? {} : { detail };
 }

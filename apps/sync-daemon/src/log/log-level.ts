@@ -14,19 +14,7 @@
  * that matters here.
  */
 
-/** What a line's level is called, and the verbosity from which on it is written. */
-export const LINE_LEVELS = {
-  error: 0,
-  warn: 0,
-  info: 1,
-  summary: 2,
-  event: 3,
-  detail: 4,
-  debug: 5,
-} as const;
-
-/** How important, or how detailed, a line is. */
-export type LineLevel = keyof typeof LINE_LEVELS;
+import { LINE_LEVELS, type LineLevel } from "@kvsync/observability/signals/log-event";
 
 /** Everything is written. */
 export const LOG_LEVEL_MAX = 5;

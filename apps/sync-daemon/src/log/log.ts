@@ -3,23 +3,23 @@
  *
  *     {"level":"info","time":"…","component":"ingest-0","event":"engine_connected","pod":"…","model":"…","message":"…"}
  *
- * `level` is what log stores know (error, warn, info, debug); lines beyond `info` have the
+ * `level` is what log stores know (fatal, error, warn, info, debug); lines beyond `info` have the
  * contract's number in `verbosity`. A line that belongs to a trace has `trace_id` and `span_id`.
- * line-gate.ts decides which lines are written.
+ * line-gate.ts decides which lines are written, and observability's catalogue which there are.
  */
 
-import { type Logger, pino, stdTimeFunctions } from "pino";
+import { LINE_LEVELS, severityOf } from "@kvsync/observability/signals/log-event";
+import { pino, stdTimeFunctions } from "pino";
 
-import { LINE_LEVELS } from "./log-level.ts";
 import type { LogLine } from "./log-line.ts";
 
 /**
- * Makes the log.
+ * Opens the log.
  *
- * @returns a pino logger that writes all it is given.
+ * @returns writes a line, whatever its level.
  */
-export function createLog(): Logger {
-  return pino(
+export function openLog(): (line: LogLine) => void {
+  const log = pino(
     {
       level: "trace",
       base: null,
@@ -29,22 +29,9 @@ export function createLog(): Logger {
     },
     pino.destination({ fd: 1, sync: true }),
   );
-}
-
-/**
- * Takes lines of plain parts of the daemon, and of the ingest threads, into the log.
- *
- * @param log - made by `createLog`.
- * @param component - who speaks in lines that do not say.
- * @returns what to hand the part.
- */
-export function lineWriter(log: Logger, component: string): (line: LogLine) => void {
-  return (line) => {
-    const { level, event, message, facts } = line;
-    const verbosity = LINE_LEVELS[level];
-    const severity =
-      verbosity > LINE_LEVELS.info ? "debug" : level === "error" || level === "warn" ? level : "info";
-    const head = { component: line.component ?? component, event };
-    log[severity](severity === "debug" ? { ...head, verbosity, ...facts } : { ...head, ...facts }, message);
+  return ({ level, component, event, facts, trace, message }) => {
+    const severity = severityOf(level);
+    const detail = severity === "debug" ? { verbosity: LINE_LEVELS[level] } : {};
+    log[severity]({ component, event, ...detail, ...facts, ...trace }, message);
   };
 }

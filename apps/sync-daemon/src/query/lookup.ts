@@ -195,7 +195,7 @@ export class Lookup {
     return tracing.within("lookup", (span) => {
       const answer = match(query, this.#dependencies);
       // Not before the answer: a model that is not known is text that a caller sent.
-      span.setAttributes({
+      span.set({
         "kvsync.model": answer.model,
         "kvsync.input": query.input,
         "kvsync.input_count": query.count,
@@ -211,8 +211,8 @@ export class Lookup {
   #tracedTokens(tracing: Tracing, request: TokenizeRequest): Promise<TokenizeOutcome> {
     return tracing.within("tokenize", async (span) => {
       const outcome = await this.#tokens(request);
-      if (outcome.kind === "tokens") span.setAttribute("kvsync.input_count", outcome.tokens.length);
-      else tracing.fail(span, outcome.reason);
+      if (outcome.kind === "tokens") span.set({ "kvsync.input_count": outcome.tokens.length });
+      else span.fail(outcome.reason);
       return outcome;
     });
   }
@@ -228,8 +228,7 @@ export class Lookup {
       pod: best?.worker ?? null,
       matched_blocks: best?.matched_blocks ?? 0,
     };
-    const [component, event, message] = ["lookup", "lookup_answered", "answered a lookup"];
-    this.#log.write({ level: "detail", component, event, message, facts });
+    this.#log.write("lookup_answered", facts);
   }
 }
 

@@ -17,7 +17,7 @@ import type { Gauge, MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyInstance } from "fastify";
 
 import { byKey } from "../handles-by-key.ts";
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 import { settingsError, type SettingsError } from "../settings/settings-error.ts";
 import type { Settings } from "../settings/settings.ts";
 import { engineReaderOf, filePlan } from "../settings/open-files.ts";
@@ -39,7 +39,7 @@ const CLOSED_LOG_MS = 60_000;
 /** What an installed security tells, and to whom. */
 export interface SecurityListeners {
   readonly metrics: MetricSlots;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
   readonly ruleOf: (method: string, url: string) => AccessRule | undefined;
 }
 
@@ -116,10 +116,7 @@ export class HttpSecurity {
   install(server: FastifyInstance, listeners: SecurityListeners): void {
     const { security, callers, http } = this.#settings;
     this.#server = server;
-    const { metrics, ruleOf } = listeners;
-    const log = (line: LogLine): void => {
-      listeners.log({ component: "security", ...line });
-    };
+    const { metrics, ruleOf, log } = listeners;
     this.#log = log;
     const { connections } = filePlan(callers.connections, engineReaderOf(this.#settings));
     limitConnections(server.server, connections, callers.connections_per_address, { metrics, log });
@@ -141,7 +138,7 @@ export class HttpSecurity {
       },
       admin: ({ method, routeOptions }, { statusCode }, { name }) => {
         const facts = { token_name: name, method, route: routeOptions.url ?? "", status: statusCode };
-        log({ level: "info", event: "admin_request", message: "a request with admin scope", facts });
+        log("admin_request", facts);
       },
     });
     for (const { name, files } of this.#watched) {
@@ -161,19 +158,11 @@ export class HttpSecurity {
   }
 
   /** What is allowed and yet to be known. */
-  #warnOfOpenDoors(log: (line: LogLine) => void): void {
+  #warnOfOpenDoors(log: WriteEvent): void {
     const { host } = this.#settings.http;
     if (isLoopback(host)) return;
-    const facts = { host };
-    if (this.#tokens === null) {
-      const message =
-        "every caller that reaches this address may read and change everything (security.trust_every_caller_on_the_network)";
-      log({ level: "warn", event: "every_caller_trusted", message, facts });
-    } else if (this.#tls === null) {
-      const message =
-        "tokens are sent without encryption: set tls.cert_file, or let something in front of the daemon serve HTTPS";
-      log({ level: "warn", event: "tokens_without_tls", message, facts });
-    }
+    if (this.#tokens === null) log("every_caller_trusted", { host });
+    else if (this.#tls === null) log("tokens_without_tls", { host });
   }
 
   #load(
@@ -220,14 +209,9 @@ export class HttpSecurity {
     this.#expiry?.set(this.#validToSeconds);
   }
 
-  #tell(name: WatchedName, isUsable: boolean, message: string): void {
+  #tell(name: WatchedName, isUsable: boolean, text: string): void {
     this.#usable.get(name)?.set(isUsable ? 1 : 0);
-    this.#log?.({
-      level: isUsable ? "info" : "error",
-      event: isUsable ? "security_file_reloaded" : "security_file_refused",
-      message,
-      facts: { file: name },
-    });
+    this.#log?.(isUsable ? "security_file_reloaded" : "security_file_refused", { file: name }, { text });
   }
 }
 
@@ -253,7 +237,7 @@ function limitConnections(
     if (nowMs - loggedMs < CLOSED_LOG_MS) return;
     loggedMs = nowMs;
     const facts = { reason, connections_max: connections, connections_per_address_max: perAddress };
-    log({ level: "warn", event: "connection_refused", message: CLOSED_MESSAGES[reason], facts });
+    log("connection_refused", facts, { text: CLOSED_MESSAGES[reason] });
   };
   ConnectionLimit.install(server, { connections, perAddress, closed }, server instanceof TlsServer);
 }

@@ -1,10 +1,13 @@
 /** Settings of health checks: their thresholds, and the other services that they check. */
 
+import { isCheckName } from "@kvsync/observability/kvsync/health-checks";
 import { z } from "zod";
 
 import { integer, SETTING_FACTS, section } from "./setting-field.ts";
 
 const NAME_EXPECTED = "a name of 1-64 characters a-z 0-9 _";
+/** Results are told apart by their names alone. */
+const OWN_NAME_EXPECTED = "a name that no other check has";
 const URL_EXPECTED = "an http or https address";
 
 const DEPENDENCIES_EXPECTED = "a list of {name, url, timeout_seconds, critical}";
@@ -23,6 +26,11 @@ export const healthSection = section({
   dependencies: z
     .array(dependency, DEPENDENCIES_EXPECTED)
     .max(32, "at most 32 dependencies")
+    .superRefine((dependencies, context) => {
+      for (const [i, { name }] of dependencies.entries())
+        if (isCheckName(name) || dependencies.findIndex((one) => one.name === name) < i)
+          context.addIssue({ code: "custom", path: [i, "name"], message: OWN_NAME_EXPECTED });
+    })
     .default([])
     .register(SETTING_FACTS, {
       about: "Other services whose address must answer below 500.",

@@ -290,3 +290,12 @@ test.each([
   if (isUsable) expect(read()).toEqual([server]);
   else expect(read).toThrow(/discovery\.dns_servers/);
 });
+
+test.each([
+  ["memory", "that of a check of the daemon"],
+  ["gateway", "repeated"],
+])("a dependency named %s, which is %s, is refused: one result would hide the other", (name) => {
+  const entry = (own: string): string => `    - { name: ${own}, url: "http://h:1" }\n`;
+  const path = fileWith(`health:\n  dependencies:\n${entry("gateway")}${entry(name)}`);
+  expect(refusal(["--config", path]).message).toContain("expected a name that no other check has");
+});

@@ -6,10 +6,8 @@ import { SNAPSHOT_METRICS } from "@kvsync/observability/kvsync/snapshot";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import type { RestoredSnapshot } from "./restored-snapshot.ts";
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 import type { FoundSnapshot, SourceListener } from "./snapshot-source.ts";
-
-type Log = (line: LogLine) => void;
 
 function operationOf(origin: FoundSnapshot["origin"]): "fetch" | "read" {
   return origin === "sibling" ? "fetch" : "read";
@@ -21,14 +19,13 @@ function operationOf(origin: FoundSnapshot["origin"]): "fetch" | "read" {
  * @param metrics - of this thread.
  * @param log - where lines go.
  */
-export function refusals(metrics: MetricSlots, log: Log): SourceListener {
+export function refusals(metrics: MetricSlots, log: WriteEvent): SourceListener {
   return {
     refused: (origin, error) => {
       const operation = operationOf(origin);
       metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation, status: "failed" }).inc();
       metrics.counter(SNAPSHOT_METRICS.snapshotErrors, { operation }).inc();
-      const facts = { origin, code: error.code };
-      log({ level: "warn", event: "snapshot_refused", message: error.message, facts });
+      log("snapshot_refused", { origin, code: error.code }, { text: error.message });
     },
   };
 }
@@ -45,7 +42,7 @@ export function tellRestored(
   { origin, path }: FoundSnapshot,
   restored: RestoredSnapshot | null,
   metrics: MetricSlots,
-  log: Log,
+  log: WriteEvent,
 ): void {
   const operation = operationOf(origin);
   if (restored?.kind === "restored") {
@@ -53,16 +50,11 @@ export function tellRestored(
     const { rows, streams, createdMs } = restored;
     const age_seconds = Math.round((Date.now() - createdMs) / 1000);
     const facts = { origin, path, rows, streams: streams.length, age_seconds };
-    log({ level: "info", event: "snapshot_loaded", message: "continues from a snapshot", facts });
+    log("snapshot_loaded", facts);
     return;
   }
   metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation, status: "failed" }).inc();
   metrics.counter(SNAPSHOT_METRICS.snapshotErrors, { operation }).inc();
-  const message = restored === null ? `${path}: not used` : restored.message;
-  log({
-    level: "warn",
-    event: "snapshot_refused",
-    message,
-    facts: { origin, code: restored?.code ?? "unused" },
-  });
+  const text = restored === null ? `${path}: not used` : restored.message;
+  log("snapshot_refused", { origin, code: restored?.code ?? "unused" }, { text });
 }

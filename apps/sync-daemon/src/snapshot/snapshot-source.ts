@@ -12,10 +12,9 @@ import { dirname, join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
-import type { Span } from "@opentelemetry/api";
-
 import { makeFolder } from "../folder.ts";
-import type { Tracing } from "../telemetry/tracing.ts";
+import { serverOf } from "../telemetry/server-attributes.ts";
+import type { NamedSpan, Tracing } from "../telemetry/tracing.ts";
 import { SnapshotError } from "./snapshot-error.ts";
 import { verifySnapshot } from "./snapshot-file.ts";
 import { SNAPSHOT_NAME, type SnapshotSettings } from "../settings/snapshot-settings.ts";
@@ -56,13 +55,16 @@ export function findSnapshot(
 ): Promise<FoundSnapshot | null> {
   if (tracing === null) return find(settings, folder, listener, fetchSnapshot);
   const fetchTraced = (own: SnapshotSettings, base: string, path: string): Promise<void> =>
-    tracing.within("GET", () => fetchSnapshot(own, base, path, tracing.headers()), { isCall: true });
-  const work = async (span: Span): Promise<FoundSnapshot | null> => {
+    tracing.within("GET", (span) => {
+      span.set({ "http.request.method": "GET", ...serverOf(base) });
+      return fetchSnapshot(own, base, path, tracing.headers());
+    });
+  const work = async (span: NamedSpan<"snapshot.find">): Promise<FoundSnapshot | null> => {
     const found = await find(settings, folder, listener, fetchTraced);
-    span.setAttribute("kvsync.origin", found?.origin ?? "none");
+    span.set({ "kvsync.origin": found?.origin ?? "none" });
     return found;
   };
-  return tracing.within("snapshot.find", work, { isRare: true });
+  return tracing.within("snapshot.find", work);
 }
 
 async function find(

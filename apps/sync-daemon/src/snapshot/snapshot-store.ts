@@ -16,11 +16,10 @@ import { Worker } from "node:worker_threads";
 
 import { SNAPSHOT_METRICS } from "@kvsync/observability/kvsync/snapshot";
 import type { MetricSlots } from "@kvsync/observability/slots";
-import type { Span } from "@opentelemetry/api";
 
 import { makeFolder } from "../folder.ts";
-import type { LogLine } from "../log/log-line.ts";
-import type { Tracing } from "../telemetry/tracing.ts";
+import type { WriteEvent } from "../log/log-line.ts";
+import type { NamedSpan, Tracing } from "../telemetry/tracing.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
 import { SNAPSHOT_NAME, type SnapshotSettings } from "../settings/snapshot-settings.ts";
 import type { SnapshotJob, SnapshotOutcome } from "./snapshot-thread.ts";
@@ -33,7 +32,7 @@ export interface SnapshotDependencies {
   readonly script: URL;
   readonly version: string;
   readonly metrics: MetricSlots;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
   /** Null when off. */
   readonly tracing: Tracing | null;
   /** Milliseconds since the Unix epoch. */
@@ -168,16 +167,16 @@ export class SnapshotStore {
   #traced(): Promise<WrittenSnapshot> {
     const { tracing } = this.#dependencies;
     if (tracing === null) return this.#write();
-    const work = async (span: Span): Promise<WrittenSnapshot> => {
+    const work = async (span: NamedSpan<"snapshot.write">): Promise<WrittenSnapshot> => {
       const written = await this.#write();
-      span.setAttributes({
+      span.set({
         "kvsync.rows": written.rows,
         "kvsync.bytes": written.bytes,
         "kvsync.streams": written.streams,
       });
       return written;
     };
-    return tracing.within("snapshot.write", work, { isRare: true });
+    return tracing.within("snapshot.write", work);
   }
 
   async #write(): Promise<WrittenSnapshot> {
@@ -196,14 +195,9 @@ export class SnapshotStore {
     } catch (error) {
       metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation: "write", status: "failed" }).inc();
       metrics.counter(SNAPSHOT_METRICS.snapshotErrors, { operation: "write" }).inc();
-      const message = error instanceof Error ? error.message : String(error);
-      this.#failure = message;
-      this.#dependencies.log({
-        level: "error",
-        event: "snapshot_failed",
-        message,
-        facts: { folder: this.#folder },
-      });
+      const text = error instanceof Error ? error.message : String(error);
+      this.#failure = text;
+      this.#dependencies.log("snapshot_failed", { folder: this.#folder }, { text });
       throw error;
     }
   }
@@ -228,7 +222,7 @@ export class SnapshotStore {
     this.#lastTakenMs = takenMs;
     const { rows, bytes } = outcome;
     const facts = { path, rows, bytes, streams: streams.length, stood_still_ms: Math.round(stoodStillMs) };
-    log({ level: "info", event: "snapshot_written", message: "wrote a snapshot", facts });
+    log("snapshot_written", facts);
     return { path, rows, bytes, streams: streams.length };
   }
 }

@@ -1,18 +1,22 @@
 /** A span as an ingest thread hands it over: it has no OpenTelemetry of its own. Structured-cloneable. */
 
+import type { SPANS } from "@kvsync/observability/kvsync/spans";
+import type { Attributes } from "@kvsync/observability/signals/span";
+
 /** What ingest threads have spans of. */
 type ThreadSpanName = "ingest.apply" | "ingest.replay";
 
-/** Values of a span's attributes. Never tokens, prompts, hashes, or text that a caller sent. */
-export type SpanFacts = Readonly<Record<string, string | number | boolean>>;
-
-/** Something that has happened. */
-export interface FinishedSpan {
-  readonly name: ThreadSpanName;
+/** Something that has happened, of one name. */
+interface Finished<Name extends ThreadSpanName> {
+  readonly name: Name;
   /** Milliseconds since the Unix epoch, with fractions. */
   readonly startMs: number;
   readonly endMs: number;
-  readonly facts: SpanFacts;
+  /** Never tokens, prompts, hashes, or text that a caller sent. */
+  readonly facts: Attributes<(typeof SPANS)[Name]>;
   /** Code of what went wrong; null when nothing did. */
   readonly error: string | null;
 }
+
+/** Something that has happened. */
+export type FinishedSpan = { [Name in ThreadSpanName]: Finished<Name> }[ThreadSpanName];

@@ -15,7 +15,7 @@ import type { Context } from "@opentelemetry/api";
 import { type ExportResult, ExportResultCode } from "@opentelemetry/core";
 import type { ReadableSpan, Span, SpanExporter, SpanProcessor } from "@opentelemetry/sdk-trace";
 
-import type { LogLine } from "../log/log-line.ts";
+import type { WriteEvent } from "../log/log-line.ts";
 
 /** Spans waiting for a batch at once: some megabytes. */
 export const SPANS_WAITING_MAX = 2048;
@@ -23,7 +23,7 @@ export const SPANS_WAITING_MAX = 2048;
 /** Who hears of spans' fates. */
 export interface ExportDependencies {
   readonly count: (outcome: SpanOutcome, spans: number) => void;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
   /** Where spans go, for the log. */
   readonly origin: string;
 }
@@ -66,15 +66,14 @@ export class CountedExporter implements SpanExporter {
   #tell(isFailed: boolean, error: Error | undefined): void {
     const { log, origin } = this.#dependencies;
     if (!isFailed) {
-      const message = "the collector takes spans again";
-      log({ level: "info", event: "traces_delivered", message, facts: { collector: origin } });
+      log("traces_delivered", { collector: origin });
       return;
     }
     // The message of the error may have what the collector answered.
     const code: unknown = error !== undefined && "code" in error ? error.code : undefined;
-    const reason = typeof code === "string" || typeof code === "number" ? code : (error?.name ?? "unknown");
-    const message = "the collector does not take spans; they are lost until it does";
-    log({ level: "warn", event: "traces_not_delivered", message, facts: { collector: origin, reason } });
+    const reason =
+      typeof code === "string" || typeof code === "number" ? String(code) : (error?.name ?? "unknown");
+    log("traces_not_delivered", { collector: origin, reason });
   }
 }
 

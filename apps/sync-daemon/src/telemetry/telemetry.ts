@@ -17,6 +17,7 @@ import { LevelControl } from "../log/level-control.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import type { LogLine } from "../log/log-line.ts";
+import { droppedCounters } from "./dropped-lines.ts";
 import type { Settings } from "../settings/settings.ts";
 import { startTracing } from "./start-tracing.ts";
 import type { Tracing } from "./tracing.ts";
@@ -59,14 +60,14 @@ export async function startTelemetry(
   };
   const metrics = new MetricSlots(CATALOGUE, "main", announce);
   const level = LogLevel.create(settings.log.level);
-  const dropped = metrics.counter(TELEMETRY_METRICS.logLinesDropped, { thread: "main" });
   let tracing: Tracing | null = null;
   // A line that is written within a span says so.
   const writeTraced = (line: LogLine): void => {
     const ids = tracing?.activeIds() ?? null;
-    write(ids === null ? line : { ...line, facts: { ...line.facts, ...ids } });
+    write(ids === null ? line : { ...line, trace: ids });
   };
-  const log = new LineGate({ level, write: writeTraced, dropped, now });
+  const dropped = droppedCounters(metrics, "main");
+  const log = new LineGate({ thread: "sync", level, write: writeTraced, dropped, now });
   tracing = await startTracing(settings.tracing, { version, count: spanCounter(metrics), log: log.write });
   const levelControl = new LevelControl(level, now);
   return { exposition, announce, metrics, log, threadLine: write, level, levelControl, tracing };

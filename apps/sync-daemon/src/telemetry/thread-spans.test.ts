@@ -13,7 +13,21 @@ class CountedDrops extends Counter {
   }
 }
 
-const SPAN: FinishedSpan = { name: "ingest.apply", startMs: 0, endMs: 1, facts: {}, error: null };
+const SPAN: FinishedSpan = {
+  name: "ingest.apply",
+  startMs: 0,
+  endMs: 1,
+  facts: {
+    "kvsync.pod": "engine-0",
+    "kvsync.model": "m",
+    "kvsync.dp_rank": 0,
+    "kvsync.lane": "live",
+    "kvsync.queue_wait_seconds": 0,
+    "kvsync.sequence_number": 1,
+    "kvsync.events": 1,
+  },
+  error: null,
+};
 
 function spansAt(ratio: number, seed = 1) {
   const prng = new Prng(seed);

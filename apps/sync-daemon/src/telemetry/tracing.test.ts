@@ -2,7 +2,7 @@
 import { propagation, trace } from "@opentelemetry/api";
 import { afterEach, expect, test } from "vitest";
 
-import { type SpanOptions, Tracing } from "./tracing.ts";
+import { Tracing } from "./tracing.ts";
 
 const running: Tracing[] = [];
 afterEach(async () => {
@@ -17,14 +17,14 @@ function tracingAt(ratio: number): Tracing {
   return tracing;
 }
 
-const isTraced = (tracing: Tracing, options: SpanOptions = {}): boolean =>
-  tracing.within("lookup", (span) => span.isRecording(), options);
+const isTraced = (tracing: Tracing, name: "lookup" | "snapshot.write" = "lookup"): boolean =>
+  tracing.within(name, (span) => span.isRecording);
 
 test("the caller decides whether its request is traced, without a caller the ratio does, and what is rare is traced (S1)", () => {
   const [all, none] = [tracingAt(1), tracingAt(0)];
   const request = (tracing: Tracing, flags: string | null): boolean => {
     const traceparent = `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-${flags ?? ""}`;
-    return tracing.openRequest("GET /", flags === null ? {} : { traceparent }, {}).span.isRecording();
+    return tracing.openRequest("GET", "/", flags === null ? {} : { traceparent }).span.isRecording();
   };
   expect([request(all, "00"), request(none, "01"), request(all, null), request(none, null)]).toEqual([
     false,
@@ -32,7 +32,7 @@ test("the caller decides whether its request is traced, without a caller the rat
     true,
     false,
   ]);
-  expect([isTraced(all), isTraced(none), isTraced(none, { isRare: true })]).toEqual([true, false, true]);
+  expect([isTraced(all), isTraced(none), isTraced(none, "snapshot.write")]).toEqual([true, false, true]);
   const half = tracingAt(0.5);
   const traced = Array.from({ length: 1000 }, () => isTraced(half)).filter(Boolean).length;
   expect(traced).toBeGreaterThan(350);

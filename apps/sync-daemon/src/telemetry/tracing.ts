@@ -18,9 +18,12 @@
 
 import { hostname } from "node:os";
 
+import { type SpanName, spanOf, SPANS } from "@kvsync/observability/kvsync/spans";
 import type { SpanOutcome } from "@kvsync/observability/kvsync/telemetry";
+import type { Exactly } from "@kvsync/observability/signals/field";
+import type { Attributes } from "@kvsync/observability/signals/span";
 import {
-  type Attributes,
+  type Attributes as OtelAttributes,
   type Context,
   createContextKey,
   type Link,
@@ -52,8 +55,8 @@ import {
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
 
-import type { LogLine } from "../log/log-line.ts";
-import type { FinishedSpan, SpanFacts } from "./finished-span.ts";
+import type { TraceIds, WriteEvent } from "../log/log-line.ts";
+import type { FinishedSpan } from "./finished-span.ts";
 import { BoundedProcessor, CountedExporter, SPANS_WAITING_MAX } from "./span-export.ts";
 import type { TracingSettings } from "../settings/tracing-settings.ts";
 
@@ -66,20 +69,14 @@ const EXPORT_MS = 5000;
 /** A model's name may be long; nothing else is. */
 const ATTRIBUTE_CHARACTERS_MAX = 256;
 
-/** Spans of the main thread, beside requests. */
-export type SpanName = "lookup" | "tokenize" | "POST" | "snapshot.write" | "snapshot.find" | "GET";
-
-/** The trace and span that something belongs to, as lines of the log have it. */
-export interface TraceIds {
-  readonly trace_id: string;
-  readonly span_id: string;
-}
+/** Spans that begin and end around some work of the main thread. */
+type WorkSpanName = Exclude<SpanName, "request" | "ingest.apply" | "ingest.replay">;
 
 /** What tracing works with. */
 export interface TracingDependencies {
   readonly version: string;
   readonly count: (outcome: SpanOutcome, spans: number) => void;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
 }
 
 /** A span that has begun, with the context of what happens within it. */
@@ -88,12 +85,30 @@ export interface OpenSpan {
   readonly context: Context;
 }
 
-/** How to treat a span. */
-export interface SpanOptions {
-  /** Whether another process is asked within. */
-  readonly isCall?: boolean;
-  /** Whether it is traced whatever the ratio says, unless it belongs to something that is not (S1). */
-  readonly isRare?: boolean;
+/** A span under way, with the attributes that its name declares. */
+export interface NamedSpan<Name extends SpanName> {
+  /** Gives it all its attributes. */
+  set<Given extends Attributes<(typeof SPANS)[Name]>>(
+    attributes: Exactly<Attributes<(typeof SPANS)[Name]>, Given>,
+  ): void;
+  /** Marks it as failed, with a code. */
+  fail(error: string): void;
+  /** Whether it is traced. */
+  readonly isRecording: boolean;
+}
+
+const KINDS = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: SpanKind.INTERNAL } as const;
+
+function namedSpan<Name extends SpanName>(span: Span): NamedSpan<Name> {
+  return {
+    set: (attributes) => {
+      span.setAttributes({ ...attributes });
+    },
+    fail: (error) => {
+      fail(span, error);
+    },
+    isRecording: span.isRecording(),
+  };
 }
 
 type RequestHeaders = Readonly<Record<string, string | string[] | undefined>>;
@@ -123,7 +138,7 @@ class RootSampler implements Sampler {
     traceId: string,
     name: string,
     kind: SpanKind,
-    attributes: Attributes,
+    attributes: OtelAttributes,
     links: Link[],
   ): SamplingResult {
     if (context.getValue(CHOSEN) === true) return { decision: SamplingDecision.RECORD_AND_SAMPLED };
@@ -183,15 +198,14 @@ export class Tracing {
    *
    * @param name - of the span.
    * @param work - is given the span; what it does, and what that waits for, belongs to it.
-   * @param options - how to treat the span.
    * @returns what `work` does; the span ends when that is there, or when the promise that it is settles.
    * @throws what `work` throws; the span has the error's type or code.
    */
-  within<Result>(name: SpanName, work: (span: Span) => Result, options: SpanOptions = {}): Result {
+  within<Name extends WorkSpanName, Result>(name: Name, work: (span: NamedSpan<Name>) => Result): Result {
     const active = this.#contexts.active();
-    const parent = options.isRare === true ? active.setValue(CHOSEN, true) : active;
-    const kind = options.isCall === true ? SpanKind.CLIENT : SpanKind.INTERNAL;
-    const span = this.#tracer.startSpan(name, { kind }, parent);
+    const { kind, sampled } = spanOf(name);
+    const parent = sampled === "always" ? active.setValue(CHOSEN, true) : active;
+    const span = this.#tracer.startSpan(name, { kind: KINDS[kind] }, parent);
     const failed = (error: unknown): never => {
       fail(span, errorType(error));
       span.end();
@@ -199,7 +213,7 @@ export class Tracing {
     };
     let result: Result;
     try {
-      result = this.#contexts.with(trace.setSpan(parent, span), () => work(span));
+      result = this.#contexts.with(trace.setSpan(parent, span), () => work(namedSpan(span)));
     } catch (error) {
       return failed(error);
     }
@@ -217,13 +231,18 @@ export class Tracing {
   /**
    * Begins the span of a request that was received.
    *
-   * @param name - method and route.
-   * @param headers - of the request; its `traceparent` is gone on with.
-   * @param facts - attributes.
+   * @param method - of HTTP.
+   * @param route - its template.
+   * @param headers - of the request; its `traceparent` is continued.
    */
-  openRequest(name: string, headers: RequestHeaders, facts: SpanFacts): OpenSpan {
+  openRequest(method: string, route: string, headers: RequestHeaders): OpenSpan {
     const from = this.#propagator.extract(ROOT_CONTEXT, headers, HEADER_GETTER);
-    const span = this.#tracer.startSpan(name, { kind: SpanKind.SERVER, attributes: { ...facts } }, from);
+    const attributes: Attributes<typeof SPANS.request> = {
+      "http.request.method": method,
+      "http.route": route,
+    };
+    const kind = KINDS[SPANS.request.kind];
+    const span = this.#tracer.startSpan(`${method} ${route}`, { kind, attributes: { ...attributes } }, from);
     return { span, context: trace.setSpan(from, span) };
   }
 
@@ -232,27 +251,25 @@ export class Tracing {
     this.#contexts.with(open.context, work);
   }
 
-  /** Ends an open span; `error` is a status or a code, null when nothing went wrong on our side. */
-  close({ span }: OpenSpan, facts: SpanFacts, error: string | null): void {
-    span.setAttributes({ ...facts });
+  /**
+   * Ends the span of a request.
+   *
+   * @param open - by `openRequest`.
+   * @param status - of the answer; null when the caller disconnected.
+   * @param error - a status or a code, null when nothing went wrong on our side.
+   */
+  close({ span }: OpenSpan, status: number | null, error: string | null): void {
+    const attributes: Partial<Attributes<typeof SPANS.request>> =
+      status === null ? {} : { "http.response.status_code": status };
+    span.setAttributes({ ...attributes });
     if (error !== null) fail(span, error);
     span.end();
-  }
-
-  /** The ids of an open span. */
-  idsOf({ span }: OpenSpan): TraceIds {
-    return idsOf(span);
-  }
-
-  /** Marks a span as failed; `error` is a code. */
-  fail(span: Span, error: string): void {
-    fail(span, error);
   }
 
   /** Records what an ingest thread has chosen and done. */
   record({ name, startMs, endMs, facts, error }: FinishedSpan): void {
     const chosen = ROOT_CONTEXT.setValue(CHOSEN, true);
-    const options = { startTime: startMs, attributes: { ...facts } };
+    const options = { kind: KINDS[spanOf(name).kind], startTime: startMs, attributes: { ...facts } };
     const span = this.#tracer.startSpan(name, options, chosen);
     if (error !== null) fail(span, error);
     span.end(endMs);

@@ -20,7 +20,6 @@
  */
 
 import { LRUCache } from "lru-cache";
-import type { Span } from "@opentelemetry/api";
 import { errors, Pool } from "undici";
 
 import { type CircuitState, CircuitBreaker } from "./circuit-breaker.ts";
@@ -29,7 +28,8 @@ import { tokenizeAnswer, type TokenizeRequest } from "./tokenize-request.ts";
 import type { TokenizerMetrics } from "./tokenizer-metrics.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { TokenizerSettings } from "../settings/tokenizer-settings.ts";
-import type { Tracing } from "../telemetry/tracing.ts";
+import type { NamedSpan, Tracing } from "../telemetry/tracing.ts";
+import { serverOf } from "../telemetry/server-attributes.ts";
 
 const TOKEN_MAX = 0xffff_ffff;
 /** Bytes of one token in an answer, at most: ten digits, a comma and a space. */
@@ -176,21 +176,18 @@ export class RemoteTokenizer {
 
   #tell(outcome: TokenizeOutcome, before: CircuitState, durationMs: number): void {
     const { log } = this.#watch;
-    const [component, circuit] = ["tokenizer", this.#circuit.state];
+    const circuit = this.#circuit.state;
     const result = outcome.kind === "tokens" ? "ok" : outcome.reason;
-    if (log.isOn("detail")) {
-      const facts = { outcome: result, duration_ms: Math.round(durationMs * 1000) / 1000, circuit };
-      log.write({ level: "detail", component, event: "tokenizer_asked", message: "asked for tokens", facts });
-    }
+    if (log.isOn("detail"))
+      log.write("tokenizer_asked", {
+        outcome: result,
+        duration_ms: Math.round(durationMs * 1000) / 1000,
+        circuit,
+      });
     if (circuit === "open" && before === "closed") {
-      const facts = { reason: result, seconds: this.#options.circuit_open_seconds };
-      const message = "the tokenizer fails again and again; it is left alone for a while";
-      log.write({ level: "warn", component, event: "tokenizer_circuit_opened", message, facts });
+      log.write("tokenizer_circuit_opened", { reason: result, seconds: this.#options.circuit_open_seconds });
     }
-    if (circuit === "closed" && before !== "closed") {
-      const message = "the tokenizer answers again";
-      log.write({ level: "info", component, event: "tokenizer_circuit_closed", message, facts: {} });
-    }
+    if (circuit === "closed" && before !== "closed") log.write("tokenizer_circuit_closed", {});
   }
 
   #refuse(reason: TokenizerFailure): TokenizeOutcome {
@@ -209,18 +206,13 @@ export class RemoteTokenizer {
   #attempt(request: TokenizeRequest, signal: AbortSignal): Promise<Exchange> {
     const { tracing } = this.#watch;
     if (tracing === null) return this.#post(request, signal);
-    const { hostname, port, protocol } = new URL(this.#options.endpoint);
-    const work = async (span: Span): Promise<Exchange> => {
-      span.setAttributes({
-        "http.request.method": "POST",
-        "server.address": hostname,
-        "server.port": Number(port === "" ? (protocol === "https:" ? 443 : 80) : port),
-      });
+    const work = async (span: NamedSpan<"POST">): Promise<Exchange> => {
+      span.set({ "http.request.method": "POST", ...serverOf(this.#options.endpoint) });
       const exchange = await this.#post(request, signal, tracing.headers());
-      if (exchange.outcome.kind === "failed") tracing.fail(span, exchange.outcome.reason);
+      if (exchange.outcome.kind === "failed") span.fail(exchange.outcome.reason);
       return exchange;
     };
-    return tracing.within("POST", work, { isCall: true });
+    return tracing.within("POST", work);
   }
 
   async #post(

@@ -7,11 +7,12 @@ import type { Project } from "../project.ts";
 import { type Alert, type DiagnosisStep, MINUTES_BEFORE_ESCALATION } from "../rules/alert.ts";
 import { generatedNote, markdownTable } from "./markdown.ts";
 
-function step({ text, query, command }: DiagnosisStep, index: number): string {
+function step({ text, query, command, logql }: DiagnosisStep, index: number): string {
   const block = query === undefined ? command : query;
   const language = query === undefined ? "sh" : "promql";
   const code = block === undefined ? "" : `\n\n   \`\`\`${language}\n   ${block}\n   \`\`\``;
-  return `${index + 1}. ${text}${code}`;
+  const inLoki = logql === undefined ? "" : `\n\n   In Loki:\n\n   \`\`\`logql\n   ${logql}\n   \`\`\``;
+  return `${index + 1}. ${text}${code}${inLoki}`;
 }
 
 /** What placeholders in the commands stand for, where there are any. */

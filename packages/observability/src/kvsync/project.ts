@@ -3,6 +3,9 @@
 import { projectOf } from "../project.ts";
 import { CATALOGUE } from "./catalogue/catalogue.ts";
 import { SEEN_BY_EVERY_REPLICA } from "./catalogue/families.ts";
+import { DEPENDENCY_CHECK, HEALTH_CHECKS } from "./catalogue/health-checks.ts";
+import { LOG_EVENTS } from "./catalogue/log-events.ts";
+import { SPANS } from "./catalogue/spans.ts";
 import { POD } from "./catalogue/label-domains.ts";
 import { EXTERNAL_CATALOGUE } from "./catalogue/platform.ts";
 import { DASHBOARDS } from "./dashboards/dashboards.ts";
@@ -29,6 +32,9 @@ export const KVSYNC = projectOf({
   job: DAEMON_JOB,
   samplesMax: SAMPLES_MAX,
   families: CATALOGUE,
+  logEvents: LOG_EVENTS,
+  spans: SPANS,
+  healthChecks: { ...HEALTH_CHECKS, "a name of `health.dependencies`": DEPENDENCY_CHECK },
   externalFamilies: EXTERNAL_CATALOGUE,
   recordingGroups: RECORDING_GROUPS,
   alertGroups: ALERT_GROUPS,

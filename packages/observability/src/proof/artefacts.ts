@@ -22,6 +22,7 @@ interface ArtefactPlaces {
   readonly rules: string;
   readonly tests: RegExp;
   readonly dashboards: RegExp;
+  readonly logDashboards: RegExp;
 }
 
 /**
@@ -42,6 +43,7 @@ export function artefactsOf(files: Files, project: Project, surroundings: Files 
       rules: `${prometheus}/${ruleFileName(project)}`,
       tests: new RegExp(`^${escaped(prometheus)}/.+\\.test\\.yaml$`),
       dashboards: new RegExp(`^${escaped(grafana)}/dashboards/.+\\.json$`),
+      logDashboards: new RegExp(`^${escaped(grafana)}/log-dashboards/.+\\.json$`),
     },
   };
 }

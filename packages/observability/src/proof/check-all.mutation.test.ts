@@ -5,7 +5,7 @@
  *
  * Titles name the numbered check: E of expression-shape.ts, R of check-rules.ts, D of check-dashboards.ts, check-panels.ts and
  * check-panel-texts.ts, C of check-coverage.ts, G of check-configurations.ts. S is of check-scrapes.ts, R7
- * of check-runbook-names.ts, G5 and G6 of check-deployment.ts.
+ * of check-runbook-names.ts, G5 and G6 of check-deployment.ts, L of check-logs.ts.
  *
  * R8 is of check-scopes.ts. Mistakes that the types refuse are in promql.test.ts, definition's in slots.test.ts, wrong thresholds in the promtool tests.
  */
@@ -45,6 +45,8 @@ const DATASOURCES = "infra/grafana/provisioning/datasources/kvsync.yaml";
 const PREVIEW = "infra/grafana/preview/kvsync-overview.svg";
 const DROPS = "docs/operations/runbooks/kv-event-drop-rate.md";
 const CONNECTIONS = "docs/operations/runbooks/kv-sync-connection-failure.md";
+const RELOADS = "docs/operations/runbooks/config-reload-failed.md";
+const LOGS = "infra/grafana/log-dashboards/kvsync-logs.json";
 const MANIFESTS = "infra/kubernetes/daemon.yaml";
 const POLICY = "infra/kubernetes/network-policy.yaml";
 const MONITOR = "infra/prometheus/kvsync.service-monitor.yaml";
@@ -115,6 +117,9 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   metric_label_value: "S2",
   metric_unmoved: "S3",
   metric_undeclared: "S4",
+  unknown_log_event: "L1",
+  unknown_log_field: "L2, L3",
+  log_event_without_panel: "L4",
 };
 const CONFIGURATIONS: ReadonlyMap<string, string> = new Map([
   [PROMETHEUS, "G1"],
@@ -726,6 +731,46 @@ const MISTAKES: readonly Mistake[] = [
   ],
   ["an option that kubectl lacks", CONNECTIONS, "--prefix", "--with-pod", "unknown_option"],
   ["a subcommand that kubectl lacks", CONNECTIONS, "kubectl logs", "kubectl log", "unknown_option"],
+  // queries for lines of the log
+  [
+    "an event in a command that is gone",
+    CONNECTIONS,
+    '.event == "engine_unreachable"',
+    '.event == "engine_gone"',
+    "unknown_log_event",
+  ],
+  [
+    "an event in LogQL that is gone",
+    CONNECTIONS,
+    '| event="engine_unreachable"',
+    '| event="engine_gone"',
+    "unknown_log_event",
+  ],
+  ["a query without an event", CONNECTIONS, '| event="engine_unreachable"', "", "unknown_log_event"],
+  [
+    "a field in a command that is gone",
+    CONNECTIONS,
+    "endpoint, reason",
+    "endpoint, cause",
+    "unknown_log_field",
+  ],
+  ["a field in LogQL that is gone", RELOADS, 'source="source"', 'source="origin"', "unknown_log_field"],
+  [
+    "a word in a command that is none of its field's",
+    RELOADS,
+    '.source == "file"',
+    '.source == "disk"',
+    "unknown_log_field",
+  ],
+  [
+    "a word in LogQL that is none of its field's",
+    RELOADS,
+    '| source="file"',
+    '| source="disk"',
+    "unknown_log_field",
+  ],
+  ["an event that no panel shows", LOGS, /stream_moved\|/g, "", "log_event_without_panel"],
+  ["a panel with an event that is gone", LOGS, "stream_moved|", "stream_stolen|", "unknown_log_event"],
   // order
   ["the youngest process by its greatest age", SERVICE, "min (time()", "max (time()", "order_word"],
   [

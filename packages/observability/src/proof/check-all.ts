@@ -7,6 +7,7 @@ import { type Artefacts, artefactsOf, type Files } from "./artefacts.ts";
 import { checkConfigurations } from "./check-configurations.ts";
 import { checkCoverage } from "./check-coverage.ts";
 import { checkDashboards } from "./check-dashboards.ts";
+import { checkLogs } from "./check-logs.ts";
 import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkAlertTests, type CheckedRules, checkRules } from "./check-rules.ts";
 import { checkScopes } from "./check-scopes.ts";
@@ -43,6 +44,7 @@ export function checkArtefacts(artefacts: Artefacts, ownChecks: readonly OwnChec
     ...checkPanelTexts(artefacts, rules),
     ...checkCoverage(artefacts, rules),
     ...checkConfigurations(artefacts, rules),
+    ...checkLogs(artefacts),
     ...ownChecks.flatMap((check) => check(artefacts, rules)),
   ];
 }

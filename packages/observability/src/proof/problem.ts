@@ -87,6 +87,9 @@ export type ProblemCode =
   | "unknown_setting"
   | "unknown_option"
   | "unscoped_selector"
+  | "unknown_log_event"
+  | "unknown_log_field"
+  | "log_event_without_panel"
   | "alert_without_test"
   | "alert_without_runbook"
   | "stale_file";

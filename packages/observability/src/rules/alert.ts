@@ -27,6 +27,8 @@ export interface DiagnosisStep {
   /** PromQL that works as it stands, or a command; absent when the step is looking somewhere. */
   readonly query?: Vec<string, Measure>["text"];
   readonly command?: string;
+  /** LogQL that finds the same lines as the command. */
+  readonly logql?: string;
 }
 
 /** A cause and its remedy. */

@@ -17,6 +17,8 @@ export interface KnownNames {
   readonly metrics: ReadonlySet<string>;
   /** Sections of settings and their keys, `section.key`. */
   readonly settings: ReadonlySet<string>;
+  /** Spans of traces and their attributes, which look like settings. */
+  readonly spans: ReadonlySet<string>;
   readonly variables: ReadonlySet<string>;
   /** Paths of routes; a parameter is `{}`. */
   readonly routes: ReadonlySet<string>;
@@ -64,15 +66,15 @@ function checkMetricsAndVariables(page: Page, known: KnownNames, report: Report)
   }
 }
 
-/** Spans of tracing, which look like settings. */
-const SPANS = new Set(["snapshot.write", "snapshot.find", "ingest.apply", "ingest.replay"]);
-
 const FILE_ENDING = /^(?:ts|md|yaml|json|mjs|js)$/;
 
 /** Whether a name of two words with a dot begins like a setting and is none. */
-function isUnknownSetting(text: string, settings: ReadonlySet<string>): boolean {
+function isUnknownSetting(
+  text: string,
+  { settings, spans }: Pick<KnownNames, "settings" | "spans">,
+): boolean {
   const [, section = "", key = ""] = /^([a-z_]+)\.([a-z_]+)$/.exec(text) ?? [];
-  if (section === "" || FILE_ENDING.test(key) || SPANS.has(text)) return false;
+  if (section === "" || FILE_ENDING.test(key) || spans.has(text)) return false;
   const paths = [...settings];
   const isSection = paths.some((path) => path.startsWith(`${section}.`));
   return isSection && !settings.has(text) && !paths.some((path) => path.startsWith(`${text}.`));
@@ -88,10 +90,10 @@ function isUnknownSetting(text: string, settings: ReadonlySet<string>): boolean 
  */
 export function checkSettings(
   { file, line, text }: Passage,
-  known: Pick<KnownNames, "settings">,
+  known: Pick<KnownNames, "settings" | "spans">,
 ): readonly Finding[] {
   return [...text.matchAll(/(?<![\w./:@-])[a-z_]+\.[a-z_]+(?![\w/(-]|\.\w)/g)]
-    .filter(([name]) => isUnknownSetting(name, known.settings))
+    .filter(([name]) => isUnknownSetting(name, known))
     .map(([found]) => ({
       file,
       line,
@@ -102,7 +104,7 @@ export function checkSettings(
 }
 
 function checkSpan({ text, line }: CodeInPage, known: KnownNames, report: Report): void {
-  if (isUnknownSetting(text, known.settings))
+  if (isUnknownSetting(text, known))
     report(line, "unknown-setting", text, "a setting of docs/generated/settings.md");
   if (/^(?:apps|packages|docs|infra|scripts|examples)\/[\w./-]+$/.test(text) && !/[A-Z]{4}/.test(text)) {
     const path = text.replace(/\/$/, "");

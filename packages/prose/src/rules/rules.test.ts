@@ -96,6 +96,7 @@ describe("names in a page", () => {
     ]),
     metrics: new Set(["fleet_kv_lookups_total", "fleet_kv_seconds"]),
     settings: new Set(["http.port"]),
+    spans: new Set(["http.route"]),
     variables: new Set(["KVSYNC_HTTP_PORT"]),
     routes: new Set(["/api/v1/engines/{}"]),
     flags: new Set(["--config"]),
@@ -109,7 +110,7 @@ describe("names in a page", () => {
     "dead-link": ["[a](docs/gone.md)", "[a](docs/other.md)"],
     "dead-anchor": ["[a](docs/other.md#gone) [b](#gone)", "[a](docs/other.md#there) [b](#here)"],
     "unknown-metric": ["`fleet_kv_gone_total`", "`fleet_kv_lookups_total` `fleet_kv_seconds_bucket`"],
-    "unknown-setting": ["`http.prot`", "`http.port`"],
+    "unknown-setting": ["`http.prot`", "`http.port` `http.route`"],
     "unknown-variable": ["`KVSYNC_HTTP_PROT`", "`KVSYNC_HTTP_PORT` `KVSYNC_SERVICE_HOST`"],
     "unknown-route": ["`GET /api/v1/engine`", "`DELETE /api/v1/engines/engine-0`"],
     "unknown-file": ["`packages/b/src/main.ts`", "`node packages/a/dist/main.js`"],
@@ -135,7 +136,7 @@ test.each([
   ["Raise limits.queue_messages.", []],
   ["See limits.ts, data.limits.other and http://limits.example.", []],
 ])("a setting that a text of a source names exists: %j", (text, unknown) => {
-  const known = { settings: new Set(["limits.queue_messages"]) };
+  const known = { settings: new Set(["limits.queue_messages"]), spans: new Set<string>() };
   const passage = { kind: "message", file: "a.ts", line: 1, text } as const;
   expect(checkSettings(passage, known).map(({ found }) => found)).toEqual(unknown);
 });

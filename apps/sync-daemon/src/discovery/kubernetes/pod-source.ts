@@ -17,7 +17,7 @@ import { DISCOVERY_METRICS, POD_WAITING_REASONS } from "@kvsync/observability/kv
 import type { Gauge, MetricSlots } from "@kvsync/observability/slots";
 
 import { firstDifference } from "../../engine/engine-registry.ts";
-import type { LogLine } from "../../log/log-line.ts";
+import type { WriteEvent } from "../../log/log-line.ts";
 import type { SourceStatus } from "../discovery-status.ts";
 import type { EngineSources, MalformedEngine, StatedEngine } from "../engine-sources.ts";
 import { type RegistrationFile, RegistrationFileError } from "../registration-file.ts";
@@ -54,7 +54,7 @@ export interface PodSourceDependencies {
   readonly sources: EngineSources;
   readonly status: SourceStatus;
   readonly metrics: MetricSlots;
-  readonly log: (line: LogLine) => void;
+  readonly log: WriteEvent;
 }
 
 /** A pod that was stated as an engine. */
@@ -121,8 +121,8 @@ export class PodSource {
       },
       failed: (id, why) => {
         dependencies.status.count("models_unanswered");
-        const message = `pod ${id} does not report the model that it serves: ${why}`;
-        dependencies.log({ level: "info", event: "model_unanswered", message, facts: { pod: id } });
+        const text = `pod ${id} does not report the model that it serves: ${why}`;
+        dependencies.log("model_unanswered", { pod: id }, { text });
       },
     });
     this.#requests = {
@@ -161,13 +161,11 @@ export class PodSource {
         this.#rememberedModels.set(id, { name: model, aliases, adapters });
       }
       sources.state("kubernetes", engines);
-      const facts = { path: file.path, engines: engines.length };
-      const message = "follows the engines found before, until the cluster answers";
-      if (engines.length > 0) log({ level: "info", event: "pods_remembered", message, facts });
+      if (engines.length > 0) log("pods_remembered", { path: file.path, engines: engines.length });
     } catch (error) {
       if (!(error instanceof RegistrationFileError)) throw error;
       status.count("registrations_refused");
-      log({ level: "warn", event: "pods_forgotten", message: error.message, facts: { path: file.path } });
+      log("pods_forgotten", { path: file.path }, { text: error.message });
     }
   }
 
@@ -182,7 +180,7 @@ export class PodSource {
     } catch (error) {
       if (!(error instanceof RegistrationFileError)) throw error;
       status.count("write_failed");
-      log({ level: "warn", event: "pods_not_kept", message: error.message, facts: { path: file.path } });
+      log("pods_not_kept", { path: file.path }, { text: error.message });
     }
   }
 
@@ -191,9 +189,7 @@ export class PodSource {
     if (api === null) return;
     const { namespaces, namespaceSelector } = this.#settings;
     const where = namespaces.length === 0 ? api.namespace : namespaces.join(",");
-    const facts = { server: api.address, namespaces: namespaceSelector ?? where };
-    const message = "looks for engines in Kubernetes";
-    this.#dependencies.log({ level: "info", event: "pods_watched", message, facts });
+    this.#dependencies.log("pods_watched", { server: api.address, namespaces: namespaceSelector ?? where });
     this.#search = new PodSearch(this.#settings, api, this.#listener(), this.#ending.signal);
     await this.#search.run();
   }
@@ -262,9 +258,8 @@ export class PodSource {
   #tellRemarks(remarks: readonly string[]): void {
     const [first] = remarks;
     if (first === undefined) return;
-    const message = `a label that is only shown cannot be: ${first}`;
-    const facts = { source: "kubernetes", labels: remarks.length };
-    this.#dependencies.log({ level: "warn", event: "pod_label_unusable", message, facts });
+    const text = `a label that is only shown cannot be: ${first}`;
+    this.#dependencies.log("pod_label_unusable", { source: "kubernetes", labels: remarks.length }, { text });
   }
 
   /** K1, K2. */

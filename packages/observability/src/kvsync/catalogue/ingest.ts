@@ -4,7 +4,17 @@
 
 import { doubling } from "../../definition.ts";
 import { counter, gauge, histogram } from "../namespace.ts";
-import { DROP_REASONS, EVENT_TYPES, MODEL, POD, TRUST_REASONS } from "./label-domains.ts";
+import {
+  DROP_REASONS,
+  EVENT_TYPES,
+  FIELD_OWNERS,
+  MODEL,
+  POD,
+  REPLAY_STATUSES,
+  STREAM_STATES,
+  TRUST_LEVELS,
+  TRUST_REASONS,
+} from "./label-domains.ts";
 
 /** Families about following engines. */
 export const INGEST_METRICS = {
@@ -60,11 +70,7 @@ export const INGEST_METRICS = {
     name: "kv_event_unknown_fields_total",
     help: "Fields of events and batches that this version does not know, by where they stood.",
     unit: "none",
-    labels: {
-      pod: POD,
-      model: MODEL,
-      owner: ["BlockStored", "BlockRemoved", "AllBlocksCleared", "batch"],
-    },
+    labels: { pod: POD, model: MODEL, owner: FIELD_OWNERS },
     preset: "absent until known",
     why: "A newer engine sends fields that may change the meaning of its blocks, so the daemon lowers its trust.",
   }),
@@ -90,7 +96,7 @@ export const INGEST_METRICS = {
     name: "kv_replay_requests_total",
     help: "Replays asked of engines, and how they ended.",
     unit: "none",
-    labels: { pod: POD, model: MODEL, status: ["requested", "completed", "failed", "abandoned"] },
+    labels: { pod: POD, model: MODEL, status: ["requested", ...REPLAY_STATUSES] },
     preset: "absent until known",
     why: "Requested without completed means gaps stay open.",
   }),
@@ -98,11 +104,7 @@ export const INGEST_METRICS = {
     name: "kv_stream_state",
     help: "Streams (DP ranks) of a pod by state of the stream machine.",
     unit: "none",
-    labels: {
-      pod: POD,
-      model: MODEL,
-      state: ["connecting", "replaying", "verifying", "paused", "live", "disconnected"],
-    },
+    labels: { pod: POD, model: MODEL, state: STREAM_STATES },
     preset: "absent until known",
     why: "Where a stream is on its way to live.",
   }),
@@ -110,7 +112,7 @@ export const INGEST_METRICS = {
     name: "kv_stream_trust",
     help: "Streams (DP ranks) of a pod by how far the index can be trusted for them.",
     unit: "none",
-    labels: { pod: POD, model: MODEL, trust: ["exact", "partial", "stale", "unknown"] },
+    labels: { pod: POD, model: MODEL, trust: TRUST_LEVELS },
     preset: "absent until known",
     why: "Anything but exact is a reason to look.",
   }),

@@ -11,6 +11,58 @@ export const POD: { readonly maxValues: 4096; readonly names: "pod" } = { maxVal
 /** Model names served by the fleet. */
 export const MODEL: { readonly maxValues: 128; readonly names: "model" } = { maxValues: 128, names: "model" };
 
+/** Where a field stood that this version does not know. */
+export const FIELD_OWNERS = ["BlockStored", "BlockRemoved", "AllBlocksCleared", "batch"] as const;
+
+/** States of the machine that follows a stream. */
+export const STREAM_STATES = [
+  "connecting",
+  "replaying",
+  "verifying",
+  "paused",
+  "live",
+  "disconnected",
+] as const;
+
+/** How a replay ends. */
+export const REPLAY_STATUSES = ["completed", "failed", "abandoned"] as const;
+
+/** How far the index can be trusted for a stream, best first. */
+export const TRUST_LEVELS = ["exact", "partial", "stale", "unknown"] as const;
+
+/** What ends a connection to an engine: the codes of the daemon's ZMTP reader. */
+export const PROTOCOL_VIOLATIONS = [
+  "not_zmtp",
+  "unsupported_version",
+  "mechanism_mismatch",
+  "socket_type_mismatch",
+  "peer_refused",
+  "unexpected_frame",
+  "malformed_frame",
+  "malformed_command",
+  "command_too_long",
+  "message_too_long",
+  "too_many_parts",
+  "buffers_full",
+  "peer_silent",
+] as const;
+
+/** Why a connection to an engine ended, or never came to be. */
+export const CONNECTION_ENDS = [
+  ...PROTOCOL_VIOLATIONS,
+  "refused",
+  "disconnected",
+  "handshake_failed",
+  "curve_failed",
+  "dial_timeout",
+  "unresolvable",
+  "address_in_use",
+  "no_socket",
+] as const;
+
+/** Why a publisher that connects to the daemon is refused. */
+export const PUBLISHER_REFUSALS = ["second_publisher", "publisher_not_allowed", "too_many_pending"] as const;
+
 /** Ingest threads. */
 export const WORKER: { readonly maxValues: 16; readonly names: "worker" } = {
   maxValues: 16,

@@ -4,7 +4,7 @@
  */
 
 import { counter, gauge } from "../namespace.ts";
-import { MODEL, POD } from "./label-domains.ts";
+import { MODEL, POD, PROTOCOL_VIOLATIONS, PUBLISHER_REFUSALS } from "./label-domains.ts";
 
 /** Codes of requests that were refused for who sent them. */
 const ACCESS_CODES = [
@@ -14,23 +14,6 @@ const ACCESS_CODES = [
   "insufficient_scope",
   "foreign_host",
   "rate_limited",
-] as const;
-
-/** What ends a connection to an engine: the codes of the daemon's ZMTP reader. */
-const PROTOCOL_VIOLATIONS = [
-  "not_zmtp",
-  "unsupported_version",
-  "mechanism_mismatch",
-  "socket_type_mismatch",
-  "peer_refused",
-  "unexpected_frame",
-  "malformed_frame",
-  "malformed_command",
-  "command_too_long",
-  "message_too_long",
-  "too_many_parts",
-  "buffers_full",
-  "peer_silent",
 ] as const;
 
 /** Families about security. */
@@ -74,13 +57,7 @@ export const SECURITY_METRICS = {
     labels: {
       pod: POD,
       model: MODEL,
-      reason: [
-        "curve_failed",
-        "mechanism_mismatch",
-        "second_publisher",
-        "publisher_not_allowed",
-        "too_many_pending",
-      ],
+      reason: ["curve_failed", "mechanism_mismatch", ...PUBLISHER_REFUSALS],
     },
     preset: "absent until known",
     why: "Such an engine is reachable, but none of its events arrive.",

@@ -3,6 +3,7 @@
  */
 
 import { counter } from "../namespace.ts";
+import { LINE_BOUND_NAMES } from "../../signals/log-event.ts";
 
 /** What becomes of a span that was to be exported. */
 export const SPAN_OUTCOMES = ["exported", "export_failed", "queue_full", "thread_budget"] as const;
@@ -14,11 +15,11 @@ export type SpanOutcome = (typeof SPAN_OUTCOMES)[number];
 export const TELEMETRY_METRICS = {
   logLinesDropped: counter({
     name: "kv_log_lines_dropped_total",
-    help: "Log lines dropped because the thread's rate limit was reached, by thread.",
+    help: "Log lines left out because a rate limit was reached, by thread and limit.",
     unit: "none",
-    labels: { thread: { maxValues: 17 } },
+    labels: { thread: { maxValues: 17 }, bound: LINE_BOUND_NAMES },
     preset: "absent until known",
-    why: "At a detailed level the log is incomplete, and its readers need this count.",
+    why: "Readers of the log need to know how much of it is missing. The limit `peer` shows that an engine or caller floods it.",
   }),
   spans: counter({
     name: "kv_trace_spans_total",

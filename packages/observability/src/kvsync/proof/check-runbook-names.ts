@@ -4,7 +4,7 @@
  *  R7  Settings, environment variables, metrics and alerts in a runbook exist. Commands of kubectl have only options that their
  *      subcommand takes.
  *
- * Not here: routes, log events and subcommands of the tools, which the daemon's runbooks.test.ts compares with the daemon.
+ * Not here: log events (proof/check-logs.ts). Routes and subcommands of the tools, which the daemon's runbooks.test.ts compares with the daemon.
  */
 
 import { type Artefacts, filesAt } from "../../proof/artefacts.ts";

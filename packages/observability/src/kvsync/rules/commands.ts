@@ -5,17 +5,32 @@
  * and the shell's.
  */
 
+import { type EventCode, LOG_EVENTS } from "../catalogue/log-events.ts";
+import { type LogSearch, logSearch } from "../../signals/log-query.ts";
+
 const REPLICAS = "-l app.kubernetes.io/name=kvsync-daemon";
 
+/** Puts the replica into each line of JSON, and leaves out what is none. */
+const WITH_REPLICA = String.raw`sed -nE 's/^\[pod\/([^/]+)[^]]*\] \{/{"replica":"\1",/p'`;
+
 /**
- * Lines of all replicas' logs, each with its pod before it.
+ * The last lines of some events, of all replicas together, each with its replica.
  *
- * @param event - as the lines name it.
- * @param lines - how many of the last.
- * @returns a command.
+ * @param lines - how many.
+ * @param search - which.
+ * @returns for a step of a runbook: the command, and LogQL for the same lines.
  */
-export function logLines(event: string, lines: number): string {
-  return `kubectl logs ${REPLICAS} --prefix --tail=-1 | grep ${event} | tail -n ${lines}`;
+export function logLines<Code extends EventCode>(
+  lines: number,
+  search: LogSearch<typeof LOG_EVENTS, Code>,
+): { readonly command: string; readonly logql: string } {
+  const { jq, logql } = logSearch(LOG_EVENTS, search);
+  const withReplica = jq.replace("| {", "| {replica, ");
+  const last = `map(${withReplica}) | sort_by(.time) | .[-${lines}:][]`;
+  return {
+    command: `kubectl logs ${REPLICAS} --prefix --tail=-1 | ${WITH_REPLICA} | jq -sc '${last}'`,
+    logql: `{service_name="kvsync"} ${logql}`,
+  };
 }
 
 /**

@@ -32,7 +32,7 @@ export const CONFIG_RELOAD_FAILED = alert({
       },
       {
         text: "Which setting, in which line?",
-        command: logLines("discovery_failed", 1),
+        ...logLines(1, { events: ["discovery_failed"], where: { source: "file" } }),
       },
       {
         text: "The same before it is rolled out.",

@@ -6,7 +6,7 @@ import { panelOf } from "../../../../dashboards/panel.ts";
 import { equals, max, sum } from "../../../../promql/operators.ts";
 import { rate, value } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { ask } from "../../commands.ts";
+import { ask, logLines } from "../../commands.ts";
 import { BY_SOURCE } from "../../label-sets.ts";
 import { steady, TARGET } from "../../trial.ts";
 
@@ -42,6 +42,7 @@ export const DISCOVERY_STALE = alert({
         command:
           "kubectl auth can-i watch pods --as=system:serviceaccount:NAMESPACE:kvsync-daemon -n NAMESPACE",
       },
+      { text: "Since when?", ...logLines(10, { events: ["discovery_failed", "discovery_recovered"] }) },
     ],
     mitigation: [
       {

@@ -6,7 +6,7 @@ import { panelOf } from "../../../../dashboards/panel.ts";
 import { above, sum } from "../../../../promql/operators.ts";
 import { value } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { ask } from "../../commands.ts";
+import { ask, logLines } from "../../commands.ts";
 import { BY_SOURCE } from "../../label-sets.ts";
 import { steady, TARGET } from "../../trial.ts";
 
@@ -33,6 +33,7 @@ export const ENGINES_REFUSED = alert({
         text: "Which engines, in which field, and who has it instead?",
         command: `${ask("/api/v1/engines")} | jq .refused`,
       },
+      { text: "When were they refused?", ...logLines(20, { events: ["engine_refused"] }) },
     ],
     mitigation: [
       {

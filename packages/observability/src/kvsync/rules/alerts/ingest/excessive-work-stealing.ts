@@ -37,7 +37,7 @@ export const EXCESSIVE_WORK_STEALING = alert({
       },
       {
         text: "Which streams?",
-        command: logLines("stream_moved", 20),
+        ...logLines(20, { events: ["stream_moved"] }),
       },
     ],
     mitigation: [

@@ -6,7 +6,7 @@ import { panelOf } from "../../../../dashboards/panel.ts";
 import { above, sum } from "../../../../promql/operators.ts";
 import { rate } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { ask } from "../../commands.ts";
+import { ask, logLines } from "../../commands.ts";
 import { HARMLESS_DROP_REASONS } from "../../drop-reasons.ts";
 import { BY_MODEL } from "../../label-sets.ts";
 import { THRESHOLDS } from "../../thresholds.ts";
@@ -40,6 +40,10 @@ export const KV_EVENT_DROP_RATE = alert({
       {
         text: "Each stream's own account of drops and faults, by reason.",
         command: ask("/api/v1/engines"),
+      },
+      {
+        text: "Does an engine send fields or caches that are not known?",
+        ...logLines(10, { events: ["unknown_field", "unknown_cache_kind", "engine_set_aside"] }),
       },
     ],
     mitigation: [

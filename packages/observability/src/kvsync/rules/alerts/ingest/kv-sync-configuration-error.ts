@@ -30,7 +30,7 @@ export const KV_SYNC_CONFIGURATION_ERROR = alert({
       { text: "See since when.", query: min(value(INGEST_METRICS.configurationValid), INSTANCE).text },
       {
         text: "The start of the log names the setting, its value and what is expected.",
-        command: logLines("sync_off", 5),
+        ...logLines(5, { events: ["sync_off"] }),
       },
     ],
     mitigation: [

@@ -36,7 +36,7 @@ export const KV_SYNC_CONNECTION_FAILURE = alert({
       },
       {
         text: "Which address does the daemon try, and how does it fail?",
-        command: logLines("engine_unreachable", 20),
+        ...logLines(20, { events: ["engine_unreachable"] }),
       },
       {
         text: "Is the port open from the daemon?",

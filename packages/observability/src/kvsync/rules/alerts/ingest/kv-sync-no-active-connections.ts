@@ -8,6 +8,7 @@ import { value } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
 import { BY_MODEL } from "../../label-sets.ts";
 import { MODEL, MODEL_LABELS, steady } from "../../trial.ts";
+import { logLines } from "../../commands.ts";
 
 /** Its condition, texts, runbook and trial. */
 export const KV_SYNC_NO_ACTIVE_CONNECTIONS = alert({
@@ -28,6 +29,10 @@ export const KV_SYNC_NO_ACTIVE_CONNECTIONS = alert({
       {
         text: "Do the engines run?",
         command: "kubectl get pods -l model.aibrix.ai/kv-events-enabled=true -o wide",
+      },
+      {
+        text: "Why did connections end or fail?",
+        ...logLines(20, { events: ["engine_disconnected", "engine_unreachable"] }),
       },
     ],
     mitigation: [

@@ -6,7 +6,7 @@ import { panelOf } from "../../../../dashboards/panel.ts";
 import { above, sum } from "../../../../promql/operators.ts";
 import { value } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { ask } from "../../commands.ts";
+import { ask, logLines } from "../../commands.ts";
 import { ENGINE, MODEL_LABELS, steady } from "../../trial.ts";
 
 const untrusted = { trust: ["partial", "stale", "unknown"] } as const;
@@ -49,6 +49,7 @@ export const STREAM_UNTRUSTED = alert({
         text: "The stream's own account: state, gaps, replays, drops by reason.",
         command: ask("/api/v1/engines"),
       },
+      { text: "When did it change, and why?", ...logLines(20, { events: ["trust_changed"] }) },
     ],
     mitigation: [
       {

@@ -8,6 +8,7 @@ import { ageAtScrape } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
 import { THRESHOLDS } from "../../thresholds.ts";
 import { steady, TARGET } from "../../trial.ts";
+import { logLines } from "../../commands.ts";
 
 /** Its condition, texts, runbook and trial. */
 export const WORKER_DOWN = alert({
@@ -34,6 +35,10 @@ export const WORKER_DOWN = alert({
         text: "What does it do?",
         command:
           "kubectl exec POD -- sh -c 'kill -USR1 1' && kubectl port-forward POD 9229   # then chrome://inspect",
+      },
+      {
+        text: "Since when, and was it back in between?",
+        ...logLines(10, { events: ["worker_stalled", "worker_resumed"] }),
       },
     ],
     mitigation: [{ cause: "Any.", fix: "Restart the replica: it rebuilds from the engines' replay." }],

@@ -38,7 +38,11 @@ export const CALLERS_REFUSED = alert({
       },
       {
         text: "Were the tokens changed, and read?",
-        command: logLines("security_file_", 5),
+        ...logLines(5, { events: ["security_file_reloaded", "security_file_refused"] }),
+      },
+      {
+        text: "Were connections closed because of a limit?",
+        ...logLines(5, { events: ["connection_refused"] }),
       },
     ],
     mitigation: [

@@ -28,7 +28,7 @@ export const SECURITY_FILE_REFUSED = alert({
     diagnosis: [
       {
         text: "What is wrong with it? The line names the file, the entry and what was expected.",
-        command: logLines("security_file_refused", 2),
+        ...logLines(2, { events: ["security_file_refused"] }),
       },
     ],
     mitigation: [

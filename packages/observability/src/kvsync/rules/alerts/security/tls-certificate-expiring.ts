@@ -37,7 +37,7 @@ export const TLS_CERTIFICATE_EXPIRING = alert({
       },
       {
         text: "Was it renewed and not read?",
-        command: logLines("security_file_", 5),
+        ...logLines(5, { events: ["security_file_reloaded", "security_file_refused"] }),
       },
     ],
     mitigation: [

@@ -7,7 +7,7 @@ import { above, both, sum } from "../../../../promql/operators.ts";
 import { recorded } from "../../../../promql/recording.ts";
 import { rate } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { ask } from "../../commands.ts";
+import { ask, logLines } from "../../commands.ts";
 import { INSTANCE } from "../../label-sets.ts";
 import { RECORDINGS } from "../../recordings.ts";
 import { REQUEST_FLOOR_PER_SECOND, THRESHOLDS } from "../../thresholds.ts";
@@ -38,6 +38,7 @@ export const HIGH_ERROR_RATE = alert({
         query: sum(rate(SERVICE_METRICS.httpRequestErrors, "5m"), ["route", "code"]).text,
       },
       { text: "Is it ready?", command: ask("/readyz?verbose") },
+      { text: "Which errors, where it is internal_error?", ...logLines(10, { events: ["request_failed"] }) },
     ],
     mitigation: [
       {

@@ -32,7 +32,7 @@ export const SNAPSHOT_STALE = alert({
         text: "Do they fail?",
         query: sum(rate(SNAPSHOT_METRICS.snapshotErrors, "5m"), ["operation"]).text,
       },
-      { text: "Why?", command: logLines("snapshot_failed", 5) },
+      { text: "Why?", ...logLines(5, { events: ["snapshot_failed"] }) },
     ],
     mitigation: [
       { cause: "They fail.", fix: "See StorageUnhealthy." },

@@ -7,17 +7,17 @@ import { SERVICE } from "../../../dashboards/service.ts";
 import { equals, max, sum } from "../../../../promql/operators.ts";
 import { rate, value } from "../../../../promql/series.ts";
 import { alert } from "../../../../rules/alert.ts";
-import { ask } from "../../commands.ts";
+import { ask, logLines } from "../../commands.ts";
 import { INSTANCE } from "../../label-sets.ts";
 import { steady, TARGET } from "../../trial.ts";
+import type { CheckName } from "../../../catalogue/health-checks.ts";
+
+const CHECK: CheckName = "snapshot_store";
 
 /** Its condition, texts, runbook and trial. */
 export const STORAGE_UNHEALTHY = alert({
   name: "StorageUnhealthy",
-  when: equals(
-    max(value(SERVICE_METRICS.healthCheck, { check: "snapshot_store", status: "unhealthy" }), INSTANCE),
-    1,
-  ),
+  when: equals(max(value(SERVICE_METRICS.healthCheck, { check: CHECK, status: "unhealthy" }), INSTANCE), 1),
   for: "30s",
   severity: "critical",
   component: "snapshot",
@@ -33,9 +33,10 @@ export const STORAGE_UNHEALTHY = alert({
     diagnosis: [
       {
         text: "What exactly fails?",
-        command: `${ask("/health")} | jq .checks.snapshot_store`,
+        command: `${ask("/health")} | jq .checks.${CHECK}`,
       },
       { text: "Since when?", query: sum(rate(SNAPSHOT_METRICS.snapshotErrors, "5m"), ["operation"]).text },
+      { text: "What did the log report?", ...logLines(5, { events: ["snapshot_failed"] }) },
     ],
     mitigation: [
       {
@@ -56,9 +57,7 @@ export const STORAGE_UNHEALTHY = alert({
     escalation: "The owner of the cluster's storage.",
   },
   trial: {
-    series: (level) => [
-      steady(SERVICE_METRICS.healthCheck, { check: "snapshot_store", status: "unhealthy" }, level),
-    ],
+    series: (level) => [steady(SERVICE_METRICS.healthCheck, { check: CHECK, status: "unhealthy" }, level)],
     fires: 1,
     calm: 0,
     labels: { ...TARGET },

@@ -12,6 +12,7 @@ import { growing, TARGET } from "../../trial.ts";
 
 const tokenizations = sum(rate(TOKENIZER_METRICS.requests, "5m"), INSTANCE);
 const tokenizerFaults = sum(rate(TOKENIZER_METRICS.requests, "5m", { outcome: TOKENIZER_FAULTS }), INSTANCE);
+import { logLines } from "../../commands.ts";
 
 /** Its condition, texts, runbook and trial. */
 export const TOKENIZER_UNAVAILABLE = alert({
@@ -45,6 +46,10 @@ export const TOKENIZER_UNAVAILABLE = alert({
         text: "Does it answer by hand?",
         command:
           'curl -s -m 2 http://TOKENIZER/tokenize -H \'content-type: application/json\' -d \'{"model":"MODEL","prompt":"hello"}\'',
+      },
+      {
+        text: "When did the circuit open and close?",
+        ...logLines(10, { events: ["tokenizer_circuit_opened", "tokenizer_circuit_closed"] }),
       },
     ],
     mitigation: [

@@ -1,0 +1,155 @@
+/** Log events of the HTTP API, its security, lookups and the tokenizer. */
+
+import { NAMESPACE } from "../../namespace.ts";
+import { integer, number, oneOf, orNull, text } from "../../../signals/field.ts";
+import { logEvents } from "../../../signals/log-event.ts";
+import { LOOKUP_DECISIONS } from "../routing.ts";
+import { TRUST_LEVELS } from "../label-domains.ts";
+import { TOKENIZER_FAILURES, TOKENIZER_OUTCOMES } from "../tokenizer.ts";
+import { ERROR_FIELDS } from "./shared-fields.ts";
+
+/** Of requests. */
+export const REQUEST_EVENTS = logEvents("http", {
+  request: {
+    level: "summary",
+    message: "answered a request",
+    fields: {
+      method: text("method of HTTP"),
+      route: text("template of the route; never the address of the request"),
+      status: integer("status of the answer"),
+      duration_ms: number("time from headers read to response sent, in milliseconds"),
+    },
+    cause: "peer",
+    meaning: "A request was answered.",
+    response: null,
+  },
+  request_failed: {
+    level: "error",
+    message: "a request failed",
+    fields: { route: text("template of the route"), ...ERROR_FIELDS },
+    cause: "peer",
+    meaning: "A fault of the daemon failed a request, which was answered with `internal_error`.",
+    response: "Report the line to the maintainers of kvsync.",
+  },
+});
+
+/** Of access, certificates and connections. */
+export const SECURITY_EVENTS = logEvents("security", {
+  admin_request: {
+    level: "info",
+    message: "a request with admin scope",
+    fields: {
+      token_name: text("name of the token in the tokens file"),
+      method: text("method of HTTP"),
+      route: text("template of the route"),
+      status: integer("status of the answer"),
+    },
+    cause: "peer",
+    meaning: "A caller with the scope admin used it. The line is the record of who changed what.",
+    response: null,
+  },
+  every_caller_trusted: {
+    level: "warn",
+    message:
+      "every caller that reaches this address may read and change everything (security.trust_every_caller_on_the_network)",
+    fields: { host: text("host of the setting `http.host`") },
+    cause: "daemon",
+    meaning: "The daemon listens on the network without tokens.",
+    response: "Set `security.tokens_file` (docs/operations/security.md).",
+  },
+  tokens_without_tls: {
+    level: "warn",
+    message:
+      "tokens are sent without encryption: set tls.cert_file, or let something in front of the daemon serve HTTPS",
+    fields: { host: text("host of the setting `http.host`") },
+    cause: "daemon",
+    meaning: "The daemon serves HTTP on the network, and tokens are in use.",
+    response: "Set `tls.cert_file`, or ignore the line when a proxy in the same pod serves HTTPS.",
+  },
+  security_file_reloaded: {
+    level: "info",
+    message: { says: "the paths that changed" },
+    fields: { file: oneOf(["tokens", "tls"], "tokens, or certificate and key") },
+    cause: "daemon",
+    meaning: "Changed files of tokens or certificates are in use.",
+    response: null,
+  },
+  security_file_refused: {
+    level: "error",
+    message: { says: "the paths and what is wrong with them" },
+    fields: { file: oneOf(["tokens", "tls"], "tokens, or certificate and key") },
+    cause: "daemon",
+    meaning: "Changed files of tokens or certificates cannot be used. The last good content stays in use.",
+    response: "Correct the file that the message names. See the runbook SecurityFileRefused.",
+  },
+  connection_refused: {
+    level: "warn",
+    message: { says: "the limit that was reached" },
+    fields: {
+      reason: oneOf(
+        ["all_taken", "address_full", "gave_way"],
+        `limit, as in \`${NAMESPACE}_kv_http_connections_refused_total\``,
+      ),
+      connections_max: integer("limit on connections"),
+      connections_per_address_max: integer("limit on connections of one address"),
+    },
+    cause: "peer",
+    meaning: "A connection was closed because of a limit. The line is written at most once a minute.",
+    response: "Find the caller that holds the connections, or raise `callers.connections`.",
+  },
+});
+
+/** Of lookups. */
+export const LOOKUP_EVENTS = logEvents("lookup", {
+  lookup_answered: {
+    level: "detail",
+    message: "answered a lookup",
+    fields: {
+      model: text("model of the lookup"),
+      blocks: orNull(integer("full blocks of the prompt"), "the prompt was not looked up"),
+      decision: oneOf(LOOKUP_DECISIONS, "use that a caller can make of the answer"),
+      trust: oneOf(TRUST_LEVELS, "trust of the answer"),
+      reason: orNull(oneOf(TOKENIZER_FAILURES, "cause of a fallback"), "the answer is no fallback"),
+      pod: orNull(text("engine with the longest match"), "no engine has any"),
+      matched_blocks: integer("blocks that this engine has"),
+    },
+    cause: "peer",
+    meaning: "A lookup was answered.",
+    response: null,
+  },
+});
+
+/** Of the tokenizer. */
+export const TOKENIZER_EVENTS = logEvents("tokenizer", {
+  tokenizer_asked: {
+    level: "detail",
+    message: "asked for tokens",
+    fields: {
+      outcome: oneOf(TOKENIZER_OUTCOMES, `outcome, as in \`${NAMESPACE}_kv_tokenizer_requests_total\``),
+      duration_ms: number("time of the request, in milliseconds"),
+      circuit: oneOf(["closed", "open", "half_open"], "state of the circuit after the request"),
+    },
+    cause: "peer",
+    meaning: "The tokenizer was asked for the tokens of a prompt.",
+    response: null,
+  },
+  tokenizer_circuit_opened: {
+    level: "warn",
+    message: "the tokenizer fails again and again; it is left alone for a while",
+    fields: {
+      reason: oneOf(TOKENIZER_OUTCOMES, "outcome of the last request"),
+      seconds: number("time until the next request"),
+    },
+    cause: "peer",
+    meaning: "The tokenizer failed several times in a row. Lookups of prompts answer fallback meanwhile.",
+    response: "Check the tokenizer. See the runbook TokenizerUnavailable.",
+  },
+  tokenizer_circuit_closed: {
+    level: "info",
+    message: "the tokenizer answers again",
+    fields: {},
+    cause: "peer",
+    meaning: "The tokenizer answers again, and prompts are looked up.",
+    response: null,
+  },
+});

@@ -1,0 +1,101 @@
+/**
+ * Checks the queries for lines of the log, in runbooks and on the dashboard of the log. It reads the
+ * text, and imports nothing of what makes it.
+ *
+ *  L1  Every code in a query is an event of the project.
+ *  L2  Every field in a query is one of a line of the selected events, or one that the command adds.
+ *  L3  A compared word is one of its field's.
+ *  L4  Every event is on the dashboard of the log.
+ */
+
+import { COMMON_FIELDS, type LogEvent } from "../signals/log-event.ts";
+import type { Fields } from "../signals/field.ts";
+import { type Artefacts, filesAt } from "./artefacts.ts";
+import { type Problem, ProblemList } from "./problem.ts";
+
+/** What a query selects and reads. */
+interface QueryNames {
+  readonly codes: readonly string[];
+  /** Fields that are shown or extracted. */
+  readonly read: readonly string[];
+  /** Fields that are compared with a word. */
+  readonly compared: readonly (readonly [name: string, word: string])[];
+}
+
+/**
+ * Checks all of them.
+ *
+ * @param artefacts - all rendered files.
+ * @returns findings.
+ */
+export function checkLogs(artefacts: Artefacts): readonly Problem[] {
+  const { files, project, places } = artefacts;
+  const found = new ProblemList();
+  for (const [path, text] of filesAt(files, new RegExp(`^${project.places.runbooks}/`))) {
+    found.at(path);
+    for (const [, edit = "", filter = ""] of text.matchAll(/(?:sed -nE '([^']*)' \| )?jq -sc '([^']*)'/g)) {
+      const names = namesInJq(filter);
+      const read = names.read.filter((name) => !edit.includes(`{"${name}":`));
+      checkNames({ ...names, read }, project.logEvents, found);
+    }
+    for (const [, query = ""] of text.matchAll(/```logql\n\s*(.*)\n/g))
+      checkNames(namesInLogql(query), project.logEvents, found);
+  }
+  const shown = new Set<string>();
+  for (const [path, text] of filesAt(files, places.logDashboards)) {
+    found.at(path);
+    for (const [, expression = ""] of text.matchAll(/"expr": "((?:[^"\\]|\\.)*)"/g)) {
+      const names = namesInLogql(expression.replaceAll('\\"', '"'));
+      checkNames(names, project.logEvents, found);
+      for (const code of names.codes) shown.add(code);
+    }
+    for (const code of Object.keys(project.logEvents))
+      if (!shown.has(code)) found.add("log_event_without_panel", `${code} is on no panel`);
+  }
+  return found.found;
+}
+
+function namesInJq(filter: string): QueryNames {
+  const [condition = "", shown = ""] = filter.split(" | ");
+  const pairs = [...condition.matchAll(/\.(\w+) == "([^"]*)"/g)].map(
+    ([, name = "", word = ""]) => [name, word] as const,
+  );
+  return {
+    codes: pairs.filter(([name]) => name === "event").map(([, word]) => word),
+    read: shown.replace(/[{}()\s]/g, "").split(","),
+    compared: pairs.filter(([name]) => name !== "event"),
+  };
+}
+
+function namesInLogql(query: string): QueryNames {
+  const [, extracted = ""] = /\| json ([^|]*)/.exec(query) ?? [];
+  const pairs = [...query.matchAll(/\| (\w+)=~?"([^"]*)"/g)].map(
+    ([, name = "", word = ""]) => [name, word] as const,
+  );
+  return {
+    codes: pairs.filter(([name]) => name === "event").flatMap(([, words]) => words.split("|")),
+    read: [...extracted.matchAll(/="([^"]*)"/g)].map(([, name = ""]) => name),
+    compared: pairs.filter(([name]) => name !== "event"),
+  };
+}
+
+function checkNames(
+  { codes, read, compared }: QueryNames,
+  events: Readonly<Record<string, LogEvent>>,
+  found: ProblemList,
+): void {
+  if (codes.length === 0) found.add("unknown_log_event", "a query for lines of the log selects no event");
+  for (const code of codes)
+    if (!Object.hasOwn(events, code)) found.add("unknown_log_event", `${code} is no event of the log`);
+  const fieldsOf = (code: string): Fields => ({ ...COMMON_FIELDS, ...events[code]?.fields });
+  for (const name of read)
+    if (name !== "" && !codes.some((code) => name in fieldsOf(code)))
+      found.add("unknown_log_field", `${name} is no field of ${codes.join(", ")}`);
+  for (const [name, word] of compared)
+    for (const code of codes) {
+      const type = fieldsOf(code)[name]?.type;
+      if (type === undefined) found.add("unknown_log_field", `${name} is no field of ${code}`);
+      else if (typeof type !== "string" && !type.includes(word))
+        found.add("unknown_log_field", `${name} of ${code} is never "${word}"`);
+    }
+}
