@@ -120,16 +120,18 @@ export class BlockStores {
     const key = this.#contexts.keyOf(contextId);
     const family = this.#waiting.familyOf(rankSlot);
     if (family === null) return this.#settle(null, request, hasSkips, hasSkips, repeats);
-    const { hashes, notes } = this.#scratch;
+    const { hashes, notes, skips } = this.#scratch;
     // The kernel leaves the hashes alone, but attaching writes the next store's over them.
     const names = hashes.slice(0, 2 * blockCount);
     const isPassing =
       !hasSkips && repeats === "skip_each" && this.#waiting.skipParked(rankSlot, tier, blockCount);
+    // A block that is left out is no parent: what waits for it keeps its place in the park.
+    const leftOut = hasSkips || isPassing ? skips.slice(0, blockCount) : null;
     const outcome = this.#settle(null, request, hasSkips || isPassing, hasSkips, repeats);
     if (outcome !== "stored") return outcome;
     if (isPassing) this.#noteSkipped(blockCount);
     const noted = notes.slice(0, blockCount);
-    this.#attachChildren(key, family, names);
+    this.#attachChildren(key, family, names, leftOut);
     hashes.set(names);
     notes.set(noted);
     return outcome;
@@ -179,8 +181,13 @@ export class BlockStores {
   }
 
   /** Attaches what waits for these blocks, the store parked first to come first. */
-  #attachChildren(context: ContextKey, family: readonly number[], names: Uint32Array): void {
-    const ready = this.#waiting.takeWaitingFor(context, family, names, null);
+  #attachChildren(
+    context: ContextKey,
+    family: readonly number[],
+    names: Uint32Array,
+    leftOut: Uint8Array | null,
+  ): void {
+    const ready = this.#waiting.takeWaitingFor(context, family, names, leftOut);
     sortLastFirst(ready);
     while (ready.length > 0) {
       const store = ready.pop()!;

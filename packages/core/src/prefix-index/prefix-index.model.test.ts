@@ -16,7 +16,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ReferenceHash } from "../block-hash/testing/reference-hash.ts";
-import { DEFAULT_HASH_SEED, type ContextKey, type GroupShape } from "./contract.ts";
+import { DEFAULT_HASH_SEED, type ContextKey, type GroupShape, type RepeatRule } from "./contract.ts";
+import { assert } from "../assert.ts";
 import { commandsOf, TWO_LETTERS, type Situation } from "./testing/command-arbitrary.ts";
 import { KeyChooser } from "./testing/chosen-keys.ts";
 import { IndexPair, UNLIMITED_PARK } from "./testing/index-pair.ts";
@@ -284,6 +285,37 @@ describe(`PrefixIndex answers as its specification does (KVSYNC_MODEL_SEED=${SEE
       fc.assert(property, { seed: SEED, numRuns: RUNS / COPY_SHARE });
     },
   );
+
+  test("a store that waits keeps its place in the park when its parent's block is left out of a later store", () => {
+    const situation = SITUATIONS.find(({ claim }) => claim === "long runs fork and leave holes");
+    assert(situation !== undefined, "the situation has this claim");
+    const pair = pairOf(situation, worldOf(situation, hash), hash);
+    const at = { context: 0, slot: 2, tier: 0, lies: [], engineSeed: 0 } as const;
+    const store = (
+      letters: number[],
+      from: number,
+      parentLie: number | null,
+      repeats: RepeatRule,
+    ): IndexCommand => ({
+      kind: "store",
+      path: { letters, next: 0 },
+      from,
+      parentLie,
+      repeats,
+      ...at,
+    });
+    const commands: IndexCommand[] = [
+      store([0, 0, 0], 2, null, "count"),
+      store([0, 0, 0], 1, 0, "count"),
+      store([0, 0], 0, null, "skip_each"),
+      { kind: "remove", path: { letters: [0, 0, 0], next: 0 }, from: 0, ...at },
+      store([0, 0], 0, null, "count"),
+    ];
+    for (const command of commands) {
+      pair.run(command);
+      pair.compareAll();
+    }
+  });
 
   test("and was asked often enough, in every kind of situation", () => {
     const lines = [...happened].map(([kind, count]) => `${kind}: ${count}`);
