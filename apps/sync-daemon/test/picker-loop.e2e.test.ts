@@ -171,10 +171,11 @@ async function startLoop(): Promise<Loop> {
     },
   });
   cleanups.push(() => envoy.stop());
-  await until(
-    "Envoy sees the picker",
-    async () => (await envoy.stat("cluster.picker.membership_healthy")) === 1,
-  );
+  await until("Envoy asks the picker", async () => {
+    await fetch(`${envoy.url}/v1/models`);
+    return reports.length > 0 && ends.length === reports.length;
+  });
+  for (const news of [reports, ends]) news.length = 0;
   return { url: envoy.url, picker, server, reports, ends, predicted };
 }
 
