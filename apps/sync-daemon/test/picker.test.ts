@@ -124,6 +124,7 @@ class Bench {
       const id = this.#nextId++;
       const session = {
         id,
+        isWaiting: true,
         decide: (decision: Decision): boolean => {
           resolve({ id, decision });
           return true;
@@ -197,6 +198,20 @@ describe("the picker", () => {
     expect(bench.reports).toHaveLength(1);
   });
 
+  it("forgets a request whose client left before the tokens came: nothing is decided, booked or remembered", async () => {
+    let answer: (outcome: TokenizeOutcome) => void = () => undefined;
+    bench.tokenize = () => new Promise((resolve) => (answer = resolve));
+    const session = { id: 99, isWaiting: true, decide: () => expect.unreachable() };
+    const body = Buffer.from(JSON.stringify({ model: "base", prompt: "text" }));
+    const headers = new Map([[":path", "/v1/completions"]]);
+    bench.picker.ask(session, { headers, body: [body], bodyBytes: body.length, gap: "none", subset: null });
+    session.isWaiting = false;
+    bench.picker.over(session, "client");
+    answer({ kind: "tokens", tokens: Uint32Array.from(PROMPT) });
+    await new Promise(setImmediate);
+    expect([bench.reports, bench.picker.bookingCount]).toEqual([[], 0]);
+  });
+
   it.each([
     ["no_tokens", { model: "base", prompt: "text" }, {}],
     ["path", { model: "base", input: "text" }, { path: "/v1/embeddings" }],
@@ -215,7 +230,7 @@ describe("the picker", () => {
     const text = "once upon a time ".repeat(2000);
     const turn = async (prompt: string): Promise<string | undefined> => {
       const asked = await bench.ask({ model: "base", prompt });
-      bench.picker.over({ id: asked.id, decide: () => false }, "complete");
+      bench.picker.over({ id: asked.id, isWaiting: false, decide: () => false }, "complete");
       return destinations(asked)[0];
     };
     const first = await turn(text);
@@ -245,7 +260,7 @@ describe("the picker", () => {
 
   it("K3: compares its prediction with the engine's own count, streamed or not", async () => {
     const one = await bench.ask({ model: "base", prompt: PROMPT });
-    const session = { id: one.id, decide: () => false };
+    const session = { id: one.id, isWaiting: false, decide: () => false };
     bench.picker.served(session, ADDRESSES[1]);
     bench.picker.firstToken(session);
     bench.picker.responseTail(
@@ -265,8 +280,8 @@ describe("the picker", () => {
 
   it("counts an answer of another endpoint, and moves the booking there", async () => {
     const one = await bench.ask({ model: "base", prompt: PROMPT });
-    bench.picker.served({ id: one.id, decide: () => false }, ADDRESSES[2]);
-    bench.picker.served({ id: one.id, decide: () => false }, ADDRESSES[2]);
+    bench.picker.served({ id: one.id, isWaiting: false, decide: () => false }, ADDRESSES[2]);
+    bench.picker.served({ id: one.id, isWaiting: false, decide: () => false }, ADDRESSES[2]);
     expect([bench.elsewhere, bench.picker.bookingCount]).toEqual([1, 1]);
   });
 

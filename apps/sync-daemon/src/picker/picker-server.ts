@@ -91,6 +91,8 @@ export type StreamFault =
 export interface OpenSession {
   /** Unlike every other's of this server. */
   readonly id: number;
+  /** See Session.isWaiting. */
+  readonly isWaiting: boolean;
   /** See Session.decide. */
   decide(decision: Decision): boolean;
 }
@@ -262,7 +264,13 @@ export class PickerServer {
 
   #process(stream: ServerHttp2Stream): void {
     const answers = answerStream(stream);
-    const open: OpenSession = { id: ++this.#lastId, decide: (decision) => session.decide(decision) };
+    const open: OpenSession = {
+      id: ++this.#lastId,
+      get isWaiting() {
+        return session.isWaiting;
+      },
+      decide: (decision) => session.decide(decision),
+    };
     const { bodyBytes } = this.#options.limits;
     const session = new Session(this.#portOf(stream, answers, open), { bodyBytes });
     this.#sessions.set(open, session);

@@ -15,6 +15,8 @@
  */
 import { randomUUID } from "node:crypto";
 
+import { assert } from "@kvsync/core";
+
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import { type TokenizeRequest, tokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import { RequestError } from "../request/request-error.ts";
@@ -202,6 +204,8 @@ export class Picker implements SessionHost {
       readonly askedMs: number;
     },
   ): void {
+    // A client that left while tokens were awaited must not stay behind in the policy's memory.
+    if (!session.isWaiting) return;
     const { request, served, tokens, askedMs } = known;
     const nowMs = this.#parts.now();
     const { holds, names, promptTokens, isUsable } = this.#look(question, request, served, tokens);
@@ -218,8 +222,8 @@ export class Picker implements SessionHost {
       nowMs / 1000,
     );
     const told = session.decide(this.#answer(question, outcome, promptTokens));
-    if (!told) this.#fleet.end(session.id);
-    else if (outcome.kind === "pick")
+    assert(told, "a session that waits takes its decision");
+    if (outcome.kind === "pick")
       this.#followed.set(session.id, { askedMs, predictedTokens: outcome.heldTokens, isServed: false });
     this.#parts.watch.decided({
       basis: outcome.kind === "pick" ? outcome.basis : "immediate",

@@ -143,6 +143,11 @@ export class Session {
     return this.#state === "over";
   }
 
+  /** Whether `decide` would be told: a decision was asked for, and neither came nor became needless. */
+  get isWaiting(): boolean {
+    return this.#state === "deciding";
+  }
+
   /** Takes the next message of the gateway. Its bytes must not change afterwards. */
   receive(message: ProcessingRequest): void {
     if (this.#state === "over") return;
