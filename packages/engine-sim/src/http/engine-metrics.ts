@@ -22,7 +22,7 @@ import { exposition, type Family, type Labels } from "./exposition.ts";
 /** A rank as its metrics see it. */
 export interface MeasuredRank {
   readonly engine: SimulatedEngine;
-  /** `null` when no driver runs it: then nobody counts how requests ended. */
+  /** `null` when no driver runs it: then the ends of requests are not counted. */
   readonly tally: DriverTally | null;
 }
 

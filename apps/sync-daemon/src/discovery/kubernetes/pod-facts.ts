@@ -25,7 +25,7 @@ export interface PodFacts {
   /** Empty for none. */
   readonly address: string;
   readonly isReady: boolean;
-  /** Another text says that a process began anew. */
+  /** Another text says that a process has started again. */
   readonly process: string;
   /** Numbers of the containers' ports by their names. */
   readonly ports: ReadonlyMap<string, number>;
@@ -121,7 +121,7 @@ function stateOf({ metadata, status }: Pod): PodState {
   return status?.phase === "Running" ? "running" : "not_running";
 }
 
-/** Differs once a container was started anew. */
+/** Differs once a container has started again. */
 function processOf({ metadata, status }: Pod): string {
   const containers = (status?.containerStatuses ?? []).map(({ containerID }) => containerID ?? "");
   return [metadata.uid, ...containers].join(" ");

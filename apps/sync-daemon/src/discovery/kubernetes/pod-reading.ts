@@ -113,7 +113,7 @@ export interface FoundPart {
   readonly ranks: readonly EngineRank[];
   /** Where its HTTP API is. */
   readonly api: { readonly address: string; readonly port: number };
-  /** Another text says that the engine's process began anew. */
+  /** Another text says that the engine's process has started again. */
   readonly process: string;
   readonly isReady: boolean;
   readonly incarnation: string;

@@ -1,7 +1,7 @@
 /**
  * The models that engines serve, asked of their own HTTP API: `GET /v1/models`, once for each process.
  *
- *     pod that is ready ─▶ asked ─▶ known until the process begins anew or the pod goes
+ *     pod that is ready ─▶ asked ─▶ known until the process starts again or the pod goes
  *                            └─ no answer, or none that names a model ─▶ counted, pause ×2, asked again
  *
  * Invariants
