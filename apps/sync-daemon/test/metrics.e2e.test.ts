@@ -173,6 +173,7 @@ async function runCramped(): Promise<void> {
         return [
           `${NAMESPACE}_kv_stream_backpressure_state`,
           `${NAMESPACE}_kv_stream_queue_depth`,
+          `${NAMESPACE}_kv_stream_events_rejected_total`,
           `${NAMESPACE}_kv_snapshot_errors_total`,
         ].every(isMoved);
       },
