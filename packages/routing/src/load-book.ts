@@ -32,6 +32,7 @@ interface Assignment {
 
 /** Foreign load as it stands in a view. */
 interface ForeignLoad {
+  /** Running and waiting. */
   requests: number;
   waiting: number;
   pendingTokens: number;
@@ -68,6 +69,11 @@ export class LoadBook {
   /** Requests under way. */
   get requestCount(): number {
     return this.#assignments.size;
+  }
+
+  /** The part of a view's load that others caused; zero at a position without a worker. */
+  foreignOf(position: number): Readonly<ForeignLoad> {
+    return this.#foreign[position] ?? { requests: 0, waiting: 0, pendingTokens: 0 };
   }
 
   /**

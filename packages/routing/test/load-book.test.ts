@@ -108,6 +108,11 @@ class NaiveBook {
       contextTokens: here.reduce((sum, known) => sum + known.promptTokens, 0),
     };
   }
+
+  foreign(at: number): Readonly<Record<string, number>> {
+    const { requests, waiting, pending } = this.#foreign.get(at) ?? { requests: 0, waiting: 0, pending: 0 };
+    return { requests, waiting, pendingTokens: pending };
+  }
 }
 
 function fixedBook(): LoadBook {
@@ -134,8 +139,10 @@ describe("the books", () => {
           }
           naive.apply(one);
           apply(book, one);
-          for (const [at, view] of book.views.entries())
+          for (const [at, view] of book.views.entries()) {
             expect(view, `position ${at}`).toMatchObject(naive.loads(at));
+            expect(book.foreignOf(at), `position ${at}`).toEqual(naive.foreign(at));
+          }
         }
       }),
       { numRuns: 300 },

@@ -172,6 +172,74 @@ describe("the endpoints", () => {
     expect(best(16)).toBe("a");
   });
 
+  it("E6: count what an engine has beyond our own requests, by the smaller of two looks", () => {
+    const all = fleet(THREE.slice(0, 2));
+    const seen = (running: number, waiting: number): readonly unknown[] => {
+      all.seen("10.0.0.1:80", { running, waiting, capacityTokens: null });
+      const [load] = all.loads();
+      return [load?.foreignRunning, load?.running, load?.waiting, load?.pendingTokens];
+    };
+    all.pick(1, request({ promptTokens: 300, holds: [hold("a", 200)] }), 1, 0);
+    expect(seen(21, 9)).toEqual([0, 1, 1, 100]);
+    expect(seen(20, 10)).toEqual([29, 30, 10, 100 + 9 * 300]);
+    expect(seen(7, 0)).toEqual([6, 7, 1, 100]);
+    expect(seen(20, 10)).toEqual([6, 7, 1, 100]);
+    // Alone: whether it runs or waits there, it is ours.
+    for (const [running, waiting] of [
+      [1, 0],
+      [0, 1],
+      [0, 0],
+    ] as const)
+      expect(seen(running, waiting)).toEqual([0, 1, 1, 100]);
+    seen(9, 0);
+    expect(seen(9, 0)).toEqual([8, 9, 1, 100]);
+    all.unseen("10.0.0.1:80");
+    expect(all.loads()[0]).toMatchObject({ foreignRunning: 0, running: 1 });
+    all.end(1);
+    expect(all.loads()[0]).toMatchObject({ running: 0, waiting: 0, pendingTokens: 0, contextTokens: 0 });
+    all.seen("1.2.3.4:5", { running: 1, waiting: 1, capacityTokens: 1 });
+    all.unseen("1.2.3.4:5");
+  });
+
+  it("E6: the next endpoint of a position begins with nothing that was seen before", () => {
+    const all = fleet(THREE.slice(0, 2));
+    all.seen("10.0.0.1:80", { running: 9, waiting: 9, capacityTokens: null });
+    all.update([THREE[1]!, engine("d", ["10.0.0.4:80"])]);
+    all.seen("10.0.0.4:80", { running: 9, waiting: 9, capacityTokens: null });
+    expect(all.loads()).toMatchObject([{ endpoint: { worker: "d" }, running: 0 }, { running: 0 }]);
+  });
+
+  it("take the room that the engine says it has, and keep it while it says nothing", () => {
+    const all = fleet(THREE.slice(0, 2));
+    all.seen("10.0.0.1:80", { running: 0, waiting: 0, capacityTokens: 7000 });
+    all.seen("10.0.0.1:80", { running: 0, waiting: 0, capacityTokens: null });
+    all.unseen("10.0.0.1:80");
+    expect(all.loads().map(({ capacityTokens }) => capacityTokens)).toEqual([7000, 100_000]);
+  });
+
+  it("E7: are each in one state", () => {
+    const all = fleet(THREE);
+    expect(all.states(0)).toEqual({ eligible: 3, not_ready: 0, penalty: 0, stale: 0 });
+    for (let id = 0; id < 3; id++) {
+      all.pick(id, request({ holds: [hold("a", 1000)] }), 1, 0);
+      all.served(id, "10.0.0.2:80", 0);
+    }
+    expect(all.states(1)).toEqual({ eligible: 2, not_ready: 0, penalty: 1, stale: 0 });
+    all.update(THREE, { notReady: 4, isStale: true });
+    expect(all.states(1)).toEqual({ eligible: 0, not_ready: 4, penalty: 1, stale: 2 });
+    expect(all.states(60)).toEqual({ eligible: 0, not_ready: 4, penalty: 0, stale: 3 });
+    expect(workersOf(all.pick(9, request(), 3, 60))).toHaveLength(3);
+  });
+
+  it("serve every model while theirs is not known, and keep their requests when it becomes known", () => {
+    const all = fleet([{ ...THREE[0]!, model: null }, THREE[1]!]);
+    const workers = new Set(["b"]);
+    expect(workersOf(all.pick(1, request({ workers }), 2, 0)).sort()).toEqual(["a", "b"]);
+    all.update(THREE);
+    expect(all.bookingCount).toBe(1);
+    expect(workersOf(all.pick(2, request({ workers }), 3, 0))).toEqual(["b"]);
+  });
+
   it("E5: forget their misses with the first pick that they serve", () => {
     const all = fleet(THREE.slice(0, 2));
     const pick = (id: number, by: string): void => {

@@ -5,6 +5,7 @@
  *     matches of the prompt, by worker and rank ──────────────────────────────┼─▶ pick ─▶ endpoints, best first ─▶ booked
  *     endpoints that the gateway allows, penalties ───────────────────────────┘
  *     news of requests: served, first token, over ───────────────────────────▶ books
+ *     what engines say of themselves: requests, room ────────────────────────▶ load of others, capacity
  *
  *     addresses of an engine      endpoint                       its match
  *     as many as ranks            rank i at address i            that rank's
@@ -20,8 +21,14 @@
  *      (endpoint-fleet.test.ts "E4").
  *  E5  An endpoint that did not serve three of its picks in a row rests, longer each time, unless all rest
  *      (endpoint-fleet.test.ts "E5").
+ *  E6  The load of others is what an engine has beyond our own requests, by the smaller of the last two looks: the end
+ *      of a request is seen here and there at different times (endpoint-fleet.test.ts "E6").
+ *  E7  Each endpoint has one state (endpoint-fleet.test.ts "E7").
  *
- * Not here: lookups and tokens, the gateway's protocol (session.ts), the costs (packages/routing).
+ * An engine that publishes no events has no known model: it may be picked for every one.
+ *
+ * Not here: lookups and tokens, the gateway's protocol (session.ts), the costs (packages/routing), the looks at engines
+ * (load-scrape.ts), where endpoints come from (pool-source.ts).
  */
 import { assert } from "@kvsync/core";
 import { KvsyncPolicy, LoadBook, POSITIONS_MAX, type Trust } from "@kvsync/routing";
@@ -33,11 +40,13 @@ const REST_SECONDS_MIN = 5;
 const REST_SECONDS_MAX = 60;
 /** Tokens of a block, by which the policy remembers its own decisions. */
 const KEY_WORDS = 16;
+const NOTHING_SEEN: OtherLoad = { requests: 0, waiting: 0 };
 
 /** An engine as far as the picker needs it. */
 export interface PoolEngine {
   readonly id: string;
-  readonly model: string;
+  /** Null when only the engine itself knows. */
+  readonly model: string | null;
   readonly ranks: readonly { readonly dpRank: number }[];
   /** `ip:port`, IPv6 in brackets: one, or one per rank. */
   readonly http: readonly string[];
@@ -47,7 +56,7 @@ export interface PoolEngine {
 export interface Endpoint {
   readonly address: string;
   readonly worker: string;
-  readonly model: string;
+  readonly model: string | null;
   /** Null: all ranks of the engine are behind it. */
   readonly dpRank: number | null;
   readonly position: number;
@@ -75,6 +84,44 @@ export interface PickRequest {
   readonly holds: readonly RankHold[];
 }
 
+/** How the source of endpoints does. */
+export interface PoolStanding {
+  /** Endpoints that are known and take no requests yet. */
+  readonly notReady: number;
+  /** Whether the endpoints are the last that were known, and may be others by now. */
+  readonly isStale: boolean;
+}
+
+/** States of endpoints. One that did not serve is in penalty. All but `not_ready` can be picked. */
+export const ENDPOINT_STATES = ["eligible", "not_ready", "penalty", "stale"] as const;
+
+/** One of ENDPOINT_STATES. */
+export type EndpointState = (typeof ENDPOINT_STATES)[number];
+
+/** What an engine says of itself. */
+export interface EngineLoad {
+  readonly running: number;
+  readonly waiting: number;
+  /** Tokens of KV that it has room for on the device; null when it does not say. */
+  readonly capacityTokens: number | null;
+}
+
+/** What is known of an endpoint's load. */
+export interface EndpointLoad {
+  readonly endpoint: Endpoint;
+  /** Requests sent and not over, with those of others. */
+  readonly running: number;
+  /** Of these, the ones without a first token. */
+  readonly waiting: number;
+  /** Prompt tokens of requests without a first token, that are expected to be computed. */
+  readonly pendingTokens: number;
+  /** Prompt tokens of our own requests. */
+  readonly contextTokens: number;
+  readonly capacityTokens: number;
+  /** Requests that others sent there. */
+  readonly foreignRunning: number;
+}
+
 /** By what a pick was decided. */
 export type PickBasis = "index" | "own" | "load";
 
@@ -93,6 +140,12 @@ export type PickOutcome =
     }
   | { readonly kind: "no_endpoint" | "subset_empty" };
 
+/** Requests of others at an endpoint. */
+interface OtherLoad {
+  readonly requests: number;
+  readonly waiting: number;
+}
+
 interface Health {
   misses: number;
   restSeconds: number;
@@ -108,6 +161,9 @@ export class EndpointFleet {
   readonly #endpoints: (Endpoint | null)[] = [];
   readonly #health: Health[] = [];
   readonly #byAddress = new Map<string, Endpoint>();
+  /** What the last look at an engine showed, by position. */
+  readonly #lastSeen: OtherLoad[] = [];
+  #standing: PoolStanding = { notReady: 0, isStale: false };
   /** Endpoints that were picked and have not answered, by request. */
   readonly #picked = new Map<number, Endpoint>();
 
@@ -130,14 +186,49 @@ export class EndpointFleet {
     return this.#book.requestCount;
   }
 
+  /** The load of each endpoint, in order of their positions. */
+  loads(): readonly EndpointLoad[] {
+    return this.endpoints.flatMap((endpoint) => {
+      const view = this.#book.views[endpoint.position];
+      if (view === undefined) return [];
+      return {
+        endpoint,
+        running: view.runningRequests,
+        waiting: view.waitingRequests,
+        pendingTokens: view.pendingPrefillTokens,
+        contextTokens: view.contextTokens,
+        capacityTokens: view.capacityTokens,
+        foreignRunning: this.#book.foreignOf(endpoint.position).requests,
+      };
+    });
+  }
+
+  /**
+   * How many endpoints are in each state.
+   *
+   * @param nowSeconds - on the clock of `pick`.
+   */
+  states(nowSeconds: number): Readonly<Record<EndpointState, number>> {
+    const { endpoints } = this;
+    const penalty = endpoints.filter(({ position }) => !this.#isAwake(position, nowSeconds)).length;
+    const others = endpoints.length - penalty;
+    const { notReady, isStale } = this.#standing;
+    return { eligible: isStale ? 0 : others, not_ready: notReady, penalty, stale: isStale ? others : 0 };
+  }
+
   /**
    * Replaces the endpoints. Those that stay keep their loads.
    *
    * @param engines - all there are.
+   * @param standing - of their source.
    * @returns addresses without an endpoint: of an engine whose number of addresses fits no rule, taken by an
    * engine before it, or beyond the limit.
    */
-  update(engines: readonly PoolEngine[]): readonly string[] {
+  update(
+    engines: readonly PoolEngine[],
+    standing: PoolStanding = { notReady: 0, isStale: false },
+  ): readonly string[] {
+    this.#standing = standing;
     const wanted = new Map<string, Omit<Endpoint, "position">>();
     const refused: string[] = [];
     for (const engine of engines)
@@ -148,8 +239,11 @@ export class EndpointFleet {
     for (const engine of engines) if (endpointsOf(engine) === null) refused.push(...engine.http);
     for (const endpoint of [...this.#byAddress.values()])
       if (!isSame(endpoint, wanted.get(endpoint.address))) this.#leave(endpoint);
-    for (const [address, endpoint] of wanted)
-      if (!this.#byAddress.has(address) && !this.#join(endpoint)) refused.push(address);
+    for (const [address, endpoint] of wanted) {
+      const known = this.#byAddress.get(address);
+      if (known !== undefined) this.#put({ ...endpoint, position: known.position });
+      else if (!this.#join(endpoint)) refused.push(address);
+    }
     return refused;
   }
 
@@ -228,6 +322,40 @@ export class EndpointFleet {
     this.#book.end(id);
   }
 
+  /** An engine has said how busy it is, and how large. E6. */
+  seen(address: string, { running, waiting, capacityTokens }: EngineLoad): void {
+    const endpoint = this.#byAddress.get(address);
+    if (endpoint === undefined) return;
+    const { position } = endpoint;
+    const view = this.#book.views[position];
+    if (capacityTokens !== null && view?.capacityTokens !== capacityTokens) {
+      this.#book.resize(position, capacityTokens);
+      this.#policy.resize(position, capacityTokens);
+    }
+    const all = running + waiting;
+    const own = (view?.runningRequests ?? 0) - this.#book.foreignOf(position).requests;
+    const requests = Math.max(0, all - own);
+    // Which of the queue are theirs is not told: as large a part as of all.
+    const now = { requests, waiting: all === 0 ? 0 : Math.round((waiting * requests) / all) };
+    const before = this.#lastSeen[position] ?? NOTHING_SEEN;
+    this.#lastSeen[position] = now;
+    const theirs = Math.min(now.requests, before.requests);
+    const theirWaiting = Math.min(theirs, now.waiting, before.waiting);
+    this.#book.foreign(position, theirs - theirWaiting, theirWaiting);
+  }
+
+  /** An engine has not said anything for too long: only our own requests count there. */
+  unseen(address: string): void {
+    const endpoint = this.#byAddress.get(address);
+    if (endpoint === undefined) return;
+    this.#lastSeen[endpoint.position] = NOTHING_SEEN;
+    this.#book.foreign(endpoint.position, 0, 0);
+  }
+
+  #isAwake(position: number, nowSeconds: number): boolean {
+    return (this.#health[position]?.restsUntil ?? 0) <= nowSeconds;
+  }
+
   #at(position: number): Endpoint {
     const endpoint = this.#endpoints[position];
     assert(endpoint !== undefined && endpoint !== null, "a position that is ranked has an endpoint");
@@ -238,13 +366,16 @@ export class EndpointFleet {
     const free = this.#endpoints.indexOf(null);
     const position = free < 0 ? this.#endpoints.length : free;
     if (position >= POSITIONS_MAX) return false;
-    const joined = { ...endpoint, position };
-    this.#endpoints[position] = joined;
+    this.#put({ ...endpoint, position });
     this.#health[position] = healthy();
-    this.#byAddress.set(endpoint.address, joined);
     this.#book.join(position, endpoint.address, this.#capacityTokens);
     this.#policy.join(position, this.#capacityTokens);
     return true;
+  }
+
+  #put(endpoint: Endpoint): void {
+    this.#endpoints[endpoint.position] = endpoint;
+    this.#byAddress.set(endpoint.address, endpoint);
   }
 
   #leave({ address, position }: Endpoint): void {
@@ -252,6 +383,7 @@ export class EndpointFleet {
     this.#byAddress.delete(address);
     this.#book.leave(position);
     this.#policy.leave(position);
+    this.#lastSeen[position] = NOTHING_SEEN;
     for (const [id, endpoint] of this.#picked) if (endpoint.position === position) this.#picked.delete(id);
   }
 
@@ -262,8 +394,8 @@ export class EndpointFleet {
       endpoint !== null &&
       endpoint !== undefined &&
       (allowed === null || allowed.has(endpoint.address)) &&
-      (workers === null || workers.has(endpoint.worker));
-    const isAwake = (position: number): boolean => (this.#health[position]?.restsUntil ?? 0) <= nowSeconds;
+      (workers === null || endpoint.model === null || workers.has(endpoint.worker));
+    const isAwake = (position: number): boolean => this.#isAwake(position, nowSeconds);
     let awake = 0;
     let all = 0;
     for (const [position, view] of this.#book.views.entries()) {
@@ -328,6 +460,7 @@ function endpointsOf({ id, model, ranks, http }: PoolEngine): Omit<Endpoint, "po
   return http.length <= 1 ? http.map((address) => ({ ...common, address, dpRank: null })) : null;
 }
 
+/** Whether it is the same process; the model of one that publishes events late becomes known late. */
 function isSame(a: Endpoint, b: Omit<Endpoint, "position"> | undefined): boolean {
-  return b !== undefined && a.worker === b.worker && a.model === b.model && a.dpRank === b.dpRank;
+  return b !== undefined && a.worker === b.worker && a.dpRank === b.dpRank;
 }
