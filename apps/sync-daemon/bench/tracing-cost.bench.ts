@@ -76,6 +76,7 @@ function world(): MatchDependencies {
       type: null,
       dropsLastBlock: false,
       sharedSocket: false,
+      http: [],
       bind: false,
     });
     const { scratch } = index;

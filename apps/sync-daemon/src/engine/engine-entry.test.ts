@@ -23,6 +23,7 @@ test("an entry with least fields is one rank without replay", () => {
     type: null,
     dropsLastBlock: null,
     sharedSocket: false,
+    http: [],
     ranks: [{ dpRank: 0, endpoint: "tcp://127.0.0.1:5557", replayEndpoint: null }],
   });
 });
@@ -130,6 +131,17 @@ test.each([
   [{ ...MINIMAL, aliases: Array.from({ length: 17 }, (_, i) => `m${i}`) }, "aliases"],
   [{ ...MINIMAL, adapters: [7] }, "adapters.0"],
   [{ ...MINIMAL, drops_last_block: "yes" }, "drops_last_block"],
+  [{ ...MINIMAL, http: "10.0.0.7:8000" }, "http"],
+  [{ ...MINIMAL, http: ["engine-0:8000"] }, "http.0"],
+  [{ ...MINIMAL, http: ["10.0.0.7"] }, "http.0"],
+  [{ ...MINIMAL, http: ["10.0.0.7:0"] }, "http.0"],
+  [{ ...MINIMAL, http: ["10.0.0.7:65536"] }, "http.0"],
+  [{ ...MINIMAL, http: ["10.0.0.256:8000"] }, "http.0"],
+  [{ ...MINIMAL, http: ["2001:db8::7:8000"] }, "http.0"],
+  [{ ...MINIMAL, http: ["http://10.0.0.7:8000"] }, "http.0"],
+  [{ ...MINIMAL, http: ["10.0.0.7:8000", "10.0.0.7:8001"] }, "http"],
+  [{ ...MINIMAL, dp_size: 3, http: ["10.0.0.7:8000", "10.0.0.7:8001"] }, "http"],
+  [{ ...MINIMAL, dp_size: 2, http: ["10.0.0.7:8000", "10.0.0.7:8000"] }, "http"],
   ["engine-0", ""],
 ])("%j is refused at %s", (entry, path) => {
   expect(refusalOf(entry).path).toBe(path);
@@ -144,6 +156,14 @@ test.each([
   const engine = engineEntry.parse(entry);
   expect(engine.id).toBe(entry.id);
   expect(engine.ranks[0]?.endpoint).toBe(entry.endpoint);
+});
+
+test("HTTP addresses are written in one way: as gateways do", () => {
+  const http = ["[2001:DB8:0::7]:08000", "10.0.0.7:8001"];
+  expect(engineEntry.parse({ ...MINIMAL, dp_size: 2, http }).http).toEqual([
+    "[2001:db8::7]:8000",
+    "10.0.0.7:8001",
+  ]);
 });
 
 test("only tcp ports are counted up", () => {

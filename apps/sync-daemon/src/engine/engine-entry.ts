@@ -39,6 +39,7 @@ export const ADAPTERS_MAX = 256;
 /** Length of an endpoint or topic. */
 const ENDPOINT_LENGTH_MAX = 256;
 const PORT_MAX = 65_535;
+const HTTP_EXPECTED = "ip:port (port 1-65535, an IPv6 address in brackets)";
 
 /**
  * What an endpoint looks like; its port is the first group, and checked apart. An IPv6 address stands in brackets, or its last
@@ -72,6 +73,13 @@ const endpointList = z
   .array(endpoint, `a list of 1-${DP_RANKS_MAX} endpoints, one per DP rank`)
   .min(1, "at least one endpoint")
   .max(DP_RANKS_MAX, `at most ${DP_RANKS_MAX} endpoints`);
+
+/** What can be sent to: names are not resolved, since a gateway's answer has addresses. */
+const httpAddress = z
+  .string(HTTP_EXPECTED)
+  .refine((text) => normalizedHttp(text) !== null, HTTP_EXPECTED)
+  .transform((text) => normalizedHttp(text) ?? text);
+const HTTP_LIST_EXPECTED = "a list of ip:port: one, or one per DP rank";
 
 const ALIASES_EXPECTED = `a list of at most ${ALIASES_MAX} further names of the model`;
 const ADAPTERS_EXPECTED = `a list of at most ${ADAPTERS_MAX} names of LoRA adapters`;
@@ -110,6 +118,11 @@ const fields = z.strictObject({
     .boolean("true or false")
     .default(false)
     .describe("The daemon listens at endpoint and the engine connects; in the configuration file alone."),
+  http: z
+    .array(httpAddress, HTTP_LIST_EXPECTED)
+    .max(DP_RANKS_MAX, HTTP_LIST_EXPECTED)
+    .default([])
+    .describe("Where it serves OpenAI's API, for the endpoint picker: one ip:port, or one per DP rank."),
   topic: z
     .string("a topic")
     .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
@@ -158,6 +171,8 @@ export interface Engine {
   readonly dropsLastBlock: boolean | null;
   /** Whether all ranks publish through one socket. */
   readonly sharedSocket: boolean;
+  /** Where requests can be sent: `ip:port`, one for all ranks, one for each, or none. */
+  readonly http: readonly string[];
   readonly ranks: readonly EngineRank[];
 }
 
@@ -198,7 +213,21 @@ function contradictionIn(
       field: "shared_socket",
       why: "endpoint and replay_endpoint, which all ranks share, and no lists",
     };
+  if (entry.http.length > 1 && entry.http.length !== size)
+    return { field: "http", why: size === 1 ? "one address" : `one address, or ${size}: one per DP rank` };
+  if (new Set(entry.http).size < entry.http.length)
+    return { field: "http", why: "distinct addresses, one per DP rank" };
   return null;
+}
+
+/** The one way to write an address, as gateways write it; null for anything else. */
+function normalizedHttp(text: string): string | null {
+  const [, bracketed, plain, port = "0"] =
+    /^(?:\[([\da-fA-F:.]{2,45})\]|([\d.]{7,15})):(\d{1,5})$/.exec(text) ?? [];
+  const isAddress = bracketed === undefined ? isIP(plain ?? "") === 4 : isIP(bracketed) === 6;
+  if (!isAddress || Number(port) < 1 || Number(port) > PORT_MAX) return null;
+  const host = bracketed === undefined ? plain : new URL(`http://[${bracketed}]`).hostname;
+  return `${host}:${Number(port)}`;
 }
 
 /** What an entry looks like, checked and normalised to an `Engine`. */
@@ -237,6 +266,7 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     type: entry.type === undefined ? null : engineTypeOf(entry.type),
     dropsLastBlock: entry.drops_last_block ?? null,
     sharedSocket: entry.shared_socket,
+    http: entry.http,
     ranks,
   };
 });
@@ -309,6 +339,7 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
   type: z.enum(ENGINE_TYPES).nullable().default(null),
   dropsLastBlock: z.boolean().nullable().default(null),
   sharedSocket: z.boolean().default(false),
+  http: z.array(httpAddress).max(DP_RANKS_MAX).default([]),
   bind: z.boolean().default(false),
   ranks: z
     .array(

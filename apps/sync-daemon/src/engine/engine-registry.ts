@@ -387,6 +387,7 @@ const COMPARED_FIELDS = [
   "type",
   "dropsLastBlock",
   "sharedSocket",
+  "http",
   "bind",
   "ranks",
 ] as const;

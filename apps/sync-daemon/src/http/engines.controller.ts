@@ -174,6 +174,7 @@ export class EnginesController {
       drops_last_block: engine.dropsLastBlock,
       shared_socket: engine.sharedSocket,
       bind: engine.bind,
+      http: engine.http,
       ranks: ranks.map((rank, i) => ({
         ...this.#describeRank(rank),
         endpoint: engine.ranks[i]?.endpoint ?? null,

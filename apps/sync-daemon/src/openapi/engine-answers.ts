@@ -150,6 +150,7 @@ const engineReport = z
     drops_last_block: z.boolean().nullable(),
     shared_socket: z.boolean(),
     bind: z.boolean().describe("Whether the daemon listens and the engine connects."),
+    http: z.array(z.string()).describe("Where it serves OpenAI's API; one address, or one per DP rank."),
     ranks: z.array(rankReport),
   })
   .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });

@@ -113,7 +113,8 @@ export function readUsable(
     // The first name is ours; the operators' name counts only without it.
     for (const name of row.environment.toReversed()) {
       const value = environment[name];
-      if (value !== undefined && value !== "") put(row, value, `environment ${name}`);
+      if (value !== undefined && value !== "" && !isServiceLink(name, value))
+        put(row, value, `environment ${name}`);
     }
     for (const name of row.flags) {
       const value = flags.get(name);

@@ -20,6 +20,7 @@ import {
   securitySection,
   tlsSection,
 } from "./security-settings.ts";
+import { pickerSection, refusePickerDoors } from "./picker-settings.ts";
 import { snapshotSection } from "./snapshot-settings.ts";
 import { tracingSection } from "./tracing-settings.ts";
 import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "./tokenizer-settings.ts";
@@ -70,6 +71,8 @@ const engines = z
       // An entry that was refused has no ranks.
       if (engine.ranks === undefined) continue;
       const whole = engine as Engine;
+      for (const address of whole.http)
+        claim(i, "http", address, (earlier) => `addresses of its own; ${earlier} has ${address} too`);
       const rival = sockets.rival(whole);
       if (rival === undefined) sockets.add(whole, i);
       else {
@@ -170,6 +173,7 @@ export const SECTIONS_SCHEMA = z.strictObject({
   callers: callersSection,
   snapshot: snapshotSection,
   health: healthSection,
+  picker: pickerSection,
   readiness: section({
     deadline_seconds: seconds("Ready at the latest after this, even with engines out of sync.", 30, 0, 3600),
   }),
@@ -210,6 +214,9 @@ export const SECTIONS_SCHEMA = z.strictObject({
 /** Every section, with the rules of each and those between them. */
 export const SETTINGS_SCHEMA: typeof SECTIONS_SCHEMA = SECTIONS_SCHEMA.superRefine((settings, context) => {
   refuseOpenDoors(settings, (path, message) => {
+    context.addIssue({ code: "custom", path: [...path], message });
+  });
+  refusePickerDoors(settings.picker, (path, message) => {
     context.addIssue({ code: "custom", path: [...path], message });
   });
 });

@@ -2,10 +2,10 @@
  * Everything outside of the settings that a start depends on: files, folders, certificates,
  * credentials and ports. `--check-config` and `kvsync doctor` report all of it at once.
  *
- *     settings ─┬─▶ tokens, TLS, CURVE, token of a sibling   read as a start reads them
+ *     settings ─┬─▶ tokens, TLS, CURVE, token of a sibling   read as a start reads them; the picker's TLS too
  *               ├─▶ folders of state and snapshots           a file is made and removed
  *               ├─▶ Kubernetes credentials                   read; the cluster gets no request
- *               └─▶ http.port, endpoints of bind             opened and closed
+ *               └─▶ http.port, the picker's, those of bind   opened and closed
  *
  * Invariants
  *  I1  Each fault names the setting, the path or address, what is wrong and what was expected. The
@@ -30,6 +30,7 @@ import { TokenList } from "../security/token-list.ts";
 import { readBounded } from "../security/watched-files.ts";
 import { filePlan } from "../settings/open-files.ts";
 import { SettingsError, type ToldFault } from "../settings/settings-error.ts";
+import type { TlsSettings } from "../settings/security-settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { whyNotWritable } from "../settings/state-directory.ts";
 import { listenOptions } from "../transport/endpoint-address.ts";
@@ -113,7 +114,9 @@ export function checkFiles(settings: Settings, nowMs: number): StartReport {
         }
       });
   }
-  checkTls(settings, findings, nowMs);
+  const { tls, picker } = settings;
+  checkTls("tls", tls, findings, nowMs);
+  if (picker.enabled === true) checkTls("picker.tls", picker.tls, findings, nowMs);
   checkCurve(settings, findings);
   const { warm_token_file: warm } = settings.snapshot;
   if (warm !== null) {
@@ -152,23 +155,30 @@ export async function checkStart(
   };
 }
 
-function checkTls({ tls }: Settings, findings: Findings, nowMs: number): void {
-  const chainFile = pem(findings, "tls.cert_file", tls.cert_file, "a PEM file with the certificate chain");
-  const keyFile = pem(findings, "tls.key_file", tls.key_file, "a PEM file with the private key");
-  const caFile = pem(findings, "tls.client_ca_file", tls.client_ca_file, "a PEM file with authorities");
-  const certificate = certificateIn(findings, "tls.cert_file", chainFile);
-  const ca = certificateIn(findings, "tls.client_ca_file", caFile);
+function checkTls(section: string, tls: TlsSettings, findings: Findings, nowMs: number): void {
+  const [certSetting, keySetting] = [`${section}.cert_file`, `${section}.key_file`];
+  const chainFile = pem(findings, certSetting, tls.cert_file, "a PEM file with the certificate chain");
+  const keyFile = pem(findings, keySetting, tls.key_file, "a PEM file with the private key");
+  const caFile = pem(
+    findings,
+    `${section}.client_ca_file`,
+    tls.client_ca_file,
+    "a PEM file with authorities",
+  );
+  const certificate = certificateIn(findings, certSetting, chainFile);
+  const ca = certificateIn(findings, `${section}.client_ca_file`, caFile);
   const key =
     keyFile === null
       ? null
-      : findings.attempt("tls.key_file", keyFile.path, "a private key in PEM", () => keyOf(keyFile));
-  if (certificate !== null && chainFile !== null) checkValidity(certificate, chainFile.path, findings, nowMs);
+      : findings.attempt(keySetting, keyFile.path, "a private key in PEM", () => keyOf(keyFile));
+  if (certificate !== null && chainFile !== null)
+    checkValidity(certSetting, certificate, chainFile.path, findings, nowMs);
   if (certificate === null || key === null || chainFile === null || keyFile === null) return;
   if (!certificate.checkPrivateKey(key)) {
-    findings.fault("tls.key_file", keyFile.path, notItsKey(chainFile, keyFile), "the certificate's key");
+    findings.fault(keySetting, keyFile.path, notItsKey(chainFile, keyFile), "the certificate's key");
     return;
   }
-  findings.attempt("tls.cert_file", chainFile.path, "files that OpenSSL can use", () => {
+  findings.attempt(certSetting, chainFile.path, "files that OpenSSL can use", () => {
     try {
       const authorities = ca === null ? undefined : caFile?.content;
       createSecureContext({ cert: chainFile.content, key: keyFile.content, ca: authorities });
@@ -188,16 +198,22 @@ function certificateIn(findings: Findings, setting: string, file: PemFile | null
   return findings.attempt(setting, file.path, "a certificate in PEM", () => certificateOf(file));
 }
 
-function checkValidity(certificate: X509Certificate, path: string, findings: Findings, nowMs: number): void {
+function checkValidity(
+  setting: string,
+  certificate: X509Certificate,
+  path: string,
+  findings: Findings,
+  nowMs: number,
+): void {
   const [fromMs, toMs] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)];
   const expected = "a certificate that is valid now";
   const wrong = (found: string): void => {
-    findings.fault("tls.cert_file", path, `${path}: ${found}; expected ${expected}`, expected);
+    findings.fault(setting, path, `${path}: ${found}; expected ${expected}`, expected);
   };
   if (toMs <= nowMs) wrong(`expired at ${new Date(toMs).toISOString()}, and callers refuse it`);
   else if (fromMs > nowMs) wrong(`is not valid before ${new Date(fromMs).toISOString()}`);
   else if (toMs - nowMs < EXPIRY_WARNING_DAYS * DAY_MS)
-    findings.warnings.push(`tls.cert_file: ${path}: expires at ${new Date(toMs).toISOString()}; renew it`);
+    findings.warnings.push(`${setting}: ${path}: expires at ${new Date(toMs).toISOString()}; renew it`);
 }
 
 function checkCurve({ curve }: Settings, findings: Findings): void {
@@ -286,9 +302,12 @@ interface Listening {
   readonly port: number;
 }
 
-async function checkPorts({ http, engines }: Settings, findings: Findings): Promise<void> {
+async function checkPorts({ http, engines, picker }: Settings, findings: Findings): Promise<void> {
   const host = http.host === "localhost" ? "127.0.0.1" : http.host;
   const all: Listening[] = [{ setting: "http.port", host, port: http.port }];
+  for (const name of ["port", "health_port"] as const)
+    if (picker.enabled === true && picker[name] !== 0)
+      all.push({ setting: `picker.${name}`, host: picker.host, port: picker[name] });
   for (const [i, { bind, ranks }] of engines.entries()) {
     if (!bind) continue;
     for (const { endpoint } of ranks) {
@@ -324,7 +343,7 @@ function tellPort({ setting, host, port }: Listening, code: string | null, findi
     return;
   }
   const isOfHost = code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EAI_AGAIN";
-  const named = isOfHost && setting === "http.port" ? "http.host" : setting;
+  const named = isOfHost ? setting.replace(/^(http|picker)\.(health_)?port$/, "$1.host") : setting;
   const expected = isOfHost ? "an address of this machine" : "a port that this user may listen at";
   findings.fault(
     named,
