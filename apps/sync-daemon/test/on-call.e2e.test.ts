@@ -3,8 +3,9 @@
  * The tests read log, health reports, metrics and readiness of a real daemon. It follows real engine
  * processes.
  */
-import { createServer, connect, type Server, type Socket, type AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { LINE_BOUNDS } from "@kvsync/observability/signals/log-event";
 import { afterEach, expect, test } from "vitest";
 
@@ -18,6 +19,8 @@ const MODEL = "test/model";
 const FROZEN_MS = 60_000;
 /** A replay that is not answered fails soon, so that three probes in a row have failed within 20 s. */
 const IMPATIENT = { replay_timeout_seconds: 0.3, replay_stall_seconds: 0.3, reconnect_ms_max: 300 };
+/** A busy machine delays the event loop, which would degrade the health that streams decide here. */
+const ANY_LAG = { event_loop_lag_ms: 60_000 };
 
 const cleanups: (() => unknown)[] = [];
 
@@ -32,7 +35,7 @@ async function engineOf(id: string, load = 5): Promise<EngineProcess> {
 }
 
 async function daemonOf(engines: readonly object[]): Promise<DaemonProcess> {
-  const daemon = await DaemonProcess.start({ engines, ingest: IMPATIENT });
+  const daemon = await DaemonProcess.start({ engines, ingest: IMPATIENT, health: ANY_LAG });
   cleanups.push(() => daemon.end("SIGKILL"));
   return daemon;
 }
@@ -57,7 +60,12 @@ async function reportsOf(daemon: DaemonProcess): Promise<Reports> {
   const ready = await read<ReadinessAnswer>(daemon, "/readyz");
   const metrics = await (await daemon.fetch("/metrics")).text();
   const untrusted = [
-    ...metrics.matchAll(/^aibrix_kv_stream_trust\{.*trust="(?:partial|stale|unknown)".*\} (\d+)$/gm),
+    ...metrics.matchAll(
+      new RegExp(
+        String.raw`^${NAMESPACE}_kv_stream_trust\{.*trust="(?:partial|stale|unknown)".*\} (\d+)$`,
+        "gm",
+      ),
+    ),
   ];
   const sum = untrusted.reduce((total, [, value]) => total + Number(value), 0);
   return { sync, check: checks["streams"], health, ready, untrusted: sum };

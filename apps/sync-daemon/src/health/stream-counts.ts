@@ -10,7 +10,7 @@
  *  S2  A reason is listed once; there are no more than core has reasons.
  *
  * The trust is the board's: a rank whose worker has stopped is not exact. The alert StreamUntrusted
- * and `aibrix_kv_stream_trust` read the same.
+ * and the metric `kv_stream_trust` read the same.
  */
 
 import type { Trust, TrustReason } from "@kvsync/core";

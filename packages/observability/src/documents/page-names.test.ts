@@ -1,10 +1,11 @@
 /** A page's names of metrics follow the namespace, and no other word does. W is of page-names.ts. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 
 import { expect, onTestFinished, test } from "vitest";
 
+import { NAMESPACE } from "../kvsync/namespace.ts";
 import { KVSYNC } from "../kvsync/project.ts";
 import { renamedPages, withNamespace } from "./page-names.ts";
 
@@ -37,6 +38,20 @@ test.each([
 
 test("every page of this repository has the namespace of the metrics; generate gives it to those that have not", () => {
   expect([...renamedPages(ROOT, KVSYNC).keys()]).toEqual([]);
+});
+
+test("no source names a metric with the namespace: it follows namespace.ts", () => {
+  const written = new RegExp(String.raw`\b${NAMESPACE}_(?:kv|sync|prefix)_[a-z]`);
+  const sources = ["apps", "packages", "examples/src", "scripts"].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter(
+        (name) =>
+          /\.m?ts$|\.mjs$/.test(name) && !/(?:^|\/)(?:node_modules|dist)\//.test(name.replaceAll(sep, "/")),
+      )
+      .map((name) => `${folder}/${name}`),
+  );
+  expect(sources.length).toBeGreaterThan(500);
+  expect(sources.filter((path) => written.test(readFileSync(join(ROOT, path), "utf8")))).toEqual([]);
 });
 
 test("pages in folders are read, generated ones are not", () => {
