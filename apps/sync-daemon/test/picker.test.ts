@@ -1,7 +1,14 @@
 /** The picker's decisions (K1 to K4 of picker/picker.ts) over a real daemon's index, with engines that publish real events. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { Picker, type PickerOptions, type PickerParts, type PickReport } from "../src/picker/picker.ts";
+import {
+  Picker,
+  type PickerOptions,
+  type PickerParts,
+  type PickReport,
+  type PredictionReport,
+} from "../src/picker/picker.ts";
+import type { CheckOutcome } from "../src/picker/prompt-check.ts";
 import { PromptLookup } from "../src/picker/prompt-lookup.ts";
 import type { BodyGap, Decision } from "../src/picker/session.ts";
 import type { TokenizeOutcome } from "../src/tokenizer/tokenize-outcome.ts";
@@ -17,6 +24,7 @@ const OPTIONS: PickerOptions = {
   rankHeader: false,
   capacityTokens: 100_000,
   followsResponses: true,
+  checkSample: 0,
 };
 const ADDRESSES = ["10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000"] as const;
 
@@ -70,7 +78,8 @@ interface Asked {
 /** A picker over the daemon's index, and everything that it reports. */
 class Bench {
   readonly reports: PickReport[] = [];
-  readonly reported: [number, number][] = [];
+  readonly reported: PredictionReport[] = [];
+  readonly checked: CheckOutcome[] = [];
   elsewhere = 0;
   firstTokens = 0;
   asked: TokenizeRequest[] = [];
@@ -96,7 +105,9 @@ class Bench {
         decided: (report) => this.reports.push(report),
         servedElsewhere: () => (this.elsewhere += 1),
         firstToken: () => (this.firstTokens += 1),
-        reported: (predicted, cached) => this.reported.push([predicted, cached]),
+        responseChunk: () => undefined,
+        reported: (report) => this.reported.push(report),
+        checked: (outcome) => this.checked.push(outcome),
         ended: () => undefined,
         fault: () => undefined,
       },
@@ -252,8 +263,11 @@ describe("the picker", () => {
     expect(decision.kind === "immediate" && JSON.parse(decision.answer.body)).toMatchObject({
       error: { type: "service_unavailable", code: "no_endpoint" },
     });
-    expect([bench.reports.map(({ basis }) => basis), bench.picker.bookingCount]).toEqual([
-      ["immediate", "immediate"],
+    expect([bench.reports.map(({ basis, reason }) => [basis, reason]), bench.picker.bookingCount]).toEqual([
+      [
+        ["immediate", "subset_empty"],
+        ["immediate", "no_endpoint"],
+      ],
       0,
     ]);
   });
@@ -269,13 +283,51 @@ describe("the picker", () => {
     );
     bench.picker.over(session, "complete");
     expect([bench.reported, bench.elsewhere, bench.firstTokens, bench.picker.bookingCount]).toEqual([
-      [[HELD_TOKENS, 176]],
+      [{ model: "base", predictedTokens: HELD_TOKENS, cachedTokens: 176, differs: false }],
       0,
       1,
       0,
     ]);
     bench.picker.responseTail(session, Buffer.from('"cached_tokens":1'));
     expect(bench.reported).toHaveLength(1);
+  });
+
+  it.each([
+    ["what differs by two blocks", PROMPT, HELD_TOKENS - 32, false],
+    ["what differs by more", PROMPT, HELD_TOKENS - 33, true],
+    ["more than was predicted", PROMPT.slice(0, 16), 100, true],
+  ])("K3: tells %s", async (_what, prompt, cachedTokens, differs) => {
+    const { id } = await bench.ask({ model: "base", prompt });
+    const session = { id, isWaiting: false, decide: () => false };
+    bench.picker.responseTail(session, Buffer.from(`"cached_tokens":${cachedTokens}}`));
+    bench.picker.responseTail(session, Buffer.from('"cached_tokens":1'));
+    expect(bench.reported).toMatchObject([{ cachedTokens, differs }]);
+  });
+
+  it.each([
+    ["no prediction by the index", { model: "stranger", prompt: PROMPT }],
+    ["the first of several prompts", { model: "base", prompt: [PROMPT, PROMPT] }],
+  ])("K3: compares nothing for %s", async (_what, body) => {
+    const { id } = await bench.ask(body);
+    bench.picker.responseTail(
+      { id, isWaiting: false, decide: () => false },
+      Buffer.from('"cached_tokens":1'),
+    );
+    expect(bench.reported).toEqual([]);
+  });
+
+  it("looks a prompt up again at the engine that served it", async () => {
+    bench = new Bench({ checkSample: 1 });
+    for (const address of [ADDRESSES[1], ADDRESSES[2], "10.9.9.9:1"]) {
+      const { id } = await bench.ask({ model: "base", prompt: PROMPT });
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+      const session = { id, isWaiting: false, decide: () => false };
+      bench.picker.served(session, address);
+      bench.picker.firstToken(session);
+      vi.advanceTimersByTime(2000);
+      vi.useRealTimers();
+    }
+    expect(bench.checked).toEqual(["agree", "differ"]);
   });
 
   it("counts an answer of another endpoint, and moves the booking there", async () => {

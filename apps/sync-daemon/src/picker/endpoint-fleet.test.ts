@@ -15,7 +15,8 @@ function engine(id: string, http: readonly string[], ranks = 1): PoolEngine {
 }
 
 function hold(worker: string, matchedTokens: number, more: Partial<RankHold> = {}): RankHold {
-  return { worker, dpRank: 0, matchedTokens, slowTokens: 0, trust: "exact", ...more };
+  const held = { matchedTokens, slowTokens: 0, heldTokens: matchedTokens, blockSize: 16 };
+  return { worker, dpRank: 0, ...held, trust: "exact", ...more };
 }
 
 function request(more: Partial<PickRequest> = {}): PickRequest {
@@ -234,7 +235,7 @@ describe("the endpoints", () => {
   it("serve every model while theirs is not known, and keep their requests when it becomes known", () => {
     const all = fleet([{ ...THREE[0]!, model: null }, THREE[1]!]);
     const workers = new Set(["b"]);
-    expect(workersOf(all.pick(1, request({ workers }), 2, 0)).sort()).toEqual(["a", "b"]);
+    expect(workersOf(all.pick(1, request({ workers }), 2, 0)).toSorted()).toEqual(["a", "b"]);
     all.update(THREE);
     expect(all.bookingCount).toBe(1);
     expect(workersOf(all.pick(2, request({ workers }), 3, 0))).toEqual(["b"]);

@@ -69,6 +69,10 @@ export interface RankHold {
   readonly matchedTokens: number;
   /** Of these, the ones below the device. */
   readonly slowTokens: number;
+  /** Leading tokens in its main KV-cache group: more than `matchedTokens` where the other groups allow less. */
+  readonly heldTokens: number;
+  /** Tokens of a block; null while no block of the model is stored. */
+  readonly blockSize: number | null;
   readonly trust: Trust;
 }
 
@@ -134,6 +138,8 @@ export type PickOutcome =
       readonly basis: PickBasis;
       /** Tokens that count as held at the first endpoint. */
       readonly heldTokens: number;
+      /** Several ranks are behind the endpoint, and the engine chooses: `heldTokens` is what it holds on average. */
+      readonly isMean: boolean;
       readonly trust: Trust;
       /** The rank that holds most, where the engine can be told; null otherwise. */
       readonly rankToTell: number | null;
@@ -184,6 +190,11 @@ export class EndpointFleet {
   /** Requests that were picked for and are not over. */
   get bookingCount(): number {
     return this.#book.requestCount;
+  }
+
+  /** The endpoint of an address; null for another's. */
+  endpointAt(address: string): Endpoint | null {
+    return this.#byAddress.get(address) ?? null;
   }
 
   /** The load of each endpoint, in order of their positions. */
@@ -283,6 +294,7 @@ export class EndpointFleet {
       endpoints: [first, ...others],
       basis: isIndexed ? "index" : this.#policy.isOwnMatch ? "own" : "load",
       heldTokens: view?.matchedTokens ?? 0,
+      isMean: first.dpRank === null && !this.#rankHeader && ranksOf(first, request.holds) > 1,
       trust: view?.trust ?? "unknown",
       rankToTell: this.#rankHeader && first.dpRank === null ? (rankOf[first.position] ?? null) : null,
     };
@@ -450,6 +462,10 @@ export class EndpointFleet {
 /** An endpoint about which nothing bad is known. */
 function healthy(): Health {
   return { misses: 0, restSeconds: REST_SECONDS_MIN, restsUntil: 0 };
+}
+
+function ranksOf({ worker }: Endpoint, holds: readonly RankHold[]): number {
+  return holds.filter((hold) => hold.worker === worker).length;
 }
 
 /** Null when the number of addresses fits neither rule. */

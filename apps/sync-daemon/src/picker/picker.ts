@@ -3,12 +3,13 @@
  *
  *     question ─▶ read ─▶ model ─▶ tokens ─┬─ in time ─▶ lookup ─┐
  *                                          └─ late, none ────────┴─▶ EndpointFleet.pick ─▶ answer
- *     served, first token, usage, over ─▶ books, and the prediction against the engine's count
+ *     served, first token, usage, over ─▶ books, the prediction against the engine's count, prompt checks
  *
  *  K1  Every question gets one decision, at the latest `decisionMs` after it was asked (picker.test.ts "K1").
  *  K2  A request that cannot be looked up is picked by own decisions and load. Only an empty pool and an empty subset
  *      are answered with an error (picker.test.ts "K2").
- *  K3  A prediction is compared once with the engine's own count, where the answer has it (picker.test.ts "K3").
+ *  K3  A prediction by the index is compared once with the engine's own count, where the answer has it
+ *      (picker.test.ts "K3").
  *  K4  No text of a prompt leaves: not in answers, not to the watch (picker.test.ts "K4").
  *
  * Not here: connections (picker-server.ts), costs (packages/routing), the source of endpoints (its owner calls `update`).
@@ -16,6 +17,7 @@
 import { randomUUID } from "node:crypto";
 
 import { assert } from "@kvsync/core";
+import type { Trust } from "@kvsync/routing";
 
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import { type TokenizeRequest, tokenizeRequest } from "../tokenizer/tokenize-request.ts";
@@ -29,13 +31,14 @@ import {
   type RankHold,
 } from "./endpoint-fleet.ts";
 import type { OpenSession, SessionHost, StreamFault } from "./picker-server.ts";
+import { type CheckOutcome, PromptCheck } from "./prompt-check.ts";
 import type { PromptLookup, ServedModel } from "./prompt-lookup.ts";
 import { type InferenceRequest, type ReadingReason, readRequest } from "./request-reading.ts";
 import type { Decision, PickQuestion, SessionEnd } from "./session.ts";
 import type { ImmediateAnswer } from "./wire/ext-proc-codec.ts";
 import type { ServingStatus } from "./wire/health-codec.ts";
 
-/** Why a pick was made without the index; `none` when it was made with it. */
+/** Why a pick was made without the index, or why there is none; `none` when it was made with it. */
 export type PickReason =
   | "none"
   | ReadingReason
@@ -43,12 +46,17 @@ export type PickReason =
   | "no_tokens"
   | "late"
   | "tokens_unusable"
-  | "index_unknown";
+  | "index_unknown"
+  | "no_endpoint"
+  | "subset_empty";
 
 /** A decision, as it is counted. */
 export interface PickReport {
   readonly basis: PickBasis | "immediate";
   readonly reason: PickReason;
+  /** The first endpoint; null when there is no pick. */
+  readonly endpoint: Endpoint | null;
+  readonly trust: Trust;
   /** From the question to the decision. */
   readonly seconds: number;
   readonly bodyBytes: number;
@@ -56,15 +64,28 @@ export interface PickReport {
   readonly heldTokens: number;
 }
 
+/** A prediction, and what became of it. */
+export interface PredictionReport {
+  /** As engines serve it. */
+  readonly model: string;
+  readonly predictedTokens: number;
+  /** As the engine counts them. */
+  readonly cachedTokens: number;
+  /** Whether the two are further apart than evictions and blocks explain. */
+  readonly differs: boolean;
+}
+
 /** Who hears of it. */
-interface PickerWatch {
+export interface PickerWatch {
   decided(report: PickReport): void;
   /** An endpoint that was not the picked one answered. */
   servedElsewhere(): void;
   firstToken(seconds: number): void;
-  /** Tokens that were predicted as cached, and those that the engine says were. */
-  reported(predictedTokens: number, cachedTokens: number): void;
-  ended(end: SessionEnd, seconds: number): void;
+  responseChunk(): void;
+  reported(report: PredictionReport): void;
+  checked(outcome: CheckOutcome): void;
+  /** A stream is over; `seconds` is the time since its question, null when it asked none or got no pick. */
+  ended(end: SessionEnd, seconds: number | null): void;
   fault(fault: StreamFault): void;
 }
 
@@ -89,6 +110,8 @@ export interface PickerOptions {
   readonly capacityTokens: number;
   /** False: streams are left right after the pick, and loads are not known. */
   readonly followsResponses: boolean;
+  /** One pick in so many is checked; 0 for none. */
+  readonly checkSample: number;
 }
 
 /** Headers that a client could steer us or an engine with. */
@@ -113,11 +136,42 @@ const SERVICES: ReadonlySet<string> = new Set([
 /** In the last bytes of an OpenAI answer, streamed or not. */
 const CACHED_TOKENS = /"cached_tokens"\s*:\s*(\d{1,9})\b/g;
 
+/** A prediction differs when it is off by more than this share of the prompt, */
+const DIFFERENCE_SHARE = 0.1;
+/** and by more than so many blocks: engines compute the last one again. */
+const DIFFERENCE_BLOCKS = 2;
+
+/** What the index promised of a prompt. */
+interface Prediction {
+  readonly model: string;
+  readonly tokens: number;
+  /** Difference that is none. */
+  readonly toleranceTokens: number;
+}
+
 /** A request under way. */
 interface Followed {
   readonly askedMs: number;
-  readonly predictedTokens: number;
+  /** Null for a pick that promised nothing, and once it was compared. */
+  prediction: Prediction | null;
   isServed: boolean;
+}
+
+/** What is known of a request when it is decided. */
+interface Known {
+  readonly request: InferenceRequest;
+  readonly served: ServedModel | null;
+  readonly tokens: Uint32Array | readonly unknown[] | null;
+  readonly reason: PickReason;
+  readonly askedMs: number;
+}
+
+/** What a prompt is decided by. */
+interface Looked {
+  /** Null when it was not looked up. */
+  readonly holds: readonly RankHold[] | null;
+  readonly names: Uint32Array;
+  readonly promptTokens: number;
 }
 
 /** See the header. */
@@ -126,12 +180,21 @@ export class Picker implements SessionHost {
   readonly #options: PickerOptions;
   readonly #fleet: EndpointFleet;
   readonly #followed = new Map<number, Followed>();
+  readonly #check: PromptCheck;
   #isDraining = false;
 
   constructor(options: PickerOptions, parts: PickerParts) {
     this.#options = options;
     this.#parts = parts;
     this.#fleet = new EndpointFleet(options);
+    const { lookup, watch, now } = parts;
+    this.#check = new PromptCheck(options.checkSample, {
+      holds: (served, tokens) => lookup.holds(served, tokens),
+      checked: (outcome) => {
+        watch.checked(outcome);
+      },
+      now,
+    });
   }
 
   /** Requests that were picked for and are not over. */
@@ -193,17 +256,7 @@ export class Picker implements SessionHost {
     });
   }
 
-  #decide(
-    session: OpenSession,
-    question: PickQuestion,
-    known: {
-      readonly request: InferenceRequest;
-      readonly served: ServedModel | null;
-      readonly tokens: Uint32Array | readonly unknown[] | null;
-      readonly reason: PickReason;
-      readonly askedMs: number;
-    },
-  ): void {
+  #decide(session: OpenSession, question: PickQuestion, known: Known): void {
     // A client that left while tokens were awaited must not stay behind in the policy's memory.
     if (!session.isWaiting) return;
     const { request, served, tokens, askedMs } = known;
@@ -223,31 +276,48 @@ export class Picker implements SessionHost {
     );
     const told = session.decide(this.#answer(question, outcome, promptTokens));
     assert(told, "a session that waits takes its decision");
-    if (outcome.kind === "pick")
-      this.#followed.set(session.id, { askedMs, predictedTokens: outcome.heldTokens, isServed: false });
+    if (outcome.kind === "pick") this.#follow(session.id, known, outcome, { holds, names, promptTokens });
+    const isPick = outcome.kind === "pick";
     this.#parts.watch.decided({
-      basis: outcome.kind === "pick" ? outcome.basis : "immediate",
+      basis: isPick ? outcome.basis : "immediate",
       reason: isUsable ? reasonOf(known.reason, holds, outcome) : "tokens_unusable",
+      endpoint: isPick ? outcome.endpoints[0] : null,
+      trust: isPick ? outcome.trust : "unknown",
       seconds: (this.#parts.now() - askedMs) / 1000,
       bodyBytes: question.bodyBytes,
       promptTokens,
-      heldTokens: outcome.kind === "pick" ? outcome.heldTokens : 0,
+      heldTokens: isPick ? outcome.heldTokens : 0,
     });
   }
 
-  /** What is known of the prompt: by its tokens, or by the bytes of its body. */
+  /** Keeps what the request's news are compared with. */
+  #follow(
+    id: number,
+    { served, tokens, askedMs, request }: Known,
+    { endpoints: [{ worker, dpRank }], basis, heldTokens, isMean }: PickOutcome & { readonly kind: "pick" },
+    { holds, names, promptTokens }: Looked,
+  ): void {
+    const followed: Followed = { askedMs, prediction: null, isServed: false };
+    this.#followed.set(id, followed);
+    if (served === null || tokens === null || holds === null) return;
+    const blockSize = holds.find((hold) => hold.worker === worker)?.blockSize ?? null;
+    // Of several prompts the engine reports one sum, and of ranks that it chooses among we know a mean.
+    if (basis === "index" && request.otherTokens === 0 && !isMean)
+      followed.prediction = {
+        model: served.question.model,
+        tokens: heldTokens,
+        toleranceTokens: Math.max(DIFFERENCE_SHARE * promptTokens, DIFFERENCE_BLOCKS * (blockSize ?? 0)),
+      };
+    this.#check.picked(id, { served, tokens: names, blockSize, server: { worker, dpRank } });
+  }
+
+  /** What is known of the prompt: by its tokens, or by the bytes of its body. `isUsable` is false for tokens that are none. */
   #look(
     { body }: PickQuestion,
     { estimatedTokens, otherTokens }: InferenceRequest,
     served: ServedModel | null,
     tokens: Uint32Array | readonly unknown[] | null,
-  ): {
-    readonly holds: readonly RankHold[] | null;
-    readonly names: Uint32Array;
-    readonly promptTokens: number;
-    /** False for tokens that are none. */
-    readonly isUsable: boolean;
-  } {
+  ): Looked & { readonly isUsable: boolean } {
     const holds = served === null || tokens === null ? null : this.#parts.lookup.holds(served, tokens);
     if (tokens === null || holds === null) {
       const isUsable = tokens === null || served === null;
@@ -280,6 +350,7 @@ export class Picker implements SessionHost {
     const followed = this.#followed.get(id);
     if (followed === undefined || followed.isServed) return;
     followed.isServed = true;
+    this.#check.served(id, this.#fleet.endpointAt(endpoint));
     if (!this.#fleet.served(id, endpoint, this.#parts.now() / 1000)) this.#parts.watch.servedElsewhere();
   }
 
@@ -288,20 +359,26 @@ export class Picker implements SessionHost {
     const followed = this.#followed.get(id);
     if (followed === undefined) return;
     this.#fleet.firstToken(id);
+    this.#check.firstToken(id);
     this.#parts.watch.firstToken((this.#parts.now() - followed.askedMs) / 1000);
   }
 
   /** See SessionHost. */
   responseTail({ id }: OpenSession, tail: Buffer): void {
     const followed = this.#followed.get(id);
+    const prediction = followed?.prediction ?? null;
     const cached = [...tail.toString("latin1").matchAll(CACHED_TOKENS)].at(-1)?.[1];
-    if (followed !== undefined && cached !== undefined)
-      this.#parts.watch.reported(followed.predictedTokens, Number(cached));
+    if (followed === undefined || prediction === null || cached === undefined) return;
+    followed.prediction = null;
+    const { model, tokens: predictedTokens, toleranceTokens } = prediction;
+    const cachedTokens = Number(cached);
+    const differs = Math.abs(predictedTokens - cachedTokens) > toleranceTokens;
+    this.#parts.watch.reported({ model, predictedTokens, cachedTokens, differs });
   }
 
   /** See SessionHost. */
   responseChunk(): void {
-    // Chunks are counted by the server's owner, who sees all sessions.
+    this.#parts.watch.responseChunk();
   }
 
   /** See SessionHost. */
@@ -309,7 +386,9 @@ export class Picker implements SessionHost {
     const followed = this.#followed.get(id);
     this.#followed.delete(id);
     this.#fleet.end(id);
-    this.#parts.watch.ended(end, followed === undefined ? 0 : (this.#parts.now() - followed.askedMs) / 1000);
+    this.#check.over(id, end);
+    const seconds = followed === undefined ? null : (this.#parts.now() - followed.askedMs) / 1000;
+    this.#parts.watch.ended(end, seconds);
   }
 
   /** See SessionHost. */
@@ -336,10 +415,8 @@ function questionOf(model: string, fields: Parameters<typeof tokenizeRequest>[1]
 }
 
 function reasonOf(reason: PickReason, holds: readonly RankHold[] | null, outcome: PickOutcome): PickReason {
-  const isIndexed = outcome.kind === "pick" && outcome.basis === "index";
-  return reason === "none" && holds !== null && !isIndexed && outcome.kind === "pick"
-    ? "index_unknown"
-    : reason;
+  if (outcome.kind !== "pick") return outcome.kind;
+  return reason === "none" && holds !== null && outcome.basis !== "index" ? "index_unknown" : reason;
 }
 
 /** A body as words of four bytes, which stand for its tokens; the rest is left out. */

@@ -80,6 +80,8 @@ export class PromptLookup {
         dpRank: one.dp_rank,
         matchedTokens: one.matched_tokens,
         slowTokens: (one.tiers.host + one.tiers.disk + one.tiers.remote) * (one.block_size ?? 0),
+        heldTokens: one.held_tokens,
+        blockSize: one.block_size,
         trust: one.trust satisfies Trust,
       }));
     } catch (error) {
