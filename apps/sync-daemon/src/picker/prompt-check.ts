@@ -1,16 +1,16 @@
 /**
- * Checks whether engines store the prompts that the picker looks up: a few picks are looked up again, at the engine that
+ * Checks whether engines store the prompts that the picker looks up. A few of them are looked up again, at the engine that
  * served them, when it must have stored them.
  *
  *     picked ─ one in `sample` ─▶ kept ─┬─ first token ─────────────── 2 s ──────────────▶ looked up ─▶ agree, differ, unknown
  *                                       ├─ over, without a first token ─ 2 s, 10 s after the pick at least ─▶ looked up
  *                                       └─ over in another way, served by a stranger ─▶ forgotten
  *
- * An engine that does not hold what it was sent has other tokens for it: another tokenizer or template, a salt or an adapter
- * that the picker does not know of, or no events.
+ * An engine that does not hold what it was sent has other tokens for it. It may have another tokenizer or template, or a
+ * salt or an adapter that the picker does not know.
  *
  *  H1  One in `sample` of the picks with at least eight full blocks is checked, once (prompt-check.test.ts "H1").
- *  H2  An engine that is not exact says nothing about a prompt that it does not hold (prompt-check.test.ts "H2").
+ *  H2  Only an engine that is exact can differ (prompt-check.test.ts "H2").
  *  H3  Checks that wait, and their tokens, are bounded; one that finds no room is counted (prompt-check.test.ts "H3").
  *  H4  A check looks at the engine that served, not at the one that was picked (prompt-check.test.ts "H4").
  *
