@@ -91,12 +91,21 @@ export class DecisionHistory {
     }
   }
 
-  /** Remembers that the prompt of the last `match` goes to a position. */
-  record(position: number, nowSeconds: number): void {
+  /** Prefixes of the prompt of the last `match`, one per chunk. */
+  get prompt(): readonly number[] {
+    return this.#prompt;
+  }
+
+  /**
+   * Remembers that a prompt goes to a position.
+   *
+   * @param prompt - its prefixes; those of the last `match` unless given.
+   */
+  record(position: number, nowSeconds: number, prompt: readonly number[] = this.#prompt): void {
     const tenant = this.#tenants[position];
     if (tenant === undefined) return;
     const until = nowSeconds + this.#lifeSeconds;
-    for (const key of this.#prompt) {
+    for (const key of prompt) {
       const entry = this.#chunks.get(key);
       if (entry === undefined) this.#chunks.set(key, [tenant, until]);
       else prolong(entry, tenant, until);

@@ -1,10 +1,10 @@
 /** The public surface of the policies: named, so that it is a page one reviews. */
 export { DecisionHistory } from "./decision-history.ts";
-export { type CostTerms, KvsyncPolicy } from "./kvsync.ts";
+export { type CostTerms, KvsyncPolicy, type PolicyDecision } from "./kvsync.ts";
 export { leastBy } from "./least.ts";
 export { type FixedWorker, LoadBook } from "./load-book.ts";
-export { MemorylessPolicy } from "./memoryless-policy.ts";
 export { MemoryPressure } from "./memory-pressure.ts";
+export { MemorylessPolicy } from "./memoryless-policy.ts";
 export { OverlapCostPolicy } from "./overlap-cost.ts";
 export { makePolicy, POLICY_NAMES, type PolicyName } from "./policies.ts";
 export {
@@ -13,8 +13,8 @@ export {
   type RandomSource,
   type RoutingPolicy,
   type RoutingRequest,
-  type Trust,
   TRUSTS,
+  type Trust,
   type WorkerView,
 } from "./policy.ts";
 export { type NamedPrefixes, namePrefixes } from "./prompt-prefixes.ts";

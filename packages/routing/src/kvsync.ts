@@ -58,6 +58,14 @@ export interface CostTerms {
   readonly running: number;
 }
 
+/** What the policy remembers of a decision. */
+export interface PolicyDecision {
+  /** Names of the prompt's beginnings, see prompt-prefixes.ts. */
+  readonly prefixes: readonly number[];
+  /** Tokens of the prompt to prefill. */
+  readonly freshTokens: number;
+}
+
 /** See the header. */
 export class KvsyncPolicy implements RoutingPolicy {
   readonly name = "kvsync";
@@ -106,6 +114,21 @@ export class KvsyncPolicy implements RoutingPolicy {
   book(position: number, nowSeconds: number): void {
     this.#pressure.give(position, this.#fresh[position] ?? 0);
     this.#history.record(position, nowSeconds);
+  }
+
+  /**
+   * What another router needs to know when the request of the last `rank` goes to a position.
+   *
+   * @returns plain data, the caller's.
+   */
+  decisionFor(position: number): PolicyDecision {
+    return { prefixes: this.#history.prompt, freshTokens: this.#fresh[position] ?? 0 };
+  }
+
+  /** Remembers another router's decision as its own. Its memory must name prompts as this one does. */
+  learn(position: number, { prefixes, freshTokens }: PolicyDecision, nowSeconds: number): void {
+    this.#pressure.give(position, freshTokens);
+    this.#history.record(position, nowSeconds, prefixes);
   }
 
   /** Whether this router's own decisions hold some of the last ranked prompt anywhere. */

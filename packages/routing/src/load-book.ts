@@ -11,6 +11,8 @@
  *      moved (load-book.test.ts "B2").
  *  B3  A worker that leaves takes its requests and its foreign load along: the next one at its
  *      position starts at zero. Late news of the last one change nothing (load-book.test.ts "B3").
+ *  B4  Foreign load by looks at an engine is what it had beyond our own requests in both of the last
+ *      two looks (load-book.test.ts "B4").
  *
  * Loads are whole tokens, so that adding and taking back leaves no remainder.
  *
@@ -20,6 +22,7 @@ import { POSITIONS_MAX, type WorkerView } from "./policy.ts";
 
 /** Prompts whose mean stands for a foreign request that waits. */
 const RECENT_PROMPTS = 256;
+const NOTHING_SEEN: OtherLoad = { requests: 0, waiting: 0 };
 
 /** A request at a worker. */
 interface Assignment {
@@ -38,6 +41,12 @@ interface ForeignLoad {
   pendingTokens: number;
 }
 
+/** Requests of others that a look at an engine showed. */
+interface OtherLoad {
+  readonly requests: number;
+  readonly waiting: number;
+}
+
 /** A worker of a fleet that does not change. */
 export interface FixedWorker {
   readonly worker: string;
@@ -49,6 +58,8 @@ export interface FixedWorker {
 export class LoadBook {
   readonly #views: WorkerView[] = [];
   readonly #foreign: ForeignLoad[] = [];
+  /** What the last look at an engine showed, by position. */
+  readonly #lastSeen: OtherLoad[] = [];
   readonly #assignments = new Map<number, Assignment>();
   /** Lengths of the last prompts sent, as a ring. */
   readonly #recent: number[] = [];
@@ -101,6 +112,7 @@ export class LoadBook {
       if (assignment.position === position) this.#assignments.delete(request);
     Object.assign(this.#viewOf(position), emptyView());
     this.#foreign[position] = { requests: 0, waiting: 0, pendingTokens: 0 };
+    this.#lastSeen[position] = NOTHING_SEEN;
   }
 
   /**
@@ -122,17 +134,18 @@ export class LoadBook {
   }
 
   /**
-   * Books that a request goes to a worker; what its view says is matched is expected not to be
-   * prefilled.
+   * Books that a request goes to a worker.
    *
    * @param request - any number that is not under way.
+   * @param freshTokens - of the prompt, those to be prefilled; all that its view does not have as
+   * matched unless given.
    * @throws RangeError when no worker is at the position, or the request is under way already.
    */
-  send(request: number, position: number, promptTokens: number): void {
+  send(request: number, position: number, promptTokens: number, freshTokens?: number): void {
     const view = this.#memberAt(position);
     if (this.#assignments.has(request))
       throw new RangeError(`request ${request} was sent already and has not ended`);
-    const pendingTokens = Math.max(0, promptTokens - view.matchedTokens);
+    const pendingTokens = freshTokens ?? Math.max(0, promptTokens - view.matchedTokens);
     const assignment = { position, promptTokens, pendingTokens, isWaiting: true };
     this.#assignments.set(request, assignment);
     addTo(view, assignment, 1);
@@ -192,6 +205,35 @@ export class LoadBook {
     view.waitingRequests += load.waiting - (before?.waiting ?? 0);
     view.pendingPrefillTokens += load.pendingTokens - (before?.pendingTokens ?? 0);
     this.#foreign[position] = load;
+  }
+
+  /**
+   * Works out from what an engine says of itself the load that others caused there: what it has
+   * beyond our own requests, with as large a part of its queue. Running and waiting requests count
+   * together, since a request of ours that waits in the book until its first token is running for the
+   * engine. The smaller of the last two looks counts: the end of a request is seen at different times
+   * here and there. Ignored at a position without a worker.
+   *
+   * @param running - requests that the engine works on.
+   * @param waiting - requests in its queue.
+   */
+  seen(position: number, running: number, waiting: number): void {
+    if (!this.#hasMember(position)) return;
+    const all = running + waiting;
+    const own = this.#viewOf(position).runningRequests - this.foreignOf(position).requests;
+    const requests = Math.max(0, all - own);
+    const now = { requests, waiting: all === 0 ? 0 : Math.round((waiting * requests) / all) };
+    const before = this.#lastSeen[position] ?? NOTHING_SEEN;
+    this.#lastSeen[position] = now;
+    const theirs = Math.min(now.requests, before.requests);
+    const theirWaiting = Math.min(theirs, now.waiting, before.waiting);
+    this.foreign(position, theirs - theirWaiting, theirWaiting);
+  }
+
+  /** An engine has not said anything for too long: only our own requests count there. */
+  unseen(position: number): void {
+    this.#lastSeen[position] = NOTHING_SEEN;
+    this.foreign(position, 0, 0);
   }
 
   #hasMember(position: number): boolean {

@@ -1,8 +1,8 @@
 /** The books against one that adds everything up each time, through joins, moves, leaves and late news. */
-import fc from "fast-check";
-import { describe, expect, it } from "vitest";
 
 import { LoadBook } from "@kvsync/routing";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
 
 const CAPACITY_TOKENS = 400_000;
 
@@ -202,6 +202,39 @@ describe("the books", () => {
       pendingPrefillTokens: 0,
       contextTokens: 0,
     });
+  });
+
+  it("B4: count as foreign what an engine had beyond our own requests in both of two looks", () => {
+    const book = fixedBook();
+    book.send(1, 0, 300, 100);
+    book.seen(0, 21, 9);
+    expect(book.foreignOf(0)).toMatchObject({ requests: 0 });
+    book.seen(0, 20, 10);
+    expect(book.foreignOf(0)).toEqual({ requests: 29, waiting: 9, pendingTokens: 9 * 300 });
+    book.seen(0, 7, 0);
+    expect(book.foreignOf(0)).toEqual({ requests: 6, waiting: 0, pendingTokens: 0 });
+    expect(book.views[0]).toMatchObject({
+      runningRequests: 7,
+      waitingRequests: 1,
+      pendingPrefillTokens: 100,
+    });
+    // Alone: whether ours runs or waits there, it is ours.
+    fc.assert(
+      fc.property(fc.boolean(), fc.nat(5), (runs, others) => {
+        book.seen(0, runs ? 1 : 0, runs ? 0 : 1);
+        book.seen(0, others + 1, 0);
+        expect(book.foreignOf(0).requests).toBe(0);
+      }),
+    );
+    book.seen(0, 9, 0);
+    book.unseen(0);
+    expect(book.foreignOf(0).requests).toBe(0);
+    book.seen(0, 9, 0);
+    book.leave(0);
+    book.seen(0, 9, 0);
+    book.join(0, "next", 1_000);
+    book.seen(0, 9, 0);
+    expect(book.views[0]).toMatchObject({ worker: "next", runningRequests: 0 });
   });
 
   it("take a worker's room when it becomes known, and keep its load", () => {

@@ -393,6 +393,27 @@ describe("kvsync", () => {
     expect(keptAfter(6_400)).toBeLessThan(0.8);
   });
 
+  it("ranks as another router that decided, when it has learned each of its decisions", () => {
+    const [one, other] = [new KvsyncPolicy(9), new KvsyncPolicy(9)];
+    for (const policy of [one, other])
+      for (let position = 0; position < 9; position++) policy.join(position, CAPACITY_TOKENS);
+    let now = 0;
+    for (const { views, request } of cases(5)) {
+      const copies = views.map((view) => ({ ...view }));
+      const [ranks, others] = [new Uint32Array(9), new Uint32Array(9)];
+      now += 0.3;
+      expect(other.rank(request, copies, now, others)).toBe(one.rank(request, views, now, ranks));
+      expect(others).toEqual(ranks);
+      expect(copies).toEqual(views);
+      const [first = 0] = ranks;
+      // As over a network: plain data, after other prompts were looked at.
+      const decision = structuredClone(one.decisionFor(first));
+      one.book(first, now);
+      other.rank(prompt(640, 7_000), copies, now, others);
+      other.learn(first, decision, now);
+    }
+  });
+
   it("spreads new conversations over the fleet although one worker alone holds their common beginning", () => {
     const policy = makePolicy("kvsync", 3, 1);
     const chosen = Array.from({ length: 9 }, (_, i) =>

@@ -21,8 +21,8 @@
  *      (endpoint-fleet.test.ts "E4").
  *  E5  An endpoint that did not serve three of its picks in a row rests, longer each time, unless all rest
  *      (endpoint-fleet.test.ts "E5").
- *  E6  The load of others is what an engine has beyond our own requests, by the smaller of the last two looks: the end
- *      of a request is seen here and there at different times (endpoint-fleet.test.ts "E6").
+ *  E6  The load of others is what an engine has beyond our own requests, by the smaller of the last two looks
+ *      (endpoint-fleet.test.ts "E6").
  *  E7  Each endpoint has one state (endpoint-fleet.test.ts "E7").
  *
  * An engine that publishes no events has no known model: it may be picked for every one.
@@ -40,7 +40,6 @@ const REST_SECONDS_MIN = 5;
 const REST_SECONDS_MAX = 60;
 /** Tokens of a block, by which the policy remembers its own decisions. */
 const KEY_WORDS = 16;
-const NOTHING_SEEN: OtherLoad = { requests: 0, waiting: 0 };
 
 /** An engine as far as the picker needs it. */
 export interface PoolEngine {
@@ -146,12 +145,6 @@ export type PickOutcome =
     }
   | { readonly kind: "no_endpoint" | "subset_empty" };
 
-/** Requests of others at an endpoint. */
-interface OtherLoad {
-  readonly requests: number;
-  readonly waiting: number;
-}
-
 interface Health {
   misses: number;
   restSeconds: number;
@@ -167,8 +160,6 @@ export class EndpointFleet {
   readonly #endpoints: (Endpoint | null)[] = [];
   readonly #health: Health[] = [];
   readonly #byAddress = new Map<string, Endpoint>();
-  /** What the last look at an engine showed, by position. */
-  readonly #lastSeen: OtherLoad[] = [];
   #standing: PoolStanding = { notReady: 0, isStale: false };
   /** Endpoints that were picked and have not answered, by request. */
   readonly #picked = new Map<number, Endpoint>();
@@ -344,24 +335,14 @@ export class EndpointFleet {
       this.#book.resize(position, capacityTokens);
       this.#policy.resize(position, capacityTokens);
     }
-    const all = running + waiting;
-    const own = (view?.runningRequests ?? 0) - this.#book.foreignOf(position).requests;
-    const requests = Math.max(0, all - own);
-    // Which of the queue are theirs is not told: as large a part as of all.
-    const now = { requests, waiting: all === 0 ? 0 : Math.round((waiting * requests) / all) };
-    const before = this.#lastSeen[position] ?? NOTHING_SEEN;
-    this.#lastSeen[position] = now;
-    const theirs = Math.min(now.requests, before.requests);
-    const theirWaiting = Math.min(theirs, now.waiting, before.waiting);
-    this.#book.foreign(position, theirs - theirWaiting, theirWaiting);
+    this.#book.seen(position, running, waiting);
   }
 
   /** An engine has not said anything for too long: only our own requests count there. */
   unseen(address: string): void {
     const endpoint = this.#byAddress.get(address);
     if (endpoint === undefined) return;
-    this.#lastSeen[endpoint.position] = NOTHING_SEEN;
-    this.#book.foreign(endpoint.position, 0, 0);
+    this.#book.unseen(endpoint.position);
   }
 
   #isAwake(position: number, nowSeconds: number): boolean {
@@ -395,7 +376,6 @@ export class EndpointFleet {
     this.#byAddress.delete(address);
     this.#book.leave(position);
     this.#policy.leave(position);
-    this.#lastSeen[position] = NOTHING_SEEN;
     for (const [id, endpoint] of this.#picked) if (endpoint.position === position) this.#picked.delete(id);
   }
 
