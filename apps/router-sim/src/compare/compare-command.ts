@@ -9,9 +9,11 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { coded, distinct, numberOption, parsePolicies } from "../option-parsers.ts";
 import { POLICY_NAMES, type PolicyName } from "../policy/policies.ts";
 import { Console } from "../report/console.ts";
+import { PICKER_NEWS, type PickerNews } from "../simulate/simulation-result.ts";
+import { PICKERS_MAX } from "../simulate/simulation-settings.ts";
 import { parseWorkloadSource, WORKLOAD_HELP, type WorkloadSource } from "../workload/workload-source.ts";
 import { runCompare } from "./compare.ts";
-import { sweepJobs, type SweepSettings } from "./sweep.ts";
+import { type SweepSettings, sweepJobs } from "./sweep.ts";
 
 /** A night's worth of short runs; more is a slip of the keyboard. */
 const RUNS_MAX = 20_000;
@@ -30,6 +32,9 @@ interface CompareFlags {
   readonly engines: readonly number[];
   readonly eventDelayMs: readonly number[];
   readonly eventLossPercent: number;
+  readonly pickers: readonly number[];
+  readonly pickerNews: readonly PickerNews[];
+  readonly pickerDelayMs: number;
   readonly seeds: readonly number[];
   readonly model: CostModelName;
   readonly blocks?: number;
@@ -75,7 +80,7 @@ export function compareCommand(signal: AbortSignal, args: readonly string[]): Co
     )
     .option("--event-loss-percent <x>", "event messages lost in transit", numberOption(0, 100, "number"), 0)
     .option("--seeds <list>", "seeds: 1-5, or 1,7,9", parseSeeds, [1, 2, 3, 4, 5]);
-  engineOptions(command)
+  engineOptions(pickerOptions(command))
     .option(
       "--threads <n>",
       "runs at a time; changes nothing but the speed",
@@ -105,6 +110,28 @@ Examples:
   router-sim compare --workload chat --workload agents --policy random,overlap-cost,kvsync --html report.html
   router-sim compare --workload conversation_trace.jsonl --engines 8,16,32 --event-delay-ms 0,50,500 --seeds 1-3`;
 
+function pickerOptions(command: Command): Command {
+  return command
+    .option(
+      "--pickers <counts>",
+      "comma-separated numbers of pickers, among which requests are spread by chance",
+      listParser(1, PICKERS_MAX, "integer"),
+      [1],
+    )
+    .option(
+      "--picker-news <kinds>",
+      `comma-separated, the knowledge of several pickers about each other: ${PICKER_NEWS.join(", ")}`,
+      parseNews,
+      ["none" as const],
+    )
+    .option(
+      "--picker-delay-ms <ms>",
+      "from a picker's decision until the others have it, when they share",
+      numberOption(0, DELAY_MS_MAX, "number"),
+      2,
+    );
+}
+
 function engineOptions(command: Command): Command {
   return command
     .addOption(
@@ -127,8 +154,11 @@ function sweepOf(flags: CompareFlags): SweepSettings {
     engineCounts: flags.engines,
     eventDelaysSeconds: flags.eventDelayMs.map((milliseconds) => milliseconds / 1_000),
     policies: flags.policy,
+    pickerCounts: flags.pickers,
+    pickerNews: flags.pickerNews,
     seeds: flags.seeds,
     common: {
+      pickerDelaySeconds: flags.pickerDelayMs / 1_000,
       costModel: flags.model,
       blockCount: flags.blocks,
       hostBlockCount: flags.hostBlocks,
@@ -149,6 +179,15 @@ function listParser(
 ): (text: string) => readonly number[] {
   const parse = numberOption(min, max, kind);
   return (text) => distinct(text.split(",").map(parse), text);
+}
+
+function parseNews(text: string): readonly PickerNews[] {
+  const kinds = text.split(",").map((kind) => {
+    const known = PICKER_NEWS.find((one) => one === kind);
+    if (known !== undefined) return known;
+    throw new InvalidArgumentError(`"${kind}" is none of ${PICKER_NEWS.join(", ")}.`);
+  });
+  return distinct(kinds, text);
 }
 
 function parseSeeds(text: string): readonly number[] {

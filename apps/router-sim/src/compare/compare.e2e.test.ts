@@ -70,12 +70,41 @@ describe("router-sim compare", () => {
     expect(page).toMatch(/150 requests in \d seconds; .*engines count full blocks of theirs/);
   });
 
+  it("runs one picker once, and several with each kind of news, each under its name", async () => {
+    const json = join(folder, "pickers.json");
+    const args = [
+      "--workload",
+      "chat,requests=150",
+      "--policy",
+      "kvsync",
+      "--engines",
+      "2",
+      "--seeds",
+      "1-2",
+    ];
+    const pickers = ["--pickers", "1,2", "--picker-news", "scraping,sharing", "--picker-delay-ms", "0"];
+    expect(await run("compare", ...args, ...pickers, "--threads", "1", "--json", json)).toMatchObject({
+      exitCode: 0,
+    });
+    const { comparison, setup } = JSON.parse(await readFile(json, "utf8")) as ComparisonDocument;
+    const [policies] = comparison.cases.map((one) => one.policies);
+    expect(policies?.map(({ policy }) => policy)).toEqual([
+      "kvsync",
+      "kvsync-2-scraping",
+      "kvsync-2-sharing",
+    ]);
+    expect(policies?.[2]?.metrics).toEqual(policies?.[0]?.metrics);
+    expect(new Map(setup).get("sharing pickers")).toMatch(/ 0 ms late$/);
+  });
+
   it("refuses what it cannot run, by name, with exit code 2", async () => {
     const wrong: readonly [readonly string[], string][] = [
       [["--policy", "random"], "--workload"],
       [["--workload", "chats"], 'no workload "chats"'],
       [["--workload", "chat", "--policy", "best"], '"best"'],
       [["--workload", "chat", "--engines", "2,0"], "--engines"],
+      [["--workload", "chat", "--pickers", "65"], "--pickers"],
+      [["--workload", "chat", "--picker-news", "rumours"], '"rumours" is none of none, scraping, sharing'],
       [["--workload", "chat", "--engines", "2,2"], "the same twice"],
       [["--workload", "chat", "--seeds", "5-1"], "rising range"],
       [["--workload", "chat", "--seeds", "1-1000", "--engines", "1,2,3"], "expected at most 20000"],

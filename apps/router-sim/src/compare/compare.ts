@@ -6,7 +6,7 @@
 import type { Console } from "../report/console.ts";
 import { provenanceOf } from "../report/provenance.ts";
 import { checkReportFiles, writeReportFile } from "../report/report-file.ts";
-import type { SimulationConfig } from "../simulate/simulation-result.ts";
+import type { SimulationConfig, SimulationResult } from "../simulate/simulation-result.ts";
 import { traceStats } from "../trace/trace-stats.ts";
 import { describeWorkload, openWorkload, type WorkloadSource } from "../workload/workload-source.ts";
 import { compareResults } from "./comparison.ts";
@@ -19,7 +19,7 @@ import {
 import { comparisonMarkdown } from "./comparison-markdown.ts";
 import { comparisonPage } from "./comparison-page.ts";
 import { comparisonTable } from "./comparison-table.ts";
-import { runSweep, sweepJobs, type SweepSettings } from "./sweep.ts";
+import { runSweep, type SweepSettings, sweepJobs } from "./sweep.ts";
 
 /** What `compare` is told. */
 export interface CompareOptions {
@@ -69,7 +69,7 @@ export async function runCompare(
   const [first] = results;
   const document: ComparisonDocument = {
     provenance,
-    setup: first === undefined ? [] : describeSetup(first.config),
+    setup: first === undefined ? [] : [...describeSetup(first.config), ...describePickers(results)],
     workloads: await workloadFacts(sweep, first?.config),
     comparison,
   };
@@ -119,6 +119,19 @@ async function factsOf(
       hitShare,
     })),
   };
+}
+
+/** Nothing where one picker decides. */
+function describePickers(results: readonly SimulationResult[]): (readonly [string, string])[] {
+  const several = results.find(({ config }) => config.pickers !== undefined)?.config.pickers;
+  if (several === undefined) return [];
+  const [scrape, share] = [several.scrapeSeconds, several.shareDelaySeconds].map(
+    (seconds) => 1_000 * seconds,
+  );
+  return [
+    ["scraping pickers", `read the engines' loads every ${scrape} ms`],
+    ["sharing pickers", `have each other's decisions ${share} ms late`],
+  ];
 }
 
 function describeSetup(config: SimulationConfig): (readonly [string, string])[] {

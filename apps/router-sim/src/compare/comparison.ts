@@ -13,9 +13,9 @@
  * right in 95 of 100 cases: among twenty contrasts expect
  * one that is wrong.
  */
-import { meanInterval, pairedDifference, type Interval } from "../report/statistics.ts";
-import { latencyQuantiles, type LatencyData } from "../simulate/latency-histogram.ts";
-import type { SimulationResult } from "../simulate/simulation-result.ts";
+import { type Interval, meanInterval, pairedDifference } from "../report/statistics.ts";
+import { type LatencyData, latencyQuantiles } from "../simulate/latency-histogram.ts";
+import { policyLabel, type SimulationResult } from "../simulate/simulation-result.ts";
 import { RUN_METRIC_NAMES, RUN_METRICS, type RunMetricName } from "./run-metric.ts";
 
 /** Ours, which others are compared with. */
@@ -128,7 +128,7 @@ export function compareResults(results: readonly SimulationResult[]): Comparison
 }
 
 function comparisonCase(runs: readonly SimulationResult[], seeds: readonly number[]): ComparisonCase {
-  const policies = groupBy(runs, ({ config }) => config.policy).map((ofPolicy) =>
+  const policies = groupBy(runs, ({ config }) => policyLabel(config)).map((ofPolicy) =>
     policyResult(ofPolicy.toSorted((a, b) => seeds.indexOf(a.config.seed) - seeds.indexOf(b.config.seed))),
   );
   const [first] = runs;
@@ -147,7 +147,8 @@ function policyResult(runs: readonly SimulationResult[]): PolicyResult {
     const values = runs.map((run) => rounded(RUN_METRICS[name].read(run)));
     metrics[name] = roundedInterval({ ...meanInterval(values), values });
   }
-  return { policy: runs[0]?.config.policy ?? "", metrics, charts: chartsOf(runs) };
+  const [first] = runs;
+  return { policy: first === undefined ? "" : policyLabel(first.config), metrics, charts: chartsOf(runs) };
 }
 
 function contrastsOf(policies: readonly PolicyResult[]): Contrast[] {

@@ -2,14 +2,14 @@
  * Every combination of workloads, fleets, event delays, policies and seeds, run by as many threads as one likes. Runs know nothing
  * of each other and results are kept by position, so neither the number of threads nor who ends first changes anything.
  *
- *     workload ─▶ seed ─▶ engines ─▶ event delay ─▶ policy      the order of runs; seeds also seed generated workloads
+ *     workload ─▶ seed ─▶ engines ─▶ event delay ─▶ policy ─▶ pickers      the order of runs; seeds also seed generated workloads
  *
  * One thread means this one: no worker is started.
  */
 import { Tinypool } from "tinypool";
 
 import type { PolicyName } from "../policy/policies.ts";
-import type { SimulationResult } from "../simulate/simulation-result.ts";
+import type { PickerNews, SimulationResult } from "../simulate/simulation-result.ts";
 import type { SimulationSettings } from "../simulate/simulation-settings.ts";
 import type { WorkloadSource } from "../workload/workload-source.ts";
 import { resultOf, runSweepJob, type SweepJob, type SweepOutcome } from "./sweep-job.ts";
@@ -20,9 +20,15 @@ export interface SweepSettings {
   readonly engineCounts: readonly number[];
   readonly eventDelaysSeconds: readonly number[];
   readonly policies: readonly PolicyName[];
+  readonly pickerCounts: readonly number[];
+  /** What pickers know of each other. One picker is run once. */
+  readonly pickerNews: readonly PickerNews[];
   readonly seeds: readonly number[];
   /** What all runs have in common. */
-  readonly common: Omit<SimulationSettings, "seed" | "policy" | "engineCount" | "eventDelaySeconds">;
+  readonly common: Omit<
+    SimulationSettings,
+    "seed" | "policy" | "engineCount" | "eventDelaySeconds" | "pickerCount" | "pickerNews"
+  >;
 }
 
 /**
@@ -33,14 +39,21 @@ export interface SweepSettings {
  */
 export function sweepJobs(sweep: SweepSettings): SweepJob[] {
   const { workloads, engineCounts, eventDelaysSeconds, policies, seeds, common } = sweep;
+  const pickers = sweep.pickerCounts.flatMap((pickerCount) =>
+    pickerCount === 1
+      ? [{ pickerCount }]
+      : sweep.pickerNews.map((pickerNews) => ({ pickerCount, pickerNews })),
+  );
   return workloads.flatMap((workload) =>
     seeds.flatMap((seed) =>
       engineCounts.flatMap((engineCount) =>
         eventDelaysSeconds.flatMap((eventDelaySeconds) =>
-          policies.map((policy) => ({
-            workload,
-            settings: { ...common, engineCount, eventDelaySeconds, policy, seed },
-          })),
+          policies.flatMap((policy) =>
+            pickers.map((several) => ({
+              workload,
+              settings: { ...common, engineCount, eventDelaySeconds, policy, seed, ...several },
+            })),
+          ),
         ),
       ),
     ),

@@ -17,8 +17,9 @@ import {
   type WorkloadSource,
 } from "../workload/workload-source.ts";
 import { requestLines } from "./request-csv.ts";
-import { simulate, type SimulationRun } from "./simulation.ts";
-import { SimulationError, type SimulationSettings } from "./simulation-settings.ts";
+import { type SimulationRun, simulate } from "./simulation.ts";
+import { PICKER_NEWS, type PickerNews } from "./simulation-result.ts";
+import { PICKERS_MAX, SimulationError, type SimulationSettings } from "./simulation-settings.ts";
 import { simulationTable, speedLine } from "./simulation-table.ts";
 
 const U32_MAX = 4_294_967_295;
@@ -43,6 +44,8 @@ interface SimulateFlags {
   readonly eventReorderPercent: number;
   readonly wire?: true;
   readonly historyMessages?: number;
+  readonly pickers: number;
+  readonly pickerNews: PickerNews;
   readonly seed: number;
   readonly json?: string;
   readonly requestsCsv?: string;
@@ -85,6 +88,17 @@ export function simulateCommand(write: (line: string) => void): Command {
     .option("--max-sequences <n>", "requests running at once (default: 256)", numberOption(1, 100_000));
   eventOptions(command);
   return command
+    .option(
+      "--pickers <n>",
+      "pickers among which requests are spread by chance",
+      numberOption(1, PICKERS_MAX),
+      1,
+    )
+    .addOption(
+      new Option("--picker-news <kind>", "the knowledge of several pickers about each other")
+        .choices(PICKER_NEWS)
+        .default("none"),
+    )
     .option("--seed <n>", "seeds workload, policies and network", numberOption(0, U32_MAX), 1)
     .option("--json <file>", "write the results there")
     .option(
@@ -194,6 +208,8 @@ function settingsOf(flags: SimulateFlags, policy: PolicyName | CustomPolicy): Si
     eventReorder: flags.eventReorderPercent / PERCENT,
     ...(flags.wire === true ? { eventPath: "wire" } : {}),
     historyMessages: flags.historyMessages,
+    pickerCount: flags.pickers,
+    pickerNews: flags.pickerNews,
     keepRequests: flags.requestsCsv !== undefined,
   };
 }

@@ -44,6 +44,24 @@ export interface SimulationConfig {
   readonly eventPath: "direct" | "wire";
   /** Messages that publishers keep for replays; means something on the wire only. */
   readonly historyMessages: number;
+  /** Absent for one picker. */
+  readonly pickers?: PickersConfig;
+}
+
+/** What pickers know of each other. */
+export const PICKER_NEWS = ["none", "scraping", "sharing"] as const;
+
+/** See PICKER_NEWS. */
+export type PickerNews = (typeof PICKER_NEWS)[number];
+
+/** The pickers in front of the fleet. */
+export interface PickersConfig {
+  readonly count: number;
+  readonly news: PickerNews;
+  /** Between two scrapes of an engine by one picker. */
+  readonly scrapeSeconds: number;
+  /** From a picker's news until the others have it. */
+  readonly shareDelaySeconds: number;
 }
 
 /** Sums over the whole run. */
@@ -164,6 +182,15 @@ export interface RequestColumns {
   readonly bestHitBlocks: Uint32Array;
   readonly engine: Uint16Array;
   readonly preemptions: Uint16Array;
+}
+
+/**
+ * Names what decides: the policy, and the pickers where there are several.
+ *
+ * @returns for example `kvsync-4-scraping`.
+ */
+export function policyLabel({ policy, pickers }: SimulationConfig): string {
+  return pickers === undefined ? policy : `${policy}-${pickers.count}-${pickers.news}`;
 }
 
 /** @returns hits of full prompt blocks, 0 … 1; 0 when there were none. */

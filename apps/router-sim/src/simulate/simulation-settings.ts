@@ -7,7 +7,7 @@ import { COST_MODELS, type CostModelName } from "@kvsync/engine-sim";
 
 import type { CustomPolicy, PolicyName } from "../policy/policies.ts";
 import type { Workload } from "../workload/workload.ts";
-import type { SimulationConfig } from "./simulation-result.ts";
+import type { PickerNews, PickersConfig, SimulationConfig } from "./simulation-result.ts";
 
 /** How a run is set up. Everything optional has its default beside it in `resolveSettings`. */
 export interface SimulationSettings {
@@ -29,6 +29,12 @@ export interface SimulationSettings {
   readonly eventPath?: "direct" | "wire" | undefined;
   /** Messages of history that each publisher keeps for replays (wire). */
   readonly historyMessages?: number | undefined;
+  /** Pickers among which requests are spread by chance; one unless given. */
+  readonly pickerCount?: number | undefined;
+  /** What pickers know of each other; `none` unless given. */
+  readonly pickerNews?: PickerNews | undefined;
+  /** From a picker's decision until the others have it, when they share. */
+  readonly pickerDelaySeconds?: number | undefined;
   /** Keep every request's columns; 44 bytes each. */
   readonly keepRequests?: boolean | undefined;
 }
@@ -57,6 +63,13 @@ const DEFAULT_SEQUENCES = 256;
  */
 const DEFAULT_HISTORY_MESSAGES = 1_000;
 
+/** How often the daemon's picker scrapes unless told otherwise. */
+const SCRAPE_SECONDS = 0.2;
+/** A message through a broker in the same cluster, with room to spare. */
+const SHARE_DELAY_SECONDS = 0.002;
+
+/** Most pickers in front of a fleet: far more replicas than a gateway has. */
+export const PICKERS_MAX = 64;
 /** Rank slots of the index. */
 const ENGINES_MAX = 4096;
 /** A smaller block would make a prompt longer than one store takes. */
@@ -104,7 +117,7 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
     costModel,
     blockSize,
     ...engineLimits(settings, Math.floor(COST_MODELS[costModel].kvTokens / blockSize)),
-    eventDelaySeconds: delay(settings.eventDelaySeconds ?? 0),
+    eventDelaySeconds: delay("eventDelaySeconds", settings.eventDelaySeconds ?? 0),
     eventLoss,
     eventReorder: share("eventReorder", settings.eventReorder ?? 0),
     eventPath: eventLoss > 0 ? "wire" : (settings.eventPath ?? "direct"),
@@ -114,8 +127,17 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
       0,
       HISTORY_MESSAGES_MAX,
     ),
+    ...pickersOf(settings),
   };
   return { config, policy: settings.policy, keepRequests: settings.keepRequests ?? false };
+}
+
+function pickersOf(settings: SimulationSettings): { readonly pickers?: PickersConfig } {
+  const count = check("pickerCount", settings.pickerCount ?? 1, 1, PICKERS_MAX);
+  const shareDelaySeconds = delay("pickerDelaySeconds", settings.pickerDelaySeconds ?? SHARE_DELAY_SECONDS);
+  if (count === 1) return {};
+  const news = settings.pickerNews ?? "none";
+  return { pickers: { count, news, scrapeSeconds: SCRAPE_SECONDS, shareDelaySeconds } };
 }
 
 function engineLimits(
@@ -146,9 +168,9 @@ function share(setting: string, value: number): number {
   throw wrong(setting, value, "a share from 0 to 1");
 }
 
-function delay(value: number): number {
+function delay(setting: string, value: number): number {
   if (value >= 0 && value <= DELAY_SECONDS_MAX) return value;
-  throw wrong("eventDelaySeconds", value, `seconds from 0 to ${DELAY_SECONDS_MAX}`);
+  throw wrong(setting, value, `seconds from 0 to ${DELAY_SECONDS_MAX}`);
 }
 
 function wrong(setting: string, actual: unknown, expected: string): SimulationError {

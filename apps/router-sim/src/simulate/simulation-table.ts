@@ -2,7 +2,7 @@
 import { textTable } from "../report/text-table.ts";
 import type { LatencyData } from "./latency-histogram.ts";
 import { latencyQuantiles } from "./latency-histogram.ts";
-import { hitRate, type SimulationResult, type SimulationSpeed } from "./simulation-result.ts";
+import { hitRate, policyLabel, type SimulationResult, type SimulationSpeed } from "./simulation-result.ts";
 
 const MS = 1_000;
 const MIB = 2 ** 20;
@@ -11,7 +11,7 @@ const MIB = 2 ** 20;
 type Column = readonly [title: string, value: (result: SimulationResult) => string];
 
 const COLUMNS: readonly Column[] = [
-  ["policy", ({ config }) => config.policy],
+  ["policy", ({ config }) => policyLabel(config)],
   ["hit rate", ({ totals }) => percent(hitRate(totals))],
   ["best held", ({ totals }) => percent(ratio(totals.bestHitBlocks, totals.promptBlocks))],
   ["predicted", ({ totals }) => percent(ratio(totals.predictedHitBlocks, totals.promptBlocks))],

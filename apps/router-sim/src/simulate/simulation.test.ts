@@ -146,9 +146,9 @@ describe("a simulated run", () => {
     }));
     const simulation = new Simulation(
       { ...CONVERSATION, requests: () => together },
-      { ...SMALL, eventDelaySeconds: 0.5 },
+      { ...SMALL, eventDelaySeconds: 0.5, pickerCount: 2, pickerNews: "scraping" },
     );
-    const order = ["network", "arrival", "step"];
+    const order = ["network", "scrape", "arrival", "step"];
     let ties = 0;
     let before = { at: 0, kind: 0 };
     while (simulation.hasWork) {

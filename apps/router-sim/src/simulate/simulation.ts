@@ -2,11 +2,12 @@
  * A fleet in virtual time: discrete events, one thread, no clock and no chance but what the seed gives.
  *
  *     next event = the earliest of     a message or a stream's tick   the index learns (event-path.ts)
+ *                                      a scrape                       a picker reads the engines' loads (picker-group.ts)
  *                                      the next arrival               look up ─▶ policy ─▶ submit
  *                                      the end of an engine's step    publish, book, begin the next
  *
- *  V1  Events happen in order of time. At one time messages come first, then arrivals, then ends of
- *      steps.
+ *  V1  Events happen in order of time. At one time messages come first, then scrapes, arrivals and
+ *      ends of steps.
  *  V2  What a step changes is published when it ends, as its tokens are. The engine's own contents change when it begins.
  *  V3  Every request that arrives ends as one completion or one refusal; a request that a restart
  *      aborts is routed again at once.
@@ -24,7 +25,7 @@ import {
   type ScheduledStep,
 } from "@kvsync/engine-sim";
 
-import { choose, LoadBook, type RoutingPolicy } from "@kvsync/routing";
+import { choose, type RoutingPolicy, type WorkerView } from "@kvsync/routing";
 import { makePolicy } from "../policy/policies.ts";
 
 import { INPUT_TOKENS_MAX } from "../trace/request.ts";
@@ -35,14 +36,22 @@ import { DirectPath } from "./direct-path.ts";
 import type { EventPath } from "./event-path.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FleetIndex } from "./fleet-index.ts";
+import { PickerGroup } from "./picker-group.ts";
 import { Recorder } from "./recorder.ts";
-import type { RequestColumns, SimulationResult, SimulationSpeed } from "./simulation-result.ts";
+import type {
+  PickersConfig,
+  RequestColumns,
+  SimulationResult,
+  SimulationSpeed,
+} from "./simulation-result.ts";
 import { type ResolvedSimulation, resolveSettings, type SimulationSettings } from "./simulation-settings.ts";
 import { StepLog } from "./step-log.ts";
 import { WirePath } from "./wire-path.ts";
 
 /** The network draws from a stream of its own, so that its draws do not move the policy's; that one's seed is replay's, too. */
 const NETWORK_STREAM = 0x85eb_ca6b;
+/** The same for the choice of a picker; policies of further pickers draw from streams of their own, too. */
+const PICKER_STREAM = 0xc2b2_ae35;
 
 /**
  * One engine, and what it is at:
@@ -89,8 +98,8 @@ class Flight implements NamedRequestSource {
   }
 }
 
-/** An event: a message or a stream's tick, a request's arrival, the end of an engine's step. */
-export type SimulationEvent = "network" | "arrival" | "step";
+/** An event: a message or a stream's tick, a scrape, a request's arrival, the end of an engine's step. */
+export type SimulationEvent = "network" | "scrape" | "arrival" | "step";
 
 /** A run that can be led through time. */
 export class Simulation {
@@ -101,8 +110,8 @@ export class Simulation {
   readonly #index: FleetIndex;
   readonly #path: EventPath;
   readonly #wire: WirePath | null;
-  readonly #book: LoadBook;
-  readonly #policy: RoutingPolicy;
+  readonly #pickers: PickerGroup;
+  readonly #knowledge: RoutingPolicy["knowledge"];
   readonly #future: WorkloadFuture | null;
   readonly #recorder: Recorder;
   readonly #steps = new EventQueue();
@@ -141,9 +150,15 @@ export class Simulation {
     const workers = this.#units.map((_, position) => `engine-${String(position).padStart(digits, "0")}`);
     const capacityTokens = config.blockCount * blockSize;
     const members = workers.map((worker) => ({ worker, capacityTokens }));
-    this.#book = new LoadBook(members);
-    this.#policy = makePolicy(this.#settings.policy, members, seed);
-    this.#future = this.#policy.knowledge === "everything" ? new WorkloadFuture(workload) : null;
+    const { policy } = this.#settings;
+    this.#pickers = new PickerGroup(
+      config.pickers ?? ONE_PICKER,
+      members,
+      (picker) => makePolicy(policy, members, (seed + Math.imul(picker, PICKER_STREAM)) >>> 0),
+      (seed ^ PICKER_STREAM) >>> 0,
+    );
+    this.#knowledge = this.#pickers.of(0, 0).policy.knowledge;
+    this.#future = this.#knowledge === "everything" ? new WorkloadFuture(workload) : null;
     this.#recorder = new Recorder(config, workers, keepRequests ? workload.requestCount : 0);
     this.#recorder.sample(0, 0);
     this.#pull();
@@ -176,7 +191,7 @@ export class Simulation {
 
   /** When the next event happens; Infinity when nothing more will. */
   get nextAt(): number {
-    return Math.min(this.#path.nextAt, this.#arrivalAt, this.#steps.nextAt);
+    return Math.min(this.#path.nextAt, this.#scrapeAt, this.#arrivalAt, this.#steps.nextAt);
   }
 
   /** What the last event was. */
@@ -192,6 +207,12 @@ export class Simulation {
     if (this.#path.nextAt <= at) {
       this.#lastEvent = "network";
       this.#path.advance(at);
+    } else if (this.#scrapeAt <= at) {
+      this.#lastEvent = "scrape";
+      this.#pickers.scrape(
+        at,
+        this.#units.map(({ engine }) => engine),
+      );
     } else if (this.#arrivalAt <= at) {
       this.#lastEvent = "arrival";
       this.#arrive();
@@ -222,7 +243,7 @@ export class Simulation {
     this.#path.restarted(engine, this.#nowSeconds);
     for (const request of aborted) {
       const flight = this.#flights.get(request);
-      this.#book.end(request);
+      this.#pickers.end(request, this.#nowSeconds);
       if (flight !== undefined) this.#route(flight, null);
     }
   }
@@ -250,6 +271,11 @@ export class Simulation {
 
   get #arrivalAt(): number {
     return this.#next === null ? Number.POSITIVE_INFINITY : this.#next.arrivalMs / 1000;
+  }
+
+  /** Nobody scrapes when nothing more is to come. */
+  get #scrapeAt(): number {
+    return this.hasWork ? this.#pickers.nextScrapeAt : Number.POSITIVE_INFINITY;
   }
 
   #sample(): void {
@@ -284,9 +310,10 @@ export class Simulation {
     const blocks = Math.floor(inputTokens / blockSize);
     const words = this.#nameOf(flight, blocks);
     const blocksMax = Math.floor((inputTokens - 1) / blockSize);
-    this.#book.clearMatches();
-    const bestHitBlocks = this.#askEngines(words, blocksMax);
-    if (this.#policy.knowledge === "index") this.#askIndex(words, blocks, blocksMax);
+    const { book, policy } = this.#pickers.of(flight.id, this.#nowSeconds);
+    book.clearMatches();
+    const bestHitBlocks = this.#askEngines(words, blocksMax, book.views);
+    if (this.#knowledge === "index") this.#askIndex(words, blocks, blocksMax, book.views);
     const request = {
       promptTokens: inputTokens,
       sessionId: sessionId ?? null,
@@ -295,9 +322,9 @@ export class Simulation {
       keyTokens: blockSize,
       sharedLaterTokens: this.#future?.sharedTokens(flight.request, flight.id) ?? 0,
     };
-    const engine = choose(this.#policy, request, this.#book.views, this.#nowSeconds);
-    const predicted = this.#book.views[engine]?.matchedTokens ?? 0;
-    this.#book.send(flight.id, engine, inputTokens);
+    const engine = choose(policy, request, book.views, this.#nowSeconds);
+    const predicted = book.views[engine]?.matchedTokens ?? 0;
+    this.#pickers.send(flight.id, engine, inputTokens, this.#nowSeconds);
     if (arrivalSeconds !== null) {
       this.#recorder.routed({
         request: flight.id,
@@ -318,7 +345,7 @@ export class Simulation {
     const unit = this.#unit(engine);
     if (!unit.engine.submit(flight, this.#nowSeconds)) {
       this.#recorder.refused(flight.id);
-      this.#book.end(flight.id);
+      this.#pickers.end(flight.id, this.#nowSeconds);
       this.#flights.delete(flight.id);
       return;
     }
@@ -351,8 +378,8 @@ export class Simulation {
   }
 
   /** The most that any engine holds of it; each engine's match, too, for policies that know the engines. */
-  #askEngines(words: Uint32Array, blocksMax: number): number {
-    const isKnown = this.#policy.knowledge === "everything";
+  #askEngines(words: Uint32Array, blocksMax: number, views: readonly WorkerView[]): number {
+    const isKnown = this.#knowledge === "everything";
     if (!isKnown) {
       let best = 0;
       // Most engines are ruled out by one look: they lack the block that would make them better than the best so far.
@@ -361,15 +388,14 @@ export class Simulation {
       return best;
     }
     const held = this.#units.map(({ engine }) => engine.cachedBlocks(words, blocksMax));
-    for (const [position, view] of this.#book.views.entries()) {
+    for (const [position, view] of views.entries()) {
       view.matchedTokens = (held[position] ?? 0) * this.#settings.config.blockSize;
       view.trust = "exact";
     }
     return Math.max(...held);
   }
 
-  #askIndex(words: Uint32Array, blocks: number, blocksMax: number): void {
-    const { views } = this.#book;
+  #askIndex(words: Uint32Array, blocks: number, blocksMax: number, views: readonly WorkerView[]): void {
     const { blockSize } = this.#settings.config;
     for (const [position, view] of views.entries()) view.trust = this.#path.trustOf(position);
     const { rows, matchCount } = this.#index.match(words, blocks);
@@ -420,9 +446,9 @@ export class Simulation {
       this.#path.publish(engine, log, this.#nowSeconds);
       log.reset();
     }
-    for (const request of step.firstTokens) this.#book.firstToken(request);
+    for (const request of step.firstTokens) this.#pickers.firstToken(request, this.#nowSeconds);
     for (const done of step.finished) {
-      this.#book.end(done.id);
+      this.#pickers.end(done.id, this.#nowSeconds);
       const flight = this.#flights.get(done.id);
       if (flight === undefined) continue;
       this.#flights.delete(done.id);
@@ -436,6 +462,8 @@ export class Simulation {
     return unit;
   }
 }
+
+const ONE_PICKER: PickersConfig = { count: 1, news: "none", scrapeSeconds: 0, shareDelaySeconds: 0 };
 
 /** Planned ends of one engine that can be told apart: far more than are ever in the queue at once. */
 const PLANS = 2 ** 16;
