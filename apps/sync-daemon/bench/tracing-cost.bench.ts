@@ -29,7 +29,6 @@ import { Lookup } from "../dist/query/lookup.js";
 import { match, type MatchDependencies } from "../dist/query/match.js";
 import type { MatchAnswer } from "../dist/query/match-answer.js";
 import { type QuestionFields, withInput } from "../dist/query/match-query.js";
-import { TokenizerMetrics } from "../dist/tokenizer/tokenizer-metrics.js";
 import { startTracing } from "../dist/telemetry/start-tracing.js";
 import type { Tracing } from "../dist/telemetry/tracing.js";
 
@@ -131,12 +130,10 @@ function lookupWith(tracing: Tracing | null): Lookup {
     dropped,
     now,
   });
-  const tokenizerMetrics = new TokenizerMetrics(slots);
   return new Lookup(dependencies, slots, {
     tokensMax: TOKENS_MAX,
     prefixHashes: "secret",
-    tokenizer: null,
-    tokenizerMetrics,
+    tokenizers: { tokenize: () => Promise.resolve({ kind: "failed", reason: "tokenizer_not_configured" }) },
     log,
     tracing,
   });

@@ -40,8 +40,7 @@ import { fleetGauges } from "./health/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { LOOPBACK_RANGES, PRIVATE_RANGES } from "./security/address-ranges.ts";
 import { readCurveKeys } from "./security/curve-keys.ts";
-import { RemoteTokenizer, type TokenizerWatch } from "./tokenizer/remote-tokenizer.ts";
-import { TokenizerMetrics } from "./tokenizer/tokenizer-metrics.ts";
+import { Tokenizers } from "./tokenizer/tokenizers.ts";
 import type { Settings } from "./settings/settings.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
@@ -89,8 +88,7 @@ export class Daemon {
   readonly logLevel: LevelControl;
   /** Null when it is off. */
   readonly tracing: Tracing | null;
-  /** Null when none is configured. */
-  readonly #tokenizer: RemoteTokenizer | null;
+  readonly #tokenizers: Tokenizers;
   readonly #ingest: IngestPool;
   readonly #run: RunJournal;
   readonly #exactness: ExactnessWatch;
@@ -104,7 +102,7 @@ export class Daemon {
     readonly telemetry: Telemetry;
     readonly snapshots: SnapshotStore;
     readonly health: HealthChecks;
-    readonly tokenization: Tokenization;
+    readonly tokenizers: Tokenizers;
     readonly ingest: IngestPool;
     readonly run: RunJournal;
     readonly start: StartFacts;
@@ -134,11 +132,11 @@ export class Daemon {
     const waitedFor = { registry, board, discovery: discovery.status, start, index };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.readiness.watch();
-    this.#tokenizer = parts.tokenization.tokenizer;
+    this.#tokenizers = parts.tokenizers;
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
       prefixHashes: settings.index.prefix_hashes,
-      ...parts.tokenization,
+      tokenizers: parts.tokenizers,
       log: telemetry.log,
       tracing: telemetry.tracing,
     });
@@ -180,9 +178,9 @@ export class Daemon {
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const { configFile } = dependencies;
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
-    const tokenization = tokenizationOf(settings, metrics, telemetry);
+    const tokenizers = new Tokenizers(settings, { metrics, thread: "main", watch: telemetry, now: epochMs });
     const health = healthOf(
-      { settings, registry, board, snapshots, discovery: discovery.status, ...tokenization },
+      { settings, registry, board, snapshots, discovery: discovery.status, tokenizers: tokenizers.remotes },
       version,
       log,
     );
@@ -216,7 +214,7 @@ export class Daemon {
       telemetry,
       snapshots,
       health,
-      tokenization,
+      tokenizers,
       ingest,
       run,
       start: dependencies.start,
@@ -235,7 +233,7 @@ export class Daemon {
     this.#exactness.stop();
     this.logLevel.stop();
     await this.discovery.stop();
-    await this.#tokenizer?.close();
+    await this.#tokenizers.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
     await this.#ingest.stop();
     this.#run.end();
@@ -290,24 +288,6 @@ function spanTaker(tracing: Tracing | null): (span: FinishedSpan) => void {
   return (span) => {
     tracing?.record(span);
   };
-}
-
-/** The tokenizer, null without one, and its metrics, which there are in any case. */
-interface Tokenization {
-  readonly tokenizer: RemoteTokenizer | null;
-  readonly tokenizerMetrics: TokenizerMetrics;
-}
-
-function tokenizationOf(
-  { sync, tokenizer, limits }: Settings,
-  metrics: MetricSlots,
-  watch: TokenizerWatch,
-): Tokenization {
-  const tokenizerMetrics = new TokenizerMetrics(metrics);
-  const { tokenizer_endpoint: endpoint } = sync;
-  if (endpoint === null) return { tokenizer: null, tokenizerMetrics };
-  const options = { ...tokenizer, endpoint, tokensMax: limits.query_tokens };
-  return { tokenizer: new RemoteTokenizer(options, tokenizerMetrics, epochMs, watch), tokenizerMetrics };
 }
 
 function registryOf(settings: Settings, follower: RankFollower): EngineRegistry {

@@ -22,6 +22,7 @@ const PAGES_HERE: Readonly<Record<string, readonly string[]>> = {
   "monitoring.md": ["curl", "promtool", "amtool"],
   "settings.md": ["curl"],
   "snapshots.md": ["curl"],
+  "tokenizers.md": ["curl"],
   "tools.md": ["curl"],
   "troubleshooting.md": ["curl"],
 };

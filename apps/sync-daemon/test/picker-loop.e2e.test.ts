@@ -13,8 +13,7 @@ import { PickerServer } from "../src/picker/picker-server.ts";
 import type { CheckOutcome } from "../src/picker/prompt-check.ts";
 import { PromptLookup } from "../src/picker/prompt-lookup.ts";
 import type { SessionEnd } from "../src/picker/session.ts";
-import { RemoteTokenizer } from "../src/tokenizer/remote-tokenizer.ts";
-import { TokenizerMetrics } from "../src/tokenizer/tokenizer-metrics.ts";
+import { Tokenizers } from "../src/tokenizer/tokenizers.ts";
 import { startInProcess } from "./daemon-in-process.ts";
 import { EnvoyProcess, HAS_ENVOY } from "./envoy-process.ts";
 import { until } from "./fleet.ts";
@@ -120,12 +119,15 @@ async function startLoop(): Promise<Loop> {
     };
     expect((await app.inject({ method: "POST", url: "/api/v1/engines", payload })).statusCode).toBe(201);
   }
-  const metrics = new TokenizerMetrics(new MetricSlots(CATALOGUE, "picker", () => undefined));
-  const tokenizer = new RemoteTokenizer(
-    { ...daemon.settings.tokenizer, endpoint: workers[0]?.httpUrls[0] ?? "", tokensMax: 1_000_000 },
-    metrics,
-    () => performance.now(),
-    { log: daemon.log, tracing: null },
+  const sync = { ...daemon.settings.sync, tokenizer_endpoint: workers[0]?.httpUrls[0] ?? "" };
+  const tokenizer = new Tokenizers(
+    { ...daemon.settings, sync },
+    {
+      metrics: new MetricSlots(CATALOGUE, "picker", () => undefined),
+      thread: "picker",
+      watch: { log: daemon.log, tracing: null },
+      now: () => performance.now(),
+    },
   );
   cleanups.push(() => tokenizer.close());
   const [reports, ends, predicted] = [[] as PickReport[], [] as SessionEnd[], [] as [number, number][]];

@@ -15,7 +15,11 @@ import { LogLevel } from "../src/log/log-level.ts";
 import type { LogLine } from "../src/log/log-line.ts";
 import { recordedLines } from "../src/log/testing/recorded-log.ts";
 import { droppedCounters } from "../src/telemetry/dropped-lines.ts";
-import { RemoteTokenizer, type RemoteTokenizerOptions } from "../src/tokenizer/remote-tokenizer.ts";
+import {
+  RemoteTokenizer,
+  type RemoteTokenizerOptions,
+  tokenCache,
+} from "../src/tokenizer/remote-tokenizer.ts";
 import { TOKENIZER_FAILURES } from "../src/tokenizer/tokenize-outcome.ts";
 import { tokenizeRequest } from "../src/tokenizer/tokenize-request.ts";
 import { TokenizerMetrics } from "../src/tokenizer/tokenizer-metrics.ts";
@@ -25,7 +29,6 @@ const OPTIONS = {
   timeout_seconds: 5,
   connections: 2,
   requests: 8,
-  cache_bytes: 1 << 20,
   circuit_failures: 3,
   circuit_open_seconds: 10,
   tokensMax: 1000,
@@ -44,7 +47,7 @@ async function serve(...answers: Parameters<typeof TokenizerServer.start>): Prom
 
 function client(
   endpoint: string,
-  options: Partial<RemoteTokenizerOptions> = {},
+  options: Partial<RemoteTokenizerOptions> & { readonly cache_bytes?: number } = {},
   now: () => number = () => performance.now(),
 ): { tokenizer: RemoteTokenizer; scrape: () => Promise<string>; lines: LogLine[] } {
   const { lines, write } = recordedLines();
@@ -59,9 +62,11 @@ function client(
     dropped: droppedCounters(slots, "main"),
     now,
   });
+  const { cache_bytes: bytes = 1 << 20, ...more } = options;
+  const cache = tokenCache(bytes);
   const tokenizer = new RemoteTokenizer(
-    { ...OPTIONS, ...options, endpoint },
-    new TokenizerMetrics(slots),
+    { ...OPTIONS, engine: "vllm", label: "m", cache, ...more, endpoint },
+    new TokenizerMetrics(slots, { thread: "main", tokenizer: "m" }),
     now,
     { log, tracing: null },
   );
@@ -81,7 +86,7 @@ test("a prompt's tokens come from /tokenize below the endpoint's path, over kept
   expect(JSON.parse(server.bodies[0] ?? "")).toEqual({ model: "m", prompt: "ab" });
   const text = await scrape();
   expect(text).toContain(`${NAMESPACE}_kv_tokenizer_cache_lookups_total{result="hit"} 1`);
-  expect(text).toContain(`${NAMESPACE}_kv_tokenizer_requests_total{outcome="ok"} 2`);
+  expect(text).toContain(`${NAMESPACE}_kv_tokenizer_requests_total{tokenizer="m",outcome="ok"} 2`);
   for (let i = 0; i < 20; i++) await tokenizer.tokenize(ask(`${i}`));
   expect(server.connections).toBeLessThanOrEqual(OPTIONS.connections);
 });
@@ -135,7 +140,9 @@ test.each([
     expect(await tokenizer.tokenize(ask("a"))).toEqual({ kind: "failed", reason });
     expect(server.bodies).toHaveLength(attempts);
     expect(tokenizer.status.lastFailure).toBe(reason);
-    expect(await scrape()).toContain(`${NAMESPACE}_kv_tokenizer_requests_total{outcome="${reason}"} 1`);
+    expect(await scrape()).toContain(
+      `${NAMESPACE}_kv_tokenizer_requests_total{tokenizer="m",outcome="${reason}"} 1`,
+    );
   },
 );
 
@@ -172,20 +179,20 @@ test("a tokenizer that keeps failing is left alone, tried once after a while, an
   const asked = server.bodies.length;
   expect(await tokenizer.tokenize(ask("d"))).toEqual({ kind: "failed", reason: "circuit_open" });
   expect(server.bodies).toHaveLength(asked);
-  expect(await scrape()).toContain(`${NAMESPACE}_kv_tokenizer_circuit_state 2`);
+  expect(await scrape()).toContain(`${NAMESPACE}_kv_tokenizer_circuit_state{thread="main",tokenizer="m"} 2`);
   server.answers = [byByte];
   now = 10_000;
   expect(await tokenizer.tokenize(ask("d"))).toMatchObject({ kind: "tokens" });
   expect(tokenizer.status).toEqual({ circuit: "closed", lastFailure: null });
-  expect(await scrape()).toContain(`${NAMESPACE}_kv_tokenizer_circuit_state 0`);
+  expect(await scrape()).toContain(`${NAMESPACE}_kv_tokenizer_circuit_state{thread="main",tokenizer="m"} 0`);
   expect(lines).toMatchObject([
     {
       level: "warn",
       component: "tokenizer",
       event: "tokenizer_circuit_opened",
-      facts: { reason: "tokenizer_unavailable", seconds: OPTIONS.circuit_open_seconds },
+      facts: { tokenizer: "m", reason: "tokenizer_unavailable", seconds: OPTIONS.circuit_open_seconds },
     },
-    { level: "info", event: "tokenizer_circuit_closed" },
+    { level: "info", event: "tokenizer_circuit_closed", facts: { tokenizer: "m" } },
   ]);
 });
 

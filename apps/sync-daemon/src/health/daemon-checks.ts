@@ -16,7 +16,7 @@ import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { decideSync } from "../settings/sync-decision.ts";
 import type { SnapshotStore } from "../snapshot/snapshot-store.ts";
 import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
-import type { CheckFinding, HealthCheck, HealthStatus } from "./health-checks.ts";
+import { type CheckFinding, HEALTH_STATUSES, type HealthCheck, type HealthStatus } from "./health-checks.ts";
 import { countsText, StreamCounter } from "./stream-counts.ts";
 
 /** What the checks look at. */
@@ -26,8 +26,8 @@ export interface CheckSources {
   readonly board: BoardReader;
   readonly snapshots: SnapshotStore;
   readonly discovery: DiscoveryStatus;
-  /** Null without one. */
-  readonly tokenizer: RemoteTokenizer | null;
+  /** Those that are asked over HTTP. */
+  readonly tokenizers: readonly RemoteTokenizer[];
   readonly memoryBytesMax: number;
 }
 
@@ -62,7 +62,7 @@ function declared<Name extends CheckName>(
  * @returns in the order of the report.
  */
 export function healthChecks(sources: CheckSources): HealthCheck[] {
-  const { settings, snapshots, tokenizer } = sources;
+  const { settings, snapshots, tokenizers } = sources;
   const checks = [
     memoryCheck(sources),
     eventLoopCheck(sources),
@@ -72,27 +72,31 @@ export function healthChecks(sources: CheckSources): HealthCheck[] {
   // What is not followed on purpose is no fault.
   if (decideSync(settings.sync).on) checks.push(streamsCheck(sources));
   if (snapshots.isKept) checks.push(storeCheck(snapshots));
-  const endpoint = settings.sync.tokenizer_endpoint;
-  if (endpoint !== null && tokenizer !== null) {
-    const url = `${endpoint.replace(/\/+$/, "")}/health`;
-    checks.push(tokenizerCheck(tokenizer, url));
-  }
+  const [first, ...others] = tokenizers;
+  if (first !== undefined) checks.push(tokenizerCheck([first, ...others]));
   return [...checks, ...settings.health.dependencies.map(addressCheck)];
 }
 
-/** A tokenizer can answer its own health and still fail at tokens: what lookups met counts too. */
-function tokenizerCheck(tokenizer: RemoteTokenizer, url: string): HealthCheck {
+/** Of several tokenizers, the worst is told. */
+function tokenizerCheck(tokenizers: readonly [RemoteTokenizer, ...RemoteTokenizer[]]): HealthCheck {
   return declared("tokenizer", async () => {
-    const finding = await addressFinding(url, LOCAL_TIMEOUT_MS);
-    const { circuit, lastFailure } = tokenizer.status;
-    const details = { ...finding.details, circuit, last_failure: lastFailure };
-    if (finding.status !== "healthy" || circuit === "closed") return { ...finding, details };
-    return {
-      status: "degraded",
-      message: `${finding.message}, but lookups got ${String(lastFailure)}`,
-      details,
-    };
+    const findings = await Promise.all(tokenizers.map(tokenizerFinding));
+    return findings.reduce((worst, one) => (rankOf(one) > rankOf(worst) ? one : worst));
   });
+}
+
+function rankOf({ status }: { readonly status: HealthStatus }): number {
+  return HEALTH_STATUSES.indexOf(status);
+}
+
+/** A tokenizer can answer its own health and still fail at tokens: what lookups met counts too. */
+async function tokenizerFinding(tokenizer: RemoteTokenizer): Promise<Finding<"tokenizer">> {
+  const finding = await addressFinding(`${tokenizer.endpoint.replace(/\/+$/, "")}/health`, LOCAL_TIMEOUT_MS);
+  const { circuit, lastFailure } = tokenizer.status;
+  const details = { ...finding.details, tokenizer: tokenizer.label, circuit, last_failure: lastFailure };
+  if (finding.status !== "healthy" || circuit === "closed") return { ...finding, details };
+  const message = `${finding.message}, but lookups got ${String(lastFailure)}`;
+  return { status: "degraded", message, details };
 }
 
 function memoryCheck({ settings, memoryBytesMax }: CheckSources): HealthCheck {

@@ -234,10 +234,10 @@ export class Picker implements SessionHost {
   /** Waits for the tokens of a text, as long as there is time. */
   #decideByText(
     { prompt }: InferenceRequest,
-    { tokenizerModel }: ServedModel,
+    served: ServedModel,
     decide: (tokens: Uint32Array | null, reason: PickReason) => void,
   ): void {
-    const question = prompt?.kind === "text" ? questionOf(tokenizerModel, prompt.fields) : null;
+    const question = prompt?.kind === "text" ? questionOf(served, prompt.fields) : null;
     if (this.#parts.tokenizer === null || question === null) {
       decide(null, "no_tokens");
       return;
@@ -405,9 +405,12 @@ export class Picker implements SessionHost {
 }
 
 /** Null for messages that are nested too deep to be passed on. */
-function questionOf(model: string, fields: Parameters<typeof tokenizeRequest>[1]): TokenizeRequest | null {
+function questionOf(
+  { tokenizerModel, question }: ServedModel,
+  fields: Parameters<typeof tokenizeRequest>[1],
+): TokenizeRequest | null {
   try {
-    return tokenizeRequest(model, fields);
+    return tokenizeRequest(tokenizerModel, fields, question.model);
   } catch (error) {
     if (error instanceof RequestError || error instanceof RangeError) return null;
     throw error;

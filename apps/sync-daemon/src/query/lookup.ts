@@ -11,10 +11,13 @@ import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index"
 import type { Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import type { LineGate } from "../log/line-gate.ts";
-import type { RemoteTokenizer } from "../tokenizer/remote-tokenizer.ts";
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
-import type { TokenizeRequest } from "../tokenizer/tokenize-request.ts";
-import type { TokenizerMetrics } from "../tokenizer/tokenizer-metrics.ts";
+import {
+  type TokenizeRequest,
+  tokenizeRequest,
+  type TokenizerFields,
+} from "../tokenizer/tokenize-request.ts";
+import type { Tokenizers } from "../tokenizer/tokenizers.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { RequestError } from "../request/request-error.ts";
 import { fallback, match, type MatchDependencies } from "./match.ts";
@@ -36,8 +39,7 @@ import { namedModel } from "./model-name.ts";
 export class Lookup {
   readonly #dependencies: MatchDependencies;
   readonly #memory: QueryInputMemory;
-  readonly #tokenizer: RemoteTokenizer | null;
-  readonly #tokenizerMetrics: TokenizerMetrics;
+  readonly #tokenizers: Pick<Tokenizers, "tokenize">;
   readonly #hasSecretHashes: boolean;
   readonly #log: LineGate;
   readonly #tracing: Tracing | null;
@@ -47,7 +49,7 @@ export class Lookup {
   /**
    * @param dependencies - index reader, board, engines, clock.
    * @param metrics - of the main thread.
-   * @param options - most token ids in one lookup; the tokenizer, null without one, and its metrics; the log, and traces, null when off.
+   * @param options - most token ids in one lookup; the tokenizers; the log, and traces, null when off.
    */
   constructor(
     dependencies: MatchDependencies,
@@ -56,8 +58,7 @@ export class Lookup {
       readonly tokensMax: number;
       /** Setting `index.prefix_hashes`. */
       readonly prefixHashes: "public" | "secret";
-      readonly tokenizer: RemoteTokenizer | null;
-      readonly tokenizerMetrics: TokenizerMetrics;
+      readonly tokenizers: Pick<Tokenizers, "tokenize">;
       readonly log: LineGate;
       readonly tracing: Tracing | null;
     },
@@ -67,8 +68,7 @@ export class Lookup {
     this.#models = new ModelMetrics(metrics, (model) => dependencies.registry.enginesOf(model) !== null);
     this.#memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: options.tokensMax };
     this.#hasSecretHashes = options.prefixHashes === "secret";
-    this.#tokenizer = options.tokenizer;
-    this.#tokenizerMetrics = options.tokenizerMetrics;
+    this.#tokenizers = options.tokenizers;
     this.#log = options.log;
     this.#tracing = options.tracing;
     this.#duration = metrics.histogram(PREFIX_INDEX_METRICS.indexerOperationDuration, { operation: "match" });
@@ -148,13 +148,14 @@ export class Lookup {
   }
 
   async #answerPrompt(
-    { question, request }: { readonly question: QuestionFields; readonly request: TokenizeRequest },
+    { question, fields }: { readonly question: QuestionFields; readonly fields: TokenizerFields },
     startedMs: number,
   ): Promise<MatchAnswer> {
     // A model that nobody serves is refused before anybody is asked for its tokens.
-    namedModel(question, this.#dependencies);
+    const { model } = namedModel(question, this.#dependencies);
+    const request = tokenizeRequest(question.loraName ?? question.model, fields, model);
     const outcome = await (this.#tracing === null
-      ? this.#tokens(request)
+      ? this.#tokenizers.tokenize(request)
       : this.#tracedTokens(this.#tracing, request));
     if (outcome.kind === "tokens") {
       return this.#answer(withTokens(question, outcome.tokens, this.#memory), startedMs);
@@ -165,13 +166,6 @@ export class Lookup {
     handles.decided(answer);
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
-  }
-
-  #tokens(request: TokenizeRequest): Promise<TokenizeOutcome> {
-    if (this.#tokenizer !== null) return this.#tokenizer.tokenize(request);
-    const reason = "tokenizer_not_configured";
-    this.#tokenizerMetrics.refused(reason);
-    return Promise.resolve({ kind: "failed", reason });
   }
 
   #answer(query: MatchQuery, startedMs: number): MatchAnswer {
@@ -210,7 +204,7 @@ export class Lookup {
 
   #tracedTokens(tracing: Tracing, request: TokenizeRequest): Promise<TokenizeOutcome> {
     return tracing.within("tokenize", async (span) => {
-      const outcome = await this.#tokens(request);
+      const outcome = await this.#tokenizers.tokenize(request);
       if (outcome.kind === "tokens") span.set({ "kvsync.input_count": outcome.tokens.length });
       else span.fail(outcome.reason);
       return outcome;

@@ -15,12 +15,7 @@
 import { type MediaItem, writeBigInt } from "@kvsync/core";
 import { z } from "zod";
 
-import {
-  CHAT_OPTIONS,
-  tokenizerFields,
-  type TokenizeRequest,
-  tokenizeRequest,
-} from "../tokenizer/tokenize-request.ts";
+import { CHAT_OPTIONS, tokenizerFields, type TokenizerFields } from "../tokenizer/tokenize-request.ts";
 import { isWellFormed, WELL_FORMED_EXPECTED } from "../engine/well-formed.ts";
 import { checkFields } from "../request/check-fields.ts";
 import { contradictory, malformed, RequestError } from "../request/request-error.ts";
@@ -67,7 +62,7 @@ export interface MatchQuery extends QuestionFields {
 /** A lookup as read: ready to be matched, or waiting for the tokens of its prompt. */
 export type ReadQuery =
   | { readonly kind: "ready"; readonly query: MatchQuery }
-  | { readonly kind: "prompt"; readonly question: QuestionFields; readonly request: TokenizeRequest };
+  | { readonly kind: "prompt"; readonly question: QuestionFields; readonly fields: TokenizerFields };
 
 /** Where a query's input is written to. */
 export interface QueryInputMemory {
@@ -202,11 +197,7 @@ export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuer
   const media = mediaOf(fields, input);
   const question = questionOf(fields, fields.workers ?? null, fields.include_unmatched, media);
   if (input === "prompt" || input === "messages") {
-    return {
-      kind: "prompt",
-      question,
-      request: tokenizeRequest(question.loraName ?? question.model, fields),
-    };
+    return { kind: "prompt", question, fields };
   }
   return { kind: "ready", query: withInput(question, input, fields[input] ?? [], memory) };
 }

@@ -299,3 +299,31 @@ test.each([
   const path = fileWith(`health:\n  dependencies:\n${entry("gateway")}${entry(name)}`);
   expect(refusal(["--config", path]).message).toContain("expected a name that no other check has");
 });
+
+test.each([
+  ["{ model: a }", /tokenizer\.models\.0\.endpoint: is missing; expected a base URL/],
+  [
+    "{ model: a, endpoint: here }",
+    /tokenizer\.models\.0\.endpoint: "here" is not usable; expected a base URL/,
+  ],
+  ["{ endpoint: 'http://h' }", /tokenizer\.models\.0\.model: is missing; expected a model name/],
+  ["{ model: a, endpoint: 'http://h', engine: tgi }", /models\.0\.engine: "tgi" .* expected vllm or sglang/],
+  ["{ model: a, endpoint: 'http://h', port: 1 }", /tokenizer\.models\.0\.port: no such setting/],
+  ["{ model: default, endpoint: 'http://h' }", /models\.0\.model: "default" .* expected another name/],
+  [
+    "{ model: a, endpoint: 'http://h' }, { model: a, endpoint: 'http://i' }",
+    /models\.1\.model: "a" .* expected a model of its own; tokenizer\.models\.0 has the same/,
+  ],
+])("the tokenizers [%s] are refused with the place and what was expected", (entries, message) => {
+  const path = fileWith(`tokenizer:\n  models: [${entries}]\n`);
+  expect(refusal(["--config", path]).message).toMatch(message);
+});
+
+test("a model's tokenizer is vLLM's unless it says so, and credentials in its address are not shown", () => {
+  const path = fileWith("tokenizer:\n  models: [{ model: a, endpoint: 'http://user:hush@h/x' }]\n");
+  const reading = readSettings(["--config", path], {});
+  expect(reading.settings.tokenizer.models).toEqual([
+    { model: "a", endpoint: "http://user:hush@h/x", engine: "vllm" },
+  ]);
+  expect(effectiveSettings(reading)).not.toContain("hush");
+});

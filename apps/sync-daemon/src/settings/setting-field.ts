@@ -129,6 +129,9 @@ export function share(about: string, initial: number, more: SettingNames = {}) {
     .register(SETTING_FACTS, { about, expected, ...more });
 }
 
+/** What `isBaseUrl` takes. */
+export const BASE_URL_EXPECTED = "a base URL, http:// or https://, without query or fragment";
+
 /**
  * The address of an HTTP service, behind which paths are put; or none.
  *
@@ -137,16 +140,16 @@ export function share(about: string, initial: number, more: SettingNames = {}) {
  * @returns the field; none by default.
  */
 export function baseUrl(about: string, more: SettingNames = {}) {
-  const expected = "a base URL, http:// or https://, without query or fragment";
   return z
-    .string(expected)
-    .refine(isBaseUrl, expected)
+    .string(BASE_URL_EXPECTED)
+    .refine(isBaseUrl, BASE_URL_EXPECTED)
     .nullable()
     .default(null)
-    .register(SETTING_FACTS, { about, expected, ...more });
+    .register(SETTING_FACTS, { about, expected: BASE_URL_EXPECTED, ...more });
 }
 
-function isBaseUrl(value: string): boolean {
+/** Whether paths can be put behind an address. */
+export function isBaseUrl(value: string): boolean {
   if (!URL.canParse(value)) return false;
   const { protocol, search, hash } = new URL(value);
   return (protocol === "http:" || protocol === "https:") && search === "" && hash === "";

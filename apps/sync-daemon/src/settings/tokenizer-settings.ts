@@ -1,47 +1,113 @@
 /**
- * Settings of the remote tokenizer. Where it is has the operators' names, in section `sync` (settings/settings.ts); how it is asked is here.
+ * Settings of tokenizers. Where the default one is has the operators' names, in section `sync` (settings/settings.ts); how it is asked, and which
+ * models have another one, is here.
  *
- * Lookups by prompt or messages use the tokenizer whenever its endpoint is set.
+ *     sync.tokenizer_endpoint   every model without an entry
+ *     tokenizer.models          [{model, endpoint, engine}]  one entry a model; the section's limits hold for each of them
+ *
+ * Lookups by prompt or messages use a tokenizer whenever there is one for their model.
  */
 
 import { z } from "zod";
 
-import { baseUrl, integer, seconds, section, SETTING_FACTS } from "./setting-field.ts";
+import { NAME_LENGTH_MAX } from "../engine/engine-entry.ts";
+import {
+  BASE_URL_EXPECTED,
+  baseUrl,
+  integer,
+  isBaseUrl,
+  seconds,
+  section,
+  SETTING_FACTS,
+} from "./setting-field.ts";
 
 const MIB = 1024 * 1024;
-const ENGINE_EXPECTED = "vllm (its POST /tokenize)";
+const ENGINE_EXPECTED = "vllm or sglang (their POST /tokenize)";
+/** What metrics and the log call the tokenizer of all models that have none of their own. */
+export const DEFAULT_TOKENIZER = "default";
+/** Models with a tokenizer of their own. Each has connections, and series of metrics. */
+export const TOKENIZER_MODELS_MAX = 64;
+const MODELS_EXPECTED = `a list of at most ${TOKENIZER_MODELS_MAX} {model, endpoint, engine}`;
+const MODEL_EXPECTED = `a model name of 1-${NAME_LENGTH_MAX} characters`;
 
 /** Base URL of the tokenizer; `/tokenize` is put behind its path. */
-export const tokenizerEndpoint = baseUrl("Base URL of the tokenizer, for lookups by prompt or messages.", {
-  env: "AIBRIX_REMOTE_TOKENIZER_ENDPOINT",
-});
+export const tokenizerEndpoint = baseUrl(
+  "Base URL of the tokenizer of all models that have none in tokenizer.models, for lookups by prompt or messages.",
+  {
+    env: "AIBRIX_REMOTE_TOKENIZER_ENDPOINT",
+  },
+);
+
+const ENGINES = ["vllm", "sglang"] as const;
+
+/** Whose `/tokenize` a tokenizer has. */
+export type TokenizerEngine = (typeof ENGINES)[number];
 
 /** Whose dialect of /tokenize it speaks. */
-export const tokenizerEngine = z.enum(["vllm"], ENGINE_EXPECTED).default("vllm").register(SETTING_FACTS, {
+export const tokenizerEngine = z.enum(ENGINES, ENGINE_EXPECTED).default("vllm").register(SETTING_FACTS, {
   about: "Whose /tokenize is asked.",
   expected: ENGINE_EXPECTED,
   env: "AIBRIX_REMOTE_TOKENIZER_ENGINE",
 });
 
+const modelEntry = z.strictObject(
+  {
+    model: z.string(MODEL_EXPECTED).min(1, MODEL_EXPECTED).max(NAME_LENGTH_MAX, MODEL_EXPECTED),
+    endpoint: z.string(BASE_URL_EXPECTED).refine(isBaseUrl, BASE_URL_EXPECTED),
+    engine: z.enum(ENGINES, ENGINE_EXPECTED).default("vllm"),
+  },
+  MODELS_EXPECTED,
+);
+
+const models = z
+  .array(modelEntry, MODELS_EXPECTED)
+  .max(TOKENIZER_MODELS_MAX, MODELS_EXPECTED)
+  .superRefine((entries, context) => {
+    const refuse = (i: number, message: string): void => {
+      context.addIssue({ code: "custom", path: [i, "model"], message });
+    };
+    for (const [i, { model }] of entries.entries()) {
+      const first = entries.findIndex((one) => one.model === model);
+      if (first < i) refuse(i, `a model of its own; tokenizer.models.${first} has the same`);
+      if (model === DEFAULT_TOKENIZER)
+        refuse(i, `another name: ${DEFAULT_TOKENIZER} stands for sync.tokenizer_endpoint in metrics`);
+    }
+  })
+  .default([])
+  .register(SETTING_FACTS, {
+    about: "Models with a tokenizer of their own. An adapter has that of its model.",
+    expected: MODELS_EXPECTED,
+    textForm: "none",
+  });
+
 /** Section `tokenizer`. */
 export const tokenizerSection = section({
   timeout_seconds: seconds("Longest wait for tokens, a second attempt included.", 1, 0.01, 60),
-  connections: integer("Connections kept open to the tokenizer.", 16, 1, 1024),
+  connections: integer("Connections kept open to each tokenizer.", 16, 1, 1024),
   requests: integer(
-    "Open or waiting requests to the tokenizer at once; more are answered by fallback.",
+    "Open or waiting requests to each tokenizer at once; more are answered by fallback.",
     256,
     1,
     65_536,
   ),
-  cache_bytes: integer("Memory for remembered tokens; 0 remembers none.", 64 * MIB, 0, 4096 * MIB),
+  cache_bytes: integer(
+    "Memory for remembered tokens of all tokenizers; 0 remembers none.",
+    64 * MIB,
+    0,
+    4096 * MIB,
+  ),
   circuit_failures: integer(
-    "Failures in a row after which the tokenizer is left alone for a while.",
+    "Failures in a row after which a tokenizer is left alone for a while.",
     5,
     1,
     1000,
   ),
+  models,
   circuit_open_seconds: seconds("How long it is left alone before one request tries it again.", 5, 0.05, 600),
 });
 
-/** How the tokenizer is asked. */
+/** A model's own tokenizer. */
+export type TokenizerModel = z.output<typeof modelEntry>;
+
+/** How tokenizers are asked. */
 export type TokenizerSettings = z.output<typeof tokenizerSection>;

@@ -14,7 +14,7 @@
  *
  * Invariants
  *  T1  `tokenize` always resolves, at the latest when its deadline has passed.
- *  T2  Memory is bounded: requests in progress, bytes of one answer, bytes of the cache.
+ *  T2  Memory is bounded: requests in progress, bytes of one answer, bytes of the cache, which tokenizers share.
  *  T3  Only what is the tokenizer's fault counts against its circuit: a refusal of one prompt does not.
  *  T4  No prompt and no token is logged, or kept under anything but its digest; prompts are not kept at all.
  */
@@ -24,10 +24,10 @@ import { errors, Pool } from "undici";
 
 import { type CircuitState, CircuitBreaker } from "./circuit-breaker.ts";
 import type { TokenizeOutcome, TokenizerFailure } from "./tokenize-outcome.ts";
-import { tokenizeAnswer, type TokenizeRequest } from "./tokenize-request.ts";
+import { sglangBody, tokenizeAnswer, type TokenizeRequest } from "./tokenize-request.ts";
 import type { TokenizerMetrics } from "./tokenizer-metrics.ts";
 import type { LineGate } from "../log/line-gate.ts";
-import type { TokenizerSettings } from "../settings/tokenizer-settings.ts";
+import type { TokenizerEngine, TokenizerSettings } from "../settings/tokenizer-settings.ts";
 import type { NamedSpan, Tracing } from "../telemetry/tracing.ts";
 import { serverOf } from "../telemetry/server-attributes.ts";
 
@@ -41,10 +41,30 @@ const ENTRY_BYTES = 256;
 /** An unused connection is given up after this, before load balancers drop it without a word (a minute, as a rule). */
 const KEEP_ALIVE_MS = 30_000;
 
+/** Tokens by tokenizer and digest. */
+export type TokenCache = LRUCache<string, Uint32Array>;
+
+/**
+ * Makes the memory of one or several tokenizers.
+ *
+ * @param maxSize - its bytes.
+ * @returns null for 0 bytes.
+ */
+export function tokenCache(maxSize: number): TokenCache | null {
+  const sizeCalculation = ({ byteLength }: Uint32Array): number => byteLength + ENTRY_BYTES;
+  return maxSize === 0 ? null : new LRUCache({ maxSize, sizeCalculation });
+}
+
 /** Where the tokenizer is, and how it is asked. */
-export interface RemoteTokenizerOptions extends TokenizerSettings {
+export interface RemoteTokenizerOptions extends Omit<TokenizerSettings, "cache_bytes" | "models"> {
   /** Base URL. */
   readonly endpoint: string;
+  /** Whose `/tokenize` it is. */
+  readonly engine: TokenizerEngine;
+  /** Its name in metrics and the log, which no other tokenizer of the process has. */
+  readonly label: string;
+  /** Null remembers nothing. */
+  readonly cache: TokenCache | null;
   /** Most tokens that a lookup takes. */
   readonly tokensMax: number;
 }
@@ -77,7 +97,7 @@ export class RemoteTokenizer {
   readonly #watch: TokenizerWatch;
   readonly #metrics: TokenizerMetrics;
   readonly #circuit: CircuitBreaker;
-  readonly #cache: LRUCache<string, Uint32Array> | null;
+  readonly #cache: TokenCache | null;
   readonly #underWay = new Map<string, Promise<TokenizeOutcome>>();
   #lastFailure: TokenizerFailure | null = null;
 
@@ -107,12 +127,19 @@ export class RemoteTokenizer {
       bodyTimeout: timeoutMs,
       maxResponseSize: options.tokensMax * ANSWER_BYTES_PER_TOKEN + ANSWER_BYTES_MORE,
     });
-    const { circuit_failures: failures, circuit_open_seconds, cache_bytes: maxSize } = options;
+    const { circuit_failures: failures, circuit_open_seconds, cache } = options;
     this.#circuit = new CircuitBreaker({ failures, openMs: circuit_open_seconds * 1000 }, now);
-    this.#cache =
-      maxSize === 0
-        ? null
-        : new LRUCache({ maxSize, sizeCalculation: ({ byteLength }) => byteLength + ENTRY_BYTES });
+    this.#cache = cache;
+  }
+
+  /** Its name in metrics and the log. */
+  get label(): string {
+    return this.#options.label;
+  }
+
+  /** Base URL. */
+  get endpoint(): string {
+    return this.#options.endpoint;
   }
 
   /** What is known of it. */
@@ -127,7 +154,7 @@ export class RemoteTokenizer {
    * @returns tokens, or why there are none; never rejects (T1).
    */
   tokenize(request: TokenizeRequest): Promise<TokenizeOutcome> {
-    const known = this.#cache?.get(request.digest);
+    const known = this.#cache?.get(this.#key(request));
     if (known !== undefined) {
       this.#metrics.looked("hit");
       return Promise.resolve({ kind: "tokens", tokens: known });
@@ -138,11 +165,13 @@ export class RemoteTokenizer {
       return shared;
     }
     this.#metrics.looked("miss");
+    const body = this.#options.engine === "sglang" ? sglangBody(request) : request.body;
+    if (body === null) return Promise.resolve(this.#refuse("tokenizer_refused"));
     if (this.#underWay.size >= this.#options.requests)
       return Promise.resolve(this.#refuse("tokenizer_overloaded"));
     const ticket = this.#circuit.enter();
     if (ticket === null) return Promise.resolve(this.#refuse("circuit_open"));
-    const asked = this.#ask(request, ticket).finally(() => this.#underWay.delete(request.digest));
+    const asked = this.#ask(request, body, ticket).finally(() => this.#underWay.delete(request.digest));
     this.#underWay.set(request.digest, asked);
     return asked;
   }
@@ -156,16 +185,20 @@ export class RemoteTokenizer {
     return this.#pool.destroy();
   }
 
-  async #ask(request: TokenizeRequest, ticket: number): Promise<TokenizeOutcome> {
+  #key({ digest }: TokenizeRequest): string {
+    return `${this.#options.label} ${digest}`;
+  }
+
+  async #ask(request: TokenizeRequest, body: string, ticket: number): Promise<TokenizeOutcome> {
     const startedMs = performance.now();
     this.#metrics.state(this.#circuit.state, this.#cache?.calculatedSize ?? 0);
-    const { outcome, isTokenizersFault } = await this.#exchange(request);
+    const { outcome, isTokenizersFault } = await this.#exchange(body);
     const circuitBefore = this.#circuit.state;
     if (isTokenizersFault) this.#circuit.failed(ticket);
     else this.#circuit.succeeded(ticket);
     this.#tell(outcome, circuitBefore, performance.now() - startedMs);
     this.#lastFailure = outcome.kind === "tokens" ? null : outcome.reason;
-    if (outcome.kind === "tokens") this.#cache?.set(request.digest, outcome.tokens);
+    if (outcome.kind === "tokens") this.#cache?.set(this.#key(request), outcome.tokens);
     this.#metrics.answered(
       outcome.kind === "tokens" ? "ok" : outcome.reason,
       (performance.now() - startedMs) / 1000,
@@ -176,18 +209,19 @@ export class RemoteTokenizer {
 
   #tell(outcome: TokenizeOutcome, before: CircuitState, durationMs: number): void {
     const { log } = this.#watch;
+    const { label: tokenizer, circuit_open_seconds: seconds } = this.#options;
     const circuit = this.#circuit.state;
     const result = outcome.kind === "tokens" ? "ok" : outcome.reason;
     if (log.isOn("detail"))
       log.write("tokenizer_asked", {
+        tokenizer,
         outcome: result,
         duration_ms: Math.round(durationMs * 1000) / 1000,
         circuit,
       });
-    if (circuit === "open" && before === "closed") {
-      log.write("tokenizer_circuit_opened", { reason: result, seconds: this.#options.circuit_open_seconds });
-    }
-    if (circuit === "closed" && before !== "closed") log.write("tokenizer_circuit_closed", {});
+    if (circuit === "open" && before === "closed")
+      log.write("tokenizer_circuit_opened", { tokenizer, reason: result, seconds });
+    if (circuit === "closed" && before !== "closed") log.write("tokenizer_circuit_closed", { tokenizer });
   }
 
   #refuse(reason: TokenizerFailure): TokenizeOutcome {
@@ -196,19 +230,19 @@ export class RemoteTokenizer {
   }
 
   /** One question, asked twice at most: a kept connection that the other side has dropped, or a server that stumbles, is worth a second try. */
-  async #exchange(request: TokenizeRequest): Promise<Exchange> {
+  async #exchange(body: string): Promise<Exchange> {
     const signal = AbortSignal.timeout(this.#options.timeout_seconds * 1000);
-    const first = await this.#attempt(request, signal);
+    const first = await this.#attempt(body, signal);
     if (!isUnavailable(first) || signal.aborted) return first;
-    return this.#attempt(request, signal);
+    return this.#attempt(body, signal);
   }
 
-  #attempt(request: TokenizeRequest, signal: AbortSignal): Promise<Exchange> {
+  #attempt(question: string, signal: AbortSignal): Promise<Exchange> {
     const { tracing } = this.#watch;
-    if (tracing === null) return this.#post(request, signal);
+    if (tracing === null) return this.#post(question, signal);
     const work = async (span: NamedSpan<"POST">): Promise<Exchange> => {
       span.set({ "http.request.method": "POST", ...serverOf(this.#options.endpoint) });
-      const exchange = await this.#post(request, signal, tracing.headers());
+      const exchange = await this.#post(question, signal, tracing.headers());
       if (exchange.outcome.kind === "failed") span.fail(exchange.outcome.reason);
       return exchange;
     };
@@ -216,7 +250,7 @@ export class RemoteTokenizer {
   }
 
   async #post(
-    request: TokenizeRequest,
+    question: string,
     signal: AbortSignal,
     more: Readonly<Record<string, string>> = {},
   ): Promise<Exchange> {
@@ -225,7 +259,7 @@ export class RemoteTokenizer {
         path: this.#path,
         method: "POST",
         headers: { "content-type": "application/json", accept: "application/json", ...more },
-        body: request.body,
+        body: question,
         signal,
       });
       if (statusCode !== 200) {

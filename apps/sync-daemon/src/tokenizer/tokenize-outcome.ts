@@ -7,10 +7,11 @@
 /** Every reason for which there are no tokens, with what it means to an operator. */
 export const TOKENIZER_FAILURES = {
   tokenizer_not_configured:
-    "No tokenizer is configured (sync.tokenizer_endpoint), so prompts cannot be looked up.",
+    "The model has no tokenizer (tokenizer.models, sync.tokenizer_endpoint), so its prompts cannot be looked up.",
   tokenizer_unavailable: "The tokenizer could not be reached, or answered with a server error, twice.",
   tokenizer_timeout: "The tokenizer did not answer within tokenizer.timeout_seconds.",
-  tokenizer_refused: "The tokenizer refused this prompt, model or chat template (a 4xx status).",
+  tokenizer_refused:
+    "The tokenizer refused this prompt, model or chat template (a 4xx status), or cannot be asked this question (SGLang: a template of the caller's).",
   tokenizer_malformed: "The tokenizer's answer was not a list of token ids within the limits.",
   tokenizer_overloaded: "tokenizer.requests are open already, or the tokenizer answered 429.",
   circuit_open: "The tokenizer failed several times in a row and is left alone for a moment.",

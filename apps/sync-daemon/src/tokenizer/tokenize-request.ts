@@ -1,5 +1,5 @@
 /**
- * A question to vLLM's `POST /tokenize`, in either of its forms.
+ * A question to `POST /tokenize` of vLLM, in either of its forms, and the same question as SGLang takes it.
  *
  *   prompt    {model, prompt, add_special_tokens?}
  *   messages  {model, messages, add_generation_prompt?, continue_final_message?, add_special_tokens?, chat_template?,
@@ -9,7 +9,11 @@
  * Options that a caller leaves out are left out here too, so that the tokenizer's defaults are the engine's. An adapter is asked for as the model,
  * as in vLLM's other routes.
  *
- * Source: vllm/entrypoints/serve/tokenize/protocol.py @ 6e448d0ea9bf (vllm-project/vllm).
+ * SGLang renders a conversation with the model's own template, and opens the assistant's turn unless the last message is
+ * continued. It ignores fields that it does not know, so a question that depends on one of them is not asked.
+ *
+ * Sources: vllm/entrypoints/serve/tokenize/protocol.py @ 6e448d0ea9bf (vllm-project/vllm); TokenizeRequest in
+ * python/sglang/srt/entrypoints/openai/protocol.py @ 004c82e07d87 (sgl-project/sglang). SGLang before it takes prompts alone.
  */
 
 import { createHash } from "node:crypto";
@@ -55,7 +59,12 @@ export const tokenizeAnswer = z.object({ tokens: z.custom<readonly unknown[]>(Ar
 
 /** A question, ready to send. */
 export interface TokenizeRequest {
-  /** JSON. Holds the prompt: never to be logged. */
+  /** Whose tokenizer makes the tokens: never an adapter. */
+  readonly model: string;
+  /** The name that the question has in `body`: the adapter's where there is one. */
+  readonly name: string;
+  readonly fields: TokenizerFields;
+  /** JSON, as vLLM takes it. Holds the prompt: never to be logged. */
   readonly body: string;
   /** Names the question without telling it: two questions have the same digest when they are the same. */
   readonly digest: string;
@@ -64,14 +73,19 @@ export interface TokenizeRequest {
 /**
  * Makes the question.
  *
- * @param model - as the engine serves it; the adapter's name where there is one.
+ * @param name - as the engine serves it; the adapter's name where there is one.
  * @param fields - with prompt or messages, one of the two.
+ * @param model - the base model of an adapter, or of an alias.
  * @returns the request. O(length of the prompt).
  */
-export function tokenizeRequest(model: string, fields: TokenizerFields): TokenizeRequest {
+export function tokenizeRequest(
+  name: string,
+  fields: TokenizerFields,
+  model: string = name,
+): TokenizeRequest {
   // No value is nested too deep for it: json-shape.ts bounds the depth of a body.
   const body = JSON.stringify({
-    model,
+    model: name,
     prompt: fields.prompt,
     messages: fields.messages,
     add_special_tokens: fields.add_special_tokens,
@@ -81,5 +95,25 @@ export function tokenizeRequest(model: string, fields: TokenizerFields): Tokeniz
     chat_template_kwargs: fields.chat_template_kwargs,
     tools: fields.tools,
   });
-  return { body, digest: createHash("sha256").update(body).digest("base64") };
+  return { model, name, fields, body, digest: createHash("sha256").update(body).digest("base64") };
+}
+
+/**
+ * The question as SGLang takes it.
+ *
+ * @returns JSON; null when SGLang would answer another question.
+ */
+export function sglangBody({ name, fields }: TokenizeRequest): string | null {
+  const { prompt, messages, add_special_tokens, continue_final_message } = fields;
+  if (messages === undefined) return JSON.stringify({ model: name, prompt, add_special_tokens });
+  const opensTurn = fields.add_generation_prompt ?? continue_final_message !== true;
+  const isOwnTemplate = fields.chat_template === undefined && add_special_tokens !== true;
+  if (!isOwnTemplate || opensTurn === (continue_final_message === true)) return null;
+  return JSON.stringify({
+    model: name,
+    messages,
+    continue_final_message,
+    chat_template_kwargs: fields.chat_template_kwargs,
+    tools: fields.tools,
+  });
 }

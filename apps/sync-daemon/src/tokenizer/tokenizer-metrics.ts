@@ -1,6 +1,7 @@
-/** Metrics of the tokenizer's use: handles of every label value, made once. */
+/** Metrics of a tokenizer's use: handles of every label value, made once. Tokenizers are not released: they are as many as the settings name. */
 
 import { TOKENIZER_METRICS, TOKENIZER_OUTCOMES } from "@kvsync/observability/kvsync/tokenizer";
+import { openLabel } from "@kvsync/observability/definition";
 import type { Counter, Gauge, Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import { CIRCUIT_STATES, type CircuitState } from "./circuit-breaker.ts";
@@ -8,7 +9,13 @@ import { CIRCUIT_STATES, type CircuitState } from "./circuit-breaker.ts";
 type Outcome = (typeof TOKENIZER_OUTCOMES)[number];
 type CacheResult = "hit" | "joined" | "miss";
 
-/** Counts and times. */
+/** Which tokenizer it is, and who asks it. */
+export interface TokenizerName {
+  readonly thread: "main" | "picker";
+  readonly tokenizer: string;
+}
+
+/** Counts and times of one tokenizer. */
 export class TokenizerMetrics {
   readonly #requests: ReadonlyMap<Outcome, Counter>;
   readonly #lookups: Readonly<Record<CacheResult, Counter>>;
@@ -16,19 +23,20 @@ export class TokenizerMetrics {
   readonly #circuit: Gauge;
   readonly #cacheBytes: Gauge;
 
-  /** @param metrics - of the main thread. */
-  constructor(metrics: MetricSlots) {
+  /** @param metrics - of the thread that asks. */
+  constructor(metrics: MetricSlots, { thread, tokenizer: name }: TokenizerName) {
+    const tokenizer = openLabel("tokenizer", name);
     const lookups = (result: CacheResult): Counter =>
       metrics.counter(TOKENIZER_METRICS.cacheLookups, { result });
     this.#requests = new Map(
       TOKENIZER_OUTCOMES.map((outcome) => [
         outcome,
-        metrics.counter(TOKENIZER_METRICS.requests, { outcome }),
+        metrics.counter(TOKENIZER_METRICS.requests, { tokenizer, outcome }),
       ]),
     );
     this.#lookups = { hit: lookups("hit"), joined: lookups("joined"), miss: lookups("miss") };
-    this.#duration = metrics.histogram(TOKENIZER_METRICS.requestDuration, {});
-    this.#circuit = metrics.gauge(TOKENIZER_METRICS.circuitState, {});
+    this.#duration = metrics.histogram(TOKENIZER_METRICS.requestDuration, { tokenizer });
+    this.#circuit = metrics.gauge(TOKENIZER_METRICS.circuitState, { thread, tokenizer });
     this.#cacheBytes = metrics.gauge(TOKENIZER_METRICS.cacheBytes, {});
   }
 

@@ -253,9 +253,15 @@ function compareBlockSizes(ranks: readonly RankToExamine[], results: readonly Ra
   });
 }
 
+function withoutTokenizer(model: string): Finding {
+  const message = "it has no tokenizer: lookups by prompt answer fallback";
+  return { check: "tokenizer", subject: model, status: "skip", message };
+}
+
 async function examineTokens(settings: Settings, engineHttp: readonly EngineHttp[]): Promise<Finding[]> {
-  const endpoint = settings.sync.tokenizer_endpoint;
-  if (endpoint === null)
+  const { tokenizer_endpoint: endpoint } = settings.sync;
+  const own = new Map(settings.tokenizer.models.map((entry) => [entry.model, entry.endpoint]));
+  if (endpoint === null && own.size === 0)
     return [
       {
         check: "tokenizer",
@@ -270,7 +276,7 @@ async function examineTokens(settings: Settings, engineHttp: readonly EngineHttp
     return [
       {
         check: "tokenizer",
-        subject: endpoint,
+        subject: endpoint ?? "tokenizer",
         status: "skip",
         message: "no engine is listed, so there is no model to ask it for",
       },
@@ -289,7 +295,11 @@ async function examineTokens(settings: Settings, engineHttp: readonly EngineHttp
         message: "no engine of this id is listed",
       }),
     );
-  return [...(await examineTokenizer(endpoint, models, engines)), ...unknown];
+  const found = models.map(async (model) => {
+    const at = own.get(model) ?? endpoint;
+    return at === null ? [withoutTokenizer(model)] : await examineTokenizer(at, model, engines);
+  });
+  return [...(await Promise.all(found)).flat(), ...unknown];
 }
 
 const PAINT: Readonly<Record<FindingStatus, "green" | "yellow" | "red" | "dim">> = {

@@ -40,42 +40,30 @@ export interface EngineHttp {
 type Answer = readonly number[] | string;
 
 /**
- * Asks the tokenizer, and each engine given, for the same probes.
+ * Asks a tokenizer, and the given engines of a model, for the same probes.
  *
  * @param tokenizer - its base URL.
- * @param models - to ask it for.
- * @param engines - to compare with, each with its model.
- * @returns one finding per model, and one per engine and probe that differs, or one that says they agree.
+ * @param model - to ask it for.
+ * @param engines - to compare with, each with its model; those of other models are left out.
+ * @returns one finding, and one per engine and probe that differs, or one that says they agree.
  */
 export async function examineTokenizer(
   tokenizer: string,
-  models: readonly string[],
+  model: string,
   engines: readonly (EngineHttp & { readonly model: string })[],
 ): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  for (const model of models) {
-    const answers = await Promise.all(PROBES.map(({ fields }) => ask(tokenizer, model, fields)));
-    const wrong = PROBES.flatMap(({ name }, i) =>
-      typeof answers[i] === "string" ? [`${name}: ${answers[i]}`] : [],
-    );
-    findings.push(
-      wrong.length === 0
-        ? {
-            check: "tokenizer",
-            subject: model,
-            status: "ok",
-            message: `${tokenizer} tokenizes texts and conversations`,
-          }
-        : {
-            check: "tokenizer",
-            subject: model,
-            status: "fail",
-            message: `${tokenizer}: ${wrong.join("; ")}`,
-          },
-    );
-    for (const engine of engines)
-      if (engine.model === model) findings.push(...(await compare(answers, engine)));
-  }
+  const answers = await Promise.all(PROBES.map(({ fields }) => ask(tokenizer, model, fields)));
+  const wrong = PROBES.flatMap(({ name }, i) =>
+    typeof answers[i] === "string" ? [`${name}: ${answers[i]}`] : [],
+  );
+  const message =
+    wrong.length === 0
+      ? `${tokenizer} tokenizes texts and conversations`
+      : `${tokenizer}: ${wrong.join("; ")}`;
+  const status = wrong.length === 0 ? "ok" : "fail";
+  const findings: Finding[] = [{ check: "tokenizer", subject: model, status, message }];
+  for (const engine of engines)
+    if (engine.model === model) findings.push(...(await compare(answers, engine)));
   return findings;
 }
 

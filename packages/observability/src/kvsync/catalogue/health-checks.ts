@@ -86,10 +86,12 @@ export const HEALTH_CHECKS = healthChecks({
   },
   tokenizer: {
     critical: false,
-    present: "where `sync.tokenizer_endpoint` is set",
+    present:
+      "where `sync.tokenizer_endpoint` or `tokenizer.models` is set; the check shows the worst tokenizer",
     degraded: "it answers, and its circuit is not closed",
     unhealthy: "its `/health` does not answer below 500 within 2 seconds",
     details: {
+      tokenizer: text("model with a tokenizer of its own, or `default`"),
       http_status: HTTP_STATUS,
       circuit: oneOf(["closed", "open", "half_open"], "state of the circuit"),
       last_failure: orNull(oneOf(TOKENIZER_FAILURES, "last failure of a lookup"), "the last answer was good"),

@@ -1,5 +1,5 @@
 /**
- * Families about the remote tokenizer, which turns prompts and messages of lookups into tokens.
+ * Families about tokenizers, which turn prompts and messages of lookups into tokens.
  */
 
 import { doubling } from "../../definition.ts";
@@ -28,22 +28,28 @@ export const TOKENIZER_FAULTS = [
   "circuit_open",
 ] as const;
 
-/** Families about the tokenizer. */
+/** A model with a tokenizer of its own, or `default` for the tokenizer of all others. Models of the settings, of which there are 64 at most. */
+const TOKENIZER: { readonly maxValues: 65; readonly names: "tokenizer" } = {
+  maxValues: 65,
+  names: "tokenizer",
+};
+
+/** Families about tokenizers. */
 export const TOKENIZER_METRICS = {
   requests: counter({
     name: "kv_tokenizer_requests_total",
     help: "Lookups by prompt or messages that were not answered from memory, by how getting their tokens ended.",
     unit: "none",
-    labels: { outcome: TOKENIZER_OUTCOMES },
-    preset: "zero is a fact",
+    labels: { tokenizer: TOKENIZER, outcome: TOKENIZER_OUTCOMES },
+    preset: "absent until known",
     why: "Every one that is not ok is a request routed without cache information.",
   }),
   requestDuration: histogram({
     name: "kv_tokenizer_request_duration_seconds",
-    help: "From a question to the remote tokenizer to its answer, a second attempt included.",
+    help: "From a question to a remote tokenizer to its answer, a second attempt included.",
     unit: "seconds",
-    labels: {},
-    preset: "zero is a fact",
+    labels: { tokenizer: TOKENIZER },
+    preset: "absent until known",
     buckets: doubling(0.0005, 14),
     why: "Tokenization is most of what a routing decision by prompt costs.",
   }),
@@ -65,9 +71,9 @@ export const TOKENIZER_METRICS = {
   }),
   circuitState: gauge({
     name: "kv_tokenizer_circuit_state",
-    help: "Whether the tokenizer is asked: 0 closed (yes), 1 half open (one request tries), 2 open (no).",
+    help: "Whether a tokenizer is asked: 0 closed (yes), 1 half open (one request tries), 2 open (no). Each thread that asks it has a circuit of its own.",
     unit: "none",
-    labels: {},
+    labels: { thread: ["main", "picker"], tokenizer: TOKENIZER },
     preset: "absent until known",
     why: "An open circuit turns every lookup by prompt into a fallback at once.",
   }),

@@ -119,37 +119,42 @@ export const LOOKUP_EVENTS = logEvents("lookup", {
   },
 });
 
-/** Of the tokenizer. */
+const TOKENIZER = text("model with a tokenizer of its own, or `default` for the one of all other models");
+
+/** Of tokenizers. */
 export const TOKENIZER_EVENTS = logEvents("tokenizer", {
   tokenizer_asked: {
     level: "detail",
     message: "asked for tokens",
     fields: {
+      tokenizer: TOKENIZER,
       outcome: oneOf(TOKENIZER_OUTCOMES, `outcome, as in \`${NAMESPACE}_kv_tokenizer_requests_total\``),
       duration_ms: number("time of the request, in milliseconds"),
       circuit: oneOf(["closed", "open", "half_open"], "state of the circuit after the request"),
     },
     cause: "peer",
-    meaning: "The tokenizer was asked for the tokens of a prompt.",
+    meaning: "A tokenizer was asked for the tokens of a prompt.",
     response: null,
   },
   tokenizer_circuit_opened: {
     level: "warn",
-    message: "the tokenizer fails again and again; it is left alone for a while",
+    message: "a tokenizer fails again and again; it is left alone for a while",
     fields: {
+      tokenizer: TOKENIZER,
       reason: oneOf(TOKENIZER_OUTCOMES, "outcome of the last request"),
       seconds: number("time until the next request"),
     },
     cause: "peer",
-    meaning: "The tokenizer failed several times in a row. Lookups of prompts answer fallback meanwhile.",
+    meaning:
+      "A tokenizer failed several times in a row. Lookups of prompts that need it answer fallback meanwhile.",
     response: "Check the tokenizer. See the runbook TokenizerUnavailable.",
   },
   tokenizer_circuit_closed: {
     level: "info",
-    message: "the tokenizer answers again",
-    fields: {},
+    message: "a tokenizer answers again",
+    fields: { tokenizer: TOKENIZER },
     cause: "peer",
-    meaning: "The tokenizer answers again, and prompts are looked up.",
+    meaning: "A tokenizer answers again, and prompts are looked up.",
     response: null,
   },
 });

@@ -15,7 +15,7 @@ export const TOKENIZER = row({
     tokenizerOutcomes: timeseries({
       id: 22,
       title: "Tokenizer requests",
-      shows: "Lookups by prompt or messages that needed the remote tokenizer, per second, by how that ended.",
+      shows: "Lookups by prompt or messages that needed a tokenizer, per second, by how that ended.",
       normal:
         "All ok; refused when clients send what the model's template cannot render. Nothing at all when gateways send tokens.",
       width: 8,
@@ -45,7 +45,7 @@ export const TOKENIZER = row({
     tokenizerLatency: timeseries({
       id: 24,
       title: "Tokenizer latency",
-      shows: "Time of one question to the remote tokenizer, a second attempt included.",
+      shows: "Time of one question to a remote tokenizer, a second attempt included.",
       normal: "Milliseconds; tens of them for prompts of a hundred thousand tokens.",
       width: 8,
       height: 8,
@@ -79,13 +79,16 @@ export const TOKENIZER = row({
     tokenizerCircuit: stateTimeline({
       id: 26,
       title: "Tokenizer circuit",
-      shows: "Whether the tokenizer is asked at all, by replica.",
+      shows: "Whether a tokenizer is asked at all, by replica and tokenizer.",
       normal:
         "Closed. Open after several failures in a row, then tried every few seconds while lookups by prompt arrive.",
       width: 6,
       height: 8,
       queries: [
-        query(max(value(TOKENIZER_METRICS.circuitState, HERE), INSTANCE), (label) => label("instance")),
+        query(
+          max(value(TOKENIZER_METRICS.circuitState, HERE), [...INSTANCE, "tokenizer"]),
+          (label) => `${label("instance")} ${label("tokenizer")}`,
+        ),
       ],
       states: [
         { value: 0, text: "closed", color: "green" },

@@ -1,4 +1,4 @@
-/** Alert: The remote tokenizer does not answer. */
+/** Alert: A remote tokenizer does not answer. */
 
 import { TOKENIZER_FAULTS, TOKENIZER_METRICS } from "../../../catalogue/tokenizer.ts";
 import { panelOf } from "../../../../dashboards/panel.ts";
@@ -24,7 +24,7 @@ export const TOKENIZER_UNAVAILABLE = alert({
   for: "2m",
   severity: "warning",
   component: "routing",
-  summary: "The remote tokenizer does not answer.",
+  summary: "A remote tokenizer does not answer.",
   description: ({ label, value: share }) =>
     `${label("instance")} gets no tokens for ${share} of the lookups by prompt or messages.`,
   panel: panelOf(SERVICE, "tokenizerFailures"),
@@ -35,12 +35,12 @@ export const TOKENIZER_UNAVAILABLE = alert({
       'These lookups answer "fallback" with the reason: their requests are routed without cache information. Lookups by tokens or hashes are not affected.',
     diagnosis: [
       {
-        text: "How do they fail?",
-        query: sum(rate(TOKENIZER_METRICS.requests, "5m"), ["instance", "outcome"]).text,
+        text: "Which tokenizer fails, and how? `default` is sync.tokenizer_endpoint, other values are models of tokenizer.models.",
+        query: sum(rate(TOKENIZER_METRICS.requests, "5m"), ["instance", "tokenizer", "outcome"]).text,
       },
       {
         text: "Is it left alone (2) at the moment?",
-        query: max(value(TOKENIZER_METRICS.circuitState), ["instance"]).text,
+        query: max(value(TOKENIZER_METRICS.circuitState), ["instance", "tokenizer"]).text,
       },
       {
         text: "Does it answer by hand?",
@@ -55,7 +55,7 @@ export const TOKENIZER_UNAVAILABLE = alert({
     mitigation: [
       {
         cause: "tokenizer_unavailable or circuit_open: it is down, or the endpoint is wrong.",
-        fix: "Start it, or correct AIBRIX_REMOTE_TOKENIZER_ENDPOINT. The circuit closes by itself with the first good answer.",
+        fix: "Start it, or correct AIBRIX_REMOTE_TOKENIZER_ENDPOINT or the endpoint in tokenizer.models. The circuit closes by itself with the first good answer.",
       },
       {
         cause: "tokenizer_timeout or tokenizer_overloaded: it is too slow for the load.",
@@ -63,7 +63,7 @@ export const TOKENIZER_UNAVAILABLE = alert({
       },
       {
         cause: "tokenizer_malformed: the endpoint is something else.",
-        fix: "Point it at a server with vLLM's POST /tokenize.",
+        fix: "Point it at a server with POST /tokenize of vLLM or SGLang, and name which one it is.",
       },
     ],
     prevention: "Give the tokenizer replicas and capacity of its own, or have gateways send token ids.",
@@ -71,8 +71,8 @@ export const TOKENIZER_UNAVAILABLE = alert({
   },
   trial: {
     series: (level) => [
-      growing(TOKENIZER_METRICS.requests, { outcome: "circuit_open" }, level * 100),
-      growing(TOKENIZER_METRICS.requests, { outcome: "ok" }, (1 - level) * 100),
+      growing(TOKENIZER_METRICS.requests, { tokenizer: "default", outcome: "circuit_open" }, level * 100),
+      growing(TOKENIZER_METRICS.requests, { tokenizer: "default", outcome: "ok" }, (1 - level) * 100),
     ],
     fires: 0.11,
     calm: 0.09,
