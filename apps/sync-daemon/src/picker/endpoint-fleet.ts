@@ -95,11 +95,8 @@ export interface PoolStanding {
   readonly isStale: boolean;
 }
 
-/** States of endpoints. One that did not serve is in penalty. All but `not_ready` can be picked. */
-export const ENDPOINT_STATES = ["eligible", "not_ready", "penalty", "stale"] as const;
-
-/** One of ENDPOINT_STATES. */
-export type EndpointState = (typeof ENDPOINT_STATES)[number];
+/** The state of an endpoint. One that did not serve is in penalty. All but `not_ready` can be picked. */
+export type EndpointState = "eligible" | "not_ready" | "penalty" | "stale";
 
 /** What an engine says of itself. */
 export interface EngineLoad {
