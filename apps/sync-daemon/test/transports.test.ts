@@ -167,6 +167,30 @@ describe.each(TRANSPORTS)("$name", ({ name, file, limits, make }) => {
     expect(await replay(0, { firstMs: 200, nextMs: 200 })).toEqual({ numbers: [], failure: "idle" });
   });
 
+  test("the patience with a replay begins with its request, also at the end of a long turn of the event loop", async () => {
+    const router = new Router();
+    await router.bind("tcp://127.0.0.1:*");
+    const firstMs = 300;
+    const busyFrom = performance.now();
+    while (performance.now() < busyFrom + 2 * firstMs);
+    const askedMs = performance.now();
+    const failure = await new Promise((resolve) => {
+      transport.requestReplay(
+        router.lastEndpoint ?? "",
+        0,
+        { firstMs, nextMs: firstMs },
+        {
+          message: () => undefined,
+          ended: resolve,
+        },
+      );
+    });
+    expect(failure).toBe("idle");
+    // A timer of whole milliseconds may end one early.
+    expect(performance.now() - askedMs).toBeGreaterThanOrEqual(firstMs - 1);
+    router.close();
+  });
+
   test("a replay whose rest is lost has failed after the shorter silence, one that has not begun after the longer", async () => {
     const router = new Router();
     await router.bind("tcp://127.0.0.1:*");

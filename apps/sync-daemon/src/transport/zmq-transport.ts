@@ -224,7 +224,7 @@ export class ZmqTransport implements Transport {
   /** {@inheritDoc Transport.requestReplay} */
   requestReplay(endpoint: string, from: number, patience: ReplayPatience, events: ReplayEvents): Closeable {
     const socket = connect(endpoint, () => {
-      const limits = { receiveHighWaterMark: 0, receiveTimeout: patience.firstMs, sendTimeout: 0 };
+      const limits = { receiveHighWaterMark: 0, sendTimeout: 0 };
       return new zmq.Dealer({ context: this.#context, ...this.#optionsFor(endpoint), ...limits });
     });
     let over = false;
@@ -232,6 +232,7 @@ export class ZmqTransport implements Transport {
       close: () => {
         if (over) return;
         over = true;
+        clearTimeout(timer);
         this.#open.delete(request);
         socket?.close();
       },
@@ -242,6 +243,11 @@ export class ZmqTransport implements Transport {
       request.close();
       events.ended(failure);
     };
+    const fallSilent = (): void => {
+      end("idle");
+    };
+    // Not zeromq.js's own timeout: that counts from when the event loop's turn began, and after a long turn is over at once.
+    let timer = setTimeout(fallSilent, patience.firstMs);
     if (socket === null) {
       setImmediate(end, "unreachable");
       return request;
@@ -250,13 +256,14 @@ export class ZmqTransport implements Transport {
       await socket.send(encodeReplayRequest(from));
       await readAll(socket, (frames) => {
         if (over) return;
-        socket.receiveTimeout = patience.nextMs;
+        clearTimeout(timer);
+        timer = setTimeout(fallSilent, patience.nextMs);
         events.message(frames);
         if (isReplayEnd(frames)) end(null);
       });
     };
-    run().catch((error: unknown) => {
-      end(isTimeout(error) ? "idle" : "unreachable");
+    run().catch(() => {
+      end("unreachable");
     });
     return request;
   }
@@ -401,10 +408,6 @@ function isRefusalOver(refusedMs: number[]): boolean {
 function handshakeFailure(socket: zmq.Subscriber, error?: unknown): ConnectionEnd {
   if (socket.securityMechanism === "curve") return "curve_failed";
   return hasCode(error, "ERR_ZMTP_MECHANISM_MISMATCH") ? "mechanism_mismatch" : "handshake_failed";
-}
-
-function isTimeout(error: unknown): boolean {
-  return hasCode(error, "EAGAIN");
 }
 
 function hasCode(error: unknown, code: string): boolean {
