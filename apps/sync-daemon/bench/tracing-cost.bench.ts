@@ -62,7 +62,7 @@ function world(): MatchDependencies {
   const index = PrefixIndex.create();
   const registry = new EngineRegistry(
     { follow: () => undefined, forget: () => Promise.resolve(), redial: () => undefined },
-    { engines: ENGINES, openFileRanks: ENGINES },
+    { engines: ENGINES, engineFiles: ENGINES, filesOf: ({ ranks }) => ranks.length },
   );
   const context = index.openContext({ model: MODEL, loraName: null, blockSize: BLOCK_SIZE, lookahead: 0 });
   for (let i = 0; i < ENGINES; i++) {
@@ -77,6 +77,7 @@ function world(): MatchDependencies {
       sharedSocket: false,
       http: [],
       bind: false,
+      curveServerKey: null,
     });
     const { scratch } = index;
     const blocks = TOKENS_MAX / BLOCK_SIZE;

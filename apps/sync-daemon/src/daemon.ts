@@ -20,7 +20,7 @@ import { type StartFacts, startReport } from "./build-facts.ts";
 import { epochMs } from "./clock.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
-import { engineReaderOf, filePlan } from "./settings/open-files.ts";
+import { filePlan, filesOfEngine } from "./settings/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { ExactnessWatch } from "./health/exactness-watch.ts";
 import { HealthChecks } from "./health/health-checks.ts";
@@ -39,7 +39,7 @@ import type { LogLine, WriteEvent } from "./log/log-line.ts";
 import { fleetGauges } from "./health/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { LOOPBACK_RANGES, PRIVATE_RANGES } from "./security/address-ranges.ts";
-import { readCurveKeys } from "./security/curve-keys.ts";
+import { readDialKeys } from "./security/curve-keys.ts";
 import { Tokenizers } from "./tokenizer/tokenizers.ts";
 import type { Settings } from "./settings/settings.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
@@ -153,7 +153,7 @@ export class Daemon {
    * @returns the daemon, following its engines.
    */
   static async start(settings: Settings, dependencies: DaemonDependencies): Promise<Daemon> {
-    const curve = readCurveKeys(settings.curve);
+    const curve = readDialKeys(settings.curve);
     const sync = decideSync(settings.sync);
     const { version } = dependencies.start;
     const telemetry = await startTelemetry(settings, version, dependencies.log, epochMs);
@@ -293,7 +293,8 @@ function spanTaker(tracing: Tracing | null): (span: FinishedSpan) => void {
 function registryOf(settings: Settings, follower: RankFollower): EngineRegistry {
   return new EngineRegistry(follower, {
     engines: settings.limits.engines,
-    openFileRanks: filePlan(settings.callers.connections, engineReaderOf(settings)).ranks,
+    engineFiles: filePlan(settings.callers.connections).engineFiles,
+    filesOf: (engine) => filesOfEngine(engine, settings),
   });
 }
 
@@ -420,7 +421,7 @@ function ingestSettings(
     },
     prefixHashes: index.prefix_hashes,
     dnsServers: discovery.dns_servers,
-    transport: engineReaderOf(settings),
+    transport: ingest.transport,
     messagePartsMax: limits.message_parts,
     publisherRanges: security.publisher_ranges ?? [...PRIVATE_RANGES, ...LOOPBACK_RANGES],
   }));

@@ -20,7 +20,7 @@ import { errorFacts } from "./log/error-facts.ts";
 import { openLog } from "./log/log.ts";
 import { eventWriter, type LogLine, type WriteEvent } from "./log/log-line.ts";
 import { endProcess } from "./process-end.ts";
-import { readCurveKeys } from "./security/curve-keys.ts";
+import { readDialKeys } from "./security/curve-keys.ts";
 import { HttpSecurity } from "./security/http-security.ts";
 import { effectiveSettings } from "./settings/effective-settings.ts";
 import { readSettings, readUsable, requestOf, type SettingsReading } from "./settings/read-settings.ts";
@@ -54,7 +54,7 @@ async function settingsOrExit(): Promise<{
     const reading = readSettings(argv, process.env);
     if (request === "print-config") print(effectiveSettings(reading));
     const security = HttpSecurity.read(reading.settings);
-    readCurveKeys(reading.settings.curve);
+    readDialKeys(reading.settings.curve);
     return { reading, security };
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;

@@ -1,6 +1,7 @@
 /**
- * CURVE between a daemon and engines. With the engines' key, events and replay flow. With another
- * key, or when only one side speaks CURVE, nothing flows, and the log and a metric show the cause.
+ * CURVE between a daemon and engines. With the engines' key, events and replay flow, from engines
+ * with keys of their own and from plain ones side by side. With another key, or when only one side
+ * speaks CURVE, nothing flows, and the log and a metric show the cause.
  */
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -11,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { curveKeyPair } from "zeromq";
 
+import { readDialKeys } from "../src/security/curve-keys.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { audit, caughtUp, rankOf, TestEngine, until } from "./fleet.ts";
 
@@ -102,6 +104,56 @@ test("a daemon without the key gets nothing from engines that speak CURVE, and f
   }
 });
 
+test("engines with keys of their own are followed next to a plain one, and one whose entry has another's key is named", async () => {
+  const withKey = ({ entry }: TestEngine, key: string) => ({ ...entry, curve_server_key: key });
+  const daemon = await DaemonProcess.start({
+    engines: [withKey(fleet, keys.publicKey), withKey(foreign, keys.publicKey), plain.entry],
+  });
+  try {
+    await until("the wrong key is told", () =>
+      Promise.resolve(reasons(daemon)["engine-foreign"] === "curve_failed"),
+    );
+    await Promise.all([fleet, foreign, plain].map((engine) => engine.serve(10)));
+    await caughtUp(daemon, [fleet, plain]);
+    // What was lost comes back by replay, with the same key.
+    await fleet.server.applyFault({ kind: "drop", percent: 50 }, 0);
+    await fleet.serve(10);
+    await fleet.server.applyFault({ kind: "drop", percent: 0 }, 0);
+    await fleet.serve(5);
+    await caughtUp(daemon, [fleet, plain]);
+    expect(rankOf(await daemon.engines(), fleet)?.gaps).toBeGreaterThan(0);
+    expect(await audit(daemon, [fleet, plain])).toEqual([]);
+    expect(reasons(daemon)).toEqual({ "engine-foreign": "curve_failed" });
+    expect(rankOf(await daemon.engines(), foreign)).toMatchObject({ connected: false });
+  } finally {
+    await daemon.end();
+  }
+});
+
+test("an engine is registered with its key over HTTP, a text that is no key is refused by its field, and the doctor looks with the engine's key", async () => {
+  const daemon = await DaemonProcess.start({ engines: [] });
+  const register = (key: string): Promise<Response> =>
+    daemon.fetch("/api/v1/engines", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ ...fleet.entry, curve_server_key: key }),
+    });
+  try {
+    const refused = await register("#".repeat(40));
+    expect(refused.status).toBe(400);
+    expect(await refused.text()).toMatch(/curve_server_key.*a CURVE key of 40 characters/);
+    expect((await register(keys.publicKey)).status).toBe(201);
+    await fleet.serve(5);
+    await caughtUp(daemon, [fleet]);
+    expect(await daemon.engines()).toMatchObject([{ curve_server_key: keys.publicKey }]);
+    const { printed } = await kvsync("doctor", "--url", daemon.url, "--idle", "1");
+    expect(printed).toMatch(/ok {4}events {6}engine-fleet rank 0: /);
+    expect(printed).toMatch(/ok {4}replay {6}engine-fleet rank 0: /);
+  } finally {
+    await daemon.end();
+  }
+});
+
 /** Runs the built tool: its exit code and all that it printed. */
 async function kvsync(...args: string[]): Promise<{ code: unknown; printed: string }> {
   const main = fileURLToPath(new URL("../dist/tools/main.js", import.meta.url));
@@ -118,9 +170,8 @@ test("the tools make pairs of keys, never over others, and look at an engine wit
   const [publicKey = ""] = readFileSync(`${name}.pub`, "utf8").split("\n");
   expect(readFileSync(`${name}.key`, "utf8").split("\n")[0]).toBe(publicKey);
   expect(statSync(`${name}.key`).mode & 0o777).toBe(0o600);
-  const { readCurveKeys } = await import("../src/security/curve-keys.ts");
   const settings = { server_key_file: `${name}.pub`, client_key_file: `${name}.key` };
-  expect(readCurveKeys(settings)).toMatchObject({ serverKey: publicKey, publicKey });
+  expect(readDialKeys(settings)).toMatchObject({ fleetKey: publicKey, pair: { publicKey } });
   const again = await kvsync("curve-keys", name);
   expect(again).toMatchObject({ code: 1 });
   expect(again.printed).toContain("EEXIST");
@@ -128,7 +179,9 @@ test("the tools make pairs of keys, never over others, and look at an engine wit
   writeFileSync(join(folder, "fleet.pub"), keys.publicKey);
   await fleet.serve(1);
   const probe = ["replay-probe", replay, "--idle", "1"];
-  expect(await kvsync(...probe, "--curve-key-file", join(folder, "fleet.pub"))).toMatchObject({ code: 0 });
+  const probed = await kvsync(...probe, "--curve-key-file", join(folder, "fleet.pub"));
+  expect(probed.printed).toMatch(/holes 0, .*, unreadable 0, end marker seen/);
+  expect(probed.code).toBe(0);
   expect(await kvsync(...probe)).toMatchObject({ code: 1 });
 });
 
@@ -138,9 +191,8 @@ test.each([
     `${keys.publicKey}\n${keys.secretKey}`,
     /curve\.server_key_file: .* expected a CURVE key of 40 characters/,
   ],
-])("a file with %j instead of a key keeps the daemon from starting", async (text, message) => {
+])("a file with %j instead of a key keeps the daemon from starting", (text, message) => {
   const file = join(folder, "wrong.pub");
   writeFileSync(file, text);
-  const { readCurveKeys } = await import("../src/security/curve-keys.ts");
-  expect(() => readCurveKeys({ server_key_file: file, client_key_file: null })).toThrow(message);
+  expect(() => readDialKeys({ server_key_file: file, client_key_file: null })).toThrow(message);
 });

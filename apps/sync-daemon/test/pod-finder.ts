@@ -50,7 +50,11 @@ export function find(
     forget: () => Promise.resolve(),
     redial: (slot: number) => void redialled.push(slot),
   };
-  const registry = new EngineRegistry(follower, { engines: 4096, openFileRanks: Infinity });
+  const registry = new EngineRegistry(follower, {
+    engines: 4096,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   const discovery = new DiscoveryStatus({ metrics, log, now: () => performance.now() });
   const status = discovery.of("kubernetes");
   const sources = new EngineSources(registry, { log, refused: discovery.refused.bind(discovery) });

@@ -20,6 +20,8 @@ interface PodObject {
   status: { phase: string; podIP: string; conditions: { type: string; status: string }[] };
 }
 
+const CURVE_KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+
 const podOf = (preset: PresetName): PodObject =>
   parse(readFileSync(new URL(`pods/${preset}.yaml`, import.meta.url), "utf8")) as PodObject;
 
@@ -107,6 +109,7 @@ describe("annotations of one pod, under each preset", () => {
       "model.aibrix.ai/kv-events-dp-size": "2",
       "model.aibrix.ai/kv-events-topic": "kv@a@b",
       "model.aibrix.ai/kv-events-report-mode": "full",
+      "model.aibrix.ai/kv-curve-server-key": CURVE_KEY,
     };
     expect(found(pod, presetRule(preset))).toMatchObject({
       kind: "engine",
@@ -114,6 +117,7 @@ describe("annotations of one pod, under each preset", () => {
         model: "named/by-hand",
         topic: "kv@a@b",
         reportMode: "full",
+        curveServerKey: CURVE_KEY,
         ranks: [
           { endpoint: `${host}:7001`, replayEndpoint: `${host}:7101` },
           { endpoint: `${host}:7002`, replayEndpoint: `${host}:7102` },
@@ -125,6 +129,8 @@ describe("annotations of one pod, under each preset", () => {
   test.each([
     ["kv-events-report-mode", "often", 'one of "auto", "delta", "full"'],
     ["kv-events-topic", "x".repeat(300), "at most 256 characters"],
+    ["kv-curve-server-key", CURVE_KEY.slice(1), "a CURVE key of 40 characters (Z85)"],
+    ["kv-curve-server-key", "#".repeat(40), "a CURVE key of 40 characters (Z85)"],
   ])("%s %j is refused by its name", (name, value, expected) => {
     const pod = podOf("llm-d");
     pod.metadata.annotations = { [`model.aibrix.ai/${name}`]: value };

@@ -43,7 +43,11 @@ function watchFile(path: string, pollMs = 60_000) {
     exposition.accept(announcement);
   });
   const follower = { follow: () => undefined, forget: () => Promise.resolve(), redial: () => undefined };
-  const registry = new EngineRegistry(follower, { engines: 100, openFileRanks: Infinity });
+  const registry = new EngineRegistry(follower, {
+    engines: 100,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   const status = new DiscoveryStatus({ metrics, log, now: () => performance.now() });
   const sources = new EngineSources(registry, { log, refused: () => undefined });
   const read = () => readSettings(["--config", path], {}).settings;

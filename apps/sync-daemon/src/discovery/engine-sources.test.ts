@@ -37,9 +37,14 @@ class MemoryFollower {
   }
 }
 
-function setUp(limits: { engines?: number; openFileRanks?: number } = {}) {
+function setUp(limits: { engines?: number; engineFiles?: number } = {}) {
   const follower = new MemoryFollower();
-  const registry = new EngineRegistry(follower, { engines: 100, openFileRanks: Infinity, ...limits });
+  const registry = new EngineRegistry(follower, {
+    engines: 100,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+    ...limits,
+  });
   const logged: string[] = [];
   const log = eventWriter("test", ({ event }) => logged.push(event));
   const refused: Refusal[] = [];
@@ -123,7 +128,7 @@ test("an endpoint may go from one engine to another in one step", () => {
 });
 
 test("an engine without room is refused by name, costs nothing else, and is followed once there is room (E3)", async () => {
-  const { sources, follower, refused, ids } = setUp({ openFileRanks: 2 });
+  const { sources, follower, refused, ids } = setUp({ engineFiles: 2 });
   follower.isSlow = true;
   sources.state("file", stated(engine("a", 1), engine("b", 2)));
   sources.state("kubernetes", stated(engine("c", 3)));

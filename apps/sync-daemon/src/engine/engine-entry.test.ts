@@ -14,6 +14,7 @@ function refusalOf(entry: unknown): { path: string; message: string } {
 test("an entry with least fields is one rank without replay", () => {
   expect(engineEntry.parse(MINIMAL)).toEqual({
     bind: false,
+    curveServerKey: null,
     id: "engine-0",
     model: "m",
     aliases: [],

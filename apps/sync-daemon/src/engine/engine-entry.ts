@@ -19,6 +19,7 @@ import { isIP } from "node:net";
 import { REPORT_MODES, type ReportMode } from "@kvsync/core";
 import { z } from "zod";
 
+import { CURVE_KEY_EXPECTED, isCurveKey } from "./curve-key.ts";
 import { ENGINE_TYPE_EXPECTED, ENGINE_TYPES, type EngineType, engineTypeOf } from "./engine-type.ts";
 import { isWellFormed, WELL_FORMED_EXPECTED } from "./well-formed.ts";
 
@@ -123,6 +124,11 @@ const fields = z.strictObject({
     .max(DP_RANKS_MAX, HTTP_LIST_EXPECTED)
     .default([])
     .describe("Where it serves OpenAI's API, for the endpoint picker: one ip:port, or one per DP rank."),
+  curve_server_key: z
+    .string(CURVE_KEY_EXPECTED)
+    .refine(isCurveKey, CURVE_KEY_EXPECTED)
+    .optional()
+    .describe("The engine's CURVE public key, instead of that in curve.server_key_file."),
   topic: z
     .string("a topic")
     .max(ENDPOINT_LENGTH_MAX, `at most ${ENDPOINT_LENGTH_MAX} characters`)
@@ -163,6 +169,8 @@ export interface Engine {
   readonly topic: string;
   /** Whether the daemon listens at the ranks' endpoints, and the engine connects. */
   readonly bind: boolean;
+  /** Its own CURVE public key in Z85; null for that of the fleet, or none. */
+  readonly curveServerKey: string | null;
   /** What the operator knows of reports (core, sync-settings.ts). */
   readonly reportMode: ReportMode;
   /** Null when nobody said. */
@@ -207,6 +215,12 @@ function contradictionIn(
     return {
       field: "first_rank",
       why: `DP ranks up to ${DP_RANKS_MAX - 1}; the last one would be ${last}`,
+    };
+  // Only the side that has the server's key can refuse a peer, and with CURVE that is the engine.
+  if (entry.bind && entry.curve_server_key !== undefined)
+    return {
+      field: "curve_server_key",
+      why: "no key with bind: engines that connect are not spoken to with CURVE",
     };
   if (entry.shared_socket && (entry.endpoints ?? entry.replay_endpoints) !== undefined)
     return {
@@ -262,6 +276,7 @@ export const engineEntry = fields.transform((entry, context): Engine => {
     adapters: distinct(entry.adapters),
     topic: entry.topic,
     bind: entry.bind,
+    curveServerKey: entry.curve_server_key ?? null,
     reportMode: entry.report_mode,
     type: entry.type === undefined ? null : engineTypeOf(entry.type),
     dropsLastBlock: entry.drops_last_block ?? null,
@@ -341,6 +356,7 @@ export const storedEngine: z.ZodType<Engine> = z.strictObject({
   sharedSocket: z.boolean().default(false),
   http: z.array(httpAddress).max(DP_RANKS_MAX).default([]),
   bind: z.boolean().default(false),
+  curveServerKey: z.string().refine(isCurveKey, CURVE_KEY_EXPECTED).nullable().default(null),
   ranks: z
     .array(
       z.strictObject({

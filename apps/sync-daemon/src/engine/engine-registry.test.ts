@@ -29,7 +29,11 @@ function engine(id: string, more: Partial<EngineEntryInput> = {}) {
 }
 
 test("registering the same again changes nothing, registering another under its id is a conflict that names the field (R2)", () => {
-  const registry = new EngineRegistry(new RecordingFollower(), { engines: 10, openFileRanks: Infinity });
+  const registry = new EngineRegistry(new RecordingFollower(), {
+    engines: 10,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   const first = engine("a", { endpoint: "tcp://h:7" });
   expect(registry.register(first).created).toBe(true);
   expect(registry.register(engine("a", { endpoint: "tcp://h:7" })).created).toBe(false);
@@ -44,7 +48,11 @@ test("registering the same again changes nothing, registering another under its 
 
 test("a slot is given out again only after the index is clear of its former rank (R1)", async () => {
   const follower = new RecordingFollower();
-  const registry = new EngineRegistry(follower, { engines: 10, openFileRanks: Infinity });
+  const registry = new EngineRegistry(follower, {
+    engines: 10,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   const slot = registry.register(engine("a")).registered.ranks[0]?.rankSlot ?? -1;
   const removed = registry.remove("a");
   expect(registry.ownerOf(slot)).toBeNull();
@@ -58,23 +66,39 @@ test("a slot is given out again only after the index is clear of its former rank
 });
 
 test("engines and ranks are bounded, and a refusal names the limit and takes nothing (R3)", () => {
-  const engines = new EngineRegistry(new RecordingFollower(), { engines: 1, openFileRanks: Infinity });
+  const engines = new EngineRegistry(new RecordingFollower(), {
+    engines: 1,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   engines.register(engine("a"));
   expect(() => engines.register(engine("b"))).toThrow("no room for engine b: at most 1 engines at once");
-  const ranks = new EngineRegistry(new RecordingFollower(), { engines: 100, openFileRanks: Infinity });
+  const ranks = new EngineRegistry(new RecordingFollower(), {
+    engines: 100,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   for (let i = 0; i < 64; i++) ranks.register(engine(`e${i}`, { endpoint: `tcp://h${i}:1000`, dp_size: 64 }));
   expect(() => ranks.register(engine("z"))).toThrow("no room for engine z: at most 4096 ranks at once");
   expect(ranks.engineCount).toBe(64);
-  const files = new EngineRegistry(new RecordingFollower(), { engines: 10, openFileRanks: 3 });
+  const files = new EngineRegistry(new RecordingFollower(), {
+    engines: 10,
+    engineFiles: 3,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   files.register(engine("a", { dp_size: 2 }));
   expect(() => files.register(engine("b", { dp_size: 2 }))).toThrow(
-    "at most 3 ranks within the limit on open files",
+    "at most 3 files of ranks within the limit on open files",
   );
 });
 
 test("a slot that a snapshot filled is for the rank that it belonged to; another under that id gets another (R4)", async () => {
   const follower = new RecordingFollower();
-  const registry = new EngineRegistry(follower, { engines: 10, openFileRanks: Infinity });
+  const registry = new EngineRegistry(follower, {
+    engines: 10,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   const endpoint = "tcp://h:7";
   const kept = (workerId: string, rankSlot: number): SnapshotStream => {
     const { model, topic, reportMode } = engineEntry.parse({ id: workerId, model: "m", endpoint });
@@ -101,6 +125,10 @@ test("a slot that a snapshot filled is for the rank that it belonged to; another
 });
 
 test("removing an engine that is not there is an error by code", () => {
-  const registry = new EngineRegistry(new RecordingFollower(), { engines: 10, openFileRanks: Infinity });
+  const registry = new EngineRegistry(new RecordingFollower(), {
+    engines: 10,
+    engineFiles: Infinity,
+    filesOf: ({ ranks }) => ranks.length,
+  });
   expect(() => registry.remove("ghost")).toThrow(expect.objectContaining({ code: "unknown_engine" }));
 });

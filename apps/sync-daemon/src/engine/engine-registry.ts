@@ -35,7 +35,7 @@ export type RegistryFacts =
   | { readonly code: "stated_elsewhere"; readonly id: string; readonly source: string }
   | {
       readonly code: "registry_full";
-      readonly limit: "engines" | "ranks" | "ranks within the limit on open files" | "models";
+      readonly limit: "engines" | "ranks" | "files of ranks within the limit on open files" | "models";
       readonly maximum: number;
     };
 
@@ -75,7 +75,10 @@ export interface SlotOwner {
 export class EngineRegistry {
   readonly #follower: RankFollower;
   readonly #enginesMax: number;
-  readonly #ranksMax: number;
+  readonly #filesMax: number;
+  readonly #filesOf: (engine: Engine) => number;
+  /** Of all engines, those on their way out included. */
+  #files = 0;
   readonly #engines = new Map<string, RegisteredEngine>();
   readonly #byModel = new Map<string, Set<RegisteredEngine>>();
   /** By each further name of a model, and by each adapter that an entry names. */
@@ -92,12 +95,20 @@ export class EngineRegistry {
 
   /**
    * @param follower - is told what to follow.
-   * @param limits - engines at once, and ranks that the process has file descriptors for.
+   * @param limits - engines at once, the file descriptors that there are for them, and how many one takes.
    */
-  constructor(follower: RankFollower, limits: { readonly engines: number; readonly openFileRanks: number }) {
+  constructor(
+    follower: RankFollower,
+    limits: {
+      readonly engines: number;
+      readonly engineFiles: number;
+      readonly filesOf: (engine: Engine) => number;
+    },
+  ) {
     this.#follower = follower;
     this.#enginesMax = limits.engines;
-    this.#ranksMax = limits.openFileRanks;
+    this.#filesMax = limits.engineFiles;
+    this.#filesOf = limits.filesOf;
   }
 
   /**
@@ -141,6 +152,7 @@ export class EngineRegistry {
     const other = this.#sockets.rival(engine);
     if (other !== undefined) throw engineConflict(engine, "endpoint", other.owner);
     this.#refuseBeyondLimits(engine);
+    this.#files += this.#filesOf(engine);
     const claims = engine.ranks.map((rank) => this.#claim(engine, rank));
     const ranks = engine.ranks.map(({ dpRank }, i) => ({
       dpRank,
@@ -157,7 +169,7 @@ export class EngineRegistry {
       const rankSlot = ranks[i]?.rankSlot ?? 0;
       const owner = { workerId: engine.id, model: engine.model, dpRank };
       this.#owners[rankSlot] = owner;
-      const { topic, bind, reportMode, sharedSocket, dropsLastBlock } = engine;
+      const { topic, bind, curveServerKey, reportMode, sharedSocket, dropsLastBlock } = engine;
       const resumeFrom = claims[i]?.position ?? null;
       this.#follower.follow({
         rankSlot,
@@ -167,6 +179,7 @@ export class EngineRegistry {
         replayEndpoint,
         topic,
         bind,
+        curveServerKey,
         sharedSocket,
         reportMode,
         dropsLastBlock,
@@ -203,7 +216,9 @@ export class EngineRegistry {
       this.#owners[rankSlot] = undefined;
       await this.#forget(rankSlot);
     });
-    return Promise.all(freed).then(() => undefined);
+    return Promise.all(freed).then(() => {
+      this.#files -= this.#filesOf(registered.engine);
+    });
   }
 
   /**
@@ -282,15 +297,14 @@ export class EngineRegistry {
 
   #refuseBeyondLimits(engine: Engine): void {
     const free = this.#freeSlots.length + RANK_SLOTS_MAX - this.#nextSlot;
-    const used = RANK_SLOTS_MAX - free;
     const wanted = engine.ranks.length;
     const full =
       this.#engines.size >= this.#enginesMax
         ? ({ limit: "engines", maximum: this.#enginesMax } as const)
         : free < wanted
           ? ({ limit: "ranks", maximum: RANK_SLOTS_MAX } as const)
-          : used + wanted > this.#ranksMax
-            ? ({ limit: "ranks within the limit on open files", maximum: this.#ranksMax } as const)
+          : this.#files + this.#filesOf(engine) > this.#filesMax
+            ? ({ limit: "files of ranks within the limit on open files", maximum: this.#filesMax } as const)
             : !this.#byModel.has(engine.model) && this.#byModel.size >= MODELS_MAX
               ? ({ limit: "models", maximum: MODELS_MAX } as const)
               : null;
@@ -389,6 +403,7 @@ const COMPARED_FIELDS = [
   "sharedSocket",
   "http",
   "bind",
+  "curveServerKey",
   "ranks",
 ] as const;
 

@@ -20,6 +20,8 @@ export interface FollowedRank {
   readonly topic: string;
   /** Whether the daemon listens at the endpoint, and the engine connects. */
   readonly bind: boolean;
+  /** The engine's own CURVE public key; null for that of the fleet, or none. */
+  readonly curveServerKey: string | null;
   /** Whether other ranks publish through the same socket. */
   readonly sharedSocket: boolean;
   readonly reportMode: ReportMode;

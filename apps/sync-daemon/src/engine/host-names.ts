@@ -12,6 +12,8 @@ import { isIP } from "node:net";
 /** A resolver that is slower than this is broken. */
 const RESOLVE_TIMEOUT_MS = 5000;
 
+/** Names resolved at once: the system's resolver takes a thread of the process's pool of four for as long as it waits, and files are read by the same threads. */
+const LOOKUPS_MAX = 2;
 /** Requests to one DNS server before the next is asked. */
 const TRIES = 2;
 
@@ -61,15 +63,47 @@ export function addressesToDial(addresses: readonly string[]): readonly string[]
  * @returns it.
  */
 export function resolverOf(servers: readonly string[]): Resolver {
-  if (servers.length === 0) return systemResolver;
+  if (servers.length === 0) return inTurns(systemResolver);
   const resolver = new DnsResolver({ timeout: RESOLVE_TIMEOUT_MS / TRIES, tries: TRIES });
   resolver.setServers(servers);
-  return async (host) => {
+  return inTurns(async (host) => {
     const both = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
     const found = both.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
     const [failed] = both.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
     if (found.length === 0 && failed instanceof Error) throw failed;
     return found;
+  });
+}
+
+/**
+ * Makes a resolver that asks for LOOKUPS_MAX names at a time, and once for all who want a name meanwhile: a fleet behind one
+ * name is one question.
+ *
+ * @param resolve - asks.
+ * @returns the same answers and errors.
+ */
+export function inTurns(resolve: Resolver): Resolver {
+  const lookups = new Map<string, Promise<readonly string[]>>();
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  const ask: Resolver = async (host) => {
+    if (running >= LOOKUPS_MAX) await new Promise<void>((turn) => waiting.push(turn));
+    running += 1;
+    try {
+      return await resolve(host);
+    } finally {
+      running -= 1;
+      waiting.shift()?.();
+    }
+  };
+  return (host) => {
+    const known = lookups.get(host);
+    if (known !== undefined) return known;
+    const asked = ask(host).finally(() => {
+      lookups.delete(host);
+    });
+    lookups.set(host, asked);
+    return asked;
   };
 }
 

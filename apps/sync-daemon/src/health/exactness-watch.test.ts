@@ -39,7 +39,11 @@ class Fleet {
       return Promise.resolve();
     };
     const follower = { follow: () => undefined, forget, redial: () => undefined };
-    this.registry = new EngineRegistry(follower, { engines: 4096, openFileRanks: 4096 });
+    this.registry = new EngineRegistry(follower, {
+      engines: 4096,
+      engineFiles: 4096,
+      filesOf: ({ ranks }) => ranks.length,
+    });
     const counter = new Counter(new Float64Array(1), 0);
     const dropped = { thread: counter, details: counter, peer: counter };
     const { lines, write } = recordedLines();

@@ -168,6 +168,7 @@ export class EnginesController {
       endpoint: engine.ranks[0]?.endpoint ?? null,
       topic: engine.topic,
       report_mode: engine.reportMode,
+      curve_server_key: engine.curveServerKey,
       aliases: engine.aliases,
       adapters: engine.adapters,
       type: engine.type,

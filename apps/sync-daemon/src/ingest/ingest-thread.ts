@@ -21,7 +21,7 @@ import { MetricSlots } from "@kvsync/observability/slots";
 
 import { epochMs } from "../clock.ts";
 import { resolverOf } from "../engine/host-names.ts";
-import { ResolvingTransport } from "../transport/resolving-transport.ts";
+import { type CurveNetwork, EngineTransports } from "../transport/engine-transports.ts";
 import type { Transport } from "../transport/transport.ts";
 import { ZmtpTransport } from "../transport/zmtp-transport.ts";
 import { LineGate } from "../log/line-gate.ts";
@@ -96,7 +96,7 @@ const index =
     ? PrefixIndex.create({ ...indexOptions, seed: indexSeed(settings.prefixHashes, settings.restoreFrom) })
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const ingest = new Ingest(settings, {
-  transport: new ResolvingTransport(await socketsOf(settings), resolverOf(settings.dnsServers)),
+  transports: await transportsOf(settings),
   index,
   board: new BoardWriter(settings.board, settings.workerNumber),
   metrics,
@@ -117,25 +117,27 @@ const ingest = new Ingest(settings, {
   random: Math.random,
 });
 
-/** The network that the settings ask for. libzmq is loaded by whoever uses it. */
-async function socketsOf({
+/** The networks that the settings ask for. libzmq is loaded by whoever uses it. */
+async function transportsOf({
   transport,
   curve,
   queue,
   messagePartsMax,
   publisherRanges,
-}: IngestSettings): Promise<Transport> {
+  dnsServers,
+}: IngestSettings): Promise<EngineTransports> {
   // Twice the limit on messages, so that one that is only too long is dropped by its name (`message_too_large`) and the stream
   // goes on; what is longer still ends its connection.
   const messageBytes = 2 * queue.messageBytes;
-  if (transport === "own")
-    return new ZmtpTransport(
-      { messageBytes, messageParts: messagePartsMax },
-      publisherRanges,
-      queue.bytes.live,
-    );
-  const { ZmqTransport } = await import("../transport/zmq-transport.ts");
-  return new ZmqTransport(curve, messageBytes, publisherRanges);
+  const plain: Transport =
+    transport === "own"
+      ? new ZmtpTransport({ messageBytes, messageParts: messagePartsMax }, publisherRanges, queue.bytes.live)
+      : new (await import("../transport/zmq-transport.ts")).ZmqTransport(null, messageBytes, publisherRanges);
+  const loadCurve = async (): Promise<CurveNetwork> => {
+    const { curveNetworks } = await import("../transport/zmq-transport.ts");
+    return curveNetworks(curve.pair, messageBytes);
+  };
+  return new EngineTransports({ plain, loadCurve }, curve.fleetKey, resolverOf(dnsServers));
 }
 
 function threadSpans(ratio: number | null): ThreadSpans | null {

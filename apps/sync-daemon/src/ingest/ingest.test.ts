@@ -113,7 +113,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     dials: { perSecond: 200, burst: 64 },
     reconnectMsMin: 100,
     reconnectMsMax: 1000,
-    curve: null,
+    curve: { fleetKey: null, pair: { publicKey: "", secretKey: "" } },
     publisherRanges: [],
     transport: "own",
     messagePartsMax: 64,
@@ -127,7 +127,7 @@ function setUp(overrides: Partial<IngestSettings> = {}, index = PrefixIndex.crea
     ...overrides,
   };
   const ingest = new Ingest(settings, {
-    transport,
+    transports: { of: () => transport, close: () => undefined },
     index,
     board: new BoardWriter(memory, 0),
     metrics,
@@ -158,6 +158,7 @@ function rank(rankSlot: number, replay = true): FollowedRank {
     topic: "",
     sharedSocket: false,
     bind: false,
+    curveServerKey: null,
     reportMode: "delta",
     dropsLastBlock: false,
     engineSlot: 0,

@@ -38,7 +38,8 @@ import type { BoardWriter } from "../board/stream-board.ts";
 import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
-import type { Frames, Transport } from "../transport/transport.ts";
+import type { EngineTransports } from "../transport/engine-transports.ts";
+import type { Frames } from "../transport/transport.ts";
 import { Dialer } from "./dialer.ts";
 import { IngestGauges } from "./ingest-gauges.ts";
 import type { Lane, QueueItem } from "./ingest-queue.ts";
@@ -65,7 +66,7 @@ const REPLAY_FILL_MAX = 0.5;
 
 /** What an ingest works with. */
 export interface IngestDependencies {
-  readonly transport: Transport;
+  readonly transports: Pick<EngineTransports, "of" | "close">;
   readonly index: IndexWriter & Pick<PrefixIndex, "passTime">;
   readonly board: BoardWriter;
   readonly metrics: MetricSlots;
@@ -111,7 +112,7 @@ export class Ingest {
    * @param dependencies - network, index, clock, and where things are told.
    */
   constructor(settings: IngestSettings, dependencies: IngestDependencies) {
-    const { index, metrics, now, transport } = dependencies;
+    const { index, metrics, now } = dependencies;
     this.#settings = settings;
     this.#dependencies = dependencies;
     this.#gauges = new IngestGauges(settings, metrics);
@@ -126,7 +127,6 @@ export class Ingest {
       },
     });
     this.#replays = new ReplayRequests(
-      transport,
       {
         running: settings.replaysMax,
         patience: { firstMs: settings.replayTimeoutMs, nextMs: settings.replayStallMs },
@@ -169,8 +169,11 @@ export class Ingest {
     this.#ticker = null;
     if (this.#beater !== null) clearInterval(this.#beater);
     this.#beater = null;
-    for (const stream of this.#streams.values()) stream.connection.close();
-    this.#dependencies.transport.close();
+    for (const stream of this.#streams.values()) {
+      stream.connection.close();
+      this.#replays.abandonAll(stream);
+    }
+    this.#dependencies.transports.close();
     this.#journal?.close();
   }
 

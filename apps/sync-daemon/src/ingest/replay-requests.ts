@@ -31,8 +31,9 @@ const OVERDUE_MAX = 256;
 
 /** Whose replay it is, and what it does with the answers. */
 export interface ReplayClient {
-  /** The engine's replay socket. */
+  /** The engine's replay socket, and the network to it. */
   readonly replayEndpoint: string;
+  readonly transport: Transport;
   /** The request was sent. */
   replayStarted(attempt: number, nowMs: number): void;
   /**
@@ -58,7 +59,6 @@ interface Request {
 
 /** Replay requests of one thread. */
 export class ReplayRequests {
-  readonly #transport: Transport;
   readonly #limit: number;
   readonly #patience: ReplayPatience;
   readonly #hasRoom: () => boolean;
@@ -69,18 +69,15 @@ export class ReplayRequests {
   #overdue = 0;
 
   /**
-   * @param transport - the network.
    * @param limits - requests running at once, and the silence that ends one.
    * @param hasRoom - whether answers can be taken in now.
    * @param now - milliseconds that never go back.
    */
   constructor(
-    transport: Transport,
     limits: { readonly running: number; readonly patience: ReplayPatience },
     hasRoom: () => boolean,
     now: () => number,
   ) {
-    this.#transport = transport;
     this.#limit = limits.running;
     this.#patience = limits.patience;
     this.#hasRoom = hasRoom;
@@ -184,7 +181,7 @@ export class ReplayRequests {
     request.sentMs = this.#now();
     this.#running.add(request);
     client.replayStarted(attempt, request.sentMs);
-    request.running = this.#transport.requestReplay(client.replayEndpoint, request.from, this.#patience, {
+    request.running = client.transport.requestReplay(client.replayEndpoint, request.from, this.#patience, {
       message: (frames) => {
         if (!request.hasBegun) this.#begin(request);
         if (request.running === null || client.replayReceived(attempt, frames)) return;

@@ -25,6 +25,7 @@ import type { FollowedRank } from "../engine/followed-rank.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { type ConnectionEvents, EngineConnection } from "../transport/engine-connection.ts";
+import type { EngineTransports } from "../transport/engine-transports.ts";
 import {
   type ConnectionEnd,
   type Frames,
@@ -61,7 +62,7 @@ const VIOLATION_TEXT =
 /** What all streams of a thread share. */
 export interface StreamDependencies {
   readonly intake: Intake<Stream>;
-  readonly transport: Transport;
+  readonly transports: Pick<EngineTransports, "of">;
   readonly index: IndexWriter;
   readonly decoder: EventBatchDecoder;
   readonly holdBudget: HoldBudget;
@@ -99,6 +100,8 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   readonly metrics: StreamMetrics;
   readonly watch: StreamWatch;
   readonly connection: EngineConnection;
+  /** {@inheritDoc ReplayClient.transport} */
+  readonly transport: Transport;
   readonly atHand: MessageAtHand;
   /** By position in QUEUE_DROP_REASONS. */
   readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
@@ -124,7 +127,7 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
    * @param dependencies - of the thread.
    */
   constructor(rank: FollowedRank, dependencies: StreamDependencies) {
-    const { intake, board, slots, log, settings, now } = dependencies;
+    const { intake, board, slots, log, settings, now, random } = dependencies;
     const { workerId: pod, model, dpRank } = rank;
     this.rank = rank;
     this.names = { pod, model, dp_rank: dpRank };
@@ -175,11 +178,12 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
         guard: this.atHand,
       },
     );
-    const { endpoint, topic, bind } = rank;
+    const { endpoint, topic, bind, curveServerKey } = rank;
+    this.transport = dependencies.transports.of(curveServerKey);
     const { reconnectMsMin: waitMsMin, reconnectMsMax: waitMsMax } = settings;
     this.connection = new EngineConnection(
       { endpoint, topic, bind, waitMsMin, waitMsMax },
-      dependencies,
+      { transport: this.transport, now, random },
       this,
     );
   }

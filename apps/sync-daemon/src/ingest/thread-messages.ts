@@ -8,7 +8,7 @@ import type { SlotAnnouncement } from "@kvsync/observability/slots";
 
 import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
 import type { LogLine } from "../log/log-line.ts";
-import type { CurveKeys } from "../security/curve-keys.ts";
+import type { DialKeys } from "../security/curve-keys.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
@@ -43,12 +43,11 @@ export interface IngestSettings {
   readonly dials: { readonly perSecond: number; readonly burst: number };
   readonly reconnectMsMin: number;
   readonly reconnectMsMax: number;
-  /** Who reads ZeroMQ's protocol; with CURVE always libzmq. */
+  /** Who reads plain ZeroMQ; CURVE is always libzmq's. */
   readonly transport: "own" | "libzmq";
   /** Parts of a message beyond which its connection ends. */
   readonly messagePartsMax: number;
-  /** Null: engines are spoken to without CURVE. */
-  readonly curve: CurveKeys | null;
+  readonly curve: DialKeys;
   /** DNS servers for engines' names; none for the system's resolver. */
   readonly dnsServers: readonly string[];
   /** From where engines may connect to addresses that the daemon listens at. */

@@ -151,6 +151,10 @@ const engineReport = z
     shared_socket: z.boolean(),
     bind: z.boolean().describe("Whether the daemon listens and the engine connects."),
     http: z.array(z.string()).describe("Where it serves OpenAI's API; one address, or one per DP rank."),
+    curve_server_key: z
+      .string()
+      .nullable()
+      .describe("Its own CURVE public key; null for that of the fleet, or none."),
     ranks: z.array(rankReport),
   })
   .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });

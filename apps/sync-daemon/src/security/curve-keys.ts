@@ -1,5 +1,6 @@
 /**
- * The keys with which engines are spoken to over ZeroMQ's CURVE: theirs, which is one for the fleet, and our own pair.
+ * The keys with which engines are spoken to over ZeroMQ's CURVE: theirs, and our own pair. The file of the settings has one
+ * for the fleet; an engine's entry or pod may have its own (engine-entry.ts), which goes before.
  *
  * Read once: sockets take them when they are made, in the ingest threads. New keys need a restart.
  */
@@ -8,37 +9,60 @@ import { readFileSync } from "node:fs";
 
 import * as zmq from "zeromq";
 
+import { CURVE_KEY_EXPECTED, isCurveKey } from "../engine/curve-key.ts";
 import { settingsError, type SettingsError } from "../settings/settings-error.ts";
 import type { CurveSettings } from "../settings/security-settings.ts";
 
-/** 32 bytes in Z85 (ZeroMQ RFC 32). */
-const KEY = /^[\w.:+=^!/*?&<>()[\]{}@%$#-]{40}$/;
-const KEY_EXPECTED = "a CURVE key of 40 characters (Z85)";
 const PAIR_EXPECTED = "two CURVE keys of 40 characters (Z85), a line each: public, secret";
 
-/** Keys of one side that dials, in Z85. */
-export interface CurveKeys {
-  /** The engines' public key. */
-  readonly serverKey: string;
-  /** Our own. */
+/** Our own keys, in Z85. */
+export interface KeyPair {
   readonly publicKey: string;
   readonly secretKey: string;
 }
+
+/** Keys of one side that dials, in Z85. */
+export interface CurveKeys extends KeyPair {
+  /** The engine's public key. */
+  readonly serverKey: string;
+}
+
+/** What engines are dialled with. */
+export interface DialKeys {
+  /** Of engines without a key of their own; null to speak plain ZeroMQ to these. */
+  readonly fleetKey: string | null;
+  readonly pair: KeyPair;
+}
+
+/** A library without CURVE makes no pair, and then no socket with keys either (`no_socket`). */
+const NO_PAIR: KeyPair = { publicKey: "", secretKey: "" };
 
 /**
  * Reads the keys.
  *
  * @param settings - where they lie.
- * @returns null when engines are spoken to without CURVE; without a file of our own keys, fresh ones.
+ * @returns without a file of our own keys, fresh ones.
  * @throws SettingsError for a file that cannot be read or holds something else, and where the library has no CURVE.
  */
-export function readCurveKeys({ server_key_file, client_key_file }: CurveSettings): CurveKeys | null {
-  if (server_key_file === null) return null;
-  if (zmq.capability.curve !== true)
+export function readDialKeys({ server_key_file, client_key_file }: CurveSettings): DialKeys {
+  const hasCurve = zmq.capability.curve === true;
+  if (server_key_file !== null && !hasCurve)
     throw unusable("curve.server_key_file", server_key_file, "a libzmq that was built with CURVE");
-  const serverKey = serverKeyIn(server_key_file);
-  if (client_key_file === null) return { serverKey, ...zmq.curveKeyPair() };
-  return { serverKey, ...clientKeysIn(client_key_file) };
+  const fleetKey = server_key_file === null ? null : serverKeyIn(server_key_file);
+  if (client_key_file !== null) return { fleetKey, pair: clientKeysIn(client_key_file) };
+  return { fleetKey, pair: hasCurve ? zmq.curveKeyPair() : NO_PAIR };
+}
+
+/**
+ * The keys to dial one engine with.
+ *
+ * @param keys - of the settings.
+ * @param serverKey - the engine's own public key; null for none.
+ * @returns null to speak plain ZeroMQ.
+ */
+export function curveKeysFor({ fleetKey, pair }: DialKeys, serverKey: string | null): CurveKeys | null {
+  const key = serverKey ?? fleetKey;
+  return key === null ? null : { serverKey: key, ...pair };
 }
 
 /**
@@ -50,7 +74,8 @@ export function readCurveKeys({ server_key_file, client_key_file }: CurveSetting
  */
 export function serverKeyIn(path: string): string {
   const [serverKey = "", ...more] = keysIn("curve.server_key_file", path);
-  if (!KEY.test(serverKey) || more.length > 0) throw unusable("curve.server_key_file", path, KEY_EXPECTED);
+  if (!isCurveKey(serverKey) || more.length > 0)
+    throw unusable("curve.server_key_file", path, CURVE_KEY_EXPECTED);
   return serverKey;
 }
 
@@ -61,9 +86,9 @@ export function serverKeyIn(path: string): string {
  * @returns both keys.
  * @throws SettingsError for a file that cannot be read or holds something else.
  */
-export function clientKeysIn(path: string): Pick<CurveKeys, "publicKey" | "secretKey"> {
+export function clientKeysIn(path: string): KeyPair {
   const [publicKey = "", secretKey = "", ...others] = keysIn("curve.client_key_file", path);
-  if (!KEY.test(publicKey) || !KEY.test(secretKey) || others.length > 0)
+  if (!isCurveKey(publicKey) || !isCurveKey(secretKey) || others.length > 0)
     throw unusable("curve.client_key_file", path, PAIR_EXPECTED);
   return { publicKey, secretKey };
 }

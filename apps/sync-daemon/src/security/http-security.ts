@@ -20,7 +20,7 @@ import { byKey } from "../handles-by-key.ts";
 import type { WriteEvent } from "../log/log-line.ts";
 import { settingsError, type SettingsError } from "../settings/settings-error.ts";
 import type { Settings } from "../settings/settings.ts";
-import { engineReaderOf, filePlan } from "../settings/open-files.ts";
+import { filePlan } from "../settings/open-files.ts";
 import { AccessGuard, type AccessRule } from "./access-guard.ts";
 import { isLoopback, type TlsSettings } from "../settings/security-settings.ts";
 import { type ClosedReason, ConnectionLimit } from "./connection-limit.ts";
@@ -118,7 +118,7 @@ export class HttpSecurity {
     this.#server = server;
     const { metrics, ruleOf, log } = listeners;
     this.#log = log;
-    const { connections } = filePlan(callers.connections, engineReaderOf(this.#settings));
+    const { connections } = filePlan(callers.connections);
     limitConnections(server.server, connections, callers.connections_per_address, { metrics, log });
     const refusals = byKey(SECURITY_METRICS.accessRefusals.labels.code, (code) =>
       metrics.counter(SECURITY_METRICS.accessRefusals, { code }),

@@ -5,6 +5,7 @@
 
 import { readFileSync } from "node:fs";
 
+import type { Engine } from "../engine/engine-entry.ts";
 import type { Settings } from "./settings.ts";
 
 /**
@@ -20,42 +21,44 @@ const CONNECTIONS_SHARE = 1 / 4;
 /** Where the limit cannot be read (no /proc): macOS's default, which Node raises to. */
 const FILES_ASSUMED = 10_240;
 
-/** Who reads ZeroMQ's protocol. */
-export type EngineReader = keyof typeof FILES_PER_RANK;
-
-/** Who reads from the engines: CURVE is libzmq's alone. */
-export function engineReaderOf({ ingest, curve }: Pick<Settings, "ingest" | "curve">): EngineReader {
-  return curve.server_key_file === null ? ingest.transport : "libzmq";
+/**
+ * Descriptors of an engine: CURVE is libzmq's alone.
+ *
+ * @param engine - its own key, and its ranks.
+ * @param settings - who reads plain ZeroMQ, and whether the fleet has a key.
+ * @returns how many to reckon with.
+ */
+export function filesOfEngine(
+  { curveServerKey, ranks }: Pick<Engine, "curveServerKey" | "ranks">,
+  { ingest, curve }: Pick<Settings, "ingest" | "curve">,
+): number {
+  const isPlain = curveServerKey === null && curve.server_key_file === null;
+  return ranks.length * FILES_PER_RANK[isPlain ? ingest.transport : "libzmq"];
 }
 
 /** How many of each there may be. */
 export interface FilePlan {
   /** HTTP connections. */
   readonly connections: number;
-  /** Ranks that can be followed at once; at least 1. */
-  readonly ranks: number;
+  /** Descriptors for engines; at least those of one rank. */
+  readonly engineFiles: number;
 }
 
 /**
  * Divides the limit on open files.
  *
  * @param connectionsWanted - HTTP connections by the settings; there may be fewer under a low limit.
- * @param reader - of the engines' messages.
  * @param limits - text of /proc/self/limits; read from there unless given.
  * @returns the plan.
  */
-export function filePlan(
-  connectionsWanted: number,
-  reader: EngineReader,
-  limits: string = readLimits(),
-): FilePlan {
+export function filePlan(connectionsWanted: number, limits: string = readLimits()): FilePlan {
   const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
-  if (soft === "unlimited") return { connections: connectionsWanted, ranks: Number.POSITIVE_INFINITY };
+  if (soft === "unlimited") return { connections: connectionsWanted, engineFiles: Number.POSITIVE_INFINITY };
   const files = soft === undefined ? FILES_ASSUMED : Number(soft);
   const room = Math.max(CONNECTIONS_SURE, Math.floor(files * CONNECTIONS_SHARE));
   const connections = Math.min(connectionsWanted, room);
-  const ranks = Math.floor((files - FILES_RESERVED - connections) / FILES_PER_RANK[reader]);
-  return { connections, ranks: Math.max(1, ranks) };
+  const engineFiles = Math.max(FILES_PER_RANK.libzmq, files - FILES_RESERVED - connections);
+  return { connections, engineFiles };
 }
 
 function readLimits(): string {

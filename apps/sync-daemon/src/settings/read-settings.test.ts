@@ -277,6 +277,28 @@ test("engines that connect and CURVE exclude each other, and the message names t
   rmSync(join(path, ".."), { recursive: true });
 });
 
+test("own keys of the daemon need an engine with a key, and a key in an entry is one", () => {
+  const read = (lines: string) => {
+    const path = join(mkdtempSync(join(tmpdir(), "kvsync-curve-")), "kvsync.yaml");
+    writeFileSync(path, `curve: { client_key_file: k }\n${lines}`);
+    try {
+      return readSettings(["--config", path], {}).settings;
+    } finally {
+      rmSync(join(path, ".."), { recursive: true });
+    }
+  };
+  const entry = (more: string): string =>
+    `engines: [{ id: a, model: m, endpoint: "tcp://10.0.0.1:5557"${more} }]\n`;
+  const key = `, curve_server_key: "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"`;
+  expect(() => read(entry(""))).toThrow(/curve\.server_key_file.*no engine has its own/);
+  expect(read(entry(key)).engines[0]?.curveServerKey).toBe("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7");
+  expect(read("discovery: { kubernetes: { enabled: true } }\n").curve.client_key_file).toBe("k");
+  expect(() => read(entry(`${key}, bind: true`))).toThrow(/engines\.0\.curve_server_key.*no key with bind/);
+  expect(() => read(entry(`, curve_server_key: short`))).toThrow(
+    /engines\.0\.curve_server_key.*a CURVE key of 40 characters/,
+  );
+});
+
 test.each([
   ["10.0.0.10", true],
   ["10.0.0.10:5353", true],

@@ -8,6 +8,8 @@ import { isIP } from "node:net";
 
 import { z } from "zod";
 
+import type { Engine } from "../engine/engine-entry.ts";
+
 import { flag, integer, seconds, section, SETTING_FACTS, text } from "./setting-field.ts";
 
 const MIB = 1024 * 1024;
@@ -61,7 +63,7 @@ export const tlsSection = section({
 /** Section `curve`. */
 export const curveSection = section({
   server_key_file: text(
-    "File with the engines' CURVE public key, 40 characters of Z85; unset for plain ZeroMQ.",
+    "File with the CURVE public key, 40 characters of Z85, of engines without one of their own; unset for plain ZeroMQ to these.",
     null,
   ),
   client_key_file: text(
@@ -159,7 +161,8 @@ interface Ruled {
   readonly security: SecuritySettings;
   readonly tls: TlsSettings;
   readonly curve: CurveSettings;
-  readonly engines: readonly { readonly id: string; readonly bind?: boolean }[];
+  readonly engines: readonly Pick<Engine, "id" | "bind" | "curveServerKey">[];
+  readonly discovery: { readonly kubernetes: { readonly enabled: boolean | null } };
 }
 
 type Refuse = (path: readonly [string, string], expected: string) => void;
@@ -204,14 +207,19 @@ function refuseHalfTls({ tls }: Ruled, refuse: Refuse): void {
     );
 }
 
-function refuseHalfCurve({ curve, engines }: Ruled, refuse: Refuse): void {
+function refuseHalfCurve({ curve, engines, discovery }: Ruled, refuse: Refuse): void {
   // Only the side that has the server's key can refuse a peer, and with CURVE that is the engine.
-  const binding = engines.find((engine) => engine.bind === true);
+  const binding = engines.find((engine) => engine.bind);
   if (curve.server_key_file !== null && binding !== undefined)
     refuse(
       ["curve", "server_key_file"],
       `no key, since engine ${binding.id} has bind: engines that connect are not spoken to with CURVE`,
     );
-  if (curve.server_key_file === null && curve.client_key_file !== null)
-    refuse(["curve", "server_key_file"], "the engines' key with curve.client_key_file");
+  const mayHaveKeys =
+    discovery.kubernetes.enabled === true || engines.some(({ curveServerKey }) => curveServerKey !== null);
+  if (curve.server_key_file === null && curve.client_key_file !== null && !mayHaveKeys)
+    refuse(
+      ["curve", "server_key_file"],
+      "the engines' key with curve.client_key_file, since no engine has its own",
+    );
 }

@@ -150,7 +150,7 @@ export const SECTIONS_SCHEMA = z.strictObject({
     ),
     transport: z.enum(["own", "libzmq"], TRANSPORT_EXPECTED).default("own").register(SETTING_FACTS, {
       about:
-        "The reader of ZeroMQ's protocol: the daemon's own, or libzmq, which does not limit the parts of a message. With CURVE always libzmq.",
+        "The reader of ZeroMQ's protocol: the daemon's own, or libzmq, which does not limit the parts of a message. CURVE is always libzmq's.",
       expected: TRANSPORT_EXPECTED,
     }),
     reconnect_ms_min: integer("First wait before connecting again.", 100, 10, 60_000),

@@ -10,7 +10,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 
 import { versionLine } from "../build-facts.ts";
 import type { MakeTransport } from "../transport/transport.ts";
-import { readCurveKeys } from "../security/curve-keys.ts";
+import { type CurveKeys, curveKeysFor, readDialKeys } from "../security/curve-keys.ts";
 import { type PresetName, PRESETS } from "../settings/kubernetes-settings.ts";
 import { makeCurveKeys } from "./curve-keypair.ts";
 import { type DaemonAccess, DaemonApi, DEFAULT_DAEMON_URL } from "./daemon-api.ts";
@@ -358,8 +358,8 @@ function accessOf({ tokenFile, caFile, certFile, keyFile }: AccessFlags): Daemon
 
 const CURVE_OPTION = ["--curve-key-file <path>", "file with the engine's CURVE public key"] as const;
 
-function curveOf(path: string | undefined): ReturnType<typeof readCurveKeys> {
-  return readCurveKeys({ server_key_file: path ?? null, client_key_file: null });
+function curveOf(path: string | undefined): CurveKeys | null {
+  return curveKeysFor(readDialKeys({ server_key_file: path ?? null, client_key_file: null }), null);
 }
 
 function engineHttpOption(text: string, before: readonly EngineHttp[]): readonly EngineHttp[] {

@@ -22,6 +22,7 @@ const engines = z.object({
       model: z.string(),
       topic: z.string(),
       bind: z.boolean(),
+      curve_server_key: z.string().nullable().default(null),
       ranks: z.array(
         z.object({
           dp_rank: z.number(),
@@ -136,11 +137,22 @@ type EngineList = z.output<typeof engines>;
 type Engine = EngineList["engines"][number];
 type Rank = Engine["ranks"][number];
 
-function ranksOf({ id, model, topic, bind, ranks }: Engine): FollowedRank[] {
+function ranksOf({ id, ranks, curve_server_key: curveServerKey, ...engine }: Engine): FollowedRank[] {
+  const { model, topic, bind } = engine;
   return ranks.flatMap(({ dp_rank: dpRank, endpoint, replay_endpoint: replayEndpoint, connected }) =>
     endpoint === null
       ? []
-      : [{ worker: id, model, topic, bind, rank: { dpRank, endpoint, replayEndpoint }, connected }],
+      : [
+          {
+            worker: id,
+            model,
+            topic,
+            bind,
+            curveServerKey,
+            rank: { dpRank, endpoint, replayEndpoint },
+            connected,
+          },
+        ],
   );
 }
 

@@ -14,7 +14,7 @@ import { readUsable, type SettingsReading } from "../settings/read-settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { decideSync } from "../settings/sync-decision.ts";
 import type { MakeTransport } from "../transport/transport.ts";
-import { type CurveKeys, readCurveKeys } from "../security/curve-keys.ts";
+import { curveKeysFor, type DialKeys, readDialKeys } from "../security/curve-keys.ts";
 import { type DaemonAccess, DaemonApi, DEFAULT_DAEMON_URL } from "./daemon-api.ts";
 import { type DaemonExamination, examineDaemon, type FollowedRank } from "./daemon-examination.ts";
 import { examineRank, type RankExamination, type RankToExamine } from "./engine-examination.ts";
@@ -129,17 +129,18 @@ async function examineAllEngines(
   return followed === null ? [] : [NO_ENGINES];
 }
 
-function curveOf({ curveKeyFile }: DoctorOptions, settings: Settings | null): CurveKeys | null {
-  if (curveKeyFile !== null) return readCurveKeys({ server_key_file: curveKeyFile, client_key_file: null });
-  return settings === null ? null : readCurveKeys(settings.curve);
+function curveOf({ curveKeyFile }: DoctorOptions, settings: Settings | null): DialKeys {
+  const none = { server_key_file: null, client_key_file: null };
+  const fleet = settings?.curve ?? none;
+  return readDialKeys(curveKeyFile === null ? fleet : { ...fleet, server_key_file: curveKeyFile });
 }
 
 /** A rank of the settings, or of the daemon: what the daemon says of its connection is known of the latter. */
 type AnyRank = RankToExamine & Partial<Pick<FollowedRank, "connected">>;
 
 function ranksOf({ engines }: Settings): AnyRank[] {
-  return engines.flatMap(({ id, model, topic, bind, ranks }) =>
-    ranks.map((rank) => ({ worker: id, model, topic, bind, rank })),
+  return engines.flatMap(({ id, model, topic, bind, curveServerKey, ranks }) =>
+    ranks.map((rank) => ({ worker: id, model, topic, bind, curveServerKey, rank })),
   );
 }
 
@@ -203,14 +204,15 @@ function usableFindings({ settings }: SettingsReading): Finding[] {
 
 async function examineEngines(
   ranks: readonly AnyRank[],
-  curve: CurveKeys | null,
+  curve: DialKeys,
   settings: Settings | null,
   { idleSeconds, transport }: DoctorOptions,
 ): Promise<Finding[]> {
   const results: RankExamination[] = [];
   for (let i = 0; i < ranks.length; i += PARALLEL) {
     const some = ranks.slice(i, i + PARALLEL).map(async (rank) => {
-      const own = transport(curve, settings?.discovery.dns_servers);
+      const keys = curveKeysFor(curve, rank.curveServerKey);
+      const own = transport(keys, settings?.discovery.dns_servers);
       return asSeenFromHere(rank, await examineRank(rank, own, idleSeconds));
     });
     results.push(...(await Promise.all(some)));

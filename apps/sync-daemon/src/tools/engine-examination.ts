@@ -27,6 +27,8 @@ export interface RankToExamine {
   readonly topic: string;
   /** Whether the daemon listens at its endpoint. */
   readonly bind: boolean;
+  /** Its own CURVE public key; null for that of the fleet, or none. */
+  readonly curveServerKey: string | null;
   readonly rank: EngineRank;
 }
 

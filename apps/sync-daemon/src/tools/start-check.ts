@@ -24,11 +24,11 @@ import { createSecureContext } from "node:tls";
 
 import { ApiError } from "../discovery/kubernetes/api-error.ts";
 import { credentialReader } from "../discovery/kubernetes/credentials.ts";
-import { clientKeysIn, readCurveKeys, serverKeyIn } from "../security/curve-keys.ts";
+import { clientKeysIn, readDialKeys, serverKeyIn } from "../security/curve-keys.ts";
 import { certificateOf, keyOf, notItsKey, type PemFile } from "../security/tls-files.ts";
 import { TokenList } from "../security/token-list.ts";
 import { readBounded } from "../security/watched-files.ts";
-import { filePlan } from "../settings/open-files.ts";
+import { filePlan, filesOfEngine } from "../settings/open-files.ts";
 import { SettingsError, type ToldFault } from "../settings/settings-error.ts";
 import type { TlsSettings } from "../settings/security-settings.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -218,15 +218,15 @@ function checkValidity(
 
 function checkCurve({ curve }: Settings, findings: Findings): void {
   const { server_key_file: server, client_key_file: client } = curve;
-  if (server === null) return;
   const expected = "CURVE keys";
-  const serverKey = findings.attempt("curve.server_key_file", server, expected, () => serverKeyIn(server));
   if (client !== null)
     findings.attempt("curve.client_key_file", client, expected, () => clientKeysIn(client));
+  if (server === null) return;
+  const serverKey = findings.attempt("curve.server_key_file", server, expected, () => serverKeyIn(server));
   // A library without CURVE is found here.
   if (serverKey !== null)
     findings.attempt("curve.server_key_file", server, expected, () =>
-      readCurveKeys({ server_key_file: server, client_key_file: null }),
+      readDialKeys({ server_key_file: server, client_key_file: null }),
     );
 }
 
@@ -256,13 +256,13 @@ function checkFolders(
 }
 
 /** Ranks beyond the limit are refused one by one at a start. */
-function checkOpenFiles({ engines, callers, ingest, curve }: Settings, findings: Findings): void {
-  const listed = engines.reduce((sum, { ranks }) => sum + ranks.length, 0);
-  const transport = curve.server_key_file === null ? ingest.transport : "libzmq";
-  const { ranks } = filePlan(callers.connections, transport);
-  if (listed > ranks)
+function checkOpenFiles(settings: Settings, findings: Findings): void {
+  const { engines, callers } = settings;
+  const needed = engines.reduce((sum, engine) => sum + filesOfEngine(engine, settings), 0);
+  const { engineFiles } = filePlan(callers.connections);
+  if (needed > engineFiles)
     findings.warnings.push(
-      `engines: ${listed} DP ranks are listed, and the limit on open files (ulimit -n) has room for ${ranks}. The others are refused: raise the limit`,
+      `engines: the listed engines need ${needed} open files, and the limit on open files (ulimit -n) leaves ${engineFiles} for them. Those beyond are refused: raise the limit`,
     );
 }
 

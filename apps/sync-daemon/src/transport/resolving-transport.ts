@@ -6,9 +6,7 @@
  *                                                              └─▶ ended("unresolvable")
  *
  * A replay is asked for at an address of the name that is connected, while there is one. An address
- * counts until its last connection ends. Endpoints without a name pass through in the same turn. At most LOOKUPS_MAX names resolve at a time. The
- * system's resolver takes a thread of the process's pool for as long as it waits, and files are
- * read by the same threads.
+ * counts until its last connection ends. Endpoints without a name pass through in the same turn.
  */
 
 import type {
@@ -21,19 +19,12 @@ import type {
 } from "./transport.ts";
 import { addressesToDial, endpointAt, hostNameOf, type Resolver } from "../engine/host-names.ts";
 
-/** Names resolved at once; the pool has four threads. */
-const LOOKUPS_MAX = 2;
-
 /** A transport that resolves names by itself. */
 export class ResolvingTransport implements Transport {
   readonly #inner: Transport;
   readonly #resolve: Resolver;
-  /** Lookups under way by name: a fleet behind one name is one question. */
-  readonly #lookups = new Map<string, Promise<readonly string[]>>();
   /** Connections by name and address: several ranks of an engine have one name. */
   readonly #connections = new Map<string, Map<string, number>>();
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
   #isClosed = false;
 
   /**
@@ -143,27 +134,12 @@ export class ResolvingTransport implements Transport {
     };
   }
 
-  #addressesOf(host: string): Promise<readonly string[]> {
-    const known = this.#lookups.get(host);
-    if (known !== undefined) return known;
-    const asked = this.#ask(host).finally(() => {
-      this.#lookups.delete(host);
-    });
-    this.#lookups.set(host, asked);
-    return asked;
-  }
-
-  async #ask(host: string): Promise<readonly string[]> {
-    if (this.#running >= LOOKUPS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#running += 1;
+  async #addressesOf(host: string): Promise<readonly string[]> {
     try {
       return addressesToDial(await this.#resolve(host));
     } catch {
       // The resolver's own words differ from system to system: the reason is that there is no address now.
       return [];
-    } finally {
-      this.#running -= 1;
-      this.#waiting.shift()?.();
     }
   }
 }

@@ -27,7 +27,7 @@
 import { encodeReplayRequest, type ReplayFailure } from "@kvsync/core";
 import * as zmq from "zeromq";
 
-import type { CurveKeys } from "../security/curve-keys.ts";
+import type { CurveKeys, KeyPair } from "../security/curve-keys.ts";
 import { PublisherGate } from "./publisher-gate.ts";
 import { isReplayEnd } from "./replay-end.ts";
 import type {
@@ -88,9 +88,26 @@ function curveOptions(keys: CurveKeys | null): CurveOptions {
   return { curveServerKey: serverKey, curvePublicKey: publicKey, curveSecretKey: secretKey };
 }
 
+/** A context with room for the sockets of a thread. */
+function newContext(): zmq.Context {
+  return new zmq.Context({ maxSockets: SOCKETS_MAX, blocky: false });
+}
+
+/**
+ * Networks of one thread to engines with keys of their own. They share a context.
+ *
+ * @param pair - the daemon's own keys.
+ * @param frameBytesMax - a connection that announces a longer frame ends before any of it is stored.
+ * @returns makes a network by the engine's public key.
+ */
+export function curveNetworks(pair: KeyPair, frameBytesMax: number): (serverKey: string) => ZmqTransport {
+  const context = newContext();
+  return (serverKey) => new ZmqTransport({ ...pair, serverKey }, frameBytesMax, [], context);
+}
+
 /** ZeroMQ sockets of one thread. */
 export class ZmqTransport implements Transport {
-  readonly #context = new zmq.Context({ maxSockets: SOCKETS_MAX, blocky: false });
+  readonly #context: zmq.Context;
   readonly #open = new Set<Closeable>();
   readonly #options: BoundedOptions & CurveOptions;
   readonly #gate: PublisherGate;
@@ -99,12 +116,15 @@ export class ZmqTransport implements Transport {
    * @param curve - keys to speak to engines with; null for none.
    * @param frameBytesMax - a connection that announces a longer frame ends before any of it is stored.
    * @param publisherRanges - from where engines may connect to addresses that this transport listens at.
+   * @param context - of libzmq, with threads of its own; networks with different keys may share one.
    */
   constructor(
     curve: CurveKeys | null = null,
     frameBytesMax: number = FRAME_BYTES_MAX,
     publisherRanges: readonly string[] = [],
+    context: zmq.Context = newContext(),
   ) {
+    this.#context = context;
     this.#gate = new PublisherGate(this.#context, publisherRanges);
     this.#options = { ...SOCKET_OPTIONS, maxMessageSize: frameBytesMax, ...curveOptions(curve) };
   }

@@ -16,6 +16,7 @@
  *     kv-events-replay-ports annotation   the same for replay
  *     kv-events-topic        annotation   the topic that it publishes under, whole
  *     kv-events-report-mode  annotation   auto, delta or full
+ *     kv-curve-server-key    annotation   the engine's CURVE public key; without it that of the settings, or plain ZeroMQ
  *     engine-type            annotation   vLLM, SGLang or TensorRT-LLM: a hint for `reusable_tokens`; the project's own label else
  *     drops-last-block       annotation   "true": the engine does not reuse its last matched block
  *     kv-events-block-size   annotation   tokens in a block: shown; the size in the engine's events counts
@@ -259,6 +260,7 @@ function publishing(pod: PodFacts, rule: PodRule): PodEngine {
     type: read.text("engine-type") ?? typeOf(labels, rule.typeLabel),
     topic: read.text("kv-events-topic") ?? undefined,
     report_mode: read.text("kv-events-report-mode") ?? undefined,
+    curve_server_key: read.text("kv-curve-server-key") ?? undefined,
     drops_last_block: flagOf(read.text("drops-last-block")),
     ...sockets,
   } as Omit<EngineEntryInput, "model">;
@@ -420,6 +422,7 @@ const FIELD_OF_ENTRY: Readonly<Record<string, string>> = {
   type: `${PREFIX}engine-type`,
   topic: `${PREFIX}kv-events-topic`,
   report_mode: `${PREFIX}kv-events-report-mode`,
+  curve_server_key: `${PREFIX}kv-curve-server-key`,
   aliases: `${PREFIX}aliases`,
   adapters: `${PREFIX}adapters`,
   endpoints: `${PREFIX}kv-events-ports`,
