@@ -51,6 +51,40 @@ export class ApiServer {
     return new ApiServer(read, await read());
   }
 
+  /**
+   * Opens one as soon as credentials can be used: a volume may be mounted late.
+   *
+   * @param read - reads them, now and again.
+   * @param options - time between two tries; ends the tries; called after each that failed.
+   * @returns null when told to end before.
+   */
+  static async openLater(
+    read: CredentialReader,
+    options: {
+      readonly pauseMs: number;
+      readonly signal: AbortSignal;
+      readonly failed: (error: ApiError) => void;
+    },
+  ): Promise<ApiServer | null> {
+    const { pauseMs, signal, failed } = options;
+    while (!signal.aborted) {
+      try {
+        return await ApiServer.open(read);
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        failed(error);
+      }
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pauseMs);
+        signal.addEventListener("abort", () => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    return null;
+  }
+
   /** Its address, for people. */
   get address(): string {
     const { origin, pathname } = this.#credentials.server;

@@ -21,7 +21,7 @@ import type { WriteEvent } from "../../log/log-line.ts";
 import type { SourceStatus } from "../discovery-status.ts";
 import type { EngineSources, MalformedEngine, StatedEngine } from "../engine-sources.ts";
 import { type RegistrationFile, RegistrationFileError } from "../registration-file.ts";
-import { ApiError } from "./api-error.ts";
+import type { ApiError } from "./api-error.ts";
 import { ApiServer } from "./api-server.ts";
 import type { CredentialReader } from "./credentials.ts";
 import { type GroupPart, joinGroup } from "./engine-groups.ts";
@@ -195,25 +195,15 @@ export class PodSource {
   }
 
   /** K3. Null when told to end meanwhile. */
-  async #open(): Promise<ApiServer | null> {
-    const { signal } = this.#ending;
-    const { status } = this.#dependencies;
-    while (!signal.aborted) {
-      try {
-        return await ApiServer.open(this.#settings.credentials);
-      } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
-        status.failed(error.facts.code, error.message);
-      }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, this.#settings.times.pauseMsMax);
-        signal.addEventListener("abort", () => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
-    }
-    return null;
+  #open(): Promise<ApiServer | null> {
+    const { credentials, times } = this.#settings;
+    return ApiServer.openLater(credentials, {
+      pauseMs: times.pauseMsMax,
+      signal: this.#ending.signal,
+      failed: ({ facts, message }) => {
+        this.#dependencies.status.failed(facts.code, message);
+      },
+    });
   }
 
   #listener(): SearchListener {
