@@ -94,7 +94,7 @@ describe("names in a page", () => {
       ["page.md", new Set(["here"])],
       ["docs/other.md", new Set(["there"])],
     ]),
-    metrics: new Set(["fleet_kv_lookups_total", "fleet_kv_seconds"]),
+    metrics: new Set(["other_kv_lookups_total", "other_kv_seconds"]),
     settings: new Set(["http.port"]),
     spans: new Set(["http.route"]),
     variables: new Set(["KVSYNC_HTTP_PORT"]),
@@ -109,7 +109,7 @@ describe("names in a page", () => {
   const NAMES: Readonly<Record<string, readonly [wrong: string, right: string]>> = {
     "dead-link": ["[a](docs/gone.md)", "[a](docs/other.md)"],
     "dead-anchor": ["[a](docs/other.md#gone) [b](#gone)", "[a](docs/other.md#there) [b](#here)"],
-    "unknown-metric": ["`fleet_kv_gone_total`", "`fleet_kv_lookups_total` `fleet_kv_seconds_bucket`"],
+    "unknown-metric": ["`other_kv_gone_total`", "`other_kv_lookups_total` `other_kv_seconds_bucket`"],
     "unknown-setting": ["`http.prot`", "`http.port` `http.route`"],
     "unknown-variable": ["`KVSYNC_HTTP_PROT`", "`KVSYNC_HTTP_PORT` `KVSYNC_SERVICE_HOST`"],
     "unknown-route": ["`GET /api/v1/engine`", "`DELETE /api/v1/engines/engine-0`"],
