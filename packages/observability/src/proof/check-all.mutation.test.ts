@@ -129,6 +129,7 @@ const CONFIGURATIONS: ReadonlyMap<string, string> = new Map([
 ]);
 
 function checksOf(code: ProblemCode, path: string): string {
+  if (path === LOGS && !code.includes("log_")) return "L5";
   return (code === "configuration" ? CONFIGURATIONS.get(path) : CHECKS[code]) ?? "";
 }
 
@@ -771,6 +772,22 @@ const MISTAKES: readonly Mistake[] = [
   ],
   ["an event that no panel shows", LOGS, /stream_moved\|/g, "", "log_event_without_panel"],
   ["a panel with an event that is gone", LOGS, "stream_moved|", "stream_stolen|", "unknown_log_event"],
+  ["a log over a fixed range", LOGS, "[$__auto]", "[5m]", "panel_range"],
+  ["a log of one data source", LOGS, '"uid": "${datasource}"', '"uid": "loki-1"', "panel_datasource"],
+  [
+    "a log without a choice of data source",
+    LOGS,
+    '"query": "loki"',
+    '"query": "tempo"',
+    "dashboard_variable",
+  ],
+  [
+    "a dashboard of the log that can be edited",
+    LOGS,
+    '"editable": false',
+    '"editable": true',
+    "dashboard_editable",
+  ],
   // order
   ["the youngest process by its greatest age", SERVICE, "min (time()", "max (time()", "order_word"],
   [

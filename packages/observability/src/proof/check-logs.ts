@@ -6,11 +6,14 @@
  *  L2  Every field in a query is one of a line of the selected events, or one that the command adds.
  *  L3  A compared word is one of its field's.
  *  L4  Every event is on the dashboard of the log.
+ *  L5  That dashboard is not editable. It asks the data source that is chosen at its top, over the
+ *      range of its zoom (dashboard-linter's rules for Loki).
  */
 
 import { COMMON_FIELDS, type LogEvent } from "../signals/log-event.ts";
 import type { Fields } from "../signals/field.ts";
 import { type Artefacts, filesAt } from "./artefacts.ts";
+import { CHOSEN_DATASOURCE, type DashboardJson, type PanelJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 
 /** What a query selects and reads. */
@@ -49,10 +52,30 @@ export function checkLogs(artefacts: Artefacts): readonly Problem[] {
       checkNames(names, project.logEvents, found);
       for (const code of names.codes) shown.add(code);
     }
+    checkBoard(JSON.parse(text) as DashboardJson, found);
     for (const code of Object.keys(project.logEvents))
       if (!shown.has(code)) found.add("log_event_without_panel", `${code} is on no panel`);
   }
   return found.found;
+}
+
+/** L5. */
+function checkBoard({ editable, templating, panels = [] }: DashboardJson, found: ProblemList): void {
+  if (editable !== false) found.add("dashboard_editable", "must not be editable: edits would be lost");
+  const [first] = templating?.list ?? [];
+  if (first?.type !== "datasource" || first.name !== "datasource" || first.query !== "loki")
+    found.add("dashboard_variable", "the first variable must be the Loki data source");
+  for (const panel of panels) if (panel.type !== "row") checkLogPanel(panel, found);
+}
+
+/** L5. */
+function checkLogPanel({ title = "", datasource, targets = [] }: PanelJson, found: ProblemList): void {
+  const sources = [datasource, ...targets.map((target) => target.datasource)];
+  if (sources.some((source) => source?.uid !== CHOSEN_DATASOURCE))
+    found.add("panel_datasource", `"${title}" must ask the data source that is chosen at the top`);
+  if (targets.length === 0) found.add("panel_targets", `"${title}" asks nothing`);
+  if (targets.some(({ expr = "" }) => /\[(?!\$__auto\])/.test(expr)))
+    found.add("panel_range", `"${title}" must use $__auto: a fixed range does not fit every zoom`);
 }
 
 function namesInJq(filter: string): QueryNames {

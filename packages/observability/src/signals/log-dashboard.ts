@@ -15,7 +15,7 @@ import { eventFilter } from "./log-query.ts";
 const COLUMNS = 24;
 const CHART_HEIGHT = 7;
 const LINES_HEIGHT = 9;
-const LOKI = { type: "loki", uid: "${loki}" } as const;
+const LOKI = { type: "loki", uid: "${datasource}" } as const;
 
 /** A group of events that are shown together. */
 interface Group {
@@ -43,7 +43,7 @@ export function logDashboard({ name, title, generator, logEvents, logSelector }:
     refresh: "30s",
     templating: {
       list: [
-        { name: "loki", label: "Loki", type: "datasource", query: "loki", current: {}, hide: 0 },
+        { name: "datasource", label: "Data source", type: "datasource", query: "loki", current: {}, hide: 0 },
         {
           name: "stream",
           label: "Stream",
