@@ -6,8 +6,9 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["source", "node", "development|production"] } },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Only what hangs takes this long. A busy machine must not fail a test.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     // Shared memory and native sockets live in real processes, not in worker threads of the runner.
     pool: "forks",
     // The report is what scripts/test.mjs counts; turbo keeps it with the cached result.

@@ -347,7 +347,7 @@ test("a daemon that would listen beyond loopback without tokens ends with code 2
     execFile(
       process.execPath,
       [main, "--host", "0.0.0.0", "--port", "0"],
-      { timeout: 20_000 },
+      { timeout: 60_000 },
       (error, out, err) => {
         resolve({ code: error === null ? 0 : error.code, out, err });
       },

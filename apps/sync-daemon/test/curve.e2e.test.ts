@@ -158,7 +158,7 @@ test("an engine is registered with its key over HTTP, a text that is no key is r
 async function kvsync(...args: string[]): Promise<{ code: unknown; printed: string }> {
   const main = fileURLToPath(new URL("../dist/tools/main.js", import.meta.url));
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { timeout: 20_000 }, (error, stdout, stderr) => {
+    execFile(process.execPath, [main, ...args], { timeout: 60_000 }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : error.code, printed: stdout + stderr });
     });
   });

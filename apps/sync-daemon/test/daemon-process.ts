@@ -14,7 +14,7 @@ import { stringify } from "yaml";
 import { declarationFaults } from "../src/log/testing/declared-lines.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const LOG_LINES_KEPT = 2000;
 
 /** One line of the log. */

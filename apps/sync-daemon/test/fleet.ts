@@ -14,6 +14,8 @@ import {
 import type { DaemonProcess, EngineReport, RankReport } from "./daemon-process.ts";
 
 const POLL_MS = 20;
+/** Only what never happens takes this long. On an idle machine a condition holds within a second or two. */
+const GIVE_UP_MS = 60_000;
 const VOCABULARY = 128_000;
 
 /** One engine process stand-in: pool, scheduler, sockets. */
@@ -120,7 +122,7 @@ export function entryOf(ranks: readonly TestEngine[]): object {
 export async function until<Value>(
   what: string,
   ask: () => Promise<Value | null | false>,
-  timeoutMs = 20_000,
+  timeoutMs = GIVE_UP_MS,
 ): Promise<Value> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

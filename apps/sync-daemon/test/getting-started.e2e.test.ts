@@ -104,7 +104,7 @@ describe.skipIf(!hasCurl)("commands (need curl)", () => {
       .map(({ text }) => text.replaceAll("http://127.0.0.1:8000", engineUrl));
     // The engine publishes while it answers; the daemon may be asked before the event arrives.
     await expect
-      .poll(async () => (await shell.run(ask, daemon.url)).stdout, { timeout: 20_000 })
+      .poll(async () => (await shell.run(ask, daemon.url)).stdout, { timeout: 60_000 })
       .toMatch(/"decision":"exact".*"worker":"engine-0"/);
   });
 

@@ -225,7 +225,7 @@ beforeAll(async () => {
     await engine.stop();
     await cluster.stop();
   }
-}, 180_000);
+});
 
 test("every declared event is logged in these runs, or asked for by the test that is named", () => {
   const expected = [...codes, ...Object.keys(SHOWN_BY), ...Object.keys(NEVER_SHOWN)];

@@ -295,7 +295,7 @@ beforeAll(async () => {
   await runStealing();
   await runSecured();
   await runTalkative();
-}, 180_000);
+});
 
 test.each(CATALOGUE.map(({ name }) => [name]))(
   "%s is emitted with exactly the labels and values declared, and moves",
@@ -386,7 +386,7 @@ test("a model that no engine serves any more has no series a minute later", asyn
     await daemon.end();
     await engine.stop();
   }
-}, 90_000);
+});
 
 test("what a run did can be read off the counters", () => {
   const value = (pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? Number.NaN);

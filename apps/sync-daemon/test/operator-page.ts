@@ -22,7 +22,7 @@ import { promisify } from "node:util";
 
 /** Not the synchronous one: what a command asks may live in the test's own process. */
 const execute = promisify(execFile);
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 const DAEMON_ADDRESS = "127.0.0.1:7070";
 const PROGRAMS = { kvsync: "../dist/tools/main.js", "kvsync-daemon": "../dist/main.js" };
 

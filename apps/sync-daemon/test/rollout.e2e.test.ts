@@ -172,7 +172,7 @@ test("a roll-out of two replicas under load never answers from a cold index once
     await caughtUp(pod, [engine]);
     expect(await audit(pod, [engine])).toEqual([]);
   }
-}, 120_000);
+});
 
 interface Readiness {
   readonly status: "ready" | "not_ready";

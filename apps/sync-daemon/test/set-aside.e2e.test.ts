@@ -171,7 +171,7 @@ test("a message during which the process died is passed over after the restart, 
     expect.objectContaining({ event: "message_set_aside", pod: "deadly", sequence_number: 1 }),
     expect.objectContaining({ event: "message_passed_over", pod: "deadly", sequence_number: 1 }),
   ]);
-}, 60_000);
+});
 
 test("a message that kills the whole process is recorded after the first kill and passed over after the second, and a clean stop ends the recording", async () => {
   const { folder, healthy, start, open, shut } = await fleetWith(KILL);
@@ -218,4 +218,4 @@ test("a message that kills the whole process is recorded after the first kill an
   cleanUp.push(() => fourth.end("SIGKILL"));
   expect(fourth.log.map(({ event }) => event)).not.toContain("run_was_killed");
   expect(statSync(journal).size).toBe(0);
-}, 90_000);
+});

@@ -121,7 +121,7 @@ test("a daemon killed at any moment under load is exact again from its snapshot,
     );
     expect(origin).toMatch(/own|previous/);
   }
-}, 60_000);
+});
 
 test("an engine that began anew while the daemon was away is cleared, not believed", async () => {
   const first = await start();
@@ -298,7 +298,7 @@ test("what waits for its parents is as good behind a kill as if there had been n
     expect(untrue).toEqual([]);
     expect(await restarts(each)).toBe(0);
   }
-}, 60_000);
+});
 
 test("a snapshot's summary says what is in it", async () => {
   const daemon = await start();

@@ -189,7 +189,7 @@ test("a connection that does not begin its handshake ends after callers.request_
   await once(silent.resume(), "close");
   expect(performance.now() - beganMs).toBeLessThan(10_000);
   await strict.stop();
-}, 15_000);
+});
 
 test("a request that does not arrive in its time is answered with 408", async () => {
   writePair(server);

@@ -286,7 +286,7 @@ describe.each(TRANSPORTS)("$name", ({ name, file, limits, make }) => {
       publisher.kill("SIGKILL");
       expect(await over).toBe(0);
     }
-  }, 60_000);
+  });
 
   test.skipIf(process.platform !== "linux")(
     "attempts that come to nothing, and those given up, leave no descriptor open, before anything is collected (Linux only)",

@@ -88,4 +88,4 @@ test("streams of a busy worker move to an idle one, and stay exact (P2)", async 
   expect(metrics).toMatch(
     new RegExp(String.raw`${NAMESPACE}_kv_stream_work_stolen_total\{worker="ingest-\d"\} [1-9]`),
   );
-}, 90_000);
+});

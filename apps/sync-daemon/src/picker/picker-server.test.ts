@@ -171,7 +171,7 @@ describe("the picker's server", () => {
       expect(server.streamCount).toBe(0);
     });
     expect([books.ends.length, new Set(books.ends), books.faults]).toEqual([10_000, new Set(["client"]), []]);
-  }, 120_000);
+  });
 
   it("refuses streams and connections beyond their limits, by name", async () => {
     const { books, client } = await serve({
