@@ -54,7 +54,7 @@ type Deployment = Manifest & {
 
 const FOLDER = new URL("../../../infra/kubernetes/", import.meta.url);
 const read = (name: string): string => readFileSync(new URL(name, FOLDER), "utf8");
-const files = readdirSync(FOLDER).filter((name) => name !== "kustomization.yaml");
+const files = readdirSync(FOLDER).filter((name) => name.endsWith(".yaml") && name !== "kustomization.yaml");
 const manifests = files.flatMap((name) =>
   parseAllDocuments(read(name)).map((document) => document.toJS() as Manifest),
 );
