@@ -164,6 +164,13 @@ export default {
       },
     },
     {
+      name: "nats-client-is-loaded-only-when-on",
+      comment: "Only pickers that share their decisions need it.",
+      severity: "error",
+      from: { path: "^(apps|packages)/" },
+      to: { path: "@nats-io", dependencyTypesNot: ["type-only"], dynamic: false },
+    },
+    {
       name: "tests-are-leaves",
       severity: "error",
       from: { pathNot: "\\.(test|bench)\\.ts$" },

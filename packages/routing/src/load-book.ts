@@ -82,6 +82,11 @@ export class LoadBook {
     return this.#assignments.size;
   }
 
+  /** Whether a request is under way. */
+  has(request: number): boolean {
+    return this.#assignments.has(request);
+  }
+
   /** The part of a view's load that others caused; zero at a position without a worker. */
   foreignOf(position: number): Readonly<ForeignLoad> {
     return this.#foreign[position] ?? { requests: 0, waiting: 0, pendingTokens: 0 };

@@ -9,6 +9,7 @@ import { describe, expect, it } from "vitest";
 
 import { type ComparisonFigures, describeComparisonProvenance } from "./comparison-document.ts";
 import { comparisonMarkdown } from "./comparison-markdown.ts";
+import { formatSigned } from "./run-metric.ts";
 
 const FOLDER = join(import.meta.dirname, "../../../../docs/routing");
 const NAMES = existsSync(FOLDER)
@@ -92,6 +93,27 @@ it("the table of fleet sizes has the figures of its page", () => {
     ];
     const cells = cellsOf(lines[header + 2 + position] ?? "");
     expect(cells.map((cell) => cell.replaceAll("*", ""))).toEqual(expected);
+  });
+});
+
+it("the table of several routers has the figures of its page", () => {
+  const lines = readFileSync(join(FOLDER, "README.md"), "utf8").split("\n");
+  const header = lines.findIndex((line) => line.startsWith("| workload of several | "));
+  const columns = cellsOf(lines[header] ?? "").slice(1);
+  expect(columns).toHaveLength(6);
+  const { comparison } = JSON.parse(
+    readFileSync(join(FOLDER, "several-pickers.json"), "utf8"),
+  ) as ComparisonFigures;
+  expect(comparison.cases).toHaveLength(7);
+  comparison.cases.forEach(({ policies, workload }, position) => {
+    const p90 = (policy: string): number =>
+      policies.find((result) => result.policy === policy)?.metrics.firstTokenP90.mean ?? Number.NaN;
+    const expected = columns.map((column) => {
+      const [count, news] = column.replace("blind", "none").split(", ");
+      const change = p90(`kvsync-${count ?? ""}-${news ?? ""}`) / p90("kvsync") - 1;
+      return `${formatSigned(100 * change, 0)} %`;
+    });
+    expect(cellsOf(lines[header + 2 + position] ?? "").slice(1), workload).toEqual(expected);
   });
 });
 

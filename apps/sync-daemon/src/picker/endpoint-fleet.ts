@@ -31,7 +31,7 @@
  * (load-scrape.ts), where endpoints come from (pool-source.ts).
  */
 import { assert } from "@kvsync/core";
-import { KvsyncPolicy, LoadBook, POSITIONS_MAX, type Trust } from "@kvsync/routing";
+import { KvsyncPolicy, LoadBook, type PolicyDecision, POSITIONS_MAX, type Trust } from "@kvsync/routing";
 
 /** Picks in a row that others served before an endpoint rests. */
 const MISSES_MAX = 3;
@@ -137,6 +137,8 @@ export type PickOutcome =
       /** Several ranks are behind the endpoint, and the engine chooses: `heldTokens` is what it holds on average. */
       readonly isMean: boolean;
       readonly trust: Trust;
+      /** What another picker needs to remember of it. */
+      readonly decision: PolicyDecision;
       /** The rank that holds most, where the engine can be told; null otherwise. */
       readonly rankToTell: number | null;
     }
@@ -158,6 +160,8 @@ export class EndpointFleet {
   readonly #health: Health[] = [];
   readonly #byAddress = new Map<string, Endpoint>();
   #standing: PoolStanding = { notReady: 0, isStale: false };
+  /** Requests that other pickers sent, of those under way. */
+  readonly #learned = new Set<number>();
   /** Endpoints that were picked and have not answered, by request. */
   readonly #picked = new Map<number, Endpoint>();
 
@@ -177,7 +181,7 @@ export class EndpointFleet {
 
   /** Requests that were picked for and are not over. */
   get bookingCount(): number {
-    return this.#book.requestCount;
+    return this.#book.requestCount - this.#learned.size;
   }
 
   /** The endpoint of an address; null for another's. */
@@ -284,6 +288,7 @@ export class EndpointFleet {
       heldTokens: view?.matchedTokens ?? 0,
       isMean: first.dpRank === null && !this.#rankHeader && ranksOf(first, request.holds) > 1,
       trust: view?.trust ?? "unknown",
+      decision: this.#policy.decisionFor(first.position),
       rankToTell: this.#rankHeader && first.dpRank === null ? (rankOf[first.position] ?? null) : null,
     };
   }
@@ -311,6 +316,31 @@ export class EndpointFleet {
     return false;
   }
 
+  /**
+   * Books a request that another picker sent, as if it were our own.
+   *
+   * @param id - unlike those of all requests under way.
+   * @param address - the endpoint that it was sent to.
+   * @param promptTokens - its whole length.
+   * @param decision - what that picker remembers of it.
+   * @param nowSeconds - on the clock of `pick`.
+   * @returns whether there is such an endpoint. Nothing is booked otherwise.
+   */
+  learn(
+    id: number,
+    address: string,
+    promptTokens: number,
+    decision: PolicyDecision,
+    nowSeconds: number,
+  ): boolean {
+    const endpoint = this.#byAddress.get(address);
+    if (endpoint === undefined) return false;
+    this.#policy.learn(endpoint.position, decision, nowSeconds);
+    this.#book.send(id, endpoint.position, promptTokens, decision.freshTokens);
+    this.#learned.add(id);
+    return true;
+  }
+
   /** The first token of a request's answer has come. */
   firstToken(id: number): void {
     this.#book.firstToken(id);
@@ -319,6 +349,7 @@ export class EndpointFleet {
   /** A request is over. */
   end(id: number): void {
     this.#picked.delete(id);
+    this.#learned.delete(id);
     this.#book.end(id);
   }
 
@@ -373,6 +404,7 @@ export class EndpointFleet {
     this.#byAddress.delete(address);
     this.#book.leave(position);
     this.#policy.leave(position);
+    for (const id of this.#learned) if (!this.#book.has(id)) this.#learned.delete(id);
     for (const [id, endpoint] of this.#picked) if (endpoint.position === position) this.#picked.delete(id);
   }
 

@@ -35,6 +35,7 @@ import { type CheckOutcome, PromptCheck } from "./prompt-check.ts";
 import type { PromptLookup, ServedModel } from "./prompt-lookup.ts";
 import { type InferenceRequest, type ReadingReason, readRequest } from "./request-reading.ts";
 import type { Decision, PickQuestion, SessionEnd } from "./session.ts";
+import { SharedDecisions, type SharingParts } from "./shared-decisions.ts";
 import type { ImmediateAnswer } from "./wire/ext-proc-codec.ts";
 import type { ServingStatus } from "./wire/health-codec.ts";
 
@@ -99,6 +100,8 @@ export interface PickerParts {
   readonly isReady: () => boolean;
   /** Milliseconds, on a clock that never goes back. */
   readonly now: () => number;
+  /** How other pickers of the fleet are told of decisions; absent when it has one picker. */
+  readonly sharing?: SharingParts;
 }
 
 /** Settings of a picker. */
@@ -181,13 +184,16 @@ export class Picker implements SessionHost {
   readonly #fleet: EndpointFleet;
   readonly #followed = new Map<number, Followed>();
   readonly #check: PromptCheck;
+  /** What other pickers decide; null when they are not heard. Its owner passes on messages and the time. */
+  readonly shared: SharedDecisions | null;
   #isDraining = false;
 
   constructor(options: PickerOptions, parts: PickerParts) {
     this.#options = options;
     this.#parts = parts;
     this.#fleet = new EndpointFleet(options);
-    const { lookup, watch, now } = parts;
+    const { lookup, watch, now, sharing } = parts;
+    this.shared = sharing === undefined ? null : new SharedDecisions(this.#fleet, sharing);
     this.#check = new PromptCheck(options.checkSample, {
       holds: (served, tokens) => lookup.holds(served, tokens),
       checked: (outcome) => {
@@ -276,8 +282,11 @@ export class Picker implements SessionHost {
     );
     const told = session.decide(this.#answer(question, outcome, promptTokens));
     assert(told, "a session that waits takes its decision");
-    if (outcome.kind === "pick") this.#follow(session.id, known, outcome, { holds, names, promptTokens });
     const isPick = outcome.kind === "pick";
+    if (isPick) {
+      this.#follow(session.id, known, outcome, { holds, names, promptTokens });
+      this.shared?.sent(session.id, outcome.endpoints[0].address, promptTokens, outcome.decision);
+    }
     this.#parts.watch.decided({
       basis: isPick ? outcome.basis : "immediate",
       reason: isUsable ? reasonOf(known.reason, holds, outcome) : "tokens_unusable",
@@ -359,6 +368,7 @@ export class Picker implements SessionHost {
     const followed = this.#followed.get(id);
     if (followed === undefined) return;
     this.#fleet.firstToken(id);
+    this.shared?.firstToken(id);
     this.#check.firstToken(id);
     this.#parts.watch.firstToken((this.#parts.now() - followed.askedMs) / 1000);
   }
@@ -386,6 +396,7 @@ export class Picker implements SessionHost {
     const followed = this.#followed.get(id);
     this.#followed.delete(id);
     this.#fleet.end(id);
+    this.shared?.over(id);
     this.#check.over(id, end);
     const seconds = followed === undefined ? null : (this.#parts.now() - followed.askedMs) / 1000;
     this.#parts.watch.ended(end, seconds);

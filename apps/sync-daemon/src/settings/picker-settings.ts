@@ -16,6 +16,8 @@ const ADDRESS_EXPECTED = "an address to listen on";
 const TLS_MODE_EXPECTED = "self_signed, files or none";
 const NAME_EXPECTED = "a name of 1-253 characters a-z 0-9 . -";
 const PATH_EXPECTED = "a path that begins with /";
+const SUBJECT_MAX = 128;
+const SUBJECT_EXPECTED = `a NATS subject without wildcards, up to ${SUBJECT_MAX} characters`;
 const METRICS_PORT_EXPECTED = `an integer from 1 to ${PORT_MAX}`;
 
 /** Section `picker`. */
@@ -90,6 +92,22 @@ export const pickerSection = section({
     1024,
     1_000_000_000,
   ),
+  share: section({
+    url: text(
+      "NATS servers over which the pickers of one fleet share decisions, by commas; unset for none.",
+      null,
+    ),
+    subject: z
+      .string(SUBJECT_EXPECTED)
+      .regex(/^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/, SUBJECT_EXPECTED)
+      .max(SUBJECT_MAX, SUBJECT_EXPECTED)
+      .default("kvsync.picker")
+      .register(SETTING_FACTS, {
+        about: "NATS subject of the fleet. Pickers of other fleets need another one.",
+        expected: SUBJECT_EXPECTED,
+      }),
+    credentials_file: text("File with NATS credentials (.creds); unset for none.", null),
+  }),
   drain_seconds: integer(
     "Longest time that open requests get when the process stops. Then their streams are reset.",
     30,
