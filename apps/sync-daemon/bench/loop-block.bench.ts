@@ -5,7 +5,7 @@
  * where Node has it, because other processes use the machine too. The figure of a route is the least
  * of its runs' longest turns. The daemon follows many engines, and one of them holds a large index.
  *
- *     node apps/sync-daemon/bench/loop-block.bench.ts [engines] [runs]
+ *     node apps/sync-daemon/bench/loop-block.bench.ts [engines] [runs] [name of a row]
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,6 +21,7 @@ import { TestEngine } from "../test/fleet.ts";
 
 const ENGINES = Number(argv[2] ?? 1000);
 const RUNS = Number(argv[3] ?? 5);
+const ONLY = argv[4] ?? null;
 const BOUND_MS = 50;
 const MODEL = "test/model";
 const JSON_BYTES = 2 ** 20;
@@ -176,6 +177,7 @@ console.log(`node ${version}; ${ENGINES} engines, ${blocks} blocks held by one; 
 const rows: { route: string; status: number; bytes: number; "longest turn (ms)": number; bound: string }[] =
   [];
 for (const { name, ...request } of REQUESTS) {
+  if (ONLY !== null && name !== ONLY) continue;
   let least = Number.POSITIVE_INFINITY;
   let status = 0;
   let bytes = 0;

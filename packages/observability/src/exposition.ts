@@ -55,7 +55,9 @@ export class Exposition {
   readonly #families = new Map<string, Family>();
   /** Family and key of what lies at a writer's slot. */
   readonly #places = new Map<string, { family: Family; key: string }>();
-  readonly #collectors: (() => void)[] = [];
+  readonly #collectors: (() => void | Promise<void>)[] = [];
+  /** The scrape that runs. */
+  #scrape: Promise<Buffer> | null = null;
 
   /**
    * @param catalogue - every family that may be written; one that is not here is refused.
@@ -100,9 +102,9 @@ export class Exposition {
   /**
    * Has something run before each scrape, to set gauges that are read rather than counted.
    *
-   * @param collector - quick and synchronous.
+   * @param collector - runs alone and before a line is rendered; one that has much to do leaves turns of the event loop.
    */
-  beforeScrape(collector: () => void): void {
+  beforeScrape(collector: () => void | Promise<void>): void {
     this.#collectors.push(collector);
   }
 
@@ -112,25 +114,49 @@ export class Exposition {
   }
 
   /**
-   * Renders everything. Cost: about half a microsecond per line, in portions of a millisecond.
+   * Renders everything, as `scrapeBytes` does.
    *
    * @returns Prometheus text format 0.0.4.
    */
   async scrape(): Promise<string> {
-    for (const collector of this.#collectors) collector();
+    return (await this.scrapeBytes()).toString();
+  }
+
+  /**
+   * Renders everything. Cost: about half a microsecond per line, in portions of a millisecond. Callers at one time share a
+   * scrape: where monitoring is open, anybody may ask, and one of a large fleet is megabytes.
+   *
+   * @returns Prometheus text format 0.0.4 in UTF-8; all who share it have the same bytes.
+   */
+  scrapeBytes(): Promise<Buffer> {
+    this.#scrape ??= this.#render().finally(() => {
+      this.#scrape = null;
+    });
+    return this.#scrape;
+  }
+
+  async #render(): Promise<Buffer> {
+    for (const collector of this.#collectors) await collector();
+    // Bytes of portions: one text of all lines would be joined and encoded in a single turn.
+    const portions: Buffer[] = [];
     const lines: string[] = [];
-    let turnAt = LINES_PER_TURN;
+    const endPortion = (): void => {
+      lines.push("");
+      portions.push(Buffer.from(lines.join("\n")));
+      lines.length = 0;
+    };
     for (const family of this.#families.values()) {
       for (const series of family.begin(lines)) {
         family.render(series, lines);
-        if (lines.length < turnAt) continue;
-        turnAt = lines.length + LINES_PER_TURN;
+        if (lines.length < LINES_PER_TURN) continue;
+        endPortion();
         await new Promise(setImmediate);
       }
       lines.push("");
     }
-    lines.push(await this.#registry.metrics());
-    return lines.join("\n");
+    endPortion();
+    portions.push(Buffer.from(await this.#registry.metrics()));
+    return Buffer.concat(portions);
   }
 }
 

@@ -177,10 +177,10 @@ export class DiscoveryStatus {
    * @param sources - what they want.
    * @returns the collector.
    */
-  gauges(sources: EngineSources): () => void {
+  gauges(sources: EngineSources): () => Promise<void> {
     const { metrics, now } = this.#dependencies;
     const gauges = new GaugeSet(metrics);
-    return () => {
+    return () =>
       gauges.collect((add) => {
         for (const { source, state: present, lastSuccessMs } of this.inUse()) {
           for (const state of DISCOVERY_STATES)
@@ -194,6 +194,5 @@ export class DiscoveryStatus {
         for (const { source, reason } of sources.refusals())
           add(DISCOVERY_METRICS.refused, { source, reason }, 1);
       });
-    };
   }
 }

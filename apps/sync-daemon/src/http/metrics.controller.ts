@@ -8,30 +8,20 @@ import type { FastifyReply } from "fastify";
 @Controller()
 export class MetricsController {
   readonly #exposition: Exposition;
-  /** Being rendered. */
-  #scrape: Promise<Buffer> | null = null;
 
   constructor(@Inject(Exposition) exposition: Exposition) {
     this.#exposition = exposition;
   }
 
   /**
-   * Renders all metrics, once for all who ask while that lasts: where monitoring is open, anybody may ask, and a scrape of a large fleet costs tens of
-   * milliseconds and megabytes.
+   * Renders all metrics, once for all who ask while that lasts.
    *
    * @param reply - gets the content type.
    * @returns the text, as bytes that all of them share.
    */
   @Get(["metrics", "api/v1/metrics"])
   scrape(@Res({ passthrough: true }) reply: FastifyReply): Promise<Buffer> {
-    const exposition = this.#exposition;
-    reply.header("content-type", exposition.contentType);
-    this.#scrape ??= exposition
-      .scrape()
-      .then((text) => Buffer.from(text))
-      .finally(() => {
-        this.#scrape = null;
-      });
-    return this.#scrape;
+    reply.header("content-type", this.#exposition.contentType);
+    return this.#exposition.scrapeBytes();
   }
 }
