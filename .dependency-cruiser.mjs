@@ -19,8 +19,8 @@ export const DAEMON_FLOORS = [
   ["security", "telemetry"],
   ["discovery", "snapshot", "tokenizer", "transport"],
   ["health", "ingest", "query", "tools"],
-  ["community", "daemon.ts", "picker"],
-  ["openapi"],
+  ["community", "picker"],
+  ["daemon.ts", "openapi"],
   ["http"],
   ["app.module.ts"],
   ["main.ts"],
@@ -148,6 +148,17 @@ export default {
       },
       to: {
         path: "^apps/sync-daemon/src/telemetry/(tracing|span-export)\\.ts$|node_modules/(\\.pnpm/)?@opentelemetry",
+        dependencyTypesNot: ["type-only"],
+        dynamic: false,
+      },
+    },
+    {
+      name: "picker-is-loaded-only-when-on",
+      comment: "The daemon's main thread imports it by name alone, or as types; its thread has the rest.",
+      severity: "error",
+      from: { path: `${DAEMON}(daemon|app\\.module|main)\\.ts$|${DAEMON}(http|openapi)/` },
+      to: {
+        path: `${DAEMON}picker/picker-host\\.ts$`,
         dependencyTypesNot: ["type-only"],
         dynamic: false,
       },

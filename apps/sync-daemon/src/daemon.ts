@@ -5,6 +5,7 @@
  *                    │                                            ▲
  *                    └─▶ shared board ─▶ BoardReader ─────────────┤
  *   file, HTTP, Kubernetes ─▶ Discovery ─▶ EngineRegistry ────────┘
+ *                    index, board, engines ─▶ PickerHost, null when off
  *
  * With sync off (settings/sync-decision.ts) engines are registered and not followed: they stay
  * unknown, and lookups return "fallback".
@@ -41,6 +42,7 @@ import { Lookup } from "./query/lookup.ts";
 import { LOOPBACK_RANGES, PRIVATE_RANGES } from "./security/address-ranges.ts";
 import { readDialKeys } from "./security/curve-keys.ts";
 import { Tokenizers } from "./tokenizer/tokenizers.ts";
+import type { PickerHost, PickerHostDependencies } from "./picker/picker-host.ts";
 import type { Settings } from "./settings/settings.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
@@ -64,6 +66,14 @@ export interface DaemonDependencies {
   readonly died: (error: Error) => void;
   /** An ingest worker stopped and did not come back in `ingest.stall_seconds`; likewise. */
   readonly stalled: (worker: string, silentSeconds: number) => void;
+  /** What the endpoint picker needs beside it, where `picker.enabled` may be set. */
+  readonly picker?: {
+    /** Compiled entry of its thread. */
+    readonly script: URL;
+    /** Its thread died, or did not come back; likewise. */
+    readonly died: (error: Error) => void;
+    readonly stalled: (silentSeconds: number) => void;
+  };
   /** The configuration file, and how to read everything again when it changes; absent without one. */
   readonly configFile?: { readonly path: string; readonly read: () => Settings };
 }
@@ -88,6 +98,8 @@ export class Daemon {
   readonly logLevel: LevelControl;
   /** Null when it is off. */
   readonly tracing: Tracing | null;
+  /** Null when it is off. */
+  readonly picker: PickerHost | null;
   readonly #tokenizers: Tokenizers;
   readonly #ingest: IngestPool;
   readonly #run: RunJournal;
@@ -103,6 +115,7 @@ export class Daemon {
     readonly snapshots: SnapshotStore;
     readonly health: HealthChecks;
     readonly tokenizers: Tokenizers;
+    readonly picker: PickerHost | null;
     readonly ingest: IngestPool;
     readonly run: RunJournal;
     readonly start: StartFacts;
@@ -133,6 +146,8 @@ export class Daemon {
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.readiness.watch();
     this.#tokenizers = parts.tokenizers;
+    this.picker = parts.picker;
+    this.picker?.readyWhen(() => this.readiness.report().ready);
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
       prefixHashes: settings.index.prefix_hashes,
@@ -158,8 +173,7 @@ export class Daemon {
     const { version } = dependencies.start;
     const telemetry = await startTelemetry(settings, version, dependencies.log, epochMs);
     const { metrics, log, tracing } = telemetry;
-    logStart(log.write, dependencies.start, settings);
-    if (!sync.on) tellSyncOff(sync, log.write);
+    logStart(log.write, dependencies.start, settings, sync);
     const snapshots = snapshotStoreOf(settings, dependencies, telemetry, () => ingest.takeSnapshot());
     const heard = refusals(metrics, log.write);
     const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard, tracing) : null;
@@ -201,6 +215,8 @@ export class Daemon {
     telemetry.exposition.beforeScrape(discovery.status.gauges(discovery.sources));
     if (found !== null) tellRestored(found, ingest.restored, metrics, log.write);
     goOnFrom(ingest.restored, { snapshots, registry, settings, discovery });
+    const shares = { index: ingest.index, board: boardMemory, registry };
+    const picker = await pickerOf(settings, shares, dependencies, telemetry);
     await discovery.start();
     // Before that, sources that have not spoken yet would look like a fault.
     health.start();
@@ -215,6 +231,7 @@ export class Daemon {
       snapshots,
       health,
       tokenizers,
+      picker,
       ingest,
       run,
       start: dependencies.start,
@@ -233,6 +250,7 @@ export class Daemon {
     this.#exactness.stop();
     this.logLevel.stop();
     await this.discovery.stop();
+    await this.picker?.stop();
     await this.#tokenizers.close();
     await this.snapshots.stop(LAST_SNAPSHOT_MS);
     await this.#ingest.stop();
@@ -241,14 +259,15 @@ export class Daemon {
   }
 }
 
-/** The first line of the log. */
-function logStart(log: WriteEvent, start: StartFacts, { snapshot }: Settings): void {
+/** The first lines of the log. */
+function logStart(log: WriteEvent, start: StartFacts, { snapshot }: Settings, sync: SyncDecision): void {
   const { settings_from, ...facts } = startReport(start);
   log("starting", {
     ...facts,
     settings_from: settings_from.join(", "),
     snapshots: snapshot.directory ?? "off",
   });
+  if (!sync.on) tellSyncOff(sync, log);
 }
 
 function snapshotStoreOf(
@@ -288,6 +307,19 @@ function spanTaker(tracing: Tracing | null): (span: FinishedSpan) => void {
   return (span) => {
     tracing?.record(span);
   };
+}
+
+/** Starts the picker, if the settings want it: the only way in. */
+async function pickerOf(
+  settings: Settings,
+  shares: Pick<PickerHostDependencies, "index" | "board" | "registry">,
+  { picker }: DaemonDependencies,
+  { metrics, log, announce, threadLine, level }: Telemetry,
+): Promise<PickerHost | null> {
+  if (settings.picker.enabled !== true || picker === undefined) return null;
+  const { PickerHost: Started } = await import("./picker/picker-host.ts");
+  const heard = { metrics, announce, log: log.write, threadLine, logLevel: level.memory };
+  return Started.start(settings, { ...shares, ...picker, ...heard });
 }
 
 function registryOf(settings: Settings, follower: RankFollower): EngineRegistry {

@@ -2,19 +2,20 @@
 /**
  * The process: settings → daemon → HTTP → signals.
  *
- * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for an ingest worker that
- * stopped and did not come back (ingest/stall-watch.ts). Every other failure ends with 1, for
+ * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for an ingest worker or a picker
+ * that stopped and did not come back (ingest/stall-watch.ts). Every other failure ends with 1, for
  * example a port that is in use. A daemon that fails exits and does not continue: its state can be
  * rebuilt from the engines. Sockets are closed on every way out (process-end.ts).
  *
  * Stopping: readiness ends first. After a pause, so that balancers detect it, no new connections
  * are accepted. Then running requests end or are cut off, and the sockets to engines close. All of
- * it happens within STOP_MS.
+ * it happens within STOP_MS. Before that, open requests of the picker's gateways have the time of
+ * `picker.drain_seconds`.
  */
 
 import { createApp } from "./app.module.ts";
 import { buildFacts, versionLine } from "./build-facts.ts";
-import { Daemon } from "./daemon.ts";
+import { Daemon, type DaemonDependencies } from "./daemon.ts";
 import { EXIT_WORKER_STALLED } from "./ingest/stall-watch.ts";
 import { errorFacts } from "./log/error-facts.ts";
 import { openLog } from "./log/log.ts";
@@ -98,7 +99,7 @@ let closeSockets: (() => Promise<void>) | null = null;
 /** Logs an error that ends the process, and ends it. */
 function fail(
   log: WriteEvent,
-  code: "start_failed" | "crash" | "ingest_died" | "stop_failed",
+  code: "start_failed" | "crash" | "ingest_died" | "picker_died" | "stop_failed",
   error: unknown,
 ): void {
   log(code, errorFacts(error));
@@ -114,6 +115,29 @@ function withUsableFolder({ settings, given }: SettingsReading, log: WriteEvent)
   if (reason === null) return settings;
   log("snapshots_off", { folder: snapshot.directory, reason });
   return { ...settings, snapshot: { ...snapshot, directory: null } };
+}
+
+/** What is done about threads that end or stop: the process ends, and a supervisor starts another one. */
+function threadEnds(log: WriteEvent): Pick<DaemonDependencies, "died" | "stalled" | "picker"> {
+  return {
+    died: (error) => {
+      fail(log, "ingest_died", error);
+    },
+    stalled: (worker, silentSeconds) => {
+      log("ingest_stalled", { worker, silent_seconds: silentSeconds });
+      endProcess(EXIT_WORKER_STALLED, closeSockets);
+    },
+    picker: {
+      script: new URL("./picker/picker-thread.js", import.meta.url),
+      died: (error) => {
+        fail(log, "picker_died", error);
+      },
+      stalled: (silentSeconds) => {
+        log("picker_stalled", { silent_seconds: silentSeconds });
+        endProcess(EXIT_WORKER_STALLED, closeSockets);
+      },
+    },
+  };
 }
 
 async function run(
@@ -132,13 +156,7 @@ async function run(
     opened: (close) => {
       closeSockets = close;
     },
-    died: (error) => {
-      fail(log, "ingest_died", error);
-    },
-    stalled: (worker, silentSeconds) => {
-      log("ingest_stalled", { worker, silent_seconds: silentSeconds });
-      endProcess(EXIT_WORKER_STALLED, closeSockets);
-    },
+    ...threadEnds(log),
     ...(file === null ? {} : { configFile: { path: file, read: readAgain } }),
   });
   const app = await createApp(daemon, security);
@@ -160,10 +178,12 @@ async function run(
     stopping = true;
     daemon.log.write("stopping", { signal });
     daemon.readiness.stop();
+    const overdueMs = STOP_MS + (daemon.picker?.drainMsMax ?? 0);
     setTimeout(() => {
       log("stop_overdue", {});
       endProcess(1, closeSockets);
-    }, STOP_MS).unref();
+    }, overdueMs).unref();
+    await daemon.picker?.drain();
     await new Promise((resolve) => setTimeout(resolve, drain_seconds * 1000));
     setTimeout(
       () => {

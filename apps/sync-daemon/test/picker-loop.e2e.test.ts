@@ -174,7 +174,10 @@ async function startLoop(): Promise<Loop> {
     connections: 16,
     headersBytes: 98_304,
   };
-  const server = new PickerServer({ host: "127.0.0.1", port: 0, tls: null, limits }, picker);
+  const server = new PickerServer(
+    { host: "127.0.0.1", port: 0, tls: null, serves: "gateways", limits },
+    picker,
+  );
   const pickerPort = await server.listen();
   cleanups.push(() => server.stop());
   const envoy = await EnvoyProcess.start({

@@ -1,4 +1,5 @@
-/** The picker's decisions (K1 to K4 of picker/picker.ts) over a real daemon's index, with engines that publish real events. */
+/** The picker's decisions (K1 to K5 of picker/picker.ts) over a real daemon's index, with engines that publish real events. */
+import { AssertionError } from "@kvsync/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
 import {
@@ -140,6 +141,7 @@ class Bench {
           resolve({ id, decision });
           return true;
         },
+        fail: () => expect.unreachable(),
       };
       this.picker.ask(session, {
         headers: new Map([[":path", path], ...Object.entries(headers)]),
@@ -212,7 +214,7 @@ describe("the picker", () => {
   it("forgets a request whose client left before the tokens came: nothing is decided, booked or remembered", async () => {
     let answer: (outcome: TokenizeOutcome) => void = () => undefined;
     bench.tokenize = () => new Promise((resolve) => (answer = resolve));
-    const session = { id: 99, isWaiting: true, decide: () => expect.unreachable() };
+    const session = { id: 99, isWaiting: true, decide: () => expect.unreachable(), fail: () => undefined };
     const body = Buffer.from(JSON.stringify({ model: "base", prompt: "text" }));
     const headers = new Map([[":path", "/v1/completions"]]);
     bench.picker.ask(session, { headers, body: [body], bodyBytes: body.length, gap: "none", subset: null });
@@ -221,6 +223,38 @@ describe("the picker", () => {
     answer({ kind: "tokens", tokens: Uint32Array.from(PROMPT) });
     await new Promise(setImmediate);
     expect([bench.reports, bench.picker.bookingCount]).toEqual([[], 0]);
+  });
+
+  it("K5: ends the stream of a request whose tokens fail, and decides for the next one", async () => {
+    bench.tokenize = () => Promise.reject(new Error("broken"));
+    const body = Buffer.from(JSON.stringify({ model: "base", prompt: "text" }));
+    const headers = new Map([[":path", "/v1/completions"]]);
+    const question = { headers, body: [body], bodyBytes: body.length, gap: "none", subset: null } as const;
+    await new Promise<void>((resolve) => {
+      bench.picker.ask(
+        { id: 99, isWaiting: true, decide: () => expect.unreachable(), fail: resolve },
+        question,
+      );
+    });
+    expect(bench.picker.bookingCount).toBe(0);
+    expect((await bench.ask({ model: "base", prompt: PROMPT })).decision.kind).toBe("pick");
+  });
+
+  it("K5: lets a failed assertion through, which ends the process", async () => {
+    const failure = new AssertionError("broken");
+    bench.tokenize = () => Promise.reject(failure);
+    const body = Buffer.from(JSON.stringify({ model: "base", prompt: "text" }));
+    const headers = new Map([[":path", "/v1/completions"]]);
+    const heard = new Promise((resolve) => process.once("unhandledRejection", resolve));
+    // The runner's own listeners would fail the run.
+    const others = process.listeners("unhandledRejection").slice(0, -1);
+    for (const other of others) process.off("unhandledRejection", other);
+    bench.picker.ask(
+      { id: 99, isWaiting: true, decide: () => expect.unreachable(), fail: () => expect.unreachable() },
+      { headers, body: [body], bodyBytes: body.length, gap: "none", subset: null },
+    );
+    expect(await heard).toBe(failure);
+    for (const other of others) process.on("unhandledRejection", other);
   });
 
   it.each([
@@ -241,7 +275,10 @@ describe("the picker", () => {
     const text = "once upon a time ".repeat(2000);
     const turn = async (prompt: string): Promise<string | undefined> => {
       const asked = await bench.ask({ model: "base", prompt });
-      bench.picker.over({ id: asked.id, isWaiting: false, decide: () => false }, "complete");
+      bench.picker.over(
+        { id: asked.id, isWaiting: false, decide: () => false, fail: () => undefined },
+        "complete",
+      );
       return destinations(asked)[0];
     };
     const first = await turn(text);
@@ -274,7 +311,7 @@ describe("the picker", () => {
 
   it("K3: compares its prediction with the engine's own count, streamed or not", async () => {
     const one = await bench.ask({ model: "base", prompt: PROMPT });
-    const session = { id: one.id, isWaiting: false, decide: () => false };
+    const session = { id: one.id, isWaiting: false, decide: () => false, fail: () => undefined };
     bench.picker.served(session, ADDRESSES[1]);
     bench.picker.firstToken(session);
     bench.picker.responseTail(
@@ -298,7 +335,7 @@ describe("the picker", () => {
     ["more than was predicted", PROMPT.slice(0, 16), 100, true],
   ])("K3: tells %s", async (_what, prompt, cachedTokens, differs) => {
     const { id } = await bench.ask({ model: "base", prompt });
-    const session = { id, isWaiting: false, decide: () => false };
+    const session = { id, isWaiting: false, decide: () => false, fail: () => undefined };
     bench.picker.responseTail(session, Buffer.from(`"cached_tokens":${cachedTokens}}`));
     bench.picker.responseTail(session, Buffer.from('"cached_tokens":1'));
     expect(bench.reported).toMatchObject([{ cachedTokens, differs }]);
@@ -310,7 +347,7 @@ describe("the picker", () => {
   ])("K3: compares nothing for %s", async (_what, body) => {
     const { id } = await bench.ask(body);
     bench.picker.responseTail(
-      { id, isWaiting: false, decide: () => false },
+      { id, isWaiting: false, decide: () => false, fail: () => undefined },
       Buffer.from('"cached_tokens":1'),
     );
     expect(bench.reported).toEqual([]);
@@ -321,7 +358,7 @@ describe("the picker", () => {
     for (const address of [ADDRESSES[1], ADDRESSES[2], "10.9.9.9:1"]) {
       const { id } = await bench.ask({ model: "base", prompt: PROMPT });
       vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-      const session = { id, isWaiting: false, decide: () => false };
+      const session = { id, isWaiting: false, decide: () => false, fail: () => undefined };
       bench.picker.served(session, address);
       bench.picker.firstToken(session);
       vi.advanceTimersByTime(2000);
@@ -332,8 +369,14 @@ describe("the picker", () => {
 
   it("counts an answer of another endpoint, and moves the booking there", async () => {
     const one = await bench.ask({ model: "base", prompt: PROMPT });
-    bench.picker.served({ id: one.id, isWaiting: false, decide: () => false }, ADDRESSES[2]);
-    bench.picker.served({ id: one.id, isWaiting: false, decide: () => false }, ADDRESSES[2]);
+    bench.picker.served(
+      { id: one.id, isWaiting: false, decide: () => false, fail: () => undefined },
+      ADDRESSES[2],
+    );
+    bench.picker.served(
+      { id: one.id, isWaiting: false, decide: () => false, fail: () => undefined },
+      ADDRESSES[2],
+    );
     expect([bench.elsewhere, bench.picker.bookingCount]).toEqual([1, 1]);
   });
 

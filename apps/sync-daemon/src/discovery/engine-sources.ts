@@ -23,12 +23,12 @@
 
 import { assert } from "@kvsync/core";
 
+import type { RegisteredEngine } from "../engine/engine-directory.ts";
 import type { Engine } from "../engine/engine-entry.ts";
 import {
   engineConflict,
   type EngineRegistry,
   firstDifference,
-  type RegisteredEngine,
   RegistryError,
 } from "../engine/engine-registry.ts";
 import { SocketClaims } from "../engine/socket-claims.ts";

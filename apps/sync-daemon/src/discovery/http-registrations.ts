@@ -26,7 +26,8 @@
 import { CodedError } from "@kvsync/core";
 
 import type { Engine } from "../engine/engine-entry.ts";
-import { engineConflict, firstDifference, type RegisteredEngine } from "../engine/engine-registry.ts";
+import type { RegisteredEngine } from "../engine/engine-directory.ts";
+import { engineConflict, firstDifference } from "../engine/engine-registry.ts";
 import { hostNameOf } from "../engine/host-names.ts";
 import type { WriteEvent } from "../log/log-line.ts";
 import { AdmissionError, type EndpointAdmission } from "../security/endpoint-admission.ts";

@@ -227,11 +227,14 @@ function contradictionIn(
       field: "shared_socket",
       why: "endpoint and replay_endpoint, which all ranks share, and no lists",
     };
-  if (entry.http.length > 1 && entry.http.length !== size)
-    return { field: "http", why: size === 1 ? "one address" : `one address, or ${size}: one per DP rank` };
-  if (new Set(entry.http).size < entry.http.length)
-    return { field: "http", why: "distinct addresses, one per DP rank" };
   return null;
+}
+
+/** What keeps addresses from being endpoints, or null. */
+function whyNotHttp(http: readonly string[], size: number): string | null {
+  if (http.length > 1 && http.length !== size)
+    return size === 1 ? "one address" : `one address, or ${size}: one per DP rank`;
+  return new Set(http).size < http.length ? "distinct addresses, one per DP rank" : null;
 }
 
 /** The one way to write an address, as gateways write it; null for anything else. */
@@ -253,6 +256,8 @@ export const engineEntry = fields.transform((entry, context): Engine => {
   const size = entry.dp_size ?? entry.endpoints?.length ?? 1;
   const contradiction = contradictionIn(entry, size);
   if (contradiction !== null) return fail(contradiction.field, entry[contradiction.field], contradiction.why);
+  const unusableHttp = whyNotHttp(entry.http, size);
+  if (unusableHttp !== null) return fail("http", entry.http, unusableHttp);
   const isShared = entry.shared_socket;
   const ranks = ranksOf(entry, size);
   const unbindable = entry.bind ? whyNotBindable(isShared, ranks) : null;

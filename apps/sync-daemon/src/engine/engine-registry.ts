@@ -17,7 +17,9 @@ import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";
 
 import type { FollowedRank } from "./followed-rank.ts";
 import type { SnapshotStream } from "./followed-rank.ts";
+import { type EngineDirectory, EngineNames, type RegisteredEngine } from "./engine-directory.ts";
 import type { Engine, EngineRank } from "./engine-entry.ts";
+import { SlotIncarnations } from "./slot-incarnations.ts";
 import { SocketClaims } from "./socket-claims.ts";
 
 /** Models served at once: label values and tables grow with them. */
@@ -51,19 +53,6 @@ export interface RankFollower {
   redial(rankSlot: number): void;
 }
 
-/** A DP rank with its slot. */
-export interface RegisteredRank {
-  readonly dpRank: number;
-  readonly rankSlot: number;
-}
-
-/** An engine with its slots. */
-export interface RegisteredEngine {
-  readonly engine: Engine;
-  /** In the order of the engine's ranks. */
-  readonly ranks: readonly RegisteredRank[];
-}
-
 /** What a slot stands for. */
 export interface SlotOwner {
   readonly workerId: string;
@@ -72,7 +61,9 @@ export interface SlotOwner {
 }
 
 /** All engines being followed. */
-export class EngineRegistry {
+export class EngineRegistry implements EngineDirectory {
+  /** Tells other threads whose slot it is. */
+  readonly incarnations: SlotIncarnations = new SlotIncarnations();
   readonly #follower: RankFollower;
   readonly #enginesMax: number;
   readonly #filesMax: number;
@@ -80,10 +71,8 @@ export class EngineRegistry {
   /** Of all engines, those on their way out included. */
   #files = 0;
   readonly #engines = new Map<string, RegisteredEngine>();
-  readonly #byModel = new Map<string, Set<RegisteredEngine>>();
-  /** By each further name of a model, and by each adapter that an entry names. */
-  readonly #byAlias = new NamedEngines();
-  readonly #byAdapter = new NamedEngines();
+  readonly #names = new EngineNames();
+  readonly #listeners: ((id: string) => void)[] = [];
   /** By id (R2). */
   readonly #sockets = new SocketClaims<string>();
   readonly #owners: (SlotOwner | undefined)[] = [];
@@ -160,11 +149,8 @@ export class EngineRegistry {
     }));
     const registered: RegisteredEngine = { engine, ranks };
     this.#engines.set(engine.id, registered);
-    const peers = this.#byModel.get(engine.model) ?? new Set();
-    this.#byModel.set(engine.model, peers.add(registered));
+    this.#names.add(registered);
     this.#sockets.add(engine, engine.id);
-    this.#byAlias.add(engine.aliases, registered);
-    this.#byAdapter.add(engine.adapters, registered);
     engine.ranks.forEach(({ endpoint, replayEndpoint, dpRank }, i) => {
       const rankSlot = ranks[i]?.rankSlot ?? 0;
       const owner = { workerId: engine.id, model: engine.model, dpRank };
@@ -186,6 +172,7 @@ export class EngineRegistry {
         resumeFrom,
       });
     });
+    this.#tell(engine.id);
     return { registered, created: true };
   }
 
@@ -205,17 +192,14 @@ export class EngineRegistry {
       );
     }
     this.#engines.delete(id);
-    const { model } = registered.engine;
-    const peers = this.#byModel.get(model);
-    peers?.delete(registered);
-    if (peers?.size === 0) this.#byModel.delete(model);
-    this.#byAlias.remove(registered.engine.aliases, registered);
-    this.#byAdapter.remove(registered.engine.adapters, registered);
+    this.#names.remove(registered);
     this.#sockets.remove(registered.engine);
     const freed = registered.ranks.map(async ({ rankSlot }) => {
       this.#owners[rankSlot] = undefined;
+      this.incarnations.end(rankSlot);
       await this.#forget(rankSlot);
     });
+    this.#tell(id);
     return Promise.all(freed).then(() => {
       this.#files -= this.#filesOf(registered.engine);
     });
@@ -250,39 +234,33 @@ export class EngineRegistry {
     return this.#engines.size;
   }
 
-  /** Every model with at least one engine. */
+  /**
+   * Hears of every engine that comes or goes, by its id, from now on.
+   *
+   * @param listener - called at the change, which is done.
+   */
+  onChange(listener: (id: string) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** {@inheritDoc EngineDirectory.models} */
   models(): IterableIterator<string> {
-    return this.#byModel.keys();
+    return this.#names.models();
   }
 
-  /**
-   * The engines of a model.
-   *
-   * @param model - its name.
-   * @returns null when no engine serves it.
-   */
+  /** {@inheritDoc EngineDirectory.enginesOf} */
   enginesOf(model: string): ReadonlySet<RegisteredEngine> | null {
-    return this.#byModel.get(model) ?? null;
+    return this.#names.enginesOf(model);
   }
 
-  /**
-   * The engines that serve their model under this further name.
-   *
-   * @param alias - the name.
-   * @returns none when no engine does.
-   */
+  /** {@inheritDoc EngineDirectory.enginesWithAlias} */
   enginesWithAlias(alias: string): ReadonlySet<RegisteredEngine> {
-    return this.#byAlias.of(alias);
+    return this.#names.enginesWithAlias(alias);
   }
 
-  /**
-   * The engines whose entries name this adapter.
-   *
-   * @param loraName - the adapter's name.
-   * @returns none when no entry does.
-   */
+  /** {@inheritDoc EngineDirectory.enginesWithAdapter} */
   enginesWithAdapter(loraName: string): ReadonlySet<RegisteredEngine> {
-    return this.#byAdapter.of(loraName);
+    return this.#names.enginesWithAdapter(loraName);
   }
 
   /**
@@ -305,7 +283,7 @@ export class EngineRegistry {
           ? ({ limit: "ranks", maximum: RANK_SLOTS_MAX } as const)
           : this.#files + this.#filesOf(engine) > this.#filesMax
             ? ({ limit: "files of ranks within the limit on open files", maximum: this.#filesMax } as const)
-            : !this.#byModel.has(engine.model) && this.#byModel.size >= MODELS_MAX
+            : this.#names.enginesOf(engine.model) === null && this.#names.modelCount >= MODELS_MAX
               ? ({ limit: "models", maximum: MODELS_MAX } as const)
               : null;
     if (full === null) return;
@@ -313,6 +291,10 @@ export class EngineRegistry {
       { code: "registry_full", ...full },
       `no room for engine ${engine.id}: at most ${full.maximum} ${full.limit} at once`,
     );
+  }
+
+  #tell(id: string): void {
+    for (const listener of this.#listeners) listener(id);
   }
 
   async #forget(rankSlot: number): Promise<void> {
@@ -342,32 +324,6 @@ export class EngineRegistry {
     if (freed !== undefined) return freed;
     this.#nextSlot += 1;
     return this.#nextSlot - 1;
-  }
-}
-
-const NO_ENGINES: ReadonlySet<RegisteredEngine> = new Set();
-
-/** Engines by names that several may have; a name that none has any more is not kept. */
-class NamedEngines {
-  readonly #engines = new Map<string, Set<RegisteredEngine>>();
-
-  add(names: readonly string[], engine: RegisteredEngine): void {
-    for (const name of names) {
-      const named = this.#engines.get(name) ?? new Set();
-      this.#engines.set(name, named.add(engine));
-    }
-  }
-
-  remove(names: readonly string[], engine: RegisteredEngine): void {
-    for (const name of names) {
-      const named = this.#engines.get(name);
-      named?.delete(engine);
-      if (named?.size === 0) this.#engines.delete(name);
-    }
-  }
-
-  of(name: string): ReadonlySet<RegisteredEngine> {
-    return this.#engines.get(name) ?? NO_ENGINES;
   }
 }
 

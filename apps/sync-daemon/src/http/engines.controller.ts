@@ -12,7 +12,8 @@ import { BoardReader } from "../board/stream-board.ts";
 import { UnknownKinds } from "../board/unknown-kinds.ts";
 import { Discovery } from "../discovery/discovery.ts";
 import { engineEntry } from "../engine/engine-entry.ts";
-import { EngineRegistry, type RegisteredEngine, type RegisteredRank } from "../engine/engine-registry.ts";
+import type { RegisteredEngine, RegisteredRank } from "../engine/engine-directory.ts";
+import { EngineRegistry } from "../engine/engine-registry.ts";
 import type {
   CacheGroupReport,
   EngineList,

@@ -96,7 +96,13 @@ export class IngestPool implements RankFollower {
       this.#writeDown(number, "stalled");
       stalled(`ingest-${number}`, silentMs / 1000);
     };
-    this.#stallWatch = new StallWatch(board, stallMs, { lost, log });
+    this.#stallWatch = new StallWatch(board, stallMs, {
+      lost,
+      told: (news, number, silent_seconds) => {
+        const code = news === "stalled" ? "worker_stalled" : "worker_resumed";
+        log(code, { worker: `ingest-${number}`, silent_seconds });
+      },
+    });
     this.#stolen = workers.map((_, number) =>
       dependencies.metrics.counter(STREAM_METRICS.streamWorkStolen, {
         worker: openLabel("worker", `ingest-${number}`),

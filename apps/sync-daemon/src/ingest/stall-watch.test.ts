@@ -3,7 +3,6 @@ import { expect, test } from "vitest";
 
 import { StallWatch } from "./stall-watch.ts";
 import { BoardReader, BoardWriter, createBoardMemory, HEARTBEAT_STALE_MS } from "../board/stream-board.ts";
-import { eventWriter } from "../log/log-line.ts";
 
 function setUp(limitMs = 30_000) {
   const memory = createBoardMemory();
@@ -14,7 +13,7 @@ function setUp(limitMs = 30_000) {
   const events: string[] = [];
   const watch = new StallWatch(board, limitMs, {
     lost: (worker, silentMs) => events.push(`lost ${worker} after ${silentMs}`),
-    log: eventWriter("test", ({ event, facts }) => events.push(`${event} ${String(facts["worker"])}`)),
+    told: (news, worker) => events.push(`${news} ${worker}`),
   });
   /** Lets time pass in which these workers beat and the watch looks. */
   const pass = (ms: number, beating: readonly number[]): void => {
@@ -34,9 +33,9 @@ test("a worker that stops is reported once, one that comes back likewise, and th
   pass(HEARTBEAT_STALE_MS, [0]);
   expect([events, board.stalledWorkers()]).toEqual([[], []]);
   pass(5000, [0]);
-  expect([events, board.stalledWorkers()]).toEqual([["worker_stalled ingest-1"], [1]]);
+  expect([events, board.stalledWorkers()]).toEqual([["stalled 1"], [1]]);
   pass(500, [0, 1]);
-  expect(events).toEqual(["worker_stalled ingest-1", "worker_resumed ingest-1"]);
+  expect(events).toEqual(["stalled 1", "resumed 1"]);
   expect(board.stalledWorkers()).toEqual([]);
 });
 
@@ -44,9 +43,9 @@ test("a worker that does not come back is given up once, when the limit is reach
   const { events, pass } = setUp(10_000);
   pass(500, [0, 1]);
   pass(9750, [1]);
-  expect(events).toEqual(["worker_stalled ingest-0"]);
+  expect(events).toEqual(["stalled 0"]);
   pass(60_000, [1]);
-  expect(events).toEqual(["worker_stalled ingest-0", "lost 0 after 10000"]);
+  expect(events).toEqual(["stalled 0", "lost 0 after 10000"]);
 });
 
 test("W1: time in which the whole process stood still counts for nobody", () => {

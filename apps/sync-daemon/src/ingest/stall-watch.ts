@@ -1,12 +1,12 @@
 /**
- * Watches the ingest workers' signs of life from the main thread, and gives up on one that does not
- * come back.
+ * Watches the signs of life of threads from the main thread, and gives up on one that does not
+ * come back: the ingest workers, and the picker.
  *
- *     silent > HEARTBEAT_STALE_MS ──▶ log `worker_stalled`   (trust and readiness follow by themselves)
- *     a beat again                ──▶ log `worker_resumed`
+ *     silent > HEARTBEAT_STALE_MS ──▶ told `stalled`   (trust and readiness follow by themselves)
+ *     a beat again                ──▶ told `resumed`
  *     silent for the limit        ──▶ `lost`, once: the process ends with EXIT_WORKER_STALLED
  *
- * Why the process and not the worker alone: a worker that is terminated may hold the index's lock or
+ * Why the process and not the worker alone: an ingest worker that is terminated may hold the index's lock or
  * have written half of a change. The others would wait for that lock without end, or read what the
  * half change left. A new process rebuilds everything from its snapshot and the engines' histories.
  *
@@ -16,10 +16,9 @@
  *
  * Not here: the trust of the ranks (board/stream-board.ts B4), readiness (health/readiness.ts).
  */
-import type { WriteEvent } from "../log/log-line.ts";
-import { type BoardReader, HEARTBEAT_STALE_MS } from "../board/stream-board.ts";
+import { HEARTBEAT_STALE_MS } from "../board/stream-board.ts";
 
-/** Exit code of a process whose ingest worker did not come back. */
+/** Exit code of a process one of whose threads did not come back. */
 export const EXIT_WORKER_STALLED = 3;
 
 const LOOK_MS = 250;
@@ -33,34 +32,40 @@ interface Watched {
   isReported: boolean;
 }
 
-/** Watches all workers on a board. */
+/** Where the beats are. */
+interface Beats {
+  /** The clock of the beats. */
+  now(): number;
+  /** Of all threads that have started, in the order of their numbers. */
+  workers(): readonly { readonly heartbeatMs: number }[];
+}
+
+/** Who hears. */
+interface StallListener {
+  /** A thread is given up; called at most once. */
+  readonly lost: (worker: number, silentMs: number) => void;
+  readonly told: (news: "stalled" | "resumed", worker: number, silentSeconds: number) => void;
+}
+
+/** See the header. */
 export class StallWatch {
-  readonly #board: BoardReader;
+  readonly #board: Beats;
   readonly #limitMs: number;
-  readonly #lost: (worker: number, silentMs: number) => void;
-  readonly #log: WriteEvent;
+  readonly #listener: StallListener;
   readonly #watched = new Map<number, Watched>();
   #lookedMs: number;
   #timer: NodeJS.Timeout | null = null;
   #isOver = false;
 
   /**
-   * @param board - with the workers' beats; its clock is this watch's clock.
-   * @param limitMs - silence after which a worker is given up.
-   * @param listener - `lost` is called at most once.
+   * @param board - with the threads' beats; its clock is this watch's clock.
+   * @param limitMs - silence after which a thread is given up.
+   * @param listener - hears of it.
    */
-  constructor(
-    board: BoardReader,
-    limitMs: number,
-    listener: {
-      readonly lost: (worker: number, silentMs: number) => void;
-      readonly log: WriteEvent;
-    },
-  ) {
+  constructor(board: Beats, limitMs: number, listener: StallListener) {
     this.#board = board;
     this.#limitMs = limitMs;
-    this.#lost = listener.lost;
-    this.#log = listener.log;
+    this.#listener = listener;
     this.#lookedMs = board.now();
   }
 
@@ -90,7 +95,7 @@ export class StallWatch {
         watched.silentMs += countedMs;
         this.#silent(number, watched);
       } else {
-        if (watched.isReported) this.#say("worker_resumed", number, watched);
+        if (watched.isReported) this.#say("resumed", number, watched);
         Object.assign(watched, { heartbeatMs, silentMs: 0, isReported: false });
       }
     }
@@ -99,14 +104,14 @@ export class StallWatch {
   #silent(number: number, watched: Watched): void {
     if (watched.silentMs > HEARTBEAT_STALE_MS && !watched.isReported) {
       watched.isReported = true;
-      this.#say("worker_stalled", number, watched);
+      this.#say("stalled", number, watched);
     }
     if (watched.silentMs < this.#limitMs || this.#isOver) return;
     this.#isOver = true;
-    this.#lost(number, watched.silentMs);
+    this.#listener.lost(number, watched.silentMs);
   }
 
-  #say(code: "worker_stalled" | "worker_resumed", number: number, { silentMs }: Watched): void {
-    this.#log(code, { worker: `ingest-${number}`, silent_seconds: Math.round(silentMs / 100) / 10 });
+  #say(news: "stalled" | "resumed", number: number, { silentMs }: Watched): void {
+    this.#listener.told(news, number, Math.round(silentMs / 100) / 10);
   }
 }

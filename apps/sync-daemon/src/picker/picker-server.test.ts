@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 
 import { afterEach, describe, expect, it, vi } from "vitest";
 
@@ -42,6 +43,7 @@ async function serve(
   options: {
     limits?: Partial<PickerServerOptions["limits"]>;
     tls?: PickerServerOptions["tls"];
+    serves?: PickerServerOptions["serves"];
     host?: Partial<SessionHost>;
   } = {},
 ): Promise<{ server: PickerServer; port: number; books: Books; client: () => GatewayClient }> {
@@ -67,7 +69,13 @@ async function serve(
   };
   const tls = options.tls ?? null;
   const server = new PickerServer(
-    { host: "127.0.0.1", port: 0, tls, limits: { ...LIMITS, ...options.limits } },
+    {
+      host: "127.0.0.1",
+      port: 0,
+      tls,
+      serves: options.serves ?? "gateways",
+      limits: { ...LIMITS, ...options.limits },
+    },
     host,
   );
   const port = await server.listen();
@@ -131,7 +139,7 @@ describe("the picker's server", () => {
     expect(await connection.health("")).toBe(1);
   });
 
-  it("ends a stream whose decision throws, and no other", async () => {
+  it("V6: ends a stream whose decision throws, and no other", async () => {
     let asked = 0;
     const { books, client } = await serve({
       host: {
@@ -149,6 +157,52 @@ describe("the picker's server", () => {
     second.send({ requestHeaders: { endOfStream: true } });
     expect(await second.answered(1)).toHaveLength(1);
     expect(books.faults).toEqual(["host_failed"]);
+  });
+
+  it("V6: ends a stream whose host fails later, or while it hears of the request, and no other", async () => {
+    let mode: "fail" | "first" | "over" = "fail";
+    const { books, client, server } = await serve({
+      host: {
+        ask: (session) => {
+          if (mode === "fail")
+            setImmediate(() => {
+              session.fail();
+            });
+          else session.decide(PICK);
+        },
+        firstToken: () => {
+          if (mode === "first") throw new Error("broken");
+        },
+        over: () => {
+          if (mode === "over") throw new Error("broken");
+        },
+      },
+    });
+    const connection = client();
+    const outcome = async (now: typeof mode): Promise<number> => {
+      mode = now;
+      const stream = connection.open();
+      stream.send({ requestHeaders: { endOfStream: true }, protocolConfig: FULL_DUPLEX });
+      if (now !== "fail") {
+        await stream.answered(1);
+        stream.send({ responseHeaders: {} });
+        stream.send({ responseBody: { body: Buffer.from("answer"), endOfStream: true } });
+      }
+      return (await stream.outcome).status;
+    };
+    expect([await outcome("fail"), await outcome("first"), await outcome("over")]).toEqual([13, 13, 0]);
+    expect([books.faults, server.streamCount]).toEqual([Array(3).fill("host_failed"), 0]);
+  });
+
+  it("answers health checks alone at a port for probes", async () => {
+    const { client, books } = await serve({ serves: "probes" });
+    const connection = client();
+    expect(await connection.health("")).toBe(1);
+    const stream = connection.open();
+    stream.send({ requestHeaders: { endOfStream: true } });
+    stream.stream.end();
+    expect(await stream.outcome).toEqual({ status: 12, message: "unknown_path" });
+    expect(books.asked).toBe(0);
   });
 
   it("V2: keeps a connection that resets ten thousand streams, each after its pick", async () => {
@@ -262,9 +316,42 @@ describe("the picker's server", () => {
     expect(error.code).toBe("ECONNREFUSED");
   });
 
+  it("shows new connections a certificate that was renewed, and asks for one of the authority's clients", async () => {
+    const authority = await Authority.make();
+    const [first, second, gateway] = await Promise.all(
+      ["first", "second", "gateway"].map((name) => authority.sign(name)),
+    );
+    if (first === undefined || second === undefined || gateway === undefined) return expect.unreachable();
+    const { port, server } = await serve({ tls: { ...first, ca: authority.cert } });
+    const subjectAt = async (own: object): Promise<string | null> => {
+      const socket = connectTls({
+        port,
+        host: "127.0.0.1",
+        ca: authority.cert,
+        ALPNProtocols: ["h2"],
+        ...own,
+      });
+      const name = await new Promise<string | null>((resolve) => {
+        socket.on("error", () => {
+          resolve(null);
+        });
+        // A server of TLS 1.3 refuses a client after the client's own handshake: its first bytes say that it does not.
+        socket.once("data", () => {
+          resolve(String(socket.getPeerCertificate().subject.CN));
+        });
+      });
+      socket.destroy();
+      return name;
+    };
+    expect(await subjectAt(gateway)).toBe("first");
+    expect(await subjectAt({})).toBeNull();
+    server.renew({ ...second, ca: authority.cert });
+    expect(await subjectAt(gateway)).toBe("second");
+  });
+
   it("serves TLS, and ends a connection that speaks none", async () => {
     const { key, cert } = await (await Authority.make()).sign("picker");
-    const { client, port } = await serve({ tls: { key, cert } });
+    const { client, port } = await serve({ tls: { key, cert, ca: null } });
     expect(await client().health("")).toBe(1);
     const plain: Socket = connect(port, "127.0.0.1");
     plain.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

@@ -12,6 +12,8 @@
  *  V3  A gateway that does not read holds its own stream alone: it is not read from until its answers are gone
  *      (picker-server.test.ts "V3").
  *  V4  Bodies that are held are bounded over all streams (picker-server.test.ts "V4").
+ *  V6  What a host throws ends the stream that it was called for, and is counted; a failed assertion ends the process
+ *      (picker-server.test.ts "V6").
  *  V5  When the server has stopped, no session is open and no byte is held (picker-server.test.ts "V5").
  *
  * Not here: the decisions (SessionHost), the source of certificates.
@@ -25,11 +27,11 @@ import {
   type Http2SecureServer,
   type Http2Server,
   type IncomingHttpHeaders,
-  type SecureServerOptions,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo } from "node:net";
+import { type SecureContextOptions, Server as TlsServer } from "node:tls";
 
 import { AssertionError } from "@kvsync/core";
 
@@ -37,6 +39,7 @@ import { decodeRequest, framed, isFault } from "./wire/ext-proc-codec.ts";
 import { type FrameFaultCode, GrpcFrames } from "./wire/grpc-frames.ts";
 import { decodeHealthRequest, encodeHealthAnswer, type ServingStatus } from "./wire/health-codec.ts";
 import type { ProtoFaultCode } from "./wire/proto-fault.ts";
+import type { TlsContent } from "./picker-tls.ts";
 import {
   type Decision,
   type PickQuestion,
@@ -95,9 +98,11 @@ export interface OpenSession {
   readonly isWaiting: boolean;
   /** See Session.decide. */
   decide(decision: Decision): boolean;
+  /** Ends the stream with an error: the host cannot decide. Nothing once it is over. */
+  fail(): void;
 }
 
-/** Who decides, and hears how requests go. A throw out of `ask` ends its stream; a failed assertion the process. */
+/** Who decides, and hears how requests go (V6). */
 export interface SessionHost {
   /** Is to call `session.decide` once, at once or later. */
   ask(session: OpenSession, question: PickQuestion): void;
@@ -131,7 +136,9 @@ export interface PickerServerOptions {
   /** 0 takes a free one. */
   readonly port: number;
   /** Null: no TLS. */
-  readonly tls: Pick<SecureServerOptions, "key" | "cert" | "ca" | "requestCert"> | null;
+  readonly tls: TlsContent | null;
+  /** Health checks alone are answered at a port for probes. */
+  readonly serves: "gateways" | "probes";
   readonly limits: PickerLimits;
 }
 
@@ -142,7 +149,7 @@ export class PickerServer {
   readonly #server: Http2Server | Http2SecureServer;
   readonly #connections = new Set<ServerHttp2Session>();
   readonly #sessions = new Map<OpenSession, Session>();
-  readonly #ended = new Set<() => void>();
+  #isDraining = false;
   #lastId = 0;
   #bufferedBytes = 0;
 
@@ -198,11 +205,20 @@ export class PickerServer {
     return this.port;
   }
 
-  /** Takes no new connections; resolves when the open streams have ended. */
+  /** New connections get another certificate; those that stand keep theirs. Only with TLS. */
+  renew(tls: TlsContent): void {
+    if (this.#server instanceof TlsServer) this.#server.setSecureContext(contextOf(tls));
+  }
+
+  /** Takes no new connections; resolves when the open streams have ended and their last bytes are sent. */
   async drained(): Promise<void> {
+    this.#isDraining = true;
     this.#server.close();
     for (const connection of this.#connections) connection.close();
-    if (this.#sessions.size > 0) await new Promise<void>((resolve) => this.#ended.add(resolve));
+    while (this.#connections.size > 0)
+      await Promise.all(
+        [...this.#connections].map((one) => new Promise<void>((resolve) => one.once("close", resolve))),
+      );
   }
 
   /** Ends everything that is open; resolves when the port is free. */
@@ -227,6 +243,8 @@ export class PickerServer {
       return;
     }
     this.#connections.add(connection);
+    // One that was being made when the server stopped listening.
+    if (this.#isDraining) connection.close();
     connection.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     const silent = setTimeout(() => {
       connection.destroy();
@@ -245,7 +263,7 @@ export class PickerServer {
     stream.on("error", () => undefined);
     const path = headers[":path"];
     if (path === HEALTH_PATH) this.#checkHealth(stream);
-    else if (path !== PROCESS_PATH) this.#refuse(stream, "unknown_path");
+    else if (path !== PROCESS_PATH || this.#options.serves === "probes") this.#refuse(stream, "unknown_path");
     else if (this.#sessions.size >= this.#options.limits.streams) this.#refuse(stream, "streams_limit");
     else this.#process(stream);
   }
@@ -270,6 +288,17 @@ export class PickerServer {
         return session.isWaiting;
       },
       decide: (decision) => session.decide(decision),
+      fail: () => {
+        this.#fail(open, answers, "host_failed");
+      },
+    };
+    const guarded = (work: () => void): void => {
+      try {
+        work();
+      } catch (error) {
+        if (error instanceof AssertionError) throw error;
+        this.#fail(open, answers, "host_failed");
+      }
     };
     const { bodyBytes } = this.#options.limits;
     const session = new Session(this.#portOf(stream, answers, open), { bodyBytes });
@@ -277,7 +306,10 @@ export class PickerServer {
     const frames = new GrpcFrames(bodyBytes + MESSAGE_BYTES_MORE, (bytes) => {
       const decoded = decodeRequest(bytes);
       if (isFault(decoded)) this.#fail(open, answers, decoded.code);
-      else session.receive(decoded);
+      else
+        guarded(() => {
+          session.receive(decoded);
+        });
     });
     stream.on("data", (chunk: Buffer) => {
       const fault = session.isOver ? null : frames.push(chunk);
@@ -289,11 +321,15 @@ export class PickerServer {
     stream.on("end", () => {
       const fault = frames.end();
       if (fault !== null) this.#fail(open, answers, fault);
-      session.close();
+      guarded(() => {
+        session.close();
+      });
       answers.end(STATUS.ok, "");
     });
     stream.on("close", () => {
-      session.close();
+      guarded(() => {
+        session.close();
+      });
     });
   }
 
@@ -313,12 +349,7 @@ export class PickerServer {
         answers.end(STATUS.internal, fault);
       },
       ask: (question) => {
-        try {
-          host.ask(open, question);
-        } catch (error) {
-          if (error instanceof AssertionError) throw error;
-          this.#fail(open, answers, "host_failed");
-        }
+        host.ask(open, question);
       },
       hold: (bytes) => this.#hold(bytes),
       served: (endpoint) => {
@@ -350,10 +381,12 @@ export class PickerServer {
 
   #over(open: OpenSession, end: SessionEnd): void {
     this.#sessions.delete(open);
-    this.#host.over(open, end);
-    if (this.#sessions.size > 0) return;
-    for (const tell of this.#ended) tell();
-    this.#ended.clear();
+    try {
+      this.#host.over(open, end);
+    } catch (error) {
+      if (error instanceof AssertionError) throw error;
+      this.#host.fault("host_failed");
+    }
   }
 
   #hold(bytes: number): boolean {
@@ -403,7 +436,17 @@ function serverOf({ tls, limits }: PickerServerOptions): Http2Server | Http2Secu
   };
   return tls === null
     ? createServer(options)
-    : createSecureServer({ ...options, ...tls, ALPNProtocols: ["h2"] });
+    : createSecureServer({
+        ...options,
+        ...contextOf(tls),
+        requestCert: tls.ca !== null,
+        rejectUnauthorized: tls.ca !== null,
+        ALPNProtocols: ["h2"],
+      });
+}
+
+function contextOf({ cert, key, ca }: TlsContent): SecureContextOptions {
+  return { cert, key, ca: ca ?? undefined, minVersion: "TLSv1.2" };
 }
 
 /** The answering side of a stream. */

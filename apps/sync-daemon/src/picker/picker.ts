@@ -10,13 +10,15 @@
  *      are answered with an error (picker.test.ts "K2").
  *  K3  A prediction by the index is compared once with the engine's own count, where the answer has it
  *      (picker.test.ts "K3").
+ *  K5  What fails in a decision ends its stream and no other, also when it fails while tokens are awaited
+ *      (picker.test.ts "K5").
  *  K4  No text of a prompt leaves: not in answers, not to the watch (picker.test.ts "K4").
  *
  * Not here: connections (picker-server.ts), costs (packages/routing), the source of endpoints (its owner calls `update`).
  */
 import { randomUUID } from "node:crypto";
 
-import { assert } from "@kvsync/core";
+import { assert, AssertionError } from "@kvsync/core";
 import type { Trust } from "@kvsync/routing";
 
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
@@ -28,6 +30,7 @@ import {
   type PickBasis,
   type PickOutcome,
   type PoolEngine,
+  type PoolStanding,
   type RankHold,
 } from "./endpoint-fleet.ts";
 import type { OpenSession, SessionHost, StreamFault } from "./picker-server.ts";
@@ -214,8 +217,8 @@ export class Picker implements SessionHost {
   }
 
   /** Replaces the endpoints; see EndpointFleet. */
-  update(engines: readonly PoolEngine[]): readonly string[] {
-    return this.#fleet.update(engines);
+  update(engines: readonly PoolEngine[], standing?: PoolStanding): readonly string[] {
+    return this.#fleet.update(engines, standing);
   }
 
   /** From now on health checks say that no request is to come. */
@@ -234,11 +237,12 @@ export class Picker implements SessionHost {
     if (request.reason !== null) decide(null, request.reason);
     else if (served === null) decide(null, "model_unknown");
     else if (request.prompt?.kind === "token_ids") decide(request.prompt.tokens, "none");
-    else this.#decideByText(request, served, decide);
+    else this.#decideByText(session, request, served, decide);
   }
 
   /** Waits for the tokens of a text, as long as there is time. */
   #decideByText(
+    session: OpenSession,
     { prompt }: InferenceRequest,
     served: ServedModel,
     decide: (tokens: Uint32Array | null, reason: PickReason) => void,
@@ -255,10 +259,21 @@ export class Picker implements SessionHost {
       clearTimeout(timer);
       decide(tokens, reason);
     };
-    const timer = setTimeout(once, this.#options.decisionMs, null, "late");
-    void this.#parts.tokenizer.tokenize(question).then((outcome) => {
+    const late = (): void => {
+      try {
+        once(null, "late");
+      } catch (error) {
+        failOrThrow(session, error);
+      }
+    };
+    const timer = setTimeout(late, this.#options.decisionMs);
+    const answered = this.#parts.tokenizer.tokenize(question).then((outcome) => {
       if (outcome.kind === "tokens") once(outcome.tokens, "none");
       else once(null, "no_tokens");
+    });
+    answered.catch((error: unknown) => {
+      clearTimeout(timer);
+      failOrThrow(session, error);
     });
   }
 
@@ -413,6 +428,12 @@ export class Picker implements SessionHost {
     if (!SERVICES.has(service)) return "service_unknown";
     return !this.#isDraining && this.#parts.isReady() ? "serving" : "not_serving";
   }
+}
+
+/** A fault of one decision ends its stream; a failed assertion ends the process. */
+function failOrThrow(session: OpenSession, error: unknown): void {
+  if (error instanceof AssertionError) throw error;
+  session.fail();
 }
 
 /** Null for messages that are nested too deep to be passed on. */

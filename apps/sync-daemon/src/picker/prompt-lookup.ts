@@ -26,11 +26,22 @@ export interface ServedModel {
 export class PromptLookup {
   readonly #dependencies: MatchDependencies;
   readonly #tokensMax: number;
+  readonly #isCurrent: (worker: string, dpRank: number) => boolean;
 
-  /** @param tokensMax - longest prompt that is looked up. */
-  constructor(dependencies: MatchDependencies, tokensMax: number) {
+  /**
+   * @param dependencies - reader, board, engines and clock, as lookups over HTTP have them.
+   * @param tokensMax - longest prompt that is looked up.
+   * @param isCurrent - whether what was found at a rank's slot is the rank's. Asked after the lookup, where the list of
+   *   engines may be older than the index (directory-copy.ts).
+   */
+  constructor(
+    dependencies: MatchDependencies,
+    tokensMax: number,
+    isCurrent: (worker: string, dpRank: number) => boolean = () => true,
+  ) {
     this.#dependencies = dependencies;
     this.#tokensMax = tokensMax;
+    this.#isCurrent = isCurrent;
   }
 
   /**
@@ -64,7 +75,7 @@ export class PromptLookup {
    *
    * @param served - from `model`.
    * @param tokens - checked as u32, or a request's own list, unchecked.
-   * @returns one entry per rank of the model; null when these are no tokens, or too many.
+   * @returns one entry per rank of the model that is still followed; null when these are no tokens, or too many.
    */
   holds({ question }: ServedModel, tokens: Uint32Array | readonly unknown[]): readonly RankHold[] | null {
     const { reader } = this.#dependencies;
@@ -75,7 +86,8 @@ export class PromptLookup {
           ? withTokens(question, tokens, memory)
           : withInput(question, "token_ids", tokens, memory);
       const answer = match(query, this.#dependencies);
-      return answer.matches.map((one) => ({
+      const own = answer.matches.filter((one) => this.#isCurrent(one.worker, one.dp_rank));
+      return own.map((one) => ({
         worker: one.worker,
         dpRank: one.dp_rank,
         matchedTokens: one.matched_tokens,

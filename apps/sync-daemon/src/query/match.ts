@@ -26,7 +26,7 @@ import {
 } from "@kvsync/core";
 
 import type { Engine } from "../engine/engine-entry.ts";
-import type { EngineRegistry, RegisteredEngine } from "../engine/engine-registry.ts";
+import type { EngineDirectory, RegisteredEngine } from "../engine/engine-directory.ts";
 import type { BoardReader, RankTrust } from "../board/stream-board.ts";
 import { timeText } from "../clock.ts";
 import type { TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
@@ -40,7 +40,7 @@ import { reusableTokens } from "./reusable-tokens.ts";
 export interface MatchDependencies {
   readonly reader: PrefixReader;
   readonly board: BoardReader;
-  readonly registry: EngineRegistry;
+  readonly registry: EngineDirectory;
   /** Milliseconds since the epoch, of the board's clock. */
   readonly now: () => number;
 }

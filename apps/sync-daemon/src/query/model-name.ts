@@ -15,7 +15,7 @@
 
 import type { PrefixReader } from "@kvsync/core";
 
-import type { EngineRegistry, RegisteredEngine } from "../engine/engine-registry.ts";
+import type { EngineDirectory, RegisteredEngine } from "../engine/engine-directory.ts";
 import { contradictory, RequestError } from "../request/request-error.ts";
 
 /** Model names listed in an error. */
@@ -33,7 +33,7 @@ export interface NamedModel {
 
 /** What knows names. */
 export interface NameSources {
-  readonly registry: EngineRegistry;
+  readonly registry: EngineDirectory;
   readonly reader: PrefixReader;
 }
 
@@ -86,7 +86,7 @@ function onlyModel(name: string, models: ReadonlySet<string>): string | null {
  * @param registry - knows the others.
  * @returns the error to throw.
  */
-export function unknownModel(model: string, registry: EngineRegistry): RequestError {
+export function unknownModel(model: string, registry: EngineDirectory): RequestError {
   const known = [...registry.models()].slice(0, LISTED_MAX);
   return new RequestError(
     { code: "unknown_model", model, known },

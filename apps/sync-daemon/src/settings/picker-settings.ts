@@ -108,6 +108,12 @@ export const pickerSection = section({
       }),
     credentials_file: text("File with NATS credentials (.creds); unset for none.", null),
   }),
+  check_sample: integer(
+    "One pick in so many is looked up again at its engine, to find prompts that are not the engine's; 0 for none.",
+    50,
+    0,
+    1_000_000,
+  ),
   drain_seconds: integer(
     "Longest time that open requests get when the process stops. Then their streams are reset.",
     30,

@@ -30,7 +30,7 @@ export function helpText(): string {
     ...lines,
     "",
     `In the file alone: ${fileOnly.join(", ")}.`,
-    "Exit codes: 0 stopped by a signal, 1 failed, 2 settings that cannot be used, 3 an ingest worker stopped.",
+    "Exit codes: 0 stopped by a signal, 1 failed, 2 settings that cannot be used, 3 an ingest worker or the picker stopped.",
     "",
   ].join("\n");
 }

@@ -14,6 +14,7 @@ import {
   MAIN_EVENTS,
   TRACE_EVENTS,
 } from "./log-events/process.ts";
+import { PICKER_EVENTS } from "./log-events/picker.ts";
 import { RUN_EVENTS, SNAPSHOT_EVENTS } from "./log-events/snapshots.ts";
 
 /** By code, in the order of the reference. */
@@ -28,6 +29,7 @@ export const LOG_EVENTS = {
   ...LOOKUP_EVENTS,
   ...TOKENIZER_EVENTS,
   ...SECURITY_EVENTS,
+  ...PICKER_EVENTS,
   ...HEALTH_EVENTS,
   ...TRACE_EVENTS,
   ...LEVEL_EVENTS,

@@ -30,7 +30,7 @@ export const SECURITY_METRICS = {
     name: "kv_security_file_usable",
     help: "1 when the tokens or certificates on the disk are the ones in use, 0 when they were changed into something that cannot be used.",
     unit: "none",
-    labels: { file: ["tokens", "tls"] },
+    labels: { file: ["tokens", "tls", "picker_tls"] },
     preset: "absent until known",
     why: "A rotation that failed is not felt before the old certificate or token ends.",
   }),

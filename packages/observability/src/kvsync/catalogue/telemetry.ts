@@ -17,7 +17,7 @@ export const TELEMETRY_METRICS = {
     name: "kv_log_lines_dropped_total",
     help: "Log lines left out because a rate limit was reached, by thread and limit.",
     unit: "none",
-    labels: { thread: { maxValues: 17 }, bound: LINE_BOUND_NAMES },
+    labels: { thread: { maxValues: 18 }, bound: LINE_BOUND_NAMES },
     preset: "absent until known",
     why: "Readers of the log need to know how much of it is missing. The limit `peer` shows that an engine or caller floods it.",
   }),

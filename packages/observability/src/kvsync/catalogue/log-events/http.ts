@@ -69,7 +69,9 @@ export const SECURITY_EVENTS = logEvents("security", {
   security_file_reloaded: {
     level: "info",
     message: { says: "the paths that changed" },
-    fields: { file: oneOf(["tokens", "tls"], "tokens, or certificate and key") },
+    fields: {
+      file: oneOf(["tokens", "tls", "picker_tls"], "tokens; certificate and key; those of the picker"),
+    },
     cause: "daemon",
     meaning: "Changed files of tokens or certificates are in use.",
     response: null,
@@ -77,7 +79,9 @@ export const SECURITY_EVENTS = logEvents("security", {
   security_file_refused: {
     level: "error",
     message: { says: "the paths and what is wrong with them" },
-    fields: { file: oneOf(["tokens", "tls"], "tokens, or certificate and key") },
+    fields: {
+      file: oneOf(["tokens", "tls", "picker_tls"], "tokens; certificate and key; those of the picker"),
+    },
     cause: "daemon",
     meaning: "Changed files of tokens or certificates cannot be used. The last good content stays in use.",
     response: "Correct the file that the message names. See the runbook SecurityFileRefused.",

@@ -1,0 +1,90 @@
+/**
+ * The engines in the picker's thread: a copy of the registry that lags behind it, and shows where that matters.
+ *
+ *     changes of the main thread ─▶ engines by name ─▶ lookups
+ *     number of each slot (engine/slot-incarnations.ts) ─▶ isCurrent: are these blocks still this rank's?
+ *
+ *  D1  After a batch the copy has what the registry had when the batch was made (directory-copy.test.ts "D1").
+ *
+ * Not here: the order of batches (engine-feed.ts).
+ */
+
+import { type EngineDirectory, EngineNames, type RegisteredEngine } from "../engine/engine-directory.ts";
+import { SlotIncarnations } from "../engine/slot-incarnations.ts";
+
+/** News of one engine, as it is now. */
+export interface EngineChange {
+  readonly id: string;
+  /** Null when it is gone. */
+  readonly registered: RegisteredEngine | null;
+  /** Of its rank slots, in the order of the ranks. */
+  readonly incarnations: readonly number[];
+}
+
+interface Copied {
+  readonly registered: RegisteredEngine;
+  readonly incarnations: readonly number[];
+}
+
+/** See the header. */
+export class DirectoryCopy implements EngineDirectory {
+  readonly #names = new EngineNames();
+  readonly #engines = new Map<string, Copied>();
+  readonly #incarnations: SlotIncarnations;
+
+  /** @param incarnations - memory of the registry's. */
+  constructor(incarnations: SharedArrayBuffer) {
+    this.#incarnations = new SlotIncarnations(incarnations);
+  }
+
+  /** Takes a batch. */
+  apply(changes: readonly EngineChange[]): void {
+    for (const { id, registered, incarnations } of changes) {
+      const before = this.#engines.get(id);
+      if (before !== undefined) this.#names.remove(before.registered);
+      this.#engines.delete(id);
+      if (registered === null) continue;
+      this.#engines.set(id, { registered, incarnations });
+      this.#names.add(registered);
+    }
+  }
+
+  /** Engines that it knows. */
+  get engineCount(): number {
+    return this.#engines.size;
+  }
+
+  /**
+   * Whether what a lookup has just found at this rank's slot was the rank's. To be asked after the lookup.
+   *
+   * @param id - of an engine.
+   * @param dpRank - of a rank of it.
+   */
+  isCurrent(id: string, dpRank: number): boolean {
+    const copied = this.#engines.get(id);
+    if (copied === undefined) return false;
+    const i = copied.registered.ranks.findIndex((rank) => rank.dpRank === dpRank);
+    const rank = copied.registered.ranks[i];
+    return rank !== undefined && this.#incarnations.of(rank.rankSlot) === copied.incarnations[i];
+  }
+
+  /** {@inheritDoc EngineDirectory.models} */
+  models(): IterableIterator<string> {
+    return this.#names.models();
+  }
+
+  /** {@inheritDoc EngineDirectory.enginesOf} */
+  enginesOf(model: string): ReadonlySet<RegisteredEngine> | null {
+    return this.#names.enginesOf(model);
+  }
+
+  /** {@inheritDoc EngineDirectory.enginesWithAlias} */
+  enginesWithAlias(alias: string): ReadonlySet<RegisteredEngine> {
+    return this.#names.enginesWithAlias(alias);
+  }
+
+  /** {@inheritDoc EngineDirectory.enginesWithAdapter} */
+  enginesWithAdapter(loraName: string): ReadonlySet<RegisteredEngine> {
+    return this.#names.enginesWithAdapter(loraName);
+  }
+}

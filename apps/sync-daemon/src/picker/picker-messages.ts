@@ -1,0 +1,60 @@
+/**
+ * The messages between the main thread and the picker's. Requests of a gateway never pass this way.
+ */
+
+import type { SharedPrefixIndex } from "@kvsync/core";
+import type { SlotAnnouncement } from "@kvsync/observability/slots";
+
+import type { LogLine } from "../log/log-line.ts";
+import type { PickerSettings } from "../settings/picker-settings.ts";
+import type { Settings } from "../settings/settings.ts";
+import type { EngineBatch } from "./engine-feed.ts";
+import type { TlsContent } from "./picker-tls.ts";
+
+/** What the picker's thread is started with. */
+export interface PickerThreadSettings {
+  readonly picker: PickerSettings;
+  readonly index: SharedPrefixIndex;
+  readonly board: SharedArrayBuffer;
+  /** Of the registry's rank slots (engine/slot-incarnations.ts). */
+  readonly incarnations: SharedArrayBuffer;
+  /** One number, in which the thread shows that it lives: the shared clock's milliseconds. */
+  readonly heartbeat: SharedArrayBuffer;
+  /** Memory of the log's level. */
+  readonly logLevel: SharedArrayBuffer;
+  /** How prompts become tokens, and the longest one that is looked up. */
+  readonly tokenization: Pick<Settings, "sync" | "tokenizer" | "limits">;
+  /** Null with `picker.tls.mode` none. */
+  readonly tls: TlsContent | null;
+}
+
+/** To the picker's thread. */
+export type ToPicker =
+  | { readonly kind: "engines"; readonly batch: EngineBatch }
+  /** Certificate files have changed. */
+  | { readonly kind: "tls"; readonly tls: TlsContent }
+  /** The daemon has been ready: requests may come. */
+  | { readonly kind: "ready" }
+  /** No request is to come any more; those that are open get the time of `picker.drain_seconds`. */
+  | { readonly kind: "drain" }
+  | { readonly kind: "stop" };
+
+/** What ended the thread. */
+interface ThreadError {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+  /** Of the system, such as EADDRINUSE. */
+  readonly code?: string;
+}
+
+/** From the picker's thread. */
+export type FromPicker =
+  | { readonly kind: "listening" }
+  | { readonly kind: "engines_taken" }
+  /** Every request is over, or was reset. */
+  | { readonly kind: "drained" }
+  /** An error that nothing caught: the thread does nothing from now on. */
+  | { readonly kind: "failed"; readonly error: ThreadError }
+  | { readonly kind: "metrics"; readonly announcement: SlotAnnouncement }
+  | { readonly kind: "log"; readonly line: LogLine };

@@ -1,0 +1,187 @@
+/**
+ * Entry of the picker's thread: ports for gateways and probes, the picker, and obedience to the main thread
+ * (picker-messages.ts). An uncaught error ends the thread, and with it the process: its books are unknown then.
+ *
+ *     engines ─▶ DirectoryCopy ─▶ PromptLookup ─┐
+ *     index, board: shared memory ──────────────┤
+ *     tokenizer of its own ─────────────────────┴─▶ Picker ◀─ PickerServer ◀─ gateways
+ *
+ * Not here: the main thread's side (picker-host.ts).
+ */
+
+import { parentPort, workerData } from "node:worker_threads";
+
+import { assert, PrefixReader } from "@kvsync/core";
+import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { MetricSlots } from "@kvsync/observability/slots";
+
+import { BoardReader } from "../board/stream-board.ts";
+import { epochMs, sharedClockMs } from "../clock.ts";
+import { LineGate } from "../log/line-gate.ts";
+import { LogLevel } from "../log/log-level.ts";
+import { droppedCounters } from "../telemetry/dropped-lines.ts";
+import { Tokenizers } from "../tokenizer/tokenizers.ts";
+import { DecisionCounts } from "./decision-counts.ts";
+import { DirectoryCopy } from "./directory-copy.ts";
+import { drain } from "./drain.ts";
+import { Picker } from "./picker.ts";
+import type { FromPicker, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
+import { PickerServer } from "./picker-server.ts";
+import { PromptLookup } from "./prompt-lookup.ts";
+
+/** Time between two signs of life. */
+const BEAT_MS = 100;
+/** A loop that came so late is told to gateways. */
+const LAG_MS_MAX = 1000;
+/** Addresses in one line of the log. */
+const REFUSED_TOLD_MAX = 8;
+
+assert(parentPort !== null, "picker-thread runs as a worker thread");
+const port = parentPort;
+const settings = workerData as PickerThreadSettings;
+const { picker: options } = settings;
+const tell = (message: FromPicker): void => {
+  port.postMessage(message);
+};
+process.on("uncaughtException", (error: unknown) => {
+  const known: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
+  const { name, message, stack = "", code } = known;
+  tell({ kind: "failed", error: { name, message, stack, ...(code !== undefined && { code }) } });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+});
+
+const metrics = new MetricSlots(CATALOGUE, "picker", (announcement) => {
+  tell({ kind: "metrics", announcement });
+});
+const log = new LineGate({
+  thread: "picker",
+  level: LogLevel.attach(settings.logLevel),
+  write: (line) => {
+    tell({ kind: "log", line });
+  },
+  dropped: droppedCounters(metrics, "picker"),
+  now: epochMs,
+});
+
+const directory = new DirectoryCopy(settings.incarnations);
+const reader = PrefixReader.attach(settings.index, { tokensMax: settings.tokenization.limits.query_tokens });
+const board = new BoardReader(settings.board);
+const lookup = new PromptLookup(
+  { reader, board, registry: directory, now: epochMs },
+  settings.tokenization.limits.query_tokens,
+  (id, dpRank) => directory.isCurrent(id, dpRank),
+);
+const tokenizer = new Tokenizers(settings.tokenization, {
+  metrics,
+  thread: "picker",
+  watch: { log, tracing: null },
+  now: epochMs,
+});
+const counts = new DecisionCounts();
+let hasEndpoints = false;
+let wasReady = false;
+let lagMs = 0;
+const picker = new Picker(
+  {
+    decisionMs: options.decision_timeout_ms,
+    fallbacks: options.fallbacks,
+    rankHeader: options.rank_header === true,
+    capacityTokens: options.capacity_tokens,
+    followsResponses: true,
+    checkSample: options.check_sample,
+  },
+  {
+    lookup,
+    tokenizer,
+    watch: counts,
+    isReady: () => hasEndpoints && wasReady && lagMs <= LAG_MS_MAX,
+    now: sharedClockMs,
+  },
+);
+const limits = {
+  bodyBytes: options.limits.body_bytes,
+  bufferedBytes: options.limits.buffered_bytes,
+  streams: options.limits.streams,
+  connections: options.limits.connections,
+  headersBytes: options.limits.headers_bytes,
+};
+const gateways = new PickerServer(
+  { host: options.host, port: options.port, tls: settings.tls, serves: "gateways", limits },
+  picker,
+);
+const probes = new PickerServer(
+  { host: options.host, port: options.health_port, tls: null, serves: "probes", limits },
+  picker,
+);
+
+const beats = new Float64Array(settings.heartbeat);
+let beatMs = sharedClockMs();
+const beating = setInterval(() => {
+  const nowMs = sharedClockMs();
+  lagMs = nowMs - beatMs - BEAT_MS;
+  beatMs = nowMs;
+  beats[0] = nowMs;
+  log.tick();
+}, BEAT_MS);
+
+/** Addresses that are no endpoints, as they were last told. */
+let refused = "";
+
+function tellRefused(addresses: readonly string[]): void {
+  const told = addresses.join();
+  if (told === refused) return;
+  refused = told;
+  const [first] = addresses;
+  if (first !== undefined)
+    log.write("endpoints_refused", {
+      addresses: addresses.slice(0, REFUSED_TOLD_MAX).join(", "),
+      count: addresses.length,
+    });
+}
+
+async function stop(): Promise<void> {
+  clearInterval(beating);
+  await Promise.all([gateways.stop(), probes.stop(), tokenizer.close()]);
+  reader.detach();
+  port.close();
+}
+
+port.on("message", (message: ToPicker) => {
+  switch (message.kind) {
+    case "engines": {
+      directory.apply(message.batch.changes);
+      const { pool } = message.batch;
+      if (pool !== null) {
+        tellRefused(picker.update(pool.engines, pool.standing));
+        hasEndpoints = true;
+      }
+      tell({ kind: "engines_taken" });
+      break;
+    }
+    case "tls":
+      gateways.renew(message.tls);
+      break;
+    case "ready":
+      wasReady = true;
+      break;
+    case "drain":
+      void drain(picker, gateways, options.drain_seconds * 1000).then(({ ms, reset }) => {
+        log.write("picker_drained", { seconds: Math.round(ms) / 1000, reset });
+        tell({ kind: "drained" });
+      });
+      break;
+    case "stop":
+      void stop();
+      break;
+  }
+});
+
+if (options.port !== 0) await gateways.listen();
+if (options.health_port !== 0) await probes.listen();
+beats[0] = sharedClockMs();
+log.write("picker_listening", {
+  host: options.host,
+  port: options.port === 0 ? null : options.port,
+  health_port: options.health_port === 0 ? null : options.health_port,
+});
+tell({ kind: "listening" });

@@ -1,0 +1,59 @@
+/** Log events of the endpoint picker. */
+
+import { integer, number, orNull, text } from "../../../signals/field.ts";
+import { logEvents } from "../../../signals/log-event.ts";
+import { ERROR_FIELDS } from "./shared-fields.ts";
+
+/** Of the picker's thread, and of its watch on the main thread. */
+export const PICKER_EVENTS = logEvents("picker", {
+  picker_listening: {
+    level: "info",
+    message: "the picker listens",
+    fields: {
+      host: text("host of the setting `picker.host`"),
+      port: orNull(integer("port for gateways"), "`picker.port` is 0"),
+      health_port: orNull(integer("port for health checks"), "`picker.health_port` is 0"),
+    },
+    cause: "daemon",
+    meaning: "The endpoint picker runs, and gateways can connect to it.",
+    response: null,
+  },
+  endpoints_refused: {
+    level: "warn",
+    message: "addresses of engines are no endpoints: no request is sent there",
+    fields: { addresses: text("the first of them"), count: integer("number of them") },
+    cause: "daemon",
+    meaning:
+      "Addresses in `http` belong to another engine already, fit neither one address nor one per DP rank, or are too many.",
+    response: "Correct the entries of these engines.",
+  },
+  picker_drained: {
+    level: "info",
+    message: "the picker has no open request any more",
+    fields: {
+      seconds: number("time since the signal, in seconds"),
+      reset: integer("requests that were open at the end of `picker.drain_seconds`, and were reset"),
+    },
+    cause: "daemon",
+    meaning: "The daemon stops: the open requests of gateways have ended.",
+    response:
+      "With `reset` above 0: a longer `picker.drain_seconds`, and as much time for the process to stop.",
+  },
+  picker_died: {
+    level: "fatal",
+    message: "the picker's thread died",
+    fields: ERROR_FIELDS,
+    cause: "daemon",
+    meaning: "A fault in the picker's thread ends the process with exit code 1.",
+    response: "Report the line to the maintainers of kvsync.",
+  },
+  picker_stalled: {
+    level: "fatal",
+    message: "the picker's thread did not come back",
+    fields: { silent_seconds: number("time without a heartbeat, in seconds") },
+    cause: "daemon",
+    meaning:
+      "The picker's thread sent no heartbeat for `ingest.stall_seconds`. The process ends with exit code 3.",
+    response: "Look for a frozen node or a CPU limit that is too small. Report it when neither is the case.",
+  },
+});
