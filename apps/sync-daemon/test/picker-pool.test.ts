@@ -92,7 +92,10 @@ test("a pod takes the model of the engine that publishes under its name, when it
   });
   pool.engines.set("serving/a", { model: "m", ranks: [{ dpRank: 0 }] });
   pool.source.enginesChanged();
-  expect(pool.news.at(-1)?.engines).toMatchObject([{ id: "serving/a", model: "m" }]);
+  pool.source.enginesChanged();
+  await wait(() => {
+    expect(pool.news.at(-1)?.engines).toMatchObject([{ id: "serving/a", model: "m" }]);
+  });
 });
 
 test("O2: a pool that is deleted, has no ports or cannot be read keeps its endpoints, as stale", async () => {
@@ -163,7 +166,10 @@ test("a pod's ports by annotation count, and one that cannot be used is told onc
   await wait(() => {
     expect(pool.addresses()).toEqual(["10.0.0.1:30000", "10.0.0.1:30001", "10.0.0.2:8000"]);
   });
-  pool.source.enginesChanged();
+  cluster.add("c", ...chat("10.0.0.3"));
+  await wait(() => {
+    expect(pool.addresses()).toContain("10.0.0.3:8000");
+  });
   expect(pool.told.filter((one) => one.includes("serving/b"))).toEqual([
     "pod serving/b: model.aibrix.ai/http-ports is not usable; expected ports from 1 to 65535, with commas between. The pool's ports count",
   ]);

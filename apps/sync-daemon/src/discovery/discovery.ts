@@ -23,6 +23,7 @@ import { HttpRegistrations } from "./http-registrations.ts";
 import { credentialReader } from "./kubernetes/credentials.ts";
 import { ruleOf } from "./kubernetes/pod-rule.ts";
 import { PodSource, type PodSourceSettings } from "./kubernetes/pod-source.ts";
+import type { WatchTimes } from "./kubernetes/resource-watch.ts";
 import { RegistrationFile } from "./registration-file.ts";
 import { SharedRegistrations } from "./shared-registrations.ts";
 
@@ -120,8 +121,19 @@ export class Discovery {
   }
 }
 
-function podSettings(settings: Settings["discovery"]["kubernetes"]): PodSourceSettings {
+/** How long watches of the API server wait, and pause. */
+export function watchTimes(settings: Settings["discovery"]["kubernetes"]): WatchTimes {
   const ms = (seconds: number): number => seconds * 1000;
+  return {
+    requestMs: ms(settings.request_timeout_seconds),
+    watchMs: ms(settings.watch_seconds),
+    resyncMs: ms(settings.resync_seconds),
+    pauseMsMin: ms(settings.retry_seconds_min),
+    pauseMsMax: Math.max(ms(settings.retry_seconds_min), ms(settings.retry_seconds_max)),
+  };
+}
+
+function podSettings(settings: Settings["discovery"]["kubernetes"]): PodSourceSettings {
   return {
     credentials: credentialReader(settings.kubeconfig),
     namespaces: settings.namespaces,
@@ -131,12 +143,6 @@ function podSettings(settings: Settings["discovery"]["kubernetes"]): PodSourceSe
     selector: settings.selector,
     rule: ruleOf(settings),
     modelsTokenFile: settings.models_token_file,
-    times: {
-      requestMs: ms(settings.request_timeout_seconds),
-      watchMs: ms(settings.watch_seconds),
-      resyncMs: ms(settings.resync_seconds),
-      pauseMsMin: ms(settings.retry_seconds_min),
-      pauseMsMax: Math.max(ms(settings.retry_seconds_min), ms(settings.retry_seconds_max)),
-    },
+    times: watchTimes(settings),
   };
 }

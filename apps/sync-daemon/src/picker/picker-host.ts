@@ -21,9 +21,11 @@ import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { StallWatch } from "../ingest/stall-watch.ts";
 import type { LogLine, WriteEvent } from "../log/log-line.ts";
 import type { Settings } from "../settings/settings.ts";
-import { EngineFeed, type PoolNews } from "./engine-feed.ts";
+import { EngineFeed } from "./engine-feed.ts";
 import type { FromPicker, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
 import { PickerTls } from "./picker-tls.ts";
+import type { PoolSource } from "./pool-source.ts";
+import { watchPool } from "./pool-watch.ts";
 
 /** Time for the thread to close its ports before it is ended. */
 const STOP_GRACE_MS = 1000;
@@ -56,6 +58,8 @@ export class PickerHost {
   readonly #tls: PickerTls;
   readonly #feed: EngineFeed;
   readonly #stallWatch: StallWatch;
+  /** Null when the engines' own addresses are the endpoints. */
+  readonly #pool: PoolSource | null;
   readonly #drainMs: number;
   readonly #drained: Promise<void>;
   #readyLooks: NodeJS.Timeout | null = null;
@@ -74,6 +78,13 @@ export class PickerHost {
     this.#drainMs = settings.picker.drain_seconds * 1000;
     this.#feed = new EngineFeed(registry, settings.picker.pool.name === null, (batch) => {
       this.#send({ kind: "engines", batch });
+    });
+    this.#pool = watchPool(settings, {
+      registry,
+      log,
+      changed: (news) => {
+        this.#feed.pool(news);
+      },
     });
     tls.watch(settings.security.reload_seconds * 1000, {
       use: (content) => {
@@ -171,11 +182,6 @@ export class PickerHost {
     this.#feed.taken();
   }
 
-  /** The endpoints are these now, in place of engines' own addresses. */
-  pool(news: PoolNews): void {
-    this.#feed.pool(news);
-  }
-
   /**
    * Lets requests come from the moment on that the daemon has been ready.
    *
@@ -221,6 +227,7 @@ export class PickerHost {
     this.#endLooks();
     this.#tls.close();
     this.#stallWatch.stop();
+    await this.#pool?.stop();
     const gone = new Promise<void>((resolve) => {
       this.#worker.once("exit", () => {
         resolve();

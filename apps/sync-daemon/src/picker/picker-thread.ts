@@ -24,6 +24,8 @@ import { Tokenizers } from "../tokenizer/tokenizers.ts";
 import { DecisionCounts } from "./decision-counts.ts";
 import { DirectoryCopy } from "./directory-copy.ts";
 import { drain } from "./drain.ts";
+import { LoadScrape } from "./load-scrape.ts";
+import { MetricsPages } from "./metrics-page.ts";
 import { Picker } from "./picker.ts";
 import type { FromPicker, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
 import { PickerServer } from "./picker-server.ts";
@@ -114,6 +116,21 @@ const probes = new PickerServer(
   picker,
 );
 
+const scrape = options.scrape_ms === 0 ? null : scrapeOf(options.scrape_ms);
+
+function scrapeOf(intervalMs: number): { readonly load: LoadScrape; readonly pages: MetricsPages } {
+  const { metrics_port, metrics_path } = options;
+  const pages = new MetricsPages({ port: metrics_port, path: metrics_path, timeoutMs: 2 * intervalMs });
+  const parts = {
+    pages,
+    sink: picker,
+    watch: { scraped: () => undefined },
+    now: sharedClockMs,
+    random: Math.random,
+  };
+  return { load: new LoadScrape({ intervalMs }, parts), pages };
+}
+
 const beats = new Float64Array(settings.heartbeat);
 let beatMs = sharedClockMs();
 const beating = setInterval(() => {
@@ -141,6 +158,8 @@ function tellRefused(addresses: readonly string[]): void {
 
 async function stop(): Promise<void> {
   clearInterval(beating);
+  scrape?.load.stop();
+  await scrape?.pages.stop();
   await Promise.all([gateways.stop(), probes.stop(), tokenizer.close()]);
   reader.detach();
   port.close();
@@ -153,6 +172,7 @@ port.on("message", (message: ToPicker) => {
       const { pool } = message.batch;
       if (pool !== null) {
         tellRefused(picker.update(pool.engines, pool.standing));
+        scrape?.load.follow(picker.endpoints.map(({ address }) => address));
         hasEndpoints = true;
       }
       tell({ kind: "engines_taken" });

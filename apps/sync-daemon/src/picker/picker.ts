@@ -27,6 +27,7 @@ import { RequestError } from "../request/request-error.ts";
 import {
   type Endpoint,
   EndpointFleet,
+  type EngineLoad,
   type PickBasis,
   type PickOutcome,
   type PoolEngine,
@@ -209,6 +210,16 @@ export class Picker implements SessionHost {
   /** Requests that were picked for and are not over. */
   get bookingCount(): number {
     return this.#fleet.bookingCount;
+  }
+
+  /** An engine has said how busy and how large it is; see EndpointFleet. */
+  seen(address: string, load: EngineLoad): void {
+    this.#fleet.seen(address, load);
+  }
+
+  /** An engine has not said anything for too long. */
+  unseen(address: string): void {
+    this.#fleet.unseen(address);
   }
 
   /** The endpoints there are. */

@@ -73,6 +73,7 @@ export class PoolSource {
   #isCurrent: boolean | null = null;
   #reported = "";
   #unusable: ReadonlySet<string> = new Set();
+  #isPlanned = false;
 
   /** @param settings - which pool. */
   constructor(settings: PoolSourceSettings, parts: PoolSourceParts) {
@@ -91,9 +92,14 @@ export class PoolSource {
     while (this.#running.size > 0) await Promise.race(this.#running);
   }
 
-  /** Engines have come, gone or changed. */
+  /** Engines have come, gone or changed: many at a time, so all of a turn are one. */
   enginesChanged(): void {
-    this.#report();
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    setImmediate(() => {
+      this.#isPlanned = false;
+      if (!this.#ending.signal.aborted) this.#report();
+    });
   }
 
   async #run(): Promise<void> {

@@ -27,6 +27,31 @@ export const PICKER_EVENTS = logEvents("picker", {
       "Addresses in `http` belong to another engine already, fit neither one address nor one per DP rank, or are too many.",
     response: "Correct the entries of these engines.",
   },
+  pool_current: {
+    level: "info",
+    message: "the pool is up to date",
+    fields: { pool: text("name of the InferencePool") },
+    cause: "peer",
+    meaning: "The pods of the pool are the picker's endpoints, and changes are followed.",
+    response: null,
+  },
+  pool_stale: {
+    level: "warn",
+    message: { says: "why the pool's endpoints may be others by now" },
+    fields: { pool: text("name of the InferencePool") },
+    cause: "peer",
+    meaning:
+      "The InferencePool is not there, selects nothing or has no ports, or the API server does not answer. Requests go to the last endpoints.",
+    response: "The text has the reason. Correct the name, the pool or the account's rights.",
+  },
+  pool_ports_unusable: {
+    level: "warn",
+    message: { says: "the pod, its annotation, and what was expected" },
+    fields: { pool: text("name of the InferencePool") },
+    cause: "peer",
+    meaning: "`model.aibrix.ai/http-ports` of a pod is no list of ports.",
+    response: "Correct the annotation of the pod in the text.",
+  },
   picker_drained: {
     level: "info",
     message: "the picker has no open request any more",
