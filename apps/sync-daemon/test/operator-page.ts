@@ -74,11 +74,11 @@ export class PageShell {
   }
 
   /** Runs one block against the daemon at this URL. Rejects, with what was printed, when a line of it fails. */
-  async run(text: string, daemonUrl: string): Promise<Printed> {
+  async run(text: string, daemonUrl: string, timeoutMs = TIMEOUT_MS): Promise<Printed> {
     const path = `${join(this.folder, ".bin")}${delimiter}${process.env["PATH"] ?? ""}`;
     return execute("sh", ["-e", "-u", "-c", text.replaceAll(DAEMON_ADDRESS, new URL(daemonUrl).host)], {
       cwd: this.folder,
-      timeout: TIMEOUT_MS,
+      timeout: timeoutMs,
       env: { PATH: path, HOME: this.folder, CHECKOUT },
     });
   }

@@ -31,6 +31,7 @@ const PAGES_WITHOUT_COMMANDS: readonly string[] = ["cost.md"];
 /** Pages whose commands run elsewhere, by the test that does it. */
 const PAGES_ELSEWHERE: Readonly<Record<string, string>> = {
   "discovery.md": "discovery-page.e2e.test.ts",
+  "endpoint-picker.md": "endpoint-picker-page.e2e.test.ts",
   "kubernetes.md": "kubernetes-page.test.ts",
   "queries.md": "queries-page.e2e.test.ts",
   "security.md": "security-page.e2e.test.ts",
