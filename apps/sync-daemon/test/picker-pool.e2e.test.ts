@@ -104,9 +104,7 @@ it("picks among the pool's pods, by the load that their metrics show, and goes o
   const before = calm.asked();
   await until("metrics are read again and again", () => Promise.resolve(calm.asked() > before + 3));
   cluster.delete("inferencepools", "serving/chat");
-  await until("the pool is stale", () =>
-    Promise.resolve(daemon.codes.has("pool_stale")),
-  );
+  await until("the pool is stale", () => Promise.resolve(daemon.codes.has("pool_stale")));
   expect(await pick(client)).toBe(`127.0.0.1:${busy.port}`);
   for (const code of ["pool_current", "pool_ports_unusable"]) expect(daemon.codes).toContain(code);
 });
