@@ -29,6 +29,7 @@ import { MatchController } from "./http/match.controller.ts";
 import { MetricsController } from "./http/metrics.controller.ts";
 import { OpenapiController } from "./http/openapi.controller.ts";
 import { NestLogger } from "./http/nest-logger.ts";
+import { PickerController } from "./http/picker.controller.ts";
 import { SnapshotController } from "./http/snapshot.controller.ts";
 import { ProblemFilter } from "./http/problem.filter.ts";
 import { logRequests } from "./http/request-log.ts";
@@ -38,6 +39,7 @@ import { traceRequests } from "./http/request-tracing.ts";
 import { LevelControl } from "./log/level-control.ts";
 import { LineGate } from "./log/line-gate.ts";
 import { accessRuleOf } from "./openapi/operations.ts";
+import { PickerQuestions } from "./picker/picker-questions.ts";
 import { Lookup } from "./query/lookup.ts";
 import { BodyBudget } from "./security/body-budget.ts";
 import { HttpSecurity } from "./security/http-security.ts";
@@ -58,6 +60,7 @@ class AppModule {
         OpenapiController,
         SnapshotController,
         LogLevelController,
+        PickerController,
       ],
       providers: [
         given(EngineRegistry, daemon.registry),
@@ -74,6 +77,7 @@ class AppModule {
         given(Exposition, daemon.exposition),
         given(LineGate, daemon.log),
         given(LevelControl, daemon.logLevel),
+        given(PickerQuestions, daemon.pickerQuestions),
       ],
     };
   }

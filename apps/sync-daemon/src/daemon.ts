@@ -42,6 +42,7 @@ import { Lookup } from "./query/lookup.ts";
 import { LOOPBACK_RANGES, PRIVATE_RANGES } from "./security/address-ranges.ts";
 import { readDialKeys } from "./security/curve-keys.ts";
 import { Tokenizers } from "./tokenizer/tokenizers.ts";
+import { PickerQuestions } from "./picker/picker-questions.ts";
 import type { PickerHost, PickerHostDependencies } from "./picker/picker-host.ts";
 import type { Settings } from "./settings/settings.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
@@ -100,6 +101,8 @@ export class Daemon {
   readonly tracing: Tracing | null;
   /** Null when it is off. */
   readonly picker: PickerHost | null;
+  /** Asks the picker; every question is refused while it is off. */
+  readonly pickerQuestions: PickerQuestions;
   readonly #tokenizers: Tokenizers;
   readonly #ingest: IngestPool;
   readonly #run: RunJournal;
@@ -116,6 +119,7 @@ export class Daemon {
     readonly health: HealthChecks;
     readonly tokenizers: Tokenizers;
     readonly picker: PickerHost | null;
+    readonly pickerQuestions: PickerQuestions;
     readonly ingest: IngestPool;
     readonly run: RunJournal;
     readonly start: StartFacts;
@@ -147,6 +151,7 @@ export class Daemon {
     this.readiness.watch();
     this.#tokenizers = parts.tokenizers;
     this.picker = parts.picker;
+    this.pickerQuestions = parts.pickerQuestions;
     this.picker?.readyWhen(() => this.readiness.report().ready);
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
@@ -216,7 +221,7 @@ export class Daemon {
     if (found !== null) tellRestored(found, ingest.restored, metrics, log.write);
     goOnFrom(ingest.restored, { snapshots, registry, settings, discovery });
     const shares = { index: ingest.index, board: boardMemory, registry };
-    const picker = await pickerOf(settings, shares, dependencies, telemetry);
+    const picking = await pickerOf(settings, shares, dependencies, telemetry);
     await discovery.start();
     // Before that, sources that have not spoken yet would look like a fault.
     health.start();
@@ -231,7 +236,7 @@ export class Daemon {
       snapshots,
       health,
       tokenizers,
-      picker,
+      ...picking,
       ingest,
       run,
       start: dependencies.start,
@@ -315,11 +320,14 @@ async function pickerOf(
   shares: Pick<PickerHostDependencies, "index" | "board" | "registry">,
   { picker }: DaemonDependencies,
   { metrics, log, announce, threadLine, level }: Telemetry,
-): Promise<PickerHost | null> {
-  if (settings.picker.enabled !== true || picker === undefined) return null;
+): Promise<{ readonly picker: PickerHost | null; readonly pickerQuestions: PickerQuestions }> {
+  const questions = new PickerQuestions();
+  if (settings.picker.enabled !== true || picker === undefined)
+    return { picker: null, pickerQuestions: questions };
   const { PickerHost: Started } = await import("./picker/picker-host.ts");
   const heard = { metrics, announce, log: log.write, threadLine, logLevel: level.memory };
-  return Started.start(settings, { ...shares, ...picker, ...heard });
+  const started = await Started.start(settings, { ...shares, ...picker, ...heard, questions });
+  return { picker: started, pickerQuestions: questions };
 }
 
 function registryOf(settings: Settings, follower: RankFollower): EngineRegistry {

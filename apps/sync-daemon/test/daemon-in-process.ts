@@ -38,6 +38,15 @@ export async function startInProcess(argv: readonly string[] = []): Promise<Daem
       sources: new Map(),
     },
     log: write,
+    picker: {
+      script: new URL("../dist/picker/picker-thread.js", import.meta.url),
+      died: (error) => {
+        throw error;
+      },
+      stalled: () => {
+        throw new Error("the picker stopped");
+      },
+    },
     died: (error) => {
       throw error;
     },

@@ -25,6 +25,8 @@ import {
   unregistration,
   workerList,
 } from "../community/community-api.ts";
+import { outcomesAnswer, pickAnswer, pickerReport, pickExplanation } from "./picker-answers.ts";
+import { outcomesBody, pickBody } from "../picker/pick-request.ts";
 import { matchAnswer } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
 
@@ -89,6 +91,21 @@ const REGISTRATION_PROBLEMS = [
   "registrations_unavailable",
 ] as const;
 
+const PICKER_PROBLEMS = ["picker_off", "picker_busy", "picker_unanswered"] as const;
+const PICK_PROBLEMS = [
+  "malformed_body",
+  "contradictory_fields",
+  "no_endpoint",
+  "subset_empty",
+  "picks_full",
+  "pick_failed",
+  ...PICKER_PROBLEMS,
+] as const;
+const pickRequest = pickBody.meta({
+  id: "PickRequest",
+  description: "A request to pick for, with exactly one of token_ids, prompt, messages.",
+});
+
 /** All of them. */
 export const OPERATIONS: readonly Operation[] = [
   {
@@ -106,6 +123,60 @@ export const OPERATIONS: readonly Operation[] = [
     ],
     answers: { 200: { schema: matchAnswer } },
     problems: lookupProblems,
+  },
+  {
+    method: "get",
+    path: "/api/v1/picker",
+    id: "pickerStatus",
+    access: "read",
+    tag: "lookups",
+    summary: "The endpoint picker: endpoints with their loads, and counts of decisions.",
+    answers: { 200: { schema: pickerReport } },
+    problems: PICKER_PROBLEMS,
+  },
+  {
+    method: "post",
+    path: "/api/v1/picker/explain",
+    id: "explainPick",
+    access: "read",
+    tag: "lookups",
+    summary: "Ranks all endpoints for a request with every term of the cost. Nothing is booked.",
+    bodies: [{ schema: pickRequest }],
+    answers: { 200: { schema: pickExplanation } },
+    problems: PICK_PROBLEMS,
+  },
+  {
+    method: "post",
+    path: "/api/v1/pick",
+    id: "pick",
+    access: "read",
+    tag: "lookups",
+    summary:
+      "Picks endpoints for a request, and books it at the first until it is ended, for 10 minutes at most.",
+    bodies: [{ schema: pickRequest }],
+    answers: { 200: { schema: pickAnswer } },
+    problems: PICK_PROBLEMS,
+  },
+  {
+    method: "post",
+    path: "/api/v1/pick/{id}/end",
+    id: "endPick",
+    access: "read",
+    tag: "lookups",
+    summary: "Ends a pick: the request is over.",
+    answers: { 204: null },
+    problems: ["unknown_pick", ...PICKER_PROBLEMS],
+  },
+  {
+    method: "post",
+    path: "/api/v1/outcomes",
+    id: "reportOutcomes",
+    access: "read",
+    tag: "lookups",
+    summary: "Compares predictions of picks with the engines' own counts of cached tokens.",
+    bodies: [{ schema: outcomesBody.meta({ id: "OutcomesReport" }) }],
+    answers: { 200: { schema: outcomesAnswer } },
+    problems: ["malformed_body", ...PICKER_PROBLEMS],
   },
   {
     method: "get",

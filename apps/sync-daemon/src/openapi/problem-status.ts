@@ -3,6 +3,7 @@
  */
 
 import type { UnavailableFacts } from "../discovery/http-registrations.ts";
+import type { PickerFacts } from "../picker/picker-questions.ts";
 import type { RequestFacts } from "../request/request-error.ts";
 import type { RegistryFacts } from "../engine/engine-registry.ts";
 import type { BudgetFacts } from "../security/body-budget.ts";
@@ -29,6 +30,7 @@ export type ProblemCode =
   | AccessFacts["code"]
   | AdmissionFacts["code"]
   | UnavailableFacts["code"]
+  | PickerFacts["code"]
   | BudgetFacts["code"]
   | RimCode;
 
@@ -43,6 +45,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   unknown_model: { status: 404, title: "Unknown model" },
   unknown_engine: { status: 404, title: "Unknown engine" },
   unknown_instance: { status: 404, title: "Unknown instance" },
+  unknown_pick: { status: 404, title: "Unknown pick" },
   unknown_route: { status: 404, title: "Unknown route" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
   request_overdue: { status: 408, title: "Request timeout" },
@@ -65,6 +68,13 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   internal_error: { status: 500, title: "Internal error" },
   registry_full: { status: 503, title: "Engine limit reached" },
   registrations_unavailable: { status: 503, title: "Registrations unavailable" },
+  no_endpoint: { status: 503, title: "No endpoint" },
+  subset_empty: { status: 503, title: "No allowed endpoint" },
+  picks_full: { status: 503, title: "Too many open picks" },
+  pick_failed: { status: 503, title: "Failed decision" },
+  picker_off: { status: 503, title: "Picker is off" },
+  picker_busy: { status: 503, title: "Picker is busy" },
+  picker_unanswered: { status: 503, title: "Picker does not answer" },
   snapshot_unavailable: { status: 503, title: "Snapshot unavailable" },
   bodies_full: { status: 503, title: "Too many request bodies" },
 };

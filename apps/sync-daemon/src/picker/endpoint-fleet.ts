@@ -31,7 +31,15 @@
  * (load-scrape.ts), where endpoints come from (pool-source.ts).
  */
 import { assert } from "@kvsync/core";
-import { KvsyncPolicy, LoadBook, type PolicyDecision, POSITIONS_MAX, type Trust } from "@kvsync/routing";
+import {
+  type CostTerms,
+  KvsyncPolicy,
+  LoadBook,
+  type PolicyDecision,
+  POSITIONS_MAX,
+  type Trust,
+  type RoutingRequest,
+} from "@kvsync/routing";
 
 /** Picks in a row that others served before an endpoint rests. */
 const MISSES_MAX = 3;
@@ -120,6 +128,24 @@ export interface EndpointLoad {
   readonly capacityTokens: number;
   /** Requests that others sent there. */
   readonly foreignRunning: number;
+}
+
+/** An endpoint for a request, and what it would cost there. */
+export interface EndpointRanking {
+  readonly endpoint: Endpoint;
+  readonly trust: Trust;
+  /** In tokens of prefill. */
+  readonly cost: number;
+  readonly terms: CostTerms;
+}
+
+/** How a request would be picked for. */
+export interface Explanation {
+  readonly promptTokens: number;
+  /** Why it is ranked without the index; `none` when it is ranked with it. */
+  readonly reason: string;
+  /** Best first. */
+  readonly ranking: readonly EndpointRanking[];
 }
 
 /** By what a pick was decided. */
@@ -264,14 +290,7 @@ export class EndpointFleet {
     if (eligible === "none") return { kind: request.subset === null ? "no_endpoint" : "subset_empty" };
     const rankOf = this.#writeMatches(request);
     const into = new Uint32Array(Math.max(1, count));
-    const routing = {
-      promptTokens: request.promptTokens,
-      sessionId: null,
-      keys: request.names.subarray(0, request.names.length - (request.names.length % KEY_WORDS)),
-      keyWords: KEY_WORDS,
-      keyTokens: KEY_WORDS,
-      sharedLaterTokens: 0,
-    };
+    const routing = routingOf(request);
     const { views } = this.#book;
     const isIndexed = views.some((view) => view.isEligible && view.trust !== "unknown");
     const found = this.#policy.rank(routing, views, nowSeconds, into);
@@ -291,6 +310,29 @@ export class EndpointFleet {
       decision: this.#policy.decisionFor(first.position),
       rankToTell: this.#rankHeader && first.dpRank === null ? (rankOf[first.position] ?? null) : null,
     };
+  }
+
+  /**
+   * Ranks all endpoints that may be picked for a request, with the terms of their costs. Books nothing.
+   *
+   * @param request - what it is ranked by.
+   * @param nowSeconds - on the clock of `pick`.
+   * @returns best first; empty when there is none.
+   */
+  explain(request: PickRequest, nowSeconds: number): readonly EndpointRanking[] {
+    if (this.#markEligible(request, nowSeconds) === "none") return [];
+    this.#writeMatches(request);
+    const { views } = this.#book;
+    return this.#policy
+      .explain(routingOf(request), views, nowSeconds)
+      .flatMap((terms, position) => {
+        const view = views[position];
+        if (view?.isEligible !== true) return [];
+        const { pending, prefill, context, running } = terms;
+        const cost = pending + prefill + context + running;
+        return { endpoint: this.#at(position), trust: view.trust, cost, terms };
+      })
+      .sort((a, b) => a.cost - b.cost || a.endpoint.position - b.endpoint.position);
   }
 
   /**
@@ -466,6 +508,18 @@ export class EndpointFleet {
     health.restsUntil = nowSeconds + health.restSeconds;
     health.restSeconds = Math.min(REST_SECONDS_MAX, 2 * health.restSeconds);
   }
+}
+
+/** A request as the policy sees it. */
+function routingOf({ promptTokens, names }: PickRequest): RoutingRequest {
+  return {
+    promptTokens,
+    sessionId: null,
+    keys: names.subarray(0, names.length - (names.length % KEY_WORDS)),
+    keyWords: KEY_WORDS,
+    keyTokens: KEY_WORDS,
+    sharedLaterTokens: 0,
+  };
 }
 
 /** An endpoint about which nothing bad is known. */

@@ -23,6 +23,7 @@ import type { LogLine, WriteEvent } from "../log/log-line.ts";
 import type { Settings } from "../settings/settings.ts";
 import { EngineFeed } from "./engine-feed.ts";
 import type { FromPicker, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
+import type { PickerQuestions } from "./picker-questions.ts";
 import { PickerTls } from "./picker-tls.ts";
 import type { PoolSource } from "./pool-source.ts";
 import { watchPool } from "./pool-watch.ts";
@@ -34,6 +35,9 @@ const READY_LOOK_MS = 100;
 /** Longer than any drain, for a thread that does not answer. */
 const DRAIN_MS_MORE = 2000;
 
+/** Time for an answer beside that of a decision. */
+const ANSWER_MS_MORE = 1000;
+
 /** What a picker needs of the daemon. */
 export interface PickerHostDependencies {
   /** Compiled `picker-thread`. */
@@ -42,6 +46,8 @@ export interface PickerHostDependencies {
   readonly board: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
   readonly registry: EngineRegistry;
+  /** Is connected to the thread. */
+  readonly questions: PickerQuestions;
   /** Of the main thread. */
   readonly metrics: MetricSlots;
   readonly announce: (announcement: SlotAnnouncement) => void;
@@ -92,6 +98,12 @@ export class PickerHost {
       },
       log,
       metrics,
+    });
+    dependencies.questions.connect({
+      send: (message) => {
+        this.#send(message);
+      },
+      timeoutMs: settings.picker.decision_timeout_ms + ANSWER_MS_MORE,
     });
     const beats = new Float64Array(thread.heartbeat);
     const watched = { now: sharedClockMs, workers: () => [{ heartbeatMs: beats[0] ?? 0 }] };
@@ -146,6 +158,9 @@ export class PickerHost {
             break;
           case "engines_taken":
             host?.taken();
+            break;
+          case "answer":
+            dependencies.questions.answered(message);
             break;
           case "drained":
             tellDrained();

@@ -8,7 +8,10 @@ import type { SlotAnnouncement } from "@kvsync/observability/slots";
 import type { LogLine } from "../log/log-line.ts";
 import type { PickerSettings } from "../settings/picker-settings.ts";
 import type { Settings } from "../settings/settings.ts";
+import type { PickReply } from "./api-requests.ts";
 import type { EngineBatch } from "./engine-feed.ts";
+import type { AskedPick, Outcome } from "./pick-request.ts";
+import type { PickerStatus } from "./picker-status.ts";
 import type { TlsContent } from "./picker-tls.ts";
 
 /** What the picker's thread is started with. */
@@ -28,6 +31,14 @@ export interface PickerThreadSettings {
   readonly tls: TlsContent | null;
 }
 
+/** What the HTTP rim asks. */
+export type PickerQuestion =
+  | { readonly kind: "status" }
+  | { readonly kind: "explain"; readonly asked: AskedPick }
+  | { readonly kind: "pick"; readonly asked: AskedPick }
+  | { readonly kind: "end"; readonly pick: string }
+  | { readonly kind: "outcomes"; readonly outcomes: readonly Outcome[] };
+
 /** To the picker's thread. */
 export type ToPicker =
   | { readonly kind: "engines"; readonly batch: EngineBatch }
@@ -37,6 +48,8 @@ export type ToPicker =
   | { readonly kind: "ready" }
   /** No request is to come any more; those that are open get the time of `picker.drain_seconds`. */
   | { readonly kind: "drain" }
+  /** To be answered by the same id. */
+  | { readonly kind: "ask"; readonly id: number; readonly question: PickerQuestion }
   | { readonly kind: "stop" };
 
 /** What ended the thread. */
@@ -52,6 +65,11 @@ interface ThreadError {
 export type FromPicker =
   | { readonly kind: "listening" }
   | { readonly kind: "engines_taken" }
+  | {
+      readonly kind: "answer";
+      readonly id: number;
+      readonly answer: PickReply | PickerStatus | boolean | number;
+    }
   /** Every request is over, or was reset. */
   | { readonly kind: "drained" }
   /** An error that nothing caught: the thread does nothing from now on. */

@@ -39,6 +39,7 @@ import { decodeRequest, framed, isFault } from "./wire/ext-proc-codec.ts";
 import { type FrameFaultCode, GrpcFrames } from "./wire/grpc-frames.ts";
 import { decodeHealthRequest, encodeHealthAnswer, type ServingStatus } from "./wire/health-codec.ts";
 import type { ProtoFaultCode } from "./wire/proto-fault.ts";
+import type { Explanation } from "./endpoint-fleet.ts";
 import type { TlsContent } from "./picker-tls.ts";
 import {
   type Decision,
@@ -98,6 +99,8 @@ export interface OpenSession {
   readonly isWaiting: boolean;
   /** See Session.decide. */
   decide(decision: Decision): boolean;
+  /** Takes the ranking that a decision is about to be made by; with "leave" none is made. Absent: nobody asks for it. */
+  readonly explain?: (explanation: Explanation) => "book" | "leave";
   /** Ends the stream with an error: the host cannot decide. Nothing once it is over. */
   fail(): void;
 }

@@ -9,6 +9,7 @@
  * Not here: the main thread's side (picker-host.ts).
  */
 
+import { randomBytes } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 
 import { assert, PrefixReader } from "@kvsync/core";
@@ -21,13 +22,14 @@ import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import { droppedCounters } from "../telemetry/dropped-lines.ts";
 import { Tokenizers } from "../tokenizer/tokenizers.ts";
+import { ApiRequests } from "./api-requests.ts";
 import { DecisionCounts } from "./decision-counts.ts";
 import { DirectoryCopy } from "./directory-copy.ts";
 import { drain } from "./drain.ts";
 import { LoadScrape } from "./load-scrape.ts";
 import { MetricsPages } from "./metrics-page.ts";
 import { Picker } from "./picker.ts";
-import type { FromPicker, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
+import type { FromPicker, PickerQuestion, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
 import { PickerServer } from "./picker-server.ts";
 import { PromptLookup } from "./prompt-lookup.ts";
 
@@ -35,6 +37,8 @@ import { PromptLookup } from "./prompt-lookup.ts";
 const BEAT_MS = 100;
 /** A loop that came so late is told to gateways. */
 const LAG_MS_MAX = 1000;
+/** A pick over HTTP that its router never ends counts so long: longer than answers take. */
+const PICK_MS_MAX = 600_000;
 /** Addresses in one line of the log. */
 const REFUSED_TOLD_MAX = 8;
 
@@ -100,6 +104,11 @@ const picker = new Picker(
     now: sharedClockMs,
   },
 );
+const api = new ApiRequests(
+  picker,
+  { prefix: randomBytes(4).toString("hex"), openMax: options.limits.streams, openMs: PICK_MS_MAX },
+  sharedClockMs,
+);
 const limits = {
   bodyBytes: options.limits.body_bytes,
   bufferedBytes: options.limits.buffered_bytes,
@@ -139,6 +148,7 @@ const beating = setInterval(() => {
   beatMs = nowMs;
   beats[0] = nowMs;
   log.tick();
+  api.expire();
 }, BEAT_MS);
 
 /** Addresses that are no endpoints, as they were last told. */
@@ -154,6 +164,33 @@ function tellRefused(addresses: readonly string[]): void {
       addresses: addresses.slice(0, REFUSED_TOLD_MAX).join(", "),
       count: addresses.length,
     });
+}
+
+async function answerTo(
+  question: PickerQuestion,
+): Promise<Extract<FromPicker, { readonly kind: "answer" }>["answer"]> {
+  switch (question.kind) {
+    case "status":
+      return {
+        isReady: picker.health("readiness") === "serving",
+        endpoints: picker.loads,
+        states: picker.states,
+        totals: counts.totals,
+        bookings: picker.bookingCount,
+        openPicks: api.openCount,
+        expiredPicks: api.expiredCount,
+      };
+    case "explain":
+      return api.explain(question.asked);
+    case "pick":
+      return api.pick(question.asked);
+    case "end":
+      return api.end(question.pick);
+    case "outcomes":
+      return question.outcomes.filter(({ worker, predicted, cached }) =>
+        picker.outcome(worker, predicted, cached),
+      ).length;
+  }
 }
 
 async function stop(): Promise<void> {
@@ -188,6 +225,11 @@ port.on("message", (message: ToPicker) => {
       void drain(picker, gateways, options.drain_seconds * 1000).then(({ ms, reset }) => {
         log.write("picker_drained", { seconds: Math.round(ms) / 1000, reset });
         tell({ kind: "drained" });
+      });
+      break;
+    case "ask":
+      void answerTo(message.question).then((answer) => {
+        tell({ kind: "answer", id: message.id, answer });
       });
       break;
     case "stop":

@@ -27,6 +27,8 @@ import { RequestError } from "../request/request-error.ts";
 import {
   type Endpoint,
   EndpointFleet,
+  type EndpointLoad,
+  type EndpointState,
   type EngineLoad,
   type PickBasis,
   type PickOutcome,
@@ -232,6 +234,31 @@ export class Picker implements SessionHost {
     return this.#fleet.update(engines, standing);
   }
 
+  /** The load of each endpoint. */
+  get loads(): readonly EndpointLoad[] {
+    return this.#fleet.loads();
+  }
+
+  /** How many endpoints are in each state. */
+  get states(): Readonly<Record<EndpointState, number>> {
+    return this.#fleet.states(this.#parts.now() / 1000);
+  }
+
+  /**
+   * A router over HTTP says what became of a prediction.
+   *
+   * @returns whether there is such a worker; nothing is compared otherwise.
+   */
+  outcome(worker: string, predictedTokens: number, cachedTokens: number): boolean {
+    const endpoint = this.endpoints.find((one) => one.worker === worker);
+    if (endpoint === undefined) return false;
+    const tolerance = DIFFERENCE_SHARE * Math.max(predictedTokens, cachedTokens);
+    const differs = Math.abs(predictedTokens - cachedTokens) > tolerance;
+    const model = endpoint.model ?? "unknown";
+    this.#parts.watch.reported({ model, predictedTokens, cachedTokens, differs });
+    return true;
+  }
+
   /** From now on health checks say that no request is to come. */
   drain(): void {
     this.#isDraining = true;
@@ -294,18 +321,18 @@ export class Picker implements SessionHost {
     const { request, served, tokens, askedMs } = known;
     const nowMs = this.#parts.now();
     const { holds, names, promptTokens, isUsable } = this.#look(question, request, served, tokens);
-    const outcome = this.#fleet.pick(
-      session.id,
-      {
-        workers: served?.workers ?? null,
-        subset: question.subset,
-        promptTokens,
-        names,
-        holds: holds ?? [],
-      },
-      1 + this.#options.fallbacks,
-      nowMs / 1000,
-    );
+    const asked = {
+      workers: served?.workers ?? null,
+      subset: question.subset,
+      promptTokens,
+      names,
+      holds: holds ?? [],
+    };
+    if (session.explain !== undefined) {
+      const ranking = this.#fleet.explain(asked, nowMs / 1000);
+      if (session.explain({ promptTokens, reason: known.reason, ranking }) === "leave") return;
+    }
+    const outcome = this.#fleet.pick(session.id, asked, 1 + this.#options.fallbacks, nowMs / 1000);
     const told = session.decide(this.#answer(question, outcome, promptTokens));
     assert(told, "a session that waits takes its decision");
     const isPick = outcome.kind === "pick";

@@ -51,12 +51,7 @@ const message = z.discriminatedUnion("kind", [
 type Message = z.output<typeof message>;
 
 /** Why a message was not taken. */
-const SHARE_DROPS = [
-  "malformed",
-  "too_many_pickers",
-  "too_many_requests",
-  "endpoint_unknown",
-] as const;
+const SHARE_DROPS = ["malformed", "too_many_pickers", "too_many_requests", "endpoint_unknown"] as const;
 
 /** One of SHARE_DROPS. */
 type ShareDrop = (typeof SHARE_DROPS)[number];
