@@ -129,6 +129,10 @@ describe("the daemon with its picker", () => {
     const client = gateway(port);
     await serving(client);
     await serving(gateway(healthPort, "http"));
+    expect(daemon.log.find(({ event }) => event === "picker_listening")).toMatchObject({
+      port,
+      health_port: healthPort,
+    });
     for (const [i, engine] of engines.entries()) {
       const stream = request(client, promptOf(engine));
       expect((await picked(stream))[0]).toBe(addressOf(i));
