@@ -198,8 +198,9 @@ async function stop(): Promise<void> {
   scrape?.load.stop();
   await scrape?.pages.stop();
   await Promise.all([gateways.stop(), probes.stop(), tokenizer.close()]);
-  reader.detach();
-  port.close();
+  // At once: a decision that is still awaited would look up in memory that the index has given to others, if the reader
+  // was detached. The index does not outlive the daemon.
+  process.exit(0);
 }
 
 port.on("message", (message: ToPicker) => {
