@@ -10,6 +10,7 @@ import { CodedError, type Dialect, DIALECTS } from "@kvsync/core";
 import { Command, CommanderError, Option } from "commander";
 
 import { compareCommand } from "./compare/compare-command.ts";
+import { LOOKUP_TIMEOUT_MS } from "./daemon/daemon-client.ts";
 import { DEFAULT_DAEMON_PATH } from "./daemon/daemon-process.ts";
 import { runDemo } from "./demo.ts";
 import { coded, numberOption, parsePolicies } from "./option-parsers.ts";
@@ -145,6 +146,7 @@ interface ReplayFlags {
   readonly truncateHistory?: PlannedFault;
   readonly settleSeconds: number;
   readonly recoverySeconds: number;
+  readonly lookupTimeoutMs: number;
   readonly plantDifference?: PlantedDifference;
   readonly daemon: string;
   readonly daemonLog?: string;
@@ -231,6 +233,12 @@ function faultOptions(command: Command): void {
       60,
     )
     .option("--recovery-seconds <s>", "most time for a recovery", numberOption(0.1, 3_600, "number"), 30)
+    .option(
+      "--lookup-timeout-ms <n>",
+      "most real time for a lookup; then the request is routed without advice",
+      numberOption(1, 600_000, "integer"),
+      LOOKUP_TIMEOUT_MS,
+    )
     .addOption(
       new Option(
         "--plant-difference <kind>",
@@ -272,6 +280,7 @@ function replayOptions(flags: ReplayFlags, command: Command): ReplayOptions {
     faults: faults.filter((fault) => fault !== undefined),
     settleSecondsMax: flags.settleSeconds,
     recoverySecondsMax: flags.recoverySeconds,
+    lookupTimeoutMs: flags.lookupTimeoutMs,
     plantedDifference: flags.plantDifference ?? null,
     daemonPath: flags.daemon,
     daemonLogPath: flags.daemonLog ?? null,

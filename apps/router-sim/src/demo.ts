@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { DaemonClient } from "./daemon/daemon-client.ts";
+import { DaemonClient, LOOKUP_TIMEOUT_MS } from "./daemon/daemon-client.ts";
 import { DaemonProcess } from "./daemon/daemon-process.ts";
 import { FleetClient } from "./fleet/fleet-client.ts";
 import { makePolicy } from "./policy/policies.ts";
@@ -98,6 +98,7 @@ function replayOptions({ seed, daemonPath, daemonLogPath }: DemoOptions): Replay
     faults: [],
     settleSecondsMax: 30,
     recoverySecondsMax: 30,
+    lookupTimeoutMs: LOOKUP_TIMEOUT_MS,
     plantedDifference: null,
     daemonPath,
     daemonLogPath,

@@ -92,10 +92,13 @@ export class DaemonClient {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
   readonly #lookups: KvsyncClient;
 
-  /** @param url - e.g. `http://127.0.0.1:7070`. */
-  constructor(url: string) {
+  /**
+   * @param url - e.g. `http://127.0.0.1:7070`.
+   * @param lookupTimeoutMs - after which a lookup fails.
+   */
+  constructor(url: string, lookupTimeoutMs: number = LOOKUP_TIMEOUT_MS) {
     this.#url = new URL(url);
-    this.#lookups = new KvsyncClient({ url, timeoutMs: LOOKUP_TIMEOUT_MS });
+    this.#lookups = new KvsyncClient({ url, timeoutMs: lookupTimeoutMs });
   }
 
   /**

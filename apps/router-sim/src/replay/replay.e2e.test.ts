@@ -59,6 +59,9 @@ const WIDE_MARGIN = 0.05;
 const requests = generateWorkload({ requests: 250, minutes: 5, scale: 0.25 }, CALM_SEED);
 const workload = { name: "small", requestCount: requests.length, blockTokens: 512, requests: () => requests };
 
+/** A lookup that a busy machine answers late is advice all the same. */
+const PATIENT = ["--lookup-timeout-ms", "60000"];
+
 /** A millisecond between an engine's step and the daemon's index, at 60 times real time. */
 const REPLAY_DELAY_SECONDS = 0.06;
 
@@ -96,7 +99,7 @@ function expectGood({ ended, runs }: { ended: Ended; runs: readonly RunReport[] 
 
 describe("a replay against the real daemon", { timeout: RUN_TIMEOUT_MS }, () => {
   it("ends exact on every stream, beats random widely, and hits as often as the simulation says", async () => {
-    const sized = ["--seed", String(CALM_SEED), "--engines", String(CALM_ENGINES)];
+    const sized = ["--seed", String(CALM_SEED), "--engines", String(CALM_ENGINES), ...PATIENT];
     const result = await replay("calm", "--policy", "random,kvsync", ...sized);
     const informed = expectGood(result);
     const [random] = result.runs;
@@ -120,7 +123,7 @@ describe("a replay against the real daemon", { timeout: RUN_TIMEOUT_MS }, () => 
   it("of a chat, whose turns share answers and sessions, hits as often as its simulation, too", async () => {
     const text = "chat,requests=150,rate=12";
     const jsonPath = join(folder, "chat.json");
-    const args = ["--workload", text, "--engines", "3", "--speedup", "10", "--json", jsonPath];
+    const args = ["--workload", text, "--engines", "3", "--speedup", "10", "--json", jsonPath, ...PATIENT];
     const ended = await run(["replay", ...args, "--policy", "session-sticky,kvsync"]);
     expect(ended.exitCode, ended.output).toBe(0);
     const { runs } = JSON.parse(await readFile(jsonPath, "utf8")) as { runs: RunReport[] };

@@ -41,6 +41,7 @@ export interface ReplayOptions {
   readonly faults: readonly PlannedFault[];
   readonly settleSecondsMax: number;
   readonly recoverySecondsMax: number;
+  readonly lookupTimeoutMs: number;
   readonly plantedDifference: PlantedDifference | null;
   readonly daemonPath: string;
   readonly daemonLogPath: string | null;
@@ -182,6 +183,7 @@ function runSettings(
     settledWhen: "trusted",
     settleSecondsMax: options.settleSecondsMax,
     recoverySecondsMax: options.recoverySecondsMax,
+    lookupTimeoutMs: options.lookupTimeoutMs,
     plantedDifference: options.plantedDifference,
   };
 }

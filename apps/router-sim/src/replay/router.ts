@@ -5,7 +5,7 @@
  *     arrival ─▶ lookup (bounded, with a deadline) ─▶ policy ─▶ submit ─▶ first token ─▶ completion
  *                   └ no advice: the policy chooses without, and the reason is counted
  *
- * R1: every arrival is submitted exactly once; no failure of the daemon holds one up longer than LOOKUP_TIMEOUT_MS.
+ * R1: every arrival is submitted exactly once; no failure of the daemon holds one up longer than a lookup may take.
  * R2: a request that arrives again (its engine restarted) leaves its old worker's books (LoadBook) first.
  */
 import {

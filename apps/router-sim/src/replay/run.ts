@@ -58,6 +58,8 @@ export interface RunSettings {
   readonly settledWhen: StreamWish;
   readonly settleSecondsMax: number;
   readonly recoverySecondsMax: number;
+  /** After which a lookup fails, and its request is routed without advice. */
+  readonly lookupTimeoutMs: number;
   readonly plantedDifference: PlantedDifference | null;
 }
 
@@ -118,7 +120,7 @@ export async function runPolicy(
         replay_endpoint: replayEndpoint,
       })),
     });
-    daemon = new DaemonClient(process.url);
+    daemon = new DaemonClient(process.url, settings.lookupTimeoutMs);
     await waitUntilReady(daemon, signal);
     const capacityTokens = settings.fleet.blockCount * settings.fleet.blockSize;
     const workers = fleet.engines.map(({ worker }) => ({ worker, capacityTokens }));

@@ -17,7 +17,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { COST_MODELS, type Fault } from "@kvsync/engine-sim";
 
 import type { Difference } from "../audit/audit.ts";
-import type { EngineStatus } from "../daemon/daemon-client.ts";
+import { type EngineStatus, LOOKUP_TIMEOUT_MS } from "../daemon/daemon-client.ts";
 import type { StreamPosition } from "../fleet/messages.ts";
 import { type Checkpoint, waitUntilCaughtUp } from "../replay/checkpoint.ts";
 import type { FaultSubjects } from "../replay/faults.ts";
@@ -150,6 +150,7 @@ async function playOnce(
       settledWhen: "live",
       settleSecondsMax: SETTLE_SECONDS_MAX,
       recoverySecondsMax: SETTLE_SECONDS_MAX,
+      lookupTimeoutMs: LOOKUP_TIMEOUT_MS,
       plantedDifference: null,
     },
     { announce: options.announce, progress: options.progress },
