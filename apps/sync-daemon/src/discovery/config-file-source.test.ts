@@ -66,7 +66,7 @@ function watchFile(path: string, pollMs = 60_000) {
   const become = async (...expected: string[]): Promise<void> => {
     await vi.waitFor(() => {
       expect(ids()).toEqual(expected);
-    }, 5000);
+    }, 60_000);
   };
   return { ids, become, lines, status: status.of("file"), exposition };
 }
@@ -127,7 +127,7 @@ test.each([
     writeFileSync(path, broken);
     await vi.waitFor(() => {
       expect(status.state).toBe("stale");
-    }, 5000);
+    }, 60_000);
     expect(ids()).toEqual(["a"]);
     const line = lines.find(({ event }) => event === "discovery_failed");
     expect(line?.message).toMatch(/the list of 1 engines stays/);
@@ -151,7 +151,7 @@ test("a file that is gone is a broken version, and one that was only away for a 
   rmSync(path);
   await vi.waitFor(() => {
     expect(status.failure?.message).toContain("ENOENT");
-  }, 5000);
+  }, 60_000);
   expect(ids()).toEqual(["a"]);
   expect(lines.filter(({ event }) => event === "discovery_failed")).toHaveLength(1);
 });

@@ -224,7 +224,7 @@ describe("looks at simulated engines", () => {
             { capacityTokens: 16_000, foreignRunning: 3, running: 3, waiting: 1 },
           ]);
         },
-        { timeout: 30_000 },
+        { timeout: 60_000 },
       );
       left.abort();
       await Promise.all(requests);
@@ -232,7 +232,7 @@ describe("looks at simulated engines", () => {
         () => {
           expect(fleet.loads()).toMatchObject([{ foreignRunning: 0, running: 0, waiting: 0 }]);
         },
-        { timeout: 30_000 },
+        { timeout: 60_000 },
       );
       expect([...outcomes]).toEqual(["ok"]);
     } finally {

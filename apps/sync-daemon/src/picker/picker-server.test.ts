@@ -221,9 +221,12 @@ describe("the picker's server", () => {
     }
     expect(await connection.health("")).toBe(1);
     expect(connection.session.destroyed).toBe(false);
-    await vi.waitFor(() => {
-      expect(server.streamCount).toBe(0);
-    });
+    await vi.waitFor(
+      () => {
+        expect(server.streamCount).toBe(0);
+      },
+      { timeout: 60_000 },
+    );
     expect([books.ends.length, new Set(books.ends), books.faults]).toEqual([10_000, new Set(["client"]), []]);
   });
 
@@ -279,9 +282,12 @@ describe("the picker's server", () => {
     expect(await streams[2]?.answered(2)).toMatchObject([{ requestHeaders: {} }, { requestBody: {} }]);
     for (const stream of streams) stream.stream.close(8);
     await Promise.all(streams.map((stream) => stream.outcome));
-    await vi.waitFor(() => {
-      expect(server.bufferedBytes).toBe(0);
-    });
+    await vi.waitFor(
+      () => {
+        expect(server.bufferedBytes).toBe(0);
+      },
+      { timeout: 60_000 },
+    );
   });
 
   it("V5: holds nothing after it stopped in the middle of requests", async () => {
@@ -302,9 +308,12 @@ describe("the picker's server", () => {
     const { client, server, port } = await serve();
     const stream = client().open();
     stream.send({ requestHeaders: {}, protocolConfig: FULL_DUPLEX });
-    await vi.waitFor(() => {
-      expect(server.streamCount).toBe(1);
-    });
+    await vi.waitFor(
+      () => {
+        expect(server.streamCount).toBe(1);
+      },
+      { timeout: 60_000 },
+    );
     const drained = server.drained();
     stream.send({ requestBody: { body: Buffer.from("{}"), endOfStream: true } });
     expect(await stream.answered(2)).toHaveLength(2);
