@@ -44,11 +44,11 @@ test.skipIf(!HAS_ENVOY || !hasCurl)(
         .replace("envoy --config-path", "envoy --use-dynamic-base-id --config-path"),
     );
     expect(blocks.every(({ mode }) => mode?.run === true)).toBe(true);
-    let printed = "";
-    for (const command of commands.slice(0, -1)) {
-      printed = (await shell.run(command, "http://127.0.0.1:7070", 120_000)).stdout;
-    }
-    const { usage } = JSON.parse(printed) as {
+    const printed: string[] = [];
+    for (const command of commands.slice(0, -1))
+      printed.push((await shell.run(command, "http://127.0.0.1:7070", 120_000)).stdout);
+    for (const i of [1, 2, 3]) expect(printed.at(-1)).toContain(`"engine-${i}"`);
+    const { usage } = JSON.parse(printed.at(-2) ?? "") as {
       usage: { prompt_tokens: number; prompt_tokens_details: { cached_tokens: number } };
     };
     expect(usage.prompt_tokens_details.cached_tokens).toBeGreaterThan(usage.prompt_tokens / 2);
