@@ -146,7 +146,7 @@ export class Daemon {
     this.#exactness = exactnessWatchOf(registry, board, telemetry);
     this.#exactness.start();
     const { start, index } = parts;
-    const waitedFor = { registry, board, discovery: discovery.status, start, index };
+    const waitedFor = { registry, board, discovery: discovery.status, start, index, log: telemetry.log };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.readiness.watch();
     this.#tokenizers = parts.tokenizers;

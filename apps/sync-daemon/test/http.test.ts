@@ -497,6 +497,7 @@ test("a daemon with an engine that does not answer becomes ready when its deadli
           state: "connecting",
           trust: "unknown",
           trust_reason: "not_connected",
+          trust_since: expect.any(String) as string,
           in_sync: false,
         },
       ],

@@ -52,6 +52,7 @@ const SHOWN_BY: Readonly<Record<string, string>> = {
   security_file_refused: "test/tls.test.ts",
   security_file_reloaded: "test/security-page.e2e.test.ts",
   set_aside_unwritable: "src/ingest/message-journal.test.ts",
+  started_incomplete: "test/cold-start.e2e.test.ts",
   stream_moved: "test/workers.e2e.test.ts",
   tokenizer_circuit_closed: "test/remote-tokenizer.test.ts",
   tokens_without_tls: "test/access.test.ts",

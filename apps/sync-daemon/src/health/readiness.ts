@@ -13,12 +13,20 @@
  * Liveness is another question (does the event loop turn?) and has no state.
  */
 
-import type { StreamState, Trust, TrustReason } from "@kvsync/core";
+import {
+  HEALED_BY,
+  type StreamState,
+  type Trust,
+  TRUST_REASONS,
+  type TrustReason,
+  type TrustReasonRow,
+} from "@kvsync/core";
 
 import { type StartFacts, startReport } from "../build-facts.ts";
 import type { DiscoveryStatus } from "../discovery/discovery-status.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import type { BoardReader } from "../board/stream-board.ts";
+import type { LineGate } from "../log/line-gate.ts";
 
 /** Time between two looks until the engines were in sync: that they were must not depend on who asked. */
 const LOOK_MS = 250;
@@ -30,6 +38,8 @@ interface ReadinessEntry {
   readonly state: StreamState;
   readonly trust: Trust;
   readonly trust_reason: TrustReason | null;
+  /** Since when trust and reason are the present ones; null for no time. */
+  readonly trust_since: string | null;
   readonly in_sync: boolean;
 }
 
@@ -80,6 +90,7 @@ export class Readiness {
   readonly #board: BoardReader;
   readonly #discovery: DiscoveryStatus;
   readonly #index: IndexStart;
+  readonly #log: Pick<LineGate, "write">;
   /** Null until every source has spoken. */
   #known: ReadonlySet<string> | null = null;
   readonly #deadlineMs: number;
@@ -88,6 +99,8 @@ export class Readiness {
   readonly start: ReturnType<typeof startReport>;
   #stopping = false;
   #wasInSync = false;
+  /** Ranks with a short history have been told of, if there were any. */
+  #isTold = false;
   #timer: NodeJS.Timeout | null = null;
 
   /**
@@ -103,6 +116,7 @@ export class Readiness {
       readonly discovery: DiscoveryStatus;
       readonly start: StartFacts;
       readonly index: IndexStart;
+      readonly log: Pick<LineGate, "write">;
     },
     deadlineSeconds: number,
     now: () => number,
@@ -112,6 +126,7 @@ export class Readiness {
     this.#now = now;
     this.#discovery = sources.discovery;
     this.#index = sources.index;
+    this.#log = sources.log;
     this.start = startReport(sources.start);
     this.#deadlineMs = now() + deadlineSeconds * 1000;
     this.#knownEngines();
@@ -153,6 +168,7 @@ export class Readiness {
       this.#wasInSync = true;
       this.#endLooks();
     }
+    if (this.#wasInSync || this.#now() >= this.#deadlineMs) this.#tellIncomplete(engines);
     if (this.#wasInSync) return { ready: true, reason: isInSync ? "in_sync" : "was_in_sync", engines };
     if (this.#now() < this.#deadlineMs) {
       const waited = isInSync ? "waiting_for_index" : "waiting_for_engines";
@@ -167,7 +183,7 @@ export class Readiness {
    *
    * @param report - of this moment.
    * @returns whether the daemon goes on running, its ingest workers, each source of engines, what the index began with, each rank
-   *   that is waited for.
+   *   that is waited for, and each reason for which ranks miss blocks, which keeps no daemon from being ready.
    */
   conditions({ engines }: ReadinessReport): readonly ReadinessCondition[] {
     const running = {
@@ -200,7 +216,23 @@ export class Readiness {
       ok: in_sync,
       reason: `trust is ${trust}${trust_reason === null ? "" : ` (${trust_reason})`}, the stream is ${state}`,
     }));
-    return [running, workers, ...sources, index, ...ranks];
+    return [running, workers, ...sources, index, ...ranks, ...partialConditions(engines)];
+  }
+
+  /** Says once, when the daemon is ready, that it cannot know all that engines hold, and what would change that. */
+  #tellIncomplete(engines: readonly ReadinessEntry[]): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    const incomplete = engines.filter(({ trust_reason }) => trust_reason === "history_incomplete");
+    const [first] = incomplete;
+    if (first === undefined) return;
+    this.#log.write("started_incomplete", {
+      index: this.#index.origin,
+      ranks: engines.length,
+      incomplete_ranks: incomplete.length,
+      pod: first.worker,
+      ends_with: endOf("history_incomplete"),
+    });
   }
 
   /** Whether another replica's index would have blocks that this one may lack. */
@@ -215,9 +247,18 @@ export class Readiness {
     for (const { engine, ranks } of this.#registry.engines()) {
       if (known !== null && !known.has(engine.id)) continue;
       for (const { dpRank, rankSlot } of ranks) {
-        const { state, trust, trustReason: trust_reason } = this.#board.status(rankSlot);
+        const { state, trust, trustReason: trust_reason, trustSinceMs } = this.#board.status(rankSlot);
+        const trust_since = trustSinceMs === null ? null : new Date(trustSinceMs).toISOString();
         const in_sync = trust === "exact" || trust === "partial";
-        entries.push({ worker: engine.id, dp_rank: dpRank, state, trust, trust_reason, in_sync });
+        entries.push({
+          worker: engine.id,
+          dp_rank: dpRank,
+          state,
+          trust,
+          trust_reason,
+          trust_since,
+          in_sync,
+        });
       }
     }
     return entries;
@@ -228,4 +269,28 @@ export class Readiness {
       this.#known = new Set([...this.#registry.engines()].map(({ engine }) => engine.id));
     return this.#known;
   }
+}
+
+/** What ends a reason, for people. */
+function endOf(reason: TrustReason): string {
+  const { kind, heals }: TrustReasonRow = TRUST_REASONS[reason];
+  return heals ?? HEALED_BY[kind];
+}
+
+/** Which ranks miss blocks, why, since when, and what ends it: by reason. */
+function partialConditions(engines: readonly ReadinessEntry[]): ReadinessCondition[] {
+  const byReason = new Map<TrustReason, ReadinessEntry[]>();
+  for (const entry of engines) {
+    if (entry.trust !== "partial" || entry.trust_reason === null) continue;
+    byReason.set(entry.trust_reason, [...(byReason.get(entry.trust_reason) ?? []), entry]);
+  }
+  return [...byReason].map(([reason, ranks]) => {
+    const since = ranks.flatMap(({ trust_since }) => trust_since ?? []).sort()[0] ?? "an unknown time";
+    const { says }: TrustReasonRow = TRUST_REASONS[reason];
+    return {
+      name: `partial/${reason}`,
+      ok: true,
+      reason: `${ranks.length} of ${engines.length} ranks since ${since}. ${says} It ends with ${endOf(reason)}`,
+    };
+  });
 }

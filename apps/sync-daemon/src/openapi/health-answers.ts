@@ -7,7 +7,7 @@ import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
 import { HEALTH_STATUSES } from "../health/health-checks.ts";
 import { READINESS_REASONS } from "../health/readiness.ts";
 import { GROUPS_LISTED_MAX, KINDS_LISTED_MAX } from "../health/sync-health.ts";
-import { trustLevel, trustReason } from "../query/match-answer.ts";
+import { trustLevel, trustReason, trustSince } from "../query/match-answer.ts";
 import type { Answer } from "./answer.ts";
 import { cacheGroup } from "./engine-answers.ts";
 
@@ -39,6 +39,7 @@ export const readiness = z
             state: z.enum(STREAM_STATES),
             trust: trustLevel,
             trust_reason: trustReason.nullable(),
+            trust_since: trustSince,
             in_sync: z.boolean(),
           })
           .meta({ id: "AwaitedRank", description: "A rank that readiness waits for." }),

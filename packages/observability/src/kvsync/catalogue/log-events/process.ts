@@ -126,6 +126,23 @@ export const HEALTH_EVENTS = logEvents("health", {
     meaning: "The status of a health check has changed.",
     response: "See docs/generated/health-checks.md for the check.",
   },
+  started_incomplete: {
+    level: "warn",
+    message:
+      "lookups miss blocks that engines stored before the first message that is still available; this does not end by itself",
+    fields: {
+      index: oneOf(["own", "previous", "sibling", "none"], "snapshot that the index continues from"),
+      ranks: integer("ranks that were waited for"),
+      incomplete_ranks: integer("those of them whose history does not reach back to the start of the engine"),
+      pod: text("one of their engines"),
+      ends_with: text("what makes such a rank exact"),
+    },
+    cause: "peer",
+    meaning:
+      "The daemon became ready, and some ranks are partial with the reason history_incomplete. It is written once.",
+    response:
+      "Keep snapshots, give engines a larger buffer_steps, or clear the cache of these engines once. `/readyz?verbose` lists the ranks.",
+  },
   stream_not_exact: {
     level: "warn",
     message: "a stream is no longer exact, and lookups that involve it answer with less trust",
