@@ -9,8 +9,9 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 
-import { ruleOf } from "../src/discovery/kubernetes/pod-rule.ts";
+import { presetRule, ruleOf } from "../src/discovery/kubernetes/pod-rule.ts";
 import { OPERATIONS } from "../src/openapi/operations.ts";
+import { PRESETS } from "../src/settings/kubernetes-settings.ts";
 import { readSettings } from "../src/settings/read-settings.ts";
 
 /** A manifest, loosely. */
@@ -101,7 +102,7 @@ test("the daemon may list and watch pods, and nothing else at all", () => {
   expect(pod.serviceAccountName).toBe(account.metadata.name);
 });
 
-test("rights that single settings need list and watch one kind each, and are bound to no account", () => {
+test("rights that single settings need list and watch one kind each, and the base binds them to no account", () => {
   const kinds = { pools: "inferencepools", services: "endpointslices", namespaces: "namespaces" };
   for (const [setting, resource] of Object.entries(kinds)) {
     const role = only(setting === "namespaces" ? "ClusterRole" : "Role", `kvsync-daemon-${setting}`);
@@ -109,6 +110,21 @@ test("rights that single settings need list and watch one kind each, and are bou
   }
   expect(manifests.filter(({ kind }) => kind === "ClusterRole")).toHaveLength(1);
 });
+
+const COMPONENTS = { pools: "Role", services: "Role", namespaces: "ClusterRole" };
+test.each(Object.entries(COMPONENTS))(
+  "the component %s binds its role to the daemon's account, and nothing else",
+  (setting, kind) => {
+    const component = parse(read(`${setting}/kustomization.yaml`)) as { kind: string; resources: string[] };
+    expect(component).toMatchObject({ kind: "Component", resources: ["rbac.yaml"] });
+    const binding = parse(read(`${setting}/rbac.yaml`)) as Manifest;
+    expect(binding).toMatchObject({
+      kind: `${kind}Binding`,
+      roleRef: { kind, name: only(kind, `kvsync-daemon-${setting}`).metadata.name },
+      subjects: [{ kind: "ServiceAccount", name: only("ServiceAccount").metadata.name }],
+    });
+  },
+);
 
 test("no manifest holds a secret, and none goes through the environment", () => {
   expect(manifests.filter(({ kind }) => kind === "Secret")).toEqual([]);
@@ -303,6 +319,50 @@ test("the daemon reaches what its settings name: DNS, the API server, engines at
   expect([health.dependencies, discovery.dns_servers, settings.engines]).toEqual([[], [], []]);
 });
 
+test.each(PRESETS.filter((preset) => preset !== "aibrix"))(
+  "the component of the preset %s lets the daemon reach the pods that the preset selects, and those alone",
+  (preset) => {
+    const folder = `presets/${preset}`;
+    expect(parse(read(`${folder}/kustomization.yaml`))).toMatchObject({
+      kind: "Component",
+      patches: [
+        {
+          path: "network-policy.yaml",
+          target: { kind: "NetworkPolicy", name: only("NetworkPolicy").metadata.name },
+        },
+      ],
+    });
+    const [patch, ...more] = parse(read(`${folder}/network-policy.yaml`)) as {
+      op: string;
+      path: string;
+      value: { to: [{ podSelector: LabelSelector }]; ports?: unknown };
+    }[];
+    expect(more).toEqual([]);
+    expect(patch).toMatchObject({ op: "add", path: "/spec/egress/-" });
+    expect(patch?.value.ports).toBeUndefined();
+    const { podSelector } = patch?.value.to[0] ?? {};
+    expect(textOf(podSelector ?? {})).toBe(presetRule(preset).enabledBy);
+  },
+);
+
+/** A selector in the words of a list request. */
+function textOf({ matchLabels = {}, matchExpressions = [] }: LabelSelector): string {
+  const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
+  const others = matchExpressions.map(({ key, operator, values }) =>
+    operator === "In" ? `${key} in (${values.join(",")})` : `${key}!=${values.join(",")}`,
+  );
+  return [...equal, ...others].join(",");
+}
+
+interface LabelSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly {
+    readonly key: string;
+    readonly operator: "In" | "NotIn";
+    readonly values: readonly string[];
+  }[];
+}
+
 test("the tools' role forwards ports in both ways that API servers ask for", () => {
   expect(only("Role", "kvsync-tools")["rules"]).toEqual([
     { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
@@ -352,7 +412,8 @@ function rendered(namespace: string): readonly Manifest[] {
         ({ kind, metadata }) =>
           kind === select.kind && (select.name === undefined || select.name === metadata.name),
       );
-      expect(selected, JSON.stringify(select)).not.toEqual([]);
+      // Of a component.
+      if (select.kind !== "ClusterRoleBinding") expect(selected, JSON.stringify(select)).not.toEqual([]);
       for (const manifest of selected)
         for (const path of fieldPaths) {
           const [target, field] = parentOf(manifest, path);
@@ -377,9 +438,19 @@ const kubectl = spawnSync("kubectl", ["version", "--client"]);
 test.skipIf(kubectl.status !== 0)("every namespace is the kustomization's, whatever it is", () => {
   const folder = join(scratch, "kustomization");
   cpSync(FOLDER, folder, { recursive: true });
-  const text = read("kustomization.yaml").replace("namespace: serving", "namespace: elsewhere");
+  const components = [
+    "pools",
+    "services",
+    "namespaces",
+    ...PRESETS.slice(1).map((preset) => `presets/${preset}`),
+  ];
+  const text = `${read("kustomization.yaml").replace("namespace: serving", "namespace: elsewhere")}components: ${JSON.stringify(components)}\n`;
   writeFileSync(join(folder, "kustomization.yaml"), text);
   const { stdout } = spawnSync("kubectl", ["kustomize", folder], { encoding: "utf8" });
   expect(stdout).toContain("namespace: elsewhere");
-  expect(stdout).not.toContain("serving");
+  expect(stdout).not.toMatch(/\bserving$/m);
+  // The base's rule and one of each preset, and the bindings of the base and of the components.
+  expect(stdout.match(/^kind: (?:Cluster)?RoleBinding$/gm)).toHaveLength(4);
+  for (const label of ["kv-events-enabled", "inference-serving", "serving-engine", "dynamo-component-type"])
+    expect(stdout).toContain(label);
 });
