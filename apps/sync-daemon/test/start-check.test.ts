@@ -93,6 +93,7 @@ test("I1, I2, I4: everything that is wrong is found in one run, each with its se
     curve: { server_key_file: path("missing.pub"), client_key_file: write("short.key", "too short") },
     discovery: {
       state_directory: path("tokens/state"),
+      shared_directory: path("tokens/shared"),
       kubernetes: { enabled: true, kubeconfig: path("missing.kubeconfig") },
     },
     snapshot: { directory: path("tokens/snapshots"), warm_token_file: write("warm", "two words") },
@@ -113,6 +114,11 @@ test("I1, I2, I4: everything that is wrong is found in one run, each with its se
       "discovery.state_directory",
       path("tokens/state"),
       /is not a folder; expected a folder that this user may/,
+    ],
+    [
+      "discovery.shared_directory",
+      path("tokens/shared"),
+      /is not a folder; expected a folder that this user/,
     ],
     ["snapshot.directory", path("tokens/snapshots"), /is not a folder; expected a folder that this user may/],
     ["discovery.kubernetes.kubeconfig", path("missing.kubeconfig"), /cannot be read \(ENOENT\)$/],

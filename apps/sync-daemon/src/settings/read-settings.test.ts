@@ -277,6 +277,20 @@ test("engines that connect and CURVE exclude each other, and the message names t
   rmSync(join(path, ".."), { recursive: true });
 });
 
+test.each([
+  ["engines: &a [*a]\n", /configuration file .*kvsync\.yaml: an alias refers to a value that contains it/],
+  [
+    "http: &a { port: *a }\n",
+    /configuration file .*kvsync\.yaml: an alias refers to a value that contains it/,
+  ],
+  ["snapshot: { warm_from: not a url }\n", /snapshot\.warm_from.*expected a base URL/],
+])("%j is refused by its place and what was expected", (text, message) => {
+  const path = join(mkdtempSync(join(tmpdir(), "kvsync-wrong-")), "kvsync.yaml");
+  writeFileSync(path, text);
+  expect(() => readSettings(["--config", path], {})).toThrow(message);
+  rmSync(join(path, ".."), { recursive: true });
+});
+
 test("own keys of the daemon need an engine with a key, and a key in an entry is one", () => {
   const read = (lines: string) => {
     const path = join(mkdtempSync(join(tmpdir(), "kvsync-curve-")), "kvsync.yaml");

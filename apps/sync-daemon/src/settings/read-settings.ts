@@ -245,6 +245,8 @@ class SettingsFile {
       if (error !== undefined) refuse(error.message.trim());
       else if (values !== null && (typeof values !== "object" || Array.isArray(values)))
         refuse("expected a mapping of settings at the top");
+      else if (isCircular(values))
+        refuse("an alias refers to a value that contains it; expected values that end");
       // A section whose settings are all commented out is no section.
       else
         this.#values = Object.fromEntries(Object.entries(values ?? {}).filter(([, value]) => value !== null));
@@ -267,6 +269,16 @@ class SettingsFile {
       if (start !== undefined) return `file ${this.#path}, line ${this.#lines.linePos(start).line}`;
     }
     return `file ${this.#path}`;
+  }
+}
+
+/** Whether an alias of the file is inside of what it stands for. */
+function isCircular(values: unknown): boolean {
+  try {
+    JSON.stringify(values);
+    return false;
+  } catch {
+    return true;
   }
 }
 

@@ -5,7 +5,7 @@
 
 import type { z } from "zod";
 
-import { flag, seconds, section, text } from "./setting-field.ts";
+import { baseUrl, flag, seconds, section, text } from "./setting-field.ts";
 
 /** File name of the snapshot in its folder. */
 export const SNAPSHOT_NAME = "kvsync.snapshot";
@@ -18,7 +18,7 @@ export const snapshotSection = section({
     null,
   ),
   interval_seconds: seconds("Time between snapshots.", 60, 1, 86_400),
-  warm_from: text("Base URL of a running daemon whose snapshot a first start may take.", null),
+  warm_from: baseUrl("Base URL of a running daemon whose snapshot a first start may take."),
   warm_timeout_seconds: seconds("Longest wait for that.", 30, 0.1, 3600),
   warm_token_file: text("File with the bearer token for that daemon.", null),
 });

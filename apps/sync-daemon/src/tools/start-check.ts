@@ -236,11 +236,11 @@ function checkFolders(
   findings: Findings,
 ): void {
   const expected = "a folder that this user may make and write";
-  const state = discovery.state_directory;
-  if (state !== null) {
-    const why = whyNotWritable(state);
-    if (why !== null)
-      findings.fault("discovery.state_directory", state, `${state}: ${why}; expected ${expected}`, expected);
+  for (const name of ["state_directory", "shared_directory"] as const) {
+    const directory = discovery[name];
+    const why = directory === null ? null : whyNotWritable(directory);
+    if (directory !== null && why !== null)
+      findings.fault(`discovery.${name}`, directory, `${directory}: ${why}; expected ${expected}`, expected);
   }
   if (snapshot.directory === null) return;
   const why = whyNotWritable(snapshot.directory);
