@@ -74,6 +74,7 @@ const { settings } = readSettings(["--config", file, "--index-prefix-hashes", "p
 const daemon = await Daemon.start(settings, {
   ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
   snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
+  tokenizerScript: new URL("../dist/tokenizer/tokenizer-thread.js", import.meta.url),
   start: { version: "0.0.0-bench", commit: null, node: version, configFile: null, sources: new Map() },
   log: () => undefined,
   died: (error) => {

@@ -55,9 +55,10 @@ import { startTelemetry, type Telemetry } from "./telemetry/telemetry.ts";
 
 /** What a daemon is made of, beside its settings. */
 export interface DaemonDependencies {
-  /** Compiled entries of the ingest thread and of the one that writes snapshots. */
+  /** Compiled entries of the ingest thread, of the one that writes snapshots and of those that make tokens. */
   readonly ingestScript: URL;
   readonly snapshotScript: URL;
+  readonly tokenizerScript: URL;
   readonly start: StartFacts;
   /** Writes a line; what is not to be written does not get here. */
   readonly log: (line: LogLine) => void;
@@ -197,7 +198,7 @@ export class Daemon {
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const { configFile } = dependencies;
     const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
-    const tokenizers = new Tokenizers(settings, { metrics, thread: "main", watch: telemetry, now: epochMs });
+    const tokenizers = await tokenizersOf(settings, dependencies, telemetry);
     const health = healthOf(
       { settings, registry, board, snapshots, discovery: discovery.status, tokenizers: tokenizers.remotes },
       version,
@@ -328,6 +329,15 @@ async function pickerOf(
   const heard = { metrics, announce, log: log.write, threadLine, logLevel: level.memory };
   const started = await Started.start(settings, { ...shares, ...picker, ...heard, questions });
   return { picker: started, pickerQuestions: questions };
+}
+
+function tokenizersOf(
+  settings: Settings,
+  { tokenizerScript: threadScript }: DaemonDependencies,
+  watch: Telemetry,
+): Promise<Tokenizers> {
+  const { metrics } = watch;
+  return Tokenizers.open(settings, { metrics, thread: "main", watch, now: epochMs, threadScript });
 }
 
 function registryOf(settings: Settings, follower: RankFollower): EngineRegistry {

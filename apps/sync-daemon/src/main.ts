@@ -151,6 +151,7 @@ async function run(
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
+    tokenizerScript: new URL("./tokenizer/tokenizer-thread.js", import.meta.url),
     start: { ...buildFacts(), configFile: file, sources },
     log: write,
     opened: (close) => {

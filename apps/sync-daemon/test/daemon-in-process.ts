@@ -30,6 +30,7 @@ export async function startInProcess(argv: readonly string[] = []): Promise<Daem
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
+    tokenizerScript: new URL("../dist/tokenizer/tokenizer-thread.js", import.meta.url),
     start: {
       version: "0.0.0-test",
       commit: null,

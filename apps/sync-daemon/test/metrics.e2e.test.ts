@@ -25,6 +25,7 @@ import { describeProblems } from "../../../packages/observability/src/proof/prob
 import { Authority } from "./certificates.ts";
 import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
+import { CONFIG_FILE, TOKENIZER_FILE } from "../src/tokenizer/testing/qwen3.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 import { longFrameHeader, publisherGreeting, RawPeer } from "./raw-peer.ts";
 
@@ -254,14 +255,24 @@ async function runSecured(): Promise<void> {
   }
 }
 
-/** A daemon that is asked to tell more than the log takes, and more spans than a thread hands over. */
+/**
+ * A daemon that is asked to tell more than the log takes, and more spans than a thread hands over. It encodes prompts itself, with a
+ * template that is not the engine's.
+ */
 async function runTalkative(): Promise<void> {
-  const engine = await TestEngine.start({ id: "engine-0" }, 6);
+  const engine = await TestEngine.start({ id: "engine-0" }, 6, { httpPort: 0 });
   const daemon = await DaemonProcess.start({
     // No replay ever comes from there.
     engines: [{ ...engine.entry, replay_endpoints: ["tcp://127.0.0.1:19995"] }],
     log: { level: 4 },
     tracing: { endpoint: NOBODY, batch_ratio: 1 },
+    sync: { tokenizer_endpoint: engine.server.httpUrl },
+    tokenizer: {
+      timeout_seconds: 60,
+      models: [
+        { model: "test/model", tokenizer_file: TOKENIZER_FILE, config_file: CONFIG_FILE, template: "local" },
+      ],
+    },
   });
   try {
     await until(
@@ -269,7 +280,14 @@ async function runTalkative(): Promise<void> {
       async () => {
         await engine.serve(400, { isFresh: true });
         await scrape(daemon);
-        const names = [`${NAMESPACE}_kv_log_lines_dropped_total`, `${NAMESPACE}_kv_trace_spans_total`];
+        expect(await matchPrompt(daemon)).toBeNull();
+        const names = [
+          `${NAMESPACE}_kv_log_lines_dropped_total`,
+          `${NAMESPACE}_kv_trace_spans_total`,
+          `${NAMESPACE}_kv_tokenizer_parity_total`,
+          `${NAMESPACE}_kv_tokenizer_segment_cache_lookups_total`,
+          `${NAMESPACE}_kv_tokenizer_segment_cache_bytes`,
+        ];
         return names.every(isMoved) && hasFailedReplay();
       },
       60_000,

@@ -120,13 +120,14 @@ async function startLoop(): Promise<Loop> {
     expect((await app.inject({ method: "POST", url: "/api/v1/engines", payload })).statusCode).toBe(201);
   }
   const sync = { ...daemon.settings.sync, tokenizer_endpoint: workers[0]?.httpUrls[0] ?? "" };
-  const tokenizer = new Tokenizers(
+  const tokenizer = await Tokenizers.open(
     { ...daemon.settings, sync },
     {
       metrics: new MetricSlots(CATALOGUE, "picker", () => undefined),
       thread: "picker",
       watch: { log: daemon.log, tracing: null },
       now: () => performance.now(),
+      threadScript: new URL("../dist/tokenizer/tokenizer-thread.js", import.meta.url),
     },
   );
   cleanups.push(() => tokenizer.close());

@@ -11,6 +11,7 @@ import { beforeAll, beforeEach, describe, expect, onTestFinished, test } from "v
 
 import { readUsable } from "../src/settings/read-settings.ts";
 import { checkFiles, checkStart, type StartReport } from "../src/tools/start-check.ts";
+import { CONFIG_FILE, TOKENIZER_FILE } from "../src/tokenizer/testing/qwen3.ts";
 import { Authority, type Pem } from "./certificates.ts";
 
 const DAY_MS = 86_400_000;
@@ -272,5 +273,32 @@ test("a setting that cannot be used has one fault, not a second one for what fol
   expect(named.filter((name) => !name.startsWith("engines.0.")).sort()).toEqual([
     "security.tokens_file",
     "tls.key_file",
+  ]);
+});
+
+test("I1: vocabularies are read as a start reads them, and a fault names the entry, the file and what is wrong with it", async () => {
+  const entry = (model: string, files: object): object => ({
+    model,
+    endpoint: "http://127.0.0.1:9",
+    tokenizer_file: TOKENIZER_FILE,
+    config_file: CONFIG_FILE,
+    ...files,
+  });
+  const report = await check({
+    tokenizer: {
+      models: [
+        entry("sound", { template: "local" }),
+        { model: "remote", endpoint: "http://127.0.0.1:9" },
+        entry("missing", { tokenizer_file: path("gone.json") }),
+        entry("other", { tokenizer_file: write("other.json", `{"secret":"${TOKEN}"}`) }),
+        entry("bare", { config_file: write("config.json", "{}"), template: "local" }),
+      ],
+    },
+  });
+  const expected = "expected a file of a Hugging Face tokenizer that this user can read";
+  expect(linesOf(report)).toEqual([
+    `tokenizer.models.2.tokenizer_file: ${path("gone.json")}: there is no such file; ${expected}`,
+    `tokenizer.models.3.tokenizer_file: ${path("other.json")}: is no tokenizer.json of Hugging Face (added_tokens); ${expected}`,
+    `tokenizer.models.4.config_file: ${path("config.json")}: has no chat_template to render with; ${expected}`,
   ]);
 });

@@ -14,6 +14,15 @@ import { tokenizeRequest } from "../src/tokenizer/tokenize-request.ts";
 import { Tokenizers } from "../src/tokenizer/tokenizers.ts";
 import { byByte, status, TokenizerServer } from "./tokenizer-server.ts";
 
+const SCRIPT = new URL("../dist/tokenizer/tokenizer-thread.js", import.meta.url);
+const REMOTE = {
+  endpoint: null,
+  engine: "vllm",
+  tokenizer_file: null,
+  config_file: null,
+  template: "remote",
+} as const;
+
 const ends: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const end of ends.splice(0)) await end();
@@ -25,11 +34,11 @@ async function serve(...answers: Parameters<typeof TokenizerServer.start>): Prom
   return server;
 }
 
-function open(
+async function open(
   endpoint: string | null,
-  models: readonly TokenizerModel[],
+  models: readonly (Pick<TokenizerModel, "model"> & Partial<TokenizerModel>)[],
   more: Readonly<Record<string, string>> = {},
-): { tokenizers: Tokenizers; scrape: () => Promise<string> } {
+): Promise<{ tokenizers: Tokenizers; scrape: () => Promise<string> }> {
   const exposition = new Exposition(CATALOGUE);
   const metrics = new MetricSlots(CATALOGUE, "main", (announcement) => {
     exposition.accept(announcement);
@@ -45,13 +54,13 @@ function open(
   });
   const { settings } = readSettings([], more);
   const { sync, tokenizer, limits } = settings;
-  const tokenizers = new Tokenizers(
+  const tokenizers = await Tokenizers.open(
     {
       sync: { ...sync, tokenizer_endpoint: endpoint },
-      tokenizer: { ...tokenizer, models: [...models] },
+      tokenizer: { ...tokenizer, models: models.map((entry) => ({ ...REMOTE, ...entry })) },
       limits,
     },
-    { metrics, thread: "main", watch: { log, tracing: null }, now },
+    { metrics, thread: "main", watch: { log, tracing: null }, now, threadScript: SCRIPT },
   );
   ends.push(() => tokenizers.close());
   return { tokenizers, scrape: () => exposition.scrape() };
@@ -62,7 +71,7 @@ const asked = ({ bodies }: TokenizerServer): unknown[] => bodies.map((body) => J
 
 test("each model's question goes to its own tokenizer, and any other model's to the default one (Z1)", async () => {
   const [own, others] = [await serve(byByte), await serve(byByte)];
-  const { tokenizers } = open(others.endpoint, [{ model: "a", endpoint: own.endpoint, engine: "vllm" }]);
+  const { tokenizers } = await open(others.endpoint, [{ model: "a", endpoint: own.endpoint }]);
   await tokenizers.tokenize(tokenizeRequest("a", prompt));
   await tokenizers.tokenize(tokenizeRequest("b", prompt));
   expect(asked(own)).toEqual([{ model: "a", prompt: "ab" }]);
@@ -71,7 +80,7 @@ test("each model's question goes to its own tokenizer, and any other model's to 
 
 test("a model whose own tokenizer fails has no tokens: the default one is not asked for it (Z1)", async () => {
   const [own, others] = [await serve(status(500)), await serve(byByte)];
-  const { tokenizers } = open(others.endpoint, [{ model: "a", endpoint: own.endpoint, engine: "vllm" }]);
+  const { tokenizers } = await open(others.endpoint, [{ model: "a", endpoint: own.endpoint }]);
   expect(await tokenizers.tokenize(tokenizeRequest("a", prompt))).toEqual({
     kind: "failed",
     reason: "tokenizer_unavailable",
@@ -81,10 +90,10 @@ test("a model whose own tokenizer fails has no tokens: the default one is not as
 
 test("an adapter's question goes to its model's own tokenizer, for the model; the default one is asked for the adapter (Z2)", async () => {
   const [own, others] = [await serve(byByte), await serve(byByte)];
-  const { tokenizers } = open(others.endpoint, [{ model: "a", endpoint: own.endpoint, engine: "vllm" }]);
-  await tokenizers.tokenize(tokenizeRequest("adapter-of-a", prompt, "a"));
-  await tokenizers.tokenize(tokenizeRequest("adapter-of-b", prompt, "b"));
-  await tokenizers.tokenize(tokenizeRequest("other-adapter-of-a", prompt, "a"));
+  const { tokenizers } = await open(others.endpoint, [{ model: "a", endpoint: own.endpoint }]);
+  await tokenizers.tokenize(tokenizeRequest("adapter-of-a", prompt, { model: "a" }));
+  await tokenizers.tokenize(tokenizeRequest("adapter-of-b", prompt, { model: "b" }));
+  await tokenizers.tokenize(tokenizeRequest("other-adapter-of-a", prompt, { model: "a" }));
   // The second adapter of the same model finds the tokens of the first.
   expect(asked(own)).toEqual([{ model: "a", prompt: "ab" }]);
   expect(asked(others)).toEqual([{ model: "adapter-of-b", prompt: "ab" }]);
@@ -92,8 +101,10 @@ test("an adapter's question goes to its model's own tokenizer, for the model; th
 
 test("a tokenizer that fails leaves the others' circuits closed, and the metrics name it (Z3)", async () => {
   const [own, others] = [await serve(status(500)), await serve(byByte)];
-  const models = [{ model: "a", endpoint: own.endpoint, engine: "vllm" }] as const;
-  const { tokenizers, scrape } = open(others.endpoint, models, { KVSYNC_TOKENIZER_CIRCUIT_FAILURES: "1" });
+  const models = [{ model: "a", endpoint: own.endpoint }] as const;
+  const { tokenizers, scrape } = await open(others.endpoint, models, {
+    KVSYNC_TOKENIZER_CIRCUIT_FAILURES: "1",
+  });
   await tokenizers.tokenize(tokenizeRequest("a", prompt));
   expect(await tokenizers.tokenize(tokenizeRequest("a", prompt))).toMatchObject({ reason: "circuit_open" });
   expect(await tokenizers.tokenize(tokenizeRequest("b", prompt))).toMatchObject({ kind: "tokens" });
@@ -109,8 +120,8 @@ test("a tokenizer that fails leaves the others' circuits closed, and the metrics
 
 test("all tokenizers remember within one limit (Z3)", async () => {
   const [own, others] = [await serve(byByte), await serve(byByte)];
-  const models = [{ model: "a", endpoint: own.endpoint, engine: "vllm" }] as const;
-  const { tokenizers } = open(others.endpoint, models, { KVSYNC_TOKENIZER_CACHE_BYTES: "3000" });
+  const models = [{ model: "a", endpoint: own.endpoint }] as const;
+  const { tokenizers } = await open(others.endpoint, models, { KVSYNC_TOKENIZER_CACHE_BYTES: "3000" });
   const long = { prompt: "x".repeat(500) };
   for (const model of ["a", "b", "a"]) await tokenizers.tokenize(tokenizeRequest(model, long));
   // Each answer takes 2,256 bytes: the second one took the place of the first.
@@ -119,7 +130,7 @@ test("all tokenizers remember within one limit (Z3)", async () => {
 
 test("without any tokenizer for its model a prompt has no tokens, and the reason says so", async () => {
   const own = await serve(byByte);
-  const { tokenizers, scrape } = open(null, [{ model: "a", endpoint: own.endpoint, engine: "vllm" }]);
+  const { tokenizers, scrape } = await open(null, [{ model: "a", endpoint: own.endpoint }]);
   const reason = "tokenizer_not_configured";
   expect(await tokenizers.tokenize(tokenizeRequest("b", prompt))).toEqual({ kind: "failed", reason });
   expect(await scrape()).toContain(`requests_total{tokenizer="default",outcome="${reason}"} 1`);
@@ -144,7 +155,7 @@ test.each([
   ],
 ])("SGLang is asked %j as %j", async (fields, body) => {
   const server = await serve(byByte);
-  const { tokenizers } = open(null, [{ model: "a", endpoint: server.endpoint, engine: "sglang" }]);
+  const { tokenizers } = await open(null, [{ model: "a", endpoint: server.endpoint, engine: "sglang" }]);
   await tokenizers.tokenize(tokenizeRequest("a", fields));
   expect(asked(server)).toEqual([{ model: "a", ...body }]);
 });
@@ -156,7 +167,7 @@ test.each([
   [{ messages, add_generation_prompt: true, continue_final_message: true }],
 ])("SGLang is not asked %j, which it would answer as another question", async (fields) => {
   const server = await serve(byByte);
-  const { tokenizers } = open(null, [{ model: "a", endpoint: server.endpoint, engine: "sglang" }]);
+  const { tokenizers } = await open(null, [{ model: "a", endpoint: server.endpoint, engine: "sglang" }]);
   const refused = { kind: "failed", reason: "tokenizer_refused" };
   expect(await tokenizers.tokenize(tokenizeRequest("a", fields))).toEqual(refused);
   expect(server.bodies).toEqual([]);

@@ -21,6 +21,7 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { problem, type ProblemDocument } from "../openapi/problem-status.ts";
+import { keepSource } from "../request/json-numbers.ts";
 import { checkJsonShape } from "../request/json-shape.ts";
 
 /** Of the framework's and Nest's own parsers, those that no route has a use for (R2). */
@@ -139,7 +140,10 @@ function readJson(server: FastifyInstance, bodyLimit: number): void {
         done(error as Error);
         return;
       }
-      void parse(request, request.routeOptions.config.rewriteJson?.(body) ?? body, done);
+      void parse(request, request.routeOptions.config.rewriteJson?.(body) ?? body, (error, value) => {
+        keepSource(value, body);
+        done(error, value);
+      });
     },
   );
 }

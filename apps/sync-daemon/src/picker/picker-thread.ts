@@ -77,11 +77,13 @@ const lookup = new PromptLookup(
   settings.tokenization.limits.query_tokens,
   (id, dpRank) => directory.isCurrent(id, dpRank),
 );
-const tokenizer = new Tokenizers(settings.tokenization, {
+/** Vocabularies take seconds to read. Requests until then are decided without tokens, as those of a slow tokenizer are. */
+const tokenizers = Tokenizers.open(settings.tokenization, {
   metrics,
   thread: "picker",
   watch: { log, tracing: null },
   now: epochMs,
+  threadScript: new URL("../tokenizer/tokenizer-thread.js", import.meta.url),
 });
 const counts = new DecisionCounts();
 let hasEndpoints = false;
@@ -98,7 +100,7 @@ const picker = new Picker(
   },
   {
     lookup,
-    tokenizer,
+    tokenizer: { tokenize: async (request) => (await tokenizers).tokenize(request) },
     watch: counts,
     isReady: () => hasEndpoints && wasReady && lagMs <= LAG_MS_MAX,
     now: sharedClockMs,
@@ -197,7 +199,7 @@ async function stop(): Promise<void> {
   clearInterval(beating);
   scrape?.load.stop();
   await scrape?.pages.stop();
-  await Promise.all([gateways.stop(), probes.stop(), tokenizer.close()]);
+  await Promise.all([gateways.stop(), probes.stop(), tokenizers.then((opened) => opened.close())]);
   // At once: a decision that is still awaited would look up in memory that the index has given to others, if the reader
   // was detached. The index does not outlive the daemon.
   process.exit(0);

@@ -39,7 +39,12 @@ import {
 import type { OpenSession, SessionHost, StreamFault } from "./picker-server.ts";
 import { type CheckOutcome, PromptCheck } from "./prompt-check.ts";
 import type { PromptLookup, ServedModel } from "./prompt-lookup.ts";
-import { type InferenceRequest, type ReadingReason, readRequest } from "./request-reading.ts";
+import {
+  type InferenceRequest,
+  type PromptInput,
+  type ReadingReason,
+  readRequest,
+} from "./request-reading.ts";
 import type { Decision, PickQuestion, SessionEnd } from "./session.ts";
 import { SharedDecisions, type SharingParts } from "./shared-decisions.ts";
 import type { ImmediateAnswer } from "./wire/ext-proc-codec.ts";
@@ -285,7 +290,7 @@ export class Picker implements SessionHost {
     served: ServedModel,
     decide: (tokens: Uint32Array | null, reason: PickReason) => void,
   ): void {
-    const question = prompt?.kind === "text" ? questionOf(served, prompt.fields) : null;
+    const question = prompt?.kind === "text" ? questionOf(served, prompt) : null;
     if (this.#parts.tokenizer === null || question === null) {
       decide(null, "no_tokens");
       return;
@@ -477,10 +482,10 @@ function failOrThrow(session: OpenSession, error: unknown): void {
 /** Null for messages that are nested too deep to be passed on. */
 function questionOf(
   { tokenizerModel, question }: ServedModel,
-  fields: Parameters<typeof tokenizeRequest>[1],
+  { fields, source }: Extract<PromptInput, { kind: "text" }>,
 ): TokenizeRequest | null {
   try {
-    return tokenizeRequest(tokenizerModel, fields, question.model);
+    return tokenizeRequest(tokenizerModel, fields, { model: question.model, source });
   } catch (error) {
     if (error instanceof RequestError || error instanceof RangeError) return null;
     throw error;

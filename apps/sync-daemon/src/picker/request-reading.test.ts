@@ -35,7 +35,7 @@ describe("a completion", () => {
     ).toEqual({
       model: "m",
       cacheSalt: null,
-      prompt: { kind: "text", fields: { prompt: "hello", add_special_tokens: false } },
+      prompt: { kind: "text", fields: { prompt: "hello", add_special_tokens: false }, source: null },
       reason: null,
       estimatedTokens: 2,
       otherTokens: 0,

@@ -35,11 +35,16 @@ export type ReadingReason =
   | "not_understood";
 
 /** The prompt of a request. */
-type PromptInput =
+export type PromptInput =
   /** Token ids, unchecked. */
   | { readonly kind: "token_ids"; readonly tokens: readonly unknown[] }
   /** A question to the model's tokenizer. */
-  | { readonly kind: "text"; readonly fields: TokenizerFields };
+  | {
+      readonly kind: "text";
+      readonly fields: TokenizerFields;
+      /** Text of the body; null when it is not needed. */
+      readonly source: string | null;
+    };
 
 /** A request as the picker understands it. */
 export interface InferenceRequest {
@@ -93,7 +98,8 @@ export function readRequest(question: PickQuestion): InferenceRequest {
   if (gap !== "none") return bySize(gap);
   const encoding = headers.get("content-encoding") ?? "identity";
   if (encoding.trim().toLowerCase() !== "identity") return bySize("encoding");
-  const body = parse(question.body);
+  const source = textOf(question.body);
+  const body = parse(source);
   if (body === null) return bySize("not_json");
   const model = name.safeParse(body["model"]);
   switch (routeOf(headers.get(":path") ?? "")) {
@@ -103,7 +109,7 @@ export function readRequest(question: PickQuestion): InferenceRequest {
     }
     case "chat/completions": {
       const read = chatRequest.safeParse(body);
-      return read.success ? chat(read.data, bodyBytes) : bySize("not_understood", model.data ?? null);
+      return read.success ? chat(read.data, bodyBytes, source) : bySize("not_understood", model.data ?? null);
     }
     default:
       return bySize("path", model.data ?? null);
@@ -123,15 +129,19 @@ function announcedBytes(headers: ReadonlyMap<string, string>): number {
   return /^\d{1,12}$/.test(text) ? Number(text) : 0;
 }
 
-/** Null for anything but a JSON object. */
-function parse(chunks: readonly Uint8Array[]): Record<string, unknown> | null {
+function textOf(chunks: readonly Uint8Array[]): string {
   const [only] = chunks;
   const bytes =
     chunks.length === 1 && only !== undefined
       ? Buffer.from(only.buffer, only.byteOffset, only.length)
       : Buffer.concat(chunks);
+  return bytes.toString();
+}
+
+/** Null for anything but a JSON object. */
+function parse(json: string): Record<string, unknown> | null {
   try {
-    const value: unknown = JSON.parse(bytes.toString());
+    const value: unknown = JSON.parse(json);
     return typeof value === "object" && value !== null && !Array.isArray(value)
       ? (value as Record<string, unknown>)
       : null;
@@ -143,12 +153,13 @@ function parse(chunks: readonly Uint8Array[]): Record<string, unknown> | null {
 function chat(
   { model, cache_salt: cacheSalt, ...fields }: z.output<typeof chatRequest>,
   bodyBytes: number,
+  source: string,
 ): InferenceRequest {
   const estimatedTokens = Math.ceil(bodyBytes / BYTES_PER_TOKEN);
   return {
     model: model ?? null,
     cacheSalt: cacheSalt ?? null,
-    prompt: { kind: "text", fields },
+    prompt: { kind: "text", fields, source },
     reason: null,
     estimatedTokens,
     otherTokens: 0,
@@ -167,7 +178,7 @@ function completion(read: z.output<typeof completionRequest>): InferenceRequest 
     cacheSalt: cacheSalt ?? null,
     prompt:
       typeof first === "string"
-        ? { kind: "text", fields: { ...fields, prompt: first } }
+        ? { kind: "text", fields: { ...fields, prompt: first }, source: null }
         : { kind: "token_ids", tokens: first },
     reason: null,
     estimatedTokens: own + otherTokens,

@@ -12,11 +12,7 @@ import type { Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import type { LineGate } from "../log/line-gate.ts";
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
-import {
-  type TokenizeRequest,
-  tokenizeRequest,
-  type TokenizerFields,
-} from "../tokenizer/tokenize-request.ts";
+import { type TokenizeRequest, tokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import type { Tokenizers } from "../tokenizer/tokenizers.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { RequestError } from "../request/request-error.ts";
@@ -26,6 +22,7 @@ import {
   type MatchQuery,
   type QueryInputMemory,
   type QuestionFields,
+  type ReadQuery,
   readBinaryQuery,
   readJsonQuery,
   refuseParameters,
@@ -148,12 +145,12 @@ export class Lookup {
   }
 
   async #answerPrompt(
-    { question, fields }: { readonly question: QuestionFields; readonly fields: TokenizerFields },
+    { question, fields, source }: Extract<ReadQuery, { kind: "prompt" }>,
     startedMs: number,
   ): Promise<MatchAnswer> {
     // A model that nobody serves is refused before anybody is asked for its tokens.
     const { model } = namedModel(question, this.#dependencies);
-    const request = tokenizeRequest(question.loraName ?? question.model, fields, model);
+    const request = tokenizeRequest(question.loraName ?? question.model, fields, { model, source });
     const outcome = await (this.#tracing === null
       ? this.#tokenizers.tokenize(request)
       : this.#tracedTokens(this.#tracing, request));

@@ -18,6 +18,7 @@ import { z } from "zod";
 import { CHAT_OPTIONS, tokenizerFields, type TokenizerFields } from "../tokenizer/tokenize-request.ts";
 import { isWellFormed, WELL_FORMED_EXPECTED } from "../engine/well-formed.ts";
 import { checkFields } from "../request/check-fields.ts";
+import { sourceOf } from "../request/json-numbers.ts";
 import { contradictory, malformed, RequestError } from "../request/request-error.ts";
 
 const BYTES_PER_TOKEN = 4;
@@ -62,7 +63,13 @@ export interface MatchQuery extends QuestionFields {
 /** A lookup as read: ready to be matched, or waiting for the tokens of its prompt. */
 export type ReadQuery =
   | { readonly kind: "ready"; readonly query: MatchQuery }
-  | { readonly kind: "prompt"; readonly question: QuestionFields; readonly fields: TokenizerFields };
+  | {
+      readonly kind: "prompt";
+      readonly question: QuestionFields;
+      readonly fields: TokenizerFields;
+      /** Text of the body; null when it is not known. */
+      readonly source: string | null;
+    };
 
 /** Where a query's input is written to. */
 export interface QueryInputMemory {
@@ -197,7 +204,7 @@ export function readJsonQuery(body: unknown, memory: QueryInputMemory): ReadQuer
   const media = mediaOf(fields, input);
   const question = questionOf(fields, fields.workers ?? null, fields.include_unmatched, media);
   if (input === "prompt" || input === "messages") {
-    return { kind: "prompt", question, fields };
+    return { kind: "prompt", question, fields, source: sourceOf(body) };
   }
   return { kind: "ready", query: withInput(question, input, fields[input] ?? [], memory) };
 }

@@ -337,7 +337,24 @@ test.each([
 });
 
 test.each([
-  ["{ model: a }", /tokenizer\.models\.0\.endpoint: is missing; expected a base URL/],
+  ["{ model: a }", /models\.0\.endpoint: is missing; expected endpoint, or tokenizer_file and config_file/],
+  [
+    "{ model: a, tokenizer_file: /t }",
+    /models\.0\.config_file: is missing; expected the tokenizer_config\.json of/,
+  ],
+  ["{ model: a, config_file: /c }", /models\.0\.tokenizer_file: is missing; expected the tokenizer\.json of/],
+  [
+    "{ model: a, endpoint: 'http://h', template: local }",
+    /models\.0\.template: "local" .* expected remote, or/,
+  ],
+  [
+    "{ model: a, endpoint: 'http://h', template: both }",
+    /models\.0\.template: "both" .* expected remote or local/,
+  ],
+  [
+    "{ model: a, tokenizer_file: /t, config_file: /c, template: local }",
+    /models\.0\.endpoint: is missing; expected an endpoint to compare the template with, or sync\.tokenizer_endpoint/,
+  ],
   [
     "{ model: a, endpoint: here }",
     /tokenizer\.models\.0\.endpoint: "here" is not usable; expected a base URL/,
@@ -359,7 +376,21 @@ test("a model's tokenizer is vLLM's unless it says so, and credentials in its ad
   const path = fileWith("tokenizer:\n  models: [{ model: a, endpoint: 'http://user:hush@h/x' }]\n");
   const reading = readSettings(["--config", path], {});
   expect(reading.settings.tokenizer.models).toEqual([
-    { model: "a", endpoint: "http://user:hush@h/x", engine: "vllm" },
+    {
+      model: "a",
+      endpoint: "http://user:hush@h/x",
+      engine: "vllm",
+      tokenizer_file: null,
+      config_file: null,
+      template: "remote",
+    },
   ]);
   expect(effectiveSettings(reading)).not.toContain("hush");
+});
+
+test("a local template may be compared with the tokenizer of all models", () => {
+  const path = fileWith(
+    "sync: { tokenizer_endpoint: 'http://h' }\ntokenizer: { models: [{ model: a, tokenizer_file: /t, config_file: /c, template: local }] }\n",
+  );
+  expect(readSettings(["--config", path], {}).settings.tokenizer.models[0]?.template).toBe("local");
 });

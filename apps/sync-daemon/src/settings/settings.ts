@@ -23,7 +23,12 @@ import {
 import { pickerSection, refusePickerDoors } from "./picker-settings.ts";
 import { snapshotSection } from "./snapshot-settings.ts";
 import { tracingSection } from "./tracing-settings.ts";
-import { tokenizerEndpoint, tokenizerEngine, tokenizerSection } from "./tokenizer-settings.ts";
+import {
+  refuseUnwatchedTemplates,
+  tokenizerEndpoint,
+  tokenizerEngine,
+  tokenizerSection,
+} from "./tokenizer-settings.ts";
 import { flag, integer, seconds, section, SETTING_FACTS, type SettingFacts, text } from "./setting-field.ts";
 
 const MIB = 1024 * 1024;
@@ -213,12 +218,12 @@ export const SECTIONS_SCHEMA = z.strictObject({
 
 /** Every section, with the rules of each and those between them. */
 export const SETTINGS_SCHEMA: typeof SECTIONS_SCHEMA = SECTIONS_SCHEMA.superRefine((settings, context) => {
-  refuseOpenDoors(settings, (path, message) => {
+  const refuse = (path: readonly PropertyKey[], message: string): void => {
     context.addIssue({ code: "custom", path: [...path], message });
-  });
-  refusePickerDoors(settings.picker, (path, message) => {
-    context.addIssue({ code: "custom", path: [...path], message });
-  });
+  };
+  refuseOpenDoors(settings, refuse);
+  refusePickerDoors(settings.picker, refuse);
+  refuseUnwatchedTemplates(settings, refuse);
 });
 
 /** Every setting, checked. */

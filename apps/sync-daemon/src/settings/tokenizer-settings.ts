@@ -3,7 +3,10 @@
  * models have another one, is here.
  *
  *     sync.tokenizer_endpoint   every model without an entry
- *     tokenizer.models          [{model, endpoint, engine}]  one entry a model; the section's limits hold for each of them
+ *     tokenizer.models          one entry a model; the section's limits hold for each of them
+ *       {model, endpoint, engine}                        asked over HTTP
+ *       {model, tokenizer_file, config_file}             prompts are encoded by threads of the daemon, conversations over HTTP
+ *       {…, template: local}                             conversations too, while they agree with the engine
  *
  * Lookups by prompt or messages use a tokenizer whenever there is one for their model.
  */
@@ -26,8 +29,11 @@ const ENGINE_EXPECTED = "vllm or sglang (their POST /tokenize)";
 /** What metrics and the log call the tokenizer of all models that have none of their own. */
 export const DEFAULT_TOKENIZER = "default";
 /** Models with a tokenizer of their own. Each has connections, and series of metrics. */
-export const TOKENIZER_MODELS_MAX = 64;
-const MODELS_EXPECTED = `a list of at most ${TOKENIZER_MODELS_MAX} {model, endpoint, engine}`;
+const TOKENIZER_MODELS_MAX = 64;
+const MODELS_EXPECTED = `a list of at most ${TOKENIZER_MODELS_MAX} {model, endpoint, engine, tokenizer_file, config_file, template}`;
+const FILE_EXPECTED = "the path of a file";
+const TEMPLATE_EXPECTED = "remote or local";
+const SOURCE_EXPECTED = "endpoint, or tokenizer_file and config_file";
 const MODEL_EXPECTED = `a model name of 1-${NAME_LENGTH_MAX} characters`;
 
 /** Base URL of the tokenizer; `/tokenize` is put behind its path. */
@@ -53,11 +59,30 @@ export const tokenizerEngine = z.enum(ENGINES, ENGINE_EXPECTED).default("vllm").
 const modelEntry = z.strictObject(
   {
     model: z.string(MODEL_EXPECTED).min(1, MODEL_EXPECTED).max(NAME_LENGTH_MAX, MODEL_EXPECTED),
-    endpoint: z.string(BASE_URL_EXPECTED).refine(isBaseUrl, BASE_URL_EXPECTED),
+    endpoint: z.string(BASE_URL_EXPECTED).refine(isBaseUrl, BASE_URL_EXPECTED).nullable().default(null),
     engine: z.enum(ENGINES, ENGINE_EXPECTED).default("vllm"),
+    tokenizer_file: z.string(FILE_EXPECTED).min(1, FILE_EXPECTED).nullable().default(null),
+    config_file: z.string(FILE_EXPECTED).min(1, FILE_EXPECTED).nullable().default(null),
+    template: z.enum(["remote", "local"], TEMPLATE_EXPECTED).default("remote"),
   },
   MODELS_EXPECTED,
 );
+
+/** The field of an entry that does not fit the others. */
+function contradictionIn(
+  entry: z.output<typeof modelEntry>,
+): { readonly field: keyof typeof entry; readonly expected: string } | null {
+  const { endpoint, tokenizer_file: file, config_file: config, template } = entry;
+  if (endpoint === null && file === null && config === null)
+    return { field: "endpoint", expected: SOURCE_EXPECTED };
+  if (file !== null && config === null)
+    return { field: "config_file", expected: "the tokenizer_config.json of tokenizer_file" };
+  if (file === null && config !== null)
+    return { field: "tokenizer_file", expected: "the tokenizer.json of config_file" };
+  if (file === null && template === "local")
+    return { field: "template", expected: "remote, or tokenizer_file and config_file for local" };
+  return null;
+}
 
 const models = z
   .array(modelEntry, MODELS_EXPECTED)
@@ -71,6 +96,12 @@ const models = z
       if (first < i) refuse(i, `a model of its own; tokenizer.models.${first} has the same`);
       if (model === DEFAULT_TOKENIZER)
         refuse(i, `another name: ${DEFAULT_TOKENIZER} stands for sync.tokenizer_endpoint in metrics`);
+    }
+    for (const [i, entry] of entries.entries()) {
+      const contradiction = contradictionIn(entry);
+      if (contradiction === null) continue;
+      const { field, expected: message } = contradiction;
+      context.addIssue({ code: "custom", path: [i, field], message });
     }
   })
   .default([])
@@ -103,11 +134,51 @@ export const tokenizerSection = section({
     1000,
   ),
   models,
+  threads: integer(
+    "Threads that encode by tokenizer_file of tokenizer.models. Each holds every vocabulary in memory.",
+    1,
+    1,
+    16,
+  ),
+  segment_cache_bytes: integer(
+    "Memory for remembered segments of prompts that are encoded here; 0 remembers none.",
+    256 * MIB,
+    0,
+    4096 * MIB,
+  ),
+  parity_sample: integer(
+    "One of so many conversations that are rendered here is compared with the remote tokenizer.",
+    1000,
+    1,
+    1_000_000,
+  ),
   circuit_open_seconds: seconds("How long it is left alone before one request tries it again.", 5, 0.05, 600),
 });
 
 /** A model's own tokenizer. */
 export type TokenizerModel = z.output<typeof modelEntry>;
+
+/**
+ * Refuses templates that nobody could compare with the engine.
+ *
+ * @param settings - of the two sections.
+ * @param refuse - hears of each, with its path and what is expected.
+ */
+export function refuseUnwatchedTemplates(
+  settings: {
+    readonly sync: { readonly tokenizer_endpoint: string | null };
+    readonly tokenizer: { readonly models: readonly Partial<TokenizerModel>[] };
+  },
+  refuse: (path: readonly PropertyKey[], message: string) => void,
+): void {
+  if (settings.sync.tokenizer_endpoint !== null) return;
+  for (const [i, { template, endpoint }] of settings.tokenizer.models.entries())
+    if (template === "local" && (endpoint === null || endpoint === undefined))
+      refuse(
+        ["tokenizer", "models", i, "endpoint"],
+        "an endpoint to compare the template with, or sync.tokenizer_endpoint",
+      );
+}
 
 /** How tokenizers are asked. */
 export type TokenizerSettings = z.output<typeof tokenizerSection>;

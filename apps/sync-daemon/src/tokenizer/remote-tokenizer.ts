@@ -56,7 +56,11 @@ export function tokenCache(maxSize: number): TokenCache | null {
 }
 
 /** Where the tokenizer is, and how it is asked. */
-export interface RemoteTokenizerOptions extends Omit<TokenizerSettings, "cache_bytes" | "models"> {
+export interface RemoteTokenizerOptions
+  extends Pick<
+    TokenizerSettings,
+    "timeout_seconds" | "connections" | "requests" | "circuit_failures" | "circuit_open_seconds"
+  > {
   /** Base URL. */
   readonly endpoint: string;
   /** Whose `/tokenize` it is. */

@@ -20,6 +20,8 @@ import { createHash } from "node:crypto";
 
 import { z } from "zod";
 
+import { hasOddNumber } from "../request/json-numbers.ts";
+
 const MESSAGES_MAX = 4096;
 const MESSAGES_EXPECTED = `a list of 1-${MESSAGES_MAX} messages, each an object with a role`;
 const yes = z.boolean("true or false").optional();
@@ -54,6 +56,9 @@ export const CHAT_OPTIONS = [
 /** The tokenizer's fields as a lookup has them. */
 export type TokenizerFields = z.output<z.ZodObject<typeof tokenizerFields>>;
 
+/** Members of a body whose numbers can get into a prompt; those of plain messages have none. */
+const RENDERED: ReadonlySet<string> = new Set(["tools", "chat_template_kwargs"]);
+
 /** The answer, as far as it is used. */
 export const tokenizeAnswer = z.object({ tokens: z.custom<readonly unknown[]>(Array.isArray) });
 
@@ -64,6 +69,8 @@ export interface TokenizeRequest {
   /** The name that the question has in `body`: the adapter's where there is one. */
   readonly name: string;
   readonly fields: TokenizerFields;
+  /** Whether tools or template arguments have a number that Python and JavaScript write differently (request/json-numbers.ts). */
+  readonly hasOddNumbers: boolean;
   /** JSON, as vLLM takes it. Holds the prompt: never to be logged. */
   readonly body: string;
   /** Names the question without telling it: two questions have the same digest when they are the same. */
@@ -75,13 +82,14 @@ export interface TokenizeRequest {
  *
  * @param name - as the engine serves it; the adapter's name where there is one.
  * @param fields - with prompt or messages, one of the two.
- * @param model - the base model of an adapter, or of an alias.
+ * @param more - `model`: the base model of an adapter, or of an alias. `source`: text of the body that the fields are from; without it their
+ *   numbers count as odd.
  * @returns the request. O(length of the prompt).
  */
 export function tokenizeRequest(
   name: string,
   fields: TokenizerFields,
-  model: string = name,
+  { model = name, source = null }: { readonly model?: string; readonly source?: string | null } = {},
 ): TokenizeRequest {
   // No value is nested too deep for it: json-shape.ts bounds the depth of a body.
   const body = JSON.stringify({
@@ -95,7 +103,10 @@ export function tokenizeRequest(
     chat_template_kwargs: fields.chat_template_kwargs,
     tools: fields.tools,
   });
-  return { model, name, fields, body, digest: createHash("sha256").update(body).digest("base64") };
+  const hasOptions = fields.tools !== undefined || fields.chat_template_kwargs !== undefined;
+  const hasOddNumbers = hasOptions && (source === null || hasOddNumber(source, RENDERED));
+  const digest = createHash("sha256").update(body).digest("base64");
+  return { model, name, fields, hasOddNumbers, body, digest };
 }
 
 /**

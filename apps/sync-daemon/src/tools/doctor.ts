@@ -262,7 +262,7 @@ function withoutTokenizer(model: string): Finding {
 
 async function examineTokens(settings: Settings, engineHttp: readonly EngineHttp[]): Promise<Finding[]> {
   const { tokenizer_endpoint: endpoint } = settings.sync;
-  const own = new Map(settings.tokenizer.models.map((entry) => [entry.model, entry.endpoint]));
+  const own = new Map(settings.tokenizer.models.map((entry) => [entry.model, entry.endpoint ?? endpoint]));
   if (endpoint === null && own.size === 0)
     return [
       {

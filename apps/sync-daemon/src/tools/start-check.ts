@@ -3,6 +3,7 @@
  * credentials and ports. `--check-config` and `kvsync doctor` report all of it at once.
  *
  *     settings ─┬─▶ tokens, TLS, CURVE, token of a sibling   read as a start reads them; the picker's TLS too
+ *               ├─▶ vocabularies of tokenizer.models         read as a start reads them, probes included
  *               ├─▶ folders of state and snapshots           a file is made and removed
  *               ├─▶ Kubernetes credentials                   read; the cluster gets no request
  *               └─▶ http.port, the picker's, those of bind   opened and closed
@@ -32,6 +33,8 @@ import { filePlan, filesOfEngine } from "../settings/open-files.ts";
 import { SettingsError, type ToldFault } from "../settings/settings-error.ts";
 import type { TlsSettings } from "../settings/security-settings.ts";
 import type { Settings } from "../settings/settings.ts";
+import { openVocabulary, VOCABULARY_EXPECTED, vocabularyFiles } from "../tokenizer/local-encoding.ts";
+import { VocabularyError } from "../tokenizer/vocabulary.ts";
 import { whyNotWritable } from "../settings/state-directory.ts";
 import { listenOptions } from "../transport/endpoint-address.ts";
 
@@ -118,6 +121,7 @@ export function checkFiles(settings: Settings, nowMs: number): StartReport {
   checkTls("tls", tls, findings, nowMs);
   if (picker.enabled === true) checkTls("picker.tls", picker.tls, findings, nowMs);
   checkCurve(settings, findings);
+  checkTokenizers(settings, findings);
   const { warm_token_file: warm } = settings.snapshot;
   if (warm !== null) {
     const expected = "a file with one token in one line";
@@ -228,6 +232,21 @@ function checkCurve({ curve }: Settings, findings: Findings): void {
     findings.attempt("curve.server_key_file", server, expected, () =>
       readDialKeys({ server_key_file: server, client_key_file: null }),
     );
+}
+
+/** As a start reads them, which takes a second or two for each. */
+function checkTokenizers({ tokenizer }: Settings, findings: Findings): void {
+  for (const [i, files] of vocabularyFiles(tokenizer.models)) {
+    try {
+      openVocabulary(files, 0);
+    } catch (error) {
+      if (!(error instanceof VocabularyError)) throw error;
+      const { file } = error.facts;
+      const path = file === "tokenizer_file" ? files.tokenizerFile : files.configFile;
+      const line = `${path}: ${error.message}; expected ${VOCABULARY_EXPECTED}`;
+      findings.fault(`tokenizer.models.${i}.${file}`, path, line, VOCABULARY_EXPECTED);
+    }
+  }
 }
 
 function checkFolders(

@@ -5,31 +5,17 @@
  *   probe ─▶ POST {tokenizer}/tokenize ─▶ ids ─┐
  *   probe ─▶ POST {engine}/tokenize ────▶ ids ─┴─▶ equal, or the first position at which they are not
  *
- * Probes are texts of our own (no user's), chosen for the differences between tokenizers: special
- * tokens, spaces, digits, scripts, the chat template.
+ * Probes are texts of our own (tokenizer/parity-probes.ts).
  */
 
+import { CHAT_PROBES, type ParityProbe, TEXT_PROBES } from "../tokenizer/parity-probes.ts";
 import { tokenizeAnswer, tokenizeRequest, type TokenizerFields } from "../tokenizer/tokenize-request.ts";
 import type { Finding } from "./finding.ts";
 
 /** Longest wait for one answer. */
 const TIMEOUT_MS = 10_000;
 
-const PROBES: readonly { readonly name: string; readonly fields: TokenizerFields }[] = [
-  { name: "a text", fields: { prompt: "The KV cache holds 1234 blocks,  two spaces, and a tab\there." } },
-  { name: "a text without special tokens", fields: { prompt: "plain words", add_special_tokens: false } },
-  { name: "several scripts", fields: { prompt: "naïve façade, 東京 и Москва, emoji 🧩, line\nbreak" } },
-  {
-    name: "a conversation",
-    fields: {
-      messages: [
-        { role: "system", content: "Be brief." },
-        { role: "user", content: "Which blocks?" },
-      ],
-      add_generation_prompt: true,
-    },
-  },
-];
+const PROBES: readonly ParityProbe[] = [...TEXT_PROBES, ...CHAT_PROBES.slice(0, 1)];
 
 /** An engine's HTTP address, for comparison. */
 export interface EngineHttp {

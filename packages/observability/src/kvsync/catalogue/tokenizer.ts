@@ -28,6 +28,9 @@ export const TOKENIZER_FAULTS = [
   "circuit_open",
 ] as const;
 
+/** What a comparison of a conversation's tokens with the engine's shows. The daemon has the same closed set. */
+export const PARITY_OUTCOMES = ["agree", "differ", "unanswered"] as const;
+
 /** A model with a tokenizer of its own, or `default` for the tokenizer of all others. Models of the settings, of which there are 64 at most. */
 const TOKENIZER: { readonly maxValues: 65; readonly names: "tokenizer" } = {
   maxValues: 65,
@@ -46,7 +49,7 @@ export const TOKENIZER_METRICS = {
   }),
   requestDuration: histogram({
     name: "kv_tokenizer_request_duration_seconds",
-    help: "From a question to a remote tokenizer to its answer, a second attempt included.",
+    help: "From a question to a tokenizer to its answer, a second attempt included.",
     unit: "seconds",
     labels: { tokenizer: TOKENIZER },
     preset: "absent until known",
@@ -68,6 +71,30 @@ export const TOKENIZER_METRICS = {
     labels: {},
     preset: "absent until known",
     why: "Against the configured limit: a full cache with few hits is too small or of no use.",
+  }),
+  parity: counter({
+    name: "kv_tokenizer_parity_total",
+    help: "Conversations that were rendered here and compared with the remote tokenizer, probes included, by what that showed.",
+    unit: "none",
+    labels: { tokenizer: TOKENIZER, outcome: PARITY_OUTCOMES },
+    preset: "absent until known",
+    why: "Tokens that differ from the engine's match nothing, and nothing else shows it.",
+  }),
+  segmentLookups: counter({
+    name: "kv_tokenizer_segment_cache_lookups_total",
+    help: "Segments of prompts that are encoded here, by whether their tokens were remembered.",
+    unit: "none",
+    labels: { result: ["hit", "miss"] },
+    preset: "zero is a fact",
+    why: "Only what was not remembered costs time: the new turns of a conversation.",
+  }),
+  segmentBytes: gauge({
+    name: "kv_tokenizer_segment_cache_bytes",
+    help: "Memory of remembered segments.",
+    unit: "bytes",
+    labels: {},
+    preset: "absent until known",
+    why: "A full memory with few hits is too small for the conversations that are open.",
   }),
   circuitState: gauge({
     name: "kv_tokenizer_circuit_state",

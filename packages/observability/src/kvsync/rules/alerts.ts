@@ -51,6 +51,7 @@ import { HIGH_RESPONSE_TIME } from "./alerts/service/high-response-time.ts";
 import { SNAPSHOT_STALE } from "./alerts/service/snapshot-stale.ts";
 import { STORAGE_UNHEALTHY } from "./alerts/service/storage-unhealthy.ts";
 import { SYNC_DAEMON_DOWN } from "./alerts/service/sync-daemon-down.ts";
+import { TOKENIZER_TEMPLATE_DIFFERS } from "./alerts/service/tokenizer-template-differs.ts";
 import { TOKENIZER_UNAVAILABLE } from "./alerts/service/tokenizer-unavailable.ts";
 import type { Component } from "./teams.ts";
 
@@ -102,6 +103,7 @@ export const ALERT_GROUPS: readonly AlertGroup<Component>[] = [
       HIGH_ERROR_RATE,
       HIGH_RESPONSE_TIME,
       TOKENIZER_UNAVAILABLE,
+      TOKENIZER_TEMPLATE_DIFFERS,
       HIGH_EVENT_LOOP_LAG,
       STORAGE_UNHEALTHY,
       SNAPSHOT_STALE,

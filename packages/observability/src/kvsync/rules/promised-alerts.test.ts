@@ -63,6 +63,7 @@ const PROMISED = [
   ["ConfigReloadFailed", "== 1", "1m", "warning"],
   ["EnginesRefused", "> 0", "10m", "warning"],
   ["TokenizerUnavailable", "> 0.1", "2m", "warning"],
+  ["TokenizerTemplateDiffers", "> 0", "1m", "warning"],
   ["SnapshotStale", "> 600", "5m", "warning"],
   ["CallersRefused", "> 0.5", "10m", "warning"],
   ["SecurityFileRefused", "== 0", "2m", "warning"],

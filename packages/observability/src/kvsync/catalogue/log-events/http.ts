@@ -140,6 +140,39 @@ export const TOKENIZER_EVENTS = logEvents("tokenizer", {
     meaning: "A tokenizer was asked for the tokens of a prompt.",
     response: null,
   },
+  template_trusted: {
+    level: "info",
+    message: "conversations are rendered here: all probes had the engine's tokens",
+    fields: { tokenizer: TOKENIZER },
+    cause: "daemon",
+    meaning: "The model's chat template agrees with the engine, and conversations need no request to it.",
+    response: null,
+  },
+  template_differs: {
+    level: "warn",
+    message: "a conversation that was rendered here has other tokens than the engine's",
+    fields: {
+      tokenizer: TOKENIZER,
+      what: text("name of the probe; `request` for a request, whose text is never logged"),
+      position: integer("first position at which the tokens differ, from 0"),
+      tokens: integer("tokens made here; 0 when the template could not be rendered"),
+      expected: integer("the engine's tokens"),
+      seconds: number("time until the probes are tried again"),
+    },
+    cause: "daemon",
+    meaning:
+      "The model's chat template does not agree with the engine. The remote tokenizer gets its conversations for a while.",
+    response: "See the runbook TokenizerTemplateDiffers.",
+  },
+  tokenizer_thread_died: {
+    level: "error",
+    message: "a thread that encodes prompts ended; another one is started",
+    fields: { thread: text("the thread, such as `tokenizer-0`"), ...ERROR_FIELDS },
+    cause: "daemon",
+    meaning:
+      "A fault, or one prompt that took longer than 30 seconds, ended a tokenizer thread. Its prompt has no tokens, or those of the remote tokenizer.",
+    response: "Report the line to the maintainers of kvsync.",
+  },
   tokenizer_circuit_opened: {
     level: "warn",
     message: "a tokenizer fails again and again; it is left alone for a while",

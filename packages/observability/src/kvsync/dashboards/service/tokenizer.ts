@@ -96,5 +96,45 @@ export const TOKENIZER = row({
         { value: 2, text: "open", color: "red" },
       ],
     }),
+    tokenizerSegments: timeseries({
+      id: 28,
+      title: "Segments of prompts",
+      shows:
+        "Segments of prompts that are encoded in the daemon, per second, by whether their tokens were remembered.",
+      normal: "Mostly hits while conversations grow. Nothing when no model has tokenizer_file.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(sum(rate(TOKENIZER_METRICS.segmentLookups, RATE, HERE), ["result"]), (label) =>
+          label("result"),
+        ),
+      ],
+    }),
+    tokenizerSegmentBytes: timeseries({
+      id: 29,
+      title: "Segment memory",
+      shows: "Memory of remembered segments, by replica.",
+      normal: "Rises to tokenizer.segment_cache_bytes and stays there.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(sum(value(TOKENIZER_METRICS.segmentBytes, HERE), INSTANCE), (label) => label("instance")),
+      ],
+    }),
+    tokenizerParity: timeseries({
+      id: 30,
+      title: "Chat templates against the engine",
+      shows:
+        "Conversations that were rendered in the daemon and compared with the remote tokenizer, per second, by model and outcome.",
+      normal: "All agree. Nothing when no model has template: local.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(
+          sum(rate(TOKENIZER_METRICS.parity, RATE, HERE), ["tokenizer", "outcome"]),
+          (label) => `${label("tokenizer")} ${label("outcome")}`,
+        ),
+      ],
+    }),
   },
 });
