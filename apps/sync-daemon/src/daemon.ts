@@ -308,7 +308,7 @@ function heardOf(
   return { script: ingestScript, died, stalled, metrics, log: log.write, announce, threadLine, span };
 }
 
-/** Where ingest threads' spans go. They make none when tracing is off. */
+/** Where other threads' spans go. They make none when tracing is off. */
 function spanTaker(tracing: Tracing | null): (span: FinishedSpan) => void {
   return (span) => {
     tracing?.record(span);
@@ -320,13 +320,14 @@ async function pickerOf(
   settings: Settings,
   shares: Pick<PickerHostDependencies, "index" | "board" | "registry">,
   { picker }: DaemonDependencies,
-  { metrics, log, announce, threadLine, level }: Telemetry,
+  { metrics, log, announce, threadLine, level, tracing }: Telemetry,
 ): Promise<{ readonly picker: PickerHost | null; readonly pickerQuestions: PickerQuestions }> {
   const questions = new PickerQuestions();
   if (settings.picker.enabled !== true || picker === undefined)
     return { picker: null, pickerQuestions: questions };
   const { PickerHost: Started } = await import("./picker/picker-host.ts");
-  const heard = { metrics, announce, log: log.write, threadLine, logLevel: level.memory };
+  const span = spanTaker(tracing);
+  const heard = { metrics, announce, log: log.write, threadLine, span, logLevel: level.memory };
   const started = await Started.start(settings, { ...shares, ...picker, ...heard, questions });
   return { picker: started, pickerQuestions: questions };
 }

@@ -11,16 +11,25 @@
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import type { MetricDefinition } from "@kvsync/observability/definition";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { PICKER_METRICS } from "@kvsync/observability/kvsync/picker";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
-import { caughtUp, TestEngine } from "./fleet.ts";
+import { caughtUp, TestEngine, until } from "./fleet.ts";
+import { PickerTraffic } from "./picker-traffic.ts";
 
 const MODEL = "truth/model";
 const POD = "truth-engine";
 const LOOKUPS = 25;
 const HITS = 15;
 const UNKNOWN_MODEL = 4;
+const PICKS = 12;
+/** Of these, answered by an endpoint of nobody's. */
+const STRAYED = 2;
+const EMBEDDINGS = 3;
+const REFUSED = 2;
+/** The engine computes the last block of a prompt again. */
+const CACHED_TOKENS = 144;
 const PROMPT = Uint32Array.from({ length: 160 }, (_, i) => i + 1);
 const NOT_CACHED = Uint32Array.from({ length: 160 }, (_, i) => i + 90_000);
 
@@ -69,10 +78,35 @@ async function match(model: string, tokens: Uint32Array): Promise<number> {
   return response.status;
 }
 
+/** What a gateway does, up to the moment at which the picker has told of it. */
+async function pick(port: number): Promise<void> {
+  const traffic = new PickerTraffic(port);
+  await until("the picker takes requests", () => traffic.isReady());
+  const completion = { model: MODEL, prompt: [...PROMPT] };
+  for (let i = 0; i < PICKS; i++)
+    await traffic.request(completion, {
+      cachedTokens: CACHED_TOKENS,
+      ...(i < STRAYED && { servedBy: "10.9.9.9:1" }),
+    });
+  for (let i = 0; i < EMBEDDINGS; i++)
+    await traffic.request({ model: MODEL, input: "text" }, { path: "/v1/embeddings" });
+  for (let i = 0; i < REFUSED; i++) await traffic.request(completion, { subset: ["10.9.9.9:1"] });
+  await until("checks and gauges are there", async () => {
+    await scrape();
+    const checked = last(PICKER_METRICS.promptChecks.name, { outcome: "agree" });
+    return checked === PICKS - STRAYED && last(PICKER_METRICS.connections.name) === 1;
+  });
+  traffic.close();
+}
+
 beforeAll(async () => {
   const beganMs = performance.now();
-  engine = await TestEngine.start({ id: POD, model: MODEL }, 41);
-  daemon = await DaemonProcess.start({ engines: [engine.entry] });
+  engine = await TestEngine.start({ id: POD, model: MODEL }, 41, { httpPort: 0 });
+  const port = await PickerTraffic.freePort();
+  daemon = await DaemonProcess.start({
+    engines: [PickerTraffic.entry(engine)],
+    picker: { ...PickerTraffic.settings(port), check_sample: 1 },
+  });
   await scrape();
   await engine.serve(4);
   engine.engine.submit({ id: 1e6, promptTokens: PROMPT, output: { count: 1, seed: 1 } }, Date.now() / 1000);
@@ -86,6 +120,7 @@ beforeAll(async () => {
     200: statuses.filter((s) => s === 200).length,
     404: statuses.filter((s) => s === 404).length,
   };
+  await pick(port);
   await scrape();
   await scrape();
   elapsedSeconds = (performance.now() - beganMs) / 1000;
@@ -221,6 +256,54 @@ const EXACT: readonly [what: string, shown: () => number, happened: () => number
   ["gaps", () => last(`${NAMESPACE}_kv_event_sequence_gap_count`), () => 0],
   ["models in sync", () => last(`${NAMESPACE}_prefix_cache_sync_status`), () => 1],
   [
+    "picks by the index",
+    () => last(PICKER_METRICS.requests.name, { decision: "index", reason: "none" }),
+    () => PICKS,
+  ],
+  [
+    "picks of requests without a prompt",
+    () => last(PICKER_METRICS.requests.name, { decision: "load", reason: "path" }),
+    () => EMBEDDINGS,
+  ],
+  [
+    "requests that were refused",
+    () => last(PICKER_METRICS.requests.name, { decision: "immediate", reason: "subset_empty" }),
+    () => REFUSED,
+  ],
+  ["requests in all", () => last(PICKER_METRICS.requests.name), () => PICKS + EMBEDDINGS + REFUSED],
+  [
+    "decisions timed",
+    () => last(`${PICKER_METRICS.decisionDuration.name}_count`),
+    () => PICKS + EMBEDDINGS + REFUSED,
+  ],
+  [
+    "predictions that came true",
+    () => last(PICKER_METRICS.predictions.name, { outcome: "agree" }),
+    () => PICKS,
+  ],
+  ["predictions in all", () => last(PICKER_METRICS.predictions.name), () => PICKS],
+  ["tokens predicted", () => last(PICKER_METRICS.predictedTokens.name), () => PICKS * PROMPT.length],
+  ["tokens delivered", () => last(PICKER_METRICS.deliveredTokens.name), () => PICKS * CACHED_TOKENS],
+  ["tokens reported", () => last(PICKER_METRICS.reportedTokens.name), () => PICKS * CACHED_TOKENS],
+  ["prompts checked", () => last(PICKER_METRICS.promptChecks.name), () => PICKS - STRAYED],
+  ["requests served elsewhere", () => last(PICKER_METRICS.servedElsewhere.name), () => STRAYED],
+  ["first tokens", () => last(`${PICKER_METRICS.firstToken.name}_count`), () => PICKS + EMBEDDINGS],
+  ["requests timed", () => last(`${PICKER_METRICS.requestDuration.name}_count`), () => PICKS + EMBEDDINGS],
+  ["chunks of responses", () => last(PICKER_METRICS.responseChunks.name), () => PICKS + EMBEDDINGS],
+  [
+    "streams that are complete",
+    () => last(PICKER_METRICS.streamEnds.name, { end: "complete" }),
+    () => PICKS + EMBEDDINGS,
+  ],
+  ["streams that ended", () => last(PICKER_METRICS.streamEnds.name), () => PICKS + EMBEDDINGS + REFUSED],
+  ["faults of the gateway", () => last(PICKER_METRICS.faults.name), () => 0],
+  ["open requests", () => last(PICKER_METRICS.streams.name), () => 0],
+  ["booked requests", () => last(PICKER_METRICS.bookings.name), () => 0],
+  ["bytes that wait", () => last(PICKER_METRICS.buffered.name), () => 0],
+  ["load of the endpoint", () => last(PICKER_METRICS.endpointLoad.name), () => 0],
+  ["endpoints", () => last(PICKER_METRICS.endpoints.name, { state: "eligible" }), () => 1],
+  ["pages that are no engine's", () => last(PICKER_METRICS.scrapes.name, { outcome: "no_names" }), () => 0],
+  [
     "bytes of answers",
     () => last(`${NAMESPACE}_kv_http_response_size_bytes_sum`, { route }),
     () => bytesAnswered,
@@ -289,7 +372,9 @@ const OPEN: Readonly<Record<string, RegExp>> = {
   pod: new RegExp(`^${POD}$`),
   model: new RegExp(`^${MODEL}$`),
   worker: /^(?:ingest-)?\d+$/,
-  thread: /^(?:main|(?:ingest-)?\d+)$/,
+  endpoint: /^127\.0\.0\.1:\d+$/,
+  tokenizer: /^default$/,
+  thread: /^(?:main|picker|(?:ingest-)?\d+)$/,
   dp_rank: /^\d+$/,
   lora_id: /^$/,
   route: /^(?:\/[\w:/{}*-]*|unmatched|other)$/,

@@ -13,11 +13,14 @@ import { Authority } from "./certificates.ts";
 import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { TestEngine, until } from "./fleet.ts";
+import { PickerTraffic } from "./picker-traffic.ts";
 
 const MANIFEST = new URL("../../../infra/kubernetes/daemon.yaml", import.meta.url);
 const TOKEN = "healthy-token-0123456789";
 const MODEL = "test/model";
-const PROMPT = Uint32Array.from({ length: 64 }, (_, i) => i + 1);
+const PROMPT = Uint32Array.from({ length: 160 }, (_, i) => i + 1);
+/** The engine computes the last block of a prompt again. */
+const CACHED_TOKENS = 144;
 
 /** One daemon, and how it is reached. */
 export interface HealthyDaemon {
@@ -36,6 +39,8 @@ export class HealthyDaemons {
   readonly #daemons: HealthyDaemon[] = [];
   readonly #engine: TestEngine;
   readonly #cluster: Cluster;
+  /** Of the daemon that picks. */
+  #gateway: PickerTraffic | null = null;
   #nextRequest = 1e6;
 
   private constructor(engine: TestEngine, cluster: Cluster) {
@@ -45,7 +50,7 @@ export class HealthyDaemons {
 
   /** Starts one in each configuration, and waits until those with an engine have all its blocks. */
   static async start(): Promise<HealthyDaemons> {
-    const engine = await TestEngine.start({ id: "engine-0" }, 11);
+    const engine = await TestEngine.start({ id: "engine-0" }, 11, { httpPort: 0 });
     const cluster = await Cluster.start();
     const all = new HealthyDaemons(engine, cluster);
     const authority = await Authority.make();
@@ -77,9 +82,15 @@ export class HealthyDaemons {
       snapshot: { directory: all.path("kept"), interval_seconds: 1 },
     });
     await all.#add("snapshots off", { engines, snapshot: { directory: null } });
+    const pickerPort = await PickerTraffic.freePort();
+    const picker = { ...PickerTraffic.settings(pickerPort), check_sample: 1 };
+    await all.#add("picker", { engines: [PickerTraffic.entry(engine)], picker });
     for (const each of all.#daemons)
       if (each.hasEngine)
         await until(`the daemon "${each.name}" has the engine's blocks`, () => all.#isExact(each));
+    const gateway = new PickerTraffic(pickerPort);
+    await until("the picker takes requests", () => gateway.isReady());
+    all.#gateway = gateway;
     await all.traffic();
     return all;
   }
@@ -94,7 +105,7 @@ export class HealthyDaemons {
     return join(this.folder, name);
   }
 
-  /** One request that the engine serves and caches, looked up at every daemon afterwards. */
+  /** One request that the engine serves and caches, looked up at every daemon afterwards, and picked for. */
   async traffic(): Promise<void> {
     this.#engine.engine.submit(
       { id: this.#nextRequest++, promptTokens: PROMPT, output: { count: 40, seed: this.#nextRequest } },
@@ -110,9 +121,12 @@ export class HealthyDaemons {
           headers: { ...headers, ...access },
           body,
         });
+    const prompt = { model: MODEL, prompt: [...PROMPT] };
+    await this.#gateway?.request(prompt, { cachedTokens: CACHED_TOKENS });
   }
 
   async stop(): Promise<void> {
+    this.#gateway?.close();
     await Promise.all(this.#daemons.map(({ daemon }) => daemon.end()));
     await this.#engine.stop();
     await this.#cluster.stop();

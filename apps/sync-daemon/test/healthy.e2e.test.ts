@@ -107,6 +107,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and promtool (Debian package pro
     "Kubernetes",
     "snapshots on",
     "snapshots off",
+    "picker",
   ];
 
   test.each(INTERVALS_SECONDS)(

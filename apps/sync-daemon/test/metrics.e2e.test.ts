@@ -3,10 +3,10 @@
  * metric is emitted and moves, in runs that cover all features. Every emitted metric under our
  * namespace is declared, with the declared labels and label values.
  *
- * There are five daemons, since a single daemon cannot cover all of it. The first has room, and its
+ * There are six daemons, since a single daemon cannot cover all of it. The first has room, and its
  * engines lose, poison, fail to answer and break the protocol. The second has limits that are small enough to be
  * reached. The third has two ingest workers and an uneven load. The fourth has HTTPS, tokens and
- * CURVE. The fifth logs and traces more than it may.
+ * CURVE. The fifth logs and traces more than it may. The sixth picks endpoints for a gateway.
  */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -17,6 +17,7 @@ import { join } from "node:path";
 
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
+import { LOAD_KINDS, PICKER_METRICS } from "@kvsync/observability/kvsync/picker";
 import { beforeAll, expect, test } from "vitest";
 import { curveKeyPair } from "zeromq";
 
@@ -27,7 +28,9 @@ import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { CONFIG_FILE, TOKENIZER_FILE } from "../src/tokenizer/testing/qwen3.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
+import { PickerTraffic } from "./picker-traffic.ts";
 import { longFrameHeader, publisherGreeting, RawPeer } from "./raw-peer.ts";
+import { silence, TokenizerServer } from "./tokenizer-server.ts";
 
 /** Messages that the cramped daemon's queue holds; a burst after a pause is several times that. */
 const CRAMPED_QUEUE = 100;
@@ -298,6 +301,70 @@ async function runTalkative(): Promise<void> {
   }
 }
 
+/** Two engines behind a picker: picks that are right, wrong, late, by load and impossible, and requests that stay open. */
+async function runPicking(): Promise<void> {
+  const engines = await Promise.all(
+    ["a", "b"].map((id, i) => TestEngine.start({ id: `engine-${id}` }, 20 + i, { httpPort: 0 })),
+  );
+  const [a, b] = engines as [TestEngine, TestEngine];
+  const slow = await TokenizerServer.start(silence);
+  const port = await PickerTraffic.freePort();
+  const daemon = await DaemonProcess.start({
+    engines: engines.map((engine) => PickerTraffic.entry(engine)),
+    sync: { tokenizer_endpoint: slow.endpoint },
+    picker: { ...PickerTraffic.settings(port), check_sample: 1, decision_timeout_ms: 5 },
+  });
+  const traffic = new PickerTraffic(port);
+  try {
+    const prompt = Array.from({ length: 160 }, (_, i) => 7 * i);
+    const promptTokens = Uint32Array.from(prompt);
+    a.engine.submit({ id: 1e6, promptTokens, output: { count: 1, seed: 1 } }, Date.now() / 1000);
+    await a.serve(1);
+    await b.serve(1, { isFresh: true });
+    await caughtUp(daemon, engines);
+    await until("the picker takes requests", () => traffic.isReady());
+    // What nobody serves any more still runs there, as far as the picker can see.
+    b.engine.submit(
+      { id: 2e6, promptTokens: new Uint32Array(640), output: { count: 1000, seed: 1 } },
+      Date.now() / 1000,
+    );
+    const completion = { model: "test/model", prompt };
+    expect(await traffic.request(completion, { cachedTokens: 144 })).toBe(PickerTraffic.addressOf(a));
+    await traffic.request(completion, { cachedTokens: 0, servedBy: PickerTraffic.addressOf(b) });
+    await traffic.request({ model: "test/model", prompt: "a text" });
+    await traffic.request({ model: "test/model", input: "a text" }, { path: "/v1/embeddings" });
+    expect(await traffic.request(completion, { subset: ["10.9.9.9:1"] })).toBe("");
+    traffic.open(JSON.stringify({ model: "test/model", prompt: prompt.map((token) => token + 1) }));
+    traffic.open("{", {}, false);
+    const broken = traffic.open("{}");
+    broken.stream.write(Buffer.from([0, 0, 0, 0, 1, 0xff]));
+    const names = Object.values(PICKER_METRICS).map(({ name, kind }) =>
+      kind === "histogram" ? `${name}_count` : name,
+    );
+    const checks = ["agree", "differ"].map(
+      (outcome) => `${PICKER_METRICS.promptChecks.name}\\{.*outcome="${outcome}"\\}`,
+    );
+    const loads = LOAD_KINDS.map((kind) => `${PICKER_METRICS.endpointLoad.name}\\{.*kind="${kind}"\\}`);
+    let still: string[] = [];
+    await until(
+      "the picker's metrics have moved",
+      async () => {
+        await scrape(daemon);
+        still = [...names, ...checks, ...loads].filter((name) => !isMoved(name));
+        return still.length === 0;
+      },
+      60_000,
+    ).catch(() => {
+      expect(still).toEqual([]);
+    });
+  } finally {
+    traffic.close();
+    await daemon.end();
+    await slow.stop();
+    await Promise.all(engines.map((engine) => engine.stop()));
+  }
+}
+
 function hasFailedReplay(): boolean {
   const failed = new RegExp(`^${NAMESPACE}_kv_replay_requests_total\\{.*status="failed"\\} [1-9]`, "m");
   return scrapes.some((scraped) => failed.test(scraped));
@@ -315,6 +382,7 @@ beforeAll(async () => {
   await runStealing();
   await runSecured();
   await runTalkative();
+  await runPicking();
 });
 
 test.each(CATALOGUE.map(({ name }) => [name]))(

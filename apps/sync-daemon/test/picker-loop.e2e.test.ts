@@ -152,7 +152,7 @@ async function startLoop(): Promise<Loop> {
         firstToken: () => undefined,
         responseChunk: () => undefined,
         reported: ({ predictedTokens, cachedTokens }) => predicted.push([predictedTokens, cachedTokens]),
-        checked: (outcome) => checks.push(outcome),
+        checked: (_model, outcome) => checks.push(outcome),
         ended: (end) => ends.push(end),
         fault: () => expect.unreachable(),
       },

@@ -108,7 +108,7 @@ class Bench {
         firstToken: () => (this.firstTokens += 1),
         responseChunk: () => undefined,
         reported: (report) => this.reported.push(report),
-        checked: (outcome) => this.checked.push(outcome),
+        checked: (_model, outcome) => this.checked.push(outcome),
         ended: () => undefined,
         fault: () => undefined,
       },

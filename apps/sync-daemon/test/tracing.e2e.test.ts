@@ -16,6 +16,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
+import { PickerTraffic } from "./picker-traffic.ts";
 import { OtlpReceiver, type ReceivedSpan } from "./otlp-receiver.ts";
 import { byByte, status, TokenizerServer } from "./tokenizer-server.ts";
 
@@ -26,14 +27,17 @@ let collector: OtlpReceiver;
 let tokenizer: TokenizerServer;
 let engine: TestEngine;
 let daemon: DaemonProcess;
+let pickerPort: number;
 const folder = mkdtempSync(join(tmpdir(), "kvsync-tracing-"));
 
 beforeAll(async () => {
   collector = await OtlpReceiver.start();
   tokenizer = await TokenizerServer.start(byByte);
-  engine = await TestEngine.start({ id: "engine-0", model: MODEL }, 1);
+  engine = await TestEngine.start({ id: "engine-0", model: MODEL }, 1, { httpPort: 0 });
+  pickerPort = await PickerTraffic.freePort();
   daemon = await DaemonProcess.start({
-    engines: [engine.entry],
+    engines: [PickerTraffic.entry(engine)],
+    picker: PickerTraffic.settings(pickerPort),
     sync: { tokenizer_endpoint: tokenizer.endpoint },
     snapshot: { directory: folder, interval_seconds: 3600 },
     tracing: { endpoint: collector.endpoint, ratio: 0, batch_ratio: 1 },
@@ -231,6 +235,34 @@ test("messages are traced where they are applied, and replays from asking to the
       "kvsync.events": expect.any(Number) as number,
     });
   }
+});
+
+test("a pick is a child of the gateway's span, with its tokenization and its lookup (S1)", async () => {
+  const { traceId, spanId, headers } = caller();
+  const traffic = new PickerTraffic(pickerPort);
+  await until("the picker takes requests", () => traffic.isReady());
+  const prompt = "a prompt that no span may have";
+  await traffic.request({ model: MODEL, prompt }, { headers });
+  await traffic.request({ model: MODEL, prompt }, { headers: caller(false).headers });
+  traffic.close();
+  const spans = await until("the pick's span", () => {
+    const found = collector.spans.filter((span) => span.traceId === traceId);
+    return Promise.resolve(found.some(({ name }) => name === "pick") ? found : null);
+  });
+  const [pick] = spans.filter(({ name }) => name === "pick");
+  expect(pick).toMatchObject({ parentSpanId: spanId, kind: "internal", isFailed: false });
+  expect(pick?.attributes).toMatchObject({
+    "kvsync.pod": "engine-0",
+    "kvsync.model": MODEL,
+    "kvsync.decision": "index",
+    "kvsync.reason": "none",
+    "kvsync.input_count": prompt.length,
+    "kvsync.matched_tokens": 0,
+  });
+  const children = spans.filter(({ parentSpanId }) => parentSpanId === pick?.spanId);
+  expect(new Set(children.map(({ name }) => name))).toEqual(new Set(["tokenize", "pick.lookup"]));
+  expect(JSON.stringify(spans)).not.toContain(prompt);
+  expect(collector.named("pick")).toHaveLength(1);
 });
 
 test("a snapshot given to a sibling is one trace through both daemons, whatever the ratio (S1)", async () => {

@@ -21,6 +21,7 @@ import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { StallWatch } from "../ingest/stall-watch.ts";
 import type { LogLine, WriteEvent } from "../log/log-line.ts";
 import type { Settings } from "../settings/settings.ts";
+import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import { EngineFeed } from "./engine-feed.ts";
 import type { FromPicker, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
 import type { PickerQuestions } from "./picker-questions.ts";
@@ -54,6 +55,7 @@ export interface PickerHostDependencies {
   readonly log: WriteEvent;
   /** Writes a line that has passed the thread's gate. */
   readonly threadLine: (line: LogLine) => void;
+  readonly span: (span: FinishedSpan) => void;
   readonly died: (error: Error) => void;
   readonly stalled: (silentSeconds: number) => void;
 }
@@ -128,7 +130,7 @@ export class PickerHost {
   static async start(settings: Settings, dependencies: PickerHostDependencies): Promise<PickerHost> {
     const tls = new PickerTls(settings.picker, epochMs());
     const heartbeat = new SharedArrayBuffer(Float64Array.BYTES_PER_ELEMENT);
-    const { sync, tokenizer, limits, picker } = settings;
+    const { sync, tokenizer, limits, picker, tracing } = settings;
     const { index, board, logLevel, registry } = dependencies;
     const workerData: PickerThreadSettings = {
       picker,
@@ -138,6 +140,7 @@ export class PickerHost {
       heartbeat,
       logLevel,
       tokenization: { sync, tokenizer, limits },
+      tracedRatio: tracing.endpoint === null ? null : tracing.ratio,
       tls: tls.content,
     };
     const worker = new Worker(dependencies.script, { workerData, name: "picker" });
@@ -173,6 +176,9 @@ export class PickerHost {
             break;
           case "log":
             dependencies.threadLine(message.line);
+            break;
+          case "span":
+            dependencies.span(message.span);
             break;
         }
       });

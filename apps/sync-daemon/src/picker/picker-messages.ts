@@ -8,6 +8,7 @@ import type { SlotAnnouncement } from "@kvsync/observability/slots";
 import type { LogLine } from "../log/log-line.ts";
 import type { PickerSettings } from "../settings/picker-settings.ts";
 import type { Settings } from "../settings/settings.ts";
+import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import type { PickReply } from "./api-requests.ts";
 import type { EngineBatch } from "./engine-feed.ts";
 import type { AskedPick, Outcome } from "./pick-request.ts";
@@ -27,6 +28,8 @@ export interface PickerThreadSettings {
   readonly logLevel: SharedArrayBuffer;
   /** How prompts become tokens, and the longest one that is looked up. */
   readonly tokenization: Pick<Settings, "sync" | "tokenizer" | "limits">;
+  /** Share of the requests without a trace of their own that is traced; null when tracing is off. */
+  readonly tracedRatio: number | null;
   /** Null with `picker.tls.mode` none. */
   readonly tls: TlsContent | null;
 }
@@ -75,4 +78,5 @@ export type FromPicker =
   /** An error that nothing caught: the thread does nothing from now on. */
   | { readonly kind: "failed"; readonly error: ThreadError }
   | { readonly kind: "metrics"; readonly announcement: SlotAnnouncement }
-  | { readonly kind: "log"; readonly line: LogLine };
+  | { readonly kind: "log"; readonly line: LogLine }
+  | { readonly kind: "span"; readonly span: FinishedSpan };

@@ -14,6 +14,7 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import { assert, PrefixReader } from "@kvsync/core";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
+import { TELEMETRY_METRICS } from "@kvsync/observability/kvsync/telemetry";
 import { MetricSlots } from "@kvsync/observability/slots";
 
 import { BoardReader } from "../board/stream-board.ts";
@@ -21,20 +22,24 @@ import { epochMs, sharedClockMs } from "../clock.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import { droppedCounters } from "../telemetry/dropped-lines.ts";
+import { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { Tokenizers } from "../tokenizer/tokenizers.ts";
 import { ApiRequests } from "./api-requests.ts";
-import { DecisionCounts } from "./decision-counts.ts";
 import { DirectoryCopy } from "./directory-copy.ts";
 import { drain } from "./drain.ts";
 import { LoadScrape } from "./load-scrape.ts";
 import { MetricsPages } from "./metrics-page.ts";
+import { PickTraces } from "./pick-traces.ts";
 import { Picker } from "./picker.ts";
 import type { FromPicker, PickerQuestion, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
+import { PickerMetrics } from "./picker-metrics.ts";
 import { PickerServer } from "./picker-server.ts";
 import { PromptLookup } from "./prompt-lookup.ts";
 
 /** Time between two signs of life. */
 const BEAT_MS = 100;
+/** Time between two standings of the gauges. */
+const SHOW_MS = 1000;
 /** A loop that came so late is told to gateways. */
 const LAG_MS_MAX = 1000;
 /** A pick over HTTP that its router never ends counts so long: longer than answers take. */
@@ -85,10 +90,24 @@ const tokenizers = Tokenizers.open(settings.tokenization, {
   now: epochMs,
   threadScript: new URL("../tokenizer/tokenizer-thread.js", import.meta.url),
 });
-const counts = new DecisionCounts();
+const spans =
+  settings.tracedRatio === null
+    ? null
+    : new ThreadSpans(settings.tracedRatio, {
+        send: (span) => {
+          tell({ kind: "span", span });
+        },
+        dropped: metrics.counter(TELEMETRY_METRICS.spans, { outcome: "thread_budget" }),
+        now: epochMs,
+        random: Math.random,
+      });
+const epochOffsetMs = (): number => epochMs() - sharedClockMs();
+const shown = new PickerMetrics(metrics, new PickTraces({ log, spans, epochOffsetMs }));
 let hasEndpoints = false;
 let wasReady = false;
 let lagMs = 0;
+/** Since the last standing. */
+let lagMsMax = 0;
 const picker = new Picker(
   {
     decisionMs: options.decision_timeout_ms,
@@ -101,7 +120,7 @@ const picker = new Picker(
   {
     lookup,
     tokenizer: { tokenize: async (request) => (await tokenizers).tokenize(request) },
-    watch: counts,
+    watch: shown,
     isReady: () => hasEndpoints && wasReady && lagMs <= LAG_MS_MAX,
     now: sharedClockMs,
   },
@@ -135,7 +154,7 @@ function scrapeOf(intervalMs: number): { readonly load: LoadScrape; readonly pag
   const parts = {
     pages,
     sink: picker,
-    watch: { scraped: () => undefined },
+    watch: shown,
     now: sharedClockMs,
     random: Math.random,
   };
@@ -147,11 +166,27 @@ let beatMs = sharedClockMs();
 const beating = setInterval(() => {
   const nowMs = sharedClockMs();
   lagMs = nowMs - beatMs - BEAT_MS;
+  lagMsMax = Math.max(lagMsMax, lagMs);
   beatMs = nowMs;
   beats[0] = nowMs;
   log.tick();
   api.expire();
 }, BEAT_MS);
+
+const showing = setInterval(() => {
+  void shown.show({
+    isReady: picker.health("") === "serving",
+    bookings: picker.bookingCount,
+    states: picker.states,
+    loads: picker.loads,
+    streams: gateways.streamCount,
+    connections: gateways.connectionCount,
+    bufferedBytes: gateways.bufferedBytes,
+    lagSeconds: lagMsMax / 1000,
+    scrapeAgeSeconds: scrape?.load.ageSeconds ?? null,
+  });
+  lagMsMax = 0;
+}, SHOW_MS);
 
 /** Addresses that are no endpoints, as they were last told. */
 let refused = "";
@@ -177,7 +212,7 @@ async function answerTo(
         isReady: picker.health("readiness") === "serving",
         endpoints: picker.loads,
         states: picker.states,
-        totals: counts.totals,
+        totals: shown.totals,
         bookings: picker.bookingCount,
         openPicks: api.openCount,
         expiredPicks: api.expiredCount,
@@ -197,6 +232,7 @@ async function answerTo(
 
 async function stop(): Promise<void> {
   clearInterval(beating);
+  clearInterval(showing);
   scrape?.load.stop();
   await scrape?.pages.stop();
   await Promise.all([gateways.stop(), probes.stop(), tokenizers.then((opened) => opened.close())]);

@@ -74,6 +74,20 @@ export interface PickReport {
   readonly bodyBytes: number;
   readonly promptTokens: number;
   readonly heldTokens: number;
+  /** On the clock of PickerParts. */
+  readonly times: {
+    readonly askedMs: number;
+    /** When the tokens of a text came; null for no text, and for none. */
+    readonly tokensMs: number | null;
+    /** When the prompt was looked up and endpoints ranked; null without a lookup. */
+    readonly lookedMs: number | null;
+    readonly decidedMs: number;
+  };
+  /** As engines serve it; null when none does. */
+  readonly model: string | null;
+  /** Of the request's headers, unchecked. */
+  readonly requestId: string | null;
+  readonly traceparent: string | null;
 }
 
 /** A prediction, and what became of it. */
@@ -95,7 +109,8 @@ export interface PickerWatch {
   firstToken(seconds: number): void;
   responseChunk(): void;
   reported(report: PredictionReport): void;
-  checked(outcome: CheckOutcome): void;
+  /** A prompt was looked up again; the model is as engines serve it. */
+  checked(model: string, outcome: CheckOutcome): void;
   /** A stream is over; `seconds` is the time since its question, null when it asked none or got no pick. */
   ended(end: SessionEnd, seconds: number | null): void;
   fault(fault: StreamFault): void;
@@ -207,8 +222,8 @@ export class Picker implements SessionHost {
     this.shared = sharing === undefined ? null : new SharedDecisions(this.#fleet, sharing);
     this.#check = new PromptCheck(options.checkSample, {
       holds: (served, tokens) => lookup.holds(served, tokens),
-      checked: (outcome) => {
-        watch.checked(outcome);
+      checked: (model, outcome) => {
+        watch.checked(model, outcome);
       },
       now,
     });
@@ -338,6 +353,7 @@ export class Picker implements SessionHost {
       if (session.explain({ promptTokens, reason: known.reason, ranking }) === "leave") return;
     }
     const outcome = this.#fleet.pick(session.id, asked, 1 + this.#options.fallbacks, nowMs / 1000);
+    const lookedMs = this.#parts.now();
     const told = session.decide(this.#answer(question, outcome, promptTokens));
     assert(told, "a session that waits takes its decision");
     const isPick = outcome.kind === "pick";
@@ -345,15 +361,21 @@ export class Picker implements SessionHost {
       this.#follow(session.id, known, outcome, { holds, names, promptTokens });
       this.shared?.sent(session.id, outcome.endpoints[0].address, promptTokens, outcome.decision);
     }
+    const decidedMs = this.#parts.now();
     this.#parts.watch.decided({
-      basis: isPick ? outcome.basis : "immediate",
-      reason: isUsable ? reasonOf(known.reason, holds, outcome) : "tokens_unusable",
-      endpoint: isPick ? outcome.endpoints[0] : null,
-      trust: isPick ? outcome.trust : "unknown",
-      seconds: (this.#parts.now() - askedMs) / 1000,
+      ...pickOf(outcome),
+      reason: reasonOf(isUsable ? known.reason : "tokens_unusable", holds, outcome),
+      seconds: (decidedMs - askedMs) / 1000,
+      times: {
+        askedMs,
+        tokensMs: isTokenized(known) ? nowMs : null,
+        lookedMs: holds === null ? null : lookedMs,
+        decidedMs,
+      },
+      model: served?.question.model ?? null,
+      ...callerOf(question),
       bodyBytes: question.bodyBytes,
       promptTokens,
-      heldTokens: isPick ? outcome.heldTokens : 0,
     });
   }
 
@@ -490,6 +512,26 @@ function questionOf(
     if (error instanceof RequestError || error instanceof RangeError) return null;
     throw error;
   }
+}
+
+/** Whether a tokenizer gave the tokens. */
+function isTokenized({ tokens, request }: Known): boolean {
+  return tokens !== null && request.prompt?.kind === "text";
+}
+
+/** What a report has of a pick, or of none. */
+function pickOf(outcome: PickOutcome): Pick<PickReport, "basis" | "endpoint" | "trust" | "heldTokens"> {
+  if (outcome.kind !== "pick") return { basis: "immediate", endpoint: null, trust: "unknown", heldTokens: 0 };
+  const { basis, endpoints, trust, heldTokens } = outcome;
+  return { basis, endpoint: endpoints[0], trust, heldTokens };
+}
+
+/** What a report has of the request's headers. */
+function callerOf({ headers }: PickQuestion): Pick<PickReport, "requestId" | "traceparent"> {
+  return {
+    requestId: headers.get("x-request-id") ?? null,
+    traceparent: headers.get("traceparent") ?? null,
+  };
 }
 
 function reasonOf(reason: PickReason, holds: readonly RankHold[] | null, outcome: PickOutcome): PickReason {

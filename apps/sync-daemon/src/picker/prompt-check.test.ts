@@ -10,7 +10,7 @@ import {
 } from "./prompt-check.ts";
 import type { ServedModel } from "./prompt-lookup.ts";
 
-const SERVED = {} as ServedModel;
+const SERVED = { question: { model: "m" } } as ServedModel;
 const TOKENS = Uint32Array.from({ length: 200 }, (_, i) => i);
 /** Of twelve full blocks, six. */
 const HALF = 96;
@@ -51,7 +51,10 @@ class Bench {
         this.lookedAtMs.push(Date.now() - startedMs);
         return this.holds;
       },
-      checked: (outcome) => this.outcomes.push(outcome),
+      checked: (model, outcome) => {
+        expect(model).toBe("m");
+        this.outcomes.push(outcome);
+      },
       now: Date.now,
     });
   }

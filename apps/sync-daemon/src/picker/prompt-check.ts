@@ -57,7 +57,8 @@ export interface PickedPrompt {
 export interface PromptCheckParts {
   /** See PromptLookup.holds. */
   readonly holds: (served: ServedModel, tokens: Uint32Array) => readonly RankHold[] | null;
-  readonly checked: (outcome: CheckOutcome) => void;
+  /** Hears of a check, with the model as engines serve it. */
+  readonly checked: (model: string, outcome: CheckOutcome) => void;
   /** Milliseconds, on a clock that never goes back. */
   readonly now: () => number;
 }
@@ -101,7 +102,7 @@ export class PromptCheck {
     if (this.#untilNext > 0) return;
     this.#untilNext = this.#sample;
     if (this.#checks.size >= CHECKS_MAX || this.#tokens + prompt.tokens.length > CHECK_TOKENS_MAX) {
-      this.#parts.checked("skipped");
+      this.#parts.checked(prompt.served.question.model, "skipped");
       return;
     }
     this.#tokens += prompt.tokens.length;
@@ -143,7 +144,7 @@ export class PromptCheck {
     if (check.timer !== null) return;
     check.timer = setTimeout(() => {
       this.#forget(id, check);
-      this.#parts.checked(this.#look(check));
+      this.#parts.checked(check.prompt.served.question.model, this.#look(check));
     }, ms);
     // A check that waits does not keep the process.
     check.timer.unref();

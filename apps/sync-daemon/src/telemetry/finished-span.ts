@@ -1,10 +1,10 @@
-/** A span as an ingest thread hands it over: it has no OpenTelemetry of its own. Structured-cloneable. */
+/** A span as another thread hands it over: it has no OpenTelemetry of its own. Structured-cloneable. */
 
 import type { SPANS } from "@kvsync/observability/kvsync/spans";
 import type { Attributes } from "@kvsync/observability/signals/span";
 
-/** What ingest threads have spans of. */
-type ThreadSpanName = "ingest.apply" | "ingest.replay";
+/** What ingest threads and the picker's have spans of. */
+type ThreadSpanName = "ingest.apply" | "ingest.replay" | "pick" | "pick.lookup" | "tokenize";
 
 /** Something that has happened, of one name. */
 interface Finished<Name extends ThreadSpanName> {
@@ -16,6 +16,10 @@ interface Finished<Name extends ThreadSpanName> {
   readonly facts: Attributes<(typeof SPANS)[Name]>;
   /** Code of what went wrong; null when nothing did. */
   readonly error: string | null;
+  /** The caller's span, as its header has it; without one, the span begins a trace. */
+  readonly traceparent?: string;
+  /** What happened within it. */
+  readonly parts?: readonly FinishedSpan[];
 }
 
 /** Something that has happened. */

@@ -7,6 +7,7 @@
  *                                  ├─▶ tokenize ─▶ POST ─▶ …      travels with the asynchronous context
  *                                  └─▶ snapshot.write
  *     ingest threads ─FinishedSpan─▶ ingest.apply, ingest.replay  begun and ended there, sampled there
+ *     picker's thread ─FinishedSpan─▶ pick ─▶ tokenize, pick.lookup
  *
  * Invariants
  *  S1  A caller's `traceparent` decides whether the request is traced; else the ratio does. Rare
@@ -70,7 +71,7 @@ const EXPORT_MS = 5000;
 const ATTRIBUTE_CHARACTERS_MAX = 256;
 
 /** Spans that begin and end around some work of the main thread. */
-type WorkSpanName = Exclude<SpanName, "request" | "ingest.apply" | "ingest.replay">;
+type WorkSpanName = Exclude<SpanName, "request" | "ingest.apply" | "ingest.replay" | "pick" | "pick.lookup">;
 
 /** What tracing works with. */
 export interface TracingDependencies {
@@ -266,11 +267,20 @@ export class Tracing {
     span.end();
   }
 
-  /** Records what an ingest thread has chosen and done. */
-  record({ name, startMs, endMs, facts, error }: FinishedSpan): void {
-    const chosen = ROOT_CONTEXT.setValue(CHOSEN, true);
+  /** Records what another thread has chosen and done. */
+  record(finished: FinishedSpan): void {
+    const { traceparent } = finished;
+    const from =
+      traceparent === undefined
+        ? ROOT_CONTEXT.setValue(CHOSEN, true)
+        : this.#propagator.extract(ROOT_CONTEXT, { traceparent }, HEADER_GETTER);
+    this.#recordWithin(from, finished);
+  }
+
+  #recordWithin(context: Context, { name, startMs, endMs, facts, error, parts = [] }: FinishedSpan): void {
     const options = { kind: KINDS[spanOf(name).kind], startTime: startMs, attributes: { ...facts } };
-    const span = this.#tracer.startSpan(name, options, chosen);
+    const span = this.#tracer.startSpan(name, options, context);
+    for (const part of parts) this.#recordWithin(trace.setSpan(context, span), part);
     if (error !== null) fail(span, error);
     span.end(endMs);
   }

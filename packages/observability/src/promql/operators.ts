@@ -143,6 +143,17 @@ export function avg<L extends string, M extends Measure, const By extends L>(
 }
 
 /**
+ * The series with the largest values.
+ *
+ * @param most - how many, at each moment.
+ * @param vector - what to choose from.
+ * @returns a part of it; all of it when there are no more.
+ */
+export function top<L extends string, M extends Measure>(most: number, vector: Vec<L, M>): Vec<L, M> {
+  return { ...vector, text: `topk(${most}, ${vector.text})`, compound: false };
+}
+
+/**
  * How many series there are.
  *
  * @param vector - what to count.

@@ -7,6 +7,7 @@ import type { MetricDefinition } from "../../definition.ts";
 import { DISCOVERY_METRICS } from "./discovery.ts";
 import { INGEST_METRICS } from "./ingest.ts";
 import { LIMIT_METRICS } from "./limits.ts";
+import { PICKER_METRICS } from "./picker.ts";
 import { PREFIX_INDEX_METRICS } from "./prefix-index.ts";
 import { ROUTING_METRICS } from "./routing.ts";
 import { SECURITY_METRICS } from "./security.ts";
@@ -23,6 +24,7 @@ export const CATALOGUE: readonly MetricDefinition[] = [
   PREFIX_INDEX_METRICS,
   STREAM_METRICS,
   ROUTING_METRICS,
+  PICKER_METRICS,
   TOKENIZER_METRICS,
   SERVICE_METRICS,
   SECURITY_METRICS,

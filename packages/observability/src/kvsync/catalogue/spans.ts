@@ -5,6 +5,7 @@
 import { integer, number, oneOf, orAbsent, text } from "../../signals/field.ts";
 import { type SpanDefinition, spans } from "../../signals/span.ts";
 import { LANES, REPLAY_STATUSES, TRUST_LEVELS } from "./label-domains.ts";
+import { PICK_DECISIONS, PICK_REASONS } from "./picker.ts";
 import { LOOKUP_DECISIONS } from "./routing.ts";
 
 const STREAM = {
@@ -51,7 +52,7 @@ export const SPANS = spans({
   },
   tokenize: {
     kind: "internal",
-    parent: "the request",
+    parent: "the request, or `pick`",
     sampled: "caller",
     attributes: { "kvsync.input_count": orAbsent(integer("tokens of the prompt"), "the span failed") },
     meaning: "A prompt becomes tokens, from the cache or the tokenizer.",
@@ -62,6 +63,33 @@ export const SPANS = spans({
     sampled: "caller",
     attributes: CALL,
     meaning: "One attempt to ask the tokenizer.",
+  },
+  pick: {
+    kind: "internal",
+    parent: "the span of the request that a gateway asks about, by its `traceparent`",
+    sampled: "caller",
+    attributes: {
+      "kvsync.pod": orAbsent(text("engine of the first endpoint"), "there is no pick"),
+      "kvsync.model": orAbsent(text("model, as engines serve it"), "no engine serves it"),
+      "kvsync.decision": oneOf(PICK_DECISIONS, "fact that decided"),
+      "kvsync.reason": oneOf(PICK_REASONS, "why the index did not decide"),
+      "kvsync.input_count": integer("tokens of the prompt, by its bytes where they are not known"),
+      "kvsync.matched_tokens": integer("tokens that the engine is expected to have cached"),
+      "kvsync.trust": oneOf(TRUST_LEVELS, "trust in them"),
+    },
+    meaning:
+      "The endpoint picker decides about a request. The picker's thread hands over at most 100 spans per second.",
+  },
+  "pick.lookup": {
+    kind: "internal",
+    parent: "`pick`",
+    sampled: "caller",
+    attributes: {
+      "kvsync.model": text("model, as engines serve it"),
+      "kvsync.input_count": integer("tokens of the prompt"),
+      "kvsync.matched_tokens": integer("tokens that the picked engine is expected to have cached"),
+    },
+    meaning: "The picker looks the prompt up, and ranks the endpoints.",
   },
   "snapshot.write": {
     kind: "internal",

@@ -33,6 +33,13 @@ import { STREAM_UNTRUSTED } from "./alerts/ingest/stream-untrusted.ts";
 import { WORKER_DOWN } from "./alerts/ingest/worker-down.ts";
 import { WORKER_UTILIZATION_IMBALANCE } from "./alerts/ingest/worker-utilization-imbalance.ts";
 import { OBJECTIVE_ALERTS } from "./alerts/objectives/budget-burns.ts";
+import { PICKER_BLIND } from "./alerts/picker/picker-blind.ts";
+import { PICKER_DECISIONS_LATE } from "./alerts/picker/picker-decisions-late.ts";
+import { PICKER_NOT_READY } from "./alerts/picker/picker-not-ready.ts";
+import { PICKER_PREDICTIONS_DIFFER } from "./alerts/picker/picker-predictions-differ.ts";
+import { PICKER_PROMPTS_DIFFER } from "./alerts/picker/picker-prompts-differ.ts";
+import { PICKER_SCRAPES_STALE } from "./alerts/picker/picker-scrapes-stale.ts";
+import { PICKER_SERVED_ELSEWHERE } from "./alerts/picker/picker-served-elsewhere.ts";
 import { DEPLOYMENT_REPLICA_MISMATCH } from "./alerts/platform/deployment-replica-mismatch.ts";
 import { DISK_SPACE_LOW } from "./alerts/platform/disk-space-low.ts";
 import { HIGH_CPU_USAGE } from "./alerts/platform/high-cpu-usage.ts";
@@ -107,6 +114,18 @@ export const ALERT_GROUPS: readonly AlertGroup<Component>[] = [
       HIGH_EVENT_LOOP_LAG,
       STORAGE_UNHEALTHY,
       SNAPSHOT_STALE,
+    ],
+  },
+  {
+    name: "kvsync-picker",
+    alerts: [
+      PICKER_NOT_READY,
+      PICKER_DECISIONS_LATE,
+      PICKER_BLIND,
+      PICKER_PROMPTS_DIFFER,
+      PICKER_PREDICTIONS_DIFFER,
+      PICKER_SERVED_ELSEWHERE,
+      PICKER_SCRAPES_STALE,
     ],
   },
   { name: "kvsync-security", alerts: [CALLERS_REFUSED, SECURITY_FILE_REFUSED, TLS_CERTIFICATE_EXPIRING] },

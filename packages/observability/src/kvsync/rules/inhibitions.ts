@@ -11,6 +11,7 @@ const OF_A_REPLICA: readonly Component[] = [
   "ingest",
   "index",
   "routing",
+  "picker",
   "http",
   "snapshot",
   "process",
@@ -49,8 +50,14 @@ export const INHIBITIONS: readonly Inhibition[] = [
   {
     because: "lookups by prompt need the tokenizer",
     source: "TokenizerUnavailable",
-    targets: { alerts: ["LookupFallbacks"] },
+    targets: { alerts: ["LookupFallbacks", "PickerDecisionsLate", "PickerBlind"] },
     equal: REPLICA,
+  },
+  {
+    because: "a prediction for other tokens than the engine's is wrong",
+    source: "PickerPromptsDiffer",
+    targets: { alerts: ["PickerPredictionsDiffer"] },
+    equal: [...REPLICA, "model"],
   },
   {
     because: "the same queue, further on",

@@ -6,6 +6,7 @@ export const TEAM_OF = {
   ingest: "kvsync",
   index: "kvsync",
   routing: "kvsync",
+  picker: "kvsync",
   http: "kvsync",
   snapshot: "kvsync",
   process: "kvsync",

@@ -55,12 +55,27 @@ export const THRESHOLDS = {
   discoveryAgeSeconds: 600,
   restartsPerQuarterHour: 0.1,
   notificationFailureRatio: 0.1,
+  /** A tokenizer that is late for one request in a hundred is at its limit. */
+  lateDecisionRatio: 0.01,
+  /** Evictions within two seconds are rare; one prompt in five that is not stored has another cause. */
+  promptDifferenceRatio: 0.2,
+  /** Prompts that are computed at the same moment are predicted too early: a quarter of them is more. */
+  predictionDifferenceRatio: 0.25,
+  /** Retries of a gateway after a restart stay below one in twenty. */
+  servedElsewhereRatio: 0.05,
+  /** With exact ranks nearly all requests are decided by the index. */
+  blindRatio: 0.5,
+  /** Fifty looks at the default interval, five times the age from which on they are not used. */
+  scrapeAgeSeconds: 10,
   /** Descriptors: past this, new engines cannot be connected soon. */
   fileDescriptorRatio: 0.8,
 } as const;
 
 /** Requests per second at or below which a share of them says nothing. */
 export const REQUEST_FLOOR_PER_SECOND = 0.05;
+
+/** Prompt checks, or compared predictions, per second at or below which a share of them says nothing: six in ten minutes. */
+export const CHECK_FLOOR_PER_SECOND = 0.01;
 
 /** Messages per second at or below which a share of them says nothing. */
 export const MESSAGE_FLOOR_PER_SECOND = 1;

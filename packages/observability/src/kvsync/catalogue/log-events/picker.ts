@@ -1,7 +1,9 @@
 /** Log events of the endpoint picker. */
 
-import { integer, number, orNull, text } from "../../../signals/field.ts";
+import { integer, number, oneOf, orNull, text } from "../../../signals/field.ts";
 import { logEvents } from "../../../signals/log-event.ts";
+import { TRUST_LEVELS } from "../label-domains.ts";
+import { PICK_DECISIONS, PICK_REASONS } from "../picker.ts";
 import { ERROR_FIELDS } from "./shared-fields.ts";
 
 /** Of the picker's thread, and of its watch on the main thread. */
@@ -51,6 +53,25 @@ export const PICKER_EVENTS = logEvents("picker", {
     cause: "peer",
     meaning: "`model.aibrix.ai/http-ports` of a pod is no list of ports.",
     response: "Correct the annotation of the pod in the text.",
+  },
+  request_decided: {
+    level: "debug",
+    message: "decided about a request",
+    fields: {
+      request_id: orNull(text("header `x-request-id`"), "it is no UUID"),
+      endpoint: orNull(text("first endpoint of the pick"), "there is no pick"),
+      pod: orNull(text("id of its engine"), "there is no pick"),
+      model: orNull(text("model, as engines serve it"), "no engine serves it"),
+      decision: oneOf(PICK_DECISIONS, "fact that decided"),
+      reason: oneOf(PICK_REASONS, "why the index did not decide"),
+      matched_tokens: integer("tokens that the engine is expected to have cached"),
+      prompt_tokens: integer("tokens of the prompt, by its bytes where they are not known"),
+      trust: oneOf(TRUST_LEVELS, "trust in the matched tokens"),
+      duration_ms: number("time of the decision, in milliseconds"),
+    },
+    cause: "peer",
+    meaning: "The picker decided about a request of a gateway.",
+    response: null,
   },
   picker_drained: {
     level: "info",

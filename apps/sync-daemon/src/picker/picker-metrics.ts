@@ -1,0 +1,271 @@
+/**
+ * The metrics of the picker's thread: counters and histograms as requests go, gauges once a second.
+ *
+ *     PickerWatch ─▶ handles in shared memory ─▶ the main thread's scrape
+ *     standing, once a second ─▶ gauges, one set for each endpoint; those of endpoints and models that are gone end
+ *     both ─▶ totals, for people who ask for the picker's status
+ *
+ *  W1  All counters and histograms with listed labels are there from the start, at 0 (picker-metrics.test.ts "W1").
+ *  W2  Series of an endpoint or a model end with it, and leave room for others (picker-metrics.test.ts "W2").
+ *
+ * Not here: lines of the log and spans (pick-traces.ts).
+ */
+import { openLabel } from "@kvsync/observability/definition";
+import {
+  CHECK_OUTCOMES,
+  PICK_DECISIONS,
+  PICK_REASONS,
+  PICKER_METRICS,
+  PREDICTION_OUTCOMES,
+  SCRAPE_OUTCOMES,
+  STREAM_ENDS,
+  STREAM_FAULTS,
+} from "@kvsync/observability/kvsync/picker";
+import type { Counter, Histogram, MetricSlots } from "@kvsync/observability/slots";
+
+import { byKey } from "../handles-by-key.ts";
+import { GaugeSet } from "../telemetry/gauge-set.ts";
+import type { EndpointLoad, EndpointState } from "./endpoint-fleet.ts";
+import type { ScrapeOutcome } from "./load-scrape.ts";
+import type { PickTraces } from "./pick-traces.ts";
+import type { PickerWatch, PickReason, PickReport, PredictionReport } from "./picker.ts";
+import type { StreamFault } from "./picker-server.ts";
+import type { CheckOutcome } from "./prompt-check.ts";
+import type { SessionEnd } from "./session.ts";
+
+/** How the picker stands, as its gauges show it. */
+export interface PickerStanding {
+  readonly isReady: boolean;
+  readonly streams: number;
+  readonly connections: number;
+  readonly bookings: number;
+  readonly bufferedBytes: number;
+  /** How late the thread was at its timer, at most, since the last standing. */
+  readonly lagSeconds: number;
+  /** Null without endpoints, or when nothing is looked at. */
+  readonly scrapeAgeSeconds: number | null;
+  readonly states: Readonly<Record<EndpointState, number>>;
+  readonly loads: readonly EndpointLoad[];
+}
+
+/** Numbers since the start. */
+export interface PickerTotals {
+  /** By what they were made by. */
+  readonly decisions: Readonly<Record<PickReport["basis"], number>>;
+  /** Those without the index, by the reason. */
+  readonly reasons: Readonly<Partial<Record<PickReason, number>>>;
+  readonly servedElsewhere: number;
+  /** Streams that ended with an error. */
+  readonly faults: number;
+  readonly predictions: Readonly<Record<(typeof PREDICTION_OUTCOMES)[number], number>>;
+  readonly promptChecks: Readonly<Record<CheckOutcome, number>>;
+}
+
+/** Handles of one model. */
+interface ModelHandles {
+  readonly predictions: Readonly<Record<(typeof PREDICTION_OUTCOMES)[number], Counter>>;
+  readonly checks: Readonly<Record<CheckOutcome, Counter>>;
+  readonly predicted: Counter;
+  readonly delivered: Counter;
+  readonly reported: Counter;
+}
+
+/** See the header. */
+export class PickerMetrics implements PickerWatch {
+  readonly #slots: MetricSlots;
+  readonly #traces: PickTraces | null;
+  readonly #requests = new Map<string, Counter>();
+  readonly #decisionDuration: Histogram;
+  readonly #requestBody: Histogram;
+  readonly #promptTokens: Counter;
+  readonly #firstToken: Histogram;
+  readonly #requestDuration: Histogram;
+  readonly #servedElsewhere: Counter;
+  readonly #responseChunks: Counter;
+  readonly #streamEnds: Readonly<Record<SessionEnd, Counter>>;
+  readonly #faults: Readonly<Record<StreamFault, Counter>>;
+  readonly #scrapes: Readonly<Record<ScrapeOutcome, Counter>>;
+  readonly #gauges: GaugeSet;
+  #isShowing = false;
+  readonly #models = new Map<string, ModelHandles>();
+  readonly #totals = {
+    decisions: byKey(PICK_DECISIONS, () => 0),
+    reasons: {} as Partial<Record<PickReason, number>>,
+    servedElsewhere: 0,
+    faults: 0,
+    predictions: byKey(PREDICTION_OUTCOMES, () => 0),
+    promptChecks: byKey(CHECK_OUTCOMES, () => 0),
+  };
+
+  /**
+   * @param slots - of the picker's thread.
+   * @param traces - hears of decisions too; null for nobody.
+   */
+  constructor(slots: MetricSlots, traces: PickTraces | null = null) {
+    this.#slots = slots;
+    this.#traces = traces;
+    this.#gauges = new GaugeSet(slots);
+    for (const [decision, reason] of possibleDecisions()) this.#decision(decision, reason);
+    this.#decisionDuration = slots.histogram(PICKER_METRICS.decisionDuration, {});
+    this.#requestBody = slots.histogram(PICKER_METRICS.requestBody, {});
+    this.#promptTokens = slots.counter(PICKER_METRICS.promptTokens, {});
+    this.#firstToken = slots.histogram(PICKER_METRICS.firstToken, {});
+    this.#requestDuration = slots.histogram(PICKER_METRICS.requestDuration, {});
+    this.#servedElsewhere = slots.counter(PICKER_METRICS.servedElsewhere, {});
+    this.#responseChunks = slots.counter(PICKER_METRICS.responseChunks, {});
+    this.#streamEnds = byKey(STREAM_ENDS, (end) => slots.counter(PICKER_METRICS.streamEnds, { end }));
+    this.#faults = byKey(STREAM_FAULTS, (reason) => slots.counter(PICKER_METRICS.faults, { reason }));
+    this.#scrapes = byKey(SCRAPE_OUTCOMES, (outcome) => slots.counter(PICKER_METRICS.scrapes, { outcome }));
+  }
+
+  /** A copy of the numbers. */
+  get totals(): PickerTotals {
+    return structuredClone(this.#totals);
+  }
+
+  /** See PickerWatch. */
+  decided(report: PickReport): void {
+    const { basis, reason, seconds, bodyBytes, promptTokens } = report;
+    this.#traces?.decided(report);
+    this.#decision(basis, reason).inc();
+    this.#decisionDuration.observe(seconds);
+    this.#requestBody.observe(bodyBytes);
+    this.#promptTokens.inc(promptTokens);
+    this.#totals.decisions[basis] += 1;
+    if (reason !== "none") this.#totals.reasons[reason] = (this.#totals.reasons[reason] ?? 0) + 1;
+  }
+
+  /** See PickerWatch. */
+  servedElsewhere(): void {
+    this.#servedElsewhere.inc();
+    this.#totals.servedElsewhere += 1;
+  }
+
+  /** See PickerWatch. */
+  firstToken(seconds: number): void {
+    this.#firstToken.observe(seconds);
+  }
+
+  /** See PickerWatch. */
+  responseChunk(): void {
+    this.#responseChunks.inc();
+  }
+
+  /** See PickerWatch. */
+  reported({ model, predictedTokens, cachedTokens, differs }: PredictionReport): void {
+    const handles = this.#of(model);
+    const outcome = differs ? "differ" : "agree";
+    handles.predictions[outcome].inc();
+    handles.predicted.inc(predictedTokens);
+    handles.delivered.inc(Math.min(predictedTokens, cachedTokens));
+    handles.reported.inc(cachedTokens);
+    this.#totals.predictions[outcome] += 1;
+  }
+
+  /** See PickerWatch. */
+  checked(model: string, outcome: CheckOutcome): void {
+    this.#of(model).checks[outcome].inc();
+    this.#totals.promptChecks[outcome] += 1;
+  }
+
+  /** See PickerWatch. */
+  ended(end: SessionEnd, seconds: number | null): void {
+    this.#streamEnds[end].inc();
+    if (seconds !== null) this.#requestDuration.observe(seconds);
+  }
+
+  /** See PickerWatch. */
+  fault(fault: StreamFault): void {
+    this.#faults[fault].inc();
+    this.#totals.faults += 1;
+  }
+
+  /** An endpoint's metrics were looked at. */
+  scraped(outcome: ScrapeOutcome): void {
+    this.#scrapes[outcome].inc();
+  }
+
+  /** Shows how the picker stands; to be called once a second. It does nothing while the last call is not done. */
+  async show(standing: PickerStanding): Promise<void> {
+    if (this.#isShowing) return;
+    this.#isShowing = true;
+    await this.#gauges.collect(async (add, rest) => {
+      add(PICKER_METRICS.ready, {}, standing.isReady ? 1 : 0);
+      add(PICKER_METRICS.streams, {}, standing.streams);
+      add(PICKER_METRICS.connections, {}, standing.connections);
+      add(PICKER_METRICS.bookings, {}, standing.bookings);
+      add(PICKER_METRICS.buffered, {}, standing.bufferedBytes);
+      add(PICKER_METRICS.eventLoopLag, {}, standing.lagSeconds);
+      if (standing.scrapeAgeSeconds !== null) add(PICKER_METRICS.scrapeAge, {}, standing.scrapeAgeSeconds);
+      for (const [state, count] of Object.entries(standing.states) as [EndpointState, number][])
+        add(PICKER_METRICS.endpoints, { state }, count);
+      for (const load of standing.loads) {
+        const { address } = load.endpoint;
+        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "running" }, load.running);
+        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "waiting" }, load.waiting);
+        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "pending_tokens" }, load.pendingTokens);
+        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "context_tokens" }, load.contextTokens);
+        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "foreign_running" }, load.foreignRunning);
+        await rest();
+      }
+    });
+    this.#releaseModels(new Set(standing.loads.map(({ endpoint }) => endpoint.model ?? "unknown")));
+    this.#isShowing = false;
+  }
+
+  #decision(decision: PickReport["basis"], reason: PickReason): Counter {
+    const key = `${decision} ${reason}`;
+    const counter =
+      this.#requests.get(key) ?? this.#slots.counter(PICKER_METRICS.requests, { decision, reason });
+    this.#requests.set(key, counter);
+    return counter;
+  }
+
+  #of(name: string): ModelHandles {
+    const known = this.#models.get(name);
+    if (known !== undefined) return known;
+    const slots = this.#slots;
+    const model = openLabel("model", name);
+    const handles: ModelHandles = {
+      predictions: byKey(PREDICTION_OUTCOMES, (outcome) =>
+        slots.counter(PICKER_METRICS.predictions, { model, outcome }),
+      ),
+      checks: byKey(CHECK_OUTCOMES, (outcome) =>
+        slots.counter(PICKER_METRICS.promptChecks, { model, outcome }),
+      ),
+      predicted: slots.counter(PICKER_METRICS.predictedTokens, { model }),
+      delivered: slots.counter(PICKER_METRICS.deliveredTokens, { model }),
+      reported: slots.counter(PICKER_METRICS.reportedTokens, { model }),
+    };
+    this.#models.set(name, handles);
+    return handles;
+  }
+
+  /** Ends the series of models that no endpoint serves. Models without room begin series of their own when there is some. */
+  #releaseModels(served: ReadonlySet<string>): void {
+    const gone = [...this.#models].filter(([model]) => !served.has(model));
+    for (const [model, handles] of gone) this.#release(model, handles);
+    if (gone.length === 0) return;
+    for (const [model, handles] of this.#models)
+      if (this.#slots.isOther(handles.predicted)) this.#release(model, handles);
+  }
+
+  #release(model: string, { predictions, checks, predicted, delivered, reported }: ModelHandles): void {
+    this.#models.delete(model);
+    const all = [...Object.values(predictions), ...Object.values(checks), predicted, delivered, reported];
+    for (const handle of all) this.#slots.release(handle);
+  }
+}
+
+/** The pairs of decision and reason that occur: a pick by the index has none, and each other one has. */
+function possibleDecisions(): readonly (readonly [PickReport["basis"], PickReason])[] {
+  const others = PICK_REASONS.filter((reason) => reason !== "none");
+  const immediate = ["no_endpoint", "subset_empty"] as const;
+  const picks = others.filter((reason) => !immediate.some((one) => one === reason));
+  return [
+    ["index", "none"],
+    ...picks.map((reason) => ["load", reason] as const),
+    ...picks.map((reason) => ["own", reason] as const),
+    ...immediate.map((reason) => ["immediate", reason] as const),
+  ];
+}
