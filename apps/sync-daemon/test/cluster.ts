@@ -6,6 +6,14 @@
  * Behavior follows kubernetes.io/docs/reference/using-api/api-concepts. A selector turns a pod that
  * stops matching into DELETED and a pod that begins to match into ADDED. A version that is no
  * longer in the history is 410, as a status or as an ERROR event in the stream.
+ *
+ * Refusals follow kubernetes/kubernetes, staging/src/k8s.io:
+ *
+ *     404, 503         apiserver/pkg/util/notfoundhandler/not_found_handler.go          20cc31b2
+ *     410 of a page    apiserver/pkg/storage/etcd3/errors.go                            48b9d888
+ *     429, plain text  apiserver/pkg/server/filters/maxinflight.go                      04791b49
+ *     500              apimachinery/pkg/api/errors/errors.go, NewInternalError
+ *     401, 403, 410 of a watch: as clusters wrote them, in reports of garden, akka-management and airflow
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -88,18 +96,19 @@ export interface Refusal {
   readonly html?: string;
 }
 
-/** What an API server writes with a refusal; `{path}` is what was asked for. */
-const REFUSALS: Readonly<Record<number, readonly [reason: string, message: string]>> = {
-  401: ["Unauthorized", "Unauthorized"],
-  403: [
-    "Forbidden",
-    'pods is forbidden: User "system:serviceaccount:serving:kvsync-daemon" cannot list resource "pods" in API group "" at {path}',
-  ],
-  404: ["NotFound", "the server could not find the requested resource"],
-  410: ["Expired", "The provided continue parameter is too old to display a consistent list result."],
-  500: ["InternalError", "Internal error occurred: etcdserver: request timed out"],
-  503: ["ServiceUnavailable", "apiserver not ready"],
-};
+/** What differs from refusal to refusal in the Status objects that an API server writes. */
+interface RefusalText {
+  readonly reason: string;
+  readonly message: string;
+  readonly metadata?: object;
+  readonly details?: object;
+}
+
+/** A user's rights end here; the name is that of the daemon in infra/kubernetes. */
+const USER = "system:serviceaccount:serving:kvsync-daemon";
+const CONTINUE_EXPIRED =
+  "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+
 /** The limit on requests in flight answers in plain text. */
 const TOO_MANY = "Too many requests, please try again later.\n";
 
@@ -478,7 +487,10 @@ export class Cluster {
         ? ["text/html", html]
         : status === 429
           ? ["text/plain; charset=utf-8", TOO_MANY]
-          : ["application/json", statusText(status, response.req.url ?? "")];
+          : [
+              "application/json",
+              JSON.stringify(statusOf(status, refusalText(status, response.req.url ?? ""))),
+            ];
     response.writeHead(status, { "content-type": type });
     if (isEndless) response.write("becau");
     else response.end(text);
@@ -532,7 +544,7 @@ export class Cluster {
     response.writeHead(200, { "content-type": "application/json" });
     response.flushHeaders();
     if (isGone) {
-      const object = { kind: "Status", code: 410, reason: "Expired", message: "too old resource version" };
+      const object = statusOf(410, tooOld(from, this.#oldest));
       response.end(`${JSON.stringify({ type: "ERROR", object })}\n`);
       return;
     }
@@ -564,20 +576,70 @@ export class Cluster {
   }
 }
 
+/** A version that is no longer in the history, before a watch begins and in it. */
+function tooOld(from: number, oldest: number): RefusalText {
+  return { reason: "Expired", message: `too old resource version: ${from} (${oldest})` };
+}
+
+/** What an API server says with a code, to the request at an address. */
+function refusalText(code: number, address: string): RefusalText {
+  const url = new URL(address, "http://cluster");
+  const asked = askedFor(url.pathname.slice(Math.max(0, url.pathname.search(/\/apis?\//))));
+  const plural = asked?.plural ?? "pods";
+  const [, group = ""] = GROUPS[plural].split("/apis/");
+  const [groupName = ""] = group.split("/");
+  switch (code) {
+    case 401:
+      return { reason: "Unauthorized", message: "Unauthorized" };
+    case 403: {
+      const verb = url.searchParams.get("watch") === "true" ? "watch" : "list";
+      const where =
+        asked?.namespace === undefined ? "at the cluster scope" : `in the namespace "${asked.namespace}"`;
+      const noun = groupName === "" ? plural : `${plural}.${groupName}`;
+      return {
+        reason: "Forbidden",
+        message: `${noun} is forbidden: User "${USER}" cannot ${verb} resource "${plural}" in API group "${groupName}" ${where}`,
+        details: { ...(groupName === "" ? {} : { group: groupName }), kind: plural },
+      };
+    }
+    case 404:
+      return { reason: "NotFound", message: "the server could not find the requested resource" };
+    case 410:
+      return url.searchParams.get("watch") === "true"
+        ? tooOld(Number(url.searchParams.get("resourceVersion")), Number.MAX_SAFE_INTEGER)
+        : { reason: "Expired", message: CONTINUE_EXPIRED, metadata: { continue: "rest" } };
+    case 500: {
+      const message = "etcdserver: request timed out";
+      return {
+        reason: "InternalError",
+        message: `Internal error occurred: ${message}`,
+        details: { causes: [{ message }] },
+      };
+    }
+    case 503:
+      return {
+        reason: "ServiceUnavailable",
+        message:
+          "the request has been made before all known HTTP paths have been installed, please try again",
+        details: { retryAfterSeconds: 5 },
+      };
+    default:
+      return { reason: "Unknown", message: `refused with ${code}` };
+  }
+}
+
 /** A Status object. */
-function statusText(code: number, path: string): string {
-  const [reason, message] = REFUSALS[code] ?? ["Unknown", `refused with ${code}`];
-  const text = message.replace("{path}", path);
-  const status = {
+function statusOf(code: number, { reason, message, metadata = {}, details }: RefusalText): object {
+  return {
     kind: "Status",
     apiVersion: "v1",
-    metadata: {},
+    metadata,
     status: "Failure",
-    message: text,
+    message,
     reason,
+    ...(details === undefined ? {} : { details }),
     code,
   };
-  return JSON.stringify(status);
 }
 
 /** The kind and the namespace of a path. */
