@@ -44,6 +44,9 @@ async function post(
 async function status(): Promise<{
   readonly bookings: number;
   readonly open_picks: number;
+  readonly predicted_cached_tokens: number;
+  readonly reported_cached_tokens: number;
+  readonly served_elsewhere: number;
   readonly decisions: Readonly<Record<string, number>>;
   readonly endpoints: readonly { readonly endpoint: string; readonly running: number }[];
 }> {
@@ -107,6 +110,26 @@ describe("the picker over HTTP", () => {
       body: { code: "unknown_pick" },
     });
     expect(await status()).toMatchObject({ bookings: 0, open_picks: 0 });
+  });
+
+  it("compares the prediction with the engine's own count that an end brings, and moves on to who answered", async () => {
+    const before = await status();
+    const ask = { model: MODEL, token_ids: promptOf(engines[0]) };
+    const { body } = await post("/api/v1/pick", ask);
+    const cached = body.matched_tokens + 16;
+    const end = { served: addressOf(1), cached_tokens: cached };
+    expect((await post(`/api/v1/pick/${body.id}/end`, end)).status).toBe(204);
+    const after = await status();
+    expect([
+      after.predicted_cached_tokens - before.predicted_cached_tokens,
+      after.reported_cached_tokens - before.reported_cached_tokens,
+      after.served_elsewhere - before.served_elsewhere,
+      after.bookings,
+    ]).toEqual([body.matched_tokens, cached, 1, 0]);
+    expect(await post(`/api/v1/pick/${body.id}/end`, { cached_tokens: -1 })).toMatchObject({
+      status: 400,
+      body: { code: "malformed_body" },
+    });
   });
 
   it("picks by load what it has no tokens for, also a conversation", async () => {

@@ -11,7 +11,7 @@ import {
   type pickExplanation,
   rankedEndpoints,
 } from "../openapi/picker-answers.ts";
-import { outcomesBody, readPick } from "../picker/pick-request.ts";
+import { endBody, outcomesBody, readPick } from "../picker/pick-request.ts";
 import { PickerError, PickerQuestions, type PickerAnswers } from "../picker/picker-questions.ts";
 import { checkFields } from "../request/check-fields.ts";
 
@@ -70,11 +70,13 @@ export class PickerController {
    * Ends a pick.
    *
    * @param id - from the pick's answer.
+   * @param body - what is known of the request; none is nothing.
    */
   @Post("pick/:id/end")
   @HttpCode(204)
-  async end(@Param("id") id: string): Promise<void> {
-    if (!(await this.#questions.ask({ kind: "end", pick: id })))
+  async end(@Param("id") id: string, @Body() body: unknown): Promise<void> {
+    const news = checkFields(endBody, body ?? {});
+    if (!(await this.#questions.ask({ kind: "end", pick: id, news })))
       throw new PickerError({ code: "unknown_pick", id }, "no pick of this id is open; it may have expired");
   }
 

@@ -26,7 +26,7 @@ import {
   workerList,
 } from "../community/community-api.ts";
 import { outcomesAnswer, pickAnswer, pickerReport, pickExplanation } from "./picker-answers.ts";
-import { outcomesBody, pickBody } from "../picker/pick-request.ts";
+import { endBody, outcomesBody, pickBody } from "../picker/pick-request.ts";
 import { matchAnswer } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
 
@@ -164,8 +164,9 @@ export const OPERATIONS: readonly Operation[] = [
     access: "read",
     tag: "lookups",
     summary: "Ends a pick: the request is over.",
+    bodies: [{ schema: endBody.meta({ id: "PickEnd" }) }],
     answers: { 204: null },
-    problems: ["unknown_pick", ...PICKER_PROBLEMS],
+    problems: ["unknown_pick", "malformed_body", ...PICKER_PROBLEMS],
   },
   {
     method: "post",

@@ -73,6 +73,11 @@ export const pickerReport = z
     expired_picks: count.describe("Picks over HTTP that their routers did not end in time, since the start."),
     decisions: z.strictObject({ index: count, own: count, load: count, immediate: count }),
     reasons: z.record(z.string(), count).describe("Decisions without the index, by their reason."),
+    predictions: z
+      .strictObject({ agree: count, differ: count })
+      .describe("Predictions that engines' own counts were compared with."),
+    predicted_cached_tokens: tokens.describe("Of these predictions."),
+    reported_cached_tokens: tokens.describe("By the engines' own counts."),
     served_elsewhere: count,
     faults: count,
     states: z.strictObject({ eligible: count, not_ready: count, penalty: count, stale: count }),
@@ -139,6 +144,9 @@ export function pickerReportOf(status: PickerStatus): z.output<typeof pickerRepo
     expired_picks: status.expiredPicks,
     decisions: totals.decisions,
     reasons: totals.reasons,
+    predictions: totals.predictions,
+    predicted_cached_tokens: totals.predictedTokens,
+    reported_cached_tokens: totals.reportedTokens,
     served_elsewhere: totals.servedElsewhere,
     faults: totals.faults,
     states: status.states,

@@ -14,6 +14,7 @@ const PICK: Decision = {
 function world(openMax = 3) {
   const clock = { nowMs: 0 };
   const over: [number, string][] = [];
+  const news: unknown[] = [];
   const answer: { with: (session: OpenSession) => void } = { with: (session) => session.decide(PICK) };
   const api = new ApiRequests(
     {
@@ -21,12 +22,14 @@ function world(openMax = 3) {
         const explanation = { promptTokens: 7, reason: "none", ranking: [] };
         if (session.explain?.(explanation) !== "leave") answer.with(session);
       },
+      served: ({ id }, endpoint) => news.push([id, endpoint]),
+      cachedTokens: (id, tokens) => news.push([id, tokens]),
       over: ({ id }, end) => over.push([id, end]),
     },
     { prefix: "p", openMax, openMs: 1000 },
     () => clock.nowMs,
   );
-  return { api, clock, over, answer };
+  return { api, clock, over, news, answer };
 }
 
 const idOf = (reply: PickReply): string => (reply.kind === "picked" ? reply.id : reply.kind);
@@ -36,20 +39,29 @@ describe("picks over HTTP", () => {
     const { api, clock, over } = world();
     const [first, second] = [idOf(await api.pick(ASKED)), idOf(await api.pick(ASKED))];
     expect([first, second]).toEqual(["p-1", "p-2"]);
-    expect([api.end(first), api.end(first), api.end("other-2")]).toEqual([true, false, false]);
+    expect([api.end(first, {}), api.end(first, {}), api.end("other-2", {})]).toEqual([true, false, false]);
     clock.nowMs = 1000;
     api.expire();
     api.expire();
-    expect([api.openCount, api.expiredCount, api.end(second)]).toEqual([0, 1, false]);
+    expect([api.openCount, api.expiredCount, api.end(second, {})]).toEqual([0, 1, false]);
     expect(over.map(([, end]) => end)).toEqual(["complete", "client"]);
     expect(new Set(over.map(([id]) => id)).size).toBe(2);
+  });
+
+  it("pass on who answered, and the engine's own count, once", async () => {
+    const { api, news } = world();
+    const id = idOf(await api.pick(ASKED));
+    api.end(id, { served: "10.0.0.2:1", cached_tokens: 32 });
+    api.end(id, { served: "10.0.0.1:1", cached_tokens: 64 });
+    api.end(idOf(await api.pick(ASKED)), { cached_tokens: null });
+    expect(news.map((one) => (one as unknown[])[1])).toEqual(["10.0.0.2:1", 32]);
   });
 
   it("A2: are bounded, and there is room again when one ends", async () => {
     const { api } = world(1);
     const id = idOf(await api.pick(ASKED));
     expect(idOf(await api.pick(ASKED))).toBe("picks_full");
-    api.end(id);
+    api.end(id, {});
     expect(idOf(await api.pick(ASKED))).toBe("p-2");
   });
 

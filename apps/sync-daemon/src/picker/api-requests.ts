@@ -13,7 +13,7 @@
 import { AssertionError } from "@kvsync/core";
 
 import type { Explanation } from "./endpoint-fleet.ts";
-import type { AskedPick } from "./pick-request.ts";
+import type { AskedPick, PickEnd } from "./pick-request.ts";
 import type { Picker } from "./picker.ts";
 import type { OpenSession } from "./picker-server.ts";
 import type { Decision, PickQuestion } from "./session.ts";
@@ -47,9 +47,12 @@ interface Open {
   readonly sinceMs: number;
 }
 
+/** What these requests ask of the picker. */
+type ApiPicker = Pick<Picker, "ask" | "served" | "cachedTokens" | "over">;
+
 /** See the header. */
 export class ApiRequests {
-  readonly #picker: Pick<Picker, "ask" | "over">;
+  readonly #picker: ApiPicker;
   readonly #limits: ApiLimits;
   readonly #now: () => number;
   /** By id, oldest first. */
@@ -57,7 +60,7 @@ export class ApiRequests {
   #last = 0;
   #expired = 0;
 
-  constructor(picker: Pick<Picker, "ask" | "over">, limits: ApiLimits, now: () => number) {
+  constructor(picker: ApiPicker, limits: ApiLimits, now: () => number) {
     this.#picker = picker;
     this.#limits = limits;
     this.#now = now;
@@ -87,12 +90,15 @@ export class ApiRequests {
   /**
    * A request is over.
    *
+   * @param news - who answered, and the engine's own count, as far as they are known.
    * @returns false for an id that is not open.
    */
-  end(id: string): boolean {
+  end(id: string, { served, cached_tokens: cachedTokens }: PickEnd): boolean {
     const open = this.#open.get(id);
     if (open === undefined) return false;
     this.#open.delete(id);
+    if (typeof served === "string") this.#picker.served(open.session, served);
+    if (typeof cachedTokens === "number") this.#picker.cachedTokens(open.session.id, cachedTokens);
     this.#picker.over(open.session, "complete");
     return true;
   }

@@ -42,6 +42,24 @@ export const pickBody = jsonBody
 
 const tokens = z.int("a number of tokens").min(0, "a number of tokens").max(TOKENS_MAX, "a number of tokens");
 
+const SERVED_EXPECTED = "an endpoint, ip:port";
+
+/** Body of a pick's end. */
+export const endBody = z.strictObject({
+  served: z
+    .string(SERVED_EXPECTED)
+    .min(1, SERVED_EXPECTED)
+    .max(256, SERVED_EXPECTED)
+    .nullish()
+    .describe("The endpoint that answered, as ip:port: the first one when absent."),
+  cached_tokens: tokens
+    .nullish()
+    .describe("The engine's own count: usage.prompt_tokens_details.cached_tokens."),
+});
+
+/** What is known when a request is over. */
+export type PickEnd = z.output<typeof endBody>;
+
 /** Body of a report of outcomes. */
 export const outcomesBody = z.strictObject({
   outcomes: z

@@ -11,7 +11,7 @@ import type { Settings } from "../settings/settings.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import type { PickReply } from "./api-requests.ts";
 import type { EngineBatch } from "./engine-feed.ts";
-import type { AskedPick, Outcome } from "./pick-request.ts";
+import type { AskedPick, Outcome, PickEnd } from "./pick-request.ts";
 import type { PickerStatus } from "./picker-status.ts";
 import type { TlsContent } from "./picker-tls.ts";
 
@@ -39,7 +39,7 @@ export type PickerQuestion =
   | { readonly kind: "status" }
   | { readonly kind: "explain"; readonly asked: AskedPick }
   | { readonly kind: "pick"; readonly asked: AskedPick }
-  | { readonly kind: "end"; readonly pick: string }
+  | { readonly kind: "end"; readonly pick: string; readonly news: PickEnd }
   | { readonly kind: "outcomes"; readonly outcomes: readonly Outcome[] };
 
 /** To the picker's thread. */

@@ -147,6 +147,8 @@ describe("the picker's metrics", () => {
       servedElsewhere: 1,
       faults: 1,
       predictions: { agree: 1, differ: 1 },
+      predictedTokens: 200,
+      reportedTokens: 390,
       promptChecks: { agree: 0, differ: 1, unknown: 0, skipped: 0 },
     });
   });

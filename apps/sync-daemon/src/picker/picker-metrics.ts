@@ -58,6 +58,9 @@ export interface PickerTotals {
   /** Streams that ended with an error. */
   readonly faults: number;
   readonly predictions: Readonly<Record<(typeof PREDICTION_OUTCOMES)[number], number>>;
+  /** Tokens of these predictions, and the engines' own counts. */
+  readonly predictedTokens: number;
+  readonly reportedTokens: number;
   readonly promptChecks: Readonly<Record<CheckOutcome, number>>;
 }
 
@@ -94,6 +97,8 @@ export class PickerMetrics implements PickerWatch {
     servedElsewhere: 0,
     faults: 0,
     predictions: byKey(PREDICTION_OUTCOMES, () => 0),
+    predictedTokens: 0,
+    reportedTokens: 0,
     promptChecks: byKey(CHECK_OUTCOMES, () => 0),
   };
 
@@ -160,6 +165,8 @@ export class PickerMetrics implements PickerWatch {
     handles.delivered.inc(Math.min(predictedTokens, cachedTokens));
     handles.reported.inc(cachedTokens);
     this.#totals.predictions[outcome] += 1;
+    this.#totals.predictedTokens += predictedTokens;
+    this.#totals.reportedTokens += cachedTokens;
   }
 
   /** See PickerWatch. */

@@ -222,7 +222,7 @@ async function answerTo(
     case "pick":
       return api.pick(question.asked);
     case "end":
-      return api.end(question.pick);
+      return api.end(question.pick, question.news);
     case "outcomes":
       return question.outcomes.filter(({ worker, predicted, cached }) =>
         picker.outcome(worker, predicted, cached),

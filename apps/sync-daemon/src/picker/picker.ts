@@ -455,13 +455,17 @@ export class Picker implements SessionHost {
 
   /** See SessionHost. */
   responseTail({ id }: OpenSession, tail: Buffer): void {
+    const cached = [...tail.toString("latin1").matchAll(CACHED_TOKENS)].at(-1)?.[1];
+    if (cached !== undefined) this.cachedTokens(id, Number(cached));
+  }
+
+  /** The engine's own count of cached tokens for a request that was picked for. */
+  cachedTokens(id: number, cachedTokens: number): void {
     const followed = this.#followed.get(id);
     const prediction = followed?.prediction ?? null;
-    const cached = [...tail.toString("latin1").matchAll(CACHED_TOKENS)].at(-1)?.[1];
-    if (followed === undefined || prediction === null || cached === undefined) return;
+    if (followed === undefined || prediction === null) return;
     followed.prediction = null;
     const { model, tokens: predictedTokens, toleranceTokens } = prediction;
-    const cachedTokens = Number(cached);
     const differs = Math.abs(predictedTokens - cachedTokens) > toleranceTokens;
     this.#parts.watch.reported({ model, predictedTokens, cachedTokens, differs });
   }
