@@ -1,14 +1,26 @@
 /** The public surface of the client: named, so that it is a page one reviews. */
+export { choose, type WorkerLoad } from "./choose.ts";
 export { ClientError, type ClientErrorFacts } from "./client-error.ts";
 export { type CallOptions, type ClientOptions, KvsyncClient } from "./kvsync-client.ts";
 export type {
   ChatMessage,
+  ChatPrompt,
   FallbackReason,
   MatchAnswer,
   MediaItem,
   Question,
   QuestionOptions,
+  TextPrompt,
   Trust,
   TrustReason,
   WorkerMatch,
 } from "./match-types.ts";
+export type {
+  Outcome,
+  PickAnswer,
+  PickEnd,
+  PickOptions,
+  PickQuestion,
+  PickTerms,
+  RankedEndpoint,
+} from "./pick-types.ts";

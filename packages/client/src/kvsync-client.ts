@@ -5,9 +5,12 @@
  *                                                          │ kept connection was reset before an answer: once more
  *                                                          └ anything else: ClientError
  *
+ *   question ─▶ JSON ─▶ POST /api/v1/pick ─▶ endpoints, booked ─▶ POST /api/v1/pick/{id}/end
+ *
  * Invariants
  *  L1  A call ends at its deadline, a second attempt included; an abort of the caller's signal rejects with the signal's own reason.
- *  L2  Only a reset is tried again: it is what a daemon that restarted does to a kept connection. A slow or full daemon is not asked twice.
+ *  L2  Only a reset is tried again: it is what a daemon that restarted does to a kept connection. A slow or full daemon is not asked twice,
+ *      and what is booked or counted is not sent twice.
  *  L3  The prompt and the token go to the address that was given and nowhere else: a redirect is an answer of something else.
  *  L4  What is taken for an answer has what gateways read of it; no error repeats the token or a password of the URL.
  *
@@ -15,10 +18,12 @@
  */
 
 import { ClientError } from "./client-error.ts";
-import type { MatchAnswer, Question, QuestionOptions } from "./match-types.ts";
+import type { ChatPrompt, MatchAnswer, Question, QuestionOptions, TextPrompt } from "./match-types.ts";
+import type { Outcome, PickAnswer, PickEnd, PickQuestion } from "./pick-types.ts";
 
 /** A lookup that takes longer costs a request more than it can win. */
 const TIMEOUT_MS = 100;
+const JSON_TYPE = "application/json";
 const TOKEN_MAX = 0xffff_ffff;
 /** What undici and the kernel call a connection that went away under a request. */
 const RESETS: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
@@ -69,65 +74,107 @@ export class KvsyncClient {
    *   caller's signal was aborted with.
    */
   async match(question: Question, call: CallOptions = {}): Promise<MatchAnswer> {
-    const { url, contentType, body } = encode(this.#url, question);
+    const encoded = encode(new URL("api/v1/match", this.#url).href, question);
+    return (await this.#call({ ...encoded, isRepeatable: true }, isAnswer, call)) as unknown as MatchAnswer;
+  }
+
+  /**
+   * Asks where to send a request. The daemon books it; tell its end with `endPick`.
+   *
+   * @param question - the model, and the prompt as tokens or text.
+   * @param call - signal, deadline and headers of this call.
+   * @returns the endpoints, best first.
+   * @throws as `match`; `refused` too when the picker is off, or no engine can take the request.
+   */
+  async pick(question: PickQuestion, call: CallOptions = {}): Promise<PickAnswer> {
+    const url = new URL("api/v1/pick", this.#url).href;
+    const { model, cacheSalt, endpoints } = question;
+    const body = JSON.stringify({ model, cache_salt: cacheSalt, endpoints, ...promptOf(question) });
+    const encoded = { url, contentType: JSON_TYPE, body, isRepeatable: false };
+    return (await this.#call(encoded, isPick, call)) as unknown as PickAnswer;
+  }
+
+  /**
+   * Tells that a picked request is over.
+   *
+   * @param id - of the pick.
+   * @param end - what is known of it.
+   * @throws as `match`; `refused` with `unknown_pick` when it has expired.
+   */
+  async endPick(id: string, end: PickEnd = {}, call: CallOptions = {}): Promise<void> {
+    const url = new URL(`api/v1/pick/${encodeURIComponent(id)}/end`, this.#url).href;
+    const body = JSON.stringify({ served: end.served, cached_tokens: end.cachedTokens });
+    await this.#call({ url, contentType: JSON_TYPE, body, isRepeatable: false }, isNothing, call);
+  }
+
+  /**
+   * Reports what was predicted of requests, and what their engines counted: for gateways that choose by `match`.
+   *
+   * @param outcomes - at most 1,000.
+   * @throws as `match`.
+   */
+  async reportOutcomes(outcomes: readonly Outcome[], call: CallOptions = {}): Promise<void> {
+    const url = new URL("api/v1/outcomes", this.#url).href;
+    const body = JSON.stringify({ outcomes });
+    await this.#call({ url, contentType: JSON_TYPE, body, isRepeatable: false }, isTaken, call);
+  }
+
+  async #call(encoded: Encoded, isExpected: (body: Body) => boolean, call: CallOptions): Promise<Body> {
+    const { contentType, body, url } = encoded;
     const timeoutMs = call.timeoutMs ?? this.#timeoutMs;
     const deadline = AbortSignal.timeout(timeoutMs);
     const signal = call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]);
     const request = {
       method: "POST",
-      headers: { ...call.headers, ...this.#headers, "content-type": contentType, accept: "application/json" },
+      headers: { ...call.headers, ...this.#headers, "content-type": contentType, accept: JSON_TYPE },
       body,
       signal,
       redirect: "manual",
     } as const;
     try {
-      return await this.#ask(url, request);
+      const response = await ask(url, request, encoded.isRepeatable);
+      return answerOf(response.status, await response.text(), isExpected, url);
     } catch (error) {
       if (call.signal?.aborted === true) throw call.signal.reason;
       if (error instanceof ClientError) throw error;
       if (deadline.aborted) {
-        const message = `${this.#url}: no answer within ${timeoutMs} ms`;
+        const message = `${url}: no answer within ${timeoutMs} ms`;
         throw new ClientError({ code: "timeout", timeoutMs }, message, { cause: error });
       }
       const cause = codeOf(error);
-      throw new ClientError({ code: "unreachable", cause }, `${this.#url}: ${cause}`, { cause: error });
+      throw new ClientError({ code: "unreachable", cause }, `${url}: ${cause}`, { cause: error });
     }
-  }
-
-  async #ask(url: string, request: RequestInit): Promise<MatchAnswer> {
-    let response: Response;
-    try {
-      response = await fetch(url, request);
-    } catch (error) {
-      if (!RESETS.has(codeOf(error))) throw error;
-      response = await fetch(url, request);
-    }
-    const text = await response.text();
-    const parsed = parse(text);
-    if (response.status === 200 && parsed !== null && isAnswer(parsed))
-      return parsed as unknown as MatchAnswer;
-    const { status } = response;
-    if (parsed !== null && typeof parsed["code"] === "string") {
-      const problem = parsed as Readonly<Record<string, unknown>> & {
-        readonly code: string;
-        readonly detail?: unknown;
-      };
-      const { detail } = problem;
-      throw new ClientError(
-        { code: "refused", status, problem },
-        typeof detail === "string" ? detail : problem.code,
-      );
-    }
-    throw new ClientError(
-      { code: "not_a_daemon", status },
-      `${this.#url}: answered ${status} with something else`,
-    );
   }
 }
 
-/** Where lookups are answered. */
+/** Asks; once more after a reset where that does no harm. */
+async function ask(url: string, request: RequestInit, isRepeatable: boolean): Promise<Response> {
+  try {
+    return await fetch(url, request);
+  } catch (error) {
+    if (!isRepeatable || !RESETS.has(codeOf(error))) throw error;
+    return await fetch(url, request);
+  }
+}
+
+/** @throws ClientError `refused`, `not_a_daemon`. */
+function answerOf(status: number, text: string, isExpected: (body: Body) => boolean, url: string): Body {
+  const parsed = status === 204 ? {} : parse(text);
+  if (status >= 200 && status < 300 && parsed !== null && isExpected(parsed)) return parsed;
+  if (parsed !== null && typeof parsed["code"] === "string") {
+    const problem = parsed as Body & { readonly code: string; readonly detail?: unknown };
+    const { detail } = problem;
+    throw new ClientError(
+      { code: "refused", status, problem },
+      typeof detail === "string" ? detail : problem.code,
+    );
+  }
+  throw new ClientError({ code: "not_a_daemon", status }, `${url}: answered ${status} with something else`);
+}
+
+/** What its routes are below. */
 function addressOf(daemon: string): string {
-  const url = new URL("api/v1/match", daemon.replace(/\/*$/, "/"));
+  const url = new URL(daemon.replace(/\/*$/, "/"));
   if (!/^https?:$/.test(url.protocol))
     throw new TypeError(`url: expected http or https, not ${url.protocol}`);
   if (url.username !== "" || url.password !== "")
@@ -143,18 +190,35 @@ function sendable(token: string): string {
 }
 
 /** Whether a body has what gateways read first. What else it has is the daemon's contract. */
-function isAnswer(body: Readonly<Record<string, unknown>>): boolean {
+function isAnswer(body: Body): boolean {
   return typeof body["decision"] === "string" && Array.isArray(body["matches"]);
 }
+
+function isPick(body: Body): boolean {
+  return typeof body["id"] === "string" && Array.isArray(body["endpoints"]) && body["endpoints"].length > 0;
+}
+
+function isTaken(body: Body): boolean {
+  return typeof body["taken"] === "number";
+}
+
+function isNothing(): boolean {
+  return true;
+}
+
+/** An answer's JSON. */
+type Body = Readonly<Record<string, unknown>>;
 
 /** A request's parts. */
 interface Encoded {
   readonly url: string;
   readonly contentType: string;
   readonly body: string | Uint8Array<ArrayBuffer>;
+  /** Whether asking twice does no more than asking once. */
+  readonly isRepeatable: boolean;
 }
 
-function encode(url: string, question: Question): Encoded {
+function encode(url: string, question: Question): Omit<Encoded, "isRepeatable"> {
   if ("tokenIds" in question) {
     const { tokenIds, mmFeatures = [] } = question;
     const bytes = tokenBytes(tokenIds);
@@ -164,20 +228,28 @@ function encode(url: string, question: Question): Encoded {
   }
   if ("prefixHashes" in question)
     return binary(url, question, "prefix_hashes", hashBytes(question.prefixHashes));
-  const text =
-    "prompt" in question
-      ? { prompt: question.prompt, add_special_tokens: question.addSpecialTokens }
-      : {
-          messages: question.messages,
-          add_generation_prompt: question.addGenerationPrompt,
-          continue_final_message: question.continueFinalMessage,
-          chat_template_kwargs: question.chatTemplateKwargs,
-          tools: question.tools,
-        };
-  return json(url, question, text);
+  return json(url, question, textOf(question));
 }
 
-function json(url: string, question: QuestionOptions, input: object): Encoded {
+/** The prompt of a pick, in JSON. */
+function promptOf(question: PickQuestion): object {
+  if (!("tokenIds" in question)) return textOf(question);
+  for (const [i, id] of question.tokenIds.entries()) checkToken(id, i);
+  return { token_ids: [...question.tokenIds] };
+}
+
+function textOf(question: TextPrompt | ChatPrompt): object {
+  if ("prompt" in question) return { prompt: question.prompt, add_special_tokens: question.addSpecialTokens };
+  return {
+    messages: question.messages,
+    add_generation_prompt: question.addGenerationPrompt,
+    continue_final_message: question.continueFinalMessage,
+    chat_template_kwargs: question.chatTemplateKwargs,
+    tools: question.tools,
+  };
+}
+
+function json(url: string, question: QuestionOptions, input: object): Omit<Encoded, "isRepeatable"> {
   const body = JSON.stringify({ ...fieldsOf(question), workers: question.workers, ...input });
   return { url, contentType: "application/json", body };
 }
@@ -187,7 +259,7 @@ function binary(
   question: QuestionOptions,
   input: string,
   body: Uint8Array<ArrayBuffer>,
-): Encoded {
+): Omit<Encoded, "isRepeatable"> {
   const query = new URLSearchParams({ input });
   if (question.workers !== undefined) query.set("workers", question.workers.join(","));
   for (const [name, value] of Object.entries(fieldsOf(question)))
@@ -213,11 +285,15 @@ function tokenBytes(tokenIds: Uint32Array | readonly number[]): Uint8Array<Array
   const view = new DataView(bytes.buffer);
   for (let i = 0; i < tokenIds.length; i++) {
     const id = tokenIds[i] ?? -1;
-    if (!Number.isInteger(id) || id < 0 || id > TOKEN_MAX)
-      throw new RangeError(`tokenIds[${i}] is ${id}, expected an integer from 0 to ${TOKEN_MAX}`);
+    checkToken(id, i);
     view.setUint32(4 * i, id, true);
   }
   return bytes;
+}
+
+function checkToken(id: number, i: number): void {
+  if (!Number.isInteger(id) || id < 0 || id > TOKEN_MAX)
+    throw new RangeError(`tokenIds[${i}] is ${id}, expected an integer from 0 to ${TOKEN_MAX}`);
 }
 
 function hashBytes(hashes: BigUint64Array | readonly bigint[]): Uint8Array<ArrayBuffer> {

@@ -160,6 +160,21 @@ export interface ChatMessage {
   readonly [field: string]: unknown;
 }
 
+/** A prompt as text. */
+export interface TextPrompt {
+  readonly prompt: string;
+  readonly addSpecialTokens?: boolean | undefined;
+}
+
+/** A prompt as a conversation, with what a chat completion says of it. */
+export interface ChatPrompt {
+  readonly messages: readonly ChatMessage[];
+  readonly addGenerationPrompt?: boolean | undefined;
+  readonly continueFinalMessage?: boolean | undefined;
+  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
+  readonly tools?: readonly unknown[] | undefined;
+}
+
 /** A lookup: by tokens or hashes, which travel as bytes, or by text, which the daemon has tokenized. */
 export type Question = QuestionOptions &
   (
@@ -170,12 +185,6 @@ export type Question = QuestionOptions &
       }
     /** Chained hashes of the full blocks, with `@kvsync/core`'s `PrefixHasher` or Mooncake's RFC #1527. */
     | { readonly prefixHashes: BigUint64Array | readonly bigint[] }
-    | { readonly prompt: string; readonly addSpecialTokens?: boolean | undefined }
-    | {
-        readonly messages: readonly ChatMessage[];
-        readonly addGenerationPrompt?: boolean | undefined;
-        readonly continueFinalMessage?: boolean | undefined;
-        readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
-        readonly tools?: readonly unknown[] | undefined;
-      }
+    | TextPrompt
+    | ChatPrompt
   );

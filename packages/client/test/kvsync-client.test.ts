@@ -256,3 +256,76 @@ test("an answer that breaks off is unreachable, and not asked for again: the dae
   expect(error.code).toBe("unreachable");
   expect(received).toHaveLength(1);
 });
+
+const PICK = {
+  id: "7",
+  endpoints: [
+    { endpoint: "10.0.0.7:8000", worker: "a", dp_rank: 0, matched_tokens: 16, cost: { prefill: 3 } },
+  ],
+  decision: "index",
+  trust: "exact",
+  prompt_tokens: 19,
+  predicted_cached_tokens: 16,
+  expires_seconds: 600,
+};
+
+function answerWith(body: unknown, status = 200): (response: ServerResponse) => void {
+  return (response) => {
+    response.statusCode = status;
+    response.end(status === 204 ? undefined : JSON.stringify(body));
+  };
+}
+
+test("a pick asks with the prompt as JSON, and its end is told under its id", async () => {
+  const { url, received } = await serve(answerWith(PICK), answerWith(null, 204));
+  const client = new KvsyncClient({ url: `${url}/kv`, timeoutMs: PATIENT_MS });
+  const question = {
+    model: "m",
+    tokenIds: Uint32Array.of(1, 2),
+    cacheSalt: "s",
+    endpoints: ["10.0.0.7:8000"],
+  };
+  expect(await client.pick(question)).toEqual(PICK);
+  await client.endPick("a/7", { served: "10.0.0.8:8000", cachedTokens: 16 });
+  expect(received.map((one) => [one.url.pathname, JSON.parse(one.body.toString()) as unknown])).toEqual([
+    ["/kv/api/v1/pick", { model: "m", cache_salt: "s", endpoints: ["10.0.0.7:8000"], token_ids: [1, 2] }],
+    ["/kv/api/v1/pick/a%2F7/end", { served: "10.0.0.8:8000", cached_tokens: 16 }],
+  ]);
+  await expect(client.pick({ model: "m", tokenIds: [-1] })).rejects.toThrow("tokenIds[0] is -1");
+});
+
+test("what is booked or counted is not sent twice after a reset, since the daemon may have taken it (L2)", async () => {
+  const calls = [
+    (client: KvsyncClient) => client.pick({ model: "m", prompt: "a" }),
+    (client: KvsyncClient) => client.endPick("7"),
+    (client: KvsyncClient) => client.reportOutcomes([]),
+  ];
+  for (const call of calls) {
+    const { url, received } = await serve(reset);
+    const error = await failure(call(new KvsyncClient({ url, timeoutMs: PATIENT_MS })));
+    expect([error.code, received.length]).toEqual(["unreachable", 1]);
+  }
+});
+
+test("outcomes are sent as one list, in the words of the wire", async () => {
+  const { url, received } = await serve(answerWith({ taken: 1 }));
+  const client = new KvsyncClient({ url, timeoutMs: PATIENT_MS });
+  await client.reportOutcomes([{ worker: "a", predicted: 32, cached: 16 }]);
+  expect(received[0]?.url.pathname).toBe("/api/v1/outcomes");
+  expect(JSON.parse(String(received[0]?.body))).toEqual({
+    outcomes: [{ worker: "a", predicted: 32, cached: 16 }],
+  });
+});
+
+test("a pick without endpoints, or an answer of something else, is no pick (L4)", async () => {
+  for (const body of [
+    { ...PICK, endpoints: [] },
+    { decision: "exact", matches: [] },
+  ]) {
+    const { url } = await serve(answerWith(body));
+    const error = await failure(
+      new KvsyncClient({ url, timeoutMs: PATIENT_MS }).pick({ model: "m", prompt: "a" }),
+    );
+    expect(error.facts).toEqual({ code: "not_a_daemon", status: 200 });
+  }
+});
