@@ -4,6 +4,7 @@
  *
  *     round 1   the same workload routed blindly and by prefix match
  *     round 2   prefix match again, while messages are lost, an engine restarts and the daemon is killed
+ *     round 3   the same workload as HTTP requests: through Envoy, or a plain gateway, that asks the daemon's picker
  *     then      (without --once) a fleet with light traffic stays up, with addresses to try, until Ctrl-C
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +12,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DaemonClient, LOOKUP_TIMEOUT_MS } from "./daemon/daemon-client.ts";
 import { DaemonProcess } from "./daemon/daemon-process.ts";
 import { FleetClient } from "./fleet/fleet-client.ts";
+import { hasEnvoy } from "./gateway/envoy-gateway.ts";
+import { type PickedRunResult, runPicked } from "./gateway/picked-run.ts";
 import { makePolicy } from "./policy/policies.ts";
 import { parseFault } from "./replay/fault-plan.ts";
 import { loadWorkload, MODEL, type ReplayOptions, runOnce } from "./replay/replay.ts";
@@ -19,8 +22,10 @@ import type { Console } from "./report/console.ts";
 import { describeProvenance, provenanceOf } from "./report/provenance.ts";
 import type { RunReport } from "./report/run-report.ts";
 import { resultTable, runDetails } from "./report/table.ts";
+import { textTable } from "./report/text-table.ts";
 import { generateWorkload } from "./trace/generator.ts";
 import { promptTokens } from "./trace/prompt.ts";
+import type { WorkloadRequest } from "./workload/workload.ts";
 
 /** What the demo is told. */
 export interface DemoOptions {
@@ -35,6 +40,8 @@ const ENGINES = 8;
 const BLOCKS = 4_096;
 const BLOCK_SIZE = 16;
 const SPEEDUP = 200;
+/** Slower than a replay: every request is an HTTP request with its prompt, at the engine's own pace. */
+const TRAFFIC_SPEED = 100;
 /** Twelve hours of a request every three seconds. */
 const LIGHT_TRAFFIC = { requests: 14_400, minutes: 720, scale: 0.4 };
 
@@ -57,9 +64,13 @@ export async function runDemo(options: DemoOptions, console: Console, signal: Ab
   console.line(`${resultTable([blind, informed], "brief")}\n\n${comparison(blind, informed)}\n${TROUBLE}`);
   const troubled = await runOnce(troubledOptions(calm), "kvsync", requests, console, signal);
   console.line(`\n${runDetails(troubled)}\n${afterTrouble(troubled)}`);
+  console.line(TRAFFIC);
+  const picked = await runTraffic(options, requests, console, signal);
+  console.line(trafficTable(blind, informed, picked));
   const failures = [blind, informed, troubled].flatMap((run) =>
     run.failures.map((failure) => `${run.policy}: ${failure}`),
   );
+  failures.push(...picked.failures.map((failure) => `through the picker: ${failure}`));
   console.line(
     failures.length === 0
       ? "\nAll audits agree: the daemon's index equals the engines' contents."
@@ -78,6 +89,11 @@ After each run the daemon's whole index is compared with what the engines really
 
 const TROUBLE = `
 The same again with trouble: 5 % of all messages are lost, two engines restart empty, the daemon is killed and started again.
+`;
+
+const TRAFFIC = `
+Now as real traffic: the same requests over HTTP, to engines that answer OpenAI's API, through a gateway that asks the
+daemon's picker where to send each one. The engines' own usage shows how much of each prompt was cached.
 `;
 
 function replayOptions({ seed, daemonPath, daemonLogPath }: DemoOptions): ReplayOptions {
@@ -109,6 +125,55 @@ function replayOptions({ seed, daemonPath, daemonLogPath }: DemoOptions): Replay
 function troubledOptions(calm: ReplayOptions): ReplayOptions {
   const faults = [parseFault("restart_engines", "2@30"), parseFault("kill_daemon", "65")];
   return { ...calm, dropPercent: 5, faults };
+}
+
+async function runTraffic(
+  { seed, daemonPath, daemonLogPath }: DemoOptions,
+  requests: readonly WorkloadRequest[],
+  console: Console,
+  signal: AbortSignal,
+): Promise<PickedRunResult> {
+  console.begin("picker", requests.length);
+  try {
+    return await runPicked(
+      {
+        model: MODEL,
+        engineCount: ENGINES,
+        blockCount: BLOCKS,
+        blockSize: BLOCK_SIZE,
+        requests,
+        seed,
+        usesEnvoy: hasEnvoy(),
+        speed: TRAFFIC_SPEED,
+        daemonPath,
+        daemonLogPath,
+      },
+      (ended) => {
+        console.progress(ended, "");
+      },
+      signal,
+    );
+  } finally {
+    console.end();
+  }
+}
+
+/** Cached tokens as engines counted them, and as the picker predicted them. */
+function trafficTable(blind: RunReport, informed: RunReport, picked: PickedRunResult): string {
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  const share = (tokens: number): string => percent(tokens / Math.max(1, picked.promptTokens));
+  const rows = [
+    ["", "requests", "prompt tokens cached", "predicted"],
+    ["routed blindly", String(blind.requests), percent(blind.tokenHitRate), "-"],
+    ["routed by prefix match", String(informed.requests), percent(informed.tokenHitRate), "-"],
+    [
+      "through the picker",
+      String(picked.answered),
+      share(picked.cachedTokens),
+      share(picked.predictedTokens),
+    ],
+  ];
+  return `${textTable(rows, "right", 3).join("\n")}\n\nThe gateway was ${picked.gateway}.`;
 }
 
 function comparison(blind: RunReport, informed: RunReport): string {

@@ -38,6 +38,8 @@ interface EngineEntry {
   readonly model: string;
   readonly endpoint: string;
   readonly replay_endpoint: string | null;
+  /** Addresses of its OpenAI API, for the picker. */
+  readonly http?: readonly string[];
 }
 
 /** How the daemon is run. */
@@ -47,6 +49,8 @@ export interface DaemonSettings {
   readonly engines: readonly EngineEntry[];
   /** Where its log goes; null for nowhere. */
   readonly logPath: string | null;
+  /** Section `picker`; none leaves it off. */
+  readonly picker?: Readonly<Record<string, unknown>>;
 }
 
 /** See the header. */
@@ -121,6 +125,7 @@ export class DaemonProcess {
         // Audits compare the index's hashes with those of the engines.
         index: { prefix_hashes: "public" },
         engines,
+        ...(this.#settings.picker === undefined ? {} : { picker: this.#settings.picker }),
       }),
     );
     const child = spawn(process.execPath, [this.#settings.path, "--config", configPath], {

