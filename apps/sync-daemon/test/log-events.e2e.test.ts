@@ -48,6 +48,7 @@ const SHOWN_BY: Readonly<Record<string, string>> = {
   registration_not_allowed: "test/registrations.e2e.test.ts",
   registration_not_resolved: "test/engine-names.test.ts",
   replay_violation: "test/hostile-peers.e2e.test.ts",
+  request_decided: "src/picker/pick-traces.test.ts",
   request_failed: "test/stop.e2e.test.ts",
   security_file_refused: "test/tls.test.ts",
   security_file_reloaded: "test/security-page.e2e.test.ts",

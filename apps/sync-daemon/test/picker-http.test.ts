@@ -205,7 +205,7 @@ describe("questions to a thread", () => {
     );
     for (const error of await Promise.all(late))
       expect(error).toMatchObject({ facts: { code: "picker_unanswered", timeout_ms: 50 } });
-    const ended = questions.ask({ kind: "end", pick: "a-1" });
+    const ended = questions.ask({ kind: "end", pick: "a-1", news: {} });
     questions.answered({ kind: "answer", id: 1, answer: false });
     questions.answered({ kind: "answer", id: sent.at(-1) ?? 0, answer: true });
     expect(await ended).toBe(true);
