@@ -2,8 +2,8 @@
 /**
  * The process: settings → daemon → HTTP → signals.
  *
- * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for an ingest worker or a picker
- * that stopped and did not come back (ingest/stall-watch.ts). Every other failure ends with 1, for
+ * Exit codes: 0 after SIGTERM or SIGINT, 2 for unusable settings, 3 for a thread that stopped and
+ * did not come back (ingest/stall-watch.ts). Every other failure ends with 1, for
  * example a port that is in use. A daemon that fails exits and does not continue: its state can be
  * rebuilt from the engines. Sockets are closed on every way out (process-end.ts).
  *

@@ -3,7 +3,7 @@
  * here, because packages do not import apps.
  */
 
-import type { MatchAnswer as ClientAnswer, PickAnswer, RankedEndpoint } from "@kvsync/client";
+import type { MatchAnswer as ClientAnswer, PickAnswer } from "@kvsync/client";
 import type { z } from "zod";
 
 import type { pickAnswer, RankedEndpoint as SentEndpoint } from "../src/openapi/picker-answers.ts";
@@ -15,9 +15,10 @@ type Same<A, B> = [A, B] extends [B, A] ? true : false;
 /** Does not compile when the two differ in any field. */
 export const CLIENT_SEES_WHAT_IS_SENT: Same<ClientAnswer, MatchAnswer> = true;
 
-/** Likewise for a pick. The client knows besides that there is at least one endpoint. */
-export const CLIENT_SEES_WHAT_IS_PICKED: Same<
-  Omit<PickAnswer, "endpoints">,
-  Omit<z.output<typeof pickAnswer>, "endpoints">
-> &
-  Same<RankedEndpoint, SentEndpoint> = true;
+/** A pick's answer as it is sent. The client knows besides that there is at least one endpoint. */
+type SentPick = Omit<z.output<typeof pickAnswer>, "endpoints"> & {
+  endpoints: [SentEndpoint, ...SentEndpoint[]];
+};
+
+/** Likewise for a pick. */
+export const CLIENT_SEES_WHAT_IS_PICKED: Same<PickAnswer, SentPick> = true;

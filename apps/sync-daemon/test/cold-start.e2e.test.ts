@@ -1,7 +1,6 @@
 /**
  * A daemon that starts without a snapshot in front of an engine whose history is shorter than its
- * life. It says so once in the log, and `/readyz?verbose` says what is missing, since when and what
- * ends it.
+ * life. It logs so once, and `/readyz?verbose` shows what is missing, since when and what ends it.
  */
 import { expect, onTestFinished, test } from "vitest";
 

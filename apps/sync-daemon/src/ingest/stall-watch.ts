@@ -1,13 +1,13 @@
 /**
- * Watches the signs of life of threads from the main thread, and gives up on one that does not
- * come back: the ingest workers, and the picker.
+ * Watches the signs of life of the ingest workers and the picker from the main thread. It gives up
+ * on a thread that does not come back.
  *
  *     silent > HEARTBEAT_STALE_MS ──▶ told `stalled`   (trust and readiness follow by themselves)
  *     a beat again                ──▶ told `resumed`
  *     silent for the limit        ──▶ `lost`, once: the process ends with EXIT_WORKER_STALLED
  *
- * Why the process and not the worker alone: an ingest worker that is terminated may hold the index's lock or
- * have written half of a change. The others would wait for that lock without end, or read what the
+ * Why the process and not the worker alone: an ingest worker that is terminated may hold the index's
+ * lock. Or it has written half of a change. The others would wait for that lock without end, or read what the
  * half change left. A new process rebuilds everything from its snapshot and the engines' histories.
  *
  * Invariants

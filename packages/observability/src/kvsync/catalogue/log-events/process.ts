@@ -135,7 +135,7 @@ export const HEALTH_EVENTS = logEvents("health", {
       ranks: integer("ranks that were waited for"),
       incomplete_ranks: integer("those of them whose history does not reach back to the start of the engine"),
       pod: text("one of their engines"),
-      ends_with: text("what makes such a rank exact"),
+      ends_with: text("the events that make such a rank exact"),
     },
     cause: "peer",
     meaning:
