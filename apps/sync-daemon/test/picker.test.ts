@@ -194,6 +194,21 @@ describe("the picker", () => {
     expect(JSON.parse(bench.asked[0]?.body ?? "")).toEqual({ model: "base", prompt: "some text" });
   });
 
+  it("keeps a session at the endpoint that it had, by the header of the settings", async () => {
+    bench = new Bench({ sessionHeader: "x-session-id" });
+    const body = { model: "base", prompt: [1, 2, 3] };
+    const headers = { "x-session-id": "s" };
+    await bench.ask(body, { headers, subset: [ADDRESSES[2]] });
+    expect(destinations(await bench.ask(body, { headers, subset: ADDRESSES.slice(1) }))[0]).toBe(
+      ADDRESSES[2],
+    );
+    expect(
+      destinations(
+        await bench.ask(body, { headers: { "x-session-id": "t" }, subset: ADDRESSES.slice(1) }),
+      )[0],
+    ).toBe(ADDRESSES[1]);
+  });
+
   it("looks up another prompt under a salt", async () => {
     const asked = await bench.ask({ model: "base", prompt: PROMPT, cache_salt: "mine" });
     expect(bench.reports).toMatchObject([{ heldTokens: 0 }]);

@@ -40,6 +40,7 @@ export function choose(matches: readonly WorkerMatch[], loads: readonly WorkerLo
       matchedTokens: match?.reusable_tokens ?? 0,
       matchedSlowTokens: 0,
       trust: match?.trust ?? "unknown",
+      surchargeTokens: 0,
     }),
   );
   const promptTokens = Math.max(...views.map(({ matchedTokens }) => matchedTokens));

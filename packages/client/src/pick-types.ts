@@ -1,7 +1,7 @@
 /** A decision of the daemon's picker, as a gateway's author uses it. Names of the answer are those of the wire. */
 import type { ChatPrompt, TextPrompt, Trust } from "./match-types.ts";
 
-/** The terms of a cost, in tokens of prefill: `pending`, `prefill`, `context` and `running` add up to it. */
+/** The terms of a cost, in tokens of prefill: `pending`, `prefill`, `context`, `running` and `surcharge` add up. */
 export interface PickTerms {
   /** Tokens of the prompt that count as held: the greater of the next two. */
   held_tokens: number;
@@ -18,6 +18,7 @@ export interface PickTerms {
   prefill: number;
   context: number;
   running: number;
+  surcharge: number;
 }
 
 /** An endpoint that a request can be sent to. */

@@ -5,6 +5,7 @@
  *                  + fresh · (1 + pressure(worker))        what this prompt adds, and what it drives out
  *                  + contextTokens / CONTEXT_PER_TOKEN     the KV that every step of this request reads
  *                  + runningRequests · RUNNING_TOKENS      the tokens that are decoded in the same steps
+ *                  + surchargeTokens                       what the caller knows against it
  *     fresh        = promptTokens − held(worker)
  *     held(worker) = the greater of: weight(trust) · what the index says it holds
  *                                    what this router sent it within OWN_SECONDS
@@ -37,8 +38,8 @@ const OWN_CHUNK_TOKENS = 256;
 const TRUST_WEIGHTS: Readonly<Record<Trust, number>> = { exact: 1, partial: 1, stale: 0.5, unknown: 0 };
 
 /**
- * The terms of one worker's cost, in tokens of prefill: `pending`, `prefill`, `context` and `running`
- * add up to the cost. The others are what `prefill` was made of.
+ * The terms of one worker's cost, in tokens of prefill: `pending`, `prefill`, `context`, `running`
+ * and `surcharge` add up to the cost. The others are what `prefill` was made of.
  */
 export interface CostTerms {
   /** Tokens of the prompt that count as held: the greater of the next two. */
@@ -56,6 +57,8 @@ export interface CostTerms {
   readonly prefill: number;
   readonly context: number;
   readonly running: number;
+  /** The view's surchargeTokens. */
+  readonly surcharge: number;
 }
 
 /** What the policy remembers of a decision. */
@@ -172,10 +175,11 @@ export class KvsyncPolicy implements RoutingPolicy {
       prefill: freshTokens * (1 + pressure),
       context: view.contextTokens / CONTEXT_PER_TOKEN,
       running: view.runningRequests * RUNNING_TOKENS,
+      surcharge: view.surchargeTokens,
     };
   }
 }
 
-function sumOf({ pending, prefill, context, running }: CostTerms): number {
-  return pending + prefill + context + running;
+function sumOf({ pending, prefill, context, running, surcharge }: CostTerms): number {
+  return pending + prefill + context + running + surcharge;
 }

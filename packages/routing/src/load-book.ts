@@ -129,12 +129,13 @@ export class LoadBook {
     this.#memberAt(position).capacityTokens = capacityTokens;
   }
 
-  /** Forgets the matches of the request before. */
+  /** Forgets matches and surcharges of the request before. */
   clearMatches(): void {
     for (const view of this.#views) {
       view.matchedTokens = 0;
       view.matchedSlowTokens = 0;
       view.trust = "unknown";
+      view.surchargeTokens = 0;
     }
   }
 
@@ -269,6 +270,7 @@ function emptyView(): WorkerView {
     matchedTokens: 0,
     matchedSlowTokens: 0,
     trust: "unknown",
+    surchargeTokens: 0,
   };
 }
 

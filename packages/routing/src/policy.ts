@@ -52,6 +52,8 @@ export interface WorkerView {
   matchedSlowTokens: number;
   /** How far the match can be trusted. */
   trust: Trust;
+  /** Cost of this worker for the request beyond all that, in tokens of prefill; the caller's to know. */
+  surchargeTokens: number;
 }
 
 /** The request at hand. */

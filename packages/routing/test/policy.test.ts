@@ -29,6 +29,7 @@ function workers(...changes: readonly Partial<WorkerView>[]): WorkerView[] {
     matchedTokens: 0,
     matchedSlowTokens: 0,
     trust: "exact",
+    surchargeTokens: 0,
     ...change,
   }));
 }
@@ -340,8 +341,8 @@ describe("kvsync", () => {
       const into = new Uint32Array(views.length);
       const count = policy.rank(request, views, 0, into);
       const costs = [...into.subarray(0, count)].map((position) => {
-        const { pending = 0, prefill = 0, context = 0, running = 0 } = terms[position] ?? {};
-        return pending + prefill + context + running;
+        const { pending = 0, prefill = 0, context = 0, running = 0, surcharge = 0 } = terms[position] ?? {};
+        return pending + prefill + context + running + surcharge;
       });
       expect(costs).toEqual(costs.toSorted((a, b) => a - b));
     }
@@ -391,6 +392,14 @@ describe("kvsync", () => {
     };
     expect(keptAfter(CAPACITY_TOKENS)).toBeGreaterThan(0.99);
     expect(keptAfter(6_400)).toBeLessThan(0.8);
+  });
+
+  it("adds a surcharge to the cost, and takes a worker with one when it alone is eligible", () => {
+    const request = prompt(640);
+    const [dear, cheap] = [{ matchedTokens: 576, surchargeTokens: 577 }, {}];
+    expect(once("kvsync", request, dear, cheap)).toBe(1);
+    expect(once("kvsync", request, { ...dear, surchargeTokens: 575 }, cheap)).toBe(0);
+    expect(once("kvsync", request, dear, { ...cheap, isEligible: false })).toBe(0);
   });
 
   it("ranks as another router that decided, when it has learned each of its decisions", () => {

@@ -22,6 +22,7 @@ function workers(...changes: readonly Partial<WorkerView>[]): WorkerView[] {
     contextTokens: 0,
     matchedTokens: 0,
     matchedSlowTokens: 0,
+    surchargeTokens: 0,
     trust: "exact",
     ...change,
   }));

@@ -29,6 +29,7 @@ function views(...waiting: readonly number[]): WorkerView[] {
     contextTokens: 0,
     matchedTokens: 0,
     matchedSlowTokens: 0,
+    surchargeTokens: 0,
     trust: "exact",
   }));
 }

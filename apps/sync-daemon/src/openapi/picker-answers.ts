@@ -23,8 +23,12 @@ const terms = z
     prefill: tokens.describe("fresh_tokens × (1 + pressure)."),
     context: tokens,
     running: tokens,
+    surcharge: tokens.describe("For an adapter to be loaded, and for another endpoint than the session's."),
   })
-  .meta({ id: "PickTerms", description: "pending, prefill, context and running add up to the cost." });
+  .meta({
+    id: "PickTerms",
+    description: "pending, prefill, context, running and surcharge add up to the cost.",
+  });
 const ranked = z
   .strictObject({
     endpoint: z.string().describe("As ip:port."),
@@ -128,6 +132,7 @@ export function rankedEndpoints({ ranking }: Explanation, only?: readonly string
         prefill: own.prefill,
         context: own.context,
         running: own.running,
+        surcharge: own.surcharge,
       },
     };
   });

@@ -241,6 +241,85 @@ describe("the endpoints", () => {
     expect(workersOf(all.pick(2, request({ workers }), 3, 0))).toEqual(["b"]);
   });
 
+  it("E8: are preferred by the session that had them, as far as load and contents allow", () => {
+    const all = fleet(THREE);
+    const session = "s";
+    const next = (id: number, more: Partial<PickRequest>, now = 1000 * id): string | undefined => {
+      const [best] = workersOf(all.pick(id, request({ promptTokens: 500, ...more }), 3, now));
+      all.end(id);
+      return best;
+    };
+    expect(next(1, { session, subset: ["10.0.0.3:80"] })).toBe("c");
+    expect(next(2, {})).toBe("a");
+    expect(next(3, { session })).toBe("c");
+    // Their caches are used evenly from here on: without a session the least used one is best.
+    expect(next(4, { session: "other" })).toBe("b");
+    // A prefix that is worth more, and an endpoint that is not allowed.
+    expect(next(5, { session, promptTokens: 9000, holds: [hold("b", 8000)] })).toBe("b");
+    expect(next(6, { session, subset: ["10.0.0.1:80"] })).toBe("a");
+    expect(next(7, { session })).toBe("a");
+    all.update(THREE.slice(1));
+    expect(next(8, { session })).toBe("c");
+    const long = "x".repeat(257);
+    expect(next(9, { session: long, subset: ["10.0.0.3:80"] })).toBe("c");
+    expect(next(10, { session: long })).toBe("b");
+  });
+
+  it("E8: are preferred by an adapter that is loaded there: by the engine's word, by what it holds, by our picks", () => {
+    const loads = { running: 0, waiting: 0, capacityTokens: null };
+    const best = (all: EndpointFleet, id: number, more: Partial<PickRequest>, now: number): unknown => {
+      const found = workersOf(all.pick(id, request({ promptTokens: 200, ...more }), 3, now));
+      all.end(id);
+      expect(found).toHaveLength(3);
+      return found[0];
+    };
+    const told = fleet(THREE);
+    told.seen("10.0.0.2:80", { ...loads, adapters: ["sql"] });
+    expect(best(told, 1, { adapter: "sql" }, 0)).toBe("b");
+    expect(best(told, 2, { adapter: null }, 500)).toBe("a");
+    told.unseen("10.0.0.2:80");
+    expect(best(told, 3, { adapter: "sql" }, 9000)).toBe("c");
+    const held = fleet(THREE);
+    expect(best(held, 1, { adapter: "sql", holds: [hold("c", 16)] }, 0)).toBe("c");
+    // Our own pick loads it, and counts for a minute.
+    expect(best(held, 2, { adapter: "sql" }, 59)).toBe("c");
+    expect(best(held, 3, { adapter: "sql" }, 200)).toBe("a");
+    // Loading it elsewhere is better than a long queue.
+    for (let id = 10; id < 14; id++)
+      held.pick(id, request({ promptTokens: 4000, subset: ["10.0.0.1:80"] }), 1, 201);
+    expect(best(held, 20, { adapter: "sql" }, 202)).not.toBe("a");
+  });
+
+  it("E9: refuse a sheddable request only while every eligible engine says that it is full", () => {
+    const all = fleet(THREE.slice(0, 2));
+    const [a, b] = ["10.0.0.1:80", "10.0.0.2:80"] as const;
+    const isShed = (more: Partial<PickRequest> = {}): boolean => {
+      const { kind } = all.pick(1, request({ isSheddable: true, ...more }), 1, 0);
+      all.end(1);
+      return kind === "saturated";
+    };
+    const says = (address: string, waiting: number, kvUsage?: number): void => {
+      const load = { running: 9, waiting, capacityTokens: null };
+      all.seen(address, kvUsage === undefined ? load : { ...load, kvUsage });
+    };
+    expect(isShed()).toBe(false);
+    says(a, 5);
+    expect(isShed()).toBe(false);
+    says(b, 4, 0.79);
+    expect(isShed()).toBe(false);
+    expect(isShed({ subset: [a] })).toBe(true);
+    says(b, 0, 0.8);
+    expect(isShed()).toBe(true);
+    expect(isShed({ isSheddable: false })).toBe(false);
+    expect(all.bookingCount).toBe(0);
+    all.unseen(b);
+    expect(isShed()).toBe(false);
+    says(b, 6);
+    expect(isShed()).toBe(true);
+    all.update([THREE[0]!, engine("b", ["10.0.0.9:80"])]);
+    expect(isShed()).toBe(false);
+  });
+
   it("E5: forget their misses with the first pick that they serve", () => {
     const all = fleet(THREE.slice(0, 2));
     const pick = (id: number, by: string): void => {

@@ -24,6 +24,9 @@
  *  E6  The load of others is what an engine has beyond our own requests, by the smaller of the last two looks
  *      (endpoint-fleet.test.ts "E6").
  *  E7  Each endpoint has one state (endpoint-fleet.test.ts "E7").
+ *  E8  Sessions and adapters change the order of a pick, never who is eligible (endpoint-fleet.test.ts "E8").
+ *  E9  A request is shed only when the engine of every eligible endpoint lately reported that it is full
+ *      (endpoint-fleet.test.ts "E9").
  *
  * An engine that publishes no events has no known model: it may be picked for every one.
  *
@@ -40,12 +43,29 @@ import {
   type Trust,
   type RoutingRequest,
 } from "@kvsync/routing";
+import { LRUCache } from "lru-cache";
 
 /** Picks in a row that others served before an endpoint rests. */
 const MISSES_MAX = 3;
 /** First rest; each one after it is twice as long. */
 const REST_SECONDS_MIN = 5;
 const REST_SECONDS_MAX = 60;
+/** Loading an adapter takes about as long as the prefill of so many tokens. */
+const ADAPTER_TOKENS = 2048;
+/** Worth of the endpoint that a session had before: half an adapter's. Chosen, not measured. */
+const SESSION_TOKENS = 1024;
+/** Sessions whose endpoint is remembered; the longest unused go first. */
+const SESSIONS_MAX = 65_536;
+/** A longer name of a session is none. */
+const SESSION_CHARACTERS_MAX = 256;
+/** Picks for an adapter that count as its loading, by endpoint and adapter; the longest unused go first. */
+const ADAPTER_PICKS_MAX = 4096;
+/** So long after a pick an adapter counts as loaded, whatever the engine says. */
+const ADAPTER_SECONDS = 60;
+/** An engine with so many requests in its queue is full, */
+const FULL_WAITING = 5;
+/** and one with this share of its KV cache in use. */
+const FULL_KV_USAGE = 0.8;
 /** Tokens of a block, by which the policy remembers its own decisions. */
 const KEY_WORDS = 16;
 
@@ -93,6 +113,12 @@ export interface PickRequest {
   /** Tokens of the prompt. Where they are not known: the bytes of the body, four for a token. */
   readonly names: Uint32Array;
   readonly holds: readonly RankHold[];
+  /** Requests of one session prefer the endpoint that the last one had. Absent: none. */
+  readonly session?: string | undefined;
+  /** LoRA adapter that the engine needs for it; null or absent: none. */
+  readonly adapter?: string | null;
+  /** Whether it may be refused when all are full. Absent: no. */
+  readonly isSheddable?: boolean;
 }
 
 /** How the source of endpoints does. */
@@ -112,6 +138,10 @@ export interface EngineLoad {
   readonly waiting: number;
   /** Tokens of KV that it has room for on the device; null when it does not say. */
   readonly capacityTokens: number | null;
+  /** Share of its KV cache in use, 0 to 1. Absent when it does not say. */
+  readonly kvUsage?: number;
+  /** LoRA adapters that it has loaded. Absent when it does not say. */
+  readonly adapters?: readonly string[];
 }
 
 /** What is known of an endpoint's load. */
@@ -151,6 +181,9 @@ export interface Explanation {
 /** By what a pick was decided. */
 export type PickBasis = "index" | "own" | "load";
 
+/** Why there is no pick. */
+export type NoPick = "no_endpoint" | "subset_empty" | "saturated";
+
 /** A pick, or why there is none. */
 export type PickOutcome =
   | {
@@ -168,7 +201,7 @@ export type PickOutcome =
       /** The rank that holds most, where the engine can be told; null otherwise. */
       readonly rankToTell: number | null;
     }
-  | { readonly kind: "no_endpoint" | "subset_empty" };
+  | { readonly kind: NoPick };
 
 interface Health {
   misses: number;
@@ -185,6 +218,12 @@ export class EndpointFleet {
   readonly #endpoints: (Endpoint | null)[] = [];
   readonly #health: Health[] = [];
   readonly #byAddress = new Map<string, Endpoint>();
+  /** What engines said last, by position; null when that is too long ago. */
+  readonly #said: (EngineLoad | null)[] = [];
+  /** Addresses of endpoints, by session. */
+  readonly #sessions = new LRUCache<string, string>({ max: SESSIONS_MAX });
+  /** Until when an adapter counts as loaded, in seconds, by address and adapter. */
+  readonly #adapterPicks = new LRUCache<string, number>({ max: ADAPTER_PICKS_MAX });
   #standing: PoolStanding = { notReady: 0, isStale: false };
   /** Requests that other pickers sent, of those under way. */
   readonly #learned = new Set<number>();
@@ -288,7 +327,9 @@ export class EndpointFleet {
   pick(id: number, request: PickRequest, count: number, nowSeconds: number): PickOutcome {
     const eligible = this.#markEligible(request, nowSeconds);
     if (eligible === "none") return { kind: request.subset === null ? "no_endpoint" : "subset_empty" };
+    if (this.#isShed(request)) return { kind: "saturated" };
     const rankOf = this.#writeMatches(request);
+    this.#writeSurcharges(request, nowSeconds);
     const into = new Uint32Array(Math.max(1, count));
     const routing = routingOf(request);
     const { views } = this.#book;
@@ -299,6 +340,7 @@ export class EndpointFleet {
     this.#policy.book(first.position, nowSeconds);
     this.#book.send(id, first.position, request.promptTokens);
     this.#picked.set(id, first);
+    this.#remember(first, request, nowSeconds);
     const view = views[first.position];
     return {
       kind: "pick",
@@ -322,14 +364,15 @@ export class EndpointFleet {
   explain(request: PickRequest, nowSeconds: number): readonly EndpointRanking[] {
     if (this.#markEligible(request, nowSeconds) === "none") return [];
     this.#writeMatches(request);
+    this.#writeSurcharges(request, nowSeconds);
     const { views } = this.#book;
     return this.#policy
       .explain(routingOf(request), views, nowSeconds)
       .flatMap((terms, position) => {
         const view = views[position];
         if (view?.isEligible !== true) return [];
-        const { pending, prefill, context, running } = terms;
-        const cost = pending + prefill + context + running;
+        const { pending, prefill, context, running, surcharge } = terms;
+        const cost = pending + prefill + context + running + surcharge;
         return { endpoint: this.#at(position), trust: view.trust, cost, terms };
       })
       .sort((a, b) => a.cost - b.cost || a.endpoint.position - b.endpoint.position);
@@ -396,10 +439,12 @@ export class EndpointFleet {
   }
 
   /** An engine has said how busy it is, and how large. E6. */
-  seen(address: string, { running, waiting, capacityTokens }: EngineLoad): void {
+  seen(address: string, load: EngineLoad): void {
     const endpoint = this.#byAddress.get(address);
     if (endpoint === undefined) return;
     const { position } = endpoint;
+    const { running, waiting, capacityTokens } = load;
+    this.#said[position] = load;
     const view = this.#book.views[position];
     if (capacityTokens !== null && view?.capacityTokens !== capacityTokens) {
       this.#book.resize(position, capacityTokens);
@@ -412,6 +457,7 @@ export class EndpointFleet {
   unseen(address: string): void {
     const endpoint = this.#byAddress.get(address);
     if (endpoint === undefined) return;
+    this.#said[endpoint.position] = null;
     this.#book.unseen(endpoint.position);
   }
 
@@ -443,6 +489,7 @@ export class EndpointFleet {
 
   #leave({ address, position }: Endpoint): void {
     this.#endpoints[position] = null;
+    this.#said[position] = null;
     this.#byAddress.delete(address);
     this.#book.leave(position);
     this.#policy.leave(position);
@@ -499,6 +546,45 @@ export class EndpointFleet {
     });
   }
 
+  /** Whether a request may be refused, and every eligible endpoint is full. */
+  #isShed({ isSheddable = false }: PickRequest): boolean {
+    if (!isSheddable) return false;
+    return this.#book.views.every((view, position) => {
+      if (!view.isEligible) return true;
+      const said = this.#said[position] ?? null;
+      return said !== null && (said.waiting >= FULL_WAITING || (said.kvUsage ?? 0) >= FULL_KV_USAGE);
+    });
+  }
+
+  /** Writes what speaks against an endpoint: an adapter to be loaded there, and that the session had another. */
+  #writeSurcharges({ session, adapter }: PickRequest, nowSeconds: number): void {
+    const before = session === undefined ? undefined : this.#byAddress.get(this.#sessions.get(session) ?? "");
+    if (before === undefined && (adapter ?? null) === null) return;
+    for (const [position, view] of this.#book.views.entries()) {
+      if (before !== undefined && position !== before.position) view.surchargeTokens += SESSION_TOKENS;
+      if (
+        typeof adapter === "string" &&
+        view.matchedTokens === 0 &&
+        !this.#isLoaded(position, adapter, nowSeconds)
+      )
+        view.surchargeTokens += ADAPTER_TOKENS;
+    }
+  }
+
+  /** What is held of a prompt is held for its adapter, so that it must have been loaded; the caller sees that. */
+  #isLoaded(position: number, adapter: string, nowSeconds: number): boolean {
+    if (this.#said[position]?.adapters?.includes(adapter) === true) return true;
+    const address = this.#endpoints[position]?.address ?? "";
+    return (this.#adapterPicks.get(adapterAt(address, adapter)) ?? 0) > nowSeconds;
+  }
+
+  #remember({ address }: Endpoint, { session, adapter }: PickRequest, nowSeconds: number): void {
+    if (session !== undefined && session.length <= SESSION_CHARACTERS_MAX)
+      this.#sessions.set(session, address);
+    if (typeof adapter === "string")
+      this.#adapterPicks.set(adapterAt(address, adapter), nowSeconds + ADAPTER_SECONDS);
+  }
+
   #missed({ position }: Endpoint, nowSeconds: number): void {
     const health = this.#health[position] ?? healthy();
     health.misses += 1;
@@ -520,6 +606,11 @@ function routingOf({ promptTokens, names }: PickRequest): RoutingRequest {
     keyTokens: KEY_WORDS,
     sharedLaterTokens: 0,
   };
+}
+
+/** No address has a space. */
+function adapterAt(address: string, adapter: string): string {
+  return `${address} ${adapter}`;
 }
 
 /** An endpoint about which nothing bad is known. */

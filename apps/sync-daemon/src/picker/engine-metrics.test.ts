@@ -43,6 +43,24 @@ describe("the page of an engine", () => {
     expect(read(...ranks)).toEqual({ running: 6, waiting: 4, capacityTokens: 2 * 16 * 74272 });
   });
 
+  it("of vLLM has its KV usage, of the fullest rank, and the adapters of the latest series", () => {
+    expect(
+      read(
+        "vllm:num_requests_running 1",
+        'vllm:kv_cache_usage_perc{engine="0"} 0.25',
+        'vllm:kv_cache_usage_perc{engine="1"} 0.75',
+        'vllm:lora_requests_info{max_lora="4",running_lora_adapters="old",waiting_lora_adapters=""} 1790347303.1',
+        'vllm:lora_requests_info{max_lora="4",running_lora_adapters="a,b",waiting_lora_adapters="c"} 1790347304.2',
+        'vllm:lora_requests_info{max_lora="4",running_lora_adapters="",waiting_lora_adapters=""} 1790347300.0',
+      ),
+    ).toEqual({ running: 1, waiting: 0, capacityTokens: null, kvUsage: 0.75, adapters: ["a", "b", "c"] });
+  });
+
+  it("of SGLang and of TensorRT-LLM has its KV usage", () => {
+    expect(read("sglang:num_running_reqs 1", "sglang:token_usage 0.5")?.kvUsage).toBe(0.5);
+    expect(read("trtllm_num_requests_running 1", "trtllm_kv_cache_utilization 7")?.kvUsage).toBe(1);
+  });
+
   it("of vLLM says the tokens itself where blocks are of several kinds", () => {
     expect(
       read(

@@ -1,7 +1,7 @@
 /**
  * Reads how busy and how large an engine is from its metrics page, in Prometheus' text format.
  *
- *     page (bytes) ─▶ an engine's names? ─▶ their lines alone ─▶ running, waiting, capacity
+ *     page (bytes) ─▶ an engine's names? ─▶ their lines alone ─▶ running, waiting, capacity, KV usage, vLLM's adapters
  *
  *               running                      waiting                      tokens of KV on the device
  *     vLLM      vllm:num_requests_running    vllm:num_requests_waiting    vllm:cache_config_info{kv_cache_size_tokens}, else
@@ -14,7 +14,7 @@
  *  N2  A page of any bytes is read or is none of an engine; nothing throws (engine-metrics.test.ts "N2").
  *
  * The names on a page show whose it is. The samples of a name are summed, over DP ranks behind one port (labels `engine`,
- * `dp_rank`). Samples with SGLang's label `priority` are left out: they split the total. No other label counts.
+ * `dp_rank`). The greatest KV usage counts. Samples with SGLang's label `priority` are left out: they split the total. No other label counts.
  *
  * Not here: fetching pages (metrics-page.ts), what follows from a reading (load-scrape.ts). SGLang's
  * `--enable-metrics-for-all-schedulers` repeats each figure per TP rank and counts it as often.
@@ -29,6 +29,8 @@ import type { EngineLoad } from "./endpoint-fleet.ts";
 const LINE_BYTES_MAX = 16 * 1024;
 /** Samples of one name that are read: one per DP rank, and per priority. */
 const SAMPLES_MAX = 4096;
+/** More adapters than one engine is told to load. */
+const ADAPTERS_MAX = 1024;
 /** More than any engine has; books stay whole numbers whatever a page says. */
 const REQUESTS_MAX = 1_000_000;
 const CAPACITY_TOKENS_MAX = 1_000_000_000_000;
@@ -47,10 +49,13 @@ interface Sample {
 interface EngineNames {
   readonly running: Buffer;
   readonly waiting: Buffer;
+  readonly kvUsage: Buffer;
   /** Tokens of KV on the device; 0 when the page does not say. */
   readonly capacityOf: (page: Buffer) => number;
 }
 
+/** Its value is the time of the sample. */
+const VLLM_ADAPTERS = Buffer.from("vllm:lora_requests_info");
 const VLLM_CACHE = Buffer.from("vllm:cache_config_info");
 const SGLANG_CACHE = Buffer.from("sglang:cache_config_info");
 const SGLANG_PAGE_SIZE = Buffer.from("sglang:page_size");
@@ -62,6 +67,7 @@ const ENGINES: readonly EngineNames[] = [
   {
     running: Buffer.from("vllm:num_requests_running"),
     waiting: Buffer.from("vllm:num_requests_waiting"),
+    kvUsage: Buffer.from("vllm:kv_cache_usage_perc"),
     // With several kinds of attention a block has no fixed number of tokens: vLLM says the tokens too, where it can.
     capacityOf: (page) =>
       sumOf(samplesOf(page, VLLM_CACHE), ({ labels }) => {
@@ -72,6 +78,7 @@ const ENGINES: readonly EngineNames[] = [
   {
     running: Buffer.from("sglang:num_running_reqs"),
     waiting: Buffer.from("sglang:num_queue_reqs"),
+    kvUsage: Buffer.from("sglang:token_usage"),
     capacityOf: (page) =>
       product(page, SGLANG_PAGE_SIZE, SGLANG_PAGES) ||
       sumOf(
@@ -82,6 +89,7 @@ const ENGINES: readonly EngineNames[] = [
   {
     running: Buffer.from("trtllm_num_requests_running"),
     waiting: Buffer.from("trtllm_num_requests_waiting"),
+    kvUsage: Buffer.from("trtllm_kv_cache_utilization"),
     capacityOf: (page) => product(page, TRTLLM_BLOCK_SIZE, TRTLLM_BLOCKS),
   },
 ];
@@ -93,15 +101,20 @@ const ENGINES: readonly EngineNames[] = [
  * @returns null when it has neither the running nor the waiting requests of an engine that is known.
  */
 export function readEngineMetrics(page: Buffer): EngineLoad | null {
-  for (const { running, waiting, capacityOf } of ENGINES) {
+  for (const { running, waiting, kvUsage, capacityOf } of ENGINES) {
     const runs = samplesOf(page, running);
     const waits = samplesOf(page, waiting);
     if (runs.length === 0 && waits.length === 0) continue;
     const capacity = Math.min(CAPACITY_TOKENS_MAX, Math.round(capacityOf(page)));
+    const usages = samplesOf(page, kvUsage);
+    const adapters = adaptersIn(samplesOf(page, VLLM_ADAPTERS));
     return {
       running: requestsIn(runs),
       waiting: requestsIn(waits),
       capacityTokens: capacity > 0 ? capacity : null,
+      // Of several ranks the fullest: a request goes to one of them.
+      ...(usages.length > 0 && { kvUsage: Math.min(1, Math.max(...usages.map(valueOf))) }),
+      ...(adapters !== null && { adapters }),
     };
   }
   return null;
@@ -142,6 +155,21 @@ function sampleIn(rest: string): Sample | null {
 function label(labels: string, name: string): number {
   const [, written = ""] = new RegExp(`(?:^|,)${name}="(\\d{1,15})"`).exec(labels) ?? [];
   return Number(written);
+}
+
+/**
+ * vLLM keeps a series for each set of adapters that it ever ran, with the time as value: the latest counts. It names those
+ * that run or wait, so that one that idles in memory looks not loaded. Null without such a series.
+ */
+function adaptersIn(samples: readonly Sample[]): readonly string[] | null {
+  const [first, ...others] = samples;
+  if (first === undefined) return null;
+  const { labels } = others.reduce((latest, one) => (one.value > latest.value ? one : latest), first);
+  const names = [...labels.matchAll(/(?:^|,)(?:running|waiting)_lora_adapters="([^"]*)"/g)];
+  return names
+    .flatMap(([, list = ""]) => list.split(","))
+    .filter((name) => name !== "")
+    .slice(0, ADAPTERS_MAX);
 }
 
 function requestsIn(samples: readonly Sample[]): number {

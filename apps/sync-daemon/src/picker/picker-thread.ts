@@ -34,6 +34,7 @@ import { Picker } from "./picker.ts";
 import type { FromPicker, PickerQuestion, PickerThreadSettings, ToPicker } from "./picker-messages.ts";
 import { PickerMetrics } from "./picker-metrics.ts";
 import { PickerServer } from "./picker-server.ts";
+import { PickerSharing } from "./picker-sharing.ts";
 import { PromptLookup } from "./prompt-lookup.ts";
 
 /** Time between two signs of life. */
@@ -103,6 +104,8 @@ const spans =
       });
 const epochOffsetMs = (): number => epochMs() - sharedClockMs();
 const shown = new PickerMetrics(metrics, new PickTraces({ log, spans, epochOffsetMs }));
+const { share } = options;
+const sharing = share.url === null ? null : new PickerSharing(share.url, share, { log, now: sharedClockMs });
 let hasEndpoints = false;
 let wasReady = false;
 let lagMs = 0;
@@ -116,6 +119,8 @@ const picker = new Picker(
     capacityTokens: options.capacity_tokens,
     followsResponses: true,
     checkSample: options.check_sample,
+    sessionHeader: options.session_header,
+    shedObjectives: options.shed_objectives,
   },
   {
     lookup,
@@ -123,8 +128,10 @@ const picker = new Picker(
     watch: shown,
     isReady: () => hasEndpoints && wasReady && lagMs <= LAG_MS_MAX,
     now: sharedClockMs,
+    ...(sharing !== null && { sharing: sharing.parts }),
   },
 );
+if (picker.shared !== null) sharing?.start(picker.shared);
 const api = new ApiRequests(
   picker,
   { prefix: randomBytes(4).toString("hex"), openMax: options.limits.streams, openMs: PICK_MS_MAX },
@@ -235,6 +242,7 @@ async function stop(): Promise<void> {
   clearInterval(showing);
   scrape?.load.stop();
   await scrape?.pages.stop();
+  await sharing?.stop();
   await Promise.all([gateways.stop(), probes.stop(), tokenizers.then((opened) => opened.close())]);
   // At once: a decision that is still awaited would look up in memory that the index has given to others, if the reader
   // was detached. The index does not outlive the daemon.

@@ -30,8 +30,10 @@ import {
   type EndpointLoad,
   type EndpointState,
   type EngineLoad,
+  type NoPick,
   type PickBasis,
   type PickOutcome,
+  type PickRequest,
   type PoolEngine,
   type PoolStanding,
   type RankHold,
@@ -59,8 +61,7 @@ export type PickReason =
   | "late"
   | "tokens_unusable"
   | "index_unknown"
-  | "no_endpoint"
-  | "subset_empty";
+  | NoPick;
 
 /** A decision, as it is counted. */
 export interface PickReport {
@@ -141,13 +142,19 @@ export interface PickerOptions {
   readonly followsResponses: boolean;
   /** One pick in so many is checked; 0 for none. */
   readonly checkSample: number;
+  /** Request header that names a session; null or absent: none does. */
+  readonly sessionHeader?: string | null;
+  /** Objectives whose requests may be refused when all engines are full. */
+  readonly shedObjectives?: readonly string[];
 }
 
+/** Names what a request is for, and by that its priority. */
+const OBJECTIVE_HEADER = "x-gateway-inference-objective";
 /** Headers that a client could steer us or an engine with. */
 const REMOVED = [
   "x-gateway-destination-endpoint-subset",
   "x-gateway-destination-endpoint-served",
-  "x-gateway-inference-objective",
+  OBJECTIVE_HEADER,
   "x-gateway-inference-fairness-id",
   "x-gateway-model-name-rewrite",
   "x-llm-d-inference-objective",
@@ -155,6 +162,35 @@ const REMOVED = [
   "x-llm-d-model-name-rewrite",
   "x-prefiller-host-port",
 ] as const;
+/** What a client is told when there is no pick. */
+const REFUSALS: Readonly<
+  Record<
+    NoPick,
+    Pick<ImmediateAnswer, "status" | "headers"> & { readonly message: string; readonly type: string }
+  >
+> = {
+  no_endpoint: {
+    status: 503,
+    message: "No engine can take this request now. Try again later.",
+    type: "service_unavailable",
+    headers: [],
+  },
+  subset_empty: {
+    status: 503,
+    message: "None of the endpoints that the gateway allows is an engine of this pool.",
+    type: "service_unavailable",
+    headers: [],
+  },
+  saturated: {
+    status: 429,
+    message: "All engines are full, and this request's objective may wait. Try again in a second.",
+    type: "rate_limit_exceeded",
+    headers: [
+      ["retry-after", "1"],
+      ["x-kvsync-dropped-reason", "saturated"],
+    ],
+  },
+};
 /** Services of the health check that say whether requests may come. */
 const SERVICES: ReadonlySet<string> = new Set([
   "",
@@ -341,13 +377,7 @@ export class Picker implements SessionHost {
     const { request, served, tokens, askedMs } = known;
     const nowMs = this.#parts.now();
     const { holds, names, promptTokens, isUsable } = this.#look(question, request, served, tokens);
-    const asked = {
-      workers: served?.workers ?? null,
-      subset: question.subset,
-      promptTokens,
-      names,
-      holds: holds ?? [],
-    };
+    const asked = this.#asked(question, served, { holds, names, promptTokens });
     if (session.explain !== undefined) {
       const ranking = this.#fleet.explain(asked, nowMs / 1000);
       if (session.explain({ promptTokens, reason: known.reason, ranking }) === "leave") return;
@@ -377,6 +407,33 @@ export class Picker implements SessionHost {
       bodyBytes: question.bodyBytes,
       promptTokens,
     });
+  }
+
+  /** What the fleet is asked. */
+  #asked(
+    question: PickQuestion,
+    served: ServedModel | null,
+    { holds, names, promptTokens }: Looked,
+  ): PickRequest {
+    return {
+      workers: served?.workers ?? null,
+      subset: question.subset,
+      promptTokens,
+      names,
+      holds: holds ?? [],
+      session: this.#sessionOf(question),
+      adapter: served?.question.loraName ?? null,
+      isSheddable: this.#isSheddable(question),
+    };
+  }
+
+  #sessionOf({ headers }: PickQuestion): string | undefined {
+    const { sessionHeader = null } = this.#options;
+    return sessionHeader === null ? undefined : headers.get(sessionHeader);
+  }
+
+  #isSheddable({ headers }: PickQuestion): boolean {
+    return this.#options.shedObjectives?.includes(headers.get(OBJECTIVE_HEADER) ?? "") === true;
   }
 
   /** Keeps what the request's news are compared with. */
@@ -558,15 +615,12 @@ function wordsOf(body: readonly Uint8Array[]): Uint32Array {
 }
 
 /** OpenAI's error object. */
-function unavailable(kind: "no_endpoint" | "subset_empty"): ImmediateAnswer {
-  const message =
-    kind === "no_endpoint"
-      ? "No engine can take this request now. Try again later."
-      : "None of the endpoints that the gateway allows is an engine of this pool.";
+function unavailable(kind: NoPick): ImmediateAnswer {
+  const { status, message, type, headers } = REFUSALS[kind];
   return {
-    status: 503,
-    headers: [["content-type", "application/json"]],
-    body: JSON.stringify({ error: { message, type: "service_unavailable", code: kind } }),
+    status,
+    headers: [["content-type", "application/json"], ...headers],
+    body: JSON.stringify({ error: { message, type, code: kind } }),
     details: `kvsync_${kind}`,
   };
 }

@@ -51,10 +51,7 @@ const message = z.discriminatedUnion("kind", [
 type Message = z.output<typeof message>;
 
 /** Why a message was not taken. */
-const SHARE_DROPS = ["malformed", "too_many_pickers", "too_many_requests", "endpoint_unknown"] as const;
-
-/** One of SHARE_DROPS. */
-type ShareDrop = (typeof SHARE_DROPS)[number];
+type ShareDrop = "malformed" | "too_many_pickers" | "too_many_requests" | "endpoint_unknown";
 
 /** What sharing needs of its owner. */
 export interface SharingParts {

@@ -16,6 +16,9 @@ const ADDRESS_EXPECTED = "an address to listen on";
 const TLS_MODE_EXPECTED = "self_signed, files or none";
 const NAME_EXPECTED = "a name of 1-253 characters a-z 0-9 . -";
 const PATH_EXPECTED = "a path that begins with /";
+const HEADER_EXPECTED = "x-session-id or x-session-token";
+const OBJECTIVES_MAX = 64;
+const OBJECTIVES_EXPECTED = `up to ${OBJECTIVES_MAX} names of 1-253 characters a-z 0-9 . -`;
 const SUBJECT_MAX = 128;
 const SUBJECT_EXPECTED = `a NATS subject without wildcards, up to ${SUBJECT_MAX} characters`;
 const METRICS_PORT_EXPECTED = `an integer from 1 to ${PORT_MAX}`;
@@ -92,6 +95,23 @@ export const pickerSection = section({
     1024,
     1_000_000_000,
   ),
+  session_header: z
+    .enum(["x-session-id", "x-session-token"], HEADER_EXPECTED)
+    .nullable()
+    .default(null)
+    .register(SETTING_FACTS, {
+      about: "Request header that names a session, which then prefers the endpoint it had; unset for none.",
+      expected: HEADER_EXPECTED,
+    }),
+  shed_objectives: z
+    .array(z.string(OBJECTIVES_EXPECTED).refine(isName, OBJECTIVES_EXPECTED), OBJECTIVES_EXPECTED)
+    .max(OBJECTIVES_MAX, OBJECTIVES_EXPECTED)
+    .default([])
+    .register(SETTING_FACTS, {
+      about:
+        "Values of x-gateway-inference-objective with a priority below 0: their requests get 429 while every engine is full.",
+      expected: OBJECTIVES_EXPECTED,
+    }),
   share: section({
     url: text(
       "NATS servers over which the pickers of one fleet share decisions, by commas; unset for none.",

@@ -75,6 +75,7 @@ const HEADERS_READ = [
   "test-epp-endpoint-selection",
   "traceparent",
   "tracestate",
+  "x-gateway-inference-objective",
   "x-request-id",
   "x-session-id",
   "x-session-token",

@@ -31,6 +31,7 @@ export const PICK_REASONS = [
   "index_unknown",
   "no_endpoint",
   "subset_empty",
+  "saturated",
 ] as const;
 
 /** How a gateway's stream ends. The picker has the same closed set. */

@@ -73,6 +73,27 @@ export const PICKER_EVENTS = logEvents("picker", {
     meaning: "The picker decided about a request of a gateway.",
     response: null,
   },
+  sharing_connected: {
+    level: "info",
+    message: "the picker shares its decisions with others",
+    fields: { subject: text("NATS subject, the setting `picker.share.subject`") },
+    cause: "peer",
+    meaning: "The picker is connected to NATS.",
+    response: null,
+  },
+  sharing_lost: {
+    level: "warn",
+    message: "the picker cannot share its decisions: it decides by its own and by scraping",
+    fields: {
+      error: text("the client's error"),
+      unsent: integer("own messages that were not sent, since the start"),
+      dropped: integer("messages of others that were not taken, since the start"),
+    },
+    cause: "peer",
+    meaning:
+      "NATS is away or refuses the picker. Requests are picked for as before, with more of them at one engine. It is tried again twice a second.",
+    response: "Look at NATS and at the settings `picker.share`.",
+  },
   picker_drained: {
     level: "info",
     message: "the picker has no open request any more",
