@@ -1,4 +1,4 @@
-/** The built daemon with its picker on: real connections of gateways, its start, and its end. */
+/** The built daemon with its picker on: real connections of gateways, its start, and its end (drain.ts). */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";

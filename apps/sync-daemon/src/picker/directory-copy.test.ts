@@ -1,4 +1,7 @@
-/** The picker's copy of the engines against the registry, with batches that come late; the index is a table of who wrote each slot. */
+/**
+ * The picker's copy of the engines against the registry, with batches that come late, by the numbers of
+ * slot-incarnations.ts. The index is a table of who wrote each slot.
+ */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 

@@ -12,7 +12,8 @@
  *      from one segment to the next. Other vocabularies are encoded whole, and so are those with added tokens that take white
  *      space around them. A file for which PROBES texts show otherwise is refused.
  *  V2  Segments take at most the bytes given; the least recently used ones go.
- *  V3  Memory has digests and ids, no text.
+ *
+ * Segments are remembered by a digest, so that no text stays.
  *
  * Not here: threads (tokenizer-threads.ts), templates (chat-template.ts).
  * Source: tokenizer.json of huggingface/tokenizers, as @huggingface/tokenizers reads it.

@@ -105,10 +105,10 @@ describe.skipIf(!HAS_PROMTOOL)("promtool (Debian package prometheus)", () => {
     expect(scrapedLabels([...OF_THE_OPERATOR, ...monitored()])).toEqual(REPLICAS);
   });
 
-  test("without the ServiceMonitor's relabelings the operator's pod would hide the engine's", () => {
+  test("without the ServiceMonitor's relabelings the operator's pod and endpoint would hide ours", () => {
     const [first] = scrapedLabels(OF_THE_OPERATOR);
     const ours = new Set(CATALOGUE.flatMap(({ labels }) => Object.keys(labels)));
-    expect(Object.keys(first ?? {}).filter((name) => ours.has(name))).toEqual(["pod"]);
+    expect(Object.keys(first ?? {}).filter((name) => ours.has(name))).toEqual(["endpoint", "pod"]);
   });
 });
 
