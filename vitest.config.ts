@@ -1,6 +1,4 @@
 // Shared settings of every package's test run. A package runs `vitest run --config ../../vitest.config.ts`.
-import { availableParallelism } from "node:os";
-
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -11,8 +9,6 @@ export default defineConfig({
     // Only what hangs takes this long. A busy machine must not fail a test.
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    // As many files at a time as there are cores. Vitest's default is one less, which on two cores is one.
-    maxWorkers: availableParallelism(),
     // Shared memory and native sockets live in real processes, not in worker threads of the runner.
     pool: "forks",
     // The report is what scripts/test.mjs counts; turbo keeps it with the cached result.
