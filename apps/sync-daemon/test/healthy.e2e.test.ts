@@ -39,8 +39,11 @@ const FASTER = SILENCE_MINUTES === null ? 15 : 1;
 const REAL_SECONDS = 60 * (SILENCE_MINUTES ?? 1);
 /** Time between two rounds of lookups while Prometheus scrapes. */
 const TRAFFIC_PAUSE_MS = 1000 / FASTER;
-/** A fault of rules or metrics shows in each pair of scrapes, a moment without CPU in one of them. */
-const ATTEMPTS = 3;
+/**
+ * A fault of rules or metrics shows in each pair of scrapes of its configuration, a moment without CPU in one of them: a pair
+ * has few samples, and the slowest is its p99.
+ */
+const ATTEMPTS = 4;
 const TIMEOUT_MS = 180_000;
 const REAL_TIMEOUT_MS = TIMEOUT_MS + 1000 * REAL_SECONDS + 120_000;
 
@@ -114,12 +117,18 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and promtool (Debian package pro
     "over half an hour at scrapes every %d s, no configuration has an alert or a red panel",
     async (interval) => {
       expect(fleet.all.map(({ name }) => name)).toEqual(configurations);
-      let found = "not run";
-      for (let attempt = 0; attempt < ATTEMPTS && found !== ""; attempt++)
-        found = problemsOver(await takePair(), interval);
-      expect(found).toBe("");
+      const found = new Map(configurations.map((name) => [name, "not run"]));
+      for (let attempt = 0; attempt < ATTEMPTS && found.size > 0; attempt++) {
+        const pairs = await takePair();
+        for (const name of [...found.keys()]) {
+          const problems = problemsOver(pairs, name, interval);
+          if (problems === "") found.delete(name);
+          else found.set(name, problems);
+        }
+      }
+      expect(Object.fromEntries(found)).toEqual({});
     },
-    TIMEOUT_MS,
+    2 * TIMEOUT_MS,
   );
 
   test(
@@ -157,18 +166,26 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and promtool (Debian package pro
     REAL_TIMEOUT_MS,
   );
 
-  /** What promtool finds in half an hour of these scrapes; empty when nothing. */
-  function problemsOver(pairs: ReadonlyMap<string, [Scrape, Scrape]>, interval: number): string {
+  /** What promtool finds in half an hour of a configuration's scrapes; empty when nothing. */
+  function problemsOver(
+    pairs: ReadonlyMap<string, [Scrape, Scrape]>,
+    name: string,
+    interval: number,
+  ): string {
+    const pair = pairs.get(name);
+    if (pair === undefined) throw new Error(`no scrapes of ${name}`);
     const red = panelQueries(`${4 * interval}s`).filter((panel) => panel.red !== null);
     expect(red.length).toBeGreaterThan(20);
     const none = { eval_time: `${VIRTUAL_SECONDS}s`, exp_samples: [] };
     const alerts = `sum by (alertname, alertstate) (count_over_time(ALERTS[${VIRTUAL_SECONDS}s]))`;
-    const tests = [...pairs].map(([name, pair]) => ({
-      name,
-      interval: `${interval}s`,
-      input_series: drawnOut(pair, TARGET, interval, VIRTUAL_SECONDS),
-      promql_expr_test: [{ expr: alerts, ...none }, ...red.map(({ red: expr }) => ({ expr, ...none }))],
-    }));
+    const tests = [
+      {
+        name,
+        interval: `${interval}s`,
+        input_series: drawnOut(pair, TARGET, interval, VIRTUAL_SECONDS),
+        promql_expr_test: [{ expr: alerts, ...none }, ...red.map(({ red: expr }) => ({ expr, ...none }))],
+      },
+    ];
     const file = fleet.path("healthy.test.yaml");
     writeFileSync(file, stringify({ rule_files: ["kvsync.rules.yaml"], evaluation_interval: "15s", tests }));
     const { status, stdout, stderr } = spawnSync("promtool", ["test", "rules", file], {
