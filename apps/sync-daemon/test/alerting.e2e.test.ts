@@ -21,6 +21,8 @@ import { Authority } from "./certificates.ts";
 import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
+import { PickerTraffic } from "./picker-traffic.ts";
+import { CONFIG_FILE, TOKENIZER_FILE } from "../src/tokenizer/testing/qwen3.ts";
 
 const INFRA = join(import.meta.dirname, "..", "..", "..", "infra");
 const HAS_PROGRAMS = ["prometheus", "prometheus-alertmanager"].every(
@@ -110,6 +112,8 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     response.setHeader("content-type", "text/plain; version=0.0.4");
     response.end(PLATFORM.replace("PENDING", isPodPending ? "1" : "0"));
   });
+  /** Where the daemon's picker listens, again after each restart. */
+  let pickerPort: number;
   let steady: TestEngine;
   let fragile: TestEngine;
 
@@ -126,9 +130,20 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
   }
 
   const config = () => ({
-    engines: [steady.entry, fragile.entry],
+    engines: [PickerTraffic.entry(steady), fragile.entry],
+    picker: { ...PickerTraffic.settings(pickerPort), check_sample: 1 },
     limits: { queue_messages: QUEUE_MESSAGES },
     sync: { tokenizer_endpoint: steady.server.httpUrl },
+    tokenizer: {
+      models: [
+        {
+          model: "fragile/model",
+          tokenizer_file: TOKENIZER_FILE,
+          config_file: CONFIG_FILE,
+          template: "local",
+        },
+      ],
+    },
     snapshot: { directory: join(folder, "snapshots"), interval_seconds: 2 },
     discovery: { kubernetes: { enabled: true, kubeconfig: cluster.kubeconfig() } },
   });
@@ -176,6 +191,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     steady = await TestEngine.start({ id: "steady" }, 1, { httpPort: 0 });
     fragile = await TestEngine.start({ id: "fragile", model: "fragile/model" }, 2);
     port = await freePort();
+    pickerPort = await PickerTraffic.freePort();
     cluster = await Cluster.start();
     authority = await Authority.make();
     const { cert, key } = await authority.sign("kvsync");
@@ -243,27 +259,45 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
   test(
     "every panel's query returns data from a fleet with some traffic and some loss",
     async () => {
+      const gateway = new PickerTraffic(pickerPort);
+      await until("the picker takes requests", () => gateway.isReady());
+      const prompt = Array.from({ length: 160 }, (_, i) => 7 * i);
+      const promptTokens = Uint32Array.from(prompt);
+      steady.engine.submit({ id: 9e6, promptTokens, output: { count: 1, seed: 1 } }, Date.now() / 1000);
+      const completion = { model: "test/model", prompt };
+      const ask = async (): Promise<void> => {
+        await traffic();
+        await gateway.request(completion, { cachedTokens: 144 });
+        await gateway.request({ model: "test/model", input: "a text" }, { path: "/v1/embeddings" });
+      };
+      let empty = panelQueries();
+      const withData = async (): Promise<boolean> => {
+        await ask();
+        const answers = await Promise.all(
+          empty.map(async (entry) => ({ entry, rows: await result(entry[1]) })),
+        );
+        empty = answers.filter(({ rows }) => rows.length === 0).map(({ entry }) => entry);
+        return empty.length === 0;
+      };
+      // A prompt is checked at an engine whose stream is exact: before anything is lost.
+      await until(
+        "the picker's panels have data",
+        async () => {
+          await withData();
+          return !empty.some(([name]) => name.startsWith("KV endpoint picker"));
+        },
+        ALERT_TIMEOUT_MS,
+      );
       await steady.server.applyFault({ kind: "drop", percent: 30 }, 0);
       for (const form of ["unknown_event_type", "unknown_field"] as const)
         await steady.server.applyFault({ kind: "poison", form }, 0);
-      let empty = panelQueries();
-      await until(
-        "all panels have data",
-        async () => {
-          await traffic();
-          const answers = await Promise.all(
-            empty.map(async (entry) => ({ entry, rows: await result(entry[1]) })),
-          );
-          empty = answers.filter(({ rows }) => rows.length === 0).map(({ entry }) => entry);
-          return empty.length === 0;
-        },
-        ALERT_TIMEOUT_MS,
-      ).catch((error: unknown) => {
+      await until("all panels have data", withData, ALERT_TIMEOUT_MS).catch((error: unknown) => {
         expect(empty, String(error)).toEqual([]);
       });
+      gateway.close();
       await steady.server.applyFault({ kind: "drop", percent: 0 }, 0);
     },
-    2 * ALERT_TIMEOUT_MS,
+    3 * ALERT_TIMEOUT_MS,
   );
 
   test("every rule is healthy", async () => {

@@ -139,6 +139,24 @@ const REQUESTS: Readonly<Record<string, readonly Sent[]>> = {
     post("/query_by_hash", { model: MODEL, seq_hashes: [PROMPT] }),
     post("/query_by_hash", `{"seq_hashes": [${TOKEN}${TOKEN}${TOKEN}, ${SECRET}]}`),
   ],
+  "post /api/v1/picker/explain": [
+    post("/api/v1/picker/explain", salted),
+    post("/api/v1/picker/explain", { model: MODEL, prompt: PROMPT, [SECRET]: 1 }),
+  ],
+  "post /api/v1/pick": [
+    post("/api/v1/pick", salted),
+    post("/api/v1/pick", { model: MODEL, messages }),
+    post("/api/v1/pick", { model: SECRET, prompt: PROMPT, token_ids: TOKENS }),
+    post("/api/v1/pick", `{"prompt": ${PROMPT}}`),
+  ],
+  "post /api/v1/pick/{id}/end": [
+    post(`/api/v1/pick/${SECRET}/end`, {}),
+    post(`/api/v1/pick/${SECRET}/end`, { served: PROMPT, [SECRET]: 1 }),
+  ],
+  "post /api/v1/outcomes": [
+    post("/api/v1/outcomes", { outcomes: [{ worker: SECRET, predicted: 1, cached: 1 }] }),
+    post("/api/v1/outcomes", { outcomes: [{ worker: PROMPT, prompt: PROMPT }] }),
+  ],
   "put /api/v1/log-level": [
     post("/api/v1/log-level", { level: PROMPT }, "PUT"),
     post("/api/v1/log-level", { level: TOKEN, prompt: PROMPT }, "PUT"),

@@ -52,6 +52,8 @@ const SHOWN_BY: Readonly<Record<string, string>> = {
   request_failed: "test/stop.e2e.test.ts",
   security_file_refused: "test/tls.test.ts",
   security_file_reloaded: "test/security-page.e2e.test.ts",
+  sharing_connected: "test/picker-sharing.e2e.test.ts",
+  sharing_lost: "test/picker-sharing.e2e.test.ts",
   set_aside_unwritable: "src/ingest/message-journal.test.ts",
   started_incomplete: "test/cold-start.e2e.test.ts",
   stream_moved: "test/workers.e2e.test.ts",
