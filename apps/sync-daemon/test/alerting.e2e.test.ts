@@ -14,6 +14,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { PICKER_METRICS } from "@kvsync/observability/kvsync/picker";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 
@@ -270,7 +271,8 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
         await gateway.request(completion, { cachedTokens: 144 });
         await gateway.request({ model: "test/model", input: "a text" }, { path: "/v1/embeddings" });
       };
-      let empty = panelQueries();
+      // Prompts are checked at engines whose streams are exact, which lossy ones seldom are: metrics.e2e.test.ts moves these.
+      let empty = panelQueries().filter(([, query]) => !query.includes(PICKER_METRICS.promptChecks.name));
       const withData = async (): Promise<boolean> => {
         await ask();
         const answers = await Promise.all(
@@ -279,15 +281,6 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
         empty = answers.filter(({ rows }) => rows.length === 0).map(({ entry }) => entry);
         return empty.length === 0;
       };
-      // A prompt is checked at an engine whose stream is exact: before anything is lost.
-      await until(
-        "the picker's panels have data",
-        async () => {
-          await withData();
-          return !empty.some(([name]) => name.startsWith("KV endpoint picker"));
-        },
-        ALERT_TIMEOUT_MS,
-      );
       await steady.server.applyFault({ kind: "drop", percent: 30 }, 0);
       for (const form of ["unknown_event_type", "unknown_field"] as const)
         await steady.server.applyFault({ kind: "poison", form }, 0);
@@ -297,7 +290,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
       gateway.close();
       await steady.server.applyFault({ kind: "drop", percent: 0 }, 0);
     },
-    3 * ALERT_TIMEOUT_MS,
+    2 * ALERT_TIMEOUT_MS,
   );
 
   test("every rule is healthy", async () => {
