@@ -20,7 +20,9 @@ import { EngineRegistry } from "./engine/engine-registry.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
+import { StaticFiles } from "./dashboard/static-files.ts";
 import { CommunityController } from "./http/community.controller.ts";
+import { DashboardFilesController } from "./http/dashboard-files.controller.ts";
 import { DumpController } from "./http/dump.controller.ts";
 import { EnginesController } from "./http/engines.controller.ts";
 import { HealthController } from "./http/health.controller.ts";
@@ -61,6 +63,7 @@ class AppModule {
         SnapshotController,
         LogLevelController,
         PickerController,
+        DashboardFilesController,
       ],
       providers: [
         given(EngineRegistry, daemon.registry),
@@ -78,6 +81,7 @@ class AppModule {
         given(LineGate, daemon.log),
         given(LevelControl, daemon.logLevel),
         given(PickerQuestions, daemon.pickerQuestions),
+        given(StaticFiles, daemon.page),
       ],
     };
   }

@@ -19,6 +19,7 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { type StartFacts, startReport } from "./build-facts.ts";
 import { epochMs } from "./clock.ts";
+import { PAGE_FOLDERS, StaticFiles } from "./dashboard/static-files.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { filePlan, filesOfEngine } from "./settings/open-files.ts";
@@ -76,6 +77,8 @@ export interface DaemonDependencies {
     readonly died: (error: Error) => void;
     readonly stalled: (silentSeconds: number) => void;
   };
+  /** Folders where the web page may be; those of a package and a checkout unless given. */
+  readonly pageFolders?: readonly URL[];
   /** The configuration file, and how to read everything again when it changes; absent without one. */
   readonly configFile?: { readonly path: string; readonly read: () => Settings };
 }
@@ -104,6 +107,8 @@ export class Daemon {
   readonly picker: PickerHost | null;
   /** Asks the picker; every question is refused while it is off. */
   readonly pickerQuestions: PickerQuestions;
+  /** Files of the web page. */
+  readonly page: StaticFiles;
   readonly #tokenizers: Tokenizers;
   readonly #ingest: IngestPool;
   readonly #run: RunJournal;
@@ -123,7 +128,7 @@ export class Daemon {
     readonly pickerQuestions: PickerQuestions;
     readonly ingest: IngestPool;
     readonly run: RunJournal;
-    readonly start: StartFacts;
+    readonly dependencies: DaemonDependencies;
     readonly index: IndexStart;
   }) {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
@@ -146,13 +151,15 @@ export class Daemon {
     this.#run = parts.run;
     this.#exactness = exactnessWatchOf(registry, board, telemetry);
     this.#exactness.start();
-    const { start, index } = parts;
+    const { index, dependencies } = parts;
+    const { start } = dependencies;
     const waitedFor = { registry, board, discovery: discovery.status, start, index, log: telemetry.log };
     this.readiness = new Readiness(waitedFor, settings.readiness.deadline_seconds, epochMs);
     this.readiness.watch();
     this.#tokenizers = parts.tokenizers;
     this.picker = parts.picker;
     this.pickerQuestions = parts.pickerQuestions;
+    this.page = pageOf(settings, parts.dependencies);
     this.picker?.readyWhen(() => this.readiness.report().ready);
     this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
@@ -240,7 +247,7 @@ export class Daemon {
       ...picking,
       ingest,
       run,
-      start: dependencies.start,
+      dependencies,
       index: indexStart(settings, ingest.restored, found),
     });
   }
@@ -263,6 +270,11 @@ export class Daemon {
     this.#run.end();
     await this.tracing?.stop();
   }
+}
+
+/** The web page, if the settings want it. */
+function pageOf({ dashboard }: Settings, { pageFolders = PAGE_FOLDERS }: DaemonDependencies): StaticFiles {
+  return dashboard.enabled === true ? StaticFiles.read(pageFolders) : StaticFiles.off();
 }
 
 /** The first lines of the log. */

@@ -15,6 +15,7 @@
 
 import { createApp } from "./app.module.ts";
 import { buildFacts, versionLine } from "./build-facts.ts";
+import { PAGE_FOLDERS, StaticFiles } from "./dashboard/static-files.ts";
 import { Daemon, type DaemonDependencies } from "./daemon.ts";
 import { EXIT_WORKER_STALLED } from "./ingest/stall-watch.ts";
 import { errorFacts } from "./log/error-facts.ts";
@@ -83,6 +84,7 @@ async function checkedText(argv: readonly string[]): Promise<string> {
   if (reading !== null) {
     const sync = decideSync(reading.settings.sync);
     if (!sync.on && sync.asked) warnings.push(`sync is asked for but off: ${sync.reason}`);
+    warnings.push(...pageWarnings(reading));
   }
   const text = warnings.map((warning) => `warning: ${warning}\n`).join("");
   const all = [...faults, ...found.faults];
@@ -91,6 +93,14 @@ async function checkedText(argv: readonly string[]): Promise<string> {
     return refuse(settingsError(all));
   }
   return `${text}the settings can be used; ${reading.settings.engines.length} engines are listed\n`;
+}
+
+/** A page that is asked for and is not there. */
+function pageWarnings({ settings, given }: SettingsReading): string[] {
+  const named = (given["dashboard"] as { readonly enabled?: unknown } | undefined)?.enabled;
+  if (settings.dashboard.enabled !== true || named === undefined || named === null) return [];
+  const { refusal } = StaticFiles.read(PAGE_FOLDERS);
+  return refusal === null ? [] : [`dashboard.enabled: ${refusal}`];
 }
 
 /** Closes the sockets to engines; null before there are any. */

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, expect, test } from "vitest";
 
+import { PAGE_FOLDERS, StaticFiles } from "../src/dashboard/static-files.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
@@ -77,4 +78,14 @@ test("--check-config beside the daemon that runs with these settings warns of it
   } finally {
     await daemon.end();
   }
+});
+
+test("--check-config warns of a web page that is asked for and not built, and is silent where nobody asked", async () => {
+  const settings = { snapshot: { enabled: false } };
+  const { refusal } = StaticFiles.read(PAGE_FOLDERS);
+  const asked = await run(settings, "--check-config", "--http-port", "0", "--dashboard-enabled", "true");
+  const warned = refusal === null ? "" : `warning: dashboard.enabled: ${refusal}\n`;
+  expect(asked).toMatchObject({ code: 0, out: `${warned}the settings can be used; 0 engines are listed\n` });
+  const silent = await run(settings, "--check-config", "--http-port", "0");
+  expect(silent).toMatchObject({ code: 0, out: "the settings can be used; 0 engines are listed\n" });
 });

@@ -6,7 +6,7 @@
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 
 import { createApp } from "../src/app.module.ts";
-import { Daemon } from "../src/daemon.ts";
+import { Daemon, type DaemonDependencies } from "../src/daemon.ts";
 import type { LogLine } from "../src/log/log-line.ts";
 import { recordedLines } from "../src/log/testing/recorded-log.ts";
 import { readSettings } from "../src/settings/read-settings.ts";
@@ -22,8 +22,11 @@ export interface DaemonInProcess {
   readonly stop: () => Promise<void>;
 }
 
-/** Starts one with these flags, without environment and file; with public prefix hashes unless the flags say otherwise. */
-export async function startInProcess(argv: readonly string[] = []): Promise<DaemonInProcess> {
+/** Starts one with these flags, without environment and file; with public prefix hashes unless the flags say otherwise. `more` replaces what it is made of. */
+export async function startInProcess(
+  argv: readonly string[] = [],
+  more: Partial<DaemonDependencies> = {},
+): Promise<DaemonInProcess> {
   const hashes = argv.includes("--index-prefix-hashes") ? [] : ["--index-prefix-hashes", "public"];
   const { settings } = readSettings([...hashes, ...argv], {});
   const { lines: log, write } = recordedLines();
@@ -54,6 +57,7 @@ export async function startInProcess(argv: readonly string[] = []): Promise<Daem
     stalled: (worker) => {
       throw new Error(`${worker} stopped`);
     },
+    ...more,
   });
   const app = withCheckedAnswers(await createApp(daemon));
   const stop = async (): Promise<void> => {

@@ -37,6 +37,7 @@ const TAGS = [
   { name: "lookups", description: "Lookups for gateways: the blocks of a prompt that each worker holds." },
   { name: "engines", description: "Which engines are followed." },
   { name: "operations", description: "Health, metrics, dumps, snapshots, the log's level." },
+  { name: "dashboard", description: "The daemon's web page." },
   { name: "community", description: "The API of Mooncake's Conductor and Dynamo's standalone indexer." },
 ];
 /** Headers that answers of a status have beside their body. */

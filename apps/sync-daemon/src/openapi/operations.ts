@@ -41,7 +41,7 @@ export interface Operation extends AccessRule {
   /** As in OpenAPI, parameters in braces. */
   readonly path: string;
   readonly id: string;
-  readonly tag: "lookups" | "engines" | "operations" | "community";
+  readonly tag: "lookups" | "engines" | "operations" | "dashboard" | "community";
   readonly summary: string;
   /** Query parameters, an object schema. */
   readonly query?: z.ZodObject;
@@ -101,6 +101,11 @@ const PICK_PROBLEMS = [
   "pick_failed",
   ...PICKER_PROBLEMS,
 ] as const;
+const PAGE_PROBLEMS = ["dashboard_off", "dashboard_not_built"] as const;
+const pageFile: Content = {
+  mediaType: "application/octet-stream",
+  description: "A file of the page, with its own type and an ETag; gzip where that is accepted.",
+};
 const pickRequest = pickBody.meta({
   id: "PickRequest",
   description: "A request to pick for, with exactly one of token_ids, prompt, messages.",
@@ -408,6 +413,38 @@ export const OPERATIONS: readonly Operation[] = [
     answers: { 200: scrape },
     problems: [],
   },
+  {
+    method: "get",
+    path: "/dashboard",
+    id: "dashboard",
+    access: "open",
+    tag: "dashboard",
+    summary: "Leads to the daemon's web page at dashboard/.",
+    answers: { 308: null },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/dashboard/",
+    id: "dashboardPage",
+    access: "open",
+    tag: "dashboard",
+    summary: "The web page. It has no data of its own and asks for it with the token of its reader.",
+    answers: { 200: { mediaType: "text/html", description: "The page, with an ETag." }, 304: null },
+    problems: PAGE_PROBLEMS,
+  },
+  ...(["/dashboard/{file}", "/dashboard/assets/{file}"] as const).map(
+    (path): Operation => ({
+      method: "get",
+      path,
+      id: path === "/dashboard/{file}" ? "dashboardFile" : "dashboardAsset",
+      access: "open",
+      tag: "dashboard",
+      summary: "A file of the web page; browsers keep those of assets.",
+      answers: { 200: pageFile, 304: null },
+      problems: [...PAGE_PROBLEMS, "unknown_route"],
+    }),
+  ),
   {
     method: "get",
     path: "/openapi.json",

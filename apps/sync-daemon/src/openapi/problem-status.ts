@@ -2,6 +2,7 @@
  * The one table from error code to HTTP status, and the shape of a problem document (RFC 9457).
  */
 
+import type { PageFacts } from "../dashboard/static-files.ts";
 import type { UnavailableFacts } from "../discovery/http-registrations.ts";
 import type { PickerFacts } from "../picker/picker-questions.ts";
 import type { RequestFacts } from "../request/request-error.ts";
@@ -31,6 +32,7 @@ export type ProblemCode =
   | AdmissionFacts["code"]
   | UnavailableFacts["code"]
   | PickerFacts["code"]
+  | PageFacts["code"]
   | BudgetFacts["code"]
   | RimCode;
 
@@ -73,6 +75,8 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   picks_full: { status: 503, title: "Too many open picks" },
   pick_failed: { status: 503, title: "Failed decision" },
   picker_off: { status: 503, title: "Picker is off" },
+  dashboard_off: { status: 503, title: "Web page is off" },
+  dashboard_not_built: { status: 503, title: "Web page is not built" },
   picker_busy: { status: 503, title: "Picker is busy" },
   picker_unanswered: { status: 503, title: "Picker does not answer" },
   snapshot_unavailable: { status: 503, title: "Snapshot unavailable" },

@@ -8,6 +8,7 @@
 import { z } from "zod";
 
 import { INGEST_WORKERS_MAX } from "../board/stream-board.ts";
+import { dashboardSection } from "./dashboard-settings.ts";
 import { discoverySection } from "./discovery-settings.ts";
 import { type Engine, engineEntry } from "../engine/engine-entry.ts";
 import { SocketClaims } from "../engine/socket-claims.ts";
@@ -179,6 +180,7 @@ export const SECTIONS_SCHEMA = z.strictObject({
   snapshot: snapshotSection,
   health: healthSection,
   picker: pickerSection,
+  dashboard: dashboardSection,
   readiness: section({
     deadline_seconds: seconds("Ready at the latest after this, even with engines out of sync.", 30, 0, 3600),
   }),

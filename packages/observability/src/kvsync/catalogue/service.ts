@@ -9,7 +9,7 @@ import { counter, gauge, histogram } from "../namespace.ts";
 const METHODS = ["GET", "POST", "PUT", "DELETE", "other"] as const;
 
 /** Route templates; a raw path is never a label. */
-const ROUTE = { maxValues: 32 } as const;
+const ROUTE = { maxValues: 64 } as const;
 
 /** Families about the HTTP rim and the build. */
 export const SERVICE_METRICS = {
