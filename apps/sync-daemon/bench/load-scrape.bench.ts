@@ -1,6 +1,6 @@
 /**
- * The cost of reading engines' metrics for the endpoint picker. First the scan of one page of vLLM's size. Then 100
- * endpoints five times a second over HTTP, in CPU time of the process that fetches.
+ * The cost of reading engines' metrics for the endpoint picker: the scan of one page of vLLM's size; a page over HTTP, in turns
+ * with undici; and 100 endpoints five times a second. All in CPU time of the process that fetches.
  *
  *     node apps/sync-daemon/bench/load-scrape.bench.ts
  *
@@ -13,6 +13,8 @@ import { cpus, loadavg } from "node:os";
 import { argv, execPath, version } from "node:process";
 import { fileURLToPath } from "node:url";
 
+import { Agent } from "undici";
+
 import { readEngineMetrics } from "../dist/picker/engine-metrics.js";
 import { LoadScrape } from "../dist/picker/load-scrape.js";
 import { MetricsPages } from "../dist/picker/metrics-page.js";
@@ -21,6 +23,8 @@ const ENDPOINTS = 100;
 const INTERVAL_MS = 200;
 const SECONDS = 10;
 const ROUNDS = 2000;
+const PAIRS = 7;
+const BURSTS = 10;
 
 /** A page as long as vLLM's: 1,229 lines, some 110 kB, nearly all of them buckets. */
 function vllmPage(): Buffer {
@@ -55,6 +59,63 @@ function scanMicroseconds(page: Buffer): number {
   );
 }
 
+/** CPU time of one page, in microseconds, with all engines asked at once, again and again. */
+async function pageMicroseconds(
+  ports: readonly number[],
+  get: (address: string) => Promise<unknown>,
+): Promise<number> {
+  const { user, system } = await cpuOf(async () => {
+    for (let i = 0; i < BURSTS; i++) await Promise.all(ports.map((port) => get(`127.0.0.1:${port}`)));
+  });
+  return (user + system) / (BURSTS * ports.length);
+}
+
+async function cpuOf(work: () => Promise<void>): Promise<NodeJS.CpuUsage> {
+  const before = process.cpuUsage();
+  await work();
+  return process.cpuUsage(before);
+}
+
+/** A page as undici gets it. */
+function withUndici(agent: Agent, address: string): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    agent.dispatch(
+      { origin: `http://${address}`, path: "/metrics", method: "GET", headers: { accept: "text/plain" } },
+      {
+        onRequestStart: () => undefined,
+        onResponseStart: () => undefined,
+        onResponseData: (_controller, chunk) => chunks.push(chunk),
+        onResponseEnd: () => {
+          resolve(Buffer.concat(chunks));
+        },
+        onResponseError: (_controller, error) => {
+          reject(error);
+        },
+      },
+    );
+  });
+}
+
+/** Rounds in turns, so that a machine that slows down does so for both. */
+async function comparePages(ports: readonly number[]): Promise<void> {
+  const pages = new MetricsPages({ port: null, path: "/metrics", timeoutMs: 60_000 });
+  const agent = new Agent({ connections: 1, pipelining: 1 });
+  const own = (address: string): Promise<unknown> => pages.get(address, ({ length }) => length);
+  const other = (address: string): Promise<unknown> => withUndici(agent, address);
+  const times: { own: number; other: number }[] = [];
+  for (let round = 0; round <= PAIRS; round++)
+    times.push({ own: await pageMicroseconds(ports, own), other: await pageMicroseconds(ports, other) });
+  pages.stop();
+  await agent.destroy();
+  const [, ...warm] = times;
+  console.log(
+    `a page without its scan: ${median(warm.map((one) => one.own)).toFixed(0)} µs of CPU, with undici ` +
+      `${median(warm.map((one) => one.other)).toFixed(0)} µs; own / undici by pair ` +
+      warm.map(({ own, other }) => (own / other).toFixed(2)).join(" "),
+  );
+}
+
 /** Share of a core. */
 async function scrapeCores(ports: readonly number[]): Promise<{ cores: number; pages: number }> {
   let seen = 0;
@@ -76,12 +137,10 @@ async function scrapeCores(ports: readonly number[]): Promise<{ cores: number; p
   scrape.follow(ports.map((port) => `127.0.0.1:${port}`));
   await new Promise((resolve) => setTimeout(resolve, 2000));
   seen = 0;
-  const before = process.cpuUsage();
-  await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
-  const { user, system } = process.cpuUsage(before);
+  const { user, system } = await cpuOf(() => new Promise((resolve) => setTimeout(resolve, SECONDS * 1000)));
   const counted = seen;
   scrape.stop();
-  await pages.stop();
+  pages.stop();
   return { cores: (user + system) / 1e6 / SECONDS, pages: counted };
 }
 
@@ -114,9 +173,11 @@ else {
       resolve(sent as number[]);
     }),
   );
+  await comparePages(ports);
   const { cores, pages } = await scrapeCores(ports);
   console.log(
-    `${ENDPOINTS} endpoints every ${INTERVAL_MS} ms: ${cores.toFixed(3)} of a core, ${(pages / SECONDS).toFixed(0)} pages a second`,
+    `${ENDPOINTS} endpoints every ${INTERVAL_MS} ms: ${cores.toFixed(3)} of a core, ${(pages / SECONDS).toFixed(0)} pages a second, ` +
+      `${((cores * 1e6 * SECONDS) / pages).toFixed(0)} µs a page`,
   );
   engines.kill();
 }

@@ -1,7 +1,7 @@
 /**
  * Reads how busy and how large an engine is from its metrics page, in Prometheus' text format.
  *
- *     page (bytes) ─▶ an engine's names? ─▶ their lines alone ─▶ running, waiting, capacity, KV usage, vLLM's adapters
+ *     page (bytes) ─▶ lines of engines' names ─▶ whose names? ─▶ running, waiting, capacity, KV usage, vLLM's adapters
  *
  *               running                      waiting                      tokens of KV on the device
  *     vLLM      vllm:num_requests_running    vllm:num_requests_waiting    vllm:cache_config_info{kv_cache_size_tokens}, else
@@ -24,6 +24,7 @@
  * NVIDIA/TensorRT-LLM tensorrt_llm/metrics/collector.py @ 050f80de.
  */
 import type { EngineLoad } from "./endpoint-fleet.ts";
+import { LineSearch } from "./line-search.ts";
 
 /** Longest line that is read; vLLM's longest has some 700 characters. */
 const LINE_BYTES_MAX = 16 * 1024;
@@ -34,10 +35,6 @@ const ADAPTERS_MAX = 1024;
 /** More than any engine has; books stay whole numbers whatever a page says. */
 const REQUESTS_MAX = 1_000_000;
 const CAPACITY_TOKENS_MAX = 1_000_000_000_000;
-const NEWLINE = 0x0a;
-const BRACE = 0x7b;
-const SPACE = 0x20;
-const TAB = 0x09;
 
 /** One line with a value. */
 interface Sample {
@@ -45,54 +42,69 @@ interface Sample {
   readonly value: number;
 }
 
+/** The samples of each name that is on a page. */
+type Samples = ReadonlyMap<string, readonly Sample[]>;
+
 /** The names of one engine. */
 interface EngineNames {
-  readonly running: Buffer;
-  readonly waiting: Buffer;
-  readonly kvUsage: Buffer;
+  readonly running: string;
+  readonly waiting: string;
+  readonly kvUsage: string;
+  /** What its capacity is read from. */
+  readonly sizes: readonly string[];
   /** Tokens of KV on the device; 0 when the page does not say. */
-  readonly capacityOf: (page: Buffer) => number;
+  readonly capacityOf: (samples: Samples) => number;
 }
 
 /** Its value is the time of the sample. */
-const VLLM_ADAPTERS = Buffer.from("vllm:lora_requests_info");
-const VLLM_CACHE = Buffer.from("vllm:cache_config_info");
-const SGLANG_CACHE = Buffer.from("sglang:cache_config_info");
-const SGLANG_PAGE_SIZE = Buffer.from("sglang:page_size");
-const SGLANG_PAGES = Buffer.from("sglang:num_pages");
-const TRTLLM_BLOCK_SIZE = Buffer.from("trtllm_kv_cache_tokens_per_block");
-const TRTLLM_BLOCKS = Buffer.from("trtllm_kv_cache_max_blocks");
+const VLLM_ADAPTERS = "vllm:lora_requests_info";
+const VLLM_CACHE = "vllm:cache_config_info";
+const SGLANG_CACHE = "sglang:cache_config_info";
+const SGLANG_PAGE_SIZE = "sglang:page_size";
+const SGLANG_PAGES = "sglang:num_pages";
+const TRTLLM_BLOCK_SIZE = "trtllm_kv_cache_tokens_per_block";
+const TRTLLM_BLOCKS = "trtllm_kv_cache_max_blocks";
+const KV_TOKENS = labelPattern("kv_cache_size_tokens");
+const BLOCK_SIZE = labelPattern("block_size");
+const GPU_BLOCKS = labelPattern("num_gpu_blocks");
+const PAGE_SIZE = labelPattern("page_size");
+const PAGES = labelPattern("num_pages");
 
 const ENGINES: readonly EngineNames[] = [
   {
-    running: Buffer.from("vllm:num_requests_running"),
-    waiting: Buffer.from("vllm:num_requests_waiting"),
-    kvUsage: Buffer.from("vllm:kv_cache_usage_perc"),
+    running: "vllm:num_requests_running",
+    waiting: "vllm:num_requests_waiting",
+    kvUsage: "vllm:kv_cache_usage_perc",
+    sizes: [VLLM_CACHE],
     // With several kinds of attention a block has no fixed number of tokens: vLLM says the tokens too, where it can.
-    capacityOf: (page) =>
-      sumOf(samplesOf(page, VLLM_CACHE), ({ labels }) => {
-        const tokens = label(labels, "kv_cache_size_tokens");
-        return tokens > 0 ? tokens : label(labels, "block_size") * label(labels, "num_gpu_blocks");
+    capacityOf: (samples) =>
+      sumOf(samples.get(VLLM_CACHE), ({ labels }) => {
+        const tokens = label(labels, KV_TOKENS);
+        return tokens > 0 ? tokens : label(labels, BLOCK_SIZE) * label(labels, GPU_BLOCKS);
       }),
   },
   {
-    running: Buffer.from("sglang:num_running_reqs"),
-    waiting: Buffer.from("sglang:num_queue_reqs"),
-    kvUsage: Buffer.from("sglang:token_usage"),
-    capacityOf: (page) =>
-      product(page, SGLANG_PAGE_SIZE, SGLANG_PAGES) ||
-      sumOf(
-        samplesOf(page, SGLANG_CACHE),
-        ({ labels }) => label(labels, "page_size") * label(labels, "num_pages"),
-      ),
+    running: "sglang:num_running_reqs",
+    waiting: "sglang:num_queue_reqs",
+    kvUsage: "sglang:token_usage",
+    sizes: [SGLANG_PAGE_SIZE, SGLANG_PAGES, SGLANG_CACHE],
+    capacityOf: (samples) =>
+      product(samples.get(SGLANG_PAGE_SIZE), samples.get(SGLANG_PAGES)) ||
+      sumOf(samples.get(SGLANG_CACHE), ({ labels }) => label(labels, PAGE_SIZE) * label(labels, PAGES)),
   },
   {
-    running: Buffer.from("trtllm_num_requests_running"),
-    waiting: Buffer.from("trtllm_num_requests_waiting"),
-    kvUsage: Buffer.from("trtllm_kv_cache_utilization"),
-    capacityOf: (page) => product(page, TRTLLM_BLOCK_SIZE, TRTLLM_BLOCKS),
+    running: "trtllm_num_requests_running",
+    waiting: "trtllm_num_requests_waiting",
+    kvUsage: "trtllm_kv_cache_utilization",
+    sizes: [TRTLLM_BLOCK_SIZE, TRTLLM_BLOCKS],
+    capacityOf: (samples) => product(samples.get(TRTLLM_BLOCK_SIZE), samples.get(TRTLLM_BLOCKS)),
   },
 ];
+const NAMES = [
+  ...ENGINES.flatMap(({ running, waiting, kvUsage, sizes }) => [running, waiting, kvUsage, ...sizes]),
+  VLLM_ADAPTERS,
+];
+const SEARCH = new LineSearch(NAMES);
 
 /**
  * Reads a page.
@@ -101,46 +113,39 @@ const ENGINES: readonly EngineNames[] = [
  * @returns null when it has neither the running nor the waiting requests of an engine that is known.
  */
 export function readEngineMetrics(page: Buffer): EngineLoad | null {
+  const samples = samplesOf(page);
   for (const { running, waiting, kvUsage, capacityOf } of ENGINES) {
-    const runs = samplesOf(page, running);
-    const waits = samplesOf(page, waiting);
-    if (runs.length === 0 && waits.length === 0) continue;
-    const capacity = Math.min(CAPACITY_TOKENS_MAX, Math.round(capacityOf(page)));
-    const usages = samplesOf(page, kvUsage);
-    const adapters = adaptersIn(samplesOf(page, VLLM_ADAPTERS));
+    const [runs, waits] = [samples.get(running), samples.get(waiting)];
+    if (runs === undefined && waits === undefined) continue;
+    const capacity = Math.min(CAPACITY_TOKENS_MAX, Math.round(capacityOf(samples)));
+    const usages = samples.get(kvUsage);
+    const adapters = adaptersIn(samples.get(VLLM_ADAPTERS));
     return {
       running: requestsIn(runs),
       waiting: requestsIn(waits),
       capacityTokens: capacity > 0 ? capacity : null,
       // Of several ranks the fullest: a request goes to one of them.
-      ...(usages.length > 0 && { kvUsage: Math.min(1, Math.max(...usages.map(valueOf))) }),
+      ...(usages !== undefined && { kvUsage: Math.min(1, Math.max(...usages.map(valueOf))) }),
       ...(adapters !== null && { adapters }),
     };
   }
   return null;
 }
 
-/** The lines of one name that have a usable value. */
-function samplesOf(page: Buffer, name: Buffer): readonly Sample[] {
-  const samples: Sample[] = [];
-  let at = page.indexOf(name);
-  while (at >= 0 && samples.length < SAMPLES_MAX) {
-    const after = at + name.length;
-    const found = page.indexOf(NEWLINE, after);
-    const end = found < 0 ? page.length : found;
-    if (isLineOf(page, at, after) && end - at <= LINE_BYTES_MAX) {
-      const sample = sampleIn(page.toString("latin1", after, end));
-      if (sample !== null) samples.push(sample);
-    }
-    at = page.indexOf(name, end);
-  }
+/** The lines with a usable value, by name. */
+function samplesOf(page: Buffer): Samples {
+  const samples = new Map<string, Sample[]>();
+  SEARCH.lines(page, (position, after, end) => {
+    const name = NAMES[position] ?? "";
+    if (end - after > LINE_BYTES_MAX - name.length) return;
+    const known = samples.get(name);
+    if (known !== undefined && known.length >= SAMPLES_MAX) return;
+    const sample = sampleIn(page.toString("latin1", after, end));
+    if (sample === null) return;
+    if (known === undefined) samples.set(name, [sample]);
+    else known.push(sample);
+  });
   return samples;
-}
-
-/** Whether the name stands at the beginning of a line, and is the whole name. */
-function isLineOf(page: Buffer, at: number, after: number): boolean {
-  const next = page[after];
-  return (at === 0 || page[at - 1] === NEWLINE) && (next === BRACE || next === SPACE || next === TAB);
 }
 
 /** The rest of a line after its name: labels, value, perhaps a time. Null for a part of a total, and for no number of requests or tokens. */
@@ -152,16 +157,20 @@ function sampleIn(rest: string): Sample | null {
 }
 
 /** A number that a label has; 0 when there is none. */
-function label(labels: string, name: string): number {
-  const [, written = ""] = new RegExp(`(?:^|,)${name}="(\\d{1,15})"`).exec(labels) ?? [];
+function label(labels: string, pattern: RegExp): number {
+  const [, written = ""] = pattern.exec(labels) ?? [];
   return Number(written);
+}
+
+function labelPattern(name: string): RegExp {
+  return new RegExp(`(?:^|,)${name}="(\\d{1,15})"`);
 }
 
 /**
  * vLLM keeps a series for each set of adapters that it ever ran, with the time as value: the latest counts. It names those
  * that run or wait, so that one that idles in memory looks not loaded. Null without such a series.
  */
-function adaptersIn(samples: readonly Sample[]): readonly string[] | null {
+function adaptersIn(samples: readonly Sample[] = []): readonly string[] | null {
   const [first, ...others] = samples;
   if (first === undefined) return null;
   const { labels } = others.reduce((latest, one) => (one.value > latest.value ? one : latest), first);
@@ -172,20 +181,19 @@ function adaptersIn(samples: readonly Sample[]): readonly string[] | null {
     .slice(0, ADAPTERS_MAX);
 }
 
-function requestsIn(samples: readonly Sample[]): number {
+function requestsIn(samples: readonly Sample[] | undefined): number {
   return Math.min(REQUESTS_MAX, Math.round(sumOf(samples, valueOf)));
 }
 
 /** The tokens of a block times all blocks of all ranks. */
-function product(page: Buffer, size: Buffer, count: Buffer): number {
-  const [perBlock] = samplesOf(page, size);
-  return perBlock === undefined ? 0 : perBlock.value * sumOf(samplesOf(page, count), valueOf);
+function product(size: readonly Sample[] | undefined, count: readonly Sample[] | undefined): number {
+  return (size?.[0]?.value ?? 0) * sumOf(count, valueOf);
 }
 
 function valueOf({ value }: Sample): number {
   return value;
 }
 
-function sumOf(samples: readonly Sample[], of: (sample: Sample) => number): number {
-  return samples.reduce((sum, sample) => sum + of(sample), 0);
+function sumOf(samples: readonly Sample[] | undefined, of: (sample: Sample) => number): number {
+  return (samples ?? []).reduce((sum, sample) => sum + of(sample), 0);
 }

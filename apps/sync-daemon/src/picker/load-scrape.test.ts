@@ -25,7 +25,12 @@ class World {
     this.scrape = new LoadScrape(
       { intervalMs: INTERVAL_MS },
       {
-        pages: { get: this.#get.bind(this) },
+        pages: {
+          get: async (address, read) => {
+            const answer = await this.#get(address);
+            return typeof answer === "string" ? answer : read(answer);
+          },
+        },
         sink: {
           seen: (address, { running }: EngineLoad) => this.told.push([address, running]),
           unseen: (address) => this.told.push([address, "unseen"]),
@@ -238,7 +243,7 @@ describe("looks at simulated engines", () => {
     } finally {
       left.abort();
       scrape.stop();
-      await pages.stop();
+      pages.stop();
       await worker.stop();
     }
   });

@@ -29,7 +29,9 @@ export type ScrapeOutcome = "ok" | PageFault | "no_names";
 
 /** What a scrape works with. */
 export interface LoadScrapeParts {
-  readonly pages: { get(endpoint: string): Promise<Buffer | PageFault> };
+  readonly pages: {
+    get<Reading>(endpoint: string, read: (page: Buffer) => Reading): Promise<Reading | PageFault>;
+  };
   /** Gets what engines say; see EndpointFleet. */
   readonly sink: { seen(address: string, load: EngineLoad): void; unseen(address: string): void };
   readonly watch: { scraped(outcome: ScrapeOutcome): void };
@@ -126,11 +128,10 @@ export class LoadScrape {
 
   async #fetch(followed: Followed): Promise<void> {
     const { pages, sink, watch, now } = this.#parts;
-    const page = await pages.get(followed.address);
+    const load = await pages.get(followed.address, readEngineMetrics);
     if (this.#followed.get(followed.address) !== followed) return;
-    const load = typeof page === "string" ? null : readEngineMetrics(page);
-    watch.scraped(typeof page === "string" ? page : load === null ? "no_names" : "ok");
-    if (load !== null) {
+    watch.scraped(typeof load === "string" ? load : load === null ? "no_names" : "ok");
+    if (load !== null && typeof load !== "string") {
       followed.saidMs = now();
       followed.isUnseen = false;
       sink.seen(followed.address, load);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer } from "node:net";
 
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { MetricsPages, PAGE_BYTES_MAX } from "./metrics-page.ts";
 
@@ -47,8 +47,15 @@ async function peer(said: string, ends: boolean): Promise<string> {
 
 function pagesOf(where: Partial<ConstructorParameters<typeof MetricsPages>[0]> = {}): MetricsPages {
   const pages = new MetricsPages({ port: null, path: "/metrics", timeoutMs: PATIENCE_MS, ...where });
-  cleanups.push(() => pages.stop());
+  cleanups.push(() => {
+    pages.stop();
+  });
   return pages;
+}
+
+/** The page as text, or why there is none. */
+async function textOf(pages: MetricsPages, address: string): Promise<string> {
+  return pages.get(address, String);
 }
 
 describe("a page", () => {
@@ -60,7 +67,7 @@ describe("a page", () => {
       );
     });
     const pages = pagesOf();
-    for (let i = 0; i < 5; i++) expect(String(await pages.get(address))).toBe("GET /metrics plain");
+    for (let i = 0; i < 5; i++) expect(await textOf(pages, address)).toBe("GET /metrics plain");
     expect(connections()).toBe(1);
   });
 
@@ -68,7 +75,7 @@ describe("a page", () => {
     const { address } = await engine((request, response) => response.end(request.url));
     const [host = "", port = ""] = address.split(":");
     const pages = pagesOf({ port: Number(port), path: "/prometheus/metrics" });
-    expect(String(await pages.get(`${host}:1`))).toBe("/prometheus/metrics");
+    expect(await textOf(pages, `${host}:1`)).toBe("/prometheus/metrics");
   });
 
   it("G1: that cannot be had has one reason", async () => {
@@ -86,7 +93,7 @@ describe("a page", () => {
       ["cut", peer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", false)],
     ];
     for (const [reason, address] of cases)
-      expect([reason, await pages.get(await address)]).toEqual([reason, reason]);
+      expect([reason, await textOf(pages, await address)]).toEqual([reason, reason]);
   });
 
   it("G1: that does not come in time is given up, silent or in pieces", async () => {
@@ -98,10 +105,53 @@ describe("a page", () => {
         clearInterval(timer);
       });
     });
-    for (const address of [silent, slow.address]) expect(await pages.get(address)).toBe("timeout");
+    for (const address of [silent, slow.address]) expect(await textOf(pages, address)).toBe("timeout");
     // The connection that is given up does not hold the next fetch.
-    expect(await pages.get(slow.address)).toBe("timeout");
+    expect(await textOf(pages, slow.address)).toBe("timeout");
     expect(slow.connections()).toBe(2);
+  });
+
+  it("G3: comes over another connection when its server has ended the one that was kept", async () => {
+    let answers = 0;
+    const requests = new WeakMap<object, number>();
+    const { address, connections } = await engine((request, response) => {
+      const before = requests.get(request.socket) ?? 0;
+      requests.set(request.socket, before + 1);
+      // An idle connection that ends while the next request is on its way.
+      if (before > 0) request.socket.destroy();
+      else response.end(`page ${(answers += 1)}`);
+    });
+    const pages = pagesOf();
+    for (let i = 1; i <= 4; i++) expect(await textOf(pages, address)).toBe(`page ${i}`);
+    expect(connections()).toBe(4);
+    const closing = await engine((_, response) => response.setHeader("connection", "close").end("x"));
+    for (let i = 0; i < 3; i++) expect(await textOf(pages, closing.address)).toBe("x");
+    expect(closing.connections()).toBe(3);
+  });
+
+  it("G4: leaves no connection: not when nothing is fetched, and not when all is stopped", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    cleanups.push(() => vi.useRealTimers());
+    const pages = pagesOf();
+    const gone = (): Promise<void> =>
+      vi.waitFor(
+        () => {
+          expect(pages.connectionCount).toBe(0);
+        },
+        { timeout: PATIENCE_MS },
+      );
+    const { address } = await engine((_, response) => response.end("x"));
+    expect(await textOf(pages, address)).toBe("x");
+    expect(pages.connectionCount).toBe(1);
+    await vi.advanceTimersByTimeAsync(5000);
+    vi.useRealTimers();
+    await gone();
+    expect(await textOf(pages, address)).toBe("x");
+    const silent = textOf(pages, await peer("", false));
+    expect(pages.connectionCount).toBe(2);
+    pages.stop();
+    expect(await silent).toBe("unreachable");
+    await gone();
   });
 
   it("G2: that is too large is left where the bound is", async () => {
@@ -114,7 +164,7 @@ describe("a page", () => {
       response.on("drain", more);
       more();
     });
-    expect(await pagesOf().get(address)).toBe("too_large");
+    expect(await textOf(pagesOf(), address)).toBe("too_large");
     // What the sockets of both sides hold comes on top.
     expect(sent).toBeLessThan(PAGE_BYTES_MAX * 4);
   });

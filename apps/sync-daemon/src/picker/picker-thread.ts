@@ -241,7 +241,7 @@ async function stop(): Promise<void> {
   clearInterval(beating);
   clearInterval(showing);
   scrape?.load.stop();
-  await scrape?.pages.stop();
+  scrape?.pages.stop();
   await sharing?.stop();
   await Promise.all([gateways.stop(), probes.stop(), tokenizers.then((opened) => opened.close())]);
   // At once: a decision that is still awaited would look up in memory that the index has given to others, if the reader
