@@ -1,16 +1,13 @@
 /**
- * Makes the folder of a container image: the built daemon, its tools, and everything that they need
- * at run time.
+ * Makes the folder of a container image: a built program, and everything that it needs at run time.
  *
- *     node scripts/package.mjs FOLDER      FOLDER is made anew
- *     FOLDER/dist/main.js                  kvsync-daemon
- *     FOLDER/dist/tools/main.js            kvsync
- *
+ *     node scripts/package.mjs FOLDER [PROGRAM]      FOLDER is made anew; PROGRAM is daemon (the default), engine-sim or router-sim
+ *     FOLDER/dist/main.js          the program
+ *     FOLDER/dist/tools/main.js    kvsync, beside the daemon
  *     FOLDER/build.json            the commit: the variable COMMIT, or what git says, or no such file
- *
  *     FOLDER/NOTICE, LICENSE       the licenses of all that is in it
  *
- * It is checked by starting both from there, away from this workspace, and by loading every dependency.
+ * It is checked by starting it from there, away from this workspace, and by loading every dependency.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -29,11 +26,40 @@ import { licenseTexts, noticeText, shippedPackages } from "./notice.mjs";
 import { prune } from "./prune.mjs";
 import { ROOT, installAndBuild, pnpm, step, useSupportedNode } from "./workspace.mjs";
 
-const [folder] = process.argv.slice(2);
-if (folder === undefined || folder.startsWith("-") || process.argv.length > 3) {
-  console.error("usage: node scripts/package.mjs FOLDER");
+/** Each program's package, the files that are programs, and how it is started to see that it is whole. */
+const PROGRAMS = {
+  daemon: {
+    package: "@kvsync/sync-daemon",
+    files: ["dist/main.js", "dist/tools/main.js"],
+    starts: [
+      ["dist/main.js", "--check-config"],
+      ["dist/main.js", "--version"],
+      ["dist/tools/main.js", "--version"],
+    ],
+  },
+  "engine-sim": {
+    package: "@kvsync/engine-sim",
+    files: ["dist/main.js"],
+    starts: [["dist/main.js", "--help"]],
+  },
+  "router-sim": {
+    package: "@kvsync/router-sim",
+    files: ["dist/main.js"],
+    starts: [["dist/main.js", "--version"]],
+  },
+};
+
+const [folder, name = "daemon"] = process.argv.slice(2);
+if (
+  folder === undefined ||
+  folder.startsWith("-") ||
+  !Object.hasOwn(PROGRAMS, name) ||
+  process.argv.length > 4
+) {
+  console.error(`usage: node scripts/package.mjs FOLDER [${Object.keys(PROGRAMS).join(" | ")}]`);
   process.exit(2);
 }
+const program = PROGRAMS[name];
 const target = resolve(folder);
 
 await useSupportedNode();
@@ -45,8 +71,8 @@ for (const group of ["packages", "apps"])
 await installAndBuild();
 rmSync(target, { recursive: true, force: true });
 const deployed = await step(
-  "gather the daemon and what it needs",
-  pnpm("--filter", "@kvsync/sync-daemon", "deploy", "--prod", "--legacy", target),
+  `gather ${name} and what it needs`,
+  pnpm("--filter", program.package, "deploy", "--prod", "--legacy", target),
 );
 if (!deployed.ok) process.exit(1);
 const packages = shippedPackages(target);
@@ -57,25 +83,21 @@ prune(target);
 console.log(`${megabytes(bytesBefore)} gathered, ${megabytes(bytesOf(target))} left`);
 const commit = process.env.COMMIT || commitOfCheckout();
 if (commit !== null) writeFileSync(join(target, "build.json"), `${JSON.stringify({ commit })}\n`);
-for (const [program, argument] of [
-  ["dist/main.js", "--check-config"],
-  ["dist/main.js", "--version"],
-  ["dist/tools/main.js", "--version"],
-]) {
-  chmodSync(join(target, program), 0o755);
+for (const file of program.files) chmodSync(join(target, file), 0o755);
+for (const [file, argument] of program.starts) {
   // From elsewhere, so that nothing of this workspace is found.
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(target, program), argument], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(target, file), argument], {
     cwd: tmpdir(),
     encoding: "utf8",
     env: { PATH: process.env.PATH },
   });
-  const isNamed = argument !== "--version" || commit === null || stdout.includes(commit);
+  const isNamed = name !== "daemon" || argument !== "--version" || commit === null || stdout.includes(commit);
   if (status === 0 && isNamed) continue;
-  console.error(`${program} ${argument} ended with ${status}: ${stderr}`);
+  console.error(`${file} ${argument} ended with ${status}: ${stderr}`);
   process.exit(1);
 }
 const { dependencies } = manifestIn(target);
-/** A package of subpaths alone has no main module; the daemon, started above, loads what it uses of it. */
+/** A package of subpaths alone has no main module; the program, started above, loads what it uses of it. */
 const loadable = Object.keys(dependencies).filter((name) => {
   const { exports } = manifestIn(join(target, "node_modules", name));
   return (

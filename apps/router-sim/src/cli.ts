@@ -13,6 +13,7 @@ import { compareCommand } from "./compare/compare-command.ts";
 import { LOOKUP_TIMEOUT_MS } from "./daemon/daemon-client.ts";
 import { DEFAULT_DAEMON_PATH } from "./daemon/daemon-process.ts";
 import { runDemo } from "./demo.ts";
+import { loadCommand } from "./gateway/load-command.ts";
 import { coded, numberOption, parsePolicies } from "./option-parsers.ts";
 import { POLICY_NAMES, type PolicyName } from "./policy/policies.ts";
 import { type FaultKind, parseFault, type PlannedFault } from "./replay/fault-plan.ts";
@@ -114,6 +115,17 @@ function commandLine(args: readonly string[], signal: AbortSignal, end: (exitCod
     }),
   );
   program.addCommand(compareCommand(signal, args));
+  program.addCommand(
+    loadCommand(
+      signal,
+      (line) => {
+        process.stdout.write(`${line}\n`);
+      },
+      (isWell) => {
+        end(isWell ? EXIT_OK : EXIT_FAILED);
+      },
+    ),
+  );
   program.addCommand(traceCommand());
   program.addCommand(renamedCommand("trace-stats", "trace stats"), { hidden: true });
   program.addCommand(generateTraceCommand());

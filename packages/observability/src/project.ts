@@ -22,6 +22,7 @@ import type { LinkBases } from "./rules/links.ts";
 import type { HealthCheckDefinitions } from "./signals/health-check.ts";
 import type { LogEvents } from "./signals/log-event.ts";
 import type { Spans } from "./signals/span.ts";
+import type { StackFacts } from "./stack/stack.ts";
 
 /** Who receives notifications. */
 export interface Contacts {
@@ -46,6 +47,9 @@ export interface Places {
   readonly prometheus: string;
   readonly alertmanager: string;
   readonly grafana: string;
+  readonly loki: string;
+  readonly jaeger: string;
+  readonly collector: string;
   readonly runbooks: string;
   readonly documents: string;
 }
@@ -113,6 +117,8 @@ export interface Project {
   readonly contacts: Contacts;
   readonly addresses: Addresses;
   readonly places: Places;
+  /** The programs beside it that files are made for; `null` for a project that needs only Prometheus, Alertmanager and Grafana. */
+  readonly stack: StackFacts | null;
   readonly placeholders: Placeholders | null;
   readonly pages: Pages | null;
   readonly knowledge: Knowledge;
@@ -134,6 +140,9 @@ const PLACES: Places = {
   prometheus: "infra/prometheus",
   alertmanager: "infra/alertmanager",
   grafana: "infra/grafana",
+  loki: "infra/loki",
+  jaeger: "infra/jaeger",
+  collector: "infra/otel",
   runbooks: "docs/operations/runbooks",
   documents: "docs/generated",
 };
@@ -176,6 +185,7 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
     },
     addresses: { targets: null, alertmanager: "alertmanager:9093" },
     places: PLACES,
+    stack: null,
     placeholders: null,
     pages: null,
     ...spec,
@@ -206,13 +216,15 @@ export function teamsOf({ teamOf }: Pick<Project, "teamOf">): readonly string[] 
  * @returns paths from the root.
  */
 export function generatedFolders({ places }: Pick<Project, "places">): readonly string[] {
-  const { grafana, alertmanager, prometheus, runbooks } = places;
+  const { grafana, alertmanager, prometheus, loki, jaeger, runbooks } = places;
   return [
     `${grafana}/dashboards`,
     `${grafana}/log-dashboards`,
     `${grafana}/preview`,
     alertmanager,
     prometheus,
+    loki,
+    jaeger,
     runbooks,
   ];
 }

@@ -8,12 +8,20 @@ import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/prov
 import { ReferencePages } from "./documents/references.ts";
 import { runbookPage } from "./documents/runbook.ts";
 import { type Project, ruleFileName } from "./project.ts";
-import { alertmanagerConfiguration } from "./rules/alertmanager.ts";
+import { alertmanagerConfiguration, localAlertmanagerConfiguration } from "./rules/alertmanager.ts";
 import { runbookFile } from "./rules/links.ts";
-import { prometheusConfiguration, ruleFile, serviceMonitor } from "./rules/prometheus.ts";
+import {
+  localPrometheusConfiguration,
+  prometheusConfiguration,
+  ruleFile,
+  serviceMonitor,
+} from "./rules/prometheus.ts";
 import { alertTestFiles } from "./rules/promtool-tests.ts";
 import { logDashboard } from "./signals/log-dashboard.ts";
 import { signalReferences } from "./signals/signal-references.ts";
+import { collectorConfiguration } from "./stack/collector.ts";
+import { jaegerConfiguration } from "./stack/jaeger.ts";
+import { lokiConfiguration } from "./stack/loki.ts";
 
 /** The runbooks of the alerts that point at a panel, so that a reader of the panel finds them too. */
 function runbooksAt({ alertGroups, links }: Project, uid: string, id: number): PanelLink[] {
@@ -21,6 +29,19 @@ function runbooksAt({ alertGroups, links }: Project, uid: string, id: number): P
     .flatMap(({ alerts }) => alerts)
     .filter(({ panel }) => panel.uid === uid && panel.id === id)
     .map(({ name }) => ({ title: `Runbook: ${name}`, url: `${links.runbooks}/${runbookFile(name)}` }));
+}
+
+/** Configurations of the programs beside the application; none for a project without a stack. */
+function* stackFiles(project: Project): Generator<readonly [path: string, text: string]> {
+  const { stack, places } = project;
+  if (stack === null) return;
+  const target = `${stack.service}:${stack.port}`;
+  yield [`${places.prometheus}/prometheus.compose.yaml`, localPrometheusConfiguration(project, target)];
+  yield [`${places.alertmanager}/alertmanager.compose.yaml`, localAlertmanagerConfiguration(project)];
+  yield [`${places.loki}/loki.yaml`, lokiConfiguration(project)];
+  yield [`${places.jaeger}/jaeger.yaml`, jaegerConfiguration(project)];
+  for (const runtime of ["compose", "kubernetes"] as const)
+    yield [`${places.collector}/collector.${runtime}.yaml`, collectorConfiguration(project, stack, runtime)];
 }
 
 /**
@@ -44,6 +65,7 @@ export function render(project: Project): ReadonlyMap<string, string> {
   files.set(`${prometheus}/prometheus.yaml`, prometheusConfiguration(project));
   files.set(`${prometheus}/${name}.service-monitor.yaml`, serviceMonitor(project));
   files.set(`${alertmanager}/alertmanager.yaml`, alertmanagerConfiguration(project));
+  for (const [path, text] of stackFiles(project)) files.set(path, text);
   for (const [file, text] of alertTestFiles(project)) files.set(`${prometheus}/${file}`, text);
   for (const { alerts } of project.alertGroups)
     for (const alert of alerts)

@@ -32,8 +32,6 @@ export interface PacedResult {
   readonly promptTokens: number;
   /** Of the prompts' tokens, by the engines' own count. */
   readonly cachedTokens: number;
-  /** Of the prompts' tokens, as predicted when engines were chosen. */
-  readonly predictedTokens: number;
   readonly seconds: number;
 }
 
@@ -45,7 +43,7 @@ export interface PacedResult {
  */
 export async function sendPaced(
   workload: PacedWorkload,
-  gateway: Gateway,
+  gateway: Pick<Gateway, "complete">,
   progress: (ended: number) => void,
   signal: AbortSignal,
 ): Promise<PacedResult> {
@@ -78,7 +76,6 @@ export async function sendPaced(
   return {
     ...sums,
     failures,
-    predictedTokens: await gateway.predictedTokens(),
     seconds: (performance.now() - beganMs) / 1000,
   };
 }

@@ -41,6 +41,8 @@ export interface PickedRunSettings {
 /** What came of it. */
 export interface PickedRunResult extends PacedResult {
   readonly gateway: string;
+  /** Of the prompts' tokens, as predicted when engines were chosen. */
+  readonly predictedTokens: number;
 }
 
 /**
@@ -85,7 +87,11 @@ export async function runPicked(
         : await EnvoyGateway.start(addresses, `127.0.0.1:${port}`, daemon.url);
     closers.push(() => gateway.stop());
     const result = await sendPaced(settings, gateway, progress, signal);
-    return { ...result, gateway: gateway.description };
+    return {
+      ...result,
+      gateway: gateway.description,
+      predictedTokens: await gateway.predictedTokens(),
+    };
   } finally {
     for (const close of closers.reverse()) await close();
   }

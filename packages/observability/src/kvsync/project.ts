@@ -23,6 +23,9 @@ import { DAEMON_JOB } from "./rules/thresholds.ts";
  */
 const SAMPLES_MAX = 60 * POD.maxValues;
 
+/** Spans of rare work: of each, a trace tells what a metric cannot. */
+const KEPT_SPANS: readonly (keyof typeof SPANS)[] = ["ingest.replay", "snapshot.write", "snapshot.find"];
+
 /** All of it. */
 export const KVSYNC = projectOf({
   name: "kvsync",
@@ -41,6 +44,12 @@ export const KVSYNC = projectOf({
   inhibitions: INHIBITIONS,
   dashboards: DASHBOARDS,
   teamOf: TEAM_OF,
+  stack: {
+    service: "daemon",
+    port: 7070,
+    keptSpans: KEPT_SPANS,
+    slowMs: 50,
+  },
   // The changelog keeps the names that its versions had.
   pages: { namespace: NAMESPACE, paths: ["README.md", "CONTRIBUTING.md", "docs"] },
   placeholders: { word: "DAEMON", text: PLACEHOLDERS },

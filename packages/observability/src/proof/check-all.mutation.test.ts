@@ -556,6 +556,7 @@ const MISTAKES: readonly Mistake[] = [
     "timeInterval: 5s",
     "configuration",
   ],
+  ["a link to a data source that is not there", DATASOURCES, "uid: loki", "uid: logs", "configuration"],
   [
     "a metric without its section",
     "docs/generated/metrics.md",

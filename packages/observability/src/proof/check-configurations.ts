@@ -27,7 +27,9 @@ interface PrometheusYaml {
 }
 interface DatasourcesYaml {
   readonly datasources?: readonly {
+    readonly uid?: string;
     readonly type?: string;
+    readonly isDefault?: boolean;
     readonly jsonData?: { readonly timeInterval?: string };
   }[];
 }
@@ -69,9 +71,16 @@ export function checkConfigurations(artefacts: Artefacts, rules: CheckedRules): 
 
 function checkDatasources(text: string, interval: string | undefined, found: ProblemList): void {
   const { datasources = [] } = (parse(text) ?? {}) as DatasourcesYaml;
-  for (const { type, jsonData } of datasources)
-    if (type !== "prometheus" || jsonData?.timeInterval !== interval)
-      found.add("configuration", `the data source must be Prometheus, scraping every ${interval ?? "?"}`);
+  const defaults = datasources.filter(({ isDefault }) => isDefault === true);
+  const [first] = defaults;
+  if (defaults.length !== 1 || first?.type !== "prometheus" || first.jsonData?.timeInterval !== interval)
+    found.add(
+      "configuration",
+      `the default data source must be Prometheus, scraping every ${interval ?? "?"}`,
+    );
+  for (const [, uid] of text.matchAll(/datasourceUid: (\S+)/g))
+    if (!datasources.some((one) => one.uid === uid))
+      found.add("configuration", `a link leads to the data source ${uid ?? ""}, which is not provisioned`);
 }
 
 function checkProviders(text: string, { name, title }: Project, found: ProblemList): void {

@@ -11,6 +11,7 @@
 import { type Project, teamsOf } from "../project.ts";
 import type { Severity } from "./alert.ts";
 import type { Inhibition } from "./inhibition.ts";
+import { PORTS } from "../stack/stack.ts";
 import { generatedYaml } from "./prometheus.ts";
 
 /** Where Alertmanager finds its secrets. */
@@ -46,6 +47,13 @@ function receiverName(severity: Exclude<Severity, "info">, team: string): string
   return `${team}-${severity}`;
 }
 
+/** How notifications leave. */
+interface Delivery {
+  readonly global: object;
+  /** Configurations of a receiver. */
+  readonly to: (severity: Exclude<Severity, "info">, team: string) => object;
+}
+
 /**
  * Alertmanager's configuration.
  *
@@ -53,10 +61,56 @@ function receiverName(severity: Exclude<Severity, "info">, team: string): string
  * @returns the file.
  */
 export function alertmanagerConfiguration(project: Project): string {
-  const { contacts, teamOf } = project;
+  const { contacts } = project;
+  return generatedYaml(
+    project,
+    configurationFor(project, {
+      global: {
+        resolve_timeout: "5m",
+        slack_api_url_file: `${SECRETS}/slack-webhook-url`,
+        smtp_smarthost: contacts.smarthost,
+        smtp_from: contacts.emailFrom,
+        smtp_auth_username: contacts.emailFrom,
+        smtp_auth_password_file: `${SECRETS}/smtp-password`,
+      },
+      to: (severity, team) => ({
+        slack_configs: [slack(channelOf(contacts, team))],
+        ...(severity === "critical"
+          ? { email_configs: [{ to: contacts.emailTo, send_resolved: true }] }
+          : {}),
+      }),
+    }),
+  );
+}
+
+/**
+ * The same routes and inhibitions for a stack on one machine: every notification is a mail to a server that keeps it for a look.
+ *
+ * @param project - whose.
+ * @returns the file; it needs no secret.
+ */
+export function localAlertmanagerConfiguration(project: Project): string {
+  const { contacts } = project;
+  return generatedYaml(
+    project,
+    configurationFor(project, {
+      global: {
+        resolve_timeout: "5m",
+        smtp_smarthost: `mailpit:${PORTS.mail}`,
+        smtp_from: contacts.emailFrom,
+        smtp_require_tls: false,
+      },
+      to: () => ({ email_configs: [{ to: contacts.emailTo, send_resolved: true }] }),
+    }),
+  );
+}
+
+function configurationFor(project: Project, { global, to }: Delivery): object {
+  const { teamOf } = project;
   const teams = teamsOf(project);
   const [first = "team"] = teams;
-  const routes = (["critical", "warning"] as const).map((severity) => ({
+  const severities = ["critical", "warning"] as const;
+  const routes = severities.map((severity) => ({
     matchers: [`severity="${severity}"`],
     receiver: receiverName(severity, first),
     ...PACE[severity],
@@ -65,15 +119,8 @@ export function alertmanagerConfiguration(project: Project): string {
       receiver: receiverName(severity, team),
     })),
   }));
-  return generatedYaml(project, {
-    global: {
-      resolve_timeout: "5m",
-      slack_api_url_file: `${SECRETS}/slack-webhook-url`,
-      smtp_smarthost: contacts.smarthost,
-      smtp_from: contacts.emailFrom,
-      smtp_auth_username: contacts.emailFrom,
-      smtp_auth_password_file: `${SECRETS}/smtp-password`,
-    },
+  return {
+    global,
     route: {
       receiver: receiverName("warning", first),
       group_by: ["alertname", "cluster", "namespace", "job"],
@@ -82,17 +129,12 @@ export function alertmanagerConfiguration(project: Project): string {
     },
     inhibit_rules: project.inhibitions.map(inhibitRule),
     receivers: [
-      ...teams.flatMap((team) => [
-        {
-          name: receiverName("critical", team),
-          slack_configs: [slack(channelOf(contacts, team))],
-          email_configs: [{ to: contacts.emailTo, send_resolved: true }],
-        },
-        { name: receiverName("warning", team), slack_configs: [slack(channelOf(contacts, team))] },
-      ]),
+      ...teams.flatMap((team) =>
+        severities.map((severity) => ({ name: receiverName(severity, team), ...to(severity, team) })),
+      ),
       { name: NOBODY },
     ],
-  });
+  };
 }
 
 function componentsOf(teamOf: Project["teamOf"], team: string): string[] {

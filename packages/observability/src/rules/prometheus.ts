@@ -10,6 +10,7 @@ import { stringify } from "yaml";
 
 import { LABEL_VALUE_BYTES_MAX } from "../definition.ts";
 import { type Project, ruleFileName } from "../project.ts";
+import { PORTS } from "../stack/stack.ts";
 import type { Alert } from "./alert.ts";
 import { panelUrl, runbookFile } from "./links.ts";
 
@@ -115,9 +116,32 @@ function discovery(job: string): object {
  * @returns the configuration file.
  */
 export function prometheusConfiguration(project: Project): string {
-  const { job, intervalSeconds } = project;
   const { targets, alertmanager } = project.addresses;
-  return generatedYaml(project, {
+  const where = targets === null ? discovery(project.job) : { static_configs: [{ targets }] };
+  return generatedYaml(project, configurationFor(project, where, alertmanager));
+}
+
+/** The token of a stack on one machine, as Compose mounts it. */
+export const LOCAL_TOKEN_FILE = "/run/secrets/prometheus-token";
+
+/**
+ * The configuration for a stack on one machine: one target, with a token.
+ *
+ * @param project - whose.
+ * @param target - `host:port` of the application.
+ * @returns the configuration file.
+ */
+export function localPrometheusConfiguration(project: Project, target: string): string {
+  const where = {
+    authorization: { credentials_file: LOCAL_TOKEN_FILE },
+    static_configs: [{ targets: [target] }],
+  };
+  return generatedYaml(project, configurationFor(project, where, `alertmanager:${PORTS.alertmanager}`));
+}
+
+function configurationFor(project: Project, where: object, alertmanager: string): object {
+  const { job, intervalSeconds } = project;
+  return {
     global: {
       scrape_interval: `${intervalSeconds}s`,
       scrape_timeout: "10s",
@@ -132,12 +156,12 @@ export function prometheusConfiguration(project: Project): string {
         sample_limit: project.samplesMax,
         label_name_length_limit: 64,
         label_value_length_limit: LABEL_VALUE_BYTES_MAX,
-        ...(targets === null ? discovery(job) : { static_configs: [{ targets }] }),
+        ...where,
       },
-      { job_name: "prometheus", static_configs: [{ targets: ["localhost:9090"] }] },
+      { job_name: "prometheus", static_configs: [{ targets: [`localhost:${PORTS.prometheus}`] }] },
       { job_name: "alertmanager", static_configs: [{ targets: [alertmanager] }] },
     ],
-  });
+  };
 }
 
 /**
