@@ -36,6 +36,9 @@ import { silence, TokenizerServer } from "./tokenizer-server.ts";
 const CRAMPED_QUEUE = 100;
 const BURST_REQUESTS = 1500;
 
+/** Six runs, each with the time that a hook has. */
+const RUNS_MS_MAX = 6 * 180_000;
+
 /** A tokenizer that is not there: nothing listens on the discard port. */
 const NOBODY = "http://127.0.0.1:9";
 
@@ -383,7 +386,7 @@ beforeAll(async () => {
   await runSecured();
   await runTalkative();
   await runPicking();
-});
+}, RUNS_MS_MAX);
 
 test.each(CATALOGUE.map(({ name }) => [name]))(
   "%s is emitted with exactly the labels and values declared, and moves",

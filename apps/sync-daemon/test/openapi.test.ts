@@ -7,6 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { openapiDocument } from "../src/openapi/document.ts";
 import { OPERATIONS } from "../src/openapi/operations.ts";
 import { generatedPages } from "../src/openapi/pages.ts";
+import { PROBLEMS } from "../src/openapi/problem-status.ts";
+import { problemsOf } from "../src/openapi/route-problems.ts";
 import { type Answered, answerFault } from "./answer-check.ts";
 import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
 
@@ -146,6 +148,13 @@ test("operation ids are unique, and the document is served as it is generated", 
   const served = await running.app.inject("/openapi.json");
   expect(served.headers["content-type"]).toContain("application/json");
   expect(served.json()).toEqual(JSON.parse(JSON.stringify(openapiDocument())));
+});
+
+test("every error code is among the problems of a route, but for the two of requests that reach none", () => {
+  const listed = new Set<string>(OPERATIONS.flatMap((operation) => problemsOf(operation)));
+  const elsewhere = ["unknown_route", "method_not_allowed"];
+  const unlisted = Object.keys(PROBLEMS).filter((code) => !listed.has(code));
+  expect(unlisted, "codes that no operation of openapi/operations.ts lists").toEqual(elsewhere);
 });
 
 test.each([...generatedPages()])(

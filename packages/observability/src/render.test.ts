@@ -25,7 +25,7 @@ function emptyFolder(): string {
   return folder;
 }
 
-test("no committed file is stale", () => {
+test("no committed file is stale (npx pnpm@12.21.0 turbo build)", () => {
   expect(staleFiles(ROOT, KVSYNC, FILES)).toEqual([]);
 });
 

@@ -1352,7 +1352,10 @@ test("a metric that nobody shows is found (C1)", () => {
   } as const;
   const problems = checkKvsync({ ...INPUT, project: { ...KVSYNC, families: [...CATALOGUE, secret] } });
   expect(problems.map(({ code, message }) => [code, message])).toEqual([
-    ["metric_without_panel", `${NAMESPACE}_kv_secret is on no panel`],
+    [
+      "metric_without_panel",
+      `${NAMESPACE}_kv_secret is on no panel: expected a query that reads it in a row of a dashboard`,
+    ],
     ["document_gap", `lacks ### ${NAMESPACE}_kv_secret`],
   ]);
 });

@@ -52,7 +52,11 @@ class CoverageCheck {
     this.#found.at("catalogue");
     const families = this.#familiesOf(onPanels);
     for (const { name } of this.#artefacts.project.families)
-      if (!families.has(name)) this.#found.add("metric_without_panel", `${name} is on no panel`);
+      if (!families.has(name))
+        this.#found.add(
+          "metric_without_panel",
+          `${name} is on no panel: expected a query that reads it in a row of a dashboard`,
+        );
     this.#found.at(this.#artefacts.places.rules);
     for (const name of this.#rules.recordExpressions.keys())
       if (!onPanels.has(name) && !inAlerts.has(name))

@@ -211,7 +211,10 @@ class BoardCheck {
     const seen = new Set<number>();
     for (const { id = 0, title = "" } of this.#board.panels ?? []) {
       if (id <= 0 || seen.has(id))
-        this.#found.add("panel_id", `"${title}" has the id ${id}: 0, or taken already`);
+        this.#found.add(
+          "panel_id",
+          `"${title}" has the id ${id}: expected one above 0 that no other panel or row of the dashboard has`,
+        );
       seen.add(id);
     }
     const titles = (this.#board.panels ?? []).map(({ title = "" }) => title);

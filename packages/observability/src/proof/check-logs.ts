@@ -54,7 +54,11 @@ export function checkLogs(artefacts: Artefacts): readonly Problem[] {
     }
     checkBoard(JSON.parse(text) as DashboardJson, found);
     for (const code of Object.keys(project.logEvents))
-      if (!shown.has(code)) found.add("log_event_without_panel", `${code} is on no panel`);
+      if (!shown.has(code))
+        found.add(
+          "log_event_without_panel",
+          `${code} is on no panel: expected a query that reads it in a row of a dashboard`,
+        );
   }
   return found.found;
 }

@@ -54,7 +54,11 @@ export function checkScrapes(
 
 function checkFamily(definition: MetricDefinition, samples: readonly Sample[], found: ProblemList): void {
   const declared = Object.keys(definition.labels).join(",");
-  if (samples.length === 0) found.add("metric_not_emitted", "no scrape has a sample of it");
+  if (samples.length === 0)
+    found.add(
+      "metric_not_emitted",
+      "no scrape has a sample of it: expected code that makes its handle, and a run that reaches that code",
+    );
   for (const names of new Set(samples.map(({ labels }) => labels.map(([name]) => name).join(","))))
     if (names !== declared) found.add("metric_labels", `has the labels ${names}, not ${declared}`);
   const domains = new Map(Object.entries(definition.labels));
@@ -66,7 +70,10 @@ function checkFamily(definition: MetricDefinition, samples: readonly Sample[], f
       found.add("metric_label_value", `has ${label}="${value}", which is not one of its values`);
   }
   if (samples.length > 0 && samples.every(({ isZero }) => isZero))
-    found.add("metric_unmoved", "every sample is 0, as before its first event");
+    found.add(
+      "metric_unmoved",
+      "every sample is 0, as before its first event: expected a run that moves it before its last scrape",
+    );
 }
 
 /** All samples under the namespace by family. A histogram moves with its count: buckets and sums are left out. */
