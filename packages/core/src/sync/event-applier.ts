@@ -58,6 +58,10 @@
  *
  * Not here: sequence numbers, gaps, restarts (worker-sync.ts).
  *
+ * One class, since it makes one decision: an event is stored, or dropped for the first rule that it breaks. Each rule reads
+ * the state that earlier events of the rank left. State of one rule alone has a file of its own, named above. Stores of
+ * further groups (A1, A9) are no such part: events of the main group use all of their state as well.
+ *
  * Sources: Dynamo lib/kv-router zmq_wire/filter.rs @ 17b173e9 (kinds), protocols.rs @ 2bd0a36d (media).
  */
 import { assert } from "../assert.ts";
