@@ -1,6 +1,6 @@
 /**
- * The cost of reading engines' metrics for the endpoint picker: the scan of one page of vLLM's size; a page over HTTP, in turns
- * with undici; and 100 endpoints five times a second. All in CPU time of the process that fetches.
+ * The cost of reading engines' metrics for the endpoint picker, in CPU time of the process that fetches. It measures the scan of
+ * one page of vLLM's size, a page over HTTP in turns with undici, and 100 endpoints five times a second.
  *
  *     node apps/sync-daemon/bench/load-scrape.bench.ts
  *

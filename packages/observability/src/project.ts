@@ -50,6 +50,8 @@ export interface Places {
   readonly loki: string;
   readonly jaeger: string;
   readonly collector: string;
+  /** A component of Kustomize. */
+  readonly operator: string;
   readonly runbooks: string;
   readonly documents: string;
 }
@@ -143,6 +145,7 @@ const PLACES: Places = {
   loki: "infra/loki",
   jaeger: "infra/jaeger",
   collector: "infra/otel",
+  operator: "infra/kubernetes/operator",
   runbooks: "docs/operations/runbooks",
   documents: "docs/generated",
 };
@@ -216,7 +219,7 @@ export function teamsOf({ teamOf }: Pick<Project, "teamOf">): readonly string[] 
  * @returns paths from the root.
  */
 export function generatedFolders({ places }: Pick<Project, "places">): readonly string[] {
-  const { grafana, alertmanager, prometheus, loki, jaeger, runbooks } = places;
+  const { grafana, alertmanager, prometheus, loki, jaeger, operator, runbooks } = places;
   return [
     `${grafana}/dashboards`,
     `${grafana}/log-dashboards`,
@@ -225,6 +228,7 @@ export function generatedFolders({ places }: Pick<Project, "places">): readonly 
     prometheus,
     loki,
     jaeger,
+    operator,
     runbooks,
   ];
 }

@@ -10,18 +10,14 @@ import { runbookPage } from "./documents/runbook.ts";
 import { type Project, ruleFileName } from "./project.ts";
 import { alertmanagerConfiguration, localAlertmanagerConfiguration } from "./rules/alertmanager.ts";
 import { runbookFile } from "./rules/links.ts";
-import {
-  localPrometheusConfiguration,
-  prometheusConfiguration,
-  ruleFile,
-  serviceMonitor,
-} from "./rules/prometheus.ts";
+import { localPrometheusConfiguration, prometheusConfiguration, ruleFile } from "./rules/prometheus.ts";
 import { alertTestFiles } from "./rules/promtool-tests.ts";
 import { logDashboard } from "./signals/log-dashboard.ts";
 import { signalReferences } from "./signals/signal-references.ts";
 import { collectorConfiguration } from "./stack/collector.ts";
 import { jaegerConfiguration } from "./stack/jaeger.ts";
 import { lokiConfiguration } from "./stack/loki.ts";
+import { operatorFiles } from "./stack/operator.ts";
 
 /** The runbooks of the alerts that point at a panel, so that a reader of the panel finds them too. */
 function runbooksAt({ alertGroups, links }: Project, uid: string, id: number): PanelLink[] {
@@ -52,19 +48,22 @@ function* stackFiles(project: Project): Generator<readonly [path: string, text: 
  */
 export function render(project: Project): ReadonlyMap<string, string> {
   const { name, places, generator } = project;
-  const { grafana, prometheus, alertmanager, runbooks, documents } = places;
+  const { grafana, prometheus, alertmanager, operator, runbooks, documents } = places;
   const files = new Map<string, string>();
+  const boards = new Map<string, string>();
   for (const board of project.dashboards) {
     const json = grafanaDashboard(project, board, (id) => runbooksAt(project, board.uid, id));
-    files.set(`${grafana}/dashboards/${board.uid}.json`, `${JSON.stringify(json, null, 2)}\n`);
+    const text = `${JSON.stringify(json, null, 2)}\n`;
+    boards.set(board.uid, text);
+    files.set(`${grafana}/dashboards/${board.uid}.json`, text);
     files.set(`${grafana}/preview/${board.uid}.svg`, previewSvg(board, generator));
   }
   files.set(`${grafana}/provisioning/datasources/${name}.yaml`, datasourceProvisioning(project));
   files.set(`${grafana}/provisioning/dashboards/${name}.yaml`, dashboardProvisioning(project));
   files.set(`${prometheus}/${ruleFileName(project)}`, ruleFile(project));
   files.set(`${prometheus}/prometheus.yaml`, prometheusConfiguration(project));
-  files.set(`${prometheus}/${name}.service-monitor.yaml`, serviceMonitor(project));
   files.set(`${alertmanager}/alertmanager.yaml`, alertmanagerConfiguration(project));
+  for (const [file, text] of operatorFiles(project, boards)) files.set(`${operator}/${file}`, text);
   for (const [path, text] of stackFiles(project)) files.set(path, text);
   for (const [file, text] of alertTestFiles(project)) files.set(`${prometheus}/${file}`, text);
   for (const { alerts } of project.alertGroups)

@@ -49,7 +49,7 @@ const RELOADS = "docs/operations/runbooks/config-reload-failed.md";
 const LOGS = "infra/grafana/log-dashboards/kvsync-logs.json";
 const MANIFESTS = "infra/kubernetes/daemon.yaml";
 const POLICY = "infra/kubernetes/network-policy.yaml";
-const MONITOR = "infra/prometheus/kvsync.service-monitor.yaml";
+const MONITOR = "infra/kubernetes/operator/service-monitor.yaml";
 const MONITORING = "docs/operations/monitoring.md";
 
 /** The numbered checks by what they report; codes without a number are of files that cannot be read at all, and the like. */

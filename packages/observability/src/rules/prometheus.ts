@@ -55,12 +55,12 @@ export function annotationsOf(alert: Alert, links: Project["links"]): Readonly<R
 const PINT = "\n# pint file/disable alerts/template\n";
 
 /**
- * All recording and alert rules.
+ * All recording and alert rules, as Prometheus and its operator read them.
  *
  * @param project - whose.
- * @returns the rule file.
+ * @returns the groups.
  */
-export function ruleFile(project: Project): string {
+export function ruleGroups(project: Project): readonly object[] {
   const interval = (name: string) => (isSlowGroup(name) ? "1m" : `${project.intervalSeconds}s`);
   const recordings = project.recordingGroups.map(({ name, rules }) => ({
     name,
@@ -78,7 +78,17 @@ export function ruleFile(project: Project): string {
       annotations: annotationsOf(alert, project.links),
     })),
   }));
-  return generatedYaml(project, { groups: [...recordings, ...alerts] }).replace("\n", PINT);
+  return [...recordings, ...alerts];
+}
+
+/**
+ * The rule file.
+ *
+ * @param project - whose.
+ * @returns its text.
+ */
+export function ruleFile(project: Project): string {
+  return generatedYaml(project, { groups: ruleGroups(project) }).replace("\n", PINT);
 }
 
 /** The label that names the scraped pod: `pod` may be a label of the series themselves, of another pod. */

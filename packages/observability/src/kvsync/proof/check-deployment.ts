@@ -16,7 +16,7 @@ import { SETTINGS_PAGE, settingRows } from "./settings-table.ts";
 const MANIFESTS = /^infra\/kubernetes\/.+\.yaml$/;
 const DAEMON = "infra/kubernetes/daemon.yaml";
 const PROMETHEUS = "infra/prometheus/prometheus.yaml";
-const MONITOR = "infra/prometheus/kvsync.service-monitor.yaml";
+const MONITOR = "infra/kubernetes/operator/service-monitor.yaml";
 const ALERTMANAGER = "infra/alertmanager/alertmanager.yaml";
 const MONITORING = "docs/operations/monitoring.md";
 /** The daemon's container in its Deployment. */

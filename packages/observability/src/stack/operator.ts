@@ -1,0 +1,66 @@
+/**
+ * The resources by which the Prometheus Operator and Grafana's sidecar find everything in a cluster, as a component of Kustomize.
+ *
+ *     service-monitor.yaml   what to scrape            prometheus-rule.yaml   recorded series and alerts
+ *     dashboards.yaml        a ConfigMap for each dashboard, with the label that the sidecar looks for
+ *
+ *  O1  A ConfigMap stays below the limit of the API server (operator.test.ts).
+ *
+ * Source: prometheus-operator's API reference, monitoring.coreos.com/v1; kube-prometheus-stack's values for the sidecar.
+ */
+
+import { generatedYaml, ruleGroups, serviceMonitor } from "../rules/prometheus.ts";
+import type { Project } from "../project.ts";
+
+/** The sidecar of kube-prometheus-stack looks for this label, whatever its value. */
+const DASHBOARD_LABEL = { grafana_dashboard: "1" } as const;
+
+/**
+ * The files of the component.
+ *
+ * @param project - whose.
+ * @param dashboards - JSON of each, by its uid.
+ * @returns text by file name.
+ */
+export function operatorFiles(
+  project: Project,
+  dashboards: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
+  const files = new Map([
+    ["service-monitor.yaml", serviceMonitor(project)],
+    ["prometheus-rule.yaml", prometheusRule(project)],
+    ["dashboards.yaml", dashboardMaps(project, dashboards)],
+  ]);
+  const kustomization = {
+    apiVersion: "kustomize.config.k8s.io/v1alpha1",
+    kind: "Component",
+    resources: [...files.keys()],
+  };
+  return files.set("kustomization.yaml", generatedYaml(project, kustomization));
+}
+
+function prometheusRule(project: Project): string {
+  return generatedYaml(project, {
+    apiVersion: "monitoring.coreos.com/v1",
+    kind: "PrometheusRule",
+    metadata: { name: project.job, labels: { "app.kubernetes.io/name": project.job } },
+    spec: { groups: ruleGroups(project) },
+  });
+}
+
+function dashboardMaps(project: Project, dashboards: ReadonlyMap<string, string>): string {
+  const maps = [...dashboards].map(([uid, json]) => ({
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: {
+      name: `${uid}-dashboard`,
+      labels: { "app.kubernetes.io/name": project.job, ...DASHBOARD_LABEL },
+      annotations: { grafana_folder: project.title },
+    },
+    // Without indentation, since nobody reads it here.
+    data: { [`${uid}.json`]: JSON.stringify(JSON.parse(json)) },
+  }));
+  const [first = "", ...rest] = maps.map((map) => generatedYaml(project, map));
+  const withoutNote = rest.map((text) => text.slice(text.indexOf("\n") + 1));
+  return [first, ...withoutNote].join("---\n");
+}
