@@ -10,10 +10,11 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 
@@ -55,14 +56,6 @@ const BURST_REQUESTS = 200;
 interface ActiveAlert {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function ended(program: ChildProcess): Promise<void> {
@@ -191,7 +184,7 @@ describe.skipIf(!HAS_PROGRAMS)("with Prometheus and Alertmanager (Debian package
     steady = await TestEngine.start({ id: "steady" }, 1, { httpPort: 0 });
     fragile = await TestEngine.start({ id: "fragile", model: "fragile/model" }, 2, { httpPort: 0 });
     port = await freePort();
-    pickerPort = await PickerTraffic.freePort();
+    pickerPort = await freePort();
     cluster = await Cluster.start();
     authority = await Authority.make();
     const { cert, key } = await authority.sign("kvsync");

@@ -3,12 +3,13 @@
  * publisher answers replay requests as an engine does.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { createServer } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { encodeEventBatch, encodeReplayEnd, encodeReplayReply, parseReplayRequest } from "@kvsync/core";
+import { freePort } from "@kvsync/engine-sim";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Publisher, Router } from "zeromq";
 
@@ -35,16 +36,6 @@ afterEach(async () => {
   for (const engine of engines.splice(0)) engine.stop();
   rmSync(folder, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const server: Server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 /** A publisher that connects, with its history. */
 class ConnectingEngine {

@@ -5,11 +5,12 @@
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Authority } from "./certificates.ts";
@@ -33,24 +34,20 @@ interface Ended {
 
 function doctor(...args: string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    const env = { PATH: process.env["PATH"] };
-    execFile(process.execPath, [MAIN, "doctor", "--idle", "1", ...args], { env }, (error, out, err) => {
-      resolve({ code: error === null ? 0 : error.code, out, err });
-    });
+    execFile(
+      process.execPath,
+      [MAIN, "doctor", "--idle", "1", ...args],
+      { env: { PATH: process.env["PATH"] } },
+      (error, out, err) => {
+        resolve({ code: error === null ? 0 : error.code, out, err });
+      },
+    );
   });
 }
 
 /** The line about the daemon itself. */
 function daemonLine({ out }: Ended, url: string): string {
   return out.split("\n").find((line) => line.includes(`daemon      ${url}: `)) ?? `(none in ${out})`;
-}
-
-async function unusedPort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 afterAll(() => {
@@ -153,7 +150,7 @@ describe("with settings", () => {
   });
 
   test("a daemon that does not run there is not looked at: they may be checked before a start", async () => {
-    const port = String(await unusedPort());
+    const port = String(await freePort());
     const ended = await doctor("--", "--http-port", port, "--snapshot-enabled", "false");
     expect(daemonLine(ended, `http://127.0.0.1:${port}`)).toMatch(
       /^skip .*not looked at: nothing listens there/,
@@ -265,7 +262,7 @@ describe("a daemon that cannot be asked is a failure with the remedy:", () => {
   });
 
   test("nothing at the address, another program at it, and a name that is none", async () => {
-    const port = await unusedPort();
+    const port = await freePort();
     expect(await failure(`http://127.0.0.1:${port}`)).toMatch(
       /nothing listens there; is a daemon running there.*ECONNREFUSED/,
     );

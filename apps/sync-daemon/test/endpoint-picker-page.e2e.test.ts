@@ -3,9 +3,10 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterAll, expect, test } from "vitest";
 
-import { freePort, HAS_ENVOY } from "./envoy-process.ts";
+import { HAS_ENVOY } from "./envoy-process.ts";
 import { PageShell, pageCommands } from "./operator-page.ts";
 
 const ENVOY_FILE = "$CHECKOUT/infra/envoy/envoy.yaml";

@@ -5,11 +5,10 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { freePort } from "@kvsync/engine-sim";
 import { parse, stringify } from "yaml";
 
 const PROGRAM = process.env["KVSYNC_ENVOY"] ?? "envoy";
@@ -63,15 +62,6 @@ function parts(config: Config): EnvoyParts & Found {
   if (manager === undefined || extProc === undefined || pool === undefined || picker === undefined)
     throw new Error(`${CONFIGURATION.pathname} has another shape than tests expect`);
   return { config, listener, manager, extProc, pool, picker };
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** See the header. */

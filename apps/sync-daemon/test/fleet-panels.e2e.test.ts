@@ -5,10 +5,10 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { parse, stringify } from "yaml";
@@ -318,12 +318,4 @@ function queryOf(dashboard: string, id: number, refId: string, job: string): str
     .replaceAll("$__rate_interval", `${LOOK_BACK_SECONDS}s`)
     .replaceAll('"$job"', `"${job}"`)
     .replace(/"\$\w+"/g, '".+"');
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -8,6 +8,7 @@ import {
   EngineServer,
   type EngineServerSettings,
   type EngineSettings,
+  freePort,
   SimulatedEngine,
 } from "@kvsync/engine-sim";
 
@@ -17,6 +18,11 @@ const POLL_MS = 20;
 /** Only what never happens takes this long. On an idle machine a condition holds within a second or two. */
 const GIVE_UP_MS = 60_000;
 const VOCABULARY = 128_000;
+
+/** What rank 0 would bind to, so that this rank's port is one that nobody takes while its engine is away. */
+async function portOfRank(dpRank = 0): Promise<number> {
+  return (await freePort()) - dpRank;
+}
 
 /** One engine process stand-in: pool, scheduler, sockets. */
 export class TestEngine {
@@ -39,7 +45,8 @@ export class TestEngine {
     serving: Partial<EngineServerSettings> = {},
   ): Promise<TestEngine> {
     const engine = new SimulatedEngine({ model: "test/model", blockSize: 16, blockCount: 400, ...settings });
-    return new TestEngine(engine, await EngineServer.start({ seed, ...serving, engine }), seed);
+    const ports = { port: await portOfRank(settings.dpRank), replayPort: await portOfRank(settings.dpRank) };
+    return new TestEngine(engine, await EngineServer.start({ seed, ...ports, ...serving, engine }), seed);
   }
 
   /** The entry that registers it; ranks of one worker are joined by `entryOf`. */

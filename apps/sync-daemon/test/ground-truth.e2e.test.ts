@@ -8,6 +8,7 @@
  *
  * `EXACT` lists the families whose values a script can know.
  */
+import { freePort } from "@kvsync/engine-sim";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import type { MetricDefinition } from "@kvsync/observability/definition";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
@@ -102,7 +103,7 @@ async function pick(port: number): Promise<void> {
 beforeAll(async () => {
   const beganMs = performance.now();
   engine = await TestEngine.start({ id: POD, model: MODEL }, 41, { httpPort: 0 });
-  const port = await PickerTraffic.freePort();
+  const port = await freePort();
   daemon = await DaemonProcess.start({
     engines: [PickerTraffic.entry(engine)],
     picker: { ...PickerTraffic.settings(port), check_sample: 1 },

@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { freePort } from "@kvsync/engine-sim";
 import { parse, parseAllDocuments } from "yaml";
 
 import { Authority } from "./certificates.ts";
@@ -82,7 +83,7 @@ export class HealthyDaemons {
       snapshot: { directory: all.path("kept"), interval_seconds: 1 },
     });
     await all.#add("snapshots off", { engines, snapshot: { directory: null } });
-    const pickerPort = await PickerTraffic.freePort();
+    const pickerPort = await freePort();
     const picker = { ...PickerTraffic.settings(pickerPort), check_sample: 1 };
     await all.#add("picker", { engines: [PickerTraffic.entry(engine)], picker });
     for (const each of all.#daemons)

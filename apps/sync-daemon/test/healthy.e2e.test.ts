@@ -11,9 +11,9 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { parse, stringify } from "yaml";
@@ -268,12 +268,4 @@ const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_
 function faster(time: string): string {
   const [, count = "", unit = ""] = /^(\d+)([smhd])$/.exec(time) ?? [];
   return `${Math.ceil((Number(count) * (SECONDS[unit] ?? 0)) / FASTER)}s`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

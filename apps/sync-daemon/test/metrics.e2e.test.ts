@@ -15,6 +15,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { freePort } from "@kvsync/engine-sim";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { LOAD_KINDS, PICKER_METRICS } from "@kvsync/observability/kvsync/picker";
@@ -311,7 +312,7 @@ async function runPicking(): Promise<void> {
   );
   const [a, b] = engines as [TestEngine, TestEngine];
   const slow = await TokenizerServer.start(silence);
-  const port = await PickerTraffic.freePort();
+  const port = await freePort();
   const daemon = await DaemonProcess.start({
     engines: engines.map((engine) => PickerTraffic.entry(engine)),
     sync: { tokenizer_endpoint: slow.endpoint },

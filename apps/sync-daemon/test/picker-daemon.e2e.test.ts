@@ -6,12 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterEach, describe, expect, it } from "vitest";
 
 import { GatewayClient, type GatewayStream } from "../src/picker/testing/gateway-client.ts";
 import { Authority } from "./certificates.ts";
 import { DaemonProcess } from "./daemon-process.ts";
-import { EnvoyProcess, freePort, HAS_ENVOY } from "./envoy-process.ts";
+import { EnvoyProcess, HAS_ENVOY } from "./envoy-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
 const MODEL = "test/model";

@@ -4,11 +4,11 @@ import { createServer } from "node:http";
 
 import type { AddressInfo } from "node:net";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterEach, expect, it } from "vitest";
 import { GatewayClient } from "../src/picker/testing/gateway-client.ts";
 import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
-import { freePort } from "./envoy-process.ts";
 import { until } from "./fleet.ts";
 
 const FULL_DUPLEX = { requestBodyMode: 4, responseBodyMode: 0 };

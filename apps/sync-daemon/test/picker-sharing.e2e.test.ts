@@ -7,10 +7,11 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterEach, describe, expect, it } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
-import { EnvoyProcess, freePort, HAS_ENVOY } from "./envoy-process.ts";
+import { EnvoyProcess, HAS_ENVOY } from "./envoy-process.ts";
 import { until } from "./fleet.ts";
 
 const HAS_NATS = spawnSync("nats-server", ["--version"]).status === 0;

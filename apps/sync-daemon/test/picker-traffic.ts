@@ -1,5 +1,4 @@
 /** Requests of a gateway to a daemon's picker, for tests that need no Envoy: the gateway's side of ext_proc, one stream for each. */
-import { createServer, type AddressInfo } from "node:net";
 
 import { GatewayClient, type GatewayStream } from "../src/picker/testing/gateway-client.ts";
 import type { TestEngine } from "./fleet.ts";
@@ -42,15 +41,6 @@ export class PickerTraffic {
   /** Settings of a picker that it reaches. */
   static settings(port: number): object {
     return { enabled: true, port, health_port: 0, tls: { mode: "none" } };
-  }
-
-  /** A port that nobody listens at. */
-  static async freePort(): Promise<number> {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const { port } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
   }
 
   /** The entry of an engine with the address of its HTTP API. */

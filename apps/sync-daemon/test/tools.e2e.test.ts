@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import type { KvEvent } from "@kvsync/core";
+import { freePort } from "@kvsync/engine-sim";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Cluster } from "./cluster.ts";
@@ -60,13 +61,6 @@ function jsonLines(text: string): Record<string, unknown>[] {
 async function listening(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
-}
-
-async function unusedPort(): Promise<number> {
-  const server = createServer();
-  const port = await listening(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 let engine: TestEngine;
@@ -302,13 +296,7 @@ describe("kvsync dump", () => {
     const unknown = await kvsync(["dump", "--url", daemon.url, "--model", "none"]);
     expect(unknown.code).toBe(1);
     expect(unknown.err).toMatch(/answered 404: .*none/);
-    const nobody = await kvsync([
-      "dump",
-      "--url",
-      `http://127.0.0.1:${await unusedPort()}`,
-      "--model",
-      "none",
-    ]);
+    const nobody = await kvsync(["dump", "--url", `http://127.0.0.1:${await freePort()}`, "--model", "none"]);
     expect(nobody.code).toBe(1);
     expect(nobody.err).toMatch(/nothing listens there; is a daemon running there.*ECONNREFUSED/);
   });
@@ -415,7 +403,7 @@ describe("kvsync doctor", () => {
     });
     try {
       await other.serve(2);
-      const nobody = `tcp://127.0.0.1:${await unusedPort()}`;
+      const nobody = `tcp://127.0.0.1:${await freePort()}`;
       const replay = engine.server.replayEndpoint ?? "";
       const file = configOf({
         engines: [

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { KvsyncClient } from "@kvsync/client";
+import { freePort } from "@kvsync/engine-sim";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { type SpanName, spanOf, SPANS } from "@kvsync/observability/kvsync/spans";
 import { attributeFaults } from "@kvsync/observability/signals/span";
@@ -34,7 +35,7 @@ beforeAll(async () => {
   collector = await OtlpReceiver.start();
   tokenizer = await TokenizerServer.start(byByte);
   engine = await TestEngine.start({ id: "engine-0", model: MODEL }, 1, { httpPort: 0 });
-  pickerPort = await PickerTraffic.freePort();
+  pickerPort = await freePort();
   daemon = await DaemonProcess.start({
     engines: [PickerTraffic.entry(engine)],
     picker: PickerTraffic.settings(pickerPort),

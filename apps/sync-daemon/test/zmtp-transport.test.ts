@@ -9,6 +9,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { freePort } from "@kvsync/engine-sim";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { curveKeyPair, Dealer, Publisher, Pull, Subscriber } from "zeromq";
 
@@ -474,15 +475,6 @@ describe("where publishers connect", () => {
       refused: (reason, address) => refusals.push(`${reason} ${address}`),
     });
     return { port, events, refusals, messages };
-  }
-
-  async function freePort(): Promise<number> {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
-    server.close();
-    await once(server, "close");
-    return port;
   }
 
   async function dial(port: number, bytes: Buffer): Promise<Socket> {

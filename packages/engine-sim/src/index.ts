@@ -14,6 +14,7 @@ export { EngineError, type EngineErrorFacts } from "./engine-error.ts";
 export { HASH_ALGORITHMS, type HashAlgorithm } from "./engine-hash.ts";
 export type { ResolvedEngineSettings } from "./engine-settings.ts";
 export type { Fault, PoisonForm } from "./fault.ts";
+export { freePort } from "./free-port.ts";
 export type { QuietPace } from "./scheduler.ts";
 export { SimulatedEngine, type RestartResult } from "./simulated-engine.ts";
 export type { DrivenRequest, RequestWatch } from "./engine-driver.ts";

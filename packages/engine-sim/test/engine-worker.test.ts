@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:net";
 import { expect, test } from "vitest";
 
 import { EngineWorker } from "../src/engine-worker.ts";
+import { freePort } from "../src/free-port.ts";
 
 const ENGINE = { id: "e", model: "m", blockSize: 4, blockCount: 100 };
 
@@ -33,9 +34,7 @@ function portOf(server: Server): number {
 
 test("W1: a worker whose HTTP port is taken rejects, and its event port is free again", async () => {
   const taken = await take(0);
-  const events = await take(0);
-  const port = portOf(events);
-  await release(events);
+  const port = await freePort();
   const settings = { engine: ENGINE, port, replayPort: null, httpPort: portOf(taken) };
   await expect(EngineWorker.start(settings)).rejects.toMatchObject({ facts: { code: "bind_failed" } });
   await release(taken);
@@ -43,7 +42,9 @@ test("W1: a worker whose HTTP port is taken rejects, and its event port is free 
 });
 
 test("W1: a worker that has stopped leaves every port free, of each rank", async () => {
-  const worker = await EngineWorker.start({ engine: ENGINE, dpSize: 2, portPerRank: true, replayPort: null });
+  const [port, httpPort] = [await freePort(), await freePort()];
+  const settings = { engine: ENGINE, dpSize: 2, portPerRank: true, port, replayPort: null, httpPort };
+  const worker = await EngineWorker.start(settings);
   const ports = worker.ranks.flatMap(({ server, httpUrl }) =>
     [server.endpoint, httpUrl].map((url) => Number(new URL(url).port)),
   );

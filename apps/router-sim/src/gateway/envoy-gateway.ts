@@ -9,11 +9,11 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { freePort } from "@kvsync/engine-sim";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 
@@ -184,15 +184,4 @@ export class EnvoyGateway implements Gateway {
 function socketAddress(address: string): object {
   const { hostname, port } = new URL(`http://${address}`);
   return { socket_address: { address: hostname.replace(/^\[|\]$/g, ""), port_value: Number(port) } };
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

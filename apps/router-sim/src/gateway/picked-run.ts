@@ -7,13 +7,13 @@
  * The gateway is Envoy, or a plain client of `POST /api/v1/pick`.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { COST_MODELS, EngineWorker } from "@kvsync/engine-sim";
+import { COST_MODELS, EngineWorker, freePort } from "@kvsync/engine-sim";
 
 import { DaemonClient } from "../daemon/daemon-client.ts";
 import { DaemonError } from "../daemon/daemon-error.ts";
 import { DaemonProcess } from "../daemon/daemon-process.ts";
 import type { WorkloadRequest } from "../workload/workload.ts";
-import { EnvoyGateway, freePort } from "./envoy-gateway.ts";
+import { EnvoyGateway } from "./envoy-gateway.ts";
 import type { Gateway } from "./gateway.ts";
 import { type PacedResult, sendPaced } from "./paced-requests.ts";
 import { PickGateway } from "./pick-gateway.ts";

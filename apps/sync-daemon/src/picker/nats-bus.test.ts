@@ -1,8 +1,8 @@
 /** The bus against a real NATS server. */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
-import { type AddressInfo } from "node:net";
+import { connect } from "node:net";
+import { freePort } from "@kvsync/engine-sim";
 import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { NatsBus } from "./nats-bus.ts";
@@ -16,15 +16,6 @@ function isThere(program: string): boolean {
   } catch {
     return false;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 const cleanup: (() => unknown)[] = [];
