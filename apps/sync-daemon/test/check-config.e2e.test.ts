@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 
 import { PAGE_FOLDERS, StaticFiles } from "../src/dashboard/static-files.ts";
-import { DaemonProcess } from "./daemon-process.ts";
+import { CHILD_ENVIRONMENT, DaemonProcess } from "./daemon-process.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "kvsync-check-config-"));
@@ -26,7 +26,7 @@ interface Ended {
 function run(settings: object, ...argv: string[]): Promise<Ended> {
   const file = join(folder, "kvsync.yaml");
   writeFileSync(file, JSON.stringify(settings));
-  const env = { PATH: process.env["PATH"], HOME: folder };
+  const env = { ...CHILD_ENVIRONMENT, HOME: folder };
   return new Promise((resolve) => {
     execFile(process.execPath, [MAIN, "--config", file, ...argv], { env }, (error, out, err) => {
       resolve({ code: error === null ? 0 : error.code, out, err });

@@ -17,6 +17,12 @@ const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const START_TIMEOUT_MS = 60_000;
 const LOG_LINES_KEPT = 2000;
 
+/** All that the built programs have of the tests' environment. The compiled code of an earlier start is used again. */
+export const CHILD_ENVIRONMENT: Readonly<Record<string, string | undefined>> = {
+  PATH: process.env["PATH"],
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
+};
+
 /** One line of the log. */
 export type LogEntry = Readonly<Record<string, unknown>>;
 
@@ -83,7 +89,7 @@ export class DaemonProcess {
     const [program = "", ...args] = limited;
     this.#child = spawn(program, args, {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { PATH: process.env["PATH"], ...environment },
+      env: { ...CHILD_ENVIRONMENT, ...environment },
     });
     this.#child.stderr?.pipe(process.stderr, { end: false });
     this.#exited = new Promise((resolve) => {

@@ -14,7 +14,7 @@ import { freePort } from "@kvsync/engine-sim";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Authority } from "./certificates.ts";
-import { DaemonProcess } from "./daemon-process.ts";
+import { CHILD_ENVIRONMENT, DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/tools/main.js", import.meta.url));
@@ -37,7 +37,7 @@ function doctor(...args: string[]): Promise<Ended> {
     execFile(
       process.execPath,
       [MAIN, "doctor", "--idle", "1", ...args],
-      { env: { PATH: process.env["PATH"] } },
+      { env: CHILD_ENVIRONMENT },
       (error, out, err) => {
         resolve({ code: error === null ? 0 : error.code, out, err });
       },

@@ -20,6 +20,8 @@ import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
+import { CHILD_ENVIRONMENT } from "./daemon-process.ts";
+
 /** Not the synchronous one: what a command asks may live in the test's own process. */
 const execute = promisify(execFile);
 const TIMEOUT_MS = 60_000;
@@ -79,7 +81,7 @@ export class PageShell {
     return execute("sh", ["-e", "-u", "-c", text.replaceAll(DAEMON_ADDRESS, new URL(daemonUrl).host)], {
       cwd: this.folder,
       timeout: timeoutMs,
-      env: { PATH: path, HOME: this.folder, CHECKOUT },
+      env: { ...CHILD_ENVIRONMENT, PATH: path, HOME: this.folder, CHECKOUT },
     });
   }
 

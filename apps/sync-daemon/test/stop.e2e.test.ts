@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { expect, onTestFinished, test } from "vitest";
 
-import { DaemonProcess } from "./daemon-process.ts";
+import { CHILD_ENVIRONMENT, DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
@@ -23,7 +23,11 @@ function run(
   argv: readonly string[],
   env: Record<string, string> = {},
 ): { code: number | null; out: string; err: string } {
-  const result = spawnSync(process.execPath, [MAIN, ...argv], { env, encoding: "utf8", timeout: 60_000 });
+  const result = spawnSync(process.execPath, [MAIN, ...argv], {
+    env: { ...CHILD_ENVIRONMENT, ...env },
+    encoding: "utf8",
+    timeout: 60_000,
+  });
   return { code: result.status, out: result.stdout, err: result.stderr };
 }
 

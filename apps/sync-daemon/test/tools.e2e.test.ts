@@ -16,7 +16,7 @@ import { freePort } from "@kvsync/engine-sim";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Cluster } from "./cluster.ts";
-import { DaemonProcess } from "./daemon-process.ts";
+import { CHILD_ENVIRONMENT, DaemonProcess } from "./daemon-process.ts";
 import { caughtUp, dumped, TestEngine, until } from "./fleet.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/tools/main.js", import.meta.url));
@@ -30,7 +30,7 @@ interface Finished {
 /** Runs the built program; `during` is called when it has written to standard error for the first time. */
 function kvsync(args: readonly string[], during?: (kill: () => void) => Promise<void>): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env["PATH"] } });
+    const child = spawn(process.execPath, [MAIN, ...args], { env: CHILD_ENVIRONMENT });
     let out = "";
     let err = "";
     let done = Promise.resolve();
