@@ -1,13 +1,27 @@
 // Shared settings of every package's test run. A package runs `vitest run --config ../../vitest.config.ts`.
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+
+/**
+ * Files that run alone, after the others. They fill every core, measure turns of a loop, or follow a clock that is many times as fast
+ * as real time.
+ */
+const ALONE = [
+  "src/**/*.{concurrency,scale,writers}.test.ts",
+  "src/replay/{conversation,replay}.e2e.test.ts",
+  "src/scenario/scenario-replay.e2e.test.ts",
+  "test/healthy.e2e.test.ts",
+  "test/loop-block.test.ts",
+];
+
+const include = ["src/**/*.test.ts", "test/**/*.test.ts"];
 
 export default defineConfig({
   // Packages of this workspace are tested from their sources: no build between a change and its test.
   ssr: { resolve: { conditions: ["source", "node", "development|production"] } },
   test: {
-    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     // Only what hangs takes this long. A busy machine must not fail a test.
     testTimeout: 180_000,
     hookTimeout: 180_000,
@@ -18,5 +32,22 @@ export default defineConfig({
     // The report is what scripts/test.mjs counts; turbo keeps it with the cached result.
     reporters: ["default", "json"],
     outputFile: { json: "test-results/vitest.json" },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "together",
+          include,
+          exclude: [...configDefaults.exclude, ...ALONE],
+          // Two files at a time at least: most of the daemon's wait for processes, clocks and sockets.
+          maxWorkers: Math.max(2, availableParallelism() - 1),
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: "alone", include: ALONE, maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

@@ -44,6 +44,7 @@ export default defineConfig({
   ...shared,
   test: {
     ...shared.test,
+    projects: undefined,
     include,
     exclude: [...configDefaults.exclude, ...exclude],
     reporters: ["default"],
