@@ -39,7 +39,8 @@ export function namePrefixes(request: RoutingRequest, chunkTokens: number): Name
     for (const end = at + words; at < end; at++) {
       const word = keys[at] ?? 0;
       a = Math.imul(a ^ word, 0x9e37_79b1) ^ (b >>> 15);
-      b = Math.imul(b ^ word ^ (a >>> 13), 0x85eb_ca6b) + a;
+      // An integer: a sum beyond 32 bits is a float, and each word then costs several times as much.
+      b = (Math.imul(b ^ word ^ (a >>> 13), 0x85eb_ca6b) + a) | 0;
     }
     const high = Math.imul(a ^ (b >>> 16), 0xc2b2_ae35) ^ (a >>> 11);
     const low = Math.imul(b ^ (a >>> 15), 0x27d4_eb2f) ^ (b >>> 13);

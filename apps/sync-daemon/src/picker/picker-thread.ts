@@ -83,6 +83,9 @@ const lookup = new PromptLookup(
   settings.tokenization.limits.query_tokens,
   (id, dpRank) => directory.isCurrent(id, dpRank),
 );
+/** Without one, no question to a tokenizer is made of a body, which costs as much as reading it. */
+const { sync, tokenizer: tokenizerSettings } = settings.tokenization;
+const hasTokenizer = sync.tokenizer_endpoint !== null || tokenizerSettings.models.length > 0;
 /** Vocabularies take seconds to read. Requests until then are decided without tokens, as those of a slow tokenizer are. */
 const tokenizers = Tokenizers.open(settings.tokenization, {
   metrics,
@@ -124,7 +127,7 @@ const picker = new Picker(
   },
   {
     lookup,
-    tokenizer: { tokenize: async (request) => (await tokenizers).tokenize(request) },
+    tokenizer: hasTokenizer ? { tokenize: async (request) => (await tokenizers).tokenize(request) } : null,
     watch: shown,
     isReady: () => hasEndpoints && wasReady && lagMs <= LAG_MS_MAX,
     now: sharedClockMs,
