@@ -1,0 +1,140 @@
+/**
+ * The cost of the endpoint picker: CPU time of its thread for each request, by the system's own account of that thread. A daemon
+ * process picks; this process speaks ext_proc to it without Envoy, whose share of two cores would be the greater.
+ *
+ *     node apps/sync-daemon/bench/picker.bench.ts [requests=4000] [endpoints=16,100,1000]
+ *
+ * Small bodies have token ids, so that no tokenizer is asked. Bodies of 500 kB are text without a tokenizer: they are read,
+ * decided by load, and sent back. Rounds of every kind take turns; medians are printed. Needs Linux.
+ */
+import { argv } from "node:process";
+
+import { Prng } from "@kvsync/core";
+
+import { type Frames, framesOf, LoadClient, ready, sendAll } from "../src/picker/testing/load-client.ts";
+import { machine, MODEL, PickerDaemon } from "./picker-process.ts";
+
+const SEED = 20_261_130;
+const CLIENTS = 16;
+const ROUNDS = 5;
+const LARGE_BYTES = 500_000;
+const LARGE_REQUESTS = 200;
+const LOOKUPS = 400;
+const requests = Number(argv[2] ?? 4000);
+const fleets = (argv[3] ?? "16,100,1000").split(",").map(Number);
+
+function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+const random = new Prng(SEED);
+const small = Array.from({ length: 64 }, () =>
+  framesOf(JSON.stringify({ model: MODEL, prompt: Array.from({ length: 8 }, () => random.below(128_000)) })),
+);
+const long = Array.from({ length: 8 }, () =>
+  framesOf(
+    JSON.stringify({ model: MODEL, prompt: Array.from({ length: 2048 }, () => random.below(128_000)) }),
+  ),
+);
+const large = Array.from({ length: 8 }, () => {
+  const words = Array.from({ length: LARGE_BYTES / 8 }, () =>
+    random.below(10_000_000).toString().padStart(7, "0"),
+  );
+  return framesOf(JSON.stringify({ model: MODEL, prompt: words.join(" ") }));
+});
+
+interface Round {
+  readonly threadMs: number;
+  readonly processMs: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly perSecond: number;
+}
+
+async function round(
+  daemon: PickerDaemon,
+  client: LoadClient,
+  kinds: readonly Frames[],
+  count: number,
+  clients: number,
+): Promise<Round> {
+  const [thread, all, beganMs] = [daemon.threadCpuMs, daemon.processCpuMs, performance.now()];
+  const { ms, failures } = await sendAll(client, kinds, count, clients);
+  const seconds = (performance.now() - beganMs) / 1000;
+  if (failures.size > 0) throw new Error(`failed: ${JSON.stringify([...failures])}`);
+  return {
+    threadMs: (daemon.threadCpuMs - thread) / count,
+    processMs: (daemon.processCpuMs - all) / count,
+    p50: median(ms),
+    p99: quantile(ms, 0.99),
+    perSecond: count / seconds,
+  };
+}
+
+function line(what: string, rounds: readonly Round[]): string {
+  const of = (pick: (one: Round) => number): number => median(rounds.map(pick));
+  return (
+    `${what}: ${of((one) => one.threadMs).toFixed(3)} ms of CPU of the thread ` +
+    `(${rounds.map(({ threadMs }) => threadMs.toFixed(3)).join(" ")}), ${of((one) => one.processMs).toFixed(3)} of all threads; ` +
+    `${of((one) => one.perSecond).toFixed(0)}/s, p50 ${of((one) => one.p50).toFixed(2)} ms, p99 ${of((one) => one.p99).toFixed(1)} ms`
+  );
+}
+
+/** Lookups over HTTP, one after the other. @returns the p50 in ms. */
+async function lookups(url: string): Promise<number> {
+  const body = JSON.stringify({ model: MODEL, token_ids: Array.from({ length: 512 }, (_, i) => i) });
+  const ms: number[] = [];
+  for (let i = 0; i < LOOKUPS; i++) {
+    const beganMs = performance.now();
+    const response = await fetch(`${url}/api/v1/match`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    await response.text();
+    ms.push(performance.now() - beganMs);
+  }
+  return median(ms);
+}
+
+console.log(`${machine()}, seed ${SEED}, ${requests} requests a round`);
+for (const engines of fleets) {
+  const daemon = await PickerDaemon.start(engines);
+  const client = new LoadClient(daemon.port);
+  await ready(client, small);
+  await round(daemon, client, small, requests, CLIENTS);
+  const rounds = { small: [] as Round[], one: [] as Round[], long: [] as Round[], large: [] as Round[] };
+  for (let i = 0; i < ROUNDS; i++) {
+    rounds.small.push(await round(daemon, client, small, requests, CLIENTS));
+    rounds.one.push(await round(daemon, client, small, requests / 10, 1));
+    rounds.long.push(await round(daemon, client, long, requests / 10, CLIENTS));
+    if (engines === fleets[0]) rounds.large.push(await round(daemon, client, large, LARGE_REQUESTS, 1));
+  }
+  console.log(`${engines} endpoints, ${daemon.residentMib.toFixed(0)} MiB resident`);
+  console.log(line(`  8 tokens, ${CLIENTS} at once`, rounds.small));
+  console.log(line("  8 tokens, one at a time", rounds.one));
+  console.log(line(`  2,048 tokens, ${CLIENTS} at once`, rounds.long));
+  if (engines === fleets[0]) {
+    console.log(line("  500 kB of text, one at a time", rounds.large));
+    const before = await lookups(daemon.url);
+    const measured = new AbortController();
+    const busy = (async () => {
+      while (!measured.signal.aborted) await round(daemon, client, small, 200, CLIENTS);
+    })();
+    const during = await lookups(daemon.url);
+    measured.abort();
+    await busy;
+    const after = await lookups(daemon.url);
+    console.log(
+      `  lookup over HTTP, p50: ${[before, during, after].map((ms) => ms.toFixed(2)).join(", ")} ms before, during, after: ` +
+        `${(during / ((before + after) / 2)).toFixed(2)} × as long while the picker is busy`,
+    );
+  }
+  client.close();
+  await daemon.stop();
+}
