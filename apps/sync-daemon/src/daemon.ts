@@ -71,11 +71,11 @@ export interface DaemonDependencies {
   readonly stalled: (worker: string, silentSeconds: number) => void;
   /** What the endpoint picker needs beside it, where `picker.enabled` may be set. */
   readonly picker?: {
-    /** Compiled entry of its thread. */
+    /** Compiled entry of its threads. */
     readonly script: URL;
-    /** Its thread died, or did not come back; likewise. */
+    /** A thread of it died, or did not come back; likewise. */
     readonly died: (error: Error) => void;
-    readonly stalled: (silentSeconds: number) => void;
+    readonly stalled: (thread: number, silentSeconds: number) => void;
   };
   /** Folders where the web page may be; those of a package and a checkout unless given. */
   readonly pageFolders?: readonly URL[];

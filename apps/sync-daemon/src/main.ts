@@ -142,8 +142,8 @@ function threadEnds(log: WriteEvent): Pick<DaemonDependencies, "died" | "stalled
       died: (error) => {
         fail(log, "picker_died", error);
       },
-      stalled: (silentSeconds) => {
-        log("picker_stalled", { silent_seconds: silentSeconds });
+      stalled: (thread, silentSeconds) => {
+        log("picker_stalled", { thread, silent_seconds: silentSeconds });
         endProcess(EXIT_WORKER_STALLED, closeSockets);
       },
     },

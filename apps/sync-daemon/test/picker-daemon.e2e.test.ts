@@ -295,7 +295,7 @@ function preload(action: string): { environment: Record<string, string>; now: ()
     module,
     `import { existsSync } from "node:fs";
      import { workerData } from "node:worker_threads";
-     if (workerData?.heartbeat !== undefined)
+     if (workerData?.pickPrefix !== undefined)
        setInterval(() => { if (existsSync(${JSON.stringify(file)})) { ${action} } }, 20).unref();`,
   );
   return {

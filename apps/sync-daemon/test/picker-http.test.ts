@@ -1,6 +1,7 @@
 /** The picker over HTTP, without a port for gateways: a daemon in this process, its picker's real thread, engines with real events. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import type { ToPicker } from "../src/picker/picker-messages.ts";
 import { PickerQuestions } from "../src/picker/picker-questions.ts";
 import { type DaemonInProcess, startInProcess } from "./daemon-in-process.ts";
 import { TestEngine, until } from "./fleet.ts";
@@ -191,12 +192,10 @@ describe("questions to a thread", () => {
   it("B1: refuses what a thread does not answer in time, and what is too much for it", async () => {
     const questions = new PickerQuestions();
     const sent: number[] = [];
-    questions.connect({
-      send: (message) => {
-        if (message.kind === "ask") sent.push(message.id);
-      },
-      timeoutMs: 50,
-    });
+    const send = (message: ToPicker): void => {
+      if (message.kind === "ask") sent.push(message.id);
+    };
+    questions.connect([{ send, pickPrefix: "a-" }], 50);
     const late = Array.from({ length: 1024 }, () =>
       questions.ask({ kind: "status" }).catch((error: unknown) => error),
     );

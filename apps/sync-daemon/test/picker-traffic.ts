@@ -74,11 +74,16 @@ export class PickerTraffic {
     return stream;
   }
 
+  /** The endpoint that was picked for a request; empty without a pick. */
+  static async picked(stream: GatewayStream): Promise<string> {
+    const [first] = await stream.answered(1);
+    return destinationOf(first as Mutated);
+  }
+
   /** A request from its headers to the end of its response. @returns the endpoint that was picked; empty without a pick. */
   async request(body: object, request: GatewayRequest = {}): Promise<string> {
     const stream = this.open(JSON.stringify(body), request);
-    const [first] = await stream.answered(1);
-    const picked = destinationOf(first as Mutated);
+    const picked = await PickerTraffic.picked(stream);
     if (picked === "") return "";
     stream.send({
       responseHeaders: {},

@@ -73,6 +73,17 @@ export const pickerReport = z
   .strictObject({
     ready: z.boolean().describe("Whether health checks of gateways are answered with SERVING."),
     bookings: count.describe("Open requests."),
+    threads: z
+      .array(
+        z
+          .strictObject({
+            connections: count.describe("Of gateways."),
+            streams: count.describe("Open requests of these connections."),
+            bookings: count.describe("Open requests that it picked for, those over HTTP included."),
+          })
+          .meta({ id: "PickerThread" }),
+      )
+      .describe("The threads that pick, each with its share."),
     open_picks: count.describe("Open requests that were picked for over HTTP."),
     expired_picks: count.describe("Picks over HTTP that their routers did not end in time, since the start."),
     decisions: z.strictObject({ index: count, own: count, load: count, immediate: count }),
@@ -144,7 +155,8 @@ export function pickerReportOf(status: PickerStatus): z.output<typeof pickerRepo
   const { totals } = status;
   return {
     ready: status.isReady,
-    bookings: status.bookings,
+    bookings: status.threads.reduce((sum, { bookings }) => sum + bookings, 0),
+    threads: status.threads.map(({ connections, streams, bookings }) => ({ connections, streams, bookings })),
     open_picks: status.openPicks,
     expired_picks: status.expiredPicks,
     decisions: totals.decisions,

@@ -26,7 +26,7 @@ function world(openMax = 3) {
       cachedTokens: (id, tokens) => news.push([id, tokens]),
       over: ({ id }, end) => over.push([id, end]),
     },
-    { prefix: "p", openMax, openMs: 1000 },
+    { prefix: "p-", openMax, openMs: 1000 },
     () => clock.nowMs,
   );
   return { api, clock, over, news, answer };

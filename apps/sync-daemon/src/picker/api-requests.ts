@@ -116,7 +116,7 @@ export class ApiRequests {
 
   #ask({ path, body, subset }: AskedPick, then: "book" | "leave"): Promise<PickReply> {
     const number = (this.#last += 1);
-    const id = `${this.#limits.prefix}-${number}`;
+    const id = `${this.#limits.prefix}${number}`;
     const question: PickQuestion = {
       headers: new Map([[":path", path]]),
       body: [body],

@@ -19,8 +19,8 @@
  *      (endpoint-fleet.test.ts "E3").
  *  E4  A pick is booked once and its booking ends once; without requests every load is 0
  *      (endpoint-fleet.test.ts "E4").
- *  E5  An endpoint that did not serve three of its picks in a row rests, longer each time, unless all rest
- *      (endpoint-fleet.test.ts "E5").
+ *  E5  An endpoint that did not serve three of its picks in a row rests, longer each time, unless all rest. Picks of
+ *      other threads count, too (endpoint-fleet.test.ts "E5").
  *  E6  The load of others is what an engine has beyond our own requests, by the smaller of the last two looks
  *      (endpoint-fleet.test.ts "E6").
  *  E7  Each endpoint has one state (endpoint-fleet.test.ts "E7").
@@ -57,7 +57,7 @@ const SESSION_TOKENS = 1024;
 /** Sessions whose endpoint is remembered; the longest unused go first. */
 const SESSIONS_MAX = 65_536;
 /** A longer name of a session is none. */
-const SESSION_CHARACTERS_MAX = 256;
+export const SESSION_CHARACTERS_MAX = 256;
 /** Picks for an adapter that count as its loading, by endpoint and adapter; the longest unused go first. */
 const ADAPTER_PICKS_MAX = 4096;
 /** So long after a pick an adapter counts as loaded, whatever the engine says. */
@@ -116,7 +116,7 @@ export interface PickRequest {
   /** Requests of one session prefer the endpoint that the last one had. Absent: none. */
   readonly session?: string | undefined;
   /** LoRA adapter that the engine needs for it; null or absent: none. */
-  readonly adapter?: string | null;
+  readonly adapter?: string | null | undefined;
   /** Whether it may be refused when all are full. Absent: no. */
   readonly isSheddable?: boolean;
 }
@@ -202,6 +202,12 @@ export type PickOutcome =
       readonly rankToTell: number | null;
     }
   | { readonly kind: NoPick };
+
+/** What is known of another picker's pick. */
+export interface LearnedDecision extends PolicyDecision {
+  readonly session?: string | undefined;
+  readonly adapter?: string | undefined;
+}
 
 interface Health {
   misses: number;
@@ -401,6 +407,27 @@ export class EndpointFleet {
     return false;
   }
 
+  /** Whether the endpoint lately failed to serve a pick of its own. */
+  isDoubted(address: string): boolean {
+    const endpoint = this.#byAddress.get(address);
+    const { misses, restSeconds } = (endpoint && this.#health[endpoint.position]) ?? healthy();
+    return misses > 0 || restSeconds > REST_SECONDS_MIN;
+  }
+
+  /**
+   * A pick of another thread was served, by the endpoint that was picked or not. E5.
+   *
+   * @param address - that was picked.
+   * @param isPicked - false: another one served.
+   * @param nowSeconds - on the clock of `pick`.
+   */
+  note(address: string, isPicked: boolean, nowSeconds: number): void {
+    const endpoint = this.#byAddress.get(address);
+    if (endpoint === undefined) return;
+    if (isPicked) this.#health[endpoint.position] = healthy();
+    else this.#missed(endpoint, nowSeconds);
+  }
+
   /**
    * Books a request that another picker sent, as if it were our own.
    *
@@ -415,11 +442,12 @@ export class EndpointFleet {
     id: number,
     address: string,
     promptTokens: number,
-    decision: PolicyDecision,
+    decision: LearnedDecision,
     nowSeconds: number,
   ): boolean {
     const endpoint = this.#byAddress.get(address);
     if (endpoint === undefined) return false;
+    this.#remember(endpoint, decision, nowSeconds);
     this.#policy.learn(endpoint.position, decision, nowSeconds);
     this.#book.send(id, endpoint.position, promptTokens, decision.freshTokens);
     this.#learned.add(id);
@@ -578,7 +606,11 @@ export class EndpointFleet {
     return (this.#adapterPicks.get(adapterAt(address, adapter)) ?? 0) > nowSeconds;
   }
 
-  #remember({ address }: Endpoint, { session, adapter }: PickRequest, nowSeconds: number): void {
+  #remember(
+    { address }: Endpoint,
+    { session, adapter }: Pick<PickRequest, "session" | "adapter">,
+    nowSeconds: number,
+  ): void {
     if (session !== undefined && session.length <= SESSION_CHARACTERS_MAX)
       this.#sessions.set(session, address);
     if (typeof adapter === "string")

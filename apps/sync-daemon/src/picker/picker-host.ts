@@ -1,16 +1,19 @@
 /**
- * The main thread's side of the picker: starts its thread, sends it engines, certificates and readiness, watches that
- * it lives, and ends it. No request of a gateway comes here.
+ * The main thread's side of the picker: starts its threads, sends them engines, certificates and readiness, watches that
+ * they live, and ends them. No request of a gateway comes here.
  *
- *     registry, pool ─▶ EngineFeed ─┐                      ┌─▶ listening, drained
- *     certificate files ─▶ PickerTls ┼─▶ the picker's thread ┼─▶ metrics, lines of the log
- *     readiness, once ──────────────┘        │ beats        └─▶ failed ─▶ `died`
- *                                            ▼
- *                                     StallWatch ─▶ `stalled`
+ *     registry, pool ─▶ EngineFeed, one each ─┐                         ┌─▶ listening, drained
+ *     certificate files ─▶ PickerTls ─────────┼─▶ the picker's threads ─┼─▶ metrics, lines of the log
+ *     readiness, once ────────────────────────┘        │ beats          └─▶ failed ─▶ `died`
+ *                                                      ▼
+ *                                               StallWatch ─▶ `stalled`
+ *
+ *  N1  All threads or none: a thread that ends, or does not come back, ends the process (picker-threads.e2e.test.ts "N1").
  *
  * Loaded by name when the picker is on (`picker-is-loaded-only-when-on` of the dependency rules).
  */
 
+import { randomBytes, randomUUID } from "node:crypto";
 import { Worker } from "node:worker_threads";
 
 import type { SharedPrefixIndex } from "@kvsync/core";
@@ -20,6 +23,7 @@ import { epochMs, sharedClockMs } from "../clock.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
 import { StallWatch } from "../ingest/stall-watch.ts";
 import type { LogLine, WriteEvent } from "../log/log-line.ts";
+import { refuseUnsharedPort } from "../settings/shared-port.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
 import { EngineFeed } from "./engine-feed.ts";
@@ -28,6 +32,7 @@ import type { PickerQuestions } from "./picker-questions.ts";
 import { PickerTls } from "./picker-tls.ts";
 import type { PoolSource } from "./pool-source.ts";
 import { watchPool } from "./pool-watch.ts";
+import { ThreadBoard } from "./thread-board.ts";
 
 /** Time for the thread to close its ports before it is ended. */
 const STOP_GRACE_MS = 1000;
@@ -47,7 +52,7 @@ export interface PickerHostDependencies {
   readonly board: SharedArrayBuffer;
   readonly logLevel: SharedArrayBuffer;
   readonly registry: EngineRegistry;
-  /** Is connected to the thread. */
+  /** Is connected to the threads. */
   readonly questions: PickerQuestions;
   /** Of the main thread. */
   readonly metrics: MetricSlots;
@@ -57,19 +62,18 @@ export interface PickerHostDependencies {
   readonly threadLine: (line: LogLine) => void;
   readonly span: (span: FinishedSpan) => void;
   readonly died: (error: Error) => void;
-  readonly stalled: (silentSeconds: number) => void;
+  readonly stalled: (thread: number, silentSeconds: number) => void;
 }
 
 /** See the header. */
 export class PickerHost {
-  readonly #worker: Worker;
+  readonly #threads: readonly PickerThread[];
   readonly #tls: PickerTls;
-  readonly #feed: EngineFeed;
   readonly #stallWatch: StallWatch;
+  readonly #log: WriteEvent;
   /** Null when the engines' own addresses are the endpoints. */
   readonly #pool: PoolSource | null;
   readonly #drainMs: number;
-  readonly #drained: Promise<void>;
   #readyLooks: NodeJS.Timeout | null = null;
   #isStopping = false;
 
@@ -77,41 +81,34 @@ export class PickerHost {
     settings: Settings,
     dependencies: PickerHostDependencies,
     tls: PickerTls,
-    thread: Thread,
+    { threads, board }: { readonly threads: readonly PickerThread[]; readonly board: ThreadBoard },
   ) {
     const { registry, metrics, log, stalled } = dependencies;
-    this.#worker = thread.worker;
+    const { picker } = settings;
+    this.#threads = threads;
     this.#tls = tls;
-    this.#drained = thread.drained;
-    this.#drainMs = settings.picker.drain_seconds * 1000;
-    this.#feed = new EngineFeed(registry, settings.picker.pool.name === null, (batch) => {
-      this.#send({ kind: "engines", batch });
-    });
+    this.#log = log;
+    this.#drainMs = picker.drain_seconds * 1000;
+    for (const thread of threads) thread.follow(registry, picker.pool.name === null);
     this.#pool = watchPool(settings, {
       registry,
       log,
       changed: (news) => {
-        this.#feed.pool(news);
+        for (const { feed } of threads) feed?.pool(news);
       },
     });
     tls.watch(settings.security.reload_seconds * 1000, {
       use: (content) => {
-        this.#send({ kind: "tls", tls: content });
+        this.#sendAll({ kind: "tls", tls: content });
       },
       log,
       metrics,
     });
-    dependencies.questions.connect({
-      send: (message) => {
-        this.#send(message);
-      },
-      timeoutMs: settings.picker.decision_timeout_ms + ANSWER_MS_MORE,
-    });
-    const beats = new Float64Array(thread.heartbeat);
-    const watched = { now: sharedClockMs, workers: () => [{ heartbeatMs: beats[0] ?? 0 }] };
+    dependencies.questions.connect(threads, picker.decision_timeout_ms + ANSWER_MS_MORE);
+    const watched = { now: sharedClockMs, workers: () => board.beats };
     this.#stallWatch = new StallWatch(watched, settings.ingest.stall_seconds * 1000, {
-      lost: (_worker, silentMs) => {
-        if (!this.#isStopping) stalled(silentMs / 1000);
+      lost: (thread, silentMs) => {
+        if (!this.#isStopping) stalled(thread, silentMs / 1000);
       },
       told: () => undefined,
     });
@@ -119,88 +116,60 @@ export class PickerHost {
   }
 
   /**
-   * Starts the thread and waits until it listens.
+   * Starts the threads and waits until all listen.
    *
    * @param settings - with the picker on.
    * @param dependencies - the daemon's parts, and who hears.
    * @returns the picker, which takes no requests before `readyWhen`.
-   * @throws SettingsError for certificate files that cannot be used.
+   * @throws SettingsError for certificate files that cannot be used, and for several threads where the system cannot
+   *   share a port among them.
    * @throws Error of the system, for ports that cannot be listened at.
    */
   static async start(settings: Settings, dependencies: PickerHostDependencies): Promise<PickerHost> {
     const tls = new PickerTls(settings.picker, epochMs());
-    const heartbeat = new SharedArrayBuffer(Float64Array.BYTES_PER_ELEMENT);
     const { sync, tokenizer, limits, picker, tracing } = settings;
+    if (picker.threads > 1 && picker.port !== 0) await refuseUnsharedPort(picker);
     const { index, board, logLevel, registry } = dependencies;
-    const workerData: PickerThreadSettings = {
+    const memory = ThreadBoard.memory(picker.threads);
+    const common = {
+      daemon: randomUUID(),
       picker,
       index,
       board,
       incarnations: registry.incarnations.memory,
-      heartbeat,
+      threads: memory,
       logLevel,
       tokenization: { sync, tokenizer, limits },
       tracedRatio: tracing.endpoint === null ? null : tracing.ratio,
       tls: tls.content,
     };
-    const worker = new Worker(dependencies.script, { workerData, name: "picker" });
     let host: PickerHost | null = null;
-    let tellDrained: () => void = () => undefined;
-    const drained = new Promise<void>((resolve) => {
-      tellDrained = resolve;
+    const died = (error: Error): void => {
+      if (host?.isRunning === true) dependencies.died(error);
+    };
+    const threads = Array.from(
+      { length: picker.threads },
+      (_, thread) => new PickerThread({ ...common, thread }, dependencies, died),
+    );
+    try {
+      await Promise.all(threads.map(({ listening }) => listening));
+    } catch (error) {
+      await Promise.all(threads.map((thread) => thread.terminate()));
+      throw error;
+    }
+    dependencies.log("picker_listening", {
+      host: picker.host,
+      port: picker.port === 0 ? null : picker.port,
+      health_port: picker.health_port === 0 ? null : picker.health_port,
+      threads: picker.threads,
     });
-    await new Promise<void>((resolve, reject) => {
-      const died = (error: Error): void => {
-        reject(error);
-        if (host?.isRunning === true) dependencies.died(error);
-      };
-      worker.on("message", (message: FromPicker) => {
-        switch (message.kind) {
-          case "listening":
-            resolve();
-            break;
-          case "engines_taken":
-            host?.taken();
-            break;
-          case "answer":
-            dependencies.questions.answered(message);
-            break;
-          case "drained":
-            tellDrained();
-            break;
-          case "failed":
-            died(Object.assign(new Error(message.error.message), message.error));
-            break;
-          case "metrics":
-            dependencies.announce(message.announcement);
-            break;
-          case "log":
-            dependencies.threadLine(message.line);
-            break;
-          case "span":
-            dependencies.span(message.span);
-            break;
-        }
-      });
-      worker.on("error", (cause: unknown) => {
-        died(cause instanceof Error ? cause : new Error(String(cause)));
-      });
-      worker.on("exit", (code) => {
-        died(new Error(`the picker's thread ended with code ${code}`));
-      });
-    });
-    host = new PickerHost(settings, dependencies, tls, { worker, heartbeat, drained });
+    host = new PickerHost(settings, dependencies, tls, { threads, board: new ThreadBoard(memory, 0) });
     return host;
   }
 
   /** False from the moment on that it is told to end. */
   private get isRunning(): boolean {
     return !this.#isStopping;
-  }
-
-  /** The thread has taken a batch. */
-  private taken(): void {
-    this.#feed.taken();
   }
 
   /**
@@ -212,7 +181,7 @@ export class PickerHost {
     this.#readyLooks = setInterval(() => {
       if (!isReady()) return;
       this.#endLooks();
-      this.#send({ kind: "ready" });
+      this.#sendAll({ kind: "ready" });
     }, READY_LOOK_MS);
     this.#readyLooks.unref();
   }
@@ -229,19 +198,24 @@ export class PickerHost {
    */
   async drain(): Promise<void> {
     this.#endLooks();
-    this.#send({ kind: "drain" });
+    this.#sendAll({ kind: "drain" });
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, this.drainMsMax);
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(resolve, this.drainMsMax, null);
     });
-    await Promise.race([this.#drained, late]);
+    const all = await Promise.race([Promise.all(this.#threads.map(({ drained }) => drained)), late]);
     clearTimeout(timer);
+    if (all === null) return;
+    this.#log("picker_drained", {
+      seconds: Math.round(Math.max(...all.map(({ ms }) => ms))) / 1000,
+      reset: all.reduce((sum, { reset }) => sum + reset, 0),
+    });
   }
 
   /**
-   * Ends the thread.
+   * Ends the threads.
    *
-   * @returns resolves when it is gone.
+   * @returns resolves when they are gone.
    */
   async stop(): Promise<void> {
     this.#isStopping = true;
@@ -249,15 +223,7 @@ export class PickerHost {
     this.#tls.close();
     this.#stallWatch.stop();
     await this.#pool?.stop();
-    const gone = new Promise<void>((resolve) => {
-      this.#worker.once("exit", () => {
-        resolve();
-      });
-    });
-    this.#send({ kind: "stop" });
-    const timer = setTimeout(() => void this.#worker.terminate(), STOP_GRACE_MS);
-    await gone;
-    clearTimeout(timer);
+    await Promise.all(this.#threads.map((thread) => thread.stop()));
   }
 
   #endLooks(): void {
@@ -265,14 +231,121 @@ export class PickerHost {
     this.#readyLooks = null;
   }
 
-  #send(message: ToPicker): void {
-    this.#worker.postMessage(message);
+  #sendAll(message: ToPicker): void {
+    for (const { send } of this.#threads) send(message);
   }
 }
 
-/** A thread that listens. */
-interface Thread {
-  readonly worker: Worker;
-  readonly heartbeat: SharedArrayBuffer;
-  readonly drained: Promise<void>;
+/** How a thread ended its requests. */
+type Drained = Omit<Extract<FromPicker, { readonly kind: "drained" }>, "kind">;
+
+/** The main thread's side of one thread. */
+class PickerThread {
+  readonly #worker: Worker;
+  /** See AskedThread. */
+  readonly pickPrefix = `${randomBytes(4).toString("hex")}-`;
+  /** Resolves when it listens; rejects with what ends it before. */
+  readonly listening: Promise<void>;
+  readonly drained: Promise<Drained>;
+  readonly send = (message: ToPicker): void => {
+    this.#worker.postMessage(message);
+  };
+  #feed: EngineFeed | null = null;
+
+  constructor(
+    settings: Omit<PickerThreadSettings, "pickPrefix">,
+    dependencies: PickerHostDependencies,
+    died: (error: Error) => void,
+  ) {
+    const { thread } = settings;
+    const workerData: PickerThreadSettings = { ...settings, pickPrefix: this.pickPrefix };
+    const name = thread === 0 ? "picker" : `picker-${thread}`;
+    this.#worker = new Worker(dependencies.script, { workerData, name });
+    let drained: (how: Drained) => void = () => undefined;
+    this.drained = new Promise((resolve) => {
+      drained = resolve;
+    });
+    this.listening = new Promise((resolve, reject) => {
+      const failed = (error: Error): void => {
+        reject(error);
+        died(error);
+      };
+      this.#worker.on("message", (message: FromPicker) => {
+        this.#heard(message, dependencies, { listening: resolve, drained, failed });
+      });
+      this.#worker.on("error", (cause: unknown) => {
+        failed(cause instanceof Error ? cause : new Error(String(cause)));
+      });
+      this.#worker.on("exit", (code) => {
+        failed(new Error(`thread ${thread} of the picker ended with code ${code}`));
+      });
+    });
+  }
+
+  /** Null before `follow`. */
+  get feed(): EngineFeed | null {
+    return this.#feed;
+  }
+
+  /** Sends it the engines from now on; see EngineFeed. */
+  follow(registry: EngineRegistry, isOwnPool: boolean): void {
+    this.#feed = new EngineFeed(registry, isOwnPool, (batch) => {
+      this.send({ kind: "engines", batch });
+    });
+  }
+
+  /** Tells it to end, and ends it where it does not. */
+  async stop(): Promise<void> {
+    const gone = new Promise<void>((resolve) => {
+      this.#worker.once("exit", () => {
+        resolve();
+      });
+    });
+    this.send({ kind: "stop" });
+    const timer = setTimeout(() => void this.terminate(), STOP_GRACE_MS);
+    await gone;
+    clearTimeout(timer);
+  }
+
+  /** Ends it where it is. */
+  async terminate(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #heard(
+    message: FromPicker,
+    dependencies: PickerHostDependencies,
+    tell: {
+      readonly listening: () => void;
+      readonly drained: (how: Drained) => void;
+      readonly failed: (error: Error) => void;
+    },
+  ): void {
+    switch (message.kind) {
+      case "listening":
+        tell.listening();
+        break;
+      case "engines_taken":
+        this.#feed?.taken();
+        break;
+      case "answer":
+        dependencies.questions.answered(message);
+        break;
+      case "drained":
+        tell.drained(message);
+        break;
+      case "failed":
+        tell.failed(Object.assign(new Error(message.error.message), message.error));
+        break;
+      case "metrics":
+        dependencies.announce(message.announcement);
+        break;
+      case "log":
+        dependencies.threadLine(message.line);
+        break;
+      case "span":
+        dependencies.span(message.span);
+        break;
+    }
+  }
 }

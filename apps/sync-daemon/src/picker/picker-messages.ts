@@ -1,5 +1,5 @@
 /**
- * The messages between the main thread and the picker's. Requests of a gateway never pass this way.
+ * The messages between the main thread and those of the picker. Requests of a gateway never pass this way.
  */
 
 import type { SharedPrefixIndex } from "@kvsync/core";
@@ -15,15 +15,21 @@ import type { AskedPick, Outcome, PickEnd } from "./pick-request.ts";
 import type { PickerStatus } from "./picker-status.ts";
 import type { TlsContent } from "./picker-tls.ts";
 
-/** What the picker's thread is started with. */
+/** What a thread of the picker is started with. */
 export interface PickerThreadSettings {
+  /** Its number, from 0. The first one scrapes, answers probes and is on the bus. */
+  readonly thread: number;
+  /** Unlike that of all other daemons, and of this one before a restart. */
+  readonly daemon: string;
+  /** Begins the id of each pick over HTTP: unlike that of all other threads. */
+  readonly pickPrefix: string;
   readonly picker: PickerSettings;
   readonly index: SharedPrefixIndex;
   readonly board: SharedArrayBuffer;
   /** Of the registry's rank slots (engine/slot-incarnations.ts). */
   readonly incarnations: SharedArrayBuffer;
-  /** One number, in which the thread shows that it lives: the shared clock's milliseconds. */
-  readonly heartbeat: SharedArrayBuffer;
+  /** How the threads stand (thread-board.ts). */
+  readonly threads: SharedArrayBuffer;
   /** Memory of the log's level. */
   readonly logLevel: SharedArrayBuffer;
   /** How prompts become tokens, and the longest one that is looked up. */
@@ -42,7 +48,7 @@ export type PickerQuestion =
   | { readonly kind: "end"; readonly pick: string; readonly news: PickEnd }
   | { readonly kind: "outcomes"; readonly outcomes: readonly Outcome[] };
 
-/** To the picker's thread. */
+/** To a thread of the picker. */
 export type ToPicker =
   | { readonly kind: "engines"; readonly batch: EngineBatch }
   /** Certificate files have changed. */
@@ -64,7 +70,7 @@ interface ThreadError {
   readonly code?: string;
 }
 
-/** From the picker's thread. */
+/** From a thread of the picker. */
 export type FromPicker =
   | { readonly kind: "listening" }
   | { readonly kind: "engines_taken" }
@@ -73,8 +79,8 @@ export type FromPicker =
       readonly id: number;
       readonly answer: PickReply | PickerStatus | boolean | number;
     }
-  /** Every request is over, or was reset. */
-  | { readonly kind: "drained" }
+  /** Every request is over, or was reset: so many were. */
+  | { readonly kind: "drained"; readonly ms: number; readonly reset: number }
   /** An error that nothing caught: the thread does nothing from now on. */
   | { readonly kind: "failed"; readonly error: ThreadError }
   | { readonly kind: "metrics"; readonly announcement: SlotAnnouncement }

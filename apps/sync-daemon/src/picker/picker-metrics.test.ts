@@ -19,7 +19,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { EndpointLoad, EndpointState } from "./endpoint-fleet.ts";
 import type { ScrapeOutcome } from "./load-scrape.ts";
 import type { PickReason, PickReport } from "./picker.ts";
-import { PickerMetrics, type PickerStanding } from "./picker-metrics.ts";
+import { type CommonStanding, PickerMetrics, type PickerStanding, sumOfTotals } from "./picker-metrics.ts";
 import type { StreamFault } from "./picker-server.ts";
 import type { CheckOutcome } from "./prompt-check.ts";
 import type { SessionEnd } from "./session.ts";
@@ -38,7 +38,7 @@ const REPORT: PickReport = {
   requestId: null,
   traceparent: null,
 };
-const IDLE: PickerStanding = {
+const IDLE: Omit<PickerStanding, "models" | "common"> & CommonStanding = {
   isReady: true,
   streams: 0,
   connections: 1,
@@ -49,6 +49,13 @@ const IDLE: PickerStanding = {
   states: { eligible: 0, not_ready: 0, penalty: 0, stale: 0 },
   loads: [],
 };
+
+/** Of the first thread, or of another one. */
+function standing(more: Partial<typeof IDLE> = {}, isFirst = true): PickerStanding {
+  const all = { ...IDLE, ...more };
+  const models = all.loads.map(({ endpoint }) => endpoint.model);
+  return { ...all, models, common: isFirst ? all : null };
+}
 
 let exposition: Exposition;
 let metrics: PickerMetrics;
@@ -155,16 +162,17 @@ describe("the picker's metrics", () => {
 
   it("show how the picker stands, with each load of each endpoint", async () => {
     const busy = { running: 7, waiting: 3, pendingTokens: 900, contextTokens: 5000, foreignRunning: 2 };
-    await metrics.show({
-      ...IDLE,
-      isReady: false,
-      streams: 5,
-      bookings: 4,
-      bufferedBytes: 77,
-      scrapeAgeSeconds: 0.4,
-      states: { eligible: 1, not_ready: 2, penalty: 0, stale: 0 },
-      loads: [load("10.0.0.1:80", busy)],
-    });
+    await metrics.show(
+      standing({
+        isReady: false,
+        streams: 5,
+        bookings: 4,
+        bufferedBytes: 77,
+        scrapeAgeSeconds: 0.4,
+        states: { eligible: 1, not_ready: 2, penalty: 0, stale: 0 },
+        loads: [load("10.0.0.1:80", busy)],
+      }),
+    );
     const shown = await samples();
     expect([
       ...["ready", "streams", "connections", "bookings", "buffered_bytes"].map((name) => shown.get(name)),
@@ -175,22 +183,53 @@ describe("the picker's metrics", () => {
     expect(loads).toEqual([7, 3, 900, 5000, 2]);
   });
 
+  it("of several threads add up, and what they have in common is there once", async () => {
+    const other = new PickerMetrics(
+      new MetricSlots(CATALOGUE, "picker-1", (announcement) => {
+        exposition.accept(announcement);
+      }),
+    );
+    const shared = {
+      states: { eligible: 1, not_ready: 0, penalty: 0, stale: 0 },
+      loads: [load("10.0.0.1:80", { running: 7 })],
+    };
+    await metrics.show(standing({ ...shared, streams: 2, bookings: 2, bufferedBytes: 10 }));
+    await other.show(standing({ ...shared, streams: 3, bookings: 5, bufferedBytes: 1 }, false));
+    for (const one of [metrics, other]) {
+      one.decided(REPORT);
+      one.reported({ model: "m", predictedTokens: 4, cachedTokens: 4, differs: false });
+    }
+    const shown = await samples();
+    expect([
+      ...["ready", "streams", "connections", "bookings", "buffered_bytes"].map((name) => shown.get(name)),
+      shown.get('endpoints{state="eligible"}'),
+      shown.get('endpoint_load{endpoint="10.0.0.1:80",kind="running"}'),
+      shown.get('requests_total{decision="index",reason="none"}'),
+      shown.get('predictions_total{model="m",outcome="agree"}'),
+    ]).toEqual([1, 5, 2, 7, 11, 1, 7, 2, 2]);
+    expect(sumOfTotals([metrics.totals, other.totals])).toMatchObject({
+      decisions: { index: 2, own: 0, load: 0, immediate: 0 },
+      predictions: { agree: 2, differ: 0 },
+      predictedTokens: 8,
+    });
+  });
+
   it("W2: end with their endpoint and model, and leave room for others", async () => {
     const fleet = (from: number): EndpointLoad[] =>
       Array.from({ length: 1024 }, (_, i) => load(`10.0.${from}.${i >> 8}:${i & 255}`, { running: 1 }));
     const endpoints = async (): Promise<string[]> =>
       [...(await samples()).keys()].filter((key) => key.startsWith("endpoint_load"));
-    await metrics.show({ ...IDLE, loads: fleet(1) });
+    await metrics.show(standing({ loads: fleet(1) }));
     metrics.reported({ model: "m", predictedTokens: 1, cachedTokens: 1, differs: false });
     metrics.checked("gone", "agree");
-    await metrics.show({ ...IDLE, loads: fleet(2) });
+    await metrics.show(standing({ loads: fleet(2) }));
     const shown = await endpoints();
     expect(shown).toHaveLength(1024 * LOAD_KINDS.length);
     expect(shown.every((key) => key.includes('endpoint="10.0.2.'))).toBe(true);
     const models = [...(await samples()).keys()].filter((key) => key.includes("model="));
     expect(models.every((key) => key.includes('model="m"'))).toBe(true);
     expect(models.length).toBeGreaterThan(0);
-    await metrics.show(IDLE);
+    await metrics.show(standing());
     expect(
       (await endpoints()).length +
         [...(await samples()).keys()].filter((key) => key.includes("model=")).length,
@@ -204,11 +243,11 @@ describe("the picker's metrics", () => {
       return { ...one, endpoint: { ...one.endpoint, model } };
     });
     for (const model of models) metrics.checked(model, "agree");
-    await metrics.show({ ...IDLE, loads });
+    await metrics.show(standing({ loads }));
     const shownOf = async (model: string): Promise<number | undefined> =>
       (await samples()).get(`prompt_checks_total{model="${model}",outcome="agree"}`);
     expect([await shownOf("m0"), await shownOf("m128"), await shownOf("other")]).toEqual([1, undefined, 1]);
-    await metrics.show({ ...IDLE, loads: loads.slice(1) });
+    await metrics.show(standing({ loads: loads.slice(1) }));
     metrics.checked("m128", "agree");
     expect([await shownOf("m0"), await shownOf("m128"), await shownOf("other")]).toEqual([
       undefined,

@@ -1,5 +1,5 @@
 /**
- * The metrics of the picker's thread: counters and histograms as requests go, gauges once a second.
+ * The metrics of one thread of the picker, which the scrape adds up: counters and histograms as requests go, gauges once a second.
  *
  *     PickerWatch ─▶ handles in shared memory ─▶ the main thread's scrape
  *     standing, once a second ─▶ gauges, one set for each endpoint; those of endpoints and models that are gone end
@@ -33,14 +33,22 @@ import type { StreamFault } from "./picker-server.ts";
 import type { CheckOutcome } from "./prompt-check.ts";
 import type { SessionEnd } from "./session.ts";
 
-/** How the picker stands, as its gauges show it. */
+/** How one thread of the picker stands, as its gauges show it. Those of several threads add up. */
 export interface PickerStanding {
-  readonly isReady: boolean;
   readonly streams: number;
   readonly connections: number;
   readonly bookings: number;
   readonly bufferedBytes: number;
-  /** How late the thread was at its timer, at most, since the last standing. */
+  /** Models that endpoints serve; null for an engine's that is not known. */
+  readonly models: readonly (string | null)[];
+  /** What all threads have in common, told by one of them; null at the others. */
+  readonly common: CommonStanding | null;
+}
+
+/** What all threads of the picker have in common. */
+export interface CommonStanding {
+  readonly isReady: boolean;
+  /** How late a thread was at its timer, at most, since the last standing. */
   readonly lagSeconds: number;
   /** Null without endpoints, or when nothing is looked at. */
   readonly scrapeAgeSeconds: number | null;
@@ -196,27 +204,15 @@ export class PickerMetrics implements PickerWatch {
   async show(standing: PickerStanding): Promise<void> {
     if (this.#isShowing) return;
     this.#isShowing = true;
+    const { streams, connections, bookings, bufferedBytes, models, common } = standing;
     await this.#gauges.collect(async (add, rest) => {
-      add(PICKER_METRICS.ready, {}, standing.isReady ? 1 : 0);
-      add(PICKER_METRICS.streams, {}, standing.streams);
-      add(PICKER_METRICS.connections, {}, standing.connections);
-      add(PICKER_METRICS.bookings, {}, standing.bookings);
-      add(PICKER_METRICS.buffered, {}, standing.bufferedBytes);
-      add(PICKER_METRICS.eventLoopLag, {}, standing.lagSeconds);
-      if (standing.scrapeAgeSeconds !== null) add(PICKER_METRICS.scrapeAge, {}, standing.scrapeAgeSeconds);
-      for (const [state, count] of Object.entries(standing.states) as [EndpointState, number][])
-        add(PICKER_METRICS.endpoints, { state }, count);
-      for (const load of standing.loads) {
-        const { address } = load.endpoint;
-        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "running" }, load.running);
-        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "waiting" }, load.waiting);
-        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "pending_tokens" }, load.pendingTokens);
-        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "context_tokens" }, load.contextTokens);
-        add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "foreign_running" }, load.foreignRunning);
-        await rest();
-      }
+      add(PICKER_METRICS.streams, {}, streams);
+      add(PICKER_METRICS.connections, {}, connections);
+      add(PICKER_METRICS.bookings, {}, bookings);
+      add(PICKER_METRICS.buffered, {}, bufferedBytes);
+      if (common !== null) await addCommon(common, add, rest);
     });
-    this.#releaseModels(new Set(standing.loads.map(({ endpoint }) => endpoint.model ?? "unknown")));
+    this.#releaseModels(new Set(models.map((model) => model ?? "unknown")));
     this.#isShowing = false;
   }
 
@@ -261,6 +257,43 @@ export class PickerMetrics implements PickerWatch {
     this.#models.delete(model);
     const all = [...Object.values(predictions), ...Object.values(checks), predicted, delivered, reported];
     for (const handle of all) this.#slots.release(handle);
+  }
+}
+
+/** The totals of several threads. */
+export function sumOfTotals(parts: readonly PickerTotals[]): PickerTotals {
+  return parts.reduce((sum, part) => added(sum, part) as PickerTotals, {} as PickerTotals);
+}
+
+/** Adds the numbers of two records of one shape, in which each may lack some. */
+function added(one: object, other: object): object {
+  const sum: Record<string, unknown> = { ...one };
+  for (const [key, value] of Object.entries(other) as [string, number | object][]) {
+    const before = sum[key];
+    sum[key] =
+      typeof value === "number" ? ((before as number | undefined) ?? 0) + value : added(before ?? {}, value);
+  }
+  return sum;
+}
+
+async function addCommon(
+  { isReady, lagSeconds, scrapeAgeSeconds, states, loads }: CommonStanding,
+  add: GaugeSet["add"],
+  rest: () => Promise<void>,
+): Promise<void> {
+  add(PICKER_METRICS.ready, {}, isReady ? 1 : 0);
+  add(PICKER_METRICS.eventLoopLag, {}, lagSeconds);
+  if (scrapeAgeSeconds !== null) add(PICKER_METRICS.scrapeAge, {}, scrapeAgeSeconds);
+  for (const [state, count] of Object.entries(states) as [EndpointState, number][])
+    add(PICKER_METRICS.endpoints, { state }, count);
+  for (const load of loads) {
+    const { address } = load.endpoint;
+    add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "running" }, load.running);
+    add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "waiting" }, load.waiting);
+    add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "pending_tokens" }, load.pendingTokens);
+    add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "context_tokens" }, load.contextTokens);
+    add(PICKER_METRICS.endpointLoad, { endpoint: address, kind: "foreign_running" }, load.foreignRunning);
+    await rest();
   }
 }
 

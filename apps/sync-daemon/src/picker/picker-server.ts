@@ -41,6 +41,7 @@ import { decodeHealthRequest, encodeHealthAnswer, type ServingStatus } from "./w
 import type { ProtoFaultCode } from "./wire/proto-fault.ts";
 import type { Explanation } from "./endpoint-fleet.ts";
 import type { TlsContent } from "./picker-tls.ts";
+import type { Usage } from "./thread-board.ts";
 import {
   type Decision,
   type PickQuestion,
@@ -52,6 +53,8 @@ import {
 
 const PROCESS_PATH = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const HEALTH_PATH = "/grpc.health.v1.Health/Check";
+
+const NONE_USED: Usage = { streams: 0, connections: 0, heldBytes: 0 };
 
 /** Statuses of gRPC that are answered. */
 const STATUS = {
@@ -72,6 +75,11 @@ const CONNECTION_WINDOW_BYTES = 16 * MIB;
 const STREAMS_PER_CONNECTION_MAX = 10_000;
 /** Memory that node:http2 grants a connection, in MB: its window, and as much again to send. */
 const SESSION_MEMORY_MB = 64;
+/**
+ * With several threads at a port a gateway needs many connections, since each connection is one thread's. A client of
+ * HTTP/2 counts on so many streams before it knows the limit: a smaller one would refuse the first requests.
+ */
+const STREAMS_PER_SHARED_CONNECTION_MAX = 100;
 /** Far above any gateway's resets, since streams are bounded otherwise (V2). */
 const RESETS_PER_SECOND = 1_000_000;
 /** A connection that opens no stream for so long is no gateway's: these check health every few seconds. */
@@ -143,6 +151,16 @@ export interface PickerServerOptions {
   /** Health checks alone are answered at a port for probes. */
   readonly serves: "gateways" | "probes";
   readonly limits: PickerLimits;
+  /** Other threads that listen at the same port; absent when this one is alone. */
+  readonly shared?: SharedPort;
+}
+
+/** What threads at one port know of each other. */
+interface SharedPort {
+  /** What all others have now; it counts against the limits. */
+  readonly others: Usage;
+  /** Told whenever this thread's own use changes. */
+  uses(usage: Usage): void;
 }
 
 /** See the header. */
@@ -197,10 +215,10 @@ export class PickerServer {
    * @throws Error with `code`, as node:net has it: EADDRINUSE, EACCES, …
    */
   async listen(): Promise<number> {
-    const { host, port } = this.#options;
+    const { host, port, shared } = this.#options;
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen(port, host, () => {
+      this.#server.listen({ port, host, reusePort: shared !== undefined }, () => {
         this.#server.off("error", reject);
         resolve();
       });
@@ -239,13 +257,14 @@ export class PickerServer {
   #connected(connection: ServerHttp2Session): void {
     // Faults of one connection end it; its streams hear of it by themselves.
     connection.on("error", () => undefined);
-    if (this.#connections.size >= this.#options.limits.connections) {
+    if (this.#connections.size + this.#others.connections >= this.#options.limits.connections) {
       this.#host.fault("connections_limit");
       connection.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
       connection.destroy();
       return;
     }
     this.#connections.add(connection);
+    this.#tellUsage();
     // One that was being made when the server stopped listening.
     if (this.#isDraining) connection.close();
     connection.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
@@ -258,6 +277,7 @@ export class PickerServer {
     connection.once("close", () => {
       clearTimeout(silent);
       this.#connections.delete(connection);
+      this.#tellUsage();
     });
   }
 
@@ -267,7 +287,8 @@ export class PickerServer {
     const path = headers[":path"];
     if (path === HEALTH_PATH) this.#checkHealth(stream);
     else if (path !== PROCESS_PATH || this.#options.serves === "probes") this.#refuse(stream, "unknown_path");
-    else if (this.#sessions.size >= this.#options.limits.streams) this.#refuse(stream, "streams_limit");
+    else if (this.#sessions.size + this.#others.streams >= this.#options.limits.streams)
+      this.#refuse(stream, "streams_limit");
     else this.#process(stream);
   }
 
@@ -306,6 +327,7 @@ export class PickerServer {
     const { bodyBytes } = this.#options.limits;
     const session = new Session(this.#portOf(stream, answers, open), { bodyBytes });
     this.#sessions.set(open, session);
+    this.#tellUsage();
     const frames = new GrpcFrames(bodyBytes + MESSAGE_BYTES_MORE, (bytes) => {
       const decoded = decodeRequest(bytes);
       if (isFault(decoded)) this.#fail(open, answers, decoded.code);
@@ -384,6 +406,7 @@ export class PickerServer {
 
   #over(open: OpenSession, end: SessionEnd): void {
     this.#sessions.delete(open);
+    this.#tellUsage();
     try {
       this.#host.over(open, end);
     } catch (error) {
@@ -394,9 +417,22 @@ export class PickerServer {
 
   #hold(bytes: number): boolean {
     const held = this.#bufferedBytes + bytes;
-    if (bytes > 0 && held > this.#options.limits.bufferedBytes) return false;
+    if (bytes > 0 && held + this.#others.heldBytes > this.#options.limits.bufferedBytes) return false;
     this.#bufferedBytes = held;
+    this.#tellUsage();
     return true;
+  }
+
+  get #others(): Usage {
+    return this.#options.shared?.others ?? NONE_USED;
+  }
+
+  #tellUsage(): void {
+    this.#options.shared?.uses({
+      streams: this.#sessions.size,
+      connections: this.#connections.size,
+      heldBytes: this.#bufferedBytes,
+    });
   }
 
   #checkHealth(stream: ServerHttp2Stream): void {
@@ -426,11 +462,12 @@ export class PickerServer {
   }
 }
 
-function serverOf({ tls, limits }: PickerServerOptions): Http2Server | Http2SecureServer {
+function serverOf({ tls, limits, shared }: PickerServerOptions): Http2Server | Http2SecureServer {
   const options = {
     settings: {
       initialWindowSize: STREAM_WINDOW_BYTES,
-      maxConcurrentStreams: STREAMS_PER_CONNECTION_MAX,
+      maxConcurrentStreams:
+        shared === undefined ? STREAMS_PER_CONNECTION_MAX : STREAMS_PER_SHARED_CONNECTION_MAX,
       maxHeaderListSize: limits.headersBytes,
     },
     maxSessionMemory: SESSION_MEMORY_MB,

@@ -1,16 +1,42 @@
-/** The picker's state, as its thread sends it to those who ask. */
+/** The picker's state, as its threads send it to those who ask. */
 
 import type { EndpointLoad, EndpointState } from "./endpoint-fleet.ts";
-import type { PickerTotals } from "./picker-metrics.ts";
+import { type PickerTotals, sumOfTotals } from "./picker-metrics.ts";
 
-/** Plain data. */
+/** What one thread does. */
+interface ThreadStanding {
+  readonly connections: number;
+  readonly streams: number;
+  /** Requests that it picked for and that are not over, those over HTTP included. */
+  readonly bookings: number;
+}
+
+/** Plain data, of one thread or of all. */
 export interface PickerStatus {
   readonly isReady: boolean;
+  /** With the requests of all threads. */
   readonly endpoints: readonly EndpointLoad[];
   readonly states: Readonly<Record<EndpointState, number>>;
   readonly totals: PickerTotals;
-  /** Requests that were picked for and are not over, those over HTTP included. */
-  readonly bookings: number;
   readonly openPicks: number;
   readonly expiredPicks: number;
+  readonly threads: readonly ThreadStanding[];
+}
+
+/**
+ * The state of the whole picker.
+ *
+ * @param first - of the thread that scrapes.
+ * @param others - of the other threads.
+ */
+export function statusOfAll(first: PickerStatus, others: readonly PickerStatus[]): PickerStatus {
+  const all = [first, ...others];
+  return {
+    ...first,
+    isReady: all.every(({ isReady }) => isReady),
+    totals: sumOfTotals(all.map(({ totals }) => totals)),
+    openPicks: all.reduce((sum, { openPicks }) => sum + openPicks, 0),
+    expiredPicks: all.reduce((sum, { expiredPicks }) => sum + expiredPicks, 0),
+    threads: all.flatMap(({ threads }) => threads),
+  };
 }

@@ -1,15 +1,19 @@
 /**
- * Entry of the picker's thread: ports for gateways and probes, the picker, and obedience to the main thread
+ * Entry of a thread of the picker: a port for gateways, the picker, and obedience to the main thread
  * (picker-messages.ts). An uncaught error ends the thread, and with it the process: its books are unknown then.
  *
  *     engines ─▶ DirectoryCopy ─▶ PromptLookup ─┐
  *     index, board: shared memory ──────────────┤
  *     tokenizer of its own ─────────────────────┴─▶ Picker ◀─ PickerServer ◀─ gateways
+ *                                                     ▲
+ *     PickerSharing: decisions of the other threads ──┘     the first thread alone: scrape, probes, bus, common gauges
+ *
+ * With `picker.threads` above 1 all threads listen at one port, and the kernel gives each connection to one of them.
+ * Each has books of its own, which the others' messages keep equal.
  *
  * Not here: the main thread's side (picker-host.ts).
  */
 
-import { randomBytes } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 
 import { assert, PrefixReader } from "@kvsync/core";
@@ -27,6 +31,7 @@ import { Tokenizers } from "../tokenizer/tokenizers.ts";
 import { ApiRequests } from "./api-requests.ts";
 import { DirectoryCopy } from "./directory-copy.ts";
 import { drain } from "./drain.ts";
+import type { EngineLoad } from "./endpoint-fleet.ts";
 import { LoadScrape } from "./load-scrape.ts";
 import { MetricsPages } from "./metrics-page.ts";
 import { PickTraces } from "./pick-traces.ts";
@@ -36,13 +41,11 @@ import { PickerMetrics } from "./picker-metrics.ts";
 import { PickerServer } from "./picker-server.ts";
 import { PickerSharing } from "./picker-sharing.ts";
 import { PromptLookup } from "./prompt-lookup.ts";
+import { BEAT_MS, ThreadBoard } from "./thread-board.ts";
+import { ThreadChannel } from "./thread-channel.ts";
 
-/** Time between two signs of life. */
-const BEAT_MS = 100;
 /** Time between two standings of the gauges. */
 const SHOW_MS = 1000;
-/** A loop that came so late is told to gateways. */
-const LAG_MS_MAX = 1000;
 /** A pick over HTTP that its router never ends counts so long: longer than answers take. */
 const PICK_MS_MAX = 600_000;
 /** Addresses in one line of the log. */
@@ -52,6 +55,10 @@ assert(parentPort !== null, "picker-thread runs as a worker thread");
 const port = parentPort;
 const settings = workerData as PickerThreadSettings;
 const { picker: options } = settings;
+/** The one that does what is done once for all threads. */
+const isFirst = settings.thread === 0;
+/** As it is named in the log's lines and metrics. */
+const threadName = isFirst ? "picker" : `picker-${settings.thread}`;
 const tell = (message: FromPicker): void => {
   port.postMessage(message);
 };
@@ -62,7 +69,7 @@ process.on("uncaughtException", (error: unknown) => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 });
 
-const metrics = new MetricSlots(CATALOGUE, "picker", (announcement) => {
+const metrics = new MetricSlots(CATALOGUE, threadName, (announcement) => {
   tell({ kind: "metrics", announcement });
 });
 const log = new LineGate({
@@ -89,7 +96,8 @@ const hasTokenizer = sync.tokenizer_endpoint !== null || tokenizerSettings.model
 /** Vocabularies take seconds to read. Requests until then are decided without tokens, as those of a slow tokenizer are. */
 const tokenizers = Tokenizers.open(settings.tokenization, {
   metrics,
-  thread: "picker",
+  // Each thread's tokenizer has a circuit; the first one's is shown.
+  thread: isFirst ? "picker" : null,
   watch: { log, tracing: null },
   now: epochMs,
   threadScript: new URL("../tokenizer/tokenizer-thread.js", import.meta.url),
@@ -107,12 +115,20 @@ const spans =
       });
 const epochOffsetMs = (): number => epochMs() - sharedClockMs();
 const shown = new PickerMetrics(metrics, new PickTraces({ log, spans, epochOffsetMs }));
-const { share } = options;
-const sharing = share.url === null ? null : new PickerSharing(share.url, share, { log, now: sharedClockMs });
+const threads = new ThreadBoard(settings.threads, settings.thread);
+const sharing = sharingOf(options.share);
+
+function sharingOf(share: typeof options.share): PickerSharing | null {
+  const { thread, daemon } = settings;
+  const channel = threads.count === 1 ? null : new ThreadChannel(`picker of ${daemon}`);
+  const bus = isFirst && share.url !== null ? { url: share.url, share } : null;
+  if (channel === null && bus === null) return null;
+  return new PickerSharing({ daemon, thread, channel, bus }, { log, now: sharedClockMs });
+}
+
 let hasEndpoints = false;
 let wasReady = false;
-let lagMs = 0;
-/** Since the last standing. */
+/** Since the last standing, over all threads. */
 let lagMsMax = 0;
 const picker = new Picker(
   {
@@ -129,15 +145,16 @@ const picker = new Picker(
     lookup,
     tokenizer: hasTokenizer ? { tokenize: async (request) => (await tokenizers).tokenize(request) } : null,
     watch: shown,
-    isReady: () => hasEndpoints && wasReady && lagMs <= LAG_MS_MAX,
+    isReady: () => threads.isServing(sharedClockMs()),
     now: sharedClockMs,
     ...(sharing !== null && { sharing: sharing.parts }),
   },
 );
-if (picker.shared !== null) sharing?.start(picker.shared);
+if (picker.shared !== null) sharing?.start(picker.shared, picker);
+const openMax = Math.ceil(options.limits.streams / threads.count);
 const api = new ApiRequests(
   picker,
-  { prefix: randomBytes(4).toString("hex"), openMax: options.limits.streams, openMs: PICK_MS_MAX },
+  { prefix: settings.pickPrefix, openMax, openMs: PICK_MS_MAX },
   sharedClockMs,
 );
 const limits = {
@@ -148,7 +165,14 @@ const limits = {
   headersBytes: options.limits.headers_bytes,
 };
 const gateways = new PickerServer(
-  { host: options.host, port: options.port, tls: settings.tls, serves: "gateways", limits },
+  {
+    host: options.host,
+    port: options.port,
+    tls: settings.tls,
+    serves: "gateways",
+    limits,
+    ...(threads.count > 1 && { shared: threads }),
+  },
   picker,
 );
 const probes = new PickerServer(
@@ -156,14 +180,23 @@ const probes = new PickerServer(
   picker,
 );
 
-const scrape = options.scrape_ms === 0 ? null : scrapeOf(options.scrape_ms);
+const scrape = options.scrape_ms === 0 || !isFirst ? null : scrapeOf(options.scrape_ms);
 
 function scrapeOf(intervalMs: number): { readonly load: LoadScrape; readonly pages: MetricsPages } {
   const { metrics_port, metrics_path } = options;
   const pages = new MetricsPages({ port: metrics_port, path: metrics_path, timeoutMs: 2 * intervalMs });
   const parts = {
     pages,
-    sink: picker,
+    sink: {
+      seen: (address: string, load: EngineLoad) => {
+        picker.seen(address, load);
+        sharing?.tellLoad(address, load);
+      },
+      unseen: (address: string) => {
+        picker.unseen(address);
+        sharing?.tellLoad(address, null);
+      },
+    },
     watch: shown,
     now: sharedClockMs,
     random: Math.random,
@@ -171,29 +204,31 @@ function scrapeOf(intervalMs: number): { readonly load: LoadScrape; readonly pag
   return { load: new LoadScrape({ intervalMs }, parts), pages };
 }
 
-const beats = new Float64Array(settings.heartbeat);
 let beatMs = sharedClockMs();
 const beating = setInterval(() => {
   const nowMs = sharedClockMs();
-  lagMs = nowMs - beatMs - BEAT_MS;
-  lagMsMax = Math.max(lagMsMax, lagMs);
+  threads.beat(nowMs, nowMs - beatMs - BEAT_MS);
+  lagMsMax = Math.max(lagMsMax, threads.lagMs);
   beatMs = nowMs;
-  beats[0] = nowMs;
   log.tick();
   api.expire();
 }, BEAT_MS);
 
 const showing = setInterval(() => {
-  void shown.show({
+  const common = {
     isReady: picker.health("") === "serving",
-    bookings: picker.bookingCount,
     states: picker.states,
     loads: picker.loads,
+    lagSeconds: lagMsMax / 1000,
+    scrapeAgeSeconds: scrape?.load.ageSeconds ?? null,
+  };
+  void shown.show({
+    bookings: picker.bookingCount,
     streams: gateways.streamCount,
     connections: gateways.connectionCount,
     bufferedBytes: gateways.bufferedBytes,
-    lagSeconds: lagMsMax / 1000,
-    scrapeAgeSeconds: scrape?.load.ageSeconds ?? null,
+    models: picker.endpoints.map(({ model }) => model),
+    common: isFirst ? common : null,
   });
   lagMsMax = 0;
 }, SHOW_MS);
@@ -202,6 +237,7 @@ const showing = setInterval(() => {
 let refused = "";
 
 function tellRefused(addresses: readonly string[]): void {
+  if (!isFirst) return;
   const told = addresses.join();
   if (told === refused) return;
   refused = told;
@@ -223,9 +259,15 @@ async function answerTo(
         endpoints: picker.loads,
         states: picker.states,
         totals: shown.totals,
-        bookings: picker.bookingCount,
         openPicks: api.openCount,
         expiredPicks: api.expiredCount,
+        threads: [
+          {
+            connections: gateways.connectionCount,
+            streams: gateways.streamCount,
+            bookings: picker.bookingCount,
+          },
+        ],
       };
     case "explain":
       return api.explain(question.asked);
@@ -261,6 +303,7 @@ port.on("message", (message: ToPicker) => {
         tellRefused(picker.update(pool.engines, pool.standing));
         scrape?.load.follow(picker.endpoints.map(({ address }) => address));
         hasEndpoints = true;
+        threads.takesRequests(wasReady);
       }
       tell({ kind: "engines_taken" });
       break;
@@ -270,11 +313,11 @@ port.on("message", (message: ToPicker) => {
       break;
     case "ready":
       wasReady = true;
+      threads.takesRequests(hasEndpoints);
       break;
     case "drain":
       void drain(picker, gateways, options.drain_seconds * 1000).then(({ ms, reset }) => {
-        log.write("picker_drained", { seconds: Math.round(ms) / 1000, reset });
-        tell({ kind: "drained" });
+        tell({ kind: "drained", ms, reset });
       });
       break;
     case "ask":
@@ -289,11 +332,6 @@ port.on("message", (message: ToPicker) => {
 });
 
 if (options.port !== 0) await gateways.listen();
-if (options.health_port !== 0) await probes.listen();
-beats[0] = sharedClockMs();
-log.write("picker_listening", {
-  host: options.host,
-  port: options.port === 0 ? null : options.port,
-  health_port: options.health_port === 0 ? null : options.health_port,
-});
+if (options.health_port !== 0 && isFirst) await probes.listen();
+threads.beat(sharedClockMs(), 0);
 tell({ kind: "listening" });

@@ -16,7 +16,7 @@
  *
  * Not here: connections (picker-server.ts), costs (packages/routing), the source of endpoints (its owner calls `update`).
  */
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 
 import { assert, AssertionError } from "@kvsync/core";
 import type { Trust } from "@kvsync/routing";
@@ -37,6 +37,7 @@ import {
   type PoolEngine,
   type PoolStanding,
   type RankHold,
+  SESSION_CHARACTERS_MAX,
 } from "./endpoint-fleet.ts";
 import type { OpenSession, SessionHost, StreamFault } from "./picker-server.ts";
 import { type CheckOutcome, PromptCheck } from "./prompt-check.ts";
@@ -217,6 +218,8 @@ interface Prediction {
 /** A request under way. */
 interface Followed {
   readonly askedMs: number;
+  /** The endpoint that was picked. */
+  readonly address: string;
   /** Null for a pick that promised nothing, and once it was compared. */
   prediction: Prediction | null;
   isServed: boolean;
@@ -389,7 +392,7 @@ export class Picker implements SessionHost {
     const isPick = outcome.kind === "pick";
     if (isPick) {
       this.#follow(session.id, known, outcome, { holds, names, promptTokens });
-      this.shared?.sent(session.id, outcome.endpoints[0].address, promptTokens, outcome.decision);
+      this.shared?.sent(session.id, outcome.endpoints[0].address, promptTokens, outcome.decision, asked);
     }
     const decidedMs = this.#parts.now();
     this.#parts.watch.decided({
@@ -427,9 +430,12 @@ export class Picker implements SessionHost {
     };
   }
 
+  /** A digest: other pickers hear of sessions, and a client's own text is not for them (K4). */
   #sessionOf({ headers }: PickQuestion): string | undefined {
     const { sessionHeader = null } = this.#options;
-    return sessionHeader === null ? undefined : headers.get(sessionHeader);
+    const name = sessionHeader === null ? undefined : headers.get(sessionHeader);
+    if (name === undefined || name.length > SESSION_CHARACTERS_MAX) return undefined;
+    return createHash("sha256").update(name).digest("base64url");
   }
 
   #isSheddable({ headers }: PickQuestion): boolean {
@@ -440,10 +446,15 @@ export class Picker implements SessionHost {
   #follow(
     id: number,
     { served, tokens, askedMs, request }: Known,
-    { endpoints: [{ worker, dpRank }], basis, heldTokens, isMean }: PickOutcome & { readonly kind: "pick" },
+    {
+      endpoints: [{ address, worker, dpRank }],
+      basis,
+      heldTokens,
+      isMean,
+    }: PickOutcome & { readonly kind: "pick" },
     { holds, names, promptTokens }: Looked,
   ): void {
-    const followed: Followed = { askedMs, prediction: null, isServed: false };
+    const followed: Followed = { askedMs, address, prediction: null, isServed: false };
     this.#followed.set(id, followed);
     if (served === null || tokens === null || holds === null) return;
     const blockSize = holds.find((hold) => hold.worker === worker)?.blockSize ?? null;
@@ -497,7 +508,10 @@ export class Picker implements SessionHost {
     if (followed === undefined || followed.isServed) return;
     followed.isServed = true;
     this.#check.served(id, this.#fleet.endpointAt(endpoint));
-    if (!this.#fleet.served(id, endpoint, this.#parts.now() / 1000)) this.#parts.watch.servedElsewhere();
+    const wasDoubted = this.#fleet.isDoubted(followed.address);
+    const isPicked = this.#fleet.served(id, endpoint, this.#parts.now() / 1000);
+    if (!isPicked) this.#parts.watch.servedElsewhere();
+    if (!isPicked || wasDoubted) this.shared?.served(followed.address, isPicked);
   }
 
   /** See SessionHost. */

@@ -3,7 +3,13 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import { EndpointFleet, type PickOutcome } from "./endpoint-fleet.ts";
-import { SharedDecisions } from "./shared-decisions.ts";
+import {
+  type PickTraits,
+  readMessage,
+  SharedDecisions,
+  type SharedMessage,
+  writeMessage,
+} from "./shared-decisions.ts";
 
 const ENDPOINTS = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
 const ENGINES = ENDPOINTS.map((address, i) => ({
@@ -17,7 +23,7 @@ const NAMES = Uint32Array.from({ length: 2048 }, (_, i) => i);
 /** A picker as far as it shares; what it publishes waits in `outbox`. */
 class SharingPicker {
   readonly fleet = new EndpointFleet({ capacityTokens: 100_000, rankHeader: false });
-  readonly outbox: Uint8Array[] = [];
+  readonly outbox: SharedMessage[] = [];
   readonly drops: string[] = [];
   readonly shared: SharedDecisions;
 
@@ -25,16 +31,23 @@ class SharingPicker {
     this.fleet.update(ENGINES);
     this.shared = new SharedDecisions(this.fleet, {
       name,
-      publish: (bytes) => this.outbox.push(bytes),
+      publish: (message) => this.outbox.push(message),
       dropped: (reason) => this.drops.push(reason),
+      isOwnDaemon: (other) => other.startsWith("own/"),
     });
   }
 
-  pick(id: number, now: number, names = NAMES): PickOutcome {
-    const request = { workers: null, subset: null, promptTokens: names.length, names, holds: [] };
+  pick(
+    id: number,
+    now: number,
+    names = NAMES,
+    traits: PickTraits = {},
+    subset: string[] | null = null,
+  ): PickOutcome {
+    const request = { workers: null, subset, promptTokens: names.length, names, holds: [], ...traits };
     const outcome = this.fleet.pick(id, request, 3, now);
     if (outcome.kind === "pick")
-      this.shared.sent(id, outcome.endpoints[0].address, names.length, outcome.decision);
+      this.shared.sent(id, outcome.endpoints[0].address, names.length, outcome.decision, traits);
     return outcome;
   }
 
@@ -58,14 +71,27 @@ class SharingPicker {
   }
 }
 
-/** Brings every message to every picker, also to its sender. */
+/** Brings every message to every picker, also to its sender, as it travels on the bus. */
 function deliver(pickers: readonly SharingPicker[], now: number): void {
   const messages = pickers.flatMap(({ outbox }) => outbox.splice(0));
-  for (const bytes of messages) for (const { shared } of pickers) shared.receive(bytes, now);
+  for (const message of messages) {
+    const bytes = writeMessage(message);
+    const read = bytes === null ? null : readMessage(bytes);
+    if (read !== null) for (const { shared } of pickers) shared.receive(read, now);
+  }
 }
 
-function raw(fields: object): Uint8Array {
-  return Buffer.from(JSON.stringify(fields));
+/** The same within a daemon. */
+function deliverWithin(pickers: readonly SharingPicker[], now: number): void {
+  const messages = pickers.flatMap(({ outbox }) => outbox.splice(0));
+  for (const message of messages)
+    for (const { shared } of pickers) shared.receive(structuredClone(message), now);
+}
+
+function raw(fields: object): SharedMessage {
+  const message = readMessage(Buffer.from(JSON.stringify(fields)));
+  if (message === null) throw new Error("no message");
+  return message;
 }
 
 describe("shared decisions", () => {
@@ -175,14 +201,13 @@ describe("shared decisions", () => {
   it("H3: carry the first 512 beginnings of a long prompt", () => {
     const [one, other] = [new SharingPicker("a"), new SharingPicker("b")];
     one.pick(1, 0, new Uint32Array(600 * 256));
-    expect(one.outbox[0]?.length).toBeLessThan(16 * 1024);
+    const [sent] = one.outbox;
+    expect(sent === undefined ? null : writeMessage(sent)?.length).toBeLessThan(16 * 1024);
     deliver([one, other], 0);
     expect(other.shared.requestCount).toBe(1);
   });
 
-  it("H4: bytes that are no message change nothing and are counted", () => {
-    const picker = new SharingPicker("a");
-    const before = picker.loads();
+  it("H4: bytes that are no message are none", () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -190,23 +215,78 @@ describe("shared decisions", () => {
           fc.json().map((text) => Buffer.from(text)),
         ),
         (bytes) => {
-          picker.drops.length = 0;
-          picker.shared.receive(bytes, 0);
-          expect(picker.drops).toEqual(["malformed"]);
+          expect(readMessage(bytes)).toBe(null);
         },
       ),
     );
+    const sent = {
+      kind: "sent",
+      from: "b",
+      id: 1,
+      endpoint: ENDPOINTS[0],
+      prompt_tokens: 1,
+      fresh_tokens: 1,
+    };
+    const readOf = (more: object): SharedMessage | null =>
+      readMessage(Buffer.from(JSON.stringify({ ...sent, prefixes: [], ...more })));
     for (const wrong of [
       { id: -1 },
       { id: 1.5 },
       { endpoint: "" },
       { prefixes: [0.5] },
       { from: "x".repeat(257) },
-    ]) {
-      const sent = { kind: "sent", from: "b", id: 1, endpoint: ENDPOINTS[0], prompt_tokens: 1 };
-      picker.shared.receive(raw({ ...sent, fresh_tokens: 1, prefixes: [], ...wrong }), 0);
-    }
-    expect(picker.drops).toHaveLength(6);
-    expect(picker.loads()).toEqual(before);
+      { session: 1 },
+      { kind: "served", isPicked: false },
+    ])
+      expect(readOf(wrong)).toBe(null);
+    expect(readOf({})).not.toBe(null);
+  });
+
+  it("H5: with the bus only pickers of other daemons are lost", () => {
+    const [own, sibling, other] = [
+      new SharingPicker("own/0"),
+      new SharingPicker("own/1"),
+      new SharingPicker("other/0"),
+    ];
+    sibling.pick(1, 0);
+    other.pick(1, 0);
+    deliverWithin([own, sibling, other], 0);
+    expect([own.shared.pickerCount, own.shared.requestCount]).toEqual([2, 2]);
+    own.shared.lost();
+    expect([own.shared.pickerCount, own.shared.requestCount]).toEqual([1, 1]);
+  });
+
+  it("keep a session and an adapter at the endpoint that another picker gave them", () => {
+    const [one, other] = [new SharingPicker("a"), new SharingPicker("b")];
+    const next = (traits: PickTraits): string => {
+      const outcome = other.pick(Math.random(), 1, new Uint32Array(0), traits);
+      return outcome.kind === "pick" ? outcome.endpoints[0].address : outcome.kind;
+    };
+    one.pick(1, 0, new Uint32Array(0), { session: "s", adapter: "lora" }, [ENDPOINTS[2] ?? ""]);
+    one.over(1);
+    deliver([one, other], 0);
+    expect(next({})).toBe(ENDPOINTS[0]);
+    expect(next({ session: "s" })).toBe(ENDPOINTS[2]);
+    expect(next({ adapter: "lora" })).toBe(ENDPOINTS[2]);
+  });
+
+  it("let an endpoint rest at all threads of a daemon when three picks of theirs in a row were served elsewhere", () => {
+    const threads = [new SharingPicker("own/0"), new SharingPicker("own/1")] as const;
+    const [wrong, right] = ENDPOINTS as [string, string];
+    const miss = (at: SharingPicker, id: number): void => {
+      at.pick(id, 0, NAMES, {}, [wrong]);
+      at.shared.served(wrong, at.fleet.served(id, right, 0));
+      at.over(id);
+      deliverWithin(threads, 0);
+    };
+    miss(threads[0], 1);
+    miss(threads[1], 2);
+    expect(threads.map(({ fleet }) => fleet.states(1).penalty)).toEqual([0, 0]);
+    expect(threads.map(({ fleet }) => fleet.isDoubted(wrong))).toEqual([true, true]);
+    miss(threads[0], 3);
+    expect(threads.map(({ fleet }) => fleet.states(1).penalty)).toEqual([1, 1]);
+    threads[1].shared.served(wrong, true);
+    deliverWithin(threads, 2);
+    expect(threads[0].fleet.states(2).penalty).toBe(0);
   });
 });

@@ -2,8 +2,11 @@
  * Messages between the pickers in front of one fleet. With them each ranks by the requests of all.
  *
  *     own pick, first token, end ──▶ message ──▶ bus ──▶ the other pickers
- *     their messages ──▶ read, bounded ──▶ their requests in our books, and the policy's memory
+ *     their messages ──▶ bounded ──▶ their requests in our books, and the policy's memory
  *     each second ──▶ a sign of life; what belongs to a silent picker ends
+ *
+ * The threads of one daemon are pickers to each other, too. They also share which endpoints did not serve their picks,
+ * so that an endpoint rests at all of them at once.
  *
  *  H1  When all messages have arrived, two pickers have the same loads (shared-decisions.test.ts "H1").
  *  H2  A request of another picker ends in our books: by its end, its age, its picker's silence, or with the bus
@@ -11,8 +14,10 @@
  *  H3  Pickers, requests and prefixes are bounded. All else is dropped by a named reason (shared-decisions.test.ts "H3").
  *  H4  Bytes that are no message change nothing and are counted (shared-decisions.test.ts "H4").
  *
- * A lost message costs a worse pick and nothing else. Not here: the bus (nats-bus.ts). A request that another endpoint
- * than the picked one serves stays at the picked one in the books of others.
+ *  H5  With the bus only pickers of other daemons are lost: threads of the own one stay (shared-decisions.test.ts "H5").
+ *
+ * A lost message costs a worse pick and nothing else. Not here: the ways of messages (nats-bus.ts, thread-channel.ts). A
+ * request that another endpoint than the picked one serves stays at the picked one in the books of others.
  */
 import type { PolicyDecision } from "@kvsync/routing";
 import { z } from "zod";
@@ -46,9 +51,24 @@ const message = z.discriminatedUnion("kind", [
     prompt_tokens: count,
     fresh_tokens: count,
     prefixes: z.array(count).max(PREFIXES_MAX),
+    /** Digest of its session's name. */
+    session: z.string().min(1).max(TEXT_MAX).optional(),
+    adapter: z.string().min(1).max(TEXT_MAX).optional(),
   }),
 ]);
 type Message = z.output<typeof message>;
+
+/** What pickers tell each other. `served` is for the threads of one daemon alone, and never on the bus. */
+export type SharedMessage =
+  | Message
+  | {
+      readonly kind: "served";
+      readonly from: string;
+      /** That was picked. */
+      readonly endpoint: string;
+      /** False: another one served. */
+      readonly isPicked: boolean;
+    };
 
 /** Why a message was not taken. */
 type ShareDrop = "malformed" | "too_many_pickers" | "too_many_requests" | "endpoint_unknown";
@@ -58,9 +78,20 @@ export interface SharingParts {
   /** Unlike those of all other pickers, and of this one before a restart. */
   readonly name: string;
   /** Takes a message to the others; may lose it. */
-  readonly publish: (bytes: Uint8Array) => void;
+  readonly publish: (message: SharedMessage) => void;
   readonly dropped: (reason: ShareDrop) => void;
+  /** Whether a picker is a thread of the same daemon. Absent: none is. */
+  readonly isOwnDaemon?: (name: string) => boolean;
 }
+
+/** What a pick leaves behind at its endpoint beside its load. */
+export interface PickTraits {
+  readonly session?: string | undefined;
+  readonly adapter?: string | null | undefined;
+}
+
+/** What is told to the books. */
+type SharedFleet = Pick<EndpointFleet, "learn" | "firstToken" | "end" | "note">;
 
 /** Another picker. */
 interface OtherPicker {
@@ -71,7 +102,7 @@ interface OtherPicker {
 
 /** See the header. */
 export class SharedDecisions {
-  readonly #fleet: Pick<EndpointFleet, "learn" | "firstToken" | "end">;
+  readonly #fleet: SharedFleet;
   readonly #parts: SharingParts;
   readonly #others = new Map<string, OtherPicker>();
   /** Own requests that the others know. */
@@ -80,7 +111,7 @@ export class SharedDecisions {
   /** Requests of others have negative numbers in the books; sessions have positive ones. */
   #lastId = 0;
 
-  constructor(fleet: Pick<EndpointFleet, "learn" | "firstToken" | "end">, parts: SharingParts) {
+  constructor(fleet: SharedFleet, parts: SharingParts) {
     this.#fleet = fleet;
     this.#parts = parts;
   }
@@ -96,9 +127,15 @@ export class SharedDecisions {
   }
 
   /** Tells the others of a pick. */
-  sent(id: number, endpoint: string, promptTokens: number, { prefixes, freshTokens }: PolicyDecision): void {
+  sent(
+    id: number,
+    endpoint: string,
+    promptTokens: number,
+    { prefixes, freshTokens }: PolicyDecision,
+    { session, adapter }: PickTraits = {},
+  ): void {
     this.#told.add(id);
-    this.#publish({
+    this.#parts.publish({
       kind: "sent",
       from: this.#parts.name,
       id,
@@ -106,22 +143,29 @@ export class SharedDecisions {
       prompt_tokens: promptTokens,
       fresh_tokens: Math.round(freshTokens),
       prefixes: prefixes.slice(0, PREFIXES_MAX),
+      ...(session !== undefined && { session }),
+      ...(typeof adapter === "string" && adapter.length <= TEXT_MAX && { adapter }),
     });
+  }
+
+  /** Tells the threads of the own daemon who did, or did not, serve its pick. */
+  served(endpoint: string, isPicked: boolean): void {
+    this.#parts.publish({ kind: "served", from: this.#parts.name, endpoint, isPicked });
   }
 
   /** Tells the others that the first token of a request has come. */
   firstToken(id: number): void {
-    if (this.#told.has(id)) this.#publish({ kind: "first_token", from: this.#parts.name, id });
+    if (this.#told.has(id)) this.#parts.publish({ kind: "first_token", from: this.#parts.name, id });
   }
 
   /** Tells the others that a request is over. */
   over(id: number): void {
-    if (this.#told.delete(id)) this.#publish({ kind: "over", from: this.#parts.name, id });
+    if (this.#told.delete(id)) this.#parts.publish({ kind: "over", from: this.#parts.name, id });
   }
 
   /** Each second: tells the others that this picker lives, and ends what belongs to silent ones. */
   tick(nowSeconds: number): void {
-    this.#publish({ kind: "alive", from: this.#parts.name });
+    this.#parts.publish({ kind: "alive", from: this.#parts.name });
     for (const [name, other] of this.#others) {
       if (nowSeconds - other.heardSeconds > SILENCE_SECONDS_MAX) {
         this.#forget(name, other);
@@ -134,23 +178,19 @@ export class SharedDecisions {
     }
   }
 
-  /** The bus is lost: nothing is known of the others from now on. */
+  /** The bus is lost: nothing is known of other daemons from now on (H5). */
   lost(): void {
-    for (const [name, other] of this.#others) this.#forget(name, other);
+    for (const [name, other] of this.#others)
+      if (this.#parts.isOwnDaemon?.(name) !== true) this.#forget(name, other);
   }
 
   /**
    * Takes a message of another picker.
    *
-   * @param bytes - of any content.
+   * @param known - from `readMessage`, or from a thread of the own daemon.
    * @param nowSeconds - on the clock of the fleet's `pick`.
    */
-  receive(bytes: Uint8Array, nowSeconds: number): void {
-    const known = read(bytes);
-    if (known === null) {
-      this.#parts.dropped("malformed");
-      return;
-    }
+  receive(known: SharedMessage, nowSeconds: number): void {
     if (known.from === this.#parts.name) return;
     const other = this.#otherOf(known.from, nowSeconds);
     if (other === null) return;
@@ -168,11 +208,10 @@ export class SharedDecisions {
       case "over":
         this.#end(other, known.id);
         break;
+      case "served":
+        this.#fleet.note(known.endpoint, known.isPicked, nowSeconds);
+        break;
     }
-  }
-
-  #publish(own: Message): void {
-    this.#parts.publish(Buffer.from(JSON.stringify(own)));
   }
 
   #otherOf(name: string, nowSeconds: number): OtherPicker | null {
@@ -190,15 +229,16 @@ export class SharedDecisions {
     return other;
   }
 
-  #learn(other: OtherPicker, sent: Message & { readonly kind: "sent" }, nowSeconds: number): void {
+  #learn(other: OtherPicker, sent: SharedMessage & { readonly kind: "sent" }, nowSeconds: number): void {
     this.#end(other, sent.id);
     if (this.#requestCount >= REQUESTS_MAX) {
       this.#parts.dropped("too_many_requests");
       return;
     }
     const id = this.#lastId - 1;
-    const decision = { prefixes: sent.prefixes, freshTokens: sent.fresh_tokens };
-    if (!this.#fleet.learn(id, sent.endpoint, sent.prompt_tokens, decision, nowSeconds)) {
+    const { endpoint, prompt_tokens: promptTokens, session, adapter } = sent;
+    const learned = { prefixes: sent.prefixes, freshTokens: sent.fresh_tokens };
+    if (!this.#fleet.learn(id, endpoint, promptTokens, { ...learned, session, adapter }, nowSeconds)) {
       this.#parts.dropped("endpoint_unknown");
       return;
     }
@@ -221,8 +261,23 @@ export class SharedDecisions {
   }
 }
 
-/** Null for what is no message. */
-function read(bytes: Uint8Array): Message | null {
+/**
+ * A message as it travels on the bus.
+ *
+ * @param own - of this daemon.
+ * @returns null for one that stays within the daemon.
+ */
+export function writeMessage(own: SharedMessage): Uint8Array | null {
+  return own.kind === "served" ? null : Buffer.from(JSON.stringify(own));
+}
+
+/**
+ * Reads a message of the bus.
+ *
+ * @param bytes - of any content.
+ * @returns null for what is no message.
+ */
+export function readMessage(bytes: Uint8Array): SharedMessage | null {
   if (bytes.length > MESSAGE_BYTES_MAX) return null;
   try {
     const parsed = message.safeParse(JSON.parse(Buffer.from(bytes).toString()));

@@ -23,6 +23,9 @@ const SUBJECT_MAX = 128;
 const SUBJECT_EXPECTED = `a NATS subject without wildcards, up to ${SUBJECT_MAX} characters`;
 const METRICS_PORT_EXPECTED = `an integer from 1 to ${PORT_MAX}`;
 
+/** Each has a reader of the index and books of its own, and hears of every decision. */
+const PICKER_THREADS_MAX = 16;
+
 /** Section `picker`. */
 export const pickerSection = section({
   enabled: flag("Pick endpoints for a gateway: Envoy's ext_proc, and POST /api/v1/pick.", false),
@@ -36,6 +39,12 @@ export const pickerSection = section({
     9003,
     0,
     PORT_MAX,
+  ),
+  threads: integer(
+    "Threads that pick. Above 1 all listen at picker.port, and each connection of a gateway is one thread's; the system must allow that (SO_REUSEPORT).",
+    1,
+    1,
+    PICKER_THREADS_MAX,
   ),
   pool: section({
     name: objectName("InferencePool whose pods are the endpoints; unset for the engines' own http."),

@@ -17,7 +17,8 @@ type CacheResult = "hit" | "joined" | "miss";
 
 /** Which tokenizer it is, and who asks it. */
 export interface TokenizerName {
-  readonly thread: "main" | "picker";
+  /** Whose circuit is shown; null when it is not. */
+  readonly thread: "main" | "picker" | null;
   readonly tokenizer: string;
   /** Whether it renders conversations, which are compared. */
   readonly isCompared?: boolean;
@@ -28,7 +29,7 @@ export class TokenizerMetrics {
   readonly #requests: ReadonlyMap<Outcome, Counter>;
   readonly #lookups: Readonly<Record<CacheResult, Counter>>;
   readonly #duration: Histogram;
-  readonly #circuit: Gauge;
+  readonly #circuit: Gauge | null;
   readonly #cacheBytes: Gauge;
   readonly #parity: Readonly<Record<ParityOutcome, Counter>> | null;
 
@@ -45,7 +46,8 @@ export class TokenizerMetrics {
     );
     this.#lookups = { hit: lookups("hit"), joined: lookups("joined"), miss: lookups("miss") };
     this.#duration = metrics.histogram(TOKENIZER_METRICS.requestDuration, { tokenizer });
-    this.#circuit = metrics.gauge(TOKENIZER_METRICS.circuitState, { thread, tokenizer });
+    this.#circuit =
+      thread === null ? null : metrics.gauge(TOKENIZER_METRICS.circuitState, { thread, tokenizer });
     this.#parity = isCompared
       ? byKey(PARITY_OUTCOMES, (outcome) => metrics.counter(TOKENIZER_METRICS.parity, { tokenizer, outcome }))
       : null;
@@ -75,7 +77,7 @@ export class TokenizerMetrics {
 
   /** Where circuit and cache stand. */
   state(circuit: CircuitState, cacheBytes: number): void {
-    this.#circuit.set(CIRCUIT_STATES.indexOf(circuit));
+    this.#circuit?.set(CIRCUIT_STATES.indexOf(circuit));
     this.#cacheBytes.set(cacheBytes);
   }
 }

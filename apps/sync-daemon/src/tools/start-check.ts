@@ -6,7 +6,7 @@
  *               ├─▶ vocabularies of tokenizer.models         read as a start reads them, probes included
  *               ├─▶ folders of state and snapshots           a file is made and removed
  *               ├─▶ Kubernetes credentials                   read; the cluster gets no request
- *               └─▶ http.port, the picker's, those of bind   opened and closed
+ *               └─▶ http.port, the picker's, those of bind   opened and closed; the picker's by threads at once, too
  *
  * Invariants
  *  I1  Each fault names the setting, the path or address, what is wrong and what was expected. The
@@ -35,6 +35,7 @@ import type { TlsSettings } from "../settings/security-settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { openVocabulary, VOCABULARY_EXPECTED, vocabularyFiles } from "../tokenizer/local-encoding.ts";
 import { VocabularyError } from "../tokenizer/vocabulary.ts";
+import { sharedPortFault } from "../settings/shared-port.ts";
 import { whyNotWritable } from "../settings/state-directory.ts";
 import { listenOptions } from "../transport/endpoint-address.ts";
 
@@ -335,6 +336,10 @@ async function checkPorts({ http, engines, picker }: Settings, findings: Finding
     }
   }
   for (const each of all) tellPort(each, await listenError(each), findings);
+  if (picker.enabled !== true || picker.threads === 1 || picker.port === 0) return;
+  const found = await sharedPortFault(picker);
+  // A port that is taken is told above.
+  if (found !== null && !(found instanceof Error)) findings.faults.push(found);
 }
 
 /** @returns the code of the error; null when it could be listened at. */

@@ -1,6 +1,6 @@
 /**
- * Families about the endpoint picker. None of them has a series while the picker is off: its thread
- * makes them all, at 0, when it starts.
+ * Families about the endpoint picker. None of them has a series while the picker is off: its threads
+ * make them all, at 0, when they start.
  */
 
 import { doubling } from "../../definition.ts";
@@ -291,7 +291,7 @@ export const PICKER_METRICS = {
   }),
   eventLoopLag: gauge({
     name: "kv_picker_event_loop_lag_seconds",
-    help: "How late the picker's thread was at its timer in the last second, at most.",
+    help: "How late a thread of the picker was at its timer in the last second, at most.",
     unit: "seconds",
     labels: {},
     preset: "absent until known",

@@ -98,7 +98,7 @@ export const TOKENIZER_METRICS = {
   }),
   circuitState: gauge({
     name: "kv_tokenizer_circuit_state",
-    help: "Whether a tokenizer is asked: 0 closed (yes), 1 half open (one request tries), 2 open (no). Each thread that asks it has a circuit of its own.",
+    help: "Whether a tokenizer is asked: 0 closed (yes), 1 half open (one request tries), 2 open (no). Each thread that asks it has a circuit of its own. Several threads of the picker show that of the first.",
     unit: "none",
     labels: { thread: ["main", "picker"], tokenizer: TOKENIZER },
     preset: "absent until known",

@@ -6,7 +6,7 @@ import { TRUST_LEVELS } from "../label-domains.ts";
 import { PICK_DECISIONS, PICK_REASONS } from "../picker.ts";
 import { ERROR_FIELDS } from "./shared-fields.ts";
 
-/** Of the picker's thread, and of its watch on the main thread. */
+/** Of the picker's threads, and of their watch on the main thread. */
 export const PICKER_EVENTS = logEvents("picker", {
   picker_listening: {
     level: "info",
@@ -15,6 +15,7 @@ export const PICKER_EVENTS = logEvents("picker", {
       host: text("host of the setting `picker.host`"),
       port: orNull(integer("port for gateways"), "`picker.port` is 0"),
       health_port: orNull(integer("port for health checks"), "`picker.health_port` is 0"),
+      threads: integer("threads that pick"),
     },
     cause: "daemon",
     meaning: "The endpoint picker runs, and gateways can connect to it.",
@@ -108,19 +109,22 @@ export const PICKER_EVENTS = logEvents("picker", {
   },
   picker_died: {
     level: "fatal",
-    message: "the picker's thread died",
+    message: "a thread of the picker died",
     fields: ERROR_FIELDS,
     cause: "daemon",
-    meaning: "A fault in the picker's thread ends the process with exit code 1.",
+    meaning: "A fault in a thread of the picker ends the process with exit code 1.",
     response: "Report the line to the maintainers of kvsync.",
   },
   picker_stalled: {
     level: "fatal",
-    message: "the picker's thread did not come back",
-    fields: { silent_seconds: number("time without a heartbeat, in seconds") },
+    message: "a thread of the picker did not come back",
+    fields: {
+      thread: integer("number of the thread, from 0"),
+      silent_seconds: number("time without a heartbeat, in seconds"),
+    },
     cause: "daemon",
     meaning:
-      "The picker's thread sent no heartbeat for `ingest.stall_seconds`. The process ends with exit code 3.",
+      "A thread of the picker sent no heartbeat for `ingest.stall_seconds`. The process ends with exit code 3.",
     response: "Look for a frozen node or a CPU limit that is too small. Report it when neither is the case.",
   },
 });
