@@ -2,11 +2,11 @@
  * The whole loop while parts of it fail: clients, Envoy, the daemon with its picker, engines, a tokenizer. Requests go on, decisions
  * fall back to what is known, and come back.
  */
-import { EngineWorker } from "@kvsync/engine-sim";
+import { EngineWorker, freePort } from "@kvsync/engine-sim";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
-import { EnvoyProcess, freePort, HAS_ENVOY } from "./envoy-process.ts";
+import { EnvoyProcess, HAS_ENVOY } from "./envoy-process.ts";
 import { until } from "./fleet.ts";
 import { PickerTraffic } from "./picker-traffic.ts";
 import { hangUp, TokenizerServer } from "./tokenizer-server.ts";
