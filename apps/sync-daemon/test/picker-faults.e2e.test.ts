@@ -1,5 +1,5 @@
 /**
- * The whole loop while parts of it fail: clients, Envoy, the daemon with its picker, engines, a tokenizer. Requests go on, decisions
+ * The whole loop while parts of it fail: clients, Envoy, the daemon with its picker, engines, a tokenizer. Requests continue, decisions
  * fall back to what is known, and come back.
  */
 import { EngineWorker, freePort } from "@kvsync/engine-sim";
