@@ -95,6 +95,13 @@ export default {
       to: { path: "^apps/", pathNot: "^apps/$1/" },
     },
     {
+      name: "the-page-imports-types-alone",
+      comment: "Packages are for Node; code in a browser is the page's own.",
+      severity: "error",
+      from: { path: "^apps/dashboard/src/" },
+      to: { path: "^packages/", dependencyTypesNot: ["type-only"] },
+    },
+    {
       name: "packages-never-import-apps",
       severity: "error",
       from: { path: "^packages/" },

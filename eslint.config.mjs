@@ -6,6 +6,7 @@ import tseslint from "typescript-eslint";
 /** Branches in one function. */
 const COMPLEXITY_MAX = 15;
 const SCRIPTS = ["**/*.mjs", "vitest*.config.ts"];
+const TYPED = ["**/*.ts", "**/*.tsx", "**/*.mts"];
 const NODE_GLOBALS = Object.fromEntries(
   [
     "Buffer",
@@ -38,11 +39,11 @@ export default tseslint.config(
   },
   ...tseslint.configs.strictTypeChecked.map((config) => ({
     ...config,
-    files: ["**/*.ts", "**/*.mts"],
+    files: TYPED,
     ignores: SCRIPTS,
   })),
   {
-    files: ["**/*.ts", "**/*.mts"],
+    files: TYPED,
     ignores: SCRIPTS,
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     plugins: { jsdoc },
@@ -77,6 +78,24 @@ export default tseslint.config(
             "ExportNamedDeclaration > VariableDeclaration",
           ],
           checkConstructors: false,
+        },
+      ],
+    },
+  },
+  {
+    files: ["**/*.tsx"],
+    rules: {
+      // Markup takes a line for each attribute.
+      "max-lines-per-function": ["error", { max: 110, skipBlankLines: true, skipComments: true }],
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "JSXText[value=/[A-Za-z]{2}/]:not([value=/^\\s*kvsync\\s*$/])",
+          message: "Write it in texts.ts.",
+        },
+        {
+          selector: "JSXAttribute[name.name='dangerouslySetInnerHTML']",
+          message: "The page writes no HTML.",
         },
       ],
     },

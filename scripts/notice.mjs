@@ -11,6 +11,8 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const DAEMON = join(ROOT, "apps", "sync-daemon");
+/** Its dependencies are inside the page's script. */
+const PAGE = join(ROOT, "apps", "dashboard");
 
 /** Licenses that may ship. Another one, or none, is a decision to take: the test names the package. */
 export const ACCEPTED = [
@@ -39,12 +41,12 @@ function folderOf(name, from) {
 }
 
 /**
- * Every package of others that one needs at run time, itself and ours left out.
+ * Every package of others that some need at run time, themselves and ours left out.
  *
- * @param folder - the package's: with its dependencies installed, in the workspace or deployed.
+ * @param folders - the packages': with their dependencies installed, in the workspace or deployed.
  * @returns name, version, license and folder of each, by name and version.
  */
-export function shippedPackages(folder) {
+export function shippedPackages(...folders) {
   const seen = new Map();
   const visit = (at) => {
     if (seen.has(at)) return;
@@ -60,7 +62,7 @@ export function shippedPackages(folder) {
       if (found !== null) visit(found);
     }
   };
-  visit(realpathSync(folder));
+  for (const folder of folders) visit(realpathSync(folder));
   const packages = [...seen]
     .filter(([, { name }]) => !name.startsWith("@kvsync/"))
     .map(([at, { name, version, license }]) => ({ name, version, license: license ?? "none", folder: at }));
@@ -107,4 +109,4 @@ export function licenseTexts(packages) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
-  writeFileSync(join(ROOT, "NOTICE"), noticeText(shippedPackages(DAEMON)));
+  writeFileSync(join(ROOT, "NOTICE"), noticeText(shippedPackages(DAEMON, PAGE)));

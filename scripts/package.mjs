@@ -4,6 +4,7 @@
  *     node scripts/package.mjs FOLDER [PROGRAM]      FOLDER is made anew; PROGRAM is daemon (the default), engine-sim or router-sim
  *     FOLDER/dist/main.js          the program
  *     FOLDER/dist/tools/main.js    kvsync, beside the daemon
+ *     FOLDER/dashboard             the web page, beside the daemon
  *     FOLDER/build.json            the commit: the variable COMMIT, or what git says, or no such file
  *     FOLDER/NOTICE, LICENSE       the licenses of all that is in it
  *
@@ -13,6 +14,7 @@ import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   lstatSync,
   readdirSync,
   readFileSync,
@@ -20,13 +22,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 
 import { licenseTexts, noticeText, shippedPackages } from "./notice.mjs";
 import { prune } from "./prune.mjs";
 import { ROOT, installAndBuild, pnpm, step, useSupportedNode } from "./workspace.mjs";
 
-/** Each program's package, the files that are programs, and how it is started to see that it is whole. */
+/** Each program's package, its files that are programs, how it is started to see that it is whole, and the web pages that it serves. */
 const PROGRAMS = {
   daemon: {
     package: "@kvsync/sync-daemon",
@@ -36,16 +38,19 @@ const PROGRAMS = {
       ["dist/main.js", "--version"],
       ["dist/tools/main.js", "--version"],
     ],
+    pages: ["dashboard"],
   },
   "engine-sim": {
     package: "@kvsync/engine-sim",
     files: ["dist/main.js"],
     starts: [["dist/main.js", "--help"]],
+    pages: [],
   },
   "router-sim": {
     package: "@kvsync/router-sim",
     files: ["dist/main.js"],
     starts: [["dist/main.js", "--version"]],
+    pages: [],
   },
 };
 
@@ -75,7 +80,9 @@ const deployed = await step(
   pnpm("--filter", program.package, "deploy", "--prod", "--legacy", target),
 );
 if (!deployed.ok) process.exit(1);
-const packages = shippedPackages(target);
+const pages = program.pages.map((page) => join(ROOT, "apps", page));
+for (const page of pages) cpSync(join(page, "dist"), join(target, basename(page)), { recursive: true });
+const packages = shippedPackages(target, ...pages);
 writeFileSync(join(target, "NOTICE"), `${noticeText(packages)}\n${licenseTexts(packages)}`);
 copyFileSync(join(ROOT, "LICENSE"), join(target, "LICENSE"));
 const bytesBefore = bytesOf(target);

@@ -17,10 +17,13 @@ const { ACCEPTED, licenseTexts, noticeText, shippedPackages } = (await import(
   readonly ACCEPTED: readonly string[];
   readonly licenseTexts: (packages: readonly Shipped[]) => string;
   readonly noticeText: (packages: readonly Shipped[]) => string;
-  readonly shippedPackages: (folder: string) => readonly Shipped[];
+  readonly shippedPackages: (...folders: readonly string[]) => readonly Shipped[];
 };
 
-const packages = shippedPackages(fileURLToPath(new URL("../", import.meta.url)));
+const packages = shippedPackages(
+  fileURLToPath(new URL("../", import.meta.url)),
+  fileURLToPath(new URL("../../dashboard/", import.meta.url)),
+);
 const dependencies = (): readonly string[] => {
   const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
   const { dependencies: own } = JSON.parse(manifest) as { dependencies: Record<string, string> };

@@ -41,7 +41,7 @@ export function readTree(root: string): Tree {
       paths.add(file);
       if (entry.isDirectory()) walk(file);
       else if (file.endsWith(".md")) markdown.push(read(file));
-      else if (/\.(?:ts|mts|mjs)$/.test(file) && !/\.generated\.|\.d\.m?ts$/.test(file))
+      else if (/\.(?:ts|tsx|mts|mjs)$/.test(file) && !/\.generated\.|\.d\.m?ts$/.test(file))
         sources.push(read(file));
       else if (entry.name === "package.json") manifests.push(read(file));
     }

@@ -1,0 +1,413 @@
+/**
+ * A fleet that a test writes: engines in any state, and the messages that a daemon would send of them. Everything is seeded.
+ */
+
+/** A rank of the script. */
+export interface ScriptedRank {
+  slot: number;
+  id: string;
+  rank: number;
+  model: number;
+  state: number;
+  trust: number;
+  connected: boolean;
+  seq: number | null;
+  ageMs: number | null;
+  blocks: number;
+  tiers: [number, number, number, number];
+  gaps: number;
+  missed: number;
+  restarts: number;
+  drops: number;
+  reason: string | null;
+  since: number | null;
+}
+
+const MODELS = ["meta/llama-4-70b", "qwen/qwen3-235b", "mistral/large-3", "deepseek/v4-lite"];
+const STATES = ["connecting", "replaying", "verifying", "paused", "live", "disconnected"];
+const TRUSTS = ["exact", "partial", "stale", "unknown"];
+const COLUMNS = [
+  "slot",
+  "id",
+  "rank",
+  "model",
+  "source",
+  "state",
+  "trust",
+  "connected",
+  "seq",
+  "age_ms",
+  "blocks",
+  "tiers",
+  "gaps",
+  "missed",
+  "replays",
+  "drops",
+  "restarts",
+  "faults",
+  "reason",
+  "since",
+  "endpoint",
+];
+const STEP = 5;
+const POINTS = 720;
+
+/** Numbers from 0 to 1 that are the same in each run. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** The fleet. */
+export class FleetScript {
+  readonly ranks: ScriptedRank[] = [];
+  at: number;
+  n = 400;
+  features: string[] = ["picker"];
+  /** What the next message says of alerts. */
+  alerts: unknown = null;
+  happenings: unknown[] = [];
+  /** Replaces parts of the health report. */
+  health: Record<string, unknown> = {};
+  instance = "kvsync-7d9f";
+  readonly #random: () => number;
+
+  constructor(engines: number, at: number = Date.now(), seed = 7) {
+    this.at = at;
+    this.#random = seeded(seed);
+    for (let i = 0; i < engines; i += 1) this.ranks.push(this.#rank(i));
+  }
+
+  /** The engine of the mock-ups that lost messages, one that restarted, and one that cannot be reached. */
+  withTrouble(): this {
+    this.change("vllm-0037", {
+      state: 1,
+      trust: 2,
+      gaps: 3,
+      missed: 212,
+      reason: "gap",
+      since: this.at - 180_000,
+    });
+    this.change("vllm-0050", {
+      state: 2,
+      trust: 2,
+      gaps: 1,
+      missed: 8,
+      reason: "verifying",
+      since: this.at - 40_000,
+    });
+    this.change("sglang-0011", { trust: 1, restarts: 1, reason: "history_lost", since: this.at - 2_400_000 });
+    this.change("vllm-0025", {
+      state: 5,
+      trust: 3,
+      connected: false,
+      seq: null,
+      ageMs: null,
+      blocks: 0,
+      tiers: [0, 0, 0, 0],
+      reason: "disconnected",
+      since: this.at - 480_000,
+    });
+    this.happenings = [
+      {
+        at: this.at - 2_400_000,
+        kind: "restart",
+        engine: "sglang-0011",
+        rank: 0,
+        text: "restarted; older blocks are not known",
+      },
+      {
+        at: this.at - 480_000,
+        kind: "disconnected",
+        engine: "vllm-0025",
+        rank: 0,
+        text: "connection refused",
+      },
+      {
+        at: this.at - 180_000,
+        kind: "gap",
+        engine: "vllm-0037",
+        rank: 0,
+        from: 9_412_665,
+        messages: 212,
+        text: "212 messages lost; replay asked",
+      },
+    ];
+    return this;
+  }
+
+  /** Changes the rank of an engine in place; the next delta does not say so. */
+  change(id: string, changes: Partial<ScriptedRank>): ScriptedRank {
+    const rank = this.ranks.find((one) => one.id === id);
+    if (rank === undefined) throw new Error(`no engine ${id}`);
+    return Object.assign(rank, changes);
+  }
+
+  hello(): unknown {
+    return {
+      version: "0.1.0",
+      commit: "d379e0a",
+      instance: this.instance,
+      now: this.at,
+      step: STEP,
+      limits: { viewers: 32 },
+      features: this.features,
+    };
+  }
+
+  snapshot(): unknown {
+    return {
+      n: this.n,
+      at: this.at,
+      columns: COLUMNS,
+      models: MODELS,
+      states: STATES,
+      trusts: TRUSTS,
+      sources: ["kubernetes"],
+      rows: this.ranks.map((rank) => this.#row(rank)),
+      totals: this.totals(),
+      health: this.#health(),
+      alerts: this.alerts,
+      happenings: this.happenings,
+    };
+  }
+
+  /** One second later: every connected rank moves on. */
+  next(set: readonly unknown[] = []): unknown {
+    this.n += 1;
+    this.at += 1000;
+    const moving = this.ranks.filter(({ connected, seq }) => connected && seq !== null);
+    for (const rank of moving) rank.seq = (rank.seq ?? 0) + 3;
+    return { n: this.n, at: this.at, seq: moving.map(({ slot }) => [slot, 3]), set, totals: this.totals() };
+  }
+
+  totals(): Record<string, unknown> {
+    const r = this.#random;
+    const blocks = this.ranks.reduce((sum, rank) => sum + rank.blocks, 0);
+    return {
+      events: { stored: 31_000 + 900 * r(), removed: 15_800 + 500 * r(), cleared: 0 },
+      received_to_applied_p99: 0.014,
+      lookups: { exact: 1820 + 40 * r(), degraded: 19, fallback: 3 },
+      p50: 0.00031,
+      p99: 0.00092,
+      hit: { 0: 0.66, 1: 0.58, 2: 0.41 },
+      memory: { used: 1.21 * 2 ** 30, limit: 2 ** 31 },
+      mappings: blocks,
+      queue: { level: 0, messages: 12 },
+      not_applied: {},
+    };
+  }
+
+  history(): unknown {
+    const wave = (base: number, spread: number, period: number): number[] =>
+      Array.from({ length: POINTS }, (_, i) => base + spread * (Math.sin(i / period) + 0.4 * this.#random()));
+    const stale = (i: number): number => (i > 684 ? 0.997 : 1);
+    return {
+      step: STEP,
+      from: Math.floor(this.at / 1000 / STEP) * STEP - (POINTS - 1) * STEP,
+      series: {
+        "events_applied.stored": wave(31_000, 3000, 40),
+        "events_applied.removed": wave(15_000, 1500, 60),
+        "events_applied.cleared": Array.from({ length: POINTS }, () => 0),
+        "lookups.exact": wave(1700, 200, 90),
+        "lookups.degraded": Array.from({ length: POINTS }, (_, i) => (i > 500 && i < 560 ? 180 : 19)),
+        "lookups.fallback": Array.from({ length: POINTS }, () => 3),
+        lookup_p50: wave(0.00031, 0.00003, 30),
+        lookup_p99: wave(0.0009, 0.0002, 50).map((value, i) => (i === 520 ? 0.0024 : value)),
+        exact_share: Array.from({ length: POINTS }, (_, i) => stale(i)),
+        memory_used: Array.from({ length: POINTS }, (_, i) => (0.9 + (0.31 * i) / POINTS) * 2 ** 30),
+        "hit_rate{meta/llama-4-70b}": wave(0.66, 0.04, 70),
+        "hit_rate{qwen/qwen3-235b}": wave(0.56, 0.03, 55),
+        "hit_rate{mistral/large-3}": wave(0.41, 0.04, 80),
+      },
+    };
+  }
+
+  /** What `GET /api/v1/engines/{id}` answers; null when there is no such engine. */
+  engine(id: string): unknown {
+    const ranks = this.ranks.filter((rank) => rank.id === id);
+    if (ranks.length === 0) return null;
+    return {
+      id,
+      ranks: ranks.map((rank) => ({
+        dp_rank: rank.rank,
+        history_from_sequence_number: (rank.seq ?? 10_000) - 10_000,
+        messages_applied: 1_204_551,
+        tiers: { device: rank.tiers[0], host: rank.tiers[1], disk: rank.tiers[2], remote: rank.tiers[3] },
+        timeline: [
+          [this.at - 7_200_000, "live", "exact"],
+          ...(rank.trust === 0 ? [] : [[rank.since ?? this.at, STATES[rank.state], TRUSTS[rank.trust]]]),
+        ],
+        gaps:
+          rank.missed === 0
+            ? []
+            : [
+                {
+                  at: rank.since ?? this.at,
+                  from: 9_412_665,
+                  messages: rank.missed,
+                  outcome: "replaying",
+                  seconds: null,
+                },
+              ],
+        drops:
+          rank.missed === 0
+            ? {}
+            : { covered_by_replay: { total: 61, last_hour: 61 }, unknown_block: { total: 7, last_hour: 7 } },
+      })),
+    };
+  }
+
+  match(): unknown {
+    const match = (worker: string, matched: number, device: number, trust: string): unknown => ({
+      worker,
+      dp_rank: 0,
+      block_size: 16,
+      matched_blocks: matched,
+      matched_tokens: 16 * matched,
+      held_tokens: 16 * matched,
+      reusable_tokens: 16 * matched,
+      tiers: { device, host: matched - device, disk: 0, remote: 0 },
+      trust,
+      trust_reason: trust === "exact" ? null : "gap",
+      trust_since: null,
+      age_seconds: 0.2,
+    });
+    return {
+      model: MODELS[1],
+      requested_model: MODELS[1],
+      lora_name: null,
+      block_size: 16,
+      block_sizes: [16],
+      blocks: 204,
+      trust: "stale",
+      decision: "degraded",
+      reason: null,
+      ranks: { exact: 266, partial: 1, stale: 1, unknown: 0 },
+      matches: [
+        match("vllm-0014", 188, 188, "exact"),
+        match("vllm-0113", 188, 120, "exact"),
+        match("sglang-0007", 141, 141, "exact"),
+        match("vllm-0037", 96, 96, "stale"),
+        match("vllm-0201", 64, 0, "exact"),
+        match("vllm-0330", 32, 32, "exact"),
+      ],
+    };
+  }
+
+  explain(): unknown {
+    const terms = (held: number, running: number): unknown => ({
+      held_tokens: held,
+      index_tokens: held,
+      own_tokens: 0,
+      fresh_tokens: 3264 - held,
+      pressure: 0.2,
+      pending: 100,
+      prefill: 200,
+      context: 50,
+      running,
+      surcharge: 0,
+    });
+    return {
+      prompt_tokens: 3264,
+      reason: "",
+      endpoints: [
+        {
+          endpoint: "10.4.7.14:8000",
+          worker: "vllm-0014",
+          dp_rank: null,
+          trust: "exact",
+          cost: 356,
+          terms: terms(3008, 2),
+        },
+        {
+          endpoint: "10.4.7.113:8000",
+          worker: "vllm-0113",
+          dp_rank: null,
+          trust: "exact",
+          cost: 512,
+          terms: terms(3008, 6),
+        },
+      ],
+    };
+  }
+
+  #health(): unknown {
+    const check = (name: string, message: string, status = "healthy", critical = false): unknown => ({
+      name,
+      status,
+      message,
+      critical,
+    });
+    return {
+      status: "healthy",
+      ready: true,
+      configuration: null,
+      sources: [{ name: "kubernetes", engines: this.ranks.length, state: "current" }],
+      checks: [
+        check("memory", "38 % of 4 GiB", "healthy", true),
+        check("event_loop", "p99 6.2 ms", "healthy", true),
+        check("ingest_workers", "4 alive", "healthy", true),
+        check("discovery", "kubernetes current, 1,000 pods"),
+        check("snapshot_store", "written 24 s ago, 212 MB"),
+        check("tokenizer", "circuit half open", "degraded"),
+      ],
+      ...this.health,
+    };
+  }
+
+  #rank(i: number): ScriptedRank {
+    const r = this.#random;
+    const blocks = Math.round(20_000 + 40_000 * r());
+    const host = Math.round(blocks * 0.3 * r());
+    const kind = i % 15 === 11 ? "sglang" : "vllm";
+    return {
+      slot: i,
+      id: `${kind}-${String(i).padStart(4, "0")}`,
+      rank: 0,
+      model: i % 20 < 8 ? 0 : i % 20 < 13 ? 1 : i % 20 < 17 ? 2 : 3,
+      state: 4,
+      trust: 0,
+      connected: true,
+      seq: Math.round(1e6 + 9e6 * r()),
+      ageMs: i % 13 === 0 ? 33_000 : Math.round(200 * r()),
+      blocks,
+      tiers: [blocks - host, host, 0, 0],
+      gaps: 0,
+      missed: 0,
+      restarts: 0,
+      drops: 0,
+      reason: null,
+      since: null,
+    };
+  }
+
+  #row(rank: ScriptedRank): unknown[] {
+    return [
+      rank.slot,
+      rank.id,
+      rank.rank,
+      rank.model,
+      0,
+      rank.state,
+      rank.trust,
+      rank.connected ? 1 : 0,
+      rank.seq,
+      rank.ageMs,
+      rank.blocks,
+      rank.tiers,
+      rank.gaps,
+      rank.missed,
+      rank.gaps,
+      rank.drops,
+      rank.restarts,
+      0,
+      rank.reason,
+      rank.since,
+      `tcp://10.4.${Math.floor(rank.slot / 250)}.${rank.slot % 250}:5557`,
+    ];
+  }
+}

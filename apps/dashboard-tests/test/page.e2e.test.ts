@@ -1,0 +1,276 @@
+/** The page in a browser, against a stand-in that speaks the daemon's format: states that a real fleet reaches rarely. */
+import { readFileSync } from "node:fs";
+
+import { fileURLToPath } from "node:url";
+
+import type { Page } from "playwright-core";
+import { afterEach, describe, expect, it } from "vitest";
+
+import { hasChromium, PATIENCE, see, useBrowser } from "./browser.ts";
+import { FleetScript } from "./fleet-script.ts";
+import { StandIn, type StandInOptions } from "./stand-in-server.ts";
+
+const AXE = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
+
+const started: StandIn[] = [];
+
+async function standIn(options: Partial<StandInOptions> = {}): Promise<StandIn> {
+  const server = await new StandIn({ fleet: new FleetScript(60).withTrouble(), ...options }).start();
+  started.push(server);
+  return server;
+}
+
+/** WCAG A and AA faults of a page, found in an isolated world: its policy stays on. */
+async function axeFaults(page: Page): Promise<unknown[]> {
+  const cdp = await page.context().newCDPSession(page);
+  const { frameTree } = await cdp.send("Page.getFrameTree");
+  const { executionContextId: contextId } = await cdp.send("Page.createIsolatedWorld", {
+    frameId: frameTree.frame.id,
+  });
+  await cdp.send("Runtime.evaluate", { contextId, expression: AXE });
+  const { result } = await cdp.send("Runtime.evaluate", {
+    contextId,
+    awaitPromise: true,
+    returnByValue: true,
+    expression:
+      "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html)]))",
+  });
+  return result.value as unknown[];
+}
+
+describe.skipIf(!hasChromium)("the page in chromium", () => {
+  const browser = useBrowser();
+  afterEach(async () => {
+    for (const server of started.splice(0)) await server.stop();
+  });
+
+  it("names in its first sentence what is wrong, and lists the engines that need attention", async () => {
+    const { page } = await browser.open((await standIn()).page);
+    await see(page, "Answers are exact for 56 of 60 engines.");
+    await see(page, "4 engines need attention");
+    const worst = page.locator("section", { hasText: "Needs attention" }).locator("li");
+    expect(await worst.allInnerTexts()).toEqual([
+      expect.stringContaining("vllm-0025"),
+      expect.stringContaining("vllm-0037"),
+      expect.stringContaining("vllm-0050"),
+      expect.stringContaining("sglang-0011"),
+    ]);
+    await see(page, "212 messages lost; replay asked");
+  });
+
+  it("follows the stream: a rank that heals leaves the list, and the verdict says so", async () => {
+    const server = await standIn({ fleet: new FleetScript(3) });
+    const rank = server.fleet.change("vllm-0002", { trust: 2, reason: "gap" });
+    const { page } = await browser.open(server.page);
+    await see(page, "Answers are exact for 2 of 3 engines.");
+    server.send(
+      "delta",
+      server.fleet.next([
+        [rank.slot, "trust", 0],
+        [rank.slot, "reason", null],
+      ]),
+    );
+    await see(page, "All 3 engines are followed exactly.");
+    await see(page, "All engines are followed exactly.");
+  });
+
+  it("asks for a snapshot when a message is missing, and never shows numbers across the gap", async () => {
+    const server = await standIn({ fleet: new FleetScript(3) });
+    const { page } = await browser.open(server.page);
+    await see(page, "All 3 engines are followed exactly.");
+    server.fleet.next();
+    server.fleet.change("vllm-0000", { trust: 2 });
+    server.tick();
+    await see(page, "Answers are exact for 2 of 3 engines.");
+    expect(server.requests.filter((request) => request.includes("dashboard/stream"))).toHaveLength(2);
+  });
+
+  it("says since when the daemon is gone, dims what is old, and connects again without a reload", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(server.page);
+    await see(page, "Answers are exact");
+    await page.evaluate("window.isSamePage = true");
+    await server.stop();
+    await see(page, /Not connected to the daemon since \d\d:\d\d:\d\d\. The data shown is old\./);
+    await page.locator(".panel.is-stale").first().waitFor(PATIENCE);
+    await server.start();
+    await see(page, "Answers are exact");
+    await expect.poll(() => page.locator(".panel.is-stale").count(), PATIENCE).toBe(0);
+    expect(await page.evaluate("window.isSamePage")).toBe(true);
+  });
+
+  it("connects at once when the network returns", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(server.page);
+    await see(page, "Answers are exact");
+    await page.context().setOffline(true);
+    await see(page, "This computer is offline.");
+    await page.context().setOffline(false);
+    await see(page, "Answers are exact");
+  });
+
+  it("closes the stream while paused, and opens it on resume", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(server.page);
+    await see(page, "Answers are exact");
+    await page.getByRole("button", { name: "Pause" }).click();
+    await expect.poll(() => server.viewers, PATIENCE).toBe(0);
+    await page.getByRole("button", { name: "Resume" }).click();
+    await expect.poll(() => server.viewers, PATIENCE).toBe(1);
+    await see(page, /live, \d/);
+  });
+
+  it("asks for a token, refuses a wrong one, names a missing scope, and shows the token nowhere", async () => {
+    const server = await standIn({ tokens: { "good-token": "read", "weak-token": "none" } });
+    const { page, requests } = await browser.open(server.page);
+    const texts: string[] = [];
+    page.on("console", (message) => texts.push(message.text()));
+    await see(page, "The daemon asks for a token with the scope read or admin.");
+    const submit = async (value: string): Promise<void> => {
+      await page.getByLabel("Token", { exact: true }).last().fill(value);
+      await page.locator("dialog").getByRole("button", { name: "Log in" }).click();
+    };
+    await submit("bad-token");
+    await see(page, "The daemon does not accept this token.");
+    await submit("weak-token");
+    await see(page, "This needs a token with the scope admin.");
+    await submit("good-token");
+    await see(page, "Answers are exact");
+    expect(await page.locator("dialog").count()).toBe(0);
+    const everything = [...requests, ...texts, ...server.requests, await page.content(), page.url()].join(
+      "\n",
+    );
+    expect(everything).not.toMatch(/good-token|weak-token|bad-token/);
+    await page.reload();
+    await see(page, "Answers are exact");
+    await page.getByRole("button", { name: "operator" }).click();
+    await see(page, "The daemon asks for a token with the scope read or admin.");
+  });
+
+  it("works under a path prefix", async () => {
+    const server = await standIn({ prefix: "/some/prefix" });
+    const { page } = await browser.open(server.page);
+    await see(page, "Answers are exact");
+    expect(server.requests.every((request) => request.includes(" /some/prefix/"))).toBe(true);
+  });
+
+  it("says that answers come from two replicas", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(server.page);
+    await see(page, "Answers are exact");
+    await page.route("**/api/v1/engines/*", (route) =>
+      route.fulfill({ json: { ranks: [] }, headers: { "x-kvsync-instance": "kvsync-other" } }),
+    );
+    await page.goto(`${server.page}#/engines?open=vllm-0001`);
+    await see(
+      page,
+      /Answers come from two replicas: the stream from kvsync-7d9f, this answer from kvsync-other/,
+    );
+  });
+
+  it("has a table of 1,000 engines that draws few rows, scrolls to the last, filters and sorts", async () => {
+    const server = await standIn({ fleet: new FleetScript(1000).withTrouble() });
+    const { page } = await browser.open(`${server.page}#/engines`);
+    await see(page, "1,000 of 1,000 engines");
+    const rows = page.locator("tr.row");
+    expect(await rows.first().innerText()).toContain("vllm-0025");
+    expect(await page.evaluate("document.querySelectorAll('*').length")).toBeLessThan(3000);
+    await page.getByRole("button", { name: "Engine", exact: true }).click();
+    await expect.poll(() => rows.first().innerText(), PATIENCE).toContain("sglang-0011");
+    await rows.first().focus();
+    await page.keyboard.press("End");
+    await expect.poll(() => rows.last().innerText(), PATIENCE).toContain("vllm-0999");
+    await page.keyboard.press("Home");
+    await expect.poll(() => rows.first().innerText(), PATIENCE).toContain("sglang-0011");
+    await page.keyboard.press("/");
+    await page.keyboard.type("sglang-011");
+    await expect.poll(() => page.locator(".foot").innerText(), PATIENCE).toContain("1 of 1,000 engines");
+    await page.getByLabel("Search engines").fill("");
+    await page.getByRole("button", { name: "Sequence" }).click();
+    await page.getByRole("button", { name: "Sequence" }).click();
+    await expect.poll(() => page.url(), PATIENCE).toContain("sort=-seq");
+    const most = Math.max(...server.fleet.ranks.map(({ seq }) => seq ?? 0));
+    await expect.poll(() => rows.first().innerText(), PATIENCE).toContain(most.toLocaleString("en-US"));
+    await page.getByRole("button", { name: /^stale/ }).click();
+    await expect.poll(() => rows.count(), PATIENCE).toBe(2);
+  });
+
+  it("opens an engine by keyboard, tells what was lost, and closes", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(`${server.page}#/engines?trust=stale`);
+    await see(page, "2 of 60 engines");
+    await page.locator("tr.row").first().focus();
+    await page.keyboard.press("Enter");
+    const drawer = page.getByRole("complementary", { name: "vllm-0037" });
+    await drawer.waitFor(PATIENCE);
+    await see(page, "Not exact because of");
+    await expect.poll(() => drawer.innerText(), PATIENCE).toMatch(/from 9,412,665\s+212/);
+    expect(await drawer.innerText()).toMatch(/covered_by_replay\s+61/);
+    await page.keyboard.press("Escape");
+    await expect.poll(() => drawer.count(), PATIENCE).toBe(0);
+  });
+
+  it("shows who holds a prompt as the lookup answered, and where the picker would send it", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(`${server.page}#/prefixes`);
+    await see(page, "Who holds this prompt?");
+    await page.getByRole("button", { name: "Token ids" }).click();
+    await page.locator("textarea").fill("1, 2, x");
+    await page.getByRole("button", { name: "Look up" }).click();
+    await see(page, /Token ids are whole numbers/);
+    await page.locator("textarea").fill("1, 2, 3");
+    await page.keyboard.press("Control+Enter");
+    await see(page, "6 of 268 engines hold the beginning of it");
+    expect(server.lookups[0]).toEqual({ model: "meta/llama-4-70b", token_ids: [1, 2, 3], top_k: 50 });
+    await see(page, "Where the picker would send it");
+    expect(server.lookups[1]).toEqual({ model: "meta/llama-4-70b", token_ids: [1, 2, 3] });
+    expect(await page.locator(".who").innerText()).toMatch(/vllm-0014\s+exact\s+188 92 %/);
+    expect(page.url()).not.toContain("1, 2, 3");
+  });
+
+  it("shows names and texts from engines as text, whatever is in them", async () => {
+    const fleet = new FleetScript(2);
+    fleet.change("vllm-0000", { id: "<img src=x onerror=alert(1)>", trust: 2, reason: "<b>gap</b>" });
+    fleet.happenings = [{ at: fleet.at, kind: "gap", engine: "<script>1</script>", text: "<i>text</i>" }];
+    const { page } = await browser.open((await standIn({ fleet })).page);
+    await see(page, "<img src=x onerror=alert(1)>");
+    await see(page, "<i>text</i>");
+    expect(await page.locator("main img, main script").count()).toBe(0);
+  });
+
+  it("says why there is nothing: no engine, no history, no such view", async () => {
+    const server = await standIn({ fleet: new FleetScript(0) });
+    const { page } = await browser.open(server.page);
+    await see(page, "No engine is known. Sources: kubernetes (0, current).");
+    await page.goto(`${server.page}#/nothing`);
+    await see(page, "There is no such view.");
+  });
+
+  it.each(["dark", "light"] as const)(
+    "has no fault of WCAG 2.2 A and AA in the %s theme",
+    async (colorScheme) => {
+      const server = await standIn();
+      for (const view of ["overview", "engines?open=vllm-0037", "prefixes"]) {
+        const { page } = await browser.open(`${server.page}#/${view}`, { colorScheme });
+        await page.locator(".live:not(.connecting)").waitFor(PATIENCE);
+        if (view === "prefixes") {
+          await page.locator("textarea").fill("text");
+          await page.keyboard.press("Control+Enter");
+          await see(page, "6 of 268 engines hold the beginning of it");
+        }
+        if (view.startsWith("engines")) await see(page, "Gaps and replays");
+        expect(await axeFaults(page), view).toEqual([]);
+      }
+    },
+  );
+
+  it("keeps the chosen theme", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(server.page, { colorScheme: "dark" });
+    await see(page, "Answers are exact");
+    await page.getByRole("button", { name: "Change between dark and light" }).click();
+    await page.reload();
+    await see(page, "Answers are exact");
+    expect(await page.evaluate("document.documentElement.dataset.theme")).toBe("light");
+  });
+});

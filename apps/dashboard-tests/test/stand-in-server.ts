@@ -1,0 +1,187 @@
+/**
+ * A stand-in for the daemon: it serves the built page with the daemon's headers, and a stream that a test writes.
+ *
+ * It speaks the format of the real stream. So a test can show states that a real fleet reaches rarely: a thousand engines, every
+ * trust, a lost message.
+ */
+import { readFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import type { FleetScript } from "./fleet-script.ts";
+
+const DIST = fileURLToPath(new URL("../../dashboard/dist/", import.meta.url));
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".svg": "image/svg+xml",
+};
+
+/** The headers of every file of the page. */
+export const PAGE_HEADERS: Readonly<Record<string, string>> = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-opener-policy": "same-origin",
+};
+
+/** How the stand-in behaves. */
+export interface StandInOptions {
+  readonly fleet: FleetScript;
+  /** Path in front of everything, such as `/some/prefix`. */
+  readonly prefix?: string;
+  /** Scopes by token; without it no token is asked for. */
+  readonly tokens?: Readonly<Record<string, "read" | "none">>;
+}
+
+/** The server. */
+export class StandIn {
+  readonly fleet: FleetScript;
+  /** Every request that arrived: method and address. */
+  readonly requests: string[] = [];
+  /** Bodies of lookups. */
+  readonly lookups: unknown[] = [];
+  readonly #options: StandInOptions;
+  readonly #server: Server;
+  readonly #streams = new Set<ServerResponse>();
+  #port = 0;
+
+  constructor(options: StandInOptions) {
+    this.#options = options;
+    this.fleet = options.fleet;
+    this.#server = createServer((request, response) => {
+      this.#answer(request, response);
+    });
+  }
+
+  /** The page's address. */
+  get page(): string {
+    return `http://127.0.0.1:${this.#port}${this.#options.prefix ?? ""}/dashboard/`;
+  }
+
+  /** Open streams. */
+  get viewers(): number {
+    return this.#streams.size;
+  }
+
+  /** Listens; on the same port as before after a {@link stop}. */
+  async start(): Promise<this> {
+    await new Promise<void>((resolve) => {
+      this.#server.listen(this.#port, "127.0.0.1", resolve);
+    });
+    this.#port = (this.#server.address() as AddressInfo).port;
+    return this;
+  }
+
+  /** Ends every connection and stops listening. */
+  async stop(): Promise<void> {
+    this.#streams.clear();
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+      this.#server.closeAllConnections();
+    });
+  }
+
+  /** Sends an event to every viewer. */
+  send(event: string, body: unknown): void {
+    for (const stream of this.#streams) write(stream, event, body);
+  }
+
+  /** Lets a second pass, and sends what changed. */
+  tick(): void {
+    this.send("delta", this.fleet.next());
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { prefix = "", tokens } = this.#options;
+    const url = new URL(request.url ?? "/", "http://stand-in");
+    this.requests.push(`${request.method ?? ""} ${request.url ?? ""}`);
+    if (!url.pathname.startsWith(prefix)) {
+      problem(response, 404, "not_found", "No such route");
+      return;
+    }
+    const path = url.pathname.slice(prefix.length);
+    if (path.startsWith("/dashboard/")) {
+      sendFile(response, path.slice("/dashboard/".length));
+      return;
+    }
+    if (tokens !== undefined) {
+      const token = (request.headers.authorization ?? "").replace(/^Bearer /, "");
+      const scope = tokens[token];
+      if (scope === undefined) {
+        problem(response, 401, "invalid_token", "Invalid token");
+        return;
+      }
+      if (scope === "none") {
+        problem(response, 403, "missing_scope", "Missing scope");
+        return;
+      }
+    }
+    this.#api(path.replace("/api/v1/", ""), request, response);
+  }
+
+  #api(path: string, request: IncomingMessage, response: ServerResponse): void {
+    if (path === "dashboard/stream") {
+      response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+      response.on("close", () => this.#streams.delete(response));
+      write(response, "hello", this.fleet.hello());
+      write(response, "snapshot", this.fleet.snapshot());
+      this.#streams.add(response);
+    } else if (path === "dashboard/history") json(response, this.fleet.history());
+    else if (path === "whoami")
+      json(response, { name: "operator", scope: "read", tokens_in_use: this.#options.tokens !== undefined });
+    else if (path === "match" || path === "picker/explain") this.#lookUp(path, request, response);
+    else if (path.startsWith("engines/")) {
+      const engine = this.fleet.engine(decodeURIComponent(path.slice("engines/".length)));
+      if (engine === null) problem(response, 404, "unknown_engine", "Unknown engine");
+      else json(response, engine);
+    } else problem(response, 404, "not_found", "No such route");
+  }
+
+  #lookUp(path: string, request: IncomingMessage, response: ServerResponse): void {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      const body = JSON.parse(Buffer.concat(chunks).toString()) as unknown;
+      this.lookups.push(body);
+      json(response, path === "match" ? this.fleet.match() : this.fleet.explain());
+    });
+  }
+}
+
+function write(stream: ServerResponse, event: string, body: unknown): void {
+  stream.write(`event: ${event}\ndata: ${JSON.stringify(body)}\n\n`);
+}
+
+function json(response: ServerResponse, body: unknown): void {
+  response.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" });
+  response.end(JSON.stringify(body));
+}
+
+function problem(response: ServerResponse, status: number, code: string, title: string): void {
+  response.writeHead(status, { "content-type": "application/problem+json" });
+  response.end(JSON.stringify({ title, status, code, detail: "" }));
+}
+
+function sendFile(response: ServerResponse, name: string): void {
+  const path = normalize(join(DIST, name === "" ? "index.html" : name));
+  const type = TYPES[extname(path)];
+  if (!path.startsWith(DIST) || type === undefined) {
+    problem(response, 404, "not_found", "No such file");
+    return;
+  }
+  try {
+    const body = readFileSync(path);
+    response.writeHead(200, { ...PAGE_HEADERS, "content-type": type });
+    response.end(body);
+  } catch {
+    problem(response, 404, "not_found", "No such file");
+  }
+}

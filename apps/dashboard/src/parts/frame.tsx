@@ -1,0 +1,202 @@
+/** The head of the page: the views, the state of the stream, time range, pause, theme and token. */
+import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
+
+import { otherInstance, setToken, streamInstance, token } from "../page/api.ts";
+import { linkTo, route, VIEW_NAMES, type ViewName } from "../page/route.ts";
+import {
+  connectionState,
+  fleet,
+  fleetSummary,
+  hello,
+  now,
+  range,
+  reconnect,
+  staleness,
+  streamRate,
+  togglePause,
+  followStream,
+  whoAmI,
+} from "../page/state.ts";
+import { switchTheme, theme } from "../page/theme.ts";
+import { FRAME, LOSSES, VERDICTS, VIEWS } from "../texts.ts";
+import { bytes, count, duration, textOf, timeOfDay, utc } from "../words.ts";
+import { isLoginOpen } from "./login.tsx";
+
+/** The bar at the top. */
+export function Frame(): ComponentChildren {
+  const introduction = hello.value;
+  const present = route.value.view;
+  const title = present in VIEWS ? VIEWS[present as ViewName] : present;
+  useEffect(() => {
+    document.title = `${title} · kvsync`;
+  }, [title]);
+  return (
+    <header class="top">
+      <div class="brand">
+        <Logo />
+        kvsync
+      </div>
+      <span class="faint nw instance">
+        {introduction === null ? "" : `${introduction.instance} · ${introduction.version}`}
+      </span>
+      <nav class="tabs" aria-label={FRAME.views}>
+        {VIEW_NAMES.map((view) => (
+          <a key={view} href={linkTo(view)} {...(view === present ? { "aria-current": "page" } : {})}>
+            {VIEWS[view]}
+            <ViewCount view={view} />
+          </a>
+        ))}
+      </nav>
+      <div class="right">
+        <Live />
+        <Range />
+        <button
+          type="button"
+          class="btn icon"
+          aria-label={connectionState.value.kind === "paused" ? FRAME.resume : FRAME.pause}
+          title={connectionState.value.kind === "paused" ? FRAME.resume : FRAME.pause}
+          onClick={togglePause}
+        >
+          {connectionState.value.kind === "paused" ? "▶" : "❚❚"}
+        </button>
+        <button
+          type="button"
+          class="btn icon"
+          aria-label={FRAME.theme}
+          title={FRAME.theme}
+          onClick={switchTheme}
+        >
+          {theme.value === "dark" ? "◐" : "◑"}
+        </button>
+        <Who />
+      </div>
+    </header>
+  );
+}
+
+function ViewCount({ view }: { readonly view: ViewName }): ComponentChildren {
+  followStream();
+  const engines = fleetSummary.value.engines.length;
+  return view !== "engines" || engines === 0 ? null : <span class="count">{count(engines)}</span>;
+}
+
+function Live(): ComponentChildren {
+  const state = connectionState.value;
+  followStream();
+  const age = Math.max(0, now.value - fleet.at);
+  const text =
+    state.kind === "live"
+      ? FRAME.live(textOf(duration(Math.max(1, Math.round(age / 1000)))))
+      : FRAME.states[state.kind];
+  return (
+    <span class={`live ${state.kind}`} title={utc(fleet.at)}>
+      <i aria-hidden="true" />
+      {text}
+    </span>
+  );
+}
+
+function Range(): ComponentChildren {
+  return (
+    <div class="seg" role="group" aria-label={FRAME.range}>
+      {([900, 3600] as const).map((seconds) => (
+        <button
+          key={seconds}
+          type="button"
+          aria-pressed={range.value === seconds}
+          onClick={() => {
+            range.value = seconds;
+          }}
+        >
+          {seconds === 900 ? FRAME.quarter : FRAME.hour}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function Who(): ComponentChildren {
+  const who = whoAmI.value;
+  if (token.value !== null)
+    return (
+      <button
+        type="button"
+        class="btn"
+        title={FRAME.logOut}
+        onClick={() => {
+          setToken(null);
+          reconnect();
+        }}
+      >
+        {who?.name ?? FRAME.logOut}
+      </button>
+    );
+  if (who?.tokens_in_use === false) return null;
+  return (
+    <button
+      type="button"
+      class="btn"
+      onClick={() => {
+        isLoginOpen.value = true;
+      }}
+    >
+      {FRAME.logIn}
+    </button>
+  );
+}
+
+/** What is wrong with the stream, above every view. */
+export function Notices(): ComponentChildren {
+  const state = connectionState.value;
+  const other = otherInstance.value;
+  return (
+    <>
+      {state.kind === "waiting" ? (
+        <div class="banner bad" role="alert">
+          <span>
+            <b>{VERDICTS.lost(timeOfDay(state.lostAt), staleness.value !== null)}</b> {LOSSES[state.reason]}{" "}
+            {FRAME.retry(textOf(duration(Math.max(1, Math.ceil((state.retryAt - Date.now()) / 1000)))))}
+            {/* Drawn each second, for the countdown. */}
+            <span hidden>{now.value}</span>
+          </span>
+          <button type="button" class="btn" onClick={reconnect}>
+            {FRAME.retryNow}
+          </button>
+        </div>
+      ) : null}
+      {other === null ? null : (
+        <div class="banner" role="alert">
+          {FRAME.twoInstances(streamInstance.value ?? "", other)}
+        </div>
+      )}
+    </>
+  );
+}
+
+/** The line at the end of the page. */
+export function Foot(): ComponentChildren {
+  followStream();
+  return (
+    <footer>
+      <span>{FRAME.kept}</span>
+      <span>{streamRate.value === 0 ? "" : FRAME.rate(textOf(bytes(streamRate.value)), count(fleet.n))}</span>
+    </footer>
+  );
+}
+
+function Logo(): ComponentChildren {
+  return (
+    <svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true">
+      <g class="logo-exact">
+        <rect x="1" y="3" width="5" height="5" rx="1" />
+        <rect x="7.5" y="3" width="5" height="5" rx="1" />
+        <rect x="14" y="3" width="5" height="5" rx="1" opacity=".35" />
+      </g>
+      <g class="logo-accent">
+        <rect x="1" y="10" width="5" height="5" rx="1" />
+        <rect x="7.5" y="10" width="5" height="5" rx="1" opacity=".35" />
+      </g>
+    </svg>
+  );
+}

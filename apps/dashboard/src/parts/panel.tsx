@@ -1,0 +1,92 @@
+/**
+ * A panel with a heading, and what it shows while it has no data.
+ *
+ *     refused ─▶ which scope is missing      loading ─▶ skeleton      empty ─▶ why      stale ─▶ dimmed, with its age
+ */
+import type { ComponentChildren } from "preact";
+
+import type { ApiError } from "../page/api.ts";
+import { connectionState, hasData, staleness } from "../page/state.ts";
+import { PANELS } from "../texts.ts";
+import { duration, textOf } from "../words.ts";
+
+/** The states that a panel cannot tell by itself. */
+export interface PanelProps {
+  readonly title: string;
+  /** At the right end of the heading. */
+  readonly aside?: ComponentChildren;
+  readonly class?: string;
+  /** Why there is nothing to show; null or absent when there is. */
+  readonly empty?: string | null;
+  /** Whether its own data have arrived; the stream's by default. */
+  readonly isReady?: boolean;
+  readonly failure?: ApiError | null;
+  readonly onRetry?: () => void;
+  readonly children?: ComponentChildren;
+}
+
+/** A panel. */
+export function Panel(props: PanelProps): ComponentChildren {
+  const { title, aside, empty, failure, isReady = hasData.value } = props;
+  const isRefused = !isReady && connectionState.value.kind === "refused";
+  const age = staleness.value;
+  const isStale = isReady && age !== null && age > 2000;
+  return (
+    <section class={`panel ${props.class ?? ""} ${isStale ? "is-stale" : ""}`} aria-busy={!isReady}>
+      <h2>
+        {title}
+        <span class="right">
+          {isStale ? <span class="tag stale">{PANELS.stale(textOf(duration(age / 1000)))}</span> : aside}
+        </span>
+      </h2>
+      {isRefused ? (
+        <p class="empty">{PANELS.refused("read")}</p>
+      ) : failure !== null && failure !== undefined ? (
+        <Failure failure={failure} onRetry={props.onRetry} />
+      ) : !isReady ? (
+        <Skeleton />
+      ) : typeof empty === "string" ? (
+        <p class="empty">{empty}</p>
+      ) : (
+        <div class="body">{props.children}</div>
+      )}
+    </section>
+  );
+}
+
+/** What went wrong with a request, in words. */
+export function failureText({ status, title, detail }: ApiError): string {
+  if (status === 0) return PANELS.unreachable;
+  if (status === 401) return PANELS.refused("read");
+  if (status === 403) return PANELS.refused("admin");
+  return PANELS.failed(title, detail);
+}
+
+function Failure({
+  failure,
+  onRetry,
+}: {
+  readonly failure: ApiError;
+  readonly onRetry: (() => void) | undefined;
+}): ComponentChildren {
+  return (
+    <p class="empty" role="alert">
+      {failureText(failure)}{" "}
+      {onRetry === undefined ? null : (
+        <button type="button" class="link" onClick={onRetry}>
+          {PANELS.retry}
+        </button>
+      )}
+    </p>
+  );
+}
+
+function Skeleton(): ComponentChildren {
+  return (
+    <div class="skeleton" role="status" aria-label={PANELS.loading}>
+      <i />
+      <i />
+      <i />
+    </div>
+  );
+}

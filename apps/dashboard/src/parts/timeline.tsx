@@ -1,0 +1,53 @@
+/** A rank's states over the last hour as one bar, with the time spent in each below it. */
+import type { ComponentChildren } from "preact";
+
+import { duration, textOf } from "../words.ts";
+import { toneOf } from "./tag.tsx";
+
+/** Milliseconds since 1970 of a transition, and the state and trust that it led to. */
+export type TimelineEntry = readonly [at: number, state: string, trust: string];
+
+const HOUR_MS = 3_600_000;
+
+/** The bar. */
+export function Timeline({
+  entries,
+  end,
+}: {
+  readonly entries: readonly TimelineEntry[];
+  /** The right edge, milliseconds since 1970. */
+  readonly end: number;
+}): ComponentChildren {
+  const start = end - HOUR_MS;
+  const parts = entries
+    .map(([at, state, trust], i) => ({
+      from: Math.max(start, at),
+      to: Math.min(end, entries[i + 1]?.[0] ?? end),
+      label: state === "live" ? trust : `${state}, ${trust}`,
+      tone: state === "disconnected" ? "bad" : toneOf(trust),
+    }))
+    .filter(({ from, to }) => to > from);
+  const spent = new Map<string, { readonly tone: string; ms: number }>();
+  for (const { from, to, label, tone } of parts) {
+    const entry = spent.get(label) ?? { tone, ms: 0 };
+    entry.ms += to - from;
+    spent.set(label, entry);
+  }
+  return (
+    <>
+      <svg class="timeline" viewBox={`0 0 ${HOUR_MS} 14`} preserveAspectRatio="none" aria-hidden="true">
+        <rect class="rest" width={HOUR_MS} height="14" />
+        {parts.map(({ from, to, tone }) => (
+          <rect key={from} class={`cell ${tone}`} x={from - start} width={to - from} height="14" />
+        ))}
+      </svg>
+      <p class="legend">
+        {[...spent].map(([label, { tone, ms }]) => (
+          <span key={label}>
+            <span class={`dot ${tone}`} aria-hidden="true" /> {label} {textOf(duration(ms / 1000))}
+          </span>
+        ))}
+      </p>
+    </>
+  );
+}

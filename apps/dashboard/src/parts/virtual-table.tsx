@@ -1,0 +1,213 @@
+/**
+ * A table of any number of rows that draws only those in sight.
+ *
+ *     space above │ rows in sight and a few around them │ space below          every row has ROW_HEIGHT
+ *
+ * `role=grid` with row numbers for screen readers. Arrow keys, Page Up, Page Down, Home and End move, Enter opens.
+ */
+import type { ComponentChildren } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+/** A column. */
+export interface Column<Row> {
+  readonly key: string;
+  readonly title: string;
+  /** Pixels, as the column's share of the width. */
+  readonly width: number;
+  readonly isNumber?: boolean;
+  readonly isSortable?: boolean;
+  readonly cell: (row: Row) => ComponentChildren;
+}
+
+/** What the table shows. */
+export interface VirtualTableProps<Row> {
+  readonly label: string;
+  readonly columns: readonly Column<Row>[];
+  readonly rows: readonly Row[];
+  readonly keyOf: (row: Row) => string;
+  readonly classOf?: (row: Row) => string;
+  readonly sort: { readonly key: string; readonly isAscending: boolean } | null;
+  readonly onSort: (key: string) => void;
+  readonly onOpen: (row: Row) => void;
+  /** Key of the row that is open. */
+  readonly open: string | null;
+}
+
+/** Pixels of every row: td's height in parts.css and its border. */
+const ROW_HEIGHT = 32;
+const HEAD_HEIGHT = 31;
+/** Rows drawn above and below those in sight. */
+const AROUND = 6;
+
+/** The table. */
+export function VirtualTable<Row>(props: VirtualTableProps<Row>): ComponentChildren {
+  const { rows, columns, keyOf, classOf, open, onOpen } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ top: 0, height: 640 });
+  const [focus, setFocus] = useState(0);
+  const isFocusWanted = useRef(false);
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return undefined;
+    const observer = new ResizeObserver(() => {
+      setView({ top: element.scrollTop, height: element.clientHeight });
+    });
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+    };
+  }, []);
+  const focused = Math.min(focus, Math.max(0, rows.length - 1));
+  const first = Math.max(0, Math.floor(view.top / ROW_HEIGHT) - AROUND);
+  const end = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW_HEIGHT) + AROUND);
+  const perPage = Math.max(1, Math.floor((view.height - HEAD_HEIGHT) / ROW_HEIGHT) - 1);
+  const move = (to: number): void => {
+    const next = Math.max(0, Math.min(rows.length - 1, to));
+    isFocusWanted.current = true;
+    setFocus(next);
+    scrollTo(box.current, next);
+  };
+  useLayoutEffect(() => {
+    if (!isFocusWanted.current) return;
+    const row = box.current?.querySelector<HTMLElement>(`[data-index="${focused}"]`);
+    if (row === null || row === undefined) return;
+    isFocusWanted.current = false;
+    row.focus({ preventScroll: true });
+  });
+  return (
+    <div
+      class="scroll engines-table"
+      ref={box}
+      onScroll={(event) => {
+        const { scrollTop, clientHeight } = event.currentTarget;
+        setView({ top: scrollTop, height: clientHeight });
+      }}
+    >
+      <table
+        role="grid"
+        aria-label={props.label}
+        aria-rowcount={rows.length + 1}
+        onKeyDown={(event) => {
+          const to = targetOf(event.key, focused, perPage, rows.length);
+          if (to !== null) {
+            event.preventDefault();
+            move(to);
+          }
+        }}
+      >
+        <colgroup>
+          {columns.map(({ key, width }) => (
+            <col key={key} style={{ width: `${width}px` }} />
+          ))}
+        </colgroup>
+        <Head {...props} />
+        <tbody>
+          <Space rows={first} columns={columns.length} />
+          {rows.slice(first, end).map((row, i) => {
+            const index = first + i;
+            const key = keyOf(row);
+            return (
+              <tr
+                key={key}
+                role="row"
+                data-index={index}
+                aria-rowindex={index + 2}
+                aria-selected={key === open}
+                tabIndex={index === Math.max(first, Math.min(focused, end - 1)) ? 0 : -1}
+                class={`row ${key === open ? "sel" : ""} ${classOf?.(row) ?? ""}`}
+                onFocus={() => {
+                  setFocus(index);
+                }}
+                onClick={() => {
+                  onOpen(row);
+                }}
+                onKeyDown={(event) => {
+                  if (event.key === "Enter" && event.target === event.currentTarget) onOpen(row);
+                }}
+              >
+                {columns.map(({ key: column, isNumber = false, cell }) => (
+                  <td key={column} role="gridcell" class={isNumber ? "num" : ""}>
+                    {cell(row)}
+                  </td>
+                ))}
+              </tr>
+            );
+          })}
+          <Space rows={rows.length - end} columns={columns.length} />
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Head<Row>({ columns, sort, onSort }: VirtualTableProps<Row>): ComponentChildren {
+  return (
+    <thead>
+      <tr role="row" aria-rowindex={1}>
+        {columns.map(({ key, title, isNumber = false, isSortable = true }) => {
+          const isSorted = sort?.key === key;
+          return (
+            <th
+              key={key}
+              role="columnheader"
+              scope="col"
+              class={isNumber ? "num" : ""}
+              {...(isSorted ? { "aria-sort": sort.isAscending ? "ascending" : "descending" } : {})}
+            >
+              {isSortable ? (
+                <button
+                  type="button"
+                  onClick={() => {
+                    onSort(key);
+                  }}
+                >
+                  {title}
+                  {isSorted ? (sort.isAscending ? " ↑" : " ↓") : ""}
+                </button>
+              ) : (
+                title
+              )}
+            </th>
+          );
+        })}
+      </tr>
+    </thead>
+  );
+}
+
+/** The height of rows that are not drawn. */
+function Space({ rows, columns }: { readonly rows: number; readonly columns: number }): ComponentChildren {
+  return rows <= 0 ? null : (
+    <tr class="space" aria-hidden="true">
+      <td colSpan={columns} style={{ height: `${rows * ROW_HEIGHT}px` }} />
+    </tr>
+  );
+}
+
+function scrollTo(box: HTMLDivElement | null, index: number): void {
+  if (box === null) return;
+  const top = index * ROW_HEIGHT;
+  const bottom = top + ROW_HEIGHT + HEAD_HEIGHT;
+  if (top < box.scrollTop) box.scrollTop = top;
+  else if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
+}
+
+/** Where a key moves to; null when it does not move. */
+function targetOf(key: string, from: number, perPage: number, rows: number): number | null {
+  switch (key) {
+    case "ArrowDown":
+      return from + 1;
+    case "ArrowUp":
+      return from - 1;
+    case "PageDown":
+      return from + perPage;
+    case "PageUp":
+      return from - perPage;
+    case "Home":
+      return 0;
+    case "End":
+      return rows - 1;
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,543 @@
+/** The overview: is it well, who is affected, since when, and what happened. */
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+
+import { linkTo } from "../page/route.ts";
+import {
+  connectionState,
+  fleet,
+  fleetSummary,
+  hasData,
+  hasFeature,
+  hasHistory,
+  history,
+  historyFailure,
+  now,
+  range,
+  followStream,
+} from "../page/state.ts";
+import { Chart, type ChartProps, type Mark, type Series } from "../parts/chart.tsx";
+import { Panel } from "../parts/panel.tsx";
+import { Rich } from "../parts/rich.tsx";
+import { Spark } from "../parts/spark.tsx";
+import { Dot, Tag, toneOf } from "../parts/tag.tsx";
+import { CELLS_MAX, TrustMap } from "../parts/trust-map.tsx";
+import type { Alert } from "../stream/stream-messages.ts";
+import { ENGINES, OVERVIEW, PANELS } from "../texts.ts";
+import { compareWorst, type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
+import { verdictOf } from "../verdict/verdict.ts";
+import {
+  bytes,
+  count,
+  duration,
+  type Figure,
+  measure,
+  milliseconds,
+  percent,
+  textOf,
+  timeOfDay,
+  utc,
+} from "../words.ts";
+
+/** Engines listed as needing attention. */
+const ATTENTION_MAX = 6;
+const RECENT_MAX = 20;
+const OBJECTIVE_MS = 5;
+/** Latencies that differ by more are drawn on a log scale. */
+const LOG_RATIO = 30;
+const MODEL_COLORS = ["--c1", "--c2", "--c3", "--c4"] as const;
+
+/** The view. */
+export function Overview(): ComponentChildren {
+  return (
+    <>
+      <Headline />
+      <KeyFigures />
+      <div class="cols">
+        <div class="stack">
+          <Trust />
+          <Charts />
+          <Recent />
+        </div>
+        <aside class="stack">
+          <Alerts />
+          <Attention />
+          <HealthChecks />
+        </aside>
+      </div>
+    </>
+  );
+}
+
+function Headline(): ComponentChildren {
+  followStream();
+  const verdict = verdictOf({
+    connection: connectionState.value,
+    hasData: hasData.value,
+    fleet: fleetSummary.value,
+    totals: fleet.totals,
+    health: fleet.health,
+    alerts: fleet.alerts,
+  });
+  const needing = fleetSummary.value.engines.filter(needsAttention).length;
+  return (
+    <section class={`panel verdict ${verdict.tone}`} aria-live="polite">
+      <div>
+        <h1>{verdict.title}</h1>
+        <p>
+          <Rich text={verdict.text} />
+        </p>
+      </div>
+      <div class="acts">
+        {needing === 0 ? null : (
+          <a class="btn" href={linkTo("engines")}>
+            {OVERVIEW.attention(needing)}
+          </a>
+        )}
+      </div>
+    </section>
+  );
+}
+
+function needsAttention({ worst }: EngineSummary): boolean {
+  return worst.trust !== "exact" || isUnreachable(worst);
+}
+
+/** The values of a series within the range. */
+function recent(key: string): readonly (number | null)[] {
+  return history.values(key).slice(history.firstWithin(range.value));
+}
+
+function total(...keys: readonly string[]): readonly (number | null)[] {
+  const columns = keys.map(recent);
+  return (columns[0] ?? []).map((_, i) => {
+    const known = columns.map((column) => column[i] ?? null).filter((value) => value !== null);
+    return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0);
+  });
+}
+
+function KeyFigures(): ComponentChildren {
+  followStream();
+  const { totals } = fleet;
+  const { engines, byTrust } = fleetSummary.value;
+  const lookups = sum(Object.values(totals.lookups ?? {}));
+  const share = (part: number | null | undefined): string =>
+    textOf(percent(lookups === null || lookups === 0 ? null : (part ?? 0) / lookups));
+  const events = sum(Object.values(totals.events ?? {}));
+  return (
+    <section class="kpis">
+      <KeyFigure
+        label={OVERVIEW.exactStreams}
+        figure={percent(engines.length === 0 ? null : byTrust.exact / engines.length)}
+        below={OVERVIEW.exactOf(count(byTrust.exact), count(engines.length))}
+        values={recent("exact_share")}
+        edges={[0, 1]}
+        color="--c2"
+      />
+      <KeyFigure
+        label={OVERVIEW.lookups}
+        figure={perSecond(lookups)}
+        below={
+          lookups === null || lookups === 0
+            ? OVERVIEW.noLookups
+            : OVERVIEW.decisions(
+                share(totals.lookups?.exact),
+                share(totals.lookups?.degraded),
+                share(totals.lookups?.fallback),
+              )
+        }
+        values={total("lookups.exact", "lookups.degraded", "lookups.fallback")}
+        color="--c1"
+      />
+      <KeyFigure
+        label={OVERVIEW.lookupP99}
+        figure={milliseconds(totals.p99)}
+        below={OVERVIEW.objective(textOf(milliseconds(totals.p50)))}
+        values={recent("lookup_p99")}
+        color="--c1"
+      />
+      <KeyFigure
+        label={OVERVIEW.eventsApplied}
+        figure={perSecond(events)}
+        below={OVERVIEW.lag(textOf(milliseconds(totals.received_to_applied_p99)))}
+        values={total("events_applied.stored", "events_applied.removed", "events_applied.cleared")}
+        color="--c2"
+      />
+      <KeyFigure
+        label={OVERVIEW.hitRate}
+        figure={percent(mean(Object.values(totals.hit ?? {})))}
+        below={OVERVIEW.hitOf}
+        values={meanOf(hitKeys())}
+        edges={[0, 1]}
+        color="--c3"
+      />
+      <KeyFigure
+        label={OVERVIEW.memory}
+        figure={bytes(totals.memory?.used)}
+        below={OVERVIEW.memoryOf(textOf(bytes(totals.memory?.limit)), textOf(measure(totals.mappings)))}
+        values={recent("memory_used")}
+        color="--c4"
+      />
+    </section>
+  );
+}
+
+function perSecond(value: number | null): Figure {
+  const [number, unit] = measure(value);
+  return value === null ? [number, ""] : [number, `${unit}/s`];
+}
+
+function sum(values: readonly (number | null | undefined)[]): number | null {
+  const known = values.filter((value) => value !== null && value !== undefined);
+  return known.length === 0 ? null : known.reduce((a, b) => a + b, 0);
+}
+
+function mean(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : known.reduce((a, b) => a + b, 0) / known.length;
+}
+
+function hitKeys(): string[] {
+  return [...history.series.keys()].filter((key) => key.startsWith("hit_rate{"));
+}
+
+function meanOf(keys: readonly string[]): readonly (number | null)[] {
+  const columns = keys.map(recent);
+  return (columns[0] ?? []).map((_, i) => mean(columns.map((column) => column[i] ?? null)));
+}
+
+function KeyFigure(props: {
+  readonly label: string;
+  readonly figure: Figure;
+  readonly below: string;
+  readonly values: readonly (number | null)[];
+  readonly color: string;
+  readonly edges?: readonly [number, number];
+}): ComponentChildren {
+  const [value, unit] = props.figure;
+  return (
+    <div class="panel kpi">
+      <div class="lab">{props.label}</div>
+      <div class="val">
+        {hasData.value ? value : ""}
+        <small>{hasData.value ? unit : ""}</small>
+      </div>
+      <div class="sub" title={hasData.value ? props.below : ""}>
+        {hasData.value ? props.below : ""}
+      </div>
+      <Spark
+        values={props.values}
+        color={props.color}
+        {...(props.edges === undefined ? {} : { edges: props.edges })}
+      />
+    </div>
+  );
+}
+
+function Trust(): ComponentChildren {
+  followStream();
+  const { engines, models, byTrust, unreachable } = fleetSummary.value;
+  let left = CELLS_MAX;
+  return (
+    <Panel
+      title={OVERVIEW.trustMap}
+      empty={engines.length === 0 ? OVERVIEW.noEngines : null}
+      aside={
+        <>
+          {(["exact", "partial", "stale", "unknown"] as const).map((trust) =>
+            trust !== "exact" && byTrust[trust] === 0 ? null : (
+              <span key={trust}>
+                <Dot tone={toneOf(trust)} /> {trust} {count(byTrust[trust])}
+              </span>
+            ),
+          )}
+          {unreachable === 0 ? null : (
+            <span>
+              <Dot tone="bad" /> {OVERVIEW.unreachable} {count(unreachable)}
+            </span>
+          )}
+        </>
+      }
+    >
+      <div class="fleet">
+        {models.map((model) => {
+          const cells = Math.min(left, model.engines.length);
+          left -= cells;
+          return cells === 0 ? null : <TrustMap key={model.model} model={model} cells={cells} />;
+        })}
+        {engines.length > CELLS_MAX ? (
+          <p class="faint">{OVERVIEW.mapMore(count(engines.length - CELLS_MAX))}</p>
+        ) : null}
+      </div>
+    </Panel>
+  );
+}
+
+const MARKED = new Set(["gap", "restart", "trust", "replay"]);
+const MARKS_MAX = 12;
+
+function marksWithin(start: number): Mark[] {
+  return fleet.happenings
+    .filter(({ at, kind }) => MARKED.has(kind) && at / 1000 >= start)
+    .slice(0, MARKS_MAX)
+    .map(({ at, engine, text }) => {
+      const label = `${engine ?? ""} ${text}`.trim();
+      return { time: at / 1000, label: label.length > 48 ? `${label.slice(0, 47)}…` : label };
+    });
+}
+
+function rate(value: number): string {
+  return textOf(measure(value)).replace(" ", "");
+}
+
+/** The four charts, over the same times. */
+function Charts(): ComponentChildren {
+  followStream();
+  const start = history.firstWithin(range.value);
+  const times = history.times.slice(start);
+  const marks = marksWithin(times[0] ?? 0);
+  // One chart names the mark: four times the same words would hide the lines.
+  const common = { times, seconds: range.value, marks: marks.map(({ time }) => ({ time, label: "" })) };
+  const latency = (key: string): readonly (number | null)[] =>
+    recent(key).map((value) => (value === null ? null : value * 1000));
+  const p99 = latency("lookup_p99");
+  const p50 = latency("lookup_p50");
+  const isLog = isWide([...p99, ...p50]);
+  return (
+    <div class="two">
+      <ChartPanel
+        title={OVERVIEW.eventsApplied}
+        unit={OVERVIEW.perSecondByType}
+        empty={OVERVIEW.noEvents}
+        {...common}
+        marks={marks}
+        isStacked
+        format={rate}
+        series={[
+          { label: "BlockRemoved", color: "--c4", values: recent("events_applied.removed") },
+          { label: "BlockStored", color: "--c2", values: recent("events_applied.stored") },
+          { label: "AllBlocksCleared", color: "--c1", values: recent("events_applied.cleared") },
+        ]}
+      />
+      <ChartPanel
+        title={OVERVIEW.latency}
+        unit={isLog ? OVERVIEW.msLog : OVERVIEW.ms}
+        empty={OVERVIEW.noLatency}
+        {...common}
+        isLog={isLog}
+        format={(value) => textOf(measure(value))}
+        objective={{ value: OBJECTIVE_MS, label: OVERVIEW.objectiveLine }}
+        series={[
+          { label: OVERVIEW.p99, color: "--c1", values: p99 },
+          { label: OVERVIEW.p50, color: "--c2", values: p50, isDashed: true },
+        ]}
+      />
+      <ChartPanel
+        title={OVERVIEW.byDecision}
+        unit={OVERVIEW.perSecond}
+        empty={OVERVIEW.noDecisions}
+        {...common}
+        isStacked
+        format={rate}
+        series={[
+          { label: "exact", color: "--c2", values: recent("lookups.exact") },
+          { label: "degraded", color: "--c4", values: recent("lookups.degraded") },
+          { label: "fallback", color: "--bad", values: recent("lookups.fallback") },
+        ]}
+      />
+      <ChartPanel
+        title={OVERVIEW.hitRate}
+        unit={OVERVIEW.hitByModel}
+        empty={OVERVIEW.noHits}
+        {...common}
+        top={1}
+        format={(value) => textOf(percent(value))}
+        series={hitKeys()
+          .slice(0, MODEL_COLORS.length)
+          .map((key, i) => ({
+            label: key.slice("hit_rate{".length, -1).split("/").at(-1) ?? "",
+            color: MODEL_COLORS[i] ?? "--c1",
+            values: recent(key),
+          }))}
+      />
+    </div>
+  );
+}
+
+function isWide(values: readonly (number | null)[]): boolean {
+  const known = values.filter((value) => value !== null && value > 0) as number[];
+  return known.length > 0 && Math.max(...known) / Math.min(...known) > LOG_RATIO;
+}
+
+function ChartPanel({
+  title,
+  unit,
+  empty,
+  ...chart
+}: Omit<ChartProps, "label"> & {
+  readonly title: string;
+  readonly unit: string;
+  readonly empty: string;
+}): ComponentChildren {
+  const isEmpty = chart.series.every(({ values }: Series) => values.every((value) => value === null));
+  const [isTable, setTable] = useState(false);
+  return (
+    <Panel
+      title={title}
+      aside={
+        <>
+          {unit}
+          <button
+            type="button"
+            class="link"
+            onClick={() => {
+              setTable(!isTable);
+            }}
+          >
+            {isTable ? PANELS.asChart : PANELS.asTable}
+          </button>
+        </>
+      }
+      isReady={hasData.value && (hasHistory.value || !isEmpty)}
+      failure={isEmpty ? historyFailure.value : null}
+      empty={isEmpty ? empty : null}
+    >
+      <Chart label={`${title}, ${unit}`} isTable={isTable} {...chart} />
+    </Panel>
+  );
+}
+
+function Recent(): ComponentChildren {
+  followStream();
+  const shown = fleet.happenings.slice(0, RECENT_MAX);
+  return (
+    <Panel title={OVERVIEW.recent} empty={shown.length === 0 ? OVERVIEW.nothingRecent : null}>
+      <ul class="list hap">
+        {shown.map(({ at, kind, engine, text }, i) => (
+          <li key={`${at} ${engine ?? ""} ${i}`}>
+            <Dot tone={toneOfHappening(kind)} />
+            <span>
+              <span class="mono faint" title={utc(at)}>
+                {timeOfDay(at)}
+              </span>{" "}
+              {engine === null || engine === undefined ? null : (
+                <a class="mono plain" href={linkTo("engines", { open: engine })}>
+                  {engine}
+                </a>
+              )}{" "}
+              <span class="muted">{text}</span>
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function toneOfHappening(kind: string): string {
+  if (kind === "gap" || kind === "trust") return "stale";
+  if (/disconnect|refused|lost|failed/.test(kind)) return "bad";
+  if (kind === "restart") return "partial";
+  return kind === "replay" ? "verifying" : "";
+}
+
+function Alerts(): ComponentChildren {
+  followStream();
+  // A daemon that does not evaluate alerts has no panel of them.
+  if (!hasFeature("alerts") || fleet.alerts === null) return null;
+  const alerts = (fleet.alerts.alerts ?? []).filter(({ state }) => state === "firing" || state === "pending");
+  return (
+    <Panel title={OVERVIEW.alerts} empty={alerts.length === 0 ? OVERVIEW.noAlerts : null}>
+      <ul class="list">
+        {alerts.map((alert) => (
+          <AlertRow key={`${alert.name} ${JSON.stringify(alert.labels ?? {})}`} {...alert} />
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function AlertRow({ name, state, severity, labels, summary, since }: Alert): ComponentChildren {
+  const at = since === null || since === undefined ? null : new Date(since).getTime();
+  return (
+    <li>
+      <Dot tone={state === "pending" ? "" : toneOf(severity ?? "")} />
+      <span>
+        <b>{name}</b> <span class="muted">{labels?.["pod"] ?? labels?.["model"] ?? ""}</span>
+        <br />
+        <span class="muted">{summary ?? ""}</span>
+      </span>
+      <span class="faint">
+        {state === "pending" || at === null ? state : textOf(duration((now.value - at) / 1000))}
+      </span>
+    </li>
+  );
+}
+
+function Attention(): ComponentChildren {
+  followStream();
+  const { engines } = fleetSummary.value;
+  const worst = engines
+    .filter(needsAttention)
+    .sort((a, b) => compareWorst(a.worst, b.worst))
+    .slice(0, ATTENTION_MAX);
+  return (
+    <Panel
+      title={OVERVIEW.needsAttention}
+      aside={<a href={linkTo("engines")}>{OVERVIEW.allEngines}</a>}
+      empty={engines.length === 0 ? ENGINES.none : worst.length === 0 ? OVERVIEW.nothingNeeds : null}
+    >
+      <ul class="list">
+        {worst.map(({ id, worst: row }) => (
+          <li key={id}>
+            <Dot tone={isUnreachable(row) ? "bad" : toneOf(row.trust)} />
+            <span>
+              <a class="mono plain" href={linkTo("engines", { open: id })}>
+                {id}
+              </a>{" "}
+              <Tag word={isUnreachable(row) ? "unreachable" : row.trust} />
+              <br />
+              <span class="muted">{row.reason ?? row.state}</span>
+            </span>
+            <span class="faint" title={utc(row.since)}>
+              {row.since === null ? row.state : textOf(duration((now.value - row.since) / 1000))}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function HealthChecks(): ComponentChildren {
+  followStream();
+  const checks = fleet.health?.checks ?? [];
+  const healthy = checks.filter(({ status }) => status === "healthy").length;
+  return (
+    <Panel
+      title={OVERVIEW.health}
+      aside={checks.length === 0 ? null : OVERVIEW.healthy(healthy, checks.length)}
+      empty={checks.length === 0 ? OVERVIEW.noChecks : null}
+    >
+      <ul class="list health">
+        {checks.map(({ name, status, message }) => (
+          <li key={name}>
+            <Dot tone={toneOf(status)} />
+            <span>
+              {name}
+              {status === "healthy" ? null : (
+                <>
+                  {" "}
+                  <Tag word={status} />
+                </>
+              )}
+            </span>
+            <span class="muted message" title={message}>
+              {message}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
