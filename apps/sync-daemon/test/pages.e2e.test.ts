@@ -88,7 +88,8 @@ describe("commands", () => {
           shell.close();
         }
       },
-      60_000,
+      // Each command has a minute of its own (operator-page.ts).
+      600_000,
     );
   }
 });
