@@ -134,7 +134,8 @@ export function childEnvironment() {
  *
  * @param title - what a newcomer reads.
  * @param command - program and arguments.
- * @param options - `env`: more variables; `seconds`: about how long it takes on two cores where it never ran.
+ * @param options - `env`: more variables; `seconds`: about how long it takes on two cores where it never ran; `beside`: more commands,
+ *   which run at the same time. The step is ok when each is.
  * @returns {Promise<{ok: boolean, seconds: number, output: string}>} whether it exited with 0, and all it printed.
  */
 export async function step(title, command, options = {}) {
@@ -144,27 +145,15 @@ export async function step(title, command, options = {}) {
   const log = createWriteStream(logPath);
   const started = performance.now();
   const stopShowing = showProgress(title, readStepSeconds()[name] ?? options.seconds);
-  const [program, ...args] = command;
-  const child = spawn(program, args, {
-    cwd: ROOT,
-    env: { ...childEnvironment(), ...options.env },
-    stdio: ["ignore", "pipe", "pipe"],
-    shell: process.platform === "win32",
-  });
   const chunks = [];
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk) => {
-      chunks.push(chunk);
-      log.write(chunk);
-    });
-  }
-  const code = await new Promise((resolve) => {
-    child.on("error", (error) => {
-      chunks.push(Buffer.from(`${program}: ${error.message}\n`));
-      resolve(127);
-    });
-    child.on("close", resolve);
-  });
+  const write = (chunk) => {
+    chunks.push(chunk);
+    log.write(chunk);
+  };
+  const commands = [command, ...(options.beside ?? [])];
+  const codes = await Promise.all(commands.map((one) => run(one, options.env, write)));
+  // A command that a signal ended has null.
+  const [code = 0] = codes.filter((one) => one !== 0);
   log.end();
   const seconds = (performance.now() - started) / 1000;
   const output = Buffer.concat(chunks).toString("utf8");
@@ -177,6 +166,24 @@ export async function step(title, command, options = {}) {
     console.log(`  full output: ${logPath}`);
   }
   return { ok, seconds, output };
+}
+
+/** Runs a command to its end. Resolves with its exit code: null when a signal ended it, 127 when it cannot be started. */
+function run([program, ...args], env, write) {
+  const child = spawn(program, args, {
+    cwd: ROOT,
+    env: { ...childEnvironment(), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    shell: process.platform === "win32",
+  });
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", write);
+  return new Promise((resolve) => {
+    child.on("error", (error) => {
+      write(Buffer.from(`${program}: ${error.message}\n`));
+      resolve(127);
+    });
+    child.on("close", resolve);
+  });
 }
 
 /** Seconds of each step's last run; empty before the first. */
