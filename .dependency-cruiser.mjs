@@ -14,7 +14,7 @@ export const DAEMON_FLOORS = [
     "process-end.ts",
     "token-bucket.ts",
   ],
-  ["board", "engine", "log", "request"],
+  ["board", "engine", "folder-claim.ts", "log", "request"],
   ["settings"],
   ["security", "telemetry"],
   ["discovery", "snapshot", "tokenizer", "transport"],

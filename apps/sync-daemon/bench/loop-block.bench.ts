@@ -72,6 +72,7 @@ const file = join(folder, "config.yaml");
 writeFileSync(file, stringify({ engines: [engine.entry, ...listed] }));
 const { settings } = readSettings(["--config", file, "--index-prefix-hashes", "public", "--port", "0"], {});
 const daemon = await Daemon.start(settings, {
+  whyFolderLost: () => null,
   ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
   snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
   tokenizerScript: new URL("../dist/tokenizer/tokenizer-thread.js", import.meta.url),

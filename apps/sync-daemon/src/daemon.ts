@@ -63,6 +63,8 @@ export interface DaemonDependencies {
   readonly start: StartFacts;
   /** Writes a line; what is not to be written does not get here. */
   readonly log: (line: LogLine) => void;
+  /** Who has taken over a folder of this daemon, in words (folder-claim.ts); null when nobody has. */
+  readonly whyFolderLost: () => string | null;
   /** Takes the function that closes all sockets to engines, before the first one is opened. */
   readonly opened?: (close: () => Promise<void>) => void;
   /** The ingest thread died; the process cannot do its work any more. */
@@ -290,12 +292,12 @@ function logStart(log: WriteEvent, start: StartFacts, { snapshot }: Settings, sy
 
 function snapshotStoreOf(
   { snapshot }: Settings,
-  { snapshotScript: script, start: { version } }: DaemonDependencies,
+  { snapshotScript: script, start: { version }, whyFolderLost }: DaemonDependencies,
   { metrics, log, tracing }: Telemetry,
   take: SnapshotDependencies["take"],
 ): SnapshotStore {
-  const dependencies = { take, script, version, metrics, log: log.write, tracing, now: epochMs };
-  return new SnapshotStore(snapshot, dependencies);
+  const heard = { metrics, log: log.write, tracing, whyFolderLost, now: epochMs };
+  return new SnapshotStore(snapshot, { take, script, version, ...heard });
 }
 
 /** What is done about workers that end or stop. */

@@ -17,6 +17,7 @@ import { createApp } from "./app.module.ts";
 import { buildFacts, versionLine } from "./build-facts.ts";
 import { PAGE_FOLDERS, StaticFiles } from "./dashboard/static-files.ts";
 import { Daemon, type DaemonDependencies } from "./daemon.ts";
+import { FolderClaims, FolderHeldError } from "./folder-claim.ts";
 import { EXIT_WORKER_STALLED } from "./ingest/stall-watch.ts";
 import { errorFacts } from "./log/error-facts.ts";
 import { openLog } from "./log/log.ts";
@@ -116,15 +117,42 @@ function fail(
   endProcess(error instanceof SettingsError ? EXIT_UNUSABLE_SETTINGS : 1, closeSockets);
 }
 
-/** The settings with snapshots only where they can be written. A folder that the settings name is used in any case: its state is a health check. */
-function withUsableFolder({ settings, given }: SettingsReading, log: WriteEvent): Settings {
-  const { snapshot } = settings;
+/**
+ * Claims the folders that are this daemon's alone.
+ *
+ * A folder that the settings name is used in any case: whether it can be written is a health check, and a daemon ends where another one has it. The
+ * default folder is used where it can be written and is free; otherwise there are no snapshots.
+ */
+async function withFolders(
+  { settings, given }: SettingsReading,
+  log: WriteEvent,
+): Promise<{ readonly settings: Settings; readonly claims: FolderClaims }> {
+  const { snapshot, discovery, http, tls } = settings;
+  const claims = new FolderClaims(http.port === 0 ? null : baseUrlOf(tls, http.host, http.port));
+  const claim = async (setting: string, folder: string | null): Promise<void> => {
+    const reason = folder === null ? null : await claims.take(setting, folder);
+    if (folder !== null && reason !== null) log("folder_not_claimed", { setting, folder, reason });
+  };
+  await claim("discovery.state_directory", discovery.state_directory);
   const named = (given["snapshot"] as { readonly directory?: unknown } | undefined)?.directory;
-  if (snapshot.directory === null || (named !== undefined && named !== null)) return settings;
-  const reason = whyNoFolder(snapshot.directory);
-  if (reason === null) return settings;
-  log("snapshots_off", { folder: snapshot.directory, reason });
-  return { ...settings, snapshot: { ...snapshot, directory: null } };
+  const isNamed = named !== undefined && named !== null;
+  const reason = snapshot.directory === null || isNamed ? null : whyNoFolder(snapshot.directory);
+  try {
+    if (reason === null) {
+      await claim("snapshot.directory", snapshot.directory);
+      return { settings, claims };
+    }
+    log("snapshots_off", { folder: snapshot.directory ?? "", reason });
+  } catch (error) {
+    if (isNamed || !(error instanceof FolderHeldError)) throw error;
+    log("snapshots_off", { folder: error.facts.folder, reason: error.message });
+  }
+  return { settings: { ...settings, snapshot: { ...snapshot, directory: null } }, claims };
+}
+
+function baseUrlOf({ cert_file }: Settings["tls"], host: string, port: number): string {
+  const scheme = cert_file === null ? "http" : "https";
+  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** What is done about threads that end or stop: the process ends, and a supervisor starts another one. */
@@ -157,13 +185,14 @@ async function run(
   log: WriteEvent,
 ): Promise<void> {
   const { file, sources } = reading;
-  const settings = withUsableFolder(reading, log);
+  const { settings, claims } = await withFolders(reading, log);
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
     tokenizerScript: new URL("./tokenizer/tokenizer-thread.js", import.meta.url),
     start: { ...buildFacts(), configFile: file, sources },
     log: write,
+    whyFolderLost: () => claims.whyLost(),
     opened: (close) => {
       closeSockets = close;
     },
@@ -177,11 +206,9 @@ async function run(
   const server = app.getHttpServer();
   const address = server.address();
   const scheme = settings.tls.cert_file === null ? "http" : "https";
-  daemon.log.write("listening", {
-    scheme,
-    host,
-    port: typeof address === "object" ? (address?.port ?? port) : port,
-  });
+  const listensAt = typeof address === "object" ? (address?.port ?? port) : port;
+  claims.listens(baseUrlOf(settings.tls, host, listensAt));
+  daemon.log.write("listening", { scheme, host, port: listensAt });
 
   let stopping = false;
   const stop = async (signal: "SIGTERM" | "SIGINT"): Promise<void> => {
@@ -204,6 +231,7 @@ async function run(
     ).unref();
     await app.close();
     await daemon.stop();
+    claims.release();
     daemon.log.write("stopped", {});
     process.exit(0);
   };

@@ -31,6 +31,7 @@ export async function startInProcess(
   const { settings } = readSettings([...hashes, ...argv], {});
   const { lines: log, write } = recordedLines();
   const daemon = await Daemon.start(settings, {
+    whyFolderLost: () => null,
     ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
     tokenizerScript: new URL("../dist/tokenizer/tokenizer-thread.js", import.meta.url),

@@ -201,7 +201,7 @@ async function warned(): Promise<void> {
     { STATE_DIRECTORY: "/dev/null/kvsync" },
   );
   await run({ snapshot: { directory: "/dev/null/nowhere", interval_seconds: 1 } }, (daemon) =>
-    logged(daemon, "snapshot_failed"),
+    logged(daemon, "folder_not_claimed", "snapshot_failed"),
   );
 }
 

@@ -25,6 +25,7 @@ async function loadedPackages(argv: readonly string[]): Promise<string[]> {
     const { readSettings } = await import(dist + "settings/read-settings.js");
     const { settings } = readSettings(${JSON.stringify(argv)}, {});
     const daemon = await Daemon.start(settings, {
+      whyFolderLost: () => null,
       ingestScript: new URL(dist + "ingest/ingest-thread.js"),
       snapshotScript: new URL(dist + "snapshot/snapshot-thread.js"),
       tokenizerScript: new URL(dist + "tokenizer/tokenizer-thread.js"),

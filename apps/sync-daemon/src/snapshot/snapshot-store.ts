@@ -5,6 +5,9 @@
  *
  * One at a time; a request while one is being made gets that one. A failure is counted and logged,
  * the files on the disk stay, and the next snapshot is tried as usual.
+ *
+ * Invariant (test/folder-claim.e2e.test.ts): while another daemon has the folder (folder-claim.ts), nothing is written
+ * into it, and the check names its owner.
  */
 
 import { once } from "node:events";
@@ -35,6 +38,8 @@ export interface SnapshotDependencies {
   readonly log: WriteEvent;
   /** Null when off. */
   readonly tracing: Tracing | null;
+  /** Who has taken the folder over, in words; null when it is this daemon's. */
+  readonly whyFolderLost: () => string | null;
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;
 }
@@ -149,6 +154,8 @@ export class SnapshotStore {
    * @returns what was wrong, in words, when it does not.
    */
   check(): StoreHealth {
+    const lost = this.#dependencies.whyFolderLost();
+    if (lost !== null) return { ok: false, message: lost };
     const path = join(this.#folder, `${SNAPSHOT_NAME}.probe`);
     const probe = `${process.pid} ${this.#dependencies.now()}`;
     try {
@@ -203,8 +210,11 @@ export class SnapshotStore {
   }
 
   async #makeFile(): Promise<WrittenSnapshot> {
-    const { take, script, version, log } = this.#dependencies;
+    const { take, script, version, log, whyFolderLost } = this.#dependencies;
     const path = join(this.#folder, SNAPSHOT_NAME);
+    const lost = whyFolderLost();
+    if (lost !== null)
+      throw new SnapshotError({ code: "folder_lost", path, reason: lost }, `snapshot ${path}: ${lost}`);
     try {
       makeFolder(this.#folder);
     } catch (error) {

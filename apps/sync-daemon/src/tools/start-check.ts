@@ -4,7 +4,7 @@
  *
  *     settings ─┬─▶ tokens, TLS, CURVE, token of a sibling   read as a start reads them; the picker's TLS too
  *               ├─▶ vocabularies of tokenizer.models         read as a start reads them, probes included
- *               ├─▶ folders of state and snapshots           a file is made and removed
+ *               ├─▶ folders of state and snapshots           a file is made and removed; their owner is looked for
  *               ├─▶ Kubernetes credentials                   read; the cluster gets no request
  *               └─▶ http.port, the picker's, those of bind   opened and closed; the picker's by threads at once, too
  *
@@ -23,6 +23,7 @@ import type { X509Certificate } from "node:crypto";
 import { createServer } from "node:net";
 import { createSecureContext } from "node:tls";
 
+import { folderHeld } from "../folder-claim.ts";
 import { ApiError } from "../discovery/kubernetes/api-error.ts";
 import { credentialReader } from "../discovery/kubernetes/credentials.ts";
 import { clientKeysIn, readDialKeys, serverKeyIn } from "../security/curve-keys.ts";
@@ -153,7 +154,10 @@ export async function checkStart(
   checkFolders(settings, given, findings);
   checkOpenFiles(settings, findings);
   await checkCredentials(settings, findings);
-  if (looksAt === "files and ports") await checkPorts(settings, findings);
+  if (looksAt === "files and ports") {
+    await checkOwners(settings, findings);
+    await checkPorts(settings, findings);
+  }
   return {
     faults: [...files.faults, ...findings.faults],
     warnings: [...files.warnings, ...findings.warnings],
@@ -273,6 +277,21 @@ function checkFolders(
     findings.warnings.push(
       `snapshot.directory: ${line}. No snapshots are kept, and a restart loses the index: set snapshot.directory`,
     );
+}
+
+/** As with a port that is taken, the owner may be the daemon that runs with these settings. */
+async function checkOwners({ discovery, snapshot }: Settings, findings: Findings): Promise<void> {
+  const folders = {
+    "discovery.state_directory": discovery.state_directory,
+    "snapshot.directory": snapshot.directory,
+  };
+  for (const [setting, folder] of Object.entries(folders)) {
+    const held = folder === null ? null : await folderHeld(setting, folder);
+    if (held !== null)
+      findings.warnings.push(
+        `${held.message}. A running daemon with the same settings is a reason; a second one would not use the folder`,
+      );
+  }
 }
 
 /** Ranks beyond the limit are refused one by one at a start. */

@@ -74,7 +74,8 @@ export const HEALTH_CHECKS = healthChecks({
     critical: false,
     present: "where snapshots are kept",
     degraded: null,
-    unhealthy: "writing and reading a small file in the folder fails, or the last snapshot was not written",
+    unhealthy:
+      "a small file cannot be written and read in the folder; the last snapshot was not written; or another machine's daemon has the folder",
     details: {
       folder: text("folder of snapshots"),
       last_snapshot_age_seconds: orNull(

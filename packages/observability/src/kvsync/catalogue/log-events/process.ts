@@ -53,10 +53,27 @@ export const MAIN_EVENTS = logEvents("main", {
   snapshots_off: {
     level: "warn",
     message: "no snapshots are kept: a restart loses the index; set snapshot.directory",
-    fields: { folder: text("default folder"), reason: text("error of the system") },
+    fields: {
+      folder: text("default folder"),
+      reason: text("error of the system, or the daemon that uses it"),
+    },
     cause: "daemon",
-    meaning: "No folder of snapshots is set, and the default folder cannot be written.",
-    response: "Set `snapshot.directory` to a folder on a volume that outlives the pod.",
+    meaning:
+      "No folder of snapshots is set, and the default folder cannot be written or is used by another daemon.",
+    response: "Set `snapshot.directory` to a folder of this daemon alone, on a volume that outlives the pod.",
+  },
+  folder_not_claimed: {
+    level: "warn",
+    message: "the folder is used, and another daemon on it would not be noticed",
+    fields: {
+      setting: text("setting that names the folder"),
+      folder: text("its path"),
+      reason: text("error of the system"),
+    },
+    cause: "daemon",
+    meaning: "No socket can be made in the folder: it cannot be written, or its file system has no sockets.",
+    response:
+      "Correct the folder's rights. On a file system without sockets, make sure that each daemon has a folder of its own.",
   },
   start_failed: {
     level: "fatal",
@@ -65,7 +82,8 @@ export const MAIN_EVENTS = logEvents("main", {
     cause: "daemon",
     meaning:
       "The daemon ends before it serves requests. The exit code is 2 for unusable settings, otherwise 1.",
-    response: "Correct what `error_message` names, for example a port that is in use.",
+    response:
+      "Correct what `error_message` names, for example a port that is in use. With the code `folder_held`, another daemon uses the folder.",
   },
   crash: {
     level: "fatal",

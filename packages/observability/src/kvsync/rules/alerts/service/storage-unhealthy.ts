@@ -27,7 +27,7 @@ export const STORAGE_UNHEALTHY = alert({
   panel: panelOf(SERVICE, "health"),
   runbook: {
     meaning:
-      "The daemon could not write a test file to the snapshot folder, or read back other bytes, or could not write the last snapshot. The check's message names the case.",
+      "The daemon could not write a test file to the snapshot folder, or read back other bytes, or could not write the last snapshot. Or a daemon of another machine has taken the folder over. The check's message names the case.",
     impact:
       "None while the daemon runs. After a restart the index is rebuilt from the engines' histories, which may not reach far enough.",
     diagnosis: [
@@ -46,6 +46,10 @@ export const STORAGE_UNHEALTHY = alert({
       {
         cause: "EROFS or EACCES: read-only, or another owner.",
         fix: "Mount it writable for the daemon's user.",
+      },
+      {
+        cause: "The folder was taken over by another daemon.",
+        fix: "Give each daemon a folder of its own. The message has the other one's process, host and address.",
       },
       {
         cause: "EIO: the disk.",
