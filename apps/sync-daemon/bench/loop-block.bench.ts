@@ -201,7 +201,7 @@ for (const { name, ...request } of REQUESTS) {
 }
 console.table(rows);
 await app.close();
-await daemon.stop();
+await daemon.stop(5000);
 await engine.stop();
 rmSync(folder, { recursive: true, force: true });
 process.exit(0);

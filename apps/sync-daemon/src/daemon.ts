@@ -257,9 +257,11 @@ export class Daemon {
   /**
    * Makes a last snapshot and stops following.
    *
+   * @param leftMs - time for it, of which the snapshot has all but what the rest takes.
    * @returns resolves when the sockets are closed and the thread is gone.
    */
-  async stop(): Promise<void> {
+  async stop(leftMs: number): Promise<void> {
+    const beganMs = performance.now();
     this.health.stop();
     this.readiness.stop();
     this.#exactness.stop();
@@ -267,7 +269,8 @@ export class Daemon {
     await this.discovery.stop();
     await this.picker?.stop();
     await this.#tokenizers.close();
-    await this.snapshots.stop(LAST_SNAPSHOT_MS);
+    const snapshotMs = beganMs + leftMs - AFTER_SNAPSHOT_MS - performance.now();
+    await this.snapshots.stop(Math.max(LAST_SNAPSHOT_MS_MIN, Math.round(snapshotMs)));
     await this.#ingest.stop();
     this.#run.end();
     await this.tracing?.stop();
@@ -432,8 +435,10 @@ const DIALS_PER_SECOND = 200;
 /** Dials that may happen at once after a quiet time. */
 const DIALS_BURST = 64;
 
-/** Time for the last snapshot, of the time to stop. */
-const LAST_SNAPSHOT_MS = 1500;
+/** Time to stop the ingest threads after the last snapshot. */
+const AFTER_SNAPSHOT_MS = 750;
+/** Time that the last snapshot has in any case. */
+const LAST_SNAPSHOT_MS_MIN = 250;
 
 /** With sync off: slots stay as they are, which is unknown. */
 const NO_FOLLOWER: RankFollower = {

@@ -217,6 +217,7 @@ async function run(
     daemon.log.write("stopping", { signal });
     daemon.readiness.stop();
     const overdueMs = STOP_MS + (daemon.picker?.drainMsMax ?? 0);
+    const beganMs = performance.now();
     setTimeout(() => {
       log("stop_overdue", {});
       endProcess(1, closeSockets);
@@ -230,7 +231,7 @@ async function run(
       REQUESTS_MS - drain_seconds * 1000,
     ).unref();
     await app.close();
-    await daemon.stop();
+    await daemon.stop(beganMs + overdueMs - performance.now());
     claims.release();
     daemon.log.write("stopped", {});
     process.exit(0);

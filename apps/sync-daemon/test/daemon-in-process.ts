@@ -63,7 +63,7 @@ export async function startInProcess(
   const app = withCheckedAnswers(await createApp(daemon));
   const stop = async (): Promise<void> => {
     await app.close();
-    await daemon.stop();
+    await daemon.stop(5000);
   };
   return { daemon, app, log, stop };
 }

@@ -40,7 +40,7 @@ async function loadedPackages(argv: readonly string[]): Promise<string[]> {
     const packages = loaded.map((path) => /@opentelemetry\\/[a-z-]+/.exec(path)?.[0]);
     process.stdout.write(JSON.stringify([...new Set(packages)].filter((name) => name !== undefined).sort()));
     await app.close();
-    await daemon.stop();
+    await daemon.stop(5000);
     process.exit(0);
   `;
   const folder = mkdtempSync(join(tmpdir(), "kvsync-loaded-"));

@@ -6,8 +6,9 @@
  * One at a time; a request while one is being made gets that one. A failure is counted and logged,
  * the files on the disk stay, and the next snapshot is tried as usual.
  *
- * Invariant (test/folder-claim.e2e.test.ts): while another daemon has the folder (folder-claim.ts), nothing is written
- * into it, and the check names its owner.
+ * Invariants (test/snapshot-store.test.ts)
+ *  V1  The last snapshot has the state of the stop: one that was being made by then is followed by another.
+ *  V2  While another daemon has the folder (folder-claim.ts), nothing is written into it, and the check names its owner.
  */
 
 import { once } from "node:events";
@@ -38,7 +39,7 @@ export interface SnapshotDependencies {
   readonly log: WriteEvent;
   /** Null when off. */
   readonly tracing: Tracing | null;
-  /** Who has taken the folder over, in words; null when it is this daemon's. */
+  /** Who has taken the folder over, in words; null when it is this daemon's (V2). */
   readonly whyFolderLost: () => string | null;
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;
@@ -104,19 +105,25 @@ export class SnapshotStore {
   /**
    * Makes the last one, if they are kept, and no more.
    *
-   * @param timeoutMs - after which stopping goes on without it.
+   * @param timeoutMs - after which stopping goes on without it, which is logged.
    */
   async stop(timeoutMs: number): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
-    if (this.isKept) {
-      const overdue = new Promise<void>((resolve) => setTimeout(resolve, timeoutMs).unref());
-      const last = this.write().then(
-        () => undefined,
-        () => undefined,
-      );
-      await Promise.race([last, overdue]);
-    } else rmSync(this.#folder, { recursive: true, force: true });
+    if (!this.isKept) {
+      rmSync(this.#folder, { recursive: true, force: true });
+      return;
+    }
+    let timer: NodeJS.Timeout | undefined;
+    const overdue = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        const text = `the last snapshot was not written in ${timeoutMs} ms; a restart continues from the one before it`;
+        this.#dependencies.log("snapshot_failed", { folder: this.#folder }, { text });
+        resolve();
+      }, timeoutMs);
+    });
+    await Promise.race([this.#last(), overdue]);
+    clearTimeout(timer);
   }
 
   /**
@@ -169,6 +176,12 @@ export class SnapshotStore {
     } catch (error) {
       return { ok: false, message: ioFailed(path, error).message };
     }
+  }
+
+  /** V1. What is wrong with either is logged. */
+  async #last(): Promise<void> {
+    await this.#writing?.catch(() => undefined);
+    await this.write().catch(() => undefined);
   }
 
   #traced(): Promise<WrittenSnapshot> {
