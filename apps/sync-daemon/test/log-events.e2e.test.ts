@@ -166,6 +166,8 @@ async function eventful(engine: TestEngine, cluster: Cluster): Promise<void> {
     await logged(daemon, "discovery_failed");
     writeFileSync(daemon.configFile, stringify({ ...config, engines: [engine.entry] }));
     await logged(daemon, "discovery_recovered", "tokenizer_circuit_opened", "lookup_answered", "request");
+    // For the next run, also where the last snapshot does not fit into the time of a stop.
+    await (await daemon.fetch("/api/v1/snapshot")).arrayBuffer();
   });
 }
 

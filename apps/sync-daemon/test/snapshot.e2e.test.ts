@@ -69,6 +69,15 @@ async function settled(daemon: DaemonProcess): Promise<void> {
   expect(await audit(daemon, engines)).toEqual([]);
 }
 
+/** A stop has a limit in time. Where its snapshot does not fit into it, the next daemon has the one before: one with all streams. */
+async function kept(daemon: DaemonProcess): Promise<void> {
+  await until("a snapshot has all streams", () =>
+    Promise.resolve(
+      daemon.log.some(({ event, streams }) => event === "snapshot_written" && streams === engines.length),
+    ),
+  );
+}
+
 const logged = (daemon: DaemonProcess, event: string) => daemon.log.find((line) => line["event"] === event);
 
 /** What the daemon asked of the engines after it began: a resumed stream asks once, from where it stood. */
@@ -81,10 +90,7 @@ test("a daemon that was stopped goes on from its last snapshot, and asks for no 
   const first = await start();
   await Promise.all(engines.map((engine) => engine.serve(30)));
   await settled(first);
-  // A stop has a limit in time. Where the last snapshot does not fit into it, the one before has to have both.
-  await until("a snapshot has both streams", () =>
-    Promise.resolve(first.log.some((line) => line["event"] === "snapshot_written" && line["streams"] === 2)),
-  );
+  await kept(first);
   const ended = await first.end();
   expect(ended).toMatchObject({ code: 0 });
   expect(ended.afterMs).toBeLessThan(5000);
@@ -167,6 +173,7 @@ test("a secret hash seed lives on in the snapshot, and one of the other setting 
   const first = await start(secret);
   await Promise.all(engines.map((engine) => engine.serve(4)));
   await caughtUp(first, engines);
+  await kept(first);
   await first.end();
   const second = await start(secret);
   expect(logged(second, "snapshot_loaded")).toMatchObject({ streams: 2 });
@@ -179,6 +186,7 @@ test("a secret hash seed lives on in the snapshot, and one of the other setting 
 test("of streams whose engines are no longer configured nothing stays", async () => {
   const first = await start();
   await settled(first);
+  await kept(first);
   await first.end();
   const second = await DaemonProcess.start({
     engines: [engines[0]!.entry],
@@ -307,6 +315,7 @@ test("what waits for its parents is as good behind a kill as if there had been n
 test("a snapshot's summary says what is in it", async () => {
   const daemon = await start();
   await settled(daemon);
+  await kept(daemon);
   await daemon.end();
   const { head, rows, contexts } = verifySnapshot(file());
   expect(head.streams.map((stream) => stream.workerId).sort()).toEqual(["a", "b"]);
