@@ -9,7 +9,7 @@
  *  B2  History holds what was sent, also what was then lost on purpose on the live path.
  *  B3  A batch is encoded and sent in the order of its publication, once.
  *  B4  Nothing lingers: messages queued when the publisher closes are gone, as with a process that
- *      dies.
+ *      dies. Its ports are free when `close` resolves (test/engine-worker.test.ts).
  *
  * The library's own drops stay what they are: PUB drops for a subscriber at `hwm`, ROUTER at libzmq's default of 1,000.
  *
@@ -40,9 +40,12 @@ export const BACKLOG_BATCHES = 512;
 /** Replay requests waiting at most; a client has one or two open, so that more is a broken or hostile one. */
 const REPLAY_REQUESTS_MAX = 256;
 
-/** A port is free again when libzmq's I/O thread has closed the old listener: some milliseconds, rarely more. */
+/** After a restart, a port can be taken by another program for a moment. */
 export const REBIND_ATTEMPTS = 100;
 const BIND_RETRY_MS = 20;
+
+/** Longest wait for libzmq's I/O thread to close a listener, which takes milliseconds. */
+const UNBIND_MS_MAX = 5000;
 
 /** Where and how a publisher speaks. */
 export interface PublisherSettings {
@@ -107,6 +110,7 @@ export class Publisher {
   #wake: (() => void) | null = null;
   #whenDrained: (() => void)[] = [];
   #loops: Promise<unknown> = Promise.resolve();
+  readonly #bound: { readonly socket: PubSocket | Router; readonly endpoint: string }[] = [];
 
   constructor(
     settings: PublisherSettings,
@@ -143,8 +147,10 @@ export class Publisher {
   ): Promise<{ endpoint: string; replayEndpoint: string | null }> {
     for (const socket of [this.#pub, this.#router]) socket.ipv6 = endpoint.startsWith("tcp://[");
     const bound = await bind(this.#pub, endpoint, bindAttempts);
+    this.#bound.push({ socket: this.#pub, endpoint: bound });
     const replayBound =
       replayEndpoint === null ? null : await bind(this.#router, replayEndpoint, bindAttempts);
+    if (replayBound !== null) this.#bound.push({ socket: this.#router, endpoint: replayBound });
     this.#loops = Promise.all([this.#publishLoop(), replayBound === null ? null : this.#receiveLoop()]);
     return { endpoint: bound, replayEndpoint: replayBound };
   }
@@ -214,8 +220,7 @@ export class Publisher {
   }
 
   /**
-   * Closes both sockets, forgets what was queued. Resolves when both loops have ended; libzmq frees the ports a little
-   * later, which is why binding is tried again.
+   * Closes both sockets, forgets what was queued. Resolves when both loops have ended and the ports are free (B4).
    */
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -223,6 +228,7 @@ export class Publisher {
     this.#queue = [];
     this.#queueHead = 0;
     this.#wakeUp();
+    await Promise.all(this.#bound.map(({ socket, endpoint }) => unbind(socket, endpoint)));
     this.#pub.close();
     this.#router.close();
     await this.#loops;
@@ -361,6 +367,23 @@ export class Publisher {
     this.#whenDrained = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+/**
+ * Has a socket listen no longer. libzmq closes the listener in its I/O thread, at some time after its call returns, and
+ * reports it.
+ */
+async function unbind(socket: PubSocket | Router, endpoint: string): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const closed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, UNBIND_MS_MAX);
+    socket.events.on("close", ({ address }) => {
+      if (address === endpoint) resolve();
+    });
+  });
+  await socket.unbind(endpoint);
+  await closed;
+  clearTimeout(timer);
 }
 
 async function bind(socket: PubSocket | Router, endpoint: string, attemptsMax: number): Promise<string> {
