@@ -14,6 +14,7 @@ import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { openLabel } from "@kvsync/observability/definition";
 import { MetricSlots } from "@kvsync/observability/slots";
 
+import { BoardWriter, createBoardMemory } from "../dist/board/stream-board.js";
 import { StreamMetrics } from "../dist/ingest/stream-metrics.js";
 import { StreamWatch } from "../dist/ingest/stream-watch.js";
 import { LineGate } from "../dist/log/line-gate.js";
@@ -61,7 +62,14 @@ function subjectAt(verbosity: number, slots: MetricSlots): Subject {
   const names = { pod: `pod-${verbosity}`, model: "m", dp_rank: 0 };
   const listener = new StreamWatch(
     metricsOf(slots, names.pod),
-    { log: gate, spans: null, loggedFields: new Set(), now: () => 0, unknownKind: () => undefined },
+    {
+      log: gate,
+      spans: null,
+      loggedFields: new Set(),
+      now: () => 0,
+      unknownKind: () => undefined,
+      history: { writer: new BoardWriter(createBoardMemory(), 0).history, rankSlot: 0 },
+    },
     names,
     () => 7,
   );

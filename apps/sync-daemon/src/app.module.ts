@@ -9,6 +9,7 @@ import { PrefixReader } from "@kvsync/core";
 import { Exposition } from "@kvsync/observability/exposition";
 import { type Abstract, type DynamicModule, type FactoryProvider, Logger, Module } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
+import type { FastifyInstance } from "fastify";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
 
 import { BoardReader } from "./board/stream-board.ts";
@@ -20,8 +21,10 @@ import { EngineRegistry } from "./engine/engine-registry.ts";
 import { HealthChecks } from "./health/health-checks.ts";
 import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
+import { Dashboard } from "./dashboard/dashboard.ts";
 import { StaticFiles } from "./dashboard/static-files.ts";
 import { CommunityController } from "./http/community.controller.ts";
+import { DashboardController } from "./http/dashboard.controller.ts";
 import { DashboardFilesController } from "./http/dashboard-files.controller.ts";
 import { DumpController } from "./http/dump.controller.ts";
 import { EnginesController } from "./http/engines.controller.ts";
@@ -64,6 +67,7 @@ class AppModule {
         LogLevelController,
         PickerController,
         DashboardFilesController,
+        DashboardController,
       ],
       providers: [
         given(EngineRegistry, daemon.registry),
@@ -82,9 +86,18 @@ class AppModule {
         given(LevelControl, daemon.logLevel),
         given(PickerQuestions, daemon.pickerQuestions),
         given(StaticFiles, daemon.page),
+        given(Dashboard, daemon.dashboard),
       ],
     };
   }
+}
+
+/** Answers of the API name the daemon: behind one address there may be several. */
+function nameInstance(server: FastifyInstance, instance: string): void {
+  server.addHook("onRequest", (request, reply, done) => {
+    if (request.url.startsWith("/api/")) void reply.header("x-kvsync-instance", instance);
+    done();
+  });
 }
 
 /** Provides a part under its class. The factory keeps Nest from inspecting the part. */
@@ -125,6 +138,11 @@ export async function createApp(
   };
   logRequests(server, daemon.log, daemon.tracing === null ? untraced : traceRequests(server, daemon.tracing));
   refuseEncodings(server);
+  nameInstance(server, daemon.instance);
+  server.addHook("preClose", (done) => {
+    daemon.dashboard.stop();
+    done();
+  });
   const { body_bytes: bodyBytes, json_bytes: jsonLimit } = daemon.settings.http;
   const jsonBytes = Math.min(jsonLimit, bodyBytes);
   BodyBudget.install(server, { bytes: daemon.settings.callers.bodies_bytes, jsonBytes, bodyBytes });

@@ -11,7 +11,7 @@
  * unknown, and lookups return "fallback".
  */
 
-import { totalmem } from "node:os";
+import { hostname, totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
 import type { Exposition } from "@kvsync/observability/exposition";
@@ -19,6 +19,7 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { type StartFacts, startReport } from "./build-facts.ts";
 import { epochMs } from "./clock.ts";
+import { Dashboard } from "./dashboard/dashboard.ts";
 import { PAGE_FOLDERS, StaticFiles } from "./dashboard/static-files.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
@@ -109,6 +110,10 @@ export class Daemon {
   readonly picker: PickerHost | null;
   /** Asks the picker; every question is refused while it is off. */
   readonly pickerQuestions: PickerQuestions;
+  /** Name of this daemon among its replicas: the host's, which is the pod's, and the process. */
+  readonly instance = `${hostname()}:${process.pid}`;
+  /** What the web page shows. */
+  readonly dashboard: Dashboard;
   /** Files of the web page. */
   readonly page: StaticFiles;
   readonly #tokenizers: Tokenizers;
@@ -173,6 +178,16 @@ export class Daemon {
     telemetry.exposition.beforeScrape(() => {
       this.lookup.releaseGone();
     });
+    const { health, readiness, lookup, instance } = this;
+    const shown = { settings, registry, discovery, board, reader, lookup, health, readiness, metrics };
+    this.dashboard = new Dashboard({
+      ...shown,
+      version: start.version,
+      commit: start.commit,
+      instance,
+      now: epochMs,
+    });
+    this.dashboard.start();
   }
 
   /**
@@ -262,6 +277,7 @@ export class Daemon {
    */
   async stop(leftMs: number): Promise<void> {
     const beganMs = performance.now();
+    this.dashboard.stop();
     this.health.stop();
     this.readiness.stop();
     this.#exactness.stop();

@@ -216,6 +216,7 @@ async function run(
     stopping = true;
     daemon.log.write("stopping", { signal });
     daemon.readiness.stop();
+    daemon.dashboard.stop();
     const overdueMs = STOP_MS + (daemon.picker?.drainMsMax ?? 0);
     const beganMs = performance.now();
     setTimeout(() => {

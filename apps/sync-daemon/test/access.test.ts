@@ -60,10 +60,23 @@ const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 async function verdicts(method: "GET" | "POST" | "DELETE", url: string): Promise<string> {
   const said: string[] = [];
   for (const headers of [{}, bearer(READ), bearer(ADMIN)]) {
-    const { statusCode } = await guarded.app.inject({ method, url, headers });
+    const { statusCode } = await (url.endsWith("/stream")
+      ? headOf(method, url, headers)
+      : guarded.app.inject({ method, url, headers }));
     said.push(statusCode === 401 || statusCode === 403 ? String(statusCode) : "in");
   }
   return said.join(" ");
+}
+
+/** A stream has no end: the head of its answer says who is let in. */
+async function headOf(
+  method: "GET" | "POST" | "DELETE",
+  url: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<{ readonly statusCode: number }> {
+  const response = await guarded.app.inject({ method, url, headers, payloadAsStream: true });
+  response.stream().destroy();
+  return response;
 }
 
 const VERDICTS = {
@@ -194,6 +207,23 @@ test("a stranger's body is not read: one far beyond the limit is refused for its
     payload: "x".repeat(17 * 1024 * 1024),
   });
   expect(response.statusCode).toBe(401);
+});
+
+test("a caller is told whose token it has, and without tokens that it may do everything", async () => {
+  const who = async (daemon: DaemonInProcess, headers: object): Promise<unknown> =>
+    (await daemon.app.inject({ url: "/api/v1/whoami", headers: { ...headers } })).json();
+  expect(await who(guarded, bearer(READ))).toEqual({ name: "gateway", scope: "read", tokens_in_use: true });
+  expect(await who(guarded, bearer(ADMIN))).toEqual({
+    name: "operator",
+    scope: "admin",
+    tokens_in_use: true,
+  });
+  const open = await start([]);
+  try {
+    expect(await who(open, bearer(READ))).toEqual({ name: null, scope: "admin", tokens_in_use: false });
+  } finally {
+    await open.stop();
+  }
 });
 
 test("the scheme's name may be written in any case, and HEAD needs what GET needs", async () => {

@@ -29,6 +29,7 @@ import { Cluster } from "./cluster.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { CONFIG_FILE, TOKENIZER_FILE } from "../src/tokenizer/testing/qwen3.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
+import { PageReader } from "./page-reader.ts";
 import { PickerTraffic } from "./picker-traffic.ts";
 import { longFrameHeader, publisherGreeting, RawPeer } from "./raw-peer.ts";
 import { silence, TokenizerServer } from "./tokenizer-server.ts";
@@ -134,6 +135,9 @@ async function runRoomy(): Promise<void> {
     expect(await match(daemon, "none", new Uint32Array(64))).toBe(404);
     expect(await matchPrompt(daemon)).toBeNull();
     await quarrel(daemon, engine);
+    const page = await PageReader.open(daemon);
+    await until("the page has a delta", () => Promise.resolve(page.of("delta").length > 0));
+    await page.close();
     await until("a snapshot was made", () => Promise.resolve(existsSync(join(folder, "kvsync.snapshot"))));
     text = await until("its metrics are there", async () => {
       const scraped = await scrape(daemon);

@@ -41,6 +41,7 @@ import {
 import { epochMs, sharedClockMs } from "../clock.ts";
 import type { MessageIdentity } from "../message-identity.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "./drop-reasons.ts";
+import { RANK_HISTORY_BYTES, RankHistoryReader, RankHistoryWriter } from "./rank-history.ts";
 
 const NO_MESSAGE: MessageIdentity = { sequenceNumber: 0, timestampSeconds: 0, bytes: 0 };
 
@@ -89,6 +90,32 @@ const COUNTER_PATHS: readonly (readonly string[])[] = Object.entries(createSyncC
 );
 const QUEUE_DROPS = COUNTERS + COUNTER_PATHS.length;
 const ROW_CELLS = QUEUE_DROPS + QUEUE_DROP_REASONS.length;
+const BOARD_CELLS = INGEST_WORKERS_MAX * HEADER_CELLS + RANK_SLOTS_MAX * ROW_CELLS;
+
+/** Cells of the counters of one name, or of one name in a group of them. */
+function cellsOf(key: string, inner?: string): readonly number[] {
+  return COUNTER_PATHS.flatMap(([name, second], i) =>
+    name === key && (inner === undefined || second === inner) ? [COUNTERS + i] : [],
+  );
+}
+
+const [STORED = 0] = cellsOf("eventsApplied", "BlockStored");
+const [REMOVED = 0] = cellsOf("eventsApplied", "BlockRemoved");
+const [CLEARED = 0] = cellsOf("eventsApplied", "AllBlocksCleared");
+const GAPS = cellsOf("gaps");
+const MISSED = cellsOf("missedMessages");
+const REPLAYS = cellsOf("replaysRequested");
+const RESTARTS = cellsOf("restarts");
+const FAULTS = cellsOf("faults");
+const DROP_CELLS: readonly (readonly [reason: string, cell: number])[] = [
+  ...COUNTER_PATHS.flatMap(([name, reason = ""], i): (readonly [string, number])[] =>
+    name === "eventsDropped" || name === "messagesDropped" ? [[reason, COUNTERS + i]] : [],
+  ),
+  ...QUEUE_DROP_REASONS.map((reason, i) => [reason, QUEUE_DROPS + i] as const),
+];
+/** Each reason once: events and messages share some. */
+export const NOT_APPLIED_REASONS: readonly string[] = [...new Set(DROP_CELLS.map(([reason]) => reason))];
+const DROP_POSITIONS = DROP_CELLS.map(([reason]) => NOT_APPLIED_REASONS.indexOf(reason));
 
 /** Numbers of the ingest thread as a whole. `heartbeatMs` is of the shared clock. */
 export type BoardHeader = Readonly<Record<keyof typeof HEADER, number>>;
@@ -125,6 +152,25 @@ export interface ExactTime {
 export interface StreamReport extends StreamStatus {
   readonly counters: SyncCounters;
   readonly queueDrops: Readonly<Record<QueueDropReason, number>>;
+}
+
+/** Events of a stream that were applied, by what they did. */
+export interface EventCounts {
+  readonly stored: number;
+  readonly removed: number;
+  readonly cleared: number;
+}
+
+/** The figures of a stream that are watched second by second. */
+export interface StreamFigures {
+  /** Number of the last message applied; null before the first. */
+  readonly sequenceNumber: number | null;
+  readonly gaps: number;
+  readonly missed: number;
+  readonly replays: number;
+  readonly restarts: number;
+  readonly faults: number;
+  readonly drops: number;
 }
 
 /** Trust with its reason. */
@@ -165,14 +211,13 @@ const UNKNOWN_STREAM: StreamStatus = {
 };
 
 /**
- * Memory for a board; about 3 MB.
+ * Memory for a board and the ranks' histories behind it; about 3 MB and 8.5 MB, of which the system
+ * gives what is touched.
  *
  * @returns zeroed shared memory, to be attached by both threads.
  */
 export function createBoardMemory(): SharedArrayBuffer {
-  return new SharedArrayBuffer(
-    (INGEST_WORKERS_MAX * HEADER_CELLS + RANK_SLOTS_MAX * ROW_CELLS) * Float64Array.BYTES_PER_ELEMENT,
-  );
+  return new SharedArrayBuffer(BOARD_CELLS * Float64Array.BYTES_PER_ELEMENT + RANK_HISTORY_BYTES);
 }
 
 /** The ingest thread's side. */
@@ -181,6 +226,8 @@ export class BoardWriter {
   readonly #header: number;
   readonly #workerNumber: number;
   readonly #now: () => number;
+  /** What happened to the ranks. */
+  readonly history: RankHistoryWriter;
 
   /**
    * @param memory - from `createBoardMemory`.
@@ -188,7 +235,8 @@ export class BoardWriter {
    * @param now - the clock that the reader reads too.
    */
   constructor(memory: SharedArrayBuffer, workerNumber: number, now: () => number = sharedClockMs) {
-    this.#cells = new Float64Array(memory);
+    this.#cells = new Float64Array(memory, 0, BOARD_CELLS);
+    this.history = new RankHistoryWriter(historyCells(memory));
     this.#header = workerNumber * HEADER_CELLS;
     this.#workerNumber = workerNumber;
     this.#now = now;
@@ -222,6 +270,7 @@ export class BoardWriter {
   clear(rankSlot: number): void {
     const row = rowOf(rankSlot);
     this.#cells.fill(0, row, row + ROW_CELLS);
+    this.history.clear(rankSlot);
   }
 
   /**
@@ -285,13 +334,16 @@ export class BoardWriter {
 export class BoardReader {
   readonly #cells: Float64Array;
   readonly #now: () => number;
+  /** What happened to the ranks. */
+  readonly history: RankHistoryReader;
 
   /**
    * @param memory - from `createBoardMemory`.
    * @param now - the clock that the writers read too.
    */
   constructor(memory: SharedArrayBuffer, now: () => number = sharedClockMs) {
-    this.#cells = new Float64Array(memory);
+    this.#cells = new Float64Array(memory, 0, BOARD_CELLS);
+    this.history = new RankHistoryReader(historyCells(memory));
     this.#now = now;
   }
 
@@ -448,6 +500,61 @@ export class BoardReader {
   }
 
   /**
+   * Events of a stream that were applied; some nanoseconds.
+   *
+   * @param rankSlot - a followed slot.
+   * @returns a fresh object.
+   */
+  events(rankSlot: number): EventCounts {
+    const row = rowOf(rankSlot);
+    return {
+      stored: this.#cells[row + STORED] ?? 0,
+      removed: this.#cells[row + REMOVED] ?? 0,
+      cleared: this.#cells[row + CLEARED] ?? 0,
+    };
+  }
+
+  /**
+   * Figures of a stream; a tenth of `report`.
+   *
+   * @param rankSlot - a followed slot.
+   * @returns a fresh object.
+   */
+  figures(rankSlot: number): StreamFigures {
+    const row = rowOf(rankSlot);
+    const sum = (cells: readonly number[]): number => {
+      let total = 0;
+      for (const cell of cells) total += this.#cells[row + cell] ?? 0;
+      return total;
+    };
+    let drops = 0;
+    for (const [, cell] of DROP_CELLS) drops += this.#cells[row + cell] ?? 0;
+    return {
+      sequenceNumber: this.#cells[row + TRUST] === 0 ? null : orNull(this.#cells[row + LAST_SEQUENCE_NUMBER]),
+      gaps: sum(GAPS),
+      missed: sum(MISSED),
+      replays: sum(REPLAYS),
+      restarts: sum(RESTARTS),
+      faults: sum(FAULTS),
+      drops,
+    };
+  }
+
+  /**
+   * Adds a stream's drops to sums by reason.
+   *
+   * @param rankSlot - a followed slot.
+   * @param sums - by position in NOT_APPLIED_REASONS.
+   */
+  addDrops(rankSlot: number, sums: Float64Array): void {
+    const row = rowOf(rankSlot);
+    for (const [i, [, cell]] of DROP_CELLS.entries()) {
+      const position = DROP_POSITIONS[i] ?? 0;
+      sums[position] = (sums[position] ?? 0) + (this.#cells[row + cell] ?? 0);
+    }
+  }
+
+  /**
    * Numbers of one worker.
    *
    * @param workerNumber - of a worker.
@@ -478,6 +585,10 @@ export class BoardReader {
   appliedMessages(): number {
     return this.workers().reduce((sum, { appliedMessages }) => sum + appliedMessages, 0);
   }
+}
+
+function historyCells(memory: SharedArrayBuffer): Float64Array {
+  return new Float64Array(memory, BOARD_CELLS * Float64Array.BYTES_PER_ELEMENT);
 }
 
 function rowOf(rankSlot: number): number {

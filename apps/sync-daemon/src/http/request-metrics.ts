@@ -6,6 +6,13 @@ import { SERVICE_METRICS } from "@kvsync/observability/kvsync/service";
 import type { Counter, Histogram, MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Whether the answer lasts as long as its reader wants: its time is not a time of answering. */
+    readonly isStream?: boolean;
+  }
+}
+
 type Method = "GET" | "POST" | "PUT" | "DELETE" | "other";
 
 /** Handles of one route. */
@@ -58,7 +65,7 @@ export function measureRequests(server: FastifyInstance, metrics: MetricSlots): 
       handles.byStatus.set(reply.statusCode, counter);
     }
     counter.inc();
-    handles.duration.observe(reply.elapsedTime / 1000);
+    if (request.routeOptions.config.isStream !== true) handles.duration.observe(reply.elapsedTime / 1000);
     const length = Number(reply.getHeader("content-length"));
     if (Number.isFinite(length)) handles.size.observe(length);
     done();

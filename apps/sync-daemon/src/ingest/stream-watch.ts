@@ -3,6 +3,7 @@
  *
  *     core's WorkerSync ─▶ StreamWatch ─┬─▶ StreamMetrics (always)
  *                                       ├─▶ LineGate      (asked first, so that a line that is off is never made)
+ *                                       ├─▶ rank history  (changes of state and trust, gaps, restarts; always)
  *                                       ├─▶ ThreadSpans   (each replay that brought something or failed; null when tracing is off)
  *                                       └─▶ main thread   (unknown kinds of KV-cache groups, for its answers)
  *
@@ -29,6 +30,7 @@ import {
 } from "@kvsync/core";
 import { LINE_LEVELS } from "@kvsync/observability/signals/log-event";
 
+import type { RankHistoryWriter } from "../board/rank-history.ts";
 import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
@@ -54,6 +56,8 @@ export interface WatchDependencies {
   readonly loggedFields: Set<string>;
   /** Takes each kind of KV-cache group that no rule is known for, at most KIND_CHARACTERS_MAX characters of it. */
   readonly unknownKind: (kind: string) => void;
+  /** Records what happens to the stream, under its slot. */
+  readonly history: { readonly writer: RankHistoryWriter; readonly rankSlot: number };
 }
 
 /** A replay under way. */
@@ -74,6 +78,8 @@ export class StreamWatch implements SyncListener {
   #blocks = 0;
   #replay: OpenReplay | null = null;
   #isSetAside = false;
+  #state: StreamState = "connecting";
+  #trust: Trust = "unknown";
 
   /**
    * @param metrics - of the stream.
@@ -141,6 +147,8 @@ export class StreamWatch implements SyncListener {
   /** Messages were found missing. */
   gapFound(missedMessages: number): void {
     this.#metrics.gapFound(missedMessages);
+    const { history, now } = this.#dependencies;
+    history.writer.gap(history.rankSlot, now(), (this.#sequenceNumber() ?? -1) + 1, missedMessages);
     if (this.#log.verbosity >= SUMMARY)
       this.#log.write("gap_found", { ...this.#names, missed_messages: missedMessages });
   }
@@ -157,6 +165,8 @@ export class StreamWatch implements SyncListener {
   /** A replay ended. */
   replayEnded(status: ReplayStatus): void {
     this.#metrics.replayEnded(status);
+    const { history, now } = this.#dependencies;
+    history.writer.replayEnded(history.rankSlot, now(), status);
     if (this.#replay !== null) this.#finishReplay(this.#replay, status);
     if (this.#log.verbosity >= SUMMARY) this.#log.write("replay_ended", { ...this.#names, status });
   }
@@ -181,6 +191,8 @@ export class StreamWatch implements SyncListener {
   /** The publisher is another one than before. */
   restarted(): void {
     this.#isSetAside = false;
+    const { history, now } = this.#dependencies;
+    history.writer.restarted(history.rankSlot, now());
     this.#log.write("engine_restarted", this.#names);
   }
 
@@ -196,6 +208,8 @@ export class StreamWatch implements SyncListener {
         this.#log.write("trust_reason_changed", { ...this.#names, trust, reason });
       return;
     }
+    this.#trust = trust;
+    this.#turned();
     this.#log.write("trust_changed", { ...this.#names, trust, reason, previous });
   }
 
@@ -211,7 +225,14 @@ export class StreamWatch implements SyncListener {
 
   /** The stream does something else from now on. */
   stateChanged(state: StreamState, previous: StreamState): void {
+    this.#state = state;
+    this.#turned();
     if (this.#log.verbosity >= DEBUG) this.#log.write("state_changed", { ...this.#names, state, previous });
+  }
+
+  #turned(): void {
+    const { history, now } = this.#dependencies;
+    history.writer.turned(history.rankSlot, now(), this.#state, this.#trust);
   }
 
   /** One that ended well and brought nothing was a look at an idle stream. */

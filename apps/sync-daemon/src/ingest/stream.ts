@@ -153,7 +153,14 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
     };
     this.watch = new StreamWatch(
       this.metrics,
-      { log, spans, loggedFields, now, unknownKind },
+      {
+        log,
+        spans,
+        loggedFields,
+        now,
+        unknownKind,
+        history: { writer: board.history, rankSlot: rank.rankSlot },
+      },
       this.names,
       () => this.sync.lastSequenceNumber,
     );

@@ -6,6 +6,7 @@
 import { z } from "zod";
 
 import { engineEntry } from "../engine/engine-entry.ts";
+import { historyAnswer, historyQuery, whoamiAnswer } from "./dashboard-answers.ts";
 import { engineList, registeredEngine } from "./engine-answers.ts";
 import { healthReport, liveness, logLevelState, readiness, syncHealthReport } from "./health-answers.ts";
 import type { ProblemCode } from "./problem-status.ts";
@@ -445,6 +446,43 @@ export const OPERATIONS: readonly Operation[] = [
       problems: [...PAGE_PROBLEMS, "unknown_route"],
     }),
   ),
+  {
+    method: "get",
+    path: "/api/v1/dashboard/stream",
+    id: "dashboardStream",
+    access: "read",
+    tag: "dashboard",
+    summary: "The fleet as it changes: server-sent events, a delta each second, until the reader goes.",
+    answers: {
+      200: {
+        mediaType: "text/event-stream",
+        description:
+          "The events hello, snapshot, delta, happening and bye, each with JSON. A reader who is too slow gets a new snapshot in place of deltas.",
+      },
+    },
+    problems: ["dashboard_off", "too_many_viewers"],
+  },
+  {
+    method: "get",
+    path: "/api/v1/dashboard/history",
+    id: "dashboardHistory",
+    access: "read",
+    tag: "dashboard",
+    summary: "The last hour of the fleet, a value for each five seconds.",
+    query: historyQuery.partial(),
+    answers: { 200: { schema: historyAnswer } },
+    problems: ["malformed_body", "dashboard_off"],
+  },
+  {
+    method: "get",
+    path: "/api/v1/whoami",
+    id: "whoami",
+    access: "read",
+    tag: "operations",
+    summary: "Whose token the request has, and its scope.",
+    answers: { 200: { schema: whoamiAnswer } },
+    problems: [],
+  },
   {
     method: "get",
     path: "/openapi.json",

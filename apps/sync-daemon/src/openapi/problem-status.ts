@@ -2,6 +2,7 @@
  * The one table from error code to HTTP status, and the shape of a problem document (RFC 9457).
  */
 
+import type { ViewerFacts } from "../dashboard/live-stream.ts";
 import type { PageFacts } from "../dashboard/static-files.ts";
 import type { UnavailableFacts } from "../discovery/http-registrations.ts";
 import type { PickerFacts } from "../picker/picker-questions.ts";
@@ -33,6 +34,7 @@ export type ProblemCode =
   | UnavailableFacts["code"]
   | PickerFacts["code"]
   | PageFacts["code"]
+  | ViewerFacts["code"]
   | BudgetFacts["code"]
   | RimCode;
 
@@ -76,6 +78,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   pick_failed: { status: 503, title: "Failed decision" },
   picker_off: { status: 503, title: "Picker is off" },
   dashboard_off: { status: 503, title: "Web page is off" },
+  too_many_viewers: { status: 503, title: "Too many viewers" },
   dashboard_not_built: { status: 503, title: "Web page is not built" },
   picker_busy: { status: 503, title: "Picker is busy" },
   picker_unanswered: { status: 503, title: "Picker does not answer" },

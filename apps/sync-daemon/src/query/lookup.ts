@@ -29,11 +29,14 @@ import {
   withInput,
   withTokens,
 } from "./match-query.ts";
+import { LookupTally } from "./lookup-tally.ts";
 import { ModelMetrics } from "./model-metrics.ts";
 import { namedModel } from "./model-name.ts";
 
 /** Answers lookups. One per process: it owns the reader's input memory while it reads and matches. */
 export class Lookup {
+  /** Counts of its answers, for the web page. */
+  readonly tally: LookupTally;
   readonly #dependencies: MatchDependencies;
   readonly #memory: QueryInputMemory;
   readonly #tokenizers: Pick<Tokenizers, "tokenize">;
@@ -62,6 +65,7 @@ export class Lookup {
   ) {
     const reader: PrefixReader = dependencies.reader;
     this.#dependencies = dependencies;
+    this.tally = new LookupTally((model) => dependencies.registry.enginesOf(model) !== null);
     this.#models = new ModelMetrics(metrics, (model) => dependencies.registry.enginesOf(model) !== null);
     this.#memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: options.tokensMax };
     this.#hasSecretHashes = options.prefixHashes === "secret";
@@ -159,8 +163,10 @@ export class Lookup {
     }
     const answer = fallback(question, outcome.reason, this.#dependencies);
     const handles = this.#models.of(answer.model);
-    handles.fellBack((performance.now() - startedMs) / 1000);
+    const seconds = (performance.now() - startedMs) / 1000;
+    handles.fellBack(seconds);
     handles.decided(answer);
+    this.tally.answered(answer.decision, seconds);
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
   }
@@ -175,9 +181,14 @@ export class Lookup {
     const handles = this.#models.of(answer.model);
     handles.answered((endedMs - startedMs) / 1000, (endedMs - readMs) / 1000);
     handles.decided(answer);
+    this.tally.answered(answer.decision, (endedMs - startedMs) / 1000);
     this.#duration.observe((endedMs - readMs) / 1000);
     const asked = askedTokens(query, answer);
-    if (asked > 0) handles.hit((answer.matches[0]?.matched_tokens ?? 0) / asked);
+    if (asked > 0) {
+      const share = (answer.matches[0]?.matched_tokens ?? 0) / asked;
+      handles.hit(share);
+      this.tally.held(answer.model, share);
+    }
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
   }

@@ -52,6 +52,19 @@ export interface GuardRules {
   readonly admin: (request: FastifyRequest, reply: FastifyReply, bearer: TokenBearer) => void;
 }
 
+/** Who asks, where tokens are in use. */
+const CALLERS = new WeakMap<FastifyRequest, TokenBearer>();
+
+/**
+ * Whose token a request has.
+ *
+ * @param request - that a guard let in.
+ * @returns null where no tokens are in use, and on open routes.
+ */
+export function callerOf(request: FastifyRequest): TokenBearer | null {
+  return CALLERS.get(request) ?? null;
+}
+
 /** What is counted apart. */
 const CLASSES = ["read", "admin", "refused"] as const;
 
@@ -124,6 +137,7 @@ export class AccessGuard {
       const isKnown = bearer.facts.code === "insufficient_scope";
       return (isKnown ? null : this.#count("refused", request, reply, null)) ?? bearer;
     }
+    if (bearer !== null) CALLERS.set(request, bearer);
     if (bearer !== null && scope === "admin") this.#admins.set(request, bearer);
     return this.#count(scope, request, reply, bearer);
   }

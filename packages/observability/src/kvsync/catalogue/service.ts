@@ -11,7 +11,10 @@ const METHODS = ["GET", "POST", "PUT", "DELETE", "other"] as const;
 /** Route templates; a raw path is never a label. */
 const ROUTE = { maxValues: 64 } as const;
 
-/** Families about the HTTP rim and the build. */
+/** What becomes of a delta for a viewer. */
+export const DELTA_OUTCOMES = ["sent", "skipped"] as const;
+
+/** Families about the HTTP rim, the web page and the build. */
 export const SERVICE_METRICS = {
   httpRequests: counter({
     name: "kv_http_requests_total",
@@ -54,6 +57,22 @@ export const SERVICE_METRICS = {
     labels: { check: { maxValues: 64 }, status: ["healthy", "degraded", "unhealthy"] },
     preset: "absent until known",
     why: "The result of /health, for dashboards and alerts.",
+  }),
+  dashboardStreamBytes: counter({
+    name: "kv_dashboard_stream_bytes_total",
+    help: "Bytes written to viewers of the web page's live stream.",
+    unit: "bytes",
+    labels: {},
+    preset: "zero is a fact",
+    why: "The traffic that the page costs.",
+  }),
+  dashboardDeltas: counter({
+    name: "kv_dashboard_deltas_total",
+    help: "Deltas for viewers of the web page's live stream: sent, or skipped. A viewer that has not read the earlier ones gets a snapshot instead.",
+    unit: "none",
+    labels: { outcome: DELTA_OUTCOMES },
+    preset: "zero is a fact",
+    why: "A page behind a slow line shows the fleet seconds late.",
   }),
   buildInfo: gauge({
     name: "kv_build_info",

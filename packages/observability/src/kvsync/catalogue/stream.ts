@@ -100,9 +100,9 @@ export const STREAM_METRICS = {
   }),
   streamActiveSessions: gauge({
     name: "kv_stream_active_sessions",
-    help: "Engine streams being followed.",
+    help: "Sessions that are open: streams of engines that are followed (engine), and viewers of the web page (dashboard).",
     unit: "none",
-    labels: { kind: ["engine"] },
+    labels: { kind: ["engine", "dashboard"] },
     preset: "absent until known",
     why: "The engines that the daemon should follow.",
   }),

@@ -51,7 +51,7 @@ export const KEY_FIGURES = row({
     sessions: stat({
       id: 4,
       title: "Sessions",
-      shows: "Streams that the daemon follows, by kind, at the replica with the fewest.",
+      shows: "Streams that the daemon follows, and viewers of its web page, at the replica with the fewest.",
       normal: "The number of DP ranks in the fleet.",
       width: 4,
       height: 4,

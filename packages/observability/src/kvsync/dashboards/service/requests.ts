@@ -88,5 +88,31 @@ export const REQUESTS = row({
         ),
       ],
     }),
+    pageTraffic: timeseries({
+      id: 31,
+      title: "Traffic of the web page",
+      shows: "Bytes per second that each replica writes to viewers of its web page.",
+      normal: "0 without viewers; at most some ten kilobytes for each.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(SERVICE_METRICS.dashboardStreamBytes, RATE, HERE), INSTANCE), (label) =>
+          label("instance"),
+        ),
+      ],
+    }),
+    pageDeltas: timeseries({
+      id: 32,
+      title: "Deltas for the web page",
+      shows: "Deltas per second for viewers of the web page, sent and skipped.",
+      normal: "One for each viewer is sent; a viewer behind a slow line makes some skipped.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sum(rate(SERVICE_METRICS.dashboardDeltas, RATE, HERE), ["outcome"]), (label) =>
+          label("outcome"),
+        ),
+      ],
+    }),
   },
 });

@@ -1,0 +1,205 @@
+/**
+ * The data of the web page, put together: the sampler of the last hour, and the live stream.
+ *
+ *     fleet, lookups ─▶ Sampler ─────────────────────▶ history
+ *                  └──▶ DeltaEncoder ─▶ LiveStream ──▶ viewers
+ *
+ * Not here: the page's files (static-files.ts), HTTP (http/dashboard.controller.ts).
+ */
+
+import type { PrefixReader } from "@kvsync/core";
+import type { MetricSlots } from "@kvsync/observability/slots";
+
+import { type BoardReader, NOT_APPLIED_REASONS } from "../board/stream-board.ts";
+import type { Discovery } from "../discovery/discovery.ts";
+import type { EngineRegistry } from "../engine/engine-registry.ts";
+import type { HealthChecks } from "../health/health-checks.ts";
+import type { Readiness } from "../health/readiness.ts";
+import type { Lookup } from "../query/lookup.ts";
+import { lookupsBetween } from "../query/lookup-tally.ts";
+import type { Settings } from "../settings/settings.ts";
+import { decideSync } from "../settings/sync-decision.ts";
+import { DeltaEncoder, type FleetLook } from "./delta-encoder.ts";
+import { dropSums, type FleetSources, indexSums } from "./fleet-sums.ts";
+import { happeningsBetween } from "./happenings.ts";
+import { LiveStream } from "./live-stream.ts";
+import { type History, Sampler, STEP_SECONDS } from "./sampler.ts";
+import { PageError } from "./static-files.ts";
+
+/** Views of the page that this version has routes for. */
+const FEATURES = ["picker"] as const;
+
+/** What the page shows. */
+export interface DashboardSources {
+  readonly settings: Settings;
+  readonly registry: EngineRegistry;
+  readonly discovery: Discovery;
+  readonly board: BoardReader;
+  readonly reader: PrefixReader;
+  readonly lookup: Lookup;
+  readonly health: HealthChecks;
+  readonly readiness: Readiness;
+  readonly metrics: MetricSlots;
+  readonly version: string;
+  readonly commit: string | null;
+  /** Name of this daemon among its replicas. */
+  readonly instance: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly now: () => number;
+}
+
+/** See the head of this file. */
+export class Dashboard {
+  readonly #sources: DashboardSources;
+  readonly #fleet: FleetSources;
+  readonly #sampler: Sampler;
+  readonly #encoder: DeltaEncoder;
+  readonly #live: LiveStream;
+  #mark: ReturnType<Lookup["tally"]["mark"]>;
+  #drops: Float64Array;
+
+  /** @param sources - of the daemon. */
+  constructor(sources: DashboardSources) {
+    const { registry, board, reader, lookup, discovery, settings, now } = sources;
+    this.#sources = sources;
+    this.#fleet = { registry, board, reader };
+    this.#sampler = new Sampler(this.#fleet, lookup.tally, settings.dashboard.history_seconds);
+    this.#encoder = new DeltaEncoder(this.#fleet, (engine) => discovery.sources.sourceOf(engine), now);
+    this.#mark = lookup.tally.mark();
+    this.#drops = dropSums(this.#fleet);
+    this.#live = new LiveStream({
+      encoder: this.#encoder,
+      hello: () => this.#hello(),
+      totals: (look, seconds) => this.#totals(look, seconds),
+      health: () => this.#health(),
+      happenings: (afterMs, untilMs) =>
+        happeningsBetween({ registry, history: board.history }, afterMs, untilMs),
+      now,
+      metrics: sources.metrics,
+      viewersMax: settings.dashboard.viewers,
+    });
+  }
+
+  /**
+   * The live stream.
+   *
+   * @throws PageError dashboard_off.
+   */
+  get live(): LiveStream {
+    this.#refuseWhenOff();
+    return this.#live;
+  }
+
+  /** Samples from now on, unless the page is off. */
+  start(): void {
+    if (this.#isOn) this.#sampler.start(this.#sources.now);
+  }
+
+  /** Ends all streams, and the sampling. */
+  stop(): void {
+    this.#sampler.stop();
+    this.#live.stop();
+  }
+
+  /**
+   * The last hour.
+   *
+   * @param seconds - at most.
+   * @throws PageError dashboard_off.
+   */
+  history(seconds: number): History {
+    this.#refuseWhenOff();
+    return this.#sampler.history(seconds);
+  }
+
+  get #isOn(): boolean {
+    return this.#sources.settings.dashboard.enabled === true;
+  }
+
+  #refuseWhenOff(): void {
+    if (!this.#isOn)
+      throw new PageError({ code: "dashboard_off" }, "the web page is off: set dashboard.enabled");
+  }
+
+  #hello(): object {
+    const { version, commit, instance, now, settings } = this.#sources;
+    return {
+      version,
+      commit,
+      instance,
+      now: Math.round(now()),
+      step: STEP_SECONDS,
+      limits: { viewers: settings.dashboard.viewers },
+      features: FEATURES,
+    };
+  }
+
+  /** Figures of the time since the last look; rates are per second. */
+  #totals({ events, trusts }: FleetLook, seconds: number): object {
+    const { board, reader, lookup, settings } = this.#sources;
+    const rate = (count: number): number => (seconds > 0 ? Math.round((count / seconds) * 10) / 10 : 0);
+    const mark = lookup.tally.mark();
+    const { decisions, p50, p99, hits } = lookupsBetween(this.#mark, mark);
+    this.#mark = mark;
+    const { used, mappings } = indexSums(reader);
+    const workers = board.workers();
+    const drops = dropSums(this.#fleet);
+    const before = this.#drops;
+    this.#drops = drops;
+    return {
+      events: {
+        stored: rate(events.stored),
+        removed: rate(events.removed),
+        cleared: rate(events.cleared),
+      },
+      lookups: {
+        exact: rate(decisions.exact),
+        degraded: rate(decisions.degraded),
+        fallback: rate(decisions.fallback),
+      },
+      p50,
+      p99,
+      hit: Object.fromEntries([...hits].map(([model, share]) => [this.#encoder.modelNumber(model), share])),
+      memory: { used, limit: settings.limits.index_bytes },
+      mappings,
+      queue: {
+        level: Math.max(0, ...workers.map(({ backpressure }) => backpressure)),
+        messages: workers.reduce((sum, { depthLive, depthReplay }) => sum + depthLive + depthReplay, 0),
+      },
+      trusts,
+      not_applied: Object.fromEntries(
+        NOT_APPLIED_REASONS.map((reason, i): [string, number] => [
+          reason,
+          rate(Math.max(0, (drops[i] ?? 0) - (before[i] ?? 0))),
+        ]).filter(([, dropped]) => dropped > 0),
+      ),
+    };
+  }
+
+  /** Without times: what is the same is not sent again. */
+  #health(): object {
+    const { health, readiness, settings, discovery } = this.#sources;
+    const checks = health.results().map(({ name, status, message, critical }) => ({
+      name,
+      status,
+      message,
+      critical,
+    }));
+    const isUnhealthy = checks.some(({ critical, status }) => critical && status === "unhealthy");
+    const isHealthy = checks.every(({ status }) => status === "healthy");
+    const { ready, reason } = readiness.report();
+    const sync = decideSync(settings.sync);
+    return {
+      status: isUnhealthy ? "unhealthy" : isHealthy ? "healthy" : "degraded",
+      checks,
+      ready,
+      reason,
+      configuration: sync.on || !sync.asked ? null : { message: sync.reason },
+      sources: discovery.status.inUse().map(({ source: name, state }) => ({
+        name,
+        state,
+        engines: discovery.sources.wantedCount(name),
+      })),
+    };
+  }
+}
