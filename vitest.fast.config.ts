@@ -6,7 +6,7 @@ import { existsSync, readdirSync } from "node:fs";
 
 import { configDefaults, defineConfig } from "vitest/config";
 
-import shared from "./vitest.config.ts";
+import { everyTest, ssr } from "./vitest.config.ts";
 
 /** Kinds of tests that only `npm test` runs, as in `frame-reader.property.test.ts`: SUBJECT.KIND.test.ts. */
 export const SLOW_KINDS = [
@@ -41,10 +41,9 @@ export function fastSet(folder = process.cwd()) {
 const { include, exclude } = fastSet();
 
 export default defineConfig({
-  ...shared,
+  ssr,
   test: {
-    ...shared.test,
-    projects: undefined,
+    ...everyTest,
     include,
     exclude: [...configDefaults.exclude, ...exclude],
     reporters: ["default"],
