@@ -176,7 +176,7 @@ export default {
       severity: "error",
       from: { path: "^(apps|packages)/" },
       to: {
-        path: "@kubernetes",
+        path: "@kubernetes/",
         dependencyTypesNot: ["type-only"],
         dynamic: false,
       },

@@ -1,6 +1,6 @@
 /**
- * A gateway's side of ext_proc that costs little, for many requests: frames are made once, and answers are only looked at as far
- * as success needs it.
+ * A gateway's side of ext_proc that costs little, for many requests. Frames are made once, and answers are read only as far as
+ * success needs it.
  *
  *     request headers, body ─▶ picker ─▶ pick, body ─▶ response headers ─▶ picker ─▶ their answer, grpc-status 0
  *
