@@ -1,4 +1,4 @@
-/** The web page's files over HTTP: redirection, headers, and a daemon without them. */
+/** The web page's files over HTTP: redirection, headers (F1 of dashboard-files.controller.ts), and a daemon without them. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

