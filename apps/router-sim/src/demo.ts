@@ -264,7 +264,9 @@ async function stayUp(options: DemoOptions, console: Console, signal: AbortSigna
 function addresses(url: string, exampleTokens: readonly number[]): string {
   const body = JSON.stringify({ model: MODEL, token_ids: exampleTokens });
   return `
-The daemon and ${ENGINES} engines stay up with light traffic. Try:
+The daemon and ${ENGINES} engines stay up with light traffic. The daemon's web page:
+  ${url}/dashboard/
+Or ask it:
   curl -s ${url}/api/v1/engines
   curl -s '${url}/readyz?verbose'
   curl -s ${url}/metrics
