@@ -15,6 +15,9 @@
  *
  * Source: vllm/distributed/kv_events.py (ZmqEventPublisher) @ b4e69e0a; shapes of replies: the README of core's wire.
  */
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { Publisher as PubSocket, Router } from "zeromq";
 import {
   encodeEventBatch,
@@ -45,7 +48,8 @@ export const REBIND_ATTEMPTS = 100;
 const BIND_RETRY_MS = 20;
 
 /** Longest wait for libzmq's I/O thread to close a listener, which takes milliseconds. */
-const UNBIND_MS_MAX = 5000;
+const UNLISTENED_MS_MAX = 5000;
+const UNLISTENED_POLL_MS = 2;
 
 /** Where and how a publisher speaks. */
 export interface PublisherSettings {
@@ -110,7 +114,7 @@ export class Publisher {
   #wake: (() => void) | null = null;
   #whenDrained: (() => void)[] = [];
   #loops: Promise<unknown> = Promise.resolve();
-  readonly #bound: { readonly socket: PubSocket | Router; readonly endpoint: string }[] = [];
+  readonly #endpoints: string[] = [];
 
   constructor(
     settings: PublisherSettings,
@@ -147,10 +151,10 @@ export class Publisher {
   ): Promise<{ endpoint: string; replayEndpoint: string | null }> {
     for (const socket of [this.#pub, this.#router]) socket.ipv6 = endpoint.startsWith("tcp://[");
     const bound = await bind(this.#pub, endpoint, bindAttempts);
-    this.#bound.push({ socket: this.#pub, endpoint: bound });
+    this.#endpoints.push(bound);
     const replayBound =
       replayEndpoint === null ? null : await bind(this.#router, replayEndpoint, bindAttempts);
-    if (replayBound !== null) this.#bound.push({ socket: this.#router, endpoint: replayBound });
+    if (replayBound !== null) this.#endpoints.push(replayBound);
     this.#loops = Promise.all([this.#publishLoop(), replayBound === null ? null : this.#receiveLoop()]);
     return { endpoint: bound, replayEndpoint: replayBound };
   }
@@ -228,10 +232,10 @@ export class Publisher {
     this.#queue = [];
     this.#queueHead = 0;
     this.#wakeUp();
-    await Promise.all(this.#bound.map(({ socket, endpoint }) => unbind(socket, endpoint)));
     this.#pub.close();
     this.#router.close();
     await this.#loops;
+    await Promise.all(this.#endpoints.map(unlistened));
     this.#resolveDrained();
   }
 
@@ -370,20 +374,26 @@ export class Publisher {
 }
 
 /**
- * Has a socket listen no longer. libzmq closes the listener in its I/O thread, at some time after its call returns, and
- * reports it.
+ * Waits until nothing listens at an endpoint. libzmq closes a listener in its I/O thread, at some time after `close` returns. Its
+ * own event of that is not used: a socket with a monitor aborts the process when it closes in a worker thread.
  */
-async function unbind(socket: PubSocket | Router, endpoint: string): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const closed = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, UNBIND_MS_MAX);
-    socket.events.on("close", ({ address }) => {
-      if (address === endpoint) resolve();
+async function unlistened(endpoint: string): Promise<void> {
+  const deadlineMs = performance.now() + UNLISTENED_MS_MAX;
+  while (performance.now() < deadlineMs && !(await isRefused(endpoint))) await sleep(UNLISTENED_POLL_MS);
+}
+
+function isRefused(endpoint: string): Promise<boolean> {
+  const { hostname, port } = new URL(endpoint);
+  const socket = connect(Number(port), hostname.replace(/^\[|\]$/g, ""));
+  return new Promise((resolve) => {
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once("error", () => {
+      resolve(true);
     });
   });
-  await socket.unbind(endpoint);
-  await closed;
-  clearTimeout(timer);
 }
 
 async function bind(socket: PubSocket | Router, endpoint: string, attemptsMax: number): Promise<string> {
