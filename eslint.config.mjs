@@ -91,7 +91,7 @@ export default tseslint.config(
         "error",
         {
           selector: "JSXText[value=/[A-Za-z]{2}/]:not([value=/^\\s*kvsync\\s*$/])",
-          message: "Write it in texts.ts.",
+          message: "Write it in texts/.",
         },
         {
           selector: "JSXAttribute[name.name='dangerouslySetInnerHTML']",

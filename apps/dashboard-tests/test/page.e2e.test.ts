@@ -151,7 +151,30 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     const server = await standIn({ prefix: "/some/prefix" });
     const { page } = await browser.open(server.page);
     await see(page, "Answers are exact");
+    await page.getByRole("link", { name: "Prefixes" }).click();
+    await see(page, "Who holds this prompt?");
     expect(server.requests.every((request) => request.includes(" /some/prefix/"))).toBe(true);
+  });
+
+  it("loads the code of a view when it is opened, once, and says when the daemon no longer has it", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(server.page);
+    await see(page, "Answers are exact");
+    const asked = (view: string): number =>
+      server.requests.filter((request) => request.includes(`/assets/${view}-`)).length;
+    expect(asked("prefixes")).toBe(0);
+    await page.getByRole("link", { name: "Prefixes" }).click();
+    await see(page, "Who holds this prompt?");
+    await page.getByRole("link", { name: "Overview" }).click();
+    await page.getByRole("link", { name: "Prefixes" }).click();
+    await see(page, "Who holds this prompt?");
+    expect(asked("prefixes")).toBe(1);
+    await page.route("**/assets/engines-*.js", (route) => route.fulfill({ status: 404 }));
+    await page.getByRole("link", { name: /^Engines/ }).click();
+    await see(page, "This view could not be loaded.");
+    await page.unroute("**/assets/engines-*.js");
+    await page.getByRole("button", { name: "Reload the page" }).click();
+    await see(page, "60 of 60 engines");
   });
 
   it("says that answers come from two replicas", async () => {

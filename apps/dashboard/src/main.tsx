@@ -3,40 +3,33 @@
  *
  * Served by the daemon under a strict content security policy with Trusted Types. Nothing here writes HTML.
  */
-import { type ComponentChildren, type ComponentType, render } from "preact";
+import { type ComponentChildren, render } from "preact";
+import { useEffect } from "preact/hooks";
 
 import { followAddress, linkTo, route, type ViewName } from "./page/route.ts";
 import { startPage } from "./page/state.ts";
 import { followTheme } from "./page/theme.ts";
 import { Foot, Frame, Notices } from "./parts/frame.tsx";
 import { Login } from "./parts/login.tsx";
-import { FRAME, VIEWS } from "./texts.ts";
-import { Engines } from "./views/engines.tsx";
-import { Overview } from "./views/overview.tsx";
-import { Prefixes } from "./views/prefixes.tsx";
-
-const COMPONENTS: Readonly<Record<ViewName, ComponentType>> = {
-  overview: Overview,
-  engines: Engines,
-  prefixes: Prefixes,
-};
+import { Skeleton } from "./parts/panel.tsx";
+import { FRAME, VIEWS } from "./texts/frame.ts";
+import { chunkOf, isView, loadView } from "./views/views.ts";
 
 function Page(): ComponentChildren {
   const { view } = route.value;
-  const View = Object.hasOwn(COMPONENTS, view) ? COMPONENTS[view as ViewName] : undefined;
   return (
     <>
       <Frame />
       <main>
         <Notices />
-        {View === undefined ? (
+        {isView(view) ? (
+          <LoadedView view={view} />
+        ) : (
           <section class="panel">
             <p class="empty">
               {FRAME.noView} <a href={linkTo("overview")}>{VIEWS.overview}</a>
             </p>
           </section>
-        ) : (
-          <View />
         )}
         <Foot />
       </main>
@@ -45,8 +38,37 @@ function Page(): ComponentChildren {
   );
 }
 
+function LoadedView({ view }: { readonly view: ViewName }): ComponentChildren {
+  useEffect(() => {
+    loadView(view);
+  }, [view]);
+  const chunk = chunkOf(view);
+  if (chunk.kind === "here") return <chunk.View />;
+  return (
+    <section class="panel" aria-busy={chunk.kind === "coming"}>
+      {chunk.kind === "coming" ? (
+        <Skeleton />
+      ) : (
+        <p class="empty" role="alert">
+          {FRAME.noChunk}{" "}
+          <button
+            type="button"
+            class="link"
+            onClick={() => {
+              location.reload();
+            }}
+          >
+            {FRAME.reload}
+          </button>
+        </p>
+      )}
+    </section>
+  );
+}
+
 followTheme();
 followAddress();
 startPage();
+if (isView(route.value.view)) loadView(route.value.view);
 const mount = document.getElementById("page");
 if (mount !== null) render(<Page />, mount);

@@ -3,7 +3,7 @@
  *
  * Three significant digits where a figure is measured, all digits where it is counted. An unknown figure is a dash.
  *
- * Not here: sentences (texts.ts).
+ * Not here: sentences (texts).
  */
 
 /** Stands for a figure that is not known. */

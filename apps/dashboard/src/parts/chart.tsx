@@ -10,7 +10,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 
 import { theme } from "../page/theme.ts";
-import { PANELS } from "../texts.ts";
+import { PANELS } from "../texts/frame.ts";
 import { timeOfDay, UNKNOWN, utc } from "../words.ts";
 import { useWidth } from "./width.ts";
 

@@ -9,7 +9,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, ask } from "../page/api.ts";
 import { now } from "../page/state.ts";
 import type { RankRow } from "../stream/fleet-store.ts";
-import { ENGINES } from "../texts.ts";
+import { ENGINES } from "../texts/engines.ts";
 import { type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
 import { count, duration, textOf, timeOfDay, utc } from "../words.ts";
 import { failureText } from "./panel.tsx";

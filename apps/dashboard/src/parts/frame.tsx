@@ -8,6 +8,7 @@ import {
   connectionState,
   fleet,
   fleetSummary,
+  followStream,
   hello,
   now,
   range,
@@ -15,11 +16,11 @@ import {
   staleness,
   streamRate,
   togglePause,
-  followStream,
   whoAmI,
 } from "../page/state.ts";
 import { switchTheme, theme } from "../page/theme.ts";
-import { FRAME, LOSSES, VERDICTS, VIEWS } from "../texts.ts";
+import { FRAME, LOSSES, VIEWS } from "../texts/frame.ts";
+import { VERDICTS } from "../texts/verdict.ts";
 import { bytes, count, duration, textOf, timeOfDay, utc } from "../words.ts";
 import { isLoginOpen } from "./login.tsx";
 

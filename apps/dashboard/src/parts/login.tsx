@@ -1,11 +1,12 @@
 /** The dialog for a token: opened by the user, or by the daemon's refusal. */
+
+import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { signal } from "@preact/signals";
 
 import { ApiError, ask, setToken } from "../page/api.ts";
 import { connectionState, type WhoAmI } from "../page/state.ts";
-import { LOGIN } from "../texts.ts";
+import { LOGIN } from "../texts/frame.ts";
 import { failureText } from "./panel.tsx";
 
 /** Whether the dialog is open. */

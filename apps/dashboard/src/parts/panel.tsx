@@ -7,7 +7,7 @@ import type { ComponentChildren } from "preact";
 
 import type { ApiError } from "../page/api.ts";
 import { connectionState, hasData, staleness } from "../page/state.ts";
-import { PANELS } from "../texts.ts";
+import { PANELS } from "../texts/frame.ts";
 import { duration, textOf } from "../words.ts";
 
 /** The states that a panel cannot tell by itself. */
@@ -81,7 +81,8 @@ function Failure({
   );
 }
 
-function Skeleton(): ComponentChildren {
+/** Lines in place of data that are on their way. */
+export function Skeleton(): ComponentChildren {
   return (
     <div class="skeleton" role="status" aria-label={PANELS.loading}>
       <i />

@@ -7,7 +7,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
 import { goTo } from "../page/route.ts";
-import { OVERVIEW } from "../texts.ts";
+import { OVERVIEW } from "../texts/overview.ts";
 import { type EngineSummary, isUnreachable, type ModelSummary } from "../verdict/fleet-summary.ts";
 import { count } from "../words.ts";
 import { useWidth } from "./width.ts";

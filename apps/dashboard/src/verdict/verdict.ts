@@ -10,7 +10,7 @@
  */
 import type { ConnectionState } from "../stream/connection.ts";
 import type { Alerts, Health, Totals } from "../stream/stream-messages.ts";
-import { VERDICTS } from "../texts.ts";
+import { VERDICTS } from "../texts/verdict.ts";
 import { count, milliseconds, textOf, timeOfDay } from "../words.ts";
 import type { FleetSummary } from "./fleet-summary.ts";
 

@@ -3,13 +3,13 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { route, setParams } from "../page/route.ts";
-import { connectionState, fleetSummary, hasData, now, staleness, followStream } from "../page/state.ts";
+import { connectionState, fleetSummary, followStream, hasData, now, staleness } from "../page/state.ts";
 import { EngineDrawer } from "../parts/drawer.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { Dot, Tag, toneOf } from "../parts/tag.tsx";
 import { type Column, VirtualTable } from "../parts/virtual-table.tsx";
 import type { RankRow, Tiers } from "../stream/fleet-store.ts";
-import { ENGINES } from "../texts.ts";
+import { ENGINES } from "../texts/engines.ts";
 import { compareNames, type EngineSummary, TRUST_ORDER } from "../verdict/fleet-summary.ts";
 import { count, duration, textOf, UNKNOWN } from "../words.ts";
 import { csvOf, filterEngines, readSort } from "./engine-filter.ts";

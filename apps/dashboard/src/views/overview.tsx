@@ -7,6 +7,7 @@ import {
   connectionState,
   fleet,
   fleetSummary,
+  followStream,
   hasData,
   hasFeature,
   hasHistory,
@@ -14,7 +15,6 @@ import {
   historyFailure,
   now,
   range,
-  followStream,
 } from "../page/state.ts";
 import { Chart, type ChartProps, type Mark, type Series } from "../parts/chart.tsx";
 import { Panel } from "../parts/panel.tsx";
@@ -23,7 +23,8 @@ import { Spark } from "../parts/spark.tsx";
 import { Dot, Tag, toneOf } from "../parts/tag.tsx";
 import { CELLS_MAX, TrustMap } from "../parts/trust-map.tsx";
 import type { Alert } from "../stream/stream-messages.ts";
-import { ENGINES, OVERVIEW, PANELS } from "../texts.ts";
+import { PANELS } from "../texts/frame.ts";
+import { OVERVIEW } from "../texts/overview.ts";
 import { compareWorst, type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
 import { verdictOf } from "../verdict/verdict.ts";
 import {
@@ -485,7 +486,9 @@ function Attention(): ComponentChildren {
     <Panel
       title={OVERVIEW.needsAttention}
       aside={<a href={linkTo("engines")}>{OVERVIEW.allEngines}</a>}
-      empty={engines.length === 0 ? ENGINES.none : worst.length === 0 ? OVERVIEW.nothingNeeds : null}
+      empty={
+        engines.length === 0 ? OVERVIEW.noEngineKnown : worst.length === 0 ? OVERVIEW.nothingNeeds : null
+      }
     >
       <ul class="list">
         {worst.map(({ id, worst: row }) => (

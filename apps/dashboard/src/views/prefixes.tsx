@@ -1,24 +1,24 @@
 /**
  * The lookup of a prompt as bars, one for each engine that holds its beginning. With a picker, also where it would send the request.
  */
-import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
 
 import type { MatchAnswer, RankedEndpoint, WorkerMatch } from "@kvsync/client";
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 
 import { ApiError, apiUrl, post, token } from "../page/api.ts";
 import { fleetSummary, hasFeature } from "../page/state.ts";
 import { failureText, Panel } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
 import { Tag } from "../parts/tag.tsx";
-import { PREFIXES } from "../texts.ts";
+import { PREFIXES } from "../texts/prefixes.ts";
 import { count, measure, milliseconds, percent, textOf } from "../words.ts";
 import {
   blocksOf,
   curlOf,
   type MatchBody,
-  pickerBodyOf,
   type PromptKind,
+  pickerBodyOf,
   readInput,
 } from "./prompt-input.ts";
 

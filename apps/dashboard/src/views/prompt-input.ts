@@ -5,7 +5,7 @@
  */
 import type { MatchAnswer } from "@kvsync/client";
 
-import { PREFIXES } from "../texts.ts";
+import { PREFIXES } from "../texts/prefixes.ts";
 
 /** How the prompt is given. */
 export type PromptKind = "prompt" | "messages" | "tokens";

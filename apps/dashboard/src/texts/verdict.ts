@@ -1,0 +1,58 @@
+/**
+ * Sentences and labels of the verdict (verdict/verdict.ts).
+ *
+ * `**` marks what is shown in bold. Names of the daemon (states, reasons, checks) are shown as they are: they can be searched for.
+ */
+/** The verdict (verdict/verdict.ts). */
+export const VERDICTS = {
+  connecting: "Connecting to the daemon.",
+  refused: {
+    401: "The daemon asks for a token.",
+    403: "This token may not read. It needs the scope read or admin.",
+  },
+  lost: (since: string, hasData: boolean): string =>
+    `Not connected to the daemon since ${since}.${hasData ? " The data shown is old." : ""}`,
+  unhealthy: (check: string, message: string): string =>
+    `The daemon is unhealthy: ${check}${message === "" ? "" : `, ${message}`}`,
+  syncOff: (missing: readonly string[], message: string): string =>
+    missing.length > 0
+      ? `KV event sync is off: ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} missing.`
+      : `KV event sync is off: ${message}`,
+  noInformation: "Lookups answer that no cache information is available.",
+  noEngine: (sources: readonly string[]): string =>
+    sources.length === 0 ? "No engine is known." : `No engine is known. Sources: ${sources.join(", ")}.`,
+  catchingUp: (inSync: string, all: string, number: number): string =>
+    `Catching up: ${inSync} of ${all} ${number === 1 ? "engine is" : "engines are"} in sync.`,
+  modelWithoutExact: (model: string, engines: number, areUnreachable: boolean): string => {
+    const who = engines === 1 ? "its only engine is" : `all ${engines} engines are`;
+    return `Nothing exact is known about ${model}: ${who} ${areUnreachable ? "unreachable" : "below exact"}.`;
+  },
+  fallbacks: (oneIn: number, reason: string | null): string =>
+    `${oneIn === 1 ? "Most lookups" : `1 lookup in ${oneIn}`} cannot be answered${reason === null ? "" : `: ${reason}`}.`,
+  backPressure: (level: number, messages: string | null): string =>
+    `Events wait to be applied: back-pressure level ${level} of 3${messages === null ? "" : `, ${messages} messages in queues`}.`,
+  firing: (name: string, summary: string, others: number): string => {
+    const more = others === 0 ? "" : ` ${others} more ${others === 1 ? "alert fires" : "alerts fire"}.`;
+    return `${name} fires${summary === "" ? "." : `: ${summary}`}${more}`;
+  },
+  someExact: (exact: string, all: string, number: number): string =>
+    `Answers are exact for ${exact} of ${all} ${number === 1 ? "engine" : "engines"}.`,
+  allExact: (all: string, number: number, p50: string | null): string => {
+    const who = number === 1 ? "The engine is" : `All ${all} engines are`;
+    return `${who} followed exactly.${p50 === null ? "" : ` Lookups take ${p50}.`}`;
+  },
+  stale: (engines: number): string =>
+    engines === 0
+      ? ""
+      : `**${engines}** ${engines === 1 ? "verifies" : "verify"} their blocks after lost messages`,
+  partial: (engines: number): string =>
+    engines === 0 ? "" : `**${engines}** may hold more than the index has`,
+  unknown: (engines: number): string =>
+    engines === 0 ? "" : `**${engines}** ${engines === 1 ? "is" : "are"} not in sync yet`,
+  unreachable: (engines: number): string => (engines === 0 ? "" : `**${engines}** cannot be reached`),
+  nothingDropped: "Every received event was applied.",
+  dropped: (reasons: readonly string[]): string => `Some events were not applied: ${reasons.join(", ")}.`,
+  noLookups: "No lookup was asked lately.",
+  lookups: (p50: string, p99: string | null): string =>
+    `Lookups take **${p50}**${p99 === null ? "" : ` (p99 **${p99}**)`}.`,
+};
