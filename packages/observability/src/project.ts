@@ -122,6 +122,8 @@ export interface Project {
   /** The programs beside it that files are made for; `null` for a project that needs only Prometheus, Alertmanager and Grafana. */
   readonly stack: StackFacts | null;
   readonly placeholders: Placeholders | null;
+  /** File of the rules that the process evaluates itself, from the root; `null` for a process that does not. */
+  readonly compiledRules: string | null;
   readonly pages: Pages | null;
   readonly knowledge: Knowledge;
 }
@@ -190,6 +192,7 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
     places: PLACES,
     stack: null,
     placeholders: null,
+    compiledRules: null,
     pages: null,
     ...spec,
     knowledge: {

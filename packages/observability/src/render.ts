@@ -7,6 +7,7 @@ import { previewSvg } from "./dashboards/preview.ts";
 import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/provisioning.ts";
 import { ReferencePages } from "./documents/references.ts";
 import { runbookPage } from "./documents/runbook.ts";
+import { compiledRulesFile } from "./evaluation/compile-rules.ts";
 import { type Project, ruleFileName } from "./project.ts";
 import { alertmanagerConfiguration, localAlertmanagerConfiguration } from "./rules/alertmanager.ts";
 import { runbookFile } from "./rules/links.ts";
@@ -61,6 +62,7 @@ export function render(project: Project): ReadonlyMap<string, string> {
   files.set(`${grafana}/provisioning/datasources/${name}.yaml`, datasourceProvisioning(project));
   files.set(`${grafana}/provisioning/dashboards/${name}.yaml`, dashboardProvisioning(project));
   files.set(`${prometheus}/${ruleFileName(project)}`, ruleFile(project));
+  if (project.compiledRules !== null) files.set(project.compiledRules, compiledRulesFile(project));
   files.set(`${prometheus}/prometheus.yaml`, prometheusConfiguration(project));
   files.set(`${alertmanager}/alertmanager.yaml`, alertmanagerConfiguration(project));
   for (const [file, text] of operatorFiles(project, boards)) files.set(`${operator}/${file}`, text);

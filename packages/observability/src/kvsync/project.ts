@@ -50,6 +50,7 @@ export const KVSYNC = projectOf({
     keptSpans: KEPT_SPANS,
     slowMs: 50,
   },
+  compiledRules: "packages/observability/generated/kvsync.rules.json",
   // The changelog keeps the names that its versions had.
   pages: { namespace: NAMESPACE, paths: ["README.md", "CONTRIBUTING.md", "docs"] },
   placeholders: { word: "DAEMON", text: PLACEHOLDERS },

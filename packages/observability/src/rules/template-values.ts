@@ -1,11 +1,12 @@
 /**
- * Values as Prometheus's template functions write them, for the expected texts of rule tests.
- * Follows prometheus/template/template.go
- * (humanize, humanize1024, humanizePercentage, humanizeDuration) as far as the values of trials need it.
+ * Values as Prometheus's template functions write them, for the expected texts of rule tests and for
+ * alerts that a process evaluates itself. Follows prometheus/template/template.go (humanize,
+ * humanize1024, humanizePercentage, humanizeDuration, humanizeTimestamp) for values of ordinary size.
  */
 
 /** Go's `%.4g` for values of ordinary size. */
 function fourDigits(value: number): string {
+  if (Math.abs(value) === Infinity) return value > 0 ? "+Inf" : "-Inf";
   return String(Number(value.toPrecision(4)));
 }
 
@@ -18,6 +19,26 @@ function humanize(value: number): string {
     while (Math.abs(rest) >= 1000 && step < prefixes.length - 1) [rest, step] = [rest / 1000, step + 1];
   else while (Math.abs(rest) < 1 && step < prefixes.length - 1) [rest, step] = [rest * 1000, step + 1];
   return `${fourDigits(rest)}${prefixes[step] ?? ""}`;
+}
+
+function humanize1024(value: number): string {
+  if (Math.abs(value) <= 1 || !Number.isFinite(value)) return fourDigits(value);
+  const prefixes = ["", "ki", "Mi", "Gi", "Ti", "Pi"];
+  let rest = value;
+  let step = 0;
+  while (Math.abs(rest) >= 1024 && step < prefixes.length - 1) [rest, step] = [rest / 1024, step + 1];
+  return `${fourDigits(rest)}${prefixes[step] ?? ""}`;
+}
+
+/** Go's text of a time in UTC. */
+function humanizeTimestamp(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  if (Number.isNaN(date.getTime())) return fourDigits(seconds);
+  const fraction = date
+    .toISOString()
+    .slice(19, -1)
+    .replace(/\.?0+$/, "");
+  return `${date.toISOString().slice(0, 19).replace("T", " ")}${fraction} +0000 UTC`;
 }
 
 function humanizeDuration(seconds: number): string {
@@ -46,7 +67,9 @@ const PLURAL = /\{\{ if eq \$value 1\.0 \}\}([^{}]*)\{\{ else \}\}([^{}]*)\{\{ e
 
 const FUNCTIONS: Readonly<Record<string, (value: number) => string>> = {
   humanize,
+  humanize1024,
   humanizeDuration,
+  humanizeTimestamp,
   humanizePercentage: (value) => `${fourDigits(value * 100)}%`,
 };
 
