@@ -52,6 +52,8 @@ export interface Places {
   readonly collector: string;
   /** A component of Kustomize. */
   readonly operator: string;
+  /** The files that templates of a Helm chart read. */
+  readonly chart: string;
   readonly runbooks: string;
   readonly documents: string;
 }
@@ -139,8 +141,8 @@ export type ProjectSpec<Component extends string> = Pick<
     readonly knowledge?: Partial<Knowledge>;
   };
 
-/** Where files go unless the project states other places. */
-const PLACES: Places = {
+/** Where files go unless the project states other places; the chart has the project's name. */
+const PLACES: Omit<Places, "chart"> = {
   prometheus: "infra/prometheus",
   alertmanager: "infra/alertmanager",
   grafana: "infra/grafana",
@@ -189,7 +191,7 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
       channels: Object.fromEntries(teamsOf({ teamOf }).map((team) => [team, `#${team}-alerts`])),
     },
     addresses: { targets: null, alertmanager: "alertmanager:9093" },
-    places: PLACES,
+    places: { ...PLACES, chart: `infra/helm/${name}/files` },
     stack: null,
     placeholders: null,
     compiledRules: null,
@@ -222,7 +224,7 @@ export function teamsOf({ teamOf }: Pick<Project, "teamOf">): readonly string[] 
  * @returns paths from the root.
  */
 export function generatedFolders({ places }: Pick<Project, "places">): readonly string[] {
-  const { grafana, alertmanager, prometheus, loki, jaeger, operator, runbooks } = places;
+  const { grafana, alertmanager, prometheus, loki, jaeger, operator, chart, runbooks } = places;
   return [
     `${grafana}/dashboards`,
     `${grafana}/log-dashboards`,
@@ -232,6 +234,7 @@ export function generatedFolders({ places }: Pick<Project, "places">): readonly 
     loki,
     jaeger,
     operator,
+    `${chart}/dashboards`,
     runbooks,
   ];
 }

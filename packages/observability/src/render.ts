@@ -18,7 +18,7 @@ import { signalReferences } from "./signals/signal-references.ts";
 import { collectorConfiguration } from "./stack/collector.ts";
 import { jaegerConfiguration } from "./stack/jaeger.ts";
 import { lokiConfiguration } from "./stack/loki.ts";
-import { operatorFiles } from "./stack/operator.ts";
+import { chartFiles, operatorFiles } from "./stack/operator.ts";
 
 /** The runbooks of the alerts that point at a panel, so that a reader of the panel finds them too. */
 function runbooksAt({ alertGroups, links }: Project, uid: string, id: number): PanelLink[] {
@@ -49,7 +49,7 @@ function* stackFiles(project: Project): Generator<readonly [path: string, text: 
  */
 export function render(project: Project): ReadonlyMap<string, string> {
   const { name, places, generator } = project;
-  const { grafana, prometheus, alertmanager, operator, runbooks, documents } = places;
+  const { grafana, prometheus, alertmanager, operator, chart, runbooks, documents } = places;
   const files = new Map<string, string>();
   const boards = new Map<string, string>();
   for (const board of project.dashboards) {
@@ -66,6 +66,7 @@ export function render(project: Project): ReadonlyMap<string, string> {
   files.set(`${prometheus}/prometheus.yaml`, prometheusConfiguration(project));
   files.set(`${alertmanager}/alertmanager.yaml`, alertmanagerConfiguration(project));
   for (const [file, text] of operatorFiles(project, boards)) files.set(`${operator}/${file}`, text);
+  for (const [file, text] of chartFiles(project, boards)) files.set(`${chart}/${file}`, text);
   for (const [path, text] of stackFiles(project)) files.set(path, text);
   for (const [file, text] of alertTestFiles(project)) files.set(`${prometheus}/${file}`, text);
   for (const { alerts } of project.alertGroups)

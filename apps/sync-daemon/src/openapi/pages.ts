@@ -1,6 +1,7 @@
-/** The generated pages of the daemon, as text by their path in the repository. */
+/** The generated pages of the daemon, and the schema of its chart, as text by their path in the repository. */
 
 import { settingsReference } from "../settings/settings-reference.ts";
+import { chartValuesSchema } from "./chart-values.ts";
 import { openapiDocument } from "./document.ts";
 import { errorReference } from "./error-reference.ts";
 import { trustReference } from "./trust-reference.ts";
@@ -16,5 +17,6 @@ export function generatedPages(): ReadonlyMap<string, string> {
     ["docs/generated/errors.md", errorReference()],
     ["docs/generated/settings.md", settingsReference()],
     ["docs/generated/trust.md", trustReference()],
+    ["infra/helm/kvsync/values.schema.json", chartValuesSchema()],
   ]);
 }

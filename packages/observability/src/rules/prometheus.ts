@@ -187,6 +187,8 @@ export function serviceMonitor(project: Project): string {
     kind: "ServiceMonitor",
     metadata: { name: job, labels: { "app.kubernetes.io/name": job } },
     spec: {
+      // A Service may have another name, as under Helm; rules and dashboards go by the job.
+      jobLabel: "app.kubernetes.io/name",
       selector: { matchLabels: { "app.kubernetes.io/name": job } },
       sampleLimit: project.samplesMax,
       labelNameLengthLimit: 64,

@@ -9,7 +9,7 @@
  * Source: prometheus-operator's API reference, monitoring.coreos.com/v1; kube-prometheus-stack's values for the sidecar.
  */
 
-import { generatedYaml, ruleGroups, serviceMonitor } from "../rules/prometheus.ts";
+import { generatedYaml, ruleFile, ruleGroups, serviceMonitor } from "../rules/prometheus.ts";
 import type { Project } from "../project.ts";
 
 /** The sidecar of kube-prometheus-stack looks for this label, whatever its value. */
@@ -39,6 +39,32 @@ export function operatorFiles(
   return files.set("kustomization.yaml", generatedYaml(project, kustomization));
 }
 
+/**
+ * The same for a Helm chart, whose templates put names, labels and chosen values around them.
+ *
+ * @param project - whose.
+ * @param dashboards - JSON of each, by its uid.
+ * @returns text by path in the chart's folder of files.
+ */
+export function chartFiles(
+  project: Project,
+  dashboards: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
+  const boards = [...dashboards].map(
+    ([uid, json]) => [`dashboards/${uid}.json`, withoutSpace(json)] as const,
+  );
+  return new Map([
+    ["service-monitor.yaml", serviceMonitor(project)],
+    ["rules.yaml", ruleFile(project)],
+    ...boards,
+  ]);
+}
+
+/** Without indentation, since nobody reads it here. */
+function withoutSpace(json: string): string {
+  return JSON.stringify(JSON.parse(json));
+}
+
 function prometheusRule(project: Project): string {
   return generatedYaml(project, {
     apiVersion: "monitoring.coreos.com/v1",
@@ -57,8 +83,7 @@ function dashboardMaps(project: Project, dashboards: ReadonlyMap<string, string>
       labels: { "app.kubernetes.io/name": project.job, ...DASHBOARD_LABEL },
       annotations: { grafana_folder: project.title },
     },
-    // Without indentation, since nobody reads it here.
-    data: { [`${uid}.json`]: JSON.stringify(JSON.parse(json)) },
+    data: { [`${uid}.json`]: withoutSpace(json) },
   }));
   const [first = "", ...rest] = maps.map((map) => generatedYaml(project, map));
   const withoutNote = rest.map((text) => text.slice(text.indexOf("\n") + 1));

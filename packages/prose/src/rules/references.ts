@@ -127,6 +127,9 @@ function checkRoutes({ text, line }: CodeInPage, known: KnownNames, report: Repo
 const PROGRAM =
   /(?:^|[\s;|(`])(?:kvsync|kvsync-daemon|router-sim|node \S*(?:apps|packages)\/[\w-]+\/dist\/\S+)(?=\s)/;
 
+/** A release of Helm is called as our program is; the flags are Helm's. */
+const HELM = /^\s*`?helm\s/;
+
 function checkCommand(text: string, line: number, known: KnownNames, report: Report): void {
   for (const [, script = ""] of text.matchAll(/\bnpm run ([\w:-]+)/g))
     if (known.scripts.get("")?.has(script) !== true)
@@ -142,7 +145,7 @@ function checkProgram(text: string, line: number, known: KnownNames, report: Rep
     if (!known.paths.has(path) && !known.paths.has(source))
       report(line, "unknown-file", path, "a program that exists");
   }
-  if (PROGRAM.test(text))
+  if (PROGRAM.test(text) && !HELM.test(text))
     for (const [flag] of text.matchAll(/(?<=\s)--[a-z][a-z-]+/g))
       if (!known.flags.has(flag)) report(line, "unknown-flag", flag, "a flag that `--help` lists");
 }

@@ -115,7 +115,10 @@ describe("names in a page", () => {
     "unknown-route": ["`GET /api/v1/engine`", "`DELETE /api/v1/engines/engine-0`"],
     "unknown-file": ["`packages/b/src/main.ts`", "`node packages/a/dist/main.js`"],
     "unknown-script": ["`npm run tset`", "`npm run test`"],
-    "unknown-flag": ["`kvsync-daemon --confg x`", "`kvsync-daemon --config x`"],
+    "unknown-flag": [
+      "`kvsync-daemon --confg x`",
+      "`kvsync-daemon --config x` `helm install kvsync --set x=y`",
+    ],
     pnpm: [
       "```sh\npnpm --filter @kvsync/a bench\n```",
       "```sh\nnpx pnpm@1.2.3 --filter @kvsync/a bench\n```",
