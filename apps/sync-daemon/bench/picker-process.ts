@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const FLOOR = fileURLToPath(new URL("picker-floor.ts", import.meta.url));
 const PAGE_BYTES = 4096;
 const MIB = 1024 * 1024;
 
@@ -18,6 +19,43 @@ export const MODEL = "bench/model";
 /** The machine, as each benchmark prints it. */
 export function machine(): string {
   return `${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, load ${loadavg()[0]?.toFixed(1)}, Node ${version}`;
+}
+
+/** A server of node:http2 alone, which answers as many bytes as a picker (picker-floor.ts): what no picker on it can go below. */
+export class PickerFloor {
+  readonly port: number;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child;
+    process.once("exit", () => child.kill("SIGKILL"));
+    this.port = port;
+  }
+
+  static async start(): Promise<PickerFloor> {
+    const child = spawn(execPath, [FLOOR], { stdio: ["ignore", "pipe", "inherit"] });
+    const port = await new Promise<number>((resolve) => {
+      createInterface({ input: child.stdout }).once("line", (text) => {
+        resolve(Number(text));
+      });
+    });
+    return new PickerFloor(child, port);
+  }
+
+  /** CPU time of its main thread, which is the only one that works, in ms. */
+  get threadCpuMs(): number {
+    const pid = this.#child.pid ?? 0;
+    return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+  }
+
+  /** CPU time of all its threads, in ms. */
+  get processCpuMs(): number {
+    return cpuMsOf(this.#child);
+  }
+
+  stop(): void {
+    this.#child.kill("SIGKILL");
+  }
 }
 
 /** A daemon of the built files, with so many engines that nobody runs: their addresses are picked, not asked. */
@@ -76,11 +114,7 @@ export class PickerDaemon {
 
   /** CPU time of all threads, in ms. */
   get processCpuMs(): number {
-    const tasks = `/proc/${this.#child.pid ?? 0}/task`;
-    return readdirSync(tasks).reduce(
-      (sum, task) => sum + Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0]) / 1e6,
-      0,
-    );
+    return cpuMsOf(this.#child);
   }
 
   get residentMib(): number {
@@ -101,6 +135,14 @@ export class PickerDaemon {
     await ended;
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+function cpuMsOf({ pid = 0 }: ChildProcess): number {
+  const tasks = `/proc/${pid}/task`;
+  return readdirSync(tasks).reduce(
+    (sum, task) => sum + Number(readFileSync(`${tasks}/${task}/schedstat`, "utf8").split(" ")[0]) / 1e6,
+    0,
+  );
 }
 
 function threadNamed(pid: number, name: string): string {

@@ -4,7 +4,7 @@
  *
  *     node apps/sync-daemon/bench/picker.bench.ts [requests=4000] [endpoints=16,100,1000]
  *
- * Small bodies have token ids, so that no tokenizer is asked. Bodies of 500 kB are text without a tokenizer: they are read,
+ * The same exchanges with node:http2 alone are measured in turns with it (picker-floor.ts). Small bodies have token ids, so that no tokenizer is asked. Bodies of 500 kB are text without a tokenizer: they are read,
  * decided by load, and sent back. Rounds of every kind take turns; medians are printed. Needs Linux.
  */
 import { argv } from "node:process";
@@ -12,7 +12,7 @@ import { argv } from "node:process";
 import { Prng } from "@kvsync/core";
 
 import { type Frames, framesOf, LoadClient, ready, sendAll } from "../src/picker/testing/load-client.ts";
-import { machine, MODEL, PickerDaemon } from "./picker-process.ts";
+import { machine, MODEL, PickerDaemon, PickerFloor } from "./picker-process.ts";
 
 const SEED = 20_261_130;
 const CLIENTS = 16;
@@ -57,7 +57,7 @@ interface Round {
 }
 
 async function round(
-  daemon: PickerDaemon,
+  daemon: PickerDaemon | PickerFloor,
   client: LoadClient,
   kinds: readonly Frames[],
   count: number,
@@ -106,21 +106,36 @@ console.log(`${machine()}, seed ${SEED}, ${requests} requests a round`);
 for (const engines of fleets) {
   const daemon = await PickerDaemon.start(engines);
   const client = new LoadClient(daemon.port);
+  const floor = await PickerFloor.start();
+  const floorClient = new LoadClient(floor.port);
+  const isFirst = engines === fleets[0];
   await ready(client, small);
-  await round(daemon, client, small, requests, CLIENTS);
+  // What the first requests compile is not measured.
+  await round(daemon, client, small, 2 * requests, CLIENTS);
+  await round(floor, floorClient, small, 2 * requests, CLIENTS);
   const rounds = { small: [] as Round[], one: [] as Round[], long: [] as Round[], large: [] as Round[] };
+  const floors = { small: [] as Round[], one: [] as Round[], large: [] as Round[] };
   for (let i = 0; i < ROUNDS; i++) {
     rounds.small.push(await round(daemon, client, small, requests, CLIENTS));
     rounds.one.push(await round(daemon, client, small, requests / 10, 1));
     rounds.long.push(await round(daemon, client, long, requests / 10, CLIENTS));
-    if (engines === fleets[0]) rounds.large.push(await round(daemon, client, large, LARGE_REQUESTS, 1));
+    if (!isFirst) continue;
+    floors.small.push(await round(floor, floorClient, small, requests, CLIENTS));
+    floors.one.push(await round(floor, floorClient, small, requests / 10, 1));
+    rounds.large.push(await round(daemon, client, large, LARGE_REQUESTS, 1));
+    floors.large.push(await round(floor, floorClient, large, LARGE_REQUESTS, 1));
   }
+  floorClient.close();
+  floor.stop();
   console.log(`${engines} endpoints, ${daemon.residentMib.toFixed(0)} MiB resident`);
   console.log(line(`  8 tokens, ${CLIENTS} at once`, rounds.small));
   console.log(line("  8 tokens, one at a time", rounds.one));
   console.log(line(`  2,048 tokens, ${CLIENTS} at once`, rounds.long));
-  if (engines === fleets[0]) {
+  if (isFirst) {
     console.log(line("  500 kB of text, one at a time", rounds.large));
+    console.log(line(`  node:http2 alone, 8 tokens, ${CLIENTS} at once`, floors.small));
+    console.log(line("  node:http2 alone, 8 tokens, one at a time", floors.one));
+    console.log(line("  node:http2 alone, 500 kB of text, one at a time", floors.large));
     const before = await lookups(daemon.url);
     const measured = new AbortController();
     const busy = (async () => {

@@ -71,12 +71,14 @@ export class DecisionHistory {
    * @param request - `record` means this one afterwards.
    * @param matched - receives tokens by position; its length is the number of positions.
    * @param nowSeconds - decisions that ended before do not count.
+   * @returns whether anything was sent anywhere.
    */
-  match(request: RoutingRequest, matched: Float64Array, nowSeconds: number): void {
+  match(request: RoutingRequest, matched: Float64Array, nowSeconds: number): boolean {
     this.#expire(nowSeconds);
     matched.fill(0);
     const { prefixes, chunkTokens } = namePrefixes(request, this.#chunkTokens);
     this.#prompt = prefixes;
+    let isFound = false;
     for (const [chunk, key] of prefixes.entries()) {
       const entry = this.#chunks.get(key);
       if (entry === undefined) break;
@@ -85,10 +87,12 @@ export class DecisionHistory {
         const position = tenant % POSITIONS_MAX;
         const isThere = this.#tenants[position] === tenant;
         const isUnbroken = matched[position] === chunk * chunkTokens;
-        if (isThere && isUnbroken && (entry[i + 1] ?? 0) > nowSeconds)
-          matched[position] = (chunk + 1) * chunkTokens;
+        if (!isThere || !isUnbroken || (entry[i + 1] ?? 0) <= nowSeconds) continue;
+        matched[position] = (chunk + 1) * chunkTokens;
+        isFound = true;
       }
     }
+    return isFound;
   }
 
   /** Prefixes of the prompt of the last `match`, one per chunk. */

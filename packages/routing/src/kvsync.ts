@@ -80,6 +80,9 @@ export class KvsyncPolicy implements RoutingPolicy {
   readonly #pressure: MemoryPressure;
   /** Fresh tokens of the last ranked request, by position. */
   readonly #fresh: Float64Array;
+  /** Costs of the last ranked request, by position. */
+  readonly #costs: Float64Array;
+  #isOwnMatch = false;
 
   /** @param positionCount - positions of the fleet, empty ones included. */
   constructor(positionCount: number) {
@@ -87,6 +90,7 @@ export class KvsyncPolicy implements RoutingPolicy {
     this.#own = new Float64Array(positionCount);
     this.#indexed = new Float64Array(positionCount);
     this.#fresh = new Float64Array(positionCount);
+    this.#costs = new Float64Array(positionCount);
     this.#pressure = new MemoryPressure(positionCount);
   }
 
@@ -110,7 +114,11 @@ export class KvsyncPolicy implements RoutingPolicy {
   rank(request: RoutingRequest, views: readonly WorkerView[], nowSeconds: number, into: Uint32Array): number {
     this.#weigh(request, views, nowSeconds);
     const { meanGiven } = this.#pressure;
-    return leastBy(views, (view, position) => sumOf(this.#terms(view, position, meanGiven)), null, into);
+    for (let position = 0; position < views.length; position++) {
+      const view = views[position];
+      if (view?.isEligible === true) this.#costs[position] = sumOf(this.#terms(view, position, meanGiven));
+    }
+    return leastBy(views, (_, position) => this.#costs[position] ?? 0, null, into);
   }
 
   /** See RoutingPolicy. */
@@ -136,7 +144,7 @@ export class KvsyncPolicy implements RoutingPolicy {
 
   /** Whether this router's own decisions hold some of the last ranked prompt anywhere. */
   get isOwnMatch(): boolean {
-    return this.#own.some((tokens) => tokens > 0);
+    return this.#isOwnMatch;
   }
 
   /**
@@ -153,8 +161,10 @@ export class KvsyncPolicy implements RoutingPolicy {
 
   /** Replaces matches by what counts as held, once per request. */
   #weigh(request: RoutingRequest, views: readonly WorkerView[], nowSeconds: number): void {
-    this.#history.match(request, this.#own, nowSeconds);
-    for (const [position, view] of views.entries()) {
+    this.#isOwnMatch = this.#history.match(request, this.#own, nowSeconds);
+    for (let position = 0; position < views.length; position++) {
+      const view = views[position];
+      if (view === undefined) continue;
       const indexed = view.matchedTokens * TRUST_WEIGHTS[view.trust];
       this.#indexed[position] = indexed;
       view.matchedTokens = Math.max(indexed, this.#own[position] ?? 0);

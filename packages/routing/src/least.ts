@@ -41,8 +41,9 @@ function findLeast(
   let best = -1;
   let least = Number.POSITIVE_INFINITY;
   let equals = 0;
-  for (const [position, view] of views.entries()) {
-    if (!view.isEligible || placed.includes(position)) continue;
+  for (let position = 0; position < views.length; position++) {
+    const view = views[position];
+    if (view?.isEligible !== true || placed.includes(position)) continue;
     const cost = costOf(view, position);
     if (cost > least) continue;
     const isEqual = cost === least && best >= 0;

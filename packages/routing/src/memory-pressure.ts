@@ -21,6 +21,8 @@ export class MemoryPressure {
   /** 0 for an empty position. */
   readonly #capacities: Float64Array;
   #memberCount = 0;
+  /** No position from here on was ever taken: a picker has room for many more workers than there are. */
+  #end = 0;
   #capacityTokens = 0;
 
   /** @param positionCount - positions of the fleet, empty ones included. */
@@ -35,6 +37,7 @@ export class MemoryPressure {
     this.#capacities[position] = capacityTokens;
     this.#capacityTokens += capacityTokens;
     this.#memberCount += 1;
+    this.#end = Math.max(this.#end, position + 1);
   }
 
   /** Replaces the room of a member; what it was given stays. Ignored at an empty position. */
@@ -58,7 +61,9 @@ export class MemoryPressure {
   /** What members were given lately, on average; 0 at first and in an empty fleet. */
   get meanGiven(): number {
     if (this.#memberCount === 0) return 0;
-    return this.#given.reduce((sum, given) => sum + given, 0) / this.#memberCount;
+    let sum = 0;
+    for (let position = 0; position < this.#end; position++) sum += this.#given[position] ?? 0;
+    return sum / this.#memberCount;
   }
 
   /**
@@ -75,7 +80,8 @@ export class MemoryPressure {
   give(position: number, tokens: number): void {
     if ((this.#capacities[position] ?? 0) === 0) return;
     const kept = Math.exp(-tokens / this.#capacityTokens);
-    for (const [member, given] of this.#given.entries()) this.#given[member] = given * kept;
+    for (let member = 0; member < this.#end; member++)
+      this.#given[member] = (this.#given[member] ?? 0) * kept;
     this.#given[position] = (this.#given[position] ?? 0) + tokens;
   }
 }

@@ -42,6 +42,7 @@ import {
   POSITIONS_MAX,
   type Trust,
   type RoutingRequest,
+  type WorkerView,
 } from "@kvsync/routing";
 import { LRUCache } from "lru-cache";
 
@@ -224,6 +225,11 @@ export class EndpointFleet {
   readonly #endpoints: (Endpoint | null)[] = [];
   readonly #health: Health[] = [];
   readonly #byAddress = new Map<string, Endpoint>();
+  readonly #positionsOf = new Map<string, number[]>();
+  /** Of the last request: ranks that are behind each position, */
+  readonly #ranksBehind = new Uint32Array(POSITIONS_MAX);
+  /** and the one of them that holds most; null where none holds anything. */
+  readonly #bestRanks: (number | null)[] = [];
   /** What engines said last, by position; null when that is too long ago. */
   readonly #said: (EngineLoad | null)[] = [];
   /** Addresses of endpoints, by session. */
@@ -334,7 +340,7 @@ export class EndpointFleet {
     const eligible = this.#markEligible(request, nowSeconds);
     if (eligible === "none") return { kind: request.subset === null ? "no_endpoint" : "subset_empty" };
     if (this.#isShed(request)) return { kind: "saturated" };
-    const rankOf = this.#writeMatches(request);
+    this.#writeMatches(request);
     this.#writeSurcharges(request, nowSeconds);
     const into = new Uint32Array(Math.max(1, count));
     const routing = routingOf(request);
@@ -353,10 +359,10 @@ export class EndpointFleet {
       endpoints: [first, ...others],
       basis: isIndexed ? "index" : this.#policy.isOwnMatch ? "own" : "load",
       heldTokens: view?.matchedTokens ?? 0,
-      isMean: first.dpRank === null && !this.#rankHeader && ranksOf(first, request.holds) > 1,
+      isMean: first.dpRank === null && !this.#rankHeader && (this.#ranksBehind[first.position] ?? 0) > 1,
       trust: view?.trust ?? "unknown",
       decision: this.#policy.decisionFor(first.position),
-      rankToTell: this.#rankHeader && first.dpRank === null ? (rankOf[first.position] ?? null) : null,
+      rankToTell: this.#rankHeader && first.dpRank === null ? this.#bestRankAt(first.position) : null,
     };
   }
 
@@ -511,11 +517,17 @@ export class EndpointFleet {
   }
 
   #put(endpoint: Endpoint): void {
-    this.#endpoints[endpoint.position] = endpoint;
-    this.#byAddress.set(endpoint.address, endpoint);
+    const { position, address, worker } = endpoint;
+    if ((this.#endpoints[position] ?? null) === null)
+      this.#positionsOf.set(worker, [...(this.#positionsOf.get(worker) ?? []), position]);
+    this.#endpoints[position] = endpoint;
+    this.#byAddress.set(address, endpoint);
   }
 
-  #leave({ address, position }: Endpoint): void {
+  #leave({ address, position, worker }: Endpoint): void {
+    const others = (this.#positionsOf.get(worker) ?? []).filter((one) => one !== position);
+    if (others.length > 0) this.#positionsOf.set(worker, others);
+    else this.#positionsOf.delete(worker);
     this.#endpoints[position] = null;
     this.#said[position] = null;
     this.#byAddress.delete(address);
@@ -533,45 +545,56 @@ export class EndpointFleet {
       endpoint !== undefined &&
       (allowed === null || allowed.has(endpoint.address)) &&
       (workers === null || endpoint.model === null || workers.has(endpoint.worker));
-    const isAwake = (position: number): boolean => this.#isAwake(position, nowSeconds);
+    const { views } = this.#book;
     let awake = 0;
     let all = 0;
-    for (const [position, view] of this.#book.views.entries()) {
+    for (let position = 0; position < views.length; position++) {
+      const view = viewAt(views, position);
       view.isEligible = isAllowed(this.#endpoints[position]);
       if (!view.isEligible) continue;
       all += 1;
-      if (isAwake(position)) awake += 1;
+      if (this.#isAwake(position, nowSeconds)) awake += 1;
     }
-    if (awake > 0)
-      for (const [position, view] of this.#book.views.entries()) view.isEligible &&= isAwake(position);
+    if (awake > 0 && awake < all)
+      for (let position = 0; position < views.length; position++)
+        viewAt(views, position).isEligible &&= this.#isAwake(position, nowSeconds);
     return all === 0 ? "none" : "some";
   }
 
-  /** Writes what each endpoint holds into its view. @returns the rank that holds most, by position. */
-  #writeMatches({ holds }: PickRequest): readonly (number | null)[] {
+  /** Writes what each endpoint holds into its view: what the best of its ranks holds. */
+  #writeMatches({ holds }: PickRequest): void {
     this.#book.clearMatches();
-    const byWorker = new Map<string, RankHold[]>();
-    for (const hold of holds) {
-      const others = byWorker.get(hold.worker);
-      if (others === undefined) byWorker.set(hold.worker, [hold]);
-      else others.push(hold);
+    const { views } = this.#book;
+    this.#ranksBehind.fill(0, 0, views.length);
+    for (const hold of holds)
+      for (const position of this.#positionsOf.get(hold.worker) ?? []) this.#writeHold(hold, position);
+    if (this.#rankHeader) return;
+    // The engine itself chooses among its ranks, when it cannot be told.
+    for (let position = 0; position < views.length; position++) {
+      if ((this.#ranksBehind[position] ?? 0) < 2) continue;
+      const view = viewAt(views, position);
+      view.matchedTokens *= 0.5;
+      view.matchedSlowTokens *= 0.5;
     }
-    return this.#book.views.map((view, position) => {
-      const endpoint = this.#endpoints[position];
-      if (endpoint === null || endpoint === undefined) return null;
-      const behind = (byWorker.get(endpoint.worker) ?? []).filter(
-        ({ dpRank }) => endpoint.dpRank === null || dpRank === endpoint.dpRank,
-      );
-      const [first, ...others] = behind;
-      if (first === undefined) return null;
-      const best = others.reduce((most, one) => (one.matchedTokens > most.matchedTokens ? one : most), first);
-      // The engine itself chooses among its ranks, when it cannot be told.
-      const share = behind.length > 1 && !this.#rankHeader ? 0.5 : 1;
-      view.matchedTokens = best.matchedTokens * share;
-      view.matchedSlowTokens = best.slowTokens * share;
-      view.trust = best.trust;
-      return best.matchedTokens > 0 ? best.dpRank : null;
-    });
+  }
+
+  /** Writes a rank's hold into the view of an endpoint of its worker, when it is the first or the greatest there. */
+  #writeHold({ dpRank, matchedTokens, slowTokens, trust }: RankHold, position: number): void {
+    const endpoint = this.#at(position);
+    if (endpoint.dpRank !== null && endpoint.dpRank !== dpRank) return;
+    const view = viewAt(this.#book.views, position);
+    const before = this.#ranksBehind[position] ?? 0;
+    this.#ranksBehind[position] = before + 1;
+    if (before > 0 && matchedTokens <= view.matchedTokens) return;
+    view.matchedTokens = matchedTokens;
+    view.matchedSlowTokens = slowTokens;
+    view.trust = trust;
+    this.#bestRanks[position] = matchedTokens > 0 ? dpRank : null;
+  }
+
+  /** The rank that holds most of the last request's prompt; null when none holds any. */
+  #bestRankAt(position: number): number | null {
+    return this.#ranksBehind[position] === 0 ? null : (this.#bestRanks[position] ?? null);
   }
 
   /** Whether a request may be refused, and every eligible endpoint is full. */
@@ -628,6 +651,12 @@ export class EndpointFleet {
   }
 }
 
+function viewAt(views: readonly WorkerView[], position: number): WorkerView {
+  const view = views[position];
+  assert(view !== undefined, "every position below the number of views has one");
+  return view;
+}
+
 /** A request as the policy sees it. */
 function routingOf({ promptTokens, names }: PickRequest): RoutingRequest {
   return {
@@ -648,10 +677,6 @@ function adapterAt(address: string, adapter: string): string {
 /** An endpoint about which nothing bad is known. */
 function healthy(): Health {
   return { misses: 0, restSeconds: REST_SECONDS_MIN, restsUntil: 0 };
-}
-
-function ranksOf({ worker }: Endpoint, holds: readonly RankHold[]): number {
-  return holds.filter((hold) => hold.worker === worker).length;
 }
 
 /** Null when the number of addresses fits neither rule. */

@@ -13,6 +13,7 @@ import {
 import type { Decision, SessionEnd } from "./session.ts";
 import { GatewayClient } from "./testing/gateway-client.ts";
 import { framed } from "./wire/ext-proc-codec.ts";
+import { referenceEncode } from "./wire/testing/reference-codec.ts";
 
 const PICK: Decision = {
   kind: "pick",
@@ -203,6 +204,24 @@ describe("the picker's server", () => {
     stream.stream.end();
     expect(await stream.outcome).toEqual({ status: 12, message: "unknown_path" });
     expect(books.asked).toBe(0);
+  });
+
+  it("V7: sends the pick, the body and what follows it in one write", async () => {
+    const { client } = await serve();
+    const connection = client();
+    const stream = connection.open();
+    const chunks: number[] = [];
+    stream.stream.on("data", (chunk: Buffer) => chunks.push(chunk.length));
+    const headers = { requestHeaders: {}, protocolConfig: FULL_DUPLEX };
+    const body = { requestBody: { body: Buffer.from("{}") } };
+    const messages = [headers, body, body, { requestTrailers: {} }];
+    stream.stream.write(
+      Buffer.concat(
+        messages.map((message) => framed(Buffer.from(referenceEncode("ProcessingRequest", message)))),
+      ),
+    );
+    expect(await stream.answered(4)).toHaveLength(4);
+    expect(chunks).toHaveLength(1);
   });
 
   it("V2: keeps a connection that resets ten thousand streams, each after its pick", async () => {

@@ -14,6 +14,7 @@
  *  V4  Bodies that are held are bounded over all streams (picker-server.test.ts "V4").
  *  V6  What a host throws ends the stream that it was called for, and is counted; a failed assertion ends the process
  *      (picker-server.test.ts "V6").
+ *  V7  What one event makes due goes out in one write (picker-server.test.ts "V7").
  *  V5  When the server has stopped, no session is open and no byte is held (picker-server.test.ts "V5").
  *
  * Not here: the decisions (SessionHost), the source of certificates.
@@ -65,6 +66,10 @@ const STATUS = {
   internal: 13,
   unavailable: 14,
 };
+
+/** The head of every answer. */
+const HEAD = { ":status": 200, "content-type": "application/grpc" };
+const WITH_TRAILERS = { waitForTrailers: true };
 
 const MIB = 1024 * 1024;
 /** What a gateway may send of one stream before it is read: many chunks of a body. */
@@ -295,9 +300,8 @@ export class PickerServer {
   /** Answers a stream with an error and nothing else. */
   #refuse(stream: ServerHttp2Stream, fault: StreamFault): void {
     this.#host.fault(fault);
-    const head = { ":status": 200, "content-type": "application/grpc" };
     stream.respond(
-      { ...head, "grpc-status": String(statusOf(fault)), "grpc-message": fault },
+      { ...HEAD, "grpc-status": String(statusOf(fault)), "grpc-message": fault },
       { endStream: true },
     );
     // What it still sends is read and forgotten, so that it can end its side.
@@ -311,7 +315,12 @@ export class PickerServer {
       get isWaiting() {
         return session.isWaiting;
       },
-      decide: (decision) => session.decide(decision),
+      decide: (decision) => {
+        stream.cork();
+        const isTold = session.decide(decision);
+        stream.uncork();
+        return isTold;
+      },
       fail: () => {
         this.#fail(open, answers, "host_failed");
       },
@@ -337,7 +346,10 @@ export class PickerServer {
         });
     });
     stream.on("data", (chunk: Buffer) => {
-      const fault = session.isOver ? null : frames.push(chunk);
+      if (session.isOver) return;
+      stream.cork();
+      const fault = frames.push(chunk);
+      stream.uncork();
       if (fault !== null) this.#fail(open, answers, fault);
     });
     stream.on("drain", () => {
@@ -365,6 +377,10 @@ export class PickerServer {
       send: (frame) => {
         // V3: what cannot be sent now is not added to by reading on.
         if (!stream.write(frame)) stream.pause();
+      },
+      sendView: (head, view) => {
+        stream.write(head);
+        if (!stream.write(view)) stream.pause();
       },
       end: () => {
         answers.end(STATUS.ok, "");
@@ -498,7 +514,7 @@ interface AnswerStream {
 /** Sends a stream's head at once, and its status with the end. */
 function answerStream(stream: ServerHttp2Stream): AnswerStream {
   let trailers: Record<string, string> | null = null;
-  stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  stream.respond(HEAD, WITH_TRAILERS);
   stream.on("wantTrailers", () => {
     stream.sendTrailers(trailers ?? { "grpc-status": String(STATUS.unavailable) });
     // A call is over with its status: a gateway that has not ended its side is told to send no more.

@@ -326,7 +326,7 @@ export class Picker implements SessionHost {
   /** See SessionHost. */
   ask(session: OpenSession, question: PickQuestion): void {
     const askedMs = this.#parts.now();
-    const request = readRequest(question);
+    const request = readRequest(question, this.#parts.tokenizer !== null);
     const served = request.model === null ? null : this.#parts.lookup.model(request.model, request.cacheSalt);
     const decide = (tokens: Uint32Array | readonly unknown[] | null, reason: PickReason): void => {
       this.#decide(session, question, { request, served, tokens, reason, askedMs });
@@ -334,6 +334,7 @@ export class Picker implements SessionHost {
     if (request.reason !== null) decide(null, request.reason);
     else if (served === null) decide(null, "model_unknown");
     else if (request.prompt?.kind === "token_ids") decide(request.prompt.tokens, "none");
+    else if (request.prompt?.kind === "unread") decide(null, "no_tokens");
     else this.#decideByText(session, request, served, decide);
   }
 
@@ -344,8 +345,10 @@ export class Picker implements SessionHost {
     served: ServedModel,
     decide: (tokens: Uint32Array | null, reason: PickReason) => void,
   ): void {
-    const question = prompt?.kind === "text" ? questionOf(served, prompt) : null;
-    if (this.#parts.tokenizer === null || question === null) {
+    const { tokenizer } = this.#parts;
+    // No question is made that nobody is asked: it costs as much as reading the body.
+    const question = tokenizer !== null && prompt?.kind === "text" ? questionOf(served, prompt) : null;
+    if (tokenizer === null || question === null) {
       decide(null, "no_tokens");
       return;
     }
@@ -364,7 +367,7 @@ export class Picker implements SessionHost {
       }
     };
     const timer = setTimeout(late, this.#options.decisionMs);
-    const answered = this.#parts.tokenizer.tokenize(question).then((outcome) => {
+    const answered = tokenizer.tokenize(question).then((outcome) => {
       if (outcome.kind === "tokens") once(outcome.tokens, "none");
       else once(null, "no_tokens");
     });
@@ -379,7 +382,7 @@ export class Picker implements SessionHost {
     if (!session.isWaiting) return;
     const { request, served, tokens, askedMs } = known;
     const nowMs = this.#parts.now();
-    const { holds, names, promptTokens, isUsable } = this.#look(question, request, served, tokens);
+    const { holds, names, promptTokens, isUsable } = this.#look(request, served, tokens);
     const asked = this.#asked(question, served, { holds, names, promptTokens });
     if (session.explain !== undefined) {
       const ranking = this.#fleet.explain(asked, nowMs / 1000);
@@ -470,17 +473,16 @@ export class Picker implements SessionHost {
 
   /** What is known of the prompt: by its tokens, or by the bytes of its body. `isUsable` is false for tokens that are none. */
   #look(
-    { body }: PickQuestion,
-    { estimatedTokens, otherTokens }: InferenceRequest,
+    { bytes, estimatedTokens, otherTokens }: InferenceRequest,
     served: ServedModel | null,
     tokens: Uint32Array | readonly unknown[] | null,
   ): Looked & { readonly isUsable: boolean } {
     const holds = served === null || tokens === null ? null : this.#parts.lookup.holds(served, tokens);
     if (tokens === null || holds === null) {
       const isUsable = tokens === null || served === null;
-      return { holds, names: wordsOf(body), promptTokens: estimatedTokens, isUsable };
+      return { holds, names: wordsOf(bytes), promptTokens: estimatedTokens, isUsable };
     }
-    const names = Uint32Array.from(tokens as ArrayLike<number>);
+    const names = tokens instanceof Uint32Array ? tokens : new Uint32Array(tokens as readonly number[]);
     return { holds, names, promptTokens: tokens.length + otherTokens, isUsable: true };
   }
 
@@ -614,17 +616,13 @@ function reasonOf(reason: PickReason, holds: readonly RankHold[] | null, outcome
   return reason === "none" && holds !== null && outcome.basis !== "index" ? "index_unknown" : reason;
 }
 
-/** A body as words of four bytes, which stand for its tokens; the rest is left out. */
-function wordsOf(body: readonly Uint8Array[]): Uint32Array {
-  const bytes = body.reduce((sum, chunk) => sum + chunk.length, 0);
-  const words = new Uint32Array(bytes >>> 2);
-  const target = new Uint8Array(words.buffer);
-  let at = 0;
-  for (const chunk of body) {
-    const part = chunk.subarray(0, target.length - at);
-    target.set(part, at);
-    at += part.length;
-  }
+/** A body as words of four bytes, which stand for its tokens; the rest is left out. A view of it, where its place allows. */
+function wordsOf(body: Buffer): Uint32Array {
+  const count = body.length >>> 2;
+  const { buffer, byteOffset } = body;
+  if (byteOffset % Uint32Array.BYTES_PER_ELEMENT === 0) return new Uint32Array(buffer, byteOffset, count);
+  const words = new Uint32Array(count);
+  new Uint8Array(words.buffer).set(body.subarray(0, 4 * count));
   return words;
 }
 

@@ -5,10 +5,8 @@
  *
  * A model that no engine serves is no error here: the caller picks by load.
  */
-import type { Trust } from "@kvsync/core";
-
 import { RequestError } from "../request/request-error.ts";
-import { match, type MatchDependencies } from "../query/match.ts";
+import { heldByRank, type MatchDependencies } from "../query/match.ts";
 import type { QuestionFields } from "../query/match-query.ts";
 import { withInput, withTokens } from "../query/match-query.ts";
 import { namedModel } from "../query/model-name.ts";
@@ -85,17 +83,8 @@ export class PromptLookup {
         tokens instanceof Uint32Array
           ? withTokens(question, tokens, memory)
           : withInput(question, "token_ids", tokens, memory);
-      const answer = match(query, this.#dependencies);
-      const own = answer.matches.filter((one) => this.#isCurrent(one.worker, one.dp_rank));
-      return own.map((one) => ({
-        worker: one.worker,
-        dpRank: one.dp_rank,
-        matchedTokens: one.matched_tokens,
-        slowTokens: (one.tiers.host + one.tiers.disk + one.tiers.remote) * (one.block_size ?? 0),
-        heldTokens: one.held_tokens,
-        blockSize: one.block_size,
-        trust: one.trust satisfies Trust,
-      }));
+      const found: readonly RankHold[] = heldByRank(query, this.#dependencies);
+      return found.filter(({ worker, dpRank }) => this.#isCurrent(worker, dpRank));
     } catch (error) {
       if (error instanceof RequestError) return null;
       throw error;

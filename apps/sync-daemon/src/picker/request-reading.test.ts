@@ -6,6 +6,7 @@ import type { BodyGap } from "./session.ts";
 
 interface Options {
   readonly gap?: BodyGap;
+  readonly readsTexts?: boolean;
   readonly headers?: Readonly<Record<string, string>>;
   readonly cuts?: readonly number[];
 }
@@ -13,19 +14,22 @@ interface Options {
 function read(
   path: string,
   body: unknown,
-  { gap = "none", headers = {}, cuts = [] }: Options = {},
-): InferenceRequest {
+  { gap = "none", readsTexts = true, headers = {}, cuts = [] }: Options = {},
+): Omit<InferenceRequest, "bytes"> {
   const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
   const ends = [...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length];
   let begin = 0;
   const chunks = ends.map((end) => bytes.subarray(begin, (begin = end)));
-  return readRequest({
+  const question = {
     headers: new Map([[":path", path], ...Object.entries(headers)]),
     body: chunks,
     bodyBytes: bytes.length,
     gap,
     subset: null,
-  });
+  };
+  const { bytes: joined, ...request } = readRequest(question, readsTexts);
+  expect(joined.equals(bytes), "the body in one piece").toBe(true);
+  return request;
 }
 
 describe("a completion", () => {
@@ -103,6 +107,9 @@ describe("a request that cannot be looked up", () => {
     ["encoding", "/v1/completions", { prompt: "x" }, { headers: { "content-encoding": "gzip" } }],
     ["not_understood", "/v1/completions", { model: "m", prompt: { a: 1 } }, {}],
     ["not_understood", "/v1/chat/completions", { model: "m", messages: [] }, {}],
+    ["not_understood", "/v1/completions", { model: "m", prompt: [] }, {}],
+    ["not_understood", "/v1/completions", { model: "m", prompt: ["a", 1] }, {}],
+    ["not_understood", "/v1/completions", { model: "m", prompt: [[1], ["a"]] }, {}],
     ["body_large", "/v1/completions", '{"prompt":', { gap: "body_large" }],
   ] as const)("has a reason: %s (%s)", (reason, path, body, options) => {
     expect(read(path, body, options)).toMatchObject({ prompt: null, reason });
@@ -123,7 +130,46 @@ describe("a request that cannot be looked up", () => {
   });
 });
 
+describe("a body without a tokenizer", () => {
+  it("Q4: is the same request with its text unread, wherever the text stands", () => {
+    const filler = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 2 }), { maxKeys: 4 });
+    const text = fc.oneof(
+      fc.record({ prompt: fc.string({ unit: "grapheme" }) }),
+      fc.record({
+        messages: fc.array(fc.record({ role: fc.string(), content: fc.string() }), { minLength: 1 }),
+      }),
+    );
+    fc.assert(
+      fc.property(filler, fc.string(), text, filler, (before, model, asked, after) => {
+        const path = "prompt" in asked ? "/v1/completions" : "/v1/chat/completions";
+        const body = { ...before, ...after, model, ...asked };
+        const whole = read(path, body);
+        const unread = read(path, body, { readsTexts: false });
+        // The length of a text is that of its JSON, which escapes make longer.
+        const { estimatedTokens } = unread;
+        expect(unread).toEqual({ ...whole, prompt: { kind: "unread" }, estimatedTokens });
+        expect(estimatedTokens).toBeGreaterThanOrEqual(whole.estimatedTokens);
+      }),
+    );
+  });
+
+  it("Q4: is read as a whole where its prompt is no text", () => {
+    for (const prompt of [[1, 2], ["a", "b"], [[1]], 5, {}, null]) {
+      const body = { model: "m", prompt };
+      expect(read("/v1/completions", body, { readsTexts: false })).toEqual(read("/v1/completions", body));
+    }
+    expect(read("/v1/completions", '{"prompt":"a"', { readsTexts: false }).reason).toBe("not_json");
+  });
+});
+
 describe("any body", () => {
+  it("Q3: of names or brackets alone is not parsed, with a tokenizer and without", () => {
+    const names = JSON.stringify(Object.fromEntries(Array.from({ length: 200_000 }, (_, i) => [`n${i}`, 1])));
+    for (const body of [names, `{"prompt":${"[".repeat(1_000_000)}`])
+      for (const readsTexts of [true, false])
+        expect(read("/v1/completions", body, { readsTexts })).toMatchObject({ reason: "not_understood" });
+  });
+
   it("Q1: is read without a throw, and has either a prompt or a reason", () => {
     const path = fc.constantFrom("/v1/completions", "/v1/chat/completions", "/v1/other", "");
     const body = fc.oneof(

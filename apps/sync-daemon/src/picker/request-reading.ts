@@ -8,6 +8,8 @@
  *  Q1  No request is refused: one that is not understood has its size and a reason (request-reading.test.ts "Q1").
  *  Q2  A list of prompts is looked up by its first and counts with the lengths of all
  *      (request-reading.test.ts "Q2").
+ *  Q3  A body whose shape would keep the parser busy is not parsed (request-reading.test.ts "Q3").
+ *  Q4  Without a tokenizer a text stays bytes, and the request is read the same otherwise (request-reading.test.ts "Q4").
  *
  * Not here: tokens of texts (remote-tokenizer.ts), which model a name means (model-name.ts).
  * Source: OpenAI's API as vLLM serves it (`prompt` of completions), the endpoint picker's specification of paths.
@@ -15,6 +17,9 @@
 import { z } from "zod";
 
 import { isWellFormed } from "../engine/well-formed.ts";
+import { jsonMembers } from "../request/json-members.ts";
+import { checkJsonShape } from "../request/json-shape.ts";
+import { RequestError } from "../request/request-error.ts";
 import { tokenizerFields, type TokenizerFields } from "../tokenizer/tokenize-request.ts";
 import type { PickQuestion } from "./session.ts";
 
@@ -22,6 +27,11 @@ import type { PickQuestion } from "./session.ts";
 const BYTES_PER_TOKEN = 4;
 /** Longest model name, salt or adapter that is looked up. */
 const NAME_MAX = 1024;
+/** Longest JSON of such a name: each character as an escape. */
+const NAME_JSON_BYTES_MAX = 6 * NAME_MAX + 2;
+
+const QUOTE = 0x22;
+const OPEN_ARRAY = 0x5b;
 
 /** Why a prompt cannot be looked up, as far as the request shows it. */
 export type ReadingReason =
@@ -38,6 +48,8 @@ export type ReadingReason =
 export type PromptInput =
   /** Token ids, unchecked. */
   | { readonly kind: "token_ids"; readonly tokens: readonly unknown[] }
+  /** A text that nobody is asked about. */
+  | { readonly kind: "unread" }
   /** A question to the model's tokenizer. */
   | {
       readonly kind: "text";
@@ -59,6 +71,8 @@ export interface InferenceRequest {
   readonly estimatedTokens: number;
   /** Of a list of prompts: tokens of all but the first, by the same rule. */
   readonly otherTokens: number;
+  /** The body in one piece; what came of it when there is a gap. */
+  readonly bytes: Buffer;
 }
 
 const name = z.string().min(1).max(NAME_MAX).refine(isWellFormed);
@@ -67,26 +81,26 @@ const { add_special_tokens } = tokenizerFields;
 const chatRequest = z
   .object({ ...common, ...tokenizerFields, messages: tokenizerFields.messages.unwrap() })
   .omit({ prompt: true });
-const promptText = z.string();
+
+type OnePrompt = string | readonly unknown[];
+type Prompt = string | readonly unknown[] | readonly OnePrompt[];
+
 const completionRequest = z.object({
   ...common,
   add_special_tokens,
-  prompt: z.union([
-    promptText,
-    z.array(z.number()).min(1),
-    z.array(promptText).min(1),
-    z.array(z.array(z.number())).min(1),
-  ]),
+  prompt: z.custom<Prompt>(isPrompt),
 });
 
 /**
  * Reads a request.
  *
  * @param question - as the session asks it.
+ * @param readsTexts - whether anybody makes tokens of texts.
  * @returns what it asks for. Cost: one pass over the body.
  */
-export function readRequest(question: PickQuestion): InferenceRequest {
+export function readRequest(question: PickQuestion, readsTexts = true): InferenceRequest {
   const { headers, gap, bodyBytes } = question;
+  const bytes = joined(question.body);
   const bySize = (reason: ReadingReason, model: string | null = null): InferenceRequest => ({
     model,
     cacheSalt: null,
@@ -94,22 +108,33 @@ export function readRequest(question: PickQuestion): InferenceRequest {
     reason,
     estimatedTokens: Math.ceil(Math.max(bodyBytes, announcedBytes(headers)) / BYTES_PER_TOKEN),
     otherTokens: 0,
+    bytes,
   });
   if (gap !== "none") return bySize(gap);
   const encoding = headers.get("content-encoding") ?? "identity";
   if (encoding.trim().toLowerCase() !== "identity") return bySize("encoding");
-  const source = textOf(question.body);
+  const route = routeOf(headers.get(":path") ?? "");
+  return (readsTexts ? null : unreadText(route, bytes)) ?? parsed(route, bytes, bySize);
+}
+
+/** Reads a request as a whole; `bySize` makes one that cannot be looked up. */
+function parsed(
+  route: string,
+  bytes: Buffer,
+  bySize: (reason: ReadingReason, model?: string | null) => InferenceRequest,
+): InferenceRequest {
+  const source = bytes.toString();
   const body = parse(source);
-  if (body === null) return bySize("not_json");
+  if (body === null || body === "shapeless") return bySize(body === null ? "not_json" : "not_understood");
   const model = name.safeParse(body["model"]);
-  switch (routeOf(headers.get(":path") ?? "")) {
+  switch (route) {
     case "completions": {
       const read = completionRequest.safeParse(body);
-      return read.success ? completion(read.data) : bySize("not_understood", model.data ?? null);
+      return read.success ? completion(read.data, bytes) : bySize("not_understood", model.data ?? null);
     }
     case "chat/completions": {
       const read = chatRequest.safeParse(body);
-      return read.success ? chat(read.data, bodyBytes, source) : bySize("not_understood", model.data ?? null);
+      return read.success ? chat(read.data, bytes, source) : bySize("not_understood", model.data ?? null);
     }
     default:
       return bySize("path", model.data ?? null);
@@ -129,33 +154,64 @@ function announcedBytes(headers: ReadonlyMap<string, string>): number {
   return /^\d{1,12}$/.test(text) ? Number(text) : 0;
 }
 
-function textOf(chunks: readonly Uint8Array[]): string {
+function joined(chunks: readonly Uint8Array[]): Buffer {
   const [only] = chunks;
-  const bytes =
-    chunks.length === 1 && only !== undefined
-      ? Buffer.from(only.buffer, only.byteOffset, only.length)
-      : Buffer.concat(chunks);
-  return bytes.toString();
+  return chunks.length === 1 && only !== undefined
+    ? Buffer.from(only.buffer, only.byteOffset, only.length)
+    : Buffer.concat(chunks);
 }
 
-/** Null for anything but a JSON object. */
-function parse(json: string): Record<string, unknown> | null {
+/**
+ * Reads a request by its text alone: Q4.
+ *
+ * @returns null for one that is not of a text, or that is not understood: it is to be read as a whole.
+ */
+function unreadText(route: string, bytes: Buffer): InferenceRequest | null {
+  const promptName = route === "completions" ? "prompt" : route === "chat/completions" ? "messages" : null;
+  const members = promptName === null ? null : jsonMembers(bytes);
+  const prompt = members?.get(promptName ?? "");
+  if (members === null || prompt?.[0] !== (promptName === "prompt" ? QUOTE : OPEN_ARRAY)) return null;
+  const textBytes = promptName === "prompt" ? prompt.length - 2 : bytes.length;
+  return {
+    model: nameOf(members.get("model")),
+    cacheSalt: nameOf(members.get("cache_salt")),
+    prompt: { kind: "unread" },
+    reason: null,
+    estimatedTokens: Math.ceil(textBytes / BYTES_PER_TOKEN),
+    otherTokens: 0,
+    bytes,
+  };
+}
+
+/** A name as it is written in JSON; null for none that could be looked up. */
+function nameOf(json: Buffer | undefined): string | null {
+  if (json === undefined || json.length > NAME_JSON_BYTES_MAX) return null;
   try {
-    const value: unknown = JSON.parse(json);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : null;
+    return name.safeParse(JSON.parse(json.toString())).data ?? null;
   } catch {
     return null;
   }
 }
 
+/** Null for anything but a JSON object. */
+function parse(json: string): Record<string, unknown> | "shapeless" | null {
+  try {
+    checkJsonShape(json);
+    const value: unknown = JSON.parse(json);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : null;
+  } catch (error) {
+    return error instanceof RequestError ? "shapeless" : null;
+  }
+}
+
 function chat(
   { model, cache_salt: cacheSalt, ...fields }: z.output<typeof chatRequest>,
-  bodyBytes: number,
+  bytes: Buffer,
   source: string,
 ): InferenceRequest {
-  const estimatedTokens = Math.ceil(bodyBytes / BYTES_PER_TOKEN);
+  const estimatedTokens = Math.ceil(bytes.length / BYTES_PER_TOKEN);
   return {
     model: model ?? null,
     cacheSalt: cacheSalt ?? null,
@@ -163,10 +219,11 @@ function chat(
     reason: null,
     estimatedTokens,
     otherTokens: 0,
+    bytes,
   };
 }
 
-function completion(read: z.output<typeof completionRequest>): InferenceRequest {
+function completion(read: z.output<typeof completionRequest>, bytes: Buffer): InferenceRequest {
   const { prompt, model, cache_salt: cacheSalt, ...fields } = read;
   const prompts = promptsOf(prompt);
   const [first = ""] = prompts;
@@ -183,17 +240,27 @@ function completion(read: z.output<typeof completionRequest>): InferenceRequest 
     reason: null,
     estimatedTokens: own + otherTokens,
     otherTokens,
+    bytes,
   };
 }
 
-type OnePrompt = string | readonly number[];
+/** Whether it is a text, token ids, or a list of either. Of token ids only the first is looked at: the lookup checks them. */
+function isPrompt(value: unknown): value is Prompt {
+  if (typeof value === "string") return true;
+  if (!Array.isArray(value) || value.length === 0) return false;
+  const list: readonly unknown[] = value;
+  const [first] = list;
+  if (typeof first === "number") return true;
+  if (typeof first === "string") return list.every((one) => typeof one === "string");
+  return list.every((one) => Array.isArray(one) && (one.length === 0 || typeof one[0] === "number"));
+}
 
-function promptsOf(prompt: z.output<typeof completionRequest>["prompt"]): readonly OnePrompt[] {
+function promptsOf(prompt: Prompt): readonly OnePrompt[] {
   if (typeof prompt === "string") return [prompt];
   return isTokenList(prompt) ? [prompt] : prompt;
 }
 
-function isTokenList(prompt: number[] | string[] | number[][]): prompt is number[] {
+function isTokenList(prompt: readonly unknown[] | readonly OnePrompt[]): prompt is readonly unknown[] {
   return typeof prompt[0] === "number";
 }
 

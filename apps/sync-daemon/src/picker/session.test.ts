@@ -80,6 +80,9 @@ class Gateway {
         expect(this.isEnded, "nothing is sent after the end").toBe(false);
         this.answers.push(readAnswer(frame));
       },
+      sendView: (head, view) => {
+        port.send(Buffer.concat([head, view]));
+      },
       end: () => {
         this.isEnded = true;
       },

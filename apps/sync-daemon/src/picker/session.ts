@@ -32,7 +32,7 @@ import { assert } from "@kvsync/core";
 
 import {
   type BodyModes,
-  encodeChunk,
+  encodeChunkHead,
   encodeContinue,
   encodeImmediate,
   encodePick,
@@ -82,6 +82,8 @@ export type SessionFault =
 export interface SessionPort {
   /** Sends a framed message. It is the port's from then on. */
   send(frame: Buffer): void;
+  /** Sends a framed message in two parts: its head, and bytes that came from the gateway. */
+  sendView(head: Buffer, view: Uint8Array): void;
   /** Ends our side of the stream without an error. */
   end(): void;
   /** Ends the stream with an error. */
@@ -342,7 +344,9 @@ export class Session {
   #echo(kind: "request_body" | "response_body", chunk: Uint8Array, endOfStream: boolean): void {
     for (let at = 0; at === 0 || at < chunk.length; at += CHUNK_BYTES_MAX) {
       const end = Math.min(chunk.length, at + CHUNK_BYTES_MAX);
-      this.#port.send(encodeChunk(kind, chunk.subarray(at, end), endOfStream && end === chunk.length));
+      const head = encodeChunkHead(kind, end - at, endOfStream && end === chunk.length);
+      if (end === at) this.#port.send(head);
+      else this.#port.sendView(head, chunk.subarray(at, end));
     }
   }
 

@@ -60,15 +60,61 @@ interface Candidate {
   readonly engine: Engine;
 }
 
+/** What a lookup found, before it is an answer. */
+interface Found {
+  /** As asked, with the model and adapter that the name means. */
+  readonly query: MatchQuery;
+  readonly candidates: readonly Candidate[];
+  readonly counts: Readonly<Record<Trust, number>>;
+  readonly blockSizes: number[];
+  /** The one that counts where a rank holds nothing; null when that cannot be said. */
+  readonly blockSize: number | null;
+  /** By rank slot. */
+  readonly best: ReadonlyMap<number, RankMatch>;
+}
+
+/** What one rank of the model holds, for callers that need no answer in full. */
+export interface RankHeld {
+  readonly worker: string;
+  readonly dpRank: number;
+  readonly matchedTokens: number;
+  /** Of these, the ones below the device. */
+  readonly slowTokens: number;
+  /** Leading tokens in its main KV-cache group. */
+  readonly heldTokens: number;
+  readonly blockSize: number | null;
+  readonly trust: Trust;
+}
+
 /**
- * Answers one lookup whose input is in the reader's memory.
+ * Looks up as `match` does, without the parts of an answer that only people read.
  *
  * @param asked - read by match-query.ts.
  * @param dependencies - index, board, engines, clock.
- * @returns the answer, a fresh object. Cost: hashing and matching, then O(ranks of the model).
- * @throws RequestError unknown_model, ambiguous_model, contradictory_fields, wrong_block_size, block_size_required.
+ * @returns every rank of the model, in the order of the registry. Cost: as `match`, without a sort and its texts.
+ * @throws RequestError as `match`.
  */
-export function match(asked: MatchQuery, dependencies: MatchDependencies): MatchAnswer {
+export function heldByRank(asked: MatchQuery, dependencies: MatchDependencies): RankHeld[] {
+  const { candidates, best, blockSize } = find(asked, dependencies);
+  return candidates.map(({ worker, dpRank, rankSlot, trust: { trust } }) => {
+    const held = best.get(rankSlot);
+    if (held === undefined)
+      return { worker, dpRank, matchedTokens: 0, slowTokens: 0, heldTokens: 0, blockSize, trust };
+    const [, , , host = 0, disk = 0, remote = 0, heldBlocks = 0] = held.row;
+    return {
+      worker,
+      dpRank,
+      matchedTokens: held.tokens,
+      slowTokens: (host + disk + remote) * held.blockSize,
+      heldTokens: heldBlocks * held.blockSize,
+      blockSize: held.blockSize,
+      trust,
+    };
+  });
+}
+
+/** The lookup itself; see `match`. */
+function find(asked: MatchQuery, dependencies: MatchDependencies): Found {
   const { reader } = dependencies;
   const { model, loraName, engines } = namedModel(asked, dependencies);
   const query = { ...asked, model, loraName };
@@ -80,12 +126,25 @@ export function match(asked: MatchQuery, dependencies: MatchDependencies): Match
   for (const context of contexts) keepLonger(best, run(query, context, reader), context);
   if (reader.hasGroups) for (const context of contexts) shortenWhole(best, query, context, reader);
   lowerTrustOfLosers(candidates, counts, reader);
+  return { query, candidates, counts, blockSizes, blockSize, best };
+}
+
+/**
+ * Answers one lookup whose input is in the reader's memory.
+ *
+ * @param asked - read by match-query.ts.
+ * @param dependencies - index, board, engines, clock.
+ * @returns the answer, a fresh object. Cost: hashing and matching, then O(ranks of the model).
+ * @throws RequestError unknown_model, ambiguous_model, contradictory_fields, wrong_block_size, block_size_required.
+ */
+export function match(asked: MatchQuery, dependencies: MatchDependencies): MatchAnswer {
+  const { query, candidates, counts, blockSizes, blockSize, best } = find(asked, dependencies);
   const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
   const considered = TRUST_LEVELS.reduce((sum, trust) => sum + counts[trust], 0);
   return {
-    model,
+    model: query.model,
     requested_model: asked.model,
-    lora_name: loraName,
+    lora_name: query.loraName,
     block_size: blockSize,
     block_sizes: blockSizes,
     blocks: blockCount(query, blockSize),

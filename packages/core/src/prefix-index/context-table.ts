@@ -89,6 +89,8 @@ export function listContexts(
 ): ContextSummary[] {
   const summaries: ContextSummary[] = [];
   for (let slot = 0; slot < kernel.contextSlotCount(); slot++) {
+    // Most slots are empty: one load each, where a description takes a fence, a record and a view of it.
+    if (kernel.contextSerial(slot) === 0) continue;
     kernel.contextDescribe(readerLine, slot, recordAt);
     const words = new Uint32Array(memory.buffer, recordAt, CONTEXT_WORDS);
     if (words[CONTEXT_SERIAL] === 0) continue;

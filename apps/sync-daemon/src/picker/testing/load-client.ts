@@ -2,6 +2,8 @@
  * A gateway's side of ext_proc that costs little, for many requests. Frames are made once, and answers are read only as far as
  * success needs it.
  *
+ * A header has the number of bytes before the pick, for servers that read nothing (bench/picker-floor.ts).
+ *
  *     request headers, body ─▶ picker ─▶ pick, body ─▶ response headers ─▶ picker ─▶ their answer, grpc-status 0
  *
  * Bodies are in full duplex; the response's is not sent.
@@ -25,6 +27,7 @@ const RESPONSE_ANSWER = 0x12;
 /** A request as its frames: those before the pick, and the response's headers. */
 export interface Frames {
   readonly request: readonly Buffer[];
+  readonly requestBytes: number;
   readonly response: Buffer;
 }
 
@@ -67,7 +70,9 @@ export function framesOf(body: string, path = "/v1/completions"): Frames {
   response.open(3);
   response.yes(3);
   response.close();
-  return { request: [framed(headers.take()), ...chunks], response: framed(response.take()) };
+  const request = [framed(headers.take()), ...chunks];
+  const requestBytes = request.reduce((sum, frame) => sum + frame.length, 0);
+  return { request, requestBytes, response: framed(response.take()) };
 }
 
 /**
@@ -94,9 +99,14 @@ export class LoadClient {
   /**
    * One request from its headers to its end.
    */
-  send({ request, response }: Frames, ending: Ending): Promise<Went> {
+  send({ request, requestBytes, response }: Frames, ending: Ending): Promise<Went> {
     return new Promise((resolve) => {
-      const stream = this.#session.request({ ":method": "POST", ":path": PROCESS, te: "trailers" });
+      const stream = this.#session.request({
+        ":method": "POST",
+        ":path": PROCESS,
+        te: "trailers",
+        "x-request-bytes": String(requestBytes),
+      });
       let isPicked = false;
       let answers = 0;
       let status = "none";

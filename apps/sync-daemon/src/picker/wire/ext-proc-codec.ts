@@ -83,6 +83,7 @@ const HEADERS_READ = [
 
 const IS_READ: ReadonlySet<string> = new Set(HEADERS_READ);
 const NOTHING = new Uint8Array();
+const NO_PREFIX = new Uint8Array(PREFIX_BYTES);
 
 /** One message of the gateway. */
 export interface ProcessingRequest {
@@ -327,10 +328,10 @@ const OVERWRITE_OR_ADD = 2;
  * @returns one gRPC message with its prefix.
  */
 export function encodeContinue(kind: RequestKind): Buffer {
-  const writer = new ProtoWriter();
+  const writer = frameWriter();
   writer.open(answerField(kind));
   writer.close();
-  return framed(writer.take());
+  return finished(writer);
 }
 
 /**
@@ -340,22 +341,29 @@ export function encodeContinue(kind: RequestKind): Buffer {
  * @returns one gRPC message with its prefix.
  */
 export function encodePick(kind: RequestKind, pick: PickAnswer): Buffer {
-  const writer = new ProtoWriter();
+  const writer = frameWriter();
   writer.open(answerField(kind));
   if (kind !== "request_trailers") {
     writer.open(1);
     writer.open(2);
-    writeMutation(writer, [[DESTINATION, pick.destination], ...pick.setHeaders], pick.removeHeaders);
+    writeHeader(writer, DESTINATION, pick.destination);
+    writeMutation(writer, pick.setHeaders, pick.removeHeaders);
     writer.close();
     writer.yes(5);
     writer.close();
   }
   writer.close();
   writer.open(8);
-  writeStruct(writer, NAMESPACE, { [DESTINATION]: pick.destination });
+  writeField(writer, NAMESPACE, () => {
+    writer.open(5);
+    writeField(writer, DESTINATION, () => {
+      writer.text(3, pick.destination);
+    });
+    writer.close();
+  });
   writeStruct(writer, "kvsync", pick.facts);
   writer.close();
-  return framed(writer.take());
+  return finished(writer);
 }
 
 /**
@@ -364,7 +372,7 @@ export function encodePick(kind: RequestKind, pick: PickAnswer): Buffer {
  * @returns one gRPC message with its prefix.
  */
 export function encodeImmediate(answer: ImmediateAnswer): Buffer {
-  const writer = new ProtoWriter();
+  const writer = frameWriter();
   writer.open(7);
   writer.open(1);
   writer.uint32(1, answer.status);
@@ -375,26 +383,27 @@ export function encodeImmediate(answer: ImmediateAnswer): Buffer {
   writer.text(3, answer.body);
   writer.text(5, answer.details);
   writer.close();
-  return framed(writer.take());
+  return finished(writer);
 }
 
 /**
- * Writes a chunk of a body back to the gateway (full duplex). Its bytes are copied once.
+ * Writes what stands before a chunk of a body that goes back to the gateway (full duplex). The chunk's bytes are to follow, as the
+ * last field of the message: they are not copied.
  *
- * @returns one gRPC message with its prefix.
+ * @param chunkBytes - how many will follow.
+ * @returns one gRPC message with its prefix, up to the chunk.
  */
-export function encodeChunk(
+export function encodeChunkHead(
   kind: "request_body" | "response_body",
-  chunk: Uint8Array,
+  chunkBytes: number,
   endOfStream: boolean,
 ): Buffer {
-  const content =
-    (chunk.length === 0 ? 0 : 1 + varintBytes(chunk.length) + chunk.length) + (endOfStream ? 2 : 0);
+  const content = (chunkBytes === 0 ? 0 : 1 + varintBytes(chunkBytes) + chunkBytes) + (endOfStream ? 2 : 0);
   const mutation = 1 + varintBytes(content) + content;
   const common = 1 + varintBytes(mutation) + mutation;
   const answer = 1 + varintBytes(common) + common;
   const message = 1 + varintBytes(answer) + answer;
-  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + message);
+  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + message - chunkBytes);
   writePrefix(bytes, 0, message);
   let at = PREFIX_BYTES;
   const head = (field: number, length: number): void => {
@@ -408,15 +417,26 @@ export function encodeChunk(
   head(1, common);
   head(3, mutation);
   head(3, content);
-  if (chunk.length > 0) {
-    head(1, chunk.length);
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
+  // Before the chunk, though its number is higher: readers of protobuf take fields in any order.
   if (endOfStream) {
     bytes[at++] = (2 << 3) | WIRE.varint;
     bytes[at++] = 1;
   }
+  if (chunkBytes > 0) head(1, chunkBytes);
+  return bytes;
+}
+
+/** A writer that leaves room for a frame's prefix. */
+function frameWriter(): ProtoWriter {
+  const writer = new ProtoWriter();
+  writer.raw(NO_PREFIX);
+  return writer;
+}
+
+/** The frame that a {@link frameWriter} wrote. */
+function finished(writer: ProtoWriter): Buffer {
+  const bytes = writer.take();
+  writePrefix(bytes, 0, bytes.length - PREFIX_BYTES);
   return bytes;
 }
 
@@ -437,17 +457,32 @@ function writeMutation(
   setHeaders: readonly SetHeader[],
   removeHeaders: readonly string[],
 ): void {
-  for (const [name, value] of setHeaders) {
-    writer.open(1);
-    writer.open(1);
-    writer.text(1, name);
-    // In `raw_value`: gateways read it before `value`.
-    writer.text(3, value);
-    writer.close();
-    writer.uint32(3, OVERWRITE_OR_ADD);
-    writer.close();
-  }
-  for (const name of removeHeaders) writer.text(2, name);
+  for (const [name, value] of setHeaders) writeHeader(writer, name, value);
+  if (removeHeaders.length > 0) writer.raw(removals(removeHeaders));
+}
+
+function writeHeader(writer: ProtoWriter, name: string, value: string): void {
+  writer.open(1);
+  writer.open(1);
+  writer.text(1, name);
+  // In `raw_value`: gateways read it before `value`.
+  writer.text(3, value);
+  writer.close();
+  writer.uint32(3, OVERWRITE_OR_ADD);
+  writer.close();
+}
+
+/** Written removals, by their list: every pick has the same. */
+const writtenRemovals = new WeakMap<readonly string[], Buffer>();
+
+function removals(names: readonly string[]): Buffer {
+  const known = writtenRemovals.get(names);
+  if (known !== undefined) return known;
+  const writer = new ProtoWriter();
+  for (const name of names) writer.text(2, name);
+  const written = writer.take();
+  writtenRemovals.set(names, written);
+  return written;
 }
 
 /** One field of the metadata's struct: a namespace with its values. */

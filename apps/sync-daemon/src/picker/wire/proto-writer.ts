@@ -14,7 +14,9 @@ import { assert } from "@kvsync/core";
 
 import { WIRE } from "./proto-reader.ts";
 
-const BYTES_MIN = 256;
+const BYTES_MIN = 1024;
+/** Texts up to here are written character by character, as long as they are ASCII: a call into Buffer takes longer. */
+const SHORT_CHARACTERS = 48;
 
 /** Bytes that a varint of `value` (u32) takes. */
 export function varintBytes(value: number): number {
@@ -25,7 +27,7 @@ export function varintBytes(value: number): number {
 
 /** See the header. */
 export class ProtoWriter {
-  #bytes: Buffer = Buffer.allocUnsafeSlow(BYTES_MIN);
+  #bytes: Buffer = Buffer.allocUnsafe(BYTES_MIN);
   #length = 0;
   /** Where the contents of each open message begin. */
   readonly #open: number[] = [];
@@ -50,11 +52,32 @@ export class ProtoWriter {
 
   /** A string field. */
   text(field: number, value: string): void {
+    if (value.length <= SHORT_CHARACTERS && this.#shortText(field, value)) return;
     const length = Buffer.byteLength(value);
     this.#tag(field, WIRE.bytes);
     this.#varint(length);
     this.#reserve(length);
     this.#length += this.#bytes.write(value, this.#length);
+  }
+
+  /** Writes a text of ASCII. @returns false, with nothing written, for another one. */
+  #shortText(field: number, value: string): boolean {
+    const before = this.#length;
+    this.#tag(field, WIRE.bytes);
+    this.#reserve(1 + value.length);
+    const bytes = this.#bytes;
+    let at = this.#length;
+    bytes[at++] = value.length;
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code > 0x7f) {
+        this.#length = before;
+        return false;
+      }
+      bytes[at++] = code;
+    }
+    this.#length = at;
+    return true;
   }
 
   /** A bytes field; the bytes are copied. */
@@ -94,7 +117,7 @@ export class ProtoWriter {
   take(): Buffer {
     assert(this.#open.length === 0, "every message that was opened is closed");
     const taken = this.#bytes.subarray(0, this.#length);
-    this.#bytes = Buffer.allocUnsafeSlow(BYTES_MIN);
+    this.#bytes = Buffer.allocUnsafe(BYTES_MIN);
     this.#length = 0;
     return taken;
   }
@@ -116,7 +139,7 @@ export class ProtoWriter {
   #reserve(count: number): void {
     const needed = this.#length + count;
     if (needed <= this.#bytes.length) return;
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#bytes.length));
+    const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.#bytes.length));
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
   }
