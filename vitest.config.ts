@@ -16,8 +16,6 @@ const ALONE = [
   "test/loop-block.test.ts",
 ];
 
-const include = ["src/**/*.test.ts", "test/**/*.test.ts"];
-
 /** Packages of this workspace are tested from their sources: no build between a change and its test. */
 export const ssr = { resolve: { conditions: ["source", "node", "development|production"] } };
 
@@ -32,6 +30,14 @@ export const everyTest = {
   env: { NODE_COMPILE_CACHE: fileURLToPath(new URL(".cache/compile", import.meta.url)) },
 };
 
+/** What holds for files of which several run at the same time. */
+const together = {
+  exclude: [...configDefaults.exclude, ...ALONE],
+  // Two files at a time at least: most of the daemon's wait for processes, clocks and sockets.
+  maxWorkers: Math.max(2, availableParallelism() - 1),
+  sequence: { groupOrder: 0 },
+};
+
 export default defineConfig({
   ssr,
   test: {
@@ -42,14 +48,13 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: {
-          name: "together",
-          include,
-          exclude: [...configDefaults.exclude, ...ALONE],
-          // Two files at a time at least: most of the daemon's wait for processes, clocks and sockets.
-          maxWorkers: Math.max(2, availableParallelism() - 1),
-          sequence: { groupOrder: 0 },
-        },
+        // Next to the code. Files share a process one after the other: half of their CPU time was the same imports again.
+        test: { ...together, name: "code", include: ["src/**/*.test.ts"], isolate: false },
+      },
+      {
+        extends: true,
+        // Processes, sockets and browsers: what a file leaves open ends with its own process.
+        test: { ...together, name: "processes", include: ["test/**/*.test.ts"] },
       },
       {
         extends: true,

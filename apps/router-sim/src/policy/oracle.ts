@@ -19,7 +19,7 @@
  * Not a proof of optimality, which would be a search over all assignments: a rule of thumb with
  * perfect knowledge. In 23 of 1,000 random small fleets some policy hit more by over a tenth of a
  * percentage point, by 3.3 points at most. Eleven of them had agents, seven conversations, five
- * documents; oracle-sweep.test.ts runs a sample. The oracle does not foresee that sessions grow
+ * documents; oracle-sweep.simulation.test.ts runs a sample. The oracle does not foresee that sessions grow
  * where they are put. Which of the cases that explains was not measured.
  */
 import { MemoryPressure, type RoutingPolicy, type RoutingRequest, type WorkerView } from "@kvsync/routing";

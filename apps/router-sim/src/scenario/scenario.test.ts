@@ -1,9 +1,7 @@
 /**
- * Scenarios: those that ship come true. The audit holds at any moment of a bad run and finds
- * planted differences. A wrong file is refused with the place of the error. Q is of index-audit.ts.
+ * Scenarios: the audit finds planted differences, and a wrong file is refused with the place of the
+ * error. Q is of index-audit.ts.
  */
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
 import { openWorkload, parseWorkloadSource } from "../workload/workload-source.ts";
@@ -12,16 +10,9 @@ import { parseScenario, type Scenario, ScenarioError } from "./scenario.ts";
 import { ScenarioPlayer } from "./scenario-player.ts";
 import { firstDifference, runScenario } from "./scenario-run.ts";
 
-const FOLDER = join(import.meta.dirname, "../../scenarios");
-const SHIPPED = readdirSync(FOLDER).filter((file) => file.endsWith(".yaml"));
-
 async function open(text: string, path: string): Promise<{ scenario: Scenario; workload: Workload }> {
   const scenario = parseScenario(text, path);
   return { scenario, workload: await openWorkload(parseWorkloadSource(scenario.workload), scenario.seed) };
-}
-
-function shipped(file: string): Promise<{ scenario: Scenario; workload: Workload }> {
-  return open(readFileSync(join(FOLDER, file), "utf8"), file);
 }
 
 function small(timeline: string, rest = ""): Promise<{ scenario: Scenario; workload: Workload }> {
@@ -36,36 +27,7 @@ ${rest}`;
   return open(text, "small.yaml");
 }
 
-describe("the scenarios that ship", () => {
-  it.each(SHIPPED)("%s comes true", async (file) => {
-    const { scenario, workload } = await shipped(file);
-    const report = runScenario(scenario, workload);
-    expect(report.checks.filter(({ passed }) => !passed)).toEqual([]);
-    expect(report.checks.length).toBeGreaterThan(1);
-    expect(report.passed).toBe(true);
-  });
-});
-
 describe("the audit", () => {
-  it("holds at any moment of the worst of them (Q2, Q3)", async () => {
-    const { scenario, workload } = await shipped("everything-at-once.yaml");
-    const player = new ScenarioPlayer(scenario, workload, true);
-    let audits = 0;
-    let doubtful = 0;
-    while (player.nextAt < Infinity) {
-      player.next();
-      if (player.events % 307 !== 0) continue;
-      const { differences } = player.audit();
-      expect(differences, player.describeLast()).toEqual([]);
-      audits++;
-      if (!player.isExact) doubtful++;
-    }
-    // Otherwise the claim would be about quiet streams.
-    expect(audits).toBeGreaterThan(30);
-    expect(doubtful).toBeGreaterThan(10);
-    player.simulation.close();
-  });
-
   it("finds a block that vanishes without a word, and names the event after which it was gone (Q2)", async () => {
     const { scenario, workload } = await small(`
   - { at: 3, expect: { audit: exact } }

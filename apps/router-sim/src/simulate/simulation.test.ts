@@ -1,7 +1,7 @@
 /**
  * The promises of a simulated run as a whole. It repeats itself, its two event paths agree, it
  * conserves requests and tokens, and its settings are checked. That it is right, by theory, is
- * theory.test.ts.
+ * theory.simulation.test.ts.
  *
  * Numbers in titles: V of simulation.ts, E of event-path.ts, X of wire-path.ts.
  */

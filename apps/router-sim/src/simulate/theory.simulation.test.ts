@@ -6,7 +6,7 @@
  *      ρ S / (2 (1 − ρ)) (Pollaczek–Khinchine).
  *  T2  One engine with memory for everything hits what a cache without limit hits, block for block.
  *  T3  The oracle, which routes for hits alone, is not beaten on hits on nine workloads of usual
- *      size. On random small ones oracle-sweep.test.ts counts how often it is.
+ *      size. On random small ones oracle-sweep.simulation.test.ts counts how often it is.
  */
 import { COST_MODELS, stepSeconds } from "@kvsync/engine-sim";
 import { Prng } from "@kvsync/core";
