@@ -12,6 +12,7 @@ import {
 } from "./picker-server.ts";
 import type { Decision, SessionEnd } from "./session.ts";
 import { GatewayClient } from "./testing/gateway-client.ts";
+import { type LateFrame, RawGateway } from "./testing/raw-gateway.ts";
 import { framed } from "./wire/ext-proc-codec.ts";
 import { referenceEncode } from "./wire/testing/reference-codec.ts";
 
@@ -248,6 +249,33 @@ describe("the picker's server", () => {
     );
     expect([books.ends.length, new Set(books.ends), books.faults]).toEqual([10_000, new Set(["client"]), []]);
   });
+
+  it.each<LateFrame>(["reset", "window", "data"])(
+    "V2: keeps a connection whose gateway sends a late frame (%s) on each of 5,000 streams that the picker has ended",
+    async (kind) => {
+      const { books, port } = await serve({
+        host: {
+          ask: (session) => {
+            session.decide({ ...PICK, leaves: true });
+          },
+        },
+      });
+      const gateway = await RawGateway.connect(port);
+      cleanups.push(() => {
+        gateway.close();
+      });
+      const request = framed(
+        Buffer.from(referenceEncode("ProcessingRequest", { requestHeaders: { endOfStream: true } })),
+      );
+      for (let round = 0; round < 100; round++)
+        for (const stream of await Promise.all(Array.from({ length: 50 }, () => gateway.open(request))))
+          gateway.late(stream, kind);
+      await gateway.open(request);
+      expect([gateway.goaway, gateway.isClosed]).toEqual([null, false]);
+      expect([books.ends.length, new Set(books.ends), books.faults]).toEqual([5001, new Set(["left"]), []]);
+    },
+    60_000,
+  );
 
   it("refuses streams and connections beyond their limits, by name", async () => {
     const { books, client } = await serve({
