@@ -45,7 +45,7 @@ export class Authority {
     return new Authority(certificate, keys);
   }
 
-  /** A certificate for 127.0.0.1, good for so many days from yesterday on. */
+  /** A certificate for 127.0.0.1 and localhost, good for so many days from yesterday on. */
   async sign(name: string, days = 30): Promise<Pem> {
     const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
     const certificate = await X509CertificateGenerator.create({
@@ -56,7 +56,12 @@ export class Authority {
       signingAlgorithm: ALGORITHM,
       notBefore: new Date(Date.now() - DAY_MS),
       notAfter: new Date(Date.now() + days * DAY_MS),
-      extensions: [new SubjectAlternativeNameExtension([{ type: "ip", value: "127.0.0.1" }])],
+      extensions: [
+        new SubjectAlternativeNameExtension([
+          { type: "ip", value: "127.0.0.1" },
+          { type: "dns", value: "localhost" },
+        ]),
+      ],
     });
     const key = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
     const lines = key.match(/.{1,64}/g) ?? [];

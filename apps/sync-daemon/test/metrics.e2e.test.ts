@@ -320,7 +320,13 @@ async function runPicking(): Promise<void> {
   const daemon = await DaemonProcess.start({
     engines: engines.map((engine) => PickerTraffic.entry(engine)),
     sync: { tokenizer_endpoint: slow.endpoint },
-    picker: { ...PickerTraffic.settings(port), check_sample: 1, decision_timeout_ms: 5 },
+    picker: {
+      ...PickerTraffic.settings(port),
+      check_sample: 1,
+      decision_timeout_ms: 5,
+      // A bus that is not there: what would be sent is dropped.
+      share: { url: `nats://127.0.0.1:${await freePort()}` },
+    },
   });
   const traffic = new PickerTraffic(port);
   try {

@@ -136,6 +136,11 @@ export class KvsyncPolicy implements RoutingPolicy {
     return { prefixes: this.#history.prompt, freshTokens: this.#fresh[position] ?? 0 };
   }
 
+  /** What the request of the last `rank` costs at an eligible position, in tokens of prefill. */
+  costAt(position: number): number {
+    return this.#costs[position] ?? 0;
+  }
+
   /** Remembers another router's decision as its own. Its memory must name prompts as this one does. */
   learn(position: number, { prefixes, freshTokens }: PolicyDecision, nowSeconds: number): void {
     this.#pressure.give(position, freshTokens);

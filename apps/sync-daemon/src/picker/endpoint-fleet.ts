@@ -192,6 +192,8 @@ export type PickOutcome =
       /** Best first. */
       readonly endpoints: readonly [Endpoint, ...Endpoint[]];
       readonly basis: PickBasis;
+      /** Their costs, in tokens of prefill. */
+      readonly costs: readonly number[];
       /** Tokens that count as held at the first endpoint. */
       readonly heldTokens: number;
       /** Several ranks are behind the endpoint, and the engine chooses: `heldTokens` is what it holds on average. */
@@ -357,6 +359,7 @@ export class EndpointFleet {
     return {
       kind: "pick",
       endpoints: [first, ...others],
+      costs: [first, ...others].map(({ position }) => this.#policy.costAt(position)),
       basis: isIndexed ? "index" : this.#policy.isOwnMatch ? "own" : "load",
       heldTokens: view?.matchedTokens ?? 0,
       isMean: first.dpRank === null && !this.#rankHeader && (this.#ranksBehind[first.position] ?? 0) > 1,

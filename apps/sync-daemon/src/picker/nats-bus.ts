@@ -2,19 +2,21 @@
  * The bus between pickers: one NATS subject, to which each publishes and which each reads.
  *
  *     publish ──▶ connected? ──▶ NATS ──▶ the other pickers' `heard`
- *                     └ no: lost, and counted
+ *                     └ no: lost, and told to `unsent`
  *     connection lost ──▶ `lost` ──▶ tried again for ever, twice a second
  *
  *  N1  A message reaches the other pickers of its subject, and not its own (nats-bus.test.ts "N1").
  *  N2  Nothing throws and nothing waits while NATS is away. Messages of that time are dropped (nats-bus.test.ts "N2").
  *  N3  After NATS is back, messages arrive again (nats-bus.test.ts "N3").
+ *  N4  Over TLS the server's certificate is checked. Ours and the credentials are read for each connection, so that renewed
+ *      files count (nats-bus.test.ts "N4").
  *
  * The queue for a slow NATS is bounded by time: a connection that answers no ping for 2 to 4 s is given up. NATS's client
  * is imported by name, so that a daemon without it does not load it. Not here: the meaning of messages (shared-decisions.ts).
  */
 import { readFile } from "node:fs/promises";
 
-import type { NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection, TlsOptions } from "@nats-io/transport-node";
 
 const PING_MS = 2_000;
 const RETRY_MS = 500;
@@ -27,6 +29,12 @@ export interface NatsBusSettings {
   readonly subject: string;
   /** A file of NATS credentials (`.creds`); null for none. */
   readonly credentialsFile: string | null;
+  /** PEM files; null where the system's authorities count, and where the server asks for no certificate. */
+  readonly tls: {
+    readonly caFile: string | null;
+    readonly certFile: string | null;
+    readonly keyFile: string | null;
+  };
 }
 
 /** Who hears of it. */
@@ -36,6 +44,8 @@ export interface NatsBusWatch {
   connected(): void;
   /** The connection is gone, or could not be made. */
   lost(error: Error | null): void;
+  /** A message was not sent. */
+  unsent(): void;
 }
 
 /** See the header. Close it when done. */
@@ -63,15 +73,20 @@ export class NatsBus {
   /** Sends a message to the other pickers; it may be lost. */
   publish(bytes: Uint8Array): void {
     if (this.#connection === null || !this.#isConnected) {
-      this.#dropped += 1;
+      this.#drop();
       return;
     }
     try {
       this.#connection.publish(this.#settings.subject, bytes);
     } catch {
       // It was closed in this moment, or takes no message of this length.
-      this.#dropped += 1;
+      this.#drop();
     }
+  }
+
+  #drop(): void {
+    this.#dropped += 1;
+    this.#watch.unsent();
   }
 
   /** Ends the connection. Nothing is heard afterwards. */
@@ -83,7 +98,7 @@ export class NatsBus {
   }
 
   async #connect(): Promise<void> {
-    const { url, subject, credentialsFile } = this.#settings;
+    const { url, subject, credentialsFile, tls } = this.#settings;
     try {
       const { connect, credsAuthenticator } = await import("@nats-io/transport-node");
       const authenticator =
@@ -99,6 +114,7 @@ export class NatsBus {
         maxPingOut: 2,
         timeout: PING_MS,
         ...authenticator,
+        ...(await tlsOf(tls)),
       });
       if (this.#isClosed) {
         await connection.close();
@@ -128,4 +144,19 @@ export class NatsBus {
     this.#watch.lost(error);
     this.#retry = setTimeout(() => void this.#connect(), RETRY_MS);
   }
+}
+
+/** The client's option for these files; none where there is no file, so that the server's URL decides. */
+async function tlsOf({ caFile, certFile, keyFile }: NatsBusSettings["tls"]): Promise<{ tls?: TlsOptions }> {
+  if (caFile === null && certFile === null) return {};
+  const read = async (file: string | null): Promise<string | undefined> =>
+    file === null ? undefined : readFile(file, "utf8");
+  const [ca, cert, key] = await Promise.all([read(caFile), read(certFile), read(keyFile)]);
+  return {
+    tls: {
+      ...(ca !== undefined && { ca }),
+      ...(cert !== undefined && { cert }),
+      ...(key !== undefined && { key }),
+    },
+  };
 }

@@ -52,6 +52,8 @@ export class PickTraces {
       matched_tokens: Math.round(report.heldTokens),
       prompt_tokens: report.promptTokens,
       trust,
+      cost: report.costs[0] ?? null,
+      next_cost: report.costs[1] ?? null,
       duration_ms: report.seconds * 1000,
     });
   }

@@ -9,6 +9,7 @@ import {
   type PICK_REASONS,
   PICKER_METRICS,
   type SCRAPE_OUTCOMES,
+  type SHARE_DROPS,
   type STREAM_ENDS,
   type STREAM_FAULTS,
 } from "@kvsync/observability/kvsync/picker";
@@ -23,6 +24,7 @@ import { type CommonStanding, PickerMetrics, type PickerStanding, sumOfTotals } 
 import type { StreamFault } from "./picker-server.ts";
 import type { CheckOutcome } from "./prompt-check.ts";
 import type { SessionEnd } from "./session.ts";
+import type { ShareDrop } from "./shared-decisions.ts";
 
 const REPORT: PickReport = {
   basis: "index",
@@ -33,6 +35,7 @@ const REPORT: PickReport = {
   bodyBytes: 1000,
   promptTokens: 250,
   heldTokens: 192,
+  costs: [58],
   times: { askedMs: 0, tokensMs: null, lookedMs: 2, decidedMs: 3 },
   model: "m",
   requestId: null,
@@ -124,6 +127,7 @@ describe("the picker's metrics", () => {
     metrics.ended("client", null);
     metrics.fault("truncated");
     metrics.scraped("timeout");
+    metrics.shareDropped("unsent");
     const shown = await samples();
     const expected = {
       'requests_total{decision="index",reason="none"}': 1,
@@ -146,6 +150,8 @@ describe("the picker's metrics", () => {
       request_seconds_count: 1,
       'wire_errors_total{reason="truncated"}': 1,
       'scrapes_total{outcome="timeout"}': 1,
+      'share_drops_total{reason="unsent"}': 1,
+      'share_drops_total{reason="malformed"}': 0,
     };
     expect(Object.fromEntries(Object.keys(expected).map((key) => [key, shown.get(key)]))).toEqual(expected);
     expect(metrics.totals).toEqual({
@@ -266,9 +272,10 @@ it("every label value is one of the picker's, and there is no other", () => {
     Same<PickReport["basis"], (typeof PICK_DECISIONS)[number]>,
     Same<SessionEnd, (typeof STREAM_ENDS)[number]>,
     Same<StreamFault, (typeof STREAM_FAULTS)[number]>,
+    Same<ShareDrop, (typeof SHARE_DROPS)[number]>,
     Same<CheckOutcome, (typeof CHECK_OUTCOMES)[number]>,
     Same<EndpointState, (typeof ENDPOINT_STATES)[number]>,
     Same<ScrapeOutcome, (typeof SCRAPE_OUTCOMES)[number]>,
-  ] = [true, true, true, true, true, true, true];
+  ] = [true, true, true, true, true, true, true, true];
   expect(same).not.toContain(false);
 });

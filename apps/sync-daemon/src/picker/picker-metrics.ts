@@ -18,6 +18,7 @@ import {
   PICKER_METRICS,
   PREDICTION_OUTCOMES,
   SCRAPE_OUTCOMES,
+  SHARE_DROPS,
   STREAM_ENDS,
   STREAM_FAULTS,
 } from "@kvsync/observability/kvsync/picker";
@@ -32,6 +33,7 @@ import type { PickerWatch, PickReason, PickReport, PredictionReport } from "./pi
 import type { StreamFault } from "./picker-server.ts";
 import type { CheckOutcome } from "./prompt-check.ts";
 import type { SessionEnd } from "./session.ts";
+import type { ShareDrop } from "./shared-decisions.ts";
 
 /** How one thread of the picker stands, as its gauges show it. Those of several threads add up. */
 export interface PickerStanding {
@@ -96,6 +98,7 @@ export class PickerMetrics implements PickerWatch {
   readonly #streamEnds: Readonly<Record<SessionEnd, Counter>>;
   readonly #faults: Readonly<Record<StreamFault, Counter>>;
   readonly #scrapes: Readonly<Record<ScrapeOutcome, Counter>>;
+  readonly #shareDrops: Readonly<Record<ShareDrop, Counter>>;
   readonly #gauges: GaugeSet;
   #isShowing = false;
   readonly #models = new Map<string, ModelHandles>();
@@ -129,6 +132,7 @@ export class PickerMetrics implements PickerWatch {
     this.#streamEnds = byKey(STREAM_ENDS, (end) => slots.counter(PICKER_METRICS.streamEnds, { end }));
     this.#faults = byKey(STREAM_FAULTS, (reason) => slots.counter(PICKER_METRICS.faults, { reason }));
     this.#scrapes = byKey(SCRAPE_OUTCOMES, (outcome) => slots.counter(PICKER_METRICS.scrapes, { outcome }));
+    this.#shareDrops = byKey(SHARE_DROPS, (reason) => slots.counter(PICKER_METRICS.shareDrops, { reason }));
   }
 
   /** A copy of the numbers. */
@@ -198,6 +202,11 @@ export class PickerMetrics implements PickerWatch {
   /** An endpoint's metrics were looked at. */
   scraped(outcome: ScrapeOutcome): void {
     this.#scrapes[outcome].inc();
+  }
+
+  /** A message between pickers was not used. */
+  shareDropped(reason: ShareDrop): void {
+    this.#shareDrops[reason].inc();
   }
 
   /** Shows how the picker stands; to be called once a second. It does nothing while the last call is not done. */

@@ -43,10 +43,12 @@ class Thread {
   /** Of the last loss of the bus: own messages that were not sent, and others' that were not taken. */
   lost = { unsent: -1, dropped: -1 };
   readonly loads: (number | null)[] = [];
+  readonly drops: string[] = [];
   readonly sharing: PickerSharing;
 
   constructor(daemon: string, thread: number, url: string | null) {
-    const share = { url, subject: "kvsync.picker.threads", credentials_file: null };
+    const files = { credentials_file: null, ca_file: null, cert_file: null, key_file: null };
+    const share = { url, subject: "kvsync.picker.threads", ...files };
     const bus = url !== null && thread === 0 ? { url, share } : null;
     this.sharing = new PickerSharing(
       { daemon, thread, channel: new ThreadChannel(`test of ${daemon}`), bus },
@@ -57,6 +59,7 @@ class Thread {
             if (event === "sharing_lost") this.lost = facts as { unsent: number; dropped: number };
           },
         } as never,
+        dropped: (reason) => this.drops.push(reason),
         now: () => performance.now(),
       },
     );

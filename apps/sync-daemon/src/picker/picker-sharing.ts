@@ -20,6 +20,7 @@ import { NatsBus } from "./nats-bus.ts";
 import {
   readMessage,
   type SharedDecisions,
+  type ShareDrop,
   type SharedMessage,
   type SharingParts,
   writeMessage,
@@ -44,6 +45,8 @@ export interface SharingWays {
 /** What it works with. */
 interface SharingWatch {
   readonly log: Pick<LineGate, "write">;
+  /** A message was not used. */
+  readonly dropped: (reason: ShareDrop) => void;
   /** Milliseconds, on the clock of the picker. */
   readonly now: () => number;
 }
@@ -78,8 +81,8 @@ export class PickerSharing {
         this.#channel?.send({ kind: "decision", message });
         this.#publish(message);
       },
-      dropped: () => {
-        this.#dropped += 1;
+      dropped: (reason) => {
+        this.#drop(reason);
       },
       isOwnDaemon: (name) => name.startsWith(`${daemon}/`),
     };
@@ -114,9 +117,17 @@ export class PickerSharing {
     await this.#bus?.close();
   }
 
-  #busOf(url: string, { subject, credentials_file: credentialsFile }: PickerSettings["share"]): NatsBus {
+  /** Counts a message of others that was not taken. */
+  #drop(reason: ShareDrop): void {
+    this.#dropped += 1;
+    this.#watch.dropped(reason);
+  }
+
+  #busOf(url: string, share: PickerSettings["share"]): NatsBus {
+    const { subject, credentials_file: credentialsFile } = share;
+    const tls = { caFile: share.ca_file, certFile: share.cert_file, keyFile: share.key_file };
     return new NatsBus(
-      { url, subject, credentialsFile },
+      { url, subject, credentialsFile, tls },
       {
         heard: (bytes) => {
           this.#heardOnBus(bytes);
@@ -127,6 +138,9 @@ export class PickerSharing {
         },
         lost: (error) => {
           this.#lost(error);
+        },
+        unsent: () => {
+          this.#watch.dropped("unsent");
         },
       },
     );
@@ -158,7 +172,7 @@ export class PickerSharing {
   #heardOnBus(bytes: Uint8Array): void {
     const message = readMessage(bytes);
     if (message === null) {
-      this.#dropped += 1;
+      this.#drop("malformed");
       return;
     }
     // Only its own threads may speak for this daemon.

@@ -123,7 +123,16 @@ function sharingOf(share: typeof options.share): PickerSharing | null {
   const channel = threads.count === 1 ? null : new ThreadChannel(`picker of ${daemon}`);
   const bus = isFirst && share.url !== null ? { url: share.url, share } : null;
   if (channel === null && bus === null) return null;
-  return new PickerSharing({ daemon, thread, channel, bus }, { log, now: sharedClockMs });
+  return new PickerSharing(
+    { daemon, thread, channel, bus },
+    {
+      log,
+      dropped: (reason) => {
+        shown.shareDropped(reason);
+      },
+      now: sharedClockMs,
+    },
+  );
 }
 
 let hasEndpoints = false;

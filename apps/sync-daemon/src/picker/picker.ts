@@ -76,6 +76,8 @@ export interface PickReport {
   readonly bodyBytes: number;
   readonly promptTokens: number;
   readonly heldTokens: number;
+  /** Of the endpoints that were named, in tokens of prefill; empty when there is no pick. */
+  readonly costs: readonly number[];
   /** On the clock of PickerParts. */
   readonly times: {
     readonly askedMs: number;
@@ -597,10 +599,13 @@ function isTokenized({ tokens, request }: Known): boolean {
 }
 
 /** What a report has of a pick, or of none. */
-function pickOf(outcome: PickOutcome): Pick<PickReport, "basis" | "endpoint" | "trust" | "heldTokens"> {
-  if (outcome.kind !== "pick") return { basis: "immediate", endpoint: null, trust: "unknown", heldTokens: 0 };
-  const { basis, endpoints, trust, heldTokens } = outcome;
-  return { basis, endpoint: endpoints[0], trust, heldTokens };
+function pickOf(
+  outcome: PickOutcome,
+): Pick<PickReport, "basis" | "endpoint" | "trust" | "heldTokens" | "costs"> {
+  if (outcome.kind !== "pick")
+    return { basis: "immediate", endpoint: null, trust: "unknown", heldTokens: 0, costs: [] };
+  const { basis, endpoints, trust, heldTokens, costs } = outcome;
+  return { basis, endpoint: endpoints[0], trust, heldTokens, costs };
 }
 
 /** What a report has of the request's headers. */

@@ -70,8 +70,13 @@ export type SharedMessage =
       readonly isPicked: boolean;
     };
 
-/** Why a message was not taken. */
-type ShareDrop = "malformed" | "too_many_pickers" | "too_many_requests" | "endpoint_unknown";
+/** Why a message was not taken, or not sent. */
+export type ShareDrop =
+  | "malformed"
+  | "too_many_pickers"
+  | "too_many_requests"
+  | "endpoint_unknown"
+  | "unsent";
 
 /** What sharing needs of its owner. */
 export interface SharingParts {

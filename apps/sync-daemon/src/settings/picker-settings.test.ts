@@ -47,6 +47,23 @@ test("client certificates need TLS", () => {
   ]);
 });
 
+test("a certificate for NATS is given with its key", () => {
+  for (const [share, missing] of [
+    [{ cert_file: "c" }, "key_file"],
+    [{ key_file: "k" }, "cert_file"],
+  ] as const)
+    expect(faultsOf({ picker: { enabled: true, share } })).toEqual([
+      expect.stringMatching(
+        new RegExp(
+          `^picker\\.share\\.${missing}: .* because the other one of cert_file and key_file is set$`,
+        ),
+      ),
+    ]);
+  expect(
+    faultsOf({ picker: { enabled: true, share: { cert_file: "c", key_file: "k", ca_file: "a" } } }),
+  ).toEqual([]);
+});
+
 test("a Service of the name kvsync-picker does not change the picker's port", () => {
   expect(faultsOf({}, { KVSYNC_PICKER_PORT: "tcp://10.96.0.7:9002" })).toEqual([]);
   expect(faultsOf({}, { KVSYNC_PICKER_PORT: "tcp" })).toHaveLength(1);

@@ -123,7 +123,7 @@ export const pickerSection = section({
     }),
   share: section({
     url: text(
-      "NATS servers over which the pickers of one fleet share decisions, by commas; unset for none.",
+      "NATS servers over which the pickers of one fleet share decisions, by commas; unset for none. nats://HOST:4222, or tls:// with a host name.",
       null,
     ),
     subject: z
@@ -135,7 +135,16 @@ export const pickerSection = section({
         about: "NATS subject of the fleet. Pickers of other fleets need another one.",
         expected: SUBJECT_EXPECTED,
       }),
-    credentials_file: text("File with NATS credentials (.creds); unset for none.", null),
+    credentials_file: text(
+      "File with NATS credentials (.creds); unset for none. Read for each connection.",
+      null,
+    ),
+    ca_file: text(
+      "PEM file with the authorities of the NATS servers' certificates; unset for the system's. Set, a server without TLS is refused.",
+      null,
+    ),
+    cert_file: text("PEM file with the certificate that NATS servers get, where they ask for one.", null),
+    key_file: text("PEM file with this certificate's private key.", null),
   }),
   check_sample: integer(
     "One pick in so many is looked up again at its engine, to find prompts that are not the engine's; 0 for none.",
@@ -178,10 +187,16 @@ export type PickerSettings = z.output<typeof pickerSection>;
  * @param refuse - called with the path that is to blame and what was expected.
  */
 export function refusePickerDoors(
-  { enabled, host, port, tls }: PickerSettings,
-  refuse: (path: readonly ["picker", "tls", string], expected: string) => void,
+  { enabled, host, port, tls, share }: PickerSettings,
+  refuse: (path: readonly ["picker", "tls" | "share", string], expected: string) => void,
 ): void {
-  if (enabled !== true || port === 0) return;
+  if (enabled !== true) return;
+  if ((share.cert_file === null) !== (share.key_file === null))
+    refuse(
+      ["picker", "share", share.cert_file === null ? "cert_file" : "key_file"],
+      "a file, because the other one of cert_file and key_file is set",
+    );
+  if (port === 0) return;
   if (tls.mode === "none" && !isLoopback(host))
     refuse(
       ["picker", "tls", "mode"],

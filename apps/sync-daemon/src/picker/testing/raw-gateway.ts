@@ -40,6 +40,7 @@ export class RawGateway {
     });
   }
 
+  /** Connects, and opens the connection's window wide. */
   static async connect(port: number): Promise<RawGateway> {
     const socket = connect(port, "127.0.0.1");
     await once(socket, "connect");
@@ -51,6 +52,7 @@ export class RawGateway {
     return gateway;
   }
 
+  /** Whether the connection is over, from either side. */
   get isClosed(): boolean {
     return this.#socket.destroyed;
   }
@@ -84,6 +86,7 @@ export class RawGateway {
     else this.#send(TYPE.data, 0, stream, Buffer.from("late"));
   }
 
+  /** Ends the connection. */
   close(): void {
     this.#socket.destroy();
   }

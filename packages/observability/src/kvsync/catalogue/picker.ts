@@ -73,6 +73,15 @@ export const SCRAPE_OUTCOMES = [
   "no_names",
 ] as const;
 
+/** Why a message between pickers is not used. The picker has the same closed set. */
+export const SHARE_DROPS = [
+  "malformed",
+  "too_many_pickers",
+  "too_many_requests",
+  "endpoint_unknown",
+  "unsent",
+] as const;
+
 /** What comes of a prediction. */
 export const PREDICTION_OUTCOMES = ["agree", "differ"] as const;
 
@@ -272,6 +281,14 @@ export const PICKER_METRICS = {
     labels: { endpoint: ENDPOINT, kind: LOAD_KINDS },
     preset: "absent until known",
     why: "Whether load is spread, and where it is not.",
+  }),
+  shareDrops: counter({
+    name: "kv_picker_share_drops_total",
+    help: "Messages between pickers that were not used, by reason: unsent when NATS was away, endpoint_unknown when this picker has another pool.",
+    unit: "none",
+    labels: { reason: SHARE_DROPS },
+    preset: "absent until known",
+    why: "Pickers that do not share their decisions send their requests to the same engine.",
   }),
   scrapes: counter({
     name: "kv_picker_scrapes_total",

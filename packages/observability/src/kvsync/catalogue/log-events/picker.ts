@@ -68,6 +68,8 @@ export const PICKER_EVENTS = logEvents("picker", {
       matched_tokens: integer("tokens that the engine is expected to have cached"),
       prompt_tokens: integer("tokens of the prompt, by its bytes where they are not known"),
       trust: oneOf(TRUST_LEVELS, "trust in the matched tokens"),
+      cost: orNull(number("cost of the first endpoint, in tokens of prefill"), "there is no pick"),
+      next_cost: orNull(number("cost of the endpoint after it"), "none is named after it"),
       duration_ms: number("time of the decision, in milliseconds"),
     },
     cause: "peer",

@@ -85,6 +85,18 @@ export const STREAMS = row({
       height: 8,
       queries: [query(max(value(PICKER_METRICS.buffered, HERE), INSTANCE), (label) => label("instance"))],
     }),
+    shareDrops: timeseries({
+      id: 31,
+      title: "Dropped messages between pickers",
+      shows:
+        "Messages of shared decisions per second that were not used, by reason: a sign of life each second, and three messages for each request.",
+      normal: "0. unsent: NATS is away. endpoint_unknown: pickers of one subject have different pools.",
+      width: 24,
+      height: 8,
+      queries: [
+        query(sum(rate(PICKER_METRICS.shareDrops, RATE, HERE), ["reason"]), (label) => label("reason")),
+      ],
+    }),
     lag: timeseries({
       id: 30,
       title: "Delay of the picker's thread",
