@@ -4,8 +4,11 @@
  * It executes the numbers of security/connection-limit.ts, security/body-budget.ts, request/json-shape.ts and http/request-reading.ts.
  */
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 
 import { expect, onTestFinished, test } from "vitest";
@@ -253,4 +256,75 @@ test.each([
     where,
     expected: expect.stringContaining("lone surrogates") as string,
   });
+});
+
+test("C6: a connection with more than sixteen requests that wait for their answers is closed, and is counted", async () => {
+  const daemon = await start();
+  const few = await hold(daemon.port, "127.0.0.1");
+  let answered = "";
+  few.on("data", (data: Buffer) => (answered += data.toString()));
+  few.write(REQUEST.repeat(16));
+  await until("all of the few are answered", () => Promise.resolve(answered.split('"alive"').length === 17));
+  const many = await hold(daemon.port, "127.0.0.1");
+  many.write("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000));
+  await once(many, "close");
+  expect(await closedCount(daemon, "pipelined")).toBe(1);
+  expect(few.destroyed).toBe(false);
+});
+
+/** The least of some times of /livez while something is asked for. */
+async function leastProbeMs(port: number, ask: () => Promise<void>): Promise<number> {
+  let leastMs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 3; i += 1) {
+    await ask();
+    const beganMs = performance.now();
+    expect(await probe(port, "127.0.0.3")).toBe(200);
+    leastMs = Math.min(leastMs, performance.now() - beganMs);
+  }
+  return leastMs;
+}
+
+test("C6, N1, N2: a probe is answered while a caller sends hundreds of requests, on one connection or on many", async () => {
+  const daemon = await start();
+  const text = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  const beganMs = performance.now();
+  const alone = await hold(daemon.port, "127.0.0.2", text);
+  const oneMs = performance.now() - beganMs;
+  alone.destroy();
+  const atOnce = await leastProbeMs(daemon.port, async () => {
+    for (let i = 0; i < 300; i += 1) (await hold(daemon.port, "127.0.0.2")).write(text);
+  });
+  const inRow = await leastProbeMs(daemon.port, async () => {
+    (await hold(daemon.port, "127.0.0.2")).write(text.repeat(3000));
+  });
+  // Hundreds of them take hundreds of times as long as one.
+  expect(atOnce).toBeLessThan(Math.max(50, 30 * oneMs));
+  expect(inRow).toBeLessThan(Math.max(50, 30 * oneMs));
+});
+
+test("C7: a connection whose peer takes nothing of an answer is closed, and is counted", async () => {
+  // Engines that are not there: their list is a megabyte, so that sixteen of it fit into no buffer of the system.
+  const folder = mkdtempSync(join(tmpdir(), "kvsync-callers-"));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const engines = Array.from({ length: 1000 }, (_, i) => ({
+    id: `away-${i}`,
+    model: "m",
+    endpoint: `tcp://127.1.${i >> 8}.${i & 255}:9`,
+  }));
+  writeFileSync(join(folder, "config.yaml"), JSON.stringify({ engines }));
+  const daemon = await start("--config", join(folder, "config.yaml"), "--callers-request-seconds", "1");
+  const unread = await hold(daemon.port, "127.0.0.1");
+  unread.pause();
+  unread.write("GET /api/v1/engines HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(16));
+  await until("it is closed", async () => (await closedCount(daemon, "answer_unread")) === 1);
+});
+
+test("an idle connection that had an answer is kept beyond the time for a request", async () => {
+  const daemon = await start("--callers-request-seconds", "1", "--callers-keep-alive-seconds", "3");
+  const socket = await hold(daemon.port, "127.0.0.1", REQUEST);
+  const beganMs = performance.now();
+  await once(socket, "close");
+  expect(performance.now() - beganMs).toBeGreaterThan(2500);
 });

@@ -1,14 +1,25 @@
 /**
- * A long answer in pages, with a turn of the event loop between two pages.
+ * Long answers in pages. All of them together make one page in a turn of the event loop.
  *
- *   pages ─▶ page ─▶ turn ─▶ page ─▶ …
+ *   pages ─▶ page ─▶ wait for a turn ─▶ page ─▶ …
+ *                        │
+ *             waiting answers, oldest first ─▶ one a turn
  *
  * A stream over a plain generator is read as fast as its consumer takes it. A consumer that takes all
- * of it at once would keep the loop for the whole answer, and every lookup would wait.
+ * of it at once would keep the loop for the whole answer, and every lookup would wait. So would many
+ * consumers at once, if each of them made a page in every turn.
+ *
+ * Invariants (page-stream.test.ts)
+ *  P1  Between two pages of any answers there is a turn of the loop.
+ *  P2  Answers take their turns in the order in which they came to wait: none waits for all of another one.
+ *  P3  An answer whose consumer has gone waits for no turn.
  */
 
 import { Readable } from "node:stream";
-import { setImmediate as turn } from "node:timers/promises";
+
+/** Answers that wait for a turn, oldest first. Each is the answer of an open request, which are bounded (security/connection-limit.ts). */
+const waiting: (() => void)[] = [];
+let isTurning = false;
 
 /**
  * Makes a stream of pages.
@@ -17,12 +28,45 @@ import { setImmediate as turn } from "node:timers/promises";
  * @returns a stream of their bytes.
  */
 export function pageStream(pages: Iterable<Buffer | string>): Readable {
-  return Readable.from(inTurns(pages), { objectMode: false });
+  const iterator = pages[Symbol.iterator]();
+  return new Readable({
+    read(): void {
+      awaitTurn(() => {
+        if (this.destroyed) return false;
+        try {
+          let { done, value } = iterator.next();
+          // An empty page would not be followed by another request for one.
+          while (done !== true && value.length === 0) ({ done, value } = iterator.next());
+          this.push(done === true ? null : value);
+        } catch (error) {
+          this.destroy(error as Error);
+        }
+        return true;
+      });
+    },
+    destroy(error, done): void {
+      iterator.return?.();
+      done(error);
+    },
+  });
 }
 
-async function* inTurns(pages: Iterable<Buffer | string>): AsyncGenerator<Buffer | string> {
-  for (const page of pages) {
-    yield page;
-    await turn();
-  }
+/** Calls in a turn of its own; what returns false took no time, and leaves the turn to the next. */
+function awaitTurn(use: () => boolean): void {
+  waiting.push(() => {
+    if (!use()) turn();
+  });
+  if (isTurning) return;
+  isTurning = true;
+  setImmediate(nextTurn);
+}
+
+function nextTurn(): void {
+  turn();
+  if (waiting.length > 0) setImmediate(nextTurn);
+  else isTurning = false;
+}
+
+function turn(): void {
+  waiting.shift()?.();
 }

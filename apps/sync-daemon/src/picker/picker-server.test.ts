@@ -300,6 +300,66 @@ describe("the picker's server", () => {
     expect(books.faults).toHaveLength(2);
   });
 
+  it("V7: gives up the connection that has been without a stream for longest, and none with one, when all places are taken", async () => {
+    const { books, client, server } = await serve({
+      limits: { connections: 3 },
+      host: { ask: () => undefined },
+    });
+    const busy = client();
+    const open = busy.open();
+    open.send({ requestHeaders: { endOfStream: true } });
+    const [first, second] = [client(), client()];
+    for (const one of [busy, first, second]) await one.health("");
+    const isClosed = new Promise((resolve) => first.session.once("close", resolve));
+    const latest = client();
+    expect(await latest.health("")).toBe(1);
+    await isClosed;
+    expect([busy, second, latest].map(({ session }) => session.closed)).toEqual([false, false, false]);
+    expect([books.faults, server.connectionCount, server.streamCount]).toEqual([["connections_limit"], 3, 1]);
+  });
+
+  it.each(["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"])(
+    "V8: ends a stream of %s that its client keeps open",
+    async (path) => {
+      const { client } = await serve({ serves: "probes" });
+      const stream = client().session.request({ ":method": "POST", ":path": path });
+      stream.on("error", () => undefined);
+      stream.resume();
+      await new Promise((resolve) => stream.once("close", resolve));
+      expect(stream.destroyed).toBe(true);
+    },
+    30_000,
+  );
+
+  /** HTTP/2 as bytes: a client would not send what this server is to refuse. */
+  function frame(type: number, flags: number, stream: number, payload: readonly number[]): Buffer {
+    const head = Buffer.alloc(9);
+    head.writeUIntBE(payload.length, 0, 3);
+    head.writeUInt8(type, 3);
+    head.writeUInt8(flags, 4);
+    head.writeUInt32BE(stream, 5);
+    return Buffer.concat([head, Buffer.from(payload)]);
+  }
+
+  it("V9: ends a connection of probes that resets streams in a row, and allows it a few at once", async () => {
+    const { port, client } = await serve({ serves: "probes" });
+    const { session } = client();
+    await new Promise((resolve) => session.once("remoteSettings", resolve));
+    expect(session.remoteSettings.maxConcurrentStreams).toBe(16);
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.resume();
+    socket.write(Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(4, 0, 0, [])]));
+    for (let i = 0; i < 200; i += 1) {
+      const stream = 2 * i + 1;
+      // POST / over http to "a", without a body's end; then a reset.
+      socket.write(frame(1, 4, stream, [0x83, 0x86, 0x84, 0x41, 1, 0x61]));
+      socket.write(frame(3, 0, stream, [0, 0, 0, 8]));
+    }
+    await new Promise((resolve) => socket.once("close", resolve));
+    expect(await client().health("")).toBe(1);
+  });
+
   it("V3: does not read from a gateway that does not read, while another stream is served", async () => {
     const { client, server } = await serve({ limits: { bodyBytes: 100 } });
     const stuck = client();

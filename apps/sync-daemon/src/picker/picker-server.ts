@@ -16,6 +16,12 @@
  *      (picker-server.test.ts "V6").
  *  V7  What one event makes due goes out in one write (picker-server.test.ts "V7").
  *  V5  When the server has stopped, no session is open and no byte is held (picker-server.test.ts "V5").
+ *  V7  While all places are taken, the connection that has been without a stream for longest gives way to a new one
+ *      (picker-server.test.ts "V7").
+ *  V8  A health check, or a stream that was refused, is over after SHORT_STREAM_MS: neither keeps a connection busy
+ *      (picker-server.test.ts "V8").
+ *  V9  A connection of probes has a few streams at once, and few resets: it shares its thread with picks, and everybody
+ *      may reach it (picker-server.test.ts "V9").
  *
  * Not here: the decisions (SessionHost), the source of certificates.
  * Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md; node:http2's `streamResetBurst` for V2:
@@ -35,14 +41,8 @@ import type { AddressInfo } from "node:net";
 import { type SecureContextOptions, Server as TlsServer } from "node:tls";
 
 import { AssertionError } from "@kvsync/core";
-
-import { decodeRequest, framed, isFault } from "./wire/ext-proc-codec.ts";
-import { type FrameFaultCode, GrpcFrames } from "./wire/grpc-frames.ts";
-import { decodeHealthRequest, encodeHealthAnswer, type ServingStatus } from "./wire/health-codec.ts";
-import type { ProtoFaultCode } from "./wire/proto-fault.ts";
 import type { Explanation } from "./endpoint-fleet.ts";
 import type { TlsContent } from "./picker-tls.ts";
-import type { Usage } from "./thread-board.ts";
 import {
   type Decision,
   type PickQuestion,
@@ -51,6 +51,11 @@ import {
   type SessionFault,
   type SessionPort,
 } from "./session.ts";
+import type { Usage } from "./thread-board.ts";
+import { decodeRequest, framed, isFault } from "./wire/ext-proc-codec.ts";
+import { type FrameFaultCode, GrpcFrames } from "./wire/grpc-frames.ts";
+import { decodeHealthRequest, encodeHealthAnswer, type ServingStatus } from "./wire/health-codec.ts";
+import type { ProtoFaultCode } from "./wire/proto-fault.ts";
 
 const PROCESS_PATH = "/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 const HEALTH_PATH = "/grpc.health.v1.Health/Check";
@@ -87,6 +92,16 @@ const SESSION_MEMORY_MB = 64;
 const STREAMS_PER_SHARED_CONNECTION_MAX = 100;
 /** Far above any gateway's resets, since streams are bounded otherwise (V2). */
 const RESETS_PER_SECOND = 1_000_000;
+/** What a kubelet needs is one stream, and no reset (V9). */
+const PROBE_BOUNDS = {
+  streams: 16,
+  sessionMemoryMb: 1,
+  headersBytes: 8192,
+  resetBurst: 64,
+  resetsPerSecond: 4,
+};
+/** An answer to a health check takes a millisecond. */
+const SHORT_STREAM_MS = 5000;
 /** A connection that opens no stream for so long is no gateway's: these check health every few seconds. */
 const FIRST_STREAM_MS = 10_000;
 /** Longest message of a health check: a name. */
@@ -174,6 +189,8 @@ export class PickerServer {
   readonly #host: SessionHost;
   readonly #server: Http2Server | Http2SecureServer;
   readonly #connections = new Set<ServerHttp2Session>();
+  /** Those without a stream, longest first. */
+  readonly #idle = new Set<ServerHttp2Session>();
   readonly #sessions = new Map<OpenSession, Session>();
   #isDraining = false;
   #lastId = 0;
@@ -264,11 +281,13 @@ export class PickerServer {
     connection.on("error", () => undefined);
     if (this.#connections.size + this.#others.connections >= this.#options.limits.connections) {
       this.#host.fault("connections_limit");
-      connection.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      connection.destroy();
-      return;
+      const [givesWay] = this.#idle;
+      turnAway(givesWay ?? connection);
+      if (givesWay === undefined) return;
+      this.#forget(givesWay);
     }
     this.#connections.add(connection);
+    this.#idle.add(connection);
     this.#tellUsage();
     // One that was being made when the server stopped listening.
     if (this.#isDraining) connection.close();
@@ -279,11 +298,25 @@ export class PickerServer {
     connection.once("stream", () => {
       clearTimeout(silent);
     });
+    let streams = 0;
+    connection.on("stream", (stream: ServerHttp2Stream) => {
+      streams += 1;
+      this.#idle.delete(connection);
+      stream.once("close", () => {
+        streams -= 1;
+        if (streams === 0 && this.#connections.has(connection)) this.#idle.add(connection);
+      });
+    });
     connection.once("close", () => {
       clearTimeout(silent);
-      this.#connections.delete(connection);
-      this.#tellUsage();
+      this.#forget(connection);
     });
+  }
+
+  #forget(connection: ServerHttp2Session): void {
+    this.#connections.delete(connection);
+    this.#idle.delete(connection);
+    this.#tellUsage();
   }
 
   #opened(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
@@ -306,6 +339,7 @@ export class PickerServer {
     );
     // What it still sends is read and forgotten, so that it can end its side.
     stream.resume();
+    endSoon(stream);
   }
 
   #process(stream: ServerHttp2Stream): void {
@@ -453,6 +487,7 @@ export class PickerServer {
 
   #checkHealth(stream: ServerHttp2Stream): void {
     const answers = answerStream(stream);
+    endSoon(stream);
     const fail = (fault: StreamFault): void => {
       this.#host.fault(fault);
       answers.end(statusOf(fault), fault);
@@ -478,17 +513,45 @@ export class PickerServer {
   }
 }
 
-function serverOf({ tls, limits, shared }: PickerServerOptions): Http2Server | Http2SecureServer {
+/** Ends a connection that there is no place for. */
+function turnAway(connection: ServerHttp2Session): void {
+  connection.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  connection.destroy();
+}
+
+/** Ends a stream that has had its time, whatever its client does (V8). */
+function endSoon(stream: ServerHttp2Stream): void {
+  const timer = setTimeout(() => {
+    stream.close(constants.NGHTTP2_CANCEL);
+  }, SHORT_STREAM_MS);
+  stream.once("close", () => {
+    clearTimeout(timer);
+  });
+}
+
+function boundsOf({ serves, limits, shared }: PickerServerOptions): typeof PROBE_BOUNDS {
+  if (serves === "probes") return PROBE_BOUNDS;
+  return {
+    streams: shared === undefined ? STREAMS_PER_CONNECTION_MAX : STREAMS_PER_SHARED_CONNECTION_MAX,
+    sessionMemoryMb: SESSION_MEMORY_MB,
+    headersBytes: limits.headersBytes,
+    resetBurst: RESETS_PER_SECOND,
+    resetsPerSecond: RESETS_PER_SECOND,
+  };
+}
+
+function serverOf(all: PickerServerOptions): Http2Server | Http2SecureServer {
+  const { tls } = all;
+  const { streams, sessionMemoryMb, headersBytes, resetBurst, resetsPerSecond } = boundsOf(all);
   const options = {
     settings: {
       initialWindowSize: STREAM_WINDOW_BYTES,
-      maxConcurrentStreams:
-        shared === undefined ? STREAMS_PER_CONNECTION_MAX : STREAMS_PER_SHARED_CONNECTION_MAX,
-      maxHeaderListSize: limits.headersBytes,
+      maxConcurrentStreams: streams,
+      maxHeaderListSize: headersBytes,
     },
-    maxSessionMemory: SESSION_MEMORY_MB,
-    streamResetBurst: RESETS_PER_SECOND,
-    streamResetRate: RESETS_PER_SECOND,
+    maxSessionMemory: sessionMemoryMb,
+    streamResetBurst: resetBurst,
+    streamResetRate: resetsPerSecond,
   };
   return tls === null
     ? createServer(options)

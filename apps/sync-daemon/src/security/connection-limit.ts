@@ -1,8 +1,8 @@
 /**
- * Bounds the HTTP server's connections in all and by address, so that no caller locks the others out.
+ * Bounds the HTTP server's connections in all and by address, and what one of them asks for at once, so that no caller locks the others out.
  *
- *   accept ─▶ address at its bound? ─▶ all places taken? ─▶ held
- *                  └────────┬───────────────┘
+ *   accept ─▶ address at its bound? ─▶ all places taken? ─▶ held ─▶ request: too many of it wait already? ─▶ begun in its turn (request-turns.ts)
+ *                  └────────┬───────────────┘                                 └─ the connection is closed
  *             an idle connection is closed; without an idle one the new one is closed
  *
  * Layout: for each address (for IPv6 its /64) the number of its connections, and the idle ones in the order in which they became idle. A connection is idle
@@ -14,14 +14,19 @@
  *  C3  A connection with an open request is never closed for another one.
  *  C4  Only an address that holds at least as many connections as the new one's address gives a connection up.
  *  C5  Each connection that is closed here is counted by its reason.
+ *  C6  At most PIPELINED_MAX requests of a connection wait for their answers. HTTP/1.1 lets a caller send requests without waiting, and Node begins all of
+ *      those in a chunk within one turn of the loop. A chunk of 64 KiB has more than a thousand, for any of which the loop would be blocked.
+ *  C7  A connection whose peer takes nothing of an answer for `unreadMs` is closed. An answer that nobody reads holds memory, or an open file.
  *
- * It does not bound requests (rate-limit.ts) or their bodies (body-budget.ts), and time limits are the server's own.
+ * It does not bound the rate of requests (rate-limit.ts) or their bodies (body-budget.ts). The time for a request to arrive, and the time that an idle
+ * connection is kept, are the server's own.
  */
 
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
 import { siteOf } from "./rate-limit.ts";
+import { RequestTurns } from "./request-turns.ts";
 
 /** Places for addresses with few connections: kubelets, scrapers, operators. */
 const RESERVED_MAX = 16;
@@ -30,13 +35,18 @@ const RESERVED_SHARE = 8;
 /** Connections of one address that may take a reserved place. */
 const FEW = 4;
 
+/** Requests of one connection that wait for their answers (C6). Clients that pipeline send a few. */
+export const PIPELINED_MAX = 16;
+
 /** Why a connection was closed. */
-export type ClosedReason = "all_taken" | "address_full" | "gave_way";
+export type ClosedReason = "all_taken" | "address_full" | "gave_way" | "pipelined" | "answer_unread";
 
 /** What bounds the connections, and where news go. */
 export interface ConnectionBounds {
   readonly connections: number;
   readonly perAddress: number;
+  /** Time for which a peer may take nothing of an answer (C7). */
+  readonly unreadMs: number;
   /** Called for each connection that is closed. */
   readonly closed: (reason: ClosedReason) => void;
 }
@@ -91,16 +101,64 @@ export class ConnectionLimit {
         limit.#bySocket.set(socket, connection);
       });
     }
-    server.prependListener("request", (request: IncomingMessage, response: ServerResponse) => {
-      const connection = limit.#bySocket.get(request.socket);
-      if (connection === undefined) return;
-      connection.requests += 1;
-      connection.holder.idle.delete(connection);
-      response.once("close", () => {
-        connection.requests -= 1;
-        if (connection.requests === 0 && connection.isOpen) connection.holder.idle.add(connection);
+    limit.#guardRequests(server);
+    server.setTimeout(bounds.unreadMs, (socket: Socket) => {
+      limit.#quiet(socket);
+    });
+  }
+
+  /** The server's own handlers get the requests that are let in, and no other one: a destroyed socket does not keep Node from beginning the rest of a chunk. */
+  #guardRequests(server: Server): void {
+    const turns = new RequestTurns();
+    const handlers = server.listeners("request") as ((...begun: readonly unknown[]) => void)[];
+    server.removeAllListeners("request");
+    server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+      const { socket, url = "" } = request;
+      if (!this.#admit(socket, response)) return;
+      turns.take({
+        url,
+        isGone: () => socket.destroyed,
+        begin: () => {
+          for (const handler of handlers) handler.call(server, request, response);
+        },
       });
     });
+  }
+
+  /** Whether a request may begin. */
+  #admit(socket: Socket, response: ServerResponse): boolean {
+    const connection = this.#bySocket.get(socket);
+    if (connection === undefined) return true;
+    if (!connection.isOpen) return false;
+    if (connection.requests >= PIPELINED_MAX) {
+      this.#end(connection, "pipelined", socket);
+      return false;
+    }
+    connection.requests += 1;
+    connection.holder.idle.delete(connection);
+    response.once("close", () => {
+      connection.requests -= 1;
+      if (connection.requests === 0 && connection.isOpen) connection.holder.idle.add(connection);
+    });
+    return true;
+  }
+
+  /**
+   * Nothing came or went for a while. Node closes such a connection itself only where nobody listens: so the idle ones, whose time is `keepAliveTimeout` once
+   * they had an answer, are closed here. One that waits for an answer of ours waits on.
+   */
+  #quiet(socket: Socket): void {
+    const connection = this.#bySocket.get(socket);
+    const isIdle = connection === undefined || connection.requests === 0;
+    if (isIdle) socket.destroy();
+    else if (socket.writableLength > 0) this.#end(connection, "answer_unread", socket);
+  }
+
+  /** Ends a connection for what its peer does. */
+  #end(connection: Connection, reason: ClosedReason, socket: Socket): void {
+    this.#release(connection);
+    this.#bounds.closed(reason);
+    socket.destroy();
   }
 
   #accept(socket: Socket, isTls: boolean): void {

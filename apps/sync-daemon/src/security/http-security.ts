@@ -10,7 +10,7 @@
  */
 
 import type { Server } from "node:http";
-import { createSecureContext, Server as TlsServer, type SecureContextOptions } from "node:tls";
+import { createSecureContext, type SecureContextOptions, Server as TlsServer } from "node:tls";
 
 import { SECURITY_METRICS } from "@kvsync/observability/kvsync/security";
 import type { Gauge, MetricSlots } from "@kvsync/observability/slots";
@@ -18,12 +18,12 @@ import type { FastifyInstance } from "fastify";
 
 import { byKey } from "../handles-by-key.ts";
 import type { WriteEvent } from "../log/log-line.ts";
-import { settingsError, type SettingsError } from "../settings/settings-error.ts";
-import type { Settings } from "../settings/settings.ts";
 import { filePlan } from "../settings/open-files.ts";
-import { AccessGuard, type AccessRule } from "./access-guard.ts";
 import { isLoopback, type TlsSettings } from "../settings/security-settings.ts";
-import { type ClosedReason, ConnectionLimit } from "./connection-limit.ts";
+import type { Settings } from "../settings/settings.ts";
+import { type SettingsError, settingsError } from "../settings/settings-error.ts";
+import { AccessGuard, type AccessRule } from "./access-guard.ts";
+import { type ClosedReason, ConnectionLimit, PIPELINED_MAX } from "./connection-limit.ts";
 import { checkHosts } from "./host-check.ts";
 import { checkTlsFiles, type PemFile } from "./tls-files.ts";
 import { TokenList } from "./token-list.ts";
@@ -119,7 +119,7 @@ export class HttpSecurity {
     const { metrics, ruleOf, log } = listeners;
     this.#log = log;
     const { connections } = filePlan(callers.connections);
-    limitConnections(server.server, connections, callers.connections_per_address, { metrics, log });
+    limitConnections(server.server, connections, callers, { metrics, log });
     const refusals = byKey(SECURITY_METRICS.accessRefusals.labels.code, (code) =>
       metrics.counter(SECURITY_METRICS.accessRefusals, { code }),
     );
@@ -219,14 +219,14 @@ function clientCertificates({ client_ca_file }: TlsSettings): object {
   return client_ca_file === null ? {} : { requestCert: true, rejectUnauthorized: true };
 }
 
-/** Bounds connections, counts those that are closed for it, and logs that once a minute. */
+/** Bounds connections and what they ask for at once, counts those that are closed for it, and logs that once a minute. */
 function limitConnections(
   server: Server,
   connections: number,
-  perAddressWanted: number,
+  { connections_per_address, request_seconds }: Settings["callers"],
   { metrics, log }: Pick<SecurityListeners, "metrics" | "log">,
 ): void {
-  const perAddress = Math.min(perAddressWanted, connections);
+  const perAddress = Math.min(connections_per_address, connections);
   const counters = byKey(SECURITY_METRICS.connectionsRefused.labels.reason, (reason) =>
     metrics.counter(SECURITY_METRICS.connectionsRefused, { reason }),
   );
@@ -239,7 +239,8 @@ function limitConnections(
     const facts = { reason, connections_max: connections, connections_per_address_max: perAddress };
     log("connection_refused", facts, { text: CLOSED_MESSAGES[reason] });
   };
-  ConnectionLimit.install(server, { connections, perAddress, closed }, server instanceof TlsServer);
+  const bounds = { connections, perAddress, unreadMs: request_seconds * 1000, closed };
+  ConnectionLimit.install(server, bounds, server instanceof TlsServer);
 }
 
 const CLOSED_MESSAGES: Readonly<Record<ClosedReason, string>> = {
@@ -248,6 +249,8 @@ const CLOSED_MESSAGES: Readonly<Record<ClosedReason, string>> = {
   address_full:
     "a connection was refused: its address holds callers.connections_per_address connections, and none is idle",
   gave_way: "an idle connection was closed to make room for a new one (callers.connections)",
+  pipelined: `a connection was closed: more than ${PIPELINED_MAX} of its requests waited for their answers`,
+  answer_unread: "a connection was closed: its peer took nothing of an answer for callers.request_seconds",
 };
 
 function unusable(setting: string, paths: readonly string[], why: string): SettingsError {

@@ -92,7 +92,12 @@ export const callersSection = section({
     MIB,
     65_536 * MIB,
   ),
-  request_seconds: seconds("Longest time for a request, or a TLS handshake, to arrive.", 30, 1, 3600),
+  request_seconds: seconds(
+    "Longest time for a request, or a TLS handshake, to arrive, and for which a caller may take nothing of an answer.",
+    30,
+    1,
+    3600,
+  ),
   keep_alive_seconds: seconds(
     "Time that an idle connection is kept; longer than a proxy keeps it, or its requests meet closed connections.",
     3660,

@@ -44,9 +44,9 @@ export const SECURITY_METRICS = {
   }),
   connectionsRefused: counter({
     name: "kv_http_connections_refused_total",
-    help: "HTTP connections closed because as many were open as allowed. New ones have all_taken or address_full; gave_way is an idle one that made room.",
+    help: "HTTP connections closed because of a limit. New ones have all_taken or address_full; gave_way is an idle one that made room. The reason pipelined: too many requests of one connection waited for their answers. The reason answer_unread: the peer took nothing of an answer.",
     unit: "none",
-    labels: { reason: ["all_taken", "address_full", "gave_way"] },
+    labels: { reason: ["all_taken", "address_full", "gave_way", "pipelined", "answer_unread"] },
     preset: "zero is a fact",
     why: "Gateways that see resets.",
   }),

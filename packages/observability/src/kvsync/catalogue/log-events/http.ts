@@ -91,7 +91,7 @@ export const SECURITY_EVENTS = logEvents("security", {
     message: { says: "the limit that was reached" },
     fields: {
       reason: oneOf(
-        ["all_taken", "address_full", "gave_way"],
+        ["all_taken", "address_full", "gave_way", "pipelined", "answer_unread"],
         `limit, as in \`${NAMESPACE}_kv_http_connections_refused_total\``,
       ),
       connections_max: integer("limit on connections"),
@@ -99,7 +99,8 @@ export const SECURITY_EVENTS = logEvents("security", {
     },
     cause: "peer",
     meaning: "A connection was closed because of a limit. The line is written at most once a minute.",
-    response: "Find the caller that holds the connections, or raise `callers.connections`.",
+    response:
+      "Find the caller that holds the connections, or raise `callers.connections`. With `pipelined`, have the caller wait for answers. With `answer_unread`, find why it does not read.",
   },
 });
 
