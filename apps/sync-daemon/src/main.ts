@@ -30,6 +30,7 @@ import { readSettings, readUsable, requestOf, type SettingsReading } from "./set
 import { EXIT_UNUSABLE_SETTINGS, SettingsError, settingsError } from "./settings/settings-error.ts";
 import { helpText } from "./settings/settings-reference.ts";
 import type { Settings } from "./settings/settings.ts";
+import { toldListening } from "./settings/listen-failure.ts";
 import { whyNoFolder } from "./settings/state-directory.ts";
 import { decideSync } from "./settings/sync-decision.ts";
 import { checkFiles, checkStart } from "./tools/start-check.ts";
@@ -260,5 +261,5 @@ for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   });
 }
 run(reading, security, writeLine, log).catch((error: unknown) => {
-  fail(log, "start_failed", error);
+  fail(log, "start_failed", toldListening(error, reading.settings));
 });

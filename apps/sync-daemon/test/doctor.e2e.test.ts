@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Authority } from "./certificates.ts";
 import { CHILD_ENVIRONMENT, DaemonProcess } from "./daemon-process.ts";
+import { EngineProcess } from "./engine-process.ts";
 import { caughtUp, TestEngine, until } from "./fleet.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/tools/main.js", import.meta.url));
@@ -118,6 +119,29 @@ describe("without settings", () => {
       await follower.end();
       await gone.stop();
     }
+  });
+
+  test("an engine that is frozen is a failure, also while the daemon does not know it yet", async () => {
+    const frozen = await EngineProcess.start("frozen", "test/model", 0);
+    const follower = await DaemonProcess.start({ engines: [frozen.entry] });
+    try {
+      await until("the daemon is in sync", async () => (await follower.fetch("/readyz")).status === 200);
+      frozen.signal("SIGSTOP");
+      const { code, out } = await doctor("--url", follower.url);
+      expect(out).toMatch(/^ok {4}stream {6}frozen rank 0: exact, live$/m);
+      expect(out).toMatch(/^fail {2}events {6}frozen rank 0: .* its process may be frozen$/m);
+      expect(code).toBe(1);
+    } finally {
+      frozen.signal("SIGCONT");
+      await follower.end();
+      await frozen.kill();
+    }
+  });
+
+  test("tokens that are to be compared without settings are a failure, and not left out", async () => {
+    const { code, out } = await doctor("--url", daemon.url, "--engine-http", "engine-0=http://127.0.0.1:9");
+    expect(out).toMatch(/^fail {2}parity {6}engine-0: its tokens are not compared: .*behind --$/m);
+    expect(code).toBe(1);
   });
 
   test("a daemon without engines is a warning that says what to do", async () => {
@@ -270,7 +294,18 @@ describe("a daemon that cannot be asked is a failure with the remedy:", () => {
     await new Promise<void>((resolve) => web.listen(0, "127.0.0.1", resolve));
     const other = `http://127.0.0.1:${(web.address() as AddressInfo).port}`;
     expect(await failure(other)).toMatch(/its answers are not those of a kvsync daemon/);
+    expect(await failure(`${plain.url}/api`)).toMatch(/write the address without a path/);
     web.close();
+    const shell = createServer((socket) => socket.on("error", () => undefined).end("SSH-2.0-x\r\n"));
+    await new Promise<void>((resolve) => shell.listen(0, "127.0.0.1", resolve));
+    const strange = `http://127.0.0.1:${(shell.address() as AddressInfo).port}`;
+    expect(await failure(strange)).toMatch(/it does not speak HTTP there; is it the port of a daemon/);
+    shell.close();
+    const files = createHttpServer((_request, response) => response.writeHead(404).end("<html>"));
+    await new Promise<void>((resolve) => files.listen(0, "127.0.0.1", resolve));
+    const shop = `http://127.0.0.1:${(files.address() as AddressInfo).port}`;
+    expect(await failure(shop)).toMatch(/answered 404; its answers are not those of a kvsync daemon/);
+    files.close();
     expect(await failure("http://no-such-host.invalid:7070")).toMatch(/check --url/);
   });
 });
@@ -278,8 +313,13 @@ describe("a daemon that cannot be asked is a failure with the remedy:", () => {
 test.each([
   [["--frobnicate"], 2, /unknown option '--frobnicate'/],
   [["--url", "127.0.0.1:7070"], 2, /expected an http or https address/],
-  [["--token-file", "/nowhere/token"], 1, /--token-file \/nowhere\/token: ENOENT/],
-  [["--ca-file", "/nowhere/ca"], 1, /--ca-file \/nowhere\/ca: ENOENT/],
+  [
+    ["--url", "http://user:hunter2@127.0.0.1:9"],
+    2,
+    /^error: the address has a user or a password; expected one without\. A token goes into a file/m,
+  ],
+  [["--token-file", "/nowhere/token"], 1, /--token-file \/nowhere\/token: there is no such file$/m],
+  [["--ca-file", "/nowhere/ca"], 1, /--ca-file \/nowhere\/ca: there is no such file$/m],
   [
     ["--curve-key-file", "/nowhere/key", "--url", "http://127.0.0.1:9"],
     1,
@@ -289,4 +329,5 @@ test.each([
   const ended = await doctor(...args);
   expect(ended.code, ended.err + ended.out).toBe(code);
   expect(ended.err).toMatch(message);
+  expect(ended.err + ended.out).not.toContain("hunter2");
 });

@@ -205,7 +205,12 @@ test.each<[string, Partial<PodTarget>, "events" | "replay", RegExp]>([
   ["without-replay", {}, "replay", /by its annotations it has no replay socket$/],
   ["engine-0", { dpRank: 3 }, "events", /it has no DP rank 3; its annotations name 1$/],
   ["engine-0", { context: "there" }, "events", /no context "there" in the configuration; it has here$/],
-  ["engine-0", { kubeconfig: "/nowhere/config" }, "events", /ENOENT.*\/nowhere\/config/],
+  [
+    "engine-0",
+    { kubeconfig: "/nowhere/config" },
+    "events",
+    /pod engine-0: \/nowhere\/config: there is no such file$/,
+  ],
 ])("pod %s with %j: %s cannot be, and a sentence says why", async (name, more, socket, message) => {
   await expect(PodForward.open(target(name, more), socket, () => undefined)).rejects.toThrow(message);
 });

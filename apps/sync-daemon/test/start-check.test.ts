@@ -204,6 +204,33 @@ test("a file and a folder that this user may not use are faults", async () => {
   }
 });
 
+test("a picker's credentials, token and cluster are looked at as a start needs them", async () => {
+  const report = await check({
+    picker: {
+      enabled: true,
+      port: 0,
+      health_port: 0,
+      pool: { name: "pool" },
+      share: { url: "nats://127.0.0.1:1", credentials_file: write("nats.creds", "KEYSTUFF4711") },
+    },
+    discovery: { kubernetes: { models_token_file: path("missing-token") } },
+  });
+  expect(linesOf(report)).toEqual([
+    `picker.share.credentials_file: ${path("nats.creds")}: has no NATS USER JWT; expected a file of NATS credentials (.creds)`,
+    expect.stringMatching(/^picker\.pool\.name: Kubernetes credentials cannot be used: /),
+  ]);
+  const asking = await check({
+    discovery: {
+      kubernetes: {
+        enabled: true,
+        kubeconfig: path("missing.kubeconfig"),
+        models_token_file: path("missing-token"),
+      },
+    },
+  });
+  expect(linesOf(asking)[0]).toMatch(/^discovery\.kubernetes\.models_token_file: .*there is no such file/);
+});
+
 test("a port that is taken is a warning with the setting, that of an engine which connects too", async () => {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

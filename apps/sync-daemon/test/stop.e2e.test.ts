@@ -52,7 +52,10 @@ test("a port that is taken ends the process with code 1 and names the port", asy
     const port = new URL(daemon.url).port;
     const { code, out } = run(["--port", port]);
     expect(code).toBe(1);
-    expect(out).toContain(`address already in use 127.0.0.1:${port}`);
+    expect(out).toContain(
+      `http.port: 127.0.0.1:${port} is taken (EADDRINUSE); end the program that listens there, or set another port`,
+    );
+    expect(out).not.toContain('"stack"');
   } finally {
     await daemon.end();
   }

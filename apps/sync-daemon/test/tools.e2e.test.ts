@@ -215,6 +215,11 @@ describe("kvsync replay-probe", () => {
     const { code, err } = await kvsync(["replay-probe", engine.server.endpoint, "--idle", "0.3"]);
     expect(code).toBe(1);
     expect(err).toMatch(/no answer to a replay request .*is it the replay port/);
+    const web = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    const port = await listening(web);
+    const wrong = await kvsync(["replay-probe", `tcp://127.0.0.1:${port}`, "--idle", "2"]);
+    web.close();
+    expect(wrong.err).toMatch(/\(violation\).*another program than a replay socket answers/);
   });
 });
 
@@ -300,6 +305,21 @@ describe("kvsync dump", () => {
     expect(nobody.code).toBe(1);
     expect(nobody.err).toMatch(/nothing listens there; is a daemon running there.*ECONNREFUSED/);
   });
+
+  test.each(["<html>", "{}"])(
+    "of a program that answers %j names the address, without a stack",
+    async (text) => {
+      const web = createHttpServer((_request, response) => response.end(text));
+      const port = await listening(web);
+      const url = `http://127.0.0.1:${port}`;
+      const foreign = await kvsync(["dump", "--url", url, "--model", "none"]);
+      web.close();
+      expect(foreign).toMatchObject({ code: 1, out: "" });
+      expect(foreign.err).toMatch(
+        new RegExp(`^kvsync: ${url}: its answers are not those of a kvsync daemon; .*Check --url$`, "m"),
+      );
+    },
+  );
 });
 
 describe("kvsync snapshot verify", () => {

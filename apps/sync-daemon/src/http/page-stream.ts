@@ -34,10 +34,7 @@ export function pageStream(pages: Iterable<Buffer | string>): Readable {
       awaitTurn(() => {
         if (this.destroyed) return false;
         try {
-          let { done, value } = iterator.next();
-          // An empty page would not be followed by another request for one.
-          while (done !== true && value.length === 0) ({ done, value } = iterator.next());
-          this.push(done === true ? null : value);
+          this.push(nextPage(iterator));
         } catch (error) {
           this.destroy(error as Error);
         }
@@ -49,6 +46,15 @@ export function pageStream(pages: Iterable<Buffer | string>): Readable {
       done(error);
     },
   });
+}
+
+/** The next page that has something in it, since no other one would be asked for after an empty one; null after the last. */
+function nextPage(pages: Iterator<Buffer | string>): Buffer | string | null {
+  for (;;) {
+    const next = pages.next();
+    if (next.done === true) return null;
+    if (next.value.length > 0) return next.value;
+  }
 }
 
 /** Calls in a turn of its own; what returns false took no time, and leaves the turn to the next. */

@@ -24,6 +24,6 @@ export function errorFacts(error: unknown): ErrorFacts {
     error_type: error.name,
     ...(code === null ? {} : { error_code: code }),
     ...(error instanceof SyntaxError ? {} : { error_message: error.message }),
-    stack: frames.map((frame) => frame.trim()).join("\n"),
+    ...(frames.length === 0 ? {} : { stack: frames.map((frame) => frame.trim()).join("\n") }),
   };
 }

@@ -20,7 +20,7 @@
  *      (picker-server.test.ts "V7").
  *  V8  A health check, or a stream that was refused, is over after SHORT_STREAM_MS: neither keeps a connection busy
  *      (picker-server.test.ts "V8").
- *  V9  A connection of probes has a few streams at once, and few resets: it shares its thread with picks, and everybody
+ *  V9  A connection of probes has a few streams at once, and few resets. It shares its thread with picks, and any peer
  *      may reach it (picker-server.test.ts "V9").
  *
  * Not here: the decisions (SessionHost), the source of certificates.

@@ -1,9 +1,12 @@
 /**
- * Bounds the HTTP server's connections in all and by address, and what one of them asks for at once, so that no caller locks the others out.
+ * Bounds the HTTP server's connections in all and by address, so that no caller locks the others out. It also bounds the requests of one connection.
  *
- *   accept ─▶ address at its bound? ─▶ all places taken? ─▶ held ─▶ request: too many of it wait already? ─▶ begun in its turn (request-turns.ts)
- *                  └────────┬───────────────┘                                 └─ the connection is closed
+ *   accept ─▶ address at its bound? ─▶ all places taken? ─▶ held
+ *                  └────────┬───────────────┘
  *             an idle connection is closed; without an idle one the new one is closed
+ *
+ *   request ─▶ too many of its connection wait? ─▶ begun in its turn (request-turns.ts)
+ *                  └─ its connection is closed
  *
  * Layout: for each address (for IPv6 its /64) the number of its connections, and the idle ones in the order in which they became idle. A connection is idle
  * while none of its requests is being received or answered. It is idle before its first request, too.
@@ -16,7 +19,7 @@
  *  C5  Each connection that is closed here is counted by its reason.
  *  C6  At most PIPELINED_MAX requests of a connection wait for their answers. HTTP/1.1 lets a caller send requests without waiting, and Node begins all of
  *      those in a chunk within one turn of the loop. A chunk of 64 KiB has more than a thousand, for any of which the loop would be blocked.
- *  C7  A connection whose peer takes nothing of an answer for `unreadMs` is closed. An answer that nobody reads holds memory, or an open file.
+ *  C7  A connection whose peer takes nothing of an answer for `unreadMs` is closed. An unread answer holds memory, or an open file.
  *
  * It does not bound the rate of requests (rate-limit.ts) or their bodies (body-budget.ts). The time for a request to arrive, and the time that an idle
  * connection is kept, are the server's own.

@@ -5,13 +5,13 @@
  * Read once: sockets take them when they are made, in the ingest threads. New keys need a restart.
  */
 
-import { readFileSync } from "node:fs";
-
 import * as zmq from "zeromq";
 
 import { CURVE_KEY_EXPECTED, isCurveKey } from "../engine/curve-key.ts";
 import { settingsError, type SettingsError } from "../settings/settings-error.ts";
 import type { CurveSettings } from "../settings/security-settings.ts";
+import { whyUnreadable } from "../settings/unreadable-file.ts";
+import { readBounded } from "./watched-files.ts";
 
 const PAIR_EXPECTED = "two CURVE keys of 40 characters (Z85), a line each: public, secret";
 
@@ -95,16 +95,13 @@ export function clientKeysIn(path: string): KeyPair {
 
 function keysIn(setting: string, path: string): string[] {
   try {
-    return readFileSync(path, "utf8")
+    return readBounded(path)
+      .toString("utf8")
       .split("\n")
       .map((line) => line.trim())
       .filter((line) => line !== "");
   } catch (error) {
-    throw unusable(
-      setting,
-      path,
-      `a file that can be read (${error instanceof Error ? error.message : String(error)})`,
-    );
+    throw unusable(setting, path, `a file that can be read: ${whyUnreadable(error, path)}`);
   }
 }
 

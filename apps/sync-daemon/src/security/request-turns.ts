@@ -1,11 +1,11 @@
 /**
  * Begins requests so that many at once do not keep the event loop for all of them.
  *
- *   request ─▶ the turn has time left, and nobody waits ─▶ begun at once
+ *   request ─▶ the turn has time left, and no other one waits ─▶ begun at once
  *         └──▶ otherwise it waits ─▶ one a turn, probes first
  *
- * Node begins every request that has arrived within one turn of the loop. 500 connections that ask at the same moment for what takes 5 ms each would keep it
- * for 2.5 seconds, and a probe that comes then would wait for all of them.
+ * Node begins every request that has arrived within one turn of the loop. 500 connections may ask at the same moment for what takes 5 ms each. That would
+ * keep the loop for 2.5 seconds, and a probe would wait for all of them.
  *
  * Invariants
  *  N1  After TURN_MS of a turn no further request begins in it, and of those that wait one begins in each turn.
@@ -23,7 +23,7 @@ const TURN_MS = 10;
 const PROBE = /^\/(?:livez|readyz)(?:\?|$)/;
 
 /** A request that waits. */
-export interface Waiting {
+interface Waiting {
   /** Address of the request: path and query. */
   readonly url: string;
   /** Whether its connection has ended. */
@@ -32,7 +32,7 @@ export interface Waiting {
 }
 
 /** Turns of the event loop. */
-export interface Turns {
+interface Turns {
   /** Calls in the next turn. */
   readonly next: (call: () => void) => void;
   /** Milliseconds of a steady clock. */

@@ -29,7 +29,16 @@ test.each([
   ["tokens: []", "tokens: expected at least one token"],
   ["tokens: yes-0123456789abcdef", "tokens: expected a list of tokens"],
   [`- ${TOKEN}`, "expected a mapping with the list `tokens`"],
-  [`tokens: [ ${TOKEN}`, "not YAML, near characters "],
+  [`tokens: [ ${TOKEN}`, "line 1: not YAML"],
+  [`tokens:\n  - name: a\n    token: ${TOKEN}: x\n`, "line 3: not YAML"],
+  [
+    entry(`name: a b, scope: reed, token: ${TOKEN}!`),
+    "tokens.0.name: expected 1-64 characters of A-Z a-z 0-9 . _ -; tokens.0.scope: expected read or admin; tokens.0.token: expected 16-1024",
+  ],
+  [
+    `tokens:\n${"  - 7\n".repeat(10)}`,
+    `tokens.0: expected a mapping with name, scope, and token or sha256; ${Array.from({ length: 7 }, (_, i) => `tokens.${i + 1}: expected a mapping with name, scope, and token or sha256; `).join("")}and 2 more`,
+  ],
   [
     entry(`name: a b, scope: read, token: ${TOKEN}`),
     "tokens.0.name: expected 1-64 characters of A-Z a-z 0-9 . _ -",

@@ -11,7 +11,7 @@
 
 import { hash, timingSafeEqual } from "node:crypto";
 
-import { parse as parseYaml } from "yaml";
+import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
 
 import type { TokenScope } from "./access-error.ts";
@@ -21,6 +21,9 @@ const TOKENS_MAX = 256;
 /** 16 characters of base64 are 96 bits. */
 const TOKEN_LENGTH_MIN = 16;
 const TOKEN_LENGTH_MAX = 1024;
+
+/** Faults of one file that are told. */
+const FAULTS_MAX = 8;
 
 const NAME_EXPECTED = "1-64 characters of A-Z a-z 0-9 . _ -";
 const TOKEN_EXPECTED = `${TOKEN_LENGTH_MIN}-${TOKEN_LENGTH_MAX} characters of A-Z a-z 0-9 - . _ ~ + / =`;
@@ -87,18 +90,14 @@ export class TokenList {
   static parse(text: string): TokenList {
     let parsed: unknown;
     try {
-      parsed = parseYaml(text, { prettyErrors: false });
+      parsed = parseYaml(text, { prettyErrors: false, logLevel: "error" });
     } catch (error) {
       // Neither the parser's message nor the error as cause: both may quote the line, with the token in it.
-      const offset = typeof error === "object" && error !== null && "pos" in error ? String(error.pos) : "?";
-      throw new Error(`not YAML, near characters ${offset}`);
+      const [offset] = error instanceof YAMLParseError ? error.pos : [0];
+      throw new Error(`line ${text.slice(0, offset).split("\n").length}: not YAML`);
     }
     const result = file.safeParse(parsed);
-    if (!result.success) {
-      const issue = result.error.issues[0];
-      const where = (issue?.path ?? []).map(String).join(".");
-      throw new Error(`${where === "" ? "" : `${where}: `}expected ${expectationOf(issue)}`);
-    }
+    if (!result.success) throw new Error(told(result.error.issues));
     const names = new Set<string>();
     const digests = new Set<string>();
     const tokens = result.data.tokens.map(({ name, scope, token, sha256 }, i): KnownToken => {
@@ -137,8 +136,17 @@ function digestOf(token: string): Buffer {
   return hash("sha256", token, "buffer");
 }
 
-function expectationOf(issue: z.core.$ZodIssue | undefined): string {
-  if (issue === undefined) return LIST_EXPECTED;
+/** Everything that is wrong, up to a number: a person should not need a look for each. */
+function told(issues: readonly z.core.$ZodIssue[]): string {
+  const all = issues.slice(0, FAULTS_MAX).map((issue) => {
+    const where = issue.path.map(String).join(".");
+    return `${where === "" ? "" : `${where}: `}expected ${expectationOf(issue)}`;
+  });
+  const left = issues.length - all.length;
+  return `${all.join("; ")}${left > 0 ? `; and ${left} more` : ""}`;
+}
+
+function expectationOf(issue: z.core.$ZodIssue): string {
   // Which other field there is stays unsaid: it may be a token in the wrong place.
   return issue.code === "unrecognized_keys"
     ? "no other fields than name, scope, token, sha256"

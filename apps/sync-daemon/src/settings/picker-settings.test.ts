@@ -82,3 +82,15 @@ test("two engines of the file have no HTTP address in common", () => {
     ),
   ]);
 });
+
+test.each([
+  ["nats://a:4222, tls://u:p@b", []],
+  ["localhost", []],
+  ["http://u:hunter2@a:4222", ["picker.share.url"]],
+  ["nats://a,,nats://b", ["picker.share.url"]],
+  ["nats://", ["picker.share.url"]],
+])("the servers to share decisions over may be %s: %j", (url, faults) => {
+  const found = faultsOf({ picker: { ...ON, share: { url } } });
+  expect(found.map((fault) => fault.split(":")[0])).toEqual(faults);
+  expect(JSON.stringify(found)).not.toContain("hunter2");
+});

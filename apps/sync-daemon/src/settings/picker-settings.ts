@@ -21,6 +21,8 @@ const OBJECTIVES_MAX = 64;
 const OBJECTIVES_EXPECTED = `up to ${OBJECTIVES_MAX} names of 1-253 characters a-z 0-9 . -`;
 const SUBJECT_MAX = 128;
 const SUBJECT_EXPECTED = `a NATS subject without wildcards, up to ${SUBJECT_MAX} characters`;
+const SHARE_EXPECTED =
+  "addresses of NATS servers, such as nats://host:4222 or tls://host, with commas between";
 const METRICS_PORT_EXPECTED = `an integer from 1 to ${PORT_MAX}`;
 
 /** Each has a reader of the index and books of its own, and hears of every decision. */
@@ -122,10 +124,15 @@ export const pickerSection = section({
       expected: OBJECTIVES_EXPECTED,
     }),
   share: section({
-    url: text(
-      "NATS servers over which the pickers of one fleet share decisions, by commas; unset for none. nats://HOST:4222, or tls:// with a host name.",
-      null,
-    ),
+    url: z
+      .string(SHARE_EXPECTED)
+      .refine(areServers, SHARE_EXPECTED)
+      .nullable()
+      .default(null)
+      .register(SETTING_FACTS, {
+        about: "NATS servers over which the pickers of one fleet share decisions, by commas; unset for none. A tls:// address needs a host name.",
+        expected: SHARE_EXPECTED,
+      }),
     subject: z
       .string(SUBJECT_EXPECTED)
       .regex(/^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/, SUBJECT_EXPECTED)
@@ -223,4 +230,15 @@ function objectName(about: string) {
 
 function isName(text: string): boolean {
   return text.length <= 253 && /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/.test(text);
+}
+
+/** The schemes of NATS' own clients; a host alone is theirs, too. */
+function areServers(text: string): boolean {
+  return text.split(",").every((part) => {
+    const server = part.trim();
+    const written = /^[a-z]+:\/\//.test(server) ? server : `nats://${server}`;
+    return (
+      /^(?:nats|tls|ws|wss):\/\//.test(written) && URL.canParse(written) && new URL(written).hostname !== ""
+    );
+  });
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -122,8 +123,8 @@ test("misspelt keys, flags and variables are refused, Kubernetes' service variab
 });
 
 test("a file that is missing or no mapping says which file and why", () => {
-  expect(refusal(["--config", "/nowhere/kvsync.yaml"]).message).toMatch(
-    /^configuration file \/nowhere\/kvsync.yaml: ENOENT/,
+  expect(refusal(["--config", "/nowhere/kvsync.yaml"]).message).toBe(
+    "configuration file /nowhere/kvsync.yaml: there is no such file; expected a YAML file that this user can read",
   );
   const file = fileWith("- 1\n");
   expect(refusal(["--config", file]).message).toBe(
@@ -132,9 +133,78 @@ test("a file that is missing or no mapping says which file and why", () => {
   expect(refusal(["--config", fileWith("http: [")]).facts.faults).toMatchObject([
     { code: "unreadable_file" },
   ]);
-  expect(refusal(["--config", fileWith("http: 1\nhttp: 2\n")]).message).toContain(
-    "Map keys must be unique at line 2",
+  expect(refusal(["--config", fileWith("http: 1\nhttp: 2\n")]).message).toMatch(
+    /: line 2, column 1: a name is there twice$/,
   );
+});
+
+test("a folder, a pipe and bytes that are no text are refused as files, and at once", () => {
+  expect(refusal(["--config", folder]).message).toContain(`${folder}: it is a folder, and no file; expected`);
+  const pipe = join(folder, "pipe");
+  execFileSync("mkfifo", [pipe]);
+  expect(refusal(["--config", pipe]).message).toContain("it is a pipe or a device, and no file");
+  const bytes = join(folder, "bytes.yaml");
+  writeFileSync(bytes, Buffer.from([0xff, 0xfe, 0x00]));
+  expect(refusal(["--config", bytes]).message).toContain("it is not UTF-8");
+});
+
+test.each([
+  ['picker: {share: {url: "nats://u:hunter2@h:1"\n', "line 2, column 1: a bracket is not closed"],
+  ["tokens: hunter2: x\n", "line 1, column 9: a second colon in one line"],
+  ["http:\n\tport: hunter2\n", "line 2, column 1: a tab as indentation"],
+  ["http: {}\n---\nhunter2: 1\n", "line 2, column 1: a second document begins"],
+  ["http: *hunter2\n", "its aliases name no anchor before them"],
+  ['http: "hunter2\\q"\n', "line 1, column "],
+])("what is no YAML is told by its place, and without what stands there: %j", (text, expected) => {
+  const { message } = refusal(["--config", fileWith(text)]);
+  expect(message).toContain(`: ${expected}`);
+  expect(message).not.toContain("hunter2");
+});
+
+test("what is no mapping in a list is told in words", () => {
+  const file = fileWith("engines: [7]\nhealth: { dependencies: [null] }\n");
+  const { message } = refusal(["--config", file]);
+  expect(message).toContain("engines.0: 7 is not usable; expected a mapping of names and values");
+  expect(message).toContain(
+    "health.dependencies.0: null is not usable; expected a mapping of names and values",
+  );
+});
+
+test("a flag in place of a value is a missing value", () => {
+  expect(refusal(["--http-port", "--log-level", "1"]).message).toContain("--http-port: needs a value");
+});
+
+test.each([
+  ["K1", { ingest: { reconnect_ms_min: 500, reconnect_ms_max: 100 } }, "ingest.reconnect_ms_max: 100"],
+  [
+    "K1",
+    { discovery: { kubernetes: { retry_seconds_min: 50, retry_seconds_max: 1 } } },
+    "discovery.kubernetes.retry_seconds_max: 1 is not usable; expected at least discovery.kubernetes.retry_seconds_min, which is 50",
+  ],
+  [
+    "K2",
+    { http: { port: 7070 }, picker: { enabled: true, port: 7070 } },
+    "picker.port: 7070 is not usable; expected a port of its own; http.port has the same",
+  ],
+  [
+    "K2",
+    { picker: { enabled: true, host: "127.0.0.1", port: 9003 } },
+    "picker.health_port: is missing; expected a port of its own; picker.port has the same",
+  ],
+  [
+    "K3",
+    { discovery: { kubernetes: { namespaces: ["a"], namespace_selector: "b=c" } } },
+    "discovery.kubernetes.namespaces or this one, not both",
+  ],
+])("%s: settings that exclude each other are refused: %j", (_number, settings, expected) => {
+  expect(refusal(["--config", fileWith(JSON.stringify(settings))]).message).toContain(expected);
+});
+
+test("ports of a picker that is off, and free ports, exclude nothing", () => {
+  const off = { http: { port: 9002 }, picker: { enabled: false } };
+  expect(settingsOf(["--config", fileWith(JSON.stringify(off))]).http.port).toBe(9002);
+  const free = { http: { port: 0 }, picker: { enabled: true, port: 0, health_port: 0 } };
+  expect(settingsOf(["--config", fileWith(JSON.stringify(free))]).picker.port).toBe(0);
 });
 
 test("two engines of one id are refused, and the second is named", () => {

@@ -11,7 +11,8 @@
  * Rules between settings need usable ones. So they are judged over the rest when some are not.
  */
 
-import { readFileSync } from "node:fs";
+import { isUtf8 } from "node:buffer";
+import { readFileSync, statSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { type Document, LineCounter, parseDocument } from "yaml";
@@ -26,6 +27,7 @@ import {
 } from "./settings.ts";
 import { defaultSnapshotFolder } from "./state-directory.ts";
 import { settingsError, type ToldFault } from "./settings-error.ts";
+import { whyUnreadable } from "./unreadable-file.ts";
 
 /** What the process was asked to do. */
 export type Request = "run" | "help" | "version" | "print-config" | "check-config";
@@ -214,7 +216,8 @@ function parseFlags(argv: readonly string[], faults: ToldFault[]): Map<string, s
   let isAfterUnknown = false;
   for (const token of tokens) {
     if (token.kind === "option" && names.has(token.name)) {
-      if (token.value === undefined || token.value === "") refuse(token.rawName, "needs a value");
+      if (token.value === undefined || token.value === "" || /^--[a-z]/.test(token.value))
+        refuse(token.rawName, "needs a value");
       else values.set(token.name, token.value);
     } else if (token.kind === "option" && !REQUESTS.some((name) => name === token.name)) {
       refuse(token.rawName, "no such flag");
@@ -224,6 +227,41 @@ function parseFlags(argv: readonly string[], faults: ToldFault[]): Map<string, s
     isAfterUnknown = token.kind === "option" && !names.has(token.name);
   }
   return values;
+}
+
+/** Neither the parser's words nor its excerpts: a line may have a password in an address. */
+const PARSING = { prettyErrors: false, logLevel: "error" } as const;
+const YAML_FAULTS: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: "a second document begins; expected one",
+  DUPLICATE_KEY: "a name is there twice",
+  TAB_AS_INDENT: "a tab as indentation; expected spaces",
+  BAD_INDENT: "a bracket is not closed, or a line is not indented far enough",
+  MISSING_CHAR: "a quote, a comma, a colon or a bracket is missing",
+  BLOCK_AS_IMPLICIT_KEY: "a second colon in one line; a value with a colon in it needs quotes",
+  UNEXPECTED_TOKEN: "something that cannot stand here",
+};
+/** Of a settings file: 4,096 engines with 256 adapters each are 20 MB. */
+const FILE_BYTES_MAX = 64 * 1024 * 1024;
+
+/** A pipe is refused: it has its content once, and the file is read again while the daemon runs. */
+function readSettingsFile(path: string): string {
+  const found = statSync(path);
+  if (found.isDirectory()) throw new Error("it is a folder, and no file");
+  if (!found.isFile()) throw new Error("it is a pipe or a device, and no file");
+  if (found.size > FILE_BYTES_MAX) throw new Error(`it has more than ${FILE_BYTES_MAX} bytes`);
+  const content = readFileSync(path);
+  if (!isUtf8(content)) throw new Error("it is not UTF-8");
+  return content.toString("utf8");
+}
+
+/** undefined for aliases that cannot be resolved. */
+function valuesOf(document: Document): unknown {
+  try {
+    return document.toJS() as unknown;
+  } catch (error) {
+    if (error instanceof ReferenceError) return undefined;
+    throw error;
+  }
 }
 
 /** The file, with the lines of what is in it. */
@@ -239,10 +277,16 @@ class SettingsFile {
       faults.push({ fault: { code: "unreadable_file", path }, line: `configuration file ${path}: ${why}` });
     };
     try {
-      this.#document = parseDocument(readFileSync(path, "utf8"), { lineCounter: this.#lines });
+      this.#document = parseDocument(readSettingsFile(path), { ...PARSING, lineCounter: this.#lines });
       const [error] = this.#document.errors;
-      const values: unknown = error === undefined ? this.#document.toJS() : null;
-      if (error !== undefined) refuse(error.message.trim());
+      if (error !== undefined) {
+        const { line, col } = this.#lines.linePos(error.pos[0]);
+        refuse(`line ${line}, column ${col}: ${YAML_FAULTS[error.code] ?? "is not YAML"}`);
+        return;
+      }
+      const values = valuesOf(this.#document);
+      if (values === undefined)
+        refuse("its aliases name no anchor before them, or stand for too much; write the values out");
       else if (values !== null && (typeof values !== "object" || Array.isArray(values)))
         refuse("expected a mapping of settings at the top");
       else if (isCircular(values))
@@ -251,7 +295,7 @@ class SettingsFile {
       else
         this.#values = Object.fromEntries(Object.entries(values ?? {}).filter(([, value]) => value !== null));
     } catch (error) {
-      refuse(error instanceof Error ? error.message : String(error));
+      refuse(`${whyUnreadable(error, path)}; expected a YAML file that this user can read`);
     }
   }
 
@@ -335,7 +379,7 @@ function tellIssue(
   }
   const setting = path.join(".");
   const source = sources.get(setting) ?? file?.source(issue.path) ?? "settings";
-  const expected = issue.message;
+  const expected = expectedOf(issue);
   const value = path.reduce<unknown>(
     (node, key) =>
       typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined,
@@ -348,6 +392,20 @@ function tellIssue(
       line: `${source}: ${setting}: ${shown}; expected ${expected}`,
     },
   ];
+}
+
+/** What zod calls the kinds of a value, where a schema says nothing of its own. */
+const KINDS: Readonly<Record<string, string>> = {
+  object: "a mapping of names and values",
+  array: "a list",
+  string: "text",
+  number: "a number",
+  boolean: "true or false",
+};
+
+function expectedOf(issue: z.core.$ZodIssue): string {
+  if (issue.code !== "invalid_type" || !issue.message.startsWith("Invalid input")) return issue.message;
+  return KINDS[issue.expected] ?? issue.expected;
 }
 
 const SECRETS = new Set(

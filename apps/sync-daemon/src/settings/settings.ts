@@ -8,6 +8,7 @@
 import { z } from "zod";
 
 import { INGEST_WORKERS_MAX } from "../board/stream-board.ts";
+import { refuseContradictions } from "./contradictions.ts";
 import { dashboardSection } from "./dashboard-settings.ts";
 import { discoverySection } from "./discovery-settings.ts";
 import { type Engine, engineEntry } from "../engine/engine-entry.ts";
@@ -226,6 +227,7 @@ export const SETTINGS_SCHEMA: typeof SECTIONS_SCHEMA = SECTIONS_SCHEMA.superRefi
   refuseOpenDoors(settings, refuse);
   refusePickerDoors(settings.picker, refuse);
   refuseUnwatchedTemplates(settings, refuse);
+  refuseContradictions(settings, refuse);
 });
 
 /** Every setting, checked. */

@@ -27,6 +27,8 @@ import type { EngineHttp } from "./tokenizer-parity.ts";
 const EXIT_OK = 0;
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
+/** Code of an error of usage that Commander does not print. */
+const UNTOLD_USAGE = "kvsync.usage";
 
 const SECONDS_MAX = 86_400;
 const COUNT_MAX = 1_000_000_000;
@@ -76,7 +78,11 @@ export async function runCli(args: readonly string[], dependencies: CliDependenc
     await program.parseAsync(args, { from: "user" });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    if (error instanceof CommanderError) {
+      // Commander has told its own.
+      if (error.code === UNTOLD_USAGE) terminal.note(`error: ${error.message}`);
+      return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    }
     if (!(error instanceof CodedError)) throw error;
     terminal.note(`kvsync: ${error.message}`);
     return EXIT_FAILED;
@@ -427,6 +433,13 @@ function endpointOption(text: string): string {
 }
 
 function urlOption(text: string): string {
+  // Commander's own error would repeat the password.
+  if (URL.canParse(text) && /^\w+:\/\/[^/?#]*@/.test(text))
+    throw new CommanderError(
+      EXIT_USAGE,
+      UNTOLD_USAGE,
+      "the address has a user or a password; expected one without. A token goes into a file (--token-file)",
+    );
   if (URL.canParse(text) && /^https?:/.test(text)) return text;
   throw new InvalidArgumentError("expected an http or https address.");
 }

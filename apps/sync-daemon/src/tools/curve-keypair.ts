@@ -5,6 +5,7 @@ import { writeFileSync } from "node:fs";
 import { curveKeyPair } from "zeromq";
 
 import type { Terminal } from "./terminal.ts";
+import { whyUnreadable } from "../settings/unreadable-file.ts";
 import { ToolError } from "./tool-error.ts";
 
 /**
@@ -23,9 +24,18 @@ export function makeCurveKeys(name: string, terminal: Terminal): void {
     try {
       writeFileSync(path, text, { mode, flag: "wx" });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new ToolError({ code: "unwritable_file", path }, `${path}: ${why}`, { cause: error });
+      throw new ToolError({ code: "unwritable_file", path }, `${path}: ${whyUnwritable(error, path)}`, {
+        cause: error,
+      });
     }
     terminal.line(path);
   }
+}
+
+function whyUnwritable(error: unknown, path: string): string {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  if (code === "EEXIST") return "it is there already; keys in use are not replaced";
+  if (code === "ENOENT") return "its folder does not exist";
+  if (code === "EACCES" || code === "EPERM") return `this user may not write there (${code})`;
+  return whyUnreadable(error, path);
 }

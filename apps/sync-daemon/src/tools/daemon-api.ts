@@ -9,7 +9,9 @@
 import { readFileSync } from "node:fs";
 
 import { Agent, fetch, type Response } from "undici";
+import { z } from "zod";
 
+import { whyUnreadable } from "../settings/unreadable-file.ts";
 import { ToolError } from "./tool-error.ts";
 
 /** Longest wait for a daemon to begin its answer. */
@@ -57,6 +59,34 @@ export class DaemonApi {
   }
 
   /**
+   * Asks with GET for JSON.
+   *
+   * @param path - with query, beginning with a slash.
+   * @param shape - of the answer.
+   * @param accepted - statuses that are an answer; others throw.
+   * @returns the answer.
+   * @throws ToolError as `get`; unusable_answer for what is no JSON or has another shape.
+   */
+  async json<Shape extends z.ZodType>(
+    path: string,
+    shape: Shape,
+    accepted?: readonly number[],
+  ): Promise<z.output<Shape>> {
+    const response = await this.get(path, accepted);
+    try {
+      return shape.parse(await response.json());
+    } catch (error) {
+      if (error instanceof z.ZodError || error instanceof SyntaxError)
+        throw new ToolError(
+          { code: "unusable_answer", url: this.url, reason: FOREIGN },
+          `${this.url}: ${FOREIGN}`,
+          { cause: error },
+        );
+      throw error;
+    }
+  }
+
+  /**
    * Asks with GET.
    *
    * @param path - with query, beginning with a slash.
@@ -85,9 +115,9 @@ export class DaemonApi {
       );
     }
     if (accepted.includes(response.status)) return response;
-    const detail = await detailOf(response);
+    const { code, detail } = await problemOf(response);
     const { status } = response;
-    const reason = `${path.split("?")[0] ?? path} answered ${status}${detail === "" ? "" : `: ${detail}`}${this.#remedyOf(status)}`;
+    const reason = `${path.split("?")[0] ?? path} answered ${status}${detail === "" ? "" : `: ${detail}`}${this.#remedyOf(status, code)}`;
     throw new ToolError(
       { code: "http_status", url: `${this.url}${path}`, status, reason },
       `${this.url}: ${reason}`,
@@ -99,13 +129,15 @@ export class DaemonApi {
     await this.#agent.destroy();
   }
 
-  #remedyOf(status: number): string {
+  #remedyOf(status: number, code: string): string {
     const { tokenFile } = this.#access;
+    if (code === "unknown_route")
+      return "; write the address without a path, or the daemon has another version";
     if (status === 401 && tokenFile === null) return "; pass --token-file";
     if (status === 401) return `; the daemon does not know the token in ${tokenFile} (--token-file)`;
     if (status === 403 && tokenFile !== null)
       return `; the token in ${tokenFile} (--token-file) needs another scope`;
-    return "";
+    return code === "" ? `; ${FOREIGN}` : "";
   }
 }
 
@@ -113,7 +145,7 @@ function readText(option: string, path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = whyUnreadable(error, path);
     throw new ToolError({ code: "unreadable_file", path }, `${option} ${path}: ${why}`, { cause: error });
   }
 }
@@ -132,9 +164,14 @@ function readToken(path: string): string {
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { cause } = error;
-  if (cause instanceof Error && "code" in cause) return String(cause.code);
-  return cause instanceof Error ? cause.message : error.name;
+  if (!(cause instanceof Error)) return error.name;
+  // A parser's error has the code of llhttp, or none.
+  if (cause.name === "HTTPParserError") return "HPE_INVALID";
+  return "code" in cause && typeof cause.code === "string" ? cause.code : cause.message;
 }
+
+const FOREIGN =
+  "its answers are not those of a kvsync daemon; another program or another version answers there. Check --url";
 
 const UNTRUSTED =
   "its certificate is not signed by an authority that this machine trusts; pass the authority's certificate with --ca-file";
@@ -188,12 +225,14 @@ function whyUnreachable(code: string, url: string, error: unknown): string {
   return `no request was possible (${code}${cause === "" || cause === code ? "" : `: ${cause}`})`;
 }
 
-async function detailOf(response: Response): Promise<string> {
+/** Code and sentence of a problem document; empty for what is none. */
+async function problemOf(response: Response): Promise<{ readonly code: string; readonly detail: string }> {
   const text = await response.text();
   try {
-    const problem = JSON.parse(text) as { readonly detail?: unknown };
-    return typeof problem.detail === "string" ? problem.detail : "";
+    return problemShape.parse(JSON.parse(text));
   } catch {
-    return "";
+    return { code: "", detail: "" };
   }
 }
+
+const problemShape = z.object({ code: z.string(), detail: z.string() });

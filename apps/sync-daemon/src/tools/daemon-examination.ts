@@ -68,9 +68,9 @@ export interface FollowedRank extends RankToExamine {
 export async function examineDaemon(api: DaemonApi, isNamed: boolean): Promise<DaemonExamination> {
   const { url } = api;
   try {
-    const ready = readiness.parse(await (await api.get("/readyz", [200, 503])).json());
-    const { checks } = health.parse(await (await api.get("/health", [200, 503])).json());
-    const list = engines.parse(await (await api.get("/api/v1/engines")).json());
+    const ready = await api.json("/readyz", readiness, [200, 503]);
+    const { checks } = await api.json("/health", health, [200, 503]);
+    const list = await api.json("/api/v1/engines", engines);
     const findings: Finding[] = [
       {
         check: "daemon",
@@ -109,19 +109,13 @@ function unasked(url: string, isNamed: boolean, error: unknown): Finding {
   if (error instanceof ToolError) {
     const { facts } = error;
     // The subject has the address already.
-    const isOfDaemon = facts.code === "daemon_unreachable" || facts.code === "http_status";
-    const reason = isOfDaemon ? facts.reason : error.message;
+    const reason = "reason" in facts && facts.code !== "unreachable" ? facts.reason : error.message;
     const isAway = facts.code === "daemon_unreachable" && facts.cause === "ECONNREFUSED";
     const isClosed = facts.code === "http_status" && facts.status === 401;
     return isNamed || !(isAway || isClosed)
       ? finding("fail", reason)
       : finding("skip", `not looked at: ${reason}. The address is that of the settings; --url names another`);
   }
-  if (error instanceof z.ZodError || error instanceof SyntaxError)
-    return finding(
-      "fail",
-      "its answers are not those of a kvsync daemon; another program or another version answers there. Check --url",
-    );
   throw error;
 }
 

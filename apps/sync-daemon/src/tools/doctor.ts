@@ -10,6 +10,8 @@
  * It reads the daemon's settings exactly as the daemon does (file, environment, flags behind `--`), changes nothing, and ends with 1 when something fails.
  */
 
+import { connect } from "node:net";
+
 import { readUsable, type SettingsReading } from "../settings/read-settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { decideSync } from "../settings/sync-decision.ts";
@@ -25,6 +27,8 @@ import { type EngineHttp, examineTokenizer } from "./tokenizer-parity.ts";
 
 /** Ranks looked at side by side. */
 const PARALLEL = 8;
+/** Longest wait for a bare connection. */
+const CONNECT_MS = 2000;
 /** Addresses that mean every one of this machine. */
 const EVERY_ADDRESS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
@@ -82,7 +86,9 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   return [
     ...given.findings,
     ...(options.asksEngines ? await examineAllEngines(settings, daemon.ranks, options) : []),
-    ...(settings === null ? [] : await examineTokens(settings, options.engineHttp)),
+    ...(settings === null
+      ? options.engineHttp.map(uncompared)
+      : await examineTokens(settings, options.engineHttp)),
     ...daemon.findings,
   ];
 }
@@ -213,24 +219,64 @@ async function examineEngines(
     const some = ranks.slice(i, i + PARALLEL).map(async (rank) => {
       const keys = curveKeysFor(curve, rank.curveServerKey);
       const own = transport(keys, settings?.discovery.dns_servers);
-      return asSeenFromHere(rank, await examineRank(rank, own, idleSeconds));
+      const examination = await examineRank(rank, own, idleSeconds);
+      return asSeenFromHere(rank, examination);
     });
     results.push(...(await Promise.all(some)));
   }
   return [...results.flatMap(({ findings }) => findings), ...compareBlockSizes(ranks, results)];
 }
 
-/** Engines may be closed for this machine and open for the daemon's: then nothing is wrong with them. */
-function asSeenFromHere({ connected }: AnyRank, examination: RankExamination): RankExamination {
+/**
+ * Engines may be closed for this machine and open for the daemon's: then nothing is wrong with them. Where the system of the engine takes a connection from
+ * here, they are not closed: the engine does not answer it, and the daemon will lose it soon.
+ */
+async function asSeenFromHere(
+  { connected, rank }: AnyRank,
+  examination: RankExamination,
+): Promise<RankExamination> {
   const { findings } = examination;
   const isClosed = findings.some(({ check, status }) => check === "events" && status === "fail");
   if (connected !== true || !isClosed) return examination;
+  const isOpen = await takesConnections(rank.endpoint);
   const shown = findings.map((finding): Finding => {
     if (finding.status !== "fail") return finding;
-    const message = `${finding.message}. The daemon is connected to the engine: run kvsync doctor where the daemon runs`;
+    if (isOpen)
+      return {
+        ...finding,
+        message: `${sentence(finding.message)} The system takes the connection and the engine does not answer: its process may be frozen`,
+      };
+    const message = `${sentence(finding.message)} The daemon is connected to the engine: run kvsync doctor where the daemon runs`;
     return { ...finding, status: "skip", message };
   });
   return { ...examination, findings: shown };
+}
+
+function sentence(text: string): string {
+  return /[.?!]$/.test(text) ? text : `${text}.`;
+}
+
+/** Whether a connection over TCP is made within a moment. */
+function takesConnections(endpoint: string): Promise<boolean> {
+  const [, host, port] = /^tcp:\/\/\[?([^\]]+?)\]?:(\d+)$/.exec(endpoint) ?? [];
+  if (host === undefined || port === undefined) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(port) });
+    const end = (isOpen: boolean): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(isOpen);
+    };
+    const timer = setTimeout(() => {
+      end(false);
+    }, CONNECT_MS);
+    socket.once("connect", () => {
+      end(true);
+    });
+    socket.once("error", () => {
+      end(false);
+    });
+  });
 }
 
 /** Each size costs every lookup another hashing of the prompt; more often than not it is a mistake of configuration. */
@@ -258,6 +304,13 @@ function compareBlockSizes(ranks: readonly RankToExamine[], results: readonly Ra
 function withoutTokenizer(model: string): Finding {
   const message = "it has no tokenizer: lookups by prompt answer fallback";
   return { check: "tokenizer", subject: model, status: "skip", message };
+}
+
+/** Asked for, and the tokenizer is not known. */
+function uncompared({ worker }: EngineHttp): Finding {
+  const message =
+    "its tokens are not compared: the tokenizer and the engines are in the settings; put the daemon's flags behind --";
+  return { check: "parity", subject: worker, status: "fail", message };
 }
 
 async function examineTokens(settings: Settings, engineHttp: readonly EngineHttp[]): Promise<Finding[]> {

@@ -14,7 +14,7 @@ import type { ConnectionEnd, Transport } from "../transport/transport.ts";
 import { BatchDescriber } from "./batch-description.ts";
 import type { Finding } from "./finding.ts";
 import { WHY_NOT } from "./inspect.ts";
-import { type HistoryRead, readReplay } from "./replay-reading.ts";
+import { type HistoryRead, readReplay, WHY_NO_REPLAY } from "./replay-reading.ts";
 import { whole } from "./terminal.ts";
 
 /** Messages of the history that are decoded: more say nothing new, and the engine stands still while it sends them. */
@@ -154,7 +154,7 @@ function replayFinding(
     if (failure === null) return finding("ok", `${endpoint} answers; the engine has published nothing yet`);
     return finding(
       "fail",
-      `${endpoint}: no answer to a replay request (${failure}); is it the replay port, and is the engine's replay_endpoint set?`,
+      `${endpoint}: no answer to a replay request (${failure}); ${WHY_NO_REPLAY[failure]}`,
     );
   }
   if (failure !== null)

@@ -114,11 +114,9 @@ interface Owner {
 }
 
 async function slotOwners(api: DaemonApi): Promise<ReadonlyMap<number, Owner>> {
-  const path = "/api/v1/engines";
-  const parsed = enginesShape.safeParse(await (await api.get(path)).json());
-  if (!parsed.success) throw unusable(path, "a list of engines");
+  const { engines } = await api.json("/api/v1/engines", enginesShape);
   const owners = new Map<number, Owner>();
-  for (const { id: worker, ranks } of parsed.data.engines)
+  for (const { id: worker, ranks } of engines)
     for (const { dp_rank: dpRank, rank_slot, groups } of ranks) {
       owners.set(rank_slot, { worker, dpRank, group: null });
       for (const { holder_slot, ...group } of groups) owners.set(holder_slot, { worker, dpRank, group });
@@ -250,7 +248,6 @@ function printHoldings(
 }
 
 function unusable(url: string, expected: string, cause?: unknown): ToolError {
-  return new ToolError({ code: "unusable_answer", url }, `${url}: not a dump; expected ${expected}`, {
-    cause,
-  });
+  const reason = `not a dump; expected ${expected}`;
+  return new ToolError({ code: "unusable_answer", url, reason }, `${url}: ${reason}`, { cause });
 }

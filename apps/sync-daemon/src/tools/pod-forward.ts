@@ -21,6 +21,7 @@ import { completed, readPod } from "../discovery/kubernetes/pod-reading.ts";
 import { presetRule } from "../discovery/kubernetes/pod-rule.ts";
 import type { Engine } from "../engine/engine-entry.ts";
 import type { PresetName } from "../settings/kubernetes-settings.ts";
+import { whyUnreadable } from "../settings/unreadable-file.ts";
 import { ToolError } from "./tool-error.ts";
 
 /** Which pod, and whose configuration. */
@@ -130,8 +131,11 @@ function loadConfig(config: KubeConfig, { kubeconfig, context, namespace, name }
     else config.loadFromFile(kubeconfig);
     if (context !== null) config.setCurrentContext(context);
   } catch (error) {
-    throw podError(name, namespace ?? "", error instanceof Error ? error.message : String(error), error);
+    const why = `${kubeconfig ?? "kubectl's configuration"}: ${whyUnreadable(error, kubeconfig ?? "")}`;
+    throw podError(name, namespace ?? "", why, error);
   }
+  const unfound = useCluster(config, kubeconfig);
+  if (unfound !== null) throw podError(name, namespace ?? "", unfound);
   const current = config.getContextObject(config.getCurrentContext());
   if (current === null || config.getCurrentCluster() === null) {
     const known = config.getContexts().map((one) => one.name);
@@ -139,6 +143,20 @@ function loadConfig(config: KubeConfig, { kubeconfig, context, namespace, name }
     throw podError(name, namespace ?? "", why);
   }
   return namespace ?? current.namespace ?? "default";
+}
+
+/** Lets the client use its cluster; why there is none. */
+function useCluster(config: KubeConfig, kubeconfig: string | null): string | null {
+  const cluster = config.getCurrentCluster();
+  // What the client makes up where it finds no configuration at all.
+  if (kubeconfig === null && cluster?.name === "cluster" && cluster.server === "http://localhost:8080")
+    return "no configuration of kubectl was found (KUBECONFIG, ~/.kube/config, the service account of a pod); pass --kubeconfig";
+  // Without TLS there is nothing to verify, and the client refuses plain HTTP otherwise (`kubectl proxy`).
+  if (cluster?.server.startsWith("http://") === true)
+    config.clusters = config.clusters.map((one) =>
+      one.name === cluster.name ? { ...one, skipTLSVerify: true } : one,
+    );
+  return null;
 }
 
 function engineOf(pod: unknown, preset: PresetName, fail: (why: string) => ToolError): Engine {
@@ -173,9 +191,8 @@ function portOf(engine: Engine, dpRank: number, socket: PodSocket, fail: (why: s
 }
 
 function podError(name: string, namespace: string, why: string, cause?: unknown): ToolError {
-  return new ToolError({ code: "pod_unusable", namespace, pod: name }, `pod ${namespace}/${name}: ${why}`, {
-    cause,
-  });
+  const pod = namespace === "" ? name : `${namespace}/${name}`;
+  return new ToolError({ code: "pod_unusable", namespace, pod: name }, `pod ${pod}: ${why}`, { cause });
 }
 
 /** What a failed request says: the status's own message, or what happened to the connection. */

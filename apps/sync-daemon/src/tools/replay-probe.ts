@@ -6,7 +6,7 @@
 import type { ReplayFailure } from "@kvsync/core";
 
 import type { Transport } from "../transport/transport.ts";
-import { readReplay } from "./replay-reading.ts";
+import { readReplay, WHY_NO_REPLAY } from "./replay-reading.ts";
 import { type Terminal, whole } from "./terminal.ts";
 import { ToolError } from "./tool-error.ts";
 
@@ -91,7 +91,7 @@ export function printReplay(report: ReplayReport, isJson: boolean, terminal: Ter
   if (messages === 0 && report.failure !== null) {
     throw new ToolError(
       { code: "no_answer", endpoint, seconds: report.seconds },
-      `${endpoint}: no answer to a replay request (${report.failure}) within ${report.seconds} s; is it the replay port, and is the engine's replay_endpoint set?`,
+      `${endpoint}: no answer to a replay request (${report.failure}) within ${report.seconds} s; ${WHY_NO_REPLAY[report.failure]}`,
     );
   }
   if (isJson) return;

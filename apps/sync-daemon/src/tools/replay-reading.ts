@@ -13,6 +13,17 @@ import type { ReplayPatience, Transport } from "../transport/transport.ts";
 /** Requests in a row that bring nothing new before the rest counts as missing. */
 const FRUITLESS_MAX = 2;
 
+const REPLAY_PORT = "is it the replay port, and is the engine's replay_endpoint set?";
+
+/** What to look at when no answer comes, by what happened. */
+export const WHY_NO_REPLAY: Readonly<Record<ReplayFailure, string>> = {
+  idle: `the connection stands and nothing comes; is the engine's process frozen? Otherwise: ${REPLAY_PORT}`,
+  silent: REPLAY_PORT,
+  unreachable: `nothing can be reached there; is the engine up? Then ${REPLAY_PORT}`,
+  refused: "there is no room for the request",
+  violation: `another program than a replay socket answers; ${REPLAY_PORT}`,
+};
+
 /** How a history is read. */
 export interface ReplayReading {
   readonly from: number;

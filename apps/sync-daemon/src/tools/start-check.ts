@@ -38,6 +38,8 @@ import { openVocabulary, VOCABULARY_EXPECTED, vocabularyFiles } from "../tokeniz
 import { VocabularyError } from "../tokenizer/vocabulary.ts";
 import { sharedPortFault } from "../settings/shared-port.ts";
 import { whyNotWritable } from "../settings/state-directory.ts";
+import { type ListenAddress, listenAddresses, listenFailure } from "../settings/listen-failure.ts";
+import { whyUnreadable } from "../settings/unreadable-file.ts";
 import { listenOptions } from "../transport/endpoint-address.ts";
 
 /** A certificate that ends sooner is a warning; the alert TlsCertificateExpiring has the same time. */
@@ -124,16 +126,32 @@ export function checkFiles(settings: Settings, nowMs: number): StartReport {
   if (picker.enabled === true) checkTls("picker.tls", picker.tls, findings, nowMs);
   checkCurve(settings, findings);
   checkTokenizers(settings, findings);
-  const { warm_token_file: warm } = settings.snapshot;
-  if (warm !== null) {
-    const expected = "a file with one token in one line";
-    const token = findings.file("snapshot.warm_token_file", warm, expected)?.content.toString("utf8").trim();
-    if (token !== undefined && !TOKEN.test(token)) {
-      const found = token === "" ? "is empty" : "has white space or characters that no header can carry";
-      findings.fault("snapshot.warm_token_file", warm, `${warm}: ${found}; expected ${expected}`, expected);
-    }
-  }
+  const { enabled, models_token_file: modelsToken } = settings.discovery.kubernetes;
+  checkToken("snapshot.warm_token_file", settings.snapshot.warm_token_file, findings);
+  if (enabled === true) checkToken("discovery.kubernetes.models_token_file", modelsToken, findings);
+  checkShare(settings, findings);
   return findings;
+}
+
+/** A file with one token. */
+function checkToken(setting: string, path: string | null, findings: Findings): void {
+  if (path === null) return;
+  const expected = "a file with one token in one line";
+  const token = findings.file(setting, path, expected)?.content.toString("utf8").trim();
+  if (token === undefined || TOKEN.test(token)) return;
+  const found = token === "" ? "is empty" : "has white space or characters that no header can carry";
+  findings.fault(setting, path, `${path}: ${found}; expected ${expected}`, expected);
+}
+
+/** The servers get no request: a picker decides without them while they are away. */
+function checkShare({ picker }: Settings, findings: Findings): void {
+  const { url, credentials_file: path } = picker.share;
+  if (picker.enabled !== true || url === null || path === null) return;
+  const expected = "a file of NATS credentials (.creds)";
+  const file = findings.file("picker.share.credentials_file", path, expected);
+  if (file === null || /-----BEGIN NATS USER JWT-----/.test(file.content.toString("latin1"))) return;
+  const line = `${path}: has no NATS USER JWT; expected ${expected}`;
+  findings.fault("picker.share.credentials_file", path, line, expected);
 }
 
 /**
@@ -305,10 +323,12 @@ function checkOpenFiles(settings: Settings, findings: Findings): void {
     );
 }
 
-async function checkCredentials({ discovery }: Settings, findings: Findings): Promise<void> {
+async function checkCredentials({ discovery, picker }: Settings, findings: Findings): Promise<void> {
   const { enabled, kubeconfig } = discovery.kubernetes;
-  if (enabled !== true) return;
-  const setting = kubeconfig === null ? "discovery.kubernetes.enabled" : "discovery.kubernetes.kubeconfig";
+  const needsPool = picker.enabled === true && picker.pool.name !== null;
+  if (enabled !== true && !needsPool) return;
+  const asking = enabled === true ? "discovery.kubernetes.enabled" : "picker.pool.name";
+  const setting = kubeconfig === null ? asking : "discovery.kubernetes.kubeconfig";
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
@@ -334,19 +354,8 @@ async function checkCredentials({ discovery }: Settings, findings: Findings): Pr
   }
 }
 
-/** An address that the daemon would listen at. */
-interface Listening {
-  readonly setting: string;
-  readonly host: string;
-  readonly port: number;
-}
-
 async function checkPorts({ http, engines, picker }: Settings, findings: Findings): Promise<void> {
-  const host = http.host === "localhost" ? "127.0.0.1" : http.host;
-  const all: Listening[] = [{ setting: "http.port", host, port: http.port }];
-  for (const name of ["port", "health_port"] as const)
-    if (picker.enabled === true && picker[name] !== 0)
-      all.push({ setting: `picker.${name}`, host: picker.host, port: picker[name] });
+  const all = listenAddresses({ http, picker });
   for (const [i, { bind, ranks }] of engines.entries()) {
     if (!bind) continue;
     for (const { endpoint } of ranks) {
@@ -362,7 +371,7 @@ async function checkPorts({ http, engines, picker }: Settings, findings: Finding
 }
 
 /** @returns the code of the error; null when it could be listened at. */
-function listenError({ host, port }: Listening): Promise<string | null> {
+function listenError({ host, port }: ListenAddress): Promise<string | null> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", (error: NodeJS.ErrnoException) => {
@@ -376,32 +385,16 @@ function listenError({ host, port }: Listening): Promise<string | null> {
   });
 }
 
-function tellPort({ setting, host, port }: Listening, code: string | null, findings: Findings): void {
+function tellPort(listening: ListenAddress, code: string | null, findings: Findings): void {
   if (code === null) return;
-  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const { setting, address, what, remedy } = listenFailure(listening, code);
   if (code === "EADDRINUSE") {
     findings.warnings.push(
-      `${setting}: ${address} is taken, and a start would fail. A running daemon with the same settings is a reason; otherwise end the program that listens there, or set another port`,
+      `${setting}: ${address} ${what}, and a start would fail. A running daemon with the same settings is a reason; otherwise ${remedy}`,
     );
     return;
   }
-  const isOfHost = code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EAI_AGAIN";
-  const named = isOfHost ? setting.replace(/^(http|picker)\.(health_)?port$/, "$1.host") : setting;
-  const expected = isOfHost ? "an address of this machine" : "a port that this user may listen at";
-  findings.fault(
-    named,
-    address,
-    `${address}: cannot be listened at (${code}); expected ${expected}`,
-    expected,
-  );
-}
-
-/** The system's own message has the path a second time (I1). */
-function whyUnreadable(error: unknown, path: string): string {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  if (code === "ENOENT") return "there is no such file";
-  if (code === "EACCES" || code === "EPERM") return `this user may not read it (${code})`;
-  return messageOf(error).replace(`${path}: `, "").replace(`'${path}'`, "it");
+  findings.fault(setting, address, `${address}: ${what}; ${remedy}`, remedy.replace("expected ", ""));
 }
 
 function messageOf(error: unknown): string {

@@ -24,7 +24,12 @@ export type ToolFacts =
       /** One sentence without the address. */
       readonly reason: string;
     }
-  | { readonly code: "unusable_answer"; readonly url: string }
+  | {
+      readonly code: "unusable_answer";
+      readonly url: string;
+      /** One sentence without the address. */
+      readonly reason: string;
+    }
   | { readonly code: "unreadable_file"; readonly path: string }
   | { readonly code: "pod_unusable"; readonly namespace: string; readonly pod: string }
   | { readonly code: "unwritable_file"; readonly path: string };

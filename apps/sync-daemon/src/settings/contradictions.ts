@@ -1,0 +1,69 @@
+/**
+ * Rules between settings that exclude each other: each can be used by itself, and together they
+ * cannot.
+ *
+ *  K1  A longest wait is not shorter than the first one.
+ *  K2  No two of the daemon's ports are one.
+ *  K3  Namespaces are named or selected by label, not both.
+ */
+
+import type { Settings } from "./settings.ts";
+
+/** Addresses that mean every one of the machine. */
+const EVERY = new Set(["0.0.0.0", "::"]);
+
+/** What two waits are called. */
+const WAITS = [
+  [["ingest", "reconnect_ms_max"], "ingest.reconnect_ms_min"],
+  [["discovery", "kubernetes", "retry_seconds_max"], "discovery.kubernetes.retry_seconds_min"],
+] as const;
+
+/**
+ * Refuses settings that exclude each other.
+ *
+ * @param settings - each by itself checked.
+ * @param refuse - called with the path that is to blame and what was expected.
+ */
+export function refuseContradictions(
+  settings: Settings,
+  refuse: (path: readonly string[], expected: string) => void,
+): void {
+  const { ingest, discovery } = settings;
+  const { kubernetes } = discovery;
+  const waits = [
+    [ingest.reconnect_ms_min, ingest.reconnect_ms_max],
+    [kubernetes.retry_seconds_min, kubernetes.retry_seconds_max],
+  ] as const;
+  for (const [i, [path, least]] of WAITS.entries()) {
+    const [first = 0, longest = 0] = waits[i] ?? [];
+    if (longest < first) refuse(path, `at least ${least}, which is ${first}`);
+  }
+  refuseSharedPorts(settings, refuse);
+  if (kubernetes.namespace_selector !== null && kubernetes.namespaces.length > 0)
+    refuse(
+      ["discovery", "kubernetes", "namespace_selector"],
+      "discovery.kubernetes.namespaces or this one, not both",
+    );
+}
+
+function refuseSharedPorts(
+  { http, picker }: Settings,
+  refuse: (path: readonly string[], expected: string) => void,
+): void {
+  if (picker.enabled !== true) return;
+  const ports = [
+    { path: ["http", "port"], host: http.host === "localhost" ? "127.0.0.1" : http.host, port: http.port },
+    { path: ["picker", "port"], host: picker.host, port: picker.port },
+    { path: ["picker", "health_port"], host: picker.host, port: picker.health_port },
+  ];
+  for (const [i, one] of ports.entries()) {
+    const other = ports
+      .slice(0, i)
+      .find(
+        ({ host, port }) =>
+          port === one.port && (host === one.host || EVERY.has(host) || EVERY.has(one.host)),
+      );
+    if (one.port !== 0 && other !== undefined)
+      refuse(one.path, `a port of its own; ${other.path.join(".")} has the same`);
+  }
+}
