@@ -174,39 +174,6 @@ test("a flag in place of a value is a missing value", () => {
   expect(refusal(["--http-port", "--log-level", "1"]).message).toContain("--http-port: needs a value");
 });
 
-test.each([
-  ["K1", { ingest: { reconnect_ms_min: 500, reconnect_ms_max: 100 } }, "ingest.reconnect_ms_max: 100"],
-  [
-    "K1",
-    { discovery: { kubernetes: { retry_seconds_min: 50, retry_seconds_max: 1 } } },
-    "discovery.kubernetes.retry_seconds_max: 1 is not usable; expected at least discovery.kubernetes.retry_seconds_min, which is 50",
-  ],
-  [
-    "K2",
-    { http: { port: 7070 }, picker: { enabled: true, port: 7070 } },
-    "picker.port: 7070 is not usable; expected a port of its own; http.port has the same",
-  ],
-  [
-    "K2",
-    { picker: { enabled: true, host: "127.0.0.1", port: 9003 } },
-    "picker.health_port: is missing; expected a port of its own; picker.port has the same",
-  ],
-  [
-    "K3",
-    { discovery: { kubernetes: { namespaces: ["a"], namespace_selector: "b=c" } } },
-    "discovery.kubernetes.namespaces or this one, not both",
-  ],
-])("%s: settings that exclude each other are refused: %j", (_number, settings, expected) => {
-  expect(refusal(["--config", fileWith(JSON.stringify(settings))]).message).toContain(expected);
-});
-
-test("ports of a picker that is off, and free ports, exclude nothing", () => {
-  const off = { http: { port: 9002 }, picker: { enabled: false } };
-  expect(settingsOf(["--config", fileWith(JSON.stringify(off))]).http.port).toBe(9002);
-  const free = { http: { port: 0 }, picker: { enabled: true, port: 0, health_port: 0 } };
-  expect(settingsOf(["--config", fileWith(JSON.stringify(free))]).picker.port).toBe(0);
-});
-
 test("two engines of one id are refused, and the second is named", () => {
   const file = fileWith(
     "engines:\n  - { id: a, model: m, endpoint: 'tcp://h:1' }\n  - { id: a, model: m, endpoint: 'tcp://h:2' }\n",
