@@ -52,6 +52,10 @@ export interface Places {
   readonly collector: string;
   /** A component of Kustomize. */
   readonly operator: string;
+  /** A kustomization: the dashboards as ConfigMaps. */
+  readonly dashboardMaps: string;
+  /** A kustomization: the stack for a cluster without the Prometheus Operator. */
+  readonly cluster: string;
   /** The files that templates of a Helm chart read. */
   readonly chart: string;
   readonly runbooks: string;
@@ -150,6 +154,8 @@ const PLACES: Omit<Places, "chart"> = {
   jaeger: "infra/jaeger",
   collector: "infra/otel",
   operator: "infra/kubernetes/operator",
+  dashboardMaps: "infra/kubernetes/dashboards",
+  cluster: "infra/kubernetes/monitoring",
   runbooks: "docs/operations/runbooks",
   documents: "docs/generated",
 };
@@ -224,7 +230,18 @@ export function teamsOf({ teamOf }: Pick<Project, "teamOf">): readonly string[] 
  * @returns paths from the root.
  */
 export function generatedFolders({ places }: Pick<Project, "places">): readonly string[] {
-  const { grafana, alertmanager, prometheus, loki, jaeger, operator, chart, runbooks } = places;
+  const {
+    grafana,
+    alertmanager,
+    prometheus,
+    loki,
+    jaeger,
+    operator,
+    dashboardMaps,
+    cluster,
+    chart,
+    runbooks,
+  } = places;
   return [
     `${grafana}/dashboards`,
     `${grafana}/log-dashboards`,
@@ -234,6 +251,8 @@ export function generatedFolders({ places }: Pick<Project, "places">): readonly 
     loki,
     jaeger,
     operator,
+    dashboardMaps,
+    cluster,
     `${chart}/dashboards`,
     runbooks,
   ];

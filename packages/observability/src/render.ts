@@ -2,6 +2,8 @@
  * Everything that is generated, as text by path from the root. Pure: command.ts writes it, a test compares it with what is committed.
  */
 
+import { posix } from "node:path";
+
 import { grafanaDashboard, type PanelLink } from "./dashboards/grafana.ts";
 import { previewSvg } from "./dashboards/preview.ts";
 import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/provisioning.ts";
@@ -15,10 +17,11 @@ import { localPrometheusConfiguration, prometheusConfiguration, ruleFile } from 
 import { alertTestFiles } from "./rules/promtool-tests.ts";
 import { logDashboard } from "./signals/log-dashboard.ts";
 import { signalReferences } from "./signals/signal-references.ts";
+import { clusterFiles } from "./stack/cluster.ts";
 import { collectorConfiguration } from "./stack/collector.ts";
 import { jaegerConfiguration } from "./stack/jaeger.ts";
 import { lokiConfiguration } from "./stack/loki.ts";
-import { chartFiles, operatorFiles } from "./stack/operator.ts";
+import { chartFiles, dashboardFiles, operatorFiles } from "./stack/operator.ts";
 
 /** The runbooks of the alerts that point at a panel, so that a reader of the panel finds them too. */
 function runbooksAt({ alertGroups, links }: Project, uid: string, id: number): PanelLink[] {
@@ -37,6 +40,10 @@ function* stackFiles(project: Project): Generator<readonly [path: string, text: 
   yield [`${places.alertmanager}/alertmanager.compose.yaml`, localAlertmanagerConfiguration(project)];
   yield [`${places.loki}/loki.yaml`, lokiConfiguration(project)];
   yield [`${places.jaeger}/jaeger.yaml`, jaegerConfiguration(project)];
+  const boards = project.dashboards.map(({ uid }) => uid);
+  const maps = posix.relative(places.cluster, places.dashboardMaps);
+  for (const [file, text] of clusterFiles(project, stack, boards, maps))
+    yield [`${places.cluster}/${file}`, text];
   for (const runtime of ["compose", "kubernetes"] as const)
     yield [`${places.collector}/collector.${runtime}.yaml`, collectorConfiguration(project, stack, runtime)];
 }
@@ -49,7 +56,7 @@ function* stackFiles(project: Project): Generator<readonly [path: string, text: 
  */
 export function render(project: Project): ReadonlyMap<string, string> {
   const { name, places, generator } = project;
-  const { grafana, prometheus, alertmanager, operator, chart, runbooks, documents } = places;
+  const { grafana, prometheus, alertmanager, operator, dashboardMaps, chart, runbooks, documents } = places;
   const files = new Map<string, string>();
   const boards = new Map<string, string>();
   for (const board of project.dashboards) {
@@ -65,7 +72,9 @@ export function render(project: Project): ReadonlyMap<string, string> {
   if (project.compiledRules !== null) files.set(project.compiledRules, compiledRulesFile(project));
   files.set(`${prometheus}/prometheus.yaml`, prometheusConfiguration(project));
   files.set(`${alertmanager}/alertmanager.yaml`, alertmanagerConfiguration(project));
-  for (const [file, text] of operatorFiles(project, boards)) files.set(`${operator}/${file}`, text);
+  const maps = posix.relative(operator, dashboardMaps);
+  for (const [file, text] of operatorFiles(project, maps)) files.set(`${operator}/${file}`, text);
+  for (const [file, text] of dashboardFiles(project, boards)) files.set(`${dashboardMaps}/${file}`, text);
   for (const [file, text] of chartFiles(project, boards)) files.set(`${chart}/${file}`, text);
   for (const [path, text] of stackFiles(project)) files.set(path, text);
   for (const [file, text] of alertTestFiles(project)) files.set(`${prometheus}/${file}`, text);

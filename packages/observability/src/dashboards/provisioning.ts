@@ -25,13 +25,12 @@ function serviceUrl(name: string, port: number): string {
  *     latency with an exemplar ─▶ trace ─▶ lines of that trace          line with a trace ─▶ trace ─▶ latency at that time
  *
  * @param project - whose scrape interval the data source has.
+ * @param jaegerHost - Jaeger's name, which may be in another namespace.
  * @returns for Grafana's `provisioning/datasources`, where `$$` is one `$`.
  */
-export function datasourceProvisioning(project: Project): string {
-  return generatedYaml(project, {
-    apiVersion: 1,
-    datasources: [prometheusSource(project), ...(project.stack === null ? [] : stackSources(project))],
-  });
+export function datasourceProvisioning(project: Project, jaegerHost = "jaeger"): string {
+  const others = project.stack === null ? [] : stackSources(project, jaegerHost);
+  return generatedYaml(project, { apiVersion: 1, datasources: [prometheusSource(project), ...others] });
 }
 
 function prometheusSource({ intervalSeconds, stack }: Project): object {
@@ -50,7 +49,7 @@ function prometheusSource({ intervalSeconds, stack }: Project): object {
   };
 }
 
-function stackSources({ logSelector }: Project): readonly object[] {
+function stackSources({ logSelector }: Project, jaegerHost: string): readonly object[] {
   return [
     {
       name: "Loki",
@@ -75,7 +74,7 @@ function stackSources({ logSelector }: Project): readonly object[] {
       uid: SOURCES.jaeger,
       type: "jaeger",
       access: "proxy",
-      url: serviceUrl("jaeger", PORTS.jaeger),
+      url: serviceUrl(jaegerHost, PORTS.jaeger),
       jsonData: {
         tracesToLogsV2: {
           datasourceUid: SOURCES.loki,

@@ -102,12 +102,15 @@ const REPLICA_RELABELINGS = [
   { source: ["__meta_kubernetes_pod_name"], target: REPLICA },
 ] as const;
 
+function podsOf(name: string): object {
+  const selectors = [{ role: "pod", label: `app.kubernetes.io/name=${name}` }];
+  return { kubernetes_sd_configs: [{ role: "pod", selectors }] };
+}
+
 /** Pods of the application, one target for each. */
 function discovery(job: string): object {
   return {
-    kubernetes_sd_configs: [
-      { role: "pod", selectors: [{ role: "pod", label: `app.kubernetes.io/name=${job}` }] },
-    ],
+    ...podsOf(job),
     relabel_configs: [
       { source_labels: ["__meta_kubernetes_pod_container_port_name"], regex: "http", action: "keep" },
       ...REPLICA_RELABELINGS.map(({ source, target }) => ({
@@ -131,6 +134,55 @@ export function prometheusConfiguration(project: Project): string {
   return generatedYaml(project, configurationFor(project, where, alertmanager));
 }
 
+/**
+ * The configuration for a cluster without an operator: the application's pods, the exporters that the rules read, and each node's
+ * kubelet, which has the CPU time of containers.
+ *
+ * @param project - whose.
+ * @returns the configuration file.
+ */
+export function clusterPrometheusConfiguration(project: Project): string {
+  const alertmanager = `alertmanager:${PORTS.alertmanager}`;
+  const { scrape_configs: own, ...rest } = configurationFor(project, discovery(project.job), alertmanager);
+  const exporter = (job: string, port: number): object => ({
+    job_name: job,
+    // Its series name other pods, and keep those names.
+    honor_labels: true,
+    static_configs: [{ targets: [`${job}:${port}`] }],
+  });
+  const account = "/var/run/secrets/kubernetes.io/serviceaccount";
+  return generatedYaml(project, {
+    ...rest,
+    scrape_configs: [
+      ...own,
+      exporter("kube-state-metrics", PORTS.stateMetrics),
+      {
+        job_name: "node-exporter",
+        ...podsOf("node-exporter"),
+        relabel_configs: [{ source_labels: ["__meta_kubernetes_pod_node_name"], target_label: "instance" }],
+      },
+      {
+        job_name: "kubelet",
+        scheme: "https",
+        metrics_path: "/metrics/cadvisor",
+        authorization: { credentials_file: `${account}/token` },
+        // Kubelets sign their own certificates unless a cluster is set up otherwise.
+        tls_config: { ca_file: `${account}/ca.crt`, insecure_skip_verify: true },
+        kubernetes_sd_configs: [{ role: "node" }],
+        relabel_configs: [{ source_labels: ["__meta_kubernetes_node_name"], target_label: "instance" }],
+        // A node has tens of thousands of other series.
+        metric_relabel_configs: [
+          {
+            source_labels: ["__name__"],
+            regex: "container_cpu_usage_seconds_total|container_memory_working_set_bytes",
+            action: "keep",
+          },
+        ],
+      },
+    ],
+  });
+}
+
 /** The token of a stack on one machine, as Compose mounts it. */
 export const LOCAL_TOKEN_FILE = "/run/secrets/prometheus-token";
 
@@ -149,7 +201,11 @@ export function localPrometheusConfiguration(project: Project, target: string): 
   return generatedYaml(project, configurationFor(project, where, `alertmanager:${PORTS.alertmanager}`));
 }
 
-function configurationFor(project: Project, where: object, alertmanager: string): object {
+function configurationFor(
+  project: Project,
+  where: object,
+  alertmanager: string,
+): { readonly scrape_configs: readonly object[] } & Readonly<Record<string, unknown>> {
   const { job, intervalSeconds } = project;
   return {
     global: {

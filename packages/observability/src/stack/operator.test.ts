@@ -26,7 +26,7 @@ interface ConfigMap {
   readonly metadata: { readonly name: string; readonly labels: object; readonly annotations: object };
   readonly data: Readonly<Record<string, string>>;
 }
-const maps = parseAllDocuments(files.get(`${FOLDER}/dashboards.yaml`) ?? "").map(
+const maps = parseAllDocuments(files.get("infra/kubernetes/dashboards/dashboards.yaml") ?? "").map(
   (document) => document.toJS() as ConfigMap,
 );
 

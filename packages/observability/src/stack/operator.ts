@@ -1,8 +1,8 @@
 /**
  * The resources by which the Prometheus Operator and Grafana's sidecar find everything in a cluster, as a component of Kustomize.
  *
- *     service-monitor.yaml   what to scrape            prometheus-rule.yaml   recorded series and alerts
- *     dashboards.yaml        a ConfigMap for each dashboard, with the label that the sidecar looks for
+ *     operator/service-monitor.yaml   what to scrape            operator/prometheus-rule.yaml   recorded series and alerts
+ *     dashboards/dashboards.yaml      a ConfigMap for each dashboard, with the label that the sidecar looks for
  *
  *  O1  A ConfigMap stays below the limit of the API server (operator.test.ts).
  *
@@ -19,24 +19,42 @@ const DASHBOARD_LABEL = { grafana_dashboard: "1" } as const;
  * The files of the component.
  *
  * @param project - whose.
- * @param dashboards - JSON of each, by its uid.
+ * @param dashboards - path of their kustomization.
  * @returns text by file name.
  */
-export function operatorFiles(
-  project: Project,
-  dashboards: ReadonlyMap<string, string>,
-): ReadonlyMap<string, string> {
+export function operatorFiles(project: Project, dashboards: string): ReadonlyMap<string, string> {
   const files = new Map([
     ["service-monitor.yaml", serviceMonitor(project)],
     ["prometheus-rule.yaml", prometheusRule(project)],
-    ["dashboards.yaml", dashboardMaps(project, dashboards)],
   ]);
   const kustomization = {
     apiVersion: "kustomize.config.k8s.io/v1alpha1",
     kind: "Component",
-    resources: [...files.keys()],
+    resources: [...files.keys(), dashboards],
   };
   return files.set("kustomization.yaml", generatedYaml(project, kustomization));
+}
+
+/**
+ * A kustomization of the dashboards alone, which the operator's component and the stack without an operator use.
+ *
+ * @param project - whose.
+ * @param dashboards - JSON of each, by its uid.
+ * @returns text by file name.
+ */
+export function dashboardFiles(
+  project: Project,
+  dashboards: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
+  const kustomization = {
+    apiVersion: "kustomize.config.k8s.io/v1beta1",
+    kind: "Kustomization",
+    resources: ["dashboards.yaml"],
+  };
+  return new Map([
+    ["dashboards.yaml", dashboardMaps(project, dashboards)],
+    ["kustomization.yaml", generatedYaml(project, kustomization)],
+  ]);
 }
 
 /**

@@ -21,6 +21,12 @@ export const IMAGES = {
   envoy: "docker.io/envoyproxy/envoy:distroless-v1.40.0",
 } as const;
 
+/** Exporters of a cluster that rules read, where no operator has brought them. */
+export const CLUSTER_IMAGES = {
+  stateMetrics: "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.17.0",
+  nodeExporter: "docker.io/prom/node-exporter:v1.12.1",
+} as const;
+
 /** Ports that each program listens at. */
 export const PORTS = {
   prometheus: 9090,
@@ -34,6 +40,8 @@ export const PORTS = {
   health: 13_133,
   mail: 1025,
   mailPage: 8025,
+  stateMetrics: 8080,
+  nodeExporter: 9100,
 } as const;
 
 /** How much is kept. */
