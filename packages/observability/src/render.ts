@@ -5,6 +5,7 @@
 import { posix } from "node:path";
 
 import { grafanaDashboard, type PanelLink } from "./dashboards/grafana.ts";
+import type { Panel } from "./dashboards/panel.ts";
 import { previewSvg } from "./dashboards/preview.ts";
 import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/provisioning.ts";
 import { ReferencePages } from "./documents/references.ts";
@@ -29,6 +30,23 @@ function runbooksAt({ alertGroups, links }: Project, uid: string, id: number): P
     .flatMap(({ alerts }) => alerts)
     .filter(({ panel }) => panel.uid === uid && panel.id === id)
     .map(({ name }) => ({ title: `Runbook: ${name}`, url: `${links.runbooks}/${runbookFile(name)}` }));
+}
+
+/** Logs and, of what takes time, traces of the time that a panel shows. */
+function waysOnward({ stack, logSelector, name }: Project, panel: Panel): PanelLink[] {
+  if (stack === null) return [];
+  const logs = exploreLink("Logs", "loki", { expr: `{${logSelector}} | json`, queryType: "range" });
+  const takesTime = panel.kind !== "table" && panel.measure === "seconds";
+  if (!takesTime) return [logs];
+  return [logs, exploreLink("Traces", "jaeger", { queryType: "search", service: name })];
+}
+
+/** Grafana fills in the time range, whose names must stay readable. */
+function exploreLink(title: string, datasource: string, query: Readonly<Record<string, string>>): PanelLink {
+  const queries = [{ refId: "A", datasource: { uid: datasource }, ...query }];
+  const pane = encodeURIComponent(JSON.stringify({ datasource, queries })).slice(0, -"%7D".length);
+  const range = `%2C%22range%22%3A%7B%22from%22%3A%22\${__from}%22%2C%22to%22%3A%22\${__to}%22%7D`;
+  return { title, url: `/explore?schemaVersion=1&panes=%7B%22a%22%3A${pane}${range}%7D%7D` };
 }
 
 /** Configurations of the programs beside the application; none for a project without a stack. */
@@ -60,7 +78,10 @@ export function render(project: Project): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   const boards = new Map<string, string>();
   for (const board of project.dashboards) {
-    const json = grafanaDashboard(project, board, (id) => runbooksAt(project, board.uid, id));
+    const json = grafanaDashboard(project, board, (panel) => [
+      ...runbooksAt(project, board.uid, panel.id),
+      ...waysOnward(project, panel),
+    ]);
     const text = `${JSON.stringify(json, null, 2)}\n`;
     boards.set(board.uid, text);
     files.set(`${grafana}/dashboards/${board.uid}.json`, text);

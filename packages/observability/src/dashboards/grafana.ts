@@ -87,22 +87,15 @@ export interface PanelLink {
  *
  * @param project - whose; every dashboard carries its name as a tag, and links find the others by it.
  * @param board - the dashboard.
- * @param linksOf - where each panel leads, by its id: the runbooks of the alerts that point at it.
+ * @param linksOf - where each panel leads: runbooks of the alerts that point at it, logs, traces.
  * @returns plain data, in a stable order of keys.
  */
 export function grafanaDashboard(
   { name, title, generator }: Pick<Project, "name" | "title" | "generator">,
   board: Dashboard,
-  linksOf: (id: number) => readonly PanelLink[],
+  linksOf: (panel: Panel) => readonly PanelLink[],
 ): Json {
-  const panels = layOut(board).map(({ place, ...item }) => {
-    const built =
-      item.kind === "row"
-        ? new RowBuilder(item.row.title).id(item.row.id).build()
-        : grafanaPanel(item.panel).id(item.panel.id).build();
-    const links = item.kind === "row" ? [] : linksOf(item.panel.id).map(panelLink);
-    return { ...built, ...(links.length === 0 ? {} : { links }), gridPos: place };
-  });
+  const panels = placedPanels(board, linksOf);
   const filled = {
     ...defaultDashboard(),
     uid: board.uid,
@@ -129,6 +122,28 @@ export function grafanaDashboard(
     panels,
   };
   return withoutSurplus(JSON.parse(JSON.stringify(filled)) as Json);
+}
+
+/** Headings and panels; those of a folded row are inside it. */
+function placedPanels(board: Dashboard, linksOf: (panel: Panel) => readonly PanelLink[]): object[] {
+  const top: object[] = [];
+  let folded: object[] | null = null;
+  for (const { place, ...item } of layOut(board)) {
+    if (item.kind === "row") {
+      const { id, title } = item.row;
+      folded = item.row.folded === true ? [] : null;
+      const row = new RowBuilder(title)
+        .id(id)
+        .collapsed(folded !== null)
+        .build();
+      top.push({ ...row, ...(folded === null ? {} : { panels: folded }), gridPos: place });
+    } else {
+      const built = grafanaPanel(item.panel).id(item.panel.id).build();
+      const links = linksOf(item.panel).map(panelLink);
+      (folded ?? top).push({ ...built, ...(links.length === 0 ? {} : { links }), gridPos: place });
+    }
+  }
+  return top;
 }
 
 function panelLink({ title, url }: PanelLink): DashboardLink {
@@ -210,13 +225,18 @@ interface CommonBuilder {
   description(description: string): this;
   datasource(datasource: DataSourceRef): this;
   withTarget(target: DataqueryBuilder): this;
+  noValue(text: string): this;
 }
+
+/** Where a series is absent because nothing of its kind has happened. "No data" would read as a fault. */
+const NO_VALUE = "none";
 
 function described<B extends CommonBuilder>(builder: B, panel: Panel): B {
   return builder
     .title(panel.title)
     .description(`${panel.shows}\n\nNormal: ${lowerFirst(panel.normal)}`)
-    .datasource(DATASOURCE);
+    .datasource(DATASOURCE)
+    .noValue(NO_VALUE);
 }
 
 function lowerFirst(text: string): string {

@@ -5,6 +5,9 @@
  *   ├─ row heading (height 1) ──────────────────────────────┤
  *   │ panel 12×8                │ panel 12×8                │
  *   │ panel 24×10                                           │
+ *   ├─ heading of a folded row ─────────────────────────────┤
+ *
+ * Panels of a folded row take no place until it is opened.
  */
 
 import type { Dashboard, Panel, Row } from "./panel.ts";
@@ -29,12 +32,14 @@ export type Placed =
  * Lays a dashboard out.
  *
  * @param board - its rows and panels.
- * @returns headings and panels in reading order.
+ * @param opened - as if every folded row were open.
+ * @returns headings and panels in reading order; a folded row's panels stand behind its heading.
  */
-export function layOut(board: Dashboard): readonly Placed[] {
+export function layOut(board: Dashboard, opened = false): readonly Placed[] {
   const placed: Placed[] = [];
   let y = 0;
   for (const row of board.rows) {
+    const top = y;
     placed.push({ kind: "row", row, place: { x: 0, y, w: GRID_COLUMNS, h: 1 } });
     y += 1;
     let x = 0;
@@ -49,7 +54,7 @@ export function layOut(board: Dashboard): readonly Placed[] {
       x += panel.width;
       lineHeight = Math.max(lineHeight, panel.height);
     }
-    y += lineHeight;
+    y = row.folded === true && !opened ? top + 1 : y + lineHeight;
   }
   return placed;
 }

@@ -108,6 +108,8 @@ export interface Row<Keys extends string = string> {
   /** Fixed, unique in its dashboard, panels included. */
   readonly id: number;
   readonly title: string;
+  /** Closed until someone opens it: Grafana asks nothing for its panels before. */
+  readonly folded?: boolean;
   /** In reading order. */
   readonly panels: Readonly<Record<Keys, Panel>>;
 }

@@ -106,7 +106,7 @@ function panelSvg(panel: Panel, place: Place): string {
  * @returns SVG text.
  */
 export function previewSvg(board: Dashboard, generator: string): string {
-  const placed = layOut(board);
+  const placed = layOut(board, true);
   const bottom = Math.max(...placed.map(({ place }) => place.y + place.h));
   const width = 24 * COLUMN + 2 * GAP;
   const height = HEADER + bottom * ROW + 2 * GAP;

@@ -14,6 +14,6 @@ export const GRAFANA_UNITS: Readonly<Record<Measure, string>> = {
   ratio: units.PercentUnit,
   percent: units.Percent,
   timestamp: units.DatetimeISO,
-  per_second: units.CountsPerSecond,
+  per_second: units.OpsPerSecond,
   bytes_per_second: units.BytesPerSecondIEC,
 };

@@ -26,7 +26,7 @@ import { MetricSlots } from "../slots.ts";
 import { type Artefacts, artefactsOf } from "./artefacts.ts";
 import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkRules } from "./check-rules.ts";
-import type { PanelJson } from "./grafana-json.ts";
+import { allPanels, type DashboardJson, type PanelJson } from "./grafana-json.ts";
 import { checkScrapes } from "./check-scrapes.ts";
 import { describeProblems, type ProblemCode } from "./problem.ts";
 
@@ -104,6 +104,8 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   replicas_summed: "D10",
   order_word: "D11",
   panel_exchanged: "D12",
+  panel_budget: "D13",
+  panel_onward: "D14",
   panel_unrelated: "C2",
   runbook_unreachable: "C2",
   document_gap: "G4",
@@ -146,8 +148,10 @@ type Mistake = readonly [
 /** Two panels of a dashboard, each with the other's queries. */
 function exchanged(one: string, other: string): (text: string) => string {
   return (text) => {
-    const board = JSON.parse(text) as { panels: { title: string; targets?: unknown }[] };
-    const [a, b] = [one, other].map((title) => board.panels.find((panel) => panel.title === title));
+    const board = JSON.parse(text) as { panels: PanelJson[] };
+    const [a, b] = [one, other].map((title) => allPanels(board).find((panel) => panel.title === title)) as {
+      targets?: unknown;
+    }[];
     if (a === undefined || b === undefined) return text;
     [a.targets, b.targets] = [b.targets, a.targets];
     return JSON.stringify(board, null, 2);
@@ -1052,8 +1056,32 @@ const MISTAKES: readonly Mistake[] = [
     "$1[5m]",
     "panel_range",
   ],
-  ["panels over each other", OVERVIEW, /"x": 12,\n {8}"y": 6/, '"x": 10,\n        "y": 6', "grid"],
-  ["a panel past the edge", OVERVIEW, /"x": 12,\n {8}"y": 6/, '"x": 14,\n        "y": 6', "grid"],
+  ["panels over each other", OVERVIEW, /"x": 12,\n {8}"y": 23/, '"x": 10,\n        "y": 23', "grid"],
+  ["a panel past the edge", OVERVIEW, /"x": 12,\n {8}"y": 23/, '"x": 14,\n        "y": 23', "grid"],
+  [
+    "a row that stands open with too many panels",
+    OVERVIEW,
+    (text) => {
+      const board = JSON.parse(text) as { panels: PanelJson[] };
+      return JSON.stringify({ ...board, panels: allPanels(board) });
+    },
+    "",
+    "panel_budget",
+  ],
+  [
+    "a panel that reads as broken when nothing happens",
+    OVERVIEW,
+    '"noValue": "none"',
+    '"noValue": ""',
+    "panel_onward",
+  ],
+  [
+    "a panel without a way to its logs",
+    OVERVIEW,
+    "%22datasource%22%3A%22loki%22",
+    "%22datasource%22%3A%22logs%22",
+    "panel_onward",
+  ],
   ["an id given twice", OVERVIEW, '"id": 2,', '"id": 1,', "panel_id"],
   ["an id of 0", OVERVIEW, '"id": 100,', '"id": 0,', "panel_id"],
   ["a panel that does not say what is normal", OVERVIEW, "\\n\\nNormal: valid.", "", "panel_text"],
@@ -1136,8 +1164,9 @@ test("any two panels of one kind and unit with each other's queries are found (D
   const missed: string[] = [];
   let pairs = 0;
   for (const path of [OVERVIEW, ENGINES, INGEST, SERVICE]) {
-    const { panels } = JSON.parse(FILES.get(path) ?? "") as { panels: PanelJson[] };
-    const shown = panels.filter(({ type }) => type !== "row");
+    const shown = allPanels(JSON.parse(FILES.get(path) ?? "") as DashboardJson).filter(
+      ({ type }) => type !== "row",
+    );
     for (const [i, one] of shown.entries())
       for (const other of shown.slice(i + 1)) {
         if (one.type !== other.type || one.fieldConfig?.defaults?.unit !== other.fieldConfig?.defaults?.unit)

@@ -14,7 +14,7 @@ import { parse } from "yaml";
 import type { Project } from "../project.ts";
 import { type Artefacts, filesAt } from "./artefacts.ts";
 import type { CheckedRules } from "./check-rules.ts";
-import type { DashboardJson } from "./grafana-json.ts";
+import { allPanels, type DashboardJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 
 const SECRET = /hooks\.slack\.com|(?:password|token|secret|api_url): (?!\/)\S/i;
@@ -144,7 +144,7 @@ function checkPages({ files, project, places }: Artefacts, rules: CheckedRules, 
     const { uid = "", panels } = readable(text);
     const picture = `${grafana}/preview/${uid}.svg`;
     need(picture, "</svg>");
-    for (const { id, title = "", type } of panels ?? []) {
+    for (const { id, title = "", type } of allPanels({ panels })) {
       if (type === "row") continue;
       need(`${documents}/dashboards.md`, title);
       need(picture, `>#${id ?? ""}</text>`);

@@ -11,7 +11,7 @@ import { type Artefacts, filesAt, scrapedNames } from "./artefacts.ts";
 import type { CheckedAlert, CheckedRules } from "./check-rules.ts";
 import type { ExposedName } from "../documents/exposed-names.ts";
 import { shapeOf } from "./expression-shape.ts";
-import type { DashboardJson, PanelJson } from "./grafana-json.ts";
+import { allPanels, type DashboardJson, type PanelJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { plainPromql } from "./promql-tree.ts";
 import { walkTree } from "./tree-walk.ts";
@@ -115,8 +115,9 @@ function panelsOf({ files, places }: Artefacts): Map<string, PanelJson> {
   return new Map(
     filesAt(files, places.dashboards).flatMap(([, text]) => {
       try {
-        const { uid = "", panels } = JSON.parse(text) as DashboardJson;
-        return (panels ?? []).map((panel) => [`${uid}#${panel.id ?? ""}`, panel] as const);
+        const board = JSON.parse(text) as DashboardJson;
+        const { uid = "" } = board;
+        return allPanels(board).map((panel) => [`${uid}#${panel.id ?? ""}`, panel] as const);
       } catch {
         // Reported by the check of dashboards.
         return [];

@@ -7,8 +7,9 @@
  *      refreshed with the time range, and each limited by the choices before it. Every `$name` in
  *      use is declared. Annotations are on and ask the chosen data source.
  *  D3  Ids are positive and unique, also those of rows. Titles are unique, and rows have one. The
- *      grid has no overlap, no hole, and at most 24 columns.
+ *      grid has no overlap, and every line of it fills 24 columns, also in folded rows.
  *  D6  Links lead to dashboards that exist, and take time and choices along.
+ * D13  At most 20 panels are open at first; others are in folded rows, for which Grafana asks nothing.
  */
 
 import type { Knowledge } from "../project.ts";
@@ -17,9 +18,11 @@ import { checkPanel, lostLabels, undeclaredVariables } from "./check-panels.ts";
 import type { CheckedRules } from "./check-rules.ts";
 import { shapeOf } from "./expression-shape.ts";
 import {
+  allPanels,
   type AnnotationJson,
   CHOSEN_DATASOURCE,
   type DashboardJson,
+  type PanelJson,
   type VariableJson,
 } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
@@ -27,6 +30,8 @@ import { plainPromql, type Tree } from "./promql-tree.ts";
 import { walkTree } from "./tree-walk.ts";
 
 const GRID_COLUMNS = 24;
+/** What a reader takes in, and what Grafana asks for at every refresh. */
+const OPEN_PANELS_MAX = 20;
 const REFRESH_WITH_TIME_RANGE = 2;
 const REFRESHES: ReadonlySet<string> = new Set(["5s", "10s", "30s"]);
 
@@ -51,7 +56,11 @@ export function checkDashboards(artefacts: Artefacts, rules: CheckedRules): read
   const variablesByUid = new Map(boards.map(([, board]) => [board.uid ?? "", variableNames(board)]));
   for (const [path, board] of boards)
     found.addAll(
-      new BoardCheck(path, board, rules, { variablesByUid, knowledge: artefacts.project.knowledge }).run(),
+      new BoardCheck(path, board, rules, {
+        variablesByUid,
+        knowledge: artefacts.project.knowledge,
+        hasStack: artefacts.project.stack !== null,
+      }).run(),
     );
   return found.found;
 }
@@ -65,6 +74,7 @@ interface BoardSurroundings {
   /** Variables of every dashboard, by uid. */
   readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
   readonly knowledge: Knowledge;
+  readonly hasStack: boolean;
 }
 
 class BoardCheck {
@@ -90,7 +100,9 @@ class BoardCheck {
     this.#annotations();
     this.#links();
     this.#ids();
-    this.#grid();
+    this.#grid(this.#board.panels ?? []);
+    for (const { panels = [] } of this.#board.panels ?? []) this.#grid(panels);
+    this.#size();
     const around = {
       path: this.#path,
       uid: this.#board.uid ?? "",
@@ -98,7 +110,7 @@ class BoardCheck {
       ...this.#around,
       rules: this.#rules,
     };
-    for (const panel of this.#board.panels ?? [])
+    for (const panel of allPanels(this.#board))
       if (panel.type !== "row") this.#found.addAll(checkPanel(panel, around));
     return this.#found.found;
   }
@@ -209,7 +221,7 @@ class BoardCheck {
   /** D3. */
   #ids(): void {
     const seen = new Set<number>();
-    for (const { id = 0, title = "" } of this.#board.panels ?? []) {
+    for (const { id = 0, title = "" } of allPanels(this.#board)) {
       if (id <= 0 || seen.has(id))
         this.#found.add(
           "panel_id",
@@ -217,14 +229,24 @@ class BoardCheck {
         );
       seen.add(id);
     }
-    const titles = (this.#board.panels ?? []).map(({ title = "" }) => title);
+    const titles = allPanels(this.#board).map(({ title = "" }) => title);
     for (const title of new Set(titles.filter((one, i) => one === "" || titles.indexOf(one) !== i)))
       this.#found.add("panel_text", `several panels or rows are called "${title}", or one has no title`);
   }
 
-  #grid(): void {
+  /** D13. */
+  #size(): void {
+    const open = (this.#board.panels ?? []).filter(({ type }) => type !== "row").length;
+    if (open > OPEN_PANELS_MAX)
+      this.#found.add(
+        "panel_budget",
+        `${open} panels are open at first; expected at most ${OPEN_PANELS_MAX}`,
+      );
+  }
+
+  #grid(panels: readonly PanelJson[]): void {
     const taken = new Map<string, string>();
-    for (const { gridPos, title = "" } of this.#board.panels ?? []) {
+    for (const { gridPos, title = "" } of panels) {
       if (
         gridPos === undefined ||
         gridPos.w < 1 ||
@@ -246,11 +268,21 @@ class BoardCheck {
         }
       }
     }
-    const lines = new Set([...taken.keys()].map((place) => Number(place.split(",")[1])));
-    const bottom = Math.max(-1, ...lines);
-    for (let y = 0; y < bottom; y++)
-      if (!lines.has(y)) {
-        this.#found.add("grid", `nothing is at line ${y}, and something below it`);
+    this.#lines(taken.keys());
+  }
+
+  /** @param taken - each place, as `x,y`. */
+  #lines(taken: Iterable<string>): void {
+    const columns = new Map<number, number>();
+    for (const place of taken) {
+      const line = Number(place.split(",")[1]);
+      columns.set(line, (columns.get(line) ?? 0) + 1);
+    }
+    const top = Math.min(...columns.keys());
+    const bottom = Math.max(...columns.keys());
+    for (let y = top; y <= bottom; y++)
+      if (columns.get(y) !== GRID_COLUMNS) {
+        this.#found.add("grid", `line ${y} has ${columns.get(y) ?? 0} of ${GRID_COLUMNS} columns`);
         return;
       }
   }

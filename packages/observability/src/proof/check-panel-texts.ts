@@ -12,7 +12,7 @@
 
 import { type Artefacts, filesAt } from "./artefacts.ts";
 import type { CheckedRules } from "./check-rules.ts";
-import type { DashboardJson, PanelJson } from "./grafana-json.ts";
+import { allPanels, type DashboardJson, type PanelJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 
 /** How much a word counts, by where it stands. */
@@ -82,7 +82,7 @@ function panelsOf(text: string, rules: CheckedRules, helps: ReadonlyMap<string, 
     // Reported by the check of dashboards.
     return [];
   }
-  return (board.panels ?? [])
+  return allPanels(board)
     .filter(({ type }) => type !== "row")
     .map((json) => ({ json, text: wordsOfText(json), query: wordsOfQueries(json, rules, helps) }));
 }

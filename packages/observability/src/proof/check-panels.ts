@@ -13,6 +13,8 @@
  *  D11 A panel whose text names the most, the fewest or the oldest has the aggregation that finds
  *      it.
  *  D9  Links lead to dashboards that exist, with variables that they have.
+ *  D14 A panel has a text for the case that nothing is there. With a stack it leads to the logs of its time, and to the traces
+ *      when it shows how long something takes.
  */
 
 import type { Knowledge } from "../project.ts";
@@ -34,7 +36,7 @@ const UNITS: Readonly<Record<Measure, readonly string[]>> = {
   ratio: ["percentunit"],
   percent: ["percent"],
   timestamp: ["dateTimeAsIso"],
-  per_second: ["cps", "ops", "reqps"],
+  per_second: ["ops", "reqps"],
   bytes_per_second: ["binBps"],
 };
 
@@ -52,6 +54,8 @@ export interface PanelSurroundings {
   readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
   readonly rules: CheckedRules;
   readonly knowledge: Knowledge;
+  /** Whether logs and traces are beside the metrics. */
+  readonly hasStack: boolean;
 }
 
 /**
@@ -111,6 +115,7 @@ class PanelCheck {
   run(): readonly Problem[] {
     const targets = this.#panel.targets ?? [];
     this.#texts();
+    this.#onward();
     this.#thresholds();
     if (targets.length === 0) this.#found.add("panel_targets", "asks nothing");
     for (const target of targets) this.#target(target);
@@ -124,6 +129,17 @@ class PanelCheck {
       }
     }
     return this.#found.found;
+  }
+
+  /** D14. */
+  #onward(): void {
+    const { type, links = [], fieldConfig } = this.#panel;
+    const { unit, noValue } = fieldConfig?.defaults ?? {};
+    if (!noValue) this.#found.add("panel_onward", "has no text for the case that nothing is there");
+    if (!this.#around.hasStack) return;
+    const asked = links.flatMap(({ url = "" }) => exploredSource(url) ?? []);
+    for (const source of type !== "table" && unit === "s" ? ["loki", "jaeger"] : ["loki"])
+      if (!asked.includes(source)) this.#found.add("panel_onward", `has no link to ${source} at its time`);
   }
 
   #texts(): void {
@@ -322,4 +338,19 @@ function columnUnit(panel: PanelJson, target: TargetJson): string | undefined {
   const override = (panel.fieldConfig?.overrides ?? []).find(({ matcher }) => matcher?.options === renamed);
   const value = override?.properties?.find(({ id }) => id === "unit")?.value;
   return typeof value === "string" ? value : undefined;
+}
+
+/** The data source that a link to Grafana's Explore opens, with the time of the panel; `null` for other links. */
+function exploredSource(url: string): string | null {
+  const [, panes] = /^\/explore\?schemaVersion=1&panes=(.+)$/.exec(url) ?? [];
+  if (panes === undefined) return null;
+  try {
+    const { a } = JSON.parse(decodeURIComponent(panes)) as {
+      a: { datasource: string; queries: readonly unknown[]; range: { from: string; to: string } };
+    };
+    const isWhole = a.queries.length > 0 && a.range.from === "${__from}" && a.range.to === "${__to}";
+    return isWhole ? a.datasource : null;
+  } catch {
+    return null;
+  }
 }

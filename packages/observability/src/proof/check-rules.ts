@@ -20,6 +20,7 @@ import type { Measure } from "../promql/vector.ts";
 import { type Artefacts, filesAt, scrapedNames } from "./artefacts.ts";
 import type { ExposedName } from "../documents/exposed-names.ts";
 import { type Shape, shapeOf, shapeOfTree } from "./expression-shape.ts";
+import { allPanels, type DashboardJson } from "./grafana-json.ts";
 import { unanswered } from "./order-words.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 import { quantilesIn, quantilesOf } from "./quantile-names.ts";
@@ -433,8 +434,11 @@ function thresholdOf(tree: Tree): number | null {
 /** `uid#id` of each panel of a dashboard; none when the text cannot be read, which its own check reports. */
 function panelAddresses(text: string): string[] {
   try {
-    const { uid, panels } = JSON.parse(text) as { uid?: string; panels?: { id?: number; type?: string }[] };
-    return (panels ?? []).filter(({ type }) => type !== "row").map(({ id }) => `${uid ?? ""}#${id ?? ""}`);
+    const board = JSON.parse(text) as DashboardJson;
+    const { uid } = board;
+    return allPanels(board)
+      .filter(({ type }) => type !== "row")
+      .map(({ id }) => `${uid ?? ""}#${id ?? ""}`);
   } catch {
     return [];
   }

@@ -44,6 +44,9 @@ export interface PanelJson {
   readonly type?: string;
   readonly title?: string;
   readonly description?: string;
+  /** Of a row: whether it is folded, and its panels when it is. */
+  readonly collapsed?: boolean;
+  readonly panels?: readonly PanelJson[];
   readonly links?: readonly { readonly title?: string; readonly url?: string }[];
   readonly datasource?: { readonly uid?: string };
   readonly gridPos?: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
@@ -55,6 +58,7 @@ export interface PanelJson {
   readonly fieldConfig?: {
     readonly defaults?: {
       readonly unit?: string;
+      readonly noValue?: string;
       readonly thresholds?: { readonly steps?: readonly { value: number | null; color?: string }[] };
     };
     readonly overrides?: readonly {
@@ -86,4 +90,18 @@ export interface AnnotationJson {
   readonly expr?: string;
   readonly titleFormat?: string;
   readonly tagKeys?: string;
+}
+
+/**
+ * Headings and panels, those of folded rows too.
+ *
+ * @param board - as it was read.
+ * @returns in reading order.
+ */
+export function allPanels({
+  panels = [],
+}: {
+  readonly panels?: readonly PanelJson[] | undefined;
+}): readonly PanelJson[] {
+  return panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]);
 }

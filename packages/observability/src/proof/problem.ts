@@ -67,6 +67,8 @@ export type ProblemCode =
   | "order_word"
   | "panel_exchanged"
   | "grid"
+  | "panel_budget"
+  | "panel_onward"
   | "dead_link"
   | "schema"
   // coverage

@@ -17,5 +17,5 @@ export const OVERVIEW = dashboard({
   description: "Is sync on, are engines connected, is anything lost, and does cache-aware routing pay off?",
   variables: [...REPLICA_VARIABLES, MODEL_VARIABLE, ENGINE_VARIABLE],
   refresh: "10s",
-  rows: [SYNC_STATUS, CONNECTIONS_AND_EVENTS, LATENCY_AND_LOSS, PREFIX_INDEX, CACHE_BENEFIT],
+  rows: [SYNC_STATUS, CACHE_BENEFIT, CONNECTIONS_AND_EVENTS, LATENCY_AND_LOSS, PREFIX_INDEX],
 });

@@ -11,6 +11,7 @@ import { HERE, RATE } from "../scope.ts";
 export const FINDING_ENGINES = row({
   id: 104,
   title: "Finding engines",
+  folded: true,
   panels: {
     discoveryState: stateTimeline({
       id: 20,

@@ -39,7 +39,7 @@ export const STATE = row({
       title: "Streams by state",
       shows: "Streams in each state of the stream machine, by replica.",
       normal: "All live.",
-      width: 12,
+      width: 24,
       height: 8,
       stacked: true,
       queries: [
@@ -86,7 +86,7 @@ export const STATE = row({
       title: "Failed connection attempts",
       shows: "Failed attempts per second, by engine.",
       normal: "0.",
-      width: 12,
+      width: 24,
       height: 8,
       queries: [
         query(

@@ -75,7 +75,7 @@ export const THROUGHPUT = row({
       shows:
         "How engines batch: messages per second by the number of events they carry, at the replica with the most.",
       normal: "A few to tens; all at 1 costs more per event.",
-      width: 12,
+      width: 24,
       height: 8,
       rows: "buckets",
       queries: [bucketsQuery(summedOnce(bucketRate(STREAM_METRICS.streamBatchSize, RATE, HERE)))],

@@ -13,6 +13,7 @@ import { HERE, MODELS, RATE } from "../scope.ts";
 export const WORKERS_AND_LATENCY = row({
   id: 104,
   title: "Workers and latency",
+  folded: true,
   panels: {
     workers: heatmap({
       id: 18,

@@ -15,6 +15,7 @@ const changes = { operation: ["store", "remove", "clear"] } as const;
 export const PREFIX_INDEX = row({
   id: 103,
   title: "Index",
+  folded: true,
   panels: {
     contexts: timeseries({
       id: 15,

@@ -24,6 +24,7 @@ function busiest(
 export const ENDPOINTS = row({
   id: 102,
   title: "Endpoints",
+  folded: true,
   panels: {
     states: timeseries({
       id: 14,

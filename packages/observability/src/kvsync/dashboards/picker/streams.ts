@@ -10,6 +10,7 @@ import { HERE, INSTANCE, RATE } from "../scope.ts";
 export const STREAMS = row({
   id: 103,
   title: "Streams",
+  folded: true,
   panels: {
     open: timeseries({
       id: 23,

@@ -10,6 +10,7 @@ import { HERE, RATE } from "../scope.ts";
 export const LOG_AND_TRACES = row({
   id: 106,
   title: "Log and traces",
+  folded: true,
   panels: {
     logLinesDropped: timeseries({
       id: 50,

@@ -12,6 +12,7 @@ import { RATE } from "../scope.ts";
 export const PLATFORM = row({
   id: 107,
   title: "Platform (other exporters; empty where they are not scraped)",
+  folded: true,
   panels: {
     podPhases: timeseries({
       id: 60,

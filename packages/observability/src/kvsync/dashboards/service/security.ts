@@ -12,6 +12,7 @@ import { ENGINE, HERE, INSTANCE, RATE } from "../scope.ts";
 export const SECURITY = row({
   id: 130,
   title: "Security",
+  folded: true,
   panels: {
     refusedCallers: timeseries({
       id: 131,

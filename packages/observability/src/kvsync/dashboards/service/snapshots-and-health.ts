@@ -12,6 +12,7 @@ import { HERE, INSTANCE, RATE } from "../scope.ts";
 export const SNAPSHOTS_AND_HEALTH = row({
   id: 105,
   title: "Snapshots and health",
+  folded: true,
   panels: {
     health: table({
       id: 40,

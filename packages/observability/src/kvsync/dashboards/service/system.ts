@@ -14,6 +14,7 @@ import { HERE, INSTANCE, RATE } from "../scope.ts";
 export const SYSTEM = row({
   id: 103,
   title: "System",
+  folded: true,
   panels: {
     cpu: timeseries({
       id: 14,

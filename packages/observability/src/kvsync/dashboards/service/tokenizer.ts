@@ -11,6 +11,7 @@ import { HERE, INSTANCE, RATE } from "../scope.ts";
 export const TOKENIZER = row({
   id: 104,
   title: "Tokenizer",
+  folded: true,
   panels: {
     tokenizerOutcomes: timeseries({
       id: 22,
