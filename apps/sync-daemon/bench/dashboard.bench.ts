@@ -4,16 +4,22 @@
  *
  *     node apps/sync-daemon/bench/dashboard.bench.ts [RANKS] [VIEWERS]
  *
- * Times are CPU time of the thread. Viewers take bytes and drop them: sockets cost apart.
+ * Times are CPU time of the thread. Viewers take bytes and drop them: sockets cost apart. Alerts are
+ * sampled over a series for each rank in every family that has the label `pod`. The gauges
+ * that each scrape sets again are not among the costs.
  */
 import { cpus } from "node:os";
 
 import { createSyncCounters, type PrefixReader, type WorkerSync } from "@kvsync/core";
+import { openLabel } from "@kvsync/observability/definition";
+import { Exposition } from "@kvsync/observability/exposition";
+import { builtInRules } from "@kvsync/observability/kvsync/built-in-rules";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { MetricSlots } from "@kvsync/observability/slots";
 
 import { QUEUE_DROP_REASONS } from "../dist/board/drop-reasons.js";
 import { BoardReader, BoardWriter, createBoardMemory } from "../dist/board/stream-board.js";
+import { BuiltInAlerts } from "../dist/dashboard/built-in-alerts.js";
 import { DeltaEncoder } from "../dist/dashboard/delta-encoder.js";
 import { happeningsBetween } from "../dist/dashboard/happenings.js";
 import { LiveStream } from "../dist/dashboard/live-stream.js";
@@ -89,6 +95,7 @@ const sampleMs = cpuMs(() => {
   sampler.sample(nowMs);
 });
 
+const NO_ALERTS = {};
 let bytes = 0;
 const live = new LiveStream({
   encoder: new DeltaEncoder(
@@ -99,6 +106,7 @@ const live = new LiveStream({
   hello: () => ({}),
   totals: () => ({}),
   health: () => ({}),
+  alerts: { watch: () => undefined, present: () => NO_ALERTS },
   happenings: (afterMs, untilMs) => happeningsBetween({ registry, history: board.history }, afterMs, untilMs),
   now: () => nowMs,
   metrics: new MetricSlots(CATALOGUE, "bench", () => undefined),
@@ -120,6 +128,48 @@ const beatMs = cpuMs(() => {
 });
 live.stop();
 
+/** Every family of ranks with a series for each of them, and each value of the first closed label. */
+function fillMetrics(metrics: MetricSlots): void {
+  for (const definition of CATALOGUE) {
+    if (!("pod" in definition.labels)) continue;
+    const closed = Object.entries(definition.labels).find(([, domain]) => !("maxValues" in domain));
+    const values = closed === undefined ? [""] : (closed[1] as readonly string[]);
+    for (let i = 0; i < ranks; i++)
+      for (const value of values) {
+        const given = Object.keys(definition.labels).map((label) => [
+          label,
+          label === closed?.[0] ? value : openLabel(label, label === "pod" ? `vllm-${i}` : `m-${i % 8}`),
+        ]);
+        const labels = Object.fromEntries(given) as never;
+        if (definition.kind === "counter") metrics.counter(definition, labels).inc(i);
+        else if (definition.kind === "gauge") metrics.gauge(definition, labels).set(0);
+        else metrics.histogram(definition, labels).observe(1);
+      }
+  }
+}
+
+const exposition = new Exposition(CATALOGUE);
+fillMetrics(
+  new MetricSlots(CATALOGUE, "ranks", (announcement) => {
+    exposition.accept(announcement);
+  }),
+);
+const rules = builtInRules();
+global.gc?.();
+const heapBefore = process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
+const alerts = new BuiltInAlerts({ rules, exposition, instance: "bench", now: () => nowMs });
+const ALERT_ROUNDS = 30;
+let alertMs = 0;
+for (let i = -ALERT_ROUNDS; i < ALERT_ROUNDS; i++) {
+  nowMs += rules.intervalSeconds * 1000;
+  const before = process.threadCpuUsage();
+  await alerts.sample();
+  const { user, system } = process.threadCpuUsage(before);
+  if (i >= 0) alertMs += (user + system) / 1000 / ALERT_ROUNDS;
+}
+global.gc?.();
+const alertBytes = process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers - heapBefore;
+
 const percent = (share: number): string => `${(share * 100).toFixed(3)} % of a core`;
 console.log(`${cpus()[0]?.model ?? "unknown"}, ${cpus().length} cores, Node ${process.version}`);
 console.log(`${ranks} ranks, all of which change each second; ${viewers} viewers`);
@@ -129,4 +179,7 @@ console.log(
 console.log(`with viewers: a beat takes ${beatMs.toFixed(2)} ms, ${percent(beatMs / 1000)}`);
 console.log(
   `bytes: a snapshot ${Math.round(snapshotBytes)}, a delta ${Math.round(bytes / viewers / ROUNDS)} for each viewer`,
+);
+console.log(
+  `alerts: ${alerts.series} series; in 15 s they take ${alertMs.toFixed(2)} ms, ${percent(alertMs / 15_000)}; ${Math.round(alertBytes / 1e5) / 10} MB (exact with --expose-gc)`,
 );

@@ -23,6 +23,7 @@ import { Readiness } from "./health/readiness.ts";
 import { SyncHealth } from "./health/sync-health.ts";
 import { Dashboard } from "./dashboard/dashboard.ts";
 import { StaticFiles } from "./dashboard/static-files.ts";
+import { AlertsController } from "./http/alerts.controller.ts";
 import { CommunityController } from "./http/community.controller.ts";
 import { DashboardController } from "./http/dashboard.controller.ts";
 import { DashboardFilesController } from "./http/dashboard-files.controller.ts";
@@ -68,6 +69,7 @@ class AppModule {
         PickerController,
         DashboardFilesController,
         DashboardController,
+        AlertsController,
       ],
       providers: [
         given(EngineRegistry, daemon.registry),

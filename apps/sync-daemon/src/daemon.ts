@@ -180,8 +180,10 @@ export class Daemon {
     });
     const { health, readiness, lookup, instance } = this;
     const shown = { settings, registry, discovery, board, reader, lookup, health, readiness, metrics };
+    const { exposition } = telemetry;
     this.dashboard = new Dashboard({
       ...shown,
+      exposition,
       version: start.version,
       commit: start.commit,
       instance,

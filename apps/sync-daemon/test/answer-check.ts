@@ -5,7 +5,8 @@
  */
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 
-import { type Operation, OPERATIONS } from "../src/openapi/operations.ts";
+import type { Operation } from "../src/openapi/operation.ts";
+import { OPERATIONS } from "../src/openapi/operations.ts";
 import { problemsOf } from "../src/openapi/route-problems.ts";
 
 type Inject = (options: string | InjectOptions) => Promise<Answered>;

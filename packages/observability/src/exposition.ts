@@ -14,6 +14,9 @@
  * event loop between them, since a scrape must not make lookups wait. So two lines of one scrape
  * may be a few milliseconds apart.
  * Lines are made from prepared texts: through prom-client's own rendering they would cost seven times as much.
+ *
+ * `sample` gives values instead of text, for alerts that the process evaluates itself. A scrape and
+ * a sampling never run at one time: collectors set gauges for one reader.
  */
 
 import { collectDefaultMetrics, Registry } from "prom-client";
@@ -34,6 +37,30 @@ const MISNAMED_DEFAULTS = [
   "nodejs_active_resources_total",
 ] as const;
 
+/** Series sampled between two turns of the event loop: about a millisecond. */
+const SERIES_PER_TURN = 2000;
+
+/** Sets the quantiles of event-loop lag, and begins their time again. */
+const LAG_COLLECTOR = "nodejs_eventloop_lag_seconds";
+const LAG_QUANTILES = "nodejs_eventloop_lag_";
+
+/** A scrape this recent has set the quantiles; a sampling must not cut the time of the next scrape. */
+const LAG_FRESH_MS = 20_000;
+
+/** A series as `sample` gives it. */
+export interface SampledSeries {
+  readonly name: string;
+  readonly kind: MetricDefinition["kind"];
+  /** The same object each time, as long as there is the series. */
+  readonly identity: object;
+  /** Made anew by each call. */
+  readonly labels: () => Record<string, string>;
+  /** Upper bounds of a histogram's buckets, without the last. */
+  readonly bounds: readonly number[];
+  /** Reads the value; of a histogram the cumulated buckets and the sum. Valid until the next read. NaN where there is none. */
+  readonly values: () => Float64Array;
+}
+
 /** Where one writer keeps one series. */
 interface Source {
   readonly values: Float64Array;
@@ -44,6 +71,7 @@ interface Source {
 interface ExposedSeries {
   /** `{label="value",…}`, or nothing without labels. */
   readonly labelText: string;
+  readonly labelValues: readonly string[];
   /** By place. */
   readonly sources: Map<string, Source>;
 }
@@ -58,6 +86,11 @@ export class Exposition {
   readonly #collectors: (() => void | Promise<void>)[] = [];
   /** The scrape that runs. */
   #scrape: Promise<Buffer> | null = null;
+  /** The last scrape or sampling. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #lagReadMs = -Infinity;
+  /** Identities of the metrics library's series. */
+  readonly #defaults = new Map<string, object>();
 
   /**
    * @param catalogue - every family that may be written; one that is not here is refused.
@@ -129,10 +162,47 @@ export class Exposition {
    * @returns Prometheus text format 0.0.4 in UTF-8; all who share it have the same bytes.
    */
   scrapeBytes(): Promise<Buffer> {
-    this.#scrape ??= this.#render().finally(() => {
+    this.#scrape ??= this.#alone(() => this.#render()).finally(() => {
       this.#scrape = null;
     });
     return this.#scrape;
+  }
+
+  /**
+   * Gives the values of some families, as a scrape would have them at this moment.
+   *
+   * @param names - of families; default metrics of the process too.
+   * @param take - called for each series, in portions of a millisecond.
+   */
+  sample(names: ReadonlySet<string>, take: (series: SampledSeries) => void): Promise<void> {
+    return this.#alone(async () => {
+      for (const collector of this.#collectors) await collector();
+      let count = 0;
+      for (const name of names)
+        for (const series of this.#families.get(name)?.sampled() ?? []) {
+          take(series);
+          if (++count % SERIES_PER_TURN === 0) await new Promise(setImmediate);
+        }
+      for (const name of names) if (!this.#families.has(name)) await this.#sampleDefault(name, take);
+    });
+  }
+
+  async #sampleDefault(name: string, take: (series: SampledSeries) => void): Promise<void> {
+    if (name.startsWith(LAG_QUANTILES) && performance.now() - this.#lagReadMs > LAG_FRESH_MS)
+      await this.#registry.getSingleMetric(LAG_COLLECTOR)?.get();
+    const metric = await this.#registry.getSingleMetric(name)?.get();
+    const value = metric?.values[0]?.value;
+    if (metric === undefined || value === undefined) return;
+    const identity = this.#defaults.get(name) ?? {};
+    this.#defaults.set(name, identity);
+    const kind = String(metric.type) === "counter" ? "counter" : "gauge";
+    take({ name, kind, identity, labels: () => ({}), bounds: [], values: () => Float64Array.of(value) });
+  }
+
+  #alone<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = this.#turn.then(work, work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
   }
 
   async #render(): Promise<Buffer> {
@@ -156,6 +226,7 @@ export class Exposition {
     }
     endPortion();
     portions.push(Buffer.from(await this.#registry.metrics()));
+    this.#lagReadMs = performance.now();
     return Buffer.concat(portions);
   }
 }
@@ -186,6 +257,28 @@ class Family {
     if (series?.sources.size === 0 && !this.#preset.has(key)) this.#series.delete(key);
   }
 
+  /** Each series, also those without a value. */
+  *sampled(): Generator<SampledSeries> {
+    const { name, kind } = this.#definition;
+    const bounds = kind === "histogram" ? this.#definition.buckets : [];
+    const values = new Float64Array(kind === "histogram" ? bounds.length + 2 : 1);
+    const read = (series: ExposedSeries): Float64Array => {
+      if (kind === "histogram") cumulate(series, values);
+      else values[0] = kind === "gauge" ? known(series) : total(series, 0);
+      return values;
+    };
+    for (const series of this.#series.values())
+      yield {
+        name,
+        kind,
+        identity: series,
+        labels: () =>
+          Object.fromEntries(this.#labelNames.map((label, i) => [label, series.labelValues[i] ?? ""])),
+        bounds,
+        values: () => read(series),
+      };
+  }
+
   /** Appends HELP and TYPE, and gives the series to render. */
   begin(lines: string[]): IterableIterator<ExposedSeries> {
     const { name, help, kind } = this.#definition;
@@ -211,7 +304,7 @@ class Family {
     if (!this.#series.has(key)) {
       const labels = this.#labelNames.map((label, i) => `${label}="${escapeValue(values[i] ?? "")}"`);
       const labelText = labels.length === 0 ? "" : `{${labels.join(",")}}`;
-      this.#series.set(key, { labelText, sources: new Map() });
+      this.#series.set(key, { labelText, labelValues: values, sources: new Map() });
     }
     return key;
   }
@@ -235,6 +328,15 @@ function known(series: ExposedSeries): number {
     if (!Number.isNaN(value)) sum = (Number.isNaN(sum) ? 0 : sum) + value;
   }
   return sum;
+}
+
+/** Cumulated buckets, and the sum behind them. */
+function cumulate(series: ExposedSeries, into: Float64Array): void {
+  const last = into.length - 1;
+  into.fill(0);
+  for (const { values, slot } of series.sources.values())
+    for (let i = 0; i <= last; i++) into[i] = (into[i] ?? 0) + (values[slot + i] ?? 0);
+  for (let i = 1; i < last; i++) into[i] = (into[i] ?? 0) + (into[i - 1] ?? 0);
 }
 
 function renderHistogram(

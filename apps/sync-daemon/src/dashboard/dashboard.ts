@@ -1,13 +1,16 @@
 /**
- * The data of the web page, put together: the sampler of the last hour, and the live stream.
+ * The data of the web page, put together: the sampler of the last hour, the alerts, and the live stream.
  *
  *     fleet, lookups ─▶ Sampler ─────────────────────▶ history
  *                  └──▶ DeltaEncoder ─▶ LiveStream ──▶ viewers
+ *     slots, upstreams ─▶ AlertSources ──┘
  *
  * Not here: the page's files (static-files.ts), HTTP (http/dashboard.controller.ts).
  */
 
 import type { PrefixReader } from "@kvsync/core";
+import type { Exposition } from "@kvsync/observability/exposition";
+import { builtInRules } from "@kvsync/observability/kvsync/built-in-rules";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { type BoardReader, NOT_APPLIED_REASONS } from "../board/stream-board.ts";
@@ -19,6 +22,8 @@ import type { Lookup } from "../query/lookup.ts";
 import { lookupsBetween } from "../query/lookup-tally.ts";
 import type { Settings } from "../settings/settings.ts";
 import { decideSync } from "../settings/sync-decision.ts";
+import { AlertSources } from "./alert-sources.ts";
+import { BuiltInAlerts } from "./built-in-alerts.ts";
 import { DeltaEncoder, type FleetLook } from "./delta-encoder.ts";
 import { dropSums, type FleetSources, indexSums } from "./fleet-sums.ts";
 import { happeningsBetween } from "./happenings.ts";
@@ -40,6 +45,7 @@ export interface DashboardSources {
   readonly health: HealthChecks;
   readonly readiness: Readiness;
   readonly metrics: MetricSlots;
+  readonly exposition: Exposition;
   readonly version: string;
   readonly commit: string | null;
   /** Name of this daemon among its replicas. */
@@ -55,6 +61,8 @@ export class Dashboard {
   readonly #sampler: Sampler;
   readonly #encoder: DeltaEncoder;
   readonly #live: LiveStream;
+  readonly #builtIn: BuiltInAlerts;
+  readonly #alerts: AlertSources;
   #mark: ReturnType<Lookup["tally"]["mark"]>;
   #drops: Float64Array;
 
@@ -67,11 +75,16 @@ export class Dashboard {
     this.#encoder = new DeltaEncoder(this.#fleet, (engine) => discovery.sources.sourceOf(engine), now);
     this.#mark = lookup.tally.mark();
     this.#drops = dropSums(this.#fleet);
+    const rules = builtInRules();
+    const { exposition, instance } = sources;
+    this.#builtIn = new BuiltInAlerts({ rules, exposition, instance, now });
+    this.#alerts = new AlertSources(settings.dashboard, rules, this.#builtIn, now);
     this.#live = new LiveStream({
       encoder: this.#encoder,
       hello: () => this.#hello(),
       totals: (look, seconds) => this.#totals(look, seconds),
       health: () => this.#health(),
+      alerts: this.#alerts,
       happenings: (afterMs, untilMs) =>
         happeningsBetween({ registry, history: board.history }, afterMs, untilMs),
       now,
@@ -90,15 +103,29 @@ export class Dashboard {
     return this.#live;
   }
 
+  /**
+   * The alerts.
+   *
+   * @throws PageError dashboard_off.
+   */
+  get alerts(): AlertSources {
+    this.#refuseWhenOff();
+    return this.#alerts;
+  }
+
   /** Samples from now on, unless the page is off. */
   start(): void {
-    if (this.#isOn) this.#sampler.start(this.#sources.now);
+    if (!this.#isOn) return;
+    this.#sampler.start(this.#sources.now);
+    this.#builtIn.start();
   }
 
   /** Ends all streams, and the sampling. */
   stop(): void {
     this.#sampler.stop();
+    this.#builtIn.stop();
     this.#live.stop();
+    void this.#alerts.stop();
   }
 
   /**

@@ -47,6 +47,7 @@ function streamOf(viewersMax = 3) {
   const fleet = new BoardFleet();
   let looks = 0;
   const happened: Happening[] = [];
+  const alerts = { list: { alerts: ["one"] } as object, watched: [] as boolean[] };
   const stream = new LiveStream({
     encoder: new DeltaEncoder(
       fleet,
@@ -59,6 +60,10 @@ function streamOf(viewersMax = 3) {
     hello: () => ({ version: "0" }),
     totals: () => ({}),
     health: () => ({ status: fleet.registry.engineCount > 2 ? "healthy" : "degraded" }),
+    alerts: {
+      watch: (isWatched) => alerts.watched.push(isWatched),
+      present: () => alerts.list,
+    },
     happenings: (afterMs, untilMs) => happened.filter(({ at }) => at > afterMs && at <= untilMs),
     now: () => fleet.nowMs,
     metrics: new MetricSlots(CATALOGUE, "test", () => undefined),
@@ -68,7 +73,7 @@ function streamOf(viewersMax = 3) {
     fleet.nowMs += 1000;
     stream.beat();
   };
-  return { fleet, stream, beat, happened, looks: () => looks };
+  return { fleet, stream, beat, happened, alerts, looks: () => looks };
 }
 
 test("a viewer gets hello and a snapshot at once, then a delta each second, numbered without a gap (V3)", () => {
@@ -186,4 +191,22 @@ test("what happened comes once, health when it changed, and silence is broken by
   for (let i = 0; i < 15; i++) beat();
   expect(Buffer.concat(reader.chunks).toString()).toContain("\n\n: keep-alive\n\n");
   leave();
+});
+
+test("alerts are in the snapshot and sent again once another list is there, and nobody is asked without a viewer (V4)", () => {
+  const { stream, beat, alerts } = streamOf();
+  const viewer = new Reader();
+  const leave = stream.watch(viewer);
+  expect(viewer.events.at(-1)).toMatchObject({ event: "snapshot", data: { alerts: { alerts: ["one"] } } });
+  beat();
+  beat();
+  expect(viewer.names).not.toContain("alerts");
+  alerts.list = { alerts: ["one", "two"] };
+  beat();
+  beat();
+  expect(viewer.events.filter(({ event }) => event === "alerts").map(({ data }) => data)).toEqual([
+    { alerts: ["one", "two"] },
+  ]);
+  leave();
+  expect(alerts.watched).toEqual([true, false]);
 });

@@ -2,7 +2,7 @@
  * The live stream of the web page: one look at the fleet each second, encoded once and written to
  * every viewer.
  *
- *     viewer ─▶ hello, snapshot ─▶ delta, happening, delta, … ─▶ bye
+ *     viewer ─▶ hello, snapshot ─▶ delta, happening, alerts, delta, … ─▶ bye
  *                                   │ reads too slowly
  *                                   └─▶ nothing ─ has caught up ─▶ snapshot
  *
@@ -11,7 +11,7 @@
  *  V2  A viewer with more than UNSENT_BYTES_MAX unsent bytes gets nothing more. Once it has none, it
  *      gets a snapshot. Each delta that it did not get is counted.
  *  V3  Between two snapshots of a viewer `n` has no gap.
- *  V4  Without a viewer nothing is looked at and no timer runs.
+ *  V4  Without a viewer nothing is looked at, no timer runs, and no server is asked for alerts.
  *  V5  There are at most `viewers` of them; one more is refused with `too_many_viewers`.
  *  V6  When it stops, every viewer gets `bye`, and then the end. So does a viewer after VIEWER_MS_MAX: a
  *      caller whose token was withdrawn since is refused then.
@@ -66,6 +66,8 @@ export interface LiveSources {
   /** Figures of the seconds since the last look. */
   readonly totals: (look: FleetLook, seconds: number) => object;
   readonly health: () => object;
+  /** Alerts are asked for while somebody watches. Another object is another list. */
+  readonly alerts: { readonly watch: (isWatched: boolean) => void; readonly present: () => object };
   readonly happenings: (afterMs: number, untilMs: number) => readonly Happening[];
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;
@@ -93,6 +95,7 @@ export class LiveStream {
   #lastMs = 0;
   #totals: object = {};
   #health = "";
+  #alerts: object | null = null;
   #quietBeats = 0;
   #isStopped = false;
 
@@ -166,6 +169,8 @@ export class LiveStream {
     this.#health = health;
     const delta = { n: this.#n, at: Math.round(nowMs), ...look.delta, totals: this.#totals };
     const parts = [bytesOf("delta", isHealthNew ? { ...delta, health: this.#sources.health() } : delta)];
+    const alerts = this.#changedAlerts();
+    if (alerts !== null) parts.push(alerts);
     for (const happening of happenings(lastMs - HAPPENING_LAG_MS, nowMs - HAPPENING_LAG_MS))
       parts.push(bytesOf("happening", happening));
     if (++this.#quietBeats >= KEEP_ALIVE_BEATS) {
@@ -218,6 +223,8 @@ export class LiveStream {
     this.#lastMs = nowMs;
     this.#look(nowMs);
     this.#health = JSON.stringify(this.#sources.health());
+    this.#sources.alerts.watch(true);
+    this.#changedAlerts();
     this.#timer = setInterval(() => {
       this.beat();
     }, BEAT_MS);
@@ -228,6 +235,15 @@ export class LiveStream {
   #rest(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    this.#sources.alerts.watch(false);
+  }
+
+  /** Null when they are as they were. */
+  #changedAlerts(): Buffer | null {
+    const alerts = this.#sources.alerts.present();
+    if (alerts === this.#alerts) return null;
+    this.#alerts = alerts;
+    return bytesOf("alerts", alerts);
   }
 
   #look(nowMs: number): FleetLook {
@@ -245,7 +261,7 @@ export class LiveStream {
       ...encoder.snapshot(),
       totals: this.#totals,
       health: health(),
-      alerts: null,
+      alerts: this.#sources.alerts.present(),
       happenings: happenings(0, now() - HAPPENING_LAG_MS),
     });
   }

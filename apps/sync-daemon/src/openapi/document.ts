@@ -22,7 +22,8 @@ import {
   type ZodOpenApiResponsesObject,
 } from "zod-openapi";
 
-import { type Content, type Operation, OPERATIONS } from "./operations.ts";
+import type { Content, Operation } from "./operation.ts";
+import { OPERATIONS } from "./operations.ts";
 import { type ProblemCode, PROBLEMS } from "./problem-status.ts";
 import { problemsOf } from "./route-problems.ts";
 

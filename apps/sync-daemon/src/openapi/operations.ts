@@ -6,10 +6,10 @@
 import { z } from "zod";
 
 import { engineEntry } from "../engine/engine-entry.ts";
+import { ALERT_OPERATIONS } from "./alert-operations.ts";
 import { historyAnswer, historyQuery, whoamiAnswer } from "./dashboard-answers.ts";
 import { engineList, registeredEngine } from "./engine-answers.ts";
 import { healthReport, liveness, logLevelState, readiness, syncHealthReport } from "./health-answers.ts";
-import type { ProblemCode } from "./problem-status.ts";
 import { logLevelBody } from "../log/level-control.ts";
 import type { AccessRule } from "../security/access-guard.ts";
 import {
@@ -26,32 +26,11 @@ import {
   unregistration,
   workerList,
 } from "../community/community-api.ts";
+import type { Content, Operation } from "./operation.ts";
 import { outcomesAnswer, pickAnswer, pickerReport, pickExplanation } from "./picker-answers.ts";
 import { endBody, outcomesBody, pickBody } from "../picker/pick-request.ts";
 import { matchAnswer } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
-
-/** A body: JSON by a schema, or bytes or text of a media type. */
-export type Content =
-  | { readonly schema: z.ZodType }
-  | { readonly mediaType: string; readonly description: string };
-
-/** One route, with what it asks of its caller. */
-export interface Operation extends AccessRule {
-  readonly method: "get" | "post" | "put" | "delete";
-  /** As in OpenAPI, parameters in braces. */
-  readonly path: string;
-  readonly id: string;
-  readonly tag: "lookups" | "engines" | "operations" | "dashboard" | "community";
-  readonly summary: string;
-  /** Query parameters, an object schema. */
-  readonly query?: z.ZodObject;
-  readonly bodies?: readonly Content[];
-  /** By status; several are one answer in several media types. */
-  readonly answers: Readonly<Record<number, Content | readonly Content[] | null>>;
-  /** Codes of problems beside those that every route can have. */
-  readonly problems: readonly ProblemCode[];
-}
 
 const matchRequest = jsonBody.meta({
   id: "MatchRequest",
@@ -473,6 +452,7 @@ export const OPERATIONS: readonly Operation[] = [
     answers: { 200: { schema: historyAnswer } },
     problems: ["malformed_body", "dashboard_off"],
   },
+  ...ALERT_OPERATIONS,
   {
     method: "get",
     path: "/api/v1/whoami",

@@ -2,6 +2,7 @@
  * The one table from error code to HTTP status, and the shape of a problem document (RFC 9457).
  */
 
+import type { SilenceFacts } from "../dashboard/alert-sources.ts";
 import type { ViewerFacts } from "../dashboard/live-stream.ts";
 import type { PageFacts } from "../dashboard/static-files.ts";
 import type { UnavailableFacts } from "../discovery/http-registrations.ts";
@@ -35,6 +36,7 @@ export type ProblemCode =
   | PickerFacts["code"]
   | PageFacts["code"]
   | ViewerFacts["code"]
+  | SilenceFacts["code"]
   | BudgetFacts["code"]
   | RimCode;
 
@@ -54,6 +56,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   method_not_allowed: { status: 405, title: "Method not allowed" },
   request_overdue: { status: 408, title: "Request timeout" },
   engine_conflict: { status: 409, title: "Engine conflict" },
+  alertmanager_not_configured: { status: 409, title: "Alertmanager is not configured" },
   stated_elsewhere: { status: 409, title: "Engine of another source" },
   body_too_large: { status: 413, title: "Body too large" },
   too_many_tokens: { status: 413, title: "Too many tokens" },
@@ -70,6 +73,8 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   headers_too_large: { status: 431, title: "Headers too large" },
   caller_gone: { status: 499, title: "Connection closed by the caller" },
   internal_error: { status: 500, title: "Internal error" },
+  upstream_unreachable: { status: 502, title: "Alertmanager does not answer" },
+  upstream_refused: { status: 502, title: "Refused by Alertmanager" },
   registry_full: { status: 503, title: "Engine limit reached" },
   registrations_unavailable: { status: 503, title: "Registrations unavailable" },
   no_endpoint: { status: 503, title: "No endpoint" },

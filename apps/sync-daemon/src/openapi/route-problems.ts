@@ -5,7 +5,7 @@
  * (operations.ts).
  */
 
-import type { Operation } from "./operations.ts";
+import type { Operation } from "./operation.ts";
 import type { ProblemCode } from "./problem-status.ts";
 
 /** Problems that every route can answer with. */

@@ -1,6 +1,6 @@
 /** Settings of the daemon's own web page. */
 
-import { flag, integer, section } from "./setting-field.ts";
+import { baseUrl, flag, integer, section, text } from "./setting-field.ts";
 
 /** Section `dashboard`. */
 export const dashboardSection = section({
@@ -12,4 +12,20 @@ export const dashboardSection = section({
     60,
     43_200,
   ),
+  prometheus_url: baseUrl(
+    "Base URL of Prometheus, which the daemon asks for alerts while the page is open. Unset, the page shows the daemon's own.",
+  ),
+  alertmanager_url: baseUrl(
+    "Base URL of Alertmanager, which the daemon asks for silences while the page is open. Unset, alerts cannot be silenced.",
+  ),
+  bearer_token_file: text(
+    "File with the bearer token for Prometheus and Alertmanager; read at each request; unset for none.",
+    null,
+  ),
+  ca_file: text(
+    "File with the certificates of the authorities that Prometheus and Alertmanager are trusted by; unset for the system's.",
+    null,
+  ),
+  grafana_url: baseUrl("Base URL of Grafana, to which the page's alerts link."),
+  runbooks_url: baseUrl("Base URL of the runbooks, to which the page's alerts link."),
 });

@@ -18,17 +18,14 @@ const GAP_FACTOR = 1.1;
  * @returns null with fewer than two samples.
  */
 export function rateOf(
-  { times, values }: Stretch,
+  { count, first, firstAt, lastAt, growth }: Stretch,
   untilSeconds: number,
   rangeSeconds: number,
   isRate: boolean,
 ): number | null {
-  const [firstAt, lastAt] = [times[0], times.at(-1)];
-  const first = values[0];
-  if (firstAt === undefined || lastAt === undefined || first === undefined || values.length < 2) return null;
-  const growth = growthOf(values);
+  if (count < 2) return null;
   const sampled = lastAt - firstAt;
-  const distance = sampled / (values.length - 1);
+  const distance = sampled / (count - 1);
   let toStart = firstAt - (untilSeconds - rangeSeconds);
   const toEnd = untilSeconds - lastAt;
   // A counter was never below 0: the range is extrapolated to where it was 0 at most.
@@ -38,17 +35,6 @@ export function rateOf(
   covered += toEnd < distance * GAP_FACTOR ? toEnd : distance / 2;
   const factor = covered / sampled;
   return growth * (isRate ? factor / rangeSeconds : factor);
-}
-
-/** A value below the one before is that of a counter that began again. */
-function growthOf(values: readonly number[]): number {
-  let growth = (values.at(-1) ?? 0) - (values[0] ?? 0);
-  let before = 0;
-  for (const value of values) {
-    if (value < before) growth += before;
-    before = value;
-  }
-  return growth;
 }
 
 /** A cumulated bucket. */
@@ -68,6 +54,8 @@ export function quantileOf(q: number, buckets: readonly { bound: number; count: 
   if (Number.isNaN(q)) return Number.NaN;
   if (q < 0) return -Infinity;
   if (q > 1) return Infinity;
+  // Most engines lose nothing.
+  if (buckets.every(({ count }) => count === 0)) return Number.NaN;
   const sorted = joined(buckets);
   const last = sorted.at(-1);
   if (last?.bound !== Infinity || sorted.length < 2) return Number.NaN;

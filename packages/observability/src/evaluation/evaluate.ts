@@ -101,7 +101,8 @@ const CALLS: Readonly<Record<string, Call>> = {
   increase: ([of], at) => overRange(of, at, false),
   histogram_quantile: ([q, of], at) => {
     const quantile = q === undefined ? Number.NaN : evaluate(q, at);
-    return quantiles(typeof quantile === "number" ? quantile : Number.NaN, vectorOf(of, at));
+    if (of === undefined) throw new RangeError("a quantile of nothing");
+    return quantiles(of, typeof quantile === "number" ? quantile : Number.NaN, vectorOf(of, at));
   },
   time: (_, at) => at.atSeconds,
   timestamp: ([of], at) => {
@@ -122,12 +123,13 @@ function callOf({ name }: Kind<"call">): Call {
 
 function overRange(of: Tree | undefined, at: Surroundings, isRate: boolean): Element[] {
   if (of?.kind !== "selector" || of.range === null) throw new RangeError("a rate of something without range");
-  const seconds = secondsOf(of.range);
+  const { atSeconds, store } = at;
+  const rangeSeconds = secondsOf(of.range);
   const elements: Element[] = [];
-  for (const stretch of at.store.range(of.name, of.matchers, at.atSeconds, seconds)) {
-    const value = rateOf(stretch, at.atSeconds, seconds, isRate);
-    if (value !== null) elements.push({ labels: stretch.labels, value });
-  }
+  store.range(of.name, of.matchers, { atSeconds, rangeSeconds }, (labels, stretch) => {
+    const value = rateOf(stretch, atSeconds, rangeSeconds, isRate);
+    if (value !== null) elements.push({ labels, value });
+  });
   return elements;
 }
 
@@ -139,14 +141,13 @@ function equalLabels(of: Tree): Labels {
   );
 }
 
-function quantiles(q: number, buckets: readonly Element[]): Element[] {
+function quantiles(of: Tree, q: number, buckets: readonly Element[]): Element[] {
   const groups = new Map<string, { labels: Labels; buckets: { bound: number; count: number }[] }>();
   for (const { labels, value } of buckets) {
     const bound = boundOf(labels["le"]);
     if (bound === null) continue;
-    const rest = without(labels, ["le"]);
-    const key = keyOf(rest);
-    const group = groups.get(key) ?? { labels: rest, buckets: [] };
+    const { key, kept } = keyed(of, labels, bucketOwner);
+    const group = groups.get(key) ?? { labels: kept, buckets: [] };
     groups.set(key, group);
     group.buckets.push({ bound, count: value });
   }
@@ -154,6 +155,11 @@ function quantiles(q: number, buckets: readonly Element[]): Element[] {
     labels: group.labels,
     value: quantileOf(q, group.buckets),
   }));
+}
+
+function bucketOwner(labels: Labels): Keyed {
+  const kept = without(labels, ["le"]);
+  return { key: keyOf(kept), kept };
 }
 
 function boundOf(le: string | undefined): number | null {
@@ -164,29 +170,71 @@ function boundOf(le: string | undefined): number | null {
 
 // ---- aggregations
 
-const AGGREGATIONS: Readonly<Record<string, (values: readonly number[]) => number>> = {
-  sum: (values) => values.reduce((sum, value) => sum + value, 0),
-  avg: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
-  min: (values) => values.reduce((least, value) => (value < least || Number.isNaN(least) ? value : least)),
-  max: (values) => values.reduce((most, value) => (value > most || Number.isNaN(most) ? value : most)),
-  count: (values) => values.length,
+/** How a group's value comes about: the first, each further one, and the end. */
+interface Aggregation {
+  readonly add: (present: number, value: number) => number;
+  readonly end: (present: number, count: number) => number;
+}
+
+const asItIs = (present: number): number => present;
+
+const AGGREGATIONS: Readonly<Record<string, Aggregation>> = {
+  sum: { add: (sum, value) => sum + value, end: asItIs },
+  avg: { add: (sum, value) => sum + value, end: (sum, count) => sum / count },
+  min: { add: (least, value) => (value < least || Number.isNaN(least) ? value : least), end: asItIs },
+  max: { add: (most, value) => (value > most || Number.isNaN(most) ? value : most), end: asItIs },
+  count: { add: asItIs, end: (_, count) => count },
 };
 
-function aggregated(
-  { operator, mode, labels: named }: Kind<"aggregation">,
-  of: readonly Element[],
-): Element[] {
+function aggregated(tree: Kind<"aggregation">, of: readonly Element[]): Element[] {
+  const { operator, mode, labels: named } = tree;
   const aggregate = AGGREGATIONS[operator];
   if (aggregate === undefined) throw new RangeError(`aggregation ${operator} is not evaluated here`);
-  const groups = new Map<string, { labels: Labels; values: number[] }>();
+  const groupOf = (labels: Labels): Keyed => {
+    if (mode === "by") return { key: valuesOf(labels, named), kept: only(labels, named) };
+    const kept = without(labels, named);
+    return { key: keyOf(kept), kept };
+  };
+  const groups = new Map<string, { readonly labels: Labels; value: number; count: number }>();
   for (const { labels, value } of of) {
-    const kept = mode === "by" ? only(labels, named) : without(labels, named);
-    const key = mode === "by" ? valuesOf(labels, named) : keyOf(kept);
+    const { key, kept } = keyed(tree, labels, groupOf);
     const group = groups.get(key);
-    if (group === undefined) groups.set(key, { labels: kept, values: [value] });
-    else group.values.push(value);
+    if (group === undefined) groups.set(key, { labels: kept, value, count: 1 });
+    else {
+      group.value = aggregate.add(group.value, value);
+      group.count += 1;
+    }
   }
-  return [...groups.values()].map(({ labels, values }) => ({ labels, value: aggregate(values) }));
+  return [...groups.values()].map(({ labels, value, count }) => ({
+    labels,
+    value: aggregate.end(value, count),
+  }));
+}
+
+/** Where an element belongs, and the labels that are left there. */
+interface Keyed {
+  readonly key: string;
+  readonly kept: Labels;
+}
+
+/**
+ * By node and labels. Labels of kept series are the same objects at each instant, and so are those
+ * that are made of them here: the texts of keys are made once for each series.
+ */
+const KEYS = new WeakMap<Tree, WeakMap<Labels, Keyed>>();
+
+function keyed(node: Tree, labels: Labels, make: (labels: Labels) => Keyed): Keyed {
+  let known = KEYS.get(node);
+  if (known === undefined) {
+    known = new WeakMap();
+    KEYS.set(node, known);
+  }
+  let found = known.get(labels);
+  if (found === undefined) {
+    found = make(labels);
+    known.set(labels, found);
+  }
+  return found;
 }
 
 function only(labels: Labels, named: readonly string[]): Labels {
@@ -282,12 +330,14 @@ function sideKey(matching: TreeMatching | null): (labels: Labels) => string {
   return mode === "on" ? (labels) => valuesOf(labels, named) : (labels) => keyOf(without(labels, named));
 }
 
-function combined(
-  { operator, matching }: Kind<"binary">,
-  left: readonly Element[],
-  right: readonly Element[],
-): Element[] {
-  const key = sideKey(matching);
+function keyOfSide(tree: Kind<"binary">): (labels: Labels) => string {
+  const make = sideKey(tree.matching);
+  return (labels) => keyed(tree, labels, () => ({ key: make(labels), kept: labels })).key;
+}
+
+function combined(tree: Kind<"binary">, left: readonly Element[], right: readonly Element[]): Element[] {
+  const { operator } = tree;
+  const key = keyOfSide(tree);
   if (operator === "or") {
     const there = new Set(left.map(({ labels }) => key(labels)));
     return [...left, ...right.filter(({ labels }) => !there.has(key(labels)))];
@@ -297,12 +347,13 @@ function combined(
 }
 
 function matched(
-  { matching }: Kind<"binary">,
+  tree: Kind<"binary">,
   left: readonly Element[],
   right: readonly Element[],
   operator: Operator,
 ): Element[] {
-  const key = sideKey(matching);
+  const { matching } = tree;
+  const key = keyOfSide(tree);
   const others = new Map<string, number>();
   for (const { labels, value } of right) {
     const of = key(labels);

@@ -40,6 +40,15 @@ const series = (text: string, ...values: (number | null)[]) => ({ ...nameAndLabe
 const states = (replay: Replay) =>
   replay.evaluation.standings().flatMap(({ alerts }) => alerts.map(({ state }) => state));
 
+/** Labels, and what was sold in five minutes. */
+function stretchesOf(store: SampleStore, atSeconds: number): [object, object][] {
+  const found: [object, object][] = [];
+  store.range("sold_total", [], { atSeconds, rangeSeconds: 300 }, (labels, stretch) => {
+    found.push([labels, { ...stretch }]);
+  });
+  return found;
+}
+
 test("R1: a condition that was interrupted waits for all of its time again", () => {
   const replay = new Replay(rulesOf("level > 1", 30), [series('level{shelf="a"}', 2, 2, null, 2, 2, 2)], 15);
   const seen = Array.from({ length: 6 }, () => {
@@ -105,8 +114,8 @@ test("E1, E2: only series that a selector fits are kept, over time only where a 
     store.begin(at);
     for (const row of [sold, level]) if (row !== null) store.set(row, at);
   }
-  expect(store.range("sold_total", [], 30, 300)).toEqual([
-    { labels: { shelf: "a" }, times: [0, 15, 30], values: [0, 15, 30] },
+  expect(stretchesOf(store, 30)).toEqual([
+    [{ shelf: "a" }, { count: 3, first: 0, firstAt: 0, lastAt: 30, growth: 30 }],
   ]);
   expect(store.instant("level", [], 44)).toEqual([{ labels: {}, value: 30, atSeconds: 30 }]);
 });
@@ -118,8 +127,9 @@ test("the ring holds exactly the samples of five minutes, both ends included", (
     store.begin(at);
     if (row !== null) store.set(row, at);
   }
-  const [stretch] = store.range("sold_total", [], 900, 300);
-  expect([stretch?.times.length, stretch?.times[0], stretch?.times.at(-1)]).toEqual([21, 600, 900]);
+  expect(stretchesOf(store, 900)).toEqual([
+    [{}, { count: 21, first: 600, firstAt: 600, lastAt: 900, growth: 300 }],
+  ]);
 });
 
 test("E3, E4: a series beyond the limit is counted, and a row is free once its samples are gone", () => {

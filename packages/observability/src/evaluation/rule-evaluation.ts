@@ -115,13 +115,30 @@ export class RuleEvaluation {
    * @param atSeconds - the instant, in seconds since the Unix epoch; each later than the one before.
    */
   evaluate(atSeconds: number): void {
-    const recorded = this.recorded(atSeconds);
+    const steps = this.steps(atSeconds);
+    while (steps.next().done !== true);
+  }
+
+  /**
+   * Evaluates everything in steps, so that other work can come between. Samples must not change meanwhile.
+   *
+   * @param atSeconds - as in `evaluate`.
+   * @yields after each rule.
+   */
+  *steps(atSeconds: number): Generator<undefined, void> {
+    const recorded = new Map<string, readonly Element[]>();
+    for (const { name, tree } of this.#rules.recordings) {
+      const found = this.#try(tree, recorded, atSeconds);
+      recorded.set(name, typeof found === "string" ? [] : found);
+      yield;
+    }
     for (const followed of this.#followed) {
       const { tree } = followed.rule;
       if (tree === null) continue;
       const found = this.#try(tree, recorded, atSeconds);
       followed.problem = typeof found === "string" ? found : null;
       follow(followed, typeof found === "string" ? [] : found, atSeconds);
+      yield;
     }
   }
 

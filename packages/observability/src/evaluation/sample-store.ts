@@ -40,15 +40,22 @@ export interface Sample {
   readonly atSeconds: number;
 }
 
-/** A series over time, in ascending order. */
+/** A counter over time. */
 export interface Stretch {
-  readonly labels: Labels;
-  readonly times: readonly number[];
-  readonly values: readonly number[];
+  /** Samples. */
+  readonly count: number;
+  readonly first: number;
+  readonly firstAt: number;
+  readonly lastAt: number;
+  /** From the first to the last, over each time that the counter began again. */
+  readonly growth: number;
 }
 
 /** As Prometheus: an older sample is no present value. */
 const LOOKBACK_SECONDS = 300;
+
+/** Selectors of one table: the bits of a number. */
+const SELECTORS_MAX = 31;
 
 /** Rows for which a table has room at first. */
 const ROWS_AT_FIRST = 16;
@@ -64,11 +71,15 @@ class Table {
   readonly places: number;
   /** By row; null where the row is free. */
   readonly labels: (Labels | null)[] = [];
+  /** By row: the selectors that fit, a bit for each. */
+  readonly fitting: number[] = [];
   readonly free: number[] = [];
   readonly selectors: Read["selectors"];
   values: Float64Array;
 
   constructor(read: Read, places: number) {
+    if (read.selectors.length > SELECTORS_MAX)
+      throw new RangeError(`${read.name} is read by more than ${SELECTORS_MAX} selectors`);
     this.places = places;
     this.selectors = read.selectors;
     this.values = new Float64Array(ROWS_AT_FIRST * places).fill(Number.NaN);
@@ -77,6 +88,10 @@ class Table {
   take(labels: Labels): number {
     const row = this.free.pop() ?? this.labels.length;
     this.labels[row] = labels;
+    this.fitting[row] = this.selectors.reduce(
+      (bits, matchers, i) => (fits(matchers, labels) ? bits | (1 << i) : bits),
+      0,
+    );
     if ((row + 1) * this.places > this.values.length) {
       const larger = new Float64Array(this.values.length * 2).fill(Number.NaN);
       larger.set(this.values);
@@ -85,11 +100,46 @@ class Table {
     return row;
   }
 
+  /** Whether a row is taken by a selector; known ahead for those that the table was made for. */
+  test(matchers: readonly TreeMatcher[]): (row: number, labels: Labels) => boolean {
+    const bit = this.selectors.indexOf(matchers);
+    if (bit === -1) return (_, labels) => fits(matchers, labels);
+    return (row) => ((this.fitting[row] ?? 0) & (1 << bit)) !== 0;
+  }
+
   isEmpty(row: number): boolean {
     return this.values
       .subarray(row * this.places, (row + 1) * this.places)
       .every((value) => Number.isNaN(value));
   }
+}
+
+/**
+ * Summarizes a row. Times are places of the ring here. A value below the one before is that of a
+ * counter that began again.
+ */
+function summarize(
+  values: Float64Array,
+  from: number,
+  places: readonly number[],
+  into: { -readonly [Key in keyof Stretch]: Stretch[Key] },
+): void {
+  let count = 0;
+  let resets = 0;
+  let before = 0;
+  for (const place of places) {
+    const value = values[from + place] ?? Number.NaN;
+    if (Number.isNaN(value)) continue;
+    if (count === 0) {
+      into.first = value;
+      into.firstAt = place;
+    } else if (value < before) resets += before;
+    before = value;
+    into.lastAt = place;
+    count += 1;
+  }
+  into.count = count;
+  into.growth = before - into.first + resets;
 }
 
 /** See the head of this file. */
@@ -211,41 +261,44 @@ export class SampleStore {
     if (table === undefined || !(atSeconds - taken < LOOKBACK_SECONDS)) return [];
     const column = this.#place(this.#samplings - 1) % table.places;
     const samples: Sample[] = [];
+    const isTaken = table.test(matchers);
     table.labels.forEach((labels, row) => {
       const value = table.values[row * table.places + column] ?? Number.NaN;
-      if (labels !== null && !Number.isNaN(value) && fits(matchers, labels))
+      if (labels !== null && !Number.isNaN(value) && isTaken(row, labels))
         samples.push({ labels, value, atSeconds: taken });
     });
     return samples;
   }
 
   /**
-   * The samples of each series in a range, both ends included, as Prometheus 2 takes it.
+   * Visits the samples of each series in a range, both ends included, as Prometheus 2 takes it.
    *
    * @param name - of the metric.
    * @param matchers - that its labels fit.
-   * @param atSeconds - the end of the range.
-   * @param rangeSeconds - its length.
-   * @returns in no order; a series without samples there is left out.
+   * @param span - the range.
+   * @param span.atSeconds - its end.
+   * @param span.rangeSeconds - its length.
+   * @param visit - called for each series with samples there. The stretch is the same object each time.
    */
-  range(name: string, matchers: readonly TreeMatcher[], atSeconds: number, rangeSeconds: number): Stretch[] {
+  range(
+    name: string,
+    matchers: readonly TreeMatcher[],
+    { atSeconds, rangeSeconds }: { readonly atSeconds: number; readonly rangeSeconds: number },
+    visit: (labels: Labels, stretch: Stretch) => void,
+  ): void {
     const table = this.#tables.get(name);
-    if (table === undefined) return [];
+    if (table === undefined) return;
     const places = this.#placesIn(atSeconds - rangeSeconds, atSeconds);
-    const stretches: Stretch[] = [];
-    table.labels.forEach((labels, row) => {
-      if (labels === null || !fits(matchers, labels)) return;
-      const times: number[] = [];
-      const values: number[] = [];
-      for (const place of places) {
-        const value = table.values[row * table.places + (place % table.places)] ?? Number.NaN;
-        if (Number.isNaN(value)) continue;
-        times.push(this.#times[place] ?? Number.NaN);
-        values.push(value);
-      }
-      if (values.length > 0) stretches.push({ labels, times, values });
-    });
-    return stretches;
+    const isTaken = table.test(matchers);
+    const stretch = { count: 0, first: 0, firstAt: 0, lastAt: 0, growth: 0 };
+    for (const [row, labels] of table.labels.entries()) {
+      if (labels === null || !isTaken(row, labels)) continue;
+      summarize(table.values, row * table.places, places, stretch);
+      if (stretch.count === 0) continue;
+      stretch.firstAt = this.#times[stretch.firstAt] ?? Number.NaN;
+      stretch.lastAt = this.#times[stretch.lastAt] ?? Number.NaN;
+      visit(labels, stretch);
+    }
   }
 
   #place(sampling: number): number {
