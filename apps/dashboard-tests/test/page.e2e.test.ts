@@ -1,16 +1,9 @@
 /** The page in a browser, against a stand-in that speaks the daemon's format: states that a real fleet reaches rarely. */
-import { readFileSync } from "node:fs";
-
-import { fileURLToPath } from "node:url";
-
-import type { Page } from "playwright-core";
 import { afterEach, describe, expect, it } from "vitest";
 
-import { hasChromium, PATIENCE, see, useBrowser } from "./browser.ts";
+import { axeFaults, hasChromium, PATIENCE, see, useBrowser } from "./browser.ts";
 import { FleetScript } from "./fleet-script.ts";
 import { StandIn, type StandInOptions } from "./stand-in-server.ts";
-
-const AXE = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
 
 const started: StandIn[] = [];
 
@@ -18,24 +11,6 @@ async function standIn(options: Partial<StandInOptions> = {}): Promise<StandIn> 
   const server = await new StandIn({ fleet: new FleetScript(60).withTrouble(), ...options }).start();
   started.push(server);
   return server;
-}
-
-/** WCAG A and AA faults of a page, found in an isolated world: its policy stays on. */
-async function axeFaults(page: Page): Promise<unknown[]> {
-  const cdp = await page.context().newCDPSession(page);
-  const { frameTree } = await cdp.send("Page.getFrameTree");
-  const { executionContextId: contextId } = await cdp.send("Page.createIsolatedWorld", {
-    frameId: frameTree.frame.id,
-  });
-  await cdp.send("Runtime.evaluate", { contextId, expression: AXE });
-  const { result } = await cdp.send("Runtime.evaluate", {
-    contextId,
-    awaitPromise: true,
-    returnByValue: true,
-    expression:
-      "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html)]))",
-  });
-  return result.value as unknown[];
 }
 
 describe.skipIf(!hasChromium)("the page in chromium", () => {

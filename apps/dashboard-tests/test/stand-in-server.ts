@@ -37,7 +37,12 @@ export interface StandInOptions {
   readonly prefix?: string;
   /** Scopes by token; without it no token is asked for. */
   readonly tokens?: Readonly<Record<string, "read" | "none">>;
+  /** Scope of the caller that `whoami` names; read unless stated. */
+  readonly scope?: "read" | "admin";
 }
+
+/** What a change of silences is answered with, and what is sent to the stream then. */
+export type SilenceAnswer = (method: string, body: unknown) => { status: number; body: unknown };
 
 /** The server. */
 export class StandIn {
@@ -46,6 +51,10 @@ export class StandIn {
   readonly requests: string[] = [];
   /** Bodies of lookups. */
   readonly lookups: unknown[] = [];
+  /** Silences that were wanted: method, and the body or the id. */
+  readonly silences: (readonly [string, unknown])[] = [];
+  /** Answers them. */
+  silenceAnswer: SilenceAnswer = () => ({ status: 201, body: { silence_id: "1" } });
   readonly #options: StandInOptions;
   readonly #server: Server;
   readonly #streams = new Set<ServerResponse>();
@@ -136,13 +145,32 @@ export class StandIn {
       this.#streams.add(response);
     } else if (path === "dashboard/history") json(response, this.fleet.history());
     else if (path === "whoami")
-      json(response, { name: "operator", scope: "read", tokens_in_use: this.#options.tokens !== undefined });
+      json(response, {
+        name: "operator",
+        scope: this.#options.scope ?? "read",
+        tokens_in_use: this.#options.tokens !== undefined,
+      });
+    else if (path.startsWith("alerts/silences")) this.#silence(path, request, response);
     else if (path === "match" || path === "picker/explain") this.#lookUp(path, request, response);
     else if (path.startsWith("engines/")) {
       const engine = this.fleet.engine(decodeURIComponent(path.slice("engines/".length)));
       if (engine === null) problem(response, 404, "unknown_engine", "Unknown engine");
       else json(response, engine);
     } else problem(response, 404, "not_found", "No such route");
+  }
+
+  #silence(path: string, request: IncomingMessage, response: ServerResponse): void {
+    const { method = "" } = request;
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      const text = Buffer.concat(chunks).toString();
+      const about: unknown = method === "POST" ? JSON.parse(text) : path.split("/").at(-1);
+      this.silences.push([method, about]);
+      const { status, body } = this.silenceAnswer(method, about);
+      response.writeHead(status, { "content-type": "application/json" });
+      response.end(status === 204 ? undefined : JSON.stringify(body));
+    });
   }
 
   #lookUp(path: string, request: IncomingMessage, response: ServerResponse): void {

@@ -18,6 +18,7 @@ const VIEW_BYTES_MAX: Readonly<Record<string, number>> = {
   overview: 32_000,
   engines: 9000,
   prefixes: 6000,
+  alerts: 6000,
 };
 
 const files = readdirSync(DIST, { recursive: true, withFileTypes: true })

@@ -65,15 +65,20 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
 /**
  * Asks for JSON.
  *
+ * @param expected - `nothing` for a route that answers without a body.
  * @throws ApiError when the answer is no success, or there is none.
  */
-export async function ask<Answer>(path: string, init: RequestInit = {}): Promise<Answer> {
+export async function ask<Answer>(
+  path: string,
+  init: RequestInit = {},
+  expected: "json" | "nothing" = "json",
+): Promise<Answer> {
   const response = await send(path, init).catch((error: unknown) => {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "unreachable", "", "");
   });
   if (!response.ok) throw await problemOf(response);
-  return (await response.json()) as Answer;
+  return (expected === "json" ? await response.json() : undefined) as Answer;
 }
 
 /** Sends a body as JSON and asks for JSON. */

@@ -6,10 +6,10 @@
 import { computed, signal } from "@preact/signals";
 
 /** The names of the views. */
-export type ViewName = "overview" | "engines" | "prefixes";
+export type ViewName = "overview" | "engines" | "prefixes" | "alerts";
 
 /** The views, in the order of their links. */
-export const VIEW_NAMES: readonly ViewName[] = ["overview", "engines", "prefixes"];
+export const VIEW_NAMES: readonly ViewName[] = ["overview", "engines", "prefixes", "alerts"];
 
 /** Where the page stands. */
 export interface Route {

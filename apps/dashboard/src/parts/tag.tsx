@@ -20,6 +20,8 @@ const CLASSES: Readonly<Record<string, string>> = {
   warning: "stale",
   firing: "bad",
   pending: "stale",
+  silenced: "unknown",
+  inhibited: "unknown",
 };
 
 /** The class of a word; empty for one without a color. */

@@ -55,25 +55,79 @@ export interface Health {
   }[];
 }
 
-/** One alert. */
+/** States of an alert. */
+export type AlertState = "firing" | "pending" | "silenced" | "inhibited";
+
+/** States of a rule. */
+export type RuleState = "firing" | "pending" | "inactive" | "failed" | "needs_prometheus" | "unknown";
+
+/** What a rule needs that the daemon alone does not have. */
+export type AlertNeed = "history" | "other_exporters" | "scrape";
+
+/** One alert. Times are seconds since 1970. */
 export interface Alert {
   readonly name: string;
-  readonly state: "firing" | "pending" | "silenced" | "inhibited";
+  readonly state: AlertState;
   readonly severity?: string;
   readonly labels?: Readonly<Record<string, string>>;
-  readonly since?: string | number | null;
-  readonly fires_at?: string | number | null;
+  readonly value?: number | null;
+  readonly since?: number | null;
+  readonly fires_at?: number | null;
   readonly summary?: string;
   readonly description?: string;
   readonly runbook_url?: string | null;
+  readonly dashboard_url?: string | null;
+  readonly silenced_by?: readonly string[];
+}
+
+/** A rule, and whether it holds. */
+export interface AlertRule {
+  readonly name: string;
+  readonly state: RuleState;
+  readonly severity: string;
+  readonly for_seconds: number;
+  readonly summary: string;
+  readonly needs: AlertNeed | null;
+  readonly problem: string | null;
+  readonly runbook_url?: string | null;
+  readonly dashboard_url?: string | null;
+}
+
+/** A source of alerts. */
+export interface AlertSource {
+  readonly name: "prometheus" | "alertmanager" | "built-in";
+  readonly state: "in_use" | "failed" | "not_asked_yet" | "standing_by";
+  readonly at: number | null;
+  readonly problem: string | null;
+}
+
+/** A condition on one label. */
+export interface SilenceMatcher {
+  readonly name: string;
+  readonly value: string;
+  readonly is_regex: boolean;
+  readonly is_equal: boolean;
+}
+
+/** A silence that has not ended. */
+export interface Silence {
+  readonly id: string;
+  readonly state: "active" | "pending";
+  readonly starts_at: string;
+  readonly ends_at: string;
+  readonly created_by: string;
+  readonly comment: string;
+  readonly matchers: readonly SilenceMatcher[];
 }
 
 /** The alerts, and where they come from. */
 export interface Alerts {
   readonly source?: string;
-  readonly failure?: string | null;
+  readonly sources?: readonly AlertSource[];
   readonly alerts?: readonly Alert[];
-  readonly rules?: readonly { readonly name: string }[];
+  readonly left_out?: number;
+  readonly rules?: readonly AlertRule[];
+  readonly silences?: readonly Silence[] | null;
 }
 
 /** Something that happened. */

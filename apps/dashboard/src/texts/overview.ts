@@ -43,6 +43,8 @@ export const OVERVIEW = {
   noDecisions: "No lookup was answered in this time.",
   noHits: "No lookup with blocks was answered in this time.",
   alerts: "Alerts",
+  allAlerts: "All alerts",
+  moreAlerts: (count: number): string => `${count} more`,
   noAlerts: "No alert fires or is pending.",
   needsAttention: "Needs attention",
   allEngines: "engines",

@@ -42,6 +42,8 @@ import {
 
 /** Engines listed as needing attention. */
 const ATTENTION_MAX = 6;
+/** Alerts listed here; the view of alerts has all of them. */
+const ALERTS_MAX = 8;
 const RECENT_MAX = 20;
 const OBJECTIVE_MS = 5;
 /** Latencies that differ by more are drawn on a log scale. */
@@ -448,18 +450,24 @@ function Alerts(): ComponentChildren {
   if (!hasFeature("alerts") || fleet.alerts === null) return null;
   const alerts = (fleet.alerts.alerts ?? []).filter(({ state }) => state === "firing" || state === "pending");
   return (
-    <Panel title={OVERVIEW.alerts} empty={alerts.length === 0 ? OVERVIEW.noAlerts : null}>
+    <Panel
+      title={OVERVIEW.alerts}
+      aside={<a href={linkTo("alerts")}>{OVERVIEW.allAlerts}</a>}
+      empty={alerts.length === 0 ? OVERVIEW.noAlerts : null}
+    >
       <ul class="list">
-        {alerts.map((alert) => (
+        {alerts.slice(0, ALERTS_MAX).map((alert) => (
           <AlertRow key={`${alert.name} ${JSON.stringify(alert.labels ?? {})}`} {...alert} />
         ))}
       </ul>
+      {alerts.length > ALERTS_MAX ? (
+        <p class="empty">{OVERVIEW.moreAlerts(alerts.length - ALERTS_MAX)}</p>
+      ) : null}
     </Panel>
   );
 }
 
 function AlertRow({ name, state, severity, labels, summary, since }: Alert): ComponentChildren {
-  const at = since === null || since === undefined ? null : new Date(since).getTime();
   return (
     <li>
       <Dot tone={state === "pending" ? "" : toneOf(severity ?? "")} />
@@ -469,7 +477,9 @@ function AlertRow({ name, state, severity, labels, summary, since }: Alert): Com
         <span class="muted">{summary ?? ""}</span>
       </span>
       <span class="faint">
-        {state === "pending" || at === null ? state : textOf(duration((now.value - at) / 1000))}
+        {state === "pending" || typeof since !== "number"
+          ? state
+          : textOf(duration(Math.max(0, now.value / 1000 - since)))}
       </span>
     </li>
   );

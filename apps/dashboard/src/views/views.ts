@@ -18,6 +18,7 @@ import { VIEW_NAMES, type ViewName } from "../page/route.ts";
 const CHUNKS: Readonly<Record<ViewName, () => Promise<ComponentType>>> = {
   overview: async () => (await import("./overview.tsx")).Overview,
   engines: async () => (await import("./engines.tsx")).Engines,
+  alerts: async () => (await import("./alerts.tsx")).Alerts,
   prefixes: async () => (await import("./prefixes.tsx")).Prefixes,
 };
 

@@ -32,7 +32,7 @@ import { type History, Sampler, STEP_SECONDS } from "./sampler.ts";
 import { PageError } from "./static-files.ts";
 
 /** Views of the page that this version has routes for. */
-const FEATURES = ["picker"] as const;
+const FEATURES = ["picker", "alerts"] as const;
 
 /** What the page shows. */
 export interface DashboardSources {
