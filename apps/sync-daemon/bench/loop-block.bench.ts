@@ -76,7 +76,14 @@ const daemon = await Daemon.start(settings, {
   ingestScript: new URL("../dist/ingest/ingest-thread.js", import.meta.url),
   snapshotScript: new URL("../dist/snapshot/snapshot-thread.js", import.meta.url),
   tokenizerScript: new URL("../dist/tokenizer/tokenizer-thread.js", import.meta.url),
-  start: { version: "0.0.0-bench", commit: null, node: version, configFile: null, sources: new Map() },
+  start: {
+    version: "0.0.0-bench",
+    commit: null,
+    node: version,
+    configFile: null,
+    sources: new Map(),
+    given: {},
+  },
   log: () => undefined,
   died: (error) => {
     throw error;

@@ -13,7 +13,6 @@ import type { FastifyInstance } from "fastify";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
 
 import { BoardReader } from "./board/stream-board.ts";
-import { UnknownKinds } from "./board/unknown-kinds.ts";
 import { CommunityRegistrations } from "./community/community-registrations.ts";
 import type { Daemon } from "./daemon.ts";
 import { Discovery } from "./discovery/discovery.ts";
@@ -28,6 +27,8 @@ import { CommunityController } from "./http/community.controller.ts";
 import { DashboardController } from "./http/dashboard.controller.ts";
 import { DashboardFilesController } from "./http/dashboard-files.controller.ts";
 import { DumpController } from "./http/dump.controller.ts";
+import { EngineDetailsController } from "./http/engine-details.controller.ts";
+import { EngineReports } from "./http/engine-reports.ts";
 import { EnginesController } from "./http/engines.controller.ts";
 import { HealthController } from "./http/health.controller.ts";
 import { LogLevelController } from "./http/log-level.controller.ts";
@@ -37,6 +38,7 @@ import { OpenapiController } from "./http/openapi.controller.ts";
 import { NestLogger } from "./http/nest-logger.ts";
 import { PickerController } from "./http/picker.controller.ts";
 import { SnapshotController } from "./http/snapshot.controller.ts";
+import { SystemController } from "./http/system.controller.ts";
 import { ProblemFilter } from "./http/problem.filter.ts";
 import { logRequests } from "./http/request-log.ts";
 import { measureRequests } from "./http/request-metrics.ts";
@@ -53,12 +55,15 @@ import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 
 @Module({})
 class AppModule {
-  static of(daemon: Daemon): DynamicModule {
+  static of(daemon: Daemon, security: HttpSecurity): DynamicModule {
+    const { discovery, board, reader, unknownKinds } = daemon;
     return {
       module: AppModule,
       controllers: [
         MatchController,
         EnginesController,
+        EngineDetailsController,
+        SystemController,
         DumpController,
         HealthController,
         MetricsController,
@@ -76,7 +81,6 @@ class AppModule {
         given(Discovery, daemon.discovery),
         given(CommunityRegistrations, new CommunityRegistrations(daemon.discovery.registrations)),
         given(BoardReader, daemon.board),
-        given(UnknownKinds, daemon.unknownKinds),
         given(PrefixReader, daemon.reader),
         given(Lookup, daemon.lookup),
         given(SnapshotStore, daemon.snapshots),
@@ -89,6 +93,8 @@ class AppModule {
         given(PickerQuestions, daemon.pickerQuestions),
         given(StaticFiles, daemon.page),
         given(Dashboard, daemon.dashboard),
+        given(EngineReports, new EngineReports({ discovery, board, reader, unknownKinds })),
+        given(HttpSecurity, security),
       ],
     };
   }
@@ -130,7 +136,7 @@ export async function createApp(
     ...security.serverOptions,
   });
   Logger.overrideLogger(new NestLogger(daemon.log));
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(daemon), adapter);
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.of(daemon, security), adapter);
   const server = adapter.getInstance();
   measureRequests(server, daemon.metrics);
   security.install(server, { metrics: daemon.metrics, log: daemon.log.write, ruleOf: accessRuleOf });

@@ -21,6 +21,8 @@ export interface StartFacts extends BuildFacts {
   readonly configFile: string | null;
   /** Source of each setting that was given outside the file, by path: `flag --port`. Values are not shown. */
   readonly sources: ReadonlyMap<string, string>;
+  /** Settings as they were given, before defaults. */
+  readonly given: Readonly<Record<string, unknown>>;
 }
 
 /** Reads the facts from the package's folder. */

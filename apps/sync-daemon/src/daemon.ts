@@ -20,7 +20,9 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 import { type StartFacts, startReport } from "./build-facts.ts";
 import { epochMs } from "./clock.ts";
 import { Dashboard } from "./dashboard/dashboard.ts";
+import { LogRing } from "./dashboard/log-ring.ts";
 import { PAGE_FOLDERS, StaticFiles } from "./dashboard/static-files.ts";
+import { SystemFacts } from "./dashboard/system-facts.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
 import { filePlan, filesOfEngine } from "./settings/open-files.ts";
@@ -137,6 +139,8 @@ export class Daemon {
     readonly run: RunJournal;
     readonly dependencies: DaemonDependencies;
     readonly index: IndexStart;
+    readonly logRing: LogRing;
+    readonly reservedBytes: () => number;
   }) {
     const { settings, registry, discovery, reader, board, telemetry } = parts;
     const { metrics } = telemetry;
@@ -179,15 +183,16 @@ export class Daemon {
       this.lookup.releaseGone();
     });
     const { health, readiness, lookup, instance } = this;
-    const shown = { settings, registry, discovery, board, reader, lookup, health, readiness, metrics };
     const { exposition } = telemetry;
+    const { snapshots, logRing, reservedBytes } = parts;
+    const shared = { settings, registry, board, reader, instance, now: epochMs };
+    const memory = { reservedBytes, memoryBytesMax: memoryBytesMax() };
     this.dashboard = new Dashboard({
-      ...shown,
-      exposition,
+      ...shared,
+      ...{ discovery, lookup, health, readiness, metrics, logRing, exposition },
       version: start.version,
       commit: start.commit,
-      instance,
-      now: epochMs,
+      facts: new SystemFacts({ ...shared, ...memory, start, snapshots }),
     });
     this.dashboard.start();
   }
@@ -203,7 +208,12 @@ export class Daemon {
     const curve = readDialKeys(settings.curve);
     const sync = decideSync(settings.sync);
     const { version } = dependencies.start;
-    const telemetry = await startTelemetry(settings, version, dependencies.log, epochMs);
+    const logRing = new LogRing(epochMs);
+    const write = (line: LogLine): void => {
+      logRing.add(line);
+      dependencies.log(line);
+    };
+    const telemetry = await startTelemetry(settings, version, write, epochMs);
     const { metrics, log, tracing } = telemetry;
     logStart(log.write, dependencies.start, settings, sync);
     const snapshots = snapshotStoreOf(settings, dependencies, telemetry, () => ingest.takeSnapshot());
@@ -230,11 +240,12 @@ export class Daemon {
       version,
       log,
     );
+    const reservedBytes = (): number => ingest.index.memory.buffer.byteLength;
     const collect = fleetGauges(metrics, {
       registry,
       board,
       reader,
-      reservedBytes: () => ingest.index.memory.buffer.byteLength,
+      reservedBytes,
       settings,
       memoryBytesMax: memoryBytesMax(),
       now: epochMs,
@@ -268,6 +279,8 @@ export class Daemon {
       run,
       dependencies,
       index: indexStart(settings, ingest.restored, found),
+      logRing,
+      reservedBytes,
     });
   }
 

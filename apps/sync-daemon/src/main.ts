@@ -185,13 +185,13 @@ async function run(
   write: (line: LogLine) => void,
   log: WriteEvent,
 ): Promise<void> {
-  const { file, sources } = reading;
+  const { file, sources, given } = reading;
   const { settings, claims } = await withFolders(reading, log);
   const daemon = await Daemon.start(settings, {
     ingestScript: new URL("./ingest/ingest-thread.js", import.meta.url),
     snapshotScript: new URL("./snapshot/snapshot-thread.js", import.meta.url),
     tokenizerScript: new URL("./tokenizer/tokenizer-thread.js", import.meta.url),
-    start: { ...buildFacts(), configFile: file, sources },
+    start: { ...buildFacts(), configFile: file, sources, given },
     log: write,
     whyFolderLost: () => claims.whyLost(),
     opened: (close) => {

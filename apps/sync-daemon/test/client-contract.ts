@@ -3,10 +3,19 @@
  * here, because packages do not import apps.
  */
 
-import type { MatchAnswer as ClientAnswer, PickAnswer } from "@kvsync/client";
+import type {
+  EngineDetails,
+  IndexReport as ClientIndex,
+  LogLines,
+  MatchAnswer as ClientAnswer,
+  PickAnswer,
+  SystemReport as ClientSystem,
+} from "@kvsync/client";
 import type { z } from "zod";
 
+import type { EngineDetailsAnswer } from "../src/openapi/engine-answers.ts";
 import type { pickAnswer, RankedEndpoint as SentEndpoint } from "../src/openapi/picker-answers.ts";
+import type { IndexReport, LogLinesAnswer, SystemReport } from "../src/openapi/system-answers.ts";
 import type { MatchAnswer } from "../src/query/match-answer.ts";
 
 /** `true` when each of two types can stand for the other: neither has optional fields, so none can have more. */
@@ -22,3 +31,14 @@ type SentPick = Omit<z.output<typeof pickAnswer>, "endpoints"> & {
 
 /** Likewise for a pick. */
 export const CLIENT_SEES_WHAT_IS_PICKED: Same<PickAnswer, SentPick> = true;
+
+/** `true` when an answer has everything that the client's type names. It may have more. */
+type Has<Sent, Named> = [Sent] extends [Named] ? true : false;
+
+/** Does not compile when an answer lacks a field that the client names, or has another type there. */
+export const CLIENT_NAMES_WHAT_IS_SENT: readonly [
+  Has<EngineDetailsAnswer, EngineDetails>,
+  Has<IndexReport, ClientIndex>,
+  Has<SystemReport, ClientSystem>,
+  Has<LogLinesAnswer, LogLines>,
+] = [true, true, true, true];

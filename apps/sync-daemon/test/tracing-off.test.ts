@@ -29,7 +29,7 @@ async function loadedPackages(argv: readonly string[]): Promise<string[]> {
       ingestScript: new URL(dist + "ingest/ingest-thread.js"),
       snapshotScript: new URL(dist + "snapshot/snapshot-thread.js"),
       tokenizerScript: new URL(dist + "tokenizer/tokenizer-thread.js"),
-      start: { version: "0.0.0-test", commit: null, node: process.version, configFile: null, sources: new Map() },
+      start: { version: "0.0.0-test", commit: null, node: process.version, configFile: null, sources: new Map(), given: {} },
       log: () => undefined,
       died: (error) => { throw error; },
       stalled: (worker) => { throw new Error(worker); },

@@ -1,6 +1,17 @@
 /** The public surface of the client: named, so that it is a page one reviews. */
 export { choose, type WorkerLoad } from "./choose.ts";
 export { ClientError, type ClientErrorFacts } from "./client-error.ts";
+export type {
+  EngineDetails,
+  IndexReport,
+  LogLine,
+  LogLines,
+  LogQuery,
+  RankDetails,
+  Severity,
+  SystemReport,
+  TierName,
+} from "./daemon-types.ts";
 export { type CallOptions, type ClientOptions, KvsyncClient } from "./kvsync-client.ts";
 export type {
   ChatMessage,

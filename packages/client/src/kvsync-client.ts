@@ -18,6 +18,7 @@
  */
 
 import { ClientError } from "./client-error.ts";
+import type { EngineDetails, IndexReport, LogLines, LogQuery, SystemReport } from "./daemon-types.ts";
 import type { ChatPrompt, MatchAnswer, Question, QuestionOptions, TextPrompt } from "./match-types.ts";
 import type { Outcome, PickAnswer, PickEnd, PickQuestion } from "./pick-types.ts";
 
@@ -119,15 +120,56 @@ export class KvsyncClient {
     await this.#call({ url, contentType: JSON_TYPE, body, isRepeatable: false }, isTaken, call);
   }
 
+  /**
+   * One engine with its history, and its blocks by tier.
+   *
+   * @param id - of the engine.
+   * @throws as `match`; `refused` with `unknown_engine` when it is not followed.
+   */
+  async engine(id: string, call: CallOptions = {}): Promise<EngineDetails> {
+    return (await this.#get(`engines/${encodeURIComponent(id)}`, "ranks", call)) as unknown as EngineDetails;
+  }
+
+  /** What the index holds, and what it costs. Throws as `match`. */
+  async index(call: CallOptions = {}): Promise<IndexReport> {
+    return (await this.#get("index", "contexts", call)) as unknown as IndexReport;
+  }
+
+  /** What runs there, and with which settings. Throws as `match`. */
+  async system(call: CallOptions = {}): Promise<SystemReport> {
+    return (await this.#get("system", "settings", call)) as unknown as SystemReport;
+  }
+
+  /**
+   * The latest lines of the log.
+   *
+   * @param query - which of them.
+   * @throws as `match`.
+   */
+  async logs(query: LogQuery = {}, call: CallOptions = {}): Promise<LogLines> {
+    const given = new URLSearchParams();
+    for (const [name, value] of Object.entries(query) as [string, string | number | undefined][])
+      if (value !== undefined) given.set(name, String(value));
+    return (await this.#get(`logs?${given.toString()}`, "lines", call)) as unknown as LogLines;
+  }
+
+  /** Asks for an answer that has a list under a name. */
+  #get(path: string, list: string, call: CallOptions): Promise<Body> {
+    const url = new URL(`api/v1/${path}`, this.#url).href;
+    return this.#call({ url, isRepeatable: true }, (body) => Array.isArray(body[list]), call);
+  }
+
   async #call(encoded: Encoded, isExpected: (body: Body) => boolean, call: CallOptions): Promise<Body> {
     const { contentType, body, url } = encoded;
+    const sent = body === undefined ? {} : { body };
+    const type = contentType === undefined ? {} : { "content-type": contentType };
     const timeoutMs = call.timeoutMs ?? this.#timeoutMs;
     const deadline = AbortSignal.timeout(timeoutMs);
     const signal = call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]);
     const request = {
-      method: "POST",
-      headers: { ...call.headers, ...this.#headers, "content-type": contentType, accept: JSON_TYPE },
-      body,
+      method: body === undefined ? "GET" : "POST",
+      headers: { ...call.headers, ...this.#headers, ...type, accept: JSON_TYPE },
+      ...sent,
       signal,
       redirect: "manual",
     } as const;
@@ -212,8 +254,9 @@ type Body = Readonly<Record<string, unknown>>;
 /** A request's parts. */
 interface Encoded {
   readonly url: string;
-  readonly contentType: string;
-  readonly body: string | Uint8Array<ArrayBuffer>;
+  /** Without a body it is a question by GET. */
+  readonly contentType?: string;
+  readonly body?: string | Uint8Array<ArrayBuffer>;
   /** Whether asking twice does no more than asking once. */
   readonly isRepeatable: boolean;
 }

@@ -329,3 +329,27 @@ test("a pick without endpoints, or an answer of something else, is no pick (L4)"
     expect(error.facts).toEqual({ code: "not_a_daemon", status: 200 });
   }
 });
+
+test("what operators look at is asked by GET under its own path, with the token and without a body", async () => {
+  const answers = [{ ranks: [] }, { contexts: [] }, { settings: [] }, { lines: [], last: 4 }];
+  const { url, received } = await serve(
+    ...answers.map((answer) => (response: ServerResponse) => void response.end(JSON.stringify(answer))),
+  );
+  const client = new KvsyncClient({ url, token: "abc", timeoutMs: PATIENT_MS });
+  expect(await client.engine("a/b c")).toEqual(answers[0]);
+  expect(await client.index()).toEqual(answers[1]);
+  expect(await client.system()).toEqual(answers[2]);
+  expect(await client.logs({ level: "warn", after: 3, pod: undefined })).toEqual(answers[3]);
+  expect(received.map(({ url: { pathname, search } }) => pathname + search)).toEqual([
+    "/api/v1/engines/a%2Fb%20c",
+    "/api/v1/index",
+    "/api/v1/system",
+    "/api/v1/logs?level=warn&after=3",
+  ]);
+  for (const { headers, body } of received) {
+    expect(headers).toMatchObject({ authorization: "Bearer abc" });
+    expect(headers).not.toHaveProperty("content-type");
+    expect(body.length).toBe(0);
+  }
+  expect((await failure(client.index())).facts).toMatchObject({ code: "not_a_daemon" });
+});

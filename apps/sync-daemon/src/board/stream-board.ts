@@ -41,6 +41,7 @@ import {
 import { epochMs, sharedClockMs } from "../clock.ts";
 import type { MessageIdentity } from "../message-identity.ts";
 import { QUEUE_DROP_REASONS, type QueueDropReason } from "./drop-reasons.ts";
+import { EVENT_TAIL_BYTES, EventTailReader, EventTailWriter } from "./event-tail.ts";
 import { RANK_HISTORY_BYTES, RankHistoryReader, RankHistoryWriter } from "./rank-history.ts";
 
 const NO_MESSAGE: MessageIdentity = { sequenceNumber: 0, timestampSeconds: 0, bytes: 0 };
@@ -211,13 +212,15 @@ const UNKNOWN_STREAM: StreamStatus = {
 };
 
 /**
- * Memory for a board and the ranks' histories behind it; about 3 MB and 8.5 MB, of which the system
- * gives what is touched.
+ * Memory for a board, the ranks' histories and the tails of events behind it; about 3, 8.5 and 0.2 MB,
+ * of which the system gives what is touched.
  *
  * @returns zeroed shared memory, to be attached by both threads.
  */
 export function createBoardMemory(): SharedArrayBuffer {
-  return new SharedArrayBuffer(BOARD_CELLS * Float64Array.BYTES_PER_ELEMENT + RANK_HISTORY_BYTES);
+  return new SharedArrayBuffer(
+    BOARD_CELLS * Float64Array.BYTES_PER_ELEMENT + RANK_HISTORY_BYTES + EVENT_TAIL_BYTES,
+  );
 }
 
 /** The ingest thread's side. */
@@ -228,6 +231,8 @@ export class BoardWriter {
   readonly #now: () => number;
   /** What happened to the ranks. */
   readonly history: RankHistoryWriter;
+  /** Events of the ranks that are watched. */
+  readonly tail: EventTailWriter;
 
   /**
    * @param memory - from `createBoardMemory`.
@@ -237,6 +242,7 @@ export class BoardWriter {
   constructor(memory: SharedArrayBuffer, workerNumber: number, now: () => number = sharedClockMs) {
     this.#cells = new Float64Array(memory, 0, BOARD_CELLS);
     this.history = new RankHistoryWriter(historyCells(memory));
+    this.tail = new EventTailWriter(tailCells(memory));
     this.#header = workerNumber * HEADER_CELLS;
     this.#workerNumber = workerNumber;
     this.#now = now;
@@ -336,6 +342,8 @@ export class BoardReader {
   readonly #now: () => number;
   /** What happened to the ranks. */
   readonly history: RankHistoryReader;
+  /** Events of the ranks that are watched. */
+  readonly tail: EventTailReader;
 
   /**
    * @param memory - from `createBoardMemory`.
@@ -344,6 +352,7 @@ export class BoardReader {
   constructor(memory: SharedArrayBuffer, now: () => number = sharedClockMs) {
     this.#cells = new Float64Array(memory, 0, BOARD_CELLS);
     this.history = new RankHistoryReader(historyCells(memory));
+    this.tail = new EventTailReader(tailCells(memory));
     this.#now = now;
   }
 
@@ -588,7 +597,12 @@ export class BoardReader {
 }
 
 function historyCells(memory: SharedArrayBuffer): Float64Array {
-  return new Float64Array(memory, BOARD_CELLS * Float64Array.BYTES_PER_ELEMENT);
+  const bytes = Float64Array.BYTES_PER_ELEMENT;
+  return new Float64Array(memory, BOARD_CELLS * bytes, RANK_HISTORY_BYTES / bytes);
+}
+
+function tailCells(memory: SharedArrayBuffer): Float64Array {
+  return new Float64Array(memory, BOARD_CELLS * Float64Array.BYTES_PER_ELEMENT + RANK_HISTORY_BYTES);
 }
 
 function rowOf(rankSlot: number): number {

@@ -4,6 +4,8 @@
  *     fleet, lookups ─▶ Sampler ─────────────────────▶ history
  *                  └──▶ DeltaEncoder ─▶ LiveStream ──▶ viewers
  *     slots, upstreams ─▶ AlertSources ──┘
+ *     index ──▶ IndexScan ──▶ blocks by tier, and by the number of their holders
+ *     event tail ──▶ EventStreams ──▶ viewers of one engine
  *
  * Not here: the page's files (static-files.ts), HTTP (http/dashboard.controller.ts).
  */
@@ -26,13 +28,17 @@ import { AlertSources } from "./alert-sources.ts";
 import { BuiltInAlerts } from "./built-in-alerts.ts";
 import { DeltaEncoder, type FleetLook } from "./delta-encoder.ts";
 import { dropSums, type FleetSources, indexSums } from "./fleet-sums.ts";
+import { EventStreams } from "./event-streams.ts";
 import { happeningsBetween } from "./happenings.ts";
+import { IndexScan } from "./index-scan.ts";
 import { LiveStream } from "./live-stream.ts";
+import type { LogRing } from "./log-ring.ts";
 import { type History, Sampler, STEP_SECONDS } from "./sampler.ts";
 import { PageError } from "./static-files.ts";
+import type { SystemFacts } from "./system-facts.ts";
 
 /** Views of the page that this version has routes for. */
-const FEATURES = ["picker", "alerts"] as const;
+const FEATURES = ["picker", "alerts", "engine", "index", "events", "logs", "system"] as const;
 
 /** What the page shows. */
 export interface DashboardSources {
@@ -50,6 +56,8 @@ export interface DashboardSources {
   readonly commit: string | null;
   /** Name of this daemon among its replicas. */
   readonly instance: string;
+  readonly logRing: LogRing;
+  readonly facts: SystemFacts;
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;
 }
@@ -63,6 +71,10 @@ export class Dashboard {
   readonly #live: LiveStream;
   readonly #builtIn: BuiltInAlerts;
   readonly #alerts: AlertSources;
+  /** Walks over the index. */
+  readonly scan: IndexScan;
+  /** Events of single ranks. */
+  readonly events: EventStreams;
   #mark: ReturnType<Lookup["tally"]["mark"]>;
   #drops: Float64Array;
 
@@ -72,7 +84,13 @@ export class Dashboard {
     this.#sources = sources;
     this.#fleet = { registry, board, reader };
     this.#sampler = new Sampler(this.#fleet, lookup.tally, settings.dashboard.history_seconds);
-    this.#encoder = new DeltaEncoder(this.#fleet, (engine) => discovery.sources.sourceOf(engine), now);
+    this.scan = new IndexScan({ reader, registry, now });
+    this.events = new EventStreams({ board, registry, now });
+    this.#encoder = new DeltaEncoder(
+      { ...this.#fleet, tiersOf: (owner, rankSlot) => this.scan.latest?.tiersOf(owner, rankSlot) ?? null },
+      (engine) => discovery.sources.sourceOf(engine),
+      now,
+    );
     this.#mark = lookup.tally.mark();
     this.#drops = dropSums(this.#fleet);
     const rules = builtInRules();
@@ -113,6 +131,16 @@ export class Dashboard {
     return this.#alerts;
   }
 
+  /** Latest lines of the log. */
+  get logRing(): LogRing {
+    return this.#sources.logRing;
+  }
+
+  /** The process. */
+  get facts(): SystemFacts {
+    return this.#sources.facts;
+  }
+
   /** Samples from now on, unless the page is off. */
   start(): void {
     if (!this.#isOn) return;
@@ -126,6 +154,7 @@ export class Dashboard {
     this.#builtIn.stop();
     this.#live.stop();
     void this.#alerts.stop();
+    this.events.stop();
   }
 
   /**

@@ -18,7 +18,7 @@ function encoderOf(fleet: BoardFleet): DeltaEncoder {
 
 /** The page's copy: what a reader of the stream makes of it. */
 class Copy {
-  readonly rows = new Map<number, (string | number | null)[]>();
+  readonly rows = new Map<number, Row[number][]>();
   models: readonly string[];
 
   constructor({ rows, models }: FleetSnapshot) {
@@ -58,6 +58,7 @@ test("a snapshot with the deltas behind it is the snapshot of the last delta (E1
       reason: fc.constantFrom(null, "gap" as const, "disconnected" as const),
       gaps: fc.nat(3),
       blocks: fc.nat(5),
+      tiers: fc.option(fc.tuple(fc.nat(2), fc.nat(2), fc.constant(0), fc.constant(0))),
     }),
     fc.constant({ kind: "look" as const }),
   );
@@ -84,6 +85,8 @@ test("a snapshot with the deltas behind it is the snapshot of the last delta (E1
         else if (one.kind === "tell" && slot !== undefined) {
           fleet.tell(slot, one);
           fleet.blocks.set(slot, one.blocks);
+          if (one.tiers === null) fleet.tiers.delete(slot);
+          else fleet.tiers.set(slot, one.tiers);
         }
       }
       check();
@@ -110,6 +113,20 @@ test("a rank that only got messages is two numbers in a delta, and an idle one i
   });
   expect(events).toEqual({ stored: 30, removed: 0, cleared: 0 });
   expect(trusts).toEqual([2, 0, 0, 0]);
+});
+
+test("blocks by tier are sent when one of their numbers is another, and not because they were counted again", () => {
+  const fleet = new BoardFleet();
+  const slot = fleet.add("engine");
+  const encoder = encoderOf(fleet);
+  const sets = () => encoder.look().delta.set.filter(([, column]) => column === COLUMNS.indexOf("tiers"));
+  encoder.look();
+  fleet.tiers.set(slot, [5, 2, 0, 0]);
+  expect(sets()).toEqual([[slot, COLUMNS.indexOf("tiers"), [5, 2, 0, 0]]]);
+  fleet.tiers.set(slot, [5, 2, 0, 0]);
+  expect(sets()).toEqual([]);
+  fleet.tiers.set(slot, [5, 3, 0, 0]);
+  expect(sets()).toEqual([[slot, COLUMNS.indexOf("tiers"), [5, 3, 0, 0]]]);
 });
 
 test("a slot that another engine took over is gone and new, and its counts are not events (E1)", async () => {

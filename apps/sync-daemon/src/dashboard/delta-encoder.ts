@@ -20,6 +20,7 @@ import { STREAM_STATES, TRUST_LEVELS } from "@kvsync/core";
 import type { EventCounts } from "../board/stream-board.ts";
 import type { RegisteredEngine, RegisteredRank } from "../engine/engine-directory.ts";
 import { EventGrowth, type FleetSources } from "./fleet-sums.ts";
+import type { TierCounts } from "./index-scan.ts";
 
 /** Models in the list, those that are gone among them. */
 const MODELS_MAX = 2048;
@@ -45,14 +46,15 @@ export const COLUMNS = [
   "rank",
   "reason",
   "since",
+  "tiers",
 ] as const;
 
 const COLUMN = Object.fromEntries(COLUMNS.map((name, i) => [name, i])) as Readonly<
   Record<(typeof COLUMNS)[number], number>
 >;
 
-/** A cell of a row. */
-type Cell = string | number | null;
+/** A cell of a row; a list is blocks by tier, and another list is another value. */
+type Cell = string | number | null | readonly number[];
 /** A row, in the order of COLUMNS. */
 export type Row = readonly Cell[];
 
@@ -91,9 +93,14 @@ interface KnownRow {
   lastEventAtMs: number | null;
 }
 
+/** The fleet, and blocks by tier where they were counted. */
+export interface EncoderSources extends FleetSources {
+  readonly tiersOf: (owner: RegisteredEngine, rankSlot: number) => TierCounts | null;
+}
+
 /** Knows what viewers were told. */
 export class DeltaEncoder {
-  readonly #sources: FleetSources;
+  readonly #sources: EncoderSources;
   readonly #sourceOf: (engine: string) => string | null;
   readonly #now: () => number;
   readonly #rows = new Map<number, KnownRow>();
@@ -103,11 +110,11 @@ export class DeltaEncoder {
   isAnew = false;
 
   /**
-   * @param sources - the fleet.
+   * @param sources - the fleet, and blocks by tier.
    * @param sourceOf - which source an engine is followed for; null when it was removed just now.
    * @param now - milliseconds since the Unix epoch.
    */
-  constructor(sources: FleetSources, sourceOf: (engine: string) => string | null, now: () => number) {
+  constructor(sources: EncoderSources, sourceOf: (engine: string) => string | null, now: () => number) {
     this.#sources = sources;
     this.#sourceOf = sourceOf;
     this.#now = now;
@@ -180,11 +187,20 @@ export class DeltaEncoder {
     return number;
   }
 
+  /** The list that was sent, as long as its numbers are the same. */
+  #tiersOf(owner: RegisteredEngine, rankSlot: number): Cell {
+    const tiers = this.#sources.tiersOf(owner, rankSlot);
+    const before = this.#rows.get(rankSlot)?.cells[COLUMN.tiers];
+    const isSame = Array.isArray(before) && tiers?.every((blocks, i) => blocks === before[i]) === true;
+    return isSame ? before : tiers;
+  }
+
   #rowOf(
-    { engine }: RegisteredEngine,
+    registered: RegisteredEngine,
     { dpRank, rankSlot }: RegisteredRank,
     nowMs: number,
   ): { readonly cells: Row; readonly lastEventAtMs: number | null } {
+    const { engine } = registered;
     const { state, trust, trustReason, trustSinceMs, connected, lastEventAtMs } =
       this.#sources.board.status(rankSlot);
     const figures = this.#sources.board.figures(rankSlot);
@@ -208,6 +224,7 @@ export class DeltaEncoder {
       rank: dpRank,
       reason: trustReason,
       since: trustSinceMs === null ? null : Math.round(trustSinceMs),
+      tiers: this.#tiersOf(registered, rankSlot),
     };
     return { cells: Object.values(cells), lastEventAtMs };
   }

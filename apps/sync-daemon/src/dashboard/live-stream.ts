@@ -48,7 +48,7 @@ export interface ViewerFacts {
 }
 
 /** A viewer that is refused. */
-class ViewerError extends CodedError<ViewerFacts> {}
+export class ViewerError extends CodedError<ViewerFacts> {}
 
 /** Somebody who watches: a response that is written to. */
 export interface Viewer {

@@ -203,8 +203,12 @@ function filesOf(folder: URL, names: readonly string[]): Map<string, PageFile> |
   return files;
 }
 
-/** Whether gzip may be sent (RFC 9110, 12.5.3): named, or by `*`, and not with a quality of 0. */
-function takesGzip(accepted = ""): boolean {
+/**
+ * Whether gzip may be sent (RFC 9110, 12.5.3): named, or by `*`, and not with a quality of 0.
+ *
+ * @param accepted - the header Accept-Encoding.
+ */
+export function takesGzip(accepted = ""): boolean {
   const offers = accepted
     .toLowerCase()
     .split(",")

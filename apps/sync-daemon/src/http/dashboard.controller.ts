@@ -2,16 +2,14 @@
 
 import { Controller, Get, Inject, Query, Req, Res } from "@nestjs/common";
 import { RouteConfig } from "@nestjs/platform-fastify";
-import type { FastifyContextConfig, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 
 import { Dashboard } from "../dashboard/dashboard.ts";
-import type { History } from "../dashboard/sampler.ts";
 import { historyQuery, type WhoamiAnswer } from "../openapi/dashboard-answers.ts";
-import { malformed, unknownField } from "../request/request-error.ts";
+import { checkFields } from "../request/check-fields.ts";
 import { callerOf } from "../security/access-guard.ts";
-
-/** Its end says nothing about the time that it took. */
-const STREAM: FastifyContextConfig = { isStream: true };
+import { openStream, STREAM } from "./event-stream.ts";
+import { sendJson } from "./json-answer.ts";
 
 /** Answers the web page. */
 @Controller("api/v1")
@@ -40,19 +38,17 @@ export class DashboardController {
    * The last hour in steps of five seconds.
    *
    * @param query - how much of it.
-   * @param reply - gets the headers.
-   * @returns the series.
+   * @param request - with what its caller takes.
+   * @param reply - gets the series.
    */
   @Get("dashboard/history")
-  history(@Query() query: unknown, @Res({ passthrough: true }) reply: FastifyReply): History {
-    const read = historyQuery.safeParse(query);
-    if (!read.success) {
-      const [issue] = read.error.issues;
-      if (issue?.code === "unrecognized_keys") throw unknownField(issue.keys[0] ?? "");
-      throw malformed("seconds", "an integer from 5 to 43200");
-    }
-    reply.header("cache-control", "no-store");
-    return this.#dashboard.history(read.data.seconds);
+  async history(
+    @Query() query: unknown,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { seconds } = checkFields(historyQuery, query, "query");
+    await sendJson(request, reply, this.#dashboard.history(seconds));
   }
 
   /**
@@ -66,26 +62,6 @@ export class DashboardController {
   stream(@Req() request: FastifyRequest, @Res() reply: FastifyReply): void {
     const { live } = this.#dashboard;
     live.check();
-    void reply.headers({
-      "content-type": "text/event-stream; charset=utf-8",
-      "cache-control": "no-store",
-      "x-accel-buffering": "no",
-    });
-    if (request.method === "HEAD") {
-      void reply.send();
-      return;
-    }
-    const { raw } = reply;
-    for (const [name, value] of Object.entries(reply.getHeaders()))
-      if (value !== undefined) raw.setHeader(name, value);
-    reply.hijack();
-    const leave = live.watch({
-      get writableLength() {
-        return raw.writableLength;
-      },
-      write: (bytes) => raw.write(bytes),
-      end: () => raw.end(),
-    });
-    raw.once("close", leave);
+    openStream(request, reply, (viewer) => live.watch(viewer));
   }
 }

@@ -4,6 +4,7 @@
  *     core's WorkerSync ─▶ StreamWatch ─┬─▶ StreamMetrics (always)
  *                                       ├─▶ LineGate      (asked first, so that a line that is off is never made)
  *                                       ├─▶ rank history  (changes of state and trust, gaps, restarts; always)
+ *                                       ├─▶ event tail    (events, while somebody watches the rank)
  *                                       ├─▶ ThreadSpans   (each replay that brought something or failed; null when tracing is off)
  *                                       └─▶ main thread   (unknown kinds of KV-cache groups, for its answers)
  *
@@ -30,7 +31,7 @@ import {
 } from "@kvsync/core";
 import { LINE_LEVELS } from "@kvsync/observability/signals/log-event";
 
-import type { RankHistoryWriter } from "../board/rank-history.ts";
+import type { BoardWriter } from "../board/stream-board.ts";
 import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import type { ThreadSpans } from "../telemetry/thread-spans.ts";
@@ -56,8 +57,9 @@ export interface WatchDependencies {
   readonly loggedFields: Set<string>;
   /** Takes each kind of KV-cache group that no rule is known for, at most KIND_CHARACTERS_MAX characters of it. */
   readonly unknownKind: (kind: string) => void;
-  /** Records what happens to the stream, under its slot. */
-  readonly history: { readonly writer: RankHistoryWriter; readonly rankSlot: number };
+  /** Gets what happens to the stream, under its slot. */
+  readonly board: Pick<BoardWriter, "history" | "tail">;
+  readonly rankSlot: number;
 }
 
 /** A replay under way. */
@@ -73,6 +75,9 @@ export class StreamWatch implements SyncListener {
   readonly #dependencies: WatchDependencies;
   readonly #log: WatchDependencies["log"];
   readonly #names: StreamNames;
+  readonly #tail: BoardWriter["tail"];
+  readonly #rankSlot: number;
+  readonly #now: () => number;
   readonly #sequenceNumber: () => number | null;
   /** Of the message at hand. */
   #blocks = 0;
@@ -97,6 +102,9 @@ export class StreamWatch implements SyncListener {
     this.#dependencies = dependencies;
     this.#log = dependencies.log;
     this.#names = names;
+    this.#tail = dependencies.board.tail;
+    this.#rankSlot = dependencies.rankSlot;
+    this.#now = dependencies.now;
     this.#sequenceNumber = sequenceNumber;
   }
 
@@ -114,12 +122,16 @@ export class StreamWatch implements SyncListener {
       });
     if (lane === "replay" && this.#replay !== null) this.#replay.messages += 1;
     this.#blocks = 0;
+    this.#tail.publish(this.#rankSlot, this.#sequenceNumber(), () =>
+      Math.round(this.#now() - timestampSeconds * 1000),
+    );
   }
 
   /** An event took effect. */
   eventApplied(type: EventType, blockCount: number): void {
     this.#metrics.eventApplied(type);
     this.#blocks += blockCount;
+    this.#tail.event(this.#rankSlot, this.#now, type, blockCount, null);
     if (this.#log.verbosity >= EVENT)
       this.#log.write("event_applied", { ...this.#names, event_type: type, blocks: blockCount });
   }
@@ -127,6 +139,7 @@ export class StreamWatch implements SyncListener {
   /** An event, or some of its blocks, was dropped. */
   eventDropped(type: EventType, reason: DropReason, blockCount: number): void {
     this.#metrics.eventDropped(type, reason);
+    this.#tail.event(this.#rankSlot, this.#now, type, blockCount, reason);
     if (reason === "too_many_block_sizes" && !this.#isSetAside) this.#setAside();
     if (this.#log.verbosity >= EVENT)
       this.#log.write("event_dropped", {
@@ -141,14 +154,16 @@ export class StreamWatch implements SyncListener {
   messageDropped(reason: DropReason): void {
     this.#metrics.messageDropped(reason);
     this.#blocks = 0;
+    this.#tail.event(this.#rankSlot, this.#now, "message", 0, reason);
+    this.#tail.publish(this.#rankSlot, null, () => Number.NaN);
     if (this.#log.verbosity >= SUMMARY) this.#log.write("message_dropped", { ...this.#names, reason });
   }
 
   /** Messages were found missing. */
   gapFound(missedMessages: number): void {
     this.#metrics.gapFound(missedMessages);
-    const { history, now } = this.#dependencies;
-    history.writer.gap(history.rankSlot, now(), (this.#sequenceNumber() ?? -1) + 1, missedMessages);
+    const { board, rankSlot, now } = this.#dependencies;
+    board.history.gap(rankSlot, now(), (this.#sequenceNumber() ?? -1) + 1, missedMessages);
     if (this.#log.verbosity >= SUMMARY)
       this.#log.write("gap_found", { ...this.#names, missed_messages: missedMessages });
   }
@@ -165,8 +180,8 @@ export class StreamWatch implements SyncListener {
   /** A replay ended. */
   replayEnded(status: ReplayStatus): void {
     this.#metrics.replayEnded(status);
-    const { history, now } = this.#dependencies;
-    history.writer.replayEnded(history.rankSlot, now(), status);
+    const { board, rankSlot, now } = this.#dependencies;
+    board.history.replayEnded(rankSlot, now(), status);
     if (this.#replay !== null) this.#finishReplay(this.#replay, status);
     if (this.#log.verbosity >= SUMMARY) this.#log.write("replay_ended", { ...this.#names, status });
   }
@@ -191,8 +206,8 @@ export class StreamWatch implements SyncListener {
   /** The publisher is another one than before. */
   restarted(): void {
     this.#isSetAside = false;
-    const { history, now } = this.#dependencies;
-    history.writer.restarted(history.rankSlot, now());
+    const { board, rankSlot, now } = this.#dependencies;
+    board.history.restarted(rankSlot, now());
     this.#log.write("engine_restarted", this.#names);
   }
 
@@ -231,8 +246,8 @@ export class StreamWatch implements SyncListener {
   }
 
   #turned(): void {
-    const { history, now } = this.#dependencies;
-    history.writer.turned(history.rankSlot, now(), this.#state, this.#trust);
+    const { board, rankSlot, now } = this.#dependencies;
+    board.history.turned(rankSlot, now(), this.#state, this.#trust);
   }
 
   /** One that ended well and brought nothing was a look at an idle stream. */

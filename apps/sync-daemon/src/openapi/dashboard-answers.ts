@@ -6,10 +6,17 @@ import type { Answer } from "./answer.ts";
 
 /** Longest history that a daemon may keep: `dashboard.history_seconds`. */
 const HISTORY_SECONDS_MAX = 43_200;
+const SECONDS = `an integer from 5 to ${HISTORY_SECONDS_MAX}`;
 
 /** What is asked of the history. */
 export const historyQuery = z.strictObject({
-  seconds: z.coerce.number().int().min(5).max(HISTORY_SECONDS_MAX).default(3600).describe("How far back."),
+  seconds: z.coerce
+    .number(SECONDS)
+    .int(SECONDS)
+    .min(5, SECONDS)
+    .max(HISTORY_SECONDS_MAX, SECONDS)
+    .default(3600)
+    .describe("How far back."),
 });
 
 /** What `GET /api/v1/dashboard/history` answers. */

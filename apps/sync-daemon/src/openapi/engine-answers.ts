@@ -12,11 +12,13 @@ import {
   REPLAY_STATUSES,
   REPORT_MODES,
   STREAM_STATES,
+  TIERS,
   UNKNOWN_KINDS_MAX,
 } from "@kvsync/core";
 import { DISCOVERY_FAILURES, DISCOVERY_STATES } from "@kvsync/observability/kvsync/discovery";
 import { z } from "zod";
 
+import { INCIDENTS_MAX, TURNS_MAX } from "../board/rank-history.ts";
 import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
 import { ENGINE_SOURCES, REFUSAL_REASONS } from "../discovery/engine-sources.ts";
 import { ENGINE_TYPES } from "../engine/engine-type.ts";
@@ -158,7 +160,8 @@ const engineReport = z
     ranks: z.array(rankReport),
   })
   .meta({ id: "EngineReport", description: "An engine and how each of its streams is doing." });
-const sourceReport = z
+/** How a source of engines does. */
+export const sourceReport = z
   .strictObject({
     source: engineSource,
     state: z.enum(DISCOVERY_STATES),
@@ -223,6 +226,55 @@ export const registeredEngine = z.strictObject({ engine: engineReport, replicas 
   description: "The engine, with addresses in place of names, and the replicas that follow it.",
 });
 
+const turn = z
+  .strictObject({ at: time, state: z.enum(STREAM_STATES), trust: trustLevel })
+  .meta({ id: "StreamTurn", description: "What a stream did from a moment on." });
+const gap = z
+  .strictObject({
+    at: time,
+    from: count.describe("Number of the first message that was missing."),
+    messages: count,
+    outcome: z.enum(REPLAY_STATUSES).nullable().describe("How its replay ended; null while none has."),
+    seconds: z.number().nullable().describe("From the gap to that end."),
+  })
+  .meta({ id: "StreamGap", description: "Messages that did not arrive." });
+const tierBlocks = counts(TIERS).meta({
+  id: "TierBlocks",
+  description: "Blocks of the main group by tier. A block on two tiers counts on both.",
+});
+const rankDetails = z
+  .strictObject({
+    ...rankReport.shape,
+    timeline: z.array(turn).max(TURNS_MAX).describe("The latest changes of state and trust, oldest first."),
+    recent_gaps: z.array(gap).max(INCIDENTS_MAX).describe("The latest, oldest first."),
+    recent_restarts: z.array(time).max(INCIDENTS_MAX).describe("When another publisher was found."),
+    tiers: tierBlocks.nullable().describe("Null before the first count of an engine that has just come."),
+  })
+  .meta({ id: "RankDetails", description: "One rank's stream with its history." });
+
+/** What `GET /api/v1/engines/{id}` answers. */
+export const engineDetails = z
+  .strictObject({
+    ...engineReport.shape,
+    ranks: z.array(rankDetails),
+    tiers_counted_at: time.nullable().describe("When blocks were counted by tier."),
+  })
+  .meta({ id: "EngineDetails", description: "An engine, each of its streams, and what happened to them." });
+
+/** What is asked of an engine's events. */
+export const engineEventsQuery = z.strictObject({
+  rank: z.coerce
+    .number("a DP rank")
+    .int("a DP rank")
+    .min(0, "a DP rank")
+    .optional()
+    .describe("The DP rank; the engine's first without it."),
+});
+
+/** One engine with its history. */
+export type EngineDetailsAnswer = Answer<typeof engineDetails>;
+/** A source of engines. */
+export type SourceReport = Answer<typeof sourceReport>;
 /** Every engine, every source, and what is refused. */
 export type EngineList = Answer<typeof engineList>;
 /** The engine that was registered. */

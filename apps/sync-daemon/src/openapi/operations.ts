@@ -8,7 +8,7 @@ import { z } from "zod";
 import { engineEntry } from "../engine/engine-entry.ts";
 import { ALERT_OPERATIONS } from "./alert-operations.ts";
 import { historyAnswer, historyQuery, whoamiAnswer } from "./dashboard-answers.ts";
-import { engineList, registeredEngine } from "./engine-answers.ts";
+import { engineDetails, engineEventsQuery, engineList, registeredEngine } from "./engine-answers.ts";
 import { healthReport, liveness, logLevelState, readiness, syncHealthReport } from "./health-answers.ts";
 import { logLevelBody } from "../log/level-control.ts";
 import type { AccessRule } from "../security/access-guard.ts";
@@ -29,6 +29,7 @@ import {
 import type { Content, Operation } from "./operation.ts";
 import { outcomesAnswer, pickAnswer, pickerReport, pickExplanation } from "./picker-answers.ts";
 import { endBody, outcomesBody, pickBody } from "../picker/pick-request.ts";
+import { indexReport, logLines, logsQuery, systemReport } from "./system-answers.ts";
 import { matchAnswer } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
 
@@ -202,6 +203,33 @@ export const OPERATIONS: readonly Operation[] = [
       201: { schema: registeredEngine },
     },
     problems: REGISTRATION_PROBLEMS,
+  },
+  {
+    method: "get",
+    path: "/api/v1/engines/{id}",
+    id: "engineDetails",
+    access: "read",
+    tag: "engines",
+    summary: "One engine: its streams, what happened to them lately, and its blocks by tier.",
+    answers: { 200: { schema: engineDetails } },
+    problems: ["unknown_engine"],
+  },
+  {
+    method: "get",
+    path: "/api/v1/engines/{id}/events",
+    id: "engineEvents",
+    access: "read",
+    tag: "engines",
+    summary: "Decoded events of a rank as they come: server-sent events, until the reader goes.",
+    query: engineEventsQuery,
+    answers: {
+      200: {
+        mediaType: "text/event-stream",
+        description:
+          "The events hello, events, gone and bye, each with JSON. At most 200 events a second; left_out counts the others. No event has tokens, hashes or texts.",
+      },
+    },
+    problems: ["unknown_engine", "malformed_body", "too_many_viewers"],
   },
   {
     method: "delete",
@@ -462,6 +490,37 @@ export const OPERATIONS: readonly Operation[] = [
     summary: "Whose token the request has, and its scope.",
     answers: { 200: { schema: whoamiAnswer } },
     problems: [],
+  },
+  {
+    method: "get",
+    path: "/api/v1/system",
+    id: "system",
+    access: "read",
+    tag: "operations",
+    summary: "What runs, where, with which settings and from where they are, and how sources of engines do.",
+    answers: { 200: { schema: systemReport } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/api/v1/index",
+    id: "index",
+    access: "read",
+    tag: "operations",
+    summary: "What the index holds by context, how many ranks share it, and what it costs.",
+    answers: { 200: { schema: indexReport } },
+    problems: [],
+  },
+  {
+    method: "get",
+    path: "/api/v1/logs",
+    id: "logs",
+    access: "read",
+    tag: "operations",
+    summary: "The latest lines of the log.",
+    query: logsQuery.partial(),
+    answers: { 200: { schema: logLines } },
+    problems: ["malformed_body"],
   },
   {
     method: "get",

@@ -192,6 +192,11 @@ export class HttpSecurity {
     this.#watched.push({ name, files });
   }
 
+  /** End of the certificate in use, milliseconds since the Unix epoch; null without TLS. */
+  get certificateEndMs(): number | null {
+    return this.#tls === null ? null : this.#validToSeconds * 1000;
+  }
+
   #useTls(chain: PemFile, key: PemFile, ca: PemFile | null): void {
     const { validTo } = checkTlsFiles(chain, key, ca);
     const options: SecureContextOptions = {

@@ -26,6 +26,7 @@ export const dashboardSection = section({
     "File with the certificates of the authorities that Prometheus and Alertmanager are trusted by; unset for the system's.",
     null,
   ),
-  grafana_url: baseUrl("Base URL of Grafana, to which the page's alerts link."),
-  runbooks_url: baseUrl("Base URL of the runbooks, to which the page's alerts link."),
+  grafana_url: baseUrl("Base URL of Grafana, to which the page and its alerts link."),
+  traces_url: baseUrl("Where people look at traces; the page links to it."),
+  runbooks_url: baseUrl("Base URL of the runbooks, to which the page and its alerts link."),
 });

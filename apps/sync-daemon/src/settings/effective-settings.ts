@@ -11,13 +11,41 @@ import { SETTING_ROWS, type SettingRow } from "./settings.ts";
 
 const MASK = "***";
 
+/** A setting as it may be shown. */
+export interface ShownSetting {
+  /** With dots. */
+  readonly path: string;
+  /** Masked where it is secret; the number of entries for a list of structures. */
+  readonly value: unknown;
+  /** Null for the default. */
+  readonly source: string | null;
+}
+
+/**
+ * The settings in effect, for people who may not change them.
+ *
+ * @param reading - settings with their sources.
+ * @returns in the order of the schema.
+ */
+export function shownSettings(reading: SettingsReading): ShownSetting[] {
+  return SETTING_ROWS.map((row) => {
+    const value = valueAt(reading.settings, row);
+    return {
+      path: row.path.join("."),
+      value: row.facts.textForm === "none" && Array.isArray(value) ? value.length : masked(row, value),
+      source: sourceOf(row, reading),
+    };
+  });
+}
+
 /**
  * Writes them.
  *
  * @param reading - settings with their sources.
  * @returns YAML, in the order of the schema.
  */
-export function effectiveSettings({ settings, given, sources, file }: SettingsReading): string {
+export function effectiveSettings(reading: SettingsReading): string {
+  const { settings, given } = reading;
   const tree: Record<string, unknown> = {};
   for (const row of SETTING_ROWS) {
     // A list of structures is shown as it was given: checking has turned it into what the daemon works with.
@@ -30,11 +58,14 @@ export function effectiveSettings({ settings, given, sources, file }: SettingsRe
   document.commentBefore =
     " The settings in effect, and where each was set. This file can be given to --config.";
   for (const row of SETTING_ROWS) {
-    const source =
-      sources.get(row.path.join(".")) ?? (valueAt(given, row) === undefined ? null : `file ${file ?? ""}`);
+    const source = sourceOf(row, reading);
     if (source !== null) comment(document.contents as YAMLMap, row.path, ` ${source}`);
   }
   return document.toString({ lineWidth: 0 });
+}
+
+function sourceOf(row: SettingRow, { given, sources, file }: SettingsReading): string | null {
+  return sources.get(row.path.join(".")) ?? (valueAt(given, row) === undefined ? null : `file ${file ?? ""}`);
 }
 
 function masked({ facts }: SettingRow, value: unknown): unknown {

@@ -8,7 +8,7 @@ import { QUEUE_DROP_REASONS } from "../../board/drop-reasons.ts";
 import { BoardReader, BoardWriter, createBoardMemory } from "../../board/stream-board.ts";
 import { engineEntry } from "../../engine/engine-entry.ts";
 import { EngineRegistry } from "../../engine/engine-registry.ts";
-import type { FleetSources } from "../fleet-sums.ts";
+import type { EncoderSources } from "../delta-encoder.ts";
 
 /** A stream as the board is told of it. */
 export interface StreamAt {
@@ -22,7 +22,7 @@ export interface StreamAt {
 }
 
 /** See the head of this file. */
-export class BoardFleet implements FleetSources {
+export class BoardFleet implements EncoderSources {
   readonly registry = new EngineRegistry(
     { follow: () => undefined, forget: () => Promise.resolve(), redial: () => undefined },
     { engines: 4096, engineFiles: 100_000, filesOf: () => 1 },
@@ -34,6 +34,8 @@ export class BoardFleet implements FleetSources {
     rankBlockCount: (slot: number): number => this.blocks.get(slot) ?? 0,
   };
   readonly blocks = new Map<number, number>();
+  /** By slot. */
+  readonly tiers = new Map<number, readonly number[]>();
   nowMs = 1_000_000;
 
   constructor() {
@@ -41,6 +43,9 @@ export class BoardFleet implements FleetSources {
     this.writer = new BoardWriter(memory, 0, () => this.nowMs);
     this.board = new BoardReader(memory, () => this.nowMs);
   }
+
+  /** {@inheritDoc EncoderSources.tiersOf} */
+  tiersOf = (_owner: unknown, rankSlot: number): readonly number[] | null => this.tiers.get(rankSlot) ?? null;
 
   /** Registers an engine, and returns the slot of its only rank. */
   add(id: string, model = "test/model"): number {

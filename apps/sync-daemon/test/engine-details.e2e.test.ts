@@ -1,0 +1,309 @@
+/**
+ * What the page asks beside its stream, from a real daemon that follows real engines: one engine with
+ * its history and its events, the index, the log, and the daemon itself.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import type { EngineDetailsAnswer } from "../src/openapi/engine-answers.ts";
+import type { IndexReport, LogLinesAnswer, SystemReport } from "../src/openapi/system-answers.ts";
+import { DaemonProcess } from "./daemon-process.ts";
+import { caughtUp, dumped, TestEngine, until } from "./fleet.ts";
+
+let engines: TestEngine[];
+let daemon: DaemonProcess;
+const folder = mkdtempSync(join(tmpdir(), "kvsync-details-"));
+const ADMIN = "admin-token-0123456789";
+
+beforeAll(async () => {
+  engines = await Promise.all(
+    [0, 1, 2].map((i) =>
+      TestEngine.start(
+        { id: `engine-${i}`, blockCount: 60, hostBlockCount: 100, hostSelfDescribing: true },
+        i + 1,
+      ),
+    ),
+  );
+  daemon = await DaemonProcess.start(
+    {
+      engines: engines.map(({ entry }) => entry),
+      dashboard: { grafana_url: "https://grafana.example/d" },
+      snapshot: { directory: folder },
+    },
+    ["--index-prefix-hashes", "public"],
+  );
+  for (const engine of engines) await engine.serve(12);
+  await caughtUp(daemon, engines);
+});
+
+afterAll(async () => {
+  await daemon.end();
+  for (const engine of engines) await engine.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function get<Answer>(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
+  const response = await daemon.fetch(path, { headers });
+  if (response.status !== 200) throw new Error(`${response.status}: ${await response.text()}`);
+  return (await response.json()) as Answer;
+}
+
+/** A row of a dump, from its text. */
+function rowOf(text: string): { readonly owner: number; readonly tier: number; readonly hash: string } {
+  const [, owner = "", tier = "", hash = ""] = /^slot (\d+) lora "" tier (\d+) (\w+)$/.exec(text) ?? [];
+  return { owner: Number(owner), tier: Number(tier), hash };
+}
+
+const details = (id: string) => get<EngineDetailsAnswer>(`/api/v1/engines/${id}`);
+
+test("an engine's own answer is its entry in the list, with a timeline that ends exact", async () => {
+  const { engines: list } = await get<{
+    readonly engines: readonly { readonly id: string; readonly ranks: readonly object[] }[];
+  }>("/api/v1/engines");
+  const one = await details("engine-1");
+  const listed = list.find(({ id }) => id === "engine-1");
+  const { tiers_counted_at, ranks, ...rest } = one;
+  expect(Date.parse(tiers_counted_at ?? "")).toBeGreaterThan(0);
+  expect({ ...rest, ranks: [] }).toEqual({ ...listed, ranks: [] });
+  const [rank] = ranks;
+  const { timeline = [], recent_gaps, recent_restarts, tiers, ...report } = rank ?? {};
+  expect({ ...report, last_event_age_seconds: 0 }).toEqual({
+    ...listed?.ranks[0],
+    last_event_age_seconds: 0,
+  });
+  expect(timeline.at(-1)).toMatchObject({ state: "live", trust: "exact" });
+  expect(timeline.map(({ at }) => at)).toEqual(timeline.map(({ at }) => at).toSorted());
+  expect(recent_gaps?.reduce((sum, { messages }) => sum + messages, 0)).toBe(rank?.missed_messages);
+  expect(recent_restarts).toEqual([]);
+  expect(tiers?.remote).toBe(0);
+});
+
+test("blocks by tier are those that a dump of the index has, and some are on the host", async () => {
+  await until("a count after the load", async () => {
+    const { ranks } = await details("engine-0");
+    const rows = await dumped(daemon, "test/model");
+    const slot = ranks[0]?.rank_slot ?? -1;
+    const expected = [0, 0, 0, 0];
+    for (const { owner, tier } of [...rows.keys()].map(rowOf))
+      if (owner === slot) expected[tier] = (expected[tier] ?? 0) + 1;
+    const { device = -1, host = -1, disk = -1, remote = -1 } = ranks[0]?.tiers ?? {};
+    return host > 0 && JSON.stringify([device, host, disk, remote]) === JSON.stringify(expected);
+  });
+});
+
+test("the index is shown by context with the ranks that share each block, as a dump has them", async () => {
+  const rows = await dumped(daemon, "test/model");
+  const holders = new Map<string, Set<number>>();
+  for (const { hash, owner } of [...rows.keys()].map(rowOf))
+    holders.set(hash, (holders.get(hash) ?? new Set()).add(owner));
+  const of = (min: number, max: number): number =>
+    [...holders.values()].filter(({ size }) => size >= min && size <= max).length;
+  const expected = { "1": of(1, 1), "2": of(2, 2), "3-4": of(3, 4), "5-8": of(5, 8), over_8: of(9, 4096) };
+  const report = await until("a count after the load", async () => {
+    const found = await get<IndexReport>("/api/v1/index");
+    return JSON.stringify(found.contexts[0]?.holders) === JSON.stringify(expected) ? found : null;
+  });
+  const [context] = report.contexts;
+  expect(context).toMatchObject({ model: "test/model", lora: null, block_size: 16, prefixes: holders.size });
+  expect(report.memory.used).toBe(report.contexts.reduce((sum, { bytes }) => sum + bytes, 0));
+  expect(report.memory.used).toBeLessThanOrEqual(report.memory.limit);
+  expect(report.evictions).toMatchObject({ memory_limit: 0 });
+});
+
+test("a gap that a replay has filled is not left open", async () => {
+  await until("each gap has its end", async () => {
+    const all = await Promise.all(engines.map((_, i) => details(`engine-${i}`)));
+    return all.every(({ ranks }) =>
+      ranks.every(
+        ({ trust, recent_gaps }) => trust === "exact" && recent_gaps.every(({ outcome }) => outcome !== null),
+      ),
+    );
+  });
+});
+
+test("messages that are lost are a gap in the engine's own answer, with the replay that brought them", async () => {
+  const [engine] = engines;
+  if (engine === undefined) throw new Error("no engine");
+  await engine.server.applyFault({ kind: "drop", percent: 100 }, 0);
+  await engine.serve(5);
+  await engine.server.applyFault({ kind: "drop", percent: 0 }, 0);
+  await engine.serve(1);
+  await caughtUp(daemon, [engine]);
+  const rank = await until("the replay has ended", async () => {
+    const [found] = (await details("engine-0")).ranks;
+    return found?.recent_gaps.at(-1)?.outcome === "completed" && found.trust === "exact" ? found : null;
+  });
+  expect(rank.recent_gaps.reduce((sum, { messages }) => sum + messages, 0)).toBe(rank.missed_messages);
+  expect(rank.recent_gaps.at(-1)?.seconds).toBeGreaterThan(0);
+  expect(rank.timeline.map(({ trust }) => trust)).toContain("stale");
+});
+
+/** Reads a stream of events until it is closed. */
+async function watch(path: string): Promise<{
+  readonly sent: { readonly event: string; readonly data: Record<string, unknown> }[];
+  readonly ended: Promise<void>;
+  readonly close: () => void;
+}> {
+  const abort = new AbortController();
+  const response = await daemon.fetch(path, { signal: abort.signal });
+  if (response.status !== 200) throw new Error(`${response.status}: ${await response.text()}`);
+  const sent: { event: string; data: Record<string, unknown> }[] = [];
+  const read = async (): Promise<void> => {
+    let text = "";
+    const decoder = new TextDecoder();
+    try {
+      for await (const chunk of response.body ?? []) {
+        text += decoder.decode(chunk as Uint8Array, { stream: true });
+        const parts = text.split("\n\n");
+        text = parts.pop() ?? "";
+        for (const part of parts) {
+          const [, event = "", data = "{}"] = /^event: (\w+)\ndata: (.*)$/s.exec(part) ?? [];
+          if (event !== "") sent.push({ event, data: JSON.parse(data) as Record<string, unknown> });
+        }
+      }
+    } catch (error) {
+      if (!abort.signal.aborted) throw error;
+    }
+  };
+  return {
+    sent,
+    ended: read(),
+    close: () => {
+      abort.abort();
+    },
+  };
+}
+
+test("a rank's events are sent as they are applied: as many as its counters grow by", async () => {
+  const [, engine] = engines;
+  if (engine === undefined) throw new Error("no engine");
+  const [before] = (await details("engine-1")).ranks;
+  const viewer = await watch("/api/v1/engines/engine-1/events?rank=0");
+  await until("the stream has begun", () => Promise.resolve(viewer.sent[0]?.event === "hello"));
+  await engine.serve(3);
+  await caughtUp(daemon, [engine]);
+  const [after] = (await details("engine-1")).ranks;
+  const sumOf = (counts: Readonly<Record<string, number>> = {}): number =>
+    Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const grown = sumOf(after?.events_applied) - sumOf(before?.events_applied);
+  expect(grown).toBeGreaterThan(0);
+  const batches = () => viewer.sent.filter(({ event }) => event === "events").map(({ data }) => data);
+  const events = () => batches().flatMap((data) => data["events"] as Record<string, unknown>[]);
+  const leftOut = () => batches().reduce((sum, data) => sum + Number(data["left_out"]), 0);
+  await until("all have come", () => Promise.resolve(events().length + leftOut() === grown));
+  const last = events().at(-1);
+  expect(last).toMatchObject({ seq: after?.last_sequence_number, applied: true, reason: null });
+  expect(Object.keys(last ?? {}).sort()).toEqual([
+    "applied",
+    "at",
+    "blocks",
+    "lag_ms",
+    "reason",
+    "seq",
+    "type",
+  ]);
+  viewer.close();
+  await viewer.ended;
+});
+
+test("a ninth viewer of events is refused, and so are an unknown engine and a rank that it has not", async () => {
+  const viewers = await Promise.all(
+    Array.from({ length: 8 }, () => watch("/api/v1/engines/engine-2/events")),
+  );
+  const refused = await daemon.fetch("/api/v1/engines/engine-1/events");
+  expect(refused.status).toBe(503);
+  expect(await refused.json()).toMatchObject({ code: "too_many_viewers", maximum: 8 });
+  for (const { close } of viewers) close();
+  await Promise.all(viewers.map(({ ended }) => ended));
+  await until("there is room again", async () => {
+    const response = await daemon.fetch("/api/v1/engines/engine-1/events", { method: "HEAD" });
+    return response.status === 200;
+  });
+  expect((await daemon.fetch("/api/v1/engines/nobody/events")).status).toBe(404);
+  expect((await daemon.fetch("/api/v1/engines/nobody")).status).toBe(404);
+  expect((await daemon.fetch("/api/v1/engines/engine-1/events?rank=7")).status).toBe(400);
+});
+
+test("the stream of events of an engine that is removed ends with `gone`", async () => {
+  const extra = await TestEngine.start({ id: "engine-9" }, 9);
+  const headers = { "content-type": "application/json" };
+  await daemon.fetch("/api/v1/engines", { method: "POST", headers, body: JSON.stringify(extra.entry) });
+  const viewer = await watch("/api/v1/engines/engine-9/events");
+  await daemon.fetch("/api/v1/engines/engine-9", { method: "DELETE" });
+  await viewer.ended;
+  expect(viewer.sent.at(-1)?.event).toBe("gone");
+  await extra.stop();
+});
+
+test("the log's latest lines are those that the process wrote", async () => {
+  const { last, lines } = await get<LogLinesAnswer>("/api/v1/logs?event=engine_connected");
+  const written = daemon.log.filter(({ event }) => event === "engine_connected");
+  expect(written.length).toBeGreaterThanOrEqual(3);
+  expect(lines.map(({ facts }) => facts?.["pod"])).toEqual(written.map(({ pod }) => pod));
+  expect(lines.map(({ message }) => message)).toEqual(written.map(({ message }) => message));
+  const own = await get<LogLinesAnswer>("/api/v1/logs?pod=engine-2&level=info");
+  expect(own.lines.length).toBeGreaterThan(0);
+  expect(own.lines.every(({ facts, verbosity }) => facts?.["pod"] === "engine-2" && verbosity <= 1)).toBe(
+    true,
+  );
+  expect((await get<LogLinesAnswer>(`/api/v1/logs?after=${last}&event=engine_connected`)).lines).toEqual([]);
+  expect((await daemon.fetch("/api/v1/logs?level=loud")).status).toBe(400);
+});
+
+test("the daemon says what runs, and from where each setting is", async () => {
+  const system = await get<SystemReport>("/api/v1/system");
+  expect(system).toMatchObject({
+    version: "0.1.0",
+    node: process.version,
+    pid: daemon.pid,
+    certificate: null,
+  });
+  const of = (path: string) => system.settings.find((one) => one.path === path);
+  expect(of("engines")).toMatchObject({ value: 3, source: `file ${daemon.configFile}` });
+  expect(of("index.prefix_hashes")).toEqual({
+    path: "index.prefix_hashes",
+    value: "public",
+    source: "flag --index-prefix-hashes",
+  });
+  expect(of("dashboard.viewers")).toEqual({ path: "dashboard.viewers", value: 32, source: null });
+  expect(system.links).toEqual({ grafana: "https://grafana.example/d", traces: null, runbooks: null });
+  expect(system.sources).toMatchObject([{ source: "file", engines: 3 }, {}]);
+  expect(system.snapshot.folder).toBe(folder);
+  expect(system.memory.rss).toBeLessThan(system.memory.limit);
+});
+
+test("credentials in an address are masked, and no token is shown", async () => {
+  const tokens = join(folder, "tokens.yaml");
+  writeFileSync(tokens, `tokens:\n  - { name: operator, scope: admin, token: ${ADMIN} }\n`);
+  const other = await DaemonProcess.start({
+    security: { tokens_file: tokens },
+    dashboard: { grafana_url: "https://somebody:password@grafana.example/" },
+  });
+  const response = await other.fetch("/api/v1/system", { headers: { authorization: `Bearer ${ADMIN}` } });
+  const text = await response.text();
+  expect(response.status).toBe(200);
+  expect(text).toContain("https://***@grafana.example/");
+  expect(text).not.toContain("somebody");
+  expect(text).not.toContain(ADMIN);
+  await other.end();
+});
+
+test("long answers travel compressed to those who take that, and plain to the others", async () => {
+  for (const path of [
+    "/api/v1/dashboard/history",
+    "/api/v1/system",
+    "/api/v1/logs",
+    "/api/v1/engines/engine-1",
+  ]) {
+    const small = await daemon.fetch(path, { headers: { "accept-encoding": "gzip" } });
+    expect([path, small.headers.get("content-encoding")]).toEqual([path, "gzip"]);
+    expect(small.headers.get("vary")).toBe("accept-encoding");
+    expect(typeof (await small.json())).toBe("object");
+    const plain = await daemon.fetch(path, { headers: { "accept-encoding": "identity" } });
+    expect(plain.headers.get("content-encoding")).toBeNull();
+    expect(typeof (await plain.json())).toBe("object");
+  }
+});
