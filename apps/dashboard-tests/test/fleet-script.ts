@@ -66,7 +66,7 @@ export class FleetScript {
   readonly ranks: ScriptedRank[] = [];
   at: number;
   n = 400;
-  features: string[] = ["picker"];
+  features: string[] = ["picker", "engine", "index", "events", "logs", "system"];
   /** What the next message says of alerts. */
   alerts: unknown = null;
   happenings: unknown[] = [];
@@ -230,33 +230,45 @@ export class FleetScript {
   engine(id: string): unknown {
     const ranks = this.ranks.filter((rank) => rank.id === id);
     if (ranks.length === 0) return null;
+    const iso = (ms: number): string => new Date(ms).toISOString();
     return {
       id,
+      model: MODELS[ranks[0]?.model ?? 0],
+      tiers_counted_at: iso(this.at - 9000),
       ranks: ranks.map((rank) => ({
         dp_rank: rank.rank,
         history_from_sequence_number: (rank.seq ?? 10_000) - 10_000,
         messages_applied: 1_204_551,
         tiers: { device: rank.tiers[0], host: rank.tiers[1], disk: rank.tiers[2], remote: rank.tiers[3] },
+        replays: { requested: rank.gaps + 1, completed: Math.max(1, rank.gaps), failed: 0, abandoned: 0 },
         timeline: [
-          [this.at - 7_200_000, "live", "exact"],
-          ...(rank.trust === 0 ? [] : [[rank.since ?? this.at, STATES[rank.state], TRUSTS[rank.trust]]]),
+          { at: iso(this.at - 7_200_000), state: "live", trust: "exact" },
+          ...(rank.trust === 0
+            ? []
+            : [{ at: iso(rank.since ?? this.at), state: STATES[rank.state], trust: TRUSTS[rank.trust] }]),
         ],
-        gaps:
+        recent_restarts: rank.restarts === 0 ? [] : [iso(rank.since ?? this.at)],
+        recent_gaps:
           rank.missed === 0
             ? []
             : [
                 {
-                  at: rank.since ?? this.at,
+                  at: iso(this.at - 3_000_000),
+                  from: 6_020_311,
+                  messages: 37,
+                  outcome: "completed",
+                  seconds: 0.6,
+                },
+                {
+                  at: iso(rank.since ?? this.at),
                   from: 9_412_665,
                   messages: rank.missed,
-                  outcome: "replaying",
+                  outcome: null,
                   seconds: null,
                 },
               ],
-        drops:
-          rank.missed === 0
-            ? {}
-            : { covered_by_replay: { total: 61, last_hour: 61 }, unknown_block: { total: 7, last_hour: 7 } },
+        dropped: rank.missed === 0 ? {} : { covered_by_replay: 61, unknown_block: 7 },
+        faults: {},
       })),
     };
   }

@@ -204,6 +204,7 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await see(page, "Not exact because of");
     await expect.poll(() => drawer.innerText(), PATIENCE).toMatch(/from 9,412,665\s+212/);
     expect(await drawer.innerText()).toMatch(/covered_by_replay\s+61/);
+    expect(await drawer.innerText()).toMatch(/filled in 600 ms/);
     await page.keyboard.press("Escape");
     await expect.poll(() => drawer.count(), PATIENCE).toBe(0);
   });

@@ -11,6 +11,14 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import type { FleetScript } from "./fleet-script.ts";
+import {
+  type Day,
+  eventBatch,
+  indexAnswer,
+  logsAnswer,
+  pickerAnswer,
+  systemAnswer,
+} from "./scripted-answers.ts";
 
 const DIST = fileURLToPath(new URL("../../dashboard/dist/", import.meta.url));
 
@@ -37,8 +45,10 @@ export interface StandInOptions {
   readonly prefix?: string;
   /** Scopes by token; without it no token is asked for. */
   readonly tokens?: Readonly<Record<string, "read" | "none">>;
-  /** Scope of the caller that `whoami` names; read unless stated. */
+  /** Scope of the caller that `whoami` names; admin where no token is asked for, else read, unless stated. */
   readonly scope?: "read" | "admin";
+  /** What the answers beside the stream tell of; a bad day unless told. */
+  readonly day?: Day;
 }
 
 /** What a change of silences is answered with, and what is sent to the stream then. */
@@ -58,6 +68,9 @@ export class StandIn {
   readonly #options: StandInOptions;
   readonly #server: Server;
   readonly #streams = new Set<ServerResponse>();
+  /** Streams of one engine's events. */
+  readonly #watches = new Set<ServerResponse>();
+  #level = { level: 1, configured_level: 1, until: null as string | null };
   #port = 0;
 
   constructor(options: StandInOptions) {
@@ -90,6 +103,7 @@ export class StandIn {
   /** Ends every connection and stops listening. */
   async stop(): Promise<void> {
     this.#streams.clear();
+    this.#watches.clear();
     await new Promise<void>((resolve) => {
       this.#server.close(() => {
         resolve();
@@ -146,17 +160,61 @@ export class StandIn {
     } else if (path === "dashboard/history") json(response, this.fleet.history());
     else if (path === "whoami")
       json(response, {
-        name: "operator",
-        scope: this.#options.scope ?? "read",
+        name: this.#options.tokens === undefined && this.#options.scope === undefined ? null : "operator",
+        scope: this.#options.scope ?? (this.#options.tokens === undefined ? "admin" : "read"),
         tokens_in_use: this.#options.tokens !== undefined,
       });
     else if (path.startsWith("alerts/silences")) this.#silence(path, request, response);
     else if (path === "match" || path === "picker/explain") this.#lookUp(path, request, response);
+    else if (path.endsWith("/events")) this.#watch(response);
     else if (path.startsWith("engines/")) {
       const engine = this.fleet.engine(decodeURIComponent(path.slice("engines/".length)));
       if (engine === null) problem(response, 404, "unknown_engine", "Unknown engine");
       else json(response, engine);
-    } else problem(response, 404, "not_found", "No such route");
+    } else this.#tell(path, request, response);
+  }
+
+  /** What the daemon says of itself. */
+  #tell(path: string, request: IncomingMessage, response: ServerResponse): void {
+    const { fleet } = this;
+    const day = this.#options.day ?? "bad";
+    const after = Number(new URL(request.url ?? "/", "http://stand-in").searchParams.get("after") ?? 0);
+    if (path === "log-level" && request.method === "PUT") {
+      const until = new Date(Date.now() + 60_000).toISOString();
+      body(request, (sent) => {
+        this.#level = { ...this.#level, ...(sent as object), until };
+        json(response, this.#level);
+      });
+      return;
+    }
+    const answers: Readonly<Record<string, () => unknown>> = {
+      "log-level": () => this.#level,
+      index: () => indexAnswer(fleet, day),
+      system: () => systemAnswer(fleet, day),
+      logs: () => logsAnswer(fleet, day, after),
+      picker: () => pickerAnswer(fleet, day),
+    };
+    const answer = answers[path]?.() ?? null;
+    if (answer !== null) json(response, answer);
+    else if (path === "picker") problem(response, 503, "picker_off", "Picker is off");
+    else problem(response, 404, "not_found", "No such route");
+  }
+
+  #watch(response: ServerResponse): void {
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.on("close", () => this.#watches.delete(response));
+    write(response, "hello", { engine: "", dp_rank: 0, now: this.fleet.at });
+    this.#watches.add(response);
+  }
+
+  /** Sends events to everybody who watches an engine. */
+  sendEvents(first: number): void {
+    for (const stream of this.#watches) write(stream, "events", eventBatch(this.fleet, first));
+  }
+
+  /** Viewers of an engine's events. */
+  get watches(): number {
+    return this.#watches.size;
   }
 
   #silence(path: string, request: IncomingMessage, response: ServerResponse): void {
@@ -174,14 +232,19 @@ export class StandIn {
   }
 
   #lookUp(path: string, request: IncomingMessage, response: ServerResponse): void {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      const body = JSON.parse(Buffer.concat(chunks).toString()) as unknown;
-      this.lookups.push(body);
+    body(request, (sent) => {
+      this.lookups.push(sent);
       json(response, path === "match" ? this.fleet.match() : this.fleet.explain());
     });
   }
+}
+
+function body(request: IncomingMessage, take: (sent: unknown) => void): void {
+  const chunks: Buffer[] = [];
+  request.on("data", (chunk: Buffer) => chunks.push(chunk));
+  request.on("end", () => {
+    take(JSON.parse(Buffer.concat(chunks).toString()));
+  });
 }
 
 function write(stream: ServerResponse, event: string, body: unknown): void {

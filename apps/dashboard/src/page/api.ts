@@ -90,7 +90,8 @@ export function post<Answer>(path: string, body: unknown): Promise<Answer> {
   });
 }
 
-async function problemOf(response: Response): Promise<ApiError> {
+/** What an answer without success says. */
+export async function problemOf(response: Response): Promise<ApiError> {
   const body = (await response.json().catch(() => ({}))) as Readonly<Record<string, unknown>>;
   const text = (value: unknown): string => (typeof value === "string" ? value : "");
   const title = text(body["title"]);

@@ -6,10 +6,29 @@
 import { computed, signal } from "@preact/signals";
 
 /** The names of the views. */
-export type ViewName = "overview" | "engines" | "prefixes" | "alerts";
+export type ViewName =
+  | "overview"
+  | "engines"
+  | "prefixes"
+  | "routing"
+  | "index"
+  | "alerts"
+  | "events"
+  | "logs"
+  | "system";
 
 /** The views, in the order of their links. */
-export const VIEW_NAMES: readonly ViewName[] = ["overview", "engines", "prefixes", "alerts"];
+export const VIEW_NAMES: readonly ViewName[] = [
+  "overview",
+  "engines",
+  "prefixes",
+  "routing",
+  "index",
+  "alerts",
+  "events",
+  "logs",
+  "system",
+];
 
 /** Where the page stands. */
 export interface Route {

@@ -1,48 +1,31 @@
 /**
- * Everything about one engine. Most is in the stream; its timeline, gaps and drops by reason come from its own route.
+ * Everything about one engine. Most is in the stream; its timeline, gaps, blocks by tier and drops by reason come from its own route.
  *
  * The route is asked when the drawer opens and again while it stays open, at a bounded rate.
  */
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 
-import { ApiError, ask } from "../page/api.ts";
+import type { EngineDetails, RankDetails } from "@kvsync/client";
+
+import type { ApiError } from "../page/api.ts";
+import { linkTo } from "../page/route.ts";
 import { now } from "../page/state.ts";
 import type { RankRow } from "../stream/fleet-store.ts";
 import { ENGINES } from "../texts/engines.ts";
 import { type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
 import { count, duration, textOf, timeOfDay, utc } from "../words.ts";
+import { BarRow } from "./bar-row.tsx";
 import { failureText } from "./panel.tsx";
+import { usePolled } from "./polled.ts";
 import { Rich } from "./rich.tsx";
 import { Tag } from "./tag.tsx";
-import { Timeline, type TimelineEntry } from "./timeline.tsx";
+import { Timeline } from "./timeline.tsx";
 
 /** How often the route is asked while a drawer is open. */
 const REFRESH_MS = 5000;
-
-/** One rank as `GET /api/v1/engines/{id}` answers. Every field may be absent: daemons differ. */
-interface RankDetails {
-  readonly dp_rank: number;
-  readonly history_from_sequence_number?: number | null;
-  readonly messages_applied?: number;
-  readonly tiers?: Readonly<Partial<Record<"device" | "host" | "disk" | "remote", number>>>;
-  readonly timeline?: readonly TimelineEntry[];
-  readonly gaps?:
-    | number
-    | readonly {
-        readonly at: number | string;
-        readonly from: number;
-        readonly messages: number;
-        readonly outcome: string;
-        readonly seconds?: number | null;
-      }[];
-  readonly drops?: Readonly<Record<string, { readonly total: number; readonly last_hour: number }>>;
-}
-
-interface EngineDetails {
-  readonly endpoint?: string;
-  readonly ranks?: readonly RankDetails[];
-}
+/** The latest gaps and restarts: the daemon keeps 32. */
+const GAPS_SHOWN_MAX = 8;
 
 /** The drawer. */
 export function EngineDrawer({
@@ -55,11 +38,14 @@ export function EngineDrawer({
   readonly engine: EngineSummary | null;
   readonly onClose: () => void;
 }): ComponentChildren {
-  const [details, failure] = useDetails(id);
+  const { answer: details, failure } = usePolled<EngineDetails>(
+    `engines/${encodeURIComponent(id)}`,
+    REFRESH_MS,
+  );
   const button = useRef<HTMLButtonElement>(null);
   const [rank, setRank] = useState<number | null>(null);
   const row = engine?.ranks.find((one) => one.rank === rank) ?? engine?.worst ?? null;
-  const own = details?.ranks?.find(({ dp_rank }) => dp_rank === row?.rank) ?? null;
+  const own = details?.ranks.find(({ dp_rank }) => dp_rank === row?.rank) ?? null;
   return (
     <aside class="panel drawer" aria-label={id}>
       <div class="hd">
@@ -111,52 +97,31 @@ export function EngineDrawer({
         </section>
       ) : (
         <>
-          <Sentence row={row} />
+          <Sentence row={row} details={own} />
           <Position row={row} details={own} />
           <History details={own} failure={failure} row={row} />
+          <Links id={id} row={row} />
         </>
       )}
     </aside>
   );
 }
 
-function useDetails(id: string): readonly [EngineDetails | null, ApiError | null] {
-  const [details, setDetails] = useState<EngineDetails | null>(null);
-  const [failure, setFailure] = useState<ApiError | null>(null);
-  useEffect(() => {
-    const abort = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const load = async (): Promise<void> => {
-      try {
-        setDetails(await ask<EngineDetails>(`engines/${encodeURIComponent(id)}`, { signal: abort.signal }));
-        setFailure(null);
-      } catch (error) {
-        if (abort.signal.aborted) return;
-        setFailure(error instanceof ApiError ? error : new ApiError(0, "", String(error), ""));
-      }
-      if (!abort.signal.aborted)
-        timer = setTimeout(() => {
-          void load();
-        }, REFRESH_MS);
-    };
-    void load();
-    return () => {
-      abort.abort();
-      clearTimeout(timer);
-    };
-  }, [id]);
-  return [details, failure];
-}
-
 /** The state of a rank in a sentence. */
-function Sentence({ row }: { readonly row: RankRow }): ComponentChildren {
+function Sentence({
+  row,
+  details,
+}: {
+  readonly row: RankRow;
+  readonly details: RankDetails | null;
+}): ComponentChildren {
   const isFar = isUnreachable(row);
   const tone = row.trust === "exact" && !isFar ? "good" : isFar ? "bad" : "";
   const parts = [
     isFar ? ENGINES.unreachable : "",
     row.trust === "exact" ? (isFar ? "" : ENGINES.exact) : ENGINES.trusts[row.trust],
     row.reason === null || row.trust === "exact" ? "" : ENGINES.why(row.reason),
-    row.missed === 0 ? "" : ENGINES.lostMessages(count(row.missed)),
+    lossText(row, details),
   ];
   return (
     <section>
@@ -165,6 +130,19 @@ function Sentence({ row }: { readonly row: RankRow }): ComponentChildren {
       </p>
     </section>
   );
+}
+
+/** What was lost, and whether it came back. */
+function lossText(row: RankRow, details: RankDetails | null): string {
+  if (row.missed === 0) return "";
+  const last = details?.recent_gaps.at(-1);
+  if (last === undefined) return ENGINES.lostMessages(count(row.missed));
+  const at = timeOfDay(Date.parse(last.at));
+  const messages = count(last.messages);
+  if (last.outcome === null) return ENGINES.lostNow(messages, at);
+  return last.outcome === "completed"
+    ? ENGINES.lostAndFound(messages, at)
+    : ENGINES.lostForGood(messages, at);
 }
 
 function Position({
@@ -219,53 +197,66 @@ function History({
           </p>
         </section>
       )}
-      {details?.timeline === undefined ? null : (
+      {details === null ? null : (
         <section>
           <h3>{ENGINES.timeline}</h3>
           <Timeline entries={details.timeline} end={now.value} />
         </section>
       )}
-      {Array.isArray(details?.gaps) ? <Gaps gaps={details.gaps} /> : null}
+      {details === null ? null : <Gaps details={details} />}
       <Tiers row={row} details={details} />
-      {details?.drops === undefined ? null : <Drops drops={details.drops} />}
+      {details === null ? null : <Drops details={details} />}
     </>
   );
 }
 
-function Gaps({
-  gaps,
-}: {
-  readonly gaps: Extract<RankDetails["gaps"], readonly unknown[]>;
-}): ComponentChildren {
+function Gaps({ details }: { readonly details: RankDetails }): ComponentChildren {
+  const { recent_gaps: gaps, recent_restarts: restarts } = details;
   return (
     <section>
       <h3>
         <span>{ENGINES.gaps}</span>
-        <span class="faint">{count(gaps.length)}</span>
+        <span class="faint">
+          {ENGINES.replaysEnded(count(details.replays.completed), count(details.replays.failed))}
+        </span>
       </h3>
       {gaps.length === 0 ? (
         <p class="muted">{ENGINES.noGaps}</p>
       ) : (
         <table>
           <tbody>
-            {[...gaps].reverse().map(({ at, from, messages, outcome, seconds }) => {
-              const ms = new Date(at).getTime();
-              const took = seconds === null || seconds === undefined ? "" : ` ${textOf(duration(seconds))}`;
-              return (
+            {gaps
+              .toReversed()
+              .slice(0, GAPS_SHOWN_MAX)
+              .map(({ at, from, messages, outcome, seconds }) => (
                 <tr key={`${at} ${from}`}>
-                  <td class="mono" title={utc(ms)}>
-                    {timeOfDay(ms)}
+                  <td class="mono" title={utc(Date.parse(at))}>
+                    {timeOfDay(Date.parse(at))}
                   </td>
                   <td class="mono muted">{ENGINES.gapFrom(count(from))}</td>
                   <td class="num">{count(messages)}</td>
-                  <td>
-                    <Tag word={`${outcome}${took}`} />
+                  <td class="num">
+                    <span
+                      class={`tag ${outcome === null ? "stale" : outcome === "completed" ? "exact" : "bad"}`}
+                    >
+                      {ENGINES.outcome(outcome, seconds === null ? "" : textOf(duration(seconds)))}
+                    </span>
                   </td>
                 </tr>
-              );
-            })}
+              ))}
           </tbody>
         </table>
+      )}
+      {restarts.length === 0 ? null : (
+        <p class="muted">
+          {ENGINES.restartedAt(
+            restarts
+              .toReversed()
+              .slice(0, GAPS_SHOWN_MAX)
+              .map((at) => timeOfDay(Date.parse(at)))
+              .join(", "),
+          )}
+        </p>
       )}
     </section>
   );
@@ -292,42 +283,53 @@ function Tiers({
         <p class="muted">{ENGINES.noTiers}</p>
       ) : (
         TIERS.map((tier, i) => (
-          <div class="hb" key={tier}>
-            <span class="muted">{tier}</span>
-            <i
-              class={tier}
-              style={{ width: `${((counts[i] ?? 0) / most) * 100}%`, background: "currentcolor" }}
-            />
-            <span class="num">{count(counts[i])}</span>
-          </div>
+          <BarRow
+            key={tier}
+            name={tier}
+            value={counts[i] ?? 0}
+            most={most}
+            text={count(counts[i])}
+            tone={tier}
+          />
         ))
       )}
     </section>
   );
 }
 
-function Drops({ drops }: { readonly drops: NonNullable<RankDetails["drops"]> }): ComponentChildren {
-  const rows = Object.entries(drops)
-    .filter(([, { total }]) => total > 0)
-    .sort(([, a], [, b]) => b.last_hour - a.last_hour || b.total - a.total);
-  const most = Math.max(1, ...rows.map(([, { last_hour }]) => last_hour));
+function Drops({ details }: { readonly details: RankDetails }): ComponentChildren {
+  const rows = Object.entries({ ...details.dropped, ...details.faults }).sort(([, a], [, b]) => b - a);
+  const most = Math.max(0, ...rows.map(([, times]) => times));
   return (
     <section>
       <h3>
         <span>{ENGINES.drops}</span>
-        <span class="faint">{ENGINES.lastHour}</span>
+        <span class="faint">{ENGINES.sinceFollowed}</span>
       </h3>
       {rows.length === 0 ? (
         <p class="muted">{ENGINES.noDrops}</p>
       ) : (
-        rows.map(([reason, { last_hour }]) => (
-          <div class="hb" key={reason}>
-            <span class="muted">{reason}</span>
-            <i style={{ width: `${(last_hour / most) * 100}%` }} />
-            <span class="num">{count(last_hour)}</span>
-          </div>
+        rows.map(([reason, times]) => (
+          <BarRow key={reason} name={reason} value={times} most={most} text={count(times)} />
         ))
       )}
+    </section>
+  );
+}
+
+/** Where to look on. */
+function Links({ id, row }: { readonly id: string; readonly row: RankRow }): ComponentChildren {
+  return (
+    <section class="bar">
+      <a class="btn" href={linkTo("events", { engine: id, rank: row.rank === 0 ? "" : String(row.rank) })}>
+        {ENGINES.liveEvents}
+      </a>
+      <a class="btn" href={linkTo("logs", { pod: id })}>
+        {ENGINES.logs}
+      </a>
+      <a class="btn" href={linkTo("prefixes")}>
+        {ENGINES.prefixes}
+      </a>
     </section>
   );
 }

@@ -4,8 +4,13 @@ import type { ComponentChildren } from "preact";
 import { duration, textOf } from "../words.ts";
 import { toneOf } from "./tag.tsx";
 
-/** Milliseconds since 1970 of a transition, and the state and trust that it led to. */
-export type TimelineEntry = readonly [at: number, state: string, trust: string];
+/** A change, and the state and trust that it led to. */
+interface TimelineEntry {
+  /** ISO 8601. */
+  readonly at: string;
+  readonly state: string;
+  readonly trust: string;
+}
 
 const HOUR_MS = 3_600_000;
 
@@ -20,9 +25,9 @@ export function Timeline({
 }): ComponentChildren {
   const start = end - HOUR_MS;
   const parts = entries
-    .map(([at, state, trust], i) => ({
-      from: Math.max(start, at),
-      to: Math.min(end, entries[i + 1]?.[0] ?? end),
+    .map(({ at, state, trust }, i) => ({
+      from: Math.max(start, Date.parse(at)),
+      to: Math.min(end, Date.parse(entries[i + 1]?.at ?? new Date(end).toISOString())),
       label: state === "live" ? trust : `${state}, ${trust}`,
       tone: state === "disconnected" ? "bad" : toneOf(trust),
     }))

@@ -60,9 +60,25 @@ export const ENGINES = {
   held: (blocks: string): string => `${blocks} held`,
   noTiers: "The daemon does not count this engine's blocks by tier.",
   timeline: "State, last hour",
-  drops: "Events not applied, by reason",
+  drops: "Not applied, by reason",
   noDrops: "Every event was applied.",
-  lastHour: "last hour",
+  sinceFollowed: "since the engine is followed",
+  replaysEnded: (completed: string, failed: string): string =>
+    `replays: ${completed} completed, ${failed} failed`,
+  outcome: (outcome: "completed" | "failed" | "abandoned" | null, took: string): string => {
+    if (outcome === null) return "replay runs";
+    return outcome === "completed" ? `filled in ${took}` : `${outcome} after ${took}`;
+  },
+  restartedAt: (times: string): string => `The engine restarted at ${times}.`,
+  lostNow: (messages: string, at: string): string =>
+    `**${messages}** messages were lost at ${at}, and a replay is under way.`,
+  lostAndFound: (messages: string, at: string): string =>
+    `The last **${messages}** lost messages, at ${at}, came with a replay.`,
+  lostForGood: (messages: string, at: string): string =>
+    `**${messages}** messages were lost at ${at}, and no replay brought them.`,
+  liveEvents: "Live events",
+  logs: "Logs",
+  prefixes: "Look up a prompt",
   exact: "Followed exactly: lookups name what this engine holds, no more and no less.",
   why: (reason: string): string => `Not exact because of **${reason}**.`,
   trusts: {

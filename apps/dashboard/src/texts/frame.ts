@@ -83,8 +83,9 @@ export const VIEWS = {
   overview: "Overview",
   engines: "Engines",
   prefixes: "Prefixes",
+  routing: "Routing",
   index: "Index",
-  alerts: "Alerts",
   events: "Events",
+  logs: "Logs",
   system: "System",
 };

@@ -1,6 +1,5 @@
 /** The overview: is it well, who is affected, since when, and what happened. */
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
 
 import { linkTo } from "../page/route.ts";
 import {
@@ -10,20 +9,18 @@ import {
   followStream,
   hasData,
   hasFeature,
-  hasHistory,
   history,
-  historyFailure,
   now,
   range,
 } from "../page/state.ts";
-import { Chart, type ChartProps, type Mark, type Series } from "../parts/chart.tsx";
+import type { Mark } from "../parts/chart.tsx";
+import { ChartPanel } from "../parts/chart-panel.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
 import { Spark } from "../parts/spark.tsx";
 import { Dot, Tag, toneOf } from "../parts/tag.tsx";
 import { CELLS_MAX, TrustMap } from "../parts/trust-map.tsx";
 import type { Alert } from "../stream/stream-messages.ts";
-import { PANELS } from "../texts/frame.ts";
 import { OVERVIEW } from "../texts/overview.ts";
 import { compareWorst, type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
 import { verdictOf } from "../verdict/verdict.ts";
@@ -370,44 +367,6 @@ function Charts(): ComponentChildren {
 function isWide(values: readonly (number | null)[]): boolean {
   const known = values.filter((value) => value !== null && value > 0) as number[];
   return known.length > 0 && Math.max(...known) / Math.min(...known) > LOG_RATIO;
-}
-
-function ChartPanel({
-  title,
-  unit,
-  empty,
-  ...chart
-}: Omit<ChartProps, "label"> & {
-  readonly title: string;
-  readonly unit: string;
-  readonly empty: string;
-}): ComponentChildren {
-  const isEmpty = chart.series.every(({ values }: Series) => values.every((value) => value === null));
-  const [isTable, setTable] = useState(false);
-  return (
-    <Panel
-      title={title}
-      aside={
-        <>
-          {unit}
-          <button
-            type="button"
-            class="link"
-            onClick={() => {
-              setTable(!isTable);
-            }}
-          >
-            {isTable ? PANELS.asChart : PANELS.asTable}
-          </button>
-        </>
-      }
-      isReady={hasData.value && (hasHistory.value || !isEmpty)}
-      failure={isEmpty ? historyFailure.value : null}
-      empty={isEmpty ? empty : null}
-    >
-      <Chart label={`${title}, ${unit}`} isTable={isTable} {...chart} />
-    </Panel>
-  );
 }
 
 function Recent(): ComponentChildren {

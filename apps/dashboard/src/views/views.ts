@@ -20,6 +20,11 @@ const CHUNKS: Readonly<Record<ViewName, () => Promise<ComponentType>>> = {
   engines: async () => (await import("./engines.tsx")).Engines,
   alerts: async () => (await import("./alerts.tsx")).Alerts,
   prefixes: async () => (await import("./prefixes.tsx")).Prefixes,
+  routing: async () => (await import("./routing.tsx")).Routing,
+  index: async () => (await import("./index-view.tsx")).Index,
+  events: async () => (await import("./events.tsx")).Events,
+  logs: async () => (await import("./logs.tsx")).Logs,
+  system: async () => (await import("./system.tsx")).System,
 };
 
 /** Where a chunk stands. */

@@ -1,0 +1,47 @@
+/** A panel with a chart of the history, which can be shown as a table. */
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+
+import { hasData, hasHistory, historyFailure } from "../page/state.ts";
+import { PANELS } from "../texts/frame.ts";
+import { Chart, type ChartProps, type Series } from "./chart.tsx";
+import { Panel } from "./panel.tsx";
+
+/** The panel. */
+export function ChartPanel({
+  title,
+  unit,
+  empty,
+  ...chart
+}: Omit<ChartProps, "label"> & {
+  readonly title: string;
+  readonly unit: string;
+  readonly empty: string;
+}): ComponentChildren {
+  const isEmpty = chart.series.every(({ values }: Series) => values.every((value) => value === null));
+  const [isTable, setTable] = useState(false);
+  return (
+    <Panel
+      title={title}
+      aside={
+        <>
+          {unit}
+          <button
+            type="button"
+            class="link"
+            onClick={() => {
+              setTable(!isTable);
+            }}
+          >
+            {isTable ? PANELS.asChart : PANELS.asTable}
+          </button>
+        </>
+      }
+      isReady={hasData.value && (hasHistory.value || !isEmpty)}
+      failure={isEmpty ? historyFailure.value : null}
+      empty={isEmpty ? empty : null}
+    >
+      <Chart label={`${title}, ${unit}`} isTable={isTable} {...chart} />
+    </Panel>
+  );
+}

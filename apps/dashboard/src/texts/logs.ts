@@ -1,0 +1,36 @@
+/** Sentences and labels of the view of the log. */
+
+/** The log. */
+export const LOGS = {
+  title: "Log",
+  search: "Search the lines",
+  searchLabel: "Search the log",
+  level: "Least grave level",
+  levels: {
+    debug: "all levels",
+    info: "info and graver",
+    warn: "warnings and graver",
+    error: "errors and graver",
+    fatal: "fatal",
+  },
+  pod: (pod: string): string => `engine ${pod} ✕`,
+  podHelp: "Show lines of all engines",
+  event: (event: string): string => `event ${event} ✕`,
+  eventHelp: "Show lines of all events",
+  pause: "Pause",
+  resume: "Resume",
+  none: "No line matches.",
+  nothing: "The log has no line yet.",
+  unfold: "Show the facts of this line",
+  tooLong: "This line was too long, so its facts are not kept here. The process's own log has them.",
+  foot: (shown: string, kept: string): string => `${shown} of the latest ${kept} lines, the newest first`,
+  keep: "The daemon keeps 1,000 lines in memory; a log store has the rest.",
+  columns: { time: "Time", level: "Level", component: "Part", message: "Message" },
+  onlyEvent: "Only this event",
+  verbosity: (level: number): string => `The daemon logs at level ${level}.`,
+  until: (time: string, configured: number): string => `It goes back to level ${configured} at ${time}.`,
+  borrow: (level: number): string => `Level ${level} for 60 s`,
+  borrowed: "More detail",
+  giveBack: "Back now",
+  admin: "A token with the scope admin can raise the level for a minute.",
+};

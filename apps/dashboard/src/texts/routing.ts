@@ -1,0 +1,60 @@
+/** Sentences and labels of the view of the endpoint picker. */
+
+/** Routing. */
+export const ROUTING = {
+  off: "The endpoint picker is off",
+  offHow:
+    "This daemon answers lookups, and gateways choose by them. With the picker on, the daemon chooses the endpoint of each request itself, and this view shows how well. To turn it on, set `picker.enabled` to true, or start the daemon with `--picker-enabled true`.",
+  offWhere: "The page docs/operations/endpoint-picker.md tells how to connect a gateway.",
+  picks: "Picks",
+  openPicks: "Open requests",
+  accuracy: "Predictions that were right",
+  delivered: "Cached tokens delivered",
+  ofPredicted: "of those predicted",
+  compared: (count: string): string => `of ${count} compared with the engines' own counts`,
+  nothingCompared: "no engine has reported its own count yet",
+  since: "since the start",
+  onThreads: (threads: string, streams: string): string => `${threads}, ${streams}`,
+  decisions: "Picks by decision",
+  decisionNames: {
+    index: "by the index",
+    own: "by own picks",
+    load: "by load alone",
+    immediate: "refused at once",
+  },
+  decisionHelp: {
+    index: "The index knew who holds the prompt.",
+    own: "The picker sent the same beginning there lately.",
+    load: "Nobody was known to hold the prompt.",
+    immediate: "No endpoint could take the request.",
+  },
+  noPicks: "No request was picked for since the daemon started.",
+  reasons: "Why the index was not used",
+  noReasons: "Each pick used the index.",
+  tokens: "Predicted against delivered",
+  tokensAside: "cached tokens, of predictions that were compared",
+  predicted: "Predicted",
+  reported: "Delivered",
+  tokensNote: (share: string): string =>
+    `Engines delivered **${share}** of the cached tokens that were predicted.`,
+  noTokens:
+    "No prediction was compared yet. Engines tell their own counts in answers with usage, or gateways report them (`POST /api/v1/outcomes`).",
+  elsewhere: (requests: string): string =>
+    `**${requests}** requests were served by another endpoint than the picked one.`,
+  endpoints: "Load by endpoint",
+  endpointsAside: (eligible: string, others: readonly string[]): string =>
+    [`${eligible} eligible`, ...others].join(" · "),
+  states: { not_ready: "not ready", penalty: "set aside after failures", stale: "without fresh load" },
+  noEndpoints: "The picker knows no endpoint. An engine needs its `http` address, or a pool in Kubernetes.",
+  columns: {
+    endpoint: "Endpoint",
+    model: "Model",
+    running: "Running",
+    waiting: "Waiting",
+    pending: "To compute",
+    context: "Context",
+    capacity: "Use of its cache",
+    foreign: "Of others",
+  },
+  unready: "Gateways are told that the picker does not serve: it waits for endpoints, or for the index.",
+};

@@ -1,0 +1,238 @@
+/** The daemon itself: what runs, where engines come from, links, and every setting with its source. */
+import type { ComponentChildren } from "preact";
+
+import type { SystemReport } from "@kvsync/client";
+
+import { apiUrl } from "../page/api.ts";
+import { route, setParams } from "../page/route.ts";
+import { now } from "../page/state.ts";
+import { Panel } from "../parts/panel.tsx";
+import { type Polled, usePolled } from "../parts/polled.ts";
+import { Rich } from "../parts/rich.tsx";
+import { Tag } from "../parts/tag.tsx";
+import { SYSTEM } from "../texts/system.ts";
+import { bytes, count, duration, plural, textOf, UNKNOWN, utc } from "../words.ts";
+
+const REFRESH_MS = 10_000;
+const LINKS = ["grafana", "traces", "runbooks"] as const;
+/** Plain answers that a person may want to read, below the daemon's address. */
+const ANSWERS = ["../../health", "../../metrics", "../../openapi.json"] as const;
+const COMMIT_CHARACTERS = 12;
+
+type Report = Polled<SystemReport>;
+
+/** The view. */
+export function System(): ComponentChildren {
+  const polled = usePolled<SystemReport>("system", REFRESH_MS);
+  return (
+    <div class="cols system">
+      <div class="stack">
+        <Settings {...polled} />
+      </div>
+      <div class="stack">
+        <Facts {...polled} />
+        <Sources {...polled} />
+        <Snapshot {...polled} />
+        <Links {...polled} />
+      </div>
+    </div>
+  );
+}
+
+function stateOf({ answer, failure, again }: Report) {
+  return { isReady: answer !== null, failure: answer === null ? failure : null, onRetry: again };
+}
+
+function ageOf(time: string): string {
+  return textOf(duration(Math.max(0, now.value - Date.parse(time)) / 1000));
+}
+
+function Facts(polled: Report): ComponentChildren {
+  const { answer } = polled;
+  const { facts } = SYSTEM;
+  const rows: (readonly [string, string])[] =
+    answer === null
+      ? []
+      : [
+          [facts.version, answer.version],
+          [facts.commit, answer.commit?.slice(0, COMMIT_CHARACTERS) ?? SYSTEM.noCommit],
+          [facts.instance, answer.instance],
+          [facts.started, SYSTEM.started(utc(Date.parse(answer.started_at)), ageOf(answer.started_at))],
+          [facts.node, answer.node],
+          [facts.v8, answer.v8],
+          [facts.os, answer.os],
+          [facts.cpus, SYSTEM.cores(plural(answer.cpus, "core"), answer.arch)],
+          [facts.pid, String(answer.pid)],
+          [
+            facts.memory,
+            SYSTEM.memoryOf(textOf(bytes(answer.memory.rss)), textOf(bytes(answer.memory.limit))),
+          ],
+          [facts.certificate, certificateText(answer.certificate)],
+        ];
+  return (
+    <Panel title={SYSTEM.daemon} {...stateOf(polled)}>
+      <dl class="wide">
+        {rows.map(([name, value]) => [<dt key={`${name} name`}>{name}</dt>, <dd key={name}>{value}</dd>])}
+      </dl>
+    </Panel>
+  );
+}
+
+function certificateText(certificate: SystemReport["certificate"]): string {
+  if (certificate === null) return SYSTEM.noTls;
+  const left = (Date.parse(certificate.not_after) - now.value) / 1000;
+  const date = certificate.not_after.slice(0, 10);
+  return left <= 0 ? SYSTEM.expired(date) : SYSTEM.certificate(date, textOf(duration(left)));
+}
+
+function Sources(polled: Report): ComponentChildren {
+  const sources = polled.answer?.sources ?? [];
+  return (
+    <Panel title={SYSTEM.sources} {...stateOf(polled)} empty={sources.length === 0 ? SYSTEM.noSources : null}>
+      <ul class="list">
+        {sources.map(({ source, state, engines, last_success, failure }) => (
+          <li key={source} class="source">
+            <b>{source}</b>
+            <span class="muted">
+              {plural(engines, "engine")} ·{" "}
+              {last_success === null ? SYSTEM.never : SYSTEM.ago(ageOf(last_success))}
+              {failure === null ? null : (
+                <>
+                  <br />
+                  {failure.message}
+                </>
+              )}
+            </span>
+            <Tag word={state} />
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function Snapshot(polled: Report): ComponentChildren {
+  const snapshot = polled.answer?.snapshot;
+  const age = snapshot?.age_seconds ?? null;
+  return (
+    <Panel
+      title={SYSTEM.snapshot}
+      {...stateOf(polled)}
+      empty={snapshot?.folder === null ? SYSTEM.noSnapshot : null}
+    >
+      <dl class="wide">
+        <dt>{SYSTEM.snapshotIn}</dt>
+        <dd class="mono">{snapshot?.folder}</dd>
+        <dt>{SYSTEM.snapshotAge}</dt>
+        <dd>{age === null ? SYSTEM.never : SYSTEM.ago(textOf(duration(age)))}</dd>
+      </dl>
+    </Panel>
+  );
+}
+
+function Links(polled: Report): ComponentChildren {
+  const links = polled.answer?.links;
+  const known = LINKS.flatMap((name) => {
+    const address = links?.[name] ?? null;
+    // Of a setting: anything but a web address is shown as text nowhere.
+    return address === null || !/^https?:\/\//.test(address) ? [] : [[name, address] as const];
+  });
+  return (
+    <Panel title={SYSTEM.links} {...stateOf(polled)}>
+      <div class="pad">
+        {known.length === 0 ? (
+          <p class="muted">
+            <Rich text={SYSTEM.noLinks} />
+          </p>
+        ) : (
+          <p class="bar">
+            {known.map(([name, address]) => (
+              <a key={name} class="btn" href={address} rel="noreferrer" target="_blank">
+                {SYSTEM.linkNames[name]}
+              </a>
+            ))}
+          </p>
+        )}
+        <p class="faint">{SYSTEM.answers}</p>
+        <p class="bar">
+          {ANSWERS.map((path) => (
+            <a key={path} class="mono" href={apiUrl(path).href}>
+              {path.replaceAll("../", "/").replace("//", "/")}
+            </a>
+          ))}
+        </p>
+      </div>
+    </Panel>
+  );
+}
+
+function Settings(polled: Report): ComponentChildren {
+  const { columns } = SYSTEM;
+  const { params } = route.value;
+  const all = polled.answer?.settings ?? [];
+  const text = (params.get("q") ?? "").toLowerCase();
+  const isOnlyChanged = params.get("set") === "1";
+  const shown = all.filter(
+    ({ path, value, source }) =>
+      !(isOnlyChanged && source === null) &&
+      `${path} ${JSON.stringify(value)} ${source ?? ""}`.toLowerCase().includes(text),
+  );
+  const changed = all.filter(({ source }) => source !== null).length;
+  return (
+    <Panel
+      title={SYSTEM.settings}
+      {...stateOf(polled)}
+      aside={all.length === 0 ? null : SYSTEM.settingsAside(count(changed), count(all.length))}
+    >
+      <div class="bar pad">
+        <input
+          class="input"
+          type="search"
+          placeholder={SYSTEM.search}
+          aria-label={SYSTEM.search}
+          value={params.get("q") ?? ""}
+          onInput={(event) => {
+            setParams({ q: event.currentTarget.value });
+          }}
+        />
+        <button
+          type="button"
+          class="facet"
+          aria-pressed={isOnlyChanged}
+          onClick={() => {
+            setParams({ set: isOnlyChanged ? "" : "1" });
+          }}
+        >
+          {SYSTEM.onlyChanged}
+        </button>
+      </div>
+      {shown.length === 0 ? <p class="empty">{SYSTEM.noSetting}</p> : null}
+      <div class="scroll" tabIndex={0} role="region" aria-label={SYSTEM.settings}>
+        <table class="settings">
+          <thead>
+            <tr>
+              <th scope="col">{columns.path}</th>
+              <th scope="col">{columns.value}</th>
+              <th scope="col">{columns.source}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map(({ path, value, source }) => (
+              <tr key={path}>
+                <td class="mono">{path}</td>
+                <td class="mono">{valueText(path, value)}</td>
+                <td class={source === null ? "faint" : ""}>{source ?? SYSTEM.isDefault}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
+  );
+}
+
+function valueText(path: string, value: unknown): ComponentChildren {
+  if (value === null || value === undefined) return <span class="faint">{SYSTEM.none}</span>;
+  if (path === "engines" && typeof value === "number") return SYSTEM.entries(value);
+  return typeof value === "string" ? (value === "" ? UNKNOWN : value) : JSON.stringify(value);
+}
