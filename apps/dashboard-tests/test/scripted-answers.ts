@@ -1,4 +1,4 @@
-/** What a daemon with a scripted fleet answers beside its stream: index, log, picker, and the daemon itself. Everything is seeded. */
+/** Answers of a daemon with a scripted fleet, next to its stream: index, log, picker, and the daemon itself. Everything is seeded. */
 import type { FleetScript } from "./fleet-script.ts";
 
 /** How bad a day the answers tell of. */

@@ -1,6 +1,6 @@
 /**
- * What the page asks beside its stream, from a real daemon that follows real engines: one engine with
- * its history and its events, the index, the log, and the daemon itself.
+ * Answers that the page needs in addition to its stream, from a real daemon that follows real engines.
+ * They are about one engine with its history and events, the index, the log, and the daemon itself.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** Answers about the daemon and its engines: what people who operate it look at. Times are ISO 8601 in UTC. */
+/** Answers about the daemon and its engines, for operators. Times are ISO 8601 in UTC. */
 
 import type { Trust } from "./match-types.ts";
 

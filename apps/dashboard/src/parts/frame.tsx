@@ -31,6 +31,8 @@ export function Frame(): ComponentChildren {
   const title = present in VIEWS ? VIEWS[present as ViewName] : present;
   useEffect(() => {
     document.title = `${title} · kvsync`;
+    // On a phone the links are wider than the window.
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }, [title]);
   return (
     <header class="top">

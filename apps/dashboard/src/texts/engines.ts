@@ -71,7 +71,7 @@ export const ENGINES = {
   },
   restartedAt: (times: string): string => `The engine restarted at ${times}.`,
   lostNow: (messages: string, at: string): string =>
-    `**${messages}** messages were lost at ${at}, and a replay is under way.`,
+    `**${messages}** messages were lost at ${at}. A replay for them runs.`,
   lostAndFound: (messages: string, at: string): string =>
     `The last **${messages}** lost messages, at ${at}, came with a replay.`,
   lostForGood: (messages: string, at: string): string =>

@@ -5,7 +5,7 @@ export const ROUTING = {
   off: "The endpoint picker is off",
   offHow:
     "This daemon answers lookups, and gateways choose by them. With the picker on, the daemon chooses the endpoint of each request itself, and this view shows how well. To turn it on, set `picker.enabled` to true, or start the daemon with `--picker-enabled true`.",
-  offWhere: "The page docs/operations/endpoint-picker.md tells how to connect a gateway.",
+  offWhere: "How to connect a gateway is in docs/operations/endpoint-picker.md.",
   picks: "Picks",
   openPicks: "Open requests",
   accuracy: "Predictions that were right",
@@ -25,7 +25,7 @@ export const ROUTING = {
   decisionHelp: {
     index: "The index knew who holds the prompt.",
     own: "The picker sent the same beginning there lately.",
-    load: "Nobody was known to hold the prompt.",
+    load: "No endpoint was known to hold the prompt.",
     immediate: "No endpoint could take the request.",
   },
   noPicks: "No request was picked for since the daemon started.",
@@ -38,14 +38,14 @@ export const ROUTING = {
   tokensNote: (share: string): string =>
     `Engines delivered **${share}** of the cached tokens that were predicted.`,
   noTokens:
-    "No prediction was compared yet. Engines tell their own counts in answers with usage, or gateways report them (`POST /api/v1/outcomes`).",
+    "No prediction was compared yet. Engines report their own counts in answers with usage, or gateways report them (`POST /api/v1/outcomes`).",
   elsewhere: (requests: string): string =>
     `**${requests}** requests were served by another endpoint than the picked one.`,
   endpoints: "Load by endpoint",
   endpointsAside: (eligible: string, others: readonly string[]): string =>
     [`${eligible} eligible`, ...others].join(" · "),
   states: { not_ready: "not ready", penalty: "set aside after failures", stale: "without fresh load" },
-  noEndpoints: "The picker knows no endpoint. An engine needs its `http` address, or a pool in Kubernetes.",
+  noEndpoints: "The picker has no endpoint. An engine needs its `http` address, or a pool in Kubernetes.",
   columns: {
     endpoint: "Endpoint",
     model: "Model",
@@ -56,5 +56,5 @@ export const ROUTING = {
     capacity: "Use of its cache",
     foreign: "Of others",
   },
-  unready: "Gateways are told that the picker does not serve: it waits for endpoints, or for the index.",
+  unready: "The picker does not serve gateways yet: it waits for endpoints, or for the index.",
 };

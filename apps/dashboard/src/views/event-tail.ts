@@ -1,5 +1,5 @@
 /**
- * The stream of one rank's events, read from the daemon while somebody looks at it.
+ * The stream of one rank's events, read from the daemon while the view is open.
  *
  *     open ─▶ connecting ─▶ live ─▶ ended ──RETRY_MS──▶ connecting
  *                 │           └───▶ gone

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 
 import type { IndexReport } from "@kvsync/client";
 
-import { fleet, followStream, history, now, range } from "../page/state.ts";
+import { followStream, history, now, range } from "../page/state.ts";
 import { BarRow } from "../parts/bar-row.tsx";
 import { ChartPanel } from "../parts/chart-panel.tsx";
 import { Panel } from "../parts/panel.tsx";
@@ -14,6 +14,10 @@ import { bytes, count, duration, measure, percent, textOf } from "../words.ts";
 import { secondsUntil } from "./forecast.ts";
 
 const REFRESH_MS = 10_000;
+const UNITS = [
+  { name: "GiB", size: 2 ** 30 },
+  { name: "MiB", size: 2 ** 20 },
+] as const;
 const CLASSES = ["1", "2", "3-4", "5-8", "over_8"] as const;
 
 type Report = Polled<IndexReport>;
@@ -86,18 +90,27 @@ function Forecast({ limit }: { readonly limit: number | null }): ComponentChildr
 function MemoryChart({ limit }: { readonly limit: number | null }): ComponentChildren {
   followStream();
   const first = history.firstWithin(range.value);
+  const used = history.values("memory_used").slice(first);
+  const most = Math.max(0, ...used.map((value) => value ?? 0));
+  const isNearLimit = limit !== null && most > limit / 2;
+  // Whole numbers of a binary unit stand at the axis.
+  const unit = UNITS.find(({ size }) => (isNearLimit ? limit : most) >= size) ?? { name: "KiB", size: 1024 };
   return (
     <ChartPanel
       title={INDEX.memoryChart}
-      unit={INDEX.chartUnit}
+      unit={INDEX.chartUnit(unit.name)}
       empty={INDEX.noChart}
       times={history.times.slice(first)}
       seconds={range.value}
-      format={(value) => textOf(bytes(value))}
-      {...(limit === null || (fleet.totals.memory?.used ?? 0) < limit / 2
-        ? {}
-        : { objective: { value: limit, label: INDEX.limit } })}
-      series={[{ label: INDEX.used, color: "--c4", values: history.values("memory_used").slice(first) }]}
+      format={(value) => textOf(measure(value))}
+      {...(isNearLimit ? { objective: { value: limit / unit.size, label: INDEX.limit } } : {})}
+      series={[
+        {
+          label: INDEX.used,
+          color: "--c4",
+          values: used.map((value) => (value === null ? null : value / unit.size)),
+        },
+      ]}
     />
   );
 }

@@ -1,4 +1,4 @@
-/** The daemon itself: what runs, where engines come from, links, and every setting with its source. */
+/** The daemon itself: its process, the sources of its engines, links, and every setting with its source. */
 import type { ComponentChildren } from "preact";
 
 import type { SystemReport } from "@kvsync/client";

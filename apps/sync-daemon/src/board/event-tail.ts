@@ -1,5 +1,5 @@
 /**
- * The latest decoded events of the few ranks that somebody watches, in shared memory. A thread that
+ * The latest decoded events of the few ranks that have a viewer, in shared memory. A thread that
  * ingests writes them, and the main thread reads them.
  *
  *     Float64 cells   ┌ ring of each rank slot, 0 for none ┬ ring 1 ┬ … ┬ ring WATCHES_MAX ┐
@@ -9,9 +9,9 @@
  * and its age known.
  *
  * Invariants
- *  T1  A rank that nobody watches costs one load for each event, and nothing is written.
- *  T2  A reader never gets an entry that is half written, or overwritten while it was read. What it did
- *      not get is counted.
+ *  T1  A rank without a viewer costs one load for each event, and nothing is written.
+ *  T2  A reader never gets an entry that is half written, or overwritten while it was read. Events
+ *      that it did not get are counted.
  *  T3  At most WATCHES_MAX ranks are watched. A ring that is given to another rank begins empty.
  *
  * No entry has a token, a hash, a text or a name.

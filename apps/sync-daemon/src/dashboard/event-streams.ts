@@ -5,7 +5,8 @@
  *
  * Invariants
  *  W1  A viewer gets at most BEAT_EVENTS events a beat, the latest, and the number of the others.
- *  W2  A viewer with more than UNSENT_BYTES_MAX unsent bytes gets nothing, and later hears how many it missed.
+ *  W2  A viewer with more than UNSENT_BYTES_MAX unsent bytes gets nothing, and later the number of the
+ *      events that it missed.
  *  W3  At most WATCHES_MAX viewers watch; one more is refused with `too_many_viewers`.
  *  W4  A stream ends when its engine is followed no more, when the daemon stops, and after VIEWER_MS_MAX.
  *

@@ -9,9 +9,9 @@
  *  I1  No slice takes longer than SLICE_MS and a page. Requests are served between two slices.
  *  I2  After a walk, none begins for SPACING times as long as it took, and not for SPACING_MS_MIN. So
  *      it costs one percent of a core at most.
- *  I3  Nobody asks: nothing runs.
+ *  I3  Without a question nothing runs.
  *
- * What is written during a walk may be in it or not. Only main groups of ranks are counted.
+ * An entry that is written during a walk may be in it or not. Only main groups of ranks are counted.
  */
 
 import { setImmediate as turn } from "node:timers/promises";

@@ -6,9 +6,9 @@
  *
  * Invariants
  *  R1  The ring has the latest LINES_MAX lines, each with a number that is one more than the last.
- *  R2  A line longer than LINE_CHARACTERS_MAX is kept without its facts, and says so.
+ *  R2  A line longer than LINE_CHARACTERS_MAX is kept without its facts, which are null then.
  *
- * Lines are those that the log has: what its level and limits leave out is not here either.
+ * Lines are those that the log has. Lines that its level and limits leave out are not here either.
  */
 
 import { LINE_LEVELS, severityOf } from "@kvsync/observability/signals/log-event";

@@ -1,5 +1,5 @@
 /**
- * Facts about the process: what runs, where, with which settings, and what its index takes.
+ * Facts about the process: its version, its machine, its settings, and the memory of its index.
  *
  * Not here: engines and their sources (http/engine-reports.ts).
  */

@@ -228,7 +228,7 @@ export const registeredEngine = z.strictObject({ engine: engineReport, replicas 
 
 const turn = z
   .strictObject({ at: time, state: z.enum(STREAM_STATES), trust: trustLevel })
-  .meta({ id: "StreamTurn", description: "What a stream did from a moment on." });
+  .meta({ id: "StreamTurn", description: "State and trust of a stream from a moment on." });
 const gap = z
   .strictObject({
     at: time,
@@ -248,7 +248,7 @@ const rankDetails = z
     timeline: z.array(turn).max(TURNS_MAX).describe("The latest changes of state and trust, oldest first."),
     recent_gaps: z.array(gap).max(INCIDENTS_MAX).describe("The latest, oldest first."),
     recent_restarts: z.array(time).max(INCIDENTS_MAX).describe("When another publisher was found."),
-    tiers: tierBlocks.nullable().describe("Null before the first count of an engine that has just come."),
+    tiers: tierBlocks.nullable().describe("It is null when the engine came after the last count."),
   })
   .meta({ id: "RankDetails", description: "One rank's stream with its history." });
 

@@ -27,7 +27,7 @@ export const indexReport = z
     memory: z
       .strictObject({
         used: bytes.describe("By contexts, in bytes."),
-        reserved: bytes.describe("Of the shared memory, in bytes. It never shrinks."),
+        reserved: bytes.describe("Shared memory in bytes. It never shrinks."),
         limit: bytes.describe("The setting `limits.index_bytes`."),
       })
       .meta({ id: "IndexMemory" }),
@@ -41,7 +41,7 @@ export const indexReport = z
             prefixes: count.describe("Different prefixes."),
             mappings: count.describe("Prefixes that ranks hold, each counted for each rank."),
             bytes,
-            holders: holders.nullable().describe("Null for a context that came after the last count."),
+            holders: holders.nullable().describe("It is null when the context came after the last count."),
           })
           .meta({ id: "IndexContext", description: "Prefixes of a model, an adapter and a block size." }),
       )
@@ -59,7 +59,7 @@ export const indexReport = z
         description: "Times that a limit took blocks of a rank that is followed, by limit.",
       }),
   })
-  .meta({ id: "IndexReport", description: "What the index holds, and what it costs." });
+  .meta({ id: "IndexReport", description: "Contents of the index, and the memory that they take." });
 
 const setting = z
   .strictObject({
@@ -86,7 +86,7 @@ export const systemReport = z
     started_at: time,
     uptime_seconds: z.number().min(0),
     memory: z
-      .strictObject({ rss: bytes, limit: bytes.describe("Of the container or the machine.") })
+      .strictObject({ rss: bytes, limit: bytes.describe("The container's, or the machine's.") })
       .meta({ id: "ProcessMemory" }),
     settings: z.array(setting).describe("In the order of the reference."),
     certificate: z
@@ -96,7 +96,7 @@ export const systemReport = z
     sources: z.array(sourceReport),
     snapshot: z
       .strictObject({
-        folder: z.string().nullable().describe("Null when none are kept."),
+        folder: z.string().nullable().describe("It is null when no snapshots are kept."),
         age_seconds: z
           .number()
           .nullable()
@@ -111,7 +111,7 @@ export const systemReport = z
       })
       .meta({ id: "DashboardLinks", description: "Addresses for people, as the settings have them." }),
   })
-  .meta({ id: "SystemReport", description: "The daemon: what runs, where, and with which settings." });
+  .meta({ id: "SystemReport", description: "The daemon, its machine, and its settings with their sources." });
 
 const LIMIT = `an integer from 1 to ${LINES_MAX}`;
 
@@ -138,7 +138,7 @@ export const logsQuery = z.strictObject({
 /** What `GET /api/v1/logs` answers. */
 export const logLines = z
   .strictObject({
-    last: count.describe("Number of the latest line, whatever was asked. Ask for lines after it next time."),
+    last: count.describe("Number of the latest line. Ask for lines after it next time."),
     lines: z
       .array(
         z
@@ -153,7 +153,7 @@ export const logLines = z
             facts: z
               .record(z.string(), z.unknown())
               .nullable()
-              .describe("Null for a line longer than 4,096 characters."),
+              .describe("It is null when the line has more than 4,096 characters."),
           })
           .meta({ id: "LogLine" }),
       )
