@@ -245,24 +245,6 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await see(page, "There is no such view.");
   });
 
-  it.each(["dark", "light"] as const)(
-    "has no fault of WCAG 2.2 A and AA in the %s theme",
-    async (colorScheme) => {
-      const server = await standIn();
-      for (const view of ["overview", "engines?open=vllm-0037", "prefixes"]) {
-        const { page } = await browser.open(`${server.page}#/${view}`, { colorScheme });
-        await page.locator(".live:not(.connecting)").waitFor(PATIENCE);
-        if (view === "prefixes") {
-          await page.locator("textarea").fill("text");
-          await page.keyboard.press("Control+Enter");
-          await see(page, "6 of 268 engines hold the beginning of it");
-        }
-        if (view.startsWith("engines")) await see(page, "Gaps and replays");
-        expect(await axeFaults(page), view).toEqual([]);
-      }
-    },
-  );
-
   it("keeps the chosen theme", async () => {
     const server = await standIn();
     const { page } = await browser.open(server.page, { colorScheme: "dark" });

@@ -19,7 +19,7 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { type StartFacts, startReport } from "./build-facts.ts";
 import { epochMs } from "./clock.ts";
-import { Dashboard } from "./dashboard/dashboard.ts";
+import { Dashboard, type DashboardSources } from "./dashboard/dashboard.ts";
 import { LogRing } from "./dashboard/log-ring.ts";
 import { PAGE_FOLDERS, StaticFiles } from "./dashboard/static-files.ts";
 import { SystemFacts } from "./dashboard/system-facts.ts";
@@ -182,18 +182,7 @@ export class Daemon {
     telemetry.exposition.beforeScrape(() => {
       this.lookup.releaseGone();
     });
-    const { health, readiness, lookup, instance } = this;
-    const { exposition } = telemetry;
-    const { snapshots, logRing, reservedBytes } = parts;
-    const shared = { settings, registry, board, reader, instance, now: epochMs };
-    const memory = { reservedBytes, memoryBytesMax: memoryBytesMax() };
-    this.dashboard = new Dashboard({
-      ...shared,
-      ...{ discovery, lookup, health, readiness, metrics, logRing, exposition },
-      version: start.version,
-      commit: start.commit,
-      facts: new SystemFacts({ ...shared, ...memory, start, snapshots }),
-    });
+    this.dashboard = dashboardOf(this, { ...parts, exposition: telemetry.exposition });
     this.dashboard.start();
   }
 
@@ -208,11 +197,7 @@ export class Daemon {
     const curve = readDialKeys(settings.curve);
     const sync = decideSync(settings.sync);
     const { version } = dependencies.start;
-    const logRing = new LogRing(epochMs);
-    const write = (line: LogLine): void => {
-      logRing.add(line);
-      dependencies.log(line);
-    };
+    const { logRing, write } = keptLog(dependencies);
     const telemetry = await startTelemetry(settings, version, write, epochMs);
     const { metrics, log, tracing } = telemetry;
     logStart(log.write, dependencies.start, settings, sync);
@@ -241,20 +226,8 @@ export class Daemon {
       log,
     );
     const reservedBytes = (): number => ingest.index.memory.buffer.byteLength;
-    const collect = fleetGauges(metrics, {
-      registry,
-      board,
-      reader,
-      reservedBytes,
-      settings,
-      memoryBytesMax: memoryBytesMax(),
-      now: epochMs,
-      version,
-      snapshotAgeSeconds: () => snapshots.unsavedSeconds(),
-      health,
-      configurationValid: sync.on || !sync.asked,
-    });
-    telemetry.exposition.beforeScrape(collect);
+    const gauged = { registry, board, reader, reservedBytes, settings, version, health };
+    collectGauges(gauged, sync, snapshots, telemetry);
     telemetry.exposition.beforeScrape(discovery.status.gauges(discovery.sources));
     if (found !== null) tellRestored(found, ingest.restored, metrics, log.write);
     goOnFrom(ingest.restored, { snapshots, registry, settings, discovery });
@@ -306,6 +279,69 @@ export class Daemon {
     this.#run.end();
     await this.tracing?.stop();
   }
+}
+
+/** What the web page and the routes behind it show. */
+function dashboardOf(
+  daemon: Omit<DashboardSources, "version" | "commit" | "facts" | "logRing" | "exposition" | "now">,
+  {
+    snapshots,
+    logRing,
+    exposition,
+    reservedBytes,
+    dependencies: { start },
+  }: {
+    readonly snapshots: SnapshotStore;
+    readonly logRing: LogRing;
+    readonly exposition: DashboardSources["exposition"];
+    readonly reservedBytes: () => number;
+    readonly dependencies: DaemonDependencies;
+  },
+): Dashboard {
+  const { settings, registry, discovery, board, reader, lookup, health, readiness, metrics, instance } =
+    daemon;
+  const shared = { settings, registry, board, reader, instance, now: epochMs };
+  const memory = { reservedBytes, memoryBytesMax: memoryBytesMax() };
+  return new Dashboard({
+    ...shared,
+    ...{ discovery, lookup, health, readiness, metrics, logRing, exposition },
+    version: start.version,
+    commit: start.commit,
+    facts: new SystemFacts({ ...shared, ...memory, start, snapshots }),
+  });
+}
+
+/** A log whose latest lines are kept for the web page. */
+function keptLog({ log }: DaemonDependencies): {
+  readonly logRing: LogRing;
+  readonly write: (line: LogLine) => void;
+} {
+  const logRing = new LogRing(epochMs);
+  const write = (line: LogLine): void => {
+    logRing.add(line);
+    log(line);
+  };
+  return { logRing, write };
+}
+
+/** Sets gauges of the fleet before each scrape. */
+function collectGauges(
+  sources: Pick<
+    Parameters<typeof fleetGauges>[1],
+    "registry" | "board" | "reader" | "reservedBytes" | "settings" | "version" | "health"
+  >,
+  sync: SyncDecision,
+  snapshots: SnapshotStore,
+  { metrics, exposition }: Telemetry,
+): void {
+  const collect = fleetGauges(metrics, {
+    ...sources,
+    memoryBytesMax: memoryBytesMax(),
+    now: epochMs,
+    snapshotAgeSeconds: () => snapshots.unsavedSeconds(),
+    configurationValid: sync.on || !sync.asked,
+  });
+  exposition.beforeScrape(collect);
 }
 
 /** The web page, if the settings want it. */

@@ -145,6 +145,12 @@ function lossText(row: RankRow, details: RankDetails | null): string {
     : ENGINES.lostForGood(messages, at);
 }
 
+/** Whether the index begins behind a message: the engine's history did not have it any more. */
+function isBeforeHistory(message: number, details: RankDetails | null): boolean {
+  const from = details?.history_from_sequence_number ?? null;
+  return from !== null && from > message;
+}
+
 function Position({
   row,
   details,
@@ -176,6 +182,21 @@ function Position({
       </dl>
     </section>
   );
+}
+
+function Outcome({
+  outcome,
+  seconds,
+  isGone,
+}: {
+  readonly outcome: RankDetails["recent_gaps"][number]["outcome"];
+  readonly seconds: number | null;
+  /** The engine's history no longer had the messages. */
+  readonly isGone: boolean;
+}): ComponentChildren {
+  const tone = outcome === null ? "stale" : outcome === "completed" && !isGone ? "exact" : "bad";
+  const took = seconds === null ? "" : textOf(duration(seconds));
+  return <span class={`tag ${tone}`}>{isGone ? ENGINES.notInHistory : ENGINES.outcome(outcome, took)}</span>;
 }
 
 /** What only the engine's own route has. */
@@ -236,11 +257,11 @@ function Gaps({ details }: { readonly details: RankDetails }): ComponentChildren
                   <td class="mono muted">{ENGINES.gapFrom(count(from))}</td>
                   <td class="num">{count(messages)}</td>
                   <td class="num">
-                    <span
-                      class={`tag ${outcome === null ? "stale" : outcome === "completed" ? "exact" : "bad"}`}
-                    >
-                      {ENGINES.outcome(outcome, seconds === null ? "" : textOf(duration(seconds)))}
-                    </span>
+                    <Outcome
+                      outcome={outcome}
+                      seconds={seconds}
+                      isGone={outcome === "completed" && isBeforeHistory(from, details)}
+                    />
                   </td>
                 </tr>
               ))}

@@ -69,6 +69,7 @@ export const ENGINES = {
     if (outcome === null) return "replay runs";
     return outcome === "completed" ? `filled in ${took}` : `${outcome} after ${took}`;
   },
+  notInHistory: "not in the history",
   restartedAt: (times: string): string => `The engine restarted at ${times}.`,
   lostNow: (messages: string, at: string): string =>
     `**${messages}** messages were lost at ${at}. A replay for them runs.`,

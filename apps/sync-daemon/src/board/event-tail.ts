@@ -52,7 +52,7 @@ const REASONS: readonly DropReason[] = [
 const CODE_OF_REASON: ReadonlyMap<DropReason, number> = new Map(REASONS.map((reason, i) => [reason, i + 1]));
 
 /** Types of entries: those of events, and `message` for one that was dropped whole. */
-export const TAIL_TYPES = [...EVENT_TYPES, "message"] as const;
+const TAIL_TYPES = [...EVENT_TYPES, "message"] as const;
 
 /** Bytes of shared memory; 0.2 MB, of which only watched rings are touched. */
 export const EVENT_TAIL_BYTES = (RANK_SLOTS_MAX + WATCHES_MAX * RING_CELLS) * Float64Array.BYTES_PER_ELEMENT;

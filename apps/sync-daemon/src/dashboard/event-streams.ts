@@ -28,7 +28,7 @@ const UNSENT_BYTES_MAX = 64 * 1024;
 const VIEWER_MS_MAX = 3_600_000;
 
 /** An event as it is sent. */
-export interface SentEvent {
+interface SentEvent {
   readonly at: number;
   readonly seq: number | null;
   readonly lag_ms: number | null;

@@ -1,0 +1,95 @@
+/** Every view in both themes, on an empty daemon, a healthy fleet and a bad day: no fault of WCAG 2.2 A and AA. */
+import type { Page } from "playwright-core";
+import { afterEach, describe, expect, it } from "vitest";
+
+import { axeFaults } from "./axe.ts";
+import { hasChromium, PATIENCE, see, useBrowser } from "./browser.ts";
+import { FleetScript } from "./fleet-script.ts";
+import type { Day } from "./scripted-answers.ts";
+import { StandIn } from "./stand-in-server.ts";
+
+const started: StandIn[] = [];
+
+/** What is on a view once its data are there. */
+const SIGNS: Readonly<Record<string, Readonly<Record<Day, string | RegExp>>>> = {
+  overview: {
+    empty: "No engine is known.",
+    good: "All 60 engines",
+    bad: "Answers are exact for 56 of 60 engines.",
+  },
+  "engines?open=vllm-0037": {
+    empty: "No engine is known.",
+    good: "No message was lost.",
+    bad: "replay runs",
+  },
+  prefixes: {
+    empty: "Who holds this prompt?",
+    good: "Who holds this prompt?",
+    bad: "Who holds this prompt?",
+  },
+  routing: { empty: "No request was picked for", good: "Load by endpoint", bad: "set aside after failures" },
+  index: { empty: "The index is empty.", good: "No limit has taken a block", bad: "limits.index_bytes" },
+  "events?engine=vllm-0037": { empty: "Connected.", good: "Connected.", bad: "unknown_block" },
+  logs: { empty: "listening", good: "connected to an engine", bad: "no space left on device" },
+  system: { empty: "No snapshots are kept", good: "24 s ago", bad: "the API server does not answer" },
+};
+
+async function standIn(day: Day): Promise<StandIn> {
+  const fleet = new FleetScript(day === "empty" ? 0 : 60);
+  const server = await new StandIn({ fleet: day === "bad" ? fleet.withTrouble() : fleet, day }).start();
+  started.push(server);
+  return server;
+}
+
+/** Opens what a view has folded. */
+async function unfold(page: Page, view: string, server: StandIn, day: Day): Promise<void> {
+  if (view === "prefixes" && day !== "empty") {
+    await page.locator("textarea").fill("text");
+    await page.keyboard.press("Control+Enter");
+    await see(page, "6 of 268 engines hold the beginning of it");
+  }
+  if (view.startsWith("events") && day === "bad") {
+    await expect.poll(() => server.watches, PATIENCE).toBe(1);
+    server.sendEvents(9_412_665);
+  }
+  if (view === "logs") await page.locator("ul.log .line").first().click();
+}
+
+describe.skipIf(!hasChromium)("the views", () => {
+  const browser = useBrowser();
+  afterEach(async () => {
+    for (const server of started.splice(0)) await server.stop();
+  });
+
+  const cases = (["empty", "good", "bad"] as const).flatMap((day) =>
+    (["dark", "light"] as const).map((theme) => [day, theme] as const),
+  );
+  it.each(cases)(
+    "have no fault of WCAG 2.2 A and AA on %s data in the %s theme",
+    async (day, colorScheme) => {
+      const server = await standIn(day);
+      const { page } = await browser.open(server.page, { colorScheme });
+      for (const [view, signs] of Object.entries(SIGNS)) {
+        await page.goto(`${server.page}#/${view}`);
+        await page.locator(".live:not(.connecting)").waitFor(PATIENCE);
+        await unfold(page, view, server, day);
+        await see(page, signs[day]);
+        expect(await axeFaults(page), `${view}, ${day}`).toEqual([]);
+      }
+    },
+  );
+
+  it("fit a window of 390 pixels, and the link of the present view is in sight", async () => {
+    const server = await standIn("bad");
+    const { page } = await browser.open(server.page, { viewport: { width: 390, height: 844 } });
+    for (const [view, signs] of Object.entries(SIGNS)) {
+      await page.goto(`${server.page}#/${view}`);
+      await unfold(page, view, server, "bad");
+      await see(page, signs.bad);
+      expect([view, await page.evaluate("document.documentElement.scrollWidth")]).toEqual([view, 390]);
+      const { x = -1, width = 0 } = (await page.locator("nav [aria-current]").boundingBox()) ?? {};
+      expect(x).toBeGreaterThanOrEqual(0);
+      expect(x + width).toBeLessThanOrEqual(391);
+    }
+  });
+});
