@@ -325,6 +325,17 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
       expect(checksum({ config: { log: { level: 2 } } })).not.toBe(checksum({}));
     });
 
+    test("it is packaged under its version, with every file that its templates read", () => {
+      const { version } = JSON.parse(readFileSync(MANIFEST, "utf8")) as { version: string };
+      run("helm", ["package", CHART, "--destination", scratch]);
+      const packed = join(scratch, `kvsync-${version}.tgz`);
+      const values = fileWith({ prometheusRule: { enabled: true }, dashboards: { enabled: true } });
+      const rendered = documents(run("helm", ["template", "kvsync", packed, "--values", values]));
+      const names = rendered.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+      expect(names).toContain("PrometheusRule kvsync-daemon");
+      expect(names).toContain("ConfigMap kvsync-overview-dashboard");
+    });
+
     test("alerts that are disabled are left out, and their neighbours stay", () => {
       const alerts = (values: Tree): readonly string[] => {
         const rule = chart({ prometheusRule: { enabled: true, ...values } }).find(
@@ -340,8 +351,11 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
   },
 );
 
-test("the chart has the version of the packages", () => {
+test("chart and kustomization have the version of the packages", () => {
   const { version } = JSON.parse(readFileSync(MANIFEST, "utf8")) as { version: string };
+  expect(parse(readFileSync(join(BASE, "kustomization.yaml"), "utf8"))).toMatchObject({
+    images: [{ newTag: version }],
+  });
   expect(parse(readFileSync(join(CHART, "Chart.yaml"), "utf8"))).toMatchObject({
     version,
     appVersion: version,
