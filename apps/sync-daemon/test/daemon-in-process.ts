@@ -28,7 +28,7 @@ export async function startInProcess(
   more: Partial<DaemonDependencies> = {},
 ): Promise<DaemonInProcess> {
   const hashes = argv.includes("--index-prefix-hashes") ? [] : ["--index-prefix-hashes", "public"];
-  const { settings, given, sources } = readSettings([...hashes, ...argv], {});
+  const { settings, given } = readSettings([...hashes, ...argv], {});
   const { lines: log, write } = recordedLines();
   const daemon = await Daemon.start(settings, {
     whyFolderLost: () => null,
@@ -40,7 +40,7 @@ export async function startInProcess(
       commit: null,
       node: process.version,
       configFile: null,
-      sources,
+      sources: new Map(),
       given,
     },
     log: write,

@@ -328,7 +328,7 @@ test("a method that a route does not take is told apart from a route that there 
   for (const [method, url, allow] of [
     ["GET", "/api/v1/match?model=m", "POST"],
     ["PATCH", "/api/v1/engines", "GET, HEAD, POST"],
-    ["GET", "/api/v1/engines/a", "DELETE"],
+    ["POST", "/api/v1/engines/a", "GET, HEAD, DELETE"],
     ["POST", "/metrics", "GET, HEAD"],
     ["OPTIONS", "/livez", "GET, HEAD"],
     // Fastify asks for a content type of its body before it looks for a route.
