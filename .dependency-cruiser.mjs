@@ -185,7 +185,7 @@ export default {
       name: "nats-client-is-loaded-only-when-on",
       comment: "Only pickers that share their decisions need it.",
       severity: "error",
-      from: { path: "^(apps|packages)/" },
+      from: { path: "^(apps|packages)/", pathNot: "\\.test\\.ts$" },
       to: { path: "@nats-io", dependencyTypesNot: ["type-only"], dynamic: false },
     },
     {

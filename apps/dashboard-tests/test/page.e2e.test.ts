@@ -1,7 +1,7 @@
 /** The page in a browser, against a stand-in that speaks the daemon's format: states that a real fleet reaches rarely. */
 import { afterEach, describe, expect, it } from "vitest";
 
-import { axeFaults, hasChromium, PATIENCE, see, useBrowser } from "./browser.ts";
+import { hasChromium, PATIENCE, see, useBrowser } from "./browser.ts";
 import { FleetScript } from "./fleet-script.ts";
 import { StandIn, type StandInOptions } from "./stand-in-server.ts";
 

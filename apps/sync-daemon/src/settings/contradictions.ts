@@ -7,7 +7,25 @@
  *  K3  Namespaces are named or selected by label, not both.
  */
 
-import type { Settings } from "./settings.ts";
+/** The settings of which some exclude each other. */
+interface Related {
+  readonly http: { readonly host: string; readonly port: number };
+  readonly picker: {
+    readonly enabled: boolean | null;
+    readonly host: string;
+    readonly port: number;
+    readonly health_port: number;
+  };
+  readonly ingest: { readonly reconnect_ms_min: number; readonly reconnect_ms_max: number };
+  readonly discovery: {
+    readonly kubernetes: {
+      readonly retry_seconds_min: number;
+      readonly retry_seconds_max: number;
+      readonly namespaces: readonly string[];
+      readonly namespace_selector: string | null;
+    };
+  };
+}
 
 /** Addresses that mean every one of the machine. */
 const EVERY = new Set(["0.0.0.0", "::"]);
@@ -25,7 +43,7 @@ const WAITS = [
  * @param refuse - called with the path that is to blame and what was expected.
  */
 export function refuseContradictions(
-  settings: Settings,
+  settings: Related,
   refuse: (path: readonly string[], expected: string) => void,
 ): void {
   const { ingest, discovery } = settings;
@@ -47,7 +65,7 @@ export function refuseContradictions(
 }
 
 function refuseSharedPorts(
-  { http, picker }: Settings,
+  { http, picker }: Pick<Related, "http" | "picker">,
   refuse: (path: readonly string[], expected: string) => void,
 ): void {
   if (picker.enabled !== true) return;

@@ -130,7 +130,8 @@ export const pickerSection = section({
       .nullable()
       .default(null)
       .register(SETTING_FACTS, {
-        about: "NATS servers over which the pickers of one fleet share decisions, by commas; unset for none. A tls:// address needs a host name.",
+        about:
+          "NATS servers over which the pickers of one fleet share decisions, by commas; unset for none. A tls:// address needs a host name.",
         expected: SHARE_EXPECTED,
       }),
     subject: z
