@@ -1,4 +1,4 @@
-/** The list of alerts from its sources: Prometheus and Alertmanager as small servers, the built-in alerts as they are. */
+/** The list of alerts (alert-list.ts) from its sources: Prometheus and Alertmanager as small servers, the built-in alerts as they are. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
@@ -170,7 +170,7 @@ test.each<[string, unknown, RegExp]>([
     { data: { groups: [{ rules: [{ name: 1 }] }] } },
     /data\.groups\.0\.rules\.0\.name/,
   ],
-])("A1: when Prometheus answers with %s, the built-in alerts take its place", async (_, answer, problem) => {
+])("A1, Q3: when Prometheus answers with %s, the built-in alerts take its place", async (_, answer, problem) => {
   const { sources } = await sourcesOf({
     prometheus: await serve({ "GET /api/v1/rules?type=alert": answer }),
   });

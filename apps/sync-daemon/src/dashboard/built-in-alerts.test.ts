@@ -28,7 +28,7 @@ function board() {
   return { exposition, slots, alerts, after, stateOf };
 }
 
-test("a condition of the daemon's own metrics is pending, and fires once its time is over", async () => {
+test("B2: without a viewer a condition of the daemon's own metrics is pending, and fires once its time is over", async () => {
   const { slots, after, stateOf } = board();
   const valid = slots.gauge(INGEST_METRICS.configurationValid, {});
   valid.set(0);

@@ -162,6 +162,35 @@ test.each([
   expect(unsupportedPart(treeOf(text))).toBe(part);
 });
 
+test("Q2: no operator gives a vector two elements with the same labels", () => {
+  const labels = ["a", "b"].flatMap((shelf) => ["x", "y"].map((room) => `{shelf="${shelf}",room="${room}"}`));
+  const given = labels.flatMap((text, i) => [
+    series(`level${text}`, i + 1),
+    series(`size${text}`, 10),
+    series(`sold_total${text}`, i),
+  ]);
+  const expressions = [
+    "level / size",
+    "level or size",
+    "level and size",
+    "level unless size",
+    "sum by (shelf) (level)",
+    "avg without (room) (level)",
+    "max by (shelf) (level) - on (shelf) min by (shelf) (size)",
+    "-level",
+    "1 - level",
+  ];
+  for (const expression of expressions) {
+    const rules = rulesOf(`${expression} > -100`);
+    const replay = new Replay(rules, given, 15);
+    replay.step();
+    const found = replay.evaluation.standings()[0]?.alerts ?? [];
+    expect(replay.evaluation.standings()[0]?.problem, expression).toBeNull();
+    const keys = found.map((alert) => JSON.stringify(Object.entries(alert.labels).sort()));
+    expect(new Set(keys).size, expression).toBe(found.length);
+  }
+});
+
 test("rules of another version are refused", () => {
   expect(() => readCompiledRules('{"version":0}')).toThrow(/version 0/);
 });

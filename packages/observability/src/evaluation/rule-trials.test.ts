@@ -5,6 +5,7 @@
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 
+import { CATALOGUE } from "../kvsync/catalogue/catalogue.ts";
 import { KVSYNC } from "../kvsync/project.ts";
 import { alertTestFiles } from "../rules/promtool-tests.ts";
 import { secondsOf } from "../duration.ts";
@@ -39,13 +40,30 @@ test("every alert that needs no Prometheus has two trials here", () => {
   expect(BUILT_IN.size).toBeGreaterThan(40);
 });
 
-test("alerts on a budget of days, on other processes and on the scrape itself name what they need", () => {
+test("L1: alerts on a budget of days, on other processes and on the scrape itself name what they need", () => {
   const needs = (name: string) => RULES.alerts.find((rule) => rule.name === name)?.needs;
   expect(needs("AvailabilityBudgetBurn3d")).toBe("history");
   expect(needs("PickerPromptsDiffer")).toBe("history");
   expect(needs("PodDown")).toBe("other_exporters");
   expect(needs("SyncDaemonDown")).toBe("scrape");
   for (const { tree, needs: need } of RULES.alerts) expect(tree === null).toBe(need !== null);
+});
+
+test("L2: an expression that the evaluator lacks fails the generation, with the alert's name", () => {
+  const [group] = KVSYNC.alertGroups;
+  const [alert] = group?.alerts ?? [];
+  if (group === undefined || alert === undefined) throw new Error("no alert");
+  const expression = `topk(1, ${CATALOGUE[0]?.name ?? ""}) > 0`;
+  const changed = { ...KVSYNC, alertGroups: [{ ...group, alerts: [{ ...alert, expression }] }] };
+  expect(() => compileRules(changed)).toThrow(`${alert.name}: topk is not evaluated in a process`);
+});
+
+test("L3: each recording is read by an alert, or by a recording that one reads", () => {
+  const trees = JSON.stringify([...RULES.alerts, ...RULES.recordings].map(({ tree }) => tree));
+  for (const { name } of RULES.recordings) expect(trees).toContain(JSON.stringify(name));
+  expect(RULES.recordings.length).toBeLessThan(
+    KVSYNC.recordingGroups.reduce((sum, { rules }) => sum + rules.length, 0),
+  );
 });
 
 test("memory, errors, storage and the event loop are watched without Prometheus", () => {
