@@ -1,6 +1,6 @@
 /**
  * Alerts of a real daemon in the browser, with Debian's Prometheus and Alertmanager on the generated
- * files: pending, firing, a silence by the form, its end. A second daemon without them evaluates the
+ * files. An alert is pending, fires, is silenced by the form, and the silence is ended. A second daemon without them evaluates the
  * same rules itself, and shows the same names and states.
  *
  * The condition is real: sync is asked for without the settings of the tokenizer that belong to it.
