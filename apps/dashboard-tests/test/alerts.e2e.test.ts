@@ -2,7 +2,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 
 import { busyAlerts, calmAlerts, failedSource, SILENCE_ID } from "./alert-script.ts";
-import { axeFaults, hasChromium, PATIENCE, see, useBrowser } from "./browser.ts";
+import { axeFaults } from "./axe.ts";
+import { hasChromium, PATIENCE, see, useBrowser } from "./browser.ts";
 import { FleetScript } from "./fleet-script.ts";
 import { StandIn, type StandInOptions } from "./stand-in-server.ts";
 

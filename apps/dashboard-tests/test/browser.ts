@@ -4,8 +4,7 @@
  *
  * Chromium is Debian's: nothing is downloaded. `KVSYNC_CHROMIUM` names another one.
  */
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { existsSync } from "node:fs";
 
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
@@ -14,8 +13,6 @@ const PATH = process.env["KVSYNC_CHROMIUM"] ?? "/usr/bin/chromium";
 
 /** Whether this machine has the browser. In CI a skipped test is a failure. */
 export const hasChromium = existsSync(PATH);
-
-const AXE = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
 
 /** How long a condition may take on a busy machine. */
 export const PATIENCE = { timeout: 60_000, interval: 100 } as const;
@@ -84,22 +81,4 @@ function isNetwork(text: string): boolean {
 /** Waits until a text is on the page. */
 export async function see(page: Page, text: string | RegExp): Promise<void> {
   await page.getByText(text).first().waitFor({ timeout: PATIENCE.timeout });
-}
-
-/** WCAG A and AA faults of a page, found in an isolated world: its policy stays on. */
-export async function axeFaults(page: Page): Promise<unknown[]> {
-  const cdp = await page.context().newCDPSession(page);
-  const { frameTree } = await cdp.send("Page.getFrameTree");
-  const { executionContextId: contextId } = await cdp.send("Page.createIsolatedWorld", {
-    frameId: frameTree.frame.id,
-  });
-  await cdp.send("Runtime.evaluate", { contextId, expression: AXE });
-  const { result } = await cdp.send("Runtime.evaluate", {
-    contextId,
-    awaitPromise: true,
-    returnByValue: true,
-    expression:
-      "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html)]))",
-  });
-  return result.value as unknown[];
 }

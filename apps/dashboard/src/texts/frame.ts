@@ -82,6 +82,7 @@ export const PANELS = {
 export const VIEWS = {
   overview: "Overview",
   engines: "Engines",
+  alerts: "Alerts",
   prefixes: "Prefixes",
   routing: "Routing",
   index: "Index",

@@ -170,17 +170,20 @@ test.each<[string, unknown, RegExp]>([
     { data: { groups: [{ rules: [{ name: 1 }] }] } },
     /data\.groups\.0\.rules\.0\.name/,
   ],
-])("A1, Q3: when Prometheus answers with %s, the built-in alerts take its place", async (_, answer, problem) => {
-  const { sources } = await sourcesOf({
-    prometheus: await serve({ "GET /api/v1/rules?type=alert": answer }),
-  });
-  const list = await sources.list();
-  expect(list.source).toBe("built-in");
-  expect(list.alerts.map(({ name }) => name)).toEqual(["KVSyncConfigurationError"]);
-  const prometheus = list.sources.find(({ name }) => name === "prometheus");
-  expect(prometheus?.state).toBe("failed");
-  expect(prometheus?.problem).toMatch(problem);
-});
+])(
+  "A1, Q3: when Prometheus answers with %s, the built-in alerts take its place",
+  async (_, answer, problem) => {
+    const { sources } = await sourcesOf({
+      prometheus: await serve({ "GET /api/v1/rules?type=alert": answer }),
+    });
+    const list = await sources.list();
+    expect(list.source).toBe("built-in");
+    expect(list.alerts.map(({ name }) => name)).toEqual(["KVSyncConfigurationError"]);
+    const prometheus = list.sources.find(({ name }) => name === "prometheus");
+    expect(prometheus?.state).toBe("failed");
+    expect(prometheus?.problem).toMatch(problem);
+  },
+);
 
 test("A3: a list has 200 alerts, and the number of the others", async () => {
   const alerts = Array.from({ length: 230 }, (_, i) => ALERT("StreamUntrusted", "firing", { pod: `p${i}` }));
