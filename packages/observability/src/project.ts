@@ -84,6 +84,10 @@ export interface Knowledge {
   readonly ofOneReplica: Readonly<Record<string, string>>;
   /** Choices that a panel leaves out on purpose: `uid#id#label`, with the reason. */
   readonly unchosen: ReadonlyMap<string, string>;
+  /** Labels with so many values that a panel shows a line for the largest alone. */
+  readonly crowded: ReadonlySet<string>;
+  /** Panels with all lines all the same: `uid#id`, with the reason. */
+  readonly uncrowded: ReadonlyMap<string, string>;
   /** Values of open labels that queries name, for the test of all panels. */
   readonly namedValues: Readonly<Record<string, readonly string[]>>;
 }
@@ -207,6 +211,8 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
       seenByEveryReplica: new Set(),
       ofOneReplica: {},
       unchosen: new Map(),
+      crowded: new Set(),
+      uncrowded: new Map(),
       namedValues: {},
       ...knowledge,
     },

@@ -56,6 +56,8 @@ interface PanelBase<M extends Measure> {
 export interface TimeseriesSpec<M extends Measure> extends PanelBase<M> {
   /** True when the series are parts of a whole. */
   readonly stacked?: boolean;
+  /** At most so many lines of each query, the largest at each moment: for a line per engine or pod. */
+  readonly most?: number;
   /** Logarithmic axis, for values over several orders of magnitude. */
   readonly logarithmic?: boolean;
 }
@@ -215,7 +217,16 @@ export function variable<L extends string>(
  * @returns the panel.
  */
 export function timeseries<M extends Measure>(spec: TimeseriesSpec<M>): Panel {
-  return { kind: "timeseries", measure: spec.queries[0].measure, ...spec };
+  const { most, shows } = spec;
+  const panel = { kind: "timeseries", measure: spec.queries[0].measure, ...spec } as const;
+  if (most === undefined) return panel;
+  const [first, ...others] = spec.queries;
+  const ranked = (one: Query): Query => ({ ...one, text: `topk(${most}, ${one.text})` });
+  return {
+    ...panel,
+    queries: [ranked(first), ...others.map(ranked)],
+    shows: `${shows} At most ${most} lines, the largest at each moment.`,
+  };
 }
 
 /**

@@ -64,6 +64,10 @@ export const KVSYNC = projectOf({
         "the limit is of all models' contexts together, so must be what is compared with it",
       ],
     ]),
+    crowded: new Set(["pod", "endpoint"]),
+    uncrowded: new Map(
+      [60, 61, 64].map((id) => [`kvsync-service#${id}`, "pods of ours alone, as many as replicas"]),
+    ),
     namedValues: {
       route: ["/api/v1/match", "/metrics"],
       status: ["200", "500"],

@@ -106,6 +106,7 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   panel_exchanged: "D12",
   panel_budget: "D13",
   panel_onward: "D14",
+  panel_crowded: "D15",
   panel_unrelated: "C2",
   runbook_unreachable: "C2",
   document_gap: "G4",
@@ -1074,6 +1075,13 @@ const MISTAKES: readonly Mistake[] = [
     '"noValue": "none"',
     '"noValue": ""',
     "panel_onward",
+  ],
+  [
+    "a line for each of a thousand engines",
+    ENGINES,
+    /topk\(20, (sum by \(pod\) .*)\)"/,
+    '$1"',
+    "panel_crowded",
   ],
   [
     "a panel without a way to its logs",

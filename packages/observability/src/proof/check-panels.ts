@@ -13,6 +13,7 @@
  *  D11 A panel whose text names the most, the fewest or the oldest has the aggregation that finds
  *      it.
  *  D9  Links lead to dashboards that exist, with variables that they have.
+ *  D15 A panel over time has a line for each engine or endpoint only of the largest.
  *  D14 A panel has a text for the case that nothing is there. With a stack it leads to the logs of its time, and to the traces
  *      when it shows how long something takes.
  */
@@ -191,6 +192,7 @@ class PanelCheck {
       this.#found.add("panel_range", "use $__rate_interval: a fixed look-back does not fit every zoom");
     this.#legend(legendFormat, shape, isTable);
     this.#unit(target, shape);
+    this.#crowd(shape, tree);
     this.#choices(tree);
     this.#replicas(tree);
     this.#quantilesOf(tree, legendFormat);
@@ -198,6 +200,16 @@ class PanelCheck {
       const recorded = node.kind === "selector" ? undefined : rules.recordedByText.get(canonicalText(node));
       if (recorded !== undefined) this.#found.add("recorded_series_exists", `${recorded} has this already`);
     });
+  }
+
+  /** D15. */
+  #crowd({ labels }: Shape, tree: Tree): void {
+    const { knowledge, uid } = this.#around;
+    const { id = 0, type } = this.#panel;
+    if (type !== "timeseries" || knowledge.uncrowded.has(`${uid}#${id}`)) return;
+    const crowded = [...labels].find((label) => knowledge.crowded.has(label));
+    if (crowded === undefined || (tree.kind === "aggregation" && tree.operator === "topk")) return;
+    this.#found.add("panel_crowded", `a line for each ${crowded}; expected topk around the query`);
   }
 
   /** D7. */

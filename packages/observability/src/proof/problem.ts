@@ -69,6 +69,7 @@ export type ProblemCode =
   | "grid"
   | "panel_budget"
   | "panel_onward"
+  | "panel_crowded"
   | "dead_link"
   | "schema"
   // coverage

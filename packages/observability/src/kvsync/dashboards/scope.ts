@@ -21,3 +21,6 @@ export const ENGINE = ["pod", "model"] as const;
 
 /** The chosen engines of those models. */
 export const PODS = { ...MODELS, pod: { variable: "pod" } } as const;
+
+/** Lines of a panel with one for each engine: a thousand of them show nothing. */
+export const LINES_MAX = 20;

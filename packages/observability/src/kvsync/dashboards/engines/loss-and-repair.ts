@@ -1,5 +1,6 @@
 /** Row of the dashboard "KV engines": Loss and repair. */
 
+import { LINES_MAX } from "../scope.ts";
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
 import { quantile, summed, sumOnce } from "../../../promql/operators.ts";
 import { bucketRate, countRate, rate } from "../../../promql/series.ts";
@@ -14,6 +15,7 @@ export const LOSS_AND_REPAIR = row({
   panels: {
     gaps: timeseries({
       id: 9,
+      most: LINES_MAX,
       title: "Gaps",
       shows: "Gaps in the sequence per second, by engine.",
       normal: "0.",
@@ -27,6 +29,7 @@ export const LOSS_AND_REPAIR = row({
     }),
     gapSize: timeseries({
       id: 10,
+      most: LINES_MAX,
       title: "Gap size p95",
       shows: "Messages missed per gap that 95 % of gaps stay below, by engine.",
       normal: "No data.",
@@ -41,6 +44,7 @@ export const LOSS_AND_REPAIR = row({
     }),
     replays: timeseries({
       id: 11,
+      most: LINES_MAX,
       title: "Failed replays",
       shows: "Replays per second that failed, by engine.",
       normal: "0.",
@@ -55,6 +59,7 @@ export const LOSS_AND_REPAIR = row({
     }),
     dropped: timeseries({
       id: 12,
+      most: LINES_MAX,
       title: "Dropped events",
       shows: "Events per second that were not applied, by engine and reason.",
       normal: "0.",

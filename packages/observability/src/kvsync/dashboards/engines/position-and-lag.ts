@@ -1,5 +1,6 @@
 /** Row of the dashboard "KV engines": Position and lag. */
 
+import { LINES_MAX } from "../scope.ts";
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
 import { max, sumOnce } from "../../../promql/operators.ts";
 import { rate, value } from "../../../promql/series.ts";
@@ -13,6 +14,7 @@ export const POSITION_AND_LAG = row({
   panels: {
     lastEvent: timeseries({
       id: 5,
+      most: LINES_MAX,
       title: "Last event age",
       shows: "Time since the last message of a stream was applied.",
       normal:
@@ -28,6 +30,7 @@ export const POSITION_AND_LAG = row({
     }),
     position: timeseries({
       id: 6,
+      most: LINES_MAX,
       title: "Last sequence number",
       shows: "The last message applied, by stream.",
       normal: "Rises with the load; falls only when an engine restarts.",
@@ -42,6 +45,7 @@ export const POSITION_AND_LAG = row({
     }),
     events: timeseries({
       id: 7,
+      most: LINES_MAX,
       title: "Events by engine",
       shows: "Events applied per second, by engine.",
       normal: "Close together, as far as the router spreads load.",
@@ -55,6 +59,7 @@ export const POSITION_AND_LAG = row({
     }),
     blocks: timeseries({
       id: 13,
+      most: LINES_MAX,
       title: "Blocks held",
       shows: "Blocks that the index holds for each stream.",
       normal: "Rises to the engine's cache size, then stays level; a fall to 0 is a clear or a restart.",
@@ -69,6 +74,7 @@ export const POSITION_AND_LAG = row({
     }),
     blocksChanged: timeseries({
       id: 8,
+      most: LINES_MAX,
       title: "Caches cleared",
       shows: "AllBlocksCleared events per second, by engine: each empties the engine's part of the index.",
       normal: "0, except during weight updates and restarts.",

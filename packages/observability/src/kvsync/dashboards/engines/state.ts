@@ -1,5 +1,6 @@
 /** Row of the dashboard "KV engines": State. */
 
+import { LINES_MAX } from "../scope.ts";
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
 import { max, sum, sumOnce } from "../../../promql/operators.ts";
 import { rate, value } from "../../../promql/series.ts";
@@ -68,6 +69,7 @@ export const STATE = row({
     }),
     unknownFields: timeseries({
       id: 32,
+      most: LINES_MAX,
       title: "Unknown fields",
       shows: "Fields per second that this version does not know, by engine and by where they stood.",
       normal: "0. A newer engine than this version was made for is the usual cause.",
@@ -83,6 +85,7 @@ export const STATE = row({
     }),
     connections: timeseries({
       id: 4,
+      most: LINES_MAX,
       title: "Failed connection attempts",
       shows: "Failed attempts per second, by engine.",
       normal: "0.",

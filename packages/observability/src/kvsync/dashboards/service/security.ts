@@ -1,5 +1,6 @@
 /** Row of the dashboard "KV sync service and system": Security. */
 
+import { LINES_MAX } from "../scope.ts";
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
 import { SECURITY_METRICS } from "../../catalogue/security.ts";
 import { min, orZero, sum, sumOnce, timeLeft } from "../../../promql/operators.ts";
@@ -70,6 +71,7 @@ export const SECURITY = row({
     }),
     engineHandshakes: timeseries({
       id: 135,
+      most: LINES_MAX,
       title: "Engines with other ZeroMQ security",
       shows:
         "Connections to engines per second that failed for security. Either CURVE failed (another key, or only one side speaks it), or the daemon listens and refused the engine. The label reason has the cause.",
@@ -88,6 +90,7 @@ export const SECURITY = row({
     }),
     protocolViolations: timeseries({
       id: 136,
+      most: LINES_MAX,
       title: "Protocol violations of engines",
       shows:
         "Connections to engines per second that ended because the engine broke the ZeroMQ protocol, at the replica with the most. The label reason of the metric has the cause.",
