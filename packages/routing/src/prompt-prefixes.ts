@@ -3,7 +3,9 @@
  * chained hash at the end of every whole chunk of some tokens. It is cut to the 53 bits that a
  * Map's number keys hold exactly.
  *
- *     lanes (a, b) ─ word ─▶ (a, b) ─ word ─▶ …      two multiplications a word, each lane feeds the other
+ *     words of a chunk   0 1 2 3 │ 4 5 6 7 │ …      word i goes to lane i mod 4: one multiplication, and no lane waits
+ *     lanes              p q r s │ p q r s │ …      for another
+ *     (a, b) ─ p q r s of a chunk ─▶ (a, b) ─ …      the state at the end of each chunk
  *     prefix = 21 bits of a, 32 bits of b
  *
  * Two prompts with one number are taken for one beginning: a request goes to a less good worker.
@@ -24,7 +26,7 @@ export interface NamedPrefixes {
  * Names a prompt's beginnings.
  *
  * @param chunkTokens - how finely prompts are told apart; at least one engine block makes a chunk.
- * @returns a number per whole chunk. Cost: about a nanosecond per word of `keys`.
+ * @returns a number per whole chunk. Cost: about half a nanosecond per word of `keys`.
  */
 export function namePrefixes(request: RoutingRequest, chunkTokens: number): NamedPrefixes {
   const { keys, keyWords, keyTokens } = request;
@@ -36,10 +38,18 @@ export function namePrefixes(request: RoutingRequest, chunkTokens: number): Name
   let b = 0x85a3_08d3;
   let at = 0;
   for (let chunk = 0; chunk < chunks; chunk++) {
-    for (const end = at + words; at < end; at++) {
-      const word = keys[at] ?? 0;
+    let [p, q, r, s] = [a, b, ~a, ~b];
+    const end = at + words;
+    for (const last = end - 3; at < last; at += 4) {
+      p = lane(p, keys[at] ?? 0);
+      q = lane(q, keys[at + 1] ?? 0);
+      r = lane(r, keys[at + 2] ?? 0);
+      s = lane(s, keys[at + 3] ?? 0);
+    }
+    for (; at < end; at++) p = lane(p, keys[at] ?? 0);
+    for (const word of [p, q, r, s]) {
       a = Math.imul(a ^ word, 0x9e37_79b1) ^ (b >>> 15);
-      // An integer: a sum beyond 32 bits is a float, and each word then costs several times as much.
+      // An integer: a sum beyond 32 bits is a float, and costs several times as much.
       b = (Math.imul(b ^ word ^ (a >>> 13), 0x85eb_ca6b) + a) | 0;
     }
     const high = Math.imul(a ^ (b >>> 16), 0xc2b2_ae35) ^ (a >>> 11);
@@ -47,4 +57,10 @@ export function namePrefixes(request: RoutingRequest, chunkTokens: number): Name
     prefixes.push(((high >>> 0) & HIGH_MASK) * TWO_32 + (low >>> 0));
   }
   return { prefixes, chunkTokens: step * keyTokens };
+}
+
+/** The high bits of a product depend on all of its factors; the shift brings them down. */
+function lane(state: number, word: number): number {
+  const mixed = Math.imul(state ^ word, 0x9e37_79b1);
+  return mixed ^ (mixed >>> 15);
 }

@@ -72,6 +72,19 @@ describe("names of prefixes", () => {
     expect(other[3]).not.toBe(one[3]);
   });
 
+  it("differ from the first chunk on in which any one word differs, whatever its place in the chunk", () => {
+    for (const words of [1, 2, 3, 4, 5, 7, 16]) {
+      const request = { ...prompt(...Array.from({ length: 3 * words }, (_, i) => i)), keyWords: words };
+      const names = namePrefixes(request, 64).prefixes;
+      expect(names).toHaveLength(3);
+      for (let i = 0; i < request.keys.length; i++) {
+        const other = namePrefixes({ ...request, keys: request.keys.with(i, 999) }, 64).prefixes;
+        const chunk = Math.floor(i / words);
+        expect(other.map((name, k) => name === names[k])).toEqual([0, 1, 2].map((k) => k < chunk));
+      }
+    }
+  });
+
   it("are whole numbers below 2⁵³ and differ over 200,000 small prompts", () => {
     const seen = new Set<number>();
     for (let i = 0; i < 200_000; i++) {
