@@ -134,6 +134,36 @@ describe("requests of the gateway", () => {
     );
   });
 
+  it("are read as Envoy 1.40 sent them: a request's headers, its body, and the end of it", () => {
+    // Of one request with infra/envoy/envoy.yaml: each message of its stream, as it came.
+    const headers =
+      "EvECCu4CCh0KCjphdXRob3JpdHkaDzEyNy4wLjAuMToyOTYxMgoYCgU6cGF0aBoPL3YxL2NvbXBsZXRpb25zCg8KBzptZXRob2QaBFBPU1QKDwoHOnNjaGVtZRoEaHR0cAogCgxjb250ZW50LXR5cGUaEGFwcGxpY2F0aW9uL2pzb24KFAoKdXNlci1hZ2VudBoGZ29sZGVuChMKDHgtc2Vzc2lvbi1pZBoDcy0xCg0KBmFjY2VwdBoDKi8qChQKD2FjY2VwdC1sYW5ndWFnZRoBKgoWCg5zZWMtZmV0Y2gtbW9kZRoEY29ycwogCg9hY2NlcHQtZW5jb2RpbmcaDWd6aXAsIGRlZmxhdGUKFAoOY29udGVudC1sZW5ndGgaAjMwChkKEXgtZm9yd2FyZGVkLXByb3RvGgRodHRwCjQKDHgtcmVxdWVzdC1pZBokOGY0OWRlZjUtYWU5Mi00ZmEyLWFlNTctYmRjZDcwNTViYjJlQgBaAggE";
+    const [first, second, third] = [
+      headers,
+      "IiAKHnsibW9kZWwiOiJtIiwicHJvbXB0IjpbMSwyLDNdfUIA",
+      "IgIQAUIA",
+    ].map((text) => decodeRequest(Buffer.from(text, "base64")));
+    const nothing = { subset: null, served: null };
+    expect(first).toEqual({
+      ...nothing,
+      kind: "request_headers",
+      headers: new Map([
+        [":path", "/v1/completions"],
+        [":method", "POST"],
+        ["content-type", "application/json"],
+        ["x-session-id", "s-1"],
+        ["content-length", "30"],
+        ["x-request-id", "8f49def5-ae92-4fa2-ae57-bdcd7055bb2e"],
+      ]),
+      body: new Uint8Array(),
+      endOfStream: false,
+      modes: { request: "full_duplex", response: "none", sendsWithoutWaiting: false },
+    });
+    expect(second).toMatchObject({ ...nothing, kind: "request_body", endOfStream: false, modes: null });
+    expect(second).toHaveProperty("body", Buffer.from('{"model":"m","prompt":[1,2,3]}'));
+    expect(third).toMatchObject({ kind: "request_body", body: new Uint8Array(), endOfStream: true });
+  });
+
   it("C1: are read the same with unknown fields of every wire type before, between and behind", () => {
     const strangers = protobuf.Writer.create();
     for (const number of [1, 12, 500]) {
