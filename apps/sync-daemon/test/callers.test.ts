@@ -124,6 +124,15 @@ test.each([
   expect(await probe(daemon.port, "127.0.0.1", host)).toBe(status);
 });
 
+test("a request with two Host headers is refused, also when the first one is this machine's", async () => {
+  const daemon = await start();
+  const head = "GET /api/v1/engines HTTP/1.1\r\nHost: localhost\r\nHost: rebound.example\r\n\r\n";
+  const socket = await hold(daemon.port, "127.0.0.1");
+  socket.write(head);
+  const [answer] = (await once(socket, "data")) as [Buffer];
+  expect(answer.toString()).toMatch(/^HTTP\/1\.1 421 /);
+});
+
 test("a request under a foreign host name is a problem that names the setting, and is counted", async () => {
   const daemon = await start();
   const { body } = await daemon.app.inject({ url: "/api/v1/engines", headers: { host: "rebound.example" } });
@@ -327,4 +336,18 @@ test("an idle connection that had an answer is kept beyond the time for a reques
   const beganMs = performance.now();
   await once(socket, "close");
   expect(performance.now() - beganMs).toBeGreaterThan(2500);
+});
+
+test("a connection that sends nothing, or half of a head, still gets its 408 and is counted", async () => {
+  const daemon = await start("--callers-request-seconds", "1");
+  for (const text of ["", "GET /livez HT"]) {
+    const socket = await hold(daemon.port, "127.0.0.1");
+    let answer = "";
+    socket.on("data", (data: Buffer) => (answer += data.toString()));
+    socket.write(text);
+    await once(socket, "close");
+    expect(answer).toMatch(/^HTTP\/1\.1 408 /);
+  }
+  const { body } = await daemon.app.inject("/metrics");
+  expect(body).toMatch(/kv_http_request_errors_total\{[^}]*code="request_overdue"[^}]*\} 2/);
 });

@@ -77,10 +77,14 @@ function matching(name: string, text: string, pattern: RegExp, expected: string)
   throw new UsageError(`${name} is "${text}"; expected ${expected}`);
 }
 
+const PORT_MAX = 65_535;
 const HOST_PORT = /^(?:[^\s:[\]]+|\[[\da-fA-F:.]+\]):\d{1,5}$/;
 
 function hostPort(name: string, text: string): string {
-  return matching(name, text, HOST_PORT, "host:port");
+  const address = matching(name, text, HOST_PORT, "host:port");
+  const port = Number(address.slice(address.lastIndexOf(":") + 1));
+  if (port >= 1 && port <= PORT_MAX) return address;
+  throw new UsageError(`${name} is "${text}"; expected host:port, with a port from 1 to ${PORT_MAX}`);
 }
 
 /** The channels of the teams that are named; the others keep theirs. */

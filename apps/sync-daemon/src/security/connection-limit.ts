@@ -66,6 +66,8 @@ interface Connection {
   readonly socket: Socket;
   readonly holder: Holder;
   requests: number;
+  /** Whether it had a request. */
+  isKept: boolean;
   isOpen: boolean;
 }
 
@@ -138,6 +140,7 @@ export class ConnectionLimit {
       return false;
     }
     connection.requests += 1;
+    connection.isKept = true;
     connection.holder.idle.delete(connection);
     response.once("close", () => {
       connection.requests -= 1;
@@ -147,14 +150,15 @@ export class ConnectionLimit {
   }
 
   /**
-   * Nothing came or went for a while. Node closes such a connection itself only where nobody listens: so the idle ones, whose time is `keepAliveTimeout` once
-   * they had an answer, are closed here. One that waits for an answer of ours waits on.
+   * Nothing came or went for a while. Node closes such a connection itself only where nothing listens to this. So the kept ones, whose time is
+   * `keepAliveTimeout`, are closed here. One that waits for an answer of ours waits on, and one whose first request is overdue gets Node's 408.
    */
   #quiet(socket: Socket): void {
     const connection = this.#bySocket.get(socket);
-    const isIdle = connection === undefined || connection.requests === 0;
-    if (isIdle) socket.destroy();
-    else if (socket.writableLength > 0) this.#end(connection, "answer_unread", socket);
+    if (connection === undefined) socket.destroy();
+    else if (connection.requests === 0 && connection.isKept) socket.destroy();
+    else if (connection.requests > 0 && socket.writableLength > 0)
+      this.#end(connection, "answer_unread", socket);
   }
 
   /** Ends a connection for what its peer does. */
@@ -174,7 +178,7 @@ export class ConnectionLimit {
       process.nextTick(() => socket.destroy());
       return;
     }
-    const connection: Connection = { socket, holder, requests: 0, isOpen: true };
+    const connection: Connection = { socket, holder, requests: 0, isKept: false, isOpen: true };
     this.#holders.set(address, holder);
     holder.count += 1;
     holder.idle.add(connection);

@@ -2,7 +2,8 @@
  * Refuses requests under a foreign host name where no token is checked: on loopback without tokens. A page in a browser of the same machine
  * can have its own name resolve to 127.0.0.1 (DNS rebinding). Its requests then carry that name in the Host header.
  *
- * Names of this machine's loopback and those in `http.host_names` are served. A request without a Host header is served too: browsers always send one.
+ * Names of this machine's loopback and those in `http.host_names` are served. A request without a Host header is served too: browsers always send one. One
+ * with several is refused, since a proxy may have judged another one than this daemon.
  */
 
 import type { FastifyInstance } from "fastify";
@@ -23,7 +24,7 @@ export function checkHosts(server: FastifyInstance, names: readonly string[], re
   const served = new Set(names.map((name) => name.toLowerCase()));
   server.addHook("onRequest", (request, _reply, done) => {
     const host = request.headers.host ?? "";
-    if (host === "" || isServed(host, served)) {
+    if (!hasSeveral(request.raw.rawHeaders) && (host === "" || isServed(host, served))) {
       done();
       return;
     }
@@ -35,6 +36,11 @@ export function checkHosts(server: FastifyInstance, names: readonly string[], re
       ),
     );
   });
+}
+
+/** Node keeps the first one, and its list of names and values all of them. */
+function hasSeveral(rawHeaders: readonly string[]): boolean {
+  return rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === "host").length > 1;
 }
 
 function isServed(host: string, served: ReadonlySet<string>): boolean {

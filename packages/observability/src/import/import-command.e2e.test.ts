@@ -138,6 +138,8 @@ describe("the command", () => {
       expect(rules).not.toContain("PodDown");
       for (const [option, text_, expected] of [
         ["--target", "daemon", "expected host:port"],
+        ["--target", "daemon:70700", "with a port from 1 to 65535"],
+        ["--alertmanager", "alerts:0", "with a port from 1 to 65535"],
         ["--alertmanager", "http://alerts:9094", "expected host:port"],
         ["--slack-channel", "kvsync=cache", "expected TEAM=#CHANNEL"],
         ["--slack-channel", "sales=#cache", "TEAM is kvsync, platform, monitoring"],
