@@ -1,4 +1,4 @@
-/** The built page: how large it is, and what it does not contain. */
+/** The built page: how large it is with the chunks of views.ts, and what it does not contain. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -5,7 +5,7 @@
  *                 │           └───▶ gone
  *                 └─▶ refused (the reason)
  *
- *  E1  The latest KEPT_MAX events are kept; nothing grows beyond that.
+ * The view keeps the latest KEPT_MAX events.
  */
 import { ApiError, problemOf, send } from "../page/api.ts";
 import { SseReader } from "../stream/sse-reader.ts";

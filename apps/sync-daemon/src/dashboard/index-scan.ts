@@ -5,11 +5,11 @@
  *     asked ──due──▶ pages of each context, in slices of SLICE_MS ──▶ look, until the next
  *        └──not due──▶ the last look
  *
- * Invariants
- *  I1  No slice takes longer than SLICE_MS and a page. Requests are served between two slices.
- *  I2  After a walk, none begins for SPACING times as long as it took, and not for SPACING_MS_MIN. So
+ * Bounds
+ *  - No slice takes longer than SLICE_MS and a page. Requests are served between two slices.
+ *  - After a walk, none begins for SPACING times as long as it took, and not for SPACING_MS_MIN. So
  *      it costs one percent of a core at most.
- *  I3  Without a question nothing runs.
+ *  - Without a question nothing runs.
  *
  * An entry that is written during a walk may be in it or not. Only main groups of ranks are counted.
  */
@@ -116,7 +116,6 @@ export class IndexScan {
     return this.#look ?? next;
   }
 
-  /** I2 */
   #start(): Promise<IndexLook> {
     if (this.#running !== null) return this.#running;
     if (this.#look !== null && this.#sources.now() < this.#dueMs) return Promise.resolve(this.#look);
