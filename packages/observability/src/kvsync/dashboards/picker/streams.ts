@@ -82,7 +82,7 @@ export const STREAMS = row({
       title: "Buffered bodies",
       shows: "Bytes of request bodies that wait for their decision, by replica.",
       normal: "Far below picker.limits.buffered_bytes.",
-      width: 12,
+      width: 8,
       height: 8,
       queries: [query(max(value(PICKER_METRICS.buffered, HERE), INSTANCE), (label) => label("instance"))],
     }),
@@ -92,7 +92,7 @@ export const STREAMS = row({
       shows:
         "Messages of shared decisions per second that were not used, by reason: a sign of life each second, and three messages for each request.",
       normal: "0. unsent: NATS is away. endpoint_unknown: pickers of one subject have different pools.",
-      width: 24,
+      width: 8,
       height: 8,
       queries: [
         query(sum(rate(PICKER_METRICS.shareDrops, RATE, HERE), ["reason"]), (label) => label("reason")),
@@ -103,7 +103,7 @@ export const STREAMS = row({
       title: "Delay of the picker's thread",
       shows: "How late the picker's thread was at its timer, at most, by replica.",
       normal: "Below 20 ms.",
-      width: 12,
+      width: 8,
       height: 8,
       queries: [query(max(value(PICKER_METRICS.eventLoopLag, HERE), INSTANCE), (label) => label("instance"))],
     }),
