@@ -45,8 +45,8 @@ export class Authority {
     return new Authority(certificate, keys);
   }
 
-  /** A certificate for 127.0.0.1 and localhost, good for so many days from yesterday on. */
-  async sign(name: string, days = 30): Promise<Pem> {
+  /** A certificate for 127.0.0.1 and the names, good for so many days from yesterday on. */
+  async sign(name: string, days = 30, names: readonly string[] = ["localhost"]): Promise<Pem> {
     const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
     const certificate = await X509CertificateGenerator.create({
       subject: `CN=${name}`,
@@ -59,7 +59,7 @@ export class Authority {
       extensions: [
         new SubjectAlternativeNameExtension([
           { type: "ip", value: "127.0.0.1" },
-          { type: "dns", value: "localhost" },
+          ...names.map((value) => ({ type: "dns" as const, value })),
         ]),
       ],
     });

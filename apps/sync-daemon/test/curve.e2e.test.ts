@@ -174,7 +174,7 @@ test("the tools make pairs of keys, never over others, and look at an engine wit
   expect(readDialKeys(settings)).toMatchObject({ fleetKey: publicKey, pair: { publicKey } });
   const again = await kvsync("curve-keys", name);
   expect(again).toMatchObject({ code: 1 });
-  expect(again.printed).toContain("EEXIST");
+  expect(again.printed).toContain("it is there already; keys in use are not replaced");
   const replay = fleet.server.replayEndpoint ?? "";
   writeFileSync(join(folder, "fleet.pub"), keys.publicKey);
   await fleet.serve(1);

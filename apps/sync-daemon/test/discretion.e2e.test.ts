@@ -157,6 +157,16 @@ const REQUESTS: Readonly<Record<string, readonly Sent[]>> = {
     post("/api/v1/outcomes", { outcomes: [{ worker: SECRET, predicted: 1, cached: 1 }] }),
     post("/api/v1/outcomes", { outcomes: [{ worker: PROMPT, prompt: PROMPT }] }),
   ],
+  "post /api/v1/alerts/silences": [
+    post("/api/v1/alerts/silences", {
+      matchers: [{ name: "alertname", value: SECRET, isRegex: false, isEqual: true }],
+      startsAt: "2026-01-01T00:00:00Z",
+      endsAt: "2026-01-01T01:00:00Z",
+      comment: PROMPT,
+    }),
+    post("/api/v1/alerts/silences", { prompt: PROMPT, [SECRET]: 1 }),
+  ],
+  "delete /api/v1/alerts/silences/{id}": [{ method: "DELETE", path: `/api/v1/alerts/silences/${SECRET}` }],
   "put /api/v1/log-level": [
     post("/api/v1/log-level", { level: PROMPT }, "PUT"),
     post("/api/v1/log-level", { level: TOKEN, prompt: PROMPT }, "PUT"),

@@ -213,7 +213,7 @@ describe("a daemon that cannot be asked is a failure with the remedy:", () => {
 
   beforeAll(async () => {
     authority = await Authority.make();
-    const pair = await authority.sign("daemon");
+    const pair = await authority.sign("daemon", 30, []);
     token = write("token", `${TOKEN}\n`);
     wrongToken = write("wrong-token", "some-other-secret-token");
     ca = write("ca.crt", authority.cert);

@@ -306,15 +306,22 @@ function committedRelabelings(): object[] {
   return scrape_configs.find(({ job_name }) => job_name === "kvsync-daemon")?.relabel_configs ?? [];
 }
 
+interface Panel {
+  readonly id: number;
+  readonly targets?: readonly { readonly refId: string; readonly expr: string }[];
+  readonly panels?: readonly Panel[];
+}
+
 /** A panel's query for one fleet. */
 function queryOf(dashboard: string, id: number, refId: string, job: string): string {
   const boards = join(INFRA, "grafana", "dashboards");
   const file = readdirSync(boards).find((name) => name === `${dashboard}.json`) ?? "";
-  const { panels } = JSON.parse(readFileSync(join(boards, file), "utf8")) as {
-    panels: { id: number; targets?: { refId: string; expr: string }[] }[];
-  };
-  const target = panels.find((panel) => panel.id === id)?.targets?.find((each) => each.refId === refId);
-  return (target?.expr ?? "")
+  const { panels } = JSON.parse(readFileSync(join(boards, file), "utf8")) as { panels: Panel[] };
+  // A folded row has its panels inside.
+  const panel = panels.flatMap((one) => [one, ...(one.panels ?? [])]).find((one) => one.id === id);
+  const target = panel?.targets?.find((each) => each.refId === refId);
+  if (target === undefined) throw new Error(`${dashboard}: panel ${id} has no query ${refId}`);
+  return target.expr
     .replaceAll("$__rate_interval", `${LOOK_BACK_SECONDS}s`)
     .replaceAll('"$job"', `"${job}"`)
     .replace(/"\$\w+"/g, '".+"');

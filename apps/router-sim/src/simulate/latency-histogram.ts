@@ -30,6 +30,11 @@ const WORDS = new Uint32Array(FLOAT.buffer);
 /** Position of a double's high word on this machine. */
 const HIGH = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? 1 : 0;
 
+/** Places of what is exact. */
+const SUM = 0;
+const LEAST = 1;
+const GREATEST = 2;
+
 /** A histogram as values, fit for JSON: only buckets that hold something, by rising value. */
 export interface LatencyData {
   readonly count: number;
@@ -45,10 +50,9 @@ export interface LatencyData {
 /** Records durations. 20 kB; recording costs some nanoseconds and allocates nothing. */
 export class LatencyHistogram {
   readonly #counts = new Float64Array(BUCKET_COUNT);
+  /** By SUM, LEAST and GREATEST. */
+  readonly #seconds = Float64Array.of(0, Number.POSITIVE_INFINITY, 0);
   #count = 0;
-  #sum = 0;
-  #min = Number.POSITIVE_INFINITY;
-  #max = 0;
 
   /** Recordings. */
   get count(): number {
@@ -66,9 +70,10 @@ export class LatencyHistogram {
     const kept = Math.max(0, Math.min(BUCKET_COUNT - 1, bucket));
     this.#counts[kept] = (this.#counts[kept] ?? 0) + times;
     this.#count += times;
-    this.#sum += seconds * times;
-    if (seconds < this.#min) this.#min = seconds;
-    if (seconds > this.#max) this.#max = seconds;
+    const all = this.#seconds;
+    all[SUM] = (all[SUM] ?? 0) + seconds * times;
+    if (seconds < (all[LEAST] ?? 0)) all[LEAST] = seconds;
+    if (seconds > (all[GREATEST] ?? 0)) all[GREATEST] = seconds;
   }
 
   /** What was recorded; a copy. O(buckets). */
@@ -78,11 +83,12 @@ export class LatencyHistogram {
       const count = this.#counts[bucket] ?? 0;
       if (count > 0) buckets.push([middleOf(bucket), count]);
     }
+    const [sumSeconds = 0, least = 0, maxSeconds = 0] = this.#seconds;
     return {
       count: this.#count,
-      sumSeconds: this.#sum,
-      minSeconds: this.#count === 0 ? 0 : this.#min,
-      maxSeconds: this.#max,
+      sumSeconds,
+      minSeconds: this.#count === 0 ? 0 : least,
+      maxSeconds,
       buckets,
     };
   }
