@@ -32,7 +32,7 @@ const workspaces = [
 console.log("\nstatic checks");
 await check("formatting (biome)", turbo("//#format:check"));
 await check("lint (eslint, type-checked)", turbo("lint", "//#lint:scripts", "--concurrency=2"), {
-  seconds: 90,
+  seconds: 130,
 });
 await check(
   "direction of dependencies (dependency-cruiser), dead code and dependencies (knip)",
@@ -45,7 +45,7 @@ await check("types of tests and benchmarks (tsc)", turbo("types"), { seconds: 30
 console.log("\ntests");
 for (const workspace of workspaces)
   rmSync(join(ROOT, workspace, "test-results"), { recursive: true, force: true });
-await check("the tests of every package", turbo("test", "--concurrency=1", "--continue"), { seconds: 900 });
+await check("the tests of every package", turbo("test", "--concurrency=1", "--continue"), { seconds: 1800 });
 if (IN_CI) {
   await check("the folder that a container is made of", [
     "node",
