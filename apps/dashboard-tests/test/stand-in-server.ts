@@ -207,7 +207,7 @@ export class StandIn {
     this.#watches.add(response);
   }
 
-  /** Sends events to everybody who watches an engine. */
+  /** Sends events to every viewer of an engine. */
   sendEvents(first: number): void {
     for (const stream of this.#watches) write(stream, "events", eventBatch(this.fleet, first));
   }

@@ -27,7 +27,7 @@ const [ranks = 200, rounds = 10] = process.argv.slice(2).map(Number);
 
 const folder = mkdtempSync(join(tmpdir(), "kvsync-bench-"));
 const config = join(folder, "config.yaml");
-// Nobody listens there: the fleet's rows change with each attempt to connect.
+// No engine listens there: the fleet's rows change with each attempt to connect.
 const engines = Array.from({ length: ranks }, (_, i) => ({
   id: `engine-${i}`,
   model: "bench/model",

@@ -59,7 +59,7 @@ export class PickerFloor {
 }
 
 /**
- * A daemon of the built files, with so many engines that publish no events. Without `addressOf` their addresses are nobody's: they
+ * A daemon of the built files, with so many engines that publish no events. Without `addressOf` no engine has their addresses: they
  * are picked, not asked.
  */
 export class PickerDaemon {

@@ -20,6 +20,44 @@ export interface Polled<Answer> {
 }
 
 /**
+ * Repeats a question: at once, and again some time after each answer or failure. Nothing is asked while
+ * the page is paused or its tab hidden.
+ *
+ * @param question - asks, and keeps the answer.
+ * @param onFailure - gets why a question failed; null after one that did not.
+ * @param everyMs - between an answer and the next question.
+ * @returns ends it.
+ */
+export function repeat(
+  question: (signal: AbortSignal) => Promise<void>,
+  onFailure: (failure: ApiError | null) => void,
+  everyMs: number,
+): () => void {
+  const abort = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const load = async (): Promise<void> => {
+    const { kind } = connectionState.peek();
+    if (kind !== "paused" && kind !== "hidden")
+      try {
+        await question(abort.signal);
+        onFailure(null);
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        onFailure(error instanceof ApiError ? error : new ApiError(0, "", String(error), ""));
+      }
+    if (!abort.signal.aborted)
+      timer = setTimeout(() => {
+        void load();
+      }, everyMs);
+  };
+  void load();
+  return () => {
+    abort.abort();
+    clearTimeout(timer);
+  };
+}
+
+/**
  * Asks for an answer while the calling view is drawn.
  *
  * @param path - below `/api/v1/`; another path forgets the last answer.
@@ -33,30 +71,17 @@ export function usePolled<Answer>(path: string, everyMs: number): Polled<Answer>
     setAnswer(null);
     setFailure(null);
   }, [path]);
-  useEffect(() => {
-    const abort = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const load = async (): Promise<void> => {
-      const { kind } = connectionState.peek();
-      if (kind !== "paused" && kind !== "hidden")
-        try {
-          setAnswer(await ask<Answer>(path, { signal: abort.signal }));
-          setFailure(null);
-        } catch (error) {
-          if (abort.signal.aborted) return;
-          setFailure(error instanceof ApiError ? error : new ApiError(0, "", String(error), ""));
-        }
-      if (!abort.signal.aborted)
-        timer = setTimeout(() => {
-          void load();
-        }, everyMs);
-    };
-    void load();
-    return () => {
-      abort.abort();
-      clearTimeout(timer);
-    };
-  }, [path, everyMs, round]);
+  useEffect(
+    () =>
+      repeat(
+        async (signal) => {
+          setAnswer(await ask<Answer>(path, { signal }));
+        },
+        setFailure,
+        everyMs,
+      ),
+    [path, everyMs, round],
+  );
   return {
     answer,
     failure,

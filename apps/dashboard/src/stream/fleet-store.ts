@@ -1,7 +1,7 @@
 /**
  * The fleet as the stream last described it: one row for each rank, and the daemon's totals, health and alerts.
  *
- *     snapshot ──▶ all rows anew           delta: gone, new, seq, set ──▶ rows changed in place
+ *     snapshot ──▶ all rows again          delta: gone, new, seq, set ──▶ rows changed in place
  *
  * Invariants (fleet-store.model.test.ts)
  *  F1  A snapshot and the deltas after it give the same rows as a fresh snapshot.

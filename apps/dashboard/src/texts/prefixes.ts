@@ -25,7 +25,7 @@ export const PREFIXES = {
   noModel: "Enter the name of a model.",
   holders: (held: string, all: string, number: number): string =>
     `${held} of ${all} ${number === 1 ? "engine holds" : "engines hold"} the beginning of it`,
-  nobody: "No engine holds the beginning of it.",
+  unheld: "No engine holds the beginning of it.",
   noRank: "No engine of this model is known.",
   took: (ms: string): string => `answered in ${ms}`,
   blocksOf: (blocks: string, size: string): string => `**${blocks}** blocks of ${size} tokens`,

@@ -6,8 +6,9 @@ import type { LogLine, LogLines, Severity } from "@kvsync/client";
 
 import { ApiError, ask } from "../page/api.ts";
 import { route, setParams } from "../page/route.ts";
-import { connectionState, whoAmI } from "../page/state.ts";
+import { whoAmI } from "../page/state.ts";
 import { failureText, Panel } from "../parts/panel.tsx";
+import { repeat } from "../parts/polled.ts";
 import { LOGS } from "../texts/logs.ts";
 import { count, timeOfDay, utc } from "../words.ts";
 import { filterLines, SEVERITIES, withAnswer } from "./log-lines.ts";
@@ -110,32 +111,17 @@ function useLines(isPaused: boolean): {
   const [failure, setFailure] = useState<ApiError | null>(null);
   useEffect(() => {
     if (isPaused) return;
-    const abort = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
     let last = 0;
-    const load = async (): Promise<void> => {
-      const { kind } = connectionState.peek();
-      if (kind !== "paused" && kind !== "hidden")
-        try {
-          const answer = await ask<LogLines>(`logs?after=${last}`, { signal: abort.signal });
-          // Its numbers begin again when a daemon starts again.
-          last = answer.last < last ? 0 : answer.last;
-          setLines((before) => withAnswer(before ?? [], answer));
-          setFailure(null);
-        } catch (error) {
-          if (abort.signal.aborted) return;
-          setFailure(error instanceof ApiError ? error : new ApiError(0, "", String(error), ""));
-        }
-      if (!abort.signal.aborted)
-        timer = setTimeout(() => {
-          void load();
-        }, REFRESH_MS);
-    };
-    void load();
-    return () => {
-      abort.abort();
-      clearTimeout(timer);
-    };
+    return repeat(
+      async (signal) => {
+        const answer = await ask<LogLines>(`logs?after=${last}`, { signal });
+        // Its numbers begin again when a daemon starts again.
+        last = answer.last < last ? 0 : answer.last;
+        setLines((before) => withAnswer(before ?? [], answer));
+      },
+      setFailure,
+      REFRESH_MS,
+    );
   }, [isPaused]);
   return { lines, failure };
 }

@@ -197,7 +197,7 @@ function Answer({ result }: { readonly result: Result }): ComponentChildren {
     ranks === 0
       ? PREFIXES.noRank
       : holders.length === 0
-        ? PREFIXES.nobody
+        ? PREFIXES.unheld
         : PREFIXES.holders(count(holders.length), count(ranks), holders.length);
   const note = noteOf(answer, holders);
   return (

@@ -21,7 +21,7 @@ function tail(): {
 const AT = () => 1000;
 const LAG = () => 3;
 
-test("nothing is written of a rank that nobody watches (T1)", () => {
+test("nothing is written of a rank without a viewer (T1)", () => {
   const { cells, writer, reader } = tail();
   writer.event(7, AT, "BlockStored", 4, null);
   writer.publish(7, 1, LAG);

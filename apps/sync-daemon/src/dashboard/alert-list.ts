@@ -17,7 +17,7 @@ import type { RuleStanding } from "@kvsync/observability/evaluation/rule-evaluat
 
 import type { PrometheusRule, ReceivedAlert, Silence } from "./upstream-alerts.ts";
 
-/** Some 100 kB: a stream must not be stopped by a list that nobody can read. */
+/** Some 100 kB: a stream must not be stopped by a list that is too long to read. */
 const ALERTS_MAX = 200;
 const SILENCES_MAX = 100;
 

@@ -114,7 +114,7 @@ export class AlertUpstream {
     return file === null ? {} : { authorization: `Bearer ${readFileSync(file, "utf8").trim()}` };
   }
 
-  /** Made anew when the file of authorities has changed. */
+  /** Made again when the file of authorities has changed. */
   #dispatcher(): Agent {
     const { ca_file: file } = this.#access;
     const ca = file === null ? null : readFileSync(file, "utf8");

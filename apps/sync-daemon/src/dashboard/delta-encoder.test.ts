@@ -144,7 +144,7 @@ test("a slot that another engine took over is gone and new, and its counts are n
   expect(events.stored).toBe(2);
 });
 
-test("the list of models begins anew beyond its limit, and everybody is due a snapshot (E2)", async () => {
+test("the list of models begins again beyond its limit, and every viewer is due a snapshot (E2)", async () => {
   const fleet = new BoardFleet();
   const encoder = encoderOf(fleet);
   for (let i = 0; i <= 2048; i++) encoder.modelNumber(`gone-${i}`);

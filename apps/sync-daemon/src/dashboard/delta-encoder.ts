@@ -106,7 +106,7 @@ export class DeltaEncoder {
   readonly #rows = new Map<number, KnownRow>();
   readonly #events = new EventGrowth();
   readonly #models = new Map<string, number>();
-  /** Whether snapshots are due for everybody (E2). */
+  /** Whether snapshots are due for every viewer (E2). */
   isAnew = false;
 
   /**

@@ -46,7 +46,7 @@ export interface EventSources {
   readonly now: () => number;
 }
 
-/** Somebody who watches. */
+/** A viewer and the ring that it reads. */
 interface Watching {
   readonly viewer: Viewer;
   readonly owner: RegisteredEngine;

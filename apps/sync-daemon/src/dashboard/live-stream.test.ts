@@ -193,7 +193,7 @@ test("what happened comes once, health when it changed, and silence is broken by
   leave();
 });
 
-test("alerts are in the snapshot and sent again once another list is there, and nobody is asked without a viewer (V4)", () => {
+test("alerts are in the snapshot and sent again once another list is there, and no source is asked without a viewer (V4)", () => {
   const { stream, beat, alerts } = streamOf();
   const viewer = new Reader();
   const leave = stream.watch(viewer);

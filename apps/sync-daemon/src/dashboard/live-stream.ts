@@ -50,7 +50,7 @@ export interface ViewerFacts {
 /** A viewer that is refused. */
 export class ViewerError extends CodedError<ViewerFacts> {}
 
-/** Somebody who watches: a response that is written to. */
+/** A viewer: a response that is written to. */
 export interface Viewer {
   /** Bytes that were written and not sent. */
   readonly writableLength: number;
@@ -66,7 +66,7 @@ export interface LiveSources {
   /** Figures of the seconds since the last look. */
   readonly totals: (look: FleetLook, seconds: number) => object;
   readonly health: () => object;
-  /** Alerts are asked for while somebody watches. Another object is another list. */
+  /** Alerts are asked for while there is a viewer. Another object is another list. */
   readonly alerts: { readonly watch: (isWatched: boolean) => void; readonly present: () => object };
   readonly happenings: (afterMs: number, untilMs: number) => readonly Happening[];
   /** Milliseconds since the Unix epoch. */
@@ -116,7 +116,7 @@ export class LiveStream {
   }
 
   /**
-   * Lets somebody watch.
+   * Adds a viewer.
    *
    * @param viewer - gets hello and a snapshot at once.
    * @returns ends it; to be called when the viewer is gone.
