@@ -2,13 +2,22 @@
  * A router's record without any event: the worker to which it sent each prefix lately.
  *
  *     prompt   │ chunk 0 │ chunk 1 │ chunk 2 │ rest │     named by prompt-prefixes.ts at their ends
- *     table    prefix ─▶ tenant, until; tenant, until; …
+ *     record   prefix, tenant, until, older                numbered 1, 2, … in order of decision; four cells each, as a ring
+ *     chain    newest record ─▶ older one ─▶ … ─▶ one that is not in the ring any more, or 0
  *     tenant   position + POSITIONS_MAX × how many workers left that position before
+ *
+ * A chain has records whose prefixes and tenants have one hash. It leads from newer to older
+ * records, and ends at the first number that the ring does not have. So a record leaves the ring
+ * without any other change.
+ *
+ * A worker that was sent a prefix was sent all shorter ones, and they live as long. A search by
+ * halves finds how much it was sent.
  *
  *  D1  `match` gives a worker the chunks that were all sent to it and have not expired, without a
  *      hole (decision-history.test.ts "D1").
  *  D2  A prefix sent to a worker again lives on from then (decision-history.test.ts "D2").
- *  D3  At most CHUNKS_MAX entries live; the oldest go first (decision-history.test.ts "D3").
+ *  D3  At most CHUNKS_MAX records live; the oldest decisions go first, as a whole
+ *      (decision-history.test.ts "D3").
  *  D4  A prefix sent to a worker does not count for the next worker at its position
  *      (decision-history.test.ts "D4").
  *
@@ -18,30 +27,40 @@
 import { POSITIONS_MAX, type RoutingRequest } from "./policy.ts";
 import { namePrefixes } from "./prompt-prefixes.ts";
 
-/** 2²⁰ chunks of 256 tokens: the prompts of 268 million tokens. About 100 MB. */
+/** 2²⁰ chunks of 256 tokens: the prompts of 268 million tokens. About 40 MB. */
 const CHUNKS_MAX: number = 2 ** 20;
+/** Records that have room at first. */
+const ROOM_MIN = 1024;
+/** Cells of a record. */
+const RECORD_CELLS = 4;
+const PREFIX = 0;
+const TENANT = 1;
+const UNTIL = 2;
+/** Number of the next older record of the chain. */
+const OLDER = 3;
 
 /** See the header. */
 export class DecisionHistory {
   readonly #lifeSeconds: number;
   readonly #chunkTokens: number;
   readonly #chunksMax: number;
-  /** Who is at each position now. */
+  /** Who is at each position now, */
   readonly #tenants: Float64Array;
-  /** Tenant, until, tenant, until, … by prefix. */
-  readonly #chunks = new Map<number, number[]>();
-  /** Prefixes and their ends of life in order of decision, as a ring of two columns. */
-  #keys = new Float64Array(1024);
-  #until = new Float64Array(1024);
-  #first = 0;
-  #count = 0;
+  /** and until when anything that was sent there counts. */
+  readonly #lastUntil: Float64Array;
+  /** Nothing was ever sent to a position from here on. */
+  #end = 0;
+  #records = new Records(ROOM_MIN);
+  /** Number of the oldest record that lives, and of the next one. */
+  #oldest = 1;
+  #next = 1;
   #prompt: readonly number[] = [];
 
   /**
    * @param positionCount - positions of the fleet, empty ones included.
    * @param lifeSeconds - how long a decision counts.
-   * @param chunkTokens - how finely prompts are remembered; each chunk costs a table entry.
-   * @param chunksMax - entries that live at most.
+   * @param chunkTokens - how finely prompts are remembered; each chunk costs a record.
+   * @param chunksMax - records that live at most.
    */
   constructor(
     positionCount: number,
@@ -53,16 +72,18 @@ export class DecisionHistory {
     this.#chunkTokens = chunkTokens;
     this.#chunksMax = chunksMax;
     this.#tenants = Float64Array.from({ length: positionCount }, (_, position) => position);
+    this.#lastUntil = new Float64Array(positionCount).fill(Number.NEGATIVE_INFINITY);
   }
 
-  /** Entries that live. */
+  /** Records that live. */
   get chunkCount(): number {
-    return this.#count;
+    return this.#next - this.#oldest;
   }
 
-  /** Forgets what was sent to a position. O(1): its entries expire unread. */
+  /** Forgets what was sent to a position. O(1): its records expire unread. */
   leave(position: number): void {
     this.#tenants[position] = (this.#tenants[position] ?? position) + POSITIONS_MAX;
+    this.#lastUntil[position] = Number.NEGATIVE_INFINITY;
   }
 
   /**
@@ -71,7 +92,7 @@ export class DecisionHistory {
    * @param request - `record` means this one afterwards.
    * @param matched - receives tokens by position; its length is the number of positions.
    * @param nowSeconds - decisions that ended before do not count.
-   * @returns whether anything was sent anywhere.
+   * @returns whether anything was sent anywhere. Cost: naming the prompt, and for each position O(log chunks).
    */
   match(request: RoutingRequest, matched: Float64Array, nowSeconds: number): boolean {
     this.#expire(nowSeconds);
@@ -79,20 +100,39 @@ export class DecisionHistory {
     const { prefixes, chunkTokens } = namePrefixes(request, this.#chunkTokens);
     this.#prompt = prefixes;
     let isFound = false;
-    for (const [chunk, key] of prefixes.entries()) {
-      const entry = this.#chunks.get(key);
-      if (entry === undefined) break;
-      for (let i = 0; i < entry.length; i += 2) {
-        const tenant = entry[i] ?? 0;
-        const position = tenant % POSITIONS_MAX;
-        const isThere = this.#tenants[position] === tenant;
-        const isUnbroken = matched[position] === chunk * chunkTokens;
-        if (!isThere || !isUnbroken || (entry[i + 1] ?? 0) <= nowSeconds) continue;
-        matched[position] = (chunk + 1) * chunkTokens;
-        isFound = true;
-      }
+    for (let position = 0; position < this.#end; position++) {
+      if ((this.#lastUntil[position] ?? 0) <= nowSeconds) continue;
+      const chunks = this.#chunksSent(this.#tenants[position] ?? position);
+      matched[position] = chunks * chunkTokens;
+      isFound ||= chunks > 0;
     }
     return isFound;
+  }
+
+  /** Leading chunks of the prompt that were sent to a tenant. */
+  #chunksSent(tenant: number): number {
+    const prompt = this.#prompt;
+    let least = 0;
+    let most = prompt.length;
+    // The first chunk is asked for first: most prompts were never sent to most workers.
+    let chunks = Math.min(1, most);
+    while (least < most) {
+      if (this.#isSent(prompt[chunks - 1] ?? 0, tenant)) least = chunks;
+      else most = chunks - 1;
+      chunks = (least + most + 1) >>> 1;
+    }
+    return least;
+  }
+
+  #isSent(prefix: number, tenant: number): boolean {
+    const { cells, newest, mask } = this.#records;
+    let number = newest[chainOf(prefix, tenant) & mask] ?? 0;
+    while (number >= this.#oldest) {
+      const at = RECORD_CELLS * (number & mask);
+      if (cells[at + PREFIX] === prefix && cells[at + TENANT] === tenant) return true;
+      number = cells[at + OLDER] ?? 0;
+    }
+    return false;
   }
 
   /** Prefixes of the prompt of the last `match`, one per chunk. */
@@ -108,56 +148,72 @@ export class DecisionHistory {
   record(position: number, nowSeconds: number, prompt: readonly number[] = this.#prompt): void {
     const tenant = this.#tenants[position];
     if (tenant === undefined) return;
+    const count = Math.min(prompt.length, this.#chunksMax);
+    this.#makeRoom(count);
     const until = nowSeconds + this.#lifeSeconds;
-    for (const key of prompt) {
-      const entry = this.#chunks.get(key);
-      if (entry === undefined) this.#chunks.set(key, [tenant, until]);
-      else prolong(entry, tenant, until);
-      this.#push(key, until);
-    }
+    this.#lastUntil[position] = until;
+    this.#end = Math.max(this.#end, position + 1);
+    for (let chunk = 0; chunk < count; chunk++)
+      this.#records.write(this.#next + chunk, prompt[chunk] ?? 0, tenant, until);
+    this.#next += count;
   }
 
-  #push(key: number, until: number): void {
-    if (this.#count === this.#keys.length) this.#grow();
-    const at = (this.#first + this.#count) % this.#keys.length;
-    this.#keys[at] = key;
-    this.#until[at] = until;
-    this.#count++;
-    if (this.#count > this.#chunksMax) this.#dropOldest();
+  #makeRoom(count: number): void {
+    while (this.chunkCount + count > this.#chunksMax) this.#expire(this.#records.untilOf(this.#oldest));
+    while (this.chunkCount + count > this.#records.room) this.#grow();
   }
 
   #grow(): void {
-    const size = this.#keys.length;
-    const [keys, until] = [new Float64Array(2 * size), new Float64Array(2 * size)];
-    for (let i = 0; i < this.#count; i++) {
-      keys[i] = this.#keys[(this.#first + i) % size] ?? 0;
-      until[i] = this.#until[(this.#first + i) % size] ?? 0;
+    const { cells, mask, room } = this.#records;
+    this.#records = new Records(2 * room);
+    for (let number = this.#oldest; number < this.#next; number++) {
+      const at = RECORD_CELLS * (number & mask);
+      const [prefix, tenant, until] = [cells[at + PREFIX], cells[at + TENANT], cells[at + UNTIL]];
+      this.#records.write(number, prefix ?? 0, tenant ?? 0, until ?? 0);
     }
-    [this.#keys, this.#until, this.#first] = [keys, until, 0];
   }
 
   #expire(nowSeconds: number): void {
-    while (this.#count > 0 && (this.#until[this.#first] ?? 0) <= nowSeconds) this.#dropOldest();
-  }
-
-  /** Takes the tenant of the oldest decision out, unless a younger decision prolonged it. */
-  #dropOldest(): void {
-    const key = this.#keys[this.#first] ?? 0;
-    const until = this.#until[this.#first] ?? 0;
-    this.#first = (this.#first + 1) % this.#keys.length;
-    this.#count--;
-    const entry = this.#chunks.get(key);
-    if (entry === undefined) return;
-    for (let i = entry.length - 2; i >= 0; i -= 2) if ((entry[i + 1] ?? 0) <= until) entry.splice(i, 2);
-    if (entry.length === 0) this.#chunks.delete(key);
+    while (this.#oldest < this.#next && this.#records.untilOf(this.#oldest) <= nowSeconds) this.#oldest += 1;
   }
 }
 
-function prolong(entry: number[], tenant: number, until: number): void {
-  for (let i = 0; i < entry.length; i += 2) {
-    if (entry[i] !== tenant) continue;
-    entry[i + 1] = until;
-    return;
+/** Records by the low bits of their numbers, and chains by those of their hashes. */
+class Records {
+  /** A power of two. */
+  readonly room: number;
+  readonly mask: number;
+  /** A record in RECORD_CELLS neighbours: one search step reads one place of memory. */
+  readonly cells: Float64Array;
+  /** Number of the newest record, by chain. */
+  readonly newest: Float64Array;
+
+  constructor(room: number) {
+    this.room = room;
+    this.mask = room - 1;
+    this.cells = new Float64Array(RECORD_CELLS * room);
+    this.newest = new Float64Array(room);
   }
-  entry.push(tenant, until);
+
+  /** Until when a record counts. */
+  untilOf(number: number): number {
+    return this.cells[RECORD_CELLS * (number & this.mask) + UNTIL] ?? 0;
+  }
+
+  /** Writes a record in place of the one that is `room` numbers older; it becomes the newest of its chain. */
+  write(number: number, prefix: number, tenant: number, until: number): void {
+    const { cells, newest, mask } = this;
+    const at = RECORD_CELLS * (number & mask);
+    const chain = chainOf(prefix, tenant) & mask;
+    cells[at + PREFIX] = prefix;
+    cells[at + TENANT] = tenant;
+    cells[at + UNTIL] = until;
+    cells[at + OLDER] = newest[chain] ?? 0;
+    newest[chain] = number;
+  }
+}
+
+/** A hash, of which any bits can be taken: prefixes are hashes themselves. */
+function chainOf(prefix: number, tenant: number): number {
+  return prefix ^ Math.imul(tenant, 0x9e37_79b1);
 }

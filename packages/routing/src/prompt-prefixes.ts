@@ -35,7 +35,9 @@ export function namePrefixes(request: RoutingRequest, chunkTokens: number): Name
   const chunks = Math.floor(keys.length / words);
   const prefixes: number[] = [];
   let a = 0x243f_6a88;
-  let b = 0x85a3_08d3;
+  // From here on all are integers of 32 bits with a sign. A lane that began beyond them would be a
+  // float, and take twice as long.
+  let b = 0x85a3_08d3 | 0;
   let at = 0;
   for (let chunk = 0; chunk < chunks; chunk++) {
     let [p, q, r, s] = [a, b, ~a, ~b];

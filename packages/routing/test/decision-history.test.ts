@@ -1,4 +1,5 @@
 /** A history of decisions: the decisions that count, for how long, and for which worker. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import { DecisionHistory, namePrefixes, type RoutingRequest } from "@kvsync/routing";
@@ -45,9 +46,9 @@ describe("a history of decisions", () => {
     expect(history.chunkCount).toBe(0);
   });
 
-  it("D3: keeps at most as many entries as it may, and the oldest go first", () => {
+  it("D3: keeps at most as many records as it may, and the oldest decisions go first", () => {
     const history = new DecisionHistory(3, 1_000, 64, 4);
-    for (const first of [1, 3, 5]) send(history, prompt(first, first + 1), 0);
+    for (const first of [1, 3, 5]) send(history, prompt(first, first + 1), 0, first);
     expect(history.chunkCount).toBe(4);
     expect(sent(history, prompt(1, 2))).toEqual([0, 0, 0]);
     expect(sent(history, prompt(5, 6))).toEqual([128, 0, 0]);
@@ -60,6 +61,78 @@ describe("a history of decisions", () => {
     expect(sent(history, prompt(1, 2))).toEqual([0, 0, 0]);
     send(history, prompt(1), 0);
     expect(sent(history, prompt(1, 2))).toEqual([64, 0, 0]);
+  });
+});
+
+/** A decision, as a plain list keeps it. */
+interface Sent {
+  readonly blocks: readonly number[];
+  readonly position: number;
+  readonly until: number;
+}
+
+/** The same by adding everything up each time. */
+class NaiveHistory {
+  #sent: Sent[] = [];
+
+  get chunkCount(): number {
+    return this.#sent.reduce((sum, { blocks }) => sum + blocks.length, 0);
+  }
+
+  match(blocks: readonly number[], nowSeconds: number): number[] {
+    this.#sent = this.#sent.filter(({ until }) => until > nowSeconds);
+    return [0, 1, 2].map((position) => {
+      const lengths = this.#sent
+        .filter((one) => one.position === position)
+        .map((one) => blocks.findIndex((block, i) => block !== one.blocks[i]))
+        .map((length) => (length < 0 ? blocks.length : length));
+      return 64 * Math.max(0, ...lengths);
+    });
+  }
+
+  record(blocks: readonly number[], position: number, nowSeconds: number): void {
+    while (this.chunkCount + blocks.length > LIMIT)
+      this.#sent = this.#sent.filter(({ until }, _, all) => until !== all[0]?.until);
+    this.#sent.push({ blocks, position, until: nowSeconds + LIFE });
+  }
+
+  leave(position: number): void {
+    this.#sent = this.#sent.map((one) => (one.position === position ? { ...one, position: -1 } : one));
+  }
+}
+
+const LIFE = 10;
+const LIMIT = 2000;
+const SEED = 20_261_201;
+
+describe("a history of many decisions", () => {
+  it("D1 to D4: says at every step what a list of all decisions says", () => {
+    const blocks = fc.array(fc.nat(1), { maxLength: 40, size: "max" });
+    const step = fc.record({
+      seconds: fc.oneof({ weight: 20, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(8) }),
+      blocks,
+      position: fc.nat(2),
+      leaves: fc.nat(20).map((n) => n === 0),
+    });
+    let most = 0;
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 300, size: "max" }), (steps) => {
+        const [history, naive] = [new DecisionHistory(3, LIFE, 64, LIMIT), new NaiveHistory()];
+        let nowSeconds = 0;
+        for (const { seconds, blocks: asked, position, leaves } of steps) {
+          nowSeconds += seconds;
+          expect(sent(history, prompt(...asked), nowSeconds)).toEqual(naive.match(asked, nowSeconds));
+          if (leaves) for (const one of [history, naive]) one.leave(position);
+          history.record(position, nowSeconds);
+          naive.record(asked, position, nowSeconds);
+          expect(history.chunkCount).toBe(naive.chunkCount);
+          most = Math.max(most, history.chunkCount);
+        }
+      }),
+      { seed: SEED, numRuns: 100 },
+    );
+    // More than the room that it begins with, and as much as it may have.
+    expect(most).toBeGreaterThan(LIMIT - 40);
   });
 });
 

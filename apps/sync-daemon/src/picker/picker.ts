@@ -484,7 +484,8 @@ export class Picker implements SessionHost {
       const isUsable = tokens === null || served === null;
       return { holds, names: wordsOf(bytes), promptTokens: estimatedTokens, isUsable };
     }
-    const names = tokens instanceof Uint32Array ? tokens : new Uint32Array(tokens as readonly number[]);
+    // No copy: nothing else is looked up before the pick is made.
+    const names = this.#parts.lookup.lookedUp(tokens.length);
     return { holds, names, promptTokens: tokens.length + otherTokens, isUsable: true };
   }
 

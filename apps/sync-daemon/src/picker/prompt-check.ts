@@ -46,7 +46,7 @@ export interface Server {
 /** A prompt that was picked for. */
 export interface PickedPrompt {
   readonly served: ServedModel;
-  /** Its tokens; kept, not copied. */
+  /** Its tokens; copied when they are kept. */
   readonly tokens: Uint32Array;
   /** Of the engine that was picked; null when it is not known. */
   readonly blockSize: number | null;
@@ -105,8 +105,9 @@ export class PromptCheck {
       this.#parts.checked(prompt.served.question.model, "skipped");
       return;
     }
-    this.#tokens += prompt.tokens.length;
-    this.#checks.set(id, { prompt, pickedMs: this.#parts.now(), server: prompt.server, timer: null });
+    const kept = { ...prompt, tokens: prompt.tokens.slice() };
+    this.#tokens += kept.tokens.length;
+    this.#checks.set(id, { prompt: kept, pickedMs: this.#parts.now(), server: prompt.server, timer: null });
   }
 
   /** A request was served; null by an endpoint of nobody's. */

@@ -68,6 +68,11 @@ export class PromptLookup {
     }
   }
 
+  /** The first tokens of the prompt that was looked up last: a view, valid until the next lookup. */
+  lookedUp(count: number): Uint32Array {
+    return this.#dependencies.reader.tokens.subarray(0, count);
+  }
+
   /**
    * Looks a prompt up.
    *

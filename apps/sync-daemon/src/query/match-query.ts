@@ -374,7 +374,7 @@ function refuseTooMany(count: number, input: QueryInput, memory: QueryInputMemor
 function writeTokens(tokens: readonly unknown[], target: Uint32Array): void {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i];
-    if (typeof token !== "number" || !Number.isInteger(token) || token < 0 || token > TOKEN_MAX) {
+    if (typeof token !== "number" || token >>> 0 !== token) {
       throw malformed(`token_ids.${i}`, `an integer from 0 to ${TOKEN_MAX}`);
     }
     target[i] = token;
