@@ -191,22 +191,6 @@ describe("requests of the gateway", () => {
     );
   });
 
-  it("C2: that were damaged give a request or a fault", () => {
-    const runs = Number(process.env["KVSYNC_EXT_PROC_INPUTS"] ?? 20_000);
-    const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 6 });
-    let faults = 0;
-    fc.assert(
-      fc.property(requests, damage, fc.nat(), (drawn, changes, cut) => {
-        const bytes = Buffer.from(referenceRequest(drawn));
-        for (const [at, value] of changes) bytes[at % bytes.length] = value;
-        const request = decodeRequest(cut % 3 === 0 ? bytes.subarray(0, cut % bytes.length) : bytes);
-        if (isFault(request)) faults += 1;
-      }),
-      { numRuns: runs },
-    );
-    expect(faults).toBeGreaterThan(runs / 20);
-  });
-
   it("C2: of structs nested a thousand deep end by name", () => {
     let value: Uint8Array = Buffer.from([0x1a, 1, 65]);
     const wrap = (field: number, inner: Uint8Array): Uint8Array => {
