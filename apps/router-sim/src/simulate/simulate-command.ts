@@ -49,6 +49,7 @@ interface SimulateFlags {
   readonly seed: number;
   readonly json?: string;
   readonly requestsCsv?: string;
+  readonly decisions?: string;
 }
 
 /**
@@ -105,6 +106,10 @@ export function simulateCommand(write: (line: string) => void): Command {
       "--requests-csv <file>",
       "write a line per request there; with several policies, one file each: name.policy.csv",
     )
+    .option(
+      "--decisions <file>",
+      "write the first 1,000 decisions there, with all that they were made by; kvsync and one picker only",
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (flags: SimulateFlags) => {
       await runSimulate(flags, write);
@@ -150,7 +155,7 @@ async function runSimulate(flags: SimulateFlags, write: (line: string) => void):
   const policies = [...flags.policy, ...custom];
   const names = policies.map((policy) => (typeof policy === "string" ? policy : policy.name));
   const csvPaths = names.map((name) => requestsPath(flags, name, names.length));
-  await checkReportFiles([flags.json, ...csvPaths]);
+  await checkReportFiles([flags.json, flags.decisions, ...csvPaths]);
   const provenance = await provenanceOf(flags.seed);
   write(describeProvenance(provenance));
   const workload = await openWorkload(flags.workload, flags.seed);
@@ -161,7 +166,9 @@ async function runSimulate(flags: SimulateFlags, write: (line: string) => void):
     const csvPath = csvPaths[i];
     if (csvPath !== undefined && run.requests !== null)
       await writeReportFile(csvPath, requestLines(run.requests));
-    runs.push({ ...run, requests: null });
+    if (flags.decisions !== undefined && run.decisions !== null)
+      await writeReportFile(flags.decisions, `${run.decisions.join("\n")}\n`);
+    runs.push({ ...run, requests: null, decisions: null });
   }
   const results = runs.map(({ result }) => result);
   write(`\n${simulationTable(results)}`);
@@ -211,5 +218,6 @@ function settingsOf(flags: SimulateFlags, policy: PolicyName | CustomPolicy): Si
     pickerCount: flags.pickers,
     pickerNews: flags.pickerNews,
     keepRequests: flags.requestsCsv !== undefined,
+    keepDecisions: flags.decisions !== undefined,
   };
 }

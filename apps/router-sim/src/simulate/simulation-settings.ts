@@ -37,6 +37,8 @@ export interface SimulationSettings {
   readonly pickerDelaySeconds?: number | undefined;
   /** Keep every request's columns; 44 bytes each. */
   readonly keepRequests?: boolean | undefined;
+  /** Keep the first decisions, see decision-log.ts; with the policy kvsync and one picker only. */
+  readonly keepDecisions?: boolean | undefined;
 }
 
 /** What can be wrong with settings. */
@@ -86,6 +88,7 @@ export interface ResolvedSimulation {
   readonly config: SimulationConfig;
   readonly policy: PolicyName | CustomPolicy;
   readonly keepRequests: boolean;
+  readonly keepDecisions: boolean;
 }
 
 /**
@@ -129,7 +132,20 @@ export function resolveSettings(settings: SimulationSettings, workload: Workload
     ),
     ...pickersOf(settings),
   };
-  return { config, policy: settings.policy, keepRequests: settings.keepRequests ?? false };
+  return { config, policy: settings.policy, ...keptOf(settings, config) };
+}
+
+function keptOf(
+  { policy, keepRequests = false, keepDecisions = false }: SimulationSettings,
+  { policy: name, pickers }: SimulationConfig,
+): Pick<ResolvedSimulation, "keepRequests" | "keepDecisions"> {
+  if (keepDecisions && (policy !== "kvsync" || pickers !== undefined))
+    throw wrong(
+      "keepDecisions",
+      `${name} with ${pickers?.count ?? 1} pickers`,
+      "the policy kvsync and one picker",
+    );
+  return { keepRequests, keepDecisions };
 }
 
 function pickersOf(settings: SimulationSettings): { readonly pickers?: PickersConfig } {

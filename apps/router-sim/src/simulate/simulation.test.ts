@@ -3,8 +3,9 @@
  * conserves requests and tokens, and its settings are checked. That it is right, by theory, is
  * theory.simulation.test.ts.
  *
- * Numbers in titles: V of simulation.ts, E of event-path.ts, X of wire-path.ts.
+ * Numbers in titles: V of simulation.ts, E of event-path.ts, X of wire-path.ts, G of decision-log.ts.
  */
+import { type FixedWorker, KvsyncPolicy, LoadBook, type Trust } from "@kvsync/routing";
 import { describe, expect, it } from "vitest";
 
 import { POLICY_NAMES } from "../policy/policies.ts";
@@ -31,6 +32,24 @@ const SMALL: SimulationSettings = {
   blockCount: 1_100,
   maxBatchedTokens: 2_048,
 };
+
+/** A line of a log of decisions; each kind has some of it. */
+interface LogLine {
+  readonly engines?: readonly FixedWorker[];
+  readonly kind: string;
+  readonly id: number;
+  readonly seconds: number;
+  readonly promptTokens: number;
+  readonly keys: readonly number[];
+  readonly keyWords: number;
+  readonly keyTokens: number;
+  readonly matches: readonly {
+    readonly tokens: number;
+    readonly slowTokens: number;
+    readonly trust: Trust;
+  }[];
+  readonly ranking: readonly number[];
+}
 
 function json(changes: Partial<SimulationSettings> = {}): string {
   return JSON.stringify(simulate(CONVERSATION, { ...SMALL, ...changes }).result);
@@ -110,6 +129,40 @@ describe("a simulated run", () => {
     expect(total("hit_blocks")).toBe(result.totals.hitBlocks);
     expect(total("input_tokens")).toBe(result.totals.promptTokens);
     expect(total("first_token_s")).toBeCloseTo(result.firstToken.sumSeconds, 2);
+  });
+
+  it("G1: logs decisions with all that they were made by: another policy that is given it ranks alike", () => {
+    const { decisions } = simulate(CONVERSATION, { ...SMALL, policy: "kvsync", keepDecisions: true });
+    const [fleet, ...lines] = (decisions ?? []).map((line) => JSON.parse(line) as LogLine);
+    const engines = fleet?.engines ?? [];
+    const book = new LoadBook(engines);
+    const policy = new KvsyncPolicy(engines.length);
+    for (const [position, { capacityTokens }] of engines.entries()) policy.join(position, capacityTokens);
+    let count = 0;
+    for (const line of lines) {
+      const { kind, id, seconds, promptTokens, keys, keyWords, keyTokens, matches } = line;
+      if (kind === "first_token") book.firstToken(id);
+      else if (kind === "over") book.end(id);
+      else {
+        book.clearMatches();
+        for (const [position, { tokens, slowTokens, trust }] of matches.entries())
+          Object.assign(book.views[position] ?? {}, {
+            matchedTokens: tokens,
+            matchedSlowTokens: slowTokens,
+            trust,
+          });
+        const routing = { promptTokens, keyWords, keyTokens, keys: Uint32Array.from(keys) };
+        const into = new Uint32Array(engines.length);
+        policy.rank({ ...routing, sessionId: null, sharedLaterTokens: 0 }, book.views, seconds, into);
+        expect([...into]).toEqual(line.ranking);
+        policy.book(into[0] ?? 0, seconds);
+        book.send(id, into[0] ?? 0, promptTokens);
+        count += 1;
+      }
+    }
+    expect(count).toBe(400);
+    const wrong = { ...SMALL, keepDecisions: true, policy: "random" } as const;
+    expect(() => simulate(CONVERSATION, wrong)).toThrow(/keepDecisions/);
   });
 
   it("counts a request that is longer than an engine's memory as refused, and goes on (V3)", () => {

@@ -25,13 +25,14 @@ import {
   type ScheduledStep,
 } from "@kvsync/engine-sim";
 
-import { choose, type RoutingPolicy, type WorkerView } from "@kvsync/routing";
+import { choose, KvsyncPolicy, type RoutingPolicy, type WorkerView } from "@kvsync/routing";
 import { makePolicy } from "../policy/policies.ts";
 
 import { INPUT_TOKENS_MAX } from "../trace/request.ts";
 import type { Workload, WorkloadRequest } from "../workload/workload.ts";
 import { WorkloadFuture } from "../workload/workload-future.ts";
 import { BlockNaming, NAME_WORDS } from "./block-naming.ts";
+import { DecisionLog } from "./decision-log.ts";
 import { DirectPath } from "./direct-path.ts";
 import type { EventPath } from "./event-path.ts";
 import { EventQueue } from "./event-queue.ts";
@@ -114,6 +115,7 @@ export class Simulation {
   readonly #knowledge: RoutingPolicy["knowledge"];
   readonly #future: WorkloadFuture | null;
   readonly #recorder: Recorder;
+  readonly #decisions: DecisionLog | null;
   readonly #steps = new EventQueue();
   readonly #flights = new Map<number, Flight>();
   #words = new Uint32Array(4096);
@@ -129,7 +131,7 @@ export class Simulation {
    */
   constructor(workload: Workload, settings: SimulationSettings) {
     this.#settings = resolveSettings(settings, workload);
-    const { config, keepRequests } = this.#settings;
+    const { config, keepRequests, keepDecisions } = this.#settings;
     const { engineCount, blockSize, seed, historyMessages } = config;
     this.#requests = workload.requests()[Symbol.iterator]();
     this.#naming = new BlockNaming(workload.blockTokens);
@@ -159,6 +161,7 @@ export class Simulation {
     );
     this.#knowledge = this.#pickers.of(0, 0).policy.knowledge;
     this.#future = this.#knowledge === "everything" ? new WorkloadFuture(workload) : null;
+    this.#decisions = keepDecisions ? new DecisionLog(members) : null;
     this.#recorder = new Recorder(config, workers, keepRequests ? workload.requestCount : 0);
     this.#recorder.sample(0, 0);
     this.#pull();
@@ -243,7 +246,7 @@ export class Simulation {
     this.#path.restarted(engine, this.#nowSeconds);
     for (const request of aborted) {
       const flight = this.#flights.get(request);
-      this.#pickers.end(request, this.#nowSeconds);
+      this.#over(request);
       if (flight !== undefined) this.#route(flight, null);
     }
   }
@@ -257,6 +260,11 @@ export class Simulation {
   result(): SimulationResult {
     this.#recorder.network(this.#path.counts);
     return this.#recorder.result();
+  }
+
+  /** Lines of the first decisions; null when they are not kept. */
+  get decisions(): readonly string[] | null {
+    return this.#decisions?.lines ?? null;
   }
 
   /** Columns of all requests; null when they are not kept. */
@@ -322,7 +330,10 @@ export class Simulation {
       keyTokens: blockSize,
       sharedLaterTokens: this.#future?.sharedTokens(flight.request, flight.id) ?? 0,
     };
+    this.#decisions?.asked(book.views);
     const engine = choose(policy, request, book.views, this.#nowSeconds);
+    if (policy instanceof KvsyncPolicy)
+      this.#decisions?.decided(flight.id, request, policy, this.#nowSeconds);
     const predicted = book.views[engine]?.matchedTokens ?? 0;
     this.#pickers.send(flight.id, engine, inputTokens, this.#nowSeconds);
     if (arrivalSeconds !== null) {
@@ -345,7 +356,7 @@ export class Simulation {
     const unit = this.#unit(engine);
     if (!unit.engine.submit(flight, this.#nowSeconds)) {
       this.#recorder.refused(flight.id);
-      this.#pickers.end(flight.id, this.#nowSeconds);
+      this.#over(flight.id);
       this.#flights.delete(flight.id);
       return;
     }
@@ -446,14 +457,22 @@ export class Simulation {
       this.#path.publish(engine, log, this.#nowSeconds);
       log.reset();
     }
-    for (const request of step.firstTokens) this.#pickers.firstToken(request, this.#nowSeconds);
+    for (const request of step.firstTokens) {
+      this.#pickers.firstToken(request, this.#nowSeconds);
+      this.#decisions?.firstToken(request);
+    }
     for (const done of step.finished) {
-      this.#pickers.end(done.id, this.#nowSeconds);
+      this.#over(done.id);
       const flight = this.#flights.get(done.id);
       if (flight === undefined) continue;
       this.#flights.delete(done.id);
       this.#recorder.finished(engine, done, flight.request.arrivalMs / 1000);
     }
+  }
+
+  #over(request: number): void {
+    this.#pickers.end(request, this.#nowSeconds);
+    this.#decisions?.over(request);
   }
 
   #unit(engine: number): Unit {
@@ -498,6 +517,8 @@ export interface SimulationRun {
   readonly result: SimulationResult;
   /** Null unless `keepRequests`. */
   readonly requests: RequestColumns | null;
+  /** Null unless `keepDecisions`. */
+  readonly decisions: readonly string[] | null;
   /** The only part that the machine has a say in. */
   readonly speed: SimulationSpeed;
 }
@@ -515,12 +536,13 @@ export function simulate(workload: Workload, settings: SimulationSettings): Simu
   const simulation = new Simulation(workload, settings);
   simulation.runToEnd();
   const result = simulation.result();
-  const requests = simulation.requestColumns;
+  const { requestColumns: requests, decisions } = simulation;
   simulation.close();
   const wallSeconds = (performance.now() - beganMs) / 1000;
   return {
     result,
     requests,
+    decisions,
     speed: {
       wallSeconds,
       requestsPerSecond: result.totals.requests / wallSeconds,
