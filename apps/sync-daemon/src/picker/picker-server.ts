@@ -12,16 +12,18 @@
  *  V3  A gateway that does not read holds its own stream alone: it is not read from until its answers are gone
  *      (picker-server.test.ts "V3").
  *  V4  Bodies that are held are bounded over all streams (picker-server.test.ts "V4").
+ *  V5  When the server has stopped, no session is open and no byte is held (picker-server.test.ts "V5").
  *  V6  What a host throws ends the stream that it was called for, and is counted; a failed assertion ends the process
  *      (picker-server.test.ts "V6").
  *  V7  What one event makes due goes out in one write (picker-server.test.ts "V7").
- *  V5  When the server has stopped, no session is open and no byte is held (picker-server.test.ts "V5").
- *  V7  While all places are taken, the connection that has been without a stream for longest gives way to a new one
- *      (picker-server.test.ts "V7").
  *  V8  A health check, or a stream that was refused, is over after SHORT_STREAM_MS: neither keeps a connection busy
  *      (picker-server.test.ts "V8").
  *  V9  A connection of probes has a few streams at once, and few resets. It shares its thread with picks, and any peer
  *      may reach it (picker-server.test.ts "V9").
+ *  V10 While all places are taken, the connection that has been without a stream for longest gives way to a new one
+ *      (picker-server.test.ts "V10").
+ *  V11 A connection without a first stream ends after FIRST_STREAM_MS, and is counted. Slow prefaces, headers and TLS
+ *      handshakes do not prolong that (picker-server.test.ts "V11").
  *
  * Not here: the decisions (SessionHost), the source of certificates.
  * Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md; node:http2's `streamResetBurst` for V2:
@@ -117,6 +119,7 @@ export type StreamFault =
   | "unknown_path"
   | "streams_limit"
   | "connections_limit"
+  | "no_first_stream"
   | "host_failed";
 
 /** A stream as its host sees it. */
@@ -208,6 +211,9 @@ export class PickerServer {
     });
     // A client's fault in TLS or in its first bytes: that connection is gone, and nothing else.
     this.#server.on("sessionError", () => undefined);
+    this.#server.on("tlsClientError", ({ code }: NodeJS.ErrnoException) => {
+      if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") this.#host.fault("no_first_stream");
+    });
   }
 
   /** Streams of requests that are open. */
@@ -293,6 +299,7 @@ export class PickerServer {
     if (this.#isDraining) connection.close();
     connection.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     const silent = setTimeout(() => {
+      this.#host.fault("no_first_stream");
       connection.destroy();
     }, FIRST_STREAM_MS);
     connection.once("stream", () => {
@@ -561,6 +568,7 @@ function serverOf(all: PickerServerOptions): Http2Server | Http2SecureServer {
         requestCert: tls.ca !== null,
         rejectUnauthorized: tls.ca !== null,
         ALPNProtocols: ["h2"],
+        handshakeTimeout: FIRST_STREAM_MS,
       });
 }
 

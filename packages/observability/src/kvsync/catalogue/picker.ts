@@ -56,6 +56,7 @@ export const STREAM_FAULTS = [
   "unknown_path",
   "streams_limit",
   "connections_limit",
+  "no_first_stream",
   "host_failed",
 ] as const;
 
