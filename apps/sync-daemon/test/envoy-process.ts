@@ -25,6 +25,7 @@ export type Config = Record<string, unknown>;
 /** The parts of the configuration that tests change. */
 export interface EnvoyParts {
   readonly config: Config;
+  readonly listener: Config;
   /** The ext_proc filter's typed_config. */
   readonly extProc: Config & { processing_mode: Record<string, string> };
   /** The HTTP connection manager's typed_config. */
@@ -44,7 +45,6 @@ export interface EnvoySetup {
 }
 
 interface Found {
-  listener: Config;
   manager: Config & { http_filters: { typed_config: EnvoyParts["extProc"] }[] };
 }
 

