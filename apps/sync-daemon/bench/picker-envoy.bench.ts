@@ -1,6 +1,7 @@
 /**
- * The time that the picker adds to a request through a real Envoy: client, Envoy, engine with the picker, against the same without its
- * filter. Rounds take turns, in one run. Engines are one process that answers at once.
+ * The time that the picker adds to a request through a real Envoy. Rounds take turns, in one run: with the picker, without its
+ * filter, and with a server of node:http2 that decides nothing in its place (picker-floor.ts). The time that this server adds is
+ * Envoy's and node:http2's; the rest is ours. Engines are one process that answers at once.
  *
  *     node apps/sync-daemon/bench/picker-envoy.bench.ts [per second=200] [seconds=8] [rounds=5]
  *
@@ -16,7 +17,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import { EnvoyProcess } from "../test/envoy-process.ts";
-import { machine, MODEL, PickerDaemon } from "./picker-process.ts";
+import { machine, MODEL, PickerDaemon, PickerFloor } from "./picker-process.ts";
 
 const ENGINES = 4;
 const BODY = JSON.stringify({ model: MODEL, prompt: [1, 2, 3, 4, 5, 6, 7, 8] });
@@ -104,34 +105,43 @@ async function compare(perSecond: number, seconds: number, rounds: number): Prom
       (manager["http_filters"] as unknown[]).shift();
     },
   });
+  const floor = await PickerFloor.start(enginePorts.map((port) => `127.0.0.1:${port}`));
+  const floored = await EnvoyProcess.start({ enginePorts, pickerPort: floor.port });
   const agent = new Agent({ keepAlive: true });
   const decisions = async (): Promise<number> =>
     Object.values((await daemon.status()).decisions).reduce((sum, count) => sum + count, 0);
   while ((await decisions()) === 0) await ask(agent, picked.port).catch(() => undefined);
-  const found = { picked: [] as number[][], plain: [] as number[][] };
-  await round(agent, picked.port, perSecond, 5);
-  await round(agent, plain.port, perSecond, 5);
+  // Envoy asks it once its health is known: each of so many requests goes there.
+  for (let i = 0; i < 200; i++) await ask(agent, floored.port).catch(() => undefined);
+  const found = { picked: [] as number[][], plain: [] as number[][], floored: [] as number[][] };
+  for (const { port } of [picked, plain, floored]) await round(agent, port, perSecond, 5);
   const before = await decisions();
   for (let i = 0; i < rounds; i++) {
     found.plain.push(await round(agent, plain.port, perSecond, seconds));
     found.picked.push(await round(agent, picked.port, perSecond, seconds));
+    found.floored.push(await round(agent, floored.port, perSecond, seconds));
   }
   const decided = (await decisions()) - before;
   const sent = perSecond * seconds * rounds;
   for (const share of [0.5, 0.9, 0.99]) {
-    const [without, withPicker] = [found.plain, found.picked].map((all) =>
+    const [without, withPicker, withFloor] = [found.plain, found.picked, found.floored].map((all) =>
       all.map((one) => quantile(one, share)),
-    ) as [number[], number[]];
-    const added = withPicker.map((ms, i) => ms - (without[i] ?? 0));
+    ) as [number[], number[], number[]];
+    const added = (more: readonly number[], less: readonly number[]): string => {
+      const by = more.map((ms, i) => ms - (less[i] ?? 0));
+      return `${median(by).toFixed(2)} ms (${by.map((ms) => ms.toFixed(2)).join(" ")})`;
+    };
     console.log(
-      `p${100 * share}: ${median(without).toFixed(2)} ms without, ${median(withPicker).toFixed(2)} ms with the picker; ` +
-        `added ${median(added).toFixed(2)} ms (${added.map((ms) => ms.toFixed(2)).join(" ")}), ` +
-        `${(median(withPicker) / median(without)).toFixed(2)} ×`,
+      `p${100 * share}: ${median(without).toFixed(2)} ms without, ${median(withPicker).toFixed(2)} ms with the picker, ` +
+        `${median(withFloor).toFixed(2)} ms with node:http2 alone\n` +
+        `  picker − without: ${added(withPicker, without)}\n  node:http2 − without: ${added(withFloor, without)}\n` +
+        `  picker − node:http2: ${added(withPicker, withFloor)}`,
     );
   }
   console.log(`${decided} of ${sent} requests decided by the picker`);
   agent.destroy();
-  await Promise.all([picked.stop(), plain.stop()]);
+  await Promise.all([picked.stop(), plain.stop(), floored.stop()]);
+  floor.stop();
   await daemon.stop();
   child.kill();
   if (decided !== sent) process.exitCode = 1;

@@ -32,8 +32,11 @@ export class PickerFloor {
     this.port = port;
   }
 
-  static async start(): Promise<PickerFloor> {
-    const child = spawn(execPath, [FLOOR], { stdio: ["ignore", "pipe", "inherit"] });
+  /** @param addresses - of engines, for Envoy; none for clients that say how many bytes come. */
+  static async start(addresses: readonly string[] = []): Promise<PickerFloor> {
+    const child = spawn(execPath, [FLOOR, ...(addresses.length > 0 ? [addresses.join()] : [])], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     const port = await new Promise<number>((resolve) => {
       createInterface({ input: child.stdout }).once("line", (text) => {
         resolve(Number(text));
@@ -124,6 +127,11 @@ export class PickerDaemon {
     return cpuMsOf(this.#child);
   }
 
+  /** CPU time of the main thread, which answers HTTP, and how long it was ready to run and waited for a core, in ms. */
+  get mainThread(): ThreadTimes {
+    return threadTimes(this.#child.pid ?? 0);
+  }
+
   get residentMib(): number {
     const pages = readFileSync(`/proc/${this.#child.pid ?? 0}/statm`, "utf8").split(" ")[1];
     return (Number(pages) * PAGE_BYTES) / MIB;
@@ -142,6 +150,18 @@ export class PickerDaemon {
     await ended;
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** What the system says of a thread. */
+export interface ThreadTimes {
+  readonly cpuMs: number;
+  readonly waitMs: number;
+}
+
+/** Of the main thread of a process. */
+export function threadTimes(pid: number): ThreadTimes {
+  const [cpu, wait] = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ");
+  return { cpuMs: Number(cpu) / 1e6, waitMs: Number(wait) / 1e6 };
 }
 
 function cpuMsOf({ pid = 0 }: ChildProcess): number {

@@ -5,21 +5,36 @@
  *     node apps/sync-daemon/bench/picker.bench.ts [requests=4000] [endpoints=16,100,1000]
  *
  * The same exchanges with node:http2 alone are measured in turns with it (picker-floor.ts). Small bodies have token ids, so that no tokenizer is asked. Bodies of 500 kB are text without a tokenizer: they are read,
- * decided by load, and sent back. Rounds of every kind take turns; medians are printed. Needs Linux.
+ * decided by load, and sent back. Rounds of every kind take turns; medians are printed. At the end lookups over HTTP are timed
+ * under several loads of the picker. The system counts how long their threads waited for a core. Needs Linux.
  */
-import { argv } from "node:process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { argv, execPath } from "node:process";
+import { fileURLToPath } from "node:url";
 
 import { Prng } from "@kvsync/core";
 
 import { type Frames, framesOf, LoadClient, ready, sendAll } from "../src/picker/testing/load-client.ts";
-import { machine, MODEL, PickerDaemon, PickerFloor } from "./picker-process.ts";
+import {
+  machine,
+  MODEL,
+  PickerDaemon,
+  PickerFloor,
+  type ThreadTimes,
+  threadTimes,
+} from "./picker-process.ts";
 
 const SEED = 20_261_130;
 const CLIENTS = 16;
 const ROUNDS = 5;
 const LARGE_BYTES = 500_000;
 const LARGE_REQUESTS = 200;
-const LOOKUPS = 400;
+const LOOKUPS = 1000;
+/** Loads of the picker that leave a core free, in requests a second; so many of them at once. */
+const PACES = [100, 400];
+const PACED_AT_ONCE = 4;
+const SELF = fileURLToPath(import.meta.url);
 const requests = Number(argv[2] ?? 4000);
 const fleets = (argv[3] ?? "16,100,1000").split(",").map(Number);
 
@@ -85,8 +100,18 @@ function line(what: string, rounds: readonly Round[]): string {
   );
 }
 
-/** Lookups over HTTP, one after the other. @returns the p50 in ms. */
-async function lookups(url: string): Promise<number> {
+/** Lookups, each with the times of the daemon's main thread and of this process for it. */
+interface Lookups {
+  readonly p50: number;
+  readonly meanMs: number;
+  readonly daemon: ThreadTimes;
+  readonly own: ThreadTimes;
+}
+
+/** Lookups over HTTP, one after the other. */
+async function lookups(daemon: PickerDaemon): Promise<Lookups> {
+  const { url } = daemon;
+  const before = [daemon.mainThread, threadTimes(process.pid)];
   const body = JSON.stringify({ model: MODEL, token_ids: Array.from({ length: 512 }, (_, i) => i) });
   const ms: number[] = [];
   for (let i = 0; i < LOOKUPS; i++) {
@@ -99,9 +124,53 @@ async function lookups(url: string): Promise<number> {
     await response.text();
     ms.push(performance.now() - beganMs);
   }
-  return median(ms);
+  const [main, own] = [daemon.mainThread, threadTimes(process.pid)].map(({ cpuMs, waitMs }, i) => ({
+    cpuMs: (cpuMs - (before[i]?.cpuMs ?? 0)) / LOOKUPS,
+    waitMs: (waitMs - (before[i]?.waitMs ?? 0)) / LOOKUPS,
+  })) as [ThreadTimes, ThreadTimes];
+  return {
+    p50: median(ms),
+    meanMs: ms.reduce((sum, one) => sum + one, 0) / LOOKUPS,
+    daemon: main,
+    own,
+  };
 }
 
+/** Runs lookups while a child process keeps the picker busy. Null: as busy as it can. */
+async function lookupsWhile(daemon: PickerDaemon, perSecond: number | null): Promise<Lookups> {
+  const child = spawn(execPath, [SELF, "load", String(daemon.port), String(perSecond ?? 0)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(child.stdout, "data");
+  const found = await lookups(daemon);
+  child.kill();
+  await once(child, "exit");
+  return found;
+}
+
+/** The process that keeps a picker busy, until it is ended. */
+async function keepBusy(port: number, perSecond: number): Promise<never> {
+  const client = new LoadClient(port);
+  await ready(client, small);
+  console.log("busy");
+  if (perSecond === 0) for (;;) await sendAll(client, small, 200, CLIENTS);
+  const beganMs = performance.now();
+  for (let i = 0; ; i += PACED_AT_ONCE) {
+    const waitMs = beganMs + (1000 * i) / perSecond - performance.now();
+    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    await sendAll(client, small, PACED_AT_ONCE, PACED_AT_ONCE);
+  }
+}
+
+function lookupLine(what: string, { p50, meanMs, daemon, own }: Lookups, quiet: Lookups): string {
+  const times = ({ cpuMs, waitMs }: ThreadTimes): string => `${cpuMs.toFixed(3)} + ${waitMs.toFixed(3)}`;
+  return (
+    `  lookup over HTTP, ${what}: p50 ${p50.toFixed(2)} ms (${(p50 / quiet.p50).toFixed(2)} ×), mean ${meanMs.toFixed(2)} ms; ` +
+    `CPU + wait for a core: ${times(daemon)} ms of the daemon's main thread, ${times(own)} ms of this process`
+  );
+}
+
+if (argv[2] === "load") await keepBusy(Number(argv[3]), Number(argv[4]));
 console.log(`${machine()}, seed ${SEED}, ${requests} requests a round`);
 for (const engines of fleets) {
   const daemon = await PickerDaemon.start(engines);
@@ -136,19 +205,17 @@ for (const engines of fleets) {
     console.log(line(`  node:http2 alone, 8 tokens, ${CLIENTS} at once`, floors.small));
     console.log(line("  node:http2 alone, 8 tokens, one at a time", floors.one));
     console.log(line("  node:http2 alone, 500 kB of text, one at a time", floors.large));
-    const before = await lookups(daemon.url);
-    const measured = new AbortController();
-    const busy = (async () => {
-      while (!measured.signal.aborted) await round(daemon, client, small, 200, CLIENTS);
-    })();
-    const during = await lookups(daemon.url);
-    measured.abort();
-    await busy;
-    const after = await lookups(daemon.url);
-    console.log(
-      `  lookup over HTTP, p50: ${[before, during, after].map((ms) => ms.toFixed(2)).join(", ")} ms before, during, after: ` +
-        `${(during / ((before + after) / 2)).toFixed(2)} × as long while the picker is busy`,
-    );
+    await lookups(daemon);
+    const quiet = await lookups(daemon);
+    for (const perSecond of [...PACES, null])
+      console.log(
+        lookupLine(
+          `picker ${perSecond === null ? "as busy as it can be" : `at ${perSecond} requests a second`}`,
+          await lookupsWhile(daemon, perSecond),
+          quiet,
+        ),
+      );
+    console.log(lookupLine("picker idle", await lookups(daemon), quiet));
   }
   client.close();
   await daemon.stop();
