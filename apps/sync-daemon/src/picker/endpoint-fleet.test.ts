@@ -2,19 +2,14 @@ import { KvsyncPolicy, LoadBook } from "@kvsync/routing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import {
-  EndpointFleet,
-  type PickOutcome,
-  type PickRequest,
-  type PoolEngine,
-  type RankHold,
-} from "./endpoint-fleet.ts";
+import type { RankHeld } from "../query/match.ts";
+import { EndpointFleet, type PickOutcome, type PickRequest, type PoolEngine } from "./endpoint-fleet.ts";
 
 function engine(id: string, http: readonly string[], ranks = 1): PoolEngine {
   return { id, model: "m", http, ranks: Array.from({ length: ranks }, (_, dpRank) => ({ dpRank })) };
 }
 
-function hold(worker: string, matchedTokens: number, more: Partial<RankHold> = {}): RankHold {
+function hold(worker: string, matchedTokens: number, more: Partial<RankHeld> = {}): RankHeld {
   const held = { matchedTokens, slowTokens: 0, heldTokens: matchedTokens, blockSize: 16 };
   return { worker, dpRank: 0, ...held, trust: "exact", ...more };
 }

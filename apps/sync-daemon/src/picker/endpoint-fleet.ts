@@ -46,6 +46,8 @@ import {
 } from "@kvsync/routing";
 import { LRUCache } from "lru-cache";
 
+import type { RankHeld } from "../query/match.ts";
+
 /** Picks in a row that others served before an endpoint rests. */
 const MISSES_MAX = 3;
 /** First rest; each one after it is twice as long. */
@@ -90,20 +92,6 @@ export interface Endpoint {
   readonly position: number;
 }
 
-/** What one rank holds of a prompt. */
-export interface RankHold {
-  readonly worker: string;
-  readonly dpRank: number;
-  readonly matchedTokens: number;
-  /** Of these, the ones below the device. */
-  readonly slowTokens: number;
-  /** Leading tokens in its main KV-cache group: more than `matchedTokens` where the other groups allow less. */
-  readonly heldTokens: number;
-  /** Tokens of a block; null while no block of the model is stored. */
-  readonly blockSize: number | null;
-  readonly trust: Trust;
-}
-
 /** What a pick is made by. */
 export interface PickRequest {
   /** Null: any. */
@@ -113,7 +101,7 @@ export interface PickRequest {
   readonly promptTokens: number;
   /** Tokens of the prompt. Where they are not known: the bytes of the body, four for a token. */
   readonly names: Uint32Array;
-  readonly holds: readonly RankHold[];
+  readonly holds: readonly RankHeld[];
   /** Requests of one session prefer the endpoint that the last one had. Absent: none. */
   readonly session?: string | undefined;
   /** LoRA adapter that the engine needs for it; null or absent: none. */
@@ -582,7 +570,7 @@ export class EndpointFleet {
   }
 
   /** Writes a rank's hold into the view of an endpoint of its worker, when it is the first or the greatest there. */
-  #writeHold({ dpRank, matchedTokens, slowTokens, trust }: RankHold, position: number): void {
+  #writeHold({ dpRank, matchedTokens, slowTokens, trust }: RankHeld, position: number): void {
     const endpoint = this.#at(position);
     if (endpoint.dpRank !== null && endpoint.dpRank !== dpRank) return;
     const view = viewAt(this.#book.views, position);

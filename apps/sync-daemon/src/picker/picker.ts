@@ -23,6 +23,7 @@ import type { Trust } from "@kvsync/routing";
 
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import { type TokenizeRequest, tokenizeRequest } from "../tokenizer/tokenize-request.ts";
+import type { RankHeld } from "../query/match.ts";
 import { RequestError } from "../request/request-error.ts";
 import {
   type Endpoint,
@@ -36,7 +37,6 @@ import {
   type PickRequest,
   type PoolEngine,
   type PoolStanding,
-  type RankHold,
   SESSION_CHARACTERS_MAX,
 } from "./endpoint-fleet.ts";
 import type { OpenSession, SessionHost, StreamFault } from "./picker-server.ts";
@@ -239,7 +239,7 @@ interface Known {
 /** What a prompt is decided by. */
 interface Looked {
   /** Null when it was not looked up. */
-  readonly holds: readonly RankHold[] | null;
+  readonly holds: readonly RankHeld[] | null;
   readonly names: Uint32Array;
   readonly promptTokens: number;
 }
@@ -617,7 +617,7 @@ function callerOf({ headers }: PickQuestion): Pick<PickReport, "requestId" | "tr
   };
 }
 
-function reasonOf(reason: PickReason, holds: readonly RankHold[] | null, outcome: PickOutcome): PickReason {
+function reasonOf(reason: PickReason, holds: readonly RankHeld[] | null, outcome: PickOutcome): PickReason {
   if (outcome.kind !== "pick") return outcome.kind;
   return reason === "none" && holds !== null && outcome.basis !== "index" ? "index_unknown" : reason;
 }

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import type { RankHold } from "./endpoint-fleet.ts";
 import {
   CHECK_TOKENS_MAX,
   CHECKS_MAX,
@@ -8,6 +7,7 @@ import {
   type PickedPrompt,
   PromptCheck,
 } from "./prompt-check.ts";
+import type { RankHeld } from "../query/match.ts";
 import type { ServedModel } from "./prompt-lookup.ts";
 
 const SERVED = { question: { model: "m" } } as ServedModel;
@@ -22,7 +22,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function hold(worker: string, heldTokens: number, more: Partial<RankHold> = {}): RankHold {
+function hold(worker: string, heldTokens: number, more: Partial<RankHeld> = {}): RankHeld {
   const match = { matchedTokens: heldTokens, slowTokens: 0, heldTokens, blockSize: 16 };
   return { worker, dpRank: 0, ...match, trust: "exact", ...more };
 }
@@ -39,7 +39,7 @@ function prompt(more: Partial<PickedPrompt> = {}): PickedPrompt {
 
 /** Checks over holds that the test sets, in virtual time. */
 class Bench {
-  holds: readonly RankHold[] | null = [hold("a", 192)];
+  holds: readonly RankHeld[] | null = [hold("a", 192)];
   readonly outcomes: CheckOutcome[] = [];
   readonly lookedAtMs: number[] = [];
   readonly check: PromptCheck;

@@ -16,7 +16,7 @@
  *
  * Not here: the lookup (prompt-lookup.ts), counters (picker-metrics.ts).
  */
-import type { RankHold } from "./endpoint-fleet.ts";
+import type { RankHeld } from "../query/match.ts";
 import type { ServedModel } from "./prompt-lookup.ts";
 import type { SessionEnd } from "./session.ts";
 
@@ -56,7 +56,7 @@ export interface PickedPrompt {
 /** What checks work with. */
 export interface PromptCheckParts {
   /** See PromptLookup.holds. */
-  readonly holds: (served: ServedModel, tokens: Uint32Array) => readonly RankHold[] | null;
+  readonly holds: (served: ServedModel, tokens: Uint32Array) => readonly RankHeld[] | null;
   /** Hears of a check, with the model as engines serve it. */
   readonly checked: (model: string, outcome: CheckOutcome) => void;
   /** Milliseconds, on a clock that never goes back. */
@@ -168,7 +168,7 @@ export class PromptCheck {
 }
 
 /** Whether a rank holds half of a prompt's full blocks or more. */
-function hasHalf({ heldTokens, blockSize }: RankHold, tokens: number): boolean {
+function hasHalf({ heldTokens, blockSize }: RankHeld, tokens: number): boolean {
   const size = blockSize ?? BLOCK_TOKENS;
   return 2 * heldTokens >= Math.floor(tokens / size) * size;
 }

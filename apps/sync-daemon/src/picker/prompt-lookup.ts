@@ -6,11 +6,10 @@
  * A model that no engine serves is no error here: the caller picks by load.
  */
 import { RequestError } from "../request/request-error.ts";
-import { heldByRank, type MatchDependencies } from "../query/match.ts";
+import { heldByRank, type MatchDependencies, type RankHeld } from "../query/match.ts";
 import type { QuestionFields } from "../query/match-query.ts";
 import { withInput, withTokens } from "../query/match-query.ts";
 import { namedModel } from "../query/model-name.ts";
-import type { RankHold } from "./endpoint-fleet.ts";
 
 /** A model that is served. */
 export interface ServedModel {
@@ -80,7 +79,7 @@ export class PromptLookup {
    * @param tokens - checked as u32, or a request's own list, unchecked.
    * @returns one entry per rank of the model that is still followed; null when these are no tokens, or too many.
    */
-  holds({ question }: ServedModel, tokens: Uint32Array | readonly unknown[]): readonly RankHold[] | null {
+  holds({ question }: ServedModel, tokens: Uint32Array | readonly unknown[]): readonly RankHeld[] | null {
     const { reader } = this.#dependencies;
     const memory = { tokens: reader.tokens, hashes: reader.hashes, tokensMax: this.#tokensMax };
     try {
@@ -88,8 +87,9 @@ export class PromptLookup {
         tokens instanceof Uint32Array
           ? withTokens(question, tokens, memory)
           : withInput(question, "token_ids", tokens, memory);
-      const found: readonly RankHold[] = heldByRank(query, this.#dependencies);
-      return found.filter(({ worker, dpRank }) => this.#isCurrent(worker, dpRank));
+      return heldByRank(query, this.#dependencies).filter(({ worker, dpRank }) =>
+        this.#isCurrent(worker, dpRank),
+      );
     } catch (error) {
       if (error instanceof RequestError) return null;
       throw error;

@@ -73,15 +73,16 @@ interface Found {
   readonly best: ReadonlyMap<number, RankMatch>;
 }
 
-/** What one rank of the model holds, for callers that need no answer in full. */
+/** What one rank of the model holds of a prompt, for callers that need no answer in full. */
 export interface RankHeld {
   readonly worker: string;
   readonly dpRank: number;
   readonly matchedTokens: number;
   /** Of these, the ones below the device. */
   readonly slowTokens: number;
-  /** Leading tokens in its main KV-cache group. */
+  /** Leading tokens in its main KV-cache group: more than `matchedTokens` where the other groups allow less. */
   readonly heldTokens: number;
+  /** Tokens of a block; null while no block of the model is stored. */
   readonly blockSize: number | null;
   readonly trust: Trust;
 }
