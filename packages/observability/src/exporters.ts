@@ -201,6 +201,22 @@ export const CLUSTER_METRICS = {
     exporter: KUBE_STATE,
     help: "Replicas of a deployment that are available.",
   }),
+  statefulSetReplicasWanted: external({
+    kind: "gauge",
+    name: "kube_statefulset_replicas",
+    unit: "none",
+    labels: { namespace: NAMESPACE, statefulset: { maxValues: 1000 } },
+    exporter: KUBE_STATE,
+    help: "Replicas that a StatefulSet asks for.",
+  }),
+  statefulSetReplicasReady: external({
+    kind: "gauge",
+    name: "kube_statefulset_status_replicas_ready",
+    unit: "none",
+    labels: { namespace: NAMESPACE, statefulset: { maxValues: 1000 } },
+    exporter: KUBE_STATE,
+    help: "Replicas of a StatefulSet that are ready.",
+  }),
   autoscalerMaxReplicas: external({
     kind: "gauge",
     name: "kube_horizontalpodautoscaler_spec_max_replicas",

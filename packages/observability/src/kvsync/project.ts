@@ -73,6 +73,7 @@ export const KVSYNC = projectOf({
       status: ["200", "500"],
       pod: ["kvsync-daemon-0", "engine-0"],
       deployment: ["kvsync-daemon"],
+      statefulset: ["kvsync-daemon"],
       horizontalpodautoscaler: ["kvsync-daemon"],
     },
   },

@@ -289,7 +289,7 @@ function collector(project: Project, facts: StackFacts): Program {
 }
 
 /** What the rules read of pods, Deployments and autoscalers. */
-const STATE_RESOURCES = ["deployments", "horizontalpodautoscalers", "pods"];
+const STATE_RESOURCES = ["deployments", "horizontalpodautoscalers", "pods", "statefulsets"];
 
 function stateMetrics(): Program {
   return {
@@ -338,7 +338,7 @@ const RIGHTS: Readonly<Record<string, readonly object[]>> = {
   ],
   "kube-state-metrics": [
     { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] },
-    { apiGroups: ["apps"], resources: ["deployments"], verbs: ["list", "watch"] },
+    { apiGroups: ["apps"], resources: ["deployments", "statefulsets"], verbs: ["list", "watch"] },
     { apiGroups: ["autoscaling"], resources: ["horizontalpodautoscalers"], verbs: ["list", "watch"] },
   ],
 };

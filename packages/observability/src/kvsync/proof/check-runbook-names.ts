@@ -14,7 +14,7 @@ import { NAMESPACE } from "../namespace.ts";
 import { SETTINGS_PAGE, type SettingRow, settingRows } from "./settings-table.ts";
 
 /** CamelCase that names no alert. */
-const OTHER_NAMES = new Set(["ZeroMQ", "LoRA", "ConfigMap", "StatefulSet"]);
+const OTHER_NAMES = new Set(["ZeroMQ", "LoRA", "ConfigMap", "StatefulSet", "StatefulSets"]);
 
 const METRIC_NAMES = new RegExp(`(?<![\\w.])(${NAMESPACE}_[a-z0-9_]+)\\b`, "g");
 

@@ -47,6 +47,7 @@ import { HPA_MAXED_OUT } from "./alerts/platform/hpa-maxed-out.ts";
 import { NOTIFICATION_DELIVERY_FAILURES } from "./alerts/platform/notification-delivery-failures.ts";
 import { POD_DOWN } from "./alerts/platform/pod-down.ts";
 import { POD_RESTARTING_TOO_OFTEN } from "./alerts/platform/pod-restarting-too-often.ts";
+import { STATEFUL_SET_REPLICA_MISMATCH } from "./alerts/platform/stateful-set-replica-mismatch.ts";
 import { SYNC_DAEMON_ABSENT } from "./alerts/platform/sync-daemon-absent.ts";
 import { CALLERS_REFUSED } from "./alerts/security/callers-refused.ts";
 import { SECURITY_FILE_REFUSED } from "./alerts/security/security-file-refused.ts";
@@ -139,6 +140,7 @@ export const ALERT_GROUPS: readonly AlertGroup<Component>[] = [
       POD_DOWN,
       POD_RESTARTING_TOO_OFTEN,
       DEPLOYMENT_REPLICA_MISMATCH,
+      STATEFUL_SET_REPLICA_MISMATCH,
       HPA_MAXED_OUT,
       NOTIFICATION_DELIVERY_FAILURES,
     ],

@@ -56,6 +56,7 @@ const PROMISED = [
   ["PodDown", "> 0", "2m", "critical"],
   ["PodRestartingTooOften", "> 0.1", "5m", "warning"],
   ["DeploymentReplicaMismatch", "> 0", "10m", "warning"],
+  ["StatefulSetReplicaMismatch", "> 0", "10m", "warning"],
   ["HPAMaxedOut", "== 0", "15m", "warning"],
   ["NotificationDeliveryFailures", "> 0.1", "5m", "warning"],
   ["DiscoveryStale", "== 1", "5m", "warning"],

@@ -72,6 +72,31 @@ export const PLATFORM = row({
         ),
       ],
     }),
+    statefulSet: timeseries({
+      id: 67,
+      title: "Replicas of StatefulSets",
+      shows:
+        "Replicas that kvsync's StatefulSets ask for, and those that are ready, from kube-state-metrics.",
+      normal: "The same; apart for moments of a roll-out. Empty where no StatefulSet is deployed.",
+      width: 6,
+      height: 8,
+      queries: [
+        query(
+          sum(value(CLUSTER_METRICS.statefulSetReplicasWanted, { statefulset: OF_KVSYNC }), [
+            "namespace",
+            "statefulset",
+          ]),
+          (label) => `${label("namespace")} ${label("statefulset")} wanted`,
+        ),
+        query(
+          sum(value(CLUSTER_METRICS.statefulSetReplicasReady, { statefulset: OF_KVSYNC }), [
+            "namespace",
+            "statefulset",
+          ]),
+          (label) => `${label("namespace")} ${label("statefulset")} ready`,
+        ),
+      ],
+    }),
     autoscaler: timeseries({
       id: 63,
       title: "Autoscaler",
@@ -102,7 +127,7 @@ export const PLATFORM = row({
       title: "CPU per limit",
       shows: "CPU that kvsync's containers use per CPU that their limit allows, from cAdvisor.",
       normal: "Below 70 %; near 100 % the kernel pauses the container.",
-      width: 8,
+      width: 6,
       height: 8,
       queries: [
         query(
@@ -128,7 +153,7 @@ export const PLATFORM = row({
       title: "Disk space free",
       shows: "Share of each file system that is free, from node-exporter.",
       normal: "Above 20 %.",
-      width: 8,
+      width: 6,
       height: 8,
       queries: [
         query(
@@ -146,7 +171,7 @@ export const PLATFORM = row({
       title: "Notifications",
       shows: "Notifications per second that Alertmanager attempted, and those that failed, by integration.",
       normal: "None failed.",
-      width: 8,
+      width: 6,
       height: 8,
       queries: [
         query(
