@@ -9,11 +9,12 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from "
 import { SERVICE_METRICS } from "@kvsync/observability/kvsync/service";
 import type { MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { ProblemCode } from "@kvsync/observability/kvsync/problem-codes";
 
 import { errorFacts } from "../log/error-facts.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import { methodsServedAt } from "../openapi/operations.ts";
-import { problem, type ProblemCode, type ProblemDocument, PROBLEMS } from "../openapi/problem-status.ts";
+import { problem, type ProblemDocument, PROBLEMS } from "../openapi/problem-status.ts";
 import { routeOf } from "./request-metrics.ts";
 
 const STATUS_CODES: Readonly<Record<number, ProblemCode>> = {

@@ -21,10 +21,11 @@ import {
   type ZodOpenApiResponseObject,
   type ZodOpenApiResponsesObject,
 } from "zod-openapi";
+import type { ProblemCode } from "@kvsync/observability/kvsync/problem-codes";
 
 import type { Content, Operation } from "./operation.ts";
 import { OPERATIONS } from "./operations.ts";
-import { type ProblemCode, PROBLEMS } from "./problem-status.ts";
+import { PROBLEMS } from "./problem-status.ts";
 import { problemsOf } from "./route-problems.ts";
 
 const INT32_MAX = 0x7fff_ffff;

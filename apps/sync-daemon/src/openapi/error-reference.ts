@@ -2,10 +2,11 @@
 
 import { FRAME_ERROR_CODES, PAYLOAD_ERROR_CODES } from "@kvsync/core";
 import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
+import type { ProblemCode } from "@kvsync/observability/kvsync/problem-codes";
 
 import { TOKENIZER_FAILURES } from "../tokenizer/tokenize-outcome.ts";
 import { OPERATIONS } from "./operations.ts";
-import { type ProblemCode, PROBLEMS } from "./problem-status.ts";
+import { PROBLEMS } from "./problem-status.ts";
 import { routesWith } from "./route-problems.ts";
 
 /**

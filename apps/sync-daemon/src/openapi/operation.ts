@@ -1,9 +1,9 @@
 /** The declaration of one route. The list of all routes is in operations.ts. */
 
 import type { z } from "zod";
+import type { ProblemCode } from "@kvsync/observability/kvsync/problem-codes";
 
 import type { AccessRule } from "../security/access-guard.ts";
-import type { ProblemCode } from "./problem-status.ts";
 
 /** A body: JSON by a schema, or bytes or text of a media type. */
 export type Content =

@@ -2,6 +2,8 @@
  * The one table from error code to HTTP status, and the shape of a problem document (RFC 9457).
  */
 
+import type { ProblemCode } from "@kvsync/observability/kvsync/problem-codes";
+
 import type { SilenceFacts } from "../dashboard/alert-sources.ts";
 import type { ViewerFacts } from "../dashboard/live-stream.ts";
 import type { PageFacts } from "../dashboard/static-files.ts";
@@ -26,8 +28,8 @@ type RimCode =
   | "snapshot_unavailable"
   | "internal_error";
 
-/** Every code a problem document can carry. */
-export type ProblemCode =
+/** Every code that code throws or answers. */
+type EmittedCode =
   | RequestFacts["code"]
   | RegistryFacts["code"]
   | AccessFacts["code"]
@@ -40,8 +42,14 @@ export type ProblemCode =
   | BudgetFacts["code"]
   | RimCode;
 
-/** Status and title of each code. */
-export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly title: string }>> = {
+/** How a code is answered. */
+interface Answered {
+  readonly status: number;
+  readonly title: string;
+}
+
+/** Status and title of each code. A code that the catalogue lacks, or that nothing emits, does not compile. */
+export const PROBLEMS: Readonly<Record<ProblemCode, Answered>> = {
   malformed_body: { status: 400, title: "Invalid request" },
   bad_request: { status: 400, title: "Malformed request" },
   malformed_authorization: { status: 400, title: "Malformed Authorization header" },
@@ -89,7 +97,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
   picker_unanswered: { status: 503, title: "Picker does not answer" },
   snapshot_unavailable: { status: 503, title: "Snapshot unavailable" },
   bodies_full: { status: 503, title: "Too many request bodies" },
-};
+} satisfies Readonly<Record<EmittedCode, Answered>>;
 
 /** A problem document; facts of the error are further members next to those of RFC 9457. */
 export interface ProblemDocument {

@@ -5,8 +5,9 @@
  * (operations.ts).
  */
 
+import type { ProblemCode } from "@kvsync/observability/kvsync/problem-codes";
+
 import type { Operation } from "./operation.ts";
-import type { ProblemCode } from "./problem-status.ts";
 
 /** Problems that every route can answer with. */
 const ANYWHERE: readonly ProblemCode[] = [

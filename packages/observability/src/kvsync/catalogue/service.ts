@@ -5,6 +5,7 @@
 
 import { doubling } from "../../definition.ts";
 import { counter, gauge, histogram } from "../namespace.ts";
+import { PROBLEM_CODES } from "./problem-codes.ts";
 
 const METHODS = ["GET", "POST", "PUT", "DELETE", "other"] as const;
 
@@ -46,7 +47,7 @@ export const SERVICE_METRICS = {
     name: "kv_http_request_errors_total",
     help: "HTTP requests answered with a problem document, by error code.",
     unit: "none",
-    labels: { route: ROUTE, code: { maxValues: 64 } },
+    labels: { route: ROUTE, code: PROBLEM_CODES },
     preset: "absent until known",
     why: "Which mistake callers make.",
   }),
