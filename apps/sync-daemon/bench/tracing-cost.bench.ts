@@ -13,6 +13,7 @@ import { cpus } from "node:os";
 import { argv, execPath, version } from "node:process";
 
 import { PrefixIndex, PrefixReader, Prng } from "@kvsync/core";
+import { Exposition } from "@kvsync/observability/exposition";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
 import { openLabel } from "@kvsync/observability/definition";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
@@ -137,6 +138,7 @@ function lookupWith(tracing: Tracing | null): Lookup {
     tokenizers: { tokenize: () => Promise.resolve({ kind: "failed", reason: "tokenizer_not_configured" }) },
     log,
     tracing,
+    exemplars: new Exposition(CATALOGUE),
   });
 }
 

@@ -15,6 +15,7 @@ import { hostname, totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
 import type { Exposition } from "@kvsync/observability/exposition";
+import { PICKER_METRICS } from "@kvsync/observability/kvsync/picker";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { type StartFacts, startReport } from "./build-facts.ts";
@@ -178,6 +179,7 @@ export class Daemon {
       tokenizers: parts.tokenizers,
       log: telemetry.log,
       tracing: telemetry.tracing,
+      exemplars: telemetry.exposition,
     });
     telemetry.exposition.beforeScrape(() => {
       this.lookup.releaseGone();
@@ -386,16 +388,22 @@ function endingsOf(
 /** Where ingest threads' code lies, and where their news go. */
 function heardOf(
   { ingestScript, died, stalled }: DaemonDependencies,
-  { metrics, log, announce, threadLine, tracing }: Telemetry,
+  { metrics, log, announce, threadLine, tracing, exposition }: Telemetry,
 ): Omit<PoolDependencies, "board" | "stallMs" | "setAside"> {
-  const span = spanTaker(tracing);
+  const span = spanTaker(tracing, exposition);
   return { script: ingestScript, died, stalled, metrics, log: log.write, announce, threadLine, span };
 }
 
 /** Where other threads' spans go. They make none when tracing is off. */
-function spanTaker(tracing: Tracing | null): (span: FinishedSpan) => void {
+function spanTaker(
+  tracing: Tracing | null,
+  exposition: Pick<Exposition, "exemplar">,
+): (span: FinishedSpan) => void {
   return (span) => {
-    tracing?.record(span);
+    const traceId = tracing?.record(span) ?? null;
+    if (traceId === null || span.name !== "pick") return;
+    const seconds = (span.endMs - span.startMs) / 1000;
+    exposition.exemplar(PICKER_METRICS.decisionDuration, {}, seconds, traceId);
   };
 }
 
@@ -404,13 +412,13 @@ async function pickerOf(
   settings: Settings,
   shares: Pick<PickerHostDependencies, "index" | "board" | "registry">,
   { picker }: DaemonDependencies,
-  { metrics, log, announce, threadLine, level, tracing }: Telemetry,
+  { metrics, log, announce, threadLine, level, tracing, exposition }: Telemetry,
 ): Promise<{ readonly picker: PickerHost | null; readonly pickerQuestions: PickerQuestions }> {
   const questions = new PickerQuestions();
   if (settings.picker.enabled !== true || picker === undefined)
     return { picker: null, pickerQuestions: questions };
   const { PickerHost: Started } = await import("./picker/picker-host.ts");
-  const span = spanTaker(tracing);
+  const span = spanTaker(tracing, exposition);
   const heard = { metrics, announce, log: log.write, threadLine, span, logLevel: level.memory };
   const started = await Started.start(settings, { ...shares, ...picker, ...heard, questions });
   return { picker: started, pickerQuestions: questions };

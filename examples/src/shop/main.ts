@@ -3,14 +3,17 @@
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { SCRAPE_CONTENT_TYPES, scrapeFormat } from "@kvsync/observability/scrape-format";
+
 import { exposition, metrics } from "./metrics.ts";
 
 let carts = 0;
 
 const server = createServer((request, response) => {
   if (request.url === "/metrics") {
-    void exposition.scrape().then((text) => {
-      response.setHeader("content-type", exposition.contentType).end(text);
+    const format = scrapeFormat(request.headers.accept);
+    void exposition.scrape(format).then((text) => {
+      response.setHeader("content-type", SCRAPE_CONTENT_TYPES[format]).end(text);
     });
   } else if (request.url === "/orders" && request.method === "POST") {
     void checkOut().then((isPaid) => response.writeHead(isPaid ? 201 : 402).end());

@@ -15,6 +15,7 @@ import { SCRAPE_LINES_MEASURED } from "@kvsync/observability/kvsync/series-bound
 import { doubling } from "@kvsync/observability/definition";
 import { Exposition } from "@kvsync/observability/exposition";
 import { counter, gauge, histogram } from "@kvsync/observability/kvsync/namespace";
+import type { ScrapeFormat } from "@kvsync/observability/scrape-format";
 import { MetricSlots } from "@kvsync/observability/slots";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
@@ -141,7 +142,11 @@ async function longestTurn(work: () => Promise<unknown>): Promise<{ totalMs: num
   return { totalMs, longestMs };
 }
 
-function scrapeOurs(series: number): () => Promise<string> {
+function scrapeOpen(series: number): () => Promise<string> {
+  return scrapeOurs(series, "openmetrics");
+}
+
+function scrapeOurs(series: number, format: ScrapeFormat = "text"): () => Promise<string> {
   const definition = counter({
     name: "bench_series_total",
     unit: "none",
@@ -155,7 +160,7 @@ function scrapeOurs(series: number): () => Promise<string> {
     exposition.accept(announcement);
   });
   for (let i = 0; i < series; i++) slots.counter(definition, { ...labelsOf(i), pod: `engine-${i}` }).inc(i);
-  return () => exposition.scrape();
+  return () => exposition.scrape(format);
 }
 
 function scrapePromClient(series: number): () => Promise<string> {
@@ -182,6 +187,7 @@ console.log("\n| scrape | series | scrapes | median ms | longest turn of the eve
 console.log("| --- | ---: | ---: | ---: | ---: |");
 for (const [name, prepare, series, scrapes] of [
   ["ours", scrapeOurs, SCRAPED_SERIES, SCRAPES],
+  ["ours, as OpenMetrics", scrapeOpen, SCRAPED_SERIES, SCRAPES],
   ["prom-client", scrapePromClient, SCRAPED_SERIES, SCRAPES],
   ["ours, as many as the labels allow", scrapeOurs, SCRAPE_LINES_MEASURED, 3],
 ] as const) {

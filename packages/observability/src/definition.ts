@@ -127,7 +127,17 @@ export interface HistogramDefinition<L extends LabelDomains = LabelDomains, U ex
   extends Definition<"histogram", L, U> {
   /** Upper bounds, ascending; +Inf is implied. */
   readonly buckets: readonly number[];
+  /** Whether each bucket keeps the trace of its last observation that was traced. */
+  readonly exemplars?: true;
 }
+
+/** A histogram that keeps traces. */
+export type WithExemplars<L extends LabelDomains = LabelDomains, U extends Unit = Unit> = HistogramDefinition<
+  L,
+  U
+> & {
+  readonly exemplars: true;
+};
 
 /** Any of the three. */
 export type MetricDefinition = CounterDefinition | GaugeDefinition | HistogramDefinition;
@@ -192,6 +202,18 @@ export function definersOf(namespace: string): Definers {
     gauge: (spec) => ({ kind: "gauge", ...spec, name: `${namespace}_${spec.name}` }),
     histogram: (spec) => ({ kind: "histogram", ...spec, name: `${namespace}_${spec.name}` }),
   };
+}
+
+/**
+ * Has a histogram keep the trace of the last traced observation of each bucket.
+ *
+ * @param definition - of the histogram.
+ * @returns the definition, which `Exposition.exemplar` takes.
+ */
+export function withExemplars<L extends LabelDomains, U extends Unit>(
+  definition: HistogramDefinition<L, U>,
+): WithExemplars<L, U> {
+  return { ...definition, exemplars: true };
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * The Prometheus text of a process: reads every writer's slots at scrape time. The only import of
+ * The text of a scrape, of Prometheus or of OpenMetrics: reads every writer's slots at scrape time. The only import of
  * prom-client, which contributes the default process metrics. Its successor needs a newer Node;
  * moving to it changes this file only.
  *
@@ -15,13 +15,21 @@
  * may be a few milliseconds apart.
  * Lines are made from prepared texts: through prom-client's own rendering they would cost seven times as much.
  *
+ * OpenMetrics adds exemplars: the trace of the last observation in a bucket that was traced. They are kept here, not in
+ * slots, since only sampled spans have one. The rendering of prom-client as OpenMetrics changes the names of its counters
+ * in later scrapes too. So its classic lines are rewritten.
+ *
+ *  X1  The classic text has no trace of exemplars and OpenMetrics.
+ *  X2  A series has at most one exemplar for each bucket, in the bucket of its value; they end with the series.
+ *
  * `sample` gives values instead of text, for alerts that the process evaluates itself. A scrape and
  * a sampling never run at one time: collectors set gauges for one reader.
  */
 
 import { collectDefaultMetrics, Registry } from "prom-client";
 
-import type { MetricDefinition } from "./definition.ts";
+import type { LabelDomains, LabelValues, MetricDefinition, WithExemplars } from "./definition.ts";
+import type { ScrapeFormat } from "./scrape-format.ts";
 import type { SlotAnnouncement } from "./slots.ts";
 
 /** Bound on series per family made ahead of use from closed labels. */
@@ -39,6 +47,11 @@ const MISNAMED_DEFAULTS = [
 
 /** Series sampled between two turns of the event loop: about a millisecond. */
 const SERIES_PER_TURN = 2000;
+
+/** Between label values in a key. */
+const SEPARATOR = "\u0000";
+
+const MS_PER_SECOND = 1000;
 
 /** Sets the quantiles of event-loop lag, and begins their time again. */
 const LAG_COLLECTOR = "nodejs_eventloop_lag_seconds";
@@ -74,6 +87,8 @@ interface ExposedSeries {
   readonly labelValues: readonly string[];
   /** By place. */
   readonly sources: Map<string, Source>;
+  /** Behind the lines of buckets in OpenMetrics, by bucket; null before the first. */
+  exemplars: (string | undefined)[] | null;
 }
 
 /** The scraper's side of the metrics. One per process. */
@@ -84,8 +99,8 @@ export class Exposition {
   /** Family and key of what lies at a writer's slot. */
   readonly #places = new Map<string, { family: Family; key: string }>();
   readonly #collectors: (() => void | Promise<void>)[] = [];
-  /** The scrape that runs. */
-  #scrape: Promise<Buffer> | null = null;
+  /** The scrapes that run, by format. */
+  readonly #scrapes = new Map<ScrapeFormat, Promise<Buffer>>();
   /** The last scrape or sampling. */
   #turn: Promise<unknown> = Promise.resolve();
   #lagReadMs = -Infinity;
@@ -141,31 +156,48 @@ export class Exposition {
     this.#collectors.push(collector);
   }
 
-  /** The `content-type` of `scrape()`. */
-  get contentType(): string {
-    return this.#registry.contentType;
+  /**
+   * Keeps the trace of an observation, for scrapes as OpenMetrics.
+   *
+   * @param definition - of the histogram that counted it.
+   * @param labels - of the series; nothing is kept of one that is not exported.
+   * @param value - that was observed.
+   * @param traceId - 32 hexadecimal digits, of a trace that is sampled.
+   */
+  exemplar<L extends LabelDomains>(
+    definition: WithExemplars<L>,
+    labels: LabelValues<NoInfer<L>>,
+    value: number,
+    traceId: string,
+  ): void {
+    this.#families.get(definition.name)?.exemplar(labels, value, traceId);
   }
 
   /**
    * Renders everything, as `scrapeBytes` does.
    *
-   * @returns Prometheus text format 0.0.4.
+   * @param format - of the text.
+   * @returns the text.
    */
-  async scrape(): Promise<string> {
-    return (await this.scrapeBytes()).toString();
+  async scrape(format: ScrapeFormat = "text"): Promise<string> {
+    return (await this.scrapeBytes(format)).toString();
   }
 
   /**
    * Renders everything. Cost: about half a microsecond per line, in portions of a millisecond. Callers at one time share a
    * scrape: where monitoring is open, anybody may ask, and one of a large fleet is megabytes.
    *
-   * @returns Prometheus text format 0.0.4 in UTF-8; all who share it have the same bytes.
+   * @param format - of the text.
+   * @returns the text in UTF-8; all who share it have the same bytes.
    */
-  scrapeBytes(): Promise<Buffer> {
-    this.#scrape ??= this.#alone(() => this.#render()).finally(() => {
-      this.#scrape = null;
+  scrapeBytes(format: ScrapeFormat = "text"): Promise<Buffer> {
+    const running = this.#scrapes.get(format);
+    if (running !== undefined) return running;
+    const scrape = this.#alone(() => this.#render(format)).finally(() => {
+      this.#scrapes.delete(format);
     });
-    return this.#scrape;
+    this.#scrapes.set(format, scrape);
+    return scrape;
   }
 
   /**
@@ -205,7 +237,8 @@ export class Exposition {
     return turn;
   }
 
-  async #render(): Promise<Buffer> {
+  async #render(format: ScrapeFormat): Promise<Buffer> {
+    const isOpen = format === "openmetrics";
     for (const collector of this.#collectors) await collector();
     // Bytes of portions: one text of all lines would be joined and encoded in a single turn.
     const portions: Buffer[] = [];
@@ -216,16 +249,18 @@ export class Exposition {
       lines.length = 0;
     };
     for (const family of this.#families.values()) {
-      for (const series of family.begin(lines)) {
-        family.render(series, lines);
+      for (const series of family.begin(lines, isOpen)) {
+        family.render(series, lines, isOpen);
         if (lines.length < LINES_PER_TURN) continue;
         endPortion();
         await new Promise(setImmediate);
       }
-      lines.push("");
+      // OpenMetrics has no empty lines.
+      if (!isOpen) lines.push("");
     }
     endPortion();
-    portions.push(Buffer.from(await this.#registry.metrics()));
+    const defaults = await this.#registry.metrics();
+    portions.push(Buffer.from(isOpen ? asOpenMetrics(defaults) : defaults));
     this.#lagReadMs = performance.now();
     return Buffer.concat(portions);
   }
@@ -257,6 +292,17 @@ class Family {
     if (series?.sources.size === 0 && !this.#preset.has(key)) this.#series.delete(key);
   }
 
+  exemplar(labels: Readonly<Record<string, string>>, value: number, traceId: string): void {
+    if (this.#definition.kind !== "histogram") return;
+    const series = this.#series.get(this.#labelNames.map((name) => labels[name] ?? "").join(SEPARATOR));
+    if (series === undefined) return;
+    const { buckets } = this.#definition;
+    const found = buckets.findIndex((bound) => value <= bound);
+    series.exemplars ??= [];
+    series.exemplars[found === -1 ? buckets.length : found] =
+      ` # {trace_id="${traceId}"} ${value} ${Date.now() / MS_PER_SECOND}`;
+  }
+
   /** Each series, also those without a value. */
   *sampled(): Generator<SampledSeries> {
     const { name, kind } = this.#definition;
@@ -280,19 +326,19 @@ class Family {
   }
 
   /** Appends HELP and TYPE, and gives the series to render. */
-  begin(lines: string[]): IterableIterator<ExposedSeries> {
+  begin(lines: string[], isOpen: boolean): IterableIterator<ExposedSeries> {
     const { name, help, kind } = this.#definition;
-    lines.push(
-      `# HELP ${name} ${help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")}`,
-      `# TYPE ${name} ${kind}`,
-    );
+    const text = help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+    const head = [`# HELP ${name} ${text}`, `# TYPE ${name} ${kind}`];
+    lines.push(...(isOpen ? head.map(openMetricsHead) : head));
     return this.#series.values();
   }
 
   /** Appends the lines of one series. */
-  render(series: ExposedSeries, lines: string[]): void {
+  render(series: ExposedSeries, lines: string[], isOpen: boolean): void {
     const { name, kind } = this.#definition;
-    if (kind === "histogram") renderHistogram(name, this.#definition.buckets, series, lines);
+    if (kind === "histogram")
+      renderHistogram(name, this.#definition.buckets, series, lines, isOpen ? series.exemplars : null);
     else {
       const value = kind === "gauge" ? known(series) : total(series, 0);
       if (!Number.isNaN(value)) lines.push(`${name}${series.labelText} ${value}`);
@@ -300,11 +346,11 @@ class Family {
   }
 
   #ensure(values: readonly string[]): string {
-    const key = values.join("\u0000");
+    const key = values.join(SEPARATOR);
     if (!this.#series.has(key)) {
       const labels = this.#labelNames.map((label, i) => `${label}="${escapeValue(values[i] ?? "")}"`);
       const labelText = labels.length === 0 ? "" : `{${labels.join(",")}}`;
-      this.#series.set(key, { labelText, labelValues: values, sources: new Map() });
+      this.#series.set(key, { labelText, labelValues: values, sources: new Map(), exemplars: null });
     }
     return key;
   }
@@ -344,17 +390,31 @@ function renderHistogram(
   buckets: readonly number[],
   series: ExposedSeries,
   lines: string[],
+  exemplars: ExposedSeries["exemplars"],
 ): void {
   const { labelText } = series;
   const head = labelText === "" ? `${name}_bucket{` : `${name}_bucket${labelText.slice(0, -1)},`;
   let cumulated = 0;
   for (let i = 0; i <= buckets.length; i++) {
     cumulated += total(series, i);
-    lines.push(`${head}le="${buckets[i] ?? "+Inf"}"} ${cumulated}`);
+    lines.push(`${head}le="${buckets[i] ?? "+Inf"}"} ${cumulated}${exemplars?.[i] ?? ""}`);
   }
   lines.push(
     `${name}_sum${labelText} ${total(series, buckets.length + 1)}`,
     `${name}_count${labelText} ${cumulated}`,
+  );
+}
+
+/** HELP or TYPE as OpenMetrics has it: a counter's family has no `_total`, and quotes are escaped. */
+function openMetricsHead(line: string): string {
+  return line.replace(/^(# (?:HELP|TYPE) \w+?)_total /, "$1 ").replace(/(?<!\\)"/g, '\\"');
+}
+
+/** Lines of the metrics library, and the end of the text. */
+function asOpenMetrics(text: string): string {
+  const lines = text.split("\n").filter((line) => line !== "");
+  return [...lines.map((line) => (line.startsWith("#") ? openMetricsHead(line) : line)), "# EOF", ""].join(
+    "\n",
   );
 }
 

@@ -1,7 +1,8 @@
-/** `GET /metrics`, and its alias under /api/v1: the Prometheus text. */
+/** `GET /metrics`, and its alias under /api/v1: the text of a scrape, of Prometheus or as OpenMetrics. */
 
 import { Exposition } from "@kvsync/observability/exposition";
-import { Controller, Get, Inject, Res } from "@nestjs/common";
+import { SCRAPE_CONTENT_TYPES, scrapeFormat } from "@kvsync/observability/scrape-format";
+import { Controller, Get, Headers, Inject, Res } from "@nestjs/common";
 import type { FastifyReply } from "fastify";
 
 /** Serves the scrape. */
@@ -14,14 +15,19 @@ export class MetricsController {
   }
 
   /**
-   * Renders all metrics, once for all who ask while that lasts.
+   * Renders all metrics, once for all who ask for one format while that lasts.
    *
+   * @param accept - says which format.
    * @param reply - gets the content type.
    * @returns the text, as bytes that all of them share.
    */
   @Get(["metrics", "api/v1/metrics"])
-  scrape(@Res({ passthrough: true }) reply: FastifyReply): Promise<Buffer> {
-    reply.header("content-type", this.#exposition.contentType);
-    return this.#exposition.scrapeBytes();
+  scrape(
+    @Headers("accept") accept: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<Buffer> {
+    const format = scrapeFormat(accept);
+    reply.header("content-type", SCRAPE_CONTENT_TYPES[format]).header("vary", "accept");
+    return this.#exposition.scrapeBytes(format);
   }
 }

@@ -44,7 +44,13 @@ const engineEntryBody = engineEntry.meta({
 });
 
 const octets = (description: string): Content => ({ mediaType: "application/octet-stream", description });
-const scrape: Content = { mediaType: "text/plain", description: "Prometheus text format." };
+const scrape: readonly Content[] = [
+  { mediaType: "text/plain", description: "Prometheus text format." },
+  {
+    mediaType: "application/openmetrics-text",
+    description: "OpenMetrics with exemplars, when the header Accept names it.",
+  },
+];
 const readinessAnswer: readonly Content[] = [
   { schema: readiness },
   {

@@ -7,7 +7,10 @@
  */
 
 import type { PrefixReader } from "@kvsync/core";
+import { openLabel } from "@kvsync/observability/definition";
+import type { Exposition } from "@kvsync/observability/exposition";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
+import { ROUTING_METRICS } from "@kvsync/observability/kvsync/routing";
 import type { Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import type { LineGate } from "../log/line-gate.ts";
@@ -43,6 +46,7 @@ export class Lookup {
   readonly #hasSecretHashes: boolean;
   readonly #log: LineGate;
   readonly #tracing: Tracing | null;
+  readonly #exemplars: Pick<Exposition, "exemplar">;
   readonly #duration: Histogram;
   readonly #models: ModelMetrics;
 
@@ -61,6 +65,8 @@ export class Lookup {
       readonly tokenizers: Pick<Tokenizers, "tokenize">;
       readonly log: LineGate;
       readonly tracing: Tracing | null;
+      /** Takes traces of lookups; they are taken from `tracing`. */
+      readonly exemplars: Pick<Exposition, "exemplar">;
     },
   ) {
     const reader: PrefixReader = dependencies.reader;
@@ -72,6 +78,7 @@ export class Lookup {
     this.#tokenizers = options.tokenizers;
     this.#log = options.log;
     this.#tracing = options.tracing;
+    this.#exemplars = options.exemplars;
     this.#duration = metrics.histogram(PREFIX_INDEX_METRICS.indexerOperationDuration, { operation: "match" });
   }
 
@@ -165,6 +172,7 @@ export class Lookup {
     const handles = this.#models.of(answer.model);
     const seconds = (performance.now() - startedMs) / 1000;
     handles.fellBack(seconds);
+    this.#keepTrace(answer.model, seconds);
     handles.decided(answer);
     this.tally.answered(answer.decision, seconds);
     if (this.#log.isOn("detail")) this.#tell(answer);
@@ -179,9 +187,11 @@ export class Lookup {
     const endedMs = performance.now();
     // Only models that are served get here.
     const handles = this.#models.of(answer.model);
-    handles.answered((endedMs - startedMs) / 1000, (endedMs - readMs) / 1000);
+    const seconds = (endedMs - startedMs) / 1000;
+    handles.answered(seconds, (endedMs - readMs) / 1000);
+    this.#keepTrace(answer.model, seconds);
     handles.decided(answer);
-    this.tally.answered(answer.decision, (endedMs - startedMs) / 1000);
+    this.tally.answered(answer.decision, seconds);
     this.#duration.observe((endedMs - readMs) / 1000);
     const asked = askedTokens(query, answer);
     if (asked > 0) {
@@ -191,6 +201,14 @@ export class Lookup {
     }
     if (this.#log.isOn("detail")) this.#tell(answer);
     return answer;
+  }
+
+  /** The lookup's trace, when it is sampled, becomes an example of its time. */
+  #keepTrace(model: string, seconds: number): void {
+    const traceId = this.#tracing?.sampledTrace() ?? null;
+    if (traceId === null) return;
+    const labels = { model: openLabel("model", model) };
+    this.#exemplars.exemplar(ROUTING_METRICS.routingLatency, labels, seconds, traceId);
   }
 
   #tracedMatch(tracing: Tracing, query: MatchQuery): MatchAnswer {

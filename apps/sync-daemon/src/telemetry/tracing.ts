@@ -35,6 +35,7 @@ import {
   type TextMapGetter,
   type TextMapSetter,
   trace,
+  TraceFlags,
   type Tracer,
 } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
@@ -267,22 +268,30 @@ export class Tracing {
     span.end();
   }
 
-  /** Records what another thread has chosen and done. */
-  record(finished: FinishedSpan): void {
+  /**
+   * Records what another thread has chosen and done.
+   *
+   * @returns its trace, when it is sampled.
+   */
+  record(finished: FinishedSpan): string | null {
     const { traceparent } = finished;
     const from =
       traceparent === undefined
         ? ROOT_CONTEXT.setValue(CHOSEN, true)
         : this.#propagator.extract(ROOT_CONTEXT, { traceparent }, HEADER_GETTER);
-    this.#recordWithin(from, finished);
+    return this.#recordWithin(from, finished);
   }
 
-  #recordWithin(context: Context, { name, startMs, endMs, facts, error, parts = [] }: FinishedSpan): void {
+  #recordWithin(
+    context: Context,
+    { name, startMs, endMs, facts, error, parts = [] }: FinishedSpan,
+  ): string | null {
     const options = { kind: KINDS[spanOf(name).kind], startTime: startMs, attributes: { ...facts } };
     const span = this.#tracer.startSpan(name, options, context);
     for (const part of parts) this.#recordWithin(trace.setSpan(context, span), part);
     if (error !== null) fail(span, error);
     span.end(endMs);
+    return sampledTraceOf(span);
   }
 
   /**
@@ -302,6 +311,12 @@ export class Tracing {
     return span === undefined ? null : idsOf(span);
   }
 
+  /** The trace at hand, when it is sampled; null outside of any. */
+  sampledTrace(): string | null {
+    const span = trace.getSpan(this.#contexts.active());
+    return span === undefined ? null : sampledTraceOf(span);
+  }
+
   /** Sends what waits, and ends; gives up after LAST_EXPORT_MS. */
   async stop(): Promise<void> {
     const overdue = new Promise<void>((resolve) => setTimeout(resolve, LAST_EXPORT_MS).unref());
@@ -313,6 +328,11 @@ export class Tracing {
 function idsOf(span: Span): TraceIds {
   const { traceId, spanId } = span.spanContext();
   return { trace_id: traceId, span_id: spanId };
+}
+
+function sampledTraceOf(span: Span): string | null {
+  const { traceId, traceFlags } = span.spanContext();
+  return (traceFlags & TraceFlags.SAMPLED) === 0 ? null : traceId;
 }
 
 function fail(span: Span, error: string): void {

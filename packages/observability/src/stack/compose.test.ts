@@ -108,6 +108,7 @@ test("Prometheus keeps what the stack says, and reads its token where Compose mo
     expect.arrayContaining([
       `--storage.tsdb.retention.time=${RETENTION.metricsDays}d`,
       `--storage.tsdb.retention.size=${RETENTION.metricsGigabytes}GB`,
+      "--enable-feature=exemplar-storage",
     ]),
   );
   expect(Object.keys(compose.secrets)).toContain(LOCAL_TOKEN_FILE.replace("/run/secrets/", ""));

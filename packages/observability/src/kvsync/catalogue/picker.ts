@@ -3,7 +3,7 @@
  * make them all, at 0, when they start.
  */
 
-import { doubling } from "../../definition.ts";
+import { doubling, withExemplars } from "../../definition.ts";
 import { counter, gauge, histogram } from "../namespace.ts";
 import { MODEL } from "./label-domains.ts";
 
@@ -119,15 +119,17 @@ export const PICKER_METRICS = {
     preset: "absent until known",
     why: "The share of requests that are sent where their prompts are cached, and the cause of the others.",
   }),
-  decisionDuration: histogram({
-    name: "kv_picker_decision_duration_seconds",
-    help: "From the last byte of a request's body to its decision, tokenization included.",
-    unit: "seconds",
-    labels: {},
-    preset: "absent until known",
-    buckets: doubling(0.0001, 17),
-    why: "Every request waits this long before the gateway sends it on.",
-  }),
+  decisionDuration: withExemplars(
+    histogram({
+      name: "kv_picker_decision_duration_seconds",
+      help: "From the last byte of a request's body to its decision, tokenization included.",
+      unit: "seconds",
+      labels: {},
+      preset: "absent until known",
+      buckets: doubling(0.0001, 17),
+      why: "Every request waits this long before the gateway sends it on.",
+    }),
+  ),
   requestBody: histogram({
     name: "kv_picker_request_body_bytes",
     help: "Bytes of a request's body that were there when it was decided.",

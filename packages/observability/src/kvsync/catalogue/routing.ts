@@ -2,7 +2,7 @@
  * Families about what a gateway gets out of the index: how long an answer takes and how much of a prompt it finds.
  */
 
-import { doubling } from "../../definition.ts";
+import { doubling, withExemplars } from "../../definition.ts";
 import { counter, gauge, histogram } from "../namespace.ts";
 import { MODEL } from "./label-domains.ts";
 import { TOKENIZER_FAILURES } from "./tokenizer.ts";
@@ -15,15 +15,17 @@ export const FALLBACK_REASONS = ["no_ranks", "ranks_unknown", ...TOKENIZER_FAILU
 
 /** Families about answers to gateways. */
 export const ROUTING_METRICS = {
-  routingLatency: histogram({
-    name: "prefix_cache_routing_latency_seconds",
-    help: "From a match request's body being read to its answer being ready, tokenization included.",
-    unit: "seconds",
-    labels: { model: MODEL },
-    preset: "absent until known",
-    buckets: doubling(0.00001, 10),
-    why: "Every request waits this long before it starts.",
-  }),
+  routingLatency: withExemplars(
+    histogram({
+      name: "prefix_cache_routing_latency_seconds",
+      help: "From a match request's body being read to its answer being ready, tokenization included.",
+      unit: "seconds",
+      labels: { model: MODEL },
+      preset: "absent until known",
+      buckets: doubling(0.00001, 10),
+      why: "Every request waits this long before it starts.",
+    }),
+  ),
   lookups: counter({
     name: "prefix_cache_lookups_total",
     help: "Lookups answered, by decision: exact, degraded when some ranks are not exact, fallback when the caller must route without cache information.",
