@@ -11,7 +11,7 @@
  * unknown, and lookups return "fallback".
  */
 
-import { hostname, totalmem } from "node:os";
+import { availableParallelism, hostname, totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
 import type { Exposition } from "@kvsync/observability/exposition";
@@ -50,6 +50,7 @@ import { Tokenizers } from "./tokenizer/tokenizers.ts";
 import { PickerQuestions } from "./picker/picker-questions.ts";
 import type { PickerHost, PickerHostDependencies } from "./picker/picker-host.ts";
 import type { Settings } from "./settings/settings.ts";
+import { settingsHash } from "./settings/effective-settings.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
 import { findSnapshot, type FoundSnapshot } from "./snapshot/snapshot-source.ts";
@@ -330,8 +331,8 @@ function keptLog({ log }: DaemonDependencies): {
 function collectGauges(
   sources: Pick<
     Parameters<typeof fleetGauges>[1],
-    "registry" | "board" | "reader" | "reservedBytes" | "settings" | "version" | "health"
-  >,
+    "registry" | "board" | "reader" | "reservedBytes" | "version" | "health"
+  > & { readonly settings: Settings },
   sync: SyncDecision,
   snapshots: SnapshotStore,
   { metrics, exposition }: Telemetry,
@@ -339,6 +340,8 @@ function collectGauges(
   const collect = fleetGauges(metrics, {
     ...sources,
     memoryBytesMax: memoryBytesMax(),
+    cpus: availableParallelism(),
+    settingsHash: settingsHash(sources.settings),
     now: epochMs,
     snapshotAgeSeconds: () => snapshots.unsavedSeconds(),
     configurationValid: sync.on || !sync.asked,

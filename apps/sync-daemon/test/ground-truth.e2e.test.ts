@@ -384,6 +384,7 @@ const OPEN: Readonly<Record<string, RegExp>> = {
   check: /^[a-z0-9_]+$/,
   version: /^\d/,
   node_version: /^v\d/,
+  hash: /^[0-9a-f]{12}$/,
 };
 
 function expectLabel(label: string, domain: MetricDefinition["labels"][string], value: string): void {

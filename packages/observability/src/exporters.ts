@@ -42,9 +42,22 @@ export const PROMETHEUS_METRICS = {
       alertname: { maxValues: 1000 },
       alertstate: ["pending", "firing"],
       severity: ["critical", "warning", "info"],
+      component: { maxValues: 100 },
     },
     exporter: PROMETHEUS,
     help: "1 for each pending or firing alert.",
+  }),
+  alertsForState: external({
+    kind: "gauge",
+    name: "ALERTS_FOR_STATE",
+    unit: "timestamp",
+    labels: {
+      alertname: { maxValues: 1000 },
+      severity: ["critical", "warning", "info"],
+      component: { maxValues: 100 },
+    },
+    exporter: PROMETHEUS,
+    help: "When the condition of each pending or firing alert began to hold.",
   }),
 };
 

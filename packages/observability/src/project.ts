@@ -123,6 +123,8 @@ export interface Project {
   readonly alertGroups: readonly AlertGroup[];
   readonly inhibitions: readonly Inhibition[];
   readonly dashboards: readonly Dashboard[];
+  /** The dashboard about one thing, by the label that names the thing: lines with that label lead there. */
+  readonly drillDowns: Readonly<Record<string, string>>;
   /** The team that looks first, by component. The first team gets what no route fits. */
   readonly teamOf: Readonly<Record<string, string>>;
   readonly links: LinkBases;
@@ -193,6 +195,7 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
     healthChecks: {},
     recordingGroups: [],
     inhibitions: [],
+    drillDowns: {},
     links: { runbooks: `https://runbooks.${domain}`, grafana: "http://localhost:3000" },
     contacts: {
       emailTo: `${name}-on-call@${domain}`,

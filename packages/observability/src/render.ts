@@ -36,6 +36,7 @@ function runbooksAt({ alertGroups, links }: Project, uid: string, id: number): P
 function waysOnward({ stack, logSelector, name }: Project, panel: Panel): PanelLink[] {
   if (stack === null) return [];
   const logs = exploreLink("Logs", "loki", { expr: `{${logSelector}} | json`, queryType: "range" });
+  if (panel.kind === "logs") return [];
   const takesTime = panel.kind !== "table" && panel.measure === "seconds";
   if (!takesTime) return [logs];
   return [logs, exploreLink("Traces", "jaeger", { queryType: "search", service: name })];

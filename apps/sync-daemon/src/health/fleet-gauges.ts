@@ -30,6 +30,10 @@ export interface FleetGaugeSources {
   readonly settings: Pick<Settings, "limits" | "health">;
   /** Most bytes that the process may use. */
   readonly memoryBytesMax: number;
+  /** CPUs that it may use. */
+  readonly cpus: number;
+  /** Names the settings in effect. */
+  readonly settingsHash: string;
   readonly now: () => number;
   readonly version: string;
   /** `null` when no snapshots are kept. */
@@ -53,8 +57,10 @@ export function fleetGauges(slots: MetricSlots, sources: FleetGaugeSources): () 
       add(INGEST_METRICS.configurationValid, {}, sources.configurationValid ? 1 : 0);
       add(LIMIT_METRICS.contextsLimit, {}, sources.settings.limits.contexts);
       add(LIMIT_METRICS.memoryLimit, {}, sources.memoryBytesMax);
+      add(LIMIT_METRICS.cpuLimit, {}, sources.cpus);
       add(LIMIT_METRICS.eventLoopLagLimit, {}, sources.settings.health.event_loop_lag_ms / 1000);
       add(SERVICE_METRICS.buildInfo, { version: sources.version, node_version: process.version }, 1);
+      add(SERVICE_METRICS.configurationInfo, { hash: sources.settingsHash }, 1);
       const age = sources.snapshotAgeSeconds();
       if (age !== null) add(SNAPSHOT_METRICS.snapshotAge, {}, age);
       addHealth(add, sources.health);

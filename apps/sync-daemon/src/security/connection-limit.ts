@@ -50,6 +50,8 @@ export interface ConnectionBounds {
   readonly perAddress: number;
   /** Time for which a peer may take nothing of an answer (C7). */
   readonly unreadMs: number;
+  /** Called with the number of connections that are held, whenever it changes. */
+  readonly held: (count: number) => void;
   /** Called for each connection that is closed. */
   readonly closed: (reason: ClosedReason) => void;
 }
@@ -183,6 +185,7 @@ export class ConnectionLimit {
     holder.count += 1;
     holder.idle.add(connection);
     this.#count += 1;
+    this.#bounds.held(this.#count);
     this.#bySocket.set(socket, connection);
     const peer = peerOf(socket);
     if (isTls) this.#handshakes.set(peer, connection);
@@ -229,6 +232,7 @@ export class ConnectionLimit {
     holder.count -= 1;
     if (holder.count === 0) this.#holders.delete(holder.address);
     this.#count -= 1;
+    this.#bounds.held(this.#count);
   }
 }
 

@@ -244,7 +244,13 @@ function limitConnections(
     const facts = { reason, connections_max: connections, connections_per_address_max: perAddress };
     log("connection_refused", facts, { text: CLOSED_MESSAGES[reason] });
   };
-  const bounds = { connections, perAddress, unreadMs: request_seconds * 1000, closed };
+  metrics.gauge(SECURITY_METRICS.connectionsLimit, {}).set(connections);
+  const connected = metrics.gauge(SECURITY_METRICS.connections, {});
+  connected.set(0);
+  const held = (count: number): void => {
+    connected.set(count);
+  };
+  const bounds = { connections, perAddress, unreadMs: request_seconds * 1000, held, closed };
   ConnectionLimit.install(server, bounds, server instanceof TlsServer);
 }
 

@@ -4,10 +4,12 @@
  * Secrets and credentials in addresses are masked; those are the only values that have to be put back.
  */
 
+import { createHash } from "node:crypto";
+
 import { Document, isMap, isPair, isScalar, type YAMLMap } from "yaml";
 
 import { maskCredentials, type SettingsReading } from "./read-settings.ts";
-import { SETTING_ROWS, type SettingRow } from "./settings.ts";
+import { SETTING_ROWS, type SettingRow, type Settings } from "./settings.ts";
 
 const MASK = "***";
 
@@ -36,6 +38,20 @@ export function shownSettings(reading: SettingsReading): ShownSetting[] {
       source: sourceOf(row, reading),
     };
   });
+}
+
+/** Characters of a hash of settings: enough that two of a fleet's do not meet. */
+const HASH_CHARACTERS = 12;
+
+/**
+ * A short text that is the same for the same settings in effect, wherever they come from. Secrets do not change it.
+ *
+ * @param settings - in effect.
+ * @returns lower-case hexadecimal.
+ */
+export function settingsHash(settings: Settings): string {
+  const shown = SETTING_ROWS.map((row) => [row.path.join("."), masked(row, valueAt(settings, row))]);
+  return createHash("sha256").update(JSON.stringify(shown)).digest("hex").slice(0, HASH_CHARACTERS);
 }
 
 /**

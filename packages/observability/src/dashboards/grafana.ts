@@ -26,8 +26,10 @@ import {
   SortOrder,
   StackingConfigBuilder,
   StackingMode,
+  TableSortByFieldStateBuilder,
   TooltipDisplayMode,
   VizLegendOptionsBuilder,
+  VizOrientation,
   VizTooltipOptionsBuilder,
 } from "@grafana/grafana-foundation-sdk/common";
 import {
@@ -57,6 +59,7 @@ import {
   PanelBuilder as HeatmapPanel,
   YAxisConfigBuilder,
 } from "@grafana/grafana-foundation-sdk/heatmap";
+import { PanelBuilder as BarGaugePanel } from "@grafana/grafana-foundation-sdk/bargauge";
 import { PanelBuilder as StatPanel } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as StateTimelinePanel } from "@grafana/grafana-foundation-sdk/statetimeline";
 import { PanelBuilder as TablePanel } from "@grafana/grafana-foundation-sdk/table";
@@ -65,16 +68,23 @@ import { PanelBuilder as TimeseriesPanel } from "@grafana/grafana-foundation-sdk
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../exporters.ts";
 import { above, sum } from "../promql/operators.ts";
 import { changes, value } from "../promql/series.ts";
+import type { Json } from "../json.ts";
 import type { Project } from "../project.ts";
-import { layOut } from "./layout.ts";
-import type { Dashboard, Levels, Panel, Query, StateName, Variable } from "./panel.ts";
+import { levelQuery } from "../signals/log-query.ts";
+import { logPanel } from "../signals/log-panel.ts";
+import { layOut, type Place } from "./layout.ts";
+import { type Dashboard, type Levels, type Panel, queriesOf, type Query, type StateName } from "./panel.ts";
 import { HERE, RATE } from "./scope.ts";
-import { GRAFANA_UNITS } from "./unit.ts";
+import { GRAFANA_UNITS, unitOf } from "./unit.ts";
 
 const DATASOURCE: DataSourceRef = { type: "prometheus", uid: "${datasource}" };
+const LOKI = { type: "loki", uid: "${loki}" } as const;
 
-/** Plain JSON data. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+/** In every query of the processes that are chosen at the top. */
+const CHOSEN_JOB = 'job=~"$job"';
+
+/** What a label names, for people. */
+const LABEL_WORDS: Readonly<Record<string, string>> = { instance: "replica", pod: "engine" };
 
 /** A link that a panel shows in its corner. */
 export interface PanelLink {
@@ -91,11 +101,15 @@ export interface PanelLink {
  * @returns plain data, in a stable order of keys.
  */
 export function grafanaDashboard(
-  { name, title, generator }: Pick<Project, "name" | "title" | "generator">,
+  project: Pick<
+    Project,
+    "name" | "title" | "generator" | "families" | "logSelector" | "drillDowns" | "dashboards"
+  >,
   board: Dashboard,
   linksOf: (panel: Panel) => readonly PanelLink[],
 ): Json {
-  const panels = placedPanels(board, linksOf);
+  const { name, title, generator } = project;
+  const panels = placedPanels(project, board, linksOf);
   const filled = {
     ...defaultDashboard(),
     uid: board.uid,
@@ -108,7 +122,7 @@ export function grafanaDashboard(
     time: { from: "now-1h", to: "now" },
     timezone: "browser",
     refresh: board.refresh,
-    templating: { list: variables(board.variables).map((variable) => variable.build()) },
+    templating: { list: variables(board).map((variable) => variable.build()) },
     annotations: { list: annotations().map((annotation) => annotation.build()) },
     links: [
       new DashboardLinkBuilder(`${title} dashboards`)
@@ -125,7 +139,11 @@ export function grafanaDashboard(
 }
 
 /** Headings and panels; those of a folded row are inside it. */
-function placedPanels(board: Dashboard, linksOf: (panel: Panel) => readonly PanelLink[]): object[] {
+function placedPanels(
+  project: Parameters<typeof grafanaDashboard>[0],
+  board: Dashboard,
+  linksOf: (panel: Panel) => readonly PanelLink[],
+): object[] {
   const top: object[] = [];
   let folded: object[] | null = null;
   for (const { place, ...item } of layOut(board)) {
@@ -138,12 +156,84 @@ function placedPanels(board: Dashboard, linksOf: (panel: Panel) => readonly Pane
         .build();
       top.push({ ...row, ...(folded === null ? {} : { panels: folded }), gridPos: place });
     } else {
-      const built = grafanaPanel(item.panel).id(item.panel.id).build();
-      const links = linksOf(item.panel).map(panelLink);
+      const { panel } = item;
+      const links = linksOf(panel).map(panelLink);
+      const built =
+        panel.kind === "logs"
+          ? builtLogPanel(project, panel, place)
+          : withDrillDowns(
+              project,
+              board,
+              panel,
+              withExemplars(project, grafanaPanel(panel).id(panel.id).build()),
+            );
       (folded ?? top).push({ ...built, ...(links.length === 0 ? {} : { links }), gridPos: place });
     }
   }
   return top;
+}
+
+/** Has queries over time ask for the traces that a histogram keeps. */
+function withExemplars({ families }: Pick<Project, "families">, built: GrafanaPanel): GrafanaPanel {
+  if (built.type !== "timeseries") return built;
+  const kept = families.flatMap((family) =>
+    family.kind === "histogram" && family.exemplars === true ? `${family.name}_bucket` : [],
+  );
+  const targets = (built.targets ?? []).map((target) => {
+    const { expr = "" } = target as { readonly expr?: string };
+    return kept.some((name) => expr.includes(name)) ? { ...target, exemplar: true } : target;
+  });
+  return { ...built, targets };
+}
+
+function builtLogPanel(
+  { logSelector }: Pick<Project, "logSelector">,
+  { id, title, shows, normal, view, levels }: Panel & { kind: "logs" },
+  gridPos: Place,
+): object {
+  const description = `${shows}\n\nNormal: ${lowerFirst(normal)}`;
+  const expr = levelQuery(logSelector, levels, view);
+  return logPanel({ id, title, description, gridPos, view, datasource: LOKI, expr }) as object;
+}
+
+/**
+ * Links from each line, bar or cell to the dashboard of what it is about, which takes time and choices along. A panel whose
+ * queries are not of the chosen processes has other things under the same labels, so it leads nowhere.
+ */
+function withDrillDowns(
+  { drillDowns, dashboards }: Pick<Project, "drillDowns" | "dashboards">,
+  board: Dashboard,
+  panel: Exclude<Panel, { kind: "logs" }>,
+  built: GrafanaPanel,
+): object {
+  const queries = queriesOf(panel);
+  if (!queries.every(({ text }) => text.includes(CHOSEN_JOB))) return built;
+  const links = Object.entries(drillDowns)
+    .filter(([label]) => queries.every(({ labels }) => labels.includes(label)))
+    .map(([label, uid]) => {
+      const offered = (of: Dashboard | undefined) => (of?.variables ?? []).map((variable) => variable.name);
+      const there = offered(dashboards.find((other) => other.uid === uid));
+      const kept = offered(board).filter((name) => name !== label && there.includes(name));
+      const choices = kept.map((name) => `\${${name}:queryparam}&`).join("");
+      const url = (text: string) => `/d/${uid}?${choices}var-${label}=${text}&\${__url_time_range}`;
+      return { label, title: `Only this ${LABEL_WORDS[label] ?? label}`, url };
+    });
+  if (links.length === 0) return built;
+  const { defaults, overrides } = built.fieldConfig ?? { defaults: {}, overrides: [] };
+  if (panel.kind === "table") {
+    const cells = links.map(({ label, title, url }) => ({
+      matcher: { id: "byName", options: label },
+      properties: [{ id: "links", value: [{ title, url: url("${__value.raw}") }] }],
+    }));
+    return { ...built, fieldConfig: { defaults, overrides: [...overrides, ...cells] } };
+  }
+  const ofSeries = links.map(({ label, title, url }) =>
+    new DashboardLinkBuilder(title)
+      .type(DashboardLinkType.Link)
+      .url(url(`\${__field.labels.${label}}`))
+      .build(),
+  );
+  return { ...built, fieldConfig: { defaults: { ...defaults, links: ofSeries }, overrides } };
 }
 
 function panelLink({ title, url }: PanelLink): DashboardLink {
@@ -166,10 +256,13 @@ function withoutSurplus(json: Json): Json {
   );
 }
 
-function variables(list: readonly Variable[]) {
-  const datasource = new DatasourceVariableBuilder("datasource").label("Data source").type("prometheus");
+function variables({ variables: list, panels }: Dashboard) {
+  const hasLogs = Object.values<Panel>(panels).some(({ kind }) => kind === "logs");
+  const metrics = new DatasourceVariableBuilder("datasource").label("Data source").type("prometheus");
+  const logs = new DatasourceVariableBuilder("loki").label("Log").type("loki");
   return [
-    datasource,
+    metrics,
+    ...(hasLogs ? [logs] : []),
     ...list.map(({ name, title, query }) =>
       new QueryVariableBuilder(name)
         .label(title)
@@ -204,12 +297,16 @@ function annotations(): AnnotationQueryBuilder[] {
   ];
 }
 
-function grafanaPanel(panel: Panel): Builder<GrafanaPanel> & { id(id: number): Builder<GrafanaPanel> } {
+function grafanaPanel(
+  panel: Exclude<Panel, { kind: "logs" }>,
+): Builder<GrafanaPanel> & { id(id: number): Builder<GrafanaPanel> } {
   switch (panel.kind) {
     case "timeseries":
       return timeseriesPanel(panel);
     case "stat":
       return statPanel(panel);
+    case "bar_gauge":
+      return barGaugePanel(panel);
     case "state_timeline":
       return stateTimelinePanel(panel);
     case "heatmap":
@@ -290,7 +387,7 @@ function legend(): VizLegendOptionsBuilder {
 
 function timeseriesPanel(panel: Panel & { kind: "timeseries" }): TimeseriesPanel {
   const builder = described(new TimeseriesPanel(), panel)
-    .unit(GRAFANA_UNITS[panel.measure])
+    .unit(unitOf(panel))
     .thresholds(thresholds(panel.levels))
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.PaletteClassicByName))
     .legend(legend())
@@ -309,7 +406,7 @@ function timeseriesPanel(panel: Panel & { kind: "timeseries" }): TimeseriesPanel
 
 function statPanel(panel: Panel & { kind: "stat" }): StatPanel {
   const builder = described(new StatPanel(), panel)
-    .unit(GRAFANA_UNITS[panel.measure])
+    .unit(unitOf(panel))
     .thresholds(thresholds(panel.levels))
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
     .colorMode(BigValueColorMode.Value)
@@ -320,9 +417,22 @@ function statPanel(panel: Panel & { kind: "stat" }): StatPanel {
   return builder;
 }
 
+function barGaugePanel(panel: Panel & { kind: "bar_gauge" }): BarGaugePanel {
+  const builder = described(new BarGaugePanel(), panel)
+    .unit(unitOf(panel))
+    .thresholds(thresholds(panel.levels))
+    .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
+    .min(0)
+    .max(panel.full)
+    .orientation(VizOrientation.Horizontal)
+    .reduceOptions(new ReduceDataOptionsBuilder().calcs(["lastNotNull"]).values(false).fields(""));
+  panel.queries.forEach((query, i) => builder.withTarget(target(query, i).range()));
+  return builder;
+}
+
 function stateTimelinePanel(panel: Panel & { kind: "state_timeline" }): StateTimelinePanel {
   const builder = described(new StateTimelinePanel(), panel)
-    .unit(GRAFANA_UNITS[panel.measure])
+    .unit(unitOf(panel))
     .thresholds(thresholds(panel.levels))
     // For values that no state names: a third stream is no better than the second.
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
@@ -337,7 +447,7 @@ function stateTimelinePanel(panel: Panel & { kind: "state_timeline" }): StateTim
 function heatmapPanel(panel: Panel & { kind: "heatmap" }): HeatmapPanel {
   const ofBuckets = panel.rows === "buckets";
   const builder = described(new HeatmapPanel(), panel)
-    .unit(GRAFANA_UNITS[panel.measure])
+    .unit(unitOf(panel))
     .thresholds(thresholds(panel.levels))
     .calculate(false)
     .color(new HeatmapColorOptionsBuilder().mode(HeatmapColorMode.Scheme).scheme("Oranges").steps(64))
@@ -374,7 +484,7 @@ function tablePanel(panel: Panel & { kind: "table" }): TablePanel {
       ),
     },
   });
-  for (const { title, query, levels } of panel.columns) {
+  for (const { title, query, levels, bar } of panel.columns) {
     const properties = [{ id: "unit", value: GRAFANA_UNITS[query.measure] as Json }];
     if (levels !== undefined) {
       properties.push({
@@ -383,12 +493,15 @@ function tablePanel(panel: Panel & { kind: "table" }): TablePanel {
       });
       properties.push({ id: "custom.cellOptions", value: { type: "color-text" } });
     }
+    if (bar === true) properties.push({ id: "custom.cellOptions", value: { type: "gauge", mode: "basic" } });
     builder.overrideByName(title, properties);
   }
-  const { drillDown } = panel;
-  if (drillDown !== undefined) {
-    const url = `/d/${drillDown.uid}?var-${drillDown.variable}=\${__value.raw}&\${__url_time_range}`;
-    builder.overrideByName(drillDown.variable, [{ id: "links", value: [{ title: "Only this one", url }] }]);
-  }
+  const { order } = panel;
+  if (order !== undefined)
+    builder.sortBy([
+      new TableSortByFieldStateBuilder().displayName(order.column).desc(order.first === "largest"),
+    ]);
+  for (const { label, title, url } of panel.links ?? [])
+    builder.overrideByName(label, [{ id: "links", value: [{ title, url }] }]);
   return builder;
 }

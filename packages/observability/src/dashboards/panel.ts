@@ -9,6 +9,7 @@
 
 import { quantile, quantileName } from "../promql/operators.ts";
 import type { Measure, SummedBuckets, Vec } from "../promql/vector.ts";
+import type { LineLevel } from "../signals/log-event.ts";
 
 /** One query of a panel. */
 export interface Query<M extends Measure = Measure> {
@@ -50,6 +51,8 @@ interface PanelBase<M extends Measure> {
   readonly height: number;
   readonly queries: readonly [Query<M>, ...Query<NoInfer<M>>[]];
   readonly levels?: Levels;
+  /** What a rate counts, where it is no operations or events. */
+  readonly counts?: "requests" | "messages";
 }
 
 /** Lines over time. */
@@ -67,8 +70,16 @@ export interface StatSpec<M extends Measure> extends PanelBase<M> {
   readonly states?: readonly StateName[];
 }
 
+/** One bar per series, from 0 to the most that there can be. */
+export interface BarGaugeSpec<M extends Measure> extends PanelBase<M> {
+  /** The end of the scale, in the panel's measure. */
+  readonly full: number;
+}
+
 /** Coloured bands over time; values are whole numbers with names. */
 export interface StateTimelineSpec<M extends Measure> extends PanelBase<M> {
+  /** At most so many lines of each query, the largest at each moment. */
+  readonly most?: number;
   readonly states: readonly StateName[];
 }
 
@@ -86,8 +97,10 @@ export interface TableSpec {
   readonly width: number;
   readonly height: number;
   readonly columns: readonly [Column, ...Column[]];
-  /** Dashboard that a row leads to, with the label that becomes its variable. */
-  readonly drillDown?: { readonly uid: string; readonly variable: string };
+  /** Where the value of a label leads. */
+  readonly links?: readonly { readonly label: string; readonly title: string; readonly url: string }[];
+  /** The order of rows, by a column. Absent: that of Prometheus. */
+  readonly order?: { readonly column: string; readonly first: "largest" | "smallest" };
 }
 
 /** One column of a table. */
@@ -95,15 +108,35 @@ interface Column {
   readonly title: string;
   readonly query: Query;
   readonly levels?: Levels;
+  /** Whether a bar in the cell shows the share of the largest value in the column. */
+  readonly bar?: boolean;
+}
+
+/** Lines of the log, or their number over time by event. They come from Loki. */
+export interface LogsSpec {
+  readonly id: number;
+  readonly title: string;
+  readonly shows: string;
+  readonly normal: string;
+  readonly width: number;
+  readonly height: number;
+  readonly view: "lines" | "counts";
+  /** Lines of these levels alone; empty: all. */
+  readonly levels: readonly LineLevel[];
 }
 
 /** Any panel. */
 export type Panel =
   | ({ readonly kind: "timeseries"; readonly measure: Measure } & TimeseriesSpec<Measure>)
   | ({ readonly kind: "stat"; readonly measure: Measure } & StatSpec<Measure>)
+  | ({ readonly kind: "bar_gauge"; readonly measure: Measure } & BarGaugeSpec<Measure>)
   | ({ readonly kind: "state_timeline"; readonly measure: Measure } & StateTimelineSpec<Measure>)
   | ({ readonly kind: "heatmap"; readonly measure: Measure } & HeatmapSpec<Measure>)
-  | ({ readonly kind: "table" } & TableSpec);
+  | ({ readonly kind: "table" } & TableSpec)
+  | ({ readonly kind: "logs" } & LogsSpec);
+
+/** A panel with queries of one measure. */
+export type MeasuredPanel = Extract<Panel, { readonly measure: Measure }>;
 
 /** Panels under a heading. */
 export interface Row<Keys extends string = string> {
@@ -217,13 +250,17 @@ export function variable<L extends string>(
  * @returns the panel.
  */
 export function timeseries<M extends Measure>(spec: TimeseriesSpec<M>): Panel {
+  return { kind: "timeseries", measure: spec.queries[0].measure, ...limited(spec) };
+}
+
+/** The same with the largest lines alone, where the spec says how many. */
+function limited<Spec extends PanelBase<Measure> & { readonly most?: number }>(spec: Spec): Spec {
   const { most, shows } = spec;
-  const panel = { kind: "timeseries", measure: spec.queries[0].measure, ...spec } as const;
-  if (most === undefined) return panel;
+  if (most === undefined) return spec;
   const [first, ...others] = spec.queries;
   const ranked = (one: Query): Query => ({ ...one, text: `topk(${most}, ${one.text})` });
   return {
-    ...panel,
+    ...spec,
     queries: [ranked(first), ...others.map(ranked)],
     shows: `${shows} At most ${most} lines, the largest at each moment.`,
   };
@@ -240,13 +277,23 @@ export function stat<M extends Measure>(spec: StatSpec<M>): Panel {
 }
 
 /**
+ * Bars that show how full something is now.
+ *
+ * @param spec - all queries of one measure.
+ * @returns the panel.
+ */
+export function barGauge<M extends Measure>(spec: BarGaugeSpec<M>): Panel {
+  return { kind: "bar_gauge", measure: spec.queries[0].measure, ...spec };
+}
+
+/**
  * Coloured bands over time.
  *
  * @param spec - the states that its values stand for.
  * @returns the panel.
  */
 export function stateTimeline<M extends Measure>(spec: StateTimelineSpec<M>): Panel {
-  return { kind: "state_timeline", measure: spec.queries[0].measure, ...spec };
+  return { kind: "state_timeline", measure: spec.queries[0].measure, ...limited(spec) };
 }
 
 /**
@@ -267,6 +314,16 @@ export function heatmap<M extends Measure>(spec: HeatmapSpec<M>): Panel {
  */
 export function table(spec: TableSpec): Panel {
   return { kind: "table", ...spec };
+}
+
+/**
+ * Lines of the log.
+ *
+ * @param spec - which, and how they are shown.
+ * @returns the panel; a project without Loki has none.
+ */
+export function logs(spec: LogsSpec): Panel {
+  return { kind: "logs", ...spec };
 }
 
 /**
@@ -318,5 +375,6 @@ export function panelOf<Keys extends string>(board: Dashboard<Keys>, key: NoInfe
  * @returns in the order of their letters.
  */
 export function queriesOf(panel: Panel): readonly Query[] {
+  if (panel.kind === "logs") return [];
   return panel.kind === "table" ? panel.columns.map((column) => column.query) : panel.queries;
 }

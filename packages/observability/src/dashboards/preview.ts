@@ -5,7 +5,7 @@
 
 import { layOut, type Place } from "./layout.ts";
 import { type Dashboard, type Levels, type Panel, queriesOf, type Row } from "./panel.ts";
-import { GRAFANA_UNITS } from "./unit.ts";
+import { unitOf } from "./unit.ts";
 
 /** Pixels per grid column. */
 const COLUMN = 60;
@@ -66,15 +66,18 @@ function rowSvg(row: Row, place: Place): string {
   return `<text class="row" x="${x + 4}" y="${y + 18}">▾ ${escaped(row.title)}</text>`;
 }
 
+function kindText(panel: Panel): string {
+  if (panel.kind === "logs") return `log, ${panel.view}`;
+  if (panel.kind === "table") return `table, ${panel.columns.length} columns`;
+  return `${panel.kind.replace("_", " ")}, ${unitOf(panel)}`;
+}
+
 function panelSvg(panel: Panel, place: Place): string {
   const { x, y, width, height } = box(place);
   const inner = width - 16;
-  const kind =
-    panel.kind === "table"
-      ? `table, ${panel.columns.length} columns`
-      : `${panel.kind.replace("_", " ")}, ${GRAFANA_UNITS[panel.measure]}`;
+  const kind = kindText(panel);
   const levels =
-    panel.kind === "table"
+    panel.kind === "table" || panel.kind === "logs"
       ? ""
       : escaped(cut(levelText(panel.levels), inner - (kind.length + 2) * CHARACTER));
   const lines = [

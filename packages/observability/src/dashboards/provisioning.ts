@@ -49,7 +49,8 @@ function prometheusSource({ intervalSeconds, stack }: Project): object {
   };
 }
 
-function stackSources({ logSelector }: Project, jaegerHost: string): readonly object[] {
+function stackSources({ logSelector, stack }: Project, jaegerHost: string): readonly object[] {
+  const { labels = {}, series = {} } = stack?.spanMetrics ?? {};
   return [
     {
       name: "Loki",
@@ -83,6 +84,14 @@ function stackSources({ logSelector }: Project, jaegerHost: string): readonly ob
           customQuery: true,
           query: `{${logSelector}} | trace_id="$$\{__trace.traceId}"`,
         },
+        tracesToMetrics: {
+          datasourceUid: SOURCES.prometheus,
+          spanStartTimeShift: "-5m",
+          spanEndTimeShift: "5m",
+          tags: Object.entries(labels).map(([key, value]) => ({ key, value })),
+          queries: Object.entries(series).map(([name, metric]) => ({ name, query: `${metric}{$$__tags}` })),
+        },
+        nodeGraph: { enabled: true },
       },
     },
     {

@@ -231,6 +231,7 @@ ${this.#project.dashboards.map((board) => this.#dashboardSection(board)).join("\
     const alerts = this.#alerts.filter(
       (alert) => alert.panel.uid === board.uid && alert.panel.id === panel.id,
     );
+    if (panel.kind === "logs") return `#### ${panel.title}\n\n${panel.shows} **Normal:** ${panel.normal}`;
     const queries = queriesOf(panel).map((query) => `   ${query.text}`);
     return `#### ${panel.title}
 

@@ -6,7 +6,7 @@
  * difference.
  */
 
-import type { Json } from "../dashboards/grafana.ts";
+import type { Json } from "../json.ts";
 
 /** Longest value that is shown before it is cut. */
 const VALUE_LENGTH_MAX = 100;

@@ -14,7 +14,7 @@
  * token is never part of a message.
  */
 
-import type { Json } from "../dashboards/grafana.ts";
+import type { Json } from "../json.ts";
 
 /** How often a request is tried in all: about seven seconds of patience, longer than a restart behind a proxy needs to answer 503. */
 const ATTEMPTS_MAX = 5;

@@ -1,6 +1,6 @@
 /** kvsync's observability, put together. */
 
-import { projectOf } from "../project.ts";
+import { type Knowledge, projectOf } from "../project.ts";
 import { CATALOGUE } from "./catalogue/catalogue.ts";
 import { SEEN_BY_EVERY_REPLICA } from "./catalogue/families.ts";
 import { DEPENDENCY_CHECK, HEALTH_CHECKS } from "./catalogue/health-checks.ts";
@@ -9,11 +9,14 @@ import { SPANS } from "./catalogue/spans.ts";
 import { POD } from "./catalogue/label-domains.ts";
 import { EXTERNAL_CATALOGUE } from "./catalogue/platform.ts";
 import { DASHBOARDS } from "./dashboards/dashboards.ts";
+import { ENGINES } from "./dashboards/engines.ts";
+import { OVERVIEW } from "./dashboards/overview.ts";
+import { SERVICE } from "./dashboards/service.ts";
 import { NAMESPACE } from "./namespace.ts";
 import { ALERT_GROUPS } from "./rules/alerts.ts";
 import { PLACEHOLDERS } from "./rules/commands.ts";
 import { INHIBITIONS } from "./rules/inhibitions.ts";
-import { RECORDING_GROUPS } from "./rules/recordings.ts";
+import { RECORDING_GROUPS, RECORDINGS } from "./rules/recordings.ts";
 import { TEAM_OF } from "./rules/teams.ts";
 import { DAEMON_JOB } from "./rules/thresholds.ts";
 
@@ -25,6 +28,37 @@ const SAMPLES_MAX = 60 * POD.maxValues;
 
 /** Spans of rare work: of each, a trace tells what a metric cannot. */
 const KEPT_SPANS: readonly (keyof typeof SPANS)[] = ["ingest.replay", "snapshot.write", "snapshot.find"];
+
+const KNOWLEDGE: Partial<Knowledge> = {
+  seenByEveryReplica: SEEN_BY_EVERY_REPLICA,
+  // Lookups are spread over replicas; each is counted by one of them.
+  ofOneReplica: { operation: "match" },
+  unchosen: new Map([
+    [
+      "kvsync-overview#16#model",
+      "the limit is of all models' contexts together, so must be what is compared with it",
+    ],
+    ...["kvsync-overview#30", "kvsync-overview#38", "kvsync-service#70", "kvsync-service#71"].flatMap(
+      (panel) =>
+        ["job", "instance"].map(
+          (label) => [`${panel}#${label}`, "alerts of the platform have no label of a replica"] as const,
+        ),
+    ),
+  ]),
+  crowded: new Set(["pod", "endpoint"]),
+  uncrowded: new Map(
+    [60, 61, 64].map((id) => [`kvsync-service#${id}`, "pods of ours alone, as many as replicas"]),
+  ),
+  namedValues: {
+    component: ["ingest"],
+    route: ["/api/v1/match", "/metrics"],
+    status: ["200", "500"],
+    pod: ["kvsync-daemon-0", "engine-0"],
+    deployment: ["kvsync-daemon"],
+    statefulset: ["kvsync-daemon"],
+    horizontalpodautoscaler: ["kvsync-daemon"],
+  },
+};
 
 /** All of it. */
 export const KVSYNC = projectOf({
@@ -43,38 +77,21 @@ export const KVSYNC = projectOf({
   alertGroups: ALERT_GROUPS,
   inhibitions: INHIBITIONS,
   dashboards: DASHBOARDS,
+  drillDowns: { model: OVERVIEW.uid, instance: SERVICE.uid, pod: ENGINES.uid },
   teamOf: TEAM_OF,
   stack: {
     service: "daemon",
     port: 7070,
     keptSpans: KEPT_SPANS,
     slowMs: 50,
+    spanMetrics: {
+      labels: { "kvsync.model": "model" },
+      series: { "Lookup p99": RECORDINGS.lookupLatencyP99.name },
+    },
   },
   compiledRules: "packages/observability/generated/kvsync.rules.json",
   // The changelog keeps the names that its versions had.
   pages: { namespace: NAMESPACE, paths: ["README.md", "CONTRIBUTING.md", "docs"] },
   placeholders: { word: "DAEMON", text: PLACEHOLDERS },
-  knowledge: {
-    seenByEveryReplica: SEEN_BY_EVERY_REPLICA,
-    // Lookups are spread over replicas; each is counted by one of them.
-    ofOneReplica: { operation: "match" },
-    unchosen: new Map([
-      [
-        "kvsync-overview#16#model",
-        "the limit is of all models' contexts together, so must be what is compared with it",
-      ],
-    ]),
-    crowded: new Set(["pod", "endpoint"]),
-    uncrowded: new Map(
-      [60, 61, 64].map((id) => [`kvsync-service#${id}`, "pods of ours alone, as many as replicas"]),
-    ),
-    namedValues: {
-      route: ["/api/v1/match", "/metrics"],
-      status: ["200", "500"],
-      pod: ["kvsync-daemon-0", "engine-0"],
-      deployment: ["kvsync-daemon"],
-      statefulset: ["kvsync-daemon"],
-      horizontalpodautoscaler: ["kvsync-daemon"],
-    },
-  },
+  knowledge: KNOWLEDGE,
 });

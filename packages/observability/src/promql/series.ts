@@ -86,6 +86,27 @@ export function ageAtScrape<L extends LabelDomains>(
 }
 
 /**
+ * The largest value of a gauge in a look-back.
+ *
+ * @param family - a gauge.
+ * @param range - look-back.
+ * @param matchers - which series.
+ * @returns one series per label combination.
+ */
+export function peak<L extends LabelDomains, U extends Unit>(
+  family: Family<"gauge", L, U>,
+  range: Range,
+  matchers: Matchers<NoInfer<L>> = {},
+): Vec<LabelsOf<L>, U> {
+  return {
+    text: `max_over_time(${selector(family.name, matchers)}[${range}])`,
+    labels: labelsOf(family),
+    measure: family.unit,
+    compound: false,
+  };
+}
+
+/**
  * How often a gauge changed.
  *
  * @param family - a gauge.

@@ -26,7 +26,7 @@ import { MetricSlots } from "../slots.ts";
 import { type Artefacts, artefactsOf } from "./artefacts.ts";
 import { checkPanelTexts } from "./check-panel-texts.ts";
 import { checkRules } from "./check-rules.ts";
-import { allPanels, type DashboardJson, type PanelJson } from "./grafana-json.ts";
+import { allPanels, CHOSEN_LOG, type DashboardJson, type PanelJson } from "./grafana-json.ts";
 import { checkScrapes } from "./check-scrapes.ts";
 import { describeProblems, type ProblemCode } from "./problem.ts";
 
@@ -107,6 +107,9 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   panel_budget: "D13",
   panel_onward: "D14",
   panel_crowded: "D15",
+  first_screen: "D16",
+  panel_drill_down: "D17",
+  exemplars_unseen: "C3",
   panel_unrelated: "C2",
   runbook_unreachable: "C2",
   document_gap: "G4",
@@ -121,7 +124,7 @@ const CHECKS: Partial<Record<ProblemCode, string>> = {
   metric_unmoved: "S3",
   metric_undeclared: "S4",
   unknown_log_event: "L1",
-  unknown_log_field: "L2, L3",
+  unknown_log_field: "L2, L3, L6",
   log_event_without_panel: "L4",
 };
 const CONFIGURATIONS: ReadonlyMap<string, string> = new Map([
@@ -673,8 +676,8 @@ const MISTAKES: readonly Mistake[] = [
   [
     "the fewest of something by its largest value",
     OVERVIEW,
-    `"expr": "min (sum by (job, instance) (${NAMESPACE}_kv_zmq`,
-    `"expr": "max (sum by (job, instance) (${NAMESPACE}_kv_zmq`,
+    `"expr": "min ((sum by (job, instance) (${NAMESPACE}_kv_zmq`,
+    `"expr": "max ((sum by (job, instance) (${NAMESPACE}_kv_zmq`,
     "order_word",
   ],
   [
@@ -990,10 +993,16 @@ const MISTAKES: readonly Mistake[] = [
   ["a choice of something else", ENGINES, 'pod=~\\"$pod\\"', 'pod=~\\"$model\\"', "panel_scope"],
   ["good in red", INGEST, '"color": "red"', '"color": "green"', "panel_threshold"],
   ["a panel that Grafana no longer has", OVERVIEW, '"type": "stat"', '"type": "singlestat"', "schema"],
-  ["two panels of one name", OVERVIEW, '"title": "Hit rate"', '"title": "Configuration"', "panel_text"],
+  [
+    "two panels of one name",
+    OVERVIEW,
+    '"title": "Connected streams"',
+    '"title": "Configuration"',
+    "panel_text",
+  ],
   ["a row without a name", OVERVIEW, '"title": "Index",', '"title": "",', "panel_text"],
   ["a normal that says nothing", OVERVIEW, "Normal: valid.", "Normal: ", "panel_text"],
-  ["a hole in the grid", OVERVIEW, '"y": 6', '"y": 600', "grid"],
+  ["a hole in the grid", OVERVIEW, '"y": 5', '"y": 500', "grid"],
   ["an annotation that is off", OVERVIEW, '"enable": true', '"enable": false', "dashboard_annotation"],
   [
     "an annotation of another data source",
@@ -1057,8 +1066,8 @@ const MISTAKES: readonly Mistake[] = [
     "$1[5m]",
     "panel_range",
   ],
-  ["panels over each other", OVERVIEW, /"x": 12,\n {8}"y": 23/, '"x": 10,\n        "y": 23', "grid"],
-  ["a panel past the edge", OVERVIEW, /"x": 12,\n {8}"y": 23/, '"x": 14,\n        "y": 23', "grid"],
+  ["panels over each other", OVERVIEW, /"x": 12,\n {8}"y": 33/, '"x": 10,\n        "y": 33', "grid"],
+  ["a panel past the edge", OVERVIEW, /"x": 12,\n {8}"y": 33/, '"x": 14,\n        "y": 33', "grid"],
   [
     "a row that stands open with too many panels",
     OVERVIEW,
@@ -1082,6 +1091,56 @@ const MISTAKES: readonly Mistake[] = [
     /topk\(20, (sum by \(pod\) .*)\)"/,
     '$1"',
     "panel_crowded",
+  ],
+  [
+    "a latency whose traces no panel asks for",
+    OVERVIEW,
+    /"exemplar": true/g,
+    '"exemplar": false',
+    "exemplars_unseen",
+    "catalogue",
+  ],
+  [
+    "a line for each engine in a timeline",
+    ENGINES,
+    /topk\(20, (max by \(pod\) .*)\)"/,
+    '$1"',
+    "panel_crowded",
+  ],
+  [
+    "a screen that begins with another panel than the firing alerts",
+    OVERVIEW,
+    "count (ALERTS{",
+    "count (ALERTS_FOR_STATE{",
+    "first_screen",
+  ],
+  [
+    "a line of a model that does not lead to the model",
+    OVERVIEW,
+    "var-model=${__field.labels.model}",
+    "var-model=${__field.labels.pod}",
+    "panel_drill_down",
+  ],
+  [
+    "a row of an engine that does not lead to the engine",
+    ENGINES,
+    "var-pod=${__value.raw}",
+    "var-pod=${__value.text}",
+    "panel_drill_down",
+  ],
+  [
+    "a panel of the log that asks a fixed source",
+    SERVICE,
+    '"uid": "${loki}"',
+    '"uid": "loki"',
+    "panel_datasource",
+  ],
+  [
+    "a panel of the log that compares a level that no line has",
+    SERVICE,
+    "warn|error|fatal",
+    "warning|error|fatal",
+    "unknown_log_field",
   ],
   [
     "a panel without a way to its logs",
@@ -1130,11 +1189,11 @@ const MISTAKES: readonly Mistake[] = [
   [
     "a drill-down to a dashboard that is gone",
     ENGINES,
-    "/d/kvsync-engines?var-pod",
-    "/d/kvsync-engine?var-pod",
+    "/d/kvsync-engines?",
+    "/d/kvsync-engine?",
     "dead_link",
   ],
-  ["a drill-down that sets an unknown variable", ENGINES, "?var-pod=", "?var-engine=", "dead_link"],
+  ["a drill-down that sets an unknown variable", ENGINES, "&var-pod=", "&var-engine=", "dead_link"],
   [
     "links by a tag that nobody carries",
     OVERVIEW,
@@ -1173,7 +1232,7 @@ test("any two panels of one kind and unit with each other's queries are found (D
   let pairs = 0;
   for (const path of [OVERVIEW, ENGINES, INGEST, SERVICE]) {
     const shown = allPanels(JSON.parse(FILES.get(path) ?? "") as DashboardJson).filter(
-      ({ type }) => type !== "row",
+      ({ type, datasource }) => type !== "row" && datasource?.uid !== CHOSEN_LOG,
     );
     for (const [i, one] of shown.entries())
       for (const other of shown.slice(i + 1)) {

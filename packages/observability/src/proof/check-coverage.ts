@@ -3,6 +3,7 @@
  * alerted on.
  *
  *  C1  Every family of ours is on a panel, and every recorded series is read.
+ *  C3  A histogram that keeps traces is on a panel that asks for them.
  *  C2  The panel that an alert points at shows the alert's families and leads back to its runbook.
  *      If the panel has colors, one begins at the alert's threshold.
  */
@@ -57,12 +58,28 @@ class CoverageCheck {
           "metric_without_panel",
           `${name} is on no panel: expected a query that reads it in a row of a dashboard`,
         );
+    this.#exemplars();
     this.#found.at(this.#artefacts.places.rules);
     for (const name of this.#rules.recordExpressions.keys())
       if (!onPanels.has(name) && !inAlerts.has(name))
         this.#found.add("recording_unused", `nothing reads ${name}`);
     for (const [name, alert] of alerts) this.#alert(name, alert);
     return this.#found.found;
+  }
+
+  /** C3. */
+  #exemplars(): void {
+    const asked = [...this.#panels.values()]
+      .flatMap(({ targets = [] }) => targets)
+      .filter(({ exemplar }) => exemplar === true)
+      .flatMap(({ expr = "" }) => this.#namesIn(expr));
+    for (const family of this.#artefacts.project.families)
+      if (
+        family.kind === "histogram" &&
+        family.exemplars === true &&
+        !asked.includes(`${family.name}_bucket`)
+      )
+        this.#found.add("exemplars_unseen", `no panel asks for the traces that ${family.name} keeps`);
   }
 
   /** C2. */

@@ -10,6 +10,7 @@
  *      grid has no overlap, and every line of it fills 24 columns, also in folded rows.
  *  D6  Links lead to dashboards that exist, and take time and choices along.
  * D13  At most 20 panels are open at first; others are in folded rows, for which Grafana asks nothing.
+ * D16  The first screen (20 grid rows) has at most 14 panels, and a dashboard with the firing alerts begins with them.
  */
 
 import type { Knowledge } from "../project.ts";
@@ -21,6 +22,7 @@ import {
   allPanels,
   type AnnotationJson,
   CHOSEN_DATASOURCE,
+  CHOSEN_LOG,
   type DashboardJson,
   type PanelJson,
   type VariableJson,
@@ -32,7 +34,11 @@ import { walkTree } from "./tree-walk.ts";
 const GRID_COLUMNS = 24;
 /** What a reader takes in, and what Grafana asks for at every refresh. */
 const OPEN_PANELS_MAX = 20;
+/** Grid rows that a screen shows without scrolling, and panels that a reader takes in there. */
+const FIRST_SCREEN_ROWS = 20;
+const FIRST_SCREEN_PANELS_MAX = 14;
 const REFRESH_WITH_TIME_RANGE = 2;
+const SOURCE_VARIABLES: ReadonlySet<string> = new Set(["datasource", "loki"]);
 const REFRESHES: ReadonlySet<string> = new Set(["5s", "10s", "30s"]);
 
 /**
@@ -59,6 +65,7 @@ export function checkDashboards(artefacts: Artefacts, rules: CheckedRules): read
       new BoardCheck(path, board, rules, {
         variablesByUid,
         knowledge: artefacts.project.knowledge,
+        drillDowns: artefacts.project.drillDowns,
         hasStack: artefacts.project.stack !== null,
       }).run(),
     );
@@ -74,6 +81,8 @@ interface BoardSurroundings {
   /** Variables of every dashboard, by uid. */
   readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
   readonly knowledge: Knowledge;
+  /** Uid of the dashboard about one thing, by the label that names it. */
+  readonly drillDowns: Readonly<Record<string, string>>;
   readonly hasStack: boolean;
 }
 
@@ -103,15 +112,18 @@ class BoardCheck {
     this.#grid(this.#board.panels ?? []);
     for (const { panels = [] } of this.#board.panels ?? []) this.#grid(panels);
     this.#size();
+    this.#firstScreen();
     const around = {
       path: this.#path,
       uid: this.#board.uid ?? "",
-      variables: new Set([...this.#variables].filter((name) => name !== "datasource")),
+      variables: new Set([...this.#variables].filter((name) => !SOURCE_VARIABLES.has(name))),
       ...this.#around,
       rules: this.#rules,
     };
+    // Panels of the log are read in check-logs.ts.
     for (const panel of allPanels(this.#board))
-      if (panel.type !== "row") this.#found.addAll(checkPanel(panel, around));
+      if (panel.type !== "row" && panel.datasource?.uid !== CHOSEN_LOG)
+        this.#found.addAll(checkPanel(panel, around));
     return this.#found.found;
   }
 
@@ -142,7 +154,7 @@ class BoardCheck {
       if (!this.#variables.has(name)) this.#found.add("dashboard_variable", `needs the variable ${name}`);
     }
     const offered: string[] = [];
-    for (const variable of others) {
+    for (const variable of others.filter((one) => !isLogSource(one))) {
       this.#found.at(`${this.#path}: variable ${variable.name ?? ""}`);
       this.#variable(variable, offered);
       offered.push(variable.name ?? "");
@@ -244,6 +256,22 @@ class BoardCheck {
       );
   }
 
+  /** D16. */
+  #firstScreen(): void {
+    const panels = (this.#board.panels ?? []).filter(({ type }) => type !== "row");
+    const first = panels.filter(({ gridPos }) => (gridPos?.y ?? 0) < FIRST_SCREEN_ROWS);
+    if (first.length > FIRST_SCREEN_PANELS_MAX)
+      this.#found.add(
+        "first_screen",
+        `${first.length} panels begin on the first screen; expected at most ${FIRST_SCREEN_PANELS_MAX}`,
+      );
+    const isOfAlerts = ({ targets = [] }: PanelJson): boolean =>
+      targets.some(({ expr = "" }) => /\bALERTS\{/.test(expr));
+    const [top] = panels;
+    if (panels.some(isOfAlerts) && top !== undefined && !isOfAlerts(top))
+      this.#found.add("first_screen", `"${top.title ?? ""}" comes before the alerts that fire`);
+  }
+
   #grid(panels: readonly PanelJson[]): void {
     const taken = new Map<string, string>();
     for (const { gridPos, title = "" } of panels) {
@@ -286,6 +314,10 @@ class BoardCheck {
         return;
       }
   }
+}
+
+function isLogSource({ type, name, query }: VariableJson): boolean {
+  return type === "datasource" && name === "loki" && query === "loki";
 }
 
 function isChosen(tree: Tree, name: string): boolean {

@@ -6,14 +6,22 @@
  *  L2  Every field in a query is one of a line of the selected events, or one that the command adds.
  *  L3  A compared word is one of its field's.
  *  L4  Every event is on the dashboard of the log.
+ *  L6  A panel of the log on another dashboard compares fields that every line has. It asks the source of logs that is chosen
+ *      at its top.
  *  L5  That dashboard is not editable. It asks the data source that is chosen at its top, over the
  *      range of its zoom (dashboard-linter's rules for Loki).
  */
 
-import { COMMON_FIELDS, type LogEvent } from "../signals/log-event.ts";
+import { COMMON_FIELDS, type LogEvents } from "../signals/log-event.ts";
 import type { Fields } from "../signals/field.ts";
 import { type Artefacts, filesAt } from "./artefacts.ts";
-import { CHOSEN_DATASOURCE, type DashboardJson, type PanelJson } from "./grafana-json.ts";
+import {
+  allPanels,
+  CHOSEN_DATASOURCE,
+  CHOSEN_LOG,
+  type DashboardJson,
+  type PanelJson,
+} from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 
 /** What a query selects and reads. */
@@ -36,31 +44,46 @@ export function checkLogs(artefacts: Artefacts): readonly Problem[] {
   const found = new ProblemList();
   for (const [path, text] of filesAt(files, new RegExp(`^${project.places.runbooks}/`))) {
     found.at(path);
-    for (const [, edit = "", filter = ""] of text.matchAll(/(?:sed -nE '([^']*)' \| )?jq -sc '([^']*)'/g)) {
-      const names = namesInJq(filter);
-      const read = names.read.filter((name) => !edit.includes(`{"${name}":`));
-      checkNames({ ...names, read }, project.logEvents, found);
-    }
-    for (const [, query = ""] of text.matchAll(/```logql\n\s*(.*)\n/g))
-      checkNames(namesInLogql(query), project.logEvents, found);
+    checkRunbook(text, project.logEvents, found);
   }
-  const shown = new Set<string>();
+  for (const [path, text] of filesAt(files, places.dashboards)) {
+    found.at(path);
+    for (const panel of readPanels(text))
+      if (panel.datasource?.uid === CHOSEN_LOG || panel.type === "logs") checkOtherPanel(panel, found);
+  }
   for (const [path, text] of filesAt(files, places.logDashboards)) {
     found.at(path);
-    for (const [, expression = ""] of text.matchAll(/"expr": "((?:[^"\\]|\\.)*)"/g)) {
-      const names = namesInLogql(expression.replaceAll('\\"', '"'));
-      checkNames(names, project.logEvents, found);
-      for (const code of names.codes) shown.add(code);
-    }
-    checkBoard(JSON.parse(text) as DashboardJson, found);
-    for (const code of Object.keys(project.logEvents))
-      if (!shown.has(code))
-        found.add(
-          "log_event_without_panel",
-          `${code} is on no panel: expected a query that reads it in a row of a dashboard`,
-        );
+    checkLogDashboard(text, project.logEvents, found);
   }
   return found.found;
+}
+
+/** L1, L2, L3. */
+function checkRunbook(text: string, events: LogEvents, found: ProblemList): void {
+  for (const [, edit = "", filter = ""] of text.matchAll(/(?:sed -nE '([^']*)' \| )?jq -sc '([^']*)'/g)) {
+    const names = namesInJq(filter);
+    const read = names.read.filter((name) => !edit.includes(`{"${name}":`));
+    checkNames({ ...names, read }, events, found);
+  }
+  for (const [, query = ""] of text.matchAll(/```logql\n\s*(.*)\n/g))
+    checkNames(namesInLogql(query), events, found);
+}
+
+/** L1 to L5. */
+function checkLogDashboard(text: string, events: LogEvents, found: ProblemList): void {
+  const shown = new Set<string>();
+  for (const [, expression = ""] of text.matchAll(/"expr": "((?:[^"\\]|\\.)*)"/g)) {
+    const names = namesInLogql(expression.replaceAll('\\"', '"'));
+    checkNames(names, events, found);
+    for (const code of names.codes) shown.add(code);
+  }
+  checkBoard(JSON.parse(text) as DashboardJson, found);
+  for (const code of Object.keys(events))
+    if (!shown.has(code))
+      found.add(
+        "log_event_without_panel",
+        `${code} is on no panel: expected a query that reads it in a row of a dashboard`,
+      );
 }
 
 /** L5. */
@@ -72,10 +95,42 @@ function checkBoard({ editable, templating, panels = [] }: DashboardJson, found:
   for (const panel of panels) if (panel.type !== "row") checkLogPanel(panel, found);
 }
 
+function readPanels(text: string): readonly PanelJson[] {
+  try {
+    return allPanels(JSON.parse(text) as DashboardJson);
+  } catch {
+    // Reported by the check of dashboards.
+    return [];
+  }
+}
+
+/** L6. */
+function checkOtherPanel(panel: PanelJson, found: ProblemList): void {
+  checkLogPanel(panel, found, CHOSEN_LOG);
+  if (!/Normal: \S/.test(panel.description ?? ""))
+    found.add("panel_text", `"${panel.title ?? ""}" does not state the normal case`);
+  for (const { expr = "" } of panel.targets ?? []) {
+    const { read, compared } = namesInLogql(expr);
+    for (const name of read)
+      if (!Object.hasOwn(COMMON_FIELDS, name))
+        found.add("unknown_log_field", `${name} is no field of every line`);
+    for (const [name, words] of compared) {
+      const type = (COMMON_FIELDS as Fields)[name]?.type;
+      for (const word of words.split("|"))
+        if (typeof type !== "object" || !type.includes(word))
+          found.add("unknown_log_field", `${name} of a line is never "${word}"`);
+    }
+  }
+}
+
 /** L5. */
-function checkLogPanel({ title = "", datasource, targets = [] }: PanelJson, found: ProblemList): void {
+function checkLogPanel(
+  { title = "", datasource, targets = [] }: PanelJson,
+  found: ProblemList,
+  source: string = CHOSEN_DATASOURCE,
+): void {
   const sources = [datasource, ...targets.map((target) => target.datasource)];
-  if (sources.some((source) => source?.uid !== CHOSEN_DATASOURCE))
+  if (sources.some((one) => one?.uid !== source))
     found.add("panel_datasource", `"${title}" must ask the data source that is chosen at the top`);
   if (targets.length === 0) found.add("panel_targets", `"${title}" asks nothing`);
   if (targets.some(({ expr = "" }) => /\[(?!\$__auto\])/.test(expr)))
@@ -106,11 +161,7 @@ function namesInLogql(query: string): QueryNames {
   };
 }
 
-function checkNames(
-  { codes, read, compared }: QueryNames,
-  events: Readonly<Record<string, LogEvent>>,
-  found: ProblemList,
-): void {
+function checkNames({ codes, read, compared }: QueryNames, events: LogEvents, found: ProblemList): void {
   if (codes.length === 0) found.add("unknown_log_event", "a query for lines of the log selects no event");
   for (const code of codes)
     if (!Object.hasOwn(events, code)) found.add("unknown_log_event", `${code} is no event of the log`);

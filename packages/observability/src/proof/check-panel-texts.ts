@@ -12,7 +12,7 @@
 
 import { type Artefacts, filesAt } from "./artefacts.ts";
 import type { CheckedRules } from "./check-rules.ts";
-import { allPanels, type DashboardJson, type PanelJson } from "./grafana-json.ts";
+import { allPanels, CHOSEN_LOG, type DashboardJson, type PanelJson } from "./grafana-json.ts";
 import { type Problem, ProblemList } from "./problem.ts";
 
 /** How much a word counts, by where it stands. */
@@ -83,7 +83,7 @@ function panelsOf(text: string, rules: CheckedRules, helps: ReadonlyMap<string, 
     return [];
   }
   return allPanels(board)
-    .filter(({ type }) => type !== "row")
+    .filter(({ type, datasource }) => type !== "row" && datasource?.uid !== CHOSEN_LOG)
     .map((json) => ({ json, text: wordsOfText(json), query: wordsOfQueries(json, rules, helps) }));
 }
 

@@ -3,7 +3,7 @@
  *
  *  D4  A panel has a title, a description with the normal state, and the data source variable. It
  *      has the unit that the expression measures, and thresholds that ascend from or to green.
- *  D5  Queries use `$__rate_interval` (a fixed look-back only in instant queries). They use every
+ *  D5  Queries use `$__rate_interval`, or `$__range` for the zoom as a whole (a fixed look-back only in instant queries). They use every
  *      choice that the dashboard offers and the metric can follow.
  *  D7  Lines have different names: a legend names every label that is left and no other. No two
  *      queries share a legend or a letter.
@@ -14,6 +14,7 @@
  *      it.
  *  D9  Links lead to dashboards that exist, with variables that they have.
  *  D15 A panel over time has a line for each engine or endpoint only of the largest.
+ *  D17 Where every query keeps a label that has a dashboard of its own, each line, bar or cell leads to it.
  *  D14 A panel has a text for the case that nothing is there. With a stack it leads to the logs of its time, and to the traces
  *      when it shows how long something takes.
  */
@@ -37,12 +38,19 @@ const UNITS: Readonly<Record<Measure, readonly string[]>> = {
   ratio: ["percentunit"],
   percent: ["percent"],
   timestamp: ["dateTimeAsIso"],
-  per_second: ["ops", "reqps"],
+  per_second: ["ops", "reqps", "suffix: msg/s"],
   bytes_per_second: ["binBps"],
 };
 
 /** The kinds of panel that every supported Grafana has. */
-const KINDS: ReadonlySet<string> = new Set(["timeseries", "stat", "table", "heatmap", "state-timeline"]);
+const KINDS: ReadonlySet<string> = new Set([
+  "timeseries",
+  "stat",
+  "bargauge",
+  "table",
+  "heatmap",
+  "state-timeline",
+]);
 
 /** What a panel's check knows of the dashboards around it. */
 export interface PanelSurroundings {
@@ -55,6 +63,8 @@ export interface PanelSurroundings {
   readonly variablesByUid: ReadonlyMap<string, ReadonlySet<string>>;
   readonly rules: CheckedRules;
   readonly knowledge: Knowledge;
+  /** Uid of the dashboard about one thing, by the label that names it. */
+  readonly drillDowns: Readonly<Record<string, string>>;
   /** Whether logs and traces are beside the metrics. */
   readonly hasStack: boolean;
 }
@@ -123,13 +133,19 @@ class PanelCheck {
     this.#apart(targets);
     this.#orderWords(targets);
     this.#quantileTexts();
-    for (const override of this.#panel.fieldConfig?.overrides ?? []) {
-      for (const { id, value } of override.properties ?? []) {
-        if (id !== "links" || !Array.isArray(value)) continue;
-        for (const link of value as { url?: string }[]) this.#address(link.url ?? "");
-      }
-    }
+    this.#drillDowns(targets);
+    this.#addresses();
     return this.#found.found;
+  }
+
+  /** D9. */
+  #addresses(): void {
+    const { defaults, overrides = [] } = this.#panel.fieldConfig ?? {};
+    for (const { url = "" } of defaults?.links ?? []) this.#address(url);
+    for (const { id, value } of overrides.flatMap(({ properties = [] }) => properties)) {
+      if (id !== "links" || !Array.isArray(value)) continue;
+      for (const link of value as { url?: string }[]) this.#address(link.url ?? "");
+    }
   }
 
   /** D14. */
@@ -143,6 +159,33 @@ class PanelCheck {
       if (!asked.includes(source)) this.#found.add("panel_onward", `has no link to ${source} at its time`);
   }
 
+  /** D17. */
+  #drillDowns(targets: readonly TargetJson[]): void {
+    const { drillDowns, rules } = this.#around;
+    const asked = targets.map(({ expr = "" }) => shapeOf(plainPromql(expr), rules.names));
+    // Under other exporters' series the same label names something else.
+    if (asked.length === 0 || !asked.every(({ tree }) => tree !== null && isOfChosen(tree))) return;
+    for (const [label, uid] of Object.entries(drillDowns)) {
+      if (!asked.every(({ shape }) => shape?.labels.has(label) === true)) continue;
+      if (!this.#linksOf(label).some((url) => url.startsWith(`/d/${uid}?`) && url.includes(`var-${label}=`)))
+        this.#found.add("panel_drill_down", `no line leads to the dashboard ${uid} of its ${label}`);
+    }
+  }
+
+  /** Addresses with the value of a label and the time range in them. */
+  #linksOf(label: string): string[] {
+    const { defaults, overrides = [] } = this.#panel.fieldConfig ?? {};
+    const isTable = this.#panel.type === "table";
+    const cells = overrides
+      .filter(({ matcher }) => matcher?.options === label)
+      .flatMap(({ properties = [] }) => properties)
+      .flatMap(({ id, value }) => (id === "links" ? (value as { readonly url?: string }[]) : []));
+    const value = isTable ? "=${__value.raw}" : `=\${__field.labels.${label}}`;
+    return (isTable ? cells : (defaults?.links ?? []))
+      .map(({ url = "" }) => url)
+      .filter((url) => url.includes(`var-${label}${value}`) && url.includes("${__url_time_range}"));
+  }
+
   #texts(): void {
     const { type = "", title, description = "", datasource, options } = this.#panel;
     if (!KINDS.has(type)) this.#found.add("schema", `${type} is no kind of panel that Grafana 10 to 13 have`);
@@ -150,7 +193,8 @@ class PanelCheck {
       this.#found.add("panel_text", "needs a title and a description with the normal state");
     if (datasource?.uid !== CHOSEN_DATASOURCE)
       this.#found.add("panel_datasource", "must ask the data source that is chosen at the top");
-    if (options?.legend?.showLegend === false)
+    // A bar gauge has its names beside the bars.
+    if (type !== "bargauge" && options?.legend?.showLegend === false)
       this.#found.add("legend_label", "the legend is hidden: the lines cannot be identified");
   }
 
@@ -188,7 +232,7 @@ class PanelCheck {
     const isTable = this.#panel.type === "table";
     if (isTable !== (target.instant === true))
       this.#found.add("panel_range", "a table asks for this moment, and nothing else does");
-    if (!target.instant && /\[(?!\$__rate_interval\])/.test(expr))
+    if (!target.instant && /\[(?!\$__(?:rate_interval|range)\])/.test(expr))
       this.#found.add("panel_range", "use $__rate_interval: a fixed look-back does not fit every zoom");
     this.#legend(legendFormat, shape, isTable);
     this.#unit(target, shape);
@@ -206,7 +250,8 @@ class PanelCheck {
   #crowd({ labels }: Shape, tree: Tree): void {
     const { knowledge, uid } = this.#around;
     const { id = 0, type } = this.#panel;
-    if (type !== "timeseries" || knowledge.uncrowded.has(`${uid}#${id}`)) return;
+    if ((type !== "timeseries" && type !== "state-timeline") || knowledge.uncrowded.has(`${uid}#${id}`))
+      return;
     const crowded = [...labels].find((label) => knowledge.crowded.has(label));
     if (crowded === undefined || (tree.kind === "aggregation" && tree.operator === "topk")) return;
     this.#found.add("panel_crowded", `a line for each ${crowded}; expected topk around the query`);
@@ -325,6 +370,8 @@ class PanelCheck {
 
   /** D9. */
   #address(url: string): void {
+    // Grafana's own list of rules.
+    if (url.startsWith("/alerting/list?")) return;
     const parts = /^\/d\/([\w-]+)(?:\?(.*))?$/.exec(url);
     const variables = this.#around.variablesByUid.get(parts?.[1] ?? "");
     if (variables === undefined) {
@@ -336,6 +383,16 @@ class PanelCheck {
         this.#found.add("dead_link", `${url} sets ${name}, which that dashboard lacks`);
     }
   }
+}
+
+/** Whether every selector is limited to the jobs that are chosen at the top. */
+function isOfChosen(tree: Tree): boolean {
+  let isChosen = true;
+  walkTree(tree, (node) => {
+    if (node.kind === "selector")
+      isChosen &&= node.matchers.some(({ label, value }) => label === "job" && value === "$job");
+  });
+  return isChosen;
 }
 
 function listed(names: ReadonlySet<string>): string {

@@ -59,6 +59,7 @@ export interface PanelJson {
     readonly defaults?: {
       readonly unit?: string;
       readonly noValue?: string;
+      readonly links?: readonly { readonly title?: string; readonly url?: string }[];
       readonly thresholds?: { readonly steps?: readonly { value: number | null; color?: string }[] };
     };
     readonly overrides?: readonly {
@@ -76,11 +77,15 @@ export interface TargetJson {
   readonly format?: string;
   readonly instant?: boolean;
   readonly hide?: boolean;
+  readonly exemplar?: boolean;
   readonly datasource?: { readonly uid?: string };
 }
 
 /** The data source that is chosen at the top of a dashboard. */
 export const CHOSEN_DATASOURCE = "${datasource}";
+
+/** The data source of the log, where a dashboard has panels of it. */
+export const CHOSEN_LOG = "${loki}";
 
 /** A query whose results are marked in every panel. */
 export interface AnnotationJson {

@@ -7,9 +7,10 @@
  * Not here: panels of metrics (dashboards/).
  */
 
-import type { Json } from "../dashboards/grafana.ts";
+import type { Json } from "../json.ts";
 import type { Project } from "../project.ts";
 import { LINE_LEVELS, type LineLevel, levelsOf, type LogEvent, THREAD } from "./log-event.ts";
+import { logPanel } from "./log-panel.ts";
 import { eventFilter } from "./log-query.ts";
 
 const COLUMNS = 24;
@@ -79,75 +80,30 @@ function panelsOf(events: readonly (readonly [string, LogEvent])[]): Json[] {
     const filter = `{$stream} | json event="event" ${eventFilter(group.codes)}`;
     return [
       { id: ++id, type: "row", title: group.title, collapsed: false, panels: [], gridPos: place(rowY, 1) },
-      panel(
-        ++id,
-        "timeseries",
-        `${group.title}: lines by event`,
-        group.shows,
-        place(rowY + 1, CHART_HEIGHT),
-        {
-          refId: "A",
-          datasource: LOKI,
-          expr: `sum by (event) (count_over_time(${filter} [$__auto]))`,
-          legendFormat: "{{event}}",
-          queryType: "range",
-        },
-      ),
-      panel(
-        ++id,
-        "logs",
-        `${group.title}: lines`,
-        `The lines themselves, newest first. ${group.shows}`,
-        place(rowY + 1 + CHART_HEIGHT, LINES_HEIGHT),
-        { refId: "A", datasource: LOKI, expr: filter, queryType: "range", maxLines: 200 },
-      ),
+      logPanel({
+        id: ++id,
+        title: `${group.title}: lines by event`,
+        description: group.shows,
+        gridPos: place(rowY + 1, CHART_HEIGHT),
+        view: "counts",
+        datasource: LOKI,
+        expr: `sum by (event) (count_over_time(${filter} [$__auto]))`,
+      }),
+      logPanel({
+        id: ++id,
+        title: `${group.title}: lines`,
+        description: `The lines themselves, newest first. ${group.shows}`,
+        gridPos: place(rowY + 1 + CHART_HEIGHT, LINES_HEIGHT),
+        view: "lines",
+        datasource: LOKI,
+        expr: filter,
+      }),
     ];
   });
 }
 
 function place(y: number, h: number): { x: number; y: number; w: number; h: number } {
   return { x: 0, y, w: COLUMNS, h };
-}
-
-function panel(
-  id: number,
-  type: "timeseries" | "logs",
-  title: string,
-  description: string,
-  gridPos: object,
-  target: object,
-): Json {
-  const fieldConfig = {
-    defaults:
-      type === "timeseries"
-        ? { unit: "short", min: 0, custom: { drawStyle: "bars", stacking: { mode: "normal" } } }
-        : {},
-    overrides: [],
-  };
-  const options =
-    type === "timeseries"
-      ? {
-          legend: { displayMode: "list", placement: "bottom", showLegend: true },
-          tooltip: { mode: "multi", sort: "desc" },
-        }
-      : {
-          showTime: true,
-          wrapLogMessage: true,
-          enableLogDetails: true,
-          sortOrder: "Descending",
-          dedupStrategy: "none",
-        };
-  return {
-    id,
-    type,
-    title,
-    description,
-    datasource: LOKI,
-    gridPos,
-    fieldConfig,
-    options,
-    targets: [target],
-  } as Json;
 }
 
 /** Warnings and faults first, then the components in the order of their first event. */

@@ -9,7 +9,7 @@
  * gets the suffix `_extracted` in Loki, so no query here compares `pod`.
  */
 
-import type { LogEvent, LogEvents } from "./log-event.ts";
+import type { LineLevel, LogEvent, LogEvents } from "./log-event.ts";
 
 /** The words of each text field that the events of a search share. */
 type WordsOf<One extends LogEvent> = {
@@ -78,4 +78,17 @@ export function logSearch<Events extends LogEvents, Code extends keyof Events & 
  */
 export function eventFilter(events: readonly string[]): string {
   return events.length === 1 ? `| event="${events.join("")}"` : `| event=~"${events.join("|")}"`;
+}
+
+/**
+ * A query for lines by their level, whatever their event.
+ *
+ * @param selector - labels of the log's stream.
+ * @param levels - of the lines; empty: all.
+ * @param view - the lines, or their number over time by event.
+ */
+export function levelQuery(selector: string, levels: readonly LineLevel[], view: "lines" | "counts"): string {
+  const filter = levels.length === 0 ? "" : ` | level=~"${levels.join("|")}"`;
+  if (view === "lines") return `{${selector}} | json event="event", level="level"${filter}`;
+  return `sum by (event) (count_over_time({${selector}} | json event="event", level="level"${filter} [$__auto]))`;
 }

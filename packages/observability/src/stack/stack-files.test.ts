@@ -97,6 +97,20 @@ test("data sources name each other, and a dollar of Grafana's own is doubled", (
   expect(text.match(/\$\$\{/g)).toHaveLength(2);
 });
 
+test("from a span Grafana reaches recorded series, by an attribute that spans have", () => {
+  const { labels = {}, series = {} } = KVSYNC.stack?.spanMetrics ?? {};
+  const recordings = KVSYNC.recordingGroups.flatMap(({ rules }) => rules);
+  for (const name of Object.values(series)) {
+    const rule = recordings.find((recording) => recording.name === name);
+    expect(Object.values(labels).filter((label) => rule?.labels.includes(label) !== true)).toEqual([]);
+  }
+  const attributes = Object.values(KVSYNC.spans).flatMap((span) => Object.keys(span.attributes));
+  expect(Object.keys(labels)).toEqual(["kvsync.model"]);
+  expect(attributes).toContain("kvsync.model");
+  const text = files.get("infra/grafana/provisioning/datasources/kvsync.yaml") ?? "";
+  expect(text).toContain("p99_rate5m{$$__tags}");
+});
+
 test("the page's log queries parse, its figures are the stack's, and its versions too", () => {
   const page = readFileSync(PAGE, "utf8");
   const [, block = ""] = /```logql\n([^`]+)```/.exec(page) ?? [];

@@ -67,4 +67,11 @@ export interface StackFacts {
   readonly keptSpans: readonly string[];
   /** A trace that takes longer is kept. */
   readonly slowMs: number;
+  /** From a span to metrics of its time, in Grafana. */
+  readonly spanMetrics: {
+    /** Labels by the attribute of a span that has their value. */
+    readonly labels: Readonly<Record<string, string>>;
+    /** Names of series with the labels; their matchers are filled in. */
+    readonly series: Readonly<Record<string, string>>;
+  };
 }

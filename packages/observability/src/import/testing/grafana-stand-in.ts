@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 
-import type { Json } from "../../dashboards/grafana.ts";
+import type { Json } from "../../json.ts";
 
 /** The token that it takes. */
 export const TOKEN = "glsa_test";

@@ -24,6 +24,14 @@ export const LIMIT_METRICS = {
     preset: "absent until known",
     why: "The bound that resident memory is compared with.",
   }),
+  cpuLimit: gauge({
+    name: "kv_cpus",
+    help: "CPUs that the process may use at once.",
+    unit: "none",
+    labels: {},
+    preset: "absent until known",
+    why: "Fewer CPUs than ingest workers make lookups wait.",
+  }),
   eventLoopLagLimit: gauge({
     name: "kv_event_loop_lag_limit_seconds",
     help: "Event-loop lag (p99) above which the daemon calls itself degraded.",

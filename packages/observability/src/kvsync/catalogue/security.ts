@@ -42,6 +42,22 @@ export const SECURITY_METRICS = {
     preset: "absent until known",
     why: "Every caller fails at that moment.",
   }),
+  connections: gauge({
+    name: "kv_http_connections",
+    help: "Open HTTP connections.",
+    unit: "none",
+    labels: {},
+    preset: "absent until known",
+    why: "Callers are refused when there are as many as callers.connections allows.",
+  }),
+  connectionsLimit: gauge({
+    name: "kv_http_connections_limit",
+    help: "Most open HTTP connections: callers.connections, or what the limit on open files allows.",
+    unit: "none",
+    labels: {},
+    preset: "absent until known",
+    why: "The bound that the number of connections is compared with.",
+  }),
   connectionsRefused: counter({
     name: "kv_http_connections_refused_total",
     help: "HTTP connections closed because of a limit. New ones have all_taken or address_full; gave_way is an idle one that made room. The reason pipelined: too many requests of one connection waited for their answers. The reason answer_unread: the peer took nothing of an answer.",

@@ -83,4 +83,12 @@ export const SERVICE_METRICS = {
     preset: "absent until known",
     why: "Which replica runs what during a rollout.",
   }),
+  configurationInfo: gauge({
+    name: "kv_configuration_info",
+    help: "Always 1; the label names the settings in effect: the same text for the same settings, secrets left out.",
+    unit: "none",
+    labels: { hash: { maxValues: 4 } },
+    preset: "absent until known",
+    why: "Replicas with different settings answer differently.",
+  }),
 };

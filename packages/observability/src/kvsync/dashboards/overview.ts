@@ -3,8 +3,8 @@
  */
 
 import { CACHE_BENEFIT } from "./overview/cache-benefit.ts";
-import { CONNECTIONS_AND_EVENTS } from "./overview/connections-and-events.ts";
-import { LATENCY_AND_LOSS } from "./overview/latency-and-loss.ts";
+import { CONNECTIONS } from "./overview/connections.ts";
+import { EVENTS } from "./overview/events.ts";
 import { PREFIX_INDEX } from "./overview/prefix-index.ts";
 import { SYNC_STATUS } from "./overview/sync-status.ts";
 import { dashboard } from "../../dashboards/panel.ts";
@@ -17,5 +17,5 @@ export const OVERVIEW = dashboard({
   description: "Is sync on, are engines connected, is anything lost, and does cache-aware routing pay off?",
   variables: [...REPLICA_VARIABLES, MODEL_VARIABLE, ENGINE_VARIABLE],
   refresh: "10s",
-  rows: [SYNC_STATUS, CACHE_BENEFIT, CONNECTIONS_AND_EVENTS, LATENCY_AND_LOSS, PREFIX_INDEX],
+  rows: [SYNC_STATUS, CACHE_BENEFIT, CONNECTIONS, EVENTS, PREFIX_INDEX],
 });

@@ -17,3 +17,6 @@ export const TEAM_OF = {
 
 /** One of them. */
 export type Component = keyof typeof TEAM_OF;
+
+/** All of them: a series of an alert is ours when its component is one of these. */
+export const COMPONENTS = Object.keys(TEAM_OF) as readonly Component[];

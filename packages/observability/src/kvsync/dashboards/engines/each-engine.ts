@@ -64,6 +64,7 @@ export const EACH_ENGINE = row({
         },
         {
           title: "Blocks held",
+          bar: true,
           query: query(
             leastOf(sum(value(INGEST_METRICS.streamBlocks, PODS), EACH_REPLICA), REPLICAS, ENGINE),
             "blocks",
@@ -107,7 +108,7 @@ export const EACH_ENGINE = row({
           levels: { warning: 1, bad: "above" },
         },
       ],
-      drillDown: { uid: "kvsync-engines", variable: "pod" },
+      order: { column: "Streams not exact", first: "largest" },
     }),
   },
 });

@@ -2,8 +2,8 @@
 
 import { LINES_MAX } from "../scope.ts";
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
-import { max, sum, sumOnce } from "../../../promql/operators.ts";
-import { rate, value } from "../../../promql/series.ts";
+import { above, max, sum, sumOnce, where } from "../../../promql/operators.ts";
+import { peak, rate, value } from "../../../promql/series.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, stateTimeline, timeseries } from "../../../dashboards/panel.ts";
 import { ENGINE, MODELS, PODS, RATE } from "../scope.ts";
@@ -19,13 +19,19 @@ export const STATE = row({
       id: 2,
       title: "Trust",
       shows:
-        "Streams of each engine that are not exact, at the replica with the most. Their part of the index may miss blocks or list blocks that are gone.",
-      normal: "Exact, except during starts and repairs.",
+        "Streams that are not exact of each engine, at the replica with the most. Their part of the index may miss blocks or list blocks that are gone. Engines that were exact all the time of the zoom are left out.",
+      normal: "Empty, except for engines that start or are repaired.",
+      most: LINES_MAX,
       width: 24,
       height: 8,
       queries: [
-        query(max(sum(value(INGEST_METRICS.streamTrust, untrusted), ["instance", "pod"]), ["pod"]), (label) =>
-          label("pod"),
+        query(
+          where(
+            max(sum(value(INGEST_METRICS.streamTrust, untrusted), ["instance", "pod"]), ["pod"]),
+            above(max(peak(INGEST_METRICS.streamTrust, "$__range", untrusted), ["pod"]), 0),
+            ["pod"],
+          ),
+          (label) => label("pod"),
         ),
       ],
       levels: { warning: 1, critical: 2, bad: "above" },
@@ -52,6 +58,7 @@ export const STATE = row({
     reasons: timeseries({
       id: 31,
       title: "Streams that are not exact, by reason",
+      most: LINES_MAX,
       shows: "Streams whose trust is below exact, by trust and reason, at the replica with the most.",
       normal: "Empty, except during starts and repairs.",
       width: 24,

@@ -49,6 +49,7 @@ export const PRESSURE_AND_ERRORS = row({
     rejected: timeseries({
       id: 16,
       title: "Rejected messages",
+      counts: "messages",
       shows:
         "Messages refused at the queue per second, by reason, at the replica with the most. Replay repairs them, at a cost.",
       normal: "0.",
@@ -64,6 +65,7 @@ export const PRESSURE_AND_ERRORS = row({
     failures: timeseries({
       id: 17,
       title: "Failed messages",
+      counts: "messages",
       shows:
         "Messages per second that could not be applied as a whole, by kind of error, at the replica with the most.",
       normal: "0.",

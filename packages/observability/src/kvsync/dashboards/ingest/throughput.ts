@@ -16,6 +16,7 @@ export const THROUGHPUT = row({
     rateByModel: timeseries({
       id: 6,
       title: "Rate by model",
+      counts: "messages",
       shows: "Messages applied per second, by model, at the replica with the most.",
       normal: "Follows the load; no model falls to 0 while its engines work.",
       width: 12,
@@ -29,6 +30,7 @@ export const THROUGHPUT = row({
     lanes: timeseries({
       id: 7,
       title: "Rate by lane",
+      counts: "messages",
       shows: "Messages taken per second, by where they came from, at the replica with the most.",
       normal: "Almost all live; replay only after starts and gaps.",
       width: 12,
@@ -44,6 +46,7 @@ export const THROUGHPUT = row({
     batches: timeseries({
       id: 8,
       title: "Messages by worker",
+      counts: "messages",
       shows: "Messages applied per second by each ingest worker.",
       normal: "All workers have about the same rate.",
       width: 12,

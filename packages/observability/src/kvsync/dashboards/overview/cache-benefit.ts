@@ -62,6 +62,7 @@ export const CACHE_BENEFIT = row({
     decisions: timeseries({
       id: 26,
       title: "Lookups by decision",
+      counts: "requests",
       shows: "Lookups answered per second, by decision, all replicas together.",
       normal: "Almost all exact; degraded and fallback for seconds after starts.",
       width: 8,
@@ -92,6 +93,7 @@ export const CACHE_BENEFIT = row({
     fallbackReasons: timeseries({
       id: 28,
       title: "Fallbacks by reason",
+      counts: "requests",
       shows: "Lookups answered with a fallback per second, by reason, all replicas together.",
       normal: "0.",
       width: 8,

@@ -30,6 +30,7 @@ export const PICKS = row({
     decisions: timeseries({
       id: 2,
       title: "Picks by decision",
+      counts: "requests",
       shows:
         "Requests decided per second: by the index, by the picker's own recent decisions, by load, or with an error.",
       normal: "Almost all by the index. Requests without a prompt, such as embeddings, are decided by load.",
@@ -43,6 +44,7 @@ export const PICKS = row({
     reasons: timeseries({
       id: 3,
       title: "Why not by the index",
+      counts: "requests",
       shows: "Requests per second that were not decided by the index, by reason.",
       normal: "0, except for path and no_body, which have no prompt.",
       width: 8,

@@ -3,7 +3,7 @@
 import { TELEMETRY_METRICS } from "../../catalogue/telemetry.ts";
 import { sum } from "../../../promql/operators.ts";
 import { rate } from "../../../promql/series.ts";
-import { query, row, timeseries } from "../../../dashboards/panel.ts";
+import { logs, query, row, timeseries } from "../../../dashboards/panel.ts";
 import { HERE, RATE } from "../scope.ts";
 
 /** The row with its panels. */
@@ -12,6 +12,26 @@ export const LOG_AND_TRACES = row({
   title: "Log and traces",
   folded: true,
   panels: {
+    warnings: logs({
+      id: 52,
+      title: "Warnings and errors",
+      shows: "Lines of these levels, newest first, from Loki.",
+      normal: "Few lines, each with a cause that you know.",
+      width: 24,
+      height: 9,
+      view: "lines",
+      levels: ["warn", "error", "fatal"],
+    }),
+    linesByEvent: logs({
+      id: 53,
+      title: "Lines by event",
+      shows: "Lines of the log by event, from Loki. The dashboard of the log has them by component.",
+      normal: "No event grows without a change of the fleet or the load.",
+      width: 24,
+      height: 8,
+      view: "counts",
+      levels: [],
+    }),
     logLinesDropped: timeseries({
       id: 50,
       title: "Log lines left out",

@@ -1,13 +1,14 @@
 /** Row of the dashboard "KV sync service and system": Now. */
 
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../../../exporters.ts";
-import { SERVICE_METRICS } from "../../catalogue/service.ts";
 import { age, max, min, sum } from "../../../promql/operators.ts";
 import { recorded } from "../../../promql/recording.ts";
 import { value } from "../../../promql/series.ts";
 import { RECORDINGS } from "../../rules/recordings.ts";
+import { COMPONENTS } from "../../rules/teams.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
-import { query, row, stat, stateTimeline, table } from "../../../dashboards/panel.ts";
+import { firingCount, firingList } from "../../../dashboards/firing-alerts.ts";
+import { query, row, stat, stateTimeline } from "../../../dashboards/panel.ts";
 import { HERE, INSTANCE } from "../scope.ts";
 
 /** The row with its panels. */
@@ -15,6 +16,7 @@ export const NOW = row({
   id: 100,
   title: "Now",
   panels: {
+    firing: firingCount(COMPONENTS, { id: 70, width: 4, height: 5 }),
     up: stateTimeline({
       id: 1,
       title: "Replicas up",
@@ -40,6 +42,7 @@ export const NOW = row({
     requestsNow: stat({
       id: 3,
       title: "Requests per second",
+      counts: "requests",
       shows: "HTTP requests over five minutes, all routes.",
       normal: "Follows the gateways' traffic.",
       width: 4,
@@ -56,22 +59,6 @@ export const NOW = row({
       queries: [query(max(recorded(RECORDINGS.errorRatio, HERE), []), "errors")],
       levels: { warning: 0.01, critical: THRESHOLDS.requestErrorRatio, bad: "above" },
     }),
-    builds: table({
-      id: 5,
-      title: "Builds",
-      shows: "Which version runs where.",
-      normal: "One version, two during a rollout.",
-      width: 4,
-      height: 5,
-      columns: [
-        {
-          title: "Runs",
-          query: query(
-            max(value(SERVICE_METRICS.buildInfo, HERE), ["instance", "version", "node_version"]),
-            "build",
-          ),
-        },
-      ],
-    }),
+    alerts: firingList(COMPONENTS, { id: 71, width: 24, height: 6 }),
   },
 });

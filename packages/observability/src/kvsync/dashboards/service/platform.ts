@@ -77,7 +77,8 @@ export const PLATFORM = row({
       title: "Replicas of StatefulSets",
       shows:
         "Replicas that kvsync's StatefulSets ask for, and those that are ready, from kube-state-metrics.",
-      normal: "The same; apart for moments of a roll-out. Empty where no StatefulSet is deployed.",
+      normal:
+        "The same; apart for moments of a roll-out. The panel is empty where no StatefulSet is deployed.",
       width: 6,
       height: 8,
       queries: [

@@ -7,7 +7,7 @@ import { bucketRate, rate } from "../../../promql/series.ts";
 import { RECORDINGS } from "../../rules/recordings.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, timeseries } from "../../../dashboards/panel.ts";
-import { HERE, INSTANCE, RATE } from "../scope.ts";
+import { HERE, INSTANCE, LINES_MAX, RATE } from "../scope.ts";
 
 /** The row with its panels. */
 export const REQUESTS = row({
@@ -17,6 +17,7 @@ export const REQUESTS = row({
     requests: timeseries({
       id: 6,
       title: "Requests by route",
+      counts: "requests",
       shows: "HTTP requests per second, by route template.",
       normal: "Mostly matches.",
       width: 8,
@@ -36,6 +37,8 @@ export const REQUESTS = row({
     errorCodes: timeseries({
       id: 8,
       title: "Errors by code",
+      most: LINES_MAX,
+      counts: "requests",
       shows:
         "Requests per second answered with a problem document, by its code. 4xx codes are callers' mistakes.",
       normal: "0; a caller with an old model list shows as unknown_model.",

@@ -18,6 +18,7 @@ export const SECURITY = row({
     refusedCallers: timeseries({
       id: 131,
       title: "Refused callers",
+      counts: "requests",
       shows: "Requests per second refused for their token, its scope, or the caller's rate.",
       normal: "0.",
       width: 8,
@@ -56,12 +57,27 @@ export const SECURITY = row({
       queries: [query(timeLeft(min(value(SECURITY_METRICS.certificateExpiry, HERE), [])), "time left")],
       levels: { warning: THRESHOLDS.certificateSecondsLeft, critical: 86_400, bad: "below" },
     }),
+    connections: timeseries({
+      id: 137,
+      title: "Open connections",
+      shows: "Open HTTP connections of each replica, and the most that callers.connections allows.",
+      normal: "Far below the limit.",
+      width: 8,
+      height: 8,
+      queries: [
+        query(sum(value(SECURITY_METRICS.connections, HERE), INSTANCE), (label) => label("instance")),
+        query(
+          sum(value(SECURITY_METRICS.connectionsLimit, HERE), INSTANCE),
+          (label) => `${label("instance")} limit`,
+        ),
+      ],
+    }),
     refusedConnections: timeseries({
       id: 134,
       title: "Refused connections",
       shows: "HTTP connections per second closed at once because there were too many.",
       normal: "0.",
-      width: 12,
+      width: 8,
       height: 8,
       queries: [
         query(sum(rate(SECURITY_METRICS.connectionsRefused, RATE, HERE), INSTANCE), (label) =>
@@ -76,7 +92,7 @@ export const SECURITY = row({
       shows:
         "Connections to engines per second that failed for security. Either CURVE failed (another key, or only one side speaks it), or the daemon listens and refused the engine. The label reason has the cause.",
       normal: "0.",
-      width: 12,
+      width: 8,
       height: 8,
       queries: [
         query(

@@ -1,13 +1,14 @@
 /** Row of the dashboard "KV sync service and system": System. */
 
 import { LIMIT_METRICS } from "../../catalogue/limits.ts";
+import { SERVICE_METRICS } from "../../catalogue/service.ts";
 import { PROCESS_METRICS, PROMETHEUS_METRICS } from "../../../exporters.ts";
 import { max, ratio, sum } from "../../../promql/operators.ts";
 import { recorded } from "../../../promql/recording.ts";
 import { sumRate, value } from "../../../promql/series.ts";
 import { RECORDINGS } from "../../rules/recordings.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
-import { query, row, timeseries } from "../../../dashboards/panel.ts";
+import { query, row, table, timeseries } from "../../../dashboards/panel.ts";
 import { HERE, INSTANCE, RATE } from "../scope.ts";
 
 /** The row with its panels. */
@@ -16,6 +17,31 @@ export const SYSTEM = row({
   title: "System",
   folded: true,
   panels: {
+    builds: table({
+      id: 5,
+      title: "Builds",
+      shows:
+        "System information: the build that runs where, its start, its CPUs and memory, and a hash that is the same for the same settings.",
+      normal: "One build, two during a rollout; one hash.",
+      width: 24,
+      height: 6,
+      columns: [
+        {
+          title: "Runs",
+          query: query(
+            max(value(SERVICE_METRICS.buildInfo, HERE), ["instance", "version", "node_version"]),
+            "build",
+          ),
+        },
+        { title: "Started", query: query(max(value(PROCESS_METRICS.startTime, HERE), INSTANCE), "start") },
+        { title: "CPUs", query: query(max(value(LIMIT_METRICS.cpuLimit, HERE), INSTANCE), "CPUs") },
+        { title: "Memory", query: query(max(value(LIMIT_METRICS.memoryLimit, HERE), INSTANCE), "memory") },
+        {
+          title: "Settings",
+          query: query(max(value(SERVICE_METRICS.configurationInfo, HERE), ["instance", "hash"]), "settings"),
+        },
+      ],
+    }),
     cpu: timeseries({
       id: 14,
       title: "CPU",

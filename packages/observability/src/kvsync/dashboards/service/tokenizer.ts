@@ -16,6 +16,7 @@ export const TOKENIZER = row({
     tokenizerOutcomes: timeseries({
       id: 22,
       title: "Tokenizer requests",
+      counts: "requests",
       shows: "Lookups by prompt or messages that needed a tokenizer, per second, by how that ended.",
       normal:
         "All ok; refused when clients send what the model's template cannot render. Nothing at all when gateways send tokens.",
@@ -58,6 +59,7 @@ export const TOKENIZER = row({
     tokenizerCache: timeseries({
       id: 25,
       title: "Tokenizer cache lookups",
+      counts: "requests",
       shows: "Lookups by prompt or messages per second, by whether their tokens were remembered.",
       normal: "Mostly misses for distinct prompts; hits when gateways ask several times for one request.",
       width: 12,
@@ -125,6 +127,7 @@ export const TOKENIZER = row({
     tokenizerParity: timeseries({
       id: 30,
       title: "Chat templates against the engine",
+      counts: "requests",
       shows:
         "Conversations that were rendered in the daemon and compared with the remote tokenizer, per second, by model and outcome.",
       normal: "All agree. Nothing when no model has template: local.",

@@ -1,4 +1,4 @@
-/** Row of the dashboard "KV event sync overview": Latency and loss. */
+/** Row of the dashboard "KV event sync overview": Events, their latency and loss. */
 
 import { INGEST_METRICS } from "../../catalogue/ingest.ts";
 import { max, orZero, quantile, ratio, sum, summed, sumOnce } from "../../../promql/operators.ts";
@@ -7,16 +7,47 @@ import { bucketRate, rate } from "../../../promql/series.ts";
 import { RECORDINGS } from "../../rules/recordings.ts";
 import { THRESHOLDS } from "../../rules/thresholds.ts";
 import { query, row, timeseries } from "../../../dashboards/panel.ts";
-import { ENGINE, MODELS, PODS, RATE } from "../scope.ts";
+import { ENGINE, MODELS, PODS, RATE, LINES_MAX } from "../scope.ts";
 
 const dropped = sum(rate(INGEST_METRICS.eventsDropped, RATE, PODS), ["model"]);
 const received = sum(rate(INGEST_METRICS.eventsReceived, RATE, PODS), ["model"]);
 
 /** The row with its panels. */
-export const LATENCY_AND_LOSS = row({
+export const EVENTS = row({
   id: 102,
-  title: "Latency and loss",
+  title: "Events, latency and loss",
+  folded: true,
   panels: {
+    received: timeseries({
+      id: 8,
+      title: "Events received",
+      shows:
+        "Events decoded per second, by type, each engine once however many replicas follow it. Stores follow prompts, removals follow eviction in the engines.",
+      normal: "Follows the load; removals a little behind stores once the engines' caches are full.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(
+          sumOnce(rate(INGEST_METRICS.eventsReceived, RATE, PODS), [...ENGINE, "event_type"], ["event_type"]),
+          (label) => label("event_type"),
+        ),
+      ],
+      stacked: true,
+    }),
+    processed: timeseries({
+      id: 9,
+      title: "Event processing rate",
+      shows:
+        "Events applied to the index per second, by model, each engine once however many replicas follow it.",
+      normal: "The same curve as the events received.",
+      width: 12,
+      height: 8,
+      queries: [
+        query(sumOnce(rate(INGEST_METRICS.eventsProcessed, RATE, PODS), ENGINE, ["model"]), (label) =>
+          label("model"),
+        ),
+      ],
+    }),
     processingLatency: timeseries({
       id: 10,
       title: "Processing latency p99",
@@ -38,6 +69,7 @@ export const LATENCY_AND_LOSS = row({
     dropped: timeseries({
       id: 11,
       title: "Dropped events",
+      most: LINES_MAX,
       shows:
         "Events per second that were not applied, by reason, each engine once at the replica with the most. The reference of reasons is in the alert's runbook.",
       normal:
