@@ -6,6 +6,7 @@ import { posix } from "node:path";
 
 import { grafanaDashboard, type PanelLink } from "./dashboards/grafana.ts";
 import type { Panel } from "./dashboards/panel.ts";
+import { PreviewData } from "./dashboards/preview-data.ts";
 import { previewSvg } from "./dashboards/preview.ts";
 import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/provisioning.ts";
 import { ReferencePages } from "./documents/references.ts";
@@ -50,6 +51,18 @@ function exploreLink(title: string, datasource: string, query: Readonly<Record<s
   return { title, url: `/explore?schemaVersion=1&panes=%7B%22a%22%3A${pane}${range}%7D%7D` };
 }
 
+/** The data of pictures by project: it takes a second, and a process may render a project often. */
+const DATA = new WeakMap<object, PreviewData>();
+
+/** Families, rules and dashboards decide what the pictures show; links, contacts and addresses do not. */
+function dataOf(project: Project): PreviewData {
+  const known = DATA.get(project.dashboards);
+  if (known !== undefined) return known;
+  const data = new PreviewData(project);
+  DATA.set(project.dashboards, data);
+  return data;
+}
+
 /** Configurations of the programs beside the application; none for a project without a stack. */
 function* stackFiles(project: Project): Generator<readonly [path: string, text: string]> {
   const { stack, places } = project;
@@ -86,7 +99,7 @@ export function render(project: Project): ReadonlyMap<string, string> {
     const text = `${JSON.stringify(json, null, 2)}\n`;
     boards.set(board.uid, text);
     files.set(`${grafana}/dashboards/${board.uid}.json`, text);
-    files.set(`${grafana}/preview/${board.uid}.svg`, previewSvg(board, generator));
+    files.set(`${grafana}/preview/${board.uid}.svg`, previewSvg(board, dataOf(project), generator));
   }
   files.set(`${grafana}/provisioning/datasources/${name}.yaml`, datasourceProvisioning(project));
   files.set(`${grafana}/provisioning/dashboards/${name}.yaml`, dashboardProvisioning(project));
