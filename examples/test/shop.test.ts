@@ -1,7 +1,7 @@
 /** The shop's metrics over HTTP, and its generated monitoring under its own checks and Prometheus's tool. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -39,13 +39,40 @@ test("generate writes every file, generate --check names a changed one, and chec
   expect(command("generate").status).toBe(0);
   expect(command("generate", "--check")).toEqual({
     status: 0,
-    output: "21 generated files are up to date\n",
+    output: "24 generated files are up to date\n",
   });
   appendFileSync(join(folder, "infra/prometheus/shop.rules.yaml"), "#\n");
   const stale = "stale: infra/prometheus/shop.rules.yaml (different)\n";
   expect(command("generate", "--check")).toEqual({ status: 1, output: stale });
   expect(command("generate").status).toBe(0);
-  expect(command("check")).toEqual({ status: 0, output: "21 files pass every check\n" });
+  expect(command("check")).toEqual({ status: 0, output: "24 files pass every check\n" });
+});
+
+test("other figures of the objective change rule, runbook and page alike, and a wrong one is named", () => {
+  const file = join(folder, "objectives.json");
+  const rates = [{ long: "2h", short: "10m", factor: 4, for: "5m", severity: "warning" }];
+  writeFileSync(
+    file,
+    JSON.stringify({ budgets: { checkout: 0.1 }, slowSeconds: { checkout: 0.8 }, burns: rates }),
+  );
+  expect(command("generate", "--objectives", file).status).toBe(0);
+  const read = (path: string): string => readFileSync(join(folder, path), "utf8");
+  const rules = read("infra/prometheus/shop.rules.yaml");
+  expect(rules).toContain('le="0.8"');
+  expect(rules).toContain("alert: CheckoutBudgetBurn2h");
+  expect(rules).toContain("ratio_rate10m > 0.4");
+  expect(rules).not.toContain("ratio_rate1h");
+  expect(read("docs/generated/objectives.md")).toContain(
+    "| `CheckoutBudgetBurn2h` | 2h and 10m | 4 | 40 % | 5m |",
+  );
+  expect(read("docs/operations/runbooks/checkout-budget-burn2h.md")).toContain("CheckoutBudgetBurn2h");
+  writeFileSync(file, JSON.stringify({ budgets: { payment: 0.1 } }));
+  expect(command("generate", "--objectives", file).output).toContain(
+    'budgets has "payment"; expected checkout',
+  );
+  writeFileSync(file, JSON.stringify({ slowSeconds: { checkout: 0.9 } }));
+  expect(command("generate", "--objectives", file)).toMatchObject({ status: 2 });
+  expect(command("generate").status).toBe(0);
 });
 
 test("no generated file has a name of kvsync's own", () => {

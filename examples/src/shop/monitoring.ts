@@ -10,10 +10,17 @@ import {
   timeseries,
 } from "@kvsync/observability/dashboards/panel";
 import { HERE, RATE, replicaVariables } from "@kvsync/observability/dashboards/scope";
-import { projectOf } from "@kvsync/observability/project";
-import { above, quantile, ratio, sum, summed } from "@kvsync/observability/promql/operators";
-import { bucketRate, rate, value } from "@kvsync/observability/promql/series";
+import { type Project, projectOf } from "@kvsync/observability/project";
+import { above, complement, quantile, ratio, sum, summed } from "@kvsync/observability/promql/operators";
+import { bucketRate, countRate, rate, rateWithin, value } from "@kvsync/observability/promql/series";
 import { alert } from "@kvsync/observability/rules/alert";
+import {
+  type Objective,
+  objectiveAlerts,
+  objectiveInhibitions,
+  type ObjectiveSettings,
+  objectiveShares,
+} from "@kvsync/observability/rules/objectives";
 import { trialMakersOf } from "@kvsync/observability/rules/trial";
 
 import { CHECKOUT_DURATION, FAMILIES, OPEN_CARTS, ORDERS } from "./metrics.ts";
@@ -126,13 +133,75 @@ const CHECKOUT_SLOW = alert({
   },
 });
 
-/** A component without a team does not compile. */
-export const PROJECT = projectOf({
-  name: "shop",
-  title: "Shop",
-  job: TARGET.job,
-  families: FAMILIES,
-  dashboards: [SHOP],
-  alertGroups: [{ name: "shop", alerts: [ORDERS_DECLINED, CHECKOUT_SLOW] }],
-  teamOf: { payment: "billing", checkout: "shop" },
-});
+/** Of a week's checkouts, one in twenty may take longer than 1.6 s. `generate --objectives FILE` has other figures. */
+const OBJECTIVES = {
+  periodDays: 7,
+  budgets: { checkout: 0.05 },
+  slowSeconds: { checkout: 1.6 },
+  burns: [{ long: "1h", short: "5m", factor: 8, for: "2m", severity: "critical" }],
+} as const satisfies ObjectiveSettings<"checkout">;
+
+const SERVICE = ["cluster", "namespace", "job"] as const;
+
+/** The objective about checkouts, by its settings. */
+function checkoutObjective({ slowSeconds }: ObjectiveSettings): Objective<"checkout"> {
+  const seconds = slowSeconds["checkout"] ?? OBJECTIVES.slowSeconds.checkout;
+  const service = { cluster: "example", namespace: "shop", job: TARGET.job };
+  const { sharedAt } = trialMakersOf({ ...service, instance: TARGET.instance });
+  return {
+    key: "checkout",
+    title: "Checkout",
+    requests: "checkouts",
+    badly: `took longer than ${seconds} s`,
+    metric: "slo_slow_checkouts_per_checkout",
+    badShare: (window) =>
+      complement(
+        ratio(
+          sum(rateWithin(CHECKOUT_DURATION, seconds, window), SERVICE),
+          sum(countRate(CHECKOUT_DURATION, window), SERVICE),
+        ),
+      ),
+    runbook: CHECKOUT_SLOW.runbook,
+    series: (share) => sharedAt(CHECKOUT_DURATION, {}, seconds, 1 - share),
+    service,
+  };
+}
+
+/** The project with some settings of its objective. */
+function shopWith(settings: ObjectiveSettings<"checkout">): Project {
+  const objective = checkoutObjective(settings);
+  const shares = objectiveShares("shop", objective, settings);
+  const burns = objectiveAlerts(objective, shares, settings, panelOf(SHOP, "checkout"));
+  return projectOf({
+    name: "shop",
+    title: "Shop",
+    job: TARGET.job,
+    families: FAMILIES,
+    dashboards: [SHOP],
+    drillDowns: { instance: SHOP.uid },
+    recordingGroups: [shares.group],
+    alertGroups: [
+      { name: "shop", alerts: [ORDERS_DECLINED, CHECKOUT_SLOW] },
+      { name: "shop-objectives", alerts: burns },
+    ],
+    inhibitions: objectiveInhibitions(objective.title, settings),
+    objectives: {
+      settings,
+      withSettings: (others) => shopWith(others),
+      opening: "The shop promises one thing about checkouts,",
+      promises: [
+        {
+          key: "checkout",
+          title: objective.title,
+          promise: `${100 * (1 - settings.budgets.checkout)} % take at most ${settings.slowSeconds["checkout"]} s`,
+        },
+      ],
+      shownAt: "The dashboard [Shop](dashboards.md) has their time.",
+    },
+    // A component without a team does not compile.
+    teamOf: { payment: "billing", checkout: "shop", objectives: "shop" },
+  });
+}
+
+/** The shop's monitoring. */
+export const PROJECT = shopWith(OBJECTIVES);

@@ -5,6 +5,7 @@
  *              [--target HOST:PORT]… [--alertmanager HOST:PORT]
  *              [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
  *              [--slack-channel TEAM=#CHANNEL]… [--alert-prefix PREFIX] [--without-group GROUP]…
+ *              [--objectives FILE]
  *         writes the generated files; with --check (the default where CI=true) it lists those that are stale
  *     check
  *         checks the rendered files as proof/ does, without writing any
@@ -26,6 +27,7 @@ import { importDashboards } from "./import/import-dashboards.ts";
 import { type Contacts, type Project, teamsOf } from "./project.ts";
 import { checkAll } from "./proof/check-all.ts";
 import { describeProblems } from "./proof/problem.ts";
+import { objectiveSettings } from "./rules/objective-settings.ts";
 import { ALERT_NAME_LENGTH_MAX, withAlertPrefix, withoutGroups } from "./rules/shared-prometheus.ts";
 import { render } from "./render.ts";
 
@@ -35,6 +37,7 @@ function usageOf(project: Project): string {
                 [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
                 [--slack-channel TEAM=#CHANNEL]…      TEAM is ${teamsOf(project).join(", ")}
                 [--alert-prefix PREFIX]               before the name of every alert
+                [--objectives FILE]                   settings of objectives, as JSON
                 [--without-group GROUP]…              GROUP is ${project.alertGroups.map((group) => group.name).join(", ")}
        check
        import [--dry-run] [--dir DIR] [--example-links]
@@ -124,8 +127,21 @@ function alertPrefix(project: Project, prefix: string): string {
   );
 }
 
-function generate(project: Project, rootFolder: string, args: readonly string[]): number {
-  const { links, contacts, addresses } = project;
+/** With the settings of a file, where there is one. */
+function withObjectives(project: Project, file: string | undefined): Project {
+  if (file === undefined) return project;
+  const { objectives } = project;
+  if (objectives === null) throw new UsageError("--objectives is given, and this project has none");
+  try {
+    return objectives.withSettings(objectiveSettings(parseJson(file), objectives.settings));
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(`--objectives ${file}: ${error.message}`);
+    throw error;
+  }
+}
+
+function generate(given: Project, rootFolder: string, args: readonly string[]): number {
+  const { links, contacts, addresses } = given;
   const { values } = parseArgs({
     args: [...args],
     options: {
@@ -141,8 +157,10 @@ function generate(project: Project, rootFolder: string, args: readonly string[])
       "slack-channel": { type: "string", multiple: true, default: [] },
       "alert-prefix": { type: "string", default: "" },
       "without-group": { type: "string", multiple: true, default: [] },
+      objectives: { type: "string" },
     },
   });
+  const project = withObjectives(given, values.objectives);
   const settled: Project = {
     ...fewerGroups(project, values["without-group"]),
     links: {

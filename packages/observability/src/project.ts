@@ -18,6 +18,7 @@ import type { ExternalDefinition } from "./external.ts";
 import type { RecordingGroup } from "./promql/recording.ts";
 import type { AlertGroup } from "./rules/alert.ts";
 import type { Inhibition } from "./rules/inhibition.ts";
+import type { ObjectiveFacts, ObjectiveSettings } from "./rules/objectives.ts";
 import type { LinkBases } from "./rules/links.ts";
 import type { HealthCheckDefinitions } from "./signals/health-check.ts";
 import type { LogEvents } from "./signals/log-event.ts";
@@ -133,6 +134,10 @@ export interface Project {
   readonly places: Places;
   /** The programs beside it that files are made for; `null` for a project that needs only Prometheus, Alertmanager and Grafana. */
   readonly stack: StackFacts | null;
+  /** Its objectives, and the same project with other settings of them; `null` for a project without any. */
+  readonly objectives:
+    | (ObjectiveFacts & { readonly withSettings: (settings: ObjectiveSettings) => Project })
+    | null;
   readonly placeholders: Placeholders | null;
   /** File of the rules that the process evaluates itself, from the root; `null` for a process that does not. */
   readonly compiledRules: string | null;
@@ -206,6 +211,7 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
     addresses: { targets: null, alertmanager: "alertmanager:9093" },
     places: { ...PLACES, chart: `infra/helm/${name}/files` },
     stack: null,
+    objectives: null,
     placeholders: null,
     compiledRules: null,
     pages: null,

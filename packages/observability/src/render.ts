@@ -10,6 +10,7 @@ import { PreviewData } from "./dashboards/preview-data.ts";
 import { previewSvg } from "./dashboards/preview.ts";
 import { dashboardProvisioning, datasourceProvisioning } from "./dashboards/provisioning.ts";
 import { ReferencePages } from "./documents/references.ts";
+import { objectivesPage } from "./documents/objectives-page.ts";
 import { runbookPage } from "./documents/runbook.ts";
 import { compiledRulesFile } from "./evaluation/compile-rules.ts";
 import { type Project, ruleFileName } from "./project.ts";
@@ -124,6 +125,8 @@ export function render(project: Project): ReadonlyMap<string, string> {
       `${JSON.stringify(logDashboard(project), null, 2)}\n`,
     );
   for (const [page, text] of signalReferences(project)) files.set(`${documents}/${page}`, text);
+  if (project.objectives !== null)
+    files.set(`${documents}/objectives.md`, objectivesPage(project, project.objectives));
   files.set(`${documents}/alerts.md`, pages.alertReference());
   files.set(`${documents}/dashboards.md`, pages.panelGuide());
   return files;

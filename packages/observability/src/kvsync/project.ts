@@ -1,6 +1,6 @@
 /** kvsync's observability, put together. */
 
-import { type Knowledge, projectOf } from "../project.ts";
+import { type Knowledge, type Project, projectOf } from "../project.ts";
 import { CATALOGUE } from "./catalogue/catalogue.ts";
 import { SEEN_BY_EVERY_REPLICA } from "./catalogue/families.ts";
 import { DEPENDENCY_CHECK, HEALTH_CHECKS } from "./catalogue/health-checks.ts";
@@ -8,17 +8,18 @@ import { LOG_EVENTS } from "./catalogue/log-events.ts";
 import { SPANS } from "./catalogue/spans.ts";
 import { POD } from "./catalogue/label-domains.ts";
 import { EXTERNAL_CATALOGUE } from "./catalogue/platform.ts";
-import { DASHBOARDS } from "./dashboards/dashboards.ts";
+import { dashboardsWith } from "./dashboards/dashboards.ts";
 import { ENGINES } from "./dashboards/engines.ts";
 import { OVERVIEW } from "./dashboards/overview.ts";
 import { SERVICE } from "./dashboards/service.ts";
 import { NAMESPACE } from "./namespace.ts";
-import { ALERT_GROUPS } from "./rules/alerts.ts";
+import { alertGroupsOf } from "./rules/alerts.ts";
 import { PLACEHOLDERS } from "./rules/commands.ts";
-import { INHIBITIONS } from "./rules/inhibitions.ts";
-import { RECORDING_GROUPS, RECORDINGS } from "./rules/recordings.ts";
+import { inhibitionsOf } from "./rules/inhibitions.ts";
+import { RECORDINGS, recordingGroupsOf } from "./rules/recordings.ts";
 import { TEAM_OF } from "./rules/teams.ts";
-import { DAEMON_JOB } from "./rules/thresholds.ts";
+import { type KvsyncObjectives, plain } from "./rules/objective-shares.ts";
+import { DAEMON_JOB, OBJECTIVES } from "./rules/thresholds.ts";
 
 /**
  * A DP rank takes 40 samples, and one more for each reason for which its events are dropped; so much
@@ -60,38 +61,67 @@ const KNOWLEDGE: Partial<Knowledge> = {
   },
 };
 
-/** All of it. */
-export const KVSYNC = projectOf({
-  name: "kvsync",
-  title: "KV sync",
-  exporter: "the daemon",
-  generator: "packages/observability",
-  job: DAEMON_JOB,
-  samplesMax: SAMPLES_MAX,
-  families: CATALOGUE,
-  logEvents: LOG_EVENTS,
-  spans: SPANS,
-  healthChecks: { ...HEALTH_CHECKS, "a name of `health.dependencies`": DEPENDENCY_CHECK },
-  externalFamilies: EXTERNAL_CATALOGUE,
-  recordingGroups: RECORDING_GROUPS,
-  alertGroups: ALERT_GROUPS,
-  inhibitions: INHIBITIONS,
-  dashboards: DASHBOARDS,
-  drillDowns: { model: OVERVIEW.uid, instance: SERVICE.uid, pod: ENGINES.uid },
-  teamOf: TEAM_OF,
-  stack: {
-    service: "daemon",
-    port: 7070,
-    keptSpans: KEPT_SPANS,
-    slowMs: 50,
-    spanMetrics: {
-      labels: { "kvsync.model": "model" },
-      series: { "Lookup p99": RECORDINGS.lookupLatencyP99.name },
+/**
+ * All of it.
+ *
+ * @param objectives - settings of the objectives; the generator may be given others.
+ */
+function kvsyncWith(objectives: KvsyncObjectives): Project {
+  const { budgets, slowSeconds } = objectives;
+  const good = (budget: number): string => `${plain((1 - budget) * 100)} %`;
+  return projectOf({
+    name: "kvsync",
+    title: "KV sync",
+    exporter: "the daemon",
+    generator: "packages/observability",
+    job: DAEMON_JOB,
+    samplesMax: SAMPLES_MAX,
+    families: CATALOGUE,
+    logEvents: LOG_EVENTS,
+    spans: SPANS,
+    healthChecks: { ...HEALTH_CHECKS, "a name of `health.dependencies`": DEPENDENCY_CHECK },
+    externalFamilies: EXTERNAL_CATALOGUE,
+    recordingGroups: recordingGroupsOf(objectives),
+    alertGroups: alertGroupsOf(objectives),
+    inhibitions: inhibitionsOf(objectives),
+    dashboards: dashboardsWith(objectives),
+    drillDowns: { model: OVERVIEW.uid, instance: SERVICE.uid, pod: ENGINES.uid },
+    teamOf: TEAM_OF,
+    stack: {
+      service: "daemon",
+      port: 7070,
+      keptSpans: KEPT_SPANS,
+      slowMs: 50,
+      spanMetrics: {
+        labels: { "kvsync.model": "model" },
+        series: { "Lookup p99": RECORDINGS.lookupLatencyP99.name },
+      },
     },
-  },
-  compiledRules: "packages/observability/generated/kvsync.rules.json",
-  // The changelog keeps the names that its versions had.
-  pages: { namespace: NAMESPACE, paths: ["README.md", "CONTRIBUTING.md", "docs"] },
-  placeholders: { word: "DAEMON", text: PLACEHOLDERS },
-  knowledge: KNOWLEDGE,
-});
+    compiledRules: "packages/observability/generated/kvsync.rules.json",
+    // The changelog keeps the names that its versions had.
+    pages: { namespace: NAMESPACE, paths: ["README.md", "CONTRIBUTING.md", "docs"] },
+    objectives: {
+      settings: objectives,
+      withSettings: (settings) => kvsyncWith(settings as KvsyncObjectives),
+      opening: "kvsync promises two things about `POST /api/v1/match`, each",
+      promises: [
+        {
+          key: "availability",
+          title: "Availability",
+          promise: `${good(budgets.availability)} of the requests do not fail with a status of 500 or above`,
+        },
+        {
+          key: "latency",
+          title: "Latency",
+          promise: `${good(budgets.latency)} of the requests take at most ${plain(slowSeconds.latency * 1000)} ms`,
+        },
+      ],
+      shownAt: "The row Objectives of the dashboard [Service](dashboards.md) shows both.",
+    },
+    placeholders: { word: "DAEMON", text: PLACEHOLDERS },
+    knowledge: KNOWLEDGE,
+  });
+}
+
+/** With kvsync's own objectives. */
+export const KVSYNC = kvsyncWith(OBJECTIVES);

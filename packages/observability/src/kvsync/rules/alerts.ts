@@ -32,7 +32,6 @@ import { PROPAGATION_LAG } from "./alerts/ingest/propagation-lag.ts";
 import { STREAM_UNTRUSTED } from "./alerts/ingest/stream-untrusted.ts";
 import { WORKER_DOWN } from "./alerts/ingest/worker-down.ts";
 import { WORKER_UTILIZATION_IMBALANCE } from "./alerts/ingest/worker-utilization-imbalance.ts";
-import { OBJECTIVE_ALERTS } from "./alerts/objectives/budget-burns.ts";
 import { PICKER_BLIND } from "./alerts/picker/picker-blind.ts";
 import { PICKER_DECISIONS_LATE } from "./alerts/picker/picker-decisions-late.ts";
 import { PICKER_NOT_READY } from "./alerts/picker/picker-not-ready.ts";
@@ -61,10 +60,26 @@ import { STORAGE_UNHEALTHY } from "./alerts/service/storage-unhealthy.ts";
 import { SYNC_DAEMON_DOWN } from "./alerts/service/sync-daemon-down.ts";
 import { TOKENIZER_TEMPLATE_DIFFERS } from "./alerts/service/tokenizer-template-differs.ts";
 import { TOKENIZER_UNAVAILABLE } from "./alerts/service/tokenizer-unavailable.ts";
+import type { KvsyncObjectives } from "./objective-shares.ts";
+import { objectiveAlertsOf } from "./objectives.ts";
 import type { Component } from "./teams.ts";
+import { OBJECTIVES } from "./thresholds.ts";
 
-/** Every alert there is. */
-export const ALERT_GROUPS: readonly AlertGroup<Component>[] = [
+/**
+ * Every alert there is.
+ *
+ * @param objectives - settings of the objectives.
+ */
+export function alertGroupsOf(objectives: KvsyncObjectives): readonly AlertGroup<Component>[] {
+  return GROUPS.map((group) =>
+    group.name === OBJECTIVE_GROUP ? { ...group, alerts: objectiveAlertsOf(objectives) } : group,
+  );
+}
+
+const OBJECTIVE_GROUP = "kvsync-objectives";
+
+/** In the order of the rule file. */
+const GROUPS: readonly AlertGroup<Component>[] = [
   {
     name: "kvsync-discovery",
     alerts: [DISCOVERY_STALE, DISCOVERY_SILENT, CONFIG_RELOAD_FAILED, ENGINES_REFUSED],
@@ -130,7 +145,7 @@ export const ALERT_GROUPS: readonly AlertGroup<Component>[] = [
     ],
   },
   { name: "kvsync-security", alerts: [CALLERS_REFUSED, SECURITY_FILE_REFUSED, TLS_CERTIFICATE_EXPIRING] },
-  { name: "kvsync-objectives", alerts: OBJECTIVE_ALERTS },
+  { name: OBJECTIVE_GROUP, alerts: [] },
   {
     name: "kvsync-platform",
     alerts: [
@@ -146,3 +161,6 @@ export const ALERT_GROUPS: readonly AlertGroup<Component>[] = [
     ],
   },
 ];
+
+/** With kvsync's own objectives. */
+export const ALERT_GROUPS: readonly AlertGroup<Component>[] = alertGroupsOf(OBJECTIVES);

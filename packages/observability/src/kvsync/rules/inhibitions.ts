@@ -1,6 +1,8 @@
 /** Which of kvsync's alerts silence which. */
 
 import type { Inhibition } from "../../rules/inhibition.ts";
+import type { KvsyncObjectives } from "./objective-shares.ts";
+import { objectiveInhibitionsOf } from "./objectives.ts";
 import type { Component } from "./teams.ts";
 
 const REPLICA = ["cluster", "namespace", "job", "instance"] as const;
@@ -17,8 +19,16 @@ const OF_A_REPLICA: readonly Component[] = [
   "process",
 ];
 
-/** Every rule. */
-export const INHIBITIONS: readonly Inhibition[] = [
+/**
+ * Every rule.
+ *
+ * @param objectives - settings of the objectives.
+ */
+export function inhibitionsOf(objectives: KvsyncObjectives): readonly Inhibition[] {
+  return [...INHIBITIONS, ...objectiveInhibitionsOf(objectives)];
+}
+
+const INHIBITIONS: readonly Inhibition[] = [
   {
     because: "a replica that is down has every symptom there is",
     source: "SyncDaemonDown",
@@ -83,18 +93,4 @@ export const INHIBITIONS: readonly Inhibition[] = [
     targets: { alerts: ["SnapshotStale"] },
     equal: REPLICA,
   },
-  ...(["Availability", "Latency"] as const).flatMap((objective): Inhibition[] => [
-    {
-      because: "the same budget, burning faster",
-      source: `${objective}BudgetBurn1h`,
-      targets: { alerts: ["6h", "1d", "3d"].map((span) => `${objective}BudgetBurn${span}`) },
-      equal: ["cluster", "namespace", "job"],
-    },
-    {
-      because: "the same budget, burning faster",
-      source: `${objective}BudgetBurn6h`,
-      targets: { alerts: ["1d", "3d"].map((span) => `${objective}BudgetBurn${span}`) },
-      equal: ["cluster", "namespace", "job"],
-    },
-  ]),
 ];

@@ -11,19 +11,10 @@ import { ROUTING_METRICS } from "../catalogue/routing.ts";
 import { SERVICE_METRICS } from "../catalogue/service.ts";
 import { STREAM_METRICS } from "../catalogue/stream.ts";
 import { NAMESPACE } from "../namespace.ts";
-import {
-  avg,
-  complement,
-  max,
-  orZero,
-  quantile,
-  quantileName,
-  ratio,
-  sum,
-  summed,
-} from "../../promql/operators.ts";
+import { avg, max, orZero, quantile, quantileName, ratio, sum, summed } from "../../promql/operators.ts";
 import { recording, type RecordingGroup } from "../../promql/recording.ts";
-import { bucketRate, countRate, rate, rateWithin, value } from "../../promql/series.ts";
+import { bucketRate, rate, value } from "../../promql/series.ts";
+import { type KvsyncObjectives, sharesOf } from "./objective-shares.ts";
 import { DAEMON_JOB, OBJECTIVES } from "./thresholds.ts";
 
 const INSTANCE = ["cluster", "namespace", "job", "instance"] as const;
@@ -129,64 +120,15 @@ export const RECORDINGS = {
   }),
 } as const;
 
-/** Windows of the burn rates, shortest first. */
-const BURN_WINDOWS = ["5m", "30m", "1h", "2h", "6h", "1d", "3d"] as const;
-
-/** One of the windows. */
-export type BurnWindow = (typeof BURN_WINDOWS)[number];
-
-const MATCH_ROUTE = "/api/v1/match";
-
-function availabilityErrors(window: BurnWindow) {
-  const all = sum(rate(SERVICE_METRICS.httpRequests, window, { route: MATCH_ROUTE }), [
-    "cluster",
-    "namespace",
-    "job",
-  ]);
-  const errors = sum(rate(SERVICE_METRICS.httpRequests, window, { route: MATCH_ROUTE, ...failed }), [
-    "cluster",
-    "namespace",
-    "job",
-  ]);
-  return recording({
-    metric: "slo_availability_errors_per_request",
-    operations: `ratio_rate${window}`,
-    help: `Share of match requests over ${window} that failed.`,
-    expression: ratio(orZero(errors, all), all),
-  });
+/**
+ * Everything recorded, as Prometheus groups it.
+ *
+ * @param objectives - settings of the objectives, whose windows have recordings of their own.
+ */
+export function recordingGroupsOf(objectives: KvsyncObjectives): readonly RecordingGroup[] {
+  const { availability, latency } = sharesOf(objectives);
+  return [{ name: "kvsync-recordings", rules: Object.values(RECORDINGS) }, availability.group, latency.group];
 }
 
-function latencyErrors(window: BurnWindow) {
-  const { httpRequestDuration } = SERVICE_METRICS;
-  const route = { route: MATCH_ROUTE };
-  const within = sum(rateWithin(httpRequestDuration, OBJECTIVES.latencySeconds, window, route), [
-    "cluster",
-    "namespace",
-    "job",
-  ]);
-  return recording({
-    metric: "slo_latency_errors_per_request",
-    operations: `ratio_rate${window}`,
-    help: `Share of match requests over ${window} that took longer than ${OBJECTIVES.latencySeconds * 1000} ms.`,
-    expression: complement(
-      ratio(within, sum(countRate(httpRequestDuration, window, route), ["cluster", "namespace", "job"])),
-    ),
-  });
-}
-
-function eachWindow<Rule>(make: (window: BurnWindow) => Rule): Readonly<Record<BurnWindow, Rule>> {
-  return Object.fromEntries(BURN_WINDOWS.map((window) => [window, make(window)])) as Record<BurnWindow, Rule>;
-}
-
-/** Error ratios of the objectives, by window. */
-export const OBJECTIVE_RECORDINGS = {
-  availability: eachWindow(availabilityErrors),
-  latency: eachWindow(latencyErrors),
-} as const;
-
-/** Everything recorded, as Prometheus groups it. */
-export const RECORDING_GROUPS: readonly RecordingGroup[] = [
-  { name: "kvsync-recordings", rules: Object.values(RECORDINGS) },
-  { name: "kvsync-objective-availability", rules: Object.values(OBJECTIVE_RECORDINGS.availability) },
-  { name: "kvsync-objective-latency", rules: Object.values(OBJECTIVE_RECORDINGS.latency) },
-];
+/** With kvsync's own objectives. */
+export const RECORDING_GROUPS: readonly RecordingGroup[] = recordingGroupsOf(OBJECTIVES);

@@ -3,6 +3,8 @@
  * Ratios are 0 to 1.
  */
 
+import { type ObjectiveSettings, WORKBOOK_BURNS } from "../../rules/objectives.ts";
+
 /** Every threshold, by what it bounds. */
 export const THRESHOLDS = {
   /** One failed attempt in ten seconds is more than a rolling restart of one engine makes. */
@@ -85,9 +87,11 @@ export const MESSAGE_FLOOR_PER_SECOND = 1;
  * is a bucket bound of the request histogram.
  */
 export const OBJECTIVES = {
+  periodDays: 30,
   budgets: { availability: 0.001, latency: 0.01 },
-  latencySeconds: 0.0512,
-} as const;
+  slowSeconds: { latency: 0.0512 },
+  burns: WORKBOOK_BURNS,
+} as const satisfies ObjectiveSettings<"availability" | "latency">;
 
 /** The scrape job of Alertmanager. */
 export const ALERTMANAGER_JOB = "alertmanager";
