@@ -6,6 +6,7 @@
 
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
+import { openLabel } from "@kvsync/observability/definition";
 import { type CheckName, HEALTH_CHECKS } from "@kvsync/observability/kvsync/health-checks";
 import type { Details } from "@kvsync/observability/signals/health-check";
 
@@ -212,5 +213,6 @@ function addressCheck({
   critical,
 }: Settings["health"]["dependencies"][number]): HealthCheck {
   const timeoutMs = timeout_seconds * 1000;
-  return { name, critical, timeoutMs, run: (): Promise<CheckFinding> => addressFinding(url, timeoutMs) };
+  const run = (): Promise<CheckFinding> => addressFinding(url, timeoutMs);
+  return { name: openLabel("dependency", name), critical, timeoutMs, run };
 }

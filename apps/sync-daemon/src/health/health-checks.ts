@@ -10,6 +10,9 @@
 
 import { arch, cpus, platform, release, totalmem } from "node:os";
 
+import type { OpenLabel } from "@kvsync/observability/definition";
+import type { CheckName } from "@kvsync/observability/kvsync/health-checks";
+
 /** What a check can say, best first. Metric label values. */
 export const HEALTH_STATUSES = ["healthy", "degraded", "unhealthy"] as const;
 
@@ -23,9 +26,12 @@ export interface CheckFinding {
   readonly details?: Readonly<Record<string, string | number | boolean | null>>;
 }
 
+/** A name of the catalogue, or one that the settings give a service. */
+type HealthName = CheckName | OpenLabel<"dependency">;
+
 /** Something to look at. */
 export interface HealthCheck {
-  readonly name: string;
+  readonly name: HealthName;
   /** Whether the daemon as a whole is unhealthy when this is; degraded otherwise. */
   readonly critical: boolean;
   readonly timeoutMs: number;
@@ -34,7 +40,7 @@ export interface HealthCheck {
 
 /** A finding with its circumstances, as `/health` shows it. */
 export interface CheckResult extends Required<CheckFinding> {
-  readonly name: string;
+  readonly name: HealthName;
   readonly duration_ms: number;
   readonly timestamp: string;
   readonly critical: boolean;
