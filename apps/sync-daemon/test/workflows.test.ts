@@ -1,6 +1,6 @@
 /**
  * The workflows in .github, read as data. The commands that they run exist, with the pinned pnpm
- * and supported Nodes, and no job has more rights than it needs.
+ * and supported Nodes, actions are pinned, and no job has more rights than it needs.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -44,6 +44,12 @@ describe.each(readdirSync(FOLDER))("%s", (name) => {
       file.replace("/dist/", "/src/").replace(/\.js$/, ".ts"),
     );
     expect(files.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
+  });
+
+  test("pins actions by commit, with the version beside it: a tag of theirs can be moved", () => {
+    const lines = readFileSync(join(FOLDER, name), "utf8").match(/^.*\buses: .*$/gm) ?? [];
+    expect(lines.length).toBeGreaterThan(1);
+    for (const line of lines) expect(line).toMatch(/uses: [\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
   });
 
   test("may only read the repository unless a job says more, and every job ends", () => {
