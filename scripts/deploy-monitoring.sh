@@ -9,6 +9,7 @@ usage: scripts/deploy-monitoring.sh [OPTION …]
   --context NAME                 a context of the kubeconfig; the current one by default
   --slack-webhook-file FILE      Alertmanager's Slack address
   --smtp-password-file FILE      Alertmanager's password at the mail server
+  --pagerduty-key-file FILE      Alertmanager's key of a PagerDuty service, where its file has PagerDuty
   --grafana-password-file FILE   the password of Grafana's user admin; drawn at the first run by default
   --wait SECONDS                 longest wait for each program; 300 by default
   --beside-operator              deploy although the cluster has the Prometheus Operator
@@ -26,6 +27,7 @@ fail() {
 context=
 slack_file=
 smtp_file=
+pagerduty_file=
 grafana_file=
 wait_seconds=300
 beside_operator=no
@@ -34,7 +36,7 @@ while [ $# -gt 0 ]; do
   option=$1
   shift
   case $option in
-    --context | --slack-webhook-file | --smtp-password-file | --grafana-password-file | --wait)
+    --context | --slack-webhook-file | --smtp-password-file | --pagerduty-key-file | --grafana-password-file | --wait)
       [ $# -gt 0 ] || fail 2 "$option has no value"
       value=$1
       shift
@@ -44,6 +46,7 @@ while [ $# -gt 0 ]; do
     --context) context=$value ;;
     --slack-webhook-file) slack_file=$value ;;
     --smtp-password-file) smtp_file=$value ;;
+    --pagerduty-key-file) pagerduty_file=$value ;;
     --grafana-password-file) grafana_file=$value ;;
     --wait) wait_seconds=$value ;;
     --beside-operator) beside_operator=yes ;;
@@ -62,7 +65,7 @@ done
 case $wait_seconds in
   '' | *[!0-9]*) fail 2 "--wait is \"$wait_seconds\"; expected seconds" ;;
 esac
-for file in "$slack_file" "$smtp_file" "$grafana_file"; do
+for file in "$slack_file" "$smtp_file" "$pagerduty_file" "$grafana_file"; do
   [ -z "$file" ] || [ -r "$file" ] || fail 2 "$file cannot be read"
 done
 
@@ -127,10 +130,12 @@ elif ! secret_exists grafana-secrets; then
   apply_secret grafana-secrets "--from-file=admin-password=$scratch/admin-password"
 fi
 
-if [ -n "$slack_file$smtp_file" ] || ! secret_exists alertmanager-secrets; then
+if [ -n "$slack_file$smtp_file$pagerduty_file" ] || ! secret_exists alertmanager-secrets; then
   [ -n "$slack_file" ] || { keep_key alertmanager-secrets slack-webhook-url && slack_file=$scratch/slack-webhook-url; }
   [ -n "$smtp_file" ] || { keep_key alertmanager-secrets smtp-password && smtp_file=$scratch/smtp-password; }
-  apply_secret alertmanager-secrets "--from-file=slack-webhook-url=$slack_file" "--from-file=smtp-password=$smtp_file"
+  [ -n "$pagerduty_file" ] || { keep_key alertmanager-secrets pagerduty-routing-key && pagerduty_file=$scratch/pagerduty-routing-key; }
+  apply_secret alertmanager-secrets "--from-file=slack-webhook-url=$slack_file" "--from-file=smtp-password=$smtp_file" \
+    "--from-file=pagerduty-routing-key=$pagerduty_file"
 fi
 
 kube apply --kustomize "$stack"

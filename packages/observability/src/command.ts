@@ -4,7 +4,7 @@
  *     generate [--check] [--root DIR] [--runbooks-url URL] [--grafana-url URL]
  *              [--target HOST:PORT]… [--alertmanager HOST:PORT]
  *              [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
- *              [--slack-channel TEAM=#CHANNEL]… [--alert-prefix PREFIX] [--without-group GROUP]…
+ *              [--slack-channel TEAM=#CHANNEL]… [--pagerduty] [--alert-prefix PREFIX] [--without-group GROUP]…
  *              [--objectives FILE]
  *         writes the generated files; with --check (the default where CI=true) it lists those that are stale
  *     check
@@ -36,6 +36,7 @@ function usageOf(project: Project): string {
                 [--target HOST:PORT]… [--alertmanager HOST:PORT]
                 [--email-to ADDRESS] [--email-from ADDRESS] [--smarthost HOST:PORT]
                 [--slack-channel TEAM=#CHANNEL]…      TEAM is ${teamsOf(project).join(", ")}
+                [--pagerduty]                         critical alerts to PagerDuty as well
                 [--alert-prefix PREFIX]               before the name of every alert
                 [--objectives FILE]                   settings of objectives, as JSON
                 [--without-group GROUP]…              GROUP is ${project.alertGroups.map((group) => group.name).join(", ")}
@@ -155,6 +156,7 @@ function generate(given: Project, rootFolder: string, args: readonly string[]): 
       target: { type: "string", multiple: true },
       alertmanager: { type: "string", default: addresses.alertmanager },
       "slack-channel": { type: "string", multiple: true, default: [] },
+      pagerduty: { type: "boolean", default: contacts.pagerduty },
       "alert-prefix": { type: "string", default: "" },
       "without-group": { type: "string", multiple: true, default: [] },
       objectives: { type: "string" },
@@ -172,6 +174,7 @@ function generate(given: Project, rootFolder: string, args: readonly string[]): 
       emailFrom: matching("--email-from", values["email-from"], /^\S+@\S+$/, "an e-mail address"),
       smarthost: hostPort("--smarthost", values.smarthost),
       channels: channelsOf(project, values["slack-channel"]),
+      pagerduty: values.pagerduty,
     },
     addresses: {
       targets: values.target?.map((target) => hostPort("--target", target)) ?? addresses.targets,

@@ -33,6 +33,8 @@ export interface Contacts {
   readonly smarthost: string;
   /** The Slack channel of each team, with its `#`. */
   readonly channels: Readonly<Record<string, string>>;
+  /** Whether critical alerts go to PagerDuty as well; its key is a secret of Alertmanager. */
+  readonly pagerduty: boolean;
 }
 
 /** Where Prometheus finds what it talks to. */
@@ -207,6 +209,7 @@ export function projectOf<Component extends string>(spec: ProjectSpec<Component>
       emailFrom: `alertmanager@${domain}`,
       smarthost: `smtp.${domain}:587`,
       channels: Object.fromEntries(teamsOf({ teamOf }).map((team) => [team, `#${team}-alerts`])),
+      pagerduty: false,
     },
     addresses: { targets: null, alertmanager: "alertmanager:9093" },
     places: { ...PLACES, chart: `infra/helm/${name}/files` },

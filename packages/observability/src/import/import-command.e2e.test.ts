@@ -122,7 +122,7 @@ describe("the command", () => {
     try {
       const { code, out } = await generate(
         ...["--target", "10.0.0.1:7070", "--target", "[::1]:7071", "--alertmanager", "alerts:9094"],
-        ...["--slack-channel", "kvsync=#cache", "--slack-channel", "monitoring=#meta"],
+        ...["--slack-channel", "kvsync=#cache", "--slack-channel", "monitoring=#meta", "--pagerduty"],
       );
       expect([code, out]).toEqual([0, expect.stringContaining("wrote: infra/prometheus/prometheus.yaml")]);
       const prometheus = readFileSync(join(root, "infra/prometheus/prometheus.yaml"), "utf8");
@@ -132,6 +132,7 @@ describe("the command", () => {
       const alertmanager = readFileSync(join(root, "infra/alertmanager/alertmanager.yaml"), "utf8");
       const channels = [...alertmanager.matchAll(/channel: "(.*)"/g)].map(([, channel]) => channel);
       expect([...new Set(channels)].sort()).toEqual(["#cache", "#meta", "#platform-alerts"]);
+      expect(alertmanager.match(/pagerduty_configs/g)).toHaveLength(3);
       await generate("--alert-prefix", "KVSync", "--without-group", "kvsync-platform");
       const rules = readFileSync(join(root, "infra/prometheus/kvsync.rules.yaml"), "utf8");
       expect(rules).toContain("alert: KVSyncHighErrorRate\n");

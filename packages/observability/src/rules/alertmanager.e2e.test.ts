@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { parse } from "yaml";
 
 import type { Alert } from "./alert.ts";
 import { KVSYNC } from "../kvsync/project.ts";
@@ -59,6 +60,9 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
     readonly text: string;
   }[] = [];
   const mails: string[] = [];
+  /** What PagerDuty was sent. */
+  const pages: { readonly routing_key: string; readonly payload: object; readonly links: object[] }[] = [];
+  let pagerduty: Server;
   let slack: Server;
   let smtp: Server;
   let alertmanager: ChildProcess;
@@ -82,16 +86,28 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
         response.end("ok");
       });
     });
+    pagerduty = createHttpServer((request, response) => {
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+      request.on("end", () => {
+        pages.push(JSON.parse(body) as (typeof pages)[number]);
+        response.statusCode = 202;
+        response.end("{}");
+      });
+    });
     smtp = createServer((socket) => {
       takeMail(socket, mails);
     });
     const [slackPort, smtpPort, port] = [await listen(slack), await listen(smtp), await freePort()];
     writeFileSync(join(folder, "slack"), `http://127.0.0.1:${slackPort}/hook`);
     writeFileSync(join(folder, "smtp"), "unused");
+    writeFileSync(join(folder, "pagerduty"), "key-of-a-service");
     const text = alertmanagerConfiguration({
       ...KVSYNC,
-      contacts: { ...KVSYNC.contacts, smarthost: `127.0.0.1:${smtpPort}` },
+      contacts: { ...KVSYNC.contacts, smarthost: `127.0.0.1:${smtpPort}`, pagerduty: true },
     })
+      .replace("global:\n", `global:\n  pagerduty_url: http://127.0.0.1:${await listen(pagerduty)}\n`)
+      .replaceAll(/routing_key_file: .*/g, `routing_key_file: ${join(folder, "pagerduty")}`)
       .replace(/slack_api_url_file: .*/, `slack_api_url_file: ${join(folder, "slack")}`)
       .replace(/ {2}smtp_auth_username: .*\n/, "  smtp_require_tls: false\n")
       .replace(/ {2}smtp_auth_password_file: .*\n/, "");
@@ -111,6 +127,7 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
   afterAll(async () => {
     alertmanager.kill();
     slack.close();
+    pagerduty.close();
     smtp.close();
     await new Promise((resolve) => alertmanager.once("exit", resolve));
     rmSync(folder, { recursive: true, force: true });
@@ -131,6 +148,19 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
     writeFileSync(committed, alertmanagerConfiguration(KVSYNC));
     const { status, stdout, stderr } = spawnSync("amtool", ["check-config", committed], { encoding: "utf8" });
     expect(status, stdout + stderr).toBe(0);
+  });
+
+  test("PagerDuty is asked for by a setting, for critical alerts alone, with its key in a file", () => {
+    expect(alertmanagerConfiguration(KVSYNC)).not.toContain("pagerduty");
+    const asked = { ...KVSYNC, contacts: { ...KVSYNC.contacts, pagerduty: true } };
+    const { receivers } = parse(alertmanagerConfiguration(asked)) as {
+      receivers: { name: string; pagerduty_configs?: { routing_key_file: string }[] }[];
+    };
+    for (const { name, pagerduty_configs: configs } of receivers)
+      expect([name, configs?.map((config) => config.routing_key_file)]).toEqual([
+        name,
+        name.endsWith("-critical") ? ["/etc/alertmanager/secrets/pagerduty-routing-key"] : undefined,
+      ]);
   });
 
   test("each alert goes to the receiver of its component and severity", () => {
@@ -200,7 +230,7 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
   );
 
   test(
-    "what is critical is told at once, in its team's channel and by mail; what is a warning is not told yet",
+    "what is critical is told at once, in its team's channel, by mail and to PagerDuty; what is a warning is not told yet",
     async () => {
       const alert = ALERTS.find(({ name }) => name === "PodDown");
       const warning = ALERTS.find(({ name }) => name === "HighCPUUsage");
@@ -211,6 +241,8 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
         runbook_url: "http://r/x.md",
         dashboard_url: "http://g/d/x",
       };
+      const isMine = ({ payload }: (typeof pages)[number]): boolean =>
+        JSON.stringify(payload).includes("PodDown: A pod is down.");
       const beganMs = performance.now();
       await post([
         { labels: { ...labelsOf(warning), namespace: "told" }, annotations },
@@ -220,12 +252,22 @@ describe.skipIf(!HAS_ALERTMANAGER)("with Alertmanager (Debian package prometheus
         posts.filter(
           ({ channel, text }) => channel === "#platform-alerts" && text.includes("A pod is down."),
         );
-      await until(() => Promise.resolve(mine().length > 0 && mails.length > 0));
+      await until(() => Promise.resolve(mine().length > 0 && mails.length > 0 && pages.some(isMine)));
       // The warning's own wait is the measure: it was posted first, and is not due for a long time yet.
       expect(performance.now() - beganMs).toBeLessThan(30_000);
       expect(mine().map(({ title }) => title)).toEqual(["FIRING PodDown (1) critical"]);
       expect(mine()[0]?.text).toContain("<http://r/x.md|runbook> <http://g/d/x|panel>");
       expect(mails.join("\n")).toContain(`To: ${KVSYNC.contacts.emailTo}`);
+      expect(pages.find(isMine)).toMatchObject({
+        routing_key: "key-of-a-service",
+        event_action: "trigger",
+        payload: { severity: "critical", class: "PodDown", component: "platform" },
+        links: [
+          { href: "http://r/x.md", text: "runbook" },
+          { href: "http://g/d/x", text: "panel" },
+        ],
+      });
+      expect(pages.filter(({ payload }) => JSON.stringify(payload).includes("HighCPUUsage"))).toEqual([]);
     },
     TIMEOUT_MS,
   );

@@ -1,7 +1,7 @@
 /**
  * Alertmanager's configuration: the receivers of an alert, how soon and how often it is sent.
  *
- *     severity    critical ──at once──▶ Slack and e-mail      warning ──30 s──▶ Slack      info ──▶ nobody, it is on the dashboard
+ *     severity    critical ──at once──▶ Slack and e-mail, and PagerDuty where it is asked for      warning ──30 s──▶ Slack      info ──▶ nobody, it is on the dashboard
  *     component                         whose channel: that of its team
  *     together    one notification per alert, cluster, namespace and job, with all replicas in it; symptoms of a known cause are silent (inhibition.ts)
  *
@@ -78,6 +78,7 @@ export function alertmanagerConfiguration(project: Project): string {
         ...(severity === "critical"
           ? { email_configs: [{ to: contacts.emailTo, send_resolved: true }] }
           : {}),
+        ...(severity === "critical" && contacts.pagerduty ? { pagerduty_configs: [PAGE] } : {}),
       }),
     }),
   );
@@ -144,6 +145,21 @@ function componentsOf(teamOf: Project["teamOf"], team: string): string[] {
 function channelOf({ channels }: Project["contacts"], team: string): string {
   return channels[team] ?? `#${team}-alerts`;
 }
+
+/** An incident in PagerDuty; Alertmanager resolves it when the alert ends. */
+const PAGE = {
+  routing_key_file: `${SECRETS}/pagerduty-routing-key`,
+  send_resolved: true,
+  severity: "critical",
+  class: "{{ .CommonLabels.alertname }}",
+  component: "{{ .CommonLabels.component }}",
+  group: "{{ .CommonLabels.job }}",
+  description: "{{ .CommonLabels.alertname }}: {{ (index .Alerts 0).Annotations.summary }}",
+  links: [
+    { href: "{{ (index .Alerts 0).Annotations.runbook_url }}", text: "runbook" },
+    { href: "{{ (index .Alerts 0).Annotations.dashboard_url }}", text: "panel" },
+  ],
+} as const;
 
 function slack(channel: string): object {
   const each =

@@ -35,7 +35,7 @@ const CALLERS = { "kvsync.io/callers": "true" } as const;
 
 /** Secrets that the programs read, with their keys. */
 export const SECRETS = {
-  "alertmanager-secrets": ["slack-webhook-url", "smtp-password"],
+  "alertmanager-secrets": ["slack-webhook-url", "smtp-password", "pagerduty-routing-key"],
   "grafana-secrets": ["admin-password"],
 } as const;
 

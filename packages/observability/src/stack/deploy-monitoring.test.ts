@@ -147,14 +147,17 @@ test("no secret is in an argument or in the output", () => {
     fileWith("slack", "https://hooks.example/SLACKSECRET"),
     "--smtp-password-file",
     fileWith("smtp", "SMTPSECRET"),
+    "--pagerduty-key-file",
+    fileWith("pagerduty", "PAGERSECRET"),
   );
   const drawn = secret("grafana-secrets", "admin-password");
   expect(secret("alertmanager-secrets", "smtp-password")).toBe("SMTPSECRET");
+  expect(secret("alertmanager-secrets", "pagerduty-routing-key")).toBe("PAGERSECRET");
   for (const text of [output, ...calls])
-    for (const word of ["SLACKSECRET", "SMTPSECRET", drawn]) expect(text).not.toContain(word);
+    for (const word of ["SLACKSECRET", "SMTPSECRET", "PAGERSECRET", drawn]) expect(text).not.toContain(word);
 });
 
-test("a second run keeps the Secrets, and one that brings a single key keeps the other", () => {
+test("a second run keeps the Secrets, and one that brings a single key keeps the others", () => {
   deploy("--slack-webhook-file", fileWith("slack", "first"));
   const password = secret("grafana-secrets", "admin-password");
   const second = deploy();
