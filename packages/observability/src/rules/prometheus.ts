@@ -162,6 +162,14 @@ export function clusterPrometheusConfiguration(project: Project): string {
         relabel_configs: [{ source_labels: ["__meta_kubernetes_pod_node_name"], target_label: "instance" }],
       },
       {
+        job_name: "log-collector",
+        ...podsOf("log-collector"),
+        relabel_configs: [
+          { source_labels: ["__meta_kubernetes_pod_container_port_name"], regex: "metrics", action: "keep" },
+          { source_labels: ["__meta_kubernetes_pod_node_name"], target_label: "instance" },
+        ],
+      },
+      {
         job_name: "kubelet",
         scheme: "https",
         metrics_path: "/metrics/cadvisor",
@@ -198,7 +206,16 @@ export function localPrometheusConfiguration(project: Project, target: string): 
     authorization: { credentials_file: LOCAL_TOKEN_FILE },
     static_configs: [{ targets: [target] }],
   };
-  return generatedYaml(project, configurationFor(project, where, `alertmanager:${PORTS.alertmanager}`));
+  const { scrape_configs: own, ...rest } = configurationFor(
+    project,
+    where,
+    `alertmanager:${PORTS.alertmanager}`,
+  );
+  const collector = { targets: [`collector:${PORTS.collectorMetrics}`] };
+  return generatedYaml(project, {
+    ...rest,
+    scrape_configs: [...own, { job_name: "log-collector", static_configs: [collector] }],
+  });
 }
 
 function configurationFor(

@@ -179,7 +179,7 @@ test("what Prometheus scrapes and Grafana asks may connect", () => {
             JSON.stringify(rule.from).includes(`"${from}"`) || JSON.stringify(rule.from).includes("{}"),
         ),
     );
-  for (const to of ["alertmanager", "kube-state-metrics", "node-exporter"])
+  for (const to of ["alertmanager", "kube-state-metrics", "node-exporter", "log-collector"])
     expect([to, allows(to, "prometheus")]).toEqual([to, true]);
   for (const to of ["prometheus", "alertmanager", "loki"])
     expect([to, allows(to, "grafana")]).toEqual([to, true]);
@@ -231,7 +231,11 @@ test.skipIf(!HAS_PROMTOOL && process.env["CI"] === undefined)(
     const found = [
       {
         targets: ["10.0.0.9:10250"],
-        labels: { __meta_kubernetes_node_name: "n1", __meta_kubernetes_pod_node_name: "n1" },
+        labels: {
+          __meta_kubernetes_node_name: "n1",
+          __meta_kubernetes_pod_node_name: "n1",
+          __meta_kubernetes_pod_container_port_name: "metrics",
+        },
       },
     ];
     for (const job of config.scrape_configs)
@@ -253,7 +257,8 @@ test.skipIf(!HAS_PROMTOOL && process.env["CI"] === undefined)(
           cwd: folder,
           encoding: "utf8",
         }).stdout;
-      for (const job of ["node-exporter", "kubelet"]) expect(scraped(job)).toMatch(/"instance": "n1"/);
+      for (const job of ["node-exporter", "kubelet", "log-collector"])
+        expect(scraped(job)).toMatch(/"instance": "n1"/);
     } finally {
       rmSync(folder, { recursive: true });
     }

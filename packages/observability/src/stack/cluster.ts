@@ -263,7 +263,12 @@ function collector(project: Project, facts: StackFacts): Program {
     namespace: MONITORING,
     image: IMAGES.collector,
     args: ["--config=/etc/otelcol/collector.yaml"],
-    ports: { "otlp-grpc": PORTS.otlpGrpc, "otlp-http": PORTS.otlpHttp, health: PORTS.health },
+    ports: {
+      "otlp-grpc": PORTS.otlpGrpc,
+      "otlp-http": PORTS.otlpHttp,
+      health: PORTS.health,
+      metrics: PORTS.collectorMetrics,
+    },
     health: ["health", "/"],
     files: {
       folder: "/etc/otelcol",
@@ -284,7 +289,10 @@ function collector(project: Project, facts: StackFacts): Program {
     ],
     services: { [COLLECTOR]: ["otlp-grpc", "otlp-http"] },
     // Every application of the cluster may send spans.
-    callers: [{ ports: ["otlp-grpc", "otlp-http"], programs: null, namespaces: null }],
+    callers: [
+      { ports: ["otlp-grpc", "otlp-http"], programs: null, namespaces: null },
+      { ports: ["metrics"], programs: ["prometheus"] },
+    ],
   };
 }
 

@@ -24,6 +24,15 @@ const DECISION_WAIT = "10s";
 /** Traces that wait for that; above it the oldest are judged early. */
 const TRACES_WAITING = 20_000;
 
+/** Its own metrics, for Prometheus. Without a reader they are on loopback only; the names are those of a collector without one. */
+const OWN_METRICS = {
+  host: "0.0.0.0",
+  port: PORTS.collectorMetrics,
+  without_scope_info: true,
+  without_type_suffix: true,
+  without_units: true,
+} as const;
+
 /** Compose's labels of a container, which `logging.options.labels` puts into each frame of its log. */
 export const COMPOSE_LABELS = {
   project: "com.docker.compose.project",
@@ -174,6 +183,7 @@ export function collectorConfiguration(project: Project, facts: StackFacts, runt
       "otlphttp/jaeger": { endpoint: `http://${jaeger}:${PORTS.otlpHttp}` },
     },
     service: {
+      telemetry: { metrics: { readers: [{ pull: { exporter: { prometheus: OWN_METRICS } } }] } },
       extensions: ["health_check", "file_storage"],
       pipelines: {
         logs: {

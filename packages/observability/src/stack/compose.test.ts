@@ -82,6 +82,7 @@ test("every port is on loopback, and is the one that the stack knows", () => {
     published.filter(([one]) => one === name).map(([, port]) => port.split(":")[1] ?? "");
   for (const name of ["prometheus", "alertmanager", "grafana", "loki", "jaeger"] as const)
     expect(portOf(name)).toEqual([String(PORTS[name])]);
+  expect(portOf("collector")).toEqual([String(PORTS.collectorMetrics), String(PORTS.health)]);
   expect(portOf("mailpit")).toEqual([String(PORTS.mailPage)]);
 });
 

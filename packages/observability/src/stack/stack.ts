@@ -38,6 +38,8 @@ export const PORTS = {
   otlpHttp: 4318,
   /** Health of the collector, and of Jaeger. */
   health: 13_133,
+  /** The collector's own metrics. */
+  collectorMetrics: 8888,
   mail: 1025,
   mailPage: 8025,
   stateMetrics: 8080,

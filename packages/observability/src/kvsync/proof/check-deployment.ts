@@ -11,6 +11,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { type Artefacts, filesAt } from "../../proof/artefacts.ts";
 import { SLOWEST_INTERVAL_SECONDS } from "../../proof/expression-shape.ts";
 import { type Problem, ProblemList } from "../../proof/problem.ts";
+import { PORTS } from "../../stack/stack.ts";
 import { SETTINGS_PAGE, settingRows } from "./settings-table.ts";
 
 const MANIFESTS = /^infra\/kubernetes\/.+\.yaml$/;
@@ -27,6 +28,9 @@ const PAGES = /^(?:README|docs\/(?:operations|getting-started)\/[\w-]+)\.md$/;
 /** The path of a request to the daemon. */
 const OWN_ROUTES =
   /https?:\/\/(?:127\.0\.0\.1|localhost|DAEMON):(\d+)\/(?:livez|readyz|health|metrics|api\/v1)/g;
+
+/** The collector serves its own metrics at such a path. */
+const COLLECTOR_PORT = String(PORTS.collectorMetrics);
 
 /**
  * Checks manifests, configurations and pages against each other.
@@ -172,7 +176,8 @@ class DeploymentCheck {
     ]) {
       this.#found.at(path);
       for (const [, port] of text.matchAll(OWN_ROUTES))
-        this.#same("the daemon's port", port, this.#settings.get("http.port")?.preset);
+        if (port !== COLLECTOR_PORT)
+          this.#same("the daemon's port", port, this.#settings.get("http.port")?.preset);
       this.#defaults(text);
     }
   }
