@@ -50,8 +50,10 @@ while [ $# -gt 0 ]; do
     --grafana-password-file) grafana_file=$value ;;
     --wait) wait_seconds=$value ;;
     --beside-operator) beside_operator=yes ;;
-    --dry-run) mode=dry-run ;;
-    --delete) mode=delete ;;
+    --dry-run | --delete)
+      [ "$mode" = deploy ] || fail 2 "--dry-run and --delete exclude each other"
+      mode=${option#--}
+      ;;
     --help)
       usage
       exit 0
@@ -66,7 +68,7 @@ case $wait_seconds in
   '' | *[!0-9]*) fail 2 "--wait is \"$wait_seconds\"; expected seconds" ;;
 esac
 for file in "$slack_file" "$smtp_file" "$pagerduty_file" "$grafana_file"; do
-  [ -z "$file" ] || [ -r "$file" ] || fail 2 "$file cannot be read"
+  [ -z "$file" ] || { [ -r "$file" ] && [ ! -d "$file" ]; } || fail 2 "$file cannot be read"
 done
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -77,6 +79,9 @@ kube() {
 }
 
 command -v kubectl >/dev/null || fail 1 "kubectl is not on the PATH"
+
+# Its last line is the reason; the others repeat it for each kind of object.
+said=$(kube get --raw /version 2>&1) || fail 1 "the cluster does not answer: $(printf '%s\n' "$said" | tail -n 1)"
 
 if [ "$mode" = delete ]; then
   kube delete --kustomize "$stack" --ignore-not-found
@@ -89,6 +94,11 @@ for resource in namespaces clusterroles.rbac.authorization.k8s.io daemonsets.app
 done
 if [ "$beside_operator" = no ] && kube get crd servicemonitors.monitoring.coreos.com >/dev/null 2>&1; then
   fail 1 "this cluster has the Prometheus Operator: use infra/kubernetes/operator, or pass --beside-operator"
+fi
+if [ "$mode" = dry-run ] && ! kube get namespace monitoring tracing >/dev/null 2>&1; then
+  # The API server compares no object of a namespace that is not there.
+  kube apply --kustomize "$stack" --dry-run=client
+  exit 0
 fi
 if [ "$mode" = dry-run ]; then
   # Exit code 1 means that something would change.

@@ -24,6 +24,14 @@ cd "$RECORD"
 case $1 in --context=*) shift ;; esac
 printf '%s\n' "$*" >>calls
 case "$*" in
+  "get --raw /version")
+    if [ -e unreachable ]; then
+      echo 'E1201 noise of one kind of object' >&2
+      echo 'The connection to the server was refused' >&2
+      exit 1
+    fi
+    ;;
+  "get namespace"*) [ ! -e no-namespaces ] ;;
   "auth can-i"*) [ ! -e no-rights ] ;;
   "get crd"*) [ -e has-operator ] ;;
   "get secret "*jsonpath*)
@@ -112,7 +120,7 @@ test("it makes namespaces, Secrets and the stack in this order, waits for every 
     "create secret generic alert",
     "apply --kustomize",
     "rollout",
-    "get --raw",
+    "get --raw /api",
   ];
   const places = order.map((start) => calls.findIndex((call) => call.startsWith(start)));
   expect(places).toEqual(places.toSorted((a, b) => a - b));
@@ -189,7 +197,30 @@ test.each([
   expect(calls.filter((call) => !/^(?:auth|get)/.test(call))).toEqual([]);
 });
 
+test("a cluster that does not answer is named as that, in one line, before anything else is asked or deleted", () => {
+  writeFileSync(join(record, "unreachable"), "");
+  for (const options of [[], ["--dry-run"], ["--delete"]]) {
+    const { status, output, calls } = deploy(...options);
+    expect([status, output]).toEqual([
+      1,
+      "the cluster does not answer: The connection to the server was refused\n",
+    ]);
+    expect(calls).toEqual(["get --raw /version"]);
+  }
+});
+
+test("before the first run, --dry-run lists what would be made", () => {
+  writeFileSync(join(record, "no-namespaces"), "");
+  const { status, calls } = deploy("--dry-run");
+  expect(status).toBe(0);
+  expect(calls.at(-1)).toMatch(/^apply --kustomize .*infra\/kubernetes\/monitoring --dry-run=client$/);
+  expect(calls.filter((call) => call.startsWith("diff"))).toEqual([]);
+});
+
 test.each([
+  ["--dry-run", "--delete", "exclude each other"],
+  ["--delete", "--dry-run", "exclude each other"],
+  ["--slack-webhook-file", "/", "cannot be read"],
   ["--wait", "soon", 'is "soon"; expected seconds'],
   ["--contxt", "a", "--contxt is not an option"],
   ["--smtp-password-file", "/nowhere/at-all", "cannot be read"],
@@ -203,7 +234,10 @@ test("--dry-run compares and --delete deletes, and neither writes a Secret", () 
   expect(dry.status).toBe(0);
   expect(dry.calls.at(-1)).toMatch(/^diff --kustomize .*infra\/kubernetes\/monitoring$/);
   const gone = deploy("--delete");
-  expect(gone.calls).toEqual([expect.stringMatching(/^delete --kustomize .* --ignore-not-found$/)]);
+  expect(gone.calls).toEqual([
+    "get --raw /version",
+    expect.stringMatching(/^delete --kustomize .* --ignore-not-found$/),
+  ]);
   expect([...dry.calls, ...gone.calls].filter(isSecretWrite)).toEqual([]);
 });
 
