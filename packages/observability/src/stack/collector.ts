@@ -9,7 +9,7 @@
  *
  * The collector stands where Promtail stood, which had its end of life in March 2026.
  *
- * Source: documentation of opentelemetry-collector-contrib: filelog receiver, its operators, tail sampling.
+ * Source: documentation of opentelemetry-collector-contrib: file log receiver, its operators, tail sampling.
  */
 
 import type { Project } from "../project.ts";
@@ -154,7 +154,7 @@ export function collectorConfiguration(project: Project, facts: StackFacts, runt
       file_storage: { directory: "/var/lib/otelcol", create_directory: true },
     },
     receivers: {
-      filelog: {
+      file_log: {
         include: [
           isCompose ? "/var/lib/docker/containers/*/*-json.log" : `/var/log/pods/*_${project.name}*/*/*.log`,
         ],
@@ -179,22 +179,22 @@ export function collectorConfiguration(project: Project, facts: StackFacts, runt
       batch: {},
     },
     exporters: {
-      "otlphttp/loki": { endpoint: `http://loki:${PORTS.loki}/otlp` },
-      "otlphttp/jaeger": { endpoint: `http://${jaeger}:${PORTS.otlpHttp}` },
+      "otlp_http/loki": { endpoint: `http://loki:${PORTS.loki}/otlp` },
+      "otlp_http/jaeger": { endpoint: `http://${jaeger}:${PORTS.otlpHttp}` },
     },
     service: {
       telemetry: { metrics: { readers: [{ pull: { exporter: { prometheus: OWN_METRICS } } }] } },
       extensions: ["health_check", "file_storage"],
       pipelines: {
         logs: {
-          receivers: ["filelog"],
+          receivers: ["file_log"],
           processors: ["memory_limiter", "batch"],
-          exporters: ["otlphttp/loki"],
+          exporters: ["otlp_http/loki"],
         },
         traces: {
           receivers: ["otlp"],
           processors: ["memory_limiter", "tail_sampling", "batch"],
-          exporters: ["otlphttp/jaeger"],
+          exporters: ["otlp_http/jaeger"],
         },
       },
     },

@@ -27,7 +27,8 @@ export function jaegerConfiguration(project: Project): string {
     },
     extensions: {
       healthcheckv2: { use_v2: true, http: at(PORTS.health) },
-      jaeger_query: { storage: { traces: store }, http: at(PORTS.jaeger) },
+      // Traced by default, into its own receiver: each search would take the place of our traces in a store of a fixed number.
+      jaeger_query: { enable_tracing: false, storage: { traces: store }, http: at(PORTS.jaeger) },
       jaeger_storage: { backends: { [store]: { memory: { max_traces: RETENTION.traces } } } },
     },
     receivers: { otlp: { protocols: { grpc: at(PORTS.otlpGrpc), http: at(PORTS.otlpHttp) } } },

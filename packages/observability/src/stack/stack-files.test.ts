@@ -58,21 +58,21 @@ test.each([
 });
 
 test.each(collectors)("%s sends where Loki and Jaeger listen", (_, { exporters }) => {
-  expect(exporters["otlphttp/loki"]?.endpoint).toBe(`http://loki:${PORTS.loki}/otlp`);
-  expect(exporters["otlphttp/jaeger"]?.endpoint).toMatch(
+  expect(exporters["otlp_http/loki"]?.endpoint).toBe(`http://loki:${PORTS.loki}/otlp`);
+  expect(exporters["otlp_http/jaeger"]?.endpoint).toMatch(
     new RegExp(`^http://jaeger[a-z.-]*:${PORTS.otlpHttp}$`),
   );
 });
 
 test.each(collectors)("%s leaves the body of a line as the program wrote it (L1)", (_, { receivers }) => {
-  const operators = receivers["filelog"]?.operators ?? [];
+  const operators = receivers["file_log"]?.operators ?? [];
   const parsesLine = operators.findIndex(({ type, ...one }) => type === "json_parser" && "if" in one);
   expect(parsesLine).toBeGreaterThan(0);
   for (const { field, to } of operators.slice(parsesLine)) expect([field, to]).not.toContain("body");
 });
 
 test.each(collectors)("%s lets a line that is no JSON through (L2)", (_, { receivers }) => {
-  const operators = receivers["filelog"]?.operators ?? [];
+  const operators = receivers["file_log"]?.operators ?? [];
   const fromLine = operators.filter((one) => JSON.stringify(one).includes("attributes.line"));
   expect(fromLine.length).toBeGreaterThan(4);
   for (const one of fromLine) expect(one).toHaveProperty("if");
