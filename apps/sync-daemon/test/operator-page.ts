@@ -46,12 +46,15 @@ export interface PageCommand {
 /** Every block of shell commands of a page, in order. */
 export function pageCommands(page: string): readonly PageCommand[] {
   const text = readFileSync(join(PAGES, page), "utf8");
-  return [...text.matchAll(/^```sh\b([^\n]*)\n([\s\S]*?)^```/gm)].map((block) => {
-    const said = (block[1] ?? "").trim();
+  return [...text.matchAll(/^( *)```sh\b([^\n]*)\n([\s\S]*?)^ *```/gm)].map((block) => {
+    const [, indent = "", mark = "", lines = ""] = block;
+    const said = mark.trim();
     const why = /^not run: (.+)$/.exec(said)?.[1];
     const mode =
       said === "run" ? ({ run: true } as const) : why === undefined ? null : { run: false as const, why };
-    return { mode, text: block[2] ?? "", line: text.slice(0, block.index).split("\n").length + 1 };
+    // A block of a list is indented as its item.
+    const command = lines.replaceAll(new RegExp(`^${indent}`, "gm"), "");
+    return { mode, text: command, line: text.slice(0, block.index).split("\n").length + 1 };
   });
 }
 

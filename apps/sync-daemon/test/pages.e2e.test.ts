@@ -19,8 +19,6 @@ const PAGES_HERE: Readonly<Record<string, readonly string[]>> = {
   "capacity.md": ["curl"],
   "health.md": ["curl"],
   "logs-and-traces.md": ["curl"],
-  "monitoring.md": ["curl", "promtool", "amtool"],
-  "monitoring-stack.md": ["curl", "promtool", "amtool"],
   "settings.md": ["curl"],
   "snapshots.md": ["curl"],
   "tokenizers.md": ["curl"],
@@ -34,6 +32,8 @@ const PAGES_ELSEWHERE: Readonly<Record<string, string>> = {
   "discovery.md": "discovery-page.e2e.test.ts",
   "endpoint-picker.md": "endpoint-picker-page.e2e.test.ts",
   "kubernetes.md": "kubernetes-page.test.ts",
+  "monitoring.md": "monitoring-pages.e2e.test.ts",
+  "monitoring-stack.md": "monitoring-pages.e2e.test.ts",
   "queries.md": "queries-page.e2e.test.ts",
   "security.md": "security-page.e2e.test.ts",
 };
