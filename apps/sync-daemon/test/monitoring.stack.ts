@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { freePort } from "@kvsync/engine-sim";
+import { NAMESPACE } from "@kvsync/observability/kvsync/namespace";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 
@@ -272,6 +273,13 @@ describe.skipIf(JAEGER === null || COLLECTOR === null)("traces of a daemon", () 
     );
   });
 
+  test("a search may ask for as many traces as the store holds, and for no more", async () => {
+    const most = /max_traces: (\d+)/.exec(stackText(JAEGER_FILE))?.[1];
+    const statusOf = async (limit: number): Promise<number> =>
+      (await fetch(`${query}/api/traces?service=kvsync&limit=${limit}`)).status;
+    expect([await statusOf(Number(most)), await statusOf(Number(most) + 1)]).toEqual([200, 500]);
+  });
+
   test("the collector starts without a warning, and exports the metrics that the page names", async () => {
     expect(collector.output.split("\n").filter((line) => /\t(?:warn|error)\t/.test(line))).toEqual([]);
     const exported = await (await fetch(`http://127.0.0.1:${collector.ports.metrics}/metrics`)).text();
@@ -287,9 +295,11 @@ describe.skipIf(JAEGER === null || COLLECTOR === null)("traces of a daemon", () 
   test("the daemon counts every span as exported, and none as lost", async () => {
     const text = await (await daemon.fetch("/metrics")).text();
     const outcomes: Record<string, number> = Object.fromEntries(
-      [...text.matchAll(/^aibrix_kv_trace_spans_total\{outcome="(\w+)"\} (\d+)$/gm)].map(
-        ([, outcome = "", count]) => [outcome, Number(count)] as const,
-      ),
+      [
+        ...text.matchAll(
+          new RegExp(`^${NAMESPACE}_kv_trace_spans_total\\{outcome="(\\w+)"\\} (\\d+)$`, "gm"),
+        ),
+      ].map(([, outcome = "", count]) => [outcome, Number(count)] as const),
     );
     expect(outcomes["exported"]).toBeGreaterThan(ORDINARY);
     for (const outcome of ["export_failed", "queue_full", "thread_budget"])

@@ -1,7 +1,7 @@
 /**
  * Jaeger's configuration: version 2, which is a collector with a store and a page. The store is memory of a fixed number of traces.
  *
- * A search must ask for fewer traces than the store holds, or its API answers 500.
+ * A search that asks for more traces than the store may hold gets the answer 500.
  *
  * Source: Jaeger's documentation of version 2, "Configuration" and "Memory".
  */
