@@ -4,6 +4,7 @@ export { CodedError, type ErrorFacts } from "./errors.ts";
 export { toBigInt, toHex, writeBigInt, writeInteger } from "./block-hash/block-hash.ts";
 export { numberParser, type NumberRange, readDecimal } from "./number-text.ts";
 export { Prng } from "./prng.ts";
+export { shardOf, SHARDS_MAX } from "./shard-of.ts";
 export type {
   AllBlocksCleared,
   BatchHeader,
