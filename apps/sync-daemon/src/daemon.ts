@@ -11,6 +11,7 @@
  * unknown, and lookups return "fallback".
  */
 
+import { rmSync } from "node:fs";
 import { availableParallelism, hostname, totalmem } from "node:os";
 
 import { PrefixReader } from "@kvsync/core";
@@ -26,6 +27,7 @@ import { PAGE_FOLDERS, StaticFiles } from "./dashboard/static-files.ts";
 import { SystemFacts } from "./dashboard/system-facts.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { EngineRegistry, type RankFollower } from "./engine/engine-registry.ts";
+import type { FleetShard } from "./engine/fleet-shard.ts";
 import { filePlan, filesOfEngine } from "./settings/open-files.ts";
 import { type CheckSources, healthChecks } from "./health/daemon-checks.ts";
 import { ExactnessWatch } from "./health/exactness-watch.ts";
@@ -37,7 +39,7 @@ import { RunJournal } from "./ingest/message-journal.ts";
 import { SetAsideMessages } from "./ingest/set-aside.ts";
 import { BoardReader, createBoardMemory } from "./board/stream-board.ts";
 import type { UnknownKinds } from "./board/unknown-kinds.ts";
-import type { RestoredSnapshot } from "./snapshot/restored-snapshot.ts";
+import type { RestoredSnapshot, RestoreOrder } from "./snapshot/restored-snapshot.ts";
 import type { IngestSettings } from "./ingest/thread-messages.ts";
 import type { LevelControl } from "./log/level-control.ts";
 import type { LineGate } from "./log/line-gate.ts";
@@ -46,11 +48,13 @@ import { fleetGauges } from "./health/fleet-gauges.ts";
 import { Lookup } from "./query/lookup.ts";
 import { LOOPBACK_RANGES, PRIVATE_RANGES } from "./security/address-ranges.ts";
 import { readDialKeys } from "./security/curve-keys.ts";
+import { readSharedSeed } from "./security/shared-seed.ts";
 import { Tokenizers } from "./tokenizer/tokenizers.ts";
 import { PickerQuestions } from "./picker/picker-questions.ts";
 import type { PickerHost, PickerHostDependencies } from "./picker/picker-host.ts";
 import type { Settings } from "./settings/settings.ts";
 import { settingsHash } from "./settings/effective-settings.ts";
+import { ownShard } from "./settings/own-shard.ts";
 import { decideSync, type SyncDecision } from "./settings/sync-decision.ts";
 import { refusals, tellRestored } from "./snapshot/snapshot-report.ts";
 import { findSnapshot, type FoundSnapshot } from "./snapshot/snapshot-source.ts";
@@ -174,7 +178,8 @@ export class Daemon {
     this.pickerQuestions = parts.pickerQuestions;
     this.page = pageOf(settings, parts.dependencies);
     this.picker?.readyWhen(() => this.readiness.report().ready);
-    this.lookup = new Lookup({ reader, board, registry, now: epochMs }, metrics, {
+    const { shard } = this.discovery.sources;
+    this.lookup = new Lookup({ reader, board, registry, shard, now: epochMs }, metrics, {
       tokensMax: settings.limits.query_tokens,
       prefixHashes: settings.index.prefix_hashes,
       tokenizers: parts.tokenizers,
@@ -202,32 +207,32 @@ export class Daemon {
     const { version } = dependencies.start;
     const { logRing, write } = keptLog(dependencies);
     const telemetry = await startTelemetry(settings, version, write, epochMs);
-    const { metrics, log, tracing } = telemetry;
+    const { metrics, log } = telemetry;
     logStart(log.write, dependencies.start, settings, sync);
-    const snapshots = snapshotStoreOf(settings, dependencies, telemetry, () => ingest.takeSnapshot());
-    const heard = refusals(metrics, log.write);
-    const found = sync.on ? await findSnapshot(settings.snapshot, snapshots.folder, heard, tracing) : null;
+    const shard = ownShard(settings.shard, hostname());
+    const snapshots = snapshotStoreOf(settings, { ...dependencies, shard }, telemetry, () =>
+      ingest.takeSnapshot(),
+    );
+    const found = sync.on ? await foundSnapshots(settings, snapshots, shard, telemetry) : null;
     const boardMemory = createBoardMemory();
     const board = new BoardReader(boardMemory);
     const { run, ...endings } = endingsOf(settings, log);
     const shared = { board: boardMemory, logLevel: telemetry.level.memory, curve, journal: run.order };
-    const workers = ingestSettings(settings, shared, found?.path ?? null);
+    const workers = ingestSettings(settings, shared, restoreOrder(found, shard));
     const ingest = await IngestPool.start(workers, {
       board,
       ...endings,
       ...heardOf(dependencies, telemetry),
     });
+    for (const path of found?.fetched ?? []) rmSync(path, { force: true });
     dependencies.opened?.(() => ingest.stop());
     const reader = PrefixReader.attach(ingest.index, { tokensMax: settings.limits.query_tokens });
     const registry = registryOf(settings, sync.on ? ingest : NO_FOLLOWER);
     const { configFile } = dependencies;
-    const discovery = new Discovery(settings, { registry, metrics, log, now: epochMs, configFile });
+    const discovery = new Discovery(settings, { registry, shard, metrics, log, now: epochMs, configFile });
     const tokenizers = await tokenizersOf(settings, dependencies, telemetry);
-    const health = healthOf(
-      { settings, registry, board, snapshots, discovery: discovery.status, tokenizers: tokenizers.remotes },
-      version,
-      log,
-    );
+    const healthSources = { settings, registry, board, snapshots, tokenizers: tokenizers.remotes };
+    const health = healthOf({ ...healthSources, ...discoveryHealth(discovery) }, version, log);
     const reservedBytes = (): number => ingest.index.memory.buffer.byteLength;
     const gauged = { registry, board, reader, reservedBytes, settings, version, health };
     collectGauges(gauged, sync, snapshots, telemetry);
@@ -367,12 +372,17 @@ function logStart(log: WriteEvent, start: StartFacts, { snapshot }: Settings, sy
 
 function snapshotStoreOf(
   { snapshot }: Settings,
-  { snapshotScript: script, start: { version }, whyFolderLost }: DaemonDependencies,
+  {
+    snapshotScript: script,
+    start: { version },
+    whyFolderLost,
+    shard,
+  }: DaemonDependencies & { readonly shard: FleetShard },
   { metrics, log, tracing }: Telemetry,
   take: SnapshotDependencies["take"],
 ): SnapshotStore {
   const heard = { metrics, log: log.write, tracing, whyFolderLost, now: epochMs };
-  return new SnapshotStore(snapshot, { take, script, version, ...heard });
+  return new SnapshotStore(snapshot, { take, script, version, shard, ...heard });
 }
 
 /** What is done about workers that end or stop. */
@@ -460,6 +470,23 @@ function healthOf(
   );
 }
 
+/** How sources do, and the part of the fleet that is followed. */
+function discoveryHealth({ status, sources }: Discovery): Pick<CheckSources, "discovery" | "shard"> {
+  const { index, count } = sources.shard;
+  return { discovery: status, shard: () => ({ index, count, elsewhere: sources.elsewhereCount }) };
+}
+
+/** What the daemon begins with. */
+function foundSnapshots(
+  { snapshot }: Settings,
+  { folder }: SnapshotStore,
+  shard: FleetShard,
+  { metrics, log, tracing }: Telemetry,
+): Promise<FoundSnapshot | null> {
+  const search = { settings: snapshot, folder, shard, host: hostname() };
+  return findSnapshot(search, refusals(metrics, log.write), tracing);
+}
+
 function exactnessWatchOf(registry: EngineRegistry, board: BoardReader, { log }: Telemetry): ExactnessWatch {
   return new ExactnessWatch({ registry, board, log, now: epochMs });
 }
@@ -473,7 +500,7 @@ function indexStart(
   restored: RestoredSnapshot | null,
   found: FoundSnapshot | null,
 ): IndexStart {
-  const hasSibling = snapshot.warm_from !== null && decideSync(sync).on;
+  const hasSibling = snapshot.warm_from.length > 0 && decideSync(sync).on;
   return { origin: restored?.kind === "restored" ? (found?.origin ?? "none") : "none", hasSibling };
 }
 
@@ -532,11 +559,19 @@ function memoryBytesMax(): number {
   return constrained > 0 && constrained < machine ? constrained : machine;
 }
 
+/** What ingest fills the index from. A file of another shard than this one has workers that are not wanted. */
+function restoreOrder(
+  found: FoundSnapshot | null,
+  { index, count, isPart }: FleetShard,
+): RestoreOrder | null {
+  return found === null ? null : { paths: found.paths, shard: isPart ? { index, count } : null };
+}
+
 /** One for each worker: what bounds the process is divided among them. */
 function ingestSettings(
   settings: Settings,
   shared: Pick<IngestSettings, "board" | "logLevel" | "curve" | "journal">,
-  restoreFrom: string | null,
+  restoreFrom: RestoreOrder | null,
 ): IngestSettings[] {
   const { index, ingest, limits, security, discovery, tracing } = settings;
   const { workers } = ingest;
@@ -568,6 +603,7 @@ function ingestSettings(
       parkedBytesMax: share(PARKED_BYTES_MAX),
     },
     prefixHashes: index.prefix_hashes,
+    sharedSeed: readSharedSeed(index.seed_file),
     dnsServers: discovery.dns_servers,
     transport: ingest.transport,
     messagePartsMax: limits.message_parts,

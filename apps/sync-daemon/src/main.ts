@@ -13,6 +13,8 @@
  * `picker.drain_seconds`.
  */
 
+import { hostname } from "node:os";
+
 import { createApp } from "./app.module.ts";
 import { buildFacts, versionLine } from "./build-facts.ts";
 import { PAGE_FOLDERS, StaticFiles } from "./dashboard/static-files.ts";
@@ -25,7 +27,9 @@ import { eventWriter, type LogLine, type WriteEvent } from "./log/log-line.ts";
 import { endProcess } from "./process-end.ts";
 import { readDialKeys } from "./security/curve-keys.ts";
 import { HttpSecurity } from "./security/http-security.ts";
+import { readSharedSeed } from "./security/shared-seed.ts";
 import { effectiveSettings } from "./settings/effective-settings.ts";
+import { ownShard } from "./settings/own-shard.ts";
 import { readSettings, readUsable, requestOf, type SettingsReading } from "./settings/read-settings.ts";
 import { EXIT_UNUSABLE_SETTINGS, SettingsError, settingsError } from "./settings/settings-error.ts";
 import { helpText } from "./settings/settings-reference.ts";
@@ -59,6 +63,8 @@ async function settingsOrExit(): Promise<{
     if (request === "print-config") print(effectiveSettings(reading));
     const security = HttpSecurity.read(reading.settings);
     readDialKeys(reading.settings.curve);
+    readSharedSeed(reading.settings.index.seed_file);
+    ownShard(reading.settings.shard, hostname());
     return { reading, security };
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;

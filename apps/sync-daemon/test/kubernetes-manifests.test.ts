@@ -215,7 +215,7 @@ test("a new pod begins with a ready one's index before an old one leaves, and an
   expect(deployment.spec).toMatchObject({ strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } } });
   expect(deployment.spec).not.toHaveProperty("replicas");
   const { port } = settings.http;
-  expect(settings.snapshot.warm_from).toBe(`http://${only("Service").metadata.name}:${port}`);
+  expect(settings.snapshot.warm_from).toEqual([`http://${only("Service").metadata.name}:${port}`]);
   expect(container.readinessProbe.httpGet.path).toBe("/readyz");
   expect(deployment.spec.template.spec).toMatchObject({
     topologySpreadConstraints: [
@@ -306,7 +306,7 @@ test("the daemon reaches what its settings name: DNS, the API server, engines at
   for (const port of [5557, 5657, 5564, 31_000]) expect(allows(egress, engine, "TCP", port)).toBe(true);
   expect(settings.discovery.kubernetes.namespaces).toEqual([]);
   const sibling = { namespace: OWN_NAMESPACE, pod: { ...deployment.spec.template.metadata.labels } };
-  expect(settings.snapshot.warm_from).not.toBeNull();
+  expect(settings.snapshot.warm_from).not.toEqual([]);
   expect(allows(egress, sibling, "TCP", container.ports[0]?.name ?? "")).toBe(true);
 
   const other = { namespace: OWN_NAMESPACE, pod: { app: "database" } };

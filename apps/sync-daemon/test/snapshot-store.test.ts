@@ -8,6 +8,7 @@ import { SNAPSHOT_METRICS } from "@kvsync/observability/kvsync/snapshot";
 import { MetricSlots } from "@kvsync/observability/slots";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
+import { WHOLE_FLEET } from "../src/engine/fleet-shard.ts";
 import { eventWriter } from "../src/log/log-line.ts";
 import { recordedLines } from "../src/log/testing/recorded-log.ts";
 import { verifySnapshot } from "../src/snapshot/snapshot-file.ts";
@@ -37,7 +38,7 @@ function storeOf(take: () => Promise<TakenSnapshot>) {
     enabled: true,
     directory: folder,
     interval_seconds: 3600,
-    warm_from: null,
+    warm_from: [],
     warm_timeout_seconds: 1,
     warm_token_file: null,
   };
@@ -45,6 +46,7 @@ function storeOf(take: () => Promise<TakenSnapshot>) {
     take,
     script: SCRIPT,
     version: "0.0.0-test",
+    shard: WHOLE_FLEET,
     metrics: new MetricSlots(Object.values(SNAPSHOT_METRICS), "main", () => undefined),
     log: eventWriter("snapshot", write),
     tracing: null,

@@ -191,6 +191,11 @@ export class DiscoveryStatus {
           add(DISCOVERY_METRICS.engines, { source }, sources.wantedCount(source));
           for (const reason of REFUSAL_REASONS) add(DISCOVERY_METRICS.refused, { source, reason }, 0);
         }
+        for (const [shard, engines] of [
+          ["own", sources.ownCount],
+          ["elsewhere", sources.elsewhereCount],
+        ] as const)
+          add(DISCOVERY_METRICS.shardEngines, { shard }, engines);
         for (const { source, reason } of sources.refusals())
           add(DISCOVERY_METRICS.refused, { source, reason }, 1);
       });

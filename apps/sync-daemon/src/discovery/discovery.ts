@@ -12,6 +12,7 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { resolverOf } from "../engine/host-names.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
+import type { FleetShard } from "../engine/fleet-shard.ts";
 import type { LineGate } from "../log/line-gate.ts";
 import { EndpointAdmission } from "../security/endpoint-admission.ts";
 import { isLoopback } from "../settings/security-settings.ts";
@@ -30,6 +31,8 @@ import { SharedRegistrations } from "./shared-registrations.ts";
 /** What discovery works with. */
 export interface DiscoveryDependencies {
   readonly registry: EngineRegistry;
+  /** The part of the fleet to follow. */
+  readonly shard: FleetShard;
   readonly metrics: MetricSlots;
   readonly log: LineGate;
   /** Milliseconds since the Unix epoch. */
@@ -51,7 +54,10 @@ export class Discovery {
    * @param settings - as read at the start.
    * @param dependencies - the registry, and who hears.
    */
-  constructor(settings: Settings, { registry, metrics, now, configFile, ...told }: DiscoveryDependencies) {
+  constructor(
+    settings: Settings,
+    { registry, shard, metrics, now, configFile, ...told }: DiscoveryDependencies,
+  ) {
     const log = told.log.write;
     const { state_directory: folder, shared_directory: shared, ...times } = settings.discovery;
     const { config_poll_seconds, shared_poll_seconds } = times;
@@ -59,7 +65,7 @@ export class Discovery {
     // A port that the system chooses says nothing; the process does.
     const replica = `${hostname()}:${port === 0 ? `process-${process.pid}` : port}`;
     const status = new DiscoveryStatus({ metrics, log, now });
-    const sources = new EngineSources(registry, { log, refused: status.refused.bind(status) });
+    const sources = new EngineSources(registry, { log, refused: status.refused.bind(status) }, shard);
     const fileOf = (name: "registrations.json" | "pods.json"): RegistrationFile | null =>
       folder === null ? null : new RegistrationFile(folder, name);
     this.#settings = settings;

@@ -8,6 +8,7 @@ import { expect, test } from "vitest";
 
 import { type Engine, engineEntry, type EngineEntryInput } from "../engine/engine-entry.ts";
 import { EngineRegistry, RegistryError } from "../engine/engine-registry.ts";
+import { FleetShard, WHOLE_FLEET } from "../engine/fleet-shard.ts";
 import type { FollowedRank } from "../engine/followed-rank.ts";
 import { eventWriter } from "../log/log-line.ts";
 import { ENGINE_SOURCES, type EngineSource, EngineSources, type Refusal } from "./engine-sources.ts";
@@ -37,7 +38,7 @@ class MemoryFollower {
   }
 }
 
-function setUp(limits: { engines?: number; engineFiles?: number } = {}) {
+function setUp(limits: { engines?: number; engineFiles?: number } = {}, shard: FleetShard = WHOLE_FLEET) {
   const follower = new MemoryFollower();
   const registry = new EngineRegistry(follower, {
     engines: 100,
@@ -48,10 +49,7 @@ function setUp(limits: { engines?: number; engineFiles?: number } = {}) {
   const logged: string[] = [];
   const log = eventWriter("test", ({ event }) => logged.push(event));
   const refused: Refusal[] = [];
-  const sources = new EngineSources(registry, {
-    log,
-    refused: (refusal) => refused.push(refusal),
-  });
+  const sources = new EngineSources(registry, { log, refused: (refusal) => refused.push(refusal) }, shard);
   const ids = () => [...registry.engines()].map(({ engine }) => engine.id).sort();
   return { follower, registry, sources, logged, refused, ids };
 }
@@ -249,4 +247,59 @@ test("whatever sources state in whatever order, the registry holds the winners b
       );
     }),
   );
+});
+
+test("shards follow the engines of one daemon between them, each engine and each refusal once (E1, E5)", () => {
+  const engines = Array.from({ length: 60 }, (_, n) => engine(`engine-${n}`, n + 1));
+  // Each has the socket of another engine, which may be another shard's.
+  const rivals = Array.from({ length: 20 }, (_, n) => engine(`rival-${n}`, n + 1));
+  const state = (sources: EngineSources): void => {
+    sources.state("file", stated(...engines));
+    sources.state("kubernetes", stated(...rivals), [{ id: "odd", field: "model", message: "no model" }]);
+  };
+  const whole = setUp();
+  state(whole.sources);
+  const shards = Array.from({ length: 4 }, (_, index) => setUp({}, new FleetShard(index, 4)));
+  for (const { sources } of shards) state(sources);
+  expect(shards.flatMap(({ ids }) => ids()).sort()).toEqual(whole.ids());
+  const refusals = ({ sources }: { sources: EngineSources }): string[] =>
+    [...sources.refusals()].map(({ source, id, message }) => `${source} ${id} ${message}`);
+  expect(shards.flatMap(refusals).sort()).toEqual(refusals(whole).sort());
+  for (const { sources, ids } of shards) {
+    expect(ids().length).toBeGreaterThan(0);
+    expect(sources.ownCount).toBe(ids().length);
+    expect(sources.ownCount + sources.elsewhereCount).toBe(60);
+  }
+  expect(whole.sources.elsewhereCount).toBe(0);
+});
+
+test("names of engines that other shards follow are known, without a rank, as long as they are wanted (E5)", () => {
+  const shard = new FleetShard(0, 4);
+  const { sources, registry } = setUp({}, shard);
+  const elsewhere = Array.from({ length: 40 }, (_, n) => `engine-${n}`).filter((id) => !shard.owns(id));
+  const [first = "", second = ""] = elsewhere;
+  const tuned = engine(first, 1, { model: "big", aliases: ["nick"], adapters: ["tuned"] });
+  sources.state("file", stated(tuned, engine(second, 2, { model: "big" })));
+  expect(registry.enginesOf("big")).toEqual(new Set());
+  expect([...registry.modelsWithAlias("nick"), ...registry.modelsWithAdapter("tuned")]).toEqual([
+    "big",
+    "big",
+  ]);
+  sources.state("file", stated(engine(second, 2, { model: "big" })));
+  expect(registry.enginesOf("big")).toEqual(new Set());
+  expect([...registry.modelsWithAlias("nick")]).toEqual([]);
+  sources.state("file", []);
+  expect(registry.enginesOf("big")).toBeNull();
+});
+
+test("an engine of another shard cannot be registered here, and the refusal names its shard", () => {
+  const shard = new FleetShard(0, 4);
+  const { sources } = setUp({}, shard);
+  const id = Array.from({ length: 40 }, (_, n) => `engine-${n}`).find((one) => !shard.owns(one)) ?? "";
+  try {
+    sources.offer("http", engine(id, 1));
+    expect.unreachable();
+  } catch (error) {
+    expect((error as RegistryError).facts).toMatchObject({ code: "other_shard", id, count: 4 });
+  }
 });

@@ -2,18 +2,21 @@
  * The engines that should be followed: joins the wishes of the sources into one set, and applies
  * that set to the registry.
  *
- *   file ───────state──▶┐                        ┌─ gone, changed ─▶ registry.remove
- *   http ───────offer──▶├─▶ winners (by rank) ─▶ diff
- *   kubernetes ─state──▶┘      └─▶ refusals      └─ new, changed ──▶ registry.register ─▶ no room: a refusal, tried again
+ *   file ───────state──▶┐               ┌─▶ of other shards: names only
+ *   http ───────offer──▶├─▶ winners ────┤        ┌─ gone ─▶ registry.remove
+ *   kubernetes ─state──▶┘    └▶ refusals└─▶ diff ┴─ new ──▶ registry.register ─▶ no room
  *
  * Invariants
- *  E1  After each call the registry holds exactly the winners, except for those it has no room for, which are refusals.
+ *  E1  After each call the registry holds exactly the winners of this daemon's shard. Those it has no room
+ *      for are refusals, and are tried again.
  *  E2  An engine is wanted by one source at a time. Two that want the same id or endpoint: the
  *      source that comes first in ENGINE_SOURCES wins, within a source the one stated first. The
  *      other is a refusal that names both, and takes its place as soon as the winner is withdrawn.
  *      When both state the same engine, the stream continues without a change.
  *  E3  A refusal costs the engine it is about and nothing else.
  *  E4  A refusal is counted and logged once, when it begins; its end is logged too.
+ *  E5  Winners are chosen among the engines of the whole fleet, so that every shard comes to the same.
+ *      A refusal belongs to the shard of its id, and no other one reports it.
  *
  * An engine that changes in any field is another engine: it is removed and registered again, with
  * another slot. The blocks that the index holds for it belong to the former engine.
@@ -21,7 +24,7 @@
  * Not here: where the sources get their engines from, and how well they do (discovery-status.ts).
  */
 
-import { assert } from "@kvsync/core";
+import { assert, shardOf } from "@kvsync/core";
 
 import type { RegisteredEngine } from "../engine/engine-directory.ts";
 import type { Engine } from "../engine/engine-entry.ts";
@@ -31,6 +34,7 @@ import {
   firstDifference,
   RegistryError,
 } from "../engine/engine-registry.ts";
+import { type FleetShard, WHOLE_FLEET } from "../engine/fleet-shard.ts";
 import { SocketClaims } from "../engine/socket-claims.ts";
 import type { WriteEvent } from "../log/log-line.ts";
 
@@ -99,6 +103,9 @@ interface Winner extends StatedEngine {
 export class EngineSources {
   readonly #registry: EngineRegistry;
   readonly #listener: RefusalListener;
+  readonly #shard: FleetShard;
+  /** Whether an engine is this shard's: hashing over many shards takes microseconds, and each change looks at every engine. */
+  readonly #owned = new WeakMap<Engine, boolean>();
   readonly #stated: Readonly<Record<EngineSource, Map<string, StatedEngine>>> = {
     file: new Map(),
     http: new Map(),
@@ -113,13 +120,32 @@ export class EngineSources {
   /** What the registry said to those that it has no room for. */
   readonly #noRoom = new Map<string, RegistryError>();
 
+  #elsewhereCount = 0;
+
   /**
    * @param registry - filled by this object alone.
    * @param listener - hears of refusals.
+   * @param shard - the part of the fleet to follow.
    */
-  constructor(registry: EngineRegistry, listener: RefusalListener) {
+  constructor(registry: EngineRegistry, listener: RefusalListener, shard: FleetShard = WHOLE_FLEET) {
     this.#registry = registry;
     this.#listener = listener;
+    this.#shard = shard;
+  }
+
+  /** The part of the fleet that is followed. */
+  get shard(): FleetShard {
+    return this.#shard;
+  }
+
+  /** Engines of this daemon's shard, those included that there is no room for. */
+  get ownCount(): number {
+    return this.#winners.size;
+  }
+
+  /** Engines of other shards: wanted, and followed by other daemons. */
+  get elsewhereCount(): number {
+    return this.#elsewhereCount;
   }
 
   /**
@@ -152,9 +178,10 @@ export class EngineSources {
    * @param source - who wants it.
    * @param engine - checked and normalised.
    * @returns the engine as it is followed, and whether it was not before.
-   * @throws RegistryError engine_conflict, registry_full: then the source does not want it any more.
+   * @throws RegistryError engine_conflict, registry_full, other_shard: then the source does not want it any more.
    */
   offer(source: EngineSource, engine: Engine): { registered: RegisteredEngine; created: boolean } {
+    if (!this.#owns(engine)) throw otherShard(engine.id, this.#shard);
     const stated = this.#stated[source];
     const earlier = stated.get(engine.id);
     const field = earlier === undefined ? null : firstDifference(earlier.engine, engine);
@@ -273,7 +300,7 @@ export class EngineSources {
   /** Finds winners and refusals and brings the registry to them (E1). */
   #settle(): void {
     const refusals = new Map<string, Refusal>();
-    const winners = this.#choose(refusals);
+    const winners = this.#own(this.#choose(refusals));
     const leaving = [...this.#registry.engines()].filter(({ engine }) => {
       const winner = winners.get(engine.id);
       return winner === undefined || firstDifference(engine, winner.engine) !== null;
@@ -290,7 +317,31 @@ export class EngineSources {
     this.#refusals = refusals;
   }
 
-  /** E2. */
+  #owns(engine: Engine): boolean {
+    if (!this.#shard.isPart) return true;
+    let owned = this.#owned.get(engine);
+    if (owned === undefined) {
+      owned = this.#shard.owns(engine.id);
+      this.#owned.set(engine, owned);
+    }
+    return owned;
+  }
+
+  /** The winners of this shard. The others are known by their names, so that a lookup means the same model at every shard. */
+  #own(all: Map<string, Winner>): Map<string, Winner> {
+    if (!this.#shard.isPart) return all;
+    const own = new Map<string, Winner>();
+    const others: Engine[] = [];
+    for (const [id, winner] of all) {
+      if (this.#owns(winner.engine)) own.set(id, winner);
+      else others.push(winner.engine);
+    }
+    this.#elsewhereCount = others.length;
+    this.#registry.knowElsewhere(others);
+    return own;
+  }
+
+  /** E2, E5. */
   #choose(refusals: Map<string, Refusal>): Map<string, Winner> {
     const winners = new Map<string, Winner>();
     const sockets = new SocketClaims<Winner>();
@@ -299,7 +350,7 @@ export class EngineSources {
         const { engine } = stated;
         const rival = winners.get(engine.id) ?? sockets.rival(engine)?.owner;
         if (rival !== undefined) {
-          refusals.set(keyOf(source, engine.id), standBack(source, engine, rival));
+          if (this.#owns(engine)) refusals.set(keyOf(source, engine.id), standBack(source, engine, rival));
           continue;
         }
         const winner = { ...stated, source };
@@ -307,7 +358,7 @@ export class EngineSources {
         sockets.add(engine, winner);
       }
       for (const malformed of this.#malformed[source]) {
-        refusals.set(keyOf(source, malformed.id), malformed);
+        if (this.#shard.owns(malformed.id)) refusals.set(keyOf(source, malformed.id), malformed);
       }
     }
     return winners;
@@ -357,6 +408,12 @@ export class EngineSources {
       this.#noRoom.get(key) ?? engineConflict(engine, refusal.field ?? "id", refusal.winner?.id ?? engine.id)
     );
   }
+}
+
+function otherShard(id: string, { index, count }: FleetShard): RegistryError {
+  const shard = shardOf(id, count);
+  const message = `engine ${id} belongs to shard ${shard} of ${count}, and this daemon is shard ${index}: register it there`;
+  return new RegistryError({ code: "other_shard", id, shard, count }, message);
 }
 
 const SOURCE_TEXTS: Readonly<Record<EngineSource, string>> = {

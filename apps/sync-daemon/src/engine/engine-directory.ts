@@ -27,7 +27,7 @@ export interface EngineDirectory {
    * The engines of a model.
    *
    * @param model - its name.
-   * @returns null when no engine serves it.
+   * @returns null when no engine serves it; none when only engines of other shards do.
    */
   enginesOf(model: string): ReadonlySet<RegisteredEngine> | null;
   /**
@@ -38,15 +38,21 @@ export interface EngineDirectory {
    */
   enginesWithAlias(alias: string): ReadonlySet<RegisteredEngine>;
   /**
-   * The engines whose entries name this adapter.
+   * The models that are served under this further name, by engines of other shards too.
+   *
+   * @param alias - the name.
+   */
+  modelsWithAlias(alias: string): ReadonlySet<string>;
+  /**
+   * The models of the engines whose entries name this adapter, those of other shards too.
    *
    * @param loraName - the adapter's name.
-   * @returns none when no entry does.
    */
-  enginesWithAdapter(loraName: string): ReadonlySet<RegisteredEngine>;
+  modelsWithAdapter(loraName: string): ReadonlySet<string>;
 }
 
-const NO_ENGINES: ReadonlySet<RegisteredEngine> = new Set();
+/** Of a name that no engine has. */
+export const NO_ENGINES: ReadonlySet<RegisteredEngine> = new Set();
 
 /** Engines by all of their names. */
 export class EngineNames implements EngineDirectory {
@@ -91,10 +97,19 @@ export class EngineNames implements EngineDirectory {
     return this.#byAlias.of(alias) ?? NO_ENGINES;
   }
 
-  /** {@inheritDoc EngineDirectory.enginesWithAdapter} */
-  enginesWithAdapter(loraName: string): ReadonlySet<RegisteredEngine> {
-    return this.#byAdapter.of(loraName) ?? NO_ENGINES;
+  /** {@inheritDoc EngineDirectory.modelsWithAlias} */
+  modelsWithAlias(alias: string): ReadonlySet<string> {
+    return modelsOf(this.enginesWithAlias(alias));
   }
+
+  /** {@inheritDoc EngineDirectory.modelsWithAdapter} */
+  modelsWithAdapter(loraName: string): ReadonlySet<string> {
+    return modelsOf(this.#byAdapter.of(loraName) ?? NO_ENGINES);
+  }
+}
+
+function modelsOf(engines: ReadonlySet<RegisteredEngine>): ReadonlySet<string> {
+  return new Set([...engines].map(({ engine }) => engine.model));
 }
 
 /** Engines by names that several may have; a name that none has any more is not kept. */

@@ -17,8 +17,9 @@ import { CodedError, RANK_SLOTS_MAX } from "@kvsync/core";
 
 import type { FollowedRank } from "./followed-rank.ts";
 import type { SnapshotStream } from "./followed-rank.ts";
-import { type EngineDirectory, EngineNames, type RegisteredEngine } from "./engine-directory.ts";
+import { type EngineDirectory, EngineNames, NO_ENGINES, type RegisteredEngine } from "./engine-directory.ts";
 import type { Engine, EngineRank } from "./engine-entry.ts";
+import { NamesElsewhere } from "./names-elsewhere.ts";
 import { SlotIncarnations } from "./slot-incarnations.ts";
 import { SocketClaims } from "./socket-claims.ts";
 
@@ -35,6 +36,7 @@ export type RegistryFacts =
     }
   | { readonly code: "unknown_engine"; readonly id: string }
   | { readonly code: "stated_elsewhere"; readonly id: string; readonly source: string }
+  | { readonly code: "other_shard"; readonly id: string; readonly shard: number; readonly count: number }
   | {
       readonly code: "registry_full";
       readonly limit: "engines" | "ranks" | "files of ranks within the limit on open files" | "models";
@@ -72,6 +74,7 @@ export class EngineRegistry implements EngineDirectory {
   #files = 0;
   readonly #engines = new Map<string, RegisteredEngine>();
   readonly #names = new EngineNames();
+  readonly #elsewhere = new NamesElsewhere();
   readonly #listeners: ((id: string) => void)[] = [];
   /** By id (R2). */
   readonly #sockets = new SocketClaims<string>();
@@ -206,6 +209,15 @@ export class EngineRegistry implements EngineDirectory {
   }
 
   /**
+   * Knows the names of engines that other daemons follow: a lookup means the same model here and there.
+   *
+   * @param engines - all of them, in place of those before.
+   */
+  knowElsewhere(engines: readonly Engine[]): void {
+    this.#elsewhere.state(engines);
+  }
+
+  /**
    * Has an engine's ranks dialled without waiting, where they are not connected.
    *
    * @param id - the engine's; one that is not registered is passed over.
@@ -250,7 +262,7 @@ export class EngineRegistry implements EngineDirectory {
 
   /** {@inheritDoc EngineDirectory.enginesOf} */
   enginesOf(model: string): ReadonlySet<RegisteredEngine> | null {
-    return this.#names.enginesOf(model);
+    return this.#names.enginesOf(model) ?? (this.#elsewhere.hasModel(model) ? NO_ENGINES : null);
   }
 
   /** {@inheritDoc EngineDirectory.enginesWithAlias} */
@@ -258,9 +270,17 @@ export class EngineRegistry implements EngineDirectory {
     return this.#names.enginesWithAlias(alias);
   }
 
-  /** {@inheritDoc EngineDirectory.enginesWithAdapter} */
-  enginesWithAdapter(loraName: string): ReadonlySet<RegisteredEngine> {
-    return this.#names.enginesWithAdapter(loraName);
+  /** {@inheritDoc EngineDirectory.modelsWithAlias} */
+  modelsWithAlias(alias: string): ReadonlySet<string> {
+    return new Set([...this.#names.modelsWithAlias(alias), ...this.#elsewhere.modelsWithAlias(alias)]);
+  }
+
+  /** {@inheritDoc EngineDirectory.modelsWithAdapter} */
+  modelsWithAdapter(loraName: string): ReadonlySet<string> {
+    return new Set([
+      ...this.#names.modelsWithAdapter(loraName),
+      ...this.#elsewhere.modelsWithAdapter(loraName),
+    ]);
   }
 
   /**

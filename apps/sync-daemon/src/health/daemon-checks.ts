@@ -27,6 +27,8 @@ export interface CheckSources {
   readonly board: BoardReader;
   readonly snapshots: SnapshotStore;
   readonly discovery: DiscoveryStatus;
+  /** The part of the fleet that is followed, and the engines of the others. */
+  readonly shard: () => { readonly index: number; readonly count: number; readonly elsewhere: number };
   /** Those that are asked over HTTP. */
   readonly tokenizers: readonly RemoteTokenizer[];
   readonly memoryBytesMax: number;
@@ -140,8 +142,15 @@ function workerCheck({ board }: CheckSources): HealthCheck {
   });
 }
 
+/** What a reader of the report would miss otherwise: the engines of the other shards. */
+function shardText(shard: CheckSources["shard"]): string {
+  const { index, count, elsewhere } = shard();
+  if (count === 1) return "";
+  return `; shard ${index} of ${count}, ${elsewhere} engines belong to other shards`;
+}
+
 /** A stale source costs what came or went since: lookups over the other engines are as good as ever. */
-function discoveryCheck({ discovery }: CheckSources): HealthCheck {
+function discoveryCheck({ discovery, shard }: CheckSources): HealthCheck {
   return declared("discovery", () => {
     const sources = discovery.inUse();
     const failures = sources.flatMap(({ source, failure }) =>
@@ -152,7 +161,8 @@ function discoveryCheck({ discovery }: CheckSources): HealthCheck {
     if (failures.length > 0) return { status: "degraded", message: failures.join("; "), details };
     if (starting.length > 0)
       return { status: "degraded", message: `no answer yet from: ${starting.join(", ")}`, details };
-    return { status: "healthy", message: "every source of engines is up to date", details };
+    const message = `every source of engines is up to date${shardText(shard)}`;
+    return { status: "healthy", message, details };
   });
 }
 

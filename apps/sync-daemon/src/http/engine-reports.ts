@@ -12,7 +12,13 @@ import type { UnknownKinds } from "../board/unknown-kinds.ts";
 import { epochMs, timeText } from "../clock.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { RegisteredEngine, RegisteredRank } from "../engine/engine-directory.ts";
-import type { CacheGroupReport, EngineReport, RankReport, SourceReport } from "../openapi/engine-answers.ts";
+import type {
+  CacheGroupReport,
+  EngineReport,
+  RankReport,
+  ShardReport,
+  SourceReport,
+} from "../openapi/engine-answers.ts";
 
 /** Where reports come from. */
 export interface ReportSources {
@@ -35,6 +41,13 @@ export class EngineReports {
     this.#board = board;
     this.#reader = reader;
     this.#unknownKinds = unknownKinds;
+  }
+
+  /** The part of the fleet that is followed. */
+  shard(): ShardReport {
+    const { sources } = this.#discovery;
+    const { index, count } = sources.shard;
+    return { index, count, engines_elsewhere: sources.elsewhereCount };
   }
 
   /** How each source of engines does. */

@@ -69,6 +69,7 @@ export class EnginesController {
       sources: this.#reports.sources(),
       refused_total: refused.length,
       refused: refused.slice(0, REFUSED_MAX),
+      shard: this.#reports.shard(),
       replicas: this.#discovery.registrations.replicas(),
     };
   }

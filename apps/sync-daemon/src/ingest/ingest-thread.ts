@@ -93,7 +93,14 @@ function tellEvicted(reason: EvictionReason, rankSlots: readonly number[]): void
 
 const index =
   settings.sharedIndex === null
-    ? PrefixIndex.create({ ...indexOptions, seed: indexSeed(settings.prefixHashes, settings.restoreFrom) })
+    ? PrefixIndex.create({
+        ...indexOptions,
+        seed: indexSeed(
+          settings.prefixHashes,
+          settings.sharedSeed ?? null,
+          settings.restoreFrom?.paths[0] ?? null,
+        ),
+      })
     : PrefixIndex.attach(settings.sharedIndex, indexOptions);
 const ingest = new Ingest(settings, {
   transports: await transportsOf(settings),

@@ -438,7 +438,7 @@ async function restoredWithoutRoom(): Promise<StreamStatus> {
   };
   writeSnapshot(path, head, before.index.copy());
   const after = setUp({}, PrefixIndex.create({ parkedBytesMax: 0 }));
-  const restored = restoreSnapshot(after.index, path, new Set());
+  const restored = restoreSnapshot(after.index, { paths: [path], shard: null }, new Set());
   rmSync(folder, { recursive: true });
   if (restored.kind !== "restored") throw new Error(restored.message);
   after.ingest.follow({ ...rank(3), resumeFrom: restored.streams[0]?.position ?? null });

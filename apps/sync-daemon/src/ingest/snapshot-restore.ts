@@ -1,7 +1,7 @@
 /**
- * An index filled from a snapshot file, before anything is followed.
+ * An index filled from snapshot files, before anything is followed.
  *
- *     file ─▶ rows, orders ─▶ index
+ *     files ─▶ rows, orders ─▶ index          of several files each worker comes from the newest that has it
  *          └▶ parked stores ─▶ the index's park, for its limits ─▶ out again: any worker may come to follow their ranks
  *
  * A file that cannot be used leaves the index empty. The positions record the losses to limits:
@@ -11,40 +11,84 @@
  * ingest-pool.ts).
  */
 
-import { CodedError, type PrefixIndex, RANK_SLOTS_MAX } from "@kvsync/core";
+import { CodedError, type IndexImport, type PrefixIndex, RANK_SLOTS_MAX } from "@kvsync/core";
 
+import { FleetShard, WHOLE_FLEET } from "../engine/fleet-shard.ts";
 import type { SnapshotStream } from "../engine/followed-rank.ts";
-import { loadSnapshot } from "../snapshot/snapshot-file.ts";
-import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
+import type { RestoredSnapshot, RestoreOrder } from "../snapshot/restored-snapshot.ts";
+import { SlotPlans } from "../snapshot/slot-plans.ts";
+import { loadSnapshot, openSnapshot, type OpenSnapshot, otherSeed } from "../snapshot/snapshot-file.ts";
 
 /**
  * Fills an index.
  *
  * @param index - empty, followed by nobody.
- * @param path - of the file.
+ * @param order - the files, and whose rows are taken.
  * @param evicted - rank slots that the index's listener was told of meanwhile; read at the end.
- * @returns where the streams stood and what waits for parents, or why the file is not used.
+ * @returns where the streams stood and what waits for parents, or why the files are not used.
  */
 export function restoreSnapshot(
   index: PrefixIndex,
-  path: string,
+  order: RestoreOrder,
   evicted: ReadonlySet<number>,
 ): RestoredSnapshot {
   const importer = index.importer();
   try {
-    const { head, rows } = loadSnapshot(path, importer, String(index.seed));
-    const streams = head.streams.map((stream) =>
+    const { createdMs, rows, streams: found } = load(order, importer, String(index.seed));
+    const streams = found.map((stream) =>
       importer.incompleteRanks.has(stream.rankSlot) || evicted.has(stream.rankSlot)
         ? incomplete(stream)
         : stream,
     );
     const parked = new Map(streams.map(({ rankSlot }) => [rankSlot, index.takeParked(rankSlot)] as const));
-    return { kind: "restored", createdMs: head.createdMs, rows, streams, parked };
+    return { kind: "restored", createdMs, rows, streams, parked };
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;
     for (let slot = 0; slot < RANK_SLOTS_MAX; slot++) index.clearRank(slot);
     const { code } = error as CodedError<{ readonly code: string }>;
     return { kind: "refused", code, message: error.message };
+  }
+}
+
+/** What was loaded. `createdMs` is that of the oldest file. */
+interface Loaded {
+  readonly createdMs: number;
+  readonly rows: number;
+  readonly streams: readonly SnapshotStream[];
+}
+
+function load({ paths, shard }: RestoreOrder, importer: IndexImport, seed: string): Loaded {
+  const [only = "", ...others] = paths;
+  if (shard !== null || others.length > 0) return loadWorkers(paths, shard, importer, seed);
+  const { head, rows } = loadSnapshot(only, importer, seed);
+  return { ...head, rows };
+}
+
+/** Takes workers out of several files. A file of another seed is as none. */
+function loadWorkers(
+  paths: readonly string[],
+  shard: RestoreOrder["shard"],
+  importer: IndexImport,
+  seed: string,
+): Loaded {
+  const part = shard === null ? WHOLE_FLEET : new FleetShard(shard.index, shard.count);
+  const plans = new SlotPlans((workerId) => part.owns(workerId));
+  const files: OpenSnapshot[] = [];
+  try {
+    for (const path of paths) files.push(openSnapshot(path));
+    const usable = files.filter(({ summary }) => summary.head.hashSeed === seed);
+    if (usable.length === 0) throw otherSeed(paths.join(", "));
+    usable.sort((a, b) => b.summary.head.createdMs - a.summary.head.createdMs);
+    const streams: SnapshotStream[] = [];
+    let rows = 0;
+    for (const file of usable) {
+      const plan = plans.next(file.summary.head.streams);
+      rows += file.load(importer, plan);
+      streams.push(...plan.streams);
+    }
+    return { createdMs: usable.at(-1)?.summary.head.createdMs ?? 0, rows, streams };
+  } finally {
+    for (const file of files) file.close();
   }
 }
 

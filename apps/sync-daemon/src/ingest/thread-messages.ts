@@ -10,7 +10,7 @@ import type { FollowedRank, SnapshotStream } from "../engine/followed-rank.ts";
 import type { LogLine } from "../log/log-line.ts";
 import type { DialKeys } from "../security/curve-keys.ts";
 import type { FinishedSpan } from "../telemetry/finished-span.ts";
-import type { RestoredSnapshot } from "../snapshot/restored-snapshot.ts";
+import type { RestoredSnapshot, RestoreOrder } from "../snapshot/restored-snapshot.ts";
 import type { TakenSnapshot } from "../snapshot/taken-snapshot.ts";
 import type { QueueLimits } from "./ingest-queue.ts";
 import type { JournalOrder } from "./message-journal.ts";
@@ -60,8 +60,10 @@ export interface IngestSettings {
   };
   /** Whether callers may ask by prefix hash: with the public seed; or the seed is drawn, or a snapshot's. */
   readonly prefixHashes: "public" | "secret";
-  /** File to fill the index from, found whole before; null for a cold start. */
-  readonly restoreFrom: string | null;
+  /** The seed that several daemons have; absent without one. */
+  readonly sharedSeed?: bigint | null;
+  /** What to fill the index from; null for a cold start. */
+  readonly restoreFrom: RestoreOrder | null;
 }
 
 /** What a worker leaves to the one that goes on with a stream. */

@@ -190,6 +190,18 @@ const refusalReport = z
     description: "An engine that a source wants and that is not followed for it.",
   });
 
+/** The part of the fleet that a daemon follows. */
+const shardReport = z
+  .strictObject({
+    index: count,
+    count: count.min(1),
+    engines_elsewhere: count.describe("Engines that sources want and that other shards follow."),
+  })
+  .meta({
+    id: "FleetShard",
+    description: "The part of the fleet that the daemon follows. One shard is all of it.",
+  });
+
 const replicas = z
   .array(
     z
@@ -213,6 +225,7 @@ export const engineList = z
     sources: z.array(sourceReport),
     refused_total: count,
     refused: z.array(refusalReport).describe("The first 256."),
+    shard: shardReport,
     replicas,
   })
   .meta({
@@ -273,6 +286,8 @@ export const engineEventsQuery = z.strictObject({
 
 /** One engine with its history. */
 export type EngineDetailsAnswer = Answer<typeof engineDetails>;
+/** The part of the fleet that a daemon follows. */
+export type ShardReport = Answer<typeof shardReport>;
 /** A source of engines. */
 export type SourceReport = Answer<typeof sourceReport>;
 /** Every engine, every source, and what is refused. */

@@ -29,7 +29,7 @@ import {
 import type { Content, Operation } from "./operation.ts";
 import { outcomesAnswer, pickAnswer, pickerReport, pickExplanation } from "./picker-answers.ts";
 import { endBody, outcomesBody, pickBody } from "../picker/pick-request.ts";
-import { indexReport, logLines, logsQuery, systemReport } from "./system-answers.ts";
+import { indexReport, logLines, logsQuery, snapshotQuery, systemReport } from "./system-answers.ts";
 import { matchAnswer } from "../query/match-answer.ts";
 import { binaryParameters, jsonBody } from "../query/match-query.ts";
 
@@ -72,6 +72,7 @@ const lookupProblems = [
 const REGISTRATION_PROBLEMS = [
   "malformed_body",
   "engine_conflict",
+  "other_shard",
   "endpoint_not_allowed",
   "endpoint_unresolvable",
   "registry_full",
@@ -382,9 +383,14 @@ export const OPERATIONS: readonly Operation[] = [
     id: "snapshot",
     access: "admin",
     tag: "operations",
-    summary: "A snapshot made now, for a daemon that starts.",
-    answers: { 200: { mediaType: "application/vnd.kvsync.snapshot", description: "A snapshot file." } },
-    problems: ["snapshot_unavailable"],
+    summary:
+      "A snapshot made now, for a daemon that starts; 204 when it has no worker of the shard that is asked for.",
+    query: snapshotQuery,
+    answers: {
+      200: { mediaType: "application/vnd.kvsync.snapshot", description: "A snapshot file." },
+      204: null,
+    },
+    problems: ["malformed_body", "snapshot_unavailable"],
   },
   {
     method: "get",

@@ -76,6 +76,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Answered>> = {
   contradictory_fields: { status: 422, title: "Contradictory fields" },
   endpoint_not_allowed: { status: 422, title: "Endpoint not allowed" },
   endpoint_unresolvable: { status: 422, title: "Unresolvable endpoint" },
+  other_shard: { status: 421, title: "Engine of another shard" },
   foreign_host: { status: 421, title: "Host name not served" },
   rate_limited: { status: 429, title: "Too many requests" },
   headers_too_large: { status: 431, title: "Headers too large" },

@@ -1,6 +1,6 @@
 /** Answers about the daemon itself: `/api/v1/system`, `/api/v1/index` and `/api/v1/logs`. */
 
-import { EVICTIONS, type EvictionReason } from "@kvsync/core";
+import { EVICTIONS, type EvictionReason, SHARDS_MAX } from "@kvsync/core";
 import { z } from "zod";
 
 import { LINES_MAX, SEVERITIES } from "../dashboard/log-ring.ts";
@@ -11,6 +11,21 @@ import { sourceReport } from "./engine-answers.ts";
 const count = z.int().min(0);
 const bytes = z.number().min(0);
 const time = z.iso.datetime();
+
+const SHARD_EXPECTED = "an integer";
+const shardNumber = z.coerce.number(SHARD_EXPECTED).int(SHARD_EXPECTED);
+/** What is asked of a snapshot. */
+export const snapshotQuery = z.strictObject({
+  shard_index: shardNumber
+    .min(0, "an integer from 0")
+    .optional()
+    .describe("With shard_count: only the rows of the workers that this shard of so many follows."),
+  shard_count: shardNumber
+    .min(1, `an integer from 1 to ${SHARDS_MAX}`)
+    .max(SHARDS_MAX, `an integer from 1 to ${SHARDS_MAX}`)
+    .optional()
+    .describe("Shards of the fleet that the caller is one of."),
+});
 
 const holders = z
   .strictObject(

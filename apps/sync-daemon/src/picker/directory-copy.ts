@@ -83,8 +83,13 @@ export class DirectoryCopy implements EngineDirectory {
     return this.#names.enginesWithAlias(alias);
   }
 
-  /** {@inheritDoc EngineDirectory.enginesWithAdapter} */
-  enginesWithAdapter(loraName: string): ReadonlySet<RegisteredEngine> {
-    return this.#names.enginesWithAdapter(loraName);
+  /** {@inheritDoc EngineDirectory.modelsWithAlias} */
+  modelsWithAlias(alias: string): ReadonlySet<string> {
+    return this.#names.modelsWithAlias(alias);
+  }
+
+  /** {@inheritDoc EngineDirectory.modelsWithAdapter} */
+  modelsWithAdapter(loraName: string): ReadonlySet<string> {
+    return this.#names.modelsWithAdapter(loraName);
   }
 }

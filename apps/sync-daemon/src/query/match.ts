@@ -27,6 +27,7 @@ import {
 
 import type { Engine } from "../engine/engine-entry.ts";
 import type { EngineDirectory, RegisteredEngine } from "../engine/engine-directory.ts";
+import { type FleetShard, WHOLE_FLEET } from "../engine/fleet-shard.ts";
 import type { BoardReader, RankTrust } from "../board/stream-board.ts";
 import { timeText } from "../clock.ts";
 import type { TokenizerFailure } from "../tokenizer/tokenize-outcome.ts";
@@ -41,6 +42,8 @@ export interface MatchDependencies {
   readonly reader: PrefixReader;
   readonly board: BoardReader;
   readonly registry: EngineDirectory;
+  /** The part of the fleet that is followed here; all of it without one. */
+  readonly shard?: FleetShard;
   /** Milliseconds since the epoch, of the board's clock. */
   readonly now: () => number;
 }
@@ -119,10 +122,9 @@ function find(asked: MatchQuery, dependencies: MatchDependencies): Found {
   const { reader } = dependencies;
   const { model, loraName, engines } = namedModel(asked, dependencies);
   const query = { ...asked, model, loraName };
-  const { candidates, counts } = consider(query, engines, dependencies.board);
-  const contexts = fittingContexts(query, reader);
-  const blockSizes = distinctBlockSizes(contexts);
-  const blockSize = blockSizes.length > 1 ? null : (blockSizes[0] ?? query.blockSize);
+  const { candidates, counts } = consider(query, engines, dependencies);
+  const { contexts, blockSizes } = fittingContexts(query, dependencies);
+  const blockSize = query.blockSize ?? (blockSizes.length > 1 ? null : (blockSizes[0] ?? null));
   const best = new Map<number, RankMatch>();
   for (const context of contexts) keepLonger(best, run(query, context, reader), context);
   if (reader.hasGroups) for (const context of contexts) shortenWhole(best, query, context, reader);
@@ -177,7 +179,7 @@ export function fallback(
   dependencies: MatchDependencies,
 ): MatchAnswer {
   const { model, loraName, engines } = namedModel(question, dependencies);
-  const { candidates, counts } = consider(question, engines, dependencies.board);
+  const { candidates, counts } = consider(question, engines, dependencies);
   const worst = TRUST_LEVELS.findLastIndex((trust) => counts[trust] > 0);
   return {
     model,
@@ -194,11 +196,14 @@ export function fallback(
   };
 }
 
-/** The ranks that the query is about, with their trust now. A worker that was asked for and is not known counts as unknown. */
+/**
+ * The ranks that the query is about, with their trust now. A worker that was asked for and is not known counts as unknown: at the
+ * shard that would follow it, so that the shards' counts add up to those of one daemon.
+ */
 function consider(
   query: QuestionFields,
   engines: ReadonlySet<RegisteredEngine>,
-  board: BoardReader,
+  { board, shard = WHOLE_FLEET }: Pick<MatchDependencies, "board" | "shard">,
 ): { candidates: Candidate[]; counts: Record<Trust, number> } {
   const counts: Record<Trust, number> = { exact: 0, partial: 0, stale: 0, unknown: 0 };
   const wanted = query.workers === null ? null : new Set(query.workers);
@@ -212,7 +217,7 @@ function consider(
       candidates.push({ worker: engine.id, dpRank, rankSlot, trust, engine });
     }
   }
-  counts.unknown += wanted?.size ?? 0;
+  for (const worker of wanted ?? []) if (shard.owns(worker)) counts.unknown += 1;
   return { candidates, counts };
 }
 
@@ -241,17 +246,29 @@ interface FittingContext {
   readonly lookahead: number;
 }
 
-/** The contexts to look in. With a block size they are found by name; listing all is for answers that name what is known. */
-function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContext[] {
+/** What is looked in, and the block sizes of an answer. */
+interface Fitting {
+  readonly contexts: FittingContext[];
+  readonly blockSizes: number[];
+}
+
+/**
+ * The contexts to look in. With a block size they are found by name; listing all is for answers that name what is known.
+ *
+ * A shard whose engines use other sizes looks in nothing and names those: another shard may use the one that was asked for, and
+ * whoever asks all of them sees when none does.
+ */
+function fittingContexts(query: MatchQuery, { reader, shard = WHOLE_FLEET }: MatchDependencies): Fitting {
   const { model, loraName, blockSize } = query;
   if (blockSize !== null) {
     const found = reader.findContexts({ model, loraName, blockSize });
-    if (found.length > 0) return found.map(fittingContext);
+    if (found.length > 0) return { contexts: found.map(fittingContext), blockSizes: [blockSize] };
   }
   const ours = reader.contexts().filter(({ key }) => key.model === model && key.loraName === loraName);
   const fitting = inUse(ours).map(fittingContext);
   const known = distinctBlockSizes(fitting);
   if (blockSize !== null && known.length > 0) {
+    if (shard.isPart) return { contexts: [], blockSizes: known };
     throw new RequestError(
       { code: "wrong_block_size", block_size: blockSize, known },
       `block_size: no engine of ${model} uses ${blockSize}; expected one of ${known.join(", ")}`,
@@ -263,7 +280,7 @@ function fittingContexts(query: MatchQuery, reader: PrefixReader): FittingContex
       `block_size: engines of ${model} use more than ${BLOCK_SIZES_MAX}; expected one of ${known.join(", ")}`,
     );
   }
-  return fitting;
+  return { contexts: fitting, blockSizes: known };
 }
 
 /**

@@ -54,11 +54,10 @@ export function namedModel(
   if (own !== null) return { model: name, loraName, engines: own };
 
   const aliased = registry.enginesWithAlias(name);
-  const aliasOf = onlyModel(name, new Set([...aliased].map(({ engine }) => engine.model)));
+  const aliasOf = onlyModel(name, registry.modelsWithAlias(name));
   if (aliasOf !== null) return { model: aliasOf, loraName, engines: aliased };
 
-  const declared = [...registry.enginesWithAdapter(name)].map(({ engine }) => engine.model);
-  const adapted = new Set([...declared, ...reader.modelsWithAdapter(name)]);
+  const adapted = new Set([...registry.modelsWithAdapter(name), ...reader.modelsWithAdapter(name)]);
   const served = [...adapted].filter((model) => registry.enginesOf(model) !== null);
   const adapterOf = onlyModel(name, new Set(served));
   const engines = adapterOf === null ? null : registry.enginesOf(adapterOf);

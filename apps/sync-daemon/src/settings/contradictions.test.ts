@@ -40,8 +40,64 @@ test.each([
     { discovery: { kubernetes: { namespaces: ["a"], namespace_selector: "b=c" } } },
     "discovery.kubernetes.namespaces or this one, not both",
   ],
+  [
+    "K4",
+    { shard: { index: 8, count: 8 } },
+    "shard.index: 8 is not usable; expected an index below shard.count, which is 8",
+  ],
+  [
+    "K4",
+    { shard: { index: 1 } },
+    "shard.index: 1 is not usable; expected an index below shard.count, which is 1",
+  ],
+  [
+    "K5",
+    { index: { prefix_hashes: "public", seed_file: "/seed" } },
+    'index.seed_file: "/seed" is not usable',
+  ],
+  [
+    "K6",
+    { shard: { count: 2 }, snapshot: { warm_from: ["http://a:7070", "http://b:7070"] } },
+    "index.seed_file: is missing; expected a file that all shards have",
+  ],
+  [
+    "K7",
+    { shard: { index: "ordinal", count: 2 }, picker: { enabled: true, port: 0, health_port: 0 } },
+    "picker.enabled: true is not usable; expected false, since shard.count is 2",
+  ],
 ])("%s: settings that exclude each other are refused: %j", (_number, settings, expected) => {
   expect(linesOf(settings).join("\n")).toContain(expected);
+});
+
+test.each([
+  { shard: { index: "first", count: 8 } },
+  { shard: { index: -1, count: 8 } },
+  { shard: { index: 0, count: 0 } },
+  { shard: { index: 0, count: 1025 } },
+])("a shard that cannot be is refused with what was expected: %j", (settings) => {
+  expect(linesOf(settings).join("\n")).toMatch(
+    /shard\.(index|count): \S+ is not usable; expected an integer from/,
+  );
+});
+
+test("shards whose seeds are one take each other's snapshots, and an ordinal excludes nothing", () => {
+  const from = { warm_from: ["http://a:7070"] };
+  const shard = { index: "ordinal", count: 8 };
+  expect(linesOf({ shard, snapshot: from, index: { seed_file: "/seed" } })).toEqual([]);
+  expect(linesOf({ shard, snapshot: from, index: { prefix_hashes: "public" } })).toEqual([]);
+  expect(linesOf({ shard })).toEqual([]);
+});
+
+test("one daemon to take a snapshot from may be named without a list, by a variable too", () => {
+  const file = join(folder, "kvsync.yaml");
+  writeFileSync(file, JSON.stringify({ snapshot: { warm_from: "http://a:7070" } }));
+  const givers = (environment: Record<string, string>): readonly string[] | undefined =>
+    readUsable(["--config", file], environment).reading?.settings.snapshot.warm_from;
+  expect(givers({})).toEqual(["http://a:7070"]);
+  expect(givers({ KVSYNC_SNAPSHOT_WARM_FROM: "http://b:1, http://c:2" })).toEqual([
+    "http://b:1",
+    "http://c:2",
+  ]);
 });
 
 test("ports of a picker that is off, and free ports, exclude nothing", () => {

@@ -5,6 +5,11 @@
  *  K1  A longest wait is not shorter than the first one.
  *  K2  No two of the daemon's ports are one.
  *  K3  Namespaces are named or selected by label, not both.
+ *  K4  The index of a shard is below the number of shards.
+ *  K5  A seed comes from a file only where it is secret.
+ *  K6  A shard that may take snapshots has a seed that other shards have, too. Rows of another seed
+ *      mean nothing, and a change of shard.count would begin cold.
+ *  K7  The picker decides over all engines, and a shard has its own only.
  */
 
 /** The settings of which some exclude each other. */
@@ -16,6 +21,9 @@ interface Related {
     readonly port: number;
     readonly health_port: number;
   };
+  readonly shard: { readonly index: number | "ordinal"; readonly count: number };
+  readonly index: { readonly prefix_hashes: "secret" | "public"; readonly seed_file: string | null };
+  readonly snapshot: { readonly warm_from: readonly string[] };
   readonly ingest: { readonly reconnect_ms_min: number; readonly reconnect_ms_max: number };
   readonly discovery: {
     readonly kubernetes: {
@@ -57,10 +65,33 @@ export function refuseContradictions(
     if (longest < first) refuse(path, `at least ${least}, which is ${first}`);
   }
   refuseSharedPorts(settings, refuse);
+  refuseLoneShards(settings, refuse);
   if (kubernetes.namespace_selector !== null && kubernetes.namespaces.length > 0)
     refuse(
       ["discovery", "kubernetes", "namespace_selector"],
       "discovery.kubernetes.namespaces or this one, not both",
+    );
+}
+
+function refuseLoneShards(
+  { shard, index, snapshot, picker }: Related,
+  refuse: (path: readonly string[], expected: string) => void,
+): void {
+  const { prefix_hashes: hashes, seed_file: seedFile } = index;
+  if (shard.index !== "ordinal" && shard.index >= shard.count)
+    refuse(["shard", "index"], `an index below shard.count, which is ${shard.count}`);
+  if (seedFile !== null && hashes === "public")
+    refuse(["index", "seed_file"], "none, since index.prefix_hashes is public: its seed is known");
+  if (shard.count === 1) return;
+  if (snapshot.warm_from.length > 0 && hashes === "secret" && seedFile === null)
+    refuse(
+      ["index", "seed_file"],
+      "a file that all shards have, since shard.count is above 1 and snapshot.warm_from is set; or index.prefix_hashes: public",
+    );
+  if (picker.enabled === true)
+    refuse(
+      ["picker", "enabled"],
+      `false, since shard.count is ${shard.count}: the picker has the engines of its own shard only. Gateways ask all shards with @kvsync/client`,
     );
 }
 

@@ -320,7 +320,7 @@ test.each([
     "http: &a { port: *a }\n",
     /configuration file .*kvsync\.yaml: an alias refers to a value that contains it/,
   ],
-  ["snapshot: { warm_from: not a url }\n", /snapshot\.warm_from.*expected a base URL/],
+  ["snapshot: { warm_from: not a url }\n", /snapshot\.warm_from.*expected base URLs/],
 ])("%j is refused by its place and what was expected", (text, message) => {
   const path = join(mkdtempSync(join(tmpdir(), "kvsync-wrong-")), "kvsync.yaml");
   writeFileSync(path, text);

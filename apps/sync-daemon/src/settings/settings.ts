@@ -23,6 +23,7 @@ import {
   tlsSection,
 } from "./security-settings.ts";
 import { pickerSection, refusePickerDoors } from "./picker-settings.ts";
+import { shardSection } from "./shard-settings.ts";
 import { snapshotSection } from "./snapshot-settings.ts";
 import { tracingSection } from "./tracing-settings.ts";
 import {
@@ -172,7 +173,12 @@ export const SECTIONS_SCHEMA = z.strictObject({
           "Seed of the hashes: drawn at start, or the public one with which callers may ask by prefix_hashes.",
         expected: PREFIX_HASHES_EXPECTED,
       }),
+    seed_file: text(
+      "File with a secret of at least 16 characters from which the seed is made, where index.prefix_hashes is secret. Shards that have the same one can take over each other's workers.",
+      null,
+    ),
   }),
+  shard: shardSection,
   discovery: discoverySection,
   security: securitySection,
   tls: tlsSection,

@@ -4,6 +4,14 @@ import type { ParkedRecord } from "@kvsync/core";
 
 import type { SnapshotStream } from "../engine/followed-rank.ts";
 
+/** What an index is filled from. */
+export interface RestoreOrder {
+  /** Snapshots that were found whole, at least one. */
+  readonly paths: readonly string[];
+  /** The part of the fleet whose workers are taken; null for all that the only file has. */
+  readonly shard: { readonly index: number; readonly count: number } | null;
+}
+
 /** The content of a restored file, or the reason why it was refused. */
 export type RestoredSnapshot =
   | {

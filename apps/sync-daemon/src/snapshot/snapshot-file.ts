@@ -60,6 +60,7 @@ import {
   type IndexImport,
   LEDGER_NAMES_KEPT_MAX,
   LOOKAHEAD_MAX,
+  type ParkedRecord,
   RANK_BLOCK_SIZES_MAX,
   RANK_SLOTS_MAX,
   REPORT_MODES,
@@ -186,6 +187,8 @@ const streamShape = z.object({
 });
 const headShape = z.object({
   productVersion: z.string(),
+  /** Of a daemon that follows a part of the fleet. */
+  shard: z.object({ index: count, count: z.int().min(1) }).optional(),
   createdMs: z.number(),
   hashSeed: z.string().regex(/^\d{1,20}$/),
   streams: z.array(streamShape).max(RANK_SLOTS_MAX),
@@ -223,6 +226,15 @@ export interface SnapshotHead {
   /** Decimal. Rows of another seed mean nothing here. As secret as the file. */
   readonly hashSeed: string;
   readonly streams: readonly SnapshotStream[];
+  /** The part of the fleet that its writer followed; absent for all of it. */
+  readonly shard?: { readonly index: number; readonly count: number } | undefined;
+}
+
+/** Which streams of a file are taken, and the slots that they get. */
+export interface SlotPlan {
+  readonly streams: readonly SnapshotStream[];
+  /** By holder slot in the file; slots that are not there are passed over. */
+  readonly slots: ReadonlyMap<number, number>;
 }
 
 /** What a file holds, as told without applying it. */
@@ -341,15 +353,17 @@ export function verifySnapshot(path: string): SnapshotSummary {
 }
 
 /** A file that was found whole, and is kept open. */
-interface OpenSnapshot {
+export interface OpenSnapshot {
   readonly summary: SnapshotSummary;
   /**
    * Fills an index from it.
    *
-   * @param target - an empty index's import.
+   * @param target - import of an index without the slots that rows get.
+   * @param plan - what is taken; all of it, with the slots as they are, without one.
+   * @returns the number of rows taken.
    * @throws SnapshotError where the file was changed in place since; then the index may hold rows.
    */
-  load(target: IndexImport): void;
+  load(target: IndexImport, plan?: SlotPlan): number;
   close(): void;
 }
 
@@ -363,12 +377,12 @@ interface OpenSnapshot {
 export function openSnapshot(path: string): OpenSnapshot {
   const file = new SectionReader(path);
   try {
-    const summary = readSections(file, null);
+    const { summary } = readSections(file, null);
     return {
       summary,
-      load: (target) => {
+      load: (target, plan = planOfAll(summary.head.streams)) => {
         file.rewind();
-        readSections(file, target);
+        return readSections(file, target, plan).taken;
       },
       close: () => {
         file.close();
@@ -392,16 +406,91 @@ export function openSnapshot(path: string): OpenSnapshot {
 export function loadSnapshot(path: string, target: IndexImport, hashSeed: string): SnapshotSummary {
   const snapshot = openSnapshot(path);
   try {
-    if (snapshot.summary.head.hashSeed !== hashSeed) {
-      // Without the seeds: they are secret, and messages are logged.
-      const message = `snapshot ${path}: was made with another hash seed: index.prefix_hashes was changed since, or it is another daemon's`;
-      throw new SnapshotError({ code: "other_hash_seed", path }, message);
-    }
+    if (snapshot.summary.head.hashSeed !== hashSeed) throw otherSeed(path);
     snapshot.load(target);
     return snapshot.summary;
   } finally {
     snapshot.close();
   }
+}
+
+/** Without the seeds: they are secret, and messages are logged. */
+export function otherSeed(path: string): SnapshotError {
+  const message = `snapshot ${path}: was made with another hash seed: index.prefix_hashes or index.seed_file was changed since, or it is another daemon's`;
+  return new SnapshotError({ code: "other_hash_seed", path }, message);
+}
+
+/**
+ * Writes a part of a file: the streams of some workers, and what they hold.
+ *
+ * @param from - the file; it is checked while it is read.
+ * @param to - where the part goes; nobody reads it before this returns.
+ * @param isWanted - whether a worker's streams are part of it.
+ * @throws SnapshotError of every code but fetch_failed and too_large; then there is no part.
+ */
+export function writePart(from: string, to: string, isWanted: (workerId: string) => boolean): void {
+  const source = new SectionReader(from);
+  let part: SectionWriter | null = null;
+  try {
+    part = new SectionWriter(to);
+    copyPart(source, part, isWanted);
+    part.finish();
+  } catch (error) {
+    discard(to);
+    throw error instanceof SnapshotError ? error : ioFailed(to, error);
+  } finally {
+    part?.close();
+    source.close();
+  }
+}
+
+function copyPart(source: SectionReader, part: SectionWriter, isWanted: (workerId: string) => boolean): void {
+  const head = source.parsed(source.next(), "head", headShape);
+  const plan = planOfAll(head.streams.filter(({ workerId }) => isWanted(workerId)));
+  part.pack("head", { ...head, streams: plan.streams });
+  let context: Uint8Array | null = null;
+  let [rows, parked] = [0, 0];
+  for (let section = source.next(); section.kind !== "end"; section = source.next()) {
+    const { kind, payload } = section;
+    if (kind === "context") context = payload;
+    else if (kind === "rows") {
+      checkRows(source, payload);
+      const kept = keptRows(payload, plan);
+      if (kept.byteLength === 0) continue;
+      if (context !== null) part.write("context", context);
+      context = null;
+      part.write("rows", kept);
+      rows += kept.byteLength / INDEX_ROW_BYTES;
+    } else if (kind === "order") {
+      if (plan.slots.has(source.parsed(section, "order", orderShape).rankSlot)) part.write(kind, payload);
+    } else if (kind === "parked") {
+      if (!plan.slots.has(source.parsed(section, "parked", parkedShape).rankSlot)) continue;
+      part.write(kind, payload);
+      parked += 1;
+    }
+  }
+  part.pack("end", { rows, parked });
+}
+
+/** Streams with the slots that they have. */
+function planOfAll(streams: readonly SnapshotStream[]): SlotPlan {
+  return { streams, slots: new Map(streams.flatMap(holderSlots).map((slot) => [slot, slot])) };
+}
+
+/** The rows of a plan, in their order and with their new slots; in the memory of the section. */
+function keptRows(payload: Uint8Array, { slots }: SlotPlan): Uint8Array {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  let end = 0;
+  for (let at = 0; at < payload.byteLength; at += INDEX_ROW_BYTES) {
+    const holder = view.getUint32(at + INDEX_ROW_HOLDER, true);
+    const old = holderSlotOf(holder);
+    const slot = slots.get(old);
+    if (slot === undefined) continue;
+    if (end !== at) payload.copyWithin(end, at, at + INDEX_ROW_BYTES);
+    view.setUint32(end + INDEX_ROW_HOLDER, holder - old + slot, true);
+    end += INDEX_ROW_BYTES;
+  }
+  return payload.subarray(0, end);
 }
 
 /**
@@ -421,12 +510,15 @@ export function snapshotSeed(path: string): bigint {
 }
 
 /** Reads all sections of a file that is at its first one, and hands what they hold to `target`. */
-function readSections(file: SectionReader, target: IndexImport | null): SnapshotSummary {
+function readSections(
+  file: SectionReader,
+  target: IndexImport | null,
+  plan: SlotPlan = { streams: [], slots: new Map() },
+): { readonly summary: SnapshotSummary; readonly taken: number } {
   const head = file.parsed(file.next(), "head", headShape);
-  const wanted = new Set(head.streams.flatMap(holderSlots));
-  if (target !== null) for (const stream of head.streams) openGroups(target, stream);
+  if (target !== null) for (const stream of plan.streams) openGroups(target, stream);
   const contexts: (ContextKey & { rows: number })[] = [];
-  let [rows, parked] = [0, 0];
+  let [rows, taken, parked] = [0, 0, 0];
   for (let section = file.next(); section.kind !== "end"; section = file.next()) {
     if (section.kind === "context")
       contexts.push({ ...file.parsed(section, "context", contextKey), rows: 0 });
@@ -436,21 +528,32 @@ function readSections(file: SectionReader, target: IndexImport | null): Snapshot
       const added = checkRows(file, section.payload);
       rows += added;
       context.rows += added;
-      target?.add(keyOf(context), section.payload, (slot) => wanted.has(slot));
-    } else if (section.kind === "order") {
-      const order = file.parsed(section, "order", orderShape);
-      target?.order(order.rankSlot, order.contexts);
-    } else if (section.kind === "parked") {
-      const store = parkedRecord(file, file.parsed(section, "parked", parkedShape));
+      if (target !== null) taken += target.add(keyOf(context), keptRows(section.payload, plan), () => true);
+    } else if (section.kind === "order") takeOrder(file.parsed(section, "order", orderShape), target, plan);
+    else if (section.kind === "parked") {
+      takeParked(parkedRecord(file, file.parsed(section, "parked", parkedShape)), target, plan);
       parked += 1;
-      if (wanted.has(store.rankSlot)) target?.park(store);
     } else throw file.malformed("one head");
   }
   const end = file.parsed(file.last, "end", endShape);
   if (end.rows !== rows || end.parked !== parked)
     throw file.malformed(`${end.rows} rows and ${end.parked} parked stores`);
   file.expectEnd();
-  return { head, contexts, rows, parked, bytes: file.offset };
+  return { summary: { head, contexts, rows, parked, bytes: file.offset }, taken };
+}
+
+function takeOrder(
+  { rankSlot: old, contexts }: z.output<typeof orderShape>,
+  target: IndexImport | null,
+  { slots }: SlotPlan,
+): void {
+  const slot = slots.get(old);
+  if (slot !== undefined) target?.order(slot, contexts);
+}
+
+function takeParked(store: ParkedRecord, target: IndexImport | null, { slots }: SlotPlan): void {
+  const slot = slots.get(store.rankSlot);
+  if (slot !== undefined) target?.park({ ...store, rankSlot: slot });
 }
 
 /** A stream's rank slot, and those of its KV-cache groups. */

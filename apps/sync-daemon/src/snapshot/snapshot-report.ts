@@ -39,12 +39,14 @@ export function refusals(metrics: MetricSlots, log: WriteEvent): SourceListener 
  * @param log - where lines go.
  */
 export function tellRestored(
-  { origin, path }: FoundSnapshot,
+  { origin, paths }: FoundSnapshot,
   restored: RestoredSnapshot | null,
   metrics: MetricSlots,
   log: WriteEvent,
 ): void {
   const operation = operationOf(origin);
+  const [first, ...others] = paths;
+  const path = others.length === 0 ? first : `${first} and ${others.length} more`;
   if (restored?.kind === "restored") {
     metrics.counter(SNAPSHOT_METRICS.snapshotOperations, { operation, status: "ok" }).inc();
     const { rows, streams, createdMs } = restored;

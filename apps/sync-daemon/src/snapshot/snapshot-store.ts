@@ -2,8 +2,10 @@
  * Makes snapshots: on a clock, when stopping, and when a sibling asks.
  *
  *     clock │ stop │ GET /api/v1/snapshot ─▶ write() ─▶ ingest thread copies (between two messages) ─▶ snapshot thread writes
+ *     GET …?shard_index=&shard_count= ─▶ writePart() ─▶ write() ─▶ snapshot thread writes the rows of that shard's workers
  *
- * One at a time; a request while one is being made gets that one. A failure is counted and logged,
+ * One at a time; a request while one is being made gets that one. Parts are made one after the other: all that are asked for while
+ * one snapshot is being made are of that one. A failure is counted and logged,
  * the files on the disk stay, and the next snapshot is tried as usual.
  *
  * Invariants (test/snapshot-store.test.ts)
@@ -13,15 +15,17 @@
 
 import { once } from "node:events";
 import { randomUUID } from "node:crypto";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 
+import { assert } from "@kvsync/core";
 import { SNAPSHOT_METRICS } from "@kvsync/observability/kvsync/snapshot";
 import type { MetricSlots } from "@kvsync/observability/slots";
 
 import { makeFolder } from "../folder.ts";
+import type { FleetShard } from "../engine/fleet-shard.ts";
 import type { WriteEvent } from "../log/log-line.ts";
 import type { NamedSpan, Tracing } from "../telemetry/tracing.ts";
 import { ioFailed, SnapshotError } from "./snapshot-error.ts";
@@ -35,6 +39,8 @@ export interface SnapshotDependencies {
   /** Compiled `snapshot-thread`. */
   readonly script: URL;
   readonly version: string;
+  /** The part of the fleet that is followed. */
+  readonly shard: FleetShard;
   readonly metrics: MetricSlots;
   readonly log: WriteEvent;
   /** Null when off. */
@@ -66,6 +72,8 @@ export class SnapshotStore {
   readonly #folder: string;
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<WrittenSnapshot> | null = null;
+  /** Ends when the last part that was asked for is made. Never rejects. */
+  #parts: Promise<unknown> = Promise.resolve();
   #lastTakenMs: number | null = null;
   #startedMs: number | null = null;
   /** Why the last one could not be written; null when it was, or none was tried. */
@@ -137,6 +145,39 @@ export class SnapshotStore {
       this.#writing = null;
     });
     return this.#writing;
+  }
+
+  /**
+   * Makes a file of the workers of one shard. It has no name any more when this resolves: it ends with its descriptor.
+   *
+   * @param shard - which.
+   * @returns the descriptor of the file, the caller's to close.
+   * @throws SnapshotError; what concerns the whole snapshot is counted and logged already.
+   */
+  async writePart(shard: FleetShard): Promise<number> {
+    const { path: from } = await this.write();
+    const path = join(this.#folder, `${SNAPSHOT_NAME}.part`);
+    const made = this.#parts.then(() => this.#makePart(from, path, shard));
+    this.#parts = made.catch(() => undefined);
+    return made;
+  }
+
+  async #makePart(from: string, path: string, { index, count }: FleetShard): Promise<number> {
+    const outcome = await run(this.#dependencies.script, {
+      kind: "part",
+      path,
+      from,
+      shard: { index, count },
+    });
+    if (outcome.kind === "failed")
+      throw new SnapshotError({ code: "io_failed", path, reason: outcome.code }, outcome.message);
+    try {
+      const descriptor = openSync(path, "r");
+      rmSync(path);
+      return descriptor;
+    } catch (error) {
+      throw ioFailed(path, error);
+    }
   }
 
   /** Seconds since the state of the last good one; null before the first. */
@@ -223,7 +264,7 @@ export class SnapshotStore {
   }
 
   async #makeFile(): Promise<WrittenSnapshot> {
-    const { take, script, version, log, whyFolderLost } = this.#dependencies;
+    const { take, script, version, shard, log, whyFolderLost } = this.#dependencies;
     const path = join(this.#folder, SNAPSHOT_NAME);
     const lost = whyFolderLost();
     if (lost !== null)
@@ -234,14 +275,18 @@ export class SnapshotStore {
       throw ioFailed(path, error);
     }
     const { takenMs, stoodStillMs, streams, copy } = await take();
-    const job: SnapshotJob = {
-      path,
-      head: { productVersion: version, createdMs: takenMs, hashSeed: String(copy.seed), streams },
-      copy,
+    const { index, count } = shard;
+    const head = {
+      productVersion: version,
+      createdMs: takenMs,
+      hashSeed: String(copy.seed),
+      streams,
+      ...(shard.isPart ? { shard: { index, count } } : {}),
     };
-    const outcome = await run(script, job);
+    const outcome = await run(script, { kind: "whole", path, head, copy });
     if (outcome.kind === "failed")
       throw new SnapshotError({ code: "io_failed", path, reason: outcome.code }, outcome.message);
+    assert(outcome.kind === "written", "a whole snapshot was asked for");
     this.#lastTakenMs = takenMs;
     const { rows, bytes } = outcome;
     const facts = { path, rows, bytes, streams: streams.length, stood_still_ms: Math.round(stoodStillMs) };

@@ -1,31 +1,44 @@
 /**
- * A thread that writes one snapshot and ends: hashing and writing a large index takes longer than a lookup may wait.
+ * A thread that writes one snapshot, or a part of one, and ends. Hashing and writing a large index takes longer than a lookup may
+ * wait.
  */
 
 import { parentPort, workerData } from "node:worker_threads";
 
 import { assert, type IndexCopy } from "@kvsync/core";
 
+import { FleetShard } from "../engine/fleet-shard.ts";
 import { SnapshotError } from "./snapshot-error.ts";
-import { type SnapshotHead, writeSnapshot } from "./snapshot-file.ts";
+import { type SnapshotHead, writePart, writeSnapshot } from "./snapshot-file.ts";
 
-/** What it is started with. */
-export interface SnapshotJob {
-  readonly path: string;
-  readonly head: SnapshotHead;
-  readonly copy: IndexCopy;
-}
+/** What it is started with: a copy to write, or a file of whose workers a shard's are to be written. */
+export type SnapshotJob =
+  | { readonly kind: "whole"; readonly path: string; readonly head: SnapshotHead; readonly copy: IndexCopy }
+  | {
+      readonly kind: "part";
+      readonly path: string;
+      readonly from: string;
+      readonly shard: { readonly index: number; readonly count: number };
+    };
 
 /** What it says before it ends. */
 export type SnapshotOutcome =
   | { readonly kind: "written"; readonly rows: number; readonly parked: number; readonly bytes: number }
+  | { readonly kind: "parted" }
   | { readonly kind: "failed"; readonly code: string; readonly message: string };
 
 assert(parentPort !== null, "snapshot-thread runs as a worker thread");
-const { path, head, copy } = workerData as SnapshotJob;
+
+function work(job: SnapshotJob): SnapshotOutcome {
+  if (job.kind === "whole") return { kind: "written", ...writeSnapshot(job.path, job.head, job.copy) };
+  const shard = new FleetShard(job.shard.index, job.shard.count);
+  writePart(job.from, job.path, (workerId) => shard.owns(workerId));
+  return { kind: "parted" };
+}
+
 let outcome: SnapshotOutcome;
 try {
-  outcome = { kind: "written", ...writeSnapshot(path, head, copy) };
+  outcome = work(workerData as SnapshotJob);
 } catch (error) {
   if (!(error instanceof SnapshotError)) throw error;
   outcome = { kind: "failed", code: error.code, message: error.message };

@@ -39,6 +39,10 @@ const engines = z.object({
       ),
     }),
   ),
+  // A daemon of an earlier version follows the whole fleet.
+  shard: z
+    .object({ index: z.number(), count: z.number(), engines_elsewhere: z.number() })
+    .default({ index: 0, count: 1, engines_elsewhere: 0 }),
   refused: z.array(z.object({ source: z.string(), id: z.string(), reason: z.string(), message: z.string() })),
 });
 
@@ -86,6 +90,7 @@ export async function examineDaemon(api: DaemonApi, isNamed: boolean): Promise<D
           message: `${status}: ${message}`,
         };
       }),
+      ...shardFinding(list),
       ...list.refused.flatMap(refusalFinding),
       ...list.engines.flatMap(({ id, ranks }) => ranks.map((rank) => streamFinding(id, rank))),
     ];
@@ -117,6 +122,16 @@ function unasked(url: string, isNamed: boolean, error: unknown): Finding {
       : finding("skip", `not looked at: ${reason}. The address is that of the settings; --url names another`);
   }
   throw error;
+}
+
+/** Of a daemon that follows the whole fleet there is nothing to say. */
+function shardFinding({ shard, engines: followed }: EngineList): Finding[] {
+  const { index, count, engines_elsewhere: elsewhere } = shard;
+  if (count === 1) return [];
+  const message = `follows ${followed.length} engines; ${elsewhere} belong to other shards`;
+  // Rendezvous hashing leaves a shard of a large fleet without engines only when ids are not what they should be.
+  const status = followed.length === 0 && elsewhere > 0 ? "warn" : "ok";
+  return [{ check: "daemon", subject: `shard ${index} of ${count}`, status, message }];
 }
 
 /** A duplicate is followed all the same: of no interest here. */

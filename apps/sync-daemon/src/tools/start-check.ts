@@ -3,6 +3,7 @@
  * credentials and ports. `--check-config` and `kvsync doctor` report all of it at once.
  *
  *     settings ─┬─▶ tokens, TLS, CURVE, token of a sibling   read as a start reads them; the picker's TLS too
+ *               ├─▶ seed that shards share                   read as a start reads it
  *               ├─▶ vocabularies of tokenizer.models         read as a start reads them, probes included
  *               ├─▶ folders of state and snapshots           a file is made and removed; their owner is looked for
  *               ├─▶ Kubernetes credentials                   read; the cluster gets no request
@@ -21,6 +22,7 @@
 
 import type { X509Certificate } from "node:crypto";
 import { createServer } from "node:net";
+import { hostname } from "node:os";
 import { createSecureContext } from "node:tls";
 
 import { folderHeld } from "../folder-claim.ts";
@@ -29,8 +31,10 @@ import { credentialReader } from "../discovery/kubernetes/credentials.ts";
 import { clientKeysIn, readDialKeys, serverKeyIn } from "../security/curve-keys.ts";
 import { certificateOf, keyOf, notItsKey, type PemFile } from "../security/tls-files.ts";
 import { TokenList } from "../security/token-list.ts";
+import { readSharedSeed } from "../security/shared-seed.ts";
 import { readBounded } from "../security/watched-files.ts";
 import { filePlan, filesOfEngine } from "../settings/open-files.ts";
+import { ownShard } from "../settings/own-shard.ts";
 import { SettingsError, type ToldFault } from "../settings/settings-error.ts";
 import type { TlsSettings } from "../settings/security-settings.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -127,6 +131,11 @@ export function checkFiles(settings: Settings, nowMs: number): StartReport {
   checkCurve(settings, findings);
   checkTokenizers(settings, findings);
   const { enabled, models_token_file: modelsToken } = settings.discovery.kubernetes;
+  const seed = settings.index.seed_file;
+  if (seed !== null) {
+    const expected = "a file with a secret that all shards have";
+    findings.attempt("index.seed_file", seed, expected, () => readSharedSeed(seed));
+  }
   checkToken("snapshot.warm_token_file", settings.snapshot.warm_token_file, findings);
   if (enabled === true) checkToken("discovery.kubernetes.models_token_file", modelsToken, findings);
   checkShare(settings, findings);
@@ -171,6 +180,7 @@ export async function checkStart(
   const files = checkFiles(settings, nowMs);
   checkFolders(settings, given, findings);
   checkOpenFiles(settings, findings);
+  checkShard(settings, findings);
   await checkCredentials(settings, findings);
   if (looksAt === "files and ports") {
     await checkOwners(settings, findings);
@@ -180,6 +190,16 @@ export async function checkStart(
     faults: [...files.faults, ...findings.faults],
     warnings: [...files.warnings, ...findings.warnings],
   };
+}
+
+/** A warning: the settings may be for a pod, and not for this machine. */
+function checkShard({ shard }: Settings, findings: Findings): void {
+  try {
+    ownShard(shard, hostname());
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    findings.warnings.push(error.message);
+  }
 }
 
 function checkTls(section: string, tls: TlsSettings, findings: Findings, nowMs: number): void {

@@ -268,18 +268,24 @@ export class Side {
       streams: ranks.map((rank) => {
         const sync = this.stream(rank);
         const { trust, lastSequenceNumber, historyFromSequenceNumber, lastBatchTimestampSeconds } = sync;
-        const position = withoutSlots(sync.position(nowMs));
+        const position = withoutSlots(sync.position(nowMs), holderName);
         return { trust, lastSequenceNumber, historyFromSequenceNumber, lastBatchTimestampSeconds, position };
       }),
     };
   }
 }
 
-function withoutSlots(position: StreamPosition | null): object | null {
+/** A position with names in place of the groups' slots. */
+export function withoutSlots(
+  position: StreamPosition | null,
+  holderName: (slot: number) => string,
+): object | null {
   if (position === null) return null;
-  const { groups } = position.applier;
+  const { groups, uncertainCopies } = position.applier;
   const shapes = groups.groups.map((group) => ({ ...group, slot: null }));
-  return { ...position, applier: { ...position.applier, groups: { ...groups, groups: shapes } } };
+  const copies = uncertainCopies.map(([slot, ...name]) => [holderName(slot), ...name]);
+  const applier = { ...position.applier, groups: { ...groups, groups: shapes }, uncertainCopies: copies };
+  return { ...position, applier };
 }
 
 const END = [new Uint8Array(), new Uint8Array(8).fill(0xff), new Uint8Array()];

@@ -77,6 +77,14 @@ export const DISCOVERY_METRICS = {
     preset: "absent until known",
     why: "A source that suddenly wants none has lost its labels or its file.",
   }),
+  shardEngines: gauge({
+    name: "kv_discovery_shard_engines",
+    help: "Engines that sources want, by the shard that follows them: this daemon's, or another one.",
+    unit: "none",
+    labels: { shard: ["own", "elsewhere"] },
+    preset: "absent until known",
+    why: "With shard.count above 1, own over all shards adds up to the fleet; elsewhere is followed by other daemons.",
+  }),
   refused: gauge({
     name: "kv_discovery_refused_engines",
     help: "Engines that a source wants and that are not followed for it at the moment, by reason.",

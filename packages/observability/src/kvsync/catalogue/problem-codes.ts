@@ -19,6 +19,7 @@ export const PROBLEM_CODES = [
   "method_not_allowed",
   "request_overdue",
   "engine_conflict",
+  "other_shard",
   "alertmanager_not_configured",
   "stated_elsewhere",
   "body_too_large",

@@ -50,14 +50,19 @@ export const FINDING_ENGINES = row({
     wanted: timeseries({
       id: 22,
       title: "Engines wanted",
-      shows: "Engines that each source wants followed, by replica.",
-      normal: "The size of the fleet, alike on all replicas.",
+      shows:
+        "Engines that each source wants followed, and those of this shard (own) and of other shards (elsewhere), by replica.",
+      normal: "The size of the fleet, alike on all replicas. Without shards, elsewhere is 0.",
       width: 6,
       height: 8,
       queries: [
         query(
           sum(value(DISCOVERY_METRICS.engines, HERE), ["instance", "source"]),
           (label) => `${label("source")} ${label("instance")}`,
+        ),
+        query(
+          sum(value(DISCOVERY_METRICS.shardEngines, HERE), ["instance", "shard"]),
+          (label) => `${label("shard")} ${label("instance")}`,
         ),
       ],
     }),
