@@ -1,6 +1,12 @@
 /** The public surface of the client: named, so that it is a page one reviews. */
 export { choose, type WorkerLoad } from "./choose.ts";
-export { ClientError, type ClientErrorFacts } from "./client-error.ts";
+export {
+  ClientError,
+  type ClientErrorFacts,
+  FleetError,
+  type FleetErrorFacts,
+  type ShardFailure,
+} from "./client-error.ts";
 export type {
   EngineDetails,
   IndexReport,
@@ -26,6 +32,8 @@ export type {
   TrustReason,
   WorkerMatch,
 } from "./match-types.ts";
+export type { ShardedAnswer } from "./merged-answer.ts";
+export { ShardedClient, type ShardedClientOptions } from "./sharded-client.ts";
 export type {
   Outcome,
   PickAnswer,
