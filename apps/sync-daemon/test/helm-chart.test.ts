@@ -14,7 +14,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments, stringify } from "yaml";
 
 import { readSettings } from "../src/settings/read-settings.ts";
-import { SETTING_ROWS } from "../src/settings/settings.ts";
+import { SETTING_ROWS, type Settings } from "../src/settings/settings.ts";
 
 const CHART = fileURLToPath(new URL("../../../infra/helm/kvsync/", import.meta.url));
 const BASE = fileURLToPath(new URL("../../../infra/kubernetes/", import.meta.url));
@@ -90,8 +90,11 @@ function kustomized(components: readonly string[]): readonly Manifest[] {
 const LABELS_OF_RELEASES =
   /^(?:app\.kubernetes\.io\/(?:instance|version|managed-by)|helm\.sh\/chart|checksum\/config)$/;
 
+/** Kinds that run the daemon. */
+const WORKLOAD = /^(?:Deployment|StatefulSet)$/;
+
 /** Kinds that someone selects by label. */
-const LABELLED = /^(?:Service|Deployment|ServiceMonitor|PrometheusRule)$/;
+const LABELLED = /^(?:Service|Deployment|StatefulSet|ServiceMonitor|PrometheusRule)$/;
 
 /** A tree without those, and without what is then empty. A container's ports have no order. */
 function comparable(tree: unknown): unknown {
@@ -132,7 +135,7 @@ function settingsOf(manifests: readonly Manifest[]): unknown {
 }
 
 function containersOf(manifests: readonly Manifest[]): readonly Container[] {
-  const workload = manifests.find(({ kind }) => kind === "Deployment" || kind === "StatefulSet");
+  const workload = manifests.find(({ kind }) => WORKLOAD.test(kind));
   const { template } = workload?.["spec"] as { template: { spec: { containers: Container[] } } };
   return template.spec.containers;
 }
@@ -157,7 +160,7 @@ function comparableObjects(manifests: readonly Manifest[]): ReadonlyMap<string, 
     if (id === "ConfigMap kvsync-daemon") delete copy.data;
     // The base labels what is looked for by label alone.
     if (!LABELLED.test(kind)) delete copy.metadata.labels?.["app.kubernetes.io/name"];
-    for (const container of kind === "Deployment" ? containersOf([copy]) : []) delete container.env;
+    for (const container of WORKLOAD.test(kind) ? containersOf([copy]) : []) delete container.env;
     expect(result.has(id), id).toBe(false);
     result.set(id, comparable(copy));
   }
@@ -176,6 +179,7 @@ const EQUAL: readonly (readonly [components: readonly string[], values: Tree])[]
       dashboards: { enabled: true },
     },
   ],
+  [["shards"], { shards: { enabled: true, seedSecret: "kvsync-seed" }, autoscaling: { enabled: false } }],
 ];
 /** The components change rights and rules, and leave the settings to whoever lists them. */
 const EQUAL_RIGHTS: readonly (readonly [component: string, settings: Tree])[] = [
@@ -237,6 +241,7 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
       ["config.engines", { config: { engines: [{ id: "a", model: "m", endpont: "tcp://a:1" }] } }],
       ["config.http.port", { config: { http: { port: "7070" } } }],
       ["persistence", { persistence: { enable: true } }],
+      ["shards", { shards: { size: 4 } }],
       ["picker.pool", { picker: { pool: { targetPort: 8000 } } }],
       ["image.digest", { image: { digest: "sha256:short" } }],
       ["resources", { resources: { limits: { memory: "4 GiB" } } }],
@@ -266,6 +271,29 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
         "kvsync",
       ],
       [/ingress\.hosts is empty/, { ingress: { enabled: true } }, "kvsync"],
+      [/autoscaling\.enabled: false/, { shards: { enabled: true, seedSecret: "s" } }, "kvsync"],
+      [
+        /expected a Secret with the key seed/,
+        { shards: { enabled: true }, autoscaling: { enabled: false } },
+        "kvsync",
+      ],
+      [
+        /the picker has the engines of its own shard only/,
+        {
+          shards: { enabled: true, seedSecret: "s" },
+          autoscaling: { enabled: false },
+          picker: { enabled: true },
+        },
+        "kvsync",
+      ],
+      [
+        /expected the number before the change/,
+        {
+          shards: { enabled: true, count: 4, previousCount: 4, seedSecret: "s" },
+          autoscaling: { enabled: false },
+        },
+        "kvsync",
+      ],
     ];
     test.each(CONTRADICTORY)("values that contradict each other are refused: %s", (said, values, release) => {
       expect(refusal(values, release)).toMatch(said);
@@ -312,6 +340,38 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
       const { endpoints } = of("ServiceMonitor")["spec"] as { endpoints: readonly { port: string }[] };
       expect(endpoints.map(({ port }) => port)).toEqual(["http"]);
       expect(of("Service", "kvsync-daemon-pods")["spec"]).not.toHaveProperty("ports");
+    });
+
+    test("a number of shards that changes keeps the pods before it as they are, and the new ones take their snapshots", () => {
+      const shards = { enabled: true, replicas: 2, seedSecret: "kvsync-seed" };
+      const rest = { autoscaling: { enabled: false }, persistence: { enabled: true } };
+      const setOf = (values: Tree, count: number): Manifest | undefined =>
+        chart({ ...rest, shards: { ...shards, ...values } }).find(
+          ({ kind, metadata }) => kind === "StatefulSet" && metadata.name === `kvsync-daemon-of-${count}`,
+        );
+      const before = setOf({ count: 4 }, 4);
+      const change = { count: 8, previousCount: 4 };
+      expect(before).toBeDefined();
+      expect(setOf(change, 4)).toEqual(before);
+      const after = setOf(change, 8);
+      expect(after).toMatchObject({
+        spec: {
+          replicas: 16,
+          serviceName: "kvsync-daemon-pods",
+          selector: { matchLabels: { "kvsync.io/shards": "8" } },
+          template: { metadata: { labels: { "kvsync.io/shards": "8" } } },
+        },
+      });
+      expect(containersOf(after === undefined ? [] : [after])[0]?.env).toContainEqual({
+        name: "KVSYNC_SHARD_COUNT",
+        value: "8",
+      });
+      // When the change is over, the new pods stay as they are.
+      expect(setOf({ count: 8 }, 8)).toEqual(after);
+      const { snapshot } = settingsOf(chart({ ...rest, shards: { ...shards, ...change } })) as Settings;
+      expect(snapshot.warm_from).toHaveLength(24);
+      expect(snapshot.warm_from[0]).toBe("http://kvsync-daemon-of-4-0.kvsync-daemon-pods:7070");
+      expect(snapshot.warm_from.at(-1)).toBe("http://kvsync-daemon-of-8-15.kvsync-daemon-pods:7070");
     });
 
     test("settings that change make new pods, and another list of engines does not", () => {

@@ -13,6 +13,7 @@
  * Source: helm.sh/docs/topics/charts, "Schema Files"; draft 7, which Helm 3 and 4 both read.
  */
 
+import { SHARDS_MAX } from "@kvsync/core";
 import { z } from "zod";
 
 import { SETTING_FACTS } from "../settings/setting-field.ts";
@@ -51,6 +52,15 @@ const CHART_VALUES = z
       })
       .partial(),
     replicas: count,
+    shards: z
+      .strictObject({
+        enabled: flag,
+        count: count.max(SHARDS_MAX),
+        replicas: count,
+        previousCount: z.int().min(0).max(SHARDS_MAX),
+        seedSecret: name,
+      })
+      .partial(),
     config: SECTIONS_SCHEMA,
     tokens: z.strictObject({ existingSecret: name }).partial(),
     tls: z.strictObject({ existingSecret: name }).partial(),

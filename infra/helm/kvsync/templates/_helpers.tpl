@@ -40,6 +40,26 @@ labels:
 {{- end -}}
 {{- end -}}
 
+{{/* The StatefulSet of so many shards; `count` is a number. */}}
+{{- define "kvsync.shardSet" -}}
+{{ include "kvsync.fullname" .root }}-of-{{ .count }}
+{{- end -}}
+
+{{/* The label by which the pods of two numbers of shards are told apart. */}}
+{{- define "kvsync.shardLabel" -}}
+kvsync.io/shards: {{ .count | quote }}
+{{- end -}}
+
+{{/* Numbers of shards that have pods, as JSON: the one before first, whose pods have the rows. */}}
+{{- define "kvsync.shardCounts" -}}
+{{- $counts := list -}}
+{{- with .Values.shards -}}
+{{- if .previousCount -}}{{- $counts = append $counts (int .previousCount) -}}{{- end -}}
+{{- $counts = append $counts (int .count) -}}
+{{- end -}}
+{{- $counts | toJson -}}
+{{- end -}}
+
 {{/* The settings that follow from what is mounted, below those of `config`. */}}
 {{- define "kvsync.config" -}}
 {{- $scheme := ternary "https" "http" (ne .Values.tls.existingSecret "") -}}
@@ -47,7 +67,24 @@ labels:
 {{- if .Values.tokens.existingSecret -}}
 {{- $_ := set $made.security "tokens_file" "/etc/kvsync/tokens/tokens.yaml" -}}
 {{- $_ := set $made.snapshot "warm_token_file" "/etc/kvsync/tokens/warm.token" -}}
-{{- $_ := set $made.snapshot "warm_from" (printf "%s://%s:%s" $scheme (include "kvsync.fullname" .) (include "kvsync.port" .)) -}}
+{{- $port := include "kvsync.port" . -}}
+{{- $givers := printf "%s://%s:%s" $scheme (include "kvsync.fullname" .) $port -}}
+{{- if .Values.shards.enabled -}}
+{{- $givers = list -}}
+{{- range $count := include "kvsync.shardCounts" . | fromJsonArray -}}
+{{- $set := include "kvsync.shardSet" (dict "root" $ "count" $count) -}}
+{{- range $n := until (int (mul $count $.Values.shards.replicas)) -}}
+{{- $givers = append $givers (printf "%s://%s-%d.%s-pods:%s" $scheme $set $n (include "kvsync.fullname" $) $port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $made.snapshot "warm_from" $givers -}}
+{{- end -}}
+{{- if .Values.shards.enabled -}}
+{{- $_ := set $made "shard" (dict "index" "ordinal") -}}
+{{- end -}}
+{{- if .Values.shards.seedSecret -}}
+{{- $_ := set $made "index" (dict "seed_file" "/etc/kvsync/seed/seed") -}}
 {{- end -}}
 {{- if .Values.tls.existingSecret -}}
 {{- $_ := set $made "tls" (dict "cert_file" "/etc/kvsync/tls/tls.crt" "key_file" "/etc/kvsync/tls/tls.key") -}}
@@ -71,6 +108,24 @@ labels:
 {{- end -}}
 {{- if and .Values.tls.existingSecret .Values.serviceMonitor.enabled (not .Values.serviceMonitor.tlsConfig) -}}
 {{- fail "tls.existingSecret is set and serviceMonitor.tlsConfig is empty; expected the authority that Prometheus verifies the certificate with, such as { ca: { secret: { name: …, key: ca.crt } }, serverName: … }" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses shards that cannot be. */}}
+{{- define "kvsync.shardChecks" -}}
+{{- if .Values.shards.enabled -}}
+{{- if .Values.autoscaling.enabled -}}
+{{- fail "shards.enabled and autoscaling.enabled exclude each other: the number of pods decides who follows which engine; expected autoscaling.enabled: false" -}}
+{{- end -}}
+{{- if .Values.picker.enabled -}}
+{{- fail "shards.enabled and picker.enabled exclude each other: the picker has the engines of its own shard only" -}}
+{{- end -}}
+{{- if eq (int .Values.shards.count) (int .Values.shards.previousCount) -}}
+{{- fail "shards.previousCount is shards.count; expected the number before the change, or 0" -}}
+{{- end -}}
+{{- if and .Values.tokens.existingSecret (not .Values.shards.seedSecret) (ne "public" (dig "index" "prefix_hashes" "secret" .Values.config)) -}}
+{{- fail "shards.enabled needs shards.seedSecret: without one seed for all shards, a change of shards.count would begin cold; expected a Secret with the key seed, or config.index.prefix_hashes: public" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

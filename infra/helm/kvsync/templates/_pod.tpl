@@ -1,15 +1,21 @@
-{{/* The pod template of the Deployment and of the StatefulSet. */}}
+{{/* The pod template of the Deployment and of the StatefulSets; with `shardCount`, that of one number of shards. */}}
 {{- define "kvsync.pod" -}}
 {{- $scheme := ternary "HTTPS" "HTTP" (ne .Values.tls.existingSecret "") -}}
 metadata:
   labels:
     {{- include "kvsync.selectorLabels" . | nindent 4 }}
+    {{- with .shardCount }}
+    {{- include "kvsync.shardLabel" (dict "count" .) | nindent 4 }}
+    {{- end }}
     {{- with .Values.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    # Other settings need new pods; the daemon reads the list of engines again by itself.
-    checksum/config: {{ omit (include "kvsync.config" . | fromYaml) "engines" | toJson | sha256sum }}
+    # Other settings need new pods; the daemon reads the list of engines again by itself, and of shards the pods that give
+    # snapshots matter at the start alone.
+    {{- $config := omit (include "kvsync.config" . | fromYaml) "engines" }}
+    {{- if and .shardCount $config.snapshot }}{{ $_ := unset $config.snapshot "warm_from" }}{{ end }}
+    checksum/config: {{ $config | toJson | sha256sum }}
     {{- with .Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -63,8 +69,11 @@ spec:
       imagePullPolicy: {{ . }}
       {{- end }}
       args: ["--config", "/etc/kvsync/config/kvsync.yaml"]
-      {{- if or .Values.extraEnv .Values.tls.existingSecret }}
+      {{- if or .Values.extraEnv .Values.tls.existingSecret .shardCount }}
       env:
+        {{- with .shardCount }}
+        - { name: KVSYNC_SHARD_COUNT, value: {{ . | quote }} }
+        {{- end }}
         {{- if .Values.tls.existingSecret }}
         - { name: NODE_EXTRA_CA_CERTS, value: /etc/kvsync/tls/ca.crt }
         {{- end }}
@@ -106,6 +115,9 @@ spec:
         {{- if .Values.tokens.existingSecret }}
         - { name: tokens, mountPath: /etc/kvsync/tokens, readOnly: true }
         {{- end }}
+        {{- if .Values.shards.seedSecret }}
+        - { name: seed, mountPath: /etc/kvsync/seed, readOnly: true }
+        {{- end }}
         {{- if .Values.tls.existingSecret }}
         - { name: tls, mountPath: /etc/kvsync/tls, readOnly: true }
         {{- end }}
@@ -119,6 +131,10 @@ spec:
       configMap: { name: {{ include "kvsync.fullname" . }} }
     {{- with .Values.tokens.existingSecret }}
     - name: tokens
+      secret: { secretName: {{ . }} }
+    {{- end }}
+    {{- with .Values.shards.seedSecret }}
+    - name: seed
       secret: { secretName: {{ . }} }
     {{- end }}
     {{- with .Values.tls.existingSecret }}
