@@ -1,7 +1,7 @@
 /**
  * The latency of a lookup for a router: binary queries of 12k tokens over kept HTTP connections,
  * from a separate process. A real daemon follows simulated engines over ZeroMQ. It is measured at
- * rest, and while one engine publishes as fast as the daemon reads.
+ * rest, by tokens and by prefix hashes, and while one engine publishes as fast as the daemon reads.
  *
  *   this process ──HTTP──▶ daemon ◀──ZeroMQ── publisher (a worker thread here: engines, then the burst)
  *
@@ -21,7 +21,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 
-import { encodeEventBatch, encodeLiveFrames, Prng } from "@kvsync/core";
+import { encodeEventBatch, encodeLiveFrames, PrefixHasher, Prng } from "@kvsync/core";
 import { Publisher } from "zeromq";
 
 const SEED = 20260922;
@@ -149,7 +149,7 @@ async function startDaemon(endpoints: readonly string[]): Promise<{ url: string;
   const engines = endpoints.map((endpoint, i) => ({ id: `engine-${i}`, model: MODEL, endpoint }));
   const config = join(mkdtempSync(join(tmpdir(), "kvsync-bench-")), "config.yaml");
   // JSON is YAML.
-  writeFileSync(config, JSON.stringify({ engines }));
+  writeFileSync(config, JSON.stringify({ engines, index: { prefix_hashes: "public" } }));
   const child = spawn(execPath, [main, "--config", config, "--port", "0"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -167,11 +167,20 @@ async function startDaemon(endpoints: readonly string[]): Promise<{ url: string;
 
 const agent = new Agent({ keepAlive: true, maxSockets: 8 });
 
+/** The same prompts as eight bytes a block. */
+function hashesOf(tokens: Uint32Array): Buffer {
+  const blocks = PROMPT_TOKENS / BLOCK_SIZE;
+  const words = new Uint32Array(2 * blocks);
+  PrefixHasher.create().hash(tokens, blocks, BLOCK_SIZE, null, words);
+  return Buffer.from(words.buffer);
+}
+
 function ask(url: string, body: Buffer): Promise<{ ms: number; matched: number }> {
   const beganMs = performance.now();
+  const input = body.length === 4 * PROMPT_TOKENS ? "token_ids" : "prefix_hashes";
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest(
-      `${url}/api/v1/match?model=${encodeURIComponent(MODEL)}&block_size=${BLOCK_SIZE}`,
+      `${url}/api/v1/match?model=${encodeURIComponent(MODEL)}&block_size=${BLOCK_SIZE}&input=${input}`,
       {
         method: "POST",
         agent,
@@ -267,6 +276,11 @@ async function main(): Promise<void> {
   const restingSeconds = await cpuSeconds(daemon.url);
   say(row("at rest", await measure(daemon.url, bodies, SAMPLES)));
   const perLookup = ((await cpuSeconds(daemon.url)) - restingSeconds) / SAMPLES;
+  const hashes = Array.from({ length: PROMPTS }, (_, i) => hashesOf(promptOf(i)));
+  await measure(daemon.url, hashes, WARM_UP);
+  const hashSeconds = await cpuSeconds(daemon.url);
+  say(row("at rest, by hashes", await measure(daemon.url, hashes, SAMPLES)));
+  const perHashLookup = ((await cpuSeconds(daemon.url)) - hashSeconds) / SAMPLES;
   const pace = setInterval(() => {
     void applied(daemon.url).then((count) => Atomics.store(control, 2, count - PROMPTS));
   }, 50);
@@ -287,7 +301,7 @@ async function main(): Promise<void> {
     `\nstorm: ${Math.round(rate)} messages/s, ${Math.round(rate * STORM_BLOCKS * 2)} block events/s applied meanwhile`,
   );
   say(
-    `CPU: ${(perLookup * 1e3).toFixed(2)} ms a lookup, ${((ingestSeconds / messages / STORM_BLOCKS / 2) * 1e9).toFixed(0)} ns a block event, sockets included`,
+    `CPU: ${(perLookup * 1e3).toFixed(2)} ms a lookup, ${(perHashLookup * 1e3).toFixed(2)} ms by hashes, ${((ingestSeconds / messages / STORM_BLOCKS / 2) * 1e9).toFixed(0)} ns a block event, sockets included`,
   );
   Atomics.store(control, 0, 0);
   clearInterval(pace);
