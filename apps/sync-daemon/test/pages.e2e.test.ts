@@ -26,7 +26,7 @@ const PAGES_HERE: Readonly<Record<string, readonly string[]>> = {
   "troubleshooting.md": ["curl"],
 };
 /** Pages that have no command. */
-const PAGES_WITHOUT_COMMANDS: readonly string[] = ["cost.md", "dashboard.md"];
+const PAGES_WITHOUT_COMMANDS: readonly string[] = ["cost.md", "dashboard.md", "scale.md"];
 /** Pages whose commands run elsewhere, by the test that does it. */
 const PAGES_ELSEWHERE: Readonly<Record<string, string>> = {
   "discovery.md": "discovery-page.e2e.test.ts",

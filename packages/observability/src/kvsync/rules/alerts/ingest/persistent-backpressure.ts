@@ -32,7 +32,7 @@ export const PERSISTENT_BACKPRESSURE = alert({
     mitigation: [
       {
         cause: "Not enough ingest capacity.",
-        fix: "Add ingest workers or replicas; shard models over replicas at the gateway.",
+        fix: "Add ingest workers, or split the fleet into shards (docs/operations/scale.md).",
       },
       {
         cause: "One engine floods.",
