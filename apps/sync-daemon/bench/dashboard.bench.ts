@@ -5,13 +5,12 @@
  *     node apps/sync-daemon/bench/dashboard.bench.ts [RANKS] [VIEWERS]
  *
  * Times are CPU time of the thread. Viewers take bytes and drop them: sockets cost apart. Alerts are
- * sampled over a series for each rank in every family that has the label `pod`. The gauges
+ * sampled over a series for each rank in every family that has the label `pod`; half of the counters grow. The gauges
  * that each scrape sets again are not among the costs.
  */
 import { cpus } from "node:os";
 
 import { createSyncCounters, type PrefixReader, type WorkerSync } from "@kvsync/core";
-import { openLabel } from "@kvsync/observability/definition";
 import { Exposition } from "@kvsync/observability/exposition";
 import { builtInRules } from "@kvsync/observability/kvsync/built-in-rules";
 import { CATALOGUE } from "@kvsync/observability/kvsync/catalogue";
@@ -27,6 +26,7 @@ import { Sampler } from "../dist/dashboard/sampler.js";
 import { engineEntry } from "../dist/engine/engine-entry.js";
 import { EngineRegistry } from "../dist/engine/engine-registry.js";
 import { LookupTally } from "../dist/query/lookup-tally.js";
+import { rankMetrics } from "../src/dashboard/testing/rank-metrics.ts";
 
 const [ranks = 1000, viewers = 10] = process.argv.slice(2).map(Number);
 const ROUNDS = 100;
@@ -130,31 +130,12 @@ const beatMs = cpuMs(() => {
 });
 live.stop();
 
-/** Every family of ranks with a series for each of them, and each value of the first closed label. */
-function fillMetrics(metrics: MetricSlots): void {
-  for (const definition of CATALOGUE) {
-    if (!("pod" in definition.labels)) continue;
-    const closed = Object.entries(definition.labels).find(([, domain]) => !("maxValues" in domain));
-    const values = closed === undefined ? [""] : (closed[1] as readonly string[]);
-    for (let i = 0; i < ranks; i++)
-      for (const value of values) {
-        const given = Object.keys(definition.labels).map((label) => [
-          label,
-          label === closed?.[0] ? value : openLabel(label, label === "pod" ? `vllm-${i}` : `m-${i % 8}`),
-        ]);
-        const labels = Object.fromEntries(given) as never;
-        if (definition.kind === "counter") metrics.counter(definition, labels).inc(i);
-        else if (definition.kind === "gauge") metrics.gauge(definition, labels).set(0);
-        else metrics.histogram(definition, labels).observe(1);
-      }
-  }
-}
-
 const exposition = new Exposition(CATALOGUE);
-fillMetrics(
+const grow = rankMetrics(
   new MetricSlots(CATALOGUE, "ranks", (announcement) => {
     exposition.accept(announcement);
   }),
+  ranks,
 );
 const rules = builtInRules();
 global.gc?.();
@@ -164,6 +145,7 @@ const ALERT_ROUNDS = 30;
 let alertMs = 0;
 for (let i = -ALERT_ROUNDS; i < ALERT_ROUNDS; i++) {
   nowMs += rules.intervalSeconds * 1000;
+  grow();
   const before = process.threadCpuUsage();
   await alerts.sample();
   const { user, system } = process.threadCpuUsage(before);

@@ -60,14 +60,18 @@ const LAG_QUANTILES = "nodejs_eventloop_lag_";
 /** A scrape this recent has set the quantiles; a sampling must not cut the time of the next scrape. */
 const LAG_FRESH_MS = 20_000;
 
-/** A series as `sample` gives it. */
+/** A series as an object, also after its end. */
+export interface SeriesIdentity {
+  /** Labels, made by each call. */
+  readonly labels: () => Record<string, string>;
+}
+
+/** A series as `sample` gives it. The object is the next series after the call. */
 export interface SampledSeries {
   readonly name: string;
   readonly kind: MetricDefinition["kind"];
   /** The same object each time, as long as there is the series. */
-  readonly identity: object;
-  /** Made anew by each call. */
-  readonly labels: () => Record<string, string>;
+  readonly identity: SeriesIdentity;
   /** Upper bounds of a histogram's buckets, without the last. */
   readonly bounds: readonly number[];
   /** Reads the value; of a histogram the cumulated buckets and the sum. Valid until the next read. NaN where there is none. */
@@ -81,14 +85,26 @@ interface Source {
 }
 
 /** A series as scraped. */
-interface ExposedSeries {
+class ExposedSeries implements SeriesIdentity {
   /** `{label="value",…}`, or nothing without labels. */
   readonly labelText: string;
-  readonly labelValues: readonly string[];
   /** By place. */
-  readonly sources: Map<string, Source>;
+  readonly sources = new Map<string, Source>();
   /** Behind the lines of buckets in OpenMetrics, by bucket; null before the first. */
-  exemplars: (string | undefined)[] | null;
+  exemplars: (string | undefined)[] | null = null;
+  readonly #names: readonly string[];
+  readonly #values: readonly string[];
+
+  constructor(names: readonly string[], values: readonly string[]) {
+    const labels = names.map((label, i) => `${label}="${escapeValue(values[i] ?? "")}"`);
+    this.labelText = labels.length === 0 ? "" : `{${labels.join(",")}}`;
+    this.#names = names;
+    this.#values = values;
+  }
+
+  labels(): Record<string, string> {
+    return Object.fromEntries(this.#names.map((label, i) => [label, this.#values[i] ?? ""]));
+  }
 }
 
 /** The scraper's side of the metrics. One per process. */
@@ -105,7 +121,7 @@ export class Exposition {
   #turn: Promise<unknown> = Promise.resolve();
   #lagReadMs = -Infinity;
   /** Identities of the metrics library's series. */
-  readonly #defaults = new Map<string, object>();
+  readonly #defaults = new Map<string, SeriesIdentity>();
 
   /**
    * @param catalogue - every family that may be written; one that is not here is refused.
@@ -225,10 +241,10 @@ export class Exposition {
     const metric = await this.#registry.getSingleMetric(name)?.get();
     const value = metric?.values[0]?.value;
     if (metric === undefined || value === undefined) return;
-    const identity = this.#defaults.get(name) ?? {};
+    const identity = this.#defaults.get(name) ?? { labels: () => ({}) };
     this.#defaults.set(name, identity);
     const kind = String(metric.type) === "counter" ? "counter" : "gauge";
-    take({ name, kind, identity, labels: () => ({}), bounds: [], values: () => Float64Array.of(value) });
+    take({ name, kind, identity, bounds: [], values: () => Float64Array.of(value) });
   }
 
   #alone<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -303,7 +319,7 @@ class Family {
       ` # {trace_id="${traceId}"} ${value} ${Date.now() / MS_PER_SECOND}`;
   }
 
-  /** Each series, also those without a value. */
+  /** Each series, also those without a value: one object for all, since there are thousands. */
   *sampled(): Generator<SampledSeries> {
     const { name, kind } = this.#definition;
     const bounds = kind === "histogram" ? this.#definition.buckets : [];
@@ -313,16 +329,13 @@ class Family {
       else values[0] = kind === "gauge" ? known(series) : total(series, 0);
       return values;
     };
-    for (const series of this.#series.values())
-      yield {
-        name,
-        kind,
-        identity: series,
-        labels: () =>
-          Object.fromEntries(this.#labelNames.map((label, i) => [label, series.labelValues[i] ?? ""])),
-        bounds,
-        values: () => read(series),
-      };
+    let present = new ExposedSeries([], []);
+    const sampled = { name, kind, identity: present, bounds, values: () => read(present) };
+    for (const series of this.#series.values()) {
+      present = series;
+      sampled.identity = series;
+      yield sampled;
+    }
   }
 
   /** Appends HELP and TYPE, and gives the series to render. */
@@ -347,11 +360,7 @@ class Family {
 
   #ensure(values: readonly string[]): string {
     const key = values.join(SEPARATOR);
-    if (!this.#series.has(key)) {
-      const labels = this.#labelNames.map((label, i) => `${label}="${escapeValue(values[i] ?? "")}"`);
-      const labelText = labels.length === 0 ? "" : `{${labels.join(",")}}`;
-      this.#series.set(key, { labelText, labelValues: values, sources: new Map(), exemplars: null });
-    }
+    if (!this.#series.has(key)) this.#series.set(key, new ExposedSeries(this.#labelNames, values));
     return key;
   }
 }

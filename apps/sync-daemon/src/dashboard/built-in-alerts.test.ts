@@ -1,4 +1,7 @@
 /** The daemon's own alerts, over real slots. The rules and the evaluator have their own proofs in packages/observability. */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
 import { openLabel } from "@kvsync/observability/definition";
 import { Exposition } from "@kvsync/observability/exposition";
 import { builtInRules } from "@kvsync/observability/kvsync/built-in-rules";
@@ -9,6 +12,7 @@ import { MetricSlots } from "@kvsync/observability/slots";
 import { expect, test } from "vitest";
 
 import { BuiltInAlerts } from "./built-in-alerts.ts";
+import { rankMetrics } from "./testing/rank-metrics.ts";
 
 const RULES = builtInRules();
 const START_MS = 1_764_371_000_000;
@@ -26,6 +30,28 @@ function board() {
   };
   const stateOf = (name: string) => alerts.standings().find(({ rule }) => rule.name === name);
   return { exposition, slots, alerts, after, stateOf };
+}
+
+const collectGarbage = ((): (() => void) => {
+  setFlagsFromString("--expose-gc");
+  return runInNewContext("gc") as () => void;
+})();
+
+function heldBytes(): number {
+  collectGarbage();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+async function cpuMs(work: () => Promise<unknown>): Promise<number> {
+  const before = process.threadCpuUsage();
+  await work();
+  const { user, system } = process.threadCpuUsage(before);
+  return (user + system) / 1000;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((one, other) => one - other)[values.length >> 1] ?? Number.NaN;
 }
 
 test("B2: without a viewer a condition of the daemon's own metrics is pending, and fires once its time is over", async () => {
@@ -60,7 +86,7 @@ test("B1: sampled values are those of a scrape, buckets, sum and count of histog
   const lines = text.split("\n").filter((line) => line.startsWith(`${name}_`));
   const seen: string[] = [];
   await exposition.sample(new Set([name, DISCOVERY_METRICS.age.name]), (series) => {
-    const labels = Object.entries(series.labels()).map(([label, value]) => `${label}="${value}"`);
+    const labels = Object.entries(series.identity.labels()).map(([label, value]) => `${label}="${value}"`);
     if (series.kind !== "histogram") {
       seen.push(`${series.name}{${labels.join(",")}} ${series.values()[0] ?? ""}`);
       return;
@@ -104,6 +130,23 @@ test("B3: series that ended give their room back once their samples are gone", a
   for (let i = 0; i < 22; i++) await after(15);
   expect(alerts.series).toBe(before);
   expect(alerts.leftOut).toBe(0);
+});
+
+test("the alerts of 1,000 ranks cost less than half of a scrape of the same series, and at most 8 MB", async () => {
+  const { exposition, slots, after, alerts } = board();
+  const grow = rankMetrics(slots, 1000);
+  const heldBefore = heldBytes();
+  const scrapes: number[] = [];
+  const samplings: number[] = [];
+  for (let i = 0; i < 24; i++) {
+    grow();
+    samplings.push(await cpuMs(() => after(15)));
+    if (i % 6 === 0) scrapes.push(await cpuMs(() => exposition.scrapeBytes()));
+  }
+  expect(alerts.series).toBeGreaterThan(20_000);
+  expect(alerts.leftOut).toBe(0);
+  expect(median(samplings)).toBeLessThan(median(scrapes) / 2);
+  expect(heldBytes() - heldBefore).toBeLessThan(8e6);
 });
 
 test("B4: a clock that was set back neither fails nor ends an alert", async () => {

@@ -16,7 +16,8 @@
 
 import type { CompiledRules } from "@kvsync/observability/evaluation/compiled-rules";
 import { readsOf, RuleEvaluation, type RuleStanding } from "@kvsync/observability/evaluation/rule-evaluation";
-import { type Row, SampleStore } from "@kvsync/observability/evaluation/sample-store";
+import { SampleStore } from "@kvsync/observability/evaluation/sample-store";
+import type { SampleTable } from "@kvsync/observability/evaluation/sample-table";
 import type { Exposition, SampledSeries } from "@kvsync/observability/exposition";
 
 /** The rules read 33 series of a rank; so much is enough for 2,048 ranks. */
@@ -27,12 +28,6 @@ const TURN_MS = 1;
 
 /** Endings that a histogram's series have. */
 const PARTS = /_(?:bucket|sum|count)$/;
-
-/** Rows of a series, and the places of their values. */
-interface Kept {
-  rows: readonly { readonly row: Row; readonly place: number }[];
-  sampling: number;
-}
 
 /** What is sampled, and when. */
 export interface BuiltInSources {
@@ -50,18 +45,18 @@ export class BuiltInAlerts {
   readonly #store: SampleStore;
   readonly #evaluation: RuleEvaluation;
   readonly #families: ReadonlySet<string>;
-  readonly #kept = new Map<object, Kept>();
-  #sampling = 0;
+  /** Tables that read a family. */
+  readonly #tables = new Map<string, readonly SampleTable[]>();
   #evaluatedSeconds: number | null = null;
   #timer: NodeJS.Timeout | null = null;
   #underWay: Promise<void> | null = null;
 
   /** @param sources - of the daemon. */
   constructor(sources: BuiltInSources) {
-    const { rules } = sources;
+    const { rules, instance } = sources;
     const reads = readsOf(rules);
     this.#sources = sources;
-    this.#store = new SampleStore(reads, rules.intervalSeconds, SERIES_MAX);
+    this.#store = new SampleStore(reads, rules.intervalSeconds, SERIES_MAX, { job: rules.job, instance });
     this.#evaluation = new RuleEvaluation(rules, this.#store);
     this.#families = new Set(reads.flatMap(({ name }) => [name, name.replace(PARTS, "")]));
   }
@@ -71,7 +66,7 @@ export class BuiltInAlerts {
     return this.#store.series;
   }
 
-  /** Series that found no room, at all samplings. */
+  /** Series that found no room in the latest sampling. */
   get leftOut(): number {
     return this.#store.leftOut;
   }
@@ -119,11 +114,10 @@ export class BuiltInAlerts {
     // A clock that was set back: B4.
     if (at <= this.#store.latestSeconds) return;
     this.#store.begin(at);
-    this.#sampling += 1;
     await exposition.sample(this.#families, (series) => {
       this.#take(series);
     });
-    this.#forgetEnded();
+    this.#store.end();
     // A rule over a thousand ranks takes a millisecond or two: lookups come between.
     let restMs = performance.now() + TURN_MS;
     const steps = this.#evaluation.steps(at);
@@ -135,44 +129,37 @@ export class BuiltInAlerts {
     this.#evaluatedSeconds = at;
   }
 
-  /** Rows of a series that ended are given back once their samples are gone. */
-  #forgetEnded(): void {
-    for (const [identity, kept] of this.#kept) {
-      if (kept.sampling === this.#sampling) continue;
-      kept.rows = kept.rows.filter(({ row }) => !this.#store.release(row));
-      if (kept.rows.length === 0) this.#kept.delete(identity);
-    }
-  }
-
   #take(series: SampledSeries): void {
-    let kept = this.#kept.get(series.identity);
-    if (kept === undefined) {
-      kept = { rows: this.#rowsOf(series), sampling: 0 };
-      this.#kept.set(series.identity, kept);
-    }
-    kept.sampling = this.#sampling;
-    if (kept.rows.length === 0) return;
+    const tables = this.#tablesOf(series);
+    if (tables.length === 0) return;
     const values = series.values();
-    for (const { row, place } of kept.rows) this.#store.set(row, values[place] ?? 0);
+    for (const table of tables) this.#store.set(table, series.identity, values);
   }
 
-  #rowsOf({ name, kind, labels: own, bounds }: SampledSeries): Kept["rows"] {
-    const { instance, rules } = this.#sources;
-    const labels = { ...own(), job: rules.job, instance };
-    const rows: { row: Row; place: number }[] = [];
-    const add = (of: string, with_: Record<string, string>, place: number): void => {
-      if (!this.#store.reads(of)) return;
-      const row = this.#store.row(of, with_);
-      if (row !== null) rows.push({ row, place });
+  /** Finds and lays out the tables of a family, once. */
+  #tablesOf({ name, kind, bounds }: SampledSeries): readonly SampleTable[] {
+    const known = this.#tables.get(name);
+    if (known !== undefined) return known;
+    const valuesOf = (of: string, place: number): readonly SampleTable[] => {
+      const tables = this.#store.tables(of);
+      for (const table of tables) table.layOutValue(place);
+      return tables;
     };
-    if (kind !== "histogram") {
-      add(name, labels, 0);
-      return rows;
-    }
-    for (const [place, bound] of [...bounds, Infinity].entries())
-      add(`${name}_bucket`, { ...labels, le: bound === Infinity ? "+Inf" : String(bound) }, place);
-    add(`${name}_count`, labels, bounds.length);
-    add(`${name}_sum`, labels, bounds.length + 1);
-    return rows;
+    const tables =
+      kind === "histogram"
+        ? [
+            ...this.#bucketsOf(`${name}_bucket`, bounds),
+            ...valuesOf(`${name}_count`, bounds.length),
+            ...valuesOf(`${name}_sum`, bounds.length + 1),
+          ]
+        : valuesOf(name, 0);
+    this.#tables.set(name, tables);
+    return tables;
+  }
+
+  #bucketsOf(name: string, bounds: readonly number[]): readonly SampleTable[] {
+    const tables = this.#store.tables(name);
+    for (const table of tables) table.layOutBuckets([...bounds.map(String), "+Inf"]);
+    return tables;
   }
 }

@@ -138,41 +138,56 @@ function ratePerSecond(family: Family, labels: Readonly<Record<string, string>>,
   return size * (0.3 + hashed(text)) * wave(text, instant);
 }
 
-/** The series of a family at an instant, counters and buckets as they have grown. */
+/** A series of a family at an instant, or all buckets of one; counters and buckets as they have grown. */
 interface Made {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly at: (instant: number) => number;
+  /** Of buckets; null for a single value. */
+  readonly bounds: readonly string[] | null;
+  readonly at: (instant: number) => readonly number[];
 }
 
 function madeUp(family: Family, labels: Readonly<Record<string, string>>): Made[] {
   const { name, kind } = family;
-  if (kind === "gauge") return [{ name, labels, at: (instant) => gaugeValue(family, labels, instant) }];
+  const single = (as: string, at: (instant: number) => number): Made => ({
+    name: as,
+    labels,
+    bounds: null,
+    at: (instant) => [at(instant)],
+  });
+  if (kind === "gauge") return [single(name, (instant) => gaugeValue(family, labels, instant))];
   let grown = 0;
   let growth = 0;
   const total = (instant: number): number => {
     growth = INTERVAL_SECONDS * ratePerSecond(family, labels, instant);
     return (grown += growth);
   };
-  if (kind === "counter") return [{ name, labels, at: total }];
+  if (kind === "counter") return [single(name, total)];
   const bounds = family.buckets ?? [];
   const typical = bounds[Math.floor(bounds.length * 0.3)] ?? 1;
   const shape = JSON.stringify(labels);
   /** What comes in with each instant, summed over them. */
-  const summed = (part: (instant: number) => number): Made["at"] => {
+  const summed = (part: (instant: number) => number): ((instant: number) => number) => {
     let sum = 0;
     return (instant) => (sum += growth * part(instant));
   };
   const shareBelow = (i: number, instant: number): number =>
     1 - Math.exp(-(((i + 1) / (bounds.length * 0.35 * wave(shape, instant))) ** 2));
+  const buckets = [...bounds, Infinity].map((bound, i) =>
+    summed((instant) => (bound === Infinity ? 1 : shareBelow(i, instant))),
+  );
   return [
-    { name: `${name}_count`, labels, at: total },
-    { name: `${name}_sum`, labels, at: summed((instant) => typical * wave(shape, instant)) },
-    ...[...bounds, Infinity].map((bound, i) => ({
+    single(`${name}_count`, total),
+    single(
+      `${name}_sum`,
+      summed((instant) => typical * wave(shape, instant)),
+    ),
+    {
       name: `${name}_bucket`,
-      labels: { ...labels, le: bound === Infinity ? "+Inf" : `${bound}` },
-      at: summed((instant) => (bound === Infinity ? 1 : shareBelow(i, instant))),
-    })),
+      labels,
+      bounds: [...bounds.map(String), "+Inf"],
+      at: (instant) => buckets.map((bucket) => bucket(instant)),
+    },
   ];
 }
 
@@ -242,15 +257,18 @@ export class PreviewData {
     const names = new Set(made.map(({ name }) => name));
     const reads = [...names].map((name) => ({ name, selectors: [[]], rangeSeconds: RANGE_SECONDS_MAX }));
     const store = new SampleStore(reads, INTERVAL_SECONDS, SERIES_MAX);
-    const rows = made.map((series) => ({ series, row: store.row(series.name, series.labels) }));
+    for (const { name, bounds } of made)
+      if (bounds !== null) for (const table of store.tables(name)) table.layOutBuckets(bounds);
+    const owned = made.map((series) => ({ series, owner: { labels: () => series.labels } }));
     const warmUp = RANGE_SECONDS_MAX / INTERVAL_SECONDS + 1;
     for (let instant = 0; instant < warmUp + this.#instants; instant++) {
       const atSeconds = BEGIN_SECONDS + instant * INTERVAL_SECONDS;
       store.begin(atSeconds);
-      for (const { series, row } of rows) {
-        const value = series.at(instant);
-        if (row !== null) store.set(row, value);
+      for (const { series, owner } of owned) {
+        const sample = Float64Array.from(series.at(instant));
+        for (const table of store.tables(series.name)) store.set(table, owner, sample);
       }
+      store.end();
       if (instant < warmUp) continue;
       const recorded = new Map<string, readonly Element[]>();
       for (const { name, labels, tree } of recordings) {

@@ -3,7 +3,7 @@
  * computed as in promql/functions.go (extrapolatedRate) and promql/quantile.go of Prometheus 2.42.
  */
 
-import type { Stretch } from "./sample-store.ts";
+import type { Stretch } from "./sample-table.ts";
 
 /** A gap of more than this many mean distances is no part of the range. */
 const GAP_FACTOR = 1.1;

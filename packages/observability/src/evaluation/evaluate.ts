@@ -20,7 +20,9 @@ import { secondsOf } from "../duration.ts";
 import type { Tree, TreeMatching } from "../proof/promql-tree.ts";
 import { rateOf, quantileOf } from "./counter-functions.ts";
 import { fits } from "./label-matching.ts";
-import type { Labels, SampleStore } from "./sample-store.ts";
+import { type Aggregation, only, RowGroups, valuesOf } from "./row-groups.ts";
+import type { SampleStore } from "./sample-store.ts";
+import type { Labels, SampleTable } from "./sample-table.ts";
 
 /** A member of a vector. */
 export interface Element {
@@ -65,7 +67,7 @@ export function evaluate(tree: Tree, at: Surroundings): Value {
     case "negation":
       return mapped(evaluate(tree.of, at), (value) => -value);
     case "aggregation":
-      return aggregated(tree, vectorOf(tree.of, at));
+      return aggregatedRows(tree, at)?.elements() ?? aggregated(tree, vectorOf(tree.of, at));
     case "call":
       return callOf(tree)(tree.arguments, at);
     case "binary":
@@ -102,7 +104,9 @@ const CALLS: Readonly<Record<string, Call>> = {
   histogram_quantile: ([q, of], at) => {
     const quantile = q === undefined ? Number.NaN : evaluate(q, at);
     if (of === undefined) throw new RangeError("a quantile of nothing");
-    return quantiles(of, typeof quantile === "number" ? quantile : Number.NaN, vectorOf(of, at));
+    const value = typeof quantile === "number" ? quantile : Number.NaN;
+    const groups = of.kind === "aggregation" ? aggregatedRows(of, at) : null;
+    return groups?.bounds ? quantilesOfRows(value, groups) : quantiles(of, value, vectorOf(of, at));
   },
   time: (_, at) => at.atSeconds,
   timestamp: ([of], at) => {
@@ -157,6 +161,24 @@ function quantiles(of: Tree, q: number, buckets: readonly Element[]): Element[] 
   }));
 }
 
+/** A group without growth has no quantile: nothing is made for it but that. */
+function quantilesOfRows(q: number, groups: RowGroups): Element[] {
+  const bounds = (groups.bounds ?? []).map(boundOf);
+  const elements: Element[] = [];
+  groups.each((labels, place) => {
+    const buckets: { bound: number; count: number }[] = [];
+    let sum = 0;
+    for (let i = 0; i < bounds.length; i++) sum += groups.value(place + i) ?? 0;
+    if (sum > 0)
+      for (const [i, bound] of bounds.entries()) {
+        const count = groups.value(place + i);
+        if (count !== undefined && bound !== null) buckets.push({ bound, count });
+      }
+    elements.push({ labels, value: quantileOf(q, buckets) });
+  });
+  return elements;
+}
+
 function bucketOwner(labels: Labels): Keyed {
   const kept = without(labels, ["le"]);
   return { key: keyOf(kept), kept };
@@ -170,12 +192,6 @@ function boundOf(le: string | undefined): number | null {
 
 // ---- aggregations
 
-/** How a group's value comes about: the first, each further one, and the end. */
-interface Aggregation {
-  readonly add: (present: number, value: number) => number;
-  readonly end: (present: number, count: number) => number;
-}
-
 const asItIs = (present: number): number => present;
 
 const AGGREGATIONS: Readonly<Record<string, Aggregation>> = {
@@ -186,10 +202,54 @@ const AGGREGATIONS: Readonly<Record<string, Aggregation>> = {
   count: { add: asItIs, end: (_, count) => count },
 };
 
-function aggregated(tree: Kind<"aggregation">, of: readonly Element[]): Element[] {
-  const { operator, mode, labels: named } = tree;
+/**
+ * Aggregates straight over kept rows.
+ *
+ * @returns null where the operand is no plain selector of them, and no rate of one.
+ */
+function aggregatedRows(tree: Kind<"aggregation">, at: Surroundings): RowGroups | null {
+  const { operator, mode, labels, of } = tree;
+  const range = of.kind === "call" && TAKES_RANGE.has(of.name) ? of : null;
+  const selector = range === null ? of : range.arguments[0];
+  if (mode !== "by" || selector?.kind !== "selector" || at.recorded.has(selector.name)) return null;
+  const rangeSeconds = selector.range === null ? 0 : secondsOf(selector.range);
+  const table = at.store.tableFor(selector.name, rangeSeconds);
+  if (table === null || table.blocks === 0) return null;
+  const groups = table.observed(tree, () => new RowGroups(table, selector.matchers, labels));
+  const valueOf = range === null ? presentValue(table, at) : rateOfRow(table, rangeSeconds, range.name, at);
+  groups.aggregate(aggregationOf(operator), valueOf);
+  return groups;
+}
+
+function presentValue(table: SampleTable, { store, atSeconds }: Surroundings): (row: number) => number {
+  const { latest } = store;
+  return store.isFresh(atSeconds) ? (row) => table.value(row, latest) : () => Number.NaN;
+}
+
+function rateOfRow(
+  table: SampleTable,
+  rangeSeconds: number,
+  name: string,
+  { store, atSeconds }: Surroundings,
+): (row: number) => number {
+  const window = store.window(table, atSeconds, rangeSeconds);
+  const stretch = { count: 0, first: 0, firstAt: 0, lastAt: 0, growth: 0 };
+  const isRate = name === "rate";
+  return (row) =>
+    table.stretch(row, window, stretch)
+      ? (rateOf(stretch, atSeconds, rangeSeconds, isRate) ?? Number.NaN)
+      : Number.NaN;
+}
+
+function aggregationOf(operator: string): Aggregation {
   const aggregate = AGGREGATIONS[operator];
   if (aggregate === undefined) throw new RangeError(`aggregation ${operator} is not evaluated here`);
+  return aggregate;
+}
+
+function aggregated(tree: Kind<"aggregation">, of: readonly Element[]): Element[] {
+  const { operator, mode, labels: named } = tree;
+  const aggregate = aggregationOf(operator);
   const groupOf = (labels: Labels): Keyed => {
     if (mode === "by") return { key: valuesOf(labels, named), kept: only(labels, named) };
     const kept = without(labels, named);
@@ -237,23 +297,8 @@ function keyed(node: Tree, labels: Labels, make: (labels: Labels) => Keyed): Key
   return found;
 }
 
-function only(labels: Labels, named: readonly string[]): Labels {
-  const kept: Record<string, string> = {};
-  for (const label of named) {
-    const value = labels[label];
-    if (value !== undefined && value !== "") kept[label] = value;
-  }
-  return kept;
-}
-
 function without(labels: Labels, named: readonly string[]): Labels {
   return Object.fromEntries(Object.entries(labels).filter(([label]) => !named.includes(label)));
-}
-
-function valuesOf(labels: Labels, named: readonly string[]): string {
-  let key = "";
-  for (const label of named) key += `${labels[label] ?? ""}\u0000`;
-  return key;
 }
 
 /** The same for equal labels, whatever their order. */

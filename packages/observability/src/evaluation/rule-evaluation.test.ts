@@ -1,12 +1,12 @@
-/** The evaluator's bounds, and what it keeps between samplings. */
+/** The evaluator's bounds, and what it keeps between samplings (sample-store.ts, sample-table.ts, row-groups.ts). */
 import { expect, test } from "vitest";
 
 import { parsePromql, type Tree } from "../proof/promql-tree.ts";
 import { COMPILED_RULES_VERSION, type CompiledAlert, readCompiledRules } from "./compiled-rules.ts";
-import { evaluate, EvaluationError, unsupportedPart } from "./evaluate.ts";
+import { evaluate, EvaluationError, unsupportedPart, type Value } from "./evaluate.ts";
 import { readsOf, RuleEvaluation } from "./rule-evaluation.ts";
 import { SampleStore } from "./sample-store.ts";
-import { nameAndLabels, Replay } from "./testing/given-series.ts";
+import { nameAndLabels, Replay, seeded } from "./testing/given-series.ts";
 
 function treeOf(text: string): Tree {
   const parsed = parsePromql(text);
@@ -39,6 +39,19 @@ function rulesOf(expression: string, forSeconds = 0): Parameters<typeof readsOf>
 const series = (text: string, ...values: (number | null)[]) => ({ ...nameAndLabels(text), values });
 const states = (replay: Replay) =>
   replay.evaluation.standings().flatMap(({ alerts }) => alerts.map(({ state }) => state));
+
+/** Takes samples of a series. */
+function sampled(store: SampleStore, name: string, labels: Record<string, string>) {
+  const owner = { labels: () => labels };
+  return (...values: number[]): void => {
+    for (const table of store.tables(name)) store.set(table, owner, Float64Array.from(values));
+  };
+}
+
+function byShelf(value: Value): Map<string, number> {
+  if (typeof value === "number") throw new Error("no vector");
+  return new Map(value.map((element) => [element.labels["shelf"] ?? "", element.value]));
+}
 
 /** Labels, and what was sold in five minutes. */
 function stretchesOf(store: SampleStore, atSeconds: number): [object, object][] {
@@ -107,13 +120,18 @@ test("E1, E2: only series that a selector fits are kept, over time only where a 
     { name: "level", selectors: [[]], rangeSeconds: 0 },
   ]);
   const store = new SampleStore(readsOf(rules), 15, 10);
-  expect(store.row("sold_total", { shelf: "b" })).toBeNull();
-  expect(store.row("other", {})).toBeNull();
-  const [sold, level] = [store.row("sold_total", { shelf: "a" }), store.row("level", {})];
+  expect(store.tables("other")).toEqual([]);
+  const [sold, other, level] = [
+    sampled(store, "sold_total", { shelf: "a" }),
+    sampled(store, "sold_total", { shelf: "b" }),
+    sampled(store, "level", {}),
+  ];
   for (const at of [0, 15, 30]) {
     store.begin(at);
-    for (const row of [sold, level]) if (row !== null) store.set(row, at);
+    for (const take of [sold, other, level]) take(at);
+    store.end();
   }
+  expect(store.series).toBe(2);
   expect(stretchesOf(store, 30)).toEqual([
     [{ shelf: "a" }, { count: 3, first: 0, firstAt: 0, lastAt: 30, growth: 30 }],
   ]);
@@ -122,31 +140,114 @@ test("E1, E2: only series that a selector fits are kept, over time only where a 
 
 test("the ring holds exactly the samples of five minutes, both ends included", () => {
   const store = new SampleStore([{ name: "sold_total", selectors: [[]], rangeSeconds: 300 }], 15, 1);
-  const row = store.row("sold_total", {});
+  const take = sampled(store, "sold_total", {});
   for (let at = 0; at <= 900; at += 15) {
     store.begin(at);
-    if (row !== null) store.set(row, at);
+    take(at);
+    store.end();
   }
   expect(stretchesOf(store, 900)).toEqual([
     [{}, { count: 21, first: 600, firstAt: 600, lastAt: 900, growth: 300 }],
   ]);
 });
 
-test("E3, E4: a series beyond the limit is counted, and a row is free once its samples are gone", () => {
+test("E3, E4, T3: a series beyond the limit is counted, and finds room once the samples of another are gone", () => {
   const store = new SampleStore([{ name: "sold_total", selectors: [[]], rangeSeconds: 30 }], 15, 1);
+  const takeA = sampled(store, "sold_total", { shelf: "a" });
+  const takeB = sampled(store, "sold_total", { shelf: "b" });
+  const seen: unknown[] = [];
+  for (const at of [0, 15, 30, 45, 60]) {
+    store.begin(at);
+    if (at === 0) takeA(1);
+    takeB(2);
+    store.end();
+    const present = store.instant("sold_total", [], at).map(({ labels }) => labels["shelf"]);
+    seen.push([store.series, store.leftOut, present.join()]);
+  }
+  expect(seen).toEqual([
+    [1, 1, "a"],
+    [1, 1, ""],
+    [1, 1, ""],
+    [0, 1, ""],
+    [1, 0, "b"],
+  ]);
+});
+
+test("T1, T2: of a histogram only the buckets are kept that a selector fits, with its labels and their bound", () => {
+  const reads = readsOf(rulesOf('rate(wait_bucket{le="2",shelf="a"}[5m]) > 0'));
+  const store = new SampleStore(reads, 15, 10);
+  const [table] = store.tables("wait_bucket");
+  table?.layOutBuckets(["1", "2", "+Inf"]);
+  const takeA = sampled(store, "wait_bucket", { shelf: "a" });
+  const takeB = sampled(store, "wait_bucket", { shelf: "b" });
   store.begin(0);
-  const row = store.row("sold_total", { shelf: "a" });
-  if (row === null) throw new Error("no room for the first");
-  store.set(row, 1);
-  expect(store.row("sold_total", { shelf: "b" })).toBeNull();
-  expect([store.series, store.leftOut]).toEqual([1, 1]);
-  store.begin(15);
-  expect(store.instant("sold_total", [], 15)).toEqual([]);
-  expect(store.release(row)).toBe(false);
-  store.begin(30);
-  store.begin(45);
-  expect(store.release(row)).toBe(true);
-  expect(store.row("sold_total", { shelf: "b" })).not.toBeNull();
+  takeA(1, 5, 9);
+  takeB(1, 1, 1);
+  store.end();
+  expect(store.series).toBe(1);
+  expect(store.instant("wait_bucket", [], 0)).toEqual([
+    { labels: { shelf: "a", le: "2" }, value: 5, atSeconds: 0 },
+  ]);
+});
+
+test("E2: a range of hours has a table of its own, with the series that are read over it", () => {
+  const rules = rulesOf('rate(sold_total[5m]) > 0 and rate(sold_total{shelf="a"}[1h]) > 0');
+  const given = ["a", "b"].map((shelf) =>
+    series(`sold_total{shelf="${shelf}"}`, ...Array.from({ length: 300 }, (_, i) => i)),
+  );
+  const replay = new Replay(rules, given, 15);
+  for (let i = 0; i < 300; i++) replay.step();
+  const { store } = replay;
+  expect(store.tables("sold_total").map(({ places, blocks }) => [places, blocks])).toEqual([
+    [21, 2],
+    [241, 1],
+  ]);
+  const counts: number[] = [];
+  const span = { atSeconds: 299 * 15, rangeSeconds: 3600 };
+  store.range("sold_total", [], span, (_, { count }) => counts.push(count));
+  expect(counts).toEqual([241]);
+});
+
+test("G1, G2: groups have the sums of their members, come and go with them, and equal the sums of single series", () => {
+  const random = seeded(5);
+  const rules = rulesOf(
+    "sum by (shelf) (rate(sold_total[1m])) > -1 or max by (room) (rate(sold_total[1m])) > -1",
+  );
+  const tree = treeOf("sum by (shelf) (rate(sold_total[1m]))");
+  const single = treeOf("sum by (shelf) (rate(sold_total[1m]) + 0)");
+  const given = Array.from({ length: 40 }, (_, i) => {
+    const [begins, ends] = [Math.floor(random() * 20), 20 + Math.floor(random() * 20)];
+    const values = Array.from({ length: 60 }, (_unused, at) =>
+      at < begins || at > ends ? null : Math.floor(random() * 3) * at,
+    );
+    return series(`sold_total{shelf="${i % 7}",room="${i}"}`, ...values);
+  });
+  const replay = new Replay(rules, given, 15);
+  const sizes = new Set<number>();
+  for (let i = 0; i < 60; i++) {
+    const at = { store: replay.store, recorded: new Map(), atSeconds: replay.step() };
+    const [grouped, apart] = [evaluate(tree, at), evaluate(single, at)];
+    expect(byShelf(grouped)).toEqual(byShelf(apart));
+    sizes.add(byShelf(grouped).size);
+  }
+  expect([...sizes].sort()).toEqual(expect.arrayContaining([0, 7]));
+  expect(replay.store.series).toBe(0);
+});
+
+test("a counter that stands still is not walked, and one that returns to an old value is", () => {
+  const replay = new Replay(
+    rulesOf("rate(sold_total[1m]) > -1"),
+    [series("sold_total", 5, 5, 5, 5, 5, 0, 5, 5, 5, 5, 5, 5)],
+    15,
+  );
+  const growths = Array.from({ length: 12 }, () => {
+    const span = { atSeconds: replay.step(), rangeSeconds: 60 };
+    let growth = Number.NaN;
+    replay.store.range("sold_total", [], span, (_, stretch) => (growth = stretch.growth));
+    return growth;
+  });
+  // It began again at the sixth sampling: 5, 0, 5 grows by 5 until the 0 has left the minute.
+  expect(growths).toEqual([0, 0, 0, 0, 0, 0, 5, 5, 5, 5, 0, 0]);
 });
 
 test.each([

@@ -21,7 +21,8 @@ import { fillTemplate } from "../rules/template-values.ts";
 import { walkTree } from "../proof/tree-walk.ts";
 import type { CompiledAlert, CompiledRules } from "./compiled-rules.ts";
 import { type Element, evaluate, EvaluationError } from "./evaluate.ts";
-import type { Labels, Read, SampleStore } from "./sample-store.ts";
+import { type Read, type SampleStore, SHORT_SECONDS } from "./sample-store.ts";
+import type { Labels } from "./sample-table.ts";
 
 /** Series of one alert: as many engines as a daemon usually follows. */
 const SERIES_PER_ALERT_MAX = 1024;
@@ -67,22 +68,27 @@ interface Followed {
  * What rules read, for a `SampleStore`.
  *
  * @param rules - compiled.
- * @returns each metric name once; recorded series are not among them.
+ * @returns each metric name once for short and once for long ranges; recorded series are not among them.
  */
 export function readsOf(rules: CompiledRules): readonly Read[] {
   const recorded = new Set(rules.recordings.map(({ name }) => name));
-  const reads = new Map<string, { selectors: (readonly TreeMatcher[])[]; rangeSeconds: number }>();
+  const reads = new Map<
+    string,
+    { name: string; selectors: (readonly TreeMatcher[])[]; rangeSeconds: number }
+  >();
   const trees = [...rules.recordings, ...rules.alerts].map(({ tree }) => tree);
   for (const tree of trees.filter((one) => one !== null)) {
     for (const { name, matchers, range } of selectorsIn(tree)) {
       if (recorded.has(name)) continue;
-      const read = reads.get(name) ?? { selectors: [], rangeSeconds: 0 };
-      reads.set(name, read);
+      const seconds = range === null ? 0 : secondsOf(range);
+      const key = seconds > SHORT_SECONDS ? `${name} long` : name;
+      const read = reads.get(key) ?? { name, selectors: [], rangeSeconds: 0 };
+      reads.set(key, read);
       read.selectors.push(matchers);
-      read.rangeSeconds = Math.max(read.rangeSeconds, range === null ? 0 : secondsOf(range));
+      read.rangeSeconds = Math.max(read.rangeSeconds, seconds);
     }
   }
-  return [...reads].map(([name, read]) => ({ name, ...read }));
+  return [...reads.values()];
 }
 
 function selectorsIn(tree: Tree): Extract<Tree, { kind: "selector" }>[] {

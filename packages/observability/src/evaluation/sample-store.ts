@@ -1,27 +1,23 @@
 /**
  * The latest samples of the series that rules read, for the evaluator.
  *
- *     times   ┌──────┬──────┬─ … ─┬──────┐     one ring of instants for all series
- *             │ t₀   │ t₁   │     │ tₙ   │
- *     table   ├──────┼──────┼─ … ─┼──────┤     one table for each metric name that is read
- *     row 0   │ 12   │ 13   │     │ 19   │     a row for each series: NaN where it had no sample
- *     row 1   │ NaN  │ 4    │     │ 5    │
+ *     sampling n ──▶ times   [ t₀ t₁ … tₙ ]        one ring of instants for all tables
+ *                 ├▶ table   sold_total            (sample-table.ts)
+ *                 └▶ table   sold_total, long
  *
  * Invariants
  *  E1  A series that no selector of the rules fits is not kept.
- *  E2  A table that no rule reads over time keeps the latest sample alone.
+ *  E2  A table that no rule reads over time keeps the latest sample alone. Ranges above SHORT_SECONDS
+ *      have a table of their own, with the few series that are read over them.
  *  E3  There are at most `seriesMax` rows; a series that finds no room is counted in `leftOut`.
  *  E4  A series that is missing in the latest sampling has no present value, like a stale one in
- *      Prometheus. Its row ends once all its samples have left the ring.
+ *      Prometheus. Its rows end once all its samples have left the ring.
  *
  * Not here: where samples come from, and what is computed from them (evaluate.ts).
  */
 
 import type { TreeMatcher } from "../proof/promql-tree.ts";
-import { fits } from "./label-matching.ts";
-
-/** Labels of a series, without the metric's name. */
-export type Labels = Readonly<Record<string, string>>;
+import { type Labels, SampleTable, type SeriesOwner, type Stretch, type Window } from "./sample-table.ts";
 
 /** A metric name that rules read. */
 export interface Read {
@@ -40,111 +36,16 @@ export interface Sample {
   readonly atSeconds: number;
 }
 
-/** A counter over time. */
-export interface Stretch {
-  /** Samples. */
-  readonly count: number;
-  readonly first: number;
-  readonly firstAt: number;
-  readonly lastAt: number;
-  /** From the first to the last, over each time that the counter began again. */
-  readonly growth: number;
-}
+/** Ranges up to this one share a table with present values. */
+export const SHORT_SECONDS = 300;
 
 /** As Prometheus: an older sample is no present value. */
 const LOOKBACK_SECONDS = 300;
 
-/** Selectors of one table: the bits of a number. */
-const SELECTORS_MAX = 31;
-
-/** Rows for which a table has room at first. */
-const ROWS_AT_FIRST = 16;
-
-/** Where a series is kept. */
-export interface Row {
-  readonly table: Table;
-  readonly row: number;
-}
-
-/** The series of one metric name. */
-class Table {
-  readonly places: number;
-  /** By row; null where the row is free. */
-  readonly labels: (Labels | null)[] = [];
-  /** By row: the selectors that fit, a bit for each. */
-  readonly fitting: number[] = [];
-  readonly free: number[] = [];
-  readonly selectors: Read["selectors"];
-  values: Float64Array;
-
-  constructor(read: Read, places: number) {
-    if (read.selectors.length > SELECTORS_MAX)
-      throw new RangeError(`${read.name} is read by more than ${SELECTORS_MAX} selectors`);
-    this.places = places;
-    this.selectors = read.selectors;
-    this.values = new Float64Array(ROWS_AT_FIRST * places).fill(Number.NaN);
-  }
-
-  take(labels: Labels): number {
-    const row = this.free.pop() ?? this.labels.length;
-    this.labels[row] = labels;
-    this.fitting[row] = this.selectors.reduce(
-      (bits, matchers, i) => (fits(matchers, labels) ? bits | (1 << i) : bits),
-      0,
-    );
-    if ((row + 1) * this.places > this.values.length) {
-      const larger = new Float64Array(this.values.length * 2).fill(Number.NaN);
-      larger.set(this.values);
-      this.values = larger;
-    }
-    return row;
-  }
-
-  /** Whether a row is taken by a selector; known ahead for those that the table was made for. */
-  test(matchers: readonly TreeMatcher[]): (row: number, labels: Labels) => boolean {
-    const bit = this.selectors.indexOf(matchers);
-    if (bit === -1) return (_, labels) => fits(matchers, labels);
-    return (row) => ((this.fitting[row] ?? 0) & (1 << bit)) !== 0;
-  }
-
-  isEmpty(row: number): boolean {
-    return this.values
-      .subarray(row * this.places, (row + 1) * this.places)
-      .every((value) => Number.isNaN(value));
-  }
-}
-
-/**
- * Summarizes a row. Times are places of the ring here. A value below the one before is that of a
- * counter that began again.
- */
-function summarize(
-  values: Float64Array,
-  from: number,
-  places: readonly number[],
-  into: { -readonly [Key in keyof Stretch]: Stretch[Key] },
-): void {
-  let count = 0;
-  let resets = 0;
-  let before = 0;
-  for (const place of places) {
-    const value = values[from + place] ?? Number.NaN;
-    if (Number.isNaN(value)) continue;
-    if (count === 0) {
-      into.first = value;
-      into.firstAt = place;
-    } else if (value < before) resets += before;
-    before = value;
-    into.lastAt = place;
-    count += 1;
-  }
-  into.count = count;
-  into.growth = before - into.first + resets;
-}
-
 /** See the head of this file. */
 export class SampleStore {
-  readonly #tables = new Map<string, Table>();
+  /** By name, the one with the shorter range first. */
+  readonly #tables = new Map<string, { readonly rangeSeconds: number; readonly table: SampleTable }[]>();
   readonly #times: Float64Array;
   readonly #seriesMax: number;
   #samplings = 0;
@@ -154,97 +55,115 @@ export class SampleStore {
   /**
    * @param reads - what rules read.
    * @param intervalSeconds - between samplings.
-   * @param seriesMax - of all tables.
+   * @param seriesMax - rows of all tables.
+   * @param common - labels that all series have besides their own.
    */
-  constructor(reads: readonly Read[], intervalSeconds: number, seriesMax: number) {
-    const places = (seconds: number): number => Math.floor(seconds / intervalSeconds) + 1;
+  constructor(reads: readonly Read[], intervalSeconds: number, seriesMax: number, common: Labels = {}) {
+    const placesIn = (seconds: number): number => Math.floor(seconds / intervalSeconds) + 1;
     const longest = Math.max(0, ...reads.map(({ rangeSeconds }) => rangeSeconds));
-    this.#times = new Float64Array(places(longest)).fill(Number.NaN);
+    this.#times = new Float64Array(placesIn(longest)).fill(Number.NaN);
     this.#seriesMax = seriesMax;
-    for (const read of reads)
-      this.#tables.set(read.name, new Table(read, read.rangeSeconds > 0 ? this.#times.length : 1));
+    for (const { name, selectors, rangeSeconds } of reads) {
+      const table = new SampleTable(selectors, placesIn(rangeSeconds), this.#times, common);
+      const tables = [...(this.#tables.get(name) ?? []), { rangeSeconds, table }];
+      this.#tables.set(
+        name,
+        tables.sort((one, other) => one.rangeSeconds - other.rangeSeconds),
+      );
+    }
   }
 
-  /** Series that are kept. */
+  /** Series that are kept; each bucket of a histogram is one. */
   get series(): number {
     return this.#series;
   }
 
-  /** Series that found no room, each counted once for each try (E3). */
+  /** Series that found no room in the latest sampling (E3). */
   get leftOut(): number {
     return this.#leftOut;
   }
 
   /** When the latest samples were taken, in seconds since the Unix epoch; NaN before the first. */
   get latestSeconds(): number {
-    return this.#samplings === 0 ? Number.NaN : (this.#times[this.#place(this.#samplings - 1)] ?? Number.NaN);
+    return this.#samplings === 0 ? Number.NaN : this.#timeOf(this.#samplings - 1);
+  }
+
+  /** The number of the latest sampling; -1 before the first. */
+  get latest(): number {
+    return this.#samplings - 1;
   }
 
   /**
-   * Whether a metric is read at all.
+   * Where a metric is kept.
    *
    * @param name - with `_bucket`, `_sum` or `_count` for a part of a histogram.
+   * @returns empty when no rule reads it.
    */
-  reads(name: string): boolean {
-    return this.#tables.has(name);
+  tables(name: string): readonly SampleTable[] {
+    return this.#tables.get(name)?.map(({ table }) => table) ?? [];
   }
 
   /**
-   * Makes place for the samples of an instant. The oldest ones go.
+   * The table that has the samples of a range.
+   *
+   * @param name - of the metric.
+   * @param rangeSeconds - 0 for present values.
+   * @returns null when no rule reads so much.
+   */
+  tableFor(name: string, rangeSeconds: number): SampleTable | null {
+    return this.#tables.get(name)?.find((one) => one.rangeSeconds >= rangeSeconds)?.table ?? null;
+  }
+
+  /**
+   * Begins the sampling of an instant. The oldest one ends.
    *
    * @param atSeconds - later than those before.
    */
   begin(atSeconds: number): void {
-    const place = this.#place(this.#samplings);
-    this.#times[place] = atSeconds;
+    this.#times[this.#samplings % this.#times.length] = atSeconds;
     this.#samplings += 1;
-    for (const table of this.#tables.values()) {
-      const column = place % table.places;
-      for (let row = 0; row < table.labels.length; row++)
-        table.values[row * table.places + column] = Number.NaN;
-    }
-  }
-
-  /**
-   * Finds room for a series.
-   *
-   * @param name - of the metric.
-   * @param labels - of the series; kept as they are.
-   * @returns its row, to be kept for the next samplings; null when no rule reads it, or no room is left.
-   */
-  row(name: string, labels: Labels): Row | null {
-    const table = this.#tables.get(name);
-    if (!table?.selectors.some((matchers) => fits(matchers, labels))) return null;
-    if (this.#series >= this.#seriesMax) {
-      this.#leftOut += 1;
-      return null;
-    }
-    this.#series += 1;
-    return { table, row: table.take(labels) };
+    this.#leftOut = 0;
+    for (const tables of this.#tables.values()) for (const { table } of tables) table.begin(this.latest);
   }
 
   /**
    * Keeps a sample of the present instant.
    *
-   * @param row - from this object, not given back.
-   * @param value - of the series.
+   * @param table - from this object, laid out.
+   * @param owner - the series.
+   * @param sample - its values; NaN where it has none.
    */
-  set({ table, row }: Row, value: number): void {
-    table.values[row * table.places + (this.#place(this.#samplings - 1) % table.places)] = value;
+  set(table: SampleTable, owner: SeriesOwner, sample: Float64Array): void {
+    const block = table.blockOf(owner, () => this.#hasRoom(table.width));
+    if (block !== null) table.set(this.latest, block, sample);
+  }
+
+  /** Ends a sampling: series whose last sample has left the ring end (E4). */
+  end(): void {
+    for (const tables of this.#tables.values())
+      for (const { table } of tables) this.#series -= table.end(this.latest);
   }
 
   /**
-   * Gives a row back, once nothing is left in it (E4).
+   * Whether the latest samples are the present values of an instant.
    *
-   * @param row - from this object.
-   * @returns false when it still has samples.
+   * @param atSeconds - not before the latest sampling.
    */
-  release({ table, row }: Row): boolean {
-    if (!table.isEmpty(row)) return false;
-    table.labels[row] = null;
-    table.free.push(row);
-    this.#series -= 1;
-    return true;
+  isFresh(atSeconds: number): boolean {
+    return atSeconds - this.latestSeconds < LOOKBACK_SECONDS;
+  }
+
+  /**
+   * Samplings in a range, both ends included, as Prometheus 2 takes it.
+   *
+   * @param table - that has them.
+   * @param atSeconds - end of the range, not before the latest sampling.
+   * @param rangeSeconds - its length.
+   */
+  window({ places }: SampleTable, atSeconds: number, rangeSeconds: number): Window {
+    let first = Math.max(0, this.#samplings - places);
+    while (first < this.#samplings && this.#timeOf(first) < atSeconds - rangeSeconds) first += 1;
+    return { first, last: this.latest };
   }
 
   /**
@@ -256,22 +175,18 @@ export class SampleStore {
    * @returns in no order.
    */
   instant(name: string, matchers: readonly TreeMatcher[], atSeconds: number): Sample[] {
-    const table = this.#tables.get(name);
-    const taken = this.latestSeconds;
-    if (table === undefined || !(atSeconds - taken < LOOKBACK_SECONDS)) return [];
-    const column = this.#place(this.#samplings - 1) % table.places;
+    const table = this.tableFor(name, 0);
+    if (table === null || !this.isFresh(atSeconds)) return [];
     const samples: Sample[] = [];
-    const isTaken = table.test(matchers);
-    table.labels.forEach((labels, row) => {
-      const value = table.values[row * table.places + column] ?? Number.NaN;
-      if (labels !== null && !Number.isNaN(value) && isTaken(row, labels))
-        samples.push({ labels, value, atSeconds: taken });
+    table.each(matchers, (row, labels) => {
+      const value = table.value(row, this.latest);
+      if (!Number.isNaN(value)) samples.push({ labels, value, atSeconds: this.latestSeconds });
     });
     return samples;
   }
 
   /**
-   * Visits the samples of each series in a range, both ends included, as Prometheus 2 takes it.
+   * Visits the samples of each series in a range.
    *
    * @param name - of the metric.
    * @param matchers - that its labels fit.
@@ -286,32 +201,23 @@ export class SampleStore {
     { atSeconds, rangeSeconds }: { readonly atSeconds: number; readonly rangeSeconds: number },
     visit: (labels: Labels, stretch: Stretch) => void,
   ): void {
-    const table = this.#tables.get(name);
-    if (table === undefined) return;
-    const places = this.#placesIn(atSeconds - rangeSeconds, atSeconds);
-    const isTaken = table.test(matchers);
+    const table = this.tableFor(name, rangeSeconds);
+    if (table === null) return;
+    const window = this.window(table, atSeconds, rangeSeconds);
     const stretch = { count: 0, first: 0, firstAt: 0, lastAt: 0, growth: 0 };
-    for (const [row, labels] of table.labels.entries()) {
-      if (labels === null || !isTaken(row, labels)) continue;
-      summarize(table.values, row * table.places, places, stretch);
-      if (stretch.count === 0) continue;
-      stretch.firstAt = this.#times[stretch.firstAt] ?? Number.NaN;
-      stretch.lastAt = this.#times[stretch.lastAt] ?? Number.NaN;
-      visit(labels, stretch);
-    }
+    table.each(matchers, (row, labels) => {
+      if (table.stretch(row, window, stretch)) visit(labels, stretch);
+    });
   }
 
-  #place(sampling: number): number {
-    return sampling % this.#times.length;
+  #hasRoom(rows: number): boolean {
+    const isRoom = this.#series + rows <= this.#seriesMax;
+    if (isRoom) this.#series += rows;
+    else this.#leftOut += rows;
+    return isRoom;
   }
 
-  /** Places of the ring in ascending order of time. */
-  #placesIn(fromSeconds: number, untilSeconds: number): number[] {
-    const places: number[] = [];
-    for (let n = Math.max(0, this.#samplings - this.#times.length); n < this.#samplings; n++) {
-      const at = this.#times[this.#place(n)] ?? Number.NaN;
-      if (at >= fromSeconds && at <= untilSeconds) places.push(this.#place(n));
-    }
-    return places;
+  #timeOf(sampling: number): number {
+    return this.#times[sampling % this.#times.length] ?? Number.NaN;
   }
 }

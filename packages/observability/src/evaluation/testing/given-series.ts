@@ -4,7 +4,8 @@
 
 import type { CompiledRules } from "../compiled-rules.ts";
 import { readsOf, RuleEvaluation } from "../rule-evaluation.ts";
-import { type Labels, type Row, SampleStore } from "../sample-store.ts";
+import { SampleStore } from "../sample-store.ts";
+import type { Labels, SampleTable } from "../sample-table.ts";
 
 /** A series: a value for each instant; null where it ended. */
 export interface GivenSeries {
@@ -45,11 +46,33 @@ export function nameAndLabels(series: string): { readonly name: string; readonly
   return { name: brace === -1 ? series : series.slice(0, brace), labels: Object.fromEntries(labels) };
 }
 
+/** A series, or all buckets of a histogram. */
+interface GivenBlock {
+  readonly labels: () => Labels;
+  /** By place in a sample. */
+  readonly series: (GivenSeries | undefined)[];
+}
+
+const boundOf = ({ labels }: GivenSeries): string | undefined => labels["le"];
+
+/** Blocks of a metric; buckets with the same labels but for `le` are one. */
+function blocksOf(given: readonly GivenSeries[], bounds: readonly string[]): GivenBlock[] {
+  const blocks = new Map<string, GivenBlock>();
+  for (const series of given) {
+    const { le, ...labels } = series.labels;
+    const key = JSON.stringify(Object.entries(labels).sort());
+    const block = blocks.get(key) ?? { labels: () => labels, series: [] };
+    blocks.set(key, block);
+    block.series[le === undefined ? 0 : bounds.indexOf(le)] = series;
+  }
+  return [...blocks.values()];
+}
+
 /** Rules that run over made-up series, an instant after the other. */
 export class Replay {
   readonly store: SampleStore;
   readonly evaluation: RuleEvaluation;
-  readonly #given: readonly { readonly series: GivenSeries; row: Row | null }[];
+  readonly #given: { readonly table: SampleTable; readonly block: GivenBlock }[] = [];
   readonly #intervalSeconds: number;
   readonly #startSeconds: number;
   #next = 0;
@@ -68,9 +91,17 @@ export class Replay {
   ) {
     this.store = new SampleStore(readsOf(rules), intervalSeconds, 100_000);
     this.evaluation = new RuleEvaluation(rules, this.store);
-    this.#given = given.map((series) => ({ series, row: this.store.row(series.name, series.labels) }));
     this.#intervalSeconds = intervalSeconds;
     this.#startSeconds = startSeconds;
+    for (const name of new Set(given.map((series) => series.name))) {
+      const own = given.filter((series) => series.name === name);
+      const bounds = [...new Set(own.flatMap((series) => boundOf(series) ?? []))];
+      const blocks = blocksOf(own, bounds);
+      for (const table of this.store.tables(name)) {
+        if (bounds.length > 0) table.layOutBuckets(bounds);
+        this.#given.push(...blocks.map((block) => ({ table, block })));
+      }
+    }
   }
 
   /**
@@ -81,10 +112,13 @@ export class Replay {
   step(): number {
     const at = this.#startSeconds + this.#next * this.#intervalSeconds;
     this.store.begin(at);
-    for (const { series, row } of this.#given) {
-      const value = series.values[this.#next] ?? null;
-      if (row !== null && value !== null) this.store.set(row, value);
+    for (const { table, block } of this.#given) {
+      const { series } = block;
+      const sample = Float64Array.from(series, (one) => one?.values[this.#next] ?? Number.NaN);
+      const isThere = !sample.every((value) => Number.isNaN(value));
+      if (isThere) this.store.set(table, block, sample);
     }
+    this.store.end();
     this.#next += 1;
     this.evaluation.evaluate(at);
     return at;
