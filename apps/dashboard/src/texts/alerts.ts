@@ -109,7 +109,7 @@ export const RULES = {
     unknown: "unknown",
   } satisfies Readonly<Record<RuleState, string>>,
   needs: {
-    history: "It looks back further than five minutes.",
+    history: "It looks back further than six hours.",
     other_exporters: "It reads metrics of other exporters.",
     scrape: "It reads the outcome of Prometheus's scrape.",
   } satisfies Readonly<Record<AlertNeed, string>>,

@@ -10,7 +10,7 @@
  *
  * An alert needs Prometheus for history when its expression looks further back than
  * WINDOW_SECONDS_MAX. Recordings that it reads count too. After a start, a process has no samples
- * of that time.
+ * of that time; like Prometheus it then takes those that there are.
  */
 
 import { secondsOf } from "../duration.ts";
@@ -28,8 +28,8 @@ import {
 } from "./compiled-rules.ts";
 import { unsupportedPart } from "./evaluate.ts";
 
-/** The longest range for which samples are kept. */
-const WINDOW_SECONDS_MAX = 300;
+/** The longest range for which samples are kept. Few processes run for the days that longer ones need. */
+const WINDOW_SECONDS_MAX = 6 * 3600;
 
 /** Families that only a server of Prometheus has, about its own work. */
 const OF_SCRAPES = new Set(["up"]);

@@ -43,7 +43,8 @@ test("every alert that needs no Prometheus has two trials here", () => {
 test("L1: alerts on a budget of days, on other processes and on the scrape itself name what they need", () => {
   const needs = (name: string) => RULES.alerts.find((rule) => rule.name === name)?.needs;
   expect(needs("AvailabilityBudgetBurn3d")).toBe("history");
-  expect(needs("PickerPromptsDiffer")).toBe("history");
+  expect(needs("LatencyBudgetBurn1d")).toBe("history");
+  expect(needs("LatencyBudgetBurn6h")).toBeNull();
   expect(needs("PodDown")).toBe("other_exporters");
   expect(needs("SyncDaemonDown")).toBe("scrape");
   for (const { tree, needs: need } of RULES.alerts) expect(tree === null).toBe(need !== null);
