@@ -205,6 +205,10 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await expect.poll(() => drawer.innerText(), PATIENCE).toMatch(/from 9,412,665\s+212/);
     expect(await drawer.innerText()).toMatch(/covered_by_replay\s+61/);
     expect(await drawer.innerText()).toMatch(/filled in 600 ms/);
+    const outward = (name: string) => drawer.getByRole("link", { name }).getAttribute("href");
+    expect(await outward("Runbook")).toMatch(/^https:.*\/kv-event-sequence-gaps\.md$/);
+    expect(await outward("What the reasons mean")).toMatch(/^https:.*\/kv-event-drop-rate\.md$/);
+    expect(await outward("Grafana")).toMatch(/^https:.*\/d\/kvsync-engines\?var-pod=vllm-0037$/);
     await page.keyboard.press("Escape");
     await expect.poll(() => drawer.count(), PATIENCE).toBe(0);
   });

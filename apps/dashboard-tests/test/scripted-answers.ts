@@ -101,7 +101,7 @@ export function systemAnswer(fleet: FleetScript, day: Day): unknown {
         ? { folder: null, age_seconds: null }
         : { folder: "/var/lib/kvsync/snapshots", age_seconds: 24 },
     links: {
-      grafana: day === "empty" ? null : "https://grafana.example/d/kvsync",
+      grafana: day === "empty" ? null : "https://grafana.example",
       traces: null,
       runbooks: day === "empty" ? null : "https://docs.example/runbooks",
     },

@@ -6,7 +6,7 @@
 import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
 
-import type { EngineDetails, RankDetails } from "@kvsync/client";
+import type { EngineDetails, RankDetails, SystemReport } from "@kvsync/client";
 
 import type { ApiError } from "../page/api.ts";
 import { linkTo } from "../page/route.ts";
@@ -16,6 +16,7 @@ import { ENGINES } from "../texts/engines.ts";
 import { type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
 import { count, duration, textOf, timeOfDay, utc } from "../words.ts";
 import { BarRow } from "./bar-row.tsx";
+import { type Addresses, DROPS_RUNBOOK, grafanaUrl, runbookFor, runbookUrl } from "./engine-links.ts";
 import { failureText } from "./panel.tsx";
 import { usePolled } from "./polled.ts";
 import { Rich } from "./rich.tsx";
@@ -24,6 +25,9 @@ import { Timeline } from "./timeline.tsx";
 
 /** How often the route is asked while a drawer is open. */
 const REFRESH_MS = 5000;
+/** Addresses change with a restart of the daemon. */
+const ADDRESSES_MS = 300_000;
+const NO_ADDRESSES: Addresses = { grafana: null, runbooks: null };
 /** The latest gaps and restarts: the daemon keeps 32. */
 const GAPS_SHOWN_MAX = 8;
 
@@ -42,6 +46,7 @@ export function EngineDrawer({
     `engines/${encodeURIComponent(id)}`,
     REFRESH_MS,
   );
+  const addresses = usePolled<SystemReport>("system", ADDRESSES_MS).answer?.links ?? NO_ADDRESSES;
   const button = useRef<HTMLButtonElement>(null);
   const [rank, setRank] = useState<number | null>(null);
   const row = engine?.ranks.find((one) => one.rank === rank) ?? engine?.worst ?? null;
@@ -99,8 +104,8 @@ export function EngineDrawer({
         <>
           <Sentence row={row} details={own} />
           <Position row={row} details={own} />
-          <History details={own} failure={failure} row={row} />
-          <Links id={id} row={row} />
+          <History details={own} failure={failure} row={row} addresses={addresses} />
+          <Links id={id} row={row} addresses={addresses} />
         </>
       )}
     </aside>
@@ -204,10 +209,12 @@ function History({
   details,
   failure,
   row,
+  addresses,
 }: {
   readonly details: RankDetails | null;
   readonly failure: ApiError | null;
   readonly row: RankRow;
+  readonly addresses: Addresses;
 }): ComponentChildren {
   return (
     <>
@@ -226,7 +233,7 @@ function History({
       )}
       {details === null ? null : <Gaps details={details} />}
       <Tiers row={row} details={details} />
-      {details === null ? null : <Drops details={details} />}
+      {details === null ? null : <Drops details={details} reference={runbookUrl(addresses, DROPS_RUNBOOK)} />}
     </>
   );
 }
@@ -318,7 +325,14 @@ function Tiers({
   );
 }
 
-function Drops({ details }: { readonly details: RankDetails }): ComponentChildren {
+function Drops({
+  details,
+  reference,
+}: {
+  readonly details: RankDetails;
+  /** Where the reasons are explained. */
+  readonly reference: string | null;
+}): ComponentChildren {
   const rows = Object.entries({ ...details.dropped, ...details.faults }).sort(([, a], [, b]) => b - a);
   const most = Math.max(0, ...rows.map(([, times]) => times));
   return (
@@ -334,12 +348,27 @@ function Drops({ details }: { readonly details: RankDetails }): ComponentChildre
           <BarRow key={reason} name={reason} value={times} most={most} text={count(times)} />
         ))
       )}
+      {rows.length === 0 || reference === null ? null : (
+        <p>
+          <Outward url={reference} text={ENGINES.reasons} />
+        </p>
+      )}
     </section>
   );
 }
 
 /** Where to look on. */
-function Links({ id, row }: { readonly id: string; readonly row: RankRow }): ComponentChildren {
+function Links({
+  id,
+  row,
+  addresses,
+}: {
+  readonly id: string;
+  readonly row: RankRow;
+  readonly addresses: Addresses;
+}): ComponentChildren {
+  const runbook = runbookUrl(addresses, runbookFor(row));
+  const grafana = grafanaUrl(addresses, id);
   return (
     <section class="bar">
       <a class="btn" href={linkTo("events", { engine: id, rank: row.rank === 0 ? "" : String(row.rank) })}>
@@ -351,6 +380,25 @@ function Links({ id, row }: { readonly id: string; readonly row: RankRow }): Com
       <a class="btn" href={linkTo("prefixes")}>
         {ENGINES.prefixes}
       </a>
+      {runbook === null ? null : <Outward url={runbook} text={ENGINES.runbook} isButton />}
+      {grafana === null ? null : <Outward url={grafana} text={ENGINES.grafana} isButton />}
     </section>
+  );
+}
+
+/** A link to another server, in a tab of its own. */
+function Outward({
+  url,
+  text,
+  isButton = false,
+}: {
+  readonly url: string;
+  readonly text: string;
+  readonly isButton?: boolean;
+}): ComponentChildren {
+  return (
+    <a class={isButton ? "btn" : ""} href={url} target="_blank" rel="noopener noreferrer">
+      {text}
+    </a>
   );
 }

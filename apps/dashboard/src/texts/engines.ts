@@ -80,6 +80,9 @@ export const ENGINES = {
   liveEvents: "Live events",
   logs: "Logs",
   prefixes: "Look up a prompt",
+  runbook: "Runbook",
+  grafana: "Grafana",
+  reasons: "Meaning of the reasons",
   exact: "Followed exactly: lookups name what this engine holds, no more and no less.",
   why: (reason: string): string => `Not exact because of **${reason}**.`,
   trusts: {
