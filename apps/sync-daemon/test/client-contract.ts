@@ -4,15 +4,19 @@
  */
 
 import type {
+  AlertList,
   EngineDetails,
   IndexReport as ClientIndex,
   LogLines,
   MatchAnswer as ClientAnswer,
   PickAnswer,
+  SilenceList,
   SystemReport as ClientSystem,
+  WantedSilence,
 } from "@kvsync/client";
 import type { z } from "zod";
 
+import type { AlertsAnswer, silenceBody, SilencesAnswer } from "../src/openapi/alert-answers.ts";
 import type { EngineDetailsAnswer } from "../src/openapi/engine-answers.ts";
 import type { pickAnswer, RankedEndpoint as SentEndpoint } from "../src/openapi/picker-answers.ts";
 import type { IndexReport, LogLinesAnswer, SystemReport } from "../src/openapi/system-answers.ts";
@@ -31,6 +35,20 @@ type SentPick = Omit<z.output<typeof pickAnswer>, "endpoints"> & {
 
 /** Likewise for a pick. */
 export const CLIENT_SEES_WHAT_IS_PICKED: Same<PickAnswer, SentPick> = true;
+
+/** Likewise for alerts and silences. */
+export const CLIENT_SEES_WHICH_ALERTS: readonly [
+  Same<AlertList, AlertsAnswer>,
+  Same<SilenceList, SilencesAnswer>,
+] = [true, true];
+
+type SilenceBody = z.input<typeof silenceBody>;
+
+/** Does not compile when the daemon refuses a silence that the client's type allows. */
+export const DAEMON_TAKES_SILENCES: readonly [
+  Same<keyof WantedSilence, keyof SilenceBody>,
+  Has<WantedSilence["matchers"][number], SilenceBody["matchers"][number]>,
+] = [true, true];
 
 /** `true` when an answer has everything that the client's type names. It may have more. */
 type Has<Sent, Named> = [Sent] extends [Named] ? true : false;

@@ -1,4 +1,13 @@
 /** The public surface of the client: named, so that it is a page one reviews. */
+export type {
+  Alert,
+  AlertList,
+  AlertRule,
+  Silence,
+  SilenceList,
+  SilenceMatcher,
+  WantedSilence,
+} from "./alert-types.ts";
 export { choose, type WorkerLoad } from "./choose.ts";
 export {
   ClientError,

@@ -17,6 +17,7 @@
  * It does not route and does not hash: `@kvsync/core` has a `PrefixHasher` for gateways that would rather send hashes.
  */
 
+import type { AlertList, SilenceList, WantedSilence } from "./alert-types.ts";
 import { ClientError } from "./client-error.ts";
 import type { EngineDetails, IndexReport, LogLines, LogQuery, SystemReport } from "./daemon-types.ts";
 import type { ChatPrompt, MatchAnswer, Question, QuestionOptions, TextPrompt } from "./match-types.ts";
@@ -153,6 +154,44 @@ export class KvsyncClient {
     return (await this.#get(`logs?${given.toString()}`, "lines", call)) as unknown as LogLines;
   }
 
+  /** Alerts, rules and silences, with their source. Throws as `match`. */
+  async alerts(call: CallOptions = {}): Promise<AlertList> {
+    return (await this.#get("alerts", "rules", call)) as unknown as AlertList;
+  }
+
+  /** Silences that have not ended. Throws as `silence`. */
+  async silences(call: CallOptions = {}): Promise<SilenceList> {
+    const url = new URL("api/v1/alerts/silences", this.#url).href;
+    const isExpected = (body: Body): boolean => "silences" in body;
+    return (await this.#call({ url, isRepeatable: true }, isExpected, call)) as unknown as SilenceList;
+  }
+
+  /**
+   * Makes a silence in the daemon's Alertmanager. The author is the name of the token.
+   *
+   * @param wanted - which alerts, until when, and why.
+   * @returns the silence's id; null when Alertmanager names none.
+   * @throws as `match`; `refused` with `alertmanager_not_configured`, `upstream_unreachable`, or `upstream_refused` with
+   *   Alertmanager's own answer.
+   */
+  async silence(wanted: WantedSilence, call: CallOptions = {}): Promise<string | null> {
+    const url = new URL("api/v1/alerts/silences", this.#url).href;
+    const encoded = { url, contentType: JSON_TYPE, body: JSON.stringify(wanted), isRepeatable: false };
+    const made = await this.#call(encoded, (body) => "silence_id" in body, call);
+    return made["silence_id"] as string | null;
+  }
+
+  /**
+   * Ends a silence.
+   *
+   * @param id - of the silence.
+   * @throws as `silence`.
+   */
+  async endSilence(id: string, call: CallOptions = {}): Promise<void> {
+    const url = new URL(`api/v1/alerts/silences/${encodeURIComponent(id)}`, this.#url).href;
+    await this.#call({ url, method: "DELETE", isRepeatable: true }, isNothing, call);
+  }
+
   /** Asks for an answer that has a list under a name. */
   #get(path: string, list: string, call: CallOptions): Promise<Body> {
     const url = new URL(`api/v1/${path}`, this.#url).href;
@@ -167,7 +206,7 @@ export class KvsyncClient {
     const deadline = AbortSignal.timeout(timeoutMs);
     const signal = call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]);
     const request = {
-      method: body === undefined ? "GET" : "POST",
+      method: encoded.method ?? (body === undefined ? "GET" : "POST"),
       headers: { ...call.headers, ...this.#headers, ...type, accept: JSON_TYPE },
       ...sent,
       signal,
@@ -254,7 +293,8 @@ type Body = Readonly<Record<string, unknown>>;
 /** A request's parts. */
 interface Encoded {
   readonly url: string;
-  /** Without a body it is a question by GET. */
+  /** GET without a body and POST with one, unless given. */
+  readonly method?: "DELETE";
   readonly contentType?: string;
   readonly body?: string | Uint8Array<ArrayBuffer>;
   /** Whether asking twice does no more than asking once. */

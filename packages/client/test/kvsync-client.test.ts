@@ -353,3 +353,45 @@ test("what operators look at is asked by GET under its own path, with the token 
   }
   expect((await failure(client.index())).facts).toMatchObject({ code: "not_a_daemon" });
 });
+
+test("alerts and silences have routes of their own, and a silence is ended once more after a reset (L2)", async () => {
+  const list = { source: "built-in", sources: [], alerts: [], left_out: 0, rules: [], silences: null };
+  const { url, received } = await serve(
+    (response) => response.end(JSON.stringify(list)),
+    (response) => response.end(JSON.stringify({ silences: [], problem: null })),
+    (response) => response.end(JSON.stringify({ silence_id: "one" })),
+    reset,
+    (response) => response.writeHead(204).end(),
+  );
+  const client = new KvsyncClient({ url, token: "secret", timeoutMs: PATIENT_MS });
+  expect(await client.alerts()).toEqual(list);
+  expect(await client.silences()).toEqual({ silences: [], problem: null });
+  const wanted = {
+    matchers: [{ name: "alertname", value: "StreamUntrusted" }],
+    ends_at: "2030-01-01T00:00:00Z",
+    comment: "maintenance",
+  };
+  expect(await client.silence(wanted)).toBe("one");
+  await client.endSilence("one/two");
+  expect(JSON.parse(String(received[2]?.body))).toEqual(wanted);
+  expect(received.map(({ url: at }) => at.pathname)).toEqual([
+    "/api/v1/alerts",
+    "/api/v1/alerts/silences",
+    "/api/v1/alerts/silences",
+    "/api/v1/alerts/silences/one%2Ftwo",
+    "/api/v1/alerts/silences/one%2Ftwo",
+  ]);
+  expect(received.every(({ headers }) => headers["authorization"] === "Bearer secret")).toBe(true);
+});
+
+test("a silence is made once: after a reset it is unreachable, and an answer without an id is something else", async () => {
+  const silence = { matchers: [], ends_at: "", comment: "" };
+  const { url, received } = await serve(reset);
+  const client = new KvsyncClient({ url, timeoutMs: PATIENT_MS });
+  expect((await failure(client.silence(silence))).code).toBe("unreachable");
+  expect(received).toHaveLength(1);
+  const other = await serve((response) => response.end("{}"));
+  const asked = new KvsyncClient({ url: other.url, timeoutMs: PATIENT_MS });
+  expect((await failure(asked.silence(silence))).code).toBe("not_a_daemon");
+  expect((await failure(asked.alerts())).code).toBe("not_a_daemon");
+});
