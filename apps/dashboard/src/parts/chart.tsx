@@ -186,7 +186,7 @@ function optionsOf(latest: Latest, width: number): uPlot.Options {
   return {
     width,
     height: HEIGHT,
-    padding: [8, 10, 0, 0],
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "charts", setSeries: false }, drag: { x: false, y: false }, points: { size: 5 } },
     scales: {

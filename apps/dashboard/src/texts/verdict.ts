@@ -50,6 +50,8 @@ export const VERDICTS = {
   unknown: (engines: number): string =>
     engines === 0 ? "" : `**${engines}** ${engines === 1 ? "is" : "are"} not in sync yet`,
   unreachable: (engines: number): string => (engines === 0 ? "" : `**${engines}** cannot be reached`),
+  worst: (engine: string, what: string): string => `The worst is **${engine}**: ${what}.`,
+  outOfReach: "unreachable",
   nothingDropped: "Every received event was applied.",
   dropped: (reasons: readonly string[]): string => `Some events were not applied: ${reasons.join(", ")}.`,
   noLookups: "No lookup was asked lately.",

@@ -42,6 +42,11 @@ export function isUnreachable(row: RankRow): boolean {
   return !row.connected;
 }
 
+/** Whether an operator has to look at an engine. */
+export function needsAttention({ worst }: EngineSummary): boolean {
+  return worst.trust !== "exact" || isUnreachable(worst);
+}
+
 /** Compares two ranks: the worse first. Trust, then reachability, then lost messages, then age where they are not exact. */
 export function compareWorst(a: RankRow, b: RankRow): number {
   return (

@@ -258,7 +258,7 @@ const CASES: readonly Case[] = [
     totals: { p50: 0.00031, p99: 0.00092, not_applied: {} },
     tone: "warning",
     title: "Answers are exact for 996 of 1,000 engines.",
-    text: "**2** verify their blocks after lost messages, **1** may hold more than the index has, **1** cannot be reached. Every received event was applied. Lookups take **0.31 ms** (p99 **0.92 ms**).",
+    text: "**2** verify their blocks after lost messages, **1** may hold more than the index has, **1** cannot be reached. The worst is **sglang-2**: unreachable. Every received event was applied. Lookups take **0.31 ms** (p99 **0.92 ms**).",
   },
   {
     what: "an engine counts as its worst rank",
@@ -294,7 +294,14 @@ const CASES: readonly Case[] = [
     engines: [...WELL, "vllm-9 llama exact!"],
     tone: "warning",
     title: "Answers are exact for 3 of 4 engines.",
-    text: "**1** cannot be reached",
+    text: "**1** cannot be reached. The worst is **vllm-9**: unreachable.",
+  },
+  {
+    what: "most engines are below exact, and none is the worst",
+    engines: [...many(2, "exact"), ...many(3, "stale", "llama", 2)],
+    tone: "warning",
+    title: "Answers are exact for 2 of 5 engines.",
+    text: "**3** verify their blocks after lost messages. No lookup was asked lately.",
   },
 ];
 

@@ -12,7 +12,7 @@ import type { ConnectionState } from "../stream/connection.ts";
 import type { Alerts, Health, Totals } from "../stream/stream-messages.ts";
 import { VERDICTS } from "../texts/verdict.ts";
 import { count, milliseconds, textOf, timeOfDay } from "../words.ts";
-import type { FleetSummary } from "./fleet-summary.ts";
+import { compareWorst, type FleetSummary, isUnreachable, needsAttention } from "./fleet-summary.ts";
 
 /** How bad it is. */
 export type Tone = "critical" | "warning" | "good" | "unknown";
@@ -160,6 +160,18 @@ function latency(seconds: number | null | undefined): string | null {
   return seconds === null || seconds === undefined ? null : textOf(milliseconds(seconds));
 }
 
+/** The engine to look at first; nothing where none or all of a large part need it. */
+function worstOf({ engines }: FleetSummary): string {
+  const [first, ...others] = engines.filter(needsAttention);
+  if (first === undefined || others.length >= engines.length / 2) return "";
+  const { id, worst } = others.reduce(
+    (found, one) => (compareWorst(one.worst, found.worst) < 0 ? one : found),
+    first,
+  );
+  if (isUnreachable(worst)) return VERDICTS.worst(id, VERDICTS.outOfReach);
+  return VERDICTS.worst(id, worst.reason === null ? worst.trust : `${worst.trust}, ${worst.reason}`);
+}
+
 /** The sentences below: what keeps engines from exact, what was not applied, and how long lookups take. */
 function textFor({ hasData, fleet, totals, health }: Known): string {
   if (!hasData) return "";
@@ -179,6 +191,7 @@ function textFor({ hasData, fleet, totals, health }: Known): string {
   return [
     isOff ? VERDICTS.noInformation : "",
     fractions.length === 0 ? "" : `${fractions.join(", ")}.`,
+    worstOf(fleet),
     dropped.length > 0
       ? VERDICTS.dropped(dropped)
       : totals.not_applied === undefined

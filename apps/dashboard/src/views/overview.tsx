@@ -22,7 +22,7 @@ import { Dot, Tag, toneOf } from "../parts/tag.tsx";
 import { CELLS_MAX, TrustMap } from "../parts/trust-map.tsx";
 import type { Alert } from "../stream/stream-messages.ts";
 import { OVERVIEW } from "../texts/overview.ts";
-import { compareWorst, type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
+import { compareWorst, isUnreachable, needsAttention } from "../verdict/fleet-summary.ts";
 import { verdictOf } from "../verdict/verdict.ts";
 import {
   bytes,
@@ -57,12 +57,14 @@ export function Overview(): ComponentChildren {
         <div class="stack">
           <Trust />
           <Charts />
-          <Recent />
         </div>
         <aside class="stack">
-          <Alerts />
-          <Attention />
+          <div class="stack urgent">
+            <Alerts />
+            <Attention />
+          </div>
           <HealthChecks />
+          <Recent />
         </aside>
       </div>
     </>
@@ -97,10 +99,6 @@ function Headline(): ComponentChildren {
       </div>
     </section>
   );
-}
-
-function needsAttention({ worst }: EngineSummary): boolean {
-  return worst.trust !== "exact" || isUnreachable(worst);
 }
 
 /** The values of a series within the range. */
