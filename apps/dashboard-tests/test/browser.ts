@@ -25,14 +25,20 @@ export interface Watched {
   readonly requests: string[];
 }
 
-/** Opens pages. Call it once in a file, outside of tests. */
-export function useBrowser(): { open(url: string, options?: BrowserContextOptions): Promise<Watched> } {
+/**
+ * Opens pages. Call it once in a file, outside of tests.
+ *
+ * @param flags - for chromium, besides those that it needs in a container.
+ */
+export function useBrowser(flags: readonly string[] = []): {
+  open(url: string, options?: BrowserContextOptions): Promise<Watched>;
+} {
   let browser: Browser;
   const opened: Watched[] = [];
   beforeAll(async () => {
     browser = await chromium.launch({
       executablePath: PATH,
-      args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+      args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", ...flags],
     });
   });
   afterAll(async () => {

@@ -149,7 +149,7 @@ export class RealDaemon {
         reject(new Error(`the daemon ended: ${lines.join("\n")}`));
       });
     });
-    daemon.url = `http://127.0.0.1:${listensAt}`;
+    daemon.url = `${"tls" in config ? "https" : "http"}://127.0.0.1:${listensAt}`;
     return daemon;
   }
 
