@@ -10,7 +10,7 @@
  *
  * Invariants
  *  T1  A series that no selector fits has no block, and a bucket that none fits has no row.
- *  T2  All rows of a block have the labels of their series, and `le` besides in a histogram.
+ *  T2  All rows of a block have the labels of their series, and in a histogram `le` too.
  *  T3  A block is free once the ring has no sample of it. Nothing refers to its series then.
  *
  * A series that ended and came back under another identity has a block of its own.
@@ -40,7 +40,7 @@ export interface Stretch {
 }
 
 /** A stretch that is written again for each row. */
-export type WrittenStretch = { -readonly [Key in keyof Stretch]: Stretch[Key] };
+type WrittenStretch = { -readonly [Key in keyof Stretch]: Stretch[Key] };
 
 /** Samplings by number, both included; none when the last comes before the first. */
 export interface Window {
