@@ -1,13 +1,15 @@
 /**
- * The cost of a message from its TCP connection to the index, with the daemon's own ZMTP reader and with libzmq.
- * A real daemon process follows engines that publish at a steady rate. The CPU time of all its threads is divided by messages.
+ * The cost of a message from its TCP connection to the index, with the daemon's own ZMTP reader and with libzmq, or with this
+ * build and with that of another checkout.
+ * A real daemon process follows engines that publish at a steady rate. The CPU time of all its threads is divided by messages,
+ * and so is that of its groups of threads: ingest, main, and V8's helpers with the rest.
  * Runs alternate, so that a machine that slows down does so for both. The median counts.
  *
  * Messages store single blocks and evict as many, with a prefill now and then. The engines are sockets of this process.
  * Then all engines go and come back on their ports, `storms` times: descriptors, memory and the time to reconnect are printed.
  * A run whose messages are not all applied within a minute is an error, so that a loss does not look like a slow machine.
  *
- *     node apps/sync-daemon/bench/engine-streams.bench.ts [engines=128] [seconds=8] [rounds=3] [storms=0]
+ *     node apps/sync-daemon/bench/engine-streams.bench.ts [engines=128] [seconds=8] [rounds=3] [storms=0] [CHECKOUT]
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -35,11 +37,11 @@ const TICK_MS = 50;
 const WARM_MESSAGES = 100;
 const PATIENCE_MS = 60_000;
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
-const CLOCK_TICKS = 100;
 const PAGE_BYTES = 4096;
 const MIB = 1024 * 1024;
 
-const [engines = 128, seconds = 8, rounds = 3, storms = 0] = argv.slice(2).map(Number);
+const [engines = 128, seconds = 8, rounds = 3, storms = 0] = argv.slice(2, 6).map(Number);
+const checkout = argv[6];
 
 /** What a publisher says before its messages. */
 const OPENING = Buffer.concat([
@@ -86,17 +88,28 @@ function published(count: number): { readonly messages: Uint8Array[]; readonly b
   return { messages, blocks };
 }
 
+/** Groups of a daemon's threads. */
+const GROUPS = ["ingest", "main", "others"] as const;
+
 interface Sample {
+  /** CPU time of all threads, and of each group. */
   readonly cpuSeconds: number;
+  readonly groupSeconds: Readonly<Record<(typeof GROUPS)[number], number>>;
   readonly residentBytes: number;
   readonly files: number;
 }
 
 function sample(pid: number): Sample {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  const cpuSeconds = (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS;
+  const groupSeconds = { ingest: 0, main: 0, others: 0 };
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const name = readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8");
+    const nanos = Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+    const group = name.startsWith("ingest-") ? "ingest" : thread === String(pid) ? "main" : "others";
+    groupSeconds[group] += nanos / 1e9;
+  }
+  const cpuSeconds = GROUPS.reduce((sum, group) => sum + groupSeconds[group], 0);
   const residentBytes = Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * PAGE_BYTES;
-  return { cpuSeconds, residentBytes, files: readdirSync(`/proc/${pid}/fd`).length };
+  return { cpuSeconds, groupSeconds, residentBytes, files: readdirSync(`/proc/${pid}/fd`).length };
 }
 
 /** One engine's event socket. */
@@ -157,13 +170,14 @@ const appliedMessages = (url: string): Promise<number> =>
 const sleep = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function start(
+  main: string,
   config: object,
   folder: string,
 ): Promise<{ readonly child: ChildProcess; readonly url: string }> {
   const file = join(folder, "config.yaml");
   // JSON is YAML.
   writeFileSync(file, JSON.stringify(config));
-  const child = spawn(execPath, [MAIN, "--config", file, "--port", "0"], {
+  const child = spawn(execPath, [main, "--config", file, "--port", "0"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   for await (const line of createInterface({ input: child.stdout })) {
@@ -215,11 +229,22 @@ async function storm(all: readonly Engine[], pid: number): Promise<void> {
   );
 }
 
-async function run(transport: string): Promise<{ readonly micros: number; readonly end: Sample }> {
+/** A daemon to measure. */
+interface Candidate {
+  readonly main: string;
+  readonly transport: string;
+}
+
+async function run({ main, transport }: Candidate): Promise<{
+  readonly micros: number;
+  readonly groups: string;
+  readonly end: Sample;
+}> {
   const folder = mkdtempSync(join(tmpdir(), "kvsync-bench-"));
   const all = Array.from({ length: engines }, () => new Engine());
   for (const engine of all) await engine.listen();
   const { child, url } = await start(
+    main,
     {
       engines: all.map(({ endpoint }, i) => ({ id: `engine-${i}`, model: "bench/model", endpoint })),
       ingest: { transport },
@@ -235,7 +260,11 @@ async function run(transport: string): Promise<{ readonly micros: number; readon
     const end = sample(pid);
     const count = (messages.length - WARM_MESSAGES) * engines;
     for (let i = 0; i < storms; i += 1) await storm(all, pid);
-    return { micros: ((end.cpuSeconds - from.cpuSeconds) / count) * 1e6, end };
+    const micros = (until: number, since: number): number => ((until - since) / count) * 1e6;
+    const groups = GROUPS.map(
+      (group) => `${group} ${micros(end.groupSeconds[group], from.groupSeconds[group]).toFixed(1)}`,
+    ).join(", ");
+    return { micros: micros(end.cpuSeconds, from.cpuSeconds), groups, end };
   } finally {
     child.kill("SIGKILL");
     for (const engine of all) engine.close();
@@ -250,22 +279,28 @@ process.stdout.write(
   `Node ${version}, ${cpus()[0]?.model ?? ""}; ${engines} engines, ${rate.toFixed(1)} messages a second each, ` +
     `${(blocks / (messages.length - WARM_MESSAGES)).toFixed(1)} blocks and ${bytes.toFixed(0)} bytes a message\n`,
 );
-const results = new Map<string, number[]>([
-  ["own", []],
-  ["libzmq", []],
-]);
+const candidates = new Map<string, Candidate>(
+  checkout === undefined
+    ? [
+        ["own", { main: MAIN, transport: "own" }],
+        ["libzmq", { main: MAIN, transport: "libzmq" }],
+      ]
+    : [
+        ["this build", { main: MAIN, transport: "own" }],
+        [checkout, { main: join(checkout, "apps/sync-daemon/dist/main.js"), transport: "own" }],
+      ],
+);
+const results = new Map([...candidates.keys()].map((name): [string, number[]] => [name, []]));
 for (let round = 0; round < rounds; round += 1) {
-  for (const [transport, micros] of results) {
-    const { micros: one, end } = await run(transport);
-    micros.push(one);
+  for (const [name, candidate] of candidates) {
+    const { micros, groups, end } = await run(candidate);
+    results.get(name)?.push(micros);
     process.stdout.write(
-      `${transport}: ${one.toFixed(1)} µs CPU a message, ${(end.residentBytes / MIB).toFixed(0)} MiB resident, ${end.files} descriptors\n`,
+      `${name}: ${micros.toFixed(1)} µs CPU a message (${groups}), ${(end.residentBytes / MIB).toFixed(0)} MiB resident, ${end.files} descriptors\n`,
     );
   }
 }
-for (const [transport, micros] of results) {
+for (const [name, micros] of results) {
   const sorted = micros.toSorted((a, b) => a - b);
-  process.stdout.write(
-    `${transport}: median ${(sorted[Math.floor(sorted.length / 2)] ?? 0).toFixed(1)} µs\n`,
-  );
+  process.stdout.write(`${name}: median ${(sorted[Math.floor(sorted.length / 2)] ?? 0).toFixed(1)} µs\n`);
 }
