@@ -52,6 +52,7 @@ export {
   type WireErrorFacts,
 } from "./wire/wire-error.ts";
 export { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire/wire-limits.ts";
+export { copyFrames } from "./zmtp/frame-copy.ts";
 export { encodeMessage, type ZmtpSocketType } from "./zmtp/frame-writer.ts";
 export {
   ZMTP_ERROR_CODES,

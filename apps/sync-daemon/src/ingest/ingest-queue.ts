@@ -24,6 +24,7 @@
  * `RELEASE` of the ratio that entered it, so that it does not flutter.
  */
 
+import { copyFrames } from "@kvsync/core";
 import type { LANES } from "@kvsync/observability/kvsync/label-domains";
 
 import type { QueueDropReason } from "../board/drop-reasons.ts";
@@ -141,9 +142,10 @@ export class IngestQueue<Owner, Note> {
    *
    * @param lane - where to.
    * @param owner - whose it is.
-   * @param frames - kept, not copied.
+   * @param frames - kept when it is taken in; copied then, when they are lent.
    * @param receivedAtMs - the clock.
    * @param attempt - of the replay; 0 for live.
+   * @param areLent - whether the frames are valid during the call only.
    * @returns null when it was taken in, otherwise why not.
    */
   offer(
@@ -152,10 +154,10 @@ export class IngestQueue<Owner, Note> {
     frames: readonly Uint8Array[],
     receivedAtMs: number,
     attempt: number,
+    areLent = false,
   ): QueueDropReason | null {
     const state = this.#lanes[lane];
-    let bytes = 0;
-    for (const frame of frames) bytes += frame.byteLength;
+    const bytes = bytesOf(frames);
     if (bytes > this.#limits.messageBytes) return "message_too_large";
     if (state.messages >= this.#limits.messages[lane]) return "queue_messages";
     if (state.bytes + bytes > this.#limits.bytes[lane]) return "queue_bytes";
@@ -164,7 +166,9 @@ export class IngestQueue<Owner, Note> {
       if (line.messages > SHARE * (this.#limits.messages[lane] - state.messages)) return "queue_messages";
       if (line.bytes > SHARE * (this.#limits.bytes[lane] - state.bytes)) return "queue_bytes";
     }
-    const own = this.#push(state, owner, { kind: "message", owner, frames, bytes, receivedAtMs, attempt });
+    const kept = areLent ? copyFrames(frames) : frames;
+    const item = { kind: "message", owner, frames: kept, bytes, receivedAtMs, attempt } as const;
+    const own = this.#push(state, owner, item);
     own.messages += 1;
     own.bytes += bytes;
     state.messages += 1;
@@ -250,6 +254,11 @@ export class IngestQueue<Owner, Note> {
     return isEmpty(this.#lanes.live) && isEmpty(this.#lanes.replay);
   }
 
+  /** True when nothing waits, and no stream is held back. */
+  get isIdle(): boolean {
+    return this.#heldBack.size === 0 && this.isEmpty;
+  }
+
   /**
    * Messages waiting.
    *
@@ -293,6 +302,18 @@ export class IngestQueue<Owner, Note> {
     while (this.#level > 0 && ratio < (LEVEL_RATIOS[this.#level] ?? 0) * RELEASE) this.#level -= 1;
     return this.#level;
   }
+}
+
+/**
+ * Length of a message.
+ *
+ * @param frames - of it.
+ * @returns bytes of all of them.
+ */
+export function bytesOf(frames: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const frame of frames) bytes += frame.byteLength;
+  return bytes;
 }
 
 function emptyLane<Owner, Note>(): LaneState<Owner, Note> {

@@ -721,6 +721,58 @@ test("G2: a message that takes long is applied in parts, in its order, while oth
   expect(parts.index.rankBlockCount(1)).toBe(4003);
 });
 
+/** Lends a message as a socket does: its buffer is read into again afterwards. */
+function lend(events: SubscriptionEvents, frames: Frames): void {
+  const lent = frames.map((frame) => frame.slice());
+  events.message(lent, true);
+  for (const frame of lent) frame.fill(0xee);
+}
+
+test("G5: a lent message that nothing waits before is applied before the next one is read", async () => {
+  const parts = setUp();
+  const events = await connectedStream(parts, 7);
+  for (let number = 0; number < 10; number++) {
+    lend(events, live(number));
+    expect(parts.board.status(7)).toMatchObject({ lastSequenceNumber: number, trust: "exact" });
+  }
+  expect(parts.index.rankBlockCount(7)).toBe(10);
+});
+
+test("G5: lent messages that have to wait are copied, and keep their order with those that need not", async () => {
+  const parts = setUp();
+  const events = await connectedStream(parts, 1);
+  const other = await connectedStream(parts, 2);
+  const isApplied = (number: number): boolean => parts.board.status(1).lastSequenceNumber === number;
+  const long = Array.from({ length: 400 }, (_, i) => storedEvent(10_000 + i));
+  const batch = { timestampSeconds: 1000, events: long, dataParallelRank: 0 };
+  // Too long, and whatever comes behind it, of any stream.
+  lend(events, encodeLiveFrames("", 0, encodeEventBatch(batch, "vllm-0.29")));
+  lend(events, live(1));
+  lend(other, live(0));
+  expect([isApplied(1), parts.board.status(2).lastSequenceNumber]).toEqual([false, null]);
+  await until(() => isApplied(1) && parts.board.status(2).lastSequenceNumber === 0);
+  // The time of a slice is over: each look at the clock takes a millisecond.
+  let ms = parts.clock.nowMs;
+  Object.defineProperty(parts.clock, "nowMs", { configurable: true, get: () => (ms += 1) });
+  for (let number = 2; number < 20; number++) lend(events, live(number));
+  const { lastSequenceNumber } = parts.board.status(1);
+  expect(lastSequenceNumber).toBeGreaterThan(1);
+  expect(lastSequenceNumber).toBeLessThan(19);
+  await until(() => isApplied(19));
+  Object.defineProperty(parts.clock, "nowMs", { value: ms, writable: true });
+  // The stream is not live: what it holds is applied when its answer has come.
+  lend(events, live(21));
+  await until(() => parts.board.status(1).state === "replaying");
+  lend(events, live(22));
+  await turns();
+  const replay = parts.transport.replays.at(-1);
+  for (let number = replay?.from ?? 0; number < 22; number++) replay?.events.message(replayed(number));
+  replay?.events.message(replayEnd());
+  await until(() => isApplied(22));
+  expect(parts.index.rankBlockCount(1)).toBe(400 + 22);
+  expect(parts.board.status(1).trust).toBe("exact");
+});
+
 test("G4: a rank that is forgotten in the middle of a message leaves nothing, and its slot serves the next", async () => {
   const parts = setUp();
   const long = await connectedStream(parts, 1);

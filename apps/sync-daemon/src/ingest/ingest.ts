@@ -14,6 +14,9 @@
  *      back in the queue meanwhile, and the others continue.
  *  G3  A refused message is counted, and its stream is notified behind the messages that got in: it asks the engine again.
  *  G4  After `forget` has been answered nothing of the rank is in the index and nothing of it is in flight.
+ *  G5  A live message that was lent is applied where it was read, if it is short, its stream is live, and nothing waits, of
+ *      no stream. What is applied so in one turn of the event loop and the slice after it take the time of one slice
+ *      together; what comes later waits in the queue.
  *
  * The clock is milliseconds since the Unix epoch that never go back (clock.ts), so that times on the
  * board can be compared across threads.
@@ -42,7 +45,7 @@ import type { EngineTransports } from "../transport/engine-transports.ts";
 import type { Frames } from "../transport/transport.ts";
 import { Dialer } from "./dialer.ts";
 import { IngestGauges } from "./ingest-gauges.ts";
-import type { Lane, QueueItem } from "./ingest-queue.ts";
+import { bytesOf, type Lane, type QueueItem } from "./ingest-queue.ts";
 import { Intake, type Note } from "./intake.ts";
 import { MessageJournal } from "./message-journal.ts";
 import { ReplayRequests } from "./replay-requests.ts";
@@ -59,6 +62,8 @@ const SLICE_MS_PRESSED = 12;
 const BEAT_MS_MAX = 250;
 /** Longest stretch of work on one message; half of a slice at rest. */
 const TURN_MS = 2;
+/** Longest message that is applied where it was read: 40 times a usual one. It cannot take long, whatever its events are. */
+const APPLIED_NOW_BYTES_MAX = 8192;
 /** Items between two looks at the clock. */
 const ITEMS_PER_CLOCK = 4;
 /** Fill of the replay lane up to which further replays are begun. */
@@ -98,9 +103,12 @@ export class Ingest {
   readonly #shared: StreamDependencies;
   /** Null after a clean stop. */
   readonly #journal: MessageJournal | null;
+  readonly #appliedNowBytesMax: number;
   #ticker: ReturnType<typeof setInterval> | null = null;
   #beater: ReturnType<typeof setInterval> | null = null;
   #sliceScheduled = false;
+  /** When the slice at hand is over; null before its first message. */
+  #sliceEndMs: number | null = null;
   #appliedMessages = 0;
   #wallClockSeconds = Date.now() / 1000;
   /** Whose live message was applied last, until its latency is noted, and when it had been received. */
@@ -117,6 +125,7 @@ export class Ingest {
     this.#dependencies = dependencies;
     this.#gauges = new IngestGauges(settings, metrics);
     this.#turn = new WorkTurn(TURN_MS, now);
+    this.#appliedNowBytesMax = Math.min(APPLIED_NOW_BYTES_MAX, settings.queue.messageBytes);
     this.#dialer = new Dialer(settings.dials, now());
     this.#intake = new Intake(settings.queue, {
       gauges: this.#gauges,
@@ -125,6 +134,7 @@ export class Ingest {
       wake: () => {
         this.#schedule();
       },
+      applyNow: (stream, frames) => this.#applyNow(stream, frames),
     });
     this.#replays = new ReplayRequests(
       {
@@ -288,12 +298,33 @@ export class Ingest {
     });
   }
 
+  /** The first work of a slice begins. Returns when the slice has to end. */
+  #beginSlice(nowMs: number): number {
+    const endMs = nowMs + (this.#intake.level === 0 ? SLICE_MS : SLICE_MS_PRESSED);
+    this.#sliceEndMs = endMs;
+    // Good enough for how old a message is: read once a slice.
+    this.#wallClockSeconds = Date.now() / 1000;
+    this.#dependencies.board.beat();
+    return endMs;
+  }
+
+  /** G5 */
+  #applyNow(stream: Stream, frames: Frames): boolean {
+    if (stream.sync.state !== "live" || bytesOf(frames) > this.#appliedNowBytesMax) return false;
+    const nowMs = this.#dependencies.now();
+    if (nowMs >= (this.#sliceEndMs ?? this.#beginSlice(nowMs))) return false;
+    this.#schedule();
+    this.#noteLatency(nowMs);
+    this.#turn.beginWhole();
+    this.#applyMessage(stream, "live", frames, 0, nowMs, nowMs);
+    this.#after(stream);
+    return true;
+  }
+
   #slice(): void {
     this.#sliceScheduled = false;
     const { now } = this.#dependencies;
-    const deadline = now() + (this.#intake.level === 0 ? SLICE_MS : SLICE_MS_PRESSED);
-    // Good enough for how old a message is: read once a slice.
-    this.#wallClockSeconds = Date.now() / 1000;
+    const deadline = this.#sliceEndMs ?? this.#beginSlice(now());
     do {
       for (let i = 0; i < ITEMS_PER_CLOCK; i++) {
         const taken = this.#intake.queue.take();
@@ -308,6 +339,7 @@ export class Ingest {
     }
     this.#replays.startWaiting();
     this.#tell();
+    this.#sliceEndMs = null;
     if (!this.#intake.queue.isEmpty || this.#unfinished.size > 0) this.#schedule();
   }
 
@@ -330,25 +362,34 @@ export class Ingest {
     this.#noteLatency(nowMs);
     this.#turn.begin(nowMs);
     if (item.kind === "note") this.#applyNote(stream, item.note, nowMs);
-    else {
-      stream.metrics.taken(lane);
-      const waitedMs = nowMs - item.receivedAtMs;
-      this.#gauges.wait(lane, waitedMs / 1000);
-      if (this.#dependencies.log.isOn("detail")) this.#tellTaken(stream, lane, item.frames, waitedMs);
-      const isTraced = this.#dependencies.spans?.isNext() === true;
-      const eventsBefore = isTraced ? stream.eventsApplied : 0;
-      if (lane === "live") {
-        stream.sync.liveMessage(item.frames, nowMs);
-        this.#timed = stream;
-        this.#timedFromMs = item.receivedAtMs;
-      } else if (!stream.sync.replayMessage(item.attempt, item.frames, nowMs)) {
-        this.#replays.abandon(stream, item.attempt);
-      }
-      if (isTraced) this.#traceApplied(stream, { lane, waitedMs, startMs: nowMs, eventsBefore });
-      this.#appliedMessages += 1;
-      this.#gauges.applied();
-    }
+    else this.#applyMessage(stream, lane, item.frames, item.attempt, item.receivedAtMs, nowMs);
     this.#after(stream);
+  }
+
+  #applyMessage(
+    stream: Stream,
+    lane: Lane,
+    frames: Frames,
+    attempt: number,
+    receivedAtMs: number,
+    nowMs: number,
+  ): void {
+    stream.metrics.taken(lane);
+    const waitedMs = nowMs - receivedAtMs;
+    this.#gauges.wait(lane, waitedMs / 1000);
+    if (this.#dependencies.log.isOn("detail")) this.#tellTaken(stream, lane, frames, waitedMs);
+    const isTraced = this.#dependencies.spans?.isNext() === true;
+    const eventsBefore = isTraced ? stream.eventsApplied : 0;
+    if (lane === "live") {
+      stream.sync.liveMessage(frames, nowMs);
+      this.#timed = stream;
+      this.#timedFromMs = receivedAtMs;
+    } else if (!stream.sync.replayMessage(attempt, frames, nowMs)) {
+      this.#replays.abandon(stream, attempt);
+    }
+    if (isTraced) this.#traceApplied(stream, { lane, waitedMs, startMs: nowMs, eventsBefore });
+    this.#appliedMessages += 1;
+    this.#gauges.applied();
   }
 
   #traceApplied(
@@ -378,8 +419,7 @@ export class Ingest {
   }
 
   #tellTaken({ names }: Stream, lane: Lane, frames: Frames, waitedMs: number): void {
-    const bytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
-    const facts = { ...names, lane, frames: frames.length, bytes, waited_ms: waitedMs };
+    const facts = { ...names, lane, frames: frames.length, bytes: bytesOf(frames), waited_ms: waitedMs };
     this.#dependencies.log.write("message_taken", facts);
   }
 

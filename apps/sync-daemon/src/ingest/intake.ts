@@ -1,7 +1,9 @@
 /**
- * The way into an ingest thread: messages from the streams' sockets enter the bounded queue, or are refused.
+ * The way into an ingest thread: messages from the streams' sockets enter the bounded queue, or are refused. A message that was
+ * lent and finds nothing waiting may be applied at once.
  *
- *     Stream ──offer, note──▶ Intake ──▶ IngestQueue ──take──▶ Ingest
+ *     Stream ──offer, note──▶ Intake ─┬▶ IngestQueue ──take──▶ Ingest
+ *                               │     └────────applyNow───────▶
  *                               └──────▶ level of back-pressure, streams whose counters changed
  *
  * It has no sockets, and applies nothing.
@@ -34,12 +36,14 @@ export interface IntakeOwner {
 }
 
 /** What an intake works with. */
-export interface IntakeDependencies {
+export interface IntakeDependencies<Owner> {
   readonly gauges: IngestGauges;
   readonly log: LineGate;
   readonly now: () => number;
   /** There is something to take. */
   readonly wake: () => void;
+  /** Applies a live message that nothing waits before; false when it has to wait. */
+  readonly applyNow: (stream: Owner, frames: Frames) => boolean;
 }
 
 /** One thread's. */
@@ -47,14 +51,14 @@ export class Intake<Owner extends IntakeOwner> {
   readonly queue: IngestQueue<Owner, Note>;
   /** Streams whose counters changed since they were shown last. */
   readonly dirty = new Set<Owner>();
-  readonly #dependencies: IntakeDependencies;
+  readonly #dependencies: IntakeDependencies<Owner>;
   #level = 0;
 
   /**
    * @param limits - of the queue.
    * @param dependencies - gauges, log, clock, and who takes.
    */
-  constructor(limits: QueueLimits, dependencies: IntakeDependencies) {
+  constructor(limits: QueueLimits, dependencies: IntakeDependencies<Owner>) {
     this.queue = new IngestQueue(limits);
     this.#dependencies = dependencies;
   }
@@ -74,7 +78,22 @@ export class Intake<Owner extends IntakeOwner> {
    * @returns whether it got in.
    */
   offer(lane: Lane, stream: Owner, frames: Frames, attempt: number): boolean {
-    const refusal = this.queue.offer(lane, stream, frames, this.#dependencies.now(), attempt);
+    return this.#enqueue(lane, stream, frames, attempt, false);
+  }
+
+  /**
+   * Has a live message applied at once, or does with it as `offer`.
+   *
+   * @param stream - whose it is.
+   * @param frames - valid during the call.
+   */
+  offerLent(stream: Owner, frames: Frames): void {
+    if (this.queue.isIdle && this.#dependencies.applyNow(stream, frames)) return;
+    this.#enqueue("live", stream, frames, 0, true);
+  }
+
+  #enqueue(lane: Lane, stream: Owner, frames: Frames, attempt: number, areLent: boolean): boolean {
+    const refusal = this.queue.offer(lane, stream, frames, this.#dependencies.now(), attempt, areLent);
     this.#dependencies.wake();
     this.noteLevel();
     if (refusal === null) return true;

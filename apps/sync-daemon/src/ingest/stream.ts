@@ -282,8 +282,10 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   }
 
   /** {@inheritDoc ConnectionEvents.message} */
-  message(frames: Frames): void {
-    if (this.#isOwn("live", frames)) this.#intake.offer("live", this, frames, 0);
+  message(frames: Frames, areLent: boolean): void {
+    if (!this.#isOwn("live", frames)) return;
+    if (areLent) this.#intake.offerLent(this, frames);
+    else this.#intake.offer("live", this, frames, 0);
   }
 
   /** Tells its own messages from those of other ranks that share its socket. */

@@ -39,6 +39,11 @@ export class WorkTurn implements Turn {
     this.#eventsLeft = EVENTS_PER_CLOCK;
   }
 
+  /** A stream begins to work on what is bounded by its size: this turn does not end before. */
+  beginWhole(): void {
+    this.#eventsLeft = Infinity;
+  }
+
   /** {@inheritDoc Turn.isOver} */
   isOver(): boolean {
     this.#eventsLeft -= 1;

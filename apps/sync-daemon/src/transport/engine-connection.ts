@@ -33,7 +33,8 @@ export interface ConnectionEvents {
   connected(): void;
   /** A connection that stood is over. */
   disconnected(reason: ConnectionEnd, detail?: string): void;
-  message(frames: Frames): void;
+  /** The frames are the receiver's, or valid during the call when they are lent. */
+  message(frames: Frames, areLent: boolean): void;
   /** An attempt came to nothing. */
   failed(reason: ConnectionEnd, detail?: string): void;
   /** Where the daemon listens: a publisher was turned away. */
@@ -117,8 +118,8 @@ export class EngineConnection {
         this.#connectedMs = this.#now();
         this.#events.connected();
       },
-      message: (frames) => {
-        this.#events.message(frames);
+      message: (frames, areLent = false) => {
+        this.#events.message(frames, areLent);
       },
       ended: (reason, detail) => {
         this.#subscription = null;

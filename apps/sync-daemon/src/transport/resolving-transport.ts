@@ -56,8 +56,8 @@ export class ResolvingTransport implements Transport {
           leave = this.#enter(host, address);
           events.connected();
         },
-        message: (frames) => {
-          events.message(frames);
+        message: (frames, areLent) => {
+          events.message(frames, areLent);
         },
         ended: (reason, detail) => {
           const wasConnected = leave !== null;

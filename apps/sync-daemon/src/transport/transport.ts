@@ -20,8 +20,8 @@ export type Frames = readonly Uint8Array[];
 export interface SubscriptionEvents {
   /** The connection stands and the publisher speaks the protocol. */
   connected(): void;
-  /** A message, in the publisher's order. */
-  message(frames: Frames): void;
+  /** A message, in the publisher's order. Its frames are the receiver's, or valid during the call when they are lent. */
+  message(frames: Frames, areLent?: boolean): void;
   /** The connection is over or never came to be; `detail` is for people. */
   ended(reason: ConnectionEnd, detail?: string): void;
 }

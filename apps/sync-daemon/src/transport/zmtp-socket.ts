@@ -32,7 +32,8 @@ const NO_ROOM: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOBUFS", "EN
 /** What a connection brings. */
 export interface ZmtpSocketEvents {
   ready(): void;
-  message(frames: Uint8Array[]): void;
+  /** The frames are the receiver's, or valid during the call when they are lent. */
+  message(frames: Uint8Array[], areLent: boolean): void;
   ended(reason: ConnectionEnd, detail: string): void;
 }
 
@@ -176,8 +177,8 @@ export class ZmtpSocket {
         this.#state = "up";
         events.ready();
       },
-      message: (frames) => {
-        if (this.#state === "up") events.message(frames);
+      message: (frames, areLent) => {
+        if (this.#state === "up") events.message(frames, areLent);
       },
     });
     socket.on("error", (error: NodeJS.ErrnoException) => {

@@ -23,6 +23,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 
 import {
+  copyFrames,
   DEFAULT_ZMTP_LIMITS,
   encodeMessage,
   encodeReplayRequest,
@@ -102,8 +103,8 @@ export class ZmtpTransport implements Transport {
         clearTimeout(dialTimer);
         events.connected();
       },
-      message: (frames) => {
-        events.message(frames);
+      message: (frames, areLent) => {
+        events.message(frames, areLent);
       },
       ended: end,
     });
@@ -161,8 +162,8 @@ export class ZmtpTransport implements Transport {
             pending.delete(socket);
             events.connected();
           },
-          message: (frames) => {
-            if (publisher === own) events.message(frames);
+          message: (frames, areLent) => {
+            if (publisher === own) events.message(frames, areLent);
           },
           ended: (reason, detail) => {
             if (publisher === own) end(reason, detail);
@@ -200,7 +201,7 @@ export class ZmtpTransport implements Transport {
       ready: () => {
         socket?.send(encodeMessage(encodeReplayRequest(from)));
       },
-      message: (frames) => {
+      message: (frames, areLent) => {
         if (waitMs !== patience.nextMs) {
           clearTimeout(timer);
           waitMs = patience.nextMs;
@@ -208,7 +209,8 @@ export class ZmtpTransport implements Transport {
             end(failure);
           }, waitMs);
         } else timer.refresh();
-        events.message(frames);
+        // What is replayed waits for its turn: the engine sends all of it at once.
+        events.message(areLent ? copyFrames(frames) : frames);
         if (isReplayEnd(frames)) end(null);
       },
       ended: (reason, detail) => {

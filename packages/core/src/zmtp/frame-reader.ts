@@ -1,8 +1,8 @@
 /**
  * Chunks of a connection in, messages and commands out. Only the bytes of an incomplete message are kept.
  *
- *     chunk   ▓▓▓▓▓│░░░░░░░░░│▒▒▒▒▒       ▓ the rest of the message that is held
- *                                         ░ a whole message   ▒ the first bytes of the next one: held
+ *     chunk   ▓▓▓▓▓│░░░░░░░░░│▒▒▒▒▒       ▓ the rest of the message that is held: given away
+ *                                         ░ a whole message: lent   ▒ the first bytes of the next one: held
  *
  *     message in memory   header body │ header body │ … │ header body      one buffer; frames are views of the bodies
  *
@@ -12,10 +12,11 @@
  *      The buffer has at most twice as many bytes as are held, and 256 at least.
  *      While it grows, the previous one is kept too.
  *  R3  A frame is judged by its header: the limits hold before a byte of its body is kept.
- *  R4  A message's buffer is exactly as long as the message with its headers, and holds no other message.
+ *  R4  A message that is given away has a buffer of its own, exactly as long as the message with its headers.
+ *      Every other one is lent, as views of the chunk: they are valid during the call.
  *
- * A whole message in a chunk costs one buffer and one copy of its bytes. The chunk stays the caller's and may be overwritten
- * when `push` returns. Commands may stand between the parts of a message, as libzmq's heartbeats do.
+ * A whole message in a chunk is not copied: whoever keeps it does (frame-copy.ts). The chunk stays the caller's and may be
+ * overwritten when `push` returns. Commands may stand between the parts of a message, as libzmq's heartbeats do.
  *
  * Not here: the meaning of commands (zmtp-peer.ts).
  * Source: https://rfc.zeromq.org/spec/37/; libzmq's v2_decoder.cpp for what it accepts.
@@ -33,8 +34,8 @@ const NOTHING = new Uint8Array();
 
 /** Takes what a reader finds. */
 export interface FrameSink {
-  /** A message. Its frames are the receiver's: views of one buffer. */
-  message(frames: Uint8Array[]): void;
+  /** A message: views of one buffer. They are the receiver's, or valid during the call when they are lent (R4). */
+  message(frames: Uint8Array[], areLent: boolean): void;
   /** A command's body, valid during the call; its frame began at byte `offset` of the connection. */
   command(body: Uint8Array, offset: number): void;
 }
@@ -93,8 +94,11 @@ export class FrameReader {
    * @throws ZmtpError, once: the reader is of no use afterwards.
    */
   push(chunk: Uint8Array): void {
-    // A Buffer's `slice` shares memory; a plain array's copies.
-    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    // Views of a Buffer are Buffers, which take longer to make.
+    const bytes =
+      chunk.constructor === Uint8Array
+        ? chunk
+        : new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     let at = 0;
     while (at < bytes.byteLength)
       at = this.#heldBytes > 0 ? this.#complete(bytes, at) : this.#scan(bytes, at);
@@ -124,7 +128,7 @@ export class FrameReader {
         this.#parts += 1;
         this.#bodyBytes += end - this.#bodyAt;
       } else {
-        this.#deliver(chunk.slice(messageAt, end));
+        this.#deliver(chunk, messageAt, true);
         messageAt = end;
       }
       frameAt = end;
@@ -166,7 +170,7 @@ export class FrameReader {
       this.#held = NOTHING;
       this.#heldBytes = 0;
       this.#frameAt = 0;
-      this.#deliver(message);
+      this.#deliver(message, 0, false);
     }
     return at;
   }
@@ -236,20 +240,20 @@ export class FrameReader {
     this.#held = grown;
   }
 
-  /** Hands on a whole message, whose last part has not been counted. */
-  #deliver(message: Uint8Array): void {
+  /** Hands on the whole message that begins at `start`, and whose last part has not been counted. */
+  #deliver(message: Uint8Array, start: number, areLent: boolean): void {
     const count = this.#parts + 1;
     this.#parts = 0;
     this.#bodyBytes = 0;
     const frames = new Array<Uint8Array>(count);
-    let at = 0;
+    let at = start;
     for (let i = 0; i < count; i += 1) {
       const isLong = (message[at] & FLAG_LONG) !== 0;
       const bodyAt = at + (isLong ? LONG_HEADER_BYTES : SHORT_HEADER_BYTES);
       at = bodyAt + (isLong ? longSize(message, at + 1) : message[at + 1]);
       frames[i] = at === bodyAt ? NOTHING : message.subarray(bodyAt, at);
     }
-    this.#sink.message(frames);
+    this.#sink.message(frames, areLent);
   }
 
   #error(code: ZmtpErrorCode, expected: string, actual: string): ZmtpError {

@@ -68,8 +68,8 @@ export interface ZmtpPeerEvents {
   pong(bytes: Uint8Array): void;
   /** The handshake is done. */
   ready(): void;
-  /** A message. Its frames are the receiver's: views of one buffer. */
-  message(frames: Uint8Array[]): void;
+  /** A message: views of one buffer. They are the receiver's, or valid during the call when they are lent. */
+  message(frames: Uint8Array[], areLent: boolean): void;
 }
 
 /** What our side is. */
@@ -102,8 +102,8 @@ export class ZmtpPeer {
     this.#settings = settings;
     this.#events = events;
     const sink = {
-      message: (frames: Uint8Array[]): void => {
-        events.message(frames);
+      message: (frames: Uint8Array[], areLent: boolean): void => {
+        events.message(frames, areLent);
       },
       command: (body: Uint8Array, offset: number): void => {
         this.#command(body, offset);

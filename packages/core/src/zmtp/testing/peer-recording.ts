@@ -1,4 +1,5 @@
 /** Everything that a peer's connection brought, in a list, with the error at its end. */
+import { copyFrames } from "../frame-copy.ts";
 import { ZmtpError } from "../zmtp-error.ts";
 import type { ZmtpLimits } from "../zmtp-limits.ts";
 import { ZmtpPeer } from "../zmtp-peer.ts";
@@ -19,7 +20,10 @@ export function hexOf(bytes: Uint8Array): string {
 export interface Recording {
   /** In order: `ready`, `pong …`, messages as their parts' hex, and the error's text. */
   readonly happened: readonly string[];
+  /** Those that were lent are copies. */
   readonly messages: readonly Uint8Array[][];
+  /** Of each message, whether it was lent. */
+  readonly lent: readonly boolean[];
   /** All that our side sent. */
   readonly sent: string;
   readonly error: ZmtpError | null;
@@ -44,6 +48,7 @@ export function recordUnbounded(
 ): Recording {
   const happened: string[] = [];
   const messages: Uint8Array[][] = [];
+  const lent: boolean[] = [];
   let sent = "";
   const peer = new ZmtpPeer(
     { type, topic, limits },
@@ -54,8 +59,9 @@ export function recordUnbounded(
         happened.push(`pong ${hexOf(bytes)}`);
       },
       ready: () => happened.push("ready"),
-      message: (frames) => {
-        messages.push(frames);
+      message: (frames, areLent) => {
+        messages.push(areLent ? copyFrames(frames) : frames);
+        lent.push(areLent);
         happened.push(`message ${messages.length - 1}`);
       },
     },
@@ -74,12 +80,13 @@ export function recordUnbounded(
     happened.push(thrown.message);
   }
   return {
-    // Read at the end, so that frames that shared the chunk would be seen to have changed.
+    // Read at the end, so that frames that were given away and share the chunk would be seen to have changed.
     happened: happened.map((line) => {
       const found = /^message (\d+)$/.exec(line);
       return found === null ? line : messages[Number(found[1])].map(hexOf).join("|");
     }),
     messages,
+    lent,
     get sent() {
       return sent;
     },
