@@ -40,14 +40,22 @@ export interface FenceMarks {
   readonly last: Readonly<Mark>;
 }
 
-/** Digests of applied messages, to recognise their publisher by. Allocates at most a view per message. */
+/**
+ * Digests of applied messages, to recognise their publisher by. Most messages are never compared: of the last one the bytes
+ * are kept, and digested when they are needed. Allocates at most a view per message.
+ */
 export class PublisherFence {
   readonly #digester: BytesDigester;
   readonly #anchorAgeMs: number;
   readonly #words = new Uint32Array(2);
   readonly #anchor = createMark();
   readonly #newer = createMark();
-  readonly #last = createMark();
+  /** Read by `#last`: its digest may be missing. */
+  readonly #latest = createMark();
+  /** What of the last message is digested, `#headBytes` of it; −1 when that is done. Made with the first message. */
+  #head: Uint8Array | null = null;
+  #headBytes = -1;
+  #payloadBytes = 0;
   readonly #asked = createMark();
   #provesUpToMs = -Infinity;
 
@@ -59,20 +67,17 @@ export class PublisherFence {
 
   /** Remembers an applied message. */
   note(sequenceNumber: number, payload: Uint8Array, nowMs: number): void {
-    this.#digest(payload);
-    const last = this.#last;
-    last.sequenceNumber = sequenceNumber;
-    last.low = this.#words[0];
-    last.high = this.#words[1];
-    last.atMs = nowMs;
+    this.#keepHead(payload);
+    this.#latest.sequenceNumber = sequenceNumber;
+    this.#latest.atMs = nowMs;
     if (this.#anchor.sequenceNumber < 0) {
-      copyMark(last, this.#anchor);
-      copyMark(last, this.#newer);
+      copyMark(this.#last, this.#anchor);
+      copyMark(this.#last, this.#newer);
     } else if (nowMs - this.#newer.atMs >= this.#anchorAgeMs || nowMs < this.#newer.atMs) {
       // A mark of the future was kept by a process whose clock was ahead: waiting for its time would hold the anchor until no
       // history reaches it.
       copyMark(this.#newer, this.#anchor);
-      copyMark(last, this.#newer);
+      copyMark(this.#last, this.#newer);
     }
   }
 
@@ -85,13 +90,15 @@ export class PublisherFence {
   restore({ anchor, newer, last }: FenceMarks): void {
     copyMark(anchor, this.#anchor);
     copyMark(newer, this.#newer);
-    copyMark(last, this.#last);
+    copyMark(last, this.#latest);
+    this.#headBytes = -1;
     this.#asked.sequenceNumber = -1;
   }
 
   /** Forgets all: another publisher, or a stretch of history that does not connect with what was applied. */
   reset(): void {
-    for (const mark of [this.#anchor, this.#newer, this.#last, this.#asked]) mark.sequenceNumber = -1;
+    for (const mark of [this.#anchor, this.#newer, this.#latest, this.#asked]) mark.sequenceNumber = -1;
+    this.#headBytes = -1;
   }
 
   /**
@@ -125,7 +132,7 @@ export class PublisherFence {
   compare(sequenceNumber: number, payload: Uint8Array): "same" | "other" | "not_kept" {
     const mark = this.#find(sequenceNumber);
     if (mark === null) return "not_kept";
-    this.#digest(payload);
+    this.#digest(headOf(payload), payload.byteLength);
     return mark.low === this.#words[0] && mark.high === this.#words[1] ? "same" : "other";
   }
 
@@ -137,19 +144,41 @@ export class PublisherFence {
   }
 
   #find(sequenceNumber: number): Mark | null {
-    if (sequenceNumber === this.#last.sequenceNumber) return this.#last;
+    if (sequenceNumber === this.#latest.sequenceNumber) return this.#last;
     if (sequenceNumber === this.#asked.sequenceNumber) return this.#asked;
     if (sequenceNumber === this.#newer.sequenceNumber) return this.#newer;
     if (sequenceNumber === this.#anchor.sequenceNumber) return this.#anchor;
     return null;
   }
 
-  #digest(payload: Uint8Array): void {
-    const isShort = payload.byteLength <= FENCE_BYTES_MAX;
-    const head = isShort ? payload : payload.subarray(0, FENCE_BYTES_MAX);
-    this.#digester.digestBytes(head, this.#words, 0);
-    this.#words[0] ^= payload.byteLength;
+  /** The last message's mark, digested. */
+  get #last(): Mark {
+    const latest = this.#latest;
+    if (this.#headBytes >= 0 && this.#head !== null) {
+      this.#digest(this.#head.subarray(0, this.#headBytes), this.#payloadBytes);
+      latest.low = this.#words[0];
+      latest.high = this.#words[1];
+      this.#headBytes = -1;
+    }
+    return latest;
   }
+
+  #keepHead(payload: Uint8Array): void {
+    const head = headOf(payload);
+    this.#head ??= new Uint8Array(FENCE_BYTES_MAX);
+    this.#head.set(head);
+    this.#headBytes = head.byteLength;
+    this.#payloadBytes = payload.byteLength;
+  }
+
+  #digest(head: Uint8Array, payloadBytes: number): void {
+    this.#digester.digestBytes(head, this.#words, 0);
+    this.#words[0] ^= payloadBytes;
+  }
+}
+
+function headOf(payload: Uint8Array): Uint8Array {
+  return payload.byteLength <= FENCE_BYTES_MAX ? payload : payload.subarray(0, FENCE_BYTES_MAX);
 }
 
 function createMark(): Mark {
