@@ -39,7 +39,7 @@ const LOCAL_TIMEOUT_MS = 2000;
 const MEMORY_UNHEALTHY = 0.97;
 /** Lag, as a multiple of the limit, at which requests fail for their callers. */
 const LAG_UNHEALTHY_FACTOR = 10;
-const LAG_RESOLUTION_MS = 10;
+const LAG_RESOLUTION_MS = 50;
 
 /** What a check of the catalogue found, with the details that it declares. */
 interface Finding<Name extends CheckName> {
