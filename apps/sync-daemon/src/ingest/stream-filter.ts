@@ -157,6 +157,9 @@ function byRank(rank: number | null, own: number): typeof OWN | typeof OTHER | t
 
 function numberOf(frame: Uint8Array | undefined): number | null {
   if (frame?.byteLength !== SEQUENCE_BYTES) return null;
-  const view = new DataView(frame.buffer, frame.byteOffset, SEQUENCE_BYTES);
-  return view.getUint32(0) * TWO_32 + view.getUint32(4);
+  let high = 0;
+  for (let at = 0; at < 4; at += 1) high = high * 256 + (frame[at] ?? 0);
+  let low = 0;
+  for (let at = 4; at < SEQUENCE_BYTES; at += 1) low = low * 256 + (frame[at] ?? 0);
+  return high * TWO_32 + low;
 }
