@@ -20,7 +20,7 @@
  *      that was.
  *
  * One worker follows a rank at a time. A cell is read whole, but the cells of a row may be a few
- * messages apart. Counters are written at the end of a slice.
+ * messages apart. Counters are written a few times a second, and when a stream is quiet.
  *
  * The ingest thread clears a row before it returns the slot, so that a new rank never shows its predecessor's trust.
  */
@@ -84,10 +84,16 @@ const EXACT_SINCE_MS = 8;
 const EXACT_UNTIL_MS = 9;
 const COUNTERS = 10;
 
+/** Names in SyncCounters, each with the names of its group; null for a number. */
+const COUNTER_GROUPS: readonly (readonly [key: string, inner: readonly string[] | null])[] = Object.entries(
+  createSyncCounters(),
+).map(([key, value]: [string, unknown]) => [
+  key,
+  typeof value === "number" ? null : Object.keys(value as object),
+]);
 /** Paths of every number in SyncCounters: `["gaps"]`, `["faults", "truncated"]`, … in a fixed order. */
-const COUNTER_PATHS: readonly (readonly string[])[] = Object.entries(createSyncCounters()).flatMap(
-  ([key, value]: [string, unknown]) =>
-    typeof value === "number" ? [[key]] : Object.keys(value as object).map((inner) => [key, inner]),
+const COUNTER_PATHS: readonly (readonly string[])[] = COUNTER_GROUPS.flatMap(([key, inner]) =>
+  inner === null ? [[key]] : inner.map((name) => [key, name]),
 );
 const QUEUE_DROPS = COUNTERS + COUNTER_PATHS.length;
 const ROW_CELLS = QUEUE_DROPS + QUEUE_DROP_REASONS.length;
@@ -307,7 +313,7 @@ export class BoardWriter {
   }
 
   /**
-   * Writes all counters of a stream; about a microsecond.
+   * Writes all counters of a stream; some hundreds of nanoseconds, and nothing is allocated.
    *
    * @param rankSlot - the row.
    * @param counters - the stream's.
@@ -316,10 +322,12 @@ export class BoardWriter {
   counters(rankSlot: number, counters: SyncCounters, queueDrops: Float64Array): void {
     const cells = this.#cells;
     let cell = rowOf(rankSlot) + COUNTERS;
-    // The order of keys is that of COUNTER_PATHS, since both come from createSyncCounters.
-    for (const value of Object.values(counters) as (number | Record<string, number>)[]) {
-      if (typeof value === "number") cells[cell++] = value;
-      else for (const inner of Object.values(value)) cells[cell++] = inner;
+    const values = counters as unknown as Readonly<Record<string, number | Readonly<Record<string, number>>>>;
+    for (const [key, inner] of COUNTER_GROUPS) {
+      const value = values[key];
+      if (typeof value === "object" && inner !== null)
+        for (const name of inner) cells[cell++] = value[name] ?? 0;
+      else cells[cell++] = Number(value);
     }
     cells.set(queueDrops, cell);
   }
