@@ -63,7 +63,7 @@ const AT_SEQUENCE_NUMBER = 9;
 const AT_TIMESTAMP = 10;
 const AT_BYTES = 11;
 const HEADER_CELLS = 16;
-/** A worker beats four times a second and with every message: eight beats missed in a row. */
+/** A worker beats four times a second and with every slice of work: eight beats missed in a row. */
 export const HEARTBEAT_STALE_MS = 2000;
 /** Most ingest workers: each has a header here, and a section of the journal. */
 export const INGEST_WORKERS_MAX = 16;

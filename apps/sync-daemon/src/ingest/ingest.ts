@@ -14,9 +14,8 @@
  *      back in the queue meanwhile, and the others continue.
  *  G3  A refused message is counted, and its stream is notified behind the messages that got in: it asks the engine again.
  *  G4  After `forget` has been answered nothing of the rank is in the index and nothing of it is in flight.
- *  G5  A live message that was lent is applied where it was read, if it is short, its stream is live, and nothing waits, of
- *      no stream. What is applied so in one turn of the event loop and the slice after it take the time of one slice
- *      together; what comes later waits in the queue.
+ *  G5  A lent live message is applied where it was read, if it is short, its stream is live, and no message waits. Such messages of one turn of the event loop and the slice after it together take the time of one slice
+ *      under back-pressure. Later messages wait in the queue.
  *
  * The clock is milliseconds since the Unix epoch that never go back (clock.ts), so that times on the
  * board can be compared across threads.
@@ -56,7 +55,10 @@ import { WorkTurn } from "./work-turn.ts";
 
 /** Time of one slice at rest: short against a tick, long against reading the clock. */
 const SLICE_MS = 4;
-/** Time of one slice under back-pressure, when emptying the queue matters more than latency of ticks. */
+/**
+ * Time of one slice under back-pressure, when emptying the queue matters more than latency of ticks, and of one that began where
+ * messages are read: a turn of the event loop reads all sockets, and what is not applied then has to be copied.
+ */
 const SLICE_MS_PRESSED = 12;
 /** Longest time between two signs of life of a thread that has nothing to do. */
 const BEAT_MS_MAX = 250;
@@ -303,8 +305,8 @@ export class Ingest {
   }
 
   /** The first work of a slice begins. Returns when the slice has to end. */
-  #beginSlice(nowMs: number): number {
-    const endMs = nowMs + (this.#intake.level === 0 ? SLICE_MS : SLICE_MS_PRESSED);
+  #beginSlice(nowMs: number, sliceMs: number): number {
+    const endMs = nowMs + sliceMs;
     this.#sliceEndMs = endMs;
     // Good enough for how old a message is: read once a slice.
     this.#wallClockSeconds = Date.now() / 1000;
@@ -316,7 +318,7 @@ export class Ingest {
   #applyNow(stream: Stream, frames: Frames): boolean {
     if (stream.sync.state !== "live" || bytesOf(frames) > this.#appliedNowBytesMax) return false;
     const nowMs = this.#dependencies.now();
-    if (nowMs >= (this.#sliceEndMs ?? this.#beginSlice(nowMs))) return false;
+    if (nowMs >= (this.#sliceEndMs ?? this.#beginSlice(nowMs, SLICE_MS_PRESSED))) return false;
     this.#schedule();
     this.#noteLatency(nowMs);
     this.#turn.beginWhole();
@@ -328,7 +330,8 @@ export class Ingest {
   #slice(): void {
     this.#sliceScheduled = false;
     const { now } = this.#dependencies;
-    const deadline = this.#sliceEndMs ?? this.#beginSlice(now());
+    const sliceMs = this.#intake.level === 0 ? SLICE_MS : SLICE_MS_PRESSED;
+    const deadline = this.#sliceEndMs ?? this.#beginSlice(now(), sliceMs);
     do {
       for (let i = 0; i < ITEMS_PER_CLOCK; i++) {
         const taken = this.#intake.queue.take();
