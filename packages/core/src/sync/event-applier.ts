@@ -70,6 +70,7 @@ import { CodedError } from "../errors.ts";
 import {
   type ContextKey,
   type IndexWriter,
+  MISSING_BLOCK,
   RENAMED_BLOCK,
   type RepeatRule,
   type StoreOutcome,
@@ -448,17 +449,40 @@ export class EventApplier implements EventSink {
 
   /** Decoder's callback. */
   onBlockRemoved(event: DecodedBlockRemoved): void {
+    this.#remove(event, false);
+  }
+
+  /**
+   * Decoder's callback. One call of the index, with the outcome of one for each: not where that depends on what the index
+   * holds between two of them.
+   */
+  onRemovalsJoined(event: DecodedBlockRemoved): void {
+    if (this.#contexts.isSingle && !this.#index.hasParked(this.#rankSlot)) {
+      this.#remove(event, true);
+      return;
+    }
+    const { hashes } = this.#index.scratch;
+    const { blockCount } = event;
+    event.blockCount = 1;
+    for (let i = 0; i < blockCount; i += 1) {
+      if (i > 0) hashes.copyWithin(0, 2 * i, 2 * i + 2);
+      this.#remove(event, false);
+    }
+  }
+
+  /** Takes in a removal, or (`isJoined`) one for each of its blocks. */
+  #remove(event: DecodedBlockRemoved, isJoined: boolean): void {
     const { blockCount } = event;
     const slot = this.#groups.ofRemoval(event.groupIdx);
     if (typeof slot === "string") {
-      this.#drop("BlockRemoved", slot === "unknown_group" ? this.#reasonOfUnknownGroup() : slot, blockCount);
+      this.#dropRemoved(slot, blockCount, isJoined);
       return;
     }
     // What waits may be what is removed: it is placed, or lost, before that.
     if (!this.#unplaced.isEmpty) this.#placeLeft();
     const tier = this.#tierOf(event.medium);
     if (tier === undefined || (event.locality !== null && event.locality !== "LOCAL")) {
-      this.#drop("BlockRemoved", this.#isWhole ? "unplaced_removal" : "never_indexed", blockCount);
+      this.#dropRemoved("unplaced_removal", blockCount, isJoined);
       return;
     }
     const hadParked = !this.#contexts.isSingle && this.#index.hasParked(this.#rankSlot);
@@ -466,12 +490,27 @@ export class EventApplier implements EventSink {
     const uncertain = tier === 0 ? this.#repeats.noteRemoved(slot, blockCount) : 0;
     if (tier === 0 && !this.#signs.isQuiet)
       this.#signs.noteRemoved(slot, blockCount, slot === this.#rankSlot);
-    this.#countRemoved(removed);
+    if (isJoined) this.#countRemovedSingly(blockCount, removed);
+    else this.#countRemoved(removed);
     const missing = blockCount - removed - uncertain;
-    if (missing > 0) this.#drop("BlockRemoved", this.#reasonOfMissing(), missing);
+    if (missing > 0) this.#dropRemoved("unknown_block", missing, isJoined);
     if (this.#contexts.isSingle) return;
     const ambiguous = this.#contexts.countRemoved(slot, tier, blockCount, hadParked);
     if (ambiguous > 0) this.#drop("BlockRemoved", "ambiguous_name", ambiguous);
+  }
+
+  /** Drops blocks of a removal, or as many removals: the first that is lost is the reason for others. */
+  #dropRemoved(reason: EventDropReason, blockCount: number, isJoined: boolean): void {
+    if (!isJoined) this.#drop("BlockRemoved", this.#reasonOfDrop(reason), blockCount);
+    else for (let i = 0; i < blockCount; i += 1) this.#drop("BlockRemoved", this.#reasonOfDrop(reason), 1);
+  }
+
+  /** What a removal is dropped for, by what is known of the rank. */
+  #reasonOfDrop(reason: EventDropReason): EventDropReason {
+    if (reason === "unknown_group") return this.#reasonOfUnknownGroup();
+    if (reason === "unknown_block") return this.#reasonOfMissing();
+    if (reason === "unplaced_removal") return this.#isWhole ? "unplaced_removal" : "never_indexed";
+    return reason;
   }
 
   /** A14 */
@@ -785,6 +824,17 @@ export class EventApplier implements EventSink {
     eventsApplied.BlockRemoved += 1;
     blocksApplied.BlockRemoved += blockCount;
     this.#listener.eventApplied?.("BlockRemoved", blockCount);
+  }
+
+  /** As `countRemoved` for each of some removals of one block; the index's notes are those of all. */
+  #countRemovedSingly(eventCount: number, removedCount: number): void {
+    const { eventsApplied, blocksApplied } = this.#counters;
+    const { notes } = this.#index;
+    eventsApplied.BlockRemoved += eventCount;
+    blocksApplied.BlockRemoved += removedCount;
+    if (this.#listener.eventApplied === undefined) return;
+    for (let i = 0; i < eventCount; i += 1)
+      this.#listener.eventApplied("BlockRemoved", notes[i] === MISSING_BLOCK ? 0 : 1);
   }
 
   /**

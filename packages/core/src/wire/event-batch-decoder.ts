@@ -5,7 +5,8 @@
  *     {"ts": …, "events": […], "data_parallel_rank": …}      a revision of vLLM's PR #42892 that never shipped
  *
  * Invariants
- *  D1  Events reach the sink in the order of the wire, each either as itself or as one fault; none is left out.
+ *  D1  Events reach the sink in the order of the wire, each either as itself or as one fault; none is left out. A sink that
+ *      takes removals joined gets those of one block each that are equal but for it as one (joined-removals.ts).
  *  D2  A bad event costs itself only: the cursor goes back to its first byte and passes over it by structure.
  *  D3  A payload whose structure is broken (cut, c1, not a batch, something behind it) throws. The
  *      events before the break have been delivered, since they were complete and true. The rest is
@@ -30,6 +31,7 @@ import type {
   KvEvent,
 } from "./events.ts";
 import { EventReader } from "./event-reader.ts";
+import { joinRemovals } from "./joined-removals.ts";
 import { MsgpackCursor } from "./msgpack-cursor.ts";
 import { WireError } from "./wire-error.ts";
 import { DEFAULT_WIRE_LIMITS, type WireLimits } from "./wire-limits.ts";
@@ -50,6 +52,12 @@ export interface EventSink {
   onBlockStored(event: DecodedBlockStored): void;
   /** Blocks were removed. The event and the scratch are valid inside the call only. */
   onBlockRemoved(event: DecodedBlockRemoved): void;
+  /**
+   * Several removals of one block each. A sink that does not have this gets them one by one.
+   *
+   * @param event - what they have in common; `blockCount` is their number. Valid inside the call only, as the scratch.
+   */
+  onRemovalsJoined?(event: DecodedBlockRemoved): void;
   /** The engine's pool was reset. */
   onAllBlocksCleared(): void;
   /** An event was lost. The fault may be kept. */
@@ -100,6 +108,7 @@ interface Batch extends Decoding {
 export class EventBatchDecoder {
   readonly #limits: WireLimits;
   readonly #cursor = new MsgpackCursor();
+  readonly #scratch: DecodeScratch;
   readonly #reader: EventReader;
 
   #isMap = false;
@@ -112,6 +121,7 @@ export class EventBatchDecoder {
    */
   constructor(scratch: DecodeScratch, limits: Partial<WireLimits> = {}) {
     this.#limits = { ...DEFAULT_WIRE_LIMITS, ...limits };
+    this.#scratch = scratch;
     this.#reader = new EventReader(this.#cursor, scratch, this.#limits);
   }
 
@@ -321,10 +331,10 @@ export class EventBatchDecoder {
   /** Reads the events that are left: true; or stops between two: false. */
   #readEvents(batch: Batch): boolean {
     const { sink, header, mayStop } = batch;
-    for (let eventIndex = batch.eventsRead; eventIndex < header.eventCount; eventIndex += 1) {
-      this.#readNextEvent(sink, header, eventIndex);
+    for (let eventIndex = batch.eventsRead; eventIndex < header.eventCount; ) {
+      eventIndex += this.#readNextEvent(sink, header, eventIndex);
       if (!mayStop || sink.isTurnOver?.() !== true) continue;
-      batch.eventsRead = eventIndex + 1;
+      batch.eventsRead = eventIndex;
       batch.position = this.#cursor.position;
       return false;
     }
@@ -332,21 +342,38 @@ export class EventBatchDecoder {
     return true;
   }
 
-  #readNextEvent(sink: EventSink, header: BatchHeader, eventIndex: number): void {
+  /** Reads an event, or several that are joined; returns how many. */
+  #readNextEvent(sink: EventSink, header: BatchHeader, eventIndex: number): number {
     const cursor = this.#cursor;
     const reader = this.#reader;
     const eventStart = cursor.position;
     const type = this.#readEvent(sink, header, eventIndex, eventStart);
-    if (type === null) return;
+    if (type === null) return 1;
     const format = cursor.bytes[eventStart];
     this.#isWideMap = format === 0xde;
     this.#isMap = (format & 0xf0) === 0x80 || format === 0xde || format === 0xdf;
     if (this.#isMap) header.mapEventCount += 1;
     // Outside of any catch: what a sink throws is not the event's fault.
     if (type === "BlockStored") sink.onBlockStored(reader.stored);
-    else if (type === "BlockRemoved") sink.onBlockRemoved(reader.removed);
+    else if (type === "BlockRemoved") return this.#deliverRemoval(sink, header, eventIndex, eventStart);
     else sink.onAllBlocksCleared();
     if (reader.unknownCount > 0) this.#reportUnknown(sink, type);
+    return 1;
+  }
+
+  /** Delivers a removal, with those behind it that can be joined to it; returns how many events that were. */
+  #deliverRemoval(sink: EventSink, header: BatchHeader, eventIndex: number, eventStart: number): number {
+    const { removed, hashesAt, unknownCount } = this.#reader;
+    const left = header.eventCount - eventIndex - 1;
+    const mayJoin = sink.onRemovalsJoined !== undefined && unknownCount === 0 && left > 0;
+    const joined = mayJoin ? joinRemovals(this.#cursor, eventStart, hashesAt, this.#scratch.hashes, left) : 0;
+    if (joined > 0) {
+      removed.blockCount += joined;
+      if (this.#isMap) header.mapEventCount += joined;
+      sink.onRemovalsJoined?.(removed);
+    } else sink.onBlockRemoved(removed);
+    if (unknownCount > 0) this.#reportUnknown(sink, "BlockRemoved");
+    return 1 + joined;
   }
 
   #reportUnknown(sink: EventSink, type: KvEvent["type"]): void {

@@ -240,6 +240,43 @@ function outcomeInParts(payload: Uint8Array, stops: readonly boolean[], between:
   return { events: sink.events, faultIndexes, header: at, error: null };
 }
 
+/** Decodes for a sink that takes removals joined, and takes each apart again. */
+function outcomeJoined(payload: Uint8Array): Outcome {
+  const sink = new RecordingSink(scratch);
+  let error: WireError | null = null;
+  let header: BatchHeader | null = null;
+  const joining: EventSink = {
+    onBlockStored: (event) => {
+      sink.onBlockStored(event);
+    },
+    onBlockRemoved: (event) => {
+      sink.onBlockRemoved(event);
+    },
+    onRemovalsJoined: (event) => {
+      for (let i = 0; i < event.blockCount; i++) {
+        scratch.hashes.copyWithin(0, 2 * i, 2 * i + 2);
+        sink.onBlockRemoved({ ...event, blockCount: 1 });
+      }
+    },
+    onAllBlocksCleared: () => {
+      sink.onAllBlocksCleared();
+    },
+    onFault: (fault) => {
+      sink.onFault(fault);
+    },
+    onUnknownField: (owner, name) => {
+      sink.onUnknownField(owner, name);
+    },
+  };
+  try {
+    header = { ...decoder.decode(payload, joining) };
+  } catch (thrown) {
+    if (!(thrown instanceof WireError)) throw thrown;
+    error = thrown;
+  }
+  return { events: sink.events, faultIndexes: sink.faults.map((fault) => fault.eventIndex), header, error };
+}
+
 const validPayload = fc.oneof(
   fc.tuple(batch, dialect).map(([plain, spelling]) => encodeEventBatch(plain, spelling)),
   fc.constantFrom(...GOLDEN_VECTORS.map(({ hex }) => fromHex(hex))),
@@ -268,6 +305,39 @@ test("a batch decoded in parts, others between them, gives the events of one dec
     fc.property(validPayload, validPayload, stops, (payload, between, where) => {
       expect(outcomeInParts(payload, where, between)).toEqual(outcomeOf(payload));
     }),
+  );
+});
+
+const eviction: fc.Arbitrary<KvEvent[]> = fc
+  .tuple(fc.array(hash, { minLength: 1, maxLength: 6 }), nullable(text), nullable(u32), fc.boolean())
+  .map(([hashes, medium, groupIdx, isInPairs]) =>
+    hashes.map((each) => ({
+      type: "BlockRemoved",
+      blockHashes: isInPairs ? [each, each] : [each],
+      medium,
+      groupIdx,
+    })),
+  );
+
+test("a sink that takes removals joined gets the events of one that does not, whole or cut (D1)", () => {
+  const events = fc.array(
+    fc.oneof(
+      stored.map((event) => [event]),
+      eviction,
+      eviction,
+    ),
+    { maxLength: 4 },
+  );
+  const cut = fc.double({ min: 0, max: 1, noNaN: true });
+  fc.assert(
+    fc.property(events, dialect, cut, fc.boolean(), (parts, spelling, part, isCut) => {
+      const plain = { timestampSeconds: 1, events: parts.flat(), dataParallelRank: 0 };
+      const payload = encodeEventBatch(plain, spelling);
+      const bytes = isCut ? payload.subarray(0, Math.floor(part * payload.byteLength)) : payload;
+      const [one, other] = [outcomeJoined(bytes), outcomeOf(bytes)];
+      expect({ ...one, error: one.error?.code }).toEqual({ ...other, error: other.error?.code });
+    }),
+    { numRuns: 1_000 },
   );
 });
 

@@ -174,6 +174,8 @@ export class EventReader {
   /** Unknown fields of the event read last: the first `unknownCount` of these names. */
   readonly unknownNames: string[] = new Array<string>(UNKNOWN_FIELDS_MAX).fill("");
   unknownCount = 0;
+  /** Where the block hashes of the event read last begin. */
+  hashesAt = 0;
   /** Names for unknown fields. */
   readonly unknown: UnknownNames = new UnknownNames();
 
@@ -227,7 +229,7 @@ export class EventReader {
     const cursor = this.#cursor;
     const stored = this.stored;
     if (length < STORED_SLOTS_MIN) throw this.#tooFewSlots(start, length, STORED_SLOTS_MIN);
-    stored.blockCount = readHashes(cursor, this.#scratch.hashes, this.#limits.digestBytesMax);
+    stored.blockCount = this.#readHashes();
     this.#readParent();
     this.#readTokens();
     stored.blockSize = this.#readCount();
@@ -242,10 +244,9 @@ export class EventReader {
   }
 
   #readRemovedSlots(start: number, length: number): void {
-    const cursor = this.#cursor;
     const stored = this.stored;
     if (length < REMOVED_SLOTS_MIN) throw this.#tooFewSlots(start, length, REMOVED_SLOTS_MIN);
-    stored.blockCount = readHashes(cursor, this.#scratch.hashes, this.#limits.digestBytesMax);
+    stored.blockCount = this.#readHashes();
     if (length > 2) stored.medium = this.#readName();
     if (length > 3) stored.groupIdx = this.#readOptionalCount();
     this.#passSlots(REMOVED_SLOTS, length);
@@ -393,7 +394,7 @@ export class EventReader {
     const stored = this.stored;
     switch (field) {
       case BLOCK_HASHES:
-        stored.blockCount = readHashes(cursor, this.#scratch.hashes, this.#limits.digestBytesMax);
+        stored.blockCount = this.#readHashes();
         break;
       case PARENT_BLOCK_HASH:
         this.#readParent();
@@ -459,6 +460,11 @@ export class EventReader {
         // TYPE, which findTag has read.
         cursor.skip();
     }
+  }
+
+  #readHashes(): number {
+    this.hashesAt = this.#cursor.position;
+    return readHashes(this.#cursor, this.#scratch.hashes, this.#limits.digestBytesMax);
   }
 
   #readParent(): void {
