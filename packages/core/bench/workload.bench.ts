@@ -397,7 +397,7 @@ else if (options.write !== undefined) {
   writeFileSync(options.write, encodeWorkload(workload));
   console.log(`${options.write}: ${describe(workload)}`);
 } else {
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: own, encoding: "utf8" }).trim();
   console.log(
     `workload, commit ${commit}, seed ${SEED}, Node ${process.version}, ${cpus().length} × ${cpus()[0].model}, ` +
       `node ${process.argv.slice(1).join(" ")}`,

@@ -18,7 +18,7 @@
  */
 import { Context, fence } from "./layout";
 import { allocate, allocateZeroed, release } from "./heap";
-import { LIMBO_BLOCK, LIMBO_MEMORY, retire } from "./epoch";
+import { LIMBO_MEMORY, retire, retireId } from "./epoch";
 
 export const CHUNK_LOG: u32 = 10;
 export const CHUNK_BLOCKS: u32 = 1024;
@@ -94,14 +94,6 @@ export function isUsed(chunk: usize, id: u32): bool {
 export function touchBlock(chunk: usize, id: u32): void {
   const at = wordOf(chunk, REFERENCED, id);
   store<u64>(at, load<u64>(at) | ((<u64>1) << (id & 63)));
-}
-
-/** A block begins as not referenced, whatever had its id before: what is never asked for goes first. */
-// @ts-ignore: decorator
-@inline
-export function beginUntouched(chunk: usize, id: u32): void {
-  const at = wordOf(chunk, REFERENCED, id);
-  store<u64>(at, load<u64>(at) & ~((<u64>1) << (id & 63)));
 }
 
 /** Marks positions `from` … `to` of a chunk as referenced. Readers call it too: a lost bit costs nothing. */
@@ -199,8 +191,45 @@ export function arenaGrowthBytes(context: Context, count: u32): u32 {
   return ((count >> CHUNK_LOG) + 1) * (CHUNK_BYTES + 64) + table;
 }
 
-/** An id whose set is 0; its hashes are still those of an earlier block. */
-export function allocateBlock(context: Context): u32 {
+/**
+ * A word of 64 ids that ids are taken from: its first id and its chunk, those that are left, those that were taken. Within one
+ * call only: `closeIds` ends it.
+ */
+let openFirst: u32 = 0;
+let openChunk: usize = 0;
+let openFree: u64 = 0;
+let openTaken: u64 = 0;
+
+/** An id whose set is 0; its hashes are still those of an earlier block. `closeIds` has to follow before anything else counts ids. */
+// @ts-ignore: decorator
+@inline
+export function takeId(context: Context): u32 {
+  if (openFree == 0) openIds(context);
+  const bit = openFree & (~openFree + 1);
+  openFree ^= bit;
+  openTaken |= bit;
+  return openFirst | <u32>ctz(bit);
+}
+
+/** Notes the ids that were taken as used. They begin as not referenced, whatever had them before: what is never asked for goes first. */
+export function closeIds(context: Context): void {
+  const taken = openTaken;
+  openFree = 0;
+  openTaken = 0;
+  if (taken == 0) return;
+  const used = wordOf(openChunk, USED, openFirst);
+  store<u64>(used, load<u64>(used) | taken);
+  const referenced = wordOf(openChunk, REFERENCED, openFirst);
+  store<u64>(referenced, load<u64>(referenced) & ~taken);
+  const count = <u32>popcnt(taken);
+  store<u32>(openChunk + FREE_COUNT, load<u32>(openChunk + FREE_COUNT) - count);
+  context.freeCount -= count;
+  context.cursor = openFirst + 64 - <u32>clz(taken);
+}
+
+/** Goes to the next word with free ids. */
+function openIds(context: Context): void {
+  closeIds(context);
   // The scan below ends soon only while free ids are not rare.
   const areRare = context.freeCount <= context.chunkCount << (CHUNK_LOG - FREE_SHARE_LOG);
   if (areRare && !isFreeAhead(context)) addChunk(context);
@@ -213,18 +242,15 @@ export function allocateBlock(context: Context): u32 {
       id = ((id >> CHUNK_LOG) + 1) << CHUNK_LOG;
       continue;
     }
-    const at = wordOf(chunk, USED, id);
-    const free = ~load<u64>(at) & ((~(<u64>0)) << (id & 63));
+    const free = ~load<u64>(wordOf(chunk, USED, id)) & ((~(<u64>0)) << (id & 63));
     if (free == 0) {
       id = (id | 63) + 1;
       continue;
     }
-    id = (id & ~63) | <u32>ctz(free);
-    store<u64>(at, load<u64>(at) | ((<u64>1) << (id & 63)));
-    store<u32>(chunk + FREE_COUNT, load<u32>(chunk + FREE_COUNT) - 1);
-    context.freeCount--;
-    context.cursor = id + 1;
-    return id;
+    openFirst = id & ~63;
+    openChunk = chunk;
+    openFree = free;
+    return;
   }
 }
 
@@ -243,19 +269,20 @@ function isFreeAhead(context: Context): bool {
 /** Takes a block out of sight; its id is free again when no reader can have seen it. */
 export function retireBlock(context: Context, id: u32): void {
   store<u32>(setAddress(chunkOf(context, id), id), 0);
-  retire(context, LIMBO_BLOCK, id);
+  retireId(context, id);
 }
 
-/** Ends the limbo of a block: its id may be given again. An empty chunk goes, if enough ids are left. */
-export function freeBlock(context: Context, id: u32): void {
-  const chunk = chunkOf(context, id);
-  const at = wordOf(chunk, USED, id);
-  store<u64>(at, load<u64>(at) & ~((<u64>1) << (id & 63)));
-  const free = load<u32>(chunk + FREE_COUNT) + 1;
+/** Ends the limbo of ids of the word that begins with `first`: they may be given again. An empty chunk goes, if enough ids are left. */
+export function freeIds(context: Context, first: u32, mask: u64): void {
+  const chunk = chunkOf(context, first);
+  const at = wordOf(chunk, USED, first);
+  store<u64>(at, load<u64>(at) & ~mask);
+  const count = <u32>popcnt(mask);
+  const free = load<u32>(chunk + FREE_COUNT) + count;
   store<u32>(chunk + FREE_COUNT, free);
-  context.freeCount++;
+  context.freeCount += count;
   if (free < CHUNK_BLOCKS || context.freeCount < 3 * CHUNK_BLOCKS) return;
-  store<u32>(context.chunks + ((<usize>id >> CHUNK_LOG) << 2), 0);
+  store<u32>(context.chunks + ((<usize>first >> CHUNK_LOG) << 2), 0);
   context.freeCount -= CHUNK_BLOCKS;
   context.chunkHoles++;
   retire(context, LIMBO_MEMORY, <u32>chunk);

@@ -11,8 +11,9 @@
  * reader that never leaves (a thread killed in the middle of a call) stops all reuse; `limboCount`
  * shows it.
  *
- * Limbo is a queue of (epoch, context, kind, value), in pieces of 4 KiB; it is empty after each
- * write while there are no readers.
+ * Limbo is a queue of (epoch, context, kind, value, mask), in pieces of 4 KiB; it is empty after each
+ * write while there are no readers. Ids of one word of 64 that go one after the other are one entry:
+ * the word's first id, and a bit for each.
  *
  * Source: Fraser, "Practical lock-freedom", 2004, section 5.2.3.
  */
@@ -20,13 +21,13 @@ import { Context, header, Header, READER_BYTES, READERS, READERS_MAX } from "./l
 import { allocateScratch, releaseScratch } from "./heap";
 
 export const LIMBO_MEMORY: u32 = 0;
-export const LIMBO_BLOCK: u32 = 1;
+export const LIMBO_IDS: u32 = 1;
 export const LIMBO_CONTEXT: u32 = 2;
 
 const PIECE_BYTES: u32 = 4080;
-const ENTRY_BYTES: usize = 24;
+const ENTRY_BYTES: usize = 32;
 /** Bytes of entries in a piece, behind the address of the next one. */
-const PIECE_END: usize = 8 + 169 * 24;
+const PIECE_END: usize = 8 + 127 * 32;
 
 // @ts-ignore: decorator
 @inline
@@ -92,6 +93,32 @@ export function retire(context: Context, kind: u32, value: u32): void {
   store<u32>(at, value, 16);
   h.limboWrite = at + ENTRY_BYTES;
   h.limboCount++;
+}
+
+/** Puts a block's id, which was just unlinked, in limbo. */
+export function retireId(context: Context, id: u32): void {
+  const h = header();
+  const bit: u64 = (<u64>1) << (id & 63);
+  const first = id & ~63;
+  const last = h.limboWrite - ENTRY_BYTES;
+  // Behind the head of a piece is no entry; an entry that was taken is in no epoch to come.
+  if (h.limboCount > 0 && last > h.limboLast && isOfWord(last, h.epoch, context, first)) {
+    store<u64>(last, load<u64>(last, 24) | bit, 24);
+    return;
+  }
+  retire(context, LIMBO_IDS, first);
+  store<u64>(h.limboWrite - ENTRY_BYTES, bit, 24);
+}
+
+// @ts-ignore: decorator
+@inline
+function isOfWord(entry: usize, epoch: u64, context: Context, first: u32): bool {
+  return (
+    load<u32>(entry, 16) == first &&
+    load<u32>(entry, 12) == LIMBO_IDS &&
+    load<u64>(entry) == epoch &&
+    load<u32>(entry, 8) == <u32>changetype<usize>(context)
+  );
 }
 
 /**

@@ -271,6 +271,12 @@ export function dropReference(context: Context, set: usize): void {
   if (--setAt(set).references == 0 && setAt(set).isZombie == 0) bury(context, set);
 }
 
+/** As `dropReference`, of `count` blocks. */
+export function dropReferences(context: Context, set: usize, count: u32): void {
+  setAt(set).references -= count;
+  if (setAt(set).references == 0 && setAt(set).isZombie == 0) bury(context, set);
+}
+
 function bury(context: Context, set: usize): void {
   setAt(set).isZombie = 1;
   setAt(set).nextZombie = context.zombies;

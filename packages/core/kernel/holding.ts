@@ -22,8 +22,8 @@ import {
   setAddress,
   setNamed,
 } from "./arena";
-import { idFind, idInsert, idRemove, mixKey } from "./id-table";
-import { addReference, canonical, dropReference, kindsOf, setAt, withKinds } from "./holder-set";
+import { idEnter, idFind, idInsert, idRemove, idSeek, mixKey } from "./id-table";
+import { addReference, canonical, dropReference, dropReferences, kindsOf, setAt, withKinds } from "./holder-set";
 import { ownNameFind, ownNamePut, ownNameRemove } from "./own-names";
 import {
   LIST_NAMES_MAX,
@@ -105,6 +105,49 @@ function setExtraCopies(rank: RankInContext, id: u32, tier: u32, count: u32): vo
   else rank.copies = wordPut(rank.context, rank.copies, key, count);
 }
 
+/**
+ * What `count` blocks of one set (0: none yet, they are new) have in common that a rank becomes a holder of with `kinds` of one
+ * tier: the counts, and the references of both sets.
+ */
+export function countHeld(rank: RankInContext, old: usize, set: usize, count: u32): void {
+  rank.holdCount += count;
+  rank.blockCount += count;
+  rankOf(rank.rankSlot).blockCount += count;
+  setAt(set).references += count;
+  if (old == 0) rank.context.prefixCount += count;
+  else dropReferences(rank.context, old, count);
+}
+
+/**
+ * Takes a block out of both tables and out of sight, for a caller that has mixed both keys and counts for many
+ * (`countGone`). The block has an agreed name.
+ */
+// @ts-ignore: decorator
+@inline
+export function dropBlock(context: Context, chunk: usize, id: u32, mixedPrefix: u64, mixedName: u64): void {
+  idRemove(context.directory, mixedPrefix, id);
+  idRemove(context.names, mixedName, id);
+  setNamed(chunk, id, false);
+  retireBlock(context, id);
+}
+
+/** What `count` blocks have in common that were dropped (`dropBlock`) with their only holder, at one tier each. */
+export function countGone(rank: RankInContext, set: usize, count: u32): void {
+  const context = rank.context;
+  rank.holdCount -= count;
+  rank.blockCount -= count;
+  rankOf(rank.rankSlot).blockCount -= count;
+  context.prefixCount -= count;
+  context.directoryCount -= count;
+  context.namesCount -= count;
+  dropReferences(context, set, count);
+}
+
+/** Whether a rank is the only one in a set, and at one tier only. */
+export function isSoleHolder(rank: RankInContext, tier: u32, set: usize): bool {
+  return setAt(set).rankCount == 1 && kindsOf(set, rank.local) == 1 << tier;
+}
+
 /** Counts what a rank holds more or less. */
 function countHolds(rank: RankInContext, before: u32, after: u32): void {
   const holds = <i32>popcnt(after & TIER_KINDS) - <i32>popcnt(before & TIER_KINDS);
@@ -135,23 +178,16 @@ export function setKinds(rank: RankInContext, id: u32, before: u32, after: u32):
 /** Takes a block out of both tables and out of sight. Its set is the caller's to drop. */
 export function forgetBlock(context: Context, id: u32): void {
   const chunk = chunkOf(context, id);
-  forgetPrefix(context, id, mixKey(load<u64>(prefixAddress(chunk, id))));
+  idRemove(context.directory, mixKey(load<u64>(prefixAddress(chunk, id))), id);
+  context.directoryCount--;
   unname(context, id);
   retireBlock(context, id);
 }
 
-function forgetPrefix(context: Context, id: u32, mixed: u64): void {
-  idRemove(context.directory, mixed, id);
-  context.directoryCount--;
-}
-
 function unname(context: Context, id: u32): void {
   const chunk = chunkOf(context, id);
-  if (isNamed(chunk, id)) takeName(context, chunk, id, mixKey(load<u64>(engineAddress(chunk, id))));
-}
-
-function takeName(context: Context, chunk: usize, id: u32, mixed: u64): void {
-  idRemove(context.names, mixed, id);
+  if (!isNamed(chunk, id)) return;
+  idRemove(context.names, mixKey(load<u64>(engineAddress(chunk, id))), id);
   context.namesCount--;
   setNamed(chunk, id, false);
 }
@@ -165,9 +201,22 @@ export function nameBlock(context: Context, id: u32, engineHash: u64, mixed: u64
   context.namesCount++;
 }
 
-/** Enters a block whose prefix hash, which is mixed to `mixed`, is in its column. */
+/** As `nameBlock` where the name is free, for a block whose engine hash is in its column. False where it is not. */
+// @ts-ignore: decorator
+@inline
+export function nameIfFree(context: Context, chunk: usize, id: u32, engineHash: u64, mixed: u64): bool {
+  if (idSeek(context.chunks, context.names, ENGINE_COLUMN, engineHash, mixed) != 0) return false;
+  setNamed(chunk, id, true);
+  context.names = idEnter(context, context.names, ENGINE_COLUMN, mixed, id, context.namesCount);
+  context.namesCount++;
+  return true;
+}
+
+/** Enters a block whose prefix hash, which is mixed to `mixed`, is in its column, and was just looked for (`idSeek`). */
+// @ts-ignore: decorator
+@inline
 export function enterBlock(context: Context, id: u32, mixed: u64): void {
-  context.directory = idInsert(context, context.directory, PREFIX_COLUMN, mixed, id, context.directoryCount);
+  context.directory = idEnter(context, context.directory, PREFIX_COLUMN, mixed, id, context.directoryCount);
   context.directoryCount++;
 }
 
@@ -286,25 +335,6 @@ export function removeCopy(rank: RankInContext, tier: u32, engineHash: u64, mixe
   }
   setKinds(rank, id, kinds, after);
   return LAST_COPY;
-}
-
-/**
- * Takes the last copy of a block away under its agreed name, as `removeCopy` does, for a caller that has mixed both keys.
- * False, and nothing is done, unless the rank is the only one that holds it, at that tier only, once.
- */
-export function removeLast(rank: RankInContext, tier: u32, id: u32, mixedPrefix: u64, mixedName: u64): bool {
-  const context = rank.context;
-  const chunk = chunkOf(context, id);
-  const set = <usize>load<u32>(setAddress(chunk, id));
-  if (setAt(set).rankCount != 1 || kindsOf(set, rank.local) != 1 << tier) return false;
-  if (wordCount(rank.copies) != 0 && extraCopies(rank, id, tier) > 0) return false;
-  countHolds(rank, 1 << tier, 0);
-  context.prefixCount--;
-  forgetPrefix(context, id, mixedPrefix);
-  takeName(context, chunk, id, mixedName);
-  retireBlock(context, id);
-  dropReference(context, set);
-  return true;
 }
 
 function removeFromList(

@@ -126,12 +126,11 @@ function tagOf(segment: usize, mixed: u64): u32 {
 // @ts-ignore: decorator
 @inline
 function matches(bucket: usize, mask: v128, wanted: v128): u32 {
-  const first = i32x4.eq(v128.and(v128.load(bucket), mask), wanted);
-  const second = i32x4.eq(v128.and(v128.load(bucket, 16), mask), wanted);
-  const third = i32x4.eq(v128.and(v128.load(bucket, 32), mask), wanted);
-  const fourth = i32x4.eq(v128.and(v128.load(bucket, 48), mask), wanted);
-  return <u32>(
-    i8x16.bitmask(i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(first, second), i16x8.narrow_i32x4_s(third, fourth)))
+  return bitsOf(
+    i32x4.eq(v128.and(v128.load(bucket), mask), wanted),
+    i32x4.eq(v128.and(v128.load(bucket, 16), mask), wanted),
+    i32x4.eq(v128.and(v128.load(bucket, 32), mask), wanted),
+    i32x4.eq(v128.and(v128.load(bucket, 48), mask), wanted),
   );
 }
 
@@ -166,14 +165,29 @@ export function warmBuckets(count: u32): void {
   header().sink = sum;
 }
 
+/** One bit for each of the 16 words of a bucket, of which four were compared at a time. */
+// @ts-ignore: decorator
+@inline
+function bitsOf(first: v128, second: v128, third: v128, fourth: v128): u32 {
+  return <u32>(
+    i8x16.bitmask(i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(first, second), i16x8.narrow_i32x4_s(third, fourth)))
+  );
+}
+
 /** The id under `key`, which is mixed to `mixed`; 0 when there is none. Readers may call it. */
 export function idFind(chunks: usize, root: usize, column: usize, key: u64, mixed: u64): u32 {
   const segment = <usize>load<u32>(slotOf(root, mixed));
+  return findIn(segment, <u32>mixed & load<u32>(segment, BUCKET_MASK), chunks, column, key, mixed);
+}
+
+/** Searches a segment from the bucket at `position` on. */
+// @ts-ignore: decorator
+@inline
+function findIn(segment: usize, position: u32, chunks: usize, column: usize, key: u64, mixed: u64): u32 {
   const bucketMask = load<u32>(segment, BUCKET_MASK);
   const masks = i32x4.splat(load<u32>(segment, TAG_MASK));
   const tags = i32x4.splat(tagOf(segment, mixed));
   const idMask: u32 = ~(~0 << load<u32>(segment, ID_BITS));
-  let position = <u32>mixed & bucketMask;
   let left = bucketMask;
   while (true) {
     const bucket = bucketOf(segment, position);
@@ -187,6 +201,68 @@ export function idFind(chunks: usize, root: usize, column: usize, key: u64, mixe
     if (load<u32>(bucket, PASSED) == 0 || left-- == 0) return 0;
     position = (position + 1) & bucketMask;
   }
+}
+
+/** Where `idSeek` would enter what it did not find; 0 when that takes more than a store. Within one call only. */
+let seekSpot: usize = 0;
+let seekSegment: usize = 0;
+
+/**
+ * As `idFind`, for a key that is entered if it is not there: `idEnter` then needs no second look, if nothing was done with the
+ * table in between. For the writer.
+ */
+export function idSeek(chunks: usize, root: usize, column: usize, key: u64, mixed: u64): u32 {
+  const segment = <usize>load<u32>(slotOf(root, mixed));
+  const position = <u32>mixed & load<u32>(segment, BUCKET_MASK);
+  const bucket = bucketOf(segment, position);
+  const first = v128.load(bucket);
+  const second = v128.load(bucket, 16);
+  const third = v128.load(bucket, 32);
+  const fourth = v128.load(bucket, 48);
+  const masks = i32x4.splat(load<u32>(segment, TAG_MASK));
+  const tags = i32x4.splat(tagOf(segment, mixed));
+  let found = bitsOf(
+    i32x4.eq(v128.and(first, masks), tags),
+    i32x4.eq(v128.and(second, masks), tags),
+    i32x4.eq(v128.and(third, masks), tags),
+    i32x4.eq(v128.and(fourth, masks), tags),
+  ) & ENTRIES_MASK;
+  const idMask: u32 = ~(~0 << load<u32>(segment, ID_BITS));
+  for (; found != 0; found &= found - 1) {
+    const id = load<u32>(bucket + (<usize>ctz(found) << 2)) & idMask;
+    if (id == 0) continue;
+    const chunk = chunkIn(chunks, id);
+    if (chunk != 0 && load<u64>(chunk + column + (<usize>(id & 1023) << 3)) == key) return id;
+  }
+  seekSpot = 0;
+  if (load<u32>(bucket, PASSED) != 0) return findIn(segment, position, chunks, column, key, mixed);
+  const zero = i32x4.splat(0);
+  const free = bitsOf(i32x4.eq(first, zero), i32x4.eq(second, zero), i32x4.eq(third, zero), i32x4.eq(fourth, zero)) & ENTRIES_MASK;
+  if (free != 0) {
+    seekSpot = bucket + (<usize>ctz(free) << 2);
+    seekSegment = segment;
+  }
+  return 0;
+}
+
+/** As `idInsert`, directly after an `idSeek` of the same key that found nothing. */
+// @ts-ignore: decorator
+@inline
+export function idEnter(context: Context, root: usize, column: usize, mixed: u64, id: u32, total: u32): usize {
+  const segment = seekSegment;
+  if (seekSpot != 0 && load<u32>(segment, COUNT) < roomOf(segment) && id >> load<u32>(segment, ID_BITS) == 0) {
+    store<u32>(seekSpot, tagOf(segment, mixed) | id);
+    store<u32>(segment, load<u32>(segment, COUNT) + 1, COUNT);
+    return root;
+  }
+  return idInsert(context, root, column, mixed, id, total);
+}
+
+/** Entries below which a segment is not full, whatever its table is like. */
+// @ts-ignore: decorator
+@inline
+function roomOf(segment: usize): u32 {
+  return ((load<u32>(segment, BUCKET_MASK) + 1) * 27) >> 1;
 }
 
 /** Bits that ids need until this segment is made anew: the arena may double meanwhile. */
@@ -255,7 +331,7 @@ function put(segment: usize, mixed: u64, id: u32): void {
 function isFull(root: usize, segment: usize, total: u32): bool {
   const buckets = load<u32>(segment, BUCKET_MASK) + 1;
   const count = load<u32>(segment, COUNT);
-  if (count < (buckets * 27) >> 1) return false;
+  if (count < roomOf(segment)) return false;
   if (buckets >= BUCKETS_MAX && !mayGrow(segment, total)) return count >= buckets * 14;
   return count >= (buckets * 29) >> 1 || total >= load<u32>(root, 4) * ((buckets * 48) / 5);
 }

@@ -6,9 +6,9 @@
  * that a clear does not make any call slow.
  */
 import { Context, contextAt, header } from "./layout";
-import { epochEnd, LIMBO_BLOCK, LIMBO_CONTEXT, limboTake } from "./epoch";
+import { epochEnd, LIMBO_CONTEXT, LIMBO_IDS, limboTake } from "./epoch";
 import { release } from "./heap";
-import { CHUNK_LOG, chunkOf, clockNext, freeBlock, setAddress } from "./arena";
+import { CHUNK_LOG, chunkOf, clockNext, freeIds, setAddress } from "./arena";
 import { addReference, canonical, dropReference, freeZombies, kindsOf, planeWord, setAt } from "./holder-set";
 import { evictFromRank, forgetBlock, isDead } from "./holding";
 import { contextDrop, contextFree, localRank } from "./context";
@@ -33,7 +33,7 @@ export function reclaim(): void {
     const context = changetype<Context>(<usize>load<u32>(at, 8));
     const kind = load<u32>(at, 12);
     const value = load<u32>(at, 16);
-    if (kind == LIMBO_BLOCK) freeBlock(context, value);
+    if (kind == LIMBO_IDS) freeIds(context, value, load<u64>(at, 24));
     else if (kind == LIMBO_CONTEXT) contextFree(context);
     else release(context, value);
   }

@@ -28,16 +28,16 @@ import {
   WARMED,
 } from "./layout";
 import {
-  allocateBlock,
   arenaGrowthBytes,
-  beginUntouched,
   chunkOf,
+  closeIds,
   engineAddress,
   hasFreeIds,
   isNamed,
   PREFIX_COLUMN,
   prefixAddress,
   setAddress,
+  takeId,
   touchBlock,
 } from "./arena";
 import { heapReach } from "./heap";
@@ -45,25 +45,31 @@ import {
   homeBucket,
   idFind,
   idIsClosed,
+  idSeek,
   idTableGrowthBytes,
   mixKey,
   mixKeys,
   warmBuckets,
 } from "./id-table";
-import { clearFromSets, freeZombies, kindsOf, setAt } from "./holder-set";
+import { canonical, clearFromSets, freeZombies, kindsOf, setAt, withKinds } from "./holder-set";
 import {
   addCopy,
   addName,
+  countGone,
+  countHeld,
+  dropBlock,
   enterBlock,
+  extraCopies,
   findNamed,
   hasCopy,
   isAgreed,
   isDead,
+  isSoleHolder,
   LAST_COPY,
   nameBlock,
+  nameIfFree,
   NO_COPY,
   removeCopy,
-  removeLast,
   resolve,
   reviveBlock,
   setKinds,
@@ -276,9 +282,10 @@ function makeBytes(rank: RankInContext, fresh: u32): u32 {
 /** Bytes that a store of `count` new blocks may take, and those that its growing tables take twice for a while. */
 function storeBytes(rank: RankInContext, count: u32): u32 {
   const context = rank.context;
-  const tables = idTableGrowthBytes(context.directory, count) + idTableGrowthBytes(context.names, count);
+  const bytes = SLACK_BYTES + ownNamesGrowthBytes(rank, count);
   const arena = arenaGrowthBytes(context, count);
-  return SLACK_BYTES + arena + (arena == 0 ? 0 : tables) + ownNamesGrowthBytes(rank, count);
+  if (arena == 0) return bytes;
+  return bytes + arena + idTableGrowthBytes(context.directory, count) + idTableGrowthBytes(context.names, count);
 }
 
 function countUnknown(context: Context, count: u32, prefixes: usize): u32 {
@@ -311,7 +318,6 @@ function storePiece(
   notes: usize,
 ): u32 {
   const context = rank.context;
-  let noted: u32 = 0;
   const known = skips == 0 ? followKnown(context, guess, count, prefixes) : 0;
   const unfollowed = count - known;
   // A rank with names of its own looks up the names of followed blocks too.
@@ -327,11 +333,28 @@ function storePiece(
     warmNames(rank, count, engineHashes);
   }
   if (unfollowed > 0) fence();
+  if (notes != 0) memory.fill(notes, 0, count);
+  return applyPiece(rank, tier, count, prefixes, engineHashes, isRepeatNoted, notes);
+}
+
+/** Names, sets and counts of a piece. Returns a note if there is any. */
+function applyPiece(
+  rank: RankInContext,
+  tier: u32,
+  count: u32,
+  prefixes: usize,
+  engineHashes: usize,
+  isRepeatNoted: bool,
+  notes: usize,
+): u32 {
+  const context = rank.context;
+  let noted: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const found = load<u32>(PIECE_IDS + (<usize>i << 2));
-    if (notes != 0) store<u8>(notes + i, 0);
     if ((found & IS_SKIPPED) != 0) continue;
     const engineHash = load<u64>(engineHashes + (<usize>i << 3));
+    if (applyAlike(rank, tier, found, engineHash, i)) continue;
+    countAlike(rank);
     let note: u32 = 0;
     if ((found & IS_NEW) != 0) {
       context.prefixCount++;
@@ -343,7 +366,50 @@ function storePiece(
     noted = note;
     if (notes != 0) store<u8>(notes + i, note);
   }
+  countAlike(rank);
   return noted;
+}
+
+/** The last blocks of a piece that went from one set to another, and are not counted yet. Within one call only. */
+let alikeSet: usize = 0;
+let alikeTarget: usize = 0;
+let alikeCount: u32 = 0;
+
+/**
+ * Makes a rank a holder of a block, where that is as simple as nearly always: it does not hold the block yet, and calls it by the
+ * agreed name. False, and nothing is done, where it is not. The next `countAlike` counts it.
+ */
+// @ts-ignore: decorator
+@inline
+function applyAlike(rank: RankInContext, tier: u32, found: u32, engineHash: u64, i: u32): bool {
+  if (rank.ownNamesCount != 0) return false;
+  const context = rank.context;
+  const id = found & ID_MASK;
+  const chunk = chunkOf(context, id);
+  let set: usize = 0;
+  if ((found & IS_NEW) != 0) {
+    const mixed = load<u64>(MIXED_NAMES + (<usize>i << 3));
+    if (!nameIfFree(context, chunk, id, engineHash, mixed)) return false;
+  } else {
+    if (chunk == 0) return false;
+    set = <usize>load<u32>(setAddress(chunk, id));
+    if (set == 0 || load<u64>(engineAddress(chunk, id)) != engineHash || !isNamed(chunk, id)) return false;
+  }
+  if (alikeTarget == 0 || set != alikeSet) {
+    countAlike(rank);
+    if (set != 0 && (isDead(set) || kindsOf(set, rank.local) != 0)) return false;
+    alikeSet = set;
+    alikeTarget = withKinds(context, canonical(set), rank.local, 1 << tier);
+  }
+  store<u32>(setAddress(chunk, id), <u32>alikeTarget);
+  alikeCount++;
+  return true;
+}
+
+function countAlike(rank: RankInContext): void {
+  if (alikeCount > 0) countHeld(rank, alikeSet, alikeTarget, alikeCount);
+  alikeCount = 0;
+  alikeTarget = 0;
 }
 
 /** Fills PIECE_IDS for the first blocks of a piece, as many as are known and lie one behind the other from `guess` on. */
@@ -404,16 +470,21 @@ function findPiece(
     }
     const prefix = load<u64>(prefixes + (<usize>i << 3));
     const mixed = load<u64>(MIXED_PREFIXES + (<usize>i << 3));
-    let id = isBlockAt(context, guess, prefix) ? guess : findBlock(context, prefix, mixed);
+    let id = guess;
+    if (id == 0 || !isBlockAt(context, id, prefix))
+      id = idSeek(context.chunks, context.directory, PREFIX_COLUMN, prefix, mixed);
     if (id != 0) {
       store<u32>(out, id);
       touchBlock(chunkOf(context, id), id);
+      guess = id + 1;
     } else {
       id = makeBlock(context, prefix, mixed, load<u64>(engineHashes + (<usize>i << 3)));
       store<u32>(out, id | IS_NEW);
+      // What lies behind a new block is not known.
+      guess = 0;
     }
-    guess = id + 1;
   }
+  closeIds(context);
 }
 
 // @ts-ignore: decorator
@@ -424,12 +495,14 @@ function isBlockAt(context: Context, id: u32, prefix: u64): bool {
   return chunk != 0 && load<u32>(setAddress(chunk, id)) != 0 && load<u64>(prefixAddress(chunk, id)) == prefix;
 }
 
+/** Makes a block that was just looked for (`idSeek`) and is not there. `closeIds` has to follow. */
+// @ts-ignore: decorator
+@inline
 function makeBlock(context: Context, prefix: u64, mixed: u64, engineHash: u64): u32 {
-  const id = allocateBlock(context);
+  const id = takeId(context);
   const chunk = chunkOf(context, id);
   store<u64>(prefixAddress(chunk, id), prefix);
   store<u64>(engineAddress(chunk, id), engineHash);
-  beginUntouched(chunk, id);
   enterBlock(context, id, mixed);
   return id;
 }
@@ -459,7 +532,10 @@ function storeFound(
   const set: usize = chunk == 0 ? 0 : <usize>load<u32>(setAddress(chunk, id));
   if (set == 0) {
     // An earlier block of this very run took the last copy of this one away (contract.ts S4), so it is new after all.
-    const fresh = makeBlock(context, prefix, mixKey(prefix), engineHash);
+    const mixedPrefix = mixKey(prefix);
+    idSeek(context.chunks, context.directory, PREFIX_COLUMN, prefix, mixedPrefix);
+    const fresh = makeBlock(context, prefix, mixedPrefix, engineHash);
+    closeIds(context);
     fence();
     context.prefixCount++;
     return storeNew(rank, tier, engineHash, mixKey(engineHash), fresh);
@@ -528,13 +604,54 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
     const piece = min(PIECE_BLOCKS, count - done);
     warmRemovals(changetype<RankInContext>(first).context, piece, engineHashes + (<usize>done << 3));
     for (let i = done; i < done + piece; i++) {
-      const taken = removeOne(first, tier, load<u64>(engineHashes + (<usize>i << 3)), i - done);
+      const engineHash = load<u64>(engineHashes + (<usize>i << 3));
+      let taken = LAST_COPY;
+      if (!removeAlike(changetype<RankInContext>(first), tier, engineHash, i - done)) {
+        countLeft(changetype<RankInContext>(first));
+        taken = removeOne(first, tier, engineHash, i - done);
+      }
       store<u8>(misses + i, <u8>(taken == NO_COPY ? NOTE_MISSING : taken == LAST_COPY ? NOTE_LAST_COPY : 0));
       if (taken != NO_COPY) removed++;
     }
+    countLeft(changetype<RankInContext>(first));
     relieve(changetype<RankInContext>(first).context);
   }
   return removed;
+}
+
+/** The last blocks of a piece that went with their one set, and are not counted yet. Within one call only. */
+let leftSet: usize = 0;
+let leftCount: u32 = 0;
+
+/**
+ * Removes a block where that is as simple as nearly always: the rank is its only holder, has one copy, and calls it by the agreed
+ * name. False, and nothing is done, where it is not. The next `countLeft` counts it.
+ */
+// @ts-ignore: decorator
+@inline
+function removeAlike(rank: RankInContext, tier: u32, engineHash: u64, position: u32): bool {
+  const id = load<u32>(PIECE_IDS + (<usize>position << 2));
+  const mixedPrefix = load<u64>(MIXED_PREFIXES + (<usize>position << 3));
+  if (id == 0 || mixedPrefix == 0 || rank.ownNamesCount != 0) return false;
+  const context = rank.context;
+  const chunk = chunkOf(context, id);
+  const set = <usize>load<u32>(setAddress(chunk, id));
+  if (set == 0 || load<u64>(engineAddress(chunk, id)) != engineHash || !isNamed(chunk, id)) return false;
+  if (set != leftSet) {
+    countLeft(rank);
+    if (!isSoleHolder(rank, tier, set)) return false;
+    leftSet = set;
+  }
+  if (rank.copies != 0 && extraCopies(rank, id, tier) > 0) return false;
+  dropBlock(context, chunk, id, mixedPrefix, load<u64>(MIXED_NAMES + (<usize>position << 3)));
+  leftCount++;
+  return true;
+}
+
+function countLeft(rank: RankInContext): void {
+  if (leftCount > 0) countGone(rank, leftSet, leftCount);
+  leftSet = 0;
+  leftCount = 0;
 }
 
 /**
@@ -550,10 +667,19 @@ function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
     warmBuckets(count);
   }
   let found: u32 = 0;
+  let last: u32 = 0;
+  // Engines take a run out from its end: the next block is the one before.
+  let step: u32 = ~0;
   for (let i: usize = 0; i < count; i++) {
-    const id = findNamed(context, load<u64>(engineHashes + (i << 3)), load<u64>(MIXED_NAMES + (i << 3)));
+    const engineHash = load<u64>(engineHashes + (i << 3));
+    let id = last + step;
+    if (last == 0 || !isNamedAt(context, id, engineHash)) {
+      id = findNamed(context, engineHash, load<u64>(MIXED_NAMES + (i << 3)));
+      if (id == last - step) step = -step;
+    }
     store<u32>(PIECE_IDS + (i << 2), id);
     if (id == 0) continue;
+    last = id;
     const chunk = chunkOf(context, id);
     const set = <usize>load<u32>(setAddress(chunk, id));
     store<u64>(MIXED_PREFIXES + (i << 3), 0);
@@ -567,14 +693,21 @@ function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
   if (found > 1) warmBuckets(found);
 }
 
+/** Whether the block with an id, if there is one, has this agreed name. */
+// @ts-ignore: decorator
+@inline
+function isNamedAt(context: Context, id: u32, engineHash: u64): bool {
+  if (id >> 10 >= context.chunkCount) return false;
+  const chunk = chunkOf(context, id);
+  return chunk != 0 && load<u64>(engineAddress(chunk, id)) == engineHash && isNamed(chunk, id);
+}
+
 /** `position` is in the piece: PIECE_IDS has the block that the first context called so before it, 0 for none. */
 function removeOne(first: usize, tier: u32, engineHash: u64, position: u32): u32 {
   const agreed = load<u32>(PIECE_IDS + (<usize>position << 2));
   const mixed = load<u64>(MIXED_NAMES + (<usize>position << 3));
   const rank = changetype<RankInContext>(first);
   if (agreed != 0 && rank.ownNamesCount == 0 && isAgreed(rank.context, agreed, engineHash)) {
-    const mixedPrefix = load<u64>(MIXED_PREFIXES + (<usize>position << 3));
-    if (mixedPrefix != 0 && removeLast(rank, tier, agreed, mixedPrefix, mixed)) return LAST_COPY;
     const kinds = kindsOf(setOfBlock(rank.context, agreed), rank.local);
     // Held under that name alone: what nearly every removal finds.
     if (kinds != 0 && kinds <= TIER_KINDS) {

@@ -108,16 +108,6 @@ function mix16(at: usize, secret: usize, seed: u64): u64 {
   );
 }
 
-/** As `mix16` with the standard secret at `offset`, a multiple of 16: the seeded secret has those words, seed applied. */
-// @ts-ignore: decorator
-@inline
-function mix16Seeded(at: usize, offset: usize): u64 {
-  return mulFold(
-    load<u64>(at) ^ load<u64>(SEEDED_SECRET + offset),
-    load<u64>(at, 8) ^ load<u64>(SEEDED_SECRET + offset, 8),
-  );
-}
-
 /** XXH3-64 of two u64s, as LE64(first) ‖ LE64(second): a link of the prefix chain. */
 // @ts-ignore: decorator
 @inline
@@ -131,13 +121,37 @@ export function hashPair(first: u64, second: u64): u64 {
 // @ts-ignore: decorator
 @inline
 export function hash64Bytes(at: usize): u64 {
-  return avalanche(
-    64 * PRIME64_1 +
-      mix16Seeded(at + 16, 32) +
-      mix16Seeded(at + 32, 48) +
-      mix16Seeded(at, 0) +
-      mix16Seeded(at + 48, 16),
+  const first = mixPair(at, SEEDED_SECRET, at + 16, SEEDED_SECRET + 32);
+  const second = mixPair(at + 32, SEEDED_SECRET + 48, at + 48, SEEDED_SECRET + 16);
+  const sum = i64x2.add(first, second);
+  return avalanche(64 * PRIME64_1 + <u64>i64x2.extract_lane(sum, 0) + <u64>i64x2.extract_lane(sum, 1));
+}
+
+/**
+ * Two of `mix16` with a seeded secret, a lane each.
+ *
+ *     v0 = a₀ b₀   v1 = a₁ b₁     a = a₀ᴸ a₁ᴸ a₀ᴴ a₁ᴴ   b likewise     products of halves: LL  HH, with b turned LH  HL
+ */
+// @ts-ignore: decorator
+@inline
+function mixPair(at0: usize, secret0: usize, at1: usize, secret1: usize): v128 {
+  const v0 = v128.xor(v128.load(at0), v128.load(secret0));
+  const v1 = v128.xor(v128.load(at1), v128.load(secret1));
+  const a = i32x4.shuffle(v0, v1, 0, 4, 1, 5);
+  const b = i32x4.shuffle(v0, v1, 2, 6, 3, 7);
+  const turned = i64x2.shuffle(b, b, 1, 0);
+  const mask = i64x2.splat(0xffffffff);
+  const lowLow = i64x2.extmul_low_i32x4_u(a, b);
+  const highLow = i64x2.extmul_high_i32x4_u(a, turned);
+  const cross = i64x2.add(
+    i64x2.add(i64x2.shr_u(lowLow, 32), v128.and(highLow, mask)),
+    i64x2.extmul_low_i32x4_u(a, turned),
   );
+  const high = i64x2.add(
+    i64x2.add(i64x2.shr_u(highLow, 32), i64x2.shr_u(cross, 32)),
+    i64x2.extmul_high_i32x4_u(a, b),
+  );
+  return v128.xor(v128.or(i64x2.shl(cross, 32), v128.and(lowLow, mask)), high);
 }
 
 /** XXH3-64 of `bytes` bytes at `at`. */
