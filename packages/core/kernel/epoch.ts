@@ -11,8 +11,8 @@
  * reader that never leaves (a thread killed in the middle of a call) stops all reuse; `limboCount`
  * shows it.
  *
- * Limbo is a queue of (epoch, context, kind, value, mask), in pieces of 4 KiB; it is empty after each
- * write while there are no readers. Ids of one word of 64 that go one after the other are one entry:
+ * Limbo is a queue of (epoch, context, kind, value, mask), in pieces of 4 KiB. While there are no
+ * readers it is empty after each write. Ids of one word of 64 that go one after the other are one entry:
  * the word's first id, and a bit for each.
  *
  * Source: Fraser, "Practical lock-freedom", 2004, section 5.2.3.

@@ -1,5 +1,5 @@
 /**
- * The worlds that approximate indexes answer wrongly: what is evicted from the middle of prompts, stored again, held twice. Ten
+ * The worlds that approximate indexes answer wrongly. Blocks are evicted from the middle of prompts, stored again, held twice. Ten
  * thousand lookups of each against the naive index, with none wrong. Small worlds of random commands are in
  * prefix-index.model.test.ts.
  *
@@ -142,7 +142,8 @@ class HardWorld {
   ask(): readonly [string, string] {
     const path = this.#world.pathTo(this.#random.below(this.#world.blockCount));
     for (const { hashes } of [this.naive, this.#reader])
-      path.forEach((block, i) => hashes.set(this.#prefixes.subarray(2 * block, 2 * block + 2), 2 * i));
+      for (const [i, block] of path.entries())
+        hashes.set(this.#prefixes.subarray(2 * block, 2 * block + 2), 2 * i);
     return [
       matchText(this.#reader.matchHashes(this.index.openContext(CONTEXT), path.length)),
       matchText(this.naive.matchHashes(this.naive.openContext(CONTEXT), path.length)),
