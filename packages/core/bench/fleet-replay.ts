@@ -1,6 +1,6 @@
 /**
- * A workload (fleet-workload.ts) given to the index of a checkout, slice by slice: as decoded events, one call of the index
- * each, or as the messages of an engine (vLLM's map dialect), through the decoder and the state machine of its stream.
+ * A workload (fleet-workload.ts) given to the index of a checkout, slice by slice. Decoded events are one call of the index
+ * each. Messages of an engine (vLLM's map dialect) go through the decoder and the state machine of its stream.
  *
  *     prepare a slice   tokens and names in flat arrays │ payloads          not timed
  *     play it           copy an event's input to scratch, call the index │ give messages to WorkerSync

@@ -1,12 +1,12 @@
 /**
- * The workload that figures of the index are compared on: what a fleet of engines stores until all pools are full, and what
- * it evicts afterwards. Made from a seed, and written as a file, so that drivers of other indexes read the same events.
+ * The workload that figures of the index are compared on. A fleet of engines stores until all pools are full, then evicts all.
+ * Made from a seed, and written as a file, so that drivers of other indexes read the same events.
  *
  *     worker 7   │ prefill 9…512 │ 1 │ 1 │ 1 │ prefill … │ 1 │ …           one message a step; 95 % of the stores have one block
  *
- * A request is a run of new blocks: 8 to 512 of them (evenly by logarithm) in one store, then up to 37 that its decoding
- * fills, a store each. It begins at the root, or behind a block of an earlier request of the same holders: half of the time
- * behind the last one (the next turn of a conversation), else behind any (a branch). A worker decodes up to eight requests at
+ * A request is a run of new blocks. The prefill stores 8 to 512 of them at once, evenly by logarithm. Decoding fills up to 37
+ * more, a store each. A request begins at the root, or behind a block of an earlier request of the same holders. Half of
+ * these come behind its last block (the next turn of a conversation), the others behind any (a branch). A worker decodes up to eight requests at
  * a time. One message in ten has two stores. Then every request is evicted, the oldest first, from its last block on.
  *
  * The file, all numbers little-endian:

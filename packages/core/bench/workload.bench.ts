@@ -1,6 +1,6 @@
 /**
- * The index, and the way to it from an engine's bytes, on the workload of fleet-workload.ts: prefill runs, single blocks of
- * decoding, branches, then removals in runs and singly. By itself, or against another checkout, slice by slice in turn.
+ * The index, and the way to it from an engine's bytes, on the workload of fleet-workload.ts. Prefill runs and single blocks of
+ * decoding are stored, then removed in runs and singly. By itself, or against another checkout, slice by slice in turn.
  *
  *     node packages/core/bench/workload.bench.ts [--against=CHECKOUT] [--sharing=1,1.38,32] [--only=PART] [--rounds=1] [--quick]
  *     node packages/core/bench/workload.bench.ts --instructions [--against=CHECKOUT]         counted by valgrind, if it is there

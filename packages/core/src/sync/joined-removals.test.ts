@@ -1,5 +1,5 @@
 /**
- * Removals of one block each, joined by the decoder or one by one: nothing that the applier says or holds depends on it.
+ * Removals of one block each, joined by the decoder or one by one: no state or report of the applier depends on it.
  * Random messages: names that are not there, names twice, copies, tiers, groups, adapters with the same names, stores that
  * wait for their parents.
  */

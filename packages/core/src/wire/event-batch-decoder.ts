@@ -6,7 +6,7 @@
  *
  * Invariants
  *  D1  Events reach the sink in the order of the wire, each either as itself or as one fault; none is left out. A sink that
- *      takes removals joined gets those of one block each that are equal but for it as one (joined-removals.ts).
+ *      takes removals joined gets those of one block each that are equal except for it as one (joined-removals.ts).
  *  D2  A bad event costs itself only: the cursor goes back to its first byte and passes over it by structure.
  *  D3  A payload whose structure is broken (cut, c1, not a batch, something behind it) throws. The
  *      events before the break have been delivered, since they were complete and true. The rest is

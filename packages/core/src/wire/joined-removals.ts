@@ -1,11 +1,11 @@
 /**
- * Removals of one block each that follow each other and are equal but for their block, read as one. An engine that evicts for
+ * Removals of one block each that follow each other and are equal except for their block, read as one. An engine that evicts for
  * a new run writes one for each block, so that most of a message are such events.
  *
  *     event        86 a4 type … 91 cf hhhhhhhhhhhhhhhh a6 medium …        start … cursor
- *     the next     86 a4 type … 91 cf hhhhhhhhhhhhhhhh a6 medium …        the same bytes but for the hash: not parsed again
+ *     the next     86 a4 type … 91 cf hhhhhhhhhhhhhhhh a6 medium …        the same bytes, another hash: not parsed again
  *
- * Only hashes that are 64-bit integers of 9 bytes, signed or not. Whatever differs is read as the event that it is.
+ * Only hashes that are 64-bit integers of 9 bytes, signed or not. An event that differs is read by itself.
  */
 import type { MsgpackCursor } from "./msgpack-cursor.ts";
 
@@ -15,7 +15,7 @@ const HASH_BYTES = 9;
 const ARRAY_OF_ONE = 0x91;
 
 /**
- * Passes over the removals behind one that are equal but for their block.
+ * Passes over the removals behind one that are equal except for their block.
  *
  * @param cursor - stands behind the removal that was read.
  * @param start - where that one begins.
