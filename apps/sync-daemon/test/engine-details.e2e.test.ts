@@ -134,9 +134,11 @@ test("messages that are lost are a gap in the engine's own answer, with the repl
   await caughtUp(daemon, [engine]);
   const rank = await until("the replay has ended", async () => {
     const [found] = (await details("engine-0")).ranks;
-    return found?.recent_gaps.at(-1)?.outcome === "completed" && found.trust === "exact" ? found : null;
+    if (found?.recent_gaps.at(-1)?.outcome !== "completed" || found.trust !== "exact") return null;
+    // Counters are shown when the stream has become quiet.
+    const missed = found.recent_gaps.reduce((sum, { messages }) => sum + messages, 0);
+    return missed === found.missed_messages ? found : null;
   });
-  expect(rank.recent_gaps.reduce((sum, { messages }) => sum + messages, 0)).toBe(rank.missed_messages);
   expect(rank.recent_gaps.at(-1)?.seconds).toBeGreaterThan(0);
   expect(rank.timeline.map(({ trust }) => trust)).toContain("stale");
 });

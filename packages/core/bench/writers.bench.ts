@@ -1,13 +1,13 @@
 /**
- * What the lock of an index costs two writing threads: one writer, two that write one index, and two that write an index each.
+ * The cost of an index's lock for two writing threads: one writer, two that write one index, and two that write an index each.
  *
  *     calls      a store of new blocks and the removal of the oldest ones, `RUN_BLOCKS` or one a call: the index alone
  *     messages   1 to 4 stores of one block and as many removals, from frames to the index, as an ingest thread applies them
  *
  * All three alternate, so that a machine that slows down does so for all, and figures are medians over the rounds. A thread that
  * neither ran nor waited for a core, as Linux accounts for both, was blocked by the lock. Where other programs take the cores, the
- * two threads run at one moment less often, and the lock shows less than it costs on free cores. So compare the two lines of a
- * run: what writers of an index each gain is what the machine had to give.
+ * two threads run at one moment less often. Then the lock shows less than it costs on free cores. So compare the two lines of a
+ * run: the gain of writers with an index each is all that the machine had to give.
  *
  *     node packages/core/bench/writers.bench.ts [rounds=7]
  */

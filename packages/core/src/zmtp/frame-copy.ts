@@ -1,5 +1,5 @@
 /**
- * A copy of a message that was lent (frame-reader.ts), for whoever keeps it.
+ * A copy of a message that was lent (frame-reader.ts), for a receiver that keeps it.
  *
  *     views of a chunk ─▶ one buffer, as long as the frames together ─▶ views of it
  */

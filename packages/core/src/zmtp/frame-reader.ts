@@ -15,7 +15,7 @@
  *  R4  A message that is given away has a buffer of its own, exactly as long as the message with its headers.
  *      Every other one is lent, as views of the chunk: they are valid during the call.
  *
- * A whole message in a chunk is not copied: whoever keeps it does (frame-copy.ts). The chunk stays the caller's and may be
+ * A whole message in a chunk is not copied: a receiver that keeps it does that (frame-copy.ts). The chunk stays the caller's and may be
  * overwritten when `push` returns. Commands may stand between the parts of a message, as libzmq's heartbeats do.
  *
  * Not here: the meaning of commands (zmtp-peer.ts).
