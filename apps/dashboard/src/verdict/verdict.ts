@@ -160,10 +160,10 @@ function latency(seconds: number | null | undefined): string | null {
   return seconds === null || seconds === undefined ? null : textOf(milliseconds(seconds));
 }
 
-/** The engine to look at first; nothing where none or all of a large part need it. */
+/** The engine to look at first; nothing where none needs it, or more than half of them do. */
 function worstOf({ engines }: FleetSummary): string {
   const [first, ...others] = engines.filter(needsAttention);
-  if (first === undefined || others.length >= engines.length / 2) return "";
+  if (first === undefined || others.length + 1 > engines.length / 2) return "";
   const { id, worst } = others.reduce(
     (found, one) => (compareWorst(one.worst, found.worst) < 0 ? one : found),
     first,
