@@ -1,4 +1,5 @@
 /** A list of alerts as the daemon sends it, with every state and source. Its server of silences answers as Alertmanager does. */
+import { readFileSync } from "node:fs";
 
 const NOW = (): number => Math.round(Date.now() / 1000);
 
@@ -87,10 +88,68 @@ export function busyAlerts(): Record<string, unknown> {
       rule("HighErrorRate", "inactive"),
       rule("PropagationLag", "failed", { problem: "several series of the right side have the same labels" }),
       rule("PodDown", "needs_prometheus", { needs: "other_exporters" }),
-      rule("AvailabilityBudgetBurn1h", "needs_prometheus", { needs: "history" }),
+      rule("AvailabilityBudgetBurn1d", "needs_prometheus", { needs: "history" }),
       rule("SyncDaemonDown", "needs_prometheus", { needs: "scrape" }),
     ],
     silences: [SILENCE],
+  };
+}
+
+/** A rule as the daemon reads it from its file. */
+interface RuleOfFile {
+  readonly name: string;
+  readonly severity: string;
+  readonly component: string;
+  readonly forSeconds: number;
+  readonly summary: string;
+  readonly runbook: string;
+  readonly panel: { readonly uid: string; readonly id: number };
+  readonly needs: string | null;
+}
+
+const RULES_FILE = new URL("../../../packages/observability/generated/kvsync.rules.json", import.meta.url);
+
+/** The alerts of `FleetScript.withTrouble`, among all rules that the daemon has, each with its own texts. */
+export function badDayAlerts(nowSeconds = NOW()): Record<string, unknown> {
+  const { alerts: rules } = JSON.parse(readFileSync(RULES_FILE, "utf8")) as { alerts: RuleOfFile[] };
+  const [lost, cut] = ["vllm-0037", "vllm-0025"];
+  const [fires, waits] = ["firing", "pending"];
+  const wanted: readonly (readonly [string, string, string, string, object])[] = [
+    ["KVSyncConnectionFailure", fires, cut, "meta/llama-4-70b", { since: nowSeconds - 350, value: 0.147 }],
+    ["StreamUntrusted", fires, cut, "meta/llama-4-70b", { since: nowSeconds - 360 }],
+    ["StreamUntrusted", fires, lost, "deepseek/v4-lite", { since: nowSeconds - 60 }],
+    ["KVEventSequenceGaps", waits, lost, "deepseek/v4-lite", { fires_at: nowSeconds + 45, value: 212 }],
+  ];
+  const linksOf = ({ runbook, panel }: RuleOfFile): object => ({
+    runbook_url: `https://runbooks.example/kvsync/${runbook}`,
+    dashboard_url: `https://grafana.example/d/${panel.uid}?viewPanel=${panel.id}`,
+  });
+  const alerts = wanted.flatMap(([name, state, pod, model, more]) => {
+    const found = rules.find((one) => one.name === name);
+    if (found === undefined) throw new Error(`no rule ${name}`);
+    const { severity, component, summary } = found;
+    const labels = { ...LABELS, pod, model };
+    const texts = { component, summary, description: `${summary} Engine ${pod} of ${model}.` };
+    return [alert(name, state, severity, { labels, ...texts, ...linksOf(found), ...more })];
+  });
+  const stateOf = ({ name, needs }: RuleOfFile): string =>
+    needs === null ? (wanted.find(([of]) => of === name)?.[1] ?? "inactive") : "needs_prometheus";
+  return {
+    source: "built-in",
+    sources: [{ name: "built-in", state: "in_use", at: nowSeconds - 3, problem: null }],
+    alerts,
+    left_out: 0,
+    rules: rules.map((one) =>
+      rule(one.name, stateOf(one), {
+        severity: one.severity,
+        component: one.component,
+        for_seconds: one.forSeconds,
+        summary: one.summary,
+        needs: one.needs,
+        ...linksOf(one),
+      }),
+    ),
+    silences: null,
   };
 }
 

@@ -207,7 +207,7 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     expect(await drawer.innerText()).toMatch(/filled in 600 ms/);
     const outward = (name: string) => drawer.getByRole("link", { name }).getAttribute("href");
     expect(await outward("Runbook")).toMatch(/^https:.*\/kv-event-sequence-gaps\.md$/);
-    expect(await outward("What the reasons mean")).toMatch(/^https:.*\/kv-event-drop-rate\.md$/);
+    expect(await outward("Meaning of the reasons")).toMatch(/^https:.*\/kv-event-drop-rate\.md$/);
     expect(await outward("Grafana")).toMatch(/^https:.*\/d\/kvsync-engines\?var-pod=vllm-0037$/);
     await page.keyboard.press("Escape");
     await expect.poll(() => drawer.count(), PATIENCE).toBe(0);
@@ -231,6 +231,28 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     expect(page.url()).not.toContain("1, 2, 3");
   });
 
+  it("shows each engine that holds a prompt, with its share, in one line on a phone", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(`${server.page}#/prefixes`, {
+      viewport: { width: 390, height: 844 },
+    });
+    await page.locator("textarea").fill("You are a helpful assistant.");
+    await page.getByRole("button", { name: "Look up" }).click();
+    await see(page, "6 of 268 engines");
+    const middles = async (of: string): Promise<number[]> => {
+      const boxes = await page.locator(of).evaluateAll((elements) =>
+        elements.map((element) => {
+          const { top, height } = element.getBoundingClientRect();
+          return top + height / 2;
+        }),
+      );
+      return boxes.slice(0, 6);
+    };
+    const [names, shares] = [await middles(".who > .name"), await middles(".who > .num")];
+    expect(names).toHaveLength(6);
+    for (const [i, name] of names.entries()) expect(Math.abs(name - (shares[i] ?? 0))).toBeLessThan(6);
+  });
+
   it("shows names and texts from engines as text, whatever is in them", async () => {
     const fleet = new FleetScript(2);
     fleet.change("vllm-0000", { id: "<img src=x onerror=alert(1)>", trust: 2, reason: "<b>gap</b>" });
@@ -245,6 +267,7 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     const server = await standIn({ fleet: new FleetScript(0) });
     const { page } = await browser.open(server.page);
     await see(page, "No engine is known. Sources: kubernetes (0, current).");
+    await page.locator(".empty code", { hasText: "discovery" }).waitFor(PATIENCE);
     await page.goto(`${server.page}#/nothing`);
     await see(page, "There is no such view.");
   });

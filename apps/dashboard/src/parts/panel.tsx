@@ -9,6 +9,7 @@ import type { ApiError } from "../page/api.ts";
 import { connectionState, hasData, staleness } from "../page/state.ts";
 import { PANELS } from "../texts/frame.ts";
 import { duration, textOf } from "../words.ts";
+import { Rich } from "./rich.tsx";
 
 /** The states that a panel cannot tell by itself. */
 export interface PanelProps {
@@ -46,7 +47,9 @@ export function Panel(props: PanelProps): ComponentChildren {
       ) : !isReady ? (
         <Skeleton />
       ) : typeof empty === "string" ? (
-        <p class="empty">{empty}</p>
+        <p class="empty">
+          <Rich text={empty} />
+        </p>
       ) : (
         <div class="body">{props.children}</div>
       )}
