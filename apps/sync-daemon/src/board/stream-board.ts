@@ -20,7 +20,7 @@
  *      that was.
  *
  * One worker follows a rank at a time. A cell is read whole, but the cells of a row may be a few
- * messages apart. Counters are written a few times a second, and when a stream is quiet.
+ * messages apart. Counters are written at the end of a slice.
  *
  * The ingest thread clears a row before it returns the slot, so that a new rank never shows its predecessor's trust.
  */

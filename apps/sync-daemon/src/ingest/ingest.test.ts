@@ -239,8 +239,6 @@ test("live messages are applied, and the board says up to where", async () => {
     trust: "exact",
     historyFromSequenceNumber: 0,
   });
-  // Counters are shown with each tick.
-  parts.ingest.start();
   expect(parts.board.report(7).counters.eventsApplied.BlockStored).toBe(10);
   expect(parts.index.rankBlockCount(7)).toBe(10);
 });
@@ -394,13 +392,13 @@ test.each<GroupMove>([
   },
 );
 
-test("a rank that loses blocks to a limit by another thread's write is partial on the board at once", async () => {
+test("a rank that loses blocks to a limit by another thread's write is partial on the board at the end of the slice", async () => {
   const parts = setUp();
   await connectedStream(parts, 3);
   parts.ingest.evicted("context_limit", [3]);
+  await turns();
   // Nothing of the stream itself is due: the clock stands still, and its engine sends nothing.
   expect(parts.board.status(3)).toMatchObject({ trust: "partial", trustReason: "context_evicted" });
-  parts.ingest.start();
   expect(parts.board.report(3).counters.indexEvictions.context_limit).toBe(1);
 });
 
@@ -531,7 +529,6 @@ test("messages beyond the queue are refused by reason, the stream hears of it an
   const asked = parts.transport.replays.length;
   for (let number = 0; number < 10; number++) events.message(live(number));
   await turns();
-  parts.ingest.start();
   expect(parts.board.report(0)).toMatchObject({
     lastSequenceNumber: 3,
     trust: "stale",
@@ -694,7 +691,6 @@ test("a message that is no message costs itself and is counted by code", async (
   events.message([new Uint8Array([1])]);
   events.message(live(1));
   await turns();
-  parts.ingest.start();
   const { lastSequenceNumber, counters } = parts.board.report(0);
   expect(lastSequenceNumber).toBe(1);
   expect(counters.faults.wrong_frame_count).toBe(1);
@@ -721,7 +717,6 @@ test("G2: a message that takes long is applied in parts, in its order, while oth
     return lastSequenceNumber === 3;
   });
   expect(appliedBefore).toContain(9);
-  parts.ingest.start();
   expect(parts.board.report(1)).toMatchObject({ trust: "exact", counters: { gaps: 0, messagesApplied: 4 } });
   expect(parts.index.rankBlockCount(1)).toBe(4003);
 });

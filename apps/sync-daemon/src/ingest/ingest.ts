@@ -68,8 +68,6 @@ const TURN_MS = 2;
 const APPLIED_NOW_BYTES_MAX = 8192;
 /** Items between two looks at the clock. */
 const ITEMS_PER_CLOCK = 4;
-/** Time between two showings of a busy stream's counters: short against the second in which the page and the pool look at them. */
-const COUNTERS_MS = 250;
 /** Fill of the replay lane up to which further replays are begun. */
 const REPLAY_FILL_MAX = 0.5;
 
@@ -114,8 +112,6 @@ export class Ingest {
   /** When the slice at hand is over; null before its first message. */
   #sliceEndMs: number | null = null;
   #appliedMessages = 0;
-  /** When the counters of all streams that had changed were shown last. */
-  #shownMs = Number.NEGATIVE_INFINITY;
   #wallClockSeconds = Date.now() / 1000;
   /** Whose live message was applied last, until its latency is noted, and when it had been received. */
   #timed: Stream | null = null;
@@ -231,6 +227,7 @@ export class Ingest {
   /** Hears and dials no more. */
   #close(stream: Stream): void {
     this.#streams.delete(stream.rank.rankSlot);
+    this.#intake.dirty.delete(stream);
     this.#dialer.remove(stream.connection);
     stream.connection.close();
     this.#replays.abandonAll(stream);
@@ -291,7 +288,6 @@ export class Ingest {
       const stream = this.#streams.get(slot);
       if (stream === undefined) continue;
       stream.sync.indexEvicted(reason);
-      this.#dependencies.board.position(slot, stream.sync, stream.connection.connected);
       this.#intake.changed(stream);
     }
   }
@@ -474,7 +470,7 @@ export class Ingest {
       this.#schedule();
     }
     this.#dependencies.board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
-    this.#intake.changed(stream);
+    this.#intake.dirty.add(stream);
   }
 
   #tick(): void {
@@ -487,7 +483,6 @@ export class Ingest {
       stream.sync.tick(nowMs);
       this.#after(stream);
     }
-    this.#showCounters(nowMs);
     this.#journal?.tick(nowMs);
     this.#replays.startWaiting();
     this.#gauges.ticked(nowMs);
@@ -496,30 +491,16 @@ export class Ingest {
     this.#tell();
   }
 
-  /**
-   * Brings the streams' counters up to date, on the board and in their metrics: those of a busy stream once in `COUNTERS_MS`,
-   * those of one that has become quiet at once. A row costs as much as a third of a message.
-   */
-  #showCounters(nowMs: number): void {
-    const isTime = nowMs - this.#shownMs >= COUNTERS_MS;
-    if (isTime) this.#shownMs = nowMs;
-    for (const stream of this.#intake.dirty.splice(0)) {
-      // The slot of one that is closed may be another stream's.
-      if (stream.closed) continue;
-      if (stream.isBusy && !isTime) this.#intake.dirty.push(stream);
-      else {
-        stream.isDirty = false;
-        this.#dependencies.board.counters(stream.rank.rankSlot, stream.sync.counters, stream.queueDrops);
-        stream.metrics.write();
-      }
-      stream.isBusy = false;
-    }
-  }
-
   /** Brings board and gauges up to date. */
   #tell(): void {
     const { board } = this.#dependencies;
     this.#journal?.rest();
+    for (const stream of this.#intake.dirty) {
+      // An eviction by another stream's message changes the trust, too.
+      board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
+      board.counters(stream.rank.rankSlot, stream.sync.counters, stream.queueDrops);
+    }
+    this.#intake.dirty.clear();
     this.#intake.noteLevel();
     const { queue, level: backpressure } = this.#intake;
     this.#gauges.queue(queue);

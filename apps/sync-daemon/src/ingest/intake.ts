@@ -29,10 +29,6 @@ export type Note =
 
 /** Whose messages they are. */
 export interface IntakeOwner {
-  /** It stands in the list of those whose counters changed. */
-  isDirty: boolean;
-  /** Its counters changed since the last look at it. */
-  isBusy: boolean;
   /** A "lost" note lies in the queue. */
   lossNoted: boolean;
   /** Counts a message that did not get in. */
@@ -53,8 +49,8 @@ export interface IntakeDependencies<Owner> {
 /** One thread's. */
 export class Intake<Owner extends IntakeOwner> {
   readonly queue: IngestQueue<Owner, Note>;
-  /** Streams whose counters changed since they were shown last; each once (`isDirty`). */
-  readonly dirty: Owner[] = [];
+  /** Streams whose counters changed since they were shown last. */
+  readonly dirty = new Set<Owner>();
   readonly #dependencies: IntakeDependencies<Owner>;
   #level = 0;
 
@@ -129,10 +125,8 @@ export class Intake<Owner extends IntakeOwner> {
    * @param stream - whose.
    */
   changed(stream: Owner): void {
-    stream.isBusy = true;
-    if (stream.isDirty) return;
-    stream.isDirty = true;
-    this.dirty.push(stream);
+    this.dirty.add(stream);
+    this.#dependencies.wake();
   }
 
   /** Looks at the queue, and tells of a level that was entered. */

@@ -1,9 +1,6 @@
 /**
  * One stream's metrics: turns the reports of core's state machine into handle updates.
  *
- * The counts of every message are kept here. They are added to the handles a few times a second, and
- * when the stream has become quiet (`write`). The handles of a thousand streams do not stay in a cache.
- *
  * Handles of common series are made at once. Handles of drop reasons are made on first use, since a
  * thousand engines times forty reasons would be mostly zeros. Handles of several ranks of one pod
  * share their series and add up.
@@ -96,9 +93,7 @@ export class StreamMetrics implements SyncListener {
   readonly #failures: Counter;
   readonly #wallClockSeconds: () => number;
   #messages = 0;
-  /** Messages taken and events that took effect, since `write`. */
-  #takenLive = 0;
-  #takenReplay = 0;
+  /** Events of the message at hand that took effect, counted here and written once a message. */
   #stored = 0;
   #removed = 0;
   #cleared = 0;
@@ -162,23 +157,8 @@ export class StreamMetrics implements SyncListener {
     this.#failures = this.#keep(slots.counter(STREAM_METRICS.streamBatchFailures, failure));
   }
 
-  /** Adds what was counted to the handles; to be called when something has come, and not with every message. */
-  write(): void {
-    if (this.#takenLive > 0) this.#taken.live.inc(this.#takenLive);
-    if (this.#takenReplay > 0) this.#taken.replay.inc(this.#takenReplay);
-    if (this.#stored > 0) addEvents(this.#types.BlockStored, this.#stored);
-    if (this.#removed > 0) addEvents(this.#types.BlockRemoved, this.#removed);
-    if (this.#cleared > 0) addEvents(this.#types.AllBlocksCleared, this.#cleared);
-    this.#takenLive = 0;
-    this.#takenReplay = 0;
-    this.#stored = 0;
-    this.#removed = 0;
-    this.#cleared = 0;
-  }
-
   /** Ends the series that were this stream's alone. */
   release(): void {
-    this.write();
     for (const handle of this.#handles) this.#slots.release(handle);
   }
 
@@ -257,8 +237,7 @@ export class StreamMetrics implements SyncListener {
    * @param lane - it was in.
    */
   taken(lane: Lane): void {
-    if (lane === "live") this.#takenLive += 1;
-    else this.#takenReplay += 1;
+    this.#taken[lane].inc();
     this.#messages += 1;
     this.#timing = this.#messages % TIMED_EVERY === 0;
     if (this.#timing) this.#timedFrom = performance.now();
@@ -285,6 +264,7 @@ export class StreamMetrics implements SyncListener {
 
   /** A message took effect. */
   messageApplied(lane: Lane, eventCount: number, timestampSeconds: number): void {
+    this.#writeEvents();
     this.#batchSize.observe(eventCount);
     // Replayed messages are old by nature. Clocks may disagree: a negative age is none, and one engine's nonsense must not spoil the sum of its model.
     const age = this.#wallClockSeconds() - timestampSeconds;
@@ -322,6 +302,8 @@ export class StreamMetrics implements SyncListener {
 
   /** A message was dropped. */
   messageDropped(reason: DropReason): void {
+    // What stood before the break has taken effect.
+    this.#writeEvents();
     this.#drop("unknown", reason).inc();
     if (!NOT_WIRE_ERRORS.has(reason)) this.#failures.inc();
   }
@@ -334,6 +316,15 @@ export class StreamMetrics implements SyncListener {
   /** A replay ended. */
   replayEnded(status: ReplayStatus): void {
     this.#replays[status].inc();
+  }
+
+  #writeEvents(): void {
+    if (this.#stored > 0) addEvents(this.#types.BlockStored, this.#stored);
+    if (this.#removed > 0) addEvents(this.#types.BlockRemoved, this.#removed);
+    if (this.#cleared > 0) addEvents(this.#types.AllBlocksCleared, this.#cleared);
+    this.#stored = 0;
+    this.#removed = 0;
+    this.#cleared = 0;
   }
 
   #drop(event_type: EventType, reason: DropReason | QueueDropReason): Counter {

@@ -106,10 +106,6 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   /** By position in QUEUE_DROP_REASONS. */
   readonly queueDrops = new Float64Array(QUEUE_DROP_REASONS.length);
   closed = false;
-  /** {@inheritDoc IntakeOwner.isDirty} */
-  isDirty = false;
-  /** {@inheritDoc IntakeOwner.isBusy} */
-  isBusy = false;
   /** A "lost" note lies in the queue. */
   lossNoted = false;
   readonly #intake: Intake<Stream>;
