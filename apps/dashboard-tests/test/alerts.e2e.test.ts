@@ -53,7 +53,7 @@ describe.skipIf(!hasChromium)("alerts in chromium", () => {
     const { page } = await browser.open(`${server.page}#/alerts`);
     await see(page, "4 evaluated, 3 need Prometheus");
     await see(page, "It reads metrics of other exporters.");
-    await see(page, "It looks back further than five minutes.");
+    await see(page, "It looks back further than six hours.");
     await see(page, "several series of the right side have the same labels");
   });
 

@@ -86,7 +86,10 @@ function panelQueries(): (readonly [panel: string, query: string])[] {
     };
     return panels.flatMap((panel) =>
       (panel.targets ?? []).map(({ expr }) => {
-        const query = expr.replaceAll("$__rate_interval", LOOK_BACK).replace(/"\$\w+"/g, '".+"');
+        const query = expr
+          .replaceAll("$__rate_interval", LOOK_BACK)
+          .replaceAll("$__range", "1h")
+          .replace(/"\$\w+"/g, '".+"');
         return [`${title} › ${panel.title}`, query] as const;
       }),
     );

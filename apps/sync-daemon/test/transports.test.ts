@@ -2,7 +2,13 @@
  * The same promises of both transports, against a simulated engine's real sockets: connections, messages, replays, and
  * no report once closed.
  */
-import { encodeReplayReply, parseLiveFrames, parseReplayFrames, parseReplayRequest } from "@kvsync/core";
+import {
+  copyFrames,
+  encodeReplayReply,
+  parseLiveFrames,
+  parseReplayFrames,
+  parseReplayRequest,
+} from "@kvsync/core";
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -49,7 +55,9 @@ describe.each(TRANSPORTS)("$name", ({ name, file, limits, make }) => {
     const messages: Frames[] = [];
     const subscription = transport.subscribe(endpoint, "", {
       connected: () => events.push("connected"),
-      message: (frames) => messages.push(frames),
+      message: (frames, areLent) => {
+        messages.push(areLent === true ? copyFrames(frames) : frames);
+      },
       ended: (reason) => events.push(reason),
     });
     return { events, messages, subscription };
