@@ -92,4 +92,54 @@ describe.skipIf(!hasChromium)("the views", () => {
       expect(x + width).toBeLessThanOrEqual(391);
     }
   });
+
+  it("stand still for a reader who wants less motion, and move for others", async () => {
+    const server = await standIn("good");
+    const moving = async (reducedMotion: "reduce" | "no-preference"): Promise<number> => {
+      const { page } = await browser.open(server.page, { reducedMotion });
+      // The stream never begins: panels show that they wait.
+      await page.route(/\/stream/, () => undefined);
+      await page.reload();
+      await page.locator(".skeleton").first().waitFor(PATIENCE);
+      return page.evaluate<number>("document.getAnimations().length");
+    };
+    expect(await moving("no-preference")).toBeGreaterThan(0);
+    expect(await moving("reduce")).toBe(0);
+  });
+
+  it("lead from the first sentence to an engine and to who holds a prompt, by keyboard alone", async () => {
+    const server = await standIn("bad");
+    const { page } = await browser.open(server.page);
+    await see(page, SIGNS["overview"]?.bad ?? "");
+    const tabTo = async (name: string | RegExp): Promise<void> => {
+      for (let presses = 0; presses < 60; presses++) {
+        await page.keyboard.press("Tab");
+        const text = await page.evaluate<string>(
+          "document.activeElement?.innerText || document.activeElement?.ariaLabel || ''",
+        );
+        if (typeof name === "string" ? text.trim() === name : name.test(text)) return;
+      }
+      throw new Error(`Tab does not reach ${String(name)}`);
+    };
+    await tabTo(/^Engines/);
+    await page.keyboard.press("Enter");
+    await see(page, "60 of 60 engines");
+    await page.keyboard.press("/");
+    await page.keyboard.type("vllm-0037");
+    await see(page, "1 of 60 engines");
+    await tabTo(/vllm-0037/);
+    await page.keyboard.press("Enter");
+    await page.getByRole("complementary", { name: "vllm-0037" }).waitFor(PATIENCE);
+    await page.keyboard.press("Escape");
+    await expect.poll(() => page.getByRole("complementary").count(), PATIENCE).toBe(0);
+    await tabTo("Prefixes");
+    await page.keyboard.press("Enter");
+    await see(page, "Who holds this prompt?");
+    // The kind of input, then the field of the same name.
+    await tabTo("Prompt");
+    await tabTo("Prompt");
+    await page.keyboard.type("You are a helpful assistant.");
+    await page.keyboard.press("Control+Enter");
+    await see(page, "6 of 268 engines hold the beginning of it");
+  });
 });
