@@ -14,7 +14,7 @@ usage: scripts/deploy-monitoring.sh [OPTION …]
   --wait SECONDS                 longest wait for each program; 300 by default
   --beside-operator              deploy although the cluster has the Prometheus Operator
   --dry-run                      show what the API server would change, and change nothing
-  --delete                       delete the stack with its data and Secrets
+  --delete                       delete the stack with its data and Secrets; the namespaces stay
 Exit codes: 0 everything works, 1 a check or a command failed, 2 unusable arguments.
 TEXT
 }
@@ -51,7 +51,7 @@ while [ $# -gt 0 ]; do
     --wait) wait_seconds=$value ;;
     --beside-operator) beside_operator=yes ;;
     --dry-run | --delete)
-      [ "$mode" = deploy ] || fail 2 "--dry-run and --delete exclude each other"
+      [ "$mode" = deploy ] || [ "$mode" = "${option#--}" ] || fail 2 "--dry-run and --delete exclude each other"
       mode=${option#--}
       ;;
     --help)
@@ -65,7 +65,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 case $wait_seconds in
-  '' | *[!0-9]*) fail 2 "--wait is \"$wait_seconds\"; expected seconds" ;;
+  '' | 0 | *[!0-9]*) fail 2 "--wait is \"$wait_seconds\"; expected seconds, 1 or more" ;;
 esac
 for file in "$slack_file" "$smtp_file" "$pagerduty_file" "$grafana_file"; do
   [ -z "$file" ] || { [ -r "$file" ] && [ ! -d "$file" ]; } || fail 2 "$file cannot be read"
@@ -84,7 +84,14 @@ command -v kubectl >/dev/null || fail 1 "kubectl is not on the PATH"
 said=$(kube get --raw /version 2>&1) || fail 1 "the cluster does not answer: $(printf '%s\n' "$said" | tail -n 1)"
 
 if [ "$mode" = delete ]; then
-  kube delete --kustomize "$stack" --ignore-not-found
+  # The namespaces stay: others may have objects there.
+  for name in prometheus alertmanager grafana loki jaeger log-collector kube-state-metrics node-exporter; do
+    kube delete --filename "$stack/$name.yaml" --ignore-not-found
+  done
+  kube delete --kustomize "$stack/../dashboards" --namespace monitoring --ignore-not-found
+  kube delete persistentvolumeclaim data-prometheus-0 data-alertmanager-0 data-grafana-0 data-loki-0 \
+    --namespace monitoring --ignore-not-found
+  kube delete secret grafana-secrets alertmanager-secrets --namespace monitoring --ignore-not-found
   exit 0
 fi
 

@@ -234,10 +234,26 @@ test("--dry-run compares and --delete deletes, and neither writes a Secret", () 
   expect(dry.status).toBe(0);
   expect(dry.calls.at(-1)).toMatch(/^diff --kustomize .*infra\/kubernetes\/monitoring$/);
   const gone = deploy("--delete");
-  expect(gone.calls).toEqual([
-    "get --raw /version",
-    expect.stringMatching(/^delete --kustomize .* --ignore-not-found$/),
-  ]);
+  expect(gone.calls[0]).toBe("get --raw /version");
+  const deletions = gone.calls.slice(1);
+  for (const call of deletions) expect(call).toMatch(/^delete .*--ignore-not-found$/);
+  // What the stack consists of, but for the namespaces: others may have objects there.
+  const { resources } = parse(render(KVSYNC).get("infra/kubernetes/monitoring/kustomization.yaml") ?? "") as {
+    resources: readonly string[];
+  };
+  for (const name of resources.filter((one) => one !== "namespaces.yaml"))
+    expect(deletions.filter((call) => call.includes(`monitoring/${name} `))).toHaveLength(1);
+  const claims = [...render(KVSYNC)].flatMap(([path, text]) =>
+    path.startsWith("infra/kubernetes/monitoring/")
+      ? [...text.matchAll(/kind: StatefulSet\nmetadata:\n {2}name: (\S+)/g)].map(
+          ([, name = ""]) => `data-${name}-0`,
+        )
+      : [],
+  );
+  expect(claims).toHaveLength(4);
+  const deleted = deletions.find((call) => call.includes("persistentvolumeclaim"))?.split(" ") ?? [];
+  expect(deleted).toEqual(expect.arrayContaining(claims));
+  expect(deletions.join("\n")).not.toMatch(/namespaces?\.yaml|delete namespace/);
   expect([...dry.calls, ...gone.calls].filter(isSecretWrite)).toEqual([]);
 });
 
