@@ -273,6 +273,23 @@ describe.skipIf(!HAS_PROGRAMS && process.env["CI"] === undefined)(
       [/ingress\.hosts is empty/, { ingress: { enabled: true } }, "kvsync"],
       [/autoscaling\.enabled: false/, { shards: { enabled: true, seedSecret: "s" } }, "kvsync"],
       [
+        /config\.shard and shards\.enabled exclude each other/,
+        {
+          shards: { enabled: true, seedSecret: "s" },
+          autoscaling: { enabled: false },
+          config: { shard: { index: 2, count: 4 } },
+        },
+        "kvsync",
+      ],
+      [
+        /at most 1024 pods/,
+        {
+          shards: { enabled: true, count: 128, replicas: 9, seedSecret: "s" },
+          autoscaling: { enabled: false },
+        },
+        "kvsync",
+      ],
+      [
         /expected a Secret with the key seed/,
         { shards: { enabled: true }, autoscaling: { enabled: false } },
         "kvsync",

@@ -120,6 +120,12 @@ kvsync.io/shards: {{ .count | quote }}
 {{- if .Values.picker.enabled -}}
 {{- fail "shards.enabled and picker.enabled exclude each other: the picker has the engines of its own shard only" -}}
 {{- end -}}
+{{- if hasKey .Values.config "shard" -}}
+{{- fail "config.shard and shards.enabled exclude each other: with an index for all pods, the other shards have no pod; expected no config.shard" -}}
+{{- end -}}
+{{- if gt (mul (add (int .Values.shards.count) (int .Values.shards.previousCount)) (int .Values.shards.replicas)) 1024 -}}
+{{- fail "shards.count plus shards.previousCount, times shards.replicas, is more than 1024: a new pod asks all for the rows of its engines; expected at most 1024 pods" -}}
+{{- end -}}
 {{- if eq (int .Values.shards.count) (int .Values.shards.previousCount) -}}
 {{- fail "shards.previousCount is shards.count; expected the number before the change, or 0" -}}
 {{- end -}}
