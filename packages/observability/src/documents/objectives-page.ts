@@ -28,20 +28,22 @@ function alertRow(
   { long, short, factor }: BurnRate,
   { settings: { periodDays } }: ObjectiveFacts,
   alerts: readonly Alert[],
-): string[] {
-  const name = `${title}BudgetBurn${long}`;
-  const alert = alerts.find((candidate) => candidate.name === name);
-  if (alert === undefined) throw new RangeError(`the page of objectives names ${name}, which is no alert`);
+): string[][] {
+  const alert = alerts.find((candidate) => candidate.name.endsWith(`${title}BudgetBurn${long}`));
+  // Its group was left out.
+  if (alert === undefined) return [];
   const lost = (factor * secondsOf(long)) / (periodDays * DAY_SECONDS);
   return [
-    `\`${name}\``,
-    `${long} and ${short}`,
-    plain(factor),
-    percent(factor * budget),
-    alert.for,
-    alert.severity,
-    percent(lost),
-    lasting(periodDays / factor),
+    [
+      `\`${alert.name}\``,
+      `${long} and ${short}`,
+      plain(factor),
+      percent(factor * budget),
+      alert.for,
+      alert.severity,
+      percent(lost),
+      lasting(periodDays / factor),
+    ],
   ];
 }
 
@@ -95,7 +97,7 @@ ${markdownTable(
     "budget lasts",
   ],
   promises.flatMap(({ key, title }) =>
-    burns.map((burn) => alertRow(title, budgetOf(key), burn, facts, alerts)),
+    burns.flatMap((burn) => alertRow(title, budgetOf(key), burn, facts, alerts)),
   ),
 )}
 
@@ -115,7 +117,7 @@ and the alert may fire. Where traffic is that low, leave the group out with \`ge
 Period, budgets, times and rates are settings of the generator:
 
 \`\`\`json
-${JSON.stringify({ budgets, slowSeconds: settings.slowSeconds, burns: [first] }, null, 2)}
+${JSON.stringify({ periodDays, budgets, slowSeconds: settings.slowSeconds, burns: [first] }, null, 2)}
 \`\`\`
 \`generate --objectives FILE\` reads such a file. Settings that it leaves out stay as they are, and a list of \`burns\` replaces
 all rates. A time must be a bound of a bucket of the histogram. Rules, tests of the rules, dashboards,

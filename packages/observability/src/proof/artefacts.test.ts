@@ -30,3 +30,13 @@ test("rules, tests, dashboards and runbooks pass every static check", () => {
   const problems = checkKvsync(artefactsOf(render(KVSYNC), KVSYNC, surroundings()));
   expect(describeProblems(problems)).toBe("");
 });
+
+test.each(KVSYNC.alertGroups.map(({ name, alerts }) => [name, alerts] as const))(
+  "without the group %s everything is rendered, and no page names its alerts as its own",
+  (group, alerts) => {
+    const files = render(withoutGroups(KVSYNC, [group]));
+    const pages = ["alerts.md", "objectives.md"].map((name) => files.get(`docs/generated/${name}`) ?? "");
+    for (const { name } of alerts)
+      for (const page of pages) expect(page).not.toMatch(new RegExp(`\\| \`${name}\``));
+  },
+);

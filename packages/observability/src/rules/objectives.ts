@@ -65,6 +65,7 @@ export const WORKBOOK_BURNS: ObjectiveSettings["burns"] = [
 
 /** Labels of a recorded share: one for each service of an installation. */
 type ServiceLabel = "cluster" | "namespace" | "job";
+const DAY_SECONDS = 86_400;
 const SERVICE = ["cluster", "namespace", "job"] as const;
 
 /** The share of bad requests in a window, as it is recorded. */
@@ -100,8 +101,11 @@ function checkSettings({ periodDays, budgets, burns }: ObjectiveSettings): void 
       if (!(factor > 0 && factor * budget < 1))
         refuse(`${factor} times the budget of ${key} over ${long} is ${factor * budget}; expected 0 to 1`);
   }
-  for (const { long, short } of burns)
+  for (const { long, short } of burns) {
+    if (secondsOf(long) > periodDays * DAY_SECONDS)
+      refuse(`the window ${long} is longer than periodDays, which is ${periodDays}`);
     if (!(secondsOf(long) > secondsOf(short))) refuse(`the window ${long} is not longer than ${short}`);
+  }
   if (new Set(burns.map(({ long }) => long)).size < burns.length) refuse("two rates have one long window");
 }
 

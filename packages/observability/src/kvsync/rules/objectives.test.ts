@@ -117,6 +117,7 @@ test.each([
     "14.4 times the budget of availability over 1h is 1.44",
   ],
   [{ ...OBJECTIVES, periodDays: 0 }, "periodDays is 0; expected more than 0"],
+  [{ ...OBJECTIVES, periodDays: 2 }, "the window 3d is longer than periodDays, which is 2"],
   [
     { ...OBJECTIVES, burns: [{ ...OBJECTIVES.burns[0], short: "1h" as const }] as const },
     "the window 1h is not longer than 1h",
