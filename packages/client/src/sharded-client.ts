@@ -98,7 +98,7 @@ export class ShardedClient {
     const missing = outcomes.flatMap((one) => (one.kind === "failed" ? [one.failure] : []));
     if (answers.length > 0) return mergeAnswers(question, answers, missing);
     const unknown = outcomes.find((one) => one.kind === "unknown");
-    // With a shard missing nobody knows whether the model is served.
+    // With a shard missing it is unknown whether the model is served.
     if (unknown !== undefined && missing.length === 0) throw unknown.error;
     throw noShard(missing, all.length);
   }

@@ -256,7 +256,7 @@ interface Fitting {
  * The contexts to look in. With a block size they are found by name; listing all is for answers that name what is known.
  *
  * A shard whose engines use other sizes looks in nothing and names those: another shard may use the one that was asked for, and
- * whoever asks all of them sees when none does.
+ * a client of all shards sees when none does.
  */
 function fittingContexts(query: MatchQuery, { reader, shard = WHOLE_FLEET }: MatchDependencies): Fitting {
   const { model, loraName, blockSize } = query;

@@ -424,7 +424,7 @@ export function otherSeed(path: string): SnapshotError {
  * Writes a part of a file: the streams of some workers, and what they hold.
  *
  * @param from - the file; it is checked while it is read.
- * @param to - where the part goes; nobody reads it before this returns.
+ * @param to - where the part goes; it must not be read before this returns.
  * @param isWanted - whether a worker's streams are part of it.
  * @throws SnapshotError of every code but fetch_failed and too_large; then there is no part.
  */

@@ -38,7 +38,7 @@ export interface FoundSnapshot {
   /** One, or those of several daemons, each with a part of what is wanted. */
   readonly paths: readonly [string, ...string[]];
   readonly origin: "own" | "previous" | "sibling";
-  /** Of the paths, those that nobody needs once the index is filled. */
+  /** Of the paths, those that are not needed once the index is filled. */
   readonly fetched: readonly string[];
 }
 

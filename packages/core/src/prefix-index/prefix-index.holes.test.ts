@@ -77,7 +77,7 @@ class HardWorld {
     else this.#remove(rank, path);
   }
 
-  /** Stores of a prompt what the rank lacks, or some of it anew. */
+  /** Stores of a prompt what the rank lacks, or some of it again. */
   #store(rank: number, path: readonly number[]): void {
     const { refills, copies } = this.#hardship;
     const held = this.#held[rank];

@@ -300,7 +300,7 @@ export class PreviewData {
   }
 }
 
-/** A recorded share over days, which nobody wants to wait for. */
+/** A recorded share over days, too long to evaluate here. */
 function standIn({ job }: Project, labels: readonly string[], instant: number): readonly Element[] {
   const named = Object.fromEntries(labels.map((label) => [label, label === "job" ? job : ""]));
   return [{ labels: named, value: 0.0004 * wave(labels.join(" "), instant) }];
