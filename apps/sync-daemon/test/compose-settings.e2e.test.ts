@@ -25,6 +25,9 @@ test("kvsync.yaml and the tokens that ./setup makes are settings that the daemon
       env: {
         PATH: process.env["PATH"],
         XDG_STATE_HOME: folder,
+        // In its container the ports are free. Here another program may have them, and the check would warn of it.
+        KVSYNC_PICKER_PORT: "0",
+        KVSYNC_PICKER_HEALTH_PORT: "0",
         // Compose mounts it at the place that kvsync.yaml names.
         KVSYNC_SECURITY_TOKENS_FILE: join(folder, "secrets/tokens.yaml"),
       },

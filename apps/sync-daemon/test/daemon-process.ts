@@ -59,6 +59,10 @@ export interface EngineReport {
   readonly ranks: readonly RankReport[];
 }
 
+/** The default port of a picker's probes would be taken from other files' tests that run at the same time. */
+const withoutFixedPorts = (config: { readonly picker?: object }): object =>
+  config.picker === undefined ? config : { ...config, picker: { health_port: 0, ...config.picker } };
+
 /** A running daemon. Stop or kill it. */
 export class DaemonProcess {
   readonly #child: ChildProcess;
@@ -81,7 +85,7 @@ export class DaemonProcess {
     this.#directory = mkdtempSync(join(tmpdir(), "kvsync-daemon-"));
     const file = this.configFile;
     // Public, so that what the index holds can be compared with what engines do (fleet.ts).
-    writeFileSync(file, stringify({ index: { prefix_hashes: "public" }, ...config }));
+    writeFileSync(file, stringify({ index: { prefix_hashes: "public" }, ...withoutFixedPorts(config) }));
     const startedMs = performance.now();
     const command = [process.execPath, MAIN, "--config", file, "--port", "0", ...argv];
     const limited =
