@@ -33,6 +33,19 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await see(page, "212 messages lost; replay asked");
   });
 
+  it("names the code of a refused answer, with a link to its meaning", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(server.page);
+    await see(page, "Answers are exact");
+    await page.route("**/api/v1/index", (route) =>
+      route.fulfill({ status: 503, json: { title: "Too busy", status: 503, code: "bodies_full" } }),
+    );
+    await page.getByRole("link", { name: "Index", exact: true }).click();
+    const meaning = page.getByRole("link", { name: "bodies_full" });
+    await meaning.first().waitFor(PATIENCE);
+    expect(await meaning.first().getAttribute("href")).toMatch(/\/errors\.md#problems-of-the-http-api$/);
+  });
+
   it("follows the stream: a rank that heals leaves the list, and the verdict says so", async () => {
     const server = await standIn({ fleet: new FleetScript(3) });
     const rank = server.fleet.change("vllm-0002", { trust: 2, reason: "gap" });
@@ -205,9 +218,11 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await expect.poll(() => drawer.innerText(), PATIENCE).toMatch(/from 9,412,665\s+212/);
     expect(await drawer.innerText()).toMatch(/covered_by_replay\s+61/);
     expect(await drawer.innerText()).toMatch(/filled in 600 ms/);
-    const outward = (name: string) => drawer.getByRole("link", { name }).getAttribute("href");
-    expect(await outward("Runbook")).toMatch(/^https:.*\/kv-event-sequence-gaps\.md$/);
-    expect(await outward("Meaning of the reasons")).toMatch(/^https:.*\/kv-event-drop-rate\.md$/);
+    const outward = (name: string, exact = false) =>
+      drawer.getByRole("link", { name, exact }).getAttribute("href");
+    expect(await outward("Runbook", true)).toMatch(/^https:.*\/kv-event-sequence-gaps\.md$/);
+    expect(await outward("Meaning of the reasons")).toMatch(/^https:.*\/errors\.md#why-an-event-/);
+    expect(await outward("Runbook of drops")).toMatch(/^https:.*\/kv-event-drop-rate\.md$/);
     expect(await outward("Grafana")).toMatch(/^https:.*\/d\/kvsync-engines\?var-pod=vllm-0037$/);
     await page.keyboard.press("Escape");
     await expect.poll(() => drawer.count(), PATIENCE).toBe(0);

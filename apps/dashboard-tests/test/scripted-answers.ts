@@ -104,6 +104,7 @@ export function systemAnswer(fleet: FleetScript, day: Day): unknown {
       grafana: day === "empty" ? null : "https://grafana.example",
       traces: null,
       runbooks: day === "empty" ? null : "https://docs.example/runbooks",
+      errors: day === "empty" ? null : "https://docs.example/generated/errors.md",
     },
   };
 }

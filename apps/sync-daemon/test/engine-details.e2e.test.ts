@@ -271,7 +271,12 @@ test("the daemon says what runs, and from where each setting is", async () => {
     source: "flag --index-prefix-hashes",
   });
   expect(of("dashboard.viewers")).toEqual({ path: "dashboard.viewers", value: 32, source: null });
-  expect(system.links).toEqual({ grafana: "https://grafana.example/d", traces: null, runbooks: null });
+  expect(system.links).toEqual({
+    grafana: "https://grafana.example/d",
+    traces: null,
+    runbooks: null,
+    errors: null,
+  });
   expect(system.sources).toMatchObject([{ source: "file", engines: 3 }, {}]);
   expect(system.snapshot.folder).toBe(folder);
   expect(system.memory.rss).toBeLessThan(system.memory.limit);

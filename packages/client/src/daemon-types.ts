@@ -107,7 +107,7 @@ export interface SystemReport {
     readonly failure: { readonly reason: string; readonly message: string; readonly at: string } | null;
   }[];
   readonly snapshot: { readonly folder: string | null; readonly age_seconds: number | null };
-  readonly links: Readonly<Record<"grafana" | "traces" | "runbooks", string | null>>;
+  readonly links: Readonly<Record<"grafana" | "traces" | "runbooks" | "errors", string | null>>;
 }
 
 /** Severities, the gravest first. */

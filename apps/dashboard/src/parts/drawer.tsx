@@ -6,7 +6,7 @@
 import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
 
-import type { EngineDetails, RankDetails, SystemReport } from "@kvsync/client";
+import type { EngineDetails, RankDetails } from "@kvsync/client";
 
 import type { ApiError } from "../page/api.ts";
 import { linkTo } from "../page/route.ts";
@@ -15,19 +15,25 @@ import type { RankRow } from "../stream/fleet-store.ts";
 import { ENGINES } from "../texts/engines.ts";
 import { type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
 import { count, duration, textOf, timeOfDay, utc } from "../words.ts";
+import { useAddresses } from "./addresses.ts";
 import { BarRow } from "./bar-row.tsx";
-import { type Addresses, DROPS_RUNBOOK, grafanaUrl, runbookFor, runbookUrl } from "./engine-links.ts";
-import { failureText } from "./panel.tsx";
+import {
+  type Addresses,
+  DROPS_RUNBOOK,
+  errorsUrl,
+  grafanaUrl,
+  runbookFor,
+  runbookUrl,
+} from "./engine-links.ts";
+import { ErrorCode, failureText } from "./panel.tsx";
 import { usePolled } from "./polled.ts";
+import { Outward } from "./outward.tsx";
 import { Rich } from "./rich.tsx";
 import { Tag } from "./tag.tsx";
 import { Timeline } from "./timeline.tsx";
 
 /** How often the route is asked while a drawer is open. */
 const REFRESH_MS = 5000;
-/** Addresses change with a restart of the daemon. */
-const ADDRESSES_MS = 300_000;
-const NO_ADDRESSES: Addresses = { grafana: null, runbooks: null };
 /** The latest gaps and restarts: the daemon keeps 32. */
 const GAPS_SHOWN_MAX = 8;
 
@@ -46,7 +52,7 @@ export function EngineDrawer({
     `engines/${encodeURIComponent(id)}`,
     REFRESH_MS,
   );
-  const addresses = usePolled<SystemReport>("system", ADDRESSES_MS).answer?.links ?? NO_ADDRESSES;
+  const addresses = useAddresses();
   const button = useRef<HTMLButtonElement>(null);
   const [rank, setRank] = useState<number | null>(null);
   const row = engine?.ranks.find((one) => one.rank === rank) ?? engine?.worst ?? null;
@@ -221,7 +227,7 @@ function History({
       {failure === null ? null : (
         <section>
           <p class="muted" role="alert">
-            {failureText(failure)}
+            {failureText(failure)} <ErrorCode failure={failure} />
           </p>
         </section>
       )}
@@ -233,7 +239,7 @@ function History({
       )}
       {details === null ? null : <Gaps details={details} />}
       <Tiers row={row} details={details} />
-      {details === null ? null : <Drops details={details} reference={runbookUrl(addresses, DROPS_RUNBOOK)} />}
+      {details === null ? null : <Drops details={details} addresses={addresses} />}
     </>
   );
 }
@@ -327,11 +333,10 @@ function Tiers({
 
 function Drops({
   details,
-  reference,
+  addresses,
 }: {
   readonly details: RankDetails;
-  /** Where the reasons are explained. */
-  readonly reference: string | null;
+  readonly addresses: Addresses;
 }): ComponentChildren {
   const rows = Object.entries({ ...details.dropped, ...details.faults }).sort(([, a], [, b]) => b - a);
   const most = Math.max(0, ...rows.map(([, times]) => times));
@@ -348,9 +353,10 @@ function Drops({
           <BarRow key={reason} name={reason} value={times} most={most} text={count(times)} />
         ))
       )}
-      {rows.length === 0 || reference === null ? null : (
-        <p>
-          <Outward url={reference} text={ENGINES.reasons} />
+      {rows.length === 0 ? null : (
+        <p class="bar">
+          <Outward url={errorsUrl(addresses, "drops")} text={ENGINES.reasons} />
+          <Outward url={runbookUrl(addresses, DROPS_RUNBOOK)} text={ENGINES.reasonsRunbook} />
         </p>
       )}
     </section>
@@ -380,25 +386,8 @@ function Links({
       <a class="btn" href={linkTo("prefixes")}>
         {ENGINES.prefixes}
       </a>
-      {runbook === null ? null : <Outward url={runbook} text={ENGINES.runbook} isButton />}
-      {grafana === null ? null : <Outward url={grafana} text={ENGINES.grafana} isButton />}
+      <Outward url={runbook} text={ENGINES.runbook} isButton />
+      <Outward url={grafana} text={ENGINES.grafana} isButton />
     </section>
-  );
-}
-
-/** A link to another server, in a tab of its own. */
-function Outward({
-  url,
-  text,
-  isButton = false,
-}: {
-  readonly url: string;
-  readonly text: string;
-  readonly isButton?: boolean;
-}): ComponentChildren {
-  return (
-    <a class={isButton ? "btn" : ""} href={url} target="_blank" rel="noopener noreferrer">
-      {text}
-    </a>
   );
 }

@@ -4,7 +4,15 @@ import { existsSync, readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 
 import type { RankRow } from "../stream/fleet-store.ts";
-import { DROPS_RUNBOOK, GRAFANA_ENGINES, grafanaUrl, runbookFor, runbookUrl } from "./engine-links.ts";
+import {
+  DROPS_RUNBOOK,
+  ERRORS_SECTIONS,
+  errorsUrl,
+  GRAFANA_ENGINES,
+  grafanaUrl,
+  runbookFor,
+  runbookUrl,
+} from "./engine-links.ts";
 
 const ROOT = new URL("../../../../", import.meta.url);
 const row = (change: Partial<RankRow>): RankRow =>
@@ -38,12 +46,31 @@ it("Grafana's dashboard of engines exists, and has the variable that a link sets
   expect(dashboard.templating.list.map(({ name }) => name)).toContain(GRAFANA_ENGINES.variable);
 });
 
+it("the page of error codes has the sections that links name", () => {
+  const page = readFileSync(new URL("docs/generated/errors.md", ROOT), "utf8");
+  const anchors = [...page.matchAll(/^## (.*)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w -]/g, "")
+      .replaceAll(" ", "-"),
+  );
+  expect(anchors).toEqual(expect.arrayContaining(Object.values(ERRORS_SECTIONS)));
+});
+
 it("L1: links are http or https, with the engine's id as text; without an address there is none", () => {
-  const set = { grafana: "https://grafana.example.com/", runbooks: "http://wiki/runbooks//" };
+  const none = { grafana: null, runbooks: null, errors: null };
+  const set = {
+    grafana: "https://grafana.example.com/",
+    runbooks: "http://wiki/runbooks//",
+    errors: "https://wiki/errors.md",
+  };
   expect(grafanaUrl(set, "a&b=c")).toBe("https://grafana.example.com/d/kvsync-engines?var-pod=a%26b%3Dc");
   expect(runbookUrl(set, runbookFor(GAP))).toBe("http://wiki/runbooks/kv-event-sequence-gaps.md");
   expect(runbookUrl(set, null)).toBeNull();
-  expect(grafanaUrl({ grafana: null, runbooks: null }, "a")).toBeNull();
-  expect(runbookUrl({ grafana: null, runbooks: null }, DROPS_RUNBOOK)).toBeNull();
-  expect(runbookUrl({ grafana: null, runbooks: "javascript:alert(1)" }, DROPS_RUNBOOK)).toBeNull();
+  expect(errorsUrl(set, "problems")).toBe("https://wiki/errors.md#problems-of-the-http-api");
+  expect(grafanaUrl(none, "a")).toBeNull();
+  expect(runbookUrl(none, DROPS_RUNBOOK)).toBeNull();
+  expect(errorsUrl(none, "drops")).toBeNull();
+  expect(runbookUrl({ ...none, runbooks: "javascript:alert(1)" }, DROPS_RUNBOOK)).toBeNull();
+  expect(errorsUrl({ ...none, errors: "javascript:alert(1)" }, "drops")).toBeNull();
 });

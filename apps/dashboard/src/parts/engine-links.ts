@@ -1,5 +1,5 @@
 /**
- * Addresses outside of the page for one rank: its runbook, its panels in Grafana, the reference of drop reasons. Pure.
+ * Addresses outside of the page: a rank's runbook, its panels in Grafana, and the meaning of codes. Pure.
  *
  *  L1  A link is http or https. Without a configured address there is none.
  */
@@ -10,6 +10,7 @@ import { isUnreachable } from "../verdict/fleet-summary.ts";
 export interface Addresses {
   readonly grafana: string | null;
   readonly runbooks: string | null;
+  readonly errors: string | null;
 }
 
 /** The dashboard of engines, which has a variable for the engine. */
@@ -28,6 +29,17 @@ export function runbookFor(row: RankRow): string | null {
 /** Where a runbook is. */
 export function runbookUrl({ runbooks }: Addresses, file: string | null): string | null {
   return runbooks === null || file === null ? null : web(`${trimmed(runbooks)}/${file}`);
+}
+
+/** Headings of the page of error codes: reasons of drops, and codes of answers. */
+export const ERRORS_SECTIONS = {
+  drops: "why-an-event-or-a-message-was-not-applied",
+  problems: "problems-of-the-http-api",
+} as const;
+
+/** Where a kind of code is explained. */
+export function errorsUrl({ errors }: Addresses, section: keyof typeof ERRORS_SECTIONS): string | null {
+  return errors === null ? null : web(`${errors}#${ERRORS_SECTIONS[section]}`);
 }
 
 /** Where Grafana shows an engine. */

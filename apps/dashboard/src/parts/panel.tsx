@@ -9,6 +9,9 @@ import type { ApiError } from "../page/api.ts";
 import { connectionState, hasData, staleness } from "../page/state.ts";
 import { PANELS } from "../texts/frame.ts";
 import { duration, textOf } from "../words.ts";
+import { useAddresses } from "./addresses.ts";
+import { errorsUrl } from "./engine-links.ts";
+import { Outward } from "./outward.tsx";
 import { Rich } from "./rich.tsx";
 
 /** The states that a panel cannot tell by itself. */
@@ -74,7 +77,7 @@ function Failure({
 }): ComponentChildren {
   return (
     <p class="empty" role="alert">
-      {failureText(failure)}{" "}
+      {failureText(failure)} <ErrorCode failure={failure} />{" "}
       {onRetry === undefined ? null : (
         <button type="button" class="link" onClick={onRetry}>
           {PANELS.retry}
@@ -82,6 +85,13 @@ function Failure({
       )}
     </p>
   );
+}
+
+/** The code of an answer, with a link to its meaning where the daemon names one. */
+export function ErrorCode({ failure: { status, code } }: { readonly failure: ApiError }): ComponentChildren {
+  const url = errorsUrl(useAddresses(), "problems");
+  if (status === 0) return null;
+  return url === null ? <code>{code}</code> : <Outward url={url} text={code} />;
 }
 
 /** Lines in place of data that are on their way. */

@@ -83,6 +83,7 @@ export const ENGINES = {
   runbook: "Runbook",
   grafana: "Grafana",
   reasons: "Meaning of the reasons",
+  reasonsRunbook: "Runbook of drops",
   exact: "Followed exactly: lookups name what this engine holds, no more and no less.",
   why: (reason: string): string => `Not exact because of **${reason}**.`,
   trusts: {

@@ -38,5 +38,6 @@ export const EVENTS = {
     outcome: "Outcome",
   },
   applied: "applied",
+  reasons: "Meaning of the reasons",
   privacy: "Events have no tokens, hashes or prompts.",
 };

@@ -33,8 +33,9 @@ export const SYSTEM = {
   snapshotAge: "Last one",
   noSnapshot: "No snapshots are kept: the index is empty after a restart until the engines have replayed.",
   links: "Links",
-  linkNames: { grafana: "Grafana", traces: "Traces", runbooks: "Runbooks" },
-  noLinks: "None is set. See `dashboard.grafana_url`, `dashboard.traces_url` and `dashboard.runbooks_url`.",
+  linkNames: { grafana: "Grafana", traces: "Traces", runbooks: "Runbooks", errors: "Error codes" },
+  noLinks:
+    "None is set. See `dashboard.grafana_url`, `dashboard.traces_url`, `dashboard.runbooks_url` and `dashboard.errors_url`.",
   answers: "The daemon's own answers",
   settings: "Settings",
   settingsAside: (changed: string, all: string): string => `${changed} of ${all} are not the default`,

@@ -4,6 +4,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { route, setParams } from "../page/route.ts";
 import { fleetSummary, hasData, now } from "../page/state.ts";
+import { useAddresses } from "../parts/addresses.ts";
+import { errorsUrl } from "../parts/engine-links.ts";
+import { Outward } from "../parts/outward.tsx";
 import { failureText, Panel } from "../parts/panel.tsx";
 import { EVENTS } from "../texts/events.ts";
 import { count, duration, measure, textOf, timeOfDay, UNKNOWN, utc } from "../words.ts";
@@ -194,6 +197,7 @@ function Tail({ engine, rank }: { readonly engine: string; readonly rank: string
       {leftOut === 0 ? null : <p class="pad faint">{EVENTS.leftOut(count(leftOut))}</p>}
       <Rows events={shown.slice(0, ROWS_MAX)} />
       <div class="foot">
+        <Outward url={errorsUrl(useAddresses(), "drops")} text={EVENTS.reasons} />
         <span>{EVENTS.kept(count(Math.min(shown.length, ROWS_MAX)), count(events.length))}</span>
       </div>
     </Panel>

@@ -8,7 +8,7 @@ import { useState } from "preact/hooks";
 
 import { ApiError, apiUrl, post, token } from "../page/api.ts";
 import { fleetSummary, hasFeature } from "../page/state.ts";
-import { failureText, Panel } from "../parts/panel.tsx";
+import { Panel } from "../parts/panel.tsx";
 import { Rich } from "../parts/rich.tsx";
 import { Tag } from "../parts/tag.tsx";
 import { PREFIXES } from "../texts/prefixes.ts";
@@ -188,8 +188,7 @@ function LookupForm({
 function Answer({ result }: { readonly result: Result }): ComponentChildren {
   if (result.kind === "none") return <Panel title={PREFIXES.lookUp} isReady empty={PREFIXES.before} />;
   if (result.kind === "asking") return <Panel title={PREFIXES.looking} isReady={false} />;
-  if (result.kind === "failed")
-    return <Panel title={PREFIXES.lookUp} isReady empty={failureText(result.failure)} />;
+  if (result.kind === "failed") return <Panel title={PREFIXES.lookUp} isReady failure={result.failure} />;
   const { answer, seconds, body } = result;
   const ranks = Object.values(answer.ranks).reduce((a, b) => a + b, 0);
   const holders = answer.matches.filter(({ matched_tokens }) => matched_tokens > 0);
@@ -366,7 +365,7 @@ function CopyCurl({ body }: { readonly body: MatchBody }): ComponentChildren {
 
 function Pick({ pick }: { readonly pick: PickExplanation | ApiError }): ComponentChildren {
   const titles = PREFIXES.pickerColumns;
-  if (pick instanceof ApiError) return <Panel title={PREFIXES.picker} isReady empty={failureText(pick)} />;
+  if (pick instanceof ApiError) return <Panel title={PREFIXES.picker} isReady failure={pick} />;
   return (
     <Panel
       title={PREFIXES.picker}

@@ -14,7 +14,7 @@ import { SYSTEM } from "../texts/system.ts";
 import { bytes, count, duration, plural, textOf, UNKNOWN, utc } from "../words.ts";
 
 const REFRESH_MS = 10_000;
-const LINKS = ["grafana", "traces", "runbooks"] as const;
+const LINKS = ["grafana", "traces", "runbooks", "errors"] as const;
 /** Plain answers that a person may want to read, below the daemon's address. */
 const ANSWERS = ["../../health", "../../metrics", "../../openapi.json"] as const;
 const COMMIT_CHARACTERS = 12;

@@ -1,11 +1,6 @@
 /** Reasons for dropping a message before it reaches the index. Ingest counts them; the board shows them. */
 
-/**
- * Reasons of the ingest queue, and of the filter before it: messages of another DP rank through this rank's socket, though no
- * entry says that ranks share it (`other_dp_rank`), messages without a rank on a shared socket (`unnamed_dp_rank`), and
- * messages of a topic that only begins with the entry's (`other_topic`).
- * Metric label values.
- */
+/** Reasons of the ingest queue, and of the filter before it. Metric label values. */
 export const QUEUE_DROP_REASONS = [
   "queue_messages",
   "queue_bytes",
@@ -17,3 +12,13 @@ export const QUEUE_DROP_REASONS = [
 
 /** One of QUEUE_DROP_REASONS. */
 export type QueueDropReason = (typeof QUEUE_DROP_REASONS)[number];
+
+/** What each means, for the page of error codes. */
+export const QUEUE_DROP_TEXTS: Readonly<Record<QueueDropReason, string>> = {
+  queue_messages: "A lane of the queue holds as many messages as it may.",
+  queue_bytes: "A lane of the queue holds as many bytes as it may.",
+  message_too_large: "The message has more bytes than one may have.",
+  other_dp_rank: "It is of another DP rank than the socket's, though no entry has the ranks share it.",
+  unnamed_dp_rank: "It names no DP rank, on a socket that ranks share.",
+  other_topic: "Its topic only begins with the topic of the entry.",
+};

@@ -56,7 +56,7 @@ export class SystemFacts {
   process() {
     const { start, settings, instance, snapshots, memoryBytesMax, now } = this.#sources;
     const { version, commit, node } = start;
-    const { grafana_url, traces_url, runbooks_url } = settings.dashboard;
+    const { grafana_url, traces_url, runbooks_url, errors_url } = settings.dashboard;
     const uptime = process.uptime();
     return {
       ...{ version, commit, instance, node, v8: process.versions.v8 },
@@ -69,7 +69,12 @@ export class SystemFacts {
         folder: snapshots.isKept ? snapshots.folder : null,
         age_seconds: snapshots.ageSeconds(),
       },
-      links: { grafana: shown(grafana_url), traces: shown(traces_url), runbooks: shown(runbooks_url) },
+      links: {
+        grafana: shown(grafana_url),
+        traces: shown(traces_url),
+        runbooks: shown(runbooks_url),
+        errors: shown(errors_url),
+      },
     };
   }
 

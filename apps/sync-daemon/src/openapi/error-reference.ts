@@ -1,9 +1,10 @@
 /** The reference of error codes: a projection of the table of problems, the routes, and what core finds wrong with an engine's messages. */
 
-import { FRAME_ERROR_CODES, PAYLOAD_ERROR_CODES } from "@kvsync/core";
+import { FRAME_ERROR_CODES, PAYLOAD_ERROR_CODES, TRUST_RULE } from "@kvsync/core";
 import { INGEST_METRICS } from "@kvsync/observability/kvsync/ingest";
 import type { ProblemCode } from "@kvsync/observability/kvsync/problem-codes";
 
+import { QUEUE_DROP_TEXTS } from "../board/drop-reasons.ts";
 import { TOKENIZER_FAILURES } from "../tokenizer/tokenize-outcome.ts";
 import { OPERATIONS } from "./operations.ts";
 import { PROBLEMS } from "./problem-status.ts";
@@ -37,6 +38,16 @@ export function errorReference(): string {
     row("reason", "meaning"),
     row("---", "---"),
     ...Object.entries(TOKENIZER_FAILURES).map(([reason, meaning]) => row(`\`${reason}\``, meaning)),
+    "",
+    "## Why an event or a message was not applied",
+    `Reasons in \`${INGEST_METRICS.eventsDropped.name}\` and in the log. [Trust](trust.md) has the effect of each.`,
+    "",
+    row("reason", "meaning"),
+    row("---", "---"),
+    ...TRUST_RULE.filter(({ id }) => /^(?:event|message)\./.test(id)).map(({ id, says }) =>
+      row(`\`${id.replace(/^\w+\./, "")}\``, says),
+    ),
+    ...Object.entries(QUEUE_DROP_TEXTS).map(([reason, says]) => row(`\`${reason}\``, says)),
     "",
     "## What can be wrong with an engine's message",
     `Reasons in \`${INGEST_METRICS.eventsDropped.name}\` and in the log, with the offset where it was found.`,

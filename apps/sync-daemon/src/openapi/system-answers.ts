@@ -123,6 +123,7 @@ export const systemReport = z
         grafana: z.string().nullable(),
         traces: z.string().nullable(),
         runbooks: z.string().nullable(),
+        errors: z.string().nullable(),
       })
       .meta({ id: "DashboardLinks", description: "Addresses for people, as the settings have them." }),
   })

@@ -29,4 +29,7 @@ export const dashboardSection = section({
   grafana_url: baseUrl("Base URL of Grafana, to which the page and its alerts link."),
   traces_url: baseUrl("Where people look at traces; the page links to it."),
   runbooks_url: baseUrl("Base URL of the runbooks, to which the page and its alerts link."),
+  errors_url: baseUrl(
+    "URL of the page of error codes and drop reasons (docs/generated/errors.md), to which the page links.",
+  ),
 });
