@@ -268,6 +268,8 @@ export class FleetScript {
                 },
               ],
         dropped: rank.missed === 0 ? {} : { covered_by_replay: 61, unknown_block: 7 },
+        dropped_last_hour: rank.missed === 0 ? {} : { covered_by_replay: 61 },
+        events_per_second: Array.from({ length: 60 }, (_, minute) => 40 + 10 * Math.sin(minute / 4)),
         faults: {},
       })),
     };

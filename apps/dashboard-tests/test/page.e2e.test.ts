@@ -216,7 +216,9 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await drawer.waitFor(PATIENCE);
     await see(page, "Not exact because of");
     await expect.poll(() => drawer.innerText(), PATIENCE).toMatch(/from 9,412,665\s+212/);
-    expect(await drawer.innerText()).toMatch(/covered_by_replay\s+61/);
+    expect(await drawer.innerText()).toMatch(/covered_by_replay\s+61 · 61\s+unknown_block\s+7 · 0/);
+    expect(await drawer.innerText()).toMatch(/Events applied, last hour\s+\d+(\.\d+)?\/s now/);
+    await drawer.locator(".spark path").first().waitFor(PATIENCE);
     expect(await drawer.innerText()).toMatch(/filled in 600 ms/);
     const outward = (name: string, exact = false) =>
       drawer.getByRole("link", { name, exact }).getAttribute("href");

@@ -69,7 +69,16 @@ test("an engine's own answer is its entry in the list, with a timeline that ends
   expect(Date.parse(tiers_counted_at ?? "")).toBeGreaterThan(0);
   expect({ ...rest, ranks: [] }).toEqual({ ...listed, ranks: [] });
   const [rank] = ranks;
-  const { timeline = [], recent_gaps, recent_restarts, tiers, ...report } = rank ?? {};
+  const {
+    timeline = [],
+    recent_gaps,
+    recent_restarts,
+    tiers,
+    events_per_second,
+    dropped_last_hour,
+    ...report
+  } = rank ?? {};
+  expect([events_per_second?.length, dropped_last_hour]).toEqual([60, rank?.dropped]);
   expect({ ...report, last_event_age_seconds: 0 }).toEqual({
     ...listed?.ranks[0],
     last_event_age_seconds: 0,
@@ -111,6 +120,18 @@ test("the index is shown by context with the ranks that share each block, as a d
   expect(report.memory.used).toBe(report.contexts.reduce((sum, { bytes }) => sum + bytes, 0));
   expect(report.memory.used).toBeLessThanOrEqual(report.memory.limit);
   expect(report.evictions).toMatchObject({ memory_limit: 0 });
+});
+
+test("an engine's own answer has its events by the minute, and drops of the last hour, which are all so far", async () => {
+  const [engine] = engines;
+  if (engine === undefined) throw new Error("no engine");
+  await engine.serve(2);
+  await until("the running minute has events", async () => {
+    const [rank] = (await details("engine-0")).ranks;
+    expect(rank?.events_per_second).toHaveLength(60);
+    expect(rank?.dropped_last_hour).toEqual(rank?.dropped);
+    return (rank?.events_per_second.at(-1) ?? 0) > 0;
+  });
 });
 
 test("a gap that a replay has filled is not left open", async () => {

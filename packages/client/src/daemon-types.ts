@@ -44,6 +44,10 @@ export interface RankDetails {
     readonly seconds: number | null;
   }[];
   readonly recent_restarts: readonly string[];
+  /** Of each minute of the last hour, oldest first and the running one last; null where nothing is known. */
+  readonly events_per_second: readonly (number | null)[];
+  /** Messages and events that were not applied in the last hour, by reason; null where they are not kept. */
+  readonly dropped_last_hour: Readonly<Record<string, number>> | null;
   /** Null before the first count. */
   readonly tiers: Readonly<Record<TierName, number>> | null;
 }

@@ -14,7 +14,7 @@ import { now } from "../page/state.ts";
 import type { RankRow } from "../stream/fleet-store.ts";
 import { ENGINES } from "../texts/engines.ts";
 import { type EngineSummary, isUnreachable } from "../verdict/fleet-summary.ts";
-import { count, duration, textOf, timeOfDay, utc } from "../words.ts";
+import { count, duration, measure, textOf, timeOfDay, utc } from "../words.ts";
 import { useAddresses } from "./addresses.ts";
 import { BarRow } from "./bar-row.tsx";
 import {
@@ -29,6 +29,7 @@ import { ErrorCode, failureText } from "./panel.tsx";
 import { usePolled } from "./polled.ts";
 import { Outward } from "./outward.tsx";
 import { Rich } from "./rich.tsx";
+import { Spark } from "./spark.tsx";
 import { Tag } from "./tag.tsx";
 import { Timeline } from "./timeline.tsx";
 
@@ -237,10 +238,25 @@ function History({
           <Timeline entries={details.timeline} end={now.value} />
         </section>
       )}
+      {details === null ? null : <Rate values={details.events_per_second} />}
       {details === null ? null : <Gaps details={details} />}
       <Tiers row={row} details={details} />
       {details === null ? null : <Drops details={details} addresses={addresses} />}
     </>
+  );
+}
+
+/** Events by the minute. A daemon whose page is off, or an older one, knows none. */
+function Rate({ values = [] }: { readonly values?: readonly (number | null)[] }): ComponentChildren {
+  if (values.every((value) => value === null)) return null;
+  return (
+    <section>
+      <h3>
+        <span>{ENGINES.rate}</span>
+        <span class="faint">{ENGINES.rateNow(textOf(measure(values.at(-1) ?? null)))}</span>
+      </h3>
+      <Spark values={values} color="--c2" edges={[0, Math.max(...values.map((value) => value ?? 0))]} />
+    </section>
   );
 }
 
@@ -338,6 +354,7 @@ function Drops({
   readonly details: RankDetails;
   readonly addresses: Addresses;
 }): ComponentChildren {
+  const { dropped_last_hour: lately } = details;
   const rows = Object.entries({ ...details.dropped, ...details.faults }).sort(([, a], [, b]) => b - a);
   const most = Math.max(0, ...rows.map(([, times]) => times));
   return (
@@ -350,7 +367,17 @@ function Drops({
         <p class="muted">{ENGINES.noDrops}</p>
       ) : (
         rows.map(([reason, times]) => (
-          <BarRow key={reason} name={reason} value={times} most={most} text={count(times)} />
+          <BarRow
+            key={reason}
+            name={reason}
+            value={times}
+            most={most}
+            text={
+              lately !== null && reason in details.dropped
+                ? `${count(times)} · ${count(lately[reason] ?? 0)}`
+                : count(times)
+            }
+          />
         ))
       )}
       {rows.length === 0 ? null : (

@@ -62,7 +62,9 @@ export const ENGINES = {
   timeline: "State, last hour",
   drops: "Not applied, by reason",
   noDrops: "Every event was applied.",
-  sinceFollowed: "since the engine is followed",
+  sinceFollowed: "in all · last hour",
+  rate: "Events applied, last hour",
+  rateNow: (rate: string): string => `${rate}/s now`,
   replaysEnded: (completed: string, failed: string): string =>
     `replays: ${completed} completed, ${failed} failed`,
   outcome: (outcome: "completed" | "failed" | "abandoned" | null, took: string): string => {

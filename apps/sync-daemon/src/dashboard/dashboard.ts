@@ -4,6 +4,7 @@
  *     fleet, lookups ─▶ Sampler ─────────────────────▶ history
  *                  └──▶ DeltaEncoder ─▶ LiveStream ──▶ viewers
  *     slots, upstreams ─▶ AlertSources ──┘
+ *     board ──▶ RankMinutes ──▶ the last hour of one engine
  *     index ──▶ IndexScan ──▶ blocks by tier, and by the number of their holders
  *     event tail ──▶ EventStreams ──▶ viewers of one engine
  *
@@ -33,6 +34,7 @@ import { happeningsBetween } from "./happenings.ts";
 import { IndexScan } from "./index-scan.ts";
 import { LiveStream } from "./live-stream.ts";
 import type { LogRing } from "./log-ring.ts";
+import { RankMinutes } from "./rank-minutes.ts";
 import { type History, Sampler, STEP_SECONDS } from "./sampler.ts";
 import { PageError } from "./static-files.ts";
 import type { SystemFacts } from "./system-facts.ts";
@@ -75,6 +77,8 @@ export class Dashboard {
   readonly scan: IndexScan;
   /** Events of single ranks. */
   readonly events: EventStreams;
+  /** The last hour of single ranks. */
+  readonly minutes: RankMinutes;
   #mark: ReturnType<Lookup["tally"]["mark"]>;
   #drops: Float64Array;
 
@@ -86,6 +90,7 @@ export class Dashboard {
     this.#sampler = new Sampler(this.#fleet, lookup.tally, settings.dashboard.history_seconds);
     this.scan = new IndexScan({ reader, registry, now });
     this.events = new EventStreams({ board, registry, now });
+    this.minutes = new RankMinutes(this.#fleet);
     this.#encoder = new DeltaEncoder(
       { ...this.#fleet, tiersOf: (owner, rankSlot) => this.scan.latest?.tiersOf(owner, rankSlot) ?? null },
       (engine) => discovery.sources.sourceOf(engine),
@@ -145,12 +150,14 @@ export class Dashboard {
   start(): void {
     if (!this.#isOn) return;
     this.#sampler.start(this.#sources.now);
+    this.minutes.start(this.#sources.now);
     this.#builtIn.start();
   }
 
   /** Ends all streams, and the sampling. */
   stop(): void {
     this.#sampler.stop();
+    this.minutes.stop();
     this.#builtIn.stop();
     this.#live.stop();
     void this.#alerts.stop();

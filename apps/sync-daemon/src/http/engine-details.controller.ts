@@ -5,6 +5,7 @@ import { Controller, Get, Inject, Param, Query, Req, Res } from "@nestjs/common"
 import { RouteConfig } from "@nestjs/platform-fastify";
 import type { FastifyReply, FastifyRequest } from "fastify";
 
+import { epochMs } from "../clock.ts";
 import { BoardReader } from "../board/stream-board.ts";
 import { Dashboard } from "../dashboard/dashboard.ts";
 import type { TierCounts } from "../dashboard/index-scan.ts";
@@ -61,6 +62,7 @@ export class EngineDetailsController {
       ranks: report.ranks.map((rank) => ({
         ...rank,
         ...this.#historyOf(rank.rank_slot),
+        ...this.#hourOf(engine, rank.rank_slot),
         tiers: byTier(look.tiersOf(engine, rank.rank_slot)),
       })),
       tiers_counted_at: new Date(look.atMs).toISOString(),
@@ -101,6 +103,17 @@ export class EngineDetailsController {
         `no engine ${JSON.stringify(id)} is registered`,
       );
     return engine;
+  }
+
+  #hourOf(
+    engine: RegisteredEngine,
+    rankSlot: number,
+  ): Pick<RankDetails, "events_per_second" | "dropped_last_hour"> {
+    const hour = this.#dashboard.minutes.hour(engine, rankSlot, epochMs());
+    return {
+      events_per_second: [...(hour?.eventsPerSecond ?? [])],
+      dropped_last_hour: hour?.dropped ?? null,
+    };
   }
 
   #historyOf(rankSlot: number): Pick<RankDetails, "timeline" | "recent_gaps" | "recent_restarts"> {

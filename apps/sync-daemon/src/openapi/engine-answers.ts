@@ -20,6 +20,7 @@ import { z } from "zod";
 
 import { INCIDENTS_MAX, TURNS_MAX } from "../board/rank-history.ts";
 import { KIND_CHARACTERS_MAX } from "../board/unknown-kinds.ts";
+import { MINUTES } from "../dashboard/rank-minutes.ts";
 import { ENGINE_SOURCES, REFUSAL_REASONS } from "../discovery/engine-sources.ts";
 import { ENGINE_TYPES } from "../engine/engine-type.ts";
 import { trustLevel, trustReason, trustSince } from "../query/match-answer.ts";
@@ -261,6 +262,17 @@ const rankDetails = z
     timeline: z.array(turn).max(TURNS_MAX).describe("The latest changes of state and trust, oldest first."),
     recent_gaps: z.array(gap).max(INCIDENTS_MAX).describe("The latest, oldest first."),
     recent_restarts: z.array(time).max(INCIDENTS_MAX).describe("When another publisher was found."),
+    events_per_second: z
+      .array(z.number().nullable())
+      .max(MINUTES)
+      .describe(
+        "Events applied in each minute of the last hour, oldest first and the running one last. It is null where nothing is known, and empty while the page is off.",
+      ),
+    dropped_last_hour: tally
+      .nullable()
+      .describe(
+        "Messages and events dropped in the last hour, by reason. It is null while the page is off, and for a rank beyond the limit of what is kept.",
+      ),
     tiers: tierBlocks.nullable().describe("It is null when the engine came after the last count."),
   })
   .meta({ id: "RankDetails", description: "One rank's stream with its history." });
