@@ -33,6 +33,29 @@ describe.skipIf(!hasChromium)("the page in chromium", () => {
     await see(page, "212 messages lost; replay asked");
   });
 
+  it("shows the last hour of each engine that needs attention, and a turn as soon as the stream tells it", async () => {
+    const server = await standIn();
+    const { page } = await browser.open(server.page);
+    const bars = page.locator("section", { hasText: "Needs attention" }).locator("svg.timeline");
+    await expect.poll(() => bars.count(), PATIENCE).toBe(4);
+    const colors = (bar: number): Promise<string[]> =>
+      bars
+        .nth(bar)
+        .locator(".cell")
+        .evaluateAll((cells) => cells.map((cell) => cell.getAttribute("class")?.slice(5) ?? ""));
+    expect(await colors(1)).toEqual(["exact", "stale"]);
+    const { slot } = server.fleet.change("vllm-0037", { trust: 3 });
+    const since = server.fleet.at + 1000;
+    server.send(
+      "delta",
+      server.fleet.next([
+        [slot, "trust", 3],
+        [slot, "since", since],
+      ]),
+    );
+    await expect.poll(() => colors(1), PATIENCE).toEqual(["exact", "stale", "unknown"]);
+  });
+
   it("names the code of a refused answer, with a link to its meaning", async () => {
     const server = await standIn();
     const { page } = await browser.open(server.page);

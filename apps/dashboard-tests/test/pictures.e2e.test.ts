@@ -113,7 +113,7 @@ describe.skipIf(!hasChromium)("the pictures of the page", () => {
       await page.keyboard.press("Control+Enter");
     }
     await see(page, sign);
-    await expect.poll(() => page.locator(".skeleton").count(), PATIENCE).toBe(0);
+    await expect.poll(() => page.locator(".skeleton, span.timeline").count(), PATIENCE).toBe(0);
     const taken = await page.screenshot({ caret: "hide", animations: "disabled" });
     const file = new URL(`${name}.png`, folder);
     const drawing = await drawingOf(page);

@@ -1,4 +1,4 @@
-/** A rank's states over the last hour as one bar, with the time spent in each below it. */
+/** A rank's states over the last hour as one bar, alone or with the time spent in each below it. */
 import type { ComponentChildren } from "preact";
 
 import { duration, textOf } from "../words.ts";
@@ -14,17 +14,23 @@ interface TimelineEntry {
 
 const HOUR_MS = 3_600_000;
 
-/** The bar. */
-export function Timeline({
-  entries,
-  end,
-}: {
+interface TimelineProps {
   readonly entries: readonly TimelineEntry[];
   /** The right edge, milliseconds since 1970. */
   readonly end: number;
-}): ComponentChildren {
+}
+
+interface Part {
+  readonly from: number;
+  readonly to: number;
+  readonly label: string;
+  readonly tone: string;
+}
+
+/** Times within the hour, each with its state. */
+function partsOf({ entries, end }: TimelineProps): Part[] {
   const start = end - HOUR_MS;
-  const parts = entries
+  return entries
     .map(({ at, state, trust }, i) => ({
       from: Math.max(start, Date.parse(at)),
       to: Math.min(end, Date.parse(entries[i + 1]?.at ?? new Date(end).toISOString())),
@@ -32,20 +38,32 @@ export function Timeline({
       tone: state === "disconnected" ? "bad" : toneOf(trust),
     }))
     .filter(({ from, to }) => to > from);
+}
+
+/** The bar alone: what it shows stands next to it in words. */
+export function TimelineBar(props: TimelineProps): ComponentChildren {
+  const start = props.end - HOUR_MS;
+  return (
+    <svg class="timeline" viewBox={`0 0 ${HOUR_MS} 14`} preserveAspectRatio="none" aria-hidden="true">
+      <rect class="rest" width={HOUR_MS} height="14" />
+      {partsOf(props).map(({ from, to, tone }) => (
+        <rect key={from} class={`cell ${tone}`} x={from - start} width={to - from} height="14" />
+      ))}
+    </svg>
+  );
+}
+
+/** The bar, and the time spent in each state. */
+export function Timeline(props: TimelineProps): ComponentChildren {
   const spent = new Map<string, { readonly tone: string; ms: number }>();
-  for (const { from, to, label, tone } of parts) {
+  for (const { from, to, label, tone } of partsOf(props)) {
     const entry = spent.get(label) ?? { tone, ms: 0 };
     entry.ms += to - from;
     spent.set(label, entry);
   }
   return (
     <>
-      <svg class="timeline" viewBox={`0 0 ${HOUR_MS} 14`} preserveAspectRatio="none" aria-hidden="true">
-        <rect class="rest" width={HOUR_MS} height="14" />
-        {parts.map(({ from, to, tone }) => (
-          <rect key={from} class={`cell ${tone}`} x={from - start} width={to - from} height="14" />
-        ))}
-      </svg>
+      <TimelineBar {...props} />
       <p class="legend">
         {[...spent].map(([label, { tone, ms }]) => (
           <span key={label}>

@@ -1,6 +1,8 @@
 /** The overview: is it well, who is affected, since when, and what happened. */
 import type { ComponentChildren } from "preact";
 
+import type { EngineDetails } from "@kvsync/client";
+
 import { linkTo } from "../page/route.ts";
 import {
   connectionState,
@@ -16,10 +18,13 @@ import {
 import type { Mark } from "../parts/chart.tsx";
 import { ChartPanel } from "../parts/chart-panel.tsx";
 import { Panel } from "../parts/panel.tsx";
+import { usePolled } from "../parts/polled.ts";
 import { Rich } from "../parts/rich.tsx";
 import { Spark } from "../parts/spark.tsx";
 import { Dot, Tag, toneOf } from "../parts/tag.tsx";
+import { TimelineBar } from "../parts/timeline.tsx";
 import { CELLS_MAX, TrustMap } from "../parts/trust-map.tsx";
+import type { RankRow } from "../stream/fleet-store.ts";
 import type { Alert } from "../stream/stream-messages.ts";
 import { OVERVIEW } from "../texts/overview.ts";
 import { compareWorst, isUnreachable, needsAttention } from "../verdict/fleet-summary.ts";
@@ -39,6 +44,8 @@ import {
 
 /** Engines listed as needing attention. */
 const ATTENTION_MAX = 6;
+/** How often the last hour of each of them is asked for. */
+const LAST_HOUR_MS = 15_000;
 /** Alerts listed here; the view of alerts has all of them. */
 const ALERTS_MAX = 8;
 const RECENT_MAX = 20;
@@ -468,6 +475,7 @@ function Attention(): ComponentChildren {
               <Tag word={isUnreachable(row) ? "unreachable" : row.trust} />
               <br />
               <span class="muted">{row.reason ?? row.state}</span>
+              {hasFeature("engine") ? <LastHour id={id} row={row} /> : null}
             </span>
             <span class="faint" title={utc(row.since)}>
               {row.since === null ? row.state : textOf(duration((now.value - row.since) / 1000))}
@@ -477,6 +485,19 @@ function Attention(): ComponentChildren {
       </ul>
     </Panel>
   );
+}
+
+/**
+ * The states of a rank over the last hour. Its own route has them up to its latest answer, and the stream the
+ * present one.
+ */
+function LastHour({ id, row }: { readonly id: string; readonly row: RankRow }): ComponentChildren {
+  const { answer } = usePolled<EngineDetails>(`engines/${encodeURIComponent(id)}`, LAST_HOUR_MS);
+  const known = answer?.ranks.find(({ dp_rank }) => dp_rank === row.rank)?.timeline ?? null;
+  if (known === null) return <span class="timeline" />;
+  const last = Date.parse(known.at(-1)?.at ?? "");
+  const present = { at: new Date(row.since ?? 0).toISOString(), state: row.state, trust: row.trust };
+  return <TimelineBar entries={(row.since ?? 0) > last ? [...known, present] : known} end={now.value} />;
 }
 
 function HealthChecks(): ComponentChildren {
