@@ -6,6 +6,7 @@
 import type {
   AlertList,
   EngineDetails,
+  FleetHistory,
   IndexReport as ClientIndex,
   LogLines,
   MatchAnswer as ClientAnswer,
@@ -17,6 +18,7 @@ import type {
 import type { z } from "zod";
 
 import type { AlertsAnswer, silenceBody, SilencesAnswer } from "../src/openapi/alert-answers.ts";
+import type { historyAnswer } from "../src/openapi/dashboard-answers.ts";
 import type { EngineDetailsAnswer } from "../src/openapi/engine-answers.ts";
 import type { pickAnswer, RankedEndpoint as SentEndpoint } from "../src/openapi/picker-answers.ts";
 import type { IndexReport, LogLinesAnswer, SystemReport } from "../src/openapi/system-answers.ts";
@@ -59,4 +61,5 @@ export const CLIENT_NAMES_WHAT_IS_SENT: readonly [
   Has<IndexReport, ClientIndex>,
   Has<SystemReport, ClientSystem>,
   Has<LogLinesAnswer, LogLines>,
-] = [true, true, true, true];
+  Has<z.output<typeof historyAnswer>, FleetHistory>,
+] = [true, true, true, true, true];

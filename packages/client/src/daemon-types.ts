@@ -61,6 +61,16 @@ export interface EngineDetails {
   readonly tiers_counted_at: string | null;
 }
 
+/** Figures of the fleet over time. */
+export interface FleetHistory {
+  /** Seconds between two values. */
+  readonly step: number;
+  /** Time of the first value, in seconds since the Unix epoch. */
+  readonly from: number;
+  /** Rates are per second, times in seconds, memory in bytes; null where there was nothing. */
+  readonly series: Readonly<Record<string, readonly (number | null)[]>>;
+}
+
 /** What the index holds. */
 export interface IndexReport {
   /** Bytes. */

@@ -18,6 +18,7 @@ export {
 } from "./client-error.ts";
 export type {
   EngineDetails,
+  FleetHistory,
   IndexReport,
   LogLine,
   LogLines,

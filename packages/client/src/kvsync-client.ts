@@ -19,7 +19,14 @@
 
 import type { AlertList, SilenceList, WantedSilence } from "./alert-types.ts";
 import { ClientError } from "./client-error.ts";
-import type { EngineDetails, IndexReport, LogLines, LogQuery, SystemReport } from "./daemon-types.ts";
+import type {
+  EngineDetails,
+  FleetHistory,
+  IndexReport,
+  LogLines,
+  LogQuery,
+  SystemReport,
+} from "./daemon-types.ts";
 import type { ChatPrompt, MatchAnswer, Question, QuestionOptions, TextPrompt } from "./match-types.ts";
 import type { Outcome, PickAnswer, PickEnd, PickQuestion } from "./pick-types.ts";
 
@@ -152,6 +159,18 @@ export class KvsyncClient {
     for (const [name, value] of Object.entries(query) as [string, string | number | undefined][])
       if (value !== undefined) given.set(name, String(value));
     return (await this.#get(`logs?${given.toString()}`, "lines", call)) as unknown as LogLines;
+  }
+
+  /**
+   * Figures of the fleet over time.
+   *
+   * @param seconds - how far back; an hour unless given.
+   * @throws as `match`.
+   */
+  async history(seconds = 3600, call: CallOptions = {}): Promise<FleetHistory> {
+    const url = new URL(`api/v1/dashboard/history?seconds=${seconds}`, this.#url).href;
+    const isExpected = (body: Body): boolean => typeof body["series"] === "object" && body["series"] !== null;
+    return (await this.#call({ url, isRepeatable: true }, isExpected, call)) as unknown as FleetHistory;
   }
 
   /** Alerts, rules and silences, with their source. Throws as `match`. */
