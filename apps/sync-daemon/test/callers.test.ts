@@ -113,15 +113,43 @@ test("an idle connection is kept for callers.keep_alive_seconds, by default long
 test.each([
   ["localhost", 200],
   ["LOCALHOST:7070", 200],
+  ["localhost.:7070", 200],
   ["127.0.0.1:7070", 200],
+  ["127.8.9.1", 200],
   ["[::1]:7070", 200],
   ["rebound.example", 421],
   ["127.0.0.1.rebound.example:7070", 421],
+  ["127.rebound.example", 421],
   ["10.0.0.1", 421],
+  ["[fd00::1]:7070", 421],
   ["gateway.internal:80", 200],
 ])("on loopback without tokens the host name %s is answered with %i", async (host, status) => {
   const daemon = await start("--http-host-names", "gateway.internal");
   expect(await probe(daemon.port, "127.0.0.1", host)).toBe(status);
+});
+
+test("the page's files and its data are both refused under a foreign host name", async () => {
+  const { app } = await start();
+  for (const url of ["/dashboard/", "/api/v1/dashboard/history", "/api/v1/system", "/metrics", "/livez"])
+    expect((await app.inject({ url, headers: { host: "rebound.example" } })).statusCode).toBe(421);
+});
+
+test("with tokens, and on all addresses behind a proxy that is trusted, any host name is served", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvsync-hosts-"));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const tokens = join(folder, "tokens.yaml");
+  const token = "read-token-of-at-least-32-characters";
+  writeFileSync(tokens, `tokens:\n  - { name: reader, scope: read, token: ${token} }\n`);
+  const headers = { host: "kvsync.example.com", authorization: `Bearer ${token}` };
+  for (const argv of [
+    ["--security-tokens-file", tokens],
+    ["--http-host", "0.0.0.0", "--security-trust-every-caller-on-the-network", "true"],
+  ]) {
+    const { app } = await start(...argv);
+    expect((await app.inject({ url: "/api/v1/engines", headers })).statusCode).toBe(200);
+  }
 });
 
 test("a request with two Host headers is refused, also when the first one is this machine's", async () => {

@@ -199,6 +199,13 @@ const CHECKS: Readonly<Record<string, () => void>> = {
     expect(values.filter((value) => value.includes("timeout"))).toEqual([]);
     expect(SETTING_ROWS.flatMap(({ environment }) => environment)).toContain("AIBRIX_KV_EVENT_WORKERS");
   },
+  "allowed hosts": () => {
+    expect(initial("KVSYNC_HTTP_HOST_NAMES")).toEqual([]);
+    heldBy(
+      "apps/sync-daemon/test/callers.test.ts",
+      "on loopback without tokens the host name %s is answered",
+    );
+  },
 };
 
 test.each(Object.entries(CHECKS))("%s is as decision 18 says", (_, check) => {
