@@ -1,7 +1,4 @@
 /** The daemon's own alerts, over real slots. The rules and the evaluator have their own proofs in packages/observability. */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
-
 import { openLabel } from "@kvsync/observability/definition";
 import { Exposition } from "@kvsync/observability/exposition";
 import { builtInRules } from "@kvsync/observability/kvsync/built-in-rules";
@@ -12,6 +9,7 @@ import { MetricSlots } from "@kvsync/observability/slots";
 import { expect, test } from "vitest";
 
 import { BuiltInAlerts } from "./built-in-alerts.ts";
+import { cpuMs, heldBytes, median } from "./testing/cost.ts";
 import { rankMetrics } from "./testing/rank-metrics.ts";
 
 const RULES = builtInRules();
@@ -30,28 +28,6 @@ function board() {
   };
   const stateOf = (name: string) => alerts.standings().find(({ rule }) => rule.name === name);
   return { exposition, slots, alerts, after, stateOf };
-}
-
-const collectGarbage = ((): (() => void) => {
-  setFlagsFromString("--expose-gc");
-  return runInNewContext("gc") as () => void;
-})();
-
-function heldBytes(): number {
-  collectGarbage();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
-}
-
-async function cpuMs(work: () => Promise<unknown>): Promise<number> {
-  const before = process.threadCpuUsage();
-  await work();
-  const { user, system } = process.threadCpuUsage(before);
-  return (user + system) / 1000;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((one, other) => one - other)[values.length >> 1] ?? Number.NaN;
 }
 
 test("B2: without a viewer a condition of the daemon's own metrics is pending, and fires once its time is over", async () => {
