@@ -93,7 +93,7 @@ for (let i = 0; i < WARM_UP + PICKS; i++) {
     workers: served.workers,
     subset: null,
     promptTokens: tokens,
-    names: lookup.lookedUp(tokens),
+    names: lookup.namesOf(tokens),
     holds,
   };
   fleet.pick(i, request, 1 + FALLBACKS, i / perSecond);

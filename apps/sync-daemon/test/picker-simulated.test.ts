@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { DIGEST_WORDS, PrefixIndex, PrefixReader } from "@kvsync/core";
 import { afterAll, expect, it } from "vitest";
 
 import { EndpointFleet } from "../src/picker/endpoint-fleet.ts";
@@ -15,8 +16,9 @@ import type { RankHeld } from "../src/query/match.ts";
 const ROUTER_SIM = join(import.meta.dirname, "../../router-sim/dist/main.js");
 const DECISIONS = 1000;
 const ENGINES = 8;
-/** Words by which the picker names a block of its own memory: one a token. */
-const BLOCK_WORDS = 16;
+const BLOCK_TOKENS = 16;
+/** Tokens of a chunk that has one name in the picker's own memory. */
+const CHUNK_TOKENS = 256;
 
 /** A line of the log; each kind has some of it. */
 interface Line {
@@ -43,7 +45,7 @@ afterAll(() => {
 /** Tokens whose blocks are equal where the simulated ones are. */
 function tokensOf(keys: readonly number[], promptTokens: number): Uint32Array {
   const tokens = new Uint32Array(promptTokens);
-  for (let i = 0; i < keys.length / 2; i++) tokens.set(keys.slice(2 * i, 2 * i + 2), BLOCK_WORDS * i);
+  for (let i = 0; i < keys.length / 2; i++) tokens.set(keys.slice(2 * i, 2 * i + 2), BLOCK_TOKENS * i);
   return tokens;
 }
 
@@ -68,6 +70,7 @@ it.each(["chat", "agents"])(
     fleet.update(
       head.engines.map(({ worker }, i) => ({ id: worker, model, ranks, http: [`10.0.0.${i}:8000`] })),
     );
+    const reader = PrefixReader.attach(PrefixIndex.create().shared);
     const bases = new Set<string>();
     const firsts = new Set<number | undefined>();
     let decided = 0;
@@ -84,7 +87,9 @@ it.each(["chat", "agents"])(
           blockSize: 16,
           trust,
         }));
-        const names = tokensOf(keys, promptTokens);
+        reader.tokens.set(tokensOf(keys, promptTokens));
+        const digests = reader.digestChunks(promptTokens, CHUNK_TOKENS);
+        const names = { keys: digests, keyWords: DIGEST_WORDS, keyTokens: CHUNK_TOKENS };
         const request = { workers: null, subset: null, promptTokens, names, holds };
         const outcome = fleet.pick(id, request, ENGINES, seconds);
         if (outcome.kind !== "pick") return expect.unreachable();

@@ -37,6 +37,7 @@ export {
 } from "./codes";
 export { LOST_TO_CONTEXTS, LOST_TO_MEMORY, LOST_TO_PREFIXES } from "./losses";
 export { CHUNK, LAST, RUN, WINDOW } from "./groups";
+export { DIGEST_TOKENS_MIN, DIGEST_WORDS } from "./chunk-digest";
 export { ROW_WORDS as MATCH_ROW_WORDS } from "./match";
 export { DUMP_ROW_WORDS } from "./dump";
 export { EXPORT_ROWS_MIN, HOLDER_SLOT_MASK, HOLDER_TIER_SHIFT } from "./export";

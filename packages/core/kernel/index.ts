@@ -5,6 +5,7 @@
 import { Context, contextAt, EVICTED_RANKS, groupOf, header, Header, HEADER, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit, seedOf } from "./xxh3";
 import { hashRun } from "./block-hash";
+import { digestChunks } from "./chunk-digest";
 import { mixInit } from "./mix";
 import { allocateScratch, heapInit, releaseScratch } from "./heap";
 import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
@@ -429,6 +430,12 @@ export function readerMatch(
   hasExtra: bool,
 ): void {
   match(changetype<Reader>(reader), slot, serial, count, isTokens, hasExtra);
+}
+
+/** Writes a digest of each chunk of a reader's tokens in place of its hashes (chunk-digest.ts). */
+export function readerDigest(at: usize, chunkBytes: usize, count: u32): void {
+  const reader = changetype<Reader>(at);
+  digestChunks(reader.tokens, chunkBytes, count, reader.hashes);
 }
 
 /** Writes rows of a context to a reader's memory (dump.ts). */

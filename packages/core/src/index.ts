@@ -79,6 +79,7 @@ export type { PrefixIndexOptions } from "./prefix-index/index-options.ts";
 export { PrefixIndex, type PrefixIndexStats } from "./prefix-index/prefix-index.ts";
 export { STORE_BLOCKS_MAX, STORE_TOKENS_MAX } from "./prefix-index/writer-memory.ts";
 export {
+  DIGEST_WORDS,
   DUMP_ROW_WORDS,
   PrefixReader,
   QUERY_TOKENS_MAX,

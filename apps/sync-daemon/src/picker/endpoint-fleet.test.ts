@@ -19,7 +19,7 @@ function request(more: Partial<PickRequest> = {}): PickRequest {
     workers: null,
     subset: null,
     promptTokens: 1000,
-    names: new Uint32Array(0),
+    names: { keys: new Uint32Array(0), keyWords: 1, keyTokens: 1 },
     holds: [],
     ...more,
   };
@@ -56,7 +56,8 @@ describe("a pick", () => {
 
   it("follows its own decision until the index knows it", () => {
     const all = fleet(THREE);
-    const names = Uint32Array.from({ length: 1024 }, (_, i) => i);
+    const keys = Uint32Array.from({ length: 1024 }, (_, i) => i);
+    const names = { keys, keyWords: 1, keyTokens: 1 };
     const first = all.pick(1, request({ names, promptTokens: 1024 }), 1, 0);
     all.end(1);
     const second = all.pick(2, request({ names, promptTokens: 1024 }), 1, 1);
@@ -119,7 +120,8 @@ describe("the endpoints", () => {
 
   it("E2: a position that is given again has nothing of the endpoint before", () => {
     const all = fleet([THREE[0]!]);
-    const names = Uint32Array.from({ length: 1024 }, (_, i) => i);
+    const keys = Uint32Array.from({ length: 1024 }, (_, i) => i);
+    const names = { keys, keyWords: 1, keyTokens: 1 };
     all.pick(1, request({ names, promptTokens: 1024 }), 1, 0);
     all.update([engine("d", ["10.0.0.4:80"])]);
     expect(all.endpoints).toMatchObject([{ worker: "d", position: 0 }]);

@@ -69,8 +69,6 @@ const ADAPTER_SECONDS = 60;
 const FULL_WAITING = 5;
 /** and one with this share of its KV cache in use. */
 const FULL_KV_USAGE = 0.8;
-/** Tokens of a block, by which the policy remembers its own decisions. */
-const KEY_WORDS = 16;
 
 /** An engine as far as the picker needs it. */
 export interface PoolEngine {
@@ -92,6 +90,9 @@ export interface Endpoint {
   readonly position: number;
 }
 
+/** Names of a prompt's parts, by which the policy remembers its own decisions. Read during a pick only. */
+export type PromptNames = Pick<RoutingRequest, "keys" | "keyWords" | "keyTokens">;
+
 /** What a pick is made by. */
 export interface PickRequest {
   /** Null: any. */
@@ -99,8 +100,7 @@ export interface PickRequest {
   /** Endpoints that the gateway allows; null: all. */
   readonly subset: readonly string[] | null;
   readonly promptTokens: number;
-  /** Tokens of the prompt. Where they are not known: the bytes of the body, four for a token. */
-  readonly names: Uint32Array;
+  readonly names: PromptNames;
   readonly holds: readonly RankHeld[];
   /** Requests of one session prefer the endpoint that the last one had. Absent: none. */
   readonly session?: string | undefined;
@@ -653,9 +653,7 @@ function routingOf({ promptTokens, names }: PickRequest): RoutingRequest {
   return {
     promptTokens,
     sessionId: null,
-    keys: names.subarray(0, names.length - (names.length % KEY_WORDS)),
-    keyWords: KEY_WORDS,
-    keyTokens: KEY_WORDS,
+    ...names,
     sharedLaterTokens: 0,
   };
 }

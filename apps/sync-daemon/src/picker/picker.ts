@@ -37,6 +37,7 @@ import {
   type PickRequest,
   type PoolEngine,
   type PoolStanding,
+  type PromptNames,
   SESSION_CHARACTERS_MAX,
 } from "./endpoint-fleet.ts";
 import type { OpenSession, SessionHost, StreamFault } from "./picker-server.ts";
@@ -240,7 +241,9 @@ interface Known {
 interface Looked {
   /** Null when it was not looked up. */
   readonly holds: readonly RankHeld[] | null;
-  readonly names: Uint32Array;
+  /** Null where they are not known. A view, valid until the next lookup. */
+  readonly tokens: Uint32Array | null;
+  readonly names: PromptNames;
   readonly promptTokens: number;
 }
 
@@ -384,8 +387,9 @@ export class Picker implements SessionHost {
     if (!session.isWaiting) return;
     const { request, served, tokens, askedMs } = known;
     const nowMs = this.#parts.now();
-    const { holds, names, promptTokens, isUsable } = this.#look(request, served, tokens);
-    const asked = this.#asked(question, served, { holds, names, promptTokens });
+    const looked = this.#look(request, served, tokens);
+    const { holds, promptTokens } = looked;
+    const asked = this.#asked(question, served, looked);
     if (session.explain !== undefined) {
       const ranking = this.#fleet.explain(asked, nowMs / 1000);
       if (session.explain({ promptTokens, reason: known.reason, ranking }) === "leave") return;
@@ -396,13 +400,13 @@ export class Picker implements SessionHost {
     assert(told, "a session that waits takes its decision");
     const isPick = outcome.kind === "pick";
     if (isPick) {
-      this.#follow(session.id, known, outcome, { holds, names, promptTokens });
+      this.#follow(session.id, known, outcome, looked);
       this.shared?.sent(session.id, outcome.endpoints[0].address, promptTokens, outcome.decision, asked);
     }
     const decidedMs = this.#parts.now();
     this.#parts.watch.decided({
       ...pickOf(outcome),
-      reason: reasonOf(isUsable ? known.reason : "tokens_unusable", holds, outcome),
+      reason: reasonOf(looked.isUsable ? known.reason : "tokens_unusable", holds, outcome),
       seconds: (decidedMs - askedMs) / 1000,
       times: {
         askedMs,
@@ -450,14 +454,14 @@ export class Picker implements SessionHost {
   /** Keeps what the request's news are compared with. */
   #follow(
     id: number,
-    { served, tokens, askedMs, request }: Known,
+    { served, askedMs, request }: Known,
     {
       endpoints: [{ address, worker, dpRank }],
       basis,
       heldTokens,
       isMean,
     }: PickOutcome & { readonly kind: "pick" },
-    { holds, names, promptTokens }: Looked,
+    { holds, tokens, promptTokens }: Looked,
   ): void {
     const followed: Followed = { askedMs, address, prediction: null, isServed: false };
     this.#followed.set(id, followed);
@@ -470,7 +474,7 @@ export class Picker implements SessionHost {
         tokens: heldTokens,
         toleranceTokens: Math.max(DIFFERENCE_SHARE * promptTokens, DIFFERENCE_BLOCKS * (blockSize ?? 0)),
       };
-    this.#check.picked(id, { served, tokens: names, blockSize, server: { worker, dpRank } });
+    this.#check.picked(id, { served, tokens, blockSize, server: { worker, dpRank } });
   }
 
   /** What is known of the prompt: by its tokens, or by the bytes of its body. `isUsable` is false for tokens that are none. */
@@ -482,11 +486,18 @@ export class Picker implements SessionHost {
     const holds = served === null || tokens === null ? null : this.#parts.lookup.holds(served, tokens);
     if (tokens === null || holds === null) {
       const isUsable = tokens === null || served === null;
-      return { holds, names: wordsOf(bytes), promptTokens: estimatedTokens, isUsable };
+      return { holds, tokens: null, names: bodyNames(bytes), promptTokens: estimatedTokens, isUsable };
     }
     // No copy: nothing else is looked up before the pick is made.
-    const names = this.#parts.lookup.lookedUp(tokens.length);
-    return { holds, names, promptTokens: tokens.length + otherTokens, isUsable: true };
+    const { lookup } = this.#parts;
+    const { length } = tokens;
+    return {
+      holds,
+      tokens: lookup.lookedUp(length),
+      names: lookup.namesOf(length),
+      promptTokens: length + otherTokens,
+      isUsable: true,
+    };
   }
 
   #answer(question: PickQuestion, outcome: PickOutcome, promptTokens: number): Decision {
@@ -623,13 +634,13 @@ function reasonOf(reason: PickReason, holds: readonly RankHeld[] | null, outcome
 }
 
 /** A body as words of four bytes, which stand for its tokens; the rest is left out. A view of it, where its place allows. */
-function wordsOf(body: Buffer): Uint32Array {
+function bodyNames(body: Buffer): PromptNames {
   const count = body.length >>> 2;
   const { buffer, byteOffset } = body;
-  if (byteOffset % Uint32Array.BYTES_PER_ELEMENT === 0) return new Uint32Array(buffer, byteOffset, count);
-  const words = new Uint32Array(count);
-  new Uint8Array(words.buffer).set(body.subarray(0, 4 * count));
-  return words;
+  const isAligned = byteOffset % Uint32Array.BYTES_PER_ELEMENT === 0;
+  const keys = isAligned ? new Uint32Array(buffer, byteOffset, count) : new Uint32Array(count);
+  if (!isAligned) new Uint8Array(keys.buffer).set(body.subarray(0, 4 * count));
+  return { keys, keyWords: 1, keyTokens: 1 };
 }
 
 /** OpenAI's error object. */

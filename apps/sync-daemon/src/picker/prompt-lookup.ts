@@ -5,11 +5,17 @@
  *
  * A model that no engine serves is no error here: the caller picks by load.
  */
+import { DIGEST_WORDS } from "@kvsync/core";
+
 import { RequestError } from "../request/request-error.ts";
 import { heldByRank, type MatchDependencies, type RankHeld } from "../query/match.ts";
 import type { QuestionFields } from "../query/match-query.ts";
 import { withInput, withTokens } from "../query/match-query.ts";
 import { namedModel } from "../query/model-name.ts";
+import type { PromptNames } from "./endpoint-fleet.ts";
+
+/** Tokens of a chunk that has one name: as many as the policy tells prompts apart by. */
+const NAME_TOKENS = 256;
 
 /** A model that is served. */
 export interface ServedModel {
@@ -70,6 +76,12 @@ export class PromptLookup {
   /** The first tokens of the prompt that was looked up last: a view, valid until the next lookup. */
   lookedUp(count: number): Uint32Array {
     return this.#dependencies.reader.tokens.subarray(0, count);
+  }
+
+  /** Names of the prompt that was looked up last, whose length is `count`: valid until the next lookup. */
+  namesOf(count: number): PromptNames {
+    const keys = this.#dependencies.reader.digestChunks(count, NAME_TOKENS);
+    return { keys, keyWords: DIGEST_WORDS, keyTokens: NAME_TOKENS };
   }
 
   /**

@@ -40,14 +40,15 @@ class SharingPicker {
   pick(
     id: number,
     now: number,
-    names = NAMES,
+    tokens = NAMES,
     traits: PickTraits = {},
     subset: string[] | null = null,
   ): PickOutcome {
-    const request = { workers: null, subset, promptTokens: names.length, names, holds: [], ...traits };
+    const names = { keys: tokens, keyWords: 1, keyTokens: 1 };
+    const request = { workers: null, subset, promptTokens: tokens.length, names, holds: [], ...traits };
     const outcome = this.fleet.pick(id, request, 3, now);
     if (outcome.kind === "pick")
-      this.shared.sent(id, outcome.endpoints[0].address, names.length, outcome.decision, traits);
+      this.shared.sent(id, outcome.endpoints[0].address, tokens.length, outcome.decision, traits);
     return outcome;
   }
 

@@ -122,6 +122,7 @@ export interface KernelExports {
   rankContextFirst(slot: number, rankSlot: number): void;
   readerOpen(tokens: number): number;
   readerEnd(reader: number): void;
+  readerDigest(reader: number, chunkBytes: number, count: number): void;
   readerMatch(
     reader: number,
     slot: number,

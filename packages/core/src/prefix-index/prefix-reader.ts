@@ -8,12 +8,15 @@ import type { ContextKey, EvictionReason, MatchResult } from "./contract.ts";
 import { HOLDER_SLOTS_MAX, LOOKAHEAD_MAX, MATCH_ROW_WORDS, RANK_SLOTS_MAX } from "./contract.ts";
 import type { ContextSummary } from "./context-table.ts";
 import { CONTEXT_RECORD_BYTES, keyText, listContexts, serialOf, slotOf } from "./context-table.ts";
+import { assert } from "../assert.ts";
 import { ByteDigester } from "./byte-digester.ts";
 import { type HeldGroup, listGroups } from "./group-table.ts";
 import { IndexError } from "./index-error.ts";
 import type { KernelExports, KernelMemory } from "./kernel.ts";
 import { instantiateKernel, reach } from "./kernel.ts";
 import {
+  DIGEST_TOKENS_MIN,
+  DIGEST_WORDS,
   DUMP_BLOCK,
   DUMP_DONE,
   DUMP_HOLDER,
@@ -46,6 +49,8 @@ export const QUERY_TOKENS_MAX = 1_048_576;
 
 /** u32 words per row of `PrefixReader.dump`: prefix hash low, high, rank slot, tier, copies. */
 export { DUMP_ROW_WORDS };
+/** u32 words per digest of `PrefixReader.digestChunks`. */
+export { DIGEST_WORDS };
 /** `dump` counts holders of one block up to this. */
 const HOLDERS = 4 * HOLDER_SLOTS_MAX;
 const DUMP_ROWS_MAX = Math.floor((MATCH_ROW_WORDS * RANK_SLOTS_MAX) / DUMP_ROW_WORDS);
@@ -236,12 +241,28 @@ export class PrefixReader {
    * @throws IndexError `too_many_tokens` when the prompt is longer than `tokens`.
    */
   matchTokens(contextId: number, tokenCount: number, hasExtra: boolean): MatchResult {
-    if (tokenCount > this.tokens.length)
-      throw new IndexError(
-        { code: "too_many_tokens", actual: tokenCount, expectedMax: this.tokens.length },
-        `a query of ${tokenCount} tokens does not fit: at most ${this.tokens.length}`,
-      );
+    this.#refuseLonger(tokenCount);
     return this.#match(contextId, tokenCount, true, hasExtra);
+  }
+
+  /**
+   * Digests the chunks of the prompt in `tokens`, for memories of prompts: one seed or another gives the same. They take the place
+   * of `hashes`.
+   *
+   * @param tokenCount - tokens in the prompt; what does not fill a chunk is left out.
+   * @param chunkTokens - a multiple of `DIGEST_TOKENS_MIN`.
+   * @returns `DIGEST_WORDS` words per chunk: a view of `hashes`, valid until the reader's next call.
+   * @throws IndexError `too_many_tokens` when the prompt is longer than `tokens`.
+   */
+  digestChunks(tokenCount: number, chunkTokens: number): Uint32Array {
+    this.#refuseLonger(tokenCount);
+    assert(
+      chunkTokens > 0 && chunkTokens % DIGEST_TOKENS_MIN === 0,
+      "a chunk has whole rounds of the kernel's",
+    );
+    const count = Math.floor(tokenCount / chunkTokens);
+    this.#kernel.readerDigest(this.#at, 4 * chunkTokens, count);
+    return this.hashes.subarray(0, DIGEST_WORDS * count);
   }
 
   /**
@@ -260,6 +281,14 @@ export class PrefixReader {
         `a query of ${blockCount} blocks does not fit: at most ${blocksMax}`,
       );
     return this.#match(contextId, blockCount, false, false);
+  }
+
+  #refuseLonger(tokenCount: number): void {
+    if (tokenCount <= this.tokens.length) return;
+    throw new IndexError(
+      { code: "too_many_tokens", actual: tokenCount, expectedMax: this.tokens.length },
+      `a query of ${tokenCount} tokens does not fit: at most ${this.tokens.length}`,
+    );
   }
 
   #match(contextId: number, count: number, isTokens: boolean, hasExtra: boolean): MatchResult {
