@@ -104,7 +104,7 @@ export function heldByRank(asked: MatchQuery, dependencies: MatchDependencies): 
     const held = best.get(rankSlot);
     if (held === undefined)
       return { worker, dpRank, matchedTokens: 0, slowTokens: 0, heldTokens: 0, blockSize, trust };
-    const [, , , host = 0, disk = 0, remote = 0, heldBlocks = 0] = held.row;
+    const { host, disk, remote, heldBlocks } = held;
     return {
       worker,
       dpRank,
@@ -322,27 +322,45 @@ function run(
 
 /** What one rank holds of the prompt. */
 interface RankMatch {
-  /** See MatchResult. */
-  readonly row: Uint32Array;
   readonly blockSize: number;
   readonly lookahead: number;
   readonly tokens: number;
+  /** Blocks, as a row of MatchResult has them. */
+  readonly matched: number;
+  readonly device: number;
+  readonly host: number;
+  readonly disk: number;
+  readonly remote: number;
+  readonly heldBlocks: number;
   /** What all KV-cache groups allow before the prompt's last token, which is always computed. */
   reusableTokens: number;
 }
 
-/** Keeps each rank slot's match of most tokens; rows are copied, since the reader reuses its own. */
+/** Keeps each rank slot's match of most tokens, as numbers: the reader reuses its rows, and a copy of each would cost more. */
 function keepLonger(
   best: Map<number, RankMatch>,
   result: MatchResult,
   { blockSize, lookahead }: FittingContext,
 ): void {
-  for (let i = 0; i < result.matchCount; i++) {
-    const row = result.rows.slice(i * MATCH_ROW_WORDS, (i + 1) * MATCH_ROW_WORDS);
-    const [rankSlot = 0, matched = 0] = row;
+  const { rows, matchCount } = result;
+  const end = matchCount * MATCH_ROW_WORDS;
+  for (let at = 0; at < end; at += MATCH_ROW_WORDS) {
+    const rankSlot = rows[at] ?? 0;
+    const matched = rows[at + 1] ?? 0;
     const tokens = matched * blockSize;
-    if (tokens > (best.get(rankSlot)?.tokens ?? 0))
-      best.set(rankSlot, { row, blockSize, lookahead, tokens, reusableTokens: tokens });
+    if (tokens <= (best.get(rankSlot)?.tokens ?? 0)) continue;
+    best.set(rankSlot, {
+      blockSize,
+      lookahead,
+      tokens,
+      matched,
+      device: rows[at + 2] ?? 0,
+      host: rows[at + 3] ?? 0,
+      disk: rows[at + 4] ?? 0,
+      remote: rows[at + 5] ?? 0,
+      heldBlocks: rows[at + 6] ?? 0,
+      reusableTokens: tokens,
+    });
   }
 }
 
@@ -420,7 +438,7 @@ function heldFields(
   "block_size" | "matched_blocks" | "matched_tokens" | "held_tokens" | "reusable_tokens" | "tiers"
 > {
   if (held === null) return { block_size: blockSize, ...NOTHING_HELD };
-  const [, matched = 0, device = 0, host = 0, disk = 0, remote = 0, heldBlocks = 0] = held.row;
+  const { matched, device, host, disk, remote, heldBlocks } = held;
   return {
     block_size: held.blockSize,
     matched_blocks: matched,

@@ -80,12 +80,14 @@ export function keyText(key: ContextKey): string {
  *
  * @param readerLine - line of the reader that asks; −1 for the writer.
  * @param recordAt - address of `CONTEXT_RECORD_BYTES` of the caller's.
+ * @param keys - by id, of contexts that were listed before: theirs are not read again. Receives the others.
  */
 export function listContexts(
   kernel: KernelExports,
   memory: KernelMemory,
   readerLine: number,
   recordAt: number,
+  keys: Map<number, ContextKey> = new Map(),
 ): ContextSummary[] {
   const summaries: ContextSummary[] = [];
   for (let slot = 0; slot < kernel.contextSlotCount(); slot++) {
@@ -94,16 +96,23 @@ export function listContexts(
     kernel.contextDescribe(readerLine, slot, recordAt);
     const words = new Uint32Array(memory.buffer, recordAt, CONTEXT_WORDS);
     if (words[CONTEXT_SERIAL] === 0) continue;
-    // Copied, as a decoder refuses memory that other threads may change.
-    const name = new Uint8Array(memory.buffer, recordAt + RECORD_BYTES, words[CONTEXT_NAME_LENGTH]).slice();
-    const [model, loraName] = JSON.parse(lenientUtf8.decode(name)) as [string, string | null];
+    const id = contextIdOf(slot, words[CONTEXT_SERIAL]);
+    const key = keys.get(id) ?? readKey(memory, recordAt, words);
+    keys.set(id, key);
     summaries.push({
-      id: contextIdOf(slot, words[CONTEXT_SERIAL]),
-      key: { model, loraName, blockSize: words[CONTEXT_BLOCK_SIZE], lookahead: words[CONTEXT_LOOKAHEAD] },
+      id,
+      key,
       prefixCount: words[CONTEXT_PREFIX_COUNT],
       mappingCount: words[CONTEXT_MAPPING_COUNT],
       bytes: words[CONTEXT_BYTES],
     });
   }
   return summaries;
+}
+
+function readKey(memory: KernelMemory, recordAt: number, words: Uint32Array): ContextKey {
+  // Copied, as a decoder refuses memory that other threads may change.
+  const name = new Uint8Array(memory.buffer, recordAt + RECORD_BYTES, words[CONTEXT_NAME_LENGTH]).slice();
+  const [model, loraName] = JSON.parse(lenientUtf8.decode(name)) as [string, string | null];
+  return { model, loraName, blockSize: words[CONTEXT_BLOCK_SIZE], lookahead: words[CONTEXT_LOOKAHEAD] };
 }

@@ -81,6 +81,9 @@ export class PrefixReader {
   readonly #found = new Map<string, ContextSummary[]>();
   readonly #modelsOfAdapter = new Map<string, readonly string[]>();
   #foundVersion = -1;
+  /** Keys of the contexts that were listed, by id. */
+  readonly #keys = new Map<number, ContextKey>();
+  #keysVersion = -1;
   /** By the number of rows: at most `RANK_SLOTS_MAX` and the empty one. */
   readonly #rowViews: (Uint32Array | undefined)[] = Array.from({ length: RANK_SLOTS_MAX + 1 });
   readonly #result: MatchResult = { blockCount: 0, matchCount: 0, rows: new Uint32Array(0) };
@@ -141,7 +144,11 @@ export class PrefixReader {
 
   /** The contexts there are now, in no particular order. */
   contexts(): ContextSummary[] {
-    return listContexts(this.#kernel, this.#memory, this.#record[READER_LINE], this.#describeAt);
+    const version = this.#kernel.contextsVersion();
+    // Ids are never given twice: a key that is too old is of no context that is listed.
+    if (version !== this.#keysVersion) this.#keys.clear();
+    this.#keysVersion = version;
+    return listContexts(this.#kernel, this.#memory, this.#record[READER_LINE], this.#describeAt, this.#keys);
   }
 
   /**
