@@ -16,6 +16,8 @@ export const SLOW_KINDS = [
   "model",
   "property",
   "simulation",
+  // The product's own time limits, waited for.
+  "deadline",
   // Planted mistakes, one run of the checks for each.
   "mutation",
   // Size and threads.

@@ -4,94 +4,27 @@ import { connect as connectTls } from "node:tls";
 import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { Authority } from "../../test/certificates.ts";
-import {
-  PickerServer,
-  type PickerServerOptions,
-  type SessionHost,
-  type StreamFault,
-} from "./picker-server.ts";
-import type { Decision, SessionEnd } from "./session.ts";
-import { GatewayClient } from "./testing/gateway-client.ts";
 import { type LateFrame, RawGateway } from "./testing/raw-gateway.ts";
+import {
+  type Cleanups,
+  frame,
+  FULL_DUPLEX,
+  PICK,
+  servePicker,
+  type ServedOptions,
+  type ServedPicker,
+} from "./testing/served-picker.ts";
+import type { StreamFault } from "./picker-server.ts";
 import { framed } from "./wire/ext-proc-codec.ts";
 import { referenceEncode } from "./wire/testing/reference-codec.ts";
 
-const PICK: Decision = {
-  kind: "pick",
-  answer: { destination: "10.0.0.1:8000", setHeaders: [], removeHeaders: [], facts: {} },
-  leaves: false,
-};
-const LIMITS = {
-  bodyBytes: 1_000_000,
-  bufferedBytes: 2_000_000,
-  streams: 100,
-  connections: 4,
-  headersBytes: 96 * 1024,
-};
-const FULL_DUPLEX = { requestBodyMode: 4, responseBodyMode: 4 };
-
-interface Books {
-  readonly ends: SessionEnd[];
-  readonly faults: StreamFault[];
-  asked: number;
-}
-
-const cleanups: (() => Promise<void> | void)[] = [];
+const cleanups: Cleanups = [];
 afterEach(async () => {
   for (const clean of cleanups.splice(0).reverse()) await clean();
 });
 
-async function serve(
-  options: {
-    limits?: Partial<PickerServerOptions["limits"]>;
-    tls?: PickerServerOptions["tls"];
-    serves?: PickerServerOptions["serves"];
-    host?: Partial<SessionHost>;
-  } = {},
-): Promise<{ server: PickerServer; port: number; books: Books; client: () => GatewayClient }> {
-  const books: Books = { ends: [], faults: [], asked: 0 };
-  const host: SessionHost = {
-    ask: (session) => {
-      books.asked += 1;
-      session.decide(PICK);
-    },
-    served: () => undefined,
-    firstToken: () => undefined,
-    responseChunk: () => undefined,
-    responseTail: () => undefined,
-    over: (_session, end) => {
-      books.ends.push(end);
-    },
-    fault: (fault) => {
-      books.faults.push(fault);
-    },
-    health: (service) =>
-      service === "" ? "serving" : service === "readiness" ? "not_serving" : "service_unknown",
-    ...options.host,
-  };
-  const tls = options.tls ?? null;
-  const server = new PickerServer(
-    {
-      host: "127.0.0.1",
-      port: 0,
-      tls,
-      serves: options.serves ?? "gateways",
-      limits: { ...LIMITS, ...options.limits },
-    },
-    host,
-  );
-  const port = await server.listen();
-  cleanups.push(() => server.stop());
-  const client = (): GatewayClient => {
-    const made = new GatewayClient(`${tls === null ? "http" : "https"}://127.0.0.1:${port}`, {
-      rejectUnauthorized: false,
-    });
-    cleanups.push(() => {
-      made.close();
-    });
-    return made;
-  };
-  return { server, port, books, client };
+function serve(options: ServedOptions = {}): Promise<ServedPicker> {
+  return servePicker(cleanups, options);
 }
 
 describe("the picker's server", () => {
@@ -318,42 +251,6 @@ describe("the picker's server", () => {
     expect([books.faults, server.connectionCount, server.streamCount]).toEqual([["connections_limit"], 3, 1]);
   });
 
-  it.each(["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"])(
-    "V8: ends a stream of %s that its client keeps open",
-    async (path) => {
-      const { client } = await serve({ serves: "probes" });
-      const stream = client().session.request({ ":method": "POST", ":path": path });
-      stream.on("error", () => undefined);
-      stream.resume();
-      await new Promise((resolve) => stream.once("close", resolve));
-      expect(stream.destroyed).toBe(true);
-    },
-    30_000,
-  );
-
-  /** HTTP/2 as bytes: a client would not send what this server is to refuse. */
-  function frame(type: number, flags: number, stream: number, payload: readonly number[]): Buffer {
-    const head = Buffer.alloc(9);
-    head.writeUIntBE(payload.length, 0, 3);
-    head.writeUInt8(type, 3);
-    head.writeUInt8(flags, 4);
-    head.writeUInt32BE(stream, 5);
-    return Buffer.concat([head, Buffer.from(payload)]);
-  }
-
-  /** Sends what comes first at once, and then a byte a second. Resolves when the server has ended the connection. */
-  async function trickle(port: number, first: Buffer, then: Buffer): Promise<void> {
-    const socket = connect(port, "127.0.0.1");
-    socket.on("error", () => undefined);
-    socket.resume();
-    socket.write(first);
-    let at = 0;
-    const sending = setInterval(() => socket.write(then.subarray(at, ++at)), 1000);
-    await new Promise((resolve) => socket.once("close", resolve));
-    clearInterval(sending);
-    expect(at).toBeLessThan(then.length);
-  }
-
   it("V9: ends a connection of probes that resets streams in a row, and allows it a few at once", async () => {
     const { port, client } = await serve({ serves: "probes" });
     const { session } = client();
@@ -372,42 +269,6 @@ describe("the picker's server", () => {
     await new Promise((resolve) => socket.once("close", resolve));
     expect(await client().health("")).toBe(1);
   });
-
-  it("V11: ends connections whose preface, headers or TLS handshake come a byte a second, by name, and no other", async () => {
-    const plain = await serve();
-    const secure = await serve({ tls: { ...(await (await Authority.make()).sign("picker")), ca: null } });
-    const gateway = plain.client();
-    const open = gateway.open();
-    open.send({ requestHeaders: {}, protocolConfig: FULL_DUPLEX });
-    const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    const settings = frame(4, 0, 0, []);
-    const headers = frame(1, 4, 1, [0x83, 0x86, 0x84, 0x41, 100, ...Array.from({ length: 100 }, () => 0x61)]);
-    const hello = Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]);
-    const slow = [
-      trickle(plain.port, Buffer.alloc(0), preface),
-      // A frame of an undefined type is ignored.
-      trickle(
-        plain.port,
-        Buffer.concat([preface, settings]),
-        frame(
-          250,
-          0,
-          0,
-          Array.from({ length: 99 }, () => 0),
-        ),
-      ),
-      trickle(plain.port, Buffer.concat([preface, settings, headers.subarray(0, 12)]), headers.subarray(12)),
-      trickle(secure.port, hello, Buffer.alloc(500)),
-    ];
-    await Promise.all(slow);
-    expect(plain.books.faults).toEqual(Array.from({ length: 3 }, () => "no_first_stream"));
-    expect(secure.books.faults).toEqual(["no_first_stream"]);
-    expect([plain.server.connectionCount, plain.server.streamCount]).toEqual([1, 1]);
-    open.send({ requestBody: { body: Buffer.from("{}"), endOfStream: true } });
-    await open.answered(2);
-    expect(plain.books.asked).toBe(1);
-    expect(await secure.client().health("")).toBe(1);
-  }, 60_000);
 
   it("V3: does not read from a gateway that does not read, while another stream is served", async () => {
     const { client, server } = await serve({ limits: { bodyBytes: 100 } });

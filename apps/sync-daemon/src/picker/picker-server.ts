@@ -17,13 +17,13 @@
  *      (picker-server.test.ts "V6").
  *  V7  What one event makes due goes out in one write (picker-server.test.ts "V7").
  *  V8  A health check, or a stream that was refused, is over after SHORT_STREAM_MS: neither keeps a connection busy
- *      (picker-server.test.ts "V8").
+ *      (picker-server.deadline.test.ts "V8").
  *  V9  A connection of probes has a few streams at once, and few resets. It shares its thread with picks, and any peer
  *      may reach it (picker-server.test.ts "V9").
  *  V10 While all places are taken, the connection that has been without a stream for longest gives way to a new one
  *      (picker-server.test.ts "V10").
  *  V11 A connection without a first stream ends after FIRST_STREAM_MS, and is counted. Slow prefaces, headers and TLS
- *      handshakes do not prolong that (picker-server.test.ts "V11").
+ *      handshakes do not prolong that (picker-server.deadline.test.ts "V11").
  *
  * Not here: the decisions (SessionHost), the source of certificates.
  * Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md; node:http2's `streamResetBurst` for V2:
