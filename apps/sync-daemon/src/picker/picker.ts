@@ -16,11 +16,12 @@
  *
  * Not here: connections (picker-server.ts), costs (packages/routing), the source of endpoints (its owner calls `update`).
  */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 
 import { assert, AssertionError } from "@kvsync/core";
 import type { Trust } from "@kvsync/routing";
 
+import { epochMs } from "../clock.ts";
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import { type TokenizeRequest, tokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import type { RankHeld } from "../query/match.ts";
@@ -49,6 +50,7 @@ import {
   type ReadingReason,
   readRequest,
 } from "./request-reading.ts";
+import { newRequestId } from "./request-id.ts";
 import type { Decision, PickQuestion, SessionEnd } from "./session.ts";
 import { SharedDecisions, type SharingParts } from "./shared-decisions.ts";
 import type { ImmediateAnswer } from "./wire/ext-proc-codec.ts";
@@ -504,7 +506,8 @@ export class Picker implements SessionHost {
     if (outcome.kind !== "pick") return { kind: "immediate", answer: unavailable(outcome.kind) };
     const { endpoints, basis, heldTokens, trust, rankToTell } = outcome;
     const setHeaders: [string, string][] = [];
-    if (!question.headers.has("x-request-id")) setHeaders.push(["x-request-id", randomUUID()]);
+    if (!question.headers.has("x-request-id"))
+      setHeaders.push(["x-request-id", newRequestId(Math.floor(epochMs()))]);
     if (rankToTell !== null) setHeaders.push(["x-data-parallel-rank", String(rankToTell)]);
     const facts = {
       worker: endpoints[0].worker,
