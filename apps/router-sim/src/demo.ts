@@ -8,6 +8,7 @@
  *     then      (without --once) a fleet with light traffic stays up, with addresses to try, until Ctrl-C
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { OWN_SECONDS } from "@kvsync/routing";
 
 import { DaemonClient, LOOKUP_TIMEOUT_MS } from "./daemon/daemon-client.ts";
 import { DaemonProcess } from "./daemon/daemon-process.ts";
@@ -96,6 +97,9 @@ Now as real traffic: the same requests over HTTP, to engines that answer OpenAI'
 daemon's picker where to send each one. The engines' own usage shows how much of each prompt was cached.
 `;
 
+const PREDICTED = `Predicted counts a prompt that was sent to an engine within ${OWN_SECONDS} s as held there. At ${TRAFFIC_SPEED} times real time these are
+${Math.round((OWN_SECONDS * TRAFFIC_SPEED) / 60)} minutes of traffic, and engines as small as these evict some of it before it is asked for again.`;
+
 function replayOptions({ seed, daemonPath, daemonLogPath }: DemoOptions): ReplayOptions {
   return {
     workload: { kind: "generated", spec: WORKLOAD },
@@ -173,7 +177,7 @@ function trafficTable(blind: RunReport, informed: RunReport, picked: PickedRunRe
       share(picked.predictedTokens),
     ],
   ];
-  return `${textTable(rows, "right", 3).join("\n")}\n\nThe gateway was ${picked.gateway}.`;
+  return `${textTable(rows, "right", 3).join("\n")}\n\nThe gateway was ${picked.gateway}.\n${PREDICTED}`;
 }
 
 function comparison(blind: RunReport, informed: RunReport): string {

@@ -1,6 +1,6 @@
 /** The public surface of the policies: named, so that it is a page one reviews. */
 export { DecisionHistory } from "./decision-history.ts";
-export { type CostTerms, KvsyncPolicy, type PolicyDecision } from "./kvsync.ts";
+export { type CostTerms, KvsyncPolicy, OWN_SECONDS, type PolicyDecision } from "./kvsync.ts";
 export { leastBy } from "./least.ts";
 export { type FixedWorker, LoadBook } from "./load-book.ts";
 export { MemoryPressure } from "./memory-pressure.ts";

@@ -30,8 +30,8 @@ import type { RoutingPolicy, RoutingRequest, Trust, WorkerView } from "./policy.
 const CONTEXT_PER_TOKEN = 20;
 /** One running request costs each step about as much as a token of prefill does; half of a long answer's steps count. */
 const RUNNING_TOKENS = 256;
-/** Longer than prefill and events take together, shorter than what is stored now lives in a cache. */
-const OWN_SECONDS = 10;
+/** How long own decisions count: longer than prefill and events take together, shorter than what is stored now lives in a cache. */
+export const OWN_SECONDS = 10;
 /** Shorter than a turn of a chat; the index knows the rest as soon as it is stored. */
 const OWN_CHUNK_TOKENS = 256;
 
