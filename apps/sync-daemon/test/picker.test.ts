@@ -344,6 +344,23 @@ describe("the picker", () => {
     expect(bench.reported).toHaveLength(1);
   });
 
+  it("counts answers that name no endpoint as misses, of gateways that name one at other times", async () => {
+    const unnamed = async (): Promise<void> => {
+      const { id } = await bench.ask({ model: "base", prompt: PROMPT });
+      const session = { id, isWaiting: false, decide: () => false, fail: () => undefined };
+      bench.picker.served(session, null);
+      bench.picker.over(session, "complete");
+    };
+    for (let i = 0; i < 3; i++) await unnamed();
+    expect(bench.picker.states.penalty).toBe(0);
+    const { id } = await bench.ask({ model: "base", prompt: PROMPT });
+    const session = { id, isWaiting: false, decide: () => false, fail: () => undefined };
+    bench.picker.served(session, ADDRESSES[1]);
+    bench.picker.over(session, "complete");
+    for (let i = 0; i < 3; i++) await unnamed();
+    expect([bench.picker.states.penalty, bench.elsewhere]).toEqual([1, 0]);
+  });
+
   it.each([
     ["what differs by two blocks", PROMPT, HELD_TOKENS - 32, false],
     ["what differs by more", PROMPT, HELD_TOKENS - 33, true],

@@ -170,6 +170,16 @@ describe("the endpoints", () => {
     expect(best(16)).toBe("a");
   });
 
+  it("E5: rest, too, when no endpoint answered three picks in a row; their bookings end at once", () => {
+    const all = fleet(THREE);
+    for (let id = 0; id < 3; id++) {
+      expect(workersOf(all.pick(id, request({ holds: [hold("a", 1000)] }), 1, 0))).toEqual(["a"]);
+      expect(all.served(id, null, 0)).toBe(false);
+    }
+    expect([all.bookingCount, all.states(0).penalty]).toEqual([0, 1]);
+    expect(workersOf(all.pick(9, request({ holds: [hold("a", 1000)] }), 1, 0))).not.toEqual(["a"]);
+  });
+
   it("E6: count what an engine has beyond our own requests, by the smaller of two looks", () => {
     const all = fleet(THREE.slice(0, 2));
     const seen = (running: number, waiting: number): readonly unknown[] => {

@@ -385,11 +385,11 @@ export class EndpointFleet {
    * A request was answered by an endpoint.
    *
    * @param id - the request's.
-   * @param address - who answered.
+   * @param address - who answered; null when no endpoint did.
    * @param nowSeconds - on the clock of `pick`.
    * @returns whether it was the one that was picked. False also ends a booking that belongs to no endpoint.
    */
-  served(id: number, address: string, nowSeconds: number): boolean {
+  served(id: number, address: string | null, nowSeconds: number): boolean {
     const picked = this.#picked.get(id);
     if (picked === undefined) return false;
     this.#picked.delete(id);
@@ -398,7 +398,7 @@ export class EndpointFleet {
       return true;
     }
     this.#missed(picked, nowSeconds);
-    const endpoint = this.#byAddress.get(address);
+    const endpoint = address === null ? undefined : this.#byAddress.get(address);
     if (endpoint === undefined) this.#book.end(id);
     else this.#book.move(id, endpoint.position);
     return false;

@@ -140,7 +140,8 @@ export interface OpenSession {
 export interface SessionHost {
   /** Is to call `session.decide` once, at once or later. */
   ask(session: OpenSession, question: PickQuestion): void;
-  served(session: OpenSession, endpoint: string): void;
+  /** Null: no endpoint answered. */
+  served(session: OpenSession, endpoint: string | null): void;
   firstToken(session: OpenSession): void;
   responseChunk(session: OpenSession): void;
   responseTail(session: OpenSession, tail: Buffer): void;

@@ -259,6 +259,8 @@ export class Picker implements SessionHost {
   /** What other pickers decide; null when they are not heard. Its owner passes on messages and the time. */
   readonly shared: SharedDecisions | null;
   #isDraining = false;
+  /** Whether a gateway has ever named who served. Of one that never does, an answer without a name says nothing. */
+  #isToldWhoServed = false;
 
   constructor(options: PickerOptions, parts: PickerParts) {
     this.#options = options;
@@ -522,14 +524,15 @@ export class Picker implements SessionHost {
   }
 
   /** See SessionHost. */
-  served({ id }: OpenSession, endpoint: string): void {
+  served({ id }: OpenSession, endpoint: string | null): void {
     const followed = this.#followed.get(id);
-    if (followed === undefined || followed.isServed) return;
+    this.#isToldWhoServed ||= endpoint !== null;
+    if (followed === undefined || followed.isServed || !this.#isToldWhoServed) return;
     followed.isServed = true;
-    this.#check.served(id, this.#fleet.endpointAt(endpoint));
+    this.#check.served(id, endpoint === null ? null : this.#fleet.endpointAt(endpoint));
     const wasDoubted = this.#fleet.isDoubted(followed.address);
     const isPicked = this.#fleet.served(id, endpoint, this.#parts.now() / 1000);
-    if (!isPicked) this.#parts.watch.servedElsewhere();
+    if (!isPicked && endpoint !== null) this.#parts.watch.servedElsewhere();
     if (!isPicked || wasDoubted) this.shared?.served(followed.address, isPicked);
   }
 

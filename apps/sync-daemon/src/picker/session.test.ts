@@ -65,7 +65,7 @@ class Gateway {
   readonly answers: Answer[] = [];
   readonly questions: PickQuestion[] = [];
   readonly ends: SessionEnd[] = [];
-  readonly served: string[] = [];
+  readonly served: (string | null)[] = [];
   fault: string | null = null;
   firstTokens = 0;
   tail = "";
@@ -287,6 +287,21 @@ describe("the response", () => {
       ["complete"],
     ]);
     expect(gateway.back("response_body").toString()).toBe("data: 1data: 2");
+  });
+
+  it.each([
+    ["503", [null]],
+    ["502", [null]],
+    ["504", [null]],
+    ["500", []],
+    ["200", []],
+  ])("of status %s that names nobody tells who served: %j", (status, served) => {
+    const gateway = new Gateway();
+    gateway.headers({ response: "none" }, true);
+    gateway.session.decide(PICK);
+    const headers = { headers: [{ key: ":status", rawValue: Buffer.from(status) }] };
+    gateway.send({ responseHeaders: { headers, endOfStream: true } });
+    expect(gateway.served).toEqual(served);
   });
 
   it("ends with the stream when its body is not sent", () => {

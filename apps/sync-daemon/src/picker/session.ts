@@ -92,8 +92,8 @@ export interface SessionPort {
   ask(question: PickQuestion): void;
   /** Books bytes of bodies that are held; false when there is no room for them. A negative count gives room back. */
   hold(bytes: number): boolean;
-  /** The pick's booking moves to the endpoint that served. */
-  served(endpoint: string): void;
+  /** The pick's booking moves to the endpoint that served; null: the gateway answered, and no endpoint did. */
+  served(endpoint: string | null): void;
   /** The first byte of the response's body is there. */
   firstToken(): void;
   /** A chunk of the response was sent back, or followed. */
@@ -291,7 +291,7 @@ export class Session {
     }
     this.#sawResponse = true;
     if (kind === "response_headers") {
-      if (message.served !== null) this.#port.served(message.served);
+      if (message.served !== null || message.isUnserved) this.#port.served(message.served);
       this.#port.send(encodeContinue(kind));
     } else if (kind === "response_body") this.#responseBody(message);
     else this.#port.send(encodeContinue(kind));

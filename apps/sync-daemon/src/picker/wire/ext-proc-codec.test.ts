@@ -143,7 +143,7 @@ describe("requests of the gateway", () => {
       "IiAKHnsibW9kZWwiOiJtIiwicHJvbXB0IjpbMSwyLDNdfUIA",
       "IgIQAUIA",
     ].map((text) => decodeRequest(Buffer.from(text, "base64")));
-    const nothing = { subset: null, served: null };
+    const nothing = { subset: null, served: null, isUnserved: false };
     expect(first).toEqual({
       ...nothing,
       kind: "request_headers",
@@ -234,6 +234,30 @@ describe("requests of the gateway", () => {
     expect(served({ attributes, metadataContext: { filterMetadata } })).toBe("10.0.0.1:80");
     expect(served({ attributes })).toBe("10.0.0.2:80");
   });
+
+  it.each([
+    ["503", null, null, true],
+    ["502", "10.0.0.1:80", "upstream_reset_before_response_started{connection_failure}", true],
+    ["504", "10.0.0.1:80", "via_upstream", false],
+    ["503", "10.0.0.1:80", null, false],
+    ["200", null, null, false],
+    ["500", "10.0.0.1:80", "ext_proc_error", false],
+  ])(
+    "tell an answer of an endpoint from the gateway's own: %s by %s, %s",
+    (status, by, details, isUnserved) => {
+      const values = { "upstream.address": by, "response.code_details": details };
+      const given = Object.entries(values).flatMap(([name, text]) =>
+        text === null ? [] : [[name, textValue(text)] as const],
+      );
+      const { served, ...message } = decoded(
+        referenceEncode("ProcessingRequest", {
+          responseHeaders: { headers: { headers: [{ key: ":status", rawValue: Buffer.from(status) }] } },
+          attributes: { "envoy.filters.http.ext_proc": struct(Object.fromEntries(given)) },
+        }),
+      );
+      expect([message.isUnserved, served]).toEqual([isUnserved, isUnserved ? null : by]);
+    },
+  );
 });
 
 // W1: of proto-writer.ts.

@@ -62,6 +62,11 @@ const NAMESPACE = "envoy.lb";
 const SUBSET_NAMESPACE = "envoy.lb.subset_hint";
 const ATTRIBUTES = "envoy.filters.http.ext_proc";
 const UPSTREAM_ADDRESS = "upstream.address";
+/** How a response came about; an engine's has this value. */
+const CODE_DETAILS = "response.code_details";
+const VIA_UPSTREAM = "via_upstream";
+/** Statuses that a gateway answers with when no endpoint served. An engine may answer with them, too. */
+const NOT_SERVED: ReadonlySet<string> = new Set(["502", "503", "504"]);
 /** A hint longer than a pool can be is cut; what is cut is not eligible. */
 const SUBSET_ENDPOINTS_MAX = 8192;
 
@@ -69,6 +74,7 @@ const SUBSET_ENDPOINTS_MAX = 8192;
 const HEADERS_READ = [
   ":method",
   ":path",
+  ":status",
   "content-encoding",
   "content-length",
   "content-type",
@@ -96,8 +102,10 @@ export interface ProcessingRequest {
   readonly endOfStream: boolean;
   /** Endpoints that the gateway allows; null when it does not say. */
   readonly subset: readonly string[] | null;
-  /** Endpoint that answered, from metadata or else from attributes; null when neither says. */
+  /** Endpoint that answered, from metadata or else from attributes; null when neither says, and when none answered. */
   readonly served: string | null;
+  /** A response of the gateway's own, since no endpoint served. Envoy names the last endpoint that it tried even then. */
+  readonly isUnserved: boolean;
   /** Null but in the first message; absent there means no body in both directions. */
   readonly modes: BodyModes | null;
 }
@@ -110,6 +118,7 @@ interface Draft {
   subset: string[] | null;
   served: string | null;
   upstream: string | null;
+  details: string | null;
   modes: BodyModes | null;
 }
 
@@ -128,6 +137,7 @@ export function decodeRequest(bytes: Uint8Array): ProcessingRequest | ProtoFault
     subset: null,
     served: null,
     upstream: null,
+    details: null,
     modes: null,
   };
   try {
@@ -137,8 +147,11 @@ export function decodeRequest(bytes: Uint8Array): ProcessingRequest | ProtoFault
     if (error instanceof ProtoFaultError) return error.fault;
     throw error;
   }
-  const { upstream, ...request } = draft;
-  return { ...request, served: draft.served ?? upstream };
+  const { upstream, details, ...request } = draft;
+  const served = draft.served ?? upstream;
+  const isOwn = details === null ? served === null : details !== VIA_UPSTREAM;
+  const isUnserved = isOwn && NOT_SERVED.has(draft.headers.get(":status") ?? "");
+  return { ...request, served: isUnserved ? null : served, isUnserved };
 }
 
 /** Tells faults from requests. */
@@ -250,6 +263,7 @@ function readAttributes(reader: ProtoReader, key: string, draft: Draft): void {
   }
   readStruct(reader, (name) => {
     if (name === UPSTREAM_ADDRESS) draft.upstream = readText(reader);
+    else if (name === CODE_DETAILS) draft.details = readText(reader);
     else reader.skip();
   });
 }
