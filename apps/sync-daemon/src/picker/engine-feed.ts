@@ -8,11 +8,12 @@
  *  F1  At most one batch is on its way. The next one has each engine once (engine-feed.test.ts "F1").
  *  F2  A batch has what the registry has when it is sent (engine-feed.test.ts "F2").
  *
- * Not here: the copy in the thread (directory-copy.ts).
+ * Not here: the copy in the thread (engine/directory-copy.ts).
  */
 
+import type { EngineChange } from "../engine/directory-copy.ts";
+import { EngineChanges } from "../engine/engine-changes.ts";
 import type { EngineRegistry } from "../engine/engine-registry.ts";
-import type { EngineChange } from "./directory-copy.ts";
 import type { PoolEngine, PoolStanding } from "./endpoint-fleet.ts";
 
 /** All endpoints there are. */
@@ -34,7 +35,7 @@ export class EngineFeed {
   readonly #send: (batch: EngineBatch) => void;
   /** Whether the engines' own addresses are the endpoints. */
   readonly #isOwnPool: boolean;
-  readonly #changed: Set<string>;
+  readonly #changes: EngineChanges;
   #pool: PoolNews | null = null;
   #isPoolDue: boolean;
   #isOnItsWay = false;
@@ -49,10 +50,8 @@ export class EngineFeed {
     this.#registry = registry;
     this.#isOwnPool = isOwnPool;
     this.#send = send;
-    this.#changed = new Set([...registry.engines()].map(({ engine }) => engine.id));
     this.#isPoolDue = isOwnPool;
-    registry.onChange((id) => {
-      this.#changed.add(id);
+    this.#changes = new EngineChanges(registry, () => {
       this.#isPoolDue ||= isOwnPool;
       this.#plan();
     });
@@ -74,7 +73,7 @@ export class EngineFeed {
 
   /** Sends what has changed, when the changes of this turn are all made. */
   #plan(): void {
-    const isDue = this.#changed.size > 0 || this.#isPoolDue;
+    const isDue = this.#changes.count > 0 || this.#isPoolDue;
     if (!isDue || this.#isOnItsWay || this.#isPlanned) return;
     this.#isPlanned = true;
     setImmediate(() => {
@@ -85,14 +84,8 @@ export class EngineFeed {
   }
 
   #batch(): EngineBatch {
-    const { incarnations } = this.#registry;
-    const changes = [...this.#changed].map((id): EngineChange => {
-      const registered = this.#registry.engine(id);
-      const numbers = registered?.ranks.map(({ rankSlot }) => incarnations.of(rankSlot)) ?? [];
-      return { id, registered, incarnations: numbers };
-    });
+    const changes = this.#changes.take();
     const pool = !this.#isPoolDue ? null : this.#isOwnPool ? this.#ownPool() : this.#pool;
-    this.#changed.clear();
     this.#isPoolDue = false;
     return { changes, pool };
   }

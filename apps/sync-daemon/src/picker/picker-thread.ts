@@ -23,13 +23,13 @@ import { MetricSlots } from "@kvsync/observability/slots";
 
 import { BoardReader } from "../board/stream-board.ts";
 import { epochMs, sharedClockMs } from "../clock.ts";
+import { DirectoryCopy } from "../engine/directory-copy.ts";
 import { LineGate } from "../log/line-gate.ts";
 import { LogLevel } from "../log/log-level.ts";
 import { droppedCounters } from "../telemetry/dropped-lines.ts";
 import { ThreadSpans } from "../telemetry/thread-spans.ts";
 import { Tokenizers } from "../tokenizer/tokenizers.ts";
 import { ApiRequests } from "./api-requests.ts";
-import { DirectoryCopy } from "./directory-copy.ts";
 import { drain } from "./drain.ts";
 import type { EngineLoad } from "./endpoint-fleet.ts";
 import { LoadScrape } from "./load-scrape.ts";

@@ -35,7 +35,7 @@ export class PromptLookup {
    * @param dependencies - reader, board, engines and clock, as lookups over HTTP have them.
    * @param tokensMax - longest prompt that is looked up.
    * @param isCurrent - whether what was found at a rank's slot is the rank's. Asked after the lookup, where the list of
-   *   engines may be older than the index (directory-copy.ts).
+   *   engines may be older than the index (engine/directory-copy.ts).
    */
   constructor(
     dependencies: MatchDependencies,

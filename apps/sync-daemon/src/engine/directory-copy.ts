@@ -1,16 +1,16 @@
 /**
- * The engines in the picker's thread: a copy of the registry that lags behind it, and shows where that matters.
+ * The engines in a thread that answers: a copy of the registry that lags behind it, and shows where that matters.
  *
  *     changes of the main thread ─▶ engines by name ─▶ lookups
- *     number of each slot (engine/slot-incarnations.ts) ─▶ isCurrent: are these blocks still this rank's?
+ *     number of each slot (slot-incarnations.ts) ─▶ isCurrent: are these blocks still this rank's?
  *
  *  D1  After a batch the copy has what the registry had when the batch was made (directory-copy.test.ts "D1").
  *
- * Not here: the order of batches (engine-feed.ts).
+ * Not here: the list of changes (engine-changes.ts), and the order of batches (picker/engine-feed.ts).
  */
 
-import { type EngineDirectory, EngineNames, type RegisteredEngine } from "../engine/engine-directory.ts";
-import { SlotIncarnations } from "../engine/slot-incarnations.ts";
+import { type EngineDirectory, EngineNames, type RegisteredEngine } from "./engine-directory.ts";
+import { SlotIncarnations } from "./slot-incarnations.ts";
 
 /** News of one engine, as it is now. */
 export interface EngineChange {

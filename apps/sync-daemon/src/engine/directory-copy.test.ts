@@ -1,14 +1,14 @@
 /**
- * The picker's copy of the engines against the registry, with batches that come late, by the numbers of
+ * A thread's copy of the engines against the registry, with batches that come late, by the numbers of
  * slot-incarnations.ts. The index is a table of who wrote each slot.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { engineEntry } from "../engine/engine-entry.ts";
-import { EngineRegistry } from "../engine/engine-registry.ts";
+import { engineEntry } from "./engine-entry.ts";
+import { EngineRegistry } from "./engine-registry.ts";
 import { DirectoryCopy } from "./directory-copy.ts";
-import { type EngineBatch, EngineFeed } from "./engine-feed.ts";
+import { type EngineBatch, EngineFeed } from "../picker/engine-feed.ts";
 
 const IDS = ["a", "b", "c", "d"];
 
