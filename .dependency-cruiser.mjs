@@ -19,7 +19,7 @@ export const DAEMON_FLOORS = [
   ["security", "telemetry"],
   ["discovery", "snapshot", "tokenizer", "transport"],
   ["health", "ingest", "query", "tools"],
-  ["community", "dashboard", "picker"],
+  ["community", "dashboard", "lookup-threads", "picker"],
   ["daemon.ts", "openapi"],
   ["http"],
   ["app.module.ts"],

@@ -102,14 +102,16 @@ function sender(): void {
   const prompts = Array.from({ length: PROMPTS }, (_, i) => promptOf(i));
   parentPort?.on("message", (order: Order) => {
     const requests = prompts.map((tokens) => requestOf(order.form, tokens));
-    void Promise.all(Array.from({ length: CONNECTIONS }, (_, i) => send(order, requests, i * 3))).then((all) => {
-      const sent: Sent = {
-        answers: all.reduce((sum, { answers }) => sum + answers, 0),
-        wrong: all.reduce((sum, { wrong }) => sum + wrong, 0),
-        ms: all.flatMap(({ ms }) => ms),
-      };
-      parentPort?.postMessage(sent);
-    });
+    void Promise.all(Array.from({ length: CONNECTIONS }, (_, i) => send(order, requests, i * 3))).then(
+      (all) => {
+        const sent: Sent = {
+          answers: all.reduce((sum, { answers }) => sum + answers, 0),
+          wrong: all.reduce((sum, { wrong }) => sum + wrong, 0),
+          ms: all.flatMap(({ ms }) => ms),
+        };
+        parentPort?.postMessage(sent);
+      },
+    );
   });
 }
 
@@ -127,9 +129,13 @@ async function startDaemon(endpoints: readonly string[], threads: number): Promi
   // JSON is YAML.
   const http = threads === 1 ? {} : { threads };
   writeFileSync(config, JSON.stringify({ engines, http }));
-  const child = spawn(execPath, [...(process.env["BENCH_NODE"]?.split(" ") ?? []), main, "--config", config, "--port", "0"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const child = spawn(
+    execPath,
+    [...(process.env["BENCH_NODE"]?.split(" ") ?? []), main, "--config", config, "--port", "0"],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
   const port = await new Promise<number>((resolve, reject) => {
     createInterface({ input: child.stdout }).on("line", (line) => {
       const entry = JSON.parse(line) as { event?: string; port?: number };
@@ -144,7 +150,9 @@ async function startDaemon(endpoints: readonly string[], threads: number): Promi
 
 /** CPU seconds of a process, or of one thread of it. */
 function cpuSeconds(path: string): number {
-  const fields = readFileSync(path, "utf8").replace(/^.*\) /, "").split(" ");
+  const fields = readFileSync(path, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
@@ -183,9 +191,18 @@ async function main(): Promise<void> {
       { length: PROMPT_TOKENS / BLOCK_SIZE },
       () => (BigInt(prng.nextU32()) << 32n) | BigInt(prng.nextU32()),
     );
-    const stored = { type: "BlockStored", blockHashes, parentBlockHash: null, tokenIds, blockSize: BLOCK_SIZE, medium: "GPU" } as const;
+    const stored = {
+      type: "BlockStored",
+      blockHashes,
+      parentBlockHash: null,
+      tokenIds,
+      blockSize: BLOCK_SIZE,
+      medium: "GPU",
+    } as const;
     const batch = { timestampSeconds: Date.now() / 1000, events: [stored], dataParallelRank: 0 };
-    await sockets[i % ENGINES]?.send(encodeLiveFrames("", Math.floor(i / ENGINES), encodeEventBatch(batch, "vllm-0.29")));
+    await sockets[i % ENGINES]?.send(
+      encodeLiveFrames("", Math.floor(i / ENGINES), encodeEventBatch(batch, "vllm-0.29")),
+    );
   }
   for (const daemon of daemons) await until(async () => (await applied(daemon)) >= PROMPTS);
   const worker = new Worker(new URL(import.meta.url), { workerData: "sender" });
@@ -196,7 +213,9 @@ async function main(): Promise<void> {
   const say = (line: string): void => {
     process.stdout.write(`${line}\n`);
   };
-  say(`${cpus()[0]?.model ?? "unknown CPU"} x ${cpus().length}, Node ${version}, seed ${SEED}, load ${loadavg()[0]?.toFixed(1)}`);
+  say(
+    `${cpus()[0]?.model ?? "unknown CPU"} x ${cpus().length}, Node ${version}, seed ${SEED}, load ${loadavg()[0]?.toFixed(1)}`,
+  );
   say(`${PROMPT_TOKENS} tokens, ${CONNECTIONS} connections, ${seconds} s a row, ${rounds} rounds\n`);
   say("form    threads   answers/s   CPU µs a lookup   main thread's   p50 ms   p99 ms   wrong");
   for (const form of ["json", "binary"] as const) {
@@ -207,7 +226,9 @@ async function main(): Promise<void> {
         const paths = [`/proc/${pid}/stat`, `/proc/${pid}/task/${pid}/stat`];
         const before = paths.map(cpuSeconds);
         const { answers, wrong, ms } = await sent({ port, form, seconds });
-        const [all = 0, ofMain = 0] = paths.map((path, i) => ((cpuSeconds(path) - (before[i] ?? 0)) / answers) * 1e6);
+        const [all = 0, ofMain = 0] = paths.map(
+          (path, i) => ((cpuSeconds(path) - (before[i] ?? 0)) / answers) * 1e6,
+        );
         const sorted = [...ms].sort((a, b) => a - b);
         const at = (share: number): string => (sorted[Math.floor(share * sorted.length)] ?? 0).toFixed(2);
         say(

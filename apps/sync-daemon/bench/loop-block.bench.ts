@@ -89,6 +89,13 @@ const daemon = await Daemon.start(settings, {
     throw error;
   },
   stalled: () => undefined,
+  lookupThreads: {
+    script: new URL("../dist/lookup-threads/lookup-thread.js", import.meta.url),
+    died: (error) => {
+      throw error;
+    },
+    stalled: () => undefined,
+  },
 });
 const app = await createApp(daemon);
 for (let i = 0; i < 40; i++) await engine.serve(100, { isFresh: true });

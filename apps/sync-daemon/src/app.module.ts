@@ -158,7 +158,7 @@ export async function createApp(
   app.useBodyParser("application/octet-stream", { bodyLimit: bodyBytes });
   app.useGlobalFilters(new ProblemFilter(daemon.log, daemon.metrics));
   await app.init();
-  readBodies(server, jsonBytes);
+  readBodies(server, jsonBytes, daemon.lookupThreads);
   await server.ready();
   return app;
 }

@@ -5,7 +5,7 @@
  *                    │                                            ▲
  *                    └─▶ shared board ─▶ BoardReader ─────────────┤
  *   file, HTTP, Kubernetes ─▶ Discovery ─▶ EngineRegistry ────────┘
- *                    index, board, engines ─▶ PickerHost, null when off
+ *                    index, board, engines ─▶ PickerHost, LookupThreads: null when off
  *
  * With sync off (settings/sync-decision.ts) engines are registered and not followed: they stay
  * unknown, and lookups return "fallback".
@@ -45,6 +45,7 @@ import type { LevelControl } from "./log/level-control.ts";
 import type { LineGate } from "./log/line-gate.ts";
 import type { LogLine, WriteEvent } from "./log/log-line.ts";
 import { fleetGauges } from "./health/fleet-gauges.ts";
+import { LookupThreads, type LookupThreadsDependencies } from "./lookup-threads/lookup-threads.ts";
 import { Lookup } from "./query/lookup.ts";
 import { LOOPBACK_RANGES, PRIVATE_RANGES } from "./security/address-ranges.ts";
 import { readDialKeys } from "./security/curve-keys.ts";
@@ -80,6 +81,8 @@ export interface DaemonDependencies {
   readonly died: (error: Error) => void;
   /** An ingest worker stopped and did not come back in `ingest.stall_seconds`; likewise. */
   readonly stalled: (worker: string, silentSeconds: number) => void;
+  /** Compiled entry of the threads that answer lookups, and who hears when one died, or did not come back. */
+  readonly lookupThreads: Pick<LookupThreadsDependencies, "script" | "died" | "stalled" | "bodyBytesMin">;
   /** What the endpoint picker needs beside it, where `picker.enabled` may be set. */
   readonly picker?: {
     /** Compiled entry of its threads. */
@@ -116,6 +119,8 @@ export class Daemon {
   readonly tracing: Tracing | null;
   /** Null when it is off. */
   readonly picker: PickerHost | null;
+  /** Null when the main thread answers all lookups. */
+  readonly lookupThreads: LookupThreads | null;
   /** Asks the picker; every question is refused while it is off. */
   readonly pickerQuestions: PickerQuestions;
   /** Name of this daemon among its replicas: the host's, which is the pod's, and the process. */
@@ -140,6 +145,7 @@ export class Daemon {
     readonly health: HealthChecks;
     readonly tokenizers: Tokenizers;
     readonly picker: PickerHost | null;
+    readonly lookupThreads: LookupThreads | null;
     readonly pickerQuestions: PickerQuestions;
     readonly ingest: IngestPool;
     readonly run: RunJournal;
@@ -175,6 +181,7 @@ export class Daemon {
     this.readiness.watch();
     this.#tokenizers = parts.tokenizers;
     this.picker = parts.picker;
+    this.lookupThreads = parts.lookupThreads;
     this.pickerQuestions = parts.pickerQuestions;
     this.page = pageOf(settings, parts.dependencies);
     this.picker?.readyWhen(() => this.readiness.report().ready);
@@ -241,6 +248,11 @@ export class Daemon {
     goOnFrom(ingest.restored, { snapshots, registry, settings, discovery });
     const shares = { index: ingest.index, board: boardMemory, registry };
     const picking = await pickerOf(settings, shares, dependencies, telemetry);
+    const lookupThreads = await LookupThreads.start(settings, {
+      ...shares,
+      shard,
+      ...dependencies.lookupThreads,
+    });
     await discovery.start();
     // Before that, sources that have not spoken yet would look like a fault.
     health.start();
@@ -256,6 +268,7 @@ export class Daemon {
       health,
       tokenizers,
       ...picking,
+      lookupThreads,
       ingest,
       run,
       dependencies,
@@ -280,6 +293,7 @@ export class Daemon {
     this.logLevel.stop();
     await this.discovery.stop();
     await this.picker?.stop();
+    await this.lookupThreads?.stop();
     await this.#tokenizers.close();
     const snapshotMs = beganMs + leftMs - AFTER_SNAPSHOT_MS - performance.now();
     await this.snapshots.stop(Math.max(LAST_SNAPSHOT_MS_MIN, Math.round(snapshotMs)));

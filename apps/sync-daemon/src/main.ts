@@ -117,7 +117,7 @@ let closeSockets: (() => Promise<void>) | null = null;
 /** Logs an error that ends the process, and ends it. */
 function fail(
   log: WriteEvent,
-  code: "start_failed" | "crash" | "ingest_died" | "picker_died" | "stop_failed",
+  code: "start_failed" | "crash" | "ingest_died" | "picker_died" | "lookup_thread_died" | "stop_failed",
   error: unknown,
 ): void {
   log(code, errorFacts(error));
@@ -163,7 +163,9 @@ function baseUrlOf({ cert_file }: Settings["tls"], host: string, port: number): 
 }
 
 /** What is done about threads that end or stop: the process ends, and a supervisor starts another one. */
-function threadEnds(log: WriteEvent): Pick<DaemonDependencies, "died" | "stalled" | "picker"> {
+function threadEnds(
+  log: WriteEvent,
+): Pick<DaemonDependencies, "died" | "stalled" | "lookupThreads" | "picker"> {
   return {
     died: (error) => {
       fail(log, "ingest_died", error);
@@ -171,6 +173,16 @@ function threadEnds(log: WriteEvent): Pick<DaemonDependencies, "died" | "stalled
     stalled: (worker, silentSeconds) => {
       log("ingest_stalled", { worker, silent_seconds: silentSeconds });
       endProcess(EXIT_WORKER_STALLED, closeSockets);
+    },
+    lookupThreads: {
+      script: new URL("./lookup-threads/lookup-thread.js", import.meta.url),
+      died: (error) => {
+        fail(log, "lookup_thread_died", error);
+      },
+      stalled: (thread, silentSeconds) => {
+        log("lookup_thread_stalled", { thread, silent_seconds: silentSeconds });
+        endProcess(EXIT_WORKER_STALLED, closeSockets);
+      },
     },
     picker: {
       script: new URL("./picker/picker-thread.js", import.meta.url),

@@ -22,13 +22,21 @@ export interface DaemonInProcess {
   readonly stop: () => Promise<void>;
 }
 
+/** Flags of all daemons that start from now on, before their own. */
+const common: string[] = [];
+
+/** Has the daemons of this file's suites answer lookups in so many threads, whatever the length of a body. */
+export function answerInThreads(threads: number): void {
+  common.splice(0, common.length, "--http-threads", String(threads));
+}
+
 /** Starts one with these flags, without environment and file; with public prefix hashes unless the flags say otherwise. `more` replaces what it is made of. */
 export async function startInProcess(
   argv: readonly string[] = [],
   more: Partial<DaemonDependencies> = {},
 ): Promise<DaemonInProcess> {
   const hashes = argv.includes("--index-prefix-hashes") ? [] : ["--index-prefix-hashes", "public"];
-  const { settings, given } = readSettings([...hashes, ...argv], {});
+  const { settings, given } = readSettings([...common, ...hashes, ...argv], {});
   const { lines: log, write } = recordedLines();
   const daemon = await Daemon.start(settings, {
     whyFolderLost: () => null,
@@ -44,6 +52,16 @@ export async function startInProcess(
       given,
     },
     log: write,
+    lookupThreads: {
+      script: new URL("../dist/lookup-threads/lookup-thread.js", import.meta.url),
+      died: (error) => {
+        throw error;
+      },
+      stalled: (thread) => {
+        throw new Error(`lookup thread ${thread} stopped`);
+      },
+      bodyBytesMin: 1,
+    },
     picker: {
       script: new URL("../dist/picker/picker-thread.js", import.meta.url),
       died: (error) => {

@@ -29,6 +29,8 @@ const SHOWN_BY: Readonly<Record<string, string>> = {
   ingest_died: "test/set-aside.e2e.test.ts",
   ingest_stalled: "test/stall.e2e.test.ts",
   lines_left_out: "src/log/line-gate.test.ts",
+  lookup_thread_died: "test/lookup-threads.e2e.test.ts",
+  lookup_thread_stalled: "test/lookup-threads.e2e.test.ts",
   message_passed_over: "test/set-aside.e2e.test.ts",
   message_set_aside: "test/set-aside.e2e.test.ts",
   model_unanswered: "test/kubernetes-adoption.test.ts",

@@ -1,5 +1,5 @@
 /**
- * The engines that have changed since another thread was last told, for its copy of the registry.
+ * The engines that have changed since another thread last got a list, for its copy of the registry.
  *
  *     registry ──onChange──▶ ids ──take──▶ each engine as it is now ──▶ directory-copy.ts
  *

@@ -10,6 +10,8 @@
  *  R2  Types that no route takes are refused, not parsed. Forms are among them: a browser sends those for any page, without asking first.
  *  R3  A refusal here is a problem document, as elsewhere, and repeats nothing of the request.
  *  R4  One JSON body does not block the event loop for more than 50 ms: its length (http.json_bytes) and its shape (request/json-shape.ts) are bounded.
+ *  R5  A body that another thread answers is read there, and by the same rules. One that it does not answer is read here:
+ *      an error is the same with any number of threads. (lookup-threads.test.ts "R5")
  */
 
 import { STATUS_CODES } from "node:http";
@@ -21,6 +23,7 @@ import type { MetricSlots } from "@kvsync/observability/slots";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { problem, type ProblemDocument } from "../openapi/problem-status.ts";
+import type { AnsweredBody } from "../query/body-lookup.ts";
 import { keepSource } from "../request/json-numbers.ts";
 import { checkJsonShape } from "../request/json-shape.ts";
 
@@ -91,15 +94,34 @@ function unreadable(code: string): ProblemDocument {
   }
 }
 
+/** The body of a lookup that another thread has answered (R5). */
+export class BodyAnswer {
+  readonly answered: AnsweredBody;
+  /** When the body was there, by `performance.now()`. */
+  readonly startedMs: number;
+
+  constructor(answered: AnsweredBody, startedMs: number) {
+    this.answered = answered;
+    this.startedMs = startedMs;
+  }
+}
+
+/** Threads that answer bodies. */
+interface BodyThreads {
+  /** Null, or later null, for a body that is to be read here. */
+  answer(body: Buffer): Promise<AnsweredBody | null> | null;
+}
+
 /**
  * Has a server read bodies as its routes take them. After Nest has put its own parsers there.
  *
  * @param server - before it is ready.
  * @param jsonBytes - largest JSON body.
+ * @param threads - answer bodies of routes that declare `threadsAnswer`; null without any.
  */
-export function readBodies(server: FastifyInstance, jsonBytes: number): void {
+export function readBodies(server: FastifyInstance, jsonBytes: number, threads: BodyThreads | null): void {
   server.removeContentTypeParser(UNUSED_TYPES);
-  readJson(server, jsonBytes);
+  readJson(server, jsonBytes, threads);
 }
 
 /**
@@ -123,27 +145,50 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** Rewrites the text of a JSON body before it is parsed. A route that needs it declares it with `RouteConfig`. */
     readonly rewriteJson?: (text: string) => string;
+    /** Whether threads may answer a body without query parameters. Their answer is a `BodyAnswer`. */
+    readonly threadsAnswer?: boolean;
   }
 }
 
+type Done = (error: Error | null, value?: unknown) => void;
+
 /** JSON whose shape is bounded before it is parsed (R4). */
-function readJson(server: FastifyInstance, bodyLimit: number): void {
+function readJson(server: FastifyInstance, bodyLimit: number, threads: BodyThreads | null): void {
   const parse = server.getDefaultJsonParser("error", "error");
+  const read = (request: FastifyRequest, body: string, done: Done): void => {
+    try {
+      checkJsonShape(body);
+    } catch (error) {
+      done(error as Error);
+      return;
+    }
+    void parse(request, request.routeOptions.config.rewriteJson?.(body) ?? body, (error, value) => {
+      keepSource(value, body);
+      done(error, value);
+    });
+  };
   server.removeContentTypeParser("application/json");
+  if (threads === null) {
+    server.addContentTypeParser("application/json", { parseAs: "string", bodyLimit }, read);
+    return;
+  }
   server.addContentTypeParser(
     "application/json",
-    { parseAs: "string", bodyLimit },
-    (request: FastifyRequest, body: string, done) => {
-      try {
-        checkJsonShape(body);
-      } catch (error) {
-        done(error as Error);
-        return;
-      }
-      void parse(request, request.routeOptions.config.rewriteJson?.(body) ?? body, (error, value) => {
-        keepSource(value, body);
-        done(error, value);
-      });
+    { parseAs: "buffer", bodyLimit },
+    (request: FastifyRequest, body: Buffer, done: Done) => {
+      const startedMs = performance.now();
+      const answering = mayBeAnswered(request) ? threads.answer(body) : null;
+      if (answering === null) read(request, body.toString("utf8"), done);
+      else
+        void answering.then((answered) => {
+          if (answered === null) read(request, body.toString("utf8"), done);
+          else done(null, new BodyAnswer(answered, startedMs));
+        });
     },
   );
+}
+
+/** A lookup with query parameters is refused. */
+function mayBeAnswered({ routeOptions, query }: FastifyRequest): boolean {
+  return routeOptions.config.threadsAnswer === true && Object.keys(query ?? {}).length === 0;
 }

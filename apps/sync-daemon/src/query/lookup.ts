@@ -4,6 +4,7 @@
  *   bytes ─▶ read ─┬─ tokens or hashes ─────────────────▶ match ─▶ answer
  *                  └─ prompt or messages ─▶ tokenizer ─┬─▶ match ─▶ answer
  *                                                      └─ no tokens ─▶ "fallback" with the reason
+ *     answer of another thread (lookup-threads) ─▶ measured
  */
 
 import type { PrefixReader } from "@kvsync/core";
@@ -11,14 +12,17 @@ import { openLabel } from "@kvsync/observability/definition";
 import type { Exposition } from "@kvsync/observability/exposition";
 import { PREFIX_INDEX_METRICS } from "@kvsync/observability/kvsync/prefix-index";
 import { ROUTING_METRICS } from "@kvsync/observability/kvsync/routing";
+import type { SPANS } from "@kvsync/observability/kvsync/spans";
+import type { Attributes } from "@kvsync/observability/signals/span";
 import type { Histogram, MetricSlots } from "@kvsync/observability/slots";
 
 import type { LineGate } from "../log/line-gate.ts";
 import type { TokenizeOutcome } from "../tokenizer/tokenize-outcome.ts";
 import { type TokenizeRequest, tokenizeRequest } from "../tokenizer/tokenize-request.ts";
 import type { Tokenizers } from "../tokenizer/tokenizers.ts";
-import type { Tracing } from "../telemetry/tracing.ts";
+import type { NamedSpan, Tracing } from "../telemetry/tracing.ts";
 import { RequestError } from "../request/request-error.ts";
+import type { AnsweredBody } from "./body-lookup.ts";
 import { fallback, match, type MatchDependencies } from "./match.ts";
 import type { MatchAnswer } from "./match-answer.ts";
 import {
@@ -95,6 +99,22 @@ export class Lookup {
     refuseParameters(parameters);
     const read = readJsonQuery(body, this.#memory);
     return read.kind === "ready" ? this.#answer(read.query, startedMs) : this.#answerPrompt(read, startedMs);
+  }
+
+  /**
+   * Takes a JSON lookup that another thread answered: it is counted, logged and traced as any other.
+   *
+   * @param answered - by that thread.
+   * @param startedMs - when the body was there, by `performance.now()`.
+   * @returns JSON of the answer.
+   */
+  answered({ text, query, answer, matchMs }: AnsweredBody, startedMs: number): string {
+    const setFacts = (span: NamedSpan<"lookup">): void => {
+      span.set(spanFacts(query, answer));
+    };
+    this.#tracing?.within("lookup", setFacts, performance.timeOrigin + startedMs);
+    this.#measure(query, answer, performance.now() - startedMs, matchMs);
+    return text;
   }
 
   /**
@@ -185,14 +205,24 @@ export class Lookup {
     const answer =
       this.#tracing === null ? match(query, this.#dependencies) : this.#tracedMatch(this.#tracing, query);
     const endedMs = performance.now();
-    // Only models that are served get here.
+    this.#measure(query, answer, endedMs - startedMs, endedMs - readMs);
+    return answer;
+  }
+
+  /** Counts an answer. Only models that are served get here. */
+  #measure(
+    query: Pick<MatchQuery, "input" | "count">,
+    answer: MatchAnswer,
+    ms: number,
+    matchMs: number,
+  ): void {
     const handles = this.#models.of(answer.model);
-    const seconds = (endedMs - startedMs) / 1000;
-    handles.answered(seconds, (endedMs - readMs) / 1000);
+    const seconds = ms / 1000;
+    handles.answered(seconds, matchMs / 1000);
     this.#keepTrace(answer.model, seconds);
     handles.decided(answer);
     this.tally.answered(answer.decision, seconds);
-    this.#duration.observe((endedMs - readMs) / 1000);
+    this.#duration.observe(matchMs / 1000);
     const asked = askedTokens(query, answer);
     if (asked > 0) {
       const share = (answer.matches[0]?.matched_tokens ?? 0) / asked;
@@ -200,7 +230,6 @@ export class Lookup {
       this.tally.held(answer.model, share);
     }
     if (this.#log.isOn("detail")) this.#tell(answer);
-    return answer;
   }
 
   /** The lookup's trace, when it is sampled, becomes an example of its time. */
@@ -214,16 +243,7 @@ export class Lookup {
   #tracedMatch(tracing: Tracing, query: MatchQuery): MatchAnswer {
     return tracing.within("lookup", (span) => {
       const answer = match(query, this.#dependencies);
-      // Not before the answer: a model that is not known is text that a caller sent.
-      span.set({
-        "kvsync.model": answer.model,
-        "kvsync.input": query.input,
-        "kvsync.input_count": query.count,
-        "kvsync.blocks": answer.blocks ?? 0,
-        "kvsync.matched_blocks": answer.matches[0]?.matched_blocks ?? 0,
-        "kvsync.decision": answer.decision,
-        "kvsync.trust": answer.trust,
-      });
+      span.set(spanFacts(query, answer));
       return answer;
     });
   }
@@ -252,6 +272,22 @@ export class Lookup {
   }
 }
 
+/** Not before the answer: a model that is not known is text that a caller sent. */
+function spanFacts(
+  { input, count }: Pick<MatchQuery, "input" | "count">,
+  answer: MatchAnswer,
+): Attributes<(typeof SPANS)["lookup"]> {
+  return {
+    "kvsync.model": answer.model,
+    "kvsync.input": input,
+    "kvsync.input_count": count,
+    "kvsync.blocks": answer.blocks ?? 0,
+    "kvsync.matched_blocks": answer.matches[0]?.matched_blocks ?? 0,
+    "kvsync.decision": answer.decision,
+    "kvsync.trust": answer.trust,
+  };
+}
+
 function prefixHashesSecret(): RequestError {
   const setting = "index.prefix_hashes";
   return new RequestError(
@@ -261,7 +297,10 @@ function prefixHashesSecret(): RequestError {
 }
 
 /** Tokens that the best answer there could be would have matched: in full blocks of the size in use that covers most. */
-function askedTokens({ input, count }: MatchQuery, { block_sizes: sizes, matches }: MatchAnswer): number {
+function askedTokens(
+  { input, count }: Pick<MatchQuery, "input" | "count">,
+  { block_sizes: sizes, matches }: MatchAnswer,
+): number {
   if (input === "prefix_hashes") return count * (matches[0]?.block_size ?? sizes[0] ?? 0);
   return Math.max(0, ...sizes.map((size) => count - (count % size)));
 }

@@ -41,6 +41,8 @@ const INDEX_BYTES_MAX = 3072 * MIB;
 const PREFIXES_MAX = 134_217_728;
 /** What the index's table of contexts can hold. */
 const CONTEXTS_MAX = 4000;
+/** Beyond a few, the main thread's part of each request is the limit. */
+const HTTP_THREADS_MAX = 16;
 /** Engines in the file. */
 const LISTED_ENGINES_MAX = 4096;
 
@@ -108,6 +110,12 @@ export const SECTIONS_SCHEMA = z.strictObject({
       MIB,
       1024,
       256 * MIB,
+    ),
+    threads: integer(
+      "Threads that answer lookups with token ids or hashes in JSON: the main thread, which serves HTTP, and the rest of their own.",
+      1,
+      1,
+      HTTP_THREADS_MAX,
     ),
     drain_seconds: seconds(
       "Time between losing readiness and refusing connections when stopping.",

@@ -200,14 +200,20 @@ export class Tracing {
    *
    * @param name - of the span.
    * @param work - is given the span; what it does, and what that waits for, belongs to it.
+   * @param startMs - milliseconds since the Unix epoch, of work that began before; now without.
    * @returns what `work` does; the span ends when that is there, or when the promise that it is settles.
    * @throws what `work` throws; the span has the error's type or code.
    */
-  within<Name extends WorkSpanName, Result>(name: Name, work: (span: NamedSpan<Name>) => Result): Result {
+  within<Name extends WorkSpanName, Result>(
+    name: Name,
+    work: (span: NamedSpan<Name>) => Result,
+    startMs?: number,
+  ): Result {
     const active = this.#contexts.active();
     const { kind, sampled } = spanOf(name);
     const parent = sampled === "always" ? active.setValue(CHOSEN, true) : active;
-    const span = this.#tracer.startSpan(name, { kind: KINDS[kind] }, parent);
+    const start = startMs === undefined ? {} : { startTime: startMs };
+    const span = this.#tracer.startSpan(name, { kind: KINDS[kind], ...start }, parent);
     const failed = (error: unknown): never => {
       fail(span, errorType(error));
       span.end();

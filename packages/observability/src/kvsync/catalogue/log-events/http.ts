@@ -122,6 +122,26 @@ export const LOOKUP_EVENTS = logEvents("lookup", {
     meaning: "A lookup was answered.",
     response: null,
   },
+  lookup_thread_died: {
+    level: "fatal",
+    message: "a thread that answers lookups died",
+    fields: ERROR_FIELDS,
+    cause: "daemon",
+    meaning: "A fault in a thread of `http.threads` ends the process with exit code 1.",
+    response: "Report the line to the maintainers of kvsync.",
+  },
+  lookup_thread_stalled: {
+    level: "fatal",
+    message: "a thread that answers lookups did not come back",
+    fields: {
+      thread: integer("number of the thread, from 1; the main thread is 0"),
+      silent_seconds: number("time that it had a lookup and answered none, in seconds"),
+    },
+    cause: "daemon",
+    meaning:
+      "A thread of `http.threads` had a lookup for `ingest.stall_seconds` and did not answer. The process ends with exit code 3.",
+    response: "Look for a frozen node or a CPU limit that is too small. Report it when neither is the case.",
+  },
 });
 
 const TOKENIZER = text("model with a tokenizer of its own, or `default` for the one of all other models");
