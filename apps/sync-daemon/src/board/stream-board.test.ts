@@ -48,7 +48,8 @@ test("B1: a writer changes its own header and the row it is given, and no other 
   sync.connected(0);
   writer.position(3, sync, true);
   writer.counters(3, sync.counters, new Float64Array(QUEUE_DROP_REASONS.length).fill(2));
-  writer.header({ appliedMessages: 7, depthLive: 1, utilization: 1 });
+  const unused = { depthReplay: 0, bytesLive: 0, bytesReplay: 0, backpressure: 0 };
+  writer.header({ ...unused, appliedMessages: 7, depthLive: 1, utilization: 1 });
   writer.at(3, { sequenceNumber: 1, timestampSeconds: 2, bytes: 3 });
   expect(board.report(3)).toMatchObject({ trust: "partial", connected: true });
   expect(others()).toEqual(before);

@@ -288,6 +288,8 @@ export class Ingest {
       const stream = this.#streams.get(slot);
       if (stream === undefined) continue;
       stream.sync.indexEvicted(reason);
+      // Another stream's message may have done it.
+      this.#dependencies.board.position(slot, stream.sync, stream.connection.connected);
       this.#intake.changed(stream);
     }
   }
@@ -495,11 +497,7 @@ export class Ingest {
   #tell(): void {
     const { board } = this.#dependencies;
     this.#journal?.rest();
-    for (const stream of this.#intake.dirty) {
-      // An eviction by another stream's message changes the trust, too.
-      board.position(stream.rank.rankSlot, stream.sync, stream.connection.connected);
-      board.counters(stream.rank.rankSlot, stream.sync.counters, stream.queueDrops);
-    }
+    for (const stream of this.#intake.dirty) stream.showCounters(board);
     this.#intake.dirty.clear();
     this.#intake.noteLevel();
     const { queue, level: backpressure } = this.#intake;

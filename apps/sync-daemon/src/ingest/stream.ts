@@ -108,6 +108,9 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   closed = false;
   /** A "lost" note lies in the queue. */
   lossNoted = false;
+  /** Changes of rare counters that were shown; none yet. */
+  #shownChanges = -1;
+  #drops = 0;
   readonly #intake: Intake<Stream>;
   readonly #log: LineGate;
   readonly #filter: StreamFilter;
@@ -215,7 +218,21 @@ export class Stream implements ReplayClient, ConnectionEvents, IntakeOwner {
   dropped(reason: QueueDropReason): void {
     const position = QUEUE_DROP_REASONS.indexOf(reason);
     this.queueDrops[position] = (this.queueDrops[position] ?? 0) + 1;
+    this.#drops += 1;
     this.metrics.rejected(reason);
+  }
+
+  /**
+   * Brings the counters of its row up to date. Rare ones are many, and are written only when one of them has changed.
+   *
+   * @param board - of the thread.
+   */
+  showCounters(board: BoardWriter): void {
+    const { rankSlot } = this.rank;
+    const changes = this.sync.rareChanges + this.#drops;
+    if (changes === this.#shownChanges) board.messageCounters(rankSlot, this.sync.counters);
+    else board.counters(rankSlot, this.sync.counters, this.queueDrops);
+    this.#shownChanges = changes;
   }
 
   /** The state machine has heard of the connection: the next run of failures is a new one. */

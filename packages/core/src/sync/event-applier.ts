@@ -140,6 +140,8 @@ export type Applied = BatchHeader | null | "unfinished";
 export class EventApplier implements EventSink {
   /** Every reason that holds for the rank; the stream's owner adds its conditions. */
   readonly doubts: TrustLedger = new TrustLedger();
+  /** See `WorkerSync.rareChanges`. */
+  rareChanges = 0;
   readonly #rankSlot: number;
   readonly #index: IndexWriter;
   readonly #decoder: EventBatchDecoder;
@@ -367,6 +369,7 @@ export class EventApplier implements EventSink {
   #breakOff(error: unknown): null {
     if (!(error instanceof WireError)) throw error;
     this.#counters.faults[error.code] += 1;
+    this.rareChanges += 1;
     this.#listener.messageDropped?.(error.code);
     this.lose(FAULTS.message.reason);
     this.#endMessage();
@@ -537,6 +540,7 @@ export class EventApplier implements EventSink {
   onFault(fault: EventFault): void {
     const type = fault.eventType ?? "unknown";
     this.#counters.faults[fault.error.code] += 1;
+    this.rareChanges += 1;
     this.#listener.eventDropped?.(type, fault.error.code, 0);
     this.lose(reasonOfFault(fault));
   }
@@ -544,6 +548,7 @@ export class EventApplier implements EventSink {
   /** Decoder's callback. */
   onUnknownField(owner: FieldOwner, name: string): void {
     this.#counters.unknownFields[owner] += 1;
+    this.rareChanges += 1;
     this.#listener.unknownField?.(owner, name);
     this.lose(UNKNOWN_FIELDS[owner].reason);
   }
@@ -880,6 +885,7 @@ export class EventApplier implements EventSink {
 
   #drop(type: EventType, reason: EventDropReason, blockCount: number): void {
     this.#counters.eventsDropped[reason] += 1;
+    this.rareChanges += 1;
     this.#listener.eventDropped?.(type, reason, blockCount);
     const lost = EVENT_DROPS[reason].reason;
     if (lost !== null) this.lose(lost);

@@ -124,6 +124,7 @@ const PROOF = -2;
 export class WorkerSync {
   /** Running totals, the stream's own object. */
   readonly counters: SyncCounters = createSyncCounters();
+  #rareChanges = 0;
   readonly #hasReplay: boolean;
   /** False also where the engine's replay proved useless, until a rebuild hears from it. */
   #usesReplay: boolean;
@@ -419,9 +420,18 @@ export class WorkerSync {
     this.#settle(nowMs);
   }
 
+  /**
+   * Changes of counters other than `messagesApplied`, `eventsApplied` and `blocksApplied`, which every message changes. While
+   * it stays, so do they.
+   */
+  get rareChanges(): number {
+    return this.#rareChanges + this.#applier.rareChanges;
+  }
+
   /** The owner's queue had to drop live messages of this stream. */
   messagesLost(nowMs: number): void {
     this.counters.queueLosses += 1;
+    this.#rareChanges += 1;
     this.#suspectLoss(nowMs);
     this.tick(nowMs);
   }
@@ -429,6 +439,7 @@ export class WorkerSync {
   /** The index forgot something of this rank (an EvictionListener named it). Safe inside the index's call. */
   indexEvicted(reason: EvictionReason): void {
     this.counters.indexEvictions[reason] += 1;
+    this.#rareChanges += 1;
     if (reason === "park_limit") this.#applier.noteGivenUp();
     else this.#applier.lose(EVICTIONS[reason].reason);
     this.#reportTrust(this.#trust.nowMs);
@@ -529,8 +540,12 @@ export class WorkerSync {
     if (this.#state === "connecting" || this.#state === "disconnected") {
       this.#unannouncedSinceMs = Math.min(this.#unannouncedSinceMs, nowMs);
     }
-    if (this.#held.push(sequenceNumber, payload)) this.counters.heldMessages += 1;
-    else this.#dropMessage("hold_full");
+    if (!this.#held.push(sequenceNumber, payload)) {
+      this.#dropMessage("hold_full");
+      return;
+    }
+    this.counters.heldMessages += 1;
+    this.#rareChanges += 1;
   }
 
   #takeLive(sequenceNumber: number, payload: Uint8Array, wentBackwards: boolean, nowMs: number): void {
@@ -730,6 +745,7 @@ export class WorkerSync {
 
   #failAttempt(attempt: ReplayAttempt, reason: ReplayFailure, nowMs: number): void {
     this.counters.replayFailures[reason] += 1;
+    this.#rareChanges += 1;
     this.#noteReplayEnd("failed");
     if (attempt.purpose === "probe" && attempt.appliedCount > 0) {
       // It has found a lost tail and was cut short in it: what is left is a gap like any other, and not to be waited for.
@@ -766,6 +782,7 @@ export class WorkerSync {
     if (purpose === "history") this.#beginHistory();
     if (purpose === "probe") {
       this.counters.probes += 1;
+      this.#rareChanges += 1;
       this.#probes.probed(nowMs);
     } else if (purpose === "rebuild") {
       this.#probes.planRebuild(nowMs);
@@ -781,6 +798,7 @@ export class WorkerSync {
     };
     this.#attempts.begin(plan, nowMs);
     this.counters.replaysRequested += 1;
+    this.#rareChanges += 1;
   }
 
   #firstWanted(purpose: Purpose, nowMs: number): number {
@@ -820,6 +838,7 @@ export class WorkerSync {
     this.#begunAt = sequenceNumber;
     if (sequenceNumber === 0) return;
     this.counters.historyLosses += 1;
+    this.#rareChanges += 1;
     this.#listener.historyLost?.(sequenceNumber);
   }
 
@@ -944,7 +963,7 @@ export class WorkerSync {
       this.counters.messagesApplied += 1;
       const { dataParallelRank, eventCount, timestampSeconds } = header;
       if (dataParallelRank !== this.#batchRank && dataParallelRank !== null) this.#noteRank(dataParallelRank);
-      if (dataParallelRank !== this.#dpRank && dataParallelRank !== null) this.counters.dpRankMismatches += 1;
+      if (dataParallelRank !== this.#dpRank && dataParallelRank !== null) this.#noteOtherRank();
       this.#lastTimestampSeconds = timestampSeconds;
       this.#listener.messageApplied?.(lane, eventCount, timestampSeconds);
     }
@@ -996,6 +1015,7 @@ export class WorkerSync {
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.counters.faults[error.code] += 1;
+      this.#rareChanges += 1;
       this.#listener.messageDropped?.(error.code);
       return null;
     }
@@ -1003,6 +1023,7 @@ export class WorkerSync {
 
   #dropMessage(reason: MessageDropReason): void {
     this.counters.messagesDropped[reason] += 1;
+    this.#rareChanges += 1;
     this.#listener.messageDropped?.(reason);
   }
 
@@ -1010,14 +1031,21 @@ export class WorkerSync {
     for (let left = this.#held.takeAll().length; left > 0; left -= 1) this.#dropMessage(reason);
   }
 
+  #noteOtherRank(): void {
+    this.counters.dpRankMismatches += 1;
+    this.#rareChanges += 1;
+  }
+
   #noteGap(missedMessages: number): void {
     this.counters.gaps += 1;
+    this.#rareChanges += 1;
     this.counters.missedMessages += missedMessages;
     this.#listener.gapFound?.(missedMessages);
   }
 
   #noteRestart(): void {
     this.counters.restarts += 1;
+    this.#rareChanges += 1;
     if (this.#usesReplay) this.#probes.cancelRebuild();
     this.#probes.restarted();
     this.#listener.restarted?.();
@@ -1025,6 +1053,7 @@ export class WorkerSync {
 
   #noteReplayEnd(status: ReplayStatus): void {
     this.counters.replayEnds[status] += 1;
+    this.#rareChanges += 1;
     this.#listener.replayEnded?.(status);
   }
 

@@ -126,6 +126,8 @@ export class StreamWorld {
   #copies: number[] = [];
   #openAttempt: number | null = null;
   #turns = 0;
+  /** Counters at the last step. */
+  #rareBefore: { readonly sync: WorkerSync; readonly changes: number; readonly text: string } | null = null;
   /** Whether announcements may be reports, so that copies cannot be counted. */
   readonly hasReports: boolean;
   /** Called after everything that the follower was told. */
@@ -487,9 +489,24 @@ export class StreamWorld {
       this.#act();
       const broken = this.sync.check();
       assert(broken.length === 0, () => broken.join("; "));
+      this.#checkRareChanges();
       this.onStep();
     }
     this.nowMs = untilMs;
+  }
+
+  /** `rareChanges` stays only while the counters do that not every message changes. */
+  #checkRareChanges(): void {
+    const { sync } = this;
+    const rare = { ...sync.counters, messagesApplied: 0, eventsApplied: 0, blocksApplied: 0 };
+    const now = { sync, changes: sync.rareChanges, text: JSON.stringify(rare) };
+    const before = this.#rareBefore;
+    if (before?.sync === sync)
+      assert(
+        (now.changes === before.changes) === (now.text === before.text),
+        () => `rare changes: ${before.text} became ${now.text}`,
+      );
+    this.#rareBefore = now;
   }
 
   #act(): void {
