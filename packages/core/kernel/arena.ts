@@ -7,7 +7,8 @@
  *             20,480  used          1,024 bits     1 from allocation until limbo releases the id
  *             20,608  referenced    1,024 bits     CLOCK: matched or stored again since the hand came by
  *             20,736  named         1,024 bits     the engine hash is in the context's agreed names
- *             20,864  free count    u32
+ *             20,864  chained       1,024 bits     1: found through the block before it, and not in the directory (holding.ts)
+ *             20,992  free count    u32
  *
  * Ids are given next-fit, so a store's new blocks are consecutive, and a lookup finds block i + 1
  * next to block i.
@@ -23,7 +24,7 @@ import { LIMBO_MEMORY, retire, retireId } from "./epoch";
 export const CHUNK_LOG: u32 = 10;
 export const CHUNK_BLOCKS: u32 = 1024;
 const CHUNK_MASK: u32 = 1023;
-const CHUNK_BYTES: u32 = 20872;
+const CHUNK_BYTES: u32 = 21000;
 
 export const PREFIX_COLUMN: usize = 0;
 export const ENGINE_COLUMN: usize = 8192;
@@ -31,7 +32,8 @@ const SET_COLUMN: usize = 16384;
 const USED: usize = 20480;
 const REFERENCED: usize = 20608;
 const NAMED: usize = 20736;
-const FREE_COUNT: usize = 20864;
+const CHAINED: usize = 20864;
+const FREE_COUNT: usize = 20992;
 
 const CHUNK_TABLE_HEAD: usize = 8;
 const CHUNKS_FIRST: u32 = 12;
@@ -83,6 +85,25 @@ export function setNamed(chunk: usize, id: u32, named: bool): void {
   const at = wordOf(chunk, NAMED, id);
   const bit: u64 = (<u64>1) << (id & 63);
   store<u64>(at, named ? load<u64>(at) | bit : load<u64>(at) & ~bit);
+}
+
+// @ts-ignore: decorator
+@inline
+export function isChained(chunk: usize, id: u32): bool {
+  return ((load<u64>(wordOf(chunk, CHAINED, id)) >> (id & 63)) & 1) != 0;
+}
+
+// @ts-ignore: decorator
+@inline
+export function setChained(chunk: usize, id: u32, chained: bool): void {
+  const at = wordOf(chunk, CHAINED, id);
+  const bit: u64 = (<u64>1) << (id & 63);
+  store<u64>(at, chained ? load<u64>(at) | bit : load<u64>(at) & ~bit);
+}
+
+/** The chained blocks of the word of 64 ids that a block is in, a bit each. */
+export function chainedWord(chunk: usize, id: u32): u64 {
+  return load<u64>(wordOf(chunk, CHAINED, id));
 }
 
 export function isUsed(chunk: usize, id: u32): bool {

@@ -8,8 +8,9 @@ import {
   FIRST_GROUP_SLOT,
   groupOf,
   header,
-  OTHERWISE,
   HOLDER_SLOTS_MAX,
+  localRank,
+  OTHERWISE,
   RANK_SLOTS_MAX,
   RankInContext,
   rankOf,
@@ -24,6 +25,7 @@ import {
   chunkOf,
   ENGINE_COLUMN,
   engineAddress,
+  isChained,
   isNamed,
   isUsed,
   PREFIX_COLUMN,
@@ -36,7 +38,6 @@ import { ownNamesGood, ownNamesStored } from "./own-names";
 import { wordCapacity, wordEntry, wordFind } from "./word-table";
 import { LIST_NAMES_MAX, listCount, tiersInList } from "./name-list";
 import { isDead } from "./holding";
-import { localRank } from "./context";
 import { alignmentOf } from "./groups";
 import { FAULT_WORDS, FAULTS_MAX } from "./codes";
 
@@ -80,6 +81,7 @@ function checkBlocks(context: Context): void {
   let dead: u32 = 0;
   let named: u32 = 0;
   let free: u32 = 0;
+  let chained: u32 = 0;
   for (let position: u32 = 0; position < context.chunkCount; position++) {
     const chunk = chunkOf(context, position << CHUNK_LOG);
     if (chunk == 0) continue;
@@ -87,10 +89,12 @@ function checkBlocks(context: Context): void {
     for (let id = position << CHUNK_LOG; id < (position + 1) << CHUNK_LOG; id++) {
       const set = <usize>load<u32>(setAddress(chunk, id));
       if (!isUsed(chunk, id)) unused++;
+      if (set == 0 && isChained(chunk, id)) fault(2, id, 0);
       if (set == 0) continue;
       if (isDead(set)) dead++;
       else live++;
       if (isNamed(chunk, id)) named++;
+      if (isChained(chunk, id)) chained++;
       checkBlock(context, chunk, id, set);
     }
     if (unused != chunkFreeCount(chunk)) fault(9, position, unused);
@@ -99,9 +103,10 @@ function checkBlocks(context: Context): void {
   if (free != context.freeCount) fault(9, free, context.freeCount);
   if (live != context.prefixCount) fault(10, live, context.prefixCount);
   if (dead != context.deadCount) fault(10, dead, context.deadCount);
-  if (idCount(context.directory) != live + dead) fault(2, idCount(context.directory), live + dead);
+  const entered = live + dead - chained;
+  if (idCount(context.directory) != entered) fault(2, idCount(context.directory), entered);
   if (idCount(context.names) != named) fault(3, idCount(context.names), named);
-  if (context.directoryCount != live + dead) fault(2, context.directoryCount, live + dead);
+  if (context.directoryCount != entered) fault(2, context.directoryCount, entered);
   if (context.namesCount != named) fault(3, context.namesCount, named);
   checkTable(context.directory);
   checkTable(context.names);
@@ -119,7 +124,7 @@ function checkBlock(context: Context, chunk: usize, id: u32, set: usize): void {
   if (!isUsed(chunk, id)) fault(9, id, 0);
   const prefix = load<u64>(prefixAddress(chunk, id));
   const found = idFind(context.chunks, context.directory, PREFIX_COLUMN, prefix, mixKey(prefix));
-  if (found != id) fault(2, id, found);
+  if (isChained(chunk, id) ? found != 0 || !isBlock(context, id - 1) : found != id) fault(2, id, found);
   if (isNamed(chunk, id)) {
     const name = load<u64>(engineAddress(chunk, id));
     const named = idFind(context.chunks, context.names, ENGINE_COLUMN, name, mixKey(name));
@@ -137,6 +142,12 @@ function checkBlock(context: Context, chunk: usize, id: u32, set: usize): void {
       fault(8, id, rank.rankSlot);
     if ((kinds & OTHERWISE) == 0 && (kinds & SEVERAL) == 0 && !isNamed(chunk, id)) fault(8, id, rank.rankSlot);
   }
+}
+
+/** Whether there is a block with an id. */
+function isBlock(context: Context, id: u32): bool {
+  const chunk = chunkOf(context, id);
+  return chunk != 0 && load<u32>(setAddress(chunk, id)) != 0;
 }
 
 function checkSets(context: Context): void {

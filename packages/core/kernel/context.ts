@@ -8,7 +8,7 @@
  * A rank's contexts are a list, the one it last stored to first, since removals do not name a
  * context.
  */
-import { Context, contextAt, fence, FIRST_GROUP_SLOT, header, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, fence, FIRST_GROUP_SLOT, header, localRank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { allocate, allocateScratch, allocateZeroed, release } from "./heap";
 import { markEvicted } from "./losses";
 import { LIMBO_CONTEXT, LIMBO_MEMORY, retire } from "./epoch";
@@ -240,13 +240,6 @@ function freeRank(context: Context, rank: RankInContext): void {
   if (rank.copies != 0) release(context, rank.copies);
   if (rank.ownNames != 0) release(context, rank.ownNames);
   release(context, changetype<usize>(rank));
-}
-
-/** The rank with a local number. */
-// @ts-ignore: decorator
-@inline
-export function localRank(context: Context, local: u32): RankInContext {
-  return changetype<RankInContext>(<usize>load<u32>(context.locals + (<usize>local << 2)));
 }
 
 /** The record of a holder slot in a context, made on first use. */

@@ -5,13 +5,13 @@
  * A dump is paged: `cursor` is the next block, `holder` the next holder of it. Data that is written
  * meanwhile may be in it or not.
  */
-import { Context, contextAt, SEVERAL } from "./layout";
+import { Context, contextAt, localRank, SEVERAL } from "./layout";
 import { CHUNK_LOG, chunkIn, prefixAddress, setAddress } from "./arena";
 import { kindsOf, planeWord, setAt } from "./holder-set";
 import { wordFind } from "./word-table";
 import { copiesInList } from "./name-list";
 import { extraCopies } from "./holding";
-import { contextOf, localRank } from "./context";
+import { contextOf } from "./context";
 import { Reader } from "./match";
 import { readerEnter, readerLeave } from "./epoch";
 

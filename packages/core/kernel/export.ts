@@ -11,13 +11,12 @@
  * Agreed names come first, so that an index that is filled in this order agrees on the same ones.
  */
 import { chunkOf, engineAddress, prefixAddress, setAddress, CHUNK_LOG } from "./arena";
-import { Context, header, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
+import { Context, header, localRank, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
 import { isWordEmpty } from "./dump";
 import { kindsOf, setAt } from "./holder-set";
 import { extraCopies, nameIn } from "./holding";
 import { mixKey } from "./id-table";
 import { listCount, listNameAt } from "./name-list";
-import { localRank } from "./context";
 import { ownNameBlock, ownNameKey } from "./own-names";
 import { wordCapacity, wordEntry, wordFind } from "./word-table";
 

@@ -7,23 +7,43 @@
  *     tiers + OTHERWISE           one in the rank's own names                     1 + `copies`
  *     tiers + SEVERAL             all in a list; the not agreed in own names too  in the list, by name
  *
+ * A block that was stored next to its parent, with the next id, is chained. The directory has no entry for it: a walk finds it
+ * behind the parent. Any other block has an entry. Before a block goes, the one that is chained to it gets an entry (I2).
+ *
+ *     id           7         8         9         10                 when 8 goes: 9 gets an entry, 10 stays chained to 9
+ *     directory    ■                   ■
+ *                  7 ──────▶ 8         9 ──────▶ 10               ■ entry   ──▶ chained
+ *
  * `kinds` 0 means that the rank does not hold the block, and then it has no name for it either. `mixed` is the mixed word of
  * the engine hash before it (id-table.ts): the caller has it, as mixing is dear.
  */
-import { Context, header, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
+import { Context, header, localRank, OTHERWISE, RankInContext, rankOf, SEVERAL, TIER_KINDS } from "./layout";
 import {
+  CHUNK_BLOCKS,
+  chainedWord,
   chunkOf,
   ENGINE_COLUMN,
   engineAddress,
+  isChained,
   isNamed,
   PREFIX_COLUMN,
   prefixAddress,
   retireBlock,
   setAddress,
+  setChained,
   setNamed,
 } from "./arena";
-import { idEnter, idFind, idInsert, idRemove, idSeek, mixKey } from "./id-table";
-import { addReference, canonical, dropReference, dropReferences, kindsOf, setAt, withKinds } from "./holder-set";
+import { idEnter, idFind, idInsert, idIsCrowded, idRemove, idSeek, mixKey } from "./id-table";
+import {
+  addReference,
+  canonical,
+  dropReference,
+  dropReferences,
+  kindsOf,
+  planeWord,
+  setAt,
+  withKinds,
+} from "./holder-set";
 import { ownNameFind, ownNamePut, ownNameRemove } from "./own-names";
 import {
   LIST_NAMES_MAX,
@@ -118,17 +138,123 @@ export function countHeld(rank: RankInContext, old: usize, set: usize, count: u3
   else dropReferences(rank.context, old, count);
 }
 
+/** A block's word of the directory that a caller did not mix, as the block was chained. */
+export const NOT_MIXED: u64 = 1;
+
 /**
  * Takes a block out of both tables and out of sight, for a caller that has mixed both keys and counts for many
- * (`countGone`). The block has an agreed name.
+ * (`countGone`). The block has an agreed name. `passRow` was before, and the next of the row or `settleRow` has to follow.
  */
 // @ts-ignore: decorator
 @inline
 export function dropBlock(context: Context, chunk: usize, id: u32, mixedPrefix: u64, mixedName: u64): void {
-  idRemove(context.directory, mixedPrefix, id);
+  cutOff = isFollowed(context, id) ? id + 1 : 0;
+  if (isChained(chunk, id)) setChained(chunk, id, false);
+  else leaveDirectory(context, id, mixedPrefix == NOT_MIXED ? mixKey(load<u64>(prefixAddress(chunk, id))) : mixedPrefix);
   idRemove(context.names, mixedName, id);
   setNamed(chunk, id, false);
   retireBlock(context, id);
+}
+
+function leaveDirectory(context: Context, id: u32, mixed: u64): void {
+  idRemove(context.directory, mixed, id);
+  context.directoryCount--;
+}
+
+/** In a row of blocks that go: the one behind the last, which is chained to it. 0 for none. Within one call only. */
+let cutOff: u32 = 0;
+
+/** Goes on to block `id` of a row, before a look at it: what the last one left behind is entered, unless it is this. */
+// @ts-ignore: decorator
+@inline
+export function passRow(context: Context, id: u32): void {
+  if (cutOff != 0 && cutOff != id) enterCutOff(context);
+}
+
+/** Ends a row of blocks that go: what the last one left behind is entered. */
+// @ts-ignore: decorator
+@inline
+export function settleRow(context: Context): void {
+  if (cutOff != 0) enterCutOff(context);
+}
+
+function enterCutOff(context: Context): void {
+  const id = cutOff;
+  cutOff = 0;
+  if (isChained(chunkOf(context, id), id)) enterChained(context, id);
+}
+
+/** Whether a block is chained to this one. */
+// @ts-ignore: decorator
+@inline
+function isFollowed(context: Context, id: u32): bool {
+  const next = id + 1;
+  if (next >> 10 >= context.chunkCount) return false;
+  const chunk = chunkOf(context, next);
+  return chunk != 0 && isChained(chunk, next);
+}
+
+/**
+ * Enters a chained block in the directory. Where a segment has no room, which only chosen keys bring about, a limit takes the block
+ * and the next one is to be entered.
+ */
+function enterChained(context: Context, id: u32): void {
+  while (true) {
+    const chunk = chunkOf(context, id);
+    const mixed = mixKey(load<u64>(prefixAddress(chunk, id)));
+    const set = <usize>load<u32>(setAddress(chunk, id));
+    // A block without a set is being stored: stores are refused long before there is no room for them (id-table.ts T2).
+    if (set == 0 || !idIsCrowded(context.directory, mixed, context.directoryCount)) {
+      context.directory = idInsert(context, context.directory, PREFIX_COLUMN, mixed, id, context.directoryCount);
+      context.directoryCount++;
+      // Readers find it in one place or the other.
+      setChained(chunk, id, false);
+      return;
+    }
+    const hasNext = isFollowed(context, id);
+    if (isDead(set)) {
+      context.deadCount--;
+    } else {
+      evictFromRanks(context, set, id, LOST_TO_MEMORY);
+      context.prefixCount--;
+      context.hasEvicted = 1;
+      header().evicted2++;
+    }
+    setChained(chunk, id, false);
+    unname(context, id);
+    retireBlock(context, id);
+    dropReference(context, set);
+    if (!hasNext) return;
+    id++;
+  }
+}
+
+/** Enters all chained blocks, for a caller that finds blocks by their prefix hashes alone. */
+export function enterAllChained(context: Context): void {
+  if (context.directoryCount == context.prefixCount + context.deadCount) return;
+  for (let position: u32 = 0; position < context.chunkCount; position++) {
+    const first = position << 10;
+    const chunk = chunkOf(context, first);
+    if (chunk == 0) continue;
+    for (let id = first; id < first + CHUNK_BLOCKS; id += 64)
+      for (let word = chainedWord(chunk, id); word != 0; word = chainedWord(chunk, id))
+        enterChained(context, id | <u32>ctz(word));
+  }
+}
+
+/** A limit takes a block from all ranks that hold it. */
+export function evictFromRanks(context: Context, set: usize, id: u32, limit: u32): void {
+  const words = <u32>setAt(set).words;
+  for (let word: u32 = 0; word < words; word++) {
+    let locals: u64 = 0;
+    for (let kind: u32 = 0; kind < 4; kind++) locals |= planeWord(set, kind, word);
+    for (; locals != 0; locals &= locals - 1) {
+      const local = (word << 6) | <u32>ctz(locals);
+      const rank = localRank(context, local);
+      evictFromRank(rank, id, kindsOf(set, local));
+      markEvicted(rank.rankSlot, limit);
+    }
+  }
 }
 
 /** What `count` blocks have in common that were dropped (`dropBlock`) with their only holder, at one tier each. */
@@ -138,7 +264,6 @@ export function countGone(rank: RankInContext, set: usize, count: u32): void {
   rank.blockCount -= count;
   rankOf(rank.rankSlot).blockCount -= count;
   context.prefixCount -= count;
-  context.directoryCount -= count;
   context.namesCount -= count;
   dropReferences(context, set, count);
 }
@@ -177,9 +302,20 @@ export function setKinds(rank: RankInContext, id: u32, before: u32, after: u32):
 
 /** Takes a block out of both tables and out of sight. Its set is the caller's to drop. */
 export function forgetBlock(context: Context, id: u32): void {
+  if (isFollowed(context, id)) enterChained(context, id + 1);
+  takeOut(context, id);
+}
+
+/** As `forgetBlock`, of many in the order of their ids, as a rule; `passRow` and `settleRow` as for `dropBlock`. */
+export function forgetInRow(context: Context, id: u32): void {
+  cutOff = isFollowed(context, id) ? id + 1 : 0;
+  takeOut(context, id);
+}
+
+function takeOut(context: Context, id: u32): void {
   const chunk = chunkOf(context, id);
-  idRemove(context.directory, mixKey(load<u64>(prefixAddress(chunk, id))), id);
-  context.directoryCount--;
+  if (isChained(chunk, id)) setChained(chunk, id, false);
+  else leaveDirectory(context, id, mixKey(load<u64>(prefixAddress(chunk, id))));
   unname(context, id);
   retireBlock(context, id);
 }
@@ -389,7 +525,7 @@ export function stripName(rank: RankInContext, engineHash: u64, mixed: u64, id: 
 }
 
 /** A limit takes a block from the rank. Its own names for it stay behind, and fail their check (own-names.ts). */
-export function evictFromRank(rank: RankInContext, id: u32, kinds: u32): void {
+function evictFromRank(rank: RankInContext, id: u32, kinds: u32): void {
   if ((kinds & SEVERAL) != 0) removeList(rank, id);
   if (wordCount(rank.copies) > 0) for (let tier: u32 = 0; tier < 4; tier++) setExtraCopies(rank, id, tier, 0);
   countHolds(rank, kinds, 0);

@@ -69,6 +69,8 @@ const ID_BITS_MIN: u32 = 14;
 const ID_BITS_MAX: u32 = 27;
 /** Entries at which a segment that may not be split is closed: 90 % of 256 buckets. */
 const CLOSED_ENTRIES: u32 = 3456;
+/** Entries at which such a segment takes none that may be left out: a piece of a store finds room in 512 buckets. */
+const CROWDED_ENTRIES: u32 = 7168;
 /** Entries of the table for each segment of a depth, that one of that depth may be split (T1). */
 const ENTRIES_PER_SEGMENT: u64 = 1440;
 /** What T1 leads to with as many entries as there are ids. */
@@ -376,6 +378,12 @@ export function idIsClosed(root: usize, mixed: u64, total: u32): bool {
   const segment = <usize>load<u32>(slotOf(root, mixed));
   const isLarge = load<u32>(segment, BUCKET_MASK) + 1 >= BUCKETS_MAX;
   return isLarge && load<u32>(segment, COUNT) >= CLOSED_ENTRIES && !mayGrow(segment, total);
+}
+
+/** Whether there is no room for a new entry that cannot be refused, beside those that a piece may still enter (T2). */
+export function idIsCrowded(root: usize, mixed: u64, total: u32): bool {
+  const segment = <usize>load<u32>(slotOf(root, mixed));
+  return load<u32>(segment, COUNT) >= CROWDED_ENTRIES && !mayGrow(segment, total);
 }
 
 /** Whether a segment has the shape that T1 and T2 promise; check.ts asks. */

@@ -2,7 +2,7 @@
  * The kernel's exports. u64 arguments come as two words: a bigint made for a call would cost more
  * than the call. Calls that write take the lock themselves; those of readers take none.
  */
-import { Context, contextAt, EVICTED_RANKS, groupOf, header, Header, HEADER, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
+import { Context, contextAt, EVICTED_RANKS, groupOf, header, Header, HEADER, localRank, Rank, RANK_SLOTS_MAX, RankInContext, rankOf } from "./layout";
 import { hashBytes, hashInit, seedOf } from "./xxh3";
 import { hashRun } from "./block-hash";
 import { digestChunks } from "./chunk-digest";
@@ -11,7 +11,7 @@ import { allocateScratch, heapInit, releaseScratch } from "./heap";
 import { limboInit, readerClose, readerEnter, readerLeave } from "./epoch";
 import { groupOpen, groupPut, groupsClose, mainOpen, ownerOfHolder } from "./groups";
 import { storeNamed } from "./store-named";
-import { contextNamed, contextOf, contextsInit, groupRank, listFirst, localRank, rankIn } from "./context";
+import { contextNamed, contextOf, contextsInit, groupRank, listFirst, rankIn } from "./context";
 import { finishWrite } from "./reclaim";
 import {
   contextOpen,
@@ -25,7 +25,7 @@ import {
 } from "./write";
 import { CONTEXT_GONE, COUNT_EVICTED, EVICTED, EVICTION_REASONS, STATS_WORDS, UNKNOWN_PARENT } from "./codes";
 import { chunkOf, prefixAddress } from "./arena";
-import { resolve } from "./holding";
+import { enterAllChained, resolve } from "./holding";
 import { mixKey } from "./id-table";
 import { match } from "./lookup";
 import { Reader, readerFree, readerMake } from "./match";
@@ -236,7 +236,7 @@ export function indexStore(
     const parentHash: u64 = hasParent ? load<u64>(prefixAddress(chunkOf(context, parent), parent)) : 0;
     const blockBytes = <usize>context.blockSize << 2;
     hashRun(tokens, blockBytes, blockBytes + (<usize>context.lookahead << 2), extras, !hasParent, parentHash, count, prefixes);
-    outcome = storeRun(context, rankSlot, tier, parent, count, prefixes, engineHashes, skips, repeats, notes);
+    outcome = storeRun(context, rankSlot, tier, parent, true, count, prefixes, engineHashes, skips, repeats, notes);
   }
   finishWrite(context, count);
   if (hasEvictions()) outcome |= EVICTED;
@@ -461,7 +461,7 @@ export function rankContexts(rankSlot: u32, out: usize): u32 {
   return exportRankContexts(rankSlot, out);
 }
 
-/** Stores a run whose prefix hashes are known. Returns an outcome as `indexStore` does, parents aside. */
+/** Stores blocks whose prefix hashes are known, and which need not follow each other. Returns an outcome as `indexStore` does, parents aside. */
 export function indexImport(
   slot: u32,
   rankSlot: u32,
@@ -475,7 +475,8 @@ export function indexImport(
   const h = header();
   h.tick++;
   context.lastStore = h.tick;
-  let outcome = storeRun(context, rankSlot, tier, 0, count, prefixes, engineHashes, 0, 0, 0);
+  enterAllChained(context);
+  let outcome = storeRun(context, rankSlot, tier, 0, false, count, prefixes, engineHashes, 0, 0, 0);
   finishWrite(context, count);
   if (hasEvictions()) outcome |= EVICTED;
   lockLeave();

@@ -22,7 +22,7 @@
  *
  *     Header.contexts ─▶ Context[slot] ─┬─ chunks ──▶ arena chunks of 1,024 blocks (arena.ts)
  *                                       │               prefix hash │ engine hash │ holder set │ bits
- *                                       ├─ directory ─▶ segments of buckets: prefix hash → block id (id-table.ts)
+ *                                       ├─ directory ─▶ segments of buckets: prefix hash → block id, of what is not chained (id-table.ts)
  *                                       ├─ names ─────▶ the same: agreed engine hash → block id
  *                                       ├─ sets ──────▶ interned holder sets (holder-set.ts)
  *                                       └─ ranks ─────▶ RankInContext ─▶ own names, copies (own-names.ts …)
@@ -279,4 +279,11 @@ export function groupOf(slot: u32): Group {
 @inline
 export function contextAt(slot: u32): Context {
   return changetype<Context>(header().contexts + <usize>slot * offsetof<Context>());
+}
+
+/** The rank with a local number. */
+// @ts-ignore: decorator
+@inline
+export function localRank(context: Context, local: u32): RankInContext {
+  return changetype<RankInContext>(<usize>load<u32>(context.locals + (<usize>local << 2)));
 }

@@ -30,10 +30,10 @@
  * block (Mamba with a finer prefix_match_unit). The last token of a prompt, which is always
  * computed, is left out too.
  */
-import { Context, GROUP_STATE_BYTES, groupOf, header, Header, HEADER, RANK_SLOTS_MAX, RankInContext, TIER_KINDS } from "./layout";
+import { Context, GROUP_STATE_BYTES, groupOf, header, Header, HEADER, localRank, RANK_SLOTS_MAX, RankInContext, TIER_KINDS } from "./layout";
 import { SET_HEAD, setAt, kindsOf } from "./holder-set";
 import { LAST, RUN, WINDOW } from "./groups";
-import { groupRank, localRank } from "./context";
+import { groupRank } from "./context";
 import { hashRun } from "./block-hash";
 import {
   beginLookup,

@@ -22,6 +22,7 @@ import {
   GROUP_STATE_BYTES,
   GROUPS_PER_RANK_MAX,
   HOLDER_SLOTS_MAX,
+  localRank,
   LOOKAHEAD_MAX,
   RANK_SLOTS_MAX,
   TIER_KINDS,
@@ -30,7 +31,6 @@ import { readerEnter, readerLeave, readerOpen } from "./epoch";
 import { chunkIn, PREFIX_COLUMN, prefixAddress, setAddress, touchRun } from "./arena";
 import { idFind, mixKey } from "./id-table";
 import { planeWord, SET_HEAD, setAt } from "./holder-set";
-import { localRank } from "./context";
 import { allocateScratch, releaseScratch } from "./heap";
 import { hashRun } from "./block-hash";
 

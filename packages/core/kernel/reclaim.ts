@@ -9,10 +9,10 @@ import { Context, contextAt, header } from "./layout";
 import { epochEnd, LIMBO_CONTEXT, LIMBO_IDS, limboTake } from "./epoch";
 import { release } from "./heap";
 import { CHUNK_LOG, chunkOf, clockNext, freeIds, setAddress } from "./arena";
-import { addReference, canonical, dropReference, freeZombies, kindsOf, planeWord, setAt } from "./holder-set";
-import { evictFromRank, forgetBlock, isDead } from "./holding";
-import { contextDrop, contextFree, localRank } from "./context";
-import { LOST_TO_MEMORY, markEvicted } from "./losses";
+import { addReference, canonical, dropReference, freeZombies, setAt } from "./holder-set";
+import { evictFromRanks, forgetInRow, isDead, passRow, settleRow } from "./holding";
+import { contextDrop, contextFree } from "./context";
+import { LOST_TO_MEMORY } from "./losses";
 
 /** Blocks that each write sweeps at least: with 256 a million is done after 4,000 writes, at about a microsecond each. */
 const SWEEP_BLOCKS: u32 = 256;
@@ -98,12 +98,13 @@ function sweep(context: Context, blocks: u32): void {
     if (id >= end) id = 0;
     const chunk = chunkOf(context, id);
     if (chunk == 0) continue;
+    passRow(context, id);
     const at = setAddress(chunk, id);
     const set = <usize>load<u32>(at);
     if (set == 0) continue;
     if (isDead(set)) {
       context.deadCount--;
-      forgetBlock(context, id);
+      forgetInRow(context, id);
       dropReference(context, set);
     } else if (setAt(set).forward != 0) {
       const target = canonical(set);
@@ -112,6 +113,7 @@ function sweep(context: Context, blocks: u32): void {
       dropReference(context, set);
     }
   }
+  settleRow(context);
   context.sweepCursor = id;
 }
 
@@ -132,7 +134,9 @@ export function evict(context: Context, count: u32, limit: u32): u32 {
   while (evicted < count) {
     const id = clockNext(context);
     if (id == 0) break;
+    passRow(context, id);
     const set = <usize>load<u32>(setAddress(chunkOf(context, id), id));
+    if (set == 0) continue;
     if (isDead(set)) {
       context.deadCount--;
     } else {
@@ -141,9 +145,10 @@ export function evict(context: Context, count: u32, limit: u32): u32 {
       context.hasEvicted = 1;
       evicted++;
     }
-    forgetBlock(context, id);
+    forgetInRow(context, id);
     dropReference(context, set);
   }
+  settleRow(context);
   return evicted;
 }
 
@@ -161,19 +166,5 @@ export function relieve(context: Context): void {
     const evicted = evict(context, RELIEF_BLOCKS, LOST_TO_MEMORY);
     if (evicted == 0) return;
     h.evicted2 += evicted;
-  }
-}
-
-function evictFromRanks(context: Context, set: usize, id: u32, limit: u32): void {
-  const words = <u32>setAt(set).words;
-  for (let word: u32 = 0; word < words; word++) {
-    let locals: u64 = 0;
-    for (let kind: u32 = 0; kind < 4; kind++) locals |= planeWord(set, kind, word);
-    for (; locals != 0; locals &= locals - 1) {
-      const local = (word << 6) | <u32>ctz(locals);
-      const rank = localRank(context, local);
-      evictFromRank(rank, id, kindsOf(set, local));
-      markEvicted(rank.rankSlot, limit);
-    }
   }
 }

@@ -7,7 +7,8 @@
  *     limits     are there enough free ids and bytes for what is new? evict or refuse before anything is changed
  *     follow     ids of the first blocks, while they are known and lie behind their parent, one after the other
  *     warm       mix the prefix hashes of the others, load the directory's buckets that they will need
- *     find       ids of the blocks that are known; new ids and keys for the others
+ *     find       ids of the blocks that are known; new ids and keys for the others, which are chained to the block before them
+ *                where it has the id before theirs (holding.ts), else entered in the directory
  *     warm       the same for the names of what is new; of a short piece the buckets of both tables in the first warming
  *     fence      if a block is new: so that no reader sees a set before the keys of its block
  *     apply      names, sets and counts, block by block (holding.ts)
@@ -33,10 +34,12 @@ import {
   closeIds,
   engineAddress,
   hasFreeIds,
+  isChained,
   isNamed,
   PREFIX_COLUMN,
   prefixAddress,
   setAddress,
+  setChained,
   takeId,
   touchBlock,
 } from "./arena";
@@ -69,11 +72,14 @@ import {
   nameBlock,
   nameIfFree,
   NO_COPY,
+  NOT_MIXED,
+  passRow,
   removeCopy,
   resolve,
   reviveBlock,
   setKinds,
   setOfBlock,
+  settleRow,
   stripName,
 } from "./holding";
 import {
@@ -153,14 +159,15 @@ export function contextOpen(blockSize: u32, lookahead: u32, name: usize, nameByt
 }
 
 /**
- * Stores a run whose prefix hashes are at `prefixes`. `parent` is the block before it, 0 for none. `skips` is 0, or one byte a block: 1 is not to be stored. `notes` is
- * 0, or room for a byte a block.
+ * Stores a run whose prefix hashes are at `prefixes`. `parent` is the block before it, 0 for none. `isRun` is false for blocks that
+ * do not follow each other. `skips` is 0, or one byte a block: 1 is not to be stored. `notes` is 0, or room for a byte a block.
  */
 export function storeRun(
   context: Context,
   rankSlot: u32,
   tier: u32,
   parent: u32,
+  isRun: bool,
   count: u32,
   prefixes: usize,
   engineHashes: usize,
@@ -170,26 +177,28 @@ export function storeRun(
 ): u32 {
   const rank = rankIn(context, rankSlot);
   if (repeats == REPEATS_IF_ALL && areRepeated(rank, tier, count, prefixes, engineHashes)) return REPEATED;
-  if (context.hasClosed != 0 && isAnyClosed(context, count, prefixes, engineHashes)) return MEMORY_LIMIT;
-  const refused = makeRoom(rank, count, prefixes);
+  if (context.hasClosed != 0 && isAnyClosed(context, parent, count, prefixes, engineHashes)) return MEMORY_LIMIT;
+  const refused = makeRoom(rank, parent, count, prefixes);
   if (refused != STORED) return refused;
   listFirst(rank);
   let noted: u32 = 0;
-  let guess = parent + 1;
+  previous = parent;
   for (let done: u32 = 0; done < count; done += PIECE_BLOCKS) {
     const piece = min(PIECE_BLOCKS, count - done);
     const offset = <usize>done << 3;
+    // A limit may have taken the parent, and a block that is left out may have gone with its name.
+    if (previous != 0 && load<u32>(setAddress(chunkOf(context, previous), previous)) == 0) previous = 0;
     // The first piece had its look above. What came before stays: a leading part of a run is as good as a shorter run.
     if (done > 0) {
       freeZombies(context, false);
-      if (!hasRoomFor(context, piece, prefixes + offset, engineHashes + offset)) return MEMORY_LIMIT;
+      if (!hasRoomFor(context, previous, piece, prefixes + offset, engineHashes + offset)) return MEMORY_LIMIT;
     }
     const pieceSkips: usize = skips == 0 ? 0 : skips + done;
     const pieceNotes: usize = notes == 0 ? 0 : notes + done;
     noted |= storePiece(
       rank,
       tier,
-      guess,
+      isRun,
       piece,
       prefixes + offset,
       engineHashes + offset,
@@ -197,7 +206,6 @@ export function storeRun(
       repeats == REPEATS_EACH,
       pieceNotes,
     );
-    guess = (load<u32>(PIECE_IDS + (<usize>(piece - 1) << 2)) & ID_MASK) + 1;
   }
   return noted == 0 ? STORED : STORED | NOTED;
 }
@@ -220,21 +228,22 @@ function areRepeated(rank: RankInContext, tier: u32, count: u32, prefixes: usize
  * `makeRoom` reckons with keys that are spread; where it was wrong, this is where the run ends, at most one piece's growth
  * later: 17 MB if each of its blocks splits a segment in both tables, which only chosen keys can bring about.
  */
-function hasRoomFor(context: Context, count: u32, prefixes: usize, engineHashes: usize): bool {
+function hasRoomFor(context: Context, parent: u32, count: u32, prefixes: usize, engineHashes: usize): bool {
   const h = header();
   if (h.allocatedBytes > h.memoryBytesMax) {
     reclaim();
     if (h.allocatedBytes > h.memoryBytesMax) return false;
   }
-  return context.hasClosed == 0 || !isAnyClosed(context, count, prefixes, engineHashes);
+  return context.hasClosed == 0 || !isAnyClosed(context, parent, count, prefixes, engineHashes);
 }
 
-function isAnyClosed(context: Context, count: u32, prefixes: usize, engineHashes: usize): bool {
+function isAnyClosed(context: Context, parent: u32, count: u32, prefixes: usize, engineHashes: usize): bool {
+  let id = parent;
   for (let at: usize = 0; at < <usize>count << 3; at += 8) {
     const prefix = load<u64>(prefixes + at);
     let mixed = mixKey(prefix);
-    if (idIsClosed(context.directory, mixed, context.directoryCount) && findBlock(context, prefix, mixed) == 0)
-      return true;
+    id = findBehind(context, id, prefix, mixed);
+    if (id == 0 && idIsClosed(context.directory, mixed, context.directoryCount)) return true;
     const name = load<u64>(engineHashes + at);
     mixed = mixKey(name);
     if (idIsClosed(context.names, mixed, context.namesCount) && findNamed(context, name, mixed) == 0) return true;
@@ -243,14 +252,14 @@ function isAnyClosed(context: Context, count: u32, prefixes: usize, engineHashes
 }
 
 /** Holds the limits before a store: evicts for what will be new, or says that it cannot. */
-function makeRoom(rank: RankInContext, count: u32, prefixes: usize): u32 {
+function makeRoom(rank: RankInContext, parent: u32, count: u32, prefixes: usize): u32 {
   const h = header();
   const context = rank.context;
   if (count > h.prefixesMax) return TOO_MANY_BLOCKS;
   const isNearPrefixes = context.prefixCount + count > h.prefixesMax;
   const isNearMemory = h.allocatedBytes + storeBytes(rank, count) > h.memoryBytesMax;
   if (!isNearPrefixes && !isNearMemory) return STORED;
-  const fresh = countUnknown(context, count, prefixes);
+  const fresh = countUnknown(context, parent, count, prefixes);
   if (context.prefixCount + fresh > h.prefixesMax)
     h.evicted1 += evict(context, context.prefixCount + fresh - h.prefixesMax, LOST_TO_PREFIXES);
   return isNearMemory ? makeBytes(rank, fresh) : STORED;
@@ -288,11 +297,12 @@ function storeBytes(rank: RankInContext, count: u32): u32 {
   return bytes + arena + idTableGrowthBytes(context.directory, count) + idTableGrowthBytes(context.names, count);
 }
 
-function countUnknown(context: Context, count: u32, prefixes: usize): u32 {
+function countUnknown(context: Context, parent: u32, count: u32, prefixes: usize): u32 {
   let unknown: u32 = 0;
+  let id = parent;
   for (let i: u32 = 0; i < count; i++) {
     const prefix = load<u64>(prefixes + (<usize>i << 3));
-    const id = findBlock(context, prefix, mixKey(prefix));
+    id = findBehind(context, id, prefix, mixKey(prefix));
     if (id == 0) unknown++;
     // Not to be evicted for its own store.
     else touchBlock(chunkOf(context, id), id);
@@ -300,16 +310,21 @@ function countUnknown(context: Context, count: u32, prefixes: usize): u32 {
   return unknown;
 }
 
+/** The block with a prefix hash whose parent, if there is one, is block `before`; 0 for none. */
 // @ts-ignore: decorator
 @inline
-function findBlock(context: Context, prefix: u64, mixed: u64): u32 {
+function findBehind(context: Context, before: u32, prefix: u64, mixed: u64): u32 {
+  if (isBlockAt(context, before + 1, prefix)) return before + 1;
   return idFind(context.chunks, context.directory, PREFIX_COLUMN, prefix, mixed);
 }
+
+/** The block before the next of a run that is stored; 0 for none, also when it is not there. Within one call only. */
+let previous: u32 = 0;
 
 function storePiece(
   rank: RankInContext,
   tier: u32,
-  guess: u32,
+  isRun: bool,
   count: u32,
   prefixes: usize,
   engineHashes: usize,
@@ -318,18 +333,18 @@ function storePiece(
   notes: usize,
 ): u32 {
   const context = rank.context;
-  const known = skips == 0 ? followKnown(context, guess, count, prefixes) : 0;
+  const known = skips == 0 ? followKnown(context, count, prefixes) : 0;
   const unfollowed = count - known;
   // A rank with names of its own looks up the names of followed blocks too.
   const looked = rank.ownNamesCount == 0 ? unfollowed : count;
   if (looked <= SHORT_BLOCKS) {
     if (unfollowed > 0) warmShort(context, known, count, prefixes, engineHashes);
-    findPiece(context, known, count, prefixes, engineHashes, skips);
+    findPiece(context, isRun, known, count, prefixes, engineHashes, skips);
   } else {
     const offset = <usize>known << 3;
     mixKeys(context.directory, unfollowed, prefixes + offset, MIXED_PREFIXES + offset, WARMED);
     warmBuckets(unfollowed);
-    findPiece(context, known, count, prefixes, engineHashes, skips);
+    findPiece(context, isRun, known, count, prefixes, engineHashes, skips);
     warmNames(rank, count, engineHashes);
   }
   if (unfollowed > 0) fence();
@@ -420,15 +435,17 @@ function countAlike(rank: RankInContext): void {
   alikeTarget = 0;
 }
 
-/** Fills PIECE_IDS for the first blocks of a piece, as many as are known and lie one behind the other from `guess` on. */
-function followKnown(context: Context, guess: u32, count: u32, prefixes: usize): u32 {
+/** Fills PIECE_IDS for the first blocks of a piece, as many as are known and lie one behind the other from `previous` on. */
+function followKnown(context: Context, count: u32, prefixes: usize): u32 {
   let known: u32 = 0;
+  const guess = previous + 1;
   for (; known < count; known++) {
     const id = guess + known;
     if (!isBlockAt(context, id, load<u64>(prefixes + (<usize>known << 3)))) break;
     store<u32>(PIECE_IDS + (<usize>known << 2), id);
     touchBlock(chunkOf(context, id), id);
   }
+  if (known > 0) previous += known;
   return known;
 }
 
@@ -460,38 +477,39 @@ function warmNames(rank: RankInContext, count: u32, engineHashes: usize): void {
   warmBuckets(warmed);
 }
 
-/** Fills PIECE_IDS from `from` on. What is new gets an id and its keys, and is entered; nobody sees it before it has a set. */
+/**
+ * Fills PIECE_IDS from `from` on. What is new gets an id and its keys, and is chained or entered; nobody sees it before it has a
+ * set. Blocks that are left out are found too: what follows may be chained to them.
+ */
 function findPiece(
   context: Context,
+  isRun: bool,
   from: u32,
   count: u32,
   prefixes: usize,
   engineHashes: usize,
   skips: usize,
 ): void {
-  let guess: u32 = 0;
+  let before = previous;
   for (let i = from; i < count; i++) {
     const out = PIECE_IDS + (<usize>i << 2);
-    if (skips != 0 && load<u8>(skips + i) != 0) {
-      store<u32>(out, IS_SKIPPED);
-      continue;
-    }
     const prefix = load<u64>(prefixes + (<usize>i << 3));
     const mixed = load<u64>(MIXED_PREFIXES + (<usize>i << 3));
-    let id = guess;
-    if (id == 0 || !isBlockAt(context, id, prefix))
+    let id = before + 1;
+    if (before == 0 || !isBlockAt(context, id, prefix))
       id = idSeek(context.chunks, context.directory, PREFIX_COLUMN, prefix, mixed);
-    if (id != 0) {
+    if (skips != 0 && load<u8>(skips + i) != 0) {
+      store<u32>(out, IS_SKIPPED);
+    } else if (id != 0) {
       store<u32>(out, id);
       touchBlock(chunkOf(context, id), id);
-      guess = id + 1;
     } else {
-      id = makeBlock(context, prefix, mixed, load<u64>(engineHashes + (<usize>i << 3)));
+      id = makeBlock(context, isRun ? before : 0, prefix, mixed, load<u64>(engineHashes + (<usize>i << 3)));
       store<u32>(out, id | IS_NEW);
-      // What lies behind a new block is not known.
-      guess = 0;
     }
+    before = id;
   }
+  previous = before;
   closeIds(context);
 }
 
@@ -503,15 +521,19 @@ function isBlockAt(context: Context, id: u32, prefix: u64): bool {
   return chunk != 0 && load<u32>(setAddress(chunk, id)) != 0 && load<u64>(prefixAddress(chunk, id)) == prefix;
 }
 
-/** Makes a block that was just looked for (`idSeek`) and is not there. `closeIds` has to follow. */
+/**
+ * Makes a block that was just looked for (`idSeek`) and is not there, behind its parent, 0 for none or one that is not known.
+ * `closeIds` has to follow.
+ */
 // @ts-ignore: decorator
 @inline
-function makeBlock(context: Context, prefix: u64, mixed: u64, engineHash: u64): u32 {
+function makeBlock(context: Context, parent: u32, prefix: u64, mixed: u64, engineHash: u64): u32 {
   const id = takeId(context);
   const chunk = chunkOf(context, id);
   store<u64>(prefixAddress(chunk, id), prefix);
   store<u64>(engineAddress(chunk, id), engineHash);
-  enterBlock(context, id, mixed);
+  if (parent != 0 && id == parent + 1) setChained(chunk, id, true);
+  else enterBlock(context, id, mixed);
   return id;
 }
 
@@ -542,7 +564,7 @@ function storeFound(
     // An earlier block of this very run took the last copy of this one away (contract.ts S4), so it is new after all.
     const mixedPrefix = mixKey(prefix);
     idSeek(context.chunks, context.directory, PREFIX_COLUMN, prefix, mixedPrefix);
-    const fresh = makeBlock(context, prefix, mixedPrefix, engineHash);
+    const fresh = makeBlock(context, 0, prefix, mixedPrefix, engineHash);
     closeIds(context);
     fence();
     context.prefixCount++;
@@ -616,12 +638,14 @@ export function removeRun(rankSlot: u32, tier: u32, count: u32, engineHashes: us
       let taken = LAST_COPY;
       if (!removeAlike(changetype<RankInContext>(first), tier, engineHash, i - done)) {
         countLeft(changetype<RankInContext>(first));
+        settleRow(changetype<RankInContext>(first).context);
         taken = removeOne(first, tier, engineHash, i - done);
       }
       store<u8>(misses + i, <u8>(taken == NO_COPY ? NOTE_MISSING : taken == LAST_COPY ? NOTE_LAST_COPY : 0));
       if (taken != NO_COPY) removed++;
     }
     countLeft(changetype<RankInContext>(first));
+    settleRow(changetype<RankInContext>(first).context);
     relieve(changetype<RankInContext>(first).context);
   }
   return removed;
@@ -642,6 +666,7 @@ function removeAlike(rank: RankInContext, tier: u32, engineHash: u64, position: 
   const mixedPrefix = load<u64>(MIXED_PREFIXES + (<usize>position << 3));
   if (id == 0 || mixedPrefix == 0 || rank.ownNamesCount != 0) return false;
   const context = rank.context;
+  passRow(context, id);
   const chunk = chunkOf(context, id);
   const set = <usize>load<u32>(setAddress(chunk, id));
   if (set == 0 || load<u64>(engineAddress(chunk, id)) != engineHash || !isNamed(chunk, id)) return false;
@@ -691,8 +716,12 @@ function warmRemovals(context: Context, count: u32, engineHashes: usize): void {
     const chunk = chunkOf(context, id);
     const set = <usize>load<u32>(setAddress(chunk, id));
     store<u64>(MIXED_PREFIXES + (i << 3), 0);
-    // What others hold as well stays in the directory.
+    // What others hold as well stays, and what is chained is not in the directory.
     if (set == 0 || setAt(set).rankCount > 1) continue;
+    if (isChained(chunk, id)) {
+      store<u64>(MIXED_PREFIXES + (i << 3), NOT_MIXED);
+      continue;
+    }
     const mixed = mixKey(load<u64>(prefixAddress(chunk, id)));
     store<u64>(MIXED_PREFIXES + (i << 3), mixed);
     store<u32>(WARMED + (<usize>found << 2), <u32>homeBucket(context.directory, mixed));

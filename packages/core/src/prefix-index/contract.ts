@@ -26,7 +26,8 @@
  *  S5  clearRank(rank): as if that rank had never stored anything. Its time does not depend on its number of blocks.
  *  S6  A lookup returns, per rank slot, the longest run of leading blocks of the query that the
  *      rank holds on at least one tier. It splits that number by the fastest tier of each block
- *      (device before host before disk before remote).
+ *      (device before host before disk before remote). Hashes given in place of tokens are those of
+ *      one prompt, each made with the one before. A block behind a hash that is not may count as not held.
  *  S8  A rank may have KV-cache groups next to its main one. Each is a holder of its own: it
  *      stores, counts and removes by itself, under its holder slot. A parent is known when any
  *      group of the rank has it. A lookup returns for such a rank the longest prefix that all its

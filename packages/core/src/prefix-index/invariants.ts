@@ -6,7 +6,7 @@
 /** Invariant I1 is the first. */
 export const INVARIANTS: readonly string[] = [
   "the heap's blocks tile it, no two free ones touch, and used ones sum to `allocatedBytes`",
-  "the directory has each block once, under its prefix hash, and nothing else",
+  "the directory has each block once, but those chained to the one before, and nothing else",
   "the agreed names have each named block once, under its engine hash, and nothing else",
   "a set's references are the blocks that have it and the sets forwarded to it",
   "a set's hash and rank count are those of its bits, and no two interned sets are equal",

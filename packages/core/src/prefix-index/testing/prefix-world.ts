@@ -98,7 +98,7 @@ interface RankCommand {
   readonly slot: number;
 }
 
-/** Looks a path up, by tokens with some more behind the last full block, or by hashes of which some are swapped. */
+/** Looks a path up, by tokens with some more behind the last full block, or by hashes that part from it at some places. */
 export type LookupCommand =
   | { readonly kind: "matchTokens"; readonly context: number; readonly path: Path; readonly tail: number }
   | {
@@ -211,7 +211,12 @@ export class PrefixWorld {
       return reader.matchTokens(contextId, tokenCount, path.letters.some(hasExtra));
     }
     const hashes = this.prefixHashes(context, path);
-    for (const { at, hash } of command.swaps) hashes[at % hashes.length] = hash;
+    for (const { at, hash } of command.swaps) {
+      const parting = at % hashes.length;
+      hashes[parting] = hash;
+      for (let i = parting + 1; i < hashes.length; i++)
+        [hashes[i]] = this.#hash.prefixes([hashes[i]], hashes[i - 1]);
+    }
     hashes.forEach((hash, i) => {
       reader.hashes.set(wordsOf(hash), 2 * i);
     });
