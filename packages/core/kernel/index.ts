@@ -17,6 +17,7 @@ import {
   contextOpen,
   lockLeave,
   lockTake,
+  warmFirstName,
   noteHeldRun,
   rankClear,
   removeRun,
@@ -231,6 +232,7 @@ export function indexStore(
   h.tick++;
   context.lastStore = h.tick;
   let outcome = UNKNOWN_PARENT;
+  warmFirstName(context, engineHashes);
   const parent: u32 = hasParent ? parentOf(context, rankSlot, u64Of(parentLow, parentHigh)) : 0;
   if (!hasParent || parent != 0) {
     const parentHash: u64 = hasParent ? load<u64>(prefixAddress(chunkOf(context, parent), parent)) : 0;

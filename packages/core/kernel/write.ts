@@ -462,6 +462,13 @@ function warmShort(context: Context, from: u32, count: u32, prefixes: usize, eng
   header().sink = sum;
 }
 
+/** Loads the bucket of a store's first name while its parent is looked for: a store of one block waits for both at once. */
+// @ts-ignore: decorator
+@inline
+export function warmFirstName(context: Context, engineHashes: usize): void {
+  header().sink = load<u32>(homeBucket(context.names, mixKey(load<u64>(engineHashes))));
+}
+
 /** Mixes the names that will be looked up, and warms their buckets: of new blocks; for a rank with names of its own, of all. */
 function warmNames(rank: RankInContext, count: u32, engineHashes: usize): void {
   const names = rank.context.names;
