@@ -8,7 +8,7 @@
  *
  * Source: the hash that Mooncake's RFC #1527 recommends for indexers; with seed 1337 the one of Dynamo and SMG.
  */
-import { hash64Bytes, hashBytes, hashPair } from "./xxh3";
+import { flipAt, hash64Bytes, hash64With, hashBytes, hashPair, hashPairWith, secretAt } from "./xxh3";
 
 /**
  * Hashes `count` blocks.
@@ -52,6 +52,12 @@ export function hashRun(
 /** As `hashRun`, of blocks of 16 tokens and nothing else: a loop with nothing to ask. */
 function hashPlain(tokens: usize, blockBytes: usize, isRoot: bool, prefix: u64, count: u32, out: usize): u64 {
   const end = out + ((<usize>count) << 3);
+  const secret0 = secretAt(0);
+  const secret1 = secretAt(16);
+  const secret2 = secretAt(32);
+  const secret3 = secretAt(48);
+  const flip0 = flipAt(0);
+  const flip1 = flipAt(8);
   if (isRoot && out < end) {
     prefix = hash64Bytes(tokens);
     store<u64>(out, prefix);
@@ -59,7 +65,7 @@ function hashPlain(tokens: usize, blockBytes: usize, isRoot: bool, prefix: u64, 
     out += 8;
   }
   for (; out < end; out += 8) {
-    prefix = hashPair(prefix, hash64Bytes(tokens));
+    prefix = hashPairWith(prefix, hash64With(tokens, secret0, secret1, secret2, secret3), flip0, flip1);
     store<u64>(out, prefix);
     tokens += blockBytes;
   }

@@ -112,8 +112,15 @@ function mix16(at: usize, secret: usize, seed: u64): u64 {
 // @ts-ignore: decorator
 @inline
 export function hashPair(first: u64, second: u64): u64 {
-  const low = first ^ load<u64>(FLIPS);
-  const high = second ^ load<u64>(FLIPS, 8);
+  return hashPairWith(first, second, flipAt(0), flipAt(8));
+}
+
+/** `hashPair` with what both are combined with. */
+// @ts-ignore: decorator
+@inline
+export function hashPairWith(first: u64, second: u64, flip0: u64, flip1: u64): u64 {
+  const low = first ^ flip0;
+  const high = second ^ flip1;
   return avalanche(16 + bswap<u64>(low) + high + mulFold(low, high));
 }
 
@@ -121,10 +128,30 @@ export function hashPair(first: u64, second: u64): u64 {
 // @ts-ignore: decorator
 @inline
 export function hash64Bytes(at: usize): u64 {
-  const first = mixPair(at, SEEDED_SECRET, at + 16, SEEDED_SECRET + 32);
-  const second = mixPair(at + 32, SEEDED_SECRET + 48, at + 48, SEEDED_SECRET + 16);
+  return hash64With(at, secretAt(0), secretAt(16), secretAt(32), secretAt(48));
+}
+
+/** Part of the seeded secret: a loop keeps it in registers, as the compiler does not know that nothing writes over it. */
+// @ts-ignore: decorator
+@inline
+export function secretAt(offset: usize): v128 {
+  return v128.load(SEEDED_SECRET + offset);
+}
+
+/** `hash64Bytes` with the four parts of the seeded secret. */
+// @ts-ignore: decorator
+@inline
+export function hash64With(at: usize, secret0: v128, secret1: v128, secret2: v128, secret3: v128): u64 {
+  const first = mixPair(v128.xor(v128.load(at), secret0), v128.xor(v128.load(at, 16), secret2));
+  const second = mixPair(v128.xor(v128.load(at, 32), secret3), v128.xor(v128.load(at, 48), secret1));
   const sum = i64x2.add(first, second);
   return avalanche(64 * PRIME64_1 + <u64>i64x2.extract_lane(sum, 0) + <u64>i64x2.extract_lane(sum, 1));
+}
+
+// @ts-ignore: decorator
+@inline
+export function flipAt(offset: usize): u64 {
+  return load<u64>(FLIPS + offset);
 }
 
 /**
@@ -134,9 +161,7 @@ export function hash64Bytes(at: usize): u64 {
  */
 // @ts-ignore: decorator
 @inline
-function mixPair(at0: usize, secret0: usize, at1: usize, secret1: usize): v128 {
-  const v0 = v128.xor(v128.load(at0), v128.load(secret0));
-  const v1 = v128.xor(v128.load(at1), v128.load(secret1));
+function mixPair(v0: v128, v1: v128): v128 {
   const a = i32x4.shuffle(v0, v1, 0, 4, 1, 5);
   const b = i32x4.shuffle(v0, v1, 2, 6, 3, 7);
   const turned = i64x2.shuffle(b, b, 1, 0);
@@ -151,7 +176,7 @@ function mixPair(at0: usize, secret0: usize, at1: usize, secret1: usize): v128 {
     i64x2.add(i64x2.shr_u(highLow, 32), i64x2.shr_u(cross, 32)),
     i64x2.extmul_high_i32x4_u(a, b),
   );
-  return v128.xor(v128.or(i64x2.shl(cross, 32), v128.and(lowLow, mask)), high);
+  return v128.xor(i32x4.shuffle(lowLow, i64x2.shl(cross, 32), 0, 5, 2, 7), high);
 }
 
 /** XXH3-64 of `bytes` bytes at `at`. */
