@@ -28,8 +28,8 @@ const SIZE_MASK: u32 = ~63;
 /** Heads of the lists, then one word of used steps a level, then one of used levels. */
 const STEP_MAPS: usize = FREE_LISTS + 4 * STEPS * LEVELS;
 const LEVEL_MAP: usize = STEP_MAPS + 4 * LEVELS;
-/** Least growth of memory, so that growing is rare: 1 MiB. */
-const GROWTH_PAGES: u32 = 16;
+/** Least growth of memory: 8 MiB, so that growing is rare, and that most of it is whole huge pages where the system gives such. */
+const GROWTH_PAGES: u32 = 128;
 
 // @ts-ignore: decorator
 @inline
